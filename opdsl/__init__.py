@@ -1,0 +1,1 @@
+"""opdsl: neural operators as small, checked text files."""

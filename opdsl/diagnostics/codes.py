@@ -1,0 +1,98 @@
+"""The registry of codes: what each is about, and the exit code of the command that meets it.
+
+Every code here has a page `grammar/diagnostics/CODE.md`; a test sees to that.
+"""
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+
+class Exit(IntEnum):
+    """Exit codes of every command; 128 + n after signal n."""
+
+    OK = 0
+    FAILED = 1
+    USAGE = 2
+    SPEC = 3
+    DATA = 4
+    TOO_LARGE = 5
+    DIVERGED = 6
+    INTERRUPTED = 130
+    TERMINATED = 143
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """A title in a few words, a slug for comments and searches, and the exit code."""
+
+    title: str
+    slug: str
+    exit: Exit = Exit.SPEC
+
+
+CODES: dict[str, Code] = {
+    # syntax
+    "OP0101": Code("a word or sign is not expected here", "syntax"),
+    "OP0102": Code("a character or text that the language does not know", "bad-character"),
+    "OP0103": Code("the file ends inside an open block", "unclosed"),
+    "OP0104": Code("the edition is missing or unknown", "edition"),
+    "OP0105": Code("the program is too large or too deeply nested", "limit"),
+    "OP0106": Code("a reserved word is used as a name", "reserved"),
+    # names and parameters
+    "OP0201": Code("a name is unknown", "unknown-name"),
+    "OP0202": Code("an import is not found", "unknown-import"),
+    "OP0203": Code("a name is bound twice", "rebound"),
+    "OP0204": Code("an output is never computed", "missing-output"),
+    "OP0205": Code("a required argument is missing", "missing-argument"),
+    "OP0206": Code("a block gets the wrong number of inputs", "arity"),
+    "OP0207": Code("a block has no such parameter", "unknown-parameter"),
+    "OP0208": Code("a value does not fit its parameter", "bad-value"),
+    "OP0209": Code("a value of another kind is needed here", "kind-of-value"),
+    "OP0210": Code("which model is meant", "which-model"),
+    "OP0211": Code("blocks or imports go round in a circle", "recursion"),
+    # spaces
+    "OP0301": Code("the operator is not defined on this kind of domain", "domain-kind"),
+    "OP0302": Code("the graph has a cycle", "cycle"),
+    "OP0303": Code("channels do not fit", "channels"),
+    "OP0304": Code("functions on different domains are joined", "domains-differ"),
+    "OP0305": Code("an annotation does not hold", "annotation"),
+    "OP0307": Code("an operator would pin the resolution", "hidden-pin"),
+    "OP0308": Code("one number of modes is needed for each axis", "mode-arity"),
+    "OP0309": Code("too many modes for the promised resolution", "too-many-modes"),
+    "OP0310": Code("a latent domain has no size", "latent-size"),
+    "OP0313": Code("one domain is not reached from the other", "unrelated-domains"),
+    "OP0320": Code("a requirement of a block is not met", "require"),
+    # warnings
+    "OP0401": Code("a node is never used", "unused-node"),
+    "OP0402": Code("an input is never used", "unused-input"),
+    "OP0403": Code("a parameter is never used", "unused-parameter"),
+    # settings, data and training
+    "OP0602": Code("the program has no train block or lacks a setting", "no-train", Exit.SPEC),
+    "OP0603": Code("a setting is unknown", "unknown-setting", Exit.SPEC),
+    "OP0604": Code("a setting has a value that does not fit", "bad-setting", Exit.SPEC),
+    "OP0605": Code("a settings file cannot be read", "bad-config", Exit.USAGE),
+    "OP0610": Code("a data file cannot be read", "unreadable-data", Exit.DATA),
+    "OP0611": Code("a data file lacks a field", "missing-field", Exit.DATA),
+    "OP0612": Code("the data hold NaN or infinite values", "not-finite", Exit.DATA),
+    "OP0613": Code("the data do not fit the model", "data-shape", Exit.DATA),
+    "OP0614": Code("the data have no such resolution", "data-resolution", Exit.DATA),
+    "OP0615": Code("a data file points outside itself", "unsafe-data", Exit.DATA),
+    "OP0616": Code("some samples look corrupt", "suspect-samples", Exit.DATA),
+    "OP0617": Code("generated data fail their own check", "bad-generation", Exit.FAILED),
+    "OP0620": Code("training diverged", "diverged", Exit.DIVERGED),
+    "OP0621": Code("a checkpoint is damaged", "bad-checkpoint", Exit.FAILED),
+    "OP0622": Code("this precision is not available here", "precision", Exit.USAGE),
+    "OP0623": Code("this device is not available here", "device", Exit.USAGE),
+    "OP0624": Code("the run folder is in use or not empty", "run-folder", Exit.USAGE),
+    "OP0625": Code("a file could not be written", "write-failed", Exit.FAILED),
+    "OP0626": Code("the run belongs to another program", "other-program", Exit.SPEC),
+    "OP0627": Code("this folder is not a run", "not-a-run", Exit.USAGE),
+    "OP0630": Code("the model does not fit into memory", "too-large", Exit.TOO_LARGE),
+    # run time
+    "OP0901": Code("an input has the wrong number of axes", "input-axes", Exit.DATA),
+    "OP0902": Code("an input has the wrong number of channels", "input-channels", Exit.DATA),
+    "OP0903": Code("an input breaks the promised resolution", "input-resolution", Exit.DATA),
+    "OP0904": Code("the inputs do not fit those of the model", "inputs", Exit.DATA),
+    "OP0905": Code("an input has the wrong number format", "input-dtype", Exit.DATA),
+    "OP0906": Code("two inputs on one domain differ in size", "input-sizes", Exit.DATA),
+}

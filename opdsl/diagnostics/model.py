@@ -1,0 +1,185 @@
+"""What is said to a user about a mistake, as data: where, what was met, what to do.
+
+The text with carets (`carets.py`) and the JSON (`Diagnostic.to_json`) are two prints of this.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Severity = Literal["error", "warning"]
+Applicability = Literal["safe", "unsafe", "hint"]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A text and the name under which the user knows it (a path, `<text>`, `<--set>`)."""
+
+    name: str
+    text: str = field(repr=False)
+
+    def span(self, start: int, end: int) -> Span:
+        """The characters `start` (included) to `end` (excluded), clipped to the text."""
+        size = len(self.text)
+        start = max(0, min(start, size))
+        return Span(self, start, max(start, min(end, size)))
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Characters `start` to `end` (excluded) of a source; lines and columns count from 1."""
+
+    source: Source
+    start: int
+    end: int
+
+    @property
+    def line(self) -> int:
+        """Line of the first character, from 1."""
+        return self.source.text.count("\n", 0, self.start) + 1
+
+    @property
+    def column(self) -> int:
+        """Column of the first character, from 1."""
+        return self.start - self.source.text.rfind("\n", 0, self.start)
+
+    @property
+    def end_line(self) -> int:
+        """Line of the last character, from 1."""
+        return self.source.text.count("\n", 0, max(self.start, self.end - 1)) + 1
+
+    @property
+    def end_column(self) -> int:
+        """Column just behind the last character, from 1."""
+        last = max(self.start, self.end - 1)
+        return last - self.source.text.rfind("\n", 0, last) + (1 if self.end > self.start else 0)
+
+    @property
+    def text(self) -> str:
+        """The characters themselves."""
+        return self.source.text[self.start : self.end]
+
+    def cover(self, other: Span) -> Span:
+        """The smallest span that holds both (of one source)."""
+        return Span(self.source, min(self.start, other.start), max(self.end, other.end))
+
+    def place(self) -> str:
+        """`file:line:column`."""
+        return f"{self.source.name}:{self.line}:{self.column}"
+
+    def to_json(self) -> dict[str, int]:
+        """Offsets, lines and columns."""
+        return {
+            "start": self.start,
+            "end": self.end,
+            "line": self.line,
+            "column": self.column,
+            "end_line": self.end_line,
+            "end_column": self.end_column,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """A span with what is to be said beside it; the first label of a diagnostic is the primary."""
+
+    span: Span
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Help:
+    """What to do; with `span` and `replacement` it is an edit that a tool can apply."""
+
+    text: str
+    span: Span | None = None
+    replacement: str | None = None
+    applicability: Applicability = "hint"
+
+    def to_json(self) -> dict[str, Any]:
+        """The edit is left out where there is none."""
+        if self.span is None or self.replacement is None:
+            return {"text": self.text}
+        return {
+            "text": self.text,
+            "span": self.span.to_json(),
+            "replacement": self.replacement,
+            "applicability": self.applicability,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnostic:
+    """One root cause, said once.
+
+    Attributes:
+        code: `OP0309`; its page is grammar/diagnostics/OP0309.md.
+        message: the problem, lower case, no full stop, never the cure.
+        labels: where; the first is the primary. Empty when the mistake is not in a program.
+        notes: why the rule exists.
+        helps: what to do.
+        file: what the diagnostic is about when there is no label (a data file, an input's name).
+    """
+
+    code: str
+    message: str
+    labels: tuple[Label, ...] = ()
+    notes: tuple[str, ...] = ()
+    helps: tuple[Help, ...] = ()
+    severity: Severity = "error"
+    file: str | None = None
+
+    @property
+    def primary(self) -> Label | None:
+        """The label that is to blame, if the mistake has a place in a text."""
+        return self.labels[0] if self.labels else None
+
+    @property
+    def where(self) -> str | None:
+        """The file's name."""
+        return self.labels[0].span.source.name if self.labels else self.file
+
+    def to_json(self) -> dict[str, Any]:
+        """Keys `code severity message file span labels notes help`; offsets in characters."""
+        return {
+            "code": self.code,
+            "severity": self.severity,
+            "message": self.message,
+            "file": self.where,
+            "span": self.labels[0].span.to_json() if self.labels else None,
+            "labels": [
+                {"file": x.span.source.name, "span": x.span.to_json(), "text": x.text}
+                for x in self.labels
+            ],
+            "notes": list(self.notes),
+            "help": [x.to_json() for x in self.helps],
+        }
+
+
+class OpError(Exception):
+    """One or more mistakes of the user, each a `Diagnostic`; `str()` is the text with carets."""
+
+    def __init__(self, *diagnostics: Diagnostic) -> None:
+        assert diagnostics, "an error says what is wrong"
+        self.diagnostics = diagnostics
+        super().__init__(diagnostics)
+
+    def __str__(self) -> str:
+        from opdsl.diagnostics.carets import show
+
+        return "\n" + "\n".join(show(x) for x in self.diagnostics)
+
+
+def fault(  # noqa: PLR0913  one keyword for each part of a diagnostic
+    code: str,
+    message: str,
+    *labels: Label,
+    notes: tuple[str, ...] = (),
+    helps: tuple[str | Help, ...] = (),
+    file: str | None = None,
+    severity: Severity = "error",
+) -> OpError:
+    """An `OpError` of one diagnostic, to be raised."""
+    made = tuple(Help(x) if isinstance(x, str) else x for x in helps)
+    return OpError(Diagnostic(code, message, labels, notes, made, severity, file))

@@ -1,0 +1,1 @@
+"""Text to tree and back: `tree`, `parser`, `recovery`, `printer`."""

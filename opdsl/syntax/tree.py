@@ -1,0 +1,396 @@
+"""The tree of a program: what the grammar says, nothing more, with a span on every node.
+
+One frozen dataclass for each rule of `grammar/op.lark`. The parser makes the tree; the elaborator
+and the tools read it. Names are kept as written; nothing is resolved here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from opdsl.diagnostics import Source, Span
+
+
+@dataclass(frozen=True, slots=True)
+class Ident:
+    """A name where it is declared, or the key of an argument."""
+
+    text: str
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Doc:
+    """A doc string; `text` is without its quotes."""
+
+    text: str
+    span: Span
+
+
+# ------------------------------------------------------------------ expressions
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """`width`."""
+
+    text: str
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Literal:
+    """`64`, `0.5`, `true`, `"text"`."""
+
+    value: int | float | bool | str
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Hole:
+    """`_`."""
+
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Sequence:
+    """`(a, b)` (bracket `(`) or `[a, b]` (bracket `[`)."""
+
+    bracket: str
+    items: tuple[Expr, ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Arg:
+    """`modes = 16` (sign `=`), `x: 0..1` (sign `:`), or `v` (no name, sign empty)."""
+
+    name: Ident | None
+    sign: str
+    value: Expr
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """`path(args)`; as a stage of a chain its first input comes through the pipe."""
+
+    path: tuple[Ident, ...]
+    args: tuple[Arg, ...]
+    span: Span
+
+    @property
+    def name(self) -> str:
+        """The path as it is written."""
+        return ".".join(x.text for x in self.path)
+
+    @property
+    def head(self) -> Span:
+        """The span of the path."""
+        return self.path[0].span.cover(self.path[-1].span)
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """`value.name`."""
+
+    value: Expr
+    name: Ident
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """`value[index]`."""
+
+    value: Expr
+    index: Expr
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Unary:
+    """`-x`, `+x`, `not x`."""
+
+    sign: str
+    value: Expr
+    span: Span
+    sign_span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Binary:
+    """`a + b`; signs `+ - * / % == != <= >= < > and or ..`."""
+
+    sign: str
+    left: Expr
+    right: Expr
+    span: Span
+    sign_span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class If:
+    """`if test then yes else no`."""
+
+    test: Expr
+    yes: Expr
+    no: Expr
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """`repeat count as index shared { chain }`."""
+
+    count: Expr
+    index: Ident | None
+    shared: bool
+    body: Chain
+    span: Span
+    head: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Residual:
+    """`residual { chain }`: v + chain(v)."""
+
+    body: Chain
+    span: Span
+    head: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """`stage |> stage`, the body of a repeat or a residual."""
+
+    stages: tuple[Stage, ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Pipe:
+    """`head |> stage |> stage`; `head` is never itself a pipe."""
+
+    head: Expr
+    stages: tuple[Stage, ...]
+    span: Span
+
+
+Stage = Call | Repeat | Residual
+Expr = Name | Literal | Hole | Sequence | Call | Member | Index | Unary | Binary | If | Pipe
+
+
+# ------------------------------------------------------------------------ types
+
+
+@dataclass(frozen=True, slots=True)
+class Codomain:
+    """`R^64`, `R^c`, `R^(2 * c)`, `R^{ux, uy}`, `R`: `channels` or `names`, or neither."""
+
+    field: Ident
+    channels: Expr | None
+    names: tuple[Ident, ...] | None
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class TypeExpr:
+    """`D -> R^c`; a vector `R^c` has no domain."""
+
+    domain: Expr | None
+    codomain: Codomain
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class ParamType:
+    """One alternative of a parameter's type: `int`, `tucker`, `list[int]`."""
+
+    name: Ident
+    args: tuple[tuple[ParamType, ...], ...]
+    span: Span
+
+
+# ------------------------------------------------------------------- statements
+
+
+@dataclass(frozen=True, slots=True)
+class DomainKind:
+    """`grid`, or `grid(x: 0..1)` as a bound of a domain variable."""
+
+    name: Ident
+    args: tuple[Arg, ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Domain:
+    """`domain D = value` (no kind), `domain D : kind`, `domain D : kind = value`."""
+
+    name: Ident
+    kind: DomainKind | None
+    value: Expr | None
+    doc: Doc | None
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Dim:
+    """`dim c`, `dim out = c`."""
+
+    name: Ident
+    value: Expr | None
+    doc: Doc | None
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Param:
+    """`param width : int = 64`; `type` holds the alternatives."""
+
+    name: Ident
+    type: tuple[ParamType, ...]
+    value: Expr | None
+    doc: Doc | None
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """`input a : D -> R^1`."""
+
+    name: Ident
+    type: TypeExpr
+    doc: Doc | None
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """`output u : D -> R^1`."""
+
+    name: Ident
+    type: TypeExpr
+    doc: Doc | None
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Require:
+    """`require test "text"`."""
+
+    test: Expr
+    doc: Doc | None
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Feedback:
+    """`feedback out -> in`."""
+
+    output: Ident
+    input: Ident
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Bind:
+    """`u = value`, `u : D -> R^c = value`, `u, v = value`."""
+
+    names: tuple[Ident, ...]
+    type: TypeExpr | None
+    value: Expr
+    span: Span
+
+
+Statement = Domain | Dim | Param | Input | Output | Require | Feedback | Bind
+
+
+# ------------------------------------------------------------------------ items
+
+
+@dataclass(frozen=True, slots=True)
+class Edition:
+    """`edition 2026`."""
+
+    year: int
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Import:
+    """`from source import names`, or `import source as alias` (no names).
+
+    `path` holds `("std", "fourier")`; for a file, `file` holds the text of the string.
+    """
+
+    path: tuple[Ident, ...]
+    file: str | None
+    names: tuple[Ident, ...]
+    alias: Ident | None
+    source_span: Span
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Const:
+    """`const LMAX = 63`."""
+
+    name: Ident
+    value: Expr
+    doc: Doc | None
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """`block Name { ... }` (keyword `block`) or `model Name { ... }` (keyword `model`)."""
+
+    keyword: str
+    name: Ident
+    doc: Doc | None
+    body: tuple[Statement, ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """`key = value` of a train block."""
+
+    name: Ident
+    value: Expr
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class SettingBlock:
+    """`name kind { settings }` of a train block."""
+
+    name: Ident
+    kind: Ident | None
+    body: tuple[Setting | SettingBlock, ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Train:
+    """`train Model { settings }`."""
+
+    name: Ident
+    doc: Doc | None
+    body: tuple[Setting | SettingBlock, ...]
+    span: Span
+
+
+Item = Import | Const | Definition | Train
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A whole program text."""
+
+    source: Source
+    edition: Edition | None
+    items: tuple[Item, ...]
