@@ -1,0 +1,1 @@
+"""What a program means: spaces, sizes, blocks, the graph, its certificate."""

@@ -1,0 +1,159 @@
+"""The interface of a block: parameters, signature, promises, cost, kernels, lowering.
+
+A block is one class in one file of `opdsl/blocks/`; the file's name is its keyword in `.op` text
+and its pydantic fields are the parameters. The elaborator makes the instance (every field checked
+by pydantic, unknown fields refused), asks `infer` for the space of its result, and keeps both in a
+node of the graph. Batch never appears: costs are for one sample.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict
+
+from opdsl.ir.dims import Poly
+from opdsl.ir.spaces import Domain, Space
+
+if TYPE_CHECKING:
+    from torch import nn
+
+BYTES = 4  # of one number in float32
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """`domain` needs `points` points on `axis`, because `why` (`keeping |k| <= 8`)."""
+
+    domain: Domain
+    axis: int
+    points: int
+    why: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a block costs for one sample.
+
+    Attributes:
+        params: real numbers that are trained.
+        flops: additions and multiplications of one forward pass.
+        bytes: size of the result in float32.
+    """
+
+    params: int
+    flops: Poly
+    bytes: Poly
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What one kernel does for one sample: flops of matrix products, bytes moved elsewhere.
+
+    Attributes:
+        gemm: floating point operations inside matrix products.
+        fft: floating point operations inside fast Fourier transforms.
+        moved: bytes read and written outside of matrix products.
+    """
+
+    gemm: float = 0.0
+    fft: float = 0.0
+    moved: float = 0.0
+
+
+@dataclass(eq=False)
+class Refusal(Exception):  # noqa: N818  it is raised by a block, and becomes a diagnostic
+    """The inputs or parameters do not fit; the elaborator knows the place and adds it.
+
+    Attributes:
+        at: what is to blame: an input (its index), a parameter (its name), or None, the call.
+        label: what to say there.
+        inputs: what to say at each input, by index.
+    """
+
+    code: str
+    message: str
+    label: str = ""
+    at: int | str | None = None
+    inputs: Mapping[int, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    helps: tuple[str, ...] = ()
+
+
+class Block(BaseModel):
+    """One operator of the language. Subclasses are leaves; they set what differs.
+
+    Attributes:
+        arity: least and greatest number of input functions (None: no limit).
+        kinds: kinds of domain on which it is defined; empty: any.
+        positional: parameters that may be given without their name, after the inputs.
+        sized: `lower`'s module takes the keyword `size`, the grid of its result.
+        kernels: names of the ways to compute it, the first is the default; a module of a block
+            with kernels takes the keyword `kernel`.
+        samples: parameters and input channels for the manual and the conformance test: each a
+            dict of the fields, with the reserved key `inputs`, a tuple of channel counts.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    arity: ClassVar[tuple[int, int | None]] = (1, 1)
+    kinds: ClassVar[frozenset[str]] = frozenset()
+    positional: ClassVar[tuple[str, ...]] = ()
+    sized: ClassVar[bool] = False
+    kernels: ClassVar[tuple[str, ...]] = ()
+    samples: ClassVar[tuple[Mapping[str, Any], ...]] = ()
+
+    @classmethod
+    def keyword(cls) -> str:
+        """`SpectralConv` is `spectral_conv` in a program."""
+        return re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
+
+    def infer(self, *x: Space) -> Space:
+        """The space of the result.
+
+        Raises:
+            Refusal: these inputs do not fit.
+        """
+        raise NotImplementedError
+
+    def bounds(self, *x: Space) -> tuple[Bound, ...]:  # noqa: ARG002  most blocks need nothing
+        """What the block asks of the resolution."""
+        return ()
+
+    def pins(self, *x: Space) -> str | None:  # noqa: ARG002  most blocks pin nothing
+        """Why the block works at one resolution only (`has a value for each point`), or None."""
+        return None
+
+    def diverges(self, *x: Space) -> str | None:  # noqa: ARG002  most blocks converge
+        """Why the block has no limit under refinement (`its stencil shrinks ...`), or None."""
+        return None
+
+    def cost(self, *x: Space) -> Cost:
+        """Parameters, flops and bytes for one sample."""
+        raise NotImplementedError
+
+    def work(self, kernel: str, sizes: tuple[tuple[int, ...], ...], *x: Space) -> Work:
+        """What `kernel` does at a resolution, for the planner.
+
+        Args:
+            kernel: one of `kernels`.
+            sizes: the grid of each input, and last the grid of the result.
+            x: the spaces of the inputs.
+        """
+        raise NotImplementedError
+
+    def lower(self, *x: Space) -> nn.Module:
+        """A torch module on channels-last tensors, (batch, *grid, channels).
+
+        The only method that imports torch.
+        """
+        raise NotImplementedError
+
+
+def free(numbers: Poly) -> Cost:
+    """A cost of no parameters and no arithmetic, for a result of so many numbers."""
+    return Cost(0, Poly(), numbers * BYTES)

@@ -1,0 +1,117 @@
+"""The certificate: which resolutions a model accepts, why, and whether it converges.
+
+What comes in: a graph. What goes out: for each declared domain and axis the promise of the program
+and the bound that the operators ask for, each with the node and the line it comes from; and the two
+verdicts that must not be confused: *shape-agnostic* (any promised resolution runs) and *convergent*
+(refining the grid leads to one operator).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from opdsl.ir.block import Bound
+from opdsl.ir.graph import Graph, Node
+from opdsl.ir.spaces import Axis, Domain
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """A bound, traced to its node: the declared domain needs at least `points` points."""
+
+    node: Node
+    bound: Bound
+    points: int
+
+    @property
+    def text(self) -> str:
+        """`u.repeat.0.fourier_layer.k keeps |k| <= 16 on D`."""
+        return f"`{self.node.path}` {self.bound.why} on {self.bound.domain}"
+
+    @property
+    def place(self) -> str:
+        """`file:line` of the user's own call."""
+        span = self.node.spans[0]
+        return f"{span.source.name}:{span.line}"
+
+
+@dataclass(frozen=True, slots=True)
+class AxisPromise:
+    """What holds on one axis of a declared domain; `cause` is the tightest bound, if any."""
+
+    domain: Domain
+    axis: Axis
+    cause: Cause | None
+
+    @property
+    def needed(self) -> int:
+        """The smallest resolution at which the operators work."""
+        return self.cause.points if self.cause else 1
+
+    @property
+    def kept(self) -> bool:
+        """Whether every promised resolution works."""
+        return self.axis.least >= self.needed
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """The verdict on a graph.
+
+    Attributes:
+        pinned: for each declared domain or node that allows one resolution only, why.
+        diverging: the nodes without a limit under refinement, each with the reason.
+    """
+
+    model: str
+    promises: tuple[AxisPromise, ...]
+    pinned: tuple[str, ...]
+    diverging: tuple[tuple[Node, str], ...]
+    operators: int
+
+    @property
+    def agnostic(self) -> bool:
+        """Whether any promised resolution is accepted."""
+        return not self.pinned
+
+    @property
+    def convergent(self) -> bool:
+        """Whether refinement leads to one operator."""
+        return self.agnostic and not self.diverging
+
+
+def certify(graph: Graph) -> Certificate:
+    """The certificate of a graph."""
+    causes = tuple(_causes(graph))
+    promises = tuple(
+        AxisPromise(domain, axis, _tightest(causes, domain, i))
+        for domain in graph.domains
+        for i, axis in enumerate(domain.axes)
+    )
+    reasons = ((n, n.block.diverges(*graph.arguments(n))) for n in graph.nodes)
+    diverging = tuple((n, why) for n, why in reasons if why)
+    return Certificate(graph.name, promises, _pinned(graph), diverging, len(graph.nodes))
+
+
+def _causes(graph: Graph) -> list[Cause]:
+    return [
+        Cause(node, bound, bound.domain.least_root(bound.points))
+        for node in graph.nodes
+        for bound in node.block.bounds(*graph.arguments(node))
+    ]
+
+
+def _tightest(causes: tuple[Cause, ...], domain: Domain, axis: int) -> Cause | None:
+    here = [x for x in causes if x.bound.domain.name == domain.name and x.bound.axis == axis]
+    return max(here, key=lambda x: x.points, default=None)
+
+
+def _pinned(graph: Graph) -> tuple[str, ...]:
+    declared = tuple(
+        f"{domain.name}.{axis.name} has {axis.fixed or axis.size} points"
+        for domain in graph.domains
+        for axis in domain.axes
+        if axis.pinned
+    )
+    nodes = ((n, n.block.pins(*graph.arguments(n))) for n in graph.nodes)
+    return declared + tuple(f"`{n.path}` {why}" for n, why in nodes if why)

@@ -1,0 +1,140 @@
+"""The graph: what a program means. Nodes are blocks, every edge has a space.
+
+What comes in: the elaborator's nodes. What goes out: a frozen graph in topological order, read by
+the checks, the drawings, the summary, the lowering. `spans` lead back to the text and stay out of
+JSON.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny
+
+from opdsl.diagnostics import Span
+from opdsl.ir.block import Block
+from opdsl.ir.spaces import Domain, Space
+
+if TYPE_CHECKING:
+    import networkx as nx
+
+FROZEN = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+
+class Node(BaseModel):
+    """One operation.
+
+    Attributes:
+        path: its place in the program, `u.repeat.0.fourier_layer.k`; the prefix of its weights.
+        inputs: for each input the path of a node or the name of an input of the model.
+        spans: the calls that lead to it, the user's own call first, the block's own call last.
+    """
+
+    model_config = FROZEN
+
+    path: str
+    block: SerializeAsAny[Block]
+    inputs: tuple[str, ...]
+    space: Space
+    spans: tuple[Span, ...] = Field(exclude=True, repr=False, min_length=1)
+
+    @property
+    def keyword(self) -> str:
+        """The block's name in the language."""
+        return self.block.keyword()
+
+
+class Port(BaseModel):
+    """An input or output of the model; `source` is what an output shows."""
+
+    model_config = FROZEN
+
+    name: str
+    space: Space
+    source: str = ""
+    doc: str | None = None
+    span: Span | None = Field(default=None, exclude=True, repr=False)
+
+
+class Scope(BaseModel):
+    """A part of the program that holds nodes: all those whose path begins with `path.`.
+
+    Attributes:
+        kind: a binding, a block called, a repeat, one of its iterations, or a residual.
+        title: what a drawing writes on it (`FourierLayer`, `repeat`, `residual`).
+        count: how many iterations a repeat has.
+    """
+
+    model_config = FROZEN
+
+    path: str
+    kind: Literal["binding", "block", "repeat", "iteration", "residual"]
+    title: str
+    count: int | None = None
+    doc: str | None = None
+    span: Span | None = Field(default=None, exclude=True, repr=False)
+
+
+class Graph(BaseModel):
+    """A model, resolved: every name, parameter and space is known, no tensor exists.
+
+    Attributes:
+        params: the model's parameters and their values.
+        domains: the declared domains, by name; `places` says where in the text.
+        nodes: in topological order.
+    """
+
+    model_config = FROZEN
+
+    name: str
+    doc: str | None = None
+    edition: int
+    params: Mapping[str, object]
+    domains: tuple[Domain, ...]
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+    nodes: tuple[Node, ...]
+    scopes: tuple[Scope, ...] = ()
+    places: Mapping[str, Span] = Field(default_factory=dict, exclude=True, repr=False)
+
+    @cached_property
+    def by_path(self) -> dict[str, Node]:
+        """Each node under its path."""
+        return {x.path: x for x in self.nodes}
+
+    @cached_property
+    def spaces(self) -> dict[str, Space]:
+        """The space of every node and every input."""
+        ports = {x.name: x.space for x in self.inputs}
+        return ports | {x.path: x.space for x in self.nodes}
+
+    def arguments(self, node: Node) -> tuple[Space, ...]:
+        """The spaces of what the node takes."""
+        return tuple(self.spaces[x] for x in node.inputs)
+
+    def sizes(self, roots: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
+        """Every atom of a size where the declared domains have these resolutions."""
+        found: dict[str, int] = {}
+        for domain in self._all_domains():
+            for axis, n in enumerate(domain.points(roots[domain.name])):
+                found[domain.atom(axis)] = n
+        return found
+
+    def _all_domains(self) -> Iterator[Domain]:
+        yield from self.domains
+        yield from (x.domain for x in self.spaces.values())
+
+    def networkx(self) -> nx.DiGraph:
+        """The graph as a networkx graph, inputs and nodes by path, for analyses of your own."""
+        import networkx as nx
+
+        graph = nx.DiGraph(name=self.name)
+        for path, space in self.spaces.items():
+            graph.add_node(path, space=str(space), block=self._keyword(path))
+        graph.add_edges_from((x, node.path) for node in self.nodes for x in node.inputs)
+        return graph
+
+    def _keyword(self, path: str) -> str:
+        return self.by_path[path].keyword if path in self.by_path else "input"
