@@ -9,7 +9,7 @@ node of the graph. Batch never appears: costs are for one sample.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -26,13 +26,20 @@ BYTES = 4  # of one number in float32
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """`domain` needs `points` points on `axis`, because `why` (`keeping |k| <= 8`)."""
+    """`domain` needs `points` points on `axis`.
+
+    Attributes:
+        keeps: what is kept there: `|k| <= 8`.
+        note: the rule: `sampling theorem: 2 * 8 + 1 = 17 samples`.
+        cure: from the points that there are, the argument that would fit: `modes = 7`.
+    """
 
     domain: Domain
     axis: int
     points: int
-    why: str
+    keeps: str
     note: str
+    cure: Callable[[int], str]
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ class Cause:
     @property
     def text(self) -> str:
         """`u.repeat.0.fourier_layer.k keeps |k| <= 16 on D`."""
-        return f"`{self.node.path}` {self.bound.why} on {self.bound.domain}"
+        return f"`{self.node.path}` keeps {self.bound.keeps} on {self.bound.domain}"
 
     @property
     def place(self) -> str:
