@@ -16,6 +16,8 @@ from opdsl.ir.dims import Poly, product
 
 Boundary = Literal["periodic", "dirichlet", "neumann", "none"]
 Sides = Literal["end", "both"]
+Kind = Literal["grid", "points", "sphere"]
+KINDS: dict[Kind, str] = {"grid": "a regular grid", "points": "points", "sphere": "a sphere"}
 FROZEN = ConfigDict(frozen=True, extra="forbid")
 
 
@@ -91,17 +93,23 @@ Step = Annotated[Coarsen | Extend, Field(discriminator="op")]
 
 
 class Domain(BaseModel):
-    """A regular grid, declared, coarsened or extended.
+    """A set on which functions live: a regular grid, points, a sphere.
+
+    Points have one axis, `points`, and a sphere two, so that every domain has sampled axes.
 
     Attributes:
         name: the declaration it comes from.
         axes: the axes as declared.
         steps: what was done since.
+        ambient: the dimension of the space in which points lie.
+        geometry: whether all samples have the same points.
     """
 
     model_config = FROZEN
 
-    kind: Literal["grid"] = "grid"
+    kind: Kind = "grid"
+    ambient: int | None = None
+    geometry: Literal["shared", "per_sample"] = "shared"
     name: str
     axes: tuple[Axis, ...]
     steps: tuple[Step, ...] = ()
@@ -146,7 +154,7 @@ class Domain(BaseModel):
 
     def model_copy_with(self, *steps: Step) -> Domain:
         """The same declaration, reached by other steps."""
-        return Domain(kind=self.kind, name=self.name, axes=self.axes, steps=steps)
+        return self.model_copy(update={"steps": steps})
 
     def extension_over(self, inner: Domain) -> Extend | None:
         """The step that makes this domain from `inner`, if it is one extension."""

@@ -1,0 +1,34 @@
+"""The blocks, one module each: the folder is the catalogue.
+
+A block is found by its keyword, the name of its module; only that module is imported. Packages of
+others join by the entry-point group `opdsl.blocks`, keyword to class.
+"""
+
+from functools import cache
+from importlib import import_module
+from importlib.metadata import entry_points
+from pathlib import Path
+
+from opdsl.ir.block import Block
+
+GROUP = "opdsl.blocks"
+
+
+@cache
+def names() -> tuple[str, ...]:
+    """The keywords of all blocks of this package, sorted."""
+    return tuple(sorted(x.stem for x in Path(__file__).parent.glob("[a-z]*.py")))
+
+
+@cache
+def find(keyword: str) -> type[Block] | None:
+    """The block of this keyword, or None."""
+    if keyword in names():
+        module = import_module(f"{__name__}.{keyword}")
+        return next(x for x in _classes(module) if x.keyword() == keyword)
+    found = entry_points(group=GROUP, name=keyword)
+    return next((x.load() for x in found), None)
+
+
+def _classes(module: object) -> list[type[Block]]:
+    return [x for x in vars(module).values() if isinstance(x, type) and issubclass(x, Block)]

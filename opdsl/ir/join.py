@@ -1,0 +1,70 @@
+"""Rules for blocks that join functions: one domain, equal channels.
+
+What comes in: the spaces of the parts. What goes out: nothing, or a `Refusal` that says what each
+part is and how to make them fit.
+"""
+
+from opdsl.ir.block import Refusal
+from opdsl.ir.spaces import Space
+
+
+def same_domain(verb: str, x: tuple[Space, ...]) -> None:
+    """All parts live on one domain (`verb`: add, concatenate).
+
+    Raises:
+        Refusal: OP0304, with each part's space.
+    """
+    other = next((y for y in x if y.domain != x[0].domain), None)
+    if other is None:
+        return
+    first, second = x[0].domain, other.domain
+    related = first.name == second.name
+    note = (
+        f"`{first}` and `{second}` have the same axes but a different number of points"
+        if related
+        else f"`{first}` and `{second}` are different declarations, even where sizes agree"
+    )
+    cures = (
+        f"resample one of them: `resample(to = {second})`",
+        f"or let the previous layer target it: `to = {second}`",
+    )
+    raise Refusal(
+        "OP0304",
+        f"cannot {verb} functions on different {first.kind}s",
+        f"all parts must live on the same {first.kind}",
+        inputs={i: f"`{y}`" for i, y in enumerate(x)},
+        notes=(note,),
+        helps=cures if related else (f"compute both on one domain: `{first}` or `{second}`",),
+    )
+
+
+def same_channels(verb: str, x: tuple[Space, ...]) -> None:
+    """Both parts have as many channels.
+
+    Raises:
+        Refusal: OP0303, with each part's space.
+    """
+    a, b = x[0].channels, x[-1].channels
+    if a == b:
+        return
+    raise Refusal(
+        "OP0303",
+        f"cannot {verb} {count(a)} and {count(b)}",
+        "channel counts differ",
+        inputs={i: f"this is `{y}`" for i, y in enumerate(x)},
+        helps=(
+            f"map one side: `linear(out = {max(a, b)})`",
+            f"or keep both with `concat(...)`, giving {a + b} channels",
+        ),
+    )
+
+
+def common_components(x: tuple[Space, ...]) -> tuple[str, ...] | None:
+    """The names of the channels that all named parts share, if they agree."""
+    named = {y.components for y in x if y.components is not None}
+    return named.pop() if len(named) == 1 else None
+
+
+def count(channels: int) -> str:
+    """`1 channel`, `64 channels`."""
+    return f"{channels} channel" + ("" if channels == 1 else "s")
