@@ -38,6 +38,7 @@ CODES: dict[str, Code] = {
     "OP0104": Code("the edition is missing or unknown", "edition"),
     "OP0105": Code("the program is too large or too deeply nested", "limit"),
     "OP0106": Code("a reserved word is used as a name", "reserved"),
+    "OP0107": Code("a construct that this version does not compile", "not-yet"),
     # names and parameters
     "OP0201": Code("a name is unknown", "unknown-name"),
     "OP0202": Code("an import is not found", "unknown-import"),
@@ -88,6 +89,7 @@ CODES: dict[str, Code] = {
     "OP0626": Code("the run belongs to another program", "other-program", Exit.SPEC),
     "OP0627": Code("this folder is not a run", "not-a-run", Exit.USAGE),
     "OP0630": Code("the model does not fit into memory", "too-large", Exit.TOO_LARGE),
+    "OP0640": Code("nothing on this machine can draw a graph", "no-graphviz", Exit.USAGE),
     # run time
     "OP0901": Code("an input has the wrong number of axes", "input-axes", Exit.DATA),
     "OP0902": Code("an input has the wrong number of channels", "input-channels", Exit.DATA),

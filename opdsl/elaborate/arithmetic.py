@@ -1,0 +1,117 @@
+"""Arithmetic on what is known before run time: numbers, modes, words, domains.
+
+What comes in: values. What goes out: a value, or None where the operation has no meaning. Functions
+are not handled here: adding two functions makes a node.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable
+
+from opdsl.elaborate.values import Interval, Value, Word
+from opdsl.ir.spaces import Domain
+
+Number = int | float
+COMPARE: dict[str, Callable[[Number, Number], bool]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+FUNCTIONS: dict[str, Callable[..., Number]] = {
+    "abs": abs,
+    "ceil": math.ceil,
+    "float": float,
+    "floor": math.floor,
+    "int": int,
+    "max": max,
+    "min": min,
+    "round": round,
+}
+
+
+def binary(sign: str, left: Value, right: Value) -> Value | None:
+    """`left sign right`; modes (tuples) go element by element."""
+    if sign in ("==", "!="):
+        return _plain(left) == _plain(right) if sign == "==" else _plain(left) != _plain(right)
+    if isinstance(left, Domain):
+        return _coarsen(left, right) if sign == "/" else None
+    if isinstance(left, tuple) or isinstance(right, tuple):
+        return _elementwise(sign, left, right)
+    if not is_number(left) or not is_number(right):
+        return None
+    return _numbers(sign, left, right)
+
+
+def negative(value: Value) -> Value | None:
+    """`-value`."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return -value
+
+
+def is_number(value: Value) -> bool:
+    """Whether it is a number; true and false are not."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _plain(value: Value) -> object:
+    return value.text if isinstance(value, Word) else value
+
+
+def _coarsen(domain: Domain, factor: Value) -> Domain | None:
+    if isinstance(factor, bool) or not isinstance(factor, int) or factor < 1:
+        return None
+    return domain.coarsened(factor)
+
+
+def _elementwise(sign: str, left: Value, right: Value) -> Value | None:
+    pair = _paired(left, right)
+    if pair is None:
+        return None
+    made = [_modes(sign, a, b) for a, b in pair]
+    return None if any(x is None for x in made) else tuple(x for x in made if x is not None)
+
+
+def _paired(left: Value, right: Value) -> list[tuple[Value, Value]] | None:
+    if isinstance(left, tuple) and isinstance(right, tuple):
+        return list(zip(left, right, strict=True)) if len(left) == len(right) else None
+    if isinstance(left, tuple):
+        return [(x, right) for x in left]
+    return [(left, x) for x in right] if isinstance(right, tuple) else None
+
+
+def _modes(sign: str, a: Value, b: Value) -> Value | None:
+    """Element of a tuple: `/` rounds down, since a tuple stands for modes."""
+    value = binary(sign, a, b)
+    return math.floor(value) if sign == "/" and isinstance(value, float) else value
+
+
+def _numbers(sign: str, left: Value, right: Value) -> Value | None:
+    assert isinstance(left, int | float)
+    assert isinstance(right, int | float)
+    if sign in COMPARE:
+        return COMPARE[sign](left, right)
+    if sign in ("/", "%"):
+        return _divide(sign, left, right)
+    match sign:
+        case "+":
+            return left + right
+        case "-":
+            return left - right
+        case "*":
+            return left * right
+        case "..":
+            return Interval(float(left), float(right))
+    return None
+
+
+def _divide(sign: str, left: Number, right: Number) -> Value | None:
+    if right == 0:
+        return None
+    if sign == "%":
+        return left % right
+    exact = isinstance(left, int) and isinstance(right, int) and left % right == 0
+    return int(left // right) if exact else left / right

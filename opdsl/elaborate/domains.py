@@ -1,0 +1,260 @@
+"""Declarations of domains: `grid(x: 0..1, min = 33)`, `points(3)`, `sphere(lat, lon)`, `extend`.
+
+What comes in: a call with its arguments evaluated. What goes out: a `Domain`, or one diagnostic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Any
+
+from pydantic import ValidationError
+
+from opdsl.diagnostics import Label, Span, did_you_mean
+from opdsl.elaborate.problems import Poisoned, Problems
+from opdsl.elaborate.values import Interval, Value, Word, kind, show
+from opdsl.ir.spaces import Axis, Domain, Extend
+from opdsl.syntax.tree import Arg, Call, Name
+
+BOUNDARIES = ("periodic", "dirichlet", "neumann", "none")
+PROMISES = ("min", "max", "multiple_of", "fixed", "size")
+GRID = ("boundary", *PROMISES)
+CONSTRUCTORS = ("grid", "points", "sphere", "extend")
+
+Evaluate = Callable[[Any], Value]
+
+
+class DomainReader:
+    """Makes the domain `name` from a call; `places` collects where each promise stands."""
+
+    def __init__(self, problems: Problems, evaluate: Evaluate, places: dict[str, Span]) -> None:
+        self.problems = problems
+        self.evaluate = evaluate
+        self.places = places
+
+    def read(self, name: str, call: Call) -> Domain:
+        """The domain that `call` declares under `name`.
+
+        Raises:
+            Poisoned: after the diagnostic.
+        """
+        self.places[name] = call.span
+        reader = {
+            "grid": self._grid,
+            "points": self._points,
+            "sphere": self._sphere,
+            "extend": self._extend,
+        }[call.name]
+        return reader(name, call)
+
+    # ------------------------------------------------------------------ grid
+
+    def _grid(self, name: str, call: Call) -> Domain:
+        axes = [x for x in call.args if x.sign != "="]
+        if not axes:
+            raise self.problems.fail(
+                "OP0205",
+                f"the grid `{name}` has no axes",
+                Label(call.span, "names of axes are missing"),
+                helps=("name them: `grid(x: 0..1, y: 0..1)`",),
+            )
+        options = self._options(name, call, GRID)
+        made = [
+            self._axis(arg) | self._axis_options(options, i, len(axes))
+            for i, arg in enumerate(axes)
+        ]
+        self._distinct(axes, made)
+        return Domain(name=name, axes=tuple(self._checked(call, x) for x in made))
+
+    def _axis(self, arg: Arg) -> dict[str, Any]:
+        if arg.sign == "" and isinstance(arg.value, Name):
+            return {"name": arg.value.text}
+        if arg.sign != ":" or arg.name is None:
+            raise self.problems.fail(
+                "OP0208",
+                "an axis of a grid is a name",
+                Label(arg.span, "this is not one"),
+                helps=("write `x` or, with its ends, `x: 0..1`",),
+            )
+        value = self.evaluate(arg.value)
+        if not isinstance(value, Interval) or value.lo >= value.hi:
+            raise self.problems.fail(
+                "OP0208",
+                f"the axis `{arg.name.text}` needs its two ends, the lower one first",
+                Label(arg.value.span, f"this is {kind(value)}"),
+                helps=(f"write `{arg.name.text}: 0..1`",),
+            )
+        return {"name": arg.name.text, "lo": value.lo, "hi": value.hi}
+
+    def _distinct(self, axes: list[Arg], made: list[dict[str, Any]]) -> None:
+        names = [x["name"] for x in made]
+        for i, name in enumerate(names):
+            if name in names[:i]:
+                raise self.problems.fail(
+                    "OP0203",
+                    f"two axes are called `{name}`",
+                    Label(axes[i].span, "the second one"),
+                    Label(axes[names.index(name)].span, "the first one"),
+                )
+
+    def _options(
+        self, name: str, call: Call, known: tuple[str, ...]
+    ) -> dict[str, tuple[Arg, Value]]:
+        options: dict[str, tuple[Arg, Value]] = {}
+        for arg in call.args:
+            if arg.name is None or arg.sign != "=":
+                continue
+            key = arg.name.text
+            if key not in known:
+                raise self._unknown(call.name, arg, known)
+            options[key] = (arg, self.evaluate(arg.value))
+            self.places[f"{name}.{key}"] = arg.span
+        return options
+
+    def _unknown(self, what: str, arg: Arg, known: tuple[str, ...]) -> Poisoned:
+        assert arg.name is not None
+        return self.problems.fail(
+            "OP0207",
+            f"`{what}` has no parameter `{arg.name.text}`",
+            Label(arg.name.span, "unknown parameter"),
+            notes=(f"`{what}` takes: {', '.join(known)}",),
+            helps=did_you_mean(arg.name.text, known),
+        )
+
+    def _axis_options(
+        self, options: dict[str, tuple[Arg, Value]], index: int, axes: int
+    ) -> dict[str, Any]:
+        return {k: self._one(arg, v, k, index, axes) for k, (arg, v) in options.items()}
+
+    def _one(self, arg: Arg, value: Value, key: str, index: int, axes: int) -> object:
+        if isinstance(value, tuple):
+            if len(value) != axes:
+                raise self.problems.fail(
+                    "OP0208",
+                    f"`{key}` has {len(value)} values for {axes} axes",
+                    Label(arg.value.span, "one value for each axis, or one for all"),
+                )
+            value = value[index]
+        if key == "boundary":
+            return self._word(arg, value, "boundary", BOUNDARIES)
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise self.problems.fail(
+                "OP0208",
+                f"`{key}` is a number of points",
+                Label(arg.value.span, f"this is {kind(value)}"),
+                helps=(f"write a whole number above zero: `{key} = 64`",),
+            )
+        return value
+
+    def _word(self, arg: Arg, value: Value, key: str, words: tuple[str, ...]) -> str:
+        text = value.text if isinstance(value, Word) else show(value)
+        if not isinstance(value, Word) or text not in words:
+            raise self.problems.fail(
+                "OP0208",
+                f"`{key}` cannot be `{text}`",
+                Label(arg.value.span, "unknown word" if isinstance(value, Word) else "not a word"),
+                notes=(f"`{key}` is one of: {', '.join(words)}",),
+                helps=did_you_mean(text, words),
+            )
+        return text
+
+    def _checked(self, call: Call, options: dict[str, Any]) -> Axis:
+        """The axis; what contradicts itself is refused."""
+        try:
+            axis = Axis(**options)
+        except ValidationError as error:
+            raise self.problems.fail(
+                "OP0208",
+                "this axis cannot be",
+                Label(call.span, str(error.errors()[0]["msg"]).lower()),
+            ) from error
+        if axis.max is not None and axis.max < axis.least:
+            raise self.problems.fail(
+                "OP0208",
+                f"no resolution of `{axis.name}` meets all its promises",
+                Label(call.span, f"at least {axis.least} and at most {axis.max} points"),
+            )
+        return axis
+
+    # ------------------------------------------------------- points and sphere
+
+    def _points(self, name: str, call: Call) -> Domain:
+        values = [self.evaluate(x.value) for x in call.args if x.name is None]
+        if len(values) != 1 or not isinstance(values[0], int) or not 1 <= values[0] <= 3:
+            raise self.problems.fail(
+                "OP0208",
+                "points lie in a space of 1, 2 or 3 dimensions",
+                Label(call.span, "the dimension is missing"),
+                helps=("write `points(3)`",),
+            )
+        options = self._options(name, call, ("geometry", "min", "fixed"))
+        geometry = options.pop("geometry", None)
+        word = self._word(*geometry, "geometry", ("shared", "per_sample")) if geometry else "shared"
+        axis = {"name": "points"} | self._axis_options(options, 0, 1)
+        return Domain(
+            kind="points",
+            name=name,
+            ambient=values[0],
+            geometry="per_sample" if word == "per_sample" else "shared",
+            axes=(self._checked(call, axis),),
+        )
+
+    def _sphere(self, name: str, call: Call) -> Domain:
+        axes = [x for x in call.args if x.name is None]
+        if len(axes) != 2:
+            raise self.problems.fail(
+                "OP0208",
+                "a sphere has two axes, latitude and longitude",
+                Label(call.span, f"{len(axes)} given"),
+                helps=("write `sphere(lat, lon)`",),
+            )
+        options = self._options(name, call, ("sampling", *PROMISES))
+        if "sampling" in options:
+            self._word(
+                *options.pop("sampling"), "sampling", ("gauss_legendre", "lobatto", "equiangular")
+            )
+        made = [self._axis(x) | self._axis_options(options, i, 2) for i, x in enumerate(axes)]
+        return Domain(kind="sphere", name=name, axes=tuple(self._checked(call, x) for x in made))
+
+    # ---------------------------------------------------------------- extend
+
+    def _extend(self, name: str, call: Call) -> Domain:
+        options = self._options(name, call, ("fraction", "sides"))
+        inner = [self.evaluate(x.value) for x in call.args if x.name is None]
+        if len(inner) != 1 or not isinstance(inner[0], Domain) or inner[0].kind != "grid":
+            raise self.problems.fail(
+                "OP0209",
+                "`extend` takes one grid",
+                Label(call.span, f"this is {kind(inner[0])}" if inner else "none is given"),
+                helps=("write `extend(D, fraction = 0.125)`",),
+            )
+        fraction = self._fraction(call, options)
+        sides = options.get("sides")
+        where = self._word(*sides, "sides", ("end", "both")) if sides else "end"
+        return inner[0].extended(
+            Extend(
+                name=name,
+                numerator=fraction.numerator,
+                denominator=fraction.denominator,
+                sides="both" if where == "both" else "end",
+            )
+        )
+
+    def _fraction(self, call: Call, options: dict[str, tuple[Arg, Value]]) -> Fraction:
+        if "fraction" not in options:
+            raise self.problems.fail(
+                "OP0205",
+                "`extend` needs `fraction`",
+                Label(call.span, "how much longer is the extended domain?"),
+                helps=("write `extend(D, fraction = 0.125)`",),
+            )
+        arg, value = options["fraction"]
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 8:
+            raise self.problems.fail(
+                "OP0208",
+                "`fraction` is a part of the domain's length",
+                Label(arg.value.span, f"this is {kind(value)}"),
+                helps=("write a number above 0, at most 8: `fraction = 0.125`",),
+            )
+        return Fraction(repr(value))
