@@ -1,1 +1,24 @@
-"""opdsl: neural operators as small, checked text files."""
+"""opdsl: neural operators as small, checked text files.
+
+graph = opdsl.load("specs/fno_darcy.op")      # checked, no tensor exists
+model = opdsl.compile("specs/fno_darcy.op")   # a torch module
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from opdsl.compiler import check, compile, load  # noqa: A004  the verb of the language
+    from opdsl.diagnostics import Diagnostic, OpError
+
+__version__ = "0.1.0"
+__all__ = ["Diagnostic", "OpError", "__version__", "check", "compile", "load"]
+
+HOMES = {"Diagnostic": "opdsl.diagnostics", "OpError": "opdsl.diagnostics"}
+
+
+def __getattr__(name: str) -> object:
+    # lazy: `opdsl --help` must not wait for pydantic, nor `opdsl check` for torch
+    if name not in __all__:
+        raise AttributeError(f"module `opdsl` has no attribute `{name}`")
+    return getattr(import_module(HOMES.get(name, "opdsl.compiler")), name)

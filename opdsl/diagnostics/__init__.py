@@ -1,5 +1,6 @@
 """Mistakes of the user: as data (`model`), by code (`codes`), as text (`carets`)."""
 
+from opdsl.diagnostics.blame import blame
 from opdsl.diagnostics.codes import CODES, Code, Exit
 from opdsl.diagnostics.model import (
     Diagnostic,
@@ -24,6 +25,7 @@ __all__ = [
     "Severity",
     "Source",
     "Span",
+    "blame",
     "did_you_mean",
     "fault",
     "nearest",

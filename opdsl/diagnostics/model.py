@@ -14,10 +14,14 @@ Applicability = Literal["safe", "unsafe", "hint"]
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A text and the name under which the user knows it (a path, `<text>`, `<--set>`)."""
+    """A text and the name under which the user knows it (a path, `<text>`, `<--set>`).
+
+    `library` marks a text of ours, which is never to blame.
+    """
 
     name: str
     text: str = field(repr=False)
+    library: bool = False
 
     def span(self, start: int, end: int) -> Span:
         """The characters `start` (included) to `end` (excluded), clipped to the text."""
@@ -171,7 +175,7 @@ class OpError(Exception):
         return "\n" + "\n".join(show(x) for x in self.diagnostics)
 
 
-def fault(  # noqa: PLR0913  one keyword for each part of a diagnostic
+def fault(
     code: str,
     message: str,
     *labels: Label,

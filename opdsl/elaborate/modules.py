@@ -28,7 +28,6 @@ class Module:
     """
 
     file: File
-    library: bool
     definitions: dict[str, tuple[Module, Definition]] = field(default_factory=dict)
     consts: dict[str, Const] = field(default_factory=dict)
     folders: dict[str, Module] = field(default_factory=dict)
@@ -48,11 +47,9 @@ class Loader:
     loaded: dict[str, Module] = field(default_factory=dict)
     stack: list[str] = field(default_factory=list)
 
-    def module(self, file: File, folder: Path | None, *, library: bool) -> Module:
+    def module(self, file: File, folder: Path | None) -> Module:
         """The module of a file, its imports loaded; `folder` is where its own imports start."""
-        module = Module(file, library)
-        if library:
-            self.problems.library.add(file.source.name)
+        module = Module(file)
         for item in file.items:
             match item:
                 case Import():
@@ -133,7 +130,7 @@ class Loader:
         library = item.file is None
         name = f"library/{path.name}" if library else _shown(path)
         try:
-            source = Source(name, path.read_text(encoding="utf-8-sig"))
+            source = Source(name, path.read_text(encoding="utf-8-sig"), library)
         except (OSError, UnicodeDecodeError) as error:
             raise self.problems.fail(
                 "OP0202",
@@ -143,7 +140,7 @@ class Loader:
         file, faults = parse(source)
         for fault in faults:
             self.problems.add(fault)
-        return self.module(file, path.parent, library=library)
+        return self.module(file, path.parent)
 
     def _library(self, item: Import) -> Path:
         names = [x.text for x in item.path]

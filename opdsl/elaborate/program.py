@@ -36,7 +36,7 @@ def elaborate(
         folder: where the file stands; its imports stay inside.
     """
     problems = Problems()
-    module = Loader(problems, folder).module(file, folder, library=False)
+    module = Loader(problems, folder).module(file, folder)
     try:
         graph = _graph(module, _choose(problems, module, model), problems, given or {})
     except Poisoned:

@@ -59,11 +59,13 @@ class Certificate:
     """The verdict on a graph.
 
     Attributes:
+        causes: every bound, in the order of the nodes.
         pinned: for each declared domain or node that allows one resolution only, why.
         diverging: the nodes without a limit under refinement, each with the reason.
     """
 
     model: str
+    causes: tuple[Cause, ...]
     promises: tuple[AxisPromise, ...]
     pinned: tuple[str, ...]
     diverging: tuple[tuple[Node, str], ...]
@@ -82,7 +84,7 @@ class Certificate:
 
 def certify(graph: Graph) -> Certificate:
     """The certificate of a graph."""
-    causes = tuple(_causes(graph))
+    causes = _causes(graph)
     promises = tuple(
         AxisPromise(domain, axis, _tightest(causes, domain, i))
         for domain in graph.domains
@@ -90,15 +92,15 @@ def certify(graph: Graph) -> Certificate:
     )
     reasons = ((n, n.block.diverges(*graph.arguments(n))) for n in graph.nodes)
     diverging = tuple((n, why) for n, why in reasons if why)
-    return Certificate(graph.name, promises, _pinned(graph), diverging, len(graph.nodes))
+    return Certificate(graph.name, causes, promises, _pinned(graph), diverging, len(graph.nodes))
 
 
-def _causes(graph: Graph) -> list[Cause]:
-    return [
+def _causes(graph: Graph) -> tuple[Cause, ...]:
+    return tuple(
         Cause(node, bound, bound.domain.least_root(bound.points))
         for node in graph.nodes
         for bound in node.block.bounds(*graph.arguments(node))
-    ]
+    )
 
 
 def _tightest(causes: tuple[Cause, ...], domain: Domain, axis: int) -> Cause | None:

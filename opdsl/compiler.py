@@ -1,0 +1,190 @@
+"""The stages in order: text, tree, graph, checks, module.
+
+    text --parse--> tree.File --elaborate--> Graph --CHECKS--> Graph without faults --lower--> Module
+
+Each function here runs a prefix of that line. `check` returns every diagnostic; `load` and `compile`
+raise them. torch is imported by `compile` only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from opdsl.checks import CHECKS, unused
+from opdsl.diagnostics import Diagnostic, OpError, Source, fault
+from opdsl.elaborate import elaborate
+from opdsl.elaborate.instance import Given
+from opdsl.elaborate.settings import (
+    RawSetting,
+    check_train_blocks,
+    settings,
+    train_block,
+)
+from opdsl.elaborate.values import Value, Word
+from opdsl.ir.graph import Graph
+from opdsl.syntax.parser import parse
+from opdsl.syntax.tree import File
+
+if TYPE_CHECKING:
+    from opdsl.lower.torch import OperatorModule
+
+SUFFIX = ".op"
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What is known of a program.
+
+    Attributes:
+        graph: None if a diagnostic is an error.
+        diagnostics: errors and warnings, in the order of the text.
+    """
+
+    file: File
+    graph: Graph | None
+    diagnostics: tuple[Diagnostic, ...]
+
+    @property
+    def errors(self) -> tuple[Diagnostic, ...]:
+        """The diagnostics that make the program wrong."""
+        return tuple(x for x in self.diagnostics if x.severity == "error")
+
+    def sound(self) -> Graph:
+        """The graph.
+
+        Raises:
+            OpError: every error of the program.
+        """
+        if self.graph is None:
+            raise OpError(*self.errors)
+        return self.graph
+
+
+def read(path_or_text: str | Path) -> tuple[Source, Path | None]:
+    """The source, and the folder from which it imports (None for a bare text).
+
+    A `Path`, and a text of one line that ends in `.op`, is a file.
+
+    Raises:
+        OpError: OP0202, the file cannot be read.
+    """
+    text = str(path_or_text)
+    if isinstance(path_or_text, str) and ("\n" in text or not text.endswith(SUFFIX)):
+        return Source("<text>", text), None
+    path = Path(path_or_text)
+    try:
+        return Source(text, path.read_text(encoding="utf-8-sig")), path.parent
+    except (OSError, UnicodeDecodeError) as error:
+        raise _unreadable(path, error) from error
+
+
+def check(
+    source: Source | str | Path,
+    *,
+    model: str | None = None,
+    given: Mapping[str, Given] | None = None,
+    folder: Path | None = None,
+) -> Checked:
+    """Everything that can be said of a program before run time; nothing is raised for its faults."""
+    if not isinstance(source, Source):
+        source, folder = read(source)
+    file, found = parse(source)
+    graph, more = elaborate(file, model=model, given=given, folder=folder)
+    later = [y for x in CHECKS for y in x(graph)] if graph else []
+    diagnostics = (*found, *more, *later, *check_train_blocks(file), *unused(file))
+    errors = any(x.severity == "error" for x in diagnostics)
+    return Checked(file, None if errors else graph, _in_order(diagnostics, source))
+
+
+def load(path_or_text: str | Path, model: str | None = None, **params: object) -> Graph:
+    """The checked graph of a model.
+
+    Args:
+        path_or_text: a `.op` file, or a program.
+        model: which model, where the program has several.
+        params: values of the model's parameters.
+
+    Raises:
+        OpError: everything that is wrong with the program.
+    """
+    return check(path_or_text, model=model, given=_given(params)).sound()
+
+
+def compile(  # noqa: A001  the verb of the language, as in re.compile
+    path_or_text: str | Path, model: str | None = None, **params: object
+) -> OperatorModule:
+    """The model as a torch module: tensors (batch, channels, *grid) in and out.
+
+    The module takes its inputs in the order of the program or by name, and returns a tensor for
+    one output, a dict by name for several.
+
+    Args:
+        path_or_text: a `.op` file, or a program.
+        model: which model, where the program has several.
+        params: values of the model's parameters.
+
+    Raises:
+        OpError: everything that is wrong with the program.
+    """
+    graph = load(path_or_text, model, **params)
+    from opdsl.lower.torch import lower
+
+    return lower(graph)
+
+
+def train_settings(checked: Checked) -> tuple[RawSetting, ...]:
+    """The settings of the model's train block; empty if it has none."""
+    block = train_block(checked.file, checked.sound().name)
+    return settings(block) if block else ()
+
+
+def _given(params: Mapping[str, object]) -> dict[str, Given]:
+    """Parameters given from Python, with a text to point into."""
+    given = {}
+    for key, value in params.items():
+        source = Source("<parameters>", f"{key}={value}")
+        span = source.span(len(key) + 1, len(source.text))
+        given[key] = Given(_value(value), span, source.span(0, len(key)))
+    return given
+
+
+def _value(value: object) -> Value:
+    if isinstance(value, str):
+        return Word(value)
+    if isinstance(value, list | tuple):
+        return tuple(_value(x) for x in value)
+    if isinstance(value, bool | int | float):
+        return value
+    raise fault(
+        "OP0208",
+        f"a parameter cannot be a {type(value).__name__}",
+        file="<parameters>",
+        helps=("give a number, a word, true or false, or a tuple of these",),
+    )
+
+
+def _in_order(diagnostics: tuple[Diagnostic, ...], source: Source) -> tuple[Diagnostic, ...]:
+    """Errors before warnings, each by their place; those of other files last."""
+
+    def key(x: Diagnostic) -> tuple[bool, bool, int]:
+        span = x.labels[0].span if x.labels else None
+        here = span is not None and span.source == source
+        return x.severity != "error", not here, span.start if span else 0
+
+    return tuple(sorted(diagnostics, key=key))
+
+
+def _unreadable(path: Path, error: Exception) -> OpError:
+    what = error.strerror if isinstance(error, OSError) else None
+    near = sorted(x.name for x in path.parent.glob(f"*{SUFFIX}")) if path.parent.is_dir() else []
+    from opdsl.diagnostics import did_you_mean
+
+    return fault(
+        "OP0202",
+        f"cannot read the program: {(what or 'it is not a UTF-8 text').lower()}",
+        file=str(path),
+        helps=did_you_mean(path.name, near),
+    )

@@ -1,0 +1,24 @@
+"""The blame rule: where the violated rule stands in the library, the user's own call is at fault.
+
+What comes in: the labels of a diagnostic and the calls that lead to its place. What goes out: the
+labels with the user's call first and the library's line second.
+"""
+
+from opdsl.diagnostics.model import Label, Span
+
+REQUIRED = "required by this operation"
+
+
+def blame(labels: tuple[Label, ...], frames: tuple[Span, ...]) -> tuple[Label, ...]:
+    """The labels, the first of them at a place that the user can change.
+
+    Args:
+        frames: the calls that lead to the first label, the user's own first.
+    """
+    if not labels or not labels[0].span.source.library:
+        return labels
+    own = [x for x in frames if not x.source.library]
+    if not own:
+        return labels
+    user = tuple(x for x in labels[1:] if not x.span.source.library)
+    return (Label(own[-1], labels[0].text), *user, Label(labels[0].span, REQUIRED))

@@ -1,0 +1,143 @@
+"""The outline of a graph: its scopes as a tree, with equal iterations of a repeat told once.
+
+What comes in: a graph. What goes out: parts and nodes in the order of the graph, for the drawings
+and the summary, and for every node the node that stands for it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from opdsl.ir.graph import Graph, Node, Scope
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A scope and what it holds.
+
+    Attributes:
+        times: for an iteration, how many equal ones follow each other, this one included.
+    """
+
+    scope: Scope
+    children: tuple[Part | Node, ...]
+    times: int = 1
+
+    def nodes(self) -> Iterator[Node]:
+        """Every node in it, equal iterations once."""
+        for child in self.children:
+            yield from child.nodes() if isinstance(child, Part) else (child,)
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """The tree, and the node that stands for each node that is not told (`stand_in`)."""
+
+    children: tuple[Part | Node, ...]
+    stand_ins: Mapping[str, str]
+
+    def stand_in(self, path: str) -> str:
+        """The path that is told in place of `path`, of a node or an input of the model."""
+        # equal iterations may lie in iterations that are themselves not told
+        while path in self.stand_ins:
+            path = self.stand_ins[path]
+        return path
+
+
+def outline(graph: Graph) -> Outline:
+    """The outline of a graph."""
+    held = _held(graph)
+    stand_ins: dict[str, str] = {}
+    children = tuple(_part(x, held, stand_ins) for x in held[""])
+    return Outline(children, stand_ins)
+
+
+_Held = Mapping[str, list[Scope | Node]]
+
+
+def _held(graph: Graph) -> _Held:
+    """What each scope holds itself, by its path, in the order of the graph."""
+    scopes = {x.path: x for x in graph.scopes}
+    held: dict[str, list[Scope | Node]] = defaultdict(list)
+    met: set[str] = set()
+    for node in graph.nodes:
+        child: Scope | Node = node
+        parent = _parent(child.path, scopes)
+        held[parent].append(child)
+        while parent and parent not in met:
+            met.add(parent)
+            child = scopes[parent]
+            parent = _parent(child.path, scopes)
+            held[parent].append(child)
+    return held
+
+
+def _parent(path: str, scopes: Mapping[str, Scope]) -> str:
+    while path := path.rpartition(".")[0]:
+        if path in scopes:
+            return path
+    return ""
+
+
+def _part(item: Scope | Node, held: _Held, stand_ins: dict[str, str]) -> Part | Node:
+    if isinstance(item, Node):
+        return item
+    inside = [_part(x, held, stand_ins) for x in held[item.path]]
+    return Part(item, tuple(_folded(inside, stand_ins)))
+
+
+def _folded(children: list[Part | Node], stand_ins: dict[str, str]) -> list[Part | Node]:
+    """The children, with runs of equal iterations made one."""
+    told: list[Part | Node] = []
+    previous: Part | None = None
+    for child in children:
+        last = told[-1] if told else None
+        if _repeats(last, previous, child):
+            assert isinstance(last, Part)
+            assert isinstance(child, Part)
+            told[-1] = Part(last.scope, last.children, last.times + 1)
+            stand_ins.update(_pairs(child, last))
+        else:
+            told.append(child)
+        previous = child if isinstance(child, Part) else None
+    return told
+
+
+def _pairs(copy: Part, told: Part) -> Iterator[tuple[str, str]]:
+    for node in copy.nodes():
+        yield node.path, told.scope.path + node.path.removeprefix(copy.scope.path)
+
+
+def _repeats(told: Part | Node | None, previous: Part | None, child: Part | Node) -> bool:
+    """Whether `child` is one more iteration like `previous`, which `told` stands for."""
+    if not (isinstance(told, Part) and isinstance(child, Part) and previous):
+        return False
+    if child.scope.kind != "iteration" or previous.scope.kind != "iteration":
+        return False
+    one, two = list(previous.nodes()), list(child.nodes())
+    pair = (previous.scope.path + ".", child.scope.path + ".")
+    return len(one) == len(two) and all(_alike(a, b, pair) for a, b in zip(one, two, strict=True))
+
+
+def _alike(a: Node, b: Node, scopes: tuple[str, str]) -> bool:
+    """Whether node `b` does in its iteration what node `a` does in the iteration before."""
+    before, here = scopes
+    return (
+        a.path.removeprefix(before) == b.path.removeprefix(here)
+        and a.block == b.block
+        and a.space == b.space
+        and len(a.inputs) == len(b.inputs)
+        and all(_same_source(x, y, scopes) for x, y in zip(a.inputs, b.inputs, strict=True))
+    )
+
+
+def _same_source(x: str, y: str, scopes: tuple[str, str]) -> bool:
+    """Both take the same node of their own iteration, the result before it, or one outside."""
+    before, here = scopes
+    if y.startswith(here):
+        return x.startswith(before) and x.removeprefix(before) == y.removeprefix(here)
+    if y.startswith(before):
+        return not x.startswith(before)
+    return x == y

@@ -1,0 +1,38 @@
+"""The parameters of a block that are worth a reader's look, as short texts.
+
+What comes in: a block. What goes out: `modes = 16×16`, `out = 64`, `gelu`; for drawings and tables.
+"""
+
+from __future__ import annotations
+
+from opdsl.ir.block import Block
+from opdsl.ir.spaces import Domain
+
+BARE = frozenset({"act", "kind"})  # their values say by themselves what they are
+
+
+def telling(block: Block) -> tuple[str, ...]:
+    """The parameters that differ from their defaults, in the order of the block."""
+    fields = type(block).model_fields
+    values = ((name, getattr(block, name), field.default) for name, field in fields.items())
+    return tuple(_told(name, value) for name, value, default in values if value != default)
+
+
+def parameters(block: Block) -> dict[str, str]:
+    """Every parameter and its value as text."""
+    return {name: value_text(getattr(block, name)) for name in type(block).model_fields}
+
+
+def value_text(value: object) -> str:
+    """A value as it is shown: `16×16` for (16, 16), `D/2` for a domain."""
+    if isinstance(value, Domain):
+        return value.label
+    if isinstance(value, tuple | list):
+        return "×".join(value_text(x) for x in value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _told(name: str, value: object) -> str:
+    return value_text(value) if name in BARE else f"{name} = {value_text(value)}"
