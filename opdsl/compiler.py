@@ -1,9 +1,9 @@
 """The stages in order: text, tree, graph, checks, module.
 
-    text --parse--> tree.File --elaborate--> Graph --CHECKS--> Graph without faults --lower--> Module
+    text --parse--> tree.File --elaborate--> Graph --CHECKS--> sound Graph --lower--> nn.Module
 
-Each function here runs a prefix of that line. `check` returns every diagnostic; `load` and `compile`
-raise them. torch is imported by `compile` only.
+Each function here runs a prefix of that line. `check` returns every diagnostic; `load` and
+`compile` raise them. torch is imported by `compile` only.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def check(
     given: Mapping[str, Given] | None = None,
     folder: Path | None = None,
 ) -> Checked:
-    """Everything that can be said of a program before run time; nothing is raised for its faults."""
+    """Everything that can be said of a program before run time; its faults are not raised."""
     if not isinstance(source, Source):
         source, folder = read(source)
     file, found = parse(source)

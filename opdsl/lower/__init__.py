@@ -1,0 +1,1 @@
+"""From a graph to a torch module: the plan, the guards, the module; torch only in `torch.py`."""

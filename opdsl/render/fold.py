@@ -1,0 +1,312 @@
+"""The picture of a graph: boxes in frames and arrows between them, before any format.
+
+What comes in: a graph and how deep to look. What goes out: a `Picture`, in which equal iterations
+of a repeat are drawn once with their number, bindings leave no frame, and the blocks below the
+chosen depth are closed to one box.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+from opdsl.diagnostics import Span
+from opdsl.ir.graph import Graph, Node, Port, Scope
+from opdsl.ir.outline import Outline, Part, outline
+from opdsl.ir.spaces import Space
+from opdsl.ir.telling import parameters, telling
+from opdsl.render.style import Kind
+
+SUPERSCRIPT = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
+INTEGRALS = frozenset({"spectral_conv", "spherical_conv", "gno", "attention", "cross_attention"})
+CHAIN = 5  # so many operations are named on a closed box
+READABLE = 30  # so many boxes make one drawing, unless a depth is asked for
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """One operation, one closed block, or an input or output of the model.
+
+    Attributes:
+        details: short texts below the title.
+        tooltip: lines that a viewer shows on request.
+        closed: the box stands for a block with more inside.
+    """
+
+    key: str
+    title: str
+    kind: Kind
+    details: tuple[str, ...] = ()
+    tooltip: tuple[str, ...] = ()
+    closed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A block that is drawn open."""
+
+    key: str
+    title: str
+    children: tuple[Frame | Box, ...]
+    tooltip: tuple[str, ...] = ()
+    dashed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Arrow:
+    """A function on its way from box `tail` to box `head`; `label` is its space, or empty."""
+
+    tail: str
+    head: str
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """All that a format needs."""
+
+    title: str
+    doc: str
+    inputs: tuple[Box, ...]
+    outputs: tuple[Box, ...]
+    children: tuple[Frame | Box, ...]
+    arrows: tuple[Arrow, ...]
+
+
+def picture(graph: Graph, depth: int | None = None) -> Picture:
+    """What is drawn of a graph; `depth` as for `render`."""
+    told = outline(graph)
+    items = [y for x in told.children for y in _visible(x)]
+    children = _readable(items, graph) if depth is None else _all_drawn(items, graph, depth)
+    homes = {x.name: _Home(f"in.{x.name}") for x in graph.inputs}
+    for item, drawn in zip(items, children, strict=True):
+        homes |= {node.path: home for node, home in _homes(item, drawn, "")}
+    return Picture(
+        title=graph.name,
+        doc=graph.doc or "",
+        inputs=tuple(_port(x, "in") for x in graph.inputs),
+        outputs=tuple(_port(x, "out") for x in graph.outputs),
+        children=children,
+        arrows=tuple(_labelled(_ways(graph, told, homes))),
+    )
+
+
+def space_text(space: Space) -> str:
+    """`D → R⁶⁴`."""
+    return f"{space.domain} → R{str(space.channels).translate(SUPERSCRIPT)}"
+
+
+# ------------------------------------------------------------- what is visible
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """A scope that is seen as a frame or as a closed box."""
+
+    scope: Scope
+    children: tuple[_Group | Node, ...]
+    times: int = 1
+
+    @property
+    def title(self) -> str:
+        """Its name, with the number of equal iterations that it stands for."""
+        return self.scope.title + (f" ×{self.times}" if self.times > 1 else "")
+
+    def nodes(self) -> Iterator[Node]:
+        """Every node inside."""
+        for child in self.children:
+            yield from child.nodes() if isinstance(child, _Group) else (child,)
+
+
+def _visible(item: Part | Node) -> list[_Group | Node]:
+    """The groups and nodes that remain when bindings and single iterations leave no frame."""
+    if isinstance(item, Node):
+        return [item]
+    inside = [y for x in item.children for y in _visible(x)]
+    if item.scope.kind in {"binding", "repeat"}:
+        return inside
+    if item.scope.kind == "iteration":
+        return _iteration(item, inside)
+    return [_Group(item.scope, tuple(inside))]
+
+
+def _iteration(item: Part, inside: list[_Group | Node]) -> list[_Group | Node]:
+    only = inside[0] if len(inside) == 1 else None
+    if isinstance(only, _Group):
+        return [replace(only, times=only.times * item.times)]
+    if item.times == 1:
+        return inside
+    scope = item.scope.model_copy(update={"title": "repeat"})
+    return [_Group(scope, tuple(inside), item.times)]
+
+
+# --------------------------------------------------------------- what is drawn
+
+
+def _readable(items: list[_Group | Node], graph: Graph) -> tuple[Frame | Box, ...]:
+    """As much as fits one drawing: blocks that only act pointwise closed, others if need be."""
+    levels = max((_levels(x) for x in items), default=0)
+    drawings = (_all_drawn(items, graph, d, quiet=True) for d in range(levels, -1, -1))
+    drawn: tuple[Frame | Box, ...] = ()
+    for drawn in drawings:
+        if sum(map(_boxes, drawn)) <= READABLE:
+            break
+    return drawn
+
+
+def _levels(item: _Group | Node) -> int:
+    return 1 + max(map(_levels, item.children)) if isinstance(item, _Group) else 0
+
+
+def _boxes(item: Frame | Box) -> int:
+    return sum(map(_boxes, item.children)) if isinstance(item, Frame) else 1
+
+
+def _all_drawn(
+    items: Iterable[_Group | Node], graph: Graph, depth: int, *, quiet: bool = False
+) -> tuple[Frame | Box, ...]:
+    return tuple(_drawn(x, graph, depth, quiet) for x in items)
+
+
+def _drawn(item: _Group | Node, graph: Graph, depth: int, quiet: bool) -> Frame | Box:
+    if isinstance(item, Node):
+        return _operation(item, graph)
+    if depth <= 0 or (quiet and all(_kind(x, graph) == "pointwise" for x in item.nodes())):
+        return _closed(item, graph)
+    inside = _all_drawn(item.children, graph, depth - 1, quiet=quiet)
+    dashed = item.scope.kind in {"residual", "iteration"}
+    return Frame(item.scope.path, item.title, inside, _about(item), dashed)
+
+
+def _operation(node: Node, graph: Graph) -> Box:
+    details = telling(node.block)
+    title = node.keyword
+    if title == "apply" and details:  # the name of the function says it all
+        title, details = details[0], details[1:]
+    if title == "add":
+        title, details = "+", ()
+    return Box(node.path, title, _kind(node, graph), details, _node_tooltip(node))
+
+
+def _closed(group: _Group, graph: Graph) -> Box:
+    nodes = list(group.nodes())
+    kinds = [_kind(x, graph) for x in nodes]
+    main: tuple[Kind, ...] = ("integral", "resolution", "pointwise")
+    kind = next((x for x in main if x in kinds), "join")
+    details = telling(nodes[kinds.index(kind)].block) if kind == "integral" else _chain(nodes, graph)
+    return Box(group.scope.path, group.title, kind, details, _about(group), closed=True)
+
+
+def _chain(nodes: list[Node], graph: Graph) -> tuple[str, ...]:
+    if len(nodes) > CHAIN:
+        return (f"{len(nodes)} operations",)
+    return (" · ".join(_operation(x, graph).title for x in nodes),)
+
+
+def _kind(node: Node, graph: Graph) -> Kind:
+    """What a block does, seen from its signature."""
+    x = graph.arguments(node)
+    if not x:
+        return "source"
+    if node.keyword in INTEGRALS or node.block.bounds(*x):
+        return "integral"
+    if len(x) > 1:
+        return "join"
+    return "pointwise" if x[0].domain == node.space.domain else "resolution"
+
+
+def _port(port: Port, side: str) -> Box:
+    names = ", ".join(port.space.components or ())
+    details = (space_text(port.space), names) if names else (space_text(port.space),)
+    word = "input" if side == "in" else "output"
+    tooltip = (f"{word} {port.name}", str(port.space), *_text(port.doc), *_place(port.span))
+    return Box(f"{side}.{port.name}", port.name, "port", details, tooltip)
+
+
+# -------------------------------------------------------------------- tooltips
+
+
+def _node_tooltip(node: Node) -> tuple[str, ...]:
+    values = (f"{name} = {value}" for name, value in parameters(node.block).items())
+    head = f"{node.path}: {node.keyword}"
+    return (head, str(node.space), *values, *_place(node.spans[0]))
+
+
+def _about(group: _Group) -> tuple[str, ...]:
+    scope = group.scope
+    return (f"{scope.path}: {group.title}", *_text(scope.doc), *_place(scope.span))
+
+
+def _text(doc: str | None) -> tuple[str, ...]:
+    return (doc,) if doc else ()
+
+
+def _place(span: Span | None) -> tuple[str, ...]:
+    return (f"{span.source.name}:{span.line}",) if span else ()
+
+
+# ---------------------------------------------------------------------- arrows
+
+
+@dataclass(frozen=True, slots=True)
+class _Home:
+    """The box that shows a node, and the frame around it."""
+
+    box: str
+    frame: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """An arrow before it is decided which ones are labelled."""
+
+    tail: _Home
+    head: _Home
+    label: str
+    unchanged: bool
+
+
+def _homes(item: _Group | Node, drawn: Frame | Box, frame: str) -> Iterator[tuple[Node, _Home]]:
+    if isinstance(item, Node):
+        yield item, _Home(drawn.key, frame)
+    elif isinstance(drawn, Box):
+        yield from ((x, _Home(drawn.key, frame)) for x in item.nodes())
+    else:
+        for child, inner in zip(item.children, drawn.children, strict=True):
+            yield from _homes(child, inner, drawn.key)
+
+
+def _ways(graph: Graph, told: Outline, homes: dict[str, _Home]) -> Iterator[_Way]:
+    for node in graph.nodes:
+        head = homes.get(node.path)  # an iteration that is not told has no home
+        for source in node.inputs if head else ():
+            tail = homes[told.stand_in(source)]
+            if head and tail.box != head.box:  # inside a closed box there is nothing to draw
+                yield _Way(tail, head, space_text(graph.spaces[source]), _unchanged(source, graph))
+    for port in graph.outputs:
+        tail = homes[told.stand_in(port.source)]
+        yield _Way(tail, _Home(f"out.{port.name}"), "", unchanged=True)
+
+
+def _unchanged(source: str, graph: Graph) -> bool:
+    """Whether the function has the space of what it was made from, or a port that shows it."""
+    if source not in graph.by_path:
+        return True
+    node = graph.by_path[source]
+    return bool(node.inputs) and all(x == node.space for x in graph.arguments(node))
+
+
+def _labelled(ways: Iterable[_Way]) -> Iterator[Arrow]:
+    """One arrow for each pair of boxes.
+
+    A label stands where a space is new or enters another frame, once for all arrows of a box that
+    go the same way.
+    """
+    pairs, said = set(), set()
+    for way in ways:
+        pair, saying = (way.tail.box, way.head.box), (way.tail.box, way.head.frame, way.label)
+        silent = saying in said or (way.unchanged and way.tail.frame == way.head.frame)
+        if pair not in pairs:
+            yield Arrow(*pair, "" if silent else way.label)
+        pairs.add(pair)
+        said.add(saying)

@@ -1,0 +1,61 @@
+"""DOT text, laid out by Graphviz.
+
+What comes in: DOT. What goes out: SVG text, PNG or PDF bytes. pygraphviz carries the Graphviz
+libraries in its wheel; where it is missing, a `dot` program on PATH does the same.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from typing import Literal
+
+from opdsl.diagnostics import fault
+
+DOTS_PER_INCH = 192  # of a PNG: twice the density of a screen
+
+
+def laid_out(text: str, format: Literal["svg", "png", "pdf"]) -> str | bytes:
+    """The drawing of a DOT text.
+
+    Raises:
+        OpError: OP0640, neither pygraphviz nor `dot` is there, or they refuse.
+    """
+    data = _drawn_by_library(text, format)
+    if data is None:
+        data = _drawn_by_program(text, format)
+    return data.decode() if format == "svg" else data
+
+
+def _drawn_by_library(text: str, format: str) -> bytes | None:
+    try:
+        from pygraphviz import AGraph
+    except ImportError:
+        return None
+    graph = AGraph(string=text)
+    if format == "png":
+        graph.graph_attr["dpi"] = str(DOTS_PER_INCH)
+    data: bytes = graph.draw(format=format, prog="dot")
+    return data
+
+
+def _drawn_by_program(text: str, format: str) -> bytes:
+    dot = shutil.which("dot")
+    if dot is None:
+        raise fault(
+            "OP0640",
+            "nothing on this machine can draw a graph",
+            notes=("neither the package pygraphviz nor the program `dot` is found",),
+            helps=(
+                "install one of them: `pip install pygraphviz`, or Graphviz from your system",
+                "or take a text that others can draw: `--format mermaid` or `--format dot`",
+            ),
+        )
+    density = [f"-Gdpi={DOTS_PER_INCH}"] if format == "png" else []
+    run = subprocess.run(  # noqa: S603  the program is Graphviz, the text goes in by the pipe
+        [dot, f"-T{format}", *density], input=text.encode(), capture_output=True, check=False
+    )
+    if run.returncode:
+        said = run.stderr.decode(errors="replace").strip()
+        raise fault("OP0640", "Graphviz did not draw the graph", notes=(said,) if said else ())
+    return run.stdout

@@ -1,0 +1,76 @@
+"""A picture as a Mermaid flowchart, for Markdown pages that draw it themselves.
+
+What comes in: a `Picture`. What goes out: the text of a flowchart with one subgraph for each frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from opdsl.render.fold import Box, Frame, Picture
+from opdsl.render.style import INK, LOOKS, Direction
+
+ENTITIES = str.maketrans(
+    {"#": "#35;", '"': "#quot;", "<": "#lt;", ">": "#gt;", "&": "#amp;", "`": "#96;", "\\": "#92;"}
+)
+
+
+def mermaid(picture: Picture, direction: Direction = "down") -> str:
+    """The text of a flowchart; `title` is given as front matter."""
+    names = _names(picture)
+    lines = ["---", f'title: "{_front_matter(picture.title)}"', "---"]
+    lines.append(f"flowchart {'TD' if direction == 'down' else 'LR'}")
+    for box in (*picture.inputs, *picture.children, *picture.outputs):
+        lines += _lines(box, names, "  ")
+    lines += [f"  {names[x.tail]} {_arrow(x.label)} {names[x.head]}" for x in picture.arrows]
+    lines += [
+        f"  classDef {kind} fill:{look.fill},stroke:{look.border},color:{INK}"
+        for kind, look in LOOKS.items()
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _names(picture: Picture) -> dict[str, str]:
+    """A short name for each box and frame: paths may hold words that Mermaid keeps for itself."""
+    items = (*picture.inputs, *picture.children, *picture.outputs)
+    return {key: f"n{i}" for i, key in enumerate(key for x in items for key in _keys(x))}
+
+
+def _keys(item: Frame | Box) -> Iterator[str]:
+    yield item.key
+    if isinstance(item, Frame):
+        for child in item.children:
+            yield from _keys(child)
+
+
+def _lines(item: Frame | Box, names: dict[str, str], indent: str) -> Iterator[str]:
+    name = names[item.key]
+    if isinstance(item, Box):
+        left, right = _brackets(item)
+        text = "<br/>".join(_text(x) for x in (item.title, ", ".join(item.details)) if x)
+        yield f'{indent}{name}{left}"{text}"{right}:::{item.kind}'
+        return
+    yield f'{indent}subgraph {name}["{_text(item.title)}"]'
+    for child in item.children:
+        yield from _lines(child, names, indent + "  ")
+    yield f"{indent}end"
+
+
+def _brackets(box: Box) -> tuple[str, str]:
+    if box.title == "+":
+        return "((", "))"
+    if box.kind == "port":
+        return "([", "])"
+    return ("[[", "]]") if box.closed else ("[", "]")
+
+
+def _arrow(label: str) -> str:
+    return f'-->|"{_text(label)}"|' if label else "-->"
+
+
+def _text(text: str) -> str:
+    return " ".join(text.split()).translate(ENTITIES)
+
+
+def _front_matter(text: str) -> str:
+    return " ".join(text.split()).replace("\\", "\\\\").replace('"', '\\"')
