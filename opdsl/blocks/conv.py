@@ -49,11 +49,17 @@ class Conv(Block):
 
     def bounds(self, *x: Space) -> tuple[Bound, ...]:
         """The ring of neighbours must not be wider than the grid."""
-        keeps = f"a stencil of {self.kernel} points"
-        note = f"the stencil covers {self.kernel} points"
-        return tuple(
-            Bound(x[0].domain, i, self.kernel, keeps, note, lambda n: f"kernel = {n - 1 + n % 2}")
-            for i in range(x[0].domain.dims)
+        return tuple(self._bound(x[0], axis) for axis in range(x[0].domain.dims))
+
+    def _bound(self, x: Space, axis: int) -> Bound:
+        return Bound(
+            x.domain,
+            axis,
+            self.kernel,
+            keeps=f"a stencil of {self.kernel} points",
+            note=f"the stencil covers {self.kernel} points",
+            cure=lambda n: f"kernel = {n - 1 + n % 2}",
+            what="stencil points",
         )
 
     def diverges(self, *x: Space) -> str | None:  # noqa: ARG002  the same for every input

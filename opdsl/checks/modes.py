@@ -36,7 +36,7 @@ def _fault(graph: Graph, cause: Cause, axis: Axis) -> Diagnostic:
     labels = (Label(cause.node.spans[-1], said), *_promise(graph, bound, axis))
     return Diagnostic(
         "OP0309",
-        "too many modes for the resolution this model promises",
+        f"too many {bound.what} for the resolution this model promises",
         blame(labels, cause.node.spans),
         notes=(f"{bound.note} per axis of `{bound.domain}`", *_coarser(bound, axis)),
         helps=_cures(cause, axis),
@@ -66,4 +66,4 @@ def _cures(cause: Cause, axis: Axis) -> tuple[Help, ...]:
     raised = Help(f"raise the promise: `{key} = {cause.points}`")
     if here < 1:
         return (raised,)
-    return (raised, Help(f"or keep fewer modes: `{cause.bound.cure(here)}`"))
+    return (raised, Help(f"or keep fewer {cause.bound.what}: `{cause.bound.cure(here)}`"))

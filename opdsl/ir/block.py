@@ -32,6 +32,7 @@ class Bound:
         keeps: what is kept there: `|k| <= 8`.
         note: the rule: `sampling theorem: 2 * 8 + 1 = 17 samples`.
         cure: from the points that there are, the argument that would fit: `modes = 7`.
+        what: what there is too much of.
     """
 
     domain: Domain
@@ -40,6 +41,7 @@ class Bound:
     keeps: str
     note: str
     cure: Callable[[int], str]
+    what: str = "modes"
 
 
 @dataclass(frozen=True, slots=True)
