@@ -1,0 +1,7 @@
+"""Data: read from files (`formats`), bound to a model (`samples`), made here (`generate`)."""
+
+from opdsl.data.formats import open_dataset
+from opdsl.data.samples import Fields, Port, Samples, bind
+from opdsl.data.suspects import suspicion
+
+__all__ = ["Fields", "Port", "Samples", "bind", "open_dataset", "suspicion"]

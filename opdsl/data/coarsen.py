@@ -1,0 +1,73 @@
+"""Which points of a grid a coarser grid keeps: every k-th one, so that values stay exact.
+
+What comes in: a resolution and the one that is wanted. What goes out: the step on each axis.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from opdsl.diagnostics import fault
+
+Layout = Literal["node", "periodic"]
+"""`node`: both ends are points of the grid. `periodic`: the last point is one step from the first
+of the next period; grids of cells and of unknown layout follow the same rule.
+"""
+
+Resolution = int | tuple[int, ...]
+
+SMALLEST = 2  # points on an axis; one point is no grid
+
+
+def steps(
+    have: Sequence[int], want: Resolution, layout: Layout = "periodic", *, source: str = ""
+) -> tuple[int, ...]:
+    """Steps k on the axes such that every k-th point of `have` makes `want`.
+
+    Args:
+        have: points on each axis.
+        want: points on each axis; one integer stands for all axes.
+        layout: what must stay: both ends (`node`) or the period.
+        source: the file that is blamed.
+
+    Raises:
+        OpError: OP0614, no such step exists; says which resolutions are possible.
+    """
+    wanted = (want,) * len(have) if isinstance(want, int) else tuple(want)
+    if len(wanted) == len(have) and all(
+        w in possible(n, layout) for n, w in zip(have, wanted, strict=True)
+    ):
+        return tuple(_step(n, w, layout) for n, w in zip(have, wanted, strict=True))
+    raise fault(
+        "OP0614",
+        f"the data have {times(have)} points, from which {times(wanted)} cannot be taken",
+        notes=(f"only every k-th point is kept, with {_KEPT[layout]}; nothing is interpolated",),
+        helps=(f"possible here: {_choices(have, layout)}",),
+        file=source or None,
+    )
+
+
+def possible(n: int, layout: Layout) -> tuple[int, ...]:
+    """The numbers of points that can be taken from `n`, the largest first."""
+    whole = n - 1 if layout == "node" else n
+    ends = n - whole
+    kept = (whole // k + ends for k in range(1, whole + 1) if whole % k == 0)
+    return tuple(m for m in kept if m >= SMALLEST)
+
+
+def times(sizes: Sequence[int]) -> str:
+    """`33 x 33`."""
+    return " x ".join(str(n) for n in sizes)
+
+
+_KEPT = {"node": "both ends", "periodic": "equal steps over the whole period"}
+
+
+def _step(n: int, want: int, layout: Layout) -> int:
+    return (n - 1) // (want - 1) if layout == "node" else n // want
+
+
+def _choices(have: Sequence[int], layout: Layout) -> str:
+    axes = [", ".join(str(m) for m in possible(n, layout)) for n in have]
+    if len(set(axes)) == 1:
+        return axes[0]
+    return "; ".join(f"axis {i}: {x}" for i, x in enumerate(axes))

@@ -1,0 +1,1 @@
+"""Data sets made here: one module per problem, each checking itself before its file appears."""

@@ -1,0 +1,62 @@
+"""Samples that look corrupt: far from all others in size or in shape of their values.
+
+What comes in: fields. What goes out: indices, and a warning. Nothing is ever dropped.
+"""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from opdsl.data.samples import Fields, Role
+from opdsl.diagnostics import Diagnostic, Help
+
+FAR = 12.0  # robust deviations; sound published sets (Darcy, Burgers) stay below 10
+FEWEST = 16  # samples; fewer do not say what is usual
+FLOOR = 0.02  # least deviation, in units of a sample's own size: no alarm about rounding
+MAD = 1.4826  # median absolute deviation -> standard deviation, for normal data
+SHOWN = 5
+
+
+def suspects(values: Mapping[str, Tensor], roles: Mapping[str, Role]) -> tuple[int, ...]:
+    """Samples in which an output is more than FAR robust deviations from the median sample.
+
+    Three numbers are taken of each sample: log rms, min / rms and max / rms over all channels and
+    points. The last two do not change with its scale; they see a pressure below zero where every
+    other sample keeps the maximum principle. A robust deviation is MAD times the median absolute
+    deviation, and FLOOR at least.
+    """
+    judged = [x for n, x in values.items() if roles[n] != "input" and len(x) >= FEWEST]
+    far = [odd for x in judged for odd in _far(x)]
+    return tuple(sorted({int(i) for odd in far for i in odd.nonzero()}))
+
+
+def suspicion(fields: Fields) -> Diagnostic | None:
+    """The warning about the suspects of a data set, OP0616; None if there are none."""
+    found = fields.suspects
+    if not found:
+        return None
+    which = ", ".join(str(i) for i in found[:SHOWN]) + (", ..." if len(found) > SHOWN else "")
+    noun = "sample looks" if len(found) == 1 else "samples look"
+    return Diagnostic(
+        "OP0616",
+        f"{len(found)} {noun} corrupt: {which}",
+        notes=("an output lies far outside what all other samples of the set do",),
+        helps=(Help("look at them; they are kept, since only you can say whether they are sound"),),
+        severity="warning",
+        file=fields.source,
+    )
+
+
+def _far(x: Tensor) -> list[Tensor]:
+    """For each of the three numbers of a sample: whether it is far; (samples,) bool."""
+    flat = x.flatten(1).to(torch.float64)
+    size = flat.square().mean(1).sqrt().clamp_min(torch.finfo(torch.float64).tiny)
+    low, high = flat.aminmax(dim=1)
+    return [_deviation(s).abs() > FAR for s in (size.log(), low / size, high / size)]
+
+
+def _deviation(s: Tensor) -> Tensor:
+    centre = s.nanmedian()
+    spread = MAD * (s - centre).abs().nanmedian()
+    return (s - centre) / spread.clamp_min(FLOOR)
