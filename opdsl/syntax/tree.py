@@ -389,8 +389,9 @@ Item = Import | Const | Definition | Train
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A whole program text."""
+    """A whole program text; `lost` holds names declared in statements that could not be read."""
 
     source: Source
     edition: Edition | None
     items: tuple[Item, ...]
+    lost: tuple[str, ...] = ()

@@ -1,0 +1,122 @@
+"""From text to tree: every syntax error of a program, and the tree of all that could be read.
+
+What comes in: a `Source`. What goes out: a `tree.File` and diagnostics; a text of a user never
+raises anything else. The machine is built outside every `try` that catches mistakes of users: a
+broken grammar is our fault.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from opdsl.diagnostics import Diagnostic, Help, Label, OpError, Source, fault
+from opdsl.syntax.words import CLOSING, EDITION, OPENING
+
+if TYPE_CHECKING:
+    from opdsl.syntax.tree import Edition, Expr, File
+
+SIZE = 2**20  # characters of one file
+NESTING = 64  # of brackets
+BOM = "\ufeff"
+
+
+def parse(source: Source) -> tuple[File, tuple[Diagnostic, ...]]:
+    """The tree of a program and its syntax errors, in the order of the text."""
+    from opdsl.syntax.recovery import read
+
+    bad = _beyond_limits(source)
+    if bad:
+        return _empty(source), (bad,)
+    file, faults = read(source)
+    wrong = _wrong_edition(source, file.edition)
+    found = (*faults, wrong) if wrong else faults
+    return file, tuple(sorted(found, key=lambda x: x.labels[0].span.start))
+
+
+def parse_expr(source: Source) -> Expr:
+    """The expression that a text such as the value of `--set` holds.
+
+    Raises:
+        OpError: OP0101 to OP0106.
+    """
+    from lark import UnexpectedInput
+
+    from opdsl.syntax.build import Builder
+    from opdsl.syntax.grammar import machine
+    from opdsl.syntax.stories import explain
+
+    bad = _beyond_limits(source)
+    if bad:
+        raise OpError(bad)
+    parser = machine()
+    try:
+        parsed = parser.parse(plain(source.text), start="pipe")
+    except UnexpectedInput as error:
+        raise OpError(explain(source, source.text, error).diagnostic) from None
+    if not hasattr(parsed, "data"):  # pragma: no cover  a value is never a bare token
+        raise AssertionError
+    return Builder(source).expr(parsed)
+
+
+def plain(text: str) -> str:
+    """The text with a byte order mark made a blank."""
+    return " " + text[1:] if text.startswith(BOM) else text
+
+
+def _empty(source: Source) -> File:
+    from opdsl.syntax.tree import File
+
+    return File(source, None, ())
+
+
+def _beyond_limits(source: Source) -> Diagnostic | None:
+    """OP0105 for a text that is not read at all."""
+    if len(source.text) > SIZE:
+        label = Label(source.span(0, 0), f"a file has at most {SIZE:,} characters")
+        return _limit(f"this file has {len(source.text):,} characters", label)
+    return _too_nested(source)
+
+
+def _too_nested(source: Source) -> Diagnostic | None:
+    depth = 0
+    for match in BRACKET.finditer(source.text):
+        if match[0] in OPENING:
+            depth += 1
+        elif match[0] in CLOSING:
+            depth = max(0, depth - 1)
+        if depth > NESTING:
+            label = Label(source.span(*match.span()), f"bracket number {depth} inside each other")
+            return _limit("this program is too deeply nested", label)
+    return None
+
+
+BRACKET = re.compile(r'''#[^\n]*|"{3}[^"]*(?:"{1,2}[^"]+)*(?:"{3}|$)|"(?:[^"\\\n]|\\.)*"?|[][(){}]''')
+
+
+def _limit(message: str, label: Label) -> Diagnostic:
+    return fault("OP0105", message, label).diagnostics[0]
+
+
+def _wrong_edition(source: Source, edition: Edition | None) -> Diagnostic | None:
+    """OP0104 for a program that does not say, or says wrongly, by which rules it is written."""
+    if edition is None:
+        return None if re.search(r"^\s*edition\b", source.text, re.MULTILINE) else _no_edition(source)
+    if edition.year == EDITION:
+        return None
+    span = replace(edition.span, start=edition.span.end - len(str(edition.year)))
+    cure = Help(f"write `edition {EDITION}`", span, str(EDITION), "unsafe")
+    label = Label(span, f"this version knows edition {EDITION}")
+    return fault("OP0104", f"unknown edition {edition.year}", label, helps=(cure,)).diagnostics[0]
+
+
+def _no_edition(source: Source) -> Diagnostic:
+    match = re.compile(r"(?:\s|\ufeff|#[^\n]*)*").match(source.text)
+    start = match.end() if match else 0
+    word = re.compile(r"\w*").match(source.text, start)
+    span = source.span(start, word.end() if word else start)
+    place = source.span(start, start)
+    cure = Help(f"begin with `edition {EDITION}`", place, f"edition {EDITION}\n\n", "safe")
+    label = Label(span, "the first statement of a file is its edition")
+    return fault("OP0104", "this file does not say its edition", label, helps=(cure,)).diagnostics[0]

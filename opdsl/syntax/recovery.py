@@ -1,0 +1,59 @@
+"""Reading on after a mistake: the statement to blame is made blank, and the text is read again.
+
+What comes in: a source. What goes out: the tree of what could be read, and one diagnostic for each
+wrong statement. Blanks keep every offset, so that all spans stay right; names that blank statements
+declared are kept in `File.lost`, so that nobody complains about them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from opdsl.diagnostics import Diagnostic, OpError, Source
+from opdsl.syntax.grammar import machine
+from opdsl.syntax.stories import Finding, explain, explain_refusal
+from opdsl.syntax.tree import File
+
+MOST = 20  # diagnostics of one file
+BUDGET = 2**22  # characters read in all; every mistake costs one more reading
+
+
+def read(source: Source) -> tuple[File, tuple[Diagnostic, ...]]:
+    """The partial tree and the syntax errors of a program.
+
+    The parser is built before any mistake of the user can be met.
+    """
+    machine()
+    text = source.text.replace("\ufeff", " ", 1) if source.text[:1] == "\ufeff" else source.text
+    faults: list[Diagnostic] = []
+    lost: list[str] = []
+    rounds = max(1, min(2 * MOST, BUDGET // (len(text) + 1)))
+    for _ in range(rounds):
+        made = _attempt(source, text)
+        if not isinstance(made, Finding):
+            edition, items = made
+            return File(source, edition, items, tuple(lost)), tuple(faults)
+        if len(faults) == MOST:
+            break
+        if not (faults and made.silent):
+            faults.append(made.diagnostic)
+        lost += made.lost
+        text = made.text
+    return File(source, None, (), tuple(lost)), tuple(faults)
+
+
+def _attempt(source: Source, text: str) -> Any:
+    """Edition and items, or what is wrong and the text without it."""
+    from lark import UnexpectedInput
+
+    from opdsl.syntax.build import Builder
+
+    parser = machine()
+    try:
+        parsed = parser.parse(text, start="start")
+    except UnexpectedInput as error:
+        return explain(source, text, error)
+    try:
+        return Builder(source).file(parsed)
+    except OpError as error:
+        return explain_refusal(text, error.diagnostics[0])

@@ -1,0 +1,55 @@
+"""The pieces of a text, whatever is in it: names, numbers, texts, signs, comments, and the rest.
+
+What comes in: any text. What goes out: pieces that hold every character but the white space. For a
+program without mistakes these are the tokens of the grammar. Recovery and the printer read them.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from opdsl.syntax.words import SIGNS
+
+PIECE = re.compile(
+    r"""
+      (?P<comment> \#[^\n]* )
+    | (?P<text> \"{3} [^"]* (?: \"{1,2} [^"]+ )* \"{3} | "(?!"") (?: [^"\\\n] | \\. )* " )
+    | (?P<open_text> \"{3} [^"]* (?: \"{1,2} [^"]+ )* \"{0,2} | " [^\n]* )
+    | (?P<number> [0-9]+ \. [0-9]+ (?: [eE] [+-]? [0-9]+ )? | [0-9]+ [eE] [+-]? [0-9]+ | [0-9]+ )
+    | (?P<name> [A-Za-z] [A-Za-z0-9_]* )
+    | (?P<sign> """
+    + " | ".join(re.escape(x) for x in SIGNS)
+    + r""" )
+    | (?P<bad> [^ \t\r\n] )
+    """,
+    re.VERBOSE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Characters `start` to `end`; `first` on its line, which is indented by `indent` columns."""
+
+    kind: str
+    text: str
+    start: int
+    end: int
+    first: bool
+    indent: int
+
+
+def pieces(text: str) -> list[Piece]:
+    """The pieces of a text in order, comments included."""
+    found = []
+    line, indent, last = -1, 0, 0
+    for match in PIECE.finditer(text):
+        start = match.start()
+        begin = text.rfind("\n", last, start) + 1
+        first = begin > last or line < 0
+        if first:
+            line = begin
+            indent = len(text[begin:start].expandtabs(4))
+        found.append(Piece(match.lastgroup or "", match[0], start, match.end(), first, indent))
+        last = start
+    return found
