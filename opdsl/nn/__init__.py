@@ -5,6 +5,7 @@ What never enters: anything of the language. A pointwise layer is then one matri
 last axis, which is worth more than any trick in the Fourier transform.
 """
 
+from opdsl.nn.arithmetic import Add, Mul, Scale, Sub
 from opdsl.nn.fourier import KERNELS, Resample, SpectralConv, resample
 from opdsl.nn.grid import Concat, Coords, Crop, Pad, concat, coords, crop, pad
 from opdsl.nn.norm import NORMS, BatchNorm, GroupNorm, InstanceNorm, LayerNorm, Norm
@@ -17,6 +18,7 @@ __all__ = [
     "NORMS",
     "SKIPS",
     "Activation",
+    "Add",
     "BatchNorm",
     "Concat",
     "Coords",
@@ -27,11 +29,14 @@ __all__ = [
     "InstanceNorm",
     "LayerNorm",
     "Linear",
+    "Mul",
     "Norm",
     "Pad",
     "Resample",
+    "Scale",
     "Skip",
     "SpectralConv",
+    "Sub",
     "concat",
     "coords",
     "crop",

@@ -15,7 +15,7 @@ Size = tuple[int, ...]
 Ends = tuple[float, ...]
 
 
-def coords(  # noqa: PLR0913  an axis has four properties, a tensor two
+def coords(
     size: Size,
     lo: Ends,
     hi: Ends,

@@ -1,0 +1,63 @@
+"""The block `concat`: functions side by side."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from opdsl.ir.block import Block, Cost, free
+from opdsl.ir.join import same_domain
+from opdsl.ir.spaces import Space
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class Concat(Block):
+    """w(x) = (u(x), v(x), ...): the channels of all functions, in the order given.
+
+    If every channel of every part has a name, and no name comes twice, the names stay.
+
+    ```op
+    edition 2026
+
+    model Located {
+      domain D = grid(x: 0..1, y: 0..1, min = 16)
+      input a : D -> R^3
+      output w : D -> R^5
+
+      w = concat(a, coords(D))
+    }
+    ```
+
+    Source: Li et al. 2021, arXiv:2010.08895, section 5 (a and the coordinates as input).
+    """
+
+    arity: ClassVar[tuple[int, int | None]] = (1, None)
+    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+        {"inputs": (3, 2)},
+        {"inputs": (1,)},
+        {"inputs": (1, 2, 3)},
+    )
+
+    def infer(self, *x: Space) -> Space:
+        """The sum of the channels on the common domain."""
+        same_domain("concatenate", x)
+        channels = sum(y.channels for y in x)
+        return Space(domain=x[0].domain, channels=channels, components=_names(x))
+
+    def cost(self, *x: Space) -> Cost:
+        """A copy."""
+        return free(self.infer(*x).numbers())
+
+    def lower(self, *x: Space) -> nn.Module:  # noqa: ARG002  the same for every space
+        """See `opdsl.nn.grid.concat`."""
+        from opdsl.nn import grid
+
+        return grid.Concat()
+
+
+def _names(x: tuple[Space, ...]) -> tuple[str, ...] | None:
+    if any(y.components is None for y in x):
+        return None
+    names = tuple(name for y in x for name in y.components or ())
+    return names if len(set(names)) == len(names) else None

@@ -1,0 +1,99 @@
+"""The block `norm`: a normalisation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import Field, PositiveInt
+
+from opdsl.ir.block import BYTES, Block, Cost, Refusal
+from opdsl.ir.join import count
+from opdsl.ir.spaces import Space
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+OPERATIONS = 5  # for each number: two sums for the moments, one difference, two to scale
+
+
+class Norm(Block):
+    """w = (v - mean) / sqrt(var + 1e-5) * gamma + beta; the kinds differ in what is averaged.
+
+    | kind     | mean over                               | trained     |
+    |----------|-----------------------------------------|-------------|
+    | instance | the grid, for each sample and channel   | nothing     |
+    | group    | the grid and a group of channels        | gamma, beta |
+    | layer    | the channels, at each point             | gamma, beta |
+    | batch    | the batch and the grid, for each channel | gamma, beta |
+
+    A mean over the grid tends to the integral, so every kind converges under refinement. `batch`
+    keeps running means for evaluation.
+
+    ```op
+    edition 2026
+
+    model Even {
+      domain D = grid(x: 0..1, y: 0..1, min = 16)
+      input v : D -> R^8
+      output w : D -> R^8
+
+      w = v |> norm() |> norm(kind = group, groups = 4)
+    }
+    ```
+
+    Attributes:
+        kind: instance, group, layer or batch.
+        groups: for `group`, into how many groups the channels are split evenly.
+
+    Source: Ulyanov et al. 2016, arXiv:1607.08022; Wu and He 2018, arXiv:1803.08494;
+        Ba et al. 2016, arXiv:1607.06450; Ioffe and Szegedy 2015, arXiv:1502.03167.
+    """
+
+    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+        {"inputs": (3,)},
+        {"inputs": (4,), "kind": "group", "groups": 2},
+        {"inputs": (3,), "kind": "group"},
+        {"inputs": (3,), "kind": "layer"},
+        {"inputs": (3,), "kind": "batch"},
+    )
+
+    kind: Literal["instance", "group", "layer", "batch"] = Field(
+        default="instance", description="what the mean is taken over"
+    )
+    groups: PositiveInt = Field(default=1, description="groups of channels, for `kind = group`")
+
+    def infer(self, *x: Space) -> Space:
+        """As many channels on the same domain."""
+        self._check_groups(x[0].channels)
+        return x[0].with_channels(x[0].channels)
+
+    def _check_groups(self, channels: int) -> None:
+        if self.groups > 1 and self.kind != "group":
+            raise Refusal(
+                "OP0208",
+                f"a norm of the kind `{self.kind}` has no groups",
+                "only `kind = group` splits the channels",
+                at="groups",
+                helps=("write `kind = group`, or leave `groups` out",),
+            )
+        if channels % self.groups:
+            raise Refusal(
+                "OP0208",
+                f"{count(channels)} do not split evenly into {self.groups} groups",
+                f"{channels} = {channels // self.groups} * {self.groups} "
+                f"+ {channels % self.groups}",
+                at="groups",
+                helps=(f"take a divisor of {channels}",),
+            )
+
+    def cost(self, *x: Space) -> Cost:
+        """Two numbers for each channel, unless the kind is `instance`."""
+        params = 0 if self.kind == "instance" else 2 * x[0].channels
+        return Cost(params, x[0].numbers() * OPERATIONS, x[0].numbers() * BYTES)
+
+    def lower(self, *x: Space) -> nn.Module:
+        """See `opdsl.nn.norm.Norm`."""
+        from opdsl.nn import norm
+
+        return norm.Norm(self.kind, x[0].channels, self.groups)

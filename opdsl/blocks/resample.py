@@ -1,0 +1,67 @@
+"""The block `resample`: the same function on another grid."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import Field
+
+from opdsl.ir.block import BYTES, Block, Cost, free
+from opdsl.ir.regrid import same_interval, transform
+from opdsl.ir.spaces import Domain, Space
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class Resample(Block):
+    """w = v on the grid `to`: the trigonometric interpolant of v, sampled there.
+
+    Exact for functions whose frequencies both grids hold, at odd and even sizes, up and down; what
+    the coarser grid cannot hold is cut, not aliased. Axes that are not periodic are treated as if
+    they were: a jump between their ends rings.
+
+    ```op
+    edition 2026
+
+    model Coarse {
+      domain D = grid(x: 0..1, y: 0..1, boundary = periodic, min = 16)
+      input v : D -> R^3
+      output w : D / 2 -> R^3
+
+      w = resample(v, to = D / 2)
+    }
+    ```
+
+    Attributes:
+        to: a grid of the same declaration: `D`, `D / 2`.
+
+    Source: scipy.signal.resample, on each axis; Trefethen 2000, doi:10.1137/1.9780898719598.
+    """
+
+    kinds: ClassVar[frozenset[str]] = frozenset({"grid"})
+    sized: ClassVar[bool] = True
+    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+        {"inputs": (3,), "to": "D/2"},
+        {"inputs": (1,), "to": "D"},
+    )
+
+    to: Domain = Field(description="the grid of the result")
+
+    def infer(self, *x: Space) -> Space:
+        """The same channels on `to`."""
+        same_interval(x[0], self.to)
+        return x[0].on(self.to)
+
+    def cost(self, *x: Space) -> Cost:
+        """A fast transform along each axis at the old size, and one at the new size."""
+        out = self.infer(*x)
+        if self.to == x[0].domain:
+            return free(out.numbers())
+        return Cost(0, transform(x[0]) + transform(out), out.numbers() * BYTES)
+
+    def lower(self, *x: Space) -> nn.Module:  # noqa: ARG002  the same for every space
+        """See `opdsl.nn.fourier.resample`."""
+        from opdsl.nn import fourier
+
+        return fourier.Resample()

@@ -1,0 +1,76 @@
+"""The block `skip`: what carries a function past a block."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import Field, PositiveInt
+
+from opdsl.ir.block import BYTES, Block, Cost, Refusal
+from opdsl.ir.join import count
+from opdsl.ir.spaces import Space
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class Skip(Block):
+    """w = v (identity), w = W v (linear), or w = g v with one number g for each channel (soft).
+
+    ```op
+    edition 2026
+
+    model Gated {
+      domain D = grid(x: 0..1, min = 16)
+      input v : D -> R^3
+      output w : D -> R^3
+
+      w = gelu(linear(v, out = 3)) + skip(v, kind = soft)
+    }
+    ```
+
+    Attributes:
+        kind: identity, linear (a matrix, no constant) or soft (gates that begin as one).
+        out: channels of the result, for `linear`; as many as come in by default.
+
+    Source: neuralop/layers/skip_connections.py at 93d3f06; its `soft-gating` is `soft`.
+    """
+
+    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+        {"inputs": (3,)},
+        {"inputs": (3,), "kind": "soft"},
+        {"inputs": (3,), "kind": "linear", "out": 5},
+    )
+
+    kind: Literal["identity", "linear", "soft"] = Field(
+        default="identity", description="what is done on the way"
+    )
+    out: PositiveInt | None = Field(
+        default=None, description="channels of the result, for `kind = linear`"
+    )
+
+    def infer(self, *x: Space) -> Space:
+        """`out` channels on the same domain."""
+        c = x[0].channels
+        if self.kind != "linear" and self.out not in (None, c):
+            raise Refusal(
+                "OP0303",
+                f"a skip of the kind `{self.kind}` keeps its channels",
+                f"{count(c)} come in, not {self.out}",
+                at="out",
+                helps=(f"use a matrix: `skip(kind = linear, out = {self.out})`",),
+            )
+        return x[0] if self.kind == "identity" else x[0].with_channels(self.out or c)
+
+    def cost(self, *x: Space) -> Cost:
+        """Nothing, one number for each channel, or a matrix."""
+        volume, c, out = x[0].domain.volume(), x[0].channels, self.out or x[0].channels
+        params = {"identity": 0, "linear": c * out, "soft": c}[self.kind]
+        each = 2 * params if self.kind == "linear" else params
+        return Cost(params, volume * each, volume * (out * BYTES))
+
+    def lower(self, *x: Space) -> nn.Module:
+        """See `opdsl.nn.skip.Skip`."""
+        from opdsl.nn import skip
+
+        return skip.Skip(self.kind, x[0].channels, self.out or x[0].channels)

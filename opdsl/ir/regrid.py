@@ -1,0 +1,71 @@
+"""Rules for blocks that move a function to another grid: both must stem from one declaration.
+
+What comes in: a space and the domain to go to. What goes out: nothing, or a `Refusal`; and what a
+transform costs on the way.
+"""
+
+from opdsl.ir.block import Refusal
+from opdsl.ir.dims import Poly
+from opdsl.ir.spaces import KINDS, Coarsen, Domain, Extend, Space
+
+
+def same_interval(x: Space, to: Domain) -> None:
+    """`to` covers what the domain of `x` covers, with other points: `D`, `D / 2`, `D / 3`.
+
+    Raises:
+        Refusal: OP0301, `to` is not a grid; OP0313, it covers something else.
+    """
+    if to.kind != "grid":
+        raise Refusal(
+            "OP0301",
+            f"a function is resampled on {KINDS['grid']} only",
+            f"`{to}` is {KINDS[to.kind]}",
+            at="to",
+        )
+    if _covered(to) == _covered(x.domain):
+        return
+    extended = to.name == x.domain.name
+    raise Refusal(
+        "OP0313",
+        f"`{to}` does not cover the same box as `{x.domain}`",
+        f"this goes from `{x.domain}`",
+        at="to",
+        notes=("resampling keeps the box and changes the number of points",),
+        helps=("go through `pad(to = ...)` or `crop(to = ...)`",)
+        if extended
+        else (f"name the grid that is meant by `{x.domain}`: `to = {x.domain.name} / 2`",),
+    )
+
+
+def extension(inner: Domain, outer: Domain, x: Space, keyword: str) -> Extend:
+    """The step from `inner` to `outer`, for a block that goes one way or the other.
+
+    Raises:
+        Refusal: OP0313, `outer` is not `extend(inner, ...)`.
+    """
+    step = outer.extension_over(inner)
+    if step is not None:
+        return step
+    here, there = (inner, outer) if x.domain == inner else (outer, inner)
+    cure = f"extend({here}, fraction = 1/4)" if x.domain == inner else f"extend({there}, ...)"
+    raise Refusal(
+        "OP0313",
+        f"`{keyword}` cannot go from `{here}` to `{there}`",
+        f"`{outer}` is no extension of `{inner}`",
+        at="to",
+        notes=("`pad` enters an extension of a domain, `crop` leaves it again",),
+        helps=(f"declare the larger domain by `domain E = {cure}`",),
+    )
+
+
+def transform(x: Space) -> Poly:
+    """2.5 N log2 N flops: a real fast Fourier transform of one sample, N numbers of it."""
+    halvings = [Poly.atom(f"log2({x.domain.atom(i)})") for i in range(x.domain.dims)]
+    return x.numbers() * sum(halvings, Poly()) * 2.5
+
+
+def _covered(domain: Domain) -> tuple[object, ...]:
+    steps = list(domain.steps)
+    while steps and isinstance(steps[-1], Coarsen):
+        steps.pop()
+    return domain.name, domain.kind, domain.axes, tuple(steps)

@@ -1,0 +1,43 @@
+"""Sums, differences and products of functions, number by number, as modules."""
+
+from torch import Tensor, nn
+
+
+class Add(nn.Module):
+    """The sum u + v."""
+
+    def forward(self, u: Tensor, v: Tensor) -> Tensor:
+        """(batch, *grid, c) both, kept; a batch of one meets every sample."""
+        return u + v
+
+
+class Sub(nn.Module):
+    """The difference u - v."""
+
+    def forward(self, u: Tensor, v: Tensor) -> Tensor:
+        """(batch, *grid, c) both, kept; a batch of one meets every sample."""
+        return u - v
+
+
+class Mul(nn.Module):
+    """The product u v at each point and channel."""
+
+    def forward(self, u: Tensor, v: Tensor) -> Tensor:
+        """(batch, *grid, c) both, kept; a batch of one meets every sample."""
+        return u * v
+
+
+class Scale(nn.Module):
+    """A multiple of v, by a number that is not trained."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, v: Tensor) -> Tensor:
+        """(batch, *grid, c), kept."""
+        return v * self.factor
+
+    def extra_repr(self) -> str:
+        """The factor."""
+        return f"{self.factor:g}"
