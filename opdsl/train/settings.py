@@ -143,13 +143,11 @@ def _bad(given: Assignment) -> Diagnostic | None:
     except ValidationError:
         message = f"`{'.'.join(given.path)}` cannot be {_shown(given.value)}"
         allowed = _allowed(given.path)
-        words = did_you_mean(given.value, _words(given.path)) if _is_text(given.value) else ()
+        words = (
+            did_you_mean(given.value, _words(given.path)) if isinstance(given.value, str) else ()
+        )
         return _diagnostic("OP0604", message, given, given.span, [*words, f"it takes {allowed}"])
     return None
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str)
 
 
 def _shown(value: object) -> str:

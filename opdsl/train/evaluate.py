@@ -1,0 +1,184 @@
+"""A trained module at work: `evaluate` measures it on samples, `predict` applies it.
+
+Both use no randomness, take no gradient and leave the module in the mode they found it.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from opdsl.train.device import device_of
+from opdsl.train.losses import Grid, rel_h1, rel_l2
+from opdsl.train.normalise import Normaliser
+from opdsl.train.precision import Policy, policy_of
+from opdsl.train.samples import Feed, Fields, Samples
+
+
+@dataclass(frozen=True, slots=True)
+class Metrics:
+    """Errors over a set of samples, in physical units; several outputs are averaged.
+
+    Attributes:
+        rel_l2: mean over samples of the relative L2 error.
+        rel_h1: the same in H1; None where an output has no grid.
+        rmse: root of the mean square error.
+        max_error: the largest error anywhere.
+        samples: how many.
+    """
+
+    rel_l2: float
+    rel_h1: float | None
+    rmse: float
+    max_error: float
+    samples: int
+
+    def to_json(self) -> dict[str, float | int | None]:
+        """The same as a dictionary."""
+        return asdict(self)
+
+
+def evaluate(
+    module: nn.Module,
+    normaliser: Normaliser,
+    samples: Samples,
+    *,
+    periodic: Mapping[str, tuple[bool, ...]] | None = None,
+    lengths: Mapping[str, tuple[float, ...]] | None = None,
+    device: str = "auto",
+    precision: str = "fp32",
+    batch: int = 16,
+) -> Metrics:
+    """The errors of a module on samples.
+
+    Args:
+        module: takes inputs by name, returns a tensor or a dictionary.
+        normaliser: of the run that trained it.
+        samples: inputs and truth.
+        periodic: for each output, which axes are periodic; none if not given.
+        lengths: for each output, the lengths of its axes; 1 if not given.
+        device: as in the settings.
+        precision: as in the settings.
+        batch: samples at a time.
+    """
+    policy = policy_of(precision, device_of(device))
+    _move(module, normaliser, policy)
+    grids = grids_of(samples, periodic or {}, lengths or {})
+    return measure(module, normaliser, Feed.of(samples, policy), grids, batch)
+
+
+def predict(
+    module: nn.Module,
+    normaliser: Normaliser,
+    inputs: Fields,
+    *,
+    device: str = "auto",
+    precision: str = "fp32",
+    batch: int = 16,
+) -> Fields:
+    """The outputs of a module by name, (samples, channels, *grid) in physical units on the CPU."""
+    policy = policy_of(precision, device_of(device))
+    _move(module, normaliser, policy)
+    parts: list[Fields] = []
+    with _at_rest(module):
+        for rows in torch.split(torch.arange(_size(inputs)), batch):
+            some = {k: policy.place(v[rows]) for k, v in inputs.items()}
+            parts.append({k: v.cpu() for k, v in apply(module, normaliser, some, policy).items()})
+    return {k: torch.cat([p[k] for p in parts]) for k in parts[0]}
+
+
+def apply(module: nn.Module, normaliser: Normaliser, inputs: Fields, policy: Policy) -> Fields:
+    """Physical inputs -> physical outputs; only the module itself runs under autocast."""
+    encoded = normaliser.encode(inputs)
+    with policy.autocast():
+        outputs = module(**encoded)
+    return normaliser.decode(outputs)
+
+
+def grids_of(
+    samples: Samples,
+    periodic: Mapping[str, tuple[bool, ...]],
+    lengths: Mapping[str, tuple[float, ...]],
+) -> dict[str, Grid]:
+    """The grid of each output; axes are not periodic and of length 1 unless said otherwise."""
+    found = {}
+    for name, x in samples.outputs.items():
+        wraps = periodic.get(name, (False,) * (x.dim() - 2))
+        found[name] = Grid(wraps, lengths.get(name, (1.0,) * len(wraps)))
+    return found
+
+
+def measure(
+    module: nn.Module, normaliser: Normaliser, feed: Feed, grids: Mapping[str, Grid], batch: int
+) -> Metrics:
+    """The errors over a feed, summed in float64."""
+    tallies = {name: _Tally() for name in grids}
+    with _at_rest(module):
+        for inputs, truth in feed.in_order(batch):
+            outputs = apply(module, normaliser, inputs, feed.policy)
+            for name, tally in tallies.items():
+                tally.add(outputs[name], truth[name], grids[name])
+    return _averaged(list(tallies.values()), with_h1=all(g.periodic for g in grids.values()))
+
+
+@dataclass(slots=True)
+class _Tally:
+    """Running sums of one output."""
+
+    l2: float = 0.0
+    h1: float = 0.0
+    squares: float = 0.0
+    values: int = 0
+    largest: list[float] = field(default_factory=list)
+    samples: int = 0
+
+    def add(self, pred: Tensor, true: Tensor, grid: Grid) -> None:
+        error = (pred - true).abs()
+        self.l2 += float(rel_l2(pred, true).sum(dtype=_sum_dtype(pred)))
+        self.h1 += float(rel_h1(pred, true, grid).sum(dtype=_sum_dtype(pred)))
+        self.squares += float((error * error).sum(dtype=_sum_dtype(pred)))
+        self.values += error.numel()
+        self.largest.append(float(error.max()))
+        self.samples += len(pred)
+
+
+def _sum_dtype(x: Tensor) -> torch.dtype:
+    """float64 where the device has it."""
+    return torch.float32 if x.device.type == "mps" else torch.float64
+
+
+def _averaged(tallies: list[_Tally], *, with_h1: bool) -> Metrics:
+    count = tallies[0].samples
+    return Metrics(
+        rel_l2=sum(t.l2 for t in tallies) / (count * len(tallies)),
+        rel_h1=sum(t.h1 for t in tallies) / (count * len(tallies)) if with_h1 else None,
+        rmse=(sum(t.squares for t in tallies) / sum(t.values for t in tallies)) ** 0.5,
+        max_error=float(torch.tensor([x for t in tallies for x in t.largest]).max()),
+        samples=count,
+    )
+
+
+def _move(module: nn.Module, normaliser: Normaliser, policy: Policy) -> None:
+    module.to(policy.device, policy.weights)
+    normaliser.to(policy.device, policy.weights)
+
+
+def _size(inputs: Fields) -> int:
+    return len(next(iter(inputs.values())))
+
+
+@contextmanager
+def _at_rest(module: nn.Module) -> Iterator[None]:
+    """Evaluation mode, no gradients.
+
+    Not `inference_mode`: tensors that a module keeps from there could never enter a gradient.
+    """
+    mode = module.training
+    module.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        module.train(mode)

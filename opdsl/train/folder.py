@@ -1,0 +1,105 @@
+"""A run's folder: empty or one's own, and for one process at a time."""
+
+import json
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from opdsl.diagnostics import OpError, fault
+from opdsl.train.checkpoint import FOLDER
+
+LOCK = ".lock"
+JOURNAL = "metrics.jsonl"
+
+
+def refuse_used(run: Path) -> None:
+    """A new run may only begin in a folder that is not there or empty.
+
+    Raises:
+        OpError: OP0624, it holds something.
+    """
+    if run.is_dir() and any(p.name != LOCK for p in run.iterdir()):
+        raise _used(run, "is not empty")
+    if run.exists() and not run.is_dir():
+        raise _used(run, "is a file")
+
+
+def refuse_other_run(run: Path) -> None:
+    """A new run may not begin where another has left metrics or checkpoints.
+
+    Weaker than `refuse_used`, because the caller may have put the program there before.
+
+    Raises:
+        OpError: OP0624, there is a run.
+    """
+    if (run / JOURNAL).exists() or (run / FOLDER).exists():
+        raise _used(run, "holds another run")
+
+
+@contextmanager
+def lock(run: Path) -> Iterator[None]:
+    """Hold the folder; the system lets go when the process dies, however it dies.
+
+    Raises:
+        OpError: OP0624, another process holds it.
+    """
+    run.mkdir(parents=True, exist_ok=True)
+    handle = os.open(run / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        _seize(handle, run)
+        try:
+            yield
+        finally:
+            os.ftruncate(handle, 0)
+    finally:
+        os.close(handle)
+
+
+def _used(run: Path, what: str) -> OpError:
+    helps = ("go on with that run: `--resume`", "or begin in another folder: `--out FOLDER`")
+    return fault("OP0624", f"the run folder {what}", file=str(run), helps=helps)
+
+
+def _seize(handle: int, run: Path) -> None:
+    """Take the lock and write our name into it.
+
+    Some network file systems keep locks from other hosts to themselves, so a name from another
+    host counts as held; a name from this host whose lock is free belonged to a process that died.
+    """
+    owner = _owner(handle)
+    here = {"pid": os.getpid(), "host": socket.gethostname()}
+    if not _free(handle) or owner.get("host", here["host"]) != here["host"]:
+        raise _held(run, owner)
+    os.ftruncate(handle, 0)
+    os.pwrite(handle, json.dumps(here).encode(), 0)
+
+
+def _free(handle: int) -> bool:
+    try:
+        import fcntl
+    except ImportError:  # Windows: the folder is not guarded there
+        return True
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _owner(handle: int) -> dict[str, object]:
+    try:
+        owner = json.loads(os.pread(handle, 4096, 0))
+    except ValueError:
+        return {}
+    return owner if isinstance(owner, dict) else {}
+
+
+def _held(run: Path, owner: dict[str, object]) -> OpError:
+    who = f"process {owner.get('pid', '?')} on {owner.get('host', 'this host')}"
+    helps = (
+        "wait for it, or use another folder: `--out FOLDER`",
+        f"if that process is gone, delete {run / LOCK}",
+    )
+    return fault("OP0624", f"the run folder is in use by {who}", file=str(run), helps=helps)

@@ -1,0 +1,111 @@
+"""Channels to mean 0 and deviation 1, and back; part of every checkpoint.
+
+The loss is taken after going back, in physical units: a relative error of shifted values is
+another quantity (where the mean is large it is much larger), and the metric would not be the loss.
+"""
+
+from collections.abc import Iterator, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from opdsl.train.samples import Fields, Samples
+from opdsl.train.sections import Normalise
+
+CONSTANT = 1e-7  # a deviation below this fraction of the mean is rounding of float32
+CHUNK = 64  # samples converted to float64 at a time
+
+
+class Scale(nn.Module):
+    """x -> (x - mean) / std of each channel, `back` its inverse.
+
+    Args:
+        mean: (channels,).
+        std: (channels,), positive.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: Tensor, std: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("mean", mean.float())
+        self.register_buffer("std", std.float())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, channels, *grid) in physical units -> normalised."""
+        return (x - _beside(self.mean, x)) / _beside(self.std, x)
+
+    def back(self, x: Tensor) -> Tensor:
+        """Normalised -> physical units."""
+        return x * _beside(self.std, x) + _beside(self.mean, x)
+
+
+class Normaliser(nn.Module):
+    """A `Scale` for each input and each output, by name."""
+
+    def __init__(self, inputs: Mapping[str, Scale], outputs: Mapping[str, Scale]) -> None:
+        super().__init__()
+        self.scales = nn.ModuleDict({f"in_{k}": v for k, v in inputs.items()})
+        self.scales.update({f"out_{k}": v for k, v in outputs.items()})
+        self.outputs = tuple(outputs)
+
+    @classmethod
+    def fit(cls, train: Samples, kinds: Normalise) -> "Normaliser":
+        """Mean and deviation of the training samples, computed in float64."""
+        return cls(
+            {k: _scale(v, kinds.inputs) for k, v in train.inputs.items()},
+            {k: _scale(v, kinds.outputs) for k, v in train.outputs.items()},
+        )
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Tensor]) -> "Normaliser":
+        """The normaliser that a checkpoint holds, its `state_dict`."""
+        return cls(_scales(state, "in_"), _scales(state, "out_"))
+
+    def encode(self, inputs: Fields) -> Fields:
+        """Inputs in physical units -> as the module reads them (who will complain of strangers)."""
+        scales = self.scales
+        return {k: scales[f"in_{k}"](x) if f"in_{k}" in scales else x for k, x in inputs.items()}
+
+    def decode(self, outputs: Tensor | Fields) -> Fields:
+        """What the module returned -> physical units, by name, in float32 or better."""
+        named = outputs if isinstance(outputs, dict) else {self.outputs[0]: outputs}
+        return {k: self._back(k, x) for k, x in named.items()}
+
+    def _back(self, name: str, x: Tensor) -> Tensor:
+        scale = self.scales[f"out_{name}"]
+        assert isinstance(scale, Scale)
+        return scale.back(x if x.dtype == torch.float64 else x.float())
+
+
+def _beside(row: Tensor, x: Tensor) -> Tensor:
+    """(channels,) shaped to meet (batch, channels, *grid)."""
+    return row.reshape(-1, *[1] * (x.dim() - 2))
+
+
+def _scale(x: Tensor, kind: str) -> Scale:
+    channels = x.shape[1]
+    if kind == "none":
+        return Scale(torch.zeros(channels), torch.ones(channels))
+    count = x.numel() // channels
+    mean = torch.stack([c.sum(_but_channels(c)) for c in _chunks(x)]).sum(0) / count
+    squares = [((c - _beside(mean, c)) ** 2).sum(_but_channels(c)) for c in _chunks(x)]
+    std = (torch.stack(squares).sum(0) / count).sqrt()
+    return Scale(mean, torch.where(std > CONSTANT * mean.abs(), std, torch.ones_like(std)))
+
+
+def _chunks(x: Tensor) -> Iterator[Tensor]:
+    return (c.double() for c in torch.split(x, CHUNK))
+
+
+def _but_channels(x: Tensor) -> list[int]:
+    return [d for d in range(x.dim()) if d != 1]
+
+
+def _scales(state: Mapping[str, Tensor], prefix: str) -> dict[str, Scale]:
+    start = f"scales.{prefix}"
+    names = [
+        k[len(start) : -len(".mean")] for k in state if k.startswith(start) and k[-5:] == ".mean"
+    ]
+    return {n: Scale(state[f"{start}{n}.mean"], state[f"{start}{n}.std"]) for n in names}

@@ -1,0 +1,95 @@
+"""One step of learning, in one place: forward, loss, backward, unscale, check, clip, step."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from opdsl.train.evaluate import apply
+from opdsl.train.losses import Grid, rel_h1, rel_l2
+from opdsl.train.normalise import Normaliser
+from opdsl.train.precision import Policy
+from opdsl.train.samples import Fields
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What came of a step.
+
+    Attributes:
+        loss: of the batch.
+        moved: whether the weights moved; if not, loss or gradient were not finite.
+        overflow: float16 could not hold the scaled gradient: the scale is halved, nothing is wrong.
+    """
+
+    loss: float
+    moved: bool
+    overflow: bool = False
+
+
+@dataclass(slots=True)
+class Stepper:
+    """The parts that a step needs.
+
+    Attributes:
+        module, normaliser, optimizer, scaler, policy: as their names say.
+        grids: the grid of each output.
+        loss: `l2` or `h1`.
+        clip: largest norm of the gradient, or None.
+    """
+
+    module: nn.Module
+    normaliser: Normaliser
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    policy: Policy
+    grids: Mapping[str, Grid]
+    loss: str
+    clip: float | None
+
+    def take(self, inputs: Fields, truth: Fields, rate: float) -> Taken:
+        """Learn from one batch, unless its loss or gradient is not finite."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = self.loss_of(apply(self.module, self.normaliser, inputs, self.policy), truth)
+        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        self.scaler.unscale_(self.optimizer)
+        norm = self._gradient_norm()
+        value, finite = float(loss.detach()), bool(torch.isfinite(loss.detach() + norm))
+        if finite:
+            self._clip(norm)
+            self.scaler.step(self.optimizer)
+        overflow = not finite and loss_is_fine(value) and self._may_back_off()
+        self.scaler.update()
+        return Taken(value, finite, overflow)
+
+    def loss_of(self, outputs: Fields, truth: Fields) -> Tensor:
+        """Mean relative error over the batch and over the outputs."""
+        each = [self._error(outputs[k], truth[k], grid).mean() for k, grid in self.grids.items()]
+        return torch.stack(each).mean()
+
+    def _error(self, pred: Tensor, true: Tensor, grid: Grid) -> Tensor:
+        return rel_h1(pred, true, grid) if self.loss == "h1" else rel_l2(pred, true)
+
+    def _gradients(self) -> list[Tensor]:
+        return [p.grad for p in self._parameters() if p.grad is not None]
+
+    def _parameters(self) -> list[nn.Parameter]:
+        return [p for group in self.optimizer.param_groups for p in group["params"]]
+
+    def _gradient_norm(self) -> Tensor:
+        return torch.nn.utils.get_total_norm(self._gradients())
+
+    def _clip(self, norm: Tensor) -> None:
+        if self.clip is not None:
+            torch.nn.utils.clip_grads_with_norm_(self._parameters(), self.clip, norm)
+
+    def _may_back_off(self) -> bool:
+        return self.scaler.is_enabled() and self.scaler.get_scale() > 1
+
+
+def loss_is_fine(value: float) -> bool:
+    """Whether the loss itself is finite."""
+    return abs(value) < float("inf")
