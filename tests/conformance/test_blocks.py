@@ -1,0 +1,233 @@
+"""Every block of the catalogue x its samples x 1 to 3 axes x the precisions of a run."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import pytest
+import torch
+from torch.func import functional_call
+
+from opdsl import blocks
+from opdsl.ir.block import Block
+from opdsl.ir.spaces import Axis, Domain, Extend, Space
+
+BATCH = 2
+SIZES = {1: (12,), 2: (8, 7), 3: (6, 7, 8)}
+INPUT_ON = {"crop": "E"}  # where the inputs of a sample live, if not on D
+PRECISIONS = {"float32": 1e-5, "bfloat16 autocast": 0.05, "float64": 1e-12}
+
+
+def grid(sizes: tuple[int, ...], *, periodic: bool = False) -> Domain:
+    """A grid that is periodic along x, and along all axes if asked for; its resolution is fixed."""
+    axes = tuple(
+        Axis(name=name, boundary="periodic" if periodic or name == "x" else "none", fixed=n, hi=2.0)
+        for name, n in zip("xyz", sizes, strict=False)
+    )
+    return Domain(name="D", axes=axes)
+
+
+def named(D: Domain) -> dict[str, Domain]:
+    """The domains that samples speak of."""
+    step = Extend(name="E", numerator=1, denominator=4)
+    return {"D": D, "D/2": D.coarsened(2), "E": D.extended(step)}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A block with parameters and inputs on a grid."""
+
+    keyword: str
+    index: int
+    sizes: tuple[int, ...]
+    periodic: bool = False
+
+    @cached_property
+    def domains(self) -> dict[str, Domain]:
+        return named(grid(self.sizes, periodic=self.periodic))
+
+    @cached_property
+    def block(self) -> Block:
+        cls = blocks.find(self.keyword)
+        fields = {k: v for k, v in cls.samples[self.index].items() if k != "inputs"}
+        return cls(**{k: self._resolved(cls, k, v) for k, v in fields.items()})
+
+    def _resolved(self, cls, key, value):
+        is_domain = "Domain" in str(cls.model_fields[key].annotation)
+        return self.domains[value] if is_domain else value
+
+    @cached_property
+    def spaces(self) -> tuple[Space, ...]:
+        channels = blocks.find(self.keyword).samples[self.index]["inputs"]
+        on = self.domains[INPUT_ON.get(self.keyword, "D")]
+        return tuple(Space(domain=on, channels=c) for c in channels)
+
+    @cached_property
+    def result(self) -> Space:
+        return self.block.infer(*self.spaces)
+
+    def points(self, space: Space) -> tuple[int, ...]:
+        return space.domain.points(self.sizes)
+
+    def atoms(self) -> dict[str, int]:
+        return {
+            d.atom(i): n for d in self.domains.values() for i, n in enumerate(d.points(self.sizes))
+        }
+
+    def module(self, seed: int = 0) -> torch.nn.Module:
+        """The lowered block, its weights other than one and zero."""
+        torch.manual_seed(seed)
+        module = self.block.lower(*self.spaces)
+        with torch.no_grad():
+            for p in module.parameters():
+                p.add_(0.1 * torch.randn_like(p))
+        return module
+
+    def inputs(self, dtype: torch.dtype = torch.float32, *, grad: bool = False):
+        torch.manual_seed(1)
+        return [
+            torch.randn(BATCH, *self.points(s), s.channels, dtype=dtype, requires_grad=grad)
+            for s in self.spaces
+        ]
+
+    def keywords(self, kernel: str | None = None) -> dict[str, object]:
+        """What the block says its module takes besides the inputs."""
+        size = {"size": self.points(self.result)} if self.block.sized else {}
+        return size | ({"kernel": kernel or self.block.kernels[0]} if self.block.kernels else {})
+
+    def run(self, module, xs, kernel: str | None = None):
+        torch.manual_seed(2)  # dropout draws the same numbers each time
+        return module(*xs, **self.keywords(kernel))
+
+    def __str__(self) -> str:
+        return f"{self.keyword}-{self.index}-{len(self.sizes)}d"
+
+
+SAMPLES = [(k, i) for k in blocks.names() for i in range(len(blocks.find(k).samples))]
+CASES = [Case(k, i, SIZES[dims]) for k, i in SAMPLES for dims in SIZES]
+each_case = pytest.mark.parametrize("case", CASES, ids=str)
+
+
+def test_every_block_has_samples():
+    assert {k for k in blocks.names() if not blocks.find(k).samples} == set()
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@each_case
+def test_the_result_is_of_the_inferred_space_and_near_float64(case, precision):
+    module, xs = case.module(), case.inputs()
+    exact = case.run(case.module().double(), [x.double() for x in xs])
+    if precision == "float64":
+        y = exact
+    else:
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision != "float32"):
+            y = case.run(module, xs)
+    allowed = {"float64": [torch.float64], "float32": [torch.float32]}
+    assert y.dtype in allowed.get(precision, [torch.float32, torch.bfloat16])
+    batch = BATCH if case.spaces else 1
+    assert y.shape == (batch, *case.points(case.result), case.result.channels)
+    assert (y.double() - exact).norm() <= PRECISIONS[precision] * exact.norm()
+
+
+@each_case
+def test_the_cost_counts_parameters_and_bytes(case):
+    cost, module = case.block.cost(*case.spaces), case.module()
+    assert sum(p.numel() for p in module.parameters()) == cost.params
+    y = case.run(module, case.inputs())
+    assert cost.bytes.at(case.atoms()) == y[0].numel() * 4
+    assert cost.flops.at(case.atoms()) >= 0
+
+
+@pytest.mark.parametrize("case", [c for c in CASES if c.spaces or c.module().state_dict()], ids=str)
+def test_gradients_are_those_of_finite_differences(case):
+    module, xs = case.module().double(), case.inputs(torch.float64, grad=True)
+    names = [n for n, _ in module.named_parameters()]
+    weights = [p.detach().requires_grad_() for p in module.parameters()]
+
+    def run(*tensors):
+        torch.manual_seed(2)
+        given = dict(zip(names, tensors[len(xs) :], strict=True))
+        return functional_call(module, given, tuple(tensors[: len(xs)]), case.keywords())
+
+    assert torch.autograd.gradcheck(run, (*xs, *weights), fast_mode=True)
+
+
+@each_case
+def test_saved_weights_give_the_same_result_elsewhere(case):
+    first, second, xs = case.module(), case.module(seed=9), case.inputs()
+    first.load_state_dict(second.state_dict(), strict=True)
+    assert torch.equal(case.run(first, xs), case.run(second, xs))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("case", [c for c in CASES if c.block.kernels], ids=str)
+def test_all_kernels_compute_the_same_forward_and_backward(case, dtype):
+    module, xs = case.module().to(dtype), case.inputs(dtype, grad=True)
+    results = []
+    for kernel in case.block.kernels:
+        y = case.run(module, xs, kernel)
+        leaves = [*xs, *module.parameters()]
+        results.append([y, *torch.autograd.grad(y.square().sum(), leaves)])
+    tolerance = 1e-5 if dtype == torch.float32 else 1e-12
+    for other in results[1:]:
+        for a, b in zip(other, results[0], strict=True):
+            assert (a - b).norm() <= tolerance * b.norm()
+
+
+@pytest.mark.parametrize("case", [c for c in CASES if c.block.kernels], ids=str)
+def test_the_planner_learns_what_each_kernel_does(case):
+    sizes = (*map(case.points, case.spaces), case.points(case.result))
+    for kernel in case.block.kernels:
+        work = case.block.work(kernel, sizes, *case.spaces)
+        assert min(work.gemm, work.fft, work.moved) >= 0
+        assert work.gemm + work.fft > 0
+
+
+# --- refinement
+
+
+def smooth(case: Case) -> list[torch.Tensor]:
+    """Inputs that are the same low waves at every resolution of a periodic grid."""
+    made = []
+    for number, space in enumerate(case.spaces):
+        lines = [torch.arange(n, dtype=torch.float64) / n for n in case.points(space)]
+        phase = sum(torch.meshgrid(*lines, indexing="ij"))[None, ..., None] * 2 * torch.pi
+        channel = torch.arange(space.channels) + 3 * number
+        made.append(
+            (torch.cos(phase + channel) + 0.3 * channel).expand(BATCH, *phase.shape[1:-1], -1)
+        )
+    return made
+
+
+def refinement_gap(keyword: str, index: int, dims: int) -> float:
+    """How far the results at n and 2n points differ where both have points, relatively."""
+    coarse, fine = (Case(keyword, index, (n,) * dims, periodic=True) for n in (16, 32))
+    weights = coarse.module().double().eval()
+    with torch.no_grad():
+        v = fine.run(weights, smooth(fine))[(slice(None), *[slice(None, None, 2)] * dims)]
+        u = coarse.run(weights, smooth(coarse))
+    return ((u - v).norm() / u.norm()).item()
+
+
+def converges(keyword: str, index: int) -> bool:
+    case = Case(keyword, index, (16,), periodic=True)
+    return not case.block.diverges(*case.spaces) and not case.block.pins(*case.spaces)
+
+
+PINNED = {"position"}  # at another resolution its module does not run at all
+# zeros around a function that is not zero: no smooth function, so nothing is to be compared
+JUMPS = {"crop", "pad"}
+
+
+@pytest.mark.parametrize("dims", [1, 2])
+@pytest.mark.parametrize(
+    ("keyword", "index"), [s for s in SAMPLES if converges(*s) and s[0] not in JUMPS]
+)
+def test_the_same_weights_are_the_same_operator_at_twice_the_points(keyword, index, dims):
+    assert refinement_gap(keyword, index, dims) < 1e-12
+
+
+@pytest.mark.parametrize(
+    ("keyword", "index"), [s for s in SAMPLES if not converges(*s) and s[0] not in PINNED]
+)
+def test_a_block_that_says_it_diverges_does(keyword, index):
+    assert refinement_gap(keyword, index, 2) > 1e-3
