@@ -21,7 +21,11 @@ __all__ = ["Format", "render"]
 
 
 def render(
-    graph: Graph, format: Format, *, depth: int | None = None, direction: Direction = "down"
+    graph: Graph,
+    format: Format,  # noqa: A002  the word that the command line uses
+    *,
+    depth: int | None = None,
+    direction: Direction = "down",
 ) -> str | bytes:
     """The drawing of a graph.
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from graphviz import Digraph
 
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")  # XML has no place for them
-DETAIL_WIDTH = 30  # characters in one line of a box
+DETAIL_WIDTH = 28  # characters in one line of a box
 DOC_WIDTH = 64
 NO_BREAK = "\N{NO-BREAK SPACE}"
 
@@ -45,9 +45,10 @@ def dot(picture: Picture, direction: Direction = "down") -> str:
         _draw(graph, child)
     _rank(graph, "max", picture.outputs)
     for arrow in picture.arrows:
-        label = _html(f" {arrow.label}") if arrow.label else ""
+        label = _html(f" {arrow.label}") if arrow.label else None
         graph.edge(_quoted(arrow.tail), _quoted(arrow.head), label=label)
-    return graph.source
+    text: str = graph.source
+    return text
 
 
 def _graph_look(picture: Picture, direction: Direction) -> dict[str, str]:

@@ -7,6 +7,7 @@ chosen depth are closed to one box.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
@@ -20,7 +21,7 @@ from opdsl.render.style import Kind
 SUPERSCRIPT = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 INTEGRALS = frozenset({"spectral_conv", "spherical_conv", "gno", "attention", "cross_attention"})
 CHAIN = 5  # so many operations are named on a closed box
-READABLE = 30  # so many boxes make one drawing, unless a depth is asked for
+READABLE = 20  # so many boxes make one drawing, unless a depth is asked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ class Box:
         closed: the box stands for a block with more inside.
     """
 
-    key: str
+    key: str  # a path, or `in/a`, `out/u`, which are none
     title: str
     kind: Kind
     details: tuple[str, ...] = ()
@@ -78,7 +79,7 @@ def picture(graph: Graph, depth: int | None = None) -> Picture:
     told = outline(graph)
     items = [y for x in told.children for y in _visible(x)]
     children = _readable(items, graph) if depth is None else _all_drawn(items, graph, depth)
-    homes = {x.name: _Home(f"in.{x.name}") for x in graph.inputs}
+    homes = {x.name: _Home(f"in/{x.name}") for x in graph.inputs}
     for item, drawn in zip(items, children, strict=True):
         homes |= {node.path: home for node, home in _homes(item, drawn, "")}
     return Picture(
@@ -87,7 +88,7 @@ def picture(graph: Graph, depth: int | None = None) -> Picture:
         inputs=tuple(_port(x, "in") for x in graph.inputs),
         outputs=tuple(_port(x, "out") for x in graph.outputs),
         children=children,
-        arrows=tuple(_labelled(_ways(graph, told, homes))),
+        arrows=tuple(_labelled(list(_ways(graph, told, homes)))),
     )
 
 
@@ -191,9 +192,11 @@ def _operation(node: Node, graph: Graph) -> Box:
 def _closed(group: _Group, graph: Graph) -> Box:
     nodes = list(group.nodes())
     kinds = [_kind(x, graph) for x in nodes]
-    main: tuple[Kind, ...] = ("integral", "resolution", "pointwise")
-    kind = next((x for x in main if x in kinds), "join")
-    details = telling(nodes[kinds.index(kind)].block) if kind == "integral" else _chain(nodes, graph)
+    main: tuple[Kind, ...] = ("integral", "resolution", "pointwise", "join", "source")
+    kind = next(x for x in main if x in kinds)
+    details = (
+        telling(nodes[kinds.index(kind)].block) if kind == "integral" else _chain(nodes, graph)
+    )
     return Box(group.scope.path, group.title, kind, details, _about(group), closed=True)
 
 
@@ -220,7 +223,7 @@ def _port(port: Port, side: str) -> Box:
     details = (space_text(port.space), names) if names else (space_text(port.space),)
     word = "input" if side == "in" else "output"
     tooltip = (f"{word} {port.name}", str(port.space), *_text(port.doc), *_place(port.span))
-    return Box(f"{side}.{port.name}", port.name, "port", details, tooltip)
+    return Box(f"{side}/{port.name}", port.name, "port", details, tooltip)
 
 
 # -------------------------------------------------------------------- tooltips
@@ -262,8 +265,7 @@ class _Way:
 
     tail: _Home
     head: _Home
-    label: str
-    unchanged: bool
+    space: str
 
 
 def _homes(item: _Group | Node, drawn: Frame | Box, frame: str) -> Iterator[tuple[Node, _Home]]:
@@ -282,31 +284,30 @@ def _ways(graph: Graph, told: Outline, homes: dict[str, _Home]) -> Iterator[_Way
         for source in node.inputs if head else ():
             tail = homes[told.stand_in(source)]
             if head and tail.box != head.box:  # inside a closed box there is nothing to draw
-                yield _Way(tail, head, space_text(graph.spaces[source]), _unchanged(source, graph))
+                yield _Way(tail, head, space_text(graph.spaces[source]))
     for port in graph.outputs:
         tail = homes[told.stand_in(port.source)]
-        yield _Way(tail, _Home(f"out.{port.name}"), "", unchanged=True)
+        yield _Way(tail, _Home(f"out/{port.name}"), space_text(port.space))
 
 
-def _unchanged(source: str, graph: Graph) -> bool:
-    """Whether the function has the space of what it was made from, or a port that shows it."""
-    if source not in graph.by_path:
-        return True
-    node = graph.by_path[source]
-    return bool(node.inputs) and all(x == node.space for x in graph.arguments(node))
-
-
-def _labelled(ways: Iterable[_Way]) -> Iterator[Arrow]:
+def _labelled(ways: list[_Way]) -> Iterator[Arrow]:
     """One arrow for each pair of boxes.
 
     A label stands where a space is new or enters another frame, once for all arrows of a box that
-    go the same way.
+    go the same way. Ports show their space themselves.
     """
+    met: dict[str, set[str]] = defaultdict(set)
+    for way in ways:
+        met[way.head.box].add(way.space)
     pairs, said = set(), set()
     for way in ways:
-        pair, saying = (way.tail.box, way.head.box), (way.tail.box, way.head.frame, way.label)
-        silent = saying in said or (way.unchanged and way.tail.frame == way.head.frame)
+        pair, saying = (way.tail.box, way.head.box), (way.tail.box, way.head.frame, way.space)
+        old = way.tail.frame == way.head.frame and met.get(way.tail.box) == {way.space}
         if pair not in pairs:
-            yield Arrow(*pair, "" if silent else way.label)
+            yield Arrow(*pair, "" if old or saying in said or _at_port(way) else way.space)
         pairs.add(pair)
         said.add(saying)
+
+
+def _at_port(way: _Way) -> bool:
+    return way.tail.box.startswith("in/") or way.head.box.startswith("out/")

@@ -15,31 +15,31 @@ from opdsl.diagnostics import fault
 DOTS_PER_INCH = 192  # of a PNG: twice the density of a screen
 
 
-def laid_out(text: str, format: Literal["svg", "png", "pdf"]) -> str | bytes:
+def laid_out(text: str, form: Literal["svg", "png", "pdf"]) -> str | bytes:
     """The drawing of a DOT text.
 
     Raises:
         OpError: OP0640, neither pygraphviz nor `dot` is there, or they refuse.
     """
-    data = _drawn_by_library(text, format)
+    data = _drawn_by_library(text, form)
     if data is None:
-        data = _drawn_by_program(text, format)
-    return data.decode() if format == "svg" else data
+        data = _drawn_by_program(text, form)
+    return data.decode() if form == "svg" else data
 
 
-def _drawn_by_library(text: str, format: str) -> bytes | None:
+def _drawn_by_library(text: str, form: str) -> bytes | None:
     try:
         from pygraphviz import AGraph
     except ImportError:
         return None
     graph = AGraph(string=text)
-    if format == "png":
+    if form == "png":
         graph.graph_attr["dpi"] = str(DOTS_PER_INCH)
-    data: bytes = graph.draw(format=format, prog="dot")
+    data: bytes = graph.draw(format=form, prog="dot")
     return data
 
 
-def _drawn_by_program(text: str, format: str) -> bytes:
+def _drawn_by_program(text: str, form: str) -> bytes:
     dot = shutil.which("dot")
     if dot is None:
         raise fault(
@@ -51,9 +51,9 @@ def _drawn_by_program(text: str, format: str) -> bytes:
                 "or take a text that others can draw: `--format mermaid` or `--format dot`",
             ),
         )
-    density = [f"-Gdpi={DOTS_PER_INCH}"] if format == "png" else []
+    density = [f"-Gdpi={DOTS_PER_INCH}"] if form == "png" else []
     run = subprocess.run(  # noqa: S603  the program is Graphviz, the text goes in by the pipe
-        [dot, f"-T{format}", *density], input=text.encode(), capture_output=True, check=False
+        [dot, f"-T{form}", *density], input=text.encode(), capture_output=True, check=False
     )
     if run.returncode:
         said = run.stderr.decode(errors="replace").strip()

@@ -69,8 +69,12 @@ def _arrow(label: str) -> str:
 
 
 def _text(text: str) -> str:
-    return " ".join(text.split()).translate(ENTITIES)
+    return _one_line(text).translate(ENTITIES)
 
 
 def _front_matter(text: str) -> str:
-    return " ".join(text.split()).replace("\\", "\\\\").replace('"', '\\"')
+    return _one_line(text).replace("\\", "\\\\").replace('"', '\\"')
+
+
+def _one_line(text: str) -> str:
+    return " ".join("".join(x for x in text if x.isprintable() or x.isspace()).split())

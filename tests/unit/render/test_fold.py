@@ -1,0 +1,81 @@
+"""What is drawn: folding, closing, labels."""
+
+import pytest
+
+from opdsl.render.fold import Box, Frame, picture
+from tests.hand_built import fno, residual, uno
+
+
+def titles(children):
+    return [x.title for x in children]
+
+
+def test_equal_layers_are_drawn_once_with_their_number():
+    assert titles(picture(fno(last="gelu"), 1).children)[3] == "FourierLayer ×4"
+
+
+def test_a_last_layer_without_activation_is_drawn_on_its_own():
+    drawn = picture(fno()).children
+    assert titles(drawn)[3:5] == ["FourierLayer ×3", "FourierLayer"]
+    assert titles(drawn[3].children) == ["spectral_conv", "linear", "+", "gelu"]
+    assert titles(drawn[4].children) == ["spectral_conv", "linear", "+"]
+
+
+def test_a_repeat_of_one_is_not_numbered():
+    assert titles(picture(fno(depth=1)).children)[3] == "FourierLayer"
+
+
+def test_a_folded_repeat_has_no_arrow_back():
+    arrows = picture(residual()).arrows
+    assert not [x for x in arrows if x.tail.startswith("u.repeat") and x.head.endswith("norm")]
+
+
+def test_every_arrow_joins_drawn_boxes():
+    def keys(item):
+        yield item.key
+        for child in getattr(item, "children", ()):
+            yield from keys(child)
+
+    for graph in (fno(), uno(), residual()):
+        for depth in (None, 0, 1, 2):
+            drawn = picture(graph, depth)
+            known = {k for x in (*drawn.inputs, *drawn.children, *drawn.outputs) for k in keys(x)}
+            assert {y for x in drawn.arrows for y in (x.tail, x.head)} <= known
+
+
+def test_iterations_that_read_different_side_inputs_differ():
+    graph = residual(depth=2)
+    nodes = [
+        x.model_copy(update={"inputs": (x.inputs[0], "a")})
+        if x.path.endswith("1.residual.add_2")
+        else x
+        for x in graph.nodes
+    ]
+    drawn = picture(graph.model_copy(update={"nodes": tuple(nodes)}))
+    assert titles(drawn.children).count("residual") == 2
+
+
+@pytest.mark.parametrize(("depth", "kind"), [(0, Box), (1, Frame)])
+def test_depth_closes_what_is_nested_deeper(depth, kind):
+    assert {type(x) for x in picture(residual(), depth).children} == {kind}
+
+
+def test_a_residual_at_depth_one_holds_a_closed_layer():
+    frame = picture(residual(), 1).children[1]
+    assert [x.title for x in frame.children if x.closed] == ["FourierLayer"]
+
+
+def test_a_large_model_is_drawn_with_closed_layers():
+    assert all(isinstance(x, Box) for x in picture(uno()).children)
+
+
+def test_a_closed_layer_tells_the_parameters_of_its_integral():
+    layer = next(x for x in picture(uno()).children if x.title == "FourierLayer")
+    assert layer.details == ("modes = 16×16", "out = 64", "to = D/2")
+
+
+def test_a_space_is_written_where_it_is_new():
+    said = {(x.tail, x.head): x.label for x in picture(uno()).arrows}
+    assert said["e1.fourier_layer", "e2.fourier_layer"] == "D/2 → R⁶⁴"
+    assert said["e2.fourier_layer", "m.repeat.0.fourier_layer"] == "D/4 → R¹²⁸"
+    assert said["m.repeat.0.fourier_layer", "d1.fourier_layer"] == ""
