@@ -331,7 +331,9 @@ class Builder:
     def _doc(self, kids: Kids) -> t.Doc | None:
         """The doc string, which stands last if there is one."""
         last = kids[-1]
-        return t.Doc(self._text(last.children[0]), self.span(last)) if _is_tree(last, "doc") else None
+        return (
+            t.Doc(self._text(last.children[0]), self.span(last)) if _is_tree(last, "doc") else None
+        )
 
     def _names(self, kids: Kids) -> tuple[t.Ident, ...]:
         return tuple(self._ident(x) for x in kids if _is(x, "NAME"))

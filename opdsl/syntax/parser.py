@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 SIZE = 2**20  # characters of one file
 NESTING = 64  # of brackets
-BOM = "\ufeff"
 
 
 def parse(source: Source) -> tuple[File, tuple[Diagnostic, ...]]:
@@ -45,6 +44,7 @@ def parse_expr(source: Source) -> Expr:
 
     from opdsl.syntax.build import Builder
     from opdsl.syntax.grammar import machine
+    from opdsl.syntax.scan import plain
     from opdsl.syntax.stories import explain
 
     bad = _beyond_limits(source)
@@ -55,14 +55,7 @@ def parse_expr(source: Source) -> Expr:
         parsed = parser.parse(plain(source.text), start="pipe")
     except UnexpectedInput as error:
         raise OpError(explain(source, source.text, error).diagnostic) from None
-    if not hasattr(parsed, "data"):  # pragma: no cover  a value is never a bare token
-        raise AssertionError
     return Builder(source).expr(parsed)
-
-
-def plain(text: str) -> str:
-    """The text with a byte order mark made a blank."""
-    return " " + text[1:] if text.startswith(BOM) else text
 
 
 def _empty(source: Source) -> File:
@@ -92,7 +85,9 @@ def _too_nested(source: Source) -> Diagnostic | None:
     return None
 
 
-BRACKET = re.compile(r'''#[^\n]*|"{3}[^"]*(?:"{1,2}[^"]+)*(?:"{3}|$)|"(?:[^"\\\n]|\\.)*"?|[][(){}]''')
+BRACKET = re.compile(
+    r"""#[^\n]*|"{3}[^"]*(?:"{1,2}[^"]+)*(?:"{3}|$)|"(?:[^"\\\n]|\\.)*"?|[][(){}]"""
+)
 
 
 def _limit(message: str, label: Label) -> Diagnostic:
@@ -102,10 +97,13 @@ def _limit(message: str, label: Label) -> Diagnostic:
 def _wrong_edition(source: Source, edition: Edition | None) -> Diagnostic | None:
     """OP0104 for a program that does not say, or says wrongly, by which rules it is written."""
     if edition is None:
-        return None if re.search(r"^\s*edition\b", source.text, re.MULTILINE) else _no_edition(source)
+        return (
+            None if re.search(r"^\s*edition\b", source.text, re.MULTILINE) else _no_edition(source)
+        )
     if edition.year == EDITION:
         return None
-    span = replace(edition.span, start=edition.span.end - len(str(edition.year)))
+    digits = re.search(r"[0-9]+$", edition.span.text)
+    span = replace(edition.span, start=edition.span.start + (digits.start() if digits else 0))
     cure = Help(f"write `edition {EDITION}`", span, str(EDITION), "unsafe")
     label = Label(span, f"this version knows edition {EDITION}")
     return fault("OP0104", f"unknown edition {edition.year}", label, helps=(cure,)).diagnostics[0]
@@ -119,4 +117,6 @@ def _no_edition(source: Source) -> Diagnostic:
     place = source.span(start, start)
     cure = Help(f"begin with `edition {EDITION}`", place, f"edition {EDITION}\n\n", "safe")
     label = Label(span, "the first statement of a file is its edition")
-    return fault("OP0104", "this file does not say its edition", label, helps=(cure,)).diagnostics[0]
+    return fault("OP0104", "this file does not say its edition", label, helps=(cure,)).diagnostics[
+        0
+    ]

@@ -11,6 +11,7 @@ from typing import Any
 
 from opdsl.diagnostics import Diagnostic, OpError, Source
 from opdsl.syntax.grammar import machine
+from opdsl.syntax.scan import plain
 from opdsl.syntax.stories import Finding, explain, explain_refusal
 from opdsl.syntax.tree import File
 
@@ -24,7 +25,7 @@ def read(source: Source) -> tuple[File, tuple[Diagnostic, ...]]:
     The parser is built before any mistake of the user can be met.
     """
     machine()
-    text = source.text.replace("\ufeff", " ", 1) if source.text[:1] == "\ufeff" else source.text
+    text = plain(source.text)
     faults: list[Diagnostic] = []
     lost: list[str] = []
     rounds = max(1, min(2 * MOST, BUDGET // (len(text) + 1)))

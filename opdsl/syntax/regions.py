@@ -64,7 +64,7 @@ def _item(pieces: Sequence[Piece], at: int, found: list[Region]) -> int:
 
 def _opening(pieces: Sequence[Piece], at: int) -> int | None:
     """The `{` that opens the body of the definition here, if one begins here."""
-    if pieces[at].text not in DEFINITIONS:
+    if pieces[at].text not in DEFINITIONS or is_binding(pieces, at):
         return None
     for i in range(at + 1, len(pieces)):
         if pieces[i].text == "{":
@@ -76,7 +76,7 @@ def _opening(pieces: Sequence[Piece], at: int) -> int | None:
 
 def _body(pieces: Sequence[Piece], at: int, found: list[Region]) -> int:
     """Add the statements of a body and its `}`; where the text goes on."""
-    while at < len(pieces) and not _begins_item(pieces[at]):
+    while at < len(pieces) and not _begins_item(pieces, at):
         if pieces[at].text == "}":
             found.append(Region("close", at, at + 1, at + 1))
             return at + 1
@@ -114,7 +114,7 @@ def _begins(pieces: Sequence[Piece], at: int, indent: int, *, inside: bool) -> b
     piece = pieces[at]
     if piece.text == "}":
         return piece.indent < indent
-    if piece.text in STATEMENTS or _begins_item(piece):
+    if piece.text in STATEMENTS or _begins_item(pieces, at):
         return True
     back = piece.indent <= indent
     if is_binding(pieces, at):
@@ -126,14 +126,13 @@ def _continues(piece: Piece) -> bool:
     return piece.text in KEYWORDS and piece.text != "if"
 
 
-def _begins_item(piece: Piece) -> bool:
-    return piece.first and piece.text in ITEMS
+def _begins_item(pieces: Sequence[Piece], at: int) -> bool:
+    return pieces[at].first and pieces[at].text in ITEMS and not is_binding(pieces, at)
 
 
 def _is_name(pieces: Sequence[Piece], at: int) -> bool:
-    return (
-        at < len(pieces) and pieces[at].kind == "name" and pieces[at].text not in KEYWORDS
-    )
+    """Reserved words too: `model = 3` is meant as a binding."""
+    return at < len(pieces) and pieces[at].kind == "name"
 
 
 def _text(pieces: Sequence[Piece], at: int) -> str:

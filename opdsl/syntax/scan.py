@@ -43,7 +43,7 @@ def pieces(text: str) -> list[Piece]:
     """The pieces of a text in order, comments included."""
     found = []
     line, indent, last = -1, 0, 0
-    for match in PIECE.finditer(text):
+    for match in PIECE.finditer(plain(text)):
         start = match.start()
         begin = text.rfind("\n", last, start) + 1
         first = begin > last or line < 0
@@ -53,3 +53,8 @@ def pieces(text: str) -> list[Piece]:
         found.append(Piece(match.lastgroup or "", match[0], start, match.end(), first, indent))
         last = start
     return found
+
+
+def plain(text: str) -> str:
+    """The text with a byte order mark made a blank, so that no offset moves."""
+    return " " + text[1:] if text.startswith("\ufeff") else text

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from opdsl.diagnostics import Diagnostic, Help, Label, Source, Span, nearest
 from opdsl.syntax.regions import DEFINITIONS, Region, is_binding, regions
 from opdsl.syntax.scan import Piece, pieces
-from opdsl.syntax.words import CLOSING, ITEMS, KEYWORDS, OPENING, STATEMENTS
+from opdsl.syntax.words import CLOSING, EDITION, ITEMS, KEYWORDS, OPENING, STAGES, STATEMENTS
 
 if TYPE_CHECKING:
     from lark import UnexpectedInput
@@ -137,12 +137,16 @@ class Scene:
     @cached_property
     def blames_previous(self) -> bool:
         """Whether a good statement begins here and the one before it is incomplete."""
-        if self.number == 0 or self.complete:
-            return False
         first = self.region.first
-        return self.at == first or (
-            is_binding(self.pieces, first) and _binding_sign(self.pieces, first) >= self.at
-        )
+        if self.number == 0 or self.at < first:
+            return False
+        if self.at == first:
+            return not self.complete
+        return is_binding(self.pieces, first) and self.at <= _binding_sign(self.pieces, first)
+
+    def starts(self, at: int) -> bool:
+        """Whether a statement begins at a piece."""
+        return self.pieces[at].text in STATEMENTS or is_binding(self.pieces, at)
 
     @property
     def last(self) -> Piece:
@@ -180,8 +184,13 @@ def _binding_sign(found: list[Piece], at: int) -> int:
     return next(i for i in range(at, len(found)) if found[i].text in ("=", ":"))
 
 
-def _error(message: str, *labels: Label, helps: tuple[Help, ...] = (), code: str = "OP0101",
-           notes: tuple[str, ...] = ()) -> Diagnostic:
+def _error(
+    message: str,
+    *labels: Label,
+    helps: tuple[Help, ...] = (),
+    code: str = "OP0101",
+    notes: tuple[str, ...] = (),
+) -> Diagnostic:
     return Diagnostic(code, message, labels, notes, helps)
 
 
@@ -201,7 +210,7 @@ def _extent(scene: Scene) -> tuple[int, int]:
 def _next_item(scene: Scene) -> int:
     """Where the next item begins, after statements that stand outside all blocks."""
     rest = scene.regions[scene.number + 1 :]
-    stray = scene.piece.text in STATEMENTS or is_binding(scene.pieces, scene.at)
+    stray = scene.starts(scene.at)
     for x in rest:
         if scene.pieces[x.first].text in ITEMS or not (stray or x.level == "stray"):
             return x.first
@@ -219,10 +228,12 @@ def _blank(text: str, found: list[Piece], extent: tuple[int, int], told: Diagnos
 def _declared(found: list[Piece]) -> tuple[str, ...]:
     """The names that some pieces declare, as far as that can be seen."""
     if found[0].text in DEFINITIONS:
-        return tuple(x.text for x in found[1:2])
+        return tuple(x.text for x in found[1:2] if _is_name(x))
     if found[0].text in ("from", "import"):
         return tuple(x.text for x in found if _is_name(x))
-    names = [b.text for a, b in zip(found, found[1:], strict=False) if a.text in (*STATEMENTS, "const")]
+    names = [
+        b.text for a, b in zip(found, found[1:], strict=False) if a.text in (*STATEMENTS, "const")
+    ]
     names += [a.text for a, b in zip(found, found[1:], strict=False) if b.text in ("=", ":")]
     for x in found:
         if x.text in ("=", ":"):
@@ -253,7 +264,7 @@ def _at_the_end(scene: Scene) -> Finding:
         code="OP0103",
     )
     if scene.complete:
-        return Finding(told, scene.text + "}", silent=True)
+        return Finding(told, scene.text + "}" * sum(x.text == "{" for x in stack), silent=True)
     region = scene.regions[-1]
     found = _blank(scene.text, scene.pieces, (region.first, region.end), told)
     return Finding(told, found.text, found.lost, silent=True)
@@ -310,23 +321,27 @@ def _no_else(scene: Scene) -> Diagnostic | None:
 
 
 def _nothing_after(scene: Scene) -> Diagnostic | None:
+    """`u = a +`."""
     last = scene.last
-    if last.kind == "name" and not _needs_more(last):
+    if last.text not in DANGLING or last.kind == "text":
         return None
     return _error(_after(scene, last), Label(scene.span(last), "nothing follows"))
-
-
-def _needs_more(piece: Piece) -> bool:
-    return piece.text in KEYWORDS and piece.text not in ("true", "false", "shared")
 
 
 def _after(scene: Scene, last: Piece) -> str:
     """What had to follow the last piece of a statement."""
     if last.text == "|>":
         return "expected a step after `|>`"
-    if last.kind == "sign" and last.text in "=+-*/%<>==<=>=!=..,([" or last.text in ("and", "or", "not"):
+    if last.text in VALUE_FOLLOWS and last.kind != "text":
         return f"expected a value after `{last.text}`"
     return f"expected {_words(scene.accepts)} after `{_short(last)}`"
+
+
+VALUE_FOLLOWS = frozenset(
+    ("=", "+", "-", "*", "/", "%", "<", ">", "==", "!=", "<=", ">=", "..", "and", "or", "not")
+    + ("if", "then", "else", "repeat", "require")
+)
+DANGLING = VALUE_FOLLOWS | {":", "->", "|>", "^", "|", "."} | KEYWORDS - {"true", "false", "shared"}
 
 
 def _incomplete(scene: Scene) -> Diagnostic | None:
@@ -348,8 +363,12 @@ def _bad_character(scene: Scene) -> Diagnostic | None:
         first = piece.text.split("\n")[0]
         span = scene.source.span(piece.start, piece.start + len(first))
         cure = Help(f"end it with `{piece.text[:3] if piece.text[:3] == LONG else piece.text[0]}`")
-        return _error("this text is not closed", Label(span, "the quotes open here"),
-                      helps=(cure,), code="OP0102")
+        return _error(
+            "this text is not closed",
+            Label(span, "the quotes open here"),
+            helps=(cure,),
+            code="OP0102",
+        )
     if piece.kind == "text":
         return _bad_escape(scene)
     return _unknown_sign(scene)
@@ -364,8 +383,12 @@ def _bad_escape(scene: Scene) -> Diagnostic:
     start = piece.start + (match.start() if match else 0)
     span = scene.source.span(start, start + 2)
     cures = (Help("write a backslash as `\\\\`"), Help("in paths `/` works everywhere"))
-    return _error(f"unknown escape `{span.text}` in a text", Label(span, "not known"),
-                  helps=cures, code="OP0102")
+    return _error(
+        f"unknown escape `{span.text}` in a text",
+        Label(span, "not known"),
+        helps=cures,
+        code="OP0102",
+    )
 
 
 def _unknown_sign(scene: Scene) -> Diagnostic:
@@ -387,7 +410,10 @@ def _unknown_sign(scene: Scene) -> Diagnostic:
 
 def _reserved(scene: Scene) -> Diagnostic | None:
     piece = scene.piece
-    if piece.text not in KEYWORDS or "NAME" not in scene.accepts or scene.at == scene.region.first:
+    bound = scene.next is not None and scene.next.text == "="
+    if piece.text not in KEYWORDS or "NAME" not in scene.accepts:
+        return None
+    if scene.at == scene.region.first and not bound:
         return None
     return _error(
         f"`{piece.text}` is a reserved word",
@@ -395,6 +421,16 @@ def _reserved(scene: Scene) -> Diagnostic | None:
         helps=(Help(f"choose another name, such as `{piece.text}_1`"),),
         code="OP0106",
     )
+
+
+def _stage_alone(scene: Scene) -> Diagnostic | None:
+    """`u = residual { ... }`."""
+    word = scene.piece.text
+    if word not in STAGES or "LPAR" not in scene.accepts:
+        return None
+    label = Label(scene.span(scene.piece), "no function comes in here")
+    cure = Help(f"write `a |> {word}`" + (" ... { ... }" if word == "repeat" else " { ... }"))
+    return _error(f"`{word}` is a step of a chain", label, helps=(cure,))
 
 
 def _late_edition(scene: Scene) -> Diagnostic | None:
@@ -409,15 +445,23 @@ def _late_edition(scene: Scene) -> Diagnostic | None:
 
 
 def _bad_edition(scene: Scene) -> Diagnostic | None:
+    """`edition "2026"`."""
     before = scene.previous
     if before is None or before.text != "edition":
         return None
-    return _error(
-        "this file does not say its edition",
-        Label(scene.span(scene.piece), "expected a year"),
-        helps=(Help("write `edition 2026`"),),
-        code="OP0104",
-    )
+    return _edition(Label(scene.span(scene.piece), "expected a year"))
+
+
+def _no_edition(scene: Scene) -> Diagnostic | None:
+    """`edition`, and nothing behind it."""
+    if scene.last.text != "edition":
+        return None
+    return _edition(Label(scene.span(scene.last), "expected a year after this"))
+
+
+def _edition(label: Label) -> Diagnostic:
+    cure = Help(f"write `edition {EDITION}`")
+    return _error("this file does not say its edition", label, helps=(cure,), code="OP0104")
 
 
 def _python(scene: Scene) -> Diagnostic | None:
@@ -433,17 +477,35 @@ def _python(scene: Scene) -> Diagnostic | None:
 
 
 def _import_from(scene: Scene) -> Diagnostic | None:
-    """`import Lift from std.pointwise`."""
-    begin = scene.pieces[scene.region.first]
-    if scene.piece.text != "from" or begin.text != "import" or scene.next is None:
+    """`import A, B from std.pointwise`."""
+    return _late_from(scene, scene.region)
+
+
+def _from_after(scene: Scene) -> Diagnostic | None:
+    """`import A from std.pointwise`, noticed only at the next statement."""
+    return _late_from(scene, scene.regions[scene.number - 1])
+
+
+def _late_from(scene: Scene, region: Region) -> Diagnostic | None:
+    found = scene.pieces[region.first : region.end]
+    at = next((i for i, x in enumerate(found) if i and x.text == "from"), None)
+    if found[0].text != "import" or at is None:
         return None
-    names = scene.source.text[begin.end : scene.piece.start].strip()
-    source = _rest_of_path(scene, scene.at + 1)
+    names = scene.source.text[found[0].end : found[at].start].strip()
+    source = _rest_of_path(scene, region.first + at + 1)
     return _error(
         "`from` stands behind the imported name",
-        Label(scene.span(scene.piece), "comes too late"),
+        Label(scene.span(found[at]), "comes too late"),
         helps=(Help(f"write `from {source} import {names}`"),),
     )
+
+
+def _import_all(scene: Scene) -> Diagnostic | None:
+    """`from std.x import *`."""
+    if scene.piece.text != "*" or scene.previous is None or scene.previous.text != "import":
+        return None
+    label = Label(scene.span(scene.piece), "a name is needed here")
+    return _error("names are imported one by one", label, helps=(Help("list them: `A, B`"),))
 
 
 def _rest_of_path(scene: Scene, at: int) -> str:
@@ -491,8 +553,11 @@ def _power(scene: Scene) -> Diagnostic | None:
     if scene.piece.text != "*" or before is None or before.text != "*":
         return None
     span = scene.source.span(before.start, scene.piece.end)
-    return _error("`**` is not a sign of the language", Label(span, "there are no powers"),
-                  helps=(Help("multiply: `x * x`"),))
+    return _error(
+        "`**` is not a sign of the language",
+        Label(span, "there are no powers"),
+        helps=(Help("multiply: `x * x`"),),
+    )
 
 
 def _equal_sign(scene: Scene) -> Diagnostic | None:
@@ -500,8 +565,11 @@ def _equal_sign(scene: Scene) -> Diagnostic | None:
     if scene.piece.text != "=" or "CMP" not in scene.accepts:
         return None
     span = scene.span(scene.piece)
-    return _error("`=` does not compare", Label(span, "a comparison is needed here"),
-                  helps=(Help("write `==`", span, "==", "safe"),))
+    return _error(
+        "`=` does not compare",
+        Label(span, "a comparison is needed here"),
+        helps=(Help("write `==`", span, "==", "safe"),),
+    )
 
 
 def _arrow(scene: Scene) -> Diagnostic | None:
@@ -509,8 +577,11 @@ def _arrow(scene: Scene) -> Diagnostic | None:
     if scene.piece.text != "->" or "PIPE" not in scene.accepts:
         return None
     span = scene.span(scene.piece)
-    return _error("`->` stands in types only", Label(span, "a chain goes on with another sign"),
-                  helps=(Help("write `|>`", span, "|>", "safe"),))
+    return _error(
+        "`->` stands in types only",
+        Label(span, "a chain goes on with another sign"),
+        helps=(Help("write `|>`", span, "|>", "safe"),),
+    )
 
 
 def _bare_step(scene: Scene) -> Diagnostic | None:
@@ -526,6 +597,15 @@ def _bare_step(scene: Scene) -> Diagnostic | None:
     )
 
 
+def _side_by_side(scene: Scene) -> Diagnostic | None:
+    """`u = 64x`: the name begins a new statement, which was not meant."""
+    last = scene.last
+    if last.kind != "name" or last.first or not {"EQUAL", "COLON"} <= scene.accepts:
+        return None
+    label = Label(scene.span(last), "nothing joins it to what stands before")
+    return _error(f"`{_short(last)}` is not expected here", label)
+
+
 def _bare_step_blamed(scene: Scene) -> Diagnostic | None:
     if scene.at != scene.region.first:
         return None
@@ -537,15 +617,21 @@ def _separator(scene: Scene) -> Diagnostic | None:
     if scene.piece.text != "," or not scene.complete:
         return None
     span = scene.span(scene.piece)
-    return _error("`,` stands between two statements", Label(span, "statements need no separator"),
-                  helps=(Help("remove it", span, "", "safe"),))
+    if scene.next is not None and not scene.next.first and not scene.starts(scene.at + 1):
+        cure = Help("a tuple stands in brackets: `(a, b)`")
+        return _error("`,` is not expected here", Label(span, "not expected"), helps=(cure,))
+    return _error(
+        "`,` stands between two statements",
+        Label(span, "statements need no separator"),
+        helps=(Help("remove it", span, "", "safe"),),
+    )
 
 
 def _missing_comma(scene: Scene) -> Diagnostic | None:
     """`f(a b)`."""
     piece = scene.piece
     begins = piece.kind in ("name", "number", "text") or piece.text in ("(", "[")
-    if "COMMA" not in scene.accepts or not begins or "EQUAL" in scene.accepts:
+    if "COMMA" not in scene.accepts or not begins:
         return None
     if not {"RPAR", "RSQB", "RBRACE"} & scene.accepts or scene.previous is None:
         return None
@@ -579,20 +665,25 @@ def _stray(scene: Scene) -> Diagnostic | None:
     """A `}` too many."""
     if scene.piece.text != "}" or not scene.outside:
         return None
-    return _error("this `}` closes nothing", Label(scene.span(scene.piece), "no block is open here"))
+    return _error(
+        "this `}` closes nothing", Label(scene.span(scene.piece), "no block is open here")
+    )
 
 
 def _outside(scene: Scene) -> Diagnostic | None:
     """A statement that stands in no block."""
     binding = is_binding(scene.pieces, scene.at)
-    if not scene.outside or not (scene.piece.text in STATEMENTS or binding):
+    if not scene.outside or not scene.starts(scene.at):
         return None
     helps = (Help("it belongs inside the braces of a `block` or a `model`"),)
     if binding:
         helps += (Help("a value for the whole file is `const NAME = ...`"),)
     what = f"`{scene.piece.text}`"
-    return _error(f"{what} stands outside all blocks", Label(scene.span(scene.piece), "not inside a block"),
-                  helps=helps)
+    return _error(
+        f"{what} stands outside all blocks",
+        Label(scene.span(scene.piece), "not inside a block"),
+        helps=helps,
+    )
 
 
 def _unknown_head(scene: Scene) -> Diagnostic | None:
@@ -605,10 +696,19 @@ def _unknown_head(scene: Scene) -> Diagnostic | None:
     near = nearest(first.text, known)
     if near is None:
         known_words = ", ".join(f"`{x}`" for x in known)
-        helps = (Help(f"a statement begins with {known_words}" + (" or is `name = value`" if inside else "")),)
+        helps = (
+            Help(
+                f"a statement begins with {known_words}"
+                + (" or is `name = value`" if inside else "")
+            ),
+        )
     else:
         helps = (Help(f"did you mean `{near}`?", scene.span(first), near, "unsafe"),)
-    return _error(f"unknown statement `{_short(first)}`", Label(scene.span(first), "not a statement"), helps=helps)
+    return _error(
+        f"unknown statement `{_short(first)}`",
+        Label(scene.span(first), "not a statement"),
+        helps=helps,
+    )
 
 
 def _quoted_name(scene: Scene) -> Diagnostic | None:
@@ -627,9 +727,13 @@ def _chained(scene: Scene) -> Diagnostic | None:
     signs = ("<", ">", "<=", ">=", "==", "!=", "..")
     if scene.piece.text not in signs or not {"AND", "RANGE", "PIPE"} & scene.accepts:
         return None
-    return _error(f"`{scene.piece.text}` does not go on from another comparison" if scene.piece.text != ".."
-                  else "a range has two ends", Label(scene.span(scene.piece), "one too many"),
-                  helps=(Help("write `a < b and b < c`"),) if scene.piece.text != ".." else ())
+    return _error(
+        f"`{scene.piece.text}` does not go on from another comparison"
+        if scene.piece.text != ".."
+        else "a range has two ends",
+        Label(scene.span(scene.piece), "one too many"),
+        helps=(Help("write `a < b and b < c`"),) if scene.piece.text != ".." else (),
+    )
 
 
 def _no_value(scene: Scene) -> Diagnostic | None:
@@ -639,15 +743,18 @@ def _no_value(scene: Scene) -> Diagnostic | None:
         return None
     if before.text in ("(", "[", ","):
         return None
-    return _error(f"expected a value after `{before.text}`", Label(scene.span(scene.piece), "not a value"))
+    return _error(
+        f"expected a value after `{before.text}`", Label(scene.span(scene.piece), "not a value")
+    )
 
 
 BLAMED: tuple[Callable[[Scene], Diagnostic | None], ...] = (
-    _no_else, _bare_step_blamed, _nothing_after, _left_open, _incomplete,
+    _bad_character, _no_else, _no_edition, _from_after, _bare_step_blamed, _nothing_after,
+    _left_open, _side_by_side, _incomplete,
 )  # fmt: skip
 STORIES: tuple[Callable[[Scene], Diagnostic | None], ...] = (
-    _bad_character, _import_from, _late_edition, _bad_edition, _python, _walrus, _power,
-    _equal_sign, _reserved, _missing_colon, _arrow, _bare_step, _separator, _stray, _outside,
+    _bad_character, _import_from, _import_all, _late_edition, _bad_edition, _python, _walrus, _power,
+    _equal_sign, _stage_alone, _reserved, _missing_colon, _arrow, _bare_step, _separator, _stray, _outside,
     _unknown_head, _quoted_name, _mismatch, _missing_comma, _chained, _no_else, _no_value,
 )  # fmt: skip
 
@@ -659,9 +766,14 @@ def _expected(scene: Scene) -> Diagnostic:
     """No story fits: what the grammar would have accepted."""
     shown = _short(scene.piece)
     words = _choices(scene.accepts)
-    if not words or len(words) > 3:
-        return _error(f"`{shown}` is not expected here", Label(scene.span(scene.piece), "not expected"))
-    return _error(f"expected {_joined(words)} before `{shown}`", Label(scene.span(scene.piece), "not expected"))
+    if not words or len(words) > 3 or scene.complete:
+        return _error(
+            f"`{shown}` is not expected here", Label(scene.span(scene.piece), "not expected")
+        )
+    return _error(
+        f"expected {_joined(words)} before `{shown}`",
+        Label(scene.span(scene.piece), "not expected"),
+    )
 
 
 def _words(accepts: frozenset[str]) -> str:
