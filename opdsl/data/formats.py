@@ -75,7 +75,7 @@ def fingerprint(values: dict[str, Tensor]) -> str:
     for name in sorted(values):
         x = values[name].contiguous()
         digest.update(f"{name}|{x.dtype}|{tuple(x.shape)}|".encode())
-        digest.update(x.reshape(-1).view(torch.uint8).numpy())
+        digest.update(x.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from opdsl.data.coarsen import Resolution, steps
+from opdsl.data.coarsen import Layout, Resolution, steps
 from opdsl.data.memory import room, too_big
 from opdsl.data.raw import Raw
 from opdsl.data.samples import Role
@@ -79,7 +79,7 @@ def _pair(
         told = ", ".join(f"`{k}` {tuple(tensors[k].shape)}" for k in kept)
         raise _foreign(source, f"samples or grids differ: {told}")
     have = shapes["x"][1:]
-    layout = "periodic"
+    layout: Layout = "periodic"
     k = steps(have, have if resolution is None else resolution, layout, source=source)
     thin = (slice(samples), slice(None), *(slice(None, None, s) for s in k))
     return Raw(

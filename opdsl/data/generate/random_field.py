@@ -1,0 +1,55 @@
+"""psi ~ N(0, 9 (-Laplace + 9)^-2) on the unit square with zero Neumann conditions, without mean.
+
+What comes in: a seed and the index of a sample. What goes out: one function, the same for ever: its
+coefficients depend on nothing else, neither on the grid nor on how many samples are made or by
+how many workers.
+
+Source: Li et al. 2021, arXiv:2010.08895, app. A.3.2; their GRF.m with tau = 3, alpha = 2, which
+has the factor 9 = tau^(2 alpha - 2) and leaves out the constant mode.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+TAU = 3.0
+MODES = 64  # cosines on each axis: wavelengths down to 1/32, resolved by 129 points
+BITS = 53  # of a float64
+
+Grid = NDArray[np.float64]
+
+
+def coefficients(seed: int, index: int) -> Grid:
+    """Coefficients of cos(pi k x) cos(pi l y), k, l < MODES; shape (MODES, MODES).
+
+    The random bits come from Philox with the key (seed, index), which numbers every block; they
+    become normal numbers by the inverse of the distribution function. Both are defined by their
+    authors, so that no release of NumPy can change a data set.
+    """
+    from scipy.special import ndtri
+
+    bits = np.random.Philox(key=np.array([seed, index], np.uint64)).random_raw(MODES * MODES)
+    uniform = ((bits >> np.uint64(64 - BITS)).astype(np.float64) + 0.5) * 2.0**-BITS
+    return (_deviations() * ndtri(uniform).reshape(MODES, MODES)).astype(np.float64)
+
+
+def field(coefficients: Grid, nodes: int) -> Grid:
+    """The function at the nodes i / (nodes - 1); shape (nodes, nodes)."""
+    from scipy.fft import dctn
+
+    finer = -(-MODES // (nodes - 1))  # a grid that carries all cosines, and ours
+    size = finer * (nodes - 1) + 1
+    padded = np.zeros((size, size))
+    padded[:MODES, :MODES] = coefficients
+    # dct-I counts inner modes twice
+    padded[1:-1] /= 2
+    padded[:, 1:-1] /= 2
+    return np.asarray(dctn(padded, type=1), np.float64)[::finer, ::finer]
+
+
+def _deviations() -> Grid:
+    """Standard deviation of each coefficient: tau (pi^2 (k^2 + l^2) + tau^2)^-1, orthonormal."""
+    k = np.arange(MODES)
+    norm = np.where(k == 0, 1.0, np.sqrt(2.0))  # of cos(pi k x) on (0, 1)
+    sigma = TAU / (np.pi**2 * (k[:, None] ** 2 + k[None, :] ** 2) + TAU**2)
+    sigma[0, 0] = 0.0
+    return np.asarray(sigma * np.outer(norm, norm), np.float64)
