@@ -7,7 +7,6 @@ two grids that happen to have 64 points each are different.
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -17,7 +16,7 @@ from opdsl.ir.dims import Poly, product
 Boundary = Literal["periodic", "dirichlet", "neumann", "none"]
 Sides = Literal["end", "both"]
 Kind = Literal["grid", "points", "sphere"]
-KINDS: dict[Kind, str] = {"grid": "a regular grid", "points": "points", "sphere": "a sphere"}
+KINDS: dict[str, str] = {"grid": "a regular grid", "points": "points", "sphere": "a sphere"}
 FROZEN = ConfigDict(frozen=True, extra="forbid")
 
 
@@ -124,7 +123,7 @@ class Domain(BaseModel):
         """The declared domain that this one comes from."""
         return self.model_copy(update={"steps": ()})
 
-    @cached_property
+    @property
     def label(self) -> str:
         """How the program names it: `D`, `D/2`, or the name of an extension."""
         label = self.name

@@ -1,0 +1,267 @@
+"""A graph as a torch module that accepts every resolution which the program promises.
+
+What comes in: a graph. What goes out: `OperatorModule`, whose tensors are (batch, channels, *grid)
+outside and (batch, *grid, channels) inside, and whose state_dict has the keys `path.parameter`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from opdsl.ir.graph import Graph, Node
+from opdsl.ir.live import live
+from opdsl.lower.guards import Guards, autocast
+from opdsl.lower.plan import Plan, plan
+from opdsl.lower.sizes import Grid, origins, roots
+
+KEPT = 16  # resolutions, batches and formats whose calls are remembered
+
+Arguments = Mapping[str, Any]
+
+
+def lower(graph: Graph) -> OperatorModule:
+    """The module of a graph, with fresh weights from torch's random numbers."""
+    return OperatorModule(graph)
+
+
+class Branch(nn.Module):
+    """A folder of modules: a part of a path that is no node itself.
+
+    Children go straight into `_modules`, and attributes straight into the instance: a child may
+    then be named `forward` or `training`, and hides nothing of torch's.
+    """
+
+    def __setattr__(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A node as it runs: values are numbered, the inputs first, then the nodes in order.
+
+    Attributes:
+        takes: numbers of its inputs.
+        frees: numbers of the values that nobody needs after it.
+        source: whether it takes nothing, and so is told dtype and device by `like`.
+    """
+
+    node: Node
+    module: nn.Module
+    takes: tuple[int, ...]
+    frees: tuple[int, ...]
+    source: bool
+
+
+class OperatorModule(Branch):
+    """An operator between function spaces, called with tensors (batch, channels, *grid).
+
+    Attributes:
+        graph: what it was made from.
+        steps: the nodes that the outputs need, in the order in which they run.
+        force_kernel: a kernel that every node which has it must use, for comparisons; None: the
+            plan decides.
+        latest: the plan of the latest ordinary call; a tracer (export, compile) takes its kernels.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        super().__init__()
+        self.graph = graph
+        self.steps = tuple(_steps(graph))
+        self.force_kernel: str | None = None
+        self.latest: Plan | None = None
+        self.sources = origins(graph)
+        self.guards = Guards(graph, self.sources)
+        self.results = tuple((x.name, _number(graph, x.source)) for x in graph.outputs)
+        self.lonely = _lonely(graph)
+        self.calls: dict[tuple[object, ...], list[Arguments]] = {}
+        for step in self.steps:
+            _place(self, step.node.path, step.module)
+        self.sample = next(_floats(self), None)
+
+    def forward(self, /, *inputs: Tensor, **named: Tensor) -> Tensor | dict[str, Tensor]:
+        """The outputs: a tensor if there is one, else a dict by name.
+
+        Args:
+            inputs: (batch, channels, *grid), in the order of the model's inputs, or by name.
+
+        Raises:
+            OpError: OP0901 to OP0906, the inputs do not fit the program.
+        """
+        tensors = self.guards.bind(inputs, named)
+        if torch.compiler.is_compiling():
+            return self._run(tensors, self._arguments(tensors, self.latest))
+        return self._run(tensors, self._known(tensors))
+
+    def plan(self, sizes: Mapping[str, Grid], batch: int = 1) -> Plan:
+        """The kernels that the module would choose where the declared domains have these sizes."""
+        weight = self._weight()
+        device = weight.device.type if weight is not None else "cpu"
+        dtype = weight.dtype if weight is not None else torch.float32
+        known = {name: x.root(()) for name, x in self.sources.items() if x.port is None}
+        return self._planned(known | dict(sizes), batch, device, dtype)
+
+    def train(self, mode: bool = True) -> OperatorModule:
+        """Set training or evaluation; a child may be named `training`, so not by attributes."""
+        for module in self.modules():
+            module.__dict__["training"] = mode
+        return self
+
+    # --- once for each resolution ---------------------------------------------------------
+
+    def _known(self, tensors: Sequence[Tensor]) -> list[Arguments]:
+        """The keyword arguments of every step, checked and made once for each signature."""
+        weight = self._weight()
+        key = (
+            self.force_kernel,
+            self.training,
+            None if weight is None else (weight.dtype, weight.device),
+            *((x.shape, x.dtype, x.device) for x in tensors),
+            autocast(tensors[0]),
+        )
+        found = self.calls.pop(key, None)
+        if found is None:
+            found = self._made(tensors, weight)
+            if len(self.calls) >= KEPT:
+                del self.calls[next(iter(self.calls))]
+        self.calls[key] = found  # behind the others: the longest unused goes first
+        return found
+
+    def _made(self, tensors: Sequence[Tensor], weight: Tensor | None) -> list[Arguments]:
+        self.guards.check(tensors, weight)
+        x = tensors[0]
+        sizes = roots(self.sources, [tuple(y.shape[2:]) for y in tensors])
+        self.latest = self._planned(sizes, x.shape[0], x.device.type, x.dtype)
+        return self._arguments(tensors, self.latest)
+
+    def _planned(
+        self, sizes: Mapping[str, Grid], batch: int, device: str, dtype: torch.dtype
+    ) -> Plan:
+        name = str(dtype).removeprefix("torch.")
+        return plan(self.graph, sizes, batch, device, torch.get_num_threads(), name)
+
+    def _arguments(self, tensors: Sequence[Tensor], chosen: Plan | None) -> list[Arguments]:
+        sizes = roots(self.sources, [tuple(x.shape[2:]) for x in tensors])
+        return [self._keywords(x.node, sizes, chosen) for x in self.steps]
+
+    def _keywords(self, node: Node, sizes: Mapping[str, Grid], chosen: Plan | None) -> Arguments:
+        found: dict[str, Any] = {}
+        domain = node.space.domain
+        if node.block.sized:
+            found["size"] = domain.points(sizes[domain.name])
+        if node.block.kernels:
+            found["kernel"] = self._kernel(node, chosen)
+        return found
+
+    def _kernel(self, node: Node, chosen: Plan | None) -> str:
+        if self.force_kernel in node.block.kernels:
+            return str(self.force_kernel)
+        return chosen.kernel(node.path) if chosen else node.block.kernels[0]
+
+    def _weight(self) -> Tensor | None:
+        """One weight, looked up anew: `.to` may have put another tensor there."""
+        if self.sample is None:
+            return None
+        module, name = self.sample
+        return _weights(module)[name]
+
+    # --- every call -----------------------------------------------------------------------
+
+    def _run(
+        self, tensors: Sequence[Tensor], calls: Sequence[Arguments]
+    ) -> Tensor | dict[str, Tensor]:
+        batch = tensors[0].shape[0]
+        values: list[Any] = [x.movedim(1, -1).contiguous() for x in tensors]
+        like = values[0]
+        for step, keywords in zip(self.steps, calls, strict=True):
+            if step.source:
+                values.append(step.module(*[values[i] for i in step.takes], like=like, **keywords))
+            else:
+                values.append(step.module(*[values[i] for i in step.takes], **keywords))
+            for i in step.frees:
+                values[i] = None
+        found = {name: self._result(values[i], i, batch) for name, i in self.results}
+        return found if len(found) > 1 else found.popitem()[1]
+
+    def _result(self, value: Tensor, number: int, batch: int) -> Tensor:
+        if number in self.lonely:
+            value = value.expand(batch, *value.shape[1:])
+        return value.movedim(-1, 1).contiguous()
+
+
+# --- once for each graph ----------------------------------------------------------------------
+
+
+def _number(graph: Graph, path: str) -> int:
+    """The number of a value: inputs first, then the nodes that run."""
+    names = [x.name for x in graph.inputs] + [x.path for x in live(graph)]
+    return names.index(path)
+
+
+def _steps(graph: Graph) -> Iterator[Step]:
+    nodes = live(graph)
+    number = {name: i for i, name in enumerate([x.name for x in graph.inputs])}
+    for node in nodes:
+        number[node.path] = len(number)
+    last = {x: node.path for node in nodes for x in node.inputs}
+    kept = {x.source for x in graph.outputs}
+    for node in nodes:
+        frees = {number[x] for x in node.inputs if last[x] == node.path and x not in kept}
+        yield Step(
+            node=node,
+            module=node.block.lower(*graph.arguments(node)),
+            takes=tuple(number[x] for x in node.inputs),
+            frees=tuple(sorted(frees)),
+            source=not node.inputs,
+        )
+
+
+def _lonely(graph: Graph) -> frozenset[int]:
+    """The values that depend on no input; their batch is one."""
+    reached = {x.name for x in graph.inputs}
+    for node in graph.nodes:
+        if reached.intersection(node.inputs):
+            reached.add(node.path)
+    alone = (x for x in live(graph) if x.path not in reached)
+    return frozenset(_number(graph, x.path) for x in alone)
+
+
+def _place(root: nn.Module, path: str, module: nn.Module) -> None:
+    """Put a module where its weights are named `path.parameter`.
+
+    Parts of the path that are no nodes become branches. A node whose path goes on (`w` and
+    `w.linear`) holds the modules below it beside its own.
+    """
+    *folders, name = path.split(".")
+    for folder in folders:
+        root = _children(root).setdefault(folder, Branch())
+    met = _children(root).get(name, Branch())
+    below, own = _children(met), _children(module)
+    assert isinstance(met, Branch), f"`{path}` stands twice in the tree"
+    assert not below.keys() & own.keys(), f"`{path}` and its module both name {[*own]}"
+    own.update(below)
+    _children(root)[name] = module
+
+
+def _children(module: nn.Module) -> dict[str, nn.Module]:
+    """The modules directly below; `add_module` would refuse a child named `forward`."""
+    found: dict[str, nn.Module] = vars(module)["_modules"]
+    return found
+
+
+def _weights(module: nn.Module) -> dict[str, Tensor | None]:
+    """The weights of the module itself; an attribute might be a child of that name."""
+    found: dict[str, Tensor | None] = vars(module)["_parameters"]
+    return found
+
+
+def _floats(root: nn.Module) -> Iterator[tuple[nn.Module, str]]:
+    """Where the weights are: the module and the name in it."""
+    for module in root.modules():
+        for name, weight in _weights(module).items():
+            if weight is not None and weight.is_floating_point():
+                yield module, name
