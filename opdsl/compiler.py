@@ -94,9 +94,11 @@ def check(
     file, found = parse(source)
     graph, more = elaborate(file, model=model, given=given, folder=folder)
     later = [y for x in CHECKS for y in x(graph)] if graph else []
-    diagnostics = (*found, *more, *later, *check_train_blocks(file), *unused(file))
-    errors = any(x.severity == "error" for x in diagnostics)
-    return Checked(file, None if errors else graph, _in_order(diagnostics, source))
+    diagnostics = (*found, *more, *later, *check_train_blocks(file))
+    if any(x.severity == "error" for x in diagnostics):
+        return Checked(file, None, _in_order(diagnostics, source))
+    # only now: what an error cuts off looks unused
+    return Checked(file, graph, _in_order((*diagnostics, *unused(file)), source))
 
 
 def load(path_or_text: str | Path, model: str | None = None, **params: object) -> Graph:

@@ -246,8 +246,12 @@ def _make(inst: Instance, cls: type[Block], named: Mapping[str, Given], span: Sp
 
 
 def _roots(error: ValidationError) -> list[Any]:
-    """One error for each parameter; a union reports each of its alternatives."""
-    return list({x["loc"][:1]: x for x in reversed(error.errors())}.values())
+    """One error for each parameter: a union reports each of its alternatives.
+
+    A misspelt name is also missing under its right one; only the first is said.
+    """
+    roots = list({x["loc"][:1]: x for x in reversed(error.errors())}.values())
+    return [x for x in roots if x["type"] == "extra_forbidden"] or roots
 
 
 def _plain(inst: Instance, cls: type[Block], key: str, given: Given) -> object:
@@ -340,7 +344,7 @@ def _refused(
     place = head if refusal.inputs else span
     if isinstance(refusal.at, int):
         place = functions[refusal.at].span
-    elif refusal.at in named:
+    elif refusal.at is not None and refusal.at in named:
         place = named[refusal.at].span
     labels = [Label(functions[i].span, text) for i, text in refusal.inputs.items()]
     return inst.problems.fail(

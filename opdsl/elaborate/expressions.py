@@ -154,9 +154,9 @@ def _unary(inst: Instance, expr: tree.Unary, spot: Spot | None) -> Value:
 
 def _binary(inst: Instance, expr: tree.Binary, spot: Spot | None) -> Value:
     if expr.sign in ("and", "or"):
-        left = _test(inst, expr.left)
-        short = left if expr.sign == "or" else not left
-        return left if short else _test(inst, expr.right)
+        first = _test(inst, expr.left)
+        settled = first if expr.sign == "or" else not first
+        return first if settled else _test(inst, expr.right)
     path = spot.claim(inst.builder, ARITHMETIC.get(expr.sign, "scale")) if spot else None
     below = Spot(path) if path else None
     left, right = (evaluate(inst, x, below) for x in (expr.left, expr.right))

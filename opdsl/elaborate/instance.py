@@ -145,14 +145,13 @@ class Instance:
 
     def _give(self, key: str, given: Given) -> Poisoned | None:
         known = self.parameters()
-        name = self.definition.name.text
         if key not in known:
             return self.problems.fail(
                 "OP0207",
                 f"{self._called()} has no parameter `{key}`",
                 Label(given.key, "unknown parameter"),
                 frames=self.frames[:-1],
-                notes=(f"`{name}` takes: {', '.join(known)}",) if known else (),
+                notes=self._takes(),
                 helps=did_you_mean(key, known),
             )
         entry = self.entries[key]
@@ -161,6 +160,12 @@ class Instance:
         except Poisoned as poisoned:
             return poisoned
         return None
+
+    def _takes(self) -> tuple[str, ...]:
+        """What a call can say, without what the inputs say already."""
+        read = {x for statement in self.inputs for x in _open_names(statement.type)}
+        left = [x for x in self.parameters() if x not in read]
+        return (f"`{self.definition.name.text}` takes: {', '.join(left)}",) if left else ()
 
     def _called(self) -> str:
         model = self.definition.keyword == "model"
@@ -467,6 +472,11 @@ def _names(statement: tree.Statement) -> tuple[tree.Ident, ...]:
         case tree.Domain() | tree.Dim() | tree.Param() | tree.Input():
             return (statement.name,)
     return ()
+
+
+def _open_names(type_: tree.TypeExpr) -> list[str]:
+    parts = (type_.domain, type_.codomain.channels)
+    return [x.text for x in parts if isinstance(x, tree.Name)]
 
 
 def _has(statement: tree.Bind, name: str) -> bool:

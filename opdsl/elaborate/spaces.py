@@ -113,7 +113,7 @@ def wrong_kind(
     """OP0301: `name` is defined on domains of the kind `wanted` only."""
     place = inst.shared.places.get(domain.name)
     declared_here = (Label(place, f"`{domain.name}` is {KINDS[domain.kind]}"),) if place else ()
-    needs = KINDS.get(wanted, wanted)  # type: ignore[call-overload]  a kind of a user's bound
+    needs = KINDS.get(wanted, wanted)
     return inst.problems.fail(
         "OP0301",
         f"`{name}` is defined on {needs} only",

@@ -1,6 +1,6 @@
 """The outline of a graph: its scopes as a tree, with equal iterations of a repeat told once.
 
-What comes in: a graph. What goes out: parts and nodes in the order of the graph, for the drawings
+What comes in: a graph. What goes out: groups and nodes in the order of the graph, for the drawings
 and the summary, and for every node the node that stands for it.
 """
 
@@ -8,34 +8,39 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from opdsl.ir.graph import Graph, Node, Scope
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """A scope and what it holds.
+class Group:
+    """A scope that a reader sees as one thing: a block, a residual, a repeat of several stages.
 
     Attributes:
-        times: for an iteration, how many equal ones follow each other, this one included.
+        times: how many equal ones follow each other, this one included.
     """
 
     scope: Scope
-    children: tuple[Part | Node, ...]
+    children: tuple[Group | Node, ...]
     times: int = 1
 
+    @property
+    def title(self) -> str:
+        """Its name, with the number of equal iterations that it stands for."""
+        return self.scope.title + (f" ×{self.times}" if self.times > 1 else "")
+
     def nodes(self) -> Iterator[Node]:
-        """Every node in it, equal iterations once."""
+        """Every node inside, equal iterations once."""
         for child in self.children:
-            yield from child.nodes() if isinstance(child, Part) else (child,)
+            yield from child.nodes() if isinstance(child, Group) else (child,)
 
 
 @dataclass(frozen=True, slots=True)
 class Outline:
     """The tree, and the node that stands for each node that is not told (`stand_in`)."""
 
-    children: tuple[Part | Node, ...]
+    children: tuple[Group | Node, ...]
     stand_ins: Mapping[str, str]
 
     def stand_in(self, path: str) -> str:
@@ -47,11 +52,49 @@ class Outline:
 
 
 def outline(graph: Graph) -> Outline:
-    """The outline of a graph."""
+    """The outline of a graph; bindings and single iterations leave no group."""
     held = _held(graph)
     stand_ins: dict[str, str] = {}
-    children = tuple(_part(x, held, stand_ins) for x in held[""])
-    return Outline(children, stand_ins)
+    parts = [_part(x, held, stand_ins) for x in held[""]]
+    return Outline(tuple(y for x in parts for y in _groups(x)), stand_ins)
+
+
+def _groups(item: _Part | Node) -> list[Group | Node]:
+    if isinstance(item, Node):
+        return [item]
+    inside = [y for x in item.children for y in _groups(x)]
+    if item.scope.kind in {"binding", "repeat"}:
+        return inside
+    if item.scope.kind == "iteration":
+        return _iteration(item, inside)
+    return [Group(item.scope, tuple(inside))]
+
+
+def _iteration(item: _Part, inside: list[Group | Node]) -> list[Group | Node]:
+    only = inside[0] if len(inside) == 1 else None
+    if isinstance(only, Group):
+        return [replace(only, times=only.times * item.times)]
+    if item.times == 1:
+        return inside
+    scope = item.scope.model_copy(update={"title": "repeat"})
+    return [Group(scope, tuple(inside), item.times)]
+
+
+# -------------------------------------------------- scopes as they are, and their folding
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A scope and what it holds; an iteration stands for `times` equal ones."""
+
+    scope: Scope
+    children: tuple[_Part | Node, ...]
+    times: int = 1
+
+    def nodes(self) -> Iterator[Node]:
+        """Every node inside, equal iterations once."""
+        for child in self.children:
+            yield from child.nodes() if isinstance(child, _Part) else (child,)
 
 
 _Held = Mapping[str, list[Scope | Node]]
@@ -81,38 +124,38 @@ def _parent(path: str, scopes: Mapping[str, Scope]) -> str:
     return ""
 
 
-def _part(item: Scope | Node, held: _Held, stand_ins: dict[str, str]) -> Part | Node:
+def _part(item: Scope | Node, held: _Held, stand_ins: dict[str, str]) -> _Part | Node:
     if isinstance(item, Node):
         return item
     inside = [_part(x, held, stand_ins) for x in held[item.path]]
-    return Part(item, tuple(_folded(inside, stand_ins)))
+    return _Part(item, tuple(_folded(inside, stand_ins)))
 
 
-def _folded(children: list[Part | Node], stand_ins: dict[str, str]) -> list[Part | Node]:
+def _folded(children: list[_Part | Node], stand_ins: dict[str, str]) -> list[_Part | Node]:
     """The children, with runs of equal iterations made one."""
-    told: list[Part | Node] = []
-    previous: Part | None = None
+    told: list[_Part | Node] = []
+    previous: _Part | None = None
     for child in children:
         last = told[-1] if told else None
         if _repeats(last, previous, child):
-            assert isinstance(last, Part)
-            assert isinstance(child, Part)
-            told[-1] = Part(last.scope, last.children, last.times + 1)
+            assert isinstance(last, _Part)
+            assert isinstance(child, _Part)
+            told[-1] = _Part(last.scope, last.children, last.times + 1)
             stand_ins.update(_pairs(child, last))
         else:
             told.append(child)
-        previous = child if isinstance(child, Part) else None
+        previous = child if isinstance(child, _Part) else None
     return told
 
 
-def _pairs(copy: Part, told: Part) -> Iterator[tuple[str, str]]:
+def _pairs(copy: _Part, told: _Part) -> Iterator[tuple[str, str]]:
     for node in copy.nodes():
         yield node.path, told.scope.path + node.path.removeprefix(copy.scope.path)
 
 
-def _repeats(told: Part | Node | None, previous: Part | None, child: Part | Node) -> bool:
+def _repeats(told: _Part | Node | None, previous: _Part | None, child: _Part | Node) -> bool:
     """Whether `child` is one more iteration like `previous`, which `told` stands for."""
-    if not (isinstance(told, Part) and isinstance(child, Part) and previous):
+    if not (isinstance(told, _Part) and isinstance(child, _Part) and previous):
         return False
     if child.scope.kind != "iteration" or previous.scope.kind != "iteration":
         return False

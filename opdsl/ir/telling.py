@@ -1,21 +1,35 @@
 """The parameters of a block that are worth a reader's look, as short texts.
 
-What comes in: a block. What goes out: `modes = 16×16`, `out = 64`, `gelu`; for drawings and tables.
+What comes in: a node. What goes out: `modes = 16×16`, `out = 64`, `gelu`; for drawings and tables.
 """
 
 from __future__ import annotations
 
 from opdsl.ir.block import Block
-from opdsl.ir.spaces import Domain
+from opdsl.ir.graph import Node
+from opdsl.ir.spaces import Domain, Space
 
 BARE = frozenset({"act", "kind"})  # their values say by themselves what they are
+SILENT = frozenset({"bias", "domain"})  # for a closer look
 
 
-def telling(block: Block) -> tuple[str, ...]:
-    """The parameters that differ from their defaults, in the order of the block."""
-    fields = type(block).model_fields
-    values = ((name, getattr(block, name), field.default) for name, field in fields.items())
-    return tuple(_told(name, value) for name, value, default in values if value != default)
+def telling(node: Node, x: tuple[Space, ...]) -> tuple[str, ...]:
+    """The parameters that differ from their defaults, in the order of the block.
+
+    Args:
+        node: the node.
+        x: the spaces of its inputs; that the result stays on their domain is not told.
+    """
+    here = {y.domain for y in x}
+    fields = type(node.block).model_fields
+    values = ((name, getattr(node.block, name), field.default) for name, field in fields.items())
+    return tuple(
+        _told(name, value)
+        for name, value, default in values
+        if value != default
+        and name not in SILENT
+        and not (isinstance(value, Domain) and value in here)
+    )
 
 
 def parameters(block: Block) -> dict[str, str]:
