@@ -92,18 +92,14 @@ def crop(x: Tensor, before: Size, size: Size) -> Tensor:
 
 
 class Coords(nn.Module):
-    """`coords` as a module: it takes nothing, and follows `.to(dtype, device)` of its model."""
-
-    like: Tensor
+    """`coords` as a module; it takes no function, so `like` says with which dtype and where."""
 
     def __init__(self, lo: Ends, hi: Ends, periodic: tuple[bool, ...]) -> None:
         super().__init__()
         self.lo, self.hi, self.periodic = lo, hi, periodic
-        self.register_buffer("like", torch.empty(0), persistent=False)
 
-    def forward(self, size: Size) -> Tensor:
+    def forward(self, *, size: Size, like: Tensor) -> Tensor:
         """-> (1, *size, axes)."""
-        like = self.like
         return coords(size, self.lo, self.hi, self.periodic, dtype=like.dtype, device=like.device)
 
 

@@ -26,10 +26,10 @@ def test_one_point_stands_at_the_lower_end():
     assert coords((1,), (3.0,), (4.0,), (False,)).item() == 3.0
 
 
-def test_coordinates_follow_the_dtype_of_their_model():
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_coordinates_have_the_dtype_of_the_other_functions(dtype):
     layer = Coords((0.0,), (1.0,), (True,))
-    assert layer((3,)).dtype == torch.float32
-    assert layer.double()((3,)).dtype == torch.float64
+    assert layer(size=(3,), like=torch.zeros(1, dtype=dtype)).dtype == dtype
     assert not layer.state_dict()
 
 
