@@ -2,9 +2,11 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+import opdsl
 from opdsl.diagnostics import OpError, Source
 from opdsl.train.sections import Settings
 from opdsl.train.settings import Assignment, resolve
@@ -152,4 +154,5 @@ def test_explain_names_every_setting_once():
 
 def test_settings_need_no_torch():
     code = "import sys, opdsl.train.settings; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0  # noqa: S603  our own interpreter
+    root = Path(opdsl.__file__).parents[1]
+    assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0  # noqa: S603  our own interpreter
