@@ -20,16 +20,11 @@ def telling(node: Node, x: tuple[Space, ...]) -> tuple[str, ...]:
         node: the node.
         x: the spaces of its inputs; that the result stays on their domain is not told.
     """
-    here = {y.domain for y in x}
     fields = type(node.block).model_fields
     values = ((name, getattr(node.block, name), field.default) for name, field in fields.items())
-    return tuple(
-        _told(name, value)
-        for name, value, default in values
-        if value != default
-        and name not in SILENT
-        and not (isinstance(value, Domain) and value in here)
-    )
+    told = ((n, v) for n, v, default in values if v != default and n not in SILENT)
+    here = {y.domain.label for y in x}
+    return tuple(_told(n, v) for n, v in told if not (isinstance(v, Domain) and v.label in here))
 
 
 def parameters(block: Block) -> dict[str, str]:

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from opdsl.diagnostics import Span
-from opdsl.ir.graph import Graph, Node, Port, Scope
-from opdsl.ir.outline import Outline, Part, outline
+from opdsl.ir.graph import Graph, Node, Port
+from opdsl.ir.outline import Group, Outline, outline
 from opdsl.ir.spaces import Space
 from opdsl.ir.telling import parameters, telling
 from opdsl.render.style import Kind
@@ -77,7 +77,7 @@ class Picture:
 def picture(graph: Graph, depth: int | None = None) -> Picture:
     """What is drawn of a graph; `depth` as for `render`."""
     told = outline(graph)
-    items = [y for x in told.children for y in _visible(x)]
+    items = told.children
     children = _readable(items, graph) if depth is None else _all_drawn(items, graph, depth)
     homes = {x.name: _Home(f"in/{x.name}") for x in graph.inputs}
     for item, drawn in zip(items, children, strict=True):
@@ -97,54 +97,10 @@ def space_text(space: Space) -> str:
     return f"{space.domain} → R{str(space.channels).translate(SUPERSCRIPT)}"
 
 
-# ------------------------------------------------------------- what is visible
-
-
-@dataclass(frozen=True, slots=True)
-class _Group:
-    """A scope that is seen as a frame or as a closed box."""
-
-    scope: Scope
-    children: tuple[_Group | Node, ...]
-    times: int = 1
-
-    @property
-    def title(self) -> str:
-        """Its name, with the number of equal iterations that it stands for."""
-        return self.scope.title + (f" ×{self.times}" if self.times > 1 else "")
-
-    def nodes(self) -> Iterator[Node]:
-        """Every node inside."""
-        for child in self.children:
-            yield from child.nodes() if isinstance(child, _Group) else (child,)
-
-
-def _visible(item: Part | Node) -> list[_Group | Node]:
-    """The groups and nodes that remain when bindings and single iterations leave no frame."""
-    if isinstance(item, Node):
-        return [item]
-    inside = [y for x in item.children for y in _visible(x)]
-    if item.scope.kind in {"binding", "repeat"}:
-        return inside
-    if item.scope.kind == "iteration":
-        return _iteration(item, inside)
-    return [_Group(item.scope, tuple(inside))]
-
-
-def _iteration(item: Part, inside: list[_Group | Node]) -> list[_Group | Node]:
-    only = inside[0] if len(inside) == 1 else None
-    if isinstance(only, _Group):
-        return [replace(only, times=only.times * item.times)]
-    if item.times == 1:
-        return inside
-    scope = item.scope.model_copy(update={"title": "repeat"})
-    return [_Group(scope, tuple(inside), item.times)]
-
-
 # --------------------------------------------------------------- what is drawn
 
 
-def _readable(items: list[_Group | Node], graph: Graph) -> tuple[Frame | Box, ...]:
+def _readable(items: tuple[Group | Node, ...], graph: Graph) -> tuple[Frame | Box, ...]:
     """As much as fits one drawing: blocks that only act pointwise closed, others if need be."""
     levels = max((_levels(x) for x in items), default=0)
     drawings = (_all_drawn(items, graph, d, quiet=True) for d in range(levels, -1, -1))
@@ -155,8 +111,8 @@ def _readable(items: list[_Group | Node], graph: Graph) -> tuple[Frame | Box, ..
     return drawn
 
 
-def _levels(item: _Group | Node) -> int:
-    return 1 + max(map(_levels, item.children)) if isinstance(item, _Group) else 0
+def _levels(item: Group | Node) -> int:
+    return 1 + max(map(_levels, item.children)) if isinstance(item, Group) else 0
 
 
 def _boxes(item: Frame | Box) -> int:
@@ -164,12 +120,12 @@ def _boxes(item: Frame | Box) -> int:
 
 
 def _all_drawn(
-    items: Iterable[_Group | Node], graph: Graph, depth: int, *, quiet: bool = False
+    items: Iterable[Group | Node], graph: Graph, depth: int, *, quiet: bool = False
 ) -> tuple[Frame | Box, ...]:
     return tuple(_drawn(x, graph, depth, quiet) for x in items)
 
 
-def _drawn(item: _Group | Node, graph: Graph, depth: int, quiet: bool) -> Frame | Box:
+def _drawn(item: Group | Node, graph: Graph, depth: int, quiet: bool) -> Frame | Box:
     if isinstance(item, Node):
         return _operation(item, graph)
     if depth <= 0 or (quiet and all(_kind(x, graph) == "pointwise" for x in item.nodes())):
@@ -180,7 +136,7 @@ def _drawn(item: _Group | Node, graph: Graph, depth: int, quiet: bool) -> Frame 
 
 
 def _operation(node: Node, graph: Graph) -> Box:
-    details = telling(node.block)
+    details = telling(node, graph.arguments(node))
     title = node.keyword
     if title == "apply" and details:  # the name of the function says it all
         title, details = details[0], details[1:]
@@ -189,14 +145,14 @@ def _operation(node: Node, graph: Graph) -> Box:
     return Box(node.path, title, _kind(node, graph), details, _node_tooltip(node))
 
 
-def _closed(group: _Group, graph: Graph) -> Box:
+def _closed(group: Group, graph: Graph) -> Box:
     nodes = list(group.nodes())
     kinds = [_kind(x, graph) for x in nodes]
-    main: tuple[Kind, ...] = ("integral", "resolution", "pointwise", "join", "source")
-    kind = next(x for x in main if x in kinds)
-    details = (
-        telling(nodes[kinds.index(kind)].block) if kind == "integral" else _chain(nodes, graph)
-    )
+    order: tuple[Kind, ...] = ("integral", "resolution", "pointwise", "join", "source")
+    kind = next(x for x in order if x in kinds)
+    main = nodes[kinds.index(kind)]
+    integral = kind == "integral"
+    details = telling(main, graph.arguments(main)) if integral else _chain(nodes, graph)
     return Box(group.scope.path, group.title, kind, details, _about(group), closed=True)
 
 
@@ -235,7 +191,7 @@ def _node_tooltip(node: Node) -> tuple[str, ...]:
     return (head, str(node.space), *values, *_place(node.spans[0]))
 
 
-def _about(group: _Group) -> tuple[str, ...]:
+def _about(group: Group) -> tuple[str, ...]:
     scope = group.scope
     return (f"{scope.path}: {group.title}", *_text(scope.doc), *_place(scope.span))
 
@@ -268,7 +224,7 @@ class _Way:
     space: str
 
 
-def _homes(item: _Group | Node, drawn: Frame | Box, frame: str) -> Iterator[tuple[Node, _Home]]:
+def _homes(item: Group | Node, drawn: Frame | Box, frame: str) -> Iterator[tuple[Node, _Home]]:
     if isinstance(item, Node):
         yield item, _Home(drawn.key, frame)
     elif isinstance(drawn, Box):

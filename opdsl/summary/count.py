@@ -1,0 +1,152 @@
+"""Parameters, operations and memory of every node, exactly and for every resolution.
+
+What comes in: a graph. What goes out: rows in the order of the program, equal iterations of a
+repeat once, and totals over all nodes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from opdsl.ir.block import Cost
+from opdsl.ir.certificate import Certificate, certify
+from opdsl.ir.dims import Poly
+from opdsl.ir.graph import Graph, Node
+from opdsl.ir.outline import Group, outline
+from opdsl.ir.telling import telling
+
+SPECTRAL = frozenset({"spectral_conv"})  # their weights are complex numbers, a pair each
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A node, or a group with all that it holds.
+
+    Attributes:
+        level: how deep it is nested.
+        group: whether the rows below of a deeper level are its parts.
+        times: for a group, how many equal ones it stands for; its numbers are those of all.
+        space: of the result, as the program writes it.
+        params: real numbers that are trained; `complex_params` of them come in pairs.
+        flops: of one forward pass of one sample.
+        bytes: of the results in float32, for one sample.
+    """
+
+    path: str
+    title: str
+    details: tuple[str, ...]
+    level: int
+    group: bool
+    times: int
+    space: str
+    params: int
+    complex_params: int
+    flops: Poly
+    bytes: Poly
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What there is to say of a model.
+
+    Attributes:
+        at: the resolution of each declared domain, where one was asked for.
+        sizes: the number that each size in the formulas has there.
+    """
+
+    model: str
+    doc: str | None
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    rows: tuple[Row, ...]
+    params: int
+    complex_params: int
+    flops: Poly
+    bytes: Poly
+    certificate: Certificate
+    at: Mapping[str, tuple[int, ...]] | None = None
+    sizes: Mapping[str, int] | None = None
+
+    def number(self, formula: Poly) -> int | None:
+        """The value of a formula at the resolution, if one was asked for."""
+        return None if self.sizes is None else round(formula.at(self.sizes))
+
+
+def summarise(graph: Graph, at: Mapping[str, tuple[int, ...]] | None = None) -> Summary:
+    """The summary of a graph.
+
+    Args:
+        graph: the model.
+        at: the resolution of each declared domain, as `parse_at` gives it.
+    """
+    costs = {x.path: x.block.cost(*graph.arguments(x)) for x in graph.nodes}
+    rows = (y for x in outline(graph).children for y in _rows(x, graph, costs, 0))
+    return Summary(
+        model=graph.name,
+        doc=graph.doc,
+        inputs=tuple(f"{x.name} : {x.space}" for x in graph.inputs),
+        outputs=tuple(f"{x.name} : {x.space}" for x in graph.outputs),
+        rows=tuple(rows),
+        params=sum(x.params for x in costs.values()),
+        complex_params=sum(_complex(x, graph) for x in graph.nodes),
+        flops=sum((x.flops for x in costs.values()), Poly()),
+        bytes=sum((x.bytes for x in costs.values()), Poly()),
+        certificate=certify(graph),
+        at=at,
+        sizes=None if at is None else graph.sizes(at),
+    )
+
+
+_Costs = Mapping[str, Cost]
+
+
+def _rows(item: Group | Node, graph: Graph, costs: _Costs, level: int) -> Iterator[Row]:
+    if isinstance(item, Node):
+        yield _node_row(item, graph, costs[item.path], level)
+        return
+    inside = [list(_rows(x, graph, costs, level + 1)) for x in item.children]
+    yield _group_row(item, [x[0] for x in inside], level)
+    for rows in inside:
+        yield from rows
+
+
+def _node_row(node: Node, graph: Graph, cost: Cost, level: int) -> Row:
+    return Row(
+        path=node.path,
+        title=node.keyword,
+        details=telling(node, graph.arguments(node)),
+        level=level,
+        group=False,
+        times=1,
+        space=str(node.space),
+        params=cost.params,
+        complex_params=_complex(node, graph),
+        flops=cost.flops,
+        bytes=cost.bytes,
+    )
+
+
+def _group_row(group: Group, parts: list[Row], level: int) -> Row:
+    return Row(
+        path=group.scope.path,
+        title=group.title,
+        details=(),
+        level=level,
+        group=True,
+        times=group.times,
+        space=parts[-1].space,
+        params=group.times * sum(x.params for x in parts),
+        complex_params=group.times * sum(x.complex_params for x in parts),
+        flops=sum((x.flops for x in parts), Poly()) * group.times,
+        bytes=sum((x.bytes for x in parts), Poly()) * group.times,
+    )
+
+
+def _complex(node: Node, graph: Graph) -> int:
+    """How many complex numbers the node trains; a constant that is added is real."""
+    if node.keyword not in SPECTRAL:
+        return 0
+    known = "bias" in type(node.block).model_fields
+    block = node.block.model_copy(update={"bias": False}) if known else node.block
+    return block.cost(*graph.arguments(node)).params // 2

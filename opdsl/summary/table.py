@@ -1,0 +1,249 @@
+"""A summary as a table for a terminal, and as JSON.
+
+What comes in: a `Summary`. What goes out: text that fits a width, or plain dicts and numbers. Exact
+numbers stand first; rounded ones with a unit stand beside them.
+"""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import Any
+
+from opdsl.ir.certificate import AxisPromise, Certificate
+from opdsl.ir.dims import Poly
+from opdsl.ir.spaces import Axis
+from opdsl.summary.count import Row, Summary
+
+GAP = "  "
+LEAST = ((3, 26), (4, 15), (0, 22), (3, 9))  # columns in the order they give way, and how far
+UNITS = ("", " k", " M", " G", " T", " P")
+BINARY = ("B", "KiB", "MiB", "GiB", "TiB")
+
+
+def to_text(summary: Summary, width: int = 100) -> str:
+    """The table, the totals and the certificate."""
+    head = summary.model + (f"  {summary.doc}" if summary.doc else "")
+    ports = [f"  input   {x}" for x in summary.inputs] + [f"  output  {x}" for x in summary.outputs]
+    parts = [head, *ports, "", *_table(summary, width), "", *_totals(summary)]
+    return "\n".join([*parts, "", certificate_text(summary.certificate)]) + "\n"
+
+
+def certificate_text(certificate: Certificate) -> str:
+    """What the model promises, and why."""
+    lines = [f"certificate  {certificate.model}"]
+    for _, promises in groupby(certificate.promises, key=lambda x: x.domain.name):
+        lines += _domain(list(promises))
+    lines.append(_fact("shape", "agnostic" if certificate.agnostic else "pinned"))
+    lines.append(_fact("convergent", _convergence(certificate)))
+    pinned = certificate.pinned or ("nothing",)
+    lines.append(_fact("pinned", pinned[0]))
+    return "\n".join([*lines, *(_fact("", x) for x in pinned[1:])])
+
+
+# ------------------------------------------------------------------ the table
+
+
+def _table(summary: Summary, width: int) -> list[str]:
+    cells = [_headings(summary), *(_cells(x, summary) for x in summary.rows)]
+    columns = list(zip(*cells, strict=True))
+    widths = _fitted([max(map(len, column)) for column in columns], width)
+    lines = [_line(row, widths) for row in cells]
+    rule = "-" * min(width, max(map(len, lines)))
+    folded = any(x.times > 1 for x in summary.rows)
+    note = ["a group ×n counts all of its n copies, the rows below it one"] if folded else []
+    return [lines[0], rule, *lines[1:], rule, *note]
+
+
+def _fitted(widths: list[int], width: int) -> list[int]:
+    """The widths of the columns, formulas and then names cut where the whole is too wide."""
+    fitted = list(widths)
+    for column, least in LEAST:
+        spare = width - sum(fitted) - len(GAP) * (len(fitted) - 1)
+        fitted[column] = min(widths[column], max(least, fitted[column] + spare))
+    return fitted
+
+
+def _headings(summary: Summary) -> tuple[str, ...]:
+    return ("operation", "space", "params", "FLOP" if summary.sizes else "FLOP (formula)", "memory")
+
+
+def _cells(row: Row, summary: Summary) -> tuple[str, ...]:
+    details = f"  {', '.join(row.details)}" if row.details else ""
+    return (
+        f"{'  ' * row.level}{row.title}{details}",
+        row.space,
+        f"{row.params:,}" if row.params else "",
+        _amount(row.flops, summary),
+        _bytes(row.bytes, summary),
+    )
+
+
+def _amount(formula: Poly, summary: Summary) -> str:
+    number = summary.number(formula)
+    if number is None:
+        return str(formula) if formula.terms else ""
+    return f"{number:,}" if number else ""
+
+
+def _bytes(formula: Poly, summary: Summary) -> str:
+    number = summary.number(formula)
+    return f"{formula} B" if number is None else memory(number)
+
+
+def _line(cells: tuple[str, ...], widths: list[int]) -> str:
+    shown = [_cut(x, n) for x, n in zip(cells, widths, strict=True)]
+    right = [f"{x:>{n}}" for x, n in zip(shown[2:], widths[2:], strict=True)]
+    left = [f"{x:<{n}}" for x, n in zip(shown[:2], widths[:2], strict=True)]
+    return GAP.join([*left, *right]).rstrip()
+
+
+def _cut(text: str, width: int) -> str:
+    """The text, or its beginning; of a sum as many whole terms as fit."""
+    if len(text) <= width:
+        return text
+    kept = text[: width - 1]
+    whole, plus, _ = kept.rpartition(" + ")
+    return f"{whole}{plus}…" if plus else f"{kept}…"
+
+
+# ------------------------------------------------------------------ the totals
+
+
+def _totals(summary: Summary) -> list[str]:
+    at = summary.at or {}
+    where = ", ".join(f"{name} at {'×'.join(map(str, size))}" for name, size in at.items())
+    pairs = summary.complex_params
+    paired = f"; {2 * pairs:,} of them are {pairs:,} complex ones" if pairs else ""
+    return [
+        _fact("parameters", f"{summary.params:,} real numbers{_short(summary.params)}{paired}"),
+        _fact("forward", _total(summary, summary.flops, "FLOP")),
+        _fact("memory", _total(summary, summary.bytes, "B") + " of results in float32"),
+        _fact("for", f"one sample{', ' if where else ''}{where}"),
+    ]
+
+
+def _total(summary: Summary, formula: Poly, unit: str) -> str:
+    number = summary.number(formula)
+    if number is None:
+        return f"{formula or 0} {unit}"
+    beside = f" ({memory(number)})" if unit == "B" else f" ({human(number)}{unit})"
+    return f"{number:,} {unit}{beside}"
+
+
+def _short(number: int) -> str:
+    return f" ({human(number).strip()})" if number >= 1000 else ""
+
+
+def human(number: float) -> str:
+    """`3.4 G` for 3400000000; a space before the unit that follows."""
+    power = 0
+    while number >= 999.95 and power < len(UNITS) - 1:  # 999.95 would be written as 1000.0
+        number, power = number / 1000, power + 1
+    return f"{number:.1f}{UNITS[power]}" if power else f"{number:.0f} "
+
+
+def memory(number: float) -> str:
+    """`1.5 MiB` for 1572864."""
+    power = 0
+    while number >= 1023.95 and power < len(BINARY) - 1:  # the same
+        number, power = number / 1024, power + 1
+    return f"{number:.1f} {BINARY[power]}" if power else f"{number:.0f} B"
+
+
+# ------------------------------------------------------------- the certificate
+
+
+def _fact(name: str, text: str) -> str:
+    return f"  {name:<12}{text}".rstrip()
+
+
+def _domain(promises: list[AxisPromise]) -> list[str]:
+    """What the program promises for a domain, and what the operators ask for."""
+    domain = promises[0].domain
+    accepted = ", ".join(_accepted(x.axis) for x in promises)
+    causes = {x.cause.text: x.cause for x in promises if x.cause}
+    needs = (f"{x.points} needed: {x.text}  ({x.place})" for x in causes.values())
+    lines = [_fact("domain", f"{domain}: any grid with {accepted}")]
+    return lines + [_fact("", x) for x in needs]
+
+
+def _accepted(axis: Axis) -> str:
+    if axis.pinned:
+        return f"{axis.name} = {axis.least}"
+    text = f"{axis.name} >= {axis.least}"
+    text += f", {axis.name} <= {axis.max}" if axis.max is not None else ""
+    return text + (f", {axis.name} a multiple of {axis.multiple_of}" * (axis.multiple_of > 1))
+
+
+def _convergence(certificate: Certificate) -> str:
+    if certificate.convergent:
+        return f"yes, all {certificate.operators} operators converge under refinement"
+    if not certificate.diverging:
+        return "no, one resolution only is accepted"
+    node, why = certificate.diverging[0]
+    more = len(certificate.diverging) - 1
+    others = f", and {more} more" if more else ""
+    span = node.spans[0]
+    return f"no, `{node.path}` {why}  ({span.source.name}:{span.line}){others}"
+
+
+# ----------------------------------------------------------------------- JSON
+
+
+def to_json(summary: Summary) -> dict[str, Any]:
+    """Formulas as text, and numbers where a resolution was asked for."""
+    certificate = summary.certificate
+    return {
+        "model": summary.model,
+        "doc": summary.doc,
+        "inputs": list(summary.inputs),
+        "outputs": list(summary.outputs),
+        "at": None if summary.at is None else {k: list(v) for k, v in summary.at.items()},
+        "total": _counts(summary, summary),
+        "rows": [_row_json(x, summary) for x in summary.rows],
+        "certificate": {
+            "axes": [_axis_json(x) for x in certificate.promises],
+            "agnostic": certificate.agnostic,
+            "convergent": certificate.convergent,
+            "pinned": list(certificate.pinned),
+            "diverging": [{"path": x.path, "reason": why} for x, why in certificate.diverging],
+            "operators": certificate.operators,
+        },
+    }
+
+
+def _counts(item: Row | Summary, summary: Summary) -> dict[str, Any]:
+    return {
+        "params": item.params,
+        "complex_params": item.complex_params,
+        "flops": {"formula": str(item.flops), "number": summary.number(item.flops)},
+        "bytes": {"formula": str(item.bytes), "number": summary.number(item.bytes)},
+    }
+
+
+def _row_json(row: Row, summary: Summary) -> dict[str, Any]:
+    return {
+        "path": row.path,
+        "title": row.title,
+        "details": list(row.details),
+        "level": row.level,
+        "group": row.group,
+        "times": row.times,
+        "space": row.space,
+        **_counts(row, summary),
+    }
+
+
+def _axis_json(promise: AxisPromise) -> dict[str, Any]:
+    cause = promise.cause
+    return {
+        "domain": promise.domain.name,
+        "axis": promise.axis.name,
+        "least": promise.axis.least,
+        "max": promise.axis.max,
+        "multiple_of": promise.axis.multiple_of,
+        "pinned": promise.axis.pinned,
+        "needed": promise.needed,
+        "because": cause.text if cause else None,
+        "place": cause.place if cause else None,
+    }
