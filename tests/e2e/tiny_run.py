@@ -108,7 +108,7 @@ def kills(run, count, seed):
         if child == 0:
             train(run, resume=True)
             os._exit(0)
-        time.sleep(moments.uniform(0.005, 0.09))
+        time.sleep(moments.uniform(0.005, 0.05))
         os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
         if os.WIFEXITED(status):
