@@ -11,8 +11,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from opdsl.ir.block import Work
+from opdsl.ir.block import Block, Bound, Work
 from opdsl.ir.graph import Graph, Node
+from opdsl.ir.live import live
+from opdsl.ir.spaces import Space
 
 WIDTH = {"float64": 2.0, "float32": 1.0, "bfloat16": 1.0, "float16": 1.0}  # of one number computed
 
@@ -23,20 +25,30 @@ class Rates:
 
     Attributes:
         gemm: floating point operations of matrix products of the shapes of an operator's layers.
-        fft: of fast Fourier transforms of one axis, counted 5 n log2 n.
+        fft: of fast Fourier transforms of one axis, counted 2.5 n log2 n for real numbers.
         moved: bytes read and written, results in fresh memory.
         source: where the numbers come from.
+        measured: whether they were measured at all.
+        cores: whether they are those of one core out of several.
     """
 
     gemm: float
     fft: float
     moved: float
     source: str
+    measured: bool = False
+    cores: bool = False
+
+    def seconds(self, work: Work) -> float:
+        """How long the work takes."""
+        return work.gemm / self.gemm + work.fft / self.fft + work.moved / self.moved
 
 
 # The ratios decide; the milliseconds of another machine differ by a common factor.
 RATES = {
-    "cpu": Rates(1.0e11, 4.0e9, 5.0e9, "measured, benchmarks/kernel_rates.py"),
+    "cpu": Rates(
+        1.0e11, 8.5e9, 9.5e9, "fitted by benchmarks/kernel_rates.py", measured=True, cores=True
+    ),
     "cuda": Rates(3.0e13, 2.0e12, 2.0e12, "assumed, no accelerator was measured"),
 }
 
@@ -95,54 +107,62 @@ def plan(
         threads: cores of a CPU that work together.
         dtype: name of the numbers' format: `float32`.
     """
-    speed = _Speed(device, threads, WIDTH.get(dtype, 1.0))
-    choices = {
-        node.path: _choose(node, _predict(graph, node, roots, batch, speed), device)
-        for node in graph.nodes
-        if node.block.kernels
-    }
+    choices = {}
+    for node in live(graph):
+        if node.block.kernels:
+            inputs = graph.arguments(node)
+            sizes = tuple(x.domain.points(roots[x.domain.name]) for x in (*inputs, node.space))
+            found = predict(node.block, sizes, inputs, batch, device, threads, dtype)
+            choices[node.path] = _choose(node, found, _kept(graph, node, roots), device)
     return Plan(choices, dict(roots), batch, device, threads, dtype)
 
 
-@dataclass(frozen=True, slots=True)
-class _Speed:
-    """Rates of a device with so many cores, for numbers so many times as wide as float32."""
-
-    device: str
-    threads: int
-    width: float
-
-    def milliseconds(self, work: Work, batch: int) -> float:
-        rates = RATES.get(self.device, RATES["cpu"])
-        seconds = work.gemm / rates.gemm + work.fft / rates.fft + work.moved / rates.moved
-        cores = self.threads if self.device not in RATES or self.device == "cpu" else 1
-        return 1e3 * batch * seconds * self.width / max(1, cores)
-
-
-def _predict(
-    graph: Graph, node: Node, roots: Mapping[str, tuple[int, ...]], batch: int, speed: _Speed
+def predict(
+    block: Block,
+    sizes: tuple[tuple[int, ...], ...],
+    inputs: tuple[Space, ...],
+    batch: int = 1,
+    device: str = "cpu",
+    threads: int = 1,
+    dtype: str = "float32",
 ) -> dict[str, float]:
-    """Milliseconds of each kernel of a node."""
-    inputs = graph.arguments(node)
-    sizes = tuple(x.domain.points(roots[x.domain.name]) for x in (*inputs, node.space))
-    return {
-        kernel: speed.milliseconds(node.block.work(kernel, sizes, *inputs), batch)
-        for kernel in node.block.kernels
-    }
+    """Milliseconds of one forward pass by each kernel of a block.
+
+    Args:
+        sizes: the grid of each input, and last the grid of the result.
+        inputs: the spaces of the inputs.
+    """
+    rates = RATES.get(device, RATES["cpu"])
+    cores = threads if rates.cores else 1
+    factor = 1e3 * batch * WIDTH.get(dtype, 1.0) / max(1, cores)
+    work = {kernel: block.work(kernel, sizes, *inputs) for kernel in block.kernels}
+    return {kernel: factor * rates.seconds(x) for kernel, x in work.items()}
 
 
-def _choose(node: Node, predicted: Mapping[str, float], device: str) -> Choice:
+def _choose(node: Node, predicted: Mapping[str, float], kept: str, device: str) -> Choice:
     # of equal ones the block's default, which stands first
     kernel = min(predicted, key=lambda x: predicted[x])
-    return Choice(node.path, kernel, predicted, _reason(kernel, predicted, device))
-
-
-def _reason(kernel: str, predicted: Mapping[str, float], device: str) -> str:
     others = [f"{_time(t)} for {name}" for name, t in predicted.items() if name != kernel]
     if not others:
-        return f"{kernel}: the only kernel"
-    assumed = "" if device == "cpu" else " (assumed rates)"
-    return f"{kernel}: {_time(predicted[kernel])} against {', '.join(others)}{assumed}"
+        return Choice(node.path, kernel, predicted, f"{kernel}: the only kernel")
+    reason = f"{kernel}: {_time(predicted[kernel])} against {', '.join(others)}{kept}"
+    assumed = "" if RATES.get(device, RATES["cpu"]).measured else " (assumed rates)"
+    return Choice(node.path, kernel, predicted, reason + assumed)
+
+
+def _kept(graph: Graph, node: Node, roots: Mapping[str, tuple[int, ...]]) -> str:
+    """`: |k| <= 8 of 64 points on x`, for the reason."""
+    inputs = graph.arguments(node)
+    parts = {
+        bound.axis: f"{bound.keeps} of {_points(bound, roots)} points on "
+        f"{bound.domain.axes[bound.axis].name}"
+        for bound in reversed(node.block.bounds(*inputs))
+    }
+    return f": {', '.join(parts[axis] for axis in sorted(parts))}" if parts else ""
+
+
+def _points(bound: Bound, roots: Mapping[str, tuple[int, ...]]) -> int:
+    return bound.domain.points_on(roots[bound.domain.name][bound.axis])
 
 
 def _time(milliseconds: float) -> str:
