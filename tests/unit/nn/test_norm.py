@@ -71,7 +71,15 @@ def test_statistics_are_computed_in_float32_under_autocast(kind):
     with torch.autocast("cpu", dtype=torch.bfloat16):
         y = norm(x)
     torch.testing.assert_close(y, norm(x), rtol=0, atol=0)
-    assert norm(x.bfloat16()).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("kind", NORMS)
+def test_a_narrow_input_is_rounded_once_at_the_end(kind):
+    norm, x = Norm(kind, 6), sample(2).bfloat16()
+    with torch.no_grad():
+        for p in norm.parameters():
+            p.normal_()
+    assert torch.equal(norm(x), norm(x.float()).bfloat16())
 
 
 @pytest.mark.parametrize("kind", NORMS)
