@@ -363,7 +363,7 @@ class Builder:
     def _text(self, token: Token) -> str:
         """The text between the quotes."""
         if token.startswith('"""'):
-            return str(token[3:-3])
+            return token[3:-3].replace("\r\n", "\n")
         return re.sub(r"\\(.)", lambda m: ESCAPES[m[1]], token[1:-1])
 
     def span(self, node: Any) -> Span:
@@ -373,7 +373,7 @@ class Builder:
             first = first.children[0]
         while not isinstance(last, Token):
             last = last.children[-1]
-        return Span(self.source, first.start_pos, last.end_pos)
+        return self.source.span(first.start_pos, last.end_pos)  # recovery adds `}` at the end
 
 
 def _is(node: Any, kind: str) -> bool:

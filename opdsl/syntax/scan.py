@@ -42,16 +42,15 @@ class Piece:
 def pieces(text: str) -> list[Piece]:
     """The pieces of a text in order, comments included."""
     found = []
-    line, indent, last = -1, 0, 0
+    begin, indent, last = 0, 0, 0
     for match in PIECE.finditer(plain(text)):
         start = match.start()
-        begin = text.rfind("\n", last, start) + 1
-        first = begin > last or line < 0
+        first = not found or text.find("\n", last, start) >= 0
         if first:
-            line = begin
+            begin = text.rfind("\n", 0, start) + 1
             indent = len(text[begin:start].expandtabs(4))
-        found.append(Piece(match.lastgroup or "", match[0], start, match.end(), first, indent))
-        last = start
+        last = match.end()
+        found.append(Piece(match.lastgroup or "", match[0], start, last, first, indent))
     return found
 
 

@@ -1,0 +1,232 @@
+"""The one layout of a program: `opdsl fmt`, and the print of a tree.
+
+What comes in: a text without syntax errors, or a tree. What goes out: the same pieces in the same
+order, comments included, with other white space. Nothing else is looked at, so a program that does
+not type-check is laid out as well.
+
+A line has at most 88 columns where it can be broken. A chain that was on one line stays so if it
+fits, else every step has a line; the body of a repeat or a residual likewise. Arguments stand on
+lines of their own only if they must. A comment stays behind the word that it follows, or above the
+word that it precedes.
+"""
+
+from __future__ import annotations
+
+from opdsl.diagnostics import OpError, Source
+from opdsl.syntax import tree as t
+from opdsl.syntax.parser import parse
+from opdsl.syntax.scan import Piece
+from opdsl.syntax.unparse import unparse
+from opdsl.syntax.wording import Words
+
+WIDTH = 88
+STEP = 2
+STAGE = len("|> ")
+
+Body = tuple[t.Statement, ...] | tuple[t.Setting | t.SettingBlock, ...]
+
+
+def format_text(text: str, name: str) -> str:
+    """The text of a program in the one layout.
+
+    Args:
+        text: the program.
+        name: under which its errors are told.
+
+    Raises:
+        OpError: the syntax errors of the text.
+    """
+    source = Source(name, text.removeprefix("\ufeff").replace("\r\n", "\n"))
+    file, faults = parse(source)
+    if faults:
+        raise OpError(*faults)
+    return _Layout(file).text()
+
+
+def print_file(file: t.File) -> str:
+    """The text of a tree; reading it gives the tree again, with other spans."""
+    return format_text(unparse(file), file.source.name)
+
+
+class _Layout:
+    """Writes the words of a file one by one, each behind a space, a new line or nothing.
+
+    Attributes:
+        line: what is being written; a text of several lines makes it longer than one line.
+        opened: the word for which `line` is ready, with its comments written.
+    """
+
+    def __init__(self, file: t.File) -> None:
+        self.file = file
+        self.words = Words(file.source.text)
+        self.lines: list[str] = []
+        self.line = ""
+        self.opened = -1
+
+    def text(self) -> str:
+        """The whole file."""
+        previous = None
+        for node in [x for x in (self.file.edition, *self.file.items) if x]:
+            first, end = self.words.range(node.span)
+            self._begin(first, 0, apart=_apart(previous, node), top=previous is None)
+            if isinstance(node, t.Definition | t.Train):
+                self._braced(first, end, node.body, 0)
+            else:
+                self._sequence(first, end, 0)
+            previous = node
+        self._comments(self.words.tail, 0, top=previous is None)
+        self.lines.append(self.line)
+        return "".join(f"{x}\n" for x in self.lines)
+
+    # ------------------------------------------------------------------ statements
+
+    def _braced(self, first: int, end: int, body: Body, indent: int) -> None:
+        """`keyword name { body }` with each statement on its line."""
+        close = end - 1
+        brace = self.words.partner[close]
+        self._sequence(first, brace + 1, indent)
+        if not body and not self.words.comments[close]:
+            self._put(close, indent)
+            return
+        for i, x in enumerate(body):
+            a, b = self.words.range(x.span)
+            self._begin(a, indent + STEP, top=i == 0)
+            if isinstance(x, t.SettingBlock) and not self._fits(a, b):
+                self._braced(a, b, x.body, indent + STEP)
+            else:
+                self._sequence(a, b, indent + STEP)
+        self._comments(self.words.comments[close], indent + STEP, top=not body)
+        self._new_line(indent)
+        self.line += "}"
+
+    def _begin(self, word: int, indent: int, *, apart: bool = False, top: bool = False) -> None:
+        """A new line for a statement, with the comments and the blank line before it."""
+        comments = self.words.comments[word]
+        trailing = [x for x in comments if not x.first]
+        self._comments(trailing, indent)
+        leading = [*comments[len(trailing) :], self.words.pieces[word]]
+        gaps = [x.start in self.words.gaps for x in leading]
+        gaps[0] = not top and (gaps[0] or (apart and not any(gaps)))
+        for x, gap in zip(leading, gaps, strict=True):
+            if self.line or self.lines:
+                self._new_line(indent, blank=gap)
+            self.line += "" if x is leading[-1] else x.text.rstrip()
+        self.opened = word
+
+    def _comments(self, comments: list[Piece], indent: int, *, top: bool = False) -> None:
+        """Comments behind the last word, or on lines of their own."""
+        for x in comments:
+            if x.first and (self.line or self.lines):
+                self._new_line(indent, blank=x.start in self.words.gaps and not top)
+            elif not x.first:
+                self.line += "  "
+            self.line += x.text.rstrip()
+            top = False
+
+    def _new_line(self, indent: int, *, blank: bool = False) -> None:
+        self.lines.append(self.line.rstrip(" "))
+        if blank:
+            self.lines.append("")
+        self.line = " " * indent
+
+    # ----------------------------------------------------------------- expressions
+
+    def _sequence(self, first: int, end: int, indent: int) -> None:
+        """The words `first` to `end`, perhaps a chain, in a statement indented by `indent`."""
+        pipes = self.words.pipes(first, end)
+        if self._fits(first, end):
+            self._flat(first, end, indent)
+        elif not pipes:
+            self._groups(first, end, indent)
+        elif self._hugs(first, end):
+            brace = self.words.partner[end - 1]
+            self._flat(first, brace, indent)
+            self._group(brace, end - 1, indent)
+        else:
+            self._sequence(first, pipes[0], indent)
+            for a, b in zip(pipes, [*pipes[1:], end], strict=True):
+                self._open(a, indent + STEP)
+                self._put(a, indent)
+                self._sequence(a + 1, b, indent + STEP + STAGE)
+
+    def _hugs(self, first: int, end: int) -> bool:
+        """Whether a chain stays on one line up to the body of its last step, which was broken."""
+        if self.words.texts[end - 1] != "}":
+            return False
+        brace = self.words.partner[end - 1]
+        if not self.words.is_body(brace) or not self.words.pieces[brace + 1].first:
+            return False
+        return self._fits(first, brace + 1)
+
+    def _flat(self, first: int, end: int, indent: int) -> None:
+        for i in range(first, end):
+            self._put(i, indent + STEP)
+
+    def _groups(self, first: int, end: int, indent: int) -> None:
+        """Words without a chain: brackets are broken where the line would be too long."""
+        at = first
+        while at < end:
+            close = self.words.partner[at]
+            if not at < close < end:
+                self._put(at, indent + STEP)
+                at += 1
+            elif self._fits(at, close + 1, self._tail(close + 1, end)):
+                self._flat(at, close + 1, indent)
+                at = close + 1
+            else:
+                self._group(at, close, indent)
+                at = close + 1
+
+    def _tail(self, first: int, end: int) -> int:
+        """The width of what follows up to the next bracket."""
+        for i in range(first, end):
+            if i < self.words.partner[i] < end:
+                return self.words.width(first, i + 1) + self.words.spaces[first]
+        return self.words.width(first, end) + (first < end and self.words.spaces[first])
+
+    def _group(self, opening: int, close: int, indent: int) -> None:
+        """A bracket, each of its parts on a line, and the other bracket."""
+        self._put(opening, indent + STEP)
+        for a, b in self.words.parts(opening, close):
+            self._open(a, indent + STEP)
+            self._sequence(a, b, indent + STEP)
+        self._open(close, indent, inside=indent + STEP)
+        self._put(close, indent)
+
+    def _open(self, word: int, indent: int, *, inside: int | None = None) -> None:
+        """A new line for a word, below its comments, which have no blank lines."""
+        for x in self.words.comments[word]:
+            if x.first:
+                self._new_line(indent if inside is None else inside)
+            else:
+                self.line += "  "
+            self.line += x.text.rstrip()
+        self._new_line(indent)
+        self.opened = word
+
+    def _put(self, word: int, indent: int) -> None:
+        """A word behind what is there; if comments come between, on a new line."""
+        if self.opened != word:
+            if self.words.comments[word]:
+                self._open(word, indent)
+            elif self.words.spaces[word]:
+                self.line += " "
+        self.line += self.words.texts[word]
+        self.opened = -1
+
+    def _fits(self, first: int, end: int, more: int = 0) -> bool:
+        """Whether words may and can follow on this line, with `more` columns behind them."""
+        if self.words.broken(first, end):
+            return False
+        column = len(self.line.rsplit("\n", 1)[-1])
+        if self.opened != first:
+            if self.words.comments[first]:
+                return False
+            column += self.words.spaces[first]
+        return column + self.words.width(first, end) + more <= WIDTH
+
+
+def _apart(previous: object, node: object) -> bool:
+    """Whether a blank line stands between two items; imports may stand together."""
+    together = type(previous) is type(node) and not isinstance(node, t.Definition | t.Train)
+    return previous is not None and not together
