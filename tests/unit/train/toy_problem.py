@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from opdsl.train.sections import Checkpoint, Optimizer, Schedule, Settings
+from opdsl.train.sections import Optimizer, Schedule, Settings
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,5 @@ def cloud(size=12, seed=1, **more):
 
 
 def quick(epochs=3, **more):
-    return Settings(
-        optimizer=Optimizer(lr=0.01),
-        schedule=Schedule(epochs=epochs),
-        batch=5,
-        device="cpu",
-        **{"checkpoint": Checkpoint(), **more},
-    )
+    said = {"optimizer": Optimizer(lr=0.01), "batch": 5, "device": "cpu"} | more
+    return Settings(schedule=Schedule(epochs=epochs), **said)
