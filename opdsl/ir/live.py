@@ -12,3 +12,12 @@ def live(graph: Graph) -> tuple[Node, ...]:
         if node.path in needed:
             needed.update(node.inputs)
     return tuple(x for x in graph.nodes if x.path in needed)
+
+
+def constants(graph: Graph) -> frozenset[str]:
+    """The nodes that depend on no input; their tensors have a batch of one."""
+    reached = {x.name for x in graph.inputs}
+    for node in graph.nodes:
+        if reached.intersection(node.inputs):
+            reached.add(node.path)
+    return frozenset(x.path for x in graph.nodes if x.path not in reached)

@@ -16,8 +16,8 @@ from torch import Tensor
 from opdsl.diagnostics import Label, OpError, did_you_mean, fault
 from opdsl.ir.certificate import AxisPromise, certify
 from opdsl.ir.graph import Graph, Port
+from opdsl.ir.origins import Origin, roots
 from opdsl.ir.spaces import Axis, Domain
-from opdsl.lower.sizes import Origin, roots
 
 Texts = tuple[str, ...]
 

@@ -14,10 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from opdsl.ir.graph import Graph, Node
-from opdsl.ir.live import live
+from opdsl.ir.live import constants, live
+from opdsl.ir.origins import Grid, origins, roots
 from opdsl.lower.guards import Guards, autocast
 from opdsl.lower.plan import Plan, plan
-from opdsl.lower.sizes import Grid, origins, roots
+from opdsl.nn.tree import Branch, place
 
 KEPT = 16  # resolutions, batches and formats whose calls are remembered
 
@@ -27,17 +28,6 @@ Arguments = Mapping[str, Any]
 def lower(graph: Graph) -> OperatorModule:
     """The module of a graph, with fresh weights from torch's random numbers."""
     return OperatorModule(graph)
-
-
-class Branch(nn.Module):
-    """A folder of modules: a part of a path that is no node itself.
-
-    Children go straight into `_modules`, and attributes straight into the instance: a child may
-    then be named `forward` or `training`, and hides nothing of torch's.
-    """
-
-    def __setattr__(self, name: str, value: object) -> None:
-        object.__setattr__(self, name, value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +67,11 @@ class OperatorModule(Branch):
         self.sources = origins(graph)
         self.guards = Guards(graph, self.sources)
         self.results = tuple((x.name, _number(graph, x.source)) for x in graph.outputs)
-        self.lonely = _lonely(graph)
+        alone = constants(graph)
+        self.lonely = {_number(graph, x.path) for x in live(graph) if x.path in alone}
         self.calls: dict[tuple[object, ...], list[Arguments]] = {}
         for step in self.steps:
-            _place(self, step.node.path, step.module)
+            place(self, step.node.path, step.module)
         self.sample = next(_floats(self), None)
 
     def forward(self, /, *inputs: Tensor, **named: Tensor) -> Tensor | dict[str, Tensor]:
@@ -104,12 +95,6 @@ class OperatorModule(Branch):
         dtype = weight.dtype if weight is not None else torch.float32
         known = {name: x.root(()) for name, x in self.sources.items() if x.port is None}
         return self._planned(known | dict(sizes), batch, device, dtype)
-
-    def train(self, mode: bool = True) -> OperatorModule:
-        """Set training or evaluation; a child may be named `training`, so not by attributes."""
-        for module in self.modules():
-            module.__dict__["training"] = mode
-        return self
 
     # --- once for each resolution ---------------------------------------------------------
 
@@ -218,39 +203,6 @@ def _steps(graph: Graph) -> Iterator[Step]:
             frees=tuple(sorted(frees)),
             source=not node.inputs,
         )
-
-
-def _lonely(graph: Graph) -> frozenset[int]:
-    """The values that depend on no input; their batch is one."""
-    reached = {x.name for x in graph.inputs}
-    for node in graph.nodes:
-        if reached.intersection(node.inputs):
-            reached.add(node.path)
-    alone = (x for x in live(graph) if x.path not in reached)
-    return frozenset(_number(graph, x.path) for x in alone)
-
-
-def _place(root: nn.Module, path: str, module: nn.Module) -> None:
-    """Put a module where its weights are named `path.parameter`.
-
-    Parts of the path that are no nodes become branches. A node whose path goes on (`w` and
-    `w.linear`) holds the modules below it beside its own.
-    """
-    *folders, name = path.split(".")
-    for folder in folders:
-        root = _children(root).setdefault(folder, Branch())
-    met = _children(root).get(name, Branch())
-    below, own = _children(met), _children(module)
-    assert isinstance(met, Branch), f"`{path}` stands twice in the tree"
-    assert not below.keys() & own.keys(), f"`{path}` and its module both name {[*own]}"
-    own.update(below)
-    _children(root)[name] = module
-
-
-def _children(module: nn.Module) -> dict[str, nn.Module]:
-    """The modules directly below; `add_module` would refuse a child named `forward`."""
-    found: dict[str, nn.Module] = vars(module)["_modules"]
-    return found
 
 
 def _weights(module: nn.Module) -> dict[str, Tensor | None]:
