@@ -8,7 +8,7 @@ than what the file stores.
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -71,13 +71,15 @@ def _pair(
     if absent:
         held = ", ".join(f"`{k}`" for k in tensors) or "no tensor"
         raise _foreign(source, f"it lacks `{absent[0]}`; it holds {held}")
-    count, axes = len(tensors["x"]) if tensors["x"].ndim else 0, _axes(tensors)
-    kept = {k: v for k, v in tensors.items() if k in ROLES or _alike(v, count, axes)}
-    values = {k: _with_channels(v, axes) for k, v in kept.items()}
+    axes = _axes(tensors)
+    if not 1 <= axes <= len(AXES):
+        raise _unlike(tensors, ROLES, source)
+    count = len(tensors["x"])
+    kept = [k for k, v in tensors.items() if k in ROLES or _alike(v, count, axes)]
+    values = {k: _with_channels(tensors[k], axes) for k in kept}
     shapes = {k: (len(v), *v.shape[2:]) for k, v in values.items()}
-    if len(set(shapes.values())) > 1 or axes < 1 or axes > len(AXES):
-        told = ", ".join(f"`{k}` {tuple(tensors[k].shape)}" for k in kept)
-        raise _foreign(source, f"samples or grids differ: {told}")
+    if len(set(shapes.values())) > 1:
+        raise _unlike(tensors, kept, source)
     have = shapes["x"][1:]
     layout: Layout = "periodic"
     k = steps(have, have if resolution is None else resolution, layout, source=source)
@@ -89,6 +91,11 @@ def _pair(
         axes=AXES[:axes],
         layout=layout,
     )
+
+
+def _unlike(tensors: Mapping[str, Tensor], names: Iterable[str], source: str) -> OpError:
+    told = ", ".join(f"`{k}` {tuple(tensors[k].shape)}" for k in names)
+    return _foreign(source, f"samples or grids differ, or there is no grid: {told}")
 
 
 def _axes(tensors: Mapping[str, Tensor]) -> int:

@@ -97,14 +97,10 @@ def writing(path: Path, plan: Plan) -> Iterator[Put]:
     Raises:
         OpError: OP0625, the file cannot be written.
     """
-    import h5py
-
     part = path.with_name(path.name + ".part")
+    with _unwritable(path):
+        file = _begun(part)
     try:
-        with _unwritable(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            part.unlink(missing_ok=True)
-            file = h5py.File(part, "x")
         try:
             with _unwritable(path):
                 places = _lay_out(file, plan)
@@ -232,6 +228,15 @@ def _foreign(source: str, why: str) -> OpError:
         helps=("`opdsl.data.well` describes the layout and writes it",),
         file=source,
     )
+
+
+def _begun(part: Path) -> Any:
+    """A new file, whatever was there; a link in its place is removed, not followed."""
+    import h5py
+
+    part.parent.mkdir(parents=True, exist_ok=True)
+    part.unlink(missing_ok=True)
+    return h5py.File(part, "x")
 
 
 def _lay_out(file: Any, plan: Plan) -> dict[str, Any]:
