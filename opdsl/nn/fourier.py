@@ -232,7 +232,8 @@ def _times(matrix: Tensor, z: Tensor) -> Tensor:
 
 
 def _matrix(name: str, n: int, m: int, like: Tensor) -> Tensor:
-    if torch.compiler.is_compiling():  # what a tracer makes must not outlive it in a cache
+    # what a tracer or a tensor without numbers makes must not outlive it in a cache
+    if torch.compiler.is_compiling() or type(like) is not Tensor:
         return MATRICES[name](n, m).to(like)
     return _kept_matrix(name, n, m, like.dtype, like.device)
 

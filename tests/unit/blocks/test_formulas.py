@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.signal import resample as scipy_resample
+from torch.utils.flop_counter import FlopCounterMode
 
 from opdsl import blocks
 from opdsl.ir.spaces import Axis, Domain, Extend, Space
@@ -137,6 +138,20 @@ def test_spectral_conv_is_the_sum_over_its_modes(kernel, size):
         wanted += twice * np.einsum("bo,xy->bxyo", v_hat, back).real
     v = layer(U, size=size, kernel=kernel)
     torch.testing.assert_close(v, torch.from_numpy(wanted), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("dims", [1, 2, 3])
+def test_the_work_of_the_matrix_kernel_is_what_torch_counts(dims):
+    D = Domain(name="D", axes=tuple(Axis(name=x) for x in "xyz"[:dims]))
+    there, here, m = (12, 10, 9)[:dims], (8, 16, 11)[:dims], (3, 2, 4)[:dims]
+    block, space = make("spectral_conv", modes=m, out=4), Space(domain=D, channels=3)
+    module = block.lower(space)
+    with FlopCounterMode(display=False) as counter:
+        module(torch.randn(1, *there, 3), size=here, kernel="dft")
+    # torch counts 2 for a complex multiplication and addition, and it is 8
+    mixing = 6 * module.weight.numel() // 2
+    work = block.work("dft", (there, here), space)
+    assert work.gemm == counter.get_total_flops() + mixing
 
 
 def test_the_words_for_activations_are_those_of_the_numerics():

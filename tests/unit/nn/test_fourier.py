@@ -8,6 +8,7 @@ import pytest
 import torch
 from scipy.signal import resample as scipy_resample
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from opdsl.nn import KERNELS, Resample, SpectralConv, resample
 
@@ -158,6 +159,15 @@ def test_matrices_made_while_inferring_serve_training_later():
         layer(x, kernel="dft")
     layer(x, kernel="dft").sum().backward()
     assert layer.weight.grad is not None
+
+
+def test_a_rehearsal_without_numbers_leaves_nothing_behind():
+    """FakeTensorMode, with which memory is estimated, must not fill the cache with fakes."""
+    with FakeTensorMode():
+        conv(1, modes=(3,))(torch.randn(1, 23, 3), kernel="dft")
+    v = conv(1, modes=(3,))(torch.ones(1, 23, 3), kernel="dft")
+    assert v.isfinite().all()
+    assert type(v) is Tensor
 
 
 def test_the_fast_kernel_exports_with_free_sizes():
