@@ -468,8 +468,8 @@ class _Training:
 
     def _note_changes(self, state: State) -> None:
         """Settings that are not those of the checkpoint: allowed, but said."""
-        was = dict(Settings.model_validate(state["settings"]).rows())
-        changed = [f"{k} {was[k]} -> {v}" for k, v in self.settings.rows() if v != was[k]]
+        was, now = _flat(state["settings"]), _flat(self.settings.model_dump(mode="json"))
+        changed = [f"{k} {was.get(k)} -> {v}" for k, v in now.items() if v != was.get(k)]
         if changed:
             self.note(f"settings have changed since the run began: {', '.join(changed)}")
 
@@ -491,6 +491,13 @@ class _Training:
             normaliser=self.stepper.normaliser,
             notes=tuple(self.notes),
         )
+
+
+def _flat(settings: dict[str, Any]) -> dict[str, Any]:
+    """`{"optimizer": {"lr": 1}}` -> `{"optimizer.lr": 1}`."""
+    sections = {s: v for s, v in settings.items() if isinstance(v, dict)}
+    flat = {f"{s}.{k}": v for s, section in sections.items() for k, v in section.items()}
+    return {k: v for k, v in settings.items() if k not in sections} | flat
 
 
 def _last_tested(history: list[Row]) -> dict[str, Metrics]:

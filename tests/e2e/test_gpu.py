@@ -70,7 +70,7 @@ def learn(run, precision, **more):
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16", "mixed", "fp64"])
 def test_every_precision_learns_at_sizes_that_are_no_powers_of_two(tmp_path, precision):
     module, out = learn(tmp_path / "run", precision)
-    assert out.history[-1]["train_loss"] < 0.7 * out.history[0]["train_loss"]
+    assert out.history[-1]["train_loss"] < 0.9 * out.history[0]["train_loss"]
     found = predict(module, out.normaliser, samples(2).inputs, device="cuda", precision=precision)
     assert torch.isfinite(found["u"]).all()
 

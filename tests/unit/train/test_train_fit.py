@@ -20,7 +20,6 @@ from opdsl.train.sections import Checkpoint, Eval, Normalise, Optimizer, Schedul
 from opdsl.train.step import Stepper
 from opdsl.train.trained import load_trained
 
-
 RARELY = {"checkpoint": Checkpoint(every=1000)}  # waiting for the disk is most of the time
 
 
@@ -113,6 +112,38 @@ def test_the_gradient_is_clipped_to_its_norm():
     step.take(train.inputs, train.outputs, 1.0)
     after = torch.cat([p.detach().flatten() for p in module.parameters()])
     assert float((after - before).norm()) == pytest.approx(0.01, rel=1e-3)
+
+
+def test_a_scaled_loss_that_overflows_halves_the_scale_and_is_no_fault():
+    train, module = cloud(), Toy(dropout=0.0)
+    normaliser = Normaliser.fit(train, Normalise())
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
+    policy = Policy("fp16", torch.device("cpu"), products=torch.bfloat16, scaled=True)
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**127, enabled=True)
+    module.second.weight.register_hook(lambda g: g * 256)  # so that 2**127 is too much
+    step = Stepper(module, normaliser, optimizer, scaler, policy, grids(train), "l2", None)
+    before = module.first.weight.detach().clone()
+    taken = [step.take(train.inputs, train.outputs, 0.1) for _ in range(30)]
+    assert (taken[0].moved, taken[0].overflow) == (False, True)
+    assert scaler.get_scale() < 2.0**127
+    assert taken[-1].moved
+    assert taken[-1].loss < taken[0].loss
+    assert not torch.equal(before, module.first.weight)
+
+
+def test_the_scale_of_the_loss_does_not_change_the_step():
+    results = []
+    for scale in (1.0, 1024.0):
+        torch.manual_seed(0)
+        train, module = cloud(), Toy(dropout=0.0)
+        normaliser = Normaliser.fit(train, Normalise())
+        optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
+        policy = Policy("fp32", torch.device("cpu"))
+        scaler = torch.amp.GradScaler("cpu", init_scale=scale, enabled=True)
+        step = Stepper(module, normaliser, optimizer, scaler, policy, grids(train), "h1", 0.01)
+        step.take(train.inputs, train.outputs, 0.1)
+        results.append(module.first.weight.detach())
+    torch.testing.assert_close(results[0], results[1])
 
 
 def grids(samples):
