@@ -1,0 +1,194 @@
+"""A compiled model as a folder: the program, its graph, its weights, and the sums of all three.
+
+    model.safetensors   the weights, by path
+    resolved.op         the program
+    ir.json             the graph, see `opdsl.export.ir`
+    opdsl.json          versions, fingerprint, sha256 of the other files
+
+What comes in: a graph, its module, its text. What goes out: the folder, whole or not at all; and
+back, what a compiler needs to make the module again. Nothing in it is ever executed: there is no
+pickle, and the sums are looked at before anything is read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from opdsl.diagnostics import OpError, fault
+from opdsl.export.ir import to_json
+from opdsl.ir.graph import Graph
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+FORMAT = 1
+WEIGHTS, PROGRAM, IR, MANIFEST = "model.safetensors", "resolved.op", "ir.json", "opdsl.json"
+PARTS = (WEIGHTS, PROGRAM, IR)
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """What a folder holds.
+
+    Attributes:
+        text: the program.
+        ir: the graph as JSON.
+        weights: for `load_state_dict` of the module.
+        manifest: versions, fingerprint and sums.
+    """
+
+    text: str
+    ir: Mapping[str, Any]
+    weights: Mapping[str, Tensor]
+    manifest: Mapping[str, Any]
+
+
+def save_compiled(graph: Graph, module: nn.Module, text: str, out: Path) -> Path:
+    """Write the folder `out`, which must not exist yet.
+
+    Args:
+        module: the module of the graph; its weights are written.
+        text: the program.
+
+    Raises:
+        OpError: OP0625, the folder exists or cannot be written.
+    """
+    out = Path(out)
+    if out.exists():
+        message = "the folder for the compiled model exists already"
+        raise fault("OP0625", message, helps=("name another one, or remove it",), file=str(out))
+    try:
+        _write(_files(graph, module, text), out)
+    except OSError as error:
+        raise _unwritten(out, error) from error
+    return out
+
+
+def load_compiled(folder: Path) -> Compiled:
+    """Read a folder after a look at its sums.
+
+    Raises:
+        OpError: OP0621, something is missing, altered or of a newer format.
+    """
+    folder = Path(folder)
+    manifest = _manifest(folder)
+    data = {name: _checked(folder, name, manifest["sha256"].get(name)) for name in PARTS}
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    try:
+        ir, text, weights = json.loads(data[IR]), data[PROGRAM].decode(), load(data[WEIGHTS])
+    except (ValueError, SafetensorError) as error:
+        raise _damaged(folder, f"a file in it cannot be read: {error}") from error
+    return Compiled(text, ir, weights, manifest)
+
+
+# --- writing ----------------------------------------------------------------------------------
+
+
+def _files(graph: Graph, module: nn.Module, text: str) -> dict[str, bytes]:
+    from safetensors.torch import save
+
+    ir = to_json(graph)
+    weights = {k: x.detach().cpu().contiguous() for k, x in module.state_dict().items()}
+    parts = {WEIGHTS: save(weights), PROGRAM: text.encode(), IR: _json(ir)}
+    sums = {name: hashlib.sha256(x).hexdigest() for name, x in parts.items()}
+    # the manifest last: a folder with it is complete
+    return parts | {MANIFEST: _json(_told(graph, ir["hashes"], sums))}
+
+
+def _told(graph: Graph, hashes: Mapping[str, str], sums: Mapping[str, str]) -> dict[str, Any]:
+    import torch
+
+    from opdsl import __version__
+
+    versions = {
+        "opdsl": __version__,
+        "torch": str(torch.__version__),
+        "python": platform.python_version(),
+    }
+    return {
+        "format": FORMAT,
+        "model": graph.name,
+        "versions": versions,
+        "hashes": dict(hashes),
+        "sha256": dict(sums),
+    }
+
+
+def _json(data: Mapping[str, Any]) -> bytes:
+    return (json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def _write(files: Mapping[str, bytes], out: Path) -> None:
+    """All files into a folder beside, to the disk, then one rename."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    beside = Path(tempfile.mkdtemp(prefix=f".tmp-{out.name}-", dir=out.parent))
+    try:
+        beside.chmod(0o755)  # mkdtemp's own is for its user alone
+        for name, data in files.items():
+            with (beside / name).open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        _sync(beside)
+        beside.rename(out)
+    except BaseException:
+        shutil.rmtree(beside, ignore_errors=True)
+        raise
+    _sync(out.parent)
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _unwritten(out: Path, error: OSError) -> OpError:
+    what = (error.strerror or str(error)).lower()
+    message = f"the compiled model could not be written: {what}"
+    return fault("OP0625", message, helps=("nothing was left behind",), file=str(out))
+
+
+# --- reading ----------------------------------------------------------------------------------
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    try:
+        found = json.loads((folder / MANIFEST).read_bytes())
+    except OSError as error:
+        raise _damaged(folder, f"it has no readable `{MANIFEST}`") from error
+    except ValueError as error:
+        raise _damaged(folder, f"`{MANIFEST}` is no JSON") from error
+    if not isinstance(found, dict) or not isinstance(found.get("sha256"), dict):
+        raise _damaged(folder, f"`{MANIFEST}` lists no sums")
+    if found.get("format") != FORMAT:
+        raise _damaged(folder, f"its format is {found.get('format')!r}, known is {FORMAT}")
+    return found
+
+
+def _checked(folder: Path, name: str, expected: object) -> bytes:
+    try:
+        data = (folder / name).read_bytes()
+    except OSError as error:
+        raise _damaged(folder, f"`{name}` is missing") from error
+    if hashlib.sha256(data).hexdigest() != expected:
+        raise _damaged(folder, f"`{name}` is not what was written: its sha256 differs")
+    return data
+
+
+def _damaged(folder: Path, what: str) -> OpError:
+    message = f"this is no whole compiled model: {what}"
+    return fault("OP0621", message, helps=("compile the program again",), file=str(folder))

@@ -1,0 +1,82 @@
+"""A graph as JSON: everything that is resolved, no tensor, the places in the text as words.
+
+What comes in: a graph. What goes out: a dict that `json.dumps` takes as it is. `FORMAT` counts
+changes after which an old reader would misread.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from opdsl.ir.certificate import AxisPromise, certify
+from opdsl.ir.fingerprint import fingerprint
+from opdsl.ir.graph import Graph, Node, Port, Scope
+
+FORMAT = 1
+
+
+def to_json(graph: Graph) -> dict[str, Any]:
+    """The graph, its certificate and its fingerprint."""
+    return {
+        "format": FORMAT,
+        "model": graph.name,
+        "doc": graph.doc,
+        "edition": graph.edition,
+        "params": {name: _value(x) for name, x in graph.params.items()},
+        "domains": [x.model_dump(mode="json") for x in graph.domains],
+        "inputs": [_port(x) for x in graph.inputs],
+        "outputs": [_port(x) for x in graph.outputs],
+        "nodes": [_node(x) for x in graph.nodes],
+        "scopes": [_scope(x) for x in graph.scopes],
+        "certificate": certificate(graph),
+        "hashes": {"function": fingerprint(graph)},
+    }
+
+
+def certificate(graph: Graph) -> dict[str, Any]:
+    """What the model accepts, and whether it converges, each with the reason."""
+    found = certify(graph)
+    return {
+        "agnostic": found.agnostic,
+        "convergent": found.convergent,
+        "promises": [_promise(x) for x in found.promises],
+        "pinned": list(found.pinned),
+        "diverging": [{"node": node.path, "why": why} for node, why in found.diverging],
+    }
+
+
+def _promise(promise: AxisPromise) -> dict[str, Any]:
+    cause = promise.cause
+    return {
+        "axis": f"{promise.domain.name}.{promise.axis.name}",
+        "promised": promise.axis.least,
+        "needed": promise.needed,
+        "because": None if cause is None else f"{cause.text} ({cause.place})",
+    }
+
+
+def _node(node: Node) -> dict[str, Any]:
+    return {
+        "path": node.path,
+        "op": node.keyword,
+        "params": node.block.model_dump(mode="json"),
+        "inputs": list(node.inputs),
+        "space": node.space.model_dump(mode="json"),
+        "at": node.spans[0].place(),
+    }
+
+
+def _port(port: Port) -> dict[str, Any]:
+    found = port.model_dump(mode="json")
+    return found | {"at": port.span.place() if port.span else None}
+
+
+def _scope(scope: Scope) -> dict[str, Any]:
+    return scope.model_dump(mode="json") | {"at": scope.span.place() if scope.span else None}
+
+
+def _value(value: object) -> Any:
+    """A parameter of the model: a number, a truth, a tuple, or a word."""
+    if isinstance(value, tuple | list):
+        return [_value(x) for x in value]
+    return value if isinstance(value, bool | int | float | str | None) else str(value)

@@ -1,0 +1,252 @@
+"""A graph as Python source that needs torch and nothing of this package.
+
+What comes in: a graph. What goes out: the text of one file: the numerics that the model uses, cut
+out of `opdsl.nn`, then one class whose `forward` has a line for each node. Its weights have the
+names of ours, so `load_state_dict` takes them. Kernels are the default ones, guards are left out.
+
+Every name in the text is made of identifiers, every value is written by `repr`, and what else comes
+from the program stands in comments, without control characters.
+"""
+
+from __future__ import annotations
+
+import keyword
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from opdsl.export.sources import Sources
+from opdsl.ir.block import Block
+from opdsl.ir.graph import Graph, Node, Port
+from opdsl.ir.live import constants, live
+from opdsl.ir.origins import Origin, origins
+from opdsl.ir.spaces import Coarsen, Domain, Space
+
+if TYPE_CHECKING:
+    from torch import nn
+
+LITERALS = (bool, int, float, str, type(None))
+FINER = '''
+def finer(grow, n):
+    """The smallest size that `grow` maps to `n` or more."""
+    size = 1
+    while grow(size) < n:
+        size += 1
+    return size
+'''
+
+
+def emit_python(graph: Graph) -> str:
+    """The source of a module of the graph."""
+    from opdsl.nn.tree import place
+
+    sources = Sources()
+    sources.add(place)
+    calls = {node.path: _constructor(graph, node, sources) for node in live(graph)}
+    for name, line in (("torch", "import torch"), ("nn", "from torch import nn")):
+        sources.imports[name] = line
+    body = _Body(graph, {"self", "nodes", "batch", "finer", *sources.names()})
+    parts = [_heading(graph), "\n".join(_imports(sources)), *sources.texts.values()]
+    if body.searches:
+        parts.append(FINER.strip())
+    return "\n\n\n".join([*parts, _class(graph, calls, body, sources)]) + "\n"
+
+
+def _heading(graph: Graph) -> str:
+    from opdsl import __version__
+
+    first = f"{graph.name}, a neural operator; written by opdsl {__version__}, needs torch only."
+    return f"# {_plain(first)}\n\nfrom __future__ import annotations"
+
+
+def _imports(sources: Sources) -> list[str]:
+    """In the order of a style checker: the modules, then the names out of them, each sorted."""
+    return sorted(set(sources.imports.values()), key=lambda x: (x.startswith("from"), x))
+
+
+def _class(graph: Graph, calls: Mapping[str, str], body: _Body, sources: Sources) -> str:
+    name = _fresh(_identifier(graph.name), sources.names())
+    doc = f"    {_plain(graph.doc)!r}\n\n" if graph.doc else ""
+    nodes = "\n".join(f"            {path!r}: {call}," for path, call in calls.items())
+    return f"""class {name}(Branch):
+{doc}    def __init__(self):
+        super().__init__()
+        # a plain dict: the weights are registered by `place`, under the paths
+        self.nodes = {{
+{nodes}
+        }}
+        for path, module in self.nodes.items():
+            place(self, path, module)
+
+    def forward(self, {", ".join(body.inputs)}):
+{body.text}"""
+
+
+# --- one node ---------------------------------------------------------------------------------
+
+
+def _constructor(graph: Graph, node: Node, sources: Sources) -> str:
+    """`SpectralConv(3, 64, (16, 16), bias=True)`: the call that makes the node's module."""
+    kind, args, named = _made(node.block, graph.arguments(node))
+    texts = [_literal(x) for x in args] + [f"{k}={_literal(x)}" for k, x in named.items()]
+    if kind.__module__.partition(".")[0] == "torch":
+        return f"nn.{kind.__name__}({', '.join(texts)})"
+    sources.add(kind)
+    return f"{kind.__name__}({', '.join(texts)})"
+
+
+Made = tuple[type["nn.Module"], tuple[Any, ...], dict[str, Any]]
+
+
+def _made(block: Block, spaces: tuple[Space, ...]) -> Made:
+    """The class of a block's module, and with what it was made.
+
+    The block is lowered twice: once to learn the class, once with a constructor that remembers.
+    """
+    import torch
+
+    with torch.device("meta"):  # no memory, and no random numbers
+        kind = type(block.lower(*spaces))
+        constructor, own = kind.__init__, "__init__" in vars(kind)
+        made: dict[int, Made] = {}
+
+        def remember(module: nn.Module, *args: Any, **named: Any) -> None:
+            made[id(module)] = kind, args, named
+            constructor(module, *args, **named)
+
+        setattr(kind, "__init__", remember)  # noqa: B010  a type checker forbids the assignment
+        try:
+            return made[id(block.lower(*spaces))]
+        finally:
+            setattr(kind, "__init__", constructor) if own else delattr(kind, "__init__")
+
+
+def _literal(value: object) -> str:
+    if isinstance(value, tuple | list):
+        return repr(type(value)(value)) if all(_simple(x) for x in value) else _refuse(value)
+    return repr(value) if _simple(value) else _refuse(value)
+
+
+def _simple(value: object) -> bool:
+    return type(value) in LITERALS
+
+
+def _refuse(value: object) -> str:
+    raise AssertionError(f"a module is made with a {type(value).__name__}, which has no literal")
+
+
+# --- the forward pass -------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Body:
+    """The lines of `forward`, and the names in it."""
+
+    graph: Graph
+    taken: set[str]
+    inputs: list[str] = field(init=False)
+    names: dict[str, str] = field(init=False)
+    sizes: dict[Domain, str] = field(init=False)
+    lines: list[str] = field(init=False)
+    searches: bool = False
+
+    def __post_init__(self) -> None:
+        self.names, self.sizes, self.lines = {}, {}, []
+        self.inputs = [self._name(x.name, x.name) for x in self.graph.inputs]
+        self.lines.append(f"batch = {self.inputs[0]}.shape[0]")
+        for domain in self._sized():
+            self._size(domain)
+        for name in self.inputs:
+            self.lines.append(
+                f"{name} = {name}.movedim(1, -1).contiguous()  # channels last from here on"
+            )
+        for node in live(self.graph):
+            self._node(node)
+        self.lines.append(f"return {self._results()}")
+
+    @property
+    def text(self) -> str:
+        return "\n".join(f"        {x}" for x in self.lines)
+
+    def _name(self, wanted: str, key: str) -> str:
+        self.names[key] = _fresh(_identifier(wanted), self.taken)
+        self.taken.add(self.names[key])
+        return self.names[key]
+
+    def _sized(self) -> list[Domain]:
+        domains = [x.space.domain for x in live(self.graph) if x.block.sized]
+        return list(dict.fromkeys([y for x in domains for y in (x.root, x)]))
+
+    def _size(self, domain: Domain) -> None:
+        origin = origins(self.graph)[domain.name]
+        name = _fresh(_identifier(f"size_{domain.label}"), self.taken)
+        self.taken.add(name)
+        self.sizes[domain] = name
+        self.lines.append(f"{name} = {self._grid(domain, origin)}")
+
+    def _grid(self, domain: Domain, origin: Origin) -> str:
+        if domain.steps:
+            return f"tuple({_grown('n', domain)} for n in {self.sizes[domain.root]})"
+        if origin.port is None:
+            return repr(origin.root(()))
+        shape = f"{self.inputs[origin.port]}.shape[2:]"
+        if not origin.domain.steps:
+            return f"tuple({shape})"
+        self.searches = True
+        return f"tuple(finer(lambda k: {_grown('k', origin.domain)}, n) for n in {shape})"
+
+    def _node(self, node: Node) -> None:
+        given = [self.names[x] for x in node.inputs]
+        if not node.inputs:
+            given.append(f"like={self.inputs[0]}")
+        if node.block.sized:
+            given.append(f"size={self.sizes[node.space.domain]}")
+        if node.block.kernels:
+            given.append(f"kernel={node.block.kernels[0]!r}")
+        name = self._name(node.path, node.path)
+        self.lines.append(_plain(f"# {node.keyword}: {node.space}, {node.spans[0].place()}"))
+        self.lines.append(f"{name} = self.nodes[{node.path!r}]({', '.join(given)})")
+
+    def _results(self) -> str:
+        found = {x.name: self._result(x) for x in self.graph.outputs}
+        if len(found) == 1:
+            return found.popitem()[1]
+        return "{" + ", ".join(f"{name!r}: {x}" for name, x in found.items()) + "}"
+
+    def _result(self, port: Port) -> str:
+        alone = port.source in constants(self.graph)
+        repeated = ".expand(batch, *[-1] * (dims + 1))" if alone else ""
+        name = self.names[port.source]
+        dims = port.space.domain.dims
+        return f"{name}{repeated.replace('dims', str(dims))}.movedim(-1, 1).contiguous()"
+
+
+def _grown(n: str, domain: Domain) -> str:
+    """The points of a domain, as an expression in those of the declared one."""
+    for step in domain.steps:
+        if isinstance(step, Coarsen):
+            n = f"{n} // {step.factor}" if n.isidentifier() else f"({n}) // {step.factor}"
+        else:
+            n = n if n.isidentifier() else f"({n})"
+            n = f"{n} - (-{n} * {step.numerator} // {step.denominator})"
+    return n
+
+
+# --- words ------------------------------------------------------------------------------------
+
+
+def _identifier(text: str) -> str:
+    """A path or label as one name: `u.repeat.0` is `u_repeat_0`."""
+    name = "".join(x if x.isascii() and (x.isalnum() or x == "_") else "_" for x in text)
+    return name if name[:1].isalpha() or name[:1] == "_" else f"_{name}"
+
+
+def _fresh(name: str, taken: set[str]) -> str:
+    while name in taken or keyword.iskeyword(name):
+        name += "_"
+    return name
+
+
+def _plain(text: str) -> str:
+    """One line that cannot end a comment."""
+    return "".join(x if x.isprintable() else " " for x in text)
