@@ -1,16 +1,10 @@
-"""One thread and one module for every test of training."""
+"""One thread and one seed for every test of training."""
 
 import pytest
 import torch
-from toy_problem import Toy
-
-
-@pytest.fixture
-def toy():
-    torch.manual_seed(7)
-    return Toy()
 
 
 @pytest.fixture(autouse=True)
-def _one_thread():
+def _same_each_time():
     torch.set_num_threads(1)
+    torch.manual_seed(7)
