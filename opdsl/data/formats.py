@@ -48,10 +48,12 @@ def open_dataset(
         samples: keep the first ones only.
 
     Raises:
-        OpError: OP0610 nothing readable, or fewer samples than asked for; OP0614 no such
-            resolution; OP0615 the file points outside itself.
+        OpError: OP0604 less than one sample; OP0610 nothing readable, or fewer samples than asked
+            for; OP0614 no such resolution; OP0615 the file points outside itself.
     """
     source = str(path)
+    if samples is not None and samples < 1:
+        raise fault("OP0604", f"{samples} samples were asked for; at least one is needed")
     files = _files(Path(path), split, source)
     raws = _read_all(files, source, resolution, samples)
     first = raws[0]

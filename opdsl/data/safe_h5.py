@@ -23,6 +23,7 @@ from opdsl.data.memory import room, too_big
 from opdsl.diagnostics import OpError, fault
 
 NUMBERS = "biuf"  # kinds of NumPy types that are fields
+LARGEST = 8  # bytes of a number: torch has no longer ones
 MOST_OBJECTS = 10_000  # in one file; each costs time and memory to look at
 MOST_ATTRIBUTE = 1 << 20  # bytes of one attribute
 DEFLATE = 1032  # no compressor that HDF5 carries makes data smaller than by this factor
@@ -77,19 +78,20 @@ class Inside:
             OpError: OP0610, the array is no array of numbers, is damaged, or is too large.
         """
         stored = self.arrays[path]
-        self._admit(path, stored, rows)
+        whole = stored.shape[0] if stored.shape else 1
+        count = whole if rows is None else min(rows, whole)
+        self._admit(path, stored, count, thin)
         with _damage(self.source):
             found = self._file[path]
-            if not stored.shape:
-                return np.asarray(found[()])
-            count = stored.shape[0] if rows is None else min(rows, stored.shape[0])
-            return _rows(found, count, tuple(thin))
+            return _rows(found, count, tuple(thin)) if stored.shape else np.asarray(found[()])
 
-    def _admit(self, path: str, stored: Stored, rows: int | None) -> None:
-        if stored.dtype.kind not in NUMBERS:
-            raise fault("OP0610", f"`{path}` holds {stored.dtype}, not numbers", file=self.source)
-        part = stored.shape if rows is None else (min(rows, *stored.shape[:1]), *stored.shape[1:])
-        size = prod(part) * stored.dtype.itemsize
+    def _admit(self, path: str, stored: Stored, count: int, thin: Sequence[slice]) -> None:
+        """Numbers that torch knows, whose thinned rows, and one whole row, fit into the cap."""
+        if stored.dtype.kind not in NUMBERS or stored.dtype.itemsize > LARGEST:
+            told = "not numbers that can be read"
+            raise fault("OP0610", f"`{path}` holds {stored.dtype}, {told}", file=self.source)
+        row = stored.shape[1:]
+        size = max(count * prod(_kept(row, thin)), prod(row)) * stored.dtype.itemsize
         if size > self.cap:
             raise too_big(f"`{path}`", size, self.cap, self.source)
 
@@ -140,14 +142,17 @@ def _damage(source: str) -> Iterator[None]:
 
 def _rows(found: Any, count: int, thin: tuple[slice, ...]) -> NDArray[Any]:
     """The first rows, thinned one by one so that no more than one whole row is in memory."""
-    if count == 0:
-        return np.asarray(found[:0])[(slice(None), *thin)]
-    first = np.asarray(found[0])[thin]
-    out = np.empty((count, *first.shape), found.dtype)
-    out[0] = first
-    for i in range(1, count):
+    # in this machine's byte order, which torch asks for
+    out = np.empty((count, *_kept(found.shape[1:], thin)), found.dtype.newbyteorder("="))
+    for i in range(count):
         out[i] = np.asarray(found[i])[thin]
     return out
+
+
+def _kept(row: Sequence[int], thin: Sequence[slice]) -> tuple[int, ...]:
+    """The shape of a row after thinning; an axis without a slice is kept whole."""
+    whole = (slice(None),) * (len(row) - len(thin))
+    return tuple(len(range(n)[s]) for n, s in zip(row, (*thin, *whole), strict=True))
 
 
 def _survey(file: Any, source: str, cap: int) -> tuple[dict[str, Attributes], dict[str, Stored]]:

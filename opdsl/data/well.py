@@ -11,7 +11,7 @@ PolymathicAI/the_well. Fields that vary in time are read with their times as cha
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,15 +47,13 @@ def read(path: Path, source: str, resolution: Resolution | None, samples: int | 
         layout = _layout(inside)
         want = have if resolution is None else resolution
         thin = tuple(slice(None, None, k) for k in steps(have, want, layout, source=source))
-        found = {x.path: x for x in _entries(inside, have)}
-        if not found:
-            raise _foreign(source, "no field in `t0_fields`, `t1_fields` or `t2_fields`")
+        found = _found(inside, have)
         count = _trajectories(inside, found.values())
         rows = count if samples is None else min(count, samples)
         return Raw(
             name=str(inside.groups[""].get("dataset_name") or path.stem),
-            values={x.name: _values(inside, x, rows, thin) for x in found.values()},
-            roles={x.name: _role(x.stored) for x in found.values()},
+            values={name: _values(inside, x, rows, thin) for name, x in found.items()},
+            roles={name: _role(x.stored) for name, x in found.items()},
             axes=axes,
             layout=layout,
         )
@@ -146,6 +144,18 @@ def _layout(inside: Inside) -> Layout:
     return "node" if inside.groups[""].get(LAYOUT) == "node" else "periodic"
 
 
+def _found(inside: Inside, grid: tuple[int, ...]) -> dict[str, _Entry]:
+    """The fields by name; a file without any, or with two of one name, is refused."""
+    found: dict[str, _Entry] = {}
+    for x in _entries(inside, grid):
+        if x.name in found:
+            raise _foreign(inside.source, f"`{x.path}` and `{found[x.name].path}` have one name")
+        found[x.name] = x
+    if not found:
+        raise _foreign(inside.source, f"no field in {', '.join(f'`{g}`' for g in ORDERS)}")
+    return found
+
+
 def _entries(inside: Inside, grid: tuple[int, ...]) -> Iterator[_Entry]:
     for group, order in ORDERS.items():
         for name, stored in inside.below(group).items():
@@ -179,7 +189,7 @@ def _agree(inside: Inside, x: _Entry, grid: tuple[int, ...]) -> None:
         )
 
 
-def _trajectories(inside: Inside, entries: Iterator[_Entry] | Any) -> int:
+def _trajectories(inside: Inside, entries: Iterable[_Entry]) -> int:
     counts = {x.path: x.stored.shape[0] for x in entries if x.sampled}
     if len(set(counts.values())) > 1:
         told = ", ".join(f"`{p}` {n}" for p, n in counts.items())

@@ -96,7 +96,7 @@ def generate(
     """
     started = time.monotonic()
     fine = _fine(resolution) if fine is None else fine
-    _settings(resolution, samples, seed, fine, workers)
+    _settings(resolution, samples, seed, fine, kind, workers)
     order = _order(seed, kind, out)
     worst = 0.0
     with (
@@ -128,11 +128,14 @@ def _fine(resolution: int) -> int:
     return -(-(FINE - 1) // gaps) * gaps + 1
 
 
-def _settings(resolution: int, samples: int, seed: int, fine: int, workers: int) -> None:
+def _settings(
+    resolution: int, samples: int, seed: int, fine: int, kind: Kind, workers: int
+) -> None:
     wrong = [
         (f"a resolution of {resolution} points; at least 3 are needed", resolution < 3),
         (f"{samples} samples; at least one is needed", samples < 1),
         (f"the seed {seed}; it is one of 0 to 2^64 - 1", not 0 <= seed < 1 << 64),
+        (f"the kind `{kind}`; it is one of {', '.join(LEAST_ORDER)}", kind not in LEAST_ORDER),
         (f"{workers} workers; at least one is needed", workers < 1),
         (
             f"a fine grid of {fine} points; {resolution} of them cannot be kept at equal steps",

@@ -1,5 +1,11 @@
 """The Darcy data set: the same samples whatever the grid, and no file without its check."""
 
+import os
+import signal
+import sys
+from pathlib import Path
+from subprocess import PIPE, Popen
+
 import h5py
 import numpy as np
 import pytest
@@ -111,6 +117,7 @@ def test_the_fine_grid_is_the_least_that_carries_the_coefficient(resolution, fin
         {"seed": -1},
         {"seed": 1 << 64},
         {"workers": 0},
+        {"kind": "binary"},
         {"fine": 128},
         {"fine": 9},
         {"resolution": 0, "fine": 9},
@@ -179,6 +186,25 @@ def test_an_interruption_leaves_no_file_and_makes_no_more_samples(tmp_path, monk
         made(tmp_path / "a.h5", samples=500, progress=stop)
     assert list(tmp_path.iterdir()) == []
     assert len(begun) < 50
+
+
+SCRIPT = """
+from pathlib import Path
+from opdsl.data.generate.darcy import generate
+generate(resolution=17, samples=100000, seed=1, out=Path("a.h5"),
+         progress=lambda i, n: i == 5 and print("running", flush=True))
+"""
+
+
+def test_ctrl_c_leaves_no_file(tmp_path):
+    here = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
+    command = [sys.executable, "-c", SCRIPT]
+    with Popen(command, cwd=tmp_path, stdout=PIPE, stderr=PIPE, env=here) as child:  # noqa: S603  our own script
+        assert child.stdout.readline() == b"running\n"
+        child.send_signal(signal.SIGINT)
+        _, said = child.communicate(timeout=60)
+    assert b"KeyboardInterrupt" in said
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_interruption_keeps_the_file_of_before(tmp_path):

@@ -107,6 +107,13 @@ def test_more_samples_than_there_are_is_refused(tmp_path):
     assert "hold 6 samples" in refused(saved(tmp_path / "d.pt", **darcy()), samples=7).message
 
 
+@pytest.mark.parametrize("samples", [0, -1])
+def test_less_than_one_sample_is_refused(tmp_path, samples):
+    with pytest.raises(OpError) as caught:
+        open_dataset(saved(tmp_path / "d.pt", **darcy()), samples=samples)
+    assert caught.value.diagnostics[0].code == "OP0604"
+
+
 class Trap:
     """Unpickling it leaves a file."""
 

@@ -175,6 +175,15 @@ def test_more_than_the_memory_allows_is_refused(tmp_path):
     assert "3.12 KiB" in caught.value.diagnostics[0].message
 
 
+def test_a_coarse_reading_needs_memory_for_what_it_keeps(tmp_path):
+    def fill(group):
+        group["u"] = np.arange(800.0).reshape(100, 8)
+
+    with opened(hostile(tmp_path / "a.h5", fill), cap=3200) as inside:
+        got = inside.read("t0_fields/u", thin=(slice(None, None, 2),))
+    assert np.array_equal(got, np.arange(800.0).reshape(100, 8)[:, ::2])
+
+
 def test_a_chunk_larger_than_the_memory_allows_is_refused(tmp_path):
     def fill(group):
         group.create_dataset("u", data=np.zeros((100, 8)), chunks=(100, 8))
@@ -188,8 +197,9 @@ def test_a_chunk_larger_than_the_memory_allows_is_refused(tmp_path):
         np.array(["text"] * 8, dtype=h5py.string_dtype()),
         np.zeros(8, [("a", "f8"), ("b", "i4")]),
         np.zeros(8, np.complex64),
+        np.zeros(8, np.longdouble),
     ],
-    ids=["text", "compound", "complex"],
+    ids=["text", "compound", "complex", "longdouble"],
 )
 def test_what_is_no_number_is_refused(tmp_path, value):
     def fill(group):

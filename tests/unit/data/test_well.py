@@ -146,6 +146,24 @@ def test_fields_with_other_numbers_of_samples_are_refused(tmp_path):
     assert "`t0_fields/q` 5" in caught.value.diagnostics[0].message
 
 
+def test_two_fields_of_one_name_are_refused(tmp_path):
+    varied(tmp_path / "a.hdf5")
+    with h5py.File(tmp_path / "a.hdf5", "r+") as f:
+        f["t1_fields/p"] = np.zeros((3, 2, 4, 6, 2))
+    with pytest.raises(OpError) as caught:
+        open_dataset(tmp_path / "a.hdf5")
+    assert "have one name" in caught.value.diagnostics[0].message
+
+
+def test_numbers_in_another_byte_order_are_read(tmp_path):
+    varied(tmp_path / "a.hdf5")
+    with h5py.File(tmp_path / "a.hdf5", "r+") as f:
+        old = f["t0_fields/p"][()]
+        f["t0_fields/q"] = old.astype(">f8")
+    held = open_dataset(tmp_path / "a.hdf5")
+    assert torch.equal(held.values["q"].float(), held.values["p"])
+
+
 def test_another_layout_is_named_as_such(tmp_path):
     with h5py.File(tmp_path / "a.h5", "w") as f:
         f["tensor"] = np.zeros((3, 4))
