@@ -6,6 +6,7 @@ numbers stand first; rounded ones with a unit stand beside them.
 
 from __future__ import annotations
 
+import textwrap
 from itertools import groupby
 from typing import Any
 
@@ -15,6 +16,7 @@ from opdsl.ir.spaces import Axis
 from opdsl.summary.count import Row, Summary
 
 GAP = "  "
+INDENT = 14  # of the facts below the table
 LEAST = ((3, 26), (4, 15), (0, 22), (3, 9))  # columns in the order they give way, and how far
 UNITS = ("", " k", " M", " G", " T", " P")
 BINARY = ("B", "KiB", "MiB", "GiB", "TiB")
@@ -24,20 +26,20 @@ def to_text(summary: Summary, width: int = 100) -> str:
     """The table, the totals and the certificate."""
     head = summary.model + (f"  {summary.doc}" if summary.doc else "")
     ports = [f"  input   {x}" for x in summary.inputs] + [f"  output  {x}" for x in summary.outputs]
-    parts = [head, *ports, "", *_table(summary, width), "", *_totals(summary)]
-    return "\n".join([*parts, "", certificate_text(summary.certificate)]) + "\n"
+    parts = [head, *ports, "", *_table(summary, width), "", *_totals(summary, width)]
+    return "\n".join([*parts, "", certificate_text(summary.certificate, width)]) + "\n"
 
 
-def certificate_text(certificate: Certificate) -> str:
+def certificate_text(certificate: Certificate, width: int = 100) -> str:
     """What the model promises, and why."""
     lines = [f"certificate  {certificate.model}"]
     for _, promises in groupby(certificate.promises, key=lambda x: x.domain.name):
-        lines += _domain(list(promises))
-    lines.append(_fact("shape", "agnostic" if certificate.agnostic else "pinned"))
-    lines.append(_fact("convergent", _convergence(certificate)))
+        lines += _domain(list(promises), width)
+    lines += _fact("shape", "agnostic" if certificate.agnostic else "pinned", width)
+    lines += _fact("convergent", _convergence(certificate), width)
     pinned = certificate.pinned or ("nothing",)
-    lines.append(_fact("pinned", pinned[0]))
-    return "\n".join([*lines, *(_fact("", x) for x in pinned[1:])])
+    lines += _fact("pinned", pinned[0], width)
+    return "\n".join(lines + [y for x in pinned[1:] for y in _fact("", x, width)])
 
 
 # ------------------------------------------------------------------ the table
@@ -109,17 +111,18 @@ def _cut(text: str, width: int) -> str:
 # ------------------------------------------------------------------ the totals
 
 
-def _totals(summary: Summary) -> list[str]:
+def _totals(summary: Summary, width: int) -> list[str]:
     at = summary.at or {}
     where = ", ".join(f"{name} at {'×'.join(map(str, size))}" for name, size in at.items())
     pairs = summary.complex_params
     paired = f"; {2 * pairs:,} of them are {pairs:,} complex ones" if pairs else ""
-    return [
-        _fact("parameters", f"{summary.params:,} real numbers{_short(summary.params)}{paired}"),
-        _fact("forward", _total(summary, summary.flops, "FLOP")),
-        _fact("memory", _total(summary, summary.bytes, "B") + " of results in float32"),
-        _fact("for", f"one sample{', ' if where else ''}{where}"),
-    ]
+    facts = {
+        "parameters": f"{summary.params:,} real numbers{_short(summary.params)}{paired}",
+        "forward": _total(summary, summary.flops, "FLOP"),
+        "memory": _total(summary, summary.bytes, "B") + " of results in float32",
+        "for": f"one sample{', ' if where else ''}{where}",
+    }
+    return [line for name, text in facts.items() for line in _fact(name, text, width)]
 
 
 def _total(summary: Summary, formula: Poly, unit: str) -> str:
@@ -153,18 +156,21 @@ def memory(number: float) -> str:
 # ------------------------------------------------------------- the certificate
 
 
-def _fact(name: str, text: str) -> str:
-    return f"  {name:<12}{text}".rstrip()
+def _fact(name: str, text: str, width: int) -> list[str]:
+    """`name  text`, on as many lines as the text needs."""
+    said = textwrap.wrap(text, width - INDENT, break_long_words=False, break_on_hyphens=False)
+    names = [name, *[""] * (len(said) - 1)]
+    return [f"  {x:<{INDENT - 2}}{y}" for x, y in zip(names, said, strict=True)]
 
 
-def _domain(promises: list[AxisPromise]) -> list[str]:
+def _domain(promises: list[AxisPromise], width: int) -> list[str]:
     """What the program promises for a domain, and what the operators ask for."""
     domain = promises[0].domain
     accepted = ", ".join(_accepted(x.axis) for x in promises)
     causes = {x.cause.text: x.cause for x in promises if x.cause}
     needs = (f"{x.points} needed: {x.text}  ({x.place})" for x in causes.values())
-    lines = [_fact("domain", f"{domain}: any grid with {accepted}")]
-    return lines + [_fact("", x) for x in needs]
+    said = [("domain", f"{domain}: any grid with {accepted}"), *(("", x) for x in needs)]
+    return [line for name, text in said for line in _fact(name, text, width)]
 
 
 def _accepted(axis: Axis) -> str:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from opdsl.compiler import load
 from opdsl.render.fold import Box, Frame, picture
 from tests.hand_built import fno, residual, uno
 
@@ -79,3 +80,30 @@ def test_a_space_is_written_where_it_is_new():
     assert said["e1.fourier_layer", "e2.fourier_layer"] == "D/2 → R⁶⁴"
     assert said["e2.fourier_layer", "m.repeat.0.fourier_layer"] == "D/4 → R¹²⁸"
     assert said["m.repeat.0.fourier_layer", "d1.fourier_layer"] == ""
+
+
+NESTED = """
+edition 2026
+
+model Nested {
+  domain D = grid(x: 0..1, boundary = periodic, min = 33)
+  input a : D -> R^4
+  output u : D -> R^4
+
+  u = a |> repeat 3 { repeat 2 { spectral_conv(modes = 3) |> gelu() } |> residual { norm() } }
+}
+"""
+
+
+def test_a_repeat_in_a_repeat_is_folded_in_both():
+    outer = picture(load(NESTED)).children[0]
+    assert outer.title == "repeat ×3"
+    assert titles(outer.children) == ["repeat ×2", "residual"]
+    assert titles(outer.children[0].children) == ["spectral_conv", "gelu"]
+
+
+def test_nothing_is_drawn_of_a_model_that_passes_its_input_on():
+    text = NESTED.partition("  u = a")[0] + "  u = a\n}\n"
+    drawn = picture(load(text))
+    assert drawn.children == ()
+    assert [(x.tail, x.head) for x in drawn.arrows] == [("in/a", "out/u")]
