@@ -197,3 +197,11 @@ def test_fast_transforms_are_cut_after_each_axis():
     work = make("spectral_conv", modes=(2, 4)).work("fft", ((16, 64), (16, 64)), of(1))
     assert work.fft == 2 * (2.5 * 16 * 64 * 6 + 5 * 16 * 5 * 4)
     assert work.gemm == 8 * 25
+
+
+def test_fast_transforms_of_three_axes_shrink_twice():
+    box = Domain(name="D", axes=(Axis(name="x"), Axis(name="y"), Axis(name="z")))
+    size = (8, 16, 32)
+    work = make("spectral_conv", modes=(1, 2, 3)).work("fft", (size, size), of(1, box))
+    one_way = 2.5 * 8 * 16 * 32 * 5 + 5 * 8 * 16 * 4 * 4 + 5 * 8 * 4 * 5 * 3
+    assert work.fft == 2 * one_way
