@@ -45,7 +45,7 @@ def emit_python(graph: Graph) -> str:
     calls = {node.path: _constructor(graph, node, sources) for node in live(graph)}
     for name, line in (("torch", "import torch"), ("nn", "from torch import nn")):
         sources.imports[name] = line
-    body = _Body(graph, {"self", "nodes", "batch", "finer", *sources.names()})
+    body = _Body(graph, {"self", "finer", "tuple"})
     parts = [_heading(graph), "\n".join(_imports(sources)), *sources.texts.values()]
     if body.searches:
         parts.append(FINER.strip())
@@ -79,7 +79,20 @@ def _class(graph: Graph, calls: Mapping[str, str], body: _Body, sources: Sources
             place(self, path, module)
 
     def forward(self, {", ".join(body.inputs)}):
+        {_signature(graph, body.inputs)!r}
 {body.text}"""
+
+
+def _signature(graph: Graph, names: list[str]) -> str:
+    """`a (batch, 1, x, y) -> u (batch, 1, x, y)`, with the names of the arguments."""
+    inputs = (_shape(name, x) for name, x in zip(names, graph.inputs, strict=True))
+    return f"{', '.join(inputs)} -> {', '.join(_shape(x.name, x) for x in graph.outputs)}"
+
+
+def _shape(name: str, port: Port) -> str:
+    space = port.space
+    axes = (x.name for x in space.domain.axes)
+    return f"{name}: {space} ({', '.join(('batch', str(space.channels), *axes))})"
 
 
 # --- one node ---------------------------------------------------------------------------------
@@ -148,12 +161,16 @@ class _Body:
     names: dict[str, str] = field(init=False)
     sizes: dict[Domain, str] = field(init=False)
     lines: list[str] = field(init=False)
+    batch: str = field(init=False)
     searches: bool = False
 
     def __post_init__(self) -> None:
         self.names, self.sizes, self.lines = {}, {}, []
         self.inputs = [self._name(x.name, x.name) for x in self.graph.inputs]
-        self.lines.append(f"batch = {self.inputs[0]}.shape[0]")
+        self.batch = _fresh("batch", self.taken)
+        self.taken.add(self.batch)
+        if any(x.source in constants(self.graph) for x in self.graph.outputs):
+            self.lines.append(f"{self.batch} = {self.inputs[0]}.shape[0]")
         for domain in self._sized():
             self._size(domain)
         for name in self.inputs:
@@ -162,7 +179,7 @@ class _Body:
             )
         for node in live(self.graph):
             self._node(node)
-        self.lines.append(f"return {self._results()}")
+        self.lines.extend(self._results())
 
     @property
     def text(self) -> str:
@@ -207,18 +224,17 @@ class _Body:
         self.lines.append(_plain(f"# {node.keyword}: {node.space}, {node.spans[0].place()}"))
         self.lines.append(f"{name} = self.nodes[{node.path!r}]({', '.join(given)})")
 
-    def _results(self) -> str:
+    def _results(self) -> list[str]:
         found = {x.name: self._result(x) for x in self.graph.outputs}
         if len(found) == 1:
-            return found.popitem()[1]
-        return "{" + ", ".join(f"{name!r}: {x}" for name, x in found.items()) + "}"
+            return [f"return {found.popitem()[1]}"]
+        return ["return {", *(f"    {name!r}: {x}," for name, x in found.items()), "}"]
 
     def _result(self, port: Port) -> str:
         alone = port.source in constants(self.graph)
-        repeated = ".expand(batch, *[-1] * (dims + 1))" if alone else ""
-        name = self.names[port.source]
-        dims = port.space.domain.dims
-        return f"{name}{repeated.replace('dims', str(dims))}.movedim(-1, 1).contiguous()"
+        others = ", -1" * (port.space.domain.dims + 1)
+        repeated = f".expand({self.batch}{others})" if alone else ""
+        return f"{self.names[port.source]}{repeated}.movedim(-1, 1).contiguous()"
 
 
 def _grown(n: str, domain: Domain) -> str:
