@@ -1,0 +1,234 @@
+"""The loop over epochs and steps: learn, test, write down, save, stop when asked.
+
+Everything it needs has been prepared by `fit`; what moves while it runs is `snapshot.Progress` and
+the states of module, optimizer, scaler and random generators.
+"""
+
+import time
+from dataclasses import dataclass, field
+
+import torch
+from torch import nn
+
+from opdsl.diagnostics import OpError, fault
+from opdsl.train.checkpoint import Kind, State, Store
+from opdsl.train.evaluate import Metrics, measure
+from opdsl.train.journal import Journal, Row
+from opdsl.train.listener import Listener, Plan
+from opdsl.train.losses import Grid
+from opdsl.train.order import permutation
+from opdsl.train.rates import Rate
+from opdsl.train.samples import Feed
+from opdsl.train.sections import Settings
+from opdsl.train.signals import Interrupted, Watch
+from opdsl.train.snapshot import Progress, capture, changes, refuse_other, restore, weights
+from opdsl.train.step import Stepper, Taken
+
+
+@dataclass(slots=True)
+class Training:
+    """A run: the parts that `fit` has prepared, and where it stands."""
+
+    settings: Settings
+    stepper: Stepper
+    feed: Feed
+    tests: dict[str, Feed]
+    grids: dict[str, Grid]
+    rate: Rate
+    store: Store
+    journal: Journal
+    fingerprint: str
+    meta: dict[str, str]
+    watch: Watch
+    listener: Listener
+    at: Progress = field(default_factory=Progress)
+    history: list[Row] = field(default_factory=list)
+    metrics: dict[str, Metrics] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    unsaved: str | None = None
+    clock: float = 0.0
+
+    # ------------------------------------------------------------------------------ the beginning
+
+    def begin(self, *, resume: bool) -> None:
+        """Take up the newest checkpoint, if there is one and it is wanted."""
+        self.store.sweep()
+        state = self.store.load("step", self.note) if resume else None
+        if state is not None:
+            refuse_other(state, self.meta, self.fingerprint, self.store.run)
+            self.at = restore(state, self.stepper, self.settings, self.store.run)
+            for change in changes(state, self.meta, self.settings):
+                self.note(change)
+        elif resume:
+            self.note("the folder holds no checkpoint: the run begins anew")
+        try:
+            self.history = self.journal.keep_until(self.at.epoch)
+        except OSError as error:
+            path, message = str(self.journal.path), f"the metrics cannot be written: {error}"
+            raise fault("OP0625", message, file=path) from error
+        self.listener.start(self._plan())
+
+    def _plan(self) -> Plan:
+        policy = self.stepper.policy
+        return Plan(
+            epochs=self.settings.schedule.epochs,
+            first_epoch=self.at.epoch + 1,
+            steps=self.rate.steps,
+            samples=self.feed.size,
+            tests=tuple(self.tests),
+            device=str(policy.device),
+            precision=policy.name,
+            parameters=sum(_reals(p) for p in self.stepper.module.parameters()),
+        )
+
+    # ----------------------------------------------------------------------------------- the loop
+
+    def finish(self) -> None:
+        """Every epoch that is left."""
+        try:
+            while self.at.epoch < self.settings.schedule.epochs:
+                self._epoch()
+        except torch.OutOfMemoryError as error:
+            raise self._too_large() from error
+        if self.unsaved:
+            message = f"the last checkpoint could not be written: {self.unsaved}"
+            helps = ("free some space and go on with `--resume`",)
+            raise fault("OP0625", message, file=str(self.store.folder), helps=helps)
+
+    def _epoch(self) -> None:
+        self.clock = time.perf_counter() - self.at.seconds
+        self.stepper.module.train()
+        order = permutation(self.settings.seed, self.at.epoch, self.feed.size)
+        batches = torch.split(order, self.settings.batch)
+        while self.at.position < len(batches):
+            self._step(batches[self.at.position])
+        row = self._row()
+        self._keep_best(row)
+        self.at.close_epoch()
+        self._record(row)
+        if self._due(self.settings.checkpoint.every):
+            self.save()
+
+    def _step(self, rows: torch.Tensor) -> None:
+        taken = self.stepper.take(*self.feed.take(rows), self.rate(self.at.step))
+        self._count(taken, rows)
+        self.listener.step(self.at.epoch + 1, self.at.position, taken.loss)
+        steps = self.settings.checkpoint.steps
+        if self.watch.caught is not None:
+            self.at.seconds = time.perf_counter() - self.clock
+            raise Interrupted(self.watch.caught, saved=self.save())
+        if steps and self.at.step % steps == 0:
+            self.at.seconds = time.perf_counter() - self.clock
+            self.save()
+
+    def _count(self, taken: Taken, rows: torch.Tensor) -> None:
+        """Move the position; a step that did not move the weights is counted, many are the end."""
+        at = self.at
+        at.step, at.position = at.step + 1, at.position + 1
+        if taken.moved:
+            at.loss_sum, at.loss_count = (
+                at.loss_sum + taken.loss * len(rows),
+                at.loss_count + len(rows),
+            )
+            at.bad = 0
+            return
+        at.skipped += 1
+        if not taken.overflow:
+            at.bad += 1
+        if at.bad >= self.settings.bad_steps:
+            raise self._diverged(taken, rows)
+
+    def _diverged(self, taken: Taken, rows: torch.Tensor) -> OpError:
+        at, kept = self.at, self.store.found()
+        what = "gradient" if abs(taken.loss) < float("inf") else "loss"
+        message = f"{at.bad} steps in a row had no finite {what}, the last in epoch {at.epoch + 1}"
+        message += f", step {at.position} of {self.rate.steps}"
+        indices = ", ".join(str(i) for i in rows.tolist())
+        notes = [f"samples of that step: {indices}"]
+        notes += [f"the weights before are in {path}" for path in kept[:1]]
+        helps = ("look at these samples", "lower `optimizer.lr`, or set `clip = 1.0`")
+        return fault("OP0620", message, notes=tuple(notes), helps=helps, file=str(self.store.run))
+
+    def _too_large(self) -> OpError:
+        message = f"a batch of {self.settings.batch} does not fit into memory"
+        device = str(self.stepper.policy.device)
+        helps = ("lower `batch`", "or train at a lower `data.resolution`")
+        return fault("OP0630", message, file=device, helps=helps)
+
+    # ------------------------------------------------------------------------- the end of an epoch
+
+    def _due(self, every: int) -> bool:
+        """Every so many finished epochs, and after the last."""
+        return self.at.epoch % every == 0 or self.at.epoch == self.settings.schedule.epochs
+
+    def _row(self) -> Row:
+        """The row of metrics.jsonl for the epoch that ends."""
+        at, number = self.at, self.at.epoch + 1
+        every, last = self.settings.eval.every, number == self.settings.schedule.epochs
+        tested = self._test() if number % every == 0 or last else {}
+        return {
+            "epoch": number,
+            "step": at.step,
+            "lr": self.rate(max(0, at.step - 1)),
+            "train_loss": at.loss_sum / at.loss_count if at.loss_count else None,
+            "tests": {name: metrics.to_json() for name, metrics in tested.items()},
+            "seconds": round(time.perf_counter() - self.clock, 3),
+            "skipped": at.skipped,
+        }
+
+    def _test(self) -> dict[str, Metrics]:
+        step, batch = self.stepper, self.settings.batch
+        self.metrics = {
+            name: measure(step.module, step.normaliser, feed, self.grids, batch)
+            for name, feed in self.tests.items()
+        }
+        return self.metrics
+
+    def _keep_best(self, row: Row) -> None:
+        """Keep the weights if the first test set says that they are the best so far."""
+        first = next(iter(row["tests"].values()), None)
+        if first is None or not (self.at.best is None or first["rel_l2"] < self.at.best):
+            return
+        if first["rel_l2"] == first["rel_l2"]:
+            self.at.best, self.at.best_epoch = first["rel_l2"], row["epoch"]
+            best = self._weights() | {"epoch": row["epoch"], "row": row}
+            self._write(best, "best")
+
+    def _record(self, row: Row) -> None:
+        self.history.append(row)
+        try:
+            self.journal.append(row)
+        except OSError as error:
+            self.note(f"the metrics of epoch {row['epoch']} could not be written: {error}")
+        self.listener.epoch(row)
+
+    # -------------------------------------------------------------------------------- checkpoints
+
+    def save(self) -> bool:
+        """Write a checkpoint; a disk that refuses costs a note, not the run."""
+        state = self._weights() | capture(self.stepper, self.at, self.settings)
+        self.unsaved = self._write(state, "step")
+        return self.unsaved is None
+
+    def _weights(self) -> State:
+        return weights(self.stepper, self.at, self.meta) | {"fingerprint": self.fingerprint}
+
+    def _write(self, state: State, kind: Kind) -> str | None:
+        try:
+            self.store.save(state, self.at.step, kind)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            self.note(
+                f"no checkpoint at step {self.at.step}: {reason}; the earlier ones are intact"
+            )
+            return reason
+        return None
+
+    def note(self, text: str) -> None:
+        """Something to know that does not stop the run."""
+        self.notes.append(text)
+        self.listener.note(text)
+
+
+def _reals(p: nn.Parameter) -> int:
+    return p.numel() * (2 if p.is_complex() else 1)

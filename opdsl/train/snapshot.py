@@ -1,0 +1,145 @@
+"""What moves in a run, taken down for a checkpoint and put back, bit for bit.
+
+What does not move is not here: the order of samples and the learning rate are functions of seed,
+epoch and step.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from opdsl.diagnostics import OpError, fault
+from opdsl.train.checkpoint import FORMAT, State
+from opdsl.train.randomness import random_state, restore_random_state
+from opdsl.train.sections import Settings
+from opdsl.train.step import Stepper
+
+
+@dataclass(slots=True)
+class Progress:
+    """Where a run stands; all of it is in the checkpoint.
+
+    Attributes:
+        epoch: finished epochs.
+        position: finished steps of the current one.
+        step: finished steps in all.
+        loss_sum: losses of the current epoch times their samples.
+        loss_count: samples in that sum.
+        skipped: steps of the current epoch without a finite loss and gradient.
+        skipped_before: the same in the epochs before.
+        bad: such steps in a row up to now.
+        seconds: time of the current epoch in earlier sittings.
+        best, best_epoch: as in `Outcome`.
+    """
+
+    epoch: int = 0
+    position: int = 0
+    step: int = 0
+    loss_sum: float = 0.0
+    loss_count: int = 0
+    skipped: int = 0
+    skipped_before: int = 0
+    bad: int = 0
+    seconds: float = 0.0
+    best: float | None = None
+    best_epoch: int | None = None
+
+    def close_epoch(self) -> None:
+        """The next epoch begins."""
+        self.epoch += 1
+        self.skipped_before += self.skipped
+        self.position, self.skipped, self.seconds = 0, 0, 0.0
+        self.loss_sum, self.loss_count = 0.0, 0
+
+
+def weights(stepper: Stepper, at: Progress, meta: Mapping[str, str]) -> State:
+    """What `predict` needs."""
+    return {
+        "format": FORMAT,
+        "module": dict(stepper.module.state_dict()),
+        "normaliser": dict(stepper.normaliser.state_dict()),
+        "epoch": at.epoch,
+        "step": at.step,
+        "meta": dict(meta),
+    }
+
+
+def capture(stepper: Stepper, at: Progress, settings: Settings) -> State:
+    """Everything else that moves, as tensors and plain values."""
+    return {
+        "optimizer": stepper.optimizer.state_dict(),
+        "scaler": stepper.scaler.state_dict(),
+        "random": random_state(),
+        "progress": asdict(at),
+        "settings": settings.model_dump(mode="json"),
+    }
+
+
+def restore(state: State, stepper: Stepper, settings: Settings, run: Path) -> Progress:
+    """The inverse of `weights` and `capture`.
+
+    Moments come from the checkpoint, the settings of the optimizer are those of now.
+
+    Raises:
+        OpError: OP0626, the weights do not fit the module.
+    """
+    try:
+        stepper.module.load_state_dict(state["module"])
+        stepper.normaliser.load_state_dict(state["normaliser"])
+    except RuntimeError as error:
+        detail = " ".join(str(error).split())
+        raise _other(run, f"the weights of the run do not fit the program: {detail}") from error
+    if state["settings"]["optimizer"]["kind"] == settings.optimizer.kind:
+        _restore_moments(stepper, state["optimizer"])
+    if state["scaler"] and stepper.scaler.is_enabled():
+        stepper.scaler.load_state_dict(state["scaler"])
+    restore_random_state(state["random"])
+    known = {f.name for f in fields(Progress)}
+    return Progress(**{k: v for k, v in state["progress"].items() if k in known})
+
+
+def refuse_other(state: State, meta: Mapping[str, str], fingerprint: str, run: Path) -> None:
+    """A run goes on only with its own program and its own data.
+
+    Raises:
+        OpError: OP0626, naming what differs.
+    """
+    was, now = state["meta"].get("arch"), meta.get("arch")
+    if was != now:
+        raise _other(run, f"the run was begun with another program: arch {was}, now {now}")
+    if state["fingerprint"] != fingerprint:
+        message = "the run was begun with other training data: fingerprint "
+        raise _other(run, f"{message}{state['fingerprint']}, now {fingerprint}")
+
+
+def changes(state: State, meta: Mapping[str, str], settings: Settings) -> Iterator[str]:
+    """What is not as it was when the checkpoint was written; allowed, but said."""
+    for key in sorted(meta.keys() | state["meta"].keys()):
+        was, now = state["meta"].get(key), meta.get(key)
+        if was != now:
+            yield f"`{key}` has changed since the run began: was {was}, now {now}"
+    before, after = _flat(state["settings"]), _flat(settings.model_dump(mode="json"))
+    changed = [f"{k} {before.get(k)} -> {v}" for k, v in after.items() if v != before.get(k)]
+    if changed:
+        yield f"settings have changed since the run began: {', '.join(changed)}"
+
+
+def _restore_moments(stepper: Stepper, state: State) -> None:
+    groups = stepper.optimizer.param_groups
+    now = [{k: v for k, v in group.items() if k != "params"} for group in groups]
+    stepper.optimizer.load_state_dict(state)
+    for group, settings in zip(stepper.optimizer.param_groups, now, strict=True):
+        group.update(settings)
+
+
+def _other(run: Path, message: str) -> OpError:
+    helps = ("train it in another folder: `--out FOLDER`",)
+    return fault("OP0626", message, file=str(run), helps=helps)
+
+
+def _flat(settings: dict[str, Any]) -> dict[str, Any]:
+    """`{"optimizer": {"lr": 1}}` -> `{"optimizer.lr": 1}`."""
+    sections = {s: v for s, v in settings.items() if isinstance(v, dict)}
+    flat = {f"{s}.{k}": v for s, section in sections.items() for k, v in section.items()}
+    return {k: v for k, v in settings.items() if k not in sections} | flat
