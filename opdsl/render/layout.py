@@ -11,6 +11,7 @@ import subprocess
 from typing import Literal
 
 from opdsl.diagnostics import fault
+from opdsl.render.titles import move_titles
 
 DOTS_PER_INCH = 192  # of a PNG: twice the density of a screen
 
@@ -33,6 +34,7 @@ def _drawn_by_library(text: str, form: str) -> bytes | None:
     except ImportError:
         return None
     graph = AGraph(string=text)
+    move_titles(graph)
     if form == "png":
         graph.graph_attr["dpi"] = str(DOTS_PER_INCH)
     data: bytes = graph.draw(format=form, prog="dot")
