@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_run import Tiny, samples, settings, train
+from tests.e2e.tiny_run import Tiny, samples, settings, train
 
 import opdsl
 from opdsl.diagnostics import OpError

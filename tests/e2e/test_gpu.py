@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from tiny_run import Samples
+from tests.e2e.tiny_run import Samples
 from torch import nn
 
 from opdsl.train.evaluate import predict

@@ -6,7 +6,7 @@ import threading
 import pytest
 import torch
 from torch import nn
-from toy_problem import Toy, cloud, quick
+from tests.unit.train.toy_problem import Toy, cloud, quick
 
 from opdsl.diagnostics import OpError
 from opdsl.train.checkpoint import Store

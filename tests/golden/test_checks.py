@@ -1,4 +1,4 @@
-"""The messages of the checker, word for word: each `messages/NAME.op` has its `NAME.txt`."""
+"""The messages of the checker, word for word: each `checks/NAME.op` has its `NAME.txt`."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from opdsl.compiler import check
 from opdsl.diagnostics import Source
 from opdsl.diagnostics.carets import show
 
-FOLDER = Path(__file__).parent / "messages"
+FOLDER = Path(__file__).parent / "checks"
 PROGRAMS = sorted(FOLDER.glob("*.op"))
 
 
@@ -16,7 +16,7 @@ PROGRAMS = sorted(FOLDER.glob("*.op"))
 def test_a_wrong_program_gets_exactly_this_message(program, golden):
     source = Source(program.name, program.read_text(encoding="utf-8"))
     said = "\n\n".join(show(x) for x in check(source, folder=FOLDER).diagnostics)
-    golden(program.with_suffix(".txt"), said + "\n")
+    golden(said + "\n", f"checks/{program.stem}.txt")
 
 
 def test_every_message_has_its_program():
