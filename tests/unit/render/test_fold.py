@@ -44,15 +44,26 @@ def test_every_arrow_joins_drawn_boxes():
             assert {y for x in drawn.arrows for y in (x.tail, x.head)} <= known
 
 
-def test_iterations_that_read_different_side_inputs_differ():
+def test_a_last_layer_with_another_activation_is_drawn_on_its_own():
+    assert titles(picture(fno(last="relu")).children)[3:5] == ["FourierLayer ×3", "FourierLayer"]
+
+
+PREVIOUS, OWN, SIDE = (
+    "u.repeat.0.residual.add",
+    "u.repeat.1.residual.fourier_layer.w.apply",
+    "nu",
+)
+
+
+@pytest.mark.parametrize("inputs", [(OWN, "a"), (PREVIOUS, SIDE), (OWN, OWN)])
+def test_iterations_that_read_elsewhere_differ(inputs):
     graph = residual(depth=2)
-    nodes = [
-        x.model_copy(update={"inputs": (x.inputs[0], "a")})
-        if x.path.endswith("1.residual.add_2")
-        else x
+    assert titles(picture(graph).children).count("residual ×2") == 1
+    nodes = tuple(
+        x.model_copy(update={"inputs": inputs}) if x.path.endswith("1.residual.add_2") else x
         for x in graph.nodes
-    ]
-    drawn = picture(graph.model_copy(update={"nodes": tuple(nodes)}))
+    )
+    drawn = picture(graph.model_copy(update={"nodes": nodes}))
     assert titles(drawn.children).count("residual") == 2
 
 
