@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.e2e.tiny_run import Tiny, samples, settings, train
 
 import opdsl
 from opdsl.diagnostics import OpError
@@ -18,6 +17,7 @@ from opdsl.train import files
 from opdsl.train.checkpoint import Store
 from opdsl.train.fit import fit
 from opdsl.train.listener import Silence
+from tests.e2e.tiny_run import Tiny, samples, settings, train
 
 WORKER = Path(__file__).with_name("tiny_run.py")
 ROOT = Path(opdsl.__file__).parents[1]  # the package may stand in a bare checkout

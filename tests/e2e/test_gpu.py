@@ -2,13 +2,13 @@
 
 import pytest
 import torch
-from tests.e2e.tiny_run import Samples
 from torch import nn
 
 from opdsl.train.evaluate import predict
 from opdsl.train.fit import fit
 from opdsl.train.listener import Silence
 from opdsl.train.sections import Checkpoint, Optimizer, Schedule, Settings
+from tests.e2e.tiny_run import Samples
 
 pytestmark = [
     pytest.mark.gpu,

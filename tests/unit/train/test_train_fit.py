@@ -6,7 +6,6 @@ import threading
 import pytest
 import torch
 from torch import nn
-from tests.unit.train.toy_problem import Toy, cloud, quick
 
 from opdsl.diagnostics import OpError
 from opdsl.train.checkpoint import Store
@@ -19,6 +18,7 @@ from opdsl.train.precision import Policy
 from opdsl.train.sections import Checkpoint, Eval, Normalise, Optimizer, Schedule
 from opdsl.train.step import Stepper
 from opdsl.train.trained import load_trained
+from tests.unit.train.toy_problem import Toy, cloud, quick
 
 RARELY = {"checkpoint": Checkpoint(every=1000)}  # waiting for the disk is most of the time
 

@@ -4,7 +4,6 @@ import math
 
 import pytest
 import torch
-from tests.unit.train.toy_problem import Cloud, cloud
 
 from opdsl.diagnostics import OpError
 from opdsl.train.device import device_of
@@ -16,6 +15,7 @@ from opdsl.train.precision import policy_of
 from opdsl.train.randomness import random_state, restore_random_state, seed_everything
 from opdsl.train.rates import Rate
 from opdsl.train.sections import Normalise, Optimizer, Schedule
+from tests.unit.train.toy_problem import Cloud, cloud
 
 CPU = torch.device("cpu")
 
