@@ -112,7 +112,7 @@ def test_channels_that_differ_are_named_with_both_numbers():
 def test_axes_that_differ_are_named_with_both_numbers():
     (one,) = said(fields(MARKED), [port("p", axes=1)], [port("q")])
     assert one.code == "OP0613"
-    assert "`a` has 2 axes" in one.message
+    assert "the data have 2 axes, `p` of the model has 1" in one.message
 
 
 def test_a_mapping_for_a_port_that_the_model_lacks_is_a_mistake():
@@ -127,7 +127,7 @@ def test_an_empty_mapping_gives_no_channels():
 
 
 def test_all_mistakes_are_told_at_once():
-    found = said(fields(MARKED), [port("p", 3)], [port("q", axes=3)])
+    found = said(fields(MARKED), [port("p", 3)], [port("q", 2)])
     assert [x.code for x in found] == ["OP0613", "OP0613"]
 
 
