@@ -129,6 +129,7 @@ def bind(
             of channels or axes differs or the mapping names no port.
     """
     mapping = mapping or {}
+    _same_axes(fields, [*inputs, *outputs])
     faults = list(_strangers(fields, [*inputs, *outputs], mapping))
     ins = _side(fields, inputs, "input", mapping, faults)
     outs = _side(fields, outputs, "output", mapping, faults)
@@ -137,6 +138,15 @@ def bind(
     return Samples(
         ins, outs, fields.name, fields.source, fields.fingerprint, fields.resolution, fields.layout
     )
+
+
+def _same_axes(fields: Fields, ports: Sequence[Port]) -> None:
+    """All fields of a file lie on one grid, so a wrong number of axes is one mistake."""
+    axes = len(fields.axes)
+    wrong = next((x for x in ports if x.axes != axes), None)
+    if wrong is not None:
+        said = f"the data have {_count(axes, 'axis', 'axes')}, `{wrong.name}` of the model has"
+        raise OpError(_misfit(fields, f"{said} {wrong.axes}"))
 
 
 def _side(
@@ -183,14 +193,8 @@ def _misfits(fields: Fields, port: Port, names: Sequence[str]) -> Iterator[Diagn
         yield from (_missing(fields, port, n) for n in missing)
         return
     values = [fields.values[n] for n in names]
-    channels, axes = sum(x.shape[1] for x in values), len(fields.axes)
-    if axes != port.axes:
-        yield _misfit(
-            fields,
-            f"{_listed(names)} has {_count(axes, 'axis', 'axes')}, "
-            f"`{port.name}` of the model has {port.axes}",
-        )
-    elif channels != port.channels or not values:
+    channels = sum(x.shape[1] for x in values)
+    if channels != port.channels or not values:
         yield _misfit(
             fields,
             f"{_listed(names)} has {_count(channels, 'channel')}, "
