@@ -145,7 +145,8 @@ def _html(text: str) -> str:
 
 
 def _xml(text: str) -> str:
-    return html.escape(_plain(text))
+    # in HTML labels too, Graphviz puts names in the place of backslashes with a letter
+    return html.escape(_plain(text)).replace("\\", "\\\\")
 
 
 def _plain(text: str) -> str:

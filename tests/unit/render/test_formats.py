@@ -11,7 +11,7 @@ from opdsl.render import layout, render
 from tests import hand_built
 
 MODELS = ("fno", "uno", "residual")
-NASTY = 'a "quoted" <b> & `tick` \\n back\\\\slash #1; \x07\n<new>'
+NASTY = 'a "quoted" <b> & `tick` \\n \\G \\N back\\\\slash #1; \x07\n<new>'
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -35,14 +35,16 @@ def test_text_of_the_user_is_drawn_letter_by_letter(depth):
     root = read_back(nasty(), depth=depth)
     texts = ["".join(x.itertext()) for x in root.iter("{http://www.w3.org/2000/svg}text")]
     words = [" ".join(x.split()) for x in texts]  # Graphviz sets no-break spaces
-    shown = [x for x in words if 'a "quoted" <b> & `tick` \\n back\\\\slash #1;' in x]
+    shown = [x for x in words if 'a "quoted" <b> & `tick` \\n \\G \\N back\\\\slash #1;' in x]
     assert len(shown) == 6  # the name, the doc string, four blocks
     assert "\x07" not in "".join(root.itertext())
 
 
 def test_mermaid_keeps_quotes_and_tags_of_the_user_out_of_its_syntax():
     lines = render(nasty(), "mermaid").splitlines()
-    assert lines[1] == ('title: "a \\"quoted\\" <b> & `tick` \\\\n back\\\\\\\\slash #1; <new>"')
+    assert lines[1] == (
+        'title: "a \\"quoted\\" <b> & `tick` \\\\n \\\\G \\\\N back\\\\\\\\slash #1; <new>"'
+    )
     assert all(x.count('"') in {0, 2} for x in lines[2:])
     assert not [x for x in lines[2:] if "<b>" in x]
 
