@@ -20,6 +20,7 @@ from opdsl.ir.origins import Origin, roots
 from opdsl.ir.spaces import Axis, Domain
 
 Texts = tuple[str, ...]
+CASTABLE = {torch.float32, torch.bfloat16, torch.float16}  # autocast leaves float64 as it is
 
 
 class Guards:
@@ -239,7 +240,7 @@ def _format(guards: Guards, port: Port, x: Tensor, weight: Tensor) -> None:
         message = f"input `{port.name}` is on {x.device}, the model on {weight.device}"
         cure = f'move it: `{port.name}.to("{weight.device}")`'
         raise guards.refuse("OP0905", port, message, (cure,))
-    if x.dtype == weight.dtype or autocast(x):
+    if x.dtype == weight.dtype or ({x.dtype, weight.dtype} <= CASTABLE and autocast(x)):
         return
     message = f"input `{port.name}` holds {_kind(x)} numbers, the model {_kind(weight)}"
     cures = (_convert(port.name, weight.dtype), _convert("model", x.dtype))

@@ -3,6 +3,8 @@ import inspect
 import json
 import pkgutil
 import re
+import subprocess
+import sys
 from importlib import import_module
 
 import pytest
@@ -198,6 +200,12 @@ def test_json_gives_spaces_and_blocks_back():
     for node, told in zip(graph.nodes, to_json(graph)["nodes"], strict=True):
         assert Space.model_validate(told["space"]) == node.space
         assert type(node.block).model_validate(told["params"]) == node.block
+
+
+def test_json_is_written_without_torch():
+    code = "import sys, opdsl.export; sys.exit('torch' in sys.modules)"
+    found = subprocess.run([sys.executable, "-c", code], check=False)  # noqa: S603  our own text
+    assert found.returncode == 0
 
 
 # --- the folder -------------------------------------------------------------------------------

@@ -182,6 +182,14 @@ def test_double_data_in_a_single_model_may_be_cured_on_either_side():
     assert [x.text for x in found.helps] == cures
 
 
+def test_autocast_allows_what_it_casts_and_nothing_else():
+    module, x = one(), torch.zeros(1, 1, 8, 8)
+    assert refusal(module, x.bfloat16()).code == "OP0905"
+    with torch.autocast("cpu", torch.bfloat16):
+        assert module(x.bfloat16()).dtype == torch.bfloat16
+        assert refusal(module, x.double()).code == "OP0905"
+
+
 def test_a_model_without_weights_takes_any_real_format_but_one():
     p = Writer(a=Space(domain=line(), channels=1), b=Space(domain=line(), channels=1))
     module = lower(p.graph("Joined", {"u": p.node("u", Join(), "a", "b")}))

@@ -245,6 +245,12 @@ def test_dropout_acts_while_training_only():
     torch.testing.assert_close(module.eval()(x), x)
 
 
+def test_weights_may_be_given_from_outside():
+    module, x = lower(fourier()), torch.randn(1, 1, 9, 9)
+    zeros = {k: torch.zeros_like(w) for k, w in module.named_parameters()}
+    assert torch.func.functional_call(module, zeros, (x,)).abs().max() == 0
+
+
 def test_every_weight_gets_a_gradient():
     module = lower(fourier())
     module(torch.randn(2, 1, 9, 9)).square().sum().backward()
