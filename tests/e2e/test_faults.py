@@ -125,6 +125,7 @@ def test_a_disk_full_to_the_end_is_told_at_the_end(tmp_path, monkeypatch):
     assert told.code == "OP0625"
     assert told.message == "the last checkpoint could not be written: No space left on device"
     assert Store(run).load()["step"] == before["step"]
+    assert not list(Store(run).folder.glob(".tmp-*"))  # no half checkpoint fills the disk further
 
 
 @contextmanager
