@@ -69,7 +69,7 @@ class OperatorModule(Branch):
         self.results = tuple((x.name, _number(graph, x.source)) for x in graph.outputs)
         alone = constants(graph)
         self.lonely = {_number(graph, x.path) for x in live(graph) if x.path in alone}
-        self.calls: dict[tuple[object, ...], list[Arguments]] = {}
+        self.calls: dict[tuple[object, ...], tuple[Plan, list[Arguments]]] = {}
         for step in self.steps:
             place(self, step.node.path, step.module)
         self.sample = next(_floats(self), None)
@@ -114,14 +114,17 @@ class OperatorModule(Branch):
             if len(self.calls) >= KEPT:
                 del self.calls[next(iter(self.calls))]
         self.calls[key] = found  # behind the others: the longest unused goes first
-        return found
+        self.latest, arguments = found
+        return arguments
 
-    def _made(self, tensors: Sequence[Tensor], weight: Tensor | None) -> list[Arguments]:
+    def _made(
+        self, tensors: Sequence[Tensor], weight: Tensor | None
+    ) -> tuple[Plan, list[Arguments]]:
         self.guards.check(tensors, weight)
         x = tensors[0]
         sizes = roots(self.sources, [tuple(y.shape[2:]) for y in tensors])
-        self.latest = self._planned(sizes, x.shape[0], x.device.type, x.dtype)
-        return self._arguments(tensors, self.latest)
+        chosen = self._planned(sizes, x.shape[0], x.device.type, x.dtype)
+        return chosen, self._arguments(tensors, chosen)
 
     def _planned(
         self, sizes: Mapping[str, Grid], batch: int, device: str, dtype: torch.dtype
@@ -161,10 +164,11 @@ class OperatorModule(Branch):
     ) -> Tensor | dict[str, Tensor]:
         batch = tensors[0].shape[0]
         values: list[Any] = [x.movedim(1, -1).contiguous() for x in tensors]
-        like = values[0]
         for step, keywords in zip(self.steps, calls, strict=True):
             if step.source:
-                values.append(step.module(*[values[i] for i in step.takes], like=like, **keywords))
+                values.append(
+                    step.module(*[values[i] for i in step.takes], like=tensors[0], **keywords)
+                )
             else:
                 values.append(step.module(*[values[i] for i in step.takes], **keywords))
             for i in step.frees:

@@ -219,6 +219,14 @@ def test_a_plan_is_made_once_for_each_resolution(monkeypatch):
     assert [x["D"] for x in asked] == [(9, 9), (12, 12)]
 
 
+def test_the_latest_plan_is_that_of_the_latest_call():
+    module = lower(fourier())
+    for n in (9, 12, 9):
+        module(torch.zeros(1, 1, n, n))
+        assert module.latest is not None
+        assert module.latest.roots == {"D": (n, n)}
+
+
 def test_few_resolutions_are_remembered():
     from opdsl.lower.torch import KEPT
 
