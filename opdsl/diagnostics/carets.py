@@ -10,6 +10,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from opdsl.diagnostics.model import Diagnostic, Label, Source, Span
 
@@ -88,7 +89,7 @@ def _snippets(diagnostic: Diagnostic, gutter: int, width: int, paint: Paint) -> 
     return lines
 
 
-def _snippet(  # noqa: PLR0913  the layout has these six parts
+def _snippet(
     source: Source, labels: Sequence[Label], primary: Label, gutter: int, width: int, paint: Paint
 ) -> Iterable[str]:
     """The lines of one file that carry labels, and what lies between them."""
@@ -191,7 +192,7 @@ def _underlines(marks: Sequence[Mark]) -> str:
 def _runs(row: str) -> list[str]:
     """The row as runs of one sign."""
     cuts = [0, *(i for i in range(1, len(row)) if row[i] != row[i - 1]), len(row)]
-    return [row[a:b] for a, b in zip(cuts, cuts[1:], strict=False)]
+    return [row[a:b] for a, b in pairwise(cuts)]
 
 
 def _bars(marks: Sequence[Mark], paint: Paint) -> str:

@@ -36,7 +36,7 @@ class Builder:
 
     def file(self, node: Node) -> tuple[t.Edition | None, tuple[t.Item, ...]]:
         """The edition and the items of a program."""
-        made = [getattr(self, x.data)(x) for x in node.children]
+        made = [self._made(x) for x in _kids(node)]
         edition = made.pop(0) if made and isinstance(made[0], t.Edition) else None
         return edition, tuple(made)
 
@@ -45,119 +45,123 @@ class Builder:
         self.depth += 1
         if self.depth > DEPTH:
             raise _too_deep(self.span(node))
-        made: t.Expr = getattr(self, node.data)(node)
+        made: t.Expr = self._made(node)
         self.depth -= 1
         return made
 
+    def _made(self, node: Node) -> Any:
+        """The node of a rule, from the method that has its name."""
+        return getattr(self, f"_{node.data}")(node)
+
     # ---------------------------------------------------------------- items
 
-    def edition(self, node: Node) -> t.Edition:
-        return t.Edition(self._integer(node.children[1]), self.span(node))
+    def _edition(self, node: Node) -> t.Edition:
+        return t.Edition(self._integer(_kids(node)[1]), self.span(node))
 
-    def import_module(self, node: Node) -> t.Import:
-        path, file = self._source(node.children[1])
-        alias = _after(node.children, "AS")
-        place = self.span(node.children[1])
+    def _import_module(self, node: Node) -> t.Import:
+        path, file = self._source(_kids(node)[1])
+        alias = _after(_kids(node), "AS")
+        place = self.span(_kids(node)[1])
         return t.Import(path, file, (), alias and self._ident(alias), place, self.span(node))
 
-    def import_names(self, node: Node) -> t.Import:
-        path, file = self._source(node.children[1])
-        names = self._names(node.children[3:])
-        return t.Import(path, file, names, None, self.span(node.children[1]), self.span(node))
+    def _import_names(self, node: Node) -> t.Import:
+        path, file = self._source(_kids(node)[1])
+        names = self._names(_kids(node)[3:])
+        return t.Import(path, file, names, None, self.span(_kids(node)[1]), self.span(node))
 
     def _source(self, node: Any) -> tuple[tuple[t.Ident, ...], str | None]:
         if isinstance(node, Token):
             return (), self._text(node)
-        return self._names(node.children), None
+        return self._names(_kids(node)), None
 
-    def const(self, node: Node) -> t.Const:
-        kids = node.children
+    def _const(self, node: Node) -> t.Const:
+        kids = _kids(node)
         return t.Const(self._ident(kids[1]), self.expr(kids[3]), self._doc(kids), self.span(node))
 
-    def block(self, node: Node) -> t.Definition:
+    def _block(self, node: Node) -> t.Definition:
         return self._definition("block", node)
 
-    def model(self, node: Node) -> t.Definition:
+    def _model(self, node: Node) -> t.Definition:
         return self._definition("model", node)
 
     def _definition(self, keyword: str, node: Node) -> t.Definition:
         name, doc, body = self._braced(node)
         return t.Definition(keyword, name, doc, tuple(body), self.span(node))
 
-    def train(self, node: Node) -> t.Train:
+    def _train(self, node: Node) -> t.Train:
         name, doc, body = self._braced(node)
         return t.Train(name, doc, tuple(body), self.span(node))
 
     def _braced(self, node: Node) -> tuple[t.Ident, t.Doc | None, Iterator[Any]]:
         """The parts of `keyword NAME [doc] "{" part* "}"`."""
-        kids = node.children
+        kids = _kids(node)
         parts = [x for x in kids[2:] if not isinstance(x, Token)]
         doc = self._doc(parts[:1]) if parts else None
-        body = (getattr(self, x.data)(x) for x in parts[doc is not None :])
+        body = (self._made(x) for x in parts[doc is not None :])
         return self._ident(kids[1]), doc, body
 
     # ----------------------------------------------------------- statements
 
-    def domain(self, node: Node) -> t.Domain:
-        kids = node.children
+    def _domain(self, node: Node) -> t.Domain:
+        kids = _kids(node)
         name, kind = self._ident(kids[1]), self._kind(kids[3])
         return t.Domain(name, kind, self._value(kids), self._doc(kids), self.span(node))
 
-    def domain_value(self, node: Node) -> t.Domain:
-        kids = node.children
+    def _domain_value(self, node: Node) -> t.Domain:
+        kids = _kids(node)
         name, doc = self._ident(kids[1]), self._doc(kids)
         return t.Domain(name, None, self._value(kids), doc, self.span(node))
 
-    def dim(self, node: Node) -> t.Dim:
-        kids = node.children
+    def _dim(self, node: Node) -> t.Dim:
+        kids = _kids(node)
         return t.Dim(self._ident(kids[1]), self._value(kids), self._doc(kids), self.span(node))
 
-    def param(self, node: Node) -> t.Param:
-        kids = node.children
+    def _param(self, node: Node) -> t.Param:
+        kids = _kids(node)
         name, kind = self._ident(kids[1]), self._alternatives(kids[3])
         return t.Param(name, kind, self._value(kids), self._doc(kids), self.span(node))
 
-    def input(self, node: Node) -> t.Input:
-        kids = node.children
+    def _input(self, node: Node) -> t.Input:
+        kids = _kids(node)
         return t.Input(self._ident(kids[1]), self._type(kids[3]), self._doc(kids), self.span(node))
 
-    def output(self, node: Node) -> t.Output:
-        kids = node.children
+    def _output(self, node: Node) -> t.Output:
+        kids = _kids(node)
         name, space = self._ident(kids[1]), self._type(kids[3])
         return t.Output(name, space, self._doc(kids), self.span(node))
 
-    def require(self, node: Node) -> t.Require:
-        kids = node.children
+    def _require(self, node: Node) -> t.Require:
+        kids = _kids(node)
         return t.Require(self.expr(kids[1]), self._doc(kids), self.span(node))
 
-    def feedback(self, node: Node) -> t.Feedback:
-        _, output, _, entry = node.children
+    def _feedback(self, node: Node) -> t.Feedback:
+        _, output, _, entry = _kids(node)
         return t.Feedback(self._ident(output), self._ident(entry), self.span(node))
 
-    def bind(self, node: Node) -> t.Bind:
-        kids = node.children
+    def _bind(self, node: Node) -> t.Bind:
+        kids = _kids(node)
         return t.Bind(self._names(kids), None, self.expr(kids[-1]), self.span(node))
 
-    def bind_typed(self, node: Node) -> t.Bind:
-        name, _, space, _, value = node.children
+    def _bind_typed(self, node: Node) -> t.Bind:
+        name, _, space, _, value = _kids(node)
         found = self._type(space)
         return t.Bind((self._ident(name),), found, self.expr(value), self.span(node))
 
-    def setting(self, node: Node) -> t.Setting:
-        name, _, value = node.children
+    def _setting(self, node: Node) -> t.Setting:
+        name, _, value = _kids(node)
         return t.Setting(self._ident(name), self.expr(value), self.span(node))
 
-    def setting_block(self, node: Node) -> t.SettingBlock:
-        kids = node.children
+    def _setting_block(self, node: Node) -> t.SettingBlock:
+        kids = _kids(node)
         names = self._names(kids)
         kind = names[1] if len(names) > 1 else None
-        body = tuple(getattr(self, x.data)(x) for x in kids if not isinstance(x, Token))
+        body = tuple(self._made(x) for x in kids if not isinstance(x, Token))
         return t.SettingBlock(names[0], kind, body, self.span(node))
 
     # ---------------------------------------------------------------- types
 
     def _kind(self, node: Node) -> t.DomainKind:
-        kids = node.children
+        kids = _kids(node)
         return t.DomainKind(self._ident(kids[0]), self._args(kids), self.span(node))
 
     def _alternatives(self, node: Node) -> tuple[t.ParamType, ...]:
@@ -169,51 +173,51 @@ class Builder:
             raise _too_deep(self.span(node))
         args = tuple(self._alternatives(x) for x in _trees(node))
         self.depth -= 1
-        return t.ParamType(self._ident(node.children[0]), args, self.span(node))
+        return t.ParamType(self._ident(_kids(node)[0]), args, self.span(node))
 
     def _type(self, node: Node) -> t.TypeExpr:
-        kids = node.children
+        kids = _kids(node)
         domain = self.expr(kids[0]) if len(kids) > 1 else None
         return t.TypeExpr(domain, self._codomain(kids[-1]), self.span(node))
 
     def _codomain(self, node: Node) -> t.Codomain:
-        field = self._ident(node.children[0])
-        spec = node.children[-1]
-        channels, names = None, None
+        field = self._ident(_kids(node)[0])
+        spec = _kids(node)[-1]
+        channels: t.Expr | None = None
+        names: tuple[t.Ident, ...] | None = None
         match spec:
             case Parsed(data="chan_names"):
-                names = self._names(spec.children)
+                names = self._names(_kids(spec))
             case Parsed(data="chan_name"):
-                channels = self._name(spec.children[0])
+                channels = self._name(_kids(spec)[0])
             case Parsed(data="chan_expr"):
-                channels = self.expr(spec.children[1])
+                channels = self.expr(_kids(spec)[1])
             case Parsed():
                 channels = self.expr(spec)
         return t.Codomain(field, channels, names, self.span(node))
 
     # ---------------------------------------------------------- expressions
 
-    def pipe_to(self, node: Node) -> t.Pipe:
+    def _pipe_to(self, node: Node) -> t.Pipe:
         head, *rest = _trees(node)
         first = self.expr(head)
-        stages = tuple(getattr(self, x.data)(x) for x in rest)
+        stages = tuple(self._made(x) for x in rest)
         if isinstance(first, t.Pipe):  # (a |> f()) |> g() is a |> f() |> g()
             return t.Pipe(first.head, first.stages + stages, self.span(node))
         return t.Pipe(first, stages, self.span(node))
 
-    def call(self, node: Node) -> t.Call:
-        path, *_ = node.children
-        return t.Call(self._names(path.children), self._args(node.children), self.span(node))
+    def _call(self, node: Node) -> t.Call:
+        path, *_ = _kids(node)
+        return t.Call(self._names(_kids(path)), self._args(_kids(node)), self.span(node))
 
-    stage_call = call
+    _stage_call = _call
 
-    def repeat(self, node: Node) -> t.Repeat:
-        kids = node.children
+    def _repeat(self, node: Node) -> t.Repeat:
+        kids = _kids(node)
         count, chain = _trees(node)
         index = _after(kids, "AS")
         brace = next(i for i, x in enumerate(kids) if _is(x, "LBRACE"))
-        head = self.span(node).cover(self.span(kids[brace - 1]))
-        head = Span(self.source, head.start, self.span(kids[brace - 1]).end)
+        head = self.span(kids[0]).cover(self.span(kids[brace - 1]))
         return t.Repeat(
             self.expr(count),
             index and self._ident(index),
@@ -223,41 +227,41 @@ class Builder:
             head,
         )
 
-    def residual(self, node: Node) -> t.Residual:
-        kids = node.children
+    def _residual(self, node: Node) -> t.Residual:
+        kids = _kids(node)
         return t.Residual(self._chain(kids[2]), self.span(node), self.span(kids[0]))
 
     def _chain(self, node: Node) -> t.Chain:
         self.depth += 1
         if self.depth > DEPTH:
             raise _too_deep(self.span(node))
-        stages = tuple(getattr(self, x.data)(x) for x in _trees(node))
+        stages = tuple(self._made(x) for x in _trees(node))
         self.depth -= 1
         return t.Chain(stages, self.span(node))
 
-    def if_expr(self, node: Node) -> t.If:
+    def _if_expr(self, node: Node) -> t.If:
         test, yes, no = _trees(node)
         return t.If(self.expr(test), self.expr(yes), self.expr(no), self.span(node))
 
-    def binary(self, node: Node) -> t.Binary:
-        left, sign, right = node.children
+    def _binary(self, node: Node) -> t.Binary:
+        left, sign, right = _kids(node)
         a, b = self.expr(left), self.expr(right)
         return t.Binary(str(sign), a, b, self.span(node), self.span(sign))
 
-    def unary(self, node: Node) -> t.Unary:
-        sign, value = node.children
+    def _unary(self, node: Node) -> t.Unary:
+        sign, value = _kids(node)
         return t.Unary(str(sign), self.expr(value), self.span(node), self.span(sign))
 
-    def member(self, node: Node) -> t.Member:
-        value, _, name = node.children
+    def _member(self, node: Node) -> t.Member:
+        value, _, name = _kids(node)
         return t.Member(self.expr(value), self._ident(name), self.span(node))
 
-    def index(self, node: Node) -> t.Index:
-        value, _, index, _ = node.children
+    def _index(self, node: Node) -> t.Index:
+        value, _, index, _ = _kids(node)
         return t.Index(self.expr(value), self.expr(index), self.span(node))
 
-    def path(self, node: Node) -> t.Name | t.Member:
-        first, *rest = self._names(node.children)
+    def _path(self, node: Node) -> t.Name | t.Member:
+        first, *rest = self._names(_kids(node))
         made: t.Name | t.Member = t.Name(first.text, first.span)
         for x in rest:
             self._deep(len(rest), node)
@@ -268,20 +272,20 @@ class Builder:
         if self.depth + more > DEPTH:
             raise _too_deep(self.span(node))
 
-    def group(self, node: Node) -> t.Expr:
-        return self.expr(node.children[1])
+    def _group(self, node: Node) -> t.Expr:
+        return self.expr(_kids(node)[1])
 
-    def tuple(self, node: Node) -> t.Sequence:
+    def _tuple(self, node: Node) -> t.Sequence:
         return t.Sequence("(", tuple(self.expr(x) for x in _trees(node)), self.span(node))
 
-    def list(self, node: Node) -> t.Sequence:
+    def _list(self, node: Node) -> t.Sequence:
         return t.Sequence("[", tuple(self.expr(x) for x in _trees(node)), self.span(node))
 
-    def int(self, node: Node) -> t.Literal:
-        return t.Literal(self._integer(node.children[0]), self.span(node))
+    def _int(self, node: Node) -> t.Literal:
+        return t.Literal(self._integer(_kids(node)[0]), self.span(node))
 
-    def float(self, node: Node) -> t.Literal:
-        value = float(node.children[0])
+    def _float(self, node: Node) -> t.Literal:
+        value = float(_kids(node)[0])
         if math.isinf(value):
             raise fault(
                 "OP0105",
@@ -290,36 +294,36 @@ class Builder:
             )
         return t.Literal(value, self.span(node))
 
-    def string(self, node: Node) -> t.Literal:
-        return t.Literal(self._text(node.children[0]), self.span(node))
+    def _string(self, node: Node) -> t.Literal:
+        return t.Literal(self._text(_kids(node)[0]), self.span(node))
 
-    def true(self, node: Node) -> t.Literal:
+    def _true(self, node: Node) -> t.Literal:
         return t.Literal(True, self.span(node))
 
-    def false(self, node: Node) -> t.Literal:
+    def _false(self, node: Node) -> t.Literal:
         return t.Literal(False, self.span(node))
 
-    def hole(self, node: Node) -> t.Hole:
+    def _hole(self, node: Node) -> t.Hole:
         return t.Hole(self.span(node))
 
-    def kwarg(self, node: Node) -> t.Arg:
+    def _kwarg(self, node: Node) -> t.Arg:
         return self._keyed(node, "=")
 
-    def axis_arg(self, node: Node) -> t.Arg:
+    def _axis_arg(self, node: Node) -> t.Arg:
         return self._keyed(node, ":")
 
     def _keyed(self, node: Node, sign: str) -> t.Arg:
-        name, _, value = node.children
+        name, _, value = _kids(node)
         return t.Arg(self._ident(name), sign, self.expr(value), self.span(node))
 
-    def posarg(self, node: Node) -> t.Arg:
-        return t.Arg(None, "", self.expr(node.children[0]), self.span(node))
+    def _posarg(self, node: Node) -> t.Arg:
+        return t.Arg(None, "", self.expr(_kids(node)[0]), self.span(node))
 
     def _args(self, kids: Kids) -> tuple[t.Arg, ...]:
         found = next((x for x in kids if _is_tree(x, "args")), None)
         if found is None:
             return ()
-        return tuple(getattr(self, x.data)(x) for x in _trees(found))
+        return tuple(self._made(x) for x in _trees(found))
 
     # --------------------------------------------------------------- leaves
 
@@ -373,7 +377,14 @@ class Builder:
             first = first.children[0]
         while not isinstance(last, Token):
             last = last.children[-1]
-        return self.source.span(first.start_pos, last.end_pos)  # recovery adds `}` at the end
+        return self.source.span(
+            first.start_pos or 0, last.end_pos or 0
+        )  # recovery adds `}` at the end
+
+
+def _kids(node: Node) -> Kids:
+    """The tokens and trees of a node; lark does not say which are which."""
+    return node.children
 
 
 def _is(node: Any, kind: str) -> bool:
@@ -385,7 +396,7 @@ def _is_tree(node: Any, rule: str) -> bool:
 
 
 def _trees(node: Node) -> list[Node]:
-    return [x for x in node.children if not isinstance(x, Token)]
+    return [x for x in _kids(node) if not isinstance(x, Token)]
 
 
 def _after(kids: Kids, kind: str) -> Any:

@@ -44,8 +44,8 @@ def parse_expr(source: Source) -> Expr:
 
     from opdsl.syntax.build import Builder
     from opdsl.syntax.grammar import machine
+    from opdsl.syntax.recovery import explain
     from opdsl.syntax.scan import plain
-    from opdsl.syntax.stories import explain
 
     bad = _beyond_limits(source)
     if bad:

@@ -7,13 +7,20 @@ declared are kept in `File.lost`, so that nobody complains about them.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from opdsl.diagnostics import Diagnostic, OpError, Source
+from opdsl.syntax.blanks import Finding, blank, extent, refused
+from opdsl.syntax.expected import expected
 from opdsl.syntax.grammar import machine
 from opdsl.syntax.scan import plain
-from opdsl.syntax.stories import Finding, explain, explain_refusal
+from opdsl.syntax.scene import scene_of
+from opdsl.syntax.stories import STORIES
 from opdsl.syntax.tree import File
+from opdsl.syntax.unfinished import UNFINISHED, at_the_end, unclosed_body
+
+if TYPE_CHECKING:
+    from lark import UnexpectedInput
 
 MOST = 20  # diagnostics of one file
 BUDGET = 2**22  # characters read in all; every mistake costs one more reading
@@ -57,4 +64,16 @@ def _attempt(source: Source, text: str) -> Any:
     try:
         return Builder(source).file(parsed)
     except OpError as error:
-        return explain_refusal(text, error.diagnostics[0])
+        return refused(text, error.diagnostics[0])
+
+
+def explain(source: Source, text: str, error: UnexpectedInput) -> Finding:
+    """The finding for a text that the grammar refuses."""
+    scene = scene_of(source, text, error)
+    if scene.at == len(scene.pieces):
+        return at_the_end(scene)
+    if scene.level_unclosed:
+        return unclosed_body(scene)
+    told = (story(scene) for story in (UNFINISHED if scene.blames_previous else STORIES))
+    diagnostic = next((x for x in told if x), None) or expected(scene)
+    return blank(text, scene.pieces, extent(scene), diagnostic)

@@ -41,7 +41,7 @@ class Piece:
 
 def pieces(text: str) -> list[Piece]:
     """The pieces of a text in order, comments included."""
-    found = []
+    found: list[Piece] = []
     begin, indent, last = 0, 0, 0
     for match in PIECE.finditer(plain(text)):
         start = match.start()

@@ -132,20 +132,8 @@ def expr(node: t.Expr, least: int = PIPE) -> str:
 
 def _expr(node: t.Expr) -> tuple[str, int]:
     match node:
-        case t.Name():
-            return node.text, POSTFIX
         case t.Literal():
             return _literal(node.value)
-        case t.Hole():
-            return "_", POSTFIX
-        case t.Sequence():
-            return _bracketed(node), POSTFIX
-        case t.Call():
-            return _call(node), POSTFIX
-        case t.Member():
-            return f"{expr(node.value, POSTFIX)}.{node.name.text}", POSTFIX
-        case t.Index():
-            return f"{expr(node.value, POSTFIX)}[{expr(node.index, EXPR)}]", POSTFIX
         case t.Unary(sign="not"):
             return f"not {expr(node.value, NOT)}", NOT
         case t.Unary():
@@ -157,6 +145,24 @@ def _expr(node: t.Expr) -> tuple[str, int]:
             return f"if {test} then {yes} else {no}", EXPR
         case t.Pipe():
             return f"{expr(node.head, EXPR)} |> {_stages(node.stages)}", PIPE
+        case _:
+            return _postfix(node), POSTFIX
+
+
+def _postfix(node: t.Name | t.Hole | t.Sequence | t.Call | t.Member | t.Index) -> str:
+    match node:
+        case t.Name():
+            return node.text
+        case t.Hole():
+            return "_"
+        case t.Sequence():
+            return _bracketed(node)
+        case t.Call():
+            return _call(node)
+        case t.Member():
+            return f"{expr(node.value, POSTFIX)}.{node.name.text}"
+        case t.Index():
+            return f"{expr(node.value, POSTFIX)}[{expr(node.index, EXPR)}]"
 
 
 def _literal(value: float | bool | str) -> tuple[str, int]:

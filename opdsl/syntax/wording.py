@@ -6,6 +6,8 @@ comments before it, whether a space wants to be there, and the place of the othe
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from opdsl.diagnostics import Span
 from opdsl.syntax.scan import Piece, pieces
 from opdsl.syntax.words import CLOSING, KEYWORDS, OPENING
@@ -56,7 +58,7 @@ class Words:
         """What stands between two brackets, cut behind each comma."""
         cuts = [i + 1 for i in self._level(opening + 1, close) if self.texts[i] == ","]
         edges = [opening + 1, *cuts, close]
-        return [(a, b) for a, b in zip(edges, edges[1:], strict=False) if a < b]
+        return [(a, b) for a, b in pairwise(edges) if a < b]
 
     def _level(self, first: int, end: int) -> list[int]:
         """The words that stand in no bracket, opening brackets included."""

@@ -1,0 +1,87 @@
+"""What the grammar would have accepted, in words.
+
+What comes in: a scene. What goes out: `expected ... before ...`, and the pieces of such sentences.
+"""
+
+from __future__ import annotations
+
+from opdsl.diagnostics import Diagnostic, Help, Label
+from opdsl.syntax.scan import Piece
+from opdsl.syntax.scene import Scene
+
+VALUE = frozenset(
+    {"NAME", "INT", "FLOAT", "STRING", "TRUE", "FALSE", "HOLE", "LPAR", "LSQB", "ADD", "NOT", "IF"}
+)
+OPERATOR = frozenset({"ADD", "MUL", "CMP", "AND", "OR", "RANGE"})
+POSTFIX = frozenset({"DOT", "LPAR", "LSQB"})
+SIGN_OF = {
+    "EQUAL": "=", "COLON": ":", "COMMA": ",", "LPAR": "(", "RPAR": ")", "LSQB": "[", "RSQB": "]",
+    "LBRACE": "{", "RBRACE": "}", "ARROW": "->", "PIPE": "|>", "VBAR": "|", "CIRCUMFLEX": "^",
+    "DOT": ".", "RANGE": "..",
+}  # fmt: skip
+WORD_OF = {
+    "NAME": "a name", "INT": "a whole number", "FLOAT": "a number", "STRING": "a text",
+    "LONG_STRING": "a text", "CMP": "a comparison", "ADD": "`+` or `-`", "MUL": "`*` or `/`",
+}  # fmt: skip
+
+
+def expected(scene: Scene) -> Diagnostic:
+    """No story fits: what the grammar would have accepted."""
+    shown = short(scene.piece)
+    words = _choices(scene.accepts)
+    if not words or len(words) > 3 or scene.complete:
+        return error(
+            f"`{shown}` is not expected here", Label(scene.span(scene.piece), "not expected")
+        )
+    return error(
+        f"expected {_joined(words)} before `{shown}`",
+        Label(scene.span(scene.piece), "not expected"),
+    )
+
+
+def words(accepts: frozenset[str]) -> str:
+    """Up to three things that would do: `a value or a name`."""
+    return _joined(_choices(accepts)[:3]) or "more"
+
+
+def _joined(words: list[str]) -> str:
+    return " or ".join(filter(None, (", ".join(words[:-1]), words[-1] if words else "")))
+
+
+def _choices(accepts: frozenset[str]) -> list[str]:
+    """The accepted tokens in words, the usual ones of every expression left out."""
+    if accepts >= VALUE - {"IF"}:
+        return ["a value", *(_word(x) for x in sorted(accepts - VALUE - {"REPEAT", "RESIDUAL"}))]
+    if "DOMAIN" in accepts:
+        return ["a new statement", "`}`"]
+    if "MODEL" in accepts:
+        return ["`block`", "`model`", "another item"]
+    if accepts >= {"NAME", "REPEAT"}:
+        return ["a step"]
+    needed = accepts - OPERATOR - POSTFIX - {"CMP"}
+    if needed & {"RPAR", "RSQB", "RBRACE", "THEN", "ELSE", "LBRACE"}:
+        needed -= {"PIPE"}
+    return list(dict.fromkeys(_word(x) for x in sorted(needed or accepts)))
+
+
+def _word(name: str) -> str:
+    if name in SIGN_OF:
+        return f"`{SIGN_OF[name]}`"
+    return WORD_OF.get(name) or f"`{name.lower()}`"
+
+
+def short(piece: Piece) -> str:
+    """A piece as it is shown in a message, on one line."""
+    text = piece.text.split("\n")[0]
+    return text if len(text) <= 40 else text[:37] + "..."
+
+
+def error(
+    message: str,
+    *labels: Label,
+    helps: tuple[Help, ...] = (),
+    code: str = "OP0101",
+    notes: tuple[str, ...] = (),
+) -> Diagnostic:
+    """A diagnostic of syntax, to be made in one line."""
+    return Diagnostic(code, message, labels, notes, helps)

@@ -1,0 +1,127 @@
+"""A complaint of the grammar in its surroundings.
+
+What comes in: a text and lark's complaint about it. What goes out: the piece that is not accepted,
+what would have been, and the statements around it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from opdsl.diagnostics import Source, Span
+from opdsl.syntax.regions import Region, is_binding, regions
+from opdsl.syntax.scan import Piece, pieces
+from opdsl.syntax.words import CLOSING, ITEMS, OPENING, STATEMENTS
+
+if TYPE_CHECKING:
+    from lark import UnexpectedInput
+
+# what may stand behind a complete value
+BEHIND = frozenset({"ADD", "MUL", "CMP", "AND", "OR", "RANGE", "DOT", "LPAR", "LSQB"})
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A complaint: piece number `at` is not what the grammar accepts."""
+
+    source: Source
+    text: str
+    pieces: list[Piece]
+    at: int
+    accepts: frozenset[str]
+    regions: list[Region] = field(repr=False)
+
+    @property
+    def piece(self) -> Piece:
+        """The piece that is not accepted."""
+        return self.pieces[self.at]
+
+    @property
+    def previous(self) -> Piece | None:
+        """The piece before it."""
+        return self.pieces[self.at - 1] if self.at else None
+
+    @property
+    def next(self) -> Piece | None:
+        """The piece behind it."""
+        return self.pieces[self.at + 1] if self.at + 1 < len(self.pieces) else None
+
+    @cached_property
+    def number(self) -> int:
+        """Which region holds the piece."""
+        return next((i for i, x in enumerate(self.regions) if x.first <= self.at < x.end), 0)
+
+    @property
+    def region(self) -> Region:
+        """The statement that holds it."""
+        return self.regions[self.number]
+
+    @property
+    def complete(self) -> bool:
+        """Whether a statement or an item may end before the piece."""
+        train = "RBRACE" in self.accepts and self.accepts <= {"RBRACE", "NAME"} | BEHIND
+        return "$END" in self.accepts or "DOMAIN" in self.accepts or train
+
+    @property
+    def outside(self) -> bool:
+        """Whether the piece stands outside all blocks."""
+        return bool({"MODEL", "$END"} & self.accepts)
+
+    @property
+    def level_unclosed(self) -> bool:
+        """Whether an item begins while the block before it is still open."""
+        begins = self.region.level in ("item", "head") and self.at == self.region.first
+        return begins and self.piece.text in ITEMS and "RBRACE" in self.accepts and self.complete
+
+    @cached_property
+    def blames_previous(self) -> bool:
+        """Whether a good statement begins here and the one before it is incomplete."""
+        first = self.region.first
+        if self.number == 0 or self.at < first:
+            return False
+        if self.at == first:
+            return not self.complete
+        return is_binding(self.pieces, first) and self.at <= _binding_sign(self.pieces, first)
+
+    def starts(self, at: int) -> bool:
+        """Whether a statement begins at a piece."""
+        return self.pieces[at].text in STATEMENTS or is_binding(self.pieces, at)
+
+    @property
+    def last(self) -> Piece:
+        """The last piece of the statement to blame."""
+        end = self.region.first if self.blames_previous else self.at
+        return self.pieces[end - 1]
+
+    def open(self, until: int) -> list[Piece]:
+        """The brackets that are open before a piece, outermost first."""
+        stack: list[Piece] = []
+        for x in self.pieces[:until]:
+            if x.kind == "sign" and x.text in OPENING:
+                stack.append(x)
+            elif x.kind == "sign" and x.text in CLOSING and stack:
+                stack.pop()
+        return stack
+
+    def span(self, piece: Piece) -> Span:
+        """Where a piece stands."""
+        return self.source.span(piece.start, piece.end)
+
+
+def scene_of(source: Source, text: str, error: UnexpectedInput) -> Scene:
+    """The scene of a complaint; at the end of the file, `at` is behind the last piece."""
+    from lark import UnexpectedToken
+
+    found = [x for x in pieces(text) if x.kind != "comment"]
+    accepts = frozenset(error.accepts or ()) if isinstance(error, UnexpectedToken) else frozenset()
+    ended = isinstance(error, UnexpectedToken) and error.token.type == "$END"
+    place = len(text) if ended else error.pos_in_stream or 0
+    at = next((i for i, x in enumerate(found) if x.end > place), len(found))
+    return Scene(source, text, found, at, accepts, regions(found))
+
+
+def _binding_sign(found: list[Piece], at: int) -> int:
+    """The place of the sign in `name, name =`."""
+    return next(i for i in range(at, len(found)) if found[i].text in ("=", ":"))
