@@ -12,8 +12,8 @@ def extension(**more):
     return Extend(**({"name": "E", "numerator": 1, "denominator": 4} | more))
 
 
-def test_halving_twice_is_quartering():
-    assert grid().coarsened(2).coarsened(2) == grid().coarsened(4)
+def test_coarsening_twice_is_coarsening_by_the_product():
+    assert grid().coarsened(2).coarsened(3) == grid().coarsened(6)
 
 
 def test_coarsening_by_one_is_nothing():
