@@ -32,7 +32,8 @@ def _tighter(cause: Cause, other: Cause) -> bool:
 
 def _fault(graph: Graph, cause: Cause, axis: Axis) -> Diagnostic:
     bound = cause.bound
-    said = f"keeping {bound.keeps} on `{bound.domain}` needs at least {bound.points} points"
+    points = f"{bound.points} point" + ("" if bound.points == 1 else "s")
+    said = f"keeping {bound.keeps} on `{bound.domain}` needs at least {points}"
     labels = (Label(cause.node.spans[-1], said), *_promise(graph, bound, axis))
     return Diagnostic(
         "OP0309",

@@ -12,7 +12,7 @@ from opdsl.ir.graph import Node, Scope
 from opdsl.ir.spaces import Space
 
 Kind = Literal["binding", "block", "repeat", "iteration", "residual"]
-LIMIT = 100_000  # nodes; a model of more is a mistake in a repeat
+LIMIT = 20_000  # nodes; a model of more is a mistake in a repeat
 
 
 @dataclass(slots=True)

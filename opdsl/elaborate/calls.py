@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from opdsl import blocks
 from opdsl.diagnostics import Label, Span, did_you_mean
 from opdsl.elaborate import spaces
+from opdsl.elaborate.builder import LIMIT
 from opdsl.elaborate.domains import CONSTRUCTORS
 from opdsl.elaborate.expressions import Spot, evaluate, unknown, unknown_operator
 from opdsl.elaborate.instance import Given, Instance
@@ -82,6 +83,16 @@ def primitive(
         space = block.infer(*(x.space for x in fns))
     except Refusal as refusal:
         raise _refused(inst, refusal, functions, named, (head, span)) from refusal
+    if block.vanishes(*(x.space for x in fns)):
+        return fns[0]
+    if len(inst.builder.nodes) >= LIMIT:
+        raise inst.problems.fail(
+            "OP0105",
+            f"this model has more than {LIMIT:,} nodes",
+            Label(span, "and this is one more"),
+            frames=inst.frames,
+            helps=("repeat less often",),
+        )
     return inst.builder.node(path, block, fns, space, (*inst.frames, span))
 
 
@@ -198,8 +209,9 @@ def _positional(
     for given in others:
         if isinstance(given.value, Word) and not cls.positional:
             raise unknown(inst, given.value, given.span)
-    if len(others) > len(cls.positional):
-        extra = others[len(cls.positional)]
+    free = [x for x in cls.positional if x not in named]
+    if len(others) > len(free):
+        extra = others[len(free)]
         raise inst.problems.fail(
             "OP0206",
             f"`{cls.keyword()}` takes functions here",
@@ -210,7 +222,7 @@ def _positional(
             else (),
             helps=("parameters are given by name",),
         )
-    return {**dict(zip(cls.positional, others, strict=False)), **named}
+    return {**dict(zip(free, others, strict=False)), **named}
 
 
 def _count(inst: Instance, cls: type[Block], functions: tuple[Given, ...], span: Span) -> None:
@@ -264,7 +276,14 @@ def _plain(inst: Instance, cls: type[Block], key: str, given: Given) -> object:
             frames=inst.frames,
         )
     if isinstance(value, Word) and key in cls.model_fields and not _takes_words(cls, key):
-        raise unknown(inst, value, given.span)
+        if value.text not in activations():
+            raise unknown(inst, value, given.span)
+        raise inst.problems.fail(
+            "OP0208",
+            f"`{key}` of `{cls.keyword()}` cannot be {kind(value)}",
+            Label(given.span, "a number or another value is needed"),
+            frames=inst.frames,
+        )
     return _python(value)
 
 

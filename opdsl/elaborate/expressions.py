@@ -55,8 +55,8 @@ def bind(inst: Instance, statement: tree.Bind) -> tuple[Value, ...]:
     if not isinstance(value, tuple) or len(value) != len(statement.names):
         raise inst.problems.fail(
             "OP0206",
-            f"{len(statement.names)} names for {len(value) if isinstance(value, tuple) else 1} "
-            "values",
+            f"{len(statement.names)} names for "
+            + (f"{len(value)} values" if isinstance(value, tuple) else "one value"),
             Label(statement.value.span, f"this is {kind(value)}"),
             frames=inst.frames,
         )
@@ -102,7 +102,7 @@ def _name(inst: Instance, expr: tree.Name) -> Value:
     value = inst.lookup(expr.text)
     if value is not None:
         return value
-    if expr.text in inst.module.file.lost:
+    if expr.text in inst.module.lost:
         raise Poisoned
     # a bare word: the parameter that takes it says whether it knows it
     return Word(expr.text, expr.span)
@@ -209,6 +209,13 @@ def _no_meaning(
     for value, where in zip(values, spans, strict=True):
         if isinstance(value, Word):
             return unknown(inst, value, where)
+    if sign in "/%" and values[-1] == 0:
+        return inst.problems.fail(
+            "OP0209",
+            "a division by zero",
+            Label(spans[-1], "this is zero"),
+            frames=inst.frames,
+        )
     labels = [Label(s, f"this is {kind(v)}") for s, v in zip(spans, values, strict=True)]
     return inst.problems.fail(
         "OP0209",
@@ -257,7 +264,7 @@ def _function(inst: Instance, expr: tree.Call) -> Value:
 
 def unknown_operator(inst: Instance, expr: tree.Call, known: list[str]) -> Poisoned:
     """OP0201 for a block that nobody defines; says where to import it from."""
-    if expr.name in inst.module.file.lost:
+    if expr.name in inst.module.lost:
         return Poisoned()
     found = providers(expr.name)
     helps = did_you_mean(expr.name, known)

@@ -111,7 +111,11 @@ class Instance:
             notes=(
                 "a name stands for one node of the graph, so checkpoints and diagrams stay stable",
             ),
-            helps=("give the second node its own name, or chain both with `|>`",),
+            helps=(
+                "give the second node its own name, or chain both with `|>`"
+                if self.binding(name)
+                else "give the second one its own name",
+            ),
         )
 
     def statements(self, kind: type[T]) -> Iterator[T]:
@@ -390,6 +394,8 @@ class Instance:
         Raises:
             Poisoned: an output cannot be made.
         """
+        for statement in self.statements(tree.Feedback):
+            self._feedback(statement)
         self._require()
         for entry in list(self.entries.values()):
             if entry.state == "new":
@@ -400,6 +406,15 @@ class Instance:
         for statement in self.statements(tree.Require):
             if self.number(statement.test) is not True:
                 raise self._not_met(statement)
+
+    def _feedback(self, statement: tree.Feedback) -> None:
+        self.problems.fail(
+            "OP0107",
+            "feedback over time is not compiled yet",
+            Label(statement.span, "not available in this version"),
+            frames=self.frames,
+            helps=("leave it out, and feed the output back in a loop of your own",),
+        )
 
     def _not_met(self, statement: tree.Require) -> Poisoned:
         text = statement.doc.text if statement.doc else f"`{statement.test.span.text}` is not true"
@@ -435,7 +450,7 @@ class Instance:
 
     def _never_computed(self, statement: tree.Output) -> Poisoned:
         name = statement.name.text
-        if name in self.module.file.lost:
+        if name in self.module.lost:
             return Poisoned()
         bound = [y.text for x in self.statements(tree.Bind) for y in x.names]
         return self.problems.fail(
@@ -460,7 +475,7 @@ class Instance:
             *labels[first:],
             *labels[:first],
             frames=self.frames,
-            helps=("to feed an output back into an input over time, use `feedback out -> in`",),
+            helps=("let one of them do without the other",),
         )
 
 

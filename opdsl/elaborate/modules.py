@@ -25,6 +25,7 @@ class Module:
 
     Attributes:
         folders: names of whole modules (`import std.fourier as f`).
+        lost: names whose statement or import failed; they are not reported again.
     """
 
     file: File
@@ -32,6 +33,7 @@ class Module:
     consts: dict[str, Const] = field(default_factory=dict)
     folders: dict[str, Module] = field(default_factory=dict)
     imported: dict[str, Span] = field(default_factory=dict)
+    lost: set[str] = field(default_factory=set)
 
 
 @dataclass(slots=True)
@@ -49,7 +51,7 @@ class Loader:
 
     def module(self, file: File, folder: Path | None) -> Module:
         """The module of a file, its imports loaded; `folder` is where its own imports start."""
-        module = Module(file)
+        module = Module(file, lost=set(file.lost))
         for item in file.items:
             match item:
                 case Import():
@@ -83,6 +85,7 @@ class Loader:
         try:
             source = self._load(item, folder)
         except Poisoned:
+            module.lost.update(x.text for x in item.names)
             return
         if not item.names:
             alias = item.alias or item.path[-1]
@@ -94,6 +97,7 @@ class Loader:
                 module.definitions[name.text] = source.definitions[name.text]
                 module.imported[name.text] = name.span
             else:
+                module.lost.add(name.text)
                 self._missing(name.text, name.span, item, source)
 
     def _missing(self, name: str, span: Span, item: Import, source: Module) -> None:

@@ -57,7 +57,7 @@ def _choose(problems: Problems, module: Module, name: str | None) -> tree.Defini
         return found[0]
     if name in names:
         return found[names.index(name)]
-    if not found and module.file.lost:
+    if not found and module.lost:
         raise Poisoned
     source = module.file.source
     if not found:

@@ -163,7 +163,7 @@ def _domain(inst: Instance, expr: tree.Expr) -> Domain:
 
 def _known(inst: Instance, expr: tree.Expr) -> Value:
     if isinstance(expr, tree.Name) and inst.lookup(expr.text) is None:
-        if expr.text in inst.module.file.lost:
+        if expr.text in inst.module.lost:
             raise Poisoned
         domains = [x.name.text for x in inst.statements(tree.Domain)]
         raise inst.problems.fail(

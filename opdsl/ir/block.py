@@ -141,6 +141,10 @@ class Block(BaseModel):
         """Why the block has no limit under refinement (`its stencil shrinks ...`), or None."""
         return None
 
+    def vanishes(self, *x: Space) -> bool:  # noqa: ARG002  most blocks do something
+        """Whether the result is the one input itself, so that no node is made."""
+        return False
+
     def cost(self, *x: Space) -> Cost:
         """Parameters, flops and bytes for one sample."""
         raise NotImplementedError

@@ -99,7 +99,18 @@ def _causes(graph: Graph) -> tuple[Cause, ...]:
     return tuple(
         Cause(node, bound, bound.domain.least_root(bound.points))
         for node in graph.nodes
-        for bound in node.block.bounds(*graph.arguments(node))
+        for bound in (*node.block.bounds(*graph.arguments(node)), *_not_empty(node.space.domain))
+    )
+
+
+def _not_empty(domain: Domain) -> tuple[Bound, ...]:
+    """A grid that was divided still has a point."""
+    if not domain.steps:
+        return ()
+    note = "divisions round down: at least 1 sample is left"
+    return tuple(
+        Bound(domain, i, 1, "one point", note, cure=str, what="divisions")
+        for i in range(domain.dims)
     )
 
 

@@ -103,3 +103,10 @@ def test_only_the_end_of_an_unused_chain_is_reported():
 
 def test_a_requirement_counts_as_a_use():
     assert graph(model(f"param w : int = 3\nrequire w > 2\n{FREE}u = gelu(a)"))
+
+
+def test_a_grid_that_is_divided_away_is_refused():
+    body = f"{FREE}u = a |> resample(to = D / 64) |> resample(to = D)"
+    assert graph(model(body, domain="x, y, min = 64"))
+    fault = only(model(body, domain="x, y, min = 63"))
+    assert fault.message == "too many divisions for the resolution this model promises"

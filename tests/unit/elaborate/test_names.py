@@ -165,3 +165,35 @@ def test_what_hangs_on_a_wrong_statement_is_not_reported_again():
     assert codes(model("output u : D -> R^2\nh = lineer(a, out = 2)\nk = gelu(h)\nu = k + h")) == [
         "OP0201"
     ]
+
+
+def test_a_model_that_grows_without_end_is_refused_at_once():
+    stage = "linear(out = 2)"
+    for _ in range(3):
+        stage = f"repeat 100 {{ {stage} }}"
+    assert only(model(f"output u : D -> R^2\nu = a |> {stage}")).code == "OP0105"
+
+
+def test_feedback_is_refused_until_it_is_compiled():
+    assert codes(model("output u : D -> R^2\nfeedback u -> a\nu = gelu(a)")) == ["OP0107"]
+
+
+def test_names_of_an_import_that_failed_are_not_unknown():
+    text = model("output u : D -> R^2\nu = Lfit(a)", before="from std.pointwse import Lfit")
+    assert codes(text) == ["OP0202"]
+
+
+def test_a_second_value_for_a_parameter_by_position_is_not_dropped():
+    assert only(model("output u : D -> R^2\nu = a |> gelu(3)")).code == "OP0206"
+
+
+def test_a_division_by_zero_is_told_as_one():
+    assert (
+        only(model("output u : D -> R^2\nu = linear(a, out = 2 / 0)")).message
+        == "a division by zero"
+    )
+
+
+def test_the_identity_makes_no_node():
+    g = graph(model("output u : D -> R^2\nu = a |> identity() |> resample(to = D) |> tanh()"))
+    assert [x.keyword for x in g.nodes] == ["apply"]
