@@ -1,0 +1,108 @@
+"""The command line, `opdsl`: one file for each command.
+
+What comes in: arguments. What goes out: results on stdout, progress and errors on stderr, an exit
+code of `diagnostics.Exit`. Nothing heavy is imported before a command needs it.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+from opdsl import __version__
+from opdsl.cli import (
+    check,
+    data,
+    evaluate,
+    explain,
+    fmt,
+    new,
+    predict,
+    render,
+    summary,
+    train,
+)
+from opdsl.cli import compile as compile_
+from opdsl.cli.console import result
+from opdsl.cli.guard import guard
+
+__all__ = ["app", "main"]
+
+COMMANDS = {
+    "new": new.command,
+    "check": check.command,
+    "fmt": fmt.command,
+    "explain": explain.command,
+    "summary": summary.command,
+    "render": render.command,
+    "compile": compile_.command,
+    "train": train.command,
+    "evaluate": evaluate.command,
+    "predict": predict.command,
+}
+
+
+def main() -> None:
+    """Run the command that the process was started with; never returns."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None and hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # a terminal may know ASCII only
+    signal.signal(signal.SIGTERM, _terminated)
+    app(prog_name="opdsl")
+
+
+def _terminated(signum: int, _frame: FrameType | None) -> None:
+    """Unwind as for Ctrl-C, so that half-written files are removed."""
+    from opdsl.train.signals import Interrupted
+
+    raise Interrupted(signum)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        result(f"opdsl {__version__}")
+        raise typer.Exit
+
+
+def _app(text: str) -> typer.Typer:
+    return typer.Typer(
+        help=text,
+        no_args_is_help=True,
+        rich_markup_mode=None,  # plain help: it is faster and reads the same in a pipe
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+
+
+app = _app("Neural operators as small, checked text files: check, draw, compile, train, judge.")
+
+
+@app.callback()
+def _opdsl(
+    version: Annotated[  # noqa: ARG001  its callback acts
+        bool, typer.Option("--version", is_eager=True, callback=_version, help="Show the version.")
+    ] = False,
+) -> None:
+    """What all commands share."""
+
+
+for _name, _command in COMMANDS.items():
+    app.command(_name)(guard(_command))
+
+_data = _app("Make data sets and look at them.")
+_generate = _app("Make data sets that check themselves.")
+_generate.command("darcy")(guard(data.darcy))
+
+
+@_generate.callback()
+def _generators() -> None:
+    """Keeps `darcy` a command of its own while it is the only one."""
+
+
+_data.add_typer(_generate, name="generate")
+_data.command("show")(guard(data.show))
+app.add_typer(_data, name="data")

@@ -1,0 +1,122 @@
+"""`opdsl check`: everything that can be said of programs before they run."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from opdsl.cli.console import as_text, result, show_json
+from opdsl.cli.files import expanded
+from opdsl.diagnostics import CODES, Diagnostic, Exit, OpError
+
+
+class Format(StrEnum):
+    """How diagnostics are printed."""
+
+    TEXT = "text"
+    JSON = "json"
+    GITHUB = "github"
+
+
+def command(
+    files: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FILE...",
+            help=".op files, folders of them, or - for stdin.",
+            show_default=False,
+        ),
+    ],
+    format_: Annotated[
+        Format, typer.Option("--format", "-f", help="How to print what was found.")
+    ] = Format.TEXT,
+) -> None:
+    """Check programs: names, spaces, resolutions, settings.
+
+    Example: opdsl check specs/fno_darcy.op
+    """
+    paths = expanded(files)
+    found = [x for path in paths for x in diagnostics(path)]
+    match format_:
+        case Format.JSON:
+            show_json([x.to_json() for x in found])
+        case Format.GITHUB:
+            result("".join(f"{annotation(x)}\n" for x in found))
+        case Format.TEXT:
+            result("".join(f"{as_text(x, sys.stdout)}\n\n" for x in found) + verdict(paths, found))
+    raise typer.Exit(exit_code(found))
+
+
+def diagnostics(path: str) -> list[Diagnostic]:
+    """What is to be said of one file: of each of its models, its blocks and its settings."""
+    from opdsl.cli.programs import open_source
+    from opdsl.compiler import check
+    from opdsl.elaborate.program import models
+    from opdsl.syntax.parser import parse
+
+    try:
+        source, folder = open_source(path)
+    except OpError as error:
+        return list(error.diagnostics)
+    names = [x.name.text for x in models(parse(source)[0])] or [None]
+    found: dict[Diagnostic, None] = {}
+    for name in names:
+        checked = check(source, model=name, folder=folder)
+        found |= dict.fromkeys(checked.diagnostics)
+        if checked.graph:
+            found |= dict.fromkeys(_settings(checked))
+    return [x for x in found if name or x.message != "this program has no model"]
+
+
+def _settings(checked: object) -> Iterator[Diagnostic]:
+    """What is wrong with the settings of the train block."""
+    from opdsl.cli.programs import from_train_block
+    from opdsl.compiler import Checked
+    from opdsl.train.settings import resolve
+
+    assert isinstance(checked, Checked)
+    try:
+        resolve(from_train_block(checked))
+    except OpError as error:
+        yield from error.diagnostics
+
+
+def exit_code(found: list[Diagnostic]) -> int:
+    """That of the first error; warnings do not fail."""
+    return next((CODES[x.code].exit for x in found if x.severity == "error"), Exit.OK)
+
+
+def verdict(paths: list[str], found: list[Diagnostic]) -> str:
+    """The last line: how many files, errors, warnings."""
+    files = paths[0] if len(paths) == 1 else f"{len(paths)} files"
+    errors = sum(x.severity == "error" for x in found)
+    counts = [_count(errors, "error"), _count(len(found) - errors, "warning")]
+    return f"{files}: {', '.join(x for x in counts if x) or 'no faults'}"
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}{'' if number == 1 else 's'}" if number else ""
+
+
+def annotation(diagnostic: Diagnostic) -> str:
+    """A line that GitHub shows beside the program."""
+    words = "\n".join([diagnostic.message, *diagnostic.notes, *(x.text for x in diagnostic.helps)])
+    place = {"file": Path(diagnostic.where or "").as_posix()}
+    if diagnostic.primary:
+        span = diagnostic.primary.span
+        numbers = {"line": span.line, "endLine": span.end_line, "col": span.column}
+        place |= {k: str(v) for k, v in numbers.items()}
+    place["title"] = diagnostic.code
+    told = ",".join(f"{k}={_escaped(v, ':,')}" for k, v in place.items())
+    return f"::{diagnostic.severity} {told}::{_escaped(words)}"
+
+
+def _escaped(text: str, more: str = "") -> str:
+    for sign in "%\r\n" + more:
+        text = text.replace(sign, f"%{ord(sign):02X}")
+    return text

@@ -1,0 +1,118 @@
+"""A settings file (`--config run.yaml`), read with the places of its keys and values.
+
+What comes in: a path. What goes out: an `Override` for each value. The file is data: plain YAML
+without tags of its own; aliases and keys given twice are refused, since both hide what is meant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from opdsl.cli.overrides import Override
+from opdsl.diagnostics import Label, OpError, Source, Span, did_you_mean, fault
+
+if TYPE_CHECKING:
+    import yaml
+
+SIZE = 2**20  # characters of one file
+
+
+def read_config(path: str) -> list[Override]:
+    """Every value of the file, in its order.
+
+    Raises:
+        OpError: OP0605.
+    """
+    source = Source(path, _text(path))
+    import yaml
+
+    try:
+        _refuse_aliases(source)
+        loader = yaml.SafeLoader(source.text)
+        root = loader.get_single_node()
+        return [] if root is None else list(_flat(loader, source, root, ()))
+    except yaml.MarkedYAMLError as error:
+        raise _no_yaml(source, error) from error
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        what = "it is too deeply nested" if isinstance(error, RecursionError) else str(error)
+        raise fault("OP0605", f"this is no YAML: {what.splitlines()[0]}", file=path) from error
+
+
+def _text(path: str) -> str:
+    """The file's text."""
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise _unreadable(path, error) from error
+    if len(text) > SIZE:
+        message = f"a settings file has at most {SIZE:,} characters, this one has {len(text):,}"
+        raise fault("OP0605", message, file=path)
+    return text
+
+
+def _unreadable(path: str, error: Exception) -> OpError:
+    what = (error.strerror or "") if isinstance(error, OSError) else "it is not a UTF-8 text"
+    folder = Path(path).parent
+    near = [x.name for x in folder.iterdir()] if folder.is_dir() else []
+    helps = did_you_mean(Path(path).name, near)
+    message = f"cannot read the settings: {what.lower()}"
+    return fault("OP0605", message, helps=helps, file=path)
+
+
+def _refuse_aliases(source: Source) -> None:
+    """Before anything is built: nested aliases make a small file large."""
+    import yaml
+
+    for event in yaml.parse(source.text, yaml.SafeLoader):
+        if isinstance(event, yaml.AliasEvent):
+            label = Label(_span(source, event), "write the value out")
+            raise fault("OP0605", "a settings file has no aliases", label)
+
+
+def _flat(
+    loader: yaml.SafeLoader, source: Source, node: yaml.Node, above: tuple[str, ...]
+) -> Iterator[Override]:
+    """Every value below a node."""
+    import yaml
+
+    if not isinstance(node, yaml.MappingNode):
+        label = Label(_span(source, node), "expected `key: value`")
+        raise fault("OP0605", "this is not a tree of settings", label)
+    seen: dict[str, Span] = {}
+    for key_node, node_below in node.value:
+        key, place = _key(source, key_node), _span(source, key_node)
+        if key in seen:
+            labels = Label(place, "again here"), Label(seen[key], "first here")
+            raise fault("OP0605", f"`{key}` is given twice", *labels)
+        seen[key] = place
+        path = (*above, key)
+        if isinstance(node_below, yaml.MappingNode) and node_below.value:
+            yield from _flat(loader, source, node_below, path)
+            continue
+        value: Any = loader.construct_object(node_below, deep=True)  # type: ignore[no-untyped-call]  # its stubs are partial
+        origin = f"{source.name}:{place.line}"
+        yield Override(path, value, origin, _span(source, node_below) or place, place)
+
+
+def _key(source: Source, node: yaml.Node) -> str:
+    import yaml
+
+    if not isinstance(node, yaml.ScalarNode):
+        label = Label(_span(source, node), "expected a word")
+        raise fault("OP0605", "a key is a word", label)
+    return str(node.value)
+
+
+def _span(source: Source, place: Any) -> Span:
+    """The characters of a node or an event, without the white space that YAML counts in."""
+    start, end = place.start_mark.index, place.end_mark.index
+    return source.span(start, start + len(source.text[start:end].rstrip()))
+
+
+def _no_yaml(source: Source, error: yaml.MarkedYAMLError) -> OpError:
+    mark = error.problem_mark or error.context_mark
+    what = error.problem or error.context or "it cannot be read"
+    label = (Label(source.span(mark.index, mark.index + 1), "here"),) if mark else ()
+    return fault("OP0605", f"this is no YAML of plain settings: {what}", *label, file=source.name)

@@ -1,0 +1,87 @@
+"""The two streams of a command: results on stdout, progress and errors on stderr.
+
+What comes in: text, bytes and plain data. What goes out: what the reader at the other end can take:
+colours only where they are wanted, a width, JSON. No command prints by other means.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterable
+from typing import Any, TextIO
+
+from opdsl.diagnostics import Diagnostic
+
+UNKNOWN_WIDTH = 100  # columns where no terminal tells
+
+
+class UsageError(Exception):
+    """The command line makes no sense; the text says in what."""
+
+
+def result(text: str) -> None:
+    """Text on stdout, with a line end if it has none."""
+    print(text, end="" if text.endswith("\n") else "\n")  # noqa: T201  this is where we print
+
+
+def binary(data: bytes) -> None:
+    """Bytes on stdout."""
+    sys.stdout.buffer.write(data)
+
+
+def show_json(value: Any) -> None:
+    """A result for a program."""
+    result(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def say(text: str) -> None:
+    """A line on stderr; nobody listening is no reason to stop."""
+    try:
+        print(text, file=sys.stderr, flush=True)  # noqa: T201  this is where we print
+    except (BrokenPipeError, ValueError):  # ValueError: the stream is closed
+        return
+
+
+def warn(diagnostics: Iterable[Diagnostic]) -> None:
+    """Diagnostics on stderr, an empty line behind each."""
+    for x in diagnostics:
+        say(as_text(x, sys.stderr) + "\n")
+
+
+def as_text(diagnostic: Diagnostic, stream: TextIO) -> str:
+    """A diagnostic with carets, as the stream can show it."""
+    from opdsl.diagnostics.carets import show
+
+    return show(diagnostic, color=coloured(stream), width=width(stream))
+
+
+def coloured(stream: TextIO) -> bool:
+    """Whether colours are wanted there: NO_COLOR, CLICOLOR_FORCE, TERM=dumb, then a terminal."""
+    if os.environ.get("NO_COLOR"):
+        return False
+    if os.environ.get("CLICOLOR_FORCE", "0") != "0":
+        return True
+    return lively(stream)
+
+
+def lively(stream: TextIO) -> bool:
+    """Whether the stream is a terminal that can move its cursor."""
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def width(stream: TextIO) -> int | None:
+    """Columns of the terminal; None for a file or a pipe."""
+    return shutil.get_terminal_size().columns if stream.isatty() else None
+
+
+def table(rows: list[tuple[str, ...]], *, left: int = 1) -> str:
+    """Aligned columns, the first `left` of them to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for row in rows:
+        cells = zip(row, widths, range(len(row)), strict=True)
+        lines.append("  ".join(f"{x:<{n}}" if i < left else f"{x:>{n}}" for x, n, i in cells))
+    return "\n".join(x.rstrip() for x in lines)

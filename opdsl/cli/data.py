@@ -1,0 +1,169 @@
+"""`opdsl data`: data sets made and looked at."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from opdsl.cli.console import as_text, lively, result, say, show_json, table
+from opdsl.cli.options import Json
+
+if TYPE_CHECKING:
+    from opdsl.data.generate.darcy import Progress
+    from opdsl.data.samples import Fields
+
+
+class Kind(StrEnum):
+    """The law of the coefficient."""
+
+    PIECEWISE = "piecewise"
+    LOGNORMAL = "lognormal"
+
+
+def darcy(
+    resolution: Annotated[
+        int, typer.Option("--resolution", metavar="N", help="Points on each axis.")
+    ],
+    samples: Annotated[int, typer.Option("--samples", metavar="K", help="How many.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The .h5 file to make.")],
+    seed: Annotated[
+        int, typer.Option("--seed", metavar="S", help="The same seed, the same data.")
+    ] = 0,
+    fine: Annotated[
+        int | None,
+        typer.Option("--fine", metavar="M", help="Points on which to solve; 129 or more."),
+    ] = None,
+    kind: Annotated[
+        Kind, typer.Option("--kind", help="The law of the coefficient.")
+    ] = Kind.PIECEWISE,
+    workers: Annotated[
+        int, typer.Option("--workers", metavar="N", help="Threads that solve side by side.")
+    ] = 2,
+    as_json: Json = False,
+) -> None:
+    """Darcy flow: -div(a grad u) = 1 on the unit square, u = 0 on its boundary.
+
+    Example: opdsl data generate darcy --resolution 65 --samples 100 --out darcy.h5
+    """
+    from opdsl.data.generate.darcy import generate
+
+    with_progress = _Progress()
+    report = generate(
+        resolution=resolution,
+        samples=samples,
+        seed=seed,
+        out=out,
+        fine=fine,
+        kind=kind.value,
+        progress=with_progress,
+        workers=workers,
+    )
+    with_progress.end()
+    told = {
+        "path": str(report.path),
+        "samples": report.samples,
+        "resolution": report.resolution,
+        "fine": report.fine,
+        "seconds": round(report.seconds, 3),
+        "residual": report.residual,
+        "order": round(report.order, 3),
+    }
+    if as_json:
+        show_json(told)
+    else:
+        result(
+            f"{report.path}: {report.samples} samples at {report.resolution}x{report.resolution}, "
+            f"solved at {report.fine}x{report.fine} in {report.seconds:.1f} s\n"
+            f"checked: residual {report.residual:.1e}, order of convergence {report.order:.2f}"
+        )
+
+
+class _Progress:
+    """A line that moves on a terminal, a line for each tenth in a pipe."""
+
+    def __init__(self) -> None:
+        self._tenth = 0
+        self._moving = lively(sys.stderr)
+
+    def __call__(self, done: int, count: int) -> None:
+        """So many of so many are done."""
+        if self._moving:
+            sys.stderr.write(f"\r{done}/{count} samples")
+            sys.stderr.flush()
+        elif done * 10 // count > self._tenth:
+            self._tenth = done * 10 // count
+            say(f"{done}/{count} samples")
+
+    def end(self) -> None:
+        """The line is complete."""
+        if self._moving:
+            sys.stderr.write("\n")
+
+
+def show(
+    path: Annotated[
+        str, typer.Argument(metavar="PATH", help="A file or a folder.", show_default=False)
+    ],
+    split: Annotated[
+        str | None, typer.Option("--split", metavar="PART", help="Of a folder: train, valid, test.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Say what a data set holds: fields, shapes, resolution, suspects.
+
+    Example: opdsl data show darcy.h5
+    """
+    from opdsl.data.formats import open_dataset
+    from opdsl.data.suspects import suspicion
+
+    fields = open_dataset(path, split=split)
+    rows = [_row(fields, name) for name in fields.values]
+    if as_json:
+        show_json(_about(fields) | {"fields": rows})
+        return
+    result(f"{fields.name}  {'x'.join(map(str, fields.resolution))} ({', '.join(fields.axes)})")
+    heads = ("field", "role", "samples", "channels", "type", "min", "mean", "max")
+    result(table([heads, *(tuple(_cell(x[k]) for k in heads) for x in rows)], left=2))
+    if found := suspicion(fields):
+        result("\n" + as_text(found, sys.stdout))
+
+
+def _row(fields: Fields, name: str) -> dict[str, Any]:
+    values = fields.values[name]
+    wide = values.double()
+    return {
+        "field": name,
+        "role": fields.roles[name],
+        "samples": values.shape[0],
+        "channels": values.shape[1],
+        "type": str(values.dtype).removeprefix("torch."),
+        "min": _finite(float(wide.min())),
+        "mean": _finite(float(wide.mean())),
+        "max": _finite(float(wide.max())),
+    }
+
+
+def _finite(number: float) -> float | None:
+    """None for what JSON cannot say."""
+    return number if abs(number) < float("inf") else None
+
+
+def _about(fields: Fields) -> dict[str, Any]:
+    return {
+        "name": fields.name,
+        "path": fields.source,
+        "axes": list(fields.axes),
+        "resolution": list(fields.resolution),
+        "suspects": list(fields.suspects),
+        "fingerprint": fields.fingerprint,
+    }
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "not finite"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,219 @@
+"""The data of a run: found, read, bound to the ports of the model, split into training and tests.
+
+What comes in: a graph, settings, paths as the user wrote them. What goes out: `Samples`, by the
+names under which the metrics tell of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from opdsl.cli.console import warn
+from opdsl.data.coarsen import Resolution
+from opdsl.data.formats import SPLITS, open_dataset
+from opdsl.data.samples import Fields, Mapped, Samples, bind
+from opdsl.data.samples import Port as DataPort
+from opdsl.data.suspects import suspicion
+from opdsl.diagnostics import OpError, fault
+from opdsl.ir.graph import Graph, Port
+from opdsl.train.sections import Data
+
+HELD_OUT = 10  # one sample in so many is kept for testing where no test data are named
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Where test samples come from.
+
+    Attributes:
+        path: a file or a folder.
+        split: part of a folder.
+        last: only so many samples at the end; the others are for training.
+        first: only so many at the beginning.
+    """
+
+    path: str
+    split: str | None = None
+    last: int | None = None
+    first: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """How the fields of a file become inputs and outputs of a model."""
+
+    graph: Graph
+    fields: Mapped | None = None
+
+    def __call__(self, fields: Fields) -> Samples:
+        """Inputs and outputs; corrupt samples are warned of."""
+        if found := suspicion(fields):
+            warn([found])
+        return bind(fields, ports(self.graph.inputs), ports(self.graph.outputs), self.fields)
+
+
+def ports(of: Iterable[Port]) -> list[DataPort]:
+    """What the model wants of its inputs or outputs."""
+    return [
+        DataPort(x.name, x.space.channels, x.space.components, x.space.domain.dims) for x in of
+    ]
+
+
+def located(path: str, folder: Path) -> str:
+    """The path from here if there is something, else from the folder of the program."""
+    beside = folder / path
+    return str(beside) if not Path(path).exists() and beside.exists() else path
+
+
+# ------------------------------------------------------------------------------------- training
+
+
+def read_training(data: Data, folder: Path, binding: Binding) -> tuple[Samples, list[Held]]:
+    """The samples to learn from, and where those to be tested on are.
+
+    Args:
+        data: `data.path` is given.
+        folder: where relative paths may also start.
+
+    Raises:
+        OpError: OP0610 to OP0615.
+    """
+    assert data.path is not None
+    path = located(data.path, folder)
+    parts = parts_of(path)
+    split = "train" if "train" in parts else None
+    tests = _told_tests(data, folder) or _test_part(path, parts, data)
+    count = data.samples if tests else None
+    samples = binding(open_dataset(path, split=split, resolution=data.resolution, samples=count))
+    if tests:
+        return samples, tests
+    return _divided(samples, path, split, data)
+
+
+def _told_tests(data: Data, folder: Path) -> list[Held]:
+    told = [data.test] if isinstance(data.test, str) else data.test or []
+    return [_held(located(x, folder), data) for x in told]
+
+
+def _held(path: str, data: Data) -> Held:
+    return Held(path, _best_part(parts_of(path)), first=data.test_samples)
+
+
+def _best_part(parts: Sequence[str]) -> str | None:
+    """The part of a folder that is for tests."""
+    return next((x for x in ("test", "valid") if x in parts), None)
+
+
+def _test_part(path: str, parts: Sequence[str], data: Data) -> list[Held]:
+    part = _best_part(parts) if "train" in parts else None
+    return [Held(path, part, first=data.test_samples)] if part else []
+
+
+def parts_of(path: str) -> tuple[str, ...]:
+    """The parts (`train`, `valid`, `test`) of a folder of data."""
+    homes = (Path(path) / "data", Path(path))
+    return tuple(x for x in SPLITS if any((home / x).is_dir() for home in homes))
+
+
+def _divided(
+    samples: Samples, path: str, split: str | None, data: Data
+) -> tuple[Samples, list[Held]]:
+    """The last samples are kept for testing."""
+    count = data.test_samples or max(1, len(samples) // HELD_OUT)
+    if count >= len(samples):
+        message = f"{count} of {len(samples)} samples for testing leave none to learn from"
+        raise fault("OP0613", message, helps=("lower `data.test_samples`",), file=path)
+    left = len(samples) - count
+    if data.samples and data.samples > left:
+        message = f"{data.samples} samples to learn from and {count} to test on: there are only "
+        raise fault("OP0613", message + str(len(samples)), file=path)
+    return samples.first(data.samples or left), [Held(path, split, last=count)]
+
+
+# ---------------------------------------------------------------------------------------- tests
+
+
+def read_tests(
+    held: Sequence[Held],
+    resolutions: Sequence[Resolution],
+    usual: Resolution | None,
+    binding: Binding,
+) -> dict[str, Samples]:
+    """The test sets by name, in the order of the resolutions.
+
+    Args:
+        resolutions: at which to test; if there are none, each file at `usual` if it has it, else
+            as it is.
+
+    Raises:
+        OpError: OP0610 to OP0615; OP0614 for a resolution that no file has.
+    """
+    found: dict[str, Samples] = {}
+    for source, resolution in _wanted(held, resolutions, usual):
+        samples = replace(_read(source, resolution, binding), name="")
+        name = _free_name(_times(samples.resolution), source, found)
+        found[name] = replace(samples, name=name)
+    return found
+
+
+def _wanted(
+    held: Sequence[Held], resolutions: Sequence[Resolution], usual: Resolution | None
+) -> list[tuple[Held, Resolution | None]]:
+    if not resolutions:
+        return [(x, usual if usual is not None and _has(x, usual) else None) for x in held]
+    return [(_source_of(held, x), x) for x in resolutions]
+
+
+def _source_of(held: Sequence[Held], resolution: Resolution) -> Held:
+    """The file with just this resolution, else the first with a finer one."""
+    just = (x for x in held if _same(resolution_of(x.path, x.split), resolution))
+    finer = (x for x in held if _has(x, resolution))
+    # where none has it, reading the first says what it has
+    return next(just, None) or next(finer, held[0])
+
+
+def _same(have: tuple[int, ...], want: Resolution) -> bool:
+    return have == ((want,) * len(have) if isinstance(want, int) else tuple(want))
+
+
+def _has(held: Held, resolution: Resolution) -> bool:
+    try:
+        open_dataset(held.path, split=held.split, resolution=resolution, samples=1)
+    except OpError as error:
+        if error.diagnostics[0].code == "OP0614":
+            return False
+        raise
+    return True
+
+
+def resolution_of(path: str, split: str | None) -> tuple[int, ...]:
+    """Points on each axis of a file or a folder."""
+    return open_dataset(path, split=split, samples=1).resolution
+
+
+def _read(held: Held, resolution: Resolution | None, binding: Binding) -> Samples:
+    samples = binding(open_dataset(held.path, split=held.split, resolution=resolution))
+    if held.last is not None:
+        return _tail(samples, held.last)
+    return samples.first(held.first) if held.first else samples
+
+
+def _tail(samples: Samples, count: int) -> Samples:
+    return replace(
+        samples,
+        inputs={k: x[-count:] for k, x in samples.inputs.items()},
+        outputs={k: x[-count:] for k, x in samples.outputs.items()},
+    )
+
+
+def _free_name(name: str, source: Held, taken: Mapping[str, object]) -> str:
+    """`33x33`, `test_33 33x33` if there is one already, then numbered."""
+    names = [name, f"{Path(source.path).stem} {name}"]
+    names += [f"{names[1]} ({i})" for i in range(2, len(taken) + 3)]
+    return next(x for x in names if x not in taken)
+
+
+def _times(resolution: tuple[int, ...]) -> str:
+    return "x".join(map(str, resolution))

@@ -1,0 +1,48 @@
+"""Files that commands read and write."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from opdsl.cli.console import UsageError
+from opdsl.diagnostics import fault
+
+SUFFIX = ".op"
+STDIN = "-"
+
+
+def expanded(paths: Sequence[str]) -> list[str]:
+    """The files, and every program below the folders.
+
+    Raises:
+        UsageError: stdin is named beside files, or a folder holds no program.
+    """
+    if STDIN in paths and len(paths) > 1:
+        raise UsageError("`-` (stdin) stands alone")
+    return [y for x in paths for y in _below(x)]
+
+
+def _below(path: str) -> list[str]:
+    if not Path(path).is_dir():
+        return [path]
+    found = sorted(str(x) for x in Path(path).rglob(f"*{SUFFIX}"))
+    if not found:
+        raise UsageError(f"no {SUFFIX} file below `{path}`")
+    return found
+
+
+def write(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all; its folder is made.
+
+    Raises:
+        OpError: OP0625.
+    """
+    from opdsl.train.files import write_whole
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, data)
+    except OSError as error:
+        message = f"the file could not be written: {(error.strerror or str(error)).lower()}"
+        raise fault("OP0625", message, file=str(path)) from error

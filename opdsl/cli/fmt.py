@@ -1,0 +1,94 @@
+"""`opdsl fmt`: programs in the one layout."""
+
+from __future__ import annotations
+
+import sys
+from difflib import unified_diff
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from opdsl.cli.console import binary, result, say, warn
+from opdsl.cli.files import STDIN, expanded, write
+from opdsl.diagnostics import Exit, OpError
+
+
+def command(
+    files: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FILE...",
+            help=".op files, folders of them, or - for stdin.",
+            show_default=False,
+        ),
+    ],
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing; exit 1 if a file would change.")
+    ] = False,
+    diff: Annotated[
+        bool, typer.Option("--diff", help="Write nothing; show what would change.")
+    ] = False,
+) -> None:
+    """Lay out programs; comments stay, faulty programs too unless they cannot be read.
+
+    Example: opdsl fmt --diff specs/
+    """
+    code = Exit.OK
+    changed = []
+    for path in expanded(files):
+        try:
+            if _one(path, check=check, diff=diff):
+                changed.append(path)
+        except OpError as error:
+            warn(error.diagnostics)
+            code = Exit.SPEC
+    if check and changed and code == Exit.OK:
+        code = Exit.FAILED
+    raise typer.Exit(code)
+
+
+def _one(path: str, *, check: bool, diff: bool) -> bool:
+    """Format one file; whether it changes."""
+    from opdsl.syntax.printer import format_text
+
+    if path == STDIN:
+        before, name = sys.stdin.buffer.read(), "<stdin>"
+    else:
+        before, name = _bytes(path), path
+    text = before.decode("utf-8-sig", "replace")
+    after = format_text(text, name)
+    same = after.encode() == before
+    if diff:
+        result(_diff(text, after, name)) if not same else None
+    elif check:
+        say(f"would change {name}") if not same else None
+    elif path == STDIN:
+        binary(after.encode())
+    elif not same:
+        _replace(Path(path), after)
+        say(f"changed {name}")
+    return not same
+
+
+def _bytes(path: str) -> bytes:
+    """The file as it is, errors of reading told as those of the compiler."""
+    from opdsl.compiler import read
+
+    read(Path(path))
+    return Path(path).read_bytes()
+
+
+def _replace(path: Path, text: str) -> None:
+    """The file with its rights, behind a link if it is one."""
+    real = path.resolve()
+    mode = real.stat().st_mode
+    write(real, text.encode())
+    real.chmod(mode)
+
+
+def _diff(before: str, after: str, name: str) -> str:
+    lines = unified_diff(
+        before.splitlines(keepends=True), after.splitlines(keepends=True), name, name, n=2
+    )
+    return "".join(x if x.endswith("\n") else f"{x}\n" for x in lines)

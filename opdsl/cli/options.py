@@ -1,0 +1,31 @@
+"""Arguments and options that several commands share, with one wording."""
+
+from typing import Annotated
+
+import typer
+
+Spec = Annotated[str, typer.Argument(metavar="SPEC", help="A .op file.", show_default=False)]
+Run = Annotated[str, typer.Argument(metavar="RUN", help="The folder of a run.", show_default=False)]
+Model = Annotated[
+    str | None,
+    typer.Option("--model", metavar="NAME", help="Which model, where the file has several."),
+]
+Sets = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Set a parameter (model.width=96) or a setting."
+    ),
+]
+Parameters = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Set a parameter, as model.width=96."),
+]
+Json = Annotated[bool, typer.Option("--json", help="The result as JSON.")]
+Device = Annotated[
+    str | None,
+    typer.Option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps ..."),
+]
+Precision = Annotated[
+    str | None,
+    typer.Option("--precision", metavar="NAME", help="fp32, mixed, bf16, fp16 or fp64."),
+]

@@ -1,0 +1,66 @@
+"""`opdsl predict`: the outputs of a run's best weights for given inputs, as a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from opdsl.cli.console import UsageError, say
+from opdsl.cli.options import Device, Precision, Run
+
+SUFFIXES = (".h5", ".hdf5", ".npz")
+
+
+def command(
+    run: Run,
+    input_: Annotated[
+        str, typer.Option("--input", "-i", metavar="FILE", help="Inputs, as .h5, .npz or .pt.")
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="A new .h5 or .npz file.")
+    ],
+    split: Annotated[
+        str | None, typer.Option("--split", metavar="PART", help="Of a folder: train, valid, test.")
+    ] = None,
+    last: Annotated[
+        bool, typer.Option("--last", help="The last weights instead of the best.")
+    ] = False,
+    device: Device = None,
+    precision: Precision = None,
+) -> None:
+    """Apply a trained model to inputs.
+
+    Example: opdsl predict runs/darcy --input new.h5 --output predicted.h5
+    """
+    if output.suffix not in SUFFIXES:
+        raise UsageError(f"`--output {output}`: its name ends in one of {', '.join(SUFFIXES)}")
+    from opdsl.cli.datasets import ports
+    from opdsl.cli.predictions import write_h5, write_npz
+    from opdsl.cli.run_folder import open_run
+    from opdsl.cli.weights import trained_module, with_device
+    from opdsl.data.formats import open_dataset
+    from opdsl.data.samples import bind
+    from opdsl.train.evaluate import predict
+
+    saved = open_run(run)
+    settings = with_device(saved.settings, device, precision)
+    fields = open_dataset(input_, split=split)
+    names = {x.name for x in saved.graph.inputs}
+    mapping = {k: v for k, v in (settings.data.fields or {}).items() if k in names}
+    samples = bind(fields, ports(saved.graph.inputs), (), mapping)
+    module, trained = trained_module(saved, last=last)
+    found = predict(
+        module,
+        trained.normaliser,
+        samples.inputs,
+        device=settings.device,
+        precision=settings.precision,
+        batch=settings.batch,
+    )
+    if output.suffix == ".npz":
+        write_npz(output, found)
+    else:
+        write_h5(output, saved.graph, found, samples.layout)
+    say(f"wrote {len(samples)} samples to {output}")

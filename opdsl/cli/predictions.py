@@ -1,0 +1,78 @@
+"""Predictions as a file: The Well's HDF5, or NumPy's .npz; whole or not at all.
+
+What comes in: outputs by name, (samples, channels, *grid). What goes out: a file.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from opdsl.cli.files import write
+from opdsl.data.coarsen import Layout
+from opdsl.data.well import Boundary, Plan, writing
+from opdsl.diagnostics import fault
+from opdsl.ir.graph import Graph, Port
+from opdsl.ir.spaces import Domain
+
+
+def write_npz(path: Path, outputs: Mapping[str, Tensor]) -> None:
+    """One array for each output.
+
+    Raises:
+        OpError: OP0625.
+    """
+    held = io.BytesIO()
+    np.savez(held, **{k: x.float().numpy() for k, x in outputs.items()})  # type: ignore[arg-type]  # the stub takes a name of ours for `allow_pickle`
+    write(path, held.getvalue())
+
+
+def write_h5(path: Path, graph: Graph, outputs: Mapping[str, Tensor], layout: Layout) -> None:
+    """One field for each component, on the grid of the outputs.
+
+    Raises:
+        OpError: OP0625; OP0613, the outputs live on different grids, which one file cannot hold.
+    """
+    grids = {tuple(x.shape[2:]) for x in outputs.values()}
+    if len(grids) > 1:
+        message = "the outputs live on different grids, and a file of The Well has one"
+        raise fault("OP0613", message, helps=("write a `.npz` file",), file=str(path))
+    fields = {k: x for port in graph.outputs for k, x in _fields(port, outputs[port.name])}
+    plan = Plan(
+        name=graph.name,
+        axes=_axes(graph.outputs[0].space.domain, next(iter(grids)), layout),
+        roles=dict.fromkeys(fields, "output"),
+        count=len(next(iter(fields.values()))),
+        boundary=_boundary(graph.outputs[0].space.domain),
+        layout=layout,
+    )
+    with writing(path, plan) as put:
+        for i in range(plan.count):
+            put(i, {k: x[i] for k, x in fields.items()})
+
+
+def _fields(port: Port, values: Tensor) -> Iterator[tuple[str, NDArray[np.float32]]]:
+    """The components by their names: `pressure`, or `u`, or `u_0`, `u_1` ..."""
+    count = values.shape[1]
+    numbered = (port.name,) if count == 1 else tuple(f"{port.name}_{i}" for i in range(count))
+    for i, name in enumerate(port.space.components or numbered):
+        yield name, values[:, i].float().numpy()
+
+
+def _axes(domain: Domain, grid: tuple[int, ...], layout: Layout) -> dict[str, NDArray[np.float64]]:
+    """Coordinates of the points, both ends included where the data are so."""
+    return {
+        axis.name: np.linspace(axis.lo, axis.hi, n, endpoint=layout == "node")
+        for axis, n in zip(domain.axes, grid, strict=True)
+    }
+
+
+def _boundary(domain: Domain) -> Boundary:
+    if all(domain.periodic):
+        return "PERIODIC"
+    return "WALL" if domain.axes[0].boundary in {"dirichlet", "neumann"} else "OPEN"

@@ -1,0 +1,131 @@
+"""A program as commands get it: a path or stdin, what is set beside it, which of its models.
+
+What comes in: arguments of the command line. What goes out: a `Checked` program, and the settings
+of a run.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from opdsl.cli.config import read_config
+from opdsl.cli.console import UsageError, warn
+from opdsl.cli.overrides import MODEL, Override, assignments, parameters, parse_set
+from opdsl.compiler import Checked, check, read, train_settings
+from opdsl.diagnostics import Source
+from opdsl.elaborate.instance import Given
+from opdsl.elaborate.program import models
+from opdsl.ir.graph import Graph
+from opdsl.syntax.parser import parse
+from opdsl.train.settings import Assignment, Resolved, resolve
+
+STDIN = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A sound program.
+
+    Attributes:
+        source: its text.
+        folder: where it stands, and its imports and data may.
+        checked: with warnings.
+        given: parameters from outside; `origins` says by whom.
+        overrides: everything given from outside.
+    """
+
+    source: Source
+    folder: Path
+    checked: Checked
+    given: dict[str, Given]
+    overrides: tuple[Override, ...]
+
+    @property
+    def graph(self) -> Graph:
+        """The model."""
+        return self.checked.sound()
+
+    @property
+    def names(self) -> list[str]:
+        """Its models."""
+        return [x.name.text for x in models(self.checked.file)]
+
+    @property
+    def origins(self) -> dict[str, str]:
+        """Who gave the parameters that were given."""
+        heads = {MODEL, *self.names}
+        return {x.path[1]: x.origin for x in self.overrides if x.path[0] in heads}
+
+
+def open_source(path: str) -> tuple[Source, Path]:
+    """The text of a file, or of stdin for `-`, and its folder.
+
+    Raises:
+        OpError: OP0202.
+    """
+    if path == STDIN:
+        return Source("<stdin>", sys.stdin.buffer.read().decode("utf-8-sig", "replace")), Path()
+    source, folder = read(Path(path))
+    return source, folder or Path()
+
+
+def open_program(
+    spec: str,
+    *,
+    model: str | None = None,
+    sets: Sequence[str] | None = None,
+    configs: Sequence[str] | None = None,
+) -> Program:
+    """The sound program; its warnings are told on stderr.
+
+    Raises:
+        OpError: everything that is wrong with it or with what is set beside it.
+    """
+    source, folder = open_source(spec)
+    overrides = [x for path in configs or () for x in read_config(path)]
+    overrides += [parse_set(x) for x in sets or ()]
+    names = [x.name.text for x in models(parse(source)[0])] if overrides else []
+    given = parameters(overrides, names)
+    checked = check(source, model=model, given=given, folder=folder)
+    checked.sound()
+    warn(checked.diagnostics)
+    return Program(source, folder, checked, given, tuple(overrides))
+
+
+def open_model(spec: str, model: str | None, sets: Sequence[str] | None) -> Program:
+    """The same for a command that knows parameters of the model only.
+
+    Raises:
+        UsageError: something else is set.
+    """
+    program = open_program(spec, model=model, sets=sets)
+    heads = {MODEL, *program.names}
+    for x in program.overrides:
+        if x.path[0] not in heads:
+            name = ".".join(x.path)
+            raise UsageError(
+                f"`--set {name}`: only parameters of the model can be set here, "
+                f"as in `--set model.{x.path[-1]}=...`"
+            )
+    return program
+
+
+def resolved(program: Program, options: Iterable[Assignment] = ()) -> Resolved:
+    """The settings of a run: defaults, then train block, settings files, `--set` and options.
+
+    Raises:
+        OpError: OP0603, OP0604.
+    """
+    rest = assignments(program.overrides, program.names)
+    return resolve([*from_train_block(program.checked), *rest, *options])
+
+
+def from_train_block(checked: Checked) -> list[Assignment]:
+    """The settings of the model's train block, each with its place."""
+    return [
+        Assignment(x.path, x.value, f"train block {x.key.source.name}:{x.key.line}", x.span, x.key)
+        for x in train_settings(checked)
+    ]

@@ -1,0 +1,74 @@
+"""`opdsl render`: a drawing of a model."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from opdsl.cli.console import UsageError, binary, result, say
+from opdsl.cli.files import write
+from opdsl.cli.options import Model, Parameters, Spec
+
+
+class Format(StrEnum):
+    """What can be drawn."""
+
+    SVG = "svg"
+    PNG = "png"
+    PDF = "pdf"
+    DOT = "dot"
+    MERMAID = "mermaid"
+
+
+class Direction(StrEnum):
+    """Where the data flow to."""
+
+    DOWN = "down"
+    RIGHT = "right"
+
+
+SUFFIXES = {f".{x}": x for x in Format} | {".gv": Format.DOT, ".mmd": Format.MERMAID}
+
+
+def command(
+    spec: Spec,
+    format_: Annotated[
+        Format | None,
+        typer.Option("--format", "-f", help="By the suffix of -o, or svg.", show_default=False),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="FILE", help="Instead of stdout.")
+    ] = None,
+    depth: Annotated[
+        int | None,
+        typer.Option("--depth", min=0, metavar="N", help="Close blocks nested deeper."),
+    ] = None,
+    direction: Annotated[
+        Direction, typer.Option("--direction", help="Where the data flow to.")
+    ] = Direction.DOWN,
+    model: Model = None,
+    sets: Parameters = None,
+) -> None:
+    """Draw a model.
+
+    Example: opdsl render specs/fno_darcy.op -o fno.svg
+    """
+    from opdsl.cli.programs import open_model
+    from opdsl.render import render
+
+    kind = format_ or (SUFFIXES.get(out.suffix, Format.SVG) if out else Format.SVG)
+    if out is None and kind in {Format.PNG, Format.PDF} and sys.stdout.isatty():
+        raise UsageError(f"a terminal cannot show {kind}: name a file with `-o model.{kind}`")
+    graph = open_model(spec, model, sets).graph
+    drawn = render(graph, kind.value, depth=depth, direction=direction.value)
+    if out is not None:
+        write(out, drawn if isinstance(drawn, bytes) else drawn.encode())
+        say(f"wrote {out}")
+    elif isinstance(drawn, bytes):
+        binary(drawn)
+    else:
+        result(drawn)

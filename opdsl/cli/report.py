@@ -1,0 +1,94 @@
+"""The report of a run: what the page shows, collected.
+
+What comes in: the run's graph, weights, test sets and history. What goes out: `report.html`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from opdsl.cli.run_folder import PROGRAM, REPORT, versions
+from opdsl.data.samples import Samples
+from opdsl.diagnostics import OpError
+from opdsl.ir.fingerprint import fingerprint
+from opdsl.ir.graph import Graph
+from opdsl.train.device import device_of
+from opdsl.train.evaluate import predict
+from opdsl.train.normalise import Normaliser
+from opdsl.train.report import Picture, write_report
+from opdsl.train.sections import Settings
+from opdsl.train.settings import Resolved
+
+SAMPLES = 2  # shown of each test set
+SETS = 3  # shown
+
+
+def make_report(  # noqa: PLR0913  a page shows many things
+    graph: Graph,
+    told: Resolved,
+    run: Path,
+    module: nn.Module,
+    normaliser: Normaliser,
+    tests: Mapping[str, Samples],
+    history: Sequence[Mapping[str, Any]],
+    rows: Sequence[Mapping[str, Any]],
+) -> Path:
+    """Write the page."""
+    from opdsl.ir.certificate import certify
+    from opdsl.summary.table import certificate_text
+
+    shown = list(tests.values())[:SETS]
+    return write_report(
+        run / REPORT,
+        title=graph.name,
+        subtitle=graph.doc or "",
+        diagram_svg=_diagram(graph),
+        spec=(run / PROGRAM).read_text(encoding="utf-8"),
+        certificate=certificate_text(certify(graph)),
+        settings_rows=told.explain(),
+        history=history,
+        table=[{k: v for k, v in x.items() if k not in {"data", "resolution"}} for x in rows],
+        pictures=[y for x in shown for y in _pictures(module, normaliser, x, told.settings)],
+        environment=_environment(graph, told.settings),
+    )
+
+
+def _diagram(graph: Graph) -> str:
+    """The drawing; a page without it is better than no page."""
+    from opdsl.render import render
+
+    try:
+        return str(render(graph, "svg"))
+    except OpError:
+        return ""
+
+
+def _pictures(
+    module: nn.Module, normaliser: Normaliser, samples: Samples, settings: Settings
+) -> list[Picture]:
+    """The first samples of a set, the first channel of each function."""
+    few = samples.first(SAMPLES)
+    found = predict(
+        module, normaliser, few.inputs, device=settings.device, precision=settings.precision
+    )
+    return [
+        Picture(
+            f"{samples.name}, sample {i}, {name}",
+            truth=truth[i, 0].numpy(),
+            prediction=found[name][i, 0].float().numpy(),
+            inputs={k: x[i, 0].numpy() for k, x in few.inputs.items()},
+        )
+        for i in range(len(few))
+        for name, truth in few.outputs.items()
+    ]
+
+
+def _environment(graph: Graph, settings: Settings) -> dict[str, str]:
+    return versions() | {
+        "device": str(device_of(settings.device)),
+        "fingerprint": fingerprint(graph),
+    }

@@ -1,0 +1,140 @@
+"""A run from its data to its report, after the command line has been understood.
+
+What comes in: a sound program and its settings. What goes out: a run folder, and a summary as plain
+data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from opdsl.cli.datasets import (
+    Binding,
+    located,
+    parts_of,
+    read_tests,
+    read_training,
+    resolution_of,
+)
+from opdsl.cli.judge import judge, lengths, periodic
+from opdsl.cli.memory import refuse_too_large, step_bytes
+from opdsl.cli.programs import Program
+from opdsl.cli.report import make_report
+from opdsl.cli.run_folder import REPORT, versions, write_beginning, write_weights
+from opdsl.data.samples import Samples
+from opdsl.ir.fingerprint import fingerprint
+from opdsl.ir.graph import Graph
+from opdsl.lower.torch import OperatorModule, lower
+from opdsl.train.device import device_of
+from opdsl.train.fit import Outcome, fit
+from opdsl.train.folder import lock, refuse_used
+from opdsl.train.listener import Listener
+from opdsl.train.precision import policy_of
+from opdsl.train.randomness import seed_everything
+from opdsl.train.sections import Settings
+from opdsl.train.settings import Resolved
+from opdsl.train.trained import load_trained
+
+
+def train(
+    program: Program, told: Resolved, run: Path, *, resume: bool, listener: Listener
+) -> dict[str, Any]:
+    """Train, judge the best weights, write the report.
+
+    Raises:
+        OpError: everything that can be wrong with data, settings, folder and machine.
+        Interrupted: a signal came.
+    """
+    graph, settings = program.graph, told.settings
+    if not resume:
+        refuse_used(run)
+    policy_of(settings.precision, device_of(settings.device))  # refused before data are read
+    _refuse_too_large(graph, settings, program.folder)
+    binding = Binding(graph, settings.data.fields)
+    samples, held = read_training(settings.data, program.folder, binding)
+    tests = read_tests(held, settings.eval.resolutions, settings.data.resolution, binding)
+    seed_everything(settings.seed)
+    module = lower(graph)
+    _try(module, [samples, *tests.values()])
+    with lock(run):  # a run in progress must not lose its program to us
+        write_beginning(run, program, told, samples, held)
+    seed_everything(settings.seed)
+    outcome = fit(
+        module,
+        samples,
+        tests,
+        settings,
+        run,
+        periodic=periodic(graph),
+        lengths=lengths(graph),
+        meta={"arch": fingerprint(graph), "model": graph.name, **_ours()},
+        resume=resume,
+        listener=listener,
+    )
+    return _finished(program, told, run, module, tests, outcome)
+
+
+def _ours() -> dict[str, str]:
+    return {k: v for k, v in versions().items() if k in {"opdsl", "torch"}}
+
+
+def _refuse_too_large(graph: Graph, settings: Settings, folder: Path) -> None:
+    """OP0630 before the data are read and the weights are made."""
+    data = settings.data
+    assert data.path is not None
+    path = located(data.path, folder)
+    if data.resolution is not None:
+        resolution = (data.resolution,) * graph.inputs[0].space.domain.dims
+    else:
+        resolution = resolution_of(path, "train" if "train" in parts_of(path) else None)
+    kind = settings.optimizer.kind
+    parts = step_bytes(graph, resolution, settings.batch, settings.precision, kind)
+    helps = ("lower `batch`", "train at a lower `data.resolution`")
+    refuse_too_large(graph.name, parts, free=_free(settings.device), helps=helps)
+
+
+def _free(name: str) -> int | None:
+    """Bytes that are free on a CUDA device; None for this machine's own memory."""
+    device = device_of(name)
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
+
+
+def _try(module: OperatorModule, sets: Sequence[Samples]) -> None:
+    """One sample of each set through the model: what breaks its promises is told before the run."""
+    module.eval()
+    with torch.no_grad():
+        for samples in sets:
+            module(**{k: x[:1] for k, x in samples.inputs.items()})
+    module.train()
+
+
+def _finished(  # noqa: PLR0913  the end of a run needs all of it
+    program: Program,
+    told: Resolved,
+    run: Path,
+    module: OperatorModule,
+    tests: Mapping[str, Samples],
+    outcome: Outcome,
+) -> dict[str, Any]:
+    """Judge the best weights and write what others read."""
+    best = load_trained(run, module)
+    write_weights(run, module, best.normaliser)
+    rows = judge(module, best.normaliser, program.graph, tests, told.settings)
+    make_report(program.graph, told, run, module, best.normaliser, tests, outcome.history, rows)
+    return {
+        "run": str(run),
+        "report": str(run / REPORT),
+        "epochs": outcome.epochs,
+        "steps": outcome.steps,
+        "skipped": outcome.skipped,
+        "best_epoch": outcome.best_epoch,
+        "train_loss": outcome.history[-1]["train_loss"] if outcome.history else None,
+        "tests": rows,
+        "notes": list(outcome.notes),
+    }
+
+
