@@ -27,6 +27,7 @@ from opdsl.data.raw import Raw
 from opdsl.data.safe_h5 import Inside, Stored, opened
 from opdsl.data.samples import Role
 from opdsl.diagnostics import OpError, fault
+from opdsl.files import sync, sync_folder
 
 LAYOUT = "opdsl_layout"
 ROLE = "opdsl_role"
@@ -311,17 +312,9 @@ def _put(
 
 def _keep(part: Path, path: Path) -> None:
     """The finished file gets its name, on the disk and not only in the cache."""
-    _sync(part, os.O_RDWR)
+    sync(part, os.O_RDWR)
     part.replace(path)
-    _sync(path.parent, os.O_RDONLY)
-
-
-def _sync(path: Path, flags: int) -> None:
-    handle = os.open(path, flags)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    sync_folder(path.parent)
 
 
 @contextmanager

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
 import shutil
 import tempfile
@@ -25,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from opdsl.diagnostics import OpError, fault
 from opdsl.export.ir import to_json
+from opdsl.files import sync_folder, write_synced
 from opdsl.ir.graph import Graph
 
 if TYPE_CHECKING:
@@ -136,24 +136,13 @@ def _write(files: Mapping[str, bytes], out: Path) -> None:
     try:
         beside.chmod(0o755)  # mkdtemp's own is for its user alone
         for name, data in files.items():
-            with (beside / name).open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-        _sync(beside)
+            write_synced(beside / name, data)
+        sync_folder(beside)
         beside.rename(out)
     except BaseException:
         shutil.rmtree(beside, ignore_errors=True)
         raise
-    _sync(out.parent)
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    sync_folder(out.parent)
 
 
 def _unwritten(out: Path, error: OSError) -> OpError:

@@ -21,7 +21,7 @@ from typing import Any, Literal
 import torch
 
 from opdsl.diagnostics import fault
-from opdsl.train.files import sync_folder, write_synced
+from opdsl.files import sync_folder, write_synced
 
 FOLDER = "checkpoints"
 STATE = "state.pt"

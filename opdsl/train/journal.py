@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from opdsl.train.files import write_all, write_whole
+from opdsl.files import write_all, write_whole
 from opdsl.train.folder import JOURNAL
 
 Row = dict[str, Any]

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from opdsl.train.files import write_whole
+from opdsl.files import write_whole
 from opdsl.train.page import PAGE, STYLE
 from opdsl.train.pictures import curves_svg, fields_png
 

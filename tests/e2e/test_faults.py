@@ -13,7 +13,7 @@ import torch
 
 import opdsl
 from opdsl.diagnostics import OpError
-from opdsl.train import files
+from opdsl import files
 from opdsl.train.checkpoint import Store
 from opdsl.train.fit import fit
 from opdsl.train.listener import Silence

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import opdsl.nn
+from opdsl import files
 from opdsl.blocks.add import Add
 from opdsl.blocks.apply import Apply
 from opdsl.blocks.concat import Concat
@@ -273,7 +274,7 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path, monkeypatch):
     def full(_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(compiled.os, "fsync", full)
+    monkeypatch.setattr(files.os, "fsync", full)
     graph = small()
     with pytest.raises(OpError, match="no space left on device"):
         save_compiled(graph, lower(graph), TEXT, tmp_path / "model")

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from opdsl.diagnostics import OpError
-from opdsl.train import files
+from opdsl import files
 from opdsl.train.checkpoint import Store
 from opdsl.train.folder import lock, refuse_used
 from opdsl.train.journal import Journal, read_journal

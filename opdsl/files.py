@@ -35,7 +35,12 @@ def write_all(handle: int, data: bytes) -> None:
 
 def sync_folder(folder: Path) -> None:
     """Make the names in a folder last."""
-    handle = os.open(folder, os.O_RDONLY)
+    sync(folder, os.O_RDONLY)
+
+
+def sync(path: Path, flags: int) -> None:
+    """Wait until what was written is on the disk."""
+    handle = os.open(path, flags)
     try:
         os.fsync(handle)
     finally:
