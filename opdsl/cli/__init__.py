@@ -6,8 +6,10 @@ code of `diagnostics.Exit`. Nothing heavy is imported before a command needs it.
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
+from collections.abc import Callable
 from types import FrameType
 from typing import Annotated
 
@@ -32,7 +34,9 @@ from opdsl.cli.guard import guard
 
 __all__ = ["app", "main"]
 
-COMMANDS = {
+GARBAGE = 100_000  # objects between two collections: while modules are imported there is no garbage
+
+COMMANDS: dict[str, Callable[..., None]] = {
     "new": new.command,
     "check": check.command,
     "fmt": fmt.command,
@@ -48,6 +52,7 @@ COMMANDS = {
 
 def main() -> None:
     """Run the command that the process was started with; never returns."""
+    gc.set_threshold(GARBAGE)
     for stream in (sys.stdout, sys.stderr):
         if stream is not None and hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # a terminal may know ASCII only
@@ -83,7 +88,7 @@ app = _app("Neural operators as small, checked text files: check, draw, compile,
 
 @app.callback()
 def _opdsl(
-    version: Annotated[  # noqa: ARG001  its callback acts
+    version: Annotated[
         bool, typer.Option("--version", is_eager=True, callback=_version, help="Show the version.")
     ] = False,
 ) -> None:

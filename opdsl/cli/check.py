@@ -14,6 +14,8 @@ from opdsl.cli.console import as_text, result, show_json
 from opdsl.cli.files import expanded
 from opdsl.diagnostics import CODES, Diagnostic, Exit, OpError
 
+NO_MODEL = "OP0210"  # a file of blocks, to be imported, is no mistake
+
 
 class Format(StrEnum):
     """How diagnostics are printed."""
@@ -27,13 +29,13 @@ def command(
     files: Annotated[
         list[str],
         typer.Argument(
-            metavar="FILE...",
+            metavar="FILE",
             help=".op files, folders of them, or - for stdin.",
             show_default=False,
         ),
     ],
     format_: Annotated[
-        Format, typer.Option("--format", "-f", help="How to print what was found.")
+        Format, typer.Option("--format", "-f", metavar="KIND", help="text, json or github.")
     ] = Format.TEXT,
 ) -> None:
     """Check programs: names, spaces, resolutions, settings.
@@ -63,14 +65,14 @@ def diagnostics(path: str) -> list[Diagnostic]:
         source, folder = open_source(path)
     except OpError as error:
         return list(error.diagnostics)
-    names = [x.name.text for x in models(parse(source)[0])] or [None]
+    names: list[str | None] = [x.name.text for x in models(parse(source)[0])]
     found: dict[Diagnostic, None] = {}
-    for name in names:
+    for name in names or [None]:
         checked = check(source, model=name, folder=folder)
         found |= dict.fromkeys(checked.diagnostics)
         if checked.graph:
             found |= dict.fromkeys(_settings(checked))
-    return [x for x in found if name or x.message != "this program has no model"]
+    return [x for x in found if names or x.code != NO_MODEL]
 
 
 def _settings(checked: object) -> Iterator[Diagnostic]:

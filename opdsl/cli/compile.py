@@ -26,13 +26,16 @@ def command(
         typer.Option("--out", "-o", metavar="DIR", help="A new folder; with --emit a file."),
     ] = None,
     emit: Annotated[
-        Emit | None, typer.Option("--emit", help="Source that needs torch and nothing else.")
+        Emit | None,
+        typer.Option("--emit", metavar="KIND", help="python: source that needs torch only."),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Of the weights.")] = 0,
     model: Model = None,
     sets: Parameters = None,
 ) -> None:
-    """Lower a model to PyTorch: weights, program, graph and hashes in a folder.
+    """Lower a model to PyTorch, into a folder.
+
+    It holds fresh weights, the program, its graph and their hashes.
 
     Example: opdsl compile specs/fno_darcy.op -o compiled
     """

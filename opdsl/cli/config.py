@@ -4,8 +4,6 @@ What comes in: a path. What goes out: an `Override` for each value. The file is 
 without tags of its own; aliases and keys given twice are refused, since both hide what is meant.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -72,7 +70,7 @@ def _refuse_aliases(source: Source) -> None:
 
 
 def _flat(
-    loader: yaml.SafeLoader, source: Source, node: yaml.Node, above: tuple[str, ...]
+    loader: yaml.SafeLoader, source: Source, node: yaml.Node, above: tuple[tuple[str, Span], ...]
 ) -> Iterator[Override]:
     """Every value below a node."""
     import yaml
@@ -87,13 +85,14 @@ def _flat(
             labels = Label(place, "again here"), Label(seen[key], "first here")
             raise fault("OP0605", f"`{key}` is given twice", *labels)
         seen[key] = place
-        path = (*above, key)
+        path = (*above, (key, place))
         if isinstance(node_below, yaml.MappingNode) and node_below.value:
             yield from _flat(loader, source, node_below, path)
             continue
-        value: Any = loader.construct_object(node_below, deep=True)  # type: ignore[no-untyped-call]  # its stubs are partial
+        value: Any = loader.construct_object(node_below, deep=True)
         origin = f"{source.name}:{place.line}"
-        yield Override(path, value, origin, _span(source, node_below) or place, place)
+        names, places = zip(*path, strict=True)
+        yield Override(names, value, origin, _span(source, node_below), places)
 
 
 def _key(source: Source, node: yaml.Node) -> str:

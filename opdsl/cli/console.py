@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, TextIO
 
 from opdsl.diagnostics import Diagnostic
@@ -77,7 +77,7 @@ def width(stream: TextIO) -> int | None:
     return shutil.get_terminal_size().columns if stream.isatty() else None
 
 
-def table(rows: list[tuple[str, ...]], *, left: int = 1) -> str:
+def table(rows: Sequence[tuple[str, ...]], *, left: int = 1) -> str:
     """Aligned columns, the first `left` of them to the left, the others to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []

@@ -1,7 +1,5 @@
 """`opdsl data`: data sets made and looked at."""
 
-from __future__ import annotations
-
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -13,7 +11,6 @@ from opdsl.cli.console import as_text, lively, result, say, show_json, table
 from opdsl.cli.options import Json
 
 if TYPE_CHECKING:
-    from opdsl.data.generate.darcy import Progress
     from opdsl.data.samples import Fields
 
 
@@ -38,7 +35,7 @@ def darcy(
         typer.Option("--fine", metavar="M", help="Points on which to solve; 129 or more."),
     ] = None,
     kind: Annotated[
-        Kind, typer.Option("--kind", help="The law of the coefficient.")
+        Kind, typer.Option("--kind", metavar="KIND", help="piecewise or lognormal coefficients.")
     ] = Kind.PIECEWISE,
     workers: Annotated[
         int, typer.Option("--workers", metavar="N", help="Threads that solve side by side.")

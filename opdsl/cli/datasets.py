@@ -56,9 +56,7 @@ class Binding:
 
 def ports(of: Iterable[Port]) -> list[DataPort]:
     """What the model wants of its inputs or outputs."""
-    return [
-        DataPort(x.name, x.space.channels, x.space.components, x.space.domain.dims) for x in of
-    ]
+    return [DataPort(x.name, x.space.channels, x.space.components, x.space.domain.dims) for x in of]
 
 
 def located(path: str, folder: Path) -> str:

@@ -1,7 +1,5 @@
 """`opdsl evaluate`: the errors of a run's best weights on data."""
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -35,7 +33,7 @@ def command(
     precision: Precision = None,
     as_json: Json = False,
 ) -> None:
-    """Measure the errors of a trained model, at one or several resolutions.
+    """Measure the errors of a trained model.
 
     Example: opdsl evaluate runs/darcy --resolutions 33,65,129
     """
@@ -89,7 +87,7 @@ def parsed(text: str) -> list[int | tuple[int, ...]]:
         UsageError: it is neither.
     """
     parts = [x.strip().split("x") for x in text.split(",")]
-    if not all(x.isdecimal() and 0 < int(x[:9]) for part in parts for x in part):
+    if not all(x.isdecimal() and int(x[:9]) > 0 for part in parts for x in part):
         raise UsageError(f"`--resolutions {text}`: write numbers of points, as in 16,32 or 64x32")
     sizes = [tuple(int(x) for x in part) for part in parts]
     return [x[0] if len(x) == 1 else x for x in sizes]

@@ -14,7 +14,7 @@ from opdsl.diagnostics import CODES, did_you_mean
 def command(
     code: Annotated[
         str | None,
-        typer.Argument(metavar="[CODE]", help="Such as OP0309, or its name.", show_default=False),
+        typer.Argument(metavar="CODE", help="Such as OP0309, or its name.", show_default=False),
     ] = None,
 ) -> None:
     """Explain a diagnostic: what it means, a wrong program, the cure.

@@ -38,7 +38,7 @@ def write(path: Path, data: bytes) -> None:
     Raises:
         OpError: OP0625.
     """
-    from opdsl.train.files import write_whole
+    from opdsl.files import write_whole
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

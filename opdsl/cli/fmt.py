@@ -18,7 +18,7 @@ def command(
     files: Annotated[
         list[str],
         typer.Argument(
-            metavar="FILE...",
+            metavar="FILE",
             help=".op files, folders of them, or - for stdin.",
             show_default=False,
         ),
@@ -30,7 +30,9 @@ def command(
         bool, typer.Option("--diff", help="Write nothing; show what would change.")
     ] = False,
 ) -> None:
-    """Lay out programs; comments stay, faulty programs too unless they cannot be read.
+    """Lay out programs in the one style.
+
+    Comments stay. Programs with faults are laid out as well, if they can be read.
 
     Example: opdsl fmt --diff specs/
     """

@@ -47,7 +47,7 @@ def _code(run: Callable[[], None], *, as_json: bool) -> int:
         _close_stdout()  # `opdsl summary x.op | head` has seen all that it wanted
     except typer.Exit as error:
         return _flushed(error.exit_code)
-    except (Exception, KeyboardInterrupt, Interrupted) as error:
+    except (Exception, KeyboardInterrupt, Interrupted) as error:  # noqa: BLE001  that is its job
         return told(error, as_json=as_json)
     return Exit.OK
 

@@ -6,7 +6,7 @@ values of the model's parameters (`given`) and settings of the run (`assignments
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from opdsl.cli.console import UsageError
@@ -15,6 +15,7 @@ from opdsl.elaborate.instance import Given
 from opdsl.elaborate.settings import constant
 from opdsl.elaborate.values import Value, Word
 from opdsl.syntax.parser import parse_expr
+from opdsl.train.sections import Settings
 from opdsl.train.settings import Assignment
 
 MODEL = "model"  # `model.width` is a parameter of the model, all else a setting of the run
@@ -30,7 +31,7 @@ class Override:
         value: a number, a truth value, a text, None or a list of these.
         origin: `--set`, `run.yaml:4`.
         span: of the value.
-        key: of the last key.
+        keys: of each key of the path.
         wrong: why the text is no value of the language; a setting may be any text.
     """
 
@@ -38,7 +39,7 @@ class Override:
     value: object
     origin: str
     span: Span
-    key: Span
+    keys: tuple[Span, ...]
     wrong: OpError | None = None
 
 
@@ -52,15 +53,23 @@ def parse_set(text: str) -> Override:
     if not sign or not key.strip() or not value.strip():
         raise UsageError(f"`--set {text}`: write KEY=VALUE, as in `--set model.width=96`")
     source = Source(f"<{OPTION}>", text)
-    path = tuple(x.strip() for x in key.split("."))
-    start = len(key) - len(key.rpartition(".")[2].lstrip())
+    keys = tuple(_words(source, key))
     stop = len(key) + 1 + len(value.rstrip())
     span = source.span(len(text) - len(value.lstrip()), stop)
-    made = Override(path, value.strip(), OPTION, span, source.span(start, len(key.rstrip())))
+    made = Override(tuple(x.text for x in keys), value.strip(), OPTION, span, keys)
     try:
         return replace(made, value=_parsed(source, len(key) + 1))
     except OpError as error:
         return replace(made, wrong=error)
+
+
+def _words(source: Source, key: str) -> Iterator[Span]:
+    """The keys between the dots, without blanks."""
+    start = 0
+    for word in key.split("."):
+        first = start + len(word) - len(word.lstrip())
+        yield source.span(first, first + len(word.strip()))
+        start += len(word) + 1
 
 
 def _parsed(source: Source, start: int) -> object:
@@ -96,14 +105,14 @@ def _of_model(override: Override, models: Sequence[str]) -> bool:
         name = ".".join(override.path)
         message = f"`{name}` is no parameter of a model"
         helps = ("write `model.NAME=VALUE`, for example `model.width=96`",)
-        raise fault("OP0207", message, Label(override.key), helps=helps)
+        raise fault("OP0207", message, Label(override.keys[-1]), helps=helps)
     return True
 
 
 def _given(override: Override) -> Given:
     if override.wrong:
         raise override.wrong
-    return Given(_value(override.value, override.span), override.span, override.key)
+    return Given(_value(override.value, override.span), override.span, override.keys[-1])
 
 
 def _value(value: object, span: Span) -> Value:
@@ -123,10 +132,15 @@ def _value(value: object, span: Span) -> Value:
 def assignments(overrides: Iterable[Override], models: Sequence[str]) -> list[Assignment]:
     """The settings among the overrides."""
     return [
-        Assignment(x.path, x.value, x.origin, x.span, x.key)
+        Assignment(x.path, x.value, x.origin, x.span, _to_blame(x))
         for x in overrides
         if x.path[0] not in {MODEL, *models}
     ]
+
+
+def _to_blame(override: Override) -> Span:
+    """The key that an error about the path points to."""
+    return override.keys[-1 if override.path[0] in Settings.model_fields else 0]
 
 
 def option(name: str, path: tuple[str, ...], value: object) -> Assignment:

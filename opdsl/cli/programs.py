@@ -7,19 +7,21 @@ of a run.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from opdsl.cli.config import read_config
 from opdsl.cli.console import UsageError, warn
 from opdsl.cli.overrides import MODEL, Override, assignments, parameters, parse_set
 from opdsl.compiler import Checked, check, read, train_settings
-from opdsl.diagnostics import Source
+from opdsl.diagnostics import OpError, Source
 from opdsl.elaborate.instance import Given
 from opdsl.elaborate.program import models
 from opdsl.ir.graph import Graph
 from opdsl.syntax.parser import parse
+from opdsl.train.sections import ONLY_FOR
 from opdsl.train.settings import Assignment, Resolved, resolve
 
 STDIN = "-"
@@ -108,7 +110,7 @@ def open_model(spec: str, model: str | None, sets: Sequence[str] | None) -> Prog
             name = ".".join(x.path)
             raise UsageError(
                 f"`--set {name}`: only parameters of the model can be set here, "
-                f"as in `--set model.{x.path[-1]}=...`"
+                "as in `--set model.width=96`"
             )
     return program
 
@@ -120,7 +122,22 @@ def resolved(program: Program, options: Iterable[Assignment] = ()) -> Resolved:
         OpError: OP0603, OP0604.
     """
     rest = assignments(program.overrides, program.names)
-    return resolve([*from_train_block(program.checked), *rest, *options])
+    try:
+        return resolve([*from_train_block(program.checked), *rest, *options])
+    except OpError as error:  # one unknown section, however many keys it has
+        raise OpError(*dict.fromkeys(error.diagnostics)) from error
+
+
+def used(told: Resolved) -> list[tuple[str, Any, str]]:
+    """Rows (key, value, origin) of the settings that have an effect on this run."""
+    kinds = {k.partition(".")[0]: v for k, v, _ in told.explain() if k.endswith(".kind")}
+    return [row for row in told.explain() if _has_effect(row[0], kinds)]
+
+
+def _has_effect(key: str, kinds: Mapping[str, str]) -> bool:
+    section, _, name = key.partition(".")
+    users = ONLY_FOR.get(section, {}).get(name)
+    return users is None or kinds[section] in users
 
 
 def from_train_block(checked: Checked) -> list[Assignment]:

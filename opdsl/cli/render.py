@@ -38,7 +38,7 @@ def command(
     spec: Spec,
     format_: Annotated[
         Format | None,
-        typer.Option("--format", "-f", help="By the suffix of -o, or svg.", show_default=False),
+        typer.Option("--format", "-f", metavar="KIND", help="svg, png, pdf, dot or mermaid."),
     ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="FILE", help="Instead of stdout.")
@@ -48,7 +48,8 @@ def command(
         typer.Option("--depth", min=0, metavar="N", help="Close blocks nested deeper."),
     ] = None,
     direction: Annotated[
-        Direction, typer.Option("--direction", help="Where the data flow to.")
+        Direction,
+        typer.Option("--direction", metavar="WAY", help="Where the data flow to: down or right."),
     ] = Direction.DOWN,
     model: Model = None,
     sets: Parameters = None,

@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import nn
 
+from opdsl.cli.programs import used
 from opdsl.cli.run_folder import PROGRAM, REPORT, versions
 from opdsl.data.samples import Samples
 from opdsl.diagnostics import OpError
@@ -27,7 +28,7 @@ SAMPLES = 2  # shown of each test set
 SETS = 3  # shown
 
 
-def make_report(  # noqa: PLR0913  a page shows many things
+def make_report(
     graph: Graph,
     told: Resolved,
     run: Path,
@@ -49,7 +50,7 @@ def make_report(  # noqa: PLR0913  a page shows many things
         diagram_svg=_diagram(graph),
         spec=(run / PROGRAM).read_text(encoding="utf-8"),
         certificate=certificate_text(certify(graph)),
-        settings_rows=told.explain(),
+        settings_rows=used(told),
         history=history,
         table=[{k: v for k, v in x.items() if k not in {"data", "resolution"}} for x in rows],
         pictures=[y for x in shown for y in _pictures(module, normaliser, x, told.settings)],

@@ -9,8 +9,6 @@
 What comes in: a program, settings, samples. What goes out: the files; and back, a `Saved` run.
 """
 
-from __future__ import annotations
-
 import json
 import platform
 from collections.abc import Mapping, Sequence
@@ -23,7 +21,7 @@ from opdsl.cli.config import read_config
 from opdsl.cli.datasets import Held
 from opdsl.cli.files import write
 from opdsl.cli.overrides import assignments
-from opdsl.cli.programs import Program
+from opdsl.cli.programs import Program, used
 from opdsl.cli.resolved import imported_files, resolved_text
 from opdsl.compiler import check
 from opdsl.diagnostics import OpError, fault
@@ -74,7 +72,9 @@ def latest_folder(model: str) -> Path:
     found = [x.parent for x in RUNS.glob(f"{model}-*/{ABOUT}")]
     if not found:
         helps = ("name its folder: `--out FOLDER`",)
-        raise fault("OP0627", f"there is no run of `{model}` to go on with", helps=helps, file="runs")
+        raise fault(
+            "OP0627", f"there is no run of `{model}` to go on with", helps=helps, file="runs"
+        )
     return max(found, key=lambda x: (x.stat().st_mtime, x.name))
 
 
@@ -133,7 +133,7 @@ def settings_text(told: Resolved) -> str:
     """The settings as YAML that `--config` reads, with the origin of each that is no default."""
     lines: list[str] = []
     section = ""
-    for key, value, origin in told.explain():
+    for key, value, origin in used(told):
         head, _, name = key.rpartition(".")
         if head != section and head:
             lines.append(f"{head}:")

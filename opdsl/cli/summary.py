@@ -1,16 +1,16 @@
 """`opdsl summary`: what a model holds, costs and promises."""
 
-from __future__ import annotations
-
 import sys
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from opdsl.cli.console import UNKNOWN_WIDTH, result, show_json, table, width
 from opdsl.cli.options import Json, Model, Parameters, Spec
-from opdsl.ir.graph import Graph
-from opdsl.lower.plan import Plan
+
+if TYPE_CHECKING:
+    from opdsl.ir.graph import Graph
+    from opdsl.lower.plan import Plan
 
 
 def command(
@@ -32,7 +32,7 @@ def command(
     sets: Parameters = None,
     as_json: Json = False,
 ) -> None:
-    """Show spaces, parameters, operations, memory and the certificate of a model.
+    """Show spaces, costs and the certificate of a model.
 
     Example: opdsl summary specs/fno_darcy.op --at x=64,y=64 --plan
     """

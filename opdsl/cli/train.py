@@ -1,7 +1,5 @@
 """`opdsl train`: from a program and data to a run folder with weights and a report."""
 
-from __future__ import annotations
-
 import shlex
 import sys
 from pathlib import Path
@@ -31,7 +29,9 @@ def command(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="RUN", help="The run's folder; runs/MODEL-TIME if not given."),
+        typer.Option(
+            "--out", metavar="RUN", help="The run's folder; runs/MODEL-TIME if not given."
+        ),
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run in --out, or with the latest.")
@@ -53,7 +53,9 @@ def command(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Train a model. Later ones win: train block, --config, --set, options.
+    """Train a model.
+
+    Of settings given twice the later wins: train block, --config, --set, options.
 
     Example: opdsl train specs/fno_darcy.op --data darcy.h5 --set model.width=48
     """
@@ -102,10 +104,12 @@ def _options(
 
 def _print_config(program: Program, told: Resolved, *, as_json: bool) -> None:
     """Parameters of the model, then settings, each with its origin."""
+    from opdsl.cli.programs import used
+
     origins = program.origins
     spec = program.source.name
     rows = [(f"model.{k}", v, origins.get(k, spec)) for k, v in program.graph.params.items()]
-    rows += told.explain()
+    rows += used(told)
     if as_json:
         show_json([{"key": k, "value": v, "origin": o} for k, v, o in rows])
     else:
@@ -162,11 +166,12 @@ def _listener(*, quiet: bool) -> Listener:
 
 def _stopped(stop: Interrupted, run: Path) -> str:
     """What an interrupted run can still do."""
-    if not stop.saved:
-        return f"stopped; the last checkpoint in {run} is from before"
+    if not stop.saved and not (run / "checkpoints").is_dir():
+        return "stopped before the first checkpoint"
     words = [x for x in sys.argv[1:] if x != "--resume"]
     words += ["--resume"] if "--out" in words else ["--out", str(run), "--resume"]
-    return f"stopped and saved; to go on: {shlex.join(['opdsl', *words])}"
+    done = "stopped and saved" if stop.saved else "stopped without a new checkpoint"
+    return f"{done}; to go on: {shlex.join(['opdsl', *words])}"
 
 
 def _told(summary: dict[str, Any]) -> str:

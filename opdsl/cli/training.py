@@ -112,7 +112,7 @@ def _try(module: OperatorModule, sets: Sequence[Samples]) -> None:
     module.train()
 
 
-def _finished(  # noqa: PLR0913  the end of a run needs all of it
+def _finished(
     program: Program,
     told: Resolved,
     run: Path,
@@ -136,5 +136,3 @@ def _finished(  # noqa: PLR0913  the end of a run needs all of it
         "tests": rows,
         "notes": list(outcome.notes),
     }
-
-
