@@ -4,6 +4,10 @@ What comes in: a path. What goes out: an `Override` for each value. The file is 
 without tags of its own; aliases and keys given twice are refused, since both hide what is meant.
 """
 
+from __future__ import annotations
+
+from __future__ import annotations
+
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any

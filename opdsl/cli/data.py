@@ -1,5 +1,9 @@
 """`opdsl data`: data sets made and looked at."""
 
+from __future__ import annotations
+
+from __future__ import annotations
+
 import sys
 from enum import StrEnum
 from pathlib import Path

@@ -1,5 +1,9 @@
 """`opdsl evaluate`: the errors of a run's best weights on data."""
 
+from __future__ import annotations
+
+from __future__ import annotations
+
 from typing import TYPE_CHECKING, Annotated
 
 import typer

@@ -9,6 +9,10 @@
 What comes in: a program, settings, samples. What goes out: the files; and back, a `Saved` run.
 """
 
+from __future__ import annotations
+
+from __future__ import annotations
+
 import json
 import platform
 from collections.abc import Mapping, Sequence

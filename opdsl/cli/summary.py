@@ -1,5 +1,9 @@
 """`opdsl summary`: what a model holds, costs and promises."""
 
+from __future__ import annotations
+
+from __future__ import annotations
+
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
 

@@ -1,5 +1,9 @@
 """`opdsl train`: from a program and data to a run folder with weights and a report."""
 
+from __future__ import annotations
+
+from __future__ import annotations
+
 import shlex
 import sys
 from pathlib import Path
