@@ -4,12 +4,16 @@ graph = opdsl.load("specs/fno_darcy.op")      # checked, no tensor exists
 model = opdsl.compile("specs/fno_darcy.op")   # a torch module
 """
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from opdsl.compiler import check, compile, load  # noqa: A004  the verb of the language
     from opdsl.diagnostics import Diagnostic, OpError
+
+# pydantic looks through all installed packages for plugins, which `opdsl check` would wait for
+os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
 __version__ = "0.1.0"
 __all__ = ["Diagnostic", "OpError", "__version__", "check", "compile", "load"]

@@ -6,7 +6,6 @@ others join by the entry-point group `opdsl.blocks`, keyword to class.
 
 from functools import cache
 from importlib import import_module
-from importlib.metadata import entry_points
 from pathlib import Path
 
 from opdsl.ir.block import Block
@@ -26,6 +25,8 @@ def find(keyword: str) -> type[Block] | None:
     if keyword in names():
         module = import_module(f"{__name__}.{keyword}")
         return next(x for x in _classes(module) if x.keyword() == keyword)
+    from importlib.metadata import entry_points  # slow, and only for blocks of others
+
     found = entry_points(group=GROUP, name=keyword)
     return next((x.load() for x in found), None)
 

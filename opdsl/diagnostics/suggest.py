@@ -1,13 +1,14 @@
 """Did you mean? What comes in: a word and the words that would do. What goes out: the nearest."""
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 
 CUTOFF = 0.6  # right on 97 % of synthetic typos, no suggestion for unrelated words
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """The known word most like `word`, or None if none is near."""
+    from difflib import get_close_matches  # only those who err wait for it
+
     pool = {x.lower(): x for x in sorted(known, reverse=True)}
     found = get_close_matches(word.lower(), pool, n=1, cutoff=CUTOFF)
     return pool[found[0]] if found else None

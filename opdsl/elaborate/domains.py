@@ -6,8 +6,7 @@ What comes in: a call with its arguments evaluated. What goes out: a `Domain`, o
 from __future__ import annotations
 
 from collections.abc import Callable
-from fractions import Fraction
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
@@ -16,6 +15,9 @@ from opdsl.elaborate.problems import Poisoned, Problems
 from opdsl.elaborate.values import Interval, Value, Word, kind, show
 from opdsl.ir.spaces import Axis, Domain, Extend
 from opdsl.syntax.tree import Arg, Call, Name
+
+if TYPE_CHECKING:
+    from fractions import Fraction
 
 BOUNDARIES = ("periodic", "dirichlet", "neumann", "none")
 PROMISES = ("min", "max", "multiple_of", "fixed", "size")
@@ -257,4 +259,6 @@ class DomainReader:
                 Label(arg.value.span, f"this is {kind(value)}"),
                 helps=("write a number above 0, at most 8: `fraction = 0.125`",),
             )
+        from fractions import Fraction  # only for programs that extend a domain
+
         return Fraction(repr(value))
