@@ -6,8 +6,6 @@ without tags of its own; aliases and keys given twice are refused, since both hi
 
 from __future__ import annotations
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any

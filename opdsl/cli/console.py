@@ -24,7 +24,7 @@ class UsageError(Exception):
 
 def result(text: str) -> None:
     """Text on stdout, with a line end if it has none."""
-    print(text, end="" if text.endswith("\n") else "\n")  # noqa: T201  this is where we print
+    print(text, end="" if not text or text.endswith("\n") else "\n")  # noqa: T201  this is where we print
 
 
 def binary(data: bytes) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from __future__ import annotations
-
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -48,7 +46,7 @@ def darcy(
 ) -> None:
     """Darcy flow: -div(a grad u) = 1 on the unit square, u = 0 on its boundary.
 
-    Example: opdsl data generate darcy --resolution 65 --samples 100 --out darcy.h5
+    Example: opdsl data generate darcy --resolution 65 --samples 100 -o d.h5
     """
     from opdsl.data.generate.darcy import generate
 

@@ -5,8 +5,6 @@ What comes in: metrics by the name of the test set. What goes out: rows.
 
 from __future__ import annotations
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 

@@ -11,8 +11,6 @@ What comes in: a program, settings, samples. What goes out: the files; and back,
 
 from __future__ import annotations
 
-from __future__ import annotations
-
 import json
 import platform
 from collections.abc import Mapping, Sequence
