@@ -38,8 +38,8 @@ class Position(Block):
         """One number and one addition for each point and channel."""
         numbers = x[0].numbers()
         points = 1
-        for axis in x[0].domain.axes:
-            points *= x[0].domain.points_on(axis.least)
+        for i, axis in enumerate(x[0].domain.axes):
+            points *= x[0].domain.points_on(i, axis.least)
         return Cost(points * x[0].channels, numbers, numbers * BYTES)
 
     def lower(self, *x: Space) -> nn.Module:
@@ -47,4 +47,6 @@ class Position(Block):
         from opdsl.nn.local import Position as Table
 
         domain = x[0].domain
-        return Table(tuple(domain.points_on(a.least) for a in domain.axes), x[0].channels)
+        return Table(
+            tuple(domain.points_on(i, a.least) for i, a in enumerate(domain.axes)), x[0].channels
+        )

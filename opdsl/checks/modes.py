@@ -57,12 +57,12 @@ def _promise(graph: Graph, bound: Bound, axis: Axis) -> tuple[Label, ...]:
 def _coarser(bound: Bound, axis: Axis) -> tuple[str, ...]:
     if not bound.domain.steps:
         return ()
-    here = bound.domain.points_on(axis.least)
+    here = bound.domain.points_on(bound.axis, axis.least)
     return (f"`{bound.domain}` has {here} points where `{bound.domain.name}` has {axis.least}",)
 
 
 def _cures(cause: Cause, axis: Axis) -> tuple[Help, ...]:
-    here = cause.bound.domain.points_on(axis.least)
+    here = cause.bound.domain.points_on(cause.bound.axis, axis.least)
     key = "fixed" if axis.fixed else "size" if axis.size else "min"
     raised = Help(f"raise the promise: `{key} = {cause.points}`")
     if here < 1:

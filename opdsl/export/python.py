@@ -20,7 +20,7 @@ from opdsl.ir.block import Block
 from opdsl.ir.graph import Graph, Node, Port
 from opdsl.ir.live import constants, live
 from opdsl.ir.origins import Origin, origins
-from opdsl.ir.spaces import Coarsen, Domain, Space
+from opdsl.ir.spaces import Coarsen, Domain, Extend, Space
 
 if TYPE_CHECKING:
     from torch import nn
@@ -203,14 +203,15 @@ class _Body:
 
     def _grid(self, domain: Domain, origin: Origin) -> str:
         if domain.steps:
-            return f"tuple({_grown('n', domain)} for n in {self.sizes[domain.root]})"
+            return _each_axis(domain, self.sizes[domain.root])
         if origin.port is None:
             return repr(origin.root(()))
         shape = f"{self.inputs[origin.port]}.shape[2:]"
         if not origin.domain.steps:
             return f"tuple({shape})"
         self.searches = True
-        return f"tuple(finer(lambda k: {_grown('k', origin.domain)}, n) for n in {shape})"
+        rules = _rules(origin.domain, "k")
+        return f"tuple(finer(rule, n) for rule, n in zip({rules}, {shape}, strict=True))"
 
     def _node(self, node: Node) -> None:
         given = [self.names[x] for x in node.inputs]
@@ -237,15 +238,36 @@ class _Body:
         return f"{self.names[port.source]}{repeated}.movedim(-1, 1).contiguous()"
 
 
-def _grown(n: str, domain: Domain) -> str:
-    """The points of a domain, as an expression in those of the declared one."""
+def _each_axis(domain: Domain, root: str) -> str:
+    """The grid of a domain from that of the declared one, shortest where all axes are alike."""
+    said = {_grown("n", domain, i) for i in range(domain.dims)}
+    if len(said) == 1:
+        return f"tuple({said.pop()} for n in {root})"
+    return f"tuple(rule(n) for rule, n in zip({_rules(domain, 'n')}, {root}, strict=True))"
+
+
+def _rules(domain: Domain, n: str) -> str:
+    """For each axis a function from points of the declared domain to points of this one."""
+    each = [f"lambda {n}: {_grown(n, domain, i)}" for i in range(domain.dims)]
+    return f"[{', '.join(each)}]"
+
+
+def _grown(n: str, domain: Domain, axis: int) -> str:
+    """The points on an axis of a domain, as an expression in those of the declared one."""
+    periodic = domain.axes[axis].periodic
     for step in domain.steps:
+        n = n if n.isidentifier() else f"({n})"
         if isinstance(step, Coarsen):
-            n = f"{n} // {step.factor}" if n.isidentifier() else f"({n}) // {step.factor}"
+            n = f"{n} // {step.factor}"
         else:
-            n = n if n.isidentifier() else f"({n})"
-            n = f"{n} - (-{n} * {step.numerator} // {step.denominator})"
+            n, periodic = _extended(n, step, periodic=periodic), True
     return n
+
+
+def _extended(n: str, step: Extend, *, periodic: bool) -> str:
+    spacings = n if periodic else f"({n} - 1)"
+    longer = f"{spacings} - (-{spacings} * {step.numerator} // {step.denominator})"
+    return longer if periodic else f"max({n}, {longer})"
 
 
 # --- words ------------------------------------------------------------------------------------

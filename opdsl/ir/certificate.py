@@ -97,7 +97,7 @@ def certify(graph: Graph) -> Certificate:
 
 def _causes(graph: Graph) -> tuple[Cause, ...]:
     return tuple(
-        Cause(node, bound, bound.domain.least_root(bound.points))
+        Cause(node, bound, bound.domain.least_root(bound.axis, bound.points))
         for node in graph.nodes
         for bound in (*node.block.bounds(*graph.arguments(node)), *_not_empty(node.space.domain))
     )

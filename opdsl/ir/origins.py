@@ -34,7 +34,7 @@ class Origin:
         grid = grids[self.port]
         if not self.domain.steps:
             return grid
-        return tuple(self.domain.least_root(n) for n in grid)
+        return tuple(self.domain.least_root(i, n) for i, n in enumerate(grid))
 
 
 def origins(graph: Graph) -> dict[str, Origin]:

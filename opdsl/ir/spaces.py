@@ -70,7 +70,11 @@ class Coarsen(BaseModel):
 
 
 class Extend(BaseModel):
-    """`extend(D, fraction)`: n + ceil(n * numerator / denominator) points, periodic.
+    """`extend(D, fraction)`: longer by numerator / denominator of its length, and periodic.
+
+    A periodic axis of n points has n spacings, any other n - 1; the extension has (1 + fraction)
+    as many, rounded up, and closes on itself, so as many points. Where nothing is rounded its
+    period is the same length at every resolution, which is what Fourier layers on it converge by.
 
     `name` is the name of the declaration, which makes two extensions different domains.
     """
@@ -83,9 +87,10 @@ class Extend(BaseModel):
     denominator: int
     sides: Sides = "end"
 
-    def added(self, points: int) -> int:
-        """How many points are added to an axis of `points` points."""
-        return -(-points * self.numerator // self.denominator)
+    def points(self, n: int, *, periodic: bool) -> int:
+        """Points of the extension of an axis of n points."""
+        spacings = n if periodic else n - 1
+        return max(n, spacings - (-spacings * self.numerator // self.denominator))
 
 
 Step = Annotated[Coarsen | Extend, Field(discriminator="op")]
@@ -164,24 +169,29 @@ class Domain(BaseModel):
 
     def points(self, root: tuple[int, ...]) -> tuple[int, ...]:
         """Points on each axis where the declared domain has `root` points."""
-        return tuple(self.points_on(n) for n in root)
+        return tuple(self.points_on(i, n) for i, n in enumerate(root))
 
-    def points_on(self, n: int) -> int:
+    def points_on(self, axis: int, n: int) -> int:
         """Points on an axis where the declared domain has `n`."""
+        periodic = self.axes[axis].periodic
         for step in self.steps:
-            n = n // step.factor if isinstance(step, Coarsen) else n + step.added(n)
+            if isinstance(step, Coarsen):
+                n = n // step.factor
+            else:
+                n, periodic = step.points(n, periodic=periodic), True
         return n
 
-    def least_root(self, needed: int) -> int:
+    def least_root(self, axis: int, needed: int) -> int:
         """The smallest resolution of the declared domain that gives `needed` points here."""
         # points_on grows with n and every step at most divides, so the search is short
         high = max(1, needed)
-        while self.points_on(high) < needed:
+        while self.points_on(axis, high) < needed:
             high *= 2
         low = 1
         while low < high:
             middle = (low + high) // 2
-            low, high = (low, middle) if self.points_on(middle) >= needed else (middle + 1, high)
+            enough = self.points_on(axis, middle) >= needed
+            low, high = (low, middle) if enough else (middle + 1, high)
         return low
 
     def atom(self, axis: int) -> str:

@@ -170,11 +170,11 @@ def _resolution(guards: Guards, port: Port, x: Tensor) -> None:
     for i, axis in enumerate(domain.axes):
         n = int(x.shape[2 + i])
         promise = guards.promises.get((domain.name, axis.name))
-        root = domain.least_root(n)
+        root = domain.least_root(i, n)
         wanted = _broken(axis, root, promise.needed if promise else 1)
         if wanted and domain.steps:
             wanted = f"{wanted} on `{domain.name}`"
-        if domain.points_on(root) != n:
+        if domain.points_on(i, root) != n:
             wanted = f"a grid that is `{domain}` of some `{domain.name}`"
         if wanted:
             raise _unfit(guards, port, i, n, wanted)
@@ -201,9 +201,9 @@ def _unfit(guards: Guards, port: Port, i: int, n: int, wanted: str) -> OpError:
     promise = guards.promises.get((domain.name, axis.name))
     points = f"{n} point{'' if n == 1 else 's'} along {axis.name}"
     message = f"input `{port.name}` has {points}; `{guards.graph.name}` promises {wanted}"
-    near = " or ".join(str(x) for x in _near(n, domain, axis, promise))
+    near = " or ".join(str(x) for x in _near(n, domain, i, promise))
     resample = f"resample the data to {near} points along {axis.name}"
-    notes, cures = _reasons(domain.least_root(n), axis, promise)
+    notes, cures = _reasons(domain.least_root(i, n), axis, promise)
     return guards.refuse("OP0903", port, message, (resample, *cures), notes)
 
 
@@ -214,22 +214,23 @@ def _reasons(root: int, axis: Axis, promise: AxisPromise | None) -> tuple[Texts,
         return (), ()
     if root >= cause.points:
         return (f"the operators themselves need {axis.name} >= {cause.points}",), ()
-    cure = cause.bound.cure(cause.bound.domain.points_on(root))
+    cure = cause.bound.cure(cause.bound.domain.points_on(cause.bound.axis, root))
     notes = (f"{cause.text} ({cause.place})", cause.bound.note)
     return notes, (f"or keep less there: `{cure}`",)
 
 
-def _near(n: int, domain: Domain, axis: Axis, promise: AxisPromise | None) -> list[int]:
-    """The admissible numbers of points next to `n`, one or two."""
+def _near(n: int, domain: Domain, i: int, promise: AxisPromise | None) -> list[int]:
+    """The admissible numbers of points on axis `i` next to `n`, one or two."""
+    axis = domain.axes[i]
     if axis.pinned:
-        return [domain.points_on(axis.fixed or axis.size or n)]
-    step, root = axis.multiple_of, domain.least_root(n)
+        return [domain.points_on(i, axis.fixed or axis.size or n)]
+    step, root = axis.multiple_of, domain.least_root(i, n)
     low = -(-max(axis.min, promise.needed if promise else 1) // step) * step
     high = axis.max // step * step if axis.max is not None else None
-    below = root if domain.points_on(root) == n else root - 1
+    below = root if domain.points_on(i, root) == n else root - 1
     around = (below // step * step, -(-root // step) * step)
     fitting = {max(low, x if high is None else min(high, x)) for x in around}
-    return sorted(domain.points_on(x) for x in fitting)
+    return sorted(domain.points_on(i, x) for x in fitting)
 
 
 EACH: tuple[Callable[[Guards, Port, Tensor], None], ...] = (_number, _axes, _channels, _resolution)

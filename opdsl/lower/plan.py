@@ -162,7 +162,7 @@ def _kept(graph: Graph, node: Node, roots: Mapping[str, tuple[int, ...]]) -> str
 
 
 def _points(bound: Bound, roots: Mapping[str, tuple[int, ...]]) -> int:
-    return bound.domain.points_on(roots[bound.domain.name][bound.axis])
+    return bound.domain.points_on(bound.axis, roots[bound.domain.name][bound.axis])
 
 
 def _time(milliseconds: float) -> str:

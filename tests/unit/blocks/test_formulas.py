@@ -106,14 +106,15 @@ def test_resample_is_scipys_on_each_axis():
     torch.testing.assert_close(w, torch.from_numpy(wanted), rtol=0, atol=1e-13)
 
 
-@pytest.mark.parametrize(("sides", "first"), [("end", 0), ("both", 1)])
+@pytest.mark.parametrize(("sides", "first"), [("end", (0, 0)), ("both", (2, 1))])
 def test_pad_adds_zeros_and_crop_takes_them_away(sides, first):
     D = plane()
-    E = D.extended(Extend(name="E", numerator=1, denominator=3, sides=sides))
+    E = D.extended(Extend(name="E", numerator=2, denominator=3, sides=sides))
     size = E.points((6, 5))
-    assert size == (8, 7)
+    assert size == (10, 7)  # 6 points of a ring, 4 spacings of an interval
     w = lowered("pad", 3, on=D, to=E)(U, size=size)
-    assert torch.equal(w[:, first : first + 6, first : first + 5], U)
+    x, y = first
+    assert torch.equal(w[:, x : x + 6, y : y + 5], U)
     assert torch.count_nonzero(w) == torch.count_nonzero(U)
     assert torch.equal(lowered("crop", 3, on=E, to=D)(w, size=(6, 5)), U)
 

@@ -30,19 +30,31 @@ def test_domains_are_equal_by_declaration_and_steps_not_by_size():
 @pytest.mark.parametrize("n", [1, 7, 8, 33, 100])
 @pytest.mark.parametrize("factor", [1, 2, 3, 4])
 def test_coarsening_is_division_without_rest(n, factor):
-    assert grid().coarsened(factor).points_on(n) == n // factor
+    assert grid().coarsened(factor).points_on(0, n) == n // factor
 
 
 @pytest.mark.parametrize("n", range(1, 40))
 def test_quartering_at_once_and_by_halves_gives_as_many_points(n):
     # floor(floor(n / 2) / 2) = floor(n / 4): what allows to merge the steps
-    assert grid().coarsened(4).points_on(n) == (n // 2) // 2
+    assert grid().coarsened(4).points_on(0, n) == (n // 2) // 2
 
 
-@pytest.mark.parametrize(("n", "added"), [(1, 1), (3, 1), (4, 1), (5, 2), (8, 2), (9, 3)])
-def test_an_extension_adds_a_part_rounded_up(n, added):
-    assert extension().added(n) == added
-    assert grid().extended(extension()).points_on(n) == n + added
+PARTS = [(1, 2), (3, 4), (4, 5), (5, 7), (8, 10), (9, 12)]
+
+
+@pytest.mark.parametrize(("n", "points"), PARTS)
+def test_an_extension_of_a_ring_adds_a_part_of_its_points_rounded_up(n, points):
+    assert grid(boundary="periodic").extended(extension()).points_on(0, n) == points
+
+
+@pytest.mark.parametrize(("n", "points"), [(n + 1, max(p, n + 1)) for n, p in PARTS])
+def test_an_extension_of_an_interval_adds_a_part_of_its_spacings(n, points):
+    assert grid().extended(extension()).points_on(0, n) == points
+
+
+@pytest.mark.parametrize("n", [5, 9, 17, 129])
+def test_the_period_of_an_extended_interval_is_the_same_at_every_resolution(n):
+    assert grid().extended(extension()).points_on(0, n) * (1 / (n - 1)) == 1.25
 
 
 DERIVED = {
@@ -57,13 +69,13 @@ DERIVED = {
 @pytest.mark.parametrize("domain", DERIVED.values(), ids=DERIVED)
 @pytest.mark.parametrize("needed", [1, 2, 5, 17, 33, 64, 100])
 def test_the_least_root_is_the_first_size_that_gives_enough_points(domain, needed):
-    searched = next(n for n in range(1, 1000) if domain.points_on(n) >= needed)
-    assert domain.least_root(needed) == searched
+    searched = next(n for n in range(1, 1000) if domain.points_on(0, n) >= needed)
+    assert domain.least_root(0, needed) == searched
 
 
 @pytest.mark.parametrize("domain", DERIVED.values(), ids=DERIVED)
 def test_a_finer_declared_grid_never_gives_fewer_points(domain):
-    points = [domain.points_on(n) for n in range(1, 200)]
+    points = [domain.points_on(0, n) for n in range(1, 200)]
     assert points == sorted(points)
 
 
