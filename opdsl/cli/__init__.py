@@ -7,11 +7,14 @@ code of `diagnostics.Exit`. Nothing heavy is imported before a command needs it.
 from __future__ import annotations
 
 import gc
+import os
 import signal
 import sys
 from collections.abc import Callable
+from io import TextIOWrapper
+from pathlib import Path
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, TextIO
 
 import typer
 
@@ -53,11 +56,19 @@ COMMANDS: dict[str, Callable[..., None]] = {
 def main() -> None:
     """Run the command that the process was started with; never returns."""
     gc.set_threshold(GARBAGE)
-    for stream in (sys.stdout, sys.stderr):
-        if stream is not None and hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")  # a terminal may know ASCII only
+    sys.stdout = _open(sys.stdout)
+    sys.stderr = _open(sys.stderr)
     signal.signal(signal.SIGTERM, _terminated)
     app(prog_name="opdsl")
+
+
+def _open(stream: TextIO | None) -> TextIO:
+    """The stream, which may have been closed by who started us, or may know ASCII only."""
+    if stream is None:
+        return Path(os.devnull).open("w", encoding="utf-8")
+    if isinstance(stream, TextIOWrapper):
+        stream.reconfigure(errors="backslashreplace")
+    return stream
 
 
 def _terminated(signum: int, _frame: FrameType | None) -> None:

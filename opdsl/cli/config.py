@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import yaml
 
 SIZE = 2**20  # characters of one file
+DEPTH = 16  # collections inside each other
 
 
 def read_config(path: str) -> list[Override]:
@@ -29,15 +30,15 @@ def read_config(path: str) -> list[Override]:
     import yaml
 
     try:
-        _refuse_aliases(source)
+        _refuse_traps(source)
         loader = yaml.SafeLoader(source.text)
         root = loader.get_single_node()
         return [] if root is None else list(_flat(loader, source, root, ()))
     except yaml.MarkedYAMLError as error:
         raise _no_yaml(source, error) from error
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        what = "it is too deeply nested" if isinstance(error, RecursionError) else str(error)
-        raise fault("OP0605", f"this is no YAML: {what.splitlines()[0]}", file=path) from error
+    except (yaml.YAMLError, ValueError) as error:
+        what = (str(error).splitlines() or ["it cannot be read"])[0]
+        raise fault("OP0605", f"this is no YAML: {what}", file=path) from error
 
 
 def _text(path: str) -> str:
@@ -61,14 +62,20 @@ def _unreadable(path: str, error: Exception) -> OpError:
     return fault("OP0605", message, helps=helps, file=path)
 
 
-def _refuse_aliases(source: Source) -> None:
-    """Before anything is built: nested aliases make a small file large."""
+def _refuse_traps(source: Source) -> None:
+    """Before anything is built: aliases make a small file large, deep nesting a short one slow."""
     import yaml
 
+    depth = 0
     for event in yaml.parse(source.text, yaml.SafeLoader):
         if isinstance(event, yaml.AliasEvent):
             label = Label(_span(source, event), "write the value out")
             raise fault("OP0605", "a settings file has no aliases", label)
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEPTH:
+            label = Label(_span(source, event), f"level {depth}")
+            raise fault("OP0605", "this is too deeply nested for settings", label)
 
 
 def _flat(

@@ -122,8 +122,7 @@ def _flushed(code: Any) -> int:
 
 
 def _flush() -> None:
-    if sys.stdout is not None:  # a process may be started with its streams closed
-        sys.stdout.flush()
+    sys.stdout.flush()
 
 
 def _close_stdout() -> None:

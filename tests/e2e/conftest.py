@@ -3,6 +3,7 @@
 import shutil
 
 import pytest
+
 from tests.e2e.command_line import TINY, TRAIN, good
 
 

@@ -1,4 +1,4 @@
-"""The commands that need a program and no data: check, fmt, explain, summary, render, compile, new."""
+"""The commands that need no data: check, fmt, explain, summary, render, compile, new."""
 
 import json
 import os
@@ -6,10 +6,10 @@ import subprocess
 import sys
 
 import pytest
-from tests.e2e.command_line import DARCY, TINY, TRAIN, data, environment, good, run
 
 import opdsl
 from opdsl.diagnostics import CODES
+from tests.e2e.command_line import DARCY, TINY, TRAIN, data, environment, good, run
 
 TWO_FAULTS = TINY.replace("modes = (3, 3)", "modes = (9, 9)").replace("coords(D)", "koords(D)")
 
