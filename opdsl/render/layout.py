@@ -6,13 +6,18 @@ libraries in its wheel; where it is missing, a `dot` program on PATH does the sa
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Literal
 
 from opdsl.diagnostics import fault
 from opdsl.render.titles import move_titles
 
+STDERR = 2
 DOTS_PER_INCH = 192  # of a PNG: twice the density of a screen
 
 
@@ -34,11 +39,25 @@ def _drawn_by_library(text: str, form: str) -> bytes | None:
     except ImportError:
         return None
     graph = AGraph(string=text)
-    move_titles(graph)
-    if form == "png":
-        graph.graph_attr["dpi"] = str(DOTS_PER_INCH)
-    data: bytes = graph.draw(format=form, prog="dot")
+    with _no_chatter():
+        move_titles(graph)
+        if form == "png":
+            graph.graph_attr["dpi"] = str(DOTS_PER_INCH)
+        data: bytes = graph.draw(format=form, prog="dot")
     return data
+
+
+@contextmanager
+def _no_chatter() -> Iterator[None]:
+    """Keep stderr clean: font libraries write their complaints about a machine straight to it."""
+    with Path(os.devnull).open("wb") as nowhere:
+        kept = os.dup(STDERR)
+        os.dup2(nowhere.fileno(), STDERR)
+        try:
+            yield
+        finally:
+            os.dup2(kept, STDERR)
+            os.close(kept)
 
 
 def _drawn_by_program(text: str, form: str) -> bytes:
