@@ -6,13 +6,16 @@ import sys
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from opdsl.cli.console import as_text, result, show_json
 from opdsl.cli.files import expanded
 from opdsl.diagnostics import CODES, Diagnostic, Exit, OpError
+
+if TYPE_CHECKING:
+    from opdsl.compiler import Checked
 
 NO_MODEL = "OP0210"  # a file of blocks, to be imported, is no mistake
 
@@ -75,13 +78,11 @@ def diagnostics(path: str) -> list[Diagnostic]:
     return [x for x in found if names or x.code != NO_MODEL]
 
 
-def _settings(checked: object) -> Iterator[Diagnostic]:
+def _settings(checked: Checked) -> Iterator[Diagnostic]:
     """What is wrong with the settings of the train block."""
     from opdsl.cli.programs import from_train_block
-    from opdsl.compiler import Checked
     from opdsl.train.settings import resolve
 
-    assert isinstance(checked, Checked)
     try:
         resolve(from_train_block(checked))
     except OpError as error:

@@ -61,16 +61,22 @@ def _one(path: str, *, check: bool, diff: bool) -> bool:
     text = before.decode("utf-8-sig", "replace")
     after = format_text(text, name)
     same = after.encode() == before
-    if diff:
-        result(_diff(text, after, name)) if not same else None
-    elif check:
-        say(f"would change {name}") if not same else None
-    elif path == STDIN:
+    if path == STDIN and not (diff or check):
         binary(after.encode())
     elif not same:
+        _tell(path, name, text, after, check=check, diff=diff)
+    return not same
+
+
+def _tell(path: str, name: str, before: str, after: str, *, check: bool, diff: bool) -> None:
+    """Show or make the change."""
+    if diff:
+        result(_diff(before, after, name))
+    elif check:
+        say(f"would change {name}")
+    else:
         _replace(Path(path), after)
         say(f"changed {name}")
-    return not same
 
 
 def _bytes(path: str) -> bytes:

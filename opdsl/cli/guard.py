@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, ParamSpec
+from typing import ParamSpec
 
 import typer
 
@@ -39,14 +39,29 @@ def guard(command: Callable[P, None]) -> Callable[P, None]:
 
 
 def _code(run: Callable[[], None], *, as_json: bool) -> int:
-    """Run, tell what went wrong, and give the exit code."""
+    """Run, tell what went wrong, let everything leave stdout, and give the exit code."""
+    try:
+        code = _ended(run, as_json=as_json)
+    except BrokenPipeError:
+        code = Exit.OK  # `opdsl summary x.op | head` has seen all that it wanted
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _close_stdout()
+    except OSError as error:
+        _close_stdout()
+        return told(error, as_json=False)
+    return code
+
+
+def _ended(run: Callable[[], None], *, as_json: bool) -> int:
+    """The exit code of a command that has ended one way or another."""
     try:
         run()
-        _flush()
-    except BrokenPipeError:
-        _close_stdout()  # `opdsl summary x.op | head` has seen all that it wanted
     except typer.Exit as error:
-        return _flushed(error.exit_code)
+        return int(error.exit_code)
+    except BrokenPipeError:
+        raise
     except (Exception, KeyboardInterrupt, Interrupted) as error:  # noqa: BLE001  that is its job
         return told(error, as_json=as_json)
     return Exit.OK
@@ -66,8 +81,9 @@ def told(error: BaseException, *, as_json: bool) -> int:
             return _line("stopped", error.exit_code)
         case KeyboardInterrupt():
             return _line("stopped", Exit.INTERRUPTED)
-        case OSError(filename=str() | bytes()):
-            return _line(f"error: {error.filename!s}: {error.strerror}", Exit.FAILED)
+        case OSError(errno=int()):
+            place = f"{error.filename}: " if error.filename else ""
+            return _line(f"error: {place}{error.strerror}", Exit.FAILED)
     if _no_memory(error):
         return _line(f"error: there is not enough memory for this: {error}", Exit.TOO_LARGE)
     return _line(_our_fault(error), Exit.FAILED)
@@ -110,19 +126,6 @@ def _show_traceback(error: BaseException) -> None:
     import traceback
 
     say("".join(traceback.format_exception(error)))
-
-
-def _flushed(code: Any) -> int:
-    """The code, after everything on stdout has left."""
-    try:
-        _flush()
-    except BrokenPipeError:
-        _close_stdout()
-    return int(code)
-
-
-def _flush() -> None:
-    sys.stdout.flush()
 
 
 def _close_stdout() -> None:

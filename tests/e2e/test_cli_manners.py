@@ -130,6 +130,16 @@ def test_a_closed_stream_is_no_traceback(closed):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no full device")  # noqa: PTH110  a device
+@pytest.mark.parametrize("arguments", ["explain", "render tiny.op -f png", "check tiny.op"])
+def test_a_full_disk_behind_stdout_is_told(arguments):
+    shell = ["bash", "-c", f"{sys.executable} -m opdsl {arguments} > /dev/full"]
+    done = subprocess.run(shell, capture_output=True, text=True, env=environment(), check=False)  # noqa: S603  a fixed command
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == "error: No space left on device"
+    assert "Traceback" not in done.stderr
+
+
 def test_an_ascii_terminal_is_no_traceback(tmp_path):
     (tmp_path / "umlaut.op").write_text(TINY.replace("small", "größer →"), encoding="utf-8")
     result = process("summary", "umlaut.op", PYTHONIOENCODING="ascii")
