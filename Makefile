@@ -44,7 +44,7 @@ gpu: $(READY)
 # ratios against what a user would pick instead; see benchmarks/README.md
 bench: $(READY)
 	$(BIN)/python benchmarks/darcy_accuracy.py
-	$(BIN)/python benchmarks/spectral_kernels.py
+	$(BIN)/python benchmarks/kernel_rates.py
 
 clean:
 	rm -rf $(VENV) $(DEMO) runs .pytest_cache .mypy_cache .ruff_cache .hypothesis
