@@ -13,8 +13,9 @@ import opdsl
 ROOT = Path(opdsl.__file__).parents[1]
 DARCY = ROOT / "specs" / "fno_darcy.op"
 HEAVY = ("torch", "matplotlib", "h5py", "scipy", "tensorly", "pandas")
-LIMIT = 0.3  # seconds, once warm
-TRIES = 8
+LIBRARIES = "import lark, pydantic, typer"
+LIMIT = 4  # times the start of these; 2.5 for `check`, above 10 with torch
+TRIES = 5
 
 PROBE = """
 import sys
@@ -75,20 +76,27 @@ def test_the_test_above_can_fail(tmp_path):
 
 
 @pytest.mark.parametrize("arguments", [("--help",), ("check", str(DARCY))], ids=["help", "check"])
-def test_a_command_is_there_at_once(tmp_path, arguments):
-    best = min(duration(tmp_path, *arguments) for _ in range(TRIES))
-    assert best < LIMIT
+def test_a_command_starts_about_as_fast_as_the_libraries_it_needs(tmp_path, arguments):
+    """A ratio, since machines differ; `benchmarks/start_up.py` has the seconds."""
+    assert ratio(tmp_path, "-m", "opdsl", *arguments) < LIMIT
 
 
 def test_what_imports_torch_would_be_too_slow(tmp_path):
-    for _ in range(2):
-        slow = duration(tmp_path, "compile", str(DARCY), "-o", str(tmp_path / f"out{_}"))
-    assert slow > LIMIT
+    assert ratio(tmp_path, "-m", "opdsl", "compile", str(DARCY), "-o", "out{}") > LIMIT
 
 
-def duration(tmp_path, *arguments):
+def ratio(tmp_path, *words):
+    """Best of several, in turns with a process that only imports the libraries."""
+    ours, theirs = [], []
+    for i in range(TRIES):
+        ours.append(duration(tmp_path, *(x.format(i) for x in words)))
+        theirs.append(duration(tmp_path, "-c", LIBRARIES))
+    return min(ours) / min(theirs)
+
+
+def duration(tmp_path, *words):
     """Seconds of a whole process; the best of several is what the others do not disturb."""
-    command = [sys.executable, "-m", "opdsl", *arguments]
+    command = [sys.executable, *words]
     started = time.perf_counter()
     subprocess.run(  # noqa: S603  our own program
         command, check=True, capture_output=True, cwd=tmp_path, env=environment(tmp_path)
