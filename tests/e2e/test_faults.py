@@ -12,8 +12,8 @@ import pytest
 import torch
 
 import opdsl
-from opdsl.diagnostics import OpError
 from opdsl import files
+from opdsl.diagnostics import OpError
 from opdsl.train.checkpoint import Store
 from opdsl.train.fit import fit
 from opdsl.train.listener import Silence

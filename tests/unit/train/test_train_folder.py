@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from opdsl.diagnostics import OpError
 from opdsl import files
+from opdsl.diagnostics import OpError
 from opdsl.train.checkpoint import Store
 from opdsl.train.folder import lock, refuse_used
 from opdsl.train.journal import Journal, read_journal
