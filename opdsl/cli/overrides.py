@@ -132,15 +132,15 @@ def _value(value: object, span: Span) -> Value:
 def assignments(overrides: Iterable[Override], models: Sequence[str]) -> list[Assignment]:
     """The settings among the overrides."""
     return [
-        Assignment(x.path, x.value, x.origin, x.span, _to_blame(x))
+        Assignment(x.path, x.value, x.origin, x.span, to_blame(x.path, x.keys))
         for x in overrides
         if x.path[0] not in {MODEL, *models}
     ]
 
 
-def _to_blame(override: Override) -> Span:
-    """The key that an error about the path points to."""
-    return override.keys[-1 if override.path[0] in Settings.model_fields else 0]
+def to_blame(path: tuple[str, ...], keys: tuple[Span, ...]) -> Span:
+    """The key that an error about the path points to: the section, if there is none such."""
+    return keys[-1 if path[0] in Settings.model_fields else 0]
 
 
 def option(name: str, path: tuple[str, ...], value: object) -> Assignment:

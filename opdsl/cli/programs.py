@@ -14,7 +14,7 @@ from typing import Any
 
 from opdsl.cli.config import read_config
 from opdsl.cli.console import UsageError, warn
-from opdsl.cli.overrides import MODEL, Override, assignments, parameters, parse_set
+from opdsl.cli.overrides import MODEL, Override, assignments, parameters, parse_set, to_blame
 from opdsl.compiler import Checked, check, read, train_settings
 from opdsl.diagnostics import OpError, Source
 from opdsl.elaborate.instance import Given
@@ -143,6 +143,12 @@ def _has_effect(key: str, kinds: Mapping[str, str]) -> bool:
 def from_train_block(checked: Checked) -> list[Assignment]:
     """The settings of the model's train block, each with its place."""
     return [
-        Assignment(x.path, x.value, f"train block {x.key.source.name}:{x.key.line}", x.span, x.key)
+        Assignment(
+            x.path,
+            x.value,
+            f"train block {x.key.source.name}:{x.key.line}",
+            x.span,
+            to_blame(x.path, x.keys),
+        )
         for x in train_settings(checked)
     ]

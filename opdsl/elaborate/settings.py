@@ -21,12 +21,17 @@ KIND = "kind"  # `optimizer adamw { }` sets optimizer.kind
 
 @dataclass(frozen=True, slots=True)
 class RawSetting:
-    """One value of a train block: `("optimizer", "lr")`, 1e-3, and where both stand."""
+    """One value of a train block: `("optimizer", "lr")`, 1e-3, where it and each key stand."""
 
     path: tuple[str, ...]
     value: object
     span: Span
-    key: Span
+    keys: tuple[Span, ...]
+
+    @property
+    def key(self) -> Span:
+        """Where the last key stands."""
+        return self.keys[-1]
 
 
 def train_block(file: tree.File, model: str) -> tree.Train | None:
@@ -69,16 +74,18 @@ def _no_model(item: tree.Train, names: list[str]) -> Diagnostic:
 
 
 def _flatten(
-    body: tuple[tree.Setting | tree.SettingBlock, ...], above: tuple[str, ...]
+    body: tuple[tree.Setting | tree.SettingBlock, ...], above: tuple[tree.Ident, ...]
 ) -> Iterator[RawSetting]:
     for item in body:
-        path = (*above, item.name.text)
+        names = (*above, item.name)
+        path, keys = tuple(x.text for x in names), tuple(x.span for x in names)
         if isinstance(item, tree.Setting):
-            yield RawSetting(path, constant(item.value), item.value.span, item.name.span)
+            yield RawSetting(path, constant(item.value), item.value.span, keys)
             continue
         if item.kind:
-            yield RawSetting((*path, KIND), item.kind.text, item.kind.span, item.name.span)
-        yield from _flatten(item.body, path)
+            place = (*keys, item.name.span)
+            yield RawSetting((*path, KIND), item.kind.text, item.kind.span, place)
+        yield from _flatten(item.body, names)
 
 
 def _distinct(found: tuple[RawSetting, ...]) -> None:

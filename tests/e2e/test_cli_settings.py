@@ -215,3 +215,16 @@ def test_settings_written_by_a_run_are_read_as_the_same_settings(tmp_path):
     (tmp_path / "plain.op").write_text(TINY)
     again = resolved(open_program("plain.op", configs=["settings.yaml"]))
     assert again.settings == told.settings
+
+
+def test_an_unknown_section_of_a_train_block_is_told_once_at_its_name(tmp_path):
+    from opdsl.cli.check import diagnostics
+
+    program = tmp_path / "m.op"
+    program.write_text(
+        "edition 2026\nmodel M {\n  domain D = grid(x, min = 9)\n  input a : D -> R^1\n"
+        "  output u : D -> R^1\n  u = gelu(a)\n}\n"
+        "train M { optimzer adamw { lr = 1 weight_decay = 2 } }\n"
+    )
+    (fault,) = diagnostics(str(program))
+    assert fault.labels[0].span.text == "optimzer"
