@@ -20,13 +20,13 @@ from opdsl.syntax.words import ITEMS, KEYWORDS, STATEMENTS
 class Finding:
     """A mistake, the text to read next, and what that text no longer declares.
 
-    `silent` findings are told only if they are the first: they follow from another.
+    That the text ends too early (`at_end`) is told once: what follows from the cure is no news.
     """
 
     diagnostic: Diagnostic
     text: str
     lost: tuple[str, ...] = ()
-    silent: bool = False
+    at_end: bool = False
 
 
 def refused(text: str, diagnostic: Diagnostic) -> Finding:
@@ -40,9 +40,10 @@ def refused(text: str, diagnostic: Diagnostic) -> Finding:
 
 def extent(scene: Scene) -> tuple[int, int]:
     """The pieces to make blank: the statement to blame, or a whole definition with its head."""
-    if scene.outside and scene.region.level != "stray" and scene.piece.text not in ITEMS:
+    outside = scene.outside and not scene.unfinished and scene.region.level != "stray"
+    if outside and scene.piece.text not in ITEMS:
         return scene.region.first, _next_item(scene)
-    region = scene.regions[scene.number - 1] if scene.blames_previous else scene.region
+    region = scene.regions[scene.culprit]
     if region.level == "close":
         region = scene.region
     return region.first, region.whole

@@ -52,6 +52,8 @@ def _choices(accepts: frozenset[str]) -> list[str]:
     """The accepted tokens in words, the usual ones of every expression left out."""
     if accepts >= VALUE - {"IF"}:
         return ["a value", *(_word(x) for x in sorted(accepts - VALUE - {"REPEAT", "RESIDUAL"}))]
+    if accepts >= {"INT", "LBRACE"}:
+        return ["a number of channels"]
     if "DOMAIN" in accepts:
         return ["a new statement", "`}`"]
     if "MODEL" in accepts:

@@ -91,13 +91,19 @@ class _Layout:
         for i, x in enumerate(body):
             a, b = self.words.range(x.span)
             self._begin(a, indent + STEP, top=i == 0)
-            if isinstance(x, t.SettingBlock) and not self._fits(a, b):
+            if isinstance(x, t.SettingBlock) and not self._stays(a, b):
                 self._braced(a, b, x.body, indent + STEP)
             else:
                 self._sequence(a, b, indent + STEP)
         self._comments(self.words.comments[close], indent + STEP, top=not body)
         self._new_line(indent)
         self.line += "}"
+
+    def _stays(self, first: int, end: int) -> bool:
+        """Whether a block of settings was on one line and fits there."""
+        return self._fits(first, end) and not any(
+            x.first for x in self.words.pieces[first + 1 : end]
+        )
 
     def _begin(self, word: int, indent: int, *, apart: bool = False, top: bool = False) -> None:
         """A new line for a statement, with the comments and the blank line before it."""

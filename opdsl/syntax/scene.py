@@ -76,7 +76,15 @@ class Scene:
         return begins and self.piece.text in ITEMS and "RBRACE" in self.accepts and self.complete
 
     @cached_property
-    def blames_previous(self) -> bool:
+    def culprit(self) -> int:
+        """Which region is to blame: an earlier one if it is unfinished."""
+        bracket = self.never_closed
+        if bracket is not None and self.regions[bracket].level in ("statement", "item"):
+            return bracket
+        return self.number - 1 if self._begins_well else self.number
+
+    @property
+    def _begins_well(self) -> bool:
         """Whether a good statement begins here and the one before it is incomplete."""
         first = self.region.first
         if self.number == 0 or self.at < first:
@@ -85,6 +93,19 @@ class Scene:
             return not self.complete
         return is_binding(self.pieces, first) and self.at <= _binding_sign(self.pieces, first)
 
+    @property
+    def unfinished(self) -> bool:
+        """Whether an earlier statement is to blame."""
+        return self.culprit < self.number
+
+    @cached_property
+    def never_closed(self) -> int | None:
+        """The earlier region with a `(` or `[` that is never closed, so that we are inside it."""
+        starts = [i for i in _unclosed(self.pieces) if i < self.region.first]
+        place = starts[-1] if starts else None
+        found = (i for i, x in enumerate(self.regions) if place is not None and place < x.end)
+        return next(found, None)
+
     def starts(self, at: int) -> bool:
         """Whether a statement begins at a piece."""
         return self.pieces[at].text in STATEMENTS or is_binding(self.pieces, at)
@@ -92,7 +113,7 @@ class Scene:
     @property
     def last(self) -> Piece:
         """The last piece of the statement to blame."""
-        end = self.region.first if self.blames_previous else self.at
+        end = self.region.first if self.unfinished else self.at
         return self.pieces[end - 1]
 
     def open(self, until: int) -> list[Piece]:
@@ -120,6 +141,21 @@ def scene_of(source: Source, text: str, error: UnexpectedInput) -> Scene:
     place = len(text) if ended else error.pos_in_stream or 0
     at = next((i for i, x in enumerate(found) if x.end > place), len(found))
     return Scene(source, text, found, at, accepts, regions(found))
+
+
+def _unclosed(found: list[Piece]) -> list[int]:
+    """The places of the `(` and `[` that have no partner."""
+    stack: list[int] = []
+    lost: list[int] = []
+    for i, x in enumerate(found):
+        if x.kind != "sign":
+            continue
+        if x.text in OPENING:
+            stack.append(i)
+        elif x.text in CLOSING and any(found[j].text == CLOSING[x.text] for j in stack):
+            while found[j := stack.pop()].text != CLOSING[x.text]:
+                lost.append(j)
+    return sorted(i for i in lost + stack if found[i].text != "{")
 
 
 def _binding_sign(found: list[Piece], at: int) -> int:

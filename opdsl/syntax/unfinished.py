@@ -38,10 +38,10 @@ def at_the_end(scene: Scene) -> Finding:
         code="OP0103",
     )
     if scene.complete:
-        return Finding(told, scene.text + "}" * sum(x.text == "{" for x in stack), silent=True)
+        return Finding(told, scene.text + "}" * sum(x.text == "{" for x in stack), at_end=True)
     region = scene.regions[-1]
     found = blank(scene.text, scene.pieces, (region.first, region.end), told)
-    return Finding(told, found.text, found.lost, silent=True)
+    return Finding(told, found.text, found.lost, at_end=True)
 
 
 BRACKETS = {"{": "block", "(": "bracket", "[": "list"}
@@ -66,16 +66,16 @@ def unclosed_body(scene: Scene) -> Finding:
 
 
 def _left_open(scene: Scene) -> Diagnostic | None:
-    begin = scene.regions[scene.number - 1]
+    begin, following = scene.regions[scene.culprit : scene.culprit + 2]
     stack: list[Piece] = []
-    for x in scene.pieces[begin.first : scene.region.first]:
+    for x in scene.pieces[begin.first : begin.end]:
         if x.text in OPENING:
             stack.append(x)
         elif x.text in CLOSING and stack:
             stack.pop()
     if not stack or begin.level == "head":
         return None
-    first = scene.pieces[scene.region.first]
+    first = scene.pieces[following.first]
     return error(
         f"this `{stack[-1].text}` is never closed",
         Label(scene.span(stack[-1]), "opened here"),
@@ -139,7 +139,7 @@ def _no_edition(scene: Scene) -> Diagnostic | None:
 
 def _from_after(scene: Scene) -> Diagnostic | None:
     """`import A from std.pointwise`, noticed only at the next statement."""
-    return late_from(scene, scene.regions[scene.number - 1])
+    return late_from(scene, scene.regions[scene.culprit])
 
 
 UNFINISHED: tuple[Callable[[Scene], Diagnostic | None], ...] = (

@@ -44,7 +44,8 @@ def test_the_tables_are_read_and_not_built_again(folder, monkeypatch):
     assert len(list(folder.iterdir())) == 1
 
 
-def test_kept_tables_are_read_in_forty_milliseconds(folder):
+@pytest.mark.usefixtures("folder")
+def test_kept_tables_are_read_in_forty_milliseconds():
     made()
     times = []
     for _ in range(5):
