@@ -134,6 +134,10 @@ def test_many_programs_are_laid_out_and_printed_well(text):
 # ---------------------------------------------------------------- longer random programs
 
 
+# the rules of operators, each of which most often says "the next one"
+LADDER = ("expr", "range", "or_e", "and_e", "not_e", "cmp", "sum", "prod", "sign")
+
+
 class Walk:
     """Random programs by a walk through the rules of the grammar, larger than Hypothesis makes."""
 
@@ -169,8 +173,10 @@ class Walk:
         if room <= 0 or self.made > self.most:
             needs = [max((self.depth[y] for y in x), default=0) for x in ways]
             ways = [x for x, y in zip(ways, needs, strict=True) if y == min(needs)]
-        elif name.startswith("__"):
+        elif name.startswith("__"):  # several statements or arguments
             ways = [x for x in ways if len(x) > 1] if rng.random() < 0.7 else ways
+        elif name in LADDER and rng.random() < 0.8:
+            ways = [x for x in ways if len(x) == 1]
         return "".join(self.text(rng, x, room - 1) for x in rng.choice(ways))
 
     def program(self, rng):
