@@ -110,3 +110,10 @@ def test_a_grid_that_is_divided_away_is_refused():
     assert graph(model(body, domain="x, y, min = 64"))
     fault = only(model(body, domain="x, y, min = 63"))
     assert fault.message == "too many divisions for the resolution this model promises"
+
+
+def test_the_innermost_call_of_the_users_own_files_is_to_blame():
+    block = "block Mine {\n  domain D : grid\n  dim c\n  input v : D -> R^c\n"
+    block += "  output w : D -> R^c\n  w = FourierLayer(v, modes = 99)\n}\n"
+    fault = only(model(f"{FREE}u = Mine(a)", before=block))
+    assert fault.labels[0].span.text == "FourierLayer(v, modes = 99)"

@@ -97,7 +97,7 @@ def test_blocks_come_from_a_file_beside_the_program(tmp_path):
 def test_an_import_stays_inside_the_folder_of_the_program(tmp_path):
     from opdsl.compiler import check
 
-    (tmp_path / "outside.op").write_text("edition 2026\n")
+    (tmp_path / "outside.op").write_text("edition 2026\nblock X { }\n")
     folder = tmp_path / "project"
     folder.mkdir()
     (folder / "main.op").write_text(
@@ -109,7 +109,7 @@ def test_an_import_stays_inside_the_folder_of_the_program(tmp_path):
 def test_a_link_out_of_the_folder_is_not_followed(tmp_path):
     from opdsl.compiler import check
 
-    (tmp_path / "outside.op").write_text("edition 2026\n")
+    (tmp_path / "outside.op").write_text("edition 2026\nblock X { }\n")
     folder = tmp_path / "project"
     folder.mkdir()
     (folder / "in.op").symlink_to(tmp_path / "outside.op")

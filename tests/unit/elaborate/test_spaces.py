@@ -180,3 +180,19 @@ def test_parameters_given_from_python_replace_defaults():
         opdsl.load(text, v=7)
     with pytest.raises(opdsl.OpError, match="OP0208"):
         opdsl.load(text, w="wide")
+
+
+FIXED = """block Three {
+  domain D : grid
+  input v : D -> R^3
+  output w : D -> R^1
+  w = linear(v, out = 1)
+}
+"""
+
+
+def test_an_input_with_a_fixed_number_of_channels_takes_no_other():
+    good = "output u : D -> R^1\nu = a |> linear(out = 3) |> Three()"
+    assert graph(model(good, before=FIXED))
+    fault = only(model(good.replace("out = 3", "out = 4"), before=FIXED))
+    assert (fault.code, fault.labels[0].span.text) == ("OP0303", "linear(out = 4)")
