@@ -83,7 +83,6 @@ def error(
     *labels: Label,
     helps: tuple[Help, ...] = (),
     code: str = "OP0101",
-    notes: tuple[str, ...] = (),
 ) -> Diagnostic:
     """A diagnostic of syntax, to be made in one line."""
-    return Diagnostic(code, message, labels, notes, helps)
+    return Diagnostic(code, message, labels, helps=helps)
