@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from opdsl.data.generate.diffusion import solve
 from opdsl.data.generate.random_field import Grid, coefficients, field
+from opdsl.data.interrupt import heard
 from opdsl.data.well import Plan, writing
 from opdsl.diagnostics import OpError, fault
 
@@ -100,6 +101,7 @@ def generate(
     order = _order(seed, kind, out)
     worst = 0.0
     with (
+        heard() as interrupted,
         writing(out, _plan(resolution, samples, seed, fine, kind)) as put,
         _made(resolution, samples, seed, fine, kind, workers) as flows,
     ):
@@ -109,6 +111,7 @@ def generate(
             put(index, {"coefficient": flow.coefficient, "pressure": flow.pressure})
             if progress:
                 progress(index + 1, samples)
+            interrupted()
     return Report(samples, resolution, fine, time.monotonic() - started, worst, order, out)
 
 

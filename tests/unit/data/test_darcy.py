@@ -202,7 +202,10 @@ def test_ctrl_c_leaves_no_file(tmp_path):
     with Popen(command, cwd=tmp_path, stdout=PIPE, stderr=PIPE, env=here) as child:  # noqa: S603  our own script
         assert child.stdout.readline() == b"running\n"
         child.send_signal(signal.SIGINT)
-        _, said = child.communicate(timeout=60)
+        try:
+            _, said = child.communicate(timeout=60)
+        finally:
+            child.kill()  # of no effect, unless it did not listen
     assert b"KeyboardInterrupt" in said
     assert list(tmp_path.iterdir()) == []
 
