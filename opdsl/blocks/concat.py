@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from opdsl.ir.block import Block, Cost, free
-from opdsl.ir.join import same_domain
+from opdsl.ir.join import same_domain, same_field
 from opdsl.ir.spaces import Space
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ class Concat(Block):
     Source: Li et al. 2021, arXiv:2010.08895, section 5 (a and the coordinates as input).
     """
 
+    complex: ClassVar[bool] = True
     arity: ClassVar[tuple[int, int | None]] = (1, None)
     samples: ClassVar[tuple[dict[str, Any], ...]] = (
         {"inputs": (3, 2)},
@@ -42,8 +43,9 @@ class Concat(Block):
     def infer(self, *x: Space) -> Space:
         """The sum of the channels on the common domain."""
         same_domain("concatenate", x)
+        same_field("concatenate", x)
         channels = sum(y.channels for y in x)
-        return Space(domain=x[0].domain, channels=channels, components=_names(x))
+        return x[0].with_channels(channels).model_copy(update={"components": _names(x)})
 
     def cost(self, *x: Space) -> Cost:
         """A copy."""

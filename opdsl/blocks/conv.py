@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field, PositiveInt, field_validator
 
 from opdsl.ir.block import BYTES, Block, Bound, Cost
+from opdsl.ir.dims import PositiveCount
 from opdsl.ir.spaces import Space
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class Conv(Block):
         {"inputs": (1,), "out": 1, "kernel": 1},
     )
 
-    out: PositiveInt
+    out: PositiveCount
     kernel: PositiveInt = Field(default=3)
 
     @field_validator("kernel")

@@ -6,19 +6,23 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
-from opdsl.ir.block import Block, Cost, Refusal, free
+from opdsl.ir.block import Ask, Block, Cost, Refusal, free
 from opdsl.ir.spaces import KINDS, Domain, Extend, Space
 
 if TYPE_CHECKING:
     from torch import nn
 
+SPACE = ("x", "y", "z")  # names of the coordinates of points
+
 
 class Coords(Block):
-    """w(x) = x: one channel for each axis, in the program's unit of length.
+    """w(x) = x: one channel for each coordinate, in the program's unit of length.
 
     A periodic axis of n points has them at lo + i (hi - lo) / n, since `hi` is `lo` again; any
-    other axis includes both ends, lo + i (hi - lo) / (n - 1). Nothing adds coordinates silently:
-    a model has them where its program says so.
+    other axis includes both ends, lo + i (hi - lo) / (n - 1). Points have the coordinates that
+    are given with the call of the model, under the domain's name. Points of a sphere are unit
+    vectors x, y, z, which have no seam. Nothing adds coordinates silently: a model has them where
+    its program says so.
 
     ```op
     edition 2026
@@ -33,7 +37,7 @@ class Coords(Block):
     ```
 
     Attributes:
-        domain: the grid.
+        domain: the domain.
 
     Source: Li et al. 2021, arXiv:2010.08895, section 5.
     """
@@ -46,35 +50,45 @@ class Coords(Block):
         {"inputs": (), "domain": "D/2"},
     )
 
-    domain: Domain = Field(description="the grid")
+    domain: Domain = Field(description="the domain")
 
     def infer(self, *x: Space) -> Space:  # noqa: ARG002  it has no inputs
-        """As many channels as axes, with their names."""
-        self._check_grid()
-        names = tuple(a.name for a in self.domain.axes)
-        return Space(domain=self.domain, channels=self.domain.dims, components=names)
+        """As many channels as coordinates, with their names."""
+        self._check_domain()
+        names = self._names()
+        return Space(domain=self.domain, channels=len(names), components=names)
 
-    def _check_grid(self) -> None:
-        if self.domain.kind != "grid":
+    def _names(self) -> tuple[str, ...]:
+        if self.domain.scattered:
+            d = self.domain.ambient or 0
+            return SPACE[:d] if d <= len(SPACE) else tuple(f"x{i + 1}" for i in range(d))
+        return SPACE if self.domain.kind == "sphere" else tuple(a.name for a in self.domain.axes)
+
+    def _check_domain(self) -> None:
+        domain = self.domain
+        if not (domain.regular or domain.scattered or domain.kind == "sphere"):
             raise Refusal(
                 "OP0301",
-                f"`coords` is defined on {KINDS['grid']} only",
-                f"`{self.domain}` is {KINDS[self.domain.kind]}",
+                "`coords` is defined on grids, points and spheres only",
+                f"`{domain}` is {KINDS[domain.kind]}",
                 at="domain",
             )
-        if any(isinstance(x, Extend) for x in self.domain.steps):
+        if any(isinstance(x, Extend) for part in domain.parts for x in part.steps):
             raise Refusal(
                 "OP0301",
                 "`coords` is defined on a grid itself, not on an extension of one",
-                f"`{self.domain}` extends `{self.domain.name}`",
+                f"`{domain}` extends `{domain.name}`",
                 at="domain",
                 notes=(
                     "the added points close the domain to a ring and have no place of their own",
                 ),
-                helps=(
-                    f"take them before: `coords({self.domain.name}) |> pad(to = {self.domain})`",
-                ),
+                helps=(f"take them before: `coords({domain.name}) |> pad(to = {domain})`",),
             )
+
+    def asks(self, *x: Space) -> tuple[Ask, ...]:  # noqa: ARG002  it has no inputs
+        """The coordinates of points."""
+        named = (Ask(self.domain.name, "coordinates", self.domain),)
+        return named if self.domain.scattered else ()
 
     def cost(self, *x: Space) -> Cost:
         """No arithmetic to speak of."""
@@ -82,8 +96,12 @@ class Coords(Block):
 
     def lower(self, *x: Space) -> nn.Module:  # noqa: ARG002  it has no inputs
         """See `opdsl.nn.grid.coords`."""
-        from opdsl.nn import grid
+        from opdsl.nn import grid, points, sphere
 
+        if self.domain.scattered:
+            return points.Given()
+        if self.domain.kind == "sphere":
+            return sphere.UnitVectors(self.domain.sampling or "gauss_legendre")
         axes = self.domain.axes
         return grid.Coords(
             tuple(a.lo for a in axes), tuple(a.hi for a in axes), self.domain.periodic

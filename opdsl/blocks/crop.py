@@ -42,6 +42,7 @@ class Crop(Block):
     """
 
     kinds: ClassVar[frozenset[str]] = frozenset({"grid"})
+    complex: ClassVar[bool] = True
     sized: ClassVar[bool] = True
     samples: ClassVar[tuple[dict[str, Any], ...]] = ({"inputs": (3,), "to": "D"},)
 
@@ -60,4 +61,5 @@ class Crop(Block):
         """See `opdsl.nn.grid.crop`."""
         from opdsl.nn import grid
 
-        return grid.Crop(extension(self.to, x[0].domain, x[0], self.keyword()).sides)
+        steps = extension(self.to, x[0].domain, x[0], self.keyword())
+        return grid.Crop(next(x.sides for x in steps if x))

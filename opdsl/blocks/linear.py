@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import Field, PositiveInt
+from pydantic import Field
 
 from opdsl.ir.block import BYTES, Block, Cost
+from opdsl.ir.dims import PositiveCount
 from opdsl.ir.spaces import Space
 
 if TYPE_CHECKING:
@@ -37,12 +38,13 @@ class Linear(Block):
     Source: Li et al. 2021, arXiv:2010.08895, eq. (2), the term W v.
     """
 
+    complex: ClassVar[bool] = True
     samples: ClassVar[tuple[dict[str, Any], ...]] = (
         {"inputs": (3,), "out": 5},
         {"inputs": (2,), "out": 1, "bias": False},
     )
 
-    out: PositiveInt = Field(description="channels of the result")
+    out: PositiveCount = Field(description="channels of the result")
     bias: bool = Field(default=True, description="whether a trained constant is added")
 
     def infer(self, *x: Space) -> Space:
@@ -53,10 +55,11 @@ class Linear(Block):
         """A multiplication and an addition for each entry of W at each point."""
         volume, c = x[0].domain.volume(), x[0].channels
         added = self.out if self.bias else 0
+        w = x[0].width  # a complex product is four real ones
         return Cost(
-            c * self.out + added,
-            volume * (2 * c * self.out + added),
-            volume * (self.out * BYTES),
+            w * (c * self.out + added),
+            volume * (w * w * 2 * c * self.out + w * added),
+            volume * (w * self.out * BYTES),
         )
 
     def lower(self, *x: Space) -> nn.Module:

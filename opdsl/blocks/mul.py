@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from opdsl.ir.block import BYTES, Block, Cost
-from opdsl.ir.join import common_components, same_channels, same_domain
+from opdsl.ir.join import common_components, same_channels, same_domain, same_field
 from opdsl.ir.spaces import Space
 
 if TYPE_CHECKING:
@@ -33,12 +33,14 @@ class Mul(Block):
     Source: pointwise arithmetic; nothing to cite.
     """
 
+    complex: ClassVar[bool] = True
     arity: ClassVar[tuple[int, int | None]] = (2, 2)
     samples: ClassVar[tuple[dict[str, Any], ...]] = ({"inputs": (3, 3)}, {"inputs": (1, 1)})
 
     def infer(self, *x: Space) -> Space:
         """The space of both."""
         same_domain("multiply", x)
+        same_field("multiply", x)
         same_channels("multiply", x)
         return x[0].model_copy(update={"components": common_components(x)})
 

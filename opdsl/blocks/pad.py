@@ -42,6 +42,7 @@ class Pad(Block):
     """
 
     kinds: ClassVar[frozenset[str]] = frozenset({"grid"})
+    complex: ClassVar[bool] = True
     sized: ClassVar[bool] = True
     samples: ClassVar[tuple[dict[str, Any], ...]] = ({"inputs": (3,), "to": "E"},)
 
@@ -60,4 +61,5 @@ class Pad(Block):
         """See `opdsl.nn.grid.pad`."""
         from opdsl.nn import grid
 
-        return grid.Pad(extension(x[0].domain, self.to, x[0], self.keyword()).sides)
+        steps = extension(x[0].domain, self.to, x[0], self.keyword())
+        return grid.Pad(next(x.sides for x in steps if x))

@@ -39,6 +39,7 @@ class Resample(Block):
     Source: scipy.signal.resample, on each axis; Trefethen 2000, doi:10.1137/1.9780898719598.
     """
 
+    complex: ClassVar[bool] = True
     kinds: ClassVar[frozenset[str]] = frozenset({"grid"})
     sized: ClassVar[bool] = True
     samples: ClassVar[tuple[dict[str, Any], ...]] = (

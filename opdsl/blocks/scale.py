@@ -32,6 +32,7 @@ class Scale(Block):
     Source: pointwise arithmetic; nothing to cite.
     """
 
+    complex: ClassVar[bool] = True
     positional: ClassVar[tuple[str, ...]] = ("factor",)
     samples: ClassVar[tuple[dict[str, Any], ...]] = (
         {"inputs": (3,), "factor": -0.5},

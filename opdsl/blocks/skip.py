@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field
 
 from opdsl.ir.block import BYTES, Block, Cost, Refusal
+from opdsl.ir.dims import PositiveCount
 from opdsl.ir.join import count
 from opdsl.ir.spaces import Space
 
@@ -45,7 +46,7 @@ class Skip(Block):
     kind: Literal["identity", "linear", "soft"] = Field(
         default="identity", description="what is done on the way"
     )
-    out: PositiveInt | None = Field(
+    out: PositiveCount | None = Field(
         default=None, description="channels of the result, for `kind = linear`"
     )
 

@@ -8,13 +8,13 @@ from opdsl.ir.graph import Graph, Node
 
 def latent_size(graph: Graph) -> Iterator[Diagnostic]:
     """One diagnostic for each latent domain without a size, at the first node on it."""
-    known = {x.space.domain.name for x in graph.inputs}
-    known |= {x.name for x in graph.domains if all(axis.pinned for axis in x.axes)}
+    known = {y.name for x in graph.inputs for y in x.space.domain.declared}
+    known |= {y.name for x in graph.asks() for y in x.domain.declared}
     for node in graph.nodes:
-        name = node.space.domain.name
-        if name not in known:
-            known.add(name)
-            yield _fault(graph, node, name)
+        for domain in node.space.domain.declared:
+            if domain.name not in known and not all(axis.pinned for axis in domain.axes):
+                yield _fault(graph, node, domain.name)
+            known.add(domain.name)
 
 
 def _fault(graph: Graph, node: Node, name: str) -> Diagnostic:

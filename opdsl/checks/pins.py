@@ -4,18 +4,20 @@ from collections.abc import Iterator
 
 from opdsl.diagnostics import Diagnostic, Help, Label, blame
 from opdsl.ir.graph import Graph, Node
+from opdsl.ir.spaces import Domain
 
 
 def hidden_pin(graph: Graph) -> Iterator[Diagnostic]:
     """One diagnostic for each node that would pin a domain whose resolution is free."""
     for node in graph.nodes:
         why = node.block.pins(*graph.arguments(node))
-        if why and not all(x.pinned for x in node.space.domain.axes):
-            yield _fault(graph, node, why)
+        domains = [x.domain for x in graph.arguments(node)] or [node.space.domain]
+        free = [x for x in domains if not all(axis.pinned for axis in x.axes)]
+        if why and free:
+            yield _fault(graph, node, free[0], why)
 
 
-def _fault(graph: Graph, node: Node, why: str) -> Diagnostic:
-    domain = node.space.domain
+def _fault(graph: Graph, node: Node, domain: Domain, why: str) -> Diagnostic:
     place = graph.places.get(domain.name)
     free = (Label(place, "this domain is resolution-agnostic"),) if place else ()
     return Diagnostic(

@@ -57,10 +57,13 @@ CODES: dict[str, Code] = {
     "OP0303": Code("channels do not fit", "channels"),
     "OP0304": Code("functions on different domains are joined", "domains-differ"),
     "OP0305": Code("an annotation does not hold", "annotation"),
+    "OP0306": Code("a repeat with shared weights changes the space", "shared-repeat"),
     "OP0307": Code("an operator would pin the resolution", "hidden-pin"),
     "OP0308": Code("one number of modes is needed for each axis", "mode-arity"),
     "OP0309": Code("too many modes for the promised resolution", "too-many-modes"),
     "OP0310": Code("a latent domain has no size", "latent-size"),
+    "OP0311": Code("samples with points of their own where all need the same", "batching"),
+    "OP0312": Code("real and complex functions are mixed", "reality"),
     "OP0313": Code("one domain is not reached from the other", "unrelated-domains"),
     "OP0320": Code("a requirement of a block is not met", "require"),
     # warnings
@@ -97,4 +100,5 @@ CODES: dict[str, Code] = {
     "OP0904": Code("the inputs do not fit those of the model", "inputs", Exit.DATA),
     "OP0905": Code("an input has the wrong number format", "input-dtype", Exit.DATA),
     "OP0906": Code("two inputs on one domain differ in size", "input-sizes", Exit.DATA),
+    "OP0907": Code("coordinates or a static field have the wrong shape", "asked-shape", Exit.DATA),
 }

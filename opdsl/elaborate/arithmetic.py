@@ -37,7 +37,7 @@ def binary(sign: str, left: Value, right: Value) -> Value | None:
     if sign in ("==", "!="):
         return _plain(left) == _plain(right) if sign == "==" else _plain(left) != _plain(right)
     if isinstance(left, Domain):
-        return _coarsen(left, right) if sign == "/" else None
+        return _domains(sign, left, right)
     if isinstance(left, tuple) or isinstance(right, tuple):
         return _elementwise(sign, left, right)
     if not is_number(left) or not is_number(right):
@@ -59,6 +59,21 @@ def is_number(value: Value) -> bool:
 
 def _plain(value: Value) -> object:
     return value.text if isinstance(value, Word) else value
+
+
+def _domains(sign: str, left: Domain, right: Value) -> Domain | None:
+    """`D / 2` for what has a grid, `X * T` for what can be multiplied."""
+    if sign == "/" and all(x.kind in {"grid", "interval", "sphere"} for x in left.parts):
+        return _coarsen(left, right)
+    if sign == "*" and isinstance(right, Domain) and _distinct(left, right):
+        return Domain.product((left, right))
+    return None
+
+
+def _distinct(left: Domain, right: Domain) -> bool:
+    """A product has each declared domain once, so that every axis has a name and a size."""
+    names = [x.name for y in (left, right) for x in y.declared]
+    return "spectrum" not in (left.kind, right.kind) and len(set(names)) == len(names)
 
 
 def _coarsen(domain: Domain, factor: Value) -> Domain | None:

@@ -41,7 +41,42 @@ class Builder:
         return Fn(path, space)
 
     def scope(
-        self, path: str, kind: Kind, title: str, *, span: Span, count: int | None = None
+        self,
+        path: str,
+        kind: Kind,
+        title: str,
+        *,
+        span: Span,
+        count: int | None = None,
+        shared: bool = False,
     ) -> None:
         """A new scope."""
-        self.scopes.append(Scope(path=path, kind=kind, title=title, span=span, count=count))
+        self.scopes.append(
+            Scope(path=path, kind=kind, title=title, span=span, count=count, shared=shared)
+        )
+
+    def share(self, path: str) -> str | None:
+        """Let the nodes of iterations 1, 2, ... of a repeat use the weights of iteration 0.
+
+        Returns:
+            The path of a node that is another operation in some iteration, None if all agree.
+        """
+        found: dict[str, dict[str, int]] = {}
+        for i, node in enumerate(self.nodes):
+            if node.path.startswith(f"{path}."):
+                iteration, _, rest = node.path.removeprefix(f"{path}.").partition(".")
+                found.setdefault(iteration, {})[rest] = i
+        first = found.pop("0", {})
+        for iteration, places in found.items():
+            for rest in first | places:
+                here, there = first.get(rest), places.get(rest)
+                if here is None or there is None or not self._tied(here, there):
+                    return f"{path}.{iteration}.{rest}"
+        return None
+
+    def _tied(self, first: int, later: int) -> bool:
+        owner, node = self.nodes[first], self.nodes[later]
+        same = (owner.block, owner.space) == (node.block, node.space)
+        if same:
+            self.nodes[later] = node.model_copy(update={"shares": owner.shares or owner.path})
+        return same

@@ -103,9 +103,13 @@ def _arguments(
     inst: Instance, expr: tree.Call, piped: Given | None, path: str
 ) -> tuple[tuple[Given, ...], dict[str, Given]]:
     """What is given without and with a name, evaluated; nodes inside go below `path`."""
-    values = [piped] if piped else []
+    holes = [x for x in expr.args if x.name is None and isinstance(x.value, tree.Hole)]
+    values = [piped] if piped and not holes else []
     named: dict[str, Given] = {}
     for arg in expr.args:
+        if piped and holes and arg is holes[0]:
+            values.append(piped)
+            continue
         if arg.sign == ":":
             raise inst.problems.fail(
                 "OP0208",
@@ -242,7 +246,15 @@ def _count(inst: Instance, cls: type[Block], functions: tuple[Given, ...], span:
 
 def _kind(inst: Instance, cls: type[Block], fn: Fn, span: Span) -> None:
     domain = fn.space.domain
-    if cls.kinds and domain.kind not in cls.kinds:
+    if fn.space.complex and not cls.complex:
+        raise inst.problems.fail(
+            "OP0312",
+            f"`{cls.keyword()}` is defined on real functions only",
+            Label(span, f"got `{fn.space}`"),
+            frames=inst.frames,
+            helps=(spaces.REAL_PARTS,),
+        )
+    if cls.kinds and not any(domain.satisfies(x) for x in cls.kinds):
         wanted = next(iter(sorted(cls.kinds)))
         raise spaces.wrong_kind(inst, cls.keyword(), domain, wanted, span, str(fn.space))
 

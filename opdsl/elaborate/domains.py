@@ -1,4 +1,4 @@
-"""Declarations of domains: `grid(x: 0..1, min = 33)`, `points(3)`, `sphere(lat, lon)`, `extend`.
+"""Declarations of domains: `grid(x: 0..1)`, `interval(t: 0..1)`, `points(3)`, `sphere(lat, lon)`.
 
 What comes in: a call with its arguments evaluated. What goes out: a `Domain`, or one diagnostic.
 """
@@ -6,23 +6,34 @@ What comes in: a call with its arguments evaluated. What goes out: a `Domain`, o
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import ValidationError
 
 from opdsl.diagnostics import Label, Span, did_you_mean
 from opdsl.elaborate.problems import Poisoned, Problems
 from opdsl.elaborate.values import Interval, Value, Word, kind, show
-from opdsl.ir.spaces import Axis, Domain, Extend
+from opdsl.ir.spaces import KINDS, REGULAR, Axis, Domain, Extend, Kind
 from opdsl.syntax.tree import Arg, Call, Name
 
 if TYPE_CHECKING:
     from fractions import Fraction
 
+    from opdsl.ir.spaces import Sampling
+
 BOUNDARIES = ("periodic", "dirichlet", "neumann", "none")
 PROMISES = ("min", "max", "multiple_of", "fixed", "size")
 GRID = ("boundary", *PROMISES)
-CONSTRUCTORS = ("grid", "points", "sphere", "extend")
+SAMPLINGS = ("gauss_legendre", "lobatto", "equiangular")
+CONSTRUCTORS = ("grid", "interval", "points", "graph", "mesh", "sphere", "extend", "spectrum")
+
+MOST_AMBIENT = 8  # dimensions of the space of points; more is a mistake
+KIND_OF: dict[str, Kind] = {"points": "points", "graph": "graph", "mesh": "mesh"}
+# latitude from pole to pole, longitude all around, in degrees
+BALL: tuple[dict[str, Any], ...] = (
+    {"lo": -90.0, "hi": 90.0},
+    {"lo": 0.0, "hi": 360.0, "boundary": "periodic"},
+)
 
 Evaluate = Callable[[Any], Value]
 
@@ -44,9 +55,13 @@ class DomainReader:
         self.places[name] = call.span
         reader = {
             "grid": self._grid,
+            "interval": self._interval,
             "points": self._points,
+            "graph": self._points,
+            "mesh": self._points,
             "sphere": self._sphere,
             "extend": self._extend,
+            "spectrum": self._spectrum,
         }[call.name]
         return reader(name, call)
 
@@ -68,6 +83,18 @@ class DomainReader:
         ]
         self._distinct(axes, made)
         return Domain(name=name, axes=tuple(self._checked(call, x) for x in made))
+
+    def _interval(self, name: str, call: Call) -> Domain:
+        """One axis, as time is."""
+        axes = [x for x in call.args if x.sign != "="]
+        if len(axes) != 1:
+            raise self.problems.fail(
+                "OP0208",
+                "an interval has one axis",
+                Label(call.span, f"{len(axes)} given"),
+                helps=("write `interval(t: 0..1)`",),
+            )
+        return self._grid(name, call).model_copy(update={"kind": "interval"})
 
     def _axis(self, arg: Arg) -> dict[str, Any]:
         if arg.sign == "" and isinstance(arg.value, Name):
@@ -183,21 +210,24 @@ class DomainReader:
 
     def _points(self, name: str, call: Call) -> Domain:
         values = [self.evaluate(x.value) for x in call.args if x.name is None]
-        if len(values) != 1 or not isinstance(values[0], int) or not 1 <= values[0] <= 3:
+        whole = [x for x in values if isinstance(x, int) and not isinstance(x, bool)]
+        if len(values) != 1 or not whole or not 1 <= whole[0] <= MOST_AMBIENT:
             raise self.problems.fail(
                 "OP0208",
-                "points lie in a space of 1, 2 or 3 dimensions",
-                Label(call.span, "the dimension is missing"),
-                helps=("write `points(3)`",),
+                f"{call.name} lie in a space of 1 to {MOST_AMBIENT} dimensions"
+                if call.name == "points"
+                else f"a {call.name} lies in a space of 1 to {MOST_AMBIENT} dimensions",
+                Label(call.span, "the dimension is missing" if not values else "not such a number"),
+                helps=(f"write `{call.name}(3)`",),
             )
-        options = self._options(name, call, ("geometry", "min", "fixed"))
+        options = self._options(name, call, ("geometry", "min", "max", "fixed"))
         geometry = options.pop("geometry", None)
         word = self._word(*geometry, "geometry", ("shared", "per_sample")) if geometry else "shared"
         axis = {"name": "points"} | self._axis_options(options, 0, 1)
         return Domain(
-            kind="points",
+            kind=KIND_OF[call.name],
             name=name,
-            ambient=values[0],
+            ambient=whole[0],
             geometry="per_sample" if word == "per_sample" else "shared",
             axes=(self._checked(call, axis),),
         )
@@ -212,19 +242,24 @@ class DomainReader:
                 helps=("write `sphere(lat, lon)`",),
             )
         options = self._options(name, call, ("sampling", *PROMISES))
-        if "sampling" in options:
-            self._word(
-                *options.pop("sampling"), "sampling", ("gauss_legendre", "lobatto", "equiangular")
-            )
-        made = [self._axis(x) | self._axis_options(options, i, 2) for i, x in enumerate(axes)]
-        return Domain(kind="sphere", name=name, axes=tuple(self._checked(call, x) for x in made))
+        sampling = options.pop("sampling", None)
+        word = self._word(*sampling, "sampling", SAMPLINGS) if sampling else SAMPLINGS[0]
+        made = [
+            self._axis(x) | BALL[i] | self._axis_options(options, i, 2) for i, x in enumerate(axes)
+        ]
+        return Domain(
+            kind="sphere",
+            name=name,
+            sampling=cast("Sampling", word),
+            axes=tuple(self._checked(call, x) for x in made),
+        )
 
     # ---------------------------------------------------------------- extend
 
     def _extend(self, name: str, call: Call) -> Domain:
         options = self._options(name, call, ("fraction", "sides"))
         inner = [self.evaluate(x.value) for x in call.args if x.name is None]
-        if len(inner) != 1 or not isinstance(inner[0], Domain) or inner[0].kind != "grid":
+        if len(inner) != 1 or not isinstance(inner[0], Domain) or inner[0].kind not in REGULAR:
             raise self.problems.fail(
                 "OP0209",
                 "`extend` takes one grid",
@@ -242,6 +277,45 @@ class DomainReader:
                 sides="both" if where == "both" else "end",
             )
         )
+
+    # -------------------------------------------------------------- spectrum
+
+    def _spectrum(self, name: str, call: Call) -> Domain:  # noqa: ARG002  the base has the name
+        """`spectrum(D, 16)`: the modes |k| <= 16 of a regular grid."""
+        values = [self.evaluate(x.value) for x in call.args if not x.name]
+        base = values[0] if values else None
+        if len(values) != len(call.args) or len(values) != 2 or not isinstance(base, Domain):
+            raise self.problems.fail(
+                "OP0209",
+                "`spectrum` takes a domain and the greatest frequency",
+                Label(call.span, "these do not fit"),
+                helps=("write `spectrum(D, 16)`, or one number for each axis: `(16, 8)`",),
+            )
+        if not base.satisfies("grid"):
+            raise self.problems.fail(
+                "OP0301",
+                "`spectrum` is defined on a regular grid only",
+                Label(call.args[0].span, f"`{base}` is {KINDS[base.kind]}"),
+            )
+        return base.spectrum(self._modes(values[1], base, call.args[1].span))
+
+    def _modes(self, value: Value, base: Domain, span: Span) -> tuple[int, ...]:
+        modes = value if isinstance(value, tuple) else (value,) * base.dims
+        if len(modes) != base.dims:
+            raise self.problems.fail(
+                "OP0308",
+                f"{len(modes)} numbers of modes for {base.dims} axes",
+                Label(span, f"`{base}` has the axes {', '.join(x.name for x in base.axes)}"),
+                notes=("one number stands for all axes",),
+            )
+        whole = tuple(x for x in modes if isinstance(x, int) and not isinstance(x, bool) and x >= 0)
+        if len(whole) != len(modes):
+            raise self.problems.fail(
+                "OP0208",
+                "a greatest frequency is a whole number",
+                Label(span, f"this is {kind(value)}"),
+            )
+        return whole
 
     def _fraction(self, call: Call, options: dict[str, tuple[Arg, Value]]) -> Fraction:
         if "fraction" not in options:

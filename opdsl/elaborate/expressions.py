@@ -15,7 +15,7 @@ from opdsl.elaborate.builder import Builder
 from opdsl.elaborate.instance import Given, Instance
 from opdsl.elaborate.modules import providers
 from opdsl.elaborate.problems import Poisoned
-from opdsl.elaborate.values import Fn, Value, Word, kind
+from opdsl.elaborate.values import Fn, Interval, Value, Word, kind
 from opdsl.ir.join import count as channels
 from opdsl.syntax import tree
 
@@ -87,12 +87,81 @@ def evaluate(inst: Instance, expr: tree.Expr, spot: Spot | None) -> Value:
             return _call(inst, expr, spot)
         case tree.Pipe():
             return _pipe(inst, expr, spot)
-    raise inst.problems.fail(
+        case _:
+            return _part(inst, expr, spot)
+
+
+def _part(inst: Instance, expr: tree.Hole | tree.Member | tree.Index, spot: Spot | None) -> Value:
+    match expr:
+        case tree.Member():
+            return _member(inst, expr)
+        case tree.Index():
+            return _index(inst, expr, spot)
+        case tree.Hole():
+            raise _no_hole(inst, expr)
+
+
+def _no_hole(inst: Instance, expr: tree.Hole) -> Poisoned:
+    return inst.problems.fail(
         "OP0107",
-        "this expression is not compiled yet",
-        Label(expr.span, "not available in this version"),
+        "`_` stands for a function that comes through `|>`",
+        Label(expr.span, "it is an argument of a call behind `|>`, without a name"),
         frames=inst.frames,
+        helps=("write it as one of the functions that the call takes: `v |> sub(u, _)`",),
     )
+
+
+def _member(inst: Instance, expr: tree.Member) -> Value:
+    """`module.CONST`."""
+    folder = inst.module.folders.get(expr.value.text) if isinstance(expr.value, tree.Name) else None
+    const = folder.consts.get(expr.name.text) if folder else None
+    if const is not None:
+        return inst.number(const.value)
+    raise inst.problems.fail(
+        "OP0201",
+        f"unknown name `{expr.span.text}`",
+        Label(expr.name.span, "not found"),
+        frames=inst.frames,
+        notes=("a dot leads to the constants of an imported module",),
+        helps=did_you_mean(expr.name.text, list(folder.consts)) if folder else (),
+    )
+
+
+def _index(inst: Instance, expr: tree.Index, spot: Spot | None) -> Value:
+    """An element of a tuple; of a function a channel, by its number or name, or some of them."""
+    value = evaluate(inst, expr.value, spot.below() if spot else None)
+    index = evaluate(inst, expr.index, None)
+    if isinstance(value, Fn) and spot:
+        return _channels_of(inst, expr, value, index, spot)
+    if isinstance(value, tuple) and isinstance(index, int) and not isinstance(index, bool):
+        if 0 <= index < len(value):
+            return value[index]
+        raise inst.problems.fail(
+            "OP0208",
+            f"there is no element {index}",
+            Label(expr.index.span, f"the tuple has the elements 0 to {len(value) - 1}"),
+            frames=inst.frames,
+        )
+    spans = (expr.value.span, expr.index.span)
+    raise _no_meaning(inst, expr.span, "[ ]", (value, index), spans)
+
+
+def _channels_of(inst: Instance, expr: tree.Index, value: Fn, index: Value, spot: Spot) -> Value:
+    from opdsl.elaborate.calls import primitive
+
+    given = Given(value, expr.value.span, expr.value.span)
+    chosen = Given(_chosen(index), expr.index.span, expr.index.span)
+    path = spot.claim(inst.builder, "select")
+    named = {"channels": chosen}
+    return primitive(inst, "select", (given,), named, expr.index.span, expr.span, path)
+
+
+def _chosen(index: Value) -> Value:
+    """`2..4` is the channels 2 and 3."""
+    if not isinstance(index, Interval):
+        return index if isinstance(index, tuple) else (index,)
+    whole = index.lo.is_integer() and index.hi.is_integer()
+    return tuple(range(int(index.lo), int(index.hi))) if whole else (index,)
 
 
 # ------------------------------------------------------------------------ names
@@ -328,27 +397,58 @@ def _stage(inst: Instance, stage: tree.Stage, value: Fn, span: Span, spot: Spot)
             return _residual(inst, stage, value, span, spot)
 
 
-def _repeat(inst: Instance, stage: tree.Repeat, value: Value, span: Span, spot: Spot) -> Value:
-    if stage.shared:
-        raise inst.problems.fail(
-            "OP0107",
-            "a repeat with shared weights is not compiled yet",
-            Label(stage.head, "`shared` is not available in this version"),
-            frames=inst.frames,
-            helps=("leave out `shared`: each iteration gets its own weights",),
-        )
+def _repeat(inst: Instance, stage: tree.Repeat, enters: Fn, span: Span, spot: Spot) -> Value:
     count = _count(inst, stage)
     path = spot.claim(inst.builder, "repeat")
-    inst.builder.scope(path, "repeat", "repeat", span=stage.span, count=count)
+    title = "repeat shared" if stage.shared else "repeat"
+    inst.builder.scope(path, "repeat", title, span=stage.span, count=count, shared=stage.shared)
+    value: Value = enters
     saved = dict(inst.locals)
     for i in range(count):
         if stage.index:
             inst.locals = saved | {stage.index.text: i}
-        inst.builder.scope(f"{path}.{i}", "iteration", str(i), span=stage.span)
+        inst.builder.scope(f"{path}.{i}", "iteration", str(i), span=stage.span, shared=stage.shared)
         value = _chain(inst, stage.body.stages, value, span, Spot(f"{path}.{i}"))
         span = stage.span
+        if stage.shared:
+            _endomorphism(inst, stage, enters, value)
     inst.locals = saved
+    if stage.shared:
+        _share(inst, stage, path)
     return value
+
+
+def _endomorphism(inst: Instance, stage: tree.Repeat, enters: Fn, leaves: Value) -> None:
+    """OP0306: what the same weights are applied to again must be of the same space."""
+    last = stage.body.stages[-1].span
+    a, b = enters.space, _piped(inst, leaves, last).space
+    if (a.domain, a.channels, a.field) == (b.domain, b.channels, b.field):
+        return
+    raise inst.problems.fail(
+        "OP0306",
+        "a repeat with shared weights must end in the space in which it begins",
+        Label(stage.head, f"`{a}` comes in"),
+        Label(last, f"leaves as `{b}`"),
+        frames=inst.frames,
+        notes=("the same weights take the result of the iteration before",),
+        helps=(f"end the chain with `linear(out = {a.channels})`",)
+        if a.domain == b.domain and a.channels != b.channels
+        else ("leave out `shared`: each iteration gets its own weights",),
+    )
+
+
+def _share(inst: Instance, stage: tree.Repeat, path: str) -> None:
+    """Give the nodes of later iterations the weights of the first one."""
+    differs = inst.builder.share(path)
+    if differs is None:
+        return
+    raise inst.problems.fail(
+        "OP0306",
+        "a repeat with shared weights must do the same in each iteration",
+        Label(stage.head, f"`{differs}` is another operation later"),
+        frames=inst.frames,
+        helps=(f"do not use `{stage.index.text}` inside",) if stage.index else (),
+    )
 
 
 def _count(inst: Instance, stage: tree.Repeat) -> int:
@@ -391,6 +491,13 @@ def _same(inst: Instance, stage: tree.Residual, enters: Fn, leaves: Fn, last: Sp
             helps=(f"end the branch with `resample(to = {a.domain})`",)
             if a.domain.name == b.domain.name
             else (),
+        )
+    if a.field != b.field:
+        raise inst.problems.fail(
+            "OP0312",
+            "`residual` adds real and complex functions",
+            *labels,
+            frames=inst.frames,
         )
     if a.channels != b.channels:
         raise inst.problems.fail(

@@ -19,7 +19,7 @@ from opdsl.elaborate.modules import Module
 from opdsl.elaborate.params import describe, fit, words
 from opdsl.elaborate.problems import Poisoned, Problems
 from opdsl.elaborate.values import Fn, Value, Word, kind, show
-from opdsl.ir.spaces import KINDS, Domain
+from opdsl.ir.spaces import BOUNDS, Domain
 from opdsl.syntax import tree
 
 T = TypeVar("T", bound=tree.Statement)
@@ -230,15 +230,15 @@ class Instance:
 
     def _of_kind(self, statement: tree.Domain, domain: Domain, span: Span) -> None:
         bound = statement.kind.name.text if statement.kind else "any"
-        if bound not in ("any", *KINDS):
+        if bound not in BOUNDS:
             raise self.problems.fail(
                 "OP0201",
                 f"unknown kind of domain `{bound}`",
                 Label(statement.kind.name.span if statement.kind else span, "not found"),
-                notes=(f"kinds of domain: any, {', '.join(KINDS)}",),
-                helps=did_you_mean(bound, ("any", *KINDS)),
+                notes=(f"kinds of domain: {', '.join(BOUNDS)}",),
+                helps=did_you_mean(bound, BOUNDS),
             )
-        if bound not in ("any", domain.kind):
+        if not domain.satisfies(bound):
             raise spaces.wrong_kind(self, self.definition.name.text, domain, bound, span)
 
     # ------------------------------------------------------------------- inputs
@@ -394,8 +394,6 @@ class Instance:
         Raises:
             Poisoned: an output cannot be made.
         """
-        for statement in self.statements(tree.Feedback):
-            self._feedback(statement)
         self._require()
         for entry in list(self.entries.values()):
             if entry.state == "new":
@@ -406,15 +404,6 @@ class Instance:
         for statement in self.statements(tree.Require):
             if self.number(statement.test) is not True:
                 raise self._not_met(statement)
-
-    def _feedback(self, statement: tree.Feedback) -> None:
-        self.problems.fail(
-            "OP0107",
-            "feedback over time is not compiled yet",
-            Label(statement.span, "not available in this version"),
-            frames=self.frames,
-            helps=("leave it out, and feed the output back in a loop of your own",),
-        )
 
     def _not_met(self, statement: tree.Require) -> Poisoned:
         text = statement.doc.text if statement.doc else f"`{statement.test.span.text}` is not true"
@@ -475,7 +464,10 @@ class Instance:
             *labels[first:],
             *labels[:first],
             frames=self.frames,
-            helps=("let one of them do without the other",),
+            helps=(
+                "let one of them do without the other",
+                "to feed an output back into an input over time: `feedback out -> in`",
+            ),
         )
 
 

@@ -96,6 +96,8 @@ class Loader:
             elif name.text in source.definitions:
                 module.definitions[name.text] = source.definitions[name.text]
                 module.imported[name.text] = name.span
+            elif name.text in source.consts:
+                module.consts[name.text] = source.consts[name.text]
             else:
                 module.lost.add(name.text)
                 self._missing(name.text, name.span, item, source)

@@ -12,6 +12,7 @@ from pathlib import Path
 from opdsl.diagnostics import Diagnostic, Label, did_you_mean
 from opdsl.elaborate import spaces
 from opdsl.elaborate.builder import Builder
+from opdsl.elaborate.feedback import loops
 from opdsl.elaborate.instance import Given, Instance, Shared
 from opdsl.elaborate.modules import Loader, Module
 from opdsl.elaborate.problems import Poisoned, Problems
@@ -90,6 +91,7 @@ def _graph(
     inst.give(given)
     _open_inputs(inst)
     outputs = inst.run()
+    feedback = loops(inst)
     source = module.file
     return Graph(
         name=definition.name.text,
@@ -102,6 +104,7 @@ def _graph(
             _port(x, fn) for x, fn in zip(inst.statements(tree.Output), outputs, strict=True)
         ),
         nodes=tuple(shared.builder.nodes),
+        feedback=feedback,
         scopes=tuple(shared.builder.scopes),
         places=shared.places,
     )
@@ -134,7 +137,8 @@ def _evaluate_rest(inst: Instance) -> None:
 def _declared(inst: Instance) -> tuple[Domain, ...]:
     """The domains that are no step from another one."""
     values = [inst.lookup(x.name.text) for x in inst.statements(tree.Domain)]
-    return tuple(x for x in values if isinstance(x, Domain) and not x.steps)
+    found = (y for x in values if isinstance(x, Domain) for y in x.declared)
+    return tuple({x.name: x for x in found}.values())
 
 
 def _input(inst: Instance, statement: tree.Input) -> Port:

@@ -6,18 +6,20 @@ dims that became known, or one diagnostic with both spaces in full.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from opdsl.diagnostics import Label, Span, did_you_mean
+from opdsl.elaborate.domains import CONSTRUCTORS
 from opdsl.elaborate.problems import Poisoned
 from opdsl.elaborate.values import Fn, Value, kind
 from opdsl.ir.join import count
-from opdsl.ir.spaces import KINDS, Domain, Space
+from opdsl.ir.spaces import BOUNDS, KINDS, VECTOR, Domain, Space
 from opdsl.syntax import tree
 
 if TYPE_CHECKING:
     from opdsl.elaborate.instance import Instance
 
+REAL_PARTS = "take a real part of it: `real(...)`, `imag(...)` or `modulus(...)`"
 WHY = {
     "grid": "a Fourier transform needs equispaced samples on a regular grid",
     "sphere": "spherical harmonics live on the sphere",
@@ -30,17 +32,11 @@ def declared(inst: Instance, type_: tree.TypeExpr) -> Space:
     Raises:
         Poisoned: something in it is unknown.
     """
-    _real(inst, type_.codomain)
-    if type_.domain is None:
-        raise inst.problems.fail(
-            "OP0107",
-            "a vector without a domain is not compiled yet",
-            Label(type_.span, "this is one value for each sample"),
-            helps=("give it a domain: `D -> R^1`",),
-        )
-    domain = _domain(inst, type_.domain)
+    field = _field(inst, type_.codomain)
+    domain = _domain(inst, type_.domain) if type_.domain else VECTOR
     names = components(type_.codomain)
-    return Space(domain=domain, channels=_channels(inst, type_.codomain), components=names)
+    channels = _channels(inst, type_.codomain)
+    return Space(domain=domain, channels=channels, field=field, components=names)
 
 
 def unify(inst: Instance, statement: tree.Input, met: Space, span: Span) -> None:
@@ -49,9 +45,17 @@ def unify(inst: Instance, statement: tree.Input, met: Space, span: Span) -> None
     Raises:
         Poisoned: it cannot be.
     """
-    _real(inst, statement.type.codomain)
-    if statement.type.domain is not None:
-        _unify_domain(inst, statement, met, span)
+    _unify_domain(inst, statement, met, span)
+    if _field(inst, statement.type.codomain) != met.field:
+        raise inst.problems.fail(
+            "OP0312",
+            f"input `{statement.name.text}` of `{inst.definition.name.text}` is "
+            f"{_numbers(statement.type.codomain.field.text)}",
+            Label(span, f"this is `{met}`"),
+            Label(statement.type.span, "declared here"),
+            frames=inst.frames,
+            helps=(REAL_PARTS if met.complex else "make it complex: `complex(v)`",),
+        )
     _unify_channels(inst, statement, met, span)
 
 
@@ -65,13 +69,24 @@ def check_output(inst: Instance, statement: tree.Output, value: Fn) -> Space:
         raise _mismatch(
             inst,
             "OP0304",
-            f"output `{name}` lives on `{space.domain}` but receives a function on "
-            f"`{value.space.domain}`",
+            f"output `{name}` {_lives(space)} but receives {_what(value.space)}",
             statement.type.span,
             space,
             here,
             value.space,
             helps=_moves(space.domain, value.space.domain),
+        )
+    if value.space.field != space.field:
+        raise _mismatch(
+            inst,
+            "OP0312",
+            f"output `{name}` is {_numbers(space.field)} but receives "
+            f"{_numbers(value.space.field)} values",
+            statement.type.span,
+            space,
+            here,
+            value.space,
+            helps=(REAL_PARTS if value.space.complex else "make it complex: `complex(v)`",),
         )
     if value.space.channels != space.channels:
         raise _mismatch(
@@ -95,7 +110,7 @@ def check_annotation(inst: Instance, statement: tree.Bind, value: Value) -> None
         return
     space = declared(inst, statement.type)
     met = value.space if isinstance(value, Fn) else None
-    if met is None or met.domain != space.domain or met.channels != space.channels:
+    if met is None or not _alike(met, space):
         raise inst.problems.fail(
             "OP0305",
             f"`{statement.names[0].text}` is annotated as `{space}` but is "
@@ -107,12 +122,16 @@ def check_annotation(inst: Instance, statement: tree.Bind, value: Value) -> None
         )
 
 
+def _alike(a: Space, b: Space) -> bool:
+    return (a.domain, a.channels, a.field) == (b.domain, b.channels, b.field)
+
+
 def wrong_kind(
     inst: Instance, name: str, domain: Domain, wanted: str, span: Span, met: str | None = None
 ) -> Poisoned:
     """OP0301: `name` is defined on domains of the kind `wanted` only."""
     place = inst.shared.places.get(domain.name)
-    declared_here = (Label(place, f"`{domain.name}` is {KINDS[domain.kind]}"),) if place else ()
+    declared_here = (Label(place, f"`{domain}` is {KINDS[domain.kind]}"),) if place else ()
     needs = KINDS.get(wanted, wanted)
     return inst.problems.fail(
         "OP0301",
@@ -121,10 +140,27 @@ def wrong_kind(
         *declared_here,
         frames=inst.frames,
         notes=(WHY[wanted],) if wanted in WHY else (),
-        helps=("declare it as a regular grid: `grid(x: 0..1, y: 0..1)`",)
-        if wanted == "grid"
-        else (),
+        helps=_elsewhere(domain, wanted),
     )
+
+
+def _elsewhere(domain: Domain, wanted: str) -> tuple[str, ...]:
+    """What to do with a function on a domain of the wrong kind."""
+    if wanted == "grid" and domain.scattered:
+        return (
+            (
+                "move the function to a latent grid first: "
+                "`domain L = grid(..., size = 64)` and `gno(to = L, radius = ...)`"
+            ),
+            "or use an operator that accepts points: `gno`, `attention`, `cross_attention`",
+        )
+    if wanted == "grid" and domain.kind == "sphere":
+        return ("use `spherical_conv(lmax = ...)`, or `attention`, which accepts any domain",)
+    if domain.kind == "vector":
+        return ("make a constant function of the vector: `broadcast(to = ...)`",)
+    if wanted == "grid":
+        return ("declare it as a regular grid: `grid(x: 0..1, y: 0..1)`",)
+    return ()
 
 
 def components(codomain: tree.Codomain) -> tuple[str, ...] | None:
@@ -135,21 +171,32 @@ def components(codomain: tree.Codomain) -> tuple[str, ...] | None:
 # ------------------------------------------------------------------------ parts
 
 
-def _real(inst: Instance, codomain: tree.Codomain) -> None:
+def _field(inst: Instance, codomain: tree.Codomain) -> Literal["R", "C"]:
     if codomain.field.text == "R":
-        return
-    complex_ = codomain.field.text == "C"
+        return "R"
+    if codomain.field.text == "C":
+        return "C"
     raise inst.problems.fail(
-        "OP0107" if complex_ else "OP0201",
-        "complex functions are not compiled yet"
-        if complex_
-        else f"unknown set of numbers `{codomain.field.text}`",
-        Label(codomain.field.span, "write `R`, the real numbers"),
-        helps=("two real channels hold a complex one: `R^2`",) if complex_ else (),
+        "OP0201",
+        f"unknown set of numbers `{codomain.field.text}`",
+        Label(codomain.field.span, "write `R`, the real numbers, or `C`, the complex ones"),
+        frames=inst.frames,
     )
 
 
+def _numbers(field: str) -> str:
+    return "complex" if field == "C" else "real"
+
+
 def _domain(inst: Instance, expr: tree.Expr) -> Domain:
+    if isinstance(expr, tree.Call) and expr.name in CONSTRUCTORS and expr.name != "spectrum":
+        raise inst.problems.fail(
+            "OP0209",
+            "a domain is declared by a statement of its own",
+            Label(expr.span, "not here"),
+            frames=inst.frames,
+            helps=(f"write `domain D = {expr.name}(...)`",),
+        )
     value = _known(inst, expr)
     if isinstance(value, Domain):
         return value
@@ -222,23 +269,23 @@ def _open(inst: Instance, expr: tree.Expr | None) -> str | None:
 
 def _unify_domain(inst: Instance, statement: tree.Input, met: Space, span: Span) -> None:
     expr = statement.type.domain
-    assert expr is not None
     name = _open(inst, expr)
     if name is not None:
         entry = inst.entries[name]
         assert isinstance(entry.statement, tree.Domain)
         bound = entry.statement.kind.name.text if entry.statement.kind else "any"
-        if bound not in ("any", met.domain.kind) and bound in KINDS:
+        if bound in BOUNDS and not met.domain.satisfies(bound):
             site = inst.frames[-1] if inst.frames else span
             title = inst.definition.name.text
             raise wrong_kind(inst, title, met.domain, bound, site, str(met))
         entry.settle(inst.as_domain(entry.statement, met.domain, span))
         return
-    want = _domain(inst, expr)
+    want = _domain(inst, expr) if expr else VECTOR
     if want != met.domain:
+        lives = f"lives on `{want}`" if expr else "is a vector"
         raise inst.problems.fail(
             "OP0304",
-            f"input `{statement.name.text}` of `{inst.definition.name.text}` lives on `{want}`",
+            f"input `{statement.name.text}` of `{inst.definition.name.text}` {lives}",
             Label(span, f"this is `{met}`"),
             Label(statement.type.span, "declared here"),
             frames=inst.frames,
@@ -285,9 +332,25 @@ def _mismatch(  # noqa: PLR0913, PLR0917  the parts of one sentence
     notes: tuple[str, ...] = (),
     helps: tuple[str, ...] = (),
 ) -> Poisoned:
-    said = f"{want.domain} -> R^{{{', '.join(want.components)}}}" if want.components else str(want)
+    said = _said(want)
     labels = (Label(at, f"declared `{said}`"), Label(here, f"this is `{met}`"))
     return inst.problems.fail(code, message, *labels, frames=inst.frames, notes=notes, helps=helps)
+
+
+def _lives(space: Space) -> str:
+    return "is a vector" if space.domain.kind == "vector" else f"lives on `{space.domain}`"
+
+
+def _what(space: Space) -> str:
+    return "a vector" if space.domain.kind == "vector" else f"a function on `{space.domain}`"
+
+
+def _said(space: Space) -> str:
+    """The space with the names of its components."""
+    if not space.components:
+        return str(space)
+    arrow = "" if space.domain.kind == "vector" else f"{space.domain} -> "
+    return f"{arrow}{space.field}^{{{', '.join(space.components)}}}"
 
 
 def _named(space: Space) -> tuple[str, ...]:
@@ -306,6 +369,8 @@ def _project(bound: tree.Bind | None, channels: int) -> tuple[str, ...]:
 
 def _moves(want: Domain, met: Domain) -> tuple[str, ...]:
     if want.name != met.name:
+        return ()
+    if want.kind == "vector" or met.kind == "vector":
         return ()
     if met.extension_over(want):
         return (f"leave the extension: `crop(to = {want})`",)

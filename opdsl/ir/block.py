@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -60,6 +60,21 @@ class Cost:
 
 
 @dataclass(frozen=True, slots=True)
+class Ask:
+    """What a block needs beside its inputs, given with each call of the module by name.
+
+    Attributes:
+        name: of the points domain whose coordinates, or of the field whose values are asked for.
+        what: coordinates are (points, d), or (batch, points, d); a field is (*grid).
+        domain: where the points or values are.
+    """
+
+    name: str
+    what: Literal["coordinates", "field"]
+    domain: Domain
+
+
+@dataclass(frozen=True, slots=True)
 class Work:
     """What one kernel does for one sample: flops of matrix products, bytes moved elsewhere.
 
@@ -99,18 +114,21 @@ class Block(BaseModel):
     Attributes:
         arity: least and greatest number of input functions (None: no limit).
         kinds: kinds of domain on which it is defined; empty: any.
+        complex: whether it is defined on complex functions too.
         positional: parameters that may be given without their name, after the inputs.
         sized: `lower`'s module takes the keyword `size`, the grid of its result.
         kernels: names of the ways to compute it, the first is the default; a module of a block
             with kernels takes the keyword `kernel`.
         samples: parameters and input channels for the manual and the conformance test: each a
-            dict of the fields, with the reserved key `inputs`, a tuple of channel counts.
+            dict of the fields, with the reserved key `inputs`, for each input its channels on the
+            grid D, or its space: "R^4", "P -> R^3", "D -> C^2" (see tests/conformance).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     arity: ClassVar[tuple[int, int | None]] = (1, 1)
     kinds: ClassVar[frozenset[str]] = frozenset()
+    complex: ClassVar[bool] = False
     positional: ClassVar[tuple[str, ...]] = ()
     sized: ClassVar[bool] = False
     kernels: ClassVar[tuple[str, ...]] = ()
@@ -140,6 +158,10 @@ class Block(BaseModel):
     def diverges(self, *x: Space) -> str | None:  # noqa: ARG002  most blocks converge
         """Why the block has no limit under refinement (`its stencil shrinks ...`), or None."""
         return None
+
+    def asks(self, *x: Space) -> tuple[Ask, ...]:  # noqa: ARG002  most blocks need nothing more
+        """What it needs beside its inputs; its module takes it as the keyword `asked`."""
+        return ()
 
     def vanishes(self, *x: Space) -> bool:  # noqa: ARG002  most blocks do something
         """Whether the result is the one input itself, so that no node is made."""

@@ -8,7 +8,7 @@ verdicts that must not be confused: *shape-agnostic* (any promised resolution ru
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from opdsl.ir.block import Bound
 from opdsl.ir.graph import Graph, Node
@@ -99,18 +99,27 @@ def _causes(graph: Graph) -> tuple[Cause, ...]:
     return tuple(
         Cause(node, bound, bound.domain.least_root(bound.axis, bound.points))
         for node in graph.nodes
-        for bound in (*node.block.bounds(*graph.arguments(node)), *_not_empty(node.space.domain))
+        for bound in map(
+            _on_its_part,
+            (*node.block.bounds(*graph.arguments(node)), *_not_empty(node.space.domain)),
+        )
     )
+
+
+def _on_its_part(bound: Bound) -> Bound:
+    """A bound on a product is one on the factor that has the axis."""
+    part, axis = bound.domain.part(bound.axis)
+    return replace(bound, domain=part, axis=axis)
 
 
 def _not_empty(domain: Domain) -> tuple[Bound, ...]:
     """A grid that was divided still has a point."""
-    if not domain.steps:
-        return ()
     note = "divisions round down: at least 1 sample is left"
     return tuple(
-        Bound(domain, i, 1, "one point", note, cure=str, what="divisions")
-        for i in range(domain.dims)
+        Bound(part, i, 1, "one point", note, cure=str, what="divisions")
+        for part in domain.parts
+        if part.steps
+        for i in range(part.dims)
     )
 
 

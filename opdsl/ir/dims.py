@@ -1,22 +1,31 @@
-"""Polynomials in the sizes of axes: what a node costs, before any resolution is known.
+"""Polynomials in sizes: what a node costs before a resolution is known, channels of a definition.
 
-An atom is the text of one size: `D.x`, `(D.x//2)`, `log2(D.x)`. What comes in: numbers and atoms.
-What goes out: sums of monomials that print as formulas and take numbers.
+An atom is the text of one size: `D.x`, `(D.x//2)`, `log2(D.x)`, or the name of a dim. Every atom
+stands for a whole number of at least one. What comes in: numbers and atoms. What goes out: sums of
+monomials that print as formulas, take numbers, and compare where the comparison holds for all
+sizes.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import Field, WrapValidator
 
 Monomial = tuple[tuple[str, int], ...]
 Number = int | float
 
 
-@dataclass(frozen=True, slots=True)
+class Undecided(Exception):  # noqa: N818  an answer, not an error
+    """It depends on the sizes."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Poly:
-    """A sum of monomials, sorted; equal polynomials are equal objects."""
+    """A sum of monomials, sorted; equal polynomials have equal terms."""
 
     terms: tuple[tuple[Monomial, Number], ...] = ()
 
@@ -29,6 +38,8 @@ class Poly:
     def atom(name: str) -> Poly:
         """The polynomial `name`."""
         return Poly(((((name, 1),), 1),))
+
+    # ----------------------------------------------------------------- arithmetic
 
     def __add__(self, other: Number | Poly) -> Poly:
         total = dict(self.terms)
@@ -46,6 +57,81 @@ class Poly:
 
     __radd__ = __add__
     __rmul__ = __mul__
+
+    def __neg__(self) -> Poly:
+        return self * -1
+
+    def __sub__(self, other: Number | Poly) -> Poly:
+        return self + Poly.of(other) * -1
+
+    def __rsub__(self, other: Number) -> Poly:
+        return Poly.of(other) - self
+
+    def __truediv__(self, other: Number | Poly) -> Poly:
+        divisor = _number(other)
+        return _collect({m: _divided(f, divisor) for m, f in self.terms})
+
+    def __floordiv__(self, other: Number | Poly) -> Poly:
+        """Where it is exact."""
+        if self % other != 0:
+            raise Undecided
+        return self / other
+
+    def __mod__(self, other: Number | Poly) -> Poly:
+        """0 where every value is divisible."""
+        divisor = _number(other)
+        if any(f % divisor for _, f in self.terms):
+            raise Undecided
+        return Poly()
+
+    def rounded(self) -> Poly:
+        """The greatest whole number that is not above it: itself if it is whole, else an atom."""
+        if all(float(f).is_integer() for _, f in self.terms):
+            return _collect({m: int(f) for m, f in self.terms})
+        return Poly.atom(f"int({self})")
+
+    # ----------------------------------------------------------------- comparison
+
+    def __eq__(self, other: object) -> bool:
+        """Whether they are the same for all sizes."""
+        if not isinstance(other, Poly | int | float):
+            return NotImplemented
+        return self.terms == Poly.of(other).terms
+
+    def __hash__(self) -> int:
+        return hash(self.terms)
+
+    def __ge__(self, other: Number | Poly) -> bool:
+        return (self - other)._never_negative()
+
+    def __le__(self, other: Number | Poly) -> bool:
+        return (Poly.of(other) - self)._never_negative()
+
+    def __gt__(self, other: Number | Poly) -> bool:
+        return not self <= other
+
+    def __lt__(self, other: Number | Poly) -> bool:
+        return not self >= other
+
+    def _never_negative(self) -> bool:
+        """Of a difference: true or false for all sizes, or `Undecided`."""
+        least, greatest = self.range()
+        if least >= 0:
+            return True
+        if greatest < 0:
+            return False
+        raise Undecided
+
+    def range(self) -> tuple[float, float]:
+        """Bounds of the value, where every atom is 1 or more.
+
+        A monomial is at least 1 and has no upper bound; the bounds of a sum are those of its terms.
+        """
+        least = sum(f if f > 0 or not m else -math.inf for m, f in self.terms)
+        greatest = sum(f if f < 0 or not m else math.inf for m, f in self.terms)
+        return float(least), float(greatest)
+
+    # ----------------------------------------------------------------- with numbers
 
     def atoms(self) -> set[str]:
         """Every atom that occurs."""
@@ -67,9 +153,38 @@ def product(factors: tuple[Poly, ...]) -> Poly:
     return math.prod(factors, start=Poly.of(1))
 
 
+def larger(a: int | Poly, b: int | Poly) -> int | Poly:
+    """The larger one; of what cannot be compared the first."""
+    try:
+        return max(b, a)
+    except Undecided:
+        return a
+
+
+def _symbolic(value: Any, check: Callable[[Any], int]) -> Any:
+    return value if isinstance(value, Poly) else check(value)
+
+
+# a number of channels; while a definition is checked for all sizes a Poly stands in its place and
+# calculates like one
+Count = Annotated[int, WrapValidator(_symbolic)]
+PositiveCount = Annotated[int, Field(gt=0), WrapValidator(_symbolic)]
+
+
 def _collect(terms: Mapping[Monomial, Number]) -> Poly:
     kept = [(m, f) for m, f in terms.items() if f != 0]
     return Poly(tuple(sorted(kept, key=lambda x: (-sum(p for _, p in x[0]), x[0]))))
+
+
+def _number(value: Number | Poly) -> Number:
+    """A divisor that is a number above zero."""
+    if isinstance(value, Poly) or value <= 0:
+        raise Undecided
+    return value
+
+
+def _divided(factor: Number, divisor: Number) -> Number:
+    return factor / divisor if factor % divisor else int(factor // divisor)
 
 
 def _times(left: Monomial, right: Monomial) -> Monomial:

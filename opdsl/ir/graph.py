@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny
 
 from opdsl.diagnostics import Span
-from opdsl.ir.block import Block
+from opdsl.ir.block import Ask, Block
 from opdsl.ir.spaces import Domain, Space
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ class Node(BaseModel):
     Attributes:
         path: its place in the program, `u.repeat.0.fourier_layer.k`; the prefix of its weights.
         inputs: for each input the path of a node or the name of an input of the model.
+        shares: the path of the node whose weights it uses, in a repeat with shared weights.
         spans: the calls that lead to it, the user's own call first, the block's own call last.
     """
 
@@ -38,6 +39,7 @@ class Node(BaseModel):
     block: SerializeAsAny[Block]
     inputs: tuple[str, ...]
     space: Space
+    shares: str | None = None
     spans: tuple[Span, ...] = Field(exclude=True, repr=False, min_length=1)
 
     @property
@@ -58,6 +60,20 @@ class Port(BaseModel):
     span: Span | None = Field(default=None, exclude=True, repr=False)
 
 
+class Feedback(BaseModel):
+    """Over time, the output `output` becomes the input `input` of the next step.
+
+    An input with more channels is a window: it drops its first channels and gets the output as its
+    last ones.
+    """
+
+    model_config = FROZEN
+
+    output: str
+    input: str
+    span: Span | None = Field(default=None, exclude=True, repr=False)
+
+
 class Scope(BaseModel):
     """A part of the program that holds nodes: all those whose path begins with `path.`.
 
@@ -65,6 +81,7 @@ class Scope(BaseModel):
         kind: a binding, a block called, a repeat, one of its iterations, or a residual.
         title: what a drawing writes on it (`FourierLayer`, `repeat`, `residual`).
         count: how many iterations a repeat has.
+        shared: whether all iterations use the same weights.
     """
 
     model_config = FROZEN
@@ -73,6 +90,7 @@ class Scope(BaseModel):
     kind: Literal["binding", "block", "repeat", "iteration", "residual"]
     title: str
     count: int | None = None
+    shared: bool = False
     doc: str | None = None
     span: Span | None = Field(default=None, exclude=True, repr=False)
 
@@ -96,6 +114,7 @@ class Graph(BaseModel):
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
     nodes: tuple[Node, ...]
+    feedback: tuple[Feedback, ...] = ()
     scopes: tuple[Scope, ...] = ()
     places: Mapping[str, Span] = Field(default_factory=dict, exclude=True, repr=False)
 
@@ -114,12 +133,17 @@ class Graph(BaseModel):
         """The spaces of what the node takes."""
         return tuple(self.spaces[x] for x in node.inputs)
 
+    def asks(self) -> tuple[Ask, ...]:
+        """What the blocks need beside the inputs, each once, in the order of the nodes."""
+        found = (y for x in self.nodes for y in x.block.asks(*self.arguments(x)))
+        return tuple({x.name: x for x in found}.values())
+
     def sizes(self, roots: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
         """Every atom of a size where the declared domains have these resolutions."""
         found: dict[str, int] = {}
         for domain in self._all_domains():
-            for axis, n in enumerate(domain.points(roots[domain.name])):
-                found[domain.atom(axis)] = n
+            if domain.modes is None:
+                found |= {domain.atom(i): n for i, n in enumerate(domain.at(roots))}
         return found
 
     def _all_domains(self) -> Iterator[Domain]:

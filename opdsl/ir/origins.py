@@ -1,12 +1,12 @@
 """Where the resolutions of the declared domains come from when a model is called.
 
-What comes in: a graph, then the grids of its inputs. What goes out: the size of every declared
-domain. The sizes may be the symbols of a tracer as well as numbers.
+What comes in: a graph, then the grids of its inputs and of what its blocks ask for. What goes out:
+the size of every declared domain. The sizes may be the symbols of a tracer as well as numbers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from opdsl.ir.graph import Graph
@@ -20,18 +20,21 @@ class Origin:
     """A declared domain has the grid of one input, or the sizes that the program gives to it.
 
     Attributes:
-        port: index of the input; None for a latent domain.
-        domain: the domain of that input, or the declared one.
+        port: index of the input, or behind the inputs of what is asked for; None for a latent
+            domain.
+        domain: what the input lives on, if that is a product the factor; or the declared domain.
+        first: which of the input's axes is the first one of `domain`.
     """
 
     port: int | None
     domain: Domain
+    first: int = 0
 
     def root(self, grids: Sequence[Grid]) -> Grid:
         """The size of the declared domain."""
         if self.port is None:
             return tuple(x.fixed or x.size or 1 for x in self.domain.axes)
-        grid = grids[self.port]
+        grid = grids[self.port][self.first : self.first + self.domain.dims]
         if not self.domain.steps:
             return grid
         return tuple(self.domain.least_root(i, n) for i, n in enumerate(grid))
@@ -39,22 +42,34 @@ class Origin:
 
 def origins(graph: Graph) -> dict[str, Origin]:
     """The origin of each declared domain; an input on the domain itself goes before one on D/2."""
-    found = {x.name: Origin(None, x) for x in _domains(graph)}
-    for index, port in sorted(enumerate(graph.inputs), key=lambda x: len(x[1].space.domain.steps)):
-        domain = port.space.domain
-        if found[domain.name].port is None:
-            found[domain.name] = Origin(index, domain)
+    found = {x.name: Origin(None, x) for x in _declared(graph)}
+    for origin in sorted(_offers(graph), key=lambda x: len(x.domain.steps)):
+        name = origin.domain.name
+        if found[name].port is None:
+            found[name] = origin
     return found
 
 
 def roots(sources: Mapping[str, Origin], grids: Sequence[Grid]) -> dict[str, Grid]:
-    """The size of each declared domain where the inputs have these grids."""
+    """The size of each declared domain where inputs and what is asked for have these grids."""
     return {name: x.root(grids) for name, x in sources.items()}
 
 
-def _domains(graph: Graph) -> list[Domain]:
+def _offers(graph: Graph) -> Iterator[Origin]:
+    """Every factor of every domain on which tensors are given."""
+    domains = [x.space.domain for x in graph.inputs] + [x.domain for x in graph.asks()]
+    for index, domain in enumerate(domains):
+        first = 0
+        for part in domain.parts:
+            if part.kind not in {"vector", "spectrum"}:
+                yield Origin(index, part, first)
+            first += part.dims
+
+
+def _declared(graph: Graph) -> list[Domain]:
     """Declared domains, also those that only a node speaks of."""
-    known = {x.name: x for x in graph.domains}
-    for space in graph.spaces.values():
-        known.setdefault(space.domain.name, space.domain.root)
-    return list(known.values())
+    spaces = [*graph.spaces.values(), *(x.space for x in graph.inputs)]
+    met = [y for x in spaces for y in x.domain.declared] + [
+        y for x in graph.asks() for y in x.domain.declared
+    ]
+    return list({x.name: x for x in (*graph.domains, *met)}.values())

@@ -19,16 +19,19 @@ class Group:
 
     Attributes:
         times: how many equal ones follow each other, this one included.
+        copies: how many of these have weights of their own.
     """
 
     scope: Scope
     children: tuple[Group | Node, ...]
     times: int = 1
+    copies: int = 1
 
     @property
     def title(self) -> str:
         """Its name, with the number of equal iterations that it stands for."""
-        return self.scope.title + (f" ×{self.times}" if self.times > 1 else "")
+        tied = " shared" if self.copies < self.times else ""
+        return self.scope.title + (f" ×{self.times}{tied}" if self.times > 1 else "")
 
     def nodes(self) -> Iterator[Node]:
         """Every node inside, equal iterations once."""
@@ -72,12 +75,13 @@ def _groups(item: _Part | Node) -> list[Group | Node]:
 
 def _iteration(item: _Part, inside: list[Group | Node]) -> list[Group | Node]:
     only = inside[0] if len(inside) == 1 else None
+    copies = 1 if item.scope.shared else item.times
     if isinstance(only, Group):
-        return [replace(only, times=only.times * item.times)]
+        return [replace(only, times=only.times * item.times, copies=only.copies * copies)]
     if item.times == 1:
         return inside
     scope = item.scope.model_copy(update={"title": "repeat"})
-    return [Group(scope, tuple(inside), item.times)]
+    return [Group(scope, tuple(inside), item.times, copies)]
 
 
 # -------------------------------------------------- scopes as they are, and their folding

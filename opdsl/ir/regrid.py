@@ -6,7 +6,7 @@ transform costs on the way.
 
 from opdsl.ir.block import Refusal
 from opdsl.ir.dims import Poly
-from opdsl.ir.spaces import KINDS, Coarsen, Domain, Extend, Space
+from opdsl.ir.spaces import KINDS, Coarsen, Domain, Extend, Space, Step
 
 
 def same_interval(x: Space, to: Domain) -> None:
@@ -15,7 +15,7 @@ def same_interval(x: Space, to: Domain) -> None:
     Raises:
         Refusal: OP0301, `to` is not a grid; OP0313, it covers something else.
     """
-    if to.kind != "grid":
+    if not to.satisfies("grid"):
         raise Refusal(
             "OP0301",
             f"a function is resampled on {KINDS['grid']} only",
@@ -24,7 +24,7 @@ def same_interval(x: Space, to: Domain) -> None:
         )
     if _covered(to) == _covered(x.domain):
         return
-    extended = to.name == x.domain.name
+    extended = to.name == x.domain.name and to.kind != "product"
     raise Refusal(
         "OP0313",
         f"`{to}` does not cover the same box as `{x.domain}`",
@@ -37,15 +37,16 @@ def same_interval(x: Space, to: Domain) -> None:
     )
 
 
-def extension(inner: Domain, outer: Domain, x: Space, keyword: str) -> Extend:
-    """The step from `inner` to `outer`, for a block that goes one way or the other.
+def extension(inner: Domain, outer: Domain, x: Space, keyword: str) -> tuple[Extend | None, ...]:
+    """The step from `inner` to `outer` on each axis, for a block that goes one way or the other.
 
     Raises:
         Refusal: OP0313, `outer` is not `extend(inner, ...)`.
     """
-    step = outer.extension_over(inner)
-    if step is not None:
-        return step
+    steps = outer.extension_over(inner)
+    if steps is not None and len({x.sides for x in steps if x}) == 1:
+        pairs = zip(steps, inner.parts, strict=True)
+        return tuple(y for step, part in pairs for y in (step,) * part.dims)
     here, there = (inner, outer) if x.domain == inner else (outer, inner)
     cure = f"extend({here}, fraction = 1/4)" if x.domain == inner else f"extend({there}, ...)"
     raise Refusal(
@@ -64,8 +65,12 @@ def transform(x: Space) -> Poly:
     return x.numbers() * sum(halvings, Poly()) * 2.5
 
 
-def _covered(domain: Domain) -> tuple[object, ...]:
+def _covered(domain: Domain) -> list[tuple[object, ...]]:
+    return [(x.name, x.kind, x.axes, _uncoarsened(x)) for x in domain.parts]
+
+
+def _uncoarsened(domain: Domain) -> tuple[Step, ...]:
     steps = list(domain.steps)
     while steps and isinstance(steps[-1], Coarsen):
         steps.pop()
-    return domain.name, domain.kind, domain.axes, tuple(steps)
+    return tuple(steps)

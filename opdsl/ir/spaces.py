@@ -7,16 +7,49 @@ two grids that happen to have 64 points each are different.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from opdsl.ir.dims import Poly, product
+from opdsl.ir.dims import Count, Poly, product
 
 Boundary = Literal["periodic", "dirichlet", "neumann", "none"]
 Sides = Literal["end", "both"]
-Kind = Literal["grid", "points", "sphere"]
-KINDS: dict[str, str] = {"grid": "a regular grid", "points": "points", "sphere": "a sphere"}
+Sampling = Literal["gauss_legendre", "lobatto", "equiangular"]
+Kind = Literal[
+    "grid",
+    "interval",
+    "points",
+    "graph",
+    "mesh",
+    "sphere",
+    "product",
+    "spectrum",
+    "vector",
+    "any",
+]
+# how a message calls a domain of each kind; the words a declaration can bound a domain by
+KINDS: dict[str, str] = {
+    "grid": "a regular grid",
+    "interval": "an interval",
+    "points": "points",
+    "graph": "a graph",
+    "mesh": "a mesh",
+    "sphere": "a sphere",
+    "product": "a product of domains",
+    "spectrum": "a set of Fourier modes",
+    "vector": "a vector, one for each sample",
+    "any": "any domain",
+}
+BOUNDS = ("any", "grid", "interval", "points", "graph", "mesh", "sphere", "product")
+# a domain of the kind on the left has all that a bound on the right asks for
+ALSO: dict[str, frozenset[str]] = {
+    "interval": frozenset({"grid"}),
+    "mesh": frozenset({"graph", "points"}),
+    "graph": frozenset({"points"}),
+}
+REGULAR = frozenset({"grid", "interval"})
 FROZEN = ConfigDict(frozen=True, extra="forbid")
 
 
@@ -97,16 +130,22 @@ Step = Annotated[Coarsen | Extend, Field(discriminator="op")]
 
 
 class Domain(BaseModel):
-    """A set on which functions live: a regular grid, points, a sphere.
+    """A set on which functions live.
 
-    Points have one axis, `points`, and a sphere two, so that every domain has sampled axes.
+    Points, graphs and meshes have one axis, `points`, and a sphere two, so that every declared
+    domain has sampled axes. A vector is a function on a domain of one point, without axes.
 
     Attributes:
-        name: the declaration it comes from.
+        name: the declaration it comes from; of a product the names of its factors.
         axes: the axes as declared.
         steps: what was done since.
         ambient: the dimension of the space in which points lie.
         geometry: whether all samples have the same points.
+        sampling: where a sphere has its latitudes.
+        factors: of a product its parts; of a spectrum the one domain whose modes it holds.
+        modes: of a spectrum, the greatest frequency on each axis.
+        halved: of a spectrum, whether the last axis has frequencies from 0 on only, since the
+            others are conjugates (coefficients of real functions).
     """
 
     model_config = FROZEN
@@ -114,9 +153,59 @@ class Domain(BaseModel):
     kind: Kind = "grid"
     ambient: int | None = None
     geometry: Literal["shared", "per_sample"] = "shared"
+    sampling: Sampling | None = None
     name: str
     axes: tuple[Axis, ...]
     steps: tuple[Step, ...] = ()
+    factors: tuple[Domain, ...] = ()
+    modes: tuple[int, ...] | None = None
+    halved: bool = True
+
+    # ------------------------------------------------------------- made from others
+
+    @staticmethod
+    def product(parts: tuple[Domain, ...]) -> Domain:
+        """`X * T`: all pairs of points; the axes of all factors, in order."""
+        flat = tuple(y for x in parts for y in (x.factors if x.kind == "product" else (x,)))
+        return Domain(
+            kind="product",
+            name=" * ".join(x.name for x in flat),
+            axes=tuple(a for x in flat for a in x.axes),
+            factors=flat,
+        )
+
+    def spectrum(self, modes: tuple[int, ...], *, halved: bool = True) -> Domain:
+        """`spectrum(self, modes)`: the Fourier modes |k| <= m of this grid."""
+        return Domain(
+            kind="spectrum",
+            name=f"spectrum({self.name})",
+            axes=self.axes,
+            factors=(self,),
+            modes=modes,
+            halved=halved,
+        )
+
+    def coarsened(self, factor: int) -> Domain:
+        """`self / factor`; (D/2)/2 is D/4, (X * T)/2 is X/2 * T/2."""
+        if factor == 1:
+            return self
+        if self.kind == "product":
+            return Domain.product(tuple(x.coarsened(factor) for x in self.factors))
+        last = self.steps[-1] if self.steps else None
+        if isinstance(last, Coarsen):
+            merged = Coarsen(factor=last.factor * factor)
+            return self.reached_by(*self.steps[:-1], merged)
+        return self.reached_by(*self.steps, Coarsen(factor=factor))
+
+    def extended(self, step: Extend) -> Domain:
+        """The domain `step.name` around this one."""
+        return self.reached_by(*self.steps, step)
+
+    def reached_by(self, *steps: Step) -> Domain:
+        """The same declaration, reached by other steps."""
+        return self.model_copy(update={"steps": steps})
+
+    # ------------------------------------------------------------------ what it is
 
     @property
     def dims(self) -> int:
@@ -125,56 +214,109 @@ class Domain(BaseModel):
 
     @property
     def root(self) -> Domain:
-        """The declared domain that this one comes from."""
-        return self.model_copy(update={"steps": ()})
+        """Of one factor, the declared domain that this one comes from."""
+        return self.reached_by()
 
     @property
-    def label(self) -> str:
-        """How the program names it: `D`, `D/2`, or the name of an extension."""
-        label = self.name
-        for step in self.steps:
-            label = step.name if isinstance(step, Extend) else f"{label}/{step.factor}"
-        return label
+    def declared(self) -> tuple[Domain, ...]:
+        """The declared domains that this one comes from."""
+        if self.factors:
+            return tuple(y for x in self.factors for y in x.declared)
+        return () if self.kind == "vector" else (self.root,)
+
+    @property
+    def parts(self) -> tuple[Domain, ...]:
+        """The factors of a product, the domain itself otherwise."""
+        return self.factors if self.kind == "product" else (self,)
+
+    @property
+    def regular(self) -> bool:
+        """Whether it is a regular grid: a grid, an interval, a product of these."""
+        return all(x.kind in REGULAR for x in self.parts)
+
+    @property
+    def scattered(self) -> bool:
+        """Whether its points are given one by one, with coordinates."""
+        return self.kind in {"points", "graph", "mesh"}
 
     @property
     def periodic(self) -> tuple[bool, ...]:
         """For each axis, whether it closes on itself; an extension does by construction."""
+        if self.kind == "product":
+            return tuple(y for x in self.factors for y in x.periodic)
         extended = any(isinstance(x, Extend) for x in self.steps)
         return tuple(extended or x.periodic for x in self.axes)
 
-    def coarsened(self, factor: int) -> Domain:
-        """`self / factor`; (D/2)/2 is D/4."""
-        if factor == 1:
-            return self
-        last = self.steps[-1] if self.steps else None
-        if isinstance(last, Coarsen):
-            merged = Coarsen(factor=last.factor * factor)
-            return self.model_copy_with(*self.steps[:-1], merged)
-        return self.model_copy_with(*self.steps, Coarsen(factor=factor))
+    @property
+    def label(self) -> str:
+        """How the program names it: `D`, `D/2`, `X * T`, or the name of an extension."""
+        if self.modes is not None:
+            said = self.modes[0] if len(set(self.modes)) == 1 else self.modes
+            return f"spectrum({self.factors[0]}, {said})"
+        if self.kind == "product":
+            return " * ".join(x.label for x in self.factors)
+        label = self.name
+        for step in self.steps:
+            label = f"{label}/{step.factor}" if isinstance(step, Coarsen) else step.name
+        return label
 
-    def extended(self, step: Extend) -> Domain:
-        """The domain `step.name` around this one."""
-        return self.model_copy_with(*self.steps, step)
+    def satisfies(self, bound: str) -> bool:
+        """Whether it has all that a domain of the kind `bound` has."""
+        if bound == "grid" and self.kind == "product":
+            return self.regular
+        return bound in ("any", self.kind) or bound in ALSO.get(self.kind, ())
 
-    def model_copy_with(self, *steps: Step) -> Domain:
-        """The same declaration, reached by other steps."""
-        return self.model_copy(update={"steps": steps})
+    def part(self, axis: int) -> tuple[Domain, int]:
+        """The factor that has this axis, and which of its axes it is."""
+        for x in self.parts:
+            if axis < x.dims:
+                return x, axis
+            axis -= x.dims
+        raise IndexError(axis)
 
-    def extension_over(self, inner: Domain) -> Extend | None:
+    def extension_over(self, inner: Domain) -> tuple[Extend | None, ...] | None:
+        """For each part the step that makes it from that of `inner`, None where it is the same.
+
+        None in all if this domain is no extension of `inner`.
+        """
+        if len(self.parts) != len(inner.parts):
+            return None
+        pairs = list(zip(self.parts, inner.parts, strict=True))
+        steps = tuple(x.step_over(y) for x, y in pairs)
+        sound = all(s is not None or x == y for s, (x, y) in zip(steps, pairs, strict=True))
+        return steps if sound and any(steps) else None
+
+    def step_over(self, inner: Domain) -> Extend | None:
         """The step that makes this domain from `inner`, if it is one extension."""
         if self.name != inner.name or self.steps[:-1] != inner.steps or not self.steps:
             return None
         last = self.steps[-1]
         return last if isinstance(last, Extend) else None
 
+    # ------------------------------------------------------------------ how large
+
+    def at(self, roots: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
+        """Points on each axis where the declared domains have these resolutions."""
+        if self.modes is not None:
+            return self.frequencies
+        return tuple(n for x in self.parts if x.axes for n in x.points(roots[x.name]))
+
+    @property
+    def frequencies(self) -> tuple[int, ...]:
+        """Of a spectrum, how many frequencies it has on each axis."""
+        assert self.modes is not None
+        full = tuple(2 * m + 1 for m in self.modes)
+        return (*full[:-1], self.modes[-1] + 1) if self.halved else full
+
     def points(self, root: tuple[int, ...]) -> tuple[int, ...]:
-        """Points on each axis where the declared domain has `root` points."""
+        """Points on each axis where the declared domain, of one factor, has `root` points."""
         return tuple(self.points_on(i, n) for i, n in enumerate(root))
 
     def points_on(self, axis: int, n: int) -> int:
         """Points on an axis where the declared domain has `n`."""
-        periodic = self.axes[axis].periodic
-        for step in self.steps:
+        part, local = self.part(axis)
+        periodic = part.axes[local].periodic
+        for step in part.steps:
             if isinstance(step, Coarsen):
                 n = n // step.factor
             else:
@@ -196,46 +338,71 @@ class Domain(BaseModel):
 
     def atom(self, axis: int) -> str:
         """The text of the number of points on an axis: `D.x`, `(D.x//2)`, `E.x`."""
-        text = f"{self.name}.{self.axes[axis].name}"
-        for step in self.steps:
+        part, local = self.part(axis)
+        text = f"{part.name}.{part.axes[local].name}"
+        for step in part.steps:
             if isinstance(step, Extend):
-                text = f"{step.name}.{self.axes[axis].name}"
+                text = f"{step.name}.{part.axes[local].name}"
             else:
                 text = f"({text}//{step.factor})"
         return text
 
     def volume(self) -> Poly:
-        """The number of points of the grid."""
+        """The number of points."""
+        if self.modes is not None:
+            return product(tuple(Poly.of(n) for n in self.frequencies))
         return product(tuple(Poly.atom(self.atom(i)) for i in range(self.dims)))
 
     def __str__(self) -> str:
         return self.label
 
 
+VECTOR = Domain(kind="vector", name="", axes=())
+
+
 class Space(BaseModel):
     """`D -> R^c`: functions from a domain to `channels` numbers.
 
     Attributes:
+        field: of real or of complex numbers.
         components: the names of the channels, where the program names them.
     """
 
     model_config = FROZEN
 
     domain: Domain
-    channels: int
+    channels: Count
+    field: Literal["R", "C"] = "R"
     components: tuple[str, ...] | None = None
 
+    @property
+    def complex(self) -> bool:
+        """Whether the values are complex numbers."""
+        return self.field == "C"
+
+    @property
+    def width(self) -> int:
+        """Real numbers in a number: 2 for complex ones."""
+        return 2 if self.complex else 1
+
     def with_channels(self, channels: int) -> Space:
-        """The same domain, `channels` nameless channels."""
-        return Space(domain=self.domain, channels=channels)
+        """The same domain and numbers, `channels` nameless channels."""
+        return Space(domain=self.domain, channels=channels, field=self.field)
 
     def on(self, domain: Domain) -> Space:
         """The same channels on another domain."""
-        return Space(domain=domain, channels=self.channels, components=self.components)
+        return self.model_copy(update={"domain": domain})
 
     def numbers(self) -> Poly:
-        """How many numbers one sample of such a function has."""
-        return self.domain.volume() * self.channels
+        """How many real numbers one sample of such a function has."""
+        return self.domain.volume() * (self.channels * self.width)
 
     def __str__(self) -> str:
-        return f"{self.domain} -> R^{self.channels}"
+        power = f"{self.field}^{power_text(self.channels)}"
+        return power if self.domain.kind == "vector" else f"{self.domain} -> {power}"
+
+
+def power_text(channels: int | Poly) -> str:
+    """`64`, `c`, or `(2 * c)` for a sum or product of symbols."""
+    text = str(channels)
+    return text if text.isalnum() else f"({text})"

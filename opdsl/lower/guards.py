@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 from opdsl.diagnostics import Label, OpError, did_you_mean, fault
+from opdsl.ir.block import Ask
 from opdsl.ir.certificate import AxisPromise, certify
 from opdsl.ir.graph import Graph, Port
-from opdsl.ir.origins import Origin, roots
+from opdsl.ir.origins import Grid, Origin, roots
 from opdsl.ir.spaces import Axis, Domain
 
 Texts = tuple[str, ...]
@@ -29,10 +30,11 @@ class Guards:
     def __init__(self, graph: Graph, sources: Mapping[str, Origin]) -> None:
         self.graph = graph
         self.sources = sources
-        self.names = tuple(x.name for x in graph.inputs)
+        self.asks = graph.asks()
+        self.names = (*(x.name for x in graph.inputs), *(x.name for x in self.asks))
 
     def bind(self, inputs: Sequence[object], named: Mapping[str, object]) -> tuple[Tensor, ...]:
-        """The tensors in the order of the model's inputs, given in that order or by name.
+        """The tensors in the order of inputs and asks, given in that order or by name.
 
         Raises:
             OpError: OP0904, they are not the model's inputs, or not tensors.
@@ -51,18 +53,42 @@ class Guards:
         """The tensors fit the spaces of the inputs, each other, and the weights.
 
         Args:
-            tensors: one for each input.
+            tensors: one for each input, then one for each ask.
             weight: any of the model's weights, None if it has none.
 
         Raises:
-            OpError: OP0901, OP0902, OP0903, OP0905, OP0906.
+            OpError: OP0901, OP0902, OP0903, OP0905, OP0906, OP0907.
         """
-        for port, x in zip(self.graph.inputs, tensors, strict=True):
+        for ask, x in zip(self.asks, tensors[len(self.graph.inputs) :], strict=True):
+            _asked(self, ask, x)
+        for port, x in zip(self.graph.inputs, tensors, strict=False):
             for check in EACH:
                 check(self, port, x)
             _format(self, port, x, tensors[0] if weight is None else weight)
         _batches(self, tensors)
         _grids(self, tensors)
+
+    def grids(self, tensors: Sequence[Tensor]) -> list[Grid]:
+        """The grid of each input, then of each ask; their axes have been checked."""
+        count = len(self.graph.inputs)
+        asked = zip(self.asks, tensors[count:], strict=True)
+        return [tuple(x.shape[2:]) for x in tensors[:count]] + [_grid(ask, x) for ask, x in asked]
+
+    def batch(self, tensors: Sequence[Tensor]) -> int:
+        """Samples in this call."""
+        if self.graph.inputs:
+            return tensors[0].shape[0]
+        return max((self.placed(i, x).shape[0] for i, x in enumerate(tensors)), default=1)
+
+    def placed(self, number: int, x: Tensor) -> Tensor:
+        """What is given for an ask, as blocks take it.
+
+        Coordinates become (batch or 1, points, d), a field (1, *grid, 1).
+        """
+        if self.asks[number].what == "coordinates":
+            return x if x.ndim == 3 else x[None]
+        dims = self.asks[number].domain.dims
+        return x.reshape(1, *x.shape[x.ndim - dims :], 1)
 
     @cached_property
     def promises(self) -> dict[tuple[str, str], AxisPromise]:
@@ -119,8 +145,13 @@ class Guards:
 
 
 def _number(guards: Guards, port: Port, x: Tensor) -> None:
-    if x.dtype.is_floating_point:
+    wanted = x.dtype.is_complex if port.space.complex else x.dtype.is_floating_point
+    if wanted:
         return
+    if port.space.complex:
+        cure = f"make it complex: `torch.complex({port.name}, torch.zeros_like({port.name}))`"
+        message = f"input `{port.name}` holds {_kind(x)} numbers, expected complex numbers"
+        raise guards.refuse("OP0905", port, message, (cure,))
     if x.dtype.is_complex:
         cure = f"give its parts as channels: `torch.cat(({port.name}.real, {port.name}.imag), 1)`"
     else:
@@ -167,8 +198,27 @@ def _channels(guards: Guards, port: Port, x: Tensor) -> None:
 
 def _resolution(guards: Guards, port: Port, x: Tensor) -> None:
     domain = port.space.domain
+    if domain.modes is not None:
+        _frequencies(guards, port, x)
+        return
+    first = 0
+    for part in domain.parts:
+        _part(guards, port, part, tuple(x.shape[2 + first : 2 + first + part.dims]))
+        first += part.dims
+
+
+def _frequencies(guards: Guards, port: Port, x: Tensor) -> None:
+    wanted = port.space.domain.frequencies
+    if tuple(x.shape[2:]) != wanted:
+        met = _times(x.shape[2:])
+        message = f"input `{port.name}` has {met} frequencies, expected {_times(wanted)}"
+        raise guards.refuse("OP0903", port, message, (f"the layout is {_layout(port)}",))
+
+
+def _part(guards: Guards, port: Port, domain: Domain, grid: Grid) -> None:
+    """The grid of an input on one factor of its domain."""
     for i, axis in enumerate(domain.axes):
-        n = int(x.shape[2 + i])
+        n = int(grid[i])
         promise = guards.promises.get((domain.name, axis.name))
         root = domain.least_root(i, n)
         wanted = _broken(axis, root, promise.needed if promise else 1)
@@ -177,7 +227,7 @@ def _resolution(guards: Guards, port: Port, x: Tensor) -> None:
         if domain.points_on(i, root) != n:
             wanted = f"a grid that is `{domain}` of some `{domain.name}`"
         if wanted:
-            raise _unfit(guards, port, i, n, wanted)
+            raise _unfit(guards, port, domain, i, n, wanted)
 
 
 def _broken(axis: Axis, n: int, needed: int) -> str | None:
@@ -194,9 +244,8 @@ def _broken(axis: Axis, n: int, needed: int) -> str | None:
     return None
 
 
-def _unfit(guards: Guards, port: Port, i: int, n: int, wanted: str) -> OpError:
-    """OP0903 for axis `i`, which has `n` points."""
-    domain = port.space.domain
+def _unfit(guards: Guards, port: Port, domain: Domain, i: int, n: int, wanted: str) -> OpError:
+    """OP0903 for axis `i` of a factor, which has `n` points."""
     axis = domain.axes[i]
     promise = guards.promises.get((domain.name, axis.name))
     points = f"{n} point{'' if n == 1 else 's'} along {axis.name}"
@@ -241,7 +290,8 @@ def _format(guards: Guards, port: Port, x: Tensor, weight: Tensor) -> None:
         message = f"input `{port.name}` is on {x.device}, the model on {weight.device}"
         cure = f'move it: `{port.name}.to("{weight.device}")`'
         raise guards.refuse("OP0905", port, message, (cure,))
-    if x.dtype == weight.dtype or ({x.dtype, weight.dtype} <= CASTABLE and autocast(x)):
+    met, own = x.dtype.to_real(), weight.dtype.to_real()
+    if met == own or ({met, own} <= CASTABLE and autocast(x)):
         return
     message = f"input `{port.name}` holds {_kind(x)} numbers, the model {_kind(weight)}"
     cures = (_convert(port.name, weight.dtype), _convert("model", x.dtype))
@@ -264,8 +314,10 @@ def _convert(name: str, dtype: torch.dtype) -> str:
 
 
 def _batches(guards: Guards, tensors: Sequence[Tensor]) -> None:
+    if not guards.graph.inputs:
+        return
     first = guards.graph.inputs[0]
-    for port, x in zip(guards.graph.inputs, tensors, strict=True):
+    for port, x in zip(guards.graph.inputs, tensors, strict=False):
         if x.shape[0] != tensors[0].shape[0]:
             counts = f"`{first.name}` has {tensors[0].shape[0]} samples, `{port.name}` {x.shape[0]}"
             sizes = ", ".join((str(tensors[0].shape[0]), *["-1"] * (x.ndim - 1)))
@@ -275,19 +327,64 @@ def _batches(guards: Guards, tensors: Sequence[Tensor]) -> None:
 
 
 def _grids(guards: Guards, tensors: Sequence[Tensor]) -> None:
-    grids = [tuple(x.shape[2:]) for x in tensors]
+    grids = guards.grids(tensors)
     known = roots(guards.sources, grids)
-    for port, grid in zip(guards.graph.inputs, grids, strict=True):
-        domain = port.space.domain
-        expected = domain.points(known[domain.name])
+    domains = [x.space.domain for x in guards.graph.inputs] + [x.domain for x in guards.asks]
+    for name, domain, grid in zip(guards.names, domains, grids, strict=True):
+        expected = domain.at(known)
         if grid != expected:
-            first = guards.graph.inputs[guards.sources[domain.name].port or 0]
+            first = guards.names[guards.sources[domain.declared[0].name].port or 0]
             message = (
-                f"`{first.name}` and `{port.name}` differ in size: `{domain}` has "
-                f"{_times(expected)} points from `{first.name}`, `{port.name}` has {_times(grid)}"
+                f"`{first}` and `{name}` differ in size: `{domain}` has "
+                f"{_times(expected)} points from `{first}`, `{name}` has {_times(grid)}"
             )
-            helps = (f"resample `{port.name}` to {_times(expected)}",)
-            raise guards.refuse("OP0906", port, message, helps)
+            help_ = (
+                f"give coordinates for {_times(expected)} points"
+                if domain.scattered
+                else f"resample `{name}` to {_times(expected)}"
+            )
+            ports = {x.name: x for x in guards.graph.inputs}
+            if name in ports:
+                raise guards.refuse("OP0906", ports[name], message, (help_,))
+            raise fault("OP0906", message, helps=(help_,), file=guards.graph.name)
+
+
+# --- what blocks ask for ----------------------------------------------------------------------
+
+
+def _grid(ask: Ask, x: Tensor) -> Grid:
+    if ask.what == "coordinates":
+        return (int(x.shape[-2]),)
+    return tuple(x.shape[x.ndim - ask.domain.dims :])
+
+
+def _asked(guards: Guards, ask: Ask, x: Tensor) -> None:
+    """Coordinates (points, d) or (batch, points, d), with real numbers; fields (*grid)."""
+    if not x.dtype.is_floating_point:
+        message = f"`{ask.name}` holds {_kind(x)} numbers, expected real floating-point numbers"
+        cure = f"convert it: `{ask.name}.float()`"
+        raise fault("OP0905", message, helps=(cure,), file=guards.graph.name)
+    if not _placeable(ask, x):
+        wanted = _wanted(ask)
+        message = f"`{ask.name}` has the shape {_shape(x)}, expected {wanted}"
+        what = "the coordinates of its points" if ask.what == "coordinates" else "a static field"
+        raise fault("OP0907", message, notes=(f"`{ask.name}` is {what}",), file=guards.graph.name)
+
+
+def _placeable(ask: Ask, x: Tensor) -> bool:
+    if ask.what == "field":
+        lead = x.shape[: max(0, x.ndim - ask.domain.dims)]
+        return ask.domain.dims <= x.ndim <= ask.domain.dims + 2 and all(n == 1 for n in lead)
+    d, each = ask.domain.ambient, ask.domain.geometry == "per_sample"
+    return x.shape[-1] == d and (x.ndim == 2 or (x.ndim == 3 and (each or x.shape[0] == 1)))
+
+
+def _wanted(ask: Ask) -> str:
+    if ask.what == "field":
+        return f"({', '.join(x.name for x in ask.domain.axes)})"
+    shared = f"(points, {ask.domain.ambient})"
+    each = f" or (batch, points, {ask.domain.ambient})"
+    return shared + each * (ask.domain.geometry == "per_sample")
 
 
 # --- words ------------------------------------------------------------------------------------

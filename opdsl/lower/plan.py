@@ -111,7 +111,7 @@ def plan(
     for node in live(graph):
         if node.block.kernels:
             inputs = graph.arguments(node)
-            sizes = tuple(x.domain.points(roots[x.domain.name]) for x in (*inputs, node.space))
+            sizes = tuple(x.domain.at(roots) for x in (*inputs, node.space))
             found = predict(node.block, sizes, inputs, batch, device, threads, dtype)
             choices[node.path] = _choose(node, found, _kept(graph, node, roots), device)
     return Plan(choices, dict(roots), batch, device, threads, dtype)
@@ -162,7 +162,7 @@ def _kept(graph: Graph, node: Node, roots: Mapping[str, tuple[int, ...]]) -> str
 
 
 def _points(bound: Bound, roots: Mapping[str, tuple[int, ...]]) -> int:
-    return bound.domain.points_on(bound.axis, roots[bound.domain.name][bound.axis])
+    return bound.domain.at(roots)[bound.axis]
 
 
 def _time(milliseconds: float) -> str:

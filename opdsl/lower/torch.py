@@ -38,6 +38,7 @@ class Step:
         takes: numbers of its inputs.
         frees: numbers of the values that nobody needs after it.
         source: whether it takes nothing, and so is told dtype and device by `like`.
+        asks: numbers of what it needs beside them.
     """
 
     node: Node
@@ -45,6 +46,7 @@ class Step:
     takes: tuple[int, ...]
     frees: tuple[int, ...]
     source: bool
+    asks: tuple[int, ...] = ()
 
 
 class OperatorModule(Branch):
@@ -71,7 +73,8 @@ class OperatorModule(Branch):
         self.lonely = {_number(graph, x.path) for x in live(graph) if x.path in alone}
         self.calls: dict[tuple[object, ...], tuple[Plan, list[Arguments]]] = {}
         for step in self.steps:
-            place(self, step.node.path, step.module)
+            if step.node.shares is None:
+                place(self, step.node.path, step.module)
         self.sample = next(_floats(self), None)
 
     def forward(self, /, *inputs: Tensor, **named: Tensor) -> Tensor | dict[str, Tensor]:
@@ -79,9 +82,12 @@ class OperatorModule(Branch):
 
         Args:
             inputs: (batch, channels, *grid), in the order of the model's inputs, or by name.
+            named: beside inputs, by name, what its blocks ask for: of a points domain the
+                coordinates, (points, d) for all samples or (batch, points, d), of a static field
+                its values, (*grid).
 
         Raises:
-            OpError: OP0901 to OP0906, the inputs do not fit the program.
+            OpError: OP0901 to OP0907, the inputs do not fit the program.
         """
         tensors = self.guards.bind(inputs, named)
         if torch.compiler.is_compiling():
@@ -122,8 +128,8 @@ class OperatorModule(Branch):
     ) -> tuple[Plan, list[Arguments]]:
         self.guards.check(tensors, weight)
         x = tensors[0]
-        sizes = roots(self.sources, [tuple(y.shape[2:]) for y in tensors])
-        chosen = self._planned(sizes, x.shape[0], x.device.type, x.dtype)
+        sizes = self._sizes(tensors)
+        chosen = self._planned(sizes, self.guards.batch(tensors), x.device.type, x.dtype)
         return chosen, self._arguments(tensors, chosen)
 
     def _planned(
@@ -133,14 +139,17 @@ class OperatorModule(Branch):
         return plan(self.graph, sizes, batch, device, torch.get_num_threads(), name)
 
     def _arguments(self, tensors: Sequence[Tensor], chosen: Plan | None) -> list[Arguments]:
-        sizes = roots(self.sources, [tuple(x.shape[2:]) for x in tensors])
+        sizes = self._sizes(tensors)
         return [self._keywords(x.node, sizes, chosen) for x in self.steps]
+
+    def _sizes(self, tensors: Sequence[Tensor]) -> dict[str, Grid]:
+        return roots(self.sources, self.guards.grids(tensors))
 
     def _keywords(self, node: Node, sizes: Mapping[str, Grid], chosen: Plan | None) -> Arguments:
         found: dict[str, Any] = {}
         domain = node.space.domain
         if node.block.sized:
-            found["size"] = domain.points(sizes[domain.name])
+            found["size"] = domain.at(sizes)
         if node.block.kernels:
             found["kernel"] = self._kernel(node, chosen)
         return found
@@ -162,15 +171,17 @@ class OperatorModule(Branch):
     def _run(
         self, tensors: Sequence[Tensor], calls: Sequence[Arguments]
     ) -> Tensor | dict[str, Tensor]:
-        batch = tensors[0].shape[0]
-        values: list[Any] = [x.movedim(1, -1).contiguous() for x in tensors]
+        batch = self.guards.batch(tensors)
+        count = len(self.graph.inputs)
+        values: list[Any] = [x.movedim(1, -1).contiguous() for x in tensors[:count]]
+        asked = [self.guards.placed(i, x) for i, x in enumerate(tensors[count:])]
         for step, keywords in zip(self.steps, calls, strict=True):
+            more: dict[str, Any] = {}
             if step.source:
-                values.append(
-                    step.module(*[values[i] for i in step.takes], like=tensors[0], **keywords)
-                )
-            else:
-                values.append(step.module(*[values[i] for i in step.takes], **keywords))
+                more["like"] = tensors[0]
+            if step.asks:
+                more["asked"] = tuple(asked[i] for i in step.asks)
+            values.append(step.module(*[values[i] for i in step.takes], **more, **keywords))
             for i in step.frees:
                 values[i] = None
         found = {name: self._result(values[i], i, batch) for name, i in self.results}
@@ -196,16 +207,21 @@ def _steps(graph: Graph) -> Iterator[Step]:
     number = {name: i for i, name in enumerate([x.name for x in graph.inputs])}
     for node in nodes:
         number[node.path] = len(number)
+    asks = {x.name: i for i, x in enumerate(graph.asks())}
+    modules: dict[str, nn.Module] = {}
     last = {x: node.path for node in nodes for x in node.inputs}
     kept = {x.source for x in graph.outputs}
     for node in nodes:
+        shared = modules.get(node.shares or "")
+        modules[node.path] = shared or node.block.lower(*graph.arguments(node))
         frees = {number[x] for x in node.inputs if last[x] == node.path and x not in kept}
         yield Step(
             node=node,
-            module=node.block.lower(*graph.arguments(node)),
+            module=modules[node.path],
             takes=tuple(number[x] for x in node.inputs),
             frees=tuple(sorted(frees)),
             source=not node.inputs,
+            asks=tuple(asks[x.name] for x in node.block.asks(*graph.arguments(node))),
         )
 
 

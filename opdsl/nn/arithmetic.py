@@ -1,5 +1,6 @@
 """Sums, differences and products of functions, number by number, as modules."""
 
+import torch
 from torch import Tensor, nn
 
 
@@ -41,3 +42,15 @@ class Scale(nn.Module):
     def extra_repr(self) -> str:
         """The factor."""
         return f"{self.factor:g}"
+
+
+class Select(nn.Module):
+    """Some channels, in the order given."""
+
+    def __init__(self, channels: tuple[int, ...]) -> None:
+        super().__init__()
+        self.channels = channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, *grid, c) -> (batch, *grid, chosen)."""
+        return torch.stack([x[..., i] for i in self.channels], -1)

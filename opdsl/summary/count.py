@@ -7,7 +7,7 @@ repeat once, and totals over all nodes.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from opdsl.ir.block import Cost
 from opdsl.ir.certificate import Certificate, certify
@@ -80,7 +80,7 @@ def summarise(graph: Graph, at: Mapping[str, tuple[int, ...]] | None = None) -> 
         graph: the model.
         at: the resolution of each declared domain, as `parse_at` gives it.
     """
-    costs = {x.path: x.block.cost(*graph.arguments(x)) for x in graph.nodes}
+    costs = {x.path: _cost(x, graph) for x in graph.nodes}
     rows = (y for x in outline(graph).children for y in _rows(x, graph, costs, 0))
     return Summary(
         model=graph.name,
@@ -96,6 +96,12 @@ def summarise(graph: Graph, at: Mapping[str, tuple[int, ...]] | None = None) -> 
         at=at,
         sizes=None if at is None else graph.sizes(at),
     )
+
+
+def _cost(node: Node, graph: Graph) -> Cost:
+    """What the node costs; weights that it shares are those of another node."""
+    cost = node.block.cost(*graph.arguments(node))
+    return replace(cost, params=0) if node.shares else cost
 
 
 _Costs = Mapping[str, Cost]
@@ -136,8 +142,8 @@ def _group_row(group: Group, parts: list[Row], level: int) -> Row:
         group=True,
         times=group.times,
         space=parts[-1].space,
-        params=group.times * sum(x.params for x in parts),
-        complex_params=group.times * sum(x.complex_params for x in parts),
+        params=group.copies * sum(x.params for x in parts),
+        complex_params=group.copies * sum(x.complex_params for x in parts),
         flops=sum((x.flops for x in parts), Poly()) * group.times,
         bytes=sum((x.bytes for x in parts), Poly()) * group.times,
     )
@@ -145,7 +151,7 @@ def _group_row(group: Group, parts: list[Row], level: int) -> Row:
 
 def _complex(node: Node, graph: Graph) -> int:
     """How many complex numbers the node trains; a constant that is added is real."""
-    if node.keyword not in SPECTRAL:
+    if node.keyword not in SPECTRAL or node.shares:
         return 0
     known = "bias" in type(node.block).model_fields
     block = node.block.model_copy(update={"bias": False}) if known else node.block

@@ -174,8 +174,25 @@ def test_a_model_that_grows_without_end_is_refused_at_once():
     assert only(model(f"output u : D -> R^2\nu = a |> {stage}")).code == "OP0105"
 
 
-def test_feedback_is_refused_until_it_is_compiled():
-    assert codes(model("output u : D -> R^2\nfeedback u -> a\nu = gelu(a)")) == ["OP0107"]
+def test_feedback_joins_an_output_to_an_input():
+    loop = graph(model("output u : D -> R^2\nfeedback u -> a\nu = gelu(a)")).feedback
+    assert [(x.output, x.input) for x in loop] == [("u", "a")]
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        ("feedback v -> a", "OP0201"),
+        ("feedback u -> u", "OP0201"),
+        ("feedback u -> a\nfeedback u -> a", "OP0203"),
+        ("feedback u -> b", "OP0304"),
+        ("feedback u -> c", "OP0303"),
+    ],
+)
+def test_feedback_that_does_not_fit_is_refused(body, code):
+    inputs = "input b : D / 2 -> R^2\ninput c : D -> R^3\noutput s : D / 2 -> R^2\ns = gelu(b)"
+    text = f"{inputs}\noutput u : D -> R^2\nu = gelu(a) + linear(c, out = 2)\n{body}"
+    assert only(model(text)).code == code
 
 
 def test_names_of_an_import_that_failed_are_not_unknown():

@@ -110,7 +110,7 @@ def test_an_extension_is_periodic_whatever_its_axes_are():
 def test_the_step_over_a_domain_is_found_if_it_is_one():
     d, step = grid(), extension()
     e = d.extended(step)
-    assert e.extension_over(d) == step
+    assert e.extension_over(d) == (step,)
     assert e.coarsened(2).extension_over(d) is None
     assert d.extension_over(d) is None
     assert d.coarsened(2).extended(step).extension_over(d) is None

@@ -1,0 +1,25 @@
+"""What is given for points with each call: coordinates and static fields."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from opdsl.nn.grid import Size
+
+
+class Given(nn.Module):
+    """The coordinates of points as a function on them."""
+
+    def forward(self, *, size: Size, like: Tensor, asked: tuple[Tensor, ...]) -> Tensor:  # noqa: ARG002  points have their own size
+        """-> (batch or 1, points, d)."""
+        return asked[0].to(dtype=like.dtype, device=like.device)
+
+
+class Static(nn.Module):
+    """Fields that are the same for all samples, side by side."""
+
+    def forward(self, *, like: Tensor, asked: tuple[Tensor, ...]) -> Tensor:
+        """(1, *grid, 1) each -> (1, *grid, fields)."""
+        from opdsl.nn.grid import concat
+
+        return concat(tuple(x.to(dtype=like.dtype, device=like.device) for x in asked))
