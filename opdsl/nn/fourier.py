@@ -1,63 +1,120 @@
 """Fourier layers on regular grids: spectral convolution and spectral resampling.
 
-What comes in and goes out: real channels-last tensors, (batch, *grid, channels), one axis or more.
-What stays inside: spectra. Only the kept modes are ever stored, and every transform goes axis by
-axis with `cat` and slices instead of assignments, so that export and compile understand it.
+What comes in and goes out: channels-last tensors, (batch, *grid, channels), one axis or more, real
+or complex. What stays inside: spectra, of which only the kept modes are ever stored.
 
 Modes are one-sided: `m` keeps |k| <= m, that is 2m + 1 frequencies on every axis but the last and
 m + 1 on the last, whose negative half is the conjugate of the positive one. This set is closed
-under conjugation and needs n >= 2m + 1 points. Transforms carry the factor 1 / n on the way in
-(norm "forward"), so a weight acts alike at every resolution.
+under conjugation and needs n >= 2m + 1 points. Other index sets are there for weights that were
+published with them, see `opdsl.nn.transforms.frequencies`.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
 
+from opdsl.nn.factor import FACTORS, Factored
 from opdsl.nn.precision import no_autocast, wide
+from opdsl.nn.transforms import (
+    Bands,
+    Size,
+    check_points,
+    cut_dft,
+    cut_fft,
+    frequencies,
+    grow_dft,
+    grow_fft,
+    irfft,
+    rfft,
+    scaled_at,
+    with_real,
+)
 
-Size = tuple[int, ...]
-Kernel = Callable[[Tensor, Tensor, Size], Tensor]
+Mix = Callable[[Tensor], Tensor]
+Kernel = Callable[[Tensor, Mix, Bands, Size], Tensor]
 
 
 class SpectralConv(nn.Module):
     """v = F^-1(R . F(u)) + b: each kept Fourier mode k of u is multiplied by its own matrix R_k.
 
     Attributes:
-        weight: R as pairs (re, im), (2 m_1 + 1, ..., 2 m_(d-1) + 1, m_d + 1, in, out, 2); the
-            frequencies of a full axis ascend, -m ... m, those of the last axis are 0 ... m. Real
+        weight: R. Dense, as pairs (re, im): (*frequencies, in, out, 2), for the symmetric layout
+            (2 m_1 + 1, ..., 2 m_(d-1) + 1, m_d + 1, in, out, 2); the frequencies of an axis ascend.
+            `separable`, where R_k is diagonal: (*frequencies, in, 2). Factorised: a module of
+            `opdsl.nn.factor` of the shape (in, out, *frequencies) or (in, *frequencies). Real
             numbers, because mixed precision, fused optimizers and sharding have no complex ones.
-        bias: b, (out,), or None.
+        bias: b, (out,), pairs (out, 2) of complex functions, or None.
 
-    Source: Li et al. 2021, arXiv:2010.08895, eq. (4). The paper keeps -m ... m - 1 on full axes.
+    Source: Li et al. 2021, arXiv:2010.08895, eq. (4); factorised: Kossaifi et al. 2023,
+        arXiv:2310.00120, sec. 3.
     """
 
-    def __init__(
-        self, in_channels: int, out_channels: int, modes: Size, *, bias: bool = True
+    def __init__(  # noqa: PLR0913  one for each parameter of the block
+        self,
+        in_channels: int,
+        out_channels: int,
+        modes: Size,
+        *,
+        bias: bool = True,
+        layout: str = "symmetric",
+        factor: str = "dense",
+        ranks: Size = (),
+        in_ranks: bool = False,
+        separable: bool = False,
+        real: bool = True,
     ) -> None:
+        """A layer with fresh weights.
+
+        Args:
+            in_channels: of u.
+            out_channels: of v.
+            modes: m, for each axis.
+            bias: whether b is added.
+            layout: which frequencies m means, one of `LAYOUTS`.
+            factor: `dense` or a key of `FACTORS`.
+            ranks: of the factorised weight.
+            in_ranks: whether the factors are applied one after the other, which is less work for
+                few samples, instead of making R from them first.
+            separable: whether each channel is convolved with itself only.
+            real: whether the functions are real.
+        """
         super().__init__()
-        self.modes = modes
-        shape = (*(2 * m + 1 for m in modes[:-1]), modes[-1] + 1, in_channels, out_channels, 2)
-        self.weight = nn.Parameter(torch.empty(shape))
-        self.bias = nn.Parameter(torch.empty(out_channels)) if bias else None
+        if separable and in_channels != out_channels:
+            raise ValueError(f"separable: {in_channels} channels cannot become {out_channels}")
+        self.modes, self.layout, self.real = modes, layout, real
+        self.separable, self.in_ranks = separable, in_ranks and not separable
+        self.channels = (in_channels, out_channels)
+        matrix = (in_channels,) if separable else self.channels
+        counts = tuple(len(x) for x in frequencies(modes, layout, real=real))
+        self.weight: nn.Parameter | Factored = (
+            nn.Parameter(torch.empty(*counts, *matrix, 2))
+            if factor == "dense"
+            else FACTORS[factor]((*matrix, *counts), ranks)
+        )
+        pair = () if real else (2,)
+        self.bias = nn.Parameter(torch.empty(out_channels, *pair)) if bias else None
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """R_k and b normal, E|R_k|^2 = E b^2 = 2 / (in + out), the variance of Glorot.
+        """R_k and b normal, E|R_k|^2 = E|b|^2 = 2 / (in + out), the variance of Glorot.
 
-        The two parts of a complex number share its variance, so each has 1 / (in + out).
+        The two parts of a complex number share its variance, so each has 1 / (in + out). The
+        factors of a factorised weight are normal, of a spread that gives R_k this variance.
 
         Source: neuralop/layers/spectral_convolution.py (`init_std="auto"`), at 93d3f06.
         """
-        inward, outward = self.weight.shape[-3:-1]
-        nn.init.normal_(self.weight, std=math.sqrt(1 / (inward + outward)))
+        variance = 2 / sum(self.channels)
+        if isinstance(self.weight, Tensor):
+            nn.init.normal_(self.weight, std=math.sqrt(variance / 2))
+        else:
+            self.weight.reset_parameters(variance)
         if self.bias is not None:
-            nn.init.normal_(self.bias, std=math.sqrt(2 / (inward + outward)))
+            parts = 1 if self.real else 2
+            nn.init.normal_(self.bias, std=math.sqrt(variance / parts))
 
     def forward(self, x: Tensor, size: Size | None = None, kernel: str = "fft") -> Tensor:
         """The convolution of `x`, sampled on the grid `size`.
@@ -71,221 +128,108 @@ class SpectralConv(nn.Module):
             v, (batch, *size, out), in the dtype of x, computed in float32 at least.
 
         Raises:
-            ValueError: the grid of `x` or `size` has fewer than 2m + 1 points on an axis.
+            ValueError: the grid of `x` or `size` has too few points on an axis for its modes.
         """
         size = tuple(x.shape[1:-1]) if size is None else size
-        _check_sizes(tuple(x.shape[1:-1]), size, self.modes)
+        bands = frequencies(self.modes, self.layout, real=self.real)
+        check_points(tuple(x.shape[1:-1]), bands, self.layout)
+        check_points(size, bands, self.layout)
         with no_autocast(x):
-            v = KERNELS[kernel](x.to(wide(x)), self.weight.to(wide(x)), size)
-            v = v if self.bias is None else v + self.bias.to(v.dtype)
-            return v.to(x.dtype)
+            v = KERNELS[kernel](x.to(wide(x)), self.mix, bands, size)
+            return self._with_bias(v).to(x.dtype)
+
+    def mix(self, u_hat: Tensor) -> Tensor:
+        """R . u_hat for every mode: complex (batch, modes, in) -> complex (batch, modes, out)."""
+        dtype = u_hat.real.dtype
+        if self.in_ranks and not isinstance(self.weight, Tensor):
+            return self.weight.mix(u_hat, dtype)
+        R = self._matrices(dtype)
+        if self.separable:
+            return u_hat * R
+        # one batched matrix product with the modes as its batch
+        return torch.bmm(u_hat.transpose(0, 1), R).transpose(0, 1)
+
+    def _matrices(self, dtype: torch.dtype) -> Tensor:
+        """R, complex: (modes, in, out), or (modes, in) of a separable layer."""
+        trailing = 1 if self.separable else 2
+        if isinstance(self.weight, Tensor):
+            return torch.view_as_complex(self.weight.to(dtype)).flatten(0, -1 - trailing)
+        return self.weight.full(dtype).flatten(trailing).movedim(-1, 0)
+
+    def _with_bias(self, v: Tensor) -> Tensor:
+        if self.bias is None:
+            return v
+        b = self.bias if self.real else torch.view_as_complex(self.bias)
+        return v + b.to(v.dtype)
 
     def extra_repr(self) -> str:
-        """Channels and modes."""
-        inward, outward = self.weight.shape[-3:-1]
-        return f"{inward}, {outward}, modes={self.modes}, bias={self.bias is not None}"
+        """Channels, modes, and what else was chosen."""
+        inward, outward = self.channels
+        said = f"{inward}, {outward}, modes={self.modes}, bias={self.bias is not None}"
+        layout = "" if self.layout == "symmetric" else f", layout={self.layout!r}"
+        return said + layout + ", separable" * self.separable + ", complex" * (not self.real)
 
 
-def _check_sizes(inner: Size, outer: Size, modes: Size) -> None:
-    if len(inner) != len(modes) or len(outer) != len(modes):
-        raise ValueError(f"{len(modes)} axes have modes, the grids are {inner} and {outer}")
-    for n, m in zip(inner + outer, modes + modes, strict=True):
-        if n < 2 * m + 1:
-            raise ValueError(f"keeping |k| <= {m} needs at least {2 * m + 1} points, got {n}")
+# --- kernels: (x, mix, bands, size) -> v, all equal up to rounding -----------------------------
 
 
-# --- kernels: (x, weight, size) -> v, all equal up to rounding --------------------------------
-
-
-def convolve_fft(x: Tensor, weight: Tensor, size: Size) -> Tensor:
+def convolve_fft(x: Tensor, mix: Mix, bands: Bands, size: Size) -> Tensor:
     """F^-1(R . F(u)) by fast transforms, one axis at a time, cut to the kept modes after each.
 
     Args:
-        x: (batch, *grid, in).
-        weight: (*frequencies, in, out, 2).
+        x: (batch, *grid, in), real or complex.
+        mix: R on complex (batch, modes, in).
+        bands: the frequencies of each axis.
         size: grid of the result.
 
     Returns:
         (batch, *size, out).
     """
-    modes = _modes(weight)
-    u_hat = _cut_fft(x, modes)
-    kept = u_hat.shape[1:-1]
-    v_hat = _mix(u_hat.flatten(1, -2), weight)
-    return _grow_fft(v_hat.reshape(v_hat.shape[0], *kept, -1), modes, size)
+    v_hat = _mixed(cut_fft(x, bands), mix)
+    return grow_fft(v_hat, bands, size, real=not x.is_complex())
 
 
-def convolve_dft(x: Tensor, weight: Tensor, size: Size) -> Tensor:
+def convolve_dft(x: Tensor, mix: Mix, bands: Bands, size: Size) -> Tensor:
     """F^-1(R . F(u)) by real matrix products with the kept modes only, one axis at a time.
 
-    No transform of the whole grid is made and the tensors on the grid are never permuted: (re, im)
-    stands where the axis that was transformed last stood, outside of its frequencies.
+    No transform of the whole grid is made and the tensors on the grid are never permuted.
 
     Args, Returns: as `convolve_fft`.
     """
-    modes = _modes(weight)
-    z = _cut_dft(x, modes)
-    v_hat = _mix(torch.complex(z[:, 0], z[:, 1]), weight)
-    z = torch.view_as_real(v_hat).movedim(-1, 1)
-    return _grow_dft(z, modes, size)
+    v_hat = _mixed(cut_dft(x, bands), mix)
+    return grow_dft(v_hat, bands, size, real=not x.is_complex())
 
 
 KERNELS: dict[str, Kernel] = {"fft": convolve_fft, "dft": convolve_dft}
 
 
-def _modes(weight: Tensor) -> Size:
-    *full, half = weight.shape[:-3]
-    return (*(n // 2 for n in full), half - 1)
+def _mixed(u_hat: Tensor, mix: Mix) -> Tensor:
+    """`mix` on complex (batch, *frequencies, in)."""
+    batch, *kept, _ = u_hat.shape
+    return mix(u_hat.flatten(1, -2)).reshape(batch, *kept, -1)
 
 
-def _mix(u_hat: Tensor, weight: Tensor) -> Tensor:
-    """R . u_hat for every mode, as one batched matrix product with the modes as its batch.
+class SpectralLinear(nn.Module):
+    """R_k s_k: each coefficient of a spectrum is multiplied by its own matrix.
 
-    Args:
-        u_hat: complex (batch, modes, in).
-        weight: (*frequencies, in, out, 2), as many frequencies as modes.
-
-    Returns:
-        complex (batch, modes, out).
+    Attributes:
+        weight: R as pairs (re, im), (*frequencies, in, out, 2).
     """
-    R = torch.view_as_complex(weight).flatten(0, -3)
-    return torch.bmm(u_hat.transpose(0, 1), R).transpose(0, 1)
 
+    def __init__(self, in_channels: int, out_channels: int, counts: Size) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(*counts, in_channels, out_channels, 2))
+        self.reset_parameters()
 
-# --- fast transforms --------------------------------------------------------------------------
+    def reset_parameters(self) -> None:
+        """As those of `SpectralConv`."""
+        inward, outward = self.weight.shape[-3:-1]
+        nn.init.normal_(self.weight, std=math.sqrt(1 / (inward + outward)))
 
-
-def _cut_fft(x: Tensor, modes: Size) -> Tensor:
-    """The kept part of F(x): (batch, *grid, c) -> complex (batch, *frequencies, c)."""
-    last = len(modes)
-    z = _rfft(x, last).narrow(last, 0, modes[-1] + 1)
-    for axis in range(last - 1, 0, -1):
-        m, n = modes[axis - 1], x.shape[axis]
-        z = torch.fft.fft(z, dim=axis, norm="forward")
-        z = torch.cat((z.narrow(axis, n - m, m), z.narrow(axis, 0, m + 1)), axis)
-    return z
-
-
-def _grow_fft(z: Tensor, modes: Size, size: Size) -> Tensor:
-    """F^-1 of a cut spectrum: complex (batch, *frequencies, c) -> (batch, *size, c)."""
-    last = len(modes)
-    for axis in range(1, last):
-        m = modes[axis - 1]
-        gap = z.new_zeros(*z.shape[:axis], size[axis - 1] - 2 * m - 1, *z.shape[axis + 1 :])
-        z = torch.cat((z.narrow(axis, m, m + 1), gap, z.narrow(axis, 0, m)), axis)
-        z = torch.fft.ifft(z, dim=axis, norm="forward")
-    z = _with_real(z, last, 0)
-    return _irfft(z, size[-1], last)
-
-
-def _rfft(x: Tensor, axis: int) -> Tensor:
-    z: Tensor = torch.fft.rfft(x, dim=axis, norm="forward")  # torch.fft has no types
-    return z
-
-
-def _irfft(z: Tensor, n: int, axis: int) -> Tensor:
-    x: Tensor = torch.fft.irfft(z, n=n, dim=axis, norm="forward")
-    return x
-
-
-def _with_real(z: Tensor, axis: int, index: int) -> Tensor:
-    """`z` with one column, the first or the last of `axis`, replaced by its real part.
-
-    The inverse real transform ignores the imaginary part there by definition, but cuFFT does not
-    for some sizes (pytorch#154496).
-    """
-    n = z.shape[axis]
-    column = z.narrow(axis, index, 1).real
-    real = torch.complex(column, torch.zeros_like(column))
-    if index == 0:
-        return torch.cat((real, z.narrow(axis, 1, n - 1)), axis)
-    return torch.cat((z.narrow(axis, 0, n - 1), real), axis)
-
-
-# --- transforms as matrix products ------------------------------------------------------------
-
-
-def _cut_dft(x: Tensor, modes: Size) -> Tensor:
-    """The kept part of F(x): (batch, *grid, c) -> (batch, (re, im), modes, c)."""
-    batch, *grid, channels = x.shape
-    lead = batch * math.prod(grid[:-1])
-    z = _times(_matrix("cut_half", grid[-1], modes[-1], x), x.reshape(lead, grid[-1], channels))
-    for n, m in zip(grid[-2::-1], modes[-2::-1], strict=True):
-        lead //= n
-        z = _times(_matrix("cut_full", n, m, x), z.reshape(lead, 2 * n, -1))
-    return z.reshape(batch, 2, -1, channels)
-
-
-def _grow_dft(z: Tensor, modes: Size, size: Size) -> Tensor:
-    """F^-1 of a cut spectrum: (batch, (re, im), modes, c) -> (batch, *size, c)."""
-    batch, channels, lead = z.shape[0], z.shape[-1], z.shape[0]
-    for n, m in zip(size[:-1], modes[:-1], strict=True):
-        z = _times(_matrix("grow_full", n, m, z), z.reshape(lead, 2 * (2 * m + 1), -1))
-        lead *= n
-    z = z.reshape(lead, 2 * (modes[-1] + 1), channels)
-    return _times(_matrix("grow_half", size[-1], modes[-1], z), z).reshape(batch, *size, channels)
-
-
-def _times(matrix: Tensor, z: Tensor) -> Tensor:
-    """(r, c), (batch, c, p) -> (batch, r, p): one matrix on the left of every one of a batch."""
-    return torch.bmm(matrix.expand(z.shape[0], *matrix.shape), z)
-
-
-def _matrix(name: str, n: int, m: int, like: Tensor) -> Tensor:
-    # what a tracer or a tensor without numbers makes must not outlive it in a cache
-    if torch.compiler.is_compiling() or type(like) is not Tensor:
-        return MATRICES[name](n, m).to(like)
-    return _kept_matrix(name, n, m, like.dtype, like.device)
-
-
-@lru_cache(maxsize=256)
-def _kept_matrix(name: str, n: int, m: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    with torch.inference_mode(mode=False):  # else a later training step could not use it
-        return MATRICES[name](n, m).to(device, dtype)
-
-
-def _cut_half(n: int, m: int) -> Tensor:
-    """F on the last axis, real to half spectrum: rows ((re, im), k), columns j."""
-    angle = _angles(range(m + 1), n)
-    return torch.cat((angle.cos(), -angle.sin())) / n
-
-
-def _cut_full(n: int, m: int) -> Tensor:
-    """F on another axis: rows ((re, im), k), columns (j, (re, im)); X = (c - i s) z."""
-    angle = _angles(range(-m, m + 1), n)
-    c, s = angle.cos(), angle.sin()
-    rows = (torch.stack((c, s), -1), torch.stack((-s, c), -1))
-    return torch.cat(rows).flatten(1) / n
-
-
-def _grow_full(n: int, m: int) -> Tensor:
-    """F^-1 on an axis but the last: rows (j, (re, im)), columns ((re, im), k); z = (c + i s) X."""
-    angle = _angles(range(-m, m + 1), n).T
-    c, s = angle.cos(), angle.sin()
-    rows = (torch.cat((c, -s), 1), torch.cat((s, c), 1))
-    return torch.stack(rows, 1).flatten(0, 1)
-
-
-def _grow_half(n: int, m: int) -> Tensor:
-    """F^-1 on the last axis: rows j, columns ((re, im), k); k > 0 stands for its conjugate too."""
-    angle = _angles(range(m + 1), n).T
-    twice = torch.full((m + 1,), 2.0, dtype=torch.float64, device="cpu")
-    twice[0] = 1.0
-    return torch.cat((twice * angle.cos(), -twice * angle.sin()), 1)
-
-
-def _angles(k: range, n: int) -> Tensor:
-    """2 pi k j / n in float64, (k, j); k j is reduced mod n first, which keeps every digit."""
-    rows = torch.arange(k.start, k.stop, dtype=torch.float64, device="cpu")[:, None]
-    return 2 * math.pi / n * (rows * torch.arange(n, dtype=torch.float64, device="cpu") % n)
-
-
-MATRICES: dict[str, Callable[[int, int], Tensor]] = {
-    "cut_half": _cut_half,
-    "cut_full": _cut_full,
-    "grow_full": _grow_full,
-    "grow_half": _grow_half,
-}
+    def forward(self, x: Tensor) -> Tensor:
+        """Complex (batch, *frequencies, in) -> complex (batch, *frequencies, out)."""
+        R = torch.view_as_complex(self.weight.to(x.real.dtype)).flatten(0, -3)
+        return _mixed(x, lambda u: torch.bmm(u.transpose(0, 1), R).transpose(0, 1))
 
 
 # --- resampling -------------------------------------------------------------------------------
@@ -299,7 +243,7 @@ def resample(x: Tensor, size: Size) -> Tensor:
     down again gives `x` back. Axes whose size stays are left alone.
 
     Args:
-        x: (batch, *grid, c).
+        x: (batch, *grid, c), real or complex.
         size: the new grid.
 
     Returns:
@@ -328,16 +272,37 @@ def _resample_axis(x: Tensor, axis: int, size: int) -> Tensor:
     n = x.shape[axis]
     if n == size:
         return x
+    return (_resample_complex if x.is_complex() else _resample_real)(x, axis, size)
+
+
+def _resample_real(x: Tensor, axis: int, size: int) -> Tensor:
+    n = x.shape[axis]
     less = min(n, size)
-    z = _rfft(x, axis).narrow(axis, 0, less // 2 + 1)
-    z = _with_real(z, axis, 0)
+    z = rfft(x, axis).narrow(axis, 0, less // 2 + 1)
+    z = with_real(z, axis, 0)
     if less % 2 == 0:  # its Nyquist frequency is one coefficient there, and a pair at the other
-        z = _share_nyquist(z, axis, 0.5 if n < size else 2.0)
-    return _irfft(z, size, axis)
+        z = with_real(scaled_at(z, axis, less // 2, 0.5 if n < size else 2.0), axis, less // 2)
+    return irfft(z, size, axis)
 
 
-def _share_nyquist(z: Tensor, axis: int, factor: float) -> Tensor:
-    last = z.shape[axis] - 1
-    nyquist = z.narrow(axis, last, 1).real * factor
-    real = torch.complex(nyquist, torch.zeros_like(nyquist))
-    return torch.cat((z.narrow(axis, 0, last), real), axis)
+def _resample_complex(x: Tensor, axis: int, size: int) -> Tensor:
+    n = x.shape[axis]
+    z = torch.fft.fft(x, dim=axis, norm="forward")
+    less = min(n, size)
+    half = (less - 1) // 2
+    positive, negative = z.narrow(axis, 0, half + 1), z.narrow(axis, n - half, half)
+    middle = z.new_zeros(*z.shape[:axis], size - 2 * half - 1, *z.shape[axis + 1 :])
+    if less % 2 == 0:
+        middle = _nyquist(z, axis, less // 2, middle)
+    y: Tensor = torch.fft.ifft(
+        torch.cat((positive, middle, negative), axis), dim=axis, norm="forward"
+    )
+    return y
+
+
+def _nyquist(z: Tensor, axis: int, k: int, middle: Tensor) -> Tensor:
+    """The coefficients beyond |k| - 1: shared by both signs going up, put together going down."""
+    if middle.shape[axis] == 1:
+        return z.narrow(axis, k, 1) + z.narrow(axis, z.shape[axis] - k, 1)
+    shared = 0.5 * z.narrow(axis, k, 1)
+    return torch.cat((shared, middle.narrow(axis, 1, middle.shape[axis] - 2), shared), axis)

@@ -1,0 +1,100 @@
+"""Which Fourier frequencies a number of modes means, and what transforms to them cost.
+
+What comes in: one-sided modes and a layout. What goes out: a range of frequencies for each axis,
+the points that it needs, floating point operations. The same rule, with tensors, is in
+`opdsl.nn.transforms`.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+from opdsl.ir.block import Refusal, Work
+from opdsl.ir.spaces import Space
+
+Layout = Literal["symmetric", "neuralop", "paper"]
+Modes = int | tuple[int, ...]
+Sizes = tuple[int, ...]
+Bands = tuple[range, ...]
+
+FFT = 2.5  # operations of a real fast transform for each number and halving: 2.5 N log2 N
+MIX = 8  # operations of one complex multiplication and addition
+BYTES = 4  # of one number in float32
+
+
+def each_axis(modes: Modes, x: Space) -> Sizes:
+    """The modes of each axis.
+
+    Raises:
+        Refusal: OP0308, there are not as many as axes.
+    """
+    if isinstance(modes, int):
+        return (modes,) * x.domain.dims
+    if len(modes) == x.domain.dims:
+        return modes
+    axes = ", ".join(a.name for a in x.domain.axes)
+    raise Refusal(
+        "OP0308",
+        f"{len(modes)} numbers of modes for {x.domain.dims} axes",
+        f"`{x.domain}` has the axes {axes}",
+        at="modes",
+        notes=("one number stands for all axes",),
+    )
+
+
+def frequencies(modes: Sizes, layout: Layout = "symmetric", *, real: bool = True) -> Bands:
+    """The frequencies kept on each axis, of a real function only half of the last axis."""
+    last = 1 if layout == "symmetric" else 0
+    full = tuple(range(-m, m + last) for m in modes)
+    half = range(modes[-1] + (layout != "paper"))
+    return (*full[:-1], half) if real else full
+
+
+def needed(band: range, layout: Layout = "symmetric") -> int:
+    """The points of an axis that has these frequencies."""
+    top = band.stop - 1
+    return 2 * top + 1 if layout == "symmetric" else max(len(band), 2 * top, 1)
+
+
+def count(bands: Bands) -> int:
+    """How many modes are kept."""
+    return math.prod(map(len, bands))
+
+
+def transform_work(kernel: str, channels: int, size: Sizes, bands: Bands, *, real: bool) -> Work:
+    """Of one transform, one way, by fast transforms (`fft`) or matrix products (`dft`).
+
+    Strided transforms copy what they read and write, which counts twice for `fft`.
+    """
+    moved = float(BYTES * math.prod(size) * channels * (1 if real else 2))
+    if kernel == "fft":
+        return Work(fft=channels * fft_flops(size, bands, real=real), moved=2 * moved)
+    return Work(gemm=channels * dft_flops(size, bands, real=real), moved=moved)
+
+
+def together(*parts: Work) -> Work:
+    """What they do one after the other."""
+    return Work(
+        gemm=sum(x.gemm for x in parts),
+        fft=sum(x.fft for x in parts),
+        moved=sum(x.moved for x in parts),
+    )
+
+
+def fft_flops(size: Sizes, bands: Bands, *, real: bool) -> float:
+    """Of one channel: real on the last axis of a real function, complex on what is left of it."""
+    total, kept, width = 0.0, 1, 1 if real else 2
+    for axis in range(len(size) - 1, -1, -1):
+        total += width * FFT * math.prod(size[: axis + 1]) * kept * math.log2(size[axis])
+        kept, width = kept * len(bands[axis]), 2
+    return total
+
+
+def dft_flops(size: Sizes, bands: Bands, *, real: bool) -> float:
+    """Of one channel: a (2 kept, n) matrix on a real axis, (2 kept, 2 n) elsewhere."""
+    total, kept, width = 0.0, 1, 1 if real else 2
+    for axis in range(len(size) - 1, -1, -1):
+        total += 2.0 * math.prod(size[: axis + 1]) * 2 * width * len(bands[axis]) * kept
+        kept, width = kept * len(bands[axis]), 2
+    return total

@@ -1,0 +1,234 @@
+"""Ranks of a factorised weight: what a program says about them, what they cost.
+
+What comes in: the factorisation, the sizes of the tensor's axes, `rank` as written. What goes out:
+whole ranks, a `Refusal`, counts of numbers and operations. The tensors are in `opdsl.nn.factor`.
+
+A fraction is the part of the dense tensor's numbers that the factors have about; the ranks follow
+by the rules of tensorly (`validate_cp_rank`, `validate_tucker_rank`, `validate_tt_rank`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
+
+from opdsl.ir.block import Refusal
+
+Factor = Literal["cp", "tucker", "tt"]
+Rank = int | float | tuple[int, ...]
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Axes:
+    """The axes of a tensor with their names: `in 64, out 64, x 33, y 17`."""
+
+    names: tuple[str, ...]
+    shape: Shape
+
+
+def find_ranks(factor: Factor, axes: Axes, rank: Rank) -> Shape:
+    """The ranks: one of `cp`, for each axis one of `tucker`, between axes one of `tt`.
+
+    Raises:
+        Refusal: OP0208, the rank does not fit the tensor.
+    """
+    greatest = GREATEST[factor](axes.shape)
+    if isinstance(rank, float):
+        if not 0 < rank <= 1:
+            raise _no_fraction(rank, factor)
+        found = FRACTIONS[factor](axes.shape, rank)
+        return tuple(max(1, min(r, top)) for r, top in zip(found, greatest, strict=True))
+    ranks = (rank,) * len(greatest) if isinstance(rank, int) else rank
+    if len(ranks) != len(greatest):
+        raise _wrong_length(factor, axes, len(ranks))
+    if min(ranks) < 1:
+        raise _refused(f"a rank of {min(ranks)}", "a rank is 1 or more")
+    if any(r > top for r, top in zip(ranks, greatest, strict=True)):
+        raise _too_large(factor, axes, ranks, greatest)
+    return ranks
+
+
+def count_numbers(factor: Factor, shape: Shape, ranks: Shape) -> int:
+    """Complex numbers in all factors."""
+    if factor == "cp":
+        return sum(shape) * ranks[0]
+    if factor == "tucker":
+        return math.prod(ranks) + sum(n * r for n, r in zip(shape, ranks, strict=True))
+    return sum(a * n * b for a, n, b in zip((1, *ranks), shape, (*ranks, 1), strict=True))
+
+
+def whole_products(factor: Factor, shape: Shape, ranks: Shape) -> int:
+    """Complex products that make the whole tensor."""
+    if factor == "cp":
+        return math.prod(shape) * ranks[0]
+    if factor == "tucker":
+        return _expansion(math.prod(ranks), shape, ranks)
+    return _chain((1, *ranks, 1), shape)
+
+
+def rank_products(factor: Factor, shape: Shape, ranks: Shape) -> tuple[int, int]:
+    """Complex products in rank space: once for each call, then for each sample.
+
+    The tensor is (in, out, *frequencies); each mode has a small matrix between two common ones.
+    """
+    inward, outward, *rest = shape
+    modes = math.prod(rest)
+    if factor == "cp":
+        return modes * ranks[0], modes * ranks[0] * (inward + 1 + outward)
+    if factor == "tucker":
+        first, second, *others = ranks
+        small = _expansion(math.prod(ranks), tuple(rest), tuple(others))
+        return small, modes * (inward * first + first * second + second * outward)
+    first, second = ranks[:2]
+    tail = _chain((*ranks[1:], 1), tuple(rest)) + first * outward * second * modes
+    return tail, modes * (inward * first + first * outward)
+
+
+def _expansion(numbers: int, shape: Shape, ranks: Shape) -> int:
+    total = 0
+    for n, r in zip(shape, ranks, strict=True):
+        total += numbers * n
+        numbers = numbers // r * n
+    return total
+
+
+def _chain(ranks: Shape, shape: Shape) -> int:
+    """Matrices (r_i, n_i, r_(i+1)) multiplied from the left."""
+    numbers, total = ranks[0] * shape[0] * ranks[1], 0
+    for n, (before, behind) in list(zip(shape, pairwise(ranks), strict=True))[1:]:
+        total += numbers * n * behind
+        numbers = numbers // before * n * behind
+    return total
+
+
+# --- ranks of a fraction ----------------------------------------------------------------------
+
+
+def _cp_fraction(shape: Shape, fraction: float) -> Shape:
+    return (round(math.prod(shape) * fraction / sum(shape)),)
+
+
+def _tucker_fraction(shape: Shape, fraction: float) -> Shape:
+    """Ranks c n_i, where core and factors have prod c n_i + sum c n_i^2 numbers."""
+    dense, squares = math.prod(shape), sum(n * n for n in shape)
+
+    def surplus(c: float) -> float:
+        return dense * c ** len(shape) + squares * c - fraction * dense
+
+    c = _root(surplus, 0.0, 1.0)
+    return tuple(round(n * c) for n in shape)
+
+
+def _tt_fraction(shape: Shape, fraction: float) -> Shape:
+    """Ranks c (n_i + n_(i+1)) / 2, where the factors have sum r_i n_i r_(i+1) numbers."""
+    means = [(a + b) / 2 for a, b in pairwise(shape)]
+    inner = sum(a * n * b for (a, b), n in zip(pairwise(means), shape[1:-1], strict=True))
+    outer = shape[0] * means[0] + shape[-1] * means[-1]
+    wanted = math.prod(shape) * fraction
+    # inner c^2 + outer c = wanted; of a matrix there is nothing inside
+    root = math.sqrt(outer**2 + 4 * inner * wanted)
+    c = (root - outer) / (2 * inner) if inner else wanted / outer
+    return tuple(round(m * c) for m in means)
+
+
+def _root(rising: Callable[[float], float], low: float, high: float) -> float:
+    """Where a rising function is zero, to the last digit."""
+    for _ in range(64):
+        middle = (low + high) / 2
+        low, high = (middle, high) if rising(middle) < 0 else (low, middle)
+    return high
+
+
+FRACTIONS: dict[Factor, Callable[[Shape, float], Shape]] = {
+    "cp": _cp_fraction,
+    "tucker": _tucker_fraction,
+    "tt": _tt_fraction,
+}
+
+
+# --- greatest ranks ---------------------------------------------------------------------------
+
+
+def _cp_greatest(shape: Shape) -> Shape:
+    """Every tensor is a sum of so many products: unit vectors on all axes but the longest."""
+    return (math.prod(shape) // max(shape),)
+
+
+def _tt_greatest(shape: Shape) -> Shape:
+    """The smaller side of the matrix that is left when the tensor is cut between two axes."""
+    return tuple(min(math.prod(shape[:i]), math.prod(shape[i:])) for i in range(1, len(shape)))
+
+
+GREATEST: dict[Factor, Callable[[Shape], Shape]] = {
+    "cp": _cp_greatest,
+    "tucker": lambda shape: shape,
+    "tt": _tt_greatest,
+}
+
+
+# --- messages ---------------------------------------------------------------------------------
+
+
+def _no_fraction(rank: float, factor: Factor) -> Refusal:
+    cure = "rank = 8" if factor == "cp" else "rank = (8, 8, ...)"
+    return _refused(
+        f"a rank of {rank:g} is no part of a whole",
+        "a fraction is above 0 and at most 1",
+        notes=("a fraction says how many numbers the factors have, as a part of the dense weight",),
+        helps=(
+            "write `rank = 0.1` for a tenth of the numbers",
+            f"whole numbers are ranks: `{cure}`",
+        ),
+    )
+
+
+def _wrong_length(factor: Factor, axes: Axes, met: int) -> Refusal:
+    wanted, of = _wanted(factor, axes)
+    return _refused(
+        f"{met} rank{'' if met == 1 else 's'} for a weight that has {wanted}",
+        of,
+        notes=(f"the axes of the weight are {_said(axes.names, axes.shape)}",),
+        helps=("one fraction stands for all of them: `rank = 0.1`",),
+    )
+
+
+def _wanted(factor: Factor, axes: Axes) -> tuple[int, str]:
+    if factor == "cp":
+        return 1, "`cp` has one rank"
+    if factor == "tucker":
+        return len(axes.names), f"`tucker` has one for each of {', '.join(axes.names)}"
+    between = ", ".join(f"{a} and {b}" for a, b in pairwise(axes.names))
+    return len(axes.names) - 1, f"`tt` has one between {between}"
+
+
+def _too_large(factor: Factor, axes: Axes, ranks: Shape, greatest: Shape) -> Refusal:
+    where = next(i for i, (r, top) in enumerate(zip(ranks, greatest, strict=True)) if r > top)
+    fits = tuple(min(r, top) for r, top in zip(ranks, greatest, strict=True))
+    return _refused(
+        f"a rank of {ranks[where]} is above the full rank, {greatest[where]}",
+        f"{_place(factor, axes, where)}{greatest[where]} hold every tensor of this size",
+        notes=(f"the axes of the weight are {_said(axes.names, axes.shape)}",),
+        helps=(f"`rank = {fits[0] if len(fits) == 1 else fits}`",),
+    )
+
+
+def _place(factor: Factor, axes: Axes, where: int) -> str:
+    if factor == "cp":
+        return ""
+    if factor == "tucker":
+        return f"on {axes.names[where]}, "
+    return f"between {axes.names[where]} and {axes.names[where + 1]}, "
+
+
+def _said(names: Sequence[str], shape: Shape) -> str:
+    return ", ".join(f"{name} {n}" for name, n in zip(names, shape, strict=True))
+
+
+def _refused(
+    message: str, label: str, notes: tuple[str, ...] = (), helps: tuple[str, ...] = ()
+) -> Refusal:
+    return Refusal("OP0208", message, label, at="rank", notes=notes, helps=helps)

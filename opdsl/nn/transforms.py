@@ -1,0 +1,306 @@
+"""Fourier transforms of which only some frequencies are kept, there and back.
+
+What comes in and goes out: channels-last functions (batch, *grid, c), real or complex, and their
+kept coefficients, complex (batch, *frequencies, c). Every transform goes axis by axis with `cat`
+and slices instead of assignments, so that export and compile understand it, and cuts after each
+axis. Transforms carry the factor 1 / n on the way in (norm "forward"): the coefficient of
+exp(2 pi i k x) is the same number at every resolution.
+
+A band is the range of frequencies that are kept on an axis. Of a real function the last axis has
+frequencies from 0 on only, which stand for their conjugates too. Where such an axis has an even
+number of points and its Nyquist frequency is kept, that one coefficient is shared by both signs.
+
+Two ways, equal up to rounding: `fft`, fast transforms; `dft`, real matrix products with the kept
+frequencies only, which never make the whole spectrum nor permute the grid.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import lru_cache
+
+import torch
+from torch import Tensor, nn
+
+from opdsl.nn.precision import no_autocast, wide
+
+Size = tuple[int, ...]
+Bands = tuple[range, ...]
+
+LAYOUTS = ("symmetric", "neuralop", "paper")
+
+
+def frequencies(modes: Size, layout: str = "symmetric", *, real: bool = True) -> Bands:
+    """The band of each axis.
+
+    Args:
+        modes: m, one for each axis, one-sided.
+        layout: `symmetric` keeps -m ... m on full axes and 0 ... m on the last one of a real
+            function; `neuralop` -m ... m - 1 and 0 ... m; `paper` -m ... m - 1 and 0 ... m - 1.
+        real: whether the function is real.
+    """
+    last = 1 if layout == "symmetric" else 0
+    full = tuple(range(-m, m + last) for m in modes)
+    half = range(modes[-1] + (layout != "paper"))
+    return (*full[:-1], half) if real else full
+
+
+def least_points(band: range, layout: str = "symmetric") -> int:
+    """The points that an axis needs to have these frequencies, of a real function or not.
+
+    A symmetric band needs its greatest frequency to be below half of the points; the others, as
+    the programs from which they come, take half of them too, the Nyquist frequency.
+    """
+    top = band.stop - 1
+    return 2 * top + 1 if layout == "symmetric" else max(len(band), 2 * top, 1)
+
+
+# --- the two ways ------------------------------------------------------------------------------
+
+
+def cut_fft(x: Tensor, bands: Bands) -> Tensor:
+    """The kept part of F(x): (batch, *grid, c) -> complex (batch, *frequencies, c)."""
+    last = len(bands)
+    z = x if x.is_complex() else _cut_half_fft(x, last, bands[-1])
+    for axis in range(last if x.is_complex() else last - 1, 0, -1):
+        z = _pick(torch.fft.fft(z, dim=axis, norm="forward"), axis, bands[axis - 1])
+    return z
+
+
+def grow_fft(z: Tensor, bands: Bands, size: Size, *, real: bool) -> Tensor:
+    """F^-1 of a cut spectrum: complex (batch, *frequencies, c) -> (batch, *size, c)."""
+    last = len(bands)
+    for axis in range(1, last if real else last + 1):
+        z = _spread(z, axis, bands[axis - 1], size[axis - 1])
+        z = torch.fft.ifft(z, dim=axis, norm="forward")
+    return _grow_half_fft(z, last, bands[-1], size[-1]) if real else z
+
+
+def cut_dft(x: Tensor, bands: Bands) -> Tensor:
+    """The same as `cut_fft`.
+
+    (re, im) stands where the axis that was transformed last stood, outside of its frequencies.
+    """
+    batch, *grid, channels = x.shape
+    axes = list(zip(grid, bands, strict=True))
+    lead = batch * math.prod(grid)
+    z = torch.view_as_real(x).movedim(-1, -2) if x.is_complex() else x
+    if not x.is_complex():
+        n, band = axes.pop()
+        lead //= n
+        z = _times(_matrix("cut_half", n, band, x), x.reshape(lead, n, channels))
+    for n, band in reversed(axes):
+        lead //= n
+        z = _times(_matrix("cut_full", n, band, z), z.reshape(lead, 2 * n, -1))
+    z = z.reshape(batch, 2, *map(len, bands), channels)
+    return torch.complex(z[:, 0], z[:, 1])
+
+
+def grow_dft(z: Tensor, bands: Bands, size: Size, *, real: bool) -> Tensor:
+    """The same as `grow_fft`."""
+    batch, channels = z.shape[0], z.shape[-1]
+    lead, y = batch, torch.view_as_real(z).movedim(-1, 1)
+    axes = list(zip(size, bands, strict=True))
+    for n, band in axes[:-1] if real else axes:
+        y = _times(_matrix("grow_full", n, band, y), y.reshape(lead, 2 * len(band), -1))
+        lead *= n
+    if not real:
+        return torch.view_as_complex(
+            y.reshape(batch, *size, 2, channels).movedim(-2, -1).contiguous()
+        )
+    n, band = axes[-1]
+    y = _times(_matrix("grow_half", n, band, y), y.reshape(lead, 2 * len(band), channels))
+    return y.reshape(batch, *size, channels)
+
+
+CUTS: dict[str, Callable[[Tensor, Bands], Tensor]] = {"fft": cut_fft, "dft": cut_dft}
+GROWS: dict[str, Callable[..., Tensor]] = {"fft": grow_fft, "dft": grow_dft}
+
+
+class Cut(nn.Module):
+    """The coefficients of a function for |k| <= m."""
+
+    def __init__(self, modes: Size) -> None:
+        super().__init__()
+        self.modes = modes
+
+    def forward(self, x: Tensor, kernel: str = "fft") -> Tensor:
+        """(batch, *grid, c), real or complex -> complex (batch, *frequencies, c)."""
+        bands = frequencies(self.modes, real=not x.is_complex())
+        check_points(tuple(x.shape[1:-1]), bands)
+        with no_autocast(x):
+            return CUTS[kernel](x.to(wide(x)), bands)
+
+    def extra_repr(self) -> str:
+        """The modes."""
+        return f"modes={self.modes}"
+
+
+class Grow(nn.Module):
+    """The function of given coefficients for |k| <= m; real if they are half of them."""
+
+    def __init__(self, modes: Size, *, real: bool = True) -> None:
+        super().__init__()
+        self.modes, self.real = modes, real
+
+    def forward(self, x: Tensor, size: Size, kernel: str = "fft") -> Tensor:
+        """Complex (batch, *frequencies, c) -> (batch, *size, c)."""
+        bands = frequencies(self.modes, real=self.real)
+        check_points(size, bands)
+        return GROWS[kernel](x, bands, size, real=self.real)
+
+    def extra_repr(self) -> str:
+        """The modes."""
+        return f"modes={self.modes}, real={self.real}"
+
+
+def check_points(size: Size, bands: Bands, layout: str = "symmetric") -> None:
+    """A grid has all frequencies of the bands.
+
+    Raises:
+        ValueError: it has another number of axes, or too few points on one.
+    """
+    if len(size) != len(bands):
+        raise ValueError(f"{len(bands)} axes have modes, the grid is {size}")
+    for n, band in zip(size, bands, strict=True):
+        needed = least_points(band, layout)
+        if n < needed:
+            kept = f"k = {band.start} ... {band.stop - 1}"
+            raise ValueError(f"keeping {kept} needs at least {needed} points, got {n}")
+
+
+# --- fast transforms --------------------------------------------------------------------------
+
+
+def _pick(z: Tensor, axis: int, band: range) -> Tensor:
+    """The frequencies of a band, ascending, out of all of an axis in the order of an FFT."""
+    n = z.shape[axis]
+    negative = z.narrow(axis, n + band.start, -band.start)
+    return torch.cat((negative, z.narrow(axis, 0, band.stop)), axis)
+
+
+def _spread(z: Tensor, axis: int, band: range, n: int) -> Tensor:
+    """The other way round, with zeros for all other frequencies."""
+    gap = z.new_zeros(*z.shape[:axis], n - len(band), *z.shape[axis + 1 :])
+    parts = z.narrow(axis, -band.start, band.stop), gap, z.narrow(axis, 0, -band.start)
+    return torch.cat(parts, axis)
+
+
+def _cut_half_fft(x: Tensor, axis: int, band: range) -> Tensor:
+    z = rfft(x, axis).narrow(axis, 0, len(band))
+    return scaled_at(z, axis, band.stop - 1, 0.5) if _has_nyquist(band, x.shape[axis]) else z
+
+
+def _grow_half_fft(z: Tensor, axis: int, band: range, n: int) -> Tensor:
+    z = with_real(z, axis, 0)
+    if _has_nyquist(band, n):
+        z = with_real(scaled_at(z, axis, band.stop - 1, 2.0), axis, band.stop - 1)
+    return irfft(z, n, axis)
+
+
+def _has_nyquist(band: range, n: int) -> bool:
+    return band.stop > 1 and n == 2 * (band.stop - 1)
+
+
+def rfft(x: Tensor, axis: int) -> Tensor:
+    """The half spectrum of one axis of a real tensor."""
+    z: Tensor = torch.fft.rfft(x, dim=axis, norm="forward")  # torch.fft has no types
+    return z
+
+
+def irfft(z: Tensor, n: int, axis: int) -> Tensor:
+    """The real function of a half spectrum on one axis."""
+    x: Tensor = torch.fft.irfft(z, n=n, dim=axis, norm="forward")
+    return x
+
+
+def with_real(z: Tensor, axis: int, index: int) -> Tensor:
+    """`z` with one column of `axis` replaced by its real part.
+
+    The inverse real transform ignores the imaginary part of the first and of the Nyquist column by
+    definition, but cuFFT does not for some sizes (pytorch#154496).
+    """
+    column = z.narrow(axis, index, 1).real
+    return _replaced(z, axis, index, torch.complex(column, torch.zeros_like(column)))
+
+
+def scaled_at(z: Tensor, axis: int, index: int, factor: float) -> Tensor:
+    """`z` with one column of `axis` multiplied."""
+    return _replaced(z, axis, index, z.narrow(axis, index, 1) * factor)
+
+
+def _replaced(z: Tensor, axis: int, index: int, column: Tensor) -> Tensor:
+    after = z.narrow(axis, index + 1, z.shape[axis] - index - 1)
+    return torch.cat((z.narrow(axis, 0, index), column, after), axis)
+
+
+# --- transforms as matrix products ------------------------------------------------------------
+
+
+def _times(matrix: Tensor, z: Tensor) -> Tensor:
+    """(r, c), (batch, c, p) -> (batch, r, p): one matrix on the left of every one of a batch."""
+    return torch.bmm(matrix.expand(z.shape[0], *matrix.shape), z)
+
+
+def _matrix(name: str, n: int, band: range, like: Tensor) -> Tensor:
+    # what a tracer or a tensor without numbers makes must not outlive it in a cache
+    if torch.compiler.is_compiling() or type(like) is not Tensor:
+        return MATRICES[name](n, band).to(like)
+    return _kept_matrix(name, n, band, like.dtype, like.device)
+
+
+@lru_cache(maxsize=256)
+def _kept_matrix(
+    name: str, n: int, band: range, dtype: torch.dtype, device: torch.device
+) -> Tensor:
+    with torch.inference_mode(mode=False):  # else a later training step could not use it
+        return MATRICES[name](n, band).to(device, dtype)
+
+
+def _cut_half(n: int, band: range) -> Tensor:
+    """F on the last axis, real to half spectrum: rows ((re, im), k), columns j."""
+    angle = _angles(band, n)
+    share = _numbers([0.5 if k and 2 * k == n else 1.0 for k in band])[:, None]
+    return torch.cat((share * angle.cos(), -share * angle.sin())) / n
+
+
+def _cut_full(n: int, band: range) -> Tensor:
+    """F on another axis: rows ((re, im), k), columns (j, (re, im)); X = (c - i s) z."""
+    angle = _angles(band, n)
+    c, s = angle.cos(), angle.sin()
+    rows = (torch.stack((c, s), -1), torch.stack((-s, c), -1))
+    return torch.cat(rows).flatten(1) / n
+
+
+def _grow_full(n: int, band: range) -> Tensor:
+    """F^-1 on an axis but the last: rows (j, (re, im)), columns ((re, im), k); z = (c + i s) X."""
+    angle = _angles(band, n).T
+    c, s = angle.cos(), angle.sin()
+    rows = (torch.cat((c, -s), 1), torch.cat((s, c), 1))
+    return torch.stack(rows, 1).flatten(0, 1)
+
+
+def _grow_half(n: int, band: range) -> Tensor:
+    """F^-1 on the last axis: rows j, columns ((re, im), k); k > 0 stands for its conjugate too."""
+    angle = _angles(band, n).T
+    twice = _numbers([2.0 if k else 1.0 for k in band])
+    return torch.cat((twice * angle.cos(), -twice * angle.sin()), 1)
+
+
+def _angles(band: range, n: int) -> Tensor:
+    """2 pi k j / n in float64, (k, j); k j is reduced mod n first, which keeps every digit."""
+    rows = torch.arange(band.start, band.stop, dtype=torch.float64, device="cpu")[:, None]
+    return 2 * math.pi / n * (rows * torch.arange(n, dtype=torch.float64, device="cpu") % n)
+
+
+def _numbers(values: list[float]) -> Tensor:
+    return torch.tensor(values, dtype=torch.float64, device="cpu")
+
+
+MATRICES: dict[str, Callable[[int, range], Tensor]] = {
+    "cut_half": _cut_half,
+    "cut_full": _cut_full,
+    "grow_full": _grow_full,
+    "grow_half": _grow_half,
+}
