@@ -9,8 +9,10 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable
+from typing import TypeGuard
 
 from opdsl.elaborate.values import Interval, Value, Word
+from opdsl.ir.dims import Poly, Undecided
 from opdsl.ir.spaces import Domain
 
 Number = int | float
@@ -34,8 +36,10 @@ FUNCTIONS: dict[str, Callable[..., Number]] = {
 
 def binary(sign: str, left: Value, right: Value) -> Value | None:
     """`left sign right`; modes (tuples) go element by element."""
-    if sign in ("==", "!="):
+    if sign in ("==", "!=") and not isinstance(left, Poly) and not isinstance(right, Poly):
         return _plain(left) == _plain(right) if sign == "==" else _plain(left) != _plain(right)
+    if isinstance(left, Poly) or isinstance(right, Poly):
+        return _symbols(sign, left, right)
     if isinstance(left, Domain):
         return _domains(sign, left, right)
     if isinstance(left, tuple) or isinstance(right, tuple):
@@ -45,20 +49,96 @@ def binary(sign: str, left: Value, right: Value) -> Value | None:
     return _numbers(sign, left, right)
 
 
+def function(name: str, values: list[Number | Poly]) -> Number | Poly:
+    """`int(value)`, `max(a, b)`, and the others of `FUNCTIONS`.
+
+    Raises:
+        TypeError, ValueError, OverflowError: it does not take these values.
+    """
+    symbol = values[0] if len(values) == 1 else None
+    if isinstance(symbol, Poly):
+        if name in ("int", "floor"):
+            return symbol.rounded()
+        raise Undecided
+    if any(isinstance(x, Poly) for x in values):
+        raise Undecided
+    return FUNCTIONS[name](*values)
+
+
 def negative(value: Value) -> Value | None:
     """`-value`."""
+    if isinstance(value, Poly):
+        return -value
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return -value
 
 
-def is_number(value: Value) -> bool:
+def is_number(value: Value) -> TypeGuard[Number]:
     """Whether it is a number; true and false are not."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
+def is_count(value: Value) -> TypeGuard[int]:
+    """Whether it is a whole number, or a symbol that stands for one and calculates like one."""
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    return whole or isinstance(value, Poly)
+
+
 def _plain(value: Value) -> object:
     return value.text if isinstance(value, Word) else value
+
+
+def _symbols(sign: str, left: Value, right: Value) -> Value | None:
+    """Arithmetic of the sizes that a definition leaves open.
+
+    Raises:
+        Undecided: the answer depends on them.
+    """
+    if isinstance(left, tuple) or isinstance(right, tuple):
+        return _elementwise(sign, left, right)
+    if not all(isinstance(x, Poly) or is_number(x) for x in (left, right)):
+        return None
+    a, b = _poly(left), _poly(right)
+    if sign in ("==", "!="):
+        return _equal(a, b) == (sign == "==")
+    if sign in ("/", "%") and b == 0:
+        return None
+    if sign not in SYMBOLIC:
+        raise Undecided
+    return SYMBOLIC[sign](a, b)
+
+
+def _poly(value: Value) -> Poly:
+    assert isinstance(value, Poly | int | float)
+    return Poly.of(value)
+
+
+def _equal(a: Poly, b: Poly) -> bool:
+    """Whether they are equal for all sizes; different for all sizes is no."""
+    least, greatest = (a - b).range()
+    if a != b and least <= 0 <= greatest:
+        raise Undecided
+    return a == b
+
+
+SYMBOLIC: dict[str, Callable[[Poly, Poly], Value]] = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "/": lambda a, b: a / _divisor(b),
+    "%": lambda a, b: a % _divisor(b),
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+
+
+def _divisor(value: Poly) -> Number:
+    if value.terms and value.atoms():
+        raise Undecided
+    return value.at({})
 
 
 def _domains(sign: str, left: Domain, right: Value) -> Domain | None:

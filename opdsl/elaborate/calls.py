@@ -23,7 +23,12 @@ from opdsl.elaborate.params import activations
 from opdsl.elaborate.problems import Poisoned
 from opdsl.elaborate.values import Fn, Value, Word, kind, show
 from opdsl.ir.block import Block, Refusal
+from opdsl.ir.dims import Poly, Undecided
+from opdsl.ir.spaces import Space
 from opdsl.syntax import tree
+
+DIVISIBLE = 5040  # by all numbers to 10
+PRIMES = (1, 11, 13, 17, 19, 23)
 
 
 def call(inst: Instance, expr: tree.Call, piped: Given | None, spot: Spot) -> Value:
@@ -80,7 +85,7 @@ def primitive(
         _kind(inst, cls, fn, span)
     block = _make(inst, cls, named, span)
     try:
-        space = block.infer(*(x.space for x in fns))
+        space = _inferred(block, tuple(x.space for x in fns))
     except Refusal as refusal:
         raise _refused(inst, refusal, functions, named, (head, span)) from refusal
     if block.vanishes(*(x.space for x in fns)):
@@ -94,6 +99,31 @@ def primitive(
             helps=("repeat less often",),
         )
     return inst.builder.node(path, block, fns, space, (*inst.frames, span))
+
+
+def _inferred(block: Block, x: tuple[Space, ...]) -> Space:
+    """The space of the result; in a definition for all sizes if that can be said."""
+    try:
+        return block.infer(*x)
+    except Undecided:
+        return _tried(block, x)
+
+
+def _tried(block: Block, x: tuple[Space, ...]) -> Space:
+    """The result where every size is a number with many divisors, told in the sizes again.
+
+    Raises:
+        Undecided: the result's channels are none of those that come in.
+    """
+    atoms = sorted({y for z in x for y in Poly.of(z.channels).atoms()})
+    sizes = {name: DIVISIBLE * PRIMES[i % len(PRIMES)] for i, name in enumerate(atoms)}
+    tried = {int(Poly.of(z.channels).at(sizes)): z.channels for z in x}
+    met = block.infer(
+        *(z.model_copy(update={"channels": int(Poly.of(z.channels).at(sizes))}) for z in x)
+    )
+    if met.channels not in tried:
+        raise Undecided
+    return met.model_copy(update={"channels": tried[met.channels]})
 
 
 # --------------------------------------------------------------------- arguments
@@ -265,8 +295,18 @@ def _make(inst: Instance, cls: type[Block], named: Mapping[str, Given], span: Sp
     try:
         return cls(**plain)
     except ValidationError as error:
+        wrong = {str(x["loc"][0]) for x in error.errors() if x["loc"]}
+        open_ = {x for x in wrong if _open_number(plain.get(x))}
+        if open_:
+            one = {x: Given(1, named[x].span, named[x].key) for x in open_}
+            return _make(inst, cls, {**named, **one}, span)
         faults = [_invalid(inst, cls, dict(x), named, span) for x in _roots(error)]
         raise faults[0] from error
+
+
+def _open_number(value: object) -> bool:
+    """A size that a definition leaves open, for a parameter that takes numbers only."""
+    return isinstance(value, Poly) and value.range()[1] >= 1
 
 
 def _roots(error: ValidationError) -> list[Any]:

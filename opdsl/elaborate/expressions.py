@@ -16,10 +16,12 @@ from opdsl.elaborate.instance import Given, Instance
 from opdsl.elaborate.modules import providers
 from opdsl.elaborate.problems import Poisoned
 from opdsl.elaborate.values import Fn, Interval, Value, Word, kind
+from opdsl.ir.dims import Poly
 from opdsl.ir.join import count as channels
 from opdsl.syntax import tree
 
 MAX_REPEAT = 10_000
+ANY_COUNT = 2  # iterations of a repeat in a definition that leaves their number open
 ARITHMETIC = {"+": "add", "-": "sub", "*": "mul"}
 
 
@@ -319,9 +321,8 @@ def _function(inst: Instance, expr: tree.Call) -> Value:
         if isinstance(value, Word):
             raise unknown(inst, value, arg.span)
     try:
-        assert all(arithmetic.is_number(x) for x in values)
         assert not any(x.name for x in expr.args)
-        return arithmetic.FUNCTIONS[expr.name](*values)
+        return arithmetic.function(expr.name, _numbers(values))
     except (AssertionError, TypeError, ValueError, OverflowError) as error:
         raise inst.problems.fail(
             "OP0209",
@@ -329,6 +330,12 @@ def _function(inst: Instance, expr: tree.Call) -> Value:
             Label(expr.span, "these do not fit"),
             frames=inst.frames,
         ) from error
+
+
+def _numbers(values: list[Value]) -> list[arithmetic.Number | Poly]:
+    found = [x for x in values if isinstance(x, Poly) or arithmetic.is_number(x)]
+    assert len(found) == len(values)
+    return found
 
 
 def unknown_operator(inst: Instance, expr: tree.Call, known: list[str]) -> Poisoned:
@@ -455,6 +462,8 @@ def _count(inst: Instance, stage: tree.Repeat) -> int:
     value = evaluate(inst, stage.count, None)
     if isinstance(value, Word):
         raise unknown(inst, value, stage.count.span)
+    if isinstance(value, Poly):
+        return ANY_COUNT
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_REPEAT:
         return value
     raise inst.problems.fail(

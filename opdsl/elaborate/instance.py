@@ -13,12 +13,14 @@ from typing import Literal, TypeVar
 
 from opdsl.diagnostics import Label, Span, did_you_mean
 from opdsl.elaborate import spaces
+from opdsl.elaborate.arithmetic import is_count
 from opdsl.elaborate.builder import Builder
 from opdsl.elaborate.domains import CONSTRUCTORS, DomainReader
 from opdsl.elaborate.modules import Module
 from opdsl.elaborate.params import describe, fit, words
 from opdsl.elaborate.problems import Poisoned, Problems
 from opdsl.elaborate.values import Fn, Value, Word, kind, show
+from opdsl.ir.dims import Undecided
 from opdsl.ir.spaces import BOUNDS, Domain
 from opdsl.syntax import tree
 
@@ -36,11 +38,16 @@ class Given:
 
 @dataclass(slots=True)
 class Shared:
-    """What all instances of one elaboration share."""
+    """What all instances of one elaboration share.
+
+    Attributes:
+        symbolic: a definition is checked for all sizes; what depends on them is left open.
+    """
 
     problems: Problems
     builder: Builder
     places: dict[str, Span] = field(default_factory=dict)
+    symbolic: bool = False
 
 
 @dataclass(slots=True)
@@ -202,7 +209,7 @@ class Instance:
     def _dim(self, statement: tree.Dim, value: Value, span: Span) -> int:
         if isinstance(value, float) and value.is_integer():
             value = int(value)
-        if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
+        if is_count(value) and value >= 1:
             return value
         raise self.problems.fail(
             "OP0208",
@@ -306,7 +313,7 @@ class Instance:
         saved, self.locals = self.locals, {}
         try:
             self._settle(entry)
-        except Poisoned:
+        except (Poisoned, Undecided):
             entry.state = "bad"
         finally:
             self.locals = saved
@@ -402,7 +409,11 @@ class Instance:
 
     def _require(self) -> None:
         for statement in self.statements(tree.Require):
-            if self.number(statement.test) is not True:
+            try:
+                met = self.number(statement.test)
+            except Undecided:
+                continue
+            if met is not True:
                 raise self._not_met(statement)
 
     def _not_met(self, statement: tree.Require) -> Poisoned:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import get_args
 
 from opdsl.elaborate.values import Value, Word
+from opdsl.ir.dims import Poly
 from opdsl.syntax.tree import ParamType
 
 
@@ -54,10 +55,12 @@ def _int(value: Value) -> Value | None:
         return None
     if isinstance(value, float) and value.is_integer():
         return int(value)
-    return value if isinstance(value, int) else None
+    return value if isinstance(value, int | Poly) else None
 
 
 def _float(value: Value) -> Value | None:
+    if isinstance(value, Poly):
+        return value
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from opdsl.diagnostics import Diagnostic, Label, did_you_mean
 from opdsl.elaborate import spaces
 from opdsl.elaborate.builder import Builder
+from opdsl.elaborate.definitions import faults
 from opdsl.elaborate.feedback import loops
 from opdsl.elaborate.instance import Given, Instance, Shared
 from opdsl.elaborate.modules import Loader, Module
@@ -37,11 +38,16 @@ def elaborate(
         folder: where the file stands; its imports stay inside.
     """
     problems = Problems()
-    module = Loader(problems, folder).module(file, folder)
+    loader = Loader(problems, folder)
+    module = loader.module(file, folder)
     try:
         graph = _graph(module, _choose(problems, module, model), problems, given or {})
     except Poisoned:
         graph = None
+    for each in (module, *loader.loaded.values()):
+        if not each.file.source.library:  # the library's own tests check it
+            for fault in faults(each, list(problems.found)):
+                problems.add(fault)
     errors = any(x.severity == "error" for x in problems.found)
     return (None if errors else graph), tuple(problems.found)
 

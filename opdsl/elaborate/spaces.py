@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from opdsl.diagnostics import Label, Span, did_you_mean
+from opdsl.elaborate.arithmetic import is_count
 from opdsl.elaborate.domains import CONSTRUCTORS
 from opdsl.elaborate.problems import Poisoned
 from opdsl.elaborate.values import Fn, Value, kind
@@ -230,7 +231,7 @@ def _channels(inst: Instance, codomain: tree.Codomain) -> int:
     if codomain.channels is None:
         return 1
     value = inst.number(codomain.channels)
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
+    if is_count(value) and value >= 1:
         return value
     raise inst.problems.fail(
         "OP0208",

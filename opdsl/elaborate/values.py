@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from opdsl.diagnostics import Span
+from opdsl.ir.dims import Poly
 from opdsl.ir.spaces import Domain, Space
 
 
@@ -32,7 +33,7 @@ class Interval:
     hi: float
 
 
-Value = Fn | Word | Interval | Domain | bool | int | float | str | tuple["Value", ...]
+Value = Fn | Word | Interval | Domain | Poly | bool | int | float | str | tuple["Value", ...]
 
 
 def show(value: Value) -> str:

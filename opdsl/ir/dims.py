@@ -162,7 +162,7 @@ def larger(a: int | Poly, b: int | Poly) -> int | Poly:
 
 
 def _symbolic(value: Any, check: Callable[[Any], int]) -> Any:
-    return value if isinstance(value, Poly) else check(value)
+    return value if isinstance(value, Poly) and value.range()[1] >= 1 else check(value)
 
 
 # a number of channels; while a definition is checked for all sizes a Poly stands in its place and
