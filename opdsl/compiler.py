@@ -129,9 +129,13 @@ def compile(  # noqa: A001  the verb of the language, as in re.compile
         params: values of the model's parameters.
 
     Raises:
-        OpError: everything that is wrong with the program.
+        OpError: everything that is wrong with the program; OP0630, its weights do not fit into the
+            memory that is free, found out before any of them is made.
     """
     graph = load(path_or_text, model, **params)
+    from opdsl.summary.room import refuse_too_large, weight_bytes
+
+    refuse_too_large(graph.name, {"weights": weight_bytes(graph)})
     from opdsl.lower.torch import lower
 
     return lower(graph)

@@ -41,9 +41,9 @@ def command(
     """
     if out is None and emit is None:
         raise UsageError("say where to: `-o DIR`, or print the source with `--emit python`")
-    from opdsl.cli.memory import refuse_too_large, weight_bytes
     from opdsl.cli.programs import open_model
     from opdsl.cli.resolved import resolved_text
+    from opdsl.summary.room import refuse_too_large, weight_bytes
 
     program = open_model(spec, model, sets)
     if emit:

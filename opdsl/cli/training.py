@@ -21,7 +21,6 @@ from opdsl.cli.datasets import (
     resolution_of,
 )
 from opdsl.cli.judge import judge, lengths, periodic
-from opdsl.cli.memory import refuse_too_large, step_bytes
 from opdsl.cli.programs import Program
 from opdsl.cli.report import make_report
 from opdsl.cli.run_folder import REPORT, versions, write_beginning, write_weights
@@ -29,6 +28,7 @@ from opdsl.data.samples import Samples
 from opdsl.ir.fingerprint import fingerprint
 from opdsl.ir.graph import Graph
 from opdsl.lower.torch import OperatorModule, lower
+from opdsl.summary.room import refuse_too_large, step_bytes
 from opdsl.train.device import device_of
 from opdsl.train.fit import Outcome, fit
 from opdsl.train.folder import lock, refuse_used

@@ -5,10 +5,10 @@ What comes in: a saved run. What goes out: the module, and what came with the we
 
 from __future__ import annotations
 
-from opdsl.cli.memory import refuse_too_large, weight_bytes
 from opdsl.cli.overrides import option
 from opdsl.cli.run_folder import Saved
 from opdsl.lower.torch import OperatorModule, lower
+from opdsl.summary.room import refuse_too_large, weight_bytes
 from opdsl.train.sections import Settings
 from opdsl.train.settings import resolve
 from opdsl.train.trained import Trained, load_trained

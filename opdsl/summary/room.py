@@ -11,7 +11,7 @@ from pathlib import Path
 
 from opdsl.diagnostics import fault
 from opdsl.ir.graph import Graph
-from opdsl.summary import summarise
+from opdsl.summary.count import summarise
 from opdsl.summary.table import memory
 
 NUMBER = 4  # bytes of a float32
