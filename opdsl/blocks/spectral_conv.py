@@ -3,29 +3,39 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic import Field, NonNegativeInt, StrictFloat, StrictInt
 
 from opdsl.ir.block import BYTES, Block, Bound, Cost, Refusal, Work
+from opdsl.ir.dims import Poly, PositiveCount
+from opdsl.ir.modes import (
+    MIX,
+    Bands,
+    Layout,
+    each_axis,
+    frequencies,
+    needed,
+    together,
+    transform_work,
+)
+from opdsl.ir.ranks import Axes, count_numbers, find_ranks, rank_products, whole_products
 from opdsl.ir.regrid import same_interval, transform
 from opdsl.ir.spaces import Domain, Space
 
 if TYPE_CHECKING:
     from torch import nn
 
-
-FFT = 2.5  # operations of a real fast transform for each number and halving: 2.5 N log2 N
-MIX = 8  # operations of one complex multiplication and addition
+BATCH = 16  # samples that are assumed where a choice depends on their number
 
 
 class SpectralConv(Block):
     """w = F^-1(R . F(v)) + b: each kept Fourier mode k of v is multiplied by its own matrix R_k.
 
-    `modes` is one-sided: m keeps |k| <= m on each axis, 2 m + 1 frequencies (m + 1 on the last
-    axis, whose other half is the conjugate). The grid must have 2 m + 1 points at least, on both
-    sides. The weights do not know the grid: at every resolution they are the same operator, and
-    with `to` the same function on another grid.
+    `modes` is one-sided: m keeps |k| <= m on each axis, 2 m + 1 frequencies (of real functions
+    m + 1 on the last axis, whose other half is the conjugate). The grid must have 2 m + 1 points at
+    least, on both sides. The weights do not know the grid: at every resolution they are the same
+    operator, and with `to` the same function on another grid.
 
     ```op
     edition 2026
@@ -39,128 +49,229 @@ class SpectralConv(Block):
     }
     ```
 
+    With `factor` all R_k together, a tensor (in, out, one axis for the frequencies of each axis of
+    the grid), are a product of small tensors, and `rank` says how small. `cp` has one rank, the
+    number of products of vectors that are added; `tucker` one for each axis of the tensor; `tt`
+    one between each two of them. A fraction such as `rank = 0.1` stands for the ranks by which the
+    factors have about a tenth of the numbers. The weights begin with the same spread as dense ones.
+
+    `layout` is for weights that were trained elsewhere; m then means other frequencies:
+
+    | layout | full axes | points | last axis of real functions | points |
+    | --- | --- | --- | --- | --- |
+    | `symmetric` | -m ... m | 2 m + 1 | 0 ... m | 2 m + 1 |
+    | `neuralop`, as its `n_modes = 2 m` | -m ... m - 1 | 2 m | 0 ... m | 2 m |
+    | `paper`, its blocks of weights as one | -m ... m - 1 | 2 m | 0 ... m - 1 | 2 m - 2 |
+
+    Of complex functions every axis is full. Where a grid has just 2 m points, -m is the Nyquist
+    frequency, which stands for +m too: `neuralop` and `paper` are the same operator at every
+    resolution above that one only.
+
     Attributes:
         modes: the greatest frequency kept, in periods per box; one number for all axes or one for
             each.
         out: channels of the result; as many as come in by default.
         to: the grid of the result, of the same declaration; that of v by default.
         bias: whether a trained constant b is added.
+        factor: how the weight is kept.
+        rank: of a factorised weight: a fraction of the numbers of a dense one, above 0 and at most
+            1; or whole numbers, one for all or one for each, none above the full rank.
+        separable: whether R_k is diagonal, so that each channel is convolved with itself only.
+        layout: which frequencies `modes` means.
 
-    Source: Li et al. 2021, arXiv:2010.08895, eq. (4). The paper keeps -m ... m - 1; `n_modes` of
-        neuraloperator is two-sided, about 2 m.
+    Source: Li et al. 2021, arXiv:2010.08895, eq. (4), whose program is the layout `paper`;
+        Kossaifi et al. 2023, arXiv:2310.00120, sec. 3, for the factors.
     """
 
     kinds: ClassVar[frozenset[str]] = frozenset({"grid"})
+    complex: ClassVar[bool] = True
     sized: ClassVar[bool] = True
     kernels: ClassVar[tuple[str, ...]] = ("fft", "dft")
     samples: ClassVar[tuple[dict[str, Any], ...]] = (
         {"inputs": (3,), "modes": 2, "out": 5},
         {"inputs": (2,), "modes": 1, "bias": False},
         {"inputs": (1,), "modes": 1, "to": "D/2"},
+        {"inputs": (3,), "modes": 2, "out": 2, "factor": "tucker", "rank": 0.5},
+        {"inputs": (3,), "modes": 2, "out": 2, "factor": "cp", "rank": 4},
+        {"inputs": (2,), "modes": 2, "out": 3, "factor": "tt", "rank": 0.5},
+        {"inputs": (3,), "modes": 2, "separable": True},
+        {"inputs": (3,), "modes": 2, "separable": True, "factor": "tucker", "rank": 0.5},
+        {"inputs": (2,), "modes": 2, "layout": "neuralop"},
+        {"inputs": (2,), "modes": 2, "layout": "paper"},
     )
 
     modes: NonNegativeInt | tuple[NonNegativeInt, ...] = Field(
         description="the greatest frequency kept, one number or one for each axis"
     )
-    out: PositiveInt | None = Field(default=None, description="channels of the result")
+    out: PositiveCount | None = Field(default=None, description="channels of the result")
     to: Domain | None = Field(default=None, description="the grid of the result")
     bias: bool = Field(default=True, description="whether a trained constant is added")
+    factor: Literal["dense", "cp", "tucker", "tt"] = Field(
+        default="dense", description="how the weight is kept"
+    )
+    rank: StrictInt | StrictFloat | tuple[StrictInt, ...] = Field(
+        default=1.0, description="of the factors: a part of the dense weight, or whole numbers"
+    )
+    separable: bool = Field(
+        default=False, description="whether each channel is convolved with itself only"
+    )
+    layout: Layout = Field(default="symmetric", description="which frequencies `modes` means")
 
     def infer(self, *x: Space) -> Space:
         """`out` channels on `to`."""
         self._check_modes(x[0])
+        self._check_channels(x[0])
+        if _whole(x[0].channels, self.out):
+            self._ranks(x[0])
         to = self.to or x[0].domain
         same_interval(x[0], to)
-        return Space(domain=to, channels=self.out or x[0].channels)
+        return x[0].with_channels(self.out or x[0].channels).on(to)
 
     def _check_modes(self, x: Space) -> None:
-        if isinstance(self.modes, int) or len(self.modes) == x.domain.dims:
+        modes = each_axis(self.modes, x)
+        if self.layout == "symmetric" or min(modes) > 0:
             return
-        axes = ", ".join(a.name for a in x.domain.axes)
         raise Refusal(
-            "OP0308",
-            f"{len(self.modes)} numbers of modes for {x.domain.dims} axes",
-            f"`{x.domain}` has the axes {axes}",
+            "OP0208",
+            f"layout `{self.layout}` keeps nothing for 0 modes",
+            "1 or more are needed on every axis",
             at="modes",
-            notes=("one number stands for all axes",),
+            helps=("`layout = symmetric` keeps the mean for `modes = 0`",),
         )
 
-    def _modes(self, x: Space) -> tuple[int, ...]:
-        return (self.modes,) * x.domain.dims if isinstance(self.modes, int) else self.modes
+    def _check_channels(self, x: Space) -> None:
+        if not self.separable or self.out in (None, x.channels):
+            return
+        raise Refusal(
+            "OP0303",
+            f"a separable convolution keeps {x.channels} channels, not {self.out}",
+            "each channel meets itself only",
+            at="out",
+            helps=(f"change the channels by `linear(out = {self.out})`",),
+        )
+
+    def _bands(self, x: Space) -> Bands:
+        return frequencies(each_axis(self.modes, x), self.layout, real=not x.complex)
+
+    def _axes(self, x: Space) -> Axes:
+        """The axes of the weight."""
+        out = self.out or x.channels
+        matrix = {"channels": x.channels} if self.separable else {"in": x.channels, "out": out}
+        names = (*matrix, *(a.name for a in x.domain.axes))
+        return Axes(names, (*matrix.values(), *map(len, self._bands(x))))
+
+    def _ranks(self, x: Space) -> tuple[int, ...]:
+        if self.factor != "dense":
+            return find_ranks(self.factor, self._axes(x), self.rank)
+        if self.rank == 1.0:
+            return ()
+        raise Refusal(
+            "OP0208",
+            "a dense weight has no rank",
+            "this would change nothing",
+            at="rank",
+            helps=("choose factors: `factor = tucker`", "or leave `rank` out"),
+        )
 
     def bounds(self, *x: Space) -> tuple[Bound, ...]:
-        """2 m + 1 points on each axis, where v comes from and where w goes to."""
+        """The points that hold the frequencies, where v comes from and where w goes to."""
         domains = (x[0].domain,) if self.to in (None, x[0].domain) else (x[0].domain, self.to)
         return tuple(
-            self._bound(domain, axis, m)
+            self._bound(domain, axis, band, each_axis(self.modes, x[0]))
             for domain in domains
             if domain is not None
-            for axis, m in enumerate(self._modes(x[0]))
+            for axis, band in enumerate(self._bands(x[0]))
         )
 
-    def _bound(self, domain: Domain, axis: int, m: int) -> Bound:
+    def _bound(self, domain: Domain, axis: int, band: range, modes: tuple[int, ...]) -> Bound:
         def cure(points: int) -> str:
-            fits = (points - 1) // 2
+            # the points that are needed grow by two with each mode
+            fits = modes[axis] - -(-(points_needed - points) // 2)
             if isinstance(self.modes, int):
                 return f"modes = {fits}"
-            shown = (str(fits if i == axis else k) for i, k in enumerate(self.modes))
+            shown = (str(fits if i == axis else k) for i, k in enumerate(modes))
             return f"modes = ({', '.join(shown)})"
 
-        needed = 2 * m + 1
-        note = f"sampling theorem: 2 * {m} + 1 = {needed} samples"
-        return Bound(domain, axis, needed, f"|k| <= {m}", note, cure)
+        points_needed = needed(band, self.layout)
+        keeps, note = self._kept(band, modes[axis], points_needed)
+        return Bound(domain, axis, points_needed, keeps, note, cure)
+
+    def _kept(self, band: range, m: int, points: int) -> tuple[str, str]:
+        if self.layout == "symmetric":
+            return f"|k| <= {m}", f"sampling theorem: 2 * {m} + 1 = {points} samples"
+        shown = f"{band.start} <= k <= {band.stop - 1}"
+        return shown, f"layout `{self.layout}` takes {points} samples for `modes = {m}`"
 
     def cost(self, *x: Space) -> Cost:
-        """A complex matrix for each kept mode; fast transforms there and back."""
+        """The numbers of the weight; fast transforms there and back; products in between."""
         out = self.infer(*x)
-        mixed = self._frequencies(x[0]) * x[0].channels * out.channels
-        params = 2 * mixed + (out.channels if self.bias else 0)
-        flops = transform(x[0]) + transform(out) + MIX * mixed
+        params = 2 * self._numbers(x[0]) + (out.channels * out.width if self.bias else 0)
+        once, each = self._products(x[0])
+        flops = transform(x[0]) + transform(out) + MIX * (once + each)
         return Cost(params, flops, out.numbers() * BYTES)
 
-    def _frequencies(self, x: Space) -> int:
-        *full, half = self._modes(x)
-        return math.prod(2 * m + 1 for m in full) * (half + 1)
+    def wasteful(self, *x: Space) -> str | None:
+        """Why a dense weight would be smaller, or None."""
+        dense, own = math.prod(self._axes(x[0]).shape), self._numbers(x[0])
+        if self.factor == "dense" or own < dense:
+            return None
+        return f"its factors have {2 * own:,} numbers, a dense weight has {2 * dense:,}"
+
+    def _numbers(self, x: Space) -> int:
+        """Complex numbers of the weight."""
+        shape = self._axes(x).shape
+        if self.factor == "dense":
+            return math.prod(shape)
+        return count_numbers(self.factor, shape, self._ranks(x))
+
+    def _products(self, x: Space) -> tuple[int, int]:
+        """Complex products between the transforms: once for each call, then for each sample."""
+        shape = self._axes(x).shape
+        if self.factor == "dense":
+            return 0, math.prod(shape)
+        ranks = self._ranks(x)
+        if self._in_ranks(x):
+            return rank_products(self.factor, shape, ranks)
+        return whole_products(self.factor, shape, ranks), math.prod(shape)
+
+    def _in_ranks(self, x: Space) -> bool:
+        """Whether it is less work to apply the factors one by one than to make R of them."""
+        if self.factor == "dense" or self.separable:
+            return False
+        shape, ranks = self._axes(x).shape, self._ranks(x)
+        once, each = rank_products(self.factor, shape, ranks)
+        whole = whole_products(self.factor, shape, ranks)
+        return once + BATCH * each < whole + BATCH * math.prod(shape)
 
     def work(self, kernel: str, sizes: tuple[tuple[int, ...], ...], *x: Space) -> Work:
-        """Of `fft`: transforms cut after each axis. Of `dft`: real matrix products throughout.
-
-        Strided transforms copy what they read and write, which counts twice for `fft`.
-        """
-        c, out, modes = x[0].channels, self.infer(*x).channels, self._modes(x[0])
-        mix = float(MIX * self._frequencies(x[0]) * c * out)
-        moved = float(BYTES * (math.prod(sizes[0]) * c + math.prod(sizes[-1]) * out))
-        there_and_back = (c, sizes[0]), (out, sizes[-1])
-        if kernel == "fft":
-            fft = sum(n * _fft_flops(size, modes) for n, size in there_and_back)
-            return Work(gemm=mix, fft=fft, moved=2 * moved)
-        gemm = sum(n * _dft_flops(size, modes) for n, size in there_and_back)
-        return Work(gemm=mix + gemm, moved=moved)
+        """Transforms there and back, and the products between them."""
+        bands, real, out = self._bands(x[0]), not x[0].complex, self.infer(*x).channels
+        there = transform_work(kernel, x[0].channels, sizes[0], bands, real=real)
+        back = transform_work(kernel, out, sizes[-1], bands, real=real)
+        once, each = self._products(x[0])
+        mix = Work(gemm=MIX * (once / BATCH + each))
+        return together(there, mix, back)
 
     def lower(self, *x: Space) -> nn.Module:
         """See `opdsl.nn.fourier.SpectralConv`."""
         from opdsl.nn import fourier
 
-        out = self.infer(*x).channels
-        return fourier.SpectralConv(x[0].channels, out, self._modes(x[0]), bias=self.bias)
+        out, modes = self.infer(*x).channels, each_axis(self.modes, x[0])
+        return fourier.SpectralConv(x[0].channels, out, modes, bias=self.bias, **self._more(x[0]))
+
+    def _more(self, x: Space) -> dict[str, Any]:
+        """What is not as usual."""
+        chosen = {
+            "layout": (self.layout, "symmetric"),
+            "factor": (self.factor, "dense"),
+            "ranks": (self._ranks(x), ()),
+            "in_ranks": (self._in_ranks(x), False),
+            "separable": (self.separable, False),
+            "real": (not x.complex, True),
+        }
+        return {key: value for key, (value, usual) in chosen.items() if value != usual}
 
 
-def _fft_flops(size: tuple[int, ...], modes: tuple[int, ...]) -> float:
-    """Of one channel, one way: real on the last axis, complex on what is left of it elsewhere."""
-    total = FFT * math.prod(size) * math.log2(size[-1])
-    kept = modes[-1] + 1
-    for axis in range(len(size) - 2, -1, -1):
-        total += 2 * FFT * math.prod(size[: axis + 1]) * kept * math.log2(size[axis])
-        kept *= 2 * modes[axis] + 1
-    return total
-
-
-def _dft_flops(size: tuple[int, ...], modes: tuple[int, ...]) -> float:
-    """Of one channel, one way: a (2 kept, n) matrix on the last axis, (2 kept, 2 n) elsewhere."""
-    kept = modes[-1] + 1
-    total = 2.0 * math.prod(size) * 2 * kept
-    for axis in range(len(size) - 2, -1, -1):
-        frequencies = 2 * modes[axis] + 1
-        total += 2.0 * math.prod(size[: axis + 1]) * 2 * 2 * frequencies * kept
-        kept *= frequencies
-    return total
+def _whole(*counts: object) -> bool:
+    """Whether no count of channels is open, as it is while a definition is checked."""
+    return not any(isinstance(x, Poly) for x in counts)

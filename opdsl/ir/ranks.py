@@ -3,8 +3,9 @@
 What comes in: the factorisation, the sizes of the tensor's axes, `rank` as written. What goes out:
 whole ranks, a `Refusal`, counts of numbers and operations. The tensors are in `opdsl.nn.factor`.
 
-A fraction is the part of the dense tensor's numbers that the factors have about; the ranks follow
-by the rules of tensorly (`validate_cp_rank`, `validate_tucker_rank`, `validate_tt_rank`).
+A fraction is the part of the dense tensor's numbers that the factors have about; the proportions of
+the ranks are those of tensorly (`validate_cp_rank`, `validate_tucker_rank`, `validate_tt_rank`),
+whose trains may also have ranks above the full one, numbers without effect.
 """
 
 from __future__ import annotations
@@ -36,12 +37,11 @@ def find_ranks(factor: Factor, axes: Axes, rank: Rank) -> Shape:
     Raises:
         Refusal: OP0208, the rank does not fit the tensor.
     """
-    greatest = GREATEST[factor](axes.shape)
     if isinstance(rank, float):
         if not 0 < rank <= 1:
             raise _no_fraction(rank, factor)
-        found = FRACTIONS[factor](axes.shape, rank)
-        return tuple(max(1, min(r, top)) for r, top in zip(found, greatest, strict=True))
+        return _of_fraction(factor, axes.shape, rank)
+    greatest = GREATEST[factor](axes.shape)
     ranks = (rank,) * len(greatest) if isinstance(rank, int) else rank
     if len(ranks) != len(greatest):
         raise _wrong_length(factor, axes, len(ranks))
@@ -54,6 +54,10 @@ def find_ranks(factor: Factor, axes: Axes, rank: Rank) -> Shape:
 
 def count_numbers(factor: Factor, shape: Shape, ranks: Shape) -> int:
     """Complex numbers in all factors."""
+    return int(_numbers(factor, shape, ranks))
+
+
+def _numbers(factor: Factor, shape: Shape, ranks: Sequence[float]) -> float:
     if factor == "cp":
         return sum(shape) * ranks[0]
     if factor == "tucker":
@@ -108,45 +112,26 @@ def _chain(ranks: Shape, shape: Shape) -> int:
 # --- ranks of a fraction ----------------------------------------------------------------------
 
 
-def _cp_fraction(shape: Shape, fraction: float) -> Shape:
-    return (round(math.prod(shape) * fraction / sum(shape)),)
+def _of_fraction(factor: Factor, shape: Shape, fraction: float) -> Shape:
+    """Ranks in fixed proportions, none above the full one, for the wanted count of numbers."""
+    greatest, parts = GREATEST[factor](shape), PROPORTIONS[factor](shape)
+    wanted = fraction * math.prod(shape)
 
+    def ranks(scale: float) -> list[float]:
+        return [min(scale * p, top) for p, top in zip(parts, greatest, strict=True)]
 
-def _tucker_fraction(shape: Shape, fraction: float) -> Shape:
-    """Ranks c n_i, where core and factors have prod c n_i + sum c n_i^2 numbers."""
-    dense, squares = math.prod(shape), sum(n * n for n in shape)
-
-    def surplus(c: float) -> float:
-        return dense * c ** len(shape) + squares * c - fraction * dense
-
-    c = _root(surplus, 0.0, 1.0)
-    return tuple(round(n * c) for n in shape)
-
-
-def _tt_fraction(shape: Shape, fraction: float) -> Shape:
-    """Ranks c (n_i + n_(i+1)) / 2, where the factors have sum r_i n_i r_(i+1) numbers."""
-    means = [(a + b) / 2 for a, b in pairwise(shape)]
-    inner = sum(a * n * b for (a, b), n in zip(pairwise(means), shape[1:-1], strict=True))
-    outer = shape[0] * means[0] + shape[-1] * means[-1]
-    wanted = math.prod(shape) * fraction
-    # inner c^2 + outer c = wanted; of a matrix there is nothing inside
-    root = math.sqrt(outer**2 + 4 * inner * wanted)
-    c = (root - outer) / (2 * inner) if inner else wanted / outer
-    return tuple(round(m * c) for m in means)
-
-
-def _root(rising: Callable[[float], float], low: float, high: float) -> float:
-    """Where a rising function is zero, to the last digit."""
-    for _ in range(64):
+    low, high = 0.0, max(top / p for p, top in zip(parts, greatest, strict=True))
+    for _ in range(100):
         middle = (low + high) / 2
-        low, high = (middle, high) if rising(middle) < 0 else (low, middle)
-    return high
+        few = _numbers(factor, shape, ranks(middle)) < wanted
+        low, high = (middle, high) if few else (low, middle)
+    return tuple(max(1, round(r)) for r in ranks(high))
 
 
-FRACTIONS: dict[Factor, Callable[[Shape, float], Shape]] = {
-    "cp": _cp_fraction,
-    "tucker": _tucker_fraction,
-    "tt": _tt_fraction,
+PROPORTIONS: dict[Factor, Callable[[Shape], Sequence[float]]] = {
+    "cp": lambda _: (1,),
+    "tucker": lambda shape: shape,
+    "tt": lambda shape: [(a + b) / 2 for a, b in pairwise(shape)],
 }
 
 

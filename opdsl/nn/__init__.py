@@ -6,7 +6,7 @@ last axis, which is worth more than any trick in the Fourier transform.
 """
 
 from opdsl.nn.arithmetic import Add, Mul, Scale, Sub
-from opdsl.nn.fourier import KERNELS, Resample, SpectralConv, resample
+from opdsl.nn.fourier import KERNELS, Resample, SpectralConv, SpectralLinear, resample
 from opdsl.nn.grid import Concat, Coords, Crop, Pad, concat, coords, crop, pad
 from opdsl.nn.norm import NORMS, BatchNorm, GroupNorm, InstanceNorm, LayerNorm, Norm
 from opdsl.nn.pointwise import ACTIVATIONS, Activation, Dropout, Linear

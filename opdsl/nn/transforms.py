@@ -148,7 +148,8 @@ class Grow(nn.Module):
         """Complex (batch, *frequencies, c) -> (batch, *size, c)."""
         bands = frequencies(self.modes, real=self.real)
         check_points(size, bands)
-        return GROWS[kernel](x, bands, size, real=self.real)
+        with no_autocast(x):
+            return GROWS[kernel](x, bands, size, real=self.real)
 
     def extra_repr(self) -> str:
         """The modes."""

@@ -57,6 +57,68 @@ def test_the_spectral_convolution_is_the_references(dims, odd, kernel):
     assert close(hR, torch.view_as_real(gR.movedim((0, 1), (-2, -1))))
 
 
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("more", [0, 1, 4])
+@pytest.mark.parametrize("dims", CASES)
+def test_its_layout_of_modes_is_the_references(dims, more, kernel):
+    """`modes = m` is `n_modes = 2 m`; also where the grid has just 2 m points."""
+    modes = CASES[dims][0]
+    size = tuple(2 * m + more for m in modes)
+    torch.manual_seed(dims)
+    theirs = reference.fno.SpectralConv(3, 4, tuple(2 * m for m in modes))
+    ours = SpectralConv(3, 4, modes, layout="neuralop")
+    with torch.no_grad():
+        R = theirs.weight.to_tensor().movedim((0, 1), (-2, -1))
+        ours.weight.copy_(torch.view_as_real(R))
+        ours.bias.copy_(theirs.bias.flatten())
+    x = torch.randn(2, 3, *size, requires_grad=True)
+    u, v = last(theirs(x)), ours(last(x), kernel=kernel)
+    assert close(v, u)
+    g = torch.randn_like(v)
+    (gx,), (hx,) = (torch.autograd.grad(y, [x], g) for y in (u, v))
+    assert close(hx, gx)
+
+
+@pytest.mark.parametrize("in_ranks", [False, True])
+@pytest.mark.parametrize("way", ["reconstructed", "factorized"])
+@pytest.mark.parametrize("factor", ["cp", "tucker", "tt"])
+@pytest.mark.parametrize("dims", CASES)
+def test_its_factors_are_the_references(dims, factor, way, in_ranks):
+    modes, size = CASES[dims]
+    torch.manual_seed(dims)
+    theirs = reference.fno.SpectralConv(
+        3, 4, tuple(2 * m for m in modes), factorization=factor, rank=0.6, implementation=way
+    )
+    found = theirs.weight.rank
+    ranks = (found,) if factor == "cp" else tuple(found[1:-1] if factor == "tt" else found)
+    ours = SpectralConv(
+        3, 4, modes, layout="neuralop", factor=factor, ranks=ranks, in_ranks=in_ranks
+    )
+    with torch.no_grad():
+        pairs = list(zip(ours.weight.factors, theirs.weight.factors, strict=True))
+        if factor == "tucker":
+            pairs.append((ours.weight.core, theirs.weight.core))
+        for mine, other in pairs:
+            torch.nn.init.normal_(other)
+            mine.copy_(torch.view_as_real(other))
+        ours.bias.copy_(theirs.bias.flatten())
+    x = torch.randn(2, 3, *size)
+    assert close(ours(last(x)), last(theirs(x)))
+
+
+@pytest.mark.parametrize("separable", [False, True])
+def test_a_separable_layer_is_the_references(separable):
+    theirs = reference.fno.SpectralConv(4, 4, (6, 8), separable=separable)
+    ours = SpectralConv(4, 4, (3, 4), layout="neuralop", separable=separable)
+    with torch.no_grad():
+        R = theirs.weight.to_tensor()
+        moved = R.movedim(0, -1) if separable else R.movedim((0, 1), (-2, -1))
+        ours.weight.copy_(torch.view_as_real(moved))
+        ours.bias.copy_(theirs.bias.flatten())
+    x = torch.randn(2, 4, 12, 15)
+    assert close(ours(last(x)), last(theirs(x)))
+
+
 def program(normalise: str) -> str:
     return f"""
 edition 2026
