@@ -37,7 +37,7 @@ class Origin:
         grid = grids[self.port][self.first : self.first + self.domain.dims]
         if not self.domain.steps:
             return grid
-        return tuple(self.domain.least_root(i, n) for i, n in enumerate(grid))
+        return tuple(self.domain.root_of(i, n) for i, n in enumerate(grid))
 
 
 def origins(graph: Graph) -> dict[str, Origin]:

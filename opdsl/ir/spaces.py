@@ -336,6 +336,18 @@ class Domain(BaseModel):
             low, high = (low, middle) if enough else (middle + 1, high)
         return low
 
+    def root_of(self, axis: int, n: int) -> int:
+        """The resolution of the declared domain behind `n` points here.
+
+        Divisions round down, so there may be several: it is the smallest one that the program
+        promises, or the smallest of all if it promises none of them.
+        """
+        part, local = self.part(axis)
+        promised, low = part.axes[local], self.least_root(axis, n)
+        step = promised.multiple_of
+        wanted = -(-max(low, promised.least) // step) * step
+        return wanted if self.points_on(axis, wanted) == n else low
+
     def atom(self, axis: int) -> str:
         """The text of the number of points on an axis: `D.x`, `(D.x//2)`, `E.x`."""
         part, local = self.part(axis)

@@ -220,7 +220,7 @@ def _part(guards: Guards, port: Port, domain: Domain, grid: Grid) -> None:
     for i, axis in enumerate(domain.axes):
         n = int(grid[i])
         promise = guards.promises.get((domain.name, axis.name))
-        root = domain.least_root(i, n)
+        root = domain.root_of(i, n)
         wanted = _broken(axis, root, promise.needed if promise else 1)
         if wanted and domain.steps:
             wanted = f"{wanted} on `{domain.name}`"

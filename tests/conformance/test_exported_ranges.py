@@ -1,0 +1,62 @@
+"""The certificate against torch's own symbolic shapes: what it promises, `Dim.AUTO` admits.
+
+torch derives the range of each size from the operations it meets; the certificate derives it from
+the program. The exported range must contain every resolution that the certificate promises.
+"""
+
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+from torch.export import Dim, export
+
+import opdsl
+from opdsl.ir.certificate import certify
+
+ROOT = Path(__file__).parents[2]
+NARROW = {
+    "specs/fno_darcy.op": {"width": 4, "depth": 2},
+    "specs/fno_darcy_small.op": {"width": 4, "depth": 2},
+    "tests/data/language/uno.op": {"w": 2},
+    "tests/data/language/fno_darcy.op": {"width": 4, "depth": 2},
+}
+
+
+def ranges(module, *inputs):
+    """For each axis of each input the smallest and greatest size that torch admits."""
+    auto = [{0: Dim.AUTO} | dict.fromkeys(range(2, x.ndim), Dim.AUTO) for x in inputs]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's own, about itself
+        program = export(module, inputs, dynamic_shapes=(tuple(auto),))
+    known = {str(k): v for k, v in program.range_constraints.items()}
+    shapes = [
+        n.meta["val"].shape
+        for n in program.graph.nodes
+        if n.op == "placeholder" and n.name.startswith("inputs")
+    ]
+    return program, [[known[str(n)] for n in shape[2:]] for shape in shapes]
+
+
+@pytest.mark.parametrize("path", NARROW)
+def test_torch_admits_every_resolution_that_the_certificate_promises(path):
+    module = opdsl.compile(ROOT / path, **NARROW[path]).eval()
+    promises = certify(module.graph).promises
+    ports = module.graph.inputs
+    least = tuple(x.axis.least for x in promises)
+    above = tuple(n + 12 for n in least)
+    program, found = ranges(module, *(torch.randn(2, p.space.channels, *above) for p in ports))
+    for port in found:
+        for admitted, promise in zip(port, promises, strict=True):
+            assert admitted.lower <= promise.axis.least
+            assert admitted.upper > 1e9
+    x = [torch.randn(3, p.space.channels, *least) for p in ports]
+    torch.testing.assert_close(program.module()(*x), module(*x))
+
+
+def test_the_sampling_theorem_is_what_torch_finds_too():
+    """The tightest range of torch is the bound of the certificate, where the bound is exact."""
+    module = opdsl.compile(ROOT / "tests/data/language/uno.op", w=2).eval()
+    _, found = ranges(module, torch.randn(2, 3, 80, 76))
+    needed = [x.needed for x in certify(module.graph).promises]
+    assert [x.lower for x in found[0]] == needed == [68, 68]
