@@ -42,6 +42,7 @@ class Linear(Block):
     samples: ClassVar[tuple[dict[str, Any], ...]] = (
         {"inputs": (3,), "out": 5},
         {"inputs": (2,), "out": 1, "bias": False},
+        {"inputs": ("D -> C^3",), "out": 2},
     )
 
     out: PositiveCount = Field(description="channels of the result")
@@ -63,7 +64,9 @@ class Linear(Block):
         )
 
     def lower(self, *x: Space) -> nn.Module:
-        """See `opdsl.nn.pointwise.Linear`."""
+        """See `opdsl.nn.pointwise.Linear` and `ComplexLinear`."""
         from opdsl.nn import pointwise
 
+        if x[0].complex:
+            return pointwise.ComplexLinear(x[0].channels, self.out, bias=self.bias)
         return pointwise.Linear(x[0].channels, self.out, bias=self.bias)

@@ -31,16 +31,19 @@ class Skip(Block):
     ```
 
     Attributes:
-        kind: identity, linear (a matrix, no constant) or soft (gates that begin as one).
+        kind: identity, linear (a matrix, no constant) or soft (real gates that begin as one).
         out: channels of the result, for `linear`; as many as come in by default.
 
     Source: neuralop/layers/skip_connections.py at 93d3f06; its `soft-gating` is `soft`.
     """
 
+    complex: ClassVar[bool] = True
     samples: ClassVar[tuple[dict[str, Any], ...]] = (
         {"inputs": (3,)},
         {"inputs": (3,), "kind": "soft"},
         {"inputs": (3,), "kind": "linear", "out": 5},
+        {"inputs": ("D -> C^3",), "kind": "soft"},
+        {"inputs": ("D -> C^3",), "kind": "linear", "out": 2},
     )
 
     kind: Literal["identity", "linear", "soft"] = Field(
@@ -64,14 +67,17 @@ class Skip(Block):
         return x[0] if self.kind == "identity" else x[0].with_channels(self.out or c)
 
     def cost(self, *x: Space) -> Cost:
-        """Nothing, one number for each channel, or a matrix."""
-        volume, c, out = x[0].domain.volume(), x[0].channels, self.out or x[0].channels
-        params = {"identity": 0, "linear": c * out, "soft": c}[self.kind]
-        each = 2 * params if self.kind == "linear" else params
-        return Cost(params, volume * each, volume * (out * BYTES))
+        """Nothing, one real number for each channel, or a matrix."""
+        out, w = self.infer(*x), x[0].width
+        volume, matrix = x[0].domain.volume(), x[0].channels * out.channels
+        params = {"identity": 0, "linear": w * matrix, "soft": out.channels}[self.kind]
+        # a product of complex numbers is four real ones and as many sums
+        each = {"identity": 0, "linear": w * w * 2 * matrix, "soft": w * out.channels}[self.kind]
+        return Cost(params, volume * each, out.numbers() * BYTES)
 
     def lower(self, *x: Space) -> nn.Module:
         """See `opdsl.nn.skip.Skip`."""
         from opdsl.nn import skip
 
-        return skip.Skip(self.kind, x[0].channels, self.out or x[0].channels)
+        out = self.out or x[0].channels
+        return skip.Skip(self.kind, x[0].channels, out, real=not x[0].complex)

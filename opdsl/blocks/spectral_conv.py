@@ -13,9 +13,9 @@ from opdsl.ir.modes import (
     MIX,
     Bands,
     Layout,
+    bounds,
     each_axis,
     frequencies,
-    needed,
     together,
     transform_work,
 )
@@ -98,6 +98,8 @@ class SpectralConv(Block):
         {"inputs": (3,), "modes": 2, "separable": True, "factor": "tucker", "rank": 0.5},
         {"inputs": (2,), "modes": 2, "layout": "neuralop"},
         {"inputs": (2,), "modes": 2, "layout": "paper"},
+        {"inputs": ("D -> C^2",), "modes": 2, "out": 3},
+        {"inputs": ("D -> C^2",), "modes": 1, "factor": "cp", "rank": 2},
     )
 
     modes: NonNegativeInt | tuple[NonNegativeInt, ...] = Field(
@@ -176,31 +178,9 @@ class SpectralConv(Block):
     def bounds(self, *x: Space) -> tuple[Bound, ...]:
         """The points that hold the frequencies, where v comes from and where w goes to."""
         domains = (x[0].domain,) if self.to in (None, x[0].domain) else (x[0].domain, self.to)
-        return tuple(
-            self._bound(domain, axis, band, each_axis(self.modes, x[0]))
-            for domain in domains
-            if domain is not None
-            for axis, band in enumerate(self._bands(x[0]))
-        )
-
-    def _bound(self, domain: Domain, axis: int, band: range, modes: tuple[int, ...]) -> Bound:
-        def cure(points: int) -> str:
-            # the points that are needed grow by two with each mode
-            fits = modes[axis] - -(-(points_needed - points) // 2)
-            if isinstance(self.modes, int):
-                return f"modes = {fits}"
-            shown = (str(fits if i == axis else k) for i, k in enumerate(modes))
-            return f"modes = ({', '.join(shown)})"
-
-        points_needed = needed(band, self.layout)
-        keeps, note = self._kept(band, modes[axis], points_needed)
-        return Bound(domain, axis, points_needed, keeps, note, cure)
-
-    def _kept(self, band: range, m: int, points: int) -> tuple[str, str]:
-        if self.layout == "symmetric":
-            return f"|k| <= {m}", f"sampling theorem: 2 * {m} + 1 = {points} samples"
-        shown = f"{band.start} <= k <= {band.stop - 1}"
-        return shown, f"layout `{self.layout}` takes {points} samples for `modes = {m}`"
+        bands = self._bands(x[0])
+        made = (bounds(x, bands, self.modes, self.layout) for x in domains if x is not None)
+        return tuple(bound for each in made for bound in each)
 
     def cost(self, *x: Space) -> Cost:
         """The numbers of the weight; fast transforms there and back; products in between."""

@@ -10,8 +10,8 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-from opdsl.ir.block import Refusal, Work
-from opdsl.ir.spaces import Space
+from opdsl.ir.block import Bound, Refusal, Work
+from opdsl.ir.spaces import Domain, Space
 
 Layout = Literal["symmetric", "neuralop", "paper"]
 Modes = int | tuple[int, ...]
@@ -55,6 +55,33 @@ def needed(band: range, layout: Layout = "symmetric") -> int:
     """The points of an axis that has these frequencies."""
     top = band.stop - 1
     return 2 * top + 1 if layout == "symmetric" else max(len(band), 2 * top, 1)
+
+
+def bounds(
+    domain: Domain, bands: Bands, modes: Modes, layout: Layout = "symmetric"
+) -> tuple[Bound, ...]:
+    """What the bands ask of each axis of a domain; `modes` as the program says them."""
+    said = (modes,) * len(bands) if isinstance(modes, int) else modes
+    return tuple(_bound(domain, i, band, said, modes, layout) for i, band in enumerate(bands))
+
+
+def _bound(
+    domain: Domain, axis: int, band: range, said: Sizes, modes: Modes, layout: Layout
+) -> Bound:
+    m, points = said[axis], needed(band, layout)
+
+    def cure(there: int) -> str:
+        fits = m - -(-(points - there) // 2)  # each mode less needs two points less
+        if isinstance(modes, int):
+            return f"modes = {fits}"
+        shown = (str(fits if i == axis else k) for i, k in enumerate(said))
+        return f"modes = ({', '.join(shown)})"
+
+    if layout == "symmetric":
+        note = f"sampling theorem: 2 * {m} + 1 = {points} samples"
+        return Bound(domain, axis, points, f"|k| <= {m}", note, cure)
+    note = f"layout `{layout}` takes {points} samples for `modes = {m}`"
+    return Bound(domain, axis, points, f"{band.start} <= k <= {band.stop - 1}", note, cure)
 
 
 def count(bands: Bands) -> int:

@@ -9,8 +9,10 @@ from opdsl.nn.arithmetic import Add, Mul, Scale, Sub
 from opdsl.nn.fourier import KERNELS, Resample, SpectralConv, SpectralLinear, resample
 from opdsl.nn.grid import Concat, Coords, Crop, Pad, concat, coords, crop, pad
 from opdsl.nn.norm import NORMS, BatchNorm, GroupNorm, InstanceNorm, LayerNorm, Norm
-from opdsl.nn.pointwise import ACTIVATIONS, Activation, Dropout, Linear
+from opdsl.nn.parts import Complex, Imag, Modulus, Real
+from opdsl.nn.pointwise import ACTIVATIONS, Activation, ComplexLinear, Dropout, Linear
 from opdsl.nn.skip import SKIPS, Gate, Skip
+from opdsl.nn.transforms import Cut, Grow
 
 __all__ = [
     "ACTIVATIONS",
@@ -20,22 +22,30 @@ __all__ = [
     "Activation",
     "Add",
     "BatchNorm",
+    "Complex",
+    "ComplexLinear",
     "Concat",
     "Coords",
     "Crop",
+    "Cut",
     "Dropout",
     "Gate",
     "GroupNorm",
+    "Grow",
+    "Imag",
     "InstanceNorm",
     "LayerNorm",
     "Linear",
+    "Modulus",
     "Mul",
     "Norm",
     "Pad",
+    "Real",
     "Resample",
     "Scale",
     "Skip",
     "SpectralConv",
+    "SpectralLinear",
     "Sub",
     "concat",
     "coords",

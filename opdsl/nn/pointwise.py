@@ -2,16 +2,52 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from torch.nn import Dropout, Linear, functional
 
-__all__ = ["ACTIVATIONS", "Activation", "Dropout", "Linear"]
+from opdsl.nn.precision import no_autocast, wide
+
+__all__ = ["ACTIVATIONS", "Activation", "ComplexLinear", "Dropout", "Linear"]
 
 # torch's own Linear is the matrix product on the last axis, and its own Dropout does not care for
 # the order of axes: in channels-last tensors nothing is to be added to either.
+
+
+class ComplexLinear(nn.Module):
+    """W z + b for complex numbers z.
+
+    Attributes:
+        weight: W as pairs (re, im), (out, in, 2).
+        bias: b, (out, 2), or None.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, *, bias: bool = True) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(out_channels, in_channels, 2))
+        self.bias = nn.Parameter(torch.empty(out_channels, 2)) if bias else None
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Uniform, E|W|^2 = E|b|^2 = 1 / (3 in), as torch's `Linear` has for real numbers."""
+        bound = 1 / math.sqrt(2 * self.weight.shape[1])
+        for x in self.parameters():
+            nn.init.uniform_(x, -bound, bound)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Complex (batch, *grid, in) -> (batch, *grid, out)."""
+        dtype = wide(x.real)
+        with no_autocast(x):
+            y = x @ torch.view_as_complex(self.weight.to(dtype)).T
+            return y if self.bias is None else y + torch.view_as_complex(self.bias.to(dtype))
+
+    def extra_repr(self) -> str:
+        """The channels."""
+        out, inward, _ = self.weight.shape
+        return f"{inward}, {out}, bias={self.bias is not None}"
 
 
 def identity(x: Tensor) -> Tensor:

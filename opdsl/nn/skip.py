@@ -7,15 +7,21 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from opdsl.nn.pointwise import ComplexLinear
 
-def Skip(kind: str, in_channels: int, out_channels: int) -> nn.Module:  # noqa: N802  makes a module
-    """The skip connection `kind`, a key of `SKIPS`.
+
+def Skip(  # noqa: N802  makes a module
+    kind: str, in_channels: int, out_channels: int, *, real: bool = True
+) -> nn.Module:
+    """The skip connection `kind`, a key of `SKIPS`, of real or complex functions.
 
     Raises:
         ValueError: `identity` and `soft` keep the channels, and these differ.
     """
     if kind != "linear" and in_channels != out_channels:
         raise ValueError(f"a skip `{kind}` keeps {in_channels} channels, not {out_channels}")
+    if kind == "linear" and not real:
+        return ComplexLinear(in_channels, out_channels, bias=False)
     return SKIPS[kind](in_channels, out_channels)
 
 

@@ -202,7 +202,7 @@ def _grow_half_fft(z: Tensor, axis: int, band: range, n: int) -> Tensor:
 
 def _has_nyquist(band: range, n: int) -> bool:
     # fewer points cannot be; `==` would cost a tracer of symmetric bands a point of its range
-    return False and n <= 2 * (band.stop - 1)
+    return band.stop > 1 and n <= 2 * (band.stop - 1)
 
 
 def rfft(x: Tensor, axis: int) -> Tensor:

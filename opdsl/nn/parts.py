@@ -1,0 +1,39 @@
+"""Between real and complex functions, number by number, as modules."""
+
+import torch
+from torch import Tensor, nn
+
+from opdsl.nn.precision import wide
+
+
+class Real(nn.Module):
+    """The real part of v."""
+
+    def forward(self, v: Tensor) -> Tensor:
+        """Complex (batch, *grid, c) -> real, the same shape."""
+        return v.real
+
+
+class Imag(nn.Module):
+    """The imaginary part of v."""
+
+    def forward(self, v: Tensor) -> Tensor:
+        """Complex (batch, *grid, c) -> real, the same shape."""
+        return v.imag
+
+
+class Modulus(nn.Module):
+    """The absolute value |v|; its derivative at zero is taken as zero."""
+
+    def forward(self, v: Tensor) -> Tensor:
+        """Complex (batch, *grid, c) -> real, the same shape."""
+        return v.abs()
+
+
+class Complex(nn.Module):
+    """The complex function u + i v; u alone where v is left out."""
+
+    def forward(self, u: Tensor, v: Tensor | None = None) -> Tensor:
+        """Real (batch, *grid, c), one or both -> complex; a batch of one meets every sample."""
+        u = u.to(wide(u))
+        return torch.complex(u, torch.zeros_like(u) if v is None else v.to(u.dtype))
