@@ -98,6 +98,10 @@ class Poly:
             return NotImplemented
         return self.terms == Poly.of(other).terms
 
+    def __bool__(self) -> bool:
+        """Whether it is not zero."""
+        return bool(self.terms)
+
     def __hash__(self) -> int:
         return hash(self.terms)
 

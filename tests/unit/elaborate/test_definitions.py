@@ -55,6 +55,7 @@ def test_the_message_speaks_of_the_dims():
         "w = linear(v, out = 2 * out) |> linear(out = out)",
         "w = concat(linear(v, out = out), v) |> linear(out = int(0.5 * c)) |> linear(out = out)",
         "require out == c\nw = v + gelu(v)",
+        "w = norm(v, kind = instance) |> linear(out = out)",
         "require c % 8 == 0\nw = norm(v, kind = group, groups = 8) |> linear(out = out)",
         "param n : int\nw = v |> repeat n { linear(out = c) |> gelu() } |> linear(out = out)",
         "param n : int\nw = linear(v, out = if n > 2 then c else 2 * c) |> linear(out = out)",
