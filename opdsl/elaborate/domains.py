@@ -61,7 +61,7 @@ class DomainReader:
             "mesh": self._points,
             "sphere": self._sphere,
             "extend": self._extend,
-            "spectrum": self._spectrum,
+            "spectrum": lambda _, call: self.spectrum(call),
         }[call.name]
         return reader(name, call)
 
@@ -280,8 +280,12 @@ class DomainReader:
 
     # -------------------------------------------------------------- spectrum
 
-    def _spectrum(self, name: str, call: Call) -> Domain:  # noqa: ARG002  the base has the name
-        """`spectrum(D, 16)`: the modes |k| <= 16 of a regular grid."""
+    def spectrum(self, call: Call) -> Domain:
+        """`spectrum(D, 16)`: the modes |k| <= 16 of a regular grid.
+
+        Raises:
+            Poisoned: after the diagnostic.
+        """
         values = [self.evaluate(x.value) for x in call.args if not x.name]
         base = values[0] if values else None
         if len(values) != len(call.args) or len(values) != 2 or not isinstance(base, Domain):

@@ -198,6 +198,8 @@ def _domain(inst: Instance, expr: tree.Expr) -> Domain:
             frames=inst.frames,
             helps=(f"write `domain D = {expr.name}(...)`",),
         )
+    if isinstance(expr, tree.Call) and expr.name == "spectrum":
+        return inst.domains.spectrum(expr)
     value = _known(inst, expr)
     if isinstance(value, Domain):
         return value
