@@ -27,9 +27,8 @@ class Fft(Block):
 
     model Coefficients {
       domain D = grid(x: 0..1, y: 0..1, boundary = periodic, min = 17)
-      domain K = spectrum(D, 8)
       input v : D -> R^3
-      output s : K -> C^3
+      output s : spectrum(D, 8) -> C^3
 
       s = fft(v, modes = 8)
     }
