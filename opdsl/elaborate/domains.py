@@ -61,7 +61,7 @@ class DomainReader:
             "mesh": self._points,
             "sphere": self._sphere,
             "extend": self._extend,
-            "spectrum": lambda _, call: self.spectrum(call),
+            "spectrum": self._named_spectrum,
         }[call.name]
         return reader(name, call)
 
@@ -279,6 +279,9 @@ class DomainReader:
         )
 
     # -------------------------------------------------------------- spectrum
+
+    def _named_spectrum(self, _: str, call: Call) -> Domain:
+        return self.spectrum(call)  # which is named by the domain whose modes it has
 
     def spectrum(self, call: Call) -> Domain:
         """`spectrum(D, 16)`: the modes |k| <= 16 of a regular grid.

@@ -68,6 +68,22 @@ class Guards:
         _batches(self, tensors)
         _grids(self, tensors)
 
+    def check_loop(self, steps: int) -> None:
+        """The model can be rolled out so many steps.
+
+        Raises:
+            OpError: OP0904.
+        """
+        if not self.graph.feedback:
+            message = f"`{self.graph.name}` has no feedback, so it cannot be rolled out"
+            cure = "say which output becomes which input: `feedback out -> in`"
+            raise fault("OP0904", message, helps=(cure,), file=self.graph.name)
+        if steps < 1:
+            message = f"a rollout takes 1 step or more, not {steps}"
+            raise fault(
+                "OP0904", message, helps=("give a number above zero",), file=self.graph.name
+            )
+
     def grids(self, tensors: Sequence[Tensor]) -> list[Grid]:
         """The grid of each input, then of each ask; their axes have been checked."""
         count = len(self.graph.inputs)

@@ -94,6 +94,36 @@ class OperatorModule(Branch):
             return self._run(tensors, self._arguments(tensors, self.latest))
         return self._run(tensors, self._known(tensors))
 
+    def rollout(
+        self, steps: int, /, *inputs: Tensor, **named: Tensor
+    ) -> Tensor | dict[str, Tensor]:
+        """The outputs of `steps` steps in time, each fed back as the program's `feedback` says.
+
+        Args:
+            steps: how many, at least one.
+            inputs: those of the first step, as for a call.
+            named: the same.
+
+        Returns:
+            (batch, steps, channels, *grid) of the output, or of each by name.
+
+        Raises:
+            OpError: OP0904, the program has no feedback; otherwise as a call.
+        """
+        given = dict(zip(self.guards.names, self.guards.bind(inputs, named), strict=True))
+        self.guards.check_loop(steps)
+        told: dict[str, list[Tensor]] = {x.name: [] for x in self.graph.outputs}
+        for _ in range(steps):
+            result = self(**given)
+            found = result if isinstance(result, dict) else {self.graph.outputs[0].name: result}
+            for name, x in found.items():
+                told[name].append(x)
+            for loop in self.graph.feedback:
+                new, old = found[loop.output], given[loop.input]
+                given[loop.input] = torch.cat((old, new), 1)[:, new.shape[1] :]
+        whole = {name: torch.stack(x, 1) for name, x in told.items()}
+        return whole if len(whole) > 1 else whole.popitem()[1]
+
     def plan(self, sizes: Mapping[str, Grid], batch: int = 1) -> Plan:
         """The kernels that the module would choose where the declared domains have these sizes."""
         weight = self._weight()

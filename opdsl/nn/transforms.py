@@ -22,6 +22,7 @@ from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from opdsl.nn.precision import no_autocast, wide
 
@@ -183,21 +184,38 @@ def _pick(z: Tensor, axis: int, band: range) -> Tensor:
 
 def _spread(z: Tensor, axis: int, band: range, n: int) -> Tensor:
     """The other way round, with zeros for all other frequencies."""
+    positive, negative = z.narrow(axis, -band.start, band.stop), z.narrow(axis, 0, -band.start)
+    if torch.compiler.is_compiling():
+        # a tracer would take a gap of its own to have two points or more
+        return torch.cat((_filled(positive, axis, n - len(band)), negative), axis)
     gap = z.new_zeros(*z.shape[:axis], n - len(band), *z.shape[axis + 1 :])
-    parts = z.narrow(axis, -band.start, band.stop), gap, z.narrow(axis, 0, -band.start)
-    return torch.cat(parts, axis)
+    return torch.cat((positive, gap, negative), axis)
 
 
 def _cut_half_fft(x: Tensor, axis: int, band: range) -> Tensor:
-    z = rfft(x, axis).narrow(axis, 0, len(band))
+    z = _first(rfft(x, axis), axis, len(band))
     return scaled_at(z, axis, band.stop - 1, 0.5) if _has_nyquist(band, x.shape[axis]) else z
+
+
+def _first(z: Tensor, axis: int, count: int) -> Tensor:
+    if torch.compiler.is_compiling():
+        # a tracer would take a slice to leave something out
+        return z.index_select(axis, torch.arange(count, device=z.device))
+    return z.narrow(axis, 0, count)
 
 
 def _grow_half_fft(z: Tensor, axis: int, band: range, n: int) -> Tensor:
     z = with_real(z, axis, 0)
     if _has_nyquist(band, n):
         z = with_real(scaled_at(z, axis, band.stop - 1, 2.0), axis, band.stop - 1)
+    if torch.compiler.is_compiling():  # as above, inside of the transform
+        z = _filled(z, axis, n // 2 + 1 - len(band))
     return irfft(z, n, axis)
+
+
+def _filled(z: Tensor, axis: int, count: int) -> Tensor:
+    """`z` with so many zeros behind."""
+    return functional.pad(z, (*2 * (z.ndim - 1 - axis) * (0,), 0, count))
 
 
 def _has_nyquist(band: range, n: int) -> bool:

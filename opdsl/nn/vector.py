@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from itertools import pairwise
+
+import torch
 from torch import Tensor, nn
+
+from opdsl.nn.grid import Size
+from opdsl.nn.pointwise import Activation, Linear
 
 
 class Flatten(nn.Module):
@@ -11,3 +18,79 @@ class Flatten(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(batch, *grid, c) -> (batch, points * c)."""
         return x.flatten(1)
+
+
+def mlp(widths: Size, act: str) -> nn.Sequential:
+    """Linear layers of these widths, the first that of the input, with activations between."""
+    layers: list[nn.Module] = []
+    for before, behind in pairwise(widths):
+        layers += [Linear(before, behind), Activation(act)]
+    return nn.Sequential(*layers[:-1])
+
+
+class Bias(nn.Module):
+    """v + b."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, *grid, c) -> the same."""
+        return x + self.bias.to(x.dtype)
+
+
+class Contract(nn.Module):
+    """w_j(x) = sum over i of b_ji t_i(x)."""
+
+    def __init__(self, out: int) -> None:
+        super().__init__()
+        self.out = out
+
+    def forward(self, branch: Tensor, trunk: Tensor) -> Tensor:
+        """(batch, out * p) and (batch or 1, *grid, p) -> (batch, *grid, out)."""
+        matrix = branch.reshape(branch.shape[0], self.out, -1).transpose(1, 2)  # (batch, p, out)
+        points = trunk.flatten(1, -2)
+        mixed: Tensor = points @ matrix
+        return mixed.reshape(mixed.shape[0], *trunk.shape[1:-1], self.out)
+
+
+class Broadcast(nn.Module):
+    """The constant function of a vector."""
+
+    def forward(self, x: Tensor, size: Size) -> Tensor:
+        """(batch, c) -> (batch, *size, c)."""
+        return x.reshape(x.shape[0], *(1 for _ in size), -1).expand(-1, *size, -1)
+
+
+class Modulate(nn.Module):
+    """v (1 + G c) + B c, zero G and B at the beginning."""
+
+    def __init__(self, channels: int, condition: int) -> None:
+        super().__init__()
+        self.scale = Linear(condition, channels)
+        self.shift = Linear(condition, channels)
+        for x in self.parameters():
+            nn.init.zeros_(x)
+
+    def forward(self, x: Tensor, c: Tensor) -> Tensor:
+        """(batch, *grid, channels) and (batch, condition) -> (batch, *grid, channels)."""
+        lead = (c.shape[0], *(1 for _ in x.shape[1:-1]), -1)
+        scale, shift = self.scale(c).reshape(lead), self.shift(c).reshape(lead)
+        moved: Tensor = torch.addcmul(x, x, scale) + shift
+        return moved
+
+
+class FourierFeatures(nn.Module):
+    """sin and cos of 2 pi B v; B is drawn once."""
+
+    waves: Tensor
+
+    def __init__(self, channels: int, count: int, scale: float) -> None:
+        super().__init__()
+        self.register_buffer("waves", torch.randn(channels, count) * (2 * math.pi * scale))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, *grid, c) -> (batch, *grid, 2 count)."""
+        phase = x @ self.waves.to(x.dtype)
+        return torch.cat((phase.sin(), phase.cos()), -1)

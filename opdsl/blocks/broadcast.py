@@ -1,0 +1,64 @@
+"""The block `broadcast`: a constant function."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import Field
+
+from opdsl.ir.block import Block, Cost, Refusal, free
+from opdsl.ir.spaces import KINDS, Domain, Space
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class Broadcast(Block):
+    """w(x) = v at every point: the constant function of a vector.
+
+    ```op
+    edition 2026
+
+    model Told {
+      domain D = grid(x: 0..1, min = 8)
+      input a : D -> R^1
+      input nu : R^1
+      output w : D -> R^2
+
+      w = concat(a, broadcast(nu, to = D))
+    }
+    ```
+
+    Attributes:
+        to: the domain of the function.
+
+    Source: nothing to cite.
+    """
+
+    complex: ClassVar[bool] = True
+    sized: ClassVar[bool] = True
+    samples: ClassVar[tuple[dict[str, Any], ...]] = ({"inputs": ("R^3",), "to": "D"},)
+
+    to: Domain = Field(description="the domain of the function")
+
+    def infer(self, *x: Space) -> Space:
+        """The channels of the vector on `to`."""
+        if x[0].domain.kind != "vector":
+            raise Refusal(
+                "OP0301",
+                f"`broadcast` is defined on {KINDS['vector']}",
+                f"this is `{x[0]}`",
+                at=0,
+                helps=("make a vector of it: `integrate()`",),
+            )
+        return x[0].on(self.to)
+
+    def cost(self, *x: Space) -> Cost:
+        """A copy."""
+        return free(self.infer(*x).numbers())
+
+    def lower(self, *x: Space) -> nn.Module:  # noqa: ARG002  the same for every space
+        """See `opdsl.nn.vector.Broadcast`."""
+        from opdsl.nn import vector
+
+        return vector.Broadcast()

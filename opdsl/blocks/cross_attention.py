@@ -1,0 +1,67 @@
+"""The block `cross_attention`: points of one domain look at those of another."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import Field, PositiveInt
+
+from opdsl.blocks.attention import HEADS, split
+from opdsl.ir.block import BYTES, Block, Cost
+from opdsl.ir.spaces import Space
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class CrossAttention(Block):
+    """w(x) = sum over points y of softmax(Q q(x) . K v(y) / sqrt d) V v(y): q asks, v answers.
+
+    The result lives on the domain of q, which may be any set of points: this is a way from one
+    domain to another. The mean over y tends to an integral as the domain of v is refined.
+
+    ```op
+    edition 2026
+
+    model Ask {
+      domain P = points(2)
+      domain Q = points(2)
+      input f : P -> R^8
+      output u : Q -> R^2
+
+      u = cross_attention(coords(Q), f, heads = 2)
+    }
+    ```
+
+    Attributes:
+        heads: into how many heads the channels of q are split.
+
+    Source: Vaswani et al. 2017, arXiv:1706.03762; Li et al. 2023, arXiv:2205.13671 (OFormer).
+    """
+
+    arity: ClassVar[tuple[int, int | None]] = (2, 2)
+    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+        {"inputs": (4, "P -> R^3"), "heads": 2},
+        {"inputs": ("Q -> R^2", 3)},
+    )
+
+    heads: PositiveInt = Field(default=1, description=HEADS)
+
+    def infer(self, *x: Space) -> Space:
+        """The channels of q on its domain."""
+        split(x[0].channels, self.heads)
+        return x[0].with_channels(x[0].channels)
+
+    def cost(self, *x: Space) -> Cost:
+        """Four matrices with constants, and all pairs of points."""
+        c, d = x[0].channels, x[1].channels
+        asks, answers = x[0].domain.volume(), x[1].domain.volume()
+        flops = asks * (4 * c * c) + answers * (4 * c * d) + asks * answers * (4 * c)
+        params = 2 * (c * c + c) + 2 * (c * d + c)
+        return Cost(params, flops, x[0].numbers() * BYTES)
+
+    def lower(self, *x: Space) -> nn.Module:
+        """See `opdsl.nn.attention.Attention`."""
+        from opdsl.nn import attention
+
+        return attention.Attention(x[0].channels, x[1].channels, self.heads, "softmax")

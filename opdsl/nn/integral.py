@@ -1,0 +1,49 @@
+"""Integrals of functions over their domains: (batch, *domain, c) -> (batch, c)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from opdsl.nn.sphere import latitudes
+
+
+class OverGrid(nn.Module):
+    """The trapezoidal rule on each axis; on periodic axes all weights are equal."""
+
+    def __init__(self, lengths: tuple[float, ...], periodic: tuple[bool, ...]) -> None:
+        super().__init__()
+        self.lengths, self.periodic = lengths, periodic
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, *grid, c) -> (batch, c)."""
+        for length, periodic in zip(self.lengths, self.periodic, strict=True):
+            n = x.shape[1]
+            if periodic or n == 1:
+                x = x.mean(1) * length
+            else:
+                ends = (x[:, 0] + x[:, -1]) / 2
+                x = (x.sum(1) - ends) * (length / (n - 1))
+        return x
+
+
+class OverSphere(nn.Module):
+    """The quadrature of the sampling in latitude, equal weights in longitude; the area is 4 pi."""
+
+    def __init__(self, sampling: str) -> None:
+        super().__init__()
+        self.sampling = sampling
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, nlat, nlon, c) -> (batch, c)."""
+        _, weights = latitudes(x.shape[1], self.sampling)
+        around = x.mean(2) * (2 * torch.pi)
+        return torch.einsum("blc,l->bc", around, weights.to(dtype=x.dtype, device=x.device))
+
+
+class Mean(nn.Module):
+    """The mean over points."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, points, c) -> (batch, c)."""
+        return x.mean(1)
