@@ -30,7 +30,6 @@ from opdsl.nn.transforms import (
     grow_fft,
     irfft,
     rfft,
-    scaled_at,
     with_real,
 )
 
@@ -278,11 +277,19 @@ def _resample_axis(x: Tensor, axis: int, size: int) -> Tensor:
 def _resample_real(x: Tensor, axis: int, size: int) -> Tensor:
     n = x.shape[axis]
     less = min(n, size)
-    z = rfft(x, axis).narrow(axis, 0, less // 2 + 1)
-    z = with_real(z, axis, 0)
-    if less % 2 == 0:  # its Nyquist frequency is one coefficient there, and a pair at the other
-        z = with_real(scaled_at(z, axis, less // 2, 0.5 if n < size else 2.0), axis, less // 2)
-    return irfft(z, size, axis)
+    z = with_real(rfft(x, axis, less // 2 + 1), axis, 0)
+    return irfft(_with_nyquist(z, axis, less, 0.5 if n < size else 2.0), size, axis)
+
+
+def _with_nyquist(z: Tensor, axis: int, less: int, factor: float) -> Tensor:
+    """The Nyquist frequency of an even size is one coefficient there, and a pair at the other.
+
+    Without a branch, which would bind an exported program to even sizes or to odd ones.
+    """
+    even, half = 1 - less % 2, less // 2
+    last = z.narrow(axis, half, 1)
+    column = torch.complex(last.real * (1 + even * (factor - 1)), last.imag * (1 - even))
+    return torch.cat((z.narrow(axis, 0, half), column), axis)
 
 
 def _resample_complex(x: Tensor, axis: int, size: int) -> Tensor:

@@ -193,29 +193,15 @@ def _spread(z: Tensor, axis: int, band: range, n: int) -> Tensor:
 
 
 def _cut_half_fft(x: Tensor, axis: int, band: range) -> Tensor:
-    z = _first(rfft(x, axis), axis, len(band))
+    z = rfft(x, axis, len(band))
     return scaled_at(z, axis, band.stop - 1, 0.5) if _has_nyquist(band, x.shape[axis]) else z
-
-
-def _first(z: Tensor, axis: int, count: int) -> Tensor:
-    if torch.compiler.is_compiling():
-        # a tracer would take a slice to leave something out
-        return z.index_select(axis, torch.arange(count, device=z.device))
-    return z.narrow(axis, 0, count)
 
 
 def _grow_half_fft(z: Tensor, axis: int, band: range, n: int) -> Tensor:
     z = with_real(z, axis, 0)
     if _has_nyquist(band, n):
         z = with_real(scaled_at(z, axis, band.stop - 1, 2.0), axis, band.stop - 1)
-    if torch.compiler.is_compiling():  # as above, inside of the transform
-        z = _filled(z, axis, n // 2 + 1 - len(band))
     return irfft(z, n, axis)
-
-
-def _filled(z: Tensor, axis: int, count: int) -> Tensor:
-    """`z` with so many zeros behind."""
-    return functional.pad(z, (*2 * (z.ndim - 1 - axis) * (0,), 0, count))
 
 
 def _has_nyquist(band: range, n: int) -> bool:
@@ -223,16 +209,25 @@ def _has_nyquist(band: range, n: int) -> bool:
     return band.stop > 1 and n <= 2 * (band.stop - 1)
 
 
-def rfft(x: Tensor, axis: int) -> Tensor:
-    """The half spectrum of one axis of a real tensor."""
+def rfft(x: Tensor, axis: int, count: int) -> Tensor:
+    """The first coefficients on one axis of a real tensor."""
     z: Tensor = torch.fft.rfft(x, dim=axis, norm="forward")  # torch.fft has no types
-    return z
+    if torch.compiler.is_compiling():  # a tracer would take a slice to leave something out
+        return z.index_select(axis, torch.arange(count, device=z.device))
+    return z.narrow(axis, 0, count)
 
 
 def irfft(z: Tensor, n: int, axis: int) -> Tensor:
-    """The real function of a half spectrum on one axis."""
+    """The real function of the first coefficients on one axis."""
+    if torch.compiler.is_compiling():  # a tracer would take it that zeros are missing
+        z = _filled(z, axis, n // 2 + 1 - z.shape[axis])
     x: Tensor = torch.fft.irfft(z, n=n, dim=axis, norm="forward")
     return x
+
+
+def _filled(z: Tensor, axis: int, count: int) -> Tensor:
+    """`z` with so many zeros behind."""
+    return functional.pad(z, (*2 * (z.ndim - 1 - axis) * (0,), 0, count))
 
 
 def with_real(z: Tensor, axis: int, index: int) -> Tensor:

@@ -172,13 +172,29 @@ def test_a_rehearsal_without_numbers_leaves_nothing_behind():
     assert type(v) is Tensor
 
 
-def test_the_fast_kernel_exports_with_free_sizes():
-    layer = conv(2, modes=(3, 3)).eval()
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_an_exported_layer_takes_every_size_from_the_least_one(kernel):
+    """A tracer learns ranges from slices and gaps, and must not learn one that is too narrow."""
+    layer, auto = conv(2, modes=(3, 4)).eval(), torch.export.Dim.AUTO
+    shapes = {"x": {0: auto, 1: auto, 2: auto}, "kernel": None}
+    x, given = torch.randn(2, 20, 21, 3), {"kernel": kernel}
+    program = torch.export.export(layer, (x,), given, dynamic_shapes=shapes).module()
+    for size in [(7, 9), (8, 9), (7, 10), (9, 11), (40, 31)]:
+        x = torch.randn(3, *size, 3)
+        torch.testing.assert_close(program(x, kernel=kernel), layer(x, kernel=kernel))
+
+
+def test_an_exported_resampling_takes_odd_and_even_sizes():
+    class Halve(torch.nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return resample(resample(x, (x.shape[1] // 2,)), (x.shape[1],))
+
     auto = torch.export.Dim.AUTO
-    shapes = {"x": {0: auto, 1: auto, 2: auto}}
-    program = torch.export.export(layer, (torch.randn(2, 16, 12, 3),), dynamic_shapes=shapes)
-    x = torch.randn(3, 21, 9, 3)
-    torch.testing.assert_close(program.module()(x), layer(x))
+    x = torch.randn(2, 20, 3)
+    program = torch.export.export(Halve(), (x,), dynamic_shapes={"x": {0: auto, 1: auto}}).module()
+    for n in (8, 9, 10, 11, 12, 21):
+        x = torch.randn(3, n, 3)
+        torch.testing.assert_close(program(x), Halve()(x))
 
 
 # --- resolution
