@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-from opdsl.ir.block import Bound, Refusal, Work
+from opdsl.ir.block import BYTES, Bound, Refusal, Work
 from opdsl.ir.spaces import Domain, Space
 
 Layout = Literal["symmetric", "neuralop", "paper"]
@@ -20,7 +20,6 @@ Bands = tuple[range, ...]
 
 FFT = 2.5  # operations of a real fast transform for each number and halving: 2.5 N log2 N
 MIX = 8  # operations of one complex multiplication and addition
-BYTES = 4  # of one number in float32
 
 
 def each_axis(modes: Modes, x: Space) -> Sizes:
@@ -82,11 +81,6 @@ def _bound(
         return Bound(domain, axis, points, f"|k| <= {m}", note, cure)
     note = f"layout `{layout}` takes {points} samples for `modes = {m}`"
     return Bound(domain, axis, points, f"{band.start} <= k <= {band.stop - 1}", note, cure)
-
-
-def count(bands: Bands) -> int:
-    """How many modes are kept."""
-    return math.prod(map(len, bands))
 
 
 def transform_work(kernel: str, channels: int, size: Sizes, bands: Bands, *, real: bool) -> Work:

@@ -28,12 +28,15 @@ class CP(nn.Module):
 
     Attributes:
         factors: U_n, (size of the axis, rank, 2).
+        cut: the axes on the left of the product of two matrices that makes R.
     """
 
     def __init__(self, shape: Size, ranks: Size) -> None:
         super().__init__()
         (self.rank,) = ranks
         self.shape = shape
+        orders = range(1, len(shape))
+        self.cut = min(orders, key=lambda i: math.prod(shape[:i]) + math.prod(shape[i:]))
         self.factors = pairs((n, self.rank) for n in shape)
 
     def reset_parameters(self, variance: float) -> None:
@@ -43,9 +46,8 @@ class CP(nn.Module):
     def full(self, dtype: torch.dtype) -> Tensor:
         """R, complex, of `shape`: one product of two matrices, which are small in the middle."""
         factors = [numbers(x, dtype) for x in self.factors]
-        orders = range(1, len(factors))
-        cut = min(orders, key=lambda i: math.prod(self.shape[:i]) + math.prod(self.shape[i:]))
-        return (columns(factors[:cut]) @ columns(factors[cut:]).T).reshape(self.shape)
+        left, right = factors[: self.cut], factors[self.cut :]
+        return (columns(left) @ columns(right).T).reshape(self.shape)
 
     def mix(self, u: Tensor, dtype: torch.dtype) -> Tensor:
         """(batch, modes, in) -> (batch, modes, out): with U_1, each mode's number, U_2."""

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from opdsl.nn.factor import FACTORS, Factored
 from opdsl.nn.precision import no_autocast, wide
 from opdsl.nn.transforms import (
+    LAYOUTS,
     Bands,
     Size,
     check_points,
@@ -84,6 +85,8 @@ class SpectralConv(nn.Module):
         super().__init__()
         if separable and in_channels != out_channels:
             raise ValueError(f"separable: {in_channels} channels cannot become {out_channels}")
+        if layout not in LAYOUTS:
+            raise ValueError(f"layout is one of {', '.join(LAYOUTS)}, not {layout!r}")
         self.modes, self.layout, self.real = modes, layout, real
         self.separable, self.in_ranks = separable, in_ranks and not separable
         self.channels = (in_channels, out_channels)

@@ -8,6 +8,7 @@ import torch
 import opdsl
 from opdsl import blocks
 from opdsl.compiler import check
+from opdsl.export.python import emit_python
 from opdsl.ir.block import Refusal
 from opdsl.ir.dims import Poly
 from opdsl.ir.ranks import rank_products, whole_products
@@ -378,3 +379,79 @@ def test_what_has_no_complex_weights_acts_on_each_part(keyword, fields, domains)
 def test_complex_functions_are_multiplied_as_numbers():
     u, v = sample(2, 5, 4, 3), sample(2, 5, 4, 3, seed=2)
     assert torch.equal(make("mul").lower(of(3, field="C"), of(3, field="C"))(u, v), u * v)
+
+
+# --- whole programs
+
+WAVE = """edition 2026
+
+model Wave {
+  domain D = grid(x: 0..1, y: 0..1, boundary = periodic, min = 33)
+  domain E = extend(D, fraction = 1/4)
+  input a : D -> C^2
+  input b : D -> R^2
+  output u : D -> C^1
+  output r : D -> R^1
+  output w : D / 2 -> C^3
+
+  h = concat(a, complex(b))
+    |> linear(out = 4)
+    |> pad(to = E)
+    |> spectral_conv(modes = 8, factor = tucker, rank = 0.3)
+    |> crop(to = D)
+  g = fft(h, modes = (8, 3)) |> spectral_linear(out = 4) |> linear(out = 4) |> ifft(to = D)
+  k = real(g) |> spectral_conv(modes = 3, factor = cp, rank = 0.5, layout = paper)
+  l = imag(g) |> spectral_conv(modes = 3, factor = tt, rank = 0.5, layout = neuralop)
+  s = modulus(h) |> spectral_conv(modes = 2, separable = true)
+  u = (h + g * h - 0.5 * g) |> skip(kind = soft) |> linear(out = 1)
+  r = k + l - s |> linear(out = 1)
+  w = resample(h, to = D / 2) |> skip(kind = linear, out = 3)
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def wave():
+    torch.manual_seed(0)
+    return opdsl.compile(WAVE).double().eval()
+
+
+def waves(*grid: int):
+    return sample(2, 2, *grid), sample(2, 2, *grid, seed=2).real.contiguous()
+
+
+def test_every_kernel_computes_a_complex_program_alike(wave):
+    found = []
+    for kernel in ("fft", "dft"):
+        wave.force_kernel = kernel
+        found.append(wave(*waves(40, 37)))
+    wave.force_kernel = None
+    for name, x in found[0].items():
+        torch.testing.assert_close(found[1][name], x, rtol=0, atol=1e-12)
+    assert [found[0][x].dtype for x in "urw"] == [C128, F64, C128]
+
+
+def test_a_complex_program_as_python_source_computes_the_same(wave):
+    namespace = {"__name__": "emitted"}
+    exec(compile(emit_python(wave.graph), "emitted.py", "exec"), namespace)  # noqa: S102  our own text
+    other = namespace["Wave"]().double().eval()
+    other.load_state_dict(wave.state_dict())
+    x = waves(36, 33)
+    for name, y in wave(*x).items():
+        torch.testing.assert_close(other(*x)[name], y, rtol=0, atol=1e-12)
+
+
+def test_factors_are_found_by_their_names(wave):
+    names = set(wave.state_dict())
+    assert {"h.spectral_conv.weight.core", "h.spectral_conv.weight.factors.3"} <= names
+    assert not any(x.is_complex() for x in wave.state_dict().values())
+
+
+def test_a_complex_program_is_one_graph_and_can_be_exported(wave):
+    x = waves(36, 40)
+    wanted = wave(*x)
+    compiled = torch.compile(wave, fullgraph=True, backend="eager")
+    program = torch.export.export(wave, x).module()
+    for other in (compiled, program):
+        for name, y in other(*x).items():
+            torch.testing.assert_close(y, wanted[name], rtol=0, atol=1e-12)

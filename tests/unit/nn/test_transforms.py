@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
+from opdsl.ir.modes import frequencies as checked_frequencies
+from opdsl.ir.modes import needed
 from opdsl.nn import KERNELS, SpectralConv, SpectralLinear, resample
 from opdsl.nn.transforms import CUTS, GROWS, LAYOUTS, Cut, Grow, frequencies, least_points
 
@@ -74,6 +76,21 @@ def test_each_layout_keeps_its_frequencies():
     assert frequencies((2, 3), real=False) == (range(-2, 3), range(-3, 4))
     assert frequencies((2, 3), "neuralop", real=False) == (range(-2, 2), range(-3, 3))
     assert frequencies((2, 3), "paper", real=False) == (range(-2, 2), range(-3, 3))
+
+
+@each_layout
+@each_field
+def test_the_checker_counts_the_frequencies_of_the_transforms(layout, real):
+    """The rule stands twice: torch has no place where programs are checked."""
+    for modes in [(1,), (3, 2), (4, 1, 2)]:
+        bands = frequencies(modes, layout, real=real)
+        assert checked_frequencies(modes, layout, real=real) == bands
+        assert [needed(b, layout) for b in bands] == [least_points(b, layout) for b in bands]
+
+
+def test_an_unknown_layout_is_refused():
+    with pytest.raises(ValueError, match="one of symmetric, neuralop, paper, not 'papre'"):
+        SpectralConv(1, 1, (2,), layout="papre")
 
 
 def test_each_layout_says_how_many_points_it_needs():
