@@ -101,4 +101,5 @@ CODES: dict[str, Code] = {
     "OP0905": Code("an input has the wrong number format", "input-dtype", Exit.DATA),
     "OP0906": Code("two inputs on one domain differ in size", "input-sizes", Exit.DATA),
     "OP0907": Code("coordinates or a static field have the wrong shape", "asked-shape", Exit.DATA),
+    "OP0908": Code("a query point has no neighbours", "no-neighbours", Exit.DATA),
 }

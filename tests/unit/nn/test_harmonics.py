@@ -1,0 +1,109 @@
+"""Spherical harmonics against scipy, quadrature identities, rotations and other resolutions."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import lpmv
+
+import opdsl
+from opdsl.nn.harmonics import SphericalConv, inverse_sht, legendre, sht
+from opdsl.nn.sphere import latitudes
+
+SAMPLINGS = {"gauss_legendre": 0, "lobatto": 1, "equiangular": None}
+
+
+def rows(lmax: int, sampling: str) -> int:
+    return {"gauss_legendre": lmax + 1, "lobatto": lmax + 2, "equiangular": 2 * lmax + 1}[sampling]
+
+
+def test_legendre_functions_are_those_of_scipy():
+    x = torch.linspace(-0.99, 0.99, 23, dtype=torch.float64)
+    found = legendre(40, x)
+    for n, m in ((0, 0), (1, 0), (1, 1), (5, 3), (17, 2), (40, 0), (40, 12), (30, 30)):
+        ratio = math.exp(math.lgamma(n - m + 1) - math.lgamma(n + m + 1))
+        norm = math.sqrt((2 * n + 1) / (4 * math.pi) * ratio)
+        np.testing.assert_allclose(found[m, n].numpy(), norm * lpmv(m, n, x.numpy()), atol=1e-11)
+
+
+def test_legendre_functions_stay_orthonormal_at_great_degrees():
+    x, w = latitudes(501, "gauss_legendre")
+    p = legendre(500, x)
+    for m in (0, 1, 250, 499):
+        gram = 2 * math.pi * torch.einsum("lj,kj,j->lk", p[m, m:], p[m, m:], w)
+        torch.testing.assert_close(gram, torch.eye(len(gram), dtype=gram.dtype), atol=1e-9, rtol=0)
+
+
+def harmonics(lmax: int, *lead: int) -> torch.Tensor:
+    """Coefficients of real functions."""
+    z = torch.randn(*lead, lmax + 1, lmax + 1, 2, dtype=torch.complex128)
+    z = z * torch.ones(lmax + 1, lmax + 1).tril()[..., None]
+    z[..., 0, :] = z[..., 0, :].real.to(z.dtype)
+    return z
+
+
+@pytest.mark.parametrize("sampling", SAMPLINGS)
+@pytest.mark.parametrize("lmax", [4, 9])
+def test_there_and_back_is_exact_at_the_smallest_grid(sampling, lmax):
+    torch.manual_seed(0)
+    z, size = harmonics(lmax, 2), (rows(lmax, sampling), 2 * lmax + 1)
+    torch.testing.assert_close(sht(inverse_sht(z, size, sampling), lmax, sampling), z)
+
+
+@pytest.mark.parametrize("sampling", SAMPLINGS)
+def test_energy_is_the_same_on_both_sides(sampling):
+    z, size = harmonics(4, 1), (2 * rows(4, sampling), 21)
+    x = inverse_sht(z, size, sampling)
+    _, w = latitudes(size[0], sampling)
+    energy = torch.einsum("bjkc,j->bc", x**2, w) * (2 * math.pi / size[1])
+    both = torch.cat((z[:, :, :1], math.sqrt(2) * z[:, :, 1:]), 2)
+    torch.testing.assert_close(energy, both.abs().square().sum((1, 2)))
+
+
+def points(size: tuple[int, int], sampling: str) -> torch.Tensor:
+    cos, _ = latitudes(size[0], sampling)
+    sin = (1 - cos**2).sqrt()
+    phi = torch.arange(size[1], dtype=torch.float64) * (2 * math.pi / size[1])
+    x, y = sin[:, None] * phi.cos(), sin[:, None] * phi.sin()
+    return torch.stack([x, y, cos[:, None].expand_as(x)], -1)
+
+
+def test_the_convolution_commutes_with_any_rotation():
+    """P_l(x . a) is the harmonic of degree l around the axis a: R_l scales it, whatever a is."""
+    torch.manual_seed(0)
+    conv = SphericalConv(1, 1, 6, sampling="gauss_legendre", bias=False).double()
+    grid = points((7, 13), "gauss_legendre")
+    for degree in (1, 3, 6):
+        axis = torch.nn.functional.normalize(torch.randn(3, dtype=torch.float64), dim=0)
+        series = np.zeros(degree + 1)
+        series[degree] = 1
+        values = torch.from_numpy(np.polynomial.legendre.legval((grid @ axis).numpy(), series))
+        found = conv(values[None, ..., None], (7, 13))[0, ..., 0]
+        torch.testing.assert_close(found, conv.weight[degree, 0, 0] * values)
+
+
+@pytest.mark.parametrize("sampling", SAMPLINGS)
+def test_the_same_weights_are_the_same_operator_at_another_resolution(sampling):
+    torch.manual_seed(0)
+    conv = SphericalConv(2, 3, 4, sampling=sampling).double()
+    z = harmonics(4, 2)
+    sizes = [(rows(4, sampling), 9), (rows(4, sampling) + 3, 16)]
+    coarse, fine = (conv(inverse_sht(z, s, sampling), s) for s in sizes)
+    torch.testing.assert_close(sht(coarse, 4, sampling), sht(fine, 4, sampling))
+    across = conv(inverse_sht(z, sizes[1], sampling), sizes[0])
+    torch.testing.assert_close(across, coarse)
+
+
+def test_the_forecast_model_runs_at_two_resolutions():
+    net = opdsl.compile("tests/data/language/sfno.op", width=8)
+    for size in ((64, 128), (66, 130)):
+        x, fields = (
+            torch.randn(1, 4, *size),
+            {k: torch.rand(size) for k in ("orography", "land_mask")},
+        )
+        y = net(x, **fields)
+        assert y.shape == x.shape
+    y.square().sum().backward()
+    assert all(torch.isfinite(p.grad).all() for p in net.parameters())
+    assert net.rollout(2, x, **fields).shape == (1, 2, 4, 66, 130)
