@@ -138,7 +138,8 @@ class SpectralConv(nn.Module):
         check_points(size, bands, self.layout)
         with no_autocast(x):
             v = KERNELS[kernel](x.to(wide(x)), self.mix, bands, size)
-            return self._with_bias(v).to(x.dtype)
+            v = v if self.bias is None else v + self._constant(self.bias).to(v.dtype)
+            return v.to(x.dtype)
 
     def mix(self, u_hat: Tensor) -> Tensor:
         """R . u_hat for every mode: complex (batch, modes, in) -> complex (batch, modes, out)."""
@@ -158,11 +159,8 @@ class SpectralConv(nn.Module):
             return torch.view_as_complex(self.weight.to(dtype)).flatten(0, -1 - trailing)
         return self.weight.full(dtype).flatten(trailing).movedim(-1, 0)
 
-    def _with_bias(self, v: Tensor) -> Tensor:
-        if self.bias is None:
-            return v
-        b = self.bias if self.real else torch.view_as_complex(self.bias)
-        return v + b.to(v.dtype)
+    def _constant(self, bias: Tensor) -> Tensor:
+        return bias if self.real else torch.view_as_complex(bias)
 
     def extra_repr(self) -> str:
         """Channels, modes, and what else was chosen."""
