@@ -166,7 +166,7 @@ def _no_fraction(rank: float, factor: Factor) -> Refusal:
         notes=("a fraction says how many numbers the factors have, as a part of the dense weight",),
         helps=(
             "write `rank = 0.1` for a tenth of the numbers",
-            f"whole numbers are ranks: `{cure}`",
+            f"`spectral_conv` takes the ranks themselves too, whole numbers: `{cure}`",
         ),
     )
 

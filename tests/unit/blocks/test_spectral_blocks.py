@@ -211,6 +211,14 @@ def test_ranks_wait_for_channels_that_are_open():
     )
 
 
+@pytest.mark.parametrize("rank", [1.0, 1, 3, (2, 3, 4)])
+def test_a_rank_stays_what_it_is_in_a_file(rank):
+    """1.0 is the whole, 1 is a rank of one."""
+    block = make("spectral_conv", modes=2, factor="tt", rank=rank)
+    other = type(block).model_validate_json(block.model_dump_json())
+    assert (other, type(other.rank)) == (block, type(rank))
+
+
 # --- refusals
 
 
