@@ -8,12 +8,12 @@ Each function here runs a prefix of that line. `check` returns every diagnostic;
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from opdsl.checks import CHECKS, unused
+from opdsl.checks import CHECKS, WARNINGS, levelled, unused, unused_imports
 from opdsl.diagnostics import Diagnostic, OpError, Source, fault
 from opdsl.elaborate import elaborate
 from opdsl.elaborate.instance import Given
@@ -87,8 +87,17 @@ def check(
     model: str | None = None,
     given: Mapping[str, Given] | None = None,
     folder: Path | None = None,
+    levels: Mapping[str, str] | None = None,
 ) -> Checked:
-    """Everything that can be said of a program before run time; its faults are not raised."""
+    """Everything that can be said of a program before run time; its faults are not raised.
+
+    Args:
+        source: a program, or where it is.
+        model: which model, where the program has several.
+        given: values of the model's parameters.
+        folder: where the program stands; its imports stay inside.
+        levels: `allow`, `warn` or `deny` for warnings, by code.
+    """
     if not isinstance(source, Source):
         source, folder = read(source)
     file, found = parse(source)
@@ -98,7 +107,10 @@ def check(
     if any(x.severity == "error" for x in diagnostics):
         return Checked(file, None, _in_order(diagnostics, source))
     # only now: what an error cuts off looks unused
-    return Checked(file, graph, _in_order((*diagnostics, *unused(file)), source))
+    lints = [y for x in WARNINGS for y in x(graph)] if graph else []
+    judged = levelled((*diagnostics, *unused(file), *unused_imports(file), *lints), source, levels)
+    denied = any(x.severity == "error" for x in judged)
+    return Checked(file, None if denied else graph, _in_order(judged, source))
 
 
 def load(path_or_text: str | Path, model: str | None = None, **params: object) -> Graph:
@@ -172,7 +184,7 @@ def _value(value: object) -> Value:
     )
 
 
-def _in_order(diagnostics: tuple[Diagnostic, ...], source: Source) -> tuple[Diagnostic, ...]:
+def _in_order(diagnostics: Sequence[Diagnostic], source: Source) -> tuple[Diagnostic, ...]:
     """Errors before warnings, each by their place; those of other files last."""
 
     def key(x: Diagnostic) -> tuple[bool, bool, int]:

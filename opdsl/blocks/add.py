@@ -44,6 +44,10 @@ class Add(Block):
         same_channels("add", x)
         return x[0].model_copy(update={"components": common_components(x)})
 
+    def carries(self, *x: Space) -> bool:  # noqa: ARG002  the same for every space
+        """It is linear, and the same at every point."""
+        return True
+
     def cost(self, *x: Space) -> Cost:
         """One operation for each number."""
         return Cost(0, x[0].numbers(), x[0].numbers() * BYTES)

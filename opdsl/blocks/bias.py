@@ -35,6 +35,10 @@ class Bias(Block):
         """The space of the input."""
         return x[0]
 
+    def carries(self, *x: Space) -> bool:  # noqa: ARG002  the same for every space
+        """It is linear, and the same at every point."""
+        return True
+
     def cost(self, *x: Space) -> Cost:
         """A number for each channel, an addition for each number."""
         return Cost(x[0].channels, x[0].numbers(), x[0].numbers() * BYTES)

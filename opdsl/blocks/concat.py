@@ -47,6 +47,10 @@ class Concat(Block):
         channels = sum(y.channels for y in x)
         return x[0].with_channels(channels).model_copy(update={"components": _names(x)})
 
+    def carries(self, *x: Space) -> bool:  # noqa: ARG002  the same for every space
+        """It is linear, and the same at every point."""
+        return True
+
     def cost(self, *x: Space) -> Cost:
         """A copy."""
         return free(self.infer(*x).numbers())

@@ -41,6 +41,7 @@ class Fft(Block):
         doi:10.1137/1.9780898719598.
     """
 
+    rings: ClassVar[bool] = True
     kinds: ClassVar[frozenset[str]] = frozenset({"grid"})
     complex: ClassVar[bool] = True
     kernels: ClassVar[tuple[str, ...]] = ("fft", "dft")

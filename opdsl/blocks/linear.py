@@ -52,6 +52,10 @@ class Linear(Block):
         """`out` channels on the same domain."""
         return x[0].with_channels(self.out)
 
+    def carries(self, *x: Space) -> bool:  # noqa: ARG002  the same for every space
+        """It is linear, and the same at every point."""
+        return True
+
     def cost(self, *x: Space) -> Cost:
         """A multiplication and an addition for each entry of W at each point."""
         volume, c = x[0].domain.volume(), x[0].channels

@@ -58,6 +58,10 @@ class Resample(Block):
         """On its own grid a function stays as it is."""
         return self.to == x[0].domain
 
+    def carries(self, *x: Space) -> bool:  # noqa: ARG002  the same for every space
+        """It makes no frequency."""
+        return True
+
     def cost(self, *x: Space) -> Cost:
         """A fast transform along each axis at the old size, and one at the new size."""
         out = self.infer(*x)

@@ -45,6 +45,10 @@ class Scale(Block):
         """The space of the input; its channels keep their names."""
         return x[0]
 
+    def carries(self, *x: Space) -> bool:  # noqa: ARG002  the same for every space
+        """It is linear, and the same at every point."""
+        return True
+
     def cost(self, *x: Space) -> Cost:
         """One multiplication for each number."""
         return Cost(0, x[0].numbers(), x[0].numbers() * BYTES)

@@ -80,6 +80,10 @@ class Select(Block):
             )
         return channel
 
+    def carries(self, *x: Space) -> bool:  # noqa: ARG002  the same for every space
+        """It is linear, and the same at every point."""
+        return True
+
     def cost(self, *x: Space) -> Cost:
         """A copy."""
         return free(self.infer(*x).numbers())

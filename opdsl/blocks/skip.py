@@ -66,6 +66,10 @@ class Skip(Block):
             )
         return x[0] if self.kind == "identity" else x[0].with_channels(self.out or c)
 
+    def carries(self, *x: Space) -> bool:  # noqa: ARG002  the same for every space
+        """It is linear, and the same at every point."""
+        return True
+
     def cost(self, *x: Space) -> Cost:
         """Nothing, one real number for each channel, or a matrix."""
         out, w = self.infer(*x), x[0].width

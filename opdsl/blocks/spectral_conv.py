@@ -83,6 +83,7 @@ class SpectralConv(Block):
         Kossaifi et al. 2023, arXiv:2310.00120, sec. 3, for the factors.
     """
 
+    rings: ClassVar[bool] = True
     kinds: ClassVar[frozenset[str]] = frozenset({"grid"})
     complex: ClassVar[bool] = True
     sized: ClassVar[bool] = True
@@ -181,6 +182,14 @@ class SpectralConv(Block):
         bands = self._bands(x[0])
         made = (bounds(x, bands, self.modes, self.layout) for x in domains if x is not None)
         return tuple(bound for each in made for bound in each)
+
+    def excites(self, *x: Space) -> tuple[int, ...]:
+        """A matrix for each |k| <= m."""
+        return tuple(max(-band.start, band.stop - 1) for band in self._bands(x[0]))
+
+    def carries(self, *x: Space) -> bool:  # noqa: ARG002  the same for every space
+        """It makes no frequency."""
+        return True
 
     def cost(self, *x: Space) -> Cost:
         """The numbers of the weight; fast transforms there and back; products in between."""

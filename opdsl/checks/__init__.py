@@ -2,9 +2,15 @@
 
 from collections.abc import Callable, Iterator
 
+from opdsl.checks.bands import dead_weights
+from opdsl.checks.convergence import not_convergent
+from opdsl.checks.imports import unused_imports
 from opdsl.checks.latent import latent_size
+from opdsl.checks.levels import levelled
 from opdsl.checks.modes import too_many_modes
+from opdsl.checks.periodicity import fourier_on_nonperiodic
 from opdsl.checks.pins import hidden_pin
+from opdsl.checks.rank import wasteful_rank
 from opdsl.checks.unused import unused
 from opdsl.diagnostics import Diagnostic
 from opdsl.ir.graph import Graph
@@ -15,4 +21,12 @@ CHECKS: tuple[Callable[[Graph], Iterator[Diagnostic]], ...] = (
     hidden_pin,
 )
 
-__all__ = ["CHECKS", "unused"]
+# what is not wrong and still worth a look; asked only where nothing is wrong
+WARNINGS: tuple[Callable[[Graph], Iterator[Diagnostic]], ...] = (
+    fourier_on_nonperiodic,
+    not_convergent,
+    wasteful_rank,
+    dead_weights,
+)
+
+__all__ = ["CHECKS", "WARNINGS", "levelled", "unused", "unused_imports"]

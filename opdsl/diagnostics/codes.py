@@ -70,6 +70,15 @@ CODES: dict[str, Code] = {
     "OP0401": Code("a node is never used", "unused-node"),
     "OP0402": Code("an input is never used", "unused-input"),
     "OP0403": Code("a parameter is never used", "unused-parameter"),
+    "OP0405": Code("an import is never used", "unused-import"),
+    "OP0409": Code("a comment allows a warning that there is not", "useless-allow"),
+    "OP0410": Code("a comment names no warning", "unknown-warning"),
+    "OP0411": Code("a Fourier layer on an axis with two ends", "fourier-on-nonperiodic"),
+    "OP0412": Code("a model runs at every resolution but does not converge", "not-convergent"),
+    "OP0413": Code("the factors of a weight are larger than the weight", "rank-exceeds-dense"),
+    "OP0414": Code("weights for frequencies that never arrive", "dead-weights"),
+    # graph files
+    "OP0501": Code("a graph file cannot be read", "bad-graph"),
     # settings, data and training
     "OP0602": Code("the program has no train block or lacks a setting", "no-train", Exit.SPEC),
     "OP0603": Code("a setting is unknown", "unknown-setting", Exit.SPEC),

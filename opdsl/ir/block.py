@@ -115,6 +115,7 @@ class Block(BaseModel):
         arity: least and greatest number of input functions (None: no limit).
         kinds: kinds of domain on which it is defined; empty: any.
         complex: whether it is defined on complex functions too.
+        rings: whether it takes every axis for a closed one.
         positional: parameters that may be given without their name, after the inputs.
         sized: `lower`'s module takes the keyword `size`, the grid of its result.
         kernels: names of the ways to compute it, the first is the default; a module of a block
@@ -129,6 +130,7 @@ class Block(BaseModel):
     arity: ClassVar[tuple[int, int | None]] = (1, 1)
     kinds: ClassVar[frozenset[str]] = frozenset()
     complex: ClassVar[bool] = False
+    rings: ClassVar[bool] = False
     positional: ClassVar[tuple[str, ...]] = ()
     sized: ClassVar[bool] = False
     kernels: ClassVar[tuple[str, ...]] = ()
@@ -157,6 +159,18 @@ class Block(BaseModel):
 
     def diverges(self, *x: Space) -> str | None:  # noqa: ARG002  most blocks converge
         """Why the block has no limit under refinement (`its stencil shrinks ...`), or None."""
+        return None
+
+    def excites(self, *x: Space) -> tuple[int, ...] | None:  # noqa: ARG002  most have no modes
+        """The greatest frequency for which it has weights, on each axis, or None."""
+        return None
+
+    def carries(self, *x: Space) -> bool:  # noqa: ARG002  most blocks are not linear
+        """Whether its result has no frequencies that its inputs do not have."""
+        return False
+
+    def wasteful(self, *x: Space) -> str | None:  # noqa: ARG002  most blocks have no factors
+        """Why its factors are no gain over what they stand for, or None."""
         return None
 
     def asks(self, *x: Space) -> tuple[Ask, ...]:  # noqa: ARG002  most blocks need nothing more

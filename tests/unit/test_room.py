@@ -21,4 +21,4 @@ def test_the_refusal_names_what_is_needed_and_what_is_free():
         refuse_too_large("M", {"weights": 3 << 30}, free=1 << 30)
     found = caught.value.diagnostics[0]
     assert found.code == "OP0630"
-    assert found.message == "`M` needs at least 3.00 GiB, and 1.00 GiB are free"
+    assert found.message == "`M` needs at least 3.0 GiB, and 1.0 GiB are free"

@@ -1,0 +1,26 @@
+"""How a warning about a node is made: at the user's own call, once for each call."""
+
+from __future__ import annotations
+
+from opdsl.diagnostics import Diagnostic, Help, Label, Span, blame
+from opdsl.ir.graph import Node
+
+
+def warning(
+    code: str,
+    message: str,
+    node: Node,
+    say: str,
+    *more: Label,
+    notes: tuple[str, ...] = (),
+    helps: tuple[str, ...] = (),
+) -> Diagnostic:
+    """A warning whose first label is the user's call that made the node."""
+    labels = blame((Label(node.spans[-1], say), *more), node.spans)
+    made = tuple(Help(x) for x in helps)
+    return Diagnostic(code, message, labels, notes, made, severity="warning")
+
+
+def site(node: Node) -> Span:
+    """The user's own call."""
+    return blame((Label(node.spans[-1]),), node.spans)[0].span
