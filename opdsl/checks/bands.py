@@ -1,9 +1,10 @@
-"""OP0414: weights for frequencies that never arrive at the smallest promised resolution.
+"""OP0414: weights for frequencies that never arrive, or that nothing behind them uses.
 
-The greatest frequency that can be there is followed through the graph. A function on a grid of n
-points has frequencies up to (n - 1) // 2. Linear operators make no new ones; every other operator
-may make all. A function that came from a coarser grid by linear operators alone still has the
-frequencies of that grid only, and weights for greater ones never see a gradient.
+The greatest frequency that can be there at the smallest promised resolution is followed through the
+graph, forwards and backwards. A function on a grid of n points has frequencies up to n // 2. Linear
+operators make no new ones, and hand back gradients for no others; every other operator may make
+all. So a function that came from a coarser grid by linear operators alone has the frequencies of
+that grid only, and weights for greater ones never see a gradient.
 """
 
 from __future__ import annotations
@@ -16,59 +17,96 @@ from opdsl.ir.graph import Graph, Node
 from opdsl.ir.spaces import Domain
 
 Band = tuple[int, ...]
+Bands = Mapping[str, Band]
 
 
 def dead_weights(graph: Graph) -> Iterator[Diagnostic]:
-    """One warning for each of the user's calls that keeps more than can arrive."""
+    """One warning for each of the user's calls that keeps more than arrives or is used."""
     least = {d.name: tuple(a.least for a in d.axes) for d in graph.domains}
     if any(y.name not in least for x in graph.spaces.values() for y in x.domain.declared):
         return
-    bands = {x.name: _all(x.space.domain, least) for x in graph.inputs}
+    whole = {path: _all(x.domain, least) for path, x in graph.spaces.items()}
+    there, used = _forwards(graph, whole), _backwards(graph, whole)
     told: set[Span] = set()
     for node in graph.nodes:
-        arriving = _arriving(node, bands)
         kept = node.block.excites(*graph.arguments(node))
-        bands[node.path] = _leaving(graph, node, arriving, kept, least)
-        dead = [i for i, m in enumerate(kept or ()) if arriving and arriving[i] < m]
-        if kept and arriving and dead and site(node) not in told:
+        fault = _fault(kept, there[node.inputs[0]], used[node.path]) if kept else None
+        if fault and site(node) not in told:
             told.add(site(node))
-            yield _warning(graph, node, kept[dead[0]], arriving[dead[0]])
+            yield _warning(graph, node, *fault)
 
 
-def _all(domain: Domain, least: Mapping[str, Band]) -> Band:
+def _all(domain: Domain, least: Bands) -> Band:
     """Every frequency that the grid has."""
-    return tuple((n - 1) // 2 for n in domain.at(least)) if domain.regular else ()
+    return tuple(n // 2 for n in domain.at(least)) if domain.regular else ()
 
 
-def _arriving(node: Node, bands: Mapping[str, Band]) -> Band | None:
-    """The greatest frequencies of all inputs together."""
-    met = [bands[x] for x in node.inputs]
-    if not met or len({len(x) for x in met}) > 1:
-        return None
-    return tuple(max(x) for x in zip(*met, strict=True))
+def _forwards(graph: Graph, whole: Bands) -> dict[str, Band]:
+    """The greatest frequencies that each value can have."""
+    found = {x.name: whole[x.name] for x in graph.inputs}
+    for node in graph.nodes:
+        met = [found[x] for x in node.inputs]
+        passes = node.block.carries(*graph.arguments(node)) and met
+        limits = [whole[node.path], *_kept(graph, node)]
+        found[node.path] = _least(*limits, _greatest(*met)) if passes else whole[node.path]
+    return found
 
 
-def _leaving(
-    graph: Graph, node: Node, arriving: Band | None, kept: Band | None, least: Mapping[str, Band]
-) -> Band:
-    whole = _all(node.space.domain, least)
-    same = arriving is not None and len(arriving) == len(whole)
-    if not (same and node.block.carries(*graph.arguments(node))):
-        return whole
-    limits = [whole, arriving or (), *([kept] if kept and len(kept) == len(whole) else [])]
-    return tuple(min(x) for x in zip(*limits, strict=True))
+def _backwards(graph: Graph, whole: Bands) -> dict[str, Band]:
+    """The greatest frequencies of each value on which an output depends."""
+    found = {path: tuple(0 for _ in x) for path, x in whole.items()}
+    found |= {x.source: whole[x.source] for x in graph.outputs}
+    for node in reversed(graph.nodes):
+        passes = node.block.carries(*graph.arguments(node))
+        for x in node.inputs:
+            asked = whole[x]
+            if passes:
+                asked = _least(whole[x], whole[node.path], found[node.path], *_kept(graph, node))
+            found[x] = _greatest(found[x], asked)
+    return found
 
 
-def _warning(graph: Graph, node: Node, kept: int, arriving: int) -> Diagnostic:
+def _kept(graph: Graph, node: Node) -> list[Band]:
+    kept = node.block.excites(*graph.arguments(node))
+    return [kept] if kept else []
+
+
+def _least(*bands: Band) -> Band:
+    return tuple(min(x) for x in zip(*bands, strict=True)) if _alike(bands) else bands[0]
+
+
+def _greatest(*bands: Band) -> Band:
+    return tuple(max(x) for x in zip(*bands, strict=True)) if _alike(bands) else bands[0]
+
+
+def _alike(bands: tuple[Band, ...]) -> bool:
+    """Whether all have the same axes: vectors and points have none."""
+    return len({len(x) for x in bands}) == 1
+
+
+def _fault(kept: Band, there: Band, used: Band) -> tuple[int, int, bool] | None:
+    """What is kept, what of it lives, and whether it is lost before; None if all of it lives."""
+    for m, arriving, wanted in zip(kept, there, used, strict=True):
+        if min(arriving, wanted) < m:
+            return m, min(arriving, wanted), arriving <= wanted
+    return None
+
+
+def _warning(graph: Graph, node: Node, kept: int, alive: int, before: bool) -> Diagnostic:
     domain = graph.arguments(node)[0].domain
+    say = (
+        f"keeps |k| <= {kept} of a function on `{domain}` that has |k| <= {alive} only"
+        if before
+        else f"keeps |k| <= {kept}, of which what follows uses |k| <= {alive} only"
+    )
     return warning(
         "OP0414",
         f"some weights of `{node.keyword}` are dead at the smallest promised resolution",
         node,
-        f"keeps |k| <= {kept} of a function on `{domain}` that has |k| <= {arriving} only",
-        notes=("it comes from a coarser grid, and nothing on the way makes greater frequencies",),
+        say,
+        notes=("linear operators make no new frequencies, and pass on gradients for no others",),
         helps=(
-            f"keep what is there: `modes = {arriving}`",
-            "or bend the function before: `gelu()`",
+            f"keep what is alive: `modes = {alive}`",
+            f"or bend the function {'before' if before else 'behind'} it: `gelu()`",
         ),
     )

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from opdsl.cli.console import as_text, result, show_json
+from opdsl.cli.console import UsageError, as_text, result, show_json
 from opdsl.cli.files import expanded
-from opdsl.diagnostics import CODES, Diagnostic, Exit, OpError
+from opdsl.diagnostics import CODES, Diagnostic, Exit, OpError, did_you_mean
 
 if TYPE_CHECKING:
     from opdsl.compiler import Checked
@@ -40,13 +40,27 @@ def command(
     format_: Annotated[
         Format, typer.Option("--format", "-f", metavar="KIND", help="text, json or github.")
     ] = Format.TEXT,
+    strict: Annotated[bool, typer.Option("--strict", help="Warnings fail too.")] = False,
+    allow: Annotated[
+        list[str] | None, typer.Option("--allow", metavar="NAME", help="Do not give this warning.")
+    ] = None,
+    warn: Annotated[
+        list[str] | None, typer.Option("--warn", metavar="NAME", help="Give this warning.")
+    ] = None,
+    deny: Annotated[
+        list[str] | None, typer.Option("--deny", metavar="NAME", help="Make it an error.")
+    ] = None,
 ) -> None:
     """Check programs: names, spaces, resolutions, settings.
 
+    Warnings do not fail, unless --strict or --deny says so. `opdsl explain` lists their names; a
+    comment in the program, `# op: allow(NAME)`, goes before these options.
+
     Example: opdsl check specs/fno_darcy.op
     """
+    levels = _levels(allow or [], warn or [], deny or [])
     paths = expanded(files)
-    found = [x for path in paths for x in diagnostics(path)]
+    found = [x for path in paths for x in diagnostics(path, levels)]
     match format_:
         case Format.JSON:
             show_json([x.to_json() for x in found])
@@ -54,10 +68,20 @@ def command(
             result("".join(f"{annotation(x)}\n" for x in found))
         case Format.TEXT:
             result("".join(f"{as_text(x, sys.stdout)}\n\n" for x in found) + verdict(paths, found))
-    raise typer.Exit(exit_code(found))
+    raise typer.Exit(exit_code(found, strict=strict))
 
 
-def diagnostics(path: str) -> list[Diagnostic]:
+def _levels(allow: list[str], warn: list[str], deny: list[str]) -> dict[str, str]:
+    from opdsl.checks.levels import LINTS, chosen
+
+    try:
+        return dict(chosen(allow, warn, deny))
+    except KeyError as error:
+        near = did_you_mean(error.args[0], list(LINTS)) or (f"warnings: {', '.join(LINTS)}",)
+        raise UsageError(f"there is no warning `{error.args[0]}`; {near[0]}") from error
+
+
+def diagnostics(path: str, levels: Mapping[str, str] | None = None) -> list[Diagnostic]:
     """What is to be said of one file: of each of its models, its blocks and its settings."""
     from opdsl.cli.programs import open_source
     from opdsl.compiler import check
@@ -71,7 +95,7 @@ def diagnostics(path: str) -> list[Diagnostic]:
     names: list[str | None] = [x.name.text for x in models(parse(source)[0])]
     found: dict[Diagnostic, None] = {}
     for name in names or [None]:
-        checked = check(source, model=name, folder=folder)
+        checked = check(source, model=name, folder=folder, levels=levels)
         found |= dict.fromkeys(checked.diagnostics)
         if checked.graph:
             found |= dict.fromkeys(_settings(checked))
@@ -89,9 +113,10 @@ def _settings(checked: Checked) -> Iterator[Diagnostic]:
         yield from error.diagnostics
 
 
-def exit_code(found: list[Diagnostic]) -> int:
-    """That of the first error; warnings do not fail."""
-    return next((CODES[x.code].exit for x in found if x.severity == "error"), Exit.OK)
+def exit_code(found: list[Diagnostic], *, strict: bool = False) -> int:
+    """That of the first error; warnings fail if that is asked for."""
+    failing = (CODES[x.code].exit for x in found if strict or x.severity == "error")
+    return next(failing, Exit.OK)
 
 
 def verdict(paths: list[str], found: list[Diagnostic]) -> str:
