@@ -1,18 +1,17 @@
 """A graph as JSON: everything that is resolved, no tensor, the places in the text as words.
 
-What comes in: a graph. What goes out: a dict that `json.dumps` takes as it is. `FORMAT` counts
-changes after which an old reader would misread.
+What comes in: a graph. What goes out: a dict that `json.dumps` takes as it is, of the shape of
+`opdsl.export.document`. Its way back is `opdsl.export.reading`.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from opdsl.export.document import FORMAT
 from opdsl.ir.certificate import AxisPromise, certify
 from opdsl.ir.fingerprint import fingerprint
-from opdsl.ir.graph import Graph, Node, Port, Scope
-
-FORMAT = 1
+from opdsl.ir.graph import Feedback, Graph, Node, Port, Scope
 
 
 def to_json(graph: Graph) -> dict[str, Any]:
@@ -24,10 +23,11 @@ def to_json(graph: Graph) -> dict[str, Any]:
         "edition": graph.edition,
         "params": {name: _value(x) for name, x in graph.params.items()},
         "domains": [x.model_dump(mode="json") for x in graph.domains],
-        "inputs": [_port(x) for x in graph.inputs],
-        "outputs": [_port(x) for x in graph.outputs],
+        "inputs": [_placed(x) for x in graph.inputs],
+        "outputs": [_placed(x) for x in graph.outputs],
         "nodes": [_node(x) for x in graph.nodes],
-        "scopes": [_scope(x) for x in graph.scopes],
+        "feedback": [_placed(x) for x in graph.feedback],
+        "scopes": [_placed(x) for x in graph.scopes],
         "certificate": certificate(graph),
         "hashes": {"function": fingerprint(graph)},
     }
@@ -62,17 +62,13 @@ def _node(node: Node) -> dict[str, Any]:
         "params": node.block.model_dump(mode="json"),
         "inputs": list(node.inputs),
         "space": node.space.model_dump(mode="json"),
+        "shares": node.shares,
         "at": node.spans[0].place(),
     }
 
 
-def _port(port: Port) -> dict[str, Any]:
-    found = port.model_dump(mode="json")
-    return found | {"at": port.span.place() if port.span else None}
-
-
-def _scope(scope: Scope) -> dict[str, Any]:
-    return scope.model_dump(mode="json") | {"at": scope.span.place() if scope.span else None}
+def _placed(part: Port | Feedback | Scope) -> dict[str, Any]:
+    return part.model_dump(mode="json") | {"at": part.span.place() if part.span else None}
 
 
 def _value(value: object) -> Any:

@@ -4,19 +4,25 @@ What comes in: a graph. What goes out: a sha256 in hex. It is taken over the gra
 one canonical way: nodes numbered in the order in which the outputs reach them, so a result used
 twice differs from two equal nodes, and a node that no output needs does not count.
 
-Counts: every parameter of a block, the wiring, the number of channels, the ends, boundary and
-kind of a domain, `fixed` and `size`, how domains come from each other, the order of the inputs (a
-call gives them by place) and, where there are several outputs, their names (they are the keys of
-the result). Does not count: names of nodes, domains, axes, components and inputs, the order of
-statements, comments, and the promises `min`, `max` and `multiple_of`, which say where the function
-may be asked and not what it is.
+Counts: every parameter of a block, the wiring, weights that are shared, the number of channels and
+whether they are complex, the ends, boundary and kind of a domain, where a sphere has its latitudes,
+`fixed` and `size`, how domains come from each other, the order of the inputs (a call gives them by
+place), what is fed back, and the names by which alone something is given or got: of several outputs
+(they are the keys of the result) and of static fields.
+
+Does not count: names of nodes, domains, axes, components and inputs, the order of statements,
+comments, the promises `min`, `max` and `multiple_of`, which say where the function may be asked and
+not what it is, and the way in which a parameter is written: `modes = 4` on a square is `(4, 4)`,
+and `out` or `to` said is the same as left out where it says what would be. The order of the two
+sides of a sum or a product does not count either; where the two sides look the same down to the
+inputs (two layers of one kind on one function) it may.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,13 +31,29 @@ from pydantic import BaseModel
 from opdsl.ir.graph import Graph, Node, Port
 from opdsl.ir.spaces import Axis, Coarsen, Domain, Space, Step
 
-SCHEME = "opdsl-function-1"  # a change of what counts is a new scheme
+SCHEME = "opdsl-function-2"  # a change of what counts is a new scheme
+COMMUTATIVE = frozenset({"add", "mul"})
 
 
 def fingerprint(graph: Graph) -> str:
     """sha256 of the graph's canonical text."""
-    text = json.dumps(_canonical(graph), sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
+    return _digest(_canonical(graph))
+
+
+def in_order(graph: Graph) -> tuple[Node, ...]:
+    """The nodes that count; graphs with one fingerprint have the same ones in the same places."""
+    return tuple(_reached(graph, _outputs(graph)))
+
+
+def meant(node: Node, x: tuple[Space, ...]) -> dict[str, object]:
+    """The parameters of a node as they are meant, however they are written.
+
+    Args:
+        node: the node.
+        x: the spaces of its inputs.
+    """
+    values = {name: getattr(node.block, name) for name in type(node.block).model_fields}
+    return {name: MEANT[name](v, node, x) if name in MEANT else v for name, v in values.items()}
 
 
 def _canonical(graph: Graph) -> dict[str, Any]:
@@ -41,10 +63,16 @@ def _canonical(graph: Graph) -> dict[str, Any]:
     inputs = [_space(x.space, names) for x in graph.inputs]
     nodes = []
     for node in _reached(graph, outputs):
-        nodes.append(_node(node, place, names))
+        nodes.append(_node(graph, node, place, names))
         place[node.path] = len(place)
     results = [(x.name if len(outputs) > 1 else "", place[x.source]) for x in outputs]
-    return {"scheme": SCHEME, "inputs": inputs, "nodes": nodes, "outputs": results}
+    return {
+        "scheme": SCHEME,
+        "inputs": inputs,
+        "nodes": nodes,
+        "outputs": results,
+        "feedback": _feedback(graph, outputs),
+    }
 
 
 def _outputs(graph: Graph) -> list[Port]:
@@ -52,8 +80,15 @@ def _outputs(graph: Graph) -> list[Port]:
     return sorted(graph.outputs, key=lambda x: x.name)
 
 
+def _feedback(graph: Graph, outputs: list[Port]) -> list[list[int]]:
+    """Which output becomes which input, by their places."""
+    ins, outs = [x.name for x in graph.inputs], [x.name for x in outputs]
+    return sorted([outs.index(x.output), ins.index(x.input)] for x in graph.feedback)
+
+
 def _reached(graph: Graph, outputs: list[Port]) -> Iterator[Node]:
     """The nodes in the order in which the outputs reach them, each after its inputs."""
+    ordered = _Ordered(graph)
     seen: set[str] = set()
     # a stack and no recursion: a graph may be deeper than Python's stack
     stack = [(x.source, False) for x in reversed(outputs)]
@@ -67,7 +102,29 @@ def _reached(graph: Graph, outputs: list[Port]) -> Iterator[Node]:
             yield node
         else:
             stack.append((path, True))
-            stack.extend((x, False) for x in reversed(node.inputs))
+            stack.extend((x, False) for x in reversed(ordered.inputs(node)))
+
+
+class _Ordered:
+    """The inputs of sums and products in an order that does not depend on the text.
+
+    Each node has a digest of all that it is computed from, without numbers and names.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        # `_Blind` gives all declarations one number: which is which depends on the order
+        self.digests = {
+            x.name: _digest([i, _space(x.space, _Blind())]) for i, x in enumerate(graph.inputs)
+        }
+        for node in graph.nodes:
+            parts = [self.digests[x] for x in self.inputs(node)]
+            self.digests[node.path] = _digest([_what(graph, node, _Blind()), parts])
+
+    def inputs(self, node: Node) -> tuple[str, ...]:
+        """What the node takes, sorted where the order means nothing."""
+        if node.keyword not in COMMUTATIVE:
+            return node.inputs
+        return tuple(sorted(node.inputs, key=self.digests.__getitem__))
 
 
 @dataclass(slots=True)
@@ -77,16 +134,77 @@ class _Numbers:
     known: dict[str, int] = field(default_factory=dict)
 
     def of(self, name: str) -> int:
+        """The number of a name."""
         return self.known.setdefault(name, len(self.known))
 
 
-def _node(node: Node, place: Mapping[str, int], names: _Numbers) -> dict[str, Any]:
+class _Blind(_Numbers):
+    """One number for all."""
+
+    def of(self, name: str) -> int:  # noqa: ARG002  that is the point
+        """0."""
+        return 0
+
+
+def _node(graph: Graph, node: Node, place: Mapping[str, int], names: _Numbers) -> dict[str, Any]:
+    inputs = [place[x] for x in node.inputs]
+    made = _what(graph, node, names)
+    made["inputs"] = sorted(inputs) if node.keyword in COMMUTATIVE else inputs
+    if made.pop("trained"):
+        made["weights"] = names.of(f"weights {node.shares or node.path}")
+    return made
+
+
+def _what(graph: Graph, node: Node, names: _Numbers) -> dict[str, Any]:
+    """The block, its parameters and the space of its result."""
+    x = graph.arguments(node)
     return {
         "block": node.keyword,
-        "params": _fields(node.block, names),
-        "inputs": [place[x] for x in node.inputs],
+        "params": {k: _value(v, names) for k, v in meant(node, x).items()},
         "space": _space(node.space, names),
+        "trained": node.block.cost(*x).params > 0,
     }
+
+
+# --- parameters as they are meant -------------------------------------------------------------
+
+
+def _channels(value: object, node: Node, _: tuple[Space, ...]) -> object:
+    return node.space.channels if value is None else value
+
+
+def _target(value: object, node: Node, _: tuple[Space, ...]) -> object:
+    return node.space.domain if value is None else value
+
+
+def _each_axis(value: object, _: Node, x: tuple[Space, ...]) -> object:
+    return (value,) * x[0].domain.dims if isinstance(value, int) and x else value
+
+
+def _by_number(value: object, _: Node, x: tuple[Space, ...]) -> object:
+    """Channels chosen by name are chosen by number."""
+    names = x[0].components if x else None
+    if not names or not isinstance(value, tuple):
+        return value
+    return tuple(names.index(y) if y in names else y for y in value)
+
+
+Meaning = Callable[[object, Node, tuple[Space, ...]], object]
+# what these words mean in every block that has them; a test compares both ways of writing
+MEANT: Mapping[str, Meaning] = {
+    "channels": _by_number,
+    "modes": _each_axis,
+    "out": _channels,
+    "to": _target,
+}
+
+
+# --- values without names ---------------------------------------------------------------------
+
+
+def _digest(value: object) -> str:
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _fields(model: BaseModel, names: _Numbers) -> dict[str, Any]:
@@ -111,16 +229,19 @@ def _value(value: object, names: _Numbers) -> Any:
 
 
 def _space(space: Space, names: _Numbers) -> list[Any]:
-    return [_domain(space.domain, names), space.channels]
+    return [_domain(space.domain, names), space.channels, space.field]
 
 
 def _domain(domain: Domain, names: _Numbers) -> dict[str, Any]:
-    return {
-        "declared": names.of(f"domain {domain.name}"),
-        "kind": [domain.kind, domain.ambient, domain.geometry],
-        "axes": [_axis(x) for x in domain.axes],
+    made: dict[str, Any] = {
+        "kind": [domain.kind, domain.ambient, domain.geometry, domain.sampling],
         "steps": [_step(x, names) for x in domain.steps],
     }
+    if domain.factors:
+        made["factors"] = [_domain(x, names) for x in domain.factors]
+        return made | {"modes": domain.modes, "halved": domain.halved}
+    number = names.of(f"domain {domain.name}")
+    return made | {"declared": number, "axes": [_axis(x) for x in domain.axes]}
 
 
 def _axis(axis: Axis) -> list[Any]:

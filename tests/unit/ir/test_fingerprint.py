@@ -9,6 +9,7 @@ from opdsl.blocks.linear import Linear
 from opdsl.blocks.pad import Pad
 from opdsl.blocks.resample import Resample
 from opdsl.blocks.spectral_conv import SpectralConv
+from opdsl.blocks.sub import Sub
 from opdsl.ir.fingerprint import fingerprint
 from opdsl.ir.graph import Graph, Node, Port
 from opdsl.ir.spaces import Axis, Domain, Extend, Space
@@ -101,7 +102,7 @@ def two_inputs(first, second, wires):
     p = Writer(
         **{first: Space(domain=grid(), channels=1), second: Space(domain=grid(), channels=1)}
     )
-    return p.graph("M", {"u": p.node("u", Add(), *wires)})
+    return p.graph("M", {"u": p.node("u", Sub(), *wires)})
 
 
 def test_inputs_count_by_place_not_by_name():
@@ -176,7 +177,7 @@ def test_wiring_counts():
         p = Writer(a=Space(domain=grid(), channels=2))
         p.node("s", Linear(out=2), "a")
         p.node("t", Linear(out=2), "s")
-        return p.graph("M", {"u": p.node("u", Add(), *wires)})
+        return p.graph("M", {"u": p.node("u", Sub(), *wires)})
 
     found = {
         fingerprint(model(*wires)) for wires in (("s", "t"), ("t", "s"), ("a", "t"), ("t", "t"))

@@ -1,0 +1,75 @@
+"""`opdsl diff`: what differs between two models."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from opdsl.cli.console import result, show_json, table
+from opdsl.cli.options import Json, Model
+from opdsl.diagnostics import Exit
+
+if TYPE_CHECKING:
+    from opdsl.export import Difference
+    from opdsl.export.diff import Change
+
+SECTIONS = ("settings", "domains", "ports", "nodes")
+
+
+def command(
+    old: Annotated[str, typer.Argument(metavar="OLD", help="A .op file.", show_default=False)],
+    new: Annotated[str, typer.Argument(metavar="NEW", help="Another one.", show_default=False)],
+    model: Model = None,
+    as_json: Json = False,
+) -> None:
+    """Compare two models: nodes, spaces, parameters, promises.
+
+    Exit code 0 if both are the same function of the same weights, whatever their names and
+    promises, 1 if not.
+
+    Example: opdsl diff specs/fno_darcy.op mine.op
+    """
+    from opdsl.cli.programs import open_model
+    from opdsl.export import compare
+
+    found = compare(open_model(old, model, None).graph, open_model(new, model, None).graph)
+    if as_json:
+        show_json(found.to_json())
+    else:
+        result(to_text(found))
+    raise typer.Exit(Exit.OK if found.same else Exit.FAILED)
+
+
+def to_text(found: Difference) -> str:
+    """The differences in sections, names in one column, gained parameters in another."""
+    parts = [_section(name, getattr(found, name)) for name in SECTIONS]
+    before, after = found.params
+    gained = f" ({_gained(after - before)})" if after != before else ""
+    total = f"parameters  {before:,}" + (f" => {after:,}{gained}" if gained else "")
+    return "\n\n".join([*(x for x in parts if x), f"{total}\n{found.verdict}"])
+
+
+def _section(name: str, changes: tuple[Change, ...]) -> str:
+    """A heading and its rows; what does not fit beside the first change stands below it."""
+    rows = []
+    for x in changes:
+        first, *rest = x.told or ("",)
+        rows.append((f"  {x.sign} {x.name}", _gained(x.params) if x.params else "", first))
+        rows += [("", "", y) for y in rest]
+    if not rows:
+        return ""
+    plain = all(not x[1] for x in rows)
+    columns = [(x[0], x[2]) for x in rows] if plain else rows
+    return f"{name}\n{_aligned(columns)}"
+
+
+def _aligned(rows: list[tuple[str, ...]]) -> str:
+    """The last column is left as it is."""
+    heads = table([x[:-1] for x in rows]).split("\n")
+    wide = max(map(len, heads))
+    return "\n".join(f"{a:<{wide}}  {b[-1]}".rstrip() for a, b in zip(heads, rows, strict=True))
+
+
+def _gained(params: int) -> str:
+    return f"{params:+,}"

@@ -1,0 +1,134 @@
+"""Domains as a program declares and says them.
+
+What comes in: domains. What goes out: statements that declare them, `domain E = extend(D, ...)`,
+and expressions that say them, `D / 2`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from opdsl.diagnostics import OpError, fault
+from opdsl.export.literals import number, sequence
+from opdsl.ir.spaces import Axis, Coarsen, Domain, Extend
+
+PROMISES = ("boundary", "min", "max", "multiple_of", "fixed", "size")
+
+
+class Declared:
+    """The domains that have a name.
+
+    Attributes:
+        free: makes a wanted name one that is free.
+        names: the name of each domain that a statement declares.
+    """
+
+    def __init__(self, free: Callable[[str], str]) -> None:
+        self.free = free
+        self.names: dict[Domain, str] = {}
+
+    def declare(self, domain: Domain) -> list[str]:
+        """The statements before which the domain cannot be said; none if it can."""
+        return [self._declare(x) for x in _named(domain) if x not in self.names]
+
+    def _declare(self, domain: Domain) -> str:
+        value = self._value(domain)
+        self.names[domain] = self.free(_wanted(domain))
+        return f"domain {self.names[domain]} = {value}"
+
+    def inside(self, domains: Iterable[Domain]) -> tuple[list[str], list[str]]:
+        """The same domains in a block: names of those that a call gives, and the statements."""
+        named = dict.fromkeys(y for x in domains for y in _named(x))
+        opened = [x for x in named if _is_root(x)]
+        lines = [f"domain {self.names[x]} : {x.kind}" for x in opened]
+        made = [x for x in named if not _is_root(x)]
+        lines += [f"domain {self.names[x]} = {self._value(x)}" for x in made]
+        return [self.names[x] for x in opened], lines
+
+    def expression(self, domain: Domain) -> str:
+        """`D`, `D / 2`, `X * (T / 2)`."""
+        if domain in self.names:
+            return self.names[domain]
+        if domain.kind == "product":
+            parts = (self.expression(x) for x in domain.factors)
+            return " * ".join(f"({x})" if "/" in x else x for x in parts)
+        last = domain.steps[-1]
+        assert isinstance(last, Coarsen)
+        return f"{self.expression(_before(domain))} / {last.factor}"
+
+    def _value(self, domain: Domain) -> str:
+        if _is_root(domain):
+            return f"{domain.kind}({', '.join(_arguments(domain))})"
+        if domain.kind == "spectrum":
+            if not domain.halved:
+                raise unsayable("the modes of a complex function")
+            modes = sequence([str(x) for x in domain.modes or ()])
+            return f"spectrum({self.expression(domain.factors[0])}, {modes})"
+        step = domain.steps[-1]
+        assert isinstance(step, Extend)
+        inner, longer = self.expression(_before(domain)), step.numerator / step.denominator
+        sides = "" if step.sides == "end" else f", sides = {step.sides}"
+        return f"extend({inner}, fraction = {number(longer)}{sides})"
+
+
+def _named(domain: Domain) -> Iterator[Domain]:
+    """The domains that need a statement before this one can be said, in order."""
+    for x in domain.factors:
+        yield from _named(x)
+    if domain.kind == "spectrum":
+        yield domain
+    elif domain.kind not in {"vector", "product"}:
+        yield domain.root
+        for i, step in enumerate(domain.steps, 1):
+            if isinstance(step, Extend):
+                yield domain.reached_by(*domain.steps[:i])
+
+
+def _wanted(domain: Domain) -> str:
+    if domain.kind == "spectrum":
+        return f"{domain.factors[0].parts[0].name}_modes"
+    last = domain.steps[-1] if domain.steps else None
+    return last.name if isinstance(last, Extend) else domain.name
+
+
+def _is_root(domain: Domain) -> bool:
+    return not domain.steps and domain.kind != "spectrum"
+
+
+def _before(domain: Domain) -> Domain:
+    return domain.reached_by(*domain.steps[:-1])
+
+
+def _arguments(domain: Domain) -> Iterator[str]:
+    """Of the call that makes a declared domain."""
+    if domain.scattered:
+        yield str(domain.ambient)
+        if domain.geometry != "shared":
+            yield f"geometry = {domain.geometry}"
+    for x in () if domain.scattered else domain.axes:
+        ends = "" if domain.kind == "sphere" else f": {number(x.lo)}..{number(x.hi)}"
+        yield f"{x.name}{ends}"
+    if domain.sampling:
+        yield f"sampling = {domain.sampling}"
+    for key in PROMISES[domain.kind == "sphere" :]:
+        yield from _promise(domain.axes, key)
+
+
+def _promise(axes: tuple[Axis, ...], key: str) -> Iterator[str]:
+    """`min = 65`, or `min = (65, 33)`; nothing where it is the default."""
+    values = [getattr(x, key) for x in axes]
+    if all(x == Axis.model_fields[key].default for x in values):
+        return
+    if None in values:
+        raise unsayable(f"`{key}` of some axes only")
+    same = len(set(values)) == 1
+    yield f"{key} = {values[0] if same else sequence([str(x) for x in values])}"
+
+
+def unsayable(what: str) -> OpError:
+    """OP0107 for a graph that has no text."""
+    return fault(
+        "OP0107",
+        f"a flat program cannot say this: {what}",
+        helps=("`opdsl ir` writes every graph",),
+    )

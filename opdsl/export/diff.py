@@ -1,0 +1,325 @@
+"""What differs between two models: parameters, domains, ports, feedback, nodes.
+
+What comes in: two graphs. What goes out: a `Difference`: changes by name or path, each `+` (new),
+`-` (gone) or `~` (other), with the parameters that are gained or lost. Equal iterations of a repeat
+are one line; nodes are told apart by their paths.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, TypeVar
+
+from opdsl.ir.fingerprint import fingerprint, in_order, meant
+from opdsl.ir.graph import Graph, Node, Port
+from opdsl.ir.outline import Group, outline
+from opdsl.ir.spaces import Axis, Domain
+from opdsl.ir.telling import telling, value_text
+
+Sign = Literal["+", "-", "~"]
+T = TypeVar("T")
+
+PROMISES = ("min", "max", "multiple_of", "fixed", "size")
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One thing that is new, gone or other.
+
+    Attributes:
+        name: its name or path; with `×4` behind it for four equal iterations.
+        told: what it is, or each thing that changed as `what before => after`.
+        params: trained numbers gained, negative if lost.
+    """
+
+    sign: Sign
+    name: str
+    told: tuple[str, ...]
+    params: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """All that differs.
+
+    Attributes:
+        same: whether both are the same function of the same weights.
+        params: trained numbers before and after.
+        settings: parameters of the model.
+    """
+
+    same: bool
+    params: tuple[int, int]
+    settings: tuple[Change, ...]
+    domains: tuple[Change, ...]
+    ports: tuple[Change, ...]
+    nodes: tuple[Change, ...]
+
+    @property
+    def verdict(self) -> str:
+        """One line."""
+        if not self.same:
+            return "another function"
+        names = any(x.sign == "~" for x in self.nodes) or bool(self.ports)
+        more = [x for x, said in (("names", names), ("promises", self.domains)) if said]
+        return "the same function" + (f" with other {' and '.join(more)}" if more else "")
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return {"verdict": self.verdict, **asdict(self)}
+
+
+def compare(old: Graph, new: Graph) -> Difference:
+    """What is new in `new`, gone from `old`, or other."""
+    before, after = _rows(old), _rows(new)
+    same = fingerprint(old) == fingerprint(new)
+    return Difference(
+        same=same,
+        params=(_total(before), _total(after)),
+        settings=_changes(_named(old.params), _named(new.params), _setting),
+        domains=_changes(_domains(old), _domains(new), _domain),
+        ports=_changes(_ports(old), _ports(new), _port),
+        nodes=_renamed(old, new) if same else _changes(before, after, _node),
+    )
+
+
+def _renamed(old: Graph, new: Graph) -> tuple[Change, ...]:
+    """The nodes of one function under their two names, and those that no output needs."""
+    pairs = list(zip(in_order(old), in_order(new), strict=True))
+    named = [
+        Change("~", a.path, (f"is now {b.path}",)) for a, b in pairs if a.path != b.path
+    ]
+    before, after = ({x.path: x for x in y.nodes} for y in (old, new))
+    for a, b in pairs:
+        del before[a.path], after[b.path]
+    gone = [Change("-", x, ("never used",)) for x in before if x not in after]
+    return (*named, *gone, *(Change("+", x, ("never used",)) for x in after if x not in before))
+
+
+Tell = Callable[[str, T | None, T | None], Change | None]
+
+
+def _changes(old: Mapping[str, T], new: Mapping[str, T], tell: Tell[T]) -> tuple[Change, ...]:
+    """In the order of the new one, what is gone at its place in the old one."""
+    told = (tell(x, old.get(x), new.get(x)) for x in _merged([*old], [*new]))
+    return tuple(x for x in told if x)
+
+
+def _merged(old: list[str], new: list[str]) -> Iterator[str]:
+    """The names of both, each once; one that is gone comes after what it came after."""
+    kept, gone = set(new), dict[str, list[str]]()
+    last = ""
+    for x in old:
+        if x in kept:
+            last = x
+        else:
+            gone.setdefault(last, []).append(x)
+    for x in ("", *new):
+        yield from (x,) if x else ()
+        yield from gone.get(x, ())
+
+
+def _sign(old: object, new: object) -> Sign:
+    return "+" if old is None else "-" if new is None else "~"
+
+
+def _arrow(what: str, old: object, new: object) -> str:
+    return f"{what}{_text(old)} => {_text(new)}"
+
+
+def _text(value: object) -> str:
+    return "none" if value is None else value_text(value)
+
+
+# --- the model's own --------------------------------------------------------------------------
+
+
+def _named(params: Mapping[str, object]) -> dict[str, tuple[object]]:
+    return {name: (value,) for name, value in params.items()}
+
+
+def _setting(name: str, old: tuple[object] | None, new: tuple[object] | None) -> Change | None:
+    if old == new:
+        return None
+    if old is None or new is None:
+        (value,) = new or old or ("",)
+        return Change(_sign(old, new), name, (_text(value),))
+    return Change("~", name, (_arrow("", old[0], new[0]),))
+
+
+def _domains(graph: Graph) -> dict[str, str | Axis]:
+    """Each declared domain, and each of its axes as `D.x`."""
+    found: dict[str, str | Axis] = {}
+    for x in graph.domains:
+        found[x.name] = _kind(x)
+        found |= {f"{x.name}.{a.name}": a for a in x.axes}
+    return found
+
+
+def _kind(x: Domain) -> str:
+    axes = ", ".join(a.name for a in x.axes)
+    more = (x.sampling, f"in R^{x.ambient}" if x.ambient else None)
+    of_each = "of each sample" if x.geometry == "per_sample" else None
+    return ", ".join(y for y in (f"{x.kind}({axes})", *more, of_each) if y)
+
+
+def _domain(name: str, old: str | Axis | None, new: str | Axis | None) -> Change | None:
+    if old == new:
+        return None
+    if isinstance(old, Axis) and isinstance(new, Axis):
+        return Change("~", name, _axis_changes(old, new))
+    if old is None or new is None:
+        value = new or old
+        told = _axis(value) if isinstance(value, Axis) else (str(value),)
+        return Change(_sign(old, new), name, (", ".join(told),))
+    return Change("~", name, (_arrow("", old, new),))
+
+
+def _axis(axis: Axis) -> tuple[str, ...]:
+    given = ((x, getattr(axis, x)) for x in PROMISES)
+    promised = (f"{x} {y}" for x, y in given if y != Axis.model_fields[x].default)
+    return (f"{axis.lo:g}..{axis.hi:g}", axis.boundary, *promised)
+
+
+def _axis_changes(old: Axis, new: Axis) -> tuple[str, ...]:
+    ends = (f"{old.lo:g}..{old.hi:g}", f"{new.lo:g}..{new.hi:g}")
+    told = [_arrow("", *ends)] if ends[0] != ends[1] else []
+    for key in ("boundary", *PROMISES):
+        a, b = getattr(old, key), getattr(new, key)
+        told += [_arrow(f"{key} ", a, b)] if a != b else []
+    return tuple(told)
+
+
+def _ports(graph: Graph) -> dict[str, tuple[str, str]]:
+    """Inputs and outputs with their places, and feedback."""
+    found = {
+        f"input {x.name}": (_space(x), f"place {i}") for i, x in enumerate(graph.inputs, 1)
+    }
+    found |= {f"output {x.name}": (_space(x), "") for x in graph.outputs}
+    return found | {f"feedback {x.output} -> {x.input}": ("", "") for x in graph.feedback}
+
+
+def _space(port: Port) -> str:
+    names = port.space.components
+    return f"{port.space}{' {' + ', '.join(names) + '}' if names else ''}"
+
+
+Said = tuple[str, str]
+
+
+def _port(name: str, old: Said | None, new: Said | None) -> Change | None:
+    if old is None or new is None:
+        return Change(_sign(old, new), name, ((new or old or ("",))[0],))
+    told = tuple(_arrow("", a, b) for a, b in zip(old, new, strict=True) if a != b)
+    return Change("~", name, told) if told else None
+
+
+# --- nodes ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A node with all that is told of it.
+
+    Attributes:
+        times: how many equal ones it stands for; `copies` of them have weights of their own.
+        given: its parameters as they are meant.
+        inputs: the nodes that stand for what it takes.
+        source: whose weights it uses.
+    """
+
+    node: Node
+    telling: tuple[str, ...]
+    given: Mapping[str, object]
+    inputs: tuple[str, ...]
+    source: str
+    times: int
+    copies: int
+    params: int
+
+    @property
+    def name(self) -> str:
+        """Its path, and how many equal ones it stands for."""
+        tied = " shared" if self.copies < self.times else ""
+        return self.node.path + (f" ×{self.times}{tied}" if self.times > 1 else "")
+
+
+def _rows(graph: Graph) -> dict[str, _Row]:
+    """Each node that is told, by its path."""
+    folded = outline(graph)
+
+    def rows(items: tuple[Group | Node, ...], times: int, copies: int) -> Iterator[_Row]:
+        for x in items:
+            if isinstance(x, Group):
+                yield from rows(x.children, times * x.times, copies * x.copies)
+            else:
+                yield _row(graph, x, folded.stand_in, times, copies)
+
+    return {x.node.path: x for x in rows(folded.children, 1, 1)}
+
+
+def _row(
+    graph: Graph, node: Node, stand_in: Callable[[str], str], times: int, copies: int
+) -> _Row:
+    x = graph.arguments(node)
+    tied = node.shares is not None
+    return _Row(
+        node=node,
+        telling=telling(node, x),
+        given=meant(node, x),
+        inputs=tuple(map(stand_in, node.inputs)),
+        source=stand_in(node.shares) if node.shares else "",
+        times=times,
+        copies=copies,
+        params=0 if tied else node.block.cost(*x).params * copies,
+    )
+
+
+def _total(rows: Mapping[str, _Row]) -> int:
+    return sum(x.params for x in rows.values())
+
+
+def _node(path: str, old: _Row | None, new: _Row | None) -> Change | None:  # noqa: ARG001  the rows know it
+    if old is None or new is None:
+        row = new or old
+        assert row is not None
+        told = f"{row.node.keyword}({', '.join(row.telling)}) : {row.node.space}"
+        return Change(_sign(old, new), row.name, (told,), row.params if new else -row.params)
+    told = tuple(_told(old, new))
+    return Change("~", new.name, told, new.params - old.params) if told else None
+
+
+def _told(old: _Row, new: _Row) -> Iterator[str]:
+    """What changed, each as `what before => after`."""
+    if old.node.keyword != new.node.keyword:
+        yield _arrow("", old.node.keyword, new.node.keyword)
+    for key in {**old.given, **new.given}:
+        a, b = old.given.get(key), new.given.get(key)
+        if _text(a) != _text(b) and not (key == "to" and _follows(old, new)):
+            yield _arrow(f"{key} ", a, b)
+    yield from _respaced(old, new)
+    if old.inputs != new.inputs:
+        yield _arrow("takes ", ", ".join(old.inputs), ", ".join(new.inputs))
+    if old.source != new.source:
+        yield _arrow("weights of ", old.source or "its own", new.source or "its own")
+    if (old.times, old.copies) != (new.times, new.copies):
+        yield _arrow("", _many(old), _many(new))
+
+
+def _respaced(old: _Row, new: _Row) -> Iterator[str]:
+    """The space, unless `out` says it already."""
+    a, b = old.node.space, new.node.space
+    if str(a.domain) != str(b.domain) or a.field != b.field:
+        yield _arrow("", str(a), str(b))
+    elif a.channels != b.channels and old.given.get("out") == new.given.get("out"):
+        yield _arrow("", f"{a.field}^{a.channels}", f"{b.field}^{b.channels}")
+
+
+def _follows(old: _Row, new: _Row) -> bool:
+    """Whether the target is that of the space, which is told anyway."""
+    return all(x.given.get("to") == x.node.space.domain for x in (old, new))
+
+
+def _many(row: _Row) -> str:
+    return f"×{row.times}" + (" shared" if row.copies < row.times else "")

@@ -1,0 +1,98 @@
+"""The shape of a graph file: what `opdsl ir` writes and what is read back.
+
+What comes in: text. What goes out: a `Document` whose parts have the right types; whether they fit
+together is for `opdsl.export.reading`. `FORMAT` counts changes after which an old reader would
+misread.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from opdsl.ir.spaces import Domain, Space
+
+FORMAT = 2
+
+NAME = r"^[A-Za-z][A-Za-z0-9_]*$"
+PATH = r"^[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z0-9][A-Za-z0-9_]*)*$"
+Name = Annotated[str, Field(pattern=NAME)]
+Path = Annotated[str, Field(pattern=PATH)]
+Place = Annotated[str | None, Field(default=None, description="file:line:column, for readers")]
+
+SHAPE = ConfigDict(frozen=True, extra="forbid")
+
+
+class PortEntry(BaseModel):
+    """An input or output; `source` is the node that an output shows."""
+
+    model_config = SHAPE
+
+    name: Name
+    space: Space
+    source: str = ""
+    doc: str | None = None
+    at: Place
+
+
+class NodeEntry(BaseModel):
+    """One operation: `params` are those of the block `op`, checked by that block."""
+
+    model_config = SHAPE
+
+    path: Path
+    op: Name
+    params: dict[str, Any]
+    inputs: tuple[str, ...]
+    space: Space
+    shares: str | None = None
+    at: Place
+
+
+class FeedbackEntry(BaseModel):
+    """The output that becomes an input of the next step in time."""
+
+    model_config = SHAPE
+
+    output: Name
+    input: Name
+    at: Place
+
+
+class ScopeEntry(BaseModel):
+    """A part of the program that holds nodes, see `opdsl.ir.graph.Scope`."""
+
+    model_config = SHAPE
+
+    path: Path
+    kind: Literal["binding", "block", "repeat", "iteration", "residual"]
+    title: Annotated[str, Field(pattern=r"^[A-Za-z0-9_ ]*$")]
+    count: int | None = None
+    shared: bool = False
+    doc: str | None = None
+    at: Place
+
+
+class Document(BaseModel):
+    """A graph file.
+
+    Attributes:
+        certificate, hashes: follow from the rest; a reader makes them anew.
+    """
+
+    model_config = SHAPE
+
+    format: Literal[2]
+    model: Name
+    doc: str | None = None
+    edition: int
+    params: dict[str, JsonValue] = Field(default_factory=dict)
+    domains: tuple[Domain, ...]
+    inputs: tuple[PortEntry, ...]
+    outputs: tuple[PortEntry, ...] = Field(min_length=1)
+    nodes: tuple[NodeEntry, ...]
+    feedback: tuple[FeedbackEntry, ...] = ()
+    scopes: tuple[ScopeEntry, ...] = ()
+    certificate: dict[str, Any] | None = None
+    hashes: dict[str, str] | None = None

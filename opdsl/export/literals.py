@@ -1,0 +1,25 @@
+"""Values as a program writes them, to the last bit."""
+
+from __future__ import annotations
+
+from opdsl.syntax.unparse import quoted
+
+EXACT = 2.0**53  # whole numbers below are written without a point
+
+
+def number(value: float) -> str:
+    """`64`, `0.5`, `-1`; reading it gives the value again, as a whole number if it is one."""
+    whole = float(value).is_integer() and abs(value) < EXACT
+    return str(int(value)) if whole and str(value) != "-0.0" else repr(value)
+
+
+def sequence(values: list[str]) -> str:
+    """`(a, b)`, `(a,)`, `[]`."""
+    if not values:
+        return "[]"
+    return f"({values[0]},)" if len(values) == 1 else f"({', '.join(values)})"
+
+
+def doc(text: str | None) -> str:
+    """A doc string behind a statement."""
+    return f" {quoted(text)}" if text else ""

@@ -1,0 +1,270 @@
+"""A graph as a flat program: one primitive call for each node, no library, no repeat.
+
+What comes in: a graph. What goes out: text in the one layout, which reads as a graph that is equal
+up to names: the path `u.repeat.0.k` is called `u_repeat_0_k`, and the node that an output shows has
+the output's name. Domains, inputs, outputs, components and static fields keep their names.
+
+Weights are shared by a repeat only, so a shared repeat stays one, of a block of its own.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from opdsl.export.declared import Declared, unsayable
+from opdsl.export.document import NAME
+from opdsl.export.literals import doc, number, sequence
+from opdsl.ir.block import Block
+from opdsl.ir.graph import Graph, Node, Port, Scope
+from opdsl.ir.spaces import Domain, Space
+from opdsl.syntax.printer import format_text
+from opdsl.syntax.unparse import quoted
+from opdsl.syntax.words import KEYWORDS
+
+
+def to_program(graph: Graph) -> str:
+    """The text of a program that means the graph.
+
+    Raises:
+        OpError: OP0107, it holds what no program can say.
+    """
+    return format_text(_Program(graph).text(), f"<{graph.name}>")
+
+
+class _Program:
+    """Writes one graph.
+
+    Attributes:
+        names: of inputs and nodes, by path.
+        blocks: the bodies of shared repeats.
+        loops: the shared repeats, outer ones before inner ones.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        ports = {x.name for x in (*graph.inputs, *graph.outputs)}
+        self.taken = _Taken(_words(graph.nodes), {*ports, graph.name})
+        self.domains = Declared(self.taken.free)
+        self.names = {x.name: x.name for x in graph.inputs}
+        self.blocks: list[str] = []
+        self.loops = [x for x in graph.scopes if x.kind == "repeat" and _ties(x)]
+
+    def text(self) -> str:
+        """The program, in any layout."""
+        graph = self.graph
+        declared = [y for x in self._domains() for y in self.domains.declare(x)]
+        self._name()
+        ports = [self._port("input", x) for x in graph.inputs]
+        ports += [self._port("output", x) for x in graph.outputs]
+        ports += [f"feedback {x.output} -> {x.input}" for x in graph.feedback]
+        calls = [*self._statements(graph.nodes), *self._aliases()]
+        head = f"model {graph.name}{doc(graph.doc)} {{"
+        model = [head, *declared, *ports, "", *calls, "}"]
+        return "\n".join([f"edition {graph.edition}", *self.blocks, *model])
+
+    def _domains(self) -> Iterator[Domain]:
+        """What a program must be able to say: declared domains, those of ports and parameters."""
+        yield from self.graph.domains
+        yield from (x.space.domain for x in (*self.graph.inputs, *self.graph.outputs))
+        for node in self.graph.nodes:
+            yield from _parameter_domains(node)
+
+    # -------------------------------------------------------------------- names
+
+    def _name(self) -> None:
+        for x in self.graph.outputs:
+            self.names.setdefault(x.source, x.name)
+        for node in self.graph.nodes:
+            if node.path not in self.names:
+                self.names[node.path] = self.taken.free(node.path.replace(".", "_"))
+
+    def _aliases(self) -> Iterator[str]:
+        """The outputs that show an input, or what another output shows."""
+        for x in self.graph.outputs:
+            if self.names[x.source] != x.name:
+                yield f"{x.name} = {self.names[x.source]}"
+
+    # --------------------------------------------------------------- statements
+
+    def _port(self, word: str, port: Port) -> str:
+        return f"{word} {port.name} : {self._space(port.space)}{doc(port.doc)}"
+
+    def _space(self, space: Space) -> str:
+        names = space.components
+        power = f"{{{', '.join(names)}}}" if names else str(space.channels)
+        if space.domain.kind == "vector":
+            return f"{space.field}^{power}"
+        return f"{self.domains.expression(space.domain)} -> {space.field}^{power}"
+
+    def _statements(self, nodes: Iterable[Node], above: str = "") -> list[str]:
+        """A statement for each node, and for each shared repeat right below `above`."""
+        lines, done = [], set[str]()
+        for node in nodes:
+            loop = self._loop(node.path, above)
+            if loop is None and node.shares and not above:
+                raise unsayable(f"`{node.path}` shares weights outside of a repeat")
+            if loop is None:
+                lines.append(self._call(node))
+            elif loop.path not in done:
+                done.add(loop.path)
+                lines.append(self._repeat(loop))
+        return lines
+
+    def _call(self, node: Node) -> str:
+        """`name = block(inputs, parameters)`."""
+        given = dict(self._parameters(node.block))
+        word = node.keyword if node.keyword != "apply" else given.pop("kind")
+        # by position, since some of these names are reserved words
+        first = [given.pop(x) for x in type(node.block).positional if x in given]
+        args = [*(self.names[x] for x in node.inputs), *first]
+        args += [f"{k} = {v}" for k, v in given.items()]
+        return f"{self.names[node.path]} = {word}({', '.join(args)})"
+
+    def _parameters(self, block: Block) -> Iterator[tuple[str, str]]:
+        """Those that differ from their defaults, as text."""
+        for name, info in type(block).model_fields.items():
+            value = getattr(block, name)
+            if info.is_required() or value != info.default:
+                yield name, self._value(value)
+
+    def _value(self, value: object) -> str:
+        match value:
+            case bool():
+                return str(value).lower()
+            case int() | float():
+                return number(value)
+            case str():
+                return value if self.taken.is_word(value) else quoted(value)
+            case Domain():
+                return self.domains.expression(value)
+            case tuple():
+                return sequence([self._value(x) for x in value])
+        raise unsayable(f"a parameter that is a {type(value).__name__}")
+
+    # ----------------------------------------------------------- shared repeats
+
+    def _loop(self, path: str, above: str) -> Scope | None:
+        """The outermost shared repeat below `above` that holds the node."""
+        inside = (x for x in self.loops if path.startswith(f"{x.path}."))
+        return next((x for x in inside if x.path.startswith(above)), None)
+
+    def _repeat(self, loop: Scope) -> str:
+        """`name = enters |> repeat n shared { Step(...) }`."""
+        body = _Body.of(self.graph, loop)
+        step = self.taken.free("Step")
+        spaces = [self.graph.spaces[x] for x in (body.before, *body.others, body.after)]
+        needed = [x.domain for x in spaces]
+        needed += [y for x in body.nodes for y in _parameter_domains(x)]
+        for x in needed:
+            if any(self.domains.declare(x)):
+                raise unsayable(f"a repeat with shared weights on `{x}`")
+        opened, domains = self.domains.inside(needed)
+        self.blocks.append(self._block(step, domains, body))
+        others = [self.names[x] for x in body.others]
+        args = [*(["_", *others] if others else []), *(f"{x} = {x}" for x in opened)]
+        call = f"{step}({', '.join(args)})"
+        enters, leaves = self.names[body.enters], self.names[body.leaves]
+        return f"{leaves} = {enters} |> repeat {loop.count} shared {{ {call} }}"
+
+    def _block(self, step: str, domains: list[str], body: _Body) -> str:
+        """One iteration as a block: from the result of the one before to its own."""
+        bare = {"components": None}
+        enters = self.graph.spaces[body.before].model_copy(update=bare)
+        leaves = self.graph.spaces[body.after].model_copy(update=bare)
+        ins = [f"input {self.names[body.before]} : {self._space(enters)}"]
+        for x in body.others:
+            ins.append(f"input {self.names[x]} : {self._space(self.graph.spaces[x])}")
+        out = f"output {self.names[body.after]} : {self._space(leaves)}"
+        calls = self._statements(body.nodes, body.prefix)
+        return "\n".join([f"block {step} {{", *domains, *ins, out, "", *calls, "}"])
+
+
+def _ties(scope: Scope) -> bool:
+    return scope.shared and (scope.count or 0) > 1
+
+
+def _parameter_domains(node: Node) -> Iterator[Domain]:
+    values = (getattr(node.block, x) for x in type(node.block).model_fields)
+    return (x for x in values if isinstance(x, Domain))
+
+
+@dataclass(frozen=True, slots=True)
+class _Body:
+    """One iteration of a shared repeat: the second, in which all that enters has its own name.
+
+    Attributes:
+        prefix: of the paths of its nodes.
+        before, after: the results of the first iteration and of this one.
+        others: what else it takes from outside.
+        enters, leaves: what the first iteration takes, and the result of the last one.
+    """
+
+    nodes: tuple[Node, ...]
+    prefix: str
+    before: str
+    after: str
+    others: tuple[str, ...]
+    enters: str
+    leaves: str
+
+    @staticmethod
+    def of(graph: Graph, loop: Scope) -> _Body:
+        """The body of a shared repeat.
+
+        Raises:
+            OpError: its iterations are not what the elaborator makes.
+        """
+        runs = [_run(graph, f"{loop.path}.{i}.") for i in range(loop.count or 0)]
+        first, second = f"{loop.path}.0.", f"{loop.path}.1."
+        pairs = [
+            (x, y)
+            for a, b in zip(runs[0], runs[1], strict=False)
+            for x, y in zip(a.inputs, b.inputs, strict=False)
+        ]
+        entering = {x for x, y in pairs if y.startswith(first)}
+        before = {y for x, y in pairs if y.startswith(first)}
+        others = {y: None for _, y in pairs if not y.startswith((first, second))}
+        if len(entering) != 1 or len(before) != 1:
+            raise unsayable(f"the repeat `{loop.path}`")
+        rest = before.pop().removeprefix(first)
+        last = f"{loop.path}.{len(runs) - 1}."
+        made = (second, f"{first}{rest}", f"{second}{rest}", tuple(others))
+        return _Body(tuple(runs[1]), *made, entering.pop(), f"{last}{rest}")
+
+
+def _run(graph: Graph, prefix: str) -> list[Node]:
+    return [x for x in graph.nodes if x.path.startswith(prefix)]
+
+
+# --- names ------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Taken:
+    """The names that are in use; `words` stand for themselves and name nothing."""
+
+    words: set[str]
+    used: set[str]
+
+    def free(self, wanted: str) -> str:
+        """The name, or with `_2`, `_3` behind it if it is in use."""
+        name, count = wanted, 1
+        while name in self.used or name in self.words or name in KEYWORDS:
+            count += 1
+            name = f"{wanted}_{count}"
+        self.used.add(name)
+        return name
+
+    def is_word(self, text: str) -> bool:
+        """Whether it can be written without quotes."""
+        return bool(re.match(NAME, text)) and text not in self.used and text not in KEYWORDS
+
+
+def _words(nodes: tuple[Node, ...]) -> set[str]:
+    """The words that parameters hold: no name may stand for something else."""
+    values = (getattr(x.block, k) for x in nodes for k in type(x.block).model_fields)
+    flat = (y for x in values for y in (x if isinstance(x, tuple) else (x,)))
+    return {x for x in flat if isinstance(x, str)}
+

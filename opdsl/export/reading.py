@@ -1,0 +1,381 @@
+"""A graph file, read back and checked again.
+
+What comes in: JSON. What goes out: a graph of which everything holds that holds for one made from a
+program: names stand for something that comes before, blocks take what they get, every space is the
+one that is inferred. Nothing in the file is executed or imported.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from opdsl import blocks
+from opdsl.diagnostics import Label, OpError, Source, Span, did_you_mean, fault
+from opdsl.export.document import FORMAT, NAME, Document, FeedbackEntry, NodeEntry, PortEntry
+from opdsl.ir.block import Block, Refusal
+from opdsl.ir.graph import Feedback, Graph, Node, Port, Scope
+from opdsl.ir.spaces import VECTOR, Axis, Coarsen, Domain, Extend, Space
+
+LIMIT = 20_000  # nodes, as in a program
+BALL = ((-90.0, 90.0, "none"), (0.0, 360.0, "periodic"))  # the axes of a sphere
+
+
+def from_json(data: Mapping[str, Any]) -> Graph:
+    """The graph of which `data` is the JSON.
+
+    Raises:
+        OpError: OP0501, it is not the JSON of a graph; or what is wrong with its spaces.
+    """
+    return read_graph(Source("<graph>", json.dumps(data, indent=1)))
+
+
+def read_graph(source: Source) -> Graph:
+    """The graph of a text; its spans lie in that text.
+
+    Raises:
+        OpError: OP0501, it is not the JSON of a graph; or what is wrong with its spaces.
+    """
+    return _Reader(source).graph()
+
+
+class _Reader:
+    """Reads one text.
+
+    Attributes:
+        known: the space of every input and node so far.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.spans = _spans(source)
+        self.document = self._document()
+        self.known: dict[str, Space] = {}
+        self.nodes: dict[str, Node] = {}
+
+    def graph(self) -> Graph:
+        """The graph, of which every part fits the others."""
+        given = self.document
+        self._declared()
+        inputs = tuple(self._input(x) for x in given.inputs)
+        for entry in given.nodes:
+            self._node(entry)
+        return Graph(
+            name=given.model,
+            doc=given.doc,
+            edition=given.edition,
+            params={k: _frozen(x) for k, x in given.params.items()},
+            domains=given.domains,
+            inputs=inputs,
+            outputs=self._outputs(),
+            nodes=tuple(self.nodes.values()),
+            feedback=tuple(self._feedback(x) for x in given.feedback),
+            scopes=tuple(
+                Scope(**x.model_dump(exclude={"at"}), span=self._span(x.path)) for x in given.scopes
+            ),
+            places={x.name: self._whole for x in given.domains},
+        )
+
+    # ------------------------------------------------------------------- the whole
+
+    def _document(self) -> Document:
+        try:
+            return Document.model_validate_json(self.source.text, strict=True)
+        except ValidationError as error:
+            raise self._misshapen(error) from error
+
+    def _misshapen(self, error: ValidationError) -> OpError:
+        first = error.errors(include_url=False)[0]
+        where = first["loc"]
+        if first["type"] == "json_invalid":
+            return self._wrong(f"it is no JSON: {first['ctx']['error']}")
+        if where == ("format",) and first["type"] == "literal_error":
+            return self._wrong(
+                f"its format is {first['input']!r}, known is {FORMAT}",
+                helps=("write it again with `opdsl ir`",),
+            )
+        return self._wrong(
+            f"`{_dotted(where)}`: {_said(first)}", self._at(where), helps=_nearby(first)
+        )
+
+    def _declared(self) -> None:
+        names: set[str] = set()
+        for domain in self.document.domains:
+            if domain.factors or domain.steps or domain.name in names:
+                raise self._wrong(f"the domain `{domain.name}` is not one declaration")
+            self._sound(domain, None)
+            names.add(domain.name)
+
+    # ----------------------------------------------------------------------- parts
+
+    def _input(self, entry: PortEntry) -> Port:
+        self._fresh(entry.name)
+        self._sound_space(entry.space, entry.name)
+        self.known[entry.name] = entry.space
+        return self._port(entry, entry.name)
+
+    def _outputs(self) -> tuple[Port, ...]:
+        names: set[str] = set()
+        for entry in self.document.outputs:
+            if entry.name in names:
+                raise self._wrong(f"two outputs are called `{entry.name}`")
+            names.add(entry.name)
+            met = self._space(entry.source, f"the output `{entry.name}`", entry.source)
+            self._same(entry.space, met, f"the output `{entry.name}`", entry.source)
+        return tuple(self._port(x, x.source) for x in self.document.outputs)
+
+    def _port(self, entry: PortEntry, source: str) -> Port:
+        made = Port(name=entry.name, space=entry.space, source=source, doc=entry.doc)
+        return made.model_copy(update={"span": self._span(entry.name)})
+
+    def _feedback(self, entry: FeedbackEntry) -> Feedback:
+        outputs = {x.name: x.space for x in self.document.outputs}
+        inputs = {x.name: x.space for x in self.document.inputs}
+        for name, known in ((entry.output, outputs), (entry.input, inputs)):
+            if name not in known:
+                raise self._wrong(f"feedback names `{name}`", helps=did_you_mean(name, known))
+        a, b = outputs[entry.output], inputs[entry.input]
+        if (a.domain, a.field) != (b.domain, b.field) or b.channels % a.channels:
+            raise self._wrong(f"feedback joins `{a}` and `{b}`")
+        return Feedback(output=entry.output, input=entry.input, span=self._whole)
+
+    # ---------------------------------------------------------------------- a node
+
+    def _node(self, entry: NodeEntry) -> None:
+        self._fresh(entry.path)
+        if len(self.nodes) >= LIMIT:
+            raise self._wrong(f"it has more than {LIMIT:,} nodes")
+        inputs = tuple(self._space(x, f"`{entry.path}`", entry.path) for x in entry.inputs)
+        block = self._block(entry)
+        self._takes(entry, block, inputs)
+        self._same(entry.space, self._inferred(entry, block, inputs), "it", entry.path)
+        node = Node(
+            path=entry.path,
+            block=block,
+            inputs=entry.inputs,
+            space=entry.space,
+            shares=self._owner(entry, block, inputs),
+            spans=(self._span(entry.path),),
+        )
+        self.nodes[entry.path] = node
+        self.known[entry.path] = entry.space
+
+    def _block(self, entry: NodeEntry) -> Block:
+        cls = blocks.find(entry.op)
+        if cls is None:
+            raise self._wrong(
+                f"there is no block `{entry.op}`",
+                entry.path,
+                did_you_mean(entry.op, blocks.names()),
+            )
+        try:
+            block = cls.model_validate_json(json.dumps(entry.params), strict=True)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            where = _dotted(("params", *first["loc"]))
+            raise self._wrong(f"`{where}`: {_said(first)}", entry.path) from error
+        for value in _inside(block):
+            if isinstance(value, Domain):
+                self._sound(value, entry.path)
+            elif isinstance(value, float) and not math.isfinite(value):
+                raise self._wrong(f"a parameter is {value}", entry.path)
+        return block
+
+    def _takes(self, entry: NodeEntry, block: Block, inputs: tuple[Space, ...]) -> None:
+        least, most = block.arity
+        if len(inputs) < least or (most is not None and len(inputs) > most):
+            raise self._wrong(f"`{entry.op}` does not take {len(inputs)} inputs", entry.path)
+        for space in inputs:
+            if space.complex and not block.complex:
+                raise self._wrong(f"`{entry.op}` takes real functions, not `{space}`", entry.path)
+            if block.kinds and not any(space.domain.satisfies(x) for x in block.kinds):
+                raise self._wrong(f"`{entry.op}` is not defined on `{space.domain}`", entry.path)
+
+    def _inferred(self, entry: NodeEntry, block: Block, inputs: tuple[Space, ...]) -> Space:
+        try:
+            return block.infer(*inputs)
+        except Refusal as refusal:
+            place = Label(self._span(entry.path), refusal.label)
+            raise fault(
+                refusal.code,
+                refusal.message,
+                place,
+                notes=(f"it is the node `{entry.path}`", *refusal.notes),
+                helps=refusal.helps,
+            ) from refusal
+
+    def _owner(self, entry: NodeEntry, block: Block, inputs: tuple[Space, ...]) -> str | None:
+        """The node whose weights it uses, which has the same weights."""
+        if entry.shares is None:
+            return None
+        owner = self.nodes.get(entry.shares)
+        if owner is None or owner.shares is not None:
+            raise self._wrong(f"`{entry.shares}` has no weights to share", entry.path)
+        theirs = tuple(self.known[x] for x in owner.inputs)
+        if owner.block != block or [_bare(x) for x in theirs] != [_bare(x) for x in inputs]:
+            raise self._wrong(f"it cannot share the weights of `{entry.shares}`", entry.path)
+        return entry.shares
+
+    # ---------------------------------------------------------------- what must hold
+
+    def _fresh(self, name: str) -> None:
+        if name in self.known:
+            raise self._wrong(f"two nodes or inputs are called `{name}`", name)
+
+    def _space(self, source: str, who: str, at: str) -> Space:
+        if source in self.known:
+            return self.known[source]
+        later = any(source == x.path for x in self.document.nodes)
+        what = "which comes later" if later else "which nobody makes"
+        helps = () if later else did_you_mean(source, self.known)
+        raise self._wrong(f"{who} takes `{source}`, {what}", at, helps)
+
+    def _same(self, said: Space, met: Space, who: str, at: str) -> None:
+        if _bare(said) != _bare(met):
+            raise self._wrong(f"{who} is said to be `{said}`, but is `{met}`", at)
+        if said.components and len(said.components) != said.channels:
+            raise self._wrong(f"{who} has not as many names as channels", at)
+
+    def _sound_space(self, space: Space, at: str) -> None:
+        self._sound(space.domain, at)
+        names = space.components
+        if space.channels < 1 or (names is not None and len(names) != space.channels):
+            raise self._wrong(f"`{at}` has not as many names as channels", at)
+        if names and not all(re.match(NAME, x) for x in names):
+            raise self._wrong(f"`{at}` has a component without a name", at)
+
+    def _sound(self, domain: Domain, at: str | None) -> None:
+        if not _is_sound(domain):
+            raise self._wrong(f"there is no such domain as `{domain}`", at)
+
+    # ---------------------------------------------------------------------- places
+
+    @property
+    def _whole(self) -> Span:
+        return self.source.span(0, 1)
+
+    def _span(self, path: str) -> Span:
+        return self.spans.get(path, self._whole)
+
+    def _at(self, where: tuple[int | str, ...]) -> str | None:
+        """The path of the node that is meant by `nodes, 3, ...`, as far as it can be told."""
+        try:
+            data = json.loads(self.source.text)
+            return str(data[where[0]][where[1]].get("path"))
+        except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
+            return None
+
+    def _wrong(self, what: str, at: str | None = None, helps: tuple[str, ...] = ()) -> OpError:
+        span = self._span(at) if at else self._whole
+        told = f"`{at}`" if at and span != self._whole else "the file"
+        label = Label(span, f"in {told}")
+        return fault("OP0501", f"this graph cannot be read: {what}", label, helps=helps)
+
+
+# --- what is sound on its own -----------------------------------------------------------------
+
+
+def _is_sound(domain: Domain) -> bool:
+    """Whether a program can declare it."""
+    match domain.kind:
+        case "vector":
+            return domain == VECTOR
+        case "product":
+            parts = domain.factors
+            names = [y.name for x in parts for y in x.declared]
+            distinct = len(set(names)) == len(names) >= 2
+            return distinct and domain == Domain.product(parts) and all(map(_is_sound, parts))
+        case "spectrum":
+            return _is_spectrum(domain)
+        case "any":
+            return False
+    return _is_declared(domain) and all(map(_is_step, domain.steps, (None, *domain.steps)))
+
+
+def _is_spectrum(domain: Domain) -> bool:
+    base, modes = domain.factors, domain.modes
+    if len(base) != 1 or modes is None or len(modes) != base[0].dims or min(modes) < 0:
+        return False
+    whole = base[0].spectrum(modes, halved=domain.halved)
+    return domain == whole and base[0].regular and _is_sound(base[0])
+
+
+def _is_declared(domain: Domain) -> bool:
+    names = [x.name for x in domain.axes]
+    named = re.match(NAME, domain.name) and all(re.match(NAME, x) for x in names)
+    plain = not domain.factors and domain.modes is None and domain.halved
+    return bool(named and plain and all(map(_is_axis, domain.axes))) and _of_kind(domain)
+
+
+def _of_kind(domain: Domain) -> bool:
+    count, scattered = len({x.name for x in domain.axes}), domain.scattered
+    if (domain.ambient is not None) != scattered or count != len(domain.axes):
+        return False
+    if (domain.sampling is not None) != (domain.kind == "sphere"):
+        return False
+    if not scattered and domain.geometry != "shared":
+        return False
+    if domain.kind == "sphere":
+        return tuple((x.lo, x.hi, x.boundary) for x in domain.axes) == BALL
+    return count == 1 if scattered or domain.kind == "interval" else count >= 1
+
+
+def _is_axis(axis: Axis) -> bool:
+    numbers = (axis.min, axis.max, axis.multiple_of, axis.fixed, axis.size)
+    finite = math.isfinite(axis.lo) and math.isfinite(axis.hi) and axis.lo < axis.hi
+    counts = all(x is None or x >= 1 for x in numbers)
+    return finite and counts and (axis.max is None or axis.max >= axis.least)
+
+
+def _is_step(step: Coarsen | Extend, before: Coarsen | Extend | None) -> bool:
+    if isinstance(step, Coarsen):
+        return step.factor > 1 and not isinstance(before, Coarsen)
+    part = bool(re.match(NAME, step.name)) and step.denominator > 0
+    return part and 0 < step.numerator <= 8 * step.denominator
+
+
+def _bare(space: Space) -> tuple[Domain, int, str]:
+    """A space without the names of its components."""
+    return space.domain, space.channels, space.field
+
+
+def _inside(model: BaseModel) -> Iterator[object]:
+    """The values of the parameters, those in tuples one by one."""
+    for value in (getattr(model, x) for x in type(model).model_fields):
+        yield from value if isinstance(value, tuple) else (value,)
+
+
+def _frozen(value: Any) -> object:
+    return tuple(_frozen(x) for x in value) if isinstance(value, list) else value
+
+
+# --- words and places -------------------------------------------------------------------------
+
+
+def _spans(source: Source) -> dict[str, Span]:
+    """Where each path or name of a port stands first, as far as a search can tell."""
+    found: dict[str, Span] = {}
+    for x in re.finditer(r'"(?:path|name)"\s*:\s*"([^"\\]*)"', source.text):
+        found.setdefault(x[1], source.span(x.start(1) - 1, x.end(1) + 1))
+    return found
+
+
+def _dotted(where: Iterable[int | str]) -> str:
+    return ".".join(map(str, where)) or "the file"
+
+
+def _said(error: Mapping[str, Any]) -> str:
+    """The words of pydantic, as a part of a sentence."""
+    said = str(error["msg"]).removeprefix("Value error, ")
+    return f"{said[:1].lower()}{said[1:]}"
+
+
+def _nearby(error: Mapping[str, Any]) -> tuple[str, ...]:
+    key = str(error["loc"][-1]) if error["loc"] else ""
+    known = tuple(Document.model_fields)
+    return did_you_mean(key, known) if error["type"] == "extra_forbidden" else ()

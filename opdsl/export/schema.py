@@ -1,0 +1,56 @@
+"""JSON schemas: of a graph file, and of the parameters of every block.
+
+What comes in: nothing; the schemas follow from the classes. What goes out: dicts, draft 2020-12,
+whose `$id` ends in the format of what they describe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic.json_schema import models_json_schema
+
+from opdsl import blocks
+from opdsl.export.document import FORMAT, Document
+from opdsl.ir.block import Block
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+
+def ir_schema() -> dict[str, Any]:
+    """The schema of what `opdsl ir` writes: a node's `params` are those of its block."""
+    found = Document.model_json_schema()
+    known = blocks_schema()
+    entry = found["$defs"]["NodeEntry"]
+    entry["properties"]["op"] = {"enum": sorted(known["properties"])}
+    entry["allOf"] = [_chosen(x, y) for x, y in known["properties"].items()]
+    found["$defs"] |= known["$defs"]
+    return headed("ir", FORMAT, found)
+
+
+def blocks_schema() -> dict[str, Any]:
+    """The parameters of every block: an object with a key for each block."""
+    classes = {x: y for x in blocks.names() if (y := blocks.find(x)) is not None}
+    _, shared = models_json_schema([(x, "validation") for x in classes.values()])
+    refs = {x: {"$ref": f"#/$defs/{y.__name__}"} for x, y in classes.items()}
+    for word, cls in classes.items():
+        shared["$defs"][cls.__name__] |= {"description": _first_line(cls), "title": word}
+    made = {"type": "object", "properties": refs, "additionalProperties": False}
+    return headed("blocks", FORMAT, made | {"$defs": shared["$defs"]})
+
+
+def headed(name: str, version: int, schema: Mapping[str, Any]) -> dict[str, Any]:
+    """The schema with its dialect and its name."""
+    return {"$schema": DIALECT, "$id": f"urn:opdsl:{name}:{version}", **schema}
+
+
+def _chosen(word: str, params: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "if": {"properties": {"op": {"const": word}}, "required": ["op"]},
+        "then": {"properties": {"params": dict(params)}},
+    }
+
+
+def _first_line(cls: type[Block]) -> str:
+    return (cls.__doc__ or "").strip().partition("\n")[0]
