@@ -37,13 +37,15 @@ def _live(item: tree.Definition, uses: dict[int, set[str]]) -> set[str]:
     for i, statement in enumerate(item.body):
         if isinstance(statement, tree.Input | tree.Output | tree.Require):
             live |= uses[i]
-    grown = True
-    while grown:
-        before = len(live)
-        for i, statement in enumerate(item.body):
-            if any(name in live for name, _ in _bound(statement)):
-                live |= uses[i]
-        grown = len(live) > before
+    makers: dict[str, list[int]] = {}
+    for i, statement in enumerate(item.body):
+        for name, _ in _bound(statement):
+            makers.setdefault(name, []).append(i)
+    waiting = list(live)
+    while waiting:
+        for i in makers.pop(waiting.pop(), ()):
+            waiting.extend(uses[i])
+            live |= uses[i]
     return live
 
 

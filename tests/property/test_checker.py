@@ -65,3 +65,16 @@ def test_many_damaged_programs_get_diagnostics_and_no_exception(seed):
     rng = random.Random(seed)  # noqa: S311  not for secrets
     for _ in range(10_000):
         survives(damaged(rng))
+
+
+def test_time_grows_with_the_length_of_a_program_and_not_with_its_square():
+    """A ratio in one run: four times the lines in well below sixteen times the time."""
+    from benchmarks.check_rates import program
+
+    def seconds(lines: int) -> float:
+        began = time.perf_counter()
+        assert not check(program(lines)).diagnostics
+        return time.perf_counter() - began
+
+    seconds(100)
+    assert min(seconds(1600) for _ in range(2)) < 9 * min(seconds(400) for _ in range(2))
