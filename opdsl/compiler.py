@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from opdsl.checks import CHECKS, WARNINGS, levelled, unused, unused_imports
-from opdsl.diagnostics import Diagnostic, OpError, Source, fault
+from opdsl.diagnostics import Diagnostic, OpError, Source, did_you_mean, fault
 from opdsl.elaborate import elaborate
 from opdsl.elaborate.instance import Given
 from opdsl.elaborate.settings import (
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from opdsl.lower.torch import OperatorModule
 
 SUFFIX = ".op"
+GRAPH_SUFFIX = ".json"  # of a graph as `opdsl ir` writes it
+FILES = (SUFFIX, GRAPH_SUFFIX)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +68,13 @@ class Checked:
 def read(path_or_text: str | Path) -> tuple[Source, Path | None]:
     """The source, and the folder from which it imports (None for a bare text).
 
-    A `Path`, and a text of one line that ends in `.op`, is a file.
+    A `Path`, and a text of one line that ends in `.op` or `.json`, is a file.
 
     Raises:
         OpError: OP0202, the file cannot be read.
     """
     text = str(path_or_text)
-    if isinstance(path_or_text, str) and ("\n" in text or not text.endswith(SUFFIX)):
+    if isinstance(path_or_text, str) and ("\n" in text or not text.endswith(FILES)):
         return Source("<text>", text), None
     path = Path(path_or_text)
     try:
@@ -97,9 +99,14 @@ def check(
         given: values of the model's parameters.
         folder: where the program stands; its imports stay inside.
         levels: `allow`, `warn` or `deny` for warnings, by code.
+
+    A source whose name ends in `.json` holds a graph, which has no model to choose and nothing left
+    to give.
     """
     if not isinstance(source, Source):
         source, folder = read(source)
+    if source.name.endswith(GRAPH_SUFFIX):
+        return _check_graph(source, model, given or {}, levels)
     file, found = parse(source)
     graph, more = elaborate(file, model=model, given=given, folder=folder)
     later = [y for x in CHECKS for y in x(graph)] if graph else []
@@ -111,6 +118,48 @@ def check(
     judged = levelled((*diagnostics, *unused(file), *unused_imports(file), *lints), source, levels)
     denied = any(x.severity == "error" for x in judged)
     return Checked(file, None if denied else graph, _in_order(judged, source))
+
+
+def _check_graph(
+    source: Source,
+    model: str | None,
+    given: Mapping[str, Given],
+    levels: Mapping[str, str] | None,
+) -> Checked:
+    """The same for a graph file."""
+    from opdsl.export import read_graph
+
+    file = File(source, None, ())
+    try:
+        graph = read_graph(source)
+        _nothing_given(graph, model, given, source)
+    except OpError as error:
+        return Checked(file, None, error.diagnostics)
+    found = tuple(y for x in (*CHECKS, *WARNINGS) for y in x(graph))
+    judged = levelled(found, source, levels)
+    denied = any(x.severity == "error" for x in judged)
+    return Checked(file, None if denied else graph, _in_order(judged, source))
+
+
+def _nothing_given(
+    graph: Graph, model: str | None, given: Mapping[str, Given], source: Source
+) -> None:
+    """The model of a graph file is what it is."""
+    if model not in {None, graph.name}:
+        raise fault(
+            "OP0210",
+            f"this file holds no model `{model}`",
+            helps=did_you_mean(model or "", [graph.name]) or (f"it holds `{graph.name}`",),
+            file=source.name,
+        )
+    if given:
+        raise fault(
+            "OP0207",
+            f"`{graph.name}` has no parameter `{next(iter(given))}` left to set",
+            notes=("the parameters of a graph file have their values",),
+            helps=("set it in the program from which the file was made",),
+            file=source.name,
+        )
 
 
 def load(path_or_text: str | Path, model: str | None = None, **params: object) -> Graph:
@@ -198,8 +247,6 @@ def _in_order(diagnostics: Sequence[Diagnostic], source: Source) -> tuple[Diagno
 def _unreadable(path: Path, error: Exception) -> OpError:
     what = error.strerror if isinstance(error, OSError) else None
     near = sorted(x.name for x in path.parent.glob(f"*{SUFFIX}")) if path.parent.is_dir() else []
-    from opdsl.diagnostics import did_you_mean
-
     return fault(
         "OP0202",
         f"cannot read the program: {(what or 'it is not a UTF-8 text').lower()}",

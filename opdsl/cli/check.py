@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from opdsl.cli.completion import programs
 from opdsl.cli.console import UsageError, as_text, result, show_json
 from opdsl.cli.files import expanded
 from opdsl.diagnostics import CODES, Diagnostic, Exit, OpError, did_you_mean
@@ -35,6 +36,7 @@ def command(
             metavar="FILE",
             help=".op files, folders of them, or - for stdin.",
             show_default=False,
+            autocompletion=programs,
         ),
     ],
     format_: Annotated[

@@ -51,6 +51,7 @@ def command(
 
         _print(emit_python(program.graph), out)
         return
+    text = resolved_text(program)
     refuse_too_large(program.graph.name, {"weights": weight_bytes(program.graph)})
     import torch
 
@@ -59,7 +60,7 @@ def command(
 
     assert out is not None
     torch.manual_seed(seed)
-    save_compiled(program.graph, lower(program.graph), resolved_text(program), out)
+    save_compiled(program.graph, lower(program.graph), text, out)
     result(str(out))
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from opdsl.cli.completion import programs
 from opdsl.cli.console import result, show_json, table
 from opdsl.cli.options import Json, Model
 from opdsl.diagnostics import Exit
@@ -18,8 +19,18 @@ SECTIONS = ("settings", "domains", "ports", "nodes")
 
 
 def command(
-    old: Annotated[str, typer.Argument(metavar="OLD", help="A .op file.", show_default=False)],
-    new: Annotated[str, typer.Argument(metavar="NEW", help="Another one.", show_default=False)],
+    old: Annotated[
+        str,
+        typer.Argument(
+            metavar="OLD", help="A .op file.", show_default=False, autocompletion=programs
+        ),
+    ],
+    new: Annotated[
+        str,
+        typer.Argument(
+            metavar="NEW", help="Another one.", show_default=False, autocompletion=programs
+        ),
+    ],
     model: Model = None,
     as_json: Json = False,
 ) -> None:
@@ -52,7 +63,7 @@ def to_text(found: Difference) -> str:
 
 def _section(name: str, changes: tuple[Change, ...]) -> str:
     """A heading and its rows; what does not fit beside the first change stands below it."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for x in changes:
         first, *rest = x.told or ("",)
         rows.append((f"  {x.sign} {x.name}", _gained(x.params) if x.params else "", first))
@@ -60,7 +71,7 @@ def _section(name: str, changes: tuple[Change, ...]) -> str:
     if not rows:
         return ""
     plain = all(not x[1] for x in rows)
-    columns = [(x[0], x[2]) for x in rows] if plain else rows
+    columns = [(x[0], *x[1 + plain :]) for x in rows]
     return f"{name}\n{_aligned(columns)}"
 
 

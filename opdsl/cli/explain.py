@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from opdsl.cli.completion import codes
 from opdsl.cli.console import UsageError, result, table
 from opdsl.diagnostics import CODES, did_you_mean
 
@@ -14,7 +15,12 @@ from opdsl.diagnostics import CODES, did_you_mean
 def command(
     code: Annotated[
         str | None,
-        typer.Argument(metavar="CODE", help="Such as OP0309, or its name.", show_default=False),
+        typer.Argument(
+            metavar="CODE",
+            help="Such as OP0309, or its name.",
+            show_default=False,
+            autocompletion=codes,
+        ),
     ] = None,
 ) -> None:
     """Explain a diagnostic: what it means, a wrong program, the cure.

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from opdsl.cli.programs import Program
 
 
-def command(spec: Spec, model: Model = None, sets: Parameters = None, as_json: Json = False) -> None:
+def command(
+    spec: Spec, model: Model = None, sets: Parameters = None, as_json: Json = False
+) -> None:
     """Print the fingerprint of a model.
 
     Equal for programs that mean the same function of the same weights: names, comments, the order

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from opdsl.cli.completion import programs
 from opdsl.cli.console import binary, result, say, warn
 from opdsl.cli.files import STDIN, expanded, write
 from opdsl.diagnostics import Exit, OpError
@@ -21,6 +22,7 @@ def command(
             metavar="FILE",
             help=".op files, folders of them, or - for stdin.",
             show_default=False,
+            autocompletion=programs,
         ),
     ],
     check: Annotated[

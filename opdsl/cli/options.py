@@ -4,21 +4,44 @@ from typing import Annotated
 
 import typer
 
-Spec = Annotated[str, typer.Argument(metavar="SPEC", help="A .op file.", show_default=False)]
+from opdsl.cli import completion
+
+Spec = Annotated[
+    str,
+    typer.Argument(
+        metavar="SPEC",
+        help="A .op file, or a graph as .json.",
+        show_default=False,
+        autocompletion=completion.programs,
+    ),
+]
 Run = Annotated[str, typer.Argument(metavar="RUN", help="The folder of a run.", show_default=False)]
 Model = Annotated[
     str | None,
-    typer.Option("--model", metavar="NAME", help="Which model, where the file has several."),
+    typer.Option(
+        "--model",
+        metavar="NAME",
+        help="Which model, where the file has several.",
+        autocompletion=completion.models,
+    ),
 ]
 Sets = Annotated[
     list[str] | None,
     typer.Option(
-        "--set", metavar="KEY=VALUE", help="Set a parameter (model.width=96) or a setting."
+        "--set",
+        metavar="KEY=VALUE",
+        help="Set a parameter (model.width=96) or a setting.",
+        autocompletion=completion.settings,
     ),
 ]
 Parameters = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Set a parameter, as model.width=96."),
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Set a parameter, as model.width=96.",
+        autocompletion=completion.parameters,
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="The result as JSON.")]
 Device = Annotated[

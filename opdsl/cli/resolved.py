@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from opdsl.cli.console import UsageError
 from opdsl.cli.programs import Program
 from opdsl.compiler import read
 from opdsl.elaborate.program import models
@@ -21,7 +22,15 @@ Edit = tuple[int, int, str]
 
 
 def resolved_text(program: Program) -> str:
-    """The canonical text, with the given values as defaults of their parameters."""
+    """The canonical text, with the given values as defaults of their parameters.
+
+    Raises:
+        UsageError: it is a graph, which has no text; one made for it would name weights in another
+            way.
+    """
+    if not program.names:
+        name = program.source.name
+        raise UsageError(f"`{name}` is no program: make it one with `opdsl show --core {name}`")
     text = program.source.text
     for start, end, new in sorted(_edits(program), reverse=True):
         text = text[:start] + new + text[end:]

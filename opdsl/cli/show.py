@@ -21,7 +21,7 @@ def command(
     model: Model = None,
     sets: Parameters = None,
 ) -> None:
-    """Print a model as what it becomes: without library blocks, or in Python.
+    """Print what a model becomes: its core, or Python.
 
     The flat program is a program: it means the same function of as many weights, under the names
     that the nodes have.

@@ -1,4 +1,4 @@
-"""What leaves the language: JSON, Python source, flat programs, differences, a folder of weights."""
+"""What leaves the language: JSON, Python, flat programs, differences, a folder with weights."""
 
 from opdsl.export.diff import Difference, compare
 from opdsl.export.folder import Compiled, load_compiled, save_compiled

@@ -87,9 +87,7 @@ def compare(old: Graph, new: Graph) -> Difference:
 def _renamed(old: Graph, new: Graph) -> tuple[Change, ...]:
     """The nodes of one function under their two names, and those that no output needs."""
     pairs = list(zip(in_order(old), in_order(new), strict=True))
-    named = [
-        Change("~", a.path, (f"is now {b.path}",)) for a, b in pairs if a.path != b.path
-    ]
+    named = [Change("~", a.path, (f"is now {b.path}",)) for a, b in pairs if a.path != b.path]
     before, after = ({x.path: x for x in y.nodes} for y in (old, new))
     for a, b in pairs:
         del before[a.path], after[b.path]
@@ -193,9 +191,7 @@ def _axis_changes(old: Axis, new: Axis) -> tuple[str, ...]:
 
 def _ports(graph: Graph) -> dict[str, tuple[str, str]]:
     """Inputs and outputs with their places, and feedback."""
-    found = {
-        f"input {x.name}": (_space(x), f"place {i}") for i, x in enumerate(graph.inputs, 1)
-    }
+    found = {f"input {x.name}": (_space(x), f"place {i}") for i, x in enumerate(graph.inputs, 1)}
     found |= {f"output {x.name}": (_space(x), "") for x in graph.outputs}
     return found | {f"feedback {x.output} -> {x.input}": ("", "") for x in graph.feedback}
 
@@ -259,9 +255,7 @@ def _rows(graph: Graph) -> dict[str, _Row]:
     return {x.node.path: x for x in rows(folded.children, 1, 1)}
 
 
-def _row(
-    graph: Graph, node: Node, stand_in: Callable[[str], str], times: int, copies: int
-) -> _Row:
+def _row(graph: Graph, node: Node, stand_in: Callable[[str], str], times: int, copies: int) -> _Row:
     x = graph.arguments(node)
     tied = node.shares is not None
     return _Row(
@@ -284,8 +278,8 @@ def _node(path: str, old: _Row | None, new: _Row | None) -> Change | None:  # no
     if old is None or new is None:
         row = new or old
         assert row is not None
-        told = f"{row.node.keyword}({', '.join(row.telling)}) : {row.node.space}"
-        return Change(_sign(old, new), row.name, (told,), row.params if new else -row.params)
+        said = f"{row.node.keyword}({', '.join(row.telling)}) : {row.node.space}"
+        return Change(_sign(old, new), row.name, (said,), row.params if new else -row.params)
     told = tuple(_told(old, new))
     return Change("~", new.name, told, new.params - old.params) if told else None
 

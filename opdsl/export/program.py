@@ -174,8 +174,7 @@ class _Program:
         enters = self.graph.spaces[body.before].model_copy(update=bare)
         leaves = self.graph.spaces[body.after].model_copy(update=bare)
         ins = [f"input {self.names[body.before]} : {self._space(enters)}"]
-        for x in body.others:
-            ins.append(f"input {self.names[x]} : {self._space(self.graph.spaces[x])}")
+        ins += [f"input {self.names[x]} : {self._space(self.graph.spaces[x])}" for x in body.others]
         out = f"output {self.names[body.after]} : {self._space(leaves)}"
         calls = self._statements(body.nodes, body.prefix)
         return "\n".join([f"block {step} {{", *domains, *ins, out, "", *calls, "}"])
@@ -267,4 +266,3 @@ def _words(nodes: tuple[Node, ...]) -> set[str]:
     values = (getattr(x.block, k) for x in nodes for k in type(x.block).model_fields)
     flat = (y for x in values for y in (x if isinstance(x, tuple) else (x,)))
     return {x for x in flat if isinstance(x, str)}
-
