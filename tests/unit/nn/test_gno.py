@@ -1,26 +1,73 @@
-"""Kernel integrals: neighbours by all distances, sums point by point, refinement."""
+"""Kernel integrals: neighbours by all distances, dense float64, integrals over discs and caps."""
 
-from pathlib import Path
+import math
 
+import numpy as np
 import pytest
 import torch
+from torch import nn
+from torch.nn.functional import normalize
 
 import opdsl
 from opdsl import OpError
-from opdsl.nn.gno import Gno
+from opdsl.ir.certificate import certify
+from opdsl.nn import neighbours
+from opdsl.nn.gno import Gno, GridCells, SphereCells, ball
+from opdsl.nn.grid import Coords
 from opdsl.nn.neighbours import within
+from opdsl.nn.sphere import UnitVectors
+
+SQUARE = ((0.0, 0.0), (1.0, 1.0), (False, False))
+PROGRAM = """edition 2026
+model M {
+  domain P = points(2)
+  domain Q = points(2)
+  input v : P -> R^2
+  output w : Q -> R^2
+  w = v |> linear(out = 2) |> gno(to = Q, radius = 0.4, kernel = [8])
+}"""
+ON_A_GRID = PROGRAM.replace("P = points(2)", "P = grid(x: 0..1, y: 0..1, min = 8)")
 
 
-def module(widths=(4, 8, 2), radius=0.4, **more):
+def module(widths=(4, 8, 2), radius=0.4, here=None, there=None, **more):
     torch.manual_seed(0)
-    options = {"act": "tanh", "sees": False, "mean": True, "nearest": False} | more
-    return Gno(None, None, widths, radius, **options).double()
+    return Gno(here, there, widths, radius, **{"act": "tanh", "sees": False} | more).double()
 
 
 def cloud(*shape: int, seed: int = 1):
     return torch.rand(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
+def network(net: Gno) -> nn.Module:
+    """The kernel of x, y and maybe v(y), in one piece."""
+    return nn.Sequential(net.first, *net.rest)
+
+
+@pytest.fixture
+def searches(monkeypatch) -> list[torch.dtype]:
+    """The number formats of the points of each search."""
+    seen, search = [], neighbours.within
+
+    def spied(points, queries, radius, *, nearest):
+        seen.append(points.dtype)
+        return search(points, queries, radius, nearest=nearest)
+
+    monkeypatch.setattr(neighbours, "within", spied)
+    return seen
+
+
+# --- which are near
+
+
+@pytest.fixture(params=["tree", "blocks"])
+def way(request, monkeypatch):
+    """Both ways to search, the second as other devices take it, in blocks of a few queries."""
+    if request.param == "blocks":
+        monkeypatch.setattr(neighbours, "_Tree", neighbours._Blocks)
+        monkeypatch.setattr(neighbours, "BLOCK", 200)
+
+
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("d", [1, 2, 3])
 def test_neighbours_are_those_of_all_distances(d):
     points, queries = cloud(60, d), cloud(20, d, seed=2)
@@ -30,79 +77,43 @@ def test_neighbours_are_those_of_all_distances(d):
     assert torch.equal(found.counts, matrix.sum(1))
 
 
-@pytest.mark.parametrize("sees", [False, True])
-@pytest.mark.parametrize("mean", [False, True])
-def test_the_integral_is_the_sum_point_by_point(sees, mean):
-    net = module((6 if sees else 4, 8, 2), sees=sees, mean=mean)
-    p, q, v = cloud(1, 50, 2), cloud(1, 9, 2, seed=2), cloud(3, 50, 2, seed=3)
-    found = net(v, (9,), (p, q))
-    network = torch.nn.Sequential(net.first, *net.rest)
-    for b in range(3):
-        for i in range(9):
-            near = [j for j in range(50) if torch.dist(p[0, j], q[0, i]) <= 0.4]
-            terms = []
-            for j in near:
-                seen = torch.cat((q[0, i], p[0, j], *([v[b, j]] if sees else [])))
-                terms.append(network(seen) * v[b, j])
-            expected = torch.stack(terms).sum(0) / (len(near) if mean else 1)
-            torch.testing.assert_close(found[b, i], expected)
+@pytest.mark.usefixtures("way")
+def test_a_query_without_neighbours_takes_the_nearest():
+    points, queries = cloud(60, 2), 4 * cloud(20, 2, seed=2)
+    found = within(points, queries, 0.1, nearest=True)
+    distances = torch.cdist(queries, points)
+    expected = distances <= torch.maximum(distances.min(1).values, torch.tensor(0.1))[:, None]
+    assert torch.equal(torch.stack((found.queries, found.points), 1), expected.nonzero())
+    assert torch.equal(found.counts, expected.sum(1))
 
 
-def test_samples_with_points_of_their_own_are_as_one_at_a_time():
-    net = module()
-    p, q, v = cloud(3, 50, 2), cloud(3, 9, 2, seed=2), cloud(3, 50, 2, seed=3)
-    whole = net(v, (9,), (p, q))
-    for b in range(3):
-        one = slice(b, b + 1)
-        torch.testing.assert_close(whole[one], net(v[one], (9,), (p[one], q[one])))
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_on_a_grid_points_at_exactly_the_radius_are_neighbours(dtype):
+    line = torch.linspace(0, 1, 11, dtype=dtype)[:, None]
+    assert within(line, line, 0.2).counts.tolist() == [3, 4, *[5] * 7, 4, 3]
 
 
-def test_the_order_of_the_points_does_not_matter():
-    net, p, q, v = module(), cloud(1, 50, 2), cloud(1, 9, 2, seed=2), cloud(2, 50, 2, seed=3)
-    order = torch.randperm(50)
-    torch.testing.assert_close(net(v[:, order], (9,), (p[:, order], q)), net(v, (9,), (p, q)))
+@pytest.mark.usefixtures("way")
+def test_no_queries_have_no_neighbours():
+    found = within(cloud(5, 2), cloud(0, 2), 0.1)
+    assert len(found.points) == len(found.queries) == len(found.counts) == 0
 
 
-def test_new_coordinates_in_the_same_memory_are_searched_again():
-    net, p, q, v = module(), cloud(1, 50, 2), cloud(1, 9, 2, seed=2), cloud(2, 50, 2, seed=3)
-    net(v, (9,), (p, q))
-    p.copy_(cloud(1, 50, 2, seed=7))
-    torch.testing.assert_close(net(v, (9,), (p, q)), module()(v, (9,), (p.clone(), q)))
-
-
-def test_a_finer_grid_leads_to_the_integral():
-    """The mean over a ball tends to its integral; the error falls as the grid is refined."""
-    text = """edition 2026
-model M {
-  domain D = grid(x: 0..1, y: 0..1, min = 8)
-  domain Q = points(2)
-  input v : D -> R^1
-  output w : Q -> R^1
-  w = gno(v, to = Q, radius = 0.25, kernel = [8], act = tanh)
-}"""
-    torch.manual_seed(0)
-    net = opdsl.compile(text).double()
-    q = 0.3 + 0.4 * cloud(40, 2)
-
-    def at(n):
-        x, y = torch.meshgrid(*(torch.linspace(0, 1, n, dtype=torch.float64),) * 2, indexing="ij")
-        return net((x * y + torch.cos(3 * x))[None, None], Q=q)
-
-    finest = at(513)
-    errors = [(at(n) - finest).norm().item() for n in (17, 33, 65, 129)]
-    assert errors[-1] < errors[0] / 8
-    assert errors[-1] < 2e-2 * finest.norm().item()
-
-
-def test_a_query_without_neighbours_is_an_error_with_a_radius_that_would_do():
-    p, q, v = torch.zeros(1, 3, 2).double(), torch.ones(1, 5, 2).double(), cloud(1, 3, 2)
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("far", [1.0, 0.37123, 41.9])
+def test_a_query_without_neighbours_is_an_error_with_a_radius_that_would_do(far):
+    points, queries = torch.zeros(3, 2), torch.full((5, 2), far)
+    queries[0] = 0
     with pytest.raises(OpError) as caught:
-        module()(v, (5,), (p, q))
+        within(points, queries, 0.01)
     found = caught.value.diagnostics[0]
     assert found.code == "OP0908"
-    assert "5 of 5" in found.message
-    assert "1.414" in found.helps[0].text
-    assert module(nearest=True)(v, (5,), (p, q)).shape == (1, 5, 2)
+    assert "4 of 5" in found.message
+    assert "radius 0.01" in found.message
+    advised = float(found.helps[0].text.split()[-1])
+    assert advised == pytest.approx(far * math.sqrt(2), rel=2e-3)
+    assert within(points, queries, advised).counts.tolist() == [3] * 5
 
 
 def test_coordinates_that_are_no_numbers_are_refused():
@@ -111,19 +122,211 @@ def test_coordinates_that_are_no_numbers_are_refused():
     assert caught.value.diagnostics[0].code == "OP0612"
 
 
-def test_gino_goes_from_points_over_a_grid_to_points():
-    text = Path("tests/data/language/gino.op").read_text("utf-8")
-    near = opdsl.compile(
-        text.replace("to = L,", "empty = nearest, to = L,"), latent=33, width=4, radius=0.3
+# --- the sum
+
+
+@pytest.mark.parametrize("sees", [False, True])
+@pytest.mark.parametrize("reduction", ["mean", "sum", "integral"])
+def test_the_result_is_that_of_a_matrix_over_all_pairs(sees, reduction):
+    net = module((6 if sees else 4, 8, 2), sees=sees, reduction=reduction)
+    p, q, v = cloud(50, 2), cloud(9, 2, seed=2), cloud(3, 50, 2, seed=3)
+    at_x = q[None, :, None].expand(3, 9, 50, 2)
+    at_y, values = p.expand(3, 9, 50, 2), v[:, None].expand(3, 9, 50, 2)
+    kernel = network(net)(torch.cat((at_x, at_y, values) if sees else (at_x, at_y), -1))
+    near = (torch.cdist(q, p) <= 0.4).double()
+    expected = torch.einsum("bijc,bjc,ij->bic", kernel, v, near)
+    if reduction != "sum":
+        expected = expected / near.sum(1)[:, None]
+    if reduction == "integral":
+        expected = expected * (math.pi * 0.4**2)
+    torch.testing.assert_close(net(v, (9,), (p[None], q[None])), expected)
+
+
+def test_the_order_of_the_points_does_not_matter():
+    net, p, q, v = module(), cloud(1, 50, 2), cloud(1, 9, 2, seed=2), cloud(2, 50, 2, seed=3)
+    order = torch.randperm(50, generator=torch.Generator().manual_seed(4))
+    torch.testing.assert_close(net(v[:, order], (9,), (p[:, order], q)), net(v, (9,), (p, q)))
+
+
+@pytest.mark.parametrize("shared", ["neither", "points", "queries"])
+@pytest.mark.parametrize("sees", [False, True])
+def test_samples_with_points_of_their_own_are_as_one_at_a_time(shared, sees):
+    net = module((6 if sees else 4, 8, 2), sees=sees)
+    p, q, v = cloud(3, 50, 2), cloud(3, 9, 2, seed=2), cloud(3, 50, 2, seed=3)
+    p, q = p[:1] if shared == "points" else p, q[:1] if shared == "queries" else q
+    whole = net(v, (9,), (p, q))
+    for b in range(3):
+        one = slice(b, b + 1)
+        mine = (p if shared == "points" else p[one], q if shared == "queries" else q[one])
+        torch.testing.assert_close(whole[one], net(v[one], (9,), mine))
+
+
+def test_coordinates_have_gradients():
+    net, v = module(radius=9.0), cloud(2, 7, 2, seed=3)
+    p, q = cloud(1, 7, 2).requires_grad_(), cloud(1, 4, 2, seed=2).requires_grad_()
+    assert torch.autograd.gradcheck(lambda p, q: net(v, (4,), (p, q)), (p, q))
+
+
+# --- refinement
+
+
+def wave(y: torch.Tensor) -> torch.Tensor:
+    return (y[..., 0] * y[..., 1] + torch.cos(3 * y[..., 0]))[..., None]
+
+
+def over_discs(net: Gno, queries: torch.Tensor, radius: float) -> torch.Tensor:
+    """The integral of k(x, y) wave(y) over the disc around each x: Gauss in r, equal angles."""
+    nodes, weights = (torch.from_numpy(x) for x in np.polynomial.legendre.leggauss(24))
+    r, turn = radius * (nodes + 1) / 2, torch.arange(48).double() * (2 * math.pi / 48)
+    offsets = torch.stack((r[:, None] * turn.cos(), r[:, None] * turn.sin()), -1).flatten(0, 1)
+    areas = (weights * r * radius / 2 * (2 * math.pi / 48))[:, None].expand(24, 48).flatten()
+    y = queries[:, None] + offsets
+    kernel = network(net)(torch.cat((queries[:, None].expand_as(y), y), -1))
+    return torch.einsum("mnc,mnc,n->mc", kernel, wave(y), areas)
+
+
+def order(steps, errors) -> float:
+    """The slope of log error over log step."""
+    return np.polyfit(np.log(steps), np.log(errors), 1)[0]
+
+
+def distance(found: torch.Tensor, exact: torch.Tensor) -> float:
+    return ((found - exact).norm() / exact.norm()).item()
+
+
+@pytest.mark.parametrize("reduction", ["mean", "integral"])
+def test_on_a_grid_the_error_falls_like_the_step_to_three_halves(reduction):
+    cells = GridCells(*SQUARE) if reduction == "integral" else None
+    net = module((4, 8, 1), 0.25, Coords(*SQUARE), reduction=reduction, cells=cells)
+    q, numbers = 0.3 + 0.4 * cloud(200, 2), (17, 33, 65, 129)
+    exact = over_discs(net, q, 0.25) / (1 if reduction == "integral" else math.pi / 16)
+    errors = []
+    for n in numbers:
+        grid = net.here(size=(n, n), like=torch.empty(0).double())
+        errors.append(distance(net(wave(grid), (200,), (q[None],))[0], exact))
+    assert order([1 / (n - 1) for n in numbers], errors) == pytest.approx(1.5, abs=0.25)
+    assert errors[-1] < 3e-3
+
+
+@pytest.mark.parametrize("reduction", ["mean", "integral"])
+def test_for_random_points_the_error_falls_like_one_over_the_root_of_their_number(reduction):
+    net = module((4, 8, 1), 0.25, reduction=reduction)
+    q, numbers = 0.3 + 0.4 * cloud(200, 2), (500, 2000, 8000, 32000)
+    exact = over_discs(net, q, 0.25) / (1 if reduction == "integral" else math.pi / 16)
+    errors = []
+    for n in numbers:
+        p = cloud(1, n, 2, seed=n)
+        errors.append(distance(net(wave(p), (200,), (p, q[None]))[0], exact))
+    assert order(numbers, errors) == pytest.approx(-0.5, abs=0.2)
+    assert errors[-1] < 3e-2
+
+
+@pytest.mark.parametrize("sampling", ["gauss_legendre", "lobatto", "equiangular"])
+def test_on_a_sphere_the_integral_of_one_is_the_area_of_a_cap(sampling):
+    """A cap that a chord r reaches from its pole has the area pi r^2."""
+    net = module(
+        (6, 4, 1),
+        0.8,
+        UnitVectors(sampling),
+        reduction="integral",
+        cells=SphereCells(sampling),
     )
-    strict = opdsl.compile(text, latent=33, width=4, radius=0.3)
-    sdf = torch.randn(1, 1, 33, 33, 33)
-    for n in (200, 300):
-        axis = torch.linspace(-1, 1, n)
-        p, f = torch.stack((axis, axis.sin(), axis.cos()), 1) * 0.9, torch.randn(1, 3, n)
-        assert near(sdf, f, P=p, Q=p[:50]).shape == (1, 1, 50)
-        with pytest.raises(OpError) as caught:  # most of the latent grid is far from the surface
-            strict(sdf, f, P=p, Q=p[:50])
-        assert caught.value.diagnostics[0].code == "OP0908"
-    near(sdf, f, P=p, Q=p[:50]).square().sum().backward()
-    assert all(torch.isfinite(x.grad).all() for x in near.parameters())
+    with torch.no_grad():
+        net.rest[-1].weight.zero_()
+        net.rest[-1].bias.fill_(1.0)
+    q = normalize(cloud(100, 3) - 0.5, dim=-1)
+    one = torch.ones(1, 64, 128, 1).double()
+    found = net(one, (100,), (q[None],))
+    assert (found / (math.pi * 0.8**2) - 1).abs().mean() < 5e-3
+
+
+def test_a_sum_grows_with_the_points_and_says_so():
+    net = module((4, 8, 1), 0.25, Coords(*SQUARE), reduction="sum")
+    q = 0.3 + 0.4 * cloud(1, 50, 2)
+    few, many = (
+        net(wave(net.here(size=(n, n), like=q)), (50,), (q,)).norm().item() for n in (33, 65)
+    )
+    assert many / few == pytest.approx(4, rel=0.05)
+    text = ON_A_GRID.replace("kernel = [8]", "kernel = [8], reduction = sum")
+    assert [x.path for x, _ in certify(opdsl.compile(text).graph).diverging] == ["w.gno"]
+
+
+@pytest.mark.parametrize(("d", "volume"), [(1, 4.0), (2, 4 * math.pi), (3, 32 * math.pi / 3)])
+def test_a_ball_has_its_volume(d, volume):
+    assert ball(d, 2.0) == pytest.approx(volume)
+
+
+def test_cells_cover_their_domain():
+    like = torch.empty(0).double()
+    assert GridCells((0.0, 1.0), (2.0, 4.0), (True, False))(size=(5, 4), like=like).sum() == 6
+    found = SphereCells("lobatto")(size=(6, 9), like=like).sum().item()
+    assert found == pytest.approx(4 * math.pi)
+
+
+# --- what is remembered
+
+
+@pytest.mark.parametrize("each", [False, True])
+def test_the_same_coordinates_are_searched_once(searches, each):
+    text = PROGRAM.replace("points(2)", "points(2, geometry = per_sample)") if each else PROGRAM
+    model, v = opdsl.compile(text), torch.randn(3, 2, 50)
+    shape = (3,) if each else ()
+    p, q = cloud(*shape, 50, 2).float(), cloud(*shape, 9, 2, seed=2).float()
+    first = model(v, P=p, Q=q)
+    assert len(searches) == (3 if each else 1)
+    assert torch.equal(model(v, P=p.clone(), Q=q), first)
+    assert len(searches) == (3 if each else 1)
+
+
+def test_new_coordinates_in_the_same_memory_are_searched_again(searches):
+    net, p, q, v = module(), cloud(1, 50, 2), cloud(1, 9, 2, seed=2), cloud(2, 50, 2, seed=3)
+    net(v, (9,), (p, q))
+    p.copy_(cloud(1, 50, 2, seed=7))
+    torch.testing.assert_close(net(v, (9,), (p, q)), module()(v, (9,), (p.clone(), q)))
+    assert len(searches) == 3
+
+
+@pytest.mark.parametrize("text", [PROGRAM, ON_A_GRID])
+def test_what_was_found_in_inference_mode_serves_training_too(text):
+    model, on_points = opdsl.compile(text), text == PROGRAM
+    q = cloud(9, 2).float()
+    v = torch.randn(2, 2, 50) if on_points else torch.randn(2, 2, 12, 12)
+    more = {"P": cloud(50, 2, seed=2).float()} if on_points else {}
+    with torch.inference_mode():
+        before = model(v.clone(), Q=q.clone(), **{k: x.clone() for k, x in more.items()})
+    after = model(v, Q=q, **more)
+    assert torch.equal(before, after)
+    after.sum().backward()
+    assert all(torch.isfinite(x.grad).all() for x in model.parameters())
+
+
+def test_autocast_does_not_move_the_points(searches):
+    model, v = opdsl.compile(PROGRAM.replace("0.4", "0.05")), torch.randn(1, 2, 4000)
+    p, q = cloud(4000, 2).float(), cloud(200, 2, seed=2).float()
+    exact = model(v, P=p, Q=q)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        narrow = model(v, P=p, Q=q)
+    assert searches == [torch.float32]  # the second call has the same coordinates
+    assert distance(narrow.float(), exact) < 0.02
+
+
+def test_a_program_of_other_dimensions_is_refused():
+    with pytest.raises(OpError) as caught:
+        opdsl.compile(PROGRAM.replace("Q = points(2)", "Q = points(3)"))
+    found = caught.value.diagnostics[0]
+    assert found.code == "OP0313"
+    assert "2 and 3" in found.message
+
+
+def test_a_vector_has_no_points():
+    with pytest.raises(OpError) as caught:
+        opdsl.compile(PROGRAM.replace("input v : P -> R^2", "input v : R^2"))
+    assert caught.value.diagnostics[0].code == "OP0301"
+
+
+def test_points_may_be_their_own_queries():
+    model = opdsl.compile(PROGRAM.replace("  domain Q = points(2)\n", "").replace("Q", "P"))
+    p, v = cloud(50, 2).float(), torch.randn(2, 2, 50)
+    expected = opdsl.compile(PROGRAM)
+    expected.load_state_dict(model.state_dict())
+    torch.testing.assert_close(model(v, P=p), expected(v, P=p, Q=p))
