@@ -7,7 +7,7 @@ DEMO := demo
 # one thread for each worker of the tests: two workers on two cores are faster than shared threads
 TEST_ENV := OMP_NUM_THREADS=1 MPLBACKEND=agg
 
-.PHONY: demo test lint unit slow gpu bench clean
+.PHONY: demo test lint unit slow campaign gpu bench clean
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else "opdsl needs Python 3.11 or newer, this is %d.%d: make PYTHON=python3.12 ..." % v[:2])'
@@ -37,6 +37,12 @@ unit: $(READY)
 # campaigns of minutes
 slow: $(READY)
 	$(TEST_ENV) $(BIN)/python -m pytest -m slow
+
+# a million damaged texts through the parser, with figures; `SEED` and `COUNT` choose a part
+SEED := 0
+COUNT := 1000000
+campaign: $(READY)
+	$(BIN)/python -m tests.property.campaign --seed $(SEED) --count $(COUNT)
 
 # needs an accelerator
 gpu: $(READY)
