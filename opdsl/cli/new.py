@@ -22,6 +22,8 @@ from std.pointwise import Lift, Project
 model {model} "one line that says which function this is" {{
   # Where the functions live. `min` promises: at least so many points on each axis.
   domain D = grid(x: 0..1, y: 0..1, boundary = none, min = 33)
+  # Fourier layers take a domain for a ring: they work on a longer one that closes to it.
+  domain E = extend(D, fraction = 0.25)
 
   # What goes in and what comes out: functions from D to so many channels.
   input a : D -> R^1
@@ -34,7 +36,9 @@ model {model} "one line that says which function this is" {{
 
   u = concat(a, coords(D))
     |> Lift(out = width)
+    |> pad(to = E)
     |> repeat depth {{ FourierLayer(modes = modes) }}
+    |> crop(to = D)
     |> Project(out = 1)
 }}
 

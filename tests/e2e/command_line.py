@@ -20,7 +20,7 @@ from std.fourier import FourierLayer
 from std.pointwise import Lift, Project
 
 model Tiny "small enough for a test" {
-  domain D = grid(x: 0..1, y: 0..1, boundary = dirichlet, min = 9)
+  domain D = grid(x: 0..1, y: 0..1, boundary = periodic, min = 9)
   input a : D -> R^{coefficient}
   output u : D -> R^{pressure}
 
