@@ -1,5 +1,6 @@
 """Kernel integrals: neighbours by all distances, dense float64, integrals over discs and caps."""
 
+import copy
 import math
 
 import numpy as np
@@ -41,6 +42,13 @@ def cloud(*shape: int, seed: int = 1):
 def network(net: Gno) -> nn.Module:
     """The kernel of x, y and maybe v(y), in one piece."""
     return nn.Sequential(net.first, *net.rest)
+
+
+def make_one(net: Gno) -> None:
+    """k(x, y) = 1."""
+    with torch.no_grad():
+        net.rest[-1].weight.zero_()
+        net.rest[-1].bias.fill_(1.0)
 
 
 @pytest.fixture
@@ -231,9 +239,7 @@ def test_on_a_sphere_the_integral_of_one_is_the_area_of_a_cap(sampling):
         reduction="integral",
         cells=SphereCells(sampling),
     )
-    with torch.no_grad():
-        net.rest[-1].weight.zero_()
-        net.rest[-1].bias.fill_(1.0)
+    make_one(net)
     q = normalize(cloud(100, 3) - 0.5, dim=-1)
     one = torch.ones(1, 64, 128, 1).double()
     found = net(one, (100,), (q[None],))
@@ -308,6 +314,51 @@ def test_autocast_does_not_move_the_points(searches):
         narrow = model(v, P=p, Q=q)
     assert searches == [torch.float32]  # the second call has the same coordinates
     assert distance(narrow.float(), exact) < 0.02
+
+
+@pytest.mark.parametrize("on", ["points", "grid"])
+def test_autocast_keeps_the_difference_of_points_that_are_close(on):
+    """The kernel sees 40 (x - y) only; rounded to bfloat16 first, it would be noise."""
+    net = module((4, 2, 1), 0.05, here=Coords(*SQUARE) if on == "grid" else None).float()
+    with torch.no_grad():
+        net.first.weight.copy_(40 * torch.cat((torch.eye(2), -torch.eye(2)), 1))
+        net.first.bias.fill_(0.5)
+    q, p = 0.1 + 0.8 * cloud(1, 100, 2).float(), cloud(1, 4000, 2, seed=2).float()
+    shape, given = ((4000,), (p, q)) if on == "points" else ((63, 63), (q,))
+    v = torch.ones(1, *shape, 1)
+    exact = copy.deepcopy(net)(v, (100,), given)  # a copy: nothing is remembered from it
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        narrow = net(v.bfloat16(), (100,), given)
+    assert distance(narrow.float(), exact) < 4e-3
+
+
+def test_many_neighbours_add_up_in_half_precision():
+    net = module((4, 3, 1), 2.0, reduction="sum").float()
+    make_one(net)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = net(
+            torch.ones(1, 4000, 1).bfloat16(),
+            (3,),
+            (cloud(1, 4000, 2).float(), cloud(1, 3, 2).float()),
+        )
+    assert found.flatten().tolist() == pytest.approx([4000] * 3, rel=4e-3)
+
+
+@pytest.mark.parametrize(
+    ("domain", "power", "volume"),
+    [
+        ("grid(x: 0..1, y: 0..2, boundary = periodic)", 2, 2),
+        ("grid(x: 0..1, y: 0..2)", 2, 2),
+        ("sphere(lat, lon)", 3, 4 * math.pi),
+    ],
+)
+def test_an_integral_that_reaches_all_points_is_over_the_whole_domain(domain, power, volume):
+    text = PROGRAM.replace("P = points(2)", f"P = {domain}").replace("(2)", f"({power})")
+    text = text.replace("0.4", "9.0, reduction = integral").replace("linear(out = 2) |> ", "")
+    model = opdsl.compile(text)
+    make_one(next(x for x in model.modules() if isinstance(x, Gno)))
+    found = model(torch.ones(1, 2, 12, 16), Q=cloud(5, power).float())
+    assert found.flatten().tolist() == pytest.approx([volume] * 10, rel=1e-5)
 
 
 def test_a_program_of_other_dimensions_is_refused():
