@@ -62,7 +62,7 @@ class Mlp(Block):
         return Cost(params, flops, volume * (self.widths[-1] * BYTES))
 
     def lower(self, *x: Space) -> nn.Module:
-        """See `opdsl.nn.vector.mlp`."""
+        """See `opdsl.nn.vector.Mlp`."""
         from opdsl.nn import vector
 
-        return vector.mlp((x[0].channels, *self.widths), self.act)
+        return vector.Mlp((x[0].channels, *self.widths), self.act)

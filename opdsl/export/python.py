@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from opdsl.diagnostics import fault
 from opdsl.export.sources import Sources
 from opdsl.ir.block import Block
 from opdsl.ir.graph import Graph, Node, Port
@@ -37,12 +38,18 @@ def finer(grow, n):
 
 
 def emit_python(graph: Graph) -> str:
-    """The source of a module of the graph."""
+    """The source of a module of the graph.
+
+    Raises:
+        OpError: OP0107, its calls take more than functions on grids and vectors.
+    """
     from opdsl.nn.tree import place
 
+    _refuse_what_has_no_source(graph)
     sources = Sources()
     sources.add(place)
-    calls = {node.path: _constructor(graph, node, sources) for node in live(graph)}
+    own = (x for x in live(graph) if x.shares is None)
+    calls = {node.path: _constructor(graph, node, sources) for node in own}
     for name, line in (("torch", "import torch"), ("nn", "from torch import nn")):
         sources.imports[name] = line
     body = _Body(graph, {"self", "finer", "tuple"})
@@ -50,6 +57,24 @@ def emit_python(graph: Graph) -> str:
     if body.searches:
         parts.append(FINER.strip())
     return "\n\n\n".join([*parts, _class(graph, calls, body, sources)]) + "\n"
+
+
+def _refuse_what_has_no_source(graph: Graph) -> None:
+    asked = graph.asks()
+    products = [x for x in graph.spaces.values() if x.domain.kind == "product"]
+    if not asked and not products:
+        return
+    what = (
+        f"its calls take {asked[0].what} `{asked[0].name}`"
+        if asked
+        else f"`{products[0].domain}` is a product of domains"
+    )
+    raise fault(
+        "OP0107",
+        f"`{graph.name}` cannot be written as Python source: {what}",
+        helps=("compile it into a folder: `opdsl compile FILE -o DIR`",),
+        file=graph.name,
+    )
 
 
 def _heading(graph: Graph) -> str:
@@ -223,7 +248,8 @@ class _Body:
             given.append(f"kernel={node.block.kernels[0]!r}")
         name = self._name(node.path, node.path)
         self.lines.append(_plain(f"# {node.keyword}: {node.space}, {node.spans[0].place()}"))
-        self.lines.append(f"{name} = self.nodes[{node.path!r}]({', '.join(given)})")
+        owner = node.shares or node.path
+        self.lines.append(f"{name} = self.nodes[{owner!r}]({', '.join(given)})")
 
     def _results(self) -> list[str]:
         found = {x.name: self._result(x) for x in self.graph.outputs}

@@ -8,6 +8,7 @@ query and a neighbour; no loop in Python runs over points.
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 from typing import Literal
 
 import torch
@@ -18,7 +19,7 @@ from opdsl.nn.neighbours import Neighbours, Pairs, alike
 from opdsl.nn.pointwise import Linear
 from opdsl.nn.precision import no_autocast, wide
 from opdsl.nn.sphere import latitudes
-from opdsl.nn.vector import mlp
+from opdsl.nn.vector import Mlp
 
 KEPT = 8  # grids whose coordinates and weights are remembered
 
@@ -67,10 +68,10 @@ class Gno(nn.Module):
         self.here, self.there, self.cells = here, there, cells
         self.sees, self.reduction = sees, reduction
         self.neighbours = Neighbours(radius, nearest=nearest)
-        whole = mlp(widths, act)
+        whole = Mlp(widths, act)
         first = whole[0]
         assert isinstance(first, Linear)
-        self.first, self.rest = first, whole[1:]
+        self.first, self.rest = first, nn.Sequential(OrderedDict([*whole.named_children()][1:]))
         self.grids: dict[tuple[object, ...], Tensor] = {}
 
     def forward(self, x: Tensor, size: Size, asked: Asked = ()) -> Tensor:

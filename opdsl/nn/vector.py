@@ -20,12 +20,14 @@ class Flatten(nn.Module):
         return x.flatten(1)
 
 
-def mlp(widths: Size, act: str) -> nn.Sequential:
+class Mlp(nn.Sequential):
     """Linear layers of these widths, the first that of the input, with activations between."""
-    layers: list[nn.Module] = []
-    for before, behind in pairwise(widths):
-        layers += [Linear(before, behind), Activation(act)]
-    return nn.Sequential(*layers[:-1])
+
+    def __init__(self, widths: Size, act: str) -> None:
+        layers: list[nn.Module] = []
+        for before, behind in pairwise(widths):
+            layers += [Linear(before, behind), Activation(act)]
+        super().__init__(*layers[:-1])
 
 
 class Bias(nn.Module):

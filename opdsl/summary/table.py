@@ -169,7 +169,8 @@ def _domain(promises: list[AxisPromise], width: int) -> list[str]:
     accepted = ", ".join(_accepted(x.axis) for x in promises)
     causes = {x.cause.text: x.cause for x in promises if x.cause}
     needs = (f"{x.points} needed: {x.text}  ({x.place})" for x in causes.values())
-    said = [("domain", f"{domain}: any grid with {accepted}"), *(("", x) for x in needs)]
+    noun = "points" if domain.scattered else "sphere" if domain.kind == "sphere" else "grid"
+    said = [("domain", f"{domain}: any {noun} with {accepted}"), *(("", x) for x in needs)]
     return [line for name, text in said for line in _fact(name, text, width)]
 
 

@@ -49,7 +49,7 @@ def one(text: str, figures: Figures) -> None:
         assert span.source is source
         assert 0 <= span.start <= span.end <= len(text)
     if figures.count % SHOWN == 0:
-        assert all(x.message in show(x) for x in faults)
+        assert all(x.code in show(x) for x in faults)
     figures.count += 1
     figures.worst = max(figures.worst, took)
     figures.codes.update({x.code for x in faults} or {"none"})

@@ -279,3 +279,38 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path, monkeypatch):
     with pytest.raises(OpError, match="no space left on device"):
         save_compiled(graph, lower(graph), TEXT, tmp_path / "model")
     assert not list(tmp_path.iterdir())
+
+
+def test_shared_weights_are_made_once_in_the_source():
+    from opdsl import compile as compile_
+    from tests.programs import model
+
+    text = model("output u : D -> R^2\nu = a |> repeat 3 shared { linear(out = 2) |> tanh() }")
+    net = compile_(text)
+    space: dict[str, object] = {}
+    exec(emit_python(net.graph), space)  # noqa: S102  the file that a user would import
+    other = space["M"]()
+    other.load_state_dict(net.state_dict(), strict=True)
+    x = torch.randn(2, 2, 65, 66)
+    torch.testing.assert_close(other(x), net(x))
+
+
+@pytest.mark.parametrize("name", ["deeponet", "gino", "sfno", "transformer"])
+def test_a_model_whose_calls_take_coordinates_or_fields_says_that_it_has_no_source(name):
+    from opdsl import OpError, load
+
+    with pytest.raises(OpError) as caught:
+        emit_python(load(f"tests/data/language/{name}.op"))
+    assert caught.value.diagnostics[0].code == "OP0107"
+
+
+def test_a_model_with_vectors_has_a_source():
+    from opdsl import compile as compile_
+
+    net = compile_("tests/data/language/ns_autoregressive.op")
+    space: dict[str, object] = {}
+    exec(emit_python(net.graph), space)  # noqa: S102  the file that a user would import
+    other = space["NavierStokes2D"]()
+    other.load_state_dict(net.state_dict(), strict=True)
+    w, nu = torch.randn(2, 10, 33, 40), torch.rand(2, 1)
+    torch.testing.assert_close(other(w, nu), net(w, nu))
