@@ -135,8 +135,10 @@ def _check_graph(
         _nothing_given(graph, model, given, source)
     except OpError as error:
         return Checked(file, None, error.diagnostics)
-    found = tuple(y for x in (*CHECKS, *WARNINGS) for y in x(graph))
-    judged = levelled(found, source, levels)
+    faults = tuple(y for x in CHECKS for y in x(graph))
+    if faults:
+        return Checked(file, None, _in_order(faults, source))
+    judged = levelled(tuple(y for x in WARNINGS for y in x(graph)), source, levels)
     denied = any(x.severity == "error" for x in judged)
     return Checked(file, None if denied else graph, _in_order(judged, source))
 

@@ -31,7 +31,7 @@ class PortEntry(BaseModel):
 
     name: Name
     space: Space
-    source: str = ""
+    source: Annotated[str, Field(pattern=PATH + r"|^$")] = ""
     doc: str | None = None
     at: Place
 
@@ -44,9 +44,9 @@ class NodeEntry(BaseModel):
     path: Path
     op: Name
     params: dict[str, Any]
-    inputs: tuple[str, ...]
+    inputs: tuple[Path, ...]
     space: Space
-    shares: str | None = None
+    shares: Path | None = None
     at: Place
 
 

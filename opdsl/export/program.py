@@ -258,7 +258,7 @@ class _Taken:
 
     def is_word(self, text: str) -> bool:
         """Whether it can be written without quotes."""
-        return bool(re.match(NAME, text)) and text not in self.used and text not in KEYWORDS
+        return bool(re.fullmatch(NAME, text)) and text not in self.used and text not in KEYWORDS
 
 
 def _words(nodes: tuple[Node, ...]) -> set[str]:

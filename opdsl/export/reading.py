@@ -23,6 +23,7 @@ from opdsl.ir.graph import Feedback, Graph, Node, Port, Scope
 from opdsl.ir.spaces import VECTOR, Axis, Coarsen, Domain, Extend, Space
 
 LIMIT = 20_000  # nodes, as in a program
+DIGITS = 15  # of a whole number; all such numbers are floats too
 BALL = ((-90.0, 90.0, "none"), (0.0, 360.0, "periodic"))  # the axes of a sphere
 
 
@@ -85,9 +86,17 @@ class _Reader:
 
     def _document(self) -> Document:
         try:
-            return Document.model_validate_json(self.source.text, strict=True)
+            found = Document.model_validate_json(self.source.text, strict=True)
         except ValidationError as error:
             raise self._misshapen(error) from error
+        json.loads(self.source.text, parse_int=self._moderate)
+        return found
+
+    def _moderate(self, digits: str) -> int:
+        """A whole number that others than us can handle too."""
+        if len(digits) > DIGITS:
+            raise self._wrong(f"the number {digits[:DIGITS]}... is too large")
+        return int(digits)
 
     def _misshapen(self, error: ValidationError) -> OpError:
         first = error.errors(include_url=False)[0]
@@ -154,6 +163,8 @@ class _Reader:
         block = self._block(entry)
         self._takes(entry, block, inputs)
         self._same(entry.space, self._inferred(entry, block, inputs), "it", entry.path)
+        if block.vanishes(*inputs):
+            raise self._wrong("a node does nothing", entry.path, ("leave it out",))
         node = Node(
             path=entry.path,
             block=block,
@@ -236,22 +247,21 @@ class _Reader:
         raise self._wrong(f"{who} takes `{source}`, {what}", at, helps)
 
     def _same(self, said: Space, met: Space, who: str, at: str) -> None:
+        self._sound_space(said, at)
         if _bare(said) != _bare(met):
             raise self._wrong(f"{who} is said to be `{said}`, but is `{met}`", at)
-        if said.components and len(said.components) != said.channels:
-            raise self._wrong(f"{who} has not as many names as channels", at)
 
     def _sound_space(self, space: Space, at: str) -> None:
         self._sound(space.domain, at)
         names = space.components
         if space.channels < 1 or (names is not None and len(names) != space.channels):
             raise self._wrong(f"`{at}` has not as many names as channels", at)
-        if names and not all(re.match(NAME, x) for x in names):
+        if names and not all(re.fullmatch(NAME, x) for x in names):
             raise self._wrong(f"`{at}` has a component without a name", at)
 
     def _sound(self, domain: Domain, at: str | None) -> None:
         if not _is_sound(domain):
-            raise self._wrong(f"there is no such domain as `{domain}`", at)
+            raise self._wrong(f"there can be no such domain as `{domain.name}`", at)
 
     # ---------------------------------------------------------------------- places
 
@@ -273,8 +283,10 @@ class _Reader:
     def _wrong(self, what: str, at: str | None = None, helps: tuple[str, ...] = ()) -> OpError:
         span = self._span(at) if at else self._whole
         told = f"`{at}`" if at and span != self._whole else "the file"
+        # the file is not to send signs to a terminal
+        plain = "".join(x if x.isprintable() else "?" for x in what)
         label = Label(span, f"in {told}")
-        return fault("OP0501", f"this graph cannot be read: {what}", label, helps=helps)
+        return fault("OP0501", f"this graph cannot be read: {plain}", label, helps=helps)
 
 
 # --- what is sound on its own -----------------------------------------------------------------
@@ -307,7 +319,7 @@ def _is_spectrum(domain: Domain) -> bool:
 
 def _is_declared(domain: Domain) -> bool:
     names = [x.name for x in domain.axes]
-    named = re.match(NAME, domain.name) and all(re.match(NAME, x) for x in names)
+    named = re.fullmatch(NAME, domain.name) and all(re.fullmatch(NAME, x) for x in names)
     plain = not domain.factors and domain.modes is None and domain.halved
     return bool(named and plain and all(map(_is_axis, domain.axes))) and _of_kind(domain)
 
@@ -335,7 +347,7 @@ def _is_axis(axis: Axis) -> bool:
 def _is_step(step: Coarsen | Extend, before: Coarsen | Extend | None) -> bool:
     if isinstance(step, Coarsen):
         return step.factor > 1 and not isinstance(before, Coarsen)
-    part = bool(re.match(NAME, step.name)) and step.denominator > 0
+    part = bool(re.fullmatch(NAME, step.name)) and step.denominator > 0
     return part and 0 < step.numerator <= 8 * step.denominator
 
 
