@@ -9,14 +9,17 @@ Each function here runs a prefix of that line. `check` returns every diagnostic;
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from opdsl.checks import CHECKS, WARNINGS, levelled, unused, unused_imports
+from opdsl.checks import CHECKS, WARNINGS, levelled, unused, unused_names
+from opdsl.checks import levels as levels_of
 from opdsl.diagnostics import Diagnostic, OpError, Source, did_you_mean, fault
+from opdsl.diagnostics.codes import Level
 from opdsl.elaborate import elaborate
 from opdsl.elaborate.instance import Given
+from opdsl.elaborate.program import models
 from opdsl.elaborate.settings import (
     RawSetting,
     check_train_blocks,
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
 SUFFIX = ".op"
 GRAPH_SUFFIX = ".json"  # of a graph as `opdsl ir` writes it
 FILES = (SUFFIX, GRAPH_SUFFIX)
+NO_MODEL = "OP0210"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +47,13 @@ class Checked:
     Attributes:
         graph: None if a diagnostic is an error.
         diagnostics: errors and warnings, in the order of the text.
+        levels: what is done about each warning in the whole file, by its name.
     """
 
     file: File
     graph: Graph | None
     diagnostics: tuple[Diagnostic, ...]
+    levels: Mapping[str, Level] = field(default_factory=dict)
 
     @property
     def errors(self) -> tuple[Diagnostic, ...]:
@@ -89,7 +95,7 @@ def check(
     model: str | None = None,
     given: Mapping[str, Given] | None = None,
     folder: Path | None = None,
-    levels: Mapping[str, str] | None = None,
+    levels: Mapping[str, Level] | None = None,
 ) -> Checked:
     """Everything that can be said of a program before run time; its faults are not raised.
 
@@ -106,25 +112,41 @@ def check(
     if not isinstance(source, Source):
         source, folder = read(source)
     if source.name.endswith(GRAPH_SUFFIX):
-        return _check_graph(source, model, given or {}, levels)
+        return _check_graph(source, model, given or {}, levels or {})
     file, found = parse(source)
     graph, more = elaborate(file, model=model, given=given, folder=folder)
     later = [y for x in CHECKS for y in x(graph)] if graph else []
     diagnostics = (*found, *more, *later, *check_train_blocks(file))
-    if any(x.severity == "error" for x in diagnostics):
+    known = models(file)
+    blocks_only = not known and all(x.code == NO_MODEL for x in diagnostics)
+    if not blocks_only and any(x.severity == "error" for x in diagnostics):
         return Checked(file, None, _in_order(diagnostics, source))
     # only now: what an error cuts off looks unused
     lints = [y for x in WARNINGS for y in x(graph)] if graph else []
-    judged = levelled((*diagnostics, *unused(file), *unused_imports(file), *lints), source, levels)
+    found = (*diagnostics, *unused(file), *unused_names(file), *lints)
+    return _levelled(file, graph, found, levels or {}, whole=len(known) == 1 and not given)
+
+
+def _levelled(
+    file: File,
+    graph: Graph | None,
+    found: Sequence[Diagnostic],
+    levels: Mapping[str, Level],
+    *,
+    whole: bool,
+) -> Checked:
+    """The result, with warnings at the levels that are wished for."""
+    judged = levelled(found, file.source, levels, whole=whole)
     denied = any(x.severity == "error" for x in judged)
-    return Checked(file, None if denied else graph, _in_order(judged, source))
+    told = _in_order(judged, file.source)
+    return Checked(file, None if denied else graph, told, levels_of(file.source, levels))
 
 
 def _check_graph(
     source: Source,
     model: str | None,
     given: Mapping[str, Given],
-    levels: Mapping[str, str] | None,
+    levels: Mapping[str, Level],
 ) -> Checked:
     """The same for a graph file."""
     from opdsl.export import read_graph
@@ -138,9 +160,8 @@ def _check_graph(
     faults = tuple(y for x in CHECKS for y in x(graph))
     if faults:
         return Checked(file, None, _in_order(faults, source))
-    judged = levelled(tuple(y for x in WARNINGS for y in x(graph)), source, levels)
-    denied = any(x.severity == "error" for x in judged)
-    return Checked(file, None if denied else graph, _in_order(judged, source))
+    found = [y for x in WARNINGS for y in x(graph)]
+    return _levelled(file, graph, found, levels, whole=True)
 
 
 def _nothing_given(

@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterator
 
 from opdsl.checks.bands import dead_weights
 from opdsl.checks.convergence import not_convergent
-from opdsl.checks.imports import unused_imports
 from opdsl.checks.latent import latent_size
-from opdsl.checks.levels import levelled
+from opdsl.checks.levels import levelled, levels
 from opdsl.checks.modes import too_many_modes
+from opdsl.checks.names import unused_names
 from opdsl.checks.periodicity import fourier_on_nonperiodic
 from opdsl.checks.pins import hidden_pin
 from opdsl.checks.rank import wasteful_rank
@@ -29,4 +29,4 @@ WARNINGS: tuple[Callable[[Graph], Iterator[Diagnostic]], ...] = (
     dead_weights,
 )
 
-__all__ = ["CHECKS", "WARNINGS", "levelled", "unused", "unused_imports"]
+__all__ = ["CHECKS", "WARNINGS", "levelled", "levels", "unused", "unused_names"]

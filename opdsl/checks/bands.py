@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from opdsl.checks.warned import site, warning
 from opdsl.diagnostics import Diagnostic, Span
 from opdsl.ir.graph import Graph, Node
+from opdsl.ir.live import live
 from opdsl.ir.spaces import Domain
 
 Band = tuple[int, ...]
@@ -28,12 +29,22 @@ def dead_weights(graph: Graph) -> Iterator[Diagnostic]:
     whole = {path: _all(x.domain, least) for path, x in graph.spaces.items()}
     there, used = _forwards(graph, whole), _backwards(graph, whole)
     told: set[Span] = set()
-    for node in graph.nodes:
-        kept = node.block.excites(*graph.arguments(node))
-        fault = _fault(kept, there[node.inputs[0]], used[node.path]) if kept else None
+    for node, *more in _weights(graph):
+        kept = node.block.excites(*graph.arguments(node)) or ()
+        passed = [(there[x.inputs[0]], used[x.path]) for x in (node, *more)]
+        fault = _fault(kept, passed)
         if fault and site(node) not in told:
             told.add(site(node))
             yield _warning(graph, node, *fault)
+
+
+def _weights(graph: Graph) -> list[list[Node]]:
+    """The nodes with weights for frequencies, those that share their weights together."""
+    found: dict[str, list[Node]] = {}
+    for node in live(graph):
+        if node.block.excites(*graph.arguments(node)):
+            found.setdefault(node.shares or node.path, []).append(node)
+    return list(found.values())
 
 
 def _all(domain: Domain, least: Bands) -> Band:
@@ -84,11 +95,17 @@ def _alike(bands: tuple[Band, ...]) -> bool:
     return len({len(x) for x in bands}) == 1
 
 
-def _fault(kept: Band, there: Band, used: Band) -> tuple[int, int, bool] | None:
-    """What is kept, what of it lives, and whether it is lost before; None if all of it lives."""
-    for m, arriving, wanted in zip(kept, there, used, strict=True):
-        if min(arriving, wanted) < m:
-            return m, min(arriving, wanted), arriving <= wanted
+def _fault(kept: Band, passed: list[tuple[Band, Band]]) -> tuple[int, int, bool] | None:
+    """What is kept, what of it lives, and whether it is lost before; None if all of it lives.
+
+    Args:
+        kept: the greatest frequency with a weight on each axis.
+        passed: for each use of these weights what arrives there, and what is used of the result.
+    """
+    for axis, m in enumerate(kept):
+        alive, before = max((min(x[axis], y[axis]), x[axis] <= y[axis]) for x, y in passed)
+        if alive < m:
+            return m, alive, before
     return None
 
 

@@ -5,24 +5,25 @@ from collections.abc import Iterator
 from opdsl.checks.warned import warning
 from opdsl.diagnostics import Diagnostic
 from opdsl.ir.certificate import certify
-from opdsl.ir.graph import Graph
+from opdsl.ir.graph import Graph, Node
 
 
 def not_convergent(graph: Graph) -> Iterator[Diagnostic]:
-    """One warning, at the first node that breaks it; a pinned model promises nothing."""
-    found = certify(graph)
-    loose = [(n, why) for n, why in found.diverging if not n.block.pins(*graph.arguments(n))]
+    """One warning, at the first node that breaks it; what is pinned promises nothing."""
+    loose = [(n, why) for n, why in certify(graph).diverging if not _pinned(graph, n)]
     if loose:
         node, why = loose[0]
-        more = len({n.keyword for n, _ in loose}) > 1 or len(loose) > 1
         yield warning(
             "OP0412",
             f"`{graph.name}` runs at every resolution but does not converge",
             node,
             why,
-            notes=(f"{len(loose)} nodes have no limit under refinement",) if more else (),
-            helps=(
-                "use an operator with a limit: `spectral_conv`, `gno`, `attention`",
-                "or say that it is meant: `# op: allow(not-convergent)`",
-            ),
+            notes=(f"{len(loose)} nodes have no limit under refinement",) if len(loose) > 1 else (),
+            helps=("use an operator with a limit: `spectral_conv`, `gno`, `attention`",),
         )
+
+
+def _pinned(graph: Graph, node: Node) -> bool:
+    """Whether it meets one resolution only."""
+    spaces = (*graph.arguments(node), node.space)
+    return all(axis.pinned for x in spaces for axis in x.domain.axes)

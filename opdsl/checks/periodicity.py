@@ -45,6 +45,6 @@ def _warning(graph: Graph, node: Node, domain: Domain) -> Diagnostic:
                 f"continue it on `domain E = extend({part.name}, fraction = 0.25)`: "
                 f"`pad(to = E)` before, `crop(to = {part.name})` behind"
             ),
-            "or say that it is meant: `# op: allow(fourier-on-nonperiodic)`",
+            f"or say that it closes: `domain {part.name} = grid(..., boundary = periodic)`",
         ),
     )

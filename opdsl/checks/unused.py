@@ -1,4 +1,4 @@
-"""OP0401 to OP0403: nodes, inputs and parameters of a definition that reach no output.
+"""OP0401 to OP0404: nodes, inputs, parameters, domains and dims that reach no output.
 
 This reads the tree, not the graph, so that each definition is judged once, by its own names.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 
+from opdsl.checks.warned import on_purpose
 from opdsl.diagnostics import Diagnostic, Help, Label, Span
 from opdsl.syntax import tree
 
@@ -77,13 +78,15 @@ def _warning(statement: tree.Statement, name: str, span: Span, item: tree.Defini
         case tree.Bind():
             code, what, say = "OP0401", "node", "no path leads from here to an output"
         case tree.Domain():
-            code, what, say = "OP0403", "domain", "nothing lives on it"
+            code, what, say = "OP0404", "domain", "nothing lives on it"
+        case tree.Dim():
+            code, what, say = "OP0404", "dim", "no space has so many channels"
         case _:
             code, what, say = "OP0403", "parameter", f"`{item.name.text}` does not depend on it"
     return Diagnostic(
         code,
         f"{what} `{name}` is never used",
         (Label(span, say),),
-        helps=(Help("remove it, or use it"),),
+        helps=(Help(f"remove it, or {on_purpose(code)}"),),
         severity="warning",
     )

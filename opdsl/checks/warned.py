@@ -1,8 +1,8 @@
-"""How a warning about a node is made: at the user's own call, once for each call."""
+"""How warnings are made: about a node at the user's own call, once for each call."""
 
 from __future__ import annotations
 
-from opdsl.diagnostics import Diagnostic, Help, Label, Span, blame
+from opdsl.diagnostics import CODES, Diagnostic, Help, Label, Span, blame
 from opdsl.ir.graph import Node
 
 
@@ -17,8 +17,13 @@ def warning(
 ) -> Diagnostic:
     """A warning whose first label is the user's call that made the node."""
     labels = blame((Label(node.spans[-1], say), *more), node.spans)
-    made = tuple(Help(x) for x in helps)
+    made = tuple(Help(x) for x in (*helps, f"or {on_purpose(code)}"))
     return Diagnostic(code, message, labels, notes, made, severity="warning")
+
+
+def on_purpose(code: str) -> str:
+    """How to say that what a warning is about is meant."""
+    return f"keep it on purpose with `# op: allow({CODES[code].slug})`"
 
 
 def site(node: Node) -> Span:

@@ -17,6 +17,7 @@ from opdsl.diagnostics import CODES, Diagnostic, Exit, OpError, did_you_mean
 
 if TYPE_CHECKING:
     from opdsl.compiler import Checked
+    from opdsl.diagnostics.codes import Level
 
 NO_MODEL = "OP0210"  # a file of blocks, to be imported, is no mistake
 
@@ -73,8 +74,9 @@ def command(
     raise typer.Exit(exit_code(found, strict=strict))
 
 
-def _levels(allow: list[str], warn: list[str], deny: list[str]) -> dict[str, str]:
-    from opdsl.checks.levels import LINTS, chosen
+def _levels(allow: list[str], warn: list[str], deny: list[str]) -> dict[str, Level]:
+    from opdsl.checks.instructions import LINTS
+    from opdsl.checks.levels import chosen
 
     try:
         return dict(chosen(allow, warn, deny))
@@ -83,7 +85,7 @@ def _levels(allow: list[str], warn: list[str], deny: list[str]) -> dict[str, str
         raise UsageError(f"there is no warning `{error.args[0]}`; {near[0]}") from error
 
 
-def diagnostics(path: str, levels: Mapping[str, str] | None = None) -> list[Diagnostic]:
+def diagnostics(path: str, levels: Mapping[str, Level] | None = None) -> list[Diagnostic]:
     """What is to be said of one file: of each of its models, its blocks and its settings."""
     from opdsl.cli.programs import open_source
     from opdsl.compiler import check

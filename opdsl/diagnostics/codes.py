@@ -5,6 +5,10 @@ Every code here has a page `grammar/diagnostics/CODE.md`; a test sees to that.
 
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Literal
+
+Level = Literal["allow", "warn", "deny"]
+LEVELS: tuple[Level, ...] = ("allow", "warn", "deny")  # from the mildest on
 
 
 class Exit(IntEnum):
@@ -23,11 +27,18 @@ class Exit(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """A title in a few words, a slug for comments and searches, and the exit code."""
+    """What a diagnostic is about.
+
+    Attributes:
+        title: in a few words.
+        slug: its name in comments, options and searches.
+        level: of a warning about a program, what is done about it by default; errors have none.
+    """
 
     title: str
     slug: str
     exit: Exit = Exit.SPEC
+    level: Level | None = None
 
 
 CODES: dict[str, Code] = {
@@ -67,16 +78,24 @@ CODES: dict[str, Code] = {
     "OP0313": Code("one domain is not reached from the other", "unrelated-domains"),
     "OP0320": Code("a requirement of a block is not met", "require"),
     # warnings
-    "OP0401": Code("a node is never used", "unused-node"),
-    "OP0402": Code("an input is never used", "unused-input"),
-    "OP0403": Code("a parameter is never used", "unused-parameter"),
-    "OP0405": Code("an import is never used", "unused-import"),
-    "OP0409": Code("a comment allows a warning that there is not", "useless-allow"),
-    "OP0410": Code("a comment names no warning", "unknown-warning"),
-    "OP0411": Code("a Fourier layer on an axis with two ends", "fourier-on-nonperiodic"),
-    "OP0412": Code("a model runs at every resolution but does not converge", "not-convergent"),
-    "OP0413": Code("the factors of a weight are larger than the weight", "rank-exceeds-dense"),
-    "OP0414": Code("weights for frequencies that never arrive", "dead-weights"),
+    "OP0401": Code("a node is never used", "unused-node", level="warn"),
+    "OP0402": Code("an input is never used", "unused-input", level="warn"),
+    "OP0403": Code("a parameter is never used", "unused-parameter", level="warn"),
+    "OP0404": Code("a domain or dim is never used", "unused-domain", level="warn"),
+    "OP0405": Code("an import is never used", "unused-import", level="warn"),
+    "OP0406": Code("a constant is never used", "unused-constant", level="warn"),
+    "OP0409": Code("a comment allows a warning that there is not", "useless-allow", level="warn"),
+    "OP0410": Code("a comment names no warning", "unknown-warning", level="warn"),
+    "OP0411": Code(
+        "a Fourier layer on an axis with two ends", "fourier-on-nonperiodic", level="warn"
+    ),
+    "OP0412": Code(
+        "a model runs at every resolution but does not converge", "not-convergent", level="warn"
+    ),
+    "OP0413": Code(
+        "the factors of a weight are larger than the weight", "rank-exceeds-dense", level="warn"
+    ),
+    "OP0414": Code("weights for frequencies that never arrive", "dead-weights", level="warn"),
     # graph files
     "OP0501": Code("a graph file cannot be read", "bad-graph"),
     # settings, data and training

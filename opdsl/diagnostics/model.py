@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from opdsl.diagnostics.codes import CODES, Level
+
 Severity = Literal["error", "warning"]
 Applicability = Literal["safe", "unsafe", "hint"]
 
@@ -144,11 +146,23 @@ class Diagnostic:
         """The file's name."""
         return self.labels[0].span.source.name if self.labels else self.file
 
+    @property
+    def level(self) -> Level | None:
+        """`warn`, or `deny` for a warning that was made an error; an error as such has none."""
+        if CODES[self.code].level is None:
+            return None
+        return "warn" if self.severity == "warning" else "deny"
+
     def to_json(self) -> dict[str, Any]:
-        """Keys `code severity message file span labels notes help`; offsets in characters."""
+        """Keys `code slug severity level message file span labels notes help`.
+
+        Offsets are in characters; `level` is null for what is always an error.
+        """
         return {
             "code": self.code,
+            "slug": CODES[self.code].slug,
             "severity": self.severity,
+            "level": self.level,
             "message": self.message,
             "file": self.where,
             "span": self.labels[0].span.to_json() if self.labels else None,

@@ -7,7 +7,7 @@ from tests.programs import graph, model, only
 INPUTS = """input s : R^3
 input f : P -> R^4
 domain P = points(2)
-domain Q = points(3)  # op: allow(unused-parameter)
+domain Q = points(3)  # op: allow(unused-domain)
 domain S = sphere(lat, lon, min = (8, 17))
 input y : S -> R^2
 output u : D -> R^2

@@ -88,7 +88,8 @@ def test_a_latent_grid_needs_a_size():
         ("k = gelu(a)", "OP0401"),
         ("input b : D -> R^1", "OP0402"),
         ("param w : int = 3", "OP0403"),
-        ("domain E = grid(x)", "OP0403"),
+        ("domain E = grid(x)", "OP0404"),
+        ("dim n = 3", "OP0404"),
     ],
 )
 def test_what_reaches_no_output_is_a_warning(statement, code):

@@ -1,0 +1,183 @@
+"""Comments that set the level of warnings.
+
+    u = a |> conv(out = 4)  # op: allow(not-convergent), the stencil is meant
+
+What comes in: a text. What goes out: for each name in such a comment an `Instruction` with the
+lines that it is for, and warnings about comments that say nothing.
+
+A comment behind code is for the call or name on its line. One on a line of its own is for the
+statement or definition that begins on the next line, and one above all imports and definitions for
+the whole file.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from opdsl.diagnostics import CODES, Diagnostic, Help, Label, Source, Span, did_you_mean
+from opdsl.diagnostics.codes import LEVELS, Level
+from opdsl.syntax.regions import Region, regions
+from opdsl.syntax.scan import Piece, pieces
+
+MARK = re.compile(r"#\s*op:")
+FORM = re.compile(r"#\s*op:\s*(?P<level>\w+)\s*\((?P<names>[^()]*)\)")
+NAME = re.compile(r"[^\s,]+")
+LINTS = {x.slug: k for k, x in CODES.items() if x.level}
+FORMS = "`# op: allow(unused-node)`, or `warn` or `deny` instead of `allow`"
+
+
+@dataclass(frozen=True, slots=True)
+class Instruction:
+    """A level for the warnings of one code that begin on the lines `first` to `last`.
+
+    Attributes:
+        last: None for the end of the file.
+        behind: whether code stands before the comment, so that it is also for what ends there.
+        span: the name in the comment.
+    """
+
+    level: Level
+    code: str
+    first: int
+    last: int | None
+    behind: bool
+    span: Span
+
+    @property
+    def extent(self) -> float:
+        """Of two that fit the one with fewer lines holds."""
+        return float("inf") if self.last is None else self.last - self.first
+
+    def covers(self, place: Span) -> bool:
+        """Whether it is for what stands there."""
+        if self.last is None or (self.behind and place.end_line == self.first):
+            return True
+        return self.first <= place.line <= self.last
+
+    def lines(self) -> str:
+        """`in this file`, `on line 8`, `on the lines 8 to 12`."""
+        if self.last is None:
+            return "in this file"
+        single = self.first == self.last
+        return f"on line {self.first}" if single else f"on the lines {self.first} to {self.last}"
+
+
+def code_of(word: str) -> str | None:
+    """The code of a warning, by its slug or its number."""
+    code = LINTS.get(word, word.upper())
+    return code if code in LINTS.values() else None
+
+
+@lru_cache(maxsize=64)
+def instructions(source: Source) -> tuple[Instruction, ...]:
+    """Those of a text, in order."""
+    return tuple(
+        Instruction(x.level, code, *x.lines, x.behind, span)
+        for x in _comments(source)
+        if x.level is not None
+        for name, span in x.names
+        if (code := code_of(name)) is not None
+    )
+
+
+def faults(source: Source) -> Iterator[Diagnostic]:
+    """OP0410 for every comment or name that sets nothing."""
+    for x in _comments(source):
+        if not x.names:
+            yield _fault("this comment names no warning", x.span, (f"write {FORMS}",))
+        elif x.level is None:
+            near = did_you_mean(x.word, LEVELS) or (f"write {FORMS}",)
+            yield _fault(f"unknown level `{x.word}`", x.span, near)
+        else:
+            yield from (_unknown(n, span) for n, span in x.names if code_of(n) is None)
+
+
+def _unknown(name: str, span: Span) -> Diagnostic:
+    if name.upper() in CODES or name in {x.slug for x in CODES.values()}:
+        helps = ("only warnings have levels; mend what it is about",)
+        return _fault(f"`{name}` is an error, which always holds", span, helps)
+    near = did_you_mean(name, list(LINTS)) or (f"warnings: {', '.join(LINTS)}",)
+    return _fault(f"there is no warning `{name}`", span, near)
+
+
+def _fault(message: str, span: Span, helps: tuple[str, ...]) -> Diagnostic:
+    made = tuple(Help(x) for x in helps)
+    return Diagnostic("OP0410", message, (Label(span, "sets nothing"),), (), made, "warning")
+
+
+# ---------------------------------------------------------------------- the comments
+
+
+@dataclass(frozen=True, slots=True)
+class _Comment:
+    """A comment that begins with `# op:`.
+
+    Attributes:
+        word: what stands where a level should.
+        names: the names in its brackets; none where it has another form.
+        lines: the first and the last line that it is for.
+        span: the level, or the whole comment where it has another form.
+    """
+
+    word: str
+    names: tuple[tuple[str, Span], ...]
+    lines: tuple[int, int | None]
+    behind: bool
+    span: Span
+
+    @property
+    def level(self) -> Level | None:
+        """The level that it sets, if there is one of this name."""
+        return next((x for x in LEVELS if x == self.word), None)
+
+
+def _comments(source: Source) -> Iterator[_Comment]:
+    if "op:" not in source.text:
+        return
+    tokens = pieces(source.text)
+    code = [x for x in tokens if x.kind != "comment"]
+    found = regions(code)
+    for piece in tokens:
+        if piece.kind == "comment" and MARK.match(piece.text):
+            yield _comment(source, piece, _lines(source, piece, code, found))
+
+
+def _comment(source: Source, piece: Piece, lines: tuple[int, int | None]) -> _Comment:
+    match = FORM.match(piece.text)
+    if match is None:
+        whole = source.span(piece.start, piece.start + len(piece.text.rstrip()))
+        return _Comment("", (), lines, not piece.first, whole)
+    start = piece.start + match.start("names")
+    names = tuple(
+        (x[0], source.span(start + x.start(), start + x.end()))
+        for x in NAME.finditer(match["names"])
+    )
+    span = source.span(piece.start + match.start("level"), piece.start + match.end("level"))
+    return _Comment(match["level"], names, lines, not piece.first, span)
+
+
+def _lines(
+    source: Source, comment: Piece, code: Sequence[Piece], found: Sequence[Region]
+) -> tuple[int, int | None]:
+    """The lines that a comment is for."""
+    if not comment.first:
+        here = _line(source, comment.start)
+        return here, here
+    after = next((i for i, x in enumerate(code) if x.start > comment.start), None)
+    if after is None or after <= _edition(code):
+        return 1, None
+    region = next((x for x in found if x.first == after), None)
+    last = code[after].start if region is None else code[region.whole - 1].start
+    return _line(source, code[after].start), _line(source, last)
+
+
+def _edition(code: Sequence[Piece]) -> int:
+    """How many pieces stand before the first import or definition."""
+    return 2 if code and code[0].text == "edition" else 0
+
+
+def _line(source: Source, offset: int) -> int:
+    return source.text.count("\n", 0, offset) + 1
