@@ -13,12 +13,16 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from opdsl.diagnostics import Source
+from opdsl.elaborate import elaborate
 from opdsl.export.declared import Declared, unsayable
 from opdsl.export.document import NAME
 from opdsl.export.literals import doc, number, sequence
 from opdsl.ir.block import Block
+from opdsl.ir.fingerprint import fingerprint
 from opdsl.ir.graph import Graph, Node, Port, Scope
 from opdsl.ir.spaces import Domain, Space
+from opdsl.syntax.parser import parse
 from opdsl.syntax.printer import format_text
 from opdsl.syntax.unparse import quoted
 from opdsl.syntax.words import KEYWORDS
@@ -30,7 +34,18 @@ def to_program(graph: Graph) -> str:
     Raises:
         OpError: OP0107, it holds what no program can say.
     """
-    return format_text(_Program(graph).text(), f"<{graph.name}>")
+    made = _Program(graph)
+    text = format_text(made.text(), f"<{graph.name}>")
+    if made.loops and not _means(text, graph):
+        raise unsayable("repeats with shared weights that do not do the same each time")
+    return text
+
+
+def _means(text: str, graph: Graph) -> bool:
+    """Whether the program is the graph: a graph file may call anything a shared repeat."""
+    file, faults = parse(Source("<flat>", text))
+    again, more = elaborate(file)
+    return not (faults or more) and again is not None and fingerprint(again) == fingerprint(graph)
 
 
 class _Program:
@@ -215,11 +230,11 @@ class _Body:
         Raises:
             OpError: its iterations are not what the elaborator makes.
         """
-        runs = [_run(graph, f"{loop.path}.{i}.") for i in range(loop.count or 0)]
         first, second = f"{loop.path}.0.", f"{loop.path}.1."
+        runs = [[x for x in graph.nodes if x.path.startswith(y)] for y in (first, second)]
         pairs = [
             (x, y)
-            for a, b in zip(runs[0], runs[1], strict=False)
+            for a, b in zip(*runs, strict=False)
             for x, y in zip(a.inputs, b.inputs, strict=False)
         ]
         entering = {x for x, y in pairs if y.startswith(first)}
@@ -228,13 +243,11 @@ class _Body:
         if len(entering) != 1 or len(before) != 1:
             raise unsayable(f"the repeat `{loop.path}`")
         rest = before.pop().removeprefix(first)
-        last = f"{loop.path}.{len(runs) - 1}."
+        leaves = f"{loop.path}.{(loop.count or 0) - 1}.{rest}"
+        if not {leaves, f"{second}{rest}"} <= graph.by_path.keys():
+            raise unsayable(f"the repeat `{loop.path}`")
         made = (second, f"{first}{rest}", f"{second}{rest}", tuple(others))
-        return _Body(tuple(runs[1]), *made, entering.pop(), f"{last}{rest}")
-
-
-def _run(graph: Graph, prefix: str) -> list[Node]:
-    return [x for x in graph.nodes if x.path.startswith(prefix)]
+        return _Body(tuple(runs[1]), *made, entering.pop(), leaves)
 
 
 # --- names ------------------------------------------------------------------------------------
