@@ -62,8 +62,11 @@ def test_a_well_typed_program_means_what_was_worked_out(seed):
 
 @pytest.mark.slow
 def test_two_thousand_well_typed_programs_mean_what_was_worked_out():
+    from tests.unit.test_flat_programs import assert_round_trip
+
     for seed in MANY:
         agrees(program(seed))
+        assert_round_trip(sound(program(seed)))
     print(f"{len(MANY)} well-typed programs: no fault")  # noqa: T201  the figure of the campaign
 
 
