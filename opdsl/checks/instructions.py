@@ -135,7 +135,7 @@ class _Comment:
 
 
 def _comments(source: Source) -> Iterator[_Comment]:
-    if "op:" not in source.text:
+    if not MARK.search(source.text):
         return
     tokens = pieces(source.text)
     code = [x for x in tokens if x.kind != "comment"]
