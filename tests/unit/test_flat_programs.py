@@ -183,3 +183,9 @@ def test_numbers_come_back_to_the_bit(value):
     data["nodes"][0]["params"]["factor"] = value
     again = load(to_program(from_json(data)))
     assert again.nodes[0].block.factor.hex() == value.hex()
+
+
+def test_large_numbers_are_written_short():
+    data = to_json(one("u = a * 2"))
+    data["nodes"][0]["params"]["factor"] = 1e22
+    assert "scale(a, 1e+22)" in to_program(from_json(data))

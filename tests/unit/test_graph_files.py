@@ -181,6 +181,11 @@ WRONG = {
         "OP0501",
         "cannot share the weights of `v.spectral_conv`",
     ),
+    "weights of another operation": (
+        _set("nodes", 7, "shares", "u.repeat.0.linear"),
+        "OP0501",
+        "cannot share the weights of `u.repeat.0.linear`",
+    ),
     "weights of nobody": (_set("nodes", 4, "shares", "w"), "OP0501", "`w` has no weights to share"),
     "an output of nothing": (_set("outputs", 0, "source", "w"), "OP0501", "the output `u` takes"),
     "an output elsewhere": (
