@@ -190,7 +190,7 @@ def test_an_interruption_leaves_no_file_and_makes_no_more_samples(tmp_path, monk
 
 SCRIPT = """
 import signal
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts background jobs deaf to it
+signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs start deaf to it
 from pathlib import Path
 from opdsl.data.generate.darcy import generate
 generate(resolution=17, samples=100000, seed=1, out=Path("a.h5"),
