@@ -12,10 +12,11 @@ from opdsl.ir.dims import Poly, PositiveCount
 from opdsl.ir.modes import (
     MIX,
     Bands,
-    Layout,
+    Layouts,
     bounds,
     each_axis,
     frequencies,
+    layout_of_each,
     together,
     transform_work,
 )
@@ -63,9 +64,16 @@ class SpectralConv(Block):
     | `neuralop`, as its `n_modes = 2 m` | -m ... m - 1 | 2 m | 0 ... m | 2 m |
     | `paper`, its blocks of weights as one | -m ... m - 1 | 2 m | 0 ... m - 1 | 2 m - 2 |
 
-    Of complex functions every axis is full. Where a grid has just 2 m points, -m is the Nyquist
-    frequency, which stands for +m too: `neuralop` and `paper` are the same operator at every
-    resolution above that one only.
+    Of complex functions every axis is full. Axes may differ: `layout = (neuralop, symmetric)` is
+    its `n_modes` even on the first and odd, 2 m + 1, on the second. Where a grid has just 2 m
+    points, -m is the Nyquist frequency, which stands for +m too: `neuralop` and `paper` are the
+    same operator at every resolution above that one only.
+
+    `faults` is for weights that were trained under a fault and mean nothing without it. In two axes
+    and more neuraloperator puts negative frequencies into wrong places where the grid changes, its
+    release 2.0.0 also at odd sizes, and those of complex functions always; `faults =
+    neuralop_93d3f06` (its newest commit) or `neuralop_2_0_0` does so too. That is no operator: what
+    it does depends on the resolution, and a warning says so.
 
     Attributes:
         modes: the greatest frequency kept, in periods per box; one number for all axes or one for
@@ -77,7 +85,8 @@ class SpectralConv(Block):
         rank: of a factorised weight: a fraction of the numbers of a dense one, above 0 and at most
             1; or whole numbers, one for all or one for each, none above the full rank.
         separable: whether R_k is diagonal, so that each channel is convolved with itself only.
-        layout: which frequencies `modes` means.
+        layout: which frequencies `modes` means, one word for all axes or one for each.
+        faults: of which release it has the faults.
 
     Source: Li et al. 2021, arXiv:2010.08895, eq. (4), whose program is the layout `paper`;
         Kossaifi et al. 2023, arXiv:2310.00120, sec. 3, for the factors.
@@ -99,6 +108,7 @@ class SpectralConv(Block):
         {"inputs": (3,), "modes": 2, "separable": True, "factor": "tucker", "rank": 0.5},
         {"inputs": (2,), "modes": 2, "layout": "neuralop"},
         {"inputs": (2,), "modes": 2, "layout": "paper"},
+        {"inputs": ("D -> C^2",), "modes": 1, "faults": "neuralop_93d3f06"},
         {"inputs": ("D -> C^2",), "modes": 2, "out": 3},
         {"inputs": ("D -> C^2",), "modes": 1, "factor": "cp", "rank": 2},
     )
@@ -118,7 +128,10 @@ class SpectralConv(Block):
     separable: bool = Field(
         default=False, description="whether each channel is convolved with itself only"
     )
-    layout: Layout = Field(default="symmetric", description="which frequencies `modes` means")
+    layout: Layouts = Field(default="symmetric", description="which frequencies `modes` means")
+    faults: Literal["none", "neuralop_2_0_0", "neuralop_93d3f06"] = Field(
+        default="none", description="of which release it has the faults"
+    )
 
     def infer(self, *x: Space) -> Space:
         """`out` channels on `to`."""
@@ -132,11 +145,13 @@ class SpectralConv(Block):
 
     def _check_modes(self, x: Space) -> None:
         modes = each_axis(self.modes, x)
-        if self.layout == "symmetric" or min(modes) > 0:
+        pairs = zip(modes, layout_of_each(self.layout, len(modes)), strict=True)
+        empty = [layout for m, layout in pairs if m == 0 and layout != "symmetric"]
+        if not empty:
             return
         raise Refusal(
             "OP0208",
-            f"layout `{self.layout}` keeps nothing for 0 modes",
+            f"layout `{empty[0]}` keeps nothing for 0 modes",
             "1 or more are needed on every axis",
             at="modes",
             helps=("`layout = symmetric` keeps the mean for `modes = 0`",),
@@ -183,13 +198,19 @@ class SpectralConv(Block):
         made = (bounds(x, bands, self.modes, self.layout) for x in domains if x is not None)
         return tuple(bound for each in made for bound in each)
 
+    def diverges(self, *x: Space) -> str | None:  # noqa: ARG002  the same for every input
+        """A fault depends on the resolution."""
+        if self.faults == "none":
+            return None
+        return "has a fault of neuraloperator, whose effect depends on the resolution"
+
     def excites(self, *x: Space) -> tuple[int, ...]:
         """A matrix for each |k| <= m."""
         return tuple(max(-band.start, band.stop - 1) for band in self._bands(x[0]))
 
     def carries(self, *x: Space) -> bool:  # noqa: ARG002  the same for every space
         """It makes no frequency."""
-        return True
+        return self.faults == "none"
 
     def cost(self, *x: Space) -> Cost:
         """The numbers of the weight; fast transforms there and back; products in between."""
@@ -252,6 +273,7 @@ class SpectralConv(Block):
         """What is not as usual."""
         chosen = {
             "layout": (self.layout, "symmetric"),
+            "faults": (self.faults, "none"),
             "factor": (self.factor, "dense"),
             "ranks": (self._ranks(x), ()),
             "in_ranks": (self._in_ranks(x), False),

@@ -14,6 +14,7 @@ from opdsl.ir.block import BYTES, Bound, Refusal, Work
 from opdsl.ir.spaces import Domain, Space
 
 Layout = Literal["symmetric", "neuralop", "paper"]
+Layouts = Layout | tuple[Layout, ...]
 Modes = int | tuple[int, ...]
 Sizes = tuple[int, ...]
 Bands = tuple[range, ...]
@@ -42,11 +43,30 @@ def each_axis(modes: Modes, x: Space) -> Sizes:
     )
 
 
-def frequencies(modes: Sizes, layout: Layout = "symmetric", *, real: bool = True) -> Bands:
+def layout_of_each(layout: Layouts, axes: int) -> tuple[Layout, ...]:
+    """The layout of each axis.
+
+    Raises:
+        Refusal: OP0208, there are not as many as axes.
+    """
+    if not isinstance(layout, tuple):
+        return (layout,) * axes
+    if len(layout) == axes:
+        return layout
+    raise Refusal(
+        "OP0208",
+        f"`layout` has {len(layout)} words for {axes} axes",
+        "one word for each axis, or one for all",
+        at="layout",
+    )
+
+
+def frequencies(modes: Sizes, layout: Layouts = "symmetric", *, real: bool = True) -> Bands:
     """The frequencies kept on each axis, of a real function only half of the last axis."""
-    last = 1 if layout == "symmetric" else 0
-    full = tuple(range(-m, m + last) for m in modes)
-    half = range(modes[-1] + (layout != "paper"))
+    layouts = layout_of_each(layout, len(modes))
+    pairs = zip(modes, layouts, strict=True)
+    full = tuple(range(-m, m + (x == "symmetric")) for m, x in pairs)
+    half = range(modes[-1] + (layouts[-1] != "paper"))
     return (*full[:-1], half) if real else full
 
 
@@ -57,11 +77,12 @@ def needed(band: range, layout: Layout = "symmetric") -> int:
 
 
 def bounds(
-    domain: Domain, bands: Bands, modes: Modes, layout: Layout = "symmetric"
+    domain: Domain, bands: Bands, modes: Modes, layout: Layouts = "symmetric"
 ) -> tuple[Bound, ...]:
     """What the bands ask of each axis of a domain; `modes` as the program says them."""
     said = (modes,) * len(bands) if isinstance(modes, int) else modes
-    return tuple(_bound(domain, i, band, said, modes, layout) for i, band in enumerate(bands))
+    layouts = layout_of_each(layout, len(bands))
+    return tuple(_bound(domain, i, x, said, modes, layouts[i]) for i, x in enumerate(bands))
 
 
 def _bound(

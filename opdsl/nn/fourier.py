@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from opdsl.nn.factor import FACTORS, Factored
+from opdsl.nn.faults import FAULTS, convolve_faulty
 from opdsl.nn.precision import no_autocast, wide
 from opdsl.nn.transforms import (
     LAYOUTS,
@@ -60,7 +61,8 @@ class SpectralConv(nn.Module):
         modes: Size,
         *,
         bias: bool = True,
-        layout: str = "symmetric",
+        layout: str | tuple[str, ...] = "symmetric",
+        faults: str = "none",
         factor: str = "dense",
         ranks: Size = (),
         in_ranks: bool = False,
@@ -74,7 +76,8 @@ class SpectralConv(nn.Module):
             out_channels: of v.
             modes: m, for each axis.
             bias: whether b is added.
-            layout: which frequencies m means, one of `LAYOUTS`.
+            layout: which frequencies m means, one of `LAYOUTS`, or one for each axis.
+            faults: of which release it has the faults, one of `opdsl.nn.faults.FAULTS`.
             factor: `dense` or a key of `FACTORS`.
             ranks: of the factorised weight.
             in_ranks: whether the factors are applied one after the other, which is less work for
@@ -85,13 +88,16 @@ class SpectralConv(nn.Module):
         super().__init__()
         if separable and in_channels != out_channels:
             raise ValueError(f"separable: {in_channels} channels cannot become {out_channels}")
-        if layout not in LAYOUTS:
+        layouts = layout if isinstance(layout, tuple) else (layout,) * len(modes)
+        if not set(layouts) <= set(LAYOUTS):
             raise ValueError(f"layout is one of {', '.join(LAYOUTS)}, not {layout!r}")
-        self.modes, self.layout, self.real = modes, layout, real
+        if faults not in FAULTS:
+            raise ValueError(f"faults is one of {', '.join(FAULTS)}, not {faults!r}")
+        self.modes, self.layout, self.real, self.faults = modes, layouts, real, faults
         self.separable, self.in_ranks = separable, in_ranks and not separable
         self.channels = (in_channels, out_channels)
         matrix = (in_channels,) if separable else self.channels
-        counts = tuple(len(x) for x in frequencies(modes, layout, real=real))
+        counts = tuple(len(x) for x in frequencies(modes, layouts, real=real))
         self.weight: nn.Parameter | Factored = (
             nn.Parameter(torch.empty(*counts, *matrix, 2))
             if factor == "dense"
@@ -137,9 +143,14 @@ class SpectralConv(nn.Module):
         check_points(tuple(x.shape[1:-1]), bands, self.layout)
         check_points(size, bands, self.layout)
         with no_autocast(x):
-            v = KERNELS[kernel](x.to(wide(x)), self.mix, bands, size)
+            v = self._convolved(x.to(wide(x)), bands, size, kernel)
             v = v if self.bias is None else v + self._constant(self.bias).to(v.dtype)
             return v.to(x.dtype)
+
+    def _convolved(self, x: Tensor, bands: Bands, size: Size, kernel: str) -> Tensor:
+        if self.faults == "none":
+            return KERNELS[kernel](x, self.mix, bands, size)
+        return convolve_faulty(x, self.mix, bands, size, self.faults)
 
     def mix(self, u_hat: Tensor) -> Tensor:
         """R . u_hat for every mode: complex (batch, modes, in) -> complex (batch, modes, out)."""
@@ -166,8 +177,11 @@ class SpectralConv(nn.Module):
         """Channels, modes, and what else was chosen."""
         inward, outward = self.channels
         said = f"{inward}, {outward}, modes={self.modes}, bias={self.bias is not None}"
-        layout = "" if self.layout == "symmetric" else f", layout={self.layout!r}"
-        return said + layout + ", separable" * self.separable + ", complex" * (not self.real)
+        layout = "" if set(self.layout) == {"symmetric"} else f", layout={self.layout!r}"
+        faults = "" if self.faults == "none" else f", faults={self.faults!r}"
+        return (
+            said + layout + faults + ", separable" * self.separable + ", complex" * (not self.real)
+        )
 
 
 # --- kernels: (x, mix, bands, size) -> v, all equal up to rounding -----------------------------

@@ -32,18 +32,22 @@ Bands = tuple[range, ...]
 LAYOUTS = ("symmetric", "neuralop", "paper")
 
 
-def frequencies(modes: Size, layout: str = "symmetric", *, real: bool = True) -> Bands:
+def frequencies(
+    modes: Size, layout: str | tuple[str, ...] = "symmetric", *, real: bool = True
+) -> Bands:
     """The band of each axis.
 
     Args:
         modes: m, one for each axis, one-sided.
         layout: `symmetric` keeps -m ... m on full axes and 0 ... m on the last one of a real
-            function; `neuralop` -m ... m - 1 and 0 ... m; `paper` -m ... m - 1 and 0 ... m - 1.
+            function; `neuralop` -m ... m - 1 and 0 ... m; `paper` -m ... m - 1 and 0 ... m - 1;
+            or one of these for each axis.
         real: whether the function is real.
     """
-    last = 1 if layout == "symmetric" else 0
-    full = tuple(range(-m, m + last) for m in modes)
-    half = range(modes[-1] + (layout != "paper"))
+    layouts = layout if isinstance(layout, tuple) else (layout,) * len(modes)
+    pairs = zip(modes, layouts, strict=True)
+    full = tuple(range(-m, m + (x == "symmetric")) for m, x in pairs)
+    half = range(modes[-1] + (layouts[-1] != "paper"))
     return (*full[:-1], half) if real else full
 
 
@@ -157,7 +161,7 @@ class Grow(nn.Module):
         return f"modes={self.modes}, real={self.real}"
 
 
-def check_points(size: Size, bands: Bands, layout: str = "symmetric") -> None:
+def check_points(size: Size, bands: Bands, layout: str | tuple[str, ...] = "symmetric") -> None:
     """A grid has all frequencies of the bands.
 
     Raises:
@@ -165,8 +169,9 @@ def check_points(size: Size, bands: Bands, layout: str = "symmetric") -> None:
     """
     if len(size) != len(bands):
         raise ValueError(f"{len(bands)} axes have modes, the grid is {size}")
-    for n, band in zip(size, bands, strict=True):
-        needed = least_points(band, layout)
+    layouts = layout if isinstance(layout, tuple) else (layout,) * len(bands)
+    for n, band, each in zip(size, bands, layouts, strict=True):
+        needed = least_points(band, each)
         if n < needed:
             kept = f"k = {band.start} ... {band.stop - 1}"
             raise ValueError(f"keeping {kept} needs at least {needed} points, got {n}")
