@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field
 
 from opdsl.ir.block import BYTES, Block, Cost
+from opdsl.ir.copies import COPIES, all_copies, one_copy
 from opdsl.ir.dims import PositiveCount
 from opdsl.ir.spaces import Space
 
@@ -34,6 +35,8 @@ class Linear(Block):
     Attributes:
         out: channels of the result.
         bias: whether b is added.
+        copies: n, if the channels are those of n variables, one after the other, on each of which
+            the same matrix acts; `out` are then the channels of one.
 
     Source: Li et al. 2021, arXiv:2010.08895, eq. (2), the term W v.
     """
@@ -43,14 +46,17 @@ class Linear(Block):
         {"inputs": (3,), "out": 5},
         {"inputs": (2,), "out": 1, "bias": False},
         {"inputs": ("D -> C^3",), "out": 2},
+        {"inputs": (6,), "out": 5, "copies": 2},
+        {"inputs": ("D -> C^2",), "out": 3, "copies": 2},
     )
 
     out: PositiveCount = Field(description="channels of the result")
     bias: bool = Field(default=True, description="whether a trained constant is added")
+    copies: PositiveCount = Field(default=1, description=COPIES)
 
     def infer(self, *x: Space) -> Space:
-        """`out` channels on the same domain."""
-        return x[0].with_channels(self.out)
+        """`out` channels for each copy on the same domain."""
+        return one_copy(x[0], self.copies).with_channels(self.out * self.copies)
 
     def carries(self, *x: Space) -> bool:  # noqa: ARG002  the same for every space
         """It is linear, and the same at every point."""
@@ -58,19 +64,23 @@ class Linear(Block):
 
     def cost(self, *x: Space) -> Cost:
         """A multiplication and an addition for each entry of W at each point."""
-        volume, c = x[0].domain.volume(), x[0].channels
+        volume, c = x[0].domain.volume(), one_copy(x[0], self.copies).channels
         added = self.out if self.bias else 0
         w = x[0].width  # a complex product is four real ones
-        return Cost(
+        each = Cost(
             w * (c * self.out + added),
             volume * (w * w * 2 * c * self.out + w * added),
             volume * (w * self.out * BYTES),
         )
+        return all_copies(each, self.copies)
 
     def lower(self, *x: Space) -> nn.Module:
         """See `opdsl.nn.pointwise.Linear` and `ComplexLinear`."""
-        from opdsl.nn import pointwise
+        from opdsl.nn import copies, pointwise
 
-        if x[0].complex:
-            return pointwise.ComplexLinear(x[0].channels, self.out, bias=self.bias)
-        return pointwise.Linear(x[0].channels, self.out, bias=self.bias)
+        c = one_copy(x[0], self.copies).channels
+        if self.copies > 1:
+            kind = "complex_linear" if x[0].complex else "linear"
+            return copies.Copies(kind, self.copies, c, self.out, bias=self.bias)
+        made = pointwise.ComplexLinear if x[0].complex else pointwise.Linear
+        return made(c, self.out, bias=self.bias)

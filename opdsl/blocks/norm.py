@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field, PositiveInt
 
 from opdsl.ir.block import BYTES, Block, Cost, Refusal
+from opdsl.ir.copies import COPIES, one_copy
+from opdsl.ir.dims import PositiveCount
 from opdsl.ir.join import count
 from opdsl.ir.spaces import Space
 
@@ -45,6 +47,8 @@ class Norm(Block):
     Attributes:
         kind: instance, group, layer or batch.
         groups: for `group`, into how many groups the channels are split evenly.
+        copies: n, if the channels are those of n variables, one after the other, each of which is
+            normalised by itself with the same gamma and beta; `groups` are then those of one.
 
     Source: Ulyanov et al. 2016, arXiv:1607.08022; Wu and He 2018, arXiv:1803.08494;
         Ba et al. 2016, arXiv:1607.06450; Ioffe and Szegedy 2015, arXiv:1502.03167.
@@ -56,16 +60,19 @@ class Norm(Block):
         {"inputs": (3,), "kind": "group"},
         {"inputs": (3,), "kind": "layer"},
         {"inputs": (3,), "kind": "batch"},
+        {"inputs": (8,), "kind": "group", "groups": 2, "copies": 2},
+        {"inputs": (6,), "kind": "layer", "copies": 2},
     )
 
     kind: Literal["instance", "group", "layer", "batch"] = Field(
         default="instance", description="what the mean is taken over"
     )
     groups: PositiveInt = Field(default=1, description="groups of channels, for `kind = group`")
+    copies: PositiveCount = Field(default=1, description=COPIES)
 
     def infer(self, *x: Space) -> Space:
         """As many channels on the same domain."""
-        self._check_groups(x[0].channels)
+        self._check_groups(one_copy(x[0], self.copies).channels)
         return x[0].with_channels(x[0].channels)
 
     def _check_groups(self, channels: int) -> None:
@@ -89,11 +96,15 @@ class Norm(Block):
 
     def cost(self, *x: Space) -> Cost:
         """Two numbers for each channel, unless the kind is `instance`."""
-        params = 0 if self.kind == "instance" else 2 * x[0].channels
+        each = one_copy(x[0], self.copies)
+        params = 0 if self.kind == "instance" else 2 * each.channels
         return Cost(params, x[0].numbers() * OPERATIONS, x[0].numbers() * BYTES)
 
     def lower(self, *x: Space) -> nn.Module:
         """See `opdsl.nn.norm.Norm`."""
-        from opdsl.nn import norm
+        from opdsl.nn import copies, norm
 
-        return norm.Norm(self.kind, x[0].channels, self.groups)
+        c = one_copy(x[0], self.copies).channels
+        if self.copies > 1:
+            return copies.Copies("norm", self.copies, self.kind, c, self.groups)
+        return norm.Norm(self.kind, c, self.groups)

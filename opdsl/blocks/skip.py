@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field
 
 from opdsl.ir.block import BYTES, Block, Cost, Refusal
+from opdsl.ir.copies import COPIES, all_copies, one_copy
 from opdsl.ir.dims import PositiveCount
 from opdsl.ir.join import count
 from opdsl.ir.spaces import Space
@@ -33,6 +34,8 @@ class Skip(Block):
     Attributes:
         kind: identity, linear (a matrix, no constant) or soft (real gates that begin as one).
         out: channels of the result, for `linear`; as many as come in by default.
+        copies: n, if the channels are those of n variables, one after the other, for each of which
+            it is the same; `out` are then the channels of one.
 
     Source: neuralop/layers/skip_connections.py at 93d3f06; its `soft-gating` is `soft`.
     """
@@ -44,6 +47,8 @@ class Skip(Block):
         {"inputs": (3,), "kind": "linear", "out": 5},
         {"inputs": ("D -> C^3",), "kind": "soft"},
         {"inputs": ("D -> C^3",), "kind": "linear", "out": 2},
+        {"inputs": (6,), "kind": "soft", "copies": 3},
+        {"inputs": (6,), "kind": "linear", "out": 4, "copies": 2},
     )
 
     kind: Literal["identity", "linear", "soft"] = Field(
@@ -52,10 +57,12 @@ class Skip(Block):
     out: PositiveCount | None = Field(
         default=None, description="channels of the result, for `kind = linear`"
     )
+    copies: PositiveCount = Field(default=1, description=COPIES)
 
     def infer(self, *x: Space) -> Space:
         """`out` channels on the same domain."""
-        c = x[0].channels
+        each = one_copy(x[0], self.copies)
+        c = each.channels
         if self.kind != "linear" and self.out not in (None, c):
             raise Refusal(
                 "OP0303",
@@ -64,7 +71,9 @@ class Skip(Block):
                 at="out",
                 helps=(f"use a matrix: `skip(kind = linear, out = {self.out})`",),
             )
-        return x[0] if self.kind == "identity" else x[0].with_channels(self.out or c)
+        if self.kind == "identity":
+            return x[0]
+        return each.with_channels((self.out or c) * self.copies)
 
     def carries(self, *x: Space) -> bool:  # noqa: ARG002  the same for every space
         """It is linear, and the same at every point."""
@@ -72,16 +81,19 @@ class Skip(Block):
 
     def cost(self, *x: Space) -> Cost:
         """Nothing, one real number for each channel, or a matrix."""
-        out, w = self.infer(*x), x[0].width
-        volume, matrix = x[0].domain.volume(), x[0].channels * out.channels
-        params = {"identity": 0, "linear": w * matrix, "soft": out.channels}[self.kind]
+        c, w = one_copy(x[0], self.copies).channels, x[0].width
+        out = self.out or c
+        volume, matrix = x[0].domain.volume(), c * out
+        params = {"identity": 0, "linear": w * matrix, "soft": out}[self.kind]
         # a product of complex numbers is four real ones and as many sums
-        each = {"identity": 0, "linear": w * w * 2 * matrix, "soft": w * out.channels}[self.kind]
-        return Cost(params, volume * each, out.numbers() * BYTES)
+        each = {"identity": 0, "linear": w * w * 2 * matrix, "soft": w * out}[self.kind]
+        return all_copies(Cost(params, volume * each, volume * (w * out * BYTES)), self.copies)
 
     def lower(self, *x: Space) -> nn.Module:
         """See `opdsl.nn.skip.Skip`."""
-        from opdsl.nn import skip
+        from opdsl.nn import copies, skip
 
-        out = self.out or x[0].channels
-        return skip.Skip(self.kind, x[0].channels, out, real=not x[0].complex)
+        c, real = one_copy(x[0], self.copies).channels, not x[0].complex
+        if self.copies > 1:
+            return copies.Copies("skip", self.copies, self.kind, c, self.out or c, real=real)
+        return skip.Skip(self.kind, c, self.out or c, real=real)

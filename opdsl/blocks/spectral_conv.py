@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field, NonNegativeInt, StrictFloat, StrictInt
 
 from opdsl.ir.block import BYTES, Block, Bound, Cost, Refusal, Work
+from opdsl.ir.copies import COPIES, one_copy
 from opdsl.ir.dims import Poly, PositiveCount
 from opdsl.ir.modes import (
     MIX,
@@ -85,6 +86,8 @@ class SpectralConv(Block):
         rank: of a factorised weight: a fraction of the numbers of a dense one, above 0 and at most
             1; or whole numbers, one for all or one for each, none above the full rank.
         separable: whether R_k is diagonal, so that each channel is convolved with itself only.
+        copies: n, if the channels are those of n variables, one after the other, each of which is
+            convolved with the same R and b; `out` are then the channels of one.
         layout: which frequencies `modes` means, one word for all axes or one for each.
         faults: of which release it has the faults.
 
@@ -108,6 +111,7 @@ class SpectralConv(Block):
         {"inputs": (3,), "modes": 2, "separable": True, "factor": "tucker", "rank": 0.5},
         {"inputs": (2,), "modes": 2, "layout": "neuralop"},
         {"inputs": (2,), "modes": 2, "layout": "paper"},
+        {"inputs": (4,), "modes": 2, "out": 3, "copies": 2},
         {"inputs": ("D -> C^2",), "modes": 1, "faults": "neuralop_93d3f06"},
         {"inputs": ("D -> C^2",), "modes": 2, "out": 3},
         {"inputs": ("D -> C^2",), "modes": 1, "factor": "cp", "rank": 2},
@@ -128,6 +132,7 @@ class SpectralConv(Block):
     separable: bool = Field(
         default=False, description="whether each channel is convolved with itself only"
     )
+    copies: PositiveCount = Field(default=1, description=COPIES)
     layout: Layouts = Field(default="symmetric", description="which frequencies `modes` means")
     faults: Literal["none", "neuralop_2_0_0", "neuralop_93d3f06"] = Field(
         default="none", description="of which release it has the faults"
@@ -135,13 +140,14 @@ class SpectralConv(Block):
 
     def infer(self, *x: Space) -> Space:
         """`out` channels on `to`."""
-        self._check_modes(x[0])
-        self._check_channels(x[0])
-        if _whole(x[0].channels, self.out):
-            self._ranks(x[0])
-        to = self.to or x[0].domain
-        same_interval(x[0], to)
-        return x[0].with_channels(self.out or x[0].channels).on(to)
+        each = one_copy(x[0], self.copies)
+        self._check_modes(each)
+        self._check_channels(each)
+        if _whole(each.channels, self.out):
+            self._ranks(each)
+        to = self.to or each.domain
+        same_interval(each, to)
+        return each.with_channels((self.out or each.channels) * self.copies).on(to)
 
     def _check_modes(self, x: Space) -> None:
         modes = each_axis(self.modes, x)
@@ -214,15 +220,16 @@ class SpectralConv(Block):
 
     def cost(self, *x: Space) -> Cost:
         """The numbers of the weight; fast transforms there and back; products in between."""
-        out = self.infer(*x)
-        params = 2 * self._numbers(x[0]) + (out.channels * out.width if self.bias else 0)
-        once, each = self._products(x[0])
-        flops = transform(x[0]) + transform(out) + MIX * (once + each)
-        return Cost(params, flops, out.numbers() * BYTES)
+        out, copy = self.infer(*x), one_copy(x[0], self.copies)
+        added = (self.out or copy.channels) * out.width if self.bias else 0
+        once, each = self._products(copy)
+        flops = transform(x[0]) + transform(out) + MIX * (once + each * self.copies)
+        return Cost(2 * self._numbers(copy) + added, flops, out.numbers() * BYTES)
 
     def wasteful(self, *x: Space) -> str | None:
         """Why a dense weight would be smaller, or None."""
-        dense, own = math.prod(self._axes(x[0]).shape), self._numbers(x[0])
+        each = one_copy(x[0], self.copies)
+        dense, own = math.prod(self._axes(each).shape), self._numbers(each)
         if self.factor == "dense" or own < dense:
             return None
         return f"its factors have {2 * own:,} numbers, a dense weight has {2 * dense:,}"
@@ -258,16 +265,20 @@ class SpectralConv(Block):
         bands, real, out = self._bands(x[0]), not x[0].complex, self.infer(*x).channels
         there = transform_work(kernel, x[0].channels, sizes[0], bands, real=real)
         back = transform_work(kernel, out, sizes[-1], bands, real=real)
-        once, each = self._products(x[0])
-        mix = Work(gemm=MIX * (once / BATCH + each))
+        once, each = self._products(one_copy(x[0], self.copies))
+        mix = Work(gemm=MIX * (once / BATCH + each * self.copies))
         return together(there, mix, back)
 
     def lower(self, *x: Space) -> nn.Module:
         """See `opdsl.nn.fourier.SpectralConv`."""
-        from opdsl.nn import fourier
+        from opdsl.nn import copies, fourier
 
-        out, modes = self.infer(*x).channels, each_axis(self.modes, x[0])
-        return fourier.SpectralConv(x[0].channels, out, modes, bias=self.bias, **self._more(x[0]))
+        each = one_copy(x[0], self.copies)
+        made = (each.channels, self.out or each.channels, each_axis(self.modes, each))
+        if self.copies > 1:
+            named = {"bias": self.bias, **self._more(each)}
+            return copies.Copies("spectral_conv", self.copies, *made, **named)
+        return fourier.SpectralConv(*made, bias=self.bias, **self._more(each))
 
     def _more(self, x: Space) -> dict[str, Any]:
         """What is not as usual."""
