@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, PositiveInt, field_validator
 
@@ -24,6 +24,9 @@ class Conv(Block):
     Attributes:
         out: channels of the result.
         kernel: points of the stencil on each axis, odd.
+        bias: whether b is added.
+        edges: `domain`: axes that close on themselves wrap, on the others v is zero beyond the
+            ends; `zeros`: so on all axes.
 
     Source: LeCun et al. 1998, doi:10.1109/5.726791.
     """
@@ -32,10 +35,13 @@ class Conv(Block):
     samples: ClassVar[tuple[dict[str, Any], ...]] = (
         {"inputs": (3,), "out": 5, "kernel": 3},
         {"inputs": (1,), "out": 1, "kernel": 1},
+        {"inputs": (2,), "out": 2, "kernel": 3, "bias": False, "edges": "zeros"},
     )
 
     out: PositiveCount
     kernel: PositiveInt = Field(default=3)
+    bias: bool = Field(default=True)
+    edges: Literal["domain", "zeros"] = Field(default="domain")
 
     @field_validator("kernel")
     @classmethod
@@ -73,10 +79,12 @@ class Conv(Block):
         """One matrix product for each point of the stencil."""
         weights = self.kernel ** x[0].domain.dims * x[0].channels * self.out
         volume = x[0].domain.volume()
-        return Cost(weights + self.out, volume * (2 * weights), volume * (self.out * BYTES))
+        constants = self.out if self.bias else 0
+        return Cost(weights + constants, volume * (2 * weights), volume * (self.out * BYTES))
 
     def lower(self, *x: Space) -> nn.Module:
         """See `opdsl.nn.local.Conv`."""
         from opdsl.nn import local
 
-        return local.Conv(x[0].channels, self.out, self.kernel, x[0].domain.periodic)
+        wraps = tuple(y and self.edges == "domain" for y in x[0].domain.periodic)
+        return local.Conv(x[0].channels, self.out, self.kernel, wraps, bias=self.bias)

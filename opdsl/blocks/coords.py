@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -36,8 +36,13 @@ class Coords(Block):
     }
     ```
 
+    With `kind = fraction` a sphere has two coordinates instead, i / latitudes and j / longitudes,
+    which have a seam and move with the resolution by up to one part in `latitudes`; they are there
+    for weights that were trained with them.
+
     Attributes:
         domain: the domain.
+        kind: `position`, or on a sphere `fraction`.
 
     Source: Li et al. 2021, arXiv:2010.08895, section 5.
     """
@@ -51,6 +56,9 @@ class Coords(Block):
     )
 
     domain: Domain = Field(description="the domain")
+    kind: Literal["position", "fraction"] = Field(
+        default="position", description="what a coordinate is"
+    )
 
     def infer(self, *x: Space) -> Space:  # noqa: ARG002  it has no inputs
         """As many channels as coordinates, with their names."""
@@ -62,10 +70,19 @@ class Coords(Block):
         if self.domain.scattered:
             d = self.domain.ambient or 0
             return SPACE[:d] if d <= len(SPACE) else tuple(f"x{i + 1}" for i in range(d))
-        return SPACE if self.domain.kind == "sphere" else tuple(a.name for a in self.domain.axes)
+        embedded = self.domain.kind == "sphere" and self.kind == "position"
+        return SPACE if embedded else tuple(a.name for a in self.domain.axes)
 
     def _check_domain(self) -> None:
         domain = self.domain
+        if self.kind == "fraction" and domain.kind != "sphere":
+            raise Refusal(
+                "OP0208",
+                "fractions are coordinates of a sphere only",
+                f"`{domain}` is {KINDS[domain.kind]}",
+                at="kind",
+                helps=("leave `kind` out",),
+            )
         if not (domain.regular or domain.scattered or domain.kind == "sphere"):
             raise Refusal(
                 "OP0301",
@@ -100,6 +117,8 @@ class Coords(Block):
 
         if self.domain.scattered:
             return points.Given()
+        if self.kind == "fraction":
+            return grid.Coords((0.0, 0.0), (1.0, 1.0), (True, True))
         if self.domain.kind == "sphere":
             return sphere.UnitVectors(self.domain.sampling or "gauss_legendre")
         axes = self.domain.axes

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from opdsl.ir.block import BYTES, Block, Cost, free
+from opdsl.ir.block import BYTES, Block, Cost, Refusal, free
 from opdsl.ir.regrid import same_interval, transform
 from opdsl.ir.spaces import Domain, Space
 
@@ -33,10 +33,16 @@ class Resample(Block):
     }
     ```
 
+    `kind = linear` (one axis) and `kind = cubic` (two) are there for weights that were trained with
+    them: interpolation between the first and the last point, which the new grid's first and last
+    points are laid upon. On a periodic axis that shifts the function by up to a spacing.
+
     Attributes:
         to: a grid of the same declaration: `D`, `D / 2`.
+        kind: fourier, linear or cubic.
 
-    Source: scipy.signal.resample, on each axis; Trefethen 2000, doi:10.1137/1.9780898719598.
+    Source: scipy.signal.resample, on each axis; Trefethen 2000, doi:10.1137/1.9780898719598;
+        `linear` and `cubic`: neuralop/layers/resample.py at 93d3f06.
     """
 
     complex: ClassVar[bool] = True
@@ -48,11 +54,28 @@ class Resample(Block):
     )
 
     to: Domain = Field(description="the grid of the result")
+    kind: Literal["fourier", "linear", "cubic"] = Field(
+        default="fourier", description="how values between the points are found"
+    )
 
     def infer(self, *x: Space) -> Space:
         """The same channels on `to`."""
         same_interval(x[0], self.to)
+        self._check_axes(x[0])
         return x[0].on(self.to)
+
+    def _check_axes(self, x: Space) -> None:
+        axes = {"linear": 1, "cubic": 2}.get(self.kind, x.domain.dims)
+        if axes == x.domain.dims and not (x.complex and self.kind != "fourier"):
+            return
+        raise Refusal(
+            "OP0208",
+            f"`kind = {self.kind}` interpolates real functions of {axes} "
+            f"{'axis' if axes == 1 else 'axes'}",
+            f"`{x}` is another kind of function",
+            at="kind",
+            helps=("`kind = fourier` is exact on any number of axes",),
+        )
 
     def vanishes(self, *x: Space) -> bool:
         """On its own grid a function stays as it is."""
@@ -60,7 +83,7 @@ class Resample(Block):
 
     def carries(self, *x: Space) -> bool:  # noqa: ARG002  the same for every space
         """It makes no frequency."""
-        return True
+        return self.kind == "fourier"
 
     def cost(self, *x: Space) -> Cost:
         """A fast transform along each axis at the old size, and one at the new size."""
@@ -70,7 +93,7 @@ class Resample(Block):
         return Cost(0, transform(x[0]) + transform(out), out.numbers() * BYTES)
 
     def lower(self, *x: Space) -> nn.Module:  # noqa: ARG002  the same for every space
-        """See `opdsl.nn.fourier.resample`."""
-        from opdsl.nn import fourier
+        """See `opdsl.nn.fourier.resample` and `opdsl.nn.local.Interpolate`."""
+        from opdsl.nn import fourier, local
 
-        return fourier.Resample()
+        return fourier.Resample() if self.kind == "fourier" else local.Interpolate(self.kind)

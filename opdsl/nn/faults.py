@@ -50,7 +50,7 @@ def _moved_by(n: int, faults: str) -> int:
 def _cut_shifted(x: Tensor, bands: Bands) -> Tensor:
     """The spectrum; on the last axis of two or more the frequencies from the lowest one on."""
     axes = list(range(1, x.ndim - 1))
-    z = torch.fft.fftn(x, dim=axes, norm="forward")
+    z: Tensor = torch.fft.fftn(x, dim=axes, norm="forward")
     for axis, band in zip(axes, bands, strict=True):
         n = x.shape[axis]
         start = band.start if axis < axes[-1] else -(n // 2) if len(axes) > 1 else 0

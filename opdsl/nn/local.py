@@ -1,7 +1,7 @@
-"""Layers that see the grid itself: a local stencil, a value for each point.
+"""Layers that see the grid itself: a local stencil, a value for each point, interpolation.
 
-What comes in and goes out: channels-last tensors, (batch, *grid, channels). Neither layer has a
-limit under refinement; the language says so of both.
+What comes in and goes out: channels-last tensors, (batch, *grid, channels). A stencil and a value
+for each point have no limit under refinement; the language says so of both.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from itertools import product
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 Size = tuple[int, ...]
 
@@ -22,11 +23,17 @@ class Conv(nn.Module):
 
     Attributes:
         weight: W, (kernel, ..., kernel, in, out).
-        bias: b, (out,).
+        bias: b, (out,), or None.
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, kernel: int, periodic: tuple[bool, ...]
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel: int,
+        periodic: tuple[bool, ...],
+        *,
+        bias: bool = True,
     ) -> None:
         super().__init__()
         self.kernel, self.periodic = kernel, periodic
@@ -34,14 +41,16 @@ class Conv(nn.Module):
         bound = 1 / math.sqrt(in_channels * kernel**dims)  # as torch's own convolutions
         shape = (*(kernel,) * dims, in_channels, out_channels)
         self.weight = nn.Parameter(torch.empty(shape).uniform_(-bound, bound))
-        self.bias = nn.Parameter(torch.empty(out_channels).uniform_(-bound, bound))
+        self.bias = (
+            nn.Parameter(torch.empty(out_channels).uniform_(-bound, bound)) if bias else None
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, *grid, in) -> (batch, *grid, out)."""
         size = x.shape[1:-1]
         for axis, periodic in enumerate(self.periodic, start=1):
             x = _ring(x, axis, self.kernel // 2, wrap=periodic)
-        v = self.bias.to(x.dtype)
+        v = x.new_zeros(()) if self.bias is None else self.bias.to(x.dtype)
         for offset in product(range(self.kernel), repeat=len(self.periodic)):
             part = x
             for axis, (start, n) in enumerate(zip(offset, size, strict=True), start=1):
@@ -64,6 +73,30 @@ class Position(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(batch, *size, channels), kept."""
         return x + self.weight.to(x.dtype)
+
+
+class Interpolate(nn.Module):
+    """v between the points of u, the first and last points of both grids on each other.
+
+    Attributes:
+        kind: `linear` in one axis, `cubic` in two.
+    """
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind = kind
+
+    def forward(self, x: Tensor, size: Size) -> Tensor:
+        """(batch, *grid, c) -> (batch, *size, c)."""
+        if tuple(x.shape[1:-1]) == tuple(size):
+            return x
+        mode = {"linear": "linear", "cubic": "bicubic"}[self.kind]
+        y = functional.interpolate(x.movedim(-1, 1), size=size, mode=mode, align_corners=True)
+        return y.movedim(1, -1)
+
+    def extra_repr(self) -> str:
+        """The kind."""
+        return self.kind
 
 
 def _ring(x: Tensor, axis: int, width: int, *, wrap: bool) -> Tensor:
