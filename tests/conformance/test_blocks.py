@@ -207,9 +207,9 @@ def test_gradients_are_those_of_finite_differences(case):
     def run(*tensors):
         torch.manual_seed(2)
         given = dict(zip(names, tensors[len(xs) :], strict=True))
-        return functional_call(
-            module, given, tuple(tensors[: len(xs)]), case.keywords(None, torch.float64)
-        )
+        like = {} if xs else {"like": torch.empty(0, dtype=torch.float64)}
+        named = case.keywords(None, torch.float64) | like
+        return functional_call(module, given, tuple(tensors[: len(xs)]), named)
 
     assert torch.autograd.gradcheck(run, (*xs, *weights), fast_mode=True)
 

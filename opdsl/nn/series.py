@@ -1,0 +1,74 @@
+"""A trained Fourier series: a function of the place alone, the same at every resolution.
+
+What comes in: a grid. What goes out: (1, *grid, channels).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from opdsl.nn.precision import no_autocast, wide
+from opdsl.nn.transforms import Bands, Size, check_points, frequencies, grow_fft
+
+
+class Series(nn.Module):
+    """w(x) = sum_k c_k exp(2 pi i k x), real.
+
+    Attributes:
+        weight: c as pairs (re, im), (*frequencies, channels, 2), the frequencies ascending; on the
+            last axis from 0 on, whose others are the conjugates.
+
+    Source: Rahman et al. 2024, arXiv:2403.12553, sec. 4 (positional encoding of a variable).
+    """
+
+    def __init__(
+        self, channels: int, modes: Size, closed: tuple[bool, ...], *, positive: bool = False
+    ) -> None:
+        """A series of random coefficients.
+
+        Args:
+            channels: of w.
+            modes: the greatest |k| of each axis.
+            closed: for each axis, whether its last point is one step before its first; the other
+                axes have both ends, with one value.
+            positive: whether every axis has frequencies from 0 on only.
+        """
+        super().__init__()
+        self.modes, self.closed, self.positive = modes, closed, positive
+        counts = tuple(map(len, self.bands))
+        self.weight = nn.Parameter(torch.empty(*counts, channels, 2))
+        self.reset_parameters()
+
+    @property
+    def bands(self) -> Bands:
+        """The frequencies of each axis."""
+        if self.positive:
+            return tuple(range(m + 1) for m in self.modes)
+        return frequencies(self.modes)
+
+    def reset_parameters(self) -> None:
+        """Normal, of such a spread that E w(x)^2 = 1 at every x."""
+        *full, last = map(len, self.bands)
+        # k > 0 on the last axis stands for its conjugate too; of k = 0 only the real part counts
+        variance = 1 / (math.prod(full) * (2 * (last - 1) + 0.5))
+        nn.init.normal_(self.weight, std=math.sqrt(variance / 2))
+
+    def forward(self, *, size: Size, like: Tensor) -> Tensor:
+        """-> (1, *size, channels), in the dtype of `like`, computed in float32 at least."""
+        # a closed axis of n - 1 points has those of an open one of n, but its last, which is 0
+        ring = tuple(n - (not closed) for n, closed in zip(size, self.closed, strict=True))
+        check_points(ring, self.bands)
+        with no_autocast(like):
+            c = torch.view_as_complex(self.weight.to(wide(like)))
+            w = grow_fft(c[None], self.bands, ring, real=True)
+            for axis, closed in enumerate(self.closed, start=1):
+                if not closed:
+                    w = torch.cat((w, w.narrow(axis, 0, 1)), axis)
+            return w.to(like.dtype)
+
+    def extra_repr(self) -> str:
+        """Channels and modes."""
+        return f"{self.weight.shape[-2]}, modes={self.modes}"
