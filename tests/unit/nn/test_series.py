@@ -1,0 +1,74 @@
+"""The block `series`: one function at every resolution."""
+
+import math
+
+import pytest
+import torch
+
+from opdsl.nn.series import Series
+
+LIKE = torch.empty(0, dtype=torch.float64)
+
+
+def made(channels: int, modes: tuple[int, ...], closed: tuple[bool, ...], **more: bool) -> Series:
+    torch.manual_seed(len(modes))
+    return Series(channels, modes, closed, **more).double()
+
+
+def at(series: Series, places: list[torch.Tensor]) -> torch.Tensor:
+    """The sum over all k, term by term, at the points of a grid."""
+    c = torch.view_as_complex(series.weight.detach())
+    x = torch.stack(torch.meshgrid(*places, indexing="ij"), -1)
+    total = torch.zeros(*x.shape[:-1], c.shape[-1], dtype=torch.float64)
+    for index in torch.cartesian_prod(*(torch.arange(len(b)) for b in series.bands)).reshape(
+        -1, len(places)
+    ):
+        k = torch.tensor([b[i] for b, i in zip(series.bands, index.tolist(), strict=True)])
+        wave = torch.exp(2j * math.pi * (x * k).sum(-1))[..., None]
+        share = 1 if k[-1] == 0 else 2
+        total += share * (c[tuple(index.tolist())] * wave).real
+    return total
+
+
+def places(size: tuple[int, ...], closed: tuple[bool, ...]) -> list[torch.Tensor]:
+    return [
+        torch.arange(n, dtype=torch.float64) / (n if ring else n - 1)
+        for n, ring in zip(size, closed, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("positive", [False, True])
+@pytest.mark.parametrize(
+    ("modes", "closed", "size"),
+    [
+        ((3,), (True,), (8,)),
+        ((3,), (False,), (9,)),
+        ((2, 3), (True, True), (5, 7)),
+        ((2, 3), (False, True), (7, 10)),
+        ((1, 2, 1), (True, False, False), (4, 6, 5)),
+    ],
+)
+def test_it_is_the_sum_of_its_waves(modes, closed, size, positive):
+    series = made(2, modes, closed, positive=positive)
+    expected = at(series, places(size, closed))
+    torch.testing.assert_close(series(size=size, like=LIKE)[0], expected)
+
+
+def test_between_two_ends_it_is_the_same_function_on_a_finer_grid():
+    series = made(3, (2, 2), (True, False))
+    coarse, fine = series(size=(6, 7), like=LIKE), series(size=(12, 13), like=LIKE)
+    torch.testing.assert_close(fine[:, ::2, ::2], coarse)
+    torch.testing.assert_close(coarse[:, :, 0], coarse[:, :, -1])
+
+
+@pytest.mark.parametrize("positive", [False, True])
+def test_it_begins_with_the_variance_one(positive):
+    series = made(4000, (2, 1), (True, True), positive=positive)
+    w = series(size=(5, 4), like=LIKE)[0].detach()
+    assert w.square().mean(-1).numpy() == pytest.approx(1, abs=0.12)
+    assert w.mean(-1).numpy() == pytest.approx(0, abs=0.1)
+
+
+def test_too_few_points_are_told():
+    with pytest.raises(ValueError, match="needs at least 7 points, got 6"):
+        made(1, (3,), (False,))(size=(7,), like=LIKE)
