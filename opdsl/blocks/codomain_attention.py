@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field, PositiveFloat
 
 from opdsl.ir.block import BYTES, Block, Cost, Refusal
-from opdsl.ir.copies import one_copy
+from opdsl.ir.copies import check_decided, one_copy
 from opdsl.ir.dims import PositiveCount
 from opdsl.ir.join import count
 from opdsl.ir.spaces import Space
@@ -96,6 +96,7 @@ class CodomainAttention(Block):
         )
 
     def _check_heads(self, channels: int) -> None:
+        check_decided(self.heads)
         if channels % self.heads:
             raise Refusal(
                 "OP0208",

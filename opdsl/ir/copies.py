@@ -7,6 +7,7 @@ goes out: the space of one group, in which a block does its sums, and what n of 
 from __future__ import annotations
 
 from opdsl.ir.block import Cost, Refusal
+from opdsl.ir.dims import Poly, Undecided
 from opdsl.ir.join import count
 from opdsl.ir.spaces import Space
 
@@ -23,9 +24,11 @@ def one_copy(x: Space, copies: int, name: str = "copies") -> Space:
 
     Raises:
         Refusal: OP0303, the channels do not split evenly.
+        Undecided: the number of groups is open, as it may be while a definition is checked.
     """
     if copies == 1:
         return x
+    check_decided(copies)
     if x.channels % copies:
         raise Refusal(
             "OP0303",
@@ -40,3 +43,13 @@ def one_copy(x: Space, copies: int, name: str = "copies") -> Space:
 def all_copies(cost: Cost, copies: int) -> Cost:
     """Of so many groups: the weights are there once, the work is done for each."""
     return Cost(cost.params, cost.flops * copies, cost.bytes * copies)
+
+
+def check_decided(number: object) -> None:
+    """A parameter is a number, not a symbol as it may be while a definition is checked.
+
+    Raises:
+        Undecided: it is a symbol.
+    """
+    if isinstance(number, Poly):
+        raise Undecided
