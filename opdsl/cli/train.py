@@ -35,6 +35,10 @@ def command(
             "--out", metavar="RUN", help="The run's folder; runs/MODEL-TIME if not given."
         ),
     ] = None,
+    source: Annotated[
+        Path | None,
+        typer.Option("--from", metavar="RUN", help="Begin with the weights of a trained model."),
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run in --out, or with the latest.")
     ] = False,
@@ -74,7 +78,8 @@ def command(
 
     run = _folder(out, program.graph.name, resume=resume)
     try:
-        summary = train(program, told, run, resume=resume, listener=_listener(quiet=quiet))
+        listener = _listener(quiet=quiet)
+        summary = train(program, told, run, resume=resume, listener=listener, source=source)
     except Interrupted as stop:
         say(_stopped(stop, run))
         raise typer.Exit(stop.exit_code) from stop
@@ -183,5 +188,6 @@ def _told(summary: dict[str, Any]) -> str:
     lines = [metrics_table(summary["tests"])] if summary["tests"] else []
     if lines and best is not None:
         lines.append(f"weights of epoch {best} of {summary['epochs']}, the best on the first row")
+    lines += [f"begun with   {summary['start']}"] if "start" in summary else []
     lines += [f"run folder   {summary['run']}", f"report page  {summary['report']}"]
     return "\n".join(lines)

@@ -6,6 +6,7 @@ data.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from opdsl.cli.datasets import (
     read_training,
     resolution_of,
 )
+from opdsl.cli.files import write
 from opdsl.cli.judge import judge, lengths, periodic
 from opdsl.cli.programs import Program
 from opdsl.cli.report import make_report
@@ -37,13 +39,22 @@ from opdsl.train.precision import policy_of
 from opdsl.train.randomness import seed_everything
 from opdsl.train.sections import Settings
 from opdsl.train.settings import Resolved
+from opdsl.train.start import start_from
 from opdsl.train.trained import load_trained
+
+START = "start.json"  # in the folder of a run: which of its first weights were those of another
 
 
 def train(
-    program: Program, told: Resolved, run: Path, *, resume: bool, listener: Listener
+    program: Program,
+    told: Resolved,
+    run: Path,
+    *,
+    resume: bool,
+    listener: Listener,
+    source: Path | None = None,
 ) -> dict[str, Any]:
-    """Train, judge the best weights, write the report.
+    """Train, from the weights of the run `source` if there is one; judge; write the report.
 
     Raises:
         OpError: everything that can be wrong with data, settings, folder and machine.
@@ -59,9 +70,12 @@ def train(
     tests = read_tests(held, settings.eval.resolutions, settings.data.resolution, binding)
     seed_everything(settings.seed)
     module = lower(graph)
+    start = start_from(source, module) if source else None
     _try(module, [samples, *tests.values()])
     with lock(run):  # a run in progress must not lose its program to us
         write_beginning(run, program, told, samples, held)
+        if start:
+            write(run / START, json.dumps(start.data(), indent=1).encode())
     seed_everything(settings.seed)
     outcome = fit(
         module,
@@ -75,7 +89,8 @@ def train(
         resume=resume,
         listener=listener,
     )
-    return _finished(program, told, run, module, tests, outcome)
+    summary = _finished(program, told, run, module, tests, outcome)
+    return summary | ({"start": str(start)} if start else {})
 
 
 def _ours() -> dict[str, str]:
