@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, PositiveFloat
 
@@ -45,14 +45,17 @@ class CodomainAttention(Block):
     ```
 
     The program of neuraloperator adds over the N points of the grid and divides by the root of N,
-    so that its attention becomes sharper as the grid becomes finer. At one resolution it is the
-    same with `temperature = 1 / sqrt(N)` (times its own), N the points on which q and k are,
-    padding included.
+    so that its attention becomes sharper as the grid becomes finer. `faults = neuralop_93d3f06`
+    (its newest commit) does so too, for weights that were trained by it; that is no operator, and a
+    warning says so. At one resolution it is the same as `temperature = 1 / sqrt(N)` times its own,
+    N the points on which q and k are, padding included: a model that goes on with that temperature
+    is an operator.
 
     Attributes:
         variables: how many functions look at each other.
         heads: into how many parts the channels of each variable are split.
         temperature: T; the smaller, the more a variable looks at the one that fits best.
+        faults: of which release it has the faults.
 
     Source: Rahman et al. 2024, arXiv:2403.12553, eq. (4) and (5); neuralop/layers/coda_layer.py at
         93d3f06.
@@ -66,6 +69,7 @@ class CodomainAttention(Block):
         {"inputs": ("S -> R^2", "S -> R^2", "S -> R^2"), "variables": 2},
         {"inputs": ("P -> R^4", "P -> R^4", 2), "variables": 2},
         {"inputs": ("R^4", "R^4", 2), "variables": 2},
+        {"inputs": (4, 4, 4), "variables": 2, "temperature": 8.0, "faults": "neuralop_93d3f06"},
     )
 
     variables: PositiveCount = Field(description="how many functions look at each other")
@@ -74,6 +78,9 @@ class CodomainAttention(Block):
     )
     temperature: PositiveFloat = Field(
         default=1.0, description="by which the scores are divided; a small one sharpens"
+    )
+    faults: Literal["none", "neuralop_93d3f06"] = Field(
+        default="none", description="of which release it has the faults"
     )
 
     def infer(self, *x: Space) -> Space:
@@ -106,6 +113,12 @@ class CodomainAttention(Block):
                 helps=(f"take a divisor of {channels}",),
             )
 
+    def diverges(self, *x: Space) -> str | None:  # noqa: ARG002  the same for every input
+        """A sum over the points has no limit."""
+        if self.faults == "none":
+            return None
+        return "has scores that grow with the number of points, a fault of neuraloperator"
+
     def cost(self, *x: Space) -> Cost:
         """A score for each pair of variables and head, and a sum of functions for each variable."""
         q, _, v = x
@@ -117,10 +130,10 @@ class CodomainAttention(Block):
         """See `opdsl.nn.codomain.CodomainAttention`."""
         from opdsl.nn import codomain
 
-        domain = x[0].domain
-        sphere = domain.kind == "sphere"
-        closed = domain.periodic if domain.regular else (True,) * domain.dims
-        sampling = (domain.sampling or "gauss_legendre",) if sphere else ()
-        return codomain.CodomainAttention(
-            self.variables, self.heads, self.temperature, closed, *sampling
-        )
+        domain, made = x[0].domain, (self.variables, self.heads, self.temperature)
+        alike = (True,) * domain.dims
+        if self.faults != "none":
+            return codomain.CodomainAttention(*made, alike, adds=True)
+        closed = domain.periodic if domain.regular else alike
+        sampling = (domain.sampling or "gauss_legendre",) if domain.kind == "sphere" else ()
+        return codomain.CodomainAttention(*made, closed, *sampling)

@@ -39,14 +39,16 @@ class Series(Block):
     ```
 
     `layout = neuralop` has k = 0 ... m on every axis, also where negative ones belong: the
-    functions that neuraloperator can learn as positional encoding of a CoDA-NO. Its values are
-    smaller by the number of points, hence another function at every resolution.
+    functions that neuraloperator can learn as positional encoding of a CoDA-NO. It divides them by
+    the number of points, so that they are others at every resolution; `faults = neuralop_93d3f06`
+    (its newest commit) does so too, for weights that were trained by it, and a warning says so.
 
     Attributes:
         domain: a grid.
         out: channels.
         modes: the greatest frequency, in periods per box; one number for all axes or one for each.
         layout: which frequencies `modes` means.
+        faults: of which release it has the faults.
 
     Source: Rahman et al. 2024, arXiv:2403.12553, sec. 4 (positional encoding of a variable).
     """
@@ -58,6 +60,7 @@ class Series(Block):
         {"inputs": (), "domain": "D", "out": 3, "modes": 2},
         {"inputs": (), "domain": "D/2", "out": 1, "modes": 0},
         {"inputs": (), "domain": "D", "out": 2, "modes": 2, "layout": "neuralop"},
+        {"inputs": (), "domain": "D", "out": 2, "modes": 2, "faults": "neuralop_93d3f06"},
     )
 
     domain: Domain = Field(description="the grid")
@@ -67,6 +70,9 @@ class Series(Block):
     )
     layout: Literal["symmetric", "neuralop"] = Field(
         default="symmetric", description="which frequencies `modes` means"
+    )
+    faults: Literal["none", "neuralop_93d3f06"] = Field(
+        default="none", description="of which release it has the faults"
     )
 
     def infer(self, *x: Space) -> Space:  # noqa: ARG002  it has no inputs
@@ -92,7 +98,26 @@ class Series(Block):
         """The points that hold the frequencies; of two ends with one value only one counts."""
         found = bounds(self.infer(*x).domain, self._bands(), self.modes)
         ends = (0 if closed else 1 for closed in self.domain.periodic)
-        return tuple(_more(bound, n) for bound, n in zip(found, ends, strict=True))
+        return tuple(_more(self._fewer(x), n) for x, n in zip(found, ends, strict=True))
+
+    def _fewer(self, bound: Bound) -> Bound:
+        """Frequencies from 0 on need as many points as they are, but on the halved last axis."""
+        if self.layout == "symmetric" or bound.axis == self.domain.dims - 1:
+            return bound
+        needed = len(self._bands()[bound.axis])
+        return dataclasses.replace(
+            bound,
+            points=needed,
+            keeps=f"0 <= k < {needed}",
+            note=f"layout `neuralop` takes {needed} samples for {needed} frequencies",
+            cure=lambda there: f"modes = {there - 1}",
+        )
+
+    def diverges(self, *x: Space) -> str | None:  # noqa: ARG002  the same for every input
+        """Values that shrink with the grid tend to nothing."""
+        if self.faults == "none":
+            return None
+        return "is divided by the number of points, a fault of neuraloperator"
 
     def cost(self, *x: Space) -> Cost:
         """A complex number for each frequency; a fast transform back."""
@@ -106,6 +131,7 @@ class Series(Block):
 
         modes = each_axis(self.modes, self.infer(*x))
         more = {"positive": True} if self.layout == "neuralop" else {}
+        more |= {"divided": True} if self.faults != "none" else {}
         return series.Series(self.out, modes, self.domain.periodic, **more)
 
 

@@ -30,6 +30,8 @@ class CodomainAttention(nn.Module):
         temperature: float,
         closed: tuple[bool, ...],
         sampling: str | None = None,
+        *,
+        adds: bool = False,
     ) -> None:
         """The attention of functions on one kind of domain.
 
@@ -39,10 +41,11 @@ class CodomainAttention(nn.Module):
             temperature: T.
             closed: for each axis of q and k, whether all of its points weigh the same.
             sampling: of a sphere, where its latitudes are.
+            adds: whether <q, k> is the sum over the N points divided by sqrt(N), not the mean.
         """
         super().__init__()
         self.variables, self.heads, self.temperature = variables, heads, temperature
-        self.closed, self.sampling = closed, sampling
+        self.closed, self.sampling, self.adds = closed, sampling, adds
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """(batch, *grid, variables heads d) twice, v (batch, *other, c) -> (batch, *other, c)."""
@@ -51,9 +54,13 @@ class CodomainAttention(nn.Module):
             asking = self._functions(self._weighed(q.to(wide(q))), batch)
             heard = self._functions(v.to(wide(v)), batch)
             scores = asking @ self._functions(k.to(wide(k)), batch).transpose(-1, -2)
-            scale = math.sqrt(q.shape[-1] // (self.variables * self.heads)) * self.temperature
-            mixed = torch.softmax(scores / scale, -1) @ heard
+            mixed = torch.softmax(scores * self._scale(q), -1) @ heard
             return self._channels(mixed, v).to(v.dtype)
+
+    def _scale(self, q: Tensor) -> float:
+        d = q.shape[-1] // (self.variables * self.heads)
+        points = math.prod(q.shape[1:-1]) if self.adds else 1
+        return math.sqrt(points / d) / self.temperature
 
     def _functions(self, x: Tensor, batch: int) -> Tensor:
         """(batch, *grid, c) -> (batch, heads, variables, all numbers of a function)."""

@@ -25,7 +25,13 @@ class Series(nn.Module):
     """
 
     def __init__(
-        self, channels: int, modes: Size, closed: tuple[bool, ...], *, positive: bool = False
+        self,
+        channels: int,
+        modes: Size,
+        closed: tuple[bool, ...],
+        *,
+        positive: bool = False,
+        divided: bool = False,
     ) -> None:
         """A series of random coefficients.
 
@@ -35,9 +41,11 @@ class Series(nn.Module):
             closed: for each axis, whether its last point is one step before its first; the other
                 axes have both ends, with one value.
             positive: whether every axis has frequencies from 0 on only.
+            divided: whether w is divided by the number of points.
         """
         super().__init__()
-        self.modes, self.closed, self.positive = modes, closed, positive
+        self.modes, self.closed = modes, closed
+        self.positive, self.divided = positive, divided
         counts = tuple(map(len, self.bands))
         self.weight = nn.Parameter(torch.empty(*counts, channels, 2))
         self.reset_parameters()
@@ -60,14 +68,25 @@ class Series(nn.Module):
         """-> (1, *size, channels), in the dtype of `like`, computed in float32 at least."""
         # a closed axis of n - 1 points has those of an open one of n, but its last, which is 0
         ring = tuple(n - (not closed) for n, closed in zip(size, self.closed, strict=True))
-        check_points(ring, self.bands)
+        self._check_points(ring)
         with no_autocast(like):
             c = torch.view_as_complex(self.weight.to(wide(like)))
             w = grow_fft(c[None], self.bands, ring, real=True)
             for axis, closed in enumerate(self.closed, start=1):
                 if not closed:
                     w = torch.cat((w, w.narrow(axis, 0, 1)), axis)
-            return w.to(like.dtype)
+            return (w / math.prod(size) if self.divided else w).to(like.dtype)
+
+    def _check_points(self, ring: Size) -> None:
+        """Values of waves may be taken at few points; a transform of few has no room for them."""
+        *full, last = self.bands
+        if not self.positive:
+            check_points(ring, self.bands)
+            return
+        check_points(ring[-1:], (last,))
+        for n, band in zip(ring, full, strict=False):
+            if n < len(band):
+                raise ValueError(f"{len(band)} frequencies need as many points, got {n}")
 
     def extra_repr(self) -> str:
         """Channels and modes."""

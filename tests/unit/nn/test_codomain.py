@@ -142,3 +142,10 @@ def test_q_and_k_on_two_grids_are_refused():
     with pytest.raises(Refusal) as met:
         Attend(variables=2).infer(q, k, q)
     assert met.value.code == "OP0304"
+
+
+def test_the_fault_of_neuraloperator_is_a_temperature_that_falls_with_the_grid():
+    q, k, v = (functions(2, 3, 4, seed) for seed in range(3))
+    points = math.prod(GRIDS[2])
+    theirs = CodomainAttention(3, 2, 5.0, (True, True), adds=True)(q, k, v)
+    torch.testing.assert_close(theirs, attend(3, 2, 2, 5.0 / math.sqrt(points))(q, k, v))

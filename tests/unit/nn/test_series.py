@@ -72,3 +72,18 @@ def test_it_begins_with_the_variance_one(positive):
 def test_too_few_points_are_told():
     with pytest.raises(ValueError, match="needs at least 7 points, got 6"):
         made(1, (3,), (False,))(size=(7,), like=LIKE)
+
+
+@pytest.mark.parametrize("size", [(9, 7), (6, 8), (5, 8)])
+def test_positive_waves_divided_by_the_points_are_what_torch_makes_of_a_short_spectrum(size):
+    """The positional encoding of neuraloperator; frequencies above the half are negative ones."""
+    series = made(2, (4, 3), (True, True), positive=True, divided=True)
+    spectrum = torch.view_as_complex(series.weight.detach())
+    expected = torch.fft.irfftn(spectrum, s=size, dim=(0, 1))
+    torch.testing.assert_close(series(size=size, like=LIKE)[0], expected)
+
+
+def test_positive_waves_need_as_many_points():
+    series = made(2, (4, 3), (True, True), positive=True)
+    with pytest.raises(ValueError, match="5 frequencies need as many points, got 4"):
+        series(size=(4, 8), like=LIKE)
