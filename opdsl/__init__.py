@@ -11,14 +11,19 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from opdsl.compiler import check, compile, load  # noqa: A004  the verb of the language
     from opdsl.diagnostics import Diagnostic, OpError
+    from opdsl.migrate.neuralop import from_neuralop
 
 # pydantic looks through all installed packages for plugins, which `opdsl check` would wait for
 os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
 __version__ = "0.1.0"
-__all__ = ["Diagnostic", "OpError", "__version__", "check", "compile", "load"]
+__all__ = ["Diagnostic", "OpError", "__version__", "check", "compile", "from_neuralop", "load"]
 
-HOMES = {"Diagnostic": "opdsl.diagnostics", "OpError": "opdsl.diagnostics"}
+HOMES = {
+    "Diagnostic": "opdsl.diagnostics",
+    "OpError": "opdsl.diagnostics",
+    "from_neuralop": "opdsl.migrate.neuralop",
+}
 
 
 def __getattr__(name: str) -> object:

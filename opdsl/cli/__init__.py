@@ -27,6 +27,7 @@ from opdsl.cli import (
     explain,
     fingerprint,
     fmt,
+    import_,
     ir,
     new,
     predict,
@@ -129,6 +130,16 @@ def _generators() -> None:
     """Keeps `darcy` a command of its own while it is the only one."""
 
 
+_import = _app("Models of other libraries as programs.")
+_import.command("neuralop")(guard(import_.neuralop))
+
+
+@_import.callback()
+def _importers() -> None:
+    """Keeps `neuralop` a command of its own while it is the only one."""
+
+
+app.add_typer(_import, name="import")
 _data.add_typer(_generate, name="generate")
 _data.command("show")(guard(data.show))
 app.add_typer(_data, name="data")

@@ -120,6 +120,9 @@ CODES: dict[str, Code] = {
     "OP0626": Code("the run belongs to another program", "other-program", Exit.SPEC),
     "OP0627": Code("this folder is not a run", "not-a-run", Exit.USAGE),
     "OP0630": Code("the model does not fit into memory", "too-large", Exit.TOO_LARGE),
+    "OP0641": Code("a model of another library has no counterpart", "not-importable", Exit.SPEC),
+    "OP0642": Code("a call or config of another library cannot be read", "bad-call", Exit.USAGE),
+    "OP0643": Code("weights of another library do not fit", "bad-weights", Exit.DATA),
     "OP0640": Code("nothing on this machine can draw a graph", "no-graphviz", Exit.USAGE),
     # run time
     "OP0901": Code("an input has the wrong number of axes", "input-axes", Exit.DATA),

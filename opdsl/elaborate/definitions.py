@@ -20,7 +20,7 @@ from opdsl.ir.dims import Poly, Undecided
 from opdsl.ir.spaces import Axis, Domain, Kind
 from opdsl.syntax import tree
 
-AXES = (2, 1, 3)  # a block for grids is right if it is for grids of some dimension
+AXES = (2, 1, 3, 4)  # a block for grids is right if it is for grids of some dimension
 MODES = 840  # divisible by all numbers to 8, so that halves and thirds of it are whole
 STAND_INS: dict[str, Value] = {
     "activation": Word("gelu"),
@@ -113,7 +113,8 @@ def _domain(statement: tree.Domain, axes: int) -> Domain:
     assert statement.kind is not None
     word = statement.kind.name.text
     kind: Kind = KIND.get(word, "any")
-    names = ("points",) if kind in {"points", "graph", "mesh", "any"} else ("x", "y", "z")[:axes]
+    scattered = kind in {"points", "graph", "mesh", "any"}
+    names = ("points",) if scattered else ("x", "y", "z", "t")[:axes]
     if kind == "sphere":
         names = ("lat", "lon")
     return Domain(

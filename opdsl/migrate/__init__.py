@@ -1,0 +1,1 @@
+"""Models of other libraries as programs of ours: one package for each library."""

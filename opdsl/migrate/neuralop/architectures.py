@@ -1,0 +1,44 @@
+"""The models of neuraloperator that can be imported: a line for each.
+
+What comes in: the name of a class. What goes out: how to read its arguments and to draft it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from opdsl.migrate.neuralop.draft import Draft, Options, Shapes
+from opdsl.migrate.neuralop.fno import FNOOptions, SFNOOptions, TFNOOptions, fno
+from opdsl.migrate.neuralop.uno import UNOOptions, uno, uno_arguments
+
+
+class Drafter(Protocol):
+    """Writes the program of checked options."""
+
+    def __call__(self, name: str, o: Any, shapes: Shapes, *, corrected: bool) -> Draft:
+        """See `Draft`; `shapes` are those of their weights, empty where there are none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """A class of neuraloperator.
+
+    Attributes:
+        options: its constructor.
+        draft: writes the program.
+        arguments: the arguments of a module that does not keep them all; None: it does.
+    """
+
+    options: type[Options]
+    draft: Drafter
+    arguments: Callable[[Any], Mapping[str, Any]] | None = None
+
+
+ARCHITECTURES: dict[str, Architecture] = {
+    "FNO": Architecture(FNOOptions, fno),
+    "SFNO": Architecture(SFNOOptions, fno),
+    "TFNO": Architecture(TFNOOptions, fno),
+    "UNO": Architecture(UNOOptions, uno, uno_arguments),
+}

@@ -1,0 +1,98 @@
+"""How a weight of neuraloperator becomes one of ours; linear maps, so gradients pass through.
+
+What comes in: tensors as its state dict has them. What goes out: a tensor of the shape of ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor
+
+MOST_FACTORS = 6  # in and out, and four axes
+
+
+def same(x: Tensor) -> Tensor:
+    """As it is."""
+    return x
+
+
+def flat(x: Tensor) -> Tensor:
+    """(1, c, 1, ...) or (c, 1, ...) -> (c,)."""
+    return x.flatten()
+
+
+def matrix(x: Tensor) -> Tensor:
+    """A convolution over one point, (out, in, 1) -> (out, in)."""
+    return x.flatten(1)
+
+
+def stencil(x: Tensor) -> Tensor:
+    """(out, in, *kernel) -> (*kernel, in, out)."""
+    return x.movedim((1, 0), (-2, -1))
+
+
+def spectral(x: Tensor) -> Tensor:
+    """Complex (in, out, *frequencies) -> pairs (*frequencies, in, out, 2)."""
+    return torch.view_as_real(x.movedim((0, 1), (-2, -1)).resolve_conj())
+
+
+def separable(x: Tensor) -> Tensor:
+    """Complex (in, *frequencies) -> pairs (*frequencies, in, 2)."""
+    return torch.view_as_real(x.movedim(0, -1))
+
+
+def series(x: Tensor) -> Tensor:
+    """Complex (1, c, *frequencies) -> pairs (*frequencies, c, 2)."""
+    return separable(x[0])
+
+
+def first_half(x: Tensor) -> Tensor:
+    """Of a convolution over one point, what it does with the first half of its channels."""
+    return matrix(x)[:, : x.shape[1] // 2]
+
+
+def second_half(x: Tensor) -> Tensor:
+    """The same for the other half."""
+    return matrix(x)[:, x.shape[1] // 2 :]
+
+
+def pairs(x: Tensor) -> Tensor:
+    """Complex numbers -> pairs."""
+    return torch.view_as_real(x)
+
+
+def weighted(weights: Tensor, factor: Tensor) -> Tensor:
+    """The first factor of a CP tensor, which takes the weights of its terms -> pairs."""
+    return torch.view_as_real(factor * weights)
+
+
+def train(index: int, *factors: Tensor) -> Tensor:
+    """The factor `index` of a train (rank before, size, rank behind) -> pairs.
+
+    Where a rank is above the full one, the next factor is multiplied into this one, or this one
+    into the next: the product of all stays what it is, and the rest of the factor changes nothing.
+    """
+    parts = list(factors)
+    for i in range(len(parts) - 1, 0, -1):
+        rows = parts[i].flatten(1)
+        if rows.shape[0] > rows.shape[1]:
+            parts[i - 1] = torch.tensordot(parts[i - 1], rows, 1)
+            parts[i] = _unit(rows.shape[1], like=rows).reshape(-1, *parts[i].shape[1:])
+    for i in range(len(parts) - 1):
+        columns = parts[i].flatten(0, 1)
+        if columns.shape[1] > columns.shape[0]:
+            parts[i + 1] = torch.tensordot(columns, parts[i + 1], 1)
+            parts[i] = _unit(columns.shape[0], like=columns).reshape(*parts[i].shape[:2], -1)
+    return torch.view_as_real(parts[index])
+
+
+def _unit(n: int, like: Tensor) -> Tensor:
+    return torch.eye(n, dtype=like.dtype, device=like.device)
+
+
+CHANGES: dict[str, Callable[..., Tensor]] = {
+    x.__name__: x for x in (same, flat, matrix, stencil, spectral, separable, pairs, weighted)
+} | {f"train_{i}": partial(train, i) for i in range(MOST_FACTORS)}

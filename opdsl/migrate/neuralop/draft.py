@@ -1,0 +1,112 @@
+"""What an architecture of neuraloperator becomes: a program, and where each weight comes from.
+
+What comes in: options of a constructor, and shapes of weights where there are any. What goes out: a
+`Draft`; nothing here needs torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from opdsl.diagnostics import OpError, did_you_mean, fault
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Take:
+    """Our weight `ours` is `change` of their weights `theirs`.
+
+    Attributes:
+        ours: the key in our state dict.
+        theirs: keys in theirs.
+        change: one of `opdsl.migrate.neuralop.changes`, by its name.
+    """
+
+    ours: str
+    theirs: tuple[str, ...]
+    change: str
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A model of neuraloperator in our words.
+
+    Attributes:
+        text: the program.
+        takes: one for each of our weights.
+        notes: where theirs is wrong, and what was done about it; what was left out.
+        unused: how the names of their weights end that change nothing.
+    """
+
+    text: str
+    takes: tuple[Take, ...]
+    notes: tuple[str, ...] = ()
+    unused: tuple[str, ...] = ()
+
+
+class Options(BaseModel):
+    """The arguments of a constructor, in their order, with their defaults."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+
+Given = TypeVar("Given", bound=Options)
+
+
+def options_of(
+    kind: type[Given], name: str, args: tuple[Any, ...], given: Mapping[str, Any]
+) -> Given:
+    """The options of a call.
+
+    Raises:
+        OpError: OP0642, an argument is unknown, missing, or has a value that does not fit.
+    """
+    fields = list(kind.model_fields)
+    if len(args) > len(fields):
+        raise bad_call(name, f"it takes {len(fields)} arguments, {len(args)} are given")
+    named = dict(zip(fields, args, strict=False)) | dict(given)
+    for key in named:
+        if key not in fields:
+            raise bad_call(name, f"it has no argument `{key}`", *did_you_mean(key, fields))
+    try:
+        return kind(**named)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(x) for x in first["loc"])
+        what = "is missing" if first["type"] == "missing" else f"does not fit: {first['msg']}"
+        raise bad_call(name, f"the argument `{where}` {what.lower()}") from error
+
+
+def bad_call(name: str, why: str, *helps: str) -> OpError:
+    """OP0642."""
+    message = f"this call of `{name}` is none that neuraloperator takes: {why}"
+    return fault("OP0642", message, helps=helps)
+
+
+def not_importable(name: str, what: str, *helps: str) -> OpError:
+    """OP0641."""
+    return fault("OP0641", f"`{name}` cannot be imported with {what}", helps=helps)
+
+
+def word(value: object) -> str | None:
+    """The name of a function, class or instance: `gelu` of `torch.nn.functional.gelu` or `GELU()`.
+
+    A checkpoint is read with stand-ins, which know the name of what they stand for.
+    """
+    if value is None or isinstance(value, str):
+        return value
+    stands_for = getattr(value, "stands_for", None)
+    name = stands_for or getattr(value, "__name__", None) or type(value).__name__
+    return str(name).rpartition(".")[2]
+
+
+def each(value: object, count: int) -> tuple[Any, ...]:
+    """One value for each."""
+    if isinstance(value, list | tuple):
+        return tuple(value)
+    return (value,) * count

@@ -1,0 +1,317 @@
+"""FNO and TFNO, and SFNO, which is FNO with another convolution.
+
+Source: neuralop/models/fno.py, sfno.py at 93d3f06.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from opdsl.migrate.neuralop.draft import (
+    Draft,
+    Options,
+    Shapes,
+    Take,
+    each,
+    not_importable,
+    word,
+)
+from opdsl.migrate.neuralop.layer import NEWEST, NORMS, SKIPS, Layer, kept_as
+from opdsl.migrate.neuralop.levels import Ends, Levels, levels_of
+from opdsl.migrate.neuralop.writing import ACTIVATIONS, AXES, Lines, call, mlp, value
+
+Numbers = tuple[int, ...]
+
+
+class FNOOptions(Options):
+    """The constructor of `FNO`."""
+
+    n_modes: Numbers
+    in_channels: int
+    out_channels: int
+    hidden_channels: int
+    n_layers: int = 4
+    lifting_channel_ratio: float = 2
+    projection_channel_ratio: float = 2
+    positional_embedding: Any = "grid"
+    non_linearity: Any = "gelu"
+    norm: str | None = None
+    norm_groups: int = 1
+    complex_data: bool = False
+    use_channel_mlp: bool = True
+    channel_mlp_dropout: float = 0
+    channel_mlp_expansion: float = 0.5
+    channel_mlp_skip: str | None = "soft-gating"
+    fno_skip: str | None = "linear"
+    conv_bias_kernel: int = 1
+    resolution_scaling_factor: Any = None
+    domain_padding: Any = None
+    fno_block_precision: str = "full"
+    stabilizer: str | None = None
+    max_n_modes: Numbers | None = None
+    factorization: str | None = None
+    rank: float | int | tuple[int, ...] = 1.0
+    fixed_rank_modes: Any = False
+    implementation: str = "factorized"
+    decomposition_kwargs: dict[str, Any] | None = None
+    separable: bool = False
+    preactivation: bool = False
+    conv_module: Any = None
+    enforce_hermitian_symmetry: bool = True
+
+
+class TFNOOptions(FNOOptions):
+    """The constructor of `TFNO`."""
+
+    factorization: str | None = "Tucker"
+    rank: float | int | tuple[int, ...] = 0.1
+
+
+class SFNOOptions(FNOOptions):
+    """The constructor of `SFNO`."""
+
+    factorization: str | None = "dense"
+
+
+def fno(name: str, o: FNOOptions, shapes: Shapes, *, corrected: bool) -> Draft:
+    """The program of an FNO.
+
+    Raises:
+        OpError: OP0641, an option that has no counterpart.
+    """
+    refuse(name, o)
+    levels = levels_of(name, scalings(o), axes=len(o.n_modes))
+    layers = tuple(_layer(name, o, shapes, i) for i in range(o.n_layers))
+    c, act = o.hidden_channels, activation(name, o.non_linearity)
+    return Stack(
+        name=name,
+        inward=o.in_channels,
+        out=o.out_channels,
+        layers=tuple(
+            replace(x, changes=levels.changes(i), wrong=not corrected) for i, x in enumerate(layers)
+        ),
+        levels=levels,
+        ends=grid(name, o),
+        lifting=(int(o.lifting_channel_ratio * c), c),
+        projection=(int(o.projection_channel_ratio * c), o.out_channels),
+        act=act,
+        padding=padding(name, o, len(o.n_modes)),
+    ).draft(tuple(notes(o, levels, corrected=corrected)))
+
+
+def _layer(name: str, o: FNOOptions, shapes: Shapes, i: int) -> Layer:
+    """The `i`th layer, on one grid."""
+    c, theirs = o.hidden_channels, f"fno_blocks.convs.{i}.weight."
+    return Layer(
+        modes=o.n_modes,
+        inward=c,
+        out=c,
+        act=activation(name, o.non_linearity),
+        closing=i < o.n_layers - 1,
+        weights=kept_as(name, o, shapes, theirs),
+        fno_skip=o.fno_skip,
+        stencil=o.conv_bias_kernel,
+        mlp=round(c * o.channel_mlp_expansion) if o.use_channel_mlp else None,
+        mlp_skip=o.channel_mlp_skip,
+        dropout=o.channel_mlp_dropout,
+        norm=o.norm,
+        groups=o.norm_groups,
+        stabilizer=o.stabilizer == "tanh",
+        preactivation=o.preactivation,
+        spherical=name == "SFNO" or word(o.conv_module) == "SphericalConv",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """A lifting, layers one after the other, a projection.
+
+    Attributes:
+        inward, out: channels of the whole.
+        ends: of each axis, where coordinates stand beside the input.
+        lifting, projection: widths of their layers.
+        act: their activation.
+        padding: the part of each axis that is added on both of its sides.
+    """
+
+    name: str
+    inward: int
+    out: int
+    layers: tuple[Layer, ...]
+    levels: Levels
+    ends: Ends
+    lifting: Numbers
+    projection: Numbers
+    act: str
+    padding: tuple[float, ...]
+
+    def draft(self, notes: tuple[str, ...]) -> Draft:
+        """The program."""
+        lines, names, x = Lines(), self.names(), "x"
+        if self.ends is not None:
+            kind = "fraction" if self.spherical else None
+            x = lines.add(
+                "placed", call("concat", x, call("coords", self.levels.domain(0), kind=kind))
+            )
+        x = mlp(lines, "lift", x, self.lifting, self.act, "lifting.")
+        x = lines.add("padded", call("pad", x, to="E")) if any(self.padding) else x
+        x, takes = self.stacked(lines, x, names)
+        x = lines.add("cropped", call("crop", x, to="D")) if any(self.padding) else x
+        mlp(lines, "project", x, self.projection, self.act, "projection.")
+        return Draft(self.text(lines, names), (*lines.taken("y", "", ""), *takes), notes)
+
+    def stacked(self, lines: Lines, x: str, names: dict[Layer, str]) -> tuple[str, list[Take]]:
+        """The layers: a repeat where all are of one kind, else one line for each."""
+        count = len(self.layers)
+        if len(names) == 1 and count > 1 and not self.layers[0].preactivation:
+            act = self.layers[0].act
+            body = call("Layer", act=f"if i < {count - 1} then {act} else identity")
+            x = lines.add("layers", f"{x} |> repeat {count} as i {{ {body} }}")
+            paths = [f"layers.repeat.{i}.layer." for i in range(count)]
+        else:
+            for i, layer in enumerate(self.layers):
+                to = self.levels.domain(i + 1) if layer.changes else None
+                expression = call(names[layer.kind], x, to=to, act=layer.closed)
+                x = lines.add(f"layer_{i}", expression)
+            paths = [f"layer_{i}." for i in range(count)]
+        pairs = enumerate(zip(self.layers, paths, strict=True))
+        return x, [y for i, (layer, path) in pairs for y in layer.takes(path, "fno_blocks.", i)]
+
+    @property
+    def spherical(self) -> bool:
+        """Whether its domain is a sphere."""
+        return self.layers[0].spherical
+
+    def names(self) -> dict[Layer, str]:
+        """A name for each kind of layer."""
+        kinds = list(dict.fromkeys(x.kind for x in self.layers))
+        if len(kinds) == 1:
+            return {kinds[0]: "Layer"}
+        return {x: f"Layer{i + 1}" for i, x in enumerate(kinds)}
+
+    def text(self, lines: Lines, names: dict[Layer, str]) -> str:
+        """The whole program but its head."""
+        blocks = [x.definition(name) for x, name in names.items()]
+        domain = self.levels.declaration(self.layers, self.ends, self.padding)
+        ports = [
+            f"input x : {self.levels.domain(0)} -> R^{self.inward}",
+            f"output y : {self.levels.domain(len(self.layers))} -> R^{self.out}",
+        ]
+        body = "\n".join(f"  {x}" for x in [*domain, *ports])
+        model = f"model {self.name} {{\n{body}\n\n{lines.text('y')}\n}}"
+        return "\n\n".join([*blocks, model])
+
+
+# --- what the options say --------------------------------------------------------------------
+
+
+def refuse(name: str, o: FNOOptions) -> None:
+    """What has no counterpart.
+
+    Raises:
+        OpError: OP0641.
+    """
+    for key, known in (("norm", NORMS), ("fno_skip", SKIPS), ("channel_mlp_skip", SKIPS)):
+        found = getattr(o, key)
+        if found is not None and found not in known:
+            raise not_importable(name, f"`{key} = {found}`", f"known: {', '.join(known)}")
+    if o.complex_data:
+        raise not_importable(name, "`complex_data = True`")
+    if o.conv_bias_kernel % 2 == 0:
+        raise not_importable(
+            name, f"`conv_bias_kernel = {o.conv_bias_kernel}`, a stencil without a middle"
+        )
+    if o.stabilizer not in (None, "tanh"):
+        raise not_importable(
+            name, f"`stabilizer = {o.stabilizer}`, which it ignores without a word"
+        )
+    if not 1 <= len(o.n_modes) <= len(AXES):
+        raise not_importable(name, f"{len(o.n_modes)} axes")
+    if o.max_n_modes is not None and tuple(o.max_n_modes) != tuple(o.n_modes):
+        raise not_importable(name, "`max_n_modes` other than `n_modes`")
+
+
+def activation(name: str, kind: object) -> str:
+    """Our word for an activation.
+
+    Raises:
+        OpError: OP0641.
+    """
+    found = ACTIVATIONS.get(str(word(kind)))
+    if found is None:
+        raise not_importable(
+            name, f"the activation `{word(kind)}`", f"known: {', '.join(ACTIVATIONS)}"
+        )
+    return found
+
+
+def grid(name: str, o: Any) -> Ends:
+    """The ends of each axis, where coordinates stand beside the input.
+
+    Raises:
+        OpError: OP0641.
+    """
+    kind = o.positional_embedding
+    axes = len(o.n_modes) if hasattr(o, "n_modes") else len(o.uno_n_modes[0])
+    if kind is None:
+        return None
+    if kind == "grid":
+        return ((0.0, 1.0),) * axes
+    ends = getattr(kind, "grid_boundaries", None)
+    if ends is None:
+        raise not_importable(name, f"`positional_embedding = {word(kind)}`")
+    return tuple((float(lo), float(hi)) for lo, hi in ends)
+
+
+def scalings(o: FNOOptions) -> tuple[tuple[float, ...], ...]:
+    """How each layer changes the resolution of each axis."""
+    given = o.resolution_scaling_factor
+    if given is None:
+        return ((1.0,) * len(o.n_modes),) * o.n_layers
+    return tuple(tuple(float(y) for y in each(x, len(o.n_modes))) for x in each(given, o.n_layers))
+
+
+def padding(name: str, o: Any, axes: int) -> tuple[float, ...]:
+    """The part of each axis that is added on both of its sides.
+
+    Raises:
+        OpError: OP0641.
+    """
+    # a tuple means no padding there, and nobody is told
+    if o.domain_padding is None or isinstance(o.domain_padding, tuple):
+        return (0.0,) * axes
+    found = tuple(float(x) for x in each(o.domain_padding, axes))
+    if len(set(found)) > 1:
+        raise not_importable(name, f"`domain_padding = {value(found)}`, another for each axis")
+    return found
+
+
+def notes(o: FNOOptions, levels: Levels, *, corrected: bool) -> Iterator[str]:
+    """What is wrong there, and what was done about it; what stands there by surprise."""
+    if levels.any and len(o.n_modes) > 1:
+        yield change_note(corrected)
+    if isinstance(o.domain_padding, tuple):
+        yield "`domain_padding` as a tuple is no padding there, nor is it here"
+    elif o.domain_padding:
+        yield "padding rounds to whole points there; here it is one length at every resolution"
+    if o.fno_block_precision != "full":
+        yield f"`fno_block_precision = {o.fno_block_precision}` is a setting of a run: `precision`"
+    if not o.use_channel_mlp:
+        yield "without `use_channel_mlp` activations and norms stand twice in a row there: kept"
+    if o.norm == "group_norm" and o.preactivation:
+        yield "the first activation acts on the lifted input, before any layer: kept"
+
+
+def change_note(corrected: bool) -> str:
+    """What happens at a change of resolution."""
+    if corrected:
+        return (
+            "corrected: a change of resolution keeps the function; weights that were trained under "
+            "the fault of neuraloperator want training again"
+        )
+    return (
+        "kept: where the resolution changes, neuraloperator puts negative frequencies into wrong "
+        f"places and interpolates skips between misplaced points (`faults = {NEWEST}`)"
+    )

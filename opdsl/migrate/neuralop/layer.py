@@ -1,0 +1,282 @@
+"""One layer of neuraloperator's `FNOBlocks` as a block of ours.
+
+What comes in: a `Layer`, all that decides on its dataflow. What goes out: a definition and where
+its weights come from. FNO, SFNO, UNO and others are made of these.
+
+Source: neuralop/layers/fno_block.py and spectral_convolution.py at 93d3f06.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from opdsl.migrate.neuralop.draft import Shapes, Take, not_importable
+from opdsl.migrate.neuralop.writing import Lines, block, call, mlp, several, shared, weight
+
+NORMS = {"instance_norm": "instance", "group_norm": "group", "batch_norm": "batch"}
+SKIPS = {"linear": "linear", "soft-gating": "soft", "identity": "identity"}
+NEWEST = "neuralop_93d3f06"
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """How a weight is kept: `factor` with its `rank`, a fraction or whole numbers."""
+
+    factor: str = "dense"
+    rank: float | tuple[int, ...] = 1.0
+    separable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """What one layer does.
+
+    Attributes:
+        modes: as they count, on both sides.
+        inward, out: channels, of each copy.
+        act: the activation, a word of ours.
+        closing: whether the activation follows; the last layer of a stack has none.
+        changes: whether the grid of the result is another.
+        wrong: whether a change of grid is as wrong as theirs.
+        spherical: the lines of the convolution come from `sphere` instead.
+        copies: how many groups of channels it acts on, each by itself.
+    """
+
+    modes: tuple[int, ...]
+    inward: int
+    out: int
+    act: str = "gelu"
+    closing: bool = True
+    weights: Weights = Weights()
+    fno_skip: str | None = "linear"
+    stencil: int = 1
+    mlp: int | None = None
+    mlp_skip: str | None = None
+    dropout: float = 0.0
+    norm: str | None = None
+    groups: int = 1
+    stabilizer: bool = False
+    preactivation: bool = False
+    changes: bool = False
+    wrong: bool = False
+    spherical: bool = False
+    bias: bool = True
+    copies: int = 1
+
+    def definition(self, name: str) -> str:
+        """The text of the block `name`."""
+        kind = "sphere" if self.spherical else "grid"
+        to = [f"domain to : {kind} = D"] if self.changes else []
+        where = "to" if self.changes else "D"
+        ports = [
+            f"domain D : {kind}",
+            *to,
+            *([] if self.preactivation else [f"param act : activation = {self.act}"]),
+            f"input v : D -> R^{self.inward * self.copies}",
+            f"output w : {where} -> R^{self.out * self.copies}",
+        ]
+        return block(name, "one layer of neuraloperator's FNO", ports, self._lines().text("w"))
+
+    @property
+    def kind(self) -> Layer:
+        """What it has in common with the layers that its definition serves too."""
+        return self if self.preactivation else replace(self, closing=True)
+
+    @property
+    def closed(self) -> str | None:
+        """What a call says of the activation that follows."""
+        return None if self.preactivation or self.closing else "identity"
+
+    def takes(self, path: str, theirs: str, index: int = 0) -> Iterator[Take]:
+        """Its weights, where it stands at `path` here and at `theirs` there, the `index`th."""
+        for x in self._lines().taken("w", path, theirs):
+            yield Take(x.ours, tuple(_numbered(y, index) for y in x.theirs), x.change)
+
+    def _lines(self) -> Lines:
+        lines = Lines()
+        source = "v"
+        if self.preactivation:
+            source = lines.add("a", call("apply", source, self.act))
+            source = self._normed(lines, "an", source, 0)
+        skip = self._skipped(lines, "s", source, self.fno_skip, "fno_skips.#.")
+        gate = None
+        if self.mlp is not None:
+            gate = self._skipped(lines, "g", source, self.mlp_skip, "channel_mlp_skips.#.")
+        if self.stabilizer:
+            source = lines.add("u", call("apply", source, "tanh"))
+        found = lines.add("k", self._convolution(source), *shared(self.copies, *self._spectral()))
+        if not self.preactivation:
+            found = self._normed(lines, "kn", found, 0)
+        if skip:
+            found = lines.add("h", f"{found} + {skip}")
+        found = self._activated(lines, "ha", found)
+        if self.preactivation:
+            found = self._normed(lines, "hn", found, 1)
+        if self.mlp is not None:
+            sizes, theirs = (self.mlp, self.out), "channel_mlp.#."
+            found = mlp(lines, "m", found, sizes, "gelu", theirs, self.dropout, self.copies)
+            found = lines.add("mg", f"{found} + {gate}") if gate else found
+        if not self.preactivation:
+            found = self._normed(lines, "mn", found, 1)
+            self._activated(lines, "wa", found)
+        return lines
+
+    def _activated(self, lines: Lines, name: str, source: str) -> str:
+        if not self.preactivation:
+            return lines.add(name, call("apply", source, "act"))
+        return lines.add(name, call("apply", source, self.act)) if self.closing else source
+
+    def _normed(self, lines: Lines, name: str, source: str, which: int) -> str:
+        """The norm number `which` of the two."""
+        if self.norm is None:
+            return source
+        kind = NORMS[self.norm]
+        groups = self.groups if kind == "group" and self.groups > 1 else None
+        inner = "norm." if kind == "batch" else ""
+        keys = {"instance": (), "group": ("weight", "bias")}.get(
+            kind, ("weight", "bias", "running_mean", "running_var")
+        )
+        takes = [weight(f"norm.#{which}.{inner}{x}", ours=x) for x in keys]
+        return lines.add(name, call("norm", source, kind=kind, groups=groups), *takes)
+
+    def _skipped(
+        self, lines: Lines, name: str, source: str, kind: str | None, theirs: str
+    ) -> str | None:
+        """What passes by, on the grid of the result."""
+        if kind is None:
+            return None
+        if kind == "linear" and self.stencil > 1 and name == "s":
+            expression = call(
+                "conv", source, out=self.out, kernel=self.stencil, bias=False, edges="zeros"
+            )
+            found = lines.add(name, expression, weight(theirs + "weight", "stencil"))
+        elif kind == "identity":
+            found = source
+        else:
+            out = self.out if kind == "linear" else None
+            inner, change = ("conv.", "matrix") if kind == "linear" else ("", "flat")
+            copies = several(self.copies)
+            expression = call("skip", source, kind=SKIPS[kind], out=out, copies=copies)
+            take = weight(theirs + inner + "weight", change)
+            found = lines.add(name, expression, *shared(self.copies, take))
+        if not self.changes:
+            return found
+        return lines.add(f"{name}_to", call("resample", found, to="to", kind=self._way()))
+
+    def _way(self) -> str | None:
+        """How a skip changes its grid there: as bad as theirs, or exactly."""
+        if not self.wrong or self.spherical:
+            return None
+        return {1: "linear", 2: "cubic"}.get(len(self.modes))
+
+    def _convolution(self, source: str) -> str:
+        if self.spherical:
+            from opdsl.migrate.neuralop.sphere import convolution
+
+            return convolution(source, self)
+        modes, layout = one_sided(self.modes)
+        w = self.weights
+        return call(
+            "spectral_conv",
+            source,
+            modes=modes,
+            layout=layout,
+            out=self.out if self.out != self.inward else None,
+            to="to" if self.changes else None,
+            bias=None if self.bias else False,
+            factor=None if w.factor == "dense" else w.factor,
+            rank=None if w.factor == "dense" else w.rank,
+            separable=w.separable or None,
+            copies=several(self.copies),
+            faults=NEWEST if self.wrong and self.changes and len(self.modes) > 1 else None,
+        )
+
+    def _spectral(self) -> Iterator[Take]:
+        yield from spectral_takes(self.weights, "convs.#.weight.", axes=len(self.modes))
+        if self.bias:
+            yield weight("convs.#.bias", "flat", "bias")
+
+
+def spectral_takes(w: Weights, theirs: str, *, axes: int) -> Iterator[Take]:
+    """The weight of a convolution, dense or in factors."""
+    if w.factor == "dense":
+        yield weight(theirs + "tensor", "separable" if w.separable else "spectral")
+        return
+    if w.factor == "tucker":
+        yield weight(theirs + "core", "pairs", "weight.core")
+    keys = tuple(f"{theirs}factors.factor_{i}" for i in range(axes + (1 if w.separable else 2)))
+    for i, key in enumerate(keys):
+        ours = f"weight.factors.{i}"
+        if w.factor == "tt":
+            yield Take(ours, keys, f"train_{i}")
+        elif i == 0 and w.factor == "cp":
+            yield Take(ours, (f"{theirs}weights", key), "weighted")
+        else:
+            yield weight(key, "pairs", ours)
+
+
+def one_sided(n_modes: tuple[int, ...]) -> tuple[tuple[int, ...], object]:
+    """Their numbers of modes as ours, with the layout of each axis (None where symmetric)."""
+    modes = tuple(n // 2 for n in n_modes)
+    # the last axis has the frequencies 0 ... m either way, with the points of an even number
+    layouts = tuple("symmetric" if n % 2 else "neuralop" for n in n_modes)
+    if len(set(layouts)) == 1:
+        return modes, None if layouts[0] == "symmetric" else layouts[0]
+    return modes, layouts
+
+
+def kept_as(name: str, o: Any, shapes: Shapes, theirs: str) -> Weights:
+    """How a layer keeps its weight; whole ranks where there are weights to see them.
+
+    Args:
+        name: of the model.
+        o: options, with `factorization`, `rank` and `separable`.
+        shapes: of their weights.
+        theirs: how the names of this weight begin.
+
+    Raises:
+        OpError: OP0641, a factorisation that is not here.
+    """
+    kind = str(o.factorization or "dense").lower().removeprefix("complex")
+    if kind not in ("dense", "cp", "tucker", "tt"):
+        known = "dense, CP, Tucker and TT are known"
+        raise not_importable(name, f"`factorization = {o.factorization}`", known)
+    if kind == "dense":
+        return Weights(separable=o.separable)
+    return Weights(kind, _ranks(kind, shapes, theirs) or o.rank, o.separable)
+
+
+def _ranks(kind: str, shapes: Shapes, theirs: str) -> tuple[int, ...]:
+    """The ranks of weights that are there, empty if there are none."""
+    if kind == "tucker":
+        return tuple(shapes.get(f"{theirs}core", ()))
+    factors: list[tuple[int, ...]] = []
+    while (shape := shapes.get(f"{theirs}factors.factor_{len(factors)}")) is not None:
+        factors.append(shape)
+    if kind == "cp":
+        return factors[0][-1:] if factors else ()
+    return full_ranks(factors)
+
+
+def full_ranks(factors: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+    """The ranks of a train of factors (rank before, size, rank behind), none above the full one.
+
+    tensorly's may be above it, by numbers that change nothing; see `changes.train`.
+    """
+    sizes = [x[1] for x in factors]
+    ranks = [x[2] for x in factors[:-1]]
+    for i in range(len(ranks) - 1, -1, -1):
+        ranks[i] = min(ranks[i], sizes[i + 1] * (ranks[i + 1] if i + 1 < len(ranks) else 1))
+    for i in range(len(ranks)):
+        ranks[i] = min(ranks[i], sizes[i] * (ranks[i - 1] if i else 1))
+    return tuple(ranks)
+
+
+def _numbered(key: str, index: int) -> str:
+    """`#` is the layer; `norm.#0` and `norm.#1` are its two norms, counted through."""
+    before, found, rest = key.partition("norm.#")
+    if not found:
+        return key.replace("#", str(index))
+    return f"{before}norm.{2 * index + int(rest[0])}{rest[1:]}"

@@ -1,0 +1,133 @@
+"""Lines of a program, and the weights of the nodes that they make.
+
+What comes in: names, keywords, values. What goes out: text for `syntax.printer`, which lays it out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from opdsl.migrate.neuralop.draft import Take
+
+AXES = ("x", "y", "z", "t")
+# activations by the names that torch has for them
+ACTIVATIONS = {
+    "gelu": "gelu",
+    "relu": "relu",
+    "tanh": "tanh",
+    "silu": "silu",
+    "SiLU": "silu",
+    "GELU": "gelu",
+    "ReLU": "relu",
+    "Tanh": "tanh",
+    "sigmoid": "sigmoid",
+    "Sigmoid": "sigmoid",
+    "elu": "elu",
+    "ELU": "elu",
+    "selu": "selu",
+    "SELU": "selu",
+    "softplus": "softplus",
+    "Softplus": "softplus",
+    "leaky_relu": "leaky_relu",
+    "LeakyReLU": "leaky_relu",
+    "mish": "mish",
+    "Mish": "mish",
+    "sin": "sin",
+    "Identity": "identity",
+}
+
+
+def value(x: object) -> str:
+    """`true`, `0.5`, `(8, 6)`; a string is a word or an expression, which stays as it is."""
+    if isinstance(x, bool):
+        return str(x).lower()
+    if isinstance(x, tuple | list):
+        if len(x) == 1:
+            return value(x[0])
+        return f"({', '.join(value(y) for y in x)})"
+    return repr(x) if isinstance(x, float) else str(x)
+
+
+def call(keyword: str, *inputs: str, **settings: object) -> str:
+    """`keyword(inputs, name = value)`; settings that are None are left out."""
+    named = [f"{k} = {value(x)}" for k, x in settings.items() if x is not None]
+    return f"{keyword}({', '.join([*inputs, *named])})"
+
+
+@dataclass
+class Lines:
+    """Bindings in order, each a new name, and what their weights are taken from.
+
+    Attributes:
+        bound: (name, expression).
+        takes: with paths within this block.
+    """
+
+    bound: list[tuple[str, str]] = field(default_factory=list)
+    takes: list[Take] = field(default_factory=list)
+
+    def add(self, name: str, expression: str, *takes: Take) -> str:
+        """Bind, and say where the weights of the node are from."""
+        self.bound.append((name, expression))
+        self.takes += [Take(f"{name}.{x.ours}", x.theirs, x.change) for x in takes]
+        return name
+
+    def text(self, last: str) -> str:
+        """The bindings; the last one gets the name `last`."""
+        *others, (_, expression) = self.bound
+        return "\n".join(f"  {name} = {x}" for name, x in [*others, (last, expression)])
+
+    def taken(self, last: str, path: str, theirs: str) -> Iterator[Take]:
+        """Every take, for a block at `path` whose weights are at `theirs` of the other library."""
+        final = self.bound[-1][0]
+        for x in self.takes:
+            name, _, key = x.ours.partition(".")
+            ours = last if name == final else name
+            yield Take(f"{path}{ours}.{key}", tuple(theirs + y for y in x.theirs), x.change)
+
+
+def weight(key: str, change: str = "same", ours: str = "weight") -> Take:
+    """One weight from one of theirs."""
+    return Take(ours, (key,), change)
+
+
+def linear(prefix: str) -> tuple[Take, Take]:
+    """The weights of `linear` from a convolution over one point."""
+    return weight(prefix + "weight", "matrix"), weight(prefix + "bias", ours="bias")
+
+
+def several(copies: int) -> int | None:
+    """What a layer says of its copies: nothing, if it is one."""
+    return copies if copies > 1 else None
+
+
+def shared(copies: int, *takes: Take) -> tuple[Take, ...]:
+    """The weights of a layer of so many copies, which keeps them one step deeper."""
+    if copies == 1:
+        return takes
+    return tuple(Take(f"each.{x.ours}", x.theirs, x.change) for x in takes)
+
+
+def mlp(
+    lines: Lines, name: str, source: str, sizes: Sequence[int], act: str, theirs: str,
+    dropout: float = 0, copies: int = 1,
+) -> str:  # fmt: skip
+    """Layers at each point with an activation between them; dropout after each."""
+    for i, out in enumerate(sizes):
+        last = i == len(sizes) - 1
+        source = lines.add(
+            f"{name}_{i + 1}",
+            call("linear", source, out=out, copies=several(copies)),
+            *shared(copies, *linear(f"{theirs}fcs.{i}.")),
+        )
+        if not last:
+            source = lines.add(f"{name}_{i + 1}_act", call("apply", source, act))
+        if dropout:
+            source = lines.add(f"{name}_{i + 1}_out", call("dropout", source, p=float(dropout)))
+    return source
+
+
+def block(name: str, doc: str, ports: Iterable[str], body: str) -> str:
+    """A definition."""
+    return "\n".join([f'block {name} "{doc}" {{', *(f"  {x}" for x in ports), "", body, "}"])

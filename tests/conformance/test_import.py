@@ -1,0 +1,115 @@
+"""Imported models compute what neuraloperator's do: outputs, gradients, numbers of parameters.
+
+It is compared at its newest commit; put a checkout on PYTHONPATH to run this.
+"""
+
+import warnings
+
+import pytest
+import torch
+
+from tests import imports
+from tests.imports import Variant
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # its own imports warn
+    reference = pytest.importorskip(
+        "neuralop.models", reason="neuraloperator is not importable here", exc_type=ImportError
+    )
+pytestmark = pytest.mark.filterwarnings("ignore")  # what is warned of there is not ours
+
+PLANE = ((16, 20), (24, 17), (33, 32))
+LINE = ((24,), (37,), (64,))
+SPACE = ((8, 10, 12), (9, 12, 8), (12, 12, 12))
+BASE = {"in_channels": 2, "out_channels": 1, "hidden_channels": 8, "n_layers": 3}
+
+
+def fno(name: str, sizes=PLANE, kind: str = "FNO", **named) -> Variant:
+    return Variant(name, kind, BASE | {"n_modes": (8, 6)} | named, sizes)
+
+
+def uno(name: str, sizes=((16, 24), (32, 32), (48, 40)), **named) -> Variant:
+    usual = {
+        "in_channels": 2,
+        "out_channels": 1,
+        "hidden_channels": 6,
+        "lifting_channels": 10,
+        "projection_channels": 9,
+        "n_layers": 5,
+        "uno_out_channels": [6, 8, 8, 6, 6],
+        "uno_n_modes": [[6, 6]] * 5,
+        "uno_scalings": [[1.0, 1.0], [0.5, 0.5], [1, 1], [2, 2], [1, 1]],
+        "channel_mlp_skip": "linear",
+    }
+    return Variant(name, "UNO", usual | named, sizes)
+
+
+VARIANTS = [
+    fno("default"),
+    fno("odd modes", n_modes=(7, 5)),
+    fno("mixed modes", n_modes=(7, 6)),
+    fno("other mixed modes", n_modes=(6, 5)),
+    fno("one axis", LINE, n_modes=(12,)),
+    fno("one axis, odd modes", LINE, n_modes=(11,)),
+    fno("three axes", SPACE, n_modes=(6, 4, 5)),
+    fno("three axes, mixed modes", SPACE, n_modes=(5, 6, 4)),
+    fno("four axes", ((6, 8, 7, 6), (6, 6, 6, 8), (8, 8, 8, 8)), n_modes=(4, 3, 4, 4), n_layers=2),
+    fno("no coordinates", positional_embedding=None),
+    fno("one layer", n_layers=1),
+    fno("ratios", lifting_channel_ratio=1.5, projection_channel_ratio=4),
+    fno("instance norm", norm="instance_norm"),
+    fno("group norm", norm="group_norm"),
+    fno("group norm of two groups", norm="group_norm", norm_groups=2),
+    fno("batch norm", norm="batch_norm"),
+    fno("relu", non_linearity=torch.nn.functional.relu),
+    fno("silu module", non_linearity=torch.nn.SiLU()),
+    fno("tanh", non_linearity=torch.tanh),
+    fno("stabilizer", stabilizer="tanh"),
+    fno("preactivation", preactivation=True),
+    fno("preactivation and norm", preactivation=True, norm="group_norm"),
+    fno("no channel mlp", use_channel_mlp=False),
+    fno("no channel mlp, norm", use_channel_mlp=False, norm="group_norm"),
+    fno("wide channel mlp", channel_mlp_expansion=2.0, channel_mlp_dropout=0.1),
+    fno("linear mlp skip", channel_mlp_skip="linear"),
+    fno("identity skips", channel_mlp_skip="identity", fno_skip="identity"),
+    fno("soft fno skip", fno_skip="soft-gating"),
+    fno("no skips", channel_mlp_skip=None, fno_skip=None),
+    fno("local bias", conv_bias_kernel=3),
+    fno("local bias on a line", LINE, n_modes=(8,), conv_bias_kernel=5),
+    fno("separable", separable=True),
+    fno("half precision asked for, full on this machine", enforce_hermitian_symmetry=False),
+    fno("resolution change", resolution_scaling_factor=[1, 2, 1]),
+    fno("resolution change on a line", LINE, n_modes=(8,), resolution_scaling_factor=[2, 1, 1]),
+    fno("padding", ((16, 24), (32, 32), (40, 8)), domain_padding=0.125),
+    fno("Tucker", factorization="tucker", rank=0.5),
+    fno("Tucker, reconstructed", factorization="Tucker", rank=0.3, implementation="reconstructed"),
+    fno("Tucker with whole ranks", factorization="tucker", rank=[4, 4, 3, 2]),
+    fno("CP", factorization="cp", rank=0.5),
+    fno("TT", factorization="tt", rank=0.3),
+    fno("dense by name", factorization="dense"),
+    fno("TFNO", kind="TFNO"),
+    fno("TFNO in three axes", SPACE, kind="TFNO", n_modes=(4, 4, 4), rank=0.2),
+    uno("default"),
+    uno("levels keep their grid", uno_scalings=[[1, 1]] * 5),
+    uno("norm", norm="group_norm"),
+    uno("Tucker", factorization="tucker", rank=0.4),
+    uno("soft skips at one width", hidden_channels=6, uno_out_channels=[6] * 5,
+        horizontal_skips_map={}, channel_mlp_skip="soft-gating"),
+    uno("two levels down", uno_scalings=[[0.5, 0.5], [0.5, 0.5], [1, 1], [2, 2], [2, 2]],
+        uno_n_modes=[[4, 4]] * 5, sizes=((16, 32), (32, 32), (48, 64))),
+    uno("a finer output", uno_scalings=[[1, 1], [0.5, 0.5], [1, 1], [2, 2], [2, 2]]),
+    uno("on a line", ((16,), (32,), (40,)), uno_n_modes=[[6]] * 5,
+        uno_scalings=[[1], [0.5], [1], [2], [1]]),
+    uno("identity skips", horizontal_skip="identity", preactivation=True),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=lambda x: f"{x.kind}: {x.name}")
+def test_an_imported_model_is_the_references(variant):
+    torch.manual_seed(0)
+    theirs = imports.made(getattr(reference, variant.kind)(**variant.named))
+    found = imports.imported(theirs)
+    inputs = [torch.randn(2, variant.channels, *size) for size in variant.sizes]
+    gaps = imports.gaps(theirs, found, inputs)
+    assert max(gaps.values()) <= imports.TOLERANCE, gaps
+    assert imports.counted(found) == imports.parameters(theirs) - imports.redundant(theirs, found)
