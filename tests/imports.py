@@ -56,10 +56,15 @@ def gaps(
     told: dict[str, float] = {"output": 0.0, "input gradient": 0.0, "weight gradient": 0.0}
     for i, given in enumerate(inputs):
         x = given.clone().requires_grad_()
-        u = theirs(x)
-        v = functional_call(ours, taken_weights(found, everything), (x,))
-        assert v.shape == u.shape
-        told["output"] = max(told["output"], relative(v, u))
+        us = listed(theirs(x))
+        vs = listed(functional_call(ours, taken_weights(found, everything), (x,)))
+        assert [v.shape for v in vs] == [u.shape for u in us]
+        told["output"] = max(told["output"], *map(relative, vs, us))
+        # of the outputs that are trained there
+        u, v = (
+            torch.cat([y.flatten() for y, z in zip(ys, us, strict=True) if z.requires_grad])
+            for ys in (us, vs)
+        )
         g = torch.randn_like(u)
         used = list(leaves.values())
         a = torch.autograd.grad(u, [x, *used], g, allow_unused=True)
@@ -68,6 +73,13 @@ def gaps(
         if i == 0:
             told["weight gradient"] = weight_gap(a[1:], b[1:])
     return told
+
+
+def listed(outputs: Any) -> list[torch.Tensor]:
+    """The outputs of a model, in order."""
+    if isinstance(outputs, torch.Tensor):
+        return [outputs]
+    return list(outputs.values() if isinstance(outputs, dict) else outputs)
 
 
 def weight_gap(theirs: Iterable[Any], ours: Iterable[Any]) -> float:

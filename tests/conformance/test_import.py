@@ -28,6 +28,18 @@ def fno(name: str, sizes=PLANE, kind: str = "FNO", **named) -> Variant:
     return Variant(name, kind, BASE | {"n_modes": (8, 6)} | named, sizes)
 
 
+def uqno(name: str, base: dict, residual: dict | None = None) -> Variant:
+    return Variant(name, "UQNO", {"base": base, "residual": residual}, PLANE)
+
+
+def built(variant: Variant) -> torch.nn.Module:
+    """The model of neuraloperator."""
+    if variant.kind != "UQNO":
+        return getattr(reference, variant.kind)(**variant.named)
+    parts = [None if x is None else reference.FNO(**(BASE | x)) for x in variant.named.values()]
+    return reference.UQNO(*parts)
+
+
 def uno(name: str, sizes=((16, 24), (32, 32), (48, 40)), **named) -> Variant:
     usual = {
         "in_channels": 2,
@@ -101,13 +113,17 @@ VARIANTS = [
     uno("on a line", ((16,), (32,), (40,)), uno_n_modes=[[6]] * 5,
         uno_scalings=[[1], [0.5], [1], [2], [1]]),
     uno("identity skips", horizontal_skip="identity", preactivation=True),
+    uqno("one operator twice", {"n_modes": (6, 5)}),
+    uqno("another for the band", {"n_modes": (8, 8)}, {"n_modes": (4, 4), "n_layers": 1}),
+    uqno("factors and norms", {"n_modes": (6, 6), "factorization": "tucker", "rank": 0.5},
+         {"n_modes": (6, 6), "norm": "instance_norm"}),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=lambda x: f"{x.kind}: {x.name}")
 def test_an_imported_model_is_the_references(variant):
     torch.manual_seed(0)
-    theirs = imports.made(getattr(reference, variant.kind)(**variant.named))
+    theirs = imports.made(built(variant))
     found = imports.imported(theirs)
     inputs = [torch.randn(2, variant.channels, *size) for size in variant.sizes]
     gaps = imports.gaps(theirs, found, inputs)

@@ -8,7 +8,8 @@ running anything of it. Where its result is wrong, a draft keeps the fault, beca
 trained under it, unless asked to correct it, and its notes say so either way.
 """
 
-from opdsl.migrate.neuralop.calls import Call, read_call
+from opdsl.migrate.neuralop.calls import read_call
+from opdsl.migrate.neuralop.draft import Call
 from opdsl.migrate.neuralop.importing import Imported, from_neuralop, import_call
 
 __all__ = ["Call", "Imported", "from_neuralop", "import_call", "read_call"]

@@ -9,9 +9,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from opdsl.migrate.neuralop.codano import CODANOOptions, codano, codano_arguments
 from opdsl.migrate.neuralop.draft import Draft, Options, Shapes
 from opdsl.migrate.neuralop.fno import FNOOptions, SFNOOptions, TFNOOptions, fno
 from opdsl.migrate.neuralop.uno import UNOOptions, uno, uno_arguments
+from opdsl.migrate.neuralop.uqno import UQNOOptions, uqno, uqno_arguments
 
 
 class Drafter(Protocol):
@@ -37,8 +39,10 @@ class Architecture:
 
 
 ARCHITECTURES: dict[str, Architecture] = {
+    "CODANO": Architecture(CODANOOptions, codano, codano_arguments),
     "FNO": Architecture(FNOOptions, fno),
     "SFNO": Architecture(SFNOOptions, fno),
     "TFNO": Architecture(TFNOOptions, fno),
     "UNO": Architecture(UNOOptions, uno, uno_arguments),
+    "UQNO": Architecture(UQNOOptions, uqno, uqno_arguments),
 }

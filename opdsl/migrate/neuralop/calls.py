@@ -14,31 +14,19 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from opdsl.diagnostics import OpError, did_you_mean, fault
 from opdsl.migrate.neuralop.architectures import ARCHITECTURES
-from opdsl.migrate.neuralop.draft import bad_call
+from opdsl.migrate.neuralop.draft import BOOKKEEPING, Call
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 Weights = Mapping[str, "Tensor"]
 ARCHES = ("model_arch", "arch", "_name")
-# what the class keeps beside arguments
 MOST_LAYERS = 1000
-BOOKKEEPING = {"args", "kwargs", "_name", "_version", "verbose"}
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """`name(*args, **named)`."""
-
-    name: str
-    args: tuple[Any, ...] = ()
-    named: Mapping[str, Any] = field(default_factory=dict)
 
 
 def read_call(text: str) -> Call:
@@ -53,6 +41,10 @@ def read_call(text: str) -> Call:
         raise unreadable_call(text, "it is no expression") from error
     if not isinstance(node, ast.Call):
         raise unreadable_call(text, "it is no call")
+    return _call(node, text)
+
+
+def _call(node: ast.Call, text: str) -> Call:
     name = known_name(_dotted(node.func, text))
     args = tuple(_literal(x, text) for x in node.args)
     named = {}
@@ -168,6 +160,8 @@ def _dotted(node: ast.expr, text: str) -> str:
 def _literal(node: ast.expr, text: str) -> Any:
     if isinstance(node, ast.Name | ast.Attribute):
         return _dotted(node, text)  # `F.gelu` is the word `gelu`
+    if isinstance(node, ast.Call):
+        return _call(node, text)  # of a model within a model
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
         return _repeated(node, text)
     try:
@@ -266,6 +260,3 @@ def bad_weights(path: Path | str, why: str) -> OpError:
     return fault(
         "OP0643", f"these are no weights of neuraloperator that fit: {why}", file=str(path)
     )
-
-
-__all__ = ["Call", "bad_call", "read_call"]

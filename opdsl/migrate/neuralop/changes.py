@@ -94,5 +94,18 @@ def _unit(n: int, like: Tensor) -> Tensor:
 
 
 CHANGES: dict[str, Callable[..., Tensor]] = {
-    x.__name__: x for x in (same, flat, matrix, stencil, spectral, separable, pairs, weighted)
+    x.__name__: x
+    for x in (
+        same,
+        flat,
+        matrix,
+        stencil,
+        spectral,
+        separable,
+        series,
+        first_half,
+        second_half,
+        pairs,
+        weighted,
+    )
 } | {f"train_{i}": partial(train, i) for i in range(MOST_FACTORS)}

@@ -7,7 +7,7 @@ What comes in: options of a constructor, and shapes of weights where there are a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -15,6 +15,17 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from opdsl.diagnostics import OpError, did_you_mean, fault
 
 Shapes = Mapping[str, tuple[int, ...]]
+# what a class keeps beside its arguments
+BOOKKEEPING = frozenset({"args", "kwargs", "_name", "_version", "verbose"})
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """`name(*args, **named)`."""
+
+    name: str
+    args: tuple[Any, ...] = ()
+    named: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,6 +81,17 @@ def fno(name: str, o: FNOOptions, shapes: Shapes, *, corrected: bool) -> Draft:
     Raises:
         OpError: OP0641, an option that has no counterpart.
     """
+    levels = levels_of(name, scalings(o), axes=len(o.n_modes))
+    told = tuple(notes(o, levels, corrected=corrected))
+    return stack_of(name, o, shapes, corrected=corrected).draft(told)
+
+
+def stack_of(name: str, o: FNOOptions, shapes: Shapes, *, corrected: bool) -> Stack:
+    """Its parts.
+
+    Raises:
+        OpError: OP0641.
+    """
     refuse(name, o)
     levels = levels_of(name, scalings(o), axes=len(o.n_modes))
     layers = tuple(_layer(name, o, shapes, i) for i in range(o.n_layers))
@@ -98,7 +109,7 @@ def fno(name: str, o: FNOOptions, shapes: Shapes, *, corrected: bool) -> Draft:
         projection=(int(o.projection_channel_ratio * c), o.out_channels),
         act=act,
         padding=padding(name, o, len(o.n_modes)),
-    ).draft(tuple(notes(o, levels, corrected=corrected)))
+    )
 
 
 def _layer(name: str, o: FNOOptions, shapes: Shapes, i: int) -> Layer:
@@ -134,6 +145,7 @@ class Stack:
         lifting, projection: widths of their layers.
         act: their activation.
         padding: the part of each axis that is added on both of its sides.
+        prefix: how the names of its blocks begin.
     """
 
     name: str
@@ -146,9 +158,26 @@ class Stack:
     projection: Numbers
     act: str
     padding: tuple[float, ...]
+    prefix: str = ""
 
     def draft(self, notes: tuple[str, ...]) -> Draft:
         """The program."""
+        lines, takes = self.body()
+        blocks = [x.definition(name) for x, name in self.names().items()]
+        ports = [*self.levels.declaration(self.layers, self.ends, self.padding), *self.ports()]
+        body = "\n".join(f"  {x}" for x in ports)
+        model = f"model {self.name} {{\n{body}\n\n{lines.text('y')}\n}}"
+        return Draft("\n\n".join([*blocks, model]), (*lines.taken("y", "", ""), *takes), notes)
+
+    def ports(self) -> list[str]:
+        """What goes in and comes out."""
+        return [
+            f"input x : {self.levels.domain(0)} -> R^{self.inward}",
+            f"output y : {self.levels.domain(len(self.layers))} -> R^{self.out}",
+        ]
+
+    def body(self) -> tuple[Lines, list[Take]]:
+        """The lines, the last of which is the output, and the weights of the layers."""
         lines, names, x = Lines(), self.names(), "x"
         if self.ends is not None:
             kind = "fraction" if self.spherical else None
@@ -160,16 +189,16 @@ class Stack:
         x, takes = self.stacked(lines, x, names)
         x = lines.add("cropped", call("crop", x, to="D")) if any(self.padding) else x
         mlp(lines, "project", x, self.projection, self.act, "projection.")
-        return Draft(self.text(lines, names), (*lines.taken("y", "", ""), *takes), notes)
+        return lines, takes
 
     def stacked(self, lines: Lines, x: str, names: dict[Layer, str]) -> tuple[str, list[Take]]:
         """The layers: a repeat where all are of one kind, else one line for each."""
         count = len(self.layers)
         if len(names) == 1 and count > 1 and not self.layers[0].preactivation:
             act = self.layers[0].act
-            body = call("Layer", act=f"if i < {count - 1} then {act} else identity")
+            body = call(f"{self.prefix}Layer", act=f"if i < {count - 1} then {act} else identity")
             x = lines.add("layers", f"{x} |> repeat {count} as i {{ {body} }}")
-            paths = [f"layers.repeat.{i}.layer." for i in range(count)]
+            paths = [f"layers.repeat.{i}.{snake(self.prefix)}layer." for i in range(count)]
         else:
             for i, layer in enumerate(self.layers):
                 to = self.levels.domain(i + 1) if layer.changes else None
@@ -188,23 +217,16 @@ class Stack:
         """A name for each kind of layer."""
         kinds = list(dict.fromkeys(x.kind for x in self.layers))
         if len(kinds) == 1:
-            return {kinds[0]: "Layer"}
-        return {x: f"Layer{i + 1}" for i, x in enumerate(kinds)}
-
-    def text(self, lines: Lines, names: dict[Layer, str]) -> str:
-        """The whole program but its head."""
-        blocks = [x.definition(name) for x, name in names.items()]
-        domain = self.levels.declaration(self.layers, self.ends, self.padding)
-        ports = [
-            f"input x : {self.levels.domain(0)} -> R^{self.inward}",
-            f"output y : {self.levels.domain(len(self.layers))} -> R^{self.out}",
-        ]
-        body = "\n".join(f"  {x}" for x in [*domain, *ports])
-        model = f"model {self.name} {{\n{body}\n\n{lines.text('y')}\n}}"
-        return "\n\n".join([*blocks, model])
+            return {kinds[0]: f"{self.prefix}Layer"}
+        return {x: f"{self.prefix}Layer{i + 1}" for i, x in enumerate(kinds)}
 
 
 # --- what the options say --------------------------------------------------------------------
+
+
+def snake(prefix: str) -> str:
+    """`base_` of `Base`, as a node is named by its block."""
+    return f"{prefix.lower()}_" if prefix else ""
 
 
 def refuse(name: str, o: FNOOptions) -> None:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 from opdsl.diagnostics import OpError
 from opdsl.ir.graph import Graph
 from opdsl.migrate.neuralop.architectures import ARCHITECTURES
-from opdsl.migrate.neuralop.calls import Call, bad_weights, call_of_module
-from opdsl.migrate.neuralop.draft import Draft, Take, options_of
+from opdsl.migrate.neuralop.calls import bad_weights, call_of_module
+from opdsl.migrate.neuralop.draft import Call, Draft, Take, options_of
 from opdsl.syntax.printer import format_text
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ edition 2026
 
 """
 NAME = "imported.op"
+WIDTH = 96  # of comments
 COUNTERS = ("num_batches_tracked",)  # of batch norms, which nothing reads
 
 
@@ -78,7 +80,7 @@ def checked_draft(name: str, draft: Draft) -> Checked:
     from opdsl.compiler import check
     from opdsl.diagnostics import CODES, Source
 
-    lines = "".join(f"\n# Note: {x}." for x in draft.notes)
+    lines = "".join(f"\n{_wrapped(x)}" for x in draft.notes)
     head = HEAD.format(name=name, notes=lines)
     found = check(Source(NAME, format_text(f"{head}{draft.text}\n", NAME)))
     warned = sorted({CODES[x.code].slug for x in found.diagnostics if x.severity == "warning"})
@@ -86,6 +88,10 @@ def checked_draft(name: str, draft: Draft) -> Checked:
         return found
     allow = f"# op: allow({', '.join(warned)})\n"
     return check(Source(NAME, format_text(f"{head}{allow}{draft.text}\n", NAME)))
+
+
+def _wrapped(note: str) -> str:
+    return fill(f"# Note: {note}.", WIDTH, subsequent_indent="#   ", break_long_words=False)
 
 
 def from_neuralop(module: Any, *, corrected: bool = False) -> tuple[str, OperatorModule]:

@@ -109,8 +109,9 @@ def shared(copies: int, *takes: Take) -> tuple[Take, ...]:
     return tuple(Take(f"each.{x.ours}", x.theirs, x.change) for x in takes)
 
 
-def mlp(
+def mlp(  # noqa: PLR0913  what a small network has
     lines: Lines, name: str, source: str, sizes: Sequence[int], act: str, theirs: str,
+    *,
     dropout: float = 0, copies: int = 1,
 ) -> str:  # fmt: skip
     """Layers at each point with an activation between them; dropout after each."""
