@@ -116,7 +116,9 @@ class Layer:
             found = self._normed(lines, "hn", found, 1)
         if self.mlp is not None:
             sizes, theirs = (self.mlp, self.out), "channel_mlp.#."
-            found = mlp(lines, "m", found, sizes, "gelu", theirs, self.dropout, self.copies)
+            found = mlp(
+                lines, "m", found, sizes, "gelu", theirs, dropout=self.dropout, copies=self.copies
+            )
             found = lines.add("mg", f"{found} + {gate}") if gate else found
         if not self.preactivation:
             found = self._normed(lines, "mn", found, 1)

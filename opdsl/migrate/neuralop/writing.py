@@ -109,7 +109,7 @@ def shared(copies: int, *takes: Take) -> tuple[Take, ...]:
     return tuple(Take(f"each.{x.ours}", x.theirs, x.change) for x in takes)
 
 
-def mlp(  # noqa: PLR0913  what a small network has
+def mlp(
     lines: Lines, name: str, source: str, sizes: Sequence[int], act: str, theirs: str,
     *,
     dropout: float = 0, copies: int = 1,
