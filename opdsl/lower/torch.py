@@ -18,6 +18,7 @@ from opdsl.ir.live import constants, live
 from opdsl.ir.origins import Grid, origins, roots
 from opdsl.lower.guards import Guards, autocast
 from opdsl.lower.plan import Plan, plan
+from opdsl.nn.fourier import SpectralConv
 from opdsl.nn.tree import Branch, place
 
 KEPT = 16  # resolutions, batches and formats whose calls are remembered
@@ -123,6 +124,20 @@ class OperatorModule(Branch):
                 given[loop.input] = torch.cat((old, new), 1)[:, new.shape[1] :]
         whole = {name: torch.stack(x, 1) for name, x in told.items()}
         return whole if len(whole) > 1 else whole.popitem()[1]
+
+    def limit_modes(self, modes: int | Sequence[int] | None) -> None:
+        """Let only so many modes of every spectral convolution take part; None: all again.
+
+        Args:
+            modes: the greatest frequency, one number for all axes or one for each.
+
+        Raises:
+            ValueError: there are not as many numbers as axes.
+        """
+        for x in self.modules():
+            if isinstance(x, SpectralConv):
+                each = (modes,) * len(x.modes) if isinstance(modes, int) else modes
+                x.limit(None if each is None else tuple(each))
 
     def plan(self, sizes: Mapping[str, Grid], batch: int = 1) -> Plan:
         """The kernels that the module would choose where the declared domains have these sizes."""

@@ -49,6 +49,7 @@ class SpectralConv(nn.Module):
             `opdsl.nn.factor` of the shape (in, out, *frequencies) or (in, *frequencies). Real
             numbers, because mixed precision, fused optimizers and sharding have no complex ones.
         bias: b, (out,), pairs (out, 2) of complex functions, or None.
+        active: the modes that take part now, see `limit`; None: all.
 
     Source: Li et al. 2021, arXiv:2010.08895, eq. (4); factorised: Kossaifi et al. 2023,
         arXiv:2310.00120, sec. 3.
@@ -96,6 +97,7 @@ class SpectralConv(nn.Module):
         self.modes, self.layout, self.real, self.faults = modes, layouts, real, faults
         self.separable, self.in_ranks = separable, in_ranks and not separable
         self.channels = (in_channels, out_channels)
+        self.active: Size | None = None
         matrix = (in_channels,) if separable else self.channels
         counts = tuple(len(x) for x in frequencies(modes, layouts, real=real))
         self.weight: nn.Parameter | Factored = (
@@ -124,6 +126,26 @@ class SpectralConv(nn.Module):
             parts = 1 if self.real else 2
             nn.init.normal_(self.bias, std=math.sqrt(variance / parts))
 
+    def limit(self, modes: Size | None) -> None:
+        """Let only the modes up to `modes`, one for each axis, take part; None: all.
+
+        Training that begins with few modes and adds others is cheaper, and often ends better. The
+        weights of the others stay as they are, without gradient.
+
+        Raises:
+            ValueError: other than one number, not negative, for each axis.
+
+        Source: George et al. 2024, arXiv:2211.15188 (incremental Fourier neural operator).
+        """
+        if modes is not None and (len(modes) != len(self.modes) or min(modes) < 0):
+            raise ValueError(f"{len(self.modes)} axes have modes, not {modes}")
+        pairs = zip(modes or (), self.modes, strict=False)
+        self.active = None if modes is None else tuple(min(a, m) for a, m in pairs)
+
+    def bands(self) -> Bands:
+        """The frequencies that take part now."""
+        return frequencies(self.active or self.modes, self.layout, real=self.real)
+
     def forward(self, x: Tensor, size: Size | None = None, kernel: str = "fft") -> Tensor:
         """The convolution of `x`, sampled on the grid `size`.
 
@@ -139,7 +161,7 @@ class SpectralConv(nn.Module):
             ValueError: the grid of `x` or `size` has too few points on an axis for its modes.
         """
         size = tuple(x.shape[1:-1]) if size is None else size
-        bands = frequencies(self.modes, self.layout, real=self.real)
+        bands = self.bands()
         check_points(tuple(x.shape[1:-1]), bands, self.layout)
         check_points(size, bands, self.layout)
         with no_autocast(x):
@@ -155,7 +177,7 @@ class SpectralConv(nn.Module):
     def mix(self, u_hat: Tensor) -> Tensor:
         """R . u_hat for every mode: complex (batch, modes, in) -> complex (batch, modes, out)."""
         dtype = u_hat.real.dtype
-        if self.in_ranks and not isinstance(self.weight, Tensor):
+        if self.in_ranks and self.active is None and not isinstance(self.weight, Tensor):
             return self.weight.mix(u_hat, dtype)
         R = self._matrices(dtype)
         if self.separable:
@@ -167,8 +189,19 @@ class SpectralConv(nn.Module):
         """R, complex: (modes, in, out), or (modes, in) of a separable layer."""
         trailing = 1 if self.separable else 2
         if isinstance(self.weight, Tensor):
-            return torch.view_as_complex(self.weight.to(dtype)).flatten(0, -1 - trailing)
-        return self.weight.full(dtype).flatten(trailing).movedim(-1, 0)
+            R = torch.view_as_complex(self.weight.to(dtype))
+            return self._taking_part(R, 0).flatten(0, -1 - trailing)
+        R = self._taking_part(self.weight.full(dtype), trailing)
+        return R.flatten(trailing).movedim(-1, 0)
+
+    def _taking_part(self, R: Tensor, first: int) -> Tensor:
+        """The frequencies that take part; their axes begin at `first`."""
+        if self.active is None:
+            return R
+        there = frequencies(self.modes, self.layout, real=self.real)
+        for axis, (band, kept) in enumerate(zip(there, self.bands(), strict=True), start=first):
+            R = R.narrow(axis, kept.start - band.start, len(kept))
+        return R
 
     def _constant(self, bias: Tensor) -> Tensor:
         return bias if self.real else torch.view_as_complex(bias)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+import opdsl
 from opdsl.ir.spaces import Axis, Domain, Space
 from opdsl.lower.torch import lower
 from tests.hand_built import Writer
@@ -345,3 +346,24 @@ def test_a_compiled_model_is_one_graph():
         torch._dynamo.reset()
         compiled = torch.compile(module, backend="eager", fullgraph=True)
         torch.testing.assert_close(compiled(x), expected)
+
+
+def test_limited_modes_pass_no_higher_frequency():
+    module = opdsl.compile("""
+edition 2026
+
+model One {
+  domain D = grid(x: 0..1, boundary = periodic, min = 17)
+  input v : D -> R^1
+  output w : D -> R^1
+
+  w = spectral_conv(v, modes = 8, bias = false)
+}
+""")
+    x = torch.arange(32) / 32
+    wave = torch.sin(2 * torch.pi * 5 * x).reshape(1, 1, -1)
+    assert module(wave).norm() > 0.1
+    module.limit_modes(4)
+    assert module(wave).norm() < 1e-5
+    module.limit_modes(None)
+    assert module(wave).norm() > 0.1

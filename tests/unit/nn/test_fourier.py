@@ -324,3 +324,44 @@ def test_an_axis_that_keeps_its_size_is_left_alone():
     x[:, 3] = 0.0
     assert not Resample()(x, (8, 12))[:, 3].any()
     assert resample(x, (8, 6)) is x
+
+
+# --- some modes only -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("factor", ["dense", "tucker"])
+@pytest.mark.parametrize("layout", ["symmetric", "neuralop"])
+def test_a_limited_layer_is_one_of_fewer_modes(layout, factor, kernel):
+    """Its weights for the greater frequencies do not matter, and get no gradient."""
+    ranks = {"tucker": (2, 2, 3, 2)}.get(factor, ())
+    whole = SpectralConv(3, 2, (3, 3), layout=layout, factor=factor, ranks=ranks)
+    few = SpectralConv(3, 2, (1, 2), layout=layout)
+    dense = whole.weight if factor == "dense" else dense_of(whole)
+    start = 2  # of -3 ... 3 or 2, the frequencies from -1 on
+    with torch.no_grad():
+        few.weight.copy_(dense[start : start + few.weight.shape[0], :3])
+        few.bias.copy_(whole.bias)
+    whole.limit((1, 2))
+    x = torch.randn(2, 9, 8, 3)
+    torch.testing.assert_close(whole(x, kernel=kernel), few(x, kernel=kernel))
+    whole.limit(None)
+    assert not torch.allclose(whole(x), few(x))
+
+
+def dense_of(layer: SpectralConv) -> torch.Tensor:
+    R = layer.weight.full(torch.float32).movedim((0, 1), (-2, -1))
+    return torch.view_as_real(R.resolve_conj())
+
+
+def test_modes_that_do_not_take_part_get_no_gradient():
+    layer = SpectralConv(1, 1, (3,))
+    layer.limit((1,))
+    layer(torch.randn(1, 8, 1)).square().sum().backward()
+    assert layer.weight.grad[:2].abs().sum() > 0
+    assert torch.equal(layer.weight.grad[2:], torch.zeros_like(layer.weight[2:]))
+
+
+def test_a_limit_names_each_axis():
+    with pytest.raises(ValueError, match="2 axes"):
+        SpectralConv(1, 1, (3, 3)).limit((1,))
