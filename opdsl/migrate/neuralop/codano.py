@@ -66,7 +66,7 @@ class CODANOOptions(Options):
     non_linearity: Any = "gelu"
     attention_token_dim: int = 1
     per_channel_attention: bool = False
-    layer_kwargs: dict[str, Any] = {}
+    layer_kwargs: dict[str, Any] | None = None
     domain_padding: Any = 0.25
     enable_cls_token: bool = False
     enforce_hermitian_symmetry: bool = True
@@ -215,7 +215,7 @@ def codano(name: str, o: CODANOOptions, shapes: Shapes, *, corrected: bool) -> D
     Raises:
         OpError: OP0641, an option that has no counterpart.
     """
-    layer = options_of(LayerOptions, "CODALayer", (), o.layer_kwargs)
+    layer = options_of(LayerOptions, "CODALayer", (), o.layer_kwargs or {})
     built = Built(name, o, layer, shapes, corrected)
     refuse(built)
     lines = Lines()
@@ -305,11 +305,9 @@ def lifted(built: Built, lines: Lines) -> str:
                 lines.add(f"mark_{i}", made, weight(f"positional_encoding.{name}", "series"))
             )
     if built.extended > 1:
-        parts = [[f"x[{i}]"] for i in range(count)]
-        for i, part in enumerate(parts):
-            part += ["static_channel"] if o.static_channel_dim else []
-            part += marks[i : i + 1]
-        x = lines.add("placed", call("concat", *(y for part in parts for y in part)))
+        also = ["static_channel"] if o.static_channel_dim else []
+        parts = [y for i in range(count) for y in (f"x[{i}]", *also, *marks[i : i + 1])]
+        x = lines.add("placed", call("concat", *parts))
     if o.lifting_channels is not None:
         sizes = (o.lifting_channels, built.hidden)
         x = mlp(lines, "lift", x, sizes, "gelu", "lifting.", copies=count)
@@ -404,7 +402,7 @@ class Blocks:
         ports = [
             "domain D : grid",
             *(["domain to : grid = D"] if changes else []),
-            *(["domain coarse : grid"] if built.coarser(i) > 1 else []),
+            *(["domain coarse : grid = D"] if built.coarser(i) > 1 else []),
             f"input v : D -> R^{channels}",
             f"output w : {'to' if changes else 'D'} -> R^{channels}",
         ]
@@ -500,18 +498,27 @@ def _refused(
         yield f"{built.axes} axes, of which it has two or three", []
     if word(o.conv_module) not in (None, "SpectralConv"):
         yield f"`conv_module = {word(o.conv_module)}`", []
-    if layer.preactivation or not layer.permutation_eq or layer.joint_factorization:
-        yield "`preactivation`, `joint_factorization` or without `permutation_eq`", []
-    if layer.norm not in (None, "instance_norm"):
-        yield f"`norm = {layer.norm}`", []
-    for key in ("fno_skip", "channel_mlp_skip"):
-        if getattr(layer, key) not in (None, *SKIPS):
-            yield f"`{key} = {getattr(layer, key)}`", [f"known: {', '.join(SKIPS)}"]
     if o.horizontal_skips_map and not o.use_horizontal_skip_connection:
         yield "`horizontal_skips_map` without `use_horizontal_skip_connection`", []
     if o.use_positional_encoding and min(encoding(built), default=0) < 1:
         yield "`positional_encoding_modes` without a frequency on some axis", []
+    yield from _refused_layers(layer)
     yield from _refused_changes(built)
+
+
+def _refused_layers(layer: LayerOptions) -> Iterator[tuple[str, list[str]]]:
+    known: dict[str, tuple[object, ...]] = {
+        "norm": (None, "instance_norm"),
+        "fno_skip": (None, *SKIPS),
+        "channel_mlp_skip": (None, *SKIPS),
+        "preactivation": (False,),
+        "joint_factorization": (False,),
+        "permutation_eq": (True,),
+    }
+    for key, values in known.items():
+        if getattr(layer, key) not in values:
+            helps = [f"known: {', '.join(map(str, values))}"]
+            yield f"`{key} = {getattr(layer, key)}` of its layers", helps
 
 
 def _refused_changes(built: Built) -> Iterator[tuple[str, list[str]]]:
