@@ -74,11 +74,13 @@ def row(name: str, train, data: list[Samples], seeds: int) -> dict[str, object]:
     }
 
 
-def ours(data: list[Samples], seed: int) -> tuple[int, float, float, float]:
+def ours(
+    data: list[Samples], seed: int, spec: Path = SPEC, **params: object
+) -> tuple[int, float, float, float]:
     """The spec, trained by its own train block."""
     torch.manual_seed(seed)
-    checked = check(SPEC)
-    graph, module = checked.sound(), opdsl.compile(SPEC)
+    checked = check(spec)
+    graph, module = checked.sound(), opdsl.compile(spec, **params)
     given = [Assignment(x.path, x.value, "spec", x.span, x.key) for x in train_settings(checked)]
     more = {("seed",): seed, ("eval", "every"): EPOCHS, ("device",): "cpu"}
     given += [Assignment(k, v, "benchmark", None, None) for k, v in more.items()]
