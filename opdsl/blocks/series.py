@@ -23,8 +23,9 @@ class Series(Block):
 
     It tells a model where it is, or which of several variables it looks at: a value for each point
     that is the same function at every resolution, where `position` has one for each point of one
-    grid. The period is the domain, so an axis with two ends has one value at both. It begins with
-    random coefficients, so that w has the variance one at every point.
+    grid. The period is the domain, so an axis with two ends has one value at both. It begins as a
+    smooth random function, E|c_k|^2 proportional to (1 + |k|^2)^-3, of the variance one at every
+    point.
 
     ```op
     edition 2026

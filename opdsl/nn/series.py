@@ -58,11 +58,15 @@ class Series(nn.Module):
         return frequencies(self.modes)
 
     def reset_parameters(self) -> None:
-        """Normal, of such a spread that E w(x)^2 = 1 at every x."""
-        *full, last = map(len, self.bands)
+        """Normal, E|c_k|^2 proportional to (1 + |k|^2)^-3, of a spread that gives E w(x)^2 = 1."""
+        lines = [torch.tensor(band, dtype=torch.float64) for band in self.bands]
+        k = torch.stack(torch.meshgrid(*lines, indexing="ij"), -1)
+        falls = (1 + k.square().sum(-1)).pow(-3)
         # k > 0 on the last axis stands for its conjugate too; of k = 0 only the real part counts
-        variance = 1 / (math.prod(full) * (2 * (last - 1) + 0.5))
-        nn.init.normal_(self.weight, std=math.sqrt(variance / 2))
+        counts = torch.where(k[..., -1] > 0, 2.0, 0.5)
+        spread = (falls / (falls * counts).sum() / 2).sqrt()[..., None, None]
+        with torch.no_grad():
+            self.weight.copy_(torch.randn_like(self.weight) * spread.to(self.weight))
 
     def forward(self, *, size: Size, like: Tensor) -> Tensor:
         """-> (1, *size, channels), in the dtype of `like`, computed in float32 at least."""

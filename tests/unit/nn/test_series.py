@@ -87,3 +87,12 @@ def test_positive_waves_need_as_many_points():
     series = made(2, (4, 3), (True, True), positive=True)
     with pytest.raises(ValueError, match="5 frequencies need as many points, got 4"):
         series(size=(4, 8), like=LIKE)
+
+
+def test_it_begins_smooth():
+    """Coefficients fall like (1 + |k|^2)^-3 in the mean of their squares."""
+    series = made(20000, (3, 2), (True, True))
+    found = series.weight.detach().square().sum(-1).mean(-1)
+    k = torch.tensor([[a * a + b * b for b in range(3)] for a in range(-3, 4)])
+    expected = (1.0 + k).double() ** -3
+    torch.testing.assert_close(found / found[3, 0], expected, rtol=0.05, atol=0)
