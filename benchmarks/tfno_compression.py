@@ -68,8 +68,8 @@ def table(runs: list[dict]) -> str:
     lines = [
         "# Accuracy of factorised weights",
         "",
-        "Relative L2 error of `specs/tfno_darcy.op` on the published Darcy files, trained at 16x16 on",
-        "1000 samples, 15 epochs; mean over the seeds, and half the distance of the extremes.",
+        "Relative L2 error of `specs/tfno_darcy.op` on the published Darcy files, trained at 16x16",
+        "on 1000 samples, 15 epochs; mean over the seeds, and half the distance of the extremes.",
         f"{max(x['seed'] for x in runs) + 1} seeds. The parameters are those of the whole model.",
         "",
         "| factor | rank | parameters | of dense | 16x16 | 32x32 |",
