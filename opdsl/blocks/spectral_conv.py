@@ -258,7 +258,8 @@ class SpectralConv(Block):
         shape, ranks = self._axes(x).shape, self._ranks(x)
         once, each = rank_products(self.factor, shape, ranks)
         whole = whole_products(self.factor, shape, ranks)
-        return once + BATCH * each < whole + BATCH * math.prod(shape)
+        samples = BATCH * self.copies
+        return once + samples * each < whole + samples * math.prod(shape)
 
     def work(self, kernel: str, sizes: tuple[tuple[int, ...], ...], *x: Space) -> Work:
         """Transforms there and back, and the products between them."""

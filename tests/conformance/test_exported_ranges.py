@@ -18,6 +18,7 @@ from opdsl.ir.certificate import certify
 
 ROOT = Path(__file__).parents[2]
 NARROW = {
+    "specs/coda_no.op": {"width": 4, "depth": 1, "heads": 1},
     "specs/fno_darcy.op": {"width": 4, "depth": 2},
     "specs/fno_darcy_small.op": {"width": 4, "depth": 2},
     "tests/data/language/uno.op": {"w": 2},
