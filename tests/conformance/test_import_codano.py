@@ -1,6 +1,6 @@
 """Imported CODANOs compute what neuraloperator's do: outputs, gradients, numbers of parameters.
 
-It is compared at its newest commit; put a checkout on PYTHONPATH to run this.
+It is compared at its newest commit, or as release 2.0.0; put either on PYTHONPATH to run this.
 """
 
 import warnings
@@ -104,6 +104,13 @@ def made(variant: Variant) -> torch.nn.Module:
     torch.manual_seed(0)
     # it halves a list of its caller
     named = {k: list(x) if isinstance(x, list) else x for k, x in variant.named.items()}
+    # release 2.0.0 asks for the length of what is left out
+    count, axes = named["n_layers"], len(named["n_modes"][0])
+    named = {
+        "n_heads": [1] * count,
+        "attention_scaling_factors": [1] * count,
+        "per_layer_scaling_factors": [[1] * axes] * count,
+    } | named
     theirs = imports.made(reference.CODANO(**named))
     with torch.no_grad():
         for key, x in theirs.named_parameters():
