@@ -101,7 +101,12 @@ def relative(a: torch.Tensor, b: torch.Tensor) -> float:
 
 def parameters(theirs: torch.nn.Module) -> int:
     """Real numbers that are trained there."""
-    return sum(p.numel() * (2 if p.is_complex() else 1) for p in theirs.parameters())
+    return sum(map(real_numbers, theirs.parameters()))
+
+
+def real_numbers(x: torch.Tensor) -> int:
+    """A complex number is two."""
+    return x.numel() * (2 if x.is_complex() else 1)
 
 
 def redundant(theirs: torch.nn.Module, found: Imported) -> int:
@@ -109,11 +114,10 @@ def redundant(theirs: torch.nn.Module, found: Imported) -> int:
     state = plain_weights(theirs)
     kept = taken_weights(found, state)
     trains = [x for x in found.takes if x.change.startswith("train_")]
-    # a pair of real numbers here is one complex number there
     ours = sum(kept[x.ours].numel() for x in trains)
-    numbers = sum(2 * state[x].numel() for x in {y for take in trains for y in take.theirs})
-    terms = {x.theirs[0] for x in found.takes if x.change == "weighted"}
-    return numbers - ours + sum(2 * state[x].numel() for x in terms)
+    there = {y for take in trains for y in take.theirs}
+    there |= {x.theirs[0] for x in found.takes if x.change == "weighted"}
+    return sum(real_numbers(state[x]) for x in there) - ours
 
 
 def counted(found: Imported) -> int:

@@ -28,6 +28,11 @@ def fno(name: str, sizes=PLANE, kind: str = "FNO", **named) -> Variant:
     return Variant(name, kind, BASE | {"n_modes": (8, 6)} | named, sizes)
 
 
+def sfno(name: str, **named) -> Variant:
+    sizes = ((17, 24), (24, 32), (33, 50))
+    return Variant(name, "SFNO", BASE | {"n_modes": (8, 10), "n_layers": 2} | named, sizes)
+
+
 def uqno(name: str, base: dict, residual: dict | None = None) -> Variant:
     return Variant(name, "UQNO", {"base": base, "residual": residual}, PLANE)
 
@@ -113,6 +118,15 @@ VARIANTS = [
     uno("on a line", ((16,), (32,), (40,)), uno_n_modes=[[6]] * 5,
         uno_scalings=[[1], [0.5], [1], [2], [1]]),
     uno("identity skips", horizontal_skip="identity", preactivation=True),
+    sfno("default"),
+    sfno("without coordinates", positional_embedding=None),
+    sfno("as many orders as degrees", n_modes=(6, 12)),
+    sfno("more orders asked for than there are", n_modes=(5, 14)),
+    sfno("norm", norm="instance_norm"),
+    sfno("preactivation, no channel mlp", preactivation=True, use_channel_mlp=False),
+    sfno("Tucker", factorization="tucker", rank=0.5),
+    sfno("CP", factorization="cp", rank=0.5),
+    sfno("TT", factorization="tt", rank=0.5),
     uqno("one operator twice", {"n_modes": (6, 5)}),
     uqno("another for the band", {"n_modes": (8, 8)}, {"n_modes": (4, 4), "n_layers": 1}),
     uqno("factors and norms", {"n_modes": (6, 6), "factorization": "tucker", "rank": 0.5},

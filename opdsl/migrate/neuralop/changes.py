@@ -14,6 +14,11 @@ from torch import Tensor
 MOST_FACTORS = 6  # in and out, and four axes
 
 
+def numbers(x: Tensor) -> Tensor:
+    """Complex numbers, which some classes there keep as pairs, as we do."""
+    return x if x.is_complex() else torch.view_as_complex(x)
+
+
 def same(x: Tensor) -> Tensor:
     """As it is."""
     return x
@@ -36,12 +41,12 @@ def stencil(x: Tensor) -> Tensor:
 
 def spectral(x: Tensor) -> Tensor:
     """Complex (in, out, *frequencies) -> pairs (*frequencies, in, out, 2)."""
-    return torch.view_as_real(x.movedim((0, 1), (-2, -1)).resolve_conj())
+    return torch.view_as_real(numbers(x).movedim((0, 1), (-2, -1)).resolve_conj())
 
 
 def separable(x: Tensor) -> Tensor:
     """Complex (in, *frequencies) -> pairs (*frequencies, in, 2)."""
-    return torch.view_as_real(x.movedim(0, -1))
+    return torch.view_as_real(numbers(x).movedim(0, -1))
 
 
 def series(x: Tensor) -> Tensor:
@@ -61,12 +66,12 @@ def second_half(x: Tensor) -> Tensor:
 
 def pairs(x: Tensor) -> Tensor:
     """Complex numbers -> pairs."""
-    return torch.view_as_real(x)
+    return torch.view_as_real(numbers(x))
 
 
 def weighted(weights: Tensor, factor: Tensor) -> Tensor:
     """The first factor of a CP tensor, which takes the weights of its terms -> pairs."""
-    return torch.view_as_real(factor * weights)
+    return torch.view_as_real(numbers(factor) * numbers(weights))
 
 
 def train(index: int, *factors: Tensor) -> Tensor:
@@ -75,7 +80,7 @@ def train(index: int, *factors: Tensor) -> Tensor:
     Where a rank is above the full one, the next factor is multiplied into this one, or this one
     into the next: the product of all stays what it is, and the rest of the factor changes nothing.
     """
-    parts = list(factors)
+    parts = [numbers(x) for x in factors]
     for i in range(len(parts) - 1, 0, -1):
         rows = parts[i].flatten(1)
         if rows.shape[0] > rows.shape[1]:

@@ -245,6 +245,8 @@ def refuse(name: str, o: FNOOptions) -> None:
         raise not_importable(
             name, f"`conv_bias_kernel = {o.conv_bias_kernel}`, a stencil without a middle"
         )
+    if name == "SFNO":
+        _refuse_on_sphere(name, o)
     if o.stabilizer not in (None, "tanh"):
         raise not_importable(
             name, f"`stabilizer = {o.stabilizer}`, which it ignores without a word"
@@ -253,6 +255,17 @@ def refuse(name: str, o: FNOOptions) -> None:
         raise not_importable(name, f"{len(o.n_modes)} axes")
     if o.max_n_modes is not None and tuple(o.max_n_modes) != tuple(o.n_modes):
         raise not_importable(name, "`max_n_modes` other than `n_modes`")
+
+
+def _refuse_on_sphere(name: str, o: FNOOptions) -> None:
+    if len(o.n_modes) != 2:
+        raise not_importable(name, f"{len(o.n_modes)} axes: a sphere has two")
+    if min(o.n_modes[0], o.n_modes[1] // 2) < 1:
+        raise not_importable(name, f"`n_modes = {value(o.n_modes)}`, which keeps nothing")
+    for key, usual in (("domain_padding", None), ("conv_bias_kernel", 1), ("separable", False),
+                       ("resolution_scaling_factor", None)):  # fmt: skip
+        if getattr(o, key) != usual:
+            raise not_importable(name, f"`{key} = {getattr(o, key)}`")
 
 
 def activation(name: str, kind: object) -> str:

@@ -67,12 +67,18 @@ def import_call(
     """
     architecture = ARCHITECTURES[call.name]
     options = options_of(architecture.options, call.name, call.args, call.named)
-    shapes = {k: tuple(x.shape) for k, x in (weights or {}).items()}
+    shapes = {k: _shape(k, x) for k, x in (weights or {}).items()}
     draft = architecture.draft(call.name, options, shapes, corrected=corrected)
     checked = checked_draft(call.name, draft)
     return Imported(
         checked.file.source.text, checked.sound(), draft.takes, draft.notes, draft.unused
     )
+
+
+def _shape(key: str, x: Tensor) -> tuple[int, ...]:
+    """Of complex numbers, which are complex or pairs there."""
+    factor = ".factors." in key or key.endswith((".weight.core", ".weight.weights"))
+    return tuple(x.shape[:-1] if factor and not x.is_complex() else x.shape)
 
 
 def checked_draft(name: str, draft: Draft) -> Checked:

@@ -196,7 +196,8 @@ class Layer:
         )
 
     def _spectral(self) -> Iterator[Take]:
-        yield from spectral_takes(self.weights, "convs.#.weight.", axes=len(self.modes))
+        axes = 1 if self.spherical else len(self.modes)  # a sphere has degrees
+        yield from spectral_takes(self.weights, "convs.#.weight.", axes=axes)
         if self.bias:
             yield weight("convs.#.bias", "flat", "bias")
 

@@ -57,7 +57,7 @@ class Levels:
         if layers[0].spherical:
             from opdsl.migrate.neuralop.sphere import declaration
 
-            return [declaration(layers, step)]
+            return [declaration(layers)]
         pairs = ends or ((0.0, 1.0),) * self.axes
         axes = ", ".join(
             f"{name}: {_number(lo)}..{_number(hi)}"

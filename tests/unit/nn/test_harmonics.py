@@ -107,3 +107,71 @@ def test_the_forecast_model_runs_at_two_resolutions():
     y.square().sum().backward()
     assert all(torch.isfinite(p.grad).all() for p in net.parameters())
     assert net.rollout(2, x, **fields).shape == (1, 2, 4, 66, 130)
+
+
+# --- great degrees, rotations, other weights ------------------------------------------------
+
+
+@pytest.mark.parametrize("sampling", SAMPLINGS)
+def test_there_and_back_is_exact_to_degree_255(sampling):
+    torch.manual_seed(0)
+    z, size = harmonics(255, 1)[..., :1], (rows(255, sampling), 511)
+    found = sht(inverse_sht(z, size, sampling), 255, sampling)
+    assert (found - z).abs().max() <= 1e-12 * z.abs().max()
+
+
+@pytest.mark.parametrize("n", [2, 3, 8, 257])
+@pytest.mark.parametrize("sampling", SAMPLINGS)
+def test_quadrature_is_exact_for_every_polynomial_that_it_promises(sampling, n):
+    x, w = latitudes(n, sampling)
+    exact = {"gauss_legendre": 2 * n - 1, "lobatto": 2 * n - 3, "equiangular": n - 1}[sampling]
+    values = np.polynomial.legendre.legvander(x.numpy(), exact)
+    integrals = w.numpy() @ values
+    np.testing.assert_allclose(integrals, [2.0, *[0.0] * exact], atol=1e-13)
+
+
+@pytest.mark.parametrize("by", ["degree", "mode", "all"])
+def test_a_turned_input_gives_a_turned_output(by):
+    """About the axis, by one longitude, and by an angle between them through the coefficients."""
+    torch.manual_seed(0)
+    conv = SphericalConv(2, 3, 5, sampling="lobatto", by=by, real=False).double()
+    x = torch.randn(1, 8, 12, 2, dtype=torch.float64)
+    turned = conv(x.roll(1, 2), (8, 12))
+    torch.testing.assert_close(turned, conv(x, (8, 12)).roll(1, 2))
+    phase = torch.exp(-0.37j * torch.arange(6.0, dtype=torch.float64))[:, None]
+    z = harmonics(5, 1)
+    torch.testing.assert_close(conv.mix(z * phase), conv.mix(z) * phase)
+
+
+@pytest.mark.parametrize("factor", ["dense", "tucker"])
+@pytest.mark.parametrize("by", ["degree", "mode", "all"])
+def test_gradients_of_the_convolution_are_right(by, factor):
+    axes = {"degree": (4,), "mode": (4, 3), "all": ()}[by]
+    more = {"factor": factor, "ranks": (2,) * (2 + len(axes))} if factor == "tucker" else {}
+    conv = SphericalConv(
+        2, 3, 3, sampling="gauss_legendre", by=by, orders=2, real=False, **more
+    ).double()
+    x = torch.randn(1, 5, 7, 2, dtype=torch.float64, requires_grad=True)
+    weights = list(conv.parameters())
+    assert torch.autograd.gradcheck(lambda x, *_: conv(x, (4, 7)), (x, *weights))
+
+
+@pytest.mark.parametrize("factor", ["dense", "cp", "tucker", "tt"])
+def test_fresh_weights_keep_the_variance_of_a_coefficient_however_they_are_kept(factor):
+    torch.manual_seed(0)
+    ranks = {"cp": (40,), "tucker": (12, 12, 6), "tt": (12, 6)}.get(factor, ())
+    spread = []
+    for _ in range(8):
+        conv = SphericalConv(16, 16, 11, sampling="lobatto", real=False, factor=factor, ranks=ranks)
+        spread.append(conv._matrices(torch.float64).abs().square().mean())
+    assert 0.7 < torch.stack(spread).mean() * 16 < 1.4
+
+
+def test_few_orders_are_a_low_pass_along_longitudes():
+    conv = SphericalConv(1, 1, 6, sampling="gauss_legendre", orders=2, bias=False).double()
+    with torch.no_grad():
+        conv.weight.fill_(1.0)
+    z = harmonics(6, 1)[..., :1]
+    found = sht(conv(inverse_sht(z, (9, 15), "gauss_legendre"), (9, 15)), 6, "gauss_legendre")
+    z[:, :, 3:] = 0
+    torch.testing.assert_close(found, z)
