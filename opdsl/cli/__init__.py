@@ -20,6 +20,7 @@ import typer
 
 from opdsl import __version__
 from opdsl.cli import (
+    calibrate,
     check,
     data,
     diff,
@@ -61,6 +62,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "train": train.command,
     "evaluate": evaluate.command,
     "predict": predict.command,
+    "calibrate": calibrate.command,
 }
 
 
@@ -123,13 +125,7 @@ for _name, _command in COMMANDS.items():
 _data = _app("Make data sets and look at them.")
 _generate = _app("Make data sets that check themselves.")
 _generate.command("darcy")(guard(data.darcy))
-
-
-@_generate.callback()
-def _generators() -> None:
-    """Keeps `darcy` a command of its own while it is the only one."""
-
-
+_generate.command("shallow-water")(guard(data.shallow_water))
 _import = _app("Models of other libraries as programs.")
 _import.command("neuralop")(guard(import_.neuralop))
 

@@ -10,16 +10,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import torch
+from torch import Tensor
+
 from opdsl.cli.console import warn
 from opdsl.data.coarsen import Resolution
 from opdsl.data.formats import SPLITS, open_dataset
-from opdsl.data.samples import Fields, Mapped, Samples, bind
+from opdsl.data.samples import Fields, Mapped, Samples, Steps, bind
 from opdsl.data.samples import Port as DataPort
 from opdsl.data.suspects import suspicion
 from opdsl.diagnostics import OpError, fault
 from opdsl.ir.graph import Graph, Port
-from opdsl.train.sections import Data
+from opdsl.ir.origins import completed
+from opdsl.train.rollout import Loop
+from opdsl.train.sections import Data, Settings
 
+ABSENT = "none"  # the field of a port that the file does not have
 HELD_OUT = 10  # one sample in so many is kept for testing where no test data are named
 
 
@@ -42,16 +48,105 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """How the fields of a file become inputs and outputs of a model."""
+    """How the fields of a file become inputs and outputs of a model.
+
+    Attributes:
+        fields: by the name of the port; `none` for what the file does not have.
+        steps: in time, of the outputs and of the inputs that do not come back.
+    """
 
     graph: Graph
     fields: Mapped | None = None
+    steps: Steps | None = None
 
     def __call__(self, fields: Fields) -> Samples:
         """Inputs and outputs; corrupt samples are warned of."""
         if found := suspicion(fields):
             warn([found])
-        return bind(fields, ports(self.graph.inputs), ports(self.graph.outputs), self.fields)
+        said = {k: v for k, v in (self.fields or {}).items() if v != ABSENT}
+        return self._bound(fields, self._outputs(), said)
+
+    def inputs(self, fields: Fields) -> Samples:
+        """Inputs alone."""
+        names = {x.name for x in self.graph.inputs}
+        said = {k: v for k, v in (self.fields or {}).items() if v != ABSENT and k in names}
+        return self._bound(fields, (), said)
+
+    def _bound(self, fields: Fields, outputs: Sequence[DataPort], said: Mapped) -> Samples:
+        """An input that begins at zero is there too."""
+        kept = [x for x in self.graph.inputs if x.name not in self.absent]
+        found = bind(fields, self._timed(kept), outputs, said)
+        return replace(found, inputs=found.inputs | self._zeros(found))
+
+    @property
+    def absent(self) -> frozenset[str]:
+        """Inputs that begin at zero.
+
+        Raises:
+            OpError: OP0604, one does not come back, so it would stay there.
+        """
+        said = {k for k, v in (self.fields or {}).items() if v == ABSENT}
+        found = {x.name for x in self.graph.inputs} & said
+        back = {x.input for x in self.graph.feedback}
+        for name in sorted(found - back if self.steps else found):
+            message = f"`data.fields.{name} = none`, but `{name}` "
+            message += "does not come back" if self.steps else "comes back in a `rollout` only"
+            helps = ("an input that comes back by `feedback` may begin at zero in a `rollout`",)
+            raise fault("OP0604", message, helps=helps)
+        return frozenset(found)
+
+    def _outputs(self) -> list[DataPort]:
+        """The outputs that the file has; those that become absent inputs need not be there."""
+        mapping = self.fields or {}
+        states = {x.output for x in self.graph.feedback if x.input in self.absent}
+        gone = {k for k, v in mapping.items() if v == ABSENT} | (states - set(mapping))
+        return self._timed([x for x in self.graph.outputs if x.name not in gone])
+
+    def _timed(self, of: Sequence[Port]) -> list[DataPort]:
+        back = {x.input for x in self.graph.feedback}
+        found = zip(ports(of), of, strict=True)
+        return [x if y.name in back else replace(x, steps=self.steps) for x, y in found]
+
+    def _zeros(self, samples: Samples) -> dict[str, Tensor]:
+        if not self.absent:
+            return {}
+        axes = {x.name: x.space.domain.dims for x in self.graph.inputs}
+        grids = {k: tuple(x.shape[x.dim() - axes[k] :]) for k, x in samples.inputs.items()}
+        sizes = completed(self.graph, grids)
+        return {
+            x.name: torch.zeros(1, x.space.channels, *sizes[x.name]).expand(
+                len(samples), -1, *(-1 for _ in sizes[x.name])
+            )
+            for x in self.graph.inputs
+            if x.name in self.absent
+        }
+
+
+def loop_of(graph: Graph, steps: int | None) -> Loop | None:
+    """How steps in time follow each other, if there are some.
+
+    Raises:
+        OpError: OP0604, nothing comes back.
+    """
+    if steps is None:
+        return None
+    if not graph.feedback:
+        message = f"`rollout` asks for steps in time, but nothing of `{graph.name}` comes back"
+        helps = ("say which output becomes which input: `feedback out -> in`",)
+        raise fault("OP0604", message, helps=helps)
+    pairs = tuple((x.output, x.input) for x in graph.feedback)
+    return Loop(pairs, {x.name: x.space.domain.dims for x in graph.inputs})
+
+
+def binding_of(graph: Graph, settings: Settings, *, testing: bool = False) -> Binding:
+    """How the settings of a run want the data, for training or for tests."""
+    count = settings.rollout
+    if testing and count:
+        count = settings.eval.rollout or count
+    fields = dict(settings.data.fields or {})
+    if settings.band.of:
+        fields.setdefault(settings.band.width, ABSENT)
+    return Binding(graph, fields, Steps(count, settings.data.start) if count else None)
 
 
 def ports(of: Iterable[Port]) -> list[DataPort]:
@@ -83,8 +178,12 @@ def read_training(data: Data, folder: Path, binding: Binding) -> tuple[Samples, 
     parts = parts_of(path)
     split = "train" if "train" in parts else None
     tests = _told_tests(data, folder) or _test_part(path, parts, data)
-    count = data.samples if tests else None
+    count = data.skip + data.samples if tests and data.samples else None
     samples = binding(open_dataset(path, split=split, resolution=data.resolution, samples=count))
+    if data.skip >= len(samples):
+        message = f"`data.skip = {data.skip}` leaves out all {len(samples)} samples"
+        raise fault("OP0613", message, helps=("lower it",), file=path)
+    samples = samples.last(len(samples) - data.skip) if data.skip else samples
     if tests:
         return samples, tests
     return _divided(samples, path, split, data)
@@ -194,16 +293,8 @@ def resolution_of(path: str, split: str | None) -> tuple[int, ...]:
 def _read(held: Held, resolution: Resolution | None, binding: Binding) -> Samples:
     samples = binding(open_dataset(held.path, split=held.split, resolution=resolution))
     if held.last is not None:
-        return _tail(samples, held.last)
+        return samples.last(held.last)
     return samples.first(held.first) if held.first else samples
-
-
-def _tail(samples: Samples, count: int) -> Samples:
-    return replace(
-        samples,
-        inputs={k: x[-count:] for k, x in samples.inputs.items()},
-        outputs={k: x[-count:] for k, x in samples.outputs.items()},
-    )
 
 
 def _free_name(name: str, source: Held, taken: Mapping[str, object]) -> str:

@@ -40,7 +40,11 @@ def command(
     Example: opdsl evaluate runs/darcy --resolutions 33,65,129
     """
     wanted = parsed(resolutions) if resolutions is not None else []
-    from opdsl.cli.datasets import Binding, read_tests
+    from dataclasses import asdict
+
+    from opdsl.cli.bands import Banded
+    from opdsl.cli.calibration import read_calibration
+    from opdsl.cli.datasets import binding_of, read_tests
     from opdsl.cli.judge import judge
     from opdsl.cli.results import metrics_table
     from opdsl.cli.run_folder import open_run
@@ -49,13 +53,17 @@ def command(
     saved = open_run(run)
     settings = with_device(saved.settings, device, precision)
     held = [_held(x, split) for x in data] if data else _own(saved, split)
-    binding = Binding(saved.graph, settings.data.fields)
+    binding = binding_of(saved.graph, settings, testing=True)
     module, trained = trained_module(saved, last=last)
     usual = None if data else settings.data.resolution
     if not wanted and not data:
         wanted = list(settings.eval.resolutions)
     tests = read_tests(held, wanted, usual, binding)
     rows = judge(module, trained.normaliser, saved.graph, tests, settings)
+    if calibration := read_calibration(saved.folder, module):
+        banded = Banded(saved.graph, module, trained.normaliser, settings)
+        for told, samples in zip(rows, tests.values(), strict=True):
+            told |= {"coverage": asdict(banded.coverage(samples, calibration))}
     if as_json:
         show_json({"run": run, "epoch": trained.epoch, "tests": rows})
     else:

@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import nn
 
+from opdsl.cli.datasets import loop_of
 from opdsl.cli.results import row
 from opdsl.data.samples import Samples
 from opdsl.ir.graph import Graph
@@ -38,6 +39,8 @@ def judge(
                 device=settings.device,
                 precision=settings.precision,
                 batch=settings.batch,
+                loop=loop_of(graph, settings.rollout),
+                band=settings.band if settings.band.of else None,
             ),
         )
         for samples in tests.values()

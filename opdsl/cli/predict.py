@@ -27,6 +27,10 @@ def command(
     last: Annotated[
         bool, typer.Option("--last", help="The last weights instead of the best.")
     ] = False,
+    steps: Annotated[
+        int | None,
+        typer.Option("--steps", metavar="N", min=1, help="Steps in time; as in training."),
+    ] = None,
     device: Device = None,
     precision: Precision = None,
 ) -> None:
@@ -36,20 +40,22 @@ def command(
     """
     if output.suffix not in SUFFIXES:
         raise UsageError(f"`--output {output}`: its name ends in one of {', '.join(SUFFIXES)}")
-    from opdsl.cli.datasets import ports
+    from opdsl.cli.calibration import read_calibration, with_edges
+    from opdsl.cli.datasets import Binding, loop_of
     from opdsl.cli.predictions import write_h5, write_npz
     from opdsl.cli.run_folder import open_run
     from opdsl.cli.weights import trained_module, with_device
     from opdsl.data.formats import open_dataset
-    from opdsl.data.samples import bind
+    from opdsl.data.samples import Steps
     from opdsl.train.evaluate import predict
 
     saved = open_run(run)
     settings = with_device(saved.settings, device, precision)
     fields = open_dataset(input_, split=split)
-    names = {x.name for x in saved.graph.inputs}
-    mapping = {k: v for k, v in (settings.data.fields or {}).items() if k in names}
-    samples = bind(fields, ports(saved.graph.inputs), (), mapping)
+    count = steps or settings.rollout
+    loop = loop_of(saved.graph, count)
+    timed = Steps(count) if count else None
+    samples = Binding(saved.graph, settings.data.fields, timed).inputs(fields)
     module, trained = trained_module(saved, last=last)
     found = predict(
         module,
@@ -58,9 +64,12 @@ def command(
         device=settings.device,
         precision=settings.precision,
         batch=settings.batch,
+        loop=loop,
+        steps=count,
     )
+    found = with_edges(read_calibration(saved.folder, module), found)
     if output.suffix == ".npz":
         write_npz(output, found)
     else:
-        write_h5(output, saved.graph, found, samples.layout)
+        write_h5(output, saved.graph, found, samples.layout, timed=loop is not None)
     say(f"wrote {len(samples)} samples to {output}")

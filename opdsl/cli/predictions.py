@@ -32,17 +32,29 @@ def write_npz(path: Path, outputs: Mapping[str, Tensor]) -> None:
     write(path, held.getvalue())
 
 
-def write_h5(path: Path, graph: Graph, outputs: Mapping[str, Tensor], layout: Layout) -> None:
+def write_h5(
+    path: Path, graph: Graph, outputs: Mapping[str, Tensor], layout: Layout, *, timed: bool = False
+) -> None:
     """One field for each component, on the grid of the outputs.
+
+    Args:
+        outputs: (samples, channels, *grid) or, if `timed`, (samples, steps, channels, *grid); names
+            that are no output's, as of the edges of a band, are `NAME_lower` and `NAME_upper`.
 
     Raises:
         OpError: OP0625; OP0613, the outputs live on different grids, which one file cannot hold.
     """
-    grids = {tuple(x.shape[2:]) for x in outputs.values()}
+    grids = {tuple(x.shape[3 if timed else 2 :]) for x in outputs.values()}
     if len(grids) > 1:
         message = "the outputs live on different grids, and a file of The Well has one"
         raise fault("OP0613", message, helps=("write a `.npz` file",), file=str(path))
-    fields = {k: x for port in graph.outputs for k, x in _fields(port, outputs[port.name])}
+    ports = {x.name: x for x in graph.outputs}
+    fields = {
+        k: y
+        for name, x in outputs.items()
+        for i, step in enumerate(x.unbind(1) if timed else (x,))
+        for k, y in _fields(_port_of(name, ports), name, step, f"_{i + 1}" if timed else "")
+    }
     plan = Plan(
         name=graph.name,
         axes=_axes(graph.outputs[0].space.domain, next(iter(grids)), layout),
@@ -56,12 +68,20 @@ def write_h5(path: Path, graph: Graph, outputs: Mapping[str, Tensor], layout: La
             put(i, {k: x[i] for k, x in fields.items()})
 
 
-def _fields(port: Port, values: Tensor) -> Iterator[tuple[str, NDArray[np.float32]]]:
-    """The components by their names: `pressure`, or `u`, or `u_0`, `u_1` ..."""
+def _port_of(name: str, ports: Mapping[str, Port]) -> Port:
+    """The output of that name, or around which it is an edge of a band."""
+    return ports[name] if name in ports else ports[name.rpartition("_")[0]]
+
+
+def _fields(
+    port: Port, name: str, values: Tensor, step: str
+) -> Iterator[tuple[str, NDArray[np.float32]]]:
+    """The components by their names: `pressure`, or `u`, or `u_0`, `u_1` ...; then the step."""
     count = values.shape[1]
     numbered = (port.name,) if count == 1 else tuple(f"{port.name}_{i}" for i in range(count))
-    for i, name in enumerate(port.space.components or numbered):
-        yield name, values[:, i].float().numpy()
+    edge = name.removeprefix(port.name)
+    for i, component in enumerate(port.space.components or numbered):
+        yield f"{component}{edge}{step}", values[:, i].float().numpy()
 
 
 def _axes(domain: Domain, grid: tuple[int, ...], layout: Layout) -> dict[str, NDArray[np.float64]]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import nn
 
+from opdsl.cli.datasets import loop_of
 from opdsl.cli.programs import used
 from opdsl.cli.run_folder import PROGRAM, REPORT, versions
 from opdsl.data.samples import Samples
@@ -18,7 +19,7 @@ from opdsl.diagnostics import OpError
 from opdsl.ir.fingerprint import fingerprint
 from opdsl.ir.graph import Graph
 from opdsl.train.device import device_of
-from opdsl.train.evaluate import predict
+from opdsl.train.evaluate import predict, steps_of
 from opdsl.train.normalise import Normaliser
 from opdsl.train.report import Picture, write_report
 from opdsl.train.sections import Settings
@@ -26,6 +27,7 @@ from opdsl.train.settings import Resolved
 
 SAMPLES = 2  # shown of each test set
 SETS = 3  # shown
+HIDDEN = ("data", "resolution", "steps")  # of a row
 
 
 def make_report(
@@ -52,8 +54,8 @@ def make_report(
         certificate=certificate_text(certify(graph)),
         settings_rows=used(told),
         history=history,
-        table=[{k: v for k, v in x.items() if k not in {"data", "resolution"}} for x in rows],
-        pictures=[y for x in shown for y in _pictures(module, normaliser, x, told.settings)],
+        table=[{k: v for k, v in x.items() if k not in HIDDEN} for x in rows],
+        pictures=[y for x in shown for y in _pictures(graph, module, normaliser, x, told.settings)],
         environment=_environment(graph, told.settings),
     )
 
@@ -69,19 +71,29 @@ def _diagram(graph: Graph) -> str:
 
 
 def _pictures(
-    module: nn.Module, normaliser: Normaliser, samples: Samples, settings: Settings
+    graph: Graph, module: nn.Module, normaliser: Normaliser, samples: Samples, settings: Settings
 ) -> list[Picture]:
-    """The first samples of a set, the first channel of each function."""
+    """The first samples of a set, the first channel of each function, after the last step."""
     few = samples.first(SAMPLES)
+    loop = loop_of(graph, settings.rollout)
     found = predict(
-        module, normaliser, few.inputs, device=settings.device, precision=settings.precision
+        module,
+        normaliser,
+        few.inputs,
+        device=settings.device,
+        precision=settings.precision,
+        loop=loop,
+        steps=steps_of(few.outputs, loop),
     )
     return [
         Picture(
             f"{samples.name}, sample {i}, {name}",
-            truth=truth[i, 0].numpy(),
-            prediction=found[name][i, 0].float().numpy(),
-            inputs={k: x[i, 0].numpy() for k, x in few.inputs.items()},
+            truth=(truth[i, -1] if loop else truth[i])[0].numpy(),
+            prediction=(found[name][i, -1] if loop else found[name][i])[0].float().numpy(),
+            inputs={
+                k: (x[i, -1] if loop and loop.timed(k, x) else x[i])[0].numpy()
+                for k, x in few.inputs.items()
+            },
         )
         for i in range(len(few))
         for name, truth in few.outputs.items()

@@ -24,6 +24,12 @@ HEADS = {
     "rmse": "RMSE",
     "max_error": "max error",
 }
+MORE = {
+    "pinball": "pinball",
+    "points": "points in band",
+    "functions": "functions in band",
+    "width": "half width",
+}
 
 
 def row(samples: Samples, metrics: Metrics) -> dict[str, Any]:
@@ -37,9 +43,16 @@ def row(samples: Samples, metrics: Metrics) -> dict[str, Any]:
 
 
 def metrics_table(rows: Sequence[Row]) -> str:
-    """The rows as text."""
-    cells = [tuple(_cell(x[key]) for key in HEADS) for x in rows]
-    return table([tuple(HEADS.values()), *cells])
+    """The rows as text; what only some runs have stands in more columns, or below."""
+    flat = [{**x, **x.get("coverage", {}), "samples": x["samples"]} for x in rows]
+    heads = HEADS | {k: v for k, v in MORE.items() if any(k in x for x in flat)}
+    cells = [tuple(_cell(x.get(key)) for key in heads) for x in flat]
+    steps = [
+        f"rel. L2 of each step, {x['set']}: {', '.join(_cell(y) for y in x['steps'])}"
+        for x in rows
+        if x.get("steps")
+    ]
+    return "\n".join([table([tuple(heads.values()), *cells]), *steps])
 
 
 def _cell(value: Any) -> str:

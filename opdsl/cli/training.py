@@ -13,9 +13,11 @@ from typing import Any
 
 import torch
 
+from opdsl.cli.bands import kept_part, refuse_bad_band
 from opdsl.cli.datasets import (
-    Binding,
+    binding_of,
     located,
+    loop_of,
     parts_of,
     read_tests,
     read_training,
@@ -37,6 +39,7 @@ from opdsl.train.folder import lock, refuse_used
 from opdsl.train.listener import Listener
 from opdsl.train.precision import policy_of
 from opdsl.train.randomness import seed_everything
+from opdsl.train.rollout import Loop
 from opdsl.train.sections import Settings
 from opdsl.train.settings import Resolved
 from opdsl.train.start import start_from
@@ -65,13 +68,18 @@ def train(
         refuse_used(run)
     policy_of(settings.precision, device_of(settings.device))  # refused before data are read
     _refuse_too_large(graph, settings, program.folder)
-    binding = Binding(graph, settings.data.fields)
+    loop = loop_of(graph, settings.rollout)
+    refuse_bad_band(graph, settings)
+    binding = binding_of(graph, settings)
     samples, held = read_training(settings.data, program.folder, binding)
-    tests = read_tests(held, settings.eval.resolutions, settings.data.resolution, binding)
+    testing = binding_of(graph, settings, testing=True)
+    tests = read_tests(held, settings.eval.resolutions, settings.data.resolution, testing)
     seed_everything(settings.seed)
     module = lower(graph)
+    source = source or (_first_source(run) if resume else None)
     start = start_from(source, module) if source else None
-    _try(module, [samples, *tests.values()])
+    kept = kept_part(graph, settings, start) if settings.band.of else None
+    _try(module, [samples, *tests.values()], loop)
     with lock(run):  # a run in progress must not lose its program to us
         write_beginning(run, program, told, samples, held)
         if start:
@@ -88,9 +96,19 @@ def train(
         meta={"arch": fingerprint(graph), "model": graph.name, **_ours()},
         resume=resume,
         listener=listener,
+        loop=loop,
+        kept=kept,
     )
     summary = _finished(program, told, run, module, tests, outcome)
     return summary | ({"start": str(start)} if start else {})
+
+
+def _first_source(run: Path) -> Path | None:
+    """The run with whose weights this one began."""
+    try:
+        return Path(json.loads((run / START).read_bytes())["run"])
+    except (OSError, ValueError, LookupError):
+        return None
 
 
 def _ours() -> dict[str, str]:
@@ -107,7 +125,8 @@ def _refuse_too_large(graph: Graph, settings: Settings, folder: Path) -> None:
     else:
         resolution = resolution_of(path, "train" if "train" in parts_of(path) else None)
     kind = settings.optimizer.kind
-    parts = step_bytes(graph, resolution, settings.batch, settings.precision, kind)
+    batch = settings.batch * (settings.rollout or 1)  # every step in time is kept for the gradient
+    parts = step_bytes(graph, resolution, batch, settings.precision, kind)
     helps = ("lower `batch`", "train at a lower `data.resolution`")
     refuse_too_large(graph.name, parts, free=_free(settings.device), helps=helps)
 
@@ -118,12 +137,14 @@ def _free(name: str) -> int | None:
     return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
 
 
-def _try(module: OperatorModule, sets: Sequence[Samples]) -> None:
+def _try(module: OperatorModule, sets: Sequence[Samples], loop: Loop | None) -> None:
     """One sample of each set through the model: what breaks its promises is told before the run."""
     module.eval()
     with torch.no_grad():
         for samples in sets:
-            module(**{k: x[:1] for k, x in samples.inputs.items()})
+            one = {k: x[:1] for k, x in samples.inputs.items()}
+            timed = {k for k, x in one.items() if loop and loop.timed(k, x)}
+            module(**{k: x[:, 0] if k in timed else x for k, x in one.items()})
     module.train()
 
 

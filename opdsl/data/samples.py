@@ -48,6 +48,14 @@ class Fields:
 
 
 @dataclass(frozen=True, slots=True)
+class Steps:
+    """Which steps in time to take of a field: `count` of them, after the first `skipped` ones."""
+
+    count: int
+    skipped: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Port:
     """What a model wants of one of its inputs or outputs.
 
@@ -56,17 +64,22 @@ class Port:
         channels: their number.
         components: their names, where the program gives them.
         axes: number of axes of the grid.
+        steps: steps in time, which a file keeps as channels, the time before the components. An
+            input may have them or not.
     """
 
     name: str
     channels: int
     components: tuple[str, ...] | None
     axes: int
+    steps: Steps | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Samples:
     """What training takes: port -> (samples, channels, *grid), float32, all finite.
+
+    Where there are steps in time, (samples, steps, channels, *grid).
 
     Attributes:
         inputs: by the name of the port.
@@ -92,6 +105,14 @@ class Samples:
             self,
             inputs={k: x[:n] for k, x in self.inputs.items()},
             outputs={k: x[:n] for k, x in self.outputs.items()},
+        )
+
+    def last(self, n: int) -> Samples:
+        """The last n samples, or all if there are fewer."""
+        return replace(
+            self,
+            inputs={k: x[-n:] for k, x in self.inputs.items()},
+            outputs={k: x[-n:] for k, x in self.outputs.items()},
         )
 
     def at(self, resolution: Resolution) -> Samples:
@@ -162,12 +183,22 @@ def _side(
         names = _names(fields, ports, place, role, mapping)
         wrong = [_unmarked(fields, port, role)] if names is None else []
         if names is not None:
-            wrong = list(_misfits(fields, port, names))
+            wrong = list(_misfits(fields, port, names, role))
         if names is not None and not wrong:
             parts = [fields.values[n].to(torch.float32) for n in names]
-            bound[port.name] = parts[0] if len(parts) == 1 else torch.cat(parts, 1)
+            bound[port.name] = _in_time(port, role, parts)
         faults.extend(wrong)
     return bound
+
+
+def _in_time(port: Port, role: Role, parts: Sequence[Tensor]) -> Tensor:
+    """Fields side by side, with an axis for the steps in time if the port has some."""
+    channels = sum(x.shape[1] for x in parts)
+    if port.steps is None or (role == "input" and channels == port.channels):
+        return parts[0] if len(parts) == 1 else torch.cat(list(parts), 1)
+    times = channels // port.channels
+    whole = torch.cat([x.reshape(len(x), times, -1, *x.shape[2:]) for x in parts], 2)
+    return whole[:, port.steps.skipped : port.steps.skipped + port.steps.count]
 
 
 def _names(
@@ -186,7 +217,7 @@ def _names(
     return (marked[place],) if len(marked) == len(ports) else None
 
 
-def _misfits(fields: Fields, port: Port, names: Sequence[str]) -> Iterator[Diagnostic]:
+def _misfits(fields: Fields, port: Port, names: Sequence[str], role: Role) -> Iterator[Diagnostic]:
     """Why these fields cannot feed this port; nothing if they can."""
     missing = [n for n in names if n not in fields.values]
     if missing:
@@ -194,7 +225,12 @@ def _misfits(fields: Fields, port: Port, names: Sequence[str]) -> Iterator[Diagn
         return
     values = [fields.values[n] for n in names]
     channels = sum(x.shape[1] for x in values)
-    if channels != port.channels or not values:
+    whole = channels % port.channels == 0 and all(
+        x.shape[1] % (channels // port.channels) == 0 for x in values
+    )
+    if port.steps and whole and values and (role == "output" or channels != port.channels):
+        yield from _too_short(fields, names, channels // port.channels, port.steps)
+    elif channels != port.channels or not values:
         yield _misfit(
             fields,
             f"{_listed(names)} has {_count(channels, 'channel')}, "
@@ -203,6 +239,26 @@ def _misfits(fields: Fields, port: Port, names: Sequence[str]) -> Iterator[Diagn
     else:
         bad = (_not_finite(fields, n) for n in names)
         yield from (x for x in bad if x)
+
+
+def _too_short(
+    fields: Fields, names: Sequence[str], have: int, steps: Steps
+) -> Iterator[Diagnostic]:
+    """OP0613 where a file has fewer steps in time than are asked for."""
+    wanted = steps.skipped + steps.count
+    if have >= wanted:
+        bad = (_not_finite(fields, n) for n in names)
+        yield from (x for x in bad if x)
+        return
+    left = f", {steps.skipped} of which are left out" if steps.skipped else ""
+    cure = (f"`rollout = {have - steps.skipped}`, or data of more steps",)
+    yield Diagnostic(
+        "OP0613",
+        f"{_listed(names)} has {_count(have, 'step')} in time{left}, "
+        f"`rollout` asks for {steps.count}",
+        helps=tuple(Help(x) for x in (cure if have > steps.skipped else ("lower `data.start`",))),
+        file=fields.source,
+    )
 
 
 def _not_finite(fields: Fields, name: str) -> Diagnostic | None:

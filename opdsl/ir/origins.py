@@ -55,6 +55,28 @@ def roots(sources: Mapping[str, Origin], grids: Sequence[Grid]) -> dict[str, Gri
     return {name: x.root(grids) for name, x in sources.items()}
 
 
+def completed(graph: Graph, grids: Mapping[str, Grid]) -> dict[str, Grid]:
+    """The grids of all inputs from those of some; KeyError where these do not tell."""
+    known = tuple(x for x in graph.inputs if x.name in grids)
+    smaller = graph.model_copy(update={"inputs": known})
+    sources = origins(smaller)
+    told = {k: x for k, x in sources.items() if x.port is None or x.port < len(known)}
+    sizes = roots(told, [grids[x.name] for x in known])
+    found = dict(grids)
+    for x in graph.inputs:
+        domain = x.space.domain
+        if x.name not in found:
+            for y in domain.declared:
+                if told[y.name].port is None and not _fixed(y):
+                    raise KeyError(y.name)
+            found[x.name] = domain.at(sizes)
+    return found
+
+
+def _fixed(domain: Domain) -> bool:
+    return all(x.fixed or x.size for x in domain.axes)
+
+
 def _offers(graph: Graph) -> Iterator[Origin]:
     """Every factor of every domain on which tensors are given."""
     domains = [x.space.domain for x in graph.inputs] + [x.domain for x in graph.asks()]

@@ -43,3 +43,10 @@ def children(module: nn.Module) -> dict[str, nn.Module]:
     """The modules directly below; `add_module` would refuse a child named `forward`."""
     found: dict[str, nn.Module] = vars(module)["_modules"]
     return found
+
+
+def at(root: nn.Module, path: str) -> nn.Module:
+    """The module that stands there; `get_submodule` would find an attribute of that name."""
+    for name in path.split("."):
+        root = children(root)[name]
+    return root

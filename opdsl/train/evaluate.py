@@ -5,16 +5,19 @@ Both use no randomness, take no gradient and leave the module in the mode they f
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from opdsl.train.device import device_of
-from opdsl.train.losses import Grid, rel_h1, rel_l2
+from opdsl.train.losses import Grid, pinball, rel_h1, rel_l2
 from opdsl.train.normalise import Normaliser
 from opdsl.train.precision import Policy, policy_of
+from opdsl.train.rollout import Loop
 from opdsl.train.samples import Feed, Fields, Samples
+from opdsl.train.sections import Band
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,8 @@ class Metrics:
         rmse: root of the mean square error.
         max_error: the largest error anywhere.
         samples: how many.
+        steps: the relative L2 error of each step in time; None where there is one step.
+        pinball: the loss of the width of a band, without unit; None where there is no band.
     """
 
     rel_l2: float
@@ -34,13 +39,16 @@ class Metrics:
     rmse: float
     max_error: float
     samples: int
+    steps: list[float] | None = None
+    pinball: float | None = None
 
-    def to_json(self) -> dict[str, float | int | None]:
-        """The same as a dictionary."""
-        return asdict(self)
+    def to_json(self) -> dict[str, Any]:
+        """The same as a dictionary, without what only some runs have."""
+        more = ("steps", "pinball")
+        return {k: v for k, v in asdict(self).items() if v is not None or k not in more}
 
 
-def evaluate(
+def evaluate(  # noqa: PLR0913  the contract with the callers
     module: nn.Module,
     normaliser: Normaliser,
     samples: Samples,
@@ -50,6 +58,8 @@ def evaluate(
     device: str = "auto",
     precision: str = "fp32",
     batch: int = 16,
+    loop: Loop | None = None,
+    band: Band | None = None,
 ) -> Metrics:
     """The errors of a module on samples.
 
@@ -62,11 +72,14 @@ def evaluate(
         device: as in the settings.
         precision: as in the settings.
         batch: samples at a time.
+        loop: how steps in time follow each other, if the truth has an axis of time.
+        band: which output is the width of a band around which, if one is.
     """
     policy = policy_of(precision, device_of(device))
     _move(module, normaliser, policy)
-    grids = grids_of(samples, periodic or {}, lengths or {})
-    return measure(module, normaliser, Feed.of(samples, policy), grids, batch)
+    grids = grids_of(samples, periodic or {}, lengths or {}, loop)
+    feed = Feed.of(samples, policy)
+    return measure(module, normaliser, feed, grids, batch, loop, band)
 
 
 def predict(
@@ -77,50 +90,95 @@ def predict(
     device: str = "auto",
     precision: str = "fp32",
     batch: int = 16,
+    loop: Loop | None = None,
+    steps: int | None = None,
 ) -> Fields:
-    """The outputs of a module by name, (samples, channels, *grid) in physical units on the CPU."""
+    """The outputs of a module by name, (samples, channels, *grid) in physical units on the CPU.
+
+    With `steps` and their `loop`, (samples, steps, channels, *grid).
+    """
     policy = policy_of(precision, device_of(device))
     _move(module, normaliser, policy)
     parts: list[Fields] = []
     with _at_rest(module):
         for rows in torch.split(torch.arange(_size(inputs)), batch):
             some = {k: policy.place(v[rows]) for k, v in inputs.items()}
-            parts.append({k: v.cpu() for k, v in apply(module, normaliser, some, policy).items()})
+            found = apply(module, normaliser, some, policy, loop, steps)
+            parts.append({k: v.cpu() for k, v in found.items()})
     return {k: torch.cat([p[k] for p in parts]) for k in parts[0]}
 
 
-def apply(module: nn.Module, normaliser: Normaliser, inputs: Fields, policy: Policy) -> Fields:
-    """Physical inputs -> physical outputs; only the module itself runs under autocast."""
-    encoded = normaliser.encode(inputs)
-    with policy.autocast():
-        outputs = module(**encoded)
-    return normaliser.decode(outputs)
+def apply(
+    module: nn.Module,
+    normaliser: Normaliser,
+    inputs: Fields,
+    policy: Policy,
+    loop: Loop | None = None,
+    steps: int | None = None,
+) -> Fields:
+    """Physical inputs -> physical outputs; only the module itself runs under autocast.
+
+    With `steps` and their `loop`, (batch, steps, channels, *grid).
+    """
+
+    def step(given: Fields) -> Fields:
+        encoded = normaliser.encode(given)
+        with policy.autocast():
+            outputs = module(**encoded)
+        return normaliser.decode(outputs)
+
+    return loop.run(step, inputs, steps) if loop and steps else step(inputs)
 
 
 def grids_of(
     samples: Samples,
     periodic: Mapping[str, tuple[bool, ...]],
     lengths: Mapping[str, tuple[float, ...]],
+    loop: Loop | None = None,
 ) -> dict[str, Grid]:
     """The grid of each output; axes are not periodic and of length 1 unless said otherwise."""
     found = {}
     for name, x in samples.outputs.items():
-        wraps = periodic.get(name, (False,) * (x.dim() - 2))
+        wraps = periodic.get(name, (False,) * (x.dim() - (3 if loop else 2)))
         found[name] = Grid(wraps, lengths.get(name, (1.0,) * len(wraps)))
     return found
 
 
 def measure(
-    module: nn.Module, normaliser: Normaliser, feed: Feed, grids: Mapping[str, Grid], batch: int
+    module: nn.Module,
+    normaliser: Normaliser,
+    feed: Feed,
+    grids: Mapping[str, Grid],
+    batch: int,
+    loop: Loop | None = None,
+    band: Band | None = None,
 ) -> Metrics:
     """The errors over a feed, summed in float64."""
     tallies = {name: _Tally() for name in grids}
+    widths = 0.0
     with _at_rest(module):
         for inputs, truth in feed.in_order(batch):
-            outputs = apply(module, normaliser, inputs, feed.policy)
+            outputs = apply(module, normaliser, inputs, feed.policy, loop, steps_of(truth, loop))
             for name, tally in tallies.items():
-                tally.add(outputs[name], truth[name], grids[name])
-    return _averaged(list(tallies.values()), with_h1=all(g.periodic for g in grids.values()))
+                tally.add(outputs[name], truth[name], grids[name], timed=loop is not None)
+            if band:
+                loss = band_loss(outputs, truth, band, normaliser)
+                widths += float(loss.sum(dtype=_sum_dtype(loss)))
+    found = _averaged(list(tallies.values()), with_h1=all(g.periodic for g in grids.values()))
+    return replace(found, pinball=widths / found.samples) if band else found
+
+
+def steps_of(truth: Fields, loop: Loop | None) -> int | None:
+    """How many steps in time the truth has."""
+    return next(iter(truth.values())).shape[1] if loop else None
+
+
+def band_loss(outputs: Fields, truth: Fields, band: Band, normaliser: Normaliser) -> Tensor:
+    """The pinball loss of the width, in units of the deviation of the output; (batch,)."""
+    assert band.of
+    unit = normaliser.unit(band.of, outputs[band.of])
+    away = (truth[band.of] - outputs[band.of].detach()).abs() / unit
+    return pinball(outputs[band.width] / unit, away, 1 - band.alpha)
 
 
 @dataclass(slots=True)
@@ -133,15 +191,23 @@ class _Tally:
     values: int = 0
     largest: list[float] = field(default_factory=list)
     samples: int = 0
+    each_step: list[float] = field(default_factory=list)
 
-    def add(self, pred: Tensor, true: Tensor, grid: Grid) -> None:
+    def add(self, pred: Tensor, true: Tensor, grid: Grid, *, timed: bool) -> None:
         error = (pred - true).abs()
+        self.samples += len(pred)
+        if timed:  # the mean over steps is that of one step after the other
+            steps = rel_l2(pred.flatten(0, 1), true.flatten(0, 1)).reshape(pred.shape[:2])
+            new = steps.sum(0, dtype=_sum_dtype(pred)).tolist()
+            self.each_step = [
+                a + b for a, b in zip(self.each_step or [0.0] * len(new), new, strict=True)
+            ]
+            pred, true = pred.flatten(0, 1), true.flatten(0, 1)
         self.l2 += float(rel_l2(pred, true).sum(dtype=_sum_dtype(pred)))
         self.h1 += float(rel_h1(pred, true, grid).sum(dtype=_sum_dtype(pred)))
         self.squares += float((error * error).sum(dtype=_sum_dtype(pred)))
         self.values += error.numel()
         self.largest.append(float(error.max()))
-        self.samples += len(pred)
 
 
 def _sum_dtype(x: Tensor) -> torch.dtype:
@@ -150,13 +216,19 @@ def _sum_dtype(x: Tensor) -> torch.dtype:
 
 
 def _averaged(tallies: list[_Tally], *, with_h1: bool) -> Metrics:
-    count = tallies[0].samples
+    samples = tallies[0].samples
+    steps = len(tallies[0].each_step)
+    count = samples * max(1, steps)
     return Metrics(
         rel_l2=sum(t.l2 for t in tallies) / (count * len(tallies)),
         rel_h1=sum(t.h1 for t in tallies) / (count * len(tallies)) if with_h1 else None,
         rmse=(sum(t.squares for t in tallies) / sum(t.values for t in tallies)) ** 0.5,
         max_error=float(torch.tensor([x for t in tallies for x in t.largest]).max()),
-        samples=count,
+        samples=samples,
+        steps=[
+            sum(t.each_step[i] for t in tallies) / (samples * len(tallies)) for i in range(steps)
+        ]
+        or None,
     )
 
 

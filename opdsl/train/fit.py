@@ -14,6 +14,7 @@ from pathlib import Path
 from torch import nn
 
 from opdsl.diagnostics import fault
+from opdsl.nn.tree import at
 from opdsl.train.checkpoint import Store
 from opdsl.train.device import device_of
 from opdsl.train.evaluate import Metrics, grids_of
@@ -27,6 +28,7 @@ from opdsl.train.optimizers import optimizer_of
 from opdsl.train.precision import policy_of
 from opdsl.train.randomness import seed_everything
 from opdsl.train.rates import Rate
+from opdsl.train.rollout import Loop
 from opdsl.train.samples import Feed, Samples
 from opdsl.train.sections import Settings
 from opdsl.train.signals import Watch
@@ -42,7 +44,7 @@ class Outcome:
         epochs, steps, skipped: how many of each, over all sittings.
         history: the rows of metrics.jsonl.
         metrics: the last errors on each test set.
-        best: the smallest relative L2 error on the first test set, and its epoch.
+        best: the smallest relative L2 error on the first test set, or loss of a band; its epoch.
         normaliser: what `predict` and `evaluate` need beside the module.
         notes: what went wrong without stopping the run, and other things worth knowing.
     """
@@ -59,6 +61,19 @@ class Outcome:
     notes: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What a band is around: a part of the module that another run has trained.
+
+    Attributes:
+        paths: of its submodules.
+        normaliser: of that run; with another it would be another operator.
+    """
+
+    paths: tuple[str, ...]
+    normaliser: Normaliser
+
+
 def fit(  # noqa: PLR0913  the contract with the callers
     module: nn.Module,
     train: Samples,
@@ -71,6 +86,8 @@ def fit(  # noqa: PLR0913  the contract with the callers
     lengths: Mapping[str, tuple[float, ...]] | None = None,
     resume: bool = False,
     listener: Listener | None = None,
+    loop: Loop | None = None,
+    kept: Kept | None = None,
 ) -> Outcome:
     """Train `module` on `train`, testing on `tests`, in the folder `run`.
 
@@ -85,17 +102,19 @@ def fit(  # noqa: PLR0913  the contract with the callers
         lengths: for each output, the lengths of its axes (H1); 1 if not given.
         resume: go on with the run in the folder, or begin if it has no checkpoint yet.
         listener: who wants to hear.
+        loop: how steps in time follow each other, if the truth has an axis of time.
+        kept: the trained part around which a band is learnt.
 
     Raises:
         OpError: OP0604, OP0613, OP0620 - OP0626, OP0630.
         Interrupted: a signal came; a checkpoint has been written.
     """
-    grids = grids_of(train, periodic, lengths or {})
+    grids = grids_of(train, periodic, lengths or {}, loop)
     _refuse_bad_samples(train, settings, grids)
     with ExitStack() as stack:
         _enter_folder(stack, run, resume=resume)
         watch = stack.enter_context(Watch())
-        stepper = _stepper(module, train, settings, grids)
+        stepper = _stepper(module, train, settings, grids, loop, kept)
         training = Training(
             settings=settings,
             stepper=stepper,
@@ -136,21 +155,32 @@ def _enter_folder(stack: ExitStack, run: Path, *, resume: bool) -> None:
 
 
 def _stepper(
-    module: nn.Module, train: Samples, settings: Settings, grids: Mapping[str, Grid]
+    module: nn.Module,
+    train: Samples,
+    settings: Settings,
+    grids: Mapping[str, Grid],
+    loop: Loop | None,
+    kept: Kept | None,
 ) -> Stepper:
     """Seed; module and normaliser on the device, with their optimizer."""
     policy = policy_of(settings.precision, device_of(settings.device))
     seed_everything(settings.seed)
     module.to(policy.device, policy.weights)
+    for path in kept.paths if kept else ():
+        at(module, path).requires_grad_(requires_grad=False)
+    normaliser = kept.normaliser if kept else Normaliser.fit(train, settings.normalise, loop)
     return Stepper(
         module=module,
-        normaliser=Normaliser.fit(train, settings.normalise).to(policy.device, policy.weights),
+        normaliser=normaliser.to(policy.device, policy.weights),
         optimizer=optimizer_of(settings.optimizer, module.parameters()),
         scaler=policy.scaler(),
         policy=policy,
         grids=grids,
         loss=settings.loss,
         clip=settings.clip,
+        loop=loop,
+        band=settings.band if kept else None,
+        frozen=kept.paths if kept else (),
     )
 
 

@@ -6,6 +6,7 @@ the states of module, optimizer, scaler and random generators.
 
 import time
 from dataclasses import dataclass, field
+from math import isnan
 
 import torch
 from torch import nn
@@ -97,7 +98,7 @@ class Training:
 
     def _epoch(self) -> None:
         self.clock = time.perf_counter() - self.at.seconds
-        self.stepper.module.train()
+        self.stepper.begin()
         order = permutation(self.settings.seed, self.at.epoch, self.feed.size)
         batches = torch.split(order, self.settings.batch)
         while self.at.position < len(batches):
@@ -179,7 +180,9 @@ class Training:
     def _test(self) -> dict[str, Metrics]:
         step, batch = self.stepper, self.settings.batch
         self.metrics = {
-            name: measure(step.module, step.normaliser, feed, self.grids, batch)
+            name: measure(
+                step.module, step.normaliser, feed, self.grids, batch, step.loop, step.band
+            )
             for name, feed in self.tests.items()
         }
         return self.metrics
@@ -187,10 +190,11 @@ class Training:
     def _keep_best(self, row: Row) -> None:
         """Keep the weights if the first test set says that they are the best so far."""
         first = next(iter(row["tests"].values()), None)
-        if first is None or not (self.at.best is None or first["rel_l2"] < self.at.best):
+        if first is None:
             return
-        if first["rel_l2"] == first["rel_l2"]:
-            self.at.best, self.at.best_epoch = first["rel_l2"], row["epoch"]
+        score = first.get("pinball", first["rel_l2"])
+        if not isnan(score) and (self.at.best is None or score < self.at.best):
+            self.at.best, self.at.best_epoch = score, row["epoch"]
             best = self._weights() | {"epoch": row["epoch"], "row": row}
             self._write(best, "best")
 

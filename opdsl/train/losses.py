@@ -1,4 +1,4 @@
-"""Relative errors of functions on a grid: values (L2), values and first derivatives (H1).
+"""Errors of functions on a grid: values (L2), values and first derivatives (H1), quantiles.
 
 In come prediction and truth, (batch, channels, *grid), in physical units; out goes one number for
 each sample, in float32 or better whatever the dtype of the prediction.
@@ -64,6 +64,27 @@ def rel_h1(pred: Tensor, true: Tensor, grid: Grid) -> Tensor:
     """
     pred, true = _wide(pred), _wide(true)
     return _h1_norm(pred - true, grid) / _h1_norm(true, grid).clamp_min(TINY)
+
+
+def pinball(pred: Tensor, true: Tensor, level: float) -> Tensor:
+    """max(q r, (q - 1) r), r = true - pred: the mean over channels and grid, for each sample.
+
+    Of all functions of the input, the quantile q of `true` at each point makes it least.
+
+    Args:
+        pred: (batch, channels, *grid).
+        true: the same.
+        level: q, between 0 and 1.
+
+    Returns:
+        (batch,), in the unit of `true`.
+
+    Source: Koenker and Bassett 1978, Econometrica 46, eq. (3.1); Ma et al. 2024, arXiv:2402.01960,
+    sec. 3. neuraloperator divides each point by the largest value in the batch, which shifts the
+    minimum; this does not.
+    """
+    r = _wide(true) - _wide(pred)
+    return torch.maximum(level * r, (level - 1) * r).flatten(1).mean(1)
 
 
 def derivative(u: Tensor, axis: int, *, periodic: bool, length: float = 1.0) -> Tensor:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor, nn
 
+from opdsl.train.rollout import Loop
 from opdsl.train.samples import Fields, Samples
 from opdsl.train.sections import Normalise
 
@@ -51,12 +52,21 @@ class Normaliser(nn.Module):
         self.outputs = tuple(outputs)
 
     @classmethod
-    def fit(cls, train: Samples, kinds: Normalise) -> "Normaliser":
-        """Mean and deviation of the training samples, computed in float64."""
+    def fit(cls, train: Samples, kinds: Normalise, loop: Loop | None = None) -> "Normaliser":
+        """Mean and deviation of the training samples, computed in float64, over all steps."""
+        ins = {k: _all_steps(v, k, loop) for k, v in train.inputs.items()}
+        outs = {k: v.flatten(0, 1) if loop else v for k, v in train.outputs.items()}
         return cls(
-            {k: _scale(v, kinds.inputs) for k, v in train.inputs.items()},
-            {k: _scale(v, kinds.outputs) for k, v in train.outputs.items()},
+            {k: _scale(v, kinds.inputs) for k, v in ins.items()},
+            {k: _scale(v, kinds.outputs) for k, v in outs.items()},
         )
+
+    def with_width(self, of: str, width: str) -> "Normaliser":
+        """The same, with an output `width` in units of the deviation of the output `of`."""
+        scales = {k.removeprefix("out_"): x for k, x in self._scales("out_")}
+        std = scales[of].std
+        ins = {k.removeprefix("in_"): x for k, x in self._scales("in_")}
+        return Normaliser(ins, {of: scales[of], width: Scale(torch.zeros_like(std), std)})
 
     @classmethod
     def from_state(cls, state: Mapping[str, Tensor]) -> "Normaliser":
@@ -73,10 +83,20 @@ class Normaliser(nn.Module):
         named = outputs if isinstance(outputs, dict) else {self.outputs[0]: outputs}
         return {k: self._back(k, x) for k, x in named.items()}
 
+    def unit(self, name: str, like: Tensor) -> Tensor:
+        """The deviation of an output, shaped to meet (batch, channels, *grid)."""
+        return _beside(dict(self._scales("out_"))[f"out_{name}"].std, like)
+
     def _back(self, name: str, x: Tensor) -> Tensor:
-        scale = self.scales[f"out_{name}"]
-        assert isinstance(scale, Scale)
-        return scale.back(x if x.dtype == torch.float64 else x.float())
+        wide = x if x.dtype == torch.float64 else x.float()
+        scale = dict(self._scales("out_")).get(f"out_{name}")
+        return scale.back(wide) if scale else wide  # an output that the data do not have
+
+    def _scales(self, prefix: str) -> Iterator[tuple[str, Scale]]:
+        for name, scale in self.scales.items():
+            if name.startswith(prefix):
+                assert isinstance(scale, Scale)
+                yield name, scale
 
 
 def _beside(row: Tensor, x: Tensor) -> Tensor:
@@ -93,6 +113,10 @@ def _scale(x: Tensor, kind: str) -> Scale:
     squares = [((c - _beside(mean, c)) ** 2).sum(_but_channels(c)) for c in _chunks(x)]
     std = (torch.stack(squares).sum(0) / count).sqrt()
     return Scale(mean, torch.where(std > CONSTANT * mean.abs(), std, torch.ones_like(std)))
+
+
+def _all_steps(x: Tensor, name: str, loop: Loop | None) -> Tensor:
+    return x.flatten(0, 1) if loop and loop.timed(name, x) else x
 
 
 def _chunks(x: Tensor) -> Iterator[Tensor]:

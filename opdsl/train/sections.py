@@ -43,18 +43,23 @@ class Data(Section):
         path: the training file.
         test: the test file or files; without it the last samples of `path` are kept for testing.
         resolution: points on each axis to train at; as in the file if not given.
+        skip: samples of `path` to leave out at its beginning, as where others learnt from them.
         samples: training samples to use; all if not given.
         test_samples: test samples to use; all if not given.
-        fields: which field of the file is which input and output, by name.
+        fields: which field of the file is which input and output, by name; `none` for an input
+            that comes back and begins at zero, and for an output that the file does not have.
+        start: steps in time to leave out at the beginning, as where a file repeats its input.
     """
 
     kind: str = "auto"
     path: str | None = None
     test: str | list[str] | None = None
     resolution: Count | None = None
+    skip: Annotated[int, Field(ge=0)] = 0
     samples: Count | None = None
     test_samples: Count | None = None
     fields: dict[str, Any] | None = None
+    start: Annotated[int, Field(ge=0)] = 0
 
 
 class Optimizer(Section):
@@ -89,11 +94,33 @@ class Schedule(Section):
     max_lr: Positive | None = None
 
 
+class Band(Section):
+    """`band { of = u width = w alpha = 0.1 }`: learn how far from the truth a prediction is.
+
+    The output `width` learns the quantile 1 - alpha of |truth - of| at each point; what makes `of`
+    is kept as it is.
+
+    Attributes:
+        of: the output that predicts; without it there is no band.
+        width: the output that is half the width of the band.
+        alpha: part of the points that may lie outside.
+    """
+
+    of: str | None = None
+    width: str = "width"
+    alpha: Annotated[float, Field(gt=0, lt=1)] = 0.1
+
+
 class Eval(Section):
-    """`eval { resolutions = [85, 141] every = 5 }`: where and how often to test, in epochs."""
+    """`eval { resolutions = [85, 141] every = 5 }`: where and how often to test, in epochs.
+
+    Attributes:
+        rollout: steps in time; as many as in training if not given.
+    """
 
     resolutions: list[Count] = []
     every: Count = 1
+    rollout: Count | None = None
 
 
 class Checkpoint(Section):
@@ -116,6 +143,7 @@ class Settings(Section):
 
     Attributes:
         loss: relative L2, or relative H1 (values and first derivatives).
+        rollout: steps in time, each from what the one before gave back by `feedback`.
         batch: samples in a step.
         precision: `mixed` is bf16 on a CUDA device that has it, fp32 everywhere else.
         device: `auto` is CUDA, then MPS, then the CPU.
@@ -126,6 +154,8 @@ class Settings(Section):
 
     data: Data = Data()
     loss: Literal["l2", "h1"] = "l2"
+    rollout: Annotated[Count | None, BeforeValidator(_nothing)] = None
+    band: Band = Band()
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
     batch: Count = 16

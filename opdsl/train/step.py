@@ -6,11 +6,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from opdsl.train.evaluate import apply
+from opdsl.nn.tree import at
+from opdsl.train.evaluate import apply, band_loss, steps_of
 from opdsl.train.losses import Grid, rel_h1, rel_l2
 from opdsl.train.normalise import Normaliser
 from opdsl.train.precision import Policy
+from opdsl.train.rollout import Loop
 from opdsl.train.samples import Fields
+from opdsl.train.sections import Band
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,9 @@ class Stepper:
         grids: the grid of each output.
         loss: `l2` or `h1`.
         clip: largest norm of the gradient, or None.
+        loop: how steps in time follow each other, if there are some.
+        band: which output is the width of a band around which, if one is.
+        frozen: paths of the parts of the module that are kept as they are.
     """
 
     module: nn.Module
@@ -47,13 +53,24 @@ class Stepper:
     grids: Mapping[str, Grid]
     loss: str
     clip: float | None
+    loop: Loop | None = None
+    band: Band | None = None
+    frozen: tuple[str, ...] = ()
+
+    def begin(self) -> None:
+        """The module in training mode, but for what is kept as it is."""
+        self.module.train()
+        for path in self.frozen:
+            at(self.module, path).eval()
 
     def take(self, inputs: Fields, truth: Fields, rate: float) -> Taken:
         """Learn from one batch, unless its loss or gradient is not finite."""
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
-        loss = self.loss_of(apply(self.module, self.normaliser, inputs, self.policy), truth)
+        steps = steps_of(truth, self.loop)
+        outputs = apply(self.module, self.normaliser, inputs, self.policy, self.loop, steps)
+        loss = self.loss_of(outputs, truth)
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         self.scaler.unscale_(self.optimizer)
         norm = self._gradient_norm()
@@ -66,11 +83,15 @@ class Stepper:
         return Taken(value, finite, overflow)
 
     def loss_of(self, outputs: Fields, truth: Fields) -> Tensor:
-        """Mean relative error over the batch and over the outputs."""
+        """Mean relative error over the batch, over steps in time and over the outputs."""
+        if self.band:
+            return band_loss(outputs, truth, self.band, self.normaliser).mean()
         each = [self._error(outputs[k], truth[k], grid).mean() for k, grid in self.grids.items()]
         return torch.stack(each).mean()
 
     def _error(self, pred: Tensor, true: Tensor, grid: Grid) -> Tensor:
+        if self.loop:
+            pred, true = pred.flatten(0, 1), true.flatten(0, 1)
         return rel_h1(pred, true, grid) if self.loss == "h1" else rel_l2(pred, true)
 
     def _gradients(self) -> list[Tensor]:

@@ -1,0 +1,149 @@
+"""A band around a prediction, as the commands see it: what stays as it is while its width learns.
+
+What comes in: a graph, settings, and the run that trained the prediction. What goes out: what `fit`
+is to keep, or what is wrong with the settings; later, how good the band is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from opdsl.cli.calibration import weights_of
+from opdsl.cli.run_folder import Saved
+from opdsl.cli.weights import trained_module
+from opdsl.data.samples import Samples
+from opdsl.diagnostics import did_you_mean, fault
+from opdsl.ir.graph import Graph, Node
+from opdsl.train.calibrate import Calibration, Coverage, calibrate, coverage
+from opdsl.train.evaluate import predict
+from opdsl.train.fit import Kept
+from opdsl.train.normalise import Normaliser
+from opdsl.train.sections import Settings
+from opdsl.train.start import Start
+from opdsl.train.trained import trained_state
+
+
+def refuse_bad_band(graph: Graph, settings: Settings) -> None:
+    """OP0604 where a band is asked for that the model does not have."""
+    band = settings.band
+    if band.of is None:
+        return
+    ports = {x.name: x for x in graph.outputs}
+    for key, name in (("of", band.of), ("width", band.width)):
+        if name not in ports:
+            message = f"`band.{key} = {name}`, but `{graph.name}` has no output `{name}`"
+            helps = did_you_mean(name, ports) or (f"its outputs are {', '.join(ports)}",)
+            raise fault("OP0604", message, helps=helps)
+    spaces = [ports[x].space for x in (band.of, band.width)]
+    if (spaces[0].domain, spaces[0].channels) != (spaces[1].domain, spaces[1].channels):
+        message = f"`{band.width}` cannot be the width of a band around `{band.of}`: it is "
+        message += f"`{spaces[1]}`, and that is `{spaces[0]}`"
+        raise fault("OP0604", message, helps=("give both one domain and as many channels",))
+    if settings.rollout:
+        message = "`band` and `rollout` cannot be asked for together"
+        raise fault("OP0604", message, helps=("leave one of them out",))
+    if not _own_weights(graph, band.of):
+        message = f"there is nothing to learn: `{band.width}` has no weights of its own"
+        notes = (f"what `{band.of}` is made of is kept as it is",)
+        raise fault("OP0604", message, notes=notes, helps=("give it layers of its own",))
+
+
+def kept_part(graph: Graph, settings: Settings, start: Start | None) -> Kept:
+    """What the prediction is made of, with the normaliser of the run that trained it.
+
+    Raises:
+        OpError: OP0604, there is no such run; OP0626, it does not hold all of the prediction.
+    """
+    band = settings.band
+    assert band.of
+    if start is None:
+        message = f"`band.of = {band.of}` needs the weights of a run that has trained `{band.of}`"
+        raise fault("OP0604", message, helps=("name it: `--from RUN`",))
+    paths = tuple(x.path for x in _made_of(graph, band.of) if x.shares is None)
+    new = [x for x in start.new if any(x.startswith(f"{p}.") for p in paths)]
+    if new:
+        message = f"the run has not trained all of `{band.of}`"
+        notes = (f"`{new[0]}` is not in it",)
+        helps = (f"name the parts of `{band.of}` as in the program of the run",)
+        raise fault("OP0626", message, notes=notes, helps=helps, file=start.run)
+    scales = Normaliser.from_state(trained_state(Path(start.run))["normaliser"])
+    if band.of not in scales.outputs:
+        message = f"the run has learnt {', '.join(f'`{x}`' for x in scales.outputs)}"
+        raise fault("OP0626", f"{message}, not `{band.of}`", file=start.run)
+    return Kept(paths, scales.with_width(band.of, band.width))
+
+
+@dataclass(frozen=True, slots=True)
+class Banded:
+    """A trained model whose settings say which output is a band around which."""
+
+    graph: Graph
+    module: nn.Module
+    normaliser: Normaliser
+    settings: Settings
+
+    @classmethod
+    def of(cls, saved: Saved, settings: Settings) -> Banded:
+        """The best weights of a run, with such device and precision.
+
+        Raises:
+            OpError: OP0621, OP0626, OP0627, OP0630.
+        """
+        module, trained = trained_module(saved)
+        return cls(saved.graph, module, trained.normaliser, settings)
+
+    def calibrated(self, held: Samples, alpha: float | None, delta: float) -> Calibration:
+        """The factor that `held` asks for; see `opdsl.train.calibrate`.
+
+        Raises:
+            OpError: OP0613.
+        """
+        band = self.settings.band
+        assert band.of
+        share = band.alpha if alpha is None else alpha
+        weights = weights_of(self.module)
+        pred, width, true = self._predicted(held, band.of, band.width)
+        factor, rank = calibrate(pred, width, true, alpha=share, delta=delta)
+        return Calibration(
+            band.of, band.width, share, delta, factor, len(held), rank, weights=weights
+        )
+
+    def coverage(self, samples: Samples, found: Calibration) -> Coverage:
+        """What the band holds on samples."""
+        return coverage(*self._predicted(samples, found.of, found.width), found)
+
+    def _predicted(self, samples: Samples, of: str, width: str) -> tuple[Tensor, Tensor, Tensor]:
+        outputs = predict(
+            self.module,
+            self.normaliser,
+            samples.inputs,
+            device=self.settings.device,
+            precision=self.settings.precision,
+            batch=self.settings.batch,
+        )
+        return outputs[of], outputs[width], samples.outputs[of]
+
+
+def _made_of(graph: Graph, output: str) -> list[Node]:
+    """The nodes that an output needs."""
+    needed = {x.source for x in graph.outputs if x.name == output}
+    for node in reversed(graph.nodes):
+        if node.path in needed:
+            needed.update(node.inputs)
+    return [x for x in graph.nodes if x.path in needed]
+
+
+def _own_weights(graph: Graph, of: str) -> bool:
+    """Whether there are weights that the prediction does not need."""
+    made = _made_of(graph, of)
+    kept = {x.path for x in made} | {x.shares for x in made if x.shares}
+    rest = (x for x in graph.nodes if x.path not in kept and (x.shares or x.path) not in kept)
+    return any(_weighs(graph, x) for x in rest)
+
+
+def _weighs(graph: Graph, node: Node) -> bool:
+    """Whether the node has weights, under its own path."""
+    return node.shares is None and node.block.cost(*graph.arguments(node)).params > 0

@@ -1,0 +1,56 @@
+"""Steps in time: what the module returns becomes an input of its next step.
+
+What comes in: a module, physical inputs, and which output is which input. What goes out: the
+outputs of all steps. Between two steps values are in physical units, because an output and the
+input that it becomes are normalised by numbers of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from opdsl.train.samples import Fields
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """How time goes on.
+
+    Attributes:
+        feedback: pairs (output, input).
+        axes: for each input, the axes of its grid. An input with an axis more, behind the batch,
+            has a value for each step.
+    """
+
+    feedback: tuple[tuple[str, str], ...]
+    axes: Mapping[str, int]
+
+    def timed(self, name: str, x: Tensor) -> bool:
+        """Whether an input is (batch, steps, channels, *grid)."""
+        return name in self.axes and x.dim() == self.axes[name] + 3
+
+    def run(self, step: Callable[[Fields], Fields], inputs: Fields, steps: int) -> Fields:
+        """The outputs of so many steps, (batch, steps, channels, *grid).
+
+        Args:
+            step: one of them.
+            inputs: of the first one; what has an axis of time is taken step by step.
+        """
+        timed = {k for k, x in inputs.items() if self.timed(k, x)}
+        given = {k: x for k, x in inputs.items() if k not in timed}
+        told: dict[str, list[Tensor]] = {}
+        for i in range(steps):
+            found = step(given | {k: inputs[k][:, i] for k in timed})
+            for name, x in found.items():
+                told.setdefault(name, []).append(x)
+            given |= {to: moved(given[to], found[of]) for of, to in self.feedback}
+        return {name: torch.stack(x, 1) for name, x in told.items()}
+
+
+def moved(old: Tensor, new: Tensor) -> Tensor:
+    """The window over the last steps, one step later: the oldest channels go."""
+    return torch.cat((old, new.to(old.dtype)), 1)[:, new.shape[1] :]
