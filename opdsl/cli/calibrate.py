@@ -12,7 +12,6 @@ import typer
 from opdsl.cli.console import UsageError, result, show_json, table
 from opdsl.cli.options import Device, Json, Precision, Run
 from opdsl.diagnostics import OpError, fault
-from opdsl.train.calibrate import CONFIDENCE
 
 if TYPE_CHECKING:
     from opdsl.cli.run_folder import Saved
@@ -110,14 +109,18 @@ def _tests(saved: Saved, test: list[str] | None) -> dict[str, Samples]:
 
 def _text(found: Calibration, rows: Mapping[str, Coverage], path: str) -> str:
     """The promise, what came of it on test sets, and where it is written."""
+    from opdsl.train.calibrate import CONFIDENCE  # torch comes with it
+
     points, functions = f"{1 - found.alpha:.4g}", f"{1 - found.delta:.4g}"
     least, most = found.range()
     lines = [
         f"band         {found.of} +- {found.factor:.4g} {found.width}",
         f"promise      {points} of the points of a function, for {functions} of new functions",
         f"from         {found.samples} samples, of which {found.rank} keep the promise",
-        f"so           {found.expected:.4g} of new functions keep it on average,"
-         f" {least:.3f} to {most:.3f} of them with probability {CONFIDENCE:g}",
+        (
+            f"so           {found.expected:.4g} of new functions keep it on average, "
+            f"{least:.3f} to {most:.3f} of them with probability {CONFIDENCE:g}"
+        ),
     ]
     if rows:
         heads = ("test set", "samples", "points inside", "functions kept", "half width")
