@@ -1,120 +1,211 @@
 """Discretisation convergence: does an operator with fixed weights tend to a limit under refinement?
 
 E(N) = ||R_N G(a) - G(R_N a)|| / ||R_N G(a)||, where a is a smooth random function on the finest
-grid and R_N takes its values at the points of the grid of N; the order is log2 E(N) / E(2N).
+grid and R_N takes its values at the points of the grid of N; the order is log2 E(N) / E(2N). The
+weights are random, and both norms are means over several sets of them: a single one may have a mean
+close to zero, and then a ratio that says nothing.
 
 Source: Bartolucci et al. 2023, arXiv:2305.19913; Lanthaler et al. 2024, arXiv:2405.02221.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from opdsl.compiler import load
 from opdsl.ir.graph import Graph
-from opdsl.lower.torch import OperatorModule, lower
+from opdsl.ir.spaces import Space
+from opdsl.lower.torch import lower
+from opdsl.nn.harmonics import inverse_sht
 
-DECAY = 3.0  # of the spectrum of an input: amplitudes |k|^-3
-Sizes = tuple[int, ...]
+DECAY = 3.0  # of the spectrum of an input: amplitudes |k|^-3, a function in H^s, s < 2 in the plane
+SPHERE_DECAY = 2.0
+POINTS = 64  # on an axis, where the error is judged
+PIECE = 0.7  # of a period is what an axis with two ends sees, so that its ends differ
+
+Fields = list[Tensor]
+Run = Callable[[Fields], Fields]
 
 
 @dataclass(frozen=True)
 class Errors:
-    """E at each resolution, by points on an axis (spacings, where both ends are points)."""
+    """E at each resolution, by points on an axis (spacings, where both ends are points).
+
+    Equiangular latitudes have both poles: 64 spacings are 65 latitudes and 128 longitudes.
+    """
 
     at: Mapping[int, float]
 
-    @property
-    def order(self) -> float:
-        """Between the two finest."""
-        (coarse, a), (fine, b) = sorted(self.at.items())[-2:]
-        return math.log(a / b) / math.log(fine / coarse) if min(a, b) > 0 else math.inf
-
-    def passes(self, error: float, order: float) -> bool:
-        """Whether the finest error and the order are good enough."""
-        return self.at[max(self.at)] <= error and self.order >= order
+    def orders(self) -> tuple[float, ...]:
+        """Between neighbours, the coarsest first."""
+        found = sorted(self.at.items())
+        pairs = itertools.pairwise(found)
+        return tuple(math.log(a / b) / math.log(m / n) for (n, a), (m, b) in pairs)
 
 
-def measure(
-    path_or_text: str, sizes: Sequence[int], finest: int, *, seed: int = 0, **params: object
-) -> Errors:
-    """E of a program with random weights, in float64.
+@dataclass(frozen=True)
+class Gate:
+    """What is asked of an operator.
+
+    Attributes:
+        error: at 64 points on an axis, or at the finest grid measured if that has fewer.
+        order: between the two finest grids measured.
+    """
+
+    error: float
+    order: float
+
+    def opens(self, errors: Errors) -> bool:
+        """Whether both are good enough."""
+        n = max(x for x in errors.at if x <= POINTS)
+        return errors.at[n] <= self.error and errors.orders()[-1] >= self.order
+
+
+@dataclass(frozen=True)
+class Case:
+    """How a spec is measured.
+
+    Attributes:
+        gate: what is asked of it.
+        sizes: spacings on each axis of the grids that are compared.
+        finest: those of the grid they are compared with, a multiple of all sizes; at least four
+            times as many as the finest, or the order comes out too good.
+        params: of the model, to keep it small.
+        seeds: sets of weights.
+    """
+
+    gate: Gate
+    sizes: tuple[int, ...] = (64, 128)
+    finest: int = 512
+    params: Mapping[str, object] = field(default_factory=dict)
+    seeds: int = 3
+
+    def measure(self, program: str) -> Errors:
+        """E of a program."""
+        graph = load(program, **self.params)
+        return measure(lambda: runner(lower(graph)), graph, self)
+
+
+def measure(make: Callable[[], Run], graph: Graph, case: Case) -> Errors:
+    """E of an operator between the functions of a graph, in float64.
 
     Args:
-        path_or_text: a program.
-        sizes: spacings on each axis of the grids that are compared with the finest one.
-        finest: its spacings, a multiple of all sizes.
-        seed: of weights and inputs.
-        params: of the model.
+        make: the operator with fresh weights.
+        graph: says what goes in and comes out.
+        case: where and how often.
     """
-    torch.manual_seed(seed)
-    graph = load(path_or_text, **params)
-    module = lower(graph).double().eval()
-    inputs = [smooth(x.space, finest) for x in graph.inputs]
-    with torch.no_grad():
-        whole = outputs(module, inputs)
-        found = {n: error(module, graph, inputs, whole, n, finest) for n in sizes}
-    return Errors(found)
+    gaps, norms = dict.fromkeys(case.sizes, 0.0), dict.fromkeys(case.sizes, 0.0)
+    for seed in range(case.seeds):
+        torch.manual_seed(seed)
+        run = make()
+        inputs = [smooth(x.space, case.finest) for x in graph.inputs]
+        whole = run(inputs)
+        for n in case.sizes:
+            gap, norm = compare(run, graph, inputs, whole, divided(case.finest, n))
+            gaps[n] += gap
+            norms[n] += norm
+    return Errors({n: math.sqrt(gaps[n] / norms[n]) for n in case.sizes})
 
 
-def error(
-    module: OperatorModule,
-    graph: Graph,
-    inputs: Sequence[Tensor],
-    whole: Sequence[Tensor],
-    n: int,
-    finest: int,
-) -> float:
-    """E(n)."""
-    k = finest // n
-    assert k * n == finest
-    here = outputs(
-        module, [taken(x, p.space, k) for x, p in zip(inputs, graph.inputs, strict=True)]
-    )
+def runner(module: nn.Module) -> Run:
+    """A module with its weights as they are, in float64."""
+    module.double().eval()
+
+    def run(inputs: Fields) -> Fields:
+        with torch.no_grad():
+            found = module(*inputs)
+        return [found] if isinstance(found, Tensor) else list(found.values())
+
+    return run
+
+
+def compare(run: Run, graph: Graph, inputs: Fields, whole: Fields, k: int) -> tuple[float, float]:
+    """||R G(a) - G(R a)||^2 and ||R G(a)||^2, where R takes every k-th point."""
+    taken_in = [taken(x, p.space, k) for x, p in zip(inputs, graph.inputs, strict=True)]
     wanted = [taken(x, p.space, k) for x, p in zip(whole, graph.outputs, strict=True)]
-    gaps = [float((a - b).norm() / b.norm()) for a, b in zip(here, wanted, strict=True)]
-    return max(gaps)
+    here = run(taken_in)
+    gap = sum(float((a - b).square().mean()) for a, b in zip(here, wanted, strict=True))
+    return gap, sum(float(b.square().mean()) for b in wanted)
 
 
-def outputs(module: OperatorModule, inputs: Sequence[Tensor]) -> list[Tensor]:
-    """In the order of the program."""
-    found = module(*inputs)
-    return [found] if isinstance(found, Tensor) else list(found.values())
+def divided(finest: int, n: int) -> int:
+    """Every how many points are taken."""
+    assert finest % n == 0, f"{finest} is no multiple of {n}"
+    return finest // n
 
 
-def taken(x: Tensor, space, k: int) -> Tensor:
+def taken(x: Tensor, space: Space, k: int) -> Tensor:
     """Every k-th point on each axis; on axes with both ends, both stay."""
-    axes = space.domain.dims
-    return x[(..., *(slice(None, None, k),) * axes)]
+    return x[(..., *(slice(None, None, k),) * space.domain.dims)]
 
 
-def smooth(space, spacings: int) -> Tensor:
-    """A random function, (1, channels, *grid), float64: amplitudes |k|^-DECAY, standard deviation 1.
+def smooth(space: Space, spacings: int) -> Tensor:
+    """A random function, (1, channels, *grid), float64, of mean square one."""
+    on = on_sphere if space.domain.kind == "sphere" else on_grid
+    u = on(space, spacings)
+    axes = tuple(range(1, u.ndim))
+    return (u / u.square().mean(dim=axes, keepdim=True).sqrt())[None]
 
-    On an axis with both ends it is a piece, 0.7 of the length, of a periodic one, so that its ends
-    differ.
-    """
+
+def on_grid(space: Space, spacings: int) -> Tensor:
+    """Amplitudes |k|^-DECAY."""
     periodic = space.domain.periodic
-    points = tuple(spacings if p else spacings + 1 for p in periodic)
-    return periodic_field(space.channels, points, periodic)
+    points = tuple(spacings if closed else spacings + 1 for closed in periodic)
+    modes = (min(points) - 1) // 2
+    ks = torch.arange(-modes, modes + 1.0, dtype=torch.float64)
+    size = torch.stack(torch.meshgrid(*(ks,) * len(points), indexing="ij")).square().sum(0).sqrt()
+    noise = torch.randn(space.channels, *size.shape, 2, dtype=torch.float64)
+    z = torch.view_as_complex(noise) * size.clamp(min=1.0) ** -DECAY
+    for n, closed in zip(points, periodic, strict=True):
+        x = torch.arange(n, dtype=torch.float64) / (n if closed else (n - 1) / PIECE)
+        z = torch.tensordot(z, torch.exp(2j * torch.pi * ks[:, None] * x), ([1], [0]))
+    return z.real
 
 
-def periodic_field(channels: int, points: Sizes, periodic: Sequence[bool]) -> Tensor:
-    """The sum over all k that the grid holds."""
-    axes, modes = len(points), (min(points) - 1) // 2
-    k = torch.stack(torch.meshgrid(*(torch.arange(-modes, modes + 1.0),) * axes, indexing="ij"))
-    size = k.double().square().sum(0).sqrt().clamp(min=1.0)
-    noise = torch.randn(channels, *size.shape, 2, dtype=torch.float64)
-    z = torch.view_as_complex(noise) * size**-DECAY
-    for axis, (n, closed) in enumerate(zip(points, periodic, strict=True), start=1):
-        x = torch.arange(n, dtype=torch.float64) / (n if closed else (n - 1) / 0.7)
-        waves = torch.exp(2j * torch.pi * x[:, None] * torch.arange(-modes, modes + 1.0))
-        z = torch.tensordot(z, waves.to(z.dtype), ([1], [1]))
-        assert z.shape[-1] == n, axis
-    found = z.real
-    return (found / found.std(dim=tuple(range(1, axes + 1)), keepdim=True))[None]
+def on_sphere(space: Space, spacings: int) -> Tensor:
+    """Amplitudes l^-SPHERE_DECAY; twice as many longitudes as spacings of latitudes."""
+    l = torch.arange(spacings // 2, dtype=torch.float64)  # noqa: E741  the degree
+    noise = torch.randn(1, len(l), len(l), space.channels, 2, dtype=torch.float64)
+    kept = torch.ones(len(l), len(l), dtype=torch.float64).tril()  # orders up to the degree
+    size = kept * l.clamp(min=1.0)[:, None] ** -SPHERE_DECAY
+    z = torch.view_as_complex(noise) * size[..., None]
+    sampling = space.domain.sampling or "equiangular"
+    return inverse_sht(z, (spacings + 1, 2 * spacings), sampling)[0].movedim(-1, 0)
+
+
+SPECTRAL = Gate(1e-5, 2.5)  # no coordinates, no ends
+COORDINATES = Gate(5e-4, 1.0)  # a coordinate jumps where its axis closes
+PADDED = Gate(1e-2, 1.0)  # a function jumps to zero at its ends
+SPHERE = Gate(1e-4, 2.0)
+CODA = Gate(1e-4, 2.5)
+TOKENS = {"width": 4, "token": 2, "depth": 2, "modes": 6, "mark": 2}
+
+CASES = {
+    "fno_burgers": Case(SPECTRAL, (64, 128), 1024),
+    "fno_darcy": Case(PADDED, (32, 64), 256, {"width": 8, "modes": 8}),
+    "fno_darcy_small": Case(COORDINATES, (32, 64), 256, {"width": 16}),
+    "tfno_darcy": Case(COORDINATES, (32, 64), 256, {"width": 16}),
+    # 64 points are 16 on its coarsest level, where it bends too
+    "uno_darcy": Case(Gate(5e-5, 2.5), (64, 128), 512, {"width": 4}),
+    # at 32 points
+    "fno_3d": Case(Gate(5e-5, 2.5), (16, 32), 64, {"width": 6, "modes": 4}),
+    # at 40 points
+    "fno_navier_stokes": Case(
+        Gate(2e-2, 1.0), (20, 40), 80, {"width": 6, "depth": 2, "modes": 4}, 2
+    ),
+    # at 18 points
+    "fno_4d": Case(Gate(1e-3, 2.5), (9, 18), 36, {"width": 4, "modes": 2, "depth": 2}, 2),
+    # its norms divide by a deviation that is small for random weights
+    "coda_no": Case(CODA, (32, 64), 256, TOKENS),
+    "coda_no_heat": Case(CODA, (32, 64), 256, TOKENS),
+    "sfno_swe": Case(SPHERE, (32, 64), 256, {"width": 8}),
+    "uqno_darcy": Case(COORDINATES, (32, 64), 256),
+    "uqno_darcy_point": Case(COORDINATES, (32, 64), 256),
+    "rno_burgers": Case(COORDINATES, (32, 64), 512, {"width": 8}),
+}

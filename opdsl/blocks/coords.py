@@ -40,9 +40,13 @@ class Coords(Block):
     which have a seam and move with the resolution by up to one part in `latitudes`; they are there
     for weights that were trained with them.
 
+    Where an axis closes on itself its coordinate jumps from `hi` to `lo`, and Fourier layers see
+    the jump at every resolution: a model converges with order one then. With `kind = circle` such
+    an axis has two channels, cos and sin of 2 pi (x - lo) / (hi - lo), which do not jump.
+
     Attributes:
         domain: the domain.
-        kind: `position`, or on a sphere `fraction`.
+        kind: `position`, on a sphere `fraction`, on a grid with a periodic axis `circle`.
 
     Source: Li et al. 2021, arXiv:2010.08895, section 5.
     """
@@ -53,10 +57,11 @@ class Coords(Block):
     samples: ClassVar[tuple[dict[str, Any], ...]] = (
         {"inputs": (), "domain": "D"},
         {"inputs": (), "domain": "D/2"},
+        {"inputs": (), "domain": "D", "kind": "circle"},
     )
 
     domain: Domain = Field(description="the domain")
-    kind: Literal["position", "fraction"] = Field(
+    kind: Literal["position", "fraction", "circle"] = Field(
         default="position", description="what a coordinate is"
     )
 
@@ -70,6 +75,10 @@ class Coords(Block):
         if self.domain.scattered:
             d = self.domain.ambient or 0
             return SPACE[:d] if d <= len(SPACE) else tuple(f"x{i + 1}" for i in range(d))
+        if self.kind == "circle":
+            axes = zip(self.domain.axes, self.domain.periodic, strict=True)
+            pairs = [(f"cos_{a.name}", f"sin_{a.name}") if p else (a.name,) for a, p in axes]
+            return tuple(x for pair in pairs for x in pair)
         embedded = self.domain.kind == "sphere" and self.kind == "position"
         return SPACE if embedded else tuple(a.name for a in self.domain.axes)
 
@@ -80,6 +89,14 @@ class Coords(Block):
                 "OP0208",
                 "fractions are coordinates of a sphere only",
                 f"`{domain}` is {KINDS[domain.kind]}",
+                at="kind",
+                helps=("leave `kind` out",),
+            )
+        if self.kind == "circle" and not (domain.regular and any(domain.periodic)):
+            raise Refusal(
+                "OP0208",
+                "a circle is the place of a point on an axis that closes on itself",
+                f"`{domain}` has no such axis",
                 at="kind",
                 helps=("leave `kind` out",),
             )
@@ -123,5 +140,8 @@ class Coords(Block):
             return sphere.UnitVectors(self.domain.sampling or "gauss_legendre")
         axes = self.domain.axes
         return grid.Coords(
-            tuple(a.lo for a in axes), tuple(a.hi for a in axes), self.domain.periodic
+            tuple(a.lo for a in axes),
+            tuple(a.hi for a in axes),
+            self.domain.periodic,
+            circle=self.kind == "circle",
         )

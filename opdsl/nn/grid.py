@@ -47,6 +47,27 @@ def coords(
     return torch.stack(torch.meshgrid(lines, indexing="ij"), -1)[None].to(dtype)
 
 
+def circle(size: Size, periodic: tuple[bool, ...], where: Tensor) -> Tensor:
+    """The coordinates, on each periodic axis cos and sin of 2 pi i / n instead.
+
+    Args:
+        size: points on each axis.
+        periodic: whether the axis closes on itself.
+        where: (1, *size, axes), the coordinates, from which the other axes are taken.
+
+    Returns:
+        (1, *size, axes + periodic axes), as `where`.
+    """
+    zeros, ones = (0.0,) * len(size), (1.0,) * len(size)
+    turns = coords(size, zeros, ones, periodic, dtype=torch.float64, device=where.device)
+    angles = 2 * torch.pi * turns
+    found = []
+    for axis, closed in enumerate(periodic):
+        angle = angles[..., axis]
+        found += [angle.cos(), angle.sin()] if closed else [where[..., axis]]
+    return torch.stack([x.to(where.dtype) for x in found], -1)
+
+
 def concat(xs: Sequence[Tensor]) -> Tensor:
     """Channels side by side; a batch of one is repeated for every sample.
 
@@ -94,13 +115,18 @@ def crop(x: Tensor, before: Size, size: Size) -> Tensor:
 class Coords(nn.Module):
     """`coords` as a module; it takes no function, so `like` says with which dtype and where."""
 
-    def __init__(self, lo: Ends, hi: Ends, periodic: tuple[bool, ...]) -> None:
+    def __init__(
+        self, lo: Ends, hi: Ends, periodic: tuple[bool, ...], *, circle: bool = False
+    ) -> None:
         super().__init__()
         self.lo, self.hi, self.periodic = lo, hi, periodic
+        self.circle = circle
 
     def forward(self, *, size: Size, like: Tensor) -> Tensor:
-        """-> (1, *size, axes)."""
-        return coords(size, self.lo, self.hi, self.periodic, dtype=like.dtype, device=like.device)
+        """-> (1, *size, axes), or for `circle` a channel more for each periodic axis."""
+        ends = self.lo, self.hi, self.periodic
+        where = coords(size, *ends, dtype=like.dtype, device=like.device)
+        return circle(size, self.periodic, where) if self.circle else where
 
 
 class Concat(nn.Module):

@@ -1,0 +1,184 @@
+"""Every spec tends to a limit under refinement, as fast as its kind allows; a stencil does not.
+
+The figures for the whole table, the reference beside them, are made by `benchmarks/convergence.py`.
+"""
+
+import itertools
+import math
+
+import pytest
+import torch
+
+import opdsl
+from opdsl import resources
+from opdsl.nn import SpectralConv
+from opdsl.nn.fourier import resample
+from tests.convergence import CASES, COORDINATES, PADDED, SPECTRAL, Case, Gate
+
+SPECS = {x.stem: x for x in sorted(resources.root("specs").glob("*.op"))}
+
+PLANE = """
+edition 2026
+
+from std.fourier import FNOBlock
+from std.pointwise import Lift, Project
+
+model Plane {{
+  domain D = grid(x: 0..1, y: 0..1, boundary = periodic, min = 25)
+  input a : D -> R^1
+  output u : D -> R^4
+
+  u = {first}
+    |> Lift(out = 8)
+    |> repeat 3 {{ {layer} }}
+    |> Project(out = 4, hidden = 16)
+}}
+"""
+LAYER = "FNOBlock(modes = 12)"
+
+STENCILS = """
+edition 2026
+
+model Stencils {
+  domain D = grid(x: 0..1, y: 0..1, boundary = periodic, min = 25)
+  input a : D -> R^1
+  output u : D -> R^4
+
+  u = a |> repeat 3 { conv(out = 16) |> gelu() } |> conv(out = 4)
+}
+"""
+
+
+def test_every_spec_is_in_the_table_and_nothing_else():
+    assert set(CASES) == set(SPECS)
+
+
+@pytest.mark.parametrize("name", sorted(CASES))
+def test_a_spec_converges_under_refinement(name):
+    case = CASES[name]
+    errors = case.measure(str(SPECS[name]))
+    assert case.gate.opens(errors), (errors, errors.orders())
+
+
+def plane(first: str, layer: str = LAYER) -> str:
+    return PLANE.format(first=first, layer=layer)
+
+
+def judged(program: str, gate: Gate, **more: object) -> bool:
+    return gate.opens(Case(gate, (32, 64), 256, **more).measure(program))
+
+
+def test_a_spectral_operator_without_coordinates_has_the_order_of_its_input():
+    assert judged(plane("a"), SPECTRAL)
+
+
+def test_coordinates_with_a_jump_cap_the_order_at_one():
+    program = plane("concat(a, coords(D))")
+    assert judged(program, COORDINATES)
+    assert not judged(program, SPECTRAL)
+
+
+def test_coordinates_without_a_jump_do_not_cap_the_order():
+    assert judged(plane("concat(a, coords(D, kind = circle))"), SPECTRAL)
+
+
+def test_a_trained_function_of_the_place_does_not_cap_the_order():
+    assert judged(plane("concat(a, series(D, out = 2, modes = 4))"), SPECTRAL)
+
+
+@pytest.mark.parametrize("gate", [SPECTRAL, COORDINATES, PADDED])
+def test_a_network_of_stencils_is_rejected_by_every_gate(gate):
+    assert not judged(STENCILS, gate)
+
+
+def test_a_stencil_between_wide_layers_is_rejected_by_its_order():
+    """Its constants hide the error of what varies, so that the looser gates would let it pass."""
+    body = plane("a", "conv(out = 8) |> gelu()")
+    assert not judged(body.replace("from std.fourier import FNOBlock\n", ""), SPECTRAL)
+
+
+# ------------------------------------------------------------- changes of resolution are exact
+
+SIZES = (20, 21, 10, 11, 40, 41, 42, 80, 5, 6)  # x2, /2, x4, /4 of odd and even sizes
+PAIRS = tuple(itertools.product(SIZES, SIZES))
+EXACT = 1e-6
+
+
+def wave(*size: int) -> torch.Tensor:
+    """(1, *size, 1): frequencies up to 2, known at every point."""
+    x, y = (torch.arange(n, dtype=torch.float64) * (2 * math.pi / n) for n in size)
+    u = 0.3 + torch.cos(x[:, None] - 2 * y + 0.4) + 0.5 * torch.sin(2 * x[:, None] + y)
+    return u[None, ..., None]
+
+
+def identity(modes: int) -> SpectralConv:
+    """R_k = 1 for every k."""
+    made = SpectralConv(1, 1, (modes, modes), bias=False).double()
+    with torch.no_grad():
+        made.weight.copy_(torch.tensor([1.0, 0.0], dtype=torch.float64).expand_as(made.weight))
+    return made
+
+
+@pytest.mark.parametrize("kernel", ["fft", "dft"])
+@pytest.mark.parametrize(("n", "m"), PAIRS)
+def test_an_identity_is_exact_between_any_two_sizes(n, m, kernel):
+    with torch.no_grad():
+        u = identity(2)(wave(n, n + 1), (m, m + 1), kernel)
+    assert (u - wave(m, m + 1)).norm() <= EXACT * u.norm()
+
+
+@pytest.mark.parametrize(("n", "m"), PAIRS)
+def test_resampling_is_exact_between_any_two_sizes(n, m):
+    u = resample(wave(n, n + 1), (m, m + 1))
+    assert (u - wave(m, m + 1)).norm() <= EXACT * u.norm()
+
+
+LEVELS = """
+edition 2026
+
+model Levels {
+  domain D = grid(x: 0..1, y: 0..1, boundary = periodic, min = 20)
+  input a : D -> R^1
+  output u : D -> R^1
+
+  down = spectral_conv(a, modes = 2, to = D / 2, bias = false)
+  bottom = spectral_conv(down, modes = 2, to = D / 4, bias = false)
+  up = spectral_conv(bottom, modes = 2, to = D / 2, bias = false)
+  both = up + down
+  u = 0.5 * spectral_conv(both, modes = 2, to = D, bias = false)
+}
+"""
+
+
+@pytest.mark.parametrize("n", [20, 21, 22, 23, 24, 37, 64])
+def test_identities_down_and_up_a_u_are_an_identity(n):
+    """Skips meet the function that went around, on the same points."""
+    module = opdsl.compile(LEVELS).double()
+    with torch.no_grad():
+        for weight in module.parameters():
+            weight.copy_(torch.tensor([1.0, 0.0], dtype=torch.float64).expand_as(weight))
+        a = wave(n, n + 1).movedim(-1, 1)
+        assert (module(a) - a).norm() <= EXACT * a.norm()
+
+
+# ------------------------------------------------------------------------------------ four axes
+
+
+@pytest.mark.parametrize("kernel", ["fft", "dft"])
+def test_four_axes_are_one_operator_at_two_resolutions(kernel):
+    """Of a constant and waves that two and three axes share."""
+    torch.manual_seed(0)
+    module = opdsl.compile(SPECS["fno_4d"], width=4, modes=2, depth=1).double()
+    module.force_kernel = kernel
+    coarse, fine = (module(hyperwave(*size)) for size in ((9, 10, 9, 10), (18, 20, 18, 20)))
+    there = fine[..., ::2, ::2, ::2, ::2]
+    assert coarse.shape == (1, 1, 9, 10, 9, 10)
+    assert (coarse - there).norm() <= 1e-4 * there.norm()
+
+
+def hyperwave(*size: int) -> torch.Tensor:
+    """(1, 2, *size)."""
+    lines = (torch.arange(n, dtype=torch.float64) / n for n in size)
+    x, y, z, t = torch.meshgrid(*lines, indexing="ij")
+    first = torch.cos(2 * math.pi * (x + y - z))
+    return torch.stack([first, torch.sin(2 * math.pi * (t - x)) + 1.0])[None]
