@@ -118,9 +118,8 @@ def _text(found: Calibration, rows: Mapping[str, Coverage], path: str) -> str:
         f"promise      {points} of the points of a function, for {functions} of new functions",
         f"from         {found.samples} samples, of which {found.rank} keep the promise",
         (
-            f"so           {found.expected:.4g} of new functions keep it on average, "
-            f"{least:.3f} to {most:.3f} of them with probability {CONFIDENCE:g}"
-        ),
+            f"so           {found.expected:.4g} of new functions keep it on average,",
+        f"             {least:.3f} to {most:.3f} of them with probability {CONFIDENCE:g}",
     ]
     if rows:
         heads = ("test set", "samples", "points inside", "functions kept", "half width")

@@ -95,11 +95,15 @@ class Binding:
             raise fault("OP0604", message, helps=helps)
         return frozenset(found)
 
+    @property
+    def states(self) -> frozenset[str]:
+        """Outputs that become inputs which begin at zero: what the model remembers."""
+        return frozenset(x.output for x in self.graph.feedback if x.input in self.absent)
+
     def _outputs(self) -> list[DataPort]:
         """The outputs that the file has; those that become absent inputs need not be there."""
         mapping = self.fields or {}
-        states = {x.output for x in self.graph.feedback if x.input in self.absent}
-        gone = {k for k, v in mapping.items() if v == ABSENT} | (states - set(mapping))
+        gone = {k for k, v in mapping.items() if v == ABSENT} | (self.states - set(mapping))
         return self._timed([x for x in self.graph.outputs if x.name not in gone])
 
     def _timed(self, of: Sequence[Port]) -> list[DataPort]:

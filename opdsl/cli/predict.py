@@ -55,7 +55,8 @@ def command(
     count = steps or settings.rollout
     loop = loop_of(saved.graph, count)
     timed = Steps(count) if count else None
-    samples = Binding(saved.graph, settings.data.fields, timed).inputs(fields)
+    binding = Binding(saved.graph, settings.data.fields, timed)
+    samples = binding.inputs(fields)
     module, trained = trained_module(saved, last=last)
     found = predict(
         module,
@@ -67,6 +68,7 @@ def command(
         loop=loop,
         steps=count,
     )
+    found = {k: x for k, x in found.items() if k not in binding.states}
     found = with_edges(read_calibration(saved.folder, module), found)
     if output.suffix == ".npz":
         write_npz(output, found)

@@ -17,7 +17,7 @@ from opdsl.diagnostics import Label, OpError, did_you_mean, fault
 from opdsl.ir.block import Ask
 from opdsl.ir.certificate import AxisPromise, certify
 from opdsl.ir.graph import Graph, Port
-from opdsl.ir.origins import Grid, Origin, roots
+from opdsl.ir.origins import Grid, Origin, completed, roots
 from opdsl.ir.spaces import Axis, Domain
 
 Texts = tuple[str, ...]
@@ -83,6 +83,64 @@ class Guards:
             raise fault(
                 "OP0904", message, helps=("give a number above zero",), file=self.graph.name
             )
+
+    def begin(
+        self, steps: int, inputs: Sequence[object], named: Mapping[str, object]
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """The inputs of a rollout by name: those of the first step, and those with times.
+
+        Raises:
+            OpError: OP0904.
+        """
+        back = {x.input for x in self.graph.feedback}
+        dims = {x.name: x.space.domain.dims for x in self.graph.inputs}
+        given: dict[str, Tensor] = {}
+        timed: dict[str, Tensor] = {}
+        for name, x in zip(self.names, self._sorted(inputs, named), strict=True):
+            if x is None and name in back:
+                continue
+            if not isinstance(x, Tensor):
+                raise self._no_tensor(name, x)
+            if name not in dims or x.ndim != dims[name] + 3:
+                given[name] = x
+                continue
+            self._check_times(name, x, steps, back=name in back)
+            timed[name] = x
+        given |= self._zeros(given | {k: x[:, 0] for k, x in timed.items()}, dims)
+        return given, timed
+
+    def _check_times(self, name: str, x: Tensor, steps: int, *, back: bool) -> None:
+        times = x.shape[1]
+        if times == steps or (back and 1 <= times < steps):
+            return
+        message = f"`{name}` has {times} times, {_shape(x)}, and the rollout {steps} steps"
+        cure = f"give it a value for each step: `{name}[:, :{steps}]`"
+        if times < steps:
+            cure = f"make {times} steps, or give more times" if times else "give some times"
+        raise fault("OP0904", message, helps=(cure,), file=self.graph.name)
+
+    def _zeros(self, first: Mapping[str, Tensor], dims: Mapping[str, int]) -> dict[str, Tensor]:
+        """The inputs that begin at zero, on the grids that the others tell."""
+        missing = [x for x in self.graph.inputs if x.name not in first]
+        if not missing:
+            return {}
+        grids = {k: tuple(x.shape[2:]) for k, x in first.items() if k in dims}
+        try:
+            sizes = completed(self.graph, grids)
+        except KeyError as error:
+            name = missing[0].name
+            message = f"`{name}` cannot begin at zero: nothing says how many points it has"
+            cure = f"give its values: `{name} = torch.zeros(...)`"
+            raise fault("OP0904", message, helps=(cure,), file=self.graph.name) from error
+        like = next(iter(first.values()))
+        real = like.dtype.to_real()
+        return {
+            x.name: like.new_zeros(
+                (like.shape[0], x.space.channels, *sizes[x.name]),
+                dtype=real.to_complex() if x.space.complex else real,
+            )
+            for x in missing
+        }
 
     def grids(self, tensors: Sequence[Tensor]) -> list[Grid]:
         """The grid of each input, then of each ask; their axes have been checked."""

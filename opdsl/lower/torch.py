@@ -96,9 +96,13 @@ class OperatorModule(Branch):
         return self._run(tensors, self._known(tensors))
 
     def rollout(
-        self, steps: int, /, *inputs: Tensor, **named: Tensor
+        self, steps: int, /, *inputs: Tensor | None, **named: Tensor | None
     ) -> Tensor | dict[str, Tensor]:
         """The outputs of `steps` steps in time, each fed back as the program's `feedback` says.
+
+        An input may have an axis of time behind the batch, (batch, times, channels, *grid): it is
+        taken step by step. If it comes back, it may end before the steps do; from then on it is
+        what has come back. An input that comes back may be None: it begins at zero.
 
         Args:
             steps: how many, at least one.
@@ -109,12 +113,14 @@ class OperatorModule(Branch):
             (batch, steps, channels, *grid) of the output, or of each by name.
 
         Raises:
-            OpError: OP0904, the program has no feedback; otherwise as a call.
+            OpError: OP0904, the program has no feedback, or there are not as many times as steps;
+                otherwise as a call.
         """
-        given = dict(zip(self.guards.names, self.guards.bind(inputs, named), strict=True))
         self.guards.check_loop(steps)
+        given, timed = self.guards.begin(steps, inputs, named)
         told: dict[str, list[Tensor]] = {x.name: [] for x in self.graph.outputs}
-        for _ in range(steps):
+        for i in range(steps):
+            given |= {k: x[:, i] for k, x in timed.items() if i < x.shape[1]}
             result = self(**given)
             found = result if isinstance(result, dict) else {self.graph.outputs[0].name: result}
             for name, x in found.items():

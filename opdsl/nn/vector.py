@@ -42,6 +42,19 @@ class Bias(nn.Module):
         return x + self.bias.to(x.dtype)
 
 
+class Constant(nn.Module):
+    """b at every point."""
+
+    def __init__(self, channels: int, *, alike: bool) -> None:
+        super().__init__()
+        self.channels = channels
+        self.bias = nn.Parameter(torch.zeros(1 if alike else channels))
+
+    def forward(self, *, size: Size, like: Tensor) -> Tensor:
+        """-> (1, *size, channels), in the dtype of `like`."""
+        return self.bias.to(like.dtype).expand(1, *size, self.channels)
+
+
 class Contract(nn.Module):
     """w_j(x) = sum over i of b_ji t_i(x)."""
 
