@@ -117,8 +117,7 @@ def _text(found: Calibration, rows: Mapping[str, Coverage], path: str) -> str:
         f"band         {found.of} +- {found.factor:.4g} {found.width}",
         f"promise      {points} of the points of a function, for {functions} of new functions",
         f"from         {found.samples} samples, of which {found.rank} keep the promise",
-        (
-            f"so           {found.expected:.4g} of new functions keep it on average,",
+        f"so           {found.expected:.4g} of new functions keep it on average,",
         f"             {least:.3f} to {most:.3f} of them with probability {CONFIDENCE:g}",
     ]
     if rows:
