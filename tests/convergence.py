@@ -38,9 +38,15 @@ class Errors:
     """E at each resolution, by points on an axis (spacings, where both ends are points).
 
     Equiangular latitudes have both poles: 64 spacings are 65 latitudes and 128 longitudes.
+
+    Attributes:
+        at: E(N).
+        varies: the part of ||G(a)|| that is left without the mean of each channel. Networks with
+            random weights are nearly constant; E / varies is the error of what is not.
     """
 
     at: Mapping[int, float]
+    varies: float
 
     def orders(self) -> tuple[float, ...]:
         """Between neighbours, the coarsest first."""
@@ -101,16 +107,31 @@ def measure(make: Callable[[], Run], graph: Graph, case: Case) -> Errors:
         case: where and how often.
     """
     gaps, norms = dict.fromkeys(case.sizes, 0.0), dict.fromkeys(case.sizes, 0.0)
+    varying = constant = 0.0
     for seed in range(case.seeds):
         torch.manual_seed(seed)
         run = make()
+        torch.manual_seed(seed)  # the same input for every operator, whatever its weights took
         inputs = [smooth(x.space, case.finest) for x in graph.inputs]
         whole = run(inputs)
+        varying += sum(square(x - mean(x)) for x in whole)
+        constant += sum(square(mean(x)) for x in whole)
         for n in case.sizes:
             gap, norm = compare(run, graph, inputs, whole, divided(case.finest, n))
             gaps[n] += gap
             norms[n] += norm
-    return Errors({n: math.sqrt(gaps[n] / norms[n]) for n in case.sizes})
+    varies = math.sqrt(varying / (varying + constant))
+    return Errors({n: math.sqrt(gaps[n] / norms[n]) for n in case.sizes}, varies)
+
+
+def square(x: Tensor) -> float:
+    """The mean square."""
+    return float(x.square().mean())
+
+
+def mean(x: Tensor) -> Tensor:
+    """Of each channel, over the points."""
+    return x.mean(dim=tuple(range(2, x.ndim)), keepdim=True)
 
 
 def runner(module: nn.Module) -> Run:
@@ -130,8 +151,8 @@ def compare(run: Run, graph: Graph, inputs: Fields, whole: Fields, k: int) -> tu
     taken_in = [taken(x, p.space, k) for x, p in zip(inputs, graph.inputs, strict=True)]
     wanted = [taken(x, p.space, k) for x, p in zip(whole, graph.outputs, strict=True)]
     here = run(taken_in)
-    gap = sum(float((a - b).square().mean()) for a, b in zip(here, wanted, strict=True))
-    return gap, sum(float(b.square().mean()) for b in wanted)
+    gap = sum(square(a - b) for a, b in zip(here, wanted, strict=True))
+    return gap, sum(square(b) for b in wanted)
 
 
 def divided(finest: int, n: int) -> int:
@@ -207,5 +228,7 @@ CASES = {
     "sfno_swe": Case(SPHERE, (32, 64), 256, {"width": 8}),
     "uqno_darcy": Case(COORDINATES, (32, 64), 256),
     "uqno_darcy_point": Case(COORDINATES, (32, 64), 256),
+    "f_fno": Case(SPECTRAL, (32, 64), 256, {"width": 16, "depth": 4}),
+    "afno": Case(COORDINATES, (32, 64), 256, {"width": 16}),
     "rno_burgers": Case(COORDINATES, (32, 64), 512, {"width": 8}),
 }
