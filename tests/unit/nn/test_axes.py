@@ -1,0 +1,59 @@
+"""Modes of one axis at a time, and the network for all coefficients."""
+
+import pytest
+import torch
+
+from opdsl.nn.axes import AxisConv
+from opdsl.nn.fourier import SpectralConv
+from opdsl.nn.spectral_mlp import SpectralMLP
+
+
+@pytest.mark.parametrize("n", [9, 12])
+def test_on_one_axis_it_is_the_spectral_convolution(n):
+    ours, whole = AxisConv(3, 2, (4,)), SpectralConv(3, 2, (4,), bias=False)
+    with torch.no_grad():
+        whole.weight.copy_(ours.weights[0])
+    x = torch.randn(2, n, 3)
+    torch.testing.assert_close(ours(x), whole(x))
+
+
+def test_a_wave_along_both_axes_meets_the_matrices_of_both():
+    """exp(i (2 x + 3 y)) is an eigenfunction: R_x(2) + R_y(3)."""
+    layer = AxisConv(1, 1, (3, 4)).double()
+    x = torch.arange(12, dtype=torch.float64) * (2 * torch.pi / 12)
+    y = torch.arange(15, dtype=torch.float64) * (2 * torch.pi / 15)
+    phase = 2 * x[:, None] + 3 * y
+    a, b = (torch.view_as_complex(layer.weights[i][k, 0, 0]) for i, k in ((0, 2), (1, 3)))
+    wanted = ((a + b) * torch.exp(1j * phase)).real
+    torch.testing.assert_close(layer(phase.cos()[None, ..., None])[0, ..., 0], wanted)
+
+
+def test_a_frequency_above_the_modes_of_both_axes_is_cut():
+    layer = AxisConv(1, 1, (2, 2)).double()
+    x = torch.arange(12, dtype=torch.float64) * (2 * torch.pi / 12)
+    wave = torch.cos(3 * x[:, None] + 4 * x)[None, ..., None]
+    assert layer(wave).abs().max() < 1e-14
+
+
+def test_too_few_points_are_refused():
+    with pytest.raises(ValueError, match="needs at least 7"):
+        AxisConv(1, 1, (3,))(torch.randn(1, 6, 1))
+
+
+def test_the_network_is_the_same_for_every_coefficient():
+    torch.manual_seed(0)
+    net = SpectralMLP(4, 2, 3, 0.01)
+    s = torch.randn(2, 5, 3, 4, dtype=torch.complex64)
+    shuffled = s.flatten(1, 2)[:, torch.randperm(15)].reshape(s.shape)
+    both = [net(x).flatten(1, 2) for x in (s, shuffled)]
+    order = [x.real.sum(-1).argsort(1)[..., None].expand_as(x) for x in both]
+    torch.testing.assert_close(*(x.gather(1, i) for x, i in zip(both, order, strict=True)))
+
+
+def test_blocks_do_not_mix_and_small_results_vanish():
+    net = SpectralMLP(4, 2, 1, 0.0)
+    s = torch.randn(1, 3, 4, dtype=torch.complex64)
+    other = s.clone()
+    other[..., 2:] = 0
+    torch.testing.assert_close(net(s)[..., :2], net(other)[..., :2])
+    assert not SpectralMLP(4, 2, 1, 100.0)(s).any()
