@@ -230,5 +230,8 @@ CASES = {
     "uqno_darcy_point": Case(COORDINATES, (32, 64), 256),
     "f_fno": Case(SPECTRAL, (32, 64), 256, {"width": 16, "depth": 4}),
     "afno": Case(COORDINATES, (32, 64), 256, {"width": 16}),
+    # nearly all of its result varies: no constants hide the error
+    "afno": Case(Gate(5e-5, 2.5), (32, 64), 256, {"width": 8}),
+    "f_fno": Case(SPECTRAL, (32, 64), 256, {"width": 8}),
     "rno_burgers": Case(COORDINATES, (32, 64), 512, {"width": 8}),
 }
