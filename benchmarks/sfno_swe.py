@@ -3,9 +3,9 @@
 The data are made here, `opdsl data generate shallow-water`: states one hour apart, 256 at 32x64 to
 train with, 64 others at 32x64 and the same at 64x128 to test with. Out go a table,
 `benchmarks/results/sfno_swe.json` (every run) and `.md`. Both models have the sizes of
-`specs/sfno_swe.op` (width 32, 4 layers, degrees to 15) and are trained by one and the same loop with
-the spec's own train block. The reference's rows are left out, and the table says so, where `neuralop`
-or `torch_harmonics` cannot be imported.
+`specs/sfno_swe.op` (width 32, 4 layers, degrees to 15) and are trained by one and the same loop
+with the spec's own train block. The reference's rows are left out, and the script says so, where
+`neuralop` or `torch_harmonics` cannot be imported.
 
     python benchmarks/sfno_swe.py --folder swe --seeds 2
 """
@@ -36,11 +36,11 @@ from opdsl.train.settings import Assignment, Settings, resolve
 
 SPEC = HERE.parent / "specs" / "sfno_swe.op"
 RESULTS = HERE / "results" / "sfno_swe.json"
-FILES = {
+FILES = {  # latitudes, samples, seed
     "train": (32, 256, 0),
     "test": (32, 64, 1),
     "fine": (64, 64, 1),
-}  # latitudes, samples, seed
+}
 SIZES = {"n_modes": (16, 32), "in_channels": 3, "out_channels": 3, "hidden_channels": 32}
 
 Make = Callable[[], nn.Module]
@@ -136,9 +136,10 @@ def table(runs: list[dict], nothing: float) -> str:
     lines = [
         "# SFNO on shallow water, one hour ahead",
         "",
-        "Relative L2 error, mean of height, vorticity and divergence, on 64 test samples, after 20",
-        "epochs on 256 samples at 32x64. All models have the same sizes and are trained by the same",
-        f"loop; {max(x['seed'] for x in runs) + 1} seeds, mean ± half the distance of the extremes.",
+        "Relative L2 error, mean of height, vorticity and divergence, on 64 test samples, after",
+        "training on 256 samples at 32x64. All models have the same sizes and are trained by one",
+        f"loop; {max(x['seed'] for x in runs) + 1} seeds, mean ± half the distance of the",
+        "extremes.",
         f"The forecast that nothing changes has {nothing:.4f}.",
         "",
         "| library | parameters | 32x64 | 64x128 | training, of the first |",

@@ -3,7 +3,8 @@
 What comes in: a number of latitudes, a number of samples, a seed. What goes out: an .npz file with
 `x` and `y`, (samples, 3, latitudes, longitudes) on an equiangular grid with both poles, which has
 passed its own check before it gets its name, and a `Report`. The channels are the height above its
-mean in metres, vorticity and divergence in 1/s.
+mean in kilometres, vorticity and divergence in 1e-4 / s: numbers of one size, so that a loss over
+all channels sees each.
 
 In units of the radius a and of 1 / (2 Omega), with phi the geopotential above its mean Phi:
 
@@ -42,7 +43,7 @@ SPEED = RATE * RADIUS  # one unit of speed
 PHI = GRAVITY * DEPTH / SPEED**2
 WIND, HEIGHT = 25 / SPEED, 120 * GRAVITY / SPEED**2  # spreads of a random state: 25 m/s, 120 m
 LMAX = 42  # degrees that the solver carries
-FIRST = 20  # degrees that a random state begins with
+FIRST = 12  # degrees that a random state begins with
 STEP = 240 * RATE  # four minutes; the fastest gravity wave turns by half a radian in it
 BATCH = 16
 DRIFT, CLOSE = 1e-12, 1e-4  # of the mass; of half the step and more degrees, relative
@@ -123,7 +124,7 @@ def random_state(seed: int, index: int, lmax: int | None = None) -> Tensor:
     z = torch.view_as_complex(noise) * torch.ones(FIRST + 1, FIRST + 1).tril()[..., None]
     z[:, 0] = math.sqrt(2) * z[:, 0].real.to(z.dtype)
     l = torch.arange(FIRST + 1, dtype=torch.float64)[:, None]  # noqa: E741  the degree
-    decay = (l > 0) / (1 + (l / 6) ** 2) ** 1.5
+    decay = (l > 0) / (1 + (l / 4) ** 2) ** 1.5
     spreads = torch.stack([decay, decay * l, decay * l], -1)
     z = z * spreads
     # of phi the spread itself, of the flow that of the wind, whose energy is |z|^2 / (l (l + 1))
@@ -170,10 +171,10 @@ GRID = "gauss_legendre"
 
 
 def _sampled(z: Tensor, resolution: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-    """(batch, 3, latitudes, longitudes) in metres and 1/s."""
+    """(batch, 3, latitudes, longitudes) in kilometres and 1e-4 / s."""
     x = inverse_sht(z, (max(resolution, 2), _longitudes(resolution, z)), "equiangular")
     x = x[:, :, :: x.shape[2] // (2 * resolution)]
-    units = torch.tensor([SPEED**2 / GRAVITY, RATE, RATE], dtype=x.dtype)
+    units = torch.tensor([SPEED**2 / GRAVITY / 1e3, RATE / 1e-4, RATE / 1e-4], dtype=x.dtype)
     found: np.ndarray[tuple[int, ...], np.dtype[np.float32]] = (
         (x * units).movedim(-1, 1).to(torch.float32).contiguous().numpy()
     )

@@ -98,7 +98,7 @@ def test_a_sample_depends_on_its_index_alone(tmp_path, monkeypatch):
 def test_the_file_is_read_as_two_fields_of_three_channels(tmp_path):
     report, x, _ = made(tmp_path / "a.npz")
     assert (report.samples, x.shape) == (3, (3, 3, 12, 24))
-    assert 60 < x[:, 0].std() < 240  # metres
+    assert 0.06 < x[:, 0].std() < 0.24  # kilometres
     fields = open_dataset(str(tmp_path / "a.npz"))
     assert fields.values["x"].shape == (3, 3, 12, 24)
     assert fields.resolution == (12, 24)
