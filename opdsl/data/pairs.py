@@ -24,7 +24,7 @@ from opdsl.data.samples import Role
 from opdsl.diagnostics import OpError, fault
 
 ROLES: dict[str, Role] = {"x": "input", "y": "output"}
-AXES = ("x", "y", "z")
+AXES = ("x", "y", "z", "t")
 
 
 def read_pt(path: Path, source: str, resolution: Resolution | None, samples: int | None) -> Raw:

@@ -159,26 +159,3 @@ def test_identities_down_and_up_a_u_are_an_identity(n):
             weight.copy_(torch.tensor([1.0, 0.0], dtype=torch.float64).expand_as(weight))
         a = wave(n, n + 1).movedim(-1, 1)
         assert (module(a) - a).norm() <= EXACT * a.norm()
-
-
-# ------------------------------------------------------------------------------------ four axes
-
-
-@pytest.mark.parametrize("kernel", ["fft", "dft"])
-def test_four_axes_are_one_operator_at_two_resolutions(kernel):
-    """Of a constant and waves that two and three axes share."""
-    torch.manual_seed(0)
-    module = opdsl.compile(SPECS["fno_4d"], width=4, modes=2, depth=1).double()
-    module.force_kernel = kernel
-    coarse, fine = (module(hyperwave(*size)) for size in ((9, 10, 9, 10), (18, 20, 18, 20)))
-    there = fine[..., ::2, ::2, ::2, ::2]
-    assert coarse.shape == (1, 1, 9, 10, 9, 10)
-    assert (coarse - there).norm() <= 1e-4 * there.norm()
-
-
-def hyperwave(*size: int) -> torch.Tensor:
-    """(1, 2, *size)."""
-    lines = (torch.arange(n, dtype=torch.float64) / n for n in size)
-    x, y, z, t = torch.meshgrid(*lines, indexing="ij")
-    first = torch.cos(2 * math.pi * (x + y - z))
-    return torch.stack([first, torch.sin(2 * math.pi * (t - x)) + 1.0])[None]

@@ -65,6 +65,7 @@ def test_the_evolution_of_a_line_has_its_times_as_channels(tmp_path):
         ((4, 8, 8, 8), 1, (8, 8, 8)),
         ((4, 2, 8, 8, 8), 2, (8, 8, 8)),
         ((4, 12, 16), 1, (12, 16)),
+        ((4, 2, 6, 6, 6, 6), 2, (6, 6, 6, 6)),
     ],
 )
 def test_channels_are_told_from_axes(tmp_path, shape, channels, grid):
