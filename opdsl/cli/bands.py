@@ -45,7 +45,7 @@ def refuse_bad_band(graph: Graph, settings: Settings) -> None:
     if settings.rollout:
         message = "`band` and `rollout` cannot be asked for together"
         raise fault("OP0604", message, helps=("leave one of them out",))
-    if not _own_weights(graph, band.of):
+    if not _own_weights(graph, band.width, band.of):
         message = f"there is nothing to learn: `{band.width}` has no weights of its own"
         notes = (f"what `{band.of}` is made of is kept as it is",)
         raise fault("OP0604", message, notes=notes, helps=("give it layers of its own",))
@@ -136,11 +136,11 @@ def _made_of(graph: Graph, output: str) -> list[Node]:
     return [x for x in graph.nodes if x.path in needed]
 
 
-def _own_weights(graph: Graph, of: str) -> bool:
-    """Whether there are weights that the prediction does not need."""
+def _own_weights(graph: Graph, width: str, of: str) -> bool:
+    """Whether the width needs weights that the prediction does not need."""
     made = _made_of(graph, of)
     kept = {x.path for x in made} | {x.shares for x in made if x.shares}
-    rest = (x for x in graph.nodes if x.path not in kept and (x.shares or x.path) not in kept)
+    rest = (x for x in _made_of(graph, width) if {x.path, x.shares or x.path}.isdisjoint(kept))
     return any(_weighs(graph, x) for x in rest)
 
 

@@ -235,6 +235,7 @@ def _misfits(fields: Fields, port: Port, names: Sequence[str], role: Role) -> It
             fields,
             f"{_listed(names)} has {_count(channels, 'channel')}, "
             f"`{port.name}` of the model has {port.channels}",
+            *_perhaps_steps(port, role, channels),
         )
     else:
         bad = (_not_finite(fields, n) for n in names)
@@ -302,13 +303,21 @@ def _unmarked(fields: Fields, port: Port, role: Role) -> Diagnostic:
     )
 
 
-def _misfit(fields: Fields, message: str) -> Diagnostic:
+def _perhaps_steps(port: Port, role: Role, channels: int) -> Iterator[str]:
+    if role == "output" and channels > port.channels and channels % port.channels == 0:
+        yield f"if these are steps in time, `rollout = {channels // port.channels}` learns them"
+
+
+def _misfit(fields: Fields, message: str, *helps: str) -> Diagnostic:
     grid = f"`{fields.name}` is on a grid of {times(fields.resolution)} points"
     return Diagnostic(
         "OP0613",
         message,
         notes=(grid,),
-        helps=(Help("change the space in the program, or name other fields of the file"),),
+        helps=(
+            *(Help(x) for x in helps),
+            Help("change the space in the program, or name other fields of the file"),
+        ),
         file=fields.source,
     )
 
