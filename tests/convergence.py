@@ -232,7 +232,6 @@ CASES = {
     "sfno_swe": Case(SPHERE, (32, 64), 256, {"width": 8}),
     "uqno_darcy": Case(COORDINATES, (32, 64), 256),
     "uqno_darcy_point": Case(COORDINATES, (32, 64), 256),
-    "f_fno": Case(SPECTRAL, (32, 64), 256, {"width": 16, "depth": 4}),
     # nearly all of its result varies: no constants hide the error
     "afno": Case(Gate(5e-5, 2.5), (32, 64), 256, {"width": 8}),
     "f_fno": Case(SPECTRAL, (32, 64), 256, {"width": 8}),
