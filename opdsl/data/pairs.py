@@ -66,12 +66,18 @@ def _pair(
     resolution: Resolution | None,
     samples: int | None,
 ) -> Raw:
-    """`x`, `y` and whatever else has one entry for each sample."""
+    """`x`, `y` and whatever else has one entry for each sample.
+
+    A field may have an axis of time between samples and channels; it is merged with the channels.
+    """
     absent = [k for k in ROLES if k not in tensors]
     if absent:
         held = ", ".join(f"`{k}`" for k in tensors) or "no tensor"
         raise _foreign(source, f"it lacks `{absent[0]}`; it holds {held}")
-    axes = _axes(tensors)
+    timed = _axes_beside_time(tensors)
+    axes = timed or _axes(tensors)
+    if timed:
+        tensors = {k: x.flatten(1, 2) if x.ndim == axes + 3 else x for k, x in tensors.items()}
     if not 1 <= axes <= len(AXES):
         raise _unlike(tensors, ROLES, source)
     count = len(tensors["x"])
@@ -91,6 +97,16 @@ def _pair(
         axes=AXES[:axes],
         layout=layout,
     )
+
+
+def _axes_beside_time(tensors: Mapping[str, Tensor]) -> int | None:
+    """Axes of the grid where a field is (samples, times, channels, *grid); None where none is.
+
+    One is, if it has one axis more than the other, which has channels and the same grid.
+    """
+    few, many = sorted((tensors[k] for k in ROLES), key=lambda x: x.ndim)
+    with_time = many.ndim == few.ndim + 1 and few.shape[2:] == many.shape[3:]
+    return few.ndim - 2 if with_time and _leads_with_channels(few) else None
 
 
 def _unlike(tensors: Mapping[str, Tensor], names: Iterable[str], source: str) -> OpError:

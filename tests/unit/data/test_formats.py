@@ -287,3 +287,20 @@ def test_published_files_are_read_and_the_corrupt_sample_is_found(name, count, s
 @pytest.mark.parametrize("name", ["mini_car", "ot_expand3.0_reg1e-06_train2_test1"])
 def test_published_point_clouds_are_no_fields(name):
     assert "a list" in refused(PUBLISHED / f"{name}.pt").message
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "merged"),
+    [
+        ((5, 2, 16), (5, 9, 2, 16), (5, 18, 16)),
+        ((5, 1, 12, 16), (5, 4, 1, 12, 16), (5, 4, 12, 16)),
+        ((5, 2, 8, 9, 8), (5, 3, 1, 8, 9, 8), (5, 3, 8, 9, 8)),
+        ((5, 12, 16), (5, 7, 12, 16), (5, 7, 12, 16)),  # no channels: the time stands for them
+    ],
+)
+def test_an_axis_of_time_is_merged_with_the_channels(tmp_path, x, y, merged):
+    values = np.arange(np.prod(y), dtype="float32").reshape(y)
+    np.savez(tmp_path / "t.npz", x=np.zeros(x, "float32"), y=values)
+    found = open_dataset(tmp_path / "t.npz")
+    assert found.values["y"].shape == merged
+    assert found.values["y"].flatten().tolist() == values.flatten().tolist()
