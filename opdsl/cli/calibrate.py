@@ -49,11 +49,11 @@ def command(
     precision: Precision = None,
     as_json: Json = False,
 ) -> None:
-    """Calibrate the band of a trained model, so that it holds what it promises.
+    """Calibrate the band around what a model predicts.
 
     Of new functions a part of 1 - DELTA has 1 - ALPHA of its points within the band.
 
-    Example: opdsl calibrate runs/band --data calibration.h5 --alpha 0.1 --delta 0.05
+    Example: opdsl calibrate runs/band --data calib.h5 --alpha 0.1 --delta 0.05
     """
     for name, x in (("--alpha", alpha), ("--delta", delta)):
         if x is not None and not 0 < x < 1:
