@@ -237,3 +237,43 @@ CASES = {
     "f_fno": Case(SPECTRAL, (32, 64), 256, {"width": 8}),
     "rno_burgers": Case(COORDINATES, (32, 64), 512, {"width": 8}),
 }
+
+PLANE = """
+edition 2026
+
+from std.fourier import FNOBlock
+from std.pointwise import Lift, Project
+
+model Plane {{
+  domain D = grid(x: 0..1, y: 0..1, boundary = periodic, min = 25)
+  input a : D -> R^1
+  output u : D -> R^4
+
+  u = {first}
+    |> Lift(out = 8)
+    |> repeat 3 {{ FNOBlock(modes = 12) }}
+    |> Project(out = 4, hidden = 16)
+}}
+"""
+PLANES = {
+    "no coordinates": PLANE.format(first="a"),
+    "coordinates": PLANE.format(first="concat(a, coords(D))"),
+    "coordinates on a circle": PLANE.format(first="concat(a, coords(D, kind = circle))"),
+    "a trained series": PLANE.format(first="concat(a, series(D, out = 2, modes = 4))"),
+}
+WIDE_STENCILS = (
+    PLANES["no coordinates"]
+    .replace("from std.fourier import FNOBlock\n", "")
+    .replace("FNOBlock(modes = 12)", "conv(out = 8) |> gelu()")
+)
+STENCILS = """
+edition 2026
+
+model Stencils {
+  domain D = grid(x: 0..1, y: 0..1, boundary = periodic, min = 25)
+  input a : D -> R^1
+  output u : D -> R^4
+
+  u = a |> repeat 3 { conv(out = 16) |> gelu() } |> conv(out = 4)
+}
+"""

@@ -13,40 +13,19 @@ import opdsl
 from opdsl import resources
 from opdsl.nn import SpectralConv
 from opdsl.nn.fourier import resample
-from tests.convergence import CASES, COORDINATES, PADDED, SPECTRAL, Case, Gate
+from tests.convergence import (
+    CASES,
+    COORDINATES,
+    PADDED,
+    PLANES,
+    SPECTRAL,
+    STENCILS,
+    WIDE_STENCILS,
+    Case,
+    Gate,
+)
 
 SPECS = {x.stem: x for x in sorted(resources.root("specs").glob("*.op"))}
-
-PLANE = """
-edition 2026
-
-from std.fourier import FNOBlock
-from std.pointwise import Lift, Project
-
-model Plane {{
-  domain D = grid(x: 0..1, y: 0..1, boundary = periodic, min = 25)
-  input a : D -> R^1
-  output u : D -> R^4
-
-  u = {first}
-    |> Lift(out = 8)
-    |> repeat 3 {{ {layer} }}
-    |> Project(out = 4, hidden = 16)
-}}
-"""
-LAYER = "FNOBlock(modes = 12)"
-
-STENCILS = """
-edition 2026
-
-model Stencils {
-  domain D = grid(x: 0..1, y: 0..1, boundary = periodic, min = 25)
-  input a : D -> R^1
-  output u : D -> R^4
-
-  u = a |> repeat 3 { conv(out = 16) |> gelu() } |> conv(out = 4)
-}
-"""
 
 
 def test_every_spec_is_in_the_table_and_nothing_else():
@@ -60,8 +39,12 @@ def test_a_spec_converges_under_refinement(name):
     assert case.gate.opens(errors), (errors, errors.orders())
 
 
-def plane(first: str, layer: str = LAYER) -> str:
-    return PLANE.format(first=first, layer=layer)
+@pytest.mark.parametrize("factor", ["dense", "tucker", "cp", "tt"])
+def test_factorised_weights_are_one_operator_too(factor):
+    rank = 1.0 if factor == "dense" else 0.1
+    case = Case(COORDINATES, (32, 64), 256, {"width": 16, "factor": factor, "rank": rank})
+    errors = case.measure(str(SPECS["tfno_darcy"]))
+    assert case.gate.opens(errors), (errors, errors.orders())
 
 
 def judged(program: str, gate: Gate, **more: object) -> bool:
@@ -69,21 +52,21 @@ def judged(program: str, gate: Gate, **more: object) -> bool:
 
 
 def test_a_spectral_operator_without_coordinates_has_the_order_of_its_input():
-    assert judged(plane("a"), SPECTRAL)
+    assert judged(PLANES["no coordinates"], SPECTRAL)
 
 
 def test_coordinates_with_a_jump_cap_the_order_at_one():
-    program = plane("concat(a, coords(D))")
+    program = PLANES["coordinates"]
     assert judged(program, COORDINATES)
     assert not judged(program, SPECTRAL)
 
 
 def test_coordinates_without_a_jump_do_not_cap_the_order():
-    assert judged(plane("concat(a, coords(D, kind = circle))"), SPECTRAL)
+    assert judged(PLANES["coordinates on a circle"], SPECTRAL)
 
 
 def test_a_trained_function_of_the_place_does_not_cap_the_order():
-    assert judged(plane("concat(a, series(D, out = 2, modes = 4))"), SPECTRAL)
+    assert judged(PLANES["a trained series"], SPECTRAL)
 
 
 @pytest.mark.parametrize("gate", [SPECTRAL, COORDINATES, PADDED])
@@ -93,8 +76,7 @@ def test_a_network_of_stencils_is_rejected_by_every_gate(gate):
 
 @pytest.mark.parametrize("gate", [SPECTRAL, COORDINATES])
 def test_a_stencil_between_wide_layers_cannot_hide_behind_its_constants(gate):
-    program = plane("a", "conv(out = 8) |> gelu()")
-    assert not judged(program.replace("from std.fourier import FNOBlock\n", ""), gate)
+    assert not judged(WIDE_STENCILS, gate)
 
 
 # ------------------------------------------------------------- changes of resolution are exact
