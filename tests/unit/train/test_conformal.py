@@ -120,7 +120,7 @@ def test_a_width_learns_the_quantile_and_the_prediction_stays(tmp_path):
     data = Cloud({"a": a}, {"u": torch.randn(64, 1, 50)}, resolution=(50,))
     net = Constant()
     before = {k: x.clone() for k, x in net.u.state_dict().items()}
-    level = float(net.u[0].bias)  # what is predicted everywhere
+    level = net.u[0].bias.item()  # what is predicted everywhere
     one = Scale(torch.zeros(1), torch.ones(1))
     kept = Kept(("u",), Normaliser({"a": one}, {"u": one}).with_width("u", "w"))
     settings = Settings(
@@ -134,7 +134,7 @@ def test_a_width_learns_the_quantile_and_the_prediction_stays(tmp_path):
     grids = {"u": (True,)}
     out = fit(net, data, {"t": data}, settings, tmp_path, periodic=grids, meta={}, kept=kept)
     assert all(torch.equal(x, net.u.state_dict()[k]) for k, x in before.items())
-    width = float(net.w.weight + net.w.bias)
+    width = (net.w.weight + net.w.bias).item()
     folded = stats.foldnorm(abs(level)).ppf(0.9)  # of |N(0, 1) - level|
     assert width == pytest.approx(folded, abs=0.06)
     assert out.history[-1]["tests"]["t"]["pinball"] == pytest.approx(out.best, rel=0.2)
