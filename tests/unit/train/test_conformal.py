@@ -104,15 +104,15 @@ def test_the_part_that_keeps_the_promise_is_distributed_as_said():
 
 
 class Constant(nn.Module):
-    """A prediction with dropout that must stay still, and a width that is one number."""
+    """A prediction with dropout that must stay still, and a width that is made from it."""
 
     def __init__(self):
         super().__init__()
-        self.u, self.w = nn.Sequential(nn.Linear(1, 1), nn.Dropout(0.5)), nn.Linear(1, 1, bias=True)
-        nn.init.zeros_(self.w.weight)
+        self.u, self.w = nn.Sequential(nn.Linear(1, 1), nn.Dropout(0.5)), nn.Linear(1, 1)
 
     def forward(self, a):
-        return {"u": self.u(a.mT).mT, "w": self.w(torch.ones_like(a).mT).mT}
+        u = self.u(a.mT)
+        return {"u": u.mT, "w": self.w(u).mT}
 
 
 def test_a_width_learns_the_quantile_and_the_prediction_stays(tmp_path):
@@ -134,7 +134,7 @@ def test_a_width_learns_the_quantile_and_the_prediction_stays(tmp_path):
     grids = {"u": (True,)}
     out = fit(net, data, {"t": data}, settings, tmp_path, periodic=grids, meta={}, kept=kept)
     assert all(torch.equal(x, net.u.state_dict()[k]) for k, x in before.items())
-    width = (net.w.weight + net.w.bias).item()
+    width = (net.w.weight * level + net.w.bias).item()
     folded = stats.foldnorm(abs(level)).ppf(0.9)  # of |N(0, 1) - level|
     assert width == pytest.approx(folded, abs=0.06)
     assert out.history[-1]["tests"]["t"]["pinball"] == pytest.approx(out.best, rel=0.2)
