@@ -88,6 +88,7 @@ class Case:
             times as many as the finest, or the order comes out too good.
         params: of the model, to keep it small.
         seeds: sets of weights.
+        decay: of the spectrum of an input on a grid; each derivative in a model costs one.
     """
 
     gate: Gate
@@ -95,6 +96,7 @@ class Case:
     finest: int = 512
     params: Mapping[str, object] = field(default_factory=dict)
     seeds: int = 3
+    decay: float = DECAY
 
     def measure(self, program: str) -> Errors:
         """E of a program."""
@@ -116,7 +118,7 @@ def measure(make: Callable[[], Run], graph: Graph, case: Case) -> Errors:
         torch.manual_seed(seed)
         run = make()
         torch.manual_seed(seed)  # the same input for every operator, whatever its weights took
-        inputs = [smooth(x.space, case.finest) for x in graph.inputs]
+        inputs = [smooth(x.space, case.finest, case.decay) for x in graph.inputs]
         whole = run(inputs)
         varying += sum(square(x - mean(x)) for x in whole)
         constant += sum(square(mean(x)) for x in whole)
@@ -170,23 +172,23 @@ def taken(x: Tensor, space: Space, k: int) -> Tensor:
     return x[(..., *(slice(None, None, k),) * space.domain.dims)]
 
 
-def smooth(space: Space, spacings: int) -> Tensor:
+def smooth(space: Space, spacings: int, decay: float = DECAY) -> Tensor:
     """A random function, (1, channels, *grid), float64, of mean square one."""
-    on = on_sphere if space.domain.kind == "sphere" else on_grid
-    u = on(space, spacings)
+    sphere = space.domain.kind == "sphere"
+    u = on_sphere(space, spacings) if sphere else on_grid(space, spacings, decay)
     axes = tuple(range(1, u.ndim))
     return (u / u.square().mean(dim=axes, keepdim=True).sqrt())[None]
 
 
-def on_grid(space: Space, spacings: int) -> Tensor:
-    """Amplitudes |k|^-DECAY."""
+def on_grid(space: Space, spacings: int, decay: float) -> Tensor:
+    """Amplitudes |k|^-decay."""
     periodic = space.domain.periodic
     points = tuple(spacings if closed else spacings + 1 for closed in periodic)
     modes = (min(points) - 1) // 2
     ks = torch.arange(-modes, modes + 1.0, dtype=torch.float64)
     size = torch.stack(torch.meshgrid(*(ks,) * len(points), indexing="ij")).square().sum(0).sqrt()
     noise = torch.randn(space.channels, *size.shape, 2, dtype=torch.float64)
-    z = torch.view_as_complex(noise) * size.clamp(min=1.0) ** -DECAY
+    z = torch.view_as_complex(noise) * size.clamp(min=1.0) ** -decay
     for n, closed in zip(points, periodic, strict=True):
         x = torch.arange(n, dtype=torch.float64) / (n if closed else (n - 1) / PIECE)
         z = torch.tensordot(z, torch.exp(2j * torch.pi * ks[:, None] * x), ([1], [0]))
@@ -234,6 +236,8 @@ CASES = {
     "uqno_darcy_point": Case(COORDINATES, (32, 64), 256),
     # nearly all of its result varies: no constants hide the error
     "afno": Case(Gate(5e-5, 2.5), (32, 64), 256, {"width": 8}),
+    # each layer takes a derivative, so the input must have four, and a stencil is of first order
+    "local_no": Case(Gate(5e-3, 1.0), (32, 64), 256, {"width": 8}, decay=8.0),
     "f_fno": Case(SPECTRAL, (32, 64), 256, {"width": 8}),
     "rno_burgers": Case(COORDINATES, (32, 64), 512, {"width": 8}),
 }

@@ -117,7 +117,13 @@ def redundant(theirs: torch.nn.Module, found: Imported) -> int:
     ours = sum(kept[x.ours].numel() for x in trains)
     there = {y for take in trains for y in take.theirs}
     there |= {x.theirs[0] for x in found.takes if x.change == "weighted"}
-    return sum(real_numbers(state[x]) for x in there) - ours
+    return sum(real_numbers(state[x]) for x in there) - ours + local(found, state, kept)
+
+
+def local(found: Imported, state: dict[str, Any], kept: dict[str, Any]) -> int:
+    """Of local kernels: weights of functions that are zero; a stencil has more numbers."""
+    takes = [x for x in found.takes if x.change.startswith("functions_") or x.change == "sampled"]
+    return sum(state[x.theirs[-1]].numel() - kept[x.ours].numel() for x in takes)
 
 
 def counted(found: Imported) -> int:

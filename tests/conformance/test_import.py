@@ -33,6 +33,11 @@ def sfno(name: str, **named) -> Variant:
     return Variant(name, "SFNO", BASE | {"n_modes": (8, 10), "n_layers": 2} | named, sizes)
 
 
+def local(name: str, sizes=((16, 16), (24, 24), (33, 33)), **named) -> Variant:
+    usual = {"n_modes": (6, 6), "default_in_shape": [16, 16], "domain_length": [2, 2]}
+    return Variant(name, "LocalNO", BASE | usual | named, sizes)
+
+
 def uqno(name: str, base: dict, residual: dict | None = None) -> Variant:
     return Variant(name, "UQNO", {"base": base, "residual": residual}, PLANE)
 
@@ -127,6 +132,22 @@ VARIANTS = [
     sfno("Tucker", factorization="tucker", rank=0.5),
     sfno("CP", factorization="cp", rank=0.5),
     sfno("TT", factorization="tt", rank=0.5),
+    local("without local convolution", disco_layers=False),
+    local("without differences", diff_layers=False, radius_cutoff=0.25),
+    local("both", radius_cutoff=0.25),
+    local("both in some layers", radius_cutoff=0.25, disco_layers=[True, False, True],
+          diff_layers=[False, True, True]),
+    local("a kernel of other functions", radius_cutoff=0.375, disco_kernel_shape=[3, 5]),
+    local("rings only", radius_cutoff=0.375, disco_kernel_shape=[4, 1], disco_bias=False),
+    local("channels apart", disco_layers=False, mix_derivatives=False, fin_diff_kernel_size=5),
+    local("zeros beyond the edges", radius_cutoff=0.25, conv_padding_mode="zeros"),
+    local("norm", radius_cutoff=0.25, norm="group_norm"),
+    local("channel mlp", radius_cutoff=0.25, use_channel_mlp=True, norm="instance_norm"),
+    local("the default radius, which leaves rounding noise"),
+    local("a plane that is not square", sizes=((16, 24), (32, 48), (24, 36)),
+          default_in_shape=[16, 24], disco_layers=False),
+    local("on a line", sizes=((24,), (48,), (37,)), n_modes=(8,), default_in_shape=[24],
+          disco_layers=False),
     uqno("one operator twice", {"n_modes": (6, 5)}),
     uqno("another for the band", {"n_modes": (8, 8)}, {"n_modes": (4, 4), "n_layers": 1}),
     uqno("factors and norms", {"n_modes": (6, 6), "factorization": "tucker", "rank": 0.5},

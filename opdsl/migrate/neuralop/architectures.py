@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from opdsl.migrate.neuralop.codano import CODANOOptions, codano, codano_arguments
 from opdsl.migrate.neuralop.draft import Draft, Options, Shapes
 from opdsl.migrate.neuralop.fno import FNOOptions, SFNOOptions, TFNOOptions, fno
+from opdsl.migrate.neuralop.local_no import LocalNOOptions, local_no
 from opdsl.migrate.neuralop.rno import RNOOptions, rno
 from opdsl.migrate.neuralop.uno import UNOOptions, uno, uno_arguments
 from opdsl.migrate.neuralop.uqno import UQNOOptions, uqno, uqno_arguments
@@ -42,6 +43,7 @@ class Architecture:
 ARCHITECTURES: dict[str, Architecture] = {
     "CODANO": Architecture(CODANOOptions, codano, codano_arguments),
     "FNO": Architecture(FNOOptions, fno),
+    "LocalNO": Architecture(LocalNOOptions, local_no),
     "RNO": Architecture(RNOOptions, rno),
     "SFNO": Architecture(SFNOOptions, fno),
     "TFNO": Architecture(TFNOOptions, fno),

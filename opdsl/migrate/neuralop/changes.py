@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 MOST_FACTORS = 6  # in and out, and four axes
+MOST_FUNCTIONS = 256  # of a local kernel
 
 
 def numbers(x: Tensor) -> Tensor:
@@ -98,19 +99,40 @@ def _unit(n: int, like: Tensor) -> Tensor:
     return torch.eye(n, dtype=like.dtype, device=like.device)
 
 
-CHANGES: dict[str, Callable[..., Tensor]] = {
-    x.__name__: x
-    for x in (
-        same,
-        flat,
-        matrix,
-        stencil,
-        spectral,
-        separable,
-        series,
-        first_half,
-        second_half,
-        pairs,
-        weighted,
-    )
-} | {f"train_{i}": partial(train, i) for i in range(MOST_FACTORS)}
+def functions(count: int, weight: Tensor) -> Tensor:
+    """(out, in, functions) -> (count, in, out), without weights of functions that are zero."""
+    return weight[..., :count].permute(2, 1, 0)
+
+
+def sampled(table: Tensor, weight: Tensor) -> Tensor:
+    """Functions at the points of a stencil, and their weights (out, in, functions) -> a stencil.
+
+    A table holds values for which the sum over the points, times a cell, is one; it is applied
+    transposed and turned round.
+    """
+    cell = 1 / table[0].sum()
+    values = (table * cell).permute(0, 2, 1).flip(1, 2)
+    return torch.einsum("fpq,oif->pqio", values, weight)
+
+
+CHANGES: dict[str, Callable[..., Tensor]] = (
+    {
+        x.__name__: x
+        for x in (
+            same,
+            flat,
+            matrix,
+            stencil,
+            spectral,
+            separable,
+            series,
+            first_half,
+            second_half,
+            pairs,
+            weighted,
+            sampled,
+        )
+    }
+    | {f"train_{i}": partial(train, i) for i in range(MOST_FACTORS)}
+    | {f"functions_{n}": partial(functions, n) for n in range(1, MOST_FUNCTIONS)}
+)

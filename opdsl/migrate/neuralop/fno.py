@@ -146,6 +146,7 @@ class Stack:
         act: their activation.
         padding: the part of each axis that is added on both of its sides.
         prefix: how the names of its blocks begin.
+        theirs: how the names of the weights of layers begin.
     """
 
     name: str
@@ -159,6 +160,7 @@ class Stack:
     act: str
     padding: tuple[float, ...]
     prefix: str = ""
+    theirs: str = "fno_blocks."
 
     def draft(self, notes: tuple[str, ...]) -> Draft:
         """The program."""
@@ -206,7 +208,7 @@ class Stack:
                 x = lines.add(f"layer_{i}", expression)
             paths = [f"layer_{i}." for i in range(count)]
         pairs = enumerate(zip(self.layers, paths, strict=True))
-        return x, [y for i, (layer, path) in pairs for y in layer.takes(path, "fno_blocks.", i)]
+        return x, [y for i, (layer, path) in pairs for y in layer.takes(path, self.theirs, i)]
 
     @property
     def spherical(self) -> bool:

@@ -31,6 +31,7 @@ edition 2026
 """
 NAME = "imported.op"
 WIDTH = 96  # of comments
+UNSAVED = "local_filter_matrix"
 COUNTERS = ("num_batches_tracked",)  # of batch norms, which nothing reads
 
 
@@ -126,7 +127,10 @@ def plain_weights(module: Any) -> dict[str, Tensor]:
     import torch
 
     state = torch.nn.Module.state_dict(module)
-    return {k: x for k, x in state.items() if isinstance(x, torch.Tensor)}
+    # a buffer that is not saved may be noise that cannot be computed again, see `local_no`
+    kept = dict(module.named_buffers())
+    tables = {k: x for k, x in kept.items() if k.endswith(UNSAVED)}
+    return {k: x for k, x in state.items() if isinstance(x, torch.Tensor)} | tables
 
 
 def module_of(found: Imported, weights: Mapping[str, Tensor]) -> OperatorModule:

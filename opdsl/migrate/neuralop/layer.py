@@ -30,6 +30,19 @@ class Weights:
 
 
 @dataclass(frozen=True, slots=True)
+class Local:
+    """What a layer of LocalNO adds to the spectral convolution, as lines of ours.
+
+    Attributes:
+        terms: name and call, with `#` for what comes in.
+        takes: of each, whose names begin with that name.
+    """
+
+    terms: tuple[tuple[str, str], ...]
+    takes: tuple[Take, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Layer:
     """What one layer does.
 
@@ -41,6 +54,7 @@ class Layer:
         changes: whether the grid of the result is another.
         wrong: whether a change of grid is as wrong as theirs.
         spherical: the lines of the convolution come from `sphere` instead.
+        local: of LocalNO, whose layers also bend and normalise once less.
         copies: how many groups of channels it acts on, each by itself.
     """
 
@@ -62,6 +76,7 @@ class Layer:
     changes: bool = False
     wrong: bool = False
     spherical: bool = False
+    local: Local | None = None
     bias: bool = True
     copies: int = 1
 
@@ -100,17 +115,21 @@ class Layer:
         if self.preactivation:
             source = lines.add("a", call("apply", source, self.act))
             source = self._normed(lines, "an", source, 0)
-        skip = self._skipped(lines, "s", source, self.fno_skip, "fno_skips.#.")
+        skips = "local_no_skips.#." if self.local else "fno_skips.#."
+        skip = self._skipped(lines, "s", source, self.fno_skip, skips)
         gate = None
         if self.mlp is not None:
             gate = self._skipped(lines, "g", source, self.mlp_skip, "channel_mlp_skips.#.")
         if self.stabilizer:
             source = lines.add("u", call("apply", source, "tanh"))
         found = lines.add("k", self._convolution(source), *shared(self.copies, *self._spectral()))
+        found = self._with_local(lines, found, source)
         if not self.preactivation:
             found = self._normed(lines, "kn", found, 0)
         if skip:
             found = lines.add("h", f"{found} + {skip}")
+        if self.local:
+            return self._ended(lines, found, gate)
         found = self._activated(lines, "ha", found)
         if self.preactivation:
             found = self._normed(lines, "hn", found, 1)
@@ -123,6 +142,27 @@ class Layer:
         if not self.preactivation:
             found = self._normed(lines, "mn", found, 1)
             self._activated(lines, "wa", found)
+        return lines
+
+    def _with_local(self, lines: Lines, found: str, source: str) -> str:
+        if not self.local or not self.local.terms:
+            return found
+        for name, expression in self.local.terms:
+            own = [x for x in self.local.takes if x.ours.startswith(f"{name}.")]
+            inner = [Take(x.ours.partition(".")[2], x.theirs, x.change) for x in own]
+            lines.add(name, expression.replace("#", source), *inner)
+        return lines.add("kl", " + ".join([found, *(name for name, _ in self.local.terms)]))
+
+    def _ended(self, lines: Lines, found: str, gate: str | None) -> Lines:
+        """The rest of a layer of LocalNO: with a small network it bends before it in any case."""
+        if self.mlp is None:
+            self._activated(lines, "wa", found)
+            return lines
+        found = lines.add("ha", call("apply", found, self.act))
+        found = mlp(lines, "m", found, (self.mlp, self.out), "gelu", "mlp.#.", dropout=self.dropout)
+        found = lines.add("mg", f"{found} + {gate}") if gate else found
+        found = self._normed(lines, "mn", found, 1)
+        self._activated(lines, "wa", found)
         return lines
 
     def _activated(self, lines: Lines, name: str, source: str) -> str:
@@ -140,7 +180,9 @@ class Layer:
         keys = {"instance": (), "group": ("weight", "bias")}.get(
             kind, ("weight", "bias", "running_mean", "running_var")
         )
-        takes = [weight(f"norm.#{which}.{inner}{x}", ours=x) for x in keys]
+        # a layer of LocalNO without a small network has one norm
+        place = "#" if self.local and self.mlp is None else f"#{which}"
+        takes = [weight(f"norm.{place}.{inner}{x}", ours=x) for x in keys]
         return lines.add(name, call("norm", source, kind=kind, groups=groups), *takes)
 
     def _skipped(
@@ -280,6 +322,6 @@ def full_ranks(factors: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
 def _numbered(key: str, index: int) -> str:
     """`#` is the layer; `norm.#0` and `norm.#1` are its two norms, counted through."""
     before, found, rest = key.partition("norm.#")
-    if not found:
+    if not found or not rest[:1].isdigit():
         return key.replace("#", str(index))
     return f"{before}norm.{2 * index + int(rest[0])}{rest[1:]}"

@@ -1,0 +1,180 @@
+"""The block `disco_conv`: a convolution with a local kernel of fixed radius."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from opdsl.ir.block import BYTES, Block, Bound, Cost, Refusal
+from opdsl.ir.dims import PositiveCount
+from opdsl.ir.spaces import Space
+
+if TYPE_CHECKING:
+    from torch import nn
+
+ASSUMED = 25  # points of a kernel, where its cost is told before the grid is known
+MOST_AXES = 3
+
+
+class DiscoConv(Block):
+    """w(x) = integral of k(x - y) v(y) dy + b, where k vanishes beyond `radius`.
+
+    k is a sum of fixed functions with trained weights: hats over `shape = (rings, angles)`, rings
+    counted across the diameter. Its radius is a length, so a finer grid has more points within it,
+    and the result tends to the integral. On the sphere distances are angles in radians and the
+    offset is turned with the point, from the north.
+
+    ```op
+    edition 2026
+
+    model Near {
+      domain D = grid(x: 0..1, y: 0..1, boundary = periodic, min = 32)
+      input v : D -> R^3
+      output w : D -> R^8
+
+      w = disco_conv(v, out = 8, radius = 3/32)
+    }
+    ```
+
+    Attributes:
+        radius: of the kernel, in the unit of length of the axes; at least one spacing, and better
+            two or three.
+        out: channels of the result; as many as come in by default.
+        shape: rings and angles of the functions; on one axis angles are its two directions, on
+            three there is one.
+        bias: whether b is added.
+        edges: of axes that do not close: `replicate` or `reflect` the function, or `zeros`; with
+            `zeros` axes that close are treated so too.
+        frozen: the grid whose stencil is used on every grid, for weights that were trained so; the
+            block has no limit then.
+
+    Source: Ocampo et al. 2023, arXiv:2209.13603; Liu-Schiaffini et al. 2024, arXiv:2402.16845,
+        eq. (9).
+    """
+
+    kinds: ClassVar[frozenset[str]] = frozenset({"grid", "sphere"})
+    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+        {"inputs": (3,), "out": 4, "radius": 0.7, "shape": (3, 1)},
+        {"inputs": (2,), "radius": 0.7, "shape": (4, 1), "bias": False},
+        {"inputs": (2,), "radius": 0.7, "shape": (2, 1), "frozen": 6},
+        {"inputs": ("S -> R^3",), "out": 2, "radius": 1.0},
+    )
+
+    radius: PositiveFloat = Field(description="of the kernel, a length")
+    out: PositiveCount | None = Field(default=None, description="channels of the result")
+    shape: tuple[PositiveInt, PositiveInt] = Field(default=(3, 4), description="rings and angles")
+    bias: bool = Field(default=True, description="whether a trained constant is added")
+    edges: Literal["replicate", "reflect", "zeros"] = Field(
+        default="replicate", description="what is beyond the ends of an axis"
+    )
+    frozen: PositiveInt | tuple[PositiveInt, ...] | None = Field(
+        default=None, description="the grid whose stencil is used on every grid"
+    )
+
+    def infer(self, *x: Space) -> Space:
+        """`out` channels on the same domain."""
+        self._check(x[0])
+        return x[0].with_channels(self.out or x[0].channels)
+
+    def _check(self, x: Space) -> None:
+        axes, angles = x.domain.dims, self.shape[1]
+        if axes > MOST_AXES:
+            raise Refusal(
+                "OP0301",
+                f"`{self.keyword()}` is defined on one to three axes",
+                f"`{x.domain}` has {axes}",
+            )
+        most = {1: 2, 3: 1}.get(axes)
+        if most is not None and angles > most:
+            raise Refusal(
+                "OP0208",
+                f"a kernel on {axes} {'axis' if axes == 1 else 'axes'} has no {angles} angles",
+                f"{most} at most",
+                at="shape",
+                helps=(f"write `shape = ({self.shape[0]}, {most})`",),
+            )
+        if x.domain.kind == "sphere" and self.frozen is not None:
+            raise Refusal("OP0208", "a kernel on the sphere is never frozen", at="frozen")
+        if x.domain.kind == "sphere" and self.radius > math.pi:
+            raise Refusal(
+                "OP0208",
+                "on the sphere nothing is farther than pi",
+                f"{self.radius:g}",
+                at="radius",
+            )
+        if isinstance(self.frozen, tuple) and len(self.frozen) != axes:
+            raise Refusal(
+                "OP0208",
+                f"`frozen` has {len(self.frozen)} values for {axes} axes",
+                "one value for each axis, or one for all",
+                at="frozen",
+            )
+
+    def bounds(self, *x: Space) -> tuple[Bound, ...]:
+        """A spacing must not be longer than the radius."""
+        if self.frozen is not None:
+            return ()
+        domain = x[0].domain
+        lengths = [a.hi - a.lo for a in domain.axes]
+        if domain.kind == "sphere":
+            lengths = [math.pi]  # of longitudes a polar row may have few
+        return tuple(self._bound(x[0], i, y) for i, y in enumerate(lengths))
+
+    def _bound(self, x: Space, axis: int, length: float) -> Bound:
+        closed = x.domain.periodic[axis]
+        points = math.ceil(length / self.radius - 1e-9) + (0 if closed else 1)
+        return Bound(
+            x.domain,
+            axis,
+            max(points, 1),
+            keeps=f"a radius of {self.radius:g}",
+            note=f"a spacing is {length:g} / {points - (0 if closed else 1)} then",
+            cure=lambda n: f"radius = {length / max(n - (0 if closed else 1), 1):.4g}",
+            what="small a radius",
+        )
+
+    def diverges(self, *x: Space) -> str | None:  # noqa: ARG002  the same for every input
+        """A frozen stencil is a number of points, not a length."""
+        return None if self.frozen is None else "has a frozen stencil, which shrinks with the grid"
+
+    def cost(self, *x: Space) -> Cost:
+        """One product for each point of the kernel, whose number the grid decides."""
+        out, c = self.infer(*x), x[0].channels
+        params = self._functions() * c * out.channels + (out.channels if self.bias else 0)
+        flops = x[0].domain.volume() * (2 * ASSUMED * c * out.channels)
+        return Cost(params, flops, out.numbers() * BYTES)
+
+    def _functions(self) -> int:
+        """How many functions the kernel is a sum of."""
+        rings, angles = self.shape
+        return (rings + 1) // 2 if angles == 1 else rings // 2 * angles + rings % 2
+
+    def lower(self, *x: Space) -> nn.Module:
+        """See `opdsl.nn.disco.DiscoConv` and `opdsl.nn.spherical_disco.SphericalDiscoConv`."""
+        from opdsl.nn import disco, spherical_disco
+
+        domain, c, out = x[0].domain, x[0].channels, self.infer(*x).channels
+        if domain.kind == "sphere":
+            return spherical_disco.SphericalDiscoConv(
+                c,
+                out,
+                shape=self.shape,
+                radius=self.radius,
+                sampling=domain.sampling or "gauss_legendre",
+                bias=self.bias,
+            )
+        wraps = (y and self.edges != "zeros" for y in domain.periodic)
+        frozen = (self.frozen,) * domain.dims if isinstance(self.frozen, int) else self.frozen
+        return disco.DiscoConv(
+            c,
+            out,
+            shape=self.shape,
+            radius=self.radius,
+            lengths=tuple(a.hi - a.lo for a in domain.axes),
+            closed=domain.periodic,
+            edges=tuple("wrap" if y else self.edges for y in wraps),
+            bias=self.bias,
+            frozen=frozen,
+        )

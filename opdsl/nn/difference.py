@@ -1,0 +1,110 @@
+"""Convolution with differences: a small stencil that tends to a derivative under refinement.
+
+What comes in and goes out: channels-last tensors, (batch, *grid, channels).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+Size = tuple[int, ...]
+Ends = tuple[float, ...]
+
+EDGES = ("wrap", "replicate", "reflect", "zeros")
+
+
+def ring(x: Tensor, axis: int, width: int, edges: str) -> Tensor:
+    """`width` more points at both ends of an axis, by one of `EDGES`."""
+    if width == 0:
+        return x
+    n = x.shape[axis]
+    if edges == "wrap":
+        before, after = x.narrow(axis, n - width, width), x.narrow(axis, 0, width)
+    elif edges == "reflect":
+        before = x.narrow(axis, 1, width).flip(axis)
+        after = x.narrow(axis, n - 1 - width, width).flip(axis)
+    else:
+        shape = list(x.shape)
+        shape[axis] = width
+        before, after = x.narrow(axis, 0, 1).expand(shape), x.narrow(axis, n - 1, 1).expand(shape)
+        if edges == "zeros":
+            before, after = torch.zeros_like(before), torch.zeros_like(after)
+    return torch.cat((before, x, after), axis)
+
+
+class DifferenceConv(nn.Module):
+    """w(x) = sum_j W_j (v(x + j h) - v(x)) width / h, |j| <= kernel // 2 on each axis.
+
+    The difference is taken along one axis after the other, each divided by its own spacing, so the
+    limit sum_j W_j (j . grad v) width does not depend on how much finer one axis is than another.
+    Where all spacings are equal this is one stencil.
+
+    Attributes:
+        weight: W, (out, in / groups, kernel, ..., kernel).
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel: int,
+        *,
+        lengths: Ends,
+        widths: Ends,
+        closed: tuple[bool, ...],
+        edges: tuple[str, ...],
+        groups: int = 1,
+    ) -> None:
+        """A layer with fresh weights.
+
+        Args:
+            in_channels: of v.
+            out_channels: of w.
+            kernel: points of the stencil on each axis, odd.
+            lengths: of the axes.
+            widths: for each axis the spacing at which nothing is scaled.
+            closed: whether an axis of n points has n spacings, or n - 1.
+            edges: of `EDGES`, for each axis.
+            groups: into how many groups the channels are split, which do not meet.
+        """
+        super().__init__()
+        self.kernel, self.groups = kernel, groups
+        self.lengths, self.widths, self.closed, self.edges = lengths, widths, closed, edges
+        inward = in_channels // groups
+        bound = 1 / math.sqrt(inward * kernel ** len(lengths))  # as torch's own convolutions
+        shape = (out_channels, inward, *(kernel,) * len(lengths))
+        self.weight = nn.Parameter(torch.empty(shape).uniform_(-bound, bound))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, *grid, in) -> (batch, *grid, out)."""
+        scales = self._scales(tuple(x.shape[1:-1]))
+        axes, half = len(scales), self.kernel // 2
+        v = x
+        for axis, edges in enumerate(self.edges, start=1):
+            v = ring(v, axis, half, edges)
+        v, weight = v.movedim(-1, 1), self.weight.to(x.dtype)
+        # each round sums the stencil over one axis more, on which the points then stay
+        total = self._convolved(v, weight) * scales[0]
+        for axis in range(axes):
+            weight = weight.sum(2 + axis, keepdim=True)
+            v = v.narrow(2 + axis, half, x.shape[1 + axis])
+            here = self._convolved(v, weight)
+            following = scales[axis + 1] if axis + 1 < axes else 0.0
+            total = total - here * (scales[axis] - following)
+        return total.movedim(1, -1)
+
+    def _scales(self, size: Size) -> list[float]:
+        rows = zip(size, self.lengths, self.widths, self.closed, strict=True)
+        return [width * (n if closed else n - 1) / length for n, length, width, closed in rows]
+
+    def _convolved(self, v: Tensor, weight: Tensor) -> Tensor:
+        convolve = (functional.conv1d, functional.conv2d, functional.conv3d)[v.ndim - 3]
+        return convolve(v, weight, groups=self.groups)
+
+    def extra_repr(self) -> str:
+        """The stencil and the spacings."""
+        return f"kernel={self.kernel}, widths={self.widths}, edges={self.edges}"
