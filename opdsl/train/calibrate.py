@@ -86,7 +86,7 @@ def calibrate(
 ) -> tuple[float, int]:
     """The least factor that keeps the promise for a new function with probability 1 - delta.
 
-    A function keeps it if |true - pred| <= factor width at a part of at least 1 - alpha of its points.
+    A function keeps it if |true - pred| <= factor width at 1 - alpha of its points, or more.
     Of n functions each asks for a factor of its own, and the result is the ceil((n + 1)(1 - delta))
     smallest of these. If the new function is exchangeable with the n, on the grid of these, then
     it keeps the promise with a probability of at least 1 - delta, whatever the model and the law.

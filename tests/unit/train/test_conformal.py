@@ -124,7 +124,7 @@ def test_a_width_learns_the_quantile_and_the_prediction_stays(tmp_path):
     kept = Kept(("u",), Normaliser({"a": one}, {"u": one}).with_width("u", "w"))
     settings = Settings(
         band=Band(of="u", width="w", alpha=0.1),
-        schedule=Schedule(kind="cosine", epochs=25),
+        schedule=Schedule(kind="cosine", epochs=60),
         optimizer=Optimizer(lr=0.05, weight_decay=0),
         checkpoint=Checkpoint(every=100),
         batch=16,
