@@ -23,6 +23,7 @@ def plane(size: tuple[int, int], length: float = 2.0) -> tuple[torch.Tensor, tor
 
 @pytest.mark.parametrize("kernel", [3, 5])
 @pytest.mark.parametrize("aspect", [1, 2, 4])
+@torch.no_grad()
 def test_differences_tend_to_the_same_derivative_on_every_grid(kernel, aspect):
     torch.manual_seed(0)
     layer = DifferenceConv(
@@ -76,6 +77,7 @@ def disco(shape, radius=0.15, lengths=(1.0, 2.0), channels=(1, 1)) -> DiscoConv:
 
 @pytest.mark.parametrize("shape", [(3, 1), (3, 4), (4, 4)])
 @pytest.mark.parametrize("aspect", [1, 2])
+@torch.no_grad()
 def test_a_plane_wave_meets_the_transform_of_the_kernel(shape, aspect):
     """The factor is the integral of k(z) exp(-i k z) over the disc, here by a fine sum."""
     torch.manual_seed(0)
@@ -130,6 +132,7 @@ def test_a_frozen_stencil_is_that_of_its_grid_on_every_grid():
 
 
 @pytest.mark.parametrize("sampling", ["gauss_legendre", "lobatto", "equiangular"])
+@torch.no_grad()
 def test_rings_on_the_sphere_scale_each_degree(sampling):
     """Funk-Hecke: 2 pi times the integral of k(theta) P_l(cos theta) sin theta."""
     layer = SphericalDiscoConv(1, 1, shape=(3, 1), radius=0.5, sampling=sampling, bias=False)
