@@ -143,8 +143,17 @@ def loop_of(graph: Graph, steps: int | None) -> Loop | None:
 
 
 def binding_of(graph: Graph, settings: Settings, *, testing: bool = False) -> Binding:
-    """How the settings of a run want the data, for training or for tests."""
+    """How the settings of a run want the data, for training or for tests.
+
+    Raises:
+        OpError: OP0604, something is said of steps in time where there is one step.
+    """
     count = settings.rollout
+    said = (("eval.rollout", settings.eval.rollout), ("data.start", settings.data.start))
+    idle = [key for key, given in said if given and not count]
+    if idle:
+        message = f"`{idle[0]}` has no effect without `rollout`"
+        raise fault("OP0604", message, helps=("`rollout = 16` learns sixteen steps in time",))
     if testing and count:
         count = settings.eval.rollout or count
     fields = dict(settings.data.fields or {})

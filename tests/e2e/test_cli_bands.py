@@ -120,6 +120,7 @@ def test_a_calibration_of_other_weights_is_not_used(home):  # noqa: ARG001  the 
         (("train", "band.op", "--set", "band.of=yy", "--out", "new"), "OP0604", "did you mean `y`"),
         (("train", "band.op", "--set", "band.width=y", "--out", "new"), "OP0604", "its own"),
         (("train", "point.op", "--set", "rollout=2", "--out", "new"), "OP0604", "comes back"),
+        (("train", "point.op", "--set", "data.start=1", "--out", "new"), "OP0604", "no effect"),
         (("train", "point.op", "--set", "data.skip=24", "--out", "new"), "OP0613", "leaves out"),
         (("predict", "point", "-i", "test.npz", "-o", "n.npz", "--steps", "2"), "OP0604", "back"),
     ],
