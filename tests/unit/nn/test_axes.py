@@ -1,4 +1,4 @@
-"""Modes of one axis at a time, and the network for all coefficients."""
+"""Modes of one axis at a time, `axis_conv`, and the network for all coefficients, `spectral_mlp`."""
 
 import pytest
 import torch
