@@ -46,7 +46,7 @@ LADDERS = {
     4: ((10, 20), 40),
 }
 SHORT = ((16, 32, 64, 128), 512)  # for operators with many channels, and on spheres
-LONG_WORK = ("coda_no", "coda_no_heat", "sfno_swe", "uqno_darcy", "uqno_darcy_point")
+LONG_WORK = ("coda_no", "coda_no_heat", "sfno_swe", "uqno_darcy", "uqno_darcy_point", "local_no")
 
 OTHERS = {f"FNO-2D, 12 modes, {x}": text for x, text in PLANES.items()} | {
     "3x3 stencils (control)": STENCILS,
@@ -169,10 +169,11 @@ def table(rows: list[dict]) -> str:
         "",
         "E(N) = ‖R G(a) - G(R a)‖ / ‖R G(a)‖ on N points an axis, against a grid of 1024 in one",
         "and two axes (512 on spheres and for what is dear), 128 in three and 40 in four;",
-        "float64; a has amplitudes |k|^-3, on the sphere l^-2. Orders are between neighbours. Each",
-        "is a mean over two or three sets of weights, of models as small as `tests/convergence.py`",
-        "says; neuraloperator's have the same sizes. The last column is the part of ‖G(a)‖ that",
-        "varies over the domain; E divided by it is the error relative to that part.",
+        "float64; a has amplitudes |k|^-3, on the sphere l^-2, for the derivatives of LocalNO",
+        "|k|^-8. Orders are between neighbours. Each is a mean over two or three sets of weights,",
+        "of models as small as `tests/convergence.py` says; neuraloperator's have the same sizes.",
+        "The last column is the part of ‖G(a)‖ that varies over the domain; E divided by it is the",
+        "error relative to that part.",
         "",
         f"| model | {heads} | orders | varies |",
         "|---" * (len(COLUMNS) + 3) + "|",
