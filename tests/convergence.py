@@ -215,6 +215,8 @@ TOKENS = {"width": 4, "token": 2, "depth": 2, "modes": 6, "mark": 2}
 
 CASES = {
     "fno_burgers": Case(SPECTRAL, (64, 128), 1024),
+    # with coordinates and walls, but without a jump
+    "fno_continued": Case(Gate(1e-5, 2.0), (32, 64), 256, {"width": 8, "modes": 8}),
     "fno_darcy": Case(PADDED, (32, 64), 256, {"width": 8, "modes": 8}),
     "fno_darcy_small": Case(COORDINATES, (32, 64), 256, {"width": 16}),
     "tfno_darcy": Case(COORDINATES, (32, 64), 256, {"width": 16}),

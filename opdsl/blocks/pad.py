@@ -15,10 +15,14 @@ if TYPE_CHECKING:
 
 
 class Pad(Block):
-    """w = v on its domain and 0 on the points that the extension `to` adds.
+    """w = v on its domain, and on the points that the extension `to` adds what its kind says.
 
     An extension closes on itself, so Fourier layers can act there on a function that is not
-    periodic; its jump has the added points to go down.
+    periodic. With zeros it jumps at its ends. `extend(D, fraction = 1/4, kind = legendre)` leads
+    the function on as a polynomial from its last points to its first ones, `kind = gram` as two
+    polynomials, one from each end, that fade into each other. Both look at four points at each
+    end, a quarter of the added length apart, so they are the same operator at every resolution at
+    which this is a whole number of points.
 
     ```op
     edition 2026
@@ -38,13 +42,20 @@ class Pad(Block):
     Attributes:
         to: an extension of the domain of v.
 
-    Source: Li et al. 2021, arXiv:2010.08895, section 5 (zeros around domains without period).
+    Source: Li et al. 2021, arXiv:2010.08895, section 5 (zeros around domains without period);
+        Fourier continuation: Lyon and Bruno 2010, doi:10.1016/j.jcp.2009.11.020; Maust et al. 2022,
+        arXiv:2211.15960. There the points are neighbours, and the continuation is sharper and
+        shorter on finer grids.
     """
 
     kinds: ClassVar[frozenset[str]] = frozenset({"grid"})
     complex: ClassVar[bool] = True
     sized: ClassVar[bool] = True
-    samples: ClassVar[tuple[dict[str, Any], ...]] = ({"inputs": (3,), "to": "E"},)
+    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+        {"inputs": (3,), "to": "E"},
+        {"inputs": (3,), "to": "L"},
+        {"inputs": (3,), "to": "G"},
+    )
 
     to: Domain = Field(description="the extension")
 
@@ -59,7 +70,10 @@ class Pad(Block):
 
     def lower(self, *x: Space) -> nn.Module:
         """See `opdsl.nn.grid.pad`."""
-        from opdsl.nn import grid
+        from opdsl.nn import continuation, grid
 
         steps = extension(x[0].domain, self.to, x[0], self.keyword())
-        return grid.Pad(next(x.sides for x in steps if x))
+        step = next(x for x in steps if x)
+        if step.kind == "zero":
+            return grid.Pad(step.sides)
+        return continuation.Continue(step.kind, step.sides)

@@ -19,12 +19,13 @@ from opdsl.syntax.tree import Arg, Call, Name
 if TYPE_CHECKING:
     from fractions import Fraction
 
-    from opdsl.ir.spaces import Sampling
+    from opdsl.ir.spaces import Filling, Sampling
 
 BOUNDARIES = ("periodic", "dirichlet", "neumann", "none")
 PROMISES = ("min", "max", "multiple_of", "fixed", "size")
 GRID = ("boundary", *PROMISES)
 SAMPLINGS = ("gauss_legendre", "lobatto", "equiangular")
+FILLINGS = ("zero", "legendre", "gram")
 CONSTRUCTORS = ("grid", "interval", "points", "graph", "mesh", "sphere", "extend", "spectrum")
 
 MOST_AMBIENT = 8  # dimensions of the space of points; more is a mistake
@@ -257,7 +258,7 @@ class DomainReader:
     # ---------------------------------------------------------------- extend
 
     def _extend(self, name: str, call: Call) -> Domain:
-        options = self._options(name, call, ("fraction", "sides"))
+        options = self._options(name, call, ("fraction", "sides", "kind"))
         inner = [self.evaluate(x.value) for x in call.args if x.name is None]
         if len(inner) != 1 or not isinstance(inner[0], Domain) or inner[0].kind not in REGULAR:
             raise self.problems.fail(
@@ -269,12 +270,15 @@ class DomainReader:
         fraction = self._fraction(call, options)
         sides = options.get("sides")
         where = self._word(*sides, "sides", ("end", "both")) if sides else "end"
+        filling = options.get("kind")
+        what = self._word(*filling, "kind", FILLINGS) if filling else FILLINGS[0]
         return inner[0].extended(
             Extend(
                 name=name,
                 numerator=fraction.numerator,
                 denominator=fraction.denominator,
                 sides="both" if where == "both" else "end",
+                kind=cast("Filling", what),
             )
         )
 

@@ -68,7 +68,8 @@ class Declared:
         assert isinstance(step, Extend)
         inner, longer = self.expression(_before(domain)), step.numerator / step.denominator
         sides = "" if step.sides == "end" else f", sides = {step.sides}"
-        return f"extend({inner}, fraction = {number(longer)}{sides})"
+        kind = "" if step.kind == "zero" else f", kind = {step.kind}"
+        return f"extend({inner}, fraction = {number(longer)}{sides}{kind})"
 
 
 def _named(domain: Domain) -> Iterator[Domain]:

@@ -170,7 +170,9 @@ def _what(graph: Graph, node: Node, names: _Numbers) -> dict[str, Any]:
 
 
 def _channels(value: object, node: Node, _: tuple[Space, ...]) -> object:
-    return node.space.channels if value is None else value
+    # of one copy, where there are several
+    copies = getattr(node.block, "copies", 1)
+    return node.space.channels // copies if value is None else value
 
 
 def _target(value: object, node: Node, _: tuple[Space, ...]) -> object:
@@ -252,4 +254,5 @@ def _step(step: Step, names: _Numbers) -> list[Any]:
     if isinstance(step, Coarsen):
         return ["coarsen", step.factor]
     number = names.of(f"extension {step.name}")
-    return ["extend", number, step.numerator, step.denominator, step.sides]
+    kind = [] if step.kind == "zero" else [step.kind]
+    return ["extend", number, step.numerator, step.denominator, step.sides, *kind]

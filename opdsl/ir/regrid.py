@@ -44,7 +44,7 @@ def extension(inner: Domain, outer: Domain, x: Space, keyword: str) -> tuple[Ext
         Refusal: OP0313, `outer` is not `extend(inner, ...)`.
     """
     steps = outer.extension_over(inner)
-    if steps is not None and len({x.sides for x in steps if x}) == 1:
+    if steps is not None and len({(x.sides, x.kind) for x in steps if x}) == 1:
         pairs = zip(steps, inner.parts, strict=True)
         return tuple(y for step, part in pairs for y in (step,) * part.dims)
     here, there = (inner, outer) if x.domain == inner else (outer, inner)

@@ -16,6 +16,7 @@ from opdsl.ir.dims import Count, Poly, product
 
 Boundary = Literal["periodic", "dirichlet", "neumann", "none"]
 Sides = Literal["end", "both"]
+Filling = Literal["zero", "legendre", "gram"]
 Sampling = Literal["gauss_legendre", "lobatto", "equiangular"]
 Kind = Literal[
     "grid",
@@ -109,7 +110,8 @@ class Extend(BaseModel):
     as many, rounded up, and closes on itself, so as many points. Where nothing is rounded its
     period is the same length at every resolution, which is what Fourier layers on it converge by.
 
-    `name` is the name of the declaration, which makes two extensions different domains.
+    `name` is the name of the declaration, which makes two extensions different domains; `kind` is
+    what a function has on the added points.
     """
 
     model_config = FROZEN
@@ -119,6 +121,7 @@ class Extend(BaseModel):
     numerator: int
     denominator: int
     sides: Sides = "end"
+    kind: Filling = "zero"
 
     def points(self, n: int, *, periodic: bool) -> int:
         """Points of the extension of an axis of n points."""

@@ -10,7 +10,6 @@ Source: Ocampo et al. 2023, arXiv:2209.13603; Liu-Schiaffini et al. 2024, arXiv:
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +17,7 @@ from torch.nn import functional
 
 from opdsl.nn.difference import Ends, Size, ring
 from opdsl.nn.precision import no_autocast, wide
+from opdsl.nn.tables import remembered
 
 SMALL = 49  # points of a kernel; larger ones are convolved by fast transforms
 CLOSE = 1e-9  # of a spacing: an offset of just the radius counts
@@ -72,7 +72,7 @@ def _apart(angle: Tensor) -> Tensor:
     return torch.remainder(angle + math.pi, 2 * math.pi) - math.pi
 
 
-@lru_cache(maxsize=32)
+@remembered(32)
 def stencil(
     shape: tuple[int, int], radius: float, spacings: Ends, dtype: torch.dtype, device: torch.device
 ) -> Tensor:

@@ -8,7 +8,6 @@ m >= 0, which stand for their conjugates too: complex (batch, l, m, c).
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 from opdsl.nn.factor import FACTORS, Factored
 from opdsl.nn.precision import no_autocast, wide
 from opdsl.nn.sphere import latitudes
+from opdsl.nn.tables import remembered
 
 Size = tuple[int, ...]
 
@@ -57,8 +57,8 @@ def _diagonal(found: Tensor, x: Tensor) -> None:
         found[m, m] = -found[m - 1, m - 1] * sin * math.sqrt((2 * m + 1) / (2 * m))
 
 
-@lru_cache(maxsize=8)
-def _tables(
+@remembered(8)
+def _degree_tables(
     nlat: int, sampling: str, lmax: int, orders: int, dtype: torch.dtype, device: torch.device
 ) -> tuple[Tensor, Tensor]:
     """P_lm at the latitudes, for the way back, and times the quadrature weights, for the way in."""
@@ -81,7 +81,7 @@ def sht(x: Tensor, lmax: int, sampling: str, orders: int | None = None) -> Tenso
         complex (batch, lmax + 1, orders + 1, c), over l and m.
     """
     orders = lmax if orders is None else orders
-    there, _ = _tables(x.shape[1], sampling, lmax, orders, x.dtype, x.device)
+    there, _ = _degree_tables(x.shape[1], sampling, lmax, orders, x.dtype, x.device)
     return over_latitudes("bjmc,mlj->blmc", waves(x, orders), there)
 
 
@@ -89,7 +89,7 @@ def inverse_sht(z: Tensor, size: Size, sampling: str) -> Tensor:
     """The real function of the coefficients `z` on (nlat, nlon) points."""
     nlat, nlon = size
     orders, real = z.shape[2] - 1, z.real.dtype
-    _, back = _tables(nlat, sampling, z.shape[1] - 1, orders, real, z.device)
+    _, back = _degree_tables(nlat, sampling, z.shape[1] - 1, orders, real, z.device)
     x: Tensor = torch.fft.irfft(
         over_latitudes("blmc,mlj->bjmc", z, back), n=nlon, dim=2, norm="forward"
     )

@@ -11,7 +11,6 @@ Source: Ocampo et al. 2023, arXiv:2209.13603, section 3.
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
@@ -19,11 +18,12 @@ from torch import Tensor, nn
 from opdsl.nn.disco import CLOSE, basis, count
 from opdsl.nn.precision import no_autocast, wide
 from opdsl.nn.sphere import latitudes
+from opdsl.nn.tables import remembered
 
 Table = tuple[Tensor, Tensor]
 
 
-@lru_cache(maxsize=8)
+@remembered(8)
 def tables(
     shape: tuple[int, int],
     radius: float,

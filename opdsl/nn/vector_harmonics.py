@@ -11,13 +11,13 @@ Nothing divides by the sine of the colatitude, so poles are points like others.
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 
 import torch
 from torch import Tensor
 
 from opdsl.nn.harmonics import Size, legendre, over_latitudes, waves
 from opdsl.nn.sphere import latitudes
+from opdsl.nn.tables import remembered
 
 
 def slopes(p: Tensor) -> tuple[Tensor, Tensor]:
@@ -50,8 +50,8 @@ def slopes(p: Tensor) -> tuple[Tensor, Tensor]:
     return slope, turn
 
 
-@lru_cache(maxsize=8)
-def _tables(
+@remembered(8)
+def _slope_tables(
     nlat: int, sampling: str, lmax: int, dtype: torch.dtype, device: torch.device
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """For the way in, with quadrature weights and 1 / (l (l + 1)); for the way back."""
@@ -76,7 +76,7 @@ def vector_sht(u: Tensor, lmax: int, sampling: str) -> tuple[Tensor, Tensor]:
     Returns:
         twice complex (batch, lmax + 1, lmax + 1, c).
     """
-    slope, turn, _, _ = _tables(u.shape[1], sampling, lmax, u.dtype, u.device)
+    slope, turn, _, _ = _slope_tables(u.shape[1], sampling, lmax, u.dtype, u.device)
     south, east = (waves(x, lmax) for x in u.unbind(-1))
     rule = "bjmc,mlj->blmc"
     S = over_latitudes(rule, south, slope) - 1j * over_latitudes(rule, east, turn)
@@ -87,7 +87,7 @@ def vector_sht(u: Tensor, lmax: int, sampling: str) -> tuple[Tensor, Tensor]:
 def inverse_vector_sht(S: Tensor, T: Tensor, size: Size, sampling: str) -> Tensor:
     """The field grad S + r x grad T on (nlat, nlon) points."""
     nlat, nlon = size
-    _, _, slope, turn = _tables(nlat, sampling, S.shape[1] - 1, S.real.dtype, S.device)
+    _, _, slope, turn = _slope_tables(nlat, sampling, S.shape[1] - 1, S.real.dtype, S.device)
     rule = "blmc,mlj->bjmc"
     south = over_latitudes(rule, S, slope) - 1j * over_latitudes(rule, T, turn)
     east = over_latitudes(rule, T, slope) + 1j * over_latitudes(rule, S, turn)

@@ -42,6 +42,10 @@ def named(D: Domain) -> dict[str, Domain]:
     step = Extend(name="E", numerator=1, denominator=4)
     made = {"": VECTOR, "D": D, "D/2": D.coarsened(2), "E": D.extended(step)}
     more = {"P": POINTS, "Q": QUERIES, "S": SPHERE, "S/2": SPHERE.coarsened(2)}
+    made |= {
+        name: D.extended(Extend(name=name, numerator=1, denominator=2, kind=kind))
+        for name, kind in (("L", "legendre"), ("G", "gram"))
+    }
     return made | more | {"K": D.spectrum((2,) * D.dims)}
 
 

@@ -140,3 +140,16 @@ def test_identities_down_and_up_a_u_are_an_identity(n):
             weight.copy_(torch.tensor([1.0, 0.0], dtype=torch.float64).expand_as(weight))
         a = wave(n, n + 1).movedim(-1, 1)
         assert (module(a) - a).norm() <= EXACT * a.norm()
+
+
+@pytest.mark.parametrize("kind", ["legendre", "gram"])
+def test_fourier_continuation_is_better_than_zeros(kind):
+    """The same model on the same functions, which differ at both ends of their interval."""
+    source = SPECS["fno_continued"].read_text(encoding="utf-8")
+    case = CASES["fno_continued"]
+    errors = {
+        k: case.measure(source.replace("kind = legendre", f"kind = {k}")).at[64]
+        for k in ("zero", kind)
+    }
+    assert errors["zero"] <= PADDED.error
+    assert errors[kind] < errors["zero"] / 50

@@ -1,0 +1,31 @@
+"""Tables that a layer needs once for each grid, and keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache, wraps
+from typing import ParamSpec, TypeVar
+
+import torch
+
+Arguments = ParamSpec("Arguments")
+Made = TypeVar("Made")
+
+
+def remembered(
+    most: int,
+) -> Callable[[Callable[Arguments, Made]], Callable[Arguments, Made]]:
+    """Remember the `most` latest results, but none that a tracer sees: its tensors are empty."""
+
+    def decorate(make: Callable[Arguments, Made]) -> Callable[Arguments, Made]:
+        kept = lru_cache(maxsize=most)(make)
+
+        @wraps(make)
+        def table(*args: Arguments.args, **named: Arguments.kwargs) -> Made:
+            if torch.compiler.is_compiling():
+                return make(*args, **named)
+            return kept(*args, **named)  # type: ignore[arg-type]  # lru_cache forgets signatures
+
+        return table
+
+    return decorate
