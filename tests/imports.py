@@ -88,7 +88,7 @@ def weight_gap(theirs: Iterable[Any], ours: Iterable[Any]) -> float:
     pairs = [(a, b) for a, b in zip(theirs, ours, strict=True) if a is not None]
     largest = max(a.norm() for a, _ in pairs)
     gaps = [
-        (torch.zeros_like(a) if b is None else b).sub(a).norm() / max(a.norm(), 0.1 * largest)
+        (torch.zeros_like(a) if b is None else b).sub(a).norm() / max(a.norm(), 0.2 * largest)
         for a, b in pairs
     ]
     return float(max(gaps))

@@ -1,6 +1,7 @@
 """Imported models compute what neuraloperator's do: outputs, gradients, numbers of parameters.
 
-It is compared at its newest commit; put a checkout on PYTHONPATH to run this.
+It is compared at its newest commit, or with release 2.0.0 where that is right, which is at even
+sizes: put a checkout of the one or the other on PYTHONPATH to run this.
 """
 
 import warnings
@@ -17,6 +18,9 @@ with warnings.catch_warnings():
         "neuralop.models", reason="neuraloperator is not importable here", exc_type=ImportError
     )
 pytestmark = pytest.mark.filterwarnings("ignore")  # what is warned of there is not ours
+
+NEWEST = hasattr(reference, "RNO")  # which release 2.0.0 has not
+LATER = {"conv_bias_kernel", "norm_groups", "enforce_hermitian_symmetry"}  # arguments that it lacks
 
 PLANE = ((16, 20), (24, 17), (33, 32))
 LINE = ((24,), (37,), (64,))
@@ -40,6 +44,13 @@ def local(name: str, sizes=((16, 16), (24, 24), (33, 33)), **named) -> Variant:
 
 def uqno(name: str, base: dict, residual: dict | None = None) -> Variant:
     return Variant(name, "UQNO", {"base": base, "residual": residual}, PLANE)
+
+
+def sizes(variant: Variant) -> list[tuple[int, ...]]:
+    """Those where it is right; an odd size is made even for release 2.0.0, but on a sphere."""
+    if NEWEST or variant.kind == "SFNO":
+        return list(variant.sizes)
+    return [tuple(n + n % 2 for n in size) for size in variant.sizes]
 
 
 def built(variant: Variant) -> torch.nn.Module:
@@ -157,10 +168,12 @@ VARIANTS = [
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=lambda x: f"{x.kind}: {x.name}")
 def test_an_imported_model_is_the_references(variant):
+    if not NEWEST and LATER & set(variant.named):
+        pytest.skip(f"release 2.0.0 has no {', '.join(LATER & set(variant.named))}")
     torch.manual_seed(0)
     theirs = imports.made(built(variant))
     found = imports.imported(theirs)
-    inputs = [torch.randn(2, variant.channels, *size) for size in variant.sizes]
+    inputs = [torch.randn(2, variant.channels, *size) for size in sizes(variant)]
     gaps = imports.gaps(theirs, found, inputs)
     assert max(gaps.values()) <= imports.TOLERANCE, gaps
     assert imports.counted(found) == imports.parameters(theirs) - imports.redundant(theirs, found)
