@@ -39,7 +39,7 @@ def main() -> None:
         theirs = imports.made(built(variant))
         found = imports.imported(theirs)
         there = sizes(variant)
-        inputs = [torch.randn(2, variant.channels, *size) for size in there]
+        inputs = [torch.randn(2, variant.channels, *x, dtype=variant.dtype) for x in there]
         gaps = [f"{x:.0e}" for x in imports.gaps(theirs, found, inputs).values()]
         said = ", ".join("x".join(map(str, x)) for x in there)
         counts = f"{imports.parameters(theirs):,} | {imports.counted(found):,}"

@@ -1,7 +1,7 @@
 """Whether an imported model is the one of neuraloperator that it comes from."""
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -29,7 +29,7 @@ class Variant:
     named: dict[str, Any]
     sizes: tuple[tuple[int, ...], ...]
     channels: int = 2
-    call: Callable[..., Any] = field(default=lambda model, x: model(x))
+    dtype: torch.dtype = torch.float32
 
 
 def made(theirs: torch.nn.Module) -> torch.nn.Module:

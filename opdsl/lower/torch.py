@@ -229,7 +229,8 @@ class OperatorModule(Branch):
         for step, keywords in zip(self.steps, calls, strict=True):
             more: dict[str, Any] = {}
             if step.source:
-                more["like"] = tensors[0]
+                # what takes no function makes real numbers
+                more["like"] = tensors[0].real if tensors[0].is_complex() else tensors[0]
             if step.asks:
                 more["asked"] = tuple(asked[i] for i in step.asks)
             values.append(step.module(*[values[i] for i in step.takes], **more, **keywords))

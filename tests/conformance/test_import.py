@@ -28,8 +28,9 @@ SPACE = ((8, 10, 12), (9, 12, 8), (12, 12, 12))
 BASE = {"in_channels": 2, "out_channels": 1, "hidden_channels": 8, "n_layers": 3}
 
 
-def fno(name: str, sizes=PLANE, kind: str = "FNO", **named) -> Variant:
-    return Variant(name, kind, BASE | {"n_modes": (8, 6)} | named, sizes)
+def fno(name: str, sizes=PLANE, kind: str = "FNO", channels: str = "R", **named) -> Variant:
+    field = torch.complex64 if channels == "C" else torch.float32
+    return Variant(name, kind, BASE | {"n_modes": (8, 6)} | named, sizes, dtype=field)
 
 
 def sfno(name: str, **named) -> Variant:
@@ -119,6 +120,13 @@ VARIANTS = [
     fno("Tucker with whole ranks", factorization="tucker", rank=[4, 4, 3, 2]),
     fno("CP", factorization="cp", rank=0.5),
     fno("TT", factorization="tt", rank=0.3),
+    fno("complex functions", channels="C", complex_data=True),
+    fno("complex functions on a line", LINE, channels="C", n_modes=(8,), complex_data=True),
+    fno("complex, without coordinates, odd modes", channels="C", n_modes=(7, 5),
+        complex_data=True, positional_embedding=None, channel_mlp_skip="linear",
+        stabilizer="tanh"),
+    fno("complex, preactivation, no channel mlp", channels="C", complex_data=True,
+        preactivation=True, use_channel_mlp=False, factorization="tucker", rank=0.4),
     fno("dense by name", factorization="dense"),
     fno("TFNO", kind="TFNO"),
     fno("TFNO in three axes", SPACE, kind="TFNO", n_modes=(4, 4, 4), rank=0.2),
@@ -173,7 +181,7 @@ def test_an_imported_model_is_the_references(variant):
     torch.manual_seed(0)
     theirs = imports.made(built(variant))
     found = imports.imported(theirs)
-    inputs = [torch.randn(2, variant.channels, *size) for size in sizes(variant)]
+    inputs = [torch.randn(2, variant.channels, *x, dtype=variant.dtype) for x in sizes(variant)]
     gaps = imports.gaps(theirs, found, inputs)
     assert max(gaps.values()) <= imports.TOLERANCE, gaps
     assert imports.counted(found) == imports.parameters(theirs) - imports.redundant(theirs, found)

@@ -18,9 +18,9 @@ from opdsl.migrate.neuralop.draft import (
     not_importable,
     word,
 )
-from opdsl.migrate.neuralop.layer import NEWEST, NORMS, SKIPS, Layer, kept_as
+from opdsl.migrate.neuralop.layer import NEWEST, NORMS, SKIPS, Layer, kept_as, network
 from opdsl.migrate.neuralop.levels import Ends, Levels, levels_of
-from opdsl.migrate.neuralop.writing import ACTIVATIONS, AXES, Lines, call, mlp, value
+from opdsl.migrate.neuralop.writing import ACTIVATIONS, AXES, Lines, call, value
 
 Numbers = tuple[int, ...]
 
@@ -132,6 +132,7 @@ def _layer(name: str, o: FNOOptions, shapes: Shapes, i: int) -> Layer:
         stabilizer=o.stabilizer == "tanh",
         preactivation=o.preactivation,
         spherical=name == "SFNO" or word(o.conv_module) == "SphericalConv",
+        complex=o.complex_data,
     )
 
 
@@ -174,24 +175,46 @@ class Stack:
     def ports(self) -> list[str]:
         """What goes in and comes out."""
         return [
-            f"input x : {self.levels.domain(0)} -> R^{self.inward}",
-            f"output y : {self.levels.domain(len(self.layers))} -> R^{self.out}",
+            f"input x : {self.levels.domain(0)} -> {self.field}^{self.inward}",
+            f"output y : {self.levels.domain(len(self.layers))} -> {self.field}^{self.out}",
         ]
 
     def body(self) -> tuple[Lines, list[Take]]:
         """The lines, the last of which is the output, and the weights of the layers."""
         lines, names, x = Lines(), self.names(), "x"
-        if self.ends is not None:
-            kind = "fraction" if self.spherical else None
-            x = lines.add(
-                "placed", call("concat", x, call("coords", self.levels.domain(0), kind=kind))
-            )
-        x = mlp(lines, "lift", x, self.lifting, self.act, "lifting.")
+        x = self.placed(lines, x)
+        x = network(lines, "lift", x, self.lifting, self.act, "lifting.", parts=self.complex)
         x = lines.add("padded", call("pad", x, to="E")) if any(self.padding) else x
         x, takes = self.stacked(lines, x, names)
         x = lines.add("cropped", call("crop", x, to="D")) if any(self.padding) else x
-        mlp(lines, "project", x, self.projection, self.act, "projection.")
+        theirs, c = "projection.", self.complex
+        x = network(lines, "project", x, self.projection, self.act, theirs, parts=c)
+        if c:
+            n = self.out
+            lines.add("result", call("complex", f"{x}[0..{n}]", f"{x}[{n}..{2 * n}]"))
         return lines, takes
+
+    def placed(self, lines: Lines, x: str) -> str:
+        """The input with the coordinates, if they stand beside it."""
+        if self.ends is None and not self.complex:
+            return x
+        kind = "fraction" if self.spherical else None
+        where = call("coords", self.levels.domain(0), kind=kind)
+        if not self.complex:
+            return lines.add("placed", call("concat", x, where))
+        if self.ends is not None:
+            x = lines.add("z", call("concat", x, call("complex", where)))
+        return lines.add("placed", call("concat", call("real", x), call("imag", x)))
+
+    @property
+    def complex(self) -> bool:
+        """Whether its functions are complex."""
+        return self.layers[0].complex
+
+    @property
+    def field(self) -> str:
+        """The numbers that go in and come out."""
+        return "C" if self.complex else "R"
 
     def stacked(self, lines: Lines, x: str, names: dict[Layer, str]) -> tuple[str, list[Take]]:
         """The layers: a repeat where all are of one kind, else one line for each."""
@@ -241,8 +264,8 @@ def refuse(name: str, o: FNOOptions) -> None:
         found = getattr(o, key)
         if found is not None and found not in known:
             raise not_importable(name, f"`{key} = {found}`", f"known: {', '.join(known)}")
-    if o.complex_data:
-        raise not_importable(name, "`complex_data = True`")
+    if o.complex_data and (o.norm is not None or o.conv_bias_kernel != 1 or name == "SFNO"):
+        raise not_importable(name, "`complex_data = True` beside a norm, a stencil or a sphere")
     if o.conv_bias_kernel % 2 == 0:
         raise not_importable(
             name, f"`conv_bias_kernel = {o.conv_bias_kernel}`, a stencil without a middle"
@@ -329,6 +352,8 @@ def notes(o: FNOOptions, levels: Levels, *, corrected: bool) -> Iterator[str]:
     """What is wrong there, and what was done about it; what stands there by surprise."""
     if levels.any and len(o.n_modes) > 1:
         yield change_note(corrected)
+    if o.complex_data:
+        yield complex_note(corrected)
     if isinstance(o.domain_padding, tuple):
         yield "`domain_padding` as a tuple is no padding there, nor is it here"
     elif o.domain_padding:
@@ -339,6 +364,19 @@ def notes(o: FNOOptions, levels: Levels, *, corrected: bool) -> Iterator[str]:
         yield "without `use_channel_mlp` activations and norms stand twice in a row there: kept"
     if o.norm == "group_norm" and o.preactivation:
         yield "the first activation acts on the lifted input, before any layer: kept"
+
+
+def complex_note(corrected: bool) -> str:
+    """What happens to complex functions."""
+    if corrected:
+        return (
+            "corrected: of complex functions all frequencies up to the greatest stay where they "
+            "are; weights that were trained under the fault want training again"
+        )
+    return (
+        "kept: of complex functions neuraloperator reads the last axis in one order and writes it "
+        f"in another, and of one axis keeps the frequencies 0, 1, 2 ... only (`faults = {NEWEST}`)"
+    )
 
 
 def change_note(corrected: bool) -> str:

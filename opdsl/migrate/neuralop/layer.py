@@ -13,11 +13,21 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from opdsl.migrate.neuralop.draft import Shapes, Take, not_importable
-from opdsl.migrate.neuralop.writing import Lines, block, call, mlp, several, shared, weight
+from opdsl.migrate.neuralop.writing import (
+    Lines,
+    block,
+    both_parts,
+    call,
+    mlp,
+    several,
+    shared,
+    weight,
+)
 
 NORMS = {"instance_norm": "instance", "group_norm": "group", "batch_norm": "batch"}
 SKIPS = {"linear": "linear", "soft-gating": "soft", "identity": "identity"}
 NEWEST = "neuralop_93d3f06"
+PARTS = ("fr", "fi")  # of a layer of complex functions, as they name them
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +64,7 @@ class Layer:
         changes: whether the grid of the result is another.
         wrong: whether a change of grid is as wrong as theirs.
         spherical: the lines of the convolution come from `sphere` instead.
+        complex: whether functions are complex, real parts before imaginary ones.
         local: of LocalNO, whose layers also bend and normalise once less.
         copies: how many groups of channels it acts on, each by itself.
     """
@@ -77,6 +88,7 @@ class Layer:
     wrong: bool = False
     spherical: bool = False
     local: Local | None = None
+    complex: bool = False
     bias: bool = True
     copies: int = 1
 
@@ -89,10 +101,15 @@ class Layer:
             f"domain D : {kind}",
             *to,
             *([] if self.preactivation else [f"param act : activation = {self.act}"]),
-            f"input v : D -> R^{self.inward * self.copies}",
-            f"output w : {where} -> R^{self.out * self.copies}",
+            f"input v : D -> R^{self.inward * self.wide}",
+            f"output w : {where} -> R^{self.out * self.wide}",
         ]
         return block(name, "one layer of neuraloperator's FNO", ports, self._lines().text("w"))
+
+    @property
+    def wide(self) -> int:
+        """How often its channels stand side by side."""
+        return 2 if self.complex else self.copies
 
     @property
     def kind(self) -> Layer:
@@ -122,7 +139,7 @@ class Layer:
             gate = self._skipped(lines, "g", source, self.mlp_skip, "channel_mlp_skips.#.")
         if self.stabilizer:
             source = lines.add("u", call("apply", source, "tanh"))
-        found = lines.add("k", self._convolution(source), *shared(self.copies, *self._spectral()))
+        found = self._convolved(lines, source)
         found = self._with_local(lines, found, source)
         if not self.preactivation:
             found = self._normed(lines, "kn", found, 0)
@@ -134,10 +151,10 @@ class Layer:
         if self.preactivation:
             found = self._normed(lines, "hn", found, 1)
         if self.mlp is not None:
-            sizes, theirs = (self.mlp, self.out), "channel_mlp.#."
-            found = mlp(
-                lines, "m", found, sizes, "gelu", theirs, dropout=self.dropout, copies=self.copies
-            )
+            found = network(
+                lines, "m", found, (self.mlp, self.out), "gelu", "channel_mlp.#.",
+                dropout=self.dropout, copies=self.copies, parts=self.complex,
+            )  # fmt: skip
             found = lines.add("mg", f"{found} + {gate}") if gate else found
         if not self.preactivation:
             found = self._normed(lines, "mn", found, 1)
@@ -201,10 +218,20 @@ class Layer:
         else:
             out = self.out if kind == "linear" else None
             inner, change = ("conv.", "matrix") if kind == "linear" else ("", "flat")
-            copies = several(self.copies)
-            expression = call("skip", source, kind=SKIPS[kind], out=out, copies=copies)
-            take = weight(theirs + inner + "weight", change)
-            found = lines.add(name, expression, *shared(self.copies, take))
+            expression = call("skip", source, kind=SKIPS[kind], out=out, copies=several(self.wide))
+            if self.complex:
+                made = [
+                    lines.add(
+                        f"{name}_{part}",
+                        expression,
+                        *shared(2, weight(f"{theirs}{part}.{inner}weight", change)),
+                    )
+                    for part in PARTS
+                ]
+                found = both_parts(lines, name, made[0], made[1], self.out)
+            else:
+                take = weight(theirs + inner + "weight", change)
+                found = lines.add(name, expression, *shared(self.copies, take))
         if not self.changes:
             return found
         return lines.add(f"{name}_to", call("resample", found, to="to", kind=self._way()))
@@ -214,6 +241,17 @@ class Layer:
         if not self.wrong or self.spherical:
             return None
         return {1: "linear", 2: "cubic"}.get(len(self.modes))
+
+    def _convolved(self, lines: Lines, source: str) -> str:
+        if not self.complex:
+            takes = shared(self.copies, *self._spectral())
+            return lines.add("k", self._convolution(source), *takes)
+        c = self.inward
+        z = lines.add("z", call("complex", f"{source}[0..{c}]", f"{source}[{c}..{2 * c}]"))
+        kz = lines.add("kz", self._convolution(z), *self._spectral())
+        # their constant is real
+        k = lines.add("kr", call("bias", call("real", kz)), weight("convs.#.bias", "flat", "bias"))
+        return lines.add("k", call("concat", k, call("imag", kz)))
 
     def _convolution(self, source: str) -> str:
         if self.spherical:
@@ -229,19 +267,41 @@ class Layer:
             layout=layout,
             out=self.out if self.out != self.inward else None,
             to="to" if self.changes else None,
-            bias=None if self.bias else False,
+            bias=None if self.bias and not self.complex else False,
             factor=None if w.factor == "dense" else w.factor,
             rank=None if w.factor == "dense" else w.rank,
             separable=w.separable or None,
             copies=several(self.copies),
-            faults=NEWEST if self.wrong and self.changes and len(self.modes) > 1 else None,
+            faults=NEWEST if self._faulty else None,
         )
+
+    @property
+    def _faulty(self) -> bool:
+        """Whether its convolution is wrong there."""
+        return self.wrong and (self.complex or (self.changes and len(self.modes) > 1))
 
     def _spectral(self) -> Iterator[Take]:
         axes = 1 if self.spherical else len(self.modes)  # a sphere has degrees
         yield from spectral_takes(self.weights, "convs.#.weight.", axes=axes)
-        if self.bias:
+        if self.bias and not self.complex:
             yield weight("convs.#.bias", "flat", "bias")
+
+
+def network(  # noqa: PLR0913  what a small network has
+    lines: Lines, name: str, source: str, sizes: Sequence[int], act: str, theirs: str,
+    *, dropout: float = 0.0, copies: int = 1, parts: bool = False,
+) -> str:  # fmt: skip
+    """Layers at each point, of real functions or of the parts of complex ones."""
+    if not parts:
+        return mlp(lines, name, source, sizes, act, theirs, dropout=dropout, copies=copies)
+    made = [
+        mlp(
+            lines, f"{name}_{part}", source, sizes, act, f"{theirs}{part}.",
+            dropout=dropout, copies=2,
+        )
+        for part in PARTS
+    ]  # fmt: skip
+    return both_parts(lines, name, made[0], made[1], sizes[-1])
 
 
 def spectral_takes(w: Weights, theirs: str, *, axes: int) -> Iterator[Take]:

@@ -129,6 +129,17 @@ def mlp(
     return source
 
 
+def both_parts(lines: Lines, name: str, real: str, imag: str, out: int) -> str:
+    """A layer of complex functions, real parts before imaginary ones, of two layers of real ones.
+
+    There f(a + i b) = f_r(a) - f_i(b) + i (f_r(b) + f_i(a)); here `real` and `imag` are what f_r
+    and f_i make of a and of b, side by side.
+    """
+    first, second = f"[0..{out}]", f"[{out}..{2 * out}]"
+    parts = f"{real}{first} - {imag}{second}", f"{real}{second} + {imag}{first}"
+    return lines.add(name, call("concat", *parts))
+
+
 def block(name: str, doc: str, ports: Iterable[str], body: str) -> str:
     """A definition."""
     return "\n".join([f'block {name} "{doc}" {{', *(f"  {x}" for x in ports), "", body, "}"])

@@ -367,3 +367,21 @@ model One {
     assert module(wave).norm() < 1e-5
     module.limit_modes(None)
     assert module(wave).norm() > 0.1
+
+
+def test_coordinates_are_real_beside_a_complex_function():
+    module = opdsl.compile("""
+edition 2026
+
+model Wave {
+  domain D = grid(x: 0..1, boundary = periodic, min = 4)
+  input v : D -> C^1
+  output w : D -> C^2
+
+  w = concat(v, complex(coords(D)))
+}
+""")
+    v = torch.randn(2, 1, 8, dtype=torch.complex64)
+    w = module(v)
+    torch.testing.assert_close(w[:, :1], v)
+    torch.testing.assert_close(w[0, 1], torch.arange(8) / 8 + 0j)

@@ -93,6 +93,15 @@ def test_what_is_wrong_there_is_kept_or_corrected_and_said():
     assert "Note: corrected" in right
 
 
+def test_a_fault_of_complex_functions_is_kept_or_corrected():
+    call = "FNO((4, 4), 1, 1, 4, complex_data = True)"
+    kept, right = text_of(call), text_of(call, corrected=True)
+    assert "faults = neuralop_93d3f06" in kept
+    assert "Note: kept" in kept
+    assert "faults" not in right.partition("edition")[2]
+    assert "input x : D -> C^1" in right
+
+
 def test_an_imported_program_has_no_warnings():
     for text in (text_of(UNO), text_of(UNO, corrected=True)):
         assert opdsl.check(text).diagnostics == ()

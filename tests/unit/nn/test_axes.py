@@ -1,4 +1,4 @@
-"""Modes of one axis at a time, `axis_conv`, and the network for all coefficients, `spectral_mlp`."""
+"""Modes of one axis at a time, `axis_conv`; the network for all modes, `spectral_mlp`."""
 
 import pytest
 import torch
