@@ -9,6 +9,7 @@ from pydantic import Field, PositiveInt, field_validator
 from opdsl.ir.block import BYTES, Block, Bound, Cost
 from opdsl.ir.dims import PositiveCount
 from opdsl.ir.spaces import Space
+from opdsl.ir.stencil import stencil_bounds
 
 if TYPE_CHECKING:
     from torch import nn
@@ -56,18 +57,7 @@ class Conv(Block):
 
     def bounds(self, *x: Space) -> tuple[Bound, ...]:
         """The ring of neighbours must not be wider than the grid."""
-        return tuple(self._bound(x[0], axis) for axis in range(x[0].domain.dims))
-
-    def _bound(self, x: Space, axis: int) -> Bound:
-        return Bound(
-            x.domain,
-            axis,
-            self.kernel,
-            keeps=f"a stencil of {self.kernel} points",
-            note=f"the stencil covers {self.kernel} points",
-            cure=lambda n: f"kernel = {n - 1 + n % 2}",
-            what="stencil points",
-        )
+        return stencil_bounds(x[0].domain, self.kernel)
 
     def diverges(self, *x: Space) -> str | None:  # noqa: ARG002  the same for every input
         """Its width is a number of points, not a length."""

@@ -9,6 +9,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 from opdsl.ir.block import BYTES, Block, Bound, Cost, Refusal
 from opdsl.ir.dims import PositiveCount
 from opdsl.ir.spaces import Space
+from opdsl.ir.stencil import stencil_bounds
 
 if TYPE_CHECKING:
     from torch import nn
@@ -102,18 +103,7 @@ class DifferenceConv(Block):
 
     def bounds(self, *x: Space) -> tuple[Bound, ...]:
         """The stencil must not be wider than the grid."""
-        return tuple(self._bound(x[0], axis) for axis in range(x[0].domain.dims))
-
-    def _bound(self, x: Space, axis: int) -> Bound:
-        return Bound(
-            x.domain,
-            axis,
-            self.kernel,
-            keeps=f"a stencil of {self.kernel} points",
-            note=f"the stencil covers {self.kernel} points",
-            cure=lambda n: f"kernel = {n - 1 + n % 2}",
-            what="stencil points",
-        )
+        return stencil_bounds(x[0].domain, self.kernel)
 
     def cost(self, *x: Space) -> Cost:
         """One product for each point of the stencil, and one more for each axis."""

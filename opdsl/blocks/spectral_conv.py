@@ -21,7 +21,14 @@ from opdsl.ir.modes import (
     together,
     transform_work,
 )
-from opdsl.ir.ranks import Axes, count_numbers, find_ranks, rank_products, whole_products
+from opdsl.ir.ranks import (
+    Axes,
+    count_numbers,
+    own_channels,
+    rank_products,
+    ranks_of,
+    whole_products,
+)
 from opdsl.ir.regrid import same_interval, transform
 from opdsl.ir.spaces import Domain, Space
 
@@ -142,7 +149,8 @@ class SpectralConv(Block):
         """`out` channels on `to`."""
         each = one_copy(x[0], self.copies)
         self._check_modes(each)
-        self._check_channels(each)
+        if self.separable:
+            own_channels(each, self.out)
         if _whole(each.channels, self.out):
             self._ranks(each)
         to = self.to or each.domain
@@ -163,17 +171,6 @@ class SpectralConv(Block):
             helps=("`layout = symmetric` keeps the mean for `modes = 0`",),
         )
 
-    def _check_channels(self, x: Space) -> None:
-        if not self.separable or self.out in (None, x.channels):
-            return
-        raise Refusal(
-            "OP0303",
-            f"a separable convolution keeps {x.channels} channels, not {self.out}",
-            "each channel meets itself only",
-            at="out",
-            helps=(f"change the channels by `linear(out = {self.out})`",),
-        )
-
     def _bands(self, x: Space) -> Bands:
         return frequencies(each_axis(self.modes, x), self.layout, real=not x.complex)
 
@@ -185,17 +182,7 @@ class SpectralConv(Block):
         return Axes(names, (*matrix.values(), *map(len, self._bands(x))))
 
     def _ranks(self, x: Space) -> tuple[int, ...]:
-        if self.factor != "dense":
-            return find_ranks(self.factor, self._axes(x), self.rank)
-        if self.rank == 1.0:
-            return ()
-        raise Refusal(
-            "OP0208",
-            "a dense weight has no rank",
-            "this would change nothing",
-            at="rank",
-            helps=("choose factors: `factor = tucker`", "or leave `rank` out"),
-        )
+        return ranks_of(self.factor, self._axes(x), self.rank)
 
     def bounds(self, *x: Space) -> tuple[Bound, ...]:
         """The points that hold the frequencies, where v comes from and where w goes to."""

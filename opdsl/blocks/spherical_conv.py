@@ -9,7 +9,7 @@ from pydantic import Field, NonNegativeInt, StrictFloat, StrictInt
 
 from opdsl.ir.block import BYTES, Block, Bound, Cost, Refusal
 from opdsl.ir.dims import Poly, PositiveCount
-from opdsl.ir.ranks import Axes, count_numbers, find_ranks
+from opdsl.ir.ranks import Axes, count_numbers, own_channels, ranks_of
 from opdsl.ir.regrid import transform
 from opdsl.ir.spaces import KINDS, Domain, Sampling, Space
 
@@ -122,14 +122,8 @@ class SphericalConv(Block):
                 f"orders go to {self.lmax} at most",
                 at="orders",
             )
-        if self.separable and self.out not in (None, x.channels):
-            raise Refusal(
-                "OP0303",
-                f"a separable convolution keeps {x.channels} channels, not {self.out}",
-                "each channel meets itself only",
-                at="out",
-                helps=(f"change the channels by `linear(out = {self.out})`",),
-            )
+        if self.separable:
+            own_channels(x, self.out)
         if self.factor != "dense" and self.numbers == "real":
             raise Refusal(
                 "OP0208",
@@ -160,17 +154,7 @@ class SphericalConv(Block):
         return Axes(tuple(whole), tuple(whole.values()))
 
     def _ranks(self, x: Space) -> tuple[int, ...]:
-        if self.factor != "dense":
-            return find_ranks(self.factor, self._axes(x), self.rank)
-        if self.rank == 1.0:
-            return ()
-        raise Refusal(
-            "OP0208",
-            "a dense weight has no rank",
-            "this would change nothing",
-            at="rank",
-            helps=("choose factors: `factor = tucker`", "or leave `rank` out"),
-        )
+        return ranks_of(self.factor, self._axes(x), self.rank)
 
     def bounds(self, *x: Space) -> tuple[Bound, ...]:
         """Latitudes and longitudes for degree `lmax`, where v comes from and where w goes to."""

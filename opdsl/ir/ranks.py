@@ -17,6 +17,7 @@ from itertools import pairwise
 from typing import Literal
 
 from opdsl.ir.block import Refusal
+from opdsl.ir.spaces import Space
 
 Factor = Literal["cp", "tucker", "tt"]
 Rank = int | float | tuple[int, ...]
@@ -50,6 +51,42 @@ def find_ranks(factor: Factor, axes: Axes, rank: Rank) -> Shape:
     if any(r > top for r, top in zip(ranks, greatest, strict=True)):
         raise _too_large(factor, axes, ranks, greatest)
     return ranks
+
+
+def ranks_of(factor: Factor | Literal["dense"], axes: Axes, rank: Rank) -> Shape:
+    """The same, and none of a dense weight, which has no rank.
+
+    Raises:
+        Refusal: OP0208.
+    """
+    if factor != "dense":
+        return find_ranks(factor, axes, rank)
+    if rank == 1.0:
+        return ()
+    raise Refusal(
+        "OP0208",
+        "a dense weight has no rank",
+        "this would change nothing",
+        at="rank",
+        helps=("choose factors: `factor = tucker`", "or leave `rank` out"),
+    )
+
+
+def own_channels(x: Space, out: int | None) -> None:
+    """A separable convolution keeps its channels.
+
+    Raises:
+        Refusal: OP0303.
+    """
+    if out in (None, x.channels):
+        return
+    raise Refusal(
+        "OP0303",
+        f"a separable convolution keeps {x.channels} channels, not {out}",
+        "each channel meets itself only",
+        at="out",
+        helps=(f"change the channels by `linear(out = {out})`",),
+    )
 
 
 def count_numbers(factor: Factor, shape: Shape, ranks: Shape) -> int:
