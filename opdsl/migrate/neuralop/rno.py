@@ -104,6 +104,8 @@ def _refuse(name: str, o: RNOOptions) -> None:
         )
     if o.resolution_scaling_factor:
         raise not_importable(name, "`resolution_scaling_factor`")
+    if o.complex_data:
+        raise not_importable(name, "`complex_data = True`")
     if word(o.conv_module) not in (None, "SpectralConv"):
         raise not_importable(name, f"`conv_module = {word(o.conv_module)}`")
 

@@ -76,6 +76,8 @@ def _stack(
     options = options_of(PARTS[kind], kind, made_by.args, made_by.named)
     own = {k.removeprefix(f"{part}."): x for k, x in shapes.items() if k.startswith(f"{part}.")}
     stack = stack_of(kind, options, own, corrected=corrected)
+    if stack.complex:
+        raise not_importable(name, f"`complex_data = True` in its `{part}`")
     if stack.levels.any:
         raise not_importable(name, f"a change of resolution in its `{part}`")
     return stack, tuple(notes(options, stack.levels, corrected=corrected))
