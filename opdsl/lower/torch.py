@@ -131,6 +131,12 @@ class OperatorModule(Branch):
         whole = {name: torch.stack(x, 1) for name, x in told.items()}
         return whole if len(whole) > 1 else whole.popitem()[1]
 
+    @property
+    def greatest_modes(self) -> int:
+        """The greatest frequency for which a spectral convolution has weights; 0: there is none."""
+        layers = (x for x in self.modules() if isinstance(x, SpectralConv))
+        return max((m for x in layers for m in x.modes), default=0)
+
     def limit_modes(self, modes: int | Sequence[int] | None) -> None:
         """Let only so many modes of every spectral convolution take part; None: all again.
 

@@ -7,6 +7,7 @@ the states of module, optimizer, scaler and random generators.
 import time
 from dataclasses import dataclass, field
 from math import isnan
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import nn
@@ -24,6 +25,18 @@ from opdsl.train.sections import Settings
 from opdsl.train.signals import Interrupted, Watch
 from opdsl.train.snapshot import Progress, capture, changes, refuse_other, restore, weights
 from opdsl.train.step import Stepper, Taken
+
+
+@runtime_checkable
+class Limited(Protocol):
+    """A module that can do with fewer Fourier modes for a while."""
+
+    @property
+    def greatest_modes(self) -> int:
+        """The greatest frequency that it has weights for; 0: none."""
+
+    def limit_modes(self, modes: int | None) -> None:
+        """Let only the frequencies up to `modes` take part; None: all again."""
 
 
 @dataclass(slots=True)
@@ -47,6 +60,7 @@ class Training:
     metrics: dict[str, Metrics] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     unsaved: str | None = None
+    limit: int | None = None
     clock: float = 0.0
 
     # ------------------------------------------------------------------------------ the beginning
@@ -98,6 +112,7 @@ class Training:
 
     def _epoch(self) -> None:
         self.clock = time.perf_counter() - self.at.seconds
+        self._limit()
         self.stepper.begin()
         order = permutation(self.settings.seed, self.at.epoch, self.feed.size)
         batches = torch.split(order, self.settings.batch)
@@ -109,6 +124,20 @@ class Training:
         self._record(row)
         if self._due(self.settings.checkpoint.every):
             self.save()
+
+    def _limit(self) -> None:
+        """Let the modes of this epoch take part, if the run begins with few."""
+        plan, module = self.settings.incremental, self.stepper.module
+        if plan.start is None:
+            return
+        if not isinstance(module, Limited) or not module.greatest_modes:
+            helps = ("leave `incremental` out", "or use an operator with `spectral_conv`")
+            raise fault(
+                "OP0604", "the model has no Fourier modes to begin with few of", helps=helps
+            )
+        epochs = self.settings.schedule.epochs
+        self.limit = plan.modes(self.at.epoch, epochs, module.greatest_modes)
+        module.limit_modes(self.limit)
 
     def _step(self, rows: torch.Tensor) -> None:
         taken = self.stepper.take(*self.feed.take(rows), self.rate(self.at.step))
@@ -190,7 +219,7 @@ class Training:
     def _keep_best(self, row: Row) -> None:
         """Keep the weights if the first test set says that they are the best so far."""
         first = next(iter(row["tests"].values()), None)
-        if first is None:
+        if first is None or self.limit is not None:
             return
         score = first.get("pinball", first["rel_l2"])
         if not isnan(score) and (self.at.best is None or score < self.at.best):

@@ -111,6 +111,32 @@ class Band(Section):
     alpha: Annotated[float, Field(gt=0, lt=1)] = 0.1
 
 
+class Incremental(Section):
+    """`incremental { start = 4 until = 0.5 }`: begin with few Fourier modes and add the others.
+
+    While it lasts no epoch counts as the best: its weights are those of a smaller model.
+
+    Attributes:
+        start: the greatest frequency in the first epoch; without it all modes take part.
+        until: the part of the epochs after which all do.
+    """
+
+    start: Annotated[Count | None, BeforeValidator(_nothing)] = None
+    until: Annotated[float, Field(gt=0, lt=1)] = 0.5
+
+    def modes(self, epoch: int, epochs: int, greatest: int) -> int | None:
+        """The greatest frequency in an epoch, counted from 0; None: all.
+
+        Source: George et al. 2024, arXiv:2211.15188, section 4; the modes grow linearly here.
+        """
+        if self.start is None or self.start >= greatest:
+            return None
+        done = epoch / (self.until * epochs)
+        if done >= 1 or epoch == epochs - 1:
+            return None
+        return self.start + int(done * (greatest - self.start))
+
+
 class Eval(Section):
     """`eval { resolutions = [85, 141] every = 5 }`: where and how often to test, in epochs.
 
@@ -158,6 +184,7 @@ class Settings(Section):
     band: Band = Band()
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
+    incremental: Incremental = Incremental()
     batch: Count = 16
     precision: Literal["fp32", "mixed", "bf16", "fp16", "fp64"] = "fp32"
     device: DeviceName = "auto"

@@ -15,9 +15,9 @@ from opdsl.train.journal import read_journal
 from opdsl.train.listener import Silence
 from opdsl.train.normalise import Normaliser
 from opdsl.train.precision import Policy
-from opdsl.train.sections import Checkpoint, Eval, Normalise, Optimizer, Schedule
+from opdsl.train.sections import Checkpoint, Eval, Incremental, Normalise, Optimizer, Schedule
 from opdsl.train.step import Stepper
-from opdsl.train.trained import load_trained
+from opdsl.train.trained import load_trained, trained_state
 from tests.unit.train.toy_problem import Toy, cloud, quick
 
 RARELY = {"checkpoint": Checkpoint(every=1000)}  # waiting for the disk is most of the time
@@ -360,3 +360,48 @@ def test_a_run_in_a_thread_needs_no_handlers(tmp_path):
     thread.start()
     thread.join()
     assert done
+
+
+# ------------------------------------------------------------------------- few modes at first
+
+
+class Growing(Toy):
+    """The toy, with Fourier modes that it only counts."""
+
+    greatest_modes = 8
+
+    def __init__(self):
+        super().__init__()
+        self.limits = []
+
+    def limit_modes(self, modes):
+        self.limits.append(modes)
+
+
+def test_modes_grow_from_the_first_epoch_on_until_all_take_part():
+    plan = Incremental(start=2, until=0.5)
+    assert [plan.modes(i, 12, 8) for i in range(12)] == [2, 3, 4, 5, 6, 7] + [None] * 6
+    assert Incremental(start=8).modes(0, 12, 8) is None
+    assert Incremental().modes(0, 12, 8) is None
+    assert Incremental(start=2, until=0.99).modes(11, 12, 8) is None
+
+
+def test_each_epoch_has_its_modes_and_only_whole_models_are_the_best(tmp_path):
+    settings = quick(6, incremental=Incremental(start=2, until=0.5))
+    module, _ = learn(tmp_path / "run", settings, module=Growing())
+    assert module.limits == [2, 4, 6, None, None, None]
+    assert trained_state(tmp_path / "run", "best")["epoch"] >= 4
+
+
+def test_a_resumed_run_goes_on_with_the_modes_of_its_epoch(tmp_path):
+    settings = quick(6, incremental=Incremental(start=2, until=0.5))
+    with pytest.raises(RuntimeError, match="the plug"):
+        learn(tmp_path / "run", settings, module=Growing(), listener=Stop(3, 2))
+    module, _ = learn(tmp_path / "run", settings, module=Growing(), resume=True)
+    assert module.limits == [6, None, None, None]
+
+
+def test_a_model_without_modes_cannot_begin_with_few(tmp_path):
+    found = told(tmp_path / "run", quick(3, incremental=Incremental(start=2)))
+    assert found.code == "OP0604"
+    assert "no Fourier modes" in found.message
