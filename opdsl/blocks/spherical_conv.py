@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from torch import nn
 
 
+MOST_DEGREES = 10**6  # larger numbers do not count degrees any more
+
+
 class SphericalConv(Block):
     """w = S^-1(R_l . S(v)) + b: every degree l <= lmax of v is multiplied by its own matrix R_l.
 
@@ -83,7 +86,7 @@ class SphericalConv(Block):
         {"inputs": ("S -> R^3",), "lmax": 4, "numbers": "complex", "factor": "tt", "rank": 0.5},
     )
 
-    lmax: NonNegativeInt = Field(description="the greatest degree kept")
+    lmax: NonNegativeInt = Field(le=MOST_DEGREES, description="the greatest degree kept")
     out: PositiveCount | None = Field(default=None, description="channels of the result")
     to: Domain | None = Field(default=None, description="the grid of the result")
     bias: bool = Field(default=True, description="whether a trained constant is added")
@@ -187,7 +190,9 @@ class SphericalConv(Block):
     def cost(self, *x: Space) -> Cost:
         """The numbers of R; transforms there and back."""
         out, c = self.infer(*x), x[0].channels
-        orders = sum(min(l, self.greatest_order) + 1 for l in range(self.lmax + 1))  # noqa: E741
+        m = self.greatest_order
+        # a triangle of degrees to m, then m + 1 orders for each
+        orders = (m + 1) * (m + 2) // 2 + (self.lmax - m) * (m + 1)
         width = 1 if self.numbers == "real" else 2
         params = width * self._numbers(x[0]) + (out.channels if self.bias else 0)
         rows = [Poly.atom(y.domain.atom(0)) * (4 * orders * y.channels) for y in (x[0], out)]

@@ -19,6 +19,7 @@ Modes = int | tuple[int, ...]
 Sizes = tuple[int, ...]
 Bands = tuple[range, ...]
 
+MOST_MODES = 10**9  # larger numbers do not count points any more
 FFT = 2.5  # operations of a real fast transform for each number and halving: 2.5 N log2 N
 MIX = 8  # operations of one complex multiplication and addition
 
@@ -27,8 +28,16 @@ def each_axis(modes: Modes, x: Space) -> Sizes:
     """The modes of each axis.
 
     Raises:
-        Refusal: OP0308, there are not as many as axes.
+        Refusal: OP0308, there are not as many as axes; OP0208, one is beyond all reason.
     """
+    greatest = modes if isinstance(modes, int) else max(modes, default=0)
+    if greatest > MOST_MODES:
+        raise Refusal(
+            "OP0208",
+            f"{greatest:,} modes are more than any grid holds",
+            f"{MOST_MODES:,} at most",
+            at="modes",
+        )
     if isinstance(modes, int):
         return (modes,) * x.domain.dims
     if len(modes) == x.domain.dims:

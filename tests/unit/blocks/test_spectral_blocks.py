@@ -463,3 +463,39 @@ def test_a_complex_program_is_one_graph_and_can_be_exported(wave):
     for other in (compiled, program):
         for name, y in other(*x).items():
             torch.testing.assert_close(y, wanted[name], rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("call", [
+    f"spectral_conv(v, modes = {10**22}, factor = tucker, rank = 0.5)",
+    f"spectral_conv(v, modes = {10**15} * {10**15})",
+    f"axis_conv(v, modes = {10**22})",
+    f"fft(v, modes = {10**22}) |> ifft(to = D)",
+])  # fmt: skip
+def test_modes_beyond_all_reason_are_one_diagnostic(call):
+    program = f"""
+edition 2026
+
+model Huge {{
+  domain D = grid(x: 0..1, boundary = periodic, min = 8)
+  input v : D -> R^1
+  output w : D -> R^1
+
+  w = {call}
+}}
+"""
+    assert [x.code for x in opdsl.check(program).diagnostics] == ["OP0208"]
+
+
+def test_degrees_beyond_all_reason_are_one_diagnostic():
+    program = f"""
+edition 2026
+
+model Huge {{
+  domain S = sphere(lat, lon, min = 8)
+  input v : S -> R^1
+  output w : S -> R^1
+
+  w = spherical_conv(v, lmax = {10**22})
+}}
+"""
+    assert [x.code for x in opdsl.check(program).diagnostics] == ["OP0208"]
