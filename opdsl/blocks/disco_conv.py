@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 ASSUMED = 25  # points of a kernel, where its cost is told before the grid is known
 MOST_AXES = 3
+ANGLES = {1: 2, 2: 4, 3: 1}  # by the number of axes, if none are asked for
+Few = Annotated[int, Field(ge=1, le=1000)]
 
 
 class DiscoConv(Block):
@@ -42,8 +44,8 @@ class DiscoConv(Block):
         radius: of the kernel, in the unit of length of the axes; at least one spacing, and better
             two or three.
         out: channels of the result; as many as come in by default.
-        shape: rings and angles of the functions; on one axis angles are its two directions, on
-            three there is one.
+        shape: rings and angles of the functions, (3, 4) in the plane and on the sphere; on one
+            axis angles are its two directions, on three there is one.
         bias: whether b is added.
         edges: of axes that do not close: `replicate` or `reflect` the function, or `zeros`; with
             `zeros` axes that close are treated so too.
@@ -59,12 +61,13 @@ class DiscoConv(Block):
         {"inputs": (3,), "out": 4, "radius": 0.7, "shape": (3, 1)},
         {"inputs": (2,), "radius": 0.7, "shape": (4, 1), "bias": False},
         {"inputs": (2,), "radius": 0.7, "shape": (2, 1), "frozen": 6},
+        {"inputs": (2,), "radius": 0.7},
         {"inputs": ("S -> R^3",), "out": 2, "radius": 1.0},
     )
 
     radius: PositiveFloat = Field(description="of the kernel, a length")
     out: PositiveCount | None = Field(default=None, description="channels of the result")
-    shape: tuple[PositiveInt, PositiveInt] = Field(default=(3, 4), description="rings and angles")
+    shape: tuple[Few, Few] | None = Field(default=None, description="rings and angles")
     bias: bool = Field(default=True, description="whether a trained constant is added")
     edges: Literal["replicate", "reflect", "zeros"] = Field(
         default="replicate", description="what is beyond the ends of an axis"
@@ -79,13 +82,14 @@ class DiscoConv(Block):
         return x[0].with_channels(self.out or x[0].channels)
 
     def _check(self, x: Space) -> None:
-        axes, angles = x.domain.dims, self.shape[1]
+        axes = x.domain.dims
         if axes > MOST_AXES:
             raise Refusal(
                 "OP0301",
                 f"`{self.keyword()}` is defined on one to three axes",
                 f"`{x.domain}` has {axes}",
             )
+        rings, angles = self._functions_of(x)
         most = {1: 2, 3: 1}.get(axes)
         if most is not None and angles > most:
             raise Refusal(
@@ -93,7 +97,7 @@ class DiscoConv(Block):
                 f"a kernel on {axes} {'axis' if axes == 1 else 'axes'} has no {angles} angles",
                 f"{most} at most",
                 at="shape",
-                helps=(f"write `shape = ({self.shape[0]}, {most})`",),
+                helps=(f"write `shape = ({rings}, {most})`",),
             )
         if x.domain.kind == "sphere" and self.frozen is not None:
             raise Refusal("OP0208", "a kernel on the sphere is never frozen", at="frozen")
@@ -142,13 +146,17 @@ class DiscoConv(Block):
     def cost(self, *x: Space) -> Cost:
         """One product for each point of the kernel, whose number the grid decides."""
         out, c = self.infer(*x), x[0].channels
-        params = self._functions() * c * out.channels + (out.channels if self.bias else 0)
+        params = self._count(x[0]) * c * out.channels + (out.channels if self.bias else 0)
         flops = x[0].domain.volume() * (2 * ASSUMED * c * out.channels)
         return Cost(params, flops, out.numbers() * BYTES)
 
-    def _functions(self) -> int:
+    def _functions_of(self, x: Space) -> tuple[int, int]:
+        """Rings and angles."""
+        return self.shape or (3, ANGLES[x.domain.dims])
+
+    def _count(self, x: Space) -> int:
         """How many functions the kernel is a sum of."""
-        rings, angles = self.shape
+        rings, angles = self._functions_of(x)
         return (rings + 1) // 2 if angles == 1 else rings // 2 * angles + rings % 2
 
     def lower(self, *x: Space) -> nn.Module:
@@ -160,7 +168,7 @@ class DiscoConv(Block):
             return spherical_disco.SphericalDiscoConv(
                 c,
                 out,
-                shape=self.shape,
+                shape=self._functions_of(x[0]),
                 radius=self.radius,
                 sampling=domain.sampling or "gauss_legendre",
                 bias=self.bias,
@@ -170,7 +178,7 @@ class DiscoConv(Block):
         return disco.DiscoConv(
             c,
             out,
-            shape=self.shape,
+            shape=self._functions_of(x[0]),
             radius=self.radius,
             lengths=tuple(a.hi - a.lo for a in domain.axes),
             closed=domain.periodic,
