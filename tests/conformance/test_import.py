@@ -127,6 +127,7 @@ VARIANTS = [
         stabilizer="tanh"),
     fno("complex, preactivation, no channel mlp", channels="C", complex_data=True,
         preactivation=True, use_channel_mlp=False, factorization="tucker", rank=0.4),
+    fno("complex, tanh asked for", channels="C", complex_data=True, non_linearity=torch.tanh),
     fno("dense by name", factorization="dense"),
     fno("TFNO", kind="TFNO"),
     fno("TFNO in three axes", SPACE, kind="TFNO", n_modes=(4, 4, 4), rank=0.2),

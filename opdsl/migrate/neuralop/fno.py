@@ -119,7 +119,8 @@ def _layer(name: str, o: FNOOptions, shapes: Shapes, i: int) -> Layer:
         modes=o.n_modes,
         inward=c,
         out=c,
-        act=activation(name, o.non_linearity),
+        # layers of complex functions bend by gelu there, whatever is asked for
+        act="gelu" if o.complex_data else activation(name, o.non_linearity),
         closing=i < o.n_layers - 1,
         weights=kept_as(name, o, shapes, theirs),
         fno_skip=o.fno_skip,
