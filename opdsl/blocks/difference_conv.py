@@ -42,7 +42,9 @@ class DifferenceConv(Block):
         kernel: points of the stencil on each axis, odd.
         width: a length, in the unit of the axes; one number for all axes or one for each.
         edges: of axes that do not close: `replicate` or `reflect` the function, or `zeros`; with
-            `zeros` axes that close are treated so too.
+            `zeros` axes that close are treated so too. Beyond an end no difference is known: the
+            points next to it keep an error, so the mean square converges with order 1/2 there, the
+            inside with 1. With `zeros` the jump at the end over h grows, and there is no limit.
         mix: whether each channel of the result sees all channels, or its own only.
 
     Source: Liu-Schiaffini et al. 2024, arXiv:2402.16845, eq. (7); on grids of one spacing its
@@ -104,6 +106,12 @@ class DifferenceConv(Block):
     def bounds(self, *x: Space) -> tuple[Bound, ...]:
         """The stencil must not be wider than the grid."""
         return stencil_bounds(x[0].domain, self.kernel)
+
+    def diverges(self, *x: Space) -> str | None:  # noqa: ARG002  the same for every input
+        """A jump to zero over the spacing grows without end."""
+        if self.edges != "zeros" or self.kernel == 1:
+            return None
+        return "divides the jump to zero at the ends by the spacing"
 
     def cost(self, *x: Space) -> Cost:
         """One product for each point of the stencil, and one more for each axis."""

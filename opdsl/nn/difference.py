@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from opdsl.nn.precision import no_autocast, wide
+
 Size = tuple[int, ...]
 Ends = tuple[float, ...]
 
@@ -81,6 +83,10 @@ class DifferenceConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, *grid, in) -> (batch, *grid, out)."""
+        with no_autocast(x):  # what is left of a difference in few digits is noise, over h
+            return self._differences(x.to(wide(x))).to(x.dtype)
+
+    def _differences(self, x: Tensor) -> Tensor:
         scales = self._scales(tuple(x.shape[1:-1]))
         axes, half = len(scales), self.kernel // 2
         v = x

@@ -6,6 +6,8 @@ from itertools import pairwise
 import pytest
 import torch
 
+from opdsl import blocks
+from opdsl.ir.spaces import Axis, Domain, Space
 from opdsl.nn.difference import DifferenceConv
 from opdsl.nn.disco import DiscoConv, basis, count, ring, stencil
 from opdsl.nn.harmonics import inverse_sht, sht
@@ -51,6 +53,58 @@ def test_a_constant_has_no_difference(edges):
         2, 3, 3, lengths=(1.0,), widths=(0.1,), closed=(edges == "wrap",), edges=(edges,)
     )
     assert layer(torch.ones(1, 9, 2)).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("edges", ["replicate", "reflect"])
+@torch.no_grad()
+def test_between_ends_differences_tend_to_the_derivative_inside_and_in_the_mean(edges):
+    """Beyond an end no difference is known, so the mean square is of order 1/2."""
+    gaps, inner = slopes_between_ends(edges)
+    assert all(1.8 < a / b < 2.2 for a, b in pairwise(inner))
+    assert all(1.3 < a / b < 1.5 for a, b in pairwise(gaps))
+
+
+@torch.no_grad()
+def test_zeros_beyond_an_end_leave_no_limit():
+    gaps, inner = slopes_between_ends("zeros")
+    assert all(1.8 < a / b < 2.2 for a, b in pairwise(inner))
+    assert all(b > 1.3 * a for a, b in pairwise(gaps))
+    line = Space(domain=Domain(name="D", axes=(Axis(name="x"),)), channels=1)
+    block = blocks.find("difference_conv")
+    assert block(edges="zeros").diverges(line)
+    assert block().diverges(line) is None
+
+
+def slopes_between_ends(edges):
+    """Errors on 33, 65, 129 points of an axis with ends: of all points, and of those inside."""
+    torch.manual_seed(0)
+    layer = DifferenceConv(
+        1, 1, 3, lengths=(1.0,), widths=(0.1,), closed=(False,), edges=(edges,)
+    ).double()
+    W, gaps, inner = layer.weight[0, 0], [], []
+    for n in (33, 65, 129):
+        x = torch.linspace(0, 1, n, dtype=torch.float64)
+        by_x = x.exp() * (torch.cos(3 * x) - 3 * torch.sin(3 * x))
+        wanted = 0.1 * (W[2] - W[0]) * by_x
+        found = layer((x.exp() * torch.cos(3 * x))[None, :, None])[0, :, 0]
+        gap, scale = found - wanted, wanted.square().mean().sqrt()
+        gaps.append(float(gap.square().mean().sqrt() / scale))
+        inner.append(float(gap[1:-1].abs().max() / scale))
+    return gaps, inner
+
+
+@torch.no_grad()
+def test_autocast_leaves_differences_alone():
+    """A difference of neighbours is lost in eight bits."""
+    torch.manual_seed(0)
+    layer = DifferenceConv(
+        1, 2, 3, lengths=(1.0,), widths=(1 / 32,), closed=(True,), edges=("wrap",)
+    )
+    x = torch.arange(512) / 512
+    v = 1 + torch.sin(2 * math.pi * x)[None, :, None]
+    with torch.autocast("cpu", torch.bfloat16):
+        found = layer(v)
+    torch.testing.assert_close(found, layer(v), rtol=0, atol=0)
 
 
 def test_equal_spacings_make_one_stencil():
