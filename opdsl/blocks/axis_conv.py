@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, NonNegativeInt
 
-from opdsl.ir.block import BYTES, Block, Bound, Cost
+from opdsl.ir.block import BYTES, Block, Bound, Cost, Work
 from opdsl.ir.dims import PositiveCount
-from opdsl.ir.modes import MIX, bounds, each_axis, frequencies
+from opdsl.ir.modes import (
+    MIX,
+    bounds,
+    each_axis,
+    frequencies,
+    together,
+    transform_work,
+)
 from opdsl.ir.regrid import transform
 from opdsl.ir.spaces import Space
 
@@ -44,6 +52,7 @@ class AxisConv(Block):
 
     rings: ClassVar[bool] = True
     kinds: ClassVar[frozenset[str]] = frozenset({"grid"})
+    kernels: ClassVar[tuple[str, ...]] = ("fft", "dft")
     samples: ClassVar[tuple[dict[str, Any], ...]] = (
         {"inputs": (3,), "modes": 2, "out": 5},
         {"inputs": (2,), "modes": 1},
@@ -80,6 +89,17 @@ class AxisConv(Block):
         volume = x[0].domain.volume()
         flops = transform(x[0]) + transform(out) + volume * (MIX * c * out.channels * len(modes))
         return Cost(2 * numbers, flops, out.numbers() * BYTES)
+
+    def work(self, kernel: str, sizes: tuple[tuple[int, ...], ...], *x: Space) -> Work:
+        """For each axis, transforms of all its lines there and back, and the products between."""
+        out, c = self.infer(*x).channels, x[0].channels
+        parts = []
+        for n, m in zip(sizes[0], each_axis(self.modes, x[0]), strict=True):
+            lines, size, bands = math.prod(sizes[0]) // n, (n,), (range(m + 1),)
+            there = transform_work(kernel, lines * c, size, bands, real=True)
+            back = transform_work(kernel, lines * out, size, bands, real=True)
+            parts += [there, Work(gemm=MIX * lines * (m + 1) * c * out), back]
+        return together(*parts)
 
     def lower(self, *x: Space) -> nn.Module:
         """See `opdsl.nn.axes.AxisConv`."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from opdsl.nn.precision import no_autocast, wide
-from opdsl.nn.transforms import Size, irfft, rfft, with_real
+from opdsl.nn.transforms import CUTS, GROWS, Size, check_points
 
 
 class AxisConv(nn.Module):
@@ -33,26 +33,32 @@ class AxisConv(nn.Module):
             inward, outward = R.shape[1:3]
             nn.init.normal_(R, std=math.sqrt(1 / ((inward + outward) * len(self.modes))))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, kernel: str = "fft") -> Tensor:
         """(batch, *grid, in) -> (batch, *grid, out), in the dtype of x.
+
+        Args:
+            x: u.
+            kernel: `fft` or `dft`, see `opdsl.nn.transforms`; both compute the same.
 
         Raises:
             ValueError: an axis has too few points for its modes.
         """
         with no_autocast(x):
             u = x.to(wide(x))
-            parts = (self._along(u, axis) for axis in range(len(self.modes)))
+            parts = (self._along(u, axis, kernel) for axis in range(len(self.modes)))
             return torch.stack(list(parts)).sum(0).to(x.dtype)
 
-    def _along(self, u: Tensor, axis: int) -> Tensor:
-        m, n = self.modes[axis], u.shape[1 + axis]
-        if n < 2 * m + 1:
-            raise ValueError(f"keeping |k| <= {m} needs at least {2 * m + 1} points, got {n}")
+    def _along(self, u: Tensor, axis: int, kernel: str) -> Tensor:
+        """The axis stands between all before it and all behind it, channels last."""
+        n, band = u.shape[1 + axis], range(self.modes[axis] + 1)
+        check_points((n,), (band,))
         R = torch.view_as_complex(self.weights[axis].to(u.dtype))
-        z = rfft(u, 1 + axis, m + 1).movedim(1 + axis, 0)
-        lines = z.flatten(1, -2)
-        mixed = torch.bmm(lines, R).reshape(*z.shape[:-1], -1).movedim(0, 1 + axis)
-        return irfft(with_real(mixed, 1 + axis, 0), n, 1 + axis)
+        before, behind = math.prod(u.shape[: 1 + axis]), math.prod(u.shape[2 + axis : -1])
+        z = CUTS[kernel](u.reshape(before, n, -1), (band,))
+        z = z.reshape(before, len(band), behind, -1).movedim(1, 0)
+        mixed = torch.bmm(z.flatten(1, 2), R).reshape(len(band), before, -1).movedim(0, 1)
+        v = GROWS[kernel](mixed, (band,), (n,), real=True)
+        return v.reshape(*u.shape[:-1], R.shape[-1])
 
     def extra_repr(self) -> str:
         """The modes."""

@@ -57,3 +57,21 @@ def test_blocks_do_not_mix_and_small_results_vanish():
     other[..., 2:] = 0
     torch.testing.assert_close(net(s)[..., :2], net(other)[..., :2])
     assert not SpectralMLP(4, 2, 1, 100.0)(s).any()
+
+
+@pytest.mark.parametrize("kernel", ["fft", "dft"])
+def test_on_three_axes_a_wave_of_one_axis_passes_the_others_by_their_means(kernel):
+    """exp(2 i y) is constant along x and z: R_x(0) + R_y(2) + R_z(0)."""
+    layer = AxisConv(1, 1, (2, 3, 1)).double()
+    y = torch.arange(10, dtype=torch.float64) * (2 * torch.pi / 10)
+    wave = (1j * 2 * y)[:, None].exp().expand(7, 10, 4)
+    R = [torch.view_as_complex(x)[..., 0, 0] for x in layer.weights]
+    # the mean of a real function is real, and so is what a matrix makes of it
+    wanted = (R[1][2] * wave).real + (R[0][0].real + R[2][0].real) * wave.real
+    torch.testing.assert_close(layer(wave.real[None, ..., None], kernel)[0, ..., 0], wanted)
+
+
+def test_matrices_of_both_kernels_are_wide_where_in_and_out_differ():
+    layer = AxisConv(3, 5, (2, 3)).double()
+    x = torch.randn(2, 6, 7, 3, dtype=torch.float64)
+    torch.testing.assert_close(layer(x, "dft"), layer(x, "fft"))
