@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
@@ -41,8 +42,8 @@ class DiscoConv(Block):
     ```
 
     Attributes:
-        radius: of the kernel, in the unit of length of the axes; at least one spacing, and better
-            two or three.
+        radius: of the kernel, in the unit of length of the axes; more than one spacing, and better
+            two or three. More than three rings or four angles need more, see the diagnostic.
         out: channels of the result; as many as come in by default.
         shape: rings and angles of the functions, (3, 4) in the plane and on the sphere; on one
             axis angles are its two directions, on three there is one.
@@ -108,6 +109,7 @@ class DiscoConv(Block):
                 f"{self.radius:g}",
                 at="radius",
             )
+        self._check_reach(x)
         if isinstance(self.frozen, tuple) and len(self.frozen) != axes:
             raise Refusal(
                 "OP0208",
@@ -116,27 +118,61 @@ class DiscoConv(Block):
                 at="frozen",
             )
 
+    def _check_reach(self, x: Space) -> None:
+        """Beyond an end stands the function itself, once."""
+        if x.domain.kind == "sphere" or self.edges == "zeros":
+            return
+        for a in x.domain.axes:
+            if (a.periodic or self.edges == "reflect") and self.radius > (a.hi - a.lo):
+                raise Refusal(
+                    "OP0208",
+                    f"a radius of {self.radius:g} is longer than the axis `{a.name}`",
+                    f"at most {a.hi - a.lo:g}",
+                    at="radius",
+                    helps=("for what is everywhere: `spectral_conv` or `integrate`",),
+                )
+
     def bounds(self, *x: Space) -> tuple[Bound, ...]:
-        """A spacing must not be longer than the radius."""
-        if self.frozen is not None:
-            return ()
+        """Each function of the kernel must meet a point; a frozen stencil must fit on the grid."""
         domain = x[0].domain
         lengths = [a.hi - a.lo for a in domain.axes]
+        if self.frozen is not None:
+            return tuple(y for i, n in enumerate(lengths) if (y := self._fitting(x[0], i, n)))
         if domain.kind == "sphere":
             lengths = [math.pi]  # of longitudes a polar row may have few
         return tuple(self._bound(x[0], i, y) for i, y in enumerate(lengths))
 
     def _bound(self, x: Space, axis: int, length: float) -> Bound:
-        closed = x.domain.periodic[axis]
-        points = math.ceil(length / self.radius - 1e-9) + (0 if closed else 1)
+        ends = 0 if x.domain.periodic[axis] else 1
+        shape = self._functions_of(x)
+        needed = spacings(shape, x.domain.dims) * length
         return Bound(
             x.domain,
             axis,
-            max(points, 1),
-            keeps=f"a radius of {self.radius:g}",
-            note=f"a spacing is {length:g} / {points - (0 if closed else 1)} then",
-            cure=lambda n: f"radius = {length / max(n - (0 if closed else 1), 1):.4g}",
-            what="small a radius",
+            least_points(shape, x.domain.dims, self.radius / length) + ends,
+            keeps=f"each function of a kernel of radius {self.radius:g}",
+            note=f"each spacing must be shorter than {self.radius * length / needed:.3g}",
+            # a little longer, for just as long is too short
+            cure=lambda n: f"radius = {1.01 * needed / max(n - ends, 1):.3g}",
+            what="details",
+        )
+
+    def _fitting(self, x: Space, axis: int, length: float) -> Bound | None:
+        """The points beyond an end are taken from the grid, unless they are zeros or the last."""
+        closed = x.domain.periodic[axis]
+        if self.edges == "zeros" or (self.edges == "replicate" and not closed):
+            return None
+        frozen = self.frozen[axis] if isinstance(self.frozen, tuple) else self.frozen or 1
+        ends = 0 if closed else 1
+        reach = math.floor(self.radius / length * (frozen - ends) + 1e-9)
+        return Bound(
+            x.domain,
+            axis,
+            max(reach + ends, 1),
+            keeps=f"a frozen stencil that reaches {reach} points far",
+            note=f"it looks {reach} points beyond each end",
+            cure=lambda _: "edges = zeros",
+            what="stencil points",
         )
 
     def diverges(self, *x: Space) -> str | None:  # noqa: ARG002  the same for every input
@@ -186,3 +222,41 @@ class DiscoConv(Block):
             bias=self.bias,
             frozen=frozen,
         )
+
+
+def least_points(shape: tuple[int, int], axes: int, radius: float) -> int:
+    """The least n whose spacing 1 / n lets each function of the kernel meet a point.
+
+    Args:
+        shape: rings and angles.
+        axes: of the domain.
+        radius: as a part of the length.
+    """
+    return math.floor(spacings(shape, axes) / radius + 1e-9) + 1
+
+
+def spacings(shape: tuple[int, int], axes: int) -> float:
+    """The radius must be longer than so many spacings: else a function is zero at all points.
+
+    The innermost ring is met last, where its hat is not zero: between 0 and 4 / (rings + 1) of the
+    radius, or 3 / (rings + 1) where the rings leave no function in the middle.
+    """
+    rings, angles = shape
+    if rings == 1 or (rings == 2 and angles == 1):
+        return 1.0  # the one function is not zero in the middle
+    inner = 3 if rings % 2 == 0 and angles > 1 else 4
+    return max(1.0, (_nearest(angles) if axes == 2 else 1.0) * (rings + 1) / inner)
+
+
+@lru_cache
+def _nearest(angles: int) -> float:
+    """The distance, in spacings, within which each of so many sectors of the plane has a point."""
+    turn, line = 2 * math.pi / angles, range(-(angles // 4) - 2, angles // 4 + 3)
+    points = [(math.hypot(i, j), math.atan2(i, j)) for i in line for j in line if i or j]
+
+    def within(centre: float) -> float:
+        return min(
+            r for r, a in points if abs(math.remainder(a - centre, 2 * math.pi)) < turn - 1e-9
+        )
+
+    return max(within(a * turn) for a in range(angles))

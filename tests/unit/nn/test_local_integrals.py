@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from opdsl import blocks
+from opdsl.blocks.disco_conv import least_points
+from opdsl.ir.block import Refusal
 from opdsl.ir.spaces import Axis, Domain, Space
 from opdsl.nn.difference import DifferenceConv
 from opdsl.nn.disco import DiscoConv, basis, count, ring, stencil
@@ -147,6 +149,48 @@ def test_a_plane_wave_meets_the_transform_of_the_kernel(shape, aspect):
     factor = ((psi * phase).sum((1, 2)) * layer.weight[:, 0, 0]).sum()
     wanted = (factor * torch.exp(1j * wave)).real
     assert (found - wanted).norm() < 1e-2 * wanted.norm()
+
+
+@pytest.mark.parametrize("rings", [1, 2, 3, 4, 5, 7])
+@pytest.mark.parametrize("angles", [1, 4, 5, 6, 8, 12])
+def test_at_the_least_resolution_each_function_of_the_kernel_meets_a_point(rings, angles):
+    shape, radius = (rings, angles), 0.1
+    n = least_points(shape, 2, radius)
+    values = stencil(shape, radius, (1 / n, 1 / n), torch.float64, CPU)
+    torch.testing.assert_close(values.sum((1, 2)), torch.ones(count(shape)).double())
+
+
+@pytest.mark.parametrize("shape", [(5, 4), (3, 8), (7, 4), (4, 4)])
+def test_far_below_it_some_function_does_not(shape):
+    n = int(0.9 * least_points(shape, 2, 0.1))
+    assert stencil(shape, 0.1, (1 / n, 1 / n), torch.float64, CPU).sum((1, 2)).min() == 0
+
+
+@pytest.mark.parametrize(
+    ("boundary", "edges", "refused"),
+    [("periodic", "replicate", True), ("none", "reflect", True), ("none", "replicate", False),
+     ("periodic", "zeros", False)],
+)  # fmt: skip
+def test_beyond_an_end_an_axis_stands_only_once(boundary, edges, refused):
+    line = Space(domain=Domain(name="D", axes=(Axis(name="x", boundary=boundary),)), channels=1)
+    block = blocks.find("disco_conv")(radius=1.2, shape=(3, 1), edges=edges)
+    if refused:
+        with pytest.raises(Refusal) as caught:
+            block.infer(line)
+        assert caught.value.code == "OP0208"
+    else:
+        assert block.lower(line)(torch.ones(1, 16, 1)).shape == (1, 16, 1)
+
+
+@pytest.mark.parametrize(("boundary", "edges"), [("periodic", "replicate"), ("none", "reflect")])
+def test_a_frozen_stencil_fits_on_the_least_grid_and_on_none_below(boundary, edges):
+    line = Space(domain=Domain(name="D", axes=(Axis(name="x", boundary=boundary),)), channels=1)
+    block = blocks.find("disco_conv")(radius=0.5, shape=(3, 1), edges=edges, frozen=33)
+    (bound,) = block.bounds(line)
+    layer = block.lower(line)
+    assert layer(torch.ones(1, bound.points, 1)).shape == (1, bound.points, 1)
+    with pytest.raises(RuntimeError):
+        layer(torch.ones(1, bound.points - 1, 1))
 
 
 def test_a_constant_is_multiplied_by_the_sum_of_the_weights():
