@@ -46,10 +46,12 @@ class Local:
     Attributes:
         terms: name and call, with `#` for what comes in.
         takes: of each, whose names begin with that name.
+        least: points on each axis that they need.
     """
 
     terms: tuple[tuple[str, str], ...]
     takes: tuple[Take, ...]
+    least: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,7 +51,8 @@ class Levels:
             k = max(self.coarser[i], self.coarser[i + 1])
             for axis, n in enumerate(layer.modes):
                 stencil = layer.stencil if layer.fno_skip == "linear" else 1
-                least[axis] = max(least[axis], k * max(n, stencil, 1))
+                local = layer.local.least if layer.local else 1
+                least[axis] = max(least[axis], k * max(n, stencil, local))
         multiple = lcm(*self.coarser)
         step = f", multiple_of = {multiple}" if multiple > 1 else ""
         if layers[0].spherical:

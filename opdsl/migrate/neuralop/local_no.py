@@ -14,10 +14,11 @@ from collections.abc import Iterator
 from itertools import accumulate
 from typing import Any
 
+from opdsl.blocks.disco_conv import least_points
 from opdsl.migrate.neuralop.draft import Draft, Options, Shapes, Take, each, not_importable
 from opdsl.migrate.neuralop.fno import Stack, activation, grid, padding
 from opdsl.migrate.neuralop.layer import NORMS, SKIPS, Layer, Local, kept_as
-from opdsl.migrate.neuralop.levels import levels_of
+from opdsl.migrate.neuralop.levels import Ends, levels_of
 from opdsl.migrate.neuralop.writing import call, value
 
 Numbers = tuple[int, ...]
@@ -95,6 +96,8 @@ def local_no(name: str, o: LocalNOOptions, shapes: Shapes, *, corrected: bool) -
     discos, differences = (each(x, o.n_layers) for x in (o.disco_layers, o.diff_layers))
     places = zip(*(_places(x) for x in (differences, discos)), strict=True)
     c, act = o.hidden_channels, activation(name, o.non_linearity)
+    ends = grid(name, o)
+    lengths = _lengths(name, o, ends)
     if any(discos) and o.noisy and not corrected and not any(x.endswith(TABLE) for x in shapes):
         raise not_importable(
             name,
@@ -117,9 +120,9 @@ def local_no(name: str, o: LocalNOOptions, shapes: Shapes, *, corrected: bool) -
             norm=o.norm,
             groups=o.norm_groups,
             stabilizer=o.stabilizer == "tanh",
-            local=_local(o, *place, corrected=corrected),
+            local=_local(o, difference, disco, lengths, corrected=corrected),
         )
-        for i, place in enumerate(places)
+        for i, (difference, disco) in enumerate(places)
     )
     stack = Stack(
         name=name,
@@ -127,7 +130,7 @@ def local_no(name: str, o: LocalNOOptions, shapes: Shapes, *, corrected: bool) -
         out=o.out_channels,
         layers=layers,
         levels=levels_of(name, ((1.0,) * axes,) * o.n_layers, axes=axes),
-        ends=grid(name, o),
+        ends=ends,
         lifting=(int(o.lifting_channel_ratio * c), c),
         projection=(int(o.projection_channel_ratio * c), o.out_channels),
         act=act,
@@ -148,12 +151,18 @@ def _places(wanted: tuple[bool, ...]) -> list[str | None]:
 
 
 def _local(
-    o: LocalNOOptions, difference: str | None, disco: str | None, *, corrected: bool
+    o: LocalNOOptions,
+    difference: str | None,
+    disco: str | None,
+    lengths: tuple[float, ...],
+    *,
+    corrected: bool,
 ) -> Local:
-    terms, takes = [], []
+    terms, takes, least = [], [], 1
     if difference is not None:
         first, last = o.default_in_shape[0], o.default_in_shape[-1]
-        widths = tuple(last / first / n for n in o.default_in_shape)
+        rows = zip(lengths, o.default_in_shape, strict=True)
+        widths = tuple(length * last / first / n for length, n in rows)
         expression = call(
             "difference_conv",
             "#",
@@ -164,14 +173,36 @@ def _local(
         )
         terms.append(("d", expression))
         takes.append(Take("d.weight", (f"differential.{difference}.weight",), "same"))
+        least = o.fin_diff_kernel_size
     if disco is not None:
         theirs = f"local_convs.{disco}."
-        terms.append(("c", _disco(o, corrected=corrected)))
+        terms.append(("c", _disco(o, lengths[0], corrected=corrected)))
+        least = max(least, _least(o, corrected=corrected))
         takes += _disco_takes(o, theirs, corrected=corrected)
-    return Local(tuple(terms), tuple(takes))
+    return Local(tuple(terms), tuple(takes), least)
 
 
-def _disco(o: LocalNOOptions, *, corrected: bool) -> str:
+def _lengths(name: str, o: LocalNOOptions, ends: Ends) -> tuple[float, ...]:
+    """Of the axes, in the unit of the coordinates; there all is counted in points.
+
+    Raises:
+        OpError: OP0641.
+    """
+    found = tuple(hi - lo for lo, hi in ends or ((0.0, 1.0),) * len(o.n_modes))
+    if len(set(found)) > 1 and any(each(o.disco_layers, o.n_layers)):
+        raise not_importable(name, "a local convolution on axes of several lengths")
+    return found
+
+
+def _least(o: LocalNOOptions, *, corrected: bool) -> int:
+    """Points that the local kernel needs."""
+    if o.noisy and not corrected:
+        return 3
+    rings, angles = o.disco_kernel_shape
+    return least_points((rings, angles), 2, o.spacings / o.default_in_shape[0]) if corrected else 1
+
+
+def _disco(o: LocalNOOptions, length: float, *, corrected: bool) -> str:
     if o.noisy and not corrected:
         return call(
             "conv",
@@ -184,7 +215,7 @@ def _disco(o: LocalNOOptions, *, corrected: bool) -> str:
     return call(
         "disco_conv",
         "#",
-        radius=o.spacings / o.default_in_shape[0],
+        radius=length * o.spacings / o.default_in_shape[0],
         shape=o.disco_kernel_shape,
         bias=None if o.disco_bias else False,
         edges=None if corrected else "zeros",
@@ -250,6 +281,13 @@ def notes(o: LocalNOOptions, local: bool, *, corrected: bool) -> Iterator[str]:
     """What is wrong there, and what was done about it."""
     if isinstance(o.domain_padding, tuple):
         yield "`domain_padding` as a tuple is no padding there, nor is it here"
+    elif o.domain_padding:
+        yield "padding rounds to whole points there; here it is one length at every resolution"
+    if any(each(o.diff_layers, o.n_layers)) and len(o.n_modes) > 1:
+        yield (
+            "corrected: differences along all axes are divided by the spacing of the last there, "
+            "here by that of each: equal on grids of the shape that it was made for"
+        )
     if not local:
         return
     done = "corrected" if corrected else "kept"
@@ -260,3 +298,5 @@ def notes(o: LocalNOOptions, local: bool, *, corrected: bool) -> Iterator[str]:
             f"{done}: its radius is one spacing, where every function of its kernel is zero; some "
             "are rounding noise that is scaled up to one"
         )
+    if corrected and (n := _least(o, corrected=True)) > o.default_in_shape[0]:
+        yield f"corrected: so small a kernel asks for {n} points, more than it was made for"
