@@ -12,16 +12,30 @@ if TYPE_CHECKING:
     from opdsl.compiler import check, compile, load  # noqa: A004  the verb of the language
     from opdsl.diagnostics import Diagnostic, OpError
     from opdsl.migrate.neuralop import from_neuralop
+    from opdsl.nn.geometry import Geometry
+    from opdsl.nn.packed import Packed
 
 # pydantic looks through all installed packages for plugins, which `opdsl check` would wait for
 os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
 __version__ = "0.1.0"
-__all__ = ["Diagnostic", "OpError", "__version__", "check", "compile", "from_neuralop", "load"]
+__all__ = [
+    "Diagnostic",
+    "Geometry",
+    "OpError",
+    "Packed",
+    "__version__",
+    "check",
+    "compile",
+    "from_neuralop",
+    "load",
+]
 
 HOMES = {
     "Diagnostic": "opdsl.diagnostics",
+    "Geometry": "opdsl.nn.geometry",
     "OpError": "opdsl.diagnostics",
+    "Packed": "opdsl.nn.packed",
     "from_neuralop": "opdsl.migrate.neuralop",
 }
 

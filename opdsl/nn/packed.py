@@ -1,0 +1,71 @@
+"""Functions on points whose number differs from sample to sample.
+
+What comes in: one tensor for each sample. What goes out: `Packed`, the samples one after the other
+along the axis of points, so that what acts at each point on its own takes them as one sample.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from opdsl.diagnostics import fault
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Packed:
+    """A batch of functions, each on points of its own.
+
+    Attributes:
+        values: (1, channels, total), the samples one after the other.
+        sizes: how many points each sample has; they sum to `total`.
+    """
+
+    values: Tensor
+    sizes: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if self.values.ndim != 3 or len(self.values) != 1:
+            met = f"packed values have the shape {tuple(self.values.shape)}"
+            helps = ("expected (1, channels, points of all samples); `Packed.of` makes them",)
+            raise fault("OP0901", met, helps=helps, file="Packed")
+        if sum(self.sizes) != self.values.shape[-1] or min(self.sizes, default=0) < 1:
+            met = f"{self.values.shape[-1]} packed values, and samples of {self.sizes} points"
+            helps = ("each sample has at least one point, and together they have all",)
+            raise fault("OP0906", met, helps=helps, file="Packed")
+
+    @classmethod
+    def of(cls, parts: Iterable[Tensor]) -> Packed:
+        """From the samples, each (channels, points)."""
+        parts = tuple(parts)
+        wrong = [x for x in parts if x.ndim != 2 or x.shape[0] != parts[0].shape[0]]
+        if wrong or not parts:
+            met = f"a sample has the shape {tuple(wrong[0].shape)}" if wrong else "no samples"
+            helps = ("give (channels, points) of each sample, as many channels in all",)
+            raise fault("OP0901", met, helps=helps, file="Packed.of")
+        return cls(torch.cat(parts, 1)[None], tuple(x.shape[1] for x in parts))
+
+    @property
+    def parts(self) -> tuple[Tensor, ...]:
+        """The samples, each (channels, points)."""
+        return torch.split(self.values[0], list(self.sizes), 1)
+
+    @property
+    def channels(self) -> int:
+        """How many each function has."""
+        return self.values.shape[1]
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    def take(self, rows: Sequence[int] | Tensor) -> Packed:
+        """Some of the samples, in this order."""
+        parts = self.parts
+        return Packed.of(parts[int(i)] for i in rows)
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> Packed:
+        """The same samples with other values: `change` maps (1, c, total) to (1, c', total)."""
+        return Packed(change(self.values), self.sizes)
