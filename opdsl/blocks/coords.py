@@ -54,6 +54,7 @@ class Coords(Block):
     arity: ClassVar[tuple[int, int | None]] = (0, 0)
     positional: ClassVar[tuple[str, ...]] = ("domain",)
     sized: ClassVar[bool] = True
+    ragged: ClassVar[Literal["each", "pointwise", "own"]] = "own"
     samples: ClassVar[tuple[dict[str, Any], ...]] = (
         {"inputs": (), "domain": "D"},
         {"inputs": (), "domain": "D/2"},

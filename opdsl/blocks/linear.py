@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -42,6 +42,7 @@ class Linear(Block):
     """
 
     complex: ClassVar[bool] = True
+    ragged: ClassVar[Literal["each", "pointwise", "own"]] = "pointwise"
     samples: ClassVar[tuple[dict[str, Any], ...]] = (
         {"inputs": (3,), "out": 5},
         {"inputs": (2,), "out": 1, "bias": False},

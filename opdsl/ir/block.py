@@ -120,6 +120,11 @@ class Block(BaseModel):
         sized: `lower`'s module takes the keyword `size`, the grid of its result.
         kernels: names of the ways to compute it, the first is the default; a module of a block
             with kernels takes the keyword `kernel`.
+        ragged: what it does where the samples of a domain are packed, one behind the other because
+            each has its own number of points: `pointwise` blocks take packed tensors as they are,
+            a module of one that says `own` is then given the keyword `ragged`, the points of each
+            sample for each input and last for the result (None where not packed), and `each` runs
+            for each sample on its own.
         samples: parameters and input channels for the manual and the conformance test: each a
             dict of the fields, with the reserved key `inputs`, for each input its channels on the
             grid D, or its space: "R^4", "P -> R^3", "D -> C^2" (see tests/conformance).
@@ -134,6 +139,7 @@ class Block(BaseModel):
     positional: ClassVar[tuple[str, ...]] = ()
     sized: ClassVar[bool] = False
     kernels: ClassVar[tuple[str, ...]] = ()
+    ragged: ClassVar[Literal["each", "pointwise", "own"]] = "each"
     samples: ClassVar[tuple[Mapping[str, Any], ...]] = ()
 
     @classmethod

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,6 +20,9 @@ from opdsl.ir.certificate import AxisPromise, certify
 from opdsl.ir.graph import Graph, Port
 from opdsl.ir.origins import Grid, Origin, completed, roots
 from opdsl.ir.spaces import Axis, Domain
+from opdsl.lower.given import Given, Place, Sizes, field, grid, lead, packed, place, samples
+from opdsl.nn.geometry import Placed, sizes_of
+from opdsl.nn.packed import Packed
 
 Texts = tuple[str, ...]
 CASTABLE = {torch.float32, torch.bfloat16, torch.float16}  # autocast leaves float64 as it is
@@ -33,40 +37,55 @@ class Guards:
         self.asks = graph.asks()
         self.names = (*(x.name for x in graph.inputs), *(x.name for x in self.asks))
 
-    def bind(self, inputs: Sequence[object], named: Mapping[str, object]) -> tuple[Tensor, ...]:
-        """The tensors in the order of inputs and asks, given in that order or by name.
+    def bind(self, inputs: Sequence[object], named: Mapping[str, object]) -> tuple[Given, ...]:
+        """The values in the order of inputs and asks, given in that order or by name.
 
         Raises:
-            OpError: OP0904, they are not the model's inputs, or not tensors.
+            OpError: OP0904, they are not the model's inputs, or not tensors; OP0907, coordinates
+                are neither tensors nor geometries.
         """
         if named or len(inputs) != len(self.names):
             inputs = self._sorted(inputs, named)
         # a loop and no comprehension of faults: this runs at every call
-        tensors = []
-        for name, x in zip(self.names, inputs, strict=True):
-            if not isinstance(x, Tensor):
-                raise self._no_tensor(name, x)
-            tensors.append(x)
-        return tuple(tensors)
+        count = len(self.graph.inputs)
+        given: list[Given] = []
+        for i, x in enumerate(inputs):
+            if i >= count and self.asks[i - count].what == "coordinates":
+                given.append(self._place(self.asks[i - count], x))
+            elif isinstance(x, Tensor) or (i < count and isinstance(x, Packed)):
+                given.append(x)
+            else:
+                raise self._no_tensor(self.names[i], x)
+        return tuple(given)
 
-    def check(self, tensors: Sequence[Tensor], weight: Tensor | None) -> None:
-        """The tensors fit the spaces of the inputs, each other, and the weights.
+    def _place(self, ask: Ask, x: object) -> Place:
+        found = place(x)
+        if found is None and not isinstance(x, Tensor | list | tuple):
+            raise self._no_tensor(ask.name, x)
+        if found is None:
+            met = f"the shape {_shape(x)}" if isinstance(x, Tensor) else "a list of other things"
+            raise _misplaced(self, ask, met)
+        return found
+
+    def check(self, given: Sequence[Given], weight: Tensor | None) -> None:
+        """The values fit the spaces of the inputs, each other, and the weights.
 
         Args:
-            tensors: one for each input, then one for each ask.
+            given: one for each input, then one for each ask.
             weight: any of the model's weights, None if it has none.
 
         Raises:
             OpError: OP0901, OP0902, OP0903, OP0905, OP0906, OP0907.
         """
-        for ask, x in zip(self.asks, tensors[len(self.graph.inputs) :], strict=True):
+        for ask, x in zip(self.asks, given[len(self.graph.inputs) :], strict=True):
             _asked(self, ask, x)
-        for port, x in zip(self.graph.inputs, tensors, strict=False):
+        for port, x in zip(self.graph.inputs, given, strict=False):
             for check in EACH:
-                check(self, port, x)
-            _format(self, port, x, tensors[0] if weight is None else weight)
-        _batches(self, tensors)
-        _grids(self, tensors)
+                check(self, port, lead(x))
+            _sizes(self, port, x)
+            _format(self, port, lead(x), lead(given[0]) if weight is None else weight)
+        _batches(self, given)
+        _grids(self, given)
 
     def check_loop(self, steps: int) -> None:
         """The model can be rolled out so many steps.
@@ -86,7 +105,7 @@ class Guards:
 
     def begin(
         self, steps: int, inputs: Sequence[object], named: Mapping[str, object]
-    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    ) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """The inputs of a rollout by name: those of the first step, and those with times.
 
         Raises:
@@ -94,10 +113,13 @@ class Guards:
         """
         back = {x.input for x in self.graph.feedback}
         dims = {x.name: x.space.domain.dims for x in self.graph.inputs}
-        given: dict[str, Tensor] = {}
+        given: dict[str, Any] = {}
         timed: dict[str, Tensor] = {}
         for name, x in zip(self.names, self._sorted(inputs, named), strict=True):
             if x is None and name in back:
+                continue
+            if name not in dims and place(x):
+                given[name] = x
                 continue
             if not isinstance(x, Tensor):
                 raise self._no_tensor(name, x)
@@ -142,27 +164,27 @@ class Guards:
             for x in missing
         }
 
-    def grids(self, tensors: Sequence[Tensor]) -> list[Grid]:
+    def grids(self, given: Sequence[Given]) -> list[Grid]:
         """The grid of each input, then of each ask; their axes have been checked."""
-        count = len(self.graph.inputs)
-        asked = zip(self.asks, tensors[count:], strict=True)
-        return [tuple(x.shape[2:]) for x in tensors[:count]] + [_grid(ask, x) for ask, x in asked]
+        sizes = self.packed(given)
+        domains = [x.space.domain for x in self.graph.inputs] + [x.domain for x in self.asks]
+        return [grid(x, domain, sizes) for x, domain in zip(given, domains, strict=True)]
 
-    def batch(self, tensors: Sequence[Tensor]) -> int:
+    def packed(self, given: Sequence[Given]) -> Sizes:
+        """The points of each sample, for the domains whose samples are packed in this call."""
+        return packed(self.graph.inputs, self.asks, given)
+
+    def batch(self, given: Sequence[Given]) -> int:
         """Samples in this call."""
         if self.graph.inputs:
-            return tensors[0].shape[0]
-        return max((self.placed(i, x).shape[0] for i, x in enumerate(tensors)), default=1)
+            return samples(given[0])
+        return max((samples(x) for x in given if isinstance(x, Place)), default=1)
 
-    def placed(self, number: int, x: Tensor) -> Tensor:
-        """What is given for an ask, as blocks take it.
-
-        Coordinates become (batch or 1, points, d), a field (1, *grid, 1).
-        """
-        if self.asks[number].what == "coordinates":
-            return x if x.ndim == 3 else x[None]
-        dims = self.asks[number].domain.dims
-        return x.reshape(1, *x.shape[x.ndim - dims :], 1)
+    def asked(self, number: int, x: Given) -> Tensor | Placed:
+        """What is given for an ask, as blocks take it; a field becomes (1, *grid, 1)."""
+        if isinstance(x, Place):
+            return x.geometry
+        return field(lead(x), self.asks[number].domain.dims)
 
     @cached_property
     def promises(self) -> dict[tuple[str, str], AxisPromise]:
@@ -356,7 +378,7 @@ def _near(n: int, domain: Domain, i: int, promise: AxisPromise | None) -> list[i
     return sorted(domain.points_on(i, x) for x in fitting)
 
 
-EACH: tuple[Callable[[Guards, Port, Tensor], None], ...] = (_number, _axes, _channels, _resolution)
+EACH: tuple[Callable[[Guards, Port, Tensor], None], ...] = (_number, _axes, _channels)
 
 
 def _format(guards: Guards, port: Port, x: Tensor, weight: Tensor) -> None:
@@ -387,30 +409,80 @@ def _convert(name: str, dtype: torch.dtype) -> str:
 # --- inputs among themselves ------------------------------------------------------------------
 
 
-def _batches(guards: Guards, tensors: Sequence[Tensor]) -> None:
-    if not guards.graph.inputs:
+def _sizes(guards: Guards, port: Port, x: Given) -> None:
+    """Samples of different sizes are for points that are declared so; each keeps the promise."""
+    if not isinstance(x, Packed):
+        _resolution(guards, port, lead(x))
         return
-    first = guards.graph.inputs[0]
-    for port, x in zip(guards.graph.inputs, tensors, strict=False):
-        if x.shape[0] != tensors[0].shape[0]:
-            counts = f"`{first.name}` has {tensors[0].shape[0]} samples, `{port.name}` {x.shape[0]}"
-            sizes = ", ".join((str(tensors[0].shape[0]), *["-1"] * (x.ndim - 1)))
-            cure = f"one for all samples: `{port.name}.expand({sizes})`"
-            helps = (cure,) if x.shape[0] == 1 else ("give as many samples of each input",)
+    domain = port.space.domain
+    if not domain.scattered or domain.geometry != "per_sample":
+        message = f"input `{port.name}` is packed, but all samples share the points of `{domain}`"
+        cure = f"declare it so: `{domain} = {domain.kind}({domain.ambient}, geometry = per_sample)`"
+        helps = (cure,) if domain.scattered else (f"give a tensor {_layout(port)}",)
+        raise guards.refuse("OP0906", port, message, helps)
+    for n in sorted(set(x.sizes)):
+        _part(guards, port, domain, (n,))
+
+
+def _batches(guards: Guards, given: Sequence[Given]) -> None:
+    whole = guards.batch(given)
+    for port, x in zip(guards.graph.inputs, given, strict=False):
+        if samples(x) != whole:
+            first = guards.graph.inputs[0].name
+            counts = f"`{first}` has {whole} samples, `{port.name}` {samples(x)}"
+            shape = ", ".join((str(whole), *["-1"] * (lead(x).ndim - 1)))
+            cure = f"one for all samples: `{port.name}.expand({shape})`"
+            alone = isinstance(x, Tensor) and samples(x) == 1
+            helps = (cure,) if alone else ("give as many samples of each input",)
             raise guards.refuse("OP0906", port, f"the batches differ: {counts}", helps)
+    for ask, y in zip(guards.asks, given[len(guards.graph.inputs) :], strict=True):
+        if isinstance(y, Place) and samples(y) not in {1, whole}:
+            message = f"`{ask.name}` has coordinates for {samples(y)} samples of {whole}"
+            helps = ("give coordinates for each sample, or one set for all",)
+            raise fault("OP0906", message, helps=helps, file=guards.graph.name)
+    _same_sizes(guards, given)
 
 
-def _grids(guards: Guards, tensors: Sequence[Tensor]) -> None:
-    grids = guards.grids(tensors)
+def _same_sizes(guards: Guards, given: Sequence[Given]) -> None:
+    """Samples that are packed on one domain have one number of points each."""
+    sizes = guards.packed(given)
+    domains = [x.space.domain for x in guards.graph.inputs] + [x.domain for x in guards.asks]
+    for name, domain, x in zip(guards.names, domains, given, strict=True):
+        wanted = sizes.get(domain.name)
+        if wanted is None or not (isinstance(x, Place) or domain.name in sizes):
+            continue
+        met = x.sizes if isinstance(x, Packed) else _told(x)
+        if met != wanted:
+            message = f"`{name}` {_difference(met, wanted)} on `{domain}`"
+            helps = ("give for each sample as many values as coordinates",)
+            raise fault("OP0906", message, helps=helps, file=guards.graph.name)
+
+
+def _difference(met: tuple[int, ...], wanted: tuple[int, ...]) -> str:
+    if len(met) != len(wanted):
+        return f"has {len(met)} samples of {len(wanted)}"
+    i = next(i for i, (a, b) in enumerate(zip(met, wanted, strict=True)) if a != b)
+    return f"has {met[i]} points in sample {i}, where others have {wanted[i]}"
+
+
+def _told(x: Given) -> tuple[int, ...]:
+    if isinstance(x, Place):
+        return sizes_of(x.geometry)
+    y = lead(x)
+    return (int(y.shape[-1]),) * int(y.shape[0])
+
+
+def _grids(guards: Guards, given: Sequence[Given]) -> None:
+    grids = guards.grids(given)
     known = roots(guards.sources, grids)
     domains = [x.space.domain for x in guards.graph.inputs] + [x.domain for x in guards.asks]
-    for name, domain, grid in zip(guards.names, domains, grids, strict=True):
+    for name, domain, met in zip(guards.names, domains, grids, strict=True):
         expected = domain.at(known)
-        if grid != expected:
+        if met != expected:
             first = guards.names[guards.sources[domain.declared[0].name].port or 0]
             message = (
                 f"`{first}` and `{name}` differ in size: `{domain}` has "
-                f"{_times(expected)} points from `{first}`, `{name}` has {_times(grid)}"
+                f"{_times(expected)} points from `{first}`, `{name}` has {_times(met)}"
             )
             help_ = (
                 f"give coordinates for {_times(expected)} points"
@@ -426,31 +498,39 @@ def _grids(guards: Guards, tensors: Sequence[Tensor]) -> None:
 # --- what blocks ask for ----------------------------------------------------------------------
 
 
-def _grid(ask: Ask, x: Tensor) -> Grid:
-    if ask.what == "coordinates":
-        return (int(x.shape[-2]),)
-    return tuple(x.shape[x.ndim - ask.domain.dims :])
-
-
-def _asked(guards: Guards, ask: Ask, x: Tensor) -> None:
-    """Coordinates (points, d) or (batch, points, d), with real numbers; fields (*grid)."""
-    if not x.dtype.is_floating_point:
-        message = f"`{ask.name}` holds {_kind(x)} numbers, expected real floating-point numbers"
+def _asked(guards: Guards, ask: Ask, x: Given) -> None:
+    """Coordinates (points, d) of each sample or for all, with real numbers; fields (*grid)."""
+    y = lead(x)
+    if not y.dtype.is_floating_point:
+        message = f"`{ask.name}` holds {_kind(y)} numbers, expected real floating-point numbers"
         cure = f"convert it: `{ask.name}.float()`"
         raise fault("OP0905", message, helps=(cure,), file=guards.graph.name)
-    if not _placeable(ask, x):
-        wanted = _wanted(ask)
-        message = f"`{ask.name}` has the shape {_shape(x)}, expected {wanted}"
-        what = "the coordinates of its points" if ask.what == "coordinates" else "a static field"
-        raise fault("OP0907", message, notes=(f"`{ask.name}` is {what}",), file=guards.graph.name)
+    if isinstance(x, Place):
+        _check_place(guards, ask, x)
+    elif not _placeable(ask, y):
+        raise _misplaced(guards, ask, f"the shape {_shape(y)}")
+
+
+def _check_place(guards: Guards, ask: Ask, x: Place) -> None:
+    each = ask.domain.geometry == "per_sample"
+    wrong = [y.points for y in x.geometry if y.points.shape[-1] != ask.domain.ambient]
+    if wrong:
+        raise _misplaced(guards, ask, f"points with {wrong[0].shape[-1]} coordinates")
+    if len(x.geometry) > 1 and not each:
+        raise _misplaced(guards, ask, f"coordinates for {len(x.geometry)} samples")
+    if not x.listed and len({len(y) for y in x.geometry}) > 1:
+        raise _misplaced(guards, ask, "samples of different sizes")
+
+
+def _misplaced(guards: Guards, ask: Ask, met: str) -> OpError:
+    what = "the coordinates of its points" if ask.what == "coordinates" else "a static field"
+    message = f"`{ask.name}` has {met}, expected {_wanted(ask)}"
+    return fault("OP0907", message, notes=(f"`{ask.name}` is {what}",), file=guards.graph.name)
 
 
 def _placeable(ask: Ask, x: Tensor) -> bool:
-    if ask.what == "field":
-        lead = x.shape[: max(0, x.ndim - ask.domain.dims)]
-        return ask.domain.dims <= x.ndim <= ask.domain.dims + 2 and all(n == 1 for n in lead)
-    d, each = ask.domain.ambient, ask.domain.geometry == "per_sample"
-    return x.shape[-1] == d and (x.ndim == 2 or (x.ndim == 3 and (each or x.shape[0] == 1)))
+    lead = x.shape[: max(0, x.ndim - ask.domain.dims)]
+    return ask.domain.dims <= x.ndim <= ask.domain.dims + 2 and all(n == 1 for n in lead)
 
 
 def _wanted(ask: Ask) -> str:

@@ -16,14 +16,20 @@ from torch import Tensor, nn
 from opdsl.ir.graph import Graph, Node
 from opdsl.ir.live import constants, live
 from opdsl.ir.origins import Grid, origins, roots
+from opdsl.lower.each import each
+from opdsl.lower.given import Given, Sizes, inside, lead, signature
 from opdsl.lower.guards import Guards, autocast
 from opdsl.lower.plan import Plan, plan
 from opdsl.nn.fourier import SpectralConv
+from opdsl.nn.geometry import Geometry
+from opdsl.nn.packed import Packed
 from opdsl.nn.tree import Branch, place
 
 KEPT = 16  # resolutions, batches and formats whose calls are remembered
 
 Arguments = Mapping[str, Any]
+Points = Tensor | Geometry | Sequence[Tensor | Geometry]  # of a domain, as a user gives them
+Result = Tensor | Packed | dict[str, Tensor | Packed]
 
 
 def lower(graph: Graph) -> OperatorModule:
@@ -40,6 +46,7 @@ class Step:
         frees: numbers of the values that nobody needs after it.
         source: whether it takes nothing, and so is told dtype and device by `like`.
         asks: numbers of what it needs beside them.
+        domains: names of those of its inputs and last of its result.
     """
 
     node: Node
@@ -48,6 +55,19 @@ class Step:
     frees: tuple[int, ...]
     source: bool
     asks: tuple[int, ...] = ()
+    domains: tuple[str, ...] = ()
+
+    def ragged(self, packed: Sizes) -> tuple[tuple[int, ...] | None, ...]:
+        """The points of each sample, for each input and last for the result; None: not packed."""
+        return tuple(packed.get(x) for x in self.domains)
+
+    def run(self, inputs: Sequence[Tensor], packed: Sizes, more: Mapping[str, Any]) -> Tensor:
+        """The node's result, whether samples are packed or not."""
+        ragged = self.ragged(packed) if packed else ()
+        if self.node.block.ragged == "each" and any(ragged):
+            return each(self.module, inputs, ragged, more)
+        found: Tensor = self.module(*inputs, **more)
+        return found
 
 
 class OperatorModule(Branch):
@@ -69,7 +89,7 @@ class OperatorModule(Branch):
         self.latest: Plan | None = None
         self.sources = origins(graph)
         self.guards = Guards(graph, self.sources)
-        self.results = tuple((x.name, _number(graph, x.source)) for x in graph.outputs)
+        self.results = tuple((x, _number(graph, x.source)) for x in graph.outputs)
         alone = constants(graph)
         self.lonely = {_number(graph, x.path) for x in live(graph) if x.path in alone}
         self.calls: dict[tuple[object, ...], tuple[Plan, list[Arguments]]] = {}
@@ -78,25 +98,27 @@ class OperatorModule(Branch):
                 place(self, step.node.path, step.module)
         self.sample = next(_floats(self), None)
 
-    def forward(self, /, *inputs: Tensor, **named: Tensor) -> Tensor | dict[str, Tensor]:
+    def forward(self, /, *inputs: Tensor | Packed, **named: Points | Packed) -> Result:
         """The outputs: a tensor if there is one, else a dict by name.
 
         Args:
             inputs: (batch, channels, *grid), in the order of the model's inputs, or by name.
-            named: beside inputs, by name, what its blocks ask for: of a points domain the
-                coordinates, (points, d) for all samples or (batch, points, d), of a static field
-                its values, (*grid).
+                Functions on points whose number differs from sample to sample are `Packed`, and so
+                are results on these points.
+            named: beside inputs, by name, what its blocks ask for. Of a points domain the
+                coordinates: (points, d) for all samples, (batch, points, d), a `Geometry`, or a
+                list with one of these for each sample. Of a static field its values, (*grid).
 
         Raises:
             OpError: OP0901 to OP0907, the inputs do not fit the program.
         """
-        tensors = self.guards.bind(inputs, named)
+        given = self.guards.bind(inputs, named)
         if torch.compiler.is_compiling():
-            return self._run(tensors, self._arguments(tensors, self.latest))
-        return self._run(tensors, self._known(tensors))
+            return self._run(given, self._arguments(given, self.latest))
+        return self._run(given, self._known(given))
 
     def rollout(
-        self, steps: int, /, *inputs: Tensor | None, **named: Tensor | None
+        self, steps: int, /, *inputs: Tensor | None, **named: Points | None
     ) -> Tensor | dict[str, Tensor]:
         """The outputs of `steps` steps in time, each fed back as the program's `feedback` says.
 
@@ -161,33 +183,31 @@ class OperatorModule(Branch):
 
     # --- once for each resolution ---------------------------------------------------------
 
-    def _known(self, tensors: Sequence[Tensor]) -> list[Arguments]:
+    def _known(self, given: Sequence[Given]) -> list[Arguments]:
         """The keyword arguments of every step, checked and made once for each signature."""
         weight = self._weight()
         key = (
             self.force_kernel,
             self.training,
             None if weight is None else (weight.dtype, weight.device),
-            *((x.shape, x.dtype, x.device) for x in tensors),
-            autocast(tensors[0]),
+            *(signature(x) for x in given),
+            autocast(lead(given[0])),
         )
         found = self.calls.pop(key, None)
         if found is None:
-            found = self._made(tensors, weight)
+            found = self._made(given, weight)
             if len(self.calls) >= KEPT:
                 del self.calls[next(iter(self.calls))]
         self.calls[key] = found  # behind the others: the longest unused goes first
         self.latest, arguments = found
         return arguments
 
-    def _made(
-        self, tensors: Sequence[Tensor], weight: Tensor | None
-    ) -> tuple[Plan, list[Arguments]]:
-        self.guards.check(tensors, weight)
-        x = tensors[0]
-        sizes = self._sizes(tensors)
-        chosen = self._planned(sizes, self.guards.batch(tensors), x.device.type, x.dtype)
-        return chosen, self._arguments(tensors, chosen)
+    def _made(self, given: Sequence[Given], weight: Tensor | None) -> tuple[Plan, list[Arguments]]:
+        self.guards.check(given, weight)
+        x = lead(given[0])
+        sizes = self._sizes(given)
+        chosen = self._planned(sizes, self.guards.batch(given), x.device.type, x.dtype)
+        return chosen, self._arguments(given, chosen)
 
     def _planned(
         self, sizes: Mapping[str, Grid], batch: int, device: str, dtype: torch.dtype
@@ -195,16 +215,21 @@ class OperatorModule(Branch):
         name = str(dtype).removeprefix("torch.")
         return plan(self.graph, sizes, batch, device, torch.get_num_threads(), name)
 
-    def _arguments(self, tensors: Sequence[Tensor], chosen: Plan | None) -> list[Arguments]:
-        sizes = self._sizes(tensors)
-        return [self._keywords(x.node, sizes, chosen) for x in self.steps]
+    def _arguments(self, given: Sequence[Given], chosen: Plan | None) -> list[Arguments]:
+        sizes, packed = self._sizes(given), self.guards.packed(given)
+        return [self._keywords(x, sizes, packed, chosen) for x in self.steps]
 
-    def _sizes(self, tensors: Sequence[Tensor]) -> dict[str, Grid]:
-        return roots(self.sources, self.guards.grids(tensors))
+    def _sizes(self, given: Sequence[Given]) -> dict[str, Grid]:
+        return roots(self.sources, self.guards.grids(given))
 
-    def _keywords(self, node: Node, sizes: Mapping[str, Grid], chosen: Plan | None) -> Arguments:
+    def _keywords(
+        self, step: Step, sizes: Mapping[str, Grid], packed: Sizes, chosen: Plan | None
+    ) -> Arguments:
         found: dict[str, Any] = {}
+        node = step.node
         domain = node.space.domain
+        if node.block.ragged == "own" and any(step.ragged(packed)):
+            found["ragged"] = step.ragged(packed)
         if node.block.sized:
             found["size"] = domain.at(sizes)
         if node.block.kernels:
@@ -225,27 +250,32 @@ class OperatorModule(Branch):
 
     # --- every call -----------------------------------------------------------------------
 
-    def _run(
-        self, tensors: Sequence[Tensor], calls: Sequence[Arguments]
-    ) -> Tensor | dict[str, Tensor]:
-        batch = self.guards.batch(tensors)
-        count = len(self.graph.inputs)
-        values: list[Any] = [x.movedim(1, -1).contiguous() for x in tensors[:count]]
-        asked = [self.guards.placed(i, x) for i, x in enumerate(tensors[count:])]
+    def _run(self, given: Sequence[Given], calls: Sequence[Arguments]) -> Result:
+        batch, packed = self.guards.batch(given), self.guards.packed(given)
+        count, first = len(self.graph.inputs), lead(given[0])
+        values: list[Any] = [inside(x) for x in given[:count]]
+        asked = [self.guards.asked(i, x) for i, x in enumerate(given[count:])]
         for step, keywords in zip(self.steps, calls, strict=True):
-            more: dict[str, Any] = {}
+            more = dict(keywords)
             if step.source:
                 # what takes no function makes real numbers
-                more["like"] = tensors[0].real if tensors[0].is_complex() else tensors[0]
+                more["like"] = first.real if first.is_complex() else first
             if step.asks:
                 more["asked"] = tuple(asked[i] for i in step.asks)
-            values.append(step.module(*[values[i] for i in step.takes], **more, **keywords))
+            values.append(step.run([values[i] for i in step.takes], packed, more))
             for i in step.frees:
                 values[i] = None
-        found = {name: self._result(values[i], i, batch) for name, i in self.results}
+        found = {
+            x.name: self._result(values[i], i, batch, packed.get(x.space.domain.name))
+            for x, i in self.results
+        }
         return found if len(found) > 1 else found.popitem()[1]
 
-    def _result(self, value: Tensor, number: int, batch: int) -> Tensor:
+    def _result(
+        self, value: Tensor, number: int, batch: int, sizes: tuple[int, ...] | None
+    ) -> Tensor | Packed:
+        if sizes is not None:
+            return Packed(value.movedim(-1, 1).contiguous(), sizes)
         if number in self.lonely:
             value = value.expand(batch, *value.shape[1:])
         return value.movedim(-1, 1).contiguous()
@@ -280,6 +310,7 @@ def _steps(graph: Graph) -> Iterator[Step]:
             frees=tuple(sorted(frees)),
             source=not node.inputs,
             asks=tuple(asks[x.name] for x in node.block.asks(*graph.arguments(node))),
+            domains=tuple(x.domain.name for x in (*graph.arguments(node), node.space)),
         )
 
 

@@ -14,6 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from opdsl.nn.geometry import Placed, stacked
 from opdsl.nn.grid import Ends, Size
 from opdsl.nn.neighbours import Neighbours, Pairs, alike
 from opdsl.nn.pointwise import Linear
@@ -23,7 +24,7 @@ from opdsl.nn.vector import Mlp
 
 KEPT = 8  # grids whose coordinates and weights are remembered
 
-Asked = tuple[Tensor, ...]
+Asked = tuple[Placed, ...]
 Reduction = Literal["mean", "sum", "integral"]
 
 
@@ -80,12 +81,13 @@ class Gno(nn.Module):
         Args:
             x: the function.
             size: the grid of the result.
-            asked: coordinates (batch or 1, n, d) of points, first those of x.
+            asked: where points are, first those of x.
 
         Raises:
             OpError: OP0908, a query has no neighbours; OP0612, a coordinate is not finite.
         """
-        grid, given = tuple(x.shape[1:-1]), list(asked)
+        grid, exact = tuple(x.shape[1:-1]), torch.empty(0, dtype=wide(x), device=x.device)
+        given = [stacked(place, exact) for place in asked]
         points = given.pop(0) if self.here is None else self._on(self.here, grid, x)
         queries = given.pop(0) if self.there is None else self._on(self.there, size, x)
         points, queries = points.to(x.device), queries.to(x.device)

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from opdsl.nn.geometry import Placed, joined, stacked
 from opdsl.nn.grid import Size
 
 
 class Given(nn.Module):
     """The coordinates of points as a function on them."""
 
-    def forward(self, *, size: Size, like: Tensor, asked: tuple[Tensor, ...]) -> Tensor:  # noqa: ARG002  points have their own size
-        """-> (batch or 1, points, d)."""
-        return asked[0].to(dtype=like.dtype, device=like.device)
+    def forward(
+        self,
+        *,
+        size: Size,  # noqa: ARG002  points have their own size
+        like: Tensor,
+        asked: tuple[Placed, ...],
+        ragged: tuple[Size | None, ...] = (),
+    ) -> Tensor:
+        """-> (batch or 1, points, d), or (1, points of all samples, d) where they are packed."""
+        return joined(asked[0], like) if any(ragged) else stacked(asked[0], like)
 
 
 class Static(nn.Module):

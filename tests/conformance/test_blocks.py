@@ -10,6 +10,7 @@ from torch.func import functional_call
 from opdsl import blocks
 from opdsl.ir.block import Block
 from opdsl.ir.spaces import VECTOR, Axis, Domain, Extend, Space
+from opdsl.nn.geometry import Placed, placed_at
 
 BATCH = 2
 SIZES = {1: (12,), 2: (8, 7), 3: (6, 7, 8)}
@@ -135,14 +136,20 @@ class Case:
             for s in self.spaces
         ]
 
-    def asked(self, dtype: torch.dtype = torch.float32) -> tuple[torch.Tensor, ...]:
-        """Coordinates in the unit square, or values of a field."""
+    def asked(self, dtype: torch.dtype = torch.float32) -> tuple[object, ...]:
+        """Points in the unit square, or values of a field."""
         torch.manual_seed(3)
-        shapes = [
-            (1, *ask.domain.at(self.roots), ask.domain.ambient if ask.what == "coordinates" else 1)
-            for ask in self.asks
-        ]
-        return tuple(torch.rand(shape, dtype=torch.float64).to(dtype) for shape in shapes)
+        return tuple(
+            self._asked(x).to(dtype) if x.what == "field" else self._place(x, dtype)
+            for x in self.asks
+        )
+
+    def _asked(self, ask) -> torch.Tensor:
+        channels = ask.domain.ambient if ask.what == "coordinates" else 1
+        return torch.rand((1, *ask.domain.at(self.roots), channels), dtype=torch.float64)
+
+    def _place(self, ask, dtype: torch.dtype) -> Placed:
+        return placed_at(self._asked(ask).to(dtype))
 
     def keywords(
         self, kernel: str | None = None, dtype: torch.dtype = torch.float32
