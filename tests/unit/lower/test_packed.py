@@ -136,7 +136,7 @@ def test_a_pack_for_points_that_all_samples_share_is_refused(tmp_path):
 
 
 def test_coordinates_that_are_no_points_are_refused(model):
-    f, code, p, q = batch()
+    f, code, p, _ = batch()
     for wrong, met in ((torch.zeros(5, 3), "points with 3 coordinates"), ("x", "is not a tensor")):
         with pytest.raises(OpError, match=met):
             model(Packed.of(f), code, P=p, Q=wrong)
