@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from torch import Tensor, nn
+from torch import nn
 
 from opdsl.cli.calibration import weights_of
 from opdsl.cli.run_folder import Saved
@@ -17,6 +17,7 @@ from opdsl.cli.weights import trained_module
 from opdsl.data.samples import Samples
 from opdsl.diagnostics import did_you_mean, fault
 from opdsl.ir.graph import Graph, Node
+from opdsl.nn.batch import Values
 from opdsl.train.calibrate import Calibration, Coverage, calibrate, coverage
 from opdsl.train.evaluate import predict
 from opdsl.train.fit import Kept
@@ -115,7 +116,7 @@ class Banded:
         """What the band holds on samples."""
         return coverage(*self._predicted(samples, found.of, found.width), found)
 
-    def _predicted(self, samples: Samples, of: str, width: str) -> tuple[Tensor, Tensor, Tensor]:
+    def _predicted(self, samples: Samples, of: str, width: str) -> tuple[Values, Values, Values]:
         outputs = predict(
             self.module,
             self.normaliser,
@@ -123,6 +124,7 @@ class Banded:
             device=self.settings.device,
             precision=self.settings.precision,
             batch=self.settings.batch,
+            places=samples.given,
         )
         return outputs[of], outputs[width], samples.outputs[of]
 

@@ -12,13 +12,14 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-from torch import Tensor, nn
+from torch import nn
 
 from opdsl.cli.console import say
 from opdsl.cli.files import write
 from opdsl.data.formats import fingerprint
 from opdsl.data.samples import Samples
 from opdsl.diagnostics import fault
+from opdsl.nn.batch import Values, alike, changed, numbers
 from opdsl.train.calibrate import Calibration, edge
 
 CALIBRATION = "calibration.json"
@@ -63,9 +64,11 @@ def weights_of(module: nn.Module) -> str:
     return fingerprint({k: x.detach().float().cpu() for k, x in module.state_dict().items()})
 
 
-def with_edges(found: Calibration | None, outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def with_edges(found: Calibration | None, outputs: Mapping[str, Values]) -> dict[str, Values]:
     """The outputs with the edges of the band, `u_lower` and `u_upper`, if there is one."""
     if found is None:
         return dict(outputs)
-    u, half = outputs[found.of], edge(outputs[found.width], found.factor)
-    return {**outputs, f"{found.of}_lower": u - half, f"{found.of}_upper": u + half}
+    u = outputs[found.of]
+    half = edge(numbers(alike(outputs[found.width], u)), found.factor)
+    lower, upper = changed(u, lambda x: x - half), changed(u, lambda x: x + half)
+    return {**outputs, f"{found.of}_lower": lower, f"{found.of}_upper": upper}

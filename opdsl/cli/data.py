@@ -183,12 +183,14 @@ def show(
 
 
 def _row(fields: Fields, name: str) -> dict[str, Any]:
-    values = fields.values[name]
+    from opdsl.nn.batch import numbers
+
+    values = numbers(fields.values[name])
     wide = values.double()
     return {
         "field": name,
         "role": fields.roles[name],
-        "samples": values.shape[0],
+        "samples": len(fields.values[name]),
         "channels": values.shape[1],
         "type": str(values.dtype).removeprefix("torch."),
         "min": _finite(float(wide.min())),

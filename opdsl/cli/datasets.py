@@ -11,17 +11,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from opdsl.cli.console import warn
 from opdsl.data.coarsen import Resolution
 from opdsl.data.formats import SPLITS, open_dataset
 from opdsl.data.samples import Fields, Mapped, Samples, Steps, bind
 from opdsl.data.samples import Port as DataPort
+from opdsl.data.sites import Site
 from opdsl.data.suspects import suspicion
 from opdsl.diagnostics import OpError, fault
 from opdsl.ir.graph import Graph, Port
 from opdsl.ir.origins import completed
+from opdsl.nn.batch import Values, numbers
 from opdsl.train.rollout import Loop
 from opdsl.train.sections import Data, Settings
 
@@ -68,14 +69,14 @@ class Binding:
 
     def inputs(self, fields: Fields) -> Samples:
         """Inputs alone."""
-        names = {x.name for x in self.graph.inputs}
+        names = {x.name for x in self.graph.inputs} | {x.name for x in sites(self.graph)}
         said = {k: v for k, v in (self.fields or {}).items() if v != ABSENT and k in names}
         return self._bound(fields, (), said)
 
     def _bound(self, fields: Fields, outputs: Sequence[DataPort], said: Mapped) -> Samples:
         """An input that begins at zero is there too."""
         kept = [x for x in self.graph.inputs if x.name not in self.absent]
-        found = bind(fields, self._timed(kept), outputs, said)
+        found = bind(fields, self._timed(kept), outputs, said, sites(self.graph))
         return replace(found, inputs=found.inputs | self._zeros(found))
 
     @property
@@ -111,11 +112,12 @@ class Binding:
         found = zip(ports(of), of, strict=True)
         return [x if y.name in back else replace(x, steps=self.steps) for x, y in found]
 
-    def _zeros(self, samples: Samples) -> dict[str, Tensor]:
+    def _zeros(self, samples: Samples) -> dict[str, Values]:
         if not self.absent:
             return {}
         axes = {x.name: x.space.domain.dims for x in self.graph.inputs}
-        grids = {k: tuple(x.shape[x.dim() - axes[k] :]) for k, x in samples.inputs.items()}
+        known = {k: numbers(x).shape for k, x in samples.inputs.items()}
+        grids = {k: tuple(x[len(x) - axes[k] :]) for k, x in known.items()}
         sizes = completed(self.graph, grids)
         return {
             x.name: torch.zeros(1, x.space.channels, *sizes[x.name]).expand(
@@ -164,7 +166,27 @@ def binding_of(graph: Graph, settings: Settings, *, testing: bool = False) -> Bi
 
 def ports(of: Iterable[Port]) -> list[DataPort]:
     """What the model wants of its inputs or outputs."""
-    return [DataPort(x.name, x.space.channels, x.space.components, x.space.domain.dims) for x in of]
+    return [
+        DataPort(
+            x.name,
+            x.space.channels,
+            x.space.components,
+            x.space.domain.dims,
+            domain=x.space.domain.name,
+            scattered=x.space.domain.scattered,
+        )
+        for x in of
+    ]
+
+
+def sites(graph: Graph) -> list[Site]:
+    """What the model wants of its domains of points."""
+    asked = {x.domain.name for x in graph.asks() if x.what == "coordinates"}
+    return [
+        Site(x.name, x.ambient, shared=x.geometry == "shared", asked=x.name in asked)
+        for x in graph.domains
+        if x.scattered
+    ]
 
 
 def located(path: str, folder: Path) -> str:
@@ -263,7 +285,7 @@ def read_tests(
     found: dict[str, Samples] = {}
     for source, resolution in _wanted(held, resolutions, usual):
         samples = replace(_read(source, resolution, binding), name="")
-        name = _free_name(_times(samples.resolution), source, found)
+        name = _free_name(samples.extent, source, found)
         found[name] = replace(samples, name=name)
     return found
 
@@ -315,7 +337,3 @@ def _free_name(name: str, source: Held, taken: Mapping[str, object]) -> str:
     names = [name, f"{Path(source.path).stem} {name}"]
     names += [f"{names[1]} ({i})" for i in range(2, len(taken) + 3)]
     return next(x for x in names if x not in taken)
-
-
-def _times(resolution: tuple[int, ...]) -> str:
-    return "x".join(map(str, resolution))

@@ -42,11 +42,12 @@ def command(
         raise UsageError(f"`--output {output}`: its name ends in one of {', '.join(SUFFIXES)}")
     from opdsl.cli.calibration import read_calibration, with_edges
     from opdsl.cli.datasets import Binding, loop_of
-    from opdsl.cli.predictions import write_h5, write_npz
+    from opdsl.cli.predictions import write_h5, write_npz, write_points
     from opdsl.cli.run_folder import open_run
     from opdsl.cli.weights import trained_module, with_device
     from opdsl.data.formats import open_dataset
     from opdsl.data.samples import Steps
+    from opdsl.nn.batch import numbers
     from opdsl.train.evaluate import predict
 
     saved = open_run(run)
@@ -67,11 +68,16 @@ def command(
         batch=settings.batch,
         loop=loop,
         steps=count,
+        places=samples.given,
     )
     found = {k: x for k, x in found.items() if k not in binding.states}
     found = with_edges(read_calibration(saved.folder, module), found)
+    stepwise = loop is not None
     if output.suffix == ".npz":
         write_npz(output, found)
+    elif samples.places:
+        write_points(output, saved.graph, found, samples, timed=stepwise)
     else:
-        write_h5(output, saved.graph, found, samples.layout, timed=loop is not None)
+        dense = {k: numbers(x) for k, x in found.items()}
+        write_h5(output, saved.graph, dense, samples.layout, timed=stepwise)
     say(f"wrote {len(samples)} samples to {output}")

@@ -1,6 +1,6 @@
-"""Predictions as a file: The Well's HDF5, or NumPy's .npz; whole or not at all.
+"""Predictions as a file: The Well's HDF5, ours for points, or .npz; whole or not at all.
 
-What comes in: outputs by name, (samples, channels, *grid). What goes out: a file.
+What comes in: outputs by name, (samples, channels, *grid) or packed. What goes out: a file.
 """
 
 from __future__ import annotations
@@ -14,22 +14,62 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from opdsl.cli.files import write
+from opdsl.data import points
 from opdsl.data.coarsen import Layout
+from opdsl.data.raw import Raw
+from opdsl.data.samples import Samples
 from opdsl.data.well import Boundary, Plan, writing
 from opdsl.diagnostics import fault
 from opdsl.ir.graph import Graph, Port
 from opdsl.ir.spaces import Domain
+from opdsl.nn.batch import Values, numbers
+from opdsl.nn.packed import Packed
 
 
-def write_npz(path: Path, outputs: Mapping[str, Tensor]) -> None:
-    """One array for each output.
+def write_npz(path: Path, outputs: Mapping[str, Values]) -> None:
+    """One array for each output; of a packed one (1, channels, total), and `NAME_sizes` beside.
 
     Raises:
         OpError: OP0625.
     """
     held = io.BytesIO()
-    np.savez(held, **{k: x.float().numpy() for k, x in outputs.items()})  # type: ignore[arg-type]  # the stub takes a name of ours for `allow_pickle`
+    arrays = {k: numbers(x).float().numpy() for k, x in outputs.items()}
+    sizes = {f"{k}_sizes": x.sizes for k, x in outputs.items() if isinstance(x, Packed)}
+    np.savez(held, **arrays, **{k: np.array(x) for k, x in sizes.items()})  # type: ignore[arg-type]  # the stub takes a name of ours for `allow_pickle`
     write(path, held.getvalue())
+
+
+def write_points(
+    path: Path,
+    graph: Graph,
+    outputs: Mapping[str, Values],
+    samples: Samples,
+    *,
+    timed: bool = False,
+) -> None:
+    """One field for each output, with the points that it is on; steps in time are channels.
+
+    Args:
+        outputs: as for `write_h5`, or packed.
+        samples: the inputs that they are of, which say where the points are.
+
+    Raises:
+        OpError: OP0625.
+    """
+    ports = {x.name: x for x in graph.outputs}
+    domains = {k: _port_of(k, ports).space.domain for k in outputs}
+    homes = {k: x.name for k, x in domains.items() if x.name in samples.places}
+    grids = (x for k, x in domains.items() if k not in homes)
+    raw = Raw(
+        name=graph.name,
+        values={k: numbers(x).flatten(1, 2) if timed else x for k, x in outputs.items()},
+        roles=dict.fromkeys(outputs, "output"),
+        axes=next((tuple(a.name for a in x.axes) for x in grids), ()),
+        layout=samples.layout,
+        places={x: samples.places[x] for x in dict.fromkeys(homes.values())},
+        homes=homes,
+    )
+    points.write(path, raw)
 
 
 def write_h5(

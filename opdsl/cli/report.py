@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from numpy.typing import NDArray
 from torch import nn
 
 from opdsl.cli.datasets import loop_of
@@ -18,9 +19,11 @@ from opdsl.data.samples import Samples
 from opdsl.diagnostics import OpError
 from opdsl.ir.fingerprint import fingerprint
 from opdsl.ir.graph import Graph
+from opdsl.nn.batch import Values, each
 from opdsl.train.device import device_of
 from opdsl.train.evaluate import predict, steps_of
 from opdsl.train.normalise import Normaliser
+from opdsl.train.pictures import Cloud
 from opdsl.train.report import Picture, write_report
 from opdsl.train.sections import Settings
 from opdsl.train.settings import Resolved
@@ -84,20 +87,38 @@ def _pictures(
         precision=settings.precision,
         loop=loop,
         steps=steps_of(few.outputs, loop),
+        places=few.given,
     )
+    domains = {x.name: x.space.domain.name for x in (*graph.inputs, *graph.outputs)}
+    timed = {k for k, x in few.inputs.items() if loop and loop.timed(k, x)}
     return [
         Picture(
             f"{samples.name}, sample {i}, {name}",
-            truth=(truth[i, -1] if loop else truth[i])[0].numpy(),
-            prediction=(found[name][i, -1] if loop else found[name][i])[0].float().numpy(),
-            inputs={
-                k: (x[i, -1] if loop and loop.timed(k, x) else x[i])[0].numpy()
-                for k, x in few.inputs.items()
-            },
+            truth=_shown(truth, i, timed=loop is not None),
+            prediction=_shown(found[name], i, timed=loop is not None),
+            inputs={k: _shown(x, i, timed=k in timed) for k, x in few.inputs.items()},
+            clouds={k: x for k, d in domains.items() if (x := _cloud(few, d, i))},
+            output=name,
         )
         for i in range(len(few))
         for name, truth in few.outputs.items()
     ]
+
+
+def _shown(x: Values, sample: int, *, timed: bool) -> NDArray[Any]:
+    """The first channel of a sample, of the last step in time."""
+    one = each(x)[sample]
+    found: NDArray[Any] = (one[-1] if timed else one)[0].float().numpy()
+    return found
+
+
+def _cloud(samples: Samples, domain: str, sample: int) -> Cloud | None:
+    """Where the points of a sample are, if the domain has some."""
+    placed = samples.places.get(domain)
+    if placed is None:
+        return None
+    x = placed[sample if len(placed) > 1 else 0]
+    return Cloud(x.points.numpy(), None if x.cells is None else x.cells.numpy())
 
 
 def _environment(graph: Graph, settings: Settings) -> dict[str, str]:

@@ -32,6 +32,7 @@ from opdsl.data.samples import Samples
 from opdsl.ir.fingerprint import fingerprint
 from opdsl.ir.graph import Graph
 from opdsl.lower.torch import OperatorModule, lower
+from opdsl.nn.batch import numbers, told_places
 from opdsl.summary.room import refuse_too_large, step_bytes
 from opdsl.train.device import device_of
 from opdsl.train.fit import Outcome, fit
@@ -142,9 +143,10 @@ def _try(module: OperatorModule, sets: Sequence[Samples], loop: Loop | None) -> 
     module.eval()
     with torch.no_grad():
         for samples in sets:
-            one = {k: x[:1] for k, x in samples.inputs.items()}
-            timed = {k for k, x in one.items() if loop and loop.timed(k, x)}
-            module(**{k: x[:, 0] if k in timed else x for k, x in one.items()})
+            one = samples.first(1)
+            timed = {k for k, x in one.inputs.items() if loop and loop.timed(k, x)}
+            given = {k: numbers(x)[:, 0] if k in timed else x for k, x in one.inputs.items()}
+            module(**given, **{k: told_places(x) for k, x in one.given.items()})
     module.train()
 
 

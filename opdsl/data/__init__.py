@@ -2,6 +2,7 @@
 
 from opdsl.data.formats import open_dataset
 from opdsl.data.samples import Fields, Port, Samples, bind
+from opdsl.data.sites import Site
 from opdsl.data.suspects import suspicion
 
-__all__ = ["Fields", "Port", "Samples", "bind", "open_dataset", "suspicion"]
+__all__ = ["Fields", "Port", "Samples", "Site", "bind", "open_dataset", "suspicion"]

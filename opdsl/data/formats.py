@@ -8,19 +8,23 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from opdsl.data import pairs, well
+from opdsl.data import pairs, points, well
 from opdsl.data.coarsen import Resolution
 from opdsl.data.raw import Raw
+from opdsl.data.safe_h5 import opened
 from opdsl.data.samples import Fields
 from opdsl.data.suspects import suspects
 from opdsl.diagnostics import OpError, did_you_mean, fault
+from opdsl.nn.batch import Values, each, joined
+from opdsl.nn.geometry import Placed
+from opdsl.nn.packed import Packed
 
 SPLITS = ("train", "valid", "test")
 SUFFIXES = (".h5", ".hdf5")
@@ -41,8 +45,9 @@ def open_dataset(
     """The fields of a data set.
 
     Args:
-        path: a file (The Well's HDF5; a dictionary with `x` and `y` in .pt or .npz), or a folder
-            `NAME` with `NAME/data/{train,valid,test}/*.hdf5`.
+        path: a file (The Well's HDF5; ours for points, see `points`; a dictionary with `x` and
+            `y` in .pt or .npz; a list of dictionaries in .pt), or a folder `NAME` with
+            `NAME/data/{train,valid,test}/*.hdf5`.
         split: which part of a folder, `train` if not given; a single file has no parts.
         resolution: keep every k-th point only; one integer stands for all axes.
         samples: keep the first ones only.
@@ -57,27 +62,43 @@ def open_dataset(
     files = _files(Path(path), split, source)
     raws = _read_all(files, source, resolution, samples)
     first = raws[0]
-    values = {k: _joined([r.values[k] for r in raws]) for k in first.values}
+    places = {k: _whereabouts(raws, k) for k in first.places}
+    values = {k: _together(raws, k, places) for k in first.values}
+    grid = next(
+        (x.shape[2:] for k, x in values.items() if isinstance(x, Tensor) and k not in first.homes),
+        (),
+    )
     return Fields(
         name=first.name,
         values=values,
-        roles=first.roles,
+        roles=dict(first.roles),
         axes=first.axes,
-        resolution=tuple(next(iter(values.values())).shape[2:]),
+        resolution=tuple(grid),
         suspects=suspects(values, first.roles),
         source=source,
-        fingerprint=fingerprint(values),
+        fingerprint=fingerprint(values, places),
         layout=first.layout,
+        places=places,
+        homes=first.homes,
     )
 
 
-def fingerprint(values: dict[str, Tensor]) -> str:
-    """SHA-256 of the names, number formats, shapes and bytes of fields, whatever their order."""
+def fingerprint(values: Mapping[str, Values], places: Mapping[str, Placed] | None = None) -> str:
+    """SHA-256 of the names, number formats, shapes and bytes of fields, whatever their order.
+
+    Where there are points, of their coordinates too, and of how many each sample has.
+    """
     digest = hashlib.sha256()
     for name in sorted(values):
-        x = values[name].contiguous()
+        x = values[name]
+        if isinstance(x, Packed):
+            digest.update(f"{x.sizes}|".encode())
+            x = x.values
+        x = x.contiguous()
         digest.update(f"{name}|{x.dtype}|{tuple(x.shape)}|".encode())
         digest.update(x.reshape(-1).view(torch.uint8).numpy().data)
+    for name, placed in sorted((places or {}).items()):
+        digest.update(name.encode() + b"".join(x.key for x in placed))
     return digest.hexdigest()
 
 
@@ -92,7 +113,7 @@ def _read_all(
         left = None if samples is None else samples - got
         raws.append(_reader(file, name)(file, name, resolution, left))
         _same(raws[0], raws[-1], name)
-        got += _count(raws[-1])
+        got += len(raws[-1])
         if samples is not None and got >= samples:
             return raws
     if samples is not None or not got:
@@ -107,6 +128,7 @@ def _same(first: Raw, other: Raw, source: str) -> None:
         ("fields", _shapes(first), _shapes(other)),
         ("roles", first.roles, other.roles),
         ("axes", first.axes, other.axes),
+        ("points", _points(first), _points(other)),
     ):
         if a != b:
             raise fault(
@@ -118,15 +140,45 @@ def _same(first: Raw, other: Raw, source: str) -> None:
 
 
 def _shapes(raw: Raw) -> dict[str, tuple[int, ...]]:
-    return {k: tuple(x.shape[1:]) for k, x in raw.values.items()}
+    """Channels and grid of each field; channels alone where it is on points."""
+    return {
+        k: tuple(x.shape[1:]) if isinstance(x, Tensor) and k not in raw.homes else (_channels(x),)
+        for k, x in raw.values.items()
+    }
 
 
-def _count(raw: Raw) -> int:
-    return len(next(iter(raw.values.values())))
+def _channels(x: Values) -> int:
+    return x.channels if isinstance(x, Packed) else x.shape[1]
 
 
-def _joined(parts: Sequence[Tensor]) -> Tensor:
-    return parts[0] if len(parts) == 1 else torch.cat(list(parts))
+def _points(raw: Raw) -> tuple[dict[str, int], dict[str, str]]:
+    """In how many dimensions the points of each set lie, and which fields are on it."""
+    return {k: x[0].points.shape[1] for k, x in raw.places.items()}, dict(raw.homes)
+
+
+def _whereabouts(raws: Sequence[Raw], name: str) -> Placed:
+    """The points of all samples; one geometry if the files agree on one for all of theirs."""
+    first = raws[0].places[name]
+    shared = all(len(x.places[name]) == 1 and x.places[name][0].key == first[0].key for x in raws)
+    if shared and not any(isinstance(x, Packed) for r in raws for x in _on(r, name)):
+        return first
+    return tuple(
+        y for r in raws for y in r.places[name] * (len(r) if len(r.places[name]) == 1 else 1)
+    )
+
+
+def _on(raw: Raw, name: str) -> Iterator[Values]:
+    """The functions on a set of points."""
+    return (x for k, x in raw.values.items() if raw.homes.get(k) == name)
+
+
+def _together(raws: Sequence[Raw], name: str, places: Mapping[str, Placed]) -> Values:
+    """One field of all files; packed where each sample has points of its own."""
+    parts = [x.values[name] for x in raws]
+    home = raws[0].homes.get(name)
+    if home is not None and len(places[home]) > 1:
+        return Packed.of(y for x in parts for y in each(x))
+    return joined(parts)
 
 
 def _files(path: Path, split: str | None, source: str) -> tuple[Path, ...]:
@@ -181,7 +233,7 @@ def _reader(path: Path, source: str) -> Read:
         with path.open("rb") as file:
             head = file.read(PEEK)
         if any(head[i : i + len(HDF5)] == HDF5 for i in HDF5_STARTS):
-            return well.read
+            return _read_h5
         if head.startswith(b"PK\x03\x04"):
             return _zipped(path, source)
     except OSError as error:
@@ -189,6 +241,13 @@ def _reader(path: Path, source: str) -> Read:
     if head.startswith((b"\x80\x02", b"\x80\x04", b"\x80\x05")):
         return pairs.read_pt
     raise _unreadable(_met(head), source)
+
+
+def _read_h5(path: Path, source: str, resolution: Resolution | None, samples: int | None) -> Raw:
+    """HDF5, as it says that it is laid out."""
+    with opened(path, source=source) as inside:
+        read = points.read if points.marked(inside) else well.read
+        return read(inside, path.stem, resolution, samples)
 
 
 def _zipped(path: Path, source: str) -> Read:
@@ -229,6 +288,7 @@ def _nothing_there(path: Path, source: str) -> OpError:
 
 _READABLE = (
     "HDF5 as The Well lays it out (.hdf5, .h5, or a folder of them) can be read",
+    "HDF5 with functions on points, as `opdsl.data.points` lays it out, can be read",
     "a dictionary with `x` and `y` saved by torch (.pt) or numpy.savez (.npz) can be read",
 )
 

@@ -85,6 +85,21 @@ class Inside:
             found = self._file[path]
             return _rows(found, count, tuple(thin)) if stored.shape else np.asarray(found[()])
 
+    def span(self, path: str, start: int = 0, stop: int | None = None) -> NDArray[Any]:
+        """The entries `start` to `stop` of axis 0, all at once.
+
+        Raises:
+            OpError: OP0610, as `read`.
+        """
+        stored = self.arrays[path]
+        whole = stored.shape[0] if stored.shape else 0
+        first, last, _ = slice(start, stop).indices(whole)
+        self._admit(path, stored, last - first, ())
+        with _damage(self.source):
+            found: NDArray[Any] = self._file[path][first:last]
+            # in this machine's byte order, which torch asks for
+            return np.ascontiguousarray(found, found.dtype.newbyteorder("="))
+
     def _admit(self, path: str, stored: Stored, count: int, thin: Sequence[slice]) -> None:
         """Numbers that torch knows, whose thinned rows, and one whole row, fit into the cap."""
         if stored.dtype.kind not in NUMBERS or stored.dtype.itemsize > LARGEST:

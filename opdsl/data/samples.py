@@ -1,20 +1,24 @@
 """Data at three stages: what a file holds, what a model asks for, what training takes.
 
-What comes in: `Fields` from a reader (`formats.open_dataset`) and the `Port`s of a model. What goes
-out: `Samples`. Nothing here knows the language.
+What comes in: `Fields` from a reader (`formats.open_dataset`), the `Port`s of a model, and the
+`Site`s of its points. What goes out: `Samples`. Nothing here knows the language.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from opdsl.data.coarsen import Layout, Resolution, steps, times
-from opdsl.diagnostics import Diagnostic, Help, OpError, did_you_mean
+from opdsl.data.sites import Site, counted, on_grid, on_site, place_of, placed
+from opdsl.diagnostics import Diagnostic, Help, OpError, did_you_mean, fault
+from opdsl.nn.batch import Rows, Values, beside, changed, each, numbers, picked, picked_places
+from opdsl.nn.geometry import Placed, sizes_of
+from opdsl.nn.packed import Packed
 
 Role = Literal["input", "output", "unknown"]
 Mapped = Mapping[str, str | list[str]]
@@ -26,18 +30,21 @@ class Fields:
 
     Attributes:
         name: the data set's name.
-        values: field -> (samples, channels, *grid), in the number format of the file.
+        values: field -> (samples, channels, *grid), in the number format of the file; on points
+            (samples, channels, points) where all samples share them, else packed.
         roles: field -> what the file says of it.
-        axes: names of the axes of the grid, in order.
+        axes: names of the axes of the grid, in order; none where all fields are on points.
         resolution: points on each axis.
         suspects: indices of samples that look corrupt (see `suspects`).
         source: the path as the user wrote it.
         fingerprint: SHA-256 of the names and contents of the fields read, in hexadecimal.
         layout: which points a coarser grid may keep.
+        places: set of points -> where they are, for each sample or once for all.
+        homes: field on points -> the set.
     """
 
     name: str
-    values: dict[str, Tensor]
+    values: dict[str, Values]
     roles: dict[str, Role]
     axes: tuple[str, ...]
     resolution: tuple[int, ...]
@@ -45,6 +52,8 @@ class Fields:
     source: str
     fingerprint: str
     layout: Layout = "periodic"
+    places: Mapping[str, Placed] = field(default_factory=dict)
+    homes: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +75,8 @@ class Port:
         axes: number of axes of the grid.
         steps: steps in time, which a file keeps as channels, the time before the components. An
             input may have them or not.
+        domain: the name of the domain.
+        scattered: whether that is a set of points.
     """
 
     name: str
@@ -73,46 +84,78 @@ class Port:
     components: tuple[str, ...] | None
     axes: int
     steps: Steps | None = None
+    domain: str = ""
+    scattered: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Samples:
     """What training takes: port -> (samples, channels, *grid), float32, all finite.
 
-    Where there are steps in time, (samples, steps, channels, *grid).
+    Where there are steps in time, (samples, steps, channels, *grid). On points (samples, channels,
+    points) where all samples share them, else packed.
 
     Attributes:
         inputs: by the name of the port.
         outputs: by the name of the port.
         name, source, fingerprint, layout: as in `Fields`.
-        resolution: points on each axis.
+        resolution: points on each axis of a grid.
+        places: domain of points -> where they are, for each sample or once for all.
+        asked: those domains whose points the model is called with.
+        weights: output on points -> (samples or 1, 1, points), or packed, the length, area or
+            volume that each point stands for; outputs without are not there.
     """
 
-    inputs: dict[str, Tensor]
-    outputs: dict[str, Tensor]
+    inputs: dict[str, Values]
+    outputs: dict[str, Values]
     name: str
     source: str
     fingerprint: str
     resolution: tuple[int, ...]
     layout: Layout = "periodic"
+    places: dict[str, Placed] = field(default_factory=dict)
+    asked: tuple[str, ...] = ()
+    weights: dict[str, Values] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(next(iter((self.inputs | self.outputs).values()), ()))
 
+    @property
+    def given(self) -> dict[str, Placed]:
+        """The points that the model is called with."""
+        return {k: self.places[k] for k in self.asked}
+
+    @property
+    def extent(self) -> str:
+        """How many points a sample has: `33x33`, `3586 points`, `900 to 1200 points`."""
+        if not self.places:
+            return "x".join(map(str, self.resolution))
+        sizes = sizes_of(next(iter(self.places.values())))
+        low, high = min(sizes), max(sizes)
+        return f"{low} points" if low == high else f"{low} to {high} points"
+
     def first(self, n: int) -> Samples:
         """The first n samples, or all if there are fewer."""
-        return replace(
-            self,
-            inputs={k: x[:n] for k, x in self.inputs.items()},
-            outputs={k: x[:n] for k, x in self.outputs.items()},
-        )
+        if self.places:
+            return self.take(range(min(n, len(self))))
+        return self._each(lambda x: x[:n])
 
     def last(self, n: int) -> Samples:
         """The last n samples, or all if there are fewer."""
+        if self.places:
+            return self.take(range(max(0, len(self) - n), len(self)))
+        return self._each(lambda x: x[-n:])
+
+    def take(self, rows: Rows) -> Samples:
+        """Some of the samples, in this order."""
         return replace(
             self,
-            inputs={k: x[-n:] for k, x in self.inputs.items()},
-            outputs={k: x[-n:] for k, x in self.outputs.items()},
+            inputs={k: picked(x, rows) for k, x in self.inputs.items()},
+            outputs={k: picked(x, rows) for k, x in self.outputs.items()},
+            places={k: picked_places(x, rows) for k, x in self.places.items()},
+            weights={
+                k: picked(x, rows) if isinstance(x, Packed) else x for k, x in self.weights.items()
+            },
         )
 
     def at(self, resolution: Resolution) -> Samples:
@@ -121,14 +164,20 @@ class Samples:
         Raises:
             OpError: OP0614, no step leads there.
         """
+        if self.places:
+            message = "functions on points have no resolution that could be lowered"
+            raise fault("OP0614", message, file=self.source)
         k = steps(self.resolution, resolution, self.layout, source=self.source)
         thin = (slice(None), slice(None), *(slice(None, None, s) for s in k))
         size = (resolution,) * len(k) if isinstance(resolution, int) else tuple(resolution)
+        return replace(self._each(lambda x: x[thin].contiguous()), resolution=size)
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Samples:
+        """Every tensor changed; there are no points."""
         return replace(
             self,
-            inputs={k: x[thin].contiguous() for k, x in self.inputs.items()},
-            outputs={k: x[thin].contiguous() for k, x in self.outputs.items()},
-            resolution=size,
+            inputs={k: change(numbers(x)) for k, x in self.inputs.items()},
+            outputs={k: change(numbers(x)) for k, x in self.outputs.items()},
         )
 
 
@@ -137,6 +186,7 @@ def bind(
     inputs: Sequence[Port],
     outputs: Sequence[Port],
     mapping: Mapped | None = None,
+    sites: Sequence[Site] = (),
 ) -> Samples:
     """The fields of a file as the inputs and outputs of a model.
 
@@ -145,20 +195,79 @@ def bind(
     the field at its place, if the file marks as many inputs (outputs) as the model has. Several
     fields become channels side by side. Numbers of any format become float32.
 
+    A domain of points is the set of points that `mapping` gives it, or that has its name, or on
+    which the fields are that the model takes on it, or the only one of the file.
+
     Raises:
-        OpError: every misfit at once: OP0611 no such field, OP0612 not finite, OP0613 the number
-            of channels or axes differs or the mapping names no port.
+        OpError: every misfit at once: OP0611 no such field or no coordinates, OP0612 not finite,
+            OP0613 the number of channels, axes or points differs, or the mapping names no port.
     """
     mapping = mapping or {}
-    _same_axes(fields, [*inputs, *outputs])
-    faults = list(_strangers(fields, [*inputs, *outputs], mapping))
-    ins = _side(fields, inputs, "input", mapping, faults)
-    outs = _side(fields, outputs, "output", mapping, faults)
+    ports = [*inputs, *outputs]
+    if not fields.places:
+        _same_axes(fields, ports)
+    known = [*(x.name for x in ports), *(x.name for x in sites)]
+    faults = list(_strangers(fields, known, mapping))
+    told = _told(fields, inputs, "input", mapping) | _told(fields, outputs, "output", mapping)
+    where, places = _grounds(fields, ports, sites, told, mapping, faults)
+    ins = _side(fields, inputs, "input", told, where, faults)
+    outs = _side(fields, outputs, "output", told, where, faults)
     if faults:
         raise OpError(*dict.fromkeys(faults))
     return Samples(
-        ins, outs, fields.name, fields.source, fields.fingerprint, fields.resolution, fields.layout
+        ins,
+        outs,
+        fields.name,
+        fields.source,
+        fields.fingerprint,
+        fields.resolution,
+        fields.layout,
+        places,
+        tuple(x.name for x in sites if x.asked),
+        dict(_weights(outputs, outs, places)),
     )
+
+
+Told = Mapping[str, tuple[str, ...] | None]  # which fields each port takes, None: nobody says
+
+
+def _told(fields: Fields, ports: Sequence[Port], role: Role, mapping: Mapped) -> dict[str, Any]:
+    return {x.name: _names(fields, ports, place, role, mapping) for place, x in enumerate(ports)}
+
+
+def _grounds(
+    fields: Fields,
+    ports: Sequence[Port],
+    sites: Sequence[Site],
+    told: Told,
+    mapping: Mapped,
+    faults: list[Diagnostic],
+) -> tuple[dict[str, str], dict[str, Placed]]:
+    """For each domain of points the set of the file, and the geometries of those that have some."""
+    where: dict[str, str] = {}
+    places: dict[str, Placed] = {}
+    for site in sites:
+        on_it = {x.name: told[x.name] or () for x in ports if x.domain == site.name}
+        given = mapping.get(site.name)
+        name, wrong = place_of(fields, site, on_it, given if isinstance(given, str) else None)
+        faults += wrong
+        if name is not None:
+            where[site.name] = fields.homes.get(name, name) if name not in fields.places else name
+            places[site.name], wrong = placed(fields, site, name)
+            faults += wrong
+    return where, places
+
+
+def _weights(
+    outputs: Sequence[Port], values: Mapping[str, Values], places: Mapping[str, Placed]
+) -> Iterator[tuple[str, Values]]:
+    """What the points of each output stand for, where all samples tell."""
+    for port in outputs:
+        found = [x.weights for x in places.get(port.domain, ())]
+        known = [x[None] for x in found if x is not None]
+        if known and len(known) == len(found):
+            packed = isinstance(values[port.name], Packed)
+            yield port.name, Packed.of(known) if packed else known[0][None]
 
 
 def _same_axes(fields: Fields, ports: Sequence[Port]) -> None:
@@ -174,31 +283,41 @@ def _side(
     fields: Fields,
     ports: Sequence[Port],
     role: Role,
-    mapping: Mapped,
+    told: Told,
+    where: Mapping[str, str],
     faults: list[Diagnostic],
-) -> dict[str, Tensor]:
-    """The tensors of all ports of one side; what is wrong is added to `faults`."""
-    bound: dict[str, Tensor] = {}
-    for place, port in enumerate(ports):
-        names = _names(fields, ports, place, role, mapping)
-        wrong = [_unmarked(fields, port, role)] if names is None else []
-        if names is not None:
-            wrong = list(_misfits(fields, port, names, role))
-        if names is not None and not wrong:
-            parts = [fields.values[n].to(torch.float32) for n in names]
-            bound[port.name] = _in_time(port, role, parts)
+) -> dict[str, Values]:
+    """The functions of all ports of one side; what is wrong is added to `faults`."""
+    bound: dict[str, Values] = {}
+    for port in ports:
+        names = told[port.name]
+        if names is None:
+            faults.append(_unmarked(fields, port, role))
+            continue
+        wrong = list(_misfits(fields, port, names, role, where))
+        if not wrong:
+            bound[port.name] = _in_time(port, role, [_single(fields.values[n]) for n in names])
         faults.extend(wrong)
     return bound
 
 
-def _in_time(port: Port, role: Role, parts: Sequence[Tensor]) -> Tensor:
+def _single(x: Values) -> Values:
+    return changed(x, lambda y: y.to(torch.float32))
+
+
+def _in_time(port: Port, role: Role, parts: Sequence[Values]) -> Values:
     """Fields side by side, with an axis for the steps in time if the port has some."""
-    channels = sum(x.shape[1] for x in parts)
+    channels = sum(_channels(x) for x in parts)
     if port.steps is None or (role == "input" and channels == port.channels):
-        return parts[0] if len(parts) == 1 else torch.cat(list(parts), 1)
+        return beside(parts)
     times = channels // port.channels
-    whole = torch.cat([x.reshape(len(x), times, -1, *x.shape[2:]) for x in parts], 2)
+    dense = [numbers(x) for x in parts]
+    whole = torch.cat([x.reshape(len(x), times, -1, *x.shape[2:]) for x in dense], 2)
     return whole[:, port.steps.skipped : port.steps.skipped + port.steps.count]
+
+
+def _channels(x: Values) -> int:
+    return numbers(x).shape[1]
 
 
 def _names(
@@ -217,16 +336,21 @@ def _names(
     return (marked[place],) if len(marked) == len(ports) else None
 
 
-def _misfits(fields: Fields, port: Port, names: Sequence[str], role: Role) -> Iterator[Diagnostic]:
+def _misfits(
+    fields: Fields, port: Port, names: Sequence[str], role: Role, where: Mapping[str, str]
+) -> Iterator[Diagnostic]:
     """Why these fields cannot feed this port; nothing if they can."""
     missing = [n for n in names if n not in fields.values]
     if missing:
         yield from (_missing(fields, port, n) for n in missing)
         return
+    if fields.places and (misplaced := list(_misplaced(fields, port, names, where))):
+        yield from misplaced
+        return
     values = [fields.values[n] for n in names]
-    channels = sum(x.shape[1] for x in values)
+    channels = sum(_channels(x) for x in values)
     whole = channels % port.channels == 0 and all(
-        x.shape[1] % (channels // port.channels) == 0 for x in values
+        _channels(x) % (channels // port.channels) == 0 for x in values
     )
     if port.steps and whole and values and (role == "output" or channels != port.channels):
         yield from _too_short(fields, names, channels // port.channels, port.steps)
@@ -240,6 +364,23 @@ def _misfits(fields: Fields, port: Port, names: Sequence[str], role: Role) -> It
     else:
         bad = (_not_finite(fields, n) for n in names)
         yield from (x for x in bad if x)
+
+
+def _misplaced(
+    fields: Fields, port: Port, names: Sequence[str], where: Mapping[str, str]
+) -> Iterator[Diagnostic]:
+    """Why fields of a file with points cannot live where the port does."""
+    if not port.scattered:
+        reason = on_grid(port, names, fields)
+    else:
+        reason = on_site(port, names, fields, where.get(port.domain))
+    if reason:
+        yield _misfit(fields, reason)
+        return
+    yield from (x for n in names if n in fields.homes if (x := counted(fields, n, fields.homes[n])))
+    if port.steps and any(isinstance(fields.values[n], Packed) for n in names):
+        message = f"steps in time of `{port.name}` on points that each sample has of its own"
+        yield _misfit(fields, message, "`rollout` learns them on points that all samples share")
 
 
 def _too_short(
@@ -264,11 +405,11 @@ def _too_short(
 
 def _not_finite(fields: Fields, name: str) -> Diagnostic | None:
     # after the conversion: a large float64 is no float32
-    bad = ~torch.isfinite(fields.values[name].to(torch.float32))
-    count = int(bad.sum())
+    bad = changed(fields.values[name], lambda x: ~torch.isfinite(x.to(torch.float32)))
+    count = int(numbers(bad).sum())
     if not count:
         return None
-    first = int(bad.flatten(1).any(1).nonzero()[0])
+    first = next(i for i, x in enumerate(each(bad)) if x.any())
     return Diagnostic(
         "OP0612",
         f"`{name}` holds {_count(count, 'value')} not finite in float32, first in sample {first}",
@@ -310,6 +451,8 @@ def _perhaps_steps(port: Port, role: Role, channels: int) -> Iterator[str]:
 
 def _misfit(fields: Fields, message: str, *helps: str) -> Diagnostic:
     grid = f"`{fields.name}` is on a grid of {times(fields.resolution)} points"
+    if fields.places:
+        grid = f"`{fields.name}` has {_places(fields)}"
     return Diagnostic(
         "OP0613",
         message,
@@ -322,9 +465,17 @@ def _misfit(fields: Fields, message: str, *helps: str) -> Diagnostic:
     )
 
 
-def _strangers(fields: Fields, ports: Sequence[Port], mapping: Mapped) -> Iterator[Diagnostic]:
+def _places(fields: Fields) -> str:
+    """`f` and `p` on `vertices`, `sdf` on 16 x 16 x 16 points."""
+    on = {k: [n for n, home in fields.homes.items() if home == k] for k in fields.places}
+    told = [f"{_listed(x)} on the points `{k}`" for k, x in on.items() if x]
+    grids = [n for n in fields.values if n not in fields.homes]
+    told += [f"`{n}` on {times(numbers(fields.values[n]).shape[2:])} points" for n in grids]
+    return "; ".join(told)
+
+
+def _strangers(fields: Fields, known: Sequence[str], mapping: Mapped) -> Iterator[Diagnostic]:
     """Names in the mapping that no port has."""
-    known = [p.name for p in ports]
     for name in mapping:
         if name not in known:
             yield Diagnostic(

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from opdsl.data.samples import Fields, Role
 from opdsl.diagnostics import Diagnostic, Help
+from opdsl.nn.batch import Values, each
+from opdsl.nn.packed import Packed
 
 FAR = 12.0  # robust deviations; sound published sets (Darcy, Burgers) stay below 10
 FEWEST = 16  # samples; fewer do not say what is usual
@@ -18,7 +20,7 @@ MAD = 1.4826  # median absolute deviation -> standard deviation, for normal data
 SHOWN = 5
 
 
-def suspects(values: Mapping[str, Tensor], roles: Mapping[str, Role]) -> tuple[int, ...]:
+def suspects(values: Mapping[str, Values], roles: Mapping[str, Role]) -> tuple[int, ...]:
     """Samples in which an output is more than FAR robust deviations from the median sample.
 
     Three numbers are taken of each sample: log rms, min / rms and max / rms over all channels and
@@ -48,12 +50,22 @@ def suspicion(fields: Fields) -> Diagnostic | None:
     )
 
 
-def _far(x: Tensor) -> list[Tensor]:
+def _far(x: Values) -> list[Tensor]:
     """For each of the three numbers of a sample: whether it is far; (samples,) bool."""
+    if isinstance(x, Packed):
+        told = [_size_and_ends(y[None]) for y in each(x)]
+        size, low, high = (torch.cat(y) for y in zip(*told, strict=True))
+    else:
+        size, low, high = _size_and_ends(x)
+    return [_deviation(s).abs() > FAR for s in (size.log(), low / size, high / size)]
+
+
+def _size_and_ends(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Root mean square, least and largest value of each sample; (samples,) each."""
     flat = x.flatten(1).to(torch.float64)
     size = flat.square().mean(1).sqrt().clamp_min(torch.finfo(torch.float64).tiny)
     low, high = flat.aminmax(dim=1)
-    return [_deviation(s).abs() > FAR for s in (size.log(), low / size, high / size)]
+    return size, low, high
 
 
 def _deviation(s: Tensor) -> Tensor:

@@ -10,7 +10,6 @@ PolymathicAI/the_well. Fields that vary in time are read with their times as cha
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -24,10 +23,10 @@ from torch import Tensor
 
 from opdsl.data.coarsen import Layout, Resolution, steps
 from opdsl.data.raw import Raw
-from opdsl.data.safe_h5 import Inside, Stored, opened
+from opdsl.data.safe_h5 import Inside, Stored
 from opdsl.data.samples import Role
+from opdsl.data.whole_h5 import unwritable, whole
 from opdsl.diagnostics import OpError, fault
-from opdsl.files import sync, sync_folder
 
 LAYOUT = "opdsl_layout"
 ROLE = "opdsl_role"
@@ -36,28 +35,27 @@ ORDERS = {"t0_fields": 0, "t1_fields": 1, "t2_fields": 2}  # group -> order of i
 Boundary = Literal["WALL", "OPEN", "PERIODIC"]
 
 
-def read(path: Path, source: str, resolution: Resolution | None, samples: int | None) -> Raw:
-    """The fields of one file.
+def read(inside: Inside, stem: str, resolution: Resolution | None, samples: int | None) -> Raw:
+    """The fields of an open file; `stem` is the name of the set if it tells none.
 
     Raises:
         OpError: OP0610, OP0614, OP0615.
     """
-    with opened(path, source=source) as inside:
-        axes = _axes(inside)
-        have = tuple(_length(inside, a) for a in axes)
-        layout = _layout(inside)
-        want = have if resolution is None else resolution
-        thin = tuple(slice(None, None, k) for k in steps(have, want, layout, source=source))
-        found = _found(inside, have)
-        count = _trajectories(inside, found.values())
-        rows = count if samples is None else min(count, samples)
-        return Raw(
-            name=str(inside.groups[""].get("dataset_name") or path.stem),
-            values={name: _values(inside, x, rows, thin) for name, x in found.items()},
-            roles={name: _role(x.stored) for name, x in found.items()},
-            axes=axes,
-            layout=layout,
-        )
+    axes = _axes(inside)
+    have = tuple(_length(inside, a) for a in axes)
+    layout = _layout(inside)
+    want = have if resolution is None else resolution
+    thin = tuple(slice(None, None, k) for k in steps(have, want, layout, source=inside.source))
+    found = _found(inside, have)
+    count = _trajectories(inside, found.values())
+    rows = count if samples is None else min(count, samples)
+    return Raw(
+        name=str(inside.groups[""].get("dataset_name") or stem),
+        values={name: _values(inside, x, rows, thin) for name, x in found.items()},
+        roles={name: _role(x.stored) for name, x in found.items()},
+        axes=axes,
+        layout=layout,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,28 +88,15 @@ Put = Callable[[int, Mapping[str, NDArray[Any]]], None]
 def writing(path: Path, plan: Plan) -> Iterator[Put]:
     """`put(index, {field: values})` while the block lasts; then the file has its name.
 
-    It is written as `NAME.part` beside it, brought to the disk and renamed. If the block raises,
-    whatever it is, nothing is left. A `.part` of an earlier attempt is thrown away.
+    It is written whole or not at all (see `whole_h5`).
 
     Raises:
         OpError: OP0625, the file cannot be written.
     """
-    part = path.with_name(path.name + ".part")
-    with _unwritable(path):
-        file = _begun(part)
-    try:
-        try:
-            with _unwritable(path):
-                places = _lay_out(file, plan)
-            yield lambda i, values: _put(path, places, i, values)
-        finally:
-            with _unwritable(path):
-                file.close()
-        with _unwritable(path):
-            _keep(part, path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+    with whole(path) as file:
+        with unwritable(path):
+            places = _lay_out(file, plan)
+        yield lambda i, values: _put(path, places, i, values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,15 +226,6 @@ def _foreign(source: str, why: str) -> OpError:
     )
 
 
-def _begun(part: Path) -> Any:
-    """A new file, whatever was there; a link in its place is removed, not followed."""
-    import h5py
-
-    part.parent.mkdir(parents=True, exist_ok=True)
-    part.unlink(missing_ok=True)
-    return h5py.File(part, "x")
-
-
 def _lay_out(file: Any, plan: Plan) -> dict[str, Any]:
     """Everything but the values; returns the empty arrays."""
     file.attrs["dataset_name"] = plan.name
@@ -305,27 +281,6 @@ def _fields(group: Any, plan: Plan) -> dict[str, Any]:
 def _put(
     path: Path, places: Mapping[str, Any], index: int, values: Mapping[str, NDArray[Any]]
 ) -> None:
-    with _unwritable(path):
+    with unwritable(path):
         for name, place in places.items():
             place[index] = values[name]
-
-
-def _keep(part: Path, path: Path) -> None:
-    """The finished file gets its name, on the disk and not only in the cache."""
-    sync(part, os.O_RDWR)
-    part.replace(path)
-    sync_folder(path.parent)
-
-
-@contextmanager
-def _unwritable(path: Path) -> Iterator[None]:
-    """What the disk or HDF5 says while writing, as OP0625; the body calls nothing else."""
-    try:
-        yield
-    except (OSError, RuntimeError) as error:
-        raise fault(
-            "OP0625",
-            f"the data could not be written: {error}",
-            helps=("look whether the folder can be written and has room",),
-            file=str(path),
-        ) from error

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from opdsl.diagnostics import fault
+from opdsl.nn.batch import Values, alike, each, numbers
 
 CONFIDENCE = 0.95  # of what is said about the functions to come
 ROUNDING = 1e-9  # (n + 1)(1 - delta) may be a whole number but for its last bits
@@ -82,7 +83,7 @@ class Coverage:
 
 
 def calibrate(
-    pred: Tensor, width: Tensor, true: Tensor, *, alpha: float, delta: float
+    pred: Values, width: Values, true: Values, *, alpha: float, delta: float
 ) -> tuple[float, int]:
     """The least factor that keeps the promise for a new function with probability 1 - delta.
 
@@ -92,7 +93,7 @@ def calibrate(
     it keeps the promise with a probability of at least 1 - delta, whatever the model and the law.
 
     Args:
-        pred: (n, channels, *grid).
+        pred: (n, channels, *grid), or packed.
         width: the same; not above zero means that only a truth that is the prediction fits.
         true: the same.
         alpha: between 0 and 1.
@@ -107,7 +108,7 @@ def calibrate(
     Source: Ma et al. 2024, arXiv:2402.01960, sec. 3.2. They take the points of the grid for random
     ones of the domain and ask for more by a bound of Hoeffding; the grid itself does not need it.
     """
-    n = len(pred)
+    n = len(true)
     rank = ceil((n + 1) * (1 - delta) - ROUNDING)
     if rank > n:
         least = ceil(1 / delta - ROUNDING) - 1
@@ -125,25 +126,34 @@ def calibrate(
     return factor, rank
 
 
-def factors(pred: Tensor, width: Tensor, true: Tensor, alpha: float) -> Tensor:
+def factors(pred: Values, width: Values, true: Values, alpha: float) -> Tensor:
     """For each function the least factor that leaves a part alpha of its points outside; (n,)."""
+    if isinstance(true, Tensor):
+        return _factors(numbers(alike(pred, true)), numbers(alike(width, true)), true, alpha)
+    triples = zip(*(each(x) for x in (pred, width, true)), strict=True)
+    return torch.cat([_factors(p[None], w[None], t[None], alpha) for p, w, t in triples])
+
+
+def _factors(pred: Tensor, width: Tensor, true: Tensor, alpha: float) -> Tensor:
     away = (true - pred).double().abs().flatten(1)
     half = width.double().flatten(1).clamp_min(0)
-    each = torch.where(away == 0, torch.zeros_like(away), away / half)
-    rank = max(1, ceil(each.shape[1] * (1 - alpha) - ROUNDING))
-    return each.kthvalue(rank, dim=1).values
+    own = torch.where(away == 0, torch.zeros_like(away), away / half)
+    rank = max(1, ceil(own.shape[1] * (1 - alpha) - ROUNDING))
+    return own.kthvalue(rank, dim=1).values
 
 
-def coverage(pred: Tensor, width: Tensor, true: Tensor, found: Calibration) -> Coverage:
-    """What the band holds, all (n, channels, *grid)."""
-    half = edge(width, found.factor).double()
-    inside = ((true - pred).double().abs() <= half).flatten(1).double().mean(1)
+def coverage(pred: Values, width: Values, true: Values, found: Calibration) -> Coverage:
+    """What the band holds, all (n, channels, *grid) or packed; functions count alike."""
+    triples = zip(*(each(x) for x in (pred, width, true)), strict=True)
+    halves = ((p, edge(w, found.factor).double(), t) for p, w, t in triples)
+    told = [(((t - p).double().abs() <= h).double().mean(), h.mean()) for p, h, t in halves]
+    inside, half = (torch.stack(x).mean() for x in zip(*told, strict=True))
     kept = factors(pred, width, true, found.alpha) <= found.factor
     return Coverage(
-        points=float(inside.mean()),
+        points=float(inside),
         functions=float(kept.double().mean()),
-        samples=len(pred),
-        width=float(half.mean()),
+        samples=len(true),
+        width=float(half),
     )
 
 

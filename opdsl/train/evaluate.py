@@ -11,12 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from opdsl.nn.batch import Values, alike, changed, joined, numbers, picked, told_places
+from opdsl.nn.packed import Packed
 from opdsl.train.device import device_of
 from opdsl.train.losses import Grid, pinball, rel_h1, rel_l2
 from opdsl.train.normalise import Normaliser
 from opdsl.train.precision import Policy, policy_of
 from opdsl.train.rollout import Loop
-from opdsl.train.samples import Feed, Fields, Samples
+from opdsl.train.samples import Feed, Fields, Places, Samples, placed_on
 from opdsl.train.sections import Band
 
 
@@ -27,7 +29,7 @@ class Metrics:
     Attributes:
         rel_l2: mean over samples of the relative L2 error.
         rel_h1: the same in H1; None where an output has no grid.
-        rmse: root of the mean square error.
+        rmse: root of the mean square error over all values, which all count alike.
         max_error: the largest error anywhere.
         samples: how many.
         steps: the relative L2 error of each step in time; None where there is one step.
@@ -82,7 +84,7 @@ def evaluate(  # noqa: PLR0913  the contract with the callers
     return measure(module, normaliser, feed, grids, batch, loop, band)
 
 
-def predict(
+def predict(  # noqa: PLR0913  the contract with the callers
     module: nn.Module,
     normaliser: Normaliser,
     inputs: Fields,
@@ -92,20 +94,23 @@ def predict(
     batch: int = 16,
     loop: Loop | None = None,
     steps: int | None = None,
+    places: Places | None = None,
 ) -> Fields:
     """The outputs of a module by name, (samples, channels, *grid) in physical units on the CPU.
 
-    With `steps` and their `loop`, (samples, steps, channels, *grid).
+    With `steps` and their `loop`, (samples, steps, channels, *grid). On points that each sample has
+    of its own, packed; `places` says where they are.
     """
     policy = policy_of(precision, device_of(device))
     _move(module, normaliser, policy)
     parts: list[Fields] = []
     with _at_rest(module):
         for rows in torch.split(torch.arange(_size(inputs)), batch):
-            some = {k: policy.place(v[rows]) for k, v in inputs.items()}
-            found = apply(module, normaliser, some, policy, loop, steps)
-            parts.append({k: v.cpu() for k, v in found.items()})
-    return {k: torch.cat([p[k] for p in parts]) for k in parts[0]}
+            some = {k: changed(picked(v, rows), policy.place) for k, v in inputs.items()}
+            where = placed_on(places or {}, rows, policy.device)
+            found = apply(module, normaliser, some, policy, loop, steps, where)
+            parts.append({k: changed(v, Tensor.cpu) for k, v in found.items()})
+    return {k: joined([p[k] for p in parts]) for k in parts[0]}
 
 
 def apply(
@@ -115,16 +120,18 @@ def apply(
     policy: Policy,
     loop: Loop | None = None,
     steps: int | None = None,
+    places: Places | None = None,
 ) -> Fields:
     """Physical inputs -> physical outputs; only the module itself runs under autocast.
 
     With `steps` and their `loop`, (batch, steps, channels, *grid).
     """
+    where = {k: told_places(x) for k, x in (places or {}).items()}
 
     def step(given: Fields) -> Fields:
         encoded = normaliser.encode(given)
         with policy.autocast():
-            outputs = module(**encoded)
+            outputs = module(**encoded, **where)
         return normaliser.decode(outputs)
 
     return loop.run(step, inputs, steps) if loop and steps else step(inputs)
@@ -139,7 +146,8 @@ def grids_of(
     """The grid of each output; axes are not periodic and of length 1 unless said otherwise."""
     found = {}
     for name, x in samples.outputs.items():
-        wraps = periodic.get(name, (False,) * (x.dim() - (3 if loop else 2)))
+        axes = 0 if isinstance(x, Packed) else x.dim() - (3 if loop else 2)
+        wraps = periodic.get(name, (False,) * axes)
         found[name] = Grid(wraps, lengths.get(name, (1.0,) * len(wraps)))
     return found
 
@@ -157,10 +165,12 @@ def measure(
     tallies = {name: _Tally() for name in grids}
     widths = 0.0
     with _at_rest(module):
-        for inputs, truth in feed.in_order(batch):
-            outputs = apply(module, normaliser, inputs, feed.policy, loop, steps_of(truth, loop))
+        for some in feed.in_order(batch):
+            truth, steps = some.truth, steps_of(some.truth, loop)
+            outputs = apply(module, normaliser, some.inputs, feed.policy, loop, steps, some.places)
             for name, tally in tallies.items():
-                tally.add(outputs[name], truth[name], grids[name], timed=loop is not None)
+                pair = alike(outputs[name], truth[name]), truth[name]
+                tally.add(*pair, grids[name], some.weights.get(name), timed=loop is not None)
             if band:
                 loss = band_loss(outputs, truth, band, normaliser)
                 widths += float(loss.sum(dtype=_sum_dtype(loss)))
@@ -170,15 +180,16 @@ def measure(
 
 def steps_of(truth: Fields, loop: Loop | None) -> int | None:
     """How many steps in time the truth has."""
-    return next(iter(truth.values())).shape[1] if loop else None
+    return numbers(next(iter(truth.values()))).shape[1] if loop else None
 
 
 def band_loss(outputs: Fields, truth: Fields, band: Band, normaliser: Normaliser) -> Tensor:
     """The pinball loss of the width, in units of the deviation of the output; (batch,)."""
     assert band.of
     unit = normaliser.unit(band.of, outputs[band.of])
-    away = (truth[band.of] - outputs[band.of].detach()).abs() / unit
-    return pinball(outputs[band.width] / unit, away, 1 - band.alpha)
+    pred = numbers(outputs[band.of]).detach()
+    away = changed(truth[band.of], lambda x: (x - pred).abs() / unit)
+    return pinball(changed(outputs[band.width], lambda x: x / unit), away, 1 - band.alpha)
 
 
 @dataclass(slots=True)
@@ -193,19 +204,23 @@ class _Tally:
     samples: int = 0
     each_step: list[float] = field(default_factory=list)
 
-    def add(self, pred: Tensor, true: Tensor, grid: Grid, *, timed: bool) -> None:
-        error = (pred - true).abs()
-        self.samples += len(pred)
+    def add(
+        self, pred: Values, true: Values, grid: Grid, weights: Values | None, *, timed: bool
+    ) -> None:
+        error = (numbers(pred) - numbers(true)).abs()
+        self.samples += len(true)
         if timed:  # the mean over steps is that of one step after the other
-            steps = rel_l2(pred.flatten(0, 1), true.flatten(0, 1)).reshape(pred.shape[:2])
-            new = steps.sum(0, dtype=_sum_dtype(pred)).tolist()
+            count, (pred, true) = error.shape[1], (numbers(x).flatten(0, 1) for x in (pred, true))
+            steps = rel_l2(pred, true, weights).reshape(-1, count)
+            new = steps.sum(0, dtype=_sum_dtype(steps)).tolist()
             self.each_step = [
                 a + b for a, b in zip(self.each_step or [0.0] * len(new), new, strict=True)
             ]
-            pred, true = pred.flatten(0, 1), true.flatten(0, 1)
-        self.l2 += float(rel_l2(pred, true).sum(dtype=_sum_dtype(pred)))
-        self.h1 += float(rel_h1(pred, true, grid).sum(dtype=_sum_dtype(pred)))
-        self.squares += float((error * error).sum(dtype=_sum_dtype(pred)))
+        wide = _sum_dtype(error)
+        self.l2 += float(rel_l2(pred, true, weights).sum(dtype=wide))
+        if isinstance(pred, Tensor) and isinstance(true, Tensor):
+            self.h1 += float(rel_h1(pred, true, grid).sum(dtype=wide))
+        self.squares += float((error * error).sum(dtype=wide))
         self.values += error.numel()
         self.largest.append(float(error.max()))
 

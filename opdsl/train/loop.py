@@ -140,7 +140,7 @@ class Training:
         module.limit_modes(self.limit)
 
     def _step(self, rows: torch.Tensor) -> None:
-        taken = self.stepper.take(*self.feed.take(rows), self.rate(self.at.step))
+        taken = self.stepper.learn(self.feed.take(rows), self.rate(self.at.step))
         self._count(taken, rows)
         self.listener.step(self.at.epoch + 1, self.at.position, taken.loss)
         steps = self.settings.checkpoint.steps

@@ -1,14 +1,17 @@
-"""Errors of functions on a grid: values (L2), values and first derivatives (H1), quantiles.
+"""Errors of functions: values (L2), values and first derivatives on a grid (H1), quantiles.
 
-In come prediction and truth, (batch, channels, *grid), in physical units; out goes one number for
-each sample, in float32 or better whatever the dtype of the prediction.
+In come prediction and truth, (batch, channels, *grid) or packed, in physical units; out goes one
+number for each sample, in float32 or better whatever the dtype of the prediction.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from opdsl.nn.batch import Values, alike, changed, numbers
+from opdsl.nn.packed import Packed
 
 TINY = 1e-12  # stands for the norm of a truth that vanishes everywhere
 
@@ -32,20 +35,34 @@ class Grid:
         return cls(tuple(periodic), (1.0,) * len(periodic))
 
 
-def rel_l2(pred: Tensor, true: Tensor) -> Tensor:
+def rel_l2(pred: Values, true: Values, weights: Values | None = None) -> Tensor:
     """||pred - true|| / ||true|| of each sample, norms over channels and grid.
 
+    The norm of a function is an integral, ||u||^2 = sum over points y of w(y) |u(y)|^2: on points
+    whose length, area or volume w is known it is weighted by it, elsewhere all points count alike.
+
     Args:
-        pred: (batch, channels, *grid).
-        true: the same.
+        pred: (batch, channels, *grid), or packed.
+        true: the same functions.
+        weights: (batch or 1, 1, points), or packed.
 
     Returns:
         (batch,), without unit.
 
     Source: Li et al. 2021, arXiv:2010.08895, sec. 5 (relative error).
     """
-    pred, true = _wide(pred), _wide(true)
-    return _norm(pred - true) / _norm(true).clamp_min(TINY)
+    pred, true = _pair(pred, true)
+    away = changed(pred, lambda x: x - numbers(true))
+    if weights is not None:
+        away, true = _weighted(away, weights), _weighted(true, weights)
+    return over(away, _norm) / over(true, _norm).clamp_min(TINY)
+
+
+def over(u: Values, measure: Callable[[Tensor], Tensor]) -> Tensor:
+    """(samples,): what `measure` makes of all samples, (samples, channels, ...), or of each."""
+    if isinstance(u, Packed):
+        return torch.cat([measure(x[None]) for x in u.parts])
+    return measure(u)
 
 
 def rel_h1(pred: Tensor, true: Tensor, grid: Grid) -> Tensor:
@@ -66,14 +83,14 @@ def rel_h1(pred: Tensor, true: Tensor, grid: Grid) -> Tensor:
     return _h1_norm(pred - true, grid) / _h1_norm(true, grid).clamp_min(TINY)
 
 
-def pinball(pred: Tensor, true: Tensor, level: float) -> Tensor:
+def pinball(pred: Values, true: Values, level: float) -> Tensor:
     """max(q r, (q - 1) r), r = true - pred: the mean over channels and grid, for each sample.
 
     Of all functions of the input, the quantile q of `true` at each point makes it least.
 
     Args:
-        pred: (batch, channels, *grid).
-        true: the same.
+        pred: (batch, channels, *grid), or packed.
+        true: the same functions.
         level: q, between 0 and 1.
 
     Returns:
@@ -83,8 +100,10 @@ def pinball(pred: Tensor, true: Tensor, level: float) -> Tensor:
     sec. 3. neuraloperator divides each point by the largest value in the batch, which shifts the
     minimum; this does not.
     """
-    r = _wide(true) - _wide(pred)
-    return torch.maximum(level * r, (level - 1) * r).flatten(1).mean(1)
+    pred, true = _pair(pred, true)
+    r = changed(true, lambda x: x - numbers(pred))
+    loss = changed(r, lambda x: torch.maximum(level * x, (level - 1) * x))
+    return over(loss, lambda x: x.flatten(1).mean(1))
 
 
 def derivative(u: Tensor, axis: int, *, periodic: bool, length: float = 1.0) -> Tensor:
@@ -117,6 +136,16 @@ def _one_sided(u: Tensor, axis: int, n: int) -> Tensor:
 
 def _wide(u: Tensor) -> Tensor:
     return u if u.dtype == torch.float64 else u.float()
+
+
+def _pair(pred: Values, true: Values) -> tuple[Values, Values]:
+    """Both wide, and both packed or neither."""
+    return changed(alike(pred, true), _wide), changed(true, _wide)
+
+
+def _weighted(u: Values, weights: Values) -> Values:
+    """sqrt(w) u, whose plain norm is the weighted norm of u."""
+    return changed(u, lambda x: x * numbers(weights).sqrt())
 
 
 def _norm(u: Tensor) -> Tensor:

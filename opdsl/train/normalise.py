@@ -5,10 +5,12 @@ another quantity (where the mean is large it is much larger), and the metric wou
 """
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
+from opdsl.nn.batch import Values, changed, numbers
 from opdsl.train.rollout import Loop
 from opdsl.train.samples import Fields, Samples
 from opdsl.train.sections import Normalise
@@ -53,9 +55,12 @@ class Normaliser(nn.Module):
 
     @classmethod
     def fit(cls, train: Samples, kinds: Normalise, loop: Loop | None = None) -> "Normaliser":
-        """Mean and deviation of the training samples, computed in float64, over all steps."""
-        ins = {k: _all_steps(v, k, loop) for k, v in train.inputs.items()}
-        outs = {k: v.flatten(0, 1) if loop else v for k, v in train.outputs.items()}
+        """Mean and deviation of the training samples, computed in float64, over all steps.
+
+        On points over all points of all samples, each counting alike.
+        """
+        ins = {k: _all_steps(numbers(v), k, loop) for k, v in train.inputs.items()}
+        outs = {k: _steps(numbers(v), loop) for k, v in train.outputs.items()}
         return cls(
             {k: _scale(v, kinds.inputs) for k, v in ins.items()},
             {k: _scale(v, kinds.outputs) for k, v in outs.items()},
@@ -76,16 +81,19 @@ class Normaliser(nn.Module):
     def encode(self, inputs: Fields) -> Fields:
         """Inputs in physical units -> as the module reads them (who will complain of strangers)."""
         scales = self.scales
-        return {k: scales[f"in_{k}"](x) if f"in_{k}" in scales else x for k, x in inputs.items()}
+        return {
+            k: changed(x, scales[f"in_{k}"]) if f"in_{k}" in scales else x
+            for k, x in inputs.items()
+        }
 
-    def decode(self, outputs: Tensor | Fields) -> Fields:
+    def decode(self, outputs: Values | Fields) -> Fields:
         """What the module returned -> physical units, by name, in float32 or better."""
         named = outputs if isinstance(outputs, dict) else {self.outputs[0]: outputs}
-        return {k: self._back(k, x) for k, x in named.items()}
+        return {k: changed(x, partial(self._back, k)) for k, x in named.items()}
 
-    def unit(self, name: str, like: Tensor) -> Tensor:
+    def unit(self, name: str, like: Values) -> Tensor:
         """The deviation of an output, shaped to meet (batch, channels, *grid)."""
-        return _beside(dict(self._scales("out_"))[f"out_{name}"].std, like)
+        return _beside(dict(self._scales("out_"))[f"out_{name}"].std, numbers(like))
 
     def _back(self, name: str, x: Tensor) -> Tensor:
         wide = x if x.dtype == torch.float64 else x.float()
@@ -116,7 +124,11 @@ def _scale(x: Tensor, kind: str) -> Scale:
 
 
 def _all_steps(x: Tensor, name: str, loop: Loop | None) -> Tensor:
-    return x.flatten(0, 1) if loop and loop.timed(name, x) else x
+    return _steps(x, loop) if loop and loop.timed(name, x) else x
+
+
+def _steps(x: Tensor, loop: Loop | None) -> Tensor:
+    return x.flatten(0, 1) if loop else x
 
 
 def _chunks(x: Tensor) -> Iterator[Tensor]:

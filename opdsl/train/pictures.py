@@ -1,8 +1,8 @@
-"""The pictures of the report: learning curves as SVG, fields over a grid as PNG."""
+"""The pictures of the report: learning curves as SVG, functions on grids and points as PNG."""
 
 import io
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,13 +10,33 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.gridspec import SubplotSpec
 
 Array = NDArray[Any]
+
+
+class Cloud(NamedTuple):
+    """Where the points of a sample are, (n, d), and the cells between them, if there are some."""
+
+    points: Array
+    cells: Array | None = None
+
+
+class Panel(NamedTuple):
+    """One function with its heading: (*grid), or (n,) on the points of a cloud."""
+
+    name: str
+    values: Array
+    cloud: Cloud | None = None
+
+
 Line = Sequence[tuple[int, float | None]]
 
 GREY = "#848d97"  # readable on white and on black
 COLOURS = ("#2f81d6", "#e0803a", "#3fa66a", "#b45fc4", "#c94f4f", "#8c8c3e")
 DPI = 144
+VIEWS = ((0, 1, 2), (0, 2, 1), (1, 2, 0))  # across, up, towards the reader
+CORNERS = 3  # of a triangle
 MARKED = 40  # shorter lines show their points
 
 
@@ -32,22 +52,28 @@ def curves_svg(lines: Mapping[str, Line]) -> bytes:
         return _saved(figure, "svg", transparent=True, metadata={"Date": None})
 
 
-def fields_png(panels: Sequence[tuple[str, Array]]) -> bytes:
+def fields_png(panels: Sequence[Panel | tuple[str, Array]]) -> bytes:
     """Fields side by side: truth and prediction with one scale, the error around white.
 
-    Lines for one axis, images for two, the middle slice for more.
+    Lines for one axis, images for two, the middle slice for more. Points are drawn where they are,
+    those in space from three sides.
     """
     from matplotlib.figure import Figure
 
-    shown = [(name, _flat(values)) for name, values in panels]
+    shown = [_flat(Panel(*x)) for x in panels]
     per_row = min(4, len(shown))
     rows = -(-len(shown) // per_row)
-    figure = Figure(figsize=(2.9 * per_row, 2.65 * rows), layout="constrained")
-    limits = _limits([v for name, v in shown if name in {"truth", "prediction"}])
-    for i, (name, values) in enumerate(shown):
-        axes = figure.add_subplot(rows, per_row, i + 1)
-        axes.set_title(name, fontsize=10, color="#1c2128")
-        _draw_field(figure, axes, name, values, limits)
+    tall = any(_in_space(x) for x in shown)
+    figure = Figure(figsize=(2.9 * per_row, (5.6 if tall else 2.65) * rows), layout="constrained")
+    limits = _limits([x.values for x in shown if x.name in {"truth", "prediction"}])
+    cells = figure.add_gridspec(rows, per_row)
+    for i, panel in enumerate(shown):
+        if _in_space(panel):
+            _draw_views(figure, cells[i], panel, limits)
+        else:
+            axes = figure.add_subplot(cells[i])
+            axes.set_title(panel.name, fontsize=10, color="#1c2128")
+            _draw_field(figure, axes, panel, limits)
     return _saved(figure, "png", dpi=DPI, facecolor="white")
 
 
@@ -83,17 +109,73 @@ def _dress(axes: "Axes") -> None:
         axes.legend(frameon=False, labelcolor=GREY, fontsize=9)
 
 
-def _draw_field(
-    figure: "Figure", axes: "Axes", name: str, values: Array, limits: tuple[float, float]
-) -> None:
-    if values.ndim == 1:
-        axes.plot(values, color=COLOURS[0] if name != "error" else COLOURS[4], lw=1.2)
+def _draw_field(figure: "Figure", axes: "Axes", panel: Panel, limits: tuple[float, float]) -> None:
+    name, values, cloud = panel
+    if values.ndim == 1 and (cloud is None or cloud.points.shape[1] == 1):
+        x = np.arange(len(values)) if cloud is None else cloud.points[:, 0]
+        order = np.argsort(x, kind="stable")
+        colour = COLOURS[0] if name != "error" else COLOURS[4]
+        axes.plot(x[order], values[order], color=colour, lw=1.2)
         axes.tick_params(labelsize=8)
         axes.margins(x=0)
         return
     colours, low, high = _colours(name, values, limits)
-    image = axes.imshow(values, cmap=colours, vmin=low, vmax=high, interpolation="nearest")
+    style: dict[str, Any] = {"cmap": colours, "vmin": low, "vmax": high}
+    if cloud is None:
+        image: Any = axes.imshow(values, interpolation="nearest", **style)
+    else:
+        image = _draw_points(axes, cloud, values, style)
     axes.set_axis_off()
+    _draw_bar(figure, image, [axes])
+
+
+def _draw_points(axes: "Axes", cloud: Cloud, values: Array, style: dict[str, Any]) -> Any:
+    """Points of the plane: their triangles in colour, or the points themselves."""
+    from matplotlib.tri import Triangulation
+
+    x, y = cloud.points[:, 0], cloud.points[:, 1]
+    axes.set_aspect("equal")
+    if cloud.cells is not None and cloud.cells.shape[1] == CORNERS and np.isfinite(values).all():
+        mesh = Triangulation(x, y, cloud.cells)
+        return axes.tripcolor(mesh, values, shading="gouraud", **style)
+    return axes.scatter(x, y, c=values, s=_dot(len(x)), linewidths=0, **style)
+
+
+def _draw_views(
+    figure: "Figure", cell: "SubplotSpec", panel: Panel, limits: tuple[float, float]
+) -> None:
+    """Points of space from three sides, the nearer ones above the farther ones."""
+    name, values, cloud = panel
+    assert cloud is not None
+    colours, low, high = _colours(name, values, limits)
+    parts = cell.subgridspec(len(VIEWS), 1, height_ratios=_heights(cloud.points))
+    drawn = []
+    for i, (x, y, depth) in enumerate(VIEWS):
+        axes = figure.add_subplot(parts[i])
+        order = np.argsort(cloud.points[:, depth], kind="stable")
+        p, c = cloud.points[order], values[order]
+        style: dict[str, Any] = {"cmap": colours, "vmin": low, "vmax": high}
+        image = axes.scatter(p[:, x], p[:, y], c=c, s=_dot(len(p)), linewidths=0, **style)
+        axes.set_aspect("equal")
+        axes.set_axis_off()
+        drawn.append(axes)
+    drawn[0].set_title(name, fontsize=10, color="#1c2128")
+    _draw_bar(figure, image, drawn)
+
+
+def _heights(points: Array) -> list[float]:
+    """How tall the three views are, as the body is."""
+    sides = np.ptp(points, axis=0)
+    least = 0.2 * float(sides.max()) or 1.0
+    return [max(float(sides[y]), least) for _, y, _ in VIEWS]
+
+
+def _dot(points: int) -> float:
+    """The area of a dot, so that many points do not hide each other."""
+    return float(np.clip(6000 / points, 0.6, 14))
+
+
+def _draw_bar(figure: "Figure", image: Any, axes: Sequence["Axes"]) -> None:
     bar = figure.colorbar(image, ax=axes, shrink=0.82, pad=0.03)
     bar.ax.tick_params(labelsize=7.5, length=2)
     bar.ax.yaxis.get_offset_text().set_fontsize(7)
@@ -120,12 +202,16 @@ def _finite(values: Array) -> Array:
     return values[np.isfinite(values)]
 
 
-def _flat(values: Array) -> Array:
+def _flat(panel: Panel) -> Panel:
     """One or two axes: the middle slice of any further ones."""
-    values = np.asarray(values, dtype=np.float64)
+    values = np.asarray(panel.values, dtype=np.float64)
     while values.ndim > 2:
         values = values[..., values.shape[-1] // 2]
-    return values
+    return panel._replace(values=values)
+
+
+def _in_space(panel: Panel) -> bool:
+    return panel.cloud is not None and panel.cloud.points.shape[1] == len(VIEWS)
 
 
 def _literal(text: str) -> str:

@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 
 from opdsl.files import write_whole
 from opdsl.train.page import PAGE, STYLE
-from opdsl.train.pictures import curves_svg, fields_png
+from opdsl.train.pictures import Cloud, Panel, curves_svg, fields_png
 
 Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A test sample: arrays over the grid (*grid), one channel each, in physical units.
+    """A test sample: arrays (*grid) or (points,), one channel each, in physical units.
 
     Attributes:
         name: what is shown, `sample 3, u`.
@@ -31,6 +31,8 @@ class Picture:
         prediction: what came out.
         error: their difference; computed if not given.
         inputs: what went in, by name.
+        clouds: where the points are, of the inputs and the output that are on points, by name.
+        output: the name of the output.
     """
 
     name: str
@@ -38,13 +40,17 @@ class Picture:
     prediction: NDArray[Any]
     error: NDArray[Any] | None = None
     inputs: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    clouds: Mapping[str, Cloud] = field(default_factory=dict)
+    output: str = ""
 
-    def panels(self) -> list[tuple[str, NDArray[Any]]]:
+    def panels(self) -> list[Panel]:
         """Inputs, truth, prediction, error, with their headings."""
         error = self.error if self.error is not None else self.prediction - self.truth
-        shown = [(f"input {k}", np.asarray(v)) for k, v in self.inputs.items()]
-        shown += [("truth", np.asarray(self.truth)), ("prediction", np.asarray(self.prediction))]
-        return [*shown, ("error", np.asarray(error))]
+        ends = (("truth", self.truth), ("prediction", self.prediction), ("error", error))
+        shown = [
+            Panel(f"input {k}", np.asarray(v), self.clouds.get(k)) for k, v in self.inputs.items()
+        ]
+        return shown + [Panel(k, np.asarray(v), self.clouds.get(self.output)) for k, v in ends]
 
 
 def write_report(  # noqa: PLR0913  one argument for each section of the page

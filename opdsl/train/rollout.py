@@ -13,6 +13,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from opdsl.diagnostics import fault
+from opdsl.nn.batch import Values, beside, changed, numbers
+from opdsl.nn.packed import Packed
 from opdsl.train.samples import Fields
 
 
@@ -29,9 +32,9 @@ class Loop:
     feedback: tuple[tuple[str, str], ...]
     axes: Mapping[str, int]
 
-    def timed(self, name: str, x: Tensor) -> bool:
+    def timed(self, name: str, x: Values) -> bool:
         """Whether an input is (batch, steps, channels, *grid)."""
-        return name in self.axes and x.dim() == self.axes[name] + 3
+        return name in self.axes and numbers(x).dim() == self.axes[name] + 3
 
     def run(self, step: Callable[[Fields], Fields], inputs: Fields, steps: int) -> Fields:
         """The outputs of so many steps, (batch, steps, channels, *grid).
@@ -39,18 +42,30 @@ class Loop:
         Args:
             step: one of them.
             inputs: of the first one; what has an axis of time is taken step by step.
+
+        Raises:
+            OpError: OP0604, each sample has points of its own.
         """
         timed = {k for k, x in inputs.items() if self.timed(k, x)}
         given = {k: x for k, x in inputs.items() if k not in timed}
         told: dict[str, list[Tensor]] = {}
         for i in range(steps):
-            found = step(given | {k: inputs[k][:, i] for k in timed})
+            found = step(given | {k: numbers(inputs[k])[:, i] for k in timed})
             for name, x in found.items():
-                told.setdefault(name, []).append(x)
+                told.setdefault(name, []).append(_dense(name, x))
             given |= {to: moved(given[to], found[of]) for of, to in self.feedback}
         return {name: torch.stack(x, 1) for name, x in told.items()}
 
 
-def moved(old: Tensor, new: Tensor) -> Tensor:
+def moved(old: Values, new: Values) -> Values:
     """The window over the last steps, one step later: the oldest channels go."""
-    return torch.cat((old, new.to(old.dtype)), 1)[:, new.shape[1] :]
+    new = changed(new, lambda x: x.to(numbers(old).dtype))
+    return changed(beside((old, new)), lambda x: x[:, numbers(new).shape[1] :])
+
+
+def _dense(name: str, x: Values) -> Tensor:
+    if isinstance(x, Packed):
+        message = f"steps in time of `{name}` on points that each sample has of its own"
+        helps = ("they are possible on points that all samples share",)
+        raise fault("OP0604", message, helps=helps)
+    return x

@@ -1,21 +1,25 @@
 """What training asks of samples, and how they reach the device batch by batch."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
+from opdsl.nn.batch import Values, changed, numbers, picked, picked_places
+from opdsl.nn.geometry import Geometry, Placed
+from opdsl.nn.packed import Packed
 from opdsl.train.precision import Policy
 
-Fields = dict[str, Tensor]
+Fields = dict[str, Values]
+Places = Mapping[str, Placed]
 
 RESIDENT = 0.25  # of the free memory of a CUDA device may be filled with samples once and for all
 
 
 class Samples(Protocol):
-    """Inputs and outputs by name, each (samples, channels, *grid) in float32.
+    """Inputs and outputs by name, each (samples, channels, *grid) in float32, or packed.
 
     Attributes:
         name: how the metrics call this set.
@@ -36,43 +40,109 @@ class Samples(Protocol):
     def __len__(self) -> int: ...
 
 
+@runtime_checkable
+class OnPoints(Protocol):
+    """What samples on points have beside.
+
+    Attributes:
+        given: domain -> where its points are, for each sample or once for all; the module is
+            called with them.
+        weights: output -> what each point stands for, where the data tell.
+    """
+
+    @property
+    def given(self) -> dict[str, Placed]: ...  # noqa: D102  the class says it
+    @property
+    def weights(self) -> Fields: ...  # noqa: D102  the class says it
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Some samples on the device: what goes in, what should come out.
+
+    Attributes:
+        places, weights: of points, as in `OnPoints`.
+    """
+
+    inputs: Fields
+    truth: Fields
+    places: Places = field(default_factory=dict)
+    weights: Fields = field(default_factory=dict)
+
+
 @dataclass(frozen=True, slots=True)
 class Feed:
     """Samples on their way to the device, in the dtype of the policy.
 
-    Small sets are moved to a CUDA device once; others batch by batch.
+    Small sets are moved to a CUDA device once; others batch by batch. A geometry stays the same
+    object, or keeps its key, so that what is found once for it (neighbours) is found again.
     """
 
     inputs: Fields
     outputs: Fields
     size: int
     policy: Policy
+    places: Places = field(default_factory=dict)
+    weights: Fields = field(default_factory=dict)
 
     @classmethod
     def of(cls, samples: Samples, policy: Policy) -> "Feed":
         """The feed of a set, resident on the device where it is small enough."""
         inputs, outputs = dict(samples.inputs), dict(samples.outputs)
-        if _fits(inputs | outputs, policy.device):
-            inputs = {k: v.to(policy.device) for k, v in inputs.items()}
-            outputs = {k: v.to(policy.device) for k, v in outputs.items()}
-        return cls(inputs, outputs, len(samples), policy)
+        places: Places = samples.given if isinstance(samples, OnPoints) else {}
+        weights = samples.weights if isinstance(samples, OnPoints) else {}
+        for x in _geometries(places):
+            _ = x.key  # once, before it moves
+        tensors = [numbers(x) for fields in (inputs, outputs, weights) for x in fields.values()]
+        if _fits([*tensors, *(x.points for x in _geometries(places))], policy.device):
+            inputs, outputs, weights = (
+                _moved(x, policy.device) for x in (inputs, outputs, weights)
+            )
+            places = _moved_places(places, policy.device)
+        return cls(inputs, outputs, len(samples), policy, places, weights)
 
-    def take(self, rows: Tensor) -> tuple[Fields, Fields]:
-        """Inputs and outputs of the samples `rows`, (batch, channels, *grid) on the device."""
-        return self._some(self.inputs, rows), self._some(self.outputs, rows)
+    def take(self, rows: Tensor) -> Batch:
+        """The samples `rows` on the device, functions (batch, channels, *grid) or packed."""
+        shared = {k: self._put(x) for k, x in self.weights.items() if isinstance(x, Tensor)}
+        packed = {k: x for k, x in self.weights.items() if isinstance(x, Packed)}
+        return Batch(
+            self._some(self.inputs, rows),
+            self._some(self.outputs, rows),
+            placed_on(self.places, rows, self.policy.device),
+            shared | self._some(packed, rows),
+        )
 
-    def in_order(self, batch: int) -> Iterator[tuple[Fields, Fields]]:
+    def in_order(self, batch: int) -> Iterator[Batch]:
         """All samples once, as they stand."""
         for rows in torch.split(torch.arange(self.size), batch):
             yield self.take(rows)
 
-    def _some(self, fields: Fields, rows: Tensor) -> Fields:
-        policy = self.policy
-        return {k: policy.place(v.index_select(0, rows.to(v.device))) for k, v in fields.items()}
+    def _some(self, fields: Mapping[str, Values], rows: Tensor) -> Fields:
+        return {k: self._put(picked(x, rows)) for k, x in fields.items()}
+
+    def _put(self, x: Values) -> Values:
+        return changed(x, self.policy.place)
 
 
-def _fits(fields: Fields, device: torch.device) -> bool:
+def placed_on(places: Places, rows: Tensor, device: torch.device) -> Places:
+    """Where the points of some samples are, on a device."""
+    return _moved_places({k: picked_places(x, rows) for k, x in places.items()}, device)
+
+
+def _geometries(places: Places) -> Iterator[Geometry]:
+    return (x for placed in places.values() for x in placed)
+
+
+def _moved(fields: Fields, device: torch.device) -> Fields:
+    return {k: changed(x, lambda y: y.to(device)) for k, x in fields.items()}
+
+
+def _moved_places(places: Places, device: torch.device) -> Places:
+    return {k: tuple(x.to(device) for x in placed) for k, placed in places.items()}
+
+
+def _fits(tensors: Iterable[Tensor], device: torch.device) -> bool:
     if device.type != "cuda":
         return False
     free, _ = torch.cuda.mem_get_info(device)
-    return sum(x.nbytes for x in fields.values()) < RESIDENT * free
+    return sum(x.nbytes for x in tensors) < RESIDENT * free

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from opdsl.nn.batch import Values, alike, numbers
 from opdsl.nn.tree import at
 from opdsl.train.evaluate import apply, band_loss, steps_of
 from opdsl.train.losses import Grid, rel_h1, rel_l2
 from opdsl.train.normalise import Normaliser
 from opdsl.train.precision import Policy
 from opdsl.train.rollout import Loop
-from opdsl.train.samples import Fields
+from opdsl.train.samples import Batch, Fields
 from opdsl.train.sections import Band
 
 
@@ -64,13 +65,15 @@ class Stepper:
             at(self.module, path).eval()
 
     def take(self, inputs: Fields, truth: Fields, rate: float) -> Taken:
+        """Learn from functions on grids, as `learn`."""
+        return self.learn(Batch(inputs, truth), rate)
+
+    def learn(self, batch: Batch, rate: float) -> Taken:
         """Learn from one batch, unless its loss or gradient is not finite."""
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
-        steps = steps_of(truth, self.loop)
-        outputs = apply(self.module, self.normaliser, inputs, self.policy, self.loop, steps)
-        loss = self.loss_of(outputs, truth)
+        loss = self.loss_of(self._outputs(batch), batch)
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         self.scaler.unscale_(self.optimizer)
         norm = self._gradient_norm()
@@ -82,17 +85,29 @@ class Stepper:
         self.scaler.update()
         return Taken(value, finite, overflow)
 
-    def loss_of(self, outputs: Fields, truth: Fields) -> Tensor:
+    def _outputs(self, batch: Batch) -> Fields:
+        steps = steps_of(batch.truth, self.loop)
+        module, scales, inputs = self.module, self.normaliser, batch.inputs
+        return apply(module, scales, inputs, self.policy, self.loop, steps, batch.places)
+
+    def loss_of(self, outputs: Fields, batch: Batch) -> Tensor:
         """Mean relative error over the batch, over steps in time and over the outputs."""
+        truth = batch.truth
         if self.band:
             return band_loss(outputs, truth, self.band, self.normaliser).mean()
-        each = [self._error(outputs[k], truth[k], grid).mean() for k, grid in self.grids.items()]
+        each = [
+            self._error(outputs[k], truth[k], batch.weights.get(k), grid).mean()
+            for k, grid in self.grids.items()
+        ]
         return torch.stack(each).mean()
 
-    def _error(self, pred: Tensor, true: Tensor, grid: Grid) -> Tensor:
+    def _error(self, pred: Values, true: Values, weights: Values | None, grid: Grid) -> Tensor:
+        pred = alike(pred, true)
         if self.loop:
-            pred, true = pred.flatten(0, 1), true.flatten(0, 1)
-        return rel_h1(pred, true, grid) if self.loss == "h1" else rel_l2(pred, true)
+            pred, true = numbers(pred).flatten(0, 1), numbers(true).flatten(0, 1)
+        if self.loss == "h1":
+            return rel_h1(numbers(pred), numbers(true), grid)
+        return rel_l2(pred, true, weights)
 
     def _gradients(self) -> list[Tensor]:
         return [p.grad for p in self._parameters() if p.grad is not None]
