@@ -1,41 +1,285 @@
 """Which points lie near which: exact, without a matrix of all distances.
 
-What comes in: points and queries, (n, d) and (m, d). What goes out: pairs of their numbers, sorted
-by the query. On a CPU a k-d tree finds them, on another device blocks of distances.
+What comes in: the geometries of points and of queries, and a rule. What goes out: pairs of their
+numbers, sorted by the query. On a CPU a k-d tree finds them, on another device a grid of cells.
+What was found for a geometry is kept for the next call.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from itertools import accumulate
 
 import torch
 from torch import Tensor
 
 from opdsl.diagnostics import OpError, fault
+from opdsl.nn.cells import Cells
+from opdsl.nn.geometry import Geometry
+from opdsl.nn.kd_tree import Tree
+from opdsl.nn.kept import Kept
+from opdsl.nn.nearby import TOUCH, Period, Search, sorted_pairs
 
-# a point at exactly the radius is a neighbour, whatever rounding makes of the distance: on a grid
-# whose step divides the radius there are many
-TOUCH = 1 + 1e-6
-BLOCK = 1 << 24  # distances that are looked at together
+MOST_PAIRS = 1 << 28  # of one search; their numbers alone take 4 GiB
+SAMPLE = 256  # queries by which the number of pairs is estimated
+USUAL = 32  # neighbours, for a radius that is advised
 
 
 @dataclass(frozen=True, slots=True)
+class Rule:
+    """What a neighbour is.
+
+    Attributes:
+        radius: how far they are at most, in the unit of the coordinates, compared to six digits.
+        count: how many, the nearest ones; of points equally far those with lower numbers. With a
+            radius too: so many of those within it.
+        period: for each axis the length after which space repeats, None where it does not.
+            Distances are those on the torus; coordinates may lie anywhere.
+        nearest: whether a query that has none takes the nearest point.
+    """
+
+    radius: float | None
+    count: int | None = None
+    period: Period | None = None
+    nearest: bool = False
+
+    def __post_init__(self) -> None:
+        assert self.radius is not None or self.count is not None
+        if self.period is not None and not any(self.period):
+            object.__setattr__(self, "period", None)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Pairs:
-    """Point `points[i]` is a neighbour of query `queries[i]`; `counts` is how many a query has."""
+    """Point `points[i]` is a neighbour of query `queries[i]`; sorted by query, then by point.
+
+    Attributes:
+        points, queries: (pairs,), the numbers.
+        counts: (m,), how many neighbours each query has.
+        rows: (m + 1,), where the pairs of each query begin, and the number of pairs.
+        images: (pairs,), in a periodic space, the row of `shifts` that moves the point next to the
+            query: it is at `y[points] + shifts[images]`. None: nothing is moved.
+        shifts: (s, d), in float64, the moves that occur, whole periods.
+    """
 
     points: Tensor
     queries: Tensor
     counts: Tensor
+    rows: Tensor
+    images: Tensor | None = None
+    shifts: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+
+KEPT = Kept[Pairs](lambda x: (x.points, x.queries, x.counts, x.rows, x.images))
+
+
+# a search is no arithmetic that could be traced
+@torch.compiler.disable  # type: ignore[untyped-decorator]  # torch does not type it
+def neighbours(points: Geometry, queries: Geometry, rule: Rule) -> Pairs:
+    """The neighbours of each query among the points; found once for each pair of geometries.
+
+    Raises:
+        OpError: as `search`.
+    """
+    key = (points.key, queries.key, rule, points.points.device)
+    return KEPT.get(key, lambda: search(points.points, queries.points, rule))
+
+
+def batched(found: Sequence[Pairs], points: Sequence[int], queries: Sequence[int]) -> Pairs:
+    """The pairs of all samples, numbered in the packed batch.
+
+    Args:
+        found: of each sample.
+        points, queries: how many each sample has.
+    """
+    if len(found) == 1:
+        return found[0]
+    of_points, of_queries, of_pairs = (_starts(x) for x in (points, queries, map(len, found)))
+    some = list(zip(found, of_points, of_queries, of_pairs, strict=True))
+    whole = Pairs(
+        torch.cat([x.points + at for x, at, _, _ in some]),
+        torch.cat([x.queries + at for x, _, at, _ in some]),
+        torch.cat([x.counts for x in found]),
+        torch.cat([found[0].rows[:1], *(x.rows[1:] + at for x, _, _, at in some)]),
+    )
+    tables = [(x.images, x.shifts) for x in found if x.images is not None and x.shifts is not None]
+    if len(tables) < len(found):
+        return whole
+    starts = _starts(len(x) for _, x in tables)
+    images = torch.cat([x + at for (x, _), at in zip(tables, starts, strict=True)])
+    shifts = torch.cat([x for _, x in tables])
+    return Pairs(whole.points, whole.queries, whole.counts, whole.rows, images, shifts)
+
+
+@torch.compiler.disable  # type: ignore[untyped-decorator]  # as above
+def search(points: Tensor, queries: Tensor, rule: Rule) -> Pairs:
+    """The same of coordinates (n, d) and (m, d), not kept.
+
+    Raises:
+        OpError: OP0907, there are no points; OP0908, a query has none, or there are fewer than
+            `rule.count`; OP0909, there are too many; OP0612, a coordinate is not finite.
+    """
+    check_finite(points, queries)
+    # what is made in inference mode could never enter a gradient
+    with torch.inference_mode(mode=False), torch.no_grad():
+        points, queries = points.detach().clone(), queries.detach().clone()
+        if len(queries) and not len(points):
+            raise _empty(len(queries))
+        kind = Tree if points.device.type == "cpu" else Cells
+        made: Search = kind(points, rule.period)
+        return _paired(points, queries, rule, *_found(made, len(points), queries, rule))
+
+
+def check_finite(*coordinates: Tensor) -> None:
+    """Refuse coordinates that are no numbers (OP0612)."""
+    wrong = [len(x) - int(torch.isfinite(x).all(-1).sum()) for x in coordinates]
+    if any(wrong):
+        told = ", ".join(f"{k} of {len(x)}" for k, x in zip(wrong, coordinates, strict=True) if k)
+        raise fault(
+            "OP0612",
+            f"coordinates hold NaN or infinite values, at {told} points",
+            helps=("clean them: `torch.isfinite(xyz).all(-1)` says which points are right",),
+            file="points",
+        )
+
+
+# ------------------------------------------------------------------------ parts
+
+
+def _starts(sizes: Sequence[int] | map[int]) -> list[int]:
+    return [0, *accumulate(sizes)][:-1]
+
+
+def _found(made: Search, n: int, queries: Tensor, rule: Rule) -> tuple[Tensor, Tensor]:
+    """The numbers of queries and of points, sorted."""
+    if not len(queries):
+        none = torch.zeros(0, dtype=torch.int64, device=queries.device)
+        return none, none
+    if rule.count is not None:
+        owners, numbers = _nearest(made, n, queries, rule)
+    else:
+        assert rule.radius is not None
+        _check_room(made, n, queries, rule.radius)
+        found = made.within(queries, rule.radius * TOUCH)
+        owners, numbers = found.queries, found.points
+    alone = (torch.bincount(owners, minlength=len(queries)) == 0).nonzero()[:, 0]
+    if not len(alone):
+        return owners, numbers
+    closest = made.nearest(queries[alone], 1)
+    if not rule.nearest:
+        assert closest.distances is not None
+        raise _lonely(len(alone), len(queries), rule, closest.distances.max().item())
+    owners = torch.cat((owners, alone[closest.queries]))
+    return sorted_pairs(owners, torch.cat((numbers, closest.points)), n)
+
+
+def _nearest(made: Search, n: int, queries: Tensor, rule: Rule) -> tuple[Tensor, Tensor]:
+    """The pairs of the `rule.count` nearest, without those beyond the radius."""
+    assert rule.count is not None
+    if rule.radius is None and n < rule.count:
+        raise _few(rule.count, n)
+    found = made.nearest(queries, min(rule.count, n))
+    if rule.radius is None:
+        return found.queries, found.points
+    assert found.distances is not None
+    near = found.distances <= rule.radius * TOUCH
+    return found.queries[near], found.points[near]
+
+
+def _paired(
+    points: Tensor, queries: Tensor, rule: Rule, owners: Tensor, numbers: Tensor
+) -> Pairs:
+    counts = torch.bincount(owners, minlength=len(queries))
+    rows = torch.cat((counts.new_zeros(1), counts.cumsum(0)))
+    if rule.period is None:
+        return Pairs(numbers, owners, counts, rows)
+    steps = [
+        torch.zeros_like(numbers)
+        if p is None
+        else torch.round((q[owners].double() - y[numbers].double()) / p).long()
+        for y, q, p in zip(points.unbind(1), queries.unbind(1), rule.period, strict=True)
+    ]
+    moves, images = torch.unique(torch.stack(steps, 1), dim=0, return_inverse=True)
+    lengths = torch.tensor([p or 0.0 for p in rule.period], dtype=torch.float64)
+    return Pairs(numbers, owners, counts, rows, images, moves * lengths.to(moves.device))
+
+
+def _check_room(made: Search, n: int, queries: Tensor, radius: float) -> None:
+    """Refuse a radius that catches nearly everything of very many points (OP0909)."""
+    m = len(queries)
+    if m * n <= MOST_PAIRS:
+        return
+    some = queries[:: -(-m // SAMPLE)]
+    pairs = round(made.count(some, radius * TOUCH).double().mean().item() * m)
+    if pairs > MOST_PAIRS:
+        distances = made.nearest(some, min(USUAL, n)).distances
+        assert distances is not None
+        usual = distances.reshape(len(some), -1).amax(1).median().item()
+        raise _many(pairs, n, m, radius, usual)
+
+
+def _many(pairs: int, n: int, m: int, radius: float, usual: float) -> OpError:  # noqa: PLR0917  the numbers of one sentence
+    return fault(
+        "OP0909",
+        f"within radius {radius:g} there are about {pairs:.2g} pairs of {n} points "
+        f"and {m} queries",
+        notes=(
+            f"their numbers alone would take {pairs * 16 / 2**30:.0f} GiB; "
+            f"at most {MOST_PAIRS:.2g} pairs are searched",
+            f"each query has about {pairs // m} neighbours",
+        ),
+        helps=(
+            f"take a smaller radius: {usual:.2g} gives about {USUAL} neighbours",
+            "check the unit of the coordinates against that of the radius",
+        ),
+        file="points",
+    )
+
+
+def _few(count: int, n: int) -> OpError:
+    return fault(
+        "OP0908",
+        f"{count} neighbours of each query are asked for, but there are {n} points",
+        helps=(f"ask for at most {n}, or give a radius",),
+        file="points",
+    )
+
+
+def _empty(queries: int) -> OpError:
+    return fault(
+        "OP0907",
+        f"there are no points that {queries} queries could have as neighbours",
+        helps=("leave out samples without points",),
+        file="points",
+    )
+
+
+def _lonely(alone: int, count: int, rule: Rule, needed: float) -> OpError:
+    return fault(
+        "OP0908",
+        f"{alone} of {count} query points have no neighbours within radius {rule.radius:g}",
+        notes=("a kernel integral over no points would be zero in silence",),
+        helps=(
+            f"take a radius of at least {_above(needed)}",
+            "or take the nearest point: `gno(..., empty = nearest)`",
+        ),
+        file="points",
+    )
+
+
+def _above(x: float) -> str:
+    """The number with four digits, rounded up."""
+    digit = 10.0 ** (math.floor(math.log10(x)) - 3)
+    return f"{math.ceil(x / digit) * digit:.4g}"
 
 
 class Neighbours:
-    """The pairs of points and queries within a radius; the latest coordinates are remembered.
-
-    They are compared by their values, so a geometry that is loaded or moved to a device anew with
-    each batch is not searched again.
+    """The pairs of points and queries within a radius, for tensors.
 
     Attributes:
         radius: how far neighbours are, in the unit of the coordinates.
@@ -44,154 +288,18 @@ class Neighbours:
 
     def __init__(self, radius: float, *, nearest: bool) -> None:
         self.radius, self.nearest = radius, nearest
-        self.latest: tuple[Tensor, Tensor, tuple[Pairs, ...]] | None = None
 
-    # a search is no arithmetic that could be traced
-    @torch.compiler.disable  # type: ignore[untyped-decorator]  # torch does not type it
+    @torch.compiler.disable  # type: ignore[untyped-decorator]  # as above
     def __call__(self, points: Tensor, queries: Tensor) -> tuple[Pairs, ...]:
-        """(batch or 1, n, d), (batch or 1, m, d) -> for each sample its pairs.
-
-        One for all samples if they share both.
-
-        Raises:
-            OpError: as `within`.
-        """
-        known = self.latest
-        if known is None or not (_same(known[0], points) and _same(known[1], queries)):
-            # pairs that are made in inference mode could never enter a gradient
-            with torch.inference_mode(mode=False), torch.no_grad():
-                found = tuple(
-                    within(p, q, self.radius, nearest=self.nearest)
-                    for p, q in zip(*alike(points, queries), strict=True)
-                )
-                # copies: the caller may write to theirs
-                known = self.latest = (points.clone(), queries.clone(), found)
-        return known[2]
+        """(batch or 1, n, d), (batch or 1, m, d) -> for each sample its pairs."""
+        rule = Rule(self.radius, nearest=self.nearest)
+        return tuple(
+            neighbours(Geometry(p), Geometry(q), rule)
+            for p, q in zip(*alike(points, queries), strict=True)
+        )
 
 
 def alike(*tensors: Tensor) -> tuple[Tensor, ...]:
     """Tensors (batch or 1, ...) with as many samples each."""
     batch = max(x.shape[0] for x in tensors)
     return tuple(x.expand(batch, *x.shape[1:]) for x in tensors)
-
-
-def within(points: Tensor, queries: Tensor, radius: float, *, nearest: bool = False) -> Pairs:
-    """The points not farther than `radius` from each query.
-
-    Args:
-        points: (n, d).
-        queries: (m, d).
-        radius: in the unit of the coordinates; distances are compared to six digits.
-        nearest: a query that has none takes the nearest point.
-
-    Raises:
-        OpError: OP0908, a query has none; OP0612, a coordinate is not a finite number.
-    """
-    _check_finite(points, queries)
-    search: _Search = (_Tree if points.device.type == "cpu" else _Blocks)(points)
-    numbers, owners = search.within(queries, radius * TOUCH)
-    counts = torch.bincount(owners, minlength=len(queries))
-    alone = (counts == 0).nonzero()[:, 0]
-    if len(alone):
-        distances, closest = search.nearest(queries[alone])
-        if not nearest:
-            raise _lonely(len(alone), len(queries), radius, distances.max().item())
-        numbers, owners = torch.cat((numbers, closest)), torch.cat((owners, alone))
-        counts = counts.clamp(min=1)
-    order = torch.argsort(owners * len(points) + numbers)
-    return Pairs(numbers[order], owners[order], counts)
-
-
-class _Search(Protocol):
-    """Points, prepared for queries."""
-
-    def within(self, queries: Tensor, radius: float) -> tuple[Tensor, Tensor]:
-        """The numbers of points and of the queries that they are near to, in any order."""
-
-    def nearest(self, queries: Tensor) -> tuple[Tensor, Tensor]:
-        """The distance of the nearest point and its number."""
-
-
-class _Tree:
-    """A k-d tree in float64, n log n."""
-
-    def __init__(self, points: Tensor) -> None:
-        from scipy.spatial import cKDTree
-
-        self.tree = cKDTree(points.detach().double().numpy())
-
-    def within(self, queries: Tensor, radius: float) -> tuple[Tensor, Tensor]:
-        from scipy.spatial import cKDTree
-
-        # the tree of queries spares a list in Python for each of them
-        other = cKDTree(queries.detach().double().numpy())
-        found = other.sparse_distance_matrix(self.tree, radius, output_type="ndarray")
-        return torch.from_numpy(found["j"].copy()), torch.from_numpy(found["i"].copy())
-
-    def nearest(self, queries: Tensor) -> tuple[Tensor, Tensor]:
-        distances, numbers = self.tree.query(queries.detach().double().numpy())
-        return torch.from_numpy(distances), torch.from_numpy(numbers)
-
-
-class _Blocks:
-    """Distances, some queries at a time, n m; in float64 where the device has it."""
-
-    def __init__(self, points: Tensor) -> None:
-        self.points = _widest(points.detach())
-
-    def within(self, queries: Tensor, radius: float) -> tuple[Tensor, Tensor]:
-        found = [(x <= radius).nonzero() + at for at, x in self._distances(queries)]
-        pairs = torch.cat(found) if found else self.points.new_zeros((0, 2), dtype=torch.int64)
-        return pairs[:, 1], pairs[:, 0]
-
-    def nearest(self, queries: Tensor) -> tuple[Tensor, Tensor]:
-        closest = [x.min(1) for _, x in self._distances(queries)]
-        return torch.cat([x.values for x in closest]), torch.cat([x.indices for x in closest])
-
-    def _distances(self, queries: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        """The number of a block's first query as (queries, 0), and its distances."""
-        rows, at = max(1, BLOCK // len(self.points)), 0
-        for block in torch.split(_widest(queries.detach()), rows):
-            # by differences: squares and products would cancel for points that are close
-            mode = "donot_use_mm_for_euclid_dist"
-            first = torch.tensor((at, 0), device=block.device)
-            yield first, torch.cdist(block, self.points, compute_mode=mode)
-            at += len(block)
-
-
-def _widest(x: Tensor) -> Tensor:
-    return x.float() if x.device.type == "mps" else x.double()  # mps has no float64
-
-
-def _same(a: Tensor, b: Tensor) -> bool:
-    kind = (a.shape, a.dtype, a.device) == (b.shape, b.dtype, b.device)
-    return kind and torch.equal(a, b)
-
-
-def _check_finite(*coordinates: Tensor) -> None:
-    if not all(torch.isfinite(x).all() for x in coordinates):
-        raise fault(
-            "OP0612",
-            "coordinates of points hold NaN or infinite values",
-            helps=("clean them: `torch.isfinite(xyz)` says which are wrong",),
-            file="gno",
-        )
-
-
-def _lonely(alone: int, count: int, radius: float, needed: float) -> OpError:
-    return fault(
-        "OP0908",
-        f"{alone} of {count} query points have no neighbours within radius {radius:g}",
-        notes=("a kernel integral over no points would be zero in silence",),
-        helps=(
-            f"take a radius of at least {_above(needed)}",
-            "or take the nearest point: `gno(..., empty = nearest)`",
-        ),
-        file="gno",
-    )
-
-
-def _above(x: float) -> str:
-    """The number with four digits, rounded up."""
-    digit = 10.0 ** (math.floor(math.log10(x)) - 3)
-    return f"{math.ceil(x / digit) * digit:.4g}"

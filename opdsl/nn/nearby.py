@@ -1,0 +1,118 @@
+"""What both searches share: pairs with their distances, ties, distances on a torus.
+
+What comes in: pairs of a query and a point. What goes out: the pairs that count, in one order, so
+that a k-d tree and a grid of cells give the same ones.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+# a point at exactly the radius is a neighbour, whatever rounding makes of the distance: on a grid
+# whose step divides the radius there are many. Points equally far by this are equally far.
+TOUCH = 1 + 1e-6
+
+Period = tuple[float | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Pair i is query `queries[i]` and point `points[i]`, sorted by query, then by point.
+
+    Attributes:
+        distances: of the pairs, where they are known.
+    """
+
+    queries: Tensor
+    points: Tensor
+    distances: Tensor | None = None
+
+
+class Search(Protocol):
+    """Points, prepared for queries."""
+
+    def count(self, queries: Tensor, radius: float) -> Tensor:
+        """How many points are within the radius of each query; meant for few queries."""
+
+    def within(self, queries: Tensor, radius: float) -> Found:
+        """The points within the radius of each query."""
+
+    def nearest(self, queries: Tensor, count: int) -> Found:
+        """The `count` nearest points of each query, with distances.
+
+        Of points equally far those with the lowest numbers.
+        """
+
+
+def widest(x: Tensor) -> Tensor:
+    """Coordinates in float64 where the device has it."""
+    return x.detach().float() if x.device.type == "mps" else x.detach().double()
+
+
+def wrapped(x: Tensor, period: Period | None) -> Tensor:
+    """Coordinates moved by whole periods into [0, period) on the axes that have one."""
+    if period is None:
+        return x
+    columns = [c if p is None else _into(c, p) for c, p in zip(x.unbind(-1), period, strict=True)]
+    return torch.stack(columns, -1)
+
+
+def _into(x: Tensor, period: float) -> Tensor:
+    moved = torch.remainder(x, period)
+    # a tiny negative number is rounded up to the period itself
+    return torch.where(moved >= period, torch.zeros_like(moved), moved)
+
+
+def sorted_pairs(queries: Tensor, points: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The same pairs, sorted by query, then by point; `count` points there are."""
+    key = queries * max(1, count) + points
+    if key.device.type == "cpu":
+        key.numpy().sort()  # several times faster than torch's
+    else:
+        key = key.sort().values
+    owners = torch.div(key, max(1, count), rounding_mode="floor")
+    return owners, key - owners * max(1, count)
+
+
+def closest(found: Found, count: int, points: int) -> Found:
+    """Of candidates, with distances, the `count` nearest of each query.
+
+    Args:
+        found: in any order; each query that occurs has at least `count`, and all that are as far as
+            the last of these.
+        count: how many are kept.
+        points: how many points there are.
+    """
+    assert found.distances is not None
+    order = torch.argsort(found.distances)
+    order = order[torch.argsort(found.queries[order], stable=True)]
+    _, owner, sizes = torch.unique_consecutive(
+        found.queries[order], return_inverse=True, return_counts=True
+    )
+    rows = sizes.cumsum(0) - sizes
+    last = found.distances[order][rows + count - 1][owner]
+    near = found.distances[order] <= last * TOUCH
+    order, owner, last = order[near], owner[near], last[near]
+    tied = found.distances[order] * TOUCH >= last
+    key = (owner * 2 + tied) * points + found.points[order]
+    by_rank = torch.argsort(key)
+    order, owner = order[by_rank], owner[by_rank]
+    sizes = torch.bincount(owner, minlength=len(sizes))
+    rank = torch.arange(len(owner), device=owner.device) - (sizes.cumsum(0) - sizes)[owner]
+    kept = order[rank < count]
+    kept = kept[torch.argsort(found.queries[kept] * points + found.points[kept])]
+    return Found(found.queries[kept], found.points[kept], found.distances[kept])
+
+
+def joined_pairs(parts: list[Found]) -> Found:
+    """All pairs, one part after the other; all with distances."""
+    distances = [x.distances for x in parts if x.distances is not None]
+    return Found(
+        torch.cat([x.queries for x in parts]),
+        torch.cat([x.points for x in parts]),
+        torch.cat(distances),
+    )
