@@ -7,7 +7,6 @@ points take memory, and candidates are looked at a block at a time, so memory is
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from itertools import product
 
@@ -120,7 +119,9 @@ class _Grid:
         longest = sorted(range(len(spans)), key=lambda i: -spans[i])[:AXES]
         self.axes = sorted(longest, key=lambda i: periods[i] is None)
         self.cuts = [_Cut(ends[0, i].item(), spans[i], radius, periods[i]) for i in self.axes]
-        codes = self._code([cut.cell(points[:, i]) for i, cut in zip(self.axes, self.cuts, strict=True)])
+        codes = self._code(
+            [cut.cell(points[:, i]) for i, cut in zip(self.axes, self.cuts, strict=True)]
+        )
         self.codes, self.order = torch.sort(codes)
 
     @property

@@ -58,7 +58,7 @@ class Tree:
         spare = SPARE
         while len(asked):
             k = min(self.n, count + spare)
-            far, near = self.tree.query(numbers[asked], k=range(1, k + 1))
+            far, near = map(np.asarray, self.tree.query(numbers[asked], k=range(1, k + 1)))
             whole = (far[:, -1] > far[:, count - 1] * TOUCH) | (k == self.n)
             done.append(_candidates(asked[whole], near[whole], far[whole]))
             asked, spare = asked[~whole], spare * 4
@@ -81,7 +81,7 @@ class Tree:
         from scipy.spatial import cKDTree
 
         box = None if self.period is None else [p or 0.0 for p in self.period]
-        return cKDTree(numbers, leafsize=LEAF, boxsize=box)
+        return cKDTree(numbers, leafsize=LEAF, boxsize=box)  # type: ignore[arg-type]  # stubs know None only
 
 
 def _candidates(queries: np.ndarray, points: np.ndarray, distances: np.ndarray) -> Found:

@@ -9,13 +9,16 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from threading import Lock
+from typing import Generic, TypeVar
 
 from torch import Tensor
+
+V = TypeVar("V")
 
 MOST = 1 << 30  # bytes of one store
 
 
-class Kept[V]:
+class Kept(Generic[V]):
     """Values by key; where they outgrow `most` bytes, those go that were not asked for longest.
 
     The latest value stays, however large it is.

@@ -8,7 +8,7 @@ What was found for a geometry is kept for the next call.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -151,7 +151,7 @@ def check_finite(*coordinates: Tensor) -> None:
 # ------------------------------------------------------------------------ parts
 
 
-def _starts(sizes: Sequence[int] | map[int]) -> list[int]:
+def _starts(sizes: Iterable[int]) -> list[int]:
     return [0, *accumulate(sizes)][:-1]
 
 
@@ -191,9 +191,7 @@ def _nearest(made: Search, n: int, queries: Tensor, rule: Rule) -> tuple[Tensor,
     return found.queries[near], found.points[near]
 
 
-def _paired(
-    points: Tensor, queries: Tensor, rule: Rule, owners: Tensor, numbers: Tensor
-) -> Pairs:
+def _paired(points: Tensor, queries: Tensor, rule: Rule, owners: Tensor, numbers: Tensor) -> Pairs:
     counts = torch.bincount(owners, minlength=len(queries))
     rows = torch.cat((counts.new_zeros(1), counts.cumsum(0)))
     if rule.period is None:
@@ -223,13 +221,12 @@ def _check_room(made: Search, n: int, queries: Tensor, radius: float) -> None:
         raise _many(pairs, n, m, radius, usual)
 
 
-def _many(pairs: int, n: int, m: int, radius: float, usual: float) -> OpError:  # noqa: PLR0917  the numbers of one sentence
+def _many(pairs: int, n: int, m: int, radius: float, usual: float) -> OpError:
     return fault(
         "OP0909",
-        f"within radius {radius:g} there are about {pairs:.2g} pairs of {n} points "
-        f"and {m} queries",
+        f"within radius {radius:g} there are about {pairs:.2g} pairs of {n} points and {m} queries",
         notes=(
-            f"their numbers alone would take {pairs * 16 / 2**30:.0f} GiB; "
+            f"their numbers alone would take {pairs * 16 / 2**30:.0f} GiB",
             f"at most {MOST_PAIRS:.2g} pairs are searched",
             f"each query has about {pairs // m} neighbours",
         ),

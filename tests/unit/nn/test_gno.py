@@ -15,7 +15,6 @@ from opdsl.ir.certificate import certify
 from opdsl.nn import neighbours
 from opdsl.nn.gno import Gno, GridCells, SphereCells, ball
 from opdsl.nn.grid import Coords
-from opdsl.nn.neighbours import within
 from opdsl.nn.sphere import UnitVectors
 
 SQUARE = ((0.0, 0.0), (1.0, 1.0), (False, False))
@@ -54,80 +53,15 @@ def make_one(net: Gno) -> None:
 @pytest.fixture
 def searches(monkeypatch) -> list[torch.dtype]:
     """The number formats of the points of each search."""
-    seen, search = [], neighbours.within
+    seen, search = [], neighbours.search
 
-    def spied(points, queries, radius, *, nearest):
+    def spied(points, queries, rule):
         seen.append(points.dtype)
-        return search(points, queries, radius, nearest=nearest)
+        return search(points, queries, rule)
 
-    monkeypatch.setattr(neighbours, "within", spied)
+    monkeypatch.setattr(neighbours, "search", spied)
+    neighbours.KEPT.clear()
     return seen
-
-
-# --- which are near
-
-
-@pytest.fixture(params=["tree", "blocks"])
-def way(request, monkeypatch):
-    """Both ways to search, the second as other devices take it, in blocks of a few queries."""
-    if request.param == "blocks":
-        monkeypatch.setattr(neighbours, "_Tree", neighbours._Blocks)
-        monkeypatch.setattr(neighbours, "BLOCK", 200)
-
-
-@pytest.mark.usefixtures("way")
-@pytest.mark.parametrize("d", [1, 2, 3])
-def test_neighbours_are_those_of_all_distances(d):
-    points, queries = cloud(60, d), cloud(20, d, seed=2)
-    found = within(points, queries, 0.5)
-    matrix = torch.cdist(queries, points) <= 0.5
-    assert torch.equal(torch.stack((found.queries, found.points), 1), matrix.nonzero())
-    assert torch.equal(found.counts, matrix.sum(1))
-
-
-@pytest.mark.usefixtures("way")
-def test_a_query_without_neighbours_takes_the_nearest():
-    points, queries = cloud(60, 2), 4 * cloud(20, 2, seed=2)
-    found = within(points, queries, 0.1, nearest=True)
-    distances = torch.cdist(queries, points)
-    expected = distances <= torch.maximum(distances.min(1).values, torch.tensor(0.1))[:, None]
-    assert torch.equal(torch.stack((found.queries, found.points), 1), expected.nonzero())
-    assert torch.equal(found.counts, expected.sum(1))
-
-
-@pytest.mark.usefixtures("way")
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_on_a_grid_points_at_exactly_the_radius_are_neighbours(dtype):
-    line = torch.linspace(0, 1, 11, dtype=dtype)[:, None]
-    assert within(line, line, 0.2).counts.tolist() == [3, 4, *[5] * 7, 4, 3]
-
-
-@pytest.mark.usefixtures("way")
-def test_no_queries_have_no_neighbours():
-    found = within(cloud(5, 2), cloud(0, 2), 0.1)
-    assert len(found.points) == len(found.queries) == len(found.counts) == 0
-
-
-@pytest.mark.usefixtures("way")
-@pytest.mark.parametrize("far", [1.0, 0.37123, 41.9])
-def test_a_query_without_neighbours_is_an_error_with_a_radius_that_would_do(far):
-    points, queries = torch.zeros(3, 2), torch.full((5, 2), far)
-    queries[0] = 0
-    with pytest.raises(OpError) as caught:
-        within(points, queries, 0.01)
-    found = caught.value.diagnostics[0]
-    assert found.code == "OP0908"
-    assert "4 of 5" in found.message
-    assert "radius 0.01" in found.message
-    advised = float(found.helps[0].text.split()[-1])
-    assert advised == pytest.approx(far * math.sqrt(2), rel=2e-3)
-    assert within(points, queries, advised).counts.tolist() == [3] * 5
-
-
-def test_coordinates_that_are_no_numbers_are_refused():
-    with pytest.raises(OpError) as caught:
-        within(torch.full((3, 2), torch.nan), torch.zeros(1, 2), 1.0)
-    assert caught.value.diagnostics[0].code == "OP0612"
 
 
 # --- the sum
@@ -289,7 +223,7 @@ def test_new_coordinates_in_the_same_memory_are_searched_again(searches):
     net(v, (9,), (p, q))
     p.copy_(cloud(1, 50, 2, seed=7))
     torch.testing.assert_close(net(v, (9,), (p, q)), module()(v, (9,), (p.clone(), q)))
-    assert len(searches) == 3
+    assert len(searches) == 2
 
 
 @pytest.mark.parametrize("text", [PROGRAM, ON_A_GRID])
