@@ -111,6 +111,7 @@ CODES: dict[str, Code] = {
     "OP0615": Code("a data file points outside itself", "unsafe-data", Exit.DATA),
     "OP0616": Code("some samples look corrupt", "suspect-samples", Exit.DATA),
     "OP0617": Code("generated data fail their own check", "bad-generation", Exit.FAILED),
+    "OP0618": Code("a geometry does not do for what is asked of it", "bad-geometry", Exit.DATA),
     "OP0620": Code("training diverged", "diverged", Exit.DIVERGED),
     "OP0621": Code("a checkpoint is damaged", "bad-checkpoint", Exit.FAILED),
     "OP0622": Code("this precision is not available here", "precision", Exit.USAGE),
