@@ -24,7 +24,8 @@ def remembered(
         def table(*args: Arguments.args, **named: Arguments.kwargs) -> Made:
             if torch.compiler.is_compiling():
                 return make(*args, **named)
-            return kept(*args, **named)  # type: ignore[arg-type]  # lru_cache forgets signatures
+            with torch.inference_mode(mode=False):  # else a later training step could not use it
+                return kept(*args, **named)  # type: ignore[arg-type]  # lru_cache forgets signatures
 
         return table
 

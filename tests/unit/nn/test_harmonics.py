@@ -175,3 +175,12 @@ def test_few_orders_are_a_low_pass_along_longitudes():
     found = sht(conv(inverse_sht(z, (9, 15), "gauss_legendre"), (9, 15)), 6, "gauss_legendre")
     z[:, :, 3:] = 0
     torch.testing.assert_close(found, z)
+
+
+def test_a_table_that_inference_has_made_serves_training():
+    layer = SphericalConv(1, 1, 3, sampling="gauss_legendre")
+    x = torch.randn(1, 5, 11, 1)  # a size that no other test has
+    with torch.inference_mode():
+        layer(x, size=(5, 11))
+    layer(x, size=(5, 11)).sum().backward()
+    assert layer.weight.grad is not None

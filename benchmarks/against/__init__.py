@@ -1,0 +1,1 @@
+"""The parts of `benchmarks/against_neuraloperator.py`: cases, competitors, measures, tables."""
