@@ -5,6 +5,7 @@ What comes in: a call with its arguments evaluated. What goes out: a `Domain`, o
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
@@ -13,22 +14,25 @@ from pydantic import ValidationError
 from opdsl.diagnostics import Label, Span, did_you_mean
 from opdsl.elaborate.problems import Poisoned, Problems
 from opdsl.elaborate.values import Interval, Value, Word, kind, show
-from opdsl.ir.spaces import KINDS, REGULAR, Axis, Domain, Extend, Kind
+from opdsl.ir.spaces import KINDS, MEASURED, REGULAR, Axis, Domain, Extend, Kind
 from opdsl.syntax.tree import Arg, Call, Name
 
 if TYPE_CHECKING:
     from fractions import Fraction
 
-    from opdsl.ir.spaces import Filling, Sampling
+    from opdsl.ir.spaces import Filling, Measure, Sampling
 
 BOUNDARIES = ("periodic", "dirichlet", "neumann", "none")
 PROMISES = ("min", "max", "multiple_of", "fixed", "size")
 GRID = ("boundary", *PROMISES)
 SAMPLINGS = ("gauss_legendre", "lobatto", "equiangular")
+GEOMETRIES = ("shared", "per_sample")
+MEASURES = ("given", "voronoi", "density", "uniform")
 FILLINGS = ("zero", "legendre", "gram")
 CONSTRUCTORS = ("grid", "interval", "points", "graph", "mesh", "sphere", "extend", "spectrum")
 
 MOST_AMBIENT = 8  # dimensions of the space of points; more is a mistake
+MOST_VORONOI = 3  # dimensions in which Voronoi cells are found
 KIND_OF: dict[str, Kind] = {"points": "points", "graph": "graph", "mesh": "mesh"}
 # latitude from pole to pole, longitude all around, in degrees
 BALL: tuple[dict[str, Any], ...] = (
@@ -221,16 +225,56 @@ class DomainReader:
                 Label(call.span, "the dimension is missing" if not values else "not such a number"),
                 helps=(f"write `{call.name}(3)`",),
             )
-        options = self._options(name, call, ("geometry", "min", "max", "fixed"))
-        geometry = options.pop("geometry", None)
-        word = self._word(*geometry, "geometry", ("shared", "per_sample")) if geometry else "shared"
+        known = ("geometry", "measure", "period", "min", "max", "fixed")
+        options = self._options(name, call, known)
+        geometry, period = options.pop("geometry", None), options.pop("period", None)
+        word = self._word(*geometry, "geometry", GEOMETRIES) if geometry else "shared"
+        measure = options.pop("measure", None)
         axis = {"name": "points"} | self._axis_options(options, 0, 1)
         return Domain(
             kind=KIND_OF[call.name],
             name=name,
             ambient=whole[0],
             geometry="per_sample" if word == "per_sample" else "shared",
+            measure=self._measure(*measure, whole[0]) if measure else MEASURED[call.name],
+            period=self._period(*period, whole[0]) if period else None,
             axes=(self._checked(call, axis),),
+        )
+
+    def _measure(self, arg: Arg, value: Value, dims: int) -> Measure:
+        """How the share of each point in an integral is found."""
+        word = self._word(arg, value, "measure", MEASURES)
+        if word == "voronoi" and dims > MOST_VORONOI:
+            raise self.problems.fail(
+                "OP0208",
+                f"Voronoi cells are found in 1 to {MOST_VORONOI} dimensions",
+                Label(arg.value.span, f"these points lie in {dims}"),
+                helps=("estimate from the neighbours: `measure = density`",),
+            )
+        return cast("Measure", word)
+
+    def _period(self, arg: Arg, value: Value, dims: int) -> tuple[float | None, ...] | None:
+        """For each coordinate the length after which space repeats."""
+        each = value if isinstance(value, tuple) else (value,) * dims
+        if len(each) != dims:
+            raise self.problems.fail(
+                "OP0208",
+                f"`period` has {len(each)} values for {dims} dimensions",
+                Label(arg.value.span, "one value for each coordinate, or one for all"),
+            )
+        lengths = tuple(self._length(arg, x) for x in each)
+        return lengths if any(lengths) else None
+
+    def _length(self, arg: Arg, value: Value) -> float | None:
+        if isinstance(value, Word) and value.text == "none":
+            return None
+        if isinstance(value, int | float) and value is not True and 0 < value < math.inf:
+            return float(value)
+        raise self.problems.fail(
+            "OP0208",
+            "`period` is the length after which space repeats",
+            Label(arg.value.span, f"this is {kind(value)}"),
+            helps=("write a number above zero, or `none`: `period = (1.0, none)`",),
         )
 
     def _sphere(self, name: str, call: Call) -> Domain:

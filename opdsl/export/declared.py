@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from opdsl.diagnostics import OpError, fault
 from opdsl.export.literals import number, sequence
-from opdsl.ir.spaces import Axis, Coarsen, Domain, Extend
+from opdsl.ir.spaces import MEASURED, Axis, Coarsen, Domain, Extend
 
 PROMISES = ("boundary", "min", "max", "multiple_of", "fixed", "size")
 
@@ -106,6 +106,10 @@ def _arguments(domain: Domain) -> Iterator[str]:
         yield str(domain.ambient)
         if domain.geometry != "shared":
             yield f"geometry = {domain.geometry}"
+        if domain.measure != MEASURED.get(domain.kind):
+            yield f"measure = {domain.measure}"
+        if domain.period is not None:
+            yield f"period = {_period(domain.period)}"
     for x in () if domain.scattered else domain.axes:
         ends = "" if domain.kind == "sphere" else f": {number(x.lo)}..{number(x.hi)}"
         yield f"{x.name}{ends}"
@@ -113,6 +117,12 @@ def _arguments(domain: Domain) -> Iterator[str]:
         yield f"sampling = {domain.sampling}"
     for key in PROMISES[domain.kind == "sphere" :]:
         yield from _promise(domain.axes, key)
+
+
+def _period(period: tuple[float | None, ...]) -> str:
+    """`1.0`, or `(1.0, none)`."""
+    said = ["none" if x is None else number(x) for x in period]
+    return said[0] if len(set(said)) == 1 else sequence(said)
 
 
 def _promise(axes: tuple[Axis, ...], key: str) -> Iterator[str]:

@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeVar
 from opdsl.ir.fingerprint import fingerprint, in_order, meant
 from opdsl.ir.graph import Graph, Node, Port
 from opdsl.ir.outline import Group, outline
-from opdsl.ir.spaces import Axis, Domain
+from opdsl.ir.spaces import MEASURED, Axis, Domain
 from opdsl.ir.telling import telling, value_text
 
 Sign = Literal["+", "-", "~"]
@@ -159,7 +159,11 @@ def _kind(x: Domain) -> str:
     axes = ", ".join(a.name for a in x.axes)
     more = (x.sampling, f"in R^{x.ambient}" if x.ambient else None)
     of_each = "of each sample" if x.geometry == "per_sample" else None
-    return ", ".join(y for y in (f"{x.kind}({axes})", *more, of_each) if y)
+    measure = f"measure {x.measure}" if x.measure != MEASURED.get(x.kind) else None
+    around = [f"{a:g}" if a else "none" for a in x.period or ()]
+    period = f"period ({', '.join(around)})" if around else None
+    said = (f"{x.kind}({axes})", *more, of_each, measure, period)
+    return ", ".join(y for y in said if y)
 
 
 def _domain(name: str, old: str | Axis | None, new: str | Axis | None) -> Change | None:

@@ -330,11 +330,24 @@ def _of_kind(domain: Domain) -> bool:
         return False
     if (domain.sampling is not None) != (domain.kind == "sphere"):
         return False
-    if not scattered and domain.geometry != "shared":
+    if (domain.measure is not None) != scattered:
+        return False
+    if not scattered and (domain.geometry != "shared" or domain.period):
+        return False
+    if not _is_period(domain.period, domain.ambient or 0):
         return False
     if domain.kind == "sphere":
         return tuple((x.lo, x.hi, x.boundary) for x in domain.axes) == BALL
     return count == 1 if scattered or domain.kind == "interval" else count >= 1
+
+
+def _is_period(period: tuple[float | None, ...] | None, dims: int) -> bool:
+    if period is None:
+        return True
+    lengths = [p for p in period if p is not None]
+    return (
+        len(period) == dims and bool(lengths) and all(math.isfinite(p) and p > 0 for p in lengths)
+    )
 
 
 def _is_axis(axis: Axis) -> bool:

@@ -29,7 +29,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from opdsl.ir.graph import Graph, Node, Port
-from opdsl.ir.spaces import Axis, Coarsen, Domain, Space, Step
+from opdsl.ir.spaces import MEASURED, Axis, Coarsen, Domain, Space, Step
 
 SCHEME = "opdsl-function-2"  # a change of what counts is a new scheme
 COMMUTATIVE = frozenset({"add", "mul"})
@@ -239,6 +239,10 @@ def _domain(domain: Domain, names: _Numbers) -> dict[str, Any]:
         "kind": [domain.kind, domain.ambient, domain.geometry, domain.sampling],
         "steps": [_step(x, names) for x in domain.steps],
     }
+    if domain.measure != MEASURED.get(domain.kind):
+        made["measure"] = domain.measure
+    if domain.period is not None:
+        made["period"] = [p and p.hex() for p in domain.period]
     if domain.factors:
         made["factors"] = [_domain(x, names) for x in domain.factors]
         return made | {"modes": domain.modes, "halved": domain.halved}

@@ -18,6 +18,7 @@ Boundary = Literal["periodic", "dirichlet", "neumann", "none"]
 Sides = Literal["end", "both"]
 Filling = Literal["zero", "legendre", "gram"]
 Sampling = Literal["gauss_legendre", "lobatto", "equiangular"]
+Measure = Literal["given", "voronoi", "density", "uniform"]
 Kind = Literal[
     "grid",
     "interval",
@@ -50,6 +51,8 @@ ALSO: dict[str, frozenset[str]] = {
     "mesh": frozenset({"graph", "points"}),
     "graph": frozenset({"points"}),
 }
+# what the points of a domain stand for in integrals unless it says otherwise
+MEASURED: dict[str, Measure] = {"points": "uniform", "graph": "uniform", "mesh": "given"}
 REGULAR = frozenset({"grid", "interval"})
 FROZEN = ConfigDict(frozen=True, extra="forbid")
 
@@ -144,6 +147,9 @@ class Domain(BaseModel):
         steps: what was done since.
         ambient: the dimension of the space in which points lie.
         geometry: whether all samples have the same points.
+        measure: of points, how the length, area or volume is found that each stands for in an
+            integral, where a geometry brings neither weights nor cells.
+        period: of points, for each coordinate the length after which space repeats, if it does.
         sampling: where a sphere has its latitudes.
         factors: of a product its parts; of a spectrum the one domain whose modes it holds.
         modes: of a spectrum, the greatest frequency on each axis.
@@ -156,6 +162,8 @@ class Domain(BaseModel):
     kind: Kind = "grid"
     ambient: int | None = None
     geometry: Literal["shared", "per_sample"] = "shared"
+    measure: Measure | None = Field(default_factory=lambda given: MEASURED.get(given["kind"]))
+    period: tuple[float | None, ...] | None = None
     sampling: Sampling | None = None
     name: str
     axes: tuple[Axis, ...]

@@ -204,6 +204,8 @@ WRONG = {
     "a domain without length": (_set("domains", 0, "axes", 0, "hi", 0.0), "OP0501", "no such"),
     "a domain of any kind": (_set("domains", 0, "kind", "any"), "OP0501", "no such domain"),
     "a sphere without latitudes": (_set("domains", 0, "kind", "sphere"), "OP0501", "no such"),
+    "a grid with a measure": (_set("domains", 0, "measure", "density"), "OP0501", "no such domain"),
+    "a grid with a period": (_set("domains", 0, "period", [1.0, 1.0]), "OP0501", "no such domain"),
     "a domain twice": (lambda d: d["domains"].append(d["domains"][0]), "OP0501", "not one decl"),
     "a strange name": (_set("inputs", 0, "name", "a\n"), "OP0501", "`inputs.0.name`"),
     "a strange component": (

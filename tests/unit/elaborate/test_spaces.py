@@ -130,6 +130,13 @@ def test_a_wrong_grid_gives_one_diagnostic(domain, code):
         ("domain E = extend(3, fraction = 1)", "OP0209"),
         ("domain E = 3", "OP0209"),
         ("domain E = points(9)", "OP0208"),
+        ("domain E = points(2, measure = area)", "OP0208"),
+        ("domain E = points(4, measure = voronoi)", "OP0208"),
+        ("domain E = points(2, period = (1.0, 2.0, 3.0))", "OP0208"),
+        ("domain E = points(2, period = (1.0, open))", "OP0208"),
+        ("domain E = points(2, period = 0)", "OP0208"),
+        ("domain E = points(2, period = true)", "OP0208"),
+        ("domain E = points(2, perod = 1)", "OP0207"),
         ("domain E = sphere(lat)", "OP0208"),
         ("domain E : grid", "OP0205"),
         ("domain E : gird = D", "OP0201"),
@@ -152,6 +159,25 @@ def test_a_wrong_declaration_is_reported(statement, code):
     from tests.programs import codes
 
     assert code in codes(model(f"{statement}\noutput u : D -> R^2\nu = gelu(a)"))
+
+
+@pytest.mark.parametrize(
+    ("declared", "measure", "period"),
+    [
+        ("points(2)", "uniform", None),
+        ("graph(2)", "uniform", None),
+        ("mesh(2)", "given", None),
+        ("mesh(2, measure = density)", "density", None),
+        ("points(2, measure = voronoi, period = 2)", "voronoi", (2.0, 2.0)),
+        ("points(3, period = (1.5, none, 1))", "uniform", (1.5, None, 1.0)),
+        ("points(3, period = none)", "uniform", None),
+    ],
+)
+def test_points_have_a_measure_and_may_have_a_period(declared, measure, period):
+    body = f"domain P = {declared}\ninput f : P -> R^1\noutput u : P -> R^1\n"
+    body += "output v : D -> R^2\nu = gelu(f)\nv = gelu(a)"
+    domain = next(x for x in graph(model(body)).domains if x.name == "P")
+    assert (domain.measure, domain.period) == (measure, period)
 
 
 def test_functions_are_added_scaled_and_multiplied():

@@ -162,6 +162,14 @@ def test_where_a_sphere_has_its_latitudes_counts():
     assert of(body, domain=one) != of(body, domain=two)
 
 
+def test_the_measure_and_the_period_of_points_count_where_they_are_not_the_usual_ones():
+    body, said = "u = linear(a, out = 3)\n", ("", ", measure = voronoi", ", period = (1, none)")
+    found = {of(body, domain=f"points(2{x})") for x in (*said, ", period = (none, 1)")}
+    assert len(found) == 4
+    assert of(body, domain="points(2, measure = uniform)") == of(body, domain="points(2)")
+    assert of(body, domain="mesh(2, measure = given)") == of(body, domain="mesh(2)")
+
+
 def test_complex_functions_are_not_real_ones():
     real = text("u = a + a\n")
     assert fingerprint(load(real)) != fingerprint(load(real.replace("R^3", "C^3")))
