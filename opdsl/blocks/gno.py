@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -9,7 +10,7 @@ from pydantic import Field, PositiveFloat
 
 from opdsl.blocks.apply import TRANSCENDENTAL, Activation
 from opdsl.ir.block import BYTES, Ask, Block, Cost, Refusal
-from opdsl.ir.dims import PositiveCount
+from opdsl.ir.dims import Poly, PositiveCount
 from opdsl.ir.spaces import KINDS, Domain, Extend, Space
 
 if TYPE_CHECKING:
@@ -19,28 +20,43 @@ NEIGHBOURS = 16  # of a point, where the cost is told: how many there are, the d
 
 
 class Gno(Block):
-    """w(x) = mean over the points y with |x - y| <= radius of k(x, y) v(y).
+    """w(x) = sum over neighbours y of k(x, y) v(y) weight(y), or their mean.
 
-    k is a network with one result for each channel; with `kind = nonlinear` it sees v(y) too. v
-    may live on points, a grid or a sphere, and so may w: this is a way between any two domains in
-    one space.
+    k is a network. v may live on points, a grid or a sphere, and so may w: this is a way between
+    any two domains in one space. Neighbours are the points not farther than `radius`, or the
+    `nearest` so many, or with `along = edges` those at the other ends of the edges of a mesh.
 
-    | reduction | over the neighbours y                          | as points get denser            |
-    |-----------|------------------------------------------------|---------------------------------|
-    | mean      | sum / how many there are                       | the mean over the ball, by the  |
-    |           |                                                | density of the points           |
-    | integral  | sum of weight(y) k v: on grids the trapezoidal | the integral over the ball      |
-    |           | rule, on spheres their quadrature, on points   | (on points: if they fill it     |
-    |           | the volume of the ball / how many there are    | evenly; not on a surface)       |
-    | sum       | sum                                            | none, it grows with their number|
+    | kind                 | sum of             | k has as many results as               |
+    |----------------------|--------------------|----------------------------------------|
+    | linear               | k(x, y) v(y)       | v, or with `matrix = full` out x v     |
+    | nonlinear            | k(x, y, v(y)) v(y) | the same                               |
+    | linear_kernelonly    | k(x, y)            | out                                    |
+    | nonlinear_kernelonly | k(x, y, v(y))      | out                                    |
 
-    The ball ends inside of the domain, so the error falls more slowly than that of the quadrature:
-    on a grid of step h like h^(3/2) in the plane, for random points like 1 / sqrt(n). Distances are
-    those of the coordinates: they do not wrap around periodic axes.
+    | reduction | over the neighbours y           | as points get denser                         |
+    |-----------|---------------------------------|----------------------------------------------|
+    | mean      | sum / how many there are        | the mean over the ball, by the density of    |
+    |           |                                 | the points                                   |
+    | integral  | sum of weight(y) k v            | the integral over the ball                   |
+    | sum       | sum                             | none, it grows with their number             |
 
-    The coordinates of points are given with each call of the module, under the domain's name, and
-    are searched once as long as they stay the same. A point x without neighbours is an error, or
-    takes the nearest y, as `empty` says.
+    The weights of an integral are lengths, areas, volumes: on grids the trapezoidal rule, on
+    spheres their quadrature. On points they are those of the geometry that is given, else of its
+    cells, else what the domain declares as `measure`. Without any, each neighbour has its share of
+    the ball, which is right where points fill space evenly, and not on a surface. The ball ends
+    inside of the domain, so the error falls more slowly than that of the quadrature: on a grid of
+    step h like h^(3/2) in the plane, for random points like 1 / sqrt(n).
+
+    With a mollifier m each neighbour counts by m(|x - y|^2 / r^2), which falls to zero at the
+    radius: w is smooth in x, and derivatives with respect to the queries are those of autograd.
+    Means are divided by the sum of m. Without one w jumps where a neighbour comes or goes, which
+    autograd does not see. An embedding shows k sines and cosines of coordinates.
+
+    Distances are those of coordinates; with `wrap` they go around the periodic axes of the grid
+    that is one of the domains, and k sees y where it stands next to x. The coordinates of points
+    are given with each call of the module, under the domain's name, and are searched once as long
+    as they stay the same. A point x without neighbours is an error, takes the nearest y, or is
+    zero, as `empty` says.
 
     ```op
     edition 2026
@@ -58,41 +74,92 @@ class Gno(Block):
     Attributes:
         to: the domain of the result.
         radius: how far neighbours are, in the unit of the coordinates.
+        nearest: how many neighbours a point has, instead of a radius.
         kernel: widths of the hidden layers of k.
         act: the activation between them.
-        kind: linear (k of x and y) or nonlinear (of x, y and v(y)).
+        kind: linear, nonlinear, linear_kernelonly or nonlinear_kernelonly, see above.
+        matrix: whether k(x, y) is diagonal or a full matrix.
+        out: channels of the result; those of v if it is not given. Diagonal kernels keep them.
+        embedding: of coordinates, for k: none, transformer or nerf.
+        frequencies: of the embedding, for each coordinate.
+        max_positions: of the transformer's embedding, which has waves of up to so many lengths.
+        mollifier: none, half_cosine, bump, quartic, quadratic or octic.
         reduction: mean, integral or sum over the neighbours.
-        empty: what a point without neighbours is: error or nearest.
+        empty: what a point without neighbours is: error, nearest or zero.
+        wrap: whether distances go around periodic axes.
+        along: whether neighbours are found by distance, or are those along edges.
 
-    Source: Li et al. 2020, arXiv:2003.03485, eq. (6); Li et al. 2023, arXiv:2309.00583 (GINO).
+    Source: Li et al. 2020, arXiv:2003.03485, eq. (6); Li et al. 2023, arXiv:2309.00583 (GINO);
+    Lin et al. 2025, arXiv:2504.08277 (mollifiers).
     """
 
     sized: ClassVar[bool] = True
+    ragged: ClassVar[Literal["each", "pointwise", "own"]] = "own"
     samples: ClassVar[tuple[dict[str, Any], ...]] = (
         {"inputs": ("P -> R^2",), "to": "Q", "radius": 2.0, "kernel": (4,), "act": "tanh"},
         {"inputs": ("P -> R^2",), "to": "Q", "radius": 0.7, "kernel": (3, 3), "kind": "nonlinear"},
         {"inputs": ("Q -> R^1",), "to": "P", "radius": 0.1, "kernel": (2,), "empty": "nearest"},
         {"inputs": ("S -> R^2",), "to": "S", "radius": 1.5, "reduction": "integral"},
+        {"inputs": ("P -> R^2",), "to": "P", "nearest": 4, "matrix": "full", "out": 3},
+        {
+            "inputs": ("P -> R^2",),
+            "to": "Q",
+            "radius": 1.5,
+            "kernel": (4, 3),
+            "kind": "nonlinear_kernelonly",
+            "out": 3,
+            "embedding": "transformer",
+            "frequencies": 2,
+            "mollifier": "bump",
+            "reduction": "integral",
+        },
+        {
+            "inputs": ("P -> R^3",),
+            "to": "Q",
+            "radius": 0.3,
+            "kernel": (4,),
+            "kind": "linear_kernelonly",
+            "out": 2,
+            "embedding": "nerf",
+            "frequencies": 3,
+            "reduction": "sum",
+            "empty": "zero",
+        },
     )
 
     to: Domain = Field(description="the domain of the result")
-    radius: PositiveFloat = Field(description="how far neighbours are")
+    radius: PositiveFloat | None = Field(default=None, description="how far neighbours are")
+    nearest: PositiveCount | None = Field(default=None, description="how many neighbours")
     kernel: tuple[PositiveCount, ...] = Field(
         default=(64, 64), min_length=1, description="widths of the hidden layers of the kernel"
     )
     act: Activation = Field(default="gelu", description="between the layers of the kernel")
-    kind: Literal["linear", "nonlinear"] = Field(
-        default="linear", description="whether the kernel sees the function"
+    kind: Literal["linear", "nonlinear", "linear_kernelonly", "nonlinear_kernelonly"] = Field(
+        default="linear", description="what the kernel sees, and whether it multiplies the function"
+    )
+    matrix: Literal["diagonal", "full"] = Field(default="diagonal", description="of the kernel")
+    out: PositiveCount | None = Field(default=None, description="channels of the result")
+    embedding: Literal["none", "transformer", "nerf"] = Field(
+        default="none", description="of coordinates"
+    )
+    frequencies: PositiveCount = Field(default=32, description="of the embedding")
+    max_positions: PositiveFloat = Field(default=10000.0, description="of the embedding")
+    mollifier: Literal["none", "half_cosine", "bump", "quartic", "quadratic", "octic"] = Field(
+        default="none", description="what neighbours count by their distance"
     )
     reduction: Literal["mean", "integral", "sum"] = Field(
         default="mean", description="over the neighbours"
     )
-    empty: Literal["error", "nearest"] = Field(
+    empty: Literal["error", "nearest", "zero"] = Field(
         default="error", description="what a point without neighbours is"
+    )
+    wrap: bool = Field(default=False, description="whether distances go around periodic axes")
+    along: Literal["distance", "edges"] = Field(
+        default="distance", description="what makes two points neighbours"
     )
 
     def infer(self, *x: Space) -> Space:
-        """As many channels on `to`."""
+        """`out` channels on `to`."""
         here, there = ambient(x[0].domain, None), ambient(self.to, "to")
         if here != there:
             raise Refusal(
@@ -103,49 +170,183 @@ class Gno(Block):
                 notes=("neighbours are found by the distance of their coordinates",),
                 helps=(f"declare both with as many coordinates: `points({here})`",),
             )
-        return x[0].on(self.to).with_channels(x[0].channels)
+        for refusal in (*self._of_neighbours(x[0]), *self._of_the_kernel(x[0])):
+            raise refusal
+        return x[0].on(self.to).with_channels(self.out or x[0].channels)
+
+    def _of_neighbours(self, x: Space) -> Iterator[Refusal]:
+        """What contradicts itself in what makes two points neighbours."""
+        found = Refusal("OP0208", "")
+        if self.along == "edges":
+            yield from self._of_edges(x)
+        elif self.radius is None and self.nearest is None:
+            helps = ("give `radius`, a length, or `nearest`, how many",)
+            yield Refusal("OP0205", "`gno` needs to know what neighbours are", helps=helps)
+        elif self.radius is not None and self.nearest is not None:
+            found.message = "neighbours are those within `radius` or the `nearest`, not both"
+            found.at, found.helps = "nearest", ("leave one of them out",)
+            yield found
+        if self.empty != "error" and (self.nearest or self.along == "edges"):
+            found.message = f"`empty = {self.empty}` is about a radius, and there is none"
+            found.at, found.helps = "empty", ("leave it out",)
+            yield found
+        if self.wrap:
+            yield from self._of_wrapping(x)
+
+    def _of_edges(self, x: Space) -> Iterator[Refusal]:
+        if self.radius is not None or self.nearest is not None:
+            at = "radius" if self.radius is not None else "nearest"
+            helps = (f"leave out `{at}`, or write `along = distance`",)
+            yield Refusal("OP0208", f"edges are the neighbours, and `{at}` too", at=at, helps=helps)
+        if self.to != x.domain:
+            message = f"edges of `{x.domain}` do not lead to `{self.to}`"
+            yield Refusal("OP0313", message, at="to", helps=(f"write `to = {x.domain}`",))
+        if not x.domain.scattered:
+            helps = ("write `along = distance` with a radius",)
+            message = f"`{x.domain}` has no edges"
+            yield Refusal("OP0301", message, f"{KINDS[x.domain.kind]}", at="along", helps=helps)
+        if self.wrap:
+            helps = ("leave out `wrap`",)
+            yield Refusal("OP0208", "edges do not ask for distances", at="wrap", helps=helps)
+
+    def _of_wrapping(self, x: Space) -> Iterator[Refusal]:
+        periods = _periods(x.domain), _periods(self.to)
+        known = [p for p in periods if p is not None]
+        if not any(any(p) for p in known):
+            yield Refusal(
+                "OP0208",
+                "`wrap` needs a grid with periodic axes, to know the period",
+                f"neither `{x.domain}` nor `{self.to}` has one",
+                at="wrap",
+                helps=("declare one of them with `boundary = periodic`, or leave out `wrap`",),
+            )
+        elif len(set(known)) > 1:
+            yield Refusal("OP0313", f"`{x.domain}` and `{self.to}` have other periods", at="to")
+        elif self.radius is not None and 2 * self.radius > min(p for p in known[0] if p):
+            least = min(p for p in known[0] if p)
+            yield Refusal(
+                "OP0208",
+                f"within a radius of {self.radius:g} a point is met twice, the period is {least:g}",
+                f"at most {least / 2:g}",
+                at="radius",
+                helps=("for what is everywhere: `spectral_conv` or `integrate`",),
+            )
+
+    def _of_the_kernel(self, x: Space) -> Iterator[Refusal]:
+        """What contradicts itself in what the kernel gives, and in how it is weighed."""
+        alone = self.kind.endswith("kernelonly")
+        if alone and self.matrix == "full":
+            helps = ("leave out `matrix`", f"or write `kind = {self.kind.split('_')[0]}`")
+            message = "a kernel that multiplies nothing is no matrix"
+            yield Refusal("OP0208", message, at="matrix", helps=helps)
+        if not alone and self.matrix == "diagonal" and self.out not in (None, x.channels):
+            yield Refusal(
+                "OP0303",
+                f"a diagonal kernel keeps the {x.channels} channels, it has no {self.out}",
+                at="out",
+                helps=("write `matrix = full`", f"or `{self.kind}_kernelonly`", "or leave it out"),
+            )
+        if self.mollifier != "none" and (self.radius is None or self.empty == "nearest"):
+            yield Refusal(
+                "OP0208",
+                "a mollifier falls to zero at the radius"
+                + (", and neighbours are found without one" if self.radius is None else ""),
+                "the nearest point beyond it would count nothing" if self.radius else "",
+                at="mollifier",
+                helps=(
+                    "give a `radius`" if self.radius is None else "write `empty = error` or `zero`",
+                    "or leave out `mollifier`",
+                ),
+            )
 
     def asks(self, *x: Space) -> tuple[Ask, ...]:
         """Coordinates of the points of both domains, where they are not those of a grid."""
         return tuple(Ask(y.name, "coordinates", y) for y in (x[0].domain, self.to) if y.scattered)
 
     def diverges(self, *x: Space) -> str | None:  # noqa: ARG002  the same for every space
-        """A sum grows with the number of points."""
+        """A sum grows with the number of points; the nearest come closer."""
+        if self.along == "edges":
+            return "looks along edges, which get shorter as a mesh is refined"
+        if self.nearest is not None:
+            return "looks at the nearest points, which come closer as they get denser"
         return "adds up more neighbours as points get denser" if self.reduction == "sum" else None
 
     def _widths(self, x: Space) -> tuple[int, ...]:
-        seen = 2 * ambient(x.domain, None) + (x.channels if self.kind == "nonlinear" else 0)
-        return (seen, *self.kernel, x.channels)
+        out = self.out or x.channels
+        last = out * x.channels if self.matrix == "full" else out
+        return (2 * self._coordinates(x) + self._seen(x), *self.kernel, last)
+
+    def _coordinates(self, x: Space) -> int:
+        """Numbers by which the kernel knows a point."""
+        d = ambient(x.domain, None)
+        return d if self.embedding == "none" else 2 * self.frequencies * d
+
+    def _seen(self, x: Space) -> int:
+        return x.channels if self.kind.startswith("nonlinear") else 0
 
     def cost(self, *x: Space) -> Cost:
         """The kernel at 16 neighbours of each x, its first layer at the points themselves.
 
         How many neighbours there are is up to the data: 16 stands for them.
         """
-        widths, d = self._widths(x[0]), ambient(self.to, "to")
-        params = sum(a * b + b for a, b in pairwise(widths))
         out = self.infer(*x)
-        nodes = x[0].domain.volume() * (widths[0] - d) + out.domain.volume() * d
-        behind = sum(2 * a * b for a, b in pairwise(widths[1:])) + TRANSCENDENTAL * sum(self.kernel)
-        edges = out.domain.volume() * NEIGHBOURS
-        flops = nodes * (2 * widths[1]) + edges * (behind + widths[1] + 2 * x[0].channels)
+        params = sum(a * b + b for a, b in pairwise(self._widths(x[0])))
+        flops = self._at_points(x[0], out) + self._at_pairs(x[0], out)
         return Cost(params, flops, out.numbers() * BYTES)
+
+    def _at_points(self, x: Space, out: Space) -> Poly:
+        """The embedding and the first layer, and what of the last one is done behind the sum."""
+        each, first, last = self._coordinates(x), self.kernel[0], self.kernel[-1]
+        wave = 0 if self.embedding == "none" else TRANSCENDENTAL * each
+        behind = 0 if self._at_each_pair else 2 * last * self._widths(x)[-1]
+        at_points = x.domain.volume() * (2 * first * (each + self._seen(x)) + wave)
+        return at_points + out.domain.volume() * (2 * first * each + wave + behind)
+
+    @property
+    def _at_each_pair(self) -> bool:
+        """Whether the last layer must be done for each pair: it does not commute with the sum."""
+        return self.matrix == "diagonal" and not self.kind.endswith("kernelonly")
+
+    def _at_pairs(self, x: Space, out: Space) -> Poly:
+        widths, c = self._widths(x), x.channels
+        inner = sum(2 * a * b for a, b in pairwise(self.kernel))
+        inner += TRANSCENDENTAL * sum(self.kernel) + self.kernel[0]
+        if self._at_each_pair:
+            inner += 2 * self.kernel[-1] * widths[-1] + 2 * c
+        else:
+            inner += self.kernel[-1] * (2 * c if self.matrix == "full" else 1)
+        return out.domain.volume() * (inner * (self.nearest or NEIGHBOURS))
 
     def lower(self, *x: Space) -> nn.Module:
         """See `opdsl.nn.gno.Gno`."""
         from opdsl.nn import gno
+        from opdsl.nn.embedding import Sinusoids
+        from opdsl.nn.neighbours import Rule
 
-        return gno.Gno(
-            _place(x[0].domain),
-            _place(self.to),
-            self._widths(x[0]),
+        along = self.along == "distance"
+        rule = Rule(
             self.radius,
-            act=self.act,
-            sees=self.kind == "nonlinear",
-            reduction=self.reduction,
-            cells=_cells(x[0].domain) if self.reduction == "integral" else None,
+            self.nearest,
+            self._period(x[0]),
             nearest=self.empty == "nearest",
+            lonely=self.empty == "zero",
         )
+        return gno.Gno(
+            gno.Side(_place(x[0].domain), _cells(x[0].domain)),
+            gno.Side(_place(self.to)),
+            self._widths(x[0]),
+            rule if along else None,
+            act=self.act,
+            kind=self.kind,
+            full=self.matrix == "full",
+            embedding=Sinusoids(self.embedding, self.frequencies, self.max_positions),
+            mollifier=self.mollifier,
+            reduction=self.reduction,
+        )
+
+    def _period(self, x: Space) -> tuple[float | None, ...] | None:
+        found = (_periods(x.domain), _periods(self.to)) if self.wrap else ()
+        return next((p for p in found if p is not None), None)
 
 
 def ambient(domain: Domain, at: str | None) -> int:
@@ -167,6 +368,14 @@ def ambient(domain: Domain, at: str | None) -> int:
         f"`{domain}` extends a grid" if extended else f"this is {KINDS[domain.kind]}",
         at=at or 0,
     )
+
+
+def _periods(domain: Domain) -> tuple[float | None, ...] | None:
+    """For each axis of a grid its period; None for what has no axes."""
+    if not domain.regular:
+        return None
+    ends = zip(domain.axes, domain.periodic, strict=True)
+    return tuple(a.hi - a.lo if closed else None for a, closed in ends)
 
 
 def _place(domain: Domain) -> nn.Module | None:

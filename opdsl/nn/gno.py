@@ -1,31 +1,54 @@
 """A kernel integral between the points of two domains.
 
-What comes in: a function on points, a grid or a sphere, channels-last, and coordinates of points
-that no grid gives. What goes out: a function on the other domain. Sums run over edges, pairs of a
-query and a neighbour; no loop in Python runs over points.
+What comes in: a function on points, a grid or a sphere, channels-last, and the geometry of points
+that no grid gives. What goes out: a function on the other domain. Samples with points of their own
+become one list of pairs, numbered through the batch.
 """
 
 from __future__ import annotations
 
-import math
 from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from opdsl.nn.geometry import Placed, stacked
+from opdsl.nn.edges import along
+from opdsl.nn.embedding import Sinusoids
+from opdsl.nn.geometry import Geometry, Placed, sizes_of
+from opdsl.nn.ghosts import Ghosts, ghosts
 from opdsl.nn.grid import Ends, Size
-from opdsl.nn.neighbours import Neighbours, Pairs, alike
-from opdsl.nn.pointwise import Linear
+from opdsl.nn.kernel_integral import Layer, Terms, kernel_sum
+from opdsl.nn.mollifier import MOLLIFIERS, Mollifier, mass
+from opdsl.nn.neighbours import Pairs, Rule, batched, neighbours
+from opdsl.nn.pointwise import ACTIVATIONS, Linear
 from opdsl.nn.precision import no_autocast, wide
 from opdsl.nn.sphere import latitudes
 from opdsl.nn.vector import Mlp
 
 KEPT = 8  # grids whose coordinates and weights are remembered
 
-Asked = tuple[Placed, ...]
+_Points = tuple[Tensor, Tensor, Tensor | None]  # coordinates, values, volumes
+Kind = Literal["linear", "nonlinear", "linear_kernelonly", "nonlinear_kernelonly"]
+Ragged = tuple[Size | None, ...]
 Reduction = Literal["mean", "sum", "integral"]
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One of the two domains.
+
+    Attributes:
+        place: where its points are, as a module with `size` and `like`; None: they are given.
+        cells: the volumes that they stand for, as such a module.
+        measure: how volumes are estimated where none are given.
+    """
+
+    place: nn.Module | None = None
+    cells: nn.Module | None = None
+    measure: str = "uniform"
 
 
 class Gno(nn.Module):
@@ -36,16 +59,16 @@ class Gno(nn.Module):
     are close, and it is their difference that counts.
 
     Args:
-        here: where the points of v are, as a module with `size` and `like`; None: they are given.
-        there: the same for the result.
+        here: the domain of v.
+        there: that of the result.
         widths: of the layers of k, the first that of x, y and maybe v(y).
-        radius: how far neighbours are.
+        rule: what neighbours are; None: those along the edges of the geometry.
         act: the activation of k.
-        sees: whether k sees v(y).
+        kind: whether k sees v, and whether it multiplies v.
+        full: whether k is a matrix, in one row.
+        embedding: of coordinates.
+        mollifier: what neighbours count by their distance.
         reduction: over the neighbours.
-        cells: of each point of v the volume that it stands for, as a module with `size` and `like`;
-            None: an integral gives each neighbour its share of the ball.
-        nearest: whether a query without neighbours takes the nearest point.
 
     Attributes:
         first: the first layer of k.
@@ -54,106 +77,209 @@ class Gno(nn.Module):
 
     def __init__(  # noqa: PLR0913  the block's parameters, and two domains
         self,
-        here: nn.Module | None,
-        there: nn.Module | None,
+        here: Side,
+        there: Side,
         widths: Size,
-        radius: float,
+        rule: Rule | None,
         *,
         act: str,
-        sees: bool,
+        kind: Kind = "linear",
+        full: bool = False,
+        embedding: Sinusoids | None = None,
+        mollifier: Mollifier = "none",
         reduction: Reduction = "mean",
-        cells: nn.Module | None = None,
-        nearest: bool = False,
     ) -> None:
         super().__init__()
-        self.here, self.there, self.cells = here, there, cells
-        self.sees, self.reduction = sees, reduction
-        self.neighbours = Neighbours(radius, nearest=nearest)
+        self.here, self.there, self.rule = here, there, rule
+        self.kind, self.full, self.act = kind, full, act
+        self.mollifier, self.reduction = mollifier, reduction
+        self.embedding = embedding or Sinusoids("none", 0, 1.0)
         whole = Mlp(widths, act)
         first = whole[0]
         assert isinstance(first, Linear)
         self.first, self.rest = first, nn.Sequential(OrderedDict([*whole.named_children()][1:]))
-        self.grids: dict[tuple[object, ...], Tensor] = {}
+        self.grids: dict[tuple[object, ...], Geometry] = {}
 
-    def forward(self, x: Tensor, size: Size, asked: Asked = ()) -> Tensor:
-        """(batch, *grid, c) -> (batch, *size, c).
+    def forward(
+        self, x: Tensor, size: Size, asked: Sequence[Placed] = (), ragged: Ragged = ()
+    ) -> Tensor:
+        """(batch, *grid, c) -> (batch, *size, out).
 
         Args:
-            x: the function.
+            x: the function; (1, points of all samples, c) where its domain is packed.
             size: the grid of the result.
             asked: where points are, first those of x.
+            ragged: of x and of the result the points of each sample, None where it is not packed.
 
         Raises:
-            OpError: OP0908, a query has no neighbours; OP0612, a coordinate is not finite.
+            OpError: OP0908, a query has no neighbours; OP0612, a coordinate is not finite; OP0907,
+                a geometry lacks what is needed of it.
         """
-        grid, exact = tuple(x.shape[1:-1]), torch.empty(0, dtype=wide(x), device=x.device)
-        given = [stacked(place, exact) for place in asked]
-        points = given.pop(0) if self.here is None else self._on(self.here, grid, x)
-        queries = given.pop(0) if self.there is None else self._on(self.there, size, x)
-        points, queries = points.to(x.device), queries.to(x.device)
-        cells = None if self.cells is None else self._on(self.cells, grid, x)[0]
-        values = x.flatten(1, -2)
-        found = self.neighbours(points, queries)
-        if len(found) == 1:
-            w = self._integral(points[0], queries[0], values, found[0], cells)
-        else:
-            samples = zip(*alike(points, queries, values), found, strict=True)
-            w = torch.cat([self._integral(p, q, v[None], near, cells) for p, q, v, near in samples])
-        return w.reshape(w.shape[0], *size, x.shape[-1])
+        given = list(asked)
+        grid = tuple(x.shape[1:-1])
+        points = given.pop(0) if self.here.place is None else (self._on(self.here, grid, x),)
+        queries = given.pop(0) if self.there.place is None else (self._on(self.there, size, x),)
+        points, queries = _at(points, x), _at(queries, x)
+        packed = ragged or (None, None)
+        if max(len(points), len(queries)) == 1 and not any(packed):
+            values = x.flatten(1, -2).transpose(0, 1)  # (points, batch, c)
+            found = self._integral(points, queries, values, 1).transpose(0, 1)
+            return found.expand(x.shape[0], -1, -1).reshape(x.shape[0], *size, found.shape[-1])
+        samples = _samples(x, points, queries, packed)
+        values = x if packed[0] else x.expand(samples, *x.shape[1:]).flatten(1, -2)
+        found = self._integral(points, queries, values.flatten(0, 1)[:, None], samples)[:, 0]
+        return found[None] if packed[1] else found.reshape(samples, *size, found.shape[-1])
 
     # what is remembered is no part of a graph
     @torch.compiler.disable  # type: ignore[untyped-decorator]  # torch does not type it
-    def _on(self, place: nn.Module, size: Size, x: Tensor) -> Tensor:
-        """What a grid tells of its points: (1, points, numbers)."""
-        key = (place, size, wide(x), x.device)
+    def _on(self, side: Side, size: Size, x: Tensor) -> Geometry:
+        """The points of a grid."""
+        key = (side, size, wide(x), x.device)
         if key not in self.grids:
             if len(self.grids) >= KEPT:
                 self.grids.clear()
             with torch.inference_mode(mode=False):  # else a later gradient could not use it
                 like = torch.empty(0, dtype=wide(x), device=x.device)
-                self.grids[key] = place(size=size, like=like).flatten(1, -2)
+                self.grids[key] = _grid(side, size, like)
         return self.grids[key]
 
-    def _integral(
-        self, points: Tensor, queries: Tensor, values: Tensor, pairs: Pairs, cells: Tensor | None
+    def _integral(self, points: Placed, queries: Placed, values: Tensor, samples: int) -> Tensor:
+        """(points, batch, c) -> (queries, batch, out), points of all samples."""
+        pairs = self._pairs(points, queries, samples)
+        y, x = _joined(points, values), _joined(queries, values)
+        y, x = _repeated(y, points, samples), _repeated(x, queries, samples)
+        weights = _weights(points, values) if self.reduction == "integral" else None
+        if weights is not None:
+            weights = _repeated(weights, points, samples)
+        around = ghosts(pairs)
+        if around is not None:
+            pairs = around.pairs
+            y, values, weights = _moved(around, y, values, weights)
+        mollified = self._mollified(x, y, pairs)
+        total = self._sum(x, y, values, weights, mollified, pairs)
+        return self._scaled(total, pairs, mollified, x.shape[1], weighed=weights is not None)
+
+    def _pairs(self, points: Placed, queries: Placed, samples: int) -> Pairs:
+        """Of all samples, numbered through the batch."""
+        points, queries = _each(points, samples), _each(queries, samples)
+        if self.rule is None:
+            found = [along(x) for x in points]
+        else:
+            found = [neighbours(p, q, self.rule) for p, q in zip(points, queries, strict=True)]
+        return batched(found, sizes_of(points), sizes_of(queries))
+
+    def _mollified(self, x: Tensor, y: Tensor, pairs: Pairs) -> Tensor | None:
+        """What each pair counts, with gradients to both coordinates."""
+        if self.mollifier == "none":
+            return None
+        assert self.rule is not None
+        assert self.rule.radius is not None
+        step = (x[pairs.queries] - y[pairs.points]) / self.rule.radius
+        return MOLLIFIERS[self.mollifier](step.square().sum(-1).clamp(max=1))
+
+    def _sum(
+        self,
+        x: Tensor,
+        y: Tensor,
+        values: Tensor,
+        weights: Tensor | None,
+        mollified: Tensor | None,
+        pairs: Pairs,
     ) -> Tensor:
-        """(n, d), (m, d), (batch, n, c) -> (batch, m, c)."""
-        kernel: Tensor = self.rest(self._first(points, queries, values, pairs))
-        weighed = values if cells is None else values * cells.to(values.dtype)
-        terms = kernel * weighed[:, pairs.points]
-        batch, _, c = terms.shape
-        # many numbers are added up
-        total = terms.new_zeros(batch, len(queries), c, dtype=wide(terms))
-        total = total.index_add(1, pairs.queries, terms.to(total.dtype))
-        return self._scaled(total, pairs, points.shape[-1]).to(terms.dtype)
+        alone = self.kind.endswith("kernelonly")
+        if weights is not None and alone:
+            at_pairs = weights[pairs.points]
+            mollified = at_pairs if mollified is None else at_pairs * mollified
+        weighed = values if weights is None else values * weights[:, None, None].to(values.dtype)
+        at_points, at_queries = self._first(x, y, values)
+        terms = Terms(at_points, at_queries, None if alone else weighed, mollified)
+        return kernel_sum(terms, pairs, self._layers(), ACTIVATIONS[self.act], full=self.full)
 
-    def _scaled(self, total: Tensor, pairs: Pairs, dims: int) -> Tensor:
-        """The mean, the sum or the integral from the sum over neighbours."""
-        if self.reduction == "sum" or self.cells is not None:
-            return total
-        mean = total / pairs.counts[:, None]
-        return mean * ball(dims, self.neighbours.radius) if self.reduction == "integral" else mean
+    def _layers(self) -> list[Layer]:
+        return [(x.weight, x.bias) for x in self.rest if isinstance(x, Linear)]
 
-    def _first(self, points: Tensor, queries: Tensor, values: Tensor, pairs: Pairs) -> Tensor:
-        """The first layer at every edge: (batch or 1, edges, width)."""
-        d, dtype = points.shape[-1], wide(values)
+    def _first(self, x: Tensor, y: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """The first layer at points, (points, batch or 1, h), and at queries."""
+        dtype = wide(values)
         with no_autocast(values):
-            weight = self.first.weight.to(dtype)
-            at_queries = queries.to(dtype) @ weight[:, :d].T + self.first.bias.to(dtype)
-            at_points = (points.to(dtype) @ weight[:, d : 2 * d].T)[None]
-            if self.sees:
+            x, y = self.embedding(x), self.embedding(y)
+            d, weight = x.shape[1], self.first.weight.to(dtype)
+            at_queries = x @ weight[:, :d].T + self.first.bias.to(dtype)
+            at_points = (y @ weight[:, d : 2 * d].T)[:, None]
+            if self.kind.startswith("nonlinear"):
                 at_points = at_points + values.to(dtype) @ weight[:, 2 * d :].T
-            edges = at_queries[pairs.queries] + at_points[:, pairs.points]
-        return edges.to(values.dtype)
+        return at_points, at_queries
+
+    def _scaled(
+        self, total: Tensor, pairs: Pairs, mollified: Tensor | None, dims: int, *, weighed: bool
+    ) -> Tensor:
+        """The mean, the sum or the integral from the sum over neighbours."""
+        if self.reduction == "sum" or weighed:
+            return total
+        counts = pairs.counts.to(wide(total)).clamp(min=1)
+        if mollified is not None:
+            counts = counts.new_zeros(len(counts)).index_add(0, pairs.queries, mollified)
+            counts = counts.clamp(min=torch.finfo(counts.dtype).tiny)
+        if self.reduction == "integral":
+            assert self.rule is not None
+            assert self.rule.radius is not None
+            counts = counts / mass(self.mollifier, dims, self.rule.radius)
+        return (total / counts[:, None, None]).to(total.dtype)
 
     def extra_repr(self) -> str:
-        """The radius and the reduction."""
-        return f"radius={self.neighbours.radius}, {self.reduction}"
+        """What neighbours are, and the reduction."""
+        return f"{self.rule or 'along edges'}, {self.reduction}"
 
 
-def ball(dims: int, radius: float) -> float:
-    """pi^(d/2) r^d / Gamma(d/2 + 1), the volume of a ball."""
-    return math.pow(math.sqrt(math.pi) * radius, dims) / math.gamma(dims / 2 + 1)
+# ------------------------------------------------------------------- points of samples
+
+
+def _at(placed: Placed, x: Tensor) -> Placed:
+    return tuple(g.to(x.device) for g in placed)
+
+
+def _samples(x: Tensor, points: Placed, queries: Placed, packed: Ragged) -> int:
+    told = next((len(sizes) for sizes in packed if sizes is not None), 0)
+    return told or max(x.shape[0], len(points), len(queries))
+
+
+def _each(placed: Placed, samples: int) -> Placed:
+    return placed * samples if len(placed) == 1 else placed
+
+
+def _joined(placed: Placed, values: Tensor) -> Tensor:
+    """Coordinates of the geometries there are, one behind the other."""
+    return torch.cat([g.points.to(wide(values)) for g in placed])
+
+
+def _repeated(x: Tensor, placed: Placed, samples: int) -> Tensor:
+    """For all samples what there is for one geometry that they share."""
+    return x if len(placed) == samples else x.repeat(samples, *(1 for _ in x.shape[1:]))
+
+
+def _moved(found: Ghosts, y: Tensor, values: Tensor, weights: Tensor | None) -> _Points:
+    """Points as they stand next to the queries, with what is there."""
+    y = y[found.owners] + found.shifts.to(dtype=y.dtype, device=y.device)
+    return y, values[found.owners], None if weights is None else weights[found.owners]
+
+
+# ------------------------------------------------------------------- volumes
+
+
+def _weights(placed: Placed, values: Tensor) -> Tensor | None:
+    """The volumes of the points of the geometries, one behind the other; None: alike."""
+    found = [g.weights for g in placed]
+    if any(x is None for x in found):
+        return None
+    return torch.cat([x.to(wide(values)) for x in found if x is not None])
+
+
+def _grid(side: Side, size: Size, like: Tensor) -> Geometry:
+    """The points of a grid and their volumes."""
+    assert side.place is not None
+    points = side.place(size=size, like=like).flatten(0, -2)
+    cells = None if side.cells is None else side.cells(size=size, like=like).flatten()
+    return Geometry(points, cells)
 
 
 class GridCells(nn.Module):

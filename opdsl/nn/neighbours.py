@@ -38,12 +38,14 @@ class Rule:
         period: for each axis the length after which space repeats, None where it does not.
             Distances are those on the torus; coordinates may lie anywhere.
         nearest: whether a query that has none takes the nearest point.
+        lonely: whether a query may have none.
     """
 
     radius: float | None
     count: int | None = None
     period: Period | None = None
     nearest: bool = False
+    lonely: bool = False
 
     def __post_init__(self) -> None:
         assert self.radius is not None or self.count is not None
@@ -168,7 +170,7 @@ def _found(made: Search, n: int, queries: Tensor, rule: Rule) -> tuple[Tensor, T
         found = made.within(queries, rule.radius * TOUCH)
         owners, numbers = found.queries, found.points
     alone = (torch.bincount(owners, minlength=len(queries)) == 0).nonzero()[:, 0]
-    if not len(alone):
+    if not len(alone) or rule.lonely:
         return owners, numbers
     closest = made.nearest(queries[alone], 1)
     if not rule.nearest:

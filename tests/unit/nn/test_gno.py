@@ -13,8 +13,11 @@ import opdsl
 from opdsl import OpError
 from opdsl.ir.certificate import certify
 from opdsl.nn import neighbours
-from opdsl.nn.gno import Gno, GridCells, SphereCells, ball
+from opdsl.nn.geometry import placed_at
+from opdsl.nn.gno import Gno, GridCells, Side, SphereCells
 from opdsl.nn.grid import Coords
+from opdsl.nn.mollifier import ball
+from opdsl.nn.neighbours import Rule
 from opdsl.nn.sphere import UnitVectors
 
 SQUARE = ((0.0, 0.0), (1.0, 1.0), (False, False))
@@ -29,9 +32,17 @@ model M {
 ON_A_GRID = PROGRAM.replace("P = points(2)", "P = grid(x: 0..1, y: 0..1, min = 8)")
 
 
-def module(widths=(4, 8, 2), radius=0.4, here=None, there=None, **more):
+class OnTensors(Gno):
+    """Coordinates as tensors, (samples or 1, points, d)."""
+
+    def forward(self, x, size, asked=(), ragged=()):
+        return super().forward(x, size, tuple(placed_at(y) for y in asked), ragged)
+
+
+def module(widths=(4, 8, 2), radius=0.4, here=None, there=None, cells=None, **more):
     torch.manual_seed(0)
-    return Gno(here, there, widths, radius, **{"act": "tanh", "sees": False} | more).double()
+    rule, more = Rule(radius), {"act": "tanh"} | more
+    return OnTensors(Side(here, cells), Side(there), widths, rule, **more).double()
 
 
 def cloud(*shape: int, seed: int = 1):
@@ -67,14 +78,16 @@ def searches(monkeypatch) -> list[torch.dtype]:
 # --- the sum
 
 
-@pytest.mark.parametrize("sees", [False, True])
+@pytest.mark.parametrize("kind", ["linear", "nonlinear"])
 @pytest.mark.parametrize("reduction", ["mean", "sum", "integral"])
-def test_the_result_is_that_of_a_matrix_over_all_pairs(sees, reduction):
-    net = module((6 if sees else 4, 8, 2), sees=sees, reduction=reduction)
+def test_the_result_is_that_of_a_matrix_over_all_pairs(kind, reduction):
+    net = module((6 if kind == "nonlinear" else 4, 8, 2), kind=kind, reduction=reduction)
     p, q, v = cloud(50, 2), cloud(9, 2, seed=2), cloud(3, 50, 2, seed=3)
     at_x = q[None, :, None].expand(3, 9, 50, 2)
     at_y, values = p.expand(3, 9, 50, 2), v[:, None].expand(3, 9, 50, 2)
-    kernel = network(net)(torch.cat((at_x, at_y, values) if sees else (at_x, at_y), -1))
+    kernel = network(net)(
+        torch.cat((at_x, at_y, values) if kind == "nonlinear" else (at_x, at_y), -1)
+    )
     near = (torch.cdist(q, p) <= 0.4).double()
     expected = torch.einsum("bijc,bjc,ij->bic", kernel, v, near)
     if reduction != "sum":
@@ -91,9 +104,9 @@ def test_the_order_of_the_points_does_not_matter():
 
 
 @pytest.mark.parametrize("shared", ["neither", "points", "queries"])
-@pytest.mark.parametrize("sees", [False, True])
-def test_samples_with_points_of_their_own_are_as_one_at_a_time(shared, sees):
-    net = module((6 if sees else 4, 8, 2), sees=sees)
+@pytest.mark.parametrize("kind", ["linear", "nonlinear"])
+def test_samples_with_points_of_their_own_are_as_one_at_a_time(shared, kind):
+    net = module((6 if kind == "nonlinear" else 4, 8, 2), kind=kind)
     p, q, v = cloud(3, 50, 2), cloud(3, 9, 2, seed=2), cloud(3, 50, 2, seed=3)
     p, q = p[:1] if shared == "points" else p, q[:1] if shared == "queries" else q
     whole = net(v, (9,), (p, q))
@@ -144,7 +157,7 @@ def test_on_a_grid_the_error_falls_like_the_step_to_three_halves(reduction):
     exact = over_discs(net, q, 0.25) / (1 if reduction == "integral" else math.pi / 16)
     errors = []
     for n in numbers:
-        grid = net.here(size=(n, n), like=torch.empty(0).double())
+        grid = net.here.place(size=(n, n), like=torch.empty(0).double())
         errors.append(distance(net(wave(grid), (200,), (q[None],))[0], exact))
     assert order([1 / (n - 1) for n in numbers], errors) == pytest.approx(1.5, abs=0.25)
     assert errors[-1] < 3e-3
@@ -184,7 +197,7 @@ def test_a_sum_grows_with_the_points_and_says_so():
     net = module((4, 8, 1), 0.25, Coords(*SQUARE), reduction="sum")
     q = 0.3 + 0.4 * cloud(1, 50, 2)
     few, many = (
-        net(wave(net.here(size=(n, n), like=q)), (50,), (q,)).norm().item() for n in (33, 65)
+        net(wave(net.here.place(size=(n, n), like=q)), (50,), (q,)).norm().item() for n in (33, 65)
     )
     assert many / few == pytest.approx(4, rel=0.05)
     text = ON_A_GRID.replace("kernel = [8]", "kernel = [8], reduction = sum")
