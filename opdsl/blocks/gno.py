@@ -52,8 +52,8 @@ class Gno(Block):
     Means are divided by the sum of m. Without one w jumps where a neighbour comes or goes, which
     autograd does not see. An embedding shows k sines and cosines of coordinates.
 
-    Distances are those of coordinates; with `wrap` they go around the periodic axes of the grid
-    that is one of the domains, and k sees y where it stands next to x. The coordinates of points
+    Distances are those of coordinates; with `wrap` they go around the periodic axes of a grid or
+    the periods of points, and k sees y where it stands next to x. The coordinates of points
     are given with each call of the module, under the domain's name, and are searched once as long
     as they stay the same. A point x without neighbours is an error, takes the nearest y, or is
     zero, as `empty` says.
@@ -215,10 +215,10 @@ class Gno(Block):
         if not any(any(p) for p in known):
             yield Refusal(
                 "OP0208",
-                "`wrap` needs a grid with periodic axes, to know the period",
-                f"neither `{x.domain}` nor `{self.to}` has one",
+                "`wrap` needs to know the period of space",
+                f"neither `{x.domain}` nor `{self.to}` tells it",
                 at="wrap",
-                helps=("declare one of them with `boundary = periodic`, or leave out `wrap`",),
+                helps=("declare points with `period = ...`, or a grid with periodic axes",),
             )
         elif len(set(known)) > 1:
             yield Refusal("OP0313", f"`{x.domain}` and `{self.to}` have other periods", at="to")
@@ -371,9 +371,9 @@ def ambient(domain: Domain, at: str | None) -> int:
 
 
 def _periods(domain: Domain) -> tuple[float | None, ...] | None:
-    """For each axis of a grid its period; None for what has no axes."""
+    """For each coordinate its period, None where it has none; None: nothing is known of any."""
     if not domain.regular:
-        return None
+        return domain.period
     ends = zip(domain.axes, domain.periodic, strict=True)
     return tuple(a.hi - a.lo if closed else None for a, closed in ends)
 
