@@ -46,6 +46,14 @@ def steps(
     )
 
 
+def refuse_on_points(resolution: Resolution | None, source: str) -> None:
+    """OP0614 where a resolution is asked for of functions on points."""
+    if resolution is not None:
+        message = "functions on points have no resolution that could be lowered"
+        helps = ("leave the resolution out: they are taken as they are",)
+        raise fault("OP0614", message, helps=helps, file=source)
+
+
 def possible(n: int, layout: Layout) -> tuple[int, ...]:
     """The numbers of points that can be taken from `n`, the largest first."""
     whole = n - 1 if layout == "node" else n

@@ -1,5 +1,7 @@
 """Files that are a plain dictionary of arrays with `x` (input) and `y` (output): .pt and .npz.
 
+A list of dictionaries, one for each sample, is for `dictionaries`.
+
 What comes in: a file as the neuraloperator repository publishes it, saved by torch or by NumPy.
 What goes out: `Raw` fields. Nothing is unpickled but tensors, and no array is made that is larger
 than what the file stores.
@@ -8,7 +10,7 @@ than what the file stores.
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from opdsl.data import dictionaries
 from opdsl.data.coarsen import Layout, Resolution, steps
 from opdsl.data.memory import room, too_big
 from opdsl.data.raw import Raw
@@ -36,12 +39,28 @@ def read_pt(path: Path, source: str, resolution: Resolution | None, samples: int
     _fits(path, source)
     with _damage(source, "torch"):
         held = torch.load(path, map_location="cpu", weights_only=True)
+    if isinstance(held, list):
+        return dictionaries.read(_listed(held, source), path.stem, source, resolution, samples)
     if not isinstance(held, dict):
         raise _foreign(source, f"it holds a {type(held).__name__}, not a dictionary")
+    tensors = _tensors(held, source)
+    return _pair(path.stem, tensors, source, resolution, samples)
+
+
+def _tensors(held: Mapping[Any, Any], source: str) -> dict[str, Tensor]:
+    """The tensors of a dictionary by name."""
     tensors = {str(k): v for k, v in held.items() if isinstance(v, Tensor)}
     for name, x in tensors.items():
         _solid(name, x, source)
-    return _pair(path.stem, tensors, source, resolution, samples)
+    return tensors
+
+
+def _listed(held: Sequence[Any], source: str) -> list[dict[str, Tensor]]:
+    """The tensors of each sample."""
+    odd = next((x for x in held if not isinstance(x, dict)), None)
+    if odd is not None:
+        raise _foreign(source, f"it holds a list of {type(odd).__name__}, not of dictionaries")
+    return [_tensors(x, source) for x in held]
 
 
 def read_npz(path: Path, source: str, resolution: Resolution | None, samples: int | None) -> Raw:

@@ -30,7 +30,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from opdsl.data.coarsen import Resolution
+from opdsl.data.coarsen import Resolution, refuse_on_points
 from opdsl.data.raw import Raw
 from opdsl.data.safe_h5 import Inside, Stored
 from opdsl.data.samples import Role
@@ -152,10 +152,7 @@ def _refuse(inside: Inside, resolution: Resolution | None) -> None:
     if version != VERSION:
         helps = ("it may be of a newer version of this program",)
         raise _damaged(inside, f"its layout is `{MARK}` = {version}, not {VERSION}", *helps)
-    if resolution is not None:
-        message = "functions on points have no resolution that could be lowered"
-        helps = ("leave the resolution out: they are taken as they are",)
-        raise fault("OP0614", message, helps=helps, file=inside.source)
+    refuse_on_points(resolution, inside.source)
 
 
 def _count(inside: Inside, fields: Mapping[str, Stored]) -> int:

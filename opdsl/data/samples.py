@@ -13,9 +13,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from opdsl.data.coarsen import Layout, Resolution, steps, times
+from opdsl.data.coarsen import Layout, Resolution, refuse_on_points, steps, times
 from opdsl.data.sites import Site, counted, on_grid, on_site, place_of, placed
-from opdsl.diagnostics import Diagnostic, Help, OpError, did_you_mean, fault
+from opdsl.diagnostics import Diagnostic, Help, OpError, did_you_mean
 from opdsl.nn.batch import Rows, Values, beside, changed, each, numbers, picked, picked_places
 from opdsl.nn.geometry import Placed, sizes_of
 from opdsl.nn.packed import Packed
@@ -164,9 +164,7 @@ class Samples:
         Raises:
             OpError: OP0614, no step leads there.
         """
-        if self.places:
-            message = "functions on points have no resolution that could be lowered"
-            raise fault("OP0614", message, file=self.source)
+        refuse_on_points(resolution if self.places else None, self.source)
         k = steps(self.resolution, resolution, self.layout, source=self.source)
         thin = (slice(None), slice(None), *(slice(None, None, s) for s in k))
         size = (resolution,) * len(k) if isinstance(resolution, int) else tuple(resolution)
@@ -196,7 +194,8 @@ def bind(
     fields become channels side by side. Numbers of any format become float32.
 
     A domain of points is the set of points that `mapping` gives it, or that has its name, or on
-    which the fields are that the model takes on it, or the only one of the file.
+    which the fields are that the model takes on it, or the only one of the file, or the only one on
+    which the model takes fields.
 
     Raises:
         OpError: every misfit at once: OP0611 no such field or no coordinates, OP0612 not finite,
@@ -246,10 +245,12 @@ def _grounds(
     """For each domain of points the set of the file, and the geometries of those that have some."""
     where: dict[str, str] = {}
     places: dict[str, Placed] = {}
+    used = [n for names in told.values() for n in names or ()]
     for site in sites:
         on_it = {x.name: told[x.name] or () for x in ports if x.domain == site.name}
         given = mapping.get(site.name)
-        name, wrong = place_of(fields, site, on_it, given if isinstance(given, str) else None)
+        name = given if isinstance(given, str) else None
+        name, wrong = place_of(fields, site, on_it, name, used)
         faults += wrong
         if name is not None:
             where[site.name] = fields.homes.get(name, name) if name not in fields.places else name

@@ -40,16 +40,21 @@ class Site:
 
 
 def place_of(
-    fields: Fields, site: Site, on_it: Mapping[str, Sequence[str]], told: str | None
+    fields: Fields,
+    site: Site,
+    on_it: Mapping[str, Sequence[str]],
+    told: str | None,
+    used: Sequence[str] = (),
 ) -> tuple[str | None, list[Diagnostic]]:
     """The set of points of the file that a domain of the model is.
 
     In this order: the one that is told; that of its name; that on which the fields live which the
-    model takes on this domain; the only one.
+    model takes on this domain; the only one; the only one on which the model takes fields at all.
 
     Args:
         on_it: the fields that each input and output on the domain takes.
         told: by the mapping.
+        used: the fields that any input or output takes.
     """
     if told is not None:
         known = [*fields.places, *(k for k in fields.homes if k not in fields.places)]
@@ -61,8 +66,10 @@ def place_of(
         return homes.pop(), []
     if len(homes) > 1:
         return None, [_torn(fields, site, on_it)]
-    if len(fields.places) == 1:
-        return next(iter(fields.places)), []
+    some = dict.fromkeys(fields.homes[n] for n in used if n in fields.homes)
+    for only in (fields.places, some):
+        if len(only) == 1:
+            return next(iter(only)), []
     return None, [_no_place(fields, site, None)] if site.asked else []
 
 
