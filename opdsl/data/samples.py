@@ -189,9 +189,10 @@ def bind(
     """The fields of a file as the inputs and outputs of a model.
 
     A port takes, in this order: the fields that `mapping` gives it; the fields named as its
-    components, one channel each; the field of its own name, if every port of its side has one;
-    the field at its place, if the file marks as many inputs (outputs) as the model has. Several
-    fields become channels side by side. Numbers of any format become float32.
+    components, one channel each; the field of its own name, if every other port of its side that
+    the mapping leaves out has one; the field at its place, if the file marks as many inputs
+    (outputs) as the model has. Several fields become channels side by side. Numbers of any format
+    become float32.
 
     A domain of points is the set of points that `mapping` gives it, or that has its name, or on
     which the fields are that the model takes on it, or the only one of the file, or the only one on
@@ -331,7 +332,7 @@ def _names(
         return (given,) if isinstance(given, str) else tuple(given)
     if port.components:
         return port.components
-    if all(p.name in fields.values for p in ports):
+    if all(p.name in fields.values or p.name in mapping for p in ports):
         return (port.name,)
     marked = [n for n, r in fields.roles.items() if r == role]
     return (marked[place],) if len(marked) == len(ports) else None
