@@ -175,11 +175,27 @@ def show(
     if as_json:
         show_json(_about(fields) | {"fields": rows})
         return
-    result(f"{fields.name}  {'x'.join(map(str, fields.resolution))} ({', '.join(fields.axes)})")
-    heads = ("field", "role", "samples", "channels", "type", "min", "mean", "max")
+    result(_title(fields))
+    on = ("on",) if fields.places else ()
+    heads = ("field", *on, "role", "samples", "channels", "type", "min", "mean", "max")
     result(table([heads, *(tuple(_cell(x[k]) for k in heads) for x in rows)], left=2))
     if found := suspicion(fields):
         result("\n" + as_text(found, sys.stdout))
+
+
+def _title(fields: Fields) -> str:
+    """The name, the grid, and a line for each set of points."""
+    grid = f"  {'x'.join(map(str, fields.resolution))} ({', '.join(fields.axes)})"
+    lines = [fields.name + grid * bool(fields.axes)]
+    for name, placed in fields.places.items():
+        first, sizes = placed[0], [len(x) for x in placed]
+        low, high = min(sizes), max(sizes)
+        count = f"{low}" if low == high else f"{low} to {high}"
+        whose = "for all samples" if len(placed) == 1 else "for each sample"
+        more = [k for k in ("weights", "cells", "edges") if getattr(first, k) is not None]
+        told = f"{name}  {count} points in R^{first.points.shape[1]}, {whose}"
+        lines.append(", ".join((told, *more)))
+    return "\n".join(lines)
 
 
 def _row(fields: Fields, name: str) -> dict[str, Any]:
@@ -187,8 +203,10 @@ def _row(fields: Fields, name: str) -> dict[str, Any]:
 
     values = numbers(fields.values[name])
     wide = values.double()
+    on = {"on": fields.homes.get(name, "grid")} if fields.places else {}
     return {
         "field": name,
+        **on,
         "role": fields.roles[name],
         "samples": len(fields.values[name]),
         "channels": values.shape[1],

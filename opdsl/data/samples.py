@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from opdsl.data.coarsen import Layout, Resolution, refuse_on_points, steps, times
-from opdsl.data.sites import Site, counted, on_grid, on_site, place_of, placed
+from opdsl.data.sites import Site, counted, on_grid, on_site, place_of, placed, volumes
 from opdsl.diagnostics import Diagnostic, Help, OpError, did_you_mean
 from opdsl.nn.batch import Rows, Values, beside, changed, each, numbers, picked, picked_places
 from opdsl.nn.geometry import Placed, sizes_of
@@ -265,7 +265,7 @@ def _weights(
 ) -> Iterator[tuple[str, Values]]:
     """What the points of each output stand for, where all samples tell."""
     for port in outputs:
-        found = [x.weights for x in places.get(port.domain, ())]
+        found = [volumes(x) for x in places.get(port.domain, ())]
         known = [x[None] for x in found if x is not None]
         if known and len(known) == len(found):
             packed = isinstance(values[port.name], Packed)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from opdsl.data.simplices import sizes
 from opdsl.diagnostics import Diagnostic, Help, did_you_mean
 from opdsl.nn.batch import Values, each, numbers
 from opdsl.nn.geometry import Geometry, Placed, sizes_of
@@ -84,6 +85,21 @@ def placed(fields: Fields, site: Site, name: str) -> tuple[Placed, list[Diagnost
     return tuple(_single(x) for x in found), wrong
 
 
+def volumes(x: Geometry) -> Tensor | None:
+    """The length, area or volume that each point stands for, (n,); None if nothing tells.
+
+    Its weights; else of each cell around it the share of one corner.
+    """
+    if x.weights is not None or x.cells is None:
+        return x.weights
+    own = sizes(x.points.double().numpy(), x.cells.numpy())
+    share = torch.from_numpy(own) / x.cells.shape[1]
+    found = torch.zeros(len(x), dtype=torch.float64)
+    for corner in x.cells.T:
+        found.index_add_(0, corner, share)
+    return found.to(x.points.dtype)
+
+
 def counted(fields: Fields, name: str, home: str) -> Diagnostic | None:
     """OP0613 where a field has not as many values as its set has points."""
     have = [x.shape[-1] for x in each(fields.values[name])]
@@ -117,7 +133,7 @@ def _single(x: Geometry) -> Geometry:
 
 def _faults(fields: Fields, site: Site, name: str, found: Placed) -> Iterator[Diagnostic]:
     """The first thing that is wrong with a set of points, the coarsest things first."""
-    checks = (_dims, _same_for_all, _empty, _not_finite, _strange_corners)
+    checks = (_dims, _same_for_all, _empty, _not_finite, _negative, _strange_corners)
     told = (y for check in checks for y in check(site, name, found))
     first = next(told, None)
     if first is not None:
@@ -157,6 +173,13 @@ def _not_finite(site: Site, name: str, found: Placed) -> Iterator[Told]:  # noqa
                 told = "coordinates" if what == "points" else what
                 message = f"`{name}` holds {told} that are not finite, {bad} in sample {i}"
                 yield "OP0612", message, "leave such points or samples out of the file"
+
+
+def _negative(site: Site, name: str, found: Placed) -> Iterator[Told]:  # noqa: ARG001  one of several checks
+    for i, x in enumerate(found):
+        if x.weights is not None and (x.weights < 0).any():
+            message = f"weights of sample {i} on `{name}` are negative"
+            yield "OP0613", message, "a weight is the length, area or volume of a point"
 
 
 def _strange_corners(site: Site, name: str, found: Placed) -> Iterator[Told]:  # noqa: ARG001  one of several checks

@@ -61,9 +61,9 @@ def fields_png(panels: Sequence[Panel | tuple[str, Array]]) -> bytes:
     from matplotlib.figure import Figure
 
     shown = [_flat(Panel(*x)) for x in panels]
-    per_row = min(4, len(shown))
-    rows = -(-len(shown) // per_row)
     tall = any(_in_space(x) for x in shown)
+    per_row = min(5 if tall else 4, len(shown))
+    rows = -(-len(shown) // per_row)
     figure = Figure(figsize=(2.9 * per_row, (5.6 if tall else 2.65) * rows), layout="constrained")
     limits = _limits([x.values for x in shown if x.name in {"truth", "prediction"}])
     cells = figure.add_gridspec(rows, per_row)
@@ -119,7 +119,7 @@ def _draw_field(figure: "Figure", axes: "Axes", panel: Panel, limits: tuple[floa
         axes.tick_params(labelsize=8)
         axes.margins(x=0)
         return
-    colours, low, high = _colours(name, values, limits)
+    colours, low, high = _colours(panel, limits)
     style: dict[str, Any] = {"cmap": colours, "vmin": low, "vmax": high}
     if cloud is None:
         image: Any = axes.imshow(values, interpolation="nearest", **style)
@@ -147,7 +147,7 @@ def _draw_views(
     """Points of space from three sides, the nearer ones above the farther ones."""
     name, values, cloud = panel
     assert cloud is not None
-    colours, low, high = _colours(name, values, limits)
+    colours, low, high = _colours(panel, limits)
     parts = cell.subgridspec(len(VIEWS), 1, height_ratios=_heights(cloud.points))
     drawn = []
     for i, (x, y, depth) in enumerate(VIEWS):
@@ -172,7 +172,7 @@ def _heights(points: Array) -> list[float]:
 
 def _dot(points: int) -> float:
     """The area of a dot, so that many points do not hide each other."""
-    return float(np.clip(6000 / points, 0.6, 14))
+    return float(np.clip(12000 / points, 0.8, 16))
 
 
 def _draw_bar(figure: "Figure", image: Any, axes: Sequence["Axes"]) -> None:
@@ -183,12 +183,11 @@ def _draw_bar(figure: "Figure", image: Any, axes: Sequence["Axes"]) -> None:
     bar.outline.set_visible(False)
 
 
-def _colours(
-    name: str, values: Array, limits: tuple[float, float]
-) -> tuple[str, float | None, float | None]:
+def _colours(panel: Panel, limits: tuple[float, float]) -> tuple[str, float | None, float | None]:
+    name, values = panel.name, panel.values
     if name == "error":
         reach = float(np.max(np.abs(_finite(values)), initial=0.0)) or 1.0
-        return "RdBu_r", -reach, reach
+        return "RdBu_r" if panel.cloud is None else "coolwarm", -reach, reach  # dots on white
     return ("viridis", *limits) if name in {"truth", "prediction"} else ("cividis", None, None)
 
 
