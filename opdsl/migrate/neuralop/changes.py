@@ -65,6 +65,21 @@ def second_half(x: Tensor) -> Tensor:
     return matrix(x)[:, x.shape[1] // 2 :]
 
 
+def upper(x: Tensor) -> Tensor:
+    """The first half of its rows."""
+    return x[: len(x) // 2]
+
+
+def lower(x: Tensor) -> Tensor:
+    """The other half."""
+    return x[len(x) // 2 :]
+
+
+def upper_less_one(x: Tensor) -> Tensor:
+    """A scale a, as the b of 1 + b."""
+    return upper(x) - 1
+
+
 def pairs(x: Tensor) -> Tensor:
     """Complex numbers -> pairs."""
     return torch.view_as_real(numbers(x))
@@ -128,6 +143,9 @@ CHANGES: dict[str, Callable[..., Tensor]] = (
             series,
             first_half,
             second_half,
+            upper,
+            lower,
+            upper_less_one,
             pairs,
             weighted,
             sampled,

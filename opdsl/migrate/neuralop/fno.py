@@ -149,6 +149,7 @@ class Stack:
         padding: the part of each axis that is added on both of its sides.
         prefix: how the names of its blocks begin.
         theirs: how the names of the weights of layers begin.
+        told: what every layer gets beside its function.
     """
 
     name: str
@@ -163,6 +164,7 @@ class Stack:
     padding: tuple[float, ...]
     prefix: str = ""
     theirs: str = "fno_blocks."
+    told: tuple[str, ...] = ()
 
     def draft(self, notes: tuple[str, ...]) -> Draft:
         """The program."""
@@ -222,13 +224,14 @@ class Stack:
         count = len(self.layers)
         if len(names) == 1 and count > 1 and not self.layers[0].preactivation:
             act = self.layers[0].act
-            body = call(f"{self.prefix}Layer", act=f"if i < {count - 1} then {act} else identity")
+            closing = f"if i < {count - 1} then {act} else identity"
+            body = call(f"{self.prefix}Layer", *self.told, act=closing)
             x = lines.add("layers", f"{x} |> repeat {count} as i {{ {body} }}")
             paths = [f"layers.repeat.{i}.{snake(self.prefix)}layer." for i in range(count)]
         else:
             for i, layer in enumerate(self.layers):
                 to = self.levels.domain(i + 1) if layer.changes else None
-                expression = call(names[layer.kind], x, to=to, act=layer.closed)
+                expression = call(names[layer.kind], x, *self.told, to=to, act=layer.closed)
                 x = lines.add(f"layer_{i}", expression)
             paths = [f"layer_{i}." for i in range(count)]
         pairs = enumerate(zip(self.layers, paths, strict=True))

@@ -27,6 +27,8 @@ from opdsl.migrate.neuralop.writing import (
 NORMS = {"instance_norm": "instance", "group_norm": "group", "batch_norm": "batch"}
 SKIPS = {"linear": "linear", "soft-gating": "soft", "identity": "identity"}
 NEWEST = "neuralop_93d3f06"
+ADAPTIVE = "ada_in"
+HIDDEN = 512  # of the network of such a norm
 PARTS = ("fr", "fi")  # of a layer of complex functions, as they name them
 
 
@@ -69,6 +71,7 @@ class Layer:
         complex: whether functions are complex, real parts before imaginary ones.
         local: of LocalNO, whose layers also bend and normalise once less.
         copies: how many groups of channels it acts on, each by itself.
+        told: numbers of the vector that `norm = ada_in` scales and shifts by.
     """
 
     modes: tuple[int, ...]
@@ -93,6 +96,7 @@ class Layer:
     complex: bool = False
     bias: bool = True
     copies: int = 1
+    told: int = 0
 
     def definition(self, name: str) -> str:
         """The text of the block `name`."""
@@ -104,6 +108,7 @@ class Layer:
             *to,
             *([] if self.preactivation else [f"param act : activation = {self.act}"]),
             f"input v : D -> R^{self.inward * self.wide}",
+            *([f"input z : R^{self.told}"] if self.told else []),
             f"output w : {where} -> R^{self.out * self.wide}",
         ]
         return block(name, "one layer of neuraloperator's FNO", ports, self._lines().text("w"))
@@ -193,6 +198,8 @@ class Layer:
         """The norm number `which` of the two."""
         if self.norm is None:
             return source
+        if self.norm == ADAPTIVE:
+            return self._adapted(lines, name, source, f"norm.#{which}.mlp.")
         kind = NORMS[self.norm]
         groups = self.groups if kind == "group" and self.groups > 1 else None
         inner = "norm." if kind == "batch" else ""
@@ -203,6 +210,20 @@ class Layer:
         place = "#" if self.local and self.mlp is None else f"#{which}"
         takes = [weight(f"norm.{place}.{inner}{x}", ours=x) for x in keys]
         return lines.add(name, call("norm", source, kind=kind, groups=groups), *takes)
+
+    def _adapted(self, lines: Lines, name: str, source: str, theirs: str) -> str:
+        """A norm whose scale and shift are what a network makes of the vector."""
+        first = (weight(f"{theirs}0.weight"), weight(f"{theirs}0.bias", ours="bias"))
+        h = lines.add(f"{name}_z", call("linear", "z", out=HIDDEN), *first)
+        h = lines.add(f"{name}_za", call("apply", h, "gelu"))
+        even = lines.add(f"{name}_even", call("norm", source, kind="instance"))
+        takes = (
+            weight(f"{theirs}2.weight", "upper", "scale.weight"),
+            weight(f"{theirs}2.bias", "upper_less_one", "scale.bias"),
+            weight(f"{theirs}2.weight", "lower", "shift.weight"),
+            weight(f"{theirs}2.bias", "lower", "shift.bias"),
+        )
+        return lines.add(name, call("modulate", even, h), *takes)
 
     def _skipped(
         self, lines: Lines, name: str, source: str, kind: str | None, theirs: str
