@@ -12,6 +12,9 @@ from typing import Any, Protocol
 from opdsl.migrate.neuralop.codano import CODANOOptions, codano, codano_arguments
 from opdsl.migrate.neuralop.draft import Draft, Options, Shapes
 from opdsl.migrate.neuralop.fno import FNOOptions, SFNOOptions, TFNOOptions, fno
+from opdsl.migrate.neuralop.fnogno import FNOGNOOptions, fnogno
+from opdsl.migrate.neuralop.gino import GINOOptions, gino
+from opdsl.migrate.neuralop.gno import GNOBlockOptions, gno_block, gno_block_arguments
 from opdsl.migrate.neuralop.local_no import LocalNOOptions, local_no
 from opdsl.migrate.neuralop.rno import RNOOptions, rno
 from opdsl.migrate.neuralop.uno import UNOOptions, uno, uno_arguments
@@ -43,6 +46,9 @@ class Architecture:
 ARCHITECTURES: dict[str, Architecture] = {
     "CODANO": Architecture(CODANOOptions, codano, codano_arguments),
     "FNO": Architecture(FNOOptions, fno),
+    "FNOGNO": Architecture(FNOGNOOptions, fnogno),
+    "GINO": Architecture(GINOOptions, gino),
+    "GNOBlock": Architecture(GNOBlockOptions, gno_block, gno_block_arguments),
     "LocalNO": Architecture(LocalNOOptions, local_no),
     "RNO": Architecture(RNOOptions, rno),
     "SFNO": Architecture(SFNOOptions, fno),

@@ -5,6 +5,7 @@ What comes in: tensors as its state dict has them. What goes out: a tensor of th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 
@@ -13,6 +14,10 @@ from torch import Tensor
 
 MOST_FACTORS = 6  # in and out, and four axes
 MOST_FUNCTIONS = 256  # of a local kernel
+MOST_CHANNELS = 4096  # that a kernel sees
+MOST_NUMBERS = 64  # that a norm is told
+WAVES = ("transformer", "nerf")
+POSITIONS = 10000  # the slowest wave of a transformer is slower by this
 
 
 def numbers(x: Tensor) -> Tensor:
@@ -78,6 +83,29 @@ def lower(x: Tensor) -> Tensor:
 def upper_less_one(x: Tensor) -> Tensor:
     """A scale a, as the b of 1 + b."""
     return upper(x) - 1
+
+
+def apart(x: Tensor) -> Tensor:
+    """Columns for sines and cosines in turns -> those for sines, then those for cosines."""
+    return torch.cat((x[:, 0::2], x[:, 1::2]), 1)
+
+
+def waves(kind: str, numbers: int, weight: Tensor) -> Tensor:
+    """The frequencies of waves of each number, of which only the count is in a weight (out, in).
+
+    Returns:
+        (numbers, numbers * frequencies), zero but for a row of frequencies for each number.
+    """
+    count = weight.shape[1] // (2 * numbers)
+    steps = torch.arange(count, dtype=torch.float64, device=weight.device)
+    rates = 2**steps * math.pi if kind == "nerf" else POSITIONS ** (-2 * steps / count)
+    return torch.kron(_unit(numbers, like=rates), rates[None]).to(weight.dtype)
+
+
+def swapped(seen: int, weight: Tensor) -> Tensor:
+    """Columns for y, x and the `seen` channels at y -> those for x, y and the channels."""
+    half = (weight.shape[1] - seen) // 2
+    return torch.cat((weight[:, half : 2 * half], weight[:, :half], weight[:, 2 * half :]), 1)
 
 
 def pairs(x: Tensor) -> Tensor:
@@ -146,6 +174,7 @@ CHANGES: dict[str, Callable[..., Tensor]] = (
             upper,
             lower,
             upper_less_one,
+            apart,
             pairs,
             weighted,
             sampled,
@@ -153,4 +182,6 @@ CHANGES: dict[str, Callable[..., Tensor]] = (
     }
     | {f"train_{i}": partial(train, i) for i in range(MOST_FACTORS)}
     | {f"functions_{n}": partial(functions, n) for n in range(1, MOST_FUNCTIONS)}
+    | {f"swapped_{n}": partial(swapped, n) for n in range(MOST_CHANNELS)}
+    | {f"waves_{x}_{n}": partial(waves, x, n) for x in WAVES for n in range(1, MOST_NUMBERS)}
 )

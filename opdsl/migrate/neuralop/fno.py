@@ -238,6 +238,11 @@ class Stack:
         return x, [y for i, (layer, path) in pairs for y in layer.takes(path, self.theirs, i)]
 
     @property
+    def least(self) -> str:
+        """Points on each axis that its layers need."""
+        return self.levels.least(self.layers)
+
+    @property
     def spherical(self) -> bool:
         """Whether its domain is a sphere."""
         return self.layers[0].spherical

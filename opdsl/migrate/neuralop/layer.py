@@ -72,6 +72,7 @@ class Layer:
         local: of LocalNO, whose layers also bend and normalise once less.
         copies: how many groups of channels it acts on, each by itself.
         told: numbers of the vector that `norm = ada_in` scales and shifts by.
+        waves: whether these are sines, then cosines, which stand in turns there.
     """
 
     modes: tuple[int, ...]
@@ -97,6 +98,7 @@ class Layer:
     bias: bool = True
     copies: int = 1
     told: int = 0
+    waves: bool = False
 
     def definition(self, name: str) -> str:
         """The text of the block `name`."""
@@ -213,7 +215,8 @@ class Layer:
 
     def _adapted(self, lines: Lines, name: str, source: str, theirs: str) -> str:
         """A norm whose scale and shift are what a network makes of the vector."""
-        first = (weight(f"{theirs}0.weight"), weight(f"{theirs}0.bias", ours="bias"))
+        change = "apart" if self.waves else "same"
+        first = (weight(f"{theirs}0.weight", change), weight(f"{theirs}0.bias", ours="bias"))
         h = lines.add(f"{name}_z", call("linear", "z", out=HIDDEN), *first)
         h = lines.add(f"{name}_za", call("apply", h, "gelu"))
         even = lines.add(f"{name}_even", call("norm", source, kind="instance"))

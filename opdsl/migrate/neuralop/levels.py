@@ -42,10 +42,8 @@ class Levels:
         k = self.coarser[level]
         return name if k == 1 else f"{name} / {k}"
 
-    def declaration(
-        self, layers: Sequence[Layer], ends: Ends, padding: tuple[float, ...]
-    ) -> list[str]:
-        """The lines that declare the domains."""
+    def least(self, layers: Sequence[Layer]) -> str:
+        """The points on each axis that the layers need."""
         least = [1] * self.axes
         for i, layer in enumerate(layers):
             k = max(self.coarser[i], self.coarser[i + 1])
@@ -53,6 +51,12 @@ class Levels:
                 stencil = layer.stencil if layer.fno_skip == "linear" else 1
                 local = layer.local.least if layer.local else 1
                 least[axis] = max(least[axis], k * max(n, stencil, local))
+        return value(least[0]) if len(set(least)) == 1 else value(least)
+
+    def declaration(
+        self, layers: Sequence[Layer], ends: Ends, padding: tuple[float, ...]
+    ) -> list[str]:
+        """The lines that declare the domains."""
         multiple = lcm(*self.coarser)
         step = f", multiple_of = {multiple}" if multiple > 1 else ""
         if layers[0].spherical:
@@ -64,7 +68,7 @@ class Levels:
             f"{name}: {_number(lo)}..{_number(hi)}"
             for name, (lo, hi) in zip(AXES, pairs, strict=False)
         )
-        said = value(least[0]) if len(set(least)) == 1 else value(least)
+        said = self.least(layers)
         found = [f"domain D = grid({axes}, boundary = periodic, min = {said}{step})"]
         if any(padding):
             found.append(f"domain E = extend(D, fraction = {value(2 * padding[0])}, sides = both)")
