@@ -39,6 +39,10 @@ def neuralop(
     corrected: Annotated[
         bool, typer.Option("--corrected", help="Be right where neuraloperator is wrong.")
     ] = False,
+    latent: Annotated[
+        int | None,
+        typer.Option("--latent", metavar="N", help="Points on each axis of GINO's latent grid."),
+    ] = None,
 ) -> None:
     """A model of neuraloperator as a program, and its weights as ours.
 
@@ -57,7 +61,7 @@ def neuralop(
             f"`{source}` does not say which model its weights are of: name the call that made it, "
             '`--call "FNO((16, 16), 1, 1, 64)"`'
         )
-    made = import_call(found, weights, corrected=corrected)
+    made = import_call(found.also(latent=latent), weights, corrected=corrected)
     for note in made.notes:
         say(f"note: {note}")
     if weights is not None and out is not None and out.suffix != ".op":

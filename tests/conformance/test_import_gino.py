@@ -12,7 +12,6 @@ import torch
 from torch.func import functional_call
 
 from opdsl.migrate.neuralop.calls import call_of_module
-from opdsl.migrate.neuralop.draft import Call
 from opdsl.migrate.neuralop.importing import (
     Imported,
     import_call,
@@ -182,10 +181,8 @@ def built(variant: Variant) -> torch.nn.Module:
 
 def imported(theirs: torch.nn.Module, variant: Variant, size: Size) -> Imported:
     """The program, with the latent grid of a call."""
-    call = call_of_module(theirs)
-    if variant.kind == "GINO":
-        call = Call(call.name, call.args, {**call.named, "latent": size.latent})
-    return import_call(call, plain_weights(theirs))
+    latent = size.latent if variant.kind == "GINO" else None
+    return import_call(call_of_module(theirs).also(latent=latent), plain_weights(theirs))
 
 
 @dataclass(frozen=True)

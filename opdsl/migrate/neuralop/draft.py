@@ -7,7 +7,7 @@ What comes in: options of a constructor, and shapes of weights where there are a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -26,6 +26,11 @@ class Call:
     name: str
     args: tuple[Any, ...] = ()
     named: Mapping[str, Any] = field(default_factory=dict)
+
+    def also(self, **named: Any) -> Call:
+        """The same with what a constructor is not told; what is None is left out."""
+        more = {k: x for k, x in named.items() if x is not None}
+        return replace(self, named={**self.named, **more})
 
 
 @dataclass(frozen=True, slots=True)

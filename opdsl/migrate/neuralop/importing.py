@@ -101,7 +101,9 @@ def _wrapped(note: str) -> str:
     return fill(f"# Note: {note}.", WIDTH, subsequent_indent="#   ", break_long_words=False)
 
 
-def from_neuralop(module: Any, *, corrected: bool = False) -> tuple[str, OperatorModule]:
+def from_neuralop(
+    module: Any, *, corrected: bool = False, latent: int | None = None
+) -> tuple[str, OperatorModule]:
     """The program and the module of a model of neuraloperator, with its weights.
 
     At every resolution the module returns what `module` does, where that is right; where it is
@@ -110,6 +112,7 @@ def from_neuralop(module: Any, *, corrected: bool = False) -> tuple[str, Operato
     Args:
         module: a model of neuraloperator.
         corrected: whether to be right where it is wrong.
+        latent: of a GINO, the points on each axis of the latent grid of its calls.
 
     Returns:
         the text of a program, and its module; tensors (batch, channels, *grid) go in and out.
@@ -118,7 +121,8 @@ def from_neuralop(module: Any, *, corrected: bool = False) -> tuple[str, Operato
         OpError: OP0641, a model or an option has no counterpart; OP0643.
     """
     weights = plain_weights(module)
-    found = import_call(call_of_module(module), weights, corrected=corrected)
+    call = call_of_module(module).also(latent=latent)
+    found = import_call(call, weights, corrected=corrected)
     return found.text, module_of(found, weights)
 
 
