@@ -190,11 +190,14 @@ def integral(  # noqa: PLR0913  what a GNOBlock is made of
         mollifier=mollifier,
         scale=scale if mollifier else 1.0,
     )
-    return _sized(found, hidden, shapes)
+    sized = replace(found, widths=_widths(found, hidden, shapes))
+    if not sized.widths:
+        raise not_importable(name, "a kernel of one layer")
+    return sized
 
 
-def _sized(x: Integral, hidden: Numbers, shapes: Shapes) -> Integral:
-    """With the widths of the hidden layers: of weights, else as its constructor finds them."""
+def _widths(x: Integral, hidden: Numbers, shapes: Shapes) -> Numbers:
+    """Of the hidden layers: those of weights, else as its constructor finds them."""
     keys = (f"{x.theirs}fcs.{i}.weight" for i in count())
     rows: list[int] = []
     for key in keys:
@@ -202,11 +205,11 @@ def _sized(x: Integral, hidden: Numbers, shapes: Shapes) -> Integral:
             break
         rows.append(shapes[key][0])
     if rows:
-        return replace(x, widths=tuple(rows[:-1]))
+        return tuple(rows[:-1])
     each = 2 * x.frequencies * x.axes if x.embedding else x.axes
     # a first or last width that is the right one already is taken for that of an end
     inner = hidden[1:] if hidden[:1] == (2 * each + x.seen,) else hidden
-    return replace(x, widths=inner[:-1] if inner[-1:] == (x.out,) else inner)
+    return inner[:-1] if inner[-1:] == (x.out,) else inner
 
 
 def points(name: str, axes: int) -> str:
