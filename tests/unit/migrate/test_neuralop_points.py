@@ -79,7 +79,7 @@ def test_a_kernel_that_is_not_alone_at_the_end_is_told():
 
 
 def test_what_fnogno_cannot_run_there_is_told():
-    text = lines_of(f"FNOGNO(1, 1, gno_coord_dim=2, fno_n_modes=(4, 4), fno_hidden_channels=4, "
+    text = lines_of("FNOGNO(1, 1, gno_coord_dim=2, fno_n_modes=(4, 4), fno_hidden_channels=4, "
                     "fno_norm='ada_in', gno_weighting_function='bump')")  # fmt: skip
     for what in ("`gno_use_open3d`", "`gno_batched`", "`ada_in`"):
         assert what in text
