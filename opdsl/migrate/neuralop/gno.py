@@ -24,12 +24,12 @@ from opdsl.migrate.neuralop.writing import ACTIVATIONS, AXES, Lines, call, weigh
 Numbers = tuple[int, ...]
 KINDS = ("linear", "linear_kernelonly", "nonlinear", "nonlinear_kernelonly")
 EMBEDDINGS = ("transformer", "nerf")
-MOLLIFIERS = {  # by the names of their functions
-    "bump_cutoff": "bump",
-    "half_cos_cutoff": "half_cos",
-    "quadr_cutoff": "quadr",
-    "quartic_cutoff": "quartic",
-    "octic_cutoff": "octic",
+MOLLIFIERS = {
+    "bump": "bump",
+    "half_cos": "half_cosine",
+    "octic": "octic",
+    "quadr": "quadratic",
+    "quartic": "quartic",
 }
 KEPT_SUM = (
     "kept: the integral is a sum there, which grows as points get denser: `--corrected` has an "
@@ -94,7 +94,7 @@ class Integral:
             kernel=f"[{', '.join(map(str, self.widths))}]",
             act=None if self.act == "gelu" else self.act,
             kind=None if self.kind == "linear" else self.kind,
-            matrix=self._matrix or None,
+            matrix="full" if self._matrix else None,
             out=self.out if self._matrix or "kernelonly" in self.kind else None,
             embedding=self.embedding,
             frequencies=self.frequencies if self.embedding else None,
@@ -163,8 +163,8 @@ def integral(  # noqa: PLR0913  what a GNOBlock is made of
         raise bad_call(name, f"`{kind}` is no kind of transform", f"known: {', '.join(KINDS)}")
     if embedding not in (None, *EMBEDDINGS):
         embedding = None  # it takes no other word for one
-    if mollifier is not None and mollifier not in MOLLIFIERS.values():
-        known = f"known: {', '.join(MOLLIFIERS.values())}"
+    if mollifier is not None and mollifier not in MOLLIFIERS:
+        known = f"known: {', '.join(MOLLIFIERS)}"
         raise not_importable(name, f"the weighting function `{mollifier}`", known)
     if str(word(act)) not in ACTIVATIONS:
         raise not_importable(name, f"the activation `{word(act)}` in its kernel")
@@ -187,7 +187,7 @@ def integral(  # noqa: PLR0913  what a GNOBlock is made of
         embedding=embedding,
         frequencies=frequencies,
         max_positions=max_positions,
-        mollifier=mollifier,
+        mollifier=MOLLIFIERS[mollifier] if mollifier else None,
         scale=scale if mollifier else 1.0,
     )
     sized = replace(found, widths=_widths(found, hidden, shapes))
@@ -307,8 +307,8 @@ def weighting(name: str, fn: Any, radius: float) -> tuple[str | None, float]:
     if fn is None:
         return None, 1.0
     made = getattr(fn, "keywords", {})
-    found = MOLLIFIERS.get(str(word(getattr(fn, "func", fn))))
-    if found is None or abs(made.get("radius", 1.0) - radius**2) > 1e-9 * radius**2:
+    found = str(word(getattr(fn, "func", fn))).removesuffix("_cutoff")
+    if found not in MOLLIFIERS or abs(made.get("radius", 1.0) - radius**2) > 1e-9 * radius**2:
         raise not_importable(
             name, f"`weighting_fn = {word(fn)}`", "known: those of `dispatch_weighting_fn`"
         )
