@@ -14,7 +14,14 @@ from opdsl.migrate.neuralop.draft import Draft, Options, Shapes
 from opdsl.migrate.neuralop.fno import FNOOptions, SFNOOptions, TFNOOptions, fno
 from opdsl.migrate.neuralop.fnogno import FNOGNOOptions, fnogno
 from opdsl.migrate.neuralop.gino import GINOOptions, gino
-from opdsl.migrate.neuralop.gno import GNOBlockOptions, gno_block, gno_block_arguments
+from opdsl.migrate.neuralop.gno import (
+    GNOBlockOptions,
+    IntegralTransformOptions,
+    gno_block,
+    gno_block_arguments,
+    integral_transform,
+    integral_transform_arguments,
+)
 from opdsl.migrate.neuralop.local_no import LocalNOOptions, local_no
 from opdsl.migrate.neuralop.rno import RNOOptions, rno
 from opdsl.migrate.neuralop.uno import UNOOptions, uno, uno_arguments
@@ -49,6 +56,9 @@ ARCHITECTURES: dict[str, Architecture] = {
     "FNOGNO": Architecture(FNOGNOOptions, fnogno),
     "GINO": Architecture(GINOOptions, gino),
     "GNOBlock": Architecture(GNOBlockOptions, gno_block, gno_block_arguments),
+    "IntegralTransform": Architecture(
+        IntegralTransformOptions, integral_transform, integral_transform_arguments
+    ),
     "LocalNO": Architecture(LocalNOOptions, local_no),
     "RNO": Architecture(RNOOptions, rno),
     "SFNO": Architecture(SFNOOptions, fno),
