@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch.func import functional_call
 
+import opdsl
 from opdsl.migrate.neuralop.calls import call_of_module
 from opdsl.migrate.neuralop.importing import (
     Imported,
@@ -28,6 +29,9 @@ with warnings.catch_warnings():
     )
     layers = pytest.importorskip(
         "neuralop.layers.gno_block", reason="a part of the same", exc_type=ImportError
+    )
+    transform = pytest.importorskip(
+        "neuralop.layers.integral_transform", reason="the same", exc_type=ImportError
     )
     weighting = pytest.importorskip(
         "neuralop.layers.gno_weighting_functions", reason="the same", exc_type=ImportError
@@ -153,8 +157,7 @@ VARIANTS = [
     gino("few neighbours", in_gno_radius=0.15, out_gno_radius=0.1),
     gino("the width of a kernel's end is its own", out_gno_channel_mlp_hidden_layers=[8, 6]),
     plane("a plane"),
-    plane("a plane, mollified, told a number", fno_norm="ada_in", in_gno_pos_embed_type="nerf",
-          gno_weighting_function="half_cos"),
+    plane("a plane, mollified", gno_weighting_function="half_cos"),
     fnogno("default"),
     fnogno("not batched", gno_batched=False),
     fnogno("no embedding", gno_pos_embed_type=None, projection_channel_ratio=2),
@@ -306,3 +309,33 @@ def test_in_double_precision_an_imported_model_on_points_is_the_references(varia
     finally:
         torch.set_default_dtype(torch.float32)
     assert max(told.values()) <= EXACT, told
+
+
+TRANSFORMS = [
+    {"channel_mlp_layers": [6, 8, 4]},
+    {"channel_mlp_layers": [6, 8, 5, 4], "reduction": "mean"},
+    {"channel_mlp_layers": [7, 8, 3], "transform_type": "nonlinear"},
+    {"channel_mlp_layers": [4, 8, 3], "transform_type": "linear_kernelonly"},
+]
+
+
+@pytest.mark.parametrize("named", TRANSFORMS, ids=lambda x: x.get("transform_type", "linear"))
+def test_an_integral_along_the_edges_of_a_graph_is_the_references(named):
+    """Of which each point has some, else neuraloperator has zero there, and we refuse."""
+    torch.manual_seed(0)
+    theirs = transform.IntegralTransform(**named, use_torch_scatter=False)
+    text, ours = opdsl.from_neuralop(theirs)
+    d = ours.graph.asks()[0].domain.ambient
+    near = torch.rand(20, 20) < 0.2
+    near |= torch.eye(20, dtype=torch.bool)
+    queries, points = near.nonzero(as_tuple=True)
+    splits = torch.cat((torch.zeros(1), near.sum(1).cumsum(0))).long()
+    given = {"neighbors_index": points, "neighbors_row_splits": splits}
+    where, out = torch.rand(20, d), named["channel_mlp_layers"][-1]
+    f = None if "input x" not in text else torch.randn(BATCH, 20, out)
+    u = theirs(y=where, neighbors=given, f_y=f)
+    place = opdsl.Geometry(where, edges=torch.stack((points, queries), 1))
+    v = ours(P=place) if f is None else ours(f.movedim(-1, 1), P=place)
+    u = (u if u.ndim == 3 else u[None]).movedim(-1, 1)
+    assert v.shape == u.shape
+    assert imports.relative(v, u) <= imports.TOLERANCE

@@ -298,7 +298,8 @@ def layered(lines: Lines, o: Any, stack: Stack, x: str) -> tuple[str, list[Take]
 
 def back(lines: Lines, name: str, o: Any, last: Integral, x: str, *, corrected: bool) -> None:
     """From the latent grid to the result."""
-    x = last.write(lines, "spread", x, "Q", per=f"(latent - 1)^{o.axes}" if corrected else None)
+    per = " * ".join(["(latent - 1)"] * o.axes)
+    x = last.write(lines, "spread", x, "Q", per=per if corrected else None)
     widths = (o.projection_channel_ratio * o.fno_hidden_channels, o.out_channels)
     mlp(lines, "project", x, widths, activation(name, o.fno_non_linearity), "projection.")
 

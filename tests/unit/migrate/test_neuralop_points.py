@@ -98,6 +98,11 @@ def test_what_fnogno_cannot_run_there_is_told():
     ("GINO(3)", "OP0642"),
     ("FNO((4, 4), 1, 1, 4, latent=8)", "OP0642"),
     ("GNOBlock(3, 4, 3, 0.1)", "OP0642"),
+    ("IntegralTransform()", "OP0641"),
+    ("IntegralTransform(channel_mlp_layers=[6, 4, 3], weighting_fn=mine)", "OP0641"),
+    ("IntegralTransform(channel_mlp_layers=[6, 4, 3], transform_type='nonlinear_kernelonly')",
+     "OP0641"),
+    ("IntegralTransform(channel_mlp_layers=[5, 4, 3])", "OP0642"),
     ("GNOBlock(3, 3, 3, 0.1, channel_mlp=mine)", "OP0641"),
     ("GNOBlock(3, 3, 3, 0.1, weighting_fn=mine)", "OP0641"),
 ])  # fmt: skip
