@@ -16,6 +16,8 @@ from opdsl.ir.spaces import KINDS, Domain, Extend, Space
 if TYPE_CHECKING:
     from torch import nn
 
+    from opdsl.nn.neighbours import Rule
+
 NEIGHBOURS = 16  # of a point, where the cost is told: how many there are, the data decide
 
 
@@ -321,27 +323,32 @@ class Gno(Block):
         """See `opdsl.nn.gno.Gno`."""
         from opdsl.nn import gno
         from opdsl.nn.embedding import Sinusoids
-        from opdsl.nn.neighbours import Rule
 
-        along = self.along == "distance"
-        rule = Rule(
-            self.radius,
-            self.nearest,
-            self._period(x[0]),
-            nearest=self.empty == "nearest",
-            lonely=self.empty == "zero",
-        )
         return gno.Gno(
             gno.Side(_place(x[0].domain), _cells(x[0].domain)),
             gno.Side(_place(self.to)),
             self._widths(x[0]),
-            rule if along else None,
+            self._rule(x[0]),
             act=self.act,
             kind=self.kind,
             full=self.matrix == "full",
             embedding=Sinusoids(self.embedding, self.frequencies, self.max_positions),
             mollifier=self.mollifier,
             reduction=self.reduction,
+        )
+
+    def _rule(self, x: Space) -> Rule | None:
+        """What neighbours are; None: those along edges."""
+        from opdsl.nn.neighbours import Rule
+
+        if self.along == "edges":
+            return None
+        return Rule(
+            self.radius,
+            self.nearest,
+            self._period(x),
+            nearest=self.empty == "nearest",
+            lonely=self.empty == "zero",
         )
 
     def _period(self, x: Space) -> tuple[float | None, ...] | None:
