@@ -12,7 +12,7 @@ import torch
 from torch.func import functional_call
 
 import opdsl
-from opdsl.migrate.neuralop.calls import call_of_module
+from opdsl.migrate.neuralop.calls import call_of_module, read_checkpoint
 from opdsl.migrate.neuralop.importing import (
     Imported,
     import_call,
@@ -339,3 +339,31 @@ def test_an_integral_along_the_edges_of_a_graph_is_the_references(named):
     u = (u if u.ndim == 3 else u[None]).movedim(-1, 1)
     assert v.shape == u.shape
     assert imports.relative(v, u) <= imports.TOLERANCE
+
+
+@pytest.mark.parametrize("name", ["told a number", "latent features"])
+def test_a_saved_gino_is_imported_from_its_folder(tmp_path, name):
+    variant = next(x for x in VARIANTS if x.kind == "GINO" and x.name == name)
+    theirs = built(variant)
+    theirs.save_checkpoint(tmp_path, "model")
+    call, weights = read_checkpoint(tmp_path)
+    assert call is not None
+    given = case(variant, SIZES[0])
+    ours = module_of(import_call(call.also(latent=SIZES[0].latent), weights), weights).eval()
+    found = our_result(ours, dict(ours.named_parameters()), given)
+    assert imports.relative(found, their_result(theirs, variant, given)) <= imports.TOLERANCE
+
+
+def test_samples_with_points_of_their_own_are_those_that_the_reference_takes_one_by_one():
+    variant = next(x for x in VARIANTS if x.kind == "GINO" and x.name == "default")
+    theirs = built(variant)
+    ours = module_of(imported(theirs, variant, SIZES[0]), plain_weights(theirs)).eval()
+    given = [case(variant, Size(n, SIZES[0].latent, m)) for n, m in ((40, 30), (25, 44))]
+    found = ours(
+        opdsl.Packed.of(x.leaves["x"][0].T for x in given),
+        P=[x.cloud for x in given],
+        Q=[x.queries for x in given],
+    )
+    for x, mine in zip(given, found.parts, strict=True):
+        wanted = their_result(theirs, variant, x)[0]
+        assert imports.relative(mine, wanted) <= imports.TOLERANCE

@@ -89,3 +89,17 @@ def test_weights_of_another_model_are_refused(tmp_path):
     assert found.exit_code == 4
     assert "OP0643" in found.stderr
     assert not out.exists()
+
+
+def test_a_model_on_points_is_told_its_latent_grid(tmp_path):
+    out = tmp_path / "gino.op"
+    call = "GINO(3, 1, fno_n_modes = (4, 4, 4), fno_hidden_channels = 4)"
+    good("import", "neuralop", call, "--latent", "12", "-o", str(out))
+    assert "param latent : int = 12" in out.read_text()
+    good("check", str(out))
+    config = tmp_path / "model.yaml"
+    config.write_text("model_arch: fnogno\ndata_channels: 2\nout_channels: 1\n")
+    assert "input x : L -> R^2" in good("import", "neuralop", str(config))
+    found = run("import", "neuralop", CALL, "--latent", "12")
+    assert found.exit_code == 2
+    assert "no argument `latent`" in found.stderr
