@@ -135,4 +135,5 @@ CODES: dict[str, Code] = {
     "OP0907": Code("coordinates or a static field have the wrong shape", "asked-shape", Exit.DATA),
     "OP0908": Code("a query point has no neighbours", "no-neighbours", Exit.DATA),
     "OP0909": Code("query points have too many neighbours", "many-neighbours", Exit.DATA),
+    "OP0910": Code("the weights of points cannot be found", "no-weights", Exit.DATA),
 }

@@ -10,14 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from hashlib import blake2b
 
 import torch
 from torch import Tensor
 
 from opdsl.diagnostics import fault
-
-DIGEST = 16  # bytes: two geometries of one key in a million are as likely as one in 10^26
+from opdsl.nn.digest import digest
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,20 +56,23 @@ class Geometry:
     @cached_property
     def key(self) -> bytes:
         """The same for the same coordinates, wherever they are; other numbers do not count."""
-        x = self.points.detach().cpu().contiguous()
-        told = f"{x.dtype} {tuple(x.shape)}".encode()
-        return blake2b(x.numpy().tobytes(), digest_size=DIGEST, key=told).digest()
+        return digest(self.points)
+
+    @cached_property
+    def measured(self) -> bytes:
+        """The same for the same coordinates, weights and cells."""
+        parts = (self.weights, self.cells)
+        return b"".join((self.key, *(b"-" if x is None else digest(x) for x in parts)))
 
     def to(self, device: torch.device | str) -> Geometry:
-        """The same on another device; its key stays known."""
+        """The same on another device; its keys stay known."""
         if self.points.device == torch.device(device):
             return self
         names = ("points", "weights", "cells", "edges")
         held = {k: getattr(self, k) for k in names}
         moved = {k: x.to(device, non_blocking=True) for k, x in held.items() if x is not None}
         found = replace(self, **moved)
-        if "key" in vars(self):
-            vars(found)["key"] = self.key
+        vars(found).update({k: vars(self)[k] for k in ("key", "measured") if k in vars(self)})
         return found
 
 
