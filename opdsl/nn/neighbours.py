@@ -275,30 +275,3 @@ def _above(x: float) -> str:
     """The number with four digits, rounded up."""
     digit = 10.0 ** (math.floor(math.log10(x)) - 3)
     return f"{math.ceil(x / digit) * digit:.4g}"
-
-
-class Neighbours:
-    """The pairs of points and queries within a radius, for tensors.
-
-    Attributes:
-        radius: how far neighbours are, in the unit of the coordinates.
-        nearest: whether a query that has none takes the nearest point.
-    """
-
-    def __init__(self, radius: float, *, nearest: bool) -> None:
-        self.radius, self.nearest = radius, nearest
-
-    @torch.compiler.disable  # type: ignore[untyped-decorator]  # as above
-    def __call__(self, points: Tensor, queries: Tensor) -> tuple[Pairs, ...]:
-        """(batch or 1, n, d), (batch or 1, m, d) -> for each sample its pairs."""
-        rule = Rule(self.radius, nearest=self.nearest)
-        return tuple(
-            neighbours(Geometry(p), Geometry(q), rule)
-            for p, q in zip(*alike(points, queries), strict=True)
-        )
-
-
-def alike(*tensors: Tensor) -> tuple[Tensor, ...]:
-    """Tensors (batch or 1, ...) with as many samples each."""
-    batch = max(x.shape[0] for x in tensors)
-    return tuple(x.expand(batch, *x.shape[1:]) for x in tensors)

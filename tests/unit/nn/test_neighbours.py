@@ -144,6 +144,14 @@ def test_no_queries_have_no_neighbours():
         assert found.rows.tolist() == [0]
 
 
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("count", [None, 3])
+def test_queries_may_be_allowed_to_have_none(count):
+    line = torch.linspace(0, 1, 11, dtype=torch.float64)[:, None]
+    found = search(line, 2 * line, Rule(0.15, count, lonely=True))
+    assert found.counts.tolist() == [2, 3, 3, 3, 3, 2, 0, 0, 0, 0, 0]
+
+
 # --- refused
 
 
