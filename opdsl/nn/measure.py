@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from opdsl.diagnostics import OpError, fault
-from opdsl.ir.spaces import Measure
 from opdsl.nn.cells import Cells
 from opdsl.nn.geometry import Geometry
 from opdsl.nn.kd_tree import Tree
@@ -22,6 +21,7 @@ from opdsl.nn.kept import Kept
 from opdsl.nn.nearby import Period, Search, widest, wrapped
 from opdsl.nn.neighbours import check_finite
 
+Measure = Literal["given", "voronoi", "density", "uniform"]
 Source = Literal["weights", "cells", "voronoi", "density", "uniform"]
 
 AROUND = 16  # neighbours by which a density is estimated: its error is about 1 / sqrt(16)
