@@ -11,25 +11,17 @@ has the factor 9 = tau^(2 alpha - 2) and leaves out the constant mode.
 import numpy as np
 from numpy.typing import NDArray
 
+from opdsl.data.generate.draws import normals
+
 TAU = 3.0
 MODES = 64  # cosines on each axis: wavelengths down to 1/32, resolved by 129 points
-BITS = 53  # of a float64
 
 Grid = NDArray[np.float64]
 
 
 def coefficients(seed: int, index: int) -> Grid:
-    """Coefficients of cos(pi k x) cos(pi l y), k, l < MODES; shape (MODES, MODES).
-
-    The random bits come from Philox with the key (seed, index), which numbers every block; they
-    become normal numbers by the inverse of the distribution function. Both are defined by their
-    authors, so that no release of NumPy can change a data set.
-    """
-    from scipy.special import ndtri
-
-    bits = np.random.Philox(key=np.array([seed, index], np.uint64)).random_raw(MODES * MODES)
-    uniform = ((bits >> np.uint64(64 - BITS)).astype(np.float64) + 0.5) * 2.0**-BITS
-    return (_deviations() * ndtri(uniform).reshape(MODES, MODES)).astype(np.float64)
+    """Coefficients of cos(pi k x) cos(pi l y), k, l < MODES; shape (MODES, MODES)."""
+    return _deviations() * normals(seed, index, MODES * MODES).reshape(MODES, MODES)
 
 
 def field(coefficients: Grid, nodes: int) -> Grid:
