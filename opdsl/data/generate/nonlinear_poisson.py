@@ -27,7 +27,7 @@ DEGREE = 4  # of polynomials that are integrated exactly: u^2 |grad u|^2 has 2
 
 
 def solve(mesh: Triangles, f: Floats, g: Floats) -> tuple[Floats, float]:
-    """u at the points, and the relative residual of the discrete equations.
+    """U at the points, and the relative residual of the discrete equations.
 
     Args:
         f: (n,), the source at the points.
@@ -72,10 +72,18 @@ def bounds(f: Floats, g: Floats, edge: int) -> tuple[float, float]:
 
 
 def extend(mesh: Triangles, g: Floats) -> Floats:
-    """g at the points of the boundary (edge,) as a harmonic function at all; (n,)."""
+    """G at the points of the boundary (edge,) as a harmonic function at all; (n,)."""
     whole = np.zeros(len(mesh.points))
     whole[: mesh.edge] = g
     return _poisson(mesh, np.zeros(len(mesh.points)), whole)
+
+
+def manufactured(x: Floats) -> tuple[Floats, Floats]:
+    """U = 4 sin(2 x + 1/3) cos(3/2 y) and the f that it solves the equation for, at (n, 2)."""
+    p, q = 2 * x[:, 0] + 1 / 3, 1.5 * x[:, 1]
+    u = 4 * np.sin(p) * np.cos(q)
+    slopes = (8 * np.cos(p) * np.cos(q)) ** 2 + (6 * np.sin(p) * np.sin(q)) ** 2
+    return u, -(1 + SLOPE * u**2) * 6.25 * u + 2 * SLOPE * u * slopes
 
 
 def _poisson(mesh: Triangles, f: Floats, g: Floats) -> Floats:

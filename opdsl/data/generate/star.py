@@ -111,7 +111,7 @@ def _even(star: Star, width: float) -> Floats:
     steps = np.linalg.norm(np.diff(star.boundary(angle), axis=0), axis=1)
     length = np.append(0, np.cumsum(steps))
     count = max(int(np.ceil(length[-1] / width)), 8)
-    return np.interp(np.arange(count) / count * length[-1], length, angle)
+    return np.asarray(np.interp(np.arange(count) / count * length[-1], length, angle))
 
 
 def _lattice(edge: Floats, width: float) -> Floats:
