@@ -28,12 +28,14 @@ from opdsl.cli import (
     explain,
     fingerprint,
     fmt,
+    geometry,
     import_,
     ir,
     new,
     predict,
     render,
     schema,
+    shapes,
     show,
     summary,
     train,
@@ -126,6 +128,8 @@ _data = _app("Make data sets and look at them.")
 _generate = _app("Make data sets that check themselves.")
 _generate.command("darcy")(guard(data.darcy))
 _generate.command("shallow-water")(guard(data.shallow_water))
+_generate.command("poisson-shapes")(guard(shapes.poisson_shapes))
+_generate.command("surface")(guard(shapes.surface))
 _import = _app("Models of other libraries as programs.")
 _import.command("neuralop")(guard(import_.neuralop))
 
@@ -138,4 +142,7 @@ def _importers() -> None:
 app.add_typer(_import, name="import")
 _data.add_typer(_generate, name="generate")
 _data.command("show")(guard(data.show))
+_data.command("convert")(guard(geometry.convert))
+_data.command("distance")(guard(geometry.distance))
+_data.command("transport")(guard(geometry.transport))
 app.add_typer(_data, name="data")

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from opdsl.cli.console import as_text, lively, result, say, show_json, table
+from opdsl.cli.console import as_text, result, show_json, table
 from opdsl.cli.options import Json
+from opdsl.cli.progress import Progress
 
 if TYPE_CHECKING:
     from opdsl.data.samples import Fields
@@ -50,7 +51,7 @@ def darcy(
     """
     from opdsl.data.generate.darcy import generate
 
-    with_progress = _Progress()
+    with_progress = Progress()
     report = generate(
         resolution=resolution,
         samples=samples,
@@ -103,7 +104,7 @@ def shallow_water(
     """
     from opdsl.data.generate.shallow_water import generate
 
-    with_progress = _Progress()
+    with_progress = Progress()
     report = generate(
         resolution=resolution,
         samples=samples,
@@ -130,28 +131,6 @@ def shallow_water(
             f"checked: mass drifts by {report.drift:.1e}, half the step and more degrees change "
             f"{report.gap:.1e}"
         )
-
-
-class _Progress:
-    """A line that moves on a terminal, a line for each tenth in a pipe."""
-
-    def __init__(self) -> None:
-        self._tenth = 0
-        self._moving = lively(sys.stderr)
-
-    def __call__(self, done: int, count: int) -> None:
-        """So many of so many are done."""
-        if self._moving:
-            sys.stderr.write(f"\r{done}/{count} samples")
-            sys.stderr.flush()
-        elif done * 10 // count > self._tenth:
-            self._tenth = done * 10 // count
-            say(f"{done}/{count} samples")
-
-    def end(self) -> None:
-        """The line is complete."""
-        if self._moving:
-            sys.stderr.write("\n")
 
 
 def show(

@@ -214,7 +214,7 @@ def _alike(first: Mesh, other: Mesh) -> None:
     """Files of one set have the same fields, dimension and kind of cells."""
     for what, a, b in (
         ("dimension of space", first.points.shape[1], other.points.shape[1]),
-        ("kind of cells", _kind(first), _kind(other)),
+        ("kind of cells", kind(first), kind(other)),
         ("fields", _channels(first), _channels(other)),
     ):
         if a != b:
@@ -227,7 +227,8 @@ def _alike(first: Mesh, other: Mesh) -> None:
             )
 
 
-def _kind(mesh: Mesh) -> str:
+def kind(mesh: Mesh) -> str:
+    """Of the cells: segments, triangles, tetrahedra; or points, where there are none."""
     return "points" if mesh.cells is None else KINDS[mesh.cells.shape[1]]
 
 

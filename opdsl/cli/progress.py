@@ -1,0 +1,27 @@
+"""How far a command is that takes a while: so many samples of so many."""
+
+import sys
+
+from opdsl.cli.console import lively, say
+
+
+class Progress:
+    """A line that moves on a terminal, a line for each tenth in a pipe."""
+
+    def __init__(self) -> None:
+        self._tenth = 0
+        self._moving = lively(sys.stderr)
+
+    def __call__(self, done: int, count: int) -> None:
+        """So many of so many are done."""
+        if self._moving:
+            sys.stderr.write(f"\r{done}/{count} samples")
+            sys.stderr.flush()
+        elif done * 10 // count > self._tenth:
+            self._tenth = done * 10 // count
+            say(f"{done}/{count} samples")
+
+    def end(self) -> None:
+        """The line is complete."""
+        if self._moving:
+            sys.stderr.write("\n")

@@ -1,0 +1,118 @@
+"""The optimal transport of each sample's points to a torus, as fields of a data set.
+
+What comes in: `Fields` of a file. What goes out: `Raw` with four fields more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from opdsl.data.more_fields import chosen, count, fits, fresh, more
+from opdsl.data.raw import Raw
+from opdsl.data.samples import Fields, Role
+from opdsl.data.transport import Transport, features, normals_of, side, transport
+from opdsl.diagnostics import did_you_mean, fault
+from opdsl.nn.batch import Values, each
+from opdsl.nn.geometry import Geometry, Placed
+from opdsl.nn.packed import Packed
+
+Progress = Callable[[int, int], None]
+
+ANGLES = ("theta", "phi")
+
+
+def add_transport(
+    fields: Fields,
+    *,
+    domain: str | None = None,
+    normals: str | None = None,
+    size: int | None = None,
+    progress: Progress | None = None,
+) -> tuple[Raw, list[Transport]]:
+    """The optimal transport of each sample's points to a torus, of one size for all samples.
+
+    `transport` is an input on the grid (theta, phi): the point of the surface that a grid point
+    stands for (3 channels), that on the torus (3), and the cross product of both normals (3), if
+    there are normals. `latent` is an input on the points: where each is on the grid, from 0 to 1.
+    `ind_enc` on the grid and `ind_dec` on the points are the numbers of these points.
+
+    Args:
+        domain: the set of points; the only one if None.
+        normals: the field that has normals; else those of the triangles, if there are some.
+        size: points of the grid on each axis; enough for the largest sample if None.
+        progress: is called with the samples done and all samples.
+
+    Raises:
+        OpError: OP0611 no such set or field, or a name is taken; OP0613 a grid is there already;
+            OP0618 the points are not in space; and what `transport` raises.
+    """
+    placed, where = chosen(fields, domain)
+    fresh(fields, ("transport", "latent", "ind_enc", "ind_dec"))
+    size = size or side(max(len(x) for x in placed))
+    fits(fields, ANGLES, (size, size))
+    turned = _normals(fields, placed, where, normals)
+    found = []
+    for i, x in enumerate(placed):
+        told = f"{fields.source}, sample {i} of `{where}`"
+        found.append(transport(x.points.double().numpy(), size=size, source=told))
+        if progress:
+            progress(i + 1, len(placed))
+    rows = [_rows(*x) for x in zip(found, placed, turned, strict=True)]
+    if len(placed) == 1:
+        rows *= count(fields)
+    on_grid = {k: torch.stack([x[k] for x in rows]) for k in ("transport", "ind_enc")}
+    on_points = {k: _alike(fields, [x[k] for x in rows]) for k in ("latent", "ind_dec")}
+    given: dict[str, tuple[Values, Role, str | None]] = {
+        "transport": (on_grid["transport"], "input", None),
+        "ind_enc": (on_grid["ind_enc"], "unknown", None),
+        "latent": (on_points["latent"], "input", where),
+        "ind_dec": (on_points["ind_dec"], "unknown", where),
+    }
+    return more(fields, given, ANGLES), found
+
+
+def _normals(
+    fields: Fields, placed: Placed, where: str, name: str | None
+) -> Sequence[np.ndarray | None]:
+    """(p, 3) of each sample, by the field that is named or by triangles."""
+    if name is None:
+        return [_turned(x) for x in placed]
+    found = fields.values.get(name)
+    if found is None or fields.homes.get(name) != where or _channels(found) != 3:
+        helps = did_you_mean(name, fields.homes)
+        met = f"no field `{name}` of 3 channels on `{where}`"
+        raise fault("OP0611", met, helps=helps, file=fields.source)
+    return [x.double().numpy().T for x in each(found)][: len(placed)]
+
+
+def _turned(x: Geometry) -> np.ndarray | None:
+    if x.cells is None or x.cells.shape[1] != 3 or x.points.shape[1] != 3:
+        return None
+    return normals_of(x.points.double().numpy(), x.cells.numpy())
+
+
+def _rows(found: Transport, x: Geometry, normals: np.ndarray | None) -> dict[str, Tensor]:
+    """(channels, *grid) or (channels, points) of one sample."""
+    square = (1, found.size, found.size)
+    carried = features(found, x.points.double().numpy(), normals)
+    return {
+        "transport": torch.from_numpy(carried).float(),
+        "ind_enc": torch.from_numpy(found.encode).int().reshape(square),
+        "latent": torch.from_numpy(found.latent.T.copy()).float(),
+        "ind_dec": torch.from_numpy(found.decode).int()[None],
+    }
+
+
+def _alike(fields: Fields, rows: list[Tensor]) -> Values:
+    """Functions on points, as the others of the file are."""
+    packed = any(isinstance(fields.values[k], Packed) for k in fields.homes)
+    same = len({x.shape for x in rows}) == 1
+    return torch.stack(rows) if same and not packed else Packed.of(rows)
+
+
+def _channels(x: Values) -> int:
+    return x.channels if isinstance(x, Packed) else x.shape[1]

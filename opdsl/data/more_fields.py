@@ -1,0 +1,74 @@
+"""More fields for a data set that is there: what `add_distance` and `add_transport` share.
+
+What comes in: `Fields` of a file. What goes out: the set of points that is meant; `Raw`, the same
+with more fields, which `points.write` makes a file of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from opdsl.data.raw import Raw
+from opdsl.data.samples import Fields, Role
+from opdsl.diagnostics import did_you_mean, fault
+from opdsl.nn.batch import Values
+from opdsl.nn.geometry import Placed
+
+
+def more(
+    fields: Fields, given: Mapping[str, tuple[Values, Role, str | None]], axes: Sequence[str]
+) -> Raw:
+    """The same with more fields: values, role, and the set of points or None for the grid."""
+    return Raw(
+        name=fields.name,
+        values=fields.values | {k: x for k, (x, _, _) in given.items()},
+        roles=fields.roles | {k: role for k, (_, role, _) in given.items()},
+        axes=tuple(axes),
+        layout="periodic",
+        places=fields.places,
+        homes={**fields.homes, **{k: home for k, (_, _, home) in given.items() if home}},
+    )
+
+
+def chosen(fields: Fields, domain: str | None) -> tuple[Placed, str]:
+    """The set of points that is meant, and its name."""
+    there = ", ".join(f"`{k}`" for k in fields.places) or "none"
+    if domain is None and len(fields.places) == 1:
+        domain = next(iter(fields.places))
+    if domain is None:
+        met = f"which set of points is meant? The file has {there}"
+        raise fault("OP0611", met, helps=("name it: `--domain`",), file=fields.source)
+    if domain not in fields.places:
+        helps = did_you_mean(domain, fields.places)
+        met = f"no set of points `{domain}`; the file has {there}"
+        raise fault("OP0611", met, helps=helps, file=fields.source)
+    return fields.places[domain], domain
+
+
+def fresh(fields: Fields, names: Sequence[str]) -> None:
+    """The names are free."""
+    taken = [x for x in names if x in fields.values]
+    if taken:
+        met = f"the file has a field `{taken[0]}` already"
+        raise fault("OP0611", met, helps=("take the file without it",), file=fields.source)
+
+
+def fits(fields: Fields, axes: Sequence[str], grid: Sequence[int]) -> None:
+    """A file has one grid."""
+    if len(grid) != len(axes):
+        met = f"a grid of {len(grid)} axes for points of {len(axes)} coordinates"
+        raise fault("OP0613", met, file=fields.source)
+    if fields.axes and (tuple(fields.axes), fields.resolution) != (tuple(axes), tuple(grid)):
+        met = f"the file has a grid ({_grid(fields.axes, fields.resolution)}) already"
+        helps = (f"this one is another: {_grid(axes, grid)}",)
+        raise fault("OP0613", met, helps=helps, file=fields.source)
+
+
+def count(fields: Fields) -> int:
+    """How many samples the file has."""
+    counts = [len(x) for x in fields.values.values()]
+    return counts[0] if counts else max(len(x) for x in fields.places.values())
+
+
+def _grid(axes: Sequence[str], sizes: Sequence[int]) -> str:
+    return ", ".join(f"{a}: {n}" for a, n in zip(axes, sizes, strict=True))
