@@ -196,7 +196,7 @@ def transport(
     ] = None,
     size: Annotated[
         int | None,
-        typer.Option("--size", metavar="N", help="Points of the grid on each axis."),
+        typer.Option("--size", metavar="N", min=2, help="Points of the grid on each axis."),
     ] = None,
     as_json: Json = False,
 ) -> None:

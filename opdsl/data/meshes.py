@@ -186,7 +186,7 @@ def _parsed(path: Path, form: str, source: str) -> Any:
         raise fault(
             "OP0610",
             f"the file is damaged, or no {path.suffix.lower()} file",
-            notes=(f"meshio says: {told[:200]}",),
+            notes=(f"meshio says: {told[:200]}",) if told else (),
             file=source,
         ) from error
 

@@ -1,0 +1,198 @@
+"""Meshes, distances and transports as files that open as what went in."""
+
+import numpy as np
+import pytest
+import torch
+
+from opdsl.data import open_dataset, points
+from opdsl.data.add_distance import Sign, add_distance
+from opdsl.data.add_transport import add_transport
+from opdsl.data.distance import signed_distance
+from opdsl.data.generate.blob import NUMBERS, Blob
+from opdsl.data.generate.draws import normals
+from opdsl.data.mesh_set import as_raw
+from opdsl.data.meshes import Mesh
+from opdsl.data.transport import normals_of, torus_normals
+from opdsl.diagnostics import OpError
+from opdsl.nn.packed import Packed
+
+
+def blobs(count=2, width=0.4, *, alike=False):
+    made = []
+    for i in range(count):
+        there, cells = Blob.of(normals(1, 0 if alike else i, NUMBERS)).triangulate(width)
+        made.append(Mesh(there, cells, {"p": there[:, :1] + i, "v": there**2}, source=f"{i}.vtu"))
+    return made
+
+
+def filed(path, meshes, **names):
+    points.write(path, as_raw(meshes, name="blobs", **{"outputs": ["p"]} | names))
+    return open_dataset(path)
+
+
+def refused(code, act, *arguments, **options):
+    with pytest.raises(OpError) as caught:
+        act(*arguments, **options)
+    (one,) = caught.value.diagnostics
+    assert one.code == code
+    return one.message
+
+
+# --- meshes -------------------------------------------------------------------------------------
+
+
+def test_meshes_are_samples_of_their_own_points(tmp_path):
+    meshes = blobs(3)
+    held = filed(tmp_path / "a.h5", meshes, inputs=["v"], domain="S")
+    assert held.roles == {"p": "output", "v": "input"}
+    assert held.homes == {"p": "S", "v": "S"}
+    for mesh, where, p in zip(meshes, held.places["S"], held.values["p"].parts, strict=True):
+        assert np.array_equal(where.points.numpy(), mesh.points)
+        assert np.array_equal(where.cells.numpy(), mesh.cells)
+        assert p[0].numpy() == pytest.approx(mesh.fields["p"][:, 0], rel=1e-6)
+
+
+def test_meshes_that_are_alike_share_their_points(tmp_path):
+    held = filed(tmp_path / "a.h5", blobs(3, alike=True))
+    assert len(held.places["P"]) == 1
+    assert held.values["p"].shape == (3, 1, len(held.places["P"][0]))
+    assert (held.values["p"][2] - held.values["p"][0]).numpy() == pytest.approx(2, abs=1e-6)
+
+
+def test_points_are_float32_only_where_that_changes_none(tmp_path):
+    (mesh,) = blobs(1)
+    short = Mesh(mesh.points.astype(np.float32).astype(float), mesh.cells, mesh.fields)
+    assert filed(tmp_path / "a.h5", [short]).places["P"][0].points.dtype == torch.float32
+    assert filed(tmp_path / "b.h5", [mesh]).places["P"][0].points.dtype == torch.float64
+
+
+def test_a_field_that_is_not_there_is_refused():
+    message = refused("OP0611", as_raw, blobs(), name="x", inputs=["q"])
+    assert "no field `q`; the files have `p`, `v`" in message
+
+
+def test_a_field_has_one_role():
+    refused("OP0611", as_raw, blobs(), name="x", inputs=["p"], outputs=["p"])
+
+
+# --- distances ----------------------------------------------------------------------------------
+
+
+def test_the_distance_on_a_grid_is_that_at_its_points(tmp_path):
+    held = filed(tmp_path / "a.h5", blobs())
+    done = []
+    raw, box = add_distance(held, grid=(4, 5, 6), progress=lambda i, n: done.append((i, n)))
+    assert done == [(1, 2), (2, 2)]
+    points.write(tmp_path / "b.h5", raw)
+    found = open_dataset(tmp_path / "b.h5")
+    assert found.roles["distance"] == "input"
+    assert found.values["distance"].shape == (2, 1, 4, 5, 6)
+    assert found.axes == ("x", "y", "z")
+    everything = torch.cat([x.points for x in held.places["P"]]).double()
+    assert box == pytest.approx(np.stack([everything.min(0).values, everything.max(0).values], 1))
+    x, y, z = (np.linspace(a, b, n) for n, (a, b) in zip((4, 5, 6), box, strict=True))
+    where = torch.tensor([[x[1], y[4], z[2]], [x[3], y[0], z[5]]])
+    for i in (0, 1):
+        want = signed_distance(held.places["P"][i], where)
+        got = found.values["distance"][i, 0]
+        assert [got[1, 4, 2], got[3, 0, 5]] == pytest.approx(want.tolist(), rel=1e-6)
+    assert torch.equal(found.values["p"].values, held.values["p"].values)
+
+
+def test_samples_that_share_points_share_their_distance(tmp_path):
+    raw, _ = add_distance(filed(tmp_path / "a.h5", blobs(3, alike=True)), grid=(3, 3, 3))
+    points.write(tmp_path / "b.h5", raw)
+    got = open_dataset(tmp_path / "b.h5").values["distance"]
+    assert got.shape[0] == 3
+    assert torch.equal(got[0], got[2])
+
+
+def test_a_box_that_is_given_holds(tmp_path):
+    box = ((-2.0, 2.0), (-1.0, 3.0), (0.0, 1.0))
+    raw, got = add_distance(filed(tmp_path / "a.h5", blobs(1)), grid=(2, 2, 2), box=box)
+    assert got == box
+    held = filed(tmp_path / "c.h5", blobs(1))
+    want = signed_distance(held.places["P"][0], torch.tensor([[-2.0, -1, 0], [2, 3, 1]]))
+    assert raw.values["distance"][0, 0, [0, 1], [0, 1], [0, 1]].tolist() == pytest.approx(
+        want.tolist(), rel=1e-6
+    )
+
+
+def test_an_open_surface_is_refused_with_its_sample_and_has_an_unsigned_distance(tmp_path):
+    torn = [Mesh(x.points, x.cells[i:], x.fields) for i, x in enumerate(blobs())]
+    held = filed(tmp_path / "a.h5", torn)
+    with pytest.raises(OpError) as caught:
+        add_distance(held, grid=(2, 2, 2))
+    (one,) = caught.value.diagnostics
+    assert (one.code, one.file) == ("OP0618", f"{tmp_path / 'a.h5'}, sample 1 of `P`")
+    raw, _ = add_distance(held, grid=(3, 3, 3), sign=Sign(signed=False))
+    assert raw.values["distance"].min() > 0
+    raw, _ = add_distance(held, grid=(9, 9, 9), sign=Sign(holes=True))
+    assert raw.values["distance"].min() < 0
+
+
+@pytest.mark.parametrize(
+    ("code", "options"),
+    [
+        ("OP0611", {"grid": (2, 2, 2), "domain": "Q"}),
+        ("OP0611", {"grid": (2, 2, 2), "name": "p"}),
+        ("OP0613", {"grid": (2, 2)}),
+        ("OP0613", {"grid": (2, 2, 2), "box": ((0.0, 1.0),)}),
+    ],
+)
+def test_what_does_not_fit_the_file_is_refused(tmp_path, code, options):
+    refused(code, add_distance, filed(tmp_path / "a.h5", blobs(1)), **options)
+
+
+def test_a_second_grid_must_be_the_first(tmp_path):
+    raw, _ = add_distance(filed(tmp_path / "a.h5", blobs(1)), grid=(3, 3, 3))
+    points.write(tmp_path / "b.h5", raw)
+    held = open_dataset(tmp_path / "b.h5")
+    assert "x: 3, y: 3, z: 3" in refused("OP0613", add_distance, held, grid=(4, 3, 3), name="d")
+    add_distance(held, grid=(3, 3, 3), name="d")
+
+
+# --- transports ---------------------------------------------------------------------------------
+
+
+def test_a_transport_is_on_one_grid_for_all_samples(tmp_path):
+    held = filed(tmp_path / "a.h5", blobs(2, 0.5))
+    raw, found = add_transport(held)
+    points.write(tmp_path / "b.h5", raw)
+    got = open_dataset(tmp_path / "b.h5")
+    n = found[0].size
+    assert got.axes == ("theta", "phi")
+    assert got.values["transport"].shape == (2, 9, n, n)
+    assert got.roles["transport"] == got.roles["latent"] == "input"
+    for i, where in enumerate(got.places["P"]):
+        encode = got.values["ind_enc"][i, 0].flatten()
+        carried = got.values["transport"][i, :3].flatten(1).T
+        assert carried.numpy() == pytest.approx(where.points[encode.long()].numpy(), abs=1e-6)
+        decode = got.values["ind_dec"].parts[i][0].long()
+        assert (encode[decode] == torch.arange(len(where))).all()
+        latent = got.values["latent"].parts[i]
+        assert (latent * n).round().long().tolist() == [
+            (decode // n).tolist(),
+            (decode % n).tolist(),
+        ]
+        turned = normals_of(where.points.double().numpy(), where.cells.numpy())[encode]
+        want = np.cross(turned, torus_normals(n).reshape(-1, 3)).T
+        assert got.values["transport"][i, 6:].flatten(1).numpy() == pytest.approx(want, abs=1e-6)
+
+
+def test_normals_may_be_a_field(tmp_path):
+    held = filed(tmp_path / "a.h5", blobs(1, 0.5))
+    raw, found = add_transport(held, normals="v")
+    v = held.values["v"]
+    v = v.parts[0] if isinstance(v, Packed) else v[0]
+    n = found[0].size
+    want = np.cross(v.T.double().numpy()[found[0].encode], torus_normals(n).reshape(-1, 3)).T
+    assert raw.values["transport"][0, 6:].flatten(1).numpy() == pytest.approx(want, abs=1e-6)
+    refused("OP0611", add_transport, held, normals="p")
+
+
+def test_a_cloud_of_points_has_no_normals(tmp_path):
+    (mesh,) = blobs(1, 0.5)
+    held = filed(tmp_path / "a.h5", [Mesh(mesh.points, None, mesh.fields)])
+    raw, _ = add_transport(held)
+    assert raw.values["transport"].shape[1] == 6
