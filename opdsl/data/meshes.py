@@ -182,7 +182,7 @@ def _parsed(path: Path, form: str, source: str) -> Any:
         raise fault("OP0610", str(error.strerror or error).lower(), file=source) from error
     # whatever byte is broken decides which type of error it is; SystemExit is one of them
     except (Exception, SystemExit) as error:
-        told = " ".join(f"{error} {said.getvalue()}".split()).lower() or type(error).__name__
+        told = " ".join(f"{error} {said.getvalue()}".split())
         raise fault(
             "OP0610",
             f"the file is damaged, or no {path.suffix.lower()} file",
