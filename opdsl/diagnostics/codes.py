@@ -137,4 +137,5 @@ CODES: dict[str, Code] = {
     "OP0908": Code("a query point has no neighbours", "no-neighbours", Exit.DATA),
     "OP0909": Code("query points have too many neighbours", "many-neighbours", Exit.DATA),
     "OP0910": Code("the weights of points cannot be found", "no-weights", Exit.DATA),
+    "OP0911": Code("a number is that of no point", "strange-number", Exit.DATA),
 }

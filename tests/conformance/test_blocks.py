@@ -14,6 +14,7 @@ from opdsl.nn.geometry import Placed, placed_at
 
 BATCH = 2
 SIZES = {1: (12,), 2: (8, 7), 3: (6, 7, 8)}
+NUMBERED = {"pull"}  # whose last input is numbers of points
 INPUT_ON = {"crop": "E"}  # where the inputs of a sample live, if not on D
 PRECISIONS = {"float32": 1e-5, "bfloat16 autocast": 0.05, "float64": 1e-12}
 
@@ -125,6 +126,11 @@ class Case:
 
     def inputs(self, dtype: torch.dtype = torch.float32, *, grad: bool = False):
         torch.manual_seed(1)
+        if self.keyword in NUMBERED:
+            f, n = (
+                torch.rand(BATCH, *self.points(s), s.channels, dtype=dtype) for s in self.spaces
+            )
+            return [f.requires_grad_(grad), (n * f[0, ..., 0].numel()).floor().requires_grad_(grad)]
         return [
             torch.randn(
                 BATCH,

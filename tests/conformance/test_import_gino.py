@@ -367,3 +367,42 @@ def test_samples_with_points_of_their_own_are_those_that_the_reference_takes_one
     for x, mine in zip(given, found.parts, strict=True):
         wanted = their_result(theirs, variant, x)[0]
         assert imports.relative(mine, wanted) <= imports.TOLERANCE
+
+
+def otno(name: str, **named) -> Variant:
+    usual = {"n_modes": (6, 5), "hidden_channels": 6, "n_layers": 2, "in_channels": 5}
+    return Variant(name, "OTNO", usual | named)
+
+
+OTNOS = [
+    otno("default"),
+    otno("coordinates of the grid", positional_embedding="grid", out_channels=2),
+    otno("a channel mlp, no norm", use_channel_mlp=True, channel_mlp_expansion=1.0, norm=None),
+    otno("group norm of two groups", norm="group_norm", norm_groups=2),
+    otno("padding", domain_padding=0.125),
+    otno("Tucker", factorization="tucker", rank=0.5, preactivation=True),
+    otno("as its FNO is told", fno_skip="soft-gating", non_linearity=torch.tanh),
+]
+
+
+@pytest.mark.parametrize("variant", OTNOS, ids=lambda x: x.name)
+@pytest.mark.parametrize("size", [(16, 40), (24, 31)])
+def test_an_imported_otno_is_the_references_one_sample_at_a_time(variant, size):
+    theirs = built(variant)
+    found = imported(theirs, variant, SIZES[0])
+    ours = module_of(found, plain_weights(theirs)).eval()
+    side, count = size
+    x = torch.randn(BATCH, variant.named["in_channels"], side, side, requires_grad=True)
+    numbers = torch.randint(side**2, (BATCH, count))
+    u = torch.stack([theirs(y[None], i) for y, i in zip(x, numbers, strict=True)])
+    used = dict(theirs.named_parameters())
+    weights = taken_weights(found, plain_weights(theirs) | used)
+    v = functional_call(ours, weights, (), {"x": x, "ind_dec": numbers[:, None].float()})
+    assert v.shape == u.shape
+    g = torch.randn_like(u)
+    a = torch.autograd.grad(u, [x, *used.values()], g, allow_unused=True)
+    b = torch.autograd.grad(v, [x, *used.values()], g, allow_unused=True)
+    assert imports.relative(v, u) <= imports.TOLERANCE
+    assert imports.relative(b[0], a[0]) <= imports.TOLERANCE
+    assert imports.weight_gap(a[1:], b[1:]) <= imports.TOLERANCE
+    assert imports.counted(found) == imports.parameters(theirs) - imports.redundant(theirs, found)

@@ -23,6 +23,7 @@ from opdsl.migrate.neuralop.gno import (
     integral_transform_arguments,
 )
 from opdsl.migrate.neuralop.local_no import LocalNOOptions, local_no
+from opdsl.migrate.neuralop.otno import OTNOOptions, otno
 from opdsl.migrate.neuralop.rno import RNOOptions, rno
 from opdsl.migrate.neuralop.uno import UNOOptions, uno, uno_arguments
 from opdsl.migrate.neuralop.uqno import UQNOOptions, uqno, uqno_arguments
@@ -60,6 +61,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         IntegralTransformOptions, integral_transform, integral_transform_arguments
     ),
     "LocalNO": Architecture(LocalNOOptions, local_no),
+    "OTNO": Architecture(OTNOOptions, otno),
     "RNO": Architecture(RNOOptions, rno),
     "SFNO": Architecture(SFNOOptions, fno),
     "TFNO": Architecture(TFNOOptions, fno),

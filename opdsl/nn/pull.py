@@ -1,0 +1,56 @@
+"""A function read at points that are named by their numbers.
+
+What comes in: a function, and numbers of its points, channels-last. What goes out: its values at
+these points.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from opdsl.diagnostics import fault
+
+
+class Pull(nn.Module):
+    """w_i = v[n_i]; no gradient goes to the numbers."""
+
+    def forward(self, x: Tensor, numbers: Tensor) -> Tensor:
+        """(batch or 1, *grid, c), (batch or 1, *points, 1) -> (batch, *points, c).
+
+        Raises:
+            OpError: OP0911, a number is that of no point, or its format is too narrow for it.
+        """
+        values = x.flatten(1, -2)
+        found = numbers.detach().flatten(1).round()
+        _check(found, values.shape[1])
+        batch = max(len(values), len(found))
+        index = found.long().expand(batch, -1)[..., None].expand(-1, -1, x.shape[-1])
+        taken = values.expand(batch, -1, -1).gather(1, index)
+        return taken.reshape(batch, *numbers.shape[1:-1], x.shape[-1])
+
+
+# a look at values is no arithmetic that could be traced
+@torch.compiler.disable  # type: ignore[untyped-decorator]  # torch does not type it
+def _check(numbers: Tensor, points: int) -> None:
+    """Refuse numbers that are NaN or of no point, and formats in which they are rounded."""
+    exact = round(2 / torch.finfo(numbers.dtype).eps)
+    if points > exact:
+        raise fault(
+            "OP0911",
+            f"{numbers.dtype} holds whole numbers up to {exact}, and there are {points} points",
+            helps=("keep the inputs in float32: `precision = bf16` leaves them so",),
+            file="pull",
+        )
+    wrong = int((~((numbers >= 0) & (numbers < points))).sum())
+    if wrong:
+        raise fault(
+            "OP0911",
+            f"{wrong} of {numbers.numel()} numbers are of no point: there are {points}",
+            notes=(f"points are numbered 0 to {points - 1}, the last axis running fastest",),
+            helps=(
+                "give numbers that were made for this grid",
+                "where they come from data, train with `normalise { inputs = none }`",
+            ),
+            file="pull",
+        )
