@@ -1,4 +1,4 @@
-"""Calls of GINO, FNOGNO and GNOBlock as programs, without neuraloperator."""
+"""Calls of GINO, FNOGNO, OTNO and GNOBlock as programs, without neuraloperator."""
 
 import pytest
 import torch
@@ -98,6 +98,8 @@ def test_what_fnogno_cannot_run_there_is_told():
     ("GINO(3)", "OP0642"),
     ("FNO((4, 4), 1, 1, 4, latent=8)", "OP0642"),
     ("GNOBlock(3, 4, 3, 0.1)", "OP0642"),
+    ("OTNO((6, 6), 8, resolution_scaling_factor=2)", "OP0641"),
+    ("OTNO((6, 6), 8, complex_data=True)", "OP0641"),
     ("IntegralTransform()", "OP0641"),
     ("IntegralTransform(channel_mlp_layers=[6, 4, 3], weighting_fn=mine)", "OP0641"),
     ("IntegralTransform(channel_mlp_layers=[6, 4, 3], transform_type='nonlinear_kernelonly')",
@@ -125,3 +127,11 @@ def test_waves_are_those_of_the_embedding_and_their_columns_come_apart():
         ours = z @ CHANGES[f"waves_{kind}_{numbers}"](weight)
         mixed = CHANGES["apart"](weight) @ torch.cat((ours.sin(), ours.cos()))
         torch.testing.assert_close(mixed, theirs)
+
+
+def test_an_otno_reads_its_grid_by_numbers_and_says_that_there_is_a_batch():
+    text = lines_of("OTNO((6, 6), 8, in_channels=9)")
+    assert "input ind_dec : P -> R^1" in text
+    assert "pull(" in text
+    assert "one sample at a time" in text
+    assert opdsl.check(text_of("OTNO((6, 6), 8)")).diagnostics == ()
