@@ -15,16 +15,16 @@ from torch import Tensor
 
 from opdsl.nn.nearby import (
     TOUCH,
-    Found,
+    Candidates,
     Period,
     closest,
-    joined_pairs,
+    joined,
     sorted_pairs,
     widest,
     wrapped,
 )
 
-BLOCK = 1 << 22  # candidates that are looked at together, unless one query has more
+BLOCK = 1 << 21  # candidates that are looked at together, unless one query has more
 MOST_CELLS = 1 << 20  # on an axis, so that the number of a cell in space fits in 60 bits
 AXES = 3  # that are cut into cells; of more the longest are, and distances decide
 CROWD = 32  # points in the fullest cell at the radius from which nearest points are looked for
@@ -41,37 +41,37 @@ class Cells:
 
     def count(self, queries: Tensor, radius: float) -> Tensor:
         """How many points are within the radius of each query."""
-        return torch.bincount(self.within(queries, radius).queries, minlength=len(queries))
-
-    def within(self, queries: Tensor, radius: float) -> Found:
-        """The points within the radius of each query."""
         found = self._near(self._place(queries), radius)
-        return Found(*sorted_pairs(found.queries, found.points, len(self.points)))
+        return torch.bincount(found.queries, minlength=len(queries))
 
-    def nearest(self, queries: Tensor, count: int) -> Found:
-        """The nearest points of each query, with distances, by balls that grow until they do."""
+    def within(self, queries: Tensor, radius: float) -> tuple[Tensor, Tensor]:
+        """The numbers of queries and of the points within their radius, sorted by both."""
+        found = self._near(self._place(queries), radius)
+        return sorted_pairs(found.queries, found.points, len(self.points))
+
+    def nearest(self, queries: Tensor, count: int) -> tuple[Tensor, Tensor]:
+        """The nearest points and their distances, by balls that grow until they hold enough."""
         places = self._place(queries)
         asked = torch.arange(len(queries), device=queries.device)
         radius, done = self._dense(count), [self._none()]
         while len(asked):
             found = self._near(places[asked], radius * TOUCH)
-            assert found.distances is not None
             inside = found.queries[found.distances <= radius]
             whole = torch.bincount(inside, minlength=len(asked)) >= count
             kept = whole[found.queries]
             owners = asked[found.queries[kept]]
-            done.append(Found(owners, found.points[kept], found.distances[kept]))
+            done.append(Candidates(owners, found.points[kept], found.distances[kept]))
             asked, radius = asked[~whole], radius * 2
-        return closest(joined_pairs(done), count, len(self.points))
+        return closest(joined(done), count, len(self.points))
 
     def _place(self, queries: Tensor) -> Tensor:
         return wrapped(widest(queries), self.period)
 
-    def _none(self) -> Found:
+    def _none(self) -> Candidates:
         number = torch.zeros(0, dtype=torch.int64, device=self.points.device)
-        return Found(number, number, self.points.new_zeros(0))
+        return Candidates(number, number, self.points.new_zeros(0))
 
-    def _near(self, places: Tensor, radius: float) -> Found:
+    def _near(self, places: Tensor, radius: float) -> Candidates:
         """The pairs in any order, with distances."""
         if not len(places) or not len(self.points):
             return self._none()
@@ -81,8 +81,8 @@ class Cells:
             apart = places[owners] - self.points[numbers]
             distances = self._on_torus(apart).square().sum(-1).sqrt()
             near = distances <= radius
-            parts.append(Found(owners[near], numbers[near], distances[near]))
-        return joined_pairs(parts)
+            parts.append(Candidates(owners[near], numbers[near], distances[near]))
+        return joined(parts)
 
     def _on_torus(self, apart: Tensor) -> Tensor:
         if self.period is None:

@@ -10,17 +10,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from opdsl.nn.nearby import TOUCH, Found, Period, closest, joined_pairs, wrapped
+from opdsl.nn.nearby import TOUCH, Candidates, Period, closest, wrapped
 
 if TYPE_CHECKING:
     from scipy.spatial import cKDTree
 
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
 LEAF = 8  # points in a leaf: the fastest of 8, 16, 32, 64 for 4000 and 200,000 points
 BLOCK = 1 << 24  # pairs that are searched together, where the density is even
 SAMPLE = 256  # queries by which the number of pairs is estimated
-SPARE = 8  # points behind the k-th that are looked at for ties
+SPARE = 8  # times as many points behind the k-th are looked at while they are as far as it is
 
 
 class Tree:
@@ -35,36 +39,34 @@ class Tree:
         found = self.tree.query_ball_point(self._numbers(queries), radius, return_length=True)
         return torch.from_numpy(np.asarray(found, dtype=np.int64))
 
-    def within(self, queries: Tensor, radius: float) -> Found:
-        """The points within the radius of each query."""
+    def within(self, queries: Tensor, radius: float) -> tuple[Tensor, Tensor]:
+        """The numbers of queries and of the points within their radius, sorted by both."""
         numbers, rows = self._numbers(queries), self._rows(queries, radius)
         keys, at = [], 0
         for block in np.split(numbers, range(rows, len(queries), rows)):
             # a tree of the queries too spares a list in Python for each of them
-            pairs = self._tree(block).sparse_distance_matrix(
-                self.tree, radius, output_type="ndarray"
-            )
+            tree = self._tree(block)
+            pairs = tree.sparse_distance_matrix(self.tree, radius, output_type="ndarray")
             key = (pairs["i"] + at) * self.n + pairs["j"]
             key.sort()
             keys.append(key)
             at += len(block)
         owners, points = np.divmod(np.concatenate(keys), max(1, self.n))
-        return Found(torch.from_numpy(owners), torch.from_numpy(points))
+        return torch.from_numpy(owners), torch.from_numpy(points)
 
-    def nearest(self, queries: Tensor, count: int) -> Found:
-        """The nearest points of each query, with distances."""
-        numbers, asked = self._numbers(queries), np.arange(len(queries))
-        done: list[Found] = []
-        spare = SPARE
+    def nearest(self, queries: Tensor, count: int) -> tuple[Tensor, Tensor]:
+        """The nearest points and their distances: (m, count)."""
+        places = self._numbers(queries)
+        numbers, distances = np.zeros((len(places), count), int), np.zeros((len(places), count))
+        asked, spare = np.arange(len(places)), 1
         while len(asked):
             k = min(self.n, count + spare)
-            far, near = map(np.asarray, self.tree.query(numbers[asked], k=range(1, k + 1)))
+            far, near = map(np.asarray, self.tree.query(places[asked], k=range(1, k + 1)))
             whole = (far[:, -1] > far[:, count - 1] * TOUCH) | (k == self.n)
-            done.append(_candidates(asked[whole], near[whole], far[whole]))
-            asked, spare = asked[~whole], spare * 4
-        if not done:
-            done.append(_candidates(asked, np.zeros((0, 1), int), np.zeros((0, 1))))
-        return closest(joined_pairs(done), count, self.n)
+            found = _nearest(near[whole], far[whole], count, self.n)
+            numbers[asked[whole]], distances[asked[whole]] = found
+            asked, spare = asked[~whole], spare * SPARE
+        return torch.from_numpy(numbers), torch.from_numpy(distances)
 
     def _rows(self, queries: Tensor, radius: float) -> int:
         """Queries of a block: all of them unless there are very many pairs."""
@@ -74,17 +76,25 @@ class Tree:
         each = self.count(some, radius).double().mean().item()
         return max(1, min(len(queries), int(BLOCK / max(each, 1))))
 
-    def _numbers(self, x: Tensor) -> np.ndarray:
+    def _numbers(self, x: Tensor) -> Floats:
         return wrapped(x.detach().double(), self.period).numpy()
 
-    def _tree(self, numbers: np.ndarray) -> cKDTree:
+    def _tree(self, numbers: Floats) -> cKDTree:
         from scipy.spatial import cKDTree
 
         box = None if self.period is None else [p or 0.0 for p in self.period]
         return cKDTree(numbers, leafsize=LEAF, boxsize=box)  # type: ignore[arg-type]  # stubs know None only
 
 
-def _candidates(queries: np.ndarray, points: np.ndarray, distances: np.ndarray) -> Found:
-    """(m,), (m, k), (m, k) -> m k pairs."""
-    owners = torch.from_numpy(np.repeat(queries, points.shape[1]))
-    return Found(owners, torch.from_numpy(points.ravel()), torch.from_numpy(distances.ravel()))
+def _nearest(near: Ints, far: Floats, count: int, points: int) -> tuple[Ints, Floats]:
+    """Of the nearest (m, k), with all that are as far as the last of `count`, these: (m, count)."""
+    tied = (far[:, count:] <= far[:, count - 1 : count] * TOUCH).any(1)
+    order = np.argsort(near[:, :count], axis=1)
+    numbers = np.take_along_axis(near[:, :count], order, 1)
+    distances = np.take_along_axis(far[:, :count], order, 1)
+    if tied.any():
+        owners = torch.arange(int(tied.sum())).repeat_interleave(far.shape[1])
+        flat = (torch.from_numpy(x[tied].ravel()) for x in (near, far))
+        found = closest(Candidates(owners, *flat), count, points)
+        numbers[tied], distances[tied] = (x.numpy() for x in found)
+    return numbers, distances

@@ -143,9 +143,7 @@ def density(points: Tensor, period: Period | None = None) -> Tensor:
         raise _refused("one point has no neighbours to tell its weight", "give it: `weights`")
     k = min(AROUND, n - 1)
     made: Search = (Tree if points.device.type == "cpu" else Cells)(points, period)
-    distances = made.nearest(points, k + 1).distances
-    assert distances is not None
-    far = distances.reshape(n, k + 1).sort(1).values[:, 1:]
+    far = made.nearest(points, k + 1)[1].sort(1).values[:, 1:]
     _check_positive(far[:, -1])
     dims = _dimension(far, d)
     volume: Tensor = far[:, -1] ** dims * (math.pi ** (dims / 2) / math.gamma(dims / 2 + 1))

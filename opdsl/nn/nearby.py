@@ -20,16 +20,12 @@ Period = tuple[float | None, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """Pair i is query `queries[i]` and point `points[i]`, sorted by query, then by point.
-
-    Attributes:
-        distances: of the pairs, where they are known.
-    """
+class Candidates:
+    """Pair i is query `queries[i]` and point `points[i]`, `distances[i]` apart; in any order."""
 
     queries: Tensor
     points: Tensor
-    distances: Tensor | None = None
+    distances: Tensor
 
 
 class Search(Protocol):
@@ -38,11 +34,11 @@ class Search(Protocol):
     def count(self, queries: Tensor, radius: float) -> Tensor:
         """How many points are within the radius of each query; meant for few queries."""
 
-    def within(self, queries: Tensor, radius: float) -> Found:
-        """The points within the radius of each query."""
+    def within(self, queries: Tensor, radius: float) -> tuple[Tensor, Tensor]:
+        """The numbers of queries and of the points within their radius, sorted by both."""
 
-    def nearest(self, queries: Tensor, count: int) -> Found:
-        """The `count` nearest points of each query, with distances.
+    def nearest(self, queries: Tensor, count: int) -> tuple[Tensor, Tensor]:
+        """The numbers of the `count` nearest points, sorted, and their distances: (m, count).
 
         Of points equally far those with the lowest numbers.
         """
@@ -78,16 +74,18 @@ def sorted_pairs(queries: Tensor, points: Tensor, count: int) -> tuple[Tensor, T
     return owners, key - owners * max(1, count)
 
 
-def closest(found: Found, count: int, points: int) -> Found:
-    """Of candidates, with distances, the `count` nearest of each query.
+def closest(found: Candidates, count: int, points: int) -> tuple[Tensor, Tensor]:
+    """Of candidates the `count` nearest of each query.
 
     Args:
-        found: in any order; each query that occurs has at least `count`, and all that are as far as
-            the last of these.
+        found: each query that occurs has at least `count`, and all that are as far as the last of
+            these.
         count: how many are kept.
         points: how many points there are.
+
+    Returns:
+        The numbers, sorted, and the distances of each query that occurs: (queries, count).
     """
-    assert found.distances is not None
     order = torch.argsort(found.distances)
     order = order[torch.argsort(found.queries[order], stable=True)]
     _, owner, sizes = torch.unique_consecutive(
@@ -105,14 +103,14 @@ def closest(found: Found, count: int, points: int) -> Found:
     rank = torch.arange(len(owner), device=owner.device) - (sizes.cumsum(0) - sizes)[owner]
     kept = order[rank < count]
     kept = kept[torch.argsort(found.queries[kept] * points + found.points[kept])]
-    return Found(found.queries[kept], found.points[kept], found.distances[kept])
+    shape = (-1, count)
+    return found.points[kept].reshape(shape), found.distances[kept].reshape(shape)
 
 
-def joined_pairs(parts: list[Found]) -> Found:
-    """All pairs, one part after the other; all with distances."""
-    distances = [x.distances for x in parts if x.distances is not None]
-    return Found(
+def joined(parts: list[Candidates]) -> Candidates:
+    """All pairs, one part after the other."""
+    return Candidates(
         torch.cat([x.queries for x in parts]),
         torch.cat([x.points for x in parts]),
-        torch.cat(distances),
+        torch.cat([x.distances for x in parts]),
     )

@@ -167,17 +167,14 @@ def _found(made: Search, n: int, queries: Tensor, rule: Rule) -> tuple[Tensor, T
     else:
         assert rule.radius is not None
         _check_room(made, n, queries, rule.radius)
-        found = made.within(queries, rule.radius * TOUCH)
-        owners, numbers = found.queries, found.points
+        owners, numbers = made.within(queries, rule.radius * TOUCH)
     alone = (torch.bincount(owners, minlength=len(queries)) == 0).nonzero()[:, 0]
     if not len(alone) or rule.lonely:
         return owners, numbers
-    closest = made.nearest(queries[alone], 1)
+    closest, distances = made.nearest(queries[alone], 1)
     if not rule.nearest:
-        assert closest.distances is not None
-        raise _lonely(len(alone), len(queries), rule, closest.distances.max().item())
-    owners = torch.cat((owners, alone[closest.queries]))
-    return sorted_pairs(owners, torch.cat((numbers, closest.points)), n)
+        raise _lonely(len(alone), len(queries), rule, distances.max().item())
+    return sorted_pairs(torch.cat((owners, alone)), torch.cat((numbers, closest[:, 0])), n)
 
 
 def _nearest(made: Search, n: int, queries: Tensor, rule: Rule) -> tuple[Tensor, Tensor]:
@@ -185,12 +182,12 @@ def _nearest(made: Search, n: int, queries: Tensor, rule: Rule) -> tuple[Tensor,
     assert rule.count is not None
     if rule.radius is None and n < rule.count:
         raise _few(rule.count, n)
-    found = made.nearest(queries, min(rule.count, n))
+    numbers, distances = made.nearest(queries, min(rule.count, n))
+    owners = torch.arange(len(queries), device=queries.device)[:, None].expand_as(numbers)
     if rule.radius is None:
-        return found.queries, found.points
-    assert found.distances is not None
-    near = found.distances <= rule.radius * TOUCH
-    return found.queries[near], found.points[near]
+        return owners.flatten(), numbers.flatten()
+    near = distances <= rule.radius * TOUCH
+    return owners[near], numbers[near]
 
 
 def _paired(points: Tensor, queries: Tensor, rule: Rule, owners: Tensor, numbers: Tensor) -> Pairs:
@@ -217,9 +214,7 @@ def _check_room(made: Search, n: int, queries: Tensor, radius: float) -> None:
     some = queries[:: -(-m // SAMPLE)]
     pairs = round(made.count(some, radius * TOUCH).double().mean().item() * m)
     if pairs > MOST_PAIRS:
-        distances = made.nearest(some, min(USUAL, n)).distances
-        assert distances is not None
-        usual = distances.reshape(len(some), -1).amax(1).median().item()
+        usual = made.nearest(some, min(USUAL, n))[1].amax(1).median().item()
         raise _many(pairs, n, m, radius, usual)
 
 
