@@ -183,7 +183,14 @@ def sites(graph: Graph) -> list[Site]:
     """What the model wants of its domains of points."""
     asked = {x.domain.name for x in graph.asks() if x.what == "coordinates"}
     return [
-        Site(x.name, x.ambient, shared=x.geometry == "shared", asked=x.name in asked)
+        Site(
+            x.name,
+            x.ambient,
+            shared=x.geometry == "shared",
+            asked=x.name in asked,
+            measure=x.measure or "uniform",
+            period=x.period,
+        )
         for x in graph.domains
         if x.scattered
     ]
@@ -300,7 +307,7 @@ def _wanted(
 
 def _source_of(held: Sequence[Held], resolution: Resolution) -> Held:
     """The file with just this resolution, else the first with a finer one."""
-    just = (x for x in held if _same(resolution_of(x.path, x.split), resolution))
+    just = (x for x in held if _same(first_of(x.path, x.split).resolution, resolution))
     finer = (x for x in held if _has(x, resolution))
     # where none has it, reading the first says what it has
     return next(just, None) or next(finer, held[0])
@@ -320,9 +327,9 @@ def _has(held: Held, resolution: Resolution) -> bool:
     return True
 
 
-def resolution_of(path: str, split: str | None) -> tuple[int, ...]:
-    """Points on each axis of a file or a folder."""
-    return open_dataset(path, split=split, samples=1).resolution
+def first_of(path: str, split: str | None) -> Fields:
+    """The first sample of a file or a folder."""
+    return open_dataset(path, split=split, samples=1)
 
 
 def _read(held: Held, resolution: Resolution | None, binding: Binding) -> Samples:

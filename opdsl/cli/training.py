@@ -16,12 +16,12 @@ import torch
 from opdsl.cli.bands import kept_part, refuse_bad_band
 from opdsl.cli.datasets import (
     binding_of,
+    first_of,
     located,
     loop_of,
     parts_of,
     read_tests,
     read_training,
-    resolution_of,
 )
 from opdsl.cli.files import write
 from opdsl.cli.judge import judge, lengths, periodic
@@ -33,7 +33,7 @@ from opdsl.ir.fingerprint import fingerprint
 from opdsl.ir.graph import Graph
 from opdsl.lower.torch import OperatorModule, lower
 from opdsl.nn.batch import numbers, told_places
-from opdsl.summary.room import refuse_too_large, step_bytes
+from opdsl.summary.room import refuse_too_large, sizes_at, step_bytes
 from opdsl.train.device import device_of
 from opdsl.train.fit import Outcome, fit
 from opdsl.train.folder import lock, refuse_used
@@ -122,12 +122,14 @@ def _refuse_too_large(graph: Graph, settings: Settings, folder: Path) -> None:
     assert data.path is not None
     path = located(data.path, folder)
     if data.resolution is not None:
-        resolution = (data.resolution,) * graph.inputs[0].space.domain.dims
+        sizes = sizes_at(graph, (data.resolution,) * graph.inputs[0].space.domain.dims)
     else:
-        resolution = resolution_of(path, "train" if "train" in parts_of(path) else None)
+        one = first_of(path, "train" if "train" in parts_of(path) else None)
+        points = min((len(x[0]) for x in one.places.values()), default=None)
+        sizes = sizes_at(graph, one.resolution, points)
     kind = settings.optimizer.kind
     batch = settings.batch * (settings.rollout or 1)  # every step in time is kept for the gradient
-    parts = step_bytes(graph, resolution, batch, settings.precision, kind)
+    parts = step_bytes(graph, sizes, batch, settings.precision, kind)
     helps = ("lower `batch`", "train at a lower `data.resolution`")
     refuse_too_large(graph.name, parts, free=_free(settings.device), helps=helps)
 

@@ -224,7 +224,7 @@ def bind(
         fields.layout,
         places,
         tuple(x.name for x in sites if x.asked),
-        dict(_weights(outputs, outs, places)),
+        dict(_weights(outputs, outs, sites, places)),
     )
 
 
@@ -261,15 +261,19 @@ def _grounds(
 
 
 def _weights(
-    outputs: Sequence[Port], values: Mapping[str, Values], places: Mapping[str, Placed]
+    outputs: Sequence[Port],
+    values: Mapping[str, Values],
+    sites: Sequence[Site],
+    places: Mapping[str, Placed],
 ) -> Iterator[tuple[str, Values]]:
-    """What the points of each output stand for, where all samples tell."""
+    """What the points of each output stand for, where they do not count alike."""
+    known = {x.name: volumes(places[x.name], x) for x in sites if x.name in places}
     for port in outputs:
-        found = [volumes(x) for x in places.get(port.domain, ())]
-        known = [x[None] for x in found if x is not None]
-        if known and len(known) == len(found):
-            packed = isinstance(values[port.name], Packed)
-            yield port.name, Packed.of(known) if packed else known[0][None]
+        found = known.get(port.domain)
+        if found is not None:
+            x, rows = values[port.name], [w[None].float() for w in found]
+            rows = rows * len(x) if len(rows) == 1 else rows
+            yield port.name, Packed.of(rows) if isinstance(x, Packed) else rows[0][None]
 
 
 def _same_axes(fields: Fields, ports: Sequence[Port]) -> None:

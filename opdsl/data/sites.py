@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from opdsl.data.simplices import sizes
 from opdsl.diagnostics import Diagnostic, Help, did_you_mean
 from opdsl.nn.batch import Values, each, numbers
 from opdsl.nn.geometry import Geometry, Placed, sizes_of
+from opdsl.nn.measure import Measure, weights
+from opdsl.nn.nearby import Period
 from opdsl.nn.packed import Packed
 
 if TYPE_CHECKING:
@@ -32,12 +33,15 @@ class Site:
         dims: of the space in which the points lie; None: any.
         shared: whether all samples must have the same points.
         asked: whether the model cannot do without the coordinates.
+        measure, period: how it is told what a point stands for, as the program declares it.
     """
 
     name: str
     dims: int | None
     shared: bool
     asked: bool = True
+    measure: Measure = "uniform"
+    period: Period | None = None
 
 
 def place_of(
@@ -85,19 +89,20 @@ def placed(fields: Fields, site: Site, name: str) -> tuple[Placed, list[Diagnost
     return tuple(_single(x) for x in found), wrong
 
 
-def volumes(x: Geometry) -> Tensor | None:
-    """The length, area or volume that each point stands for, (n,); None if nothing tells.
+def volumes(placed: Placed, site: Site) -> list[Tensor] | None:
+    """The length, area or volume that each point of each sample stands for; None: all count alike.
 
-    Its weights; else of each cell around it the share of one corner.
+    As in the integrals of the model over this domain, but for a domain whose weights should be
+    given and are not: its points count alike.
+
+    Raises:
+        OpError: OP0910, they cannot be found.
     """
-    if x.weights is not None or x.cells is None:
-        return x.weights
-    own = sizes(x.points.double().numpy(), x.cells.numpy())
-    share = torch.from_numpy(own) / x.cells.shape[1]
-    found = torch.zeros(len(x), dtype=torch.float64)
-    for corner in x.cells.T:
-        found.index_add_(0, corner, share)
-    return found.to(x.points.dtype)
+    told = all(x.weights is not None or x.cells is not None for x in placed)
+    if not told and site.measure in {"given", "uniform"}:
+        return None
+    found = [weights(x, site.measure, site.period) for x in placed]
+    return [x for x in found if x is not None] or None
 
 
 def counted(fields: Fields, name: str, home: str) -> Diagnostic | None:

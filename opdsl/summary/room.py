@@ -20,11 +20,19 @@ MOMENTS = {"adamw": 2, "adam": 2, "sgd": 1}  # numbers that an optimizer keeps f
 Sizes = Mapping[str, tuple[int, ...]]
 
 
-def sizes_at(graph: Graph, resolution: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
-    """Points on each axis of each declared domain where the data have `resolution`."""
+def sizes_at(
+    graph: Graph, resolution: tuple[int, ...], points: int | None = None
+) -> dict[str, tuple[int, ...]]:
+    """Points on each axis of each declared domain where the data have `resolution`.
+
+    Args:
+        points: of a sample, where the data have points beside or instead of a grid.
+    """
+    scattered = None if points is None else (points,)
+    have = {x.name: (scattered if x.scattered else None) or resolution for x in graph.domains}
     return {
         x.name: tuple(
-            a.least if a.pinned or i >= len(resolution) else resolution[i]
+            a.least if a.pinned or i >= len(have[x.name]) else have[x.name][i]
             for i, a in enumerate(x.axes)
         )
         for x in graph.domains
@@ -37,10 +45,10 @@ def weight_bytes(graph: Graph, precision: str = "fp32") -> int:
 
 
 def step_bytes(
-    graph: Graph, resolution: tuple[int, ...], batch: int, precision: str, optimizer: str
+    graph: Graph, sizes: Sizes, batch: int, precision: str, optimizer: str
 ) -> dict[str, int]:
     """What a step of training takes at least, by what takes it."""
-    found = summarise(graph, sizes_at(graph, resolution))
+    found = summarise(graph, sizes)
     weights = weight_bytes(graph, precision)
     results = batch * (found.number(found.bytes) or 0)
     return {

@@ -7,6 +7,7 @@ import torch
 
 from opdsl import Geometry, OpError, Packed
 from opdsl.data import Fields, Port, Site, bind
+from opdsl.nn.measure import weights
 
 SIZES = (5, 3, 7)
 
@@ -271,3 +272,19 @@ def test_the_volumes_of_points_are_the_shares_of_their_cells():
     got = bound(held).weights["p"]
     third = 2 / 3  # of each triangle, whose area is 2
     torch.testing.assert_close(got, torch.tensor([[[2 * third, third, 2 * third, third]]]))
+
+
+def test_points_stand_for_what_the_program_declares():
+    held = fields()
+    got = bound(held, sites=(Site("P", 2, shared=False, measure="voronoi"),)).weights["p"]
+    for part, place in zip(got.parts, held.places["body"], strict=True):
+        torch.testing.assert_close(part[0], weights(place, "voronoi"))
+    assert bound(held, sites=(Site("P", 2, shared=False, measure="given"),)).weights == {}
+
+
+def test_shared_points_of_packed_functions_have_weights_for_each_sample():
+    values = {k: Packed.of(random(c, 6, seed=s) for s in range(3)) for k, c in (("f", 2), ("p", 1))}
+    place = Geometry(random(6, 2), weights=random(6))
+    got = bound(fields(values, {"body": (place,)})).weights["p"]
+    assert got.sizes == (6, 6, 6)
+    assert all(x[0].equal(place.weights) for x in got.parts)
