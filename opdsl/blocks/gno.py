@@ -265,6 +265,10 @@ class Gno(Block):
         """Coordinates of the points of both domains, where they are not those of a grid."""
         return tuple(Ask(y.name, "coordinates", y) for y in (x[0].domain, self.to) if y.scattered)
 
+    def integrates(self, *x: Space) -> tuple[Domain, ...]:
+        """Over the domain of v, if it is an integral."""
+        return (x[0].domain,) if self.reduction == "integral" else ()
+
     def diverges(self, *x: Space) -> str | None:  # noqa: ARG002  the same for every space
         """A sum grows with the number of points; the nearest come closer."""
         if self.along == "edges":

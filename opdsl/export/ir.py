@@ -42,6 +42,7 @@ def certificate(graph: Graph) -> dict[str, Any]:
         "promises": [_promise(x) for x in found.promises],
         "pinned": list(found.pinned),
         "diverging": [{"node": node.path, "why": why} for node, why in found.diverging],
+        "measures": {x.name: x.measure for x in found.measured},
     }
 
 

@@ -167,6 +167,10 @@ class Block(BaseModel):
         """Why the block has no limit under refinement (`its stencil shrinks ...`), or None."""
         return None
 
+    def integrates(self, *x: Space) -> tuple[Domain, ...]:  # noqa: ARG002  most blocks do not
+        """The domains over which it takes an integral with the weights of the points."""
+        return ()
+
     def excites(self, *x: Space) -> tuple[int, ...] | None:  # noqa: ARG002  most have no modes
         """The greatest frequency for which it has weights, on each axis, or None."""
         return None

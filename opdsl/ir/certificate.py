@@ -62,6 +62,7 @@ class Certificate:
         causes: every bound, in the order of the nodes.
         pinned: for each declared domain or node that allows one resolution only, why.
         diverging: the nodes without a limit under refinement, each with the reason.
+        measured: the declared domains of points over which a node integrates.
     """
 
     model: str
@@ -70,6 +71,7 @@ class Certificate:
     pinned: tuple[str, ...]
     diverging: tuple[tuple[Node, str], ...]
     operators: int
+    measured: tuple[Domain, ...] = ()
 
     @property
     def agnostic(self) -> bool:
@@ -92,7 +94,9 @@ def certify(graph: Graph) -> Certificate:
     )
     reasons = ((n, n.block.diverges(*graph.arguments(n))) for n in graph.nodes)
     diverging = tuple((n, why) for n, why in reasons if why)
-    return Certificate(graph.name, causes, promises, _pinned(graph), diverging, len(graph.nodes))
+    pinned, operators = _pinned(graph), len(graph.nodes)
+    measured = _measured(graph)
+    return Certificate(graph.name, causes, promises, pinned, diverging, operators, measured)
 
 
 def _causes(graph: Graph) -> tuple[Cause, ...]:
@@ -126,6 +130,12 @@ def _not_empty(domain: Domain) -> tuple[Bound, ...]:
 def _tightest(causes: tuple[Cause, ...], domain: Domain, axis: int) -> Cause | None:
     here = [x for x in causes if x.bound.domain.name == domain.name and x.bound.axis == axis]
     return max(here, key=lambda x: x.points, default=None)
+
+
+def _measured(graph: Graph) -> tuple[Domain, ...]:
+    met = (x for n in graph.nodes for x in n.block.integrates(*graph.arguments(n)))
+    names = {x.name for whole in met for x in whole.declared if x.scattered}
+    return tuple(x for x in graph.domains if x.name in names)
 
 
 def _pinned(graph: Graph) -> tuple[str, ...]:

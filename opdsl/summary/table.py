@@ -12,7 +12,7 @@ from typing import Any
 
 from opdsl.ir.certificate import AxisPromise, Certificate
 from opdsl.ir.dims import Poly
-from opdsl.ir.spaces import Axis
+from opdsl.ir.spaces import Axis, Domain
 from opdsl.summary.count import Row, Summary
 
 GAP = "  "
@@ -37,6 +37,8 @@ def certificate_text(certificate: Certificate, width: int = 100) -> str:
         lines += _domain(list(promises), width)
     lines += _fact("shape", "agnostic" if certificate.agnostic else "pinned", width)
     lines += _fact("convergent", _convergence(certificate), width)
+    said = map(_integrals, certificate.measured)
+    lines += [y for i, x in enumerate(said) for y in _fact("" if i else "integrals", x, width)]
     pinned = certificate.pinned or ("nothing",)
     lines += _fact("pinned", pinned[0], width)
     return "\n".join(lines + [y for x in pinned[1:] for y in _fact("", x, width)])
@@ -182,6 +184,19 @@ def _accepted(axis: Axis) -> str:
     return text + (f", {axis.name} a multiple of {axis.multiple_of}" * (axis.multiple_of > 1))
 
 
+INTEGRALS = {
+    "given": "by the weights or the cells that come with its points",
+    "voronoi": "by the Voronoi cells of its points, unless weights or cells come with them",
+    "density": "by the density of its points, unless weights or cells come with them",
+    "uniform": "are means over its points: uniform weights, unless weights or cells come with them",
+}
+
+
+def _integrals(domain: Domain) -> str:
+    """What a point of the domain stands for in integrals."""
+    return f"on {domain} {INTEGRALS[domain.measure or 'uniform']}"
+
+
 def _convergence(certificate: Certificate) -> str:
     if certificate.convergent:
         return f"yes, all {certificate.operators} operators converge under refinement"
@@ -215,6 +230,7 @@ def to_json(summary: Summary) -> dict[str, Any]:
             "pinned": list(certificate.pinned),
             "diverging": [{"path": x.path, "reason": why} for x, why in certificate.diverging],
             "operators": certificate.operators,
+            "measures": {x.name: x.measure for x in certificate.measured},
         },
     }
 

@@ -45,6 +45,7 @@ def told(graph) -> str:
     verdict = [
         f"pinned: {', '.join(found.pinned) or 'nothing'}",
         f"diverging: {', '.join(x.path for x, _ in found.diverging) or 'nothing'}",
+        *(f"integrals on {x.name}: {x.measure}" for x in found.measured),
         f"parameters: {summarise(graph).params:,}",
     ]
     return "\n".join([*ports, *loops, *asks, *bound, *bounds, *verdict]) + "\n"

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from opdsl.compiler import load
 from opdsl.diagnostics import OpError
 from opdsl.ir.spaces import Axis, Domain, Space
 from opdsl.summary import parse_at, summarise, to_json, to_text
@@ -156,3 +157,29 @@ to_text(summarise(fno()))
 assert "torch" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", code], check=True)  # noqa: S603  the line above
+
+
+@pytest.mark.parametrize(
+    ("declared", "said"),
+    [
+        ("points(2)", "are means over its points: uniform weights"),
+        ("points(2, measure = voronoi)", "by the Voronoi cells of its points"),
+        ("points(2, measure = density)", "by the density of its points"),
+        ("mesh(2)", "by the weights or the cells that come with its points"),
+    ],
+)
+def test_the_certificate_says_what_a_point_stands_for_in_integrals(declared, said):
+    text = f"""edition 2026
+model M {{
+  domain P = {declared}
+  domain Q = points(2)
+  input f : P -> R^1
+  output u : Q -> R^1
+  u = f |> gno(to = Q, radius = 0.1, reduction = integral)
+}}"""
+    shown = summarise(load(text))
+    assert f"integrals   on P {said}" in to_text(shown, 200)
+    measures = to_json(shown)["certificate"]["measures"]
+    assert list(measures) == ["P"]
+    means = summarise(load(text.replace(", reduction = integral", "")))
+    assert "integrals" not in to_text(means, 200)
