@@ -1,4 +1,4 @@
-"""Imported GINO, FNOGNO and GNO blocks compute what neuraloperator's do, on clouds of two sizes.
+"""Imported GINO, FNOGNO, OTNO, GNO blocks compute what neuraloperator's do, at two sizes of clouds.
 
 It is compared at its newest commit; put a checkout on PYTHONPATH to run this.
 """
@@ -40,7 +40,8 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # what is warned of there is 
 
 BATCH = 2
 CLEAR = 1e-5  # of the radius
-ROUGH = 1e-4  # where an instance norm of a function that hardly varies makes rounding larger
+GRADIENTS = 3e-5  # of sums over hundreds of pairs, which are rounded there and here
+ROUGH = 3e-4  # where an instance norm of a function that hardly varies makes rounding larger
 EXACT = 1e-9  # relative, double precision
 
 
@@ -116,6 +117,11 @@ def gno(name: str, *, called: bool = True, **named) -> Variant:
     return Variant(name, "GNOBlock", usual | named, called)
 
 
+def otno(name: str, **named) -> Variant:
+    usual = {"n_modes": (6, 5), "hidden_channels": 6, "n_layers": 2, "in_channels": 5}
+    return Variant(name, "OTNO", usual | named)
+
+
 def mollified(kind: str, radius: float, scale: float = 1.0) -> Any:
     return weighting.dispatch_weighting_fn(kind, sq_radius=radius**2, scale=scale)
 
@@ -174,6 +180,13 @@ VARIANTS = [
     gno("a nonlinear kernel alone", transform_type="nonlinear_kernelonly", out_channels=2),
     gno("in two axes, one function", coord_dim=2, in_channels=1),
     gno("mollified", weighting_fn=mollified("quadr", 0.4, 2.0)),
+    otno("default"),
+    otno("coordinates of the grid", positional_embedding="grid", out_channels=2),
+    otno("a channel mlp, no norm", use_channel_mlp=True, channel_mlp_expansion=1.0, norm=None),
+    otno("group norm of two groups", norm="group_norm", norm_groups=2),
+    otno("padding", domain_padding=0.5),
+    otno("Tucker", factorization="tucker", rank=0.5, preactivation=True),
+    otno("as its FNO is told", fno_skip="soft-gating", non_linearity=torch.tanh),
 ]  # fmt: skip
 
 
@@ -199,15 +212,16 @@ class Case:
     cloud: torch.Tensor
     grid: torch.Tensor
     queries: torch.Tensor
+    numbers: torch.Tensor
 
 
 def case(variant: Variant, size: Size) -> Case:
     o = variant.named
-    d = o.get("coord_dim") or o.get("gno_coord_dim", 3)
+    d = 2 if variant.kind == "OTNO" else o.get("coord_dim") or o.get("gno_coord_dim", 3)
     line = torch.linspace(0, 1, size.latent)
     grid = torch.stack(torch.meshgrid(*[line] * d, indexing="ij"), -1)
     leaves: dict[str, torch.Tensor] = {}
-    if variant.kind == "FNOGNO":
+    if variant.kind in {"FNOGNO", "OTNO"}:
         leaves["x"] = torch.randn(BATCH, *grid.shape[:-1], o["in_channels"])
     elif variant.called:
         leaves["x"] = torch.randn(BATCH, size.points, o["in_channels"])
@@ -223,9 +237,11 @@ def case(variant: Variant, size: Size) -> Case:
         queries = torch.rand(size.queries, d)
         cloud = off(size.points, queries, o["radius"])
     else:
-        queries = off(size.queries, nodes, o.get("gno_radius") or o["out_gno_radius"])
+        queries = off(size.queries, nodes, o.get("gno_radius") or o.get("out_gno_radius", 1.0))
         cloud = off(size.points, nodes, o.get("in_gno_radius", 1.0))
-    return Case({k: x.requires_grad_() for k, x in leaves.items()}, cloud, grid, queries)
+    numbers = torch.randint(size.latent**d, (BATCH, size.queries))
+    leaves = {k: x.requires_grad_() for k, x in leaves.items()}
+    return Case(leaves, cloud, grid, queries, numbers)
 
 
 def off(count: int, others: torch.Tensor, radius: float) -> torch.Tensor:
@@ -241,6 +257,9 @@ def their_result(theirs: torch.nn.Module, variant: Variant, given: Case) -> torc
     if variant.kind == "GNOBlock":
         found = theirs(given.cloud, given.queries, x)
         return (found if found.ndim == 3 else found[None]).movedim(-1, 1)
+    if variant.kind == "OTNO":  # one sample at a time
+        pairs = zip(x.movedim(-1, 1), given.numbers, strict=True)
+        return torch.stack([theirs(y[None], n) for y, n in pairs])
     if variant.kind == "FNOGNO":
         if variant.named["gno_batched"]:
             return theirs(given.grid, given.queries, x, told).movedim(-1, 1)
@@ -258,6 +277,8 @@ def our_result(ours: torch.nn.Module, weights: dict, given: Case) -> torch.Tenso
     batch = max((len(x) for x in named.values()), default=1)
     if "ada_in" in given.leaves:
         named["ada_in"] = given.leaves["ada_in"].expand(batch, -1)
+    if "ind_dec" in {x.name for x in ours.graph.inputs}:
+        named["ind_dec"] = given.numbers[:, None].to(named["x"].dtype)
     asked = {x.name for x in ours.graph.asks()}
     places = {"P": given.cloud, "Q": given.queries}
     named |= {k: x for k, x in places.items() if k in asked}
@@ -290,8 +311,8 @@ def test_an_imported_model_on_points_is_the_references(variant):
     for size in SIZES:
         told = gaps(theirs, variant, size)
         assert told.pop("output") <= imports.TOLERANCE
-        rough = variant.named.get("fno_norm") == "ada_in"
-        assert max(told.values()) <= (ROUGH if rough else imports.TOLERANCE), (size, told)
+        rough = variant.named.get("fno_norm") in {"ada_in", "instance_norm"}
+        assert max(told.values()) <= (ROUGH if rough else GRADIENTS), (size, told)
     found = imported(theirs, variant, SIZES[0])
     assert imports.counted(found) == imports.parameters(theirs) - imports.redundant(theirs, found)
 
@@ -367,42 +388,3 @@ def test_samples_with_points_of_their_own_are_those_that_the_reference_takes_one
     for x, mine in zip(given, found.parts, strict=True):
         wanted = their_result(theirs, variant, x)[0]
         assert imports.relative(mine, wanted) <= imports.TOLERANCE
-
-
-def otno(name: str, **named) -> Variant:
-    usual = {"n_modes": (6, 5), "hidden_channels": 6, "n_layers": 2, "in_channels": 5}
-    return Variant(name, "OTNO", usual | named)
-
-
-OTNOS = [
-    otno("default"),
-    otno("coordinates of the grid", positional_embedding="grid", out_channels=2),
-    otno("a channel mlp, no norm", use_channel_mlp=True, channel_mlp_expansion=1.0, norm=None),
-    otno("group norm of two groups", norm="group_norm", norm_groups=2),
-    otno("padding", domain_padding=0.125),
-    otno("Tucker", factorization="tucker", rank=0.5, preactivation=True),
-    otno("as its FNO is told", fno_skip="soft-gating", non_linearity=torch.tanh),
-]
-
-
-@pytest.mark.parametrize("variant", OTNOS, ids=lambda x: x.name)
-@pytest.mark.parametrize("size", [(16, 40), (24, 31)])
-def test_an_imported_otno_is_the_references_one_sample_at_a_time(variant, size):
-    theirs = built(variant)
-    found = imported(theirs, variant, SIZES[0])
-    ours = module_of(found, plain_weights(theirs)).eval()
-    side, count = size
-    x = torch.randn(BATCH, variant.named["in_channels"], side, side, requires_grad=True)
-    numbers = torch.randint(side**2, (BATCH, count))
-    u = torch.stack([theirs(y[None], i) for y, i in zip(x, numbers, strict=True)])
-    used = dict(theirs.named_parameters())
-    weights = taken_weights(found, plain_weights(theirs) | used)
-    v = functional_call(ours, weights, (), {"x": x, "ind_dec": numbers[:, None].float()})
-    assert v.shape == u.shape
-    g = torch.randn_like(u)
-    a = torch.autograd.grad(u, [x, *used.values()], g, allow_unused=True)
-    b = torch.autograd.grad(v, [x, *used.values()], g, allow_unused=True)
-    assert imports.relative(v, u) <= imports.TOLERANCE
-    assert imports.relative(b[0], a[0]) <= imports.TOLERANCE
-    assert imports.weight_gap(a[1:], b[1:]) <= imports.TOLERANCE
-    assert imports.counted(found) == imports.parameters(theirs) - imports.redundant(theirs, found)

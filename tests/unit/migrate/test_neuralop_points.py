@@ -5,6 +5,7 @@ import torch
 
 import opdsl
 from opdsl.diagnostics import OpError
+from opdsl.lower.torch import lower
 from opdsl.migrate.neuralop import import_call, read_call
 from opdsl.migrate.neuralop.changes import CHANGES
 from opdsl.summary import summarise
@@ -135,3 +136,25 @@ def test_an_otno_reads_its_grid_by_numbers_and_says_that_there_is_a_batch():
     assert "pull(" in text
     assert "one sample at a time" in text
     assert opdsl.check(text_of("OTNO((6, 6), 8)")).diagnostics == ()
+
+
+def test_corrected_an_integral_stays_as_points_get_denser_where_the_reference_grows():
+    """From 16 to 32 points on each side: four times the points, and four times the sum."""
+    call = "GNOBlock(1, 1, 2, 0.4, pos_embedding_type=None, channel_mlp_layers=[8])"
+    kept, right = (
+        lower(import_call(read_call(call), corrected=x).graph).double() for x in (False, True)
+    )
+    right.load_state_dict(kept.state_dict())
+    queries = 0.5 + torch.tensor([[0.0, 0.0], [0.031, -0.07]], dtype=torch.float64)
+    found = []
+    for n in (16, 32, 64):
+        line = (torch.arange(n, dtype=torch.float64) + 0.5) / n
+        cloud = torch.cartesian_prod(line, line)
+        f = torch.cos(3 * cloud[:, :1] + cloud[:, 1:]).T[None]
+        with torch.no_grad():
+            found.append([m(f, P=cloud, Q=queries) for m in (kept, right)])
+    (sum16, int16), (sum32, int32), (sum64, int64) = found
+    assert torch.allclose(sum32 / sum16, torch.full_like(sum16, 4.0), rtol=0.1)
+    assert torch.allclose(sum64 / sum32, torch.full_like(sum16, 4.0), rtol=0.05)
+    assert (int64 - int32).norm() < 0.03 * int64.norm()
+    assert (int32 - int16).norm() < 0.06 * int64.norm()
