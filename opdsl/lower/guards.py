@@ -26,6 +26,7 @@ from opdsl.nn.packed import Packed
 
 Texts = tuple[str, ...]
 CASTABLE = {torch.float32, torch.bfloat16, torch.float16}  # autocast leaves float64 as it is
+NO_POINTS = "leave out samples without points"
 
 
 class Guards:
@@ -316,7 +317,7 @@ def _part(guards: Guards, port: Port, domain: Domain, grid: Grid) -> None:
     for i, axis in enumerate(domain.axes):
         n = int(grid[i])
         promise = guards.promises.get((domain.name, axis.name))
-        root = domain.root_of(i, n)
+        root = domain.root_of(i, n) if domain.steps else n
         wanted = _broken(axis, root, promise.needed if promise else 1)
         if wanted and domain.steps:
             wanted = f"{wanted} on `{domain.name}`"
@@ -344,10 +345,13 @@ def _unfit(guards: Guards, port: Port, domain: Domain, i: int, n: int, wanted: s
     """OP0903 for axis `i` of a factor, which has `n` points."""
     axis = domain.axes[i]
     promise = guards.promises.get((domain.name, axis.name))
-    points = f"{n} point{'' if n == 1 else 's'} along {axis.name}"
+    along = "" if domain.scattered else f" along {axis.name}"
+    points = f"{n} point{'' if n == 1 else 's'}{along}"
     message = f"input `{port.name}` has {points}; `{guards.graph.name}` promises {wanted}"
     near = " or ".join(str(x) for x in _near(n, domain, i, promise))
-    resample = f"resample the data to {near} points along {axis.name}"
+    resample = f"resample the data to {near} points{along}"
+    if domain.scattered and n == 0:
+        resample = NO_POINTS
     notes, cures = _reasons(domain.least_root(i, n), axis, promise)
     return guards.refuse("OP0903", port, message, (resample, *cures), notes)
 
@@ -520,6 +524,12 @@ def _check_place(guards: Guards, ask: Ask, x: Place) -> None:
         raise _misplaced(guards, ask, f"coordinates for {len(x.geometry)} samples")
     if not x.listed and len({len(y) for y in x.geometry}) > 1:
         raise _misplaced(guards, ask, "samples of different sizes")
+    for n in sorted({len(y) for y in x.geometry}):
+        wanted = _broken(ask.domain.axes[0], n, 1)
+        if wanted:
+            message = f"`{ask.name}` has {n} points; `{guards.graph.name}` promises {wanted}"
+            helps = (NO_POINTS,) if n == 0 else ()
+            raise fault("OP0903", message, helps=helps, file=guards.graph.name)
 
 
 def _misplaced(guards: Guards, ask: Ask, met: str) -> OpError:
