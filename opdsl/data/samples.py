@@ -102,6 +102,7 @@ class Samples:
         resolution: points on each axis of a grid.
         places: domain of points -> where they are, for each sample or once for all.
         asked: those domains whose points the model is called with.
+        homes: input or output on points -> its domain.
         weights: output on points -> (samples or 1, 1, points), or packed, the length, area or
             volume that each point stands for; outputs without are not there.
     """
@@ -115,6 +116,7 @@ class Samples:
     layout: Layout = "periodic"
     places: dict[str, Placed] = field(default_factory=dict)
     asked: tuple[str, ...] = ()
+    homes: dict[str, str] = field(default_factory=dict)
     weights: dict[str, Values] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -127,10 +129,11 @@ class Samples:
 
     @property
     def extent(self) -> str:
-        """How many points a sample has: `33x33`, `3586 points`, `900 to 1200 points`."""
-        if not self.places:
+        """How many points an output has: `33x33`, `3586 points`, `900 to 1200 points`."""
+        on = [self.homes[k] for k in (*self.outputs, *self.inputs) if k in self.homes]
+        if not on or on[0] not in self.places:
             return "x".join(map(str, self.resolution))
-        sizes = sizes_of(next(iter(self.places.values())))
+        sizes = sizes_of(self.places[on[0]])
         low, high = min(sizes), max(sizes)
         return f"{low} points" if low == high else f"{low} to {high} points"
 
@@ -224,6 +227,7 @@ def bind(
         fields.layout,
         places,
         tuple(x.name for x in sites if x.asked),
+        {x.name: x.domain for x in ports if x.domain in places},
         dict(_weights(outputs, outs, sites, places)),
     )
 
@@ -250,8 +254,8 @@ def _grounds(
     for site in sites:
         on_it = {x.name: told[x.name] or () for x in ports if x.domain == site.name}
         given = mapping.get(site.name)
-        name = given if isinstance(given, str) else None
-        name, wrong = place_of(fields, site, on_it, name, used)
+        one = given if given is None or isinstance(given, str) else ", ".join(given)
+        name, wrong = place_of(fields, site, on_it, one, used)
         faults += wrong
         if name is not None:
             where[site.name] = fields.homes.get(name, name) if name not in fields.places else name

@@ -38,7 +38,7 @@ def _bits(x: Tensor) -> Tensor:
     """The bytes as 64-bit numbers, with zeros at the end."""
     raw = x.contiguous().view(-1).view(torch.uint8)
     spare = -len(raw) % 8
-    if spare:
+    if spare or raw.storage_offset() % 8:  # a part of a tensor may begin anywhere
         raw = torch.cat((raw, raw.new_zeros(spare)))
     return raw.view(torch.int64)
 

@@ -20,6 +20,12 @@ def test_the_same_coordinates_have_the_same_key_and_others_another():
     assert Geometry(x).key != Geometry(moved).key
 
 
+@pytest.mark.parametrize("first", range(5))
+def test_a_part_of_a_tensor_has_the_key_of_a_copy(first):
+    part = _points(50)[first : first + 20]
+    assert Geometry(part).key == Geometry(part.clone()).key
+
+
 def test_weights_for_other_points_are_refused():
     with pytest.raises(OpError) as error:
         Geometry(_points(5), weights=torch.ones(4))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from opdsl.train.listener import Plan
-from opdsl.train.pictures import curves_svg, fields_png
+from opdsl.train.pictures import Cloud, Panel, curves_svg, fields_png
 from opdsl.train.progress import LiveTable, PlainLines, progress
 from opdsl.train.report import Picture, write_report
 
@@ -135,3 +135,36 @@ def test_a_terminal_gets_a_table():
     listener.end()
     assert "0.125" in stream.getvalue()
     assert "[bold] is not markup" in stream.getvalue()
+
+
+def test_functions_on_points_are_drawn_where_the_points_are():
+    """The first coordinate as a function is brighter on the right; space has three sides."""
+    generator = np.random.default_rng(0)
+    plane, space = generator.random((400, 2)), generator.random((400, 3))
+    one = _picture(fields_png([Panel("truth", plane[:, 0], Cloud(plane))]))
+    left, right = one[:, : one.shape[1] // 2], one[:, one.shape[1] // 2 : -one.shape[1] // 4]
+    assert _green(right) > _green(left) + 0.2
+    tall = _picture(fields_png([Panel("truth", space[:, 0], Cloud(space))]))
+    assert tall.shape[0] > 2 * one.shape[0]
+
+
+def test_triangles_between_points_are_filled():
+    corners = np.array([[0.0, 0], [1, 0], [1, 1], [0, 1]])
+    cells = np.array([[0, 1, 2], [0, 2, 3]])
+    filled = _picture(fields_png([Panel("truth", corners[:, 0], Cloud(corners, cells))]))
+    dots = _picture(fields_png([Panel("truth", corners[:, 0], Cloud(corners))]))
+    assert _coloured(filled).mean() > 5 * _coloured(dots).mean()
+
+
+def _picture(png):
+    import matplotlib.image
+
+    return matplotlib.image.imread(io.BytesIO(png))[..., :3]
+
+
+def _coloured(image):
+    return image.max(-1) - image.min(-1) > 0.1
+
+
+def _green(image):
+    return image[_coloured(image)][:, 1].mean()
