@@ -24,6 +24,12 @@ Domain = Annotated[
     str | None,
     typer.Option("--domain", metavar="NAME", help="Which set of points, where there are several."),
 ]
+Keep = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--keep", metavar="FIELD", help="A field to take over; repeatable. All if not given."
+    ),
+]
 
 
 def convert(
@@ -115,6 +121,7 @@ def distance(
         ),
     ] = None,
     domain: Domain = None,
+    keep: Keep = None,
     name: Annotated[
         str, typer.Option("--name", metavar="FIELD", help="What to call the new field.")
     ] = "distance",
@@ -136,9 +143,10 @@ def distance(
     """
     from opdsl.data import open_dataset, points
     from opdsl.data.add_distance import Sign, add_distance
+    from opdsl.data.more_fields import kept
     from opdsl.nn.batch import numbers
 
-    fields = open_dataset(data)
+    fields = kept(open_dataset(data), keep or ())
     progress = Progress()
     raw, ends = add_distance(
         fields,
@@ -190,6 +198,7 @@ def transport(
     data: Data,
     out: Out,
     domain: Domain = None,
+    keep: Keep = None,
     normals: Annotated[
         str | None,
         typer.Option("--normals", metavar="FIELD", help="Normals; else those of the triangles."),
@@ -211,9 +220,10 @@ def transport(
     """
     from opdsl.data import open_dataset, points
     from opdsl.data.add_transport import add_transport
+    from opdsl.data.more_fields import kept
     from opdsl.nn.batch import numbers
 
-    fields = open_dataset(data)
+    fields = kept(open_dataset(data), keep or ())
     progress = Progress()
     raw, found = add_transport(fields, domain=domain, normals=normals, size=size, progress=progress)
     progress.end()

@@ -7,6 +7,7 @@ with more fields, which `points.write` makes a file of.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from opdsl.data.raw import Raw
 from opdsl.data.samples import Fields, Role
@@ -30,6 +31,31 @@ def more(
     )
 
 
+def kept(fields: Fields, names: Sequence[str]) -> Fields:
+    """Only these fields, all if none is named; the grid goes if nothing is left on it.
+
+    Raises:
+        OpError: OP0611, a name is not there.
+    """
+    for x in names:
+        if x not in fields.values:
+            there = ", ".join(f"`{k}`" for k in fields.values) or "none"
+            helps = did_you_mean(x, fields.values)
+            met = f"no field `{x}`; the file has {there}"
+            raise fault("OP0611", met, helps=helps, file=fields.source)
+    if not names:
+        return fields
+    gridded = any(x not in fields.homes for x in names)
+    return replace(
+        fields,
+        values={k: fields.values[k] for k in names},
+        roles={k: fields.roles[k] for k in names},
+        homes={k: x for k, x in fields.homes.items() if k in names},
+        axes=fields.axes if gridded else (),
+        resolution=fields.resolution if gridded else (),
+    )
+
+
 def chosen(fields: Fields, domain: str | None) -> tuple[Placed, str]:
     """The set of points that is meant, and its name."""
     there = ", ".join(f"`{k}`" for k in fields.places) or "none"
@@ -50,7 +76,9 @@ def fresh(fields: Fields, names: Sequence[str]) -> None:
     taken = [x for x in names if x in fields.values]
     if taken:
         met = f"the file has a field `{taken[0]}` already"
-        raise fault("OP0611", met, helps=("take the file without it",), file=fields.source)
+        raise fault(
+            "OP0611", met, helps=("take over the other fields only: `--keep`",), file=fields.source
+        )
 
 
 def fits(fields: Fields, axes: Sequence[str], grid: Sequence[int]) -> None:
@@ -60,7 +88,7 @@ def fits(fields: Fields, axes: Sequence[str], grid: Sequence[int]) -> None:
         raise fault("OP0613", met, file=fields.source)
     if fields.axes and (tuple(fields.axes), fields.resolution) != (tuple(axes), tuple(grid)):
         met = f"the file has a grid ({_grid(fields.axes, fields.resolution)}) already"
-        helps = (f"this one is another: {_grid(axes, grid)}",)
+        helps = (f"this one is {_grid(axes, grid)}: take over fields on points only: `--keep`",)
         raise fault("OP0613", met, helps=helps, file=fields.source)
 
 

@@ -12,6 +12,7 @@ from opdsl.data.generate.blob import NUMBERS, Blob
 from opdsl.data.generate.draws import normals
 from opdsl.data.mesh_set import as_raw
 from opdsl.data.meshes import Mesh
+from opdsl.data.more_fields import kept
 from opdsl.data.transport import normals_of, torus_normals
 from opdsl.diagnostics import OpError
 from opdsl.nn.packed import Packed
@@ -150,6 +151,19 @@ def test_a_second_grid_must_be_the_first(tmp_path):
     held = open_dataset(tmp_path / "b.h5")
     assert "x: 3, y: 3, z: 3" in refused("OP0613", add_distance, held, grid=(4, 3, 3), name="d")
     add_distance(held, grid=(3, 3, 3), name="d")
+
+
+def test_only_the_fields_that_are_kept_are_taken_over(tmp_path):
+    raw, _ = add_distance(filed(tmp_path / "a.h5", blobs(1)), grid=(3, 3, 3))
+    points.write(tmp_path / "b.h5", raw)
+    held = open_dataset(tmp_path / "b.h5")
+    assert kept(held, ()) is held
+    less = kept(held, ("v",))
+    assert (less.axes, less.resolution, less.homes) == ((), (), {"v": "P"})
+    again, _ = add_distance(less, grid=(4, 4, 4))
+    assert set(again.values) == set(again.roles) == {"v", "distance"}
+    assert kept(held, ("distance",)).axes == ("x", "y", "z")
+    assert "no field `w`" in refused("OP0611", kept, held, ("w",))
 
 
 # --- transports ---------------------------------------------------------------------------------
