@@ -69,8 +69,14 @@ def convert(
     progress = Progress()
     meshes = read_meshes(paths, progress)
     progress.end()
-    marked = {"inputs": inputs or (), "outputs": outputs or ()}
-    points.write(out, as_raw(meshes, name=name or out.stem, domain=domain, **marked))
+    raw = as_raw(
+        meshes,
+        name=name or out.stem,
+        domain=domain,
+        inputs=inputs or (),
+        outputs=outputs or (),
+    )
+    points.write(out, raw)
     told = _about(out, meshes)
     if as_json:
         show_json(told)

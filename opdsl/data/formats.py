@@ -15,8 +15,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from opdsl.data import pairs, points, well
+from opdsl.data import mesh_set, pairs, points, well
 from opdsl.data.coarsen import Resolution
+from opdsl.data.meshes import FORMATS, natural
 from opdsl.data.raw import Raw
 from opdsl.data.safe_h5 import opened
 from opdsl.data.samples import Fields
@@ -46,8 +47,8 @@ def open_dataset(
 
     Args:
         path: a file (The Well's HDF5; ours for points, see `points`; a dictionary with `x` and
-            `y` in .pt or .npz; a list of dictionaries in .pt), or a folder `NAME` with
-            `NAME/data/{train,valid,test}/*.hdf5`.
+            `y` in .pt or .npz; a list of dictionaries in .pt; a mesh, which is one sample), a
+            folder of meshes, or a folder `NAME` with `NAME/data/{train,valid,test}/*.hdf5`.
         split: which part of a folder, `train` if not given; a single file has no parts.
         resolution: keep every k-th point only; one integer stands for all axes.
         samples: keep the first ones only.
@@ -201,11 +202,11 @@ def _files(path: Path, split: str | None, source: str) -> tuple[Path, ...]:
 
 
 def _in_folder(path: Path, split: str | None, source: str) -> tuple[Path, ...]:
-    own = _hdf5(path)
+    own = _held(path)
     if own and split is None:
         return own
     for home in (path / "data", path):
-        there = {s: files for s in SPLITS if (files := _hdf5(home / s))}
+        there = {s: files for s in SPLITS if (files := _held(home / s))}
         if there and (wanted := split or next(iter(there))) in there:
             return there[wanted]
         if there:
@@ -221,14 +222,17 @@ def _in_folder(path: Path, split: str | None, source: str) -> tuple[Path, ...]:
     )
 
 
-def _hdf5(folder: Path) -> tuple[Path, ...]:
+def _held(folder: Path) -> tuple[Path, ...]:
+    """The HDF5 files in a folder; if there are none, its meshes."""
     if not folder.is_dir():
         return ()
-    return tuple(sorted(f for f in folder.iterdir() if f.suffix in SUFFIXES and f.is_file()))
+    files = [f for f in folder.iterdir() if f.is_file()]
+    meshes = sorted((f for f in files if f.suffix.lower() in FORMATS), key=natural)
+    return tuple(sorted(f for f in files if f.suffix in SUFFIXES) or meshes)
 
 
 def _reader(path: Path, source: str) -> Read:
-    """Which reader a file needs, by its first bytes."""
+    """Which reader a file needs, by its first bytes; meshes have none in common, but endings."""
     try:
         with path.open("rb") as file:
             head = file.read(PEEK)
@@ -240,6 +244,8 @@ def _reader(path: Path, source: str) -> Read:
         raise _unopened(error, source) from error
     if head.startswith((b"\x80\x02", b"\x80\x04", b"\x80\x05")):
         return pairs.read_pt
+    if path.suffix.lower() in FORMATS:
+        return mesh_set.read
     raise _unreadable(_met(head), source)
 
 
@@ -290,6 +296,7 @@ _READABLE = (
     "HDF5 as The Well lays it out (.hdf5, .h5, or a folder of them) can be read",
     "HDF5 with functions on points, as `opdsl.data.points` lays it out, can be read",
     "a dictionary with `x` and `y` saved by torch (.pt) or numpy.savez (.npz) can be read",
+    f"a mesh ({', '.join(FORMATS)}) can be read, or a folder of them",
 )
 
 

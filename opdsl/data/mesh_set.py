@@ -7,18 +7,31 @@ a file of. Where all meshes have the same points and cells, the samples share th
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from opdsl.data.meshes import Mesh
+from opdsl.data.coarsen import Resolution, refuse_on_points
+from opdsl.data.meshes import Mesh, read_mesh
 from opdsl.data.raw import Raw
 from opdsl.data.samples import Role
 from opdsl.diagnostics import did_you_mean, fault
 from opdsl.nn.batch import Values
 from opdsl.nn.geometry import Geometry, Placed
 from opdsl.nn.packed import Packed
+
+
+def read(path: Path, source: str, resolution: Resolution | None, samples: int | None) -> Raw:
+    """One file as one sample of the domain `P`, on points of its own; nothing says its roles.
+
+    Raises:
+        OpError: OP0610, OP0612; OP0614 a resolution is asked for.
+    """
+    del samples  # there is one
+    refuse_on_points(resolution, source)
+    return as_raw([read_mesh(path)], name=path.stem, shared=False)
 
 
 def as_raw(
@@ -28,6 +41,7 @@ def as_raw(
     domain: str = "P",
     inputs: Sequence[str] = (),
     outputs: Sequence[str] = (),
+    shared: bool = True,
 ) -> Raw:
     """The samples; fields are float32, points too if that changes none of them.
 
@@ -35,6 +49,7 @@ def as_raw(
         name: of the data set.
         domain: on which the fields are.
         inputs, outputs: fields that are marked so.
+        shared: whether meshes that are the same become one.
 
     Raises:
         OpError: OP0611, a field that is named is not there, or has two roles.
@@ -46,7 +61,7 @@ def as_raw(
         ("output", outputs),
     )
     roles: dict[str, Role] = {k: role for role, names in told for k in names}
-    same = _same(meshes)
+    same = shared and _same(meshes)
     values = {k: _values([x.fields[k] for x in meshes], same=same) for k in roles}
     homes = dict.fromkeys(roles, domain)
     places = {domain: _placed(meshes[:1] if same else meshes)}

@@ -139,7 +139,7 @@ def _named(path: Path) -> tuple[Path, ...]:
         raise fault("OP0610", str(error.strerror).lower(), file=str(path)) from error
     found = tuple(Path(x) for x in glob.glob(str(path)))  # noqa: PTH207  the pattern may be absolute
     if found:
-        return tuple(sorted((x for x in found if x.is_file()), key=_natural))
+        return tuple(sorted((x for x in found if x.is_file()), key=natural))
     near = [x.name for x in path.parent.iterdir()] if path.parent.is_dir() else []
     helps = did_you_mean(path.name, near)
     raise fault("OP0610", "there is no such file or folder", helps=helps, file=str(path))
@@ -150,11 +150,11 @@ def _in_folder(folder: Path) -> tuple[Path, ...]:
     if not found:
         known = ", ".join(FORMATS)
         raise fault("OP0610", f"no mesh file ({known}) in this folder", file=str(folder))
-    return tuple(sorted(found, key=_natural))
+    return tuple(sorted(found, key=natural))
 
 
-def _natural(path: Path) -> tuple[object, ...]:
-    """Numbers in names count as numbers."""
+def natural(path: Path) -> tuple[object, ...]:
+    """What sorts names so that numbers in them count as numbers."""
     parts = re.split(r"(\d+)", path.name)
     return tuple((int(x), "") if x.isdigit() else (-1, x) for x in parts)
 

@@ -1,5 +1,6 @@
 """Meshes, distances and transports as files that open as what went in."""
 
+import meshio
 import numpy as np
 import pytest
 import torch
@@ -74,6 +75,31 @@ def test_a_field_that_is_not_there_is_refused():
 
 def test_a_field_has_one_role():
     refused("OP0611", as_raw, blobs(), name="x", inputs=["p"], outputs=["p"])
+
+
+def test_a_mesh_is_a_data_set_of_one_sample_and_a_folder_of_meshes_one_of_several(tmp_path):
+    meshes = blobs(3)
+    for i, x in enumerate(meshes):
+        held = meshio.Mesh(x.points, [("triangle", x.cells)], {"p": x.fields["p"][:, 0]})
+        held.write(tmp_path / f"car{10 * i}.vtu")
+    one = open_dataset(tmp_path / "car10.vtu")
+    assert one.values["p"].sizes == (len(meshes[1].points),)
+    assert np.array_equal(one.places["P"][0].cells.numpy(), meshes[1].cells)
+    many = open_dataset(tmp_path)
+    assert many.values["p"].sizes == tuple(len(x.points) for x in meshes)
+    assert (many.roles, many.homes) == ({"p": "unknown"}, {"p": "P"})
+    assert len(open_dataset(tmp_path, samples=2).places["P"]) == 2
+    refused("OP0614", open_dataset, tmp_path, resolution=4)
+
+
+def test_a_folder_may_have_meshes_to_train_and_to_test(tmp_path):
+    for part, count in (("train", 2), ("test", 1)):
+        (tmp_path / part).mkdir()
+        for i, x in enumerate(blobs(count)):
+            cells = [("triangle", x.cells)]
+            meshio.Mesh(x.points, cells, {"p": x.fields["p"]}).write(tmp_path / part / f"{i}.vtu")
+    assert len(open_dataset(tmp_path).values["p"]) == 2
+    assert len(open_dataset(tmp_path, split="test").values["p"]) == 1
 
 
 # --- distances ----------------------------------------------------------------------------------
