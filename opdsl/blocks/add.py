@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from opdsl.ir.block import BYTES, Block, Cost
 from opdsl.ir.join import common_components, same_channels, same_domain, same_field
@@ -35,6 +35,7 @@ class Add(Block):
 
     complex: ClassVar[bool] = True
     arity: ClassVar[tuple[int, int | None]] = (2, 2)
+    ragged: ClassVar[Literal["each", "pointwise", "own"]] = "pointwise"
     samples: ClassVar[tuple[dict[str, Any], ...]] = ({"inputs": (3, 3)}, {"inputs": (1, 1)})
 
     def infer(self, *x: Space) -> Space:

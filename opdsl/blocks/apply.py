@@ -57,6 +57,7 @@ class Apply(Block):
     """
 
     positional: ClassVar[tuple[str, ...]] = ("kind",)
+    ragged: ClassVar[Literal["each", "pointwise", "own"]] = "pointwise"
     samples: ClassVar[tuple[dict[str, Any], ...]] = (
         {"inputs": (3,), "kind": "gelu"},
         {"inputs": (1,), "kind": "identity"},

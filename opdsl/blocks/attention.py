@@ -51,6 +51,7 @@ class Attention(Block):
         Katharopoulos et al. 2020, arXiv:2006.16236.
     """
 
+    ragged: ClassVar[Literal["each", "pointwise", "own"]] = "own"
     samples: ClassVar[tuple[dict[str, Any], ...]] = (
         {"inputs": (4,), "heads": 2},
         {"inputs": (8,), "kind": "galerkin"},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from opdsl.ir.block import BYTES, Block, Cost
 from opdsl.ir.spaces import Space
@@ -29,6 +29,7 @@ class Bias(Block):
     Source: Lu et al. 2021, arXiv:1910.03193, eq. (2), the term b_0.
     """
 
+    ragged: ClassVar[Literal["each", "pointwise", "own"]] = "pointwise"
     samples: ClassVar[tuple[dict[str, Any], ...]] = ({"inputs": (3,)}, {"inputs": ("R^2",)})
 
     def infer(self, *x: Space) -> Space:

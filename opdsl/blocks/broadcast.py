@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -37,6 +37,7 @@ class Broadcast(Block):
 
     complex: ClassVar[bool] = True
     sized: ClassVar[bool] = True
+    ragged: ClassVar[Literal["each", "pointwise", "own"]] = "own"
     samples: ClassVar[tuple[dict[str, Any], ...]] = ({"inputs": ("R^3",), "to": "D"},)
 
     to: Domain = Field(description="the domain of the function")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from opdsl.ir.block import Block, Cost, free
 from opdsl.ir.join import same_channels, same_domain
@@ -32,6 +32,7 @@ class Complex(Block):
     """
 
     arity: ClassVar[tuple[int, int | None]] = (1, 2)
+    ragged: ClassVar[Literal["each", "pointwise", "own"]] = "pointwise"
     samples: ClassVar[tuple[dict[str, Any], ...]] = ({"inputs": (3, 3)}, {"inputs": (1,)})
 
     def infer(self, *x: Space) -> Space:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from opdsl.ir.block import Block, Cost, free
 from opdsl.ir.join import same_domain, same_field
@@ -34,6 +34,7 @@ class Concat(Block):
 
     complex: ClassVar[bool] = True
     arity: ClassVar[tuple[int, int | None]] = (1, None)
+    ragged: ClassVar[Literal["each", "pointwise", "own"]] = "pointwise"
     samples: ClassVar[tuple[dict[str, Any], ...]] = (
         {"inputs": (3, 2)},
         {"inputs": (1,)},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, PositiveInt
 
@@ -40,6 +40,7 @@ class Contract(Block):
     """
 
     arity: ClassVar[tuple[int, int | None]] = (2, 2)
+    ragged: ClassVar[Literal["each", "pointwise", "own"]] = "own"
     samples: ClassVar[tuple[dict[str, Any], ...]] = (
         {"inputs": ("R^3", 3)},
         {"inputs": ("R^4", 2), "out": 2},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, PositiveInt
 
@@ -40,6 +40,7 @@ class CrossAttention(Block):
     """
 
     arity: ClassVar[tuple[int, int | None]] = (2, 2)
+    ragged: ClassVar[Literal["each", "pointwise", "own"]] = "own"
     samples: ClassVar[tuple[dict[str, Any], ...]] = (
         {"inputs": (4, "P -> R^3"), "heads": 2},
         {"inputs": ("Q -> R^2", 3)},

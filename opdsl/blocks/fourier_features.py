@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
@@ -38,6 +38,7 @@ class FourierFeatures(Block):
     Source: Tancik et al. 2020, arXiv:2006.10739, eq. (5).
     """
 
+    ragged: ClassVar[Literal["each", "pointwise", "own"]] = "pointwise"
     samples: ClassVar[tuple[dict[str, Any], ...]] = (
         {"inputs": (2,), "count": 3},
         {"inputs": ("R^1",), "count": 2, "scale": 0.5},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from opdsl.ir.block import BYTES, Block, Cost, Refusal
 from opdsl.ir.spaces import KINDS, VECTOR, Extend, Space
@@ -33,6 +33,7 @@ class Integrate(Block):
     Source: Trefethen and Weideman 2014, doi:10.1137/130932132 (the trapezoidal rule).
     """
 
+    ragged: ClassVar[Literal["each", "pointwise", "own"]] = "own"
     samples: ClassVar[tuple[dict[str, Any], ...]] = (
         {"inputs": (3,)},
         {"inputs": ("P -> R^2",)},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -38,6 +38,7 @@ class Mlp(Block):
     Source: Lu et al. 2021, arXiv:1910.03193 (the nets of DeepONet).
     """
 
+    ragged: ClassVar[Literal["each", "pointwise", "own"]] = "pointwise"
     samples: ClassVar[tuple[dict[str, Any], ...]] = (
         {"inputs": (3,), "widths": (4, 2)},
         {"inputs": ("R^2",), "widths": (5,), "act": "tanh"},

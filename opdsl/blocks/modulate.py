@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from opdsl.ir.block import BYTES, Block, Cost, Refusal
 from opdsl.ir.spaces import Space
@@ -34,6 +34,7 @@ class Modulate(Block):
     """
 
     arity: ClassVar[tuple[int, int | None]] = (2, 2)
+    ragged: ClassVar[Literal["each", "pointwise", "own"]] = "own"
     samples: ClassVar[tuple[dict[str, Any], ...]] = (
         {"inputs": (3, "R^2")},
         {"inputs": ("R^3", "R^1")},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from opdsl.ir.block import BYTES, Block, Cost
 from opdsl.ir.parts import needs_complex, real_part_of
@@ -31,6 +31,7 @@ class Modulus(Block):
     """
 
     complex: ClassVar[bool] = True
+    ragged: ClassVar[Literal["each", "pointwise", "own"]] = "pointwise"
     samples: ClassVar[tuple[dict[str, Any], ...]] = (
         {"inputs": ("D -> C^3",)},
         {"inputs": ("K -> C^1",)},

@@ -54,6 +54,7 @@ class Norm(Block):
         Ba et al. 2016, arXiv:1607.06450; Ioffe and Szegedy 2015, arXiv:1502.03167.
     """
 
+    ragged: ClassVar[Literal["each", "pointwise", "own"]] = "own"
     samples: ClassVar[tuple[dict[str, Any], ...]] = (
         {"inputs": (3,)},
         {"inputs": (4,), "kind": "group", "groups": 2},

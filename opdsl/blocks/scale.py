@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from opdsl.ir.block import BYTES, Block, Cost
 from opdsl.ir.spaces import Space
@@ -34,6 +34,7 @@ class Scale(Block):
 
     complex: ClassVar[bool] = True
     positional: ClassVar[tuple[str, ...]] = ("factor",)
+    ragged: ClassVar[Literal["each", "pointwise", "own"]] = "pointwise"
     samples: ClassVar[tuple[dict[str, Any], ...]] = (
         {"inputs": (3,), "factor": -0.5},
         {"inputs": (1,), "factor": 2.0},

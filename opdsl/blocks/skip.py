@@ -41,6 +41,7 @@ class Skip(Block):
     """
 
     complex: ClassVar[bool] = True
+    ragged: ClassVar[Literal["each", "pointwise", "own"]] = "pointwise"
     samples: ClassVar[tuple[dict[str, Any], ...]] = (
         {"inputs": (3,)},
         {"inputs": (3,), "kind": "soft"},

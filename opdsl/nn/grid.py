@@ -13,6 +13,8 @@ from torch.nn import functional
 
 Size = tuple[int, ...]
 Ends = tuple[float, ...]
+# for each input and last for the result the points of each sample, None where not packed
+Ragged = tuple[Size | None, ...]
 
 
 def coords(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from opdsl.nn import segments
+from opdsl.nn.grid import Ragged
 from opdsl.nn.sphere import latitudes
 
 
@@ -44,6 +46,6 @@ class OverSphere(nn.Module):
 class Mean(nn.Module):
     """The mean over points."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, ragged: Ragged = ()) -> Tensor:
         """(batch, points, c) -> (batch, c)."""
-        return x.mean(1)
+        return segments.mean(x, ragged[0])[0] if ragged and ragged[0] else x.mean(1)

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from opdsl.nn import segments
+from opdsl.nn.grid import Ragged
 from opdsl.nn.precision import no_autocast, wide
 
 EPS = 1e-5  # torch's own, on the variance
@@ -29,11 +31,13 @@ class InstanceNorm(nn.Module):
     Source: Ulyanov et al. 2016, arXiv:1607.08022.
     """
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, ragged: Ragged = ()) -> Tensor:
         """(batch, *grid, c), kept."""
         with no_autocast(x):
-            axes = tuple(range(1, x.ndim - 1))
-            return _standard(x.to(wide(x)), axes).to(x.dtype)
+            z = x.to(wide(x))
+            if ragged:
+                return _of_each(z, ragged, x.shape[-1]).to(x.dtype)
+            return _standard(z, tuple(range(1, x.ndim - 1))).to(x.dtype)
 
 
 class GroupNorm(nn.Module):
@@ -53,10 +57,11 @@ class GroupNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(channels))
         self.bias = nn.Parameter(torch.zeros(channels))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, ragged: Ragged = ()) -> Tensor:
         """(batch, *grid, c), kept."""
         with no_autocast(x):
-            z = self._standard(x.to(wide(x)))
+            z = x.to(wide(x))
+            z = _of_each(z, ragged, self.groups) if ragged else self._standard(z)
             return torch.addcmul(self.bias.to(z), z, self.weight.to(z)).to(x.dtype)
 
     def _standard(self, z: Tensor) -> Tensor:
@@ -85,7 +90,7 @@ class LayerNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(channels))
         self.bias = nn.Parameter(torch.zeros(channels))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, ragged: Ragged = ()) -> Tensor:  # noqa: ARG002  points are alone
         """(batch, *grid, c), kept."""
         with no_autocast(x):
             z = x.to(wide(x))
@@ -114,7 +119,7 @@ class BatchNorm(nn.Module):
         self.register_buffer("running_mean", torch.zeros(channels))
         self.register_buffer("running_var", torch.ones(channels))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, ragged: Ragged = ()) -> Tensor:  # noqa: ARG002  all samples alike
         """(batch, *grid, c), kept."""
         with no_autocast(x):
             rows = x.to(wide(x)).reshape(
@@ -146,3 +151,13 @@ NORMS: dict[str, Callable[[int, int], nn.Module]] = {
 def _standard(x: Tensor, axes: tuple[int, ...]) -> Tensor:
     var, mean = torch.var_mean(x, axes, correction=0, keepdim=True)
     return (x - mean) * torch.rsqrt(var + EPS)
+
+
+def _of_each(x: Tensor, ragged: Ragged, groups: int) -> Tensor:
+    """Packed functions, standardised over the points of each sample and each group of channels."""
+    sizes = ragged[-1]
+    assert sizes is not None
+    grouped = x.reshape(*x.shape[:-1], groups, -1)
+    away = grouped - segments.spread(segments.mean(grouped.mean(-1), sizes), sizes)[..., None]
+    var = segments.mean(away.square().mean(-1), sizes)
+    return (away * segments.spread(torch.rsqrt(var + EPS), sizes)[..., None]).flatten(-2)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from opdsl.nn.geometry import Placed, joined, stacked
-from opdsl.nn.grid import Size
+from opdsl.nn.grid import Ragged, Size
 
 
 class Given(nn.Module):
@@ -17,7 +17,7 @@ class Given(nn.Module):
         size: Size,  # noqa: ARG002  points have their own size
         like: Tensor,
         asked: tuple[Placed, ...],
-        ragged: tuple[Size | None, ...] = (),
+        ragged: Ragged = (),
     ) -> Tensor:
         """-> (batch or 1, points, d), or (1, points of all samples, d) where they are packed."""
         return joined(asked[0], like) if any(ragged) else stacked(asked[0], like)

@@ -8,7 +8,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from opdsl.nn.grid import Size
+from opdsl.nn import segments
+from opdsl.nn.grid import Ragged, Size
 from opdsl.nn.pointwise import Activation, Linear
 
 
@@ -62,8 +63,11 @@ class Contract(nn.Module):
         super().__init__()
         self.out = out
 
-    def forward(self, branch: Tensor, trunk: Tensor) -> Tensor:
+    def forward(self, branch: Tensor, trunk: Tensor, ragged: Ragged = ()) -> Tensor:
         """(batch, out * p) and (batch or 1, *grid, p) -> (batch, *grid, out)."""
+        if ragged and ragged[-1]:
+            each = segments.spread(branch[None], ragged[-1])
+            return (each.reshape(1, -1, self.out, trunk.shape[-1]) * trunk[:, :, None]).sum(-1)
         matrix = branch.reshape(branch.shape[0], self.out, -1).transpose(1, 2)  # (batch, p, out)
         points = trunk.flatten(1, -2)
         mixed: Tensor = points @ matrix
@@ -73,8 +77,10 @@ class Contract(nn.Module):
 class Broadcast(nn.Module):
     """The constant function of a vector."""
 
-    def forward(self, x: Tensor, size: Size) -> Tensor:
+    def forward(self, x: Tensor, size: Size, ragged: Ragged = ()) -> Tensor:
         """(batch, c) -> (batch, *size, c)."""
+        if ragged and ragged[-1]:
+            return segments.spread(x[None], ragged[-1])
         return x.reshape(x.shape[0], *(1 for _ in size), -1).expand(-1, *size, -1)
 
 
@@ -88,12 +94,17 @@ class Modulate(nn.Module):
         for x in self.parameters():
             nn.init.zeros_(x)
 
-    def forward(self, x: Tensor, c: Tensor) -> Tensor:
+    def forward(self, x: Tensor, c: Tensor, ragged: Ragged = ()) -> Tensor:
         """(batch, *grid, channels) and (batch, condition) -> (batch, *grid, channels)."""
-        lead = (c.shape[0], *(1 for _ in x.shape[1:-1]), -1)
-        scale, shift = self.scale(c).reshape(lead), self.shift(c).reshape(lead)
+        scale, shift = (self._beside(z, x, ragged) for z in (self.scale(c), self.shift(c)))
         moved: Tensor = torch.addcmul(x, x, scale) + shift
         return moved
+
+    def _beside(self, row: Tensor, x: Tensor, ragged: Ragged) -> Tensor:
+        """(batch, channels), shaped to meet x."""
+        if ragged and ragged[-1]:
+            return segments.spread(row[None], ragged[-1])
+        return row.reshape(row.shape[0], *(1 for _ in x.shape[1:-1]), -1)
 
 
 class FourierFeatures(nn.Module):

@@ -1,0 +1,35 @@
+"""Sums and means over the points of each sample, and back, where samples are packed.
+
+What comes in: (packs, points of all samples, c), mostly one pack, and how many points each sample
+has. What goes out: a row for each sample, or a row for each point.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from opdsl.nn.grid import Size
+
+
+def owners(sizes: Size, device: torch.device) -> Tensor:
+    """The number of the sample that each point belongs to: (points,)."""
+    counts = torch.tensor(sizes, device=device)
+    return torch.repeat_interleave(torch.arange(len(sizes), device=device), counts)
+
+
+def total(x: Tensor, sizes: Size) -> Tensor:
+    """The sum over the points of each sample: (packs, points, c) -> (packs, samples, c)."""
+    zeros = x.new_zeros(len(x), len(sizes), x.shape[-1])
+    return zeros.index_add(1, owners(sizes, x.device), x)
+
+
+def mean(x: Tensor, sizes: Size) -> Tensor:
+    """The mean over the points of each sample: (packs, points, c) -> (packs, samples, c)."""
+    return total(x, sizes) / torch.tensor(sizes, dtype=x.dtype, device=x.device)[:, None]
+
+
+def spread(rows: Tensor, sizes: Size) -> Tensor:
+    """The row of its sample at each point: (packs, samples or 1, c) -> (packs, points, c)."""
+    each = rows.expand(-1, len(sizes), -1)
+    return each.index_select(1, owners(sizes, rows.device))
