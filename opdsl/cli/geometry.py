@@ -217,17 +217,16 @@ def transport(
 ) -> None:
     """Lay the points of each sample on a periodic grid by optimal transport, for OTNO.
 
-    New inputs: transport (9 channels on the grid theta, phi of a torus: the point carried there,
-    the point of the torus, the cross product of their normals) and latent (2 channels on the
-    points: where each is on the grid, 0 to 1). Also ind_enc and ind_dec, the numbers of those
-    points. The plan is exact; about 20 seconds and 2 GB for 3600 points. Needs the package POT.
+    New on the grid (theta, phi) of a torus: trans (the point of the surface carried there), source
+    (the point of the torus), nor_s (its normal), cross (the product of both normals), ind_enc. New
+    on the points: ind_dec (the number of the grid point of each, for `pull`), latent (where that
+    is, 0 to 1). The plan is exact; 20 seconds and 2 GB for 3600 points. Needs the package POT.
 
     Example: opdsl data transport cars.h5 -o carried.h5
     """
     from opdsl.data import open_dataset, points
     from opdsl.data.add_transport import add_transport
     from opdsl.data.more_fields import kept
-    from opdsl.nn.batch import numbers
 
     fields = kept(open_dataset(data), keep or ())
     progress = Progress()
@@ -238,7 +237,7 @@ def transport(
         "path": str(out),
         "samples": len(raw),
         "size": found[0].size,
-        "channels": numbers(raw.values["transport"]).shape[1],
+        "normals": "cross" in raw.values,
         "costs": [x.cost for x in found],
         "missed": [x.missed for x in found],
     }
@@ -247,8 +246,8 @@ def transport(
         return
     mean = sum(x.cost for x in found) / len(found)
     result(
-        f"{out}: {told['samples']} samples on {told['size']}x{told['size']} points of a torus, "
-        f"{told['channels']} channels\n"
+        f"{out}: {len(raw)} samples on {found[0].size}x{found[0].size} points of a torus, "
+        f"{'with' if 'cross' in raw.values else 'without'} normals\n"
         f"mean squared distance moved: {mean:.4g}; points without a grid point: "
         f"{sum(x.missed for x in found)}"
     )

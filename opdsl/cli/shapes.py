@@ -32,7 +32,7 @@ def poisson_shapes(
     """Nonlinear Poisson, div((1 + u^2/10) grad u) = f, in random shapes of the plane.
 
     Each sample has a shape within the unit circle and triangles of its own (domain P). Inputs:
-    source (f), boundary (values at the boundary, continued inside). Output: solution (u). By
+    forcing (f), boundary (values at the boundary, continued inside). Output: solution (u). By
     finite elements and Newton's method; files of one seed hold the same problems at every
     resolution.
 
@@ -53,7 +53,7 @@ def surface(
     """Diffusion, u - Laplace u / 10 = f, on random closed surfaces in space.
 
     Each sample has a surface within the unit sphere and triangles of its own (domain S). Input:
-    source (f). Output: solution (u). By surface finite elements; files of one seed hold the same
+    forcing (f). Output: solution (u). By surface finite elements; files of one seed hold the same
     problems at every resolution.
 
     Example: opdsl data generate surface --resolution 12 --samples 100 -o s.h5

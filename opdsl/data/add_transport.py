@@ -14,7 +14,14 @@ from torch import Tensor
 from opdsl.data.more_fields import chosen, count, fits, fresh, more
 from opdsl.data.raw import Raw
 from opdsl.data.samples import Fields, Role
-from opdsl.data.transport import Transport, features, normals_of, side, transport
+from opdsl.data.transport import (
+    Transport,
+    normals_of,
+    side,
+    torus_normals,
+    torus_points,
+    transport,
+)
 from opdsl.diagnostics import did_you_mean, fault
 from opdsl.nn.batch import Values, each
 from opdsl.nn.geometry import Geometry, Placed
@@ -23,6 +30,16 @@ from opdsl.nn.packed import Packed
 Progress = Callable[[int, int], None]
 
 ANGLES = ("theta", "phi")
+ROLES: dict[str, Role] = {
+    "trans": "input",
+    "source": "input",
+    "nor_s": "unknown",
+    "cross": "input",
+    "ind_enc": "unknown",
+    "ind_dec": "input",
+    "latent": "unknown",
+}
+ON_POINTS = ("ind_dec", "latent")
 
 
 def add_transport(
@@ -35,10 +52,18 @@ def add_transport(
 ) -> tuple[Raw, list[Transport]]:
     """The optimal transport of each sample's points to a torus, of one size for all samples.
 
-    `transport` is an input on the grid (theta, phi): the point of the surface that a grid point
-    stands for (3 channels), that on the torus (3), and the cross product of both normals (3), if
-    there are normals. `latent` is an input on the points: where each is on the grid, from 0 to 1.
-    `ind_enc` on the grid and `ind_dec` on the points are the numbers of these points.
+    On the grid (theta, phi), named as in the data that neuraloperator publishes:
+
+        trans     input    the point of the surface that a grid point stands for (3 channels)
+        source    input    the point of the torus (3)
+        nor_s     unknown  the normal of the torus there, inwards (3)
+        cross     input    the cross product of both normals (3), if the surface has some
+        ind_enc   unknown  the number of the point of the surface
+
+    and on the points
+
+        ind_dec   input    the number of the grid point that each has
+        latent    unknown  where that is on the grid, 0 to 1 (2)
 
     Args:
         domain: the set of points; the only one if None.
@@ -51,7 +76,7 @@ def add_transport(
             OP0618 the points are not in space; and what `transport` raises.
     """
     placed, where = chosen(fields, domain)
-    fresh(fields, ("transport", "latent", "ind_enc", "ind_dec"))
+    fresh(fields, tuple(ROLES))
     size = size or side(max(len(x) for x in placed))
     fits(fields, ANGLES, (size, size))
     turned = _normals(fields, placed, where, normals)
@@ -64,14 +89,7 @@ def add_transport(
     rows = [_rows(*x) for x in zip(found, placed, turned, strict=True)]
     if len(placed) == 1:
         rows *= count(fields)
-    on_grid = {k: torch.stack([x[k] for x in rows]) for k in ("transport", "ind_enc")}
-    on_points = {k: _alike(fields, [x[k] for x in rows]) for k in ("latent", "ind_dec")}
-    given: dict[str, tuple[Values, Role, str | None]] = {
-        "transport": (on_grid["transport"], "input", None),
-        "ind_enc": (on_grid["ind_enc"], "unknown", None),
-        "latent": (on_points["latent"], "input", where),
-        "ind_dec": (on_points["ind_dec"], "unknown", where),
-    }
+    given = {k: _given(fields, k, [x[k] for x in rows], where) for k in rows[0]}
     return more(fields, given, ANGLES), found
 
 
@@ -97,14 +115,29 @@ def _turned(x: Geometry) -> np.ndarray | None:
 
 def _rows(found: Transport, x: Geometry, normals: np.ndarray | None) -> dict[str, Tensor]:
     """(channels, *grid) or (channels, points) of one sample."""
-    square = (1, found.size, found.size)
-    carried = features(found, x.points.double().numpy(), normals)
-    return {
-        "transport": torch.from_numpy(carried).float(),
-        "ind_enc": torch.from_numpy(found.encode).int().reshape(square),
-        "latent": torch.from_numpy(found.latent.T.copy()).float(),
-        "ind_dec": torch.from_numpy(found.decode).int()[None],
+    n, points = found.size, x.points.double().numpy()
+    turned = torus_normals(n)
+    rows = {
+        "trans": points[found.encode].reshape(n, n, 3),
+        "source": torus_points(n),
+        "nor_s": turned,
+        "latent": found.latent,
     }
+    if normals is not None:
+        rows["cross"] = np.cross(normals[found.encode].reshape(n, n, 3), turned)
+    made = {k: torch.from_numpy(x).movedim(-1, 0).float().contiguous() for k, x in rows.items()}
+    made["ind_enc"] = torch.from_numpy(found.encode).int().reshape(1, n, n)
+    made["ind_dec"] = torch.from_numpy(found.decode).int()[None]
+    return made
+
+
+def _given(
+    fields: Fields, name: str, rows: list[Tensor], where: str
+) -> tuple[Values, Role, str | None]:
+    """The values of all samples, the role, and the set of points or None for the grid."""
+    on_points = name in ON_POINTS
+    values = _alike(fields, rows) if on_points else torch.stack(rows)
+    return values, ROLES[name], where if on_points else None
 
 
 def _alike(fields: Fields, rows: list[Tensor]) -> Values:

@@ -102,24 +102,6 @@ def torus_normals(size: int) -> Floats:
     return -np.stack([ring * np.cos(phi), ring * np.sin(phi), np.sin(theta)], -1)
 
 
-def features(found: Transport, points: Floats, normals: Floats | None) -> Floats:
-    """What a model takes on the grid: where each point is carried, where it is, how it is turned.
-
-    Args:
-        points: (p, 3).
-        normals: (p, 3), or None.
-
-    Returns:
-        (6 or 9, n, n): the point of the surface, the point of the torus, and the cross product of
-        the normal of the first and that of the second.
-    """
-    torus, turned = torus_points(found.size), torus_normals(found.size)
-    parts = [points[found.encode].reshape(torus.shape), torus]
-    if normals is not None:
-        parts.append(np.cross(normals[found.encode].reshape(torus.shape), turned))
-    return np.concatenate(parts, -1).transpose(2, 0, 1)
-
-
 def normals_of(points: Floats, cells: Ints) -> Floats:
     """Unit normals at the points of triangles: the mean of those around, weighted by area; (p, 3).
 

@@ -7,7 +7,7 @@ import pytest
 from opdsl.data import open_dataset
 from opdsl.data.generate.blob import NUMBERS, Blob
 from opdsl.data.generate.draws import normals
-from tests.e2e.command_line import data, good, run, start
+from tests.e2e.command_line import ROOT, data, good, run, start
 
 POINTS = """edition 2026
 
@@ -78,7 +78,7 @@ def trained(here, program):
 
 @pytest.mark.parametrize(
     ("kind", "dims", "inputs"),
-    [("poisson-shapes", 2, "source, boundary"), ("surface", 3, "source")],
+    [("poisson-shapes", 2, "forcing, boundary"), ("surface", 3, "forcing")],
 )
 def test_generated_shapes_train(here, kind, dims, inputs):
     made = ["data", "generate", kind, "--resolution", 5, "--samples", 5, "--seed", 3, "-o", "d.h5"]
@@ -146,16 +146,17 @@ def test_a_grid_may_have_its_own_number_of_points_on_each_axis():
     assert open_dataset("d.h5").values["wall"].shape == (2, 1, 7, 4)
 
 
-def test_a_transport_adds_a_grid_that_opens(here):
-    good("data", "convert", cars(here / "cars", 2), "--output", "p", "-o", "c.h5")
+def test_a_transport_adds_what_otno_trains_on(here):
+    good("data", "convert", cars(here / "cars", 3), "--output", "p", "-o", "c.h5")
     told = data("data", "transport", "c.h5", "-o", "d.h5", "--json")
-    assert told["missed"] == [0, 0]
-    assert told["channels"] == 9
+    assert told["missed"] == [0, 0, 0]
     n = told["size"]
-    assert open_dataset("d.h5").values["transport"].shape == (2, 9, n, n)
-    assert f"{n}x{n} points of a torus, 9 channels" in good(
-        "data", "transport", "c.h5", "-o", "d.h5"
-    )
+    assert open_dataset("d.h5").values["trans"].shape == (3, 3, n, n)
+    text = good("data", "transport", "c.h5", "--keep", "p", "--size", 26, "-o", "d.h5")
+    assert "26x26 points of a torus, with normals" in text
+    small = ["--set", "model.width=4", "--set", "model.modes=4", "--epochs", "2"]
+    settings = ["--set", "data.path=d.h5", "--set", "data.fields.press=p"]
+    good("train", ROOT / "specs" / "otno_car.op", "--out", "run", *small, *settings)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ What comes in: edges along a unit of length, a number of samples, a seed. What g
 file which has passed its own check before it gets its name, and a `Report`. Each sample has a shape
 within the unit circle and triangles of its own, as the domain `P`, and on its points
 
-    source      input   f, a random wave
+    forcing     input   f, a random wave
     boundary    input   g at the boundary, continued harmonically inside
     solution    output  u
 
@@ -49,7 +49,7 @@ Progress = Callable[[int, int], None]
 WAVES, STRETCH = 3, 1.5  # of the source, on each axis of a square of side 2 pi / STRETCH
 SOURCE = 12.0  # deviation of the source, at which the conductivity varies by half
 TURNS = 4  # waves of the boundary values
-NAMES: dict[str, Role] = {"source": "input", "boundary": "input", "solution": "output"}
+NAMES: dict[str, Role] = {"forcing": "input", "boundary": "input", "solution": "output"}
 
 RESIDUAL = 1e-10  # of the discrete equations, relative; rounding leaves about 1e-14
 GAP = 0.05  # between two ways to the solution, relative; 0.002 is met at 6 edges along a unit
@@ -88,7 +88,7 @@ class Sample:
     """One problem and its solution; all functions (n,)."""
 
     mesh: Triangles
-    source: Floats
+    forcing: Floats
     boundary: Floats
     solution: Floats
     residual: float
@@ -218,7 +218,7 @@ def _sound(x: Sample, index: int, out: Path) -> None:
         raise _unsound(f"sample {index} has the residual {x.residual:.1e}", out)
     if not x.gap <= GAP:
         raise _unsound(f"two ways to the solution of sample {index} differ by {x.gap:.1e}", out)
-    low, high = bounds(x.source, x.boundary, x.mesh.edge)
+    low, high = bounds(x.forcing, x.boundary, x.mesh.edge)
     slack = SLACK * (high - low)
     if not low - slack <= x.solution.min() <= x.solution.max() <= high + slack:
         raise _unsound(f"sample {index} leaves the bounds {low:.3g} to {high:.3g}", out)

@@ -4,7 +4,7 @@ What comes in: edges along a unit of length, a number of samples, a seed. What g
 file which has passed its own check before it gets its name, and a `Report`. Each sample has a
 surface within the unit sphere and triangles of its own, as the domain `S`, and on its points
 
-    source      input   f, a random wave of space
+    forcing     input   f, a random wave of space
     solution    output  u
 
 The function and the surface of a sample depend on the seed and its index alone: files of one seed
@@ -40,7 +40,7 @@ Ints = NDArray[np.int64]
 Progress = Callable[[int, int], None]
 
 WAVES, STRETCH = 2, 2.0  # of the source, on each axis of a cube of side 2 pi / STRETCH
-NAMES: dict[str, Role] = {"source": "input", "solution": "output"}
+NAMES: dict[str, Role] = {"forcing": "input", "solution": "output"}
 
 RESIDUAL = 1e-10  # of the discrete equations, relative; rounding leaves about 1e-15
 BALANCE = 1e-10  # between the integrals of u and of f, in parts of that of |f|
@@ -77,7 +77,7 @@ class Sample:
 
     points: Floats
     cells: Ints
-    source: Floats
+    forcing: Floats
     solution: Floats
     residual: float
 
@@ -180,11 +180,11 @@ def _sound(x: Sample, index: int, out: Path) -> None:
     if not x.residual <= RESIDUAL:
         raise _unsound(f"sample {index} has the residual {x.residual:.1e}", out)
     there = (x.points, x.cells)
-    apart = abs(integral(*there, x.solution - x.source)) / integral(*there, np.abs(x.source))
+    apart = abs(integral(*there, x.solution - x.forcing)) / integral(*there, np.abs(x.forcing))
     if not apart <= BALANCE:
         raise _unsound(f"the integrals of source and solution {index} differ by {apart:.1e}", out)
-    slack = SLACK * np.ptp(x.source)
-    low, high = x.source.min() - slack, x.source.max() + slack
+    slack = SLACK * np.ptp(x.forcing)
+    low, high = x.forcing.min() - slack, x.forcing.max() + slack
     if not low <= x.solution.min() <= x.solution.max() <= high:
         raise _unsound(f"sample {index} leaves the bounds {low:.3g} to {high:.3g}", out)
 

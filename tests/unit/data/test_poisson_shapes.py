@@ -69,7 +69,7 @@ def test_the_file_has_shapes_of_different_sizes_with_cells(kind, tmp_path):
     assert (min(sizes), max(sizes)) == (report.fewest, report.most)
     assert len(set(sizes)) > 1
     assert all(x.cells.max() == len(x) - 1 for x in placed)
-    assert held.roles["source"] == "input"
+    assert held.roles["forcing"] == "input"
     assert held.roles["solution"] == "output"
     assert held.suspects == ()
 

@@ -12,7 +12,6 @@ from scipy.spatial.distance import cdist
 from opdsl.data import transport as ours
 from opdsl.data.generate.blob import Blob
 from opdsl.data.transport import (
-    features,
     normals_of,
     side,
     torus_normals,
@@ -101,21 +100,6 @@ def test_normals_of_a_sphere_are_its_points():
     assert normals_of(points, cells) == pytest.approx(points, abs=0.03)
     more = np.concatenate([points, [[9.0, 9, 9]]])
     assert not normals_of(more, cells)[-1].any()
-
-
-def test_features_are_the_point_the_torus_and_the_product_of_normals():
-    points, cells = Blob(np.zeros(0)).triangulate(0.4)
-    normals = normals_of(points, cells)
-    found = transport(points)
-    made = features(found, points, normals)
-    n = found.size
-    assert made.shape == (9, n, n)
-    i, j = 3, 5
-    met = found.encode[n * i + j]
-    assert made[:3, i, j] == pytest.approx(points[met])
-    assert made[3:6, i, j] == pytest.approx(torus_points(n)[i, j])
-    assert made[6:, i, j] == pytest.approx(np.cross(normals[met], torus_normals(n)[i, j]))
-    assert features(found, points, None) == pytest.approx(made[:6])
 
 
 # --- mistakes -----------------------------------------------------------------------------------
