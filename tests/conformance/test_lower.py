@@ -6,7 +6,7 @@ import warnings
 import pytest
 import torch
 
-from opdsl import blocks, compiler
+from opdsl import Geometry, Packed, blocks, compiler
 from opdsl.diagnostics import OpError
 from opdsl.export import emit_python
 from opdsl.ir.live import live
@@ -16,7 +16,9 @@ from opdsl.resources import root
 from tests.hand_built import Writer
 
 SEEDS = range(12)
-SPECS = sorted(root("specs").glob("*.op"), key=lambda x: x.name)
+ON_POINTS = {"fno_gno", "gino_car", "otno_car"}
+FILES = sorted(root("specs").glob("*.op"), key=lambda x: x.name)
+SPECS = [x for x in FILES if x.stem not in ON_POINTS]
 GRIDS = {1: ((11,), (16,)), 2: ((11, 14), (16, 9)), 3: ((9, 10, 11), (12, 9, 9))}
 COARSEST = 9  # points on an axis of D, so that D/2 has 4 and keeps |k| <= 1
 
@@ -193,6 +195,47 @@ def promised(graph):
     )
 
 
+@pytest.fixture(params=sorted(ON_POINTS))
+def spec_on_points(request):
+    torch.manual_seed(0)
+    return compiler.load(root("specs") / f"{request.param}.op")
+
+
+def cloud(count):
+    """Points in the unit box that stand for equal parts of an area of one."""
+    return Geometry(torch.rand(count, 3), weights=torch.full((count,), 1 / count))
+
+
+def cars(graph, counts):
+    """Inputs for samples of so many points, and where these are."""
+    places = {x.name: [cloud(n) for n in counts] for x in graph.asks()}
+    given = {}
+    for port in graph.inputs:
+        domain, c = port.space.domain, port.space.channels
+        if domain.scattered:
+            numbers = port.name == "ind_dec"
+            parts = [torch.rand(c, n) * (400 if numbers else 1) for n in counts]
+            given[port.name] = Packed.of(x.floor() if numbers else x for x in parts)
+        else:
+            given[port.name] = torch.rand(len(counts), c, *(x.least for x in domain.axes))
+    return given | places
+
+
+def test_a_spec_on_points_takes_samples_of_different_sizes_at_once(spec_on_points):
+    counts = (40, 25)
+    module, given = lower(spec_on_points).eval(), cars(spec_on_points, counts)
+    with torch.no_grad():
+        whole = module(**given)
+        for i, (part, n) in enumerate(zip(whole.parts, counts, strict=True)):
+            assert part.shape == (1, n)
+            assert part.isfinite().all()
+            one = {
+                k: x[i : i + 1] if isinstance(x, torch.Tensor | list) else x.take([i])
+                for k, x in given.items()
+            }
+            torch.testing.assert_close(module(**one).parts[0], part, rtol=1e-4, atol=1e-5)
+
+
 def test_a_spec_runs_at_the_smallest_resolutions_that_it_promises(spec):
     module = lower(spec).eval()
     for grid in promised(spec):
@@ -201,7 +244,9 @@ def test_a_spec_runs_at_the_smallest_resolutions_that_it_promises(spec):
         assert all(x.isfinite().all() for x in found.values())
 
 
-def test_a_spec_has_as_many_weights_as_its_blocks_count(spec):
+@pytest.mark.parametrize("path", FILES, ids=lambda x: x.stem)
+def test_a_spec_has_as_many_weights_as_its_blocks_count(path):
+    spec = compiler.load(path)
     counted = sum(x.block.cost(*spec.arguments(x)).params for x in live(spec))
     assert sum(x.numel() for x in lower(spec).parameters()) == counted
 
