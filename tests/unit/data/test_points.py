@@ -154,6 +154,7 @@ def change(path, name, values=None, **attributes):
 
 DAMAGES = [
     ("geometry/P/offsets", np.array([0, 5, 8, 14]), "OP0610", "does not rise from 0 to 15"),
+    ("geometry/P/offsets", np.array([1, 5, 8, 15]), "OP0610", "does not rise from 0 to 15"),
     ("geometry/P/offsets", np.array([0, 8, 5, 15]), "OP0610", "does not rise from 0 to 15"),
     ("geometry/P/offsets", np.array([0, 5, 5, 15]), "OP0613", "sample 1 has no points"),
     ("geometry/P/offsets", np.array([0, 5, 15]), "OP0613", "(2,"),

@@ -139,6 +139,12 @@ def test_a_domain_without_functions_takes_the_points_that_the_others_are_on():
     assert got.places["Q"][0].points.equal(got.places["P"][0].points)
 
 
+def test_a_set_of_samples_is_called_by_the_points_of_its_output():
+    few = tuple(Geometry(random(2, 2, seed=n)) for n in SIZES)
+    sites = (Site("A", 2, shared=False), P)
+    assert bound(fields(places={"A": few, "body": own()}), sites=sites).extent == "3 to 7 points"
+
+
 def test_a_mapping_names_points_or_a_field_that_holds_coordinates():
     held = fields({"moved": packed(2, 30)}, {"other": own()[::-1], "body": own()})
     sites = (P, Site("Q", 2, shared=False), Site("R", 2, shared=False))
