@@ -66,6 +66,9 @@ def read(
     _refuse_empty(sets, source)
     rest = {k: x for k, x in table.items() if k not in sets and not _joins(k, x)}
     on_points = {k: y for k, x in rest.items() if (y := _on_points(k, x, sets))}
+    for k, x in rest.items():
+        if k not in on_points:
+            _refuse_other_number(k, x, sets, source)
     others = {k: _on_grid(x, grids) for k, x in rest.items() if k not in on_points}
     on_grids = {k: x for k, x in others.items() if x is not None}
     values: dict[str, Values] = {k: Packed.of(x) for k, (_, x) in on_points.items()}
@@ -132,6 +135,21 @@ def _on_points(name: str, parts: Sequence[Tensor], sets: Table) -> tuple[str, li
         if len(whole) == len(found) and len({x.shape[0] for x in whole}) == 1:
             return home, whole
     return None
+
+
+def _refuse_other_number(name: str, parts: Sequence[Tensor], sets: Table, source: str) -> None:
+    """OP0613 for a function that has a value for each point in some samples and not in others."""
+    if len({x.shape for x in parts}) == 1:
+        return
+    for home, points in sets.items():
+        pairs = enumerate(zip(parts, points, strict=True))
+        odd = [i for i, (x, p) in pairs if _channels_first(x, len(p)) is None]
+        if odd and len(odd) < len(parts):
+            first = odd[0]
+            have, want = tuple(parts[first].shape), len(points[first])
+            message = f"in sample {first}, `{name}` is {have}, and `{home}` has {want} points"
+            helps = ("give one value for each point",)
+            raise fault("OP0613", message, helps=helps, file=source)
 
 
 def _channels_first(x: Tensor, points: int) -> Tensor | None:

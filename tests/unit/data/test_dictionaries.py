@@ -116,6 +116,10 @@ BAD = [
     ([sample(5, 9), {}], "samples 0 and 1 differ"),
     ([sample(5, 9), 3], "a list of int, not of dictionaries"),
     ([{"name": random(2)}, {"name": random(3)}], "none of its tensors is a function"),
+    (
+        [sample(5, 9), sample(6, 7) | {"press": random(1, 4)}],
+        r"in sample 1, `press` is \(1, 4\), and `vertices` has 6 points",
+    ),
     ([sample(5, 9), sample(6, 7) | {"vertices": random(0, 3)}], "sample 1 has no points"),
 ]
 
