@@ -30,8 +30,8 @@ from torch.func import functional_call
 
 import opdsl
 from opdsl.compiler import check, train_settings
+from opdsl.data import Port, Samples, bind
 from opdsl.data.formats import open_dataset
-from opdsl.data.samples import Port, Samples, bind
 from opdsl.train.fit import fit
 from opdsl.train.settings import Assignment, Settings, resolve
 

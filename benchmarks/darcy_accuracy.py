@@ -24,8 +24,8 @@ import torch
 
 import opdsl
 from opdsl.compiler import check, train_settings
+from opdsl.data import Port, Samples, bind
 from opdsl.data.formats import open_dataset
-from opdsl.data.samples import Port, Samples, bind
 from opdsl.train.fit import fit
 from opdsl.train.settings import Assignment, resolve
 

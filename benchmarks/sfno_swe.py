@@ -28,9 +28,9 @@ from torch import nn
 
 import opdsl
 from opdsl.compiler import check, train_settings
+from opdsl.data import Port, Samples, bind
 from opdsl.data.formats import open_dataset
 from opdsl.data.generate.shallow_water import generate
-from opdsl.data.samples import Port, Samples, bind
 from opdsl.train.fit import fit
 from opdsl.train.settings import Assignment, Settings, resolve
 

@@ -13,9 +13,10 @@ from pathlib import Path
 import torch
 
 from opdsl.cli.console import warn
+from opdsl.data.binding import Mapped, bind
 from opdsl.data.coarsen import Resolution
 from opdsl.data.formats import SPLITS, open_dataset
-from opdsl.data.samples import Fields, Mapped, Samples, Steps, bind
+from opdsl.data.samples import Fields, Samples, Steps
 from opdsl.data.samples import Port as DataPort
 from opdsl.data.sites import Site
 from opdsl.data.suspects import suspicion

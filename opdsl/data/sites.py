@@ -8,20 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from opdsl.data.samples import Fields, Port
 from opdsl.diagnostics import Diagnostic, Help, did_you_mean
 from opdsl.nn.batch import Values, each, numbers
 from opdsl.nn.geometry import Geometry, Placed, sizes_of
 from opdsl.nn.measure import Measure, weights
 from opdsl.nn.nearby import Period
 from opdsl.nn.packed import Packed
-
-if TYPE_CHECKING:
-    from opdsl.data.samples import Fields, Port
 
 
 @dataclass(frozen=True, slots=True)

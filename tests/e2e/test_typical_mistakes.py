@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import opdsl
-from opdsl.data.samples import Fields, Port, bind
+from opdsl.data import Fields, Port, bind
 from opdsl.train.settings import Assignment, resolve
 from tests.programs import codes, model, only
 
