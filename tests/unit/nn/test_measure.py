@@ -171,6 +171,15 @@ def test_in_a_periodic_space_cells_fill_a_period_and_may_be_moved(period, n):
     torch.testing.assert_close(voronoi(moved, period), found)
 
 
+def test_cells_of_a_cluster_reach_its_images():
+    points = 0.4 + 0.05 * cloud(400, 2)
+    moves = torch.cartesian_prod(*[torch.tensor([0.0, 1.0, -1.0]).double()] * 2)
+    tiled = (points + moves[:, None]).reshape(-1, 2)
+    found = voronoi(points, (1.0, 1.0))
+    assert found.sum().item() == pytest.approx(1, rel=1e-9)
+    torch.testing.assert_close(found, voronoi(tiled)[:400])
+
+
 def test_where_one_axis_repeats_the_others_have_ends():
     points, size = cloud(100, 2), torch.tensor([1.0, 0.0]).double()
     tiled = torch.cat([points + i * size for i in (-1, 0, 1)])

@@ -136,6 +136,13 @@ def test_of_points_equally_far_those_with_lower_numbers_are_taken(dtype):
     assert search(same, same[:1], Rule(None, count=3)).points.tolist() == [0, 1, 2]
 
 
+def test_a_point_behind_the_ball_counts_where_it_is_as_far_as_the_last(monkeypatch):
+    monkeypatch.setattr(neighbours, "Tree", cells.Cells)
+    monkeypatch.setattr(cells.Cells, "_dense", lambda *_: 1.0)
+    points = torch.tensor([[1 + 5e-7], [-1.0], [3.0]], dtype=torch.float64)
+    assert search(points, torch.zeros(1, 1), Rule(None, count=1)).points.tolist() == [0]
+
+
 @pytest.mark.usefixtures("way")
 def test_no_queries_have_no_neighbours():
     for rule in (Rule(0.1), Rule(None, count=3), Rule(0.1, period=(1.0, None))):
@@ -211,6 +218,16 @@ def test_a_radius_that_catches_more_pairs_than_have_room_is_refused(monkeypatch)
     assert 24 < counts.double().mean().item() < 40
 
 
+@pytest.mark.slow
+def test_more_pairs_than_float32_can_count_are_counted():
+    points = cloud(4200, 2)
+    found = search(points, points, Rule(2.0))
+    assert len(found) == 4200**2 > 2**24 + 1
+    assert found.rows[-1].item() == 4200**2
+    assert (found.counts == 4200).all()
+    assert (found.points.reshape(4200, 4200) == torch.arange(4200)).all()
+
+
 # --- kept
 
 
@@ -230,7 +247,8 @@ def test_a_geometry_is_searched_once_for_each_rule(searches):
     assert neighbours.neighbours(again, queries, Rule(0.9)) is first
     assert neighbours.neighbours(again, queries, Rule(0.8)) is not first
     assert neighbours.neighbours(queries, again, Rule(0.9)) is not first
-    assert len(searches) == 3
+    assert neighbours.neighbours(points, points, Rule(0.9)) is not first
+    assert len(searches) == 4
 
 
 def test_what_was_not_asked_for_longest_is_forgotten_first():
@@ -260,9 +278,10 @@ def test_what_is_found_in_inference_mode_serves_a_gradient():
 @pytest.mark.parametrize("period", [None, (1.0, None)])
 def test_the_pairs_of_a_batch_are_those_of_its_samples(period):
     sizes, asked = (30, 9, 50), (7, 8, 3)
-    points = [cloud(n, 2, seed=i) for i, n in enumerate(sizes)]
+    points = [cloud(n, 2, seed=i) + torch.tensor([i, 0]) for i, n in enumerate(sizes)]
     queries = [cloud(n, 2, seed=i + 9) for i, n in enumerate(asked)]
-    each = [search(p, q, Rule(0.9, period=period)) for p, q in zip(points, queries, strict=True)]
+    rule = Rule(0.9, period=period, nearest=True)
+    each = [search(p, q, rule) for p, q in zip(points, queries, strict=True)]
     found = batched(each, sizes, asked)
     assert (found.queries.diff() >= 0).all()
     assert torch.equal(found.counts, torch.bincount(found.queries))
