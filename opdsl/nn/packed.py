@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import torch
 from torch import Tensor
@@ -63,8 +64,10 @@ class Packed:
 
     def take(self, rows: Sequence[int] | Tensor) -> Packed:
         """Some of the samples, in this order."""
-        parts = self.parts
-        return Packed.of(parts[int(i)] for i in rows)
+        ends = list(accumulate(self.sizes))
+        chosen = [range(len(ends))[int(i)] for i in rows]  # -1 is the last
+        # not `parts`: a batch looks at few of many samples
+        return Packed.of(self.values[0, :, ends[i] - self.sizes[i] : ends[i]] for i in chosen)
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Packed:
         """The same samples with other values: `change` maps (1, c, total) to (1, c', total)."""
