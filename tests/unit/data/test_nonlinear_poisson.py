@@ -140,6 +140,13 @@ def test_the_bounds_hold_for_any_source(seed):
     assert low <= u.min() <= u.max() <= high
 
 
+@pytest.mark.parametrize("f", [8.0, -8.0])
+def test_the_bounds_are_met_by_a_disc_under_an_even_source(f):
+    low, high = npo.bounds(np.full(9, f), np.zeros(9), 5)
+    end = float(npo.back(np.array(-f / 4)))
+    assert [low, high] == pytest.approx(sorted((0.0, end)), abs=1e-12)
+
+
 def test_boundary_values_are_continued_harmonically():
     mesh = triangulate(SHAPE, 0.03)
     x, y = mesh.points.T
