@@ -16,6 +16,7 @@ from opdsl.ir.spaces import KINDS, Domain, Extend, Space
 if TYPE_CHECKING:
     from torch import nn
 
+    from opdsl.nn.gno import Side
     from opdsl.nn.neighbours import Rule
 
 NEIGHBOURS = 16  # of a point, where the cost is told: how many there are, the data decide
@@ -329,8 +330,8 @@ class Gno(Block):
         from opdsl.nn.embedding import Sinusoids
 
         return gno.Gno(
-            gno.Side(_place(x[0].domain), _cells(x[0].domain)),
-            gno.Side(_place(self.to)),
+            _side(x[0].domain),
+            _side(self.to),
             self._widths(x[0]),
             self._rule(x[0]),
             act=self.act,
@@ -387,6 +388,14 @@ def _periods(domain: Domain) -> tuple[float | None, ...] | None:
         return domain.period
     ends = zip(domain.axes, domain.periodic, strict=True)
     return tuple(a.hi - a.lo if closed else None for a, closed in ends)
+
+
+def _side(domain: Domain) -> Side:
+    """Where the points of a domain are, and what they stand for."""
+    from opdsl.nn import gno
+
+    measure = domain.measure or "uniform"
+    return gno.Side(_place(domain), _cells(domain), measure, domain.period)
 
 
 def _place(domain: Domain) -> nn.Module | None:

@@ -15,13 +15,17 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from opdsl.diagnostics import fault
+from opdsl.nn import measure
 from opdsl.nn.edges import along
 from opdsl.nn.embedding import Sinusoids
 from opdsl.nn.geometry import Geometry, Placed, sizes_of
 from opdsl.nn.ghosts import Ghosts, ghosts
 from opdsl.nn.grid import Ends, Size
 from opdsl.nn.kernel_integral import Layer, Terms, kernel_sum
+from opdsl.nn.measure import Measure
 from opdsl.nn.mollifier import MOLLIFIERS, Mollifier, mass
+from opdsl.nn.nearby import Period
 from opdsl.nn.neighbours import Pairs, Rule, batched, neighbours
 from opdsl.nn.pointwise import ACTIVATIONS, Linear
 from opdsl.nn.precision import no_autocast, wide
@@ -44,11 +48,13 @@ class Side:
         place: where its points are, as a module with `size` and `like`; None: they are given.
         cells: the volumes that they stand for, as such a module.
         measure: how volumes are estimated where none are given.
+        period: of the space of given points, for each coordinate.
     """
 
     place: nn.Module | None = None
     cells: nn.Module | None = None
-    measure: str = "uniform"
+    measure: Measure = "uniform"
+    period: Period | None = None
 
 
 class Gno(nn.Module):
@@ -148,7 +154,7 @@ class Gno(nn.Module):
         pairs = self._pairs(points, queries, samples)
         y, x = _joined(points, values), _joined(queries, values)
         y, x = _repeated(y, points, samples), _repeated(x, queries, samples)
-        weights = _weights(points, values) if self.reduction == "integral" else None
+        weights = _weights(self.here, points, values) if self.reduction == "integral" else None
         if weights is not None:
             weights = _repeated(weights, points, samples)
         around = ghosts(pairs)
@@ -266,12 +272,19 @@ def _moved(found: Ghosts, y: Tensor, values: Tensor, weights: Tensor | None) -> 
 # ------------------------------------------------------------------- volumes
 
 
-def _weights(placed: Placed, values: Tensor) -> Tensor | None:
+def _weights(side: Side, placed: Placed, values: Tensor) -> Tensor | None:
     """The volumes of the points of the geometries, one behind the other; None: alike."""
-    found = [g.weights for g in placed]
-    if any(x is None for x in found):
-        return None
-    return torch.cat([x.to(wide(values)) for x in found if x is not None])
+    found = [measure.weights(g, side.measure, side.period) for g in placed]
+    told = [x.to(wide(values)) for x in found if x is not None]
+    if told and len(told) < len(found):
+        bare = next(i for i, x in enumerate(found) if x is None)
+        raise fault(
+            "OP0910",
+            f"sample {bare} of the batch has no weights, and others have",
+            helps=("give weights or cells for all samples", "or declare a `measure`"),
+            file="gno",
+        )
+    return torch.cat(told) if told else None
 
 
 def _grid(side: Side, size: Size, like: Tensor) -> Geometry:

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 import opdsl
-from opdsl import OpError, Packed
+from opdsl import Geometry, OpError, Packed
+from opdsl.nn.measure import weights
 
 PROGRAM = """edition 2026
 model M {
@@ -70,3 +71,54 @@ def test_copies_of_a_point_are_neighbours_like_others():
     model = opdsl.compile(PROGRAM)
     twice = model(torch.cat((F, F), -1), P=torch.cat((P, P)), Q=Q)
     torch.testing.assert_close(twice, model(F, P=P, Q=Q))
+
+
+# --- weights
+
+INTEGRAL = PROGRAM.replace("radius = 0.3", "radius = 3.0, reduction = integral")
+COPIES = P[torch.arange(100) // 2]
+
+
+def refused(program, f, p):
+    with pytest.raises(OpError) as caught:
+        opdsl.compile(program)(f, P=p, Q=Q)
+    (found,) = caught.value.diagnostics
+    assert found.code == "OP0910"
+    assert found.helps
+    return found.message
+
+
+def measured(how):
+    return INTEGRAL.replace("per_sample", f"per_sample, measure = {how}")
+
+
+@pytest.mark.parametrize(
+    ("how", "p", "said"),
+    [
+        ("voronoi", COPIES, "50 of 100 points lie where another one does"),
+        ("density", P[:1].expand(100, 2), "100 of 100 points lie where another one does"),
+        ("given", P, "the points bring neither weights nor cells"),
+        ("uniform", Geometry(P, torch.full((100,), -1.0)), "100 of 100 weights are negative"),
+        ("uniform", Geometry(P, None, torch.tensor([[0, 1, 100]])), "a cell has the corner 100"),
+    ],
+)
+def test_points_without_weights_are_refused_where_an_integral_needs_them(how, p, said):
+    assert said in refused(measured(how), F, p)
+    opdsl.compile(measured(how).replace("integral", "mean"))(F, P=p, Q=Q)
+
+
+def test_samples_with_and_without_weights_are_not_mixed():
+    pair = [P, Geometry(P, torch.ones(100))]
+    said = refused(INTEGRAL, torch.ones(2, 1, 100), pair)
+    assert "sample 0 of the batch has no weights" in said
+
+
+@pytest.mark.parametrize("how", ["voronoi", "density"])
+def test_an_integral_has_the_weights_that_the_domain_declares(how):
+    torch.manual_seed(0)
+    model = opdsl.compile(measured(how))
+    given = Geometry(P, weights(Geometry(P), how))
+    assert not torch.equal(given.weights, torch.ones(100))
+    torch.manual_seed(0)
+    other = opdsl.compile(measured("given"))
+    torch.testing.assert_close(model(F, P=P, Q=Q), other(F, P=given, Q=Q))
