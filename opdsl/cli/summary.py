@@ -66,6 +66,7 @@ def _plan_text(plan: Plan) -> str:
     cores = f", {plan.threads} core{'' if plan.threads == 1 else 's'}" * (plan.device == "cpu")
     head = f"plan  {sizes}, batch {plan.batch}, {plan.device}{cores}"
     rows = [(f"  {x.path}", x.reason) for x in plan.choices.values()]
+    rows += [(f"  {path}", f"fused: {reason}") for path, reason in plan.fused.items()]
     return "\n".join([head, table(rows, left=2) if rows else "  no node has a choice"])
 
 
@@ -85,4 +86,5 @@ def _plan_json(plan: Plan) -> dict[str, Any]:
             }
             for x in plan.choices.values()
         ],
+        "fused": dict(plan.fused),
     }

@@ -8,15 +8,19 @@ rounding only. Torch never enters: `opdsl summary --plan` prints this.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from opdsl.ir.block import Block, Bound, Work
 from opdsl.ir.graph import Graph, Node
 from opdsl.ir.live import live
 from opdsl.ir.spaces import Space
+from opdsl.lower.fuse import fusions
 
 WIDTH = {"float64": 2.0, "float32": 1.0, "bfloat16": 1.0, "float16": 1.0}  # of one number computed
+FUSED = ("cpu", "float32")  # what the kernels of fused subgraphs are for
+LEAST = 1 << 17  # numbers of a function below which fusing saves less than it takes to set up
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +80,7 @@ class Plan:
         choices: by path, for the nodes that have kernels.
         roots: points on each axis of each declared domain.
         device: kind of device, a key of `RATES`; another kind is planned as a CPU.
+        fused: subgraphs that run as one operation, by their last nodes, with the reason.
     """
 
     choices: Mapping[str, Choice]
@@ -84,6 +89,7 @@ class Plan:
     device: str
     threads: int
     dtype: str
+    fused: Mapping[str, str] = field(default_factory=dict)
 
     def kernel(self, path: str) -> str:
         """The kernel of a node."""
@@ -114,7 +120,26 @@ def plan(
             sizes = tuple(x.domain.at(roots) for x in (*inputs, node.space))
             found = predict(node.block, sizes, inputs, batch, device, threads, dtype)
             choices[node.path] = _choose(node, found, _kept(graph, node, roots), device)
-    return Plan(choices, dict(roots), batch, device, threads, dtype)
+    joined = _fused(graph, choices, roots, batch) if (device, dtype) == FUSED else {}
+    return Plan(choices, dict(roots), batch, device, threads, dtype, joined)
+
+
+def _fused(
+    graph: Graph, choices: Mapping[str, Choice], roots: Mapping[str, tuple[int, ...]], batch: int
+) -> dict[str, str]:
+    """The subgraphs that are worth it: large ones whose transforms are matrix products anyway."""
+    found: dict[str, str] = {}
+    for fusion in fusions(graph):
+        numbers = batch * max(_numbers(graph, x, roots) for x in fusion.nodes)
+        others = [choices[x].kernel for x in fusion.nodes if x in choices]
+        if numbers >= LEAST and set(others) <= {"dft"}:
+            found[fusion.end] = f"{len(fusion.nodes)} nodes as one, from `{fusion.source}` on"
+    return found
+
+
+def _numbers(graph: Graph, path: str, roots: Mapping[str, tuple[int, ...]]) -> int:
+    space = graph.spaces[path]
+    return space.channels * math.prod(space.domain.at(roots))
 
 
 def predict(

@@ -6,7 +6,7 @@ outside and (batch, *grid, channels) inside, and whose state_dict has the keys `
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,9 +17,11 @@ from opdsl.ir.graph import Graph, Node
 from opdsl.ir.live import constants, live
 from opdsl.ir.origins import Grid, origins, roots
 from opdsl.lower.each import each
+from opdsl.lower.fuse.running import ordinary_call
 from opdsl.lower.given import Given, Sizes, inside, lead, signature
 from opdsl.lower.guards import Guards, autocast
 from opdsl.lower.plan import Plan, plan
+from opdsl.lower.units import units
 from opdsl.nn.fourier import SpectralConv
 from opdsl.nn.geometry import Geometry
 from opdsl.nn.packed import Packed
@@ -78,6 +80,7 @@ class OperatorModule(Branch):
         steps: the nodes that the outputs need, in the order in which they run.
         force_kernel: a kernel that every node which has it must use, for comparisons; None: the
             plan decides.
+        fuse: whether subgraphs run as one operation; None: the plan decides.
         latest: the plan of the latest ordinary call; a tracer (export, compile) takes its kernels.
     """
 
@@ -86,6 +89,8 @@ class OperatorModule(Branch):
         self.graph = graph
         self.steps = tuple(_steps(graph))
         self.force_kernel: str | None = None
+        self.fuse: bool | None = None
+        self.units = units(graph, self.steps)
         self.latest: Plan | None = None
         self.sources = origins(graph)
         self.guards = Guards(graph, self.sources)
@@ -253,23 +258,40 @@ class OperatorModule(Branch):
     def _run(self, given: Sequence[Given], calls: Sequence[Arguments]) -> Result:
         batch, packed = self.guards.batch(given), self.guards.packed(given)
         count, first = len(self.graph.inputs), lead(given[0])
-        values: list[Any] = [inside(x) for x in given[:count]]
         asked = [self.guards.asked(i, x) for i, x in enumerate(given[count:])]
-        for step, keywords in zip(self.steps, calls, strict=True):
+
+        def run(step: Step, keywords: Arguments) -> Tensor:
             more = dict(keywords)
             if step.source:
                 # what takes no function makes real numbers
                 more["like"] = first.real if first.is_complex() else first
             if step.asks:
                 more["asked"] = tuple(asked[i] for i in step.asks)
-            values.append(step.run([values[i] for i in step.takes], packed, more))
-            for i in step.frees:
-                values[i] = None
+            return step.run([values[i] for i in step.takes], packed, more)
+
+        values: list[Any] = [*map(inside, given[:count]), *(None for _ in self.steps)]
+        fused = self._fused_now()
+        for unit in self.units:
+            if not unit.run_fused(values, fused):
+                for i in unit.steps:
+                    values[count + i] = run(self.steps[i], calls[i])
+                    for n in unit.within.intersection(self.steps[i].frees):
+                        values[n] = None
+            for n in unit.frees:
+                values[n] = None
         found = {
             x.name: self._result(values[i], i, batch, packed.get(x.space.domain.name))
             for x, i in self.results
         }
         return found if len(found) > 1 else found.popitem()[1]
+
+    def _fused_now(self) -> Container[str]:
+        """The ends of the subgraphs that run as one operation in this call."""
+        if self.fuse is False or self.force_kernel is not None or not ordinary_call():
+            return ()
+        if self.fuse:
+            return {x.fused.fusion.end for x in self.units if x.fused is not None}
+        return self.latest.fused if self.latest else ()
 
     def _result(
         self, value: Tensor, number: int, batch: int, sizes: tuple[int, ...] | None

@@ -185,6 +185,11 @@ class SpectralConv(nn.Module):
         # one batched matrix product with the modes as its batch
         return torch.bmm(u_hat.transpose(0, 1), R).transpose(0, 1)
 
+    def pairs(self) -> Tensor:
+        """R as real numbers, (modes, in, 2 out), the pairs (re, im) innermost; not `separable`."""
+        weight = self.weight if isinstance(self.weight, Tensor) else next(self.weight.parameters())
+        return torch.view_as_real(self._matrices(wide(weight))).flatten(-2)
+
     def _matrices(self, dtype: torch.dtype) -> Tensor:
         """R, complex: (modes, in, out), or (modes, in) of a separable layer."""
         trailing = 1 if self.separable else 2

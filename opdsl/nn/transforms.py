@@ -94,10 +94,10 @@ def cut_dft(x: Tensor, bands: Bands) -> Tensor:
     if not x.is_complex():
         n, band = axes.pop()
         lead //= n
-        z = _times(_matrix("cut_half", n, band, x), x.reshape(lead, n, channels))
+        z = times(matrix("cut_half", n, band, x), x.reshape(lead, n, channels))
     for n, band in reversed(axes):
         lead //= n
-        z = _times(_matrix("cut_full", n, band, z), z.reshape(lead, 2 * n, -1))
+        z = times(matrix("cut_full", n, band, z), z.reshape(lead, 2 * n, -1))
     z = z.reshape(batch, 2, *map(len, bands), channels)
     return torch.complex(z[:, 0], z[:, 1])
 
@@ -108,14 +108,14 @@ def grow_dft(z: Tensor, bands: Bands, size: Size, *, real: bool) -> Tensor:
     lead, y = batch, torch.view_as_real(z).movedim(-1, 1)
     axes = list(zip(size, bands, strict=True))
     for n, band in axes[:-1] if real else axes:
-        y = _times(_matrix("grow_full", n, band, y), y.reshape(lead, 2 * len(band), -1))
+        y = times(matrix("grow_full", n, band, y), y.reshape(lead, 2 * len(band), -1))
         lead *= n
     if not real:
         return torch.view_as_complex(
             y.reshape(batch, *size, 2, channels).movedim(-2, -1).contiguous()
         )
     n, band = axes[-1]
-    y = _times(_matrix("grow_half", n, band, y), y.reshape(lead, 2 * len(band), channels))
+    y = times(matrix("grow_half", n, band, y), y.reshape(lead, 2 * len(band), channels))
     return y.reshape(batch, *size, channels)
 
 
@@ -258,12 +258,13 @@ def _replaced(z: Tensor, axis: int, index: int, column: Tensor) -> Tensor:
 # --- transforms as matrix products ------------------------------------------------------------
 
 
-def _times(matrix: Tensor, z: Tensor) -> Tensor:
+def times(matrix: Tensor, z: Tensor) -> Tensor:
     """(r, c), (batch, c, p) -> (batch, r, p): one matrix on the left of every one of a batch."""
     return torch.bmm(matrix.expand(z.shape[0], *matrix.shape), z)
 
 
-def _matrix(name: str, n: int, band: range, like: Tensor) -> Tensor:
+def matrix(name: str, n: int, band: range, like: Tensor) -> Tensor:
+    """The matrix `name`, a key of `MATRICES`, of an axis of n points, in the format of `like`."""
     # what a tracer or a tensor without numbers makes must not outlive it in a cache
     if torch.compiler.is_compiling() or type(like) is not Tensor:
         return MATRICES[name](n, band).to(like)

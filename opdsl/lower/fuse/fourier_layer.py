@@ -1,0 +1,104 @@
+"""K v + W v, alone or with a network at each point and a gate behind it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from opdsl.blocks.add import Add
+from opdsl.blocks.skip import Skip
+from opdsl.blocks.spectral_conv import SpectralConv
+from opdsl.ir.graph import Node
+from opdsl.lower.fuse.fusion import Fusion, Layers, Uses
+
+
+@dataclass(frozen=True, slots=True)
+class Sum:
+    """K v + W v."""
+
+    source: str
+    conv: str
+    matrix: str
+    end: str
+
+
+def fourier_layer(uses: Uses, end: str) -> Fusion | None:
+    """sigma_2(W_2 sigma_1(W_1 sigma(K v + W v) + b_1) + b_2 + g v), or K v + W v alone.
+
+    An activation before v belongs to it if nobody else takes its result.
+    """
+    return _gated(uses, end) or _with_network(uses, end, None) or _alone(uses, end)
+
+
+def _gated(uses: Uses, end: str) -> Fusion | None:
+    for inner, other in _terms(uses, end):
+        node = uses.node(other)
+        if node is None or not isinstance(node.block, Skip) or not uses.once(other):
+            continue
+        if node.block.kind == "soft" and node.block.copies == 1 and uses.once(inner):
+            found = _with_network(uses, inner, node)
+            if found is not None:
+                nodes = (*found.nodes, other, end)
+                roles = {**found.roles, "gate": other}
+                return Fusion(found.kind, found.source, nodes, roles, found.bends)
+    return None
+
+
+def _with_network(uses: Uses, end: str, gate: Node | None) -> Fusion | None:
+    layers = uses.layers(end)
+    if layers is None:
+        return None
+    middle, path = uses.bend(layers.source)
+    found = _sum(uses, path)
+    if found is None or not uses.once(path):
+        return None
+    if uses.graph.spaces[end].channels != uses.graph.spaces[path].channels:
+        return None
+    if gate is not None and gate.inputs[0] != found.source:
+        return None
+    return _made(uses, found, layers, middle, takers=2 if gate is None else 3)
+
+
+def _alone(uses: Uses, end: str) -> Fusion | None:
+    found = _sum(uses, end)
+    return None if found is None else _made(uses, found, None, "identity", takers=2)
+
+
+def _made(uses: Uses, found: Sum, layers: Layers | None, middle: str, takers: int) -> Fusion:
+    before, source = uses.bend(found.source, takers)
+    nodes = [found.source] if source != found.source else []
+    nodes += [found.conv, found.matrix, found.end]
+    roles = {"conv": found.conv, "matrix": found.matrix}
+    if layers is not None:
+        nodes += [layers.source] if layers.source != found.end else []
+        nodes += [layers.first, layers.bend, layers.second]
+        roles |= {"first": layers.first, "second": layers.second}
+    hidden = "identity" if layers is None else layers.kind
+    return Fusion("fourier_layer", source, tuple(nodes), roles, (before, middle, hidden))
+
+
+def _sum(uses: Uses, end: str) -> Sum | None:
+    for conv, other in _terms(uses, end):
+        node, matrix = uses.node(conv), uses.matrix(other)
+        if node is None or matrix is None or node.inputs != matrix.inputs:
+            continue
+        if _suits(uses, node) and uses.once(conv) and uses.once(other):
+            return Sum(node.inputs[0], conv, other, end)
+    return None
+
+
+def _suits(uses: Uses, node: Node) -> bool:
+    """A convolution with a matrix for each mode, whose result is where its input is."""
+    block, space = node.block, uses.graph.spaces[node.inputs[0]]
+    if not isinstance(block, SpectralConv) or block.separable or block.copies > 1:
+        return False
+    same = space.domain == node.space.domain and block.faults == "none"
+    return same and uses.plain(space) and uses.plain(node.space)
+
+
+def _terms(uses: Uses, end: str) -> tuple[tuple[str, str], ...]:
+    """Both orders of the terms of a sum."""
+    node = uses.node(end)
+    if node is None or not isinstance(node.block, Add):
+        return ()
+    a, b = node.inputs
+    return ((a, b), (b, a))

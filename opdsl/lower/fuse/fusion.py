@@ -1,0 +1,101 @@
+"""A subgraph that may run as one operation, and the questions that patterns ask of a graph."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from opdsl.blocks.apply import Apply
+from opdsl.blocks.linear import Linear
+from opdsl.blocks.skip import Skip
+from opdsl.ir.graph import Graph, Node
+from opdsl.ir.live import live
+from opdsl.ir.spaces import Space
+
+BENDS = frozenset({"gelu", "identity", "relu"})  # activations that the kernels know
+DOMAINS = frozenset({"grid", "sphere"})  # where all samples have the same points
+
+
+@dataclass(frozen=True, slots=True)
+class Fusion:
+    """Nodes that run as one.
+
+    Attributes:
+        kind: the pattern, `fourier_layer` or `network`.
+        source: where the input comes from, a path or the name of an input.
+        nodes: all paths, in no order but that the last is the end.
+        roles: the node that is each part of the formula in `opdsl.nn.fused`.
+        bends: the activations `before`, `middle`, `hidden`.
+    """
+
+    kind: str
+    source: str
+    nodes: tuple[str, ...]
+    roles: Mapping[str, str]
+    bends: tuple[str, str, str]
+
+    @property
+    def end(self) -> str:
+        """The node whose result it has."""
+        return self.nodes[-1]
+
+
+@dataclass(frozen=True, slots=True)
+class Layers:
+    """Two layers at each point: first, activation, second."""
+
+    source: str
+    first: str
+    bend: str
+    second: str
+    kind: str
+
+
+class Uses:
+    """Who takes each value of a graph."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.counts = Counter(x for node in live(graph) for x in node.inputs)
+        self.counts.update(x.source for x in graph.outputs)
+
+    def node(self, path: str) -> Node | None:
+        """The node, or None: it is an input."""
+        return self.graph.by_path.get(path)
+
+    def once(self, path: str) -> bool:
+        """Whether one node takes it, and no output shows it."""
+        return self.counts[path] == 1
+
+    def plain(self, space: Space) -> bool:
+        """Whether it is a real function whose points are the same for all samples."""
+        return not space.complex and space.domain is not None and space.domain.kind in DOMAINS
+
+    def bend(self, path: str, takers: int = 1) -> tuple[str, str]:
+        """The activation that the value comes from, if nobody else takes it, and what it bends."""
+        node = self.node(path)
+        bends = node is not None and isinstance(node.block, Apply) and node.block.kind in BENDS
+        if node is not None and bends and self.counts[path] == takers:
+            return node.block.model_dump()["kind"], node.inputs[0]
+        return "identity", path
+
+    def matrix(self, path: str) -> Node | None:
+        """The node, if it is one matrix at every point."""
+        node = self.node(path)
+        if node is None or not self.plain(node.space):
+            return None
+        linear = isinstance(node.block, Linear)
+        skip = isinstance(node.block, Skip) and node.block.kind == "linear"
+        return node if (linear or skip) and node.block.model_dump()["copies"] == 1 else None
+
+    def layers(self, path: str) -> Layers | None:
+        """The two layers that end there, each taken once up to the end."""
+        second = self.matrix(path)
+        if second is None:
+            return None
+        kind, bent = self.bend(second.inputs[0])
+        first = self.matrix(bent) if kind != "identity" else None
+        if first is None or not self.once(bent):
+            return None
+        return Layers(first.inputs[0], bent, second.inputs[0], path, kind)

@@ -1,0 +1,94 @@
+"""A fusion as a function of one tensor, with the modules of its nodes.
+
+What comes in: a fusion, the modules by path, a channels-last tensor. What goes out: the result of
+its last node. Weights are read at each call from the modules where they always are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import forward_ad
+
+from opdsl.lower.fuse.fusion import Fusion
+from opdsl.nn.fourier import SpectralConv
+from opdsl.nn.fused import Bends, Weights, available, fourier_layer, network
+
+
+@dataclass(frozen=True, slots=True)
+class Fused:
+    """A fusion that can run.
+
+    Attributes:
+        modules: by role.
+        takes, gives: numbers of its input and of its result.
+    """
+
+    fusion: Fusion
+    modules: Mapping[str, nn.Module]
+    takes: int
+    gives: int
+
+    def __call__(self, u: Tensor) -> Tensor:
+        """The result of the last node."""
+        return RUNS[self.fusion.kind](self, u)
+
+    def fits(self, u: Tensor) -> bool:
+        """Whether the kernels can do it now: float32 on a CPU, no transform but the gradient."""
+        weights = (x for m in self.modules.values() for x in m.parameters())
+        return available() and all(map(_ordinary, (u, *weights)))
+
+    def part(self, role: str) -> nn.Module | None:
+        """The module that is this part of the formula."""
+        return self.modules.get(role)
+
+
+def ordinary_call() -> bool:
+    """Whether nothing but the gradient is asked of a call: no tracing, no other derivative."""
+    traced = torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None  # noqa: SLF001  no public name
+    mapped = torch._C._functorch.maybe_current_level() is not None  # noqa: SLF001  no public name
+    forward = forward_ad._current_level >= 0  # noqa: SLF001  no public name
+    return not (traced or mapped or forward or torch.is_autocast_enabled("cpu"))
+
+
+def _ordinary(x: Tensor) -> bool:
+    known = type(x) in (Tensor, nn.Parameter)
+    return known and x.dtype == torch.float32 and x.device.type == "cpu"
+
+
+def _fourier_layer(fused: Fused, u: Tensor) -> Tensor:
+    conv = cast(SpectralConv, fused.modules["conv"])
+    matrix = fused.modules["matrix"]
+    W = cast(Tensor, matrix.weight)
+    biases = [x for x in (conv.bias, cast("Tensor | None", matrix.bias)) if x is not None]
+    b = sum(biases[1:], biases[0]) if biases else W.new_zeros(len(W))
+    gate = cast("Tensor | None", getattr(fused.part("gate"), "weight", None))
+    weights = Weights(conv.pairs(), W, b, gate=gate)
+    if fused.part("first") is not None:
+        W1, b1, W2, b2 = _layers(fused)
+        weights = replace(weights, W1=W1, b1=b1, W2=W2, b2=b2)
+    return fourier_layer(u, weights, conv.bands(), Bends(*fused.fusion.bends))
+
+
+def _network(fused: Fused, u: Tensor) -> Tensor:
+    return network(u, _layers(fused), Bends(*fused.fusion.bends))
+
+
+def _layers(fused: Fused) -> tuple[Tensor, ...]:
+    """W_1, b_1, W_2, b_2, zeros where a layer has no constant."""
+    found: list[Tensor] = []
+    for role in ("first", "second"):
+        W = cast(Tensor, fused.modules[role].weight)
+        b = cast("Tensor | None", fused.modules[role].bias)
+        found += [W, W.new_zeros(len(W)) if b is None else b]
+    return tuple(found)
+
+
+RUNS: dict[str, Callable[[Fused, Tensor], Tensor]] = {
+    "fourier_layer": _fourier_layer,
+    "network": _network,
+}

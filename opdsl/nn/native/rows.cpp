@@ -1,0 +1,590 @@
+// Rows of points through a Fourier layer's pointwise chain, a tile that stays in the cache at a time.
+//
+// Every array is float32, contiguous, channels last. A row is one line of the last axis of a grid:
+// (width, channels). What belongs together in a layer is written in opdsl/nn/fused.py; the names of
+// arrays here are those of the formulas there. Work is split over the rows in equal parts, one for
+// each thread, and partial sums are added in the order of the threads, so that a result does not
+// depend on which thread is faster.
+
+#include <omp.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <vector>
+
+#if defined(__AVX512F__)
+#include <immintrin.h>
+constexpr int LANES = 16;
+#elif defined(__AVX__)
+constexpr int LANES = 8;
+#else
+constexpr int LANES = 4;
+#endif
+
+typedef float V __attribute__((vector_size(4 * LANES)));
+typedef int32_t I __attribute__((vector_size(4 * LANES)));
+
+static inline V all(float x) { return x - V{}; }
+
+static inline V load(const float* p) {
+  V v;
+  std::memcpy(&v, p, sizeof v);
+  return v;
+}
+
+static inline void store(float* p, V v) { std::memcpy(p, &v, sizeof v); }
+
+// The first n numbers, zeros behind them.
+static inline V load_some(const float* p, int n) {
+#if defined(__AVX512F__)
+  return (V)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p);
+#else
+  V v = {};
+  std::memcpy(&v, p, 4 * n);
+  return v;
+#endif
+}
+
+static inline void store_some(float* p, V v, int n) {
+#if defined(__AVX512F__)
+  _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), (__m512)v);
+#else
+  std::memcpy(p, &v, 4 * n);
+#endif
+}
+
+// --- activations ---------------------------------------------------------------------------------
+
+enum Act { IDENTITY = 0, GELU = 1, RELU = 2 };
+
+static inline V inverse(V x) {
+#if defined(__AVX512F__)
+  V r = (V)_mm512_rcp14_ps((__m512)x);
+  return r * (all(2.0f) - x * r);  // one step of Newton: 2^-14 becomes 2^-27
+#else
+  return all(1.0f) / x;
+#endif
+}
+
+// 2^z for -126 <= z <= 0: the whole part goes to the exponent, a polynomial does the rest.
+static inline V exp2_negative(V z) {
+  const V magic = all(12582912.0f);  // 1.5 * 2^23: adding it rounds to a whole number
+  V shifted = z + magic;
+  V r = z - (shifted - magic);
+  V p = all(1.54353139e-4f);
+  p = p * r + all(1.33335581e-3f);
+  p = p * r + all(9.61812911e-3f);
+  p = p * r + all(5.55041087e-2f);
+  p = p * r + all(2.40226507e-1f);
+  p = p * r + all(6.93147181e-1f);
+  p = p * r + all(1.0f);
+  return (V)((I)p + ((I)shifted << 23));
+}
+
+struct Normal {
+  V cumulative, density;
+};
+
+// Phi(x) and phi(x) of the standard normal distribution. Phi(-y) = phi(y) M(y) for y >= 0, where
+// M, the ratio of Mills, is a polynomial in t = 1 / (1 + 0.26 y), fitted so that it is right to
+// 1e-7 everywhere and phi M to 5e-10. In float32 Phi is off by 2.3e-7 at most.
+static inline Normal normal(V x) {
+  V y = (V)((I)x & 0x7fffffff);
+  y = y < all(13.0f) ? y : all(13.0f);
+  V density = all(0.398942280f) * exp2_negative(y * y * all(-0.721347520f));
+  V t = inverse(all(1.0f) + all(0.26f) * y);
+  V p = all(0.0778275094554409f);
+  p = p * t + all(-0.38844014611574357f);
+  p = p * t + all(0.6385694276733318f);
+  p = p * t + all(-0.3841161746599858f);
+  p = p * t + all(0.40471940219079766f);
+  p = p * t + all(0.12856973410126035f);
+  p = p * t + all(0.2577703866102434f);
+  p = p * t + all(0.2583377807961091f);
+  p = p * t + all(0.260076218478973f);
+  V tail = density * (p * t);
+  return {x > V{} ? all(1.0f) - tail : tail, density};
+}
+
+template <int act>
+static inline V bent(V x) {
+  if (act == GELU) return x * normal(x).cumulative;
+  if (act == RELU) return x < V{} ? V{} : x;
+  return x;
+}
+
+// The activation, and in `slope` its derivative.
+template <int act>
+static inline V bent(V x, V& slope) {
+  if (act == GELU) {
+    Normal n = normal(x);
+    slope = n.cumulative + x * n.density;
+    return x * n.cumulative;
+  }
+  slope = x > V{} ? all(1.0f) : V{};
+  return x < V{} ? V{} : x;
+}
+
+template <class F>
+static inline void each(long n, F f) {
+  long i = 0;
+  for (; i + LANES <= n; i += LANES) f(i, LANES);
+  if (i < n) f(i, (int)(n - i));
+}
+
+template <int act>
+static void bend_as(long n, float* y, const float* x) {
+  each(n, [&](long i, int k) {
+    if (k == LANES) store(y + i, bent<act>(load(x + i)));
+    else store_some(y + i, bent<act>(load_some(x + i, k)), k);
+  });
+}
+
+// y = act(x)
+static void bend(int act, long n, float* y, const float* x) {
+  if (act == GELU) bend_as<GELU>(n, y, x);
+  else if (act == RELU) bend_as<RELU>(n, y, x);
+  else if (y != x) std::memcpy(y, x, 4 * n);
+}
+
+template <int act>
+static void bend_both_as(long n, float* y, float* slope, const float* x) {
+  each(n, [&](long i, int k) {
+    V s, v = bent<act>(k == LANES ? load(x + i) : load_some(x + i, k), s);
+    if (k == LANES) store(y + i, v), store(slope + i, s);
+    else store_some(y + i, v, k), store_some(slope + i, s, k);
+  });
+}
+
+// y = act(x), slope = act'(x); not of the identity
+static void bend_both(int act, long n, float* y, float* slope, const float* x) {
+  if (act == GELU) bend_both_as<GELU>(n, y, slope, x);
+  else bend_both_as<RELU>(n, y, slope, x);
+}
+
+template <int act>
+static void unbend_as(long n, float* g, const float* x) {
+  each(n, [&](long i, int k) {
+    V s;
+    if (k == LANES) {
+      bent<act>(load(x + i), s);
+      store(g + i, load(g + i) * s);
+    } else {
+      bent<act>(load_some(x + i, k), s);
+      store_some(g + i, load_some(g + i, k) * s, k);
+    }
+  });
+}
+
+// g = g * act'(x)
+static void unbend(int act, long n, float* g, const float* x) {
+  if (act == GELU) unbend_as<GELU>(n, g, x);
+  else if (act == RELU) unbend_as<RELU>(n, g, x);
+}
+
+static void multiply(long n, float* g, const float* s) {
+  for (long i = 0; i < n; i++) g[i] *= s[i];
+}
+
+// --- matrix products -----------------------------------------------------------------------------
+
+enum Start { ZERO, ADD, ROW };  // what a product is added to: nothing, C, or one row for all
+
+// C (rows x columns) = start + A B, for R rows and N vectors of columns. Element (i, k) of A stands
+// at A[i * ai + k * ak], so A may be transposed. `tail`: numbers in the last vector.
+template <int R, int N, bool whole>
+static inline void product(long K, const float* A, long ai, long ak, const float* B, long ldb,
+                           float* C, long ldc, Start start, const float* row, int tail) {
+  V c[R][N];
+  auto get = [&](const float* p, int n) {
+    return whole || n < N - 1 ? load(p + n * LANES) : load_some(p + n * LANES, tail);
+  };
+  for (int i = 0; i < R; i++)
+    for (int n = 0; n < N; n++)
+      c[i][n] = start == ZERO ? V{} : get(start == ADD ? C + i * ldc : row, n);
+  for (long k = 0; k < K; k++) {
+    V b[N];
+    for (int n = 0; n < N; n++) b[n] = get(B + k * ldb, n);
+    for (int i = 0; i < R; i++) {
+      V a = all(A[i * ai + k * ak]);
+      for (int n = 0; n < N; n++) c[i][n] += a * b[n];
+    }
+  }
+  for (int i = 0; i < R; i++)
+    for (int n = 0; n < N; n++) {
+      float* p = C + i * ldc + n * LANES;
+      if (whole || n < N - 1) store(p, c[i][n]);
+      else store_some(p, c[i][n], tail);
+    }
+}
+
+#if defined(__AVX512F__) || defined(__aarch64__)
+constexpr int TALL[5] = {0, 14, 12, 8, 6};  // rows for so many vectors: 32 registers
+#else
+constexpr int TALL[5] = {0, 6, 4, 3, 2};  // 16 registers
+#endif
+
+template <int R, int N, bool whole>
+struct Rest {  // the last rows, fewer than a block has
+  static void run(long m, long K, const float* A, long ai, long ak, const float* B, long ldb,
+                  float* C, long ldc, Start start, const float* row, int tail) {
+    if (m == R) product<R, N, whole>(K, A, ai, ak, B, ldb, C, ldc, start, row, tail);
+    else Rest<R - 1, N, whole>::run(m, K, A, ai, ak, B, ldb, C, ldc, start, row, tail);
+  }
+};
+template <int N, bool whole>
+struct Rest<0, N, whole> {
+  static void run(long, long, const float*, long, long, const float*, long, float*, long, Start,
+                  const float*, int) {}
+};
+
+template <int N, bool whole>
+static void columns(long M, long K, const float* A, long ai, long ak, const float* B, long ldb,
+                    float* C, long ldc, Start start, const float* row, int tail) {
+  constexpr int R = TALL[N];
+  long i = 0;
+  for (; i + R <= M; i += R)
+    product<R, N, whole>(K, A + i * ai, ai, ak, B, ldb, C + i * ldc, ldc, start, row, tail);
+  Rest<R - 1, N, whole>::run(M - i, K, A + i * ai, ai, ak, B, ldb, C + i * ldc, ldc, start, row,
+                             tail);
+}
+
+// C (M x N) = start + A (M x K) B (K x N), see `product`; rows of B and C are contiguous.
+static void gemm(long M, long N, long K, const float* A, long ai, long ak, const float* B, long ldb,
+                 float* C, long ldc, Start start, const float* row = nullptr) {
+  for (long j = 0; j < N; j += 4 * LANES) {
+    long left = std::min<long>(N - j, 4 * LANES);
+    int vectors = (int)((left + LANES - 1) / LANES), tail = (int)(left - (vectors - 1) * LANES);
+    const float *b = B + j, *r = row ? row + j : nullptr;
+    float* c = C + j;
+#define CASE(n)                                                                         \
+  case n:                                                                               \
+    if (tail == LANES) columns<n, true>(M, K, A, ai, ak, b, ldb, c, ldc, start, r, tail); \
+    else columns<n, false>(M, K, A, ai, ak, b, ldb, c, ldc, start, r, tail);              \
+    break;
+    switch (vectors) { CASE(1) CASE(2) CASE(3) CASE(4) }
+#undef CASE
+  }
+}
+
+// y (T x N) = b + x (T x K) W^T for a few outputs, W (N x K): a vector for each would be mostly empty.
+static void few_outputs(long T, long N, long K, const float* x, const float* W, const float* b,
+                        float* y) {
+  for (long t = 0; t < T; t++)
+    for (long n = 0; n < N; n++) {
+      V s = {};
+      each(K, [&](long k, int left) {
+        if (left == LANES) s += load(x + t * K + k) * load(W + n * K + k);
+        else s += load_some(x + t * K + k, left) * load_some(W + n * K + k, left);
+      });
+      float sum = b ? b[n] : 0.0f;
+      for (int i = 0; i < LANES; i++) sum += s[i];
+      y[t * N + n] = sum;
+    }
+}
+
+// s += sum over the points of g (T x N)
+static void add_points(long T, long N, const float* g, float* s) {
+  each(N, [&](long j, int k) {
+    V v = k == LANES ? load(s + j) : load_some(s + j, k);
+    for (long t = 0; t < T; t++) v += k == LANES ? load(g + t * N + j) : load_some(g + t * N + j, k);
+    if (k == LANES) store(s + j, v);
+    else store_some(s + j, v, k);
+  });
+}
+
+// s += sum over the points of g * x, (T x N)
+static void add_products(long T, long N, const float* g, const float* x, float* s) {
+  each(N, [&](long j, int k) {
+    auto get = [&](const float* p) { return k == LANES ? load(p) : load_some(p, k); };
+    V v = get(s + j);
+    for (long t = 0; t < T; t++) v += get(g + t * N + j) * get(x + t * N + j);
+    if (k == LANES) store(s + j, v);
+    else store_some(s + j, v, k);
+  });
+}
+
+// y (T x N) = row + gate * x; a missing one is left out
+static void start_output(long T, long N, const float* x, const float* gate, const float* row,
+                         float* y) {
+  each(N, [&](long j, int k) {
+    auto get = [&](const float* p) { return k == LANES ? load(p) : load_some(p, k); };
+    V b = row ? get(row + j) : V{}, g = gate ? get(gate + j) : V{};
+    for (long t = 0; t < T; t++) {
+      V v = gate ? b + g * get(x + t * N + j) : b;
+      if (k == LANES) store(y + t * N + j, v);
+      else store_some(y + t * N + j, v, k);
+    }
+  });
+}
+
+// --- memory and threads --------------------------------------------------------------------------
+
+struct Free {
+  void operator()(void* p) const { std::free(p); }
+};
+using Scratch = std::unique_ptr<float[], Free>;
+
+static Scratch scratch(long n) {
+  size_t bytes = ((size_t)std::max<long>(n, 1) * 4 + 63) / 64 * 64;
+  return Scratch((float*)std::aligned_alloc(64, bytes));
+}
+
+constexpr long TILE = 4096;     // numbers of a tile of one array: 16 kB
+constexpr long FLUSH = 64;      // tiles whose sums stay in float32 before they go to float64
+
+// Points of a tile, so that tiles of a row are about equal.
+static long tile_points(long width, long channels) {
+  long most = std::max<long>(16, TILE / std::max<long>(channels, 1));
+  long tiles = (width + most - 1) / most;
+  return (width + tiles - 1) / tiles;
+}
+
+// Sums of a gradient: many tiles in float32, these in float64, as accurate as a sum in float64 of
+// sums of some thousand terms.
+class Sum {
+ public:
+  explicit Sum(long n) : n_(n), now_(n, 0.0f), whole_(n, 0.0) {}
+  float* now() { return now_.data(); }
+  void flush() {
+    for (long i = 0; i < n_; i++) whole_[i] += now_[i], now_[i] = 0.0f;
+  }
+  void add_to(double* y) const {
+    for (long i = 0; y && i < n_; i++) y[i] += whole_[i];
+  }
+
+ private:
+  long n_;
+  std::vector<float> now_;
+  std::vector<double> whole_;
+};
+
+// work(first, last, thread) for equal parts of the rows
+template <class F>
+static void parallel(long rows, int threads, F work) {
+  int count = (int)std::max<long>(1, std::min<long>(threads, rows));
+  if (count == 1) return work(0L, rows, 0);
+#pragma omp parallel num_threads(count)
+  {
+    int t = omp_get_thread_num(), n = omp_get_num_threads();
+    work(rows * t / n, rows * (t + 1) / n, t);
+  }
+}
+
+// --- a Fourier layer, see opdsl/nn/fused.py ------------------------------------------------------
+
+extern "C" {
+
+struct Layer {
+  int64_t rows, width, c, o, k2, h;   // h = 0: no network at each point
+  int64_t act_in, act_mid, act_hidden, threads;
+  const float *u, *cut, *grow, *z_hat;  // cut (k2, width), grow (width, k2), z_hat (rows, k2, o)
+  const float *W, *Wt, *b;              // (o, c), (c, o), (o)
+  const float *W1, *W1t, *b1;           // (h, o), (o, h), (h)
+  const float *W2, *W2t, *b2;           // (o, h), (h, o), (o)
+  const float *gate;                    // (o) or none
+  const float *g;                       // (rows, width, o), of the result
+  float *y;                             // the result, or the gradient of x
+  float *spectrum;                      // (rows, k2, c or o)
+  double *gW, *gb, *gW1, *gb1, *gW2, *gb2, *ggate;  // gWt (c, o), gW1t (o, h), gW2 (o, h)
+};
+
+// spectrum = F x on the last axis, x = act_in(u)
+void cut_rows(const Layer* s) {
+  const Layer& l = *s;
+  long T = tile_points(l.width, l.c);
+  parallel(l.rows, (int)l.threads, [&](long first, long last, int) {
+    Scratch xs = scratch(T * l.c);
+    for (long r = first; r < last; r++)
+      for (long t = 0; t < l.width; t += T) {
+        long n = std::min(T, l.width - t);
+        const float* u = l.u + (r * l.width + t) * l.c;
+        if (l.act_in != IDENTITY) bend((int)l.act_in, n * l.c, xs.get(), u);
+        gemm(l.k2, l.c, n, l.cut + t, l.width, 1, l.act_in != IDENTITY ? xs.get() : u, l.c,
+             l.spectrum + r * l.k2 * l.c, l.c, t ? ADD : ZERO);
+      }
+  });
+}
+
+// y = MLP(act_mid(z)) + gate x, z = F^-1 z_hat + W x + b
+void layer_rows(const Layer* s) {
+  const Layer& l = *s;
+  long T = tile_points(l.width, std::max(l.c, l.o));
+  parallel(l.rows, (int)l.threads, [&](long first, long last, int) {
+    Scratch xs = scratch(T * l.c), zs = scratch(T * l.o), hs = scratch(T * l.h);
+    for (long r = first; r < last; r++)
+      for (long t = 0; t < l.width; t += T) {
+        long n = std::min(T, l.width - t);
+        const float *u = l.u + (r * l.width + t) * l.c, *x = u;
+        float *y = l.y + (r * l.width + t) * l.o, *z = l.h ? zs.get() : y;
+        if (l.act_in != IDENTITY) bend((int)l.act_in, n * l.c, xs.get(), u), x = xs.get();
+        gemm(n, l.o, l.c, x, l.c, 1, l.Wt, l.o, z, l.o, ROW, l.b);
+        gemm(n, l.o, l.k2, l.grow + t * l.k2, l.k2, 1, l.z_hat + r * l.k2 * l.o, l.o, z, l.o, ADD);
+        if (!l.h) continue;
+        bend((int)l.act_mid, n * l.o, z, z);
+        gemm(n, l.h, l.o, z, l.o, 1, l.W1t, l.h, hs.get(), l.h, ROW, l.b1);
+        bend((int)l.act_hidden, n * l.h, hs.get(), hs.get());
+        start_output(n, l.o, x, l.gate, l.b2, y);
+        gemm(n, l.o, l.h, hs.get(), l.h, 1, l.W2t, l.o, y, l.o, ADD);
+      }
+  });
+}
+
+// y = gradient of x but for its way through F, spectrum = that of z_hat, and those of the weights
+void layer_rows_backward(const Layer* s) {
+  const Layer& l = *s;
+  long T = tile_points(l.width, std::max(l.c, l.o)), h = l.h;
+  int threads = (int)std::max<long>(1, std::min(l.threads, l.rows));
+  struct Sums {
+    Sum W, b, W1, b1, W2, b2, gate;
+  };
+  std::vector<std::unique_ptr<Sums>> sums(threads);
+  parallel(l.rows, threads, [&](long first, long last, int thread) {
+    sums[thread].reset(new Sums{Sum(l.c * l.o), Sum(l.o), Sum(l.o * h), Sum(h), Sum(l.o * h),
+                                Sum(l.o), Sum(l.o)});
+    Sums& sum = *sums[thread];
+    auto flush = [&] {
+      for (Sum* x : {&sum.W, &sum.b, &sum.W1, &sum.b1, &sum.W2, &sum.b2, &sum.gate}) x->flush();
+    };
+    Scratch xs = scratch(T * l.c), zs = scratch(T * l.o), dz = scratch(T * l.o),
+            hs = scratch(T * h), dh = scratch(T * h), gh = scratch(T * h), gz = scratch(T * l.o);
+    long tiles = 0;
+    for (long r = first; r < last; r++)
+      for (long t = 0; t < l.width; t += T) {
+        long n = std::min(T, l.width - t);
+        const float *u = l.u + (r * l.width + t) * l.c, *x = u;
+        const float *g = l.g + (r * l.width + t) * l.o, *gradient = g;
+        float* y = l.y + (r * l.width + t) * l.c;
+        if (l.act_in != IDENTITY) bend((int)l.act_in, n * l.c, xs.get(), u), x = xs.get();
+        if (h) {
+          float *z = zs.get(), *q = hs.get();
+          gemm(n, l.o, l.c, x, l.c, 1, l.Wt, l.o, z, l.o, ROW, l.b);
+          gemm(n, l.o, l.k2, l.grow + t * l.k2, l.k2, 1, l.z_hat + r * l.k2 * l.o, l.o, z, l.o, ADD);
+          if (l.act_mid != IDENTITY) bend_both((int)l.act_mid, n * l.o, z, dz.get(), z);
+          gemm(n, h, l.o, z, l.o, 1, l.W1t, h, q, h, ROW, l.b1);
+          if (l.act_hidden != IDENTITY) bend_both((int)l.act_hidden, n * h, q, dh.get(), q);
+          gemm(l.o, h, n, g, 1, l.o, q, h, sum.W2.now(), h, ADD);
+          add_points(n, l.o, g, sum.b2.now());
+          gemm(n, h, l.o, g, l.o, 1, l.W2, h, gh.get(), h, ZERO);
+          if (l.act_hidden != IDENTITY) multiply(n * h, gh.get(), dh.get());
+          gemm(l.o, h, n, z, 1, l.o, gh.get(), h, sum.W1.now(), h, ADD);
+          add_points(n, h, gh.get(), sum.b1.now());
+          gemm(n, l.o, h, gh.get(), h, 1, l.W1, l.o, gz.get(), l.o, ZERO);
+          if (l.act_mid != IDENTITY) multiply(n * l.o, gz.get(), dz.get());
+          gradient = gz.get();
+        }
+        gemm(l.c, l.o, n, x, 1, l.c, gradient, l.o, sum.W.now(), l.o, ADD);
+        add_points(n, l.o, gradient, sum.b.now());
+        if (l.gate) {
+          add_products(n, l.o, g, x, sum.gate.now());
+          start_output(n, l.o, g, l.gate, nullptr, y);
+        }
+        gemm(n, l.c, l.o, gradient, l.o, 1, l.W, l.c, y, l.c, l.gate ? ADD : ZERO);
+        gemm(l.k2, l.o, n, l.grow + t * l.k2, 1, l.k2, gradient, l.o, l.spectrum + r * l.k2 * l.o,
+             l.o, t ? ADD : ZERO);
+        if (++tiles % FLUSH == 0) flush();
+      }
+    flush();
+  });
+  for (auto& x : sums) {
+    if (!x) continue;
+    x->W.add_to(l.gW), x->b.add_to(l.gb), x->W1.add_to(l.gW1), x->b1.add_to(l.gb1);
+    x->W2.add_to(l.gW2), x->b2.add_to(l.gb2), x->gate.add_to(l.ggate);
+  }
+}
+
+// y = (y + F^T spectrum) act_in'(u): the gradient of u
+void cut_rows_backward(const Layer* s) {
+  const Layer& l = *s;
+  long T = tile_points(l.width, l.c);
+  parallel(l.rows, (int)l.threads, [&](long first, long last, int) {
+    for (long r = first; r < last; r++)
+      for (long t = 0; t < l.width; t += T) {
+        long n = std::min(T, l.width - t), at = (r * l.width + t) * l.c;
+        gemm(n, l.c, l.k2, l.cut + t, 1, l.width, l.spectrum + r * l.k2 * l.c, l.c, l.y + at, l.c,
+             ADD);
+        unbend((int)l.act_in, n * l.c, l.y + at, l.u + at);
+      }
+  });
+}
+
+// --- two layers at each point --------------------------------------------------------------------
+
+struct Network {
+  int64_t points, c, h, o, act_in, act_hidden, threads;
+  const float *u;
+  const float *W1, *W1t, *b1;  // (h, c), (c, h), (h)
+  const float *W2, *W2t, *b2;  // (o, h), (h, o), (o)
+  const float *g;
+  float *y;                    // the result, or the gradient of u, or nothing
+  double *gW1, *gb1, *gW2, *gb2;  // gW1t (c, h), gW2 (o, h)
+};
+
+constexpr long FEW = 4;
+
+// y = W2 act_hidden(W1 x + b1) + b2, x = act_in(u)
+void network_points(const Network* s) {
+  const Network& l = *s;
+  long T = tile_points(l.points, std::max(l.h, std::max(l.c, l.o)));
+  parallel((l.points + T - 1) / T, (int)l.threads, [&](long first, long last, int) {
+    Scratch xs = scratch(T * l.c), hs = scratch(T * l.h);
+    for (long t = first * T; t < std::min(last * T, l.points); t += T) {
+      long n = std::min(T, l.points - t);
+      const float* x = l.u + t * l.c;
+      if (l.act_in != IDENTITY) bend((int)l.act_in, n * l.c, xs.get(), x), x = xs.get();
+      gemm(n, l.h, l.c, x, l.c, 1, l.W1t, l.h, hs.get(), l.h, ROW, l.b1);
+      bend((int)l.act_hidden, n * l.h, hs.get(), hs.get());
+      if (l.o <= FEW) few_outputs(n, l.o, l.h, hs.get(), l.W2, l.b2, l.y + t * l.o);
+      else gemm(n, l.o, l.h, hs.get(), l.h, 1, l.W2t, l.o, l.y + t * l.o, l.o, ROW, l.b2);
+    }
+  });
+}
+
+// y = gradient of u, if it is asked for, and those of the weights
+void network_points_backward(const Network* s) {
+  const Network& l = *s;
+  long T = tile_points(l.points, std::max(l.h, std::max(l.c, l.o))), h = l.h;
+  long tiles = (l.points + T - 1) / T;
+  int threads = (int)std::max<long>(1, std::min(l.threads, tiles));
+  struct Sums {
+    Sum W1, b1, W2, b2;
+  };
+  std::vector<std::unique_ptr<Sums>> sums(threads);
+  parallel(tiles, threads, [&](long first, long last, int thread) {
+    sums[thread].reset(new Sums{Sum(l.c * h), Sum(h), Sum(l.o * h), Sum(l.o)});
+    Sums& sum = *sums[thread];
+    auto flush = [&] {
+      for (Sum* x : {&sum.W1, &sum.b1, &sum.W2, &sum.b2}) x->flush();
+    };
+    Scratch xs = scratch(T * l.c), hs = scratch(T * h), dh = scratch(T * h), gh = scratch(T * h);
+    for (long i = first; i < last; i++) {
+      long t = i * T, n = std::min(T, l.points - t);
+      const float *x = l.u + t * l.c, *g = l.g + t * l.o;
+      float* q = hs.get();
+      if (l.act_in != IDENTITY) bend((int)l.act_in, n * l.c, xs.get(), x), x = xs.get();
+      gemm(n, h, l.c, x, l.c, 1, l.W1t, h, q, h, ROW, l.b1);
+      if (l.act_hidden != IDENTITY) bend_both((int)l.act_hidden, n * h, q, dh.get(), q);
+      gemm(l.o, h, n, g, 1, l.o, q, h, sum.W2.now(), h, ADD);
+      add_points(n, l.o, g, sum.b2.now());
+      gemm(n, h, l.o, g, l.o, 1, l.W2, h, gh.get(), h, ZERO);
+      if (l.act_hidden != IDENTITY) multiply(n * h, gh.get(), dh.get());
+      gemm(l.c, h, n, x, 1, l.c, gh.get(), h, sum.W1.now(), h, ADD);
+      add_points(n, h, gh.get(), sum.b1.now());
+      if (l.y) {
+        gemm(n, l.c, h, gh.get(), h, 1, l.W1, l.c, l.y + t * l.c, l.c, ZERO);
+        unbend((int)l.act_in, n * l.c, l.y + t * l.c, l.u + t * l.c);
+      }
+      if ((i - first) % FLUSH == FLUSH - 1) flush();
+    }
+    flush();
+  });
+  for (auto& x : sums) {
+    if (!x) continue;
+    x->W1.add_to(l.gW1), x->b1.add_to(l.gb1), x->W2.add_to(l.gW2), x->b2.add_to(l.gb2);
+  }
+}
+
+}  // extern "C"

@@ -1,0 +1,137 @@
+import pytest
+import torch
+from torch.nn import functional
+
+from opdsl.nn import fused
+from opdsl.nn.fused import Bends, Weights, fourier_layer, network, plain_layer, plain_network
+from opdsl.nn.transforms import frequencies
+
+pytestmark = pytest.mark.skipif(not fused.available(), reason="no C++ compiler here")
+
+TOLERANCE = 1e-6  # relative, of float32 against float64
+
+LAYERS = {  # grid, modes, in, out, hidden, batch, activations, gate
+    "one axis": ((16,), (4,), 16, 16, 8, 3, Bends(), True),
+    "odd channels": ((33,), (4,), 5, 7, 0, 3, Bends("relu"), False),
+    "two axes": ((24, 20), (4, 3), 20, 20, 10, 3, Bends("gelu"), True),
+    "three axes": ((12, 10, 16), (2, 2, 3), 32, 32, 16, 2, Bends("gelu", "identity", "relu"), True),
+    "several tiles": ((300,), (6,), 64, 32, 16, 3, Bends("gelu"), False),
+    "more than four vectors": ((20,), (3,), 70, 70, 35, 2, Bends(), True),
+    "Nyquist": ((8, 8), (4, 4), 6, 6, 3, 2, Bends(), True),
+}
+NETWORKS = {  # in, hidden, out, activation before
+    "lifting": (3, 128, 64, "identity"),
+    "projection": (64, 128, 1, "gelu"),
+    "odd": (7, 9, 5, "relu"),
+}
+
+
+def numbers(*shape, fan: int = 1) -> torch.Tensor:
+    return (torch.randn(*shape) * fan**-0.5).requires_grad_()
+
+
+def layer(name: str):
+    grid, modes, c, o, h, batch, bends, gate = LAYERS[name]
+    torch.manual_seed(0)
+    bands = frequencies(modes, "neuralop")
+    count = torch.Size(map(len, bands)).numel()
+    w = Weights(numbers(count, c, 2 * o, fan=c), numbers(o, c, fan=c), numbers(o))
+    if h:
+        more = (numbers(h, o, fan=o), numbers(h), numbers(o, h, fan=h), numbers(o))
+        w = Weights(w.R, w.W, w.b, *more, gate=numbers(o) if gate else None)
+    return numbers(batch, *grid, c), w, bands, bends
+
+
+def doubled(x):
+    return None if x is None else x.detach().double().requires_grad_()
+
+
+def gradients(y: torch.Tensor, inputs, g: torch.Tensor, **named):
+    return torch.autograd.grad(y, [x for x in inputs if x is not None], g.to(y), **named)
+
+
+def off(x: torch.Tensor, y: torch.Tensor) -> float:
+    return ((x.double() - y.double()).norm() / y.double().norm()).item()
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_fused_layer_is_its_formula_in_float64_forward_and_backward(name):
+    u, w, bands, bends = layer(name)
+    y = fourier_layer(u, w, bands, bends)
+    v, m = doubled(u), Weights(*map(doubled, w.all()))
+    z = plain_layer(v, m, bands, bends)
+    assert off(y, z) <= TOLERANCE
+    g = torch.randn_like(y)
+    pairs = zip(gradients(y, (u, *w.all()), g), gradients(z, (v, *m.all()), g), strict=True)
+    assert max(off(a, b) for a, b in pairs) <= TOLERANCE
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_fused_network_is_its_formula_in_float64_forward_and_backward(name):
+    c, h, o, before = NETWORKS[name]
+    torch.manual_seed(0)
+    u, bends = numbers(5, 130, c), Bends(before)
+    w = (numbers(h, c, fan=c), numbers(h), numbers(o, h, fan=h), numbers(o))
+    y = network(u, w, bends)
+    v, m = doubled(u), tuple(map(doubled, w))
+    z = plain_network(v, m, bends)
+    assert off(y, z) <= TOLERANCE
+    g = torch.randn_like(y)
+    pairs = zip(gradients(y, (u, *w), g), gradients(z, (v, *m), g), strict=True)
+    assert max(off(a, b) for a, b in pairs) <= TOLERANCE
+
+
+def test_the_gelu_of_the_kernels_is_right_to_three_ten_millionths_of_x():
+    """Also far out, where it vanishes and where it is the identity."""
+    x = torch.cat((torch.linspace(-14, 14, 20001), torch.tensor([0.0, 1e-30, 50.0, -50.0])))
+    one, zero = torch.ones(1, 1), torch.zeros(1)
+    y = network(x[:, None], (one, zero, one, zero), Bends("identity", "identity", "gelu"))[:, 0]
+    exact = functional.gelu(x.double())
+    assert ((y - exact).abs() <= 3e-7 * x.abs().clamp(min=1e-30)).all()
+
+
+def test_the_derivative_of_a_derivative_is_that_of_the_formula():
+    u, w, bands, bends = layer("two axes")
+
+    def penalty(layer_of, x, weights):
+        y = layer_of(x, weights, bands, bends)
+        (slope,) = torch.autograd.grad(y.sum(), x, create_graph=True)
+        return torch.autograd.grad(slope.square().sum(), (x, weights.W, weights.R))
+
+    v, m = doubled(u), Weights(*map(doubled, w.all()))
+    pairs = zip(penalty(fourier_layer, u, w), penalty(plain_layer, v, m), strict=True)
+    assert max(off(a, b) for a, b in pairs) <= 5 * TOLERANCE
+
+
+def test_the_same_call_gives_the_same_bits():
+    u, w, bands, bends = layer("three axes")
+    g = torch.randn(*u.shape[:-1], 32)
+    runs = []
+    for _ in range(2):
+        y = fourier_layer(u, w, bands, bends)
+        runs.append((y, *gradients(y, (u, *w.all()), g)))
+    assert all(torch.equal(a, b) for a, b in zip(*runs, strict=True))
+
+
+def test_two_threads_compute_what_one_does():
+    u, w, bands, bends = layer("two axes")
+    g, found, before = torch.randn(3, 24, 20, 20), [], torch.get_num_threads()
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            y = fourier_layer(u, w, bands, bends)
+            found.append((y, *gradients(y, (u, *w.all()), g)))
+    finally:
+        torch.set_num_threads(before)
+    assert max(off(a, b) for a, b in zip(*found, strict=True)) <= TOLERANCE
+
+
+def test_only_spectra_and_the_input_are_kept():
+    u, w, bands, bends = layer("several tiles")
+    kept: list[torch.Tensor] = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda x: kept.append(x) or x, lambda x: x):
+        fourier_layer(u, w, bands, bends)
+    weights = sum(x.numel() for x in w.all() if x is not None)
+    share = (sum(x.numel() for x in kept) - weights) / u.numel()
+    # of 300 points 7 frequencies are kept, doubled: those of x, and of half as many channels of z
+    assert share <= 1 + 14 / 300 + 7 / 300 + 1e-9
