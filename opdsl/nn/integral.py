@@ -6,7 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from opdsl.nn import segments
+from opdsl.nn.geometry import Placed
 from opdsl.nn.grid import Ragged
+from opdsl.nn.measure import Measure, weights
+from opdsl.nn.nearby import Period
+from opdsl.nn.precision import wide
 from opdsl.nn.sphere import latitudes
 
 
@@ -41,6 +45,27 @@ class OverSphere(nn.Module):
         _, weights = latitudes(x.shape[1], self.sampling)
         around = x.mean(2) * (2 * torch.pi)
         return torch.einsum("blc,l->bc", around, weights.to(dtype=x.dtype, device=x.device))
+
+
+class OverPoints(nn.Module):
+    """The sum with the weights of the points.
+
+    Args:
+        measure: how they are found, where the geometry brings none.
+        period: of the space of the points, for each coordinate.
+    """
+
+    def __init__(self, measure: Measure, period: Period | None) -> None:
+        super().__init__()
+        self.measure, self.period = measure, period
+
+    def forward(self, x: Tensor, asked: tuple[Placed, ...], ragged: Ragged = ()) -> Tensor:
+        """(batch, points, c) -> (batch, c); of packed points (1, points, c) -> (samples, c)."""
+        found = [weights(y, self.measure, self.period) for y in asked[0]]
+        told = [w.to(dtype=wide(x), device=x.device) for w in found if w is not None]
+        if ragged and ragged[0]:
+            return segments.total(x * torch.cat(told)[:, None], ragged[0])[0].to(x.dtype)
+        return (x * torch.stack(told)[..., None]).sum(1).to(x.dtype)
 
 
 class Mean(nn.Module):
