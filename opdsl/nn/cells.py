@@ -18,13 +18,13 @@ from opdsl.nn.nearby import (
     Candidates,
     Period,
     closest,
-    joined,
+    joined_candidates,
     sorted_pairs,
     widest,
     wrapped,
 )
 
-BLOCK = 1 << 21  # candidates that are looked at together, unless one query has more
+MOST_CANDIDATES = 1 << 21  # candidates that are looked at together, unless one query has more
 MOST_CELLS = 1 << 20  # on an axis, so that the number of a cell in space fits in 60 bits
 AXES = 3  # that are cut into cells; of more the longest are, and distances decide
 CROWD = 32  # points in the fullest cell at the radius from which nearest points are looked for
@@ -62,7 +62,7 @@ class Cells:
             owners = asked[found.queries[kept]]
             done.append(Candidates(owners, found.points[kept], found.distances[kept]))
             asked, radius = asked[~whole], radius * 2
-        return closest(joined(done), count, len(self.points))
+        return closest(joined_candidates(done), count, len(self.points))
 
     def _place(self, queries: Tensor) -> Tensor:
         return wrapped(widest(queries), self.period)
@@ -82,7 +82,7 @@ class Cells:
             distances = self._on_torus(apart).square().sum(-1).sqrt()
             near = distances <= radius
             parts.append(Candidates(owners[near], numbers[near], distances[near]))
-        return joined(parts)
+        return joined_candidates(parts)
 
     def _on_torus(self, apart: Tensor) -> Tensor:
         if self.period is None:
@@ -137,7 +137,7 @@ class _Grid:
         at = 0
         while at < len(places):
             before = int(total[at - 1]) if at else 0
-            end = max(at + 1, int(torch.searchsorted(total, before + BLOCK, right=True)))
+            end = max(at + 1, int(torch.searchsorted(total, before + MOST_CANDIDATES, right=True)))
             block = slice(at, end)
             runs, steps = _expanded(sizes[block].flatten())
             owners = torch.div(runs, sizes.shape[1], rounding_mode="floor") + at

@@ -24,7 +24,9 @@ def stride(points: int, added: int) -> int:
 
 
 @remembered(64)
-def weights(kind: str, points: int, added: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+def weights_of_ends(
+    kind: str, points: int, added: int, dtype: torch.dtype, device: torch.device
+) -> Tensor:
     """The map from values to added values, (added, 8): four at the end, inwards, four at the start.
 
     Args:
@@ -82,7 +84,7 @@ class Continue(nn.Module):
         step = stride(n, size - n)
         ends = [n - 1 - i * step for i in range(POINTS)] + [i * step for i in range(POINTS)]
         seen = v.index_select(axis, torch.tensor(ends).to(v.device)).movedim(axis, -1)
-        map_ = weights(self.kind, n, size - n, v.real.dtype, v.device).to(v.dtype)
+        map_ = weights_of_ends(self.kind, n, size - n, v.real.dtype, v.device).to(v.dtype)
         added = (seen @ map_.T).movedim(-1, axis)
         before = (size - n) // 2 if self.sides == "both" else 0
         # the function closes, so what stands before it are the last of the added points

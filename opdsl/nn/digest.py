@@ -14,17 +14,18 @@ import torch
 from torch import Tensor
 
 SIZE = 16  # bytes: that two of a million are the same is as likely as one in 10^26
-# numbers that are mixed together: what the cache of a core holds, and what fills an accelerator
-BLOCK, WIDE_BLOCK = 1 << 14, 1 << 22
+MIXED = 1 << 14  # numbers that are mixed together: what the cache of a core holds
+MIXED_WIDE = 1 << 22  # the same on an accelerator, which wants to be filled
 STEP = -7046029254386353131  # 2^64 / golden ratio, as a number with a sign
-FIRST, SECOND = -4658895280553007687, -7723592293110705685
+MIX_ONE = -4658895280553007687
+MIX_TWO = -7723592293110705685
 
 
 def digest(x: Tensor) -> bytes:
     """The same for tensors of the same numbers, shape and format, wherever they are."""
     bits = _bits(x.detach())
     sums = torch.zeros(2, dtype=torch.int64, device=x.device)
-    size = BLOCK if x.device.type == "cpu" else WIDE_BLOCK
+    size = MIXED if x.device.type == "cpu" else MIXED_WIDE
     for at, block in zip(range(0, max(1, len(bits)), size), torch.split(bits, size), strict=True):
         place = torch.arange(at + 1, at + 1 + len(block), device=x.device)
         mixed = _mix(block + place * STEP)
@@ -45,8 +46,8 @@ def _bits(x: Tensor) -> Tensor:
 
 def _mix(z: Tensor) -> Tensor:
     """One to one on 64-bit numbers, in their place; products wrap around."""
-    z.bitwise_xor_(_right(z, 30)).mul_(FIRST)
-    z.bitwise_xor_(_right(z, 27)).mul_(SECOND)
+    z.bitwise_xor_(_right(z, 30)).mul_(MIX_ONE)
+    z.bitwise_xor_(_right(z, 27)).mul_(MIX_TWO)
     return z.bitwise_xor_(_right(z, 31))
 
 

@@ -45,13 +45,13 @@ class CP(nn.Module):
 
     def full(self, dtype: torch.dtype) -> Tensor:
         """R, complex, of `shape`: one product of two matrices, which are small in the middle."""
-        factors = [numbers(x, dtype) for x in self.factors]
+        factors = [complex_numbers(x, dtype) for x in self.factors]
         left, right = factors[: self.cut], factors[self.cut :]
         return (columns(left) @ columns(right).T).reshape(self.shape)
 
     def mix(self, u: Tensor, dtype: torch.dtype) -> Tensor:
         """(batch, modes, in) -> (batch, modes, out): with U_1, each mode's number, U_2."""
-        inward, outward, *rest = (numbers(x, dtype) for x in self.factors)
+        inward, outward, *rest = (complex_numbers(x, dtype) for x in self.factors)
         return (u @ inward * columns(rest)) @ outward.T
 
 
@@ -76,12 +76,16 @@ class Tucker(nn.Module):
 
     def full(self, dtype: torch.dtype) -> Tensor:
         """R, complex, of `shape`."""
-        return expanded(numbers(self.core, dtype), [numbers(x, dtype) for x in self.factors])
+        return expanded(
+            complex_numbers(self.core, dtype), [complex_numbers(x, dtype) for x in self.factors]
+        )
 
     def mix(self, u: Tensor, dtype: torch.dtype) -> Tensor:
         """(batch, modes, in) -> (batch, modes, out): with U_1, each mode's small matrix, U_2."""
-        inward, outward, *rest = (numbers(x, dtype) for x in self.factors)
-        small = expanded(numbers(self.core, dtype), rest, skip=2).flatten(2).permute(2, 0, 1)
+        inward, outward, *rest = (complex_numbers(x, dtype) for x in self.factors)
+        small = (
+            expanded(complex_numbers(self.core, dtype), rest, skip=2).flatten(2).permute(2, 0, 1)
+        )
         return (torch.bmm((u @ inward).transpose(0, 1), small) @ outward.T).transpose(0, 1)
 
 
@@ -103,11 +107,11 @@ class TT(nn.Module):
 
     def full(self, dtype: torch.dtype) -> Tensor:
         """R, complex, of `shape`."""
-        return chain([numbers(x, dtype) for x in self.factors]).reshape(self.shape)
+        return chain([complex_numbers(x, dtype) for x in self.factors]).reshape(self.shape)
 
     def mix(self, u: Tensor, dtype: torch.dtype) -> Tensor:
         """(batch, modes, in) -> (batch, modes, out): with G_1, then each mode's other factors."""
-        inward, outward, *rest = (numbers(x, dtype) for x in self.factors)
+        inward, outward, *rest = (complex_numbers(x, dtype) for x in self.factors)
         tail = chain(rest).flatten(1)  # (rank, modes)
         small = torch.tensordot(outward, tail, 1).permute(2, 0, 1)
         return torch.bmm((u @ inward[0]).transpose(0, 1), small).transpose(0, 1)
@@ -131,7 +135,7 @@ def reset(factors: Iterable[Tensor], variance: float) -> None:
         nn.init.normal_(x, std=math.sqrt(variance / 2))
 
 
-def numbers(x: Tensor, dtype: torch.dtype) -> Tensor:
+def complex_numbers(x: Tensor, dtype: torch.dtype) -> Tensor:
     """Pairs as complex numbers, whose parts have `dtype`."""
     return torch.view_as_complex(x.to(dtype))
 

@@ -152,7 +152,7 @@ class FourierLayer(torch.autograd.Function):
         w = _contiguous(given)
         call = _Call(u.contiguous(), w, bands, bends)
         S = call.gathered(call.cut())
-        z_hat = call.grown(_mixed(S, w.R))
+        z_hat = call.grown(_mixed_bands(S, w.R))
         y = call.run(z_hat)
         ctx.save_for_backward(u, S, z_hat, *given)
         ctx.bands, ctx.bends = bands, bends
@@ -218,7 +218,7 @@ class _Call:
 
     def _kernel(self, name: str, **more: Tensor) -> None:
         kernel = getattr(library(), name)
-        kernel(ctypes.byref(_filled(_Layer(), self.numbers, self.tensors | more)))
+        kernel(ctypes.byref(_filled_bands(_Layer(), self.numbers, self.tensors | more)))
 
     def cut(self) -> Tensor:
         """F x on the last axis: (rows, 2 k, in)."""
@@ -298,7 +298,7 @@ def _by_modes(z: Tensor) -> Tensor:
     return z.permute(2, 1, 0, 3).reshape(modes, 2 * batch, c)
 
 
-def _mixed(S: Tensor, R: Tensor) -> Tensor:
+def _mixed_bands(S: Tensor, R: Tensor) -> Tensor:
     """R . x_hat, doubled -> (batch, 2, modes, out): one real product, then two sums."""
     modes, rows, _ = S.shape
     P = torch.bmm(S, R).reshape(modes, 2, rows // 2, -1, 2)
@@ -380,13 +380,13 @@ def _run_network(
     }
     tensors = {"u": u, "W1": W1, "W1t": W1.T.contiguous(), "b1": b1}
     tensors |= {"W2": W2, "W2t": W2.T.contiguous(), "b2": b2, **more}
-    getattr(library(), name)(ctypes.byref(_filled(_Network(), numbers, tensors)))
+    getattr(library(), name)(ctypes.byref(_filled_bands(_Network(), numbers, tensors)))
 
 
 # --- both --------------------------------------------------------------------------------------
 
 
-def _filled(
+def _filled_bands(
     structure: ctypes.Structure, numbers: dict[str, int], tensors: dict[str, Tensor]
 ) -> ctypes.Structure:
     for name, number in numbers.items():

@@ -89,7 +89,7 @@ def stacked(placed: Placed, like: Tensor) -> Tensor:
     return found[0][None] if len(found) == 1 else torch.stack(found)
 
 
-def joined(placed: Placed, like: Tensor) -> Tensor:
+def joined_places(placed: Placed, like: Tensor) -> Tensor:
     """Coordinates of one sample after the other: (1, total, d), as `packed.Packed` has values."""
     found = [x.points.to(dtype=like.dtype, device=like.device) for x in placed]
     return torch.cat(found)[None]

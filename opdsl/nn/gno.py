@@ -16,14 +16,13 @@ import torch
 from torch import Tensor, nn
 
 from opdsl.diagnostics import fault
-from opdsl.nn import measure
 from opdsl.nn.edges import along
 from opdsl.nn.embedding import Sinusoids
 from opdsl.nn.geometry import Geometry, Placed, sizes_of
 from opdsl.nn.ghosts import Ghosts, ghosts
 from opdsl.nn.grid import Ends, Size
 from opdsl.nn.kernel_integral import Layer, Terms, kernel_sum
-from opdsl.nn.measure import Measure
+from opdsl.nn.measure import Measure, weights
 from opdsl.nn.mollifier import MOLLIFIERS, Mollifier, mass
 from opdsl.nn.nearby import Period
 from opdsl.nn.neighbours import Pairs, Rule, batched, neighbours
@@ -131,7 +130,7 @@ class Gno(nn.Module):
             values = x.flatten(1, -2).transpose(0, 1)  # (points, batch, c)
             found = self._integral(points, queries, values, 1).transpose(0, 1)
             return found.expand(x.shape[0], -1, -1).reshape(x.shape[0], *size, found.shape[-1])
-        samples = _samples(x, points, queries, packed)
+        samples = _how_many(x, points, queries, packed)
         values = x if packed[0] else x.expand(samples, *x.shape[1:]).flatten(1, -2)
         found = self._integral(points, queries, values.flatten(0, 1)[:, None], samples)[:, 0]
         return found[None] if packed[1] else found.reshape(samples, *size, found.shape[-1])
@@ -244,7 +243,7 @@ def _at(placed: Placed, x: Tensor) -> Placed:
     return tuple(g.to(x.device) for g in placed)
 
 
-def _samples(x: Tensor, points: Placed, queries: Placed, packed: Ragged) -> int:
+def _how_many(x: Tensor, points: Placed, queries: Placed, packed: Ragged) -> int:
     told = next((len(sizes) for sizes in packed if sizes is not None), 0)
     return told or max(x.shape[0], len(points), len(queries))
 
@@ -274,7 +273,7 @@ def _moved(found: Ghosts, y: Tensor, values: Tensor, weights: Tensor | None) -> 
 
 def _weights(side: Side, placed: Placed, values: Tensor) -> Tensor | None:
     """The volumes of the points of the geometries, one behind the other; None: alike."""
-    found = [measure.weights(g, side.measure, side.period) for g in placed]
+    found = [weights(g, side.measure, side.period) for g in placed]
     told = [x.to(wide(values)) for x in found if x is not None]
     if told and len(told) < len(found):
         bare = next(i for i, x in enumerate(found) if x is None)

@@ -22,7 +22,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 LEAF = 8  # points in a leaf: the fastest of 8, 16, 32, 64 for 4000 and 200,000 points
-BLOCK = 1 << 24  # pairs that are searched together, where the density is even
+MOST_TOGETHER = 1 << 24  # pairs that are searched together, where the density is even
 SAMPLE = 256  # queries by which the number of pairs is estimated
 SPARE = 8  # times as many points behind the k-th are looked at while they are as far as it is
 
@@ -63,18 +63,18 @@ class Tree:
             k = min(self.n, count + spare)
             far, near = map(np.asarray, self.tree.query(places[asked], k=range(1, k + 1)))
             whole = (far[:, -1] > far[:, count - 1] * TOUCH) | (k == self.n)
-            found = _nearest(near[whole], far[whole], count, self.n)
+            found = _picked(near[whole], far[whole], count, self.n)
             numbers[asked[whole]], distances[asked[whole]] = found
             asked, spare = asked[~whole], spare * SPARE
         return torch.from_numpy(numbers), torch.from_numpy(distances)
 
     def _rows(self, queries: Tensor, radius: float) -> int:
         """Queries of a block: all of them unless there are very many pairs."""
-        if len(queries) * self.n <= BLOCK:
+        if len(queries) * self.n <= MOST_TOGETHER:
             return max(1, len(queries))
         some = queries[:: -(-len(queries) // SAMPLE)]
         each = self.count(some, radius).double().mean().item()
-        return max(1, min(len(queries), int(BLOCK / max(each, 1))))
+        return max(1, min(len(queries), int(MOST_TOGETHER / max(each, 1))))
 
     def _numbers(self, x: Tensor) -> Floats:
         return wrapped(x.detach().double(), self.period).numpy()
@@ -86,7 +86,7 @@ class Tree:
         return cKDTree(numbers, leafsize=LEAF, boxsize=box)  # type: ignore[arg-type]  # stubs know None only
 
 
-def _nearest(near: Ints, far: Floats, count: int, points: int) -> tuple[Ints, Floats]:
+def _picked(near: Ints, far: Floats, count: int, points: int) -> tuple[Ints, Floats]:
     """Of the nearest (m, k), with all that are as far as the last of `count`, these: (m, count)."""
     tied = (far[:, count:] <= far[:, count - 1 : count] * TOUCH).any(1)
     order = np.argsort(near[:, :count], axis=1)

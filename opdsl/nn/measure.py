@@ -22,7 +22,7 @@ from opdsl.nn.nearby import Period, Search, widest, wrapped
 from opdsl.nn.neighbours import check_finite
 
 Measure = Literal["given", "voronoi", "density", "uniform"]
-Source = Literal["weights", "cells", "voronoi", "density", "uniform"]
+Origin = Literal["weights", "cells", "voronoi", "density", "uniform"]
 
 AROUND = 16  # neighbours by which a density is estimated: its error is about 1 / sqrt(16)
 FIRST = 3  # the nearest neighbour by which a dimension is estimated
@@ -38,7 +38,7 @@ OF_HEXAHEDRON = (
 # each quadrilateral cut along both diagonals, so that no corner is preferred
 OF_QUADRILATERAL = ((0, 1, 2), (0, 2, 3), (0, 1, 3), (1, 2, 3))
 
-KEPT = Kept[Tensor](lambda x: (x,))
+KEPT_WEIGHTS = Kept[Tensor](lambda x: (x,))
 
 
 # what is found by searching is no arithmetic that could be traced
@@ -62,11 +62,11 @@ def weights(geometry: Geometry, measure: Measure, period: Period | None = None) 
     if found == "uniform":
         return None
     key = (found, geometry.measured, period, geometry.points.device)
-    kept = KEPT.get(key, lambda: _made(geometry, found, period))
+    kept = KEPT_WEIGHTS.get(key, lambda: _made(geometry, found, period))
     return geometry.weights if found == "weights" else kept
 
 
-def source(geometry: Geometry, measure: Measure) -> Source:
+def source(geometry: Geometry, measure: Measure) -> Origin:
     """Where the weights of this geometry come from.
 
     Raises:
@@ -153,7 +153,7 @@ def density(points: Tensor, period: Period | None = None) -> Tensor:
 # ------------------------------------------------------------------------ parts
 
 
-def _made(geometry: Geometry, found: Source, period: Period | None) -> Tensor:
+def _made(geometry: Geometry, found: Origin, period: Period | None) -> Tensor:
     points = geometry.points
     check_finite(points)
     # what is made in inference mode could never enter a gradient

@@ -107,7 +107,7 @@ def closest(found: Candidates, count: int, points: int) -> tuple[Tensor, Tensor]
     return found.points[kept].reshape(shape), found.distances[kept].reshape(shape)
 
 
-def joined(parts: list[Candidates]) -> Candidates:
+def joined_candidates(parts: list[Candidates]) -> Candidates:
     """All pairs, one part after the other."""
     return Candidates(
         torch.cat([x.queries for x in parts]),

@@ -77,7 +77,7 @@ class Pairs:
         return len(self.points)
 
 
-KEPT = Kept[Pairs](lambda x: (x.points, x.queries, x.counts, x.rows, x.images))
+KEPT_PAIRS = Kept[Pairs](lambda x: (x.points, x.queries, x.counts, x.rows, x.images))
 
 
 # a search is no arithmetic that could be traced
@@ -89,7 +89,7 @@ def neighbours(points: Geometry, queries: Geometry, rule: Rule) -> Pairs:
         OpError: as `search`.
     """
     key = (points.key, queries.key, rule, points.points.device)
-    return KEPT.get(key, lambda: search(points.points, queries.points, rule))
+    return KEPT_PAIRS.get(key, lambda: search(points.points, queries.points, rule))
 
 
 def batched(found: Sequence[Pairs], points: Sequence[int], queries: Sequence[int]) -> Pairs:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from opdsl.nn.geometry import Placed, joined, stacked
+from opdsl.nn.geometry import Placed, joined_places, stacked
 from opdsl.nn.grid import Ragged, Size
 
 
@@ -20,7 +20,7 @@ class Given(nn.Module):
         ragged: Ragged = (),
     ) -> Tensor:
         """-> (batch or 1, points, d), or (1, points of all samples, d) where they are packed."""
-        return joined(asked[0], like) if any(ragged) else stacked(asked[0], like)
+        return joined_places(asked[0], like) if any(ragged) else stacked(asked[0], like)
 
 
 class Static(nn.Module):

@@ -106,8 +106,8 @@ class _Cells:
         faces = _Faces.of([diagram.ridge_vertices[i] for i in own])
         apart = _lengths(every[pairs[:, 0]] - every[pairs[:, 1]])
         pyramids = faces.areas(diagram.vertices) * apart / (2 * d)
-        found = _summed(pairs, pyramids, n)
-        leaves = _summed(pairs, ~faces.all(self._contains(diagram.vertices)), n) > 0
+        found = _over_faces(pairs, pyramids, n)
+        leaves = _over_faces(pairs, ~faces.all(self._contains(diagram.vertices)), n) > 0
         widest = _widest(self.points, pairs, faces, diagram.vertices, ~leaves)
         near = _neighbours(pairs, n)
         for i in np.flatnonzero(leaves):
@@ -175,7 +175,7 @@ class _Faces:
         return _lengths(np.stack(sums, 1)) / 2
 
 
-def _summed(pairs: Ints, values: NDArray[np.generic], n: int) -> Floats:
+def _over_faces(pairs: Ints, values: NDArray[np.generic], n: int) -> Floats:
     """The values of the faces of each of the first n cells, added up."""
     count = int(pairs.max(initial=n - 1)) + 1
     found = np.zeros(count)

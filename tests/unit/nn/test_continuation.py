@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import opdsl
-from opdsl.nn.continuation import POINTS, Continue, stride, weights
+from opdsl.nn.continuation import POINTS, Continue, stride, weights_of_ends
 from opdsl.nn.grid import Pad
 
 KINDS = ("legendre", "gram")
@@ -94,7 +94,7 @@ def test_the_derivative_of_the_ring_is_that_of_the_function(kind):
 def test_no_value_is_amplified_beyond_measure(kind):
     """So float32 is enough; with neighbours for points it would not be on fine grids."""
     sums = [
-        weights(kind, n + 1, n // 4 - 1, torch.float64, CPU).abs().sum(1).max()
+        weights_of_ends(kind, n + 1, n // 4 - 1, torch.float64, CPU).abs().sum(1).max()
         for n in (32, 128, 1024)
     ]
     assert max(sums) < 60

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from opdsl import Geometry, OpError, Packed
-from opdsl.nn.geometry import joined, placed_at, sizes_of, stacked
+from opdsl.nn.geometry import joined_places, placed_at, sizes_of, stacked
 
 
 def _points(n: int, seed: int = 0) -> torch.Tensor:
@@ -45,7 +45,7 @@ def test_points_are_given_for_all_samples_or_for_each():
     assert sizes_of(placed_at(torch.stack((x, x)))) == (6, 6)
     assert sizes_of(placed_at([x, Geometry(x[:4])])) == (6, 4)
     assert stacked(placed_at(torch.stack((x, 2 * x))), x).equal(torch.stack((x, 2 * x)))
-    assert joined(placed_at([x, x[:4]]), x).equal(torch.cat((x, x[:4]))[None])
+    assert joined_places(placed_at([x, x[:4]]), x).equal(torch.cat((x, x[:4]))[None])
 
 
 def test_a_pack_gives_back_its_samples():

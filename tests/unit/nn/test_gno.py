@@ -71,7 +71,7 @@ def searches(monkeypatch) -> list[torch.dtype]:
         return search(points, queries, rule)
 
     monkeypatch.setattr(neighbours, "search", spied)
-    neighbours.KEPT.clear()
+    neighbours.KEPT_PAIRS.clear()
     return seen
 
 

@@ -262,7 +262,7 @@ def test_weights_count_before_cells_and_cells_before_estimates():
 def test_weights_are_found_once_for_a_geometry(monkeypatch):
     made, whole = [], measure.voronoi
     monkeypatch.setattr(measure, "voronoi", lambda *x: (made.append(1), whole(*x))[1])
-    measure.KEPT.clear()
+    measure.KEPT_WEIGHTS.clear()
     points = cloud(40, 2)
     first = weights(Geometry(points), "voronoi")
     assert weights(Geometry(points.clone()), "voronoi") is first
@@ -273,7 +273,7 @@ def test_weights_are_found_once_for_a_geometry(monkeypatch):
 
 def test_weights_found_in_inference_mode_serve_a_gradient():
     points, v = cloud(40, 2).float(), torch.ones(40, requires_grad=True)
-    measure.KEPT.clear()
+    measure.KEPT_WEIGHTS.clear()
     with torch.inference_mode():
         found = weights(Geometry(points), "density")
     (found * v).sum().backward()
@@ -354,7 +354,7 @@ def test_every_bit_place_shape_and_format_counts(dtype):
 def test_keys_do_not_depend_on_how_a_tensor_is_cut_for_them(monkeypatch):
     x = cloud(1001, 3)
     before = digest(x)
-    monkeypatch.setattr("opdsl.nn.digest.BLOCK", 100)
+    monkeypatch.setattr("opdsl.nn.digest.MIXED", 100)
     assert digest(x) == before
 
 

@@ -31,8 +31,8 @@ def lattice(d: int, n: int = 7):
 def way(request, monkeypatch):
     """Both ways to search, in blocks of a few pairs."""
     monkeypatch.setattr(neighbours, "Tree", KINDS[request.param])
-    monkeypatch.setattr(cells, "BLOCK", 300)
-    monkeypatch.setattr(kd_tree, "BLOCK", 300)
+    monkeypatch.setattr(cells, "MOST_CANDIDATES", 300)
+    monkeypatch.setattr(kd_tree, "MOST_TOGETHER", 300)
 
 
 def distances(points, queries, period=None):
@@ -236,7 +236,7 @@ def searches(monkeypatch):
     """The rule of each search."""
     seen, whole = [], neighbours.search
     monkeypatch.setattr(neighbours, "search", lambda p, q, r: (seen.append(r), whole(p, q, r))[1])
-    neighbours.KEPT.clear()
+    neighbours.KEPT_PAIRS.clear()
     return seen
 
 
