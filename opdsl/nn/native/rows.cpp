@@ -109,9 +109,24 @@ static inline Normal normal(V x) {
   return {x > V{} ? all(1.0f) - tail : tail, density};
 }
 
+// Phi(x) alone, cheaper: 1/2 + x P(x^2) / Q(x^2) up to |x| = 5.4, beyond which it is 0 or 1 to
+// 4e-8. The fit is right to 6e-9; in float32 the result is off by 2.3e-7 at most.
+static inline V cumulative(V x) {
+  V y = x < all(5.4f) ? x : all(5.4f);
+  V s = y * y;
+  V p = all(2.3386334e-08f), q = all(1.21657517e-06f);
+  p = p * s + all(6.35996069e-06f), q = q * s + all(7.23997692e-05f);
+  p = p * s + all(0.000164321254f), q = q * s + all(0.00185897863f);
+  p = p * s + all(0.00465084652f), q = q * s + all(0.0283786809f);
+  p = p * s + all(0.0333722412f), q = q * s + all(0.250317893f);
+  p = p * s + all(0.398942245f), q = q * s + all(1.0f);
+  V found = all(0.5f) + y * (p * inverse(q));
+  return x < all(-5.4f) ? V{} : found;
+}
+
 template <int act>
 static inline V bent(V x) {
-  if (act == GELU) return x * normal(x).cumulative;
+  if (act == GELU) return x * cumulative(x);
   if (act == RELU) return x < V{} ? V{} : x;
   return x;
 }
@@ -135,24 +150,34 @@ static inline void each(long n, F f) {
   if (i < n) f(i, (int)(n - i));
 }
 
+// What the next tile reads comes into the cache while this one is computed: an arithmetic loop over
+// a tile of as many numbers is the time for it. An address behind the end does no harm.
+static inline void fetch(const float* p, long i) {
+#if defined(__GNUC__)
+  if (p) __builtin_prefetch(p + i, 0, 2);
+#endif
+}
+
 template <int act>
-static void bend_as(long n, float* y, const float* x) {
+static void bend_as(long n, float* y, const float* x, const float* next) {
   each(n, [&](long i, int k) {
+    fetch(next, i);
     if (k == LANES) store(y + i, bent<act>(load(x + i)));
     else store_some(y + i, bent<act>(load_some(x + i, k)), k);
   });
 }
 
 // y = act(x)
-static void bend(int act, long n, float* y, const float* x) {
-  if (act == GELU) bend_as<GELU>(n, y, x);
-  else if (act == RELU) bend_as<RELU>(n, y, x);
+static void bend(int act, long n, float* y, const float* x, const float* next = nullptr) {
+  if (act == GELU) bend_as<GELU>(n, y, x, next);
+  else if (act == RELU) bend_as<RELU>(n, y, x, next);
   else if (y != x) std::memcpy(y, x, 4 * n);
 }
 
 template <int act>
-static void bend_both_as(long n, float* y, float* slope, const float* x) {
+static void bend_both_as(long n, float* y, float* slope, const float* x, const float* next) {
   each(n, [&](long i, int k) {
+    fetch(next, i);
     V s, v = bent<act>(k == LANES ? load(x + i) : load_some(x + i, k), s);
     if (k == LANES) store(y + i, v), store(slope + i, s);
     else store_some(y + i, v, k), store_some(slope + i, s, k);
@@ -160,14 +185,16 @@ static void bend_both_as(long n, float* y, float* slope, const float* x) {
 }
 
 // y = act(x), slope = act'(x); not of the identity
-static void bend_both(int act, long n, float* y, float* slope, const float* x) {
-  if (act == GELU) bend_both_as<GELU>(n, y, slope, x);
-  else bend_both_as<RELU>(n, y, slope, x);
+static void bend_both(int act, long n, float* y, float* slope, const float* x,
+                      const float* next = nullptr) {
+  if (act == GELU) bend_both_as<GELU>(n, y, slope, x, next);
+  else bend_both_as<RELU>(n, y, slope, x, next);
 }
 
 template <int act>
 static void unbend_as(long n, float* g, const float* x) {
   each(n, [&](long i, int k) {
+    fetch(g + n, i), fetch(x + n, i);
     V s;
     if (k == LANES) {
       bent<act>(load(x + i), s);
@@ -402,7 +429,7 @@ void cut_rows(const Layer* s) {
       for (long t = 0; t < l.width; t += T) {
         long n = std::min(T, l.width - t);
         const float* u = l.u + (r * l.width + t) * l.c;
-        if (l.act_in != IDENTITY) bend((int)l.act_in, n * l.c, xs.get(), u);
+        if (l.act_in != IDENTITY) bend((int)l.act_in, n * l.c, xs.get(), u, u + n * l.c);
         gemm(l.k2, l.c, n, l.cut + t, l.width, 1, l.act_in != IDENTITY ? xs.get() : u, l.c,
              l.spectrum + r * l.k2 * l.c, l.c, t ? ADD : ZERO);
       }
@@ -420,11 +447,11 @@ void layer_rows(const Layer* s) {
         long n = std::min(T, l.width - t);
         const float *u = l.u + (r * l.width + t) * l.c, *x = u;
         float *y = l.y + (r * l.width + t) * l.o, *z = l.h ? zs.get() : y;
-        if (l.act_in != IDENTITY) bend((int)l.act_in, n * l.c, xs.get(), u), x = xs.get();
+        if (l.act_in != IDENTITY) bend((int)l.act_in, n * l.c, xs.get(), u, u + n * l.c), x = xs.get();
         gemm(n, l.o, l.c, x, l.c, 1, l.Wt, l.o, z, l.o, ROW, l.b);
         gemm(n, l.o, l.k2, l.grow + t * l.k2, l.k2, 1, l.z_hat + r * l.k2 * l.o, l.o, z, l.o, ADD);
         if (!l.h) continue;
-        bend((int)l.act_mid, n * l.o, z, z);
+        bend((int)l.act_mid, n * l.o, z, z, y + n * l.o);
         gemm(n, l.h, l.o, z, l.o, 1, l.W1t, l.h, hs.get(), l.h, ROW, l.b1);
         bend((int)l.act_hidden, n * l.h, hs.get(), hs.get());
         start_output(n, l.o, x, l.gate, l.b2, y);
@@ -458,14 +485,14 @@ void layer_rows_backward(const Layer* s) {
         const float *u = l.u + (r * l.width + t) * l.c, *x = u;
         const float *g = l.g + (r * l.width + t) * l.o, *gradient = g;
         float* y = l.y + (r * l.width + t) * l.c;
-        if (l.act_in != IDENTITY) bend((int)l.act_in, n * l.c, xs.get(), u), x = xs.get();
+        if (l.act_in != IDENTITY) bend((int)l.act_in, n * l.c, xs.get(), u, u + n * l.c), x = xs.get();
         if (h) {
           float *z = zs.get(), *q = hs.get();
           gemm(n, l.o, l.c, x, l.c, 1, l.Wt, l.o, z, l.o, ROW, l.b);
           gemm(n, l.o, l.k2, l.grow + t * l.k2, l.k2, 1, l.z_hat + r * l.k2 * l.o, l.o, z, l.o, ADD);
-          if (l.act_mid != IDENTITY) bend_both((int)l.act_mid, n * l.o, z, dz.get(), z);
+          if (l.act_mid != IDENTITY) bend_both((int)l.act_mid, n * l.o, z, dz.get(), z, g + n * l.o);
           gemm(n, h, l.o, z, l.o, 1, l.W1t, h, q, h, ROW, l.b1);
-          if (l.act_hidden != IDENTITY) bend_both((int)l.act_hidden, n * h, q, dh.get(), q);
+          if (l.act_hidden != IDENTITY) bend_both((int)l.act_hidden, n * h, q, dh.get(), q, y + n * l.c);
           gemm(l.o, h, n, g, 1, l.o, q, h, sum.W2.now(), h, ADD);
           add_points(n, l.o, g, sum.b2.now());
           gemm(n, h, l.o, g, l.o, 1, l.W2, h, gh.get(), h, ZERO);
@@ -536,7 +563,7 @@ void network_points(const Network* s) {
       const float* x = l.u + t * l.c;
       if (l.act_in != IDENTITY) bend((int)l.act_in, n * l.c, xs.get(), x), x = xs.get();
       gemm(n, l.h, l.c, x, l.c, 1, l.W1t, l.h, hs.get(), l.h, ROW, l.b1);
-      bend((int)l.act_hidden, n * l.h, hs.get(), hs.get());
+      bend((int)l.act_hidden, n * l.h, hs.get(), hs.get(), l.u + (t + n) * l.c);
       if (l.o <= FEW) few_outputs(n, l.o, l.h, hs.get(), l.W2, l.b2, l.y + t * l.o);
       else gemm(n, l.o, l.h, hs.get(), l.h, 1, l.W2t, l.o, l.y + t * l.o, l.o, ROW, l.b2);
     }
