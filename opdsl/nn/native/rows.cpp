@@ -63,7 +63,7 @@ enum Act { IDENTITY = 0, GELU = 1, RELU = 2 };
 static inline V inverse(V x) {
 #if defined(__AVX512F__)
   V r = (V)_mm512_rcp14_ps((__m512)x);
-  return r * (all(2.0f) - x * r);  // one step of Newton: 2^-14 becomes 2^-27
+  return r + r * (all(1.0f) - x * r);  // one step of Newton: 2^-14 becomes 2^-27
 #else
   return all(1.0f) / x;
 #endif
@@ -231,7 +231,7 @@ static inline void product(long K, const float* A, long ai, long ak, const float
   };
   for (int i = 0; i < R; i++)
     for (int n = 0; n < N; n++)
-      c[i][n] = start == ZERO ? V{} : get(start == ADD ? C + i * ldc : row, n);
+      c[i][n] = V{};
   for (long k = 0; k < K; k++) {
     V b[N];
     for (int n = 0; n < N; n++) b[n] = get(B + k * ldb, n);
@@ -243,6 +243,8 @@ static inline void product(long K, const float* A, long ai, long ak, const float
   for (int i = 0; i < R; i++)
     for (int n = 0; n < N; n++) {
       float* p = C + i * ldc + n * LANES;
+      // at the end: what is large would take digits from every term
+      if (start != ZERO) c[i][n] += get(start == ADD ? C + i * ldc : row, n);
       if (whole || n < N - 1) store(p, c[i][n]);
       else store_some(p, c[i][n], tail);
     }
