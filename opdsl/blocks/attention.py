@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, PositiveInt
 
-from opdsl.ir.block import BYTES, Block, Cost, Refusal
+from opdsl.ir.block import BYTES, Ask, Block, Cost, Refusal
 from opdsl.ir.join import count
-from opdsl.ir.spaces import Space
+from opdsl.ir.spaces import Domain, Space
 
 if TYPE_CHECKING:
     from torch import nn
@@ -28,8 +28,11 @@ class Attention(Block):
     | galerkin | q(x) k(y) / n, with k and V v normalised at each point      | n     |
     | linear   | f(q(x)) f(k(y)) over its sum, f = 1 + elu                   | n     |
 
-    All are means over the points, which tend to integrals as a grid is refined. Every point counts
-    the same, the ends of an axis too. It holds on any domain and for any order of the points.
+    All are means over the points, which tend to integrals as a grid is refined. Every point of a
+    grid counts the same, the ends of an axis too. Points count by what their domain declares as
+    `measure`: `a(x, y)` is multiplied by the weight of y inside of all sums, and n is the sum of
+    weights, so that a cloud which is denser in one place gives what an even one gives. It holds on
+    any domain and for any order of the points.
 
     ```op
     edition 2026
@@ -68,6 +71,14 @@ class Attention(Block):
         split(x[0].channels, self.heads)
         return x[0].with_channels(x[0].channels)
 
+    def integrates(self, *x: Space) -> tuple[Domain, ...]:
+        """Over all points."""
+        return (x[0].domain,)
+
+    def asks(self, *x: Space) -> tuple[Ask, ...]:
+        """Where the points that answer are, if they stand for more than one over their number."""
+        return weighed(x[0].domain)
+
     def cost(self, *x: Space) -> Cost:
         """Four matrices with constants; for `galerkin` two normalisations of each head."""
         c, volume = x[0].channels, x[0].domain.volume()
@@ -81,7 +92,9 @@ class Attention(Block):
         """See `opdsl.nn.attention.Attention`."""
         from opdsl.nn import attention
 
-        return attention.Attention(x[0].channels, x[0].channels, self.heads, self.kind)
+        return attention.Attention(
+            x[0].channels, x[0].channels, self.heads, self.kind, measured(x[0].domain)
+        )
 
 
 def split(channels: int, heads: int) -> None:
@@ -98,3 +111,18 @@ def split(channels: int, heads: int) -> None:
             at="heads",
             helps=(f"take a divisor of {channels}",),
         )
+
+
+def weighed(domain: Domain) -> tuple[Ask, ...]:
+    """Where the points are, if they stand for more than one over their number."""
+    told = domain.scattered and domain.measure != "uniform"
+    return (Ask(domain.name, "coordinates", domain),) if told else ()
+
+
+def measured(domain: Domain) -> nn.Module | None:
+    """What the points stand for, as a module; None where all count the same."""
+    from opdsl.nn import points
+
+    if not weighed(domain):
+        return None
+    return points.Measure(domain.measure or "uniform", domain.period)

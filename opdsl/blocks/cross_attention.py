@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, PositiveInt
 
-from opdsl.blocks.attention import HEADS, split
-from opdsl.ir.block import BYTES, Block, Cost
-from opdsl.ir.spaces import Space
+from opdsl.blocks.attention import HEADS, measured, split, weighed
+from opdsl.ir.block import BYTES, Ask, Block, Cost
+from opdsl.ir.spaces import Domain, Space
 
 if TYPE_CHECKING:
     from torch import nn
@@ -18,7 +18,8 @@ class CrossAttention(Block):
     """w(x) = sum over points y of softmax(Q q(x) . K v(y) / sqrt d) V v(y): q asks, v answers.
 
     The result lives on the domain of q, which may be any set of points: this is a way from one
-    domain to another. The mean over y tends to an integral as the domain of v is refined.
+    domain to another. The mean over y tends to an integral as the domain of v is refined; points
+    of v count by the `measure` that their domain declares.
 
     ```op
     edition 2026
@@ -53,6 +54,14 @@ class CrossAttention(Block):
         split(x[0].channels, self.heads)
         return x[0].with_channels(x[0].channels)
 
+    def integrates(self, *x: Space) -> tuple[Domain, ...]:
+        """Over the points that answer."""
+        return (x[1].domain,)
+
+    def asks(self, *x: Space) -> tuple[Ask, ...]:
+        """Where the points that answer are, if they stand for more than one over their number."""
+        return weighed(x[1].domain)
+
     def cost(self, *x: Space) -> Cost:
         """Four matrices with constants, and all pairs of points."""
         c, d = x[0].channels, x[1].channels
@@ -65,4 +74,6 @@ class CrossAttention(Block):
         """See `opdsl.nn.attention.Attention`."""
         from opdsl.nn import attention
 
-        return attention.Attention(x[0].channels, x[1].channels, self.heads, "softmax")
+        return attention.Attention(
+            x[0].channels, x[1].channels, self.heads, "softmax", measured(x[1].domain)
+        )

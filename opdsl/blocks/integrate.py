@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from opdsl.blocks.attention import measured, weighed
 from opdsl.ir.block import BYTES, Ask, Block, Cost, Refusal
 from opdsl.ir.spaces import KINDS, VECTOR, Domain, Extend, Space
 
@@ -15,10 +16,9 @@ class Integrate(Block):
     """w = integral of v over its domain, a vector.
 
     On grids the trapezoidal rule, on periodic axes with equal weights; on a sphere the quadrature
-    of its sampling, with area 4 pi. On points it is the sum with the weights that their domain
-    declares as `measure`, or that come with their geometry. Where the measure is `uniform` no
-    geometry is asked for: there it is the mean, which is the integral only if the points are
-    uniformly distributed in a domain of measure 1.
+    of its sampling, with area 4 pi. On points a sum with what each
+    stands for, as their domain declares by `measure`; where that is `uniform` it is the mean, which
+    is the integral only if the points are spread evenly in a domain of measure 1.
 
     ```op
     edition 2026
@@ -62,15 +62,13 @@ class Integrate(Block):
             )
         return Space(domain=VECTOR, channels=x[0].channels)
 
-    def asks(self, *x: Space) -> tuple[Ask, ...]:
-        """The geometry of points, unless all count the same."""
-        domain = x[0].domain
-        weighed = domain.scattered and domain.measure != "uniform"
-        return (Ask(domain.name, "coordinates", domain),) if weighed else ()
-
     def integrates(self, *x: Space) -> tuple[Domain, ...]:
-        """Over the domain of v."""
+        """Over the whole domain."""
         return (x[0].domain,)
+
+    def asks(self, *x: Space) -> tuple[Ask, ...]:
+        """Where the points are, if they stand for more than one over their number."""
+        return weighed(x[0].domain)
 
     def cost(self, *x: Space) -> Cost:
         """A product and a sum for each number."""
@@ -83,9 +81,7 @@ class Integrate(Block):
         domain = x[0].domain
         if domain.kind == "sphere":
             return integral.OverSphere(domain.sampling or "gauss_legendre")
-        if domain.scattered and domain.measure not in {None, "uniform"}:
-            return integral.OverPoints(domain.measure, domain.period)
         if domain.scattered:
-            return integral.Mean()
+            return integral.OverPoints(measured(domain))
         lengths = tuple(a.hi - a.lo for a in domain.axes)
         return integral.OverGrid(lengths, domain.periodic)

@@ -8,8 +8,6 @@ from torch import Tensor, nn
 from opdsl.nn import segments
 from opdsl.nn.geometry import Placed
 from opdsl.nn.grid import Ragged
-from opdsl.nn.measure import Measure, weights
-from opdsl.nn.nearby import Period
 from opdsl.nn.precision import wide
 from opdsl.nn.sphere import latitudes
 
@@ -48,29 +46,22 @@ class OverSphere(nn.Module):
 
 
 class OverPoints(nn.Module):
-    """The sum with the weights of the points.
+    """The sum with what each point stands for; the mean where all count the same.
 
     Args:
-        measure: how they are found, where the geometry brings none.
-        period: of the space of the points, for each coordinate.
+        measure: what they stand for, a `points.Measure`, or None.
     """
 
-    def __init__(self, measure: Measure, period: Period | None) -> None:
+    def __init__(self, measure: nn.Module | None) -> None:
         super().__init__()
-        self.measure, self.period = measure, period
+        self.measure = measure
 
-    def forward(self, x: Tensor, asked: tuple[Placed, ...], ragged: Ragged = ()) -> Tensor:
-        """(batch, points, c) -> (batch, c); of packed points (1, points, c) -> (samples, c)."""
-        found = [weights(y, self.measure, self.period) for y in asked[0]]
-        told = [w.to(dtype=wide(x), device=x.device) for w in found if w is not None]
-        if ragged and ragged[0]:
-            return segments.total(x * torch.cat(told)[:, None], ragged[0])[0].to(x.dtype)
-        return (x * torch.stack(told)[..., None]).sum(1).to(x.dtype)
-
-
-class Mean(nn.Module):
-    """The mean over points."""
-
-    def forward(self, x: Tensor, ragged: Ragged = ()) -> Tensor:
+    def forward(self, x: Tensor, asked: tuple[Placed, ...] = (), ragged: Ragged = ()) -> Tensor:
         """(batch, points, c) -> (batch, c)."""
-        return segments.mean(x, ragged[0])[0] if ragged and ragged[0] else x.mean(1)
+        sizes = ragged[0] if ragged else None
+        if self.measure is None:
+            return segments.mean(x, sizes)[0] if sizes else x.mean(1)
+        weights = self.measure(asked[0], torch.empty(0, dtype=wide(x), device=x.device))
+        if sizes:
+            return segments.total(x * torch.cat(weights)[None, :, None], sizes)[0].to(x.dtype)
+        return (x * torch.stack(weights)[..., None]).sum(1).to(x.dtype)

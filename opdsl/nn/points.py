@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from opdsl.nn.geometry import Placed, joined_places, stacked
 from opdsl.nn.grid import Ragged, Size
+from opdsl.nn.nearby import Period
 
 
 class Given(nn.Module):
@@ -21,6 +23,27 @@ class Given(nn.Module):
     ) -> Tensor:
         """-> (batch or 1, points, d), or (1, points of all samples, d) where they are packed."""
         return joined_places(asked[0], like) if any(ragged) else stacked(asked[0], like)
+
+
+class Measure(nn.Module):
+    """What each point stands for in an integral: weights that its geometry brings, else found.
+
+    Args:
+        measured: how they are found, as the domain declares it.
+        period: as the domain declares it.
+    """
+
+    def __init__(self, measured: measure.Measure, period: Period | None) -> None:
+        super().__init__()
+        self.measure, self.period = measured, period
+
+    # weights that have been found are remembered, which is no part of a graph
+    @torch.compiler.disable  # type: ignore[untyped-decorator]  # torch does not type it
+    def forward(self, place: Placed, like: Tensor) -> tuple[Tensor, ...]:
+        """Of each sample, or once for all, (n,), in the format of `like`."""
+        found = (measure.weights(x, self.measure, self.period) for x in place)
+        alike = (torch.ones(len(x)) for x in place)
+        return tuple((a if w is None else w).to(like) for w, a in zip(found, alike, strict=True))
 
 
 class Static(nn.Module):
