@@ -47,7 +47,8 @@ CASES = {
     f"{k}-{i}": found
     for k in blocks.names()
     for i in range(len(blocks.find(k).samples))
-    if (found := made(k, i))
+    # what runs for each sample on its own is what it is compared with
+    if blocks.find(k).ragged != "each" and (found := made(k, i))
 }
 
 
@@ -95,7 +96,7 @@ def gradients(y: torch.Tensor, xs: list[torch.Tensor], module: torch.nn.Module) 
 
 
 def test_the_list_of_blocks_on_points_is_not_empty():
-    assert len(CASES) > 40
+    assert len(CASES) > 30
     assert {"linear-0", "attention-0", "norm-0", "gno-0", "coords-0"} <= set(CASES)
 
 
@@ -111,8 +112,6 @@ def test_a_packed_batch_is_each_sample_alone(name):
     xs = [values(x, i) for i, x in enumerate(spaces)]
     more = keywords(block, spaces)
     alone = each(module, xs, ragged, more)
-    if block.ragged == "each":
-        return  # it is what the graph does
     own = {"ragged": ragged} if block.ragged == "own" else {}
     torch.manual_seed(0)
     packed = module(*xs, **more, **own)

@@ -23,7 +23,7 @@ def program(call: str, measure: str = "given") -> str:
 
 CALLS = (
     "f |> attention(heads = 2)",
-    "f |> attention(heads = 2, kind = galerkin)",
+    "f |> attention(kind = galerkin)",
     "f |> attention(heads = 2, kind = linear)",
     "f |> slice_attention(heads = 2, slices = 3)",
     "f |> cross_attention(f, heads = 2)",
