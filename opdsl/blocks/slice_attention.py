@@ -49,7 +49,7 @@ class SliceAttention(Block):
     )
 
     slices: PositiveInt = Field(default=32, description="how many there are in each head")
-    heads: PositiveInt = Field(default=8, description=HEADS)
+    heads: PositiveInt = Field(default=1, description=HEADS)
 
     def infer(self, *x: Space) -> Space:
         """As many channels on the same domain."""
