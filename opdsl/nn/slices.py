@@ -18,7 +18,7 @@ from opdsl.nn.pointwise import Linear
 from opdsl.nn.precision import no_autocast, wide
 
 COLD = 0.5  # the temperature of every head at the beginning
-EMPTY = 1e-5  # of a slice that no point belongs to, so that its mean is zero
+EMPTY = 1e-8  # added to the share of points in a slice, so that the mean of an empty one is zero
 
 
 class SliceAttention(nn.Module):
@@ -91,8 +91,8 @@ class SliceAttention(nn.Module):
         weighed = parts
         if weights is not None:
             weighed = parts * (weights / weights.mean(1, keepdim=True))[..., None, None]
-        whole = weighed.sum(1)[..., None]
-        z = torch.einsum("bnhs,bnhc->bhsc", weighed, carried) / (whole + EMPTY)
+        share, n = weighed.mean(1)[..., None], parts.shape[1]
+        z = torch.einsum("bnhs,bnhc->bhsc", weighed, carried) / n / (share + EMPTY)
         z = functional.scaled_dot_product_attention(self.query(z), self.key(z), self.value(z))
         return torch.einsum("bnhs,bhsc->bnhc", parts, z)
 
