@@ -125,4 +125,4 @@ def measured(domain: Domain) -> nn.Module | None:
 
     if not weighed(domain):
         return None
-    return points.Measure(domain.measure or "uniform", domain.period)
+    return points.PointWeights(domain.measure or "uniform", domain.period)

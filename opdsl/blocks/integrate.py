@@ -17,8 +17,8 @@ class Integrate(Block):
 
     On grids the trapezoidal rule, on periodic axes with equal weights; on a sphere the quadrature
     of its sampling, with area 4 pi. On points a sum with what each stands for, as their domain
-    declares by `measure`. Where that is `uniform` no geometry is asked for: it is the mean, which is
-    the integral only if the points are spread evenly in a domain of measure 1.
+    declares by `measure`. Where that is `uniform` no geometry is asked for: it is the mean, which
+    is the integral only if the points are spread evenly in a domain of measure 1.
 
     ```op
     edition 2026

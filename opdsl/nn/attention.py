@@ -108,16 +108,16 @@ def _softmax(q: Tensor, k: Tensor, v: Tensor, w: Tensor | None) -> Tensor:
 
 
 def _galerkin(q: Tensor, k: Tensor, v: Tensor, w: Tensor | None) -> Tensor:
-    return q @ (k.transpose(-1, -2) @ _weighed(v, w) / k.shape[-2])
+    return q @ (k.transpose(-1, -2) @ _times_weights(v, w) / k.shape[-2])
 
 
 def _linear(q: Tensor, k: Tensor, v: Tensor, w: Tensor | None) -> Tensor:
     q, k = functional.elu(q) + 1, functional.elu(k) + 1
-    total = q @ _weighed(k, w).mean(-2, keepdim=True).transpose(-1, -2)
-    return q @ (k.transpose(-1, -2) @ _weighed(v, w) / k.shape[-2]) / total
+    total = q @ _times_weights(k, w).mean(-2, keepdim=True).transpose(-1, -2)
+    return q @ (k.transpose(-1, -2) @ _times_weights(v, w) / k.shape[-2]) / total
 
 
-def _weighed(x: Tensor, w: Tensor | None) -> Tensor:
+def _times_weights(x: Tensor, w: Tensor | None) -> Tensor:
     return x if w is None else x * w
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from opdsl.nn import segments
 from opdsl.nn.geometry import Placed
 from opdsl.nn.grid import Ragged
 from opdsl.nn.precision import wide
+from opdsl.nn.segments import sample_means, sample_totals
 from opdsl.nn.sphere import latitudes
 
 
@@ -49,7 +49,7 @@ class OverPoints(nn.Module):
     """The sum with what each point stands for; the mean where all count the same.
 
     Args:
-        measure: what they stand for, a `points.Measure`, or None.
+        measure: what they stand for, a `points.PointWeights`, or None.
     """
 
     def __init__(self, measure: nn.Module | None) -> None:
@@ -60,8 +60,8 @@ class OverPoints(nn.Module):
         """(batch, points, c) -> (batch, c)."""
         sizes = ragged[0] if ragged else None
         if self.measure is None:
-            return segments.mean(x, sizes)[0] if sizes else x.mean(1)
+            return sample_means(x, sizes)[0] if sizes else x.mean(1)
         weights = self.measure(asked[0], torch.empty(0, dtype=wide(x), device=x.device))
         if sizes:
-            return segments.total(x * torch.cat(weights)[None, :, None], sizes)[0].to(x.dtype)
+            return sample_totals(x * torch.cat(weights)[None, :, None], sizes)[0].to(x.dtype)
         return (x * torch.stack(weights)[..., None]).sum(1).to(x.dtype)

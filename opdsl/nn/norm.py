@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from opdsl.nn import segments
 from opdsl.nn.grid import Ragged
 from opdsl.nn.precision import no_autocast, wide
+from opdsl.nn.segments import at_points, sample_means
 
 EPS = 1e-5  # torch's own, on the variance
 
@@ -158,6 +158,6 @@ def _of_each(x: Tensor, ragged: Ragged, groups: int) -> Tensor:
     sizes = ragged[-1]
     assert sizes is not None
     grouped = x.reshape(*x.shape[:-1], groups, -1)
-    away = grouped - segments.spread(segments.mean(grouped.mean(-1), sizes), sizes)[..., None]
-    var = segments.mean(away.square().mean(-1), sizes)
-    return (away * segments.spread(torch.rsqrt(var + EPS), sizes)[..., None]).flatten(-2)
+    away = grouped - at_points(sample_means(grouped.mean(-1), sizes), sizes)[..., None]
+    var = sample_means(away.square().mean(-1), sizes)
+    return (away * at_points(torch.rsqrt(var + EPS), sizes)[..., None]).flatten(-2)

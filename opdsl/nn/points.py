@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from opdsl.nn.geometry import Placed, joined_places, stacked
 from opdsl.nn.grid import Ragged, Size
+from opdsl.nn.measure import Measure, weights
 from opdsl.nn.nearby import Period
 
 
@@ -25,7 +26,7 @@ class Given(nn.Module):
         return joined_places(asked[0], like) if any(ragged) else stacked(asked[0], like)
 
 
-class Measure(nn.Module):
+class PointWeights(nn.Module):
     """What each point stands for in an integral: weights that its geometry brings, else found.
 
     Args:
@@ -33,7 +34,7 @@ class Measure(nn.Module):
         period: as the domain declares it.
     """
 
-    def __init__(self, measured: measure.Measure, period: Period | None) -> None:
+    def __init__(self, measured: Measure, period: Period | None) -> None:
         super().__init__()
         self.measure, self.period = measured, period
 
@@ -41,7 +42,7 @@ class Measure(nn.Module):
     @torch.compiler.disable  # type: ignore[untyped-decorator]  # torch does not type it
     def forward(self, place: Placed, like: Tensor) -> tuple[Tensor, ...]:
         """Of each sample, or once for all, (n,), in the format of `like`."""
-        found = (measure.weights(x, self.measure, self.period) for x in place)
+        found = (weights(x, self.measure, self.period) for x in place)
         alike = (torch.ones(len(x)) for x in place)
         return tuple((a if w is None else w).to(like) for w, a in zip(found, alike, strict=True))
 

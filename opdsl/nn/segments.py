@@ -12,24 +12,24 @@ from torch import Tensor
 from opdsl.nn.grid import Size
 
 
-def owners(sizes: Size, device: torch.device) -> Tensor:
+def owners_of(sizes: Size, device: torch.device) -> Tensor:
     """The number of the sample that each point belongs to: (points,)."""
     counts = torch.tensor(sizes, device=device)
     return torch.repeat_interleave(torch.arange(len(sizes), device=device), counts)
 
 
-def total(x: Tensor, sizes: Size) -> Tensor:
+def sample_totals(x: Tensor, sizes: Size) -> Tensor:
     """The sum over the points of each sample: (packs, points, c) -> (packs, samples, c)."""
     zeros = x.new_zeros(len(x), len(sizes), x.shape[-1])
-    return zeros.index_add(1, owners(sizes, x.device), x)
+    return zeros.index_add(1, owners_of(sizes, x.device), x)
 
 
-def mean(x: Tensor, sizes: Size) -> Tensor:
+def sample_means(x: Tensor, sizes: Size) -> Tensor:
     """The mean over the points of each sample: (packs, points, c) -> (packs, samples, c)."""
-    return total(x, sizes) / torch.tensor(sizes, dtype=x.dtype, device=x.device)[:, None]
+    return sample_totals(x, sizes) / torch.tensor(sizes, dtype=x.dtype, device=x.device)[:, None]
 
 
-def spread(rows: Tensor, sizes: Size) -> Tensor:
+def at_points(rows: Tensor, sizes: Size) -> Tensor:
     """The row of its sample at each point: (packs, samples or 1, c) -> (packs, points, c)."""
     each = rows.expand(-1, len(sizes), -1)
-    return each.index_select(1, owners(sizes, rows.device))
+    return each.index_select(1, owners_of(sizes, rows.device))

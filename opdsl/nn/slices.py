@@ -28,7 +28,7 @@ class SliceAttention(nn.Module):
         channels: of the function.
         slices: in each head.
         heads: into how many heads the channels are split.
-        measure: what each point stands for, a `points.Measure`; None: all count the same.
+        measure: what each point stands for, a `points.PointWeights`; None: all count the same.
 
     Attributes:
         assigned: what slices are chosen by.
@@ -61,7 +61,7 @@ class SliceAttention(nn.Module):
         weights = () if self.measure is None else self.measure(asked[0], points)
         sizes = ragged[0] if ragged else None
         if sizes:
-            samples = _samples(parts, carried, weights, sizes)
+            samples = _samples_in_turn(parts, carried, weights, sizes)
             w = torch.cat([self._sliced(*sample) for sample in samples], 1)
         else:
             w = self._sliced(parts, carried, torch.stack(weights) if weights else None)
@@ -97,7 +97,7 @@ class SliceAttention(nn.Module):
         return torch.einsum("bnhs,bhsc->bnhc", parts, z)
 
 
-def _samples(
+def _samples_in_turn(
     parts: Tensor, carried: Tensor, weights: tuple[Tensor, ...], sizes: Size
 ) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
     """The samples of a pack, each a batch of one."""
