@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from opdsl import Geometry, Packed
-from opdsl.nn.geometry import joined, placed_at
+from opdsl.nn.geometry import joined_places, placed_at
 from opdsl.nn.packed import Packed as Pack
 
 SIZES = (9, 4, 12, 7, 5)
@@ -41,7 +41,7 @@ class OnEach(nn.Module):
         placed = placed_at(P)
         self.seen.append(placed)
         if isinstance(f, Pack):
-            return f.map(lambda x: self.act(x.mT, joined(placed, x)).mT)
+            return f.map(lambda x: self.act(x.mT, joined_places(placed, x)).mT)
         where = torch.stack([x.points for x in placed]).to(f.dtype)
         return self.act(f.mT, where.expand(len(f), -1, -1)).mT
 
