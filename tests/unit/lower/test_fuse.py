@@ -31,7 +31,7 @@ FUSED = {
     "used twice": ("k = spectral_conv(a, modes = 3)\n  u = k + linear(a, out = 1) + k", 0),
     "another grid": (BLOCKS.replace("repeat 2 { %s }", "%s") % OTHER, 2),
 }
-TOLERANCE = 5e-6  # relative; beside it, gradients that vanish behind a norm
+TOLERANCE = 5e-6  # relative, of float32 on both sides
 needs_kernels = pytest.mark.skipif(not fused.available(), reason="no C++ compiler here")
 
 
@@ -52,6 +52,13 @@ def results(made, x, fuse):
     return {"y": y.detach(), **{k: p.grad.clone() for k, p in made.named_parameters()}}
 
 
+def assert_close(whole, plain):
+    # what vanishes, as the gradient of a constant before a norm, is as noisy as the largest
+    noise = 1e-6 * max(x.norm() for x in plain.values())
+    for key, value in plain.items():
+        assert (whole[key] - value).norm() <= TOLERANCE * value.norm() + noise, key
+
+
 @pytest.mark.parametrize("name", FUSED)
 def test_what_is_recognised(name):
     found = fusions(graph(text(name)))
@@ -66,8 +73,7 @@ def test_a_fused_graph_is_the_plain_one_forward_and_backward(name):
     made = module(name)
     x = torch.randn(3, 1, 16, 13)
     plain, whole = results(made, x, fuse=False), results(made, x, fuse=True)
-    for key, value in plain.items():
-        assert (whole[key] - value).norm() <= TOLERANCE * value.norm() + 1e-5, key
+    assert_close(whole, plain)
 
 
 @needs_kernels
@@ -76,8 +82,7 @@ def test_less_modes_take_part_in_both():
     made.limit_modes(1)
     x = torch.randn(2, 1, 12, 12)
     plain, whole = results(made, x, fuse=False), results(made, x, fuse=True)
-    for key, value in plain.items():
-        assert (whole[key] - value).norm() <= TOLERANCE * value.norm() + 1e-5, key
+    assert_close(whole, plain)
 
 
 @needs_kernels
