@@ -33,3 +33,10 @@ def at_points(rows: Tensor, sizes: Size) -> Tensor:
     """The row of its sample at each point: (packs, samples or 1, c) -> (packs, points, c)."""
     each = rows.expand(-1, len(sizes), -1)
     return each.index_select(1, owners_of(sizes, rows.device))
+
+
+def sample_maxima(x: Tensor, sizes: Size) -> Tensor:
+    """The greatest over the points of each sample: (packs, points, c) -> (packs, samples, c)."""
+    lowest = x.new_full((len(x), len(sizes), x.shape[-1]), -torch.inf)
+    index = owners_of(sizes, x.device)[None, :, None].expand_as(x)
+    return lowest.scatter_reduce(1, index, x, "amax")
