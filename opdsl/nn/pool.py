@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from opdsl.nn import segments
 from opdsl.nn.grid import Ragged
+from opdsl.nn.segments import sample_maxima
 
 
 class Max(nn.Module):
@@ -17,7 +17,7 @@ class Max(nn.Module):
     def forward(self, x: Tensor, ragged: Ragged = ()) -> Tensor:
         """(batch, *domain, c) -> (batch, c); of packed points (1, points, c) -> (samples, c)."""
         if ragged and ragged[0]:
-            return segments.sample_maxima(x, ragged[0])[0]
+            return sample_maxima(x, ragged[0])[0]
         return x.flatten(1, -2).amax(1)
 
 
