@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import ctypes
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +33,7 @@ from opdsl.nn.transforms import Bands, cut_dft, grow_dft, matrix, times
 ACTS = {"identity": 0, "gelu": 1, "relu": 2}  # those of the kernels, by their numbers there
 
 Pointer = ctypes.c_void_p
+WEIGHTS = 8  # tensors of `Weights`
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +56,14 @@ class Weights:
     """What a Fourier layer is made of; the network at each point and the gate may be missing.
 
     Attributes:
-        R: (modes, in, 2 out), the pairs (re, im) innermost.
+        R: (modes, in, 2 out), the pairs (re, im) innermost; None: a `Mixing` does its work.
         W: (out, in).
         b: (out,).
         W1, b1, W2, b2: (h, out), (h,), (out, h), (out,).
         gate: (out,), where there are as many channels in as out.
     """
 
-    R: Tensor
+    R: Tensor | None
     W: Tensor
     b: Tensor
     W1: Tensor | None = None
@@ -76,14 +77,32 @@ class Weights:
         return (self.R, self.W, self.b, self.W1, self.b1, self.W2, self.b2, self.gate)
 
 
+@dataclass(frozen=True, slots=True)
+class Mixing:
+    """What R does to the kept modes, where it is no plain tensor.
+
+    Attributes:
+        mix: complex (batch, modes, in) -> complex (batch, modes, out), by torch's operations.
+        weights: what it depends on beside its argument.
+    """
+
+    mix: Callable[[Tensor], Tensor]
+    weights: tuple[Tensor, ...]
+
+
 def available() -> bool:
     """Whether the kernels are there; compiles them the first time."""
     return library() is not None
 
 
-def fourier_layer(u: Tensor, weights: Weights, bands: Bands, bends: Bends) -> Tensor:
+def fourier_layer(
+    u: Tensor, weights: Weights, bands: Bands, bends: Bends, mixing: Mixing | None = None
+) -> Tensor:
     """The layer y(u) of the module's docstring: (batch, *grid, in) -> (batch, *grid, out)."""
-    y: Tensor = FourierLayer.apply(u, bands, bends, *weights.all())  # type: ignore[no-untyped-call]  # torch's
+    more = () if mixing is None else mixing.weights
+    y: Tensor = FourierLayer.apply(  # type: ignore[no-untyped-call]  # torch's own
+        u, bands, bends, mixing, *weights.all(), *more
+    )
     return y
 
 
@@ -96,19 +115,26 @@ def network(u: Tensor, weights: tuple[Tensor, ...], bends: Bends) -> Tensor:
 # --- the same in torch's operations ------------------------------------------------------------
 
 
-def plain_layer(u: Tensor, w: Weights, bands: Bands, bends: Bends) -> Tensor:
+def plain_layer(
+    u: Tensor, w: Weights, bands: Bands, bends: Bends, mixing: Mixing | None = None
+) -> Tensor:
     """`fourier_layer` by automatic differentiation, in any precision."""
     x = ACTIVATIONS[bends.before](u)
     x_hat = cut_dft(x, bands)
-    R = torch.view_as_complex(w.R.reshape(*w.R.shape[:-1], -1, 2))
-    mixed = torch.bmm(x_hat.flatten(1, -2).transpose(0, 1), R).transpose(0, 1)
-    z_hat = mixed.reshape(*x_hat.shape[:-1], -1)
+    mix = _mix_of(w) if mixing is None else mixing.mix
+    z_hat = mix(x_hat.flatten(1, -2)).reshape(*x_hat.shape[:-1], -1)
     z = grow_dft(z_hat, bands, tuple(u.shape[1:-1]), real=True) + x @ w.W.T + w.b
     if w.W1 is None or w.W2 is None:
         return z
     h = torch.nn.functional.linear(ACTIVATIONS[bends.middle](z), w.W1, w.b1)
     y = torch.nn.functional.linear(ACTIVATIONS[bends.hidden](h), w.W2, w.b2)
     return y if w.gate is None else y + w.gate * x
+
+
+def _mix_of(w: Weights) -> Callable[[Tensor], Tensor]:
+    assert w.R is not None
+    R = torch.view_as_complex(w.R.reshape(*w.R.shape[:-1], -1, 2))
+    return lambda x_hat: torch.bmm(x_hat.transpose(0, 1), R).transpose(0, 1)
 
 
 def plain_network(u: Tensor, weights: tuple[Tensor, ...], bends: Bends) -> Tensor:
@@ -147,15 +173,24 @@ class FourierLayer(torch.autograd.Function):
     """`fourier_layer` with its derivative."""
 
     @staticmethod
-    def forward(ctx: Any, u: Tensor, bands: Bands, bends: Bends, *given: Tensor | None) -> Tensor:
+    def forward(
+        ctx: Any,
+        u: Tensor,
+        bands: Bands,
+        bends: Bends,
+        mixing: Mixing | None,
+        *given: Tensor | None,
+    ) -> Tensor:
         """Y, and what its derivative needs."""
         w = _contiguous(given)
         call = _Call(u.contiguous(), w, bands, bends)
-        S = call.gathered(call.cut())
-        z_hat = call.grown(_mixed_bands(S, w.R))
+        x_hat = call.gathered(call.cut())
+        S = _by_modes(x_hat) if w.R is not None else torch.complex(x_hat[:, 0], x_hat[:, 1])
+        mixed = _mixed_bands(S, w.R) if w.R is not None else _mix_once(mixing, S)
+        z_hat = call.grown(mixed)
         y = call.run(z_hat)
         ctx.save_for_backward(u, S, z_hat, *given)
-        ctx.bands, ctx.bends = bands, bends
+        ctx.bands, ctx.bends, ctx.mixing = bands, bends, mixing
         return y
 
     @staticmethod
@@ -163,17 +198,24 @@ class FourierLayer(torch.autograd.Function):
         """The gradients of u and of the weights."""
         u, S, z_hat, *given = ctx.saved_tensors
         if torch.is_grad_enabled():
-            y = plain_layer(u, Weights(*given), ctx.bands, ctx.bends)
-            needed = (ctx.needs_input_grad[0], *ctx.needs_input_grad[3:])
+            w = Weights(*given[:WEIGHTS])
+            y = plain_layer(u, w, ctx.bands, ctx.bends, ctx.mixing)
+            needed = (ctx.needs_input_grad[0], *ctx.needs_input_grad[4:])
             gu, *rest = _again(y, g, (u, *given), needed)
-            return gu, None, None, *rest
+            return gu, None, None, None, *rest
         w = _contiguous(given)
         call = _Call(u.contiguous(), w, ctx.bands, ctx.bends)
         gu, g_hat, sums = call.run_backward(g.contiguous(), z_hat)
-        T = _doubled(call.gathered_adjoint(g_hat))
-        gR = torch.bmm(S.transpose(1, 2), T)
-        call.finish(gu, call.spread_adjoint(torch.bmm(T, w.R.transpose(1, 2))))
-        return gu, None, None, gR, *sums
+        G = call.gathered_adjoint(g_hat)
+        if w.R is None:
+            gx_hat, own = _mix_again(ctx.mixing, S, torch.complex(G[:, 0], G[:, 1]))
+            gR, gS = None, _complex_parts(gx_hat)
+        else:
+            T, own = _doubled(G), []
+            gR = torch.bmm(S.transpose(1, 2), T)
+            gS = _by_sample(torch.bmm(T, w.R.transpose(1, 2)))
+        call.finish(gu, call.spread_adjoint(gS))
+        return gu, None, None, None, gR, *sums, *own
 
 
 class _Call:
@@ -227,12 +269,12 @@ class _Call:
         return spectrum
 
     def gathered(self, z: Tensor) -> Tensor:
-        """F on the other axes: (rows, 2 k, in) -> doubled."""
+        """F on the other axes: (rows, 2 k, in) -> (batch, 2, modes, in)."""
         lead, channels = self.rows, z.shape[-1]
         for n, band in reversed(self.full):
             lead //= n
             z = times(matrix("cut_full", n, band, z), z.reshape(lead, 2 * n, -1))
-        return _by_modes(z.reshape(self.batch, 2, -1, channels))
+        return z.reshape(self.batch, 2, -1, channels)
 
     def grown(self, z: Tensor) -> Tensor:
         """F^-1 on the other axes: (batch, 2, modes, out) -> (rows, 2 k, out)."""
@@ -278,9 +320,7 @@ class _Call:
         return g.reshape(self.batch, 2, -1, self.o)
 
     def spread_adjoint(self, g: Tensor) -> Tensor:
-        """The adjoint of `gathered`: doubled -> (rows, 2 k, in)."""
-        modes = g.shape[0]
-        g = g.reshape(modes, 2, self.batch, self.c).permute(2, 1, 0, 3).contiguous()
+        """The adjoint of `gathered`: (batch, 2, modes, in) -> (rows, 2 k, in)."""
         lead = self.batch
         for n, band in self.full:
             g = times(matrix("cut_full", n, band, g).T, g.reshape(lead, 2 * len(band), -1))
@@ -296,6 +336,33 @@ def _by_modes(z: Tensor) -> Tensor:
     """(batch, 2, modes, c) -> doubled (modes, 2 batch, c)."""
     batch, _, modes, c = z.shape
     return z.permute(2, 1, 0, 3).reshape(modes, 2 * batch, c)
+
+
+def _by_sample(S: Tensor) -> Tensor:
+    """Doubled (modes, 2 batch, c) -> (batch, 2, modes, c)."""
+    modes, rows, c = S.shape
+    return S.reshape(modes, 2, rows // 2, c).permute(2, 1, 0, 3).contiguous()
+
+
+def _complex_parts(z: Tensor) -> Tensor:
+    """Complex (batch, modes, c) -> (batch, 2, modes, c)."""
+    return torch.stack((z.real, z.imag), 1)
+
+
+def _mix_once(mixing: Mixing | None, x_hat: Tensor) -> Tensor:
+    assert mixing is not None
+    return _complex_parts(mixing.mix(x_hat))
+
+
+def _mix_again(mixing: Mixing, x_hat: Tensor, g: Tensor) -> tuple[Tensor, list[Tensor | None]]:
+    """The gradients of the argument of a mixing and of its weights; it is computed again."""
+    with torch.enable_grad():
+        x = x_hat.detach().requires_grad_()
+        y = mixing.mix(x)
+    wanted = [w for w in mixing.weights if w.requires_grad]
+    gx, *rest = torch.autograd.grad(y, [x, *wanted], g, allow_unused=True)
+    found = iter(rest)
+    return gx, [next(found) if w.requires_grad else None for w in mixing.weights]
 
 
 def _mixed_bands(S: Tensor, R: Tensor) -> Tensor:
@@ -398,8 +465,7 @@ def _filled_bands(
 
 
 def _contiguous(given: Sequence[Tensor | None]) -> Weights:
-    R, W, b, *others = (None if x is None else x.contiguous() for x in given)
-    assert R is not None
+    R, W, b, *others = (None if x is None else x.contiguous() for x in given[:WEIGHTS])
     assert W is not None
     assert b is not None
     return Weights(R, W, b, *others)

@@ -6,7 +6,7 @@ its last node. Weights are read at each call from the modules where they always 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -16,7 +16,7 @@ from torch.autograd import forward_ad
 
 from opdsl.lower.fuse.fusion import Fusion
 from opdsl.nn.fourier import SpectralConv
-from opdsl.nn.fused import Bends, Weights, available, fourier_layer, network
+from opdsl.nn.fused import Bends, Mixing, Weights, available, fourier_layer, network
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +67,18 @@ def _fourier_layer(fused: Fused, u: Tensor) -> Tensor:
     biases = [x for x in (conv.bias, cast("Tensor | None", matrix.bias)) if x is not None]
     b = sum(biases[1:], biases[0]) if biases else W.new_zeros(len(W))
     gate = cast("Tensor | None", getattr(fused.part("gate"), "weight", None))
-    weights = Weights(conv.pairs(), W, b, gate=gate)
+    mixing = Mixing(conv.mix, tuple(_own(conv))) if conv.in_ranks else None
+    weights = Weights(None if mixing else conv.pairs(), W, b, gate=gate)
     if fused.part("first") is not None:
         W1, b1, W2, b2 = _layers(fused)
         weights = replace(weights, W1=W1, b1=b1, W2=W2, b2=b2)
-    return fourier_layer(u, weights, conv.bands(), Bends(*fused.fusion.bends))
+    return fourier_layer(u, weights, conv.bands(), Bends(*fused.fusion.bends), mixing)
+
+
+def _own(conv: SpectralConv) -> Iterator[Tensor]:
+    """The factors of a weight that is applied factor by factor."""
+    assert isinstance(conv.weight, nn.Module)
+    yield from conv.weight.parameters()
 
 
 def _network(fused: Fused, u: Tensor) -> Tensor:

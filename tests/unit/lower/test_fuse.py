@@ -4,6 +4,7 @@ import torch
 from opdsl.lower.fuse import PATTERNS, fusions
 from opdsl.lower.torch import lower
 from opdsl.nn import fused
+from opdsl.nn.fourier import SpectralConv
 from tests.programs import graph
 
 HEAD = """edition 2026
@@ -83,6 +84,17 @@ def test_less_modes_take_part_in_both():
     x = torch.randn(2, 1, 12, 12)
     plain, whole = results(made, x, fuse=False), results(made, x, fuse=True)
     assert_close(whole, plain)
+
+
+@needs_kernels
+def test_factors_are_applied_one_by_one_where_that_is_less_work():
+    made = module("Tucker factors")
+    convolutions = [x for x in made.modules() if isinstance(x, SpectralConv)]
+    for x in convolutions:
+        x.in_ranks = not x.in_ranks  # the other way
+    x = torch.randn(2, 1, 12, 12)
+    assert_close(results(made, x, fuse=True), results(made, x, fuse=False))
+    assert convolutions
 
 
 @needs_kernels
