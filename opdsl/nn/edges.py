@@ -18,10 +18,14 @@ from opdsl.nn.neighbours import Pairs
 
 # numbers of points are no arithmetic that could be traced
 @torch.compiler.disable  # type: ignore[untyped-decorator]  # torch does not type it
-def along(geometry: Geometry) -> Pairs:
+def along(geometry: Geometry, *, lonely: bool = False) -> Pairs:
     """The points from which an edge leads to each point; each edge once.
 
     Where no edges are given, all corners of a cell are neighbours of each other.
+
+    Args:
+        geometry: of one sample.
+        lonely: whether there may be points to which no edge leads.
 
     Raises:
         OpError: OP0907, there are neither edges nor cells, or one leads to a point that is not
@@ -34,7 +38,7 @@ def along(geometry: Geometry) -> Pairs:
     queries, points = sorted_pairs(keys // n, keys % n, n)
     counts = torch.bincount(queries, minlength=n)
     alone = int((counts == 0).sum())
-    if alone:
+    if alone and not lonely:
         raise fault(
             "OP0908",
             f"no edge leads to {alone} of {n} points",
