@@ -213,7 +213,7 @@ class Gno(Block):
             yield Refusal("OP0208", "edges do not ask for distances", at="wrap", helps=helps)
 
     def _of_wrapping(self, x: Space) -> Iterator[Refusal]:
-        periods = _periods(x.domain), _periods(self.to)
+        periods = periods_of(x.domain), periods_of(self.to)
         known = [p for p in periods if p is not None]
         if not any(any(p) for p in known):
             yield Refusal(
@@ -357,11 +357,11 @@ class Gno(Block):
         )
 
     def _period(self, x: Space) -> tuple[float | None, ...] | None:
-        found = (_periods(x.domain), _periods(self.to)) if self.wrap else ()
+        found = (periods_of(x.domain), periods_of(self.to)) if self.wrap else ()
         return next((p for p in found if p is not None), None)
 
 
-def ambient(domain: Domain, at: str | None) -> int:
+def ambient(domain: Domain, at: str | None, block: str = "gno") -> int:
     """The number of coordinates of the points of a domain.
 
     Raises:
@@ -376,13 +376,13 @@ def ambient(domain: Domain, at: str | None) -> int:
         return domain.dims
     raise Refusal(
         "OP0301",
-        "`gno` is defined on grids, points and spheres only",
+        f"`{block}` is defined on grids, points and spheres only",
         f"`{domain}` extends a grid" if extended else f"this is {KINDS[domain.kind]}",
         at=at or 0,
     )
 
 
-def _periods(domain: Domain) -> tuple[float | None, ...] | None:
+def periods_of(domain: Domain) -> tuple[float | None, ...] | None:
     """For each coordinate its period, None where it has none; None: nothing is known of any."""
     if not domain.regular:
         return domain.period
@@ -395,10 +395,10 @@ def _side(domain: Domain) -> Side:
     from opdsl.nn import gno
 
     measure = domain.measure or "uniform"
-    return gno.Side(_place(domain), _cells(domain), measure, domain.period)
+    return gno.Side(place_of(domain), _cells(domain), measure, domain.period)
 
 
-def _place(domain: Domain) -> nn.Module | None:
+def place_of(domain: Domain) -> nn.Module | None:
     """Where the points of a grid or a sphere are; None for points that are given."""
     from opdsl.nn import grid, sphere
 

@@ -16,7 +16,7 @@ from torch.nn import functional
 from opdsl.nn.edges import along
 from opdsl.nn.geometry import Placed, joined_places, sizes_of
 from opdsl.nn.grid import Ragged, Size
-from opdsl.nn.nearby import Period
+from opdsl.nn.nearby import Period, short_way
 from opdsl.nn.neighbours import Pairs, batched
 from opdsl.nn.pointwise import Linear
 from opdsl.nn.precision import no_autocast, wide
@@ -103,10 +103,7 @@ class Message(nn.Module):
         """x_j - x_i and its length at each edge: (edges, d + 1)."""
         where = joined_places(placed, torch.empty(0, dtype=wide(x), device=x.device))[0]
         where = where if len(placed) == samples else where.repeat(samples, 1)
-        step = where[pairs.points] - where[pairs.queries]
-        if self.period is not None:
-            columns = zip(step.unbind(-1), self.period, strict=True)
-            step = torch.stack([s - p * torch.round(s / p) if p else s for s, p in columns], -1)
+        step = short_way(where[pairs.points] - where[pairs.queries], self.period)
         return torch.cat((step, torch.linalg.vector_norm(step, dim=-1, keepdim=True)), -1)
 
     def _heard(self, e: Tensor, pairs: Pairs) -> Tensor:

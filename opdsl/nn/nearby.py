@@ -57,6 +57,14 @@ def wrapped(x: Tensor, period: Period | None) -> Tensor:
     return torch.stack(columns, -1)
 
 
+def short_way(step: Tensor, period: Period | None) -> Tensor:
+    """Differences of coordinates, (..., d), each moved by whole periods to be the shortest."""
+    if period is None:
+        return step
+    columns = zip(step.unbind(-1), period, strict=True)
+    return torch.stack([s if p is None else s - p * torch.round(s / p) for s, p in columns], -1)
+
+
 def _into(x: Tensor, period: float) -> Tensor:
     moved = torch.remainder(x, period)
     # a tiny negative number is rounded up to the period itself
