@@ -14,7 +14,7 @@ from opdsl.ir.spaces import KINDS, Domain, Space
 if TYPE_CHECKING:
     from torch import nn
 
-    from opdsl.nn.interpolate import Table
+    from opdsl.nn.interpolate import Around
 
 
 class Interpolate(Block):
@@ -120,13 +120,13 @@ class Interpolate(Block):
         return Cost(0, weighed + out.numbers() * (2 * many), out.numbers() * BYTES)
 
     def lower(self, *x: Space) -> nn.Module:
-        """See `opdsl.nn.interpolate.Interpolate`."""
+        """See `opdsl.nn.interpolate.InterpolatePoints`."""
         from opdsl.nn import interpolate
 
         given = x[0].domain.scattered
-        return interpolate.Interpolate(self._table(x[0]), place_of(self.to), given=given)
+        return interpolate.InterpolatePoints(self._table(x[0]), place_of(self.to), given=given)
 
-    def _table(self, x: Space) -> Table:
+    def _table(self, x: Space) -> Around:
         from opdsl.nn import interpolate
 
         if self.kind == "linear":

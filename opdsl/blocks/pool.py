@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from opdsl.blocks.integrate import Integrate
+from opdsl.blocks.attention import measured, weighed
 from opdsl.ir.block import BYTES, Ask, Block, Cost, Refusal
 from opdsl.ir.spaces import KINDS, VECTOR, Domain, Extend, Space
 
@@ -73,7 +73,7 @@ class Pool(Block):
 
     def asks(self, *x: Space) -> tuple[Ask, ...]:
         """For a mean the geometry of points, unless all count the same."""
-        return Integrate().asks(*x) if self.kind == "mean" else ()
+        return weighed(x[0].domain) if self.kind == "mean" else ()
 
     def integrates(self, *x: Space) -> tuple[Domain, ...]:
         """A mean: over the domain of v."""
@@ -88,4 +88,13 @@ class Pool(Block):
         """See `opdsl.nn.pool`."""
         from opdsl.nn import pool
 
-        return pool.Max() if self.kind == "max" else pool.Mean(Integrate().lower(*x))
+        return pool.Max() if self.kind == "max" else self._mean(x[0].domain)
+
+    def _mean(self, domain: Domain) -> nn.Module:
+        from opdsl.nn import integral, pool
+
+        if domain.kind == "sphere":
+            return pool.MeanOverSphere(domain.sampling or "gauss_legendre")
+        if domain.scattered:
+            return pool.MeanOverPoints(measured(domain))
+        return integral.OverGrid((1.0,) * domain.dims, domain.periodic)

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from opdsl.diagnostics import fault
+from opdsl.diagnostics import OpError, fault
 from opdsl.export.sources import Sources
 from opdsl.ir.block import Block
 from opdsl.ir.graph import Graph, Node, Port
@@ -69,9 +69,13 @@ def _refuse_what_has_no_source(graph: Graph) -> None:
         if asked
         else f"`{products[0].domain}` is a product of domains"
     )
-    raise fault(
+    raise _no_source(graph, what)
+
+
+def _no_source(graph: Graph, why: str) -> OpError:
+    return fault(
         "OP0107",
-        f"`{graph.name}` cannot be written as Python source: {what}",
+        f"`{graph.name}` cannot be written as Python source: {why}",
         helps=("compile it into a folder: `opdsl compile FILE -o DIR`",),
         file=graph.name,
     )
@@ -126,6 +130,8 @@ def _shape(name: str, port: Port) -> str:
 def _constructor(graph: Graph, node: Node, sources: Sources) -> str:
     """`SpectralConv(3, 64, (16, 16), bias=True)`: the call that makes the node's module."""
     kind, args, named = _made(node.block, graph.arguments(node))
+    if not all(_written(x) for x in (*args, *named.values())):
+        raise _no_source(graph, f"`{node.block.keyword()}` looks for points near each other")
     texts = [_literal(x) for x in args] + [f"{k}={_literal(x)}" for k, x in named.items()]
     if kind.__module__.partition(".")[0] == "torch":
         return f"nn.{kind.__name__}({', '.join(texts)})"
@@ -160,17 +166,13 @@ def _made(block: Block, spaces: tuple[Space, ...]) -> Made:
 
 
 def _literal(value: object) -> str:
-    if isinstance(value, tuple | list):
-        return repr(type(value)(value)) if all(_simple(x) for x in value) else _refuse(value)
-    return repr(value) if _simple(value) else _refuse(value)
+    return repr(type(value)(value)) if isinstance(value, tuple | list) else repr(value)
 
 
-def _simple(value: object) -> bool:
-    return type(value) in LITERALS
-
-
-def _refuse(value: object) -> str:
-    raise AssertionError(f"a module is made with a {type(value).__name__}, which has no literal")
+def _written(value: object) -> bool:
+    """Whether `repr` writes it."""
+    parts = value if isinstance(value, tuple | list) else (value,)
+    return all(type(x) in LITERALS for x in parts)
 
 
 # --- the forward pass -------------------------------------------------------------------------

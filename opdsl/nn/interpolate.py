@@ -22,13 +22,12 @@ from opdsl.nn.neighbours import Rule, neighbours
 from opdsl.nn.precision import wide
 
 SLACK = 1e-6  # of the length of an axis: so far beyond its end is rounding
-SAME = 1e-6  # of the distance of the farthest neighbour: so near is the point itself
 
 _Any = TypeVar("_Any")
 Weighed = tuple[Tensor, Tensor]  # numbers of points and their weights: (queries, k) both
 
 
-class Table(Protocol):
+class Around(Protocol):
     """Which points count at a query."""
 
     def __call__(
@@ -37,7 +36,7 @@ class Table(Protocol):
         """Numbers and weights; the points are given, or those of a grid of this size."""
 
 
-class Interpolate(nn.Module):
+class InterpolatePoints(nn.Module):
     """w(x) = sum of weight(x, y) v(y).
 
     Args:
@@ -46,7 +45,7 @@ class Interpolate(nn.Module):
         given: whether the points of v are given too.
     """
 
-    def __init__(self, table: Table, there: nn.Module | None, *, given: bool) -> None:
+    def __init__(self, table: Around, there: nn.Module | None, *, given: bool) -> None:
         super().__init__()
         self.table, self.there, self.given = table, there, given
 
@@ -105,7 +104,7 @@ class Near:
     def __call__(
         self, points: Geometry | None, queries: Geometry, size: Size, like: Tensor
     ) -> Weighed:
-        """See `Table`."""
+        """See `Around`."""
         if points is None:
             assert self.place is not None
             points = _grid_of(self.place, size, like)
@@ -116,8 +115,7 @@ class Near:
         y, x = points.points.to(like.dtype), queries.points.to(like.dtype)
         far = torch.linalg.vector_norm(short_way(x[:, None] - y[index], self.rule.period), dim=-1)
         # a query that is a point has its value; two points at one place share it
-        least = (SAME * far.detach().amax(1, keepdim=True)).clamp(min=torch.finfo(far.dtype).tiny)
-        far = torch.maximum(far, least)
+        far = far.clamp(min=torch.finfo(far.dtype).tiny)
         parts = (far.amin(1, keepdim=True) / far) ** self.power
         return index, parts / parts.sum(1, keepdim=True)
 
@@ -143,7 +141,7 @@ class Corners:
         size: Size,
         like: Tensor,
     ) -> Weighed:
-        """See `Table`."""
+        """See `Around`."""
         x = queries.points.to(like.dtype)
         if self.strict and not torch.compiler.is_compiling():  # a tracer sees no values
             self._check(x)

@@ -24,7 +24,7 @@ from opdsl.nn.vector import Mlp
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class Perceptron:
     """What all perceptrons of a processor have alike.
 
     Attributes:
@@ -71,7 +71,7 @@ class Message(nn.Module):
     ) -> None:
         super().__init__()
         self.mean, self.period, self.steps = mean, period, steps
-        kind, c = Kind(hidden, act, normed), channels
+        kind, c = Perceptron(hidden, act, normed), channels
         self.begin = _perceptron((dims + 1, *hidden, c), kind)
         self.tell = nn.ModuleList(Tell(c, kind) for _ in range(steps))
         self.hear = nn.ModuleList(_perceptron((2 * c, *hidden, c), kind) for _ in range(steps))
@@ -116,7 +116,7 @@ class Message(nn.Module):
 class Tell(nn.Module):
     """f(e_ij, v_j, v_i); what its first layer makes of v is computed at points, then paired."""
 
-    def __init__(self, channels: int, kind: Kind) -> None:
+    def __init__(self, channels: int, kind: Perceptron) -> None:
         super().__init__()
         whole = _perceptron((3 * channels, *kind.hidden, channels), kind)
         first = whole[0]
@@ -142,7 +142,7 @@ class LastNorm(nn.LayerNorm):
             return super().forward(x.to(wide(x))).to(x.dtype)
 
 
-def _perceptron(widths: Size, kind: Kind) -> nn.Sequential:
+def _perceptron(widths: Size, kind: Perceptron) -> nn.Sequential:
     whole = Mlp(widths, kind.act)
     return nn.Sequential(*whole, LastNorm(widths[-1])) if kind.normed else whole
 

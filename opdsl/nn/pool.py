@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
+from opdsl.nn.geometry import Placed
 from opdsl.nn.grid import Ragged
+from opdsl.nn.integral import OverPoints, OverSphere
 from opdsl.nn.segments import sample_maxima
 
 
@@ -21,19 +21,18 @@ class Max(nn.Module):
         return x.flatten(1, -2).amax(1)
 
 
-class Mean(nn.Module):
-    """The integral over the volume.
+class MeanOverSphere(OverSphere):
+    """The integral over the area."""
 
-    Args:
-        integral: a module that integrates over the domain.
-    """
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, nlat, nlon, c) -> (batch, c)."""
+        return super().forward(x) / (4 * torch.pi)
 
-    def __init__(self, integral: nn.Module) -> None:
-        super().__init__()
-        self.integral = integral
 
-    def forward(self, x: Tensor, **more: Any) -> Tensor:
-        """As `Max`."""
-        ones = torch.ones_like(x[..., :1])
-        found: Tensor = self.integral(torch.cat((x, ones), -1), **more)
+class MeanOverPoints(OverPoints):
+    """The sum with what each point stands for over the sum of that."""
+
+    def forward(self, x: Tensor, asked: tuple[Placed, ...] = (), ragged: Ragged = ()) -> Tensor:
+        """(batch, points, c) -> (batch, c); of packed points (1, points, c) -> (samples, c)."""
+        found = super().forward(torch.cat((x, torch.ones_like(x[..., :1])), -1), asked, ragged)
         return found[..., :-1] / found[..., -1:]

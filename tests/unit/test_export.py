@@ -304,6 +304,36 @@ def test_a_model_whose_calls_take_coordinates_or_fields_says_that_it_has_no_sour
     assert caught.value.diagnostics[0].code == "OP0107"
 
 
+GRIDS = """edition 2026
+
+model M {
+  domain D = grid(x: 0..3, y: 0..1, min = 4)
+  input f : D -> R^2
+  output w : R^2
+
+  w = f |> SAID |> pool(kind = mean)
+}
+"""
+
+
+def test_a_block_that_looks_for_points_says_that_it_has_no_source():
+    from opdsl import OpError, load
+
+    with pytest.raises(OpError, match="`interpolate` looks for points") as caught:
+        emit_python(load(GRIDS.replace("SAID", "interpolate(to = D / 2, kind = linear)")))
+    assert caught.value.diagnostics[0].code == "OP0107"
+
+
+def test_a_mean_has_a_source():
+    from opdsl import compile as compile_
+
+    net = compile_(GRIDS.replace("SAID", "gelu()"))
+    space: dict[str, object] = {}
+    exec(emit_python(net.graph), space)  # noqa: S102  the file that a user would import
+    x = torch.randn(2, 2, 6, 5)
+    torch.testing.assert_close(space["M"]()(x), net(x))
+
+
 def test_a_model_with_vectors_has_a_source():
     from opdsl import compile as compile_
 

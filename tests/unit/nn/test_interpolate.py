@@ -201,3 +201,11 @@ def test_what_cannot_be_interpolated_is_refused():
     assert codes(kind="linear") == ["OP0301"]
     unlike = {"here": "L", "there": "P", "boundary": ", boundary = periodic"}
     assert codes(**unlike, period=", period = (1, 1)") == ["OP0313"]
+
+
+def test_hard_by_a_point_the_slope_by_the_place_does_not_blow_up():
+    points, f = cloud(30), torch.rand(1, 1, 30).double()
+    points[3] = 0
+    at = torch.tensor([[1e-20, 1e-20]]).double().requires_grad_()
+    model("P", "Q", "distance")(f, P=points, Q=at).sum().backward()
+    assert float(at.grad.norm()) < 1e-3  # that of a sum of squares of 1e-20 is nothing
