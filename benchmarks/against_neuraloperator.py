@@ -42,6 +42,7 @@ def main() -> None:
     found: Found = {"machine": tables.machine(), "quick": options.quick, "cases": {}}
     for case in chosen:
         found["cases"][case.name] = measured(case, options)
+        tables.write(tuple(x for x in chosen if x.name in found["cases"]), found, options.out)
         print(tables.line(case, found["cases"][case.name]), flush=True)
     if options.growth:
         found["growth"] = grown(options)
@@ -183,12 +184,7 @@ def accuracy(case: Case) -> Found:
     there = competitors(case)
     # theirs computes spectra in single precision whatever comes in
     exact = deepcopy(there.get("plain", there["ours"]))
-    wide = Competitor(
-        measures.doubled(exact.module),
-        tuple(x.double() for x in exact.inputs),
-        exact.target.double(),
-        {k: doubled_place(x) for k, x in exact.named.items()},
-    )
+    wide = Competitor(measures.doubled(exact.module), exact.x.double(), exact.target.double())
     truth = both(wide)
     ways = {
         "fp32": nullcontext(),
@@ -208,16 +204,10 @@ def accuracy(case: Case) -> Found:
     return found
 
 
-def doubled_place(x: Any) -> Any:
-    """Coordinates in float64."""
-    return x.double() if isinstance(x, Tensor) else x
-
-
 def both(one: Competitor) -> tuple[Tensor, Tensor]:
-    """The result, and the gradient of the loss by the first input."""
-    first, *others = one.inputs
-    x = first.clone().requires_grad_()
-    y = one.module(x, *others, **one.named)
+    """The result, and the gradient of the loss by the input."""
+    x = one.x.clone().requires_grad_()
+    y = one.module(x)
     loss = nn.functional.mse_loss(y.to(one.target.dtype), one.target)
     # scaled, as in training, so that float16 does not lose it; errors are relative
     (gradient,) = torch.autograd.grad(loss * loss.new_tensor(y.numel()), x)
@@ -225,7 +215,10 @@ def both(one: Competitor) -> tuple[Tensor, Tensor]:
 
 
 def roofline(case: Case) -> Found:
-    """Operations in matrix products, what the machine does at this shape, time of ours."""
+    """Operations in matrix products, what the machine does at this shape, time of ours.
+
+    Counted where no operation is fused, so that nothing is computed again.
+    """
     measures.reuse_memory()
     ours = competitors(case)["ours"]
     width = case.named.get("hidden_channels", 32)
@@ -234,11 +227,10 @@ def roofline(case: Case) -> Found:
         points *= n
     step = ours.trainer()
     times = measures.in_turn({"forward": ours.forward, "step": step}, 2.0)
+    calls = {"forward": ours.forward, "step": step}
     return {
         "rate": measures.product_rate(points, width),
-        "flops": {
-            k: measures.operations(x) for k, x in (("forward", ours.forward), ("step", step))
-        },
+        "flops": {k: measures.operations(ours.module, x) for k, x in calls.items()},
         "ms": {k: x["ms"] for k, x in measures.summed_up(times).items()},
     }
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -26,22 +25,16 @@ class NotThere(Exception):  # noqa: N818  it is told in the table
 
 @dataclass(frozen=True)
 class Competitor:
-    """A module and its inputs.
-
-    Attributes:
-        target: of the loss.
-        named: what is given beside the inputs.
-    """
+    """A module, its input, and the target of its loss."""
 
     module: nn.Module
-    inputs: tuple[Tensor, ...]
+    x: Tensor
     target: Tensor
-    named: dict[str, Any]
 
     def forward(self) -> Tensor:
         """The result, nothing is kept for a backward pass."""
         with torch.no_grad():
-            return self.module(*self.inputs, **self.named)
+            return self.module(self.x)
 
     def trainer(self) -> Callable[[], None]:
         """A step: forward, loss, backward, AdamW; the same optimizer for all."""
@@ -49,7 +42,7 @@ class Competitor:
 
         def step() -> None:
             optimizer.zero_grad(set_to_none=True)
-            y = self.module(*self.inputs, **self.named)
+            y = self.module(self.x)
             nn.functional.mse_loss(y, self.target).backward()
             optimizer.step()
 
@@ -64,27 +57,43 @@ def competitors(case: Case, *, compiled: bool = False) -> dict[str, Competitor]:
     """
     warnings.simplefilter("ignore")  # what neuraloperator warns of is not ours
     torch.manual_seed(SEED)
-    theirs = reference(case).train()
-    _, ours = from_neuralop(theirs)
+    modules = pair(case)
     x = torch.randn(case.batch, case.named["in_channels"], *case.grid)
     with torch.no_grad():
-        target = torch.randn_like(theirs(x))
-    modules: dict[str, nn.Module] = {"reference": theirs, "ours": ours.train()}
+        target = torch.randn_like(modules["reference"](x))
     if case.kind == "FNO":
         from against.plain import PlainFNO
 
-        modules["plain"] = PlainFNO(theirs)
+        modules["plain"] = PlainFNO(modules["reference"])
     if compiled:
-        modules["compiled"] = torch.compile(theirs)
-    return {k: Competitor(m, (x,), target, {}) for k, m in modules.items()}
+        modules["compiled"] = torch.compile(modules["reference"])
+    return {k: Competitor(m.train(), x, target) for k, m in modules.items()}
+
+
+def pair(case: Case) -> dict[str, nn.Module]:
+    """Theirs and ours with its weights."""
+    if not importable():
+        raise NotThere("neuraloperator is not importable")
+    if case.scattered:
+        from against import points
+
+        return points.pair(case)
+    theirs = reference(case)
+    _, ours = from_neuralop(theirs)
+    return {"reference": theirs, "ours": ours}
+
+
+def importable() -> bool:
+    """Whether there is a neuraloperator."""
+    from importlib.util import find_spec
+
+    return find_spec("neuralop") is not None
 
 
 def reference(case: Case) -> nn.Module:
     """The model of neuraloperator."""
-    try:
-        from neuralop import models
-    except ImportError as error:
-        raise NotThere(f"neuraloperator is not importable: {error}") from error
+    from neuralop import models
+
     if not hasattr(models, case.kind):
         raise NotThere(f"neuraloperator has no {case.kind} here")
     made = getattr(models, case.kind)(**case.named)
