@@ -283,12 +283,6 @@ def test_published_files_are_read_and_the_corrupt_sample_is_found(name, count, s
     assert held.suspects == suspects
 
 
-@published
-@pytest.mark.parametrize("name", ["mini_car", "ot_expand3.0_reg1e-06_train2_test1"])
-def test_published_point_clouds_are_no_fields(name):
-    assert "a list" in refused(PUBLISHED / f"{name}.pt").message
-
-
 @pytest.mark.parametrize(
     ("x", "y", "merged"),
     [
