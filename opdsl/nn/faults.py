@@ -16,12 +16,14 @@ Source: neuralop/layers/spectral_convolution.py, release 2.0.0 and commit 93d3f0
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from functools import lru_cache
 
 import torch
 from torch import Tensor
 
-from opdsl.nn.transforms import Bands, Size, cut_fft
+from opdsl.nn.transforms import Bands, Size, cut_dft, cut_fft, grow_by, turning
 
 FAULTS = ("none", "neuralop_2_0_0", "neuralop_93d3f06")
 Mix = Callable[[Tensor], Tensor]
@@ -41,6 +43,53 @@ def convolve_faulty(x: Tensor, mix: Mix, bands: Bands, size: Size, faults: str) 
         v_hat = _placed_at(v_hat, axis, [(k - _moved_by(n, faults)) % n for k in band], n)
     v_hat = _placed_at(v_hat, len(grid), list(range(len(bands[-1]))), last)
     return _cut_back(v_hat, size, real=not x.is_complex(), newest=faults == FAULTS[2])
+
+
+def convolve_faulty_dft(x: Tensor, mix: Mix, bands: Bands, size: Size, faults: str) -> Tensor:
+    """`convolve_faulty` of a real function by matrix products with the kept modes only."""
+    u_hat = cut_dft(x, bands)
+    v_hat = mix(u_hat.flatten(1, -2)).reshape(*u_hat.shape[:-1], -1)
+    return grow_by(
+        v_hat, faulty_matrices(tuple(x.shape[1:-1]), bands, size, faults, x), size, real=True
+    )
+
+
+def faulty_matrices(
+    grid: Size, bands: Bands, size: Size, faults: str, like: Tensor
+) -> list[Tensor]:
+    """The way back of `convolve_faulty` on each axis, from `grid` to `size` points."""
+    axes = list(zip(grid, bands, size, strict=True))
+    moved = [_moved_by(n, faults) for n in grid]
+    found = [_faulty_full(*axis, by) for axis, by in zip(axes[:-1], moved, strict=False)]
+    found.append(_faulty_half(grid[-1], bands[-1], size[-1], faults))
+    return [x.to(like) for x in found]
+
+
+@lru_cache(maxsize=64)
+def _faulty_full(n: int, band: range, size: int, moved: int) -> Tensor:
+    """Frequency k stands as k mod n, which at `size` points is another one, or cut off."""
+    with torch.inference_mode(mode=False):
+        places = torch.tensor([(k - moved) % n for k in band], dtype=torch.float64)
+        angle, there = _angles(places, size), (places < size).to(places)
+        return turning(there * angle.cos(), there * angle.sin())
+
+
+@lru_cache(maxsize=64)
+def _faulty_half(n: int, band: range, size: int, faults: str) -> Tensor:
+    """As at `size` points, but the Nyquist frequency counts once; see `_real_ends` for the last."""
+    real_end = n // 2 if faults == FAULTS[2] and size % 2 == 0 else None
+    shares = [(1.0 + (0 < 2 * k != size)) * (2 * k <= size) for k in band]
+    with torch.inference_mode(mode=False):
+        angle = _angles(torch.tensor(list(band), dtype=torch.float64), size)
+        share = torch.tensor(shares, dtype=torch.float64)
+        turned = torch.tensor([k != real_end for k in band]).to(share)
+        return torch.cat((share * angle.cos(), -share * turned * angle.sin()), 1)
+
+
+def _angles(places: Tensor, size: int) -> Tensor:
+    """2 pi p j / size, (j, p)."""
+    j = torch.arange(size, dtype=torch.float64)[:, None]
+    return 2 * math.pi / size * (j * places % size)
 
 
 def _moved_by(n: int, faults: str) -> int:

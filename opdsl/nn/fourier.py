@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from opdsl.nn.factor import FACTORS, Factored
-from opdsl.nn.faults import FAULTS, convolve_faulty
+from opdsl.nn.faults import FAULTS, convolve_faulty, convolve_faulty_dft
 from opdsl.nn.precision import no_autocast, wide
 from opdsl.nn.transforms import (
     LAYOUTS,
@@ -172,7 +172,10 @@ class SpectralConv(nn.Module):
     def _convolved(self, x: Tensor, bands: Bands, size: Size, kernel: str) -> Tensor:
         if self.faults == "none":
             return KERNELS[kernel](x, self.mix, bands, size)
-        return convolve_faulty(x, self.mix, bands, size, self.faults)
+        tracing = torch.compiler.is_compiling() or type(x) is not Tensor
+        products = kernel == "dft" and self.real and not tracing
+        convolve = convolve_faulty_dft if products else convolve_faulty
+        return convolve(x, self.mix, bands, size, self.faults)
 
     def mix(self, u_hat: Tensor) -> Tensor:
         """R . u_hat for every mode: complex (batch, modes, in) -> complex (batch, modes, out)."""

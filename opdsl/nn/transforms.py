@@ -17,7 +17,7 @@ frequencies only, which never make the whole spectrum nor permute the grid.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import torch
@@ -104,19 +104,25 @@ def cut_dft(x: Tensor, bands: Bands) -> Tensor:
 
 def grow_dft(z: Tensor, bands: Bands, size: Size, *, real: bool) -> Tensor:
     """The same as `grow_fft`."""
+    like = torch.view_as_real(z)
+    kinds = ["grow_full"] * (len(size) - real) + ["grow_half"] * real
+    axes = zip(kinds, size, bands, strict=True)
+    return grow_by(z, [matrix(kind, n, band, like) for kind, n, band in axes], size, real=real)
+
+
+def grow_by(z: Tensor, matrices: Sequence[Tensor], size: Size, *, real: bool) -> Tensor:
+    """Complex (batch, *frequencies, c) -> (batch, *size, c) by these matrices, one for each axis.
+
+    The last one of a real function is as `_grow_half`, all others are as `_grow_full`.
+    """
     batch, channels = z.shape[0], z.shape[-1]
     lead, y = batch, torch.view_as_real(z).movedim(-1, 1)
-    axes = list(zip(size, bands, strict=True))
-    for n, band in axes[:-1] if real else axes:
-        y = times(matrix("grow_full", n, band, y), y.reshape(lead, 2 * len(band), -1))
+    for n, each in zip(size, matrices, strict=True):
+        y = times(each, y.reshape(lead, each.shape[1], -1))
         lead *= n
-    if not real:
-        return torch.view_as_complex(
-            y.reshape(batch, *size, 2, channels).movedim(-2, -1).contiguous()
-        )
-    n, band = axes[-1]
-    y = times(matrix("grow_half", n, band, y), y.reshape(lead, 2 * len(band), channels))
-    return y.reshape(batch, *size, channels)
+    if real:
+        return y.reshape(batch, *size, channels)
+    return torch.view_as_complex(y.reshape(batch, *size, 2, channels).movedim(-2, -1).contiguous())
 
 
 CUTS: dict[str, Callable[[Tensor, Bands], Tensor]] = {"fft": cut_fft, "dft": cut_dft}
@@ -263,6 +269,17 @@ def times(matrix: Tensor, z: Tensor) -> Tensor:
     return torch.bmm(matrix.expand(z.shape[0], *matrix.shape), z)
 
 
+def on_axes(x: Tensor, matrices: Sequence[Tensor]) -> Tensor:
+    """(batch, *grid, c) -> (batch, *size, c): one matrix (size, grid) on each axis in turn."""
+    batch, *grid, channels = x.shape
+    lead = batch
+    for axis, each in enumerate(matrices):
+        behind = math.prod(grid[axis + 1 :]) * channels
+        x = times(each, x.reshape(lead, grid[axis], behind))
+        lead *= len(each)
+    return x.reshape(batch, *map(len, matrices), channels)
+
+
 def matrix(name: str, n: int, band: range, like: Tensor) -> Tensor:
     """The matrix `name`, a key of `MATRICES`, of an axis of n points, in the format of `like`."""
     # what a tracer or a tensor without numbers makes must not outlive it in a cache
@@ -297,7 +314,11 @@ def _cut_full(n: int, band: range) -> Tensor:
 def _grow_full(n: int, band: range) -> Tensor:
     """F^-1 on an axis but the last: rows (j, (re, im)), columns ((re, im), k); z = (c + i s) X."""
     angle = _angles(band, n).T
-    c, s = angle.cos(), angle.sin()
+    return turning(angle.cos(), angle.sin())
+
+
+def turning(c: Tensor, s: Tensor) -> Tensor:
+    """The real matrix of c + i s, (j, k): rows (j, (re, im)), columns ((re, im), k)."""
     rows = (torch.cat((c, -s), 1), torch.cat((s, c), 1))
     return torch.stack(rows, 1).flatten(0, 1)
 
