@@ -10,6 +10,7 @@ from opdsl.diagnostics import fault
 
 SUFFIX = ".op"
 STDIN = "-"
+HDF5 = (".h5", ".hdf5")
 
 
 def expanded(paths: Sequence[str]) -> list[str]:
@@ -30,6 +31,29 @@ def _below(path: str) -> list[str]:
     if not found:
         raise UsageError(f"no {SUFFIX} file below `{path}`")
     return found
+
+
+def named(option: str, out: Path, endings: Sequence[str]) -> None:
+    """The file to make is named as what it will be.
+
+    Raises:
+        UsageError: its name ends in none of these.
+    """
+    if out.suffix not in endings:
+        raise UsageError(f"`{option} {out}`: its name ends in one of {', '.join(endings)}")
+
+
+def apart(option: str, out: Path, read: str) -> None:
+    """The file to make is not one that is read: it would be lost.
+
+    Args:
+        read: a file, or a folder of files.
+
+    Raises:
+        UsageError: it is.
+    """
+    if out.exists() and out.resolve().is_relative_to(Path(read).resolve()):
+        raise UsageError(f"`{option} {out}` would overwrite what is read: name another file")
 
 
 def write(path: Path, data: bytes) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from opdsl.cli.console import UsageError, result, show_json
+from opdsl.cli.files import HDF5, apart, named
 from opdsl.cli.options import Json
 from opdsl.cli.progress import Progress
 
@@ -62,6 +63,7 @@ def convert(
 
     Example: opdsl data convert cars/*.vtk --output pressure -o cars.h5
     """
+    named("--out", out, HDF5)
     from opdsl.data import points
     from opdsl.data.mesh_set import as_raw
     from opdsl.data.meshes import read_meshes
@@ -147,6 +149,8 @@ def distance(
 
     Example: opdsl data distance cars.h5 --grid 16 -o cars_16.h5
     """
+    named("--out", out, HDF5)
+    apart("--out", out, data)
     from opdsl.data import open_dataset, points
     from opdsl.data.add_distance import Sign, add_distance
     from opdsl.data.more_fields import kept
@@ -224,6 +228,8 @@ def transport(
 
     Example: opdsl data transport cars.h5 -o carried.h5
     """
+    named("--out", out, HDF5)
+    apart("--out", out, data)
     from opdsl.data import open_dataset, points
     from opdsl.data.add_transport import add_transport
     from opdsl.data.more_fields import kept

@@ -7,10 +7,11 @@ from typing import Annotated
 
 import typer
 
-from opdsl.cli.console import UsageError, say
+from opdsl.cli.console import say
+from opdsl.cli.files import HDF5, apart, named
 from opdsl.cli.options import Device, Precision, Run
 
-SUFFIXES = (".h5", ".hdf5", ".npz")
+SUFFIXES = (*HDF5, ".npz")
 
 
 def command(
@@ -38,8 +39,8 @@ def command(
 
     Example: opdsl predict runs/darcy --input new.h5 --output predicted.h5
     """
-    if output.suffix not in SUFFIXES:
-        raise UsageError(f"`--output {output}`: its name ends in one of {', '.join(SUFFIXES)}")
+    named("--output", output, SUFFIXES)
+    apart("--output", output, input_)
     from opdsl.cli.calibration import read_calibration, with_edges
     from opdsl.cli.datasets import Binding, loop_of
     from opdsl.cli.predictions import write_h5, write_npz, write_points

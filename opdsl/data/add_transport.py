@@ -100,9 +100,12 @@ def _normals(
     if name is None:
         return [_turned(x) for x in placed]
     found = fields.values.get(name)
-    if found is None or fields.homes.get(name) != where or _channels(found) != 3:
+    if found is None:
         helps = did_you_mean(name, fields.homes)
-        met = f"no field `{name}` of 3 channels on `{where}`"
+        raise fault("OP0611", f"no field `{name}`", helps=helps, file=fields.source)
+    if fields.homes.get(name) != where or _channels(found) != 3:
+        met = f"`{name}` is no field of 3 channels on `{where}`"
+        helps = ("leave `--normals` out: those of the triangles are taken",)
         raise fault("OP0611", met, helps=helps, file=fields.source)
     return [x.double().numpy().T for x in each(found)][: len(placed)]
 

@@ -33,9 +33,9 @@ def bind(
 
     A port takes, in this order: the fields that `mapping` gives it; the fields named as its
     components, one channel each; the field of its own name, if every other port of its side that
-    the mapping leaves out has one; the field at its place, if the file marks as many inputs
-    (outputs) as the model has. Several fields become channels side by side. Numbers of any format
-    become float32.
+    the mapping leaves out has one, or if the file marks it as an input (output); the field at its
+    place among those that are left, if the file marks as many as there are ports left. Several
+    fields become channels side by side. Numbers of any format become float32.
 
     A domain of points is the set of points that `mapping` gives it, or that has its name, or on
     which the fields are that the model takes on it, or the only one of the file, or the only one on
@@ -68,7 +68,7 @@ def bind(
         places,
         tuple(x.name for x in sites if x.asked),
         {x.name: x.domain for x in ports if x.domain in places},
-        dict(_weights(outputs, outs, sites, places)),
+        dict(_weights(outputs, outs, sites, places, fields.source)),
     )
 
 
@@ -76,7 +76,7 @@ Told = Mapping[str, tuple[str, ...] | None]  # which fields each port takes, Non
 
 
 def _told(fields: Fields, ports: Sequence[Port], role: Role, mapping: Mapped) -> dict[str, Any]:
-    return {x.name: _names(fields, ports, place, role, mapping) for place, x in enumerate(ports)}
+    return {x.name: _names(fields, ports, x, role, mapping) for x in ports}
 
 
 def _grounds(
@@ -109,9 +109,10 @@ def _weights(
     values: Mapping[str, Values],
     sites: Sequence[Site],
     places: Mapping[str, Placed],
+    source: str,
 ) -> Iterator[tuple[str, Values]]:
     """What the points of each output stand for, where they do not count alike."""
-    known = {x.name: volumes(places[x.name], x) for x in sites if x.name in places}
+    known = {x.name: volumes(places[x.name], x, source) for x in sites if x.name in places}
     for port in outputs:
         found = known.get(port.domain)
         if found is not None:
@@ -139,10 +140,11 @@ def _side(
 ) -> dict[str, Values]:
     """The functions of all ports of one side; what is wrong is added to `faults`."""
     bound: dict[str, Values] = {}
+    used = [n for names in told.values() for n in names or ()]
     for port in ports:
         names = told[port.name]
         if names is None:
-            faults.append(_unmarked(fields, port, role))
+            faults.append(_unmarked(fields, port, role, used))
             continue
         wrong = list(_misfits(fields, port, names, role, where))
         if not wrong:
@@ -171,10 +173,9 @@ def _channels(x: Values) -> int:
 
 
 def _names(
-    fields: Fields, ports: Sequence[Port], place: int, role: Role, mapping: Mapped
+    fields: Fields, ports: Sequence[Port], port: Port, role: Role, mapping: Mapped
 ) -> tuple[str, ...] | None:
     """The fields that a port takes, or None if nothing says which."""
-    port = ports[place]
     if port.name in mapping:
         given = mapping[port.name]
         return (given,) if isinstance(given, str) else tuple(given)
@@ -183,7 +184,13 @@ def _names(
     if all(p.name in fields.values or p.name in mapping for p in ports):
         return (port.name,)
     marked = [n for n, r in fields.roles.items() if r == role]
-    return (marked[place],) if len(marked) == len(ports) else None
+    # a field with the name of a port is that port's, wherever it stands in the file
+    named = {p.name for p in ports if p.name in marked and p.name not in mapping}
+    if port.name in named:
+        return (port.name,)
+    left = [n for n in marked if n not in named]
+    others = [p.name for p in ports if p.name not in named]
+    return (left[others.index(port.name)],) if len(left) == len(others) else None
 
 
 def _misfits(
@@ -282,14 +289,20 @@ def _missing(fields: Fields, port: Port, name: str) -> Diagnostic:
     )
 
 
-def _unmarked(fields: Fields, port: Port, role: Role) -> Diagnostic:
+def _unmarked(fields: Fields, port: Port, role: Role, used: Sequence[str]) -> Diagnostic:
+    if not fields.values:
+        # the same words for every port, so that they are said once
+        helps = (Help("a model takes and gives functions: add them to the file"),)
+        return Diagnostic("OP0611", "the file has no fields", helps=helps, file=fields.source)
+    free = next((n for n in fields.values if n not in used), None)
+    cure = f"name it: {port.name} = {free}" if free else f"add a field `{port.name}` to the file"
     marked = [n for n, r in fields.roles.items() if r == role]
     told = f"marks {_listed(marked)} as {role}" if marked else f"marks no field as {role}"
     return Diagnostic(
         "OP0611",
         f"which field is the {role} `{port.name}`? The file has {_listed(fields.values)} "
         f"and {told}",
-        helps=(Help(f"name it: {port.name} = {next(iter(fields.values), 'field')}"),),
+        helps=(Help(cure),),
         file=fields.source,
     )
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from opdsl.data.samples import Fields, Port
-from opdsl.diagnostics import Diagnostic, Help, did_you_mean
+from opdsl.diagnostics import Diagnostic, Help, OpError, did_you_mean
 from opdsl.nn.batch import Values, each, numbers
 from opdsl.nn.geometry import Geometry, Placed, sizes_of
 from opdsl.nn.measure import Measure, weights
@@ -86,11 +86,14 @@ def placed(fields: Fields, site: Site, name: str) -> tuple[Placed, list[Diagnost
     return tuple(_single(x) for x in found), wrong
 
 
-def volumes(placed: Placed, site: Site) -> list[Tensor] | None:
+def volumes(placed: Placed, site: Site, source: str) -> list[Tensor] | None:
     """The length, area or volume that each point of each sample stands for; None: all count alike.
 
     As in the integrals of the model over this domain, but for a domain whose weights should be
     given and are not: its points count alike.
+
+    Args:
+        source: the file that they are from.
 
     Raises:
         OpError: OP0910, they cannot be found.
@@ -98,8 +101,16 @@ def volumes(placed: Placed, site: Site) -> list[Tensor] | None:
     told = all(x.weights is not None or x.cells is not None for x in placed)
     if not told and site.measure in {"given", "uniform"}:
         return None
-    found = [weights(x, site.measure, site.period) for x in placed]
+    found = [_weights(x, site, f"{source}, sample {i}") for i, x in enumerate(placed)]
     return [x for x in found if x is not None] or None
+
+
+def _weights(x: Geometry, site: Site, told: str) -> Tensor | None:
+    try:
+        return weights(x, site.measure, site.period)
+    except OpError as error:
+        place = f"{told} of `{site.name}`"
+        raise OpError(*(replace(y, file=place) for y in error.diagnostics)) from error
 
 
 def counted(fields: Fields, name: str, home: str) -> Diagnostic | None:
@@ -234,7 +245,8 @@ def on_site(port: Port, names: Sequence[str], fields: Fields, where: str | None)
     """Why fields of the file cannot be functions on the set `where`, if they cannot."""
     for n in names:
         home = fields.homes.get(n)
-        if home is not None and home != where:
+        # where the domain itself is not found, that is told, and enough
+        if None not in {home, where} and home != where:
             return f"`{n}` is on the points `{home}`, and `{port.domain}` is `{where}`"
         if home is None and _axes(fields.values[n]) != port.axes:
             return f"`{n}` is on a grid, `{port.name}` of the model on points"

@@ -57,7 +57,10 @@ def _far(x: Values) -> list[Tensor]:
         size, low, high = (torch.cat(y) for y in zip(*told, strict=True))
     else:
         size, low, high = _size_and_ends(x)
-    return [_deviation(s).abs() > FAR for s in (size.log(), low / size, high / size)]
+    # a value that is not finite is an error of its own wherever it is used
+    sound = size.isfinite()
+    told = (size.log(), low / size, high / size)
+    return [(_deviation(s).abs() > FAR) & sound for s in told]
 
 
 def _size_and_ends(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:

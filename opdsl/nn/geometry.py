@@ -35,6 +35,8 @@ class Geometry:
     edges: Tensor | None = None
 
     def __post_init__(self) -> None:
+        for name in ("points", "weights", "cells", "edges"):
+            _tensor(name, getattr(self, name))
         for name, x, wanted in self._shapes():
             if x is not None and not _fits(x, wanted):
                 told = ", ".join(str(n or "any") for n in wanted)
@@ -111,6 +113,14 @@ def placed_at(given: Tensor | Geometry | Sequence[Tensor | Geometry]) -> Placed:
     if isinstance(given, Tensor):
         return tuple(Geometry(x) for x in (given if given.ndim == 3 else given[None]))
     return tuple(x if isinstance(x, Geometry) else Geometry(x) for x in given)
+
+
+def _tensor(name: str, x: object) -> None:
+    if isinstance(x, Tensor) or (x is None and name != "points"):
+        return
+    message = f"`{name}` of a geometry is not a tensor but {type(x).__name__}"
+    helps = (f"`torch.as_tensor({name})` makes one of numbers",)
+    raise fault("OP0904", message, helps=helps, file="geometry")
 
 
 def _fits(x: Tensor, wanted: tuple[int, ...]) -> bool:

@@ -66,8 +66,14 @@ def _meant(name: Span, known: dict[Axis, AxisPromise]) -> list[Axis]:
         f"there is no axis `{name.text}`",
         Label(name, "unknown axis"),
         notes=(f"the axes are: {', '.join(names)}",),
-        helps=did_you_mean(name.text, names),
+        helps=_perhaps(name.text, known) or did_you_mean(name.text, names),
     )
+
+
+def _perhaps(name: str, known: dict[Axis, AxisPromise]) -> tuple[str, ...]:
+    """What to write where a domain is named and its axis is not."""
+    meant = ",".join(f"{d}.{a}={p.axis.least}" for (d, a), p in known.items() if d == name)
+    return (f"`{name}` is a domain: write `{meant}`",) if meant else ()
 
 
 def _names(known: dict[Axis, AxisPromise]) -> list[str]:

@@ -195,6 +195,21 @@ def test_a_mistake_is_one_message_and_leaves_no_file(here, command, code, told):
     assert not (here / "a.h5").exists()
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("convert", "good/car0.vtu", "-o", "good/car0.vtu"),
+        ("distance", "c.h5", "--grid", "4", "-o", "c.h5"),
+        ("transport", "c.h5", "-o", "./c.h5"),
+    ],
+)
+def test_what_is_read_is_never_overwritten(here, command):
+    good("data", "convert", cars(here / "good", 1), "-o", "c.h5")
+    before = {x: x.read_bytes() for x in here.rglob("*") if x.is_file()}
+    assert run("data", *command).exit_code == 2
+    assert {x: x.read_bytes() for x in here.rglob("*") if x.is_file()} == before
+
+
 @pytest.mark.parametrize("kind", ["poisson-shapes", "surface"])
 def test_ctrl_c_while_shapes_are_made_leaves_no_file(here, kind):
     child = start(

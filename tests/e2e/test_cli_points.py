@@ -140,6 +140,16 @@ def test_predictions_on_points_are_written_as_arrays_too():
         assert held["u_sizes"].tolist() == [13, 8]
 
 
+def test_predictions_never_overwrite_their_inputs(folder):
+    prepare("per_sample")
+    before = {x: x.read_bytes() for x in folder.iterdir()}
+    for path in ("test.h5", folder / "test.h5"):
+        told = run("predict", "run", "--input", "test.h5", "--output", path)
+        assert told.exit_code == 2
+        assert "would overwrite what is read" in told.stderr
+    assert {x: x.read_bytes() for x in folder.iterdir()} == before
+
+
 def test_points_of_each_sample_for_a_shared_domain_are_refused_before_training(folder):
     prepare("per_sample")
     Path("cloud.op").write_text(PROGRAM.format(geometry=""))

@@ -122,6 +122,13 @@ def test_a_resolution_off_the_promise_is_refused(text, said):
     assert said in caught.value.diagnostics[0].message
 
 
+def test_a_domain_without_its_axis_is_answered_with_what_to_write():
+    with pytest.raises(OpError) as caught:
+        parse_at("D=64", fno())
+    (one,) = caught.value.diagnostics
+    assert [x.text for x in one.helps] == ["`D` is a domain: write `D.x=33,D.y=33`"]
+
+
 def test_a_fixed_axis_need_not_be_named():
     assert parse_at("t=8", odd()) == {"X": (100, 8)}
 

@@ -67,6 +67,25 @@ def test_fields_with_the_names_of_the_ports_are_taken_wherever_they_stand():
     assert torch.equal(got.inputs["a"], ramp(1))
 
 
+def test_a_field_of_a_ports_name_is_never_taken_by_another_port():
+    held = fields({"a": "input", "b": "input", "u": "output"}, a=ramp(1), b=-ramp(1), u=ramp(1))
+    got = bind(held, [port("force"), port("a")], [port("u")])
+    assert torch.equal(got.inputs["a"], ramp(1))
+    assert torch.equal(got.inputs["force"], -ramp(1))
+
+
+def test_a_field_that_lacks_is_asked_for_once():
+    (one,) = said(fields(MARKED), [port("force"), port("a")], [port("u")])
+    assert "which field is the input `force`?" in one.message
+    assert one.helps[0].text == "add a field `force` to the file"
+
+
+def test_a_file_without_fields_is_one_mistake():
+    held = Fields("set", {}, {}, ("x",), (), (), "set.h5", "0")
+    (one,) = said(held, [port("a", axes=1), port("b", axes=1)], [port("u", axes=1)])
+    assert (one.code, one.message) == ("OP0611", "the file has no fields")
+
+
 def test_marked_fields_go_to_the_ports_at_their_places():
     got = bind(fields(MARKED), [port("coefficient")], [port("pressure")])
     assert torch.equal(got.inputs["coefficient"], ramp(1))

@@ -1,6 +1,7 @@
 """Binding functions on points to a model, and what is said of points that do not fit."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -162,7 +163,7 @@ def test_a_domain_that_nobody_can_tell_is_asked_for():
 
 
 def test_a_set_that_is_not_there_is_named_with_the_nearest():
-    (one, *_) = told(mapping={"P": "bodi"})
+    (one,) = told(mapping={"P": "bodi"})
     assert one.code == "OP0611"
     assert "no set of points `bodi` for `P`" in one.message
     assert "body" in one.helps[0].text
@@ -265,9 +266,9 @@ def test_a_field_on_a_grid_is_no_function_on_points_and_the_reverse():
 
 def test_fields_of_two_sets_on_one_domain_are_refused():
     held = fields(places=TWO, homes={"f": "body", "p": "other"})
-    found = told(held)
-    assert found[0].code == "OP0613"
-    assert "`f` is on `body`, `p` is on `other`" in found[0].message
+    (one,) = told(held)
+    assert one.code == "OP0613"
+    assert "`f` is on `body`, `p` is on `other`" in one.message
 
 
 def test_the_volumes_of_points_are_the_shares_of_their_cells():
@@ -278,6 +279,13 @@ def test_the_volumes_of_points_are_the_shares_of_their_cells():
     got = bound(held).weights["p"]
     third = 2 / 3  # of each triangle, whose area is 2
     torch.testing.assert_close(got, torch.tensor([[[2 * third, third, 2 * third, third]]]))
+
+
+def test_cells_without_a_size_are_told_with_their_file_and_sample():
+    places = own(cells=torch.tensor([[0, 1, 2]]))
+    flat = replace(places[1], points=places[1].points * torch.tensor([1.0, 0.0]))
+    (one,) = told(fields(places={"body": (places[0], flat, places[2])}))
+    assert (one.code, one.file) == ("OP0910", "set.h5, sample 1 of `P`")
 
 
 def test_points_stand_for_what_the_program_declares():

@@ -40,6 +40,13 @@ def test_a_sample_of_another_size_is_seen(factor):
     assert suspects({"u": u}, ROLES) == (5,)
 
 
+def test_values_that_are_not_finite_are_left_to_the_error_about_them():
+    u = bumps()
+    u[5, 0, 2, 2] = torch.inf
+    u[6, 0, 2, 2] = torch.nan
+    assert suspects({"u": u}, ROLES) == ()
+
+
 def test_the_unit_of_the_field_does_not_matter():
     u = bumps()
     u[17, 0, 0, 2] = -0.4 * u[17].max()

@@ -1,5 +1,6 @@
 """Points of a domain and functions on as many of them as each sample has."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -37,6 +38,13 @@ def test_weights_for_other_points_are_refused():
 def test_cells_are_rows_of_numbers(cells):
     with pytest.raises(OpError, match="`cells` of a geometry"):
         Geometry(_points(5), cells=cells.long())
+
+
+@pytest.mark.parametrize("given", [{"points": [[0.0, 1]]}, {"cells": np.zeros((1, 3))}])
+def test_what_is_no_tensor_is_refused(given):
+    with pytest.raises(OpError, match="of a geometry is not a tensor but") as error:
+        Geometry(**{"points": _points(5)} | given)
+    assert error.value.diagnostics[0].code == "OP0904"
 
 
 def test_points_are_given_for_all_samples_or_for_each():
