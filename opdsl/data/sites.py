@@ -107,10 +107,11 @@ def volumes(placed: Placed, site: Site, source: str) -> list[Tensor] | None:
 
 def _weights(x: Geometry, site: Site, told: str) -> Tensor | None:
     try:
-        return weights(x, site.measure, site.period)
+        found: Tensor | None = weights(x, site.measure, site.period)
     except OpError as error:
         place = f"{told} of `{site.name}`"
         raise OpError(*(replace(y, file=place) for y in error.diagnostics)) from error
+    return found
 
 
 def counted(fields: Fields, name: str, home: str) -> Diagnostic | None:

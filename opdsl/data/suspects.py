@@ -59,8 +59,8 @@ def _far(x: Values) -> list[Tensor]:
         size, low, high = _size_and_ends(x)
     # a value that is not finite is an error of its own wherever it is used
     sound = size.isfinite()
-    told = (size.log(), low / size, high / size)
-    return [(_deviation(s).abs() > FAR) & sound for s in told]
+    numbers = (size.log(), low / size, high / size)
+    return [(_deviation(s).abs() > FAR) & sound for s in numbers]
 
 
 def _size_and_ends(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
