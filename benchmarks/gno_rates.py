@@ -311,11 +311,11 @@ def refined() -> str:
     lines = [
         "## Refinement\n",
         (
-            "One kernel of layers 16 and 16 in float64, v(y) = y_1 y_2 + cos(3 y_1), 200 queries in "
-            f"the middle of the unit\nsquare, radius {RADIUS}. Errors are relative, in L2, to a "
-            "quadrature in polar coordinates that has\nall digits; the order is that of the last "
-            "doubling, in the step h or in n^(-1/2). The reference's sum is told\nas its size over "
-            "that on the coarsest grid: it has no limit.\n"
+            "One kernel of layers 16 and 16 in float64, v(y) = y_1 y_2 + cos(3 y_1), 200 queries "
+            f"in the middle of the\nunit square, radius {RADIUS}. Errors are relative, in L2, to "
+            "a quadrature in polar coordinates that\nhas all digits; the order is that of the "
+            "last doubling, in the step h or in n^(-1/2). The\nreference's sum is told as its "
+            "size over that on the coarsest grid: it has no limit.\n"
         ),
         "| | " + " | ".join(f"{n}^2 points" for n in SIZES) + " | order |",
         "|---|" + "---|" * (len(SIZES) + 1),
