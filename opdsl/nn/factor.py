@@ -20,6 +20,8 @@ from functools import reduce
 import torch
 from torch import Tensor, nn
 
+from opdsl.nn.rank_space import in_rank_space, small_matrices
+
 Size = tuple[int, ...]
 
 
@@ -87,6 +89,12 @@ class Tucker(nn.Module):
             expanded(complex_numbers(self.core, dtype), rest, skip=2).flatten(2).permute(2, 0, 1)
         )
         return (torch.bmm((u @ inward).transpose(0, 1), small) @ outward.T).transpose(0, 1)
+
+    def mix_parts(self, x: Tensor) -> Tensor:
+        """`mix` of parts, (batch, 2, modes, in) -> (batch, 2, modes, out), in real products."""
+        inward, outward, *rest = (y.to(x.dtype) for y in self.factors)
+        small = small_matrices(self.core.to(x.dtype), rest)
+        return in_rank_space(x, inward, small, outward)
 
 
 class TT(nn.Module):

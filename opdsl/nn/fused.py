@@ -84,10 +84,18 @@ class Mixing:
     Attributes:
         mix: complex (batch, modes, in) -> complex (batch, modes, out), by torch's operations.
         weights: what it depends on beside its argument.
+        parts: the same of real (batch, 2, modes, in), where that is faster.
     """
 
     mix: Callable[[Tensor], Tensor]
     weights: tuple[Tensor, ...]
+    parts: Callable[[Tensor], Tensor] | None = None
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Parts (batch, 2, modes, in) -> (batch, 2, modes, out)."""
+        if self.parts is not None:
+            return self.parts(x)
+        return _complex_parts(self.mix(torch.complex(x[:, 0], x[:, 1])))
 
 
 def available() -> bool:
@@ -185,8 +193,8 @@ class FourierLayer(torch.autograd.Function):
         w = _contiguous(given)
         call = _Call(u.contiguous(), w, bands, bends)
         x_hat = call.gathered(call.cut())
-        S = _by_modes(x_hat) if w.R is not None else torch.complex(x_hat[:, 0], x_hat[:, 1])
-        mixed = _mixed_bands(S, w.R) if w.R is not None else _mix_once(mixing, S)
+        S = _by_modes(x_hat) if w.R is not None else x_hat
+        mixed = _mixed_bands(S, w.R) if w.R is not None else _mix_once(ctx, mixing, S)
         z_hat = call.grown(mixed)
         y = call.run(z_hat)
         ctx.save_for_backward(u, S, z_hat, *given)
@@ -208,8 +216,8 @@ class FourierLayer(torch.autograd.Function):
         gu, g_hat, sums = call.run_backward(g.contiguous(), z_hat)
         G = call.gathered_adjoint(g_hat)
         if w.R is None:
-            gx_hat, own = _mix_again(ctx.mixing, S, torch.complex(G[:, 0], G[:, 1]))
-            gR, gS = None, _complex_parts(gx_hat)
+            gS, own = _mix_back(ctx, S, G)
+            gR = None
         else:
             T, own = _doubled(G), []
             gR = torch.bmm(S.transpose(1, 2), T)
@@ -349,20 +357,28 @@ def _complex_parts(z: Tensor) -> Tensor:
     return torch.stack((z.real, z.imag), 1)
 
 
-def _mix_once(mixing: Mixing | None, x_hat: Tensor) -> Tensor:
+def _mix_once(ctx: Any, mixing: Mixing | None, x_hat: Tensor) -> Tensor:
+    """The mixed modes; how they came about is kept, it is little."""
     assert mixing is not None
-    return _complex_parts(mixing.mix(x_hat))
+    ctx.mixed = _mix_recorded(mixing, x_hat) if any(ctx.needs_input_grad) else None
+    return mixing(x_hat) if ctx.mixed is None else ctx.mixed[1].detach()
 
 
-def _mix_again(mixing: Mixing, x_hat: Tensor, g: Tensor) -> tuple[Tensor, list[Tensor | None]]:
-    """The gradients of the argument of a mixing and of its weights; it is computed again."""
+def _mix_recorded(mixing: Mixing, x_hat: Tensor) -> tuple[Tensor, Tensor]:
     with torch.enable_grad():
         x = x_hat.detach().requires_grad_()
-        y = mixing.mix(x)
-    wanted = [w for w in mixing.weights if w.requires_grad]
+        return x, mixing(x)
+
+
+def _mix_back(ctx: Any, x_hat: Tensor, g: Tensor) -> tuple[Tensor, list[Tensor | None]]:
+    """The gradients of the argument of a mixing and of its weights."""
+    x, y = ctx.mixed or _mix_recorded(ctx.mixing, x_hat)
+    ctx.mixed = None  # who goes back twice computes it again
+    weights = ctx.mixing.weights
+    wanted = [w for w in weights if w.requires_grad]
     gx, *rest = torch.autograd.grad(y, [x, *wanted], g, allow_unused=True)
     found = iter(rest)
-    return gx, [next(found) if w.requires_grad else None for w in mixing.weights]
+    return gx, [next(found) if w.requires_grad else None for w in weights]
 
 
 def _mixed_bands(S: Tensor, R: Tensor) -> Tensor:
