@@ -27,12 +27,15 @@ class Geometry:
         weights: (n,), the length, area or volume that each point stands for.
         cells: (m, k), the numbers of the corners of each cell: segments, triangles, tetrahedra.
         edges: (e, 2), from point to point.
+        shares: (n,), what each point counts in a mean over points that have no weights; None: all
+            count the same.
     """
 
     points: Tensor
     weights: Tensor | None = None
     cells: Tensor | None = None
     edges: Tensor | None = None
+    shares: Tensor | None = None
 
     def __post_init__(self) -> None:
         for name in ("points", "weights", "cells", "edges"):
@@ -50,6 +53,7 @@ class Geometry:
             ("weights", self.weights, (n,)),
             ("cells", self.cells, (0, 0)),
             ("edges", self.edges, (0, 2)),
+            ("shares", self.shares, (n,)),
         )
 
     def __len__(self) -> int:
@@ -70,7 +74,7 @@ class Geometry:
         """The same on another device; its keys stay known."""
         if self.points.device == torch.device(device):
             return self
-        names = ("points", "weights", "cells", "edges")
+        names = ("points", "weights", "cells", "edges", "shares")
         held = {k: getattr(self, k) for k in names}
         moved = {k: x.to(device, non_blocking=True) for k, x in held.items() if x is not None}
         found = replace(self, **moved)

@@ -154,15 +154,19 @@ class Gno(nn.Module):
         y, x = _joined(points, values), _joined(queries, values)
         y, x = _repeated(y, points, samples), _repeated(x, queries, samples)
         weights = _weights(self.here, points, values) if self.reduction == "integral" else None
-        if weights is not None:
-            weights = _repeated(weights, points, samples)
+        weighed = weights is not None
+        counts = weights if weighed else _shares(points, values)
+        if counts is not None:
+            counts = _repeated(counts, points, samples)
         around = ghosts(pairs)
         if around is not None:
             pairs = around.pairs
-            y, values, weights = _moved(around, y, values, weights)
+            y, values, counts = _moved(around, y, values, counts)
         mollified = self._mollified(x, y, pairs)
-        total = self._sum(x, y, values, weights, mollified, pairs)
-        return self._scaled(total, pairs, mollified, x.shape[1], weighed=weights is not None)
+        if counts is not None and not weighed:
+            mollified = _product(counts[pairs.points], mollified)
+        total = self._sum(x, y, values, counts if weighed else None, mollified, pairs)
+        return self._scaled(total, pairs, mollified, x.shape[1], weighed=weighed)
 
     def _pairs(self, points: Placed, queries: Placed, samples: int) -> Pairs:
         """Of all samples, numbered through the batch."""
@@ -193,8 +197,7 @@ class Gno(nn.Module):
     ) -> Tensor:
         alone = self.kind.endswith("kernelonly")
         if weights is not None and alone:
-            at_pairs = weights[pairs.points]
-            mollified = at_pairs if mollified is None else at_pairs * mollified
+            mollified = _product(weights[pairs.points], mollified)
         weighed = values if weights is None else values * weights[:, None, None].to(values.dtype)
         at_points, at_queries = self._first(x, y, values)
         terms = Terms(at_points, at_queries, None if alone else weighed, mollified)
@@ -268,7 +271,17 @@ def _moved(found: Ghosts, y: Tensor, values: Tensor, weights: Tensor | None) -> 
     return y, values[found.owners], None if weights is None else weights[found.owners]
 
 
+def _product(x: Tensor, y: Tensor | None) -> Tensor:
+    return x if y is None else x * y
+
+
 # ------------------------------------------------------------------- volumes
+
+
+def _shares(placed: Placed, values: Tensor) -> Tensor | None:
+    """What points count in a mean, one geometry behind the other; None: alike."""
+    found = [x.shares for x in placed if x.shares is not None]
+    return torch.cat([x.to(wide(values)) for x in found]) if found else None
 
 
 def _weights(side: Side, placed: Placed, values: Tensor) -> Tensor | None:
