@@ -30,7 +30,13 @@ SPECS = {x.stem: x for x in sorted(resources.root("specs").glob("*.op"))}
 
 ON_POINTS = {"fno_gno", "gino_car", "otno_car"}  # see `test_convergence_points`
 # of random shapes in the plane, see tests/e2e/test_specs_shapes.py
-ON_SHAPES = {"gno_mollified", "gno_poisson", "operator_transformer", "transolver"}
+ON_SHAPES = {
+    "gno_mollified",
+    "gno_poisson",
+    "multipole_gno_poisson",
+    "operator_transformer",
+    "transolver",
+}
 PINNED = {"deeponet"}  # its sensors are what they are
 
 

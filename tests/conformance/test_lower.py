@@ -18,7 +18,13 @@ from tests.hand_built import Writer
 SEEDS = range(12)
 ON_POINTS = {"fno_gno", "gino_car", "otno_car"}
 # of random shapes in the plane, see tests/e2e/test_specs_shapes.py
-ON_SHAPES = {"gno_mollified", "gno_poisson", "operator_transformer", "transolver"}
+ON_SHAPES = {
+    "gno_mollified",
+    "gno_poisson",
+    "multipole_gno_poisson",
+    "operator_transformer",
+    "transolver",
+}
 FILES = sorted(root("specs").glob("*.op"), key=lambda x: x.name)
 SPECS = [x for x in FILES if x.stem not in ON_POINTS | ON_SHAPES]
 GRIDS = {1: ((11,), (16,)), 2: ((11, 14), (16, 9)), 3: ((9, 10, 11), (12, 9, 9))}

@@ -8,7 +8,13 @@ import torch
 import opdsl
 from opdsl import Geometry, Packed, resources
 
-SPECS = ("transolver", "operator_transformer", "gno_poisson", "gno_mollified")
+SPECS = (
+    "transolver",
+    "operator_transformer",
+    "gno_poisson",
+    "gno_mollified",
+    "multipole_gno_poisson",
+)
 
 
 def disk(rings: int) -> Geometry:

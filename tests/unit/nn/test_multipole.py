@@ -17,7 +17,7 @@ from opdsl.nn.neighbours import Rule, neighbours
 LEVELS = (Level(0.3, 0.0), Level(0.6, 0.3), Level(1.2, 0.6))
 PROGRAM = """edition 2026
 model M {
-  domain P = points(2, measure = density PERIOD)
+  domain P = points(2, geometry = per_sample, measure = density PERIOD)
   input v : P -> R^2
   output w : P -> R^2
   w = v |> linear(out = 2) |> multipole_gno(radius = 0.2 MORE)
@@ -109,7 +109,7 @@ def test_levels_are_found_once_for_a_geometry():
 def test_a_coordinate_that_is_no_number_is_refused():
     with pytest.raises(OpError, match="NaN") as found:
         coarse(Geometry(torch.tensor([[math.nan]])), (0.3,), None)
-    assert found.value.diagnostic.code == "OP0612"
+    assert found.value.diagnostics[0].code == "OP0612"
 
 
 # --- the cycle
@@ -122,7 +122,7 @@ def test_one_level_is_the_kernel_integral(reduction, place):
     side = Side()
     plain = Gno(side, side, (4, 6, 2), Rule(0.3), act="tanh", reduction=reduction).double()
     plain.load_state_dict(net.within[0].state_dict())
-    v = cloud(80, 9).reshape(2, 40, 1).repeat(1, 1, 2)
+    v = cloud(80, 9).reshape(2, 40, 2)
     expected = plain(v, (40,), ((place,), (place,)))
     torch.testing.assert_close(net(v, ((place,),)), expected, rtol=1e-12, atol=1e-14)
 
@@ -141,7 +141,7 @@ def test_two_levels_with_constant_kernels_are_a_cycle_of_dense_matrices(place):
     fine = torch.ones(40).double() if bare else place.weights
     heavy = cells @ fine
     centres = cells @ (fine[:, None] * place.points) / heavy[:, None]
-    v = cloud(80, 9).reshape(40, 2)
+    v = cloud(40, 9)
 
     def far(queries, points, counts, radius):
         return ball_sums(queries, points, counts, radius, mean=bare)
@@ -227,7 +227,7 @@ def at_corners(net: Multipole, place: Geometry) -> torch.Tensor:
 
 def errors(net: Multipole) -> list[float]:
     """Of 12, 24, 48 points per axis, root mean square over three clouds each."""
-    limit = at_corners(net, jittered(160, 99))
+    limit = at_corners(net, jittered(96, 99))
     clouds = [[at_corners(net, jittered(n, s)) for s in range(3)] for n in (12, 24, 48)]
     return [float(torch.stack([x - limit for x in some]).square().mean().sqrt()) for some in clouds]
 
@@ -303,7 +303,8 @@ def test_on_a_torus_the_result_moves_with_points_and_function():
     torch.testing.assert_close(moved, net(v, P=points), rtol=1e-8, atol=1e-10)
     flat = opdsl.compile(program(", levels = 2")).double()
     flat.load_state_dict(copy.deepcopy(net.state_dict()))
-    assert (flat(v, P=points) - net(v, P=points)).abs().max() > 1e-3
+    around = net(v, P=points)
+    assert (flat(v, P=points) - around).norm() > 0.05 * around.norm()
 
 
 @pytest.mark.parametrize(
@@ -317,11 +318,12 @@ def test_on_a_torus_the_result_moves_with_points_and_function():
 def test_what_contradicts_itself_is_refused(more, period, code, told):
     with pytest.raises(OpError, match=told) as found:
         opdsl.compile(program(more, period))
-    assert found.value.diagnostic.code == code
+    assert found.value.diagnostics[0].code == code
 
 
 def test_grids_are_refused():
-    text = program().replace("points(2, measure = density )", "grid(x: 0..1, min = 8)")
-    with pytest.raises(OpError, match="points, graphs and meshes") as found:
+    given = "points(2, geometry = per_sample, measure = density )"
+    text = program().replace(given, "grid(x: 0..1, min = 8)")
+    with pytest.raises(OpError, match="`P` is a regular grid") as found:
         opdsl.compile(text)
-    assert found.value.diagnostic.code == "OP0301"
+    assert found.value.diagnostics[0].code == "OP0301"
