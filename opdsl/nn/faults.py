@@ -70,7 +70,7 @@ def _faulty_full(n: int, band: range, size: int, moved: int) -> Tensor:
     """Frequency k stands as k mod n, which at `size` points is another one, or cut off."""
     with torch.inference_mode(mode=False):
         places = torch.tensor([(k - moved) % n for k in band], dtype=torch.float64)
-        angle, there = _angles(places, size), (places < size).to(places)
+        angle, there = _turns_at(places, size), (places < size).to(places)
         return turning(there * angle.cos(), there * angle.sin())
 
 
@@ -80,13 +80,13 @@ def _faulty_half(n: int, band: range, size: int, faults: str) -> Tensor:
     real_end = n // 2 if faults == FAULTS[2] and size % 2 == 0 else None
     shares = [(1.0 + (0 < 2 * k != size)) * (2 * k <= size) for k in band]
     with torch.inference_mode(mode=False):
-        angle = _angles(torch.tensor(list(band), dtype=torch.float64), size)
+        angle = _turns_at(torch.tensor(list(band), dtype=torch.float64), size)
         share = torch.tensor(shares, dtype=torch.float64)
         turned = torch.tensor([k != real_end for k in band]).to(share)
         return torch.cat((share * angle.cos(), -share * turned * angle.sin()), 1)
 
 
-def _angles(places: Tensor, size: int) -> Tensor:
+def _turns_at(places: Tensor, size: int) -> Tensor:
     """2 pi p j / size, (j, p)."""
     j = torch.arange(size, dtype=torch.float64)[:, None]
     return 2 * math.pi / size * (j * places % size)

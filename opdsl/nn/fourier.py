@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
@@ -32,8 +33,11 @@ from opdsl.nn.transforms import (
     grow_fft,
     irfft,
     rfft,
+    times,
     with_real,
 )
+
+PRODUCTS = 512  # points of an axis up to which matrix products resample faster than transforms
 
 Mix = Callable[[Tensor], Tensor]
 Kernel = Callable[[Tensor, Mix, Bands, Size], Tensor]
@@ -308,10 +312,10 @@ def resample(x: Tensor, size: Size) -> Tensor:
     """
     if tuple(x.shape[1:-1]) == tuple(size):
         return x
+    tracing = torch.compiler.is_compiling() or type(x) is not Tensor
+    products = not (x.is_complex() or tracing) and max(*x.shape[1:-1], *size) <= PRODUCTS
     with no_autocast(x):
-        z = x.to(wide(x))
-        for axis, n in enumerate(size, start=1):
-            z = _resample_axis(z, axis, n)
+        z = (_resample_dft if products else _resample_fft)(x.to(wide(x)), size)
         return z.to(x.dtype)
 
 
@@ -321,6 +325,31 @@ class Resample(nn.Module):
     def forward(self, x: Tensor, size: Size) -> Tensor:
         """(batch, *grid, c) -> (batch, *size, c)."""
         return resample(x, size)
+
+
+def _resample_fft(x: Tensor, size: Size) -> Tensor:
+    for axis, n in enumerate(size, start=1):
+        x = _resample_axis(x, axis, n)
+    return x
+
+
+def _resample_dft(x: Tensor, size: Size) -> Tensor:
+    """The same of a real function, by one matrix for each axis whose size changes."""
+    for axis, m in enumerate(size, start=1):
+        n = x.shape[axis]
+        if n != m:
+            before, behind = math.prod(x.shape[:axis]), math.prod(x.shape[axis + 1 :])
+            y = times(_resampling(n, m, x.dtype, x.device), x.reshape(before, n, behind))
+            x = y.reshape(*x.shape[:axis], m, *x.shape[axis + 1 :])
+    return x
+
+
+@lru_cache(maxsize=64)
+def _resampling(n: int, m: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """(m, n): what becomes of each unit vector."""
+    with torch.inference_mode(mode=False), torch.no_grad():
+        units = torch.eye(n, dtype=torch.float64, device="cpu")
+        return _resample_real(units, 0, m).to(device, dtype).contiguous()
 
 
 def _resample_axis(x: Tensor, axis: int, size: int) -> Tensor:

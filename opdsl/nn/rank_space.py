@@ -57,7 +57,7 @@ class RankSpace(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, left: Tensor, small: Tensor, right: Tensor) -> Tensor:
         """All modes by `left`, each by its own, all by `right`."""
         batch, _, modes, _ = x.shape
-        v = _by_modes(x @ left)
+        v = _joined_by_modes(x @ left)
         ctx.dims = (batch, modes)
         pairs = (torch.bmm(v.flatten(1, 2), m) for m in small.unbind(1))
         re, im = (x.reshape(modes, 2, batch, -1) for x in pairs)
@@ -99,7 +99,7 @@ def _beside(g: Tensor) -> Tensor:
     return T.flatten(3)
 
 
-def _by_modes(P: Tensor) -> Tensor:
+def _joined_by_modes(P: Tensor) -> Tensor:
     """(batch, 2, modes, (re, im) r) -> the product, (modes, 2, batch, r)."""
     P = P.reshape(*P.shape[:-1], 2, -1).transpose(0, 2)  # (modes, 2, batch, 2, r)
     v = P.new_empty(*P.shape[:3], P.shape[-1])

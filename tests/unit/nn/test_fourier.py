@@ -284,9 +284,13 @@ def test_autocast_leaves_the_spectral_section_in_float32(seen_dtypes, kernel, na
 
 
 def test_resampling_runs_in_float32_under_autocast(seen_dtypes):
+    x = torch.randn(1, 8, 3).bfloat16()
+    resample(x, (12,))  # makes the matrix, in float64
+    seen_dtypes.clear()
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        y = resample(torch.randn(1, 8, 3).bfloat16(), (12,))
-    assert y.dtype == torch.bfloat16
+        y = resample(x, (12,))
+        long = resample(torch.randn(1, 2000, 1).bfloat16(), (1000,))
+    assert y.dtype == long.dtype == torch.bfloat16
     assert set(seen_dtypes) == {torch.float32, torch.complex64}
 
 
