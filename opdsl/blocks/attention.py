@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, PositiveInt
 
+from opdsl.blocks._measure import measured, weighed
 from opdsl.ir.block import BYTES, Ask, Block, Cost, Refusal
 from opdsl.ir.join import count
 from opdsl.ir.spaces import Domain, Space
@@ -111,18 +112,3 @@ def split(channels: int, heads: int) -> None:
             at="heads",
             helps=(f"take a divisor of {channels}",),
         )
-
-
-def weighed(domain: Domain) -> tuple[Ask, ...]:
-    """Where the points are, if they stand for more than one over their number."""
-    told = domain.scattered and domain.measure != "uniform"
-    return (Ask(domain.name, "coordinates", domain),) if told else ()
-
-
-def measured(domain: Domain) -> nn.Module | None:
-    """What the points stand for, as a module; None where all count the same."""
-    from opdsl.nn import points
-
-    if not weighed(domain):
-        return None
-    return points.PointWeights(domain.measure or "uniform", domain.period)

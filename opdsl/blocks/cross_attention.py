@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, PositiveInt
 
-from opdsl.blocks.attention import HEADS, measured, split, weighed
+from opdsl.blocks._measure import measured, weighed
+from opdsl.blocks.attention import HEADS, split
 from opdsl.ir.block import BYTES, Ask, Block, Cost
 from opdsl.ir.spaces import Domain, Space
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from opdsl.blocks.attention import measured, weighed
+from opdsl.blocks._measure import measured, weighed
 from opdsl.ir.block import BYTES, Ask, Block, Cost, Refusal
 from opdsl.ir.spaces import KINDS, VECTOR, Domain, Extend, Space
 

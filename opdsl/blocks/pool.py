@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from opdsl.blocks.attention import measured, weighed
+from opdsl.blocks._measure import measured, weighed
 from opdsl.ir.block import BYTES, Ask, Block, Cost, Refusal
 from opdsl.ir.spaces import KINDS, VECTOR, Domain, Extend, Space
 
