@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from opdsl.cli.console import UNKNOWN_WIDTH, result, show_json, table, width
+from opdsl.cli.console import UNKNOWN_WIDTH, UsageError, result, show_json, table, width
 from opdsl.cli.options import Json, Model, Parameters, Spec
 
 if TYPE_CHECKING:
     from opdsl.ir.graph import Graph
+    from opdsl.lower.measure import Line, Measured
     from opdsl.lower.plan import Plan
 
 
@@ -30,6 +31,12 @@ def command(
     device: Annotated[
         str, typer.Option("--device", metavar="KIND", help="cpu or cuda, for --plan.")
     ] = "cpu",
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Run the plan: its milliseconds and bytes.")
+    ] = False,
+    threads: Annotated[
+        int, typer.Option("--threads", min=1, metavar="N", help="Cores of a CPU, for --plan.")
+    ] = 1,
     model: Model = None,
     sets: Parameters = None,
     as_json: Json = False,
@@ -41,24 +48,39 @@ def command(
     from opdsl.cli.programs import open_model
     from opdsl.summary import parse_at, summarise, to_json, to_text
 
+    _sensible(at, device, plan=plan, measure=measure)
     graph = open_model(spec, model, sets).graph
     sizes = parse_at(at, graph) if at is not None else None
     found = summarise(graph, sizes)
-    chosen = _plan(graph, sizes, batch, device) if plan else None
+    chosen = _plan(graph, sizes, batch, device, threads) if plan else None
+    measured = _measure(graph, chosen) if chosen and measure else None
     if as_json:
-        show_json(to_json(found) | ({"plan": _plan_json(chosen)} if chosen else {}))
+        more = {"plan": _plan_json(chosen)} if chosen else {}
+        more |= {"measured": _measured_json(measured)} if measured else {}
+        show_json(to_json(found) | more)
         return
     result(to_text(found, width(sys.stdout) or UNKNOWN_WIDTH))
     if chosen:
         result("\n" + _plan_text(chosen))
+    if chosen and measured:
+        result("\n" + _measured_text(chosen, measured))
 
 
-def _plan(graph: Graph, sizes: dict[str, tuple[int, ...]] | None, batch: int, device: str) -> Plan:
-    """The kernels at the resolution, or at the smallest that is promised; one core."""
+def _sensible(at: str | None, device: str, *, plan: bool, measure: bool) -> None:
+    if measure and not (plan and at):
+        raise UsageError("`--measure` needs `--plan` and a resolution, as `--at x=64,y=64`")
+    if measure and device != "cpu":
+        raise UsageError(f"`--measure` runs on the CPU, not on `{device}`")
+
+
+def _plan(
+    graph: Graph, sizes: dict[str, tuple[int, ...]] | None, batch: int, device: str, threads: int
+) -> Plan:
+    """The kernels at the resolution, or at the smallest that is promised."""
     from opdsl.lower.plan import plan
 
     least = {x.name: tuple(a.least for a in x.axes) for x in graph.domains}
-    return plan(graph, sizes or least, batch=batch, device=device)
+    return plan(graph, sizes or least, batch=batch, device=device, threads=threads)
 
 
 def _plan_text(plan: Plan) -> str:
@@ -87,4 +109,67 @@ def _plan_json(plan: Plan) -> dict[str, Any]:
             for x in plan.choices.values()
         ],
         "fused": dict(plan.fused),
+    }
+
+
+def _measure(graph: Graph, plan: Plan) -> Measured:
+    """The plan as it runs, with fresh weights."""
+    import torch
+
+    from opdsl.lower.measure import measurable, measure
+    from opdsl.lower.torch import lower
+
+    torch.set_num_threads(plan.threads)
+    module = lower(graph)
+    if not measurable(module):
+        raise UsageError("`--measure` needs a model all of whose inputs are on grids")
+    return measure(module, plan.roots, plan.batch)
+
+
+def _measured_text(plan: Plan, measured: Measured) -> str:
+    rows: list[tuple[str, ...]] = [("  node", "kernel", "predicted", "measured", "result", "kept")]
+    rows += [_measured_row(plan, x) for x in measured.lines]
+    totals = [
+        ("  forward", f"{measured.forward:.3g} ms"),
+        ("  forward and gradient", f"{measured.step:.3g} ms"),
+    ]
+    head = "measured  milliseconds of one call, the fastest of several"
+    return "\n".join([head, table(rows, left=2), "", table(totals)])
+
+
+def _measured_row(plan: Plan, line: Line) -> tuple[str, ...]:
+    known = [plan.choices[x] for x in line.nodes if x in plan.choices]
+    kernel = f"fused, {len(line.nodes)} nodes" if line.fused else ", ".join(x.kernel for x in known)
+    # a prediction covers the choices alone, and of a fused unit these are only a part
+    told = sum(x.milliseconds[x.kernel] for x in known) if known and not line.fused else None
+    predicted = "" if told is None else f"{told:.3g} ms"
+    return (
+        f"  {line.path}",
+        kernel,
+        predicted,
+        f"{line.milliseconds:.3g} ms",
+        _size(line.result),
+        _size(line.saved),
+    )
+
+
+def _size(count: int) -> str:
+    return f"{count / 2**20:.2f} MiB"
+
+
+def _measured_json(measured: Measured) -> dict[str, Any]:
+    return {
+        "forward_milliseconds": measured.forward,
+        "step_milliseconds": measured.step,
+        "units": [
+            {
+                "path": x.path,
+                "nodes": list(x.nodes),
+                "fused": x.fused,
+                "milliseconds": x.milliseconds,
+                "result_bytes": x.result,
+                "saved_bytes": x.saved,
+            }
+            for x in measured.lines
+        ],
     }

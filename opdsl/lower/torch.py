@@ -6,7 +6,7 @@ outside and (batch, *grid, channels) inside, and whose state_dict has the keys `
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,7 @@ from opdsl.lower.fuse.running import ordinary_call
 from opdsl.lower.given import Given, Sizes, inside, lead, signature
 from opdsl.lower.guards import Guards, autocast
 from opdsl.lower.plan import Plan, plan
-from opdsl.lower.units import units
+from opdsl.lower.units import Unit, units
 from opdsl.nn.fourier import SpectralConv
 from opdsl.nn.geometry import Geometry
 from opdsl.nn.packed import Packed
@@ -90,7 +90,7 @@ class OperatorModule(Branch):
         self.steps = tuple(_steps(graph))
         self.force_kernel: str | None = None
         self.fuse: bool | None = None
-        self.units = units(graph, self.steps)
+        self.units: Iterable[Unit] = units(graph, self.steps)
         self.latest: Plan | None = None
         self.sources = origins(graph)
         self.guards = Guards(graph, self.sources)

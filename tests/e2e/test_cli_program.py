@@ -225,6 +225,27 @@ def test_summary_with_other_parameters_and_its_plan():
     assert plan["nodes"][0]["kernel"] in plan["nodes"][0]["milliseconds"]
 
 
+def test_a_measured_plan_has_a_line_for_each_unit():
+    asked = ("summary", "tiny.op", "--at", "x=16,y=16", "--plan", "--measure")
+    text = good(*asked)
+    assert "forward and gradient" in text
+    found = data(*asked, "--json")["measured"]
+    nodes = [x for unit in found["units"] for x in unit["nodes"]]
+    assert "u.fourier_layer.k" in nodes
+    assert len(nodes) == len(set(nodes))
+    assert 0 < found["forward_milliseconds"]
+    assert 0 < found["step_milliseconds"]
+
+
+@pytest.mark.parametrize(
+    "options", [("--at", "x=16,y=16"), ("--plan",), ("--plan", "--at", "x=16", "--device", "cuda")]
+)
+def test_what_cannot_be_measured_is_refused_before_the_program_is_read(options):
+    result = run("summary", "absent.op", "--measure", *options)
+    assert result.exit_code == 2
+    assert "`--measure`" in result.stderr
+
+
 def test_a_resolution_below_the_promise_is_refused():
     result = run("summary", "tiny.op", "--at", "x=8,y=64")
     assert result.exit_code == 4
