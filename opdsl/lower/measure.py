@@ -100,7 +100,7 @@ def measure(
     """
     inputs = _inputs(module, sizes, batch)
     watch = _Watch(module)
-    calls = (
+    calls: tuple[Callable[[], None], ...] = (
         lambda: _forward(module, inputs),
         lambda: _step(module, inputs),
         lambda: _watched(module, inputs, watch),
