@@ -16,7 +16,7 @@ from opdsl.ir.spaces import KINDS, Domain, Space
 if TYPE_CHECKING:
     from torch import nn
 
-    from opdsl.nn.multipole import Level
+    from opdsl.nn.multipole import MultipoleLevel
 
 NEIGHBOURS = 16  # of a point, where the cost is told: how many there are, the data decide
 
@@ -24,7 +24,7 @@ NEIGHBOURS = 16  # of a point, where the cost is told: how many there are, the d
 class MultipoleGno(Block):
     """w = K_11 v + K_12 v'_2, where coarse levels carry what is farther than the radius.
 
-    Level 1 are the points of v. On the way down v_l+1 = s(K_l+1,l v_l), on the way up
+    MultipoleLevel 1 are the points of v. On the way down v_l+1 = s(K_l+1,l v_l), on the way up
     v'_l = s(W_l v_l + K_ll v_l + K_l,l+1 v'_l+1), from the coarsest level, which has none below it.
     Each K is a kernel integral as that of `gno`, with a network of its own, and s is `between`.
     With one level this is `gno`. Where s is the identity w is linear in v, a sum of
@@ -208,9 +208,9 @@ class MultipoleGno(Block):
             wrap=self.wrap,
         )
 
-    def _levels(self) -> tuple[Level, ...]:
-        from opdsl.nn.multipole import Level
+    def _levels(self) -> tuple[MultipoleLevel, ...]:
+        from opdsl.nn.multipole import MultipoleLevel
 
         radii = [self.radius * self.growth**i for i in range(self.levels)]
         spacings = [0.0, *(r / self.per_radius for r in radii[1:])]
-        return tuple(Level(r, s) for r, s in zip(radii, spacings, strict=True))
+        return tuple(MultipoleLevel(r, s) for r, s in zip(radii, spacings, strict=True))

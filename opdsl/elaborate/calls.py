@@ -285,8 +285,7 @@ def _kind(inst: Instance, cls: type[Block], fn: Fn, span: Span) -> None:
             helps=(spaces.REAL_PARTS,),
         )
     if cls.kinds and not any(domain.satisfies(x) for x in cls.kinds):
-        wanted = next(iter(sorted(cls.kinds)))
-        raise spaces.wrong_kind(inst, cls.keyword(), domain, wanted, span, str(fn.space))
+        raise spaces.wrong_kind(inst, cls.keyword(), domain, cls.kinds, span, str(fn.space))
 
 
 def _make(inst: Instance, cls: type[Block], named: Mapping[str, Given], span: Span) -> Block:

@@ -246,7 +246,7 @@ class Instance:
                 helps=did_you_mean(bound, BOUNDS),
             )
         if not domain.satisfies(bound):
-            raise spaces.wrong_kind(self, self.definition.name.text, domain, bound, span)
+            raise spaces.wrong_kind(self, self.definition.name.text, domain, (bound,), span)
 
     # ------------------------------------------------------------------- inputs
 

@@ -6,6 +6,7 @@ dims that became known, or one diagnostic with both spaces in full.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Literal
 
 from opdsl.diagnostics import Label, Span, did_you_mean
@@ -128,12 +129,19 @@ def _alike(a: Space, b: Space) -> bool:
 
 
 def wrong_kind(
-    inst: Instance, name: str, domain: Domain, wanted: str, span: Span, met: str | None = None
+    inst: Instance,
+    name: str,
+    domain: Domain,
+    kinds: Collection[str],
+    span: Span,
+    met: str | None = None,
 ) -> Poisoned:
-    """OP0301: `name` is defined on domains of the kind `wanted` only."""
+    """OP0301: `name` is defined on domains of these kinds only."""
     place = inst.shared.places.get(domain.name)
     declared_here = (Label(place, f"`{domain}` is {KINDS[domain.kind]}"),) if place else ()
-    needs = KINDS.get(wanted, wanted)
+    wanted = min(kinds)  # what can be said of one kind is said of the first
+    *others, last = (KINDS.get(x, x) for x in sorted(kinds))
+    needs = f"{', '.join(others)} or {last}" if others else last
     return inst.problems.fail(
         "OP0301",
         f"`{name}` is defined on {needs} only",
@@ -280,7 +288,7 @@ def _unify_domain(inst: Instance, statement: tree.Input, met: Space, span: Span)
         if bound in BOUNDS and not met.domain.satisfies(bound):
             site = inst.frames[-1] if inst.frames else span
             title = inst.definition.name.text
-            raise wrong_kind(inst, title, met.domain, bound, site, str(met))
+            raise wrong_kind(inst, title, met.domain, (bound,), site, str(met))
         entry.settle(inst.as_domain(entry.statement, met.domain, span))
         return
     want = _domain(inst, expr) if expr else VECTOR

@@ -45,7 +45,7 @@ def coarse(
         OpError: as `weights`; OP0612, a coordinate is not finite.
     """
     key = (geometry.measured, spacings, measure, period, geometry.points.device)
-    return KEPT_LEVELS.get(key, lambda: _made(geometry, spacings, measure, period))
+    return KEPT_LEVELS.get(key, lambda: _levels_of(geometry, spacings, measure, period))
 
 
 def cells_of(points: Tensor, spacing: float, period: Period | None = None) -> tuple[Tensor, int]:
@@ -66,7 +66,7 @@ def cells_of(points: Tensor, spacing: float, period: Period | None = None) -> tu
 # ------------------------------------------------------------------------ parts
 
 
-def _made(
+def _levels_of(
     geometry: Geometry,
     spacings: tuple[float, ...],
     measure: Measure | None,
@@ -79,7 +79,7 @@ def _made(
         points = wrapped(widest(geometry.points.detach().clone()), period)
         given = None if volumes is None else widest(volumes.detach().clone())
         made = (_level(points, given, spacing, period) for spacing in spacings)
-        return tuple(_narrow(x, geometry.points.dtype) for x in made)
+        return tuple(_rounded(x, geometry.points.dtype) for x in made)
 
 
 def _level(points: Tensor, given: Tensor | None, spacing: float, period: Period | None) -> Geometry:
@@ -99,7 +99,7 @@ def _sums(x: Tensor, numbers: Tensor, count: int) -> Tensor:
     return x.new_zeros(count, x.shape[1]).index_add(0, numbers, x)
 
 
-def _narrow(found: Geometry, dtype: torch.dtype) -> Geometry:
+def _rounded(found: Geometry, dtype: torch.dtype) -> Geometry:
     volumes = None if found.weights is None else found.weights.to(dtype)
     assert found.shares is not None
     return Geometry(found.points.to(dtype), volumes, shares=found.shares.to(dtype))

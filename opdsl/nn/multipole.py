@@ -20,7 +20,7 @@ from opdsl.nn.pointwise import ACTIVATIONS, Linear
 
 
 @dataclass(frozen=True, slots=True)
-class Level:
+class MultipoleLevel:
     """How far neighbours are, and how wide the cells are of which a point is made.
 
     Attributes:
@@ -33,7 +33,7 @@ class Level:
 
 
 @dataclass(frozen=True, slots=True)
-class _Points:
+class _LevelPoints:
     """The points of a level, and the sizes of the samples where they are packed."""
 
     placed: Placed
@@ -47,7 +47,7 @@ class _Points:
 class Multipole(nn.Module):
     """A cycle down and up: K_11 v_1 + K_12 v'_2, v'_l = s(W_l v_l + K_ll v_l + K_l,l+1 v'_l+1).
 
-    On the way down v_l+1 = s(K_l+1,l v_l). Level 1 is that of the points; all K are kernel
+    On the way down v_l+1 = s(K_l+1,l v_l). MultipoleLevel 1 is that of the points; all K are kernel
     integrals with a network each.
 
     Args:
@@ -74,7 +74,7 @@ class Multipole(nn.Module):
     def __init__(  # noqa: PLR0913  the block's parameters, and a domain
         self,
         side: Side,
-        levels: tuple[Level, ...],
+        levels: tuple[MultipoleLevel, ...],
         channels: int,
         widths: Size,
         *,
@@ -126,7 +126,7 @@ class Multipole(nn.Module):
         assert found is not None
         return found
 
-    def _points(self, placed: Placed, batch: int, ragged: Ragged) -> list[_Points]:
+    def _points(self, placed: Placed, batch: int, ragged: Ragged) -> list[_LevelPoints]:
         """Of each level; samples with points of their own are packed on coarse levels."""
         packed = ragged[0] if ragged else None
         samples = len(packed) if packed else max(batch, len(placed))
@@ -137,8 +137,8 @@ class Multipole(nn.Module):
         each = [coarse(g, spacings, measure, self.side.period) for g in placed]
         levels = list(zip(*each, strict=True))
         return [
-            _Points(placed, packed),
-            *(_Points(level, None if shared else sizes_of(level)) for level in levels),
+            _LevelPoints(placed, packed),
+            *(_LevelPoints(level, None if shared else sizes_of(level)) for level in levels),
         ]
 
     def extra_repr(self) -> str:
@@ -146,7 +146,7 @@ class Multipole(nn.Module):
         return ", ".join(f"{x.radius:g}" for x in self.levels)
 
 
-def _along(net: nn.Module, x: Tensor, here: _Points, there: _Points) -> Tensor:
+def _along(net: nn.Module, x: Tensor, here: _LevelPoints, there: _LevelPoints) -> Tensor:
     """The kernel integral from one level to another."""
     ragged = (here.packed, there.packed)
     found: Tensor = net(x, there.size, (here.placed, there.placed), ragged)

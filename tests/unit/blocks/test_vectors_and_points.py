@@ -44,6 +44,7 @@ q = gelu(y)
         ("w = a / s", "OP0209", "has no meaning"),
         ("w = a + s", "OP0304", "different domains"),
         ("w = f |> conv(out = 1)", "OP0301", "a regular grid only"),
+        ("w = a |> multipole_gno(radius = 0.1)", "OP0301", "on a graph, a mesh or points only"),
     ],
 )
 def test_what_does_not_fit_is_refused(body, code, said):

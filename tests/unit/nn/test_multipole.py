@@ -11,10 +11,10 @@ from opdsl import OpError, Packed
 from opdsl.nn.coarse import KEPT_LEVELS, cells_of, coarse
 from opdsl.nn.geometry import Geometry
 from opdsl.nn.gno import Gno, Side
-from opdsl.nn.multipole import Level, Multipole
+from opdsl.nn.multipole import MultipoleLevel, Multipole
 from opdsl.nn.neighbours import Rule, neighbours
 
-LEVELS = (Level(0.3, 0.0), Level(0.6, 0.3), Level(1.2, 0.6))
+LEVELS = (MultipoleLevel(0.3, 0.0), MultipoleLevel(0.6, 0.3), MultipoleLevel(1.2, 0.6))
 PROGRAM = """edition 2026
 model M {
   domain P = points(2, geometry = per_sample, measure = density PERIOD)
@@ -263,7 +263,7 @@ def test_all_distances_cost_as_many_pairs_as_points_where_one_radius_costs_their
     for k in (4, 5, 6):  # points 4 times as many, the radius half as far, a level more
         n = 2**k
         radii = [1.5 / n * 2**i for i in range(k + 1)]
-        levels = tuple(Level(r, r / 2 if i else 0.0) for i, r in enumerate(radii))
+        levels = tuple(MultipoleLevel(r, r / 2 if i else 0.0) for i, r in enumerate(radii))
         assert radii[-1] == 1.5  # of the coarsest: from corner to corner
         found.append(pairs(module(levels), jittered(n, 0)) / n**2)
     assert max(found) < 1.3 * min(found)
