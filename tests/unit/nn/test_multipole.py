@@ -11,7 +11,7 @@ from opdsl import OpError, Packed
 from opdsl.nn.coarse import KEPT_LEVELS, cells_of, coarse
 from opdsl.nn.geometry import Geometry
 from opdsl.nn.gno import Gno, Side
-from opdsl.nn.multipole import MultipoleLevel, Multipole
+from opdsl.nn.multipole import Multipole, MultipoleLevel
 from opdsl.nn.neighbours import Rule, neighbours
 
 LEVELS = (MultipoleLevel(0.3, 0.0), MultipoleLevel(0.6, 0.3), MultipoleLevel(1.2, 0.6))
