@@ -35,7 +35,7 @@ def legendre(lmax: int, x: Tensor) -> Tensor:
 
     Source: Holmes and Featherstone 2002, doi:10.1007/s00190-002-0216-2, eq. (11) and (13).
     """
-    found = x.new_zeros(lmax + 1, lmax + 1, len(x))
+    found = x.new_zeros(lmax + 1, lmax + 1, x.shape[0])
     _diagonal(found, x)
     m = torch.arange(lmax + 1, dtype=x.dtype)[:, None]
     for l in range(1, lmax + 1):  # noqa: E741  the degree is called l everywhere

@@ -4,6 +4,8 @@ CUDA's autocast does not know the FFTs at all, bfloat16 has none, and half preci
 powers of two only; CPU's autocast hides this. So the sections that need it say so themselves.
 """
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 from torch import Tensor
 
@@ -13,6 +15,8 @@ def wide(x: Tensor) -> torch.dtype:
     return torch.promote_types(x.dtype, torch.float32)
 
 
-def no_autocast(x: Tensor) -> torch.autocast:
+def no_autocast(x: Tensor) -> AbstractContextManager[object]:
     """A context in which autocast is off on the device of `x`."""
+    if torch.compiler.is_exporting():
+        return nullcontext()  # it would become a graph of its own, which a file cannot hold
     return torch.autocast(device_type=x.device.type, enabled=False)

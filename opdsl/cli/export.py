@@ -1,0 +1,167 @@
+"""`opdsl export`: a model as a file that runs without opdsl, checked against the model itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from opdsl.cli.console import UsageError, result, say, show_json
+from opdsl.cli.options import Json, Model, Parameters
+
+if TYPE_CHECKING:
+    from opdsl.ir.spaces import Domain
+    from opdsl.lower.exported import Report, Subject
+
+SUFFIXES = {"pt2": ".pt2", "aoti": ".pt2", "onnx": ".onnx"}
+
+
+class Kind(StrEnum):
+    """The kinds of files."""
+
+    PT2 = "pt2"
+    AOTI = "aoti"
+    ONNX = "onnx"
+
+
+class Numbers(StrEnum):
+    """The number format of weights and values."""
+
+    FP32 = "fp32"
+    FP64 = "fp64"
+
+
+def command(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN|SPEC", help="The folder of a run, or a program: fresh weights."
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="A .pt2 or .onnx file.")],
+    format_: Annotated[
+        Kind,
+        typer.Option(
+            "--format",
+            help="pt2: torch.export; aoti: compiled for this machine; onnx: any runtime.",
+        ),
+    ] = Kind.PT2,
+    at: Annotated[
+        str | None,
+        typer.Option("--at", metavar="x=64,y=64", help="The resolution at which it is traced."),
+    ] = None,
+    batch: Annotated[
+        int, typer.Option("--batch", min=1, metavar="N", help="Samples where it is traced.")
+    ] = 2,
+    fixed: Annotated[
+        bool, typer.Option("--fixed", help="For this batch and resolution only: faster.")
+    ] = False,
+    precision: Annotated[
+        Numbers, typer.Option("--precision", help="fp32 or fp64, of weights and values.")
+    ] = Numbers.FP32,
+    last: Annotated[
+        bool, typer.Option("--last", help="Of a run, the last weights instead of the best.")
+    ] = False,
+    seed: Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Of fresh weights.")] = 0,
+    model: Model = None,
+    sets: Parameters = None,
+    as_json: Json = False,
+) -> None:
+    """Write a model as a file that runs without opdsl.
+
+    A run takes and gives physical values. The file is opened again and compared with the model at
+    several resolutions and batches; one that differs is not kept.
+
+    Example: opdsl export runs/darcy --format onnx --out darcy.onnx
+    """
+    suffix = SUFFIXES[format_]
+    if out.suffix != suffix:
+        raise UsageError(f"`--out {out}`: the name of a file of this format ends in {suffix}")
+    from opdsl.lower.exported import Call, example, export
+    from opdsl.summary import parse_at
+
+    subject = _of_run(source, model, sets, last=last) if Path(source).is_dir() else None
+    subject = subject or _of_program(source, model, sets, seed)
+    if precision is Numbers.FP64:
+        subject.whole.double()
+    roots = example(subject.graph) if at is None else parse_at(at, subject.graph)
+    report = export(subject, Call(roots, batch), out, format_.value, fixed=fixed)
+    if as_json:
+        show_json(report.to_json())
+        return
+    for line in _told(report, subject):
+        say(line)
+    result(str(out))
+
+
+def _of_run(folder: str, model: str | None, sets: Sequence[str] | None, *, last: bool) -> Subject:
+    """The module of a run, with what normalises around it."""
+    if model or sets:
+        raise UsageError("`--model` and `--set` are for programs; the model of a run is what it is")
+    from opdsl.cli.run_folder import open_run
+    from opdsl.cli.weights import trained_module
+    from opdsl.lower.exported import Subject
+    from opdsl.lower.exported.trace import refuse_points
+    from opdsl.train.physical import Physical
+
+    saved = open_run(folder)
+    refuse_points(saved.graph)
+    module, trained = trained_module(saved, last=last)
+    names = [x.name for x in saved.graph.inputs] + [x.name for x in saved.graph.asks()]
+    whole = Physical(module, trained.normaliser, names)
+    return Subject(saved.graph, module, whole, whole.draw)
+
+
+def _of_program(spec: str, model: str | None, sets: Sequence[str] | None, seed: int) -> Subject:
+    """A fresh module."""
+    from opdsl.cli.programs import open_model
+    from opdsl.lower.exported import Subject
+    from opdsl.lower.exported.trace import refuse_points
+    from opdsl.summary.room import refuse_too_large, weight_bytes
+
+    graph = open_model(spec, model, sets).graph
+    refuse_points(graph)
+    refuse_too_large(graph.name, {"weights": weight_bytes(graph)})
+    import torch
+
+    from opdsl.lower.torch import lower
+
+    torch.manual_seed(seed)
+    module = lower(graph)
+    return Subject(graph, module, module)
+
+
+def _told(report: Report, subject: Subject) -> list[str]:
+    """What the file takes, and how near it is."""
+    names = {
+        x.name: ("batch", str(x.space.channels), *_axes(x.space.domain))
+        for x in subject.graph.inputs
+    }
+    names |= {x.name: _axes(x.domain) for x in subject.graph.asks()}
+    lines = []
+    for name, shape in report.inputs.items():
+        sizes = (a if n is None else str(n) for a, n in zip(names[name], shape, strict=True))
+        lines.append(f"{name}: ({', '.join(sizes)})")
+    if report.said:
+        lines.append(f"for this batch and resolution only: {report.said}")
+    if report.step > 1:
+        lines.append(f"a resolution differs from the traced one by multiples of {report.step}")
+    calls = "; ".join(str(x) for x in report.calls)
+    near = (
+        f"differs by {report.difference:.1e} of the greatest value, allowed {report.tolerance:.0e}"
+    )
+    return [*lines, f"compared at {calls}: {near}"]
+
+
+def _axes(domain: Domain) -> tuple[str, ...]:
+    """The names of the axes, `x`, or of what is derived from them, `(D.x//2)`."""
+    if domain.modes is not None:
+        return ("frequencies",) * domain.dims
+    parts = (domain.part(i) for i in range(domain.dims))
+    return tuple(
+        part.axes[local].name if not part.steps else domain.atom(i)
+        for i, (part, local) in enumerate(parts)
+    )

@@ -1,0 +1,89 @@
+"""Calls at which a file is compared with its module: resolutions, batches, random values.
+
+What comes in: a graph. What goes out: the sizes of its declared domains that it promises to take,
+and tensors for its inputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from opdsl.ir.graph import Graph
+from opdsl.ir.origins import Grid
+from opdsl.ir.spaces import Axis, Domain
+
+ROOM = 16  # points above the least, where no size is the least one of any operator
+SEED = 0
+
+Draw = Callable[[str, Tensor], Tensor]  # of an input, normal numbers -> values that it may have
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """The sizes of a call.
+
+    Attributes:
+        roots: points on each axis of each declared domain.
+        batch: samples.
+    """
+
+    roots: Mapping[str, Grid]
+    batch: int
+
+    def __str__(self) -> str:
+        grids = " and ".join(dict.fromkeys("x".join(map(str, x)) for x in self.roots.values() if x))
+        return f"{grids}, batch {self.batch}" if grids else f"batch {self.batch}"
+
+
+def example(graph: Graph) -> dict[str, Grid]:
+    """A resolution that the model promises to take, a little above the least."""
+    return {x.name: tuple(_room(x)) for x in graph.domains}
+
+
+def finer(graph: Graph, roots: Mapping[str, Grid], more: int) -> dict[str, Grid]:
+    """The next resolution that is promised with `more` points more, or more than these.
+
+    Each axis has others, so that no two are equal that a program could take for one.
+    """
+    return {x.name: _finer(x, roots[x.name], more) for x in graph.domains}
+
+
+def values(graph: Graph, call: Call, dtype: torch.dtype, draw: Draw) -> tuple[Tensor, ...]:
+    """A value for each input, then for each static field, always the same ones.
+
+    Args:
+        dtype: of real numbers.
+        draw: makes values of normal numbers.
+    """
+    source = torch.Generator().manual_seed(SEED)
+    found = []
+    for port in graph.inputs:
+        shape = (call.batch, port.space.channels, *port.space.domain.at(call.roots))
+        kind = dtype.to_complex() if port.space.complex else dtype
+        found.append(draw(port.name, torch.randn(shape, generator=source, dtype=kind)))
+    for ask in graph.asks():
+        shape = ask.domain.at(call.roots)
+        found.append(torch.randn(shape, generator=source, dtype=dtype))
+    return tuple(found)
+
+
+def _finer(domain: Domain, root: Grid, more: int) -> Grid:
+    pairs = zip(domain.axes, root, strict=True)
+    return tuple(_admitted(a, n + more * i) for i, (a, n) in enumerate(pairs, start=1))
+
+
+def _room(domain: Domain) -> Iterator[int]:
+    return (_admitted(a, a.least + ROOM + i) for i, a in enumerate(domain.axes))
+
+
+def _admitted(axis: Axis, n: int) -> int:
+    """The least number of points from `n` on that is promised, or else the greatest."""
+    if axis.pinned:
+        return axis.least
+    step = axis.multiple_of
+    greatest = n + step if axis.max is None else axis.max
+    return min(-(-n // step), greatest // step) * step

@@ -1,0 +1,190 @@
+"""`export`: trace, write, open again, compare; a file that differs from its module is not kept.
+
+What comes in: a module and a call. What goes out: a file under the wished name, or a diagnostic and
+no file.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from opdsl.diagnostics import OpError, fault
+from opdsl.files import sync, sync_folder
+from opdsl.lower.exported.calls import Call
+from opdsl.lower.exported.formats import FORMATS, Format
+from opdsl.lower.exported.trace import Shape, Subject, Traced, trace
+
+MOST = 200  # characters of what torch says
+TOLERANCES = {torch.float32: 1e-5, torch.float64: 1e-10}
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What was written and how near it is.
+
+    Attributes:
+        size: bytes of the file.
+        inputs: name -> shape, None where a size is free.
+        step: a free resolution differs from the first call's by multiples of this.
+        calls: those compared.
+        difference: the greatest, relative to the greatest value of the output.
+        said: why the resolution is fixed though that was not asked for.
+    """
+
+    path: Path
+    format: str
+    size: int
+    inputs: dict[str, Shape]
+    step: int
+    calls: tuple[Call, ...]
+    difference: float
+    tolerance: float
+    said: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """The same as plain data."""
+        calls = [
+            {"at": {k: list(x) for k, x in c.roots.items()}, "batch": c.batch} for c in self.calls
+        ]
+        return {
+            "path": str(self.path),
+            "format": self.format,
+            "bytes": self.size,
+            "inputs": {k: list(x) for k, x in self.inputs.items()},
+            "step": self.step,
+            "calls": calls,
+            "difference": self.difference,
+            "tolerance": self.tolerance,
+            "fixed_because": self.said or None,
+        }
+
+
+def export(
+    subject: Subject,
+    call: Call,
+    out: Path,
+    kind: str,
+    *,
+    fixed: bool = False,
+    tolerance: float | None = None,
+) -> Report:
+    """Write the file `out`.
+
+    Args:
+        call: resolution and batch at which the module is traced.
+        kind: a key of `FORMATS`.
+        fixed: whether the file is for this batch and resolution only.
+        tolerance: the greatest relative difference; that of the number format if not given.
+
+    Raises:
+        OpError: OP0650, it cannot be exported; OP0651, the file computes something else; OP0625, it
+            cannot be written; OP0645, a package is missing; OP0652, there is no compiler.
+    """
+    chosen = FORMATS[kind]
+    limit = TOLERANCES[subject.dtype] if tolerance is None else tolerance
+    with _at_rest(subject), _beside(out) as path:
+        traced, said = _written(subject, call, chosen, path, fixed=fixed)
+        difference = _compared(traced, chosen, path, limit)
+        size = path.stat().st_size
+        _keep(path, out)
+    inputs = dict(zip(traced.names, traced.shapes, strict=True))
+    return Report(out, kind, size, inputs, traced.step, traced.calls, difference, limit, said)
+
+
+def _written(
+    subject: Subject, call: Call, chosen: Format, path: Path, *, fixed: bool
+) -> tuple[Traced, str]:
+    """The program that is in the file, and why it is not free, if it should be.
+
+    A block that torch cannot follow through all sizes is exported for one.
+    """
+    said = ""
+    for one in (True,) if fixed else (False, True):
+        try:
+            traced = trace(subject, call, fixed=one)
+            chosen.write(traced, path)
+        except (OpError, OSError):
+            raise
+        except Exception as error:  # noqa: BLE001  a tracer meets whatever a block does
+            said = _line(error)
+        else:
+            return traced, said
+    name = subject.graph.name
+    message = f"`{name}` cannot be exported as {chosen.about}"
+    raise fault("OP0650", message, notes=(said,), file=name)
+
+
+def _line(error: Exception) -> str:
+    """What went wrong, without the pages that torch tells of it."""
+    lines = str(error).strip().splitlines() or [""]
+    return f"{type(error).__name__}: {lines[0][:MOST]}"
+
+
+@contextmanager
+def _at_rest(subject: Subject) -> Iterator[None]:
+    """Evaluation mode."""
+    mode = subject.whole.training
+    subject.whole.eval()
+    try:
+        yield
+    finally:
+        subject.whole.train(mode)
+
+
+@contextmanager
+def _beside(out: Path) -> Iterator[Path]:
+    """A path of the same name in a new folder beside, which goes with all that is in it."""
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=".tmp-", dir=out.parent))
+        try:
+            yield folder / out.name
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+    except OSError as error:
+        message = f"the file could not be written: {(error.strerror or str(error)).lower()}"
+        raise fault("OP0625", message, file=str(out)) from error
+
+
+def _compared(traced: Traced, chosen: Format, path: Path, limit: float) -> float:
+    """The greatest difference between the file, opened again, and the module."""
+    run = chosen.opened(traced, path)
+    worst = 0.0
+    for call in traced.calls:
+        with torch.no_grad():
+            found = run(traced.subject.values(call))
+        far = max(_far(x, y) for x, y in zip(found, traced.subject(call), strict=True))
+        if not far <= limit:  # a NaN is far from everything
+            message = (
+                f"the file differs from the model by {far:.2g} at {call}, allowed is {limit:.2g}"
+            )
+            helps = ("nothing was kept; another format may be nearer: `--format pt2`",)
+            raise fault("OP0651", message, helps=helps, file=path.name)
+        worst = max(worst, far)
+    return worst
+
+
+def _far(x: Tensor, y: Tensor) -> float:
+    """The greatest difference relative to the greatest value; of other shapes it is infinite."""
+    if x.shape != y.shape:
+        return float("inf")
+    most = y.abs().max().item() if y.numel() else 0.0
+    gap = (x - y).abs().max().item() if y.numel() else 0.0
+    return gap / most if most else gap
+
+
+def _keep(path: Path, out: Path) -> None:
+    """The finished file gets its name, on the disk and not only in the cache."""
+    sync(path, os.O_RDWR)
+    path.replace(out)
+    sync_folder(out.parent)

@@ -1,0 +1,241 @@
+"""A module as a program of torch.export, with batch and resolution free where they can be.
+
+What comes in: a module and a call of it. What goes out: the program, which sizes are free, and the
+calls at which it claims to be the module. Nothing of it is native code or a plan of ours: the
+kernels are those that the plan takes at the first call, and matrices are made in the program from
+the size that it meets.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+
+from opdsl.diagnostics import fault
+from opdsl.ir.graph import Graph
+from opdsl.ir.spaces import Domain
+from opdsl.lower.exported.calls import Call, Draw, finer, values
+from opdsl.lower.torch import OperatorModule
+
+STEPS = (1, 2, 4, 8, 16)  # points by which a resolution may have to differ from the traced one
+
+Shape = tuple[int | None, ...]  # of an input; None: free
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is exported.
+
+    Attributes:
+        operator: the module of the graph.
+        whole: what is called: the module itself, or what normalises around it.
+        draw: values of an input from normal numbers.
+    """
+
+    graph: Graph
+    operator: OperatorModule
+    whole: nn.Module
+    draw: Draw = lambda _, x: x
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of real numbers."""
+        return next((x.dtype for x in self.operator.parameters()), torch.float32)
+
+    def values(self, call: Call) -> tuple[Tensor, ...]:
+        """Inputs of these sizes."""
+        return values(self.graph, call, self.dtype, self.draw)
+
+    def __call__(self, call: Call) -> tuple[Tensor, ...]:
+        """The outputs for these inputs, computed by the module itself."""
+        with torch.no_grad():
+            return told(self.whole(*self.values(call)))
+
+
+@dataclass(frozen=True, slots=True)
+class Traced:
+    """A program.
+
+    Attributes:
+        shapes: of the inputs.
+        calls: those at which it claims to be the module; the first is the one traced.
+        step: a free resolution differs from the traced one by multiples of this.
+    """
+
+    subject: Subject
+    program: ExportedProgram
+    shapes: tuple[Shape, ...]
+    calls: tuple[Call, ...]
+    step: int = 1
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the inputs."""
+        graph = self.subject.graph
+        return (*(x.name for x in graph.inputs), *(x.name for x in graph.asks()))
+
+    @property
+    def results(self) -> tuple[str, ...]:
+        """Names of the outputs."""
+        return tuple(x.name for x in self.subject.graph.outputs)
+
+    @property
+    def free_batch(self) -> bool:
+        """Whether any number of samples will do."""
+        return any(x[0] is None for x in self.shapes[: len(self.subject.graph.inputs)])
+
+
+def trace(
+    subject: Subject, call: Call, *, fixed: bool = False, kernel: str | None = None
+) -> Traced:
+    """The program of a module, traced at a call.
+
+    Args:
+        fixed: whether batch and resolution are those of the call only.
+        kernel: which every block that has it shall use, instead of the plan's choice.
+
+    Raises:
+        OpError: OP0650, it is on points.
+        Exception: what torch says of a module that it cannot follow.
+    """
+    refuse_points(subject.graph)
+    operator = subject.operator
+    operator.latest = operator.plan(call.roots, call.batch)
+    operator.force_kernel = kernel
+    try:
+        program = _program(subject, call, fixed=fixed)
+    finally:
+        operator.force_kernel = None
+    found = Traced(subject, program, _shapes(program), (call,))
+    return found if fixed else _with_calls(found)
+
+
+def refuse_points(graph: Graph) -> None:
+    """A model on points searches neighbours, which no file holds.
+
+    Raises:
+        OpError: OP0650.
+    """
+    domains = [x.space.domain for x in (*graph.inputs, *graph.outputs)]
+    domains += [x.domain for x in graph.asks()]
+    scattered = next((y for x in domains for y in x.parts if y.scattered), None)
+    if scattered is None:
+        return
+    message = f"`{graph.name}` cannot be exported: `{scattered}` is a set of points"
+    notes = ("which points are neighbours is found anew for each call, by code that no file holds",)
+    helps = ("call the module from Python: `opdsl.compile`, or `opdsl predict`",)
+    raise fault("OP0650", message, notes=notes, helps=helps, file=graph.name)
+
+
+def told(found: object) -> tuple[Tensor, ...]:
+    """The outputs of a call in order, whether it returned one, several or a dictionary."""
+    if isinstance(found, Tensor):
+        return (found,)
+    return tuple(found.values() if isinstance(found, dict) else found)  # type: ignore[arg-type,call-overload]  # nothing else is returned
+
+
+def retrace(traced: Traced, module: nn.Module) -> Traced:
+    """The same with another module that computes the same, free where this one is."""
+    given = traced.subject.values(traced.calls[0])
+    free = tuple({i: Dim.AUTO for i, n in enumerate(x) if n is None} for x in traced.shapes)
+    program = _quietly(module, given, ((*free,),))
+    return replace(traced, program=program, shapes=_shapes(program))
+
+
+# --- tracing ----------------------------------------------------------------------------------
+
+
+def _program(subject: Subject, call: Call, *, fixed: bool) -> ExportedProgram:
+    given = subject.values(call)
+    if fixed:
+        return _quietly(subject.whole, given, None)
+    count = len(subject.graph.inputs)
+    free = (_free(x, field=i >= count) for i, x in enumerate(given))
+    return _quietly(subject.whole, given, ((*free,),))
+
+
+def _free(x: Tensor, *, field: bool) -> dict[int, object]:
+    """Which sizes of an input torch shall find out about; a static field is its grid only."""
+    axes = range(x.ndim) if field else (0, *range(2, x.ndim))
+    return dict.fromkeys(axes, Dim.AUTO)
+
+
+def _quietly(module: nn.Module, given: Sequence[Tensor], shapes: object) -> ExportedProgram:
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # torch's own, about itself
+        return torch.export.export(module, tuple(given), dynamic_shapes=shapes)  # type: ignore[arg-type]  # a tuple for `*inputs`
+
+
+def _shapes(program: ExportedProgram) -> tuple[Shape, ...]:
+    named = {x.name: x.meta["val"].shape for x in program.graph.nodes if x.op == "placeholder"}
+    inputs = (named[str(x)] for x in program.graph_signature.user_inputs)
+    return tuple(tuple(n if isinstance(n, int) else None for n in x) for x in inputs)
+
+
+# --- where it holds ---------------------------------------------------------------------------
+
+
+def _with_calls(found: Traced) -> Traced:
+    """Two further resolutions and batches, as far as these are free."""
+    first = found.calls[0]
+    batches = (first.batch + 1, 1) if found.free_batch else (first.batch, first.batch)
+    run = found.program.module()
+    for step in STEPS:
+        near = Call(_moved(found, step), batches[0])
+        if _takes(run, found.subject, near):
+            far = Call(_moved(found, _half(first, step)), batches[1])
+            calls = [first, near, *([far] if _takes(run, found.subject, far) else [])]
+            return replace(found, calls=tuple(_different(calls)), step=step)
+    return replace(found, step=0)
+
+
+def _moved(found: Traced, more: int) -> dict[str, tuple[int, ...]]:
+    """A finer resolution, where the inputs are free."""
+    graph, roots = found.subject.graph, found.calls[0].roots
+    bound = set(_bound_axes(found))
+    moved = finer(graph, roots, more)
+    return {
+        k: tuple(roots[k][i] if (k, i) in bound else n for i, n in enumerate(x))
+        for k, x in moved.items()
+    }
+
+
+def _bound_axes(found: Traced) -> Iterator[tuple[str, int]]:
+    """Axes of declared domains on which an input has the traced size only."""
+    for domain, shape in zip(_domains(found.subject.graph), found.shapes, strict=True):
+        for i, n in enumerate(shape[len(shape) - domain.dims :]):
+            if n is not None and domain.modes is None:
+                part, local = domain.part(i)
+                yield part.name, local
+
+
+def _domains(graph: Graph) -> Iterator[Domain]:
+    yield from (x.space.domain for x in graph.inputs)
+    yield from (x.domain for x in graph.asks())
+
+
+def _half(call: Call, step: int) -> int:
+    """Points more that make a grid about half as large again, a multiple of the step."""
+    most = max((n for x in call.roots.values() for n in x), default=0)
+    axes = max((len(x) for x in call.roots.values()), default=1)
+    return -(-most // (2 * axes * step)) * step
+
+
+def _takes(run: Callable[..., object], subject: Subject, call: Call) -> bool:
+    try:
+        with torch.no_grad():
+            run(*subject.values(call))
+    except (AssertionError, RuntimeError):  # its guards, of either kind
+        return False
+    return True
+
+
+def _different(calls: Sequence[Call]) -> Iterator[Call]:
+    for i, x in enumerate(calls):
+        if x not in calls[:i]:
+            yield x
