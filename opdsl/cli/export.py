@@ -10,21 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from opdsl.cli.console import UsageError, result, say, show_json
+from opdsl.cli.files import named
 from opdsl.cli.options import Json, Model, Parameters
 
 if TYPE_CHECKING:
     from opdsl.ir.spaces import Domain
     from opdsl.lower.exported import Report, Subject
 
-SUFFIXES = {"pt2": ".pt2", "aoti": ".pt2", "onnx": ".onnx"}
-
-
-class Kind(StrEnum):
-    """The kinds of files."""
-
-    PT2 = "pt2"
-    AOTI = "aoti"
-    ONNX = "onnx"
+SUFFIX = ".pt2"
 
 
 class Numbers(StrEnum):
@@ -41,14 +34,7 @@ def command(
             metavar="RUN|SPEC", help="The folder of a run, or a program: fresh weights."
         ),
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="A .pt2 or .onnx file.")],
-    format_: Annotated[
-        Kind,
-        typer.Option(
-            "--format",
-            help="pt2: torch.export; aoti: compiled for this machine; onnx: any runtime.",
-        ),
-    ] = Kind.PT2,
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="A .pt2 file.")],
     at: Annotated[
         str | None,
         typer.Option("--at", metavar="x=64,y=64", help="The resolution at which it is traced."),
@@ -70,16 +56,14 @@ def command(
     sets: Parameters = None,
     as_json: Json = False,
 ) -> None:
-    """Write a model as a file that runs without opdsl.
+    """Write a model as a program of torch.export, which runs without opdsl.
 
     A run takes and gives physical values. The file is opened again and compared with the model at
     several resolutions and batches; one that differs is not kept.
 
-    Example: opdsl export runs/darcy --format onnx --out darcy.onnx
+    Example: opdsl export runs/darcy --out darcy.pt2
     """
-    suffix = SUFFIXES[format_]
-    if out.suffix != suffix:
-        raise UsageError(f"`--out {out}`: the name of a file of this format ends in {suffix}")
+    named("--out", out, (SUFFIX,))
     from opdsl.lower.exported import Call, example, export
     from opdsl.summary import parse_at
 
@@ -88,7 +72,7 @@ def command(
     if precision is Numbers.FP64:
         subject.whole.double()
     roots = example(subject.graph) if at is None else parse_at(at, subject.graph)
-    report = export(subject, Call(roots, batch), out, format_.value, fixed=fixed)
+    report = export(subject, Call(roots, batch), out, fixed=fixed)
     if as_json:
         show_json(report.to_json())
         return

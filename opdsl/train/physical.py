@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from opdsl.train.normalise import Normaliser
+from opdsl.train.normalise import Normaliser, Scale
 
 
 class Physical(nn.Module):
@@ -31,5 +31,9 @@ class Physical(nn.Module):
 
     def draw(self, name: str, x: Tensor) -> Tensor:
         """Physical values of an input that are normal numbers when normalised."""
-        scale = dict(self.normaliser.scales.items()).get(f"in_{name}")
-        return x if scale is None else scale.back(x)
+        key = f"in_{name}"
+        if key not in self.normaliser.scales:
+            return x
+        scale = self.normaliser.scales[key]
+        assert isinstance(scale, Scale)
+        return scale.back(x)

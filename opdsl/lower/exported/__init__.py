@@ -6,7 +6,6 @@ module at several resolutions and batches.
 
 from opdsl.lower.exported.calls import Call, example
 from opdsl.lower.exported.export import Report, export
-from opdsl.lower.exported.formats import FORMATS
 from opdsl.lower.exported.trace import Subject
 
-__all__ = ["FORMATS", "Call", "Report", "Subject", "example", "export"]
+__all__ = ["Call", "Report", "Subject", "example", "export"]

@@ -21,7 +21,7 @@ from torch import Tensor
 from opdsl.diagnostics import OpError, fault
 from opdsl.files import sync, sync_folder
 from opdsl.lower.exported.calls import Call
-from opdsl.lower.exported.formats import FORMATS, Format
+from opdsl.lower.exported.pt2 import opened, write
 from opdsl.lower.exported.trace import Shape, Subject, Traced, trace
 
 MOST = 200  # characters of what torch says
@@ -42,7 +42,6 @@ class Report:
     """
 
     path: Path
-    format: str
     size: int
     inputs: dict[str, Shape]
     step: int
@@ -58,7 +57,6 @@ class Report:
         ]
         return {
             "path": str(self.path),
-            "format": self.format,
             "bytes": self.size,
             "inputs": {k: list(x) for k, x in self.inputs.items()},
             "step": self.step,
@@ -73,7 +71,6 @@ def export(
     subject: Subject,
     call: Call,
     out: Path,
-    kind: str,
     *,
     fixed: bool = False,
     tolerance: float | None = None,
@@ -82,28 +79,24 @@ def export(
 
     Args:
         call: resolution and batch at which the module is traced.
-        kind: a key of `FORMATS`.
         fixed: whether the file is for this batch and resolution only.
         tolerance: the greatest relative difference; that of the number format if not given.
 
     Raises:
         OpError: OP0650, it cannot be exported; OP0651, the file computes something else; OP0625, it
-            cannot be written; OP0645, a package is missing; OP0652, there is no compiler.
+            cannot be written.
     """
-    chosen = FORMATS[kind]
     limit = TOLERANCES[subject.dtype] if tolerance is None else tolerance
     with _at_rest(subject), _beside(out) as path:
-        traced, said = _written(subject, call, chosen, path, fixed=fixed)
-        difference = _compared(traced, chosen, path, limit)
+        traced, said = _written(subject, call, path, fixed=fixed)
+        difference = _compared(traced, path, limit)
         size = path.stat().st_size
         _keep(path, out)
     inputs = dict(zip(traced.names, traced.shapes, strict=True))
-    return Report(out, kind, size, inputs, traced.step, traced.calls, difference, limit, said)
+    return Report(out, size, inputs, traced.step, traced.calls, difference, limit, said)
 
 
-def _written(
-    subject: Subject, call: Call, chosen: Format, path: Path, *, fixed: bool
-) -> tuple[Traced, str]:
+def _written(subject: Subject, call: Call, path: Path, *, fixed: bool) -> tuple[Traced, str]:
     """The program that is in the file, and why it is not free, if it should be.
 
     A block that torch cannot follow through all sizes is exported for one.
@@ -112,7 +105,7 @@ def _written(
     for one in (True,) if fixed else (False, True):
         try:
             traced = trace(subject, call, fixed=one)
-            chosen.write(traced, path)
+            write(traced, path)
         except (OpError, OSError):
             raise
         except Exception as error:  # noqa: BLE001  a tracer meets whatever a block does
@@ -120,7 +113,7 @@ def _written(
         else:
             return traced, said
     name = subject.graph.name
-    message = f"`{name}` cannot be exported as {chosen.about}"
+    message = f"`{name}` cannot be exported as a program of torch.export"
     raise fault("OP0650", message, notes=(said,), file=name)
 
 
@@ -156,9 +149,9 @@ def _beside(out: Path) -> Iterator[Path]:
         raise fault("OP0625", message, file=str(out)) from error
 
 
-def _compared(traced: Traced, chosen: Format, path: Path, limit: float) -> float:
+def _compared(traced: Traced, path: Path, limit: float) -> float:
     """The greatest difference between the file, opened again, and the module."""
-    run = chosen.opened(traced, path)
+    run = opened(path)
     worst = 0.0
     for call in traced.calls:
         with torch.no_grad():
@@ -168,7 +161,7 @@ def _compared(traced: Traced, chosen: Format, path: Path, limit: float) -> float
             message = (
                 f"the file differs from the model by {far:.2g} at {call}, allowed is {limit:.2g}"
             )
-            helps = ("nothing was kept; another format may be nearer: `--format pt2`",)
+            helps = ("nothing was kept; `--fixed` may be nearer",)
             raise fault("OP0651", message, helps=helps, file=path.name)
         worst = max(worst, far)
     return worst

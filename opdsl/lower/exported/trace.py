@@ -80,24 +80,16 @@ class Traced:
         return (*(x.name for x in graph.inputs), *(x.name for x in graph.asks()))
 
     @property
-    def results(self) -> tuple[str, ...]:
-        """Names of the outputs."""
-        return tuple(x.name for x in self.subject.graph.outputs)
-
-    @property
     def free_batch(self) -> bool:
         """Whether any number of samples will do."""
         return any(x[0] is None for x in self.shapes[: len(self.subject.graph.inputs)])
 
 
-def trace(
-    subject: Subject, call: Call, *, fixed: bool = False, kernel: str | None = None
-) -> Traced:
+def trace(subject: Subject, call: Call, *, fixed: bool = False) -> Traced:
     """The program of a module, traced at a call.
 
     Args:
         fixed: whether batch and resolution are those of the call only.
-        kernel: which every block that has it shall use, instead of the plan's choice.
 
     Raises:
         OpError: OP0650, it is on points.
@@ -106,11 +98,7 @@ def trace(
     refuse_points(subject.graph)
     operator = subject.operator
     operator.latest = operator.plan(call.roots, call.batch)
-    operator.force_kernel = kernel
-    try:
-        program = _program(subject, call, fixed=fixed)
-    finally:
-        operator.force_kernel = None
+    program = _program(subject, call, fixed=fixed)
     found = Traced(subject, program, _shapes(program), (call,))
     return found if fixed else _with_calls(found)
 
@@ -136,15 +124,7 @@ def told(found: object) -> tuple[Tensor, ...]:
     """The outputs of a call in order, whether it returned one, several or a dictionary."""
     if isinstance(found, Tensor):
         return (found,)
-    return tuple(found.values() if isinstance(found, dict) else found)  # type: ignore[arg-type,call-overload]  # nothing else is returned
-
-
-def retrace(traced: Traced, module: nn.Module) -> Traced:
-    """The same with another module that computes the same, free where this one is."""
-    given = traced.subject.values(traced.calls[0])
-    free = tuple({i: Dim.AUTO for i, n in enumerate(x) if n is None} for x in traced.shapes)
-    program = _quietly(module, given, ((*free,),))
-    return replace(traced, program=program, shapes=_shapes(program))
+    return tuple(found.values() if isinstance(found, dict) else found)  # type: ignore[arg-type]  # nothing else is returned
 
 
 # --- tracing ----------------------------------------------------------------------------------

@@ -1,0 +1,36 @@
+"""`opdsl export`: the file of a run predicts what `opdsl predict` does."""
+
+import pytest
+
+from opdsl.data.formats import open_dataset
+from opdsl.lower.exported import pt2
+from tests.e2e.command_line import data, good, run
+
+
+def test_the_file_of_a_run_takes_and_gives_physical_values(trained, tmp_path):
+    told = data("export", trained, "-o", tmp_path / "m.pt2", "--json")
+    assert told["inputs"] == {"a": [None, 1, None, None]}
+    assert len(told["calls"]) == 3
+    assert told["difference"] <= 1e-5
+    source = trained.parent / "d.h5"
+    good("predict", trained, "-i", source, "-o", tmp_path / "p.h5")
+    expected = open_dataset(tmp_path / "p.h5").values["pressure"]
+    a = open_dataset(source).values["coefficient"]
+    (found,) = pt2.opened(tmp_path / "m.pt2")((a,))
+    assert ((found - expected).abs().max() / expected.abs().max()).item() < 1e-5
+
+
+def test_a_mistake_is_one_message_and_leaves_no_file(trained, tmp_path):
+    for wrong in (("-o", tmp_path / "m.onnx"), ("-o", tmp_path / "m.pt2", "--set", "model.w=3")):
+        told = run("export", trained, *wrong)
+        assert told.exit_code == 2, told.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["tfno_darcy", "uno_darcy", "sfno_swe", "fno_burgers"])
+def test_specs_are_exported_with_batch_and_resolution_free(tmp_path, name):
+    told = data("export", f"specs/{name}.op", "-o", tmp_path / "m.pt2", "--json")
+    (shape,) = told["inputs"].values()
+    assert [x for i, x in enumerate(shape) if i != 1] == [None] * (len(shape) - 1)
+    assert told["difference"] <= 1e-5
