@@ -56,10 +56,11 @@ def command(
     sets: Parameters = None,
     as_json: Json = False,
 ) -> None:
-    """Write a model as a program of torch.export, which runs without opdsl.
+    """Write a model as a program of torch.export.
 
-    A run takes and gives physical values. The file is opened again and compared with the model at
-    several resolutions and batches; one that differs is not kept.
+    It runs without opdsl. That of a run takes and gives physical values. The file
+    is opened again and compared with the model at several resolutions and
+    batches; one that differs is not kept.
 
     Example: opdsl export runs/darcy --out darcy.pt2
     """
