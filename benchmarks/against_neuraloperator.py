@@ -14,6 +14,7 @@ two. Figures in the table are ratios within one process; nothing is compared acr
 from __future__ import annotations
 
 import argparse
+import math
 import multiprocessing
 import sys
 import time
@@ -217,21 +218,19 @@ def both(one: Competitor) -> tuple[Tensor, Tensor]:
 def roofline(case: Case) -> Found:
     """Operations in matrix products, what the machine does at this shape, time of ours.
 
-    Counted where no operation is fused, so that nothing is computed again.
+    Counted where no operation is fused, so that nothing is computed again. The matrix product takes
+    turns with the model: both meet what else runs.
     """
     measures.reuse_memory()
     ours = competitors(case)["ours"]
-    width = case.named.get("hidden_channels", 32)
-    points = case.batch
-    for n in case.grid:
-        points *= n
-    step = ours.trainer()
-    times = measures.in_turn({"forward": ours.forward, "step": step}, 2.0)
-    calls = {"forward": ours.forward, "step": step}
+    product = measures.Product(case.batch * math.prod(case.grid), case.width)
+    calls = {"forward": ours.forward, "step": ours.trainer()}
+    times = measures.in_turn({"product": product.call, **calls}, 2.0)
+    ms = {k: x["ms"] for k, x in measures.summed_up(times).items()}
     return {
-        "rate": measures.product_rate(points, width),
+        "rate": 1e3 * product.flops / ms.pop("product"),
         "flops": {k: measures.operations(ours.module, x) for k, x in calls.items()},
-        "ms": {k: x["ms"] for k, x in measures.summed_up(times).items()},
+        "ms": ms,
     }
 
 

@@ -34,6 +34,12 @@ class Case:
     more: Mapping[str, Any] = field(default_factory=dict)
 
     @property
+    def width(self) -> int:
+        """Channels of the layers; of `GNO` those of its kernel's network."""
+        named = self.named
+        return int(named.get("hidden_channels") or named.get("channel_mlp_layers", (32,))[0])
+
+    @property
     def scattered(self) -> bool:
         """Whether it is a model on points."""
         return self.kind in {"GNO", "GINO"}

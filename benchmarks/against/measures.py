@@ -144,12 +144,25 @@ def operations(module: nn.Module, call: Call) -> int:
     return counted.flops
 
 
-def product_rate(rows: int, width: int, seconds: float = 0.3) -> float:
-    """Operations per second of (rows, width) times (width, width), into memory that is there."""
-    rows = min(rows, 2**18)
-    a, b, out = torch.randn(rows, width), torch.randn(width, width), torch.empty(rows, width)
-    took = in_turn({"": lambda: torch.mm(a, b, out=out)}, seconds)[""]
-    return 2 * rows * width**2 / min(took)
+class Product:
+    """A matrix product of a layer's shape, (rows, width) times (width, width), and its count.
+
+    The result goes into memory that is there.
+    """
+
+    ENOUGH = 2**31  # operations in a call, so that the clock sees it
+
+    def __init__(self, rows: int, width: int) -> None:
+        self.a, self.b = torch.randn(min(rows, 2**18), width), torch.randn(width, width)
+        self.out = torch.empty_like(self.a)
+        once = 2 * self.a.numel() * width
+        self.times = max(1, self.ENOUGH // once)
+        self.flops = self.times * once
+
+    def call(self) -> None:
+        """Compute it as often as it takes."""
+        for _ in range(self.times):
+            torch.mm(self.a, self.b, out=self.out)
 
 
 def doubled(module: nn.Module) -> nn.Module:
