@@ -174,3 +174,11 @@ def doubled(module: nn.Module) -> nn.Module:
         return t.double() if t.is_floating_point() else t
 
     return module._apply(wide)  # noqa: SLF001  `.double()` leaves complex numbers
+
+
+def shaken(module: nn.Module) -> nn.Module:
+    """The module with all weights changed by about a rounding to float32."""
+    for p in module.parameters():
+        real = torch.view_as_real(p.data) if p.is_complex() else p.data
+        real.mul_(1 + torch.finfo(torch.float32).eps / 2 * torch.randn_like(real))
+    return module

@@ -114,7 +114,15 @@ def said(value: float | None, floor: float = 0.0) -> str:
 
 def floors(there: dict[Case, Found]) -> Iterator[str]:
     """The table of the goals: one thread, memory reused."""
-    head = ["case", "training step", "inference", "memory in training", "error", "theirs"]
+    head = [
+        "case",
+        "training step",
+        "inference",
+        "memory in training",
+        "error",
+        "theirs",
+        "last bit",
+    ]
     body = []
     for case, found in there.items():
         step, forward, memory = case.floors
@@ -127,9 +135,15 @@ def floors(there: dict[Case, Found]) -> Iterator[str]:
                 said(less(found), memory),
                 error(own),
                 error(their),
+                error(found["accuracy"]["last bit"]),
             ]
         )
     yield from rows("One thread, an allocator that reuses memory (the floor behind)", head, body)
+    if body:
+        yield (
+            "Errors are relative to float64, of the result / of the gradient by the input.\n"
+            "`last bit`: what weights rounded to float32 anew make of it, the rest in float64.\n"
+        )
 
 
 def absent(cases: Sequence[Case], found: Found) -> Iterator[str]:
