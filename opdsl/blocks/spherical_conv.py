@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, NonNegativeInt, StrictFloat, StrictInt
 
-from opdsl.ir.block import BYTES, Block, Bound, Cost, Refusal
+from opdsl.ir.block import BYTES, Block, Bound, Cost, Refusal, Work
 from opdsl.ir.dims import Poly, PositiveCount
+from opdsl.ir.modes import MIX, together, transform_work
 from opdsl.ir.ranks import Axes, count_numbers, own_channels, ranks_of
 from opdsl.ir.regrid import transform
 from opdsl.ir.spaces import KINDS, Domain, Sampling, Space
@@ -68,6 +69,7 @@ class SphericalConv(Block):
 
     kinds: ClassVar[frozenset[str]] = frozenset({"sphere"})
     sized: ClassVar[bool] = True
+    kernels: ClassVar[tuple[str, ...]] = ("fft", "dft")
     samples: ClassVar[tuple[dict[str, Any], ...]] = (
         {"inputs": ("S -> R^3",), "lmax": 4, "out": 2},
         {"inputs": ("S -> R^2",), "lmax": 2, "to": "S/2", "bias": False},
@@ -190,9 +192,7 @@ class SphericalConv(Block):
     def cost(self, *x: Space) -> Cost:
         """The numbers of R; transforms there and back."""
         out, c = self.infer(*x), x[0].channels
-        m = self.greatest_order
-        # a triangle of degrees to m, then m + 1 orders for each
-        orders = (m + 1) * (m + 2) // 2 + (self.lmax - m) * (m + 1)
+        orders = self._kept_orders()
         width = 1 if self.numbers == "real" else 2
         params = width * self._numbers(x[0]) + (out.channels if self.bias else 0)
         rows = [Poly.atom(y.domain.atom(0)) * (4 * orders * y.channels) for y in (x[0], out)]
@@ -211,6 +211,11 @@ class SphericalConv(Block):
             return math.prod(shape)
         return count_numbers(self.factor, shape, self._ranks(x))
 
+    def _kept_orders(self) -> int:
+        """Pairs of a degree and an order: a triangle to the greatest order, then all of them."""
+        m = self.greatest_order
+        return (m + 1) * (m + 2) // 2 + (self.lmax - m) * (m + 1)
+
     def _mixed(self, c: int, out: Space) -> int:
         return c if self.separable else c * out.channels
 
@@ -220,6 +225,28 @@ class SphericalConv(Block):
         if self.factor == "dense" or own < dense:
             return None
         return f"its factors have {2 * own:,} numbers, a dense weight has {2 * dense:,}"
+
+    def work(self, kernel: str, sizes: tuple[tuple[int, ...], ...], *x: Space) -> Work:
+        """Longitudes, latitudes, the products between, and all of it back."""
+        c, out = x[0].channels, self.infer(*x).channels
+        ways = zip((c, out), (sizes[0], sizes[-1]), strict=True)
+        there, back = (self._way(kernel, channels, size) for channels, size in ways)
+        pairs = self._whole_band() if kernel == "fft" else self._kept_orders()
+        return together(there, Work(gemm=MIX * pairs * self._mixed(c, self.infer(*x))), back)
+
+    def _whole_band(self) -> int:
+        """Pairs of a degree and an order, also those that there are not."""
+        return (self.lmax + 1) * (self.greatest_order + 1)
+
+    def _way(self, kernel: str, channels: int, size: tuple[int, ...]) -> Work:
+        """One transform, one way; `fft` takes (re, im) apart, and copies both for the product."""
+        rows, band = size[0], (range(self.greatest_order + 1),)
+        pairs = self._whole_band() if kernel == "fft" else self._kept_orders()
+        copies = 3 if kernel == "fft" else 1
+        moved = copies * 2 * BYTES * channels * rows * len(band[0])
+        latitudes = Work(gemm=4.0 * channels * rows * pairs, moved=float(moved))
+        along = transform_work(kernel, channels * rows, size[1:], band, real=True)
+        return together(along, latitudes)
 
     def lower(self, *x: Space) -> nn.Module:
         """See `opdsl.nn.harmonics.SphericalConv`."""

@@ -3,21 +3,29 @@
 What comes in and goes out: (batch, nlat, nlon, c), latitudes from north to south, longitudes from 0
 on. The coefficients are those of orthonormal harmonics Y_lm = P_lm(cos theta) exp(i m phi) with
 m >= 0, which stand for their conjugates too: complex (batch, l, m, c).
+
+Two ways, equal up to rounding: `fft`, fast transforms along the longitudes; `dft`, real matrix
+products with the kept orders only, then products that pass over most of the degrees below the order.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from opdsl.nn.factor import FACTORS, Factored
 from opdsl.nn.precision import no_autocast, wide
 from opdsl.nn.sphere import latitudes
 from opdsl.nn.tables import remembered
+from opdsl.nn.transforms import matrix, times
 
 Size = tuple[int, ...]
+
+STEPS = 4  # parts of the orders, each of which begins at the degree of its first order
 
 
 def legendre(lmax: int, x: Tensor) -> Tensor:
@@ -107,6 +115,50 @@ def over_latitudes(rule: str, z: Tensor, table: Tensor) -> Tensor:
     return torch.complex(torch.einsum(rule, z.real, table), torch.einsum(rule, z.imag, table))
 
 
+def sht_dft(x: Tensor, lmax: int, sampling: str, orders: int) -> Tensor:
+    """The same as `sht`."""
+    batch, nlat, nlon, channels = x.shape
+    there, _ = _degree_tables(nlat, sampling, lmax, orders, x.dtype, x.device)
+    cut = matrix("cut_half", nlon, range(orders + 1), x)
+    z = times(cut, x.reshape(batch * nlat, nlon, channels))
+    z = z.reshape(batch, nlat, 2, orders + 1, channels).permute(3, 1, 0, 2, 4).flatten(2)
+    parts = [
+        functional.pad(torch.bmm(there[m, m.start :], z[m]), (0, 0, m.start, 0))
+        for m in _steps(orders)
+    ]
+    y = torch.cat(parts).reshape(orders + 1, lmax + 1, batch, 2, channels)
+    re, im = y.permute(3, 2, 1, 0, 4)
+    return torch.complex(re, im)
+
+
+def inverse_sht_dft(z: Tensor, size: Size, sampling: str) -> Tensor:
+    """The same as `inverse_sht`."""
+    nlat, nlon = size
+    batch, degrees, count, channels = z.shape
+    y = torch.view_as_real(z).permute(2, 1, 0, 4, 3).flatten(2)
+    _, back = _degree_tables(nlat, sampling, degrees - 1, count - 1, y.dtype, y.device)
+    parts = [torch.bmm(back[m, m.start :].mT, y[m, m.start :]) for m in _steps(count - 1)]
+    y = torch.cat(parts).reshape(count, nlat, batch, 2, channels).permute(2, 1, 3, 0, 4)
+    grow = matrix("grow_half", nlon, range(count), y)
+    return times(grow, y.reshape(batch * nlat, 2 * count, channels)).reshape(
+        batch, nlat, nlon, channels
+    )
+
+
+def _steps(orders: int) -> list[slice]:
+    """The orders from 0 on in a few parts about equal."""
+    count = orders + 1
+    ends = sorted({count * i // STEPS for i in range(STEPS + 1)})
+    return [slice(a, b) for a, b in zip(ends, ends[1:], strict=False)]
+
+
+SHTS: dict[str, Callable[[Tensor, int, str, int], Tensor]] = {"fft": sht, "dft": sht_dft}
+INVERSES: dict[str, Callable[[Tensor, Size, str], Tensor]] = {
+    "fft": inverse_sht,
+    "dft": inverse_sht_dft,
+}
+
+
 class SphericalConv(nn.Module):
     """w = S^-1(R . S(v)) + b; R is a matrix for each degree, for each degree and order, or one.
 
@@ -174,12 +226,12 @@ class SphericalConv(nn.Module):
         if self.bias is not None:
             nn.init.zeros_(self.bias)
 
-    def forward(self, x: Tensor, size: Size) -> Tensor:
-        """(batch, nlat, nlon, in) -> (batch, *size, out)."""
+    def forward(self, x: Tensor, size: Size, kernel: str = "fft") -> Tensor:
+        """(batch, nlat, nlon, in) -> (batch, *size, out), by a key of `SHTS`."""
         with no_autocast(x):
             dtype = wide(x)
-            z = sht(x.to(dtype), self.lmax, self.sampling, self.orders)
-            y = inverse_sht(self.mix(z), size, self.sampling)
+            z = SHTS[kernel](x.to(dtype), self.lmax, self.sampling, self.orders)
+            y = INVERSES[kernel](self.mix(z), size, self.sampling)
             return (y if self.bias is None else y + self.bias.to(dtype)).to(x.dtype)
 
     def mix(self, z: Tensor) -> Tensor:
