@@ -10,7 +10,8 @@ With x = act_in(u) a Fourier layer is
 
 or y = z where it has no network at each point. All transforms are matrix products with the kept
 frequencies only. The rows of the last axis are the work of the kernels in `native/rows.cpp`; the
-other axes and R, on few numbers, are that of torch.
+other axes and R, on few numbers, are that of a `Between`: `opdsl.nn.fused_modes` on grids,
+`opdsl.nn.fused_degrees` on spheres.
 
 The derivative of a derivative goes through the same formulas written in torch's own operations.
 """
@@ -19,20 +20,23 @@ from __future__ import annotations
 
 import ctypes
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from opdsl.nn.native.library import library
 from opdsl.nn.pointwise import ACTIVATIONS
-from opdsl.nn.transforms import Bands, cut_dft, grow_dft, matrix, times
+from opdsl.nn.transforms import matrix
 
 ACTS = {"identity": 0, "gelu": 1, "relu": 2}  # those of the kernels, by their numbers there
 
 Pointer = ctypes.c_void_p
+Size = Sequence[int]
+Kept = tuple[Tensor, tuple[Tensor, ...]]
+Back = tuple[Tensor, Tensor | None, Sequence[Tensor | None]]
 WEIGHTS = 8  # tensors of `Weights`
 
 
@@ -77,25 +81,34 @@ class Weights:
         return (self.R, self.W, self.b, self.W1, self.b1, self.W2, self.b2, self.gate)
 
 
-@dataclass(frozen=True, slots=True)
-class Mixing:
-    """What R does to the kept modes, where it is no plain tensor.
+class Between(Protocol):
+    """What a layer does to the coefficients on its last axis: the other axes, R, and back.
 
-    Attributes:
-        mix: complex (batch, modes, in) -> complex (batch, modes, out), by torch's operations.
-        weights: what it depends on beside its argument.
-        parts: the same of real (batch, 2, modes, in), where that is faster.
+    `kept` is what `forward` wants for the way back, beside R. Coefficients of the last axis are
+    (rows, 2 k, channels), real parts first; `shape` is (batch, *grid).
     """
 
-    mix: Callable[[Tensor], Tensor]
-    weights: tuple[Tensor, ...]
-    parts: Callable[[Tensor], Tensor] | None = None
+    @property
+    def band(self) -> range:
+        """The frequencies of the last axis."""
 
-    def __call__(self, x: Tensor) -> Tensor:
-        """Parts (batch, 2, modes, in) -> (batch, 2, modes, out)."""
-        if self.parts is not None:
-            return self.parts(x)
-        return _complex_parts(self.mix(torch.complex(x[:, 0], x[:, 1])))
+    @property
+    def weights(self) -> tuple[Tensor, ...]:
+        """What it depends on beside R."""
+
+    def forward(self, ctx: Any, x: Tensor, R: Tensor | None, shape: Size) -> Kept:
+        """What comes of `x`, (rows, 2 k, out), and what is kept."""
+
+    def again(self, kept: Sequence[Tensor], R: Tensor | None, shape: Size) -> Tensor:
+        """What came of it."""
+
+    def backward(
+        self, ctx: Any, g: Tensor, kept: Sequence[Tensor], R: Tensor | None, shape: Size
+    ) -> Back:
+        """The gradients of x, of R and of `weights`, from that of the result."""
+
+    def plain(self, x: Tensor, R: Tensor | None) -> Tensor:
+        """The whole convolution, (batch, *grid, in) -> (batch, *grid, out), by torch."""
 
 
 def available() -> bool:
@@ -103,13 +116,10 @@ def available() -> bool:
     return library() is not None
 
 
-def fourier_layer(
-    u: Tensor, weights: Weights, bands: Bands, bends: Bends, mixing: Mixing | None = None
-) -> Tensor:
+def fourier_layer(u: Tensor, weights: Weights, between: Between, bends: Bends) -> Tensor:
     """The layer y(u) of the module's docstring: (batch, *grid, in) -> (batch, *grid, out)."""
-    more = () if mixing is None else mixing.weights
     y: Tensor = FourierLayer.apply(  # type: ignore[no-untyped-call]  # torch's own
-        u, bands, bends, mixing, *weights.all(), *more
+        u, between, bends, *weights.all(), *between.weights
     )
     return y
 
@@ -123,26 +133,15 @@ def network(u: Tensor, weights: tuple[Tensor, ...], bends: Bends) -> Tensor:
 # --- the same in torch's operations ------------------------------------------------------------
 
 
-def plain_layer(
-    u: Tensor, w: Weights, bands: Bands, bends: Bends, mixing: Mixing | None = None
-) -> Tensor:
+def plain_layer(u: Tensor, w: Weights, between: Between, bends: Bends) -> Tensor:
     """`fourier_layer` by automatic differentiation, in any precision."""
     x = ACTIVATIONS[bends.before](u)
-    x_hat = cut_dft(x, bands)
-    mix = _mix_of(w) if mixing is None else mixing.mix
-    z_hat = mix(x_hat.flatten(1, -2)).reshape(*x_hat.shape[:-1], -1)
-    z = grow_dft(z_hat, bands, tuple(u.shape[1:-1]), real=True) + x @ w.W.T + w.b
+    z = between.plain(x, w.R) + x @ w.W.T + w.b
     if w.W1 is None or w.W2 is None:
         return z
     h = torch.nn.functional.linear(ACTIVATIONS[bends.middle](z), w.W1, w.b1)
     y = torch.nn.functional.linear(ACTIVATIONS[bends.hidden](h), w.W2, w.b2)
     return y if w.gate is None else y + w.gate * x
-
-
-def _mix_of(w: Weights) -> Callable[[Tensor], Tensor]:
-    assert w.R is not None
-    R = torch.view_as_complex(w.R.reshape(*w.R.shape[:-1], -1, 2))
-    return lambda x_hat: torch.bmm(x_hat.transpose(0, 1), R).transpose(0, 1)
 
 
 def plain_network(u: Tensor, weights: tuple[Tensor, ...], bends: Bends) -> Tensor:
@@ -182,64 +181,45 @@ class FourierLayer(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any,
-        u: Tensor,
-        bands: Bands,
-        bends: Bends,
-        mixing: Mixing | None,
-        *given: Tensor | None,
+        ctx: Any, u: Tensor, between: Between, bends: Bends, *given: Tensor | None
     ) -> Tensor:
         """Y, and what its derivative needs."""
         w = _contiguous(given)
-        call = _Call(u.contiguous(), w, bands, bends)
-        x_hat = call.gathered(call.cut())
-        S = _by_modes(x_hat) if w.R is not None else x_hat
-        mixed = _mixed_bands(S, w.R) if w.R is not None else _mix_once(ctx, mixing, S)
-        z_hat = call.grown(mixed)
+        call = _Call(u.contiguous(), w, between.band, bends)
+        z_hat, kept = between.forward(ctx, call.cut(), w.R, u.shape[:-1])
         y = call.run(z_hat)
-        ctx.save_for_backward(u, S, z_hat, *given)
-        ctx.bands, ctx.bends, ctx.mixing = bands, bends, mixing
+        ctx.save_for_backward(u, *given, *kept)
+        ctx.between, ctx.bends, ctx.given = between, bends, len(given)
         return y
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Any, ...]:
         """The gradients of u and of the weights."""
-        u, S, z_hat, *given = ctx.saved_tensors
+        u, *saved = ctx.saved_tensors
+        given, kept, between = saved[: ctx.given], saved[ctx.given :], ctx.between
         if torch.is_grad_enabled():
-            w = Weights(*given[:WEIGHTS])
-            y = plain_layer(u, w, ctx.bands, ctx.bends, ctx.mixing)
-            needed = (ctx.needs_input_grad[0], *ctx.needs_input_grad[4:])
+            y = plain_layer(u, Weights(*given[:WEIGHTS]), between, ctx.bends)
+            needed = (ctx.needs_input_grad[0], *ctx.needs_input_grad[3:])
             gu, *rest = _again(y, g, (u, *given), needed)
-            return gu, None, None, None, *rest
-        w = _contiguous(given)
-        call = _Call(u.contiguous(), w, ctx.bands, ctx.bends)
-        gu, g_hat, sums = call.run_backward(g.contiguous(), z_hat)
-        G = call.gathered_adjoint(g_hat)
-        if w.R is None:
-            gS, own = _mix_back(ctx, S, G)
-            gR = None
-        else:
-            T, own = _doubled(G), []
-            gR = torch.bmm(S.transpose(1, 2), T)
-            gS = _by_sample(torch.bmm(T, w.R.transpose(1, 2)))
-        call.finish(gu, call.spread_adjoint(gS))
-        return gu, None, None, None, gR, *sums, *own
+            return gu, None, None, *rest
+        w, shape = _contiguous(given), u.shape[:-1]
+        call = _Call(u.contiguous(), w, between.band, ctx.bends)
+        gu, g_hat, sums = call.run_backward(g.contiguous(), between.again(kept, w.R, shape))
+        g_spectrum, gR, own = between.backward(ctx, g_hat, kept, w.R, shape)
+        call.finish(gu, g_spectrum)
+        return gu, None, None, gR, *sums, *own
 
 
 class _Call:
-    """One layer on one grid, with the pieces between which torch and the kernels take turns.
+    """One layer on one grid: what the kernels do to the rows of the last axis.
 
-    Spectra on the rows of the last axis are (rows, 2 k, channels); those of all modes are doubled,
-    (modes, 2 batch, channels): first the real parts of all samples, then the imaginary ones.
+    Spectra of the rows are (rows, 2 k, channels).
     """
 
-    def __init__(self, u: Tensor, w: Weights, bands: Bands, bends: Bends) -> None:
+    def __init__(self, u: Tensor, w: Weights, band: range, bends: Bends) -> None:
         self.u, self.w = u, w
-        self.batch, *grid, self.c = u.shape
-        *self.full, self.last = zip(grid, bands, strict=True)
-        self.o, self.counts = w.W.shape[0], tuple(map(len, bands))
-        width, band = self.last
-        self.rows, self.k2 = self.batch * math.prod(grid[:-1]), 2 * len(band)
+        *lead, width, self.c = u.shape
+        self.o, self.rows, self.k2 = w.W.shape[0], math.prod(lead), 2 * len(band)
         # kept here: the kernels see addresses only
         self.tensors = {
             "u": u,
@@ -267,30 +247,15 @@ class _Call:
         }
 
     def _kernel(self, name: str, **more: Tensor) -> None:
-        kernel = getattr(library(), name)
-        kernel(ctypes.byref(_filled_bands(_Layer(), self.numbers, self.tensors | more)))
+        getattr(library(), name)(
+            ctypes.byref(filled_structure(_Layer(), self.numbers, self.tensors | more))
+        )
 
     def cut(self) -> Tensor:
         """F x on the last axis: (rows, 2 k, in)."""
         spectrum = self.u.new_empty(self.rows, self.k2, self.c)
         self._kernel("cut_rows", spectrum=spectrum)
         return spectrum
-
-    def gathered(self, z: Tensor) -> Tensor:
-        """F on the other axes: (rows, 2 k, in) -> (batch, 2, modes, in)."""
-        lead, channels = self.rows, z.shape[-1]
-        for n, band in reversed(self.full):
-            lead //= n
-            z = times(matrix("cut_full", n, band, z), z.reshape(lead, 2 * n, -1))
-        return z.reshape(self.batch, 2, -1, channels)
-
-    def grown(self, z: Tensor) -> Tensor:
-        """F^-1 on the other axes: (batch, 2, modes, out) -> (rows, 2 k, out)."""
-        lead = self.batch
-        for n, band in self.full:
-            z = times(matrix("grow_full", n, band, z), z.reshape(lead, 2 * len(band), -1))
-            lead *= n
-        return z.reshape(self.rows, self.k2, self.o)
 
     def run(self, z_hat: Tensor) -> Tensor:
         """Y."""
@@ -319,87 +284,9 @@ class _Call:
             found.append(turned[f"g{name}"].to(self.u.dtype) if there else None)
         return found
 
-    def gathered_adjoint(self, g: Tensor) -> Tensor:
-        """The adjoint of `grown`: (rows, 2 k, out) -> (batch, 2, modes, out)."""
-        lead = self.rows
-        for n, band in reversed(self.full):
-            lead //= n
-            g = times(matrix("grow_full", n, band, g).T, g.reshape(lead, 2 * n, -1))
-        return g.reshape(self.batch, 2, -1, self.o)
-
-    def spread_adjoint(self, g: Tensor) -> Tensor:
-        """The adjoint of `gathered`: (batch, 2, modes, in) -> (rows, 2 k, in)."""
-        lead = self.batch
-        for n, band in self.full:
-            g = times(matrix("cut_full", n, band, g).T, g.reshape(lead, 2 * len(band), -1))
-            lead *= n
-        return g.reshape(self.rows, self.k2, self.c)
-
     def finish(self, gx: Tensor, spectrum: Tensor) -> None:
         """Make the gradient of u of that of x, in place, with what came through F."""
         self._kernel("cut_rows_backward", y=gx, spectrum=spectrum)
-
-
-def _by_modes(z: Tensor) -> Tensor:
-    """(batch, 2, modes, c) -> doubled (modes, 2 batch, c)."""
-    batch, _, modes, c = z.shape
-    return z.permute(2, 1, 0, 3).reshape(modes, 2 * batch, c)
-
-
-def _by_sample(S: Tensor) -> Tensor:
-    """Doubled (modes, 2 batch, c) -> (batch, 2, modes, c)."""
-    modes, rows, c = S.shape
-    return S.reshape(modes, 2, rows // 2, c).permute(2, 1, 0, 3).contiguous()
-
-
-def _complex_parts(z: Tensor) -> Tensor:
-    """Complex (batch, modes, c) -> (batch, 2, modes, c)."""
-    return torch.stack((z.real, z.imag), 1)
-
-
-def _mix_once(ctx: Any, mixing: Mixing | None, x_hat: Tensor) -> Tensor:
-    """The mixed modes; how they came about is kept, it is little."""
-    assert mixing is not None
-    ctx.mixed = _mix_recorded(mixing, x_hat) if any(ctx.needs_input_grad) else None
-    return mixing(x_hat) if ctx.mixed is None else ctx.mixed[1].detach()
-
-
-def _mix_recorded(mixing: Mixing, x_hat: Tensor) -> tuple[Tensor, Tensor]:
-    with torch.enable_grad():
-        x = x_hat.detach().requires_grad_()
-        return x, mixing(x)
-
-
-def _mix_back(ctx: Any, x_hat: Tensor, g: Tensor) -> tuple[Tensor, list[Tensor | None]]:
-    """The gradients of the argument of a mixing and of its weights."""
-    x, y = ctx.mixed or _mix_recorded(ctx.mixing, x_hat)
-    ctx.mixed = None  # who goes back twice computes it again
-    weights = ctx.mixing.weights
-    wanted = [w for w in weights if w.requires_grad]
-    gx, *rest = torch.autograd.grad(y, [x, *wanted], g, allow_unused=True)
-    found = iter(rest)
-    return gx, [next(found) if w.requires_grad else None for w in weights]
-
-
-def _mixed_bands(S: Tensor, R: Tensor) -> Tensor:
-    """R . x_hat, doubled -> (batch, 2, modes, out): one real product, then two sums."""
-    modes, rows, _ = S.shape
-    P = torch.bmm(S, R).reshape(modes, 2, rows // 2, -1, 2)
-    y = S.new_empty(rows // 2, 2, modes, P.shape[-2])
-    torch.sub(P[:, 0, ..., 0], P[:, 1, ..., 1], out=y[:, 0].transpose(0, 1))
-    torch.add(P[:, 0, ..., 1], P[:, 1, ..., 0], out=y[:, 1].transpose(0, 1))
-    return y
-
-
-def _doubled(g: Tensor) -> Tensor:
-    """(batch, 2, modes, out) -> (modes, 2 batch, 2 out): (re, im), and (im, -re) behind all."""
-    batch, _, modes, out = g.shape
-    T = g.new_empty(modes, 2, batch, out, 2)
-    re, im = (x.transpose(0, 1) for x in g.unbind(1))
-    T[:, 0, ..., 0], T[:, 0, ..., 1] = re, im
-    T[:, 1, ..., 0] = im
-    torch.neg(re, out=T[:, 1, ..., 1])
-    return T.reshape(modes, 2 * batch, 2 * out)
 
 
 # --- two layers at each point ------------------------------------------------------------------
@@ -463,15 +350,16 @@ def _run_network(
     }
     tensors = {"u": u, "W1": W1, "W1t": W1.T.contiguous(), "b1": b1}
     tensors |= {"W2": W2, "W2t": W2.T.contiguous(), "b2": b2, **more}
-    getattr(library(), name)(ctypes.byref(_filled_bands(_Network(), numbers, tensors)))
+    getattr(library(), name)(ctypes.byref(filled_structure(_Network(), numbers, tensors)))
 
 
 # --- both --------------------------------------------------------------------------------------
 
 
-def _filled_bands(
+def filled_structure(
     structure: ctypes.Structure, numbers: dict[str, int], tensors: dict[str, Tensor]
 ) -> ctypes.Structure:
+    """The same structure, with numbers and with the addresses of contiguous tensors."""
     for name, number in numbers.items():
         setattr(structure, name, number)
     for name, tensor in tensors.items():

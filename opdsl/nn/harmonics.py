@@ -5,13 +5,14 @@ on. The coefficients are those of orthonormal harmonics Y_lm = P_lm(cos theta) e
 m >= 0, which stand for their conjugates too: complex (batch, l, m, c).
 
 Two ways, equal up to rounding: `fft`, fast transforms along the longitudes; `dft`, real matrix
-products with the kept orders only, then products that pass over most of the degrees below the order.
+products with the kept orders only, then products that pass over most degrees below the order.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -66,7 +67,7 @@ def _diagonal(found: Tensor, x: Tensor) -> None:
 
 
 @remembered(8)
-def _degree_tables(
+def degree_tables(
     nlat: int, sampling: str, lmax: int, orders: int, dtype: torch.dtype, device: torch.device
 ) -> tuple[Tensor, Tensor]:
     """P_lm at the latitudes, for the way back, and times the quadrature weights, for the way in."""
@@ -89,7 +90,7 @@ def sht(x: Tensor, lmax: int, sampling: str, orders: int | None = None) -> Tenso
         complex (batch, lmax + 1, orders + 1, c), over l and m.
     """
     orders = lmax if orders is None else orders
-    there, _ = _degree_tables(x.shape[1], sampling, lmax, orders, x.dtype, x.device)
+    there, _ = degree_tables(x.shape[1], sampling, lmax, orders, x.dtype, x.device)
     return over_latitudes("bjmc,mlj->blmc", waves(x, orders), there)
 
 
@@ -97,7 +98,7 @@ def inverse_sht(z: Tensor, size: Size, sampling: str) -> Tensor:
     """The real function of the coefficients `z` on (nlat, nlon) points."""
     nlat, nlon = size
     orders, real = z.shape[2] - 1, z.real.dtype
-    _, back = _degree_tables(nlat, sampling, z.shape[1] - 1, orders, real, z.device)
+    _, back = degree_tables(nlat, sampling, z.shape[1] - 1, orders, real, z.device)
     x: Tensor = torch.fft.irfft(
         over_latitudes("blmc,mlj->bjmc", z, back), n=nlon, dim=2, norm="forward"
     )
@@ -118,7 +119,7 @@ def over_latitudes(rule: str, z: Tensor, table: Tensor) -> Tensor:
 def sht_dft(x: Tensor, lmax: int, sampling: str, orders: int) -> Tensor:
     """The same as `sht`."""
     batch, nlat, nlon, channels = x.shape
-    there, _ = _degree_tables(nlat, sampling, lmax, orders, x.dtype, x.device)
+    there, _ = degree_tables(nlat, sampling, lmax, orders, x.dtype, x.device)
     cut = matrix("cut_half", nlon, range(orders + 1), x)
     z = times(cut, x.reshape(batch * nlat, nlon, channels))
     z = z.reshape(batch, nlat, 2, orders + 1, channels).permute(3, 1, 0, 2, 4).flatten(2)
@@ -136,7 +137,7 @@ def inverse_sht_dft(z: Tensor, size: Size, sampling: str) -> Tensor:
     nlat, nlon = size
     batch, degrees, count, channels = z.shape
     y = torch.view_as_real(z).permute(2, 1, 0, 4, 3).flatten(2)
-    _, back = _degree_tables(nlat, sampling, degrees - 1, count - 1, y.dtype, y.device)
+    _, back = degree_tables(nlat, sampling, degrees - 1, count - 1, y.dtype, y.device)
     parts = [torch.bmm(back[m, m.start :].mT, y[m, m.start :]) for m in _steps(count - 1)]
     y = torch.cat(parts).reshape(count, nlat, batch, 2, channels).permute(2, 1, 3, 0, 4)
     grow = matrix("grow_half", nlon, range(count), y)
@@ -149,7 +150,7 @@ def _steps(orders: int) -> list[slice]:
     """The orders from 0 on in a few parts about equal."""
     count = orders + 1
     ends = sorted({count * i // STEPS for i in range(STEPS + 1)})
-    return [slice(a, b) for a, b in zip(ends, ends[1:], strict=False)]
+    return [slice(a, b) for a, b in pairwise(ends)]
 
 
 SHTS: dict[str, Callable[[Tensor, int, str, int], Tensor]] = {"fft": sht, "dft": sht_dft}
@@ -157,6 +158,13 @@ INVERSES: dict[str, Callable[[Tensor, Size, str], Tensor]] = {
     "fft": inverse_sht,
     "dft": inverse_sht_dft,
 }
+
+
+def mixed_by_degree(z: Tensor, R: Tensor) -> Tensor:
+    """R . z for (degrees, in, out), or pairs of numbers behind that."""
+    if R.ndim == 3:
+        R = torch.stack((R, torch.zeros_like(R)), -1)
+    return torch.einsum("blmi,lio->blmo", z, torch.view_as_complex(R.contiguous()))
 
 
 class SphericalConv(nn.Module):

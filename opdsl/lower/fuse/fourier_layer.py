@@ -1,4 +1,7 @@
-"""K v + W v, alone or with a network at each point and a gate behind it."""
+"""K v + W v, alone or with a network at each point and a gate behind it.
+
+K multiplies Fourier modes on a grid, or degrees of harmonics on a sphere.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ from dataclasses import dataclass
 from opdsl.blocks.add import Add
 from opdsl.blocks.skip import Skip
 from opdsl.blocks.spectral_conv import SpectralConv
+from opdsl.blocks.spherical_conv import SphericalConv
+from opdsl.ir.block import Block
 from opdsl.ir.graph import Node
 from opdsl.lower.fuse.fusion import Fusion, Layers, Uses
 
@@ -87,12 +92,22 @@ def _sum(uses: Uses, end: str) -> Sum | None:
 
 
 def _suits(uses: Uses, node: Node) -> bool:
-    """A convolution with a matrix for each mode, whose result is where its input is."""
-    block, space = node.block, uses.graph.spaces[node.inputs[0]]
-    if not isinstance(block, SpectralConv) or block.separable or block.copies > 1:
+    """A convolution with a matrix for each mode or degree, whose result is where its input is."""
+    space = uses.graph.spaces[node.inputs[0]]
+    same = space.domain == node.space.domain and uses.plain(space) and uses.plain(node.space)
+    return same and (_by_mode(node.block) or _by_degree(node.block))
+
+
+def _by_mode(block: Block) -> bool:
+    if not isinstance(block, SpectralConv):
         return False
-    same = space.domain == node.space.domain and block.faults == "none"
-    return same and uses.plain(space) and uses.plain(node.space)
+    return not block.separable and block.copies == 1 and block.faults == "none"
+
+
+def _by_degree(block: Block) -> bool:
+    if not isinstance(block, SphericalConv):
+        return False
+    return block.by == "degree" and block.factor == "dense" and not block.separable
 
 
 def _terms(uses: Uses, end: str) -> tuple[tuple[str, str], ...]:

@@ -17,7 +17,10 @@ from torch.autograd import forward_ad
 from opdsl.lower.fuse.fusion import Fusion
 from opdsl.nn.factor import Tucker
 from opdsl.nn.fourier import SpectralConv
-from opdsl.nn.fused import Bends, Mixing, Weights, available, fourier_layer, network
+from opdsl.nn.fused import Bends, Between, Weights, available, fourier_layer, network
+from opdsl.nn.fused_degrees import Degrees
+from opdsl.nn.fused_modes import Mixing, Modes
+from opdsl.nn.harmonics import SphericalConv
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,18 +65,28 @@ def _ordinary(x: Tensor) -> bool:
 
 
 def _fourier_layer(fused: Fused, u: Tensor) -> Tensor:
-    conv = cast(SpectralConv, fused.modules["conv"])
+    conv = cast("SpectralConv | SphericalConv", fused.modules["conv"])
     matrix = fused.modules["matrix"]
     W = cast(Tensor, matrix.weight)
     biases = [x for x in (conv.bias, cast("Tensor | None", matrix.bias)) if x is not None]
     b = sum(biases[1:], biases[0]) if biases else W.new_zeros(len(W))
     gate = cast("Tensor | None", getattr(fused.part("gate"), "weight", None))
-    mixing = Mixing(conv.mix, tuple(_own(conv)), _parts(conv)) if conv.in_ranks else None
-    weights = Weights(None if mixing else conv.pairs(), W, b, gate=gate)
+    R, between = _by_degree(conv) if isinstance(conv, SphericalConv) else _by_mode(conv)
+    weights = Weights(R, W, b, gate=gate)
     if fused.part("first") is not None:
         W1, b1, W2, b2 = _layers(fused)
         weights = replace(weights, W1=W1, b1=b1, W2=W2, b2=b2)
-    return fourier_layer(u, weights, conv.bands(), Bends(*fused.fusion.bends), mixing)
+    return fourier_layer(u, weights, between, Bends(*fused.fusion.bends))
+
+
+def _by_degree(conv: SphericalConv) -> tuple[Tensor | None, Between]:
+    return cast(Tensor, conv.weight), Degrees(conv.lmax, conv.orders, conv.sampling)
+
+
+def _by_mode(conv: SpectralConv) -> tuple[Tensor | None, Between]:
+    if conv.in_ranks:
+        return None, Modes(conv.bands(), Mixing(conv.mix, tuple(_own(conv)), _parts(conv)))
+    return conv.pairs(), Modes(conv.bands())
 
 
 def _parts(conv: SpectralConv) -> Callable[[Tensor], Tensor] | None:

@@ -542,6 +542,106 @@ void cut_rows_backward(const Layer* s) {
   });
 }
 
+// --- degrees of spherical harmonics, see opdsl/nn/fused_degrees.py ------------------------------
+
+struct Degrees {
+  // longitudes are transformed already: orders m = 0 ... orders - 1 of latitudes j
+  int64_t batch, latitudes, degrees, orders, c, o, threads;
+  const float *table;            // (orders, degrees, latitudes)
+  float *rows;                   // (batch, latitudes, 2, orders, c)
+  float *spectrum;               // (batch, 2, degrees, orders, c), only what has order <= degree
+  const float *re, *im;          // (degrees, c, o); no im: real matrices
+  float *mixed;                  // as spectrum, with o channels
+  float *gre, *gim;              // as re, im
+};
+
+// to (n x c) = from, whose rows are so far apart that few of them fit into the cache together
+static void pack(long n, long c, const float* from, long apart, float* to) {
+  for (long i = 0; i < n; i++) std::memcpy(to + i * c, from + i * apart, 4 * c);
+}
+
+// work(sample and part, order, scratch of n x c) for all columns of coefficients
+extern "C++" {  // templates have no C names
+template <class F>
+static void each_order(const Degrees& d, long n, F work) {
+  parallel(d.batch * 2 * d.orders, (int)d.threads, [&](long first, long last, int) {
+    Scratch packed = scratch(n * d.c);
+    for (long i = first; i < last; i++) work(i / d.orders, i % d.orders, packed.get());
+  });
+}
+}
+
+// spectrum = table rows, for degrees from the order on
+void legendre_there(const Degrees* s) {
+  const Degrees& d = *s;
+  long n = d.latitudes, M = d.orders, L = d.degrees, c = d.c;
+  each_order(d, n, [&](long part, long m, float* z) {
+    pack(n, c, d.rows + ((part / 2 * n * 2 + part % 2) * M + m) * c, 2 * M * c, z);
+    gemm(L - m, c, n, d.table + (m * L + m) * n, n, 1, z, c,
+         d.spectrum + ((part * L + m) * M + m) * c, M * c, ZERO);
+  });
+}
+
+// rows = table^T spectrum, of degrees from the order on
+void legendre_back(const Degrees* s) {
+  const Degrees& d = *s;
+  long n = d.latitudes, M = d.orders, L = d.degrees, c = d.c;
+  each_order(d, L, [&](long part, long m, float* z) {
+    pack(L - m, c, d.spectrum + ((part * L + m) * M + m) * c, M * c, z);
+    gemm(n, c, L - m, d.table + (m * L + m) * n, 1, n, z, c,
+         d.rows + ((part / 2 * n * 2 + part % 2) * M + m) * c, 2 * M * c, ZERO);
+  });
+}
+
+static void negate(long n, float* x, const float* y) {
+  for (long i = 0; i < n; i++) x[i] = -y[i];
+}
+
+// mixed = spectrum (re + i im), a matrix for each degree
+void mix_degrees(const Degrees* s) {
+  const Degrees& d = *s;
+  long M = d.orders, L = d.degrees, c = d.c, o = d.o;
+  parallel(d.batch * L, (int)d.threads, [&](long first, long last, int) {
+    for (long i = first; i < last; i++) {
+      long l = i % L, n = std::min(l + 1, M), at = (i / L * 2 * L + l) * M, next = L * M;
+      const float *xr = d.spectrum + at * c, *xi = xr + next * c, *R = d.re + l * c * o;
+      float *yr = d.mixed + at * o, *yi = yr + next * o;
+      if (d.im) {
+        gemm(n, o, c, xi, c, 1, d.im + l * c * o, o, yr, o, ZERO);
+        gemm(n, o, c, xr, c, 1, d.im + l * c * o, o, yi, o, ZERO);
+        negate(n * o, yr, yr);
+      }
+      gemm(n, o, c, xr, c, 1, R, o, yr, o, d.im ? ADD : ZERO);
+      gemm(n, o, c, xi, c, 1, R, o, yi, o, d.im ? ADD : ZERO);
+    }
+  });
+}
+
+// gre + i gim = conj(spectrum)^T mixed, summed over samples and orders; `mixed` is a gradient here
+void mix_degrees_backward(const Degrees* s) {
+  const Degrees& d = *s;
+  long M = d.orders, L = d.degrees, c = d.c, o = d.o;
+  parallel(L, (int)d.threads, [&](long first, long last, int) {
+    Scratch minus = scratch(M * c);
+    for (long l = first; l < last; l++) {
+      long n = std::min(l + 1, M), next = L * M;
+      for (long b = 0; b < d.batch; b++) {
+        long at = (b * 2 * L + l) * M;
+        const float *xr = d.spectrum + at * c, *xi = xr + next * c;
+        const float *yr = d.mixed + at * o, *yi = yr + next * o;
+        float* gr = d.gre + l * c * o;
+        gemm(c, o, n, xr, 1, c, yr, o, gr, o, b ? ADD : ZERO);
+        gemm(c, o, n, xi, 1, c, yi, o, gr, o, ADD);
+        if (!d.gim) continue;
+        float* gi = d.gim + l * c * o;
+        negate(n * c, minus.get(), xi);
+        gemm(c, o, n, xr, 1, c, yi, o, gi, o, b ? ADD : ZERO);
+        gemm(c, o, n, minus.get(), 1, c, yr, o, gi, o, ADD);
+      }
+    }
+  });
+}
+
 // --- two layers at each point --------------------------------------------------------------------
 
 struct Network {

@@ -4,6 +4,7 @@ from torch.nn import functional
 
 from opdsl.nn import fused
 from opdsl.nn.fused import Bends, Weights, fourier_layer, network, plain_layer, plain_network
+from opdsl.nn.fused_modes import Modes
 from opdsl.nn.transforms import frequencies
 
 pytestmark = pytest.mark.skipif(not fused.available(), reason="no C++ compiler here")
@@ -33,13 +34,13 @@ def numbers(*shape, fan: int = 1) -> torch.Tensor:
 def layer(name: str):
     grid, modes, c, o, h, batch, bends, gate = LAYERS[name]
     torch.manual_seed(0)
-    bands = frequencies(modes, "neuralop")
-    count = torch.Size(map(len, bands)).numel()
+    between = Modes(frequencies(modes, "neuralop"))
+    count = torch.Size(map(len, between.bands)).numel()
     w = Weights(numbers(count, c, 2 * o, fan=c), numbers(o, c, fan=c), numbers(o))
     if h:
         more = (numbers(h, o, fan=o), numbers(h), numbers(o, h, fan=h), numbers(o))
         w = Weights(w.R, w.W, w.b, *more, gate=numbers(o) if gate else None)
-    return numbers(batch, *grid, c), w, bands, bends
+    return numbers(batch, *grid, c), w, between, bends
 
 
 def doubled(x):
@@ -56,10 +57,10 @@ def off(x: torch.Tensor, y: torch.Tensor) -> float:
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_a_fused_layer_is_its_formula_in_float64_forward_and_backward(name):
-    u, w, bands, bends = layer(name)
-    y = fourier_layer(u, w, bands, bends)
+    u, w, between, bends = layer(name)
+    y = fourier_layer(u, w, between, bends)
     v, m = doubled(u), Weights(*map(doubled, w.all()))
-    z = plain_layer(v, m, bands, bends)
+    z = plain_layer(v, m, between, bends)
     assert off(y, z) <= TOLERANCE
     g = torch.randn_like(y)
     pairs = zip(gradients(y, (u, *w.all()), g), gradients(z, (v, *m.all()), g), strict=True)
@@ -100,10 +101,10 @@ def test_small_gradients_of_large_values_are_not_subnormal():
 
 
 def test_the_derivative_of_a_derivative_is_that_of_the_formula():
-    u, w, bands, bends = layer("two axes")
+    u, w, between, bends = layer("two axes")
 
     def penalty(layer_of, x, weights):
-        y = layer_of(x, weights, bands, bends)
+        y = layer_of(x, weights, between, bends)
         (slope,) = torch.autograd.grad(y.sum(), x, create_graph=True)
         return torch.autograd.grad(slope.square().sum(), (x, weights.W, weights.R))
 
@@ -113,22 +114,22 @@ def test_the_derivative_of_a_derivative_is_that_of_the_formula():
 
 
 def test_the_same_call_gives_the_same_bits():
-    u, w, bands, bends = layer("three axes")
+    u, w, between, bends = layer("three axes")
     g = torch.randn(*u.shape[:-1], 32)
     runs = []
     for _ in range(2):
-        y = fourier_layer(u, w, bands, bends)
+        y = fourier_layer(u, w, between, bends)
         runs.append((y, *gradients(y, (u, *w.all()), g)))
     assert all(torch.equal(a, b) for a, b in zip(*runs, strict=True))
 
 
 def test_two_threads_compute_what_one_does():
-    u, w, bands, bends = layer("two axes")
+    u, w, between, bends = layer("two axes")
     g, found, before = torch.randn(3, 24, 20, 20), [], torch.get_num_threads()
     try:
         for threads in (1, 2):
             torch.set_num_threads(threads)
-            y = fourier_layer(u, w, bands, bends)
+            y = fourier_layer(u, w, between, bends)
             found.append((y, *gradients(y, (u, *w.all()), g)))
     finally:
         torch.set_num_threads(before)
@@ -136,10 +137,10 @@ def test_two_threads_compute_what_one_does():
 
 
 def test_only_spectra_and_the_input_are_kept():
-    u, w, bands, bends = layer("several tiles")
+    u, w, between, bends = layer("several tiles")
     kept: list[torch.Tensor] = []
     with torch.autograd.graph.saved_tensors_hooks(lambda x: kept.append(x) or x, lambda x: x):
-        fourier_layer(u, w, bands, bends)
+        fourier_layer(u, w, between, bends)
     weights = sum(x.numel() for x in w.all() if x is not None)
     share = (sum(x.numel() for x in kept) - weights) / u.numel()
     # of 300 points 7 frequencies are kept, doubled: those of x, and of half as many channels of z
