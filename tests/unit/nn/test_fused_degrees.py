@@ -60,7 +60,7 @@ def test_a_fused_layer_is_its_formula_in_float64_forward_and_backward(name):
     u, w, between, bends = layer(name)
     v, m = doubled(u), Weights(*map(doubled, w.all()))
     z = plain_layer(v, m, between, bends)
-    g = torch.randn(z.shape)
+    g = torch.rand(z.shape)  # of one sign: the gradients of constants are sums, which would cancel
     exact = (z, *gradients(z, (v, *m.all()), g))
     assert max(off(a, b) for a, b in zip(through(name, g), exact, strict=True)) <= 1e-6
 
@@ -94,15 +94,15 @@ def test_two_threads_compute_what_one_does_bit_for_bit_the_same_twice():
 
 
 @needs_kernels
-def test_only_the_input_and_its_spectrum_are_kept():
+def test_only_spectra_and_the_input_are_kept():
     u, w, between, bends = layer("equiangular")
     kept: list[torch.Tensor] = []
     with torch.autograd.graph.saved_tensors_hooks(lambda x: kept.append(x) or x, lambda x: x):
         fourier_layer(u, w, between, bends)
     weights = sum(x.numel() for x in w.all() if x is not None)
-    # 12 degrees of 10 orders, real and imaginary parts
-    spectrum = 3 * 2 * 12 * 10 * 32
-    assert sum(x.numel() for x in kept) <= weights + u.numel() + spectrum
+    # 12 degrees of 10 orders on the way in, 23 latitudes of them on the way out
+    spectra = 3 * 2 * (12 + 23) * 10 * 32
+    assert sum(x.numel() for x in kept) <= weights + u.numel() + spectra
 
 
 @pytest.mark.parametrize("orders", [11, 5, 0])
