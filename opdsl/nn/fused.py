@@ -34,9 +34,9 @@ from opdsl.nn.transforms import matrix
 ACTS = {"identity": 0, "gelu": 1, "relu": 2}  # those of the kernels, by their numbers there
 
 Pointer = ctypes.c_void_p
-Size = Sequence[int]
-Kept = tuple[Tensor, tuple[Tensor, ...]]
-Back = tuple[Tensor, Tensor | None, Sequence[Tensor | None]]
+Sizes = Sequence[int]
+Passed = tuple[Tensor, tuple[Tensor, ...]]
+Returned = tuple[Tensor, Tensor | None, Sequence[Tensor | None]]
 WEIGHTS = 8  # tensors of `Weights`
 
 
@@ -96,15 +96,15 @@ class Between(Protocol):
     def weights(self) -> tuple[Tensor, ...]:
         """What it depends on beside R."""
 
-    def forward(self, ctx: Any, x: Tensor, R: Tensor | None, shape: Size) -> Kept:
+    def forward(self, ctx: Any, x: Tensor, R: Tensor | None, shape: Sizes) -> Passed:
         """What comes of `x`, (rows, 2 k, out), and what is kept."""
 
-    def again(self, kept: Sequence[Tensor], R: Tensor | None, shape: Size) -> Tensor:
+    def again(self, kept: Sequence[Tensor], R: Tensor | None, shape: Sizes) -> Tensor:
         """What came of it."""
 
     def backward(
-        self, ctx: Any, g: Tensor, kept: Sequence[Tensor], R: Tensor | None, shape: Size
-    ) -> Back:
+        self, ctx: Any, g: Tensor, kept: Sequence[Tensor], R: Tensor | None, shape: Sizes
+    ) -> Returned:
         """The gradients of x, of R and of `weights`, from that of the result."""
 
     def plain(self, x: Tensor, R: Tensor | None) -> Tensor:

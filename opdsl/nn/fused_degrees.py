@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from opdsl.nn.fused import Back, Kept, Size, filled_structure
+from opdsl.nn.fused import Passed, Returned, Sizes, filled_structure
 from opdsl.nn.harmonics import degree_tables, inverse_sht_dft, mixed_by_degree, sht_dft
 from opdsl.nn.native.library import library
 
@@ -49,16 +49,16 @@ class Degrees:
         """The orders."""
         return range(self.orders + 1)
 
-    def forward(self, ctx: Any, x: Tensor, R: Tensor | None, shape: Size) -> Kept:  # noqa: ARG002  as every `Between`
+    def forward(self, ctx: Any, x: Tensor, R: Tensor | None, shape: Sizes) -> Passed:  # noqa: ARG002  as every `Between`
         """(rows, 2 orders, in) -> (rows, 2 orders, out)."""
         kept = (self._gathered(x, shape, self._tables(x, shape)[0]),)
         return self.again(kept, R, shape), kept
 
-    def again(self, kept: Sequence[Tensor], R: Tensor | None, shape: Size) -> Tensor:
+    def again(self, kept: Sequence[Tensor], R: Tensor | None, shape: Sizes) -> Tensor:
         """What `forward` gave; it is little beside the work at each point."""
         assert R is not None
         back = self._tables(R, shape)[1]
-        return self._spread(self._mixed(kept[0], _parts(R)), shape, back)
+        return self._spread(self._mixed(kept[0], _matrix_parts(R)), shape, back)
 
     def backward(
         self,
@@ -66,13 +66,13 @@ class Degrees:
         g: Tensor,
         kept: Sequence[Tensor],
         R: Tensor | None,
-        shape: Size,
-    ) -> Back:
+        shape: Sizes,
+    ) -> Returned:
         """The gradients of x and of R."""
         assert R is not None
         there, back = self._tables(g, shape)
         G = self._gathered(g, shape, back)
-        gS = self._mixed(G, [x.mT.contiguous() for x in _conjugate(_parts(R))])
+        gS = self._mixed(G, [x.mT.contiguous() for x in _conjugate_parts(_matrix_parts(R))])
         return self._spread(gS, shape, there), self._products(kept[0], G, R), ()
 
     def plain(self, x: Tensor, R: Tensor | None) -> Tensor:
@@ -82,18 +82,18 @@ class Degrees:
         nlat, nlon = x.shape[1:-1]
         return inverse_sht_dft(mixed_by_degree(z, R), (nlat, nlon), self.sampling)
 
-    def _tables(self, like: Tensor, shape: Size) -> tuple[Tensor, Tensor]:
+    def _tables(self, like: Tensor, shape: Sizes) -> tuple[Tensor, Tensor]:
         return degree_tables(
             shape[1], self.sampling, self.lmax, self.orders, like.dtype, like.device
         )
 
-    def _gathered(self, x: Tensor, shape: Size, table: Tensor) -> Tensor:
+    def _gathered(self, x: Tensor, shape: Sizes, table: Tensor) -> Tensor:
         """The sum over the latitudes with a table: (rows, 2 orders, c) -> a spectrum."""
         found = x.new_empty(shape[0], 2, self.lmax + 1, len(self.band), x.shape[-1])
         self._kernel("legendre_there", found, latitudes=shape[1], table=table, rows=x)
         return found
 
-    def _spread(self, z: Tensor, shape: Size, table: Tensor) -> Tensor:
+    def _spread(self, z: Tensor, shape: Sizes, table: Tensor) -> Tensor:
         """The sum over the degrees: a spectrum -> (rows, 2 orders, c)."""
         found = z.new_empty(shape[0] * shape[1], 2 * len(self.band), z.shape[-1])
         self._kernel("legendre_back", z, latitudes=shape[1], table=table, rows=found)
@@ -108,7 +108,7 @@ class Degrees:
 
     def _products(self, z: Tensor, g: Tensor, R: Tensor) -> Tensor:
         """The gradient of R."""
-        found = [torch.empty_like(x) for x in _parts(R)]
+        found = [torch.empty_like(x) for x in _matrix_parts(R)]
         named = dict(zip(("gre", "gim"), found, strict=False))
         self._kernel("mix_degrees_backward", z, o=g.shape[-1], mixed=g, **named)
         return torch.stack(found, -1) if len(found) > 1 else found[0]
@@ -123,10 +123,10 @@ class Degrees:
         getattr(library(), name)(ctypes.byref(made))
 
 
-def _parts(R: Tensor) -> list[Tensor]:
+def _matrix_parts(R: Tensor) -> list[Tensor]:
     """The real matrices, and the imaginary ones if there are."""
     return [R] if R.ndim == 3 else [x.contiguous() for x in R.unbind(-1)]
 
 
-def _conjugate(parts: list[Tensor]) -> list[Tensor]:
+def _conjugate_parts(parts: list[Tensor]) -> list[Tensor]:
     return [parts[0], *(-x for x in parts[1:])]

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from opdsl.nn.fused import Back, Kept, Size
+from opdsl.nn.fused import Passed, Returned, Sizes
 from opdsl.nn.transforms import Bands, cut_dft, grow_dft, matrix, times
 
 
@@ -56,7 +56,7 @@ class Modes:
         """What the mixing depends on."""
         return () if self.mixing is None else self.mixing.weights
 
-    def forward(self, ctx: Any, x: Tensor, R: Tensor | None, shape: Size) -> Kept:
+    def forward(self, ctx: Any, x: Tensor, R: Tensor | None, shape: Sizes) -> Passed:
         """(rows, 2 k, in) -> (rows, 2 k, out)."""
         x_hat = self._gathered(x, shape)
         S = _by_modes(x_hat) if R is not None else x_hat
@@ -64,13 +64,13 @@ class Modes:
         z_hat = self._grown(mixed, shape)
         return z_hat, (S, z_hat)
 
-    def again(self, kept: Sequence[Tensor], R: Tensor | None, shape: Size) -> Tensor:  # noqa: ARG002  as every `Between`
+    def again(self, kept: Sequence[Tensor], R: Tensor | None, shape: Sizes) -> Tensor:  # noqa: ARG002  as every `Between`
         """It is kept."""
         return kept[1]
 
     def backward(
-        self, ctx: Any, g: Tensor, kept: Sequence[Tensor], R: Tensor | None, shape: Size
-    ) -> Back:
+        self, ctx: Any, g: Tensor, kept: Sequence[Tensor], R: Tensor | None, shape: Sizes
+    ) -> Returned:
         """The gradients of x, of R and of the mixing's weights."""
         S, G = kept[0], self._gathered_adjoint(g, shape)
         if R is None:
@@ -87,11 +87,11 @@ class Modes:
         z_hat = mix(x_hat.flatten(1, -2)).reshape(*x_hat.shape[:-1], -1)
         return grow_dft(z_hat, self.bands, tuple(x.shape[1:-1]), real=True)
 
-    def _full(self, shape: Size) -> list[tuple[int, range]]:
+    def _full(self, shape: Sizes) -> list[tuple[int, range]]:
         """Points and frequencies of all axes but the last."""
         return list(zip(shape[1:-1], self.bands[:-1], strict=True))
 
-    def _gathered(self, z: Tensor, shape: Size) -> Tensor:
+    def _gathered(self, z: Tensor, shape: Sizes) -> Tensor:
         """F on the other axes: (rows, 2 k, in) -> (batch, 2, modes, in)."""
         lead, channels = len(z), z.shape[-1]
         for n, band in reversed(self._full(shape)):
@@ -99,7 +99,7 @@ class Modes:
             z = times(matrix("cut_full", n, band, z), z.reshape(lead, 2 * n, -1))
         return z.reshape(shape[0], 2, -1, channels)
 
-    def _grown(self, z: Tensor, shape: Size) -> Tensor:
+    def _grown(self, z: Tensor, shape: Sizes) -> Tensor:
         """F^-1 on the other axes: (batch, 2, modes, out) -> (rows, 2 k, out)."""
         lead, channels = shape[0], z.shape[-1]
         for n, band in self._full(shape):
@@ -107,7 +107,7 @@ class Modes:
             lead *= n
         return z.reshape(lead, 2 * len(self.band), channels)
 
-    def _gathered_adjoint(self, g: Tensor, shape: Size) -> Tensor:
+    def _gathered_adjoint(self, g: Tensor, shape: Sizes) -> Tensor:
         """The adjoint of `_grown`: (rows, 2 k, out) -> (batch, 2, modes, out)."""
         lead, channels = len(g), g.shape[-1]
         for n, band in reversed(self._full(shape)):
@@ -115,7 +115,7 @@ class Modes:
             g = times(matrix("grow_full", n, band, g).T, g.reshape(lead, 2 * n, -1))
         return g.reshape(shape[0], 2, -1, channels)
 
-    def _spread_adjoint(self, g: Tensor, shape: Size) -> Tensor:
+    def _spread_adjoint(self, g: Tensor, shape: Sizes) -> Tensor:
         """The adjoint of `_gathered`: (batch, 2, modes, in) -> (rows, 2 k, in)."""
         lead, channels = shape[0], g.shape[-1]
         for n, band in self._full(shape):
