@@ -194,24 +194,22 @@ static void bend_both(int act, long n, float* y, float* slope, const float* x,
 }
 
 template <int act>
-static void unbend_as(long n, float* g, const float* x) {
+static void unbend_as(long n, float* y, const float* g, const float* x) {
   each(n, [&](long i, int k) {
-    fetch(g + n, i), fetch(x + n, i);
-    V s;
-    if (k == LANES) {
-      bent<act>(load(x + i), s);
-      store(g + i, load(g + i) * s);
-    } else {
-      bent<act>(load_some(x + i, k), s);
-      store_some(g + i, load_some(g + i, k) * s, k);
-    }
+    fetch(y + n, i), fetch(x + n, i);
+    auto get = [&](const float* p) { return k == LANES ? load(p + i) : load_some(p + i, k); };
+    V s = all(1.0f), v = g ? get(y) + get(g) : get(y);
+    if (act != IDENTITY) bent<act>(get(x), s);
+    if (k == LANES) store(y + i, v * s);
+    else store_some(y + i, v * s, k);
   });
 }
 
-// g = g * act'(x)
-static void unbend(int act, long n, float* g, const float* x) {
-  if (act == GELU) unbend_as<GELU>(n, g, x);
-  else if (act == RELU) unbend_as<RELU>(n, g, x);
+// y = (y + g) act'(x); g may be missing
+static void unbend(int act, long n, float* y, const float* g, const float* x) {
+  if (act == GELU) unbend_as<GELU>(n, y, g, x);
+  else if (act == RELU) unbend_as<RELU>(n, y, g, x);
+  else if (g) unbend_as<IDENTITY>(n, y, g, x);
 }
 
 static void multiply(long n, float* g, const float* s) {
@@ -405,6 +403,72 @@ static void parallel(long rows, int threads, F work) {
   }
 }
 
+// --- waves of a row --------------------------------------------------------------------------------
+
+// A wave of even frequency is the same half a row on, one of odd frequency the opposite. So a tile
+// has two pieces of n points, half a row apart: the sums of both belong to even frequencies, the
+// differences to odd ones, which halves the products. A row of an odd number of points has one piece.
+struct Tiles {
+  long pieces, half, n;
+
+  Tiles(long width, long channels)
+      : pieces(width % 2 ? 1 : 2), half(width / pieces), n(tile_points(half, pieces * channels)) {}
+  long numbers(long channels) const { return pieces * n * channels; }
+};
+
+// (x, y) = (x + y, x - y)
+static void sum_and_difference(long n, float* x, float* y) {
+  each(n, [&](long i, int k) {
+    V a = k == LANES ? load(x + i) : load_some(x + i, k);
+    V b = k == LANES ? load(y + i) : load_some(y + i, k);
+    if (k == LANES) store(x + i, a + b), store(y + i, a - b);
+    else store_some(x + i, a + b, k), store_some(y + i, a - b, k);
+  });
+}
+
+// A matrix of waves: element (point, coefficient) stands at `at[point * p + coefficient * k]`; of
+// `k2` coefficients the first half is real parts, from frequency 0 on.
+struct Waves {
+  const float* at;
+  long p, k, k2;
+
+  // f(parity, first coefficient, how many of them, the step between)
+  template <class F>
+  void runs(long pieces, F f) const {
+    long K = k2 / 2;
+    if (pieces == 1) return f(0, 0, k2, 1);
+    for (long parity = 0; parity < 2; parity++) {
+      long count = (K + 1 - parity) / 2;
+      if (K % 2 == 0) f(parity, parity, K, 2);
+      else if (count) f(parity, parity, count, 2), f(parity, K + parity, count, 2);
+    }
+  }
+
+  // S (+)= M^T x, for n points from t on; x (pieces * n, c), which is lost
+  void gather(long pieces, long t, long n, long c, float* x, float* S, Start start) const {
+    if (pieces == 2) sum_and_difference(n * c, x, x + n * c);
+    runs(pieces, [&](long parity, long first, long count, long step) {
+      gemm(count, c, n, at + t * p + first * k, step * k, p, x + parity * n * c, c, S + first * c,
+           step * c, start);
+    });
+  }
+
+  // z = row + M S, for n points from t on; z: `pieces` arrays (n, c), `apart` numbers apart
+  void spread(long pieces, long t, long n, long c, const float* S, float* z, long apart,
+              const float* row) const {
+    bool begun[2] = {false, false};
+    runs(pieces, [&](long parity, long first, long count, long step) {
+      Start start = begun[parity] ? ADD : row && !parity ? ROW : ZERO;
+      begun[parity] = true;
+      gemm(n, c, count, at + t * p + first * k, p, step * k, S + first * c, step * c,
+           z + parity * apart, c, start, row);
+    });
+    if (pieces == 1) return;
+    if (!begun[1]) std::memset(z + apart, 0, 4 * n * c);
+    sum_and_difference(n * c, z, z + apart);
+  }
+};
+
 // --- a Fourier layer, see opdsl/nn/fused.py ------------------------------------------------------
 
 extern "C" {
@@ -423,101 +487,124 @@ struct Layer {
   double *gW, *gb, *gW1, *gb1, *gW2, *gb2, *ggate;  // gWt (c, o), gW1t (o, h), gW2 (o, h)
 };
 
+// work(first point of the row, point t of it, points n) for all tiles of rows first ... last - 1
+extern "C++" {  // templates have no C names
+template <class F>
+static void each_tile(const Layer& l, const Tiles& tiles, long first, long last, F work) {
+  for (long r = first; r < last; r++)
+    for (long t = 0; t < tiles.half; t += tiles.n) work(r, t, std::min(tiles.n, tiles.half - t));
+}
+}
+
+// x (pieces * n, c) = act_in(u)
+static void bend_pieces(const Layer& l, const Tiles& tiles, long at, long n, float* x) {
+  for (long i = 0; i < tiles.pieces; i++) {
+    const float* u = l.u + (at + i * tiles.half) * l.c;
+    bend((int)l.act_in, n * l.c, x + i * n * l.c, u, u + n * l.c);
+  }
+}
+
 // spectrum = F x on the last axis, x = act_in(u)
 void cut_rows(const Layer* s) {
   const Layer& l = *s;
-  long T = tile_points(l.width, l.c);
+  Tiles tiles(l.width, l.c);
+  Waves waves{l.cut, 1, l.width, l.k2};
   parallel(l.rows, (int)l.threads, [&](long first, long last, int) {
-    Scratch xs = scratch(T * l.c);
-    for (long r = first; r < last; r++)
-      for (long t = 0; t < l.width; t += T) {
-        long n = std::min(T, l.width - t);
-        const float* u = l.u + (r * l.width + t) * l.c;
-        if (l.act_in != IDENTITY) bend((int)l.act_in, n * l.c, xs.get(), u, u + n * l.c);
-        gemm(l.k2, l.c, n, l.cut + t, l.width, 1, l.act_in != IDENTITY ? xs.get() : u, l.c,
-             l.spectrum + r * l.k2 * l.c, l.c, t ? ADD : ZERO);
-      }
+    Scratch xs = scratch(tiles.numbers(l.c));
+    each_tile(l, tiles, first, last, [&](long r, long t, long n) {
+      bend_pieces(l, tiles, r * l.width + t, n, xs.get());
+      waves.gather(tiles.pieces, t, n, l.c, xs.get(), l.spectrum + r * l.k2 * l.c, t ? ADD : ZERO);
+    });
   });
 }
 
 // y = MLP(act_mid(z)) + gate x, z = F^-1 z_hat + W x + b
 void layer_rows(const Layer* s) {
   const Layer& l = *s;
-  long T = tile_points(l.width, std::max(l.c, l.o));
+  Tiles tiles(l.width, std::max(l.c, l.o));
+  Waves waves{l.grow, l.k2, 1, l.k2};
   parallel(l.rows, (int)l.threads, [&](long first, long last, int) {
-    Scratch xs = scratch(T * l.c), zs = scratch(T * l.o), hs = scratch(T * l.h);
-    for (long r = first; r < last; r++)
-      for (long t = 0; t < l.width; t += T) {
-        long n = std::min(T, l.width - t);
-        const float *u = l.u + (r * l.width + t) * l.c, *x = u;
-        float *y = l.y + (r * l.width + t) * l.o, *z = l.h ? zs.get() : y;
-        if (l.act_in != IDENTITY) bend((int)l.act_in, n * l.c, xs.get(), u, u + n * l.c), x = xs.get();
-        gemm(n, l.o, l.c, x, l.c, 1, l.Wt, l.o, z, l.o, ROW, l.b);
-        gemm(n, l.o, l.k2, l.grow + t * l.k2, l.k2, 1, l.z_hat + r * l.k2 * l.o, l.o, z, l.o, ADD);
-        if (!l.h) continue;
-        bend((int)l.act_mid, n * l.o, z, z, y + n * l.o);
-        gemm(n, l.h, l.o, z, l.o, 1, l.W1t, l.h, hs.get(), l.h, ROW, l.b1);
-        bend((int)l.act_hidden, n * l.h, hs.get(), hs.get());
-        start_output(n, l.o, x, l.gate, l.b2, y);
-        gemm(n, l.o, l.h, hs.get(), l.h, 1, l.W2t, l.o, y, l.o, ADD);
+    Scratch xs = scratch(tiles.numbers(l.c)), zs = scratch(tiles.numbers(l.o)),
+            hs = scratch(tiles.numbers(l.h));
+    each_tile(l, tiles, first, last, [&](long r, long t, long n) {
+      long at = r * l.width + t, N = tiles.pieces * n, apart = l.h ? n * l.o : tiles.half * l.o;
+      float *x = xs.get(), *z = l.h ? zs.get() : l.y + at * l.o;
+      bend_pieces(l, tiles, at, n, x);
+      waves.spread(tiles.pieces, t, n, l.o, l.z_hat + r * l.k2 * l.o, z, apart, l.b);
+      for (long i = 0; i < tiles.pieces; i++)
+        gemm(n, l.o, l.c, x + i * n * l.c, l.c, 1, l.Wt, l.o, z + i * apart, l.o, ADD);
+      if (!l.h) return;
+      bend((int)l.act_mid, N * l.o, z, z);
+      gemm(N, l.h, l.o, z, l.o, 1, l.W1t, l.h, hs.get(), l.h, ROW, l.b1);
+      bend((int)l.act_hidden, N * l.h, hs.get(), hs.get());
+      for (long i = 0; i < tiles.pieces; i++) {
+        float* y = l.y + (at + i * tiles.half) * l.o;
+        start_output(n, l.o, x + i * n * l.c, l.gate, l.b2, y);
+        gemm(n, l.o, l.h, hs.get() + i * n * l.h, l.h, 1, l.W2t, l.o, y, l.o, ADD);
       }
+    });
   });
 }
 
 // y = gradient of x but for its way through F, spectrum = that of z_hat, and those of the weights
 void layer_rows_backward(const Layer* s) {
   const Layer& l = *s;
-  long T = tile_points(l.width, std::max(l.c, l.o)), h = l.h;
+  long h = l.h, c = l.c, o = l.o;
+  Tiles tiles(l.width, std::max(c, o));
+  Waves waves{l.grow, l.k2, 1, l.k2};
   int threads = (int)std::max<long>(1, std::min(l.threads, l.rows));
   struct Sums {
     Sum W, b, W1, b1, W2, b2, gate;
   };
   std::vector<std::unique_ptr<Sums>> sums(threads);
   parallel(l.rows, threads, [&](long first, long last, int thread) {
-    sums[thread].reset(new Sums{Sum(l.c * l.o), Sum(l.o), Sum(l.o * h), Sum(h), Sum(l.o * h),
-                                Sum(l.o), Sum(l.o)});
+    sums[thread].reset(
+        new Sums{Sum(c * o), Sum(o), Sum(o * h), Sum(h), Sum(o * h), Sum(o), Sum(o)});
     Sums& sum = *sums[thread];
     auto flush = [&] {
       for (Sum* x : {&sum.W, &sum.b, &sum.W1, &sum.b1, &sum.W2, &sum.b2, &sum.gate}) x->flush();
     };
-    Scratch xs = scratch(T * l.c), zs = scratch(T * l.o), dz = scratch(T * l.o),
-            hs = scratch(T * h), dh = scratch(T * h), gh = scratch(T * h), gz = scratch(T * l.o);
-    long tiles = 0;
-    for (long r = first; r < last; r++)
-      for (long t = 0; t < l.width; t += T) {
-        long n = std::min(T, l.width - t);
-        const float *u = l.u + (r * l.width + t) * l.c, *x = u;
-        const float *g = l.g + (r * l.width + t) * l.o, *gradient = g;
-        float* y = l.y + (r * l.width + t) * l.c;
-        if (l.act_in != IDENTITY) bend((int)l.act_in, n * l.c, xs.get(), u, u + n * l.c), x = xs.get();
-        if (h) {
-          float *z = zs.get(), *q = hs.get();
-          gemm(n, l.o, l.c, x, l.c, 1, l.Wt, l.o, z, l.o, ROW, l.b);
-          gemm(n, l.o, l.k2, l.grow + t * l.k2, l.k2, 1, l.z_hat + r * l.k2 * l.o, l.o, z, l.o, ADD);
-          if (l.act_mid != IDENTITY) bend_both((int)l.act_mid, n * l.o, z, dz.get(), z, g + n * l.o);
-          gemm(n, h, l.o, z, l.o, 1, l.W1t, h, q, h, ROW, l.b1);
-          if (l.act_hidden != IDENTITY) bend_both((int)l.act_hidden, n * h, q, dh.get(), q, y + n * l.c);
-          gemm(l.o, h, n, g, 1, l.o, q, h, sum.W2.now(), h, ADD);
-          add_points(n, l.o, g, sum.b2.now());
-          gemm(n, h, l.o, g, l.o, 1, l.W2, h, gh.get(), h, ZERO);
-          if (l.act_hidden != IDENTITY) multiply(n * h, gh.get(), dh.get());
-          gemm(l.o, h, n, z, 1, l.o, gh.get(), h, sum.W1.now(), h, ADD);
-          add_points(n, h, gh.get(), sum.b1.now());
-          gemm(n, l.o, h, gh.get(), h, 1, l.W1, l.o, gz.get(), l.o, ZERO);
-          if (l.act_mid != IDENTITY) multiply(n * l.o, gz.get(), dz.get());
-          gradient = gz.get();
-        }
-        gemm(l.c, l.o, n, x, 1, l.c, gradient, l.o, sum.W.now(), l.o, ADD);
-        add_points(n, l.o, gradient, sum.b.now());
-        if (l.gate) {
-          add_products(n, l.o, g, x, sum.gate.now());
-          start_output(n, l.o, g, l.gate, nullptr, y);
-        }
-        gemm(n, l.c, l.o, gradient, l.o, 1, l.W, l.c, y, l.c, l.gate ? ADD : ZERO);
-        gemm(l.k2, l.o, n, l.grow + t * l.k2, 1, l.k2, gradient, l.o, l.spectrum + r * l.k2 * l.o,
-             l.o, t ? ADD : ZERO);
-        if (++tiles % FLUSH == 0) flush();
+    Scratch xs = scratch(tiles.numbers(c)), gs = scratch(tiles.numbers(o)),
+            zs = scratch(tiles.numbers(o)), dz = scratch(tiles.numbers(o)),
+            hs = scratch(tiles.numbers(h)), dh = scratch(tiles.numbers(h)),
+            gh = scratch(tiles.numbers(h)), gz = scratch(tiles.numbers(o));
+    long count = 0;
+    each_tile(l, tiles, first, last, [&](long r, long t, long n) {
+      long at = r * l.width + t, N = tiles.pieces * n;
+      float *x = xs.get(), *g = gs.get(), *gradient = g;
+      bend_pieces(l, tiles, at, n, x);
+      for (long i = 0; i < tiles.pieces; i++)
+        std::memcpy(g + i * n * o, l.g + (at + i * tiles.half) * o, 4 * n * o);
+      if (h) {
+        float *z = zs.get(), *q = hs.get();
+        gradient = gz.get();
+        waves.spread(tiles.pieces, t, n, o, l.z_hat + r * l.k2 * o, z, n * o, l.b);
+        gemm(N, o, c, x, c, 1, l.Wt, o, z, o, ADD);
+        if (l.act_mid != IDENTITY)
+          bend_both((int)l.act_mid, N * o, z, dz.get(), z, l.g + (at + n) * o);
+        gemm(N, h, o, z, o, 1, l.W1t, h, q, h, ROW, l.b1);
+        if (l.act_hidden != IDENTITY)
+          bend_both((int)l.act_hidden, N * h, q, dh.get(), q, l.y + (at + n) * c);
+        gemm(o, h, N, g, 1, o, q, h, sum.W2.now(), h, ADD);
+        add_points(N, o, g, sum.b2.now());
+        gemm(N, h, o, g, o, 1, l.W2, h, gh.get(), h, ZERO);
+        if (l.act_hidden != IDENTITY) multiply(N * h, gh.get(), dh.get());
+        gemm(o, h, N, z, 1, o, gh.get(), h, sum.W1.now(), h, ADD);
+        add_points(N, h, gh.get(), sum.b1.now());
+        gemm(N, o, h, gh.get(), h, 1, l.W1, o, gradient, o, ZERO);
+        if (l.act_mid != IDENTITY) multiply(N * o, gradient, dz.get());
       }
+      gemm(c, o, N, x, 1, c, gradient, o, sum.W.now(), o, ADD);
+      add_points(N, o, gradient, sum.b.now());
+      if (l.gate) add_products(N, o, g, x, sum.gate.now());
+      for (long i = 0; i < tiles.pieces; i++) {
+        float* y = l.y + (at + i * tiles.half) * c;
+        if (l.gate) start_output(n, o, g + i * n * o, l.gate, nullptr, y);
+        gemm(n, c, o, gradient + i * n * o, o, 1, l.W, c, y, c, l.gate ? ADD : ZERO);
+      }
+      waves.gather(tiles.pieces, t, n, o, gradient, l.spectrum + r * l.k2 * o, t ? ADD : ZERO);
+      if (++count % FLUSH == 0) flush();
+    });
     flush();
   });
   for (auto& x : sums) {
@@ -530,15 +617,18 @@ void layer_rows_backward(const Layer* s) {
 // y = (y + F^T spectrum) act_in'(u): the gradient of u
 void cut_rows_backward(const Layer* s) {
   const Layer& l = *s;
-  long T = tile_points(l.width, l.c);
+  Tiles tiles(l.width, l.c);
+  Waves waves{l.cut, 1, l.width, l.k2};
   parallel(l.rows, (int)l.threads, [&](long first, long last, int) {
-    for (long r = first; r < last; r++)
-      for (long t = 0; t < l.width; t += T) {
-        long n = std::min(T, l.width - t), at = (r * l.width + t) * l.c;
-        gemm(n, l.c, l.k2, l.cut + t, 1, l.width, l.spectrum + r * l.k2 * l.c, l.c, l.y + at, l.c,
-             ADD);
-        unbend((int)l.act_in, n * l.c, l.y + at, l.u + at);
+    Scratch gs = scratch(tiles.numbers(l.c));
+    each_tile(l, tiles, first, last, [&](long r, long t, long n) {
+      float* g = gs.get();
+      waves.spread(tiles.pieces, t, n, l.c, l.spectrum + r * l.k2 * l.c, g, n * l.c, nullptr);
+      for (long i = 0; i < tiles.pieces; i++) {
+        long at = (r * l.width + i * tiles.half + t) * l.c;
+        unbend((int)l.act_in, n * l.c, l.y + at, g + i * n * l.c, l.u + at);
       }
+    });
   });
 }
 
@@ -706,7 +796,7 @@ void network_points_backward(const Network* s) {
       add_points(n, h, gh.get(), sum.b1.now());
       if (l.y) {
         gemm(n, l.c, h, gh.get(), h, 1, l.W1, l.c, l.y + t * l.c, l.c, ZERO);
-        unbend((int)l.act_in, n * l.c, l.y + t * l.c, l.u + t * l.c);
+        unbend((int)l.act_in, n * l.c, l.y + t * l.c, nullptr, l.u + t * l.c);
       }
       if ((i - first) % FLUSH == FLUSH - 1) flush();
     }
