@@ -416,13 +416,13 @@ struct Tiles {
   long numbers(long channels) const { return pieces * n * channels; }
 };
 
-// (x, y) = (x + y, x - y)
-static void sum_and_difference(long n, float* x, float* y) {
+// (x, y) = (a + b, a - b)
+static inline void fold(long n, const float* a, const float* b, float* x, float* y) {
   each(n, [&](long i, int k) {
-    V a = k == LANES ? load(x + i) : load_some(x + i, k);
-    V b = k == LANES ? load(y + i) : load_some(y + i, k);
-    if (k == LANES) store(x + i, a + b), store(y + i, a - b);
-    else store_some(x + i, a + b, k), store_some(y + i, a - b, k);
+    V p = k == LANES ? load(a + i) : load_some(a + i, k);
+    V q = k == LANES ? load(b + i) : load_some(b + i, k);
+    if (k == LANES) store(x + i, p + q), store(y + i, p - q);
+    else store_some(x + i, p + q, k), store_some(y + i, p - q, k);
   });
 }
 
@@ -446,7 +446,7 @@ struct Waves {
 
   // S (+)= M^T x, for n points from t on; x (pieces * n, c), which is lost
   void gather(long pieces, long t, long n, long c, float* x, float* S, Start start) const {
-    if (pieces == 2) sum_and_difference(n * c, x, x + n * c);
+    if (pieces == 2) fold(n * c, x, x + n * c, x, x + n * c);
     runs(pieces, [&](long parity, long first, long count, long step) {
       gemm(count, c, n, at + t * p + first * k, step * k, p, x + parity * n * c, c, S + first * c,
            step * c, start);
@@ -465,7 +465,7 @@ struct Waves {
     });
     if (pieces == 1) return;
     if (!begun[1]) std::memset(z + apart, 0, 4 * n * c);
-    sum_and_difference(n * c, z, z + apart);
+    fold(n * c, z, z + apart, z, z + apart);
   }
 };
 
@@ -645,30 +645,57 @@ struct Degrees {
   float *gre, *gim;              // as re, im
 };
 
-// to (n x c) = from, whose rows are so far apart that few of them fit into the cache together
-static void pack(long n, long c, const float* from, long apart, float* to) {
-  for (long i = 0; i < n; i++) std::memcpy(to + i * c, from + i * apart, 4 * c);
-}
+constexpr long TOGETHER = 4;  // orders at a time: longer pieces of what lies far apart in memory
 
-// work(sample and part, order, scratch of n x c) for all columns of coefficients
+// Latitudes are symmetric about the equator, and a harmonic whose degree less its order is even has
+// the same value on both sides, one where it is odd the opposite. So sums and differences of both
+// sides take half of the products.
+struct Sides {
+  long n, half, middle;  // latitudes, those on one side, and the equator if it is one
+
+  explicit Sides(long latitudes) : n(latitudes), half(n / 2), middle(n % 2) {}
+  long even() const { return half + middle; }
+};
+
+// work(sample and part, first order, how many, scratch of so many times n x c)
 extern "C++" {  // templates have no C names
 template <class F>
 static void each_order(const Degrees& d, long n, F work) {
-  parallel(d.batch * 2 * d.orders, (int)d.threads, [&](long first, long last, int) {
-    Scratch packed = scratch(n * d.c);
-    for (long i = first; i < last; i++) work(i / d.orders, i % d.orders, packed.get());
+  long groups = (d.orders + TOGETHER - 1) / TOGETHER;
+  parallel(d.batch * 2 * groups, (int)d.threads, [&](long first, long last, int) {
+    Scratch packed = scratch(TOGETHER * n * d.c);
+    for (long i = first; i < last; i++) {
+      long m = i % groups * TOGETHER;
+      work(i / groups, m, std::min(TOGETHER, d.orders - m), packed.get());
+    }
   });
 }
+}
+
+// The row of a latitude: orders from m on.
+static float* row_of(const Degrees& d, long part, long j, long m) {
+  return d.rows + (((part / 2 * d.latitudes + j) * 2 + part % 2) * d.orders + m) * d.c;
 }
 
 // spectrum = table rows, for degrees from the order on
 void legendre_there(const Degrees* s) {
   const Degrees& d = *s;
   long n = d.latitudes, M = d.orders, L = d.degrees, c = d.c;
-  each_order(d, n, [&](long part, long m, float* z) {
-    pack(n, c, d.rows + ((part / 2 * n * 2 + part % 2) * M + m) * c, 2 * M * c, z);
-    gemm(L - m, c, n, d.table + (m * L + m) * n, n, 1, z, c,
-         d.spectrum + ((part * L + m) * M + m) * c, M * c, ZERO);
+  Sides sides(n);
+  each_order(d, n, [&](long part, long m0, long count, float* z) {
+    for (long j = 0; j < sides.even(); j++) {
+      const float *north = row_of(d, part, j, m0), *south = row_of(d, part, n - 1 - j, m0);
+      for (long i = 0; i < count; i++) {
+        float *even = z + (i * n + j) * c, *odd = even + sides.even() * c;
+        if (j < sides.half) fold(c, north + i * c, south + i * c, even, odd);
+        else std::memcpy(even, north + i * c, 4 * c);
+      }
+    }
+    for (long m = m0; m < m0 + count; m++, z += n * c)
+      for (long odd = 0; odd < 2 && m + odd < L; odd++)
+        gemm((L - m - odd + 1) / 2, c, odd ? sides.half : sides.even(),
+             d.table + (m * L + m + odd) * n, 2 * n, 1, z + odd * sides.even() * c, c,
+             d.spectrum + ((part * L + m + odd) * M + m) * c, 2 * M * c, ZERO);
   });
 }
 
@@ -676,10 +703,30 @@ void legendre_there(const Degrees* s) {
 void legendre_back(const Degrees* s) {
   const Degrees& d = *s;
   long n = d.latitudes, M = d.orders, L = d.degrees, c = d.c;
-  each_order(d, L, [&](long part, long m, float* z) {
-    pack(L - m, c, d.spectrum + ((part * L + m) * M + m) * c, M * c, z);
-    gemm(n, c, L - m, d.table + (m * L + m) * n, 1, n, z, c,
-         d.rows + ((part / 2 * n * 2 + part % 2) * M + m) * c, 2 * M * c, ZERO);
+  Sides sides(n);
+  each_order(d, L + n, [&](long part, long m0, long count, float* scratch) {
+    float *z = scratch, *x = z + TOGETHER * L * c;
+    for (long l = m0; l < L; l++)
+      for (long i = 0; i < count && m0 + i <= l; i++) {
+        // even ones first: those of degrees m, m + 2 ...
+        long m = m0 + i, at = (l - m) / 2 + (l - m) % 2 * ((L - m + 1) / 2);
+        std::memcpy(z + (i * L + at) * c, d.spectrum + ((part * L + l) * M + m) * c, 4 * c);
+      }
+    for (long i = 0; i < count; i++) {
+      long m = m0 + i, evens = (L - m + 1) / 2;
+      const float *table = d.table + (m * L + m) * n, *from = z + i * L * c;
+      float *even = x + i * n * c, *odd = even + sides.even() * c;
+      gemm(sides.even(), c, evens, table, 1, 2 * n, from, c, even, c, ZERO);
+      gemm(sides.half, c, L - m - evens, table + n, 1, 2 * n, from + evens * c, c, odd, c, ZERO);
+    }
+    for (long j = 0; j < sides.even(); j++) {
+      float *north = row_of(d, part, j, m0), *south = row_of(d, part, n - 1 - j, m0);
+      for (long i = 0; i < count; i++) {
+        const float *even = x + (i * n + j) * c, *odd = even + sides.even() * c;
+        if (j < sides.half) fold(c, even, odd, north + i * c, south + i * c);
+        else std::memcpy(north + i * c, even, 4 * c);
+      }
+    }
   });
 }
 
