@@ -8,7 +8,6 @@ from torch.nn import functional
 
 from opdsl.lower.torch import lower
 from opdsl.nn import fused
-from opdsl.nn.fourier import SpectralConv
 from opdsl.nn.native.library import library
 from tests.programs import graph
 
