@@ -35,8 +35,6 @@ ACTS = {"identity": 0, "gelu": 1, "relu": 2}  # those of the kernels, by their n
 
 Pointer = ctypes.c_void_p
 Sizes = Sequence[int]
-Passed = tuple[Tensor, tuple[Tensor, ...]]
-Returned = tuple[Tensor, Tensor | None, Sequence[Tensor | None]]
 WEIGHTS = 8  # tensors of `Weights`
 
 
@@ -84,8 +82,7 @@ class Weights:
 class Between(Protocol):
     """What a layer does to the coefficients on its last axis: the other axes, R, and back.
 
-    `kept` is what `forward` wants for the way back, beside R. Coefficients of the last axis are
-    (rows, 2 k, channels), real parts first; `shape` is (batch, *grid).
+    Coefficients of the last axis are (rows, 2 k, channels), real parts first.
     """
 
     @property
@@ -96,19 +93,24 @@ class Between(Protocol):
     def weights(self) -> tuple[Tensor, ...]:
         """What it depends on beside R."""
 
-    def forward(self, ctx: Any, x: Tensor, R: Tensor | None, shape: Sizes) -> Passed:
-        """What comes of `x`, (rows, 2 k, out), and what is kept."""
+    def forward(self, ctx: Any, call: Call) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """The result of the whole layer, and what is kept for the way back."""
 
-    def again(self, kept: Sequence[Tensor], R: Tensor | None, shape: Sizes) -> Tensor:
-        """What came of it."""
-
-    def backward(
-        self, ctx: Any, g: Tensor, kept: Sequence[Tensor], R: Tensor | None, shape: Sizes
-    ) -> Returned:
-        """The gradients of x, of R and of `weights`, from that of the result."""
+    def backward(self, ctx: Any, call: Call, g: Tensor, kept: Sequence[Tensor]) -> Gradients:
+        """The gradients of the whole layer from that of its result."""
 
     def plain(self, x: Tensor, R: Tensor | None) -> Tensor:
         """The whole convolution, (batch, *grid, in) -> (batch, *grid, out), by torch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gradients:
+    """Those of u, R, the other `Weights` in their order, and the weights of a `Between`."""
+
+    u: Tensor
+    R: Tensor | None
+    others: Sequence[Tensor | None]
+    own: Sequence[Tensor | None] = ()
 
 
 def available() -> bool:
@@ -184,10 +186,7 @@ class FourierLayer(torch.autograd.Function):
         ctx: Any, u: Tensor, between: Between, bends: Bends, *given: Tensor | None
     ) -> Tensor:
         """Y, and what its derivative needs."""
-        w = _contiguous(given)
-        call = _Call(u.contiguous(), w, between.band, bends)
-        z_hat, kept = between.forward(ctx, call.cut(), w.R, u.shape[:-1])
-        y = call.run(z_hat)
+        y, kept = between.forward(ctx, Call(u, given, between.band, bends))
         ctx.save_for_backward(u, *given, *kept)
         ctx.between, ctx.bends, ctx.given = between, bends, len(given)
         return y
@@ -202,27 +201,28 @@ class FourierLayer(torch.autograd.Function):
             needed = (ctx.needs_input_grad[0], *ctx.needs_input_grad[3:])
             gu, *rest = _again(y, g, (u, *given), needed)
             return gu, None, None, *rest
-        w, shape = _contiguous(given), u.shape[:-1]
-        call = _Call(u.contiguous(), w, between.band, ctx.bends)
-        gu, g_hat, sums = call.run_backward(g.contiguous(), between.again(kept, w.R, shape))
-        g_spectrum, gR, own = between.backward(ctx, g_hat, kept, w.R, shape)
-        call.finish(gu, g_spectrum)
-        return gu, None, None, gR, *sums, *own
+        call = Call(u, given, between.band, ctx.bends)
+        found = between.backward(ctx, call, g.contiguous(), kept)
+        return found.u, None, None, found.R, *found.others, *found.own
 
 
-class _Call:
+class Call:
     """One layer on one grid: what the kernels do to the rows of the last axis.
 
-    Spectra of the rows are (rows, 2 k, channels).
+    Attributes:
+        w: the weights, contiguous.
+        shape: (batch, *grid).
     """
 
-    def __init__(self, u: Tensor, w: Weights, band: range, bends: Bends) -> None:
-        self.u, self.w = u, w
-        *lead, width, self.c = u.shape
+    def __init__(
+        self, u: Tensor, given: Sequence[Tensor | None], band: range, bends: Bends
+    ) -> None:
+        self.u, self.w, self.shape = u.contiguous(), _contiguous(given), u.shape[:-1]
+        w, (*lead, width, self.c) = self.w, u.shape
         self.o, self.rows, self.k2 = w.W.shape[0], math.prod(lead), 2 * len(band)
         # kept here: the kernels see addresses only
         self.tensors = {
-            "u": u,
+            "u": self.u,
             "cut": matrix("cut_half", width, band, u),
             "grow": matrix("grow_half", width, band, u),
             "W": w.W,
@@ -246,34 +246,29 @@ class _Call:
             "threads": torch.get_num_threads(),
         }
 
-    def _kernel(self, name: str, **more: Tensor) -> None:
-        getattr(library(), name)(
-            ctypes.byref(filled_structure(_Layer(), self.numbers, self.tensors | more))
-        )
+    def kernel(self, name: str, *more: ctypes.Structure, **tensors: Tensor) -> None:
+        """Run a function of rows.cpp that takes `struct Layer`, then `more`."""
+        layer = filled_structure(_Layer(), self.numbers, self.tensors | tensors)
+        getattr(library(), name)(*map(ctypes.byref, (layer, *more)))
 
-    def cut(self) -> Tensor:
-        """F x on the last axis: (rows, 2 k, in)."""
-        spectrum = self.u.new_empty(self.rows, self.k2, self.c)
-        self._kernel("cut_rows", spectrum=spectrum)
-        return spectrum
-
-    def run(self, z_hat: Tensor) -> Tensor:
-        """Y."""
-        y = self.u.new_empty(*self.u.shape[:-1], self.o)
-        self._kernel("layer_rows", z_hat=z_hat, y=y)
+    def forward(self, name: str, *more: ctypes.Structure, **tensors: Tensor) -> Tensor:
+        """Y, by the kernel of that name."""
+        y = self.u.new_empty(*self.shape, self.o)
+        self.kernel(name, *more, y=y, **tensors)
         return y
 
-    def run_backward(self, g: Tensor, z_hat: Tensor) -> tuple[Tensor, Tensor, list[Tensor | None]]:
-        """The gradient of x but for F, that of z_hat, and those of all weights but R."""
-        gx, g_hat = torch.empty_like(self.u), torch.empty_like(z_hat)
-        h = self.numbers["h"]
+    def backward(
+        self, name: str, g: Tensor, *more: ctypes.Structure, **tensors: Tensor
+    ) -> tuple[Tensor, list[Tensor | None]]:
+        """The gradient of x but for F, and those of all weights but R, by the kernel."""
+        gx, h = torch.empty_like(self.u), self.numbers["h"]
         shapes = {"gW": (self.c, self.o), "gb": (self.o,)}
         if h:
             shapes |= {"gW1": (self.o, h), "gb1": (h,), "gW2": (self.o, h), "gb2": (self.o,)}
             shapes |= {"ggate": (self.o,)}
         sums = {k: self.u.new_zeros(shape, dtype=torch.float64) for k, shape in shapes.items()}
-        self._kernel("layer_rows_backward", z_hat=z_hat, g=g, y=gx, spectrum=g_hat, **sums)
-        return gx, g_hat, self._gradients(sums)
+        self.kernel(name, *more, g=g, y=gx, **tensors, **sums)
+        return gx, self._gradients(sums)
 
     def _gradients(self, sums: dict[str, Tensor]) -> list[Tensor | None]:
         """Those of W, b, W1, b1, W2, b2, gate, in the precision of u."""
@@ -283,10 +278,6 @@ class _Call:
             there = getattr(self.w, name) is not None and f"g{name}" in turned
             found.append(_narrow(turned[f"g{name}"], self.u) if there else None)
         return found
-
-    def finish(self, gx: Tensor, spectrum: Tensor) -> None:
-        """Make the gradient of u of that of x, in place, with what came through F."""
-        self._kernel("cut_rows_backward", y=gx, spectrum=spectrum)
 
 
 # --- two layers at each point ------------------------------------------------------------------

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from opdsl.nn.fused import Passed, Returned, Sizes, filled_structure
+from opdsl.nn.fused import Call, Gradients, filled_structure
 from opdsl.nn.harmonics import degree_tables, inverse_sht_dft, mixed_by_degree, sht_dft
 from opdsl.nn.native.library import library
 
@@ -49,31 +49,24 @@ class Degrees:
         """The orders."""
         return range(self.orders + 1)
 
-    def forward(self, ctx: Any, x: Tensor, R: Tensor | None, shape: Sizes) -> Passed:  # noqa: ARG002  as every `Between`
-        """(rows, 2 orders, in) -> (rows, 2 orders, out)."""
-        kept = (self._gathered(x, shape, self._tables(x, shape)[0]),)
-        return self.again(kept, R, shape), kept
+    def forward(self, ctx: Any, call: Call) -> tuple[Tensor, tuple[Tensor, ...]]:  # noqa: ARG002  as every `Between`
+        """Coefficients, R, and back, a sample at a time."""
+        there, back = self._tables(call)
+        S = self._empty(call, call.c)
+        call.kernel("cut_sphere", self._structure(S, call, table=there))
+        mixed = self._mixed(S, call, _matrix_parts(call))
+        return call.forward("layer_sphere", self._structure(mixed, call, table=back)), (S,)
 
-    def again(self, kept: Sequence[Tensor], R: Tensor | None, shape: Sizes) -> Tensor:
-        """What `forward` gave; it is little beside the work at each point."""
-        assert R is not None
-        back = self._tables(R, shape)[1]
-        return self._spread(self._mixed(kept[0], _matrix_parts(R)), shape, back)
-
-    def backward(
-        self,
-        ctx: Any,  # noqa: ARG002  as every `Between`
-        g: Tensor,
-        kept: Sequence[Tensor],
-        R: Tensor | None,
-        shape: Sizes,
-    ) -> Returned:
-        """The gradients of x and of R."""
-        assert R is not None
-        there, back = self._tables(g, shape)
-        G = self._gathered(g, shape, back)
-        gS = self._mixed(G, [x.mT.contiguous() for x in _conjugate_parts(_matrix_parts(R))])
-        return self._spread(gS, shape, there), self._products(kept[0], G, R), ()
+    def backward(self, ctx: Any, call: Call, g: Tensor, kept: Sequence[Tensor]) -> Gradients:  # noqa: ARG002  as every `Between`
+        """The same from behind; what R made of the coefficients is computed again."""
+        there, back = self._tables(call)
+        parts, G = _matrix_parts(call), self._empty(call, call.o)
+        mixed = self._mixed(kept[0], call, parts)
+        ways = self._structure(mixed, call, table=back, mixed=G)
+        gu, others = call.backward("layer_sphere_backward", g, ways)
+        gS = self._mixed(G, call, [x.mT.contiguous() for x in _conjugate_parts(parts)])
+        call.kernel("cut_sphere_backward", self._structure(gS, call, table=there), y=gu)
+        return Gradients(gu, self._products(kept[0], G, call, parts), others)
 
     def plain(self, x: Tensor, R: Tensor | None) -> Tensor:
         """The whole convolution."""
@@ -82,49 +75,46 @@ class Degrees:
         nlat, nlon = x.shape[1:-1]
         return inverse_sht_dft(mixed_by_degree(z, R), (nlat, nlon), self.sampling)
 
-    def _tables(self, like: Tensor, shape: Sizes) -> tuple[Tensor, Tensor]:
-        return degree_tables(
-            shape[1], self.sampling, self.lmax, self.orders, like.dtype, like.device
-        )
+    def _tables(self, call: Call) -> tuple[Tensor, Tensor]:
+        u, latitudes = call.u, call.shape[1]
+        return degree_tables(latitudes, self.sampling, self.lmax, self.orders, u.dtype, u.device)
 
-    def _gathered(self, x: Tensor, shape: Sizes, table: Tensor) -> Tensor:
-        """The sum over the latitudes with a table: (rows, 2 orders, c) -> a spectrum."""
-        found = x.new_empty(shape[0], 2, self.lmax + 1, len(self.band), x.shape[-1])
-        self._kernel("legendre_there", found, latitudes=shape[1], table=table, rows=x)
-        return found
+    def _empty(self, call: Call, channels: int) -> Tensor:
+        return call.u.new_empty(call.shape[0], 2, self.lmax + 1, len(self.band), channels)
 
-    def _spread(self, z: Tensor, shape: Sizes, table: Tensor) -> Tensor:
-        """The sum over the degrees: a spectrum -> (rows, 2 orders, c)."""
-        found = z.new_empty(shape[0] * shape[1], 2 * len(self.band), z.shape[-1])
-        self._kernel("legendre_back", z, latitudes=shape[1], table=table, rows=found)
-        return found
-
-    def _mixed(self, z: Tensor, parts: Sequence[Tensor]) -> Tensor:
+    def _mixed(self, z: Tensor, call: Call, parts: Sequence[Tensor]) -> Tensor:
         """Each degree by its matrix."""
-        found = z.new_empty(*z.shape[:-1], parts[0].shape[-1])
+        found = self._empty(call, parts[0].shape[-1])
         named = dict(zip(("re", "im"), parts, strict=False))
-        self._kernel("mix_degrees", z, o=found.shape[-1], mixed=found, **named)
+        self._kernel("mix_degrees", self._structure(z, call, found, mixed=found, **named))
         return found
 
-    def _products(self, z: Tensor, g: Tensor, R: Tensor) -> Tensor:
+    def _products(self, z: Tensor, g: Tensor, call: Call, parts: Sequence[Tensor]) -> Tensor:
         """The gradient of R."""
-        found = [torch.empty_like(x) for x in _matrix_parts(R)]
+        found = [torch.empty_like(x) for x in parts]
         named = dict(zip(("gre", "gim"), found, strict=False))
-        self._kernel("mix_degrees_backward", z, o=g.shape[-1], mixed=g, **named)
+        self._kernel("mix_degrees_backward", self._structure(z, call, g, mixed=g, **named))
         return torch.stack(found, -1) if len(found) > 1 else found[0]
 
-    def _kernel(self, name: str, spectrum: Tensor, **more: Tensor | int) -> None:
-        batch, _, degrees, orders, c = spectrum.shape
+    def _kernel(self, name: str, degrees: _Degrees) -> None:
+        getattr(library(), name)(ctypes.byref(degrees))
+
+    def _structure(
+        self, z: Tensor, call: Call, out: Tensor | None = None, **more: Tensor
+    ) -> _Degrees:
+        batch, _, degrees, orders, c = z.shape
         numbers = {"batch": batch, "degrees": degrees, "orders": orders, "c": c}
-        numbers |= {"threads": torch.get_num_threads()}
-        numbers |= {k: x for k, x in more.items() if isinstance(x, int)}
-        tensors = {k: x for k, x in more.items() if isinstance(x, Tensor)}
-        made = filled_structure(_Degrees(), numbers, tensors | {"spectrum": spectrum})
-        getattr(library(), name)(ctypes.byref(made))
+        numbers |= {"latitudes": call.shape[1], "threads": torch.get_num_threads()}
+        numbers |= {"o": c if out is None else out.shape[-1]}
+        made = _Degrees()
+        filled_structure(made, numbers, more | {"spectrum": z})
+        return made
 
 
-def _matrix_parts(R: Tensor) -> list[Tensor]:
+def _matrix_parts(call: Call) -> list[Tensor]:
     """The real matrices, and the imaginary ones if there are."""
+    R = call.w.R
+    assert R is not None
     return [R] if R.ndim == 3 else [x.contiguous() for x in R.unbind(-1)]
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from opdsl.nn.fused import Passed, Returned, Sizes
+from opdsl.nn.fused import Call, Gradients, Sizes
 from opdsl.nn.transforms import Bands, cut_dft, grow_dft, matrix, times
 
 
@@ -56,29 +56,35 @@ class Modes:
         """What the mixing depends on."""
         return () if self.mixing is None else self.mixing.weights
 
-    def forward(self, ctx: Any, x: Tensor, R: Tensor | None, shape: Sizes) -> Passed:
-        """(rows, 2 k, in) -> (rows, 2 k, out)."""
-        x_hat = self._gathered(x, shape)
+    def forward(self, ctx: Any, call: Call) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Coefficients of the rows, all modes, R, and back."""
+        rows = call.u.new_empty(call.rows, call.k2, call.c)
+        call.kernel("cut_rows", spectrum=rows)
+        x_hat, R = self._gathered(rows, call.shape), call.w.R
         S = _by_modes(x_hat) if R is not None else x_hat
         mixed = _mixed_bands(S, R) if R is not None else _mix_once(ctx, self.mixing, S)
-        z_hat = self._grown(mixed, shape)
-        return z_hat, (S, z_hat)
+        z_hat = self._grown(mixed, call.shape)
+        return call.forward("layer_rows", z_hat=z_hat), (S, z_hat)
 
-    def again(self, kept: Sequence[Tensor], R: Tensor | None, shape: Sizes) -> Tensor:  # noqa: ARG002  as every `Between`
-        """It is kept."""
-        return kept[1]
+    def backward(self, ctx: Any, call: Call, g: Tensor, kept: Sequence[Tensor]) -> Gradients:
+        """The same from behind."""
+        S, z_hat = kept
+        g_hat = torch.empty_like(z_hat)
+        gu, others = call.backward("layer_rows_backward", g, z_hat=z_hat, spectrum=g_hat)
+        gS, gR, own = self._mixed_back(ctx, S, self._gathered_adjoint(g_hat, call.shape), call.w.R)
+        call.kernel("cut_rows_backward", y=gu, spectrum=self._spread_adjoint(gS, call.shape))
+        return Gradients(gu, gR, others, own)
 
-    def backward(
-        self, ctx: Any, g: Tensor, kept: Sequence[Tensor], R: Tensor | None, shape: Sizes
-    ) -> Returned:
-        """The gradients of x, of R and of the mixing's weights."""
-        S, G = kept[0], self._gathered_adjoint(g, shape)
+    def _mixed_back(
+        self, ctx: Any, S: Tensor, G: Tensor, R: Tensor | None
+    ) -> tuple[Tensor, Tensor | None, Sequence[Tensor | None]]:
+        """The gradients of the modes, of R and of the mixing's weights."""
         if R is None:
             gS, own = _mix_back(ctx, self.mixing, S, G)
-            return self._spread_adjoint(gS, shape), None, own
+            return gS, None, own
         T = _doubled(G)
         gS = _by_sample(torch.bmm(T, R.transpose(1, 2)))
-        return self._spread_adjoint(gS, shape), torch.bmm(S.transpose(1, 2), T), ()
+        return gS, torch.bmm(S.transpose(1, 2), T), ()
 
     def plain(self, x: Tensor, R: Tensor | None) -> Tensor:
         """The whole convolution."""

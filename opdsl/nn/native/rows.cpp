@@ -730,6 +730,62 @@ void legendre_back(const Degrees* s) {
   });
 }
 
+// One sample of a layer on a sphere, whose latitudes are rows. Their coefficients lie in scratch,
+// which is small enough to stay in the cache from one step to the next.
+extern "C++" {
+template <class F>
+static void each_sample(const Layer& l, const Degrees& d, long y_channels, F work) {
+  Scratch rows = scratch(d.latitudes * l.k2 * std::max(l.c, l.o));
+  for (long b = 0; b < d.batch; b++) {
+    Layer x = l;
+    Degrees z = d;
+    long points = b * d.latitudes * l.width, coefficients = b * 2 * d.degrees * d.orders;
+    x.rows = d.latitudes, z.batch = 1, z.rows = rows.get();
+    x.u += points * l.c;
+    if (l.y) x.y += points * y_channels;
+    if (l.g) x.g += points * l.o;
+    z.spectrum += coefficients * d.c;
+    if (d.mixed) z.mixed += coefficients * d.c;
+    work(x, z);
+  }
+}
+}
+
+// spectrum = S(act_in(u))
+void cut_sphere(const Layer* l, const Degrees* d) {
+  each_sample(*l, *d, 0, [](Layer& x, Degrees& z) {
+    x.spectrum = z.rows;
+    cut_rows(&x), legendre_there(&z);
+  });
+}
+
+// `layer_rows` with z = S^-1(spectrum) + W x + b
+void layer_sphere(const Layer* l, const Degrees* d) {
+  each_sample(*l, *d, l->o, [](Layer& x, Degrees& z) {
+    x.z_hat = z.rows;
+    legendre_back(&z), layer_rows(&x);
+  });
+}
+
+// `layer_rows_backward` with that z; `mixed` = the gradient of the spectrum
+void layer_sphere_backward(const Layer* l, const Degrees* d) {
+  Scratch gradient = scratch(d->latitudes * l->k2 * l->o);
+  each_sample(*l, *d, l->c, [&](Layer& x, Degrees& z) {
+    x.z_hat = z.rows, x.spectrum = gradient.get();
+    legendre_back(&z), layer_rows_backward(&x);
+    z.rows = gradient.get(), z.spectrum = z.mixed;
+    legendre_there(&z);
+  });
+}
+
+// `cut_rows_backward` with the gradient of the spectrum of x
+void cut_sphere_backward(const Layer* l, const Degrees* d) {
+  each_sample(*l, *d, l->c, [](Layer& x, Degrees& z) {
+    x.spectrum = z.rows;
+    legendre_back(&z), cut_rows_backward(&x);
+  });
+}
+
 static void negate(long n, float* x, const float* y) {
   for (long i = 0; i < n; i++) x[i] = -y[i];
 }
