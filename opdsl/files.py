@@ -45,3 +45,11 @@ def sync(path: Path, flags: int) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def only_ours(path: Path) -> bool:
+    """Whether nobody else can have written the file, or can write to the folder; no link counts."""
+    if not hasattr(os, "getuid"):
+        return path.exists()
+    state = path.lstat()
+    return state.st_uid == os.getuid() and not state.st_mode & 0o022

@@ -10,11 +10,16 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
 from typing import Any, TextIO
 
 from opdsl.diagnostics import Diagnostic
 
+PACKAGE = Path(__file__).parents[1]
 UNKNOWN_WIDTH = 100  # columns where no terminal tells
 
 
@@ -49,6 +54,30 @@ def warn(diagnostics: Iterable[Diagnostic]) -> None:
     """Diagnostics on stderr, an empty line behind each."""
     for x in diagnostics:
         say(as_text(x, sys.stderr) + "\n")
+
+
+@contextmanager
+def own_warnings_as_lines() -> Iterator[None]:
+    """Our own warnings as `warning: ...`, without the line of Python that gave them."""
+    with warnings.catch_warnings():
+        others = warnings.showwarning
+        warnings.showwarning = partial(_show_warning, others)
+        yield
+
+
+def _show_warning(
+    others: Callable[..., None],
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    if Path(filename).is_relative_to(PACKAGE):
+        say(f"warning: {message}")
+    else:
+        others(message, category, filename, lineno, file, line)
 
 
 def as_text(diagnostic: Diagnostic, stream: TextIO) -> str:

@@ -15,7 +15,7 @@ from typing import ParamSpec
 
 import typer
 
-from opdsl.cli.console import UsageError, say, show_json, warn
+from opdsl.cli.console import UsageError, own_warnings_as_lines, say, show_json, warn
 from opdsl.diagnostics import CODES, Exit, OpError
 from opdsl.train.signals import Interrupted
 
@@ -57,7 +57,8 @@ def _code(run: Callable[[], None], *, as_json: bool) -> int:
 def _ended(run: Callable[[], None], *, as_json: bool) -> int:
     """The exit code of a command that has ended one way or another."""
     try:
-        run()
+        with own_warnings_as_lines():
+            run()
     except typer.Exit as error:
         return int(error.exit_code)
     except BrokenPipeError:

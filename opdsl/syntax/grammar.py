@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from opdsl import resources
+from opdsl.files import only_ours
 
 if TYPE_CHECKING:
     from lark import Lark
@@ -64,19 +65,12 @@ def _stored(file: Path | None) -> Lark | None:
     from lark import Lark
 
     try:
-        if file is None or not _ours(file) or not _ours(file.parent):
+        if file is None or not only_ours(file) or not only_ours(file.parent):
             return None
         with file.open("rb") as stream:
             return Lark.load(stream)
     except Exception:  # noqa: BLE001  a damaged cache may raise anything, and is built anew
         return None
-
-
-def _ours(path: Path) -> bool:
-    if not hasattr(os, "getuid"):
-        return path.exists()
-    state = path.lstat()
-    return state.st_uid == os.getuid() and not state.st_mode & 0o022
 
 
 def _store(made: Lark, file: Path) -> None:

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from opdsl.nn import fused
+from opdsl.nn.native.library import library
 from opdsl.train.journal import read_journal
-from tests.e2e.command_line import good, start
+from tests.e2e.command_line import good, run, start
 
 pytestmark = pytest.mark.skipif(not fused.available(), reason="no C++ compiler here")
 
@@ -73,3 +74,45 @@ def test_a_fused_run_broken_off_and_resumed_has_the_weights_of_a_whole_one_to_th
     assert metrics(home / "cut") == metrics(home / "whole")
     a, b = ((home / x / "model.safetensors").read_bytes() for x in ("cut", "whole"))
     assert a == b
+
+
+@pytest.fixture
+def anew():
+    library.cache_clear()
+    yield
+    library.cache_clear()
+
+
+def broken(_, monkeypatch):
+    monkeypatch.setenv("CXX", "/usr/bin/false")
+
+
+def missing(home, monkeypatch):
+    monkeypatch.setenv("PATH", str(home))
+
+
+def nowhere(home, monkeypatch):
+    compiler = home / "quick"
+    compiler.write_text('#!/bin/sh\nexec c++ "$@" -O0\n')
+    compiler.chmod(0o755)
+    monkeypatch.setenv("CXX", str(compiler))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(home / "wide.op"))  # a file: no folder can be there
+
+
+@pytest.mark.usefixtures("anew")
+@pytest.mark.filterwarnings("default:compiled kernels")
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        (missing, "are not there (there is no C++ compiler): torch does their work, more slowly"),
+        (broken, "are not there (/usr/bin/false does not tell its version): torch does their work"),
+        (nowhere, "cannot be kept ({}/wide.op/opdsl/native: Not a directory): each process"),
+    ],
+)
+def test_what_is_wrong_with_the_kernels_is_one_line_of_a_run(home, monkeypatch, fault, told):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(home / "cache"))
+    fault(home, monkeypatch)
+    result = run("train", "wide.op", "--epochs", 1, "--out", "run", "-q")
+    assert result.exit_code == 0, result.stderr
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(f"warning: compiled kernels {told.format(home)}")

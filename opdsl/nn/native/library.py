@@ -3,7 +3,9 @@
 What comes in: the source beside this file, the compiler and the processor of this machine. What
 goes out: the loaded library, or None where it cannot be had; a note then says why, once. The name
 of the file in the cache is a hash of source, compiler, flags and processor, so another of these is
-another file. It is written whole or not at all. `OPDSL_NATIVE=0` does without.
+another file. It is written whole or not at all; of several processes that need it at once, one
+compiles it. Where the cache cannot be written, each process compiles for itself. `OPDSL_NATIVE=0`
+does without.
 """
 
 from __future__ import annotations
@@ -17,12 +19,20 @@ import subprocess
 import sys
 import tempfile
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
+
+from opdsl.files import only_ours
 
 SOURCE = Path(__file__).with_name("rows.cpp")
 FLAGS = ("-O3", "-march=native", "-std=c++17", "-fPIC", "-shared", "-fopenmp", "-w")
 SECONDS = 120.0  # a compiler that takes longer is taken for stuck
+
+
+class CompilerError(Exception):
+    """It said so; the text is its first error."""
 
 
 @cache
@@ -31,23 +41,81 @@ def library() -> ctypes.CDLL | None:
     if os.environ.get("OPDSL_NATIVE", "1") == "0":
         return None
     try:
-        return ctypes.CDLL(str(_built()))
-    except (OSError, subprocess.SubprocessError) as error:
-        reason = str(error).strip().splitlines()[0]
-        note = f"compiled kernels are not there ({reason}): torch does their work, more slowly"
-        warnings.warn(note, RuntimeWarning, stacklevel=2)
+        return _loaded()
+    except (OSError, subprocess.SubprocessError, CompilerError) as error:
+        why = _reason(error)
+        _note(f"compiled kernels are not there ({why}): torch does their work, more slowly")
         return None
 
 
-def _built() -> Path:
+def _note(text: str) -> None:
+    # the caller's caller: the line that wanted the kernels
+    warnings.warn(text, RuntimeWarning, stacklevel=4)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return str(error).strip().splitlines()[0]
+
+
+def _loaded() -> ctypes.CDLL:
     compiler = _compiler()
-    target = _folder() / f"rows-{_key(compiler)}.so"
-    if not target.exists():
-        target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        # in a folder of its own: two processes may be at it, and the last one wins
-        with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-            _compile(compiler, Path(folder) / "rows.so").replace(target)
-    return target
+    name = f"rows-{_key(compiler)}.so"
+    try:
+        kept = _folder()
+        found = _from(kept / name)
+        if found is not None:
+            return found
+        folder = _room(kept)
+    except (OSError, RuntimeError) as error:  # RuntimeError: the user has no home
+        return _for_now(compiler, error)
+    with folder, _alone(kept):
+        # who had to wait for another process finds what that one has made
+        return _from(kept / name) or _put_into_cache(compiler, Path(folder.name), kept / name)
+
+
+def _room(kept: Path) -> tempfile.TemporaryDirectory[str]:
+    kept.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if not only_ours(kept):
+        raise PermissionError(f"others may write to {kept}")
+    return tempfile.TemporaryDirectory(dir=kept)
+
+
+def _from(target: Path) -> ctypes.CDLL | None:
+    """None: it is not there, somebody else may have written it, or this system cannot load it."""
+    if target.exists() and only_ours(target) and only_ours(target.parent):
+        with suppress(OSError):
+            return ctypes.CDLL(str(target))
+    return None
+
+
+def _put_into_cache(compiler: str, folder: Path, target: Path) -> ctypes.CDLL:
+    made = _compile(compiler, folder / "rows.so")
+    made.chmod(0o700)  # some users let their group write all that they make
+    return ctypes.CDLL(str(made.replace(target)))
+
+
+def _for_now(compiler: str, error: Exception) -> ctypes.CDLL:
+    """A library of this process; its file goes as soon as it is loaded."""
+    _note(f"compiled kernels cannot be kept ({_reason(error)}): each process compiles them anew")
+    with tempfile.TemporaryDirectory() as folder:
+        return ctypes.CDLL(str(_compile(compiler, Path(folder) / "rows.so")))
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Wait until no other process compiles there; the system lets go when a process dies."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        # some network file systems have no locks: two processes then do the same work
+        with suppress(ImportError, OSError):
+            import fcntl
+
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def _compiler() -> str:
@@ -67,15 +135,17 @@ def _compile(compiler: str, made: Path) -> Path:
     )
     if done.returncode:
         lines = [x for x in done.stderr.splitlines() if "error" in x]
-        raise OSError(f"{compiler} failed: {(lines or ['no message'])[0]}")
+        raise CompilerError(f"{compiler} failed: {(lines or ['no message'])[0]}")
     return made
 
 
 def _key(compiler: str) -> str:
     said = subprocess.run(  # noqa: S603  the user's own compiler
-        [compiler, "--version"], capture_output=True, check=True, timeout=SECONDS
-    ).stdout
-    parts = (SOURCE.read_bytes(), said, " ".join(FLAGS).encode(), _processor().encode())
+        [compiler, "--version"], capture_output=True, check=False, timeout=SECONDS
+    )
+    if said.returncode:
+        raise CompilerError(f"{compiler} does not tell its version")
+    parts = (SOURCE.read_bytes(), said.stdout, " ".join(FLAGS).encode(), _processor().encode())
     return hashlib.sha256(b"\0".join(parts)).hexdigest()[:24]
 
 
@@ -91,7 +161,7 @@ def _processor() -> str:
 
 def _folder() -> Path:
     if sys.platform == "darwin":
-        kept = Path.home() / "Library" / "Caches"
-    else:
-        kept = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return kept / "opdsl" / "native"
+        return Path.home() / "Library" / "Caches" / "opdsl" / "native"
+    kept = os.environ.get("XDG_CACHE_HOME", "")
+    # a relative one is to be ignored, says the standard
+    return (Path(kept) if Path(kept).is_absolute() else Path.home() / ".cache") / "opdsl" / "native"
