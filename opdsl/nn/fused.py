@@ -276,7 +276,7 @@ class Call:
         found: list[Tensor | None] = []
         for name in ("W", "b", "W1", "b1", "W2", "b2", "gate"):
             there = getattr(self.w, name) is not None and f"g{name}" in turned
-            found.append(_narrow(turned[f"g{name}"], self.u) if there else None)
+            found.append(_laid_out(turned[f"g{name}"], self.u) if there else None)
         return found
 
 
@@ -322,7 +322,7 @@ class Network(torch.autograd.Function):
         name = "network_points_backward"
         _run_network(name, u, weights, ctx.bends, g=g.contiguous(), **more, **sums)
         sums["gW1"] = sums["gW1"].T
-        return more.get("y"), None, *(_narrow(x, u) for x in sums.values())
+        return more.get("y"), None, *(_laid_out(x, u) for x in sums.values())
 
 
 def _run_network(
@@ -359,7 +359,7 @@ def filled_structure(
     return structure
 
 
-def _narrow(total: Tensor, like: Tensor) -> Tensor:
+def _laid_out(total: Tensor, like: Tensor) -> Tensor:
     """A sum in the precision of `like`, laid out as weights are: processes share such buffers."""
     # `contiguous` leaves (n, 1) as it is, whatever its strides say
     return like.new_empty(total.shape).copy_(total)
