@@ -14,10 +14,17 @@ from opdsl.cli.files import named
 from opdsl.cli.options import Json, Model, Parameters
 
 if TYPE_CHECKING:
-    from opdsl.ir.spaces import Domain
     from opdsl.lower.exported import Report, Subject
 
-SUFFIX = ".pt2"
+
+class Kind(StrEnum):
+    """What is written."""
+
+    PT2 = "pt2"
+    ONNX = "onnx"
+
+
+ENDINGS = {".pt2": Kind.PT2, ".onnx": Kind.ONNX}
 
 
 class Numbers(StrEnum):
@@ -34,7 +41,10 @@ def command(
             metavar="RUN|SPEC", help="The folder of a run, or a program: fresh weights."
         ),
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="A .pt2 file.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="A .pt2 or .onnx file.")],
+    kind: Annotated[
+        Kind | None, typer.Option("--format", help="What to write, if the name does not say it.")
+    ] = None,
     at: Annotated[
         str | None,
         typer.Option("--at", metavar="x=64,y=64", help="The resolution at which it is traced."),
@@ -56,15 +66,16 @@ def command(
     sets: Parameters = None,
     as_json: Json = False,
 ) -> None:
-    """Write a model as a program of torch.export.
+    """Write a model as a file that runs without opdsl.
 
-    It runs without opdsl. That of a run takes and gives physical values. The file
-    is opened again and compared with the model at several resolutions and
-    batches; one that differs is not kept.
+    The suffix says what: .pt2 is a program of torch.export, .onnx one for
+    onnxruntime. That of a run takes and gives physical values. The file is opened
+    again and compared with the model at several resolutions and batches; one that
+    differs is not kept.
 
-    Example: opdsl export runs/darcy --out darcy.pt2
+    Example: opdsl export runs/darcy --out darcy.onnx
     """
-    named("--out", out, (SUFFIX,))
+    chosen = _kind(out, kind)
     from opdsl.lower.exported import Call, example, export
     from opdsl.summary import parse_at
 
@@ -73,13 +84,20 @@ def command(
     if precision is Numbers.FP64:
         subject.whole.double()
     roots = example(subject.graph) if at is None else parse_at(at, subject.graph)
-    report = export(subject, Call(roots, batch), out, fixed=fixed)
+    about = {"values": "physical" if Path(source).is_dir() else "as in the program"}
+    report = export(subject, Call(roots, batch), out, kind=chosen, fixed=fixed, about=about)
     if as_json:
         show_json(report.to_json())
         return
     for line in _told(report, subject):
         say(line)
     result(str(out))
+
+
+def _kind(out: Path, kind: Kind | None) -> Kind:
+    """What to write, by its name or as it was said."""
+    named("--out", out, [k for k, x in ENDINGS.items() if kind in {None, x}])
+    return kind or ENDINGS[out.suffix]
 
 
 def _of_run(folder: str, model: str | None, sets: Sequence[str] | None, *, last: bool) -> Subject:
@@ -121,32 +139,21 @@ def _of_program(spec: str, model: str | None, sets: Sequence[str] | None, seed: 
 
 def _told(report: Report, subject: Subject) -> list[str]:
     """What the file takes, and how near it is."""
-    names = {
-        x.name: ("batch", str(x.space.channels), *_axes(x.space.domain))
-        for x in subject.graph.inputs
-    }
-    names |= {x.name: _axes(x.domain) for x in subject.graph.asks()}
+    from opdsl.lower.exported import Free, axis_names
+
+    names = axis_names(subject.graph)
     lines = []
     for name, shape in report.inputs.items():
         sizes = (a if n is None else str(n) for a, n in zip(names[name], shape, strict=True))
         lines.append(f"{name}: ({', '.join(sizes)})")
     if report.said:
-        lines.append(f"for this batch and resolution only: {report.said}")
+        bound = "resolution" if report.free is Free.BATCH else "batch and resolution"
+        lines.append(f"for this {bound} only: {report.said}")
     if report.step > 1:
         lines.append(f"a resolution differs from the traced one by multiples of {report.step}")
     calls = "; ".join(str(x) for x in report.calls)
     near = (
         f"differs by {report.difference:.1e} of the greatest value, allowed {report.tolerance:.0e}"
     )
-    return [*lines, f"compared at {calls}: {near}"]
-
-
-def _axes(domain: Domain) -> tuple[str, ...]:
-    """The names of the axes, `x`, or of what is derived from them, `(D.x//2)`."""
-    if domain.modes is not None:
-        return ("frequencies",) * domain.dims
-    parts = (domain.part(i) for i in range(domain.dims))
-    return tuple(
-        part.axes[local].name if not part.steps else domain.atom(i)
-        for i, (part, local) in enumerate(parts)
-    )
+    used = (f"  {x}" for x in report.usage)
+    return [*lines, f"compared at {calls}: {near}", "to run it:", *used]

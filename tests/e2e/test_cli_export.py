@@ -20,8 +20,23 @@ def test_the_file_of_a_run_takes_and_gives_physical_values(trained, tmp_path):
     assert ((found - expected).abs().max() / expected.abs().max()).item() < 1e-5
 
 
+def test_a_run_is_exported_to_onnx_with_its_normalisation(trained, tmp_path):
+    pytest.importorskip("onnxruntime", reason="the extra `onnx` is not installed")
+    pytest.importorskip("onnxscript", reason="the extra `onnx` is not installed")
+    from opdsl.lower.exported import onnx
+
+    told = data("export", trained, "-o", tmp_path / "m.onnx", "--json")
+    assert told["inputs"] == {"a": [None, 1, None, None]}
+    assert told["usage"][0] == "import onnxruntime"
+    a = open_dataset(trained.parent / "d.h5").values["coefficient"]
+    data("export", trained, "-o", tmp_path / "m.pt2", "--json")
+    (expected,) = pt2.opened(tmp_path / "m.pt2")((a,))
+    (found,) = onnx.opened(tmp_path / "m.onnx")((a,))
+    assert ((found - expected).abs().max() / expected.abs().max()).item() < 1e-5
+
+
 def test_a_mistake_is_one_message_and_leaves_no_file(trained, tmp_path):
-    for wrong in (("-o", tmp_path / "m.onnx"), ("-o", tmp_path / "m.pt2", "--set", "model.w=3")):
+    for wrong in (("-o", tmp_path / "m.bin"), ("-o", tmp_path / "m.pt2", "--set", "model.w=3")):
         told = run("export", trained, *wrong)
         assert told.exit_code == 2, told.stderr
     assert list(tmp_path.iterdir()) == []

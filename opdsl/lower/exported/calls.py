@@ -71,6 +71,22 @@ def values(graph: Graph, call: Call, dtype: torch.dtype, draw: Draw) -> tuple[Te
     return tuple(found)
 
 
+def axis_names(graph: Graph) -> dict[str, tuple[str, ...]]:
+    """What the axes of each input are called: `batch`, channels, `x`, `(D.x//2)`."""
+    ports = {x.name: ("batch", str(x.space.channels), *_axes(x.space.domain)) for x in graph.inputs}
+    return ports | {x.name: _axes(x.domain) for x in graph.asks()}
+
+
+def _axes(domain: Domain) -> tuple[str, ...]:
+    if domain.modes is not None:
+        return ("frequencies",) * domain.dims
+    parts = (domain.part(i) for i in range(domain.dims))
+    return tuple(
+        part.axes[local].name if not part.steps else domain.atom(i)
+        for i, (part, local) in enumerate(parts)
+    )
+
+
 def _finer(domain: Domain, root: Grid, more: int) -> Grid:
     pairs = zip(domain.axes, root, strict=True)
     return tuple(_admitted(a, n + more * i) for i, (a, n) in enumerate(pairs, start=1))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +20,12 @@ from torch import Tensor
 
 from opdsl.diagnostics import OpError, fault
 from opdsl.files import sync, sync_folder
+from opdsl.ir.fingerprint import fingerprint
+from opdsl.ir.graph import Graph
 from opdsl.lower.exported.calls import Call
-from opdsl.lower.exported.pt2 import opened, write
-from opdsl.lower.exported.trace import Shape, Subject, Traced, trace
+from opdsl.lower.exported.formats import FORMATS, Format
+from opdsl.lower.exported.real import real
+from opdsl.lower.exported.trace import Free, Run, Shape, Subject, Traced, refuse_points, trace
 
 MOST = 200  # characters of what torch says
 TOLERANCES = {torch.float32: 1e-5, torch.float64: 1e-10}
@@ -38,7 +41,9 @@ class Report:
         step: a free resolution differs from the first call's by multiples of this.
         calls: those compared.
         difference: the greatest, relative to the greatest value of the output.
-        said: why the resolution is fixed though that was not asked for.
+        free: which sizes are.
+        said: why not more, though that was not asked for.
+        usage: lines of Python that run the file.
     """
 
     path: Path
@@ -48,7 +53,9 @@ class Report:
     calls: tuple[Call, ...]
     difference: float
     tolerance: float
+    free: Free = Free.ALL
     said: str = ""
+    usage: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The same as plain data."""
@@ -63,7 +70,9 @@ class Report:
             "calls": calls,
             "difference": self.difference,
             "tolerance": self.tolerance,
+            "free": str(self.free),
             "fixed_because": self.said or None,
+            "usage": list(self.usage),
         }
 
 
@@ -72,40 +81,73 @@ def export(
     call: Call,
     out: Path,
     *,
+    kind: str = "pt2",
     fixed: bool = False,
+    about: Mapping[str, str] | None = None,
     tolerance: float | None = None,
 ) -> Report:
     """Write the file `out`.
 
     Args:
         call: resolution and batch at which the module is traced.
+        kind: a key of `FORMATS`.
         fixed: whether the file is for this batch and resolution only.
+        about: what the file shall say of itself, beside what is said always.
         tolerance: the greatest relative difference; that of the number format if not given.
 
     Raises:
-        OpError: OP0650, it cannot be exported; OP0651, the file computes something else; OP0625, it
-            cannot be written.
+        OpError: OP0645, a package is missing; OP0650, it cannot be exported; OP0651, the file
+            computes something else; OP0625, it cannot be written.
     """
+    form = FORMATS[kind]
+    form.ready()
+    refuse_points(subject.graph)
     limit = TOLERANCES[subject.dtype] if tolerance is None else tolerance
+    words = _about(subject.graph) | dict(about or {})
     with _at_rest(subject), _beside(out) as path:
-        traced, said = _written(subject, call, path, fixed=fixed)
-        difference = _compared(traced, path, limit)
+        traced, said = _written(subject, call, path, form, words, fixed=fixed)
+        difference = _compared(traced, path, form, limit)
         size = path.stat().st_size
         _keep(path, out)
-    inputs = dict(zip(traced.names, traced.shapes, strict=True))
-    return Report(out, size, inputs, traced.step, traced.calls, difference, limit, said)
+    return Report(
+        path=out,
+        size=size,
+        inputs=dict(zip(traced.names, traced.shapes, strict=True)),
+        step=traced.step,
+        calls=traced.calls,
+        difference=difference,
+        tolerance=limit,
+        free=traced.free,
+        said=said,
+        usage=form.usage(out, traced.names),
+    )
 
 
-def _written(subject: Subject, call: Call, path: Path, *, fixed: bool) -> tuple[Traced, str]:
+def _about(graph: Graph) -> dict[str, str]:
+    """What every file says of itself."""
+    from opdsl import __version__
+
+    return {"opdsl": __version__, "model": graph.name, "fingerprint": fingerprint(graph)}
+
+
+def _written(
+    subject: Subject,
+    call: Call,
+    path: Path,
+    form: Format,
+    about: Mapping[str, str],
+    *,
+    fixed: bool,
+) -> tuple[Traced, str]:
     """The program that is in the file, and why it is not free, if it should be.
 
-    A block that torch cannot follow through all sizes is exported for one.
+    A block that torch cannot follow through all sizes is exported for fewer.
     """
-    said = ""
-    for one in (True,) if fixed else (False, True):
+    freest, said = (Free.NONE, "") if fixed else form.freest(subject.graph)
+    for free in (*Free,)[(*Free,).index(freest) :]:
         try:
-            traced = trace(subject, call, fixed=one)
-            write(traced, path)
+            traced = trace(subject, call, free, form.kernel)
+            form.write(traced, path, {**about, "free": str(free), "traced": str(call)})
         except (OpError, OSError):
             raise
         except Exception as error:  # noqa: BLE001  a tracer meets whatever a block does
@@ -113,12 +155,14 @@ def _written(subject: Subject, call: Call, path: Path, *, fixed: bool) -> tuple[
         else:
             return traced, said
     name = subject.graph.name
-    message = f"`{name}` cannot be exported as a program of torch.export"
+    message = f"`{name}` cannot be exported as a {form.suffix} file"
     raise fault("OP0650", message, notes=(said,), file=name)
 
 
-def _line(error: Exception) -> str:
-    """What went wrong, without the pages that torch tells of it."""
+def _line(error: BaseException) -> str:
+    """What went wrong first, without the pages that torch tells of it."""
+    while error.__cause__ is not None:
+        error = error.__cause__
     lines = str(error).strip().splitlines() or [""]
     return f"{type(error).__name__}: {lines[0][:MOST]}"
 
@@ -149,9 +193,9 @@ def _beside(out: Path) -> Iterator[Path]:
         raise fault("OP0625", message, file=str(out)) from error
 
 
-def _compared(traced: Traced, path: Path, limit: float) -> float:
+def _compared(traced: Traced, path: Path, form: Format, limit: float) -> float:
     """The greatest difference between the file, opened again, and the module."""
-    run = opened(path)
+    run: Run = form.opened(path)
     worst = 0.0
     for call in traced.calls:
         with torch.no_grad():
@@ -169,6 +213,7 @@ def _compared(traced: Traced, path: Path, limit: float) -> float:
 
 def _far(x: Tensor, y: Tensor) -> float:
     """The greatest difference relative to the greatest value; of other shapes it is infinite."""
+    x, y = real(x), real(y)
     if x.shape != y.shape:
         return float("inf")
     most = y.abs().max().item() if y.numel() else 0.0

@@ -7,30 +7,36 @@ Only what was written a moment ago is ever opened: `torch.export.load` may unpic
 from __future__ import annotations
 
 import io
-import warnings
-from collections.abc import Callable
+import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
-from opdsl.lower.exported.trace import Traced, told
+from opdsl.lower.exported.trace import Run, Traced, quiet, told
 
-Run = Callable[[tuple[Tensor, ...]], tuple[Tensor, ...]]
+ABOUT = "opdsl.json"  # the member of the file that says what it is
 
 
-def write(traced: Traced, path: Path) -> None:
+def write(traced: Traced, path: Path, about: Mapping[str, str]) -> None:
     """The program as a `.pt2` file."""
     held = io.BytesIO()  # so that a full disk is told by the system and not by torch
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch's own, about itself
-        torch.export.save(traced.program, held)
+    with quiet():
+        torch.export.save(traced.program, held, extra_files={ABOUT: json.dumps(dict(about))})
     path.write_bytes(held.getbuffer())
 
 
 def opened(path: Path) -> Run:
     """The function in a file."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with quiet():
         module = torch.export.load(path).module()
     return lambda given: told(module(*given))
+
+
+def usage(path: Path, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Lines of Python that run the file."""
+    return (
+        "import torch",
+        f'model = torch.export.load("{path}").module()',
+        f"model({', '.join(names)})",
+    )

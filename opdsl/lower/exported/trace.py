@@ -2,15 +2,17 @@
 
 What comes in: a module and a call of it. What goes out: the program, which sizes are free, and the
 calls at which it claims to be the module. Nothing of it is native code or a plan of ours: the
-kernels are those that the plan takes at the first call, and matrices are made in the program from
-the size that it meets.
+kernels are those that the plan takes at the first call, or one that the format needs, and matrices
+are made in the program from the size that it meets.
 """
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from enum import StrEnum
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +27,16 @@ from opdsl.lower.torch import OperatorModule
 STEPS = (1, 2, 4, 8, 16)  # points by which a resolution may have to differ from the traced one
 
 Shape = tuple[int | None, ...]  # of an input; None: free
+Sizes = dict[int, object]  # of an input, those that torch shall find out about
+Run = Callable[[tuple[Tensor, ...]], tuple[Tensor, ...]]
+
+
+class Free(StrEnum):
+    """Which sizes may differ from those of the traced call."""
+
+    ALL = "batch and resolution"
+    BATCH = "batch"
+    NONE = "nothing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +76,7 @@ class Traced:
     Attributes:
         shapes: of the inputs.
         calls: those at which it claims to be the module; the first is the one traced.
+        free: the sizes that were meant to be free.
         step: a free resolution differs from the traced one by multiples of this.
     """
 
@@ -71,6 +84,7 @@ class Traced:
     program: ExportedProgram
     shapes: tuple[Shape, ...]
     calls: tuple[Call, ...]
+    free: Free = Free.ALL
     step: int = 1
 
     @property
@@ -85,11 +99,12 @@ class Traced:
         return any(x[0] is None for x in self.shapes[: len(self.subject.graph.inputs)])
 
 
-def trace(subject: Subject, call: Call, *, fixed: bool = False) -> Traced:
+def trace(subject: Subject, call: Call, free: Free = Free.ALL, kernel: str | None = None) -> Traced:
     """The program of a module, traced at a call.
 
     Args:
-        fixed: whether batch and resolution are those of the call only.
+        free: which sizes another call may choose.
+        kernel: which all nodes take that have it; None: the plan's.
 
     Raises:
         OpError: OP0650, it is on points.
@@ -98,9 +113,12 @@ def trace(subject: Subject, call: Call, *, fixed: bool = False) -> Traced:
     refuse_points(subject.graph)
     operator = subject.operator
     operator.latest = operator.plan(call.roots, call.batch)
-    program = _program(subject, call, fixed=fixed)
-    found = Traced(subject, program, _shapes(program), (call,))
-    return found if fixed else _with_calls(found)
+    given = subject.values(call)
+    sizes = _free_sizes(given, len(subject.graph.inputs), free)
+    with _forced(operator, kernel):
+        program = export_quietly(subject.whole, given, (sizes,))
+    found = Traced(subject, program, _shapes(program), (call,), free)
+    return found if free is Free.NONE else _with_calls(found)
 
 
 def refuse_points(graph: Graph) -> None:
@@ -130,25 +148,44 @@ def told(found: object) -> tuple[Tensor, ...]:
 # --- tracing ----------------------------------------------------------------------------------
 
 
-def _program(subject: Subject, call: Call, *, fixed: bool) -> ExportedProgram:
-    given = subject.values(call)
-    if fixed:
-        return _quietly(subject.whole, given, None)
-    count = len(subject.graph.inputs)
-    free = (_free(x, field=i >= count) for i, x in enumerate(given))
-    return _quietly(subject.whole, given, ((*free,),))
+@contextmanager
+def _forced(operator: OperatorModule, kernel: str | None) -> Iterator[None]:
+    """Every node takes this kernel, for a while."""
+    before = operator.force_kernel
+    operator.force_kernel = kernel or before
+    try:
+        yield
+    finally:
+        operator.force_kernel = before
 
 
-def _free(x: Tensor, *, field: bool) -> dict[int, object]:
-    """Which sizes of an input torch shall find out about; a static field is its grid only."""
-    axes = range(x.ndim) if field else (0, *range(2, x.ndim))
-    return dict.fromkeys(axes, Dim.AUTO)
+def _free_sizes(given: Sequence[Tensor], count: int, free: Free) -> tuple[Sizes, ...]:
+    """For each input the axes of which torch shall find out; a static field is its grid only."""
+    return tuple(_axes(x, field=i >= count, free=free) for i, x in enumerate(given))
 
 
-def _quietly(module: nn.Module, given: Sequence[Tensor], shapes: object) -> ExportedProgram:
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # torch's own, about itself
-        return torch.export.export(module, tuple(given), dynamic_shapes=shapes)  # type: ignore[arg-type]  # a tuple for `*inputs`
+def _axes(x: Tensor, *, field: bool, free: Free) -> Sizes:
+    batch = () if field or free is Free.NONE else (0,)
+    behind = range(0 if field else 2, x.ndim) if free is Free.ALL else ()
+    return dict.fromkeys((*batch, *behind), Dim.AUTO)
+
+
+def export_quietly(module: nn.Module, given: Sequence[Tensor], sizes: object) -> ExportedProgram:
+    """The program of a module of these inputs.
+
+    Args:
+        sizes: which are free, for each of its arguments; `*inputs` is one.
+    """
+    with quiet(), torch.no_grad():
+        return torch.export.export(module, tuple(given), dynamic_shapes=sizes)  # type: ignore[arg-type]  # torch's type is narrower than what it takes
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without torch's own warnings, which are about itself."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _shapes(program: ExportedProgram) -> tuple[Shape, ...]:
@@ -165,7 +202,7 @@ def _with_calls(found: Traced) -> Traced:
     first = found.calls[0]
     batches = (first.batch + 1, 1) if found.free_batch else (first.batch, first.batch)
     run = found.program.module()
-    for step in STEPS:
+    for step in STEPS if found.free is Free.ALL else (1,):
         near = Call(_moved(found, step), batches[0])
         if _takes(run, found.subject, near):
             far = Call(_moved(found, _half(first, step)), batches[1])

@@ -1,13 +1,14 @@
 """Exported files: the same function as the module, at sizes that were not traced."""
 
-from importlib import import_module
+from dataclasses import replace
+from importlib.util import find_spec
 
 import pytest
 import torch
 
 import opdsl
 from opdsl import OpError
-from opdsl.lower.exported import Call, Subject, example, export, pt2
+from opdsl.lower.exported import FORMATS, Call, Free, Subject, example, export, onnx, pt2
 
 FNO = """edition 2026
 from std.fourier import FourierLayer
@@ -26,6 +27,28 @@ model M {
   output u : P -> R^2
   u = a |> gno(to = P, radius = 0.3, kernel = [4])
 }"""
+
+
+COMPLEX = """edition 2026
+model M {
+  domain D = grid(x: 0..1, min = 12)
+  input a : D -> C^2
+  output u : D -> C^2
+  output v : D -> R^2
+  b = spectral_conv(a, out = 2, modes = 3)
+  u = b * b
+  v = modulus(b)
+}"""
+SPHERE = """edition 2026
+model M {
+  domain D = sphere(lat, lon, sampling = equiangular, min = (8, 16))
+  input a : D -> R^2
+  output u : D -> R^2
+  u = spherical_conv(a, out = 2, modes = 3)
+}"""
+runtime = pytest.mark.skipif(
+    not all(map(find_spec, onnx.PACKAGES)), reason="the extra `onnx` is not installed"
+)
 
 
 def subject(text: str, dtype: torch.dtype = torch.float32) -> Subject:
@@ -64,7 +87,7 @@ def test_a_file_that_differs_is_not_kept(tmp_path, monkeypatch):
     def wrong(_):
         return lambda given: (held.operator(*given) * 1.001,)
 
-    monkeypatch.setattr(import_module("opdsl.lower.exported.export"), "opened", wrong)
+    monkeypatch.setitem(FORMATS, "pt2", replace(FORMATS["pt2"], opened=wrong))
     with pytest.raises(OpError) as caught:
         export(held, Call(example(held.graph), 2), tmp_path / "m.pt2")
     assert caught.value.diagnostics[0].code == "OP0651"
@@ -76,4 +99,65 @@ def test_a_model_on_points_is_refused(tmp_path):
     with pytest.raises(OpError) as caught:
         export(held, Call({}, 2), tmp_path / "m.pt2")
     assert caught.value.diagnostics[0].code == "OP0650"
+    assert list(tmp_path.iterdir()) == []
+
+
+@runtime
+def test_onnxruntime_computes_the_same_at_sizes_that_were_not_traced(tmp_path):
+    held = subject(FNO)
+    report = export(held, Call(example(held.graph), 2), tmp_path / "m.onnx", kind="onnx")
+    assert report.inputs == {"a": (None, 2, None, None)}
+    assert len({str(x) for x in report.calls}) == 3
+    run = onnx.opened(report.path)
+    for size, batch in (((12, 12), 1), ((31, 40), 4)):
+        a = torch.randn(batch, 2, *size, generator=torch.Generator().manual_seed(1))
+        with torch.no_grad():
+            expected = held.operator(a)
+        assert ((run((a,))[0] - expected).abs().max() / expected.abs().max()).item() < 2e-6
+
+
+@runtime
+def test_an_onnx_file_names_inputs_outputs_and_axes_and_says_what_it_is(tmp_path):
+    import onnx as format_of
+
+    held = subject(FNO)
+    about = {"values": "physical"}
+    call = Call(example(held.graph), 2)
+    export(held, call, tmp_path / "m.onnx", kind="onnx", about=about)
+    model = format_of.load(tmp_path / "m.onnx")
+    format_of.checker.check_model(model, full_check=True)
+    (a,), (u,) = model.graph.input, model.graph.output
+    axes = [x.dim_param or x.dim_value for x in a.type.tensor_type.shape.dim]
+    assert (a.name, u.name, axes) == ("a", "u", ["batch", 2, "x", "y"])
+    said = {x.key: x.value for x in model.metadata_props}
+    assert said["model"] == "M"
+    assert said["values"] == "physical"
+    assert not {x.op_type for x in model.graph.node} & {"DFT", "STFT"}
+
+
+@runtime
+def test_complex_functions_are_pairs_in_onnx(tmp_path):
+    held = subject(COMPLEX)
+    report = export(held, Call(example(held.graph), 2), tmp_path / "m.onnx", kind="onnx")
+    assert report.free is Free.ALL
+    assert report.difference < 2e-6
+
+
+@runtime
+def test_a_model_on_a_sphere_is_for_one_resolution_in_onnx(tmp_path):
+    held = subject(SPHERE)
+    report = export(held, Call({"D": (8, 16)}, 2), tmp_path / "m.onnx", kind="onnx")
+    assert report.inputs == {"a": (None, 2, 8, 16)}
+    assert report.free is Free.BATCH
+    assert "spherical" in report.said
+
+
+def test_a_missing_package_is_told_before_anything_is_done(tmp_path, monkeypatch):
+    monkeypatch.setattr(onnx, "PACKAGES", ("no_such_package",))
+    held = subject(FNO)
+    with pytest.raises(OpError) as caught:
+        export(held, Call(example(held.graph), 2), tmp_path / "m.onnx", kind="onnx")
+    (found,) = caught.value.diagnostics
+    assert found.code == "OP0645"
+    assert "opdsl[onnx]" in found.helps[0].text
     assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,46 @@
+"""The formats of exported files: how each is written, opened again, and run by a user.
+
+What comes in: a traced program. What goes out: a file; and back, a function of tensors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from opdsl.ir.graph import Graph
+from opdsl.lower.exported import onnx, pt2
+from opdsl.lower.exported.trace import Free, Run, Traced
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A format of files.
+
+    Attributes:
+        suffix: of a file's name.
+        write: the program as a file, with words about it.
+        opened: the function in a file that was just written; it may be run by code in it.
+        usage: lines of Python that run the file.
+        kernel: which all nodes take that have it, because the format knows no other; None: as
+            planned.
+        ready: raises OP0645 where a package is missing.
+        freest: the most that can be free of a graph, and why not more.
+    """
+
+    suffix: str
+    write: Callable[[Traced, Path, Mapping[str, str]], None]
+    opened: Callable[[Path], Run]
+    usage: Callable[[Path, tuple[str, ...]], tuple[str, ...]]
+    kernel: str | None = None
+    ready: Callable[[], None] = lambda: None
+    freest: Callable[[Graph], tuple[Free, str]] = lambda _: (Free.ALL, "")
+
+
+FORMATS: dict[str, Format] = {
+    "pt2": Format(".pt2", pt2.write, pt2.opened, pt2.usage),
+    "onnx": Format(
+        ".onnx", onnx.write, onnx.opened, onnx.usage, "dft", onnx.check_packages, onnx.freest
+    ),
+}

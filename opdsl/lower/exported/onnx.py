@@ -1,0 +1,144 @@
+"""A program as an ONNX file, and the file just written as a function again.
+
+What comes in: a traced program and a path. What goes out: a file that onnxruntime and others run;
+and back, a function of tensors. ONNX has no complex numbers, see `opdsl.lower.exported.real`;
+complex inputs and outputs are (..., 2).
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.export import Dim, ExportedProgram
+
+from opdsl.diagnostics import fault
+from opdsl.ir.graph import Graph
+from opdsl.lower.exported.calls import axis_names
+from opdsl.lower.exported.real import RealParts, real
+from opdsl.lower.exported.trace import Free, Run, Traced, export_quietly, quiet
+
+PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+EXTRA = "pip install 'opdsl[onnx]'"
+SYMBOL = re.compile(r"s\d+")  # as torch calls a size that it knows nothing of
+MOST = 2**31 - 1  # bytes of one message, by the format
+
+
+def check_packages() -> None:
+    """What writes and runs ONNX is there.
+
+    Raises:
+        OpError: OP0645.
+    """
+    missing = [x for x in PACKAGES if find_spec(x) is None]
+    if missing:
+        message = f"ONNX needs the package {missing[0]}, which is not installed"
+        raise fault("OP0645", message, helps=(f"install it: {EXTRA}",))
+
+
+def freest(graph: Graph) -> tuple[Free, str]:
+    """Tables of spherical harmonics are recurrences of thousands of operations: they are stored."""
+    domains = (x.domain for x in graph.spaces.values())
+    if any(y.kind == "sphere" for x in domains for y in x.parts):
+        return Free.BATCH, "tables of spherical harmonics are stored in the file"
+    return Free.ALL, ""
+
+
+def write(traced: Traced, path: Path, about: Mapping[str, str]) -> None:
+    """The program as an `.onnx` file."""
+    with _silent():
+        made = torch.onnx.export(_real(traced), dynamo=True, verbose=False)
+    assert made is not None  # it is when no file is named
+    _name(made, traced)
+    made.model.metadata_props.update(about)
+    made.model.producer_name, made.model.producer_version = "opdsl", about["opdsl"]
+    message = made.model_proto
+    if message.ByteSize() > MOST:
+        raise fault("OP0650", "an ONNX file has no more than 2 GiB", file=path.name)
+    path.write_bytes(message.SerializeToString())
+
+
+def opened(path: Path) -> Run:
+    """The function in a file, run by onnxruntime on one processor."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.log_severity_level = 3  # errors
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    names = [x.name for x in session.get_inputs()]
+
+    def run(given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        values = (real(x).numpy() for x in given)
+        found = session.run(None, dict(zip(names, values, strict=True)))
+        return tuple(map(torch.from_numpy, found))
+
+    return run
+
+
+def usage(path: Path, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Lines of Python that run the file."""
+    given = ", ".join(f'"{x}": {x}' for x in names)
+    return (
+        "import onnxruntime",
+        f'session = onnxruntime.InferenceSession("{path}")',
+        f"session.run(None, {{{given}}})  # NumPy arrays",
+    )
+
+
+# --- parts of writing -------------------------------------------------------------------------
+
+
+def _real(traced: Traced) -> ExportedProgram:
+    """The program again, with real tensors only."""
+    given = traced.subject.values(traced.calls[0])
+    sizes = [{i: Dim.AUTO for i, n in enumerate(x) if n is None} for x in traced.shapes]
+    module = RealParts(traced.program, given)
+    return export_quietly(module, [*map(real, given)], (tuple(sizes),))
+
+
+def _name(made: Any, traced: Traced) -> None:
+    """Inputs, outputs and their axes are called as in the model."""
+    graph, names = made.model.graph, axis_names(traced.subject.graph)
+    outputs = [x.name for x in traced.subject.graph.outputs]
+    _make_room({*traced.names, *outputs}, graph)
+    for value, name in zip(graph.inputs, traced.names, strict=True):
+        value.name = name
+        _rename_axes(made, value, names[name])
+    for value, name in zip(graph.outputs, outputs, strict=True):
+        value.name = f"{name}_out" if name in traced.names else name
+
+
+def _make_room(names: set[str], graph: Any) -> None:
+    """No other value has one of these names."""
+    for node in graph.all_nodes():
+        for value in node.outputs:
+            if value.name in names:
+                value.name = f"{value.name}_inside"
+
+
+def _rename_axes(made: Any, value: Any, names: tuple[str, ...]) -> None:
+    symbols = {str(x) for x in value.shape if not isinstance(x, int)}
+    pairs = zip(value.shape, names, strict=False)  # a complex one has an axis of parts behind
+    renamed = {str(x): name for x, name in pairs if str(x) in symbols}
+    made.rename_axes({k: x for k, x in renamed.items() if SYMBOL.fullmatch(k)})
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Without the progress and the warnings of the exporter, about itself."""
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with quiet(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        logging.disable(level)

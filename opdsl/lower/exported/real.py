@@ -1,0 +1,325 @@
+"""A program without complex numbers: each complex tensor becomes its two parts.
+
+What comes in: a program of torch.export. What goes out: a module that computes the same with real
+tensors only, to be traced for formats that have no others. Fast transforms become products with
+matrices, which are made from the size that is met; what depends on no input is computed here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.export import ExportedProgram
+from torch.utils import _pytree as pytree
+
+from opdsl.lower.exported.trace import quiet
+
+aten = torch.ops.aten
+Rule = Callable[..., Any]
+
+SPLIT = "parts_of_"
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """The complex tensor, or number, re + i im."""
+
+    re: Any
+    im: Any
+
+
+class RealParts(nn.Module):
+    """The function of a program, operation by operation, with pairs for complex tensors.
+
+    Complex inputs and outputs are (..., 2).
+    """
+
+    def __init__(self, program: ExportedProgram, inputs: Sequence[Tensor]) -> None:
+        """The module.
+
+        Args:
+            inputs: any that the program takes, to see which are complex.
+        """
+        super().__init__()
+        self.pairs = tuple(x.is_complex() for x in inputs)
+        with quiet():
+            self.held = split(folded(program.run_decompositions().module(check_guards=False)))
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """The outputs in their order."""
+        given = zip(inputs, self.pairs, strict=True)
+        found = ByParts(self.held).run(*(_as_complex(x) if pair else x for x, pair in given))
+        return tuple(map(real, pytree.tree_leaves(found)))
+
+
+def real(x: Any) -> Tensor:
+    """A real tensor as it is, a complex one or a pair as (..., 2)."""
+    if isinstance(x, Pair):
+        return torch.stack((x.re, x.im), -1)
+    return torch.view_as_real(x) if x.is_complex() else x
+
+
+class ByParts(fx.Interpreter):
+    """Runs a graph; complex tensors are pairs."""
+
+    def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """One operation.
+
+        Raises:
+            NotImplementedError: it is one on complex numbers of which no real form is known.
+        """
+        args, kwargs = pytree.tree_map(_number, (args, kwargs))
+        if target in RULES:
+            return RULES[target](*args, **kwargs)
+        kept, kind = _real_format(kwargs)
+        if not any(isinstance(x, Pair) for x in pytree.tree_leaves((args, kept))):
+            found = super().call_function(target, args, kept)
+            return Pair(found, torch.zeros_like(found)) if kind else found
+        if target in PARTWISE:
+            return Pair(*(target(*_part(args, name), **_part(kept, name)) for name in PARTS))
+        raise NotImplementedError(f"{target} of complex numbers has no real form here")
+
+    def get_attr(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """A stored tensor."""
+        found = super().get_attr(target, args, kwargs)
+        return _as_complex(found) if target.startswith(SPLIT) else found
+
+
+# --- what is known beforehand -----------------------------------------------------------------
+
+
+def folded(module: fx.GraphModule) -> fx.GraphModule:
+    """The same, with what depends neither on an input nor on a weight computed and stored."""
+    known: dict[fx.Node, Any] = {}
+    for node in module.graph.nodes:
+        if node.op == "get_attr":
+            held = _attribute(module, str(node.target))
+            if not isinstance(held, nn.Parameter):
+                known[node] = held
+        elif node.op == "call_function" and all(x in known for x in node.all_input_nodes):
+            args, kwargs = fx.map_arg((node.args, node.kwargs), known.__getitem__)
+            known[node] = node.target(*args, **kwargs)
+    for node, value in known.items():
+        if node.op == "call_function" and isinstance(value, Tensor):
+            _store(module, node, value)
+    module.graph.eliminate_dead_code()
+    module.recompile()
+    return module
+
+
+def split(module: fx.GraphModule) -> fx.GraphModule:
+    """The same, with each complex tensor that is used stored as (..., 2), under another name."""
+    for node in module.graph.nodes:
+        if node.op == "get_attr":
+            held = _attribute(module, str(node.target))
+            if held.is_complex():
+                node.target = f"{SPLIT}{node.name}"
+                parts = torch.view_as_real(held.detach().resolve_conj()).contiguous()
+                module.register_buffer(node.target, parts)
+    module.recompile()
+    return module
+
+
+def _attribute(module: nn.Module, name: str) -> Any:
+    path, _, last = name.rpartition(".")
+    return getattr(module.get_submodule(path), last)
+
+
+def _store(module: fx.GraphModule, node: fx.Node, value: Tensor) -> None:
+    """Replace a node by its value."""
+    name = f"table_{node.name}"
+    module.register_buffer(name, value)
+    with module.graph.inserting_before(node):
+        node.replace_all_uses_with(module.graph.get_attr(name))
+
+
+# --- operations, part by part -----------------------------------------------------------------
+
+PARTS = ("re", "im")
+
+
+def _part(tree: Any, name: str) -> Any:
+    return pytree.tree_map(lambda x: getattr(x, name) if isinstance(x, Pair) else x, tree)
+
+
+def _number(x: Any) -> Any:
+    return Pair(x.real, x.imag) if isinstance(x, complex) else x
+
+
+def _real_format(kwargs: dict[str, Any]) -> tuple[dict[str, Any], bool]:
+    """The same with a real format for the parts, and whether a complex one was asked for."""
+    dtype = kwargs.get("dtype")
+    if dtype is None or not dtype.is_complex:
+        return kwargs, False
+    return {**kwargs, "dtype": dtype.to_real()}, True
+
+
+def _as_complex(x: Tensor) -> Pair:
+    return Pair(x.select(-1, 0), x.select(-1, 1))
+
+
+def _either(x: Any, y: Any) -> bool:
+    return isinstance(x, Pair) or isinstance(y, Pair)
+
+
+def _imaginary(x: Any) -> Any:
+    return x.im if isinstance(x, Pair) else 0.0
+
+
+def _sum(op: Rule) -> Rule:
+    """Of two; one that is real has no imaginary part."""
+
+    def rule(x: Any, y: Any, **named: Any) -> Any:
+        if not _either(x, y):
+            return op(x, y, **named)
+        re = op(_part(x, "re"), _part(y, "re"), **named)
+        im = [_imaginary(a) for a in (x, y)]
+        if not isinstance(im[0], Tensor):
+            im[0] = torch.zeros_like(re)
+        return Pair(re, op(*im, **named).expand_as(re))
+
+    return rule
+
+
+def _product(op: Rule) -> Rule:
+    """(a + i b) (c + i d) = (a c - b d) + i (a d + b c), whatever kind of product."""
+
+    def rule(x: Any, y: Any) -> Any:
+        if not (isinstance(x, Pair) and isinstance(y, Pair)):
+            parts = (op(_part(x, name), _part(y, name)) for name in PARTS)
+            return Pair(*parts) if _either(x, y) else op(x, y)
+        re = op(x.re, y.re) - op(x.im, y.im)
+        return Pair(re, op(x.re, y.im) + op(x.im, y.re))
+
+    return rule
+
+
+def _conjugate(x: Any, **_: Any) -> Any:
+    return Pair(x.re, -x.im) if isinstance(x, Pair) else x
+
+
+def _quotient(x: Any, y: Any) -> Any:
+    if not isinstance(y, Pair):
+        return Pair(x.re / y, x.im / y) if isinstance(x, Pair) else aten.div.Tensor(x, y)
+    scale = y.re * y.re + y.im * y.im
+    over = Pair(y.re / scale, -y.im / scale)
+    return _product(aten.mul.Tensor)(x, over)
+
+
+def _view(x: Any, shape: Any) -> Any:
+    """A part may lie in memory in another order than the whole did."""
+    return (
+        Pair(x.re.reshape(shape), x.im.reshape(shape)) if isinstance(x, Pair) else x.reshape(shape)
+    )
+
+
+def _modulus(x: Any) -> Any:
+    return (x.re * x.re + x.im * x.im).sqrt() if isinstance(x, Pair) else x.abs()
+
+
+# --- transforms as matrix products ------------------------------------------------------------
+
+
+def _turns(n: Any, count: Any, like: Tensor) -> tuple[Tensor, Tensor]:
+    """The cosine and sine of 2 pi k j / n, (count, n), computed in float64."""
+    j = torch.arange(n, dtype=torch.float64, device=like.device)
+    k = torch.arange(count, dtype=torch.float64, device=like.device)[:, None]
+    angle = 2 * math.pi / n * (k * j % n)
+    return angle.cos().to(like.dtype), angle.sin().to(like.dtype)
+
+
+def _along(x: Tensor, axis: int, matrix: Tensor) -> Tensor:
+    return (x.movedim(axis, -1) @ matrix.T).movedim(-1, axis)
+
+
+def _share(n: Any, norm: int) -> Any:
+    """The factor of one axis: norm 0 has none, 1 has 1 / sqrt(n), 2 has 1 / n."""
+    return (1.0, n**-0.5, 1 / n)[norm]
+
+
+def _c2c_axis(z: Pair, axis: int, norm: int, *, forward: bool) -> Pair:
+    n = z.re.shape[axis]
+    c, s = _turns(n, n, z.re)
+    c, s = (_share(n, norm) * x for x in (c, s if forward else -s))
+    re = _along(z.re, axis, c) + _along(z.im, axis, s)
+    return Pair(re, _along(z.im, axis, c) - _along(z.re, axis, s))
+
+
+def _c2c(z: Pair, axes: Sequence[int], norm: int, forward: bool) -> Pair:
+    for axis in axes:
+        z = _c2c_axis(z, axis, norm, forward=forward)
+    return z
+
+
+def _r2c(x: Tensor, axes: Sequence[int], norm: int, onesided: bool) -> Pair:
+    *others, last = axes
+    n = x.shape[last]
+    c, s = _turns(n, n // 2 + 1 if onesided else n, x)
+    z = Pair(_along(x, last, _share(n, norm) * c), _along(x, last, -_share(n, norm) * s))
+    return _c2c(z, others, norm, forward=True)
+
+
+def _c2r(z: Pair, axes: Sequence[int], norm: int, n: Any) -> Tensor:
+    """Each frequency stands for its conjugate too, but zero and that of an even size's half."""
+    *others, last = axes
+    z = _c2c(z, others, norm, forward=False)
+    count = n // 2 + 1
+    c, s = _turns(n, count, z.re)
+    k = torch.arange(count, device=c.device)[:, None]
+    share = _share(n, norm) * (2.0 - ((k == 0) | (2 * k == n)).to(c.dtype))
+    return _along(z.re, last, (share * c).T) - _along(z.im, last, (share * s).T)
+
+
+RULES: dict[Any, Rule] = {
+    aten.view_as_complex.default: _as_complex,
+    aten.complex.default: Pair,
+    aten.view_as_real.default: real,
+    aten._assert_tensor_metadata.default: lambda *_, **__: None,  # noqa: SLF001  torch's name
+    aten.sym_size.int: lambda x, axis: (x.re if isinstance(x, Pair) else x).shape[axis],
+    aten.view.default: _view,
+    aten.add.Tensor: _sum(aten.add.Tensor),
+    aten.sub.Tensor: _sum(aten.sub.Tensor),
+    aten.mul.Tensor: _product(aten.mul.Tensor),
+    aten.mul.Scalar: _product(aten.mul.Tensor),
+    aten.mm.default: _product(aten.mm.default),
+    aten.bmm.default: _product(aten.bmm.default),
+    aten.div.Tensor: _quotient,
+    aten.abs.default: _modulus,
+    aten._conj.default: _conjugate,  # noqa: SLF001  torch's name
+    aten.conj_physical.default: _conjugate,
+    aten.resolve_conj.default: lambda x: x,
+    aten._fft_r2c.default: _r2c,  # noqa: SLF001  torch's name
+    aten._fft_c2c.default: _c2c,  # noqa: SLF001  torch's name
+    aten._fft_c2r.default: _c2r,  # noqa: SLF001  torch's name
+}
+# what takes the same path through both parts: rearrangements, and sums over axes
+PARTWISE = frozenset(
+    {
+        aten.permute.default,
+        aten.select.int,
+        aten.slice.Tensor,
+        aten.expand.default,
+        aten.unsqueeze.default,
+        aten.squeeze.dims,
+        aten.squeeze.dim,
+        aten.clone.default,
+        aten.alias.default,
+        aten.cat.default,
+        aten.constant_pad_nd.default,
+        aten.index_select.default,
+        aten.index.Tensor,
+        aten.flip.default,
+        aten.neg.default,
+        aten.sum.dim_IntList,
+        aten.mean.dim,
+        aten._to_copy.default,  # noqa: SLF001  torch's name
+        aten.zeros_like.default,
+        aten.select_scatter.default,
+        aten.slice_scatter.default,
+    }
+)
