@@ -113,14 +113,17 @@ def folded(module: fx.GraphModule) -> fx.GraphModule:
 
 
 def split(module: fx.GraphModule) -> fx.GraphModule:
-    """The same, with each complex tensor that is used stored as (..., 2), under another name."""
+    """The same, with each complex tensor stored as (..., 2), under another name."""
+    wholes = set()
     for node in module.graph.nodes:
-        if node.op == "get_attr":
-            held = _attribute(module, str(node.target))
-            if held.is_complex():
-                node.target = f"{SPLIT}{node.name}"
-                parts = torch.view_as_real(held.detach().resolve_conj()).contiguous()
-                module.register_buffer(node.target, parts)
+        if node.op == "get_attr" and torch.is_complex(_attribute(module, str(node.target))):
+            whole = _attribute(module, str(node.target)).detach().resolve_conj()
+            wholes.add(str(node.target))
+            node.target = f"{SPLIT}{node.name}"
+            module.register_buffer(node.target, torch.view_as_real(whole).contiguous())
+    for name in wholes:
+        path, _, last = name.rpartition(".")
+        delattr(module.get_submodule(path), last)
     module.recompile()
     return module
 

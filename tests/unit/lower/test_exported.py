@@ -44,7 +44,7 @@ model M {
   domain D = sphere(lat, lon, sampling = equiangular, min = (8, 16))
   input a : D -> R^2
   output u : D -> R^2
-  u = spherical_conv(a, out = 2, modes = 3)
+  u = spherical_conv(a, out = 2, lmax = 3)
 }"""
 runtime = pytest.mark.skipif(
     not all(map(find_spec, onnx.PACKAGES)), reason="the extra `onnx` is not installed"
