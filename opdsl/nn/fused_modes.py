@@ -7,6 +7,8 @@ imaginary ones. What is kept for the way back: the modes, and the coefficients t
 
 from __future__ import annotations
 
+import ctypes
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,8 +16,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from opdsl.nn.fused import Call, Gradients, Sizes
+from opdsl.nn.fused import Call, Gradients, Sizes, filled_structure
 from opdsl.nn.transforms import Bands, cut_dft, grow_dft, matrix, times
+
+
+class _Planes(ctypes.Structure):
+    """`struct Planes` of rows.cpp."""
+
+    _fields_ = [
+        *((x, ctypes.c_int64) for x in ("planes", "n", "low", "high", "threads")),
+        *((x, ctypes.c_void_p) for x in ("cut", "grow", "modes", "gradient")),
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,23 +68,42 @@ class Modes:
         return () if self.mixing is None else self.mixing.weights
 
     def forward(self, ctx: Any, call: Call) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Coefficients of the rows, all modes, R, and back."""
-        rows = call.u.new_empty(call.rows, call.k2, call.c)
-        call.kernel("cut_rows", spectrum=rows)
-        x_hat, R = self._gathered(rows, call.shape), call.w.R
+        """All modes, R, and back."""
+        shape, R = call.shape, call.w.R
+        z = self._empty(call, call.c)
+        call.kernel("cut_planes", self._planes(call, modes=z))
+        x_hat = self._gathered(z, shape)
         S = _by_modes(x_hat) if R is not None else x_hat
         mixed = _mixed_bands(S, R) if R is not None else _mix_once(ctx, self.mixing, S)
-        z_hat = self._grown(mixed, call.shape)
-        return call.forward("layer_rows", z_hat=z_hat), (S, z_hat)
+        z_hat = self._grown(mixed, shape)
+        return call.forward("layer_planes", self._planes(call, modes=z_hat)), (S, z_hat)
 
     def backward(self, ctx: Any, call: Call, g: Tensor, kept: Sequence[Tensor]) -> Gradients:
         """The same from behind."""
         S, z_hat = kept
         g_hat = torch.empty_like(z_hat)
-        gu, others = call.backward("layer_rows_backward", g, z_hat=z_hat, spectrum=g_hat)
+        planes = self._planes(call, modes=z_hat, gradient=g_hat)
+        gu, others = call.backward("layer_planes_backward", g, planes)
         gS, gR, own = self._mixed_back(ctx, S, self._gathered_adjoint(g_hat, call.shape), call.w.R)
-        call.kernel("cut_rows_backward", y=gu, spectrum=self._spread_adjoint(gS, call.shape))
+        spread = self._spread_adjoint(gS, call.shape)
+        call.kernel("cut_planes_backward", self._planes(call, modes=spread), y=gu)
         return Gradients(gu, gR, others, own)
+
+    def _planes(self, call: Call, **modes: Tensor) -> _Planes:
+        """What the kernels have to know of the axis before the last, if there is one."""
+        made, numbers, tables = _Planes(), {"planes": 1, "threads": torch.get_num_threads()}, {}
+        if len(self.bands) > 1:
+            n, band = call.shape[-2], self.bands[-2]
+            numbers |= {"planes": call.rows // n, "n": n, "low": -band.start, "high": band.stop}
+            tables = {x: matrix(f"{x}_across", n, band, call.u) for x in ("cut", "grow")}
+        filled_structure(made, numbers, tables | modes)
+        return made
+
+    def _empty(self, call: Call, channels: int) -> Tensor:
+        """For what the kernels make of both axes: (planes, 2 k' k, channels)."""
+        across = call.shape[-2:-1] if len(self.bands) > 1 else ()
+        sizes = [len(x) for x in self.bands[-2:]]
+        return call.u.new_empty(call.rows // math.prod(across), 2 * math.prod(sizes), channels)
 
     def _mixed_back(
         self, ctx: Any, S: Tensor, G: Tensor, R: Tensor | None
@@ -94,11 +124,11 @@ class Modes:
         return grow_dft(z_hat, self.bands, tuple(x.shape[1:-1]), real=True)
 
     def _full(self, shape: Sizes) -> list[tuple[int, range]]:
-        """Points and frequencies of all axes but the last."""
-        return list(zip(shape[1:-1], self.bands[:-1], strict=True))
+        """Points and frequencies of all axes but the last two."""
+        return list(zip(shape[1:-2], self.bands[:-2], strict=True))
 
     def _gathered(self, z: Tensor, shape: Sizes) -> Tensor:
-        """F on the other axes: (rows, 2 k, in) -> (batch, 2, modes, in)."""
+        """F on the other axes: (planes, 2 k, in) -> (batch, 2, modes, in)."""
         lead, channels = len(z), z.shape[-1]
         for n, band in reversed(self._full(shape)):
             lead //= n
@@ -106,15 +136,15 @@ class Modes:
         return z.reshape(shape[0], 2, -1, channels)
 
     def _grown(self, z: Tensor, shape: Sizes) -> Tensor:
-        """F^-1 on the other axes: (batch, 2, modes, out) -> (rows, 2 k, out)."""
+        """F^-1 on the other axes: (batch, 2, modes, out) -> (planes, 2 k, out)."""
         lead, channels = shape[0], z.shape[-1]
         for n, band in self._full(shape):
             z = times(matrix("grow_full", n, band, z), z.reshape(lead, 2 * len(band), -1))
             lead *= n
-        return z.reshape(lead, 2 * len(self.band), channels)
+        return z.reshape(lead, -1, channels)
 
     def _gathered_adjoint(self, g: Tensor, shape: Sizes) -> Tensor:
-        """The adjoint of `_grown`: (rows, 2 k, out) -> (batch, 2, modes, out)."""
+        """The adjoint of `_grown`: (planes, 2 k, out) -> (batch, 2, modes, out)."""
         lead, channels = len(g), g.shape[-1]
         for n, band in reversed(self._full(shape)):
             lead //= n
@@ -122,12 +152,12 @@ class Modes:
         return g.reshape(shape[0], 2, -1, channels)
 
     def _spread_adjoint(self, g: Tensor, shape: Sizes) -> Tensor:
-        """The adjoint of `_gathered`: (batch, 2, modes, in) -> (rows, 2 k, in)."""
+        """The adjoint of `_gathered`: (batch, 2, modes, in) -> (planes, 2 k, in)."""
         lead, channels = shape[0], g.shape[-1]
         for n, band in self._full(shape):
             g = times(matrix("cut_full", n, band, g).T, g.reshape(lead, 2 * len(band), -1))
             lead *= n
-        return g.reshape(lead, 2 * len(self.band), channels)
+        return g.reshape(lead, -1, channels)
 
 
 def _mix_of(R: Tensor | None) -> Callable[[Tensor], Tensor]:

@@ -317,6 +317,17 @@ def _grow_full(n: int, band: range) -> Tensor:
     return turning(angle.cos(), angle.sin())
 
 
+def _cut_across(n: int, band: range) -> Tensor:
+    """F on an axis that is folded: (2, m, n // 2 + 1), cosines and sines of 0 ... max |k|."""
+    return _grow_across(n, band) / n
+
+
+def _grow_across(n: int, band: range) -> Tensor:
+    most = max(-band.start, band.stop - 1)
+    angle = _angles(range(most + 1), n)[:, : n // 2 + 1]
+    return torch.stack((angle.cos(), angle.sin()))
+
+
 def turning(c: Tensor, s: Tensor) -> Tensor:
     """The real matrix of c + i s, (j, k): rows (j, (re, im)), columns ((re, im), k)."""
     rows = (torch.cat((c, -s), 1), torch.cat((s, c), 1))
@@ -343,6 +354,8 @@ def _numbers(values: list[float]) -> Tensor:
 MATRICES: dict[str, Callable[[int, range], Tensor]] = {
     "cut_half": _cut_half,
     "cut_full": _cut_full,
+    "cut_across": _cut_across,
     "grow_full": _grow_full,
+    "grow_across": _grow_across,
     "grow_half": _grow_half,
 }

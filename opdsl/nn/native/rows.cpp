@@ -835,6 +835,143 @@ void mix_degrees_backward(const Degrees* s) {
   });
 }
 
+// --- waves across the rows of a plane, see opdsl/nn/fused_modes.py --------------------------------
+
+// The axis before the last. Rows of a plane lie in scratch, which is small enough to stay in the
+// cache from one step to the next. Without that axis `modes` are the rows, all in one.
+struct Planes {
+  int64_t planes, n, low, high, threads;  // n rows in each; frequencies -low ... high - 1
+  const float *cut, *grow;  // (2, m, n / 2 + 1), cosines and sines of frequencies 0 ... m - 1
+  float *modes, *gradient;  // (planes, 2, low + high, k, channels)
+
+  long half() const { return n / 2 + 1; }
+  long most() const { return std::max(low, high - 1) + 1; }
+  long opposite(long j) const { return j ? n - j : 0; }
+};
+
+constexpr long ACROSS = 4 * LANES;  // columns at a time
+
+// work(first column, columns) with the scratch of two pairs of arrays, (n / 2 + 1, 2, columns) and
+// (m, 2, columns)
+extern "C++" {
+template <class F>
+static void each_block(const Planes& s, long columns, F work) {
+  parallel((columns + ACROSS - 1) / ACROSS, (int)s.threads, [&](long first, long last, int) {
+    long J = s.half() * 2 * ACROSS, m = s.most() * 2 * ACROSS;
+    Scratch whole = scratch(2 * J + 2 * m + ACROSS);
+    float* x = whole.get();
+    for (long i = first; i < last; i++)
+      work(i * ACROSS, std::min(ACROSS, columns - i * ACROSS), x, x + J, x + 2 * J, x + 2 * J + m,
+           x + 2 * J + 2 * m);
+  });
+}
+}
+
+// X_k, the sum of e^{-ikj} z_j. Rows j and n - j have the same cosine and opposite sines, and so
+// have frequencies k and -k: sums and differences of both take an eighth of the products.
+static void gather_planes(const Planes& s, const float* table, long columns, const float* rows,
+                          float* modes) {
+  if (!s.n) return;
+  long J = s.half(), m = s.most(), K = s.low + s.high;
+  each_block(s, columns, [&](long at, long w, float* e, float* o, float* p, float* q, float* none) {
+    for (long j = 0; j < J; j++)
+      for (long part = 0; part < 2; part++) {
+        const float *here = rows + (2 * j + part) * columns + at,
+                    *there = rows + (2 * s.opposite(j) + part) * columns + at;
+        float *x = e + (2 * j + part) * w, *y = o + (2 * j + part) * w;
+        if (here != there) fold(w, here, there, x, y);
+        else std::memcpy(x, here, 4 * w), std::memset(y, 0, 4 * w);
+      }
+    gemm(m, 2 * w, J, table, J, 1, e, 2 * w, p, 2 * w, ZERO);
+    gemm(m, 2 * w, J, table + m * J, J, 1, o, 2 * w, q, 2 * w, ZERO);
+    for (long k = 0; k < m; k++, p += 2 * w, q += 2 * w) {
+      float *plus = modes + (s.low + k) * columns + at, *minus = plus - 2 * k * columns;
+      bool above = k < s.high, below = k <= s.low;
+      long im = K * columns;
+      fold(w, p, q + w, above ? plus : none, below ? minus : none);
+      fold(w, p + w, q, below ? minus + im : none, above ? plus + im : none);
+    }
+  });
+}
+
+// z_j, the sum of e^{ikj} X_k
+static void spread_planes(const Planes& s, const float* table, long columns, const float* modes,
+                          float* rows) {
+  if (!s.n) return;
+  long J = s.half(), m = s.most(), K = s.low + s.high;
+  each_block(s, columns, [&](long at, long w, float* e, float* o, float* p, float* q, float* none) {
+    std::memset(none, 0, 4 * w);
+    for (long k = 0; k < m; k++)
+      for (long part = 0; part < 2; part++) {
+        const float *plus = modes + (part * K + s.low + k) * columns + at,
+                    *minus = plus - 2 * k * columns;
+        fold(w, k < s.high ? plus : none, k && k <= s.low ? minus : none, p + (2 * k + part) * w,
+             q + (2 * k + part) * w);
+      }
+    gemm(J, 2 * w, m, table, 1, J, p, 2 * w, e, 2 * w, ZERO);
+    gemm(J, 2 * w, m, table + m * J, 1, J, q, 2 * w, o, 2 * w, ZERO);
+    for (long j = 0; j < J; j++, e += 2 * w, o += 2 * w) {
+      float *here = rows + 2 * j * columns + at, *there = rows + 2 * s.opposite(j) * columns + at;
+      fold(w, e, o + w, there, here);
+      fold(w, e + w, o, here + columns, there + columns);
+    }
+  });
+}
+
+// work(the layer in one plane, its modes, scratch for rows)
+extern "C++" {
+template <class F>
+static void each_plane(const Layer& l, const Planes& s, long channels, long y_channels, F work) {
+  Scratch rows = scratch(s.n * l.k2 * channels);
+  for (long i = 0; i < s.planes; i++) {
+    Layer x = l;
+    Planes z = s;
+    long points = i * s.n * l.width, modes = i * (s.low + s.high) * l.k2 * channels;
+    if (s.n) x.rows = s.n;
+    x.u += points * l.c;
+    if (l.y) x.y += points * y_channels;
+    if (l.g) x.g += points * l.o;
+    z.modes += modes;
+    if (s.gradient) z.gradient += modes;
+    work(x, z, s.n ? rows.get() : z.modes);
+  }
+}
+}
+
+// modes = F act_in(u) on the last two axes
+void cut_planes(const Layer* l, const Planes* s) {
+  each_plane(*l, *s, l->c, 0, [](Layer& x, Planes& z, float* rows) {
+    x.spectrum = rows;
+    cut_rows(&x), gather_planes(z, z.cut, x.k2 / 2 * x.c, rows, z.modes);
+  });
+}
+
+// `layer_rows` with F^-1 modes on both axes
+void layer_planes(const Layer* l, const Planes* s) {
+  each_plane(*l, *s, l->o, l->o, [](Layer& x, Planes& z, float* rows) {
+    x.z_hat = rows;
+    spread_planes(z, z.grow, x.k2 / 2 * x.o, z.modes, rows), layer_rows(&x);
+  });
+}
+
+// `layer_rows_backward` with these; `gradient` = that of the modes
+void layer_planes_backward(const Layer* l, const Planes* s) {
+  Scratch scratch_rows = scratch(s->n * l->k2 * l->o);
+  each_plane(*l, *s, l->o, l->c, [&](Layer& x, Planes& z, float* rows) {
+    x.z_hat = rows, x.spectrum = z.n ? scratch_rows.get() : z.gradient;
+    spread_planes(z, z.grow, x.k2 / 2 * x.o, z.modes, rows), layer_rows_backward(&x);
+    gather_planes(z, z.grow, x.k2 / 2 * x.o, x.spectrum, z.gradient);
+  });
+}
+
+// `cut_rows_backward` with the gradient of the modes of x
+void cut_planes_backward(const Layer* l, const Planes* s) {
+  each_plane(*l, *s, l->c, l->c, [](Layer& x, Planes& z, float* rows) {
+    x.spectrum = rows;
+    spread_planes(z, z.cut, x.k2 / 2 * x.c, z.modes, rows), cut_rows_backward(&x);
+  });
+}
+
 // --- two layers at each point --------------------------------------------------------------------
 
 struct Network {
