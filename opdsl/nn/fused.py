@@ -9,9 +9,9 @@ With x = act_in(u) a Fourier layer is
     z = F^-1(R . F(x)) + W x + b,    y = W_2 act_hidden(W_1 act_mid(z) + b_1) + b_2 + gate x
 
 or y = z where it has no network at each point. All transforms are matrix products with the kept
-frequencies only. The rows of the last axis are the work of the kernels in `native/rows.cpp`; the
-other axes and R, on few numbers, are that of a `Between`: `opdsl.nn.fused_modes` on grids,
-`opdsl.nn.fused_degrees` on spheres.
+frequencies only. The rows of the last axis are the work of the kernels in `native/rows.cpp`; what
+is done to the other axes and by R, on few numbers, is told by a `Between`: `opdsl.nn.fused_modes`
+on grids, `opdsl.nn.fused_degrees` on spheres.
 
 The derivative of a derivative goes through the same formulas written in torch's own operations.
 """

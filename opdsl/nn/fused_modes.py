@@ -1,6 +1,7 @@
-"""Modes of a grid between the rows of its last axis: the other axes, R, and back.
+"""Modes of a grid: the axes of a plane by kernels, the other axes and R by torch, and back.
 
-What comes in and goes out: coefficients of the last axis, (rows, 2 k, channels), real parts first.
+What comes in and goes out: one layer as a `Call`. Coefficients of the last two axes are
+(planes, 2 k' k, channels), real parts first; of a function on one axis they are all in one plane.
 All modes are doubled, (modes, 2 batch, channels): first the real parts of all samples, then the
 imaginary ones. What is kept for the way back: the modes, and the coefficients that went out.
 """

@@ -18,6 +18,8 @@ LAYERS = {  # grid, modes, in, out, hidden, batch, activations, gate
     "three axes": ((12, 10, 16), (2, 2, 3), 32, 32, 16, 2, Bends("gelu", "identity", "relu"), True),
     "several tiles": ((300,), (6,), 64, 32, 16, 3, Bends("gelu"), False),
     "more than four vectors": ((20,), (3,), 70, 70, 35, 2, Bends(), True),
+    "odd rows": ((15, 12), (3, 2), 20, 20, 10, 2, Bends("gelu"), True),
+    "one row more than modes": ((9, 9), (4, 4), 70, 20, 0, 2, Bends("gelu"), False),
     "Nyquist": ((8, 8), (4, 4), 6, 6, 3, 2, Bends(), True),
 }
 NETWORKS = {  # in, hidden, out, activation before
