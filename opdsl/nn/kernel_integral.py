@@ -3,7 +3,7 @@
 What comes in: the first layer's results at points and at queries, values at points, and pairs. What
 goes out: at each query the sum. No loop runs over points: pairs are taken a chunk at a time, so
 that a chunk's layers stay in the cache and the memory for them has a bound. For the gradient they
-are kept if they are small, else computed again.
+are kept if they are small, else computed again. Where there are kernels for it, they do a chunk.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from opdsl.nn.fused_pairs import PairSum
 from opdsl.nn.neighbours import Pairs
+from opdsl.nn.pointwise import ACTIVATIONS
 from opdsl.nn.precision import no_autocast, wide
 
 CACHED = 2 << 20  # bytes of a chunk's widest layer on a CPU, for each thread
@@ -67,7 +69,7 @@ def kernel_sum(
     narrow = [(w.to(dtype), b.to(dtype)) for w, b in layers]
     diagonal = values is not None and not full
     at_pairs = narrow if diagonal else narrow[:-1]
-    flat = [y for x in at_pairs for y in x]
+    flat = [y.contiguous() for x in at_pairs for y in x]
     keep = torch.is_grad_enabled() and _small(pairs, terms.at_points, flat)
     sum_ = _Sum(pairs, act, outer=full, last=diagonal, keep=keep)
     tensors = (sum_, terms.at_points, terms.at_queries, values, weights, *flat)
@@ -89,14 +91,13 @@ def _behind(total: Tensor, weight: Tensor, bias: Tensor, *, full: bool) -> Tenso
     """The last layer behind the sum, with which it commutes.
 
     Args:
-        total: (m, batch, h + 1), or (m, batch, (h + 1) * c), the bias' factor last of the h + 1.
+        total: (m, batch, h + 1), or (m, batch, c * (h + 1)), the bias' factor last of the h + 1.
         weight, bias: of the layer.
         full: whether its results are a matrix, (out, c).
     """
     rows = torch.cat((weight, bias[:, None]), 1).to(total.dtype)
     if full:
-        c = total.shape[-1] // rows.shape[1]
-        rows = rows.reshape(-1, c, rows.shape[1]).transpose(1, 2).flatten(1)
+        rows = rows.reshape(-1, total.shape[-1])
     return functional.linear(total, rows)
 
 
@@ -108,7 +109,7 @@ class _Sum:
     """How it is done.
 
     Attributes:
-        outer: whether terms are h v^T, h the last hidden layer.
+        outer: whether terms are v h^T, h the last hidden layer.
         last: whether the last layer is done for each pair; else h has a 1 behind it for its bias.
         keep: whether hidden layers are kept for the gradient.
     """
@@ -161,7 +162,7 @@ def _times(x: Tensor, weights: Tensor | None) -> Tensor:
 
 
 def _outer(h: Tensor, v: Tensor, queries: Tensor) -> tuple[Tensor, Tensor]:
-    """Sums of h v^T over some neighbours of a query each: (rows, batch, h * c), and its number.
+    """Sums of v h^T over some neighbours of a query each: (rows, batch, c * h), and its number.
 
     The pairs of a query fill rows of equal length, the last of them with zeros, so that the sums
     are matrix products.
@@ -177,7 +178,7 @@ def _outer(h: Tensor, v: Tensor, queries: Tensor) -> tuple[Tensor, Tensor]:
         x.new_zeros(length, *x.shape[1:]).index_copy(0, spot, x).reshape(-1, slots, *x.shape[1:])
         for x in (h, v)
     ]
-    found = torch.einsum("rsbh,rsbc->rbhc", *filled).flatten(2)
+    found = torch.einsum("rsbh,rsbc->rbch", *filled).flatten(2)
     return found, torch.repeat_interleave(owners, rows)
 
 
@@ -218,17 +219,14 @@ class _Chunked(torch.autograd.Function):
         *flat: Tensor,
     ) -> Tensor:
         """See `_plain`."""
-        inner, last = sum_.layers(flat)
-        total = sum_.empty(at_points, values, flat)
-        kept: list[Tensor] = []
-        for chunk in _chunks(sum_, at_points, values, flat):
-            hidden = chunk.hidden(at_points, at_queries, inner, sum_.act)
-            v, w = chunk.at_points(values), chunk.at_pairs(weights)
-            found, owners = sum_.terms(hidden[-1], chunk.queries, v, w, last)
-            total.index_add_(0, owners, found.to(total.dtype))
-            kept += hidden if sum_.keep else []
-        ctx.sum, ctx.given = sum_, 4 + len(flat)
-        ctx.save_for_backward(at_points, at_queries, values, weights, *flat, *kept)
+        given = (at_points, at_queries, values, weights, *flat)
+        zeros = sum_.empty(at_points, values, flat)
+        compiled = _compiled(sum_, given)
+        total, kept = (
+            compiled.total(zeros, keep=sum_.keep) if compiled else _total(sum_, given, zeros)
+        )
+        ctx.sum, ctx.given = sum_, len(given)
+        ctx.save_for_backward(*given, *kept)
         return total
 
     @staticmethod
@@ -238,7 +236,35 @@ class _Chunked(torch.autograd.Function):
         needed = ctx.needs_input_grad[1:]
         if torch.is_grad_enabled():
             return (None, *_differentiable(ctx.sum, given, needed, grad))
+        compiled = _compiled(ctx.sum, given)
+        if compiled:
+            return (None, *compiled.gradients(grad.contiguous(), kept, needed))
         return (None, *_gradients(ctx.sum, given, kept, needed, grad))
+
+
+def _compiled(sum_: _Sum, given: Sequence[Any]) -> PairSum | None:
+    """The same by kernels, where there are some for it."""
+    own: list[Any] = [x if x is None else x.contiguous() for x in given]
+    at_points, at_queries, values, weights, *flat = own
+    act = next((name for name, act in ACTIVATIONS.items() if act is sum_.act), "")
+    found = PairSum(
+        sum_.pairs, act, at_points, at_queries, values, weights, tuple(flat), last=sum_.last
+    )
+    return found if found.fits() else None
+
+
+def _total(sum_: _Sum, given: Sequence[Any], total: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """The sum, added to `total`, and the hidden layers if they are to be kept."""
+    at_points, at_queries, values, weights, *flat = given
+    inner, last = sum_.layers(flat)
+    kept: list[Tensor] = []
+    for chunk in _chunks(sum_, at_points, values, flat):
+        hidden = chunk.hidden(at_points, at_queries, inner, sum_.act)
+        v, w = chunk.at_points(values), chunk.at_pairs(weights)
+        found, owners = sum_.terms(hidden[-1], chunk.queries, v, w, last)
+        total.index_add_(0, owners, found.to(total.dtype))
+        kept += hidden if sum_.keep else []
+    return total, kept
 
 
 def _differentiable(

@@ -1,6 +1,6 @@
-"""The kernels of `rows.cpp` as a library, compiled at first use and kept in the user's cache.
+"""The kernels beside this file as a library, compiled at first use and kept in the user's cache.
 
-What comes in: the source beside this file, the compiler and the processor of this machine. What
+What comes in: their source, the compiler and the processor of this machine. What
 goes out: the loaded library, or None where it cannot be had; a note then says why, once. The name
 of the file in the cache is a hash of source, compiler, flags and processor, so another of these is
 another file. It is written whole or not at all; of several processes that need it at once, one
@@ -26,7 +26,8 @@ from pathlib import Path
 
 from opdsl.files import only_ours
 
-SOURCE = Path(__file__).with_name("rows.cpp")
+SOURCES = tuple(Path(__file__).with_name(x) for x in ("rows.cpp", "pairs.cpp"))
+HEADER = Path(__file__).with_name("vectors.h")
 FLAGS = ("-O3", "-march=native", "-std=c++17", "-fPIC", "-shared", "-fopenmp", "-w")
 SECONDS = 120.0  # a compiler that takes longer is taken for stuck
 
@@ -127,7 +128,7 @@ def _compiler() -> str:
 
 def _compile(compiler: str, made: Path) -> Path:
     done = subprocess.run(  # noqa: S603  the user's own compiler, our own source
-        [compiler, *FLAGS, "-o", str(made), str(SOURCE)],
+        [compiler, *FLAGS, "-o", str(made), *map(str, SOURCES)],
         capture_output=True,
         check=False,
         text=True,
@@ -145,7 +146,8 @@ def _key(compiler: str) -> str:
     )
     if said.returncode:
         raise CompilerError(f"{compiler} does not tell its version")
-    parts = (SOURCE.read_bytes(), said.stdout, " ".join(FLAGS).encode(), _processor().encode())
+    source = b"\0".join(x.read_bytes() for x in (*SOURCES, HEADER))
+    parts = (source, said.stdout, " ".join(FLAGS).encode(), _processor().encode())
     return hashlib.sha256(b"\0".join(parts)).hexdigest()[:24]
 
 

@@ -1,0 +1,179 @@
+"""Sums over pairs by kernels, and their gradients: some pairs at a time, which stay in the cache.
+
+What comes in: what `opdsl.nn.kernel_integral` adds up, float32, on a CPU. With h_0 = p[y] + q[x]
+at the pair of a query x and a point y and h_{i+1} = W_i act(h_i) + b_i the sum over the pairs of x
+has the terms
+
+    w (W act(h_L) + b) v[y]    or    w v[y] [act(h_L), 1]^T
+
+The layers of all pairs go out too if they are to be kept; else they are computed again.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from opdsl.nn.fused import ACTS, filled_structure
+from opdsl.nn.native.library import library
+from opdsl.nn.neighbours import Pairs
+from opdsl.nn.precision import wide
+
+PASSED = 8 << 20  # bytes of what one call hands on for the gradient at points
+
+Pointer = ctypes.c_void_p
+
+
+class _Pairs(ctypes.Structure):
+    """`struct Pairs` of pairs.cpp."""
+
+    _fields_ = [
+        *((x, ctypes.c_int64) for x in ("pairs", "batch", "c", "out", "inner", "act", "threads")),
+        *((x, Pointer) for x in ("points", "queries", "widths", "at_points", "at_queries")),
+        *((x, Pointer) for x in ("values", "weights", "W", "b", "last", "last_b", "hidden")),
+        *((x, Pointer) for x in ("total", "grad", "gW", "gb", "glast", "glast_b")),
+        *((x, Pointer) for x in ("gx", "gq", "gv", "gw")),
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class PairSum:
+    """One sum.
+
+    Attributes:
+        act: a key of `opdsl.nn.fused.ACTS`, not the identity.
+        at_points: (n, 1, h).
+        at_queries: (m, h).
+        values: (n, batch, c), or None: one.
+        weights: (pairs,), or None: one.
+        layers: weights and biases, the last ones of the last layer if `last`.
+        last: whether it is done for each pair.
+    """
+
+    pairs: Pairs
+    act: str
+    at_points: Tensor
+    at_queries: Tensor
+    values: Tensor | None
+    weights: Tensor | None
+    layers: tuple[Tensor, ...]
+    last: bool
+
+    def fits(self) -> bool:
+        """Whether the kernels can do it."""
+        given = (self.at_points, self.at_queries, self.values, self.weights, *self.layers)
+        there = [x for x in given if x is not None]
+        if self.at_points.shape[1] != 1 or self.act not in ("gelu", "relu"):
+            return False
+        if self.last and (self.values is None or len(self.layers[-1]) != self.values.shape[-1]):
+            return False
+        return all(map(_plain_float, there)) and library() is not None
+
+    def total(self, zeros: Tensor, *, keep: bool) -> tuple[Tensor, list[Tensor]]:
+        """The sum, added to `zeros`, and the hidden layers if they are to be kept."""
+        hidden = [self.at_points.new_empty(len(self.pairs), n) for n in self._widths()]
+        kept = hidden if keep else []
+        self._run("pairs_forward", slice(0, len(self.pairs)), {"total": zeros}, {"hidden": kept})
+        return zeros, kept
+
+    def gradients(
+        self, grad: Tensor, kept: Sequence[Tensor], needed: Sequence[bool]
+    ) -> list[Tensor | None]:
+        """Of `at_points`, `at_queries`, `values`, `weights` and all layers, as far as `needed`."""
+        layers = [x.new_zeros(x.shape, dtype=torch.float64) for x in self.layers]
+        points, queries = torch.zeros_like(self.at_points), torch.zeros_like(self.at_queries)
+        values, weights = (
+            torch.zeros_like(x) if x is not None and need else None
+            for x, need in zip((self.values, self.weights), needed[2:4], strict=True)
+        )
+        for span in self._spans():
+            self._part(span, grad, kept, (points, queries, values, weights), layers)
+        found = (points, queries, values, weights, *(x.to(grad.dtype) for x in layers))
+        return [x if need else None for x, need in zip(found, needed, strict=True)]
+
+    def _part(
+        self,
+        span: slice,
+        grad: Tensor,
+        kept: Sequence[Tensor],
+        made: tuple[Tensor, Tensor, Tensor | None, Tensor | None],
+        layers: list[Tensor],
+    ) -> None:
+        """What some pairs add to the gradients."""
+        points, queries, values, weights = made
+        where = self.pairs.points[span]
+        gx = points.new_empty(len(where), points.shape[-1])
+        gv = None if values is None else values.new_empty(len(where), *values.shape[1:])
+        gw = None if weights is None else weights[span]
+        own = {"grad": grad, "gx": gx, "gq": queries, "gv": gv, "gw": gw}
+        inner = layers[:-2] if self.last else layers
+        if self.last:
+            own |= {"glast": layers[-2], "glast_b": layers[-1]}
+        lists = {"hidden": [x[span] for x in kept], "gW": inner[::2], "gb": inner[1::2]}
+        self._run("pairs_backward", span, own, lists)
+        points[:, 0].index_add_(0, where, gx)
+        if values is not None and gv is not None:
+            values.index_add_(0, where, gv)
+
+    def _run(
+        self, name: str, span: slice, own: dict[str, Tensor | None], lists: dict[str, Any]
+    ) -> None:
+        inner = self.layers[:-2] if self.last else self.layers
+        tensors = {
+            "points": self.pairs.points[span],
+            "queries": self.pairs.queries[span],
+            "widths": torch.tensor(self._widths()),
+            "at_points": self.at_points,
+            "at_queries": self.at_queries,
+            "values": self.values,
+            "weights": None if self.weights is None else self.weights[span],
+        }
+        if self.last:
+            tensors |= {"last": self.layers[-2], "last_b": self.layers[-1]}
+        there = {k: x for k, x in (tensors | own).items() if x is not None}
+        told = filled_structure(_Pairs(), self._numbers(span), there)
+        addresses = {"W": inner[::2], "b": inner[1::2]} | lists
+        held = [_set_list(told, key, x) for key, x in addresses.items() if x]
+        getattr(library(), name)(ctypes.byref(told))
+        del held
+
+    def _numbers(self, span: slice) -> dict[str, int]:
+        batch, c = (1, 0) if self.values is None else self.values.shape[1:]
+        return {
+            "pairs": span.stop - span.start,
+            "batch": batch,
+            "c": c,
+            "out": len(self.layers[-1]) if self.last else 0,
+            "inner": len(self._widths()) - 1,
+            "act": ACTS[self.act],
+            "threads": torch.get_num_threads(),
+        }
+
+    def _widths(self) -> list[int]:
+        """Of the hidden layers."""
+        inner = self.layers[:-2] if self.last else self.layers
+        return [self.at_points.shape[-1], *(len(b) for b in inner[1::2])]
+
+    def _spans(self) -> list[slice]:
+        """All pairs, so many at a time that what is handed on stays in the cache."""
+        values = 0 if self.values is None else self.values[0].numel()
+        size = max(1, PASSED // (4 * (self.at_points.shape[-1] + values)))
+        count = len(self.pairs)
+        return [slice(i, min(count, i + size)) for i in range(0, count, size)]
+
+
+def _plain_float(x: Tensor) -> bool:
+    known = type(x) in (Tensor, nn.Parameter)
+    return known and x.dtype == torch.float32 == wide(x) and x.device.type == "cpu"
+
+
+def _set_list(told: ctypes.Structure, key: str, tensors: Sequence[Tensor]) -> Any:
+    """An array of addresses, which has to live as long as it is looked at."""
+    addresses = (Pointer * len(tensors))(*(x.data_ptr() for x in tensors))
+    setattr(told, key, ctypes.cast(addresses, Pointer))
+    return addresses

@@ -1,0 +1,318 @@
+// Sums over pairs of points of what a network makes of them, some pairs that stay in the cache at a
+// time.
+//
+// Every array is float32 and contiguous. Pairs are sorted by their queries; each thread has whole
+// queries, so that no two add to the same sum. What is computed is written in
+// opdsl/nn/fused_pairs.py; the names here are those of the formulas there.
+
+#include "vectors.h"
+
+extern "C" {
+
+struct Pairs {
+  int64_t pairs, batch, c, out;     // out = 0: the last layer is not done for each pair
+  int64_t inner, act, threads;      // layers between hidden ones
+  const int64_t *points, *queries;  // of each pair
+  const int64_t* widths;            // (inner + 1), of the hidden layers
+  const float *at_points, *at_queries, *values, *weights;
+  const float *const *W, *const *b;  // (next, this), (next) of each inner layer
+  const float *last, *last_b;        // (out, width), (out)
+  float* const* hidden;              // (pairs, width) of each hidden layer, or none
+  float* total;
+  const float* grad;  // of total
+  double *const *gW, *const *gb, *glast, *glast_b;
+  float *gx, *gq, *gv, *gw;  // of the first hidden layer and of values at pairs; of queries
+};
+
+}
+
+namespace {
+
+constexpr long SKEW = 16;  // numbers between rows, which else would meet in the same cache lines
+
+// Rows of a few pairs.
+struct Rows {
+  long ld;
+  Scratch at;
+  Rows(long count, long width) : ld(width + SKEW), at(scratch(count * (width + SKEW))) {}
+  float* row(long t) { return at.get() + t * ld; }
+  float* all() { return at.get(); }
+};
+
+// A matrix (K x N) in panels of columns that lie behind each other.
+struct Packed {
+  long K = 0, N = 0;
+  std::vector<float> numbers;
+
+  // Element (k, n) stands at B[k * bk + n * bn].
+  Packed(long K, long N, const float* B, long bk, long bn) : K(K), N(N), numbers(K * N) {
+    float* p = numbers.data();
+    for (long j = 0; j < N; j += PANEL)
+      for (long k = 0; k < K; k++)
+        for (long n = j; n < std::min(N, j + PANEL); n++) *p++ = B[k * bk + n * bn];
+  }
+
+  // y (count x N) = row + x (count x K) B
+  void times(long count, Rows& x, Rows& y, const float* row) const {
+    for (long j = 0; j < N; j += PANEL) {
+      long n = std::min<long>(PANEL, N - j);
+      gemm(count, n, K, x.all(), x.ld, 1, numbers.data() + j * K, n, y.all() + j, y.ld,
+           row ? ROW : ZERO, row ? row + j : nullptr);
+    }
+  }
+
+  static constexpr long PANEL = 4 * LANES;
+};
+
+// What the last layer gives times values, or sums of products, of some pairs at a time.
+class Chain {
+ public:
+  Chain(const Pairs& p, bool back) : p_(p), back_(back), L_(p.inner), H_(p.widths[p.inner]) {
+    widest_ = p.out;
+    for (long i = 0; i <= L_; i++) widest_ = std::max<long>(widest_, p.widths[i]);
+    T = widest_ > 128 ? 96 : 192;
+    for (long i = 0; i <= L_; i++) {
+      a_.emplace_back(T, p.widths[i]);
+      if (back) slope_.emplace_back(T, p.widths[i]);
+    }
+    for (long i = 0; i < L_; i++) pack(p.W[i], p.widths[i + 1], p.widths[i]);
+    if (p.out) pack(p.last, p.out, H_);
+    each_ = p.batch * std::max<long>(p.c, 1);
+    z_ = Rows(T, widest_), d_ = Rows(back ? T : 0, widest_);
+    v_ = scratch(T * each_), gv_ = scratch(back ? T * each_ : 0);
+    if (back) {
+      for (long i = 0; i < L_; i++) {
+        gW_.emplace_back(p.widths[i] * p.widths[i + 1]);
+        gb_.emplace_back(p.widths[i + 1]);
+      }
+      gW_.emplace_back(p.out * H_), gb_.emplace_back(p.out);
+    }
+  }
+
+  void forward(long t, long n) {
+    hidden(t, n);
+    if (p_.out) add_multiplied(t, n);
+    else add_products_of(t, n);
+  }
+
+  void backward(long t, long n) {
+    hidden(t, n);
+    if (p_.out) of_multiplied(t, n);
+    else of_products(t, n);
+    for (long i = L_; i-- > 0;) of_layer(i, n);
+    for (long s = 0; s < n; s++) {
+      float *d = d_.row(s), *q = p_.gq + p_.queries[t + s] * p_.widths[0];
+      std::memcpy(p_.gx + (t + s) * p_.widths[0], d, 4 * p_.widths[0]);
+      for (long k = 0; k < p_.widths[0]; k++) q[k] += d[k];
+    }
+    if (++done_ % FLUSH == 0) flush();
+  }
+
+  // The sums of this thread go to those of all.
+  void add_sums() {
+    flush();
+    for (long i = 0; i < L_; i++) gW_[i].add_to(p_.gW[i]), gb_[i].add_to(p_.gb[i]);
+    gW_[L_].add_to(p_.glast), gb_[L_].add_to(p_.glast_b);
+  }
+
+  long T;
+
+ private:
+  void pack(const float* W, long N, long K) {
+    there_.emplace_back(K, N, W, 1, K);
+    if (back_) here_.emplace_back(N, K, W, K, 1);
+  }
+
+  // a_ of all hidden layers, on the way back slope_ too.
+  void hidden(long t, long n) {
+    bool known = back_ && p_.hidden;
+    for (long i = 0; i <= L_; i++) {
+      long w = p_.widths[i];
+      if (!known && i == 0) first(t, n);
+      if (!known && i) there_[i - 1].times(n, a_[i - 1], z_, p_.b[i - 1]);
+      for (long s = 0; s < n; s++) {
+        float* kept = p_.hidden ? p_.hidden[i] + (t + s) * w : nullptr;
+        const float* z = known ? kept : z_.row(s);
+        if (back_) bend_both(p_.act, w, a_[i].row(s), slope_[i].row(s), z);
+        else bend(p_.act, w, a_[i].row(s), z);
+        if (kept && !back_) std::memcpy(kept, z, 4 * w);
+      }
+    }
+  }
+
+  void first(long t, long n) {
+    long w = p_.widths[0];
+    for (long s = 0; s < n; s++) {
+      const float* x = p_.at_points + p_.points[t + s] * w;
+      const float* y = p_.at_queries + p_.queries[t + s] * w;
+      float* z = z_.row(s);
+      for (long k = 0; k < w; k++) z[k] = x[k] + y[k];
+    }
+  }
+
+  float weight(long t) const { return p_.weights ? p_.weights[t] : 1.0f; }
+  const float* value(long t) const { return p_.values + p_.points[t] * each_; }
+
+  // k(x, y), into z_
+  void kernels(long n) {
+    there_[L_].times(n, a_[L_], z_, p_.last_b);
+  }
+
+  // total += w k v
+  void add_multiplied(long t, long n) {
+    kernels(n);
+    for (long s = 0; s < n; s++) {
+      const float *k = z_.row(s), *v = value(t + s);
+      float *y = p_.total + p_.queries[t + s] * each_, w = weight(t + s);
+      for (long b = 0; b < p_.batch; b++, v += p_.c, y += p_.c)
+        for (long j = 0; j < p_.c; j++) y[j] += w * k[j] * v[j];
+    }
+  }
+
+  // d_ = gradient of what the last hidden layer is of
+  void of_multiplied(long t, long n) {
+    if (p_.gv || p_.gw) kernels(n);
+    for (long s = 0; s < n; s++) {
+      const float *v = value(t + s), *g = p_.grad + p_.queries[t + s] * each_, *k = z_.row(s);
+      float *d = d_.row(s), w = weight(t + s), sum = 0.0f;
+      for (long j = 0; j < p_.c; j++) d[j] = 0.0f;
+      for (long b = 0; b < p_.batch; b++)
+        for (long j = 0; j < p_.c; j++) d[j] += g[b * p_.c + j] * v[b * p_.c + j];
+      for (long j = 0; p_.gw && j < p_.c; j++) sum += d[j] * k[j];
+      if (p_.gw) p_.gw[t + s] = sum;
+      for (long j = 0; j < p_.c; j++) d[j] *= w;
+      float* gv = p_.gv ? p_.gv + (t + s) * each_ : nullptr;
+      for (long b = 0; gv && b < p_.batch; b++)
+        for (long j = 0; j < p_.c; j++) gv[b * p_.c + j] = w * k[j] * g[b * p_.c + j];
+    }
+    of_layer(L_, n);
+  }
+
+  // total += w [h, 1] v, the channels of v outside
+  void add_products_of(long t, long n) {
+    long C = each_ / p_.batch;
+    weighed(t, n);
+    groups(t, n, [&](long s, long e, long q) {
+      for (long b = 0; b < p_.batch; b++) {
+        const float* v = v_.get() + s * each_ + b * C;
+        float* y = p_.total + (q * p_.batch + b) * C * (H_ + 1);
+        gemm(C, H_, e - s, v, 1, each_, a_[L_].row(s), a_[L_].ld, y, H_ + 1, ADD);
+        for (long r = 0; r < e - s; r++)
+          for (long c = 0; c < C; c++) y[c * (H_ + 1) + H_] += v[r * each_ + c];
+      }
+    });
+  }
+
+  void of_products(long t, long n) {
+    long C = each_ / p_.batch;
+    weighed(t, n);
+    groups(t, n, [&](long s, long e, long q) {
+      for (long b = 0; b < p_.batch; b++) {
+        const float* v = v_.get() + s * each_ + b * C;
+        const float* g = p_.grad + (q * p_.batch + b) * C * (H_ + 1);
+        gemm(e - s, H_, C, v, each_, 1, g, H_ + 1, d_.row(s), d_.ld, b ? ADD : ZERO);
+        for (long r = s; (p_.gv || p_.gw) && r < e; r++)
+          for (long c = 0; c < C; c++) {
+            const float* own = g + c * (H_ + 1);
+            few_outputs(1, 1, H_, a_[L_].row(r), own, own + H_, gv_.get() + r * each_ + b * C + c);
+          }
+      }
+    });
+    for (long s = 0; s < n; s++) of_values(t + s, s);
+    slopes(L_, n);
+  }
+
+  // What came to w v goes to w and to v.
+  void of_values(long t, long s) {
+    const float* g = gv_.get() + s * each_;
+    float sum = 0.0f, w = weight(t);
+    for (long j = 0; p_.gw && j < each_; j++) sum += g[j] * (p_.values ? value(t)[j] : 1.0f);
+    if (p_.gw) p_.gw[t] = sum;
+    for (long j = 0; p_.gv && j < each_; j++) p_.gv[t * each_ + j] = w * g[j];
+  }
+
+  // v_ = w v
+  void weighed(long t, long n) {
+    for (long s = 0; s < n; s++) {
+      float *y = v_.get() + s * each_, w = weight(t + s);
+      for (long j = 0; j < each_; j++) y[j] = p_.values ? w * value(t + s)[j] : w;
+    }
+  }
+
+  // f(first, end, query) for the pairs of a query each
+  template <class F>
+  void groups(long t, long n, F f) {
+    for (long s = 0, e; s < n; s = e) {
+      for (e = s + 1; e < n && p_.queries[t + e] == p_.queries[t + s]; e++) {}
+      f(s, e, p_.queries[t + s]);
+    }
+  }
+
+  // d_ of a hidden layer from that of the next one, or of the last layer
+  void of_layer(long i, long n) {
+    const Packed& W = here_[i];
+    gemm(W.K, W.N, n, d_.all(), 1, d_.ld, a_[i].all(), a_[i].ld, gW_[i].now(), W.N, ADD);
+    for (long s = 0; s < n; s++)
+      for (long k = 0; k < W.K; k++) gb_[i].now()[k] += d_.row(s)[k];
+    W.times(n, d_, z_, nullptr);
+    std::swap(z_, d_);
+    slopes(i, n);
+  }
+
+  void slopes(long i, long n) {
+    for (long s = 0; s < n; s++) multiply(p_.widths[i], d_.row(s), slope_[i].row(s));
+  }
+
+  void flush() {
+    for (auto& x : gW_) x.flush();
+    for (auto& x : gb_) x.flush();
+  }
+
+  const Pairs& p_;
+  bool back_;
+  long L_, H_, widest_, each_, done_ = 0;
+  std::vector<Packed> there_, here_;
+  std::vector<Rows> a_, slope_;
+  Rows z_{0, 0}, d_{0, 0};
+  Scratch v_, gv_;
+  std::vector<Sum> gW_, gb_;
+};
+
+// The first pair of thread t of n: where a query begins.
+long begin(const Pairs& p, long t, long n) {
+  long i = p.pairs * t / n;
+  while (i > 0 && i < p.pairs && p.queries[i] == p.queries[i - 1]) i++;
+  return i;
+}
+
+template <class F>
+void each_thread(const Pairs& p, bool back, F work) {
+  int count = (int)p.threads;
+#pragma omp parallel num_threads(count) if (count > 1)
+  {
+    int t = omp_get_thread_num(), n = omp_get_num_threads();
+    Chain chain(p, back);
+    long end = begin(p, t + 1, n);
+    for (long i = begin(p, t, n); i < end; i += chain.T) work(chain, i, std::min(chain.T, end - i));
+    if (back) {
+      for (int turn = 0; turn < n; turn++) {  // in the order of the threads
+        if (turn == t) chain.add_sums();
+#pragma omp barrier
+      }
+    }
+  }
+}
+
+}  // namespace
+
+extern "C" {
+
+void pairs_forward(const Pairs* p) {
+  each_thread(*p, false, [](Chain& chain, long t, long n) { chain.forward(t, n); });
+}
+
+void pairs_backward(const Pairs* p) {
+  each_thread(*p, true, [](Chain& chain, long t, long n) { chain.backward(t, n); });
+}
+
+}
