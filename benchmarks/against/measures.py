@@ -140,7 +140,7 @@ def operations(module: nn.Module, call: Call) -> int:
     graphs = [x for x in module.modules() if hasattr(x, "fuse")]
     for x in graphs:
         x.fuse = False
-    with Products() as counted, mock.patch.object(fused_pairs, "library", lambda: None):
+    with Products() as counted, mock.patch.object(fused_pairs, "library", return_value=None):
         call()
     for x in graphs:
         x.fuse = None

@@ -62,7 +62,7 @@ def _reason(error: Exception) -> str:
 
 def _loaded() -> ctypes.CDLL:
     compiler = _compiler()
-    name = f"rows-{_key(compiler)}.so"
+    name = f"kernels-{_key(compiler)}.so"
     try:
         kept = _folder()
         found = _from(kept / name)
@@ -92,7 +92,7 @@ def _from(target: Path) -> ctypes.CDLL | None:
 
 
 def _put_into_cache(compiler: str, folder: Path, target: Path) -> ctypes.CDLL:
-    made = _compile(compiler, folder / "rows.so")
+    made = _compile(compiler, folder / "kernels.so")
     made.chmod(0o700)  # some users let their group write all that they make
     return ctypes.CDLL(str(made.replace(target)))
 
@@ -101,7 +101,7 @@ def _for_now(compiler: str, error: Exception) -> ctypes.CDLL:
     """A library of this process; its file goes as soon as it is loaded."""
     _note(f"compiled kernels cannot be kept ({_reason(error)}): each process compiles them anew")
     with tempfile.TemporaryDirectory() as folder:
-        return ctypes.CDLL(str(_compile(compiler, Path(folder) / "rows.so")))
+        return ctypes.CDLL(str(_compile(compiler, Path(folder) / "kernels.so")))
 
 
 @contextmanager
