@@ -102,7 +102,7 @@ def test_a_user_without_a_home_compiles_for_each_process(monkeypatch):
 @pytest.mark.usefixtures("quick")
 def test_a_file_in_the_cache_that_is_no_library_is_replaced(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    broken = native._folder() / f"rows-{native._key(native._compiler())}.so"
+    broken = native._folder() / f"kernels-{native._key(native._compiler())}.so"
     broken.parent.mkdir(parents=True, mode=0o700)
     broken.write_bytes(b"no library" * 400)
     broken.chmod(0o700)
