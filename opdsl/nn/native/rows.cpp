@@ -11,14 +11,20 @@
 // --- waves of a row --------------------------------------------------------------------------------
 
 // A wave of even frequency is the same half a row on, one of odd frequency the opposite. So a tile
-// has two pieces of n points, half a row apart: the sums of both belong to even frequencies, the
-// differences to odd ones, which halves the products. A row of an odd number of points has one piece.
+// may have two pieces of n points, half a row apart: the sums of both belong to even frequencies, the
+// differences to odd ones, which halves the products. It pays for many frequencies, and where
+// every other coefficient, real parts and then imaginary ones, is of the same parity throughout.
 struct Tiles {
   long pieces, half, n;
 
-  Tiles(long width, long channels)
-      : pieces(width % 2 ? 1 : 2), half(width / pieces), n(tile_points(half, pieces * channels)) {}
+  Tiles(long width, long k2, long channels)
+      : pieces(width % 2 == 0 && k2 % 4 == 0 && k2 >= MANY ? 2 : 1),
+        half(width / pieces),
+        n(tile_points(half, pieces * channels)) {}
   long numbers(long channels) const { return pieces * n * channels; }
+
+ private:
+  static constexpr long MANY = 16;
 };
 
 // (x, y) = (a + b, a - b)
@@ -37,40 +43,21 @@ struct Waves {
   const float* at;
   long p, k, k2;
 
-  // f(parity, first coefficient, how many of them, the step between)
-  template <class F>
-  void runs(long pieces, F f) const {
-    long K = k2 / 2;
-    if (pieces == 1) return f(0, 0, k2, 1);
-    for (long parity = 0; parity < 2; parity++) {
-      long count = (K + 1 - parity) / 2;
-      if (K % 2 == 0) f(parity, parity, K, 2);
-      else if (count) f(parity, parity, count, 2), f(parity, K + parity, count, 2);
-    }
-  }
-
   // S (+)= M^T x, for n points from t on; x (pieces * n, c), which is lost
   void gather(long pieces, long t, long n, long c, float* x, float* S, Start start) const {
     if (pieces == 2) fold(n * c, x, x + n * c, x, x + n * c);
-    runs(pieces, [&](long parity, long first, long count, long step) {
-      gemm(count, c, n, at + t * p + first * k, step * k, p, x + parity * n * c, c, S + first * c,
-           step * c, start);
-    });
+    for (long i = 0; i < pieces; i++)
+      gemm(k2 / pieces, c, n, at + t * p + i * k, pieces * k, p, x + i * n * c, c, S + i * c,
+           pieces * c, start);
   }
 
   // z = row + M S, for n points from t on; z: `pieces` arrays (n, c), `apart` numbers apart
   void spread(long pieces, long t, long n, long c, const float* S, float* z, long apart,
               const float* row) const {
-    bool begun[2] = {false, false};
-    runs(pieces, [&](long parity, long first, long count, long step) {
-      Start start = begun[parity] ? ADD : row && !parity ? ROW : ZERO;
-      begun[parity] = true;
-      gemm(n, c, count, at + t * p + first * k, p, step * k, S + first * c, step * c,
-           z + parity * apart, c, start, row);
-    });
-    if (pieces == 1) return;
-    if (!begun[1]) std::memset(z + apart, 0, 4 * n * c);
-    fold(n * c, z, z + apart, z, z + apart);
+    for (long i = 0; i < pieces; i++)
+      gemm(n, c, k2 / pieces, at + t * p + i * k, p, pieces * k, S + i * c, pieces * c,
+           z + i * apart, c, row && !i ? ROW : ZERO, row);
+    if (pieces == 2) fold(n * c, z, z + apart, z, z + apart);
   }
 };
 
@@ -92,32 +79,33 @@ struct Layer {
   double *gW, *gb, *gW1, *gb1, *gW2, *gb2, *ggate;  // gWt (c, o), gW1t (o, h), gW2 (o, h)
 };
 
-// work(first point of the row, point t of it, points n) for all tiles of rows first ... last - 1
+// work(row, point t of it, points n of a piece, where in all the next tile begins), for all tiles
 extern "C++" {  // templates have no C names
 template <class F>
 static void each_tile(const Layer& l, const Tiles& tiles, long first, long last, F work) {
   for (long r = first; r < last; r++)
-    for (long t = 0; t < tiles.half; t += tiles.n) work(r, t, std::min(tiles.n, tiles.half - t));
+    for (long t = 0, n; t < tiles.half; t += n) {
+      n = std::min(tiles.n, tiles.half - t);
+      work(r, t, n, t + n < tiles.half ? r * l.width + t + n : (r + 1) * l.width);
+    }
 }
 }
 
 // x (pieces * n, c) = act_in(u)
-static void bend_pieces(const Layer& l, const Tiles& tiles, long at, long n, float* x) {
-  for (long i = 0; i < tiles.pieces; i++) {
-    const float* u = l.u + (at + i * tiles.half) * l.c;
-    bend((int)l.act_in, n * l.c, x + i * n * l.c, u, u + n * l.c);
-  }
+static void bend_pieces(const Layer& l, const Tiles& tiles, long at, long n, long next, float* x) {
+  for (long i = 0; i < tiles.pieces; i++, at += tiles.half, next += tiles.half)
+    bend((int)l.act_in, n * l.c, x + i * n * l.c, l.u + at * l.c, l.u + next * l.c);
 }
 
 // spectrum = F x on the last axis, x = act_in(u)
 void cut_rows(const Layer* s) {
   const Layer& l = *s;
-  Tiles tiles(l.width, l.c);
+  Tiles tiles(l.width, l.k2, l.c);
   Waves waves{l.cut, 1, l.width, l.k2};
   parallel(l.rows, (int)l.threads, [&](long first, long last, int) {
     Scratch xs = scratch(tiles.numbers(l.c));
-    each_tile(l, tiles, first, last, [&](long r, long t, long n) {
-      bend_pieces(l, tiles, r * l.width + t, n, xs.get());
+    each_tile(l, tiles, first, last, [&](long r, long t, long n, long next) {
+      bend_pieces(l, tiles, r * l.width + t, n, next, xs.get());
       waves.gather(tiles.pieces, t, n, l.c, xs.get(), l.spectrum + r * l.k2 * l.c, t ? ADD : ZERO);
     });
   });
@@ -126,20 +114,20 @@ void cut_rows(const Layer* s) {
 // y = MLP(act_mid(z)) + gate x, z = F^-1 z_hat + W x + b
 void layer_rows(const Layer* s) {
   const Layer& l = *s;
-  Tiles tiles(l.width, std::max(l.c, l.o));
+  Tiles tiles(l.width, l.k2, std::max(l.c, l.o));
   Waves waves{l.grow, l.k2, 1, l.k2};
   parallel(l.rows, (int)l.threads, [&](long first, long last, int) {
     Scratch xs = scratch(tiles.numbers(l.c)), zs = scratch(tiles.numbers(l.o)),
             hs = scratch(tiles.numbers(l.h));
-    each_tile(l, tiles, first, last, [&](long r, long t, long n) {
+    each_tile(l, tiles, first, last, [&](long r, long t, long n, long next) {
       long at = r * l.width + t, N = tiles.pieces * n, apart = l.h ? n * l.o : tiles.half * l.o;
       float *x = xs.get(), *z = l.h ? zs.get() : l.y + at * l.o;
-      bend_pieces(l, tiles, at, n, x);
+      bend_pieces(l, tiles, at, n, next, x);
       waves.spread(tiles.pieces, t, n, l.o, l.z_hat + r * l.k2 * l.o, z, apart, l.b);
       for (long i = 0; i < tiles.pieces; i++)
         gemm(n, l.o, l.c, x + i * n * l.c, l.c, 1, l.Wt, l.o, z + i * apart, l.o, ADD);
       if (!l.h) return;
-      bend((int)l.act_mid, N * l.o, z, z);
+      bend((int)l.act_mid, N * l.o, z, z, l.y + next * l.o);
       gemm(N, l.h, l.o, z, l.o, 1, l.W1t, l.h, hs.get(), l.h, ROW, l.b1);
       bend((int)l.act_hidden, N * l.h, hs.get(), hs.get());
       for (long i = 0; i < tiles.pieces; i++) {
@@ -155,7 +143,7 @@ void layer_rows(const Layer* s) {
 void layer_rows_backward(const Layer* s) {
   const Layer& l = *s;
   long h = l.h, c = l.c, o = l.o;
-  Tiles tiles(l.width, std::max(c, o));
+  Tiles tiles(l.width, l.k2, std::max(c, o));
   Waves waves{l.grow, l.k2, 1, l.k2};
   int threads = (int)std::max<long>(1, std::min(l.threads, l.rows));
   struct Sums {
@@ -169,42 +157,48 @@ void layer_rows_backward(const Layer* s) {
     auto flush = [&] {
       for (Sum* x : {&sum.W, &sum.b, &sum.W1, &sum.b1, &sum.W2, &sum.b2, &sum.gate}) x->flush();
     };
-    Scratch xs = scratch(tiles.numbers(c)), gs = scratch(tiles.numbers(o)),
-            zs = scratch(tiles.numbers(o)), dz = scratch(tiles.numbers(o)),
-            hs = scratch(tiles.numbers(h)), dh = scratch(tiles.numbers(h)),
-            gh = scratch(tiles.numbers(h)), gz = scratch(tiles.numbers(o));
+    Scratch xs = scratch(tiles.numbers(c)), zs = scratch(tiles.numbers(o)),
+            dz = scratch(tiles.numbers(o)), hs = scratch(tiles.numbers(h)),
+            dh = scratch(tiles.numbers(h)), gh = scratch(tiles.numbers(h)),
+            gz = scratch(tiles.numbers(o));
     long count = 0;
-    each_tile(l, tiles, first, last, [&](long r, long t, long n) {
+    each_tile(l, tiles, first, last, [&](long r, long t, long n, long next) {
       long at = r * l.width + t, N = tiles.pieces * n;
-      float *x = xs.get(), *g = gs.get(), *gradient = g;
-      bend_pieces(l, tiles, at, n, x);
-      for (long i = 0; i < tiles.pieces; i++)
-        std::memcpy(g + i * n * o, l.g + (at + i * tiles.half) * o, 4 * n * o);
+      float *x = xs.get(), *gradient = gz.get();
+      const float* g = l.g + at * o;  // pieces of it
+      long apart = tiles.half * o;
+      bend_pieces(l, tiles, at, n, next, x);
       if (h) {
         float *z = zs.get(), *q = hs.get();
-        gradient = gz.get();
         waves.spread(tiles.pieces, t, n, o, l.z_hat + r * l.k2 * o, z, n * o, l.b);
         gemm(N, o, c, x, c, 1, l.Wt, o, z, o, ADD);
         if (l.act_mid != IDENTITY)
-          bend_both((int)l.act_mid, N * o, z, dz.get(), z, l.g + (at + n) * o);
+          bend_both((int)l.act_mid, N * o, z, dz.get(), z, l.g + next * o);
         gemm(N, h, o, z, o, 1, l.W1t, h, q, h, ROW, l.b1);
         if (l.act_hidden != IDENTITY)
-          bend_both((int)l.act_hidden, N * h, q, dh.get(), q, l.y + (at + n) * c);
-        gemm(o, h, N, g, 1, o, q, h, sum.W2.now(), h, ADD);
-        add_points(N, o, g, sum.b2.now());
-        gemm(N, h, o, g, o, 1, l.W2, h, gh.get(), h, ZERO);
+          bend_both((int)l.act_hidden, N * h, q, dh.get(), q, l.y + next * c);
+        for (long i = 0; i < tiles.pieces; i++) {
+          gemm(o, h, n, g + i * apart, 1, o, q + i * n * h, h, sum.W2.now(), h, ADD);
+          add_points(n, o, g + i * apart, sum.b2.now());
+          gemm(n, h, o, g + i * apart, o, 1, l.W2, h, gh.get() + i * n * h, h, ZERO);
+        }
         if (l.act_hidden != IDENTITY) multiply(N * h, gh.get(), dh.get());
         gemm(o, h, N, z, 1, o, gh.get(), h, sum.W1.now(), h, ADD);
         add_points(N, h, gh.get(), sum.b1.now());
         gemm(N, o, h, gh.get(), h, 1, l.W1, o, gradient, o, ZERO);
         if (l.act_mid != IDENTITY) multiply(N * o, gradient, dz.get());
+      } else {
+        for (long i = 0; i < tiles.pieces; i++)
+          std::memcpy(gradient + i * n * o, g + i * apart, 4 * n * o);
       }
       gemm(c, o, N, x, 1, c, gradient, o, sum.W.now(), o, ADD);
       add_points(N, o, gradient, sum.b.now());
-      if (l.gate) add_products(N, o, g, x, sum.gate.now());
       for (long i = 0; i < tiles.pieces; i++) {
         float* y = l.y + (at + i * tiles.half) * c;
-        if (l.gate) start_output(n, o, g + i * n * o, l.gate, nullptr, y);
+        if (l.gate) {
+          add_products(n, o, g + i * apart, x + i * n * c, sum.gate.now());
+          start_output(n, o, g + i * apart, l.gate, nullptr, y);
+        }
         gemm(n, c, o, gradient + i * n * o, o, 1, l.W, c, y, c, l.gate ? ADD : ZERO);
       }
       waves.gather(tiles.pieces, t, n, o, gradient, l.spectrum + r * l.k2 * o, t ? ADD : ZERO);
@@ -222,17 +216,16 @@ void layer_rows_backward(const Layer* s) {
 // y = (y + F^T spectrum) act_in'(u): the gradient of u
 void cut_rows_backward(const Layer* s) {
   const Layer& l = *s;
-  Tiles tiles(l.width, l.c);
+  Tiles tiles(l.width, l.k2, l.c);
   Waves waves{l.cut, 1, l.width, l.k2};
   parallel(l.rows, (int)l.threads, [&](long first, long last, int) {
     Scratch gs = scratch(tiles.numbers(l.c));
-    each_tile(l, tiles, first, last, [&](long r, long t, long n) {
+    each_tile(l, tiles, first, last, [&](long r, long t, long n, long) {
       float* g = gs.get();
+      long at = (r * l.width + t) * l.c, apart = tiles.half * l.c;
       waves.spread(tiles.pieces, t, n, l.c, l.spectrum + r * l.k2 * l.c, g, n * l.c, nullptr);
-      for (long i = 0; i < tiles.pieces; i++) {
-        long at = (r * l.width + i * tiles.half + t) * l.c;
+      for (long i = 0; i < tiles.pieces; i++, at += apart)
         unbend((int)l.act_in, n * l.c, l.y + at, g + i * n * l.c, l.u + at);
-      }
     });
   });
 }

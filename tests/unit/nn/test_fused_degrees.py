@@ -15,6 +15,7 @@ LAYERS = {  # sampling, grid, lmax, orders, real, in, out, hidden
     "Lobatto, real": ("lobatto", (13, 24), 11, 5, True, 5, 7, 0),
     "equiangular": ("equiangular", (23, 30), 11, 9, False, 32, 32, 16),
     "more than four vectors": ("gauss_legendre", (6, 12), 3, 3, True, 70, 70, 0),
+    "rows of several tiles": ("gauss_legendre", (8, 300), 7, 7, True, 32, 32, 16),
     "only means": ("gauss_legendre", (6, 12), 4, 0, False, 3, 3, 2),
 }
 GRIDS = {"gauss_legendre": (12, 25), "lobatto": (13, 26), "equiangular": (23, 30)}
