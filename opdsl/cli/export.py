@@ -15,6 +15,7 @@ from opdsl.cli.options import Json, Model, Parameters
 
 if TYPE_CHECKING:
     from opdsl.lower.exported import Report, Subject
+SUFFIXES = (".pt2", ".onnx", ".aoti.pt2")
 
 
 class Kind(StrEnum):
@@ -22,9 +23,10 @@ class Kind(StrEnum):
 
     PT2 = "pt2"
     ONNX = "onnx"
+    AOTI = "aoti"
 
 
-ENDINGS = {".pt2": Kind.PT2, ".onnx": Kind.ONNX}
+ENDINGS = {".aoti.pt2": Kind.AOTI, ".pt2": Kind.PT2, ".onnx": Kind.ONNX}
 
 
 class Numbers(StrEnum):
@@ -41,7 +43,9 @@ def command(
             metavar="RUN|SPEC", help="The folder of a run, or a program: fresh weights."
         ),
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="A .pt2 or .onnx file.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="FILE", help="A .pt2, .onnx or .aoti.pt2 file.")
+    ],
     kind: Annotated[
         Kind | None, typer.Option("--format", help="What to write, if the name does not say it.")
     ] = None,
@@ -68,12 +72,14 @@ def command(
 ) -> None:
     """Write a model as a file that runs without opdsl.
 
-    The suffix says what: .pt2 is a program of torch.export, .onnx one for
-    onnxruntime. That of a run takes and gives physical values. The file is opened
-    again and compared with the model at several resolutions and batches; one that
-    differs is not kept.
+    The suffix says what: .pt2 is a program of torch.export, .aoti.pt2 is compiled
+    for this kind of processor by AOTInductor, .onnx is for onnxruntime. That of a
+    run takes and gives physical values. The file is opened again and compared
+    with the model at several resolutions and batches; one that differs is not
+    kept.
 
     Example: opdsl export runs/darcy --out darcy.onnx
+    Example: opdsl export specs/fno_darcy.op --out fno.aoti.pt2
     """
     chosen = _kind(out, kind)
     from opdsl.lower.exported import Call, example, export
@@ -95,9 +101,10 @@ def command(
 
 
 def _kind(out: Path, kind: Kind | None) -> Kind:
-    """What to write, by its name or as it was said."""
-    named("--out", out, [k for k, x in ENDINGS.items() if kind in {None, x}])
-    return kind or ENDINGS[out.suffix]
+    """What to write, as it was said or by its name."""
+    said = next((k for x, k in ENDINGS.items() if out.name.endswith(x)), None)
+    named("--out", out, (".onnx",) if kind is Kind.ONNX else (".pt2",) if kind else SUFFIXES)
+    return kind or said or Kind.PT2
 
 
 def _of_run(folder: str, model: str | None, sets: Sequence[str] | None, *, last: bool) -> Subject:

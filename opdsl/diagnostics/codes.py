@@ -121,7 +121,9 @@ CODES: dict[str, Code] = {
     "OP0626": Code("the run belongs to another program", "other-program", Exit.SPEC),
     "OP0627": Code("this folder is not a run", "not-a-run", Exit.USAGE),
     "OP0630": Code("the model does not fit into memory", "too-large", Exit.TOO_LARGE),
-    "OP0645": Code("an optional package is not installed", "missing-package", Exit.USAGE),
+    "OP0645": Code(
+        "an optional package or compiler is not installed", "missing-package", Exit.USAGE
+    ),
     "OP0641": Code("a model of another library has no counterpart", "not-importable", Exit.SPEC),
     "OP0642": Code("a call or config of another library cannot be read", "bad-call", Exit.USAGE),
     "OP0643": Code("weights of another library do not fit", "bad-weights", Exit.DATA),

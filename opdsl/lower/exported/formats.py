@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from opdsl.ir.graph import Graph
-from opdsl.lower.exported import onnx, pt2
+from opdsl.lower.exported import aoti, onnx, pt2
 from opdsl.lower.exported.trace import Free, Run, Traced
 
 
@@ -25,7 +25,7 @@ class Format:
         usage: lines of Python that run the file.
         kernel: which all nodes take that have it, because the format knows no other; None: as
             planned.
-        ready: raises OP0645 where a package is missing.
+        ready: raises OP0645 where a package or a compiler is missing.
         freest: the most that can be free of a graph, and why not more.
     """
 
@@ -40,6 +40,7 @@ class Format:
 
 FORMATS: dict[str, Format] = {
     "pt2": Format(".pt2", pt2.write, pt2.opened, pt2.usage),
+    "aoti": Format(".aoti.pt2", aoti.write, aoti.opened, aoti.usage, ready=aoti.check_compiler),
     "onnx": Format(
         ".onnx", onnx.write, onnx.opened, onnx.usage, "dft", onnx.check_packages, onnx.freest
     ),

@@ -7,11 +7,8 @@ complex inputs and outputs are (..., 2).
 
 from __future__ import annotations
 
-import io
-import logging
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -24,7 +21,8 @@ from opdsl.diagnostics import fault
 from opdsl.ir.graph import Graph
 from opdsl.lower.exported.calls import axis_names
 from opdsl.lower.exported.real import RealParts, real
-from opdsl.lower.exported.trace import Free, Run, Traced, export_quietly, quiet
+from opdsl.lower.exported.silence import silent
+from opdsl.lower.exported.trace import Free, Run, Traced, export_quietly
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 EXTRA = "pip install 'opdsl[onnx]'"
@@ -54,7 +52,7 @@ def freest(graph: Graph) -> tuple[Free, str]:
 
 def write(traced: Traced, path: Path, about: Mapping[str, str]) -> None:
     """The program as an `.onnx` file."""
-    with _silent():
+    with silent():
         made = torch.onnx.export(_real(traced), dynamo=True, verbose=False)
     assert made is not None  # it is when no file is named
     _name(made, traced)
@@ -130,15 +128,3 @@ def _rename_axes(made: Any, value: Any, names: tuple[str, ...]) -> None:
     pairs = zip(value.shape, names, strict=False)  # a complex one has an axis of parts behind
     renamed = {str(x): name for x, name in pairs if str(x) in symbols}
     made.rename_axes({k: x for k, x in renamed.items() if SYMBOL.fullmatch(k)})
-
-
-@contextmanager
-def _silent() -> Iterator[None]:
-    """Without the progress and the warnings of the exporter, about itself."""
-    level = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with quiet(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-            yield
-    finally:
-        logging.disable(level)

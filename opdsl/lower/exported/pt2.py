@@ -13,7 +13,8 @@ from pathlib import Path
 
 import torch
 
-from opdsl.lower.exported.trace import Run, Traced, quiet, told
+from opdsl.lower.exported.silence import quiet
+from opdsl.lower.exported.trace import Run, Traced, told
 
 ABOUT = "opdsl.json"  # the member of the file that says what it is
 

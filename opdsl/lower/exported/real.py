@@ -17,7 +17,7 @@ from torch import Tensor, fx, nn
 from torch.export import ExportedProgram
 from torch.utils import _pytree as pytree
 
-from opdsl.lower.exported.trace import quiet
+from opdsl.lower.exported.silence import quiet
 
 aten = torch.ops.aten
 Rule = Callable[..., Any]

@@ -8,7 +8,6 @@ are made in the program from the size that it meets.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -22,6 +21,7 @@ from opdsl.diagnostics import fault
 from opdsl.ir.graph import Graph
 from opdsl.ir.spaces import Domain
 from opdsl.lower.exported.calls import Call, Draw, finer, values
+from opdsl.lower.exported.silence import quiet
 from opdsl.lower.torch import OperatorModule
 
 STEPS = (1, 2, 4, 8, 16)  # points by which a resolution may have to differ from the traced one
@@ -178,14 +178,6 @@ def export_quietly(module: nn.Module, given: Sequence[Tensor], sizes: object) ->
     """
     with quiet(), torch.no_grad():
         return torch.export.export(module, tuple(given), dynamic_shapes=sizes)  # type: ignore[arg-type]  # torch's type is narrower than what it takes
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Without torch's own warnings, which are about itself."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
 
 
 def _shapes(program: ExportedProgram) -> tuple[Shape, ...]:

@@ -2,13 +2,14 @@
 
 from dataclasses import replace
 from importlib.util import find_spec
+from shutil import which
 
 import pytest
 import torch
 
 import opdsl
 from opdsl import OpError
-from opdsl.lower.exported import FORMATS, Call, Free, Subject, example, export, onnx, pt2
+from opdsl.lower.exported import FORMATS, Call, Free, Subject, aoti, example, export, onnx, pt2
 
 FNO = """edition 2026
 from std.fourier import FourierLayer
@@ -46,6 +47,16 @@ model M {
   output u : D -> R^2
   u = spherical_conv(a, out = 2, lmax = 3)
 }"""
+LINE = """edition 2026
+model M {
+  domain D = grid(x: 0..1, min = 12)
+  input a : D -> R^2
+  output u : D -> R^1
+  u = a |> spectral_conv(out = 2, modes = 3) |> linear(out = 1)
+}"""
+compiler = pytest.mark.skipif(
+    not any(map(which, aoti.COMPILERS)), reason="there is no C++ compiler"
+)
 runtime = pytest.mark.skipif(
     not all(map(find_spec, onnx.PACKAGES)), reason="the extra `onnx` is not installed"
 )
@@ -150,6 +161,30 @@ def test_a_model_on_a_sphere_is_for_one_resolution_in_onnx(tmp_path):
     assert report.inputs == {"a": (None, 2, 8, 16)}
     assert report.free is Free.BATCH
     assert "spherical" in report.said
+
+
+@compiler
+@pytest.mark.slow  # torch's compiler tries the processor first, then compiles for half a minute
+def test_compiled_code_computes_the_same_at_sizes_that_were_not_traced(tmp_path):
+    held = subject(LINE)
+    report = export(held, Call({"D": (32,)}, 2), tmp_path / "m.aoti.pt2", kind="aoti")
+    assert report.free is Free.ALL
+    assert len({str(x) for x in report.calls}) == 3
+    assert report.difference < 2e-6
+    run = aoti.opened(report.path)
+    a = torch.randn(5, 2, 45, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        expected = held.operator(a)
+    assert ((run((a,))[0] - expected).abs().max() / expected.abs().max()).item() < 2e-6
+
+
+def test_a_missing_compiler_is_told_before_anything_is_done(tmp_path, monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    held = subject(FNO)
+    with pytest.raises(OpError) as caught:
+        export(held, Call(example(held.graph), 2), tmp_path / "m.aoti.pt2", kind="aoti")
+    assert caught.value.diagnostics[0].code == "OP0645"
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_missing_package_is_told_before_anything_is_done(tmp_path, monkeypatch):
