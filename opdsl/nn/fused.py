@@ -22,7 +22,7 @@ import ctypes
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor
@@ -253,7 +253,7 @@ class Call:
 
     def forward(self, name: str, *more: ctypes.Structure, **tensors: Tensor) -> Tensor:
         """Y, by the kernel of that name."""
-        y = self.u.new_empty(*self.shape, self.o)
+        y = _fresh(self.u, *self.shape, self.o)
         self.kernel(name, *more, y=y, **tensors)
         return y
 
@@ -261,7 +261,7 @@ class Call:
         self, name: str, g: Tensor, *more: ctypes.Structure, **tensors: Tensor
     ) -> tuple[Tensor, list[Tensor | None]]:
         """The gradient of x but for F, and those of all weights but R, by the kernel."""
-        gx, h = torch.empty_like(self.u), self.numbers["h"]
+        gx, h = _fresh(self.u, *self.u.shape), self.numbers["h"]
         shapes = {"gW": (self.c, self.o), "gb": (self.o,)}
         if h:
             shapes |= {"gW1": (self.o, h), "gb1": (h,), "gW2": (self.o, h), "gb2": (self.o,)}
@@ -302,7 +302,7 @@ class Network(torch.autograd.Function):
         """Y, and what its derivative needs."""
         ctx.save_for_backward(u, *weights)
         ctx.bends = bends
-        y = u.new_empty(*u.shape[:-1], len(weights[2]))
+        y = _fresh(u, *u.shape[:-1], len(weights[2]))
         _run_network("network_points", u, weights, bends, y=y)
         return y
 
@@ -318,7 +318,7 @@ class Network(torch.autograd.Function):
         W1, b1, W2, b2 = weights
         shapes = {"gW1": W1.T.shape, "gb1": b1.shape, "gW2": W2.shape, "gb2": b2.shape}
         sums = {k: u.new_zeros(x, dtype=torch.float64) for k, x in shapes.items()}
-        more = {"y": torch.empty_like(u.contiguous())} if needed[0] else {}
+        more = {"y": _fresh(u, *u.shape)} if needed[0] else {}
         name = "network_points_backward"
         _run_network(name, u, weights, ctx.bends, g=g.contiguous(), **more, **sums)
         sums["gW1"] = sums["gW1"].T
@@ -357,6 +357,14 @@ def filled_structure(
         assert tensor.is_contiguous(), name
         setattr(structure, name, tensor.data_ptr())
     return structure
+
+
+def _fresh(like: Tensor, *shape: int) -> Tensor:
+    """An empty tensor, whose memory costs little also where it is the system's until now."""
+    made = like.new_empty(shape)
+    size = ctypes.c_int64(made.numel() * made.element_size())
+    cast(ctypes.CDLL, library()).expect_large(Pointer(made.data_ptr()), size)
+    return made
 
 
 def _laid_out(total: Tensor, like: Tensor) -> Tensor:

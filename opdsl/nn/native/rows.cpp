@@ -8,6 +8,23 @@
 
 #include "vectors.h"
 
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
+// Fresh memory that will be written whole soon: in pages of 2 MB, where the system has them. The C
+// library takes a large array from the system each time, and a page fault for every 4 kB takes
+// longer than to write them.
+extern "C" void expect_large(char* p, int64_t bytes) {
+#if defined(__linux__) && defined(MADV_HUGEPAGE)
+  constexpr uintptr_t PAGE = 2 << 20;
+  uintptr_t first = ((uintptr_t)p + PAGE - 1) / PAGE * PAGE, last = ((uintptr_t)p + bytes) / PAGE * PAGE;
+  if (first < last) madvise((void*)first, last - first, MADV_HUGEPAGE);  // an advice: it may fail
+#else
+  (void)p, (void)bytes;
+#endif
+}
+
 // --- waves of a row --------------------------------------------------------------------------------
 
 // A wave of even frequency is the same half a row on, one of odd frequency the opposite. So a tile

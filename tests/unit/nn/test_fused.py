@@ -1,3 +1,6 @@
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from torch.nn import functional
@@ -147,3 +150,30 @@ def test_only_spectra_and_the_input_are_kept():
     share = (sum(x.numel() for x in kept) - weights) / u.numel()
     # of 300 points 7 frequencies are kept, doubled: those of x, and of half as many channels of z
     assert share <= 1 + 14 / 300 + 7 / 300 + 1e-9
+
+
+def flags(address: int) -> list[str]:
+    """What the system knows of the memory there."""
+    met = False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        first, *rest = line.split()
+        if "-" in first and not first.endswith(":"):
+            low, high = (int(x, 16) for x in first.split("-"))
+            met = low <= address < high
+        elif met and first == "VmFlags:":
+            return rest
+    return []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="pages of two sizes are Linux's")
+@pytest.mark.skipif(
+    not Path("/sys/kernel/mm/transparent_hugepage").exists(), reason="a kernel without large pages"
+)
+def test_large_results_are_asked_for_in_large_pages():
+    # else an allocator that gives memory back costs a page fault for every 4 kB of each result
+    u = torch.randn(2, 2**17, 4, requires_grad=True)
+    weights = (torch.randn(8, 4), torch.randn(8), torch.randn(32, 8), torch.randn(32))
+    y = network(u, weights, Bends())
+    (g,) = torch.autograd.grad(y.sum(), u)
+    for x in (y, g):
+        assert "hg" in flags(x.data_ptr() + x.numel() * x.element_size() // 2)
