@@ -5,10 +5,12 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from shutil import which
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
+NATIVE = {".cpp", ".h", ".hpp"}
 
 
 @pytest.fixture(scope="module")
@@ -26,8 +28,12 @@ def installed(tmp_path_factory):
 
 
 def run(installed, *words, cwd):
+    return python(installed, "-m", "opdsl", *words, cwd=cwd)
+
+
+def python(installed, *words, cwd):
     environment = {**os.environ, "PYTHONPATH": str(installed), "XDG_CACHE_HOME": str(cwd)}
-    command = [sys.executable, "-m", "opdsl", *words]
+    command = [sys.executable, *words]
     return subprocess.run(  # noqa: S603  our own program
         command, cwd=cwd, env=environment, capture_output=True, text=True, check=False
     )
@@ -39,6 +45,9 @@ def test_the_wheel_carries_everything_that_is_no_python(installed):
         theirs = {x.relative_to(installed / "opdsl") for x in (installed / "opdsl").rglob("*.op")}
         assert ours <= theirs
     assert (installed / "opdsl" / "grammar" / "op.lark").is_file()
+    kernels = [x.relative_to(ROOT) for x in (ROOT / "opdsl").rglob("*") if x.suffix in NATIVE]
+    assert kernels
+    assert all((installed / x).is_file() for x in kernels)
 
 
 def test_a_program_is_checked_far_from_the_checkout(installed, tmp_path):
@@ -47,15 +56,27 @@ def test_a_program_is_checked_far_from_the_checkout(installed, tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.skipif(not (which("g++") or which("c++")), reason="there is no C++ compiler")
+def test_kernels_are_compiled_from_the_wheel(installed, tmp_path):
+    code = "from opdsl.nn.native.library import library; print(library() is not None)"
+    done = python(installed, "-c", code, cwd=tmp_path)
+    assert (done.stdout.strip(), done.stderr) == ("True", "")
+
+
+def test_a_model_of_the_library_runs_far_from_the_checkout(installed, tmp_path):
+    spec = installed / "opdsl" / "specs" / "fno_darcy_small.op"
+    code = (
+        f"import opdsl, torch; print(opdsl.compile({str(spec)!r})(torch.ones(1, 1, 32, 33)).shape)"
+    )
+    done = python(installed, "-c", code, cwd=tmp_path)
+    assert done.stdout.strip() == "torch.Size([1, 1, 32, 33])"
+
+
 def test_a_code_is_explained_far_from_the_checkout(installed, tmp_path):
     done = run(installed, "explain", "OP0309", cwd=tmp_path)
     assert "too many modes" in done.stdout
 
 
 def test_the_module_that_runs_is_the_one_of_the_wheel(installed, tmp_path):
-    where = [sys.executable, "-c", "import opdsl; print(opdsl.__file__)"]
-    environment = {**os.environ, "PYTHONPATH": str(installed)}
-    done = subprocess.run(  # noqa: S603  our own program
-        where, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
-    )
+    done = python(installed, "-c", "import opdsl; print(opdsl.__file__)", cwd=tmp_path)
     assert Path(done.stdout.strip()).is_relative_to(installed)
