@@ -37,6 +37,21 @@ UNO = """e0 = a |> Lift(out = 16)
   e1 = spectral_conv(e0, modes = 6, out = 32, to = D / 2) |> apply(gelu) |> FourierLayer(modes = 6)
   d0 = spectral_conv(e1, modes = 6, out = 16, to = D) |> apply(gelu)
   u = concat(d0, e0) |> FourierLayer(out = 16, modes = 6) |> Project(out = 1)"""
+SFNO = """edition 2026
+
+from std.pointwise import Lift, Project
+from std.sphere import SFNOBlock
+
+model M {{
+  domain D = sphere(lat, lon, sampling = {sampling}, min = (32, 64))
+  input a : D -> R^1
+  output u : D -> R^1
+
+  u = a |> Lift(out = 32) |> repeat 4 as i {{
+    SFNOBlock(lmax = 15, {more}act = if i < 3 then gelu else identity)
+  }} |> Project(out = 1)
+}}
+"""
 AXES = "x: 0..1", "x: 0..1, y: 0..1", "x: 0..1, y: 0..1, z: 0..1"
 
 
@@ -51,6 +66,8 @@ MODELS = {  # program, batch, grid, subgraphs
     "FNO 2-D": (fno(2, 32, 8), 2, (64, 48), 6),
     "FNO 3-D": (fno(3, 32, 4), 1, (16, 18, 16), 6),
     "TFNO 2-D": (fno(2, 32, 8, ", factor = tucker, rank = 0.1"), 2, (64, 48), 6),
+    "SFNO": (SFNO.format(sampling="equiangular", more="numbers = complex, "), 2, (32, 64), 6),
+    "SFNO, real": (SFNO.format(sampling="gauss_legendre", more="orders = 9, "), 2, (33, 65), 6),
     "UNO 2-D": (TEXT.format(axes=AXES[1], least=26, body=UNO), 4, (64, 64), 4),
 }
 
@@ -111,7 +128,7 @@ def test_models_are_right_to_rounding_with_kernels_and_without(name, kernels, mo
     assert all(errors[k] <= most for k, most in TOLERANCE.items()), errors
 
 
-@pytest.mark.parametrize("name", ["FNO 2-D", "TFNO 2-D"])
+@pytest.mark.parametrize("name", ["FNO 2-D", "TFNO 2-D", "SFNO", "SFNO, real"])
 def test_gradients_are_laid_out_as_their_weights(name):
     # processes that train together warn of others, and copy them
     made, x = built(name)
@@ -128,13 +145,13 @@ def trained(made, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         optimizer.zero_grad()
         for a, b in zip(x.chunk(2), y.chunk(2), strict=True):
             (functional.mse_loss(made(a), b) / 2).backward()
-        norm = torch.nn.utils.clip_grad_norm_(made.parameters(), 1e-2)
-        assert norm > 1e-2
+        norm = torch.nn.utils.clip_grad_norm_(made.parameters(), 5e-3)
+        assert norm > 5e-3
         optimizer.step()
     return (torch.nn.utils.parameters_to_vector(made.parameters()).detach() - before).double()
 
 
-@pytest.mark.parametrize("name", ["FNO 2-D", "TFNO 2-D", "UNO 2-D"])
+@pytest.mark.parametrize("name", ["FNO 2-D", "TFNO 2-D", "SFNO", "UNO 2-D"])
 def test_steps_of_adamw_with_clipped_and_added_gradients_are_those_of_float64(name):
     made, x = built(name)
     x, y = torch.cat((x, -x)), torch.randn(2 * len(x), 1, *x.shape[2:])
