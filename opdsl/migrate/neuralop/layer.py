@@ -142,10 +142,11 @@ class Layer:
             source = lines.add("a", call("apply", source, self.act))
             source = self._normed(lines, "an", source, 0)
         skips = "local_no_skips.#." if self.local else "fno_skips.#."
-        skip = self._skipped(lines, "s", source, self.fno_skip, skips)
+        beside = lines.add(f"{source}_to", self._moved(source)) if self._moves_first else source
+        skip = self._skipped(lines, "s", beside, self.fno_skip, skips)
         gate = None
         if self.mlp is not None:
-            gate = self._skipped(lines, "g", source, self.mlp_skip, "channel_mlp_skips.#.")
+            gate = self._skipped(lines, "g", beside, self.mlp_skip, "channel_mlp_skips.#.")
         if self.stabilizer:
             source = lines.add("u", call("apply", source, "tanh"))
         found = self._convolved(lines, source)
@@ -258,9 +259,23 @@ class Layer:
             else:
                 take = weight(theirs + inner + "weight", change)
                 found = lines.add(name, expression, *shared(self.copies, take))
-        if not self.changes:
+        if not self.changes or self._moves_first:
             return found
-        return lines.add(f"{name}_to", call("resample", found, to="to", kind=self._way()))
+        return lines.add(f"{name}_to", self._moved(found))
+
+    @property
+    def _moves_first(self) -> bool:
+        """Whether skips begin on the grid of the result.
+
+        They change the grid last there. What acts at each point may do so before or after; once
+        for both skips, with fewer channels, is less work.
+        """
+        both = self.fno_skip is not None and self.mlp is not None and self.mlp_skip is not None
+        return self.changes and both and self.stencil == 1 and self.inward <= self.out
+
+    def _moved(self, source: str) -> str:
+        """On the grid of the result."""
+        return call("resample", source, to="to", kind=self._way())
 
     def _way(self) -> str | None:
         """How a skip changes its grid there: as bad as theirs, or exactly."""

@@ -48,6 +48,21 @@ def test_a_call_may_name_functions_and_repeat_lists():
     assert text_of(UNO).count("modes = (2, 2)") == 3
 
 
+def test_skips_change_their_grid_once_for_both_where_that_is_less_work():
+    text = text_of(UNO)
+    down, up = text.index("input v : D -> R^6"), text.index("input v : D -> R^14")
+    first, last = sorted((down, up))
+    narrow, wide = text[first:last], text[last:]
+    # six channels become six; on the way up fourteen become six
+    assert narrow.count("resample(") == 1
+    assert "s = skip(v_to," in narrow
+    assert "g = skip(v_to," in narrow
+    assert [x.split(" = ")[0].strip() for x in wide.splitlines() if "resample(" in x] == [
+        "s_to",
+        "g_to",
+    ]
+
+
 def test_letters_of_a_model_may_be_small():
     assert "model TFNO {" in text_of("tfno((4, 4), 1, 1, 4)")
 
