@@ -1,7 +1,24 @@
 """Files written whole or not at all, and surely on the disk when the call returns."""
 
 import os
+import sys
 from pathlib import Path
+
+
+def user_cache() -> Path:
+    """The user's folder for what can be made again.
+
+    Raises:
+        OSError: there is no home folder.
+    """
+    told = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    if told.is_absolute():
+        return told / "opdsl"
+    try:
+        home = Path.home()
+    except RuntimeError as error:
+        raise OSError(str(error)) from error
+    return home.joinpath(*(("Library", "Caches") if sys.platform == "darwin" else (".cache",))) / "opdsl"
 
 
 def write_whole(path: Path, data: bytes) -> None:

@@ -1,0 +1,99 @@
+"""What a plan can be unsure of: one node with several kernels, or nodes that may run as one.
+
+What comes in: nodes of a graph at one resolution, batch, device. What goes out: the ways to compute
+them, and a description as plain data that is equal wherever the same is computed: paths and
+weights are not in it, so that the layers of a network are one case. Torch never enters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from opdsl.ir.graph import Graph, Node
+from opdsl.ir.live import live
+from opdsl.lower.fuse.fusion import Fusion
+
+PLAIN, FUSED = "plain", "fused"
+
+Times = Mapping[str, float]  # milliseconds of forward and gradient, by way
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """Where it is computed.
+
+    Attributes:
+        roots: points on each axis of each declared domain.
+        batch: samples in one call.
+        device: kind of device: `cpu`, `cuda`.
+        threads: cores of a CPU that work together.
+        dtype: name of the numbers' format: `float32`.
+    """
+
+    roots: Mapping[str, tuple[int, ...]]
+    batch: int = 1
+    device: str = "cpu"
+    threads: int = 1
+    dtype: str = "float32"
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """Nodes that can be computed in several ways.
+
+    Attributes:
+        nodes: in the order in which they run; one, or those of the fusion.
+        kernels: by path, those of the nodes of a fusion where they run one by one.
+    """
+
+    graph: Graph
+    nodes: tuple[Node, ...]
+    setting: Setting
+    fusion: Fusion | None = None
+    kernels: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def ways(self) -> tuple[str, ...]:
+        """Names of the ways to compute it."""
+        return self.nodes[0].block.kernels if self.fusion is None else (PLAIN, FUSED)
+
+    def told(self) -> dict[str, Any]:
+        """Everything that its times depend on, but the machine and what is installed there."""
+        place = {x.path: i for i, x in enumerate(self.nodes)}
+        return {
+            "ways": list(self.ways),
+            "nodes": [self._told(x, place) for x in self.nodes],
+            "batch": self.setting.batch,
+            "threads": self.setting.threads,
+            "dtype": self.setting.dtype,
+        }
+
+    def _told(self, node: Node, place: Mapping[str, int]) -> dict[str, Any]:
+        spaces = (*self.graph.arguments(node), node.space)
+        return {
+            "block": node.block.keyword(),
+            "parameters": node.block.model_dump(mode="json"),
+            "takes": [place.get(x) for x in node.inputs],  # None: from outside
+            "spaces": [x.model_dump(mode="json") for x in spaces],
+            "sizes": [list(x.domain.at(self.setting.roots)) for x in spaces],
+            "kernel": self.kernels.get(node.path),
+        }
+
+
+Timer = Callable[[Case], Times | None]  # None: not known
+
+
+def case_of(graph: Graph, node: Node, setting: Setting) -> Case | None:
+    """The kernels of a node; None: there is nothing to choose, or not enough to run it alone."""
+    if len(node.block.kernels) < 2 or node.block.asks(*graph.arguments(node)):
+        return None
+    return Case(graph, (node,), setting)
+
+
+def fused_case(graph: Graph, fusion: Fusion, setting: Setting, kernels: Mapping[str, str]) -> Case:
+    """A fusion, plainly with these kernels or as one operation."""
+    nodes = tuple(x for x in live(graph) if x.path in fusion.nodes)
+    own = {x.path: kernels[x.path] for x in nodes if x.path in kernels}
+    return Case(graph, nodes, setting, fusion, own)
