@@ -12,13 +12,13 @@ def user_cache() -> Path:
         OSError: there is no home folder.
     """
     told = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    if told.is_absolute():
+    if told.is_absolute():  # a relative one is to be ignored, says the standard
         return told / "opdsl"
     try:
         home = Path.home()
     except RuntimeError as error:
         raise OSError(str(error)) from error
-    return home.joinpath(*(("Library", "Caches") if sys.platform == "darwin" else (".cache",))) / "opdsl"
+    return home / ("Library/Caches" if sys.platform == "darwin" else ".cache") / "opdsl"
 
 
 def write_whole(path: Path, data: bytes) -> None:

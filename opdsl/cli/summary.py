@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,6 +13,7 @@ from opdsl.cli.options import Json, Model, Parameters, Spec
 
 if TYPE_CHECKING:
     from opdsl.ir.graph import Graph
+    from opdsl.lower.case import Timer
     from opdsl.lower.measure import Line, Measured
     from opdsl.lower.plan import Plan
 
@@ -34,6 +36,9 @@ def command(
     measure: Annotated[
         bool, typer.Option("--measure", help="Run the plan: its milliseconds and bytes.")
     ] = False,
+    autotune: Annotated[
+        bool, typer.Option("--autotune", help="Measure each choice now, and keep the times.")
+    ] = False,
     threads: Annotated[
         int, typer.Option("--threads", min=1, metavar="N", help="Cores of a CPU, for --plan.")
     ] = 1,
@@ -48,12 +53,13 @@ def command(
     from opdsl.cli.programs import open_model
     from opdsl.summary import parse_at, summarise, to_json, to_text
 
-    _sensible(at, device, plan=plan, measure=measure)
+    _sensible(at, device, {"--autotune": autotune, "--measure": measure}, plan=plan)
     graph = open_model(spec, model, sets).graph
     sizes = parse_at(at, graph) if at is not None else None
     found = summarise(graph, sizes)
-    chosen = _plan(graph, sizes, batch, device, threads) if plan else None
-    measured = _measure(graph, chosen) if chosen and measure else None
+    timer = _timer(device, threads, autotune=autotune) if plan else None
+    chosen = _plan(graph, sizes, batch, device, threads, timer) if plan else None
+    measured = _measure(graph, chosen, timer) if chosen and measure else None
     if as_json:
         more = {"plan": _plan_json(chosen)} if chosen else {}
         more |= {"measured": _measured_json(measured)} if measured else {}
@@ -66,21 +72,45 @@ def command(
         result("\n" + _measured_text(chosen, measured))
 
 
-def _sensible(at: str | None, device: str, *, plan: bool, measure: bool) -> None:
-    if measure and not (plan and at):
-        raise UsageError("`--measure` needs `--plan` and a resolution, as `--at x=64,y=64`")
-    if measure and device != "cpu":
-        raise UsageError(f"`--measure` runs on the CPU, not on `{device}`")
+def _sensible(at: str | None, device: str, runs: Mapping[str, bool], *, plan: bool) -> None:
+    """Refuse options that run something where it is not said what, or cannot run there."""
+    for option in (name for name, wanted in runs.items() if wanted):
+        if not (plan and at):
+            raise UsageError(f"`{option}` needs `--plan` and a resolution, as `--at x=64,y=64`")
+        if device != "cpu":
+            raise UsageError(f"`{option}` runs on the CPU, not on `{device}`")
+
+
+def _timer(device: str, threads: int, *, autotune: bool) -> Timer | None:
+    """This user's measured times, and with `autotune` new ones; None: there are none."""
+    from opdsl.lower.timings import users_folder, users_timings
+
+    if autotune:
+        import torch
+
+        from opdsl.lower.tune import Tuner
+
+        torch.set_num_threads(threads)
+        return Tuner(users_timings(anew=True))
+    folder = users_folder()
+    # looking into them takes torch, which an empty folder is not worth
+    known = device == "cpu" and folder is not None and folder.is_dir()
+    return users_timings() if known else None
 
 
 def _plan(
-    graph: Graph, sizes: dict[str, tuple[int, ...]] | None, batch: int, device: str, threads: int
+    graph: Graph,
+    sizes: dict[str, tuple[int, ...]] | None,
+    batch: int,
+    device: str,
+    threads: int,
+    timer: Timer | None,
 ) -> Plan:
     """The kernels at the resolution, or at the smallest that is promised."""
     from opdsl.lower.plan import plan
 
     least = {x.name: tuple(a.least for a in x.axes) for x in graph.domains}
-    return plan(graph, sizes or least, batch=batch, device=device, threads=threads)
+    return plan(graph, sizes or least, batch, device, threads, timer=timer)
 
 
 def _plan_text(plan: Plan) -> str:
@@ -104,6 +134,7 @@ def _plan_json(plan: Plan) -> dict[str, Any]:
                 "path": x.path,
                 "kernel": x.kernel,
                 "milliseconds": dict(x.milliseconds),
+                "measured_milliseconds": dict(x.measured),
                 "reason": x.reason,
             }
             for x in plan.choices.values()
@@ -112,7 +143,7 @@ def _plan_json(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _measure(graph: Graph, plan: Plan) -> Measured:
+def _measure(graph: Graph, plan: Plan, timer: Timer | None) -> Measured:
     """The plan as it runs, with fresh weights."""
     import torch
 
@@ -121,6 +152,7 @@ def _measure(graph: Graph, plan: Plan) -> Measured:
 
     torch.set_num_threads(plan.threads)
     module = lower(graph)
+    module.timer = timer
     if not measurable(module):
         raise UsageError("`--measure` needs a model all of whose inputs are on grids")
     return measure(module, plan.roots, plan.batch)

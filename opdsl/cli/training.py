@@ -31,9 +31,12 @@ from opdsl.cli.run_folder import REPORT, versions, write_beginning, write_weight
 from opdsl.data.samples import Samples
 from opdsl.ir.fingerprint import fingerprint
 from opdsl.ir.graph import Graph
+from opdsl.lower.timings import FOLDER as TIMINGS
+from opdsl.lower.timings import Timings, users_folder
 from opdsl.lower.torch import OperatorModule, lower
 from opdsl.nn.batch import numbers, told_places
 from opdsl.summary.room import refuse_too_large, sizes_at, step_bytes
+from opdsl.train.checkpoint import FOLDER as CHECKPOINTS
 from opdsl.train.device import device_of
 from opdsl.train.fit import Outcome, fit
 from opdsl.train.folder import lock, refuse_used
@@ -85,6 +88,7 @@ def train(
         write_beginning(run, program, told, samples, held)
         if start:
             write(run / START, json.dumps(start.data(), indent=1).encode())
+    _autotune(module, run, wished=settings.autotune)
     seed_everything(settings.seed)
     outcome = fit(
         module,
@@ -102,6 +106,19 @@ def train(
     )
     summary = _finished(program, told, run, module, tests, outcome)
     return summary | ({"start": str(start)} if start else {})
+
+
+def _autotune(module: OperatorModule, run: Path, *, wished: bool) -> None:
+    """Measure kernels, as the run began, and keep the times in its folder.
+
+    A run that goes on makes the plans that it made, whatever else was measured meanwhile: another
+    kernel rounds otherwise.
+    """
+    kept, begun = run / TIMINGS, (run / CHECKPOINTS).is_dir()
+    if kept.is_dir() if begun else wished:
+        kept.mkdir(exist_ok=True)
+        users = users_folder()
+        module.autotune(Timings(kept, users) if users else Timings(kept))
 
 
 def _first_source(run: Path) -> Path | None:

@@ -1,9 +1,10 @@
 """Which kernel computes each node, from the blocks' own counts of work and measured rates.
 
-What comes in: a graph, the resolution of the declared domains, the batch, the device. What goes
-out: for each node with kernels the one that is predicted to be fastest, all predictions, and the
-reason in words. All kernels of a node compute the same function, so a plan changes time and
-rounding only. Torch never enters: `opdsl summary --plan` prints this.
+What comes in: a graph, the resolution of the declared domains, the batch, the device, and times
+that were measured, if there are any. What goes out: for each node with kernels the one that is
+predicted to be fastest, or was fastest, all predictions, and the reason in words. All kernels of a
+node compute the same function, so a plan changes time and rounding only. Torch never enters:
+`opdsl summary --plan` prints this.
 """
 
 from __future__ import annotations
@@ -16,11 +17,16 @@ from opdsl.ir.block import Block, Bound, Work
 from opdsl.ir.graph import Graph, Node
 from opdsl.ir.live import live
 from opdsl.ir.spaces import Space
+from opdsl.lower.case import FUSED, PLAIN, Setting, Timer, Times, case_of, fused_case
 from opdsl.lower.fuse import fusions
+from opdsl.lower.fuse.fusion import Fusion
 
 WIDTH = {"float64": 2.0, "float32": 1.0, "bfloat16": 1.0, "float16": 1.0}  # of one number computed
-FUSED = ("cpu", "float32")  # what the kernels of fused subgraphs are for
+FOR_FUSED = ("cpu", "float32")  # what the kernels of fused subgraphs are for
 LEAST = 1 << 17  # numbers of a function below which fusing saves less than it takes to set up
+TIE = 1.05  # a fused subgraph keeps less for the gradient, which is worth so much
+
+MEASURED = ", measured with the gradient"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +70,14 @@ class Choice:
     Attributes:
         milliseconds: predicted for one forward pass, by kernel, in the block's order.
         reason: why, in words.
+        measured: for a forward pass and its gradient, by kernel; empty: the prediction decides.
     """
 
     path: str
     kernel: str
     milliseconds: Mapping[str, float]
     reason: str
+    measured: Times = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +111,7 @@ def plan(
     device: str = "cpu",
     threads: int = 1,
     dtype: str = "float32",
+    timer: Timer | None = None,
 ) -> Plan:
     """The fastest kernel of each node.
 
@@ -112,29 +121,56 @@ def plan(
         device: kind of device: `cpu`, `cuda`.
         threads: cores of a CPU that work together.
         dtype: name of the numbers' format: `float32`.
+        timer: tells measured times, which count more than predictions.
     """
-    choices = {}
-    for node in live(graph):
-        if node.block.kernels:
-            inputs = graph.arguments(node)
-            sizes = tuple(x.domain.at(roots) for x in (*inputs, node.space))
-            found = predict(node.block, sizes, inputs, batch, device, threads, dtype)
-            choices[node.path] = _choose(node, found, _kept(graph, node, roots), device)
-    joined = _fused(graph, choices, roots, batch) if (device, dtype) == FUSED else {}
-    return Plan(choices, dict(roots), batch, device, threads, dtype, joined)
+    setting = Setting(dict(roots), batch, device, threads, dtype)
+    timer = timer or _untimed
+    choices = {
+        node.path: _choice(graph, node, setting, timer)
+        for node in live(graph)
+        if node.block.kernels
+    }
+    joined = _fused(graph, choices, setting, timer) if (device, dtype) == FOR_FUSED else {}
+    return Plan(choices, setting.roots, batch, device, threads, dtype, joined)
+
+
+def _untimed(_: object) -> None:
+    """Nothing was measured."""
+
+
+def _choice(graph: Graph, node: Node, setting: Setting, timer: Timer) -> Choice:
+    inputs = graph.arguments(node)
+    sizes = tuple(x.domain.at(setting.roots) for x in (*inputs, node.space))
+    told = predict(
+        node.block, sizes, inputs, setting.batch, setting.device, setting.threads, setting.dtype
+    )
+    case = case_of(graph, node, setting)
+    measured = timer(case) if case else None
+    if measured:
+        return _fastest(node, told, measured)
+    return _choose(node, told, _kept(graph, node, setting.roots), setting.device)
 
 
 def _fused(
-    graph: Graph, choices: Mapping[str, Choice], roots: Mapping[str, tuple[int, ...]], batch: int
+    graph: Graph, choices: Mapping[str, Choice], setting: Setting, timer: Timer
 ) -> dict[str, str]:
-    """The subgraphs that are worth it: large ones whose transforms are matrix products anyway."""
+    """The subgraphs that are worth it: as measured, else large ones with matrix products anyway."""
     found: dict[str, str] = {}
+    kernels = {path: x.kernel for path, x in choices.items()}
     for fusion in fusions(graph):
-        numbers = batch * max(_numbers(graph, x, roots) for x in fusion.nodes)
-        others = [choices[x].kernel for x in fusion.nodes if x in choices]
-        if numbers >= LEAST and set(others) <= {"dft"}:
-            found[fusion.end] = f"{len(fusion.nodes)} nodes as one, from `{fusion.source}` on"
+        measured = timer(fused_case(graph, fusion, setting, kernels))
+        what = f"{len(fusion.nodes)} nodes as one, from `{fusion.source}` on"
+        if measured and measured[FUSED] <= TIE * measured[PLAIN]:
+            one, many = _time(measured[FUSED]), _time(measured[PLAIN])
+            found[fusion.end] = f"{what}: {one} against {many} plainly{MEASURED}"
+        elif not measured and _worth_it(graph, fusion, kernels, setting):
+            found[fusion.end] = what
     return found
+
+
+def _worth_it(graph: Graph, fusion: Fusion, kernels: Mapping[str, str], setting: Setting) -> bool:
+    numbers = setting.batch * max(_numbers(graph, x, setting.roots) for x in fusion.nodes)
+    return numbers >= LEAST and {kernels[x] for x in fusion.nodes if x in kernels} <= {"dft"}
 
 
 def _numbers(graph: Graph, path: str, roots: Mapping[str, tuple[int, ...]]) -> int:
@@ -173,6 +209,13 @@ def _choose(node: Node, predicted: Mapping[str, float], kept: str, device: str) 
     reason = f"{kernel}: {_time(predicted[kernel])} against {', '.join(others)}{kept}"
     assumed = "" if RATES.get(device, RATES["cpu"]).measured else " (assumed rates)"
     return Choice(node.path, kernel, predicted, reason + assumed)
+
+
+def _fastest(node: Node, told: Mapping[str, float], measured: Times) -> Choice:
+    kernel = min(measured, key=lambda x: measured[x])
+    others = [f"{_time(t)} for {name}" for name, t in measured.items() if name != kernel]
+    reason = f"{kernel}: {_time(measured[kernel])} against {', '.join(others)}{MEASURED}"
+    return Choice(node.path, kernel, told, reason, measured)
 
 
 def _kept(graph: Graph, node: Node, roots: Mapping[str, tuple[int, ...]]) -> str:

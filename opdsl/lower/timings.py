@@ -31,16 +31,17 @@ class Timings:
 
     Args:
         folders: where to look, in this order; new times are written to all of them.
+        anew: whether to look into none of them.
     """
 
-    def __init__(self, *folders: Path) -> None:
-        self.folders = folders
+    def __init__(self, *folders: Path, anew: bool = False) -> None:
+        self.folders, self.anew = folders, anew
         self.known: dict[str, Times] = {}
 
     def __call__(self, case: Case) -> Times | None:
         """The times of a case, or None; what a later folder has is copied to those before it."""
         key = _key(case)
-        for i, folder in enumerate(self.folders):
+        for i, folder in enumerate(() if self.anew else self.folders):
             if key not in self.known and (found := _read(folder, key, case.ways)):
                 self._keep(key, found, self.folders[:i])
         return self.known.get(key)
@@ -65,10 +66,10 @@ def users_folder() -> Path | None:
     return None
 
 
-def users_timings() -> Timings:
-    """This user's times."""
+def users_timings(*, anew: bool = False) -> Timings:
+    """This user's times; `anew`: those that are measured from now on, in place of earlier ones."""
     folder = users_folder()
-    return Timings(folder) if folder else Timings()
+    return Timings(folder, anew=anew) if folder else Timings()
 
 
 def _key(case: Case) -> str:

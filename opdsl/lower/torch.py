@@ -16,11 +16,14 @@ from torch import Tensor, nn
 from opdsl.ir.graph import Graph, Node
 from opdsl.ir.live import constants, live
 from opdsl.ir.origins import Grid, origins, roots
+from opdsl.lower.case import Timer
 from opdsl.lower.each import each
 from opdsl.lower.fuse.running import ordinary_call
 from opdsl.lower.given import Given, Sizes, inside, lead, signature
 from opdsl.lower.guards import Guards, autocast
 from opdsl.lower.plan import Plan, plan
+from opdsl.lower.timings import Timings, users_timings
+from opdsl.lower.tune import Tuner
 from opdsl.lower.units import Unit, units
 from opdsl.nn.fourier import SpectralConv
 from opdsl.nn.geometry import Geometry
@@ -80,8 +83,10 @@ class OperatorModule(Branch):
         steps: the nodes that the outputs need, in the order in which they run.
         force_kernel: a kernel that every node which has it must use, for comparisons; None: the
             plan decides.
+        ends: the last nodes of the subgraphs that may run as one operation.
         fuse: whether subgraphs run as one operation; None: the plan decides.
         latest: the plan of the latest ordinary call; a tracer (export, compile) takes its kernels.
+        timer: tells measured times for the plan; None: it predicts. See `autotune`.
     """
 
     def __init__(self, graph: Graph) -> None:
@@ -91,7 +96,9 @@ class OperatorModule(Branch):
         self.force_kernel: str | None = None
         self.fuse: bool | None = None
         self.units: Iterable[Unit] = units(graph, self.steps)
+        self.ends = frozenset(x.fused.fusion.end for x in self.units if x.fused is not None)
         self.latest: Plan | None = None
+        self.timer: Timer | None = None
         self.sources = origins(graph)
         self.guards = Guards(graph, self.sources)
         self.results = tuple((x, _number(graph, x.source)) for x in graph.outputs)
@@ -178,6 +185,15 @@ class OperatorModule(Branch):
                 each = (modes,) * len(x.modes) if isinstance(modes, int) else modes
                 x.limit(None if each is None else tuple(each))
 
+    def autotune(self, timings: Timings | None = None) -> None:
+        """From now on measure the kernels at each new resolution and batch, once, and keep that.
+
+        Args:
+            timings: where known times are and new ones go; this user's cache if not given.
+        """
+        self.timer = Tuner(users_timings() if timings is None else timings)
+        self.calls.clear()
+
     def plan(self, sizes: Mapping[str, Grid], batch: int = 1) -> Plan:
         """The kernels that the module would choose where the declared domains have these sizes."""
         weight = self._weight()
@@ -218,7 +234,9 @@ class OperatorModule(Branch):
         self, sizes: Mapping[str, Grid], batch: int, device: str, dtype: torch.dtype
     ) -> Plan:
         name = str(dtype).removeprefix("torch.")
-        return plan(self.graph, sizes, batch, device, torch.get_num_threads(), name)
+        # what is measured elsewhere, as under vmap, would not be the time of an ordinary call
+        timer = self.timer if ordinary_call() else None
+        return plan(self.graph, sizes, batch, device, torch.get_num_threads(), name, timer)
 
     def _arguments(self, given: Sequence[Given], chosen: Plan | None) -> list[Arguments]:
         sizes, packed = self._sizes(given), self.guards.packed(given)
@@ -290,7 +308,7 @@ class OperatorModule(Branch):
         if self.fuse is False or self.force_kernel is not None or not ordinary_call():
             return ()
         if self.fuse:
-            return {x.fused.fusion.end for x in self.units if x.fused is not None}
+            return self.ends
         return self.latest.fused if self.latest else ()
 
     def _result(

@@ -1,4 +1,4 @@
-"""Times of a case, measured here: each way forward and backward, in turn, the least time of several.
+"""Times of a case, measured here: each way forward and backward, the least of several.
 
 What comes in: a case. What goes out: milliseconds by way. The modules are fresh ones of the case's
 blocks and the inputs random numbers; the random state of the caller stays as it was, and its
@@ -34,19 +34,14 @@ Clock = Callable[[], float]
 
 @dataclass(frozen=True, slots=True)
 class Tuner:
-    """The times of each case: known ones, else measured and kept.
-
-    Attributes:
-        again: whether to measure what is known already.
-    """
+    """The times of each case: known ones, else measured and kept."""
 
     timings: Timings
-    again: bool = False
     clock: Clock = perf_counter
 
     def __call__(self, case: Case) -> Times | None:
         """Milliseconds by way; None: one of the ways cannot run here."""
-        known = None if self.again else self.timings(case)
+        known = self.timings(case)
         if known is not None or not _runs(case):
             return known
         found = race(calls(case), self.clock)

@@ -173,6 +173,8 @@ class Settings(Section):
         batch: samples in a step.
         precision: `mixed` is bf16 on a CUDA device that has it, fp32 everywhere else.
         device: `auto` is CUDA, then MPS, then the CPU.
+        autotune: whether to measure the kernels of the model at each resolution that is met, and
+            take the fastest, instead of predicting which it is.
         seed: of the order of samples and of every random layer.
         clip: largest norm of the gradient; `none` for no bound.
         bad_steps: steps in a row without a finite loss and gradient after which the run stops.
@@ -188,6 +190,7 @@ class Settings(Section):
     batch: Count = 16
     precision: Literal["fp32", "mixed", "bf16", "fp16", "fp64"] = "fp32"
     device: DeviceName = "auto"
+    autotune: bool = False
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     clip: Annotated[Positive | None, BeforeValidator(_nothing)] = None
     bad_steps: Count = 5

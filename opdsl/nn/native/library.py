@@ -16,7 +16,6 @@ import os
 import platform
 import shutil
 import subprocess
-import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -24,7 +23,7 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
-from opdsl.files import only_ours
+from opdsl.files import only_ours, user_cache
 
 SOURCES = tuple(Path(__file__).with_name(x) for x in ("rows.cpp", "pairs.cpp"))
 HEADER = Path(__file__).with_name("vectors.h")
@@ -147,11 +146,11 @@ def _key(compiler: str) -> str:
     if said.returncode:
         raise CompilerError(f"{compiler} does not tell its version")
     source = b"\0".join(x.read_bytes() for x in (*SOURCES, HEADER))
-    parts = (source, said.stdout, " ".join(FLAGS).encode(), _processor().encode())
+    parts = (source, said.stdout, " ".join(FLAGS).encode(), processor().encode())
     return hashlib.sha256(b"\0".join(parts)).hexdigest()[:24]
 
 
-def _processor() -> str:
+def processor() -> str:
     """What `-march=native` means here: the processor's name and what it can do."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
@@ -162,8 +161,4 @@ def _processor() -> str:
 
 
 def _folder() -> Path:
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "opdsl" / "native"
-    kept = os.environ.get("XDG_CACHE_HOME", "")
-    # a relative one is to be ignored, says the standard
-    return (Path(kept) if Path(kept).is_absolute() else Path.home() / ".cache") / "opdsl" / "native"
+    return user_cache() / "native"
