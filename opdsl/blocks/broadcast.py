@@ -54,6 +54,10 @@ class Broadcast(Block):
             )
         return x[0].on(self.to)
 
+    def reach(self, sizes: tuple[tuple[int, ...], ...], *x: Space) -> tuple[int, ...]:  # noqa: ARG002  the same for every input
+        """The vector is the same at every point."""
+        return (0,) * len(sizes[-1])
+
     def cost(self, *x: Space) -> Cost:
         """A copy."""
         return free(self.infer(*x).numbers())

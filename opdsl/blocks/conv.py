@@ -65,6 +65,10 @@ class Conv(Block):
             return None
         return f"has a stencil of {self.kernel} points, which shrinks with the grid"
 
+    def reach(self, sizes: tuple[tuple[int, ...], ...], *x: Space) -> tuple[int, ...]:  # noqa: ARG002  the same for every input
+        """Half of the stencil."""
+        return (self.kernel // 2,) * len(sizes[-1])
+
     def cost(self, *x: Space) -> Cost:
         """One matrix product for each point of the stencil."""
         weights = self.kernel ** x[0].domain.dims * x[0].channels * self.out

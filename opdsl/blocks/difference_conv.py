@@ -113,6 +113,10 @@ class DifferenceConv(Block):
             return None
         return "divides the jump to zero at the ends by the spacing"
 
+    def reach(self, sizes: tuple[tuple[int, ...], ...], *x: Space) -> tuple[int, ...]:  # noqa: ARG002  the same for every input
+        """Half of the stencil."""
+        return (self.kernel // 2,) * len(sizes[-1])
+
     def cost(self, *x: Space) -> Cost:
         """One product for each point of the stencil, and one more for each axis."""
         out, c = self.infer(*x), x[0].channels

@@ -179,6 +179,18 @@ class DiscoConv(Block):
         """A frozen stencil is a number of points, not a length."""
         return None if self.frozen is None else "has a frozen stencil, which shrinks with the grid"
 
+    def reach(self, sizes: tuple[tuple[int, ...], ...], *x: Space) -> tuple[int, ...] | None:
+        """The points within the radius; a frozen stencil and a sphere are taken for global."""
+        domain = x[0].domain
+        if self.frozen is not None or not domain.regular:
+            return None
+        ends = (n if closed else n - 1 for n, closed in zip(sizes[0], domain.periodic, strict=True))
+        lengths = (a.hi - a.lo for a in domain.axes)
+        return tuple(
+            math.floor(self.radius * n / length + 1e-9)
+            for n, length in zip(ends, lengths, strict=True)
+        )
+
     def cost(self, *x: Space) -> Cost:
         """One product for each point of the kernel, whose number the grid decides."""
         out, c = self.infer(*x), x[0].channels

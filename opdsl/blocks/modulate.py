@@ -56,6 +56,10 @@ class Modulate(Block):
             )
         return x[0].with_channels(x[0].channels)
 
+    def reach(self, sizes: tuple[tuple[int, ...], ...], *x: Space) -> tuple[int, ...]:  # noqa: ARG002  the same for every input
+        """The vector is the same at every point."""
+        return (0,) * len(sizes[-1])
+
     def cost(self, *x: Space) -> Cost:
         """Two matrices with constants; two operations for each number."""
         params = 2 * x[0].channels * (x[1].channels + 1)

@@ -95,6 +95,10 @@ class Norm(Block):
                 helps=(f"take a divisor of {channels}",),
             )
 
+    def reach(self, sizes: tuple[tuple[int, ...], ...], *x: Space) -> tuple[int, ...] | None:  # noqa: ARG002  the same for every input
+        """No point sees another where no mean over the grid is taken; `batch` keeps its means."""
+        return (0,) * len(sizes[-1]) if self.kind in {"layer", "batch"} else None
+
     def cost(self, *x: Space) -> Cost:
         """Two numbers for each channel, unless the kind is `instance`."""
         each = one_copy(x[0], self.copies)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from opdsl.cli.console import say
+from opdsl.cli.console import UsageError, say
 from opdsl.cli.files import HDF5, apart, named
 from opdsl.cli.options import Device, Precision, Run
 
@@ -32,13 +32,23 @@ def command(
         int | None,
         typer.Option("--steps", metavar="N", min=1, help="Steps in time; as in training."),
     ] = None,
+    tile: Annotated[
+        str | None,
+        typer.Option("--tile", metavar="N", help="Points at a time: 256, or x=256,y=128."),
+    ] = None,
     device: Device = None,
     precision: Precision = None,
 ) -> None:
     """Apply a trained model to inputs.
 
     Example: opdsl predict runs/darcy --input new.h5 --output predicted.h5
+
+    With --tile it runs on parts of the grid, one after the other, and gives the
+    same numbers in less memory. Blocks that look at the whole grid forbid it.
+
+    Example: opdsl predict runs/heat -i large.h5 -o out.h5 --tile x=256,y=256
     """
+    sides = _sides(tile) if tile else None
     named("--output", output, SUFFIXES)
     apart("--output", output, input_)
     from opdsl.cli.calibration import read_calibration, with_edges
@@ -48,6 +58,7 @@ def command(
     from opdsl.cli.weights import trained_module, with_device
     from opdsl.data.formats import open_dataset
     from opdsl.data.samples import Steps
+    from opdsl.lower.tiles import Tiled
     from opdsl.nn.batch import numbers
     from opdsl.train.evaluate import predict
 
@@ -61,7 +72,7 @@ def command(
     samples = binding.inputs(fields)
     module, trained = trained_module(saved, last=last)
     found = predict(
-        module,
+        Tiled(module, sides) if sides else module,
         trained.normaliser,
         samples.inputs,
         device=settings.device,
@@ -82,3 +93,19 @@ def command(
         dense = {k: numbers(x) for k, x in found.items()}
         write_h5(output, saved.graph, dense, samples.layout, timed=stepwise)
     say(f"wrote {len(samples)} samples to {output}")
+
+
+def _sides(text: str) -> int | dict[str, int]:
+    """`256`, or `x=256,y=128`.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    try:
+        if "=" not in text:
+            return int(text)
+        pairs = (x.split("=") for x in text.split(","))
+        return {name.strip(): int(n) for name, n in pairs}
+    except ValueError as error:
+        message = f"`--tile {text}`: points of a tile, as `256` or `x=256,y=128`"
+        raise UsageError(message) from error

@@ -129,6 +129,7 @@ CODES: dict[str, Code] = {
     "OP0643": Code("weights of another library do not fit", "bad-weights", Exit.DATA),
     "OP0650": Code("the model cannot be exported", "not-exportable", Exit.SPEC),
     "OP0651": Code("an exported file computes something else", "export-differs", Exit.FAILED),
+    "OP0652": Code("the model cannot be applied in tiles", "no-tiles", Exit.SPEC),
     "OP0640": Code("nothing on this machine can draw a graph", "no-graphviz", Exit.USAGE),
     # run time
     "OP0901": Code("an input has the wrong number of axes", "input-axes", Exit.DATA),

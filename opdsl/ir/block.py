@@ -191,6 +191,15 @@ class Block(BaseModel):
         """Whether the result is the one input itself, so that no node is made."""
         return False
 
+    def reach(self, sizes: tuple[tuple[int, ...], ...], *x: Space) -> tuple[int, ...] | None:  # noqa: ARG002  the same at every resolution
+        """How many points away on each axis its result looks; None: maybe at all of them.
+
+        Args:
+            sizes: the grid of each input, and last the grid of the result.
+            x: the spaces of the inputs.
+        """
+        return (0,) * len(sizes[-1]) if self.ragged == "pointwise" else None
+
     def cost(self, *x: Space) -> Cost:
         """Parameters, flops and bytes for one sample."""
         raise NotImplementedError

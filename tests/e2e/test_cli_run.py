@@ -14,7 +14,7 @@ import torch
 
 from opdsl.data.formats import open_dataset
 from opdsl.train.journal import read_journal
-from tests.e2e.command_line import TINY, data, good, process, run, start
+from tests.e2e.command_line import TINY, TRAIN, data, good, process, run, start
 
 FILES = {"resolved.op", "settings.yaml", "opdsl.json", "metrics.jsonl", "checkpoints"}
 FILES |= {"model.safetensors", "report.html"}
@@ -351,6 +351,43 @@ def test_a_prediction_below_the_promise_writes_nothing(trained, tmp_path):
 
 def test_a_prediction_needs_a_known_suffix(trained):
     assert run("predict", trained, "-i", "x.h5", "-o", "p.csv").exit_code == 2
+
+
+LOCAL = """edition 2026
+
+model Local {
+  domain D = grid(x: 0..1, y: 0..1, min = 9)
+  input a : D -> R^{coefficient}
+  output u : D -> R^{pressure}
+
+  u = concat(a, coords(D)) |> conv(out = 4) |> gelu() |> difference_conv(out = 1)
+}
+"""
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_prediction_in_tiles_is_the_same(tmp_path):
+    Path("tiny.op").write_text(LOCAL + TRAIN.replace("Tiny", "Local"))
+    good("train", "tiny.op", "--out", "run", "--quiet", "--epochs", 1)
+    for name, more in (("whole", ()), ("one", ("--tile", 5)), ("two", ("--tile", "x=4,y=7"))):
+        good("predict", "run", "-i", "d.h5", "-o", f"{name}.npz", "--device", "cpu", *more)
+    truth, one, two = (np.load(tmp_path / f"{x}.npz")["u"] for x in ("whole", "one", "two"))
+    np.testing.assert_allclose(one, truth, atol=1e-5 * abs(truth).max())
+    np.testing.assert_allclose(two, truth, atol=1e-5 * abs(truth).max())
+
+
+def test_a_model_without_tiles_says_which_block_it_is_and_writes_nothing(trained, tmp_path):
+    source, out = trained.parent / "d.h5", tmp_path / "p.npz"
+    result = run("predict", trained, "-i", source, "-o", out, "--tile", 8)
+    assert "OP0652" in result.stderr
+    assert "`spectral_conv` (" in result.stderr
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("tile", ["many", "x", "x=1,y", "x=a"])
+def test_a_tile_is_told_in_points(trained, tile):
+    result = run("predict", trained, "-i", "x.h5", "-o", "p.npz", "--tile", tile)
+    assert (result.exit_code, "`x=256,y=128`" in result.stderr) == (2, True)
 
 
 # ----------------------------------------------------------------------------------------- data

@@ -1,0 +1,85 @@
+"""How far the outputs of a model look: what a part of a function needs around it.
+
+What comes in: a graph with one grid, and its resolution. What goes out: for each axis the points
+around a point that the outputs there depend on, or the nodes for which nothing less than the whole
+grid will do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from opdsl.ir.graph import Graph, Node
+from opdsl.ir.live import live
+from opdsl.ir.origins import Grid
+from opdsl.ir.spaces import Domain
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """What a graph looks at.
+
+    Attributes:
+        points: on each axis, to both sides.
+        unbounded: the nodes that may look at all points; if there are some, `points` says nothing.
+    """
+
+    points: Grid
+    unbounded: tuple[Node, ...]
+
+
+def reach(graph: Graph, domain: Domain, size: Grid) -> Reach:
+    """The reach along the longest way from an output back to an input or to a node without inputs.
+
+    Nodes among vectors alone are the same for every part of the grid; they add nothing.
+    """
+    steps = {x.path: _step(graph, x, domain, size) for x in live(graph)}
+    unbounded = tuple(x for x in live(graph) if steps[x.path] is None)
+    needed: dict[str, Grid] = {}
+    for node in reversed(live(graph)):
+        here = _sum(needed.get(node.path, (0,) * len(size)), steps[node.path] or (0,) * len(size))
+        for x in node.inputs:
+            needed[x] = tuple(map(max, needed.get(x, here), here))
+    return Reach(tuple(map(max, (0,) * len(size), *needed.values())), unbounded)
+
+
+def one_grid(graph: Graph) -> Domain | None:
+    """The grid that all functions of the model live on, beside vectors; None if there is no one."""
+    found = dict.fromkeys(_domains(graph))
+    domain = next(iter(found), None)
+    return domain if len(found) == 1 and domain and _plain(domain) else None
+
+
+def _domains(graph: Graph) -> Iterator[Domain]:
+    spaces = (*(x.space for x in graph.inputs), *(x.space for x in live(graph)))
+    yield from (x.domain for x in spaces if x.domain.kind != "vector")
+
+
+def _plain(domain: Domain) -> bool:
+    return domain.regular and not any(x.steps for x in domain.parts)
+
+
+def _step(graph: Graph, node: Node, domain: Domain, size: Grid) -> Grid | None:
+    """What one node adds."""
+    spaces = (*graph.arguments(node), node.space)
+    if domain not in (x.domain for x in spaces) or not node.inputs:
+        return (0,) * len(size)
+    if node.space.domain != domain or node.block.pins(*spaces[:-1]):
+        return None
+    roots: Mapping[str, Grid] = _roots(domain, size)
+    sizes = tuple(x.domain.at(roots) for x in spaces)
+    return node.block.reach(sizes, *spaces[:-1])
+
+
+def _roots(domain: Domain, size: Grid) -> dict[str, Grid]:
+    """The resolution of each factor."""
+    found, first = {}, 0
+    for part in domain.parts:
+        found[part.name] = size[first : first + part.dims]
+        first += part.dims
+    return found
+
+
+def _sum(a: Grid, b: Grid) -> Grid:
+    return tuple(x + y for x, y in zip(a, b, strict=True))
