@@ -6,7 +6,7 @@ computed again, a tile of points at a time, in scratch that stays in the cache.
 
 With x = act_in(u) a Fourier layer is
 
-    z = F^-1(R . F(x)) + W x + b,    y = W_2 act_hidden(W_1 act_mid(z) + b_1) + b_2 + gate x
+    z = F^-1(R . F(x)) + W x + b,    y = W_2 act_hidden(W_1 act_mid(z) + b_1) + b_2 + gate x + G x
 
 or y = z where it has no network at each point. All transforms are matrix products with the kept
 frequencies only. The rows of the last axis are the work of the kernels in `native/rows.cpp`; what
@@ -35,7 +35,7 @@ ACTS = {"identity": 0, "gelu": 1, "relu": 2}  # those of the kernels, by their n
 
 Pointer = ctypes.c_void_p
 Sizes = Sequence[int]
-WEIGHTS = 8  # tensors of `Weights`
+WEIGHTS = 9  # tensors of `Weights`
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +63,7 @@ class Weights:
         b: (out,).
         W1, b1, W2, b2: (h, out), (h,), (out, h), (out,).
         gate: (out,), where there are as many channels in as out.
+        G: (out, in).
     """
 
     R: Tensor | None
@@ -73,10 +74,11 @@ class Weights:
     W2: Tensor | None = None
     b2: Tensor | None = None
     gate: Tensor | None = None
+    G: Tensor | None = None
 
     def all(self) -> tuple[Tensor | None, ...]:
         """In the order of the fields."""
-        return (self.R, self.W, self.b, self.W1, self.b1, self.W2, self.b2, self.gate)
+        return (self.R, self.W, self.b, self.W1, self.b1, self.W2, self.b2, self.gate, self.G)
 
 
 class Between(Protocol):
@@ -143,7 +145,8 @@ def plain_layer(u: Tensor, w: Weights, between: Between, bends: Bends) -> Tensor
         return z
     h = torch.nn.functional.linear(ACTIVATIONS[bends.middle](z), w.W1, w.b1)
     y = torch.nn.functional.linear(ACTIVATIONS[bends.hidden](h), w.W2, w.b2)
-    return y if w.gate is None else y + w.gate * x
+    y = y if w.gate is None else y + w.gate * x
+    return y if w.G is None else y + x @ w.G.T
 
 
 def plain_network(u: Tensor, weights: tuple[Tensor, ...], bends: Bends) -> Tensor:
@@ -173,8 +176,10 @@ class _Layer(ctypes.Structure):
         *((x, ctypes.c_int64) for x in ("rows", "width", "c", "o", "k2", "h")),
         *((x, ctypes.c_int64) for x in ("act_in", "act_mid", "act_hidden", "threads")),
         *((x, Pointer) for x in ("u", "cut", "grow", "z_hat", "W", "Wt", "b")),
-        *((x, Pointer) for x in ("W1", "W1t", "b1", "W2", "W2t", "b2", "gate", "g", "y")),
+        *((x, Pointer) for x in ("W1", "W1t", "b1", "W2", "W2t", "b2", "gate")),
+        *((x, Pointer) for x in ("G", "Gt", "g", "y")),
         *((x, Pointer) for x in ("spectrum", "gW", "gb", "gW1", "gb1", "gW2", "gb2", "ggate")),
+        ("gG", Pointer),
     ]
 
 
@@ -233,6 +238,7 @@ class Call:
             self.tensors |= {"W1": w.W1, "W1t": w.W1.T.contiguous(), "W2": w.W2}
             self.tensors |= {"W2t": w.W2.T.contiguous()}
             self.tensors |= {k: x for k in ("b1", "b2", "gate") if (x := getattr(w, k)) is not None}
+            self.tensors |= {} if w.G is None else {"G": w.G, "Gt": w.G.T.contiguous()}
         self.numbers = {
             "rows": self.rows,
             "width": width,
@@ -266,15 +272,16 @@ class Call:
         if h:
             shapes |= {"gW1": (self.o, h), "gb1": (h,), "gW2": (self.o, h), "gb2": (self.o,)}
             shapes |= {"ggate": (self.o,)}
+            shapes |= {} if self.w.G is None else {"gG": (self.c, self.o)}
         sums = {k: self.u.new_zeros(shape, dtype=torch.float64) for k, shape in shapes.items()}
         self.kernel(name, *more, g=g, y=gx, **tensors, **sums)
         return gx, self._gradients(sums)
 
     def _gradients(self, sums: dict[str, Tensor]) -> list[Tensor | None]:
-        """Those of W, b, W1, b1, W2, b2, gate, in the precision of u."""
-        turned = {k: x.T if k in ("gW", "gW1") else x for k, x in sums.items()}
+        """Those of W, b, W1, b1, W2, b2, gate, G, in the precision of u."""
+        turned = {k: x.T if k in ("gW", "gW1", "gG") else x for k, x in sums.items()}
         found: list[Tensor | None] = []
-        for name in ("W", "b", "W1", "b1", "W2", "b2", "gate"):
+        for name in ("W", "b", "W1", "b1", "W2", "b2", "gate", "G"):
             there = getattr(self.w, name) is not None and f"g{name}" in turned
             found.append(_laid_out(turned[f"g{name}"], self.u) if there else None)
         return found

@@ -27,9 +27,10 @@ class Sum:
 
 
 def fourier_layer(uses: Uses, end: str) -> Fusion | None:
-    """sigma_2(W_2 sigma_1(W_1 sigma(K v + W v) + b_1) + b_2 + g v), or K v + W v alone.
+    """W_2 sigma_1(W_1 sigma(K v + W v) + b_1) + b_2 + g v, or K v + W v alone.
 
-    An activation before v belongs to it if nobody else takes its result.
+    g is a number for each channel, or a matrix. An activation before v belongs to it if nobody else
+    takes its result.
     """
     return _gated(uses, end) or _with_network(uses, end, None) or _alone(uses, end)
 
@@ -39,7 +40,8 @@ def _gated(uses: Uses, end: str) -> Fusion | None:
         node = uses.node(other)
         if node is None or not isinstance(node.block, Skip) or not uses.once(other):
             continue
-        if node.block.kind == "soft" and node.block.copies == 1 and uses.once(inner):
+        gates = node.block.kind in ("soft", "linear") and uses.plain(node.space)
+        if gates and node.block.copies == 1 and uses.once(inner):
             found = _with_network(uses, inner, node)
             if found is not None:
                 nodes = (*found.nodes, other, end)

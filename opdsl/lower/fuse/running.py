@@ -70,13 +70,19 @@ def _fourier_layer(fused: Fused, u: Tensor) -> Tensor:
     W = cast(Tensor, matrix.weight)
     biases = [x for x in (conv.bias, cast("Tensor | None", matrix.bias)) if x is not None]
     b = sum(biases[1:], biases[0]) if biases else W.new_zeros(len(W))
-    gate = cast("Tensor | None", getattr(fused.part("gate"), "weight", None))
     R, between = _by_degree(conv) if isinstance(conv, SphericalConv) else _by_mode(conv)
-    weights = Weights(R, W, b, gate=gate)
+    weights = Weights(R, W, b, **_gate(fused))
     if fused.part("first") is not None:
         W1, b1, W2, b2 = _layers(fused)
         weights = replace(weights, W1=W1, b1=b1, W2=W2, b2=b2)
     return fourier_layer(u, weights, between, Bends(*fused.fusion.bends))
+
+
+def _gate(fused: Fused) -> dict[str, Tensor]:
+    """What passes by, if anything does: a number for each channel, or a matrix."""
+    part = fused.part("gate")
+    weight = None if part is None else cast(Tensor, part.weight)
+    return {} if weight is None else {"gate" if weight.ndim == 1 else "G": weight}
 
 
 def _by_degree(conv: SphericalConv) -> tuple[Tensor | None, Between]:

@@ -90,10 +90,11 @@ struct Layer {
   const float *W1, *W1t, *b1;           // (h, o), (o, h), (h)
   const float *W2, *W2t, *b2;           // (o, h), (h, o), (o)
   const float *gate;                    // (o) or none
+  const float *G, *Gt;                  // (o, c), (c, o) or none
   const float *g;                       // (rows, width, o), of the result
   float *y;                             // the result, or the gradient of x
   float *spectrum;                      // (rows, k2, c or o)
-  double *gW, *gb, *gW1, *gb1, *gW2, *gb2, *ggate;  // gWt (c, o), gW1t (o, h), gW2 (o, h)
+  double *gW, *gb, *gW1, *gb1, *gW2, *gb2, *ggate, *gG;  // gWt, gGt (c, o), gW1t (o, h), gW2 (o, h)
 };
 
 // work(row, point t of it, points n of a piece, where in all the next tile begins), for all tiles
@@ -128,7 +129,7 @@ void cut_rows(const Layer* s) {
   });
 }
 
-// y = MLP(act_mid(z)) + gate x, z = F^-1 z_hat + W x + b
+// y = MLP(act_mid(z)) + gate x + G x, z = F^-1 z_hat + W x + b
 void layer_rows(const Layer* s) {
   const Layer& l = *s;
   Tiles tiles(l.width, l.k2, std::max(l.c, l.o));
@@ -151,6 +152,7 @@ void layer_rows(const Layer* s) {
         float* y = l.y + (at + i * tiles.half) * l.o;
         start_output(n, l.o, x + i * n * l.c, l.gate, l.b2, y);
         gemm(n, l.o, l.h, hs.get() + i * n * l.h, l.h, 1, l.W2t, l.o, y, l.o, ADD);
+        if (l.G) gemm(n, l.o, l.c, x + i * n * l.c, l.c, 1, l.Gt, l.o, y, l.o, ADD);
       }
     });
   });
@@ -164,15 +166,18 @@ void layer_rows_backward(const Layer* s) {
   Waves waves{l.grow, l.k2, 1, l.k2};
   int threads = (int)std::max<long>(1, std::min(l.threads, l.rows));
   struct Sums {
-    Sum W, b, W1, b1, W2, b2, gate;
+    Sum W, b, W1, b1, W2, b2, gate, G;
   };
   std::vector<std::unique_ptr<Sums>> sums(threads);
   parallel(l.rows, threads, [&](long first, long last, int thread) {
     sums[thread].reset(
-        new Sums{Sum(c * o), Sum(o), Sum(o * h), Sum(h), Sum(o * h), Sum(o), Sum(o)});
+        new Sums{Sum(c * o), Sum(o), Sum(o * h), Sum(h), Sum(o * h), Sum(o), Sum(o),
+                 Sum(l.G ? c * o : 0)});
     Sums& sum = *sums[thread];
     auto flush = [&] {
-      for (Sum* x : {&sum.W, &sum.b, &sum.W1, &sum.b1, &sum.W2, &sum.b2, &sum.gate}) x->flush();
+      for (Sum* x :
+           {&sum.W, &sum.b, &sum.W1, &sum.b1, &sum.W2, &sum.b2, &sum.gate, &sum.G})
+        x->flush();
     };
     Scratch xs = scratch(tiles.numbers(c)), zs = scratch(tiles.numbers(o)),
             dz = scratch(tiles.numbers(o)), hs = scratch(tiles.numbers(h)),
@@ -216,7 +221,11 @@ void layer_rows_backward(const Layer* s) {
           add_products(n, o, g + i * apart, x + i * n * c, sum.gate.now());
           start_output(n, o, g + i * apart, l.gate, nullptr, y);
         }
-        gemm(n, c, o, gradient + i * n * o, o, 1, l.W, c, y, c, l.gate ? ADD : ZERO);
+        if (l.G) {
+          gemm(c, o, n, x + i * n * c, 1, c, g + i * apart, o, sum.G.now(), o, ADD);
+          gemm(n, c, o, g + i * apart, o, 1, l.G, c, y, c, l.gate ? ADD : ZERO);
+        }
+        gemm(n, c, o, gradient + i * n * o, o, 1, l.W, c, y, c, l.gate || l.G ? ADD : ZERO);
       }
       waves.gather(tiles.pieces, t, n, o, gradient, l.spectrum + r * l.k2 * o, t ? ADD : ZERO);
       if (++count % FLUSH == 0) flush();
@@ -227,6 +236,7 @@ void layer_rows_backward(const Layer* s) {
     if (!x) continue;
     x->W.add_to(l.gW), x->b.add_to(l.gb), x->W1.add_to(l.gW1), x->b1.add_to(l.gb1);
     x->W2.add_to(l.gW2), x->b2.add_to(l.gb2), x->gate.add_to(l.ggate);
+    x->G.add_to(l.gG);
   }
 }
 

@@ -10,7 +10,7 @@ from tests.programs import graph
 HEAD = """edition 2026
 
 from std.fourier import FNOBlock, FourierLayer
-from std.pointwise import Lift, Project
+from std.pointwise import ChannelMLP, Lift, Project
 
 model M {
   domain D = grid(x: 0..1, y: 0..1, boundary = periodic, min = 12)
@@ -26,6 +26,13 @@ FUSED = {
     "bent by relu": (BLOCKS % "FNOBlock(modes = 3, act = relu)", 4),
     "Tucker factors": (BLOCKS % "FNOBlock(modes = 3, factor = tucker, rank = 0.5)", 4),
     "one set of weights": (BLOCKS.replace("2 {", "2 shared {") % "FNOBlock(modes = 3)", 4),
+    "a matrix as gate": (
+        """v = a |> Lift(out = 8)
+  h = spectral_conv(v, modes = 3, out = 6) + linear(v, out = 6)
+  w = ChannelMLP(gelu(h)) + skip(v, kind = linear, out = 6)
+  u = w |> Project(out = 1, hidden = 12)""",
+        3,
+    ),
     # a norm stands between the parts: only networks at each point are left
     "normalised": (BLOCKS % "FNOBlock(modes = 3, normalise = instance)", 4),
     "an unknown activation": (BLOCKS % "FourierLayer(modes = 3, act = tanh)", 4),

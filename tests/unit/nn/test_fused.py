@@ -1,4 +1,5 @@
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,15 +16,25 @@ pytestmark = pytest.mark.skipif(not fused.available(), reason="no C++ compiler h
 TOLERANCE = 1e-6  # relative, of float32 against float64
 
 LAYERS = {  # grid, modes, in, out, hidden, batch, activations, gate
-    "one axis": ((16,), (4,), 16, 16, 8, 3, Bends(), True),
-    "odd channels": ((33,), (4,), 5, 7, 0, 3, Bends("relu"), False),
-    "two axes": ((24, 20), (4, 3), 20, 20, 10, 3, Bends("gelu"), True),
-    "three axes": ((12, 10, 16), (2, 2, 3), 32, 32, 16, 2, Bends("gelu", "identity", "relu"), True),
-    "several tiles": ((300,), (6,), 64, 32, 16, 3, Bends("gelu"), False),
-    "more than four vectors": ((20,), (3,), 70, 70, 35, 2, Bends(), True),
-    "odd rows": ((15, 12), (3, 2), 20, 20, 10, 2, Bends("gelu"), True),
-    "one row more than modes": ((9, 9), (4, 4), 70, 20, 0, 2, Bends("gelu"), False),
-    "Nyquist": ((8, 8), (4, 4), 6, 6, 3, 2, Bends(), True),
+    "one axis": ((16,), (4,), 16, 16, 8, 3, Bends(), "soft"),
+    "odd channels": ((33,), (4,), 5, 7, 0, 3, Bends("relu"), None),
+    "two axes": ((24, 20), (4, 3), 20, 20, 10, 3, Bends("gelu"), "soft"),
+    "three axes": (
+        (12, 10, 16),
+        (2, 2, 3),
+        32,
+        32,
+        16,
+        2,
+        Bends("gelu", "identity", "relu"),
+        "soft",
+    ),
+    "several tiles": ((300,), (6,), 64, 32, 16, 3, Bends("gelu"), None),
+    "a matrix as gate": ((24, 14), (3, 3), 20, 36, 10, 3, Bends("gelu"), "linear"),
+    "more than four vectors": ((20,), (3,), 70, 70, 35, 2, Bends(), "soft"),
+    "odd rows": ((15, 12), (3, 2), 20, 20, 10, 2, Bends("gelu"), "soft"),
+    "one row more than modes": ((9, 9), (4, 4), 70, 20, 0, 2, Bends("gelu"), None),
+    "Nyquist": ((8, 8), (4, 4), 6, 6, 3, 2, Bends(), "soft"),
 }
 NETWORKS = {  # in, hidden, out, activation before
     "lifting": (3, 128, 64, "identity"),
@@ -44,7 +55,8 @@ def layer(name: str):
     w = Weights(numbers(count, c, 2 * o, fan=c), numbers(o, c, fan=c), numbers(o))
     if h:
         more = (numbers(h, o, fan=o), numbers(h), numbers(o, h, fan=h), numbers(o))
-        w = Weights(w.R, w.W, w.b, *more, gate=numbers(o) if gate else None)
+        w = Weights(w.R, w.W, w.b, *more, gate=numbers(o) if gate == "soft" else None)
+        w = replace(w, G=numbers(o, c, fan=c)) if gate == "linear" else w
     return numbers(batch, *grid, c), w, between, bends
 
 
