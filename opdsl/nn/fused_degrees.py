@@ -1,8 +1,8 @@
-"""Degrees of a sphere between the rows of its longitudes: latitudes, R, and back, by kernels.
+"""Degrees of a sphere: longitudes, latitudes, R, and back, by kernels, a sample at a time.
 
-What comes in and goes out: coefficients of the longitudes, (rows, 2 orders, channels), real parts
-first, float32. What is kept for the way back: the spectrum (batch, 2, degrees, orders, in) of what
-came in. Only coefficients with order <= degree are computed; the others are never read.
+What comes in and goes out: one layer as a `Call`. What is kept for the way back: the spectrum
+(batch, 2, degrees, orders, in) of what came in, real parts first. Only coefficients with order <=
+degree are computed; the others are never read.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from torch import Tensor
 
 from opdsl.nn.fused import Call, Gradients, filled_structure
 from opdsl.nn.harmonics import degree_tables, inverse_sht_dft, mixed_by_degree, sht_dft
-from opdsl.nn.native.library import library
 
 Pointer = ctypes.c_void_p
+PARTS = "re", "im"  # of R
 
 
 class _Degrees(ctypes.Structure):
     """`struct Degrees` of rows.cpp."""
 
     _fields_ = [
-        *((x, ctypes.c_int64) for x in ("batch", "latitudes", "degrees", "orders", "c", "o")),
-        ("threads", ctypes.c_int64),
-        *((x, Pointer) for x in ("table", "rows", "spectrum", "re", "im", "mixed", "gre", "gim")),
+        *((x, ctypes.c_int64) for x in ("batch", "latitudes", "degrees", "orders", "threads")),
+        *((x, Pointer) for x in ("there", "back", "re", "im", "adjoint_re", "adjoint_im")),
+        *((x, Pointer) for x in ("spectrum", "gre", "gim")),
     ]
 
 
@@ -51,22 +51,19 @@ class Degrees:
 
     def forward(self, ctx: Any, call: Call) -> tuple[Tensor, tuple[Tensor, ...]]:  # noqa: ARG002  as every `Between`
         """Coefficients, R, and back, a sample at a time."""
-        there, back = self._tables(call)
-        S = self._empty(call, call.c)
-        call.kernel("cut_sphere", self._structure(S, call, table=there))
-        mixed = self._mixed(S, call, _matrix_parts(call))
-        return call.forward("layer_sphere", self._structure(mixed, call, table=back)), (S,)
+        S = call.u.new_empty(call.shape[0], 2, self.lmax + 1, len(self.band), call.c)
+        tensors = self._tensors(call, S)
+        return call.forward("layer_sphere", self._structure(call, tensors)), (S,)
 
     def backward(self, ctx: Any, call: Call, g: Tensor, kept: Sequence[Tensor]) -> Gradients:  # noqa: ARG002  as every `Between`
         """The same from behind; what R made of the coefficients is computed again."""
-        there, back = self._tables(call)
-        parts, G = _matrix_parts(call), self._empty(call, call.o)
-        mixed = self._mixed(kept[0], call, parts)
-        ways = self._structure(mixed, call, table=back, mixed=G)
-        gu, others = call.backward("layer_sphere_backward", g, ways)
-        gS = self._mixed(G, call, [x.mT.contiguous() for x in _conjugate_parts(parts)])
-        call.kernel("cut_sphere_backward", self._structure(gS, call, table=there), y=gu)
-        return Gradients(gu, self._products(kept[0], G, call, parts), others)
+        tensors = self._tensors(call, *kept)
+        found = {f"g{k}": torch.zeros_like(tensors[k]) for k in PARTS if k in tensors}
+        gu, others = call.backward(
+            "layer_sphere_backward", g, self._structure(call, tensors | found)
+        )
+        gR = torch.stack(list(found.values()), -1) if len(found) > 1 else found["gre"]
+        return Gradients(gu, gR, others)
 
     def plain(self, x: Tensor, R: Tensor | None) -> Tensor:
         """The whole convolution."""
@@ -75,48 +72,25 @@ class Degrees:
         nlat, nlon = x.shape[1:-1]
         return inverse_sht_dft(mixed_by_degree(z, R), (nlat, nlon), self.sampling)
 
-    def _tables(self, call: Call) -> tuple[Tensor, Tensor]:
-        u, latitudes = call.u, call.shape[1]
-        return degree_tables(latitudes, self.sampling, self.lmax, self.orders, u.dtype, u.device)
+    def _tensors(self, call: Call, S: Tensor) -> dict[str, Tensor]:
+        """What the kernels read, and S, by the names there."""
+        R, u = call.w.R, call.u
+        assert R is not None
+        tables = degree_tables(
+            call.shape[1], self.sampling, self.lmax, self.orders, u.dtype, u.device
+        )
+        parts = [R] if R.ndim == 3 else [x.contiguous() for x in R.unbind(-1)]
+        adjoint = [x.mT.contiguous() for x in (parts[0], *(-x for x in parts[1:]))]
+        named = dict(zip(PARTS, parts, strict=False))
+        named |= {f"adjoint_{k}": x for k, x in zip(PARTS, adjoint, strict=False)}
+        return named | {"spectrum": S, "there": tables[0], "back": tables[1]}
 
-    def _empty(self, call: Call, channels: int) -> Tensor:
-        return call.u.new_empty(call.shape[0], 2, self.lmax + 1, len(self.band), channels)
-
-    def _mixed(self, z: Tensor, call: Call, parts: Sequence[Tensor]) -> Tensor:
-        """Each degree by its matrix."""
-        found = self._empty(call, parts[0].shape[-1])
-        named = dict(zip(("re", "im"), parts, strict=False))
-        self._kernel("mix_degrees", self._structure(z, call, found, mixed=found, **named))
-        return found
-
-    def _products(self, z: Tensor, g: Tensor, call: Call, parts: Sequence[Tensor]) -> Tensor:
-        """The gradient of R."""
-        found = [torch.empty_like(x) for x in parts]
-        named = dict(zip(("gre", "gim"), found, strict=False))
-        self._kernel("mix_degrees_backward", self._structure(z, call, g, mixed=g, **named))
-        return torch.stack(found, -1) if len(found) > 1 else found[0]
-
-    def _kernel(self, name: str, degrees: _Degrees) -> None:
-        getattr(library(), name)(ctypes.byref(degrees))
-
-    def _structure(
-        self, z: Tensor, call: Call, out: Tensor | None = None, **more: Tensor
-    ) -> _Degrees:
-        batch, _, degrees, orders, c = z.shape
-        numbers = {"batch": batch, "degrees": degrees, "orders": orders, "c": c}
-        numbers |= {"latitudes": call.shape[1], "threads": torch.get_num_threads()}
-        numbers |= {"o": c if out is None else out.shape[-1]}
-        made = _Degrees()
-        filled_structure(made, numbers, more | {"spectrum": z})
-        return made
-
-
-def _matrix_parts(call: Call) -> list[Tensor]:
-    """The real matrices, and the imaginary ones if there are."""
-    R = call.w.R
-    assert R is not None
-    return [R] if R.ndim == 3 else [x.contiguous() for x in R.unbind(-1)]
-
-
-def _conjugate_parts(parts: list[Tensor]) -> list[Tensor]:
-    return [parts[0], *(-x for x in parts[1:])]
+    def _structure(self, call: Call, tensors: dict[str, Tensor]) -> ctypes.Structure:
+        numbers = {
+            "batch": call.shape[0],
+            "latitudes": call.shape[1],
+            "degrees": self.lmax + 1,
+            "orders": len(self.band),
+            "threads": torch.get_num_threads(),
+        }
+        return filled_structure(_Degrees(), numbers, tensors)

@@ -260,14 +260,14 @@ void cut_rows_backward(const Layer* s) {
 // --- degrees of spherical harmonics, see opdsl/nn/fused_degrees.py ------------------------------
 
 struct Degrees {
-  // longitudes are transformed already: orders m = 0 ... orders - 1 of latitudes j
-  int64_t batch, latitudes, degrees, orders, c, o, threads;
-  const float *table;            // (orders, degrees, latitudes)
-  float *rows;                   // (batch, latitudes, 2, orders, c)
-  float *spectrum;               // (batch, 2, degrees, orders, c), only what has order <= degree
-  const float *re, *im;          // (degrees, c, o); no im: real matrices
-  float *mixed;                  // as spectrum, with o channels
-  float *gre, *gim;              // as re, im
+  int64_t batch, latitudes, degrees, orders, threads;  // orders m = 0 ... orders - 1
+  const float *there, *back;                // tables of both ways, (orders, degrees, latitudes)
+  const float *re, *im;                     // R, (degrees, in, out); no im: real matrices
+  const float *adjoint_re, *adjoint_im;     // conj(R)^T, (degrees, out, in)
+  float *spectrum;                          // (batch, 2, degrees, orders, in), orders <= degree
+  float *gre, *gim;                         // the gradient of R, zeros at first
+
+  long coefficients() const { return 2 * degrees * orders; }
 };
 
 constexpr long TOGETHER = 4;  // orders at a time: longer pieces of what lies far apart in memory
@@ -282,13 +282,13 @@ struct Sides {
   long even() const { return half + middle; }
 };
 
-// work(sample and part, first order, how many, scratch of so many times n x c)
+// work(real or imaginary part, first order, how many, scratch of n for each of these)
 extern "C++" {  // templates have no C names
 template <class F>
 static void each_order(const Degrees& d, long n, F work) {
   long groups = (d.orders + TOGETHER - 1) / TOGETHER;
-  parallel(d.batch * 2 * groups, (int)d.threads, [&](long first, long last, int) {
-    Scratch packed = scratch(TOGETHER * n * d.c);
+  parallel(2 * groups, (int)d.threads, [&](long first, long last, int) {
+    Scratch packed = scratch(TOGETHER * n);
     for (long i = first; i < last; i++) {
       long m = i % groups * TOGETHER;
       work(i / groups, m, std::min(TOGETHER, d.orders - m), packed.get());
@@ -297,19 +297,15 @@ static void each_order(const Degrees& d, long n, F work) {
 }
 }
 
-// The row of a latitude: orders from m on.
-static float* row_of(const Degrees& d, long part, long j, long m) {
-  return d.rows + (((part / 2 * d.latitudes + j) * 2 + part % 2) * d.orders + m) * d.c;
-}
-
-// spectrum = table rows, for degrees from the order on
-void legendre_there(const Degrees* s) {
-  const Degrees& d = *s;
-  long n = d.latitudes, M = d.orders, L = d.degrees, c = d.c;
+// S (2, degrees, orders, c) = table rows (latitudes, 2, orders, c), for degrees from the order on
+static void gather_latitudes(const Degrees& d, const float* table, long c, const float* rows,
+                             float* S) {
+  long n = d.latitudes, M = d.orders, L = d.degrees;
   Sides sides(n);
-  each_order(d, n, [&](long part, long m0, long count, float* z) {
+  each_order(d, n * c, [&](long part, long m0, long count, float* z) {
     for (long j = 0; j < sides.even(); j++) {
-      const float *north = row_of(d, part, j, m0), *south = row_of(d, part, n - 1 - j, m0);
+      const float *north = rows + ((2 * j + part) * M + m0) * c,
+                  *south = rows + ((2 * (n - 1 - j) + part) * M + m0) * c;
       for (long i = 0; i < count; i++) {
         float *even = z + (i * n + j) * c, *odd = even + sides.even() * c;
         if (j < sides.half) fold(c, north + i * c, south + i * c, even, odd);
@@ -319,33 +315,34 @@ void legendre_there(const Degrees* s) {
     for (long m = m0; m < m0 + count; m++, z += n * c)
       for (long odd = 0; odd < 2 && m + odd < L; odd++)
         gemm((L - m - odd + 1) / 2, c, odd ? sides.half : sides.even(),
-             d.table + (m * L + m + odd) * n, 2 * n, 1, z + odd * sides.even() * c, c,
-             d.spectrum + ((part * L + m + odd) * M + m) * c, 2 * M * c, ZERO);
+             table + (m * L + m + odd) * n, 2 * n, 1, z + odd * sides.even() * c, c,
+             S + ((part * L + m + odd) * M + m) * c, 2 * M * c, ZERO);
   });
 }
 
-// rows = table^T spectrum, of degrees from the order on
-void legendre_back(const Degrees* s) {
-  const Degrees& d = *s;
-  long n = d.latitudes, M = d.orders, L = d.degrees, c = d.c;
+// rows = table^T S, of degrees from the order on
+static void spread_latitudes(const Degrees& d, const float* table, long c, const float* S,
+                             float* rows) {
+  long n = d.latitudes, M = d.orders, L = d.degrees;
   Sides sides(n);
-  each_order(d, L + n, [&](long part, long m0, long count, float* scratch) {
-    float *z = scratch, *x = z + TOGETHER * L * c;
+  each_order(d, (L + n) * c, [&](long part, long m0, long count, float* z) {
+    float* x = z + TOGETHER * L * c;
     for (long l = m0; l < L; l++)
       for (long i = 0; i < count && m0 + i <= l; i++) {
         // even ones first: those of degrees m, m + 2 ...
         long m = m0 + i, at = (l - m) / 2 + (l - m) % 2 * ((L - m + 1) / 2);
-        std::memcpy(z + (i * L + at) * c, d.spectrum + ((part * L + l) * M + m) * c, 4 * c);
+        std::memcpy(z + (i * L + at) * c, S + ((part * L + l) * M + m) * c, 4 * c);
       }
     for (long i = 0; i < count; i++) {
       long m = m0 + i, evens = (L - m + 1) / 2;
-      const float *table = d.table + (m * L + m) * n, *from = z + i * L * c;
+      const float *values = table + (m * L + m) * n, *from = z + i * L * c;
       float *even = x + i * n * c, *odd = even + sides.even() * c;
-      gemm(sides.even(), c, evens, table, 1, 2 * n, from, c, even, c, ZERO);
-      gemm(sides.half, c, L - m - evens, table + n, 1, 2 * n, from + evens * c, c, odd, c, ZERO);
+      gemm(sides.even(), c, evens, values, 1, 2 * n, from, c, even, c, ZERO);
+      gemm(sides.half, c, L - m - evens, values + n, 1, 2 * n, from + evens * c, c, odd, c, ZERO);
     }
     for (long j = 0; j < sides.even(); j++) {
-      float *north = row_of(d, part, j, m0), *south = row_of(d, part, n - 1 - j, m0);
+      float *north = rows + ((2 * j + part) * M + m0) * c,
+            *south = rows + ((2 * (n - 1 - j) + part) * M + m0) * c;
       for (long i = 0; i < count; i++) {
         const float *even = x + (i * n + j) * c, *odd = even + sides.even() * c;
         if (j < sides.half) fold(c, even, odd, north + i * c, south + i * c);
@@ -355,108 +352,96 @@ void legendre_back(const Degrees* s) {
   });
 }
 
-// One sample of a layer on a sphere, whose latitudes are rows. Their coefficients lie in scratch,
-// which is small enough to stay in the cache from one step to the next.
-extern "C++" {
-template <class F>
-static void each_sample(const Layer& l, const Degrees& d, long y_channels, F work) {
-  Scratch rows = scratch(d.latitudes * l.k2 * std::max(l.c, l.o));
-  for (long b = 0; b < d.batch; b++) {
-    Layer x = l;
-    Degrees z = d;
-    long points = b * d.latitudes * l.width, coefficients = b * 2 * d.degrees * d.orders;
-    x.rows = d.latitudes, z.batch = 1, z.rows = rows.get();
-    x.u += points * l.c;
-    if (l.y) x.y += points * y_channels;
-    if (l.g) x.g += points * l.o;
-    z.spectrum += coefficients * d.c;
-    if (d.mixed) z.mixed += coefficients * d.c;
-    work(x, z);
-  }
-}
-}
-
-// spectrum = S(act_in(u))
-void cut_sphere(const Layer* l, const Degrees* d) {
-  each_sample(*l, *d, 0, [](Layer& x, Degrees& z) {
-    x.spectrum = z.rows;
-    cut_rows(&x), legendre_there(&z);
-  });
-}
-
-// `layer_rows` with z = S^-1(spectrum) + W x + b
-void layer_sphere(const Layer* l, const Degrees* d) {
-  each_sample(*l, *d, l->o, [](Layer& x, Degrees& z) {
-    x.z_hat = z.rows;
-    legendre_back(&z), layer_rows(&x);
-  });
-}
-
-// `layer_rows_backward` with that z; `mixed` = the gradient of the spectrum
-void layer_sphere_backward(const Layer* l, const Degrees* d) {
-  Scratch gradient = scratch(d->latitudes * l->k2 * l->o);
-  each_sample(*l, *d, l->c, [&](Layer& x, Degrees& z) {
-    x.z_hat = z.rows, x.spectrum = gradient.get();
-    legendre_back(&z), layer_rows_backward(&x);
-    z.rows = gradient.get(), z.spectrum = z.mixed;
-    legendre_there(&z);
-  });
-}
-
-// `cut_rows_backward` with the gradient of the spectrum of x
-void cut_sphere_backward(const Layer* l, const Degrees* d) {
-  each_sample(*l, *d, l->c, [](Layer& x, Degrees& z) {
-    x.spectrum = z.rows;
-    legendre_back(&z), cut_rows_backward(&x);
-  });
-}
-
 static void negate(long n, float* x, const float* y) {
   for (long i = 0; i < n; i++) x[i] = -y[i];
 }
 
-// mixed = spectrum (re + i im), a matrix for each degree
-void mix_degrees(const Degrees* s) {
-  const Degrees& d = *s;
-  long M = d.orders, L = d.degrees, c = d.c, o = d.o;
-  parallel(d.batch * L, (int)d.threads, [&](long first, long last, int) {
-    for (long i = first; i < last; i++) {
-      long l = i % L, n = std::min(l + 1, M), at = (i / L * 2 * L + l) * M, next = L * M;
-      const float *xr = d.spectrum + at * c, *xi = xr + next * c, *R = d.re + l * c * o;
-      float *yr = d.mixed + at * o, *yi = yr + next * o;
-      if (d.im) {
-        gemm(n, o, c, xi, c, 1, d.im + l * c * o, o, yr, o, ZERO);
-        gemm(n, o, c, xr, c, 1, d.im + l * c * o, o, yi, o, ZERO);
+// Y (2, degrees, orders, o) = S (re + i im), a matrix for each degree
+static void mix_degrees(const Degrees& d, long c, long o, const float* re, const float* im,
+                        const float* S, float* Y) {
+  long M = d.orders, L = d.degrees;
+  parallel(L, (int)d.threads, [&](long first, long last, int) {
+    for (long l = first; l < last; l++) {
+      long n = std::min(l + 1, M), next = L * M;
+      const float *xr = S + l * M * c, *xi = xr + next * c, *R = re + l * c * o;
+      float *yr = Y + l * M * o, *yi = yr + next * o;
+      if (im) {
+        gemm(n, o, c, xi, c, 1, im + l * c * o, o, yr, o, ZERO);
+        gemm(n, o, c, xr, c, 1, im + l * c * o, o, yi, o, ZERO);
         negate(n * o, yr, yr);
       }
-      gemm(n, o, c, xr, c, 1, R, o, yr, o, d.im ? ADD : ZERO);
-      gemm(n, o, c, xi, c, 1, R, o, yi, o, d.im ? ADD : ZERO);
+      gemm(n, o, c, xr, c, 1, R, o, yr, o, im ? ADD : ZERO);
+      gemm(n, o, c, xi, c, 1, R, o, yi, o, im ? ADD : ZERO);
     }
   });
 }
 
-// gre + i gim = conj(spectrum)^T mixed, summed over samples and orders; `mixed` is a gradient here
-void mix_degrees_backward(const Degrees* s) {
-  const Degrees& d = *s;
-  long M = d.orders, L = d.degrees, c = d.c, o = d.o;
+// gre + i gim += conj(S)^T G, summed over orders
+static void mix_degrees_backward(const Degrees& d, long c, long o, const float* S, const float* G) {
+  long M = d.orders, L = d.degrees;
   parallel(L, (int)d.threads, [&](long first, long last, int) {
     Scratch minus = scratch(M * c);
     for (long l = first; l < last; l++) {
       long n = std::min(l + 1, M), next = L * M;
-      for (long b = 0; b < d.batch; b++) {
-        long at = (b * 2 * L + l) * M;
-        const float *xr = d.spectrum + at * c, *xi = xr + next * c;
-        const float *yr = d.mixed + at * o, *yi = yr + next * o;
-        float* gr = d.gre + l * c * o;
-        gemm(c, o, n, xr, 1, c, yr, o, gr, o, b ? ADD : ZERO);
-        gemm(c, o, n, xi, 1, c, yi, o, gr, o, ADD);
-        if (!d.gim) continue;
-        float* gi = d.gim + l * c * o;
-        negate(n * c, minus.get(), xi);
-        gemm(c, o, n, xr, 1, c, yi, o, gi, o, b ? ADD : ZERO);
-        gemm(c, o, n, minus.get(), 1, c, yr, o, gi, o, ADD);
-      }
+      const float *xr = S + l * M * c, *xi = xr + next * c;
+      const float *yr = G + l * M * o, *yi = yr + next * o;
+      gemm(c, o, n, xr, 1, c, yr, o, d.gre + l * c * o, o, ADD);
+      gemm(c, o, n, xi, 1, c, yi, o, d.gre + l * c * o, o, ADD);
+      if (!d.gim) continue;
+      negate(n * c, minus.get(), xi);
+      gemm(c, o, n, xr, 1, c, yi, o, d.gim + l * c * o, o, ADD);
+      gemm(c, o, n, minus.get(), 1, c, yr, o, d.gim + l * c * o, o, ADD);
     }
+  });
+}
+
+// work(the layer of one sample, whose latitudes are rows, and its spectrum)
+extern "C++" {
+template <class F>
+static void each_sample(const Layer& l, const Degrees& d, long y_channels, F work) {
+  for (long b = 0; b < d.batch; b++) {
+    Layer x = l;
+    long points = b * d.latitudes * l.width;
+    x.rows = d.latitudes;
+    x.u += points * l.c, x.y += points * y_channels;
+    if (l.g) x.g += points * l.o;
+    work(x, d.spectrum + b * d.coefficients() * l.c);
+  }
+}
+}
+
+// `layer_rows` with z = S^-1(R . S(x)) + W x + b. What lies between is scratch, which is small
+// enough to stay in the cache from one step to the next.
+void layer_sphere(const Layer* l, const Degrees* s) {
+  const Degrees& d = *s;
+  Scratch rows = scratch(d.latitudes * l->k2 * std::max(l->c, l->o)),
+          mixed = scratch(d.coefficients() * l->o);
+  each_sample(*l, d, l->o, [&](Layer& x, float* S) {
+    x.spectrum = rows.get(), x.z_hat = rows.get();
+    cut_rows(&x);
+    gather_latitudes(d, d.there, x.c, rows.get(), S);
+    mix_degrees(d, x.c, x.o, d.re, d.im, S, mixed.get());
+    spread_latitudes(d, d.back, x.o, mixed.get(), rows.get());
+    layer_rows(&x);
+  });
+}
+
+// y = the gradient of u, and those of all weights
+void layer_sphere_backward(const Layer* l, const Degrees* s) {
+  const Degrees& d = *s;
+  long most = std::max(l->c, l->o);
+  Scratch rows = scratch(d.latitudes * l->k2 * most), gradient = scratch(d.latitudes * l->k2 * most),
+          mixed = scratch(d.coefficients() * most), G = scratch(d.coefficients() * l->o);
+  each_sample(*l, d, l->c, [&](Layer& x, float* S) {
+    mix_degrees(d, x.c, x.o, d.re, d.im, S, mixed.get());
+    spread_latitudes(d, d.back, x.o, mixed.get(), rows.get());
+    x.z_hat = rows.get(), x.spectrum = gradient.get();
+    layer_rows_backward(&x);
+    gather_latitudes(d, d.back, x.o, gradient.get(), G.get());
+    mix_degrees_backward(d, x.c, x.o, S, G.get());
+    mix_degrees(d, x.o, x.c, d.adjoint_re, d.adjoint_im, G.get(), mixed.get());
+    spread_latitudes(d, d.there, x.c, mixed.get(), gradient.get());
+    cut_rows_backward(&x);
   });
 }
 
