@@ -105,8 +105,7 @@ def export(
     limit = TOLERANCES[subject.dtype] if tolerance is None else tolerance
     words = _about(subject.graph) | dict(about or {})
     with _at_rest(subject), _beside(out) as path:
-        traced, said = _written(subject, call, path, form, words, fixed=fixed)
-        difference = _compared(traced, path, form, limit)
+        traced, difference, said = _written(subject, call, path, form, words, limit, fixed=fixed)
         size = path.stat().st_size
         _keep(path, out)
     return Report(
@@ -136,24 +135,25 @@ def _written(
     path: Path,
     form: Format,
     about: Mapping[str, str],
+    limit: float,
     *,
     fixed: bool,
-) -> tuple[Traced, str]:
-    """The program that is in the file, and why it is not free, if it should be.
+) -> tuple[Traced, float, str]:
+    """The program that is in the file, how near it is, and why it is not free, if it should be.
 
-    A block that torch cannot follow through all sizes is exported for fewer.
+    A block that torch cannot follow through all sizes, or a runtime cannot run, is exported for
+    fewer.
     """
     freest, said = (Free.NONE, "") if fixed else form.freest(subject.graph)
     for free in (*Free,)[(*Free,).index(freest) :]:
         try:
             traced = trace(subject, call, free, form.kernel)
             form.write(traced, path, {**about, "free": str(free), "traced": str(call)})
+            return traced, _compared(traced, path, form, limit), said
         except (OpError, OSError):
             raise
         except Exception as error:  # noqa: BLE001  a tracer meets whatever a block does
             said = _line(error)
-        else:
-            return traced, said
     name = subject.graph.name
     message = f"`{name}` cannot be exported as a {form.suffix} file"
     raise fault("OP0650", message, notes=(said,), file=name)

@@ -20,7 +20,7 @@ from torch.export import Dim, ExportedProgram
 from opdsl.diagnostics import fault
 from opdsl.ir.graph import Graph
 from opdsl.lower.exported.calls import axis_names
-from opdsl.lower.exported.real import RealParts, real
+from opdsl.lower.exported.real import RealParts, folded, real
 from opdsl.lower.exported.silence import silent
 from opdsl.lower.exported.trace import Free, Run, Traced, export_quietly
 
@@ -43,10 +43,14 @@ def check_packages() -> None:
 
 
 def freest(graph: Graph) -> tuple[Free, str]:
-    """Tables of spherical harmonics are recurrences of thousands of operations: they are stored."""
+    """Where tables are beyond the format they are stored, for one resolution."""
     domains = (x.domain for x in graph.spaces.values())
     if any(y.kind == "sphere" for x in domains for y in x.parts):
+        # recurrences of thousands of operations
         return Free.BATCH, "tables of spherical harmonics are stored in the file"
+    if any(x.keyword == "disco_conv" for x in graph.nodes):
+        # their arctangent in float64 is missing in onnxruntime
+        return Free.BATCH, "tables of `disco_conv` are stored in the file"
     return Free.ALL, ""
 
 
@@ -97,10 +101,12 @@ def usage(path: Path, names: tuple[str, ...]) -> tuple[str, ...]:
 
 def _real(traced: Traced) -> ExportedProgram:
     """The program again, with real tensors only."""
-    given = traced.subject.values(traced.calls[0])
-    sizes = [{i: Dim.AUTO for i, n in enumerate(x) if n is None} for x in traced.shapes]
-    module = RealParts(traced.program, given)
-    return export_quietly(module, [*map(real, given)], (tuple(sizes),))
+    given, program = traced.subject.values(traced.calls[0]), traced.program
+    sizes = tuple({i: Dim.AUTO for i, n in enumerate(x) if n is None} for x in traced.shapes)
+    if traced.free is not Free.ALL:
+        # first, so that tables are not taken apart: they may be thousands of operations
+        program = export_quietly(folded(program.module(check_guards=False)), given, sizes)
+    return export_quietly(RealParts(program, given), [*map(real, given)], (sizes,))
 
 
 def _name(made: Any, traced: Traced) -> None:

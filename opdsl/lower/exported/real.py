@@ -8,7 +8,7 @@ matrices, which are made from the size that is met; what depends on no input is 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,16 +100,27 @@ def folded(module: fx.GraphModule) -> fx.GraphModule:
         if node.op == "get_attr":
             held = _attribute(module, str(node.target))
             if not isinstance(held, nn.Parameter):
-                known[node] = held
+                known[node] = held.clone()  # what is made of it may be written to
         elif node.op == "call_function" and all(x in known for x in node.all_input_nodes):
             args, kwargs = fx.map_arg((node.args, node.kwargs), known.__getitem__)
             known[node] = node.target(*args, **kwargs)
+        elif _writes_to(node, known):
+            return module
     for node, value in known.items():
-        if node.op == "call_function" and isinstance(value, Tensor):
+        needed = any(x not in known for x in node.users)
+        if needed and node.op == "call_function" and isinstance(value, Tensor):
             _store(module, node, value)
-    module.graph.eliminate_dead_code()
+    for node in reversed(known):  # also those that write to a known one, which have no users
+        if not node.users:
+            module.graph.erase_node(node)
     module.recompile()
     return module
+
+
+def _writes_to(node: fx.Node, known: Mapping[fx.Node, Any]) -> bool:
+    """Whether a known value becomes unknown: one of the inputs is written into it."""
+    schema = getattr(node.target, "_schema", None)
+    return bool(schema and schema.is_mutable) and any(x in known for x in node.all_input_nodes)
 
 
 def split(module: fx.GraphModule) -> fx.GraphModule:
@@ -136,7 +147,7 @@ def _attribute(module: nn.Module, name: str) -> Any:
 def _store(module: fx.GraphModule, node: fx.Node, value: Tensor) -> None:
     """Replace a node by its value."""
     name = f"table_{node.name}"
-    module.register_buffer(name, value)
+    module.register_buffer(name, value.resolve_conj().resolve_neg())
     with module.graph.inserting_before(node):
         node.replace_all_uses_with(module.graph.get_attr(name))
 

@@ -154,6 +154,22 @@ def test_complex_functions_are_pairs_in_onnx(tmp_path):
     assert report.difference < 2e-6
 
 
+def test_what_a_runtime_cannot_run_is_exported_with_less_free(tmp_path, monkeypatch):
+    held, asked = subject(LINE), []
+
+    def opened(path):
+        asked.append(path)
+        if len(asked) == 1:
+            raise RuntimeError("no implementation of Atan")
+        return pt2.opened(path)
+
+    monkeypatch.setitem(FORMATS, "pt2", replace(FORMATS["pt2"], opened=opened))
+    report = export(held, Call({"D": (20,)}, 2), tmp_path / "m.pt2")
+    assert report.inputs == {"a": (None, 2, 20)}
+    assert report.free is Free.BATCH
+    assert "Atan" in report.said
+
+
 @runtime
 def test_a_model_on_a_sphere_is_for_one_resolution_in_onnx(tmp_path):
     held = subject(SPHERE)

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.export import Dim, export
 
-from opdsl.lower.exported.real import RealParts, real
+from opdsl.lower.exported.real import RealParts, folded, real
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")  # torch's, of itself
 SIZES = (8, 9)
@@ -84,3 +84,38 @@ def test_what_depends_on_no_input_is_stored():
     z = draw(2, 8, 3)
     held = RealParts(export(Both(turned), (z,)), (z,)).held
     assert not [x for x in held.graph.nodes if "cos" in str(x.target)]
+    names = dict(held.named_buffers())
+    assert sum(x.startswith("table_") for x in names) == 1  # and no step on the way to it
+
+
+def written_table(z, _):
+    t = torch.zeros(z.shape[1], dtype=torch.float64)
+    t[1:] = torch.arange(1.0, z.shape[1], dtype=torch.float64).cos()
+    return z.real * t[:, None]
+
+
+def conjugated(z, _):
+    return z * torch.fft.fft(torch.arange(z.shape[1], dtype=torch.float64)).conj()[:, None]
+
+
+def test_a_stored_table_may_be_the_conjugate_of_one():
+    module, z = Both(conjugated), draw(2, 8, 3)
+    (found,) = RealParts(export(module, (z,)), (z,))(real(z))
+    assert torch.allclose(found, real(module(z)), rtol=0, atol=1e-12)
+
+
+def written_by_an_input(z, _):
+    t = torch.zeros(z.shape, dtype=torch.float64)
+    t[:, 1:] = z.real[:, 1:]
+    return 2 * t
+
+
+@pytest.mark.parametrize(
+    ("function", "writes"), [(written_table, False), (written_by_an_input, True)]
+)
+def test_tables_that_are_written_to_are_stored_unless_an_input_is_written(function, writes):
+    module, z = Both(function), draw(2, 8, 3)
+    held = folded(export(module, (z,)).module(check_guards=False))
+    assert any("copy_" in str(x.target) for x in held.graph.nodes) is writes
+    for x in (z, draw(2, 8, 3, seed=5)):  # twice: nothing of the first stays
+        assert torch.equal(held(x), module(x))
