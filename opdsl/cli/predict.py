@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from opdsl.cli.console import UsageError, say
 from opdsl.cli.files import HDF5, apart, named
 from opdsl.cli.options import Device, Precision, Run
+
+if TYPE_CHECKING:
+    from opdsl.cli.run_folder import Saved
+    from opdsl.data.formats import Stream
+    from opdsl.data.samples import Samples
+    from opdsl.nn.batch import Values
+    from opdsl.train.sections import Settings
 
 SUFFIXES = (*HDF5, ".npz")
 
@@ -48,51 +56,69 @@ def command(
 
     Example: opdsl predict runs/heat -i large.h5 -o out.h5 --tile x=256,y=256
     """
-    sides = _sides(tile) if tile else None
+    sides = None if tile is None else _sides(tile)
     named("--output", output, SUFFIXES)
     apart("--output", output, input_)
-    from opdsl.cli.calibration import read_calibration, with_edges
-    from opdsl.cli.datasets import Binding, loop_of
-    from opdsl.cli.predictions import write_h5, write_npz, write_points
+    from opdsl.cli.predictions import peeked, write_h5, write_npz, write_points
     from opdsl.cli.run_folder import open_run
-    from opdsl.cli.weights import trained_module, with_device
-    from opdsl.data.formats import open_dataset
-    from opdsl.data.samples import Steps
-    from opdsl.lower.tiles import Tiled
+    from opdsl.cli.weights import with_device
+    from opdsl.data.formats import stream_dataset
     from opdsl.nn.batch import numbers
-    from opdsl.train.evaluate import predict
 
     saved = open_run(run)
     settings = with_device(saved.settings, device, precision)
-    fields = open_dataset(input_, split=split)
     count = steps or settings.rollout
-    loop = loop_of(saved.graph, count)
-    timed = Steps(count) if count else None
-    binding = Binding(saved.graph, settings.data.fields, timed)
-    samples = binding.inputs(fields)
-    module, trained = trained_module(saved, last=last)
-    found = predict(
-        Tiled(module, sides) if sides else module,
-        trained.normaliser,
-        samples.inputs,
-        device=settings.device,
-        precision=settings.precision,
-        batch=settings.batch,
-        loop=loop,
-        steps=count,
-        places=samples.given,
-    )
-    found = {k: x for k, x in found.items() if k not in binding.states}
-    found = with_edges(read_calibration(saved.folder, module), found)
-    stepwise = loop is not None
+    data = stream_dataset(input_, split=split, size=settings.batch)
+    found = _predicted(saved, settings, data, count, last=last, sides=sides)
+    (samples, first), found = peeked(found)
     if output.suffix == ".npz":
-        write_npz(output, found)
-    elif samples.places:
-        write_points(output, saved.graph, found, samples, timed=stepwise)
+        write_npz(output, (x for _, x in found), data.count)
+    elif samples.places:  # they are one piece
+        write_points(output, saved.graph, first, samples, timed=count is not None)
     else:
-        dense = {k: numbers(x) for k, x in found.items()}
-        write_h5(output, saved.graph, dense, samples.layout, timed=stepwise)
-    say(f"wrote {len(samples)} samples to {output}")
+        dense = ({k: numbers(y) for k, y in x.items()} for _, x in found)
+        layout, timed = samples.layout, count is not None
+        write_h5(output, saved.graph, dense, data.count, layout, timed=timed)
+    say(f"wrote {data.count} samples to {output}")
+
+
+def _predicted(
+    saved: Saved,
+    settings: Settings,
+    data: Stream,
+    steps: int | None,
+    *,
+    last: bool,
+    sides: int | dict[str, int] | None,
+) -> Iterator[tuple[Samples, dict[str, Values]]]:
+    """The inputs and the outputs of some samples at a time."""
+    from opdsl.cli.calibration import read_calibration, with_edges
+    from opdsl.cli.datasets import Binding, loop_of
+    from opdsl.cli.weights import trained_module
+    from opdsl.data.samples import Steps
+    from opdsl.lower.tiles import Tiled
+    from opdsl.train.evaluate import predict
+
+    loop = loop_of(saved.graph, steps)
+    binding = Binding(saved.graph, settings.data.fields, Steps(steps) if steps else None)
+    module, trained = trained_module(saved, last=last)
+    calibration = read_calibration(saved.folder, module)
+    model = Tiled(module, sides) if sides is not None else module
+    for fields in data.pieces:
+        samples = binding.inputs(fields)
+        found = predict(
+            model,
+            trained.normaliser,
+            samples.inputs,
+            device=settings.device,
+            precision=settings.precision,
+            batch=settings.batch,
+            loop=loop,
+            steps=steps,
+            places=samples.given,
+        )
+        found = {k: x for k, x in found.items() if k not in binding.states}
+        yield samples, with_edges(calibration, found)
 
 
 def _sides(text: str) -> int | dict[str, int]:

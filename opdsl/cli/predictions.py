@@ -5,16 +5,16 @@ What comes in: outputs by name, (samples, channels, *grid) or packed. What goes 
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from opdsl.cli.files import write
-from opdsl.data import points
+from opdsl.data import points, whole_npz
 from opdsl.data.coarsen import Layout
 from opdsl.data.raw import Raw
 from opdsl.data.samples import Samples
@@ -25,18 +25,28 @@ from opdsl.ir.spaces import Domain
 from opdsl.nn.batch import Values, numbers
 from opdsl.nn.packed import Packed
 
+T = TypeVar("T")
 
-def write_npz(path: Path, outputs: Mapping[str, Values]) -> None:
+
+def write_npz(path: Path, pieces: Iterable[Mapping[str, Values]], count: int) -> None:
     """One array for each output; of a packed one (1, channels, total), and `NAME_sizes` beside.
+
+    Args:
+        path: what to write.
+        pieces: outputs of some samples at a time; packed ones are one piece.
+        count: all samples.
 
     Raises:
         OpError: OP0625.
     """
-    held = io.BytesIO()
-    arrays = {k: numbers(x).float().numpy() for k, x in outputs.items()}
-    sizes = {f"{k}_sizes": x.sizes for k, x in outputs.items() if isinstance(x, Packed)}
-    np.savez(held, **arrays, **{k: np.array(x) for k, x in sizes.items()})  # type: ignore[arg-type]  # the stub takes a name of ours for `allow_pickle`
-    write(path, held.getvalue())
+    first, pieces = peeked(pieces)
+    packed = any(isinstance(x, Packed) for x in first.values())
+    with whole_npz.whole(path, None if packed else count) as append:
+        for outputs in pieces:
+            for name, x in outputs.items():
+                append(name, numbers(x).float().numpy())
+                if isinstance(x, Packed):
+                    append(f"{name}_sizes", np.array(x.sizes))
 
 
 def write_points(
@@ -73,39 +83,73 @@ def write_points(
 
 
 def write_h5(
-    path: Path, graph: Graph, outputs: Mapping[str, Tensor], layout: Layout, *, timed: bool = False
+    path: Path,
+    graph: Graph,
+    pieces: Iterable[Mapping[str, Tensor]],
+    count: int,
+    layout: Layout,
+    *,
+    timed: bool = False,
 ) -> None:
     """One field for each component, on the grid of the outputs.
 
     Args:
-        outputs: (samples, channels, *grid) or, if `timed`, (samples, steps, channels, *grid); names
-            that are no output's, as of the edges of a band, are `NAME_lower` and `NAME_upper`.
+        path: what to write.
+        graph: the model.
+        pieces: outputs of some samples at a time, (samples, channels, *grid) or, if `timed`,
+            (samples, steps, channels, *grid); names that are no output's, as of the edges of a
+            band, are `NAME_lower` and `NAME_upper`.
+        count: all samples.
+        layout: of the inputs.
+        timed: whether there are steps in time.
 
     Raises:
         OpError: OP0625; OP0613, the outputs live on different grids, which one file cannot hold.
     """
-    grids = {tuple(x.shape[3 if timed else 2 :]) for x in outputs.values()}
+    first, pieces = peeked(pieces)
+    grids = {tuple(x.shape[3 if timed else 2 :]) for x in first.values()}
     if len(grids) > 1:
         message = "the outputs live on different grids, and a file of The Well has one"
         raise fault("OP0613", message, helps=("write a `.npz` file",), file=str(path))
+    domain = graph.outputs[0].space.domain
+    plan = Plan(
+        name=graph.name,
+        axes=_axes(domain, next(iter(grids)), layout),
+        roles=dict.fromkeys(_all_fields(graph, first, timed=timed), "output"),
+        count=count,
+        boundary=_boundary(domain),
+        layout=layout,
+    )
+    with writing(path, plan) as put:
+        rows = (row for x in pieces for row in _rows(_all_fields(graph, x, timed=timed)))
+        for i, row in enumerate(rows):
+            put(i, row)
+
+
+def peeked(pieces: Iterable[T]) -> tuple[T, Iterator[T]]:
+    """The first piece, and all of them."""
+    rest = iter(pieces)
+    first = next(rest)
+    return first, chain((first,), rest)
+
+
+def _all_fields(
+    graph: Graph, outputs: Mapping[str, Tensor], *, timed: bool
+) -> dict[str, NDArray[np.float32]]:
+    """The components of all outputs and steps, (samples, *grid) each."""
     ports = {x.name: x for x in graph.outputs}
-    fields = {
+    return {
         k: y
         for name, x in outputs.items()
         for i, step in enumerate(x.unbind(1) if timed else (x,))
         for k, y in _fields(_port_of(name, ports), name, step, f"_{i + 1}" if timed else "")
     }
-    plan = Plan(
-        name=graph.name,
-        axes=_axes(graph.outputs[0].space.domain, next(iter(grids)), layout),
-        roles=dict.fromkeys(fields, "output"),
-        count=len(next(iter(fields.values()))),
-        boundary=_boundary(graph.outputs[0].space.domain),
-        layout=layout,
-    )
-    with writing(path, plan) as put:
-        for i in range(plan.count):
-            put(i, {k: x[i] for k, x in fields.items()})
+
+
+def _rows(fields: Mapping[str, NDArray[np.float32]]) -> Iterator[dict[str, NDArray[np.float32]]]:
+    """One sample after the other."""
+    for i in range(len(next(iter(fields.values())))):
+        yield {k: x[i] for k, x in fields.items()}
 
 
 def _port_of(name: str, ports: Mapping[str, Port]) -> Port:

@@ -266,7 +266,7 @@ def _not_finite(fields: Fields, name: str) -> Diagnostic | None:
     count = int(numbers(bad).sum())
     if not count:
         return None
-    first = next(i for i, x in enumerate(each(bad)) if x.any())
+    first = fields.start + next(i for i, x in enumerate(each(bad)) if x.any())
     return Diagnostic(
         "OP0612",
         f"`{name}` holds {_count(count, 'value')} not finite in float32, first in sample {first}",

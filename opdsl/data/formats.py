@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from opdsl.data.safe_h5 import opened
 from opdsl.data.samples import Fields
 from opdsl.data.suspects import suspects
 from opdsl.diagnostics import OpError, did_you_mean, fault
-from opdsl.nn.batch import Values, each, joined
+from opdsl.nn.batch import Values, each, joined, numbers
 from opdsl.nn.geometry import Placed
 from opdsl.nn.packed import Packed
 
@@ -81,6 +82,96 @@ def open_dataset(
         layout=first.layout,
         places=places,
         homes=first.homes,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """A data set of which some samples are in memory at a time.
+
+    Attributes:
+        count: all samples.
+        pieces: so many of them at a time, once; without fingerprint and suspects.
+    """
+
+    count: int
+    pieces: Iterator[Fields]
+
+
+def stream_dataset(path: str | PathLike[str], *, split: str | None = None, size: int) -> Stream:
+    """The fields of a data set, `size` samples at a time.
+
+    HDF5 as The Well lays it out, .npz and .pt are read piece by piece; what has points, a list of
+    dictionaries and a .pt of the old format is one piece.
+
+    Args:
+        path: as for `open_dataset`.
+        split: the same.
+        size: samples at a time; fewer at the end of each file.
+
+    Raises:
+        OpError: as `open_dataset`, for what is in a piece when it is taken.
+    """
+    source = str(path)
+    files = _files(Path(path), split, source)
+    names = [source if len(files) == 1 else str(x) for x in files]
+    parts = [_stream(x, name, size) for x, name in zip(files, names, strict=True)]
+    found = [x for x in parts if x is not None]
+    if len(found) < len(parts) or not any(count for count, _ in found):
+        whole = open_dataset(path, split=split)
+        return Stream(len(next(iter(whole.values.values()), ())), iter((whole,)))
+    return Stream(sum(count for count, _ in found), _pieces(found, names, source))
+
+
+def _stream(path: Path, name: str, size: int) -> pairs.Pieces | None:
+    """The samples of one file, if it can be read piece by piece."""
+    read = _reader(path, name)
+    if read is _read_h5:
+        return _stream_h5(path, name, size)
+    if read is pairs.read_pt:
+        return pairs.stream_pt(path, name, size)
+    return pairs.stream_npz(path, name, size) if read is pairs.read_npz else None
+
+
+def _stream_h5(path: Path, name: str, size: int) -> pairs.Pieces | None:
+    with opened(path, source=name) as inside:
+        if points.marked(inside):
+            return None
+        count = well.count(inside)
+
+    def pieces() -> Iterator[Raw]:
+        with opened(path, source=name) as inside:
+            for first in range(0, count, size):
+                yield well.read(inside, path.stem, None, size, first)
+
+    return count, pieces()
+
+
+def _pieces(parts: Sequence[pairs.Pieces], names: Sequence[str], source: str) -> Iterator[Fields]:
+    """The pieces of all files, each like the first."""
+    first: Raw | None = None
+    start = 0
+    for (_, raws), name in zip(parts, names, strict=True):
+        for raw in raws:
+            first = first or raw
+            _same(first, raw, name)
+            yield _piece(raw, source, start)
+            start += len(raw)
+
+
+def _piece(raw: Raw, source: str, start: int) -> Fields:
+    grid = next((numbers(x).shape[2:] for x in raw.values.values()), ())
+    return Fields(
+        name=raw.name,
+        values=dict(raw.values),
+        roles=dict(raw.roles),
+        axes=raw.axes,
+        resolution=tuple(grid),
+        suspects=(),
+        source=source,
+        fingerprint="",
+        layout=raw.layout,
+        start=start,
     )
 
 

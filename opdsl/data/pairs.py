@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from math import prod
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -76,6 +77,89 @@ def read_npz(path: Path, source: str, resolution: Resolution | None, samples: in
             arrays = {k: _native(held[k]) for k in held.files}
         tensors = {k: torch.from_numpy(x) for k, x in arrays.items() if x.dtype.kind in "biuf"}
     return _pair(path.stem, tensors, source, resolution, samples)
+
+
+# -------------------------------------------------------------------------------- piece by piece
+
+Pieces = tuple[int, Iterator[Raw]]  # how many samples, then so many at a time
+
+
+def stream_pt(path: Path, source: str, size: int) -> Pieces | None:
+    """The samples of a dictionary saved with `torch.save`, mapped and not read; None: not so.
+
+    Raises:
+        OpError: OP0610.
+    """
+    if not zipfile.is_zipfile(path):
+        return None
+    with _damage(source, "torch"):
+        held = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    if not isinstance(held, dict) or (tensors := _together(_tensors(held, source))) is None:
+        return None
+    count = len(tensors["x"])
+    rows = (slice(i, i + size) for i in range(0, count, size))
+    parts = ({k: x[some] for k, x in tensors.items()} for some in rows)
+    return count, (_pair(path.stem, x, source, None, None) for x in parts)
+
+
+def stream_npz(path: Path, source: str, size: int) -> Pieces | None:
+    """The samples of a file saved with `numpy.savez`, which may be compressed; None: not so.
+
+    Raises:
+        OpError: OP0610.
+    """
+    with _damage(source, "NumPy"):
+        _promised(path, source)
+        with zipfile.ZipFile(path) as held:
+            heads = {x.removesuffix(".npy"): _header(held, x) for x in held.namelist()}
+    solid = {k: shape for k, (shape, fortran, kind) in heads.items() if kind in "biuf"}
+    known = _together({k: torch.empty(x, device="meta") for k, x in solid.items()})
+    if known is None or any(heads[k][1] for k in known):
+        return None
+    return len(known["x"]), _from_zip(path, source, list(known), len(known["x"]), size)
+
+
+def _from_zip(
+    path: Path, source: str, names: Sequence[str], count: int, size: int
+) -> Iterator[Raw]:
+    """So many samples at a time, all arrays side by side."""
+    with ExitStack() as stack:
+        with _damage(source, "NumPy"):
+            held = stack.enter_context(zipfile.ZipFile(path))
+            files = {k: stack.enter_context(held.open(f"{k}.npy")) for k in names}
+            heads = {k: _read_header(x) for k, x in files.items()}
+        for first in range(0, count, size):
+            rows = min(size, count - first)
+            with _damage(source, "NumPy"):
+                parts = {k: _next(files[k], rows, *heads[k]) for k in names}
+            yield _pair(path.stem, parts, source, None, None)
+
+
+def _next(file: IO[bytes], rows: int, shape: tuple[int, ...], _: bool, dtype: Any) -> Tensor:
+    """The next rows of an array in the order of C."""
+    held = file.read(rows * prod(shape[1:]) * dtype.itemsize)
+    return torch.from_numpy(
+        _native(np.frombuffer(bytearray(held), dtype)).reshape(rows, *shape[1:])
+    )
+
+
+def _header(held: zipfile.ZipFile, name: str) -> tuple[tuple[int, ...], bool, str]:
+    with held.open(name) as file:
+        shape, fortran, dtype = _read_header(file)
+    return shape, fortran, dtype.kind
+
+
+def _together(tensors: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
+    """`x`, `y` and what has as many entries; None if these two do not."""
+    if any(k not in tensors or not tensors[k].ndim for k in ROLES):
+        return None
+    count = len(tensors["x"])
+    if not count or len(tensors["y"]) != count:
+        return None
+    return {k: x for k, x in tensors.items() if x.ndim and len(x) == count}
+
+
+# ------------------------------------------------------------------------------------------------
 
 
 def _pair(
@@ -177,18 +261,23 @@ def _promised(path: Path, source: str) -> None:
     with zipfile.ZipFile(path) as held:
         for entry in held.infolist():
             with held.open(entry) as file:
-                version = np.lib.format.read_magic(file)
-                header = (
-                    np.lib.format.read_array_header_1_0
-                    if version == (1, 0)
-                    else np.lib.format.read_array_header_2_0
-                )
-                shape, _, dtype = header(file)
+                shape, _, dtype = _read_header(file)
             size = dtype.itemsize
             for n in shape:
                 size *= n
             if size > entry.file_size:
                 raise _foreign(source, f"`{entry.filename}` declares {size} bytes it lacks")
+
+
+def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, Any]:
+    """Shape, whether the first index runs fastest, and number format of an array in a file."""
+    version = np.lib.format.read_magic(file)
+    header = (
+        np.lib.format.read_array_header_1_0
+        if version == (1, 0)
+        else np.lib.format.read_array_header_2_0
+    )
+    return header(file)
 
 
 def _solid(name: str, x: Tensor, source: str) -> None:

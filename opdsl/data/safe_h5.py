@@ -66,24 +66,29 @@ class Inside:
             if posixpath.dirname(p) == group
         }
 
-    def read(self, path: str, rows: int | None = None, thin: Sequence[slice] = ()) -> NDArray[Any]:
+    def read(
+        self, path: str, rows: int | None = None, thin: Sequence[slice] = (), first: int = 0
+    ) -> NDArray[Any]:
         """An array of numbers, or some of it.
 
         Args:
             path: a key of `arrays`.
-            rows: read only the first entries of axis 0.
+            rows: read only so many entries of axis 0.
             thin: what to keep of the axes behind axis 0.
+            first: leave out so many entries before them.
 
         Raises:
             OpError: OP0610, the array is no array of numbers, is damaged, or is too large.
         """
         stored = self.arrays[path]
         whole = stored.shape[0] if stored.shape else 1
-        count = whole if rows is None else min(rows, whole)
+        count = whole - first if rows is None else min(rows, whole - first)
         self._admit(path, stored, count, thin)
         with _damage(self.source):
             found = self._file[path]
-            return _rows(found, count, tuple(thin)) if stored.shape else np.asarray(found[()])
+            if not stored.shape:
+                return np.asarray(found[()])
+            return _rows(found, range(first, first + count), tuple(thin))
 
     def span(self, path: str, start: int = 0, stop: int | None = None) -> NDArray[Any]:
         """The entries `start` to `stop` of axis 0, all at once.
@@ -155,12 +160,12 @@ def _damage(source: str) -> Iterator[None]:
         ) from error
 
 
-def _rows(found: Any, count: int, thin: tuple[slice, ...]) -> NDArray[Any]:
-    """The first rows, thinned one by one so that no more than one whole row is in memory."""
+def _rows(found: Any, rows: range, thin: tuple[slice, ...]) -> NDArray[Any]:
+    """Some rows, thinned one by one so that no more than one whole row is in memory."""
     # in this machine's byte order, which torch asks for
-    out = np.empty((count, *_kept(found.shape[1:], thin)), found.dtype.newbyteorder("="))
-    for i in range(count):
-        out[i] = np.asarray(found[i])[thin]
+    out = np.empty((len(rows), *_kept(found.shape[1:], thin)), found.dtype.newbyteorder("="))
+    for i, row in enumerate(rows):
+        out[i] = np.asarray(found[row])[thin]
     return out
 
 

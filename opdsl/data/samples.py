@@ -37,6 +37,7 @@ class Fields:
         layout: which points a coarser grid may keep.
         places: set of points -> where they are, for each sample or once for all.
         homes: field on points -> the set.
+        start: how many samples of the file come before these.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Fields:
     layout: Layout = "periodic"
     places: Mapping[str, Placed] = field(default_factory=dict)
     homes: Mapping[str, str] = field(default_factory=dict)
+    start: int = 0
 
 
 @dataclass(frozen=True, slots=True)

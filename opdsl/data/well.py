@@ -35,8 +35,12 @@ ORDERS = {"t0_fields": 0, "t1_fields": 1, "t2_fields": 2}  # group -> order of i
 Boundary = Literal["WALL", "OPEN", "PERIODIC"]
 
 
-def read(inside: Inside, stem: str, resolution: Resolution | None, samples: int | None) -> Raw:
+def read(
+    inside: Inside, stem: str, resolution: Resolution | None, samples: int | None, first: int = 0
+) -> Raw:
     """The fields of an open file; `stem` is the name of the set if it tells none.
+
+    Of the samples it takes so many, after the `first` ones.
 
     Raises:
         OpError: OP0610, OP0614, OP0615.
@@ -47,15 +51,27 @@ def read(inside: Inside, stem: str, resolution: Resolution | None, samples: int 
     want = have if resolution is None else resolution
     thin = tuple(slice(None, None, k) for k in steps(have, want, layout, source=inside.source))
     found = _found(inside, have)
-    count = _trajectories(inside, found.values())
+    count = _trajectories(inside, found.values()) - first
     rows = count if samples is None else min(count, samples)
     return Raw(
         name=str(inside.groups[""].get("dataset_name") or stem),
-        values={name: _values(inside, x, rows, thin) for name, x in found.items()},
+        values={
+            name: _values(inside, x, range(first, first + rows), thin) for name, x in found.items()
+        },
         roles={name: _role(x.stored) for name, x in found.items()},
         axes=axes,
         layout=layout,
     )
+
+
+def count(inside: Inside) -> int:
+    """The samples of an open file.
+
+    Raises:
+        OpError: OP0610.
+    """
+    grid = tuple(_length(inside, a) for a in _axes(inside))
+    return _trajectories(inside, _found(inside, grid).values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,12 +199,12 @@ def _trajectories(inside: Inside, entries: Iterable[_Entry]) -> int:
     return next(iter(counts.values()), 1)
 
 
-def _values(inside: Inside, x: _Entry, rows: int, thin: tuple[slice, ...]) -> Tensor:
+def _values(inside: Inside, x: _Entry, rows: range, thin: tuple[slice, ...]) -> Tensor:
     """(samples, channels, *grid), channels = times * components."""
     kept = tuple(s for s, v in zip(thin, x.varying, strict=True) if v)
     before = (slice(None),) * x.timed
     if x.sampled:
-        got = inside.read(x.path, rows, (*before, *kept))
+        got = inside.read(x.path, len(rows), (*before, *kept), rows.start)
     else:
         got = inside.read(x.path)[(*before, *kept)][None]
     if not x.timed:
@@ -199,7 +215,7 @@ def _values(inside: Inside, x: _Entry, rows: int, thin: tuple[slice, ...]) -> Te
     got = np.moveaxis(got, range(2, 2 + axes), range(-axes, 0))
     grid = got.shape[-axes:]
     made = np.ascontiguousarray(got).reshape(len(got), -1, *grid)
-    return torch.from_numpy(made).expand(rows, *made.shape[1:])
+    return torch.from_numpy(made).expand(len(rows), *made.shape[1:])
 
 
 def _spread(inside: Inside, got: NDArray[Any], x: _Entry, thin: tuple[slice, ...]) -> NDArray[Any]:
