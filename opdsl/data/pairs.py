@@ -116,6 +116,9 @@ def stream_npz(path: Path, source: str, size: int) -> Pieces | None:
     known = _together({k: torch.empty(x, device="meta") for k, x in solid.items()})
     if known is None or any(heads[k][1] for k in known):
         return None
+    piece = sum(8 * x[:size].numel() for x in known.values())  # no number is longer
+    if piece > (cap := room()):
+        raise too_big(f"a batch of {size} samples", piece, cap, source)
     return len(known["x"]), _from_zip(path, source, list(known), len(known["x"]), size)
 
 

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from opdsl.data.formats import open_dataset
+from opdsl.train import evaluate
 from opdsl.train.journal import read_journal
 from tests.e2e.command_line import TINY, TRAIN, data, good, process, run, start
 
@@ -341,11 +342,35 @@ def test_a_prediction_in_npz_is_the_same(trained, tmp_path):
     assert names(tmp_path) == {"p.h5", "p.npz"}  # no halves
 
 
+@pytest.mark.parametrize("ending", [".h5", ".npz"])
+def test_a_prediction_that_fails_in_its_last_batch_leaves_nothing(trained, tmp_path, ending):
+    x = np.ones((12, 1, 9, 9), np.float32)
+    x[11, 0, 2, 2] = np.inf
+    np.savez(tmp_path / "bad.npz", x=x, y=x, coefficient=x)
+    result = run("predict", trained, "-i", tmp_path / "bad.npz", "-o", tmp_path / f"p{ending}")
+    assert result.exit_code == 4
+    assert "first in sample 11" in result.stderr
+    assert names(tmp_path) == {"bad.npz"}
+
+
+def test_a_prediction_never_has_more_than_a_batch(trained, tmp_path, monkeypatch):
+    sizes = []
+    predict = evaluate.predict
+
+    def noted(module, normaliser, inputs, **more):
+        sizes.append(len(inputs["a"]))
+        return predict(module, normaliser, inputs, **more)
+
+    monkeypatch.setattr(evaluate, "predict", noted)
+    good("predict", trained, "-i", trained.parent / "d.h5", "-o", tmp_path / "p.h5")
+    assert sizes == [5] * 6
+
+
 def test_a_prediction_below_the_promise_writes_nothing(trained, tmp_path):
     x = np.ones((2, 1, 6, 6), np.float32)
-    np.savez(tmp_path / "low.npz", x=x, y=x)
+    np.savez(tmp_path / "low.npz", x=x, y=x, coefficient=x)
     result = run("predict", trained, "-i", tmp_path / "low.npz", "-o", tmp_path / "p.h5")
-    assert result.exit_code == 4
+    assert (result.exit_code, "OP0903" in result.stderr) == (4, True)
     assert not (tmp_path / "p.h5").exists()
 
 
