@@ -98,7 +98,7 @@ def measure(
         sizes: points on each axis of each declared domain.
         batch: samples in the call.
     """
-    inputs = _inputs(module, sizes, batch)
+    inputs = random_inputs(module, sizes, batch)
     watch = _Watch(module)
     calls: tuple[Callable[[], None], ...] = (
         lambda: _forward(module, inputs),
@@ -119,9 +119,10 @@ def measurable(module: OperatorModule) -> bool:
     return not module.graph.asks() and not any(x.domain.scattered for x in spaces)
 
 
-def _inputs(
+def random_inputs(
     module: OperatorModule, sizes: Mapping[str, tuple[int, ...]], batch: int
 ) -> list[Tensor]:
+    """Normal numbers for the inputs of a module, the same ones each time."""
     weight = next(module.parameters(), torch.zeros(()))
     random = torch.Generator().manual_seed(SEED)
 

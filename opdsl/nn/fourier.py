@@ -28,9 +28,11 @@ from opdsl.nn.transforms import (
     check_points,
     cut_dft,
     cut_fft,
+    cut_parts,
     frequencies,
     grow_dft,
     grow_fft,
+    grow_parts,
     irfft,
     rfft,
     times,
@@ -54,6 +56,9 @@ class SpectralConv(nn.Module):
             numbers, because mixed precision, fused optimizers and sharding have no complex ones.
         bias: b, (out,), pairs (out, 2) of complex functions, or None.
         active: the modes that take part now, see `limit`; None: all.
+        narrow: whether the transforms and R are in the format of autocast, where it is on, by
+            matrix products, for any number of points. By default they are in float32 at least.
+            Coefficients carry the factor 1 / n, so float16 holds those of what it holds.
 
     Source: Li et al. 2021, arXiv:2010.08895, eq. (4); factorised: Kossaifi et al. 2023,
         arXiv:2310.00120, sec. 3.
@@ -102,6 +107,7 @@ class SpectralConv(nn.Module):
         self.separable, self.in_ranks = separable, in_ranks and not separable
         self.channels = (in_channels, out_channels)
         self.active: Size | None = None
+        self.narrow = False
         matrix = (in_channels,) if separable else self.channels
         counts = tuple(len(x) for x in frequencies(modes, layouts, real=real))
         self.weight: nn.Parameter | Factored = (
@@ -159,7 +165,7 @@ class SpectralConv(nn.Module):
             kernel: a key of `KERNELS`; all compute the same.
 
         Returns:
-            v, (batch, *size, out), in the dtype of x, computed in float32 at least.
+            v, (batch, *size, out), in the dtype of x, computed in float32 at least or `narrow`.
 
         Raises:
             ValueError: the grid of `x` or `size` has too few points on an axis for its modes.
@@ -168,10 +174,23 @@ class SpectralConv(nn.Module):
         bands = self.bands()
         check_points(tuple(x.shape[1:-1]), bands, self.layout)
         check_points(size, bands, self.layout)
+        dtype = self._narrow_dtype(x)
         with no_autocast(x):
-            v = self._convolved(x.to(wide(x)), bands, size, kernel)
+            if dtype is None:
+                v = self._convolved(x.to(wide(x)), bands, size, kernel)
+            else:
+                z = _mixed_parts(cut_parts(x.to(dtype), bands), self._matrices(torch.float32))
+                v = grow_parts(z, bands, size, real=True)
             v = v if self.bias is None else v + self._constant(self.bias).to(v.dtype)
             return v.to(x.dtype)
+
+    def _narrow_dtype(self, x: Tensor) -> torch.dtype | None:
+        """The format of autocast, if the transforms are in it; None: they are in a wide one."""
+        kind = x.device.type
+        plain = self.real and self.faults == "none" and wide(x) == torch.float32
+        if self.narrow and plain and torch.is_autocast_enabled(kind):
+            return torch.get_autocast_dtype(kind)
+        return None
 
     def _convolved(self, x: Tensor, bands: Bands, size: Size, kernel: str) -> Tensor:
         if self.faults == "none":
@@ -260,6 +279,22 @@ def convolve_dft(x: Tensor, mix: Mix, bands: Bands, size: Size) -> Tensor:
 
 
 KERNELS: dict[str, Kernel] = {"fft": convolve_fft, "dft": convolve_dft}
+
+
+def _mixed_parts(z: Tensor, R: Tensor) -> Tensor:
+    """R . z of real and imaginary parts, (batch, 2, *frequencies, in), in the format of `z`."""
+    batch, _, *kept, _ = z.shape
+    re, im = z.flatten(2, -2).unbind(1)
+    a, b = (x.to(z.dtype) for x in (R.real, R.imag))
+    if R.ndim == 2:
+        y = torch.stack((re * a - im * b, re * b + im * a), 1)
+        return y.reshape(batch, 2, *kept, -1)
+    parts = torch.cat((re, im), 0).transpose(0, 1)  # (modes, 2 batch, in)
+    found = torch.bmm(parts, torch.cat((a, b), -1)).transpose(0, 1)
+    out = R.shape[-1]
+    real = found[:batch, :, :out] - found[batch:, :, out:]
+    imag = found[:batch, :, out:] + found[batch:, :, :out]
+    return torch.stack((real, imag), 1).reshape(batch, 2, *kept, out)
 
 
 def _mixed(u_hat: Tensor, mix: Mix) -> Tensor:

@@ -83,7 +83,13 @@ def grow_fft(z: Tensor, bands: Bands, size: Size, *, real: bool) -> Tensor:
 
 
 def cut_dft(x: Tensor, bands: Bands) -> Tensor:
-    """The same as `cut_fft`.
+    """The same as `cut_fft`."""
+    z = cut_parts(x, bands)
+    return torch.complex(z[:, 0], z[:, 1])
+
+
+def cut_parts(x: Tensor, bands: Bands) -> Tensor:
+    """Real and imaginary parts of `cut_fft`, (batch, 2, *frequencies, c), in the format of `x`.
 
     (re, im) stands where the axis that was transformed last stood, outside of its frequencies.
     """
@@ -98,16 +104,20 @@ def cut_dft(x: Tensor, bands: Bands) -> Tensor:
     for n, band in reversed(axes):
         lead //= n
         z = times(matrix("cut_full", n, band, z), z.reshape(lead, 2 * n, -1))
-    z = z.reshape(batch, 2, *map(len, bands), channels)
-    return torch.complex(z[:, 0], z[:, 1])
+    return z.reshape(batch, 2, *map(len, bands), channels)
 
 
 def grow_dft(z: Tensor, bands: Bands, size: Size, *, real: bool) -> Tensor:
     """The same as `grow_fft`."""
-    like = torch.view_as_real(z)
+    y = grow_parts(torch.view_as_real(z).movedim(-1, 1), bands, size, real=real)
+    return y if real else _complex_numbers(y)
+
+
+def grow_parts(z: Tensor, bands: Bands, size: Size, *, real: bool) -> Tensor:
+    """The same from (batch, 2, *frequencies, c), in the format of `z`; not real: (..., 2, c)."""
     kinds = ["grow_full"] * (len(size) - real) + ["grow_half"] * real
     axes = zip(kinds, size, bands, strict=True)
-    return grow_by(z, [matrix(kind, n, band, like) for kind, n, band in axes], size, real=real)
+    return _grown_by(z, [matrix(kind, n, band, z) for kind, n, band in axes], size, real=real)
 
 
 def grow_by(z: Tensor, matrices: Sequence[Tensor], size: Size, *, real: bool) -> Tensor:
@@ -115,14 +125,22 @@ def grow_by(z: Tensor, matrices: Sequence[Tensor], size: Size, *, real: bool) ->
 
     The last one of a real function is as `_grow_half`, all others are as `_grow_full`.
     """
+    y = _grown_by(torch.view_as_real(z).movedim(-1, 1), matrices, size, real=real)
+    return y if real else _complex_numbers(y)
+
+
+def _grown_by(z: Tensor, matrices: Sequence[Tensor], size: Size, *, real: bool) -> Tensor:
     batch, channels = z.shape[0], z.shape[-1]
-    lead, y = batch, torch.view_as_real(z).movedim(-1, 1)
+    lead, y = batch, z
     for n, each in zip(size, matrices, strict=True):
         y = times(each, y.reshape(lead, each.shape[1], -1))
         lead *= n
-    if real:
-        return y.reshape(batch, *size, channels)
-    return torch.view_as_complex(y.reshape(batch, *size, 2, channels).movedim(-2, -1).contiguous())
+    return y.reshape(batch, *size, *(() if real else (2,)), channels)
+
+
+def _complex_numbers(y: Tensor) -> Tensor:
+    """(..., 2, c) -> complex (..., c)."""
+    return torch.view_as_complex(y.movedim(-2, -1).contiguous())
 
 
 CUTS: dict[str, Callable[[Tensor, Bands], Tensor]] = {"fft": cut_fft, "dft": cut_dft}

@@ -56,7 +56,7 @@ def step_bytes(
         "gradients": weights,
         "optimizer": MOMENTS[optimizer] * weights,
         f"results of {batch} samples": {"fp64": 2 * results}.get(precision, results // 2)
-        if precision != "fp32"
+        if precision not in ("fp32", "tf32")
         else results,
     }
 

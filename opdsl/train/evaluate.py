@@ -130,7 +130,7 @@ def apply(
 
     def step(given: Fields) -> Fields:
         encoded = normaliser.encode(given)
-        with policy.autocast():
+        with policy.arithmetic(), policy.autocast():
             outputs = module(**encoded, **where)
         return normaliser.decode(outputs)
 
@@ -248,7 +248,7 @@ def _averaged(tallies: list[_Tally], *, with_h1: bool) -> Metrics:
 
 
 def _move(module: nn.Module, normaliser: Normaliser, policy: Policy) -> None:
-    module.to(policy.device, policy.weights)
+    policy.settle(module)
     normaliser.to(policy.device, policy.weights)
 
 

@@ -165,7 +165,7 @@ def _stepper(
     """Seed; module and normaliser on the device, with their optimizer."""
     policy = policy_of(settings.precision, device_of(settings.device))
     seed_everything(settings.seed)
-    module.to(policy.device, policy.weights)
+    policy.settle(module)
     for path in kept.paths if kept else ():
         at(module, path).requires_grad_(requires_grad=False)
     normaliser = kept.normaliser if kept else Normaliser.fit(train, settings.normalise, loop)

@@ -1,16 +1,20 @@
 """Precision as a policy with a name: which dtype the weights, the products and the loss have.
 
-A policy never touches the spectral part: the modules keep it in float32 or better themselves.
-The loss, the metrics and the normalisation are outside autocast, in float32 or better.
+The spectral part stays in float32 or better, unless the name says `spectral`: then Fourier layers
+transform and mix in the narrow format too. The loss, the metrics and the normalisation are outside
+autocast, in float32 or better.
 """
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from opdsl.diagnostics import fault
+from opdsl.nn.fourier import SpectralConv
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,11 +22,13 @@ class Policy:
     """How to compute.
 
     Attributes:
-        name: `fp32`, `bf16`, `fp16` or `fp64`.
+        name: as in the settings, but never `mixed`.
         device: where.
         weights: dtype of the parameters and of the samples.
         products: dtype under autocast, None without.
         scaled: whether the loss is scaled up so that small gradients survive in float16.
+        spectral: whether Fourier layers are in the format of the products as well.
+        tf32: whether matrix products of float32 round their factors to ten bits behind the first.
     """
 
     name: str
@@ -30,6 +36,25 @@ class Policy:
     weights: torch.dtype = torch.float32
     products: torch.dtype | None = None
     scaled: bool = False
+    spectral: bool = False
+    tf32: bool = False
+
+    def settle(self, module: nn.Module) -> None:
+        """The module on the device, in its dtype, its Fourier layers in theirs."""
+        module.to(self.device, self.weights)
+        for x in module.modules():
+            if isinstance(x, SpectralConv):
+                x.narrow = self.spectral
+
+    @contextmanager
+    def arithmetic(self) -> Iterator[None]:
+        """The context of a whole step: how products of float32 are computed."""
+        before = torch.backends.cuda.matmul.fp32_precision
+        torch.backends.cuda.matmul.fp32_precision = "tf32" if self.tf32 else before
+        try:
+            yield
+        finally:
+            torch.backends.cuda.matmul.fp32_precision = before
 
     def autocast(self) -> AbstractContextManager[object]:
         """The context in which the module runs."""
@@ -57,18 +82,28 @@ def policy_of(name: str, device: torch.device) -> Policy:
         name = "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
     if reason := _refusal(name, device):
         raise fault("OP0622", reason, helps=(_cure(name, device),))
-    return {
-        "fp32": Policy("fp32", device),
-        "bf16": Policy("bf16", device, products=torch.bfloat16),
-        "fp16": Policy("fp16", device, products=torch.float16, scaled=True),
-        "fp64": Policy("fp64", device, weights=torch.float64),
-    }[name]
+    return policies(device)[name]
+
+
+def policies(device: torch.device) -> dict[str, Policy]:
+    """All by name, whether the device can compute so or not."""
+    bf16, fp16 = {"products": torch.bfloat16}, {"products": torch.float16, "scaled": True}
+    more: dict[str, dict[str, Any]] = {
+        "fp64": {"weights": torch.float64},
+        "fp32": {},
+        "tf32": {"tf32": True},
+        "bf16": bf16,
+        "bf16_spectral": bf16 | {"spectral": True},
+        "fp16": fp16,
+        "fp16_spectral": fp16 | {"spectral": True},
+    }
+    return {name: Policy(name, device, **each) for name, each in more.items()}
 
 
 def _refusal(name: str, device: torch.device) -> str | None:
-    if name == "fp16" and device.type != "cuda":
-        return f"`precision = fp16` needs a CUDA device, this run is on `{device}`"
-    if name == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported():
+    if name in ("fp16", "fp16_spectral", "tf32") and device.type != "cuda":
+        return f"`precision = {name}` needs a CUDA device, this run is on `{device}`"
+    if name.startswith("bf16") and device.type == "cuda" and not torch.cuda.is_bf16_supported():
         return f"`{device}` has no bf16"
     if name == "fp64" and device.type == "mps":
         return "`mps` has no double precision"

@@ -171,7 +171,8 @@ class Settings(Section):
         loss: relative L2, or relative H1 (values and first derivatives).
         rollout: steps in time, each from what the one before gave back by `feedback`.
         batch: samples in a step.
-        precision: `mixed` is bf16 on a CUDA device that has it, fp32 everywhere else.
+        precision: `mixed` is bf16 on a CUDA device that has it, fp32 everywhere else. Fourier
+            layers stay in float32, but for those that end with `_spectral`.
         device: `auto` is CUDA, then MPS, then the CPU.
         autotune: whether to measure the kernels of the model at each resolution that is met, and
             take the fastest, instead of predicting which it is.
@@ -188,7 +189,9 @@ class Settings(Section):
     schedule: Schedule = Schedule()
     incremental: Incremental = Incremental()
     batch: Count = 16
-    precision: Literal["fp32", "mixed", "bf16", "fp16", "fp64"] = "fp32"
+    precision: Literal[
+        "fp32", "tf32", "mixed", "bf16", "bf16_spectral", "fp16", "fp16_spectral", "fp64"
+    ] = "fp32"
     device: DeviceName = "auto"
     autotune: bool = False
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0

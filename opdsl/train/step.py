@@ -73,8 +73,9 @@ class Stepper:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
-        loss = self.loss_of(self._outputs(batch), batch)
-        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        with self.policy.arithmetic():
+            loss = self.loss_of(self._outputs(batch), batch)
+            self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         self.scaler.unscale_(self.optimizer)
         norm = self._gradient_norm()
         value, finite = float(loss.detach()), bool(torch.isfinite(loss.detach() + norm))
