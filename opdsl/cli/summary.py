@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from opdsl.lower.case import Timer
     from opdsl.lower.measure import Line, Measured
     from opdsl.lower.plan import Plan
+    from opdsl.train.rounding import Rounding
 
 
 def command(
@@ -31,13 +33,16 @@ def command(
         int, typer.Option("--batch", min=1, metavar="N", help="Samples at a time, for --plan.")
     ] = 1,
     device: Annotated[
-        str, typer.Option("--device", metavar="KIND", help="cpu or cuda, for --plan.")
+        str, typer.Option("--device", metavar="KIND", help="cpu or cuda, for --plan, --precision.")
     ] = "cpu",
     measure: Annotated[
         bool, typer.Option("--measure", help="Run the plan: its milliseconds and bytes.")
     ] = False,
     autotune: Annotated[
         bool, typer.Option("--autotune", help="Measure each choice now, and keep the times.")
+    ] = False,
+    precision: Annotated[
+        bool, typer.Option("--precision", help="Errors of each precision against fp64.")
     ] = False,
     threads: Annotated[
         int, typer.Option("--threads", min=1, metavar="N", help="Cores of a CPU, for --plan.")
@@ -54,15 +59,19 @@ def command(
     from opdsl.summary import parse_at, summarise, to_json, to_text
 
     _sensible(at, device, {"--autotune": autotune, "--measure": measure}, plan=plan)
+    if precision and at is None:
+        raise UsageError("`--precision` needs a resolution, as `--at x=64,y=64`")
     graph = open_model(spec, model, sets).graph
     sizes = parse_at(at, graph) if at is not None else None
     found = summarise(graph, sizes)
     timer = _timer(device, threads, autotune=autotune) if plan else None
     chosen = _plan(graph, sizes, batch, device, threads, timer) if plan else None
     measured = _measure(graph, chosen, timer) if chosen and measure else None
+    errors = _roundings(graph, sizes, batch, device) if precision and sizes else []
     if as_json:
-        more = {"plan": _plan_json(chosen)} if chosen else {}
+        more: dict[str, Any] = {"plan": _plan_json(chosen)} if chosen else {}
         more |= {"measured": _measured_json(measured)} if measured else {}
+        more |= {"precisions": [asdict(x) for x in errors]} if errors else {}
         show_json(to_json(found) | more)
         return
     result(to_text(found, width(sys.stdout) or UNKNOWN_WIDTH))
@@ -70,6 +79,8 @@ def command(
         result("\n" + _plan_text(chosen))
     if chosen and measured:
         result("\n" + _measured_text(chosen, measured))
+    if errors:
+        result("\n" + _roundings_text(errors))
 
 
 def _sensible(at: str | None, device: str, runs: Mapping[str, bool], *, plan: bool) -> None:
@@ -183,6 +194,35 @@ def _measured_row(plan: Plan, line: Line) -> tuple[str, ...]:
         _size(line.result),
         _size(line.saved),
     )
+
+
+def _roundings(
+    graph: Graph, sizes: dict[str, tuple[int, ...]], batch: int, device: str
+) -> list[Rounding]:
+    """With fresh weights and random numbers."""
+    import torch
+
+    from opdsl.lower.measure import measurable
+    from opdsl.lower.torch import lower
+    from opdsl.train.device import device_of
+    from opdsl.train.rounding import roundings
+
+    torch.manual_seed(0)
+    module = lower(graph)
+    if not measurable(module):
+        raise UsageError("`--precision` needs a model all of whose inputs are on grids")
+    return roundings(module, sizes, batch, device_of(device))
+
+
+def _roundings_text(errors: list[Rounding]) -> str:
+    rows: list[tuple[str, ...]] = [("  precision", "result", "gradient", "")]
+    rows += [(f"  {x.name}", _digits(x.result), _digits(x.gradient), x.why) for x in errors]
+    head = "precision  relative errors against fp64, fresh weights, random input"
+    return "\n".join([head, table(rows, left=1)])
+
+
+def _digits(error: float | None) -> str:
+    return "-" if error is None else f"{error:.1e}"
 
 
 def _size(count: int) -> str:

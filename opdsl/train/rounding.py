@@ -67,9 +67,7 @@ def _compared(
     return Rounding(policy.name, result, gradient)
 
 
-def _computed(
-    module: nn.Module, inputs: Sequence[Tensor], policy: Policy
-) -> tuple[Tensor, Tensor]:
+def _computed(module: nn.Module, inputs: Sequence[Tensor], policy: Policy) -> tuple[Tensor, Tensor]:
     """All outputs, and the gradient of all weights of their sum against fixed numbers."""
     own = deepcopy(module)
     policy.settle(own)

@@ -246,6 +246,22 @@ def test_what_cannot_be_measured_is_refused_before_the_program_is_read(options):
     assert "`--measure`" in result.stderr
 
 
+def test_errors_of_precisions_are_told_in_order_and_why_one_is_missing():
+    asked = ("summary", "tiny.op", "--at", "x=15,y=12", "--precision")
+    assert "tf32" in good(*asked)
+    found = {x["name"]: x for x in data(*asked, "--json")["precisions"]}
+    results = [found[x]["result"] for x in ("fp32", "fp16_spectral", "bf16_spectral")]
+    assert results == sorted(results)
+    assert found["tf32"]["result"] is None
+    assert "CUDA" in found["tf32"]["why"]
+
+
+def test_errors_of_precisions_need_a_resolution():
+    result = run("summary", "absent.op", "--precision")
+    assert result.exit_code == 2
+    assert "--at" in result.stderr
+
+
 def test_a_resolution_below_the_promise_is_refused():
     result = run("summary", "tiny.op", "--at", "x=8,y=64")
     assert result.exit_code == 4
