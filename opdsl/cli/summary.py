@@ -202,7 +202,7 @@ def _roundings(
     """With fresh weights and random numbers."""
     import torch
 
-    from opdsl.lower.measure import measurable
+    from opdsl.lower.measure import measurable, random_inputs
     from opdsl.lower.torch import lower
     from opdsl.train.device import device_of
     from opdsl.train.rounding import roundings
@@ -211,7 +211,7 @@ def _roundings(
     module = lower(graph)
     if not measurable(module):
         raise UsageError("`--precision` needs a model all of whose inputs are on grids")
-    return roundings(module, sizes, batch, device_of(device))
+    return roundings(module, random_inputs(module, sizes, batch), device_of(device))
 
 
 def _roundings_text(errors: list[Rounding]) -> str:

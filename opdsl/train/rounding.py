@@ -1,20 +1,17 @@
 """What each precision costs in digits: relative errors against float64, same weights, same input.
 
-What comes in: a module whose inputs are on grids, a resolution, a batch, a device. What goes out:
-for each precision the error of the result and of the gradient of all weights, or why it cannot be.
+What comes in: a module, its inputs, a device. What goes out: for each precision the error of the result and of the gradient of all weights, or why it cannot be.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from opdsl.lower.measure import random_inputs
-from opdsl.lower.torch import OperatorModule
 from opdsl.train.precision import Policy, policies
 
 
@@ -35,20 +32,13 @@ class Rounding:
     why: str = ""
 
 
-def roundings(
-    module: OperatorModule,
-    sizes: Mapping[str, tuple[int, ...]],
-    batch: int,
-    device: torch.device,
-) -> list[Rounding]:
-    """The errors of all precisions, best first.
+def roundings(module: nn.Module, inputs: Sequence[Tensor], device: torch.device) -> list[Rounding]:
+    """The errors of all precisions but float64, in the order of `policies`.
 
     Args:
-        module: all of whose inputs are on grids; it stays as it is.
-        sizes: points on each axis of each declared domain.
-        batch: samples in the call.
+        module: it stays as it is.
+        inputs: of the module, in order.
     """
-    inputs = random_inputs(module, sizes, batch)
     known = policies(device)
     truth = _computed(module, inputs, known.pop("fp64"))
     return [_compared(module, inputs, policy, truth) for policy in known.values()]
