@@ -1,6 +1,7 @@
 """What each precision costs in digits: relative errors against float64, same weights, same input.
 
-What comes in: a module, its inputs, a device. What goes out: for each precision the error of the result and of the gradient of all weights, or why it cannot be.
+What comes in: a module, its inputs, a device. What goes out: for each precision the error of the
+result and of the gradient of all weights, or why there is none.
 """
 
 from __future__ import annotations
