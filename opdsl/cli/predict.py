@@ -40,6 +40,10 @@ def command(
         int | None,
         typer.Option("--steps", metavar="N", min=1, help="Steps in time; as in training."),
     ] = None,
+    batch: Annotated[
+        int | None,
+        typer.Option("--batch", metavar="N", min=1, help="Samples at a time; as in training."),
+    ] = None,
     tile: Annotated[
         str | None,
         typer.Option("--tile", metavar="N", help="Points at a time: 256, or x=256,y=128."),
@@ -67,6 +71,7 @@ def command(
 
     saved = open_run(run)
     settings = with_device(saved.settings, device, precision)
+    settings = settings.model_copy(update={"batch": batch or settings.batch})
     count = steps or settings.rollout
     data = stream_dataset(input_, split=split, size=settings.batch)
     found = _predicted(saved, settings, data, count, last=last, sides=sides)

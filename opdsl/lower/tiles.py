@@ -25,6 +25,8 @@ from opdsl.lower.given import Given, lead
 from opdsl.lower.torch import OperatorModule, lower
 from opdsl.lower.windows import Window, cut, paste, windows
 
+WITHOUT = "leave `--tile` out; a smaller `--batch` takes less memory and changes nothing"
+
 Key = tuple[Grid, Grid, torch.dtype, torch.device]
 Named = dict[str, Tensor]
 
@@ -194,11 +196,28 @@ def _node_on(node: Node, domain: Domain, other: Domain) -> Node:
 
 def _grid_of(graph: Graph) -> Domain:
     domain = one_grid(graph)
-    if domain is None or all(x.space.domain != domain for x in graph.inputs):
-        names = ", ".join(f"`{x}`" for x in dict.fromkeys(x.domain for x in graph.spaces.values()))
-        note = f"its functions live on {names}" if names else "it has no inputs"
-        raise _refused(graph, "tiles are cut from one grid on which inputs live", (note,))
-    return domain
+    if domain is not None and any(x.space.domain == domain for x in graph.inputs):
+        return domain
+    names = ", ".join(f"`{x}`" for x in dict.fromkeys(_homes(graph)))
+    note = f"its functions live on {names or 'no domain'}"
+    moves = (x for x in live(graph) if len(set(map(str, _domains_at(graph, x)))) > 1)
+    node = next(moves, None)
+    why = "tiles are cut from one grid on which inputs live"
+    if node is not None:
+        there = " to ".join(f"`{x}`" for x in dict.fromkeys(map(str, _domains_at(graph, node))))
+        why = f"`{node.keyword}` (`{node.path}`) goes from {there}, and {why}"
+    raise _refused(graph, why, (note,), (WITHOUT,))
+
+
+def _homes(graph: Graph) -> list[Domain]:
+    spaces = (*(x.space for x in graph.inputs), *(x.space for x in live(graph)))
+    return [x.domain for x in spaces if x.domain.kind != "vector"]
+
+
+def _domains_at(graph: Graph, node: Node) -> list[Domain]:
+    """Those of what a node takes and makes, but for vectors."""
+    spaces = (*graph.arguments(node), node.space)
+    return [x.domain for x in spaces if x.domain.kind != "vector"]
 
 
 def _sides(graph: Graph, domain: Domain, tile: Mapping[str, int] | int) -> tuple[int | None, ...]:
@@ -219,7 +238,7 @@ def _unbounded(graph: Graph, nodes: tuple[Node, ...]) -> OpError:
     others = f", as {more} other{'s' if more > 1 else ''}" if more else ""
     why = f"`{first.keyword}` (`{first.path}`) may look at the whole grid{others}"
     helps = (
-        "leave `--tile` out; a smaller `--batch` takes less memory and changes nothing",
+        WITHOUT,
         "or build the model of local blocks: `conv`, `difference_conv`, `disco_conv`, `linear`",
     )
     return _refused(graph, why, (), helps)

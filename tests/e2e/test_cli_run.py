@@ -364,6 +364,10 @@ def test_a_prediction_never_has_more_than_a_batch(trained, tmp_path, monkeypatch
     monkeypatch.setattr(evaluate, "predict", noted)
     good("predict", trained, "-i", trained.parent / "d.h5", "-o", tmp_path / "p.h5")
     assert sizes == [5] * 6
+    sizes.clear()
+    more = ("-o", tmp_path / "p.npz", "--batch", 16)
+    good("predict", trained, "-i", trained.parent / "d.h5", *more)
+    assert sizes == [16, 14]
 
 
 def test_a_prediction_below_the_promise_writes_nothing(trained, tmp_path):

@@ -219,7 +219,8 @@ def test_a_tile_that_makes_no_sense_is_refused(tmp_path, tile, said):
 
 def test_two_grids_have_no_tiles(tmp_path):
     module = made(tmp_path, GLOBAL.format(rule="resample(resample(a, to = D/2), to = D)"))
-    with pytest.raises(OpError, match="one grid") as caught:
+    said = "goes from `D` to `D/2`, and tiles are cut from one grid"
+    with pytest.raises(OpError, match=said) as caught:
         Tiled(module, 8)
     assert "`D/2`" in caught.value.diagnostics[0].notes[0]
 
