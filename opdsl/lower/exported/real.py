@@ -8,6 +8,7 @@ matrices, which are made from the size that is met; what depends on no input is 
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -236,6 +237,11 @@ def _modulus(x: Any) -> Any:
     return (x.re * x.re + x.im * x.im).sqrt() if isinstance(x, Pair) else x.abs()
 
 
+def _floor_divided(a: Any, b: Any) -> Any:
+    """Of sizes; without a remainder, because formats differ in how they round what is negative."""
+    return (a - a % b) // b
+
+
 # --- transforms as matrix products ------------------------------------------------------------
 
 
@@ -290,6 +296,7 @@ def _c2r(z: Pair, axes: Sequence[int], norm: int, n: Any) -> Tensor:
 
 
 RULES: dict[Any, Rule] = {
+    operator.floordiv: _floor_divided,
     aten.view_as_complex.default: _as_complex,
     aten.complex.default: Pair,
     aten.view_as_real.default: real,

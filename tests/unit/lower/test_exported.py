@@ -30,6 +30,14 @@ model M {
 }"""
 
 
+CONTINUED = """edition 2026
+model M {
+  domain D = grid(x: 0..1, boundary = dirichlet, min = 12)
+  domain E = extend(D, fraction = 0.25)
+  input a : D -> R^1
+  output u : D -> R^1
+  u = a |> pad(to = E) |> spectral_conv(out = 1, modes = 3) |> crop(to = D)
+}"""
 COMPLEX = """edition 2026
 model M {
   domain D = grid(x: 0..1, min = 12)
@@ -144,6 +152,15 @@ def test_an_onnx_file_names_inputs_outputs_and_axes_and_says_what_it_is(tmp_path
     assert said["model"] == "M"
     assert said["values"] == "physical"
     assert not {x.op_type for x in model.graph.node} & {"DFT", "STFT"}
+
+
+@runtime
+def test_sizes_that_are_rounded_up_are_so_in_onnx(tmp_path):
+    held = subject(CONTINUED)
+    call = Call({"D": (20,)}, 2)  # 19 spacings and a quarter more are 24, rounded up
+    report = export(held, call, tmp_path / "m.onnx", kind="onnx")
+    assert report.free is Free.ALL
+    assert report.difference < 2e-6
 
 
 @runtime
