@@ -121,6 +121,9 @@ def load(cache: str, compiler: str, ready) -> None:
 
 
 @needs_compiler
+@pytest.mark.filterwarnings(
+    "ignore:.*fork:DeprecationWarning"
+)  # of newer Pythons, where threads are
 def test_of_two_processes_at_once_one_compiles(tmp_path):
     counting = compiler(tmp_path, before=f'[ "$1" = --version ] || echo once >> {tmp_path}/log')
     context = multiprocessing.get_context("fork")
