@@ -170,13 +170,14 @@ def _measure(graph: Graph, plan: Plan, timer: Timer | None) -> Measured:
 
 
 def _measured_text(plan: Plan, measured: Measured) -> str:
-    rows: list[tuple[str, ...]] = [("  node", "kernel", "predicted", "measured", "result", "kept")]
+    heads = ("  node", "kernel", "predicted", "measured", "result", "kept", "others")
+    rows: list[tuple[str, ...]] = [heads]
     rows += [_measured_row(plan, x) for x in measured.lines]
     totals = [
         ("  forward", f"{measured.forward:.3g} ms"),
         ("  forward and gradient", f"{measured.step:.3g} ms"),
     ]
-    head = "measured  milliseconds of one call, the fastest of several"
+    head = "measured  one call that keeps what its gradient needs, the fastest of several"
     return "\n".join([head, table(rows, left=2), "", table(totals)])
 
 
@@ -193,6 +194,7 @@ def _measured_row(plan: Plan, line: Line) -> tuple[str, ...]:
         f"{line.milliseconds:.3g} ms",
         _size(line.result),
         _size(line.saved),
+        ", ".join(f"{k} {x.milliseconds:.3g} ms {_size(x.saved)}" for k, x in line.others.items()),
     )
 
 
@@ -241,6 +243,10 @@ def _measured_json(measured: Measured) -> dict[str, Any]:
                 "milliseconds": x.milliseconds,
                 "result_bytes": x.result,
                 "saved_bytes": x.saved,
+                "others": {
+                    k: {"milliseconds": y.milliseconds, "saved_bytes": y.saved}
+                    for k, y in x.others.items()
+                },
             }
             for x in measured.lines
         ],

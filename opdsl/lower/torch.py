@@ -288,7 +288,7 @@ class OperatorModule(Branch):
             return step.run([values[i] for i in step.takes], packed, more)
 
         values: list[Any] = [*map(inside, given[:count]), *(None for _ in self.steps)]
-        fused = self._fused_now()
+        fused = self.fused_now()
         for unit in self.units:
             if not unit.run_fused(values, fused):
                 for i in unit.steps:
@@ -303,8 +303,8 @@ class OperatorModule(Branch):
         }
         return found if len(found) > 1 else found.popitem()[1]
 
-    def _fused_now(self) -> Container[str]:
-        """The ends of the subgraphs that run as one operation in this call."""
+    def fused_now(self) -> Container[str]:
+        """The ends of the subgraphs that run as one operation in an ordinary call like the last."""
         if self.fuse is False or self.force_kernel is not None or not ordinary_call():
             return ()
         if self.fuse:
