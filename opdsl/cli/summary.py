@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from opdsl.ir.graph import Graph
     from opdsl.lower.case import Timer
     from opdsl.lower.measure import Line, Measured
-    from opdsl.lower.plan import Plan
+    from opdsl.lower.plan import Forecast, Plan
     from opdsl.train.rounding import Rounding
 
 
@@ -67,10 +67,11 @@ def command(
     timer = _timer(device, threads, autotune=autotune) if plan else None
     chosen = _plan(graph, sizes, batch, device, threads, timer) if plan else None
     measured = _measure(graph, chosen, timer) if chosen and measure else None
+    told = _told(graph, chosen, measured) if chosen and measured else []
     errors = _roundings(graph, sizes, batch, device) if precision and sizes else []
     if as_json:
         more: dict[str, Any] = {"plan": _plan_json(chosen)} if chosen else {}
-        more |= {"measured": _measured_json(measured)} if measured else {}
+        more |= {"measured": _measured_json(measured, told)} if measured else {}
         more |= {"precisions": [asdict(x) for x in errors]} if errors else {}
         show_json(to_json(found) | more)
         return
@@ -78,7 +79,7 @@ def command(
     if chosen:
         result("\n" + _plan_text(chosen))
     if chosen and measured:
-        result("\n" + _measured_text(chosen, measured))
+        result("\n" + _measured_text(chosen, measured, told))
     if errors:
         result("\n" + _roundings_text(errors))
 
@@ -169,10 +170,27 @@ def _measure(graph: Graph, plan: Plan, timer: Timer | None) -> Measured:
     return measure(module, plan.roots, plan.batch)
 
 
-def _measured_text(plan: Plan, measured: Measured) -> str:
+def _told(graph: Graph, plan: Plan, measured: Measured) -> list[Forecast]:
+    """What was predicted for each line."""
+    from opdsl.lower.case import FUSED, Setting
+    from opdsl.lower.fuse import fusions
+    from opdsl.lower.plan import forecast, forecasts
+
+    setting = Setting(plan.roots, plan.batch, plan.device, plan.threads, plan.dtype)
+    kernels = {path: x.kernel for path, x in plan.choices.items()}
+    known = {x.end: x for x in fusions(graph)}
+    return [
+        forecasts(graph, known[x.path], setting, kernels)[FUSED]
+        if x.fused
+        else forecast(graph, [graph.by_path[y] for y in x.nodes], setting, kernels)
+        for x in measured.lines
+    ]
+
+
+def _measured_text(plan: Plan, measured: Measured, told: Sequence[Forecast]) -> str:
     heads = ("  node", "kernel", "predicted", "measured", "result", "kept", "others")
     rows: list[tuple[str, ...]] = [heads]
-    rows += [_measured_row(plan, x) for x in measured.lines]
+    rows += [_measured_row(plan, x, y) for x, y in zip(measured.lines, told, strict=True)]
     totals = [
         ("  forward", f"{measured.forward:.3g} ms"),
         ("  forward and gradient", f"{measured.step:.3g} ms"),
@@ -181,16 +199,13 @@ def _measured_text(plan: Plan, measured: Measured) -> str:
     return "\n".join([head, table(rows, left=2), "", table(totals)])
 
 
-def _measured_row(plan: Plan, line: Line) -> tuple[str, ...]:
+def _measured_row(plan: Plan, line: Line, told: Forecast) -> tuple[str, ...]:
     known = [plan.choices[x] for x in line.nodes if x in plan.choices]
     kernel = f"fused, {len(line.nodes)} nodes" if line.fused else ", ".join(x.kernel for x in known)
-    # a prediction covers the choices alone, and of a fused unit these are only a part
-    told = sum(x.milliseconds[x.kernel] for x in known) if known and not line.fused else None
-    predicted = "" if told is None else f"{told:.3g} ms"
     return (
         f"  {line.path}",
         kernel,
-        predicted,
+        f"{told.milliseconds:.3g} ms",
         f"{line.milliseconds:.3g} ms",
         _size(line.result),
         _size(line.saved),
@@ -231,7 +246,7 @@ def _size(count: int) -> str:
     return f"{count / 2**20:.2f} MiB"
 
 
-def _measured_json(measured: Measured) -> dict[str, Any]:
+def _measured_json(measured: Measured, told: Sequence[Forecast]) -> dict[str, Any]:
     return {
         "forward_milliseconds": measured.forward,
         "step_milliseconds": measured.step,
@@ -241,13 +256,15 @@ def _measured_json(measured: Measured) -> dict[str, Any]:
                 "nodes": list(x.nodes),
                 "fused": x.fused,
                 "milliseconds": x.milliseconds,
+                "predicted_milliseconds": y.milliseconds,
                 "result_bytes": x.result,
                 "saved_bytes": x.saved,
+                "predicted_saved_bytes": y.kept,
                 "others": {
-                    k: {"milliseconds": y.milliseconds, "saved_bytes": y.saved}
-                    for k, y in x.others.items()
+                    k: {"milliseconds": z.milliseconds, "saved_bytes": z.saved}
+                    for k, z in x.others.items()
                 },
             }
-            for x in measured.lines
+            for x, y in zip(measured.lines, told, strict=True)
         ],
     }

@@ -10,7 +10,7 @@ node compute the same function, so a plan changes time and rounding only. Torch 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from opdsl.ir.block import Block, Bound, Work
@@ -18,6 +18,7 @@ from opdsl.ir.graph import Graph, Node
 from opdsl.ir.live import live
 from opdsl.ir.spaces import Space
 from opdsl.lower.case import FUSED, PLAIN, Setting, Timer, Times, case_of, fused_case
+from opdsl.lower.costs import Load, fused, plain
 from opdsl.lower.fuse import fusions
 from opdsl.lower.fuse.fusion import Fusion
 
@@ -61,6 +62,10 @@ RATES = {
     ),
     "cuda": Rates(3.0e13, 2.0e12, 2.0e12, "assumed, no accelerator was measured"),
 }
+# of nodes that run as one: what is between them stays in the cache, and what is moved are the ends
+FUSED_RATES = Rates(
+    1.0e11, 8.5e9, 5.8e9, "fitted by benchmarks/plan_rates.py", measured=True, cores=True
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +83,14 @@ class Choice:
     milliseconds: Mapping[str, float]
     reason: str
     measured: Times = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What a unit is predicted to cost: milliseconds of a forward pass, bytes for the gradient."""
+
+    milliseconds: float
+    kept: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,13 +172,48 @@ def _fused(
     kernels = {path: x.kernel for path, x in choices.items()}
     for fusion in fusions(graph):
         measured = timer(fused_case(graph, fusion, setting, kernels))
-        what = f"{len(fusion.nodes)} nodes as one, from `{fusion.source}` on"
+        told = forecasts(graph, fusion, setting, kernels)
+        what = f"{len(fusion.nodes)} nodes as one, from `{fusion.source}` on; {_keeps(told)}"
         if measured and measured[FUSED] <= TIE * measured[PLAIN]:
             one, many = _time(measured[FUSED]), _time(measured[PLAIN])
-            found[fusion.end] = f"{what}: {one} against {many} plainly{MEASURED}"
+            found[fusion.end] = f"{what}; {one} against {many} plainly{MEASURED}"
         elif not measured and _worth_it(graph, fusion, kernels, setting):
-            found[fusion.end] = what
+            one, many = (_time(told[x].milliseconds) for x in (FUSED, PLAIN))
+            found[fusion.end] = f"{what}; {one} against {many} plainly"
     return found
+
+
+def forecasts(
+    graph: Graph, fusion: Fusion, setting: Setting, kernels: Mapping[str, str]
+) -> dict[str, Forecast]:
+    """A fusion as one operation, and its nodes one by one."""
+    nodes = [graph.by_path[x] for x in fusion.nodes]
+    return {
+        FUSED: _forecast(fused(graph, fusion, setting), FUSED_RATES, setting),
+        PLAIN: forecast(graph, nodes, setting, kernels),
+    }
+
+
+def forecast(
+    graph: Graph, nodes: Iterable[Node], setting: Setting, kernels: Mapping[str, str]
+) -> Forecast:
+    """Nodes one by one."""
+    rates = RATES.get(setting.device, RATES["cpu"])
+    return _forecast(plain(graph, nodes, kernels, setting), rates, setting)
+
+
+def _forecast(load: Load, rates: Rates, setting: Setting) -> Forecast:
+    width = WIDTH.get(setting.dtype, 1.0)
+    cores = max(1, setting.threads) if rates.cores else 1
+    return Forecast(1e3 * width * rates.seconds(load.work) / cores, width * load.kept)
+
+
+def _keeps(told: Mapping[str, Forecast]) -> str:
+    return f"keeps {_size(told[FUSED].kept)} against {_size(told[PLAIN].kept)}"
+
+
+def _size(count: float) -> str:
+    return f"{count / 2**20:.3g} MiB"
 
 
 def _worth_it(graph: Graph, fusion: Fusion, kernels: Mapping[str, str], setting: Setting) -> bool:

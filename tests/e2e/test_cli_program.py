@@ -233,6 +233,9 @@ def test_a_measured_plan_has_a_line_for_each_unit():
     nodes = [x for unit in found["units"] for x in unit["nodes"]]
     assert "u.fourier_layer.k" in nodes
     assert len(nodes) == len(set(nodes))
+    layer = next(x for x in found["units"] if "u.fourier_layer.k" in x["nodes"])
+    assert layer["predicted_milliseconds"] > 0
+    assert "fft" in layer["others"]
     assert found["forward_milliseconds"] > 0
     assert found["step_milliseconds"] > 0
 

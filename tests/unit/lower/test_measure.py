@@ -5,6 +5,7 @@ import torch
 
 from opdsl.lower.measure import measurable, measure
 from opdsl.lower.torch import lower
+from opdsl.nn.fused import available
 from tests.programs import graph
 
 POINTWISE = """edition 2026
@@ -65,3 +66,58 @@ def test_a_measured_module_computes_as_before(module):
 
 def test_a_model_on_a_grid_can_be_measured(module):
     assert measurable(module)
+
+
+# ------------------------------------------------------------------ what was not chosen
+
+LAYER = """edition 2026
+
+from std.fourier import FourierLayer
+
+model M {
+  domain D = grid(x: 0..1, y: 0..1, boundary = periodic, min = 12)
+  input a : D -> R^4
+  output u : D -> R^4
+  u = a |> FourierLayer(modes = 3, act = tanh) |> linear(out = 8) |> gelu() |> linear(out = 4)
+}
+"""
+PLANE = {"D": (16, 12)}
+needs_kernels = pytest.mark.skipif(not available(), reason="no C++ compiler here")
+
+
+def ways(fuse, kernel=None, text=LAYER):
+    module = lower(graph(text))
+    module.fuse, module.force_kernel = fuse, kernel
+    found = measure(module, PLANE, BATCH)
+    assert (module.fuse, module.force_kernel) == (fuse, kernel)
+    return found.lines
+
+
+@needs_kernels
+def test_every_way_but_the_one_that_ran_is_told():
+    layer, _, network = ways(fuse=True)
+    assert set(layer.others) == {"fft", "dft"}
+    assert set(network.others) == {"plain"}
+
+
+@needs_kernels
+@pytest.mark.parametrize(("kernel", "other"), [("fft", "dft"), ("dft", "fft")])
+def test_a_kernel_that_is_forced_is_not_among_the_others(kernel, other):
+    line, *_ = ways(fuse=None, kernel=kernel)
+    assert set(line.others) == {other, "fused"}
+    assert not line.fused
+
+
+@needs_kernels
+def test_another_way_keeps_what_it_keeps_where_it_is_the_chosen_one():
+    pair = LAYER.replace("FourierLayer(modes = 3, act = tanh) |> ", "")
+    (one,), (many,) = ways(fuse=True, text=pair), ways(fuse=False, text=pair)
+    assert one.others["plain"].saved == many.saved
+    assert many.others["fused"].saved == one.saved
+    # as one it keeps what it takes; one by one both products and the activation do
+    points = BATCH * 16 * 12
+    assert (one.saved, many.saved) == (NUMBER * points * 4, NUMBER * points * (4 + 8 + 8))
+
+
+def test_a_node_with_one_way_has_no_others(module):
+    assert not any(x.others for x in measure(module, SIZES, BATCH).lines[1:2])
