@@ -10,6 +10,7 @@ than what the file stores.
 from __future__ import annotations
 
 import zipfile
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from math import prod
@@ -90,16 +91,38 @@ def stream_pt(path: Path, source: str, size: int) -> Pieces | None:
     Raises:
         OpError: OP0610.
     """
-    if not zipfile.is_zipfile(path):
-        return None
     with _damage(source, "torch"):
+        records = _records(path)
+        if records is None:
+            return None
         held = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    if not isinstance(held, dict) or (tensors := _together(_tensors(held, source))) is None:
+    if not isinstance(held, dict):
+        return None
+    every = _tensors(held, source)
+    storages = (x.untyped_storage() for x in every.values())
+    stored = Counter({x.data_ptr(): x.nbytes() for x in storages}.values())
+    tensors = _together(every)
+    if tensors is None or not stored <= records:
         return None
     count = len(tensors["x"])
     rows = (slice(i, i + size) for i in range(0, count, size))
     parts = ({k: x[some] for k, x in tensors.items()} for some in rows)
     return count, (_pair(path.stem, x, source, None, None) for x in parts)
+
+
+def _records(path: Path) -> Counter[int] | None:
+    """How many records of each size a file of torch has; None if some cannot be mapped safely.
+
+    Torch maps what a record should be, whether it is compressed, too short, or not what was
+    written; the file is read once to know.
+    """
+    if not zipfile.is_zipfile(path):
+        return None
+    with zipfile.ZipFile(path) as held:
+        entries = held.infolist()
+        if any(x.compress_type != zipfile.ZIP_STORED for x in entries) or held.testzip():
+            return None
+    return Counter(x.file_size for x in entries)
 
 
 def stream_npz(path: Path, source: str, size: int) -> Pieces | None:

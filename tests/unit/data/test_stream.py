@@ -1,6 +1,7 @@
 """Data read a few samples at a time: the same fields, and no more of them in memory."""
 
 import tracemalloc
+import zipfile
 
 import numpy as np
 import pytest
@@ -175,6 +176,30 @@ def test_a_changed_byte_is_seen(tmp_path):
     held = bytearray(path.read_bytes())
     held[5000] ^= 255
     path.write_bytes(held)
+    with pytest.raises(OpError) as caught:
+        list(stream_dataset(path, size=3).pieces)
+    assert caught.value.diagnostics[0].code == "OP0610"
+
+
+def rewritten(path, change, method=zipfile.ZIP_STORED):
+    """A file of torch with other bytes in its records."""
+    made = pt(path.with_name("whole.pt"))
+    with zipfile.ZipFile(made) as old, zipfile.ZipFile(path, "w", method) as new:
+        for name in old.namelist():
+            new.writestr(name, change(name, old.read(name)))
+    return path
+
+
+def test_a_compressed_pt_is_not_mapped(tmp_path):
+    path = rewritten(tmp_path / "d.pt", lambda _, held: held, zipfile.ZIP_DEFLATED)
+    found = list(stream_dataset(path, size=3).pieces)
+    assert len(found) == 1
+    np.testing.assert_array_equal(found[0].values["x"].numpy(), arrays()["x"])
+
+
+@pytest.mark.parametrize("record", ["data/0", "data/1"])
+def test_a_pt_with_a_short_record_is_damaged(tmp_path, record):
+    path = rewritten(tmp_path / "d.pt", lambda n, x: x[:100] if n.endswith(record) else x)
     with pytest.raises(OpError) as caught:
         list(stream_dataset(path, size=3).pieces)
     assert caught.value.diagnostics[0].code == "OP0610"
