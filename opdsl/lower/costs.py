@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from opdsl.blocks.apply import Apply
+from opdsl.blocks.axis_conv import AxisConv
 from opdsl.ir.block import BYTES, Work
 from opdsl.ir.graph import Graph, Node
 from opdsl.lower.case import Setting
@@ -39,7 +40,7 @@ def plain(
         works.append(_work(graph, node, kernels.get(node.path), setting))
         if _keeps(graph, node):
             kept.update(node.inputs)
-        spectra += _spectra(graph, node)
+        spectra += _spectra(graph, node, setting)
     numbers = sum(_numbers(graph, x, setting) for x in kept) + spectra
     return Load(_times(_sum(works), setting.batch), BYTES * setting.batch * numbers)
 
@@ -50,7 +51,9 @@ def fused(graph: Graph, fusion: Fusion, setting: Setting) -> Load:
     inner = [_work(graph, x, "dft" if x.block.kernels else None, setting) for x in nodes]
     ends = _numbers(graph, fusion.source, setting) + _numbers(graph, fusion.end, setting)
     work = Work(gemm=_sum(inner).gemm, moved=BYTES * ends)
-    numbers = _numbers(graph, fusion.source, setting) + sum(_spectra(graph, x) for x in nodes)
+    numbers = _numbers(graph, fusion.source, setting) + sum(
+        _spectra(graph, x, setting) for x in nodes
+    )
     return Load(_times(work, setting.batch), BYTES * setting.batch * numbers)
 
 
@@ -72,13 +75,17 @@ def _keeps(graph: Graph, node: Node) -> bool:
     return isinstance(node.block, Apply) or (weights and not node.block.kernels)
 
 
-def _spectra(graph: Graph, node: Node) -> float:
+def _spectra(graph: Graph, node: Node, setting: Setting) -> float:
     """Numbers of the modes that a convolution keeps, for one sample."""
     inputs = graph.arguments(node)
     modes = node.block.excites(*inputs) if node.block.kernels else None
     if modes is None:
         return 0.0
-    count = math.prod(2 * m + 1 for m in modes[:-1]) * (modes[-1] + 1)
+    if isinstance(node.block, AxisConv):  # each axis alone, at every point of the others
+        sizes = inputs[0].domain.at(setting.roots)
+        count = sum((m + 1) * math.prod(sizes) // n for m, n in zip(modes, sizes, strict=True))
+    else:
+        count = math.prod(2 * m + 1 for m in modes[:-1]) * (modes[-1] + 1)
     return SPECTRA * 2.0 * count * inputs[0].channels
 
 

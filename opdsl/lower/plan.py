@@ -172,15 +172,34 @@ def _fused(
     kernels = {path: x.kernel for path, x in choices.items()}
     for fusion in fusions(graph):
         measured = timer(fused_case(graph, fusion, setting, kernels))
-        told = forecasts(graph, fusion, setting, kernels)
-        what = f"{len(fusion.nodes)} nodes as one, from `{fusion.source}` on; {_keeps(told)}"
-        if measured and measured[FUSED] <= TIE * measured[PLAIN]:
-            one, many = _time(measured[FUSED]), _time(measured[PLAIN])
-            found[fusion.end] = f"{what}; {one} against {many} plainly{MEASURED}"
-        elif not measured and _worth_it(graph, fusion, kernels, setting):
-            one, many = (_time(told[x].milliseconds) for x in (FUSED, PLAIN))
-            found[fusion.end] = f"{what}; {one} against {many} plainly"
+        if measured:
+            better = measured[FUSED] <= TIE * measured[PLAIN]
+        else:
+            better = _worth_it(graph, fusion, kernels, setting)
+        if better:
+            found[fusion.end] = _why(graph, fusion, setting, kernels, measured)
     return found
+
+
+def _worth_it(graph: Graph, fusion: Fusion, kernels: Mapping[str, str], setting: Setting) -> bool:
+    numbers = setting.batch * max(_numbers(graph, x, setting.roots) for x in fusion.nodes)
+    return numbers >= LEAST and {kernels[x] for x in fusion.nodes if x in kernels} <= {"dft"}
+
+
+def _why(
+    graph: Graph,
+    fusion: Fusion,
+    setting: Setting,
+    kernels: Mapping[str, str],
+    measured: Times | None,
+) -> str:
+    told = forecasts(graph, fusion, setting, kernels)
+    times = measured or {k: x.milliseconds for k, x in told.items()}
+    return (
+        f"{len(fusion.nodes)} nodes as one, from `{fusion.source}` on; "
+        f"keeps {_size(told[FUSED].kept)} against {_size(told[PLAIN].kept)}; "
+        f"{_time(times[FUSED])} against {_time(times[PLAIN])} plainly{MEASURED if measured else ''}"
+    )
 
 
 def forecasts(
@@ -208,17 +227,8 @@ def _forecast(load: Load, rates: Rates, setting: Setting) -> Forecast:
     return Forecast(1e3 * width * rates.seconds(load.work) / cores, width * load.kept)
 
 
-def _keeps(told: Mapping[str, Forecast]) -> str:
-    return f"keeps {_size(told[FUSED].kept)} against {_size(told[PLAIN].kept)}"
-
-
 def _size(count: float) -> str:
     return f"{count / 2**20:.3g} MiB"
-
-
-def _worth_it(graph: Graph, fusion: Fusion, kernels: Mapping[str, str], setting: Setting) -> bool:
-    numbers = setting.batch * max(_numbers(graph, x, setting.roots) for x in fusion.nodes)
-    return numbers >= LEAST and {kernels[x] for x in fusion.nodes if x in kernels} <= {"dft"}
 
 
 def _numbers(graph: Graph, path: str, roots: Mapping[str, tuple[int, ...]]) -> int:
