@@ -15,6 +15,7 @@ from opdsl.cli.options import Json, Model, Parameters
 
 if TYPE_CHECKING:
     from opdsl.lower.exported import Report, Subject
+
 SUFFIXES = (".pt2", ".onnx", ".aoti.pt2")
 
 

@@ -1,9 +1,11 @@
 """`opdsl export`: the file of a run predicts what `opdsl predict` does."""
 
+from shutil import which
+
 import pytest
 
 from opdsl.data.formats import open_dataset
-from opdsl.lower.exported import pt2
+from opdsl.lower.exported import aoti, pt2
 from tests.e2e.command_line import data, good, run
 
 
@@ -36,7 +38,12 @@ def test_a_run_is_exported_to_onnx_with_its_normalisation(trained, tmp_path):
 
 
 def test_a_mistake_is_one_message_and_leaves_no_file(trained, tmp_path):
-    for wrong in (("-o", tmp_path / "m.bin"), ("-o", tmp_path / "m.pt2", "--set", "model.w=3")):
+    for wrong in (
+        ("-o", tmp_path / "m.bin"),
+        ("-o", tmp_path / "m.pt2", "--format", "onnx"),
+        ("-o", tmp_path / "m.onnx", "--format", "aoti"),
+        ("-o", tmp_path / "m.pt2", "--set", "model.w=3"),
+    ):
         told = run("export", trained, *wrong)
         assert told.exit_code == 2, told.stderr
     assert list(tmp_path.iterdir()) == []
@@ -48,4 +55,28 @@ def test_specs_are_exported_with_batch_and_resolution_free(tmp_path, name):
     told = data("export", f"specs/{name}.op", "-o", tmp_path / "m.pt2", "--json")
     (shape,) = told["inputs"].values()
     assert [x for i, x in enumerate(shape) if i != 1] == [None] * (len(shape) - 1)
+    assert told["difference"] <= 1e-5
+
+
+FREE = ["tfno_darcy", "uno_darcy", "f_fno", "afno", "fno_continued", "fno_3d", "rno_burgers"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("name", [*FREE, "sfno_swe", "local_no", "deeponet"])
+def test_specs_are_exported_to_onnx(tmp_path, name):
+    pytest.importorskip("onnxruntime", reason="the extra `onnx` is not installed")
+    pytest.importorskip("onnxscript", reason="the extra `onnx` is not installed")
+    told = data("export", f"specs/{name}.op", "-o", tmp_path / "m.onnx", "--json")
+    assert told["difference"] <= 1e-5
+    assert (told["free"] == "batch and resolution") is (name in {*FREE, "deeponet"})
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.skipif(not any(map(which, aoti.COMPILERS)), reason="there is no C++ compiler")
+@pytest.mark.parametrize("name", ["tfno_darcy", "uno_darcy"])
+def test_specs_are_compiled(tmp_path, name):
+    told = data("export", f"specs/{name}.op", "-o", tmp_path / "m.aoti.pt2", "--json")
+    assert told["free"] == "batch and resolution"
     assert told["difference"] <= 1e-5
