@@ -1,7 +1,9 @@
 """Damaged programs through the whole front end: diagnostics with places, never an exception."""
 
+import collections
 import random
 import re
+import sys
 import time
 from pathlib import Path
 
@@ -67,14 +69,19 @@ def test_many_damaged_programs_get_diagnostics_and_no_exception(seed):
         survives(damaged(rng))
 
 
-def test_time_grows_with_the_length_of_a_program_and_not_with_its_square():
-    """A ratio in one run: four times the lines in well below sixteen times the time."""
+def test_work_grows_with_the_length_of_a_program_and_not_with_its_square():
+    """Four times the lines in about four times the calls, where a square would be sixteen."""
     from benchmarks.check_rates import program
 
-    def seconds(lines: int) -> float:
-        began = time.perf_counter()
-        assert not check(program(lines)).diagnostics
-        return time.perf_counter() - began
+    def calls(lines: int) -> int:
+        seen = collections.Counter[str]()
+        text = program(lines)
+        sys.setprofile(lambda frame, event, arg: seen.update((event,)))  # noqa: ARG005  its form
+        try:
+            assert not check(text).diagnostics
+        finally:
+            sys.setprofile(None)
+        return seen["call"] + seen["c_call"]
 
-    seconds(100)
-    assert min(seconds(1600) for _ in range(2)) < 9 * min(seconds(400) for _ in range(2))
+    calls(100)
+    assert calls(800) < 6 * calls(200)
