@@ -59,7 +59,13 @@ def arguments() -> argparse.ArgumentParser:
     told.add_argument("--quick", action="store_true", help="a minute: small cases, one thread")
     told.add_argument("--seconds", type=float, default=8.0, help="for each measured pair of calls")
     told.add_argument("--release", type=Path, help="a folder with another neuraloperator")
-    told.add_argument("--compile", action="store_true", help="torch.compile of theirs too: slow")
+    told.add_argument(
+        "--compile",
+        action="append",
+        metavar="NAME",
+        default=[],
+        help="of a case theirs compiled too",
+    )
     told.add_argument("--growth", action="store_true", help="series over resolution, modes ...")
     told.add_argument("--out", type=Path, default=RESULTS / "against_neuraloperator")
     return told
@@ -77,7 +83,9 @@ def measured(case: Case, options: argparse.Namespace) -> Found:
     threads = (1,) if options.quick else (1, 2)
     seconds = min(options.seconds, 1.0) if options.quick else options.seconds
     found: Found = {
-        "reused": in_process(beside, case, threads, seconds, reuse=True, compiled=options.compile)
+        "reused": in_process(
+            beside, case, threads, seconds, reuse=True, compiled=case.name in options.compile
+        )
     }
     if "absent" in found["reused"]:
         return found["reused"]
