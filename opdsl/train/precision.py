@@ -48,13 +48,16 @@ class Policy:
 
     @contextmanager
     def arithmetic(self) -> Iterator[None]:
-        """The context of a whole step: how products of float32 are computed."""
-        before = torch.backends.cuda.matmul.fp32_precision
-        torch.backends.cuda.matmul.fp32_precision = "tf32" if self.tf32 else before
+        """The context of a whole step: how products of float32 are computed on CUDA devices."""
+        switches = torch.backends.cuda.matmul, torch.backends.cudnn.conv
+        before = [x.fp32_precision for x in switches]
+        for x in switches:
+            x.fp32_precision = "tf32" if self.tf32 else "ieee"
         try:
             yield
         finally:
-            torch.backends.cuda.matmul.fp32_precision = before
+            for x, was in zip(switches, before, strict=True):
+                x.fp32_precision = was
 
     def autocast(self) -> AbstractContextManager[object]:
         """The context in which the module runs."""

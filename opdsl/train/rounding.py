@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from opdsl.nn.fourier import SpectralConv
 from opdsl.train.precision import Policy, policies
 
 
@@ -24,7 +25,7 @@ class Rounding:
         name: as in the settings.
         result: relative L2 error of the outputs, None: see `why`.
         gradient: relative L2 error of the gradient of all weights.
-        why: what stands against it on this device.
+        why: what stands against it on this device, or makes it another one here.
     """
 
     name: str
@@ -55,7 +56,9 @@ def _compared(
     except (RuntimeError, NotImplementedError) as error:  # what torch has no kernel for
         return Rounding(policy.name, why=str(error).splitlines()[0])
     result, gradient = (_apart(a, b) for a, b in zip(found, truth, strict=True))
-    return Rounding(policy.name, result, gradient)
+    fourier = any(isinstance(x, SpectralConv) for x in module.modules())
+    why = "no Fourier layer that it makes narrow" if policy.spectral and not fourier else ""
+    return Rounding(policy.name, result, gradient, why)
 
 
 def _computed(module: nn.Module, inputs: Sequence[Tensor], policy: Policy) -> tuple[Tensor, Tensor]:

@@ -97,14 +97,34 @@ def test_what_a_cpu_has_not_is_refused(name):
     assert [x.code for x in caught.value.diagnostics] == ["OP0622"]
 
 
-def test_tf32_holds_within_its_context_only():
-    switch = torch.backends.cuda.matmul
-    before = switch.fp32_precision
-    with policies(CPU)["tf32"].arithmetic():
-        assert switch.fp32_precision == "tf32"
-    assert switch.fp32_precision == before
-    with policies(CPU)["fp32"].arithmetic():
-        assert switch.fp32_precision == before
+SWITCHES = torch.backends.cuda.matmul, torch.backends.cudnn.conv
+
+
+@pytest.fixture
+def all_tf32():
+    """What somebody else has set."""
+    before = [x.fp32_precision for x in SWITCHES]
+    for x in SWITCHES:
+        x.fp32_precision = "tf32"
+    yield
+    for x, was in zip(SWITCHES, before, strict=True):
+        x.fp32_precision = was
+
+
+@pytest.mark.usefixtures("all_tf32")
+@pytest.mark.parametrize(
+    ("name", "expected"), [("fp32", "ieee"), ("bf16", "ieee"), ("tf32", "tf32")]
+)
+def test_fp32_is_strict_and_tf32_is_not_and_what_was_set_comes_back(name, expected):
+    with policies(CPU)[name].arithmetic():
+        assert {x.fp32_precision for x in SWITCHES} == {expected}
+    assert {x.fp32_precision for x in SWITCHES} == {"tf32"}
+
+
+def test_a_model_without_fourier_layers_says_so():
+    found = {x.name: x for x in roundings(nn.Linear(3, 3), [torch.randn(4, 3)], CPU)}
+    assert found["bf16_spectral"].result == found["bf16"].result
+    assert "no Fourier layer" in found["bf16_spectral"].why
 
 
 def test_roundings_are_ordered_and_leave_the_module_alone():
