@@ -152,7 +152,7 @@ def lines(found: dict) -> list[str]:
         "",
         f"Made by `benchmarks/precision.py`, whose head says how. torch {found['torch']}, a CPU.",
         "`grid`: how far the results on that grid and on one twice as fine are apart, in float64,",
-        "for smooth inputs and fresh weights. **Bold**: rounding is less than that. Rough data have",
+        "for smooth inputs and fresh weights. **Bold**: rounding is less. Rough data have",
         "a larger error of the grid, which hides more.",
         "",
         "| model | points | grid | " + " | ".join(NARROW) + " |",
