@@ -71,3 +71,17 @@ def test_without_faults_a_finer_grid_samples_the_same_function():
     torch.testing.assert_close(right(x, (24, 32)), expected, rtol=1e-5, atol=1e-5)
     wrong = theirs(x.movedim(-1, 1), output_shape=(24, 32)).movedim(1, -1)
     assert (wrong - expected).norm() > 0.3 * expected.norm()
+
+
+@pytest.mark.parametrize("n", [60, 64])
+def test_half_spectra_of_theirs_do_not_run_on_a_cpu_and_ours_are_near(n):
+    x = torch.randn(1, 3, n, n, generator=torch.Generator().manual_seed(1))
+    theirs, ours = pair((12, 16), real=True)
+    exact = theirs(x).movedim(1, -1)
+    theirs.fno_block_precision = "half"
+    with pytest.raises(RuntimeError):
+        theirs(x)
+    ours.narrow = True
+    with torch.autocast("cpu", torch.float16):
+        found = ours(x.movedim(1, -1))
+    assert float((found - exact).detach().norm() / exact.detach().norm()) < 1e-3
