@@ -49,7 +49,8 @@ class Policy:
     @contextmanager
     def arithmetic(self) -> Iterator[None]:
         """The context of a whole step: how products of float32 are computed on CUDA devices."""
-        switches = torch.backends.cuda.matmul, torch.backends.cudnn.conv
+        # torch puts a class in the module's place, which mypy does not see
+        switches = torch.backends.cuda.matmul, torch.backends.cudnn.conv  # type: ignore[attr-defined]
         before = [x.fp32_precision for x in switches]
         for x in switches:
             x.fp32_precision = "tf32" if self.tf32 else "ieee"
