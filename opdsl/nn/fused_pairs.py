@@ -6,7 +6,8 @@ has the terms
 
     w (W act(h_L) + b) v[y]    or    w v[y] [act(h_L), 1]^T
 
-The layers of all pairs go out too if they are to be kept; else they are computed again.
+The layers behind the first go out too, for all pairs, if they are to be kept; else they are
+computed again.
 """
 
 from __future__ import annotations
@@ -23,8 +24,6 @@ from opdsl.nn.fused import ACTS, filled_structure
 from opdsl.nn.native.library import library
 from opdsl.nn.neighbours import Pairs
 from opdsl.nn.precision import wide
-
-PASSED = 8 << 20  # bytes of what one call hands on for the gradient at points
 
 Pointer = ctypes.c_void_p
 
@@ -76,9 +75,9 @@ class PairSum:
 
     def total(self, zeros: Tensor, *, keep: bool) -> tuple[Tensor, list[Tensor]]:
         """The sum, added to `zeros`, and the hidden layers if they are to be kept."""
-        hidden = [self.at_points.new_empty(len(self.pairs), n) for n in self._widths()]
-        kept = hidden if keep else []
-        self._run("pairs_forward", slice(0, len(self.pairs)), {"total": zeros}, {"hidden": kept})
+        count = len(self.pairs)
+        kept = [self.at_points.new_empty(count, n) for n in self._widths()[1:] if keep]
+        self._run("pairs_forward", {"total": zeros}, {"hidden": kept})
         return zeros, kept
 
     def gradients(
@@ -91,61 +90,39 @@ class PairSum:
             torch.zeros_like(x) if x is not None and need else None
             for x, need in zip((self.values, self.weights), needed[2:4], strict=True)
         )
-        for span in self._spans():
-            self._part(span, grad, kept, (points, queries, values, weights), layers)
-        found = (points, queries, values, weights, *(x.to(grad.dtype) for x in layers))
-        return [x if need else None for x, need in zip(found, needed, strict=True)]
-
-    def _part(
-        self,
-        span: slice,
-        grad: Tensor,
-        kept: Sequence[Tensor],
-        made: tuple[Tensor, Tensor, Tensor | None, Tensor | None],
-        layers: list[Tensor],
-    ) -> None:
-        """What some pairs add to the gradients."""
-        points, queries, values, weights = made
-        where = self.pairs.points[span]
-        gx = points.new_empty(len(where), points.shape[-1])
-        gv = None if values is None else values.new_empty(len(where), *values.shape[1:])
-        gw = None if weights is None else weights[span]
-        own = {"grad": grad, "gx": gx, "gq": queries, "gv": gv, "gw": gw}
+        own = {"grad": grad, "gx": points, "gq": queries, "gv": values, "gw": weights}
         inner = layers[:-2] if self.last else layers
         if self.last:
             own |= {"glast": layers[-2], "glast_b": layers[-1]}
-        lists = {"hidden": [x[span] for x in kept], "gW": inner[::2], "gb": inner[1::2]}
-        self._run("pairs_backward", span, own, lists)
-        points[:, 0].index_add_(0, where, gx)
-        if values is not None and gv is not None:
-            values.index_add_(0, where, gv)
+        lists = {"hidden": kept, "gW": inner[::2], "gb": inner[1::2]}
+        self._run("pairs_backward", own, lists)
+        found = (points, queries, values, weights, *(x.to(grad.dtype) for x in layers))
+        return [x if need else None for x, need in zip(found, needed, strict=True)]
 
-    def _run(
-        self, name: str, span: slice, own: dict[str, Tensor | None], lists: dict[str, Any]
-    ) -> None:
+    def _run(self, name: str, own: dict[str, Tensor | None], lists: dict[str, Any]) -> None:
         inner = self.layers[:-2] if self.last else self.layers
         tensors = {
-            "points": self.pairs.points[span],
-            "queries": self.pairs.queries[span],
+            "points": self.pairs.points,
+            "queries": self.pairs.queries,
             "widths": torch.tensor(self._widths()),
             "at_points": self.at_points,
             "at_queries": self.at_queries,
             "values": self.values,
-            "weights": None if self.weights is None else self.weights[span],
+            "weights": self.weights,
         }
         if self.last:
             tensors |= {"last": self.layers[-2], "last_b": self.layers[-1]}
         there = {k: x for k, x in (tensors | own).items() if x is not None}
-        told = filled_structure(_Pairs(), self._numbers(span), there)
+        told = filled_structure(_Pairs(), self._numbers(), there)
         addresses = {"W": inner[::2], "b": inner[1::2]} | lists
         held = [_set_list(told, key, x) for key, x in addresses.items() if x]
         getattr(library(), name)(ctypes.byref(told))
         del held
 
-    def _numbers(self, span: slice) -> dict[str, int]:
+    def _numbers(self) -> dict[str, int]:
         batch, c = (1, 0) if self.values is None else self.values.shape[1:]
         return {
-            "pairs": span.stop - span.start,
+            "pairs": len(self.pairs),
             "batch": batch,
             "c": c,
             "out": len(self.layers[-1]) if self.last else 0,
@@ -158,13 +135,6 @@ class PairSum:
         """Of the hidden layers."""
         inner = self.layers[:-2] if self.last else self.layers
         return [self.at_points.shape[-1], *(len(b) for b in inner[1::2])]
-
-    def _spans(self) -> list[slice]:
-        """All pairs, so many at a time that what is handed on stays in the cache."""
-        values = 0 if self.values is None else self.values[0].numel()
-        size = max(1, PASSED // (4 * (self.at_points.shape[-1] + values)))
-        count = len(self.pairs)
-        return [slice(i, min(count, i + size)) for i in range(0, count, size)]
 
 
 def _plain_float(x: Tensor) -> bool:

@@ -27,7 +27,7 @@ from pathlib import Path
 from opdsl.files import only_ours, user_cache
 
 SOURCES = tuple(Path(__file__).with_name(x) for x in ("rows.cpp", "pairs.cpp"))
-HEADER = Path(__file__).with_name("vectors.h")
+HEADERS = tuple(Path(__file__).with_name(x) for x in ("vectors.h", "tiles.h"))
 FLAGS = ("-O3", "-march=native", "-std=c++17", "-fPIC", "-fopenmp", "-w")
 SECONDS = 120.0  # a compiler that takes longer is taken for stuck
 
@@ -150,7 +150,7 @@ def _key(compiler: str) -> str:
     )
     if said.returncode:
         raise CompilerError(f"{compiler} does not tell its version")
-    source = b"\0".join(x.read_bytes() for x in (*SOURCES, HEADER))
+    source = b"\0".join(x.read_bytes() for x in (*SOURCES, *HEADERS))
     parts = (source, said.stdout, " ".join(FLAGS).encode(), processor().encode())
     return hashlib.sha256(b"\0".join(parts)).hexdigest()[:24]
 

@@ -5,7 +5,7 @@
 // queries, so that no two add to the same sum. What is computed is written in
 // opdsl/nn/fused_pairs.py; the names here are those of the formulas there.
 
-#include "vectors.h"
+#include "tiles.h"
 
 extern "C" {
 
@@ -17,11 +17,11 @@ struct Pairs {
   const float *at_points, *at_queries, *values, *weights;
   const float *const *W, *const *b;  // (next, this), (next) of each inner layer
   const float *last, *last_b;        // (out, width), (out)
-  float* const* hidden;              // (pairs, width) of each hidden layer, or none
+  float* const* hidden;              // (pairs, width) of each hidden layer but the first, or none
   float* total;
   const float* grad;  // of total
   double *const *gW, *const *gb, *glast, *glast_b;
-  float *gx, *gq, *gv, *gw;  // of the first hidden layer and of values at pairs; of queries
+  float *gx, *gq, *gv, *gw;  // of at_points, at_queries, values, weights
 };
 
 }
@@ -39,21 +39,37 @@ struct Rows {
   float* all() { return at.get(); }
 };
 
-// A matrix (K x N) in panels of columns that lie behind each other.
+bool tiles_wanted = true;
+
+// Whether tile units are faster for a product with such a matrix: cutting numbers takes time too.
+bool tiles_for(long K, long N) { return tiles_wanted && std::min(K, N) > 32 && tiles_allowed(); }
+
+// A matrix (K x N), W or its transpose, as products want it: in panels of columns that lie behind
+// each other, or cut for tile units.
 struct Packed {
   long K = 0, N = 0;
   std::vector<float> numbers;
+  Words pieces;
 
-  // Element (k, n) stands at B[k * bk + n * bn].
-  Packed(long K, long N, const float* B, long bk, long bn) : K(K), N(N), numbers(K * N) {
+  Packed(long K, long N, const float* W, bool transposed) : K(K), N(N) {
+    if (tiles_for(K, N)) {
+      pieces = words(cut_size(N, K));
+      cut(RIGHT, !transposed, N, K, W, transposed ? K : N, pieces.get());
+      return;
+    }
+    numbers.resize(K * N);
     float* p = numbers.data();
     for (long j = 0; j < N; j += PANEL)
       for (long k = 0; k < K; k++)
-        for (long n = j; n < std::min(N, j + PANEL); n++) *p++ = B[k * bk + n * bn];
+        for (long n = j; n < std::min(N, j + PANEL); n++) *p++ = W[transposed ? n * K + k : k * N + n];
   }
 
-  // y (count x N) = row + x (count x K) B
-  void times(long count, Rows& x, Rows& y, const float* row) const {
+  // y (count x N) = row + x (count x K) B; `left` has room for the pieces of x
+  void times(long count, Rows& x, Rows& y, const float* row, Word* left) const {
+    if (pieces) {
+      cut(LEFT, false, count, K, x.all(), x.ld, left);
+      return tiled(count, N, K, left, pieces.get(), y.all(), y.ld, row ? ROW : ZERO, row);
+    }
     for (long j = 0; j < N; j += PANEL) {
       long n = std::min<long>(PANEL, N - j);
       gemm(count, n, K, x.all(), x.ld, 1, numbers.data() + j * K, n, y.all() + j, y.ld,
@@ -79,6 +95,8 @@ class Chain {
     if (p.out) pack(p.last, p.out, H_);
     each_ = p.batch * std::max<long>(p.c, 1);
     z_ = Rows(T, widest_), d_ = Rows(back ? T : 0, widest_);
+    long room = cut_size(T, blocks(widest_, DEEP) * DEEP);  // T is a multiple of DEEP
+    left_ = words(room), right_ = words(back ? room : 0);
     v_ = scratch(T * each_), gv_ = scratch(back ? T * each_ : 0);
     if (back) {
       for (long i = 0; i < L_; i++) {
@@ -95,17 +113,27 @@ class Chain {
     else add_products_of(t, n);
   }
 
+  // But for the gradients at points, see `add_at_points`.
   void backward(long t, long n) {
+    first_ = t, count_ = n;
     hidden(t, n);
     if (p_.out) of_multiplied(t, n);
     else of_products(t, n);
     for (long i = L_; i-- > 0;) of_layer(i, n);
-    for (long s = 0; s < n; s++) {
-      float *d = d_.row(s), *q = p_.gq + p_.queries[t + s] * p_.widths[0];
-      std::memcpy(p_.gx + (t + s) * p_.widths[0], d, 4 * p_.widths[0]);
-      for (long k = 0; k < p_.widths[0]; k++) q[k] += d[k];
-    }
+    for (long s = 0; s < n; s++)
+      add(p_.widths[0], p_.gq + p_.queries[t + s] * p_.widths[0], d_.row(s));
     if (++done_ % FLUSH == 0) flush();
+  }
+
+  // What `backward` found for points, which several pairs may share: part i of n of the channels.
+  void add_at_points(long i, long n) {
+    auto each_pair = [&](float* sums, long width, auto row) {
+      long begin = width * i / n, own = width * (i + 1) / n - begin;
+      for (long s = 0; sums && s < count_; s++)
+        add(own, sums + p_.points[first_ + s] * width + begin, row(s) + begin);
+    };
+    each_pair(p_.gx, p_.widths[0], [&](long s) { return d_.row(s); });
+    each_pair(p_.gv, each_, [&](long s) { return gv_.get() + s * each_; });
   }
 
   // The sums of this thread go to those of all.
@@ -119,19 +147,19 @@ class Chain {
 
  private:
   void pack(const float* W, long N, long K) {
-    there_.emplace_back(K, N, W, 1, K);
-    if (back_) here_.emplace_back(N, K, W, K, 1);
+    there_.emplace_back(K, N, W, true);
+    if (back_) here_.emplace_back(N, K, W, false);
   }
 
   // a_ of all hidden layers, on the way back slope_ too.
   void hidden(long t, long n) {
-    bool known = back_ && p_.hidden;
     for (long i = 0; i <= L_; i++) {
       long w = p_.widths[i];
-      if (!known && i == 0) first(t, n);
-      if (!known && i) there_[i - 1].times(n, a_[i - 1], z_, p_.b[i - 1]);
+      bool known = back_ && p_.hidden && i;
+      if (i == 0) first(t, n);
+      else if (!known) there_[i - 1].times(n, a_[i - 1], z_, p_.b[i - 1], left_.get());
       for (long s = 0; s < n; s++) {
-        float* kept = p_.hidden ? p_.hidden[i] + (t + s) * w : nullptr;
+        float* kept = p_.hidden && i ? p_.hidden[i - 1] + (t + s) * w : nullptr;
         const float* z = known ? kept : z_.row(s);
         if (back_) bend_both(p_.act, w, a_[i].row(s), slope_[i].row(s), z);
         else bend(p_.act, w, a_[i].row(s), z);
@@ -155,7 +183,7 @@ class Chain {
 
   // k(x, y), into z_
   void kernels(long n) {
-    there_[L_].times(n, a_[L_], z_, p_.last_b);
+    there_[L_].times(n, a_[L_], z_, p_.last_b, left_.get());
   }
 
   // total += w k v
@@ -181,7 +209,7 @@ class Chain {
       for (long j = 0; p_.gw && j < p_.c; j++) sum += d[j] * k[j];
       if (p_.gw) p_.gw[t + s] = sum;
       for (long j = 0; j < p_.c; j++) d[j] *= w;
-      float* gv = p_.gv ? p_.gv + (t + s) * each_ : nullptr;
+      float* gv = p_.gv ? gv_.get() + s * each_ : nullptr;
       for (long b = 0; gv && b < p_.batch; b++)
         for (long j = 0; j < p_.c; j++) gv[b * p_.c + j] = w * k[j] * g[b * p_.c + j];
     }
@@ -224,11 +252,11 @@ class Chain {
 
   // What came to w v goes to w and to v.
   void of_values(long t, long s) {
-    const float* g = gv_.get() + s * each_;
+    float* g = gv_.get() + s * each_;
     float sum = 0.0f, w = weight(t);
     for (long j = 0; p_.gw && j < each_; j++) sum += g[j] * (p_.values ? value(t)[j] : 1.0f);
     if (p_.gw) p_.gw[t] = sum;
-    for (long j = 0; p_.gv && j < each_; j++) p_.gv[t * each_ + j] = w * g[j];
+    for (long j = 0; p_.gv && j < each_; j++) g[j] *= w;
   }
 
   // v_ = w v
@@ -251,16 +279,26 @@ class Chain {
   // d_ of a hidden layer from that of the next one, or of the last layer
   void of_layer(long i, long n) {
     const Packed& W = here_[i];
-    gemm(W.K, W.N, n, d_.all(), 1, d_.ld, a_[i].all(), a_[i].ld, gW_[i].now(), W.N, ADD);
+    if (W.pieces) {
+      cut(LEFT, true, W.K, n, d_.all(), d_.ld, left_.get());
+      cut(RIGHT, true, W.N, n, a_[i].all(), a_[i].ld, right_.get());
+      tiled(W.K, W.N, n, left_.get(), right_.get(), gW_[i].now(), W.N, ADD);
+    } else {
+      gemm(W.K, W.N, n, d_.all(), 1, d_.ld, a_[i].all(), a_[i].ld, gW_[i].now(), W.N, ADD);
+    }
     for (long s = 0; s < n; s++)
       for (long k = 0; k < W.K; k++) gb_[i].now()[k] += d_.row(s)[k];
-    W.times(n, d_, z_, nullptr);
+    W.times(n, d_, z_, nullptr, left_.get());
     std::swap(z_, d_);
     slopes(i, n);
   }
 
   void slopes(long i, long n) {
     for (long s = 0; s < n; s++) multiply(p_.widths[i], d_.row(s), slope_[i].row(s));
+  }
+
+  static void add(long n, float* sums, const float* x) {
+    for (long k = 0; k < n; k++) sums[k] += x[k];
   }
 
   void flush() {
@@ -270,11 +308,12 @@ class Chain {
 
   const Pairs& p_;
   bool back_;
-  long L_, H_, widest_, each_, done_ = 0;
+  long L_, H_, widest_, each_, done_ = 0, first_ = 0, count_ = 0;
   std::vector<Packed> there_, here_;
   std::vector<Rows> a_, slope_;
   Rows z_{0, 0}, d_{0, 0};
   Scratch v_, gv_;
+  Words left_, right_;
   std::vector<Sum> gW_, gb_;
 };
 
@@ -285,34 +324,54 @@ long begin(const Pairs& p, long t, long n) {
   return i;
 }
 
-template <class F>
-void each_thread(const Pairs& p, bool back, F work) {
-  int count = (int)p.threads;
-#pragma omp parallel num_threads(count) if (count > 1)
-  {
-    int t = omp_get_thread_num(), n = omp_get_num_threads();
-    Chain chain(p, back);
-    long end = begin(p, t + 1, n);
-    for (long i = begin(p, t, n); i < end; i += chain.T) work(chain, i, std::min(chain.T, end - i));
-    if (back) {
-      for (int turn = 0; turn < n; turn++) {  // in the order of the threads
-        if (turn == t) chain.add_sums();
-#pragma omp barrier
-      }
-    }
-  }
-}
-
 }  // namespace
 
 extern "C" {
 
+// Whether the next products may use tile units, where there are some; says whether they do.
+int use_tiles(int wanted) {
+  tiles_wanted = wanted;
+  return tiles_wanted && tiles_allowed();
+}
+
 void pairs_forward(const Pairs* p) {
-  each_thread(*p, false, [](Chain& chain, long t, long n) { chain.forward(t, n); });
+  int count = (int)p->threads;
+#pragma omp parallel num_threads(count) if (count > 1)
+  {
+    int t = omp_get_thread_num(), n = omp_get_num_threads();
+    TilesOfThread tiles(tiles_allowed());
+    Chain chain(*p, false);
+    long end = begin(*p, t + 1, n);
+    for (long i = begin(*p, t, n); i < end; i += chain.T)
+      chain.forward(i, std::min(chain.T, end - i));
+  }
 }
 
 void pairs_backward(const Pairs* p) {
-  each_thread(*p, true, [](Chain& chain, long t, long n) { chain.backward(t, n); });
+  int count = (int)p->threads;
+  std::vector<Chain*> chains(count);
+  long most = 0;  // pairs of a thread
+#pragma omp parallel num_threads(count) if (count > 1)
+  {
+    int t = omp_get_thread_num(), n = omp_get_num_threads();
+    TilesOfThread tiles(tiles_allowed());
+    Chain chain(*p, true);
+    chains[t] = &chain;
+    long i = begin(*p, t, n), end = begin(*p, t + 1, n);
+#pragma omp critical
+    most = std::max(most, end - i);
+#pragma omp barrier
+    for (long done = 0; done < most; done += chain.T, i += chain.T) {
+      chain.backward(i, std::max(0L, std::min(chain.T, end - i)));
+#pragma omp barrier
+      for (int own = 0; own < n; own++) chains[own]->add_at_points(t, n);
+#pragma omp barrier
+    }
+    for (int turn = 0; turn < n; turn++) {  // in the order of the threads
+      if (turn == t) chain.add_sums();
+#pragma omp barrier
+    }
+  }
 }
 
 }

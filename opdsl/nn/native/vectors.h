@@ -358,6 +358,10 @@ static Scratch scratch(long n) {
   return Scratch((float*)std::aligned_alloc(64, bytes));
 }
 
+using Words = std::unique_ptr<uint32_t[], Free>;
+
+static Words words(long n) { return Words((uint32_t*)scratch(n).release()); }
+
 constexpr long TILE = 4096;     // numbers of a tile of one array: 16 kB
 constexpr long FLUSH = 64;      // tiles whose sums stay in float32 before they go to float64
 

@@ -108,7 +108,6 @@ def test_so_they_do_with_another_activation(calls):
 @pytest.mark.parametrize("form", ["diagonal, wide", "matrix"])
 def test_pieces_of_the_pairs_and_layers_computed_again_change_rounding_only(form, monkeypatch):
     exact = run(form, dtype=torch.float64)
-    monkeypatch.setattr(fused_pairs, "PASSED", 5000)
     monkeypatch.setattr(kernel_integral, "SAVED", 0)
     assert apart(run(form), exact) < 1e-6
 
