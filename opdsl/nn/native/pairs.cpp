@@ -30,19 +30,26 @@ namespace {
 
 constexpr long SKEW = 16;  // numbers between rows, which else would meet in the same cache lines
 
+// Where rows stand.
+struct Place {
+  float* at = nullptr;
+  long ld = 0;
+  float* row(long t) const { return at + t * ld; }
+};
+
 // Rows of a few pairs.
 struct Rows {
   long ld;
   Scratch at;
   Rows(long count, long width) : ld(width + SKEW), at(scratch(count * (width + SKEW))) {}
   float* row(long t) { return at.get() + t * ld; }
-  float* all() { return at.get(); }
+  Place all() { return {at.get(), ld}; }
 };
 
 bool tiles_wanted = true;
 
 // Whether tile units are faster for a product with such a matrix: cutting numbers takes time too.
-bool tiles_for(long K, long N) { return tiles_wanted && std::min(K, N) > 32 && tiles_allowed(); }
+bool tiles_for(long K, long N) { return tiles_wanted && std::min(K, N) >= 32 && tiles_allowed(); }
 
 // A matrix (K x N), W or its transpose, as products want it: in panels of columns that lie behind
 // each other, or cut for tile units.
@@ -64,17 +71,20 @@ struct Packed {
         for (long n = j; n < std::min(N, j + PANEL); n++) *p++ = W[transposed ? n * K + k : k * N + n];
   }
 
-  // y (count x N) = row + x (count x K) B; `left` has room for the pieces of x
-  void times(long count, Rows& x, Rows& y, const float* row, Word* left) const {
+  // y (count x N) = (row + x (count x K) B) factor. Instead of x `left` is looked at if this is cut.
+  void times(long count, Place x, const Word* left, Place y, const float* row,
+             Place factor = {}) const {
+    Start start = row ? ROW : ZERO;
     if (pieces) {
-      cut(LEFT, false, count, K, x.all(), x.ld, left);
-      return tiled(count, N, K, left, pieces.get(), y.all(), y.ld, row ? ROW : ZERO, row);
+      tiled(count, N, K, left, pieces.get(), y.at, y.ld, start, row, factor.at, factor.ld);
+      return;
     }
     for (long j = 0; j < N; j += PANEL) {
       long n = std::min<long>(PANEL, N - j);
-      gemm(count, n, K, x.all(), x.ld, 1, numbers.data() + j * K, n, y.all() + j, y.ld,
-           row ? ROW : ZERO, row ? row + j : nullptr);
+      gemm(count, n, K, x.at, x.ld, 1, numbers.data() + j * K, n, y.at + j, y.ld, start,
+           row ? row + j : nullptr);
     }
+    for (long s = 0; factor.at && s < count; s++) multiply(N, y.row(s), factor.row(s));
   }
 
   static constexpr long PANEL = 4 * LANES;
@@ -87,16 +97,17 @@ class Chain {
     widest_ = p.out;
     for (long i = 0; i <= L_; i++) widest_ = std::max<long>(widest_, p.widths[i]);
     T = widest_ > 128 ? 96 : 192;
-    for (long i = 0; i <= L_; i++) {
-      a_.emplace_back(T, p.widths[i]);
-      if (back) slope_.emplace_back(T, p.widths[i]);
-    }
     for (long i = 0; i < L_; i++) pack(p.W[i], p.widths[i + 1], p.widths[i]);
     if (p.out) pack(p.last, p.out, H_);
+    for (long i = 0; i <= L_; i++) {
+      long w = p.widths[i];
+      a_.emplace_back(are_cut(i) ? 0 : T, w);
+      slope_.emplace_back(back ? T : 0, w);
+      right_.push_back(words(back && are_cut(i) ? cut_size(w, T) : 0));
+    }
     each_ = p.batch * std::max<long>(p.c, 1);
     z_ = Rows(T, widest_), d_ = Rows(back ? T : 0, widest_);
-    long room = cut_size(T, blocks(widest_, DEEP) * DEEP);  // T is a multiple of DEEP
-    left_ = words(room), right_ = words(back ? room : 0);
+    left_ = words(cut_size(T, blocks(widest_, DEEP) * DEEP));  // T is a multiple of DEEP
     v_ = scratch(T * each_), gv_ = scratch(back ? T * each_ : 0);
     if (back) {
       for (long i = 0; i < L_; i++) {
@@ -129,8 +140,9 @@ class Chain {
   void add_at_points(long i, long n) {
     auto each_pair = [&](float* sums, long width, auto row) {
       long begin = width * i / n, own = width * (i + 1) / n - begin;
+      auto place = [&](long s) { return sums + p_.points[first_ + s] * width + begin; };
       for (long s = 0; sums && s < count_; s++)
-        add(own, sums + p_.points[first_ + s] * width + begin, row(s) + begin);
+        add(own, place(s), row(s) + begin, place(std::min(s + 1, count_ - 1)));
     };
     each_pair(p_.gx, p_.widths[0], [&](long s) { return d_.row(s); });
     each_pair(p_.gv, each_, [&](long s) { return gv_.get() + s * each_; });
@@ -151,30 +163,43 @@ class Chain {
     if (back_) here_.emplace_back(N, K, W, false);
   }
 
-  // a_ of all hidden layers, on the way back slope_ too.
+  // Whether the activated layer goes on in pieces.
+  bool are_cut(long i) const { return i < (long)there_.size() && there_[i].pieces; }
+
+  // Activates all hidden layers: for products, and for their gradients with slope_.
   void hidden(long t, long n) {
-    for (long i = 0; i <= L_; i++) {
+    bool known = back_ && p_.hidden;
+    activate(0, n, !known, [&](long s) -> Line {
+      return {p_.at_points + p_.points[t + s] * p_.widths[0],
+              p_.at_queries + p_.queries[t + s] * p_.widths[0]};
+    });
+    for (long i = 1; i <= L_; i++) {
       long w = p_.widths[i];
-      bool known = back_ && p_.hidden && i;
-      if (i == 0) first(t, n);
-      else if (!known) there_[i - 1].times(n, a_[i - 1], z_, p_.b[i - 1], left_.get());
-      for (long s = 0; s < n; s++) {
-        float* kept = p_.hidden && i ? p_.hidden[i - 1] + (t + s) * w : nullptr;
-        const float* z = known ? kept : z_.row(s);
-        if (back_) bend_both(p_.act, w, a_[i].row(s), slope_[i].row(s), z);
-        else bend(p_.act, w, a_[i].row(s), z);
-        if (kept && !back_) std::memcpy(kept, z, 4 * w);
-      }
+      Place z = p_.hidden ? Place{p_.hidden[i - 1] + t * w, w} : z_.all();
+      if (!known) there_[i - 1].times(n, a_[i - 1].all(), left_.get(), z, p_.b[i - 1]);
+      activate(i, n, !known || i == L_, [&](long s) -> Line { return {z.row(s), nullptr}; });
     }
   }
 
-  void first(long t, long n) {
-    long w = p_.widths[0];
+  // `multiplied`: a product with the activated layer follows. The results go to left_ and right_,
+  // or to a_.
+  template <class F>
+  void activate(long i, long n, bool multiplied, F line) {
+    long w = p_.widths[i];
+    if (are_cut(i)) {
+      auto slope = [&](long s) { return back_ ? slope_[i].row(s) : nullptr; };
+      bend_and_cut(p_.act, n, w, line, slope, multiplied ? left_.get() : nullptr,
+                   back_ ? right_[i].get() : nullptr);
+      return;
+    }
     for (long s = 0; s < n; s++) {
-      const float* x = p_.at_points + p_.points[t + s] * w;
-      const float* y = p_.at_queries + p_.queries[t + s] * w;
-      float* z = z_.row(s);
-      for (long k = 0; k < w; k++) z[k] = x[k] + y[k];
+      Line z = line(s);
+      if (z.more) {
+        for (long k = 0; k < w; k++) z_.row(s)[k] = z.x[k] + z.more[k];
+        z.x = z_.row(s);
+      }
+      if (back_) bend_both(p_.act, w, a_[i].row(s), slope_[i].row(s), z.x);
+      else bend(p_.act, w, a_[i].row(s), z.x);
     }
   }
 
@@ -183,7 +208,7 @@ class Chain {
 
   // k(x, y), into z_
   void kernels(long n) {
-    there_[L_].times(n, a_[L_], z_, p_.last_b, left_.get());
+    there_[L_].times(n, a_[L_].all(), left_.get(), z_.all(), p_.last_b);
   }
 
   // total += w k v
@@ -247,7 +272,7 @@ class Chain {
       }
     });
     for (long s = 0; s < n; s++) of_values(t + s, s);
-    slopes(L_, n);
+    for (long s = 0; s < n; s++) multiply(H_, d_.row(s), slope_[L_].row(s));
   }
 
   // What came to w v goes to w and to v.
@@ -280,25 +305,23 @@ class Chain {
   void of_layer(long i, long n) {
     const Packed& W = here_[i];
     if (W.pieces) {
-      cut(LEFT, true, W.K, n, d_.all(), d_.ld, left_.get());
-      cut(RIGHT, true, W.N, n, a_[i].all(), a_[i].ld, right_.get());
-      tiled(W.K, W.N, n, left_.get(), right_.get(), gW_[i].now(), W.N, ADD);
+      cut(LEFT, true, W.K, n, d_.all().at, d_.ld, left_.get());
+      tiled(W.K, W.N, n, left_.get(), right_[i].get(), gW_[i].now(), W.N, ADD);
+      cut(LEFT, false, n, W.K, d_.all().at, d_.ld, left_.get());
     } else {
-      gemm(W.K, W.N, n, d_.all(), 1, d_.ld, a_[i].all(), a_[i].ld, gW_[i].now(), W.N, ADD);
+      gemm(W.K, W.N, n, d_.all().at, 1, d_.ld, a_[i].all().at, a_[i].ld, gW_[i].now(), W.N, ADD);
     }
-    for (long s = 0; s < n; s++)
-      for (long k = 0; k < W.K; k++) gb_[i].now()[k] += d_.row(s)[k];
-    W.times(n, d_, z_, nullptr, left_.get());
+    for (long s = 0; s < n; s++) add(W.K, gb_[i].now(), d_.row(s));
+    W.times(n, d_.all(), left_.get(), z_.all(), nullptr, slope_[i].all());
     std::swap(z_, d_);
-    slopes(i, n);
   }
 
-  void slopes(long i, long n) {
-    for (long s = 0; s < n; s++) multiply(p_.widths[i], d_.row(s), slope_[i].row(s));
-  }
-
-  static void add(long n, float* sums, const float* x) {
-    for (long k = 0; k < n; k++) sums[k] += x[k];
+  static void add(long n, float* sums, const float* x, const float* next = nullptr) {
+    each(n, [&](long i, int k) {
+      fetch(next, i);
+      if (k == LANES) store(sums + i, load(sums + i) + load(x + i));
+      else store_some(sums + i, load_some(sums + i, k) + load_some(x + i, k), k);
+    });
   }
 
   void flush() {
@@ -313,7 +336,8 @@ class Chain {
   std::vector<Rows> a_, slope_;
   Rows z_{0, 0}, d_{0, 0};
   Scratch v_, gv_;
-  Words left_, right_;
+  Words left_;
+  std::vector<Words> right_;
   std::vector<Sum> gW_, gb_;
 };
 

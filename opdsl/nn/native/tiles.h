@@ -27,6 +27,11 @@ constexpr long CUT = 3 * TILE_WORDS;    // all pieces of a tile, behind each oth
 
 enum Side { LEFT, RIGHT };
 
+// Numbers, to which others are added if there are some.
+struct Line {
+  const float *x = nullptr, *more = nullptr;
+};
+
 static long blocks(long n, long of) { return (n + of - 1) / of; }
 
 // Words of a matrix with so many lines, which are the rows of a left and the columns of a right
@@ -128,6 +133,43 @@ static void cut(Side side, bool across, long lines, long K, const float* x, long
     }
 }
 
+// act of n lines of w numbers, cut as a left factor of n rows, as a right one of w columns, or both.
+// The derivatives go to where `slope` says, unless that is nowhere.
+template <int act, class F, class G>
+static void bend_and_cut_as(long n, long w, F line, G slope, Word* left, Word* right) {
+  long along = blocks(w, DEEP), across = blocks(n, DEEP);
+  for (long s = 0; s < n; s += DEEP)
+    for (long j = 0; j < EDGE; j++) {
+      Line z[2];
+      float* d[2] = {};
+      for (int r = 0; r < 2; r++)
+        if (long own = s + j + r * EDGE; own < n) z[r] = line(own), d[r] = slope(own);
+      Line next[2];
+      for (int r = 0; r < 2; r++)
+        if (long own = s + j + 1 + r * EDGE; own < n) next[r] = line(own);
+      for (long k = 0; k < w; k += DEEP) {
+        V a[2][2] = {};
+        for (int r = 0; r < 2; r++)
+          for (long h = 0; h < 2; h++) {
+            long at = k + h * EDGE;
+            if (!z[r].x || at >= w) continue;
+            int there = (int)std::min(EDGE, w - at);
+            V x = load_some(z[r].x + at, there), own;
+            if (z[r].more) x += load_some(z[r].more + at, there);
+            if (d[r]) a[r][h] = bent<act>(x, own), store_some(d[r] + at, own, there);
+            else a[r][h] = bent<act>(x);
+          }
+        for (int r = 0; r < 2; r++) fetch(next[r].x, k), fetch(next[r].x, k + EDGE);
+        for (int r = 0; left && r < 2; r++)
+          cut(a[r][0], a[r][1], left + ((s / EDGE + r) * along + k / DEEP) * CUT + j * EDGE,
+              TILE_WORDS);
+        for (long h = 0; right && h < 2 && k + h * EDGE < w; h++)
+          cut(a[0][h], a[1][h], right + ((k / EDGE + h) * across + s / DEEP) * CUT + j * EDGE,
+              TILE_WORDS);
+      }
+    }
+}
+
 #define EACH_PAIR_OF_TILES                     \
   _tile_dpbf16ps(0, 4, 6);                     \
   _tile_dpbf16ps(1, 4, 7);                     \
@@ -160,9 +202,10 @@ static inline void four_tiles(long deep, const Word* a, const Word* a2, const Wo
 #undef TAKE
 #undef EACH_PAIR_OF_TILES
 
-// C (M x N) = start + A B of pieces, see `product`.
+// C (M x N) = (start + A B) factor, of pieces, see `product`.
 static void tiled(long M, long N, long K, const Word* A, const Word* B, float* C, long ldc,
-                  Start start, const float* row = nullptr) {
+                  Start start, const float* row = nullptr, const float* factor = nullptr,
+                  long ldf = 0) {
   long deep = blocks(K, DEEP), line = deep * CUT;
   alignas(64) float out[4 * TILE_WORDS];
   for (long j = 0; j < N; j += 2 * EDGE)
@@ -175,6 +218,7 @@ static void tiled(long M, long N, long K, const Word* A, const Word* B, float* C
           float* c = C + (i + r) * ldc + j + n;
           V v = load(out + (r / EDGE * 2 + n / EDGE) * TILE_WORDS + r % EDGE * EDGE);
           if (start != ZERO) v += load_some(start == ADD ? c : row + j + n, there);
+          if (factor) v *= load_some(factor + (i + r) * ldf + j + n, there);
           store_some(c, v, there);
         }
     }
@@ -188,6 +232,14 @@ struct TilesOfThread {
 };
 static void cut(Side, bool, long, long, const float*, long, Word*) {}
 static void tiled(long, long, long, const Word*, const Word*, float*, long, Start,
-                  const float* = nullptr) {}
+                  const float* = nullptr, const float* = nullptr, long = 0) {}
+template <int act, class F, class G>
+static void bend_and_cut_as(long, long, F, G, Word*, Word*) {}
 
 #endif
+
+template <class F, class G>
+static void bend_and_cut(int act, long n, long w, F line, G slope, Word* left, Word* right) {
+  if (act == GELU) bend_and_cut_as<GELU>(n, w, line, slope, left, right);
+  else bend_and_cut_as<RELU>(n, w, line, slope, left, right);
+}
