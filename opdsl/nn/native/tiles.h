@@ -75,8 +75,9 @@ static inline I first_digits(V a, V b) {
 
 static inline V other_digits(V a) { return a - (V)((I)a & (int)0xffff0000); }
 
-static inline void cut(V a, V b, Word* out, long apart) {
-  for (int piece = 0; piece < 3; piece++, out += apart) {
+// All digits of both, eight at a time.
+static inline void cut_vectors(V a, V b, Word* out) {
+  for (int piece = 0; piece < 3; piece++, out += TILE_WORDS) {
     I words = first_digits(a, b);
     std::memcpy(out, &words, sizeof words);
     a = other_digits(a), b = other_digits(b);
@@ -126,7 +127,7 @@ static void cut(Side side, bool across, long lines, long K, const float* x, long
           a = first < last ? part(0, K - k) : V{};
           b = first < last ? part(EDGE, K - k - EDGE) : V{};
         }
-        cut(a, b, (turn ? turned : out) + j * EDGE, TILE_WORDS);
+        cut_vectors(a, b, (turn ? turned : out) + j * EDGE);
       }
       for (int piece = 0; turn && piece < 3; piece++)
         transpose(turned + piece * TILE_WORDS, out + piece * TILE_WORDS);
@@ -161,11 +162,11 @@ static void bend_and_cut_as(long n, long w, F line, G slope, Word* left, Word* r
           }
         for (int r = 0; r < 2; r++) fetch(next[r].x, k), fetch(next[r].x, k + EDGE);
         for (int r = 0; left && r < 2; r++)
-          cut(a[r][0], a[r][1], left + ((s / EDGE + r) * along + k / DEEP) * CUT + j * EDGE,
-              TILE_WORDS);
+          cut_vectors(a[r][0], a[r][1],
+                      left + ((s / EDGE + r) * along + k / DEEP) * CUT + j * EDGE);
         for (long h = 0; right && h < 2 && k + h * EDGE < w; h++)
-          cut(a[0][h], a[1][h], right + ((k / EDGE + h) * across + s / DEEP) * CUT + j * EDGE,
-              TILE_WORDS);
+          cut_vectors(a[0][h], a[1][h],
+                      right + ((k / EDGE + h) * across + s / DEEP) * CUT + j * EDGE);
       }
     }
 }

@@ -18,6 +18,7 @@ FORMS = {
     "diagonal": (True, False, (33, 20), 1, 20),
     "diagonal, one layer": (True, False, (5,), 3, 5),
     "diagonal, wide": (True, False, (130, 70, 18), 2, 18),
+    "diagonal, wide to the end": (True, False, (64, 130, 50), 1, 50),
     "matrix": (True, True, (16, 6), 1, 3),
     "matrix of one channel": (True, True, (17, 9, 4), 2, 1),
     "matrix, one layer": (True, True, (20,), 1, 5),
@@ -96,6 +97,41 @@ def test_kernels_give_the_sum_and_all_gradients_of_float64(form, weighed, calls)
     found = run(form, weighed=weighed)
     assert set(calls) == {"pairs_forward", "pairs_backward"}
     assert apart(found, run(form, weighed=weighed, dtype=torch.float64)) < 1e-6
+
+
+@pytest.fixture(params=["tiles", "vectors"])
+def unit(request):
+    """With the processor's tile units, and without."""
+    wanted = request.param == "tiles"
+    if fused.available():
+        if fused_pairs.library().use_tiles(wanted) != wanted:
+            pytest.skip("this processor has no tile units, or its system keeps them")
+        yield request.param
+        fused_pairs.library().use_tiles(True)
+    else:
+        yield request.param
+
+
+@needs_kernels
+@pytest.mark.parametrize("act", ["gelu", "relu"])
+@pytest.mark.parametrize("kept", [0, kernel_integral.SAVED])
+@pytest.mark.parametrize("form", ["diagonal, wide", "diagonal, wide to the end", "matrix"])
+def test_both_units_of_the_processor_are_as_near_to_float64(form, kept, act, unit, monkeypatch):
+    monkeypatch.setattr(kernel_integral, "SAVED", kept)
+    found = run(form, act, first=40)
+    assert apart(found, run(form, act, torch.float64, first=40)) < 1e-6
+
+
+@needs_kernels
+def test_a_tile_is_cut_without_loss_at_any_size(unit, monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    exact = run("diagonal, wide", dtype=torch.float64)
+    for size in (1e-12, 1.0, 1e12):
+        terms, layers = drawn("diagonal, wide")
+        values = terms.values * size
+        scaled = Terms(terms.at_points, terms.at_queries, values, terms.weights)
+        found = kernel_sum(scaled, drawn_pairs(), layers, ACTIVATIONS["gelu"], full=False)
+        assert apart([found / size], exact[:1]) < 1e-6
 
 
 @needs_kernels
