@@ -2,11 +2,11 @@
 //
 // Such a unit multiplies tiles of bfloat16, 16 rows and columns at a time, and adds in float32. A
 // float32 is cut into three bfloat16 without loss: its 24 digits are three times eight. Six of the
-// nine products of pieces are computed; what the others would add is below 2^-23 of a product, so
-// that the result is as near to the exact one as that of float32, and most often nearer, since
-// fewer sums are rounded. (Henry, Tang, Heinecke, "Leveraging the bfloat16 artificial intelligence
-// datatype for higher-precision computations", 2019.) Subnormal numbers count as zero, and
-// infinities become NaN.
+// nine products of pieces are computed; what the others would add is below 2^-21 of a product, 2^-24
+// on average, so that the result is as near to the exact one as that of float32, and most often
+// nearer, since fewer sums are rounded. (Henry, Tang, Heinecke, "Leveraging the bfloat16 artificial
+// intelligence datatype for higher-precision computations", 2019.) Subnormal numbers count as zero,
+// and infinities become NaN.
 
 #pragma once
 
