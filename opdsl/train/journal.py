@@ -4,6 +4,7 @@ import contextlib
 import json
 import math
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,17 @@ def read_journal(run: Path) -> list[Row]:
     path = run / JOURNAL
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     return [row for line in lines if isinstance(row := _parsed(line), dict) and "epoch" in row]
+
+
+def validation(row: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The errors in a row that choose the weights, if the epoch has some.
+
+    Rows of earlier versions have test sets by name, the first of which chose.
+    """
+    errors: dict[str, Any] | None = row.get("valid") or next(
+        iter((row.get("tests") or {}).values()), None
+    )
+    return errors
 
 
 def _parsed(line: str) -> Any:
