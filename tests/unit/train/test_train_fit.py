@@ -232,7 +232,9 @@ def test_more_epochs_are_learnt_on_resume_and_the_change_is_said(tmp_path):
 def test_a_change_is_recorded_once_and_stays_on_record(tmp_path):
     run = tmp_path / "run"
     learn(run, quick(2))
-    break_off(run, quick(4), epoch=3, step=1, resume=True)  # before a checkpoint of the new settings
+    break_off(
+        run, quick(4), epoch=3, step=1, resume=True
+    )  # before a checkpoint of the new settings
     _, out = learn(run, quick(4), resume=True)
     _, last = learn(run, quick(5), resume=True)
     assert [(x.step, x.before, x.after) for x in out.changes] == [(6, 2, 4)]
