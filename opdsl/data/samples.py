@@ -148,7 +148,7 @@ class Samples:
         """The last n samples, or all if there are fewer."""
         if self.places:
             return self.take(range(max(0, len(self) - n), len(self)))
-        return self._each(lambda x: x[-n:])
+        return self._each(lambda x: x[max(0, len(x) - n) :])
 
     def take(self, rows: Rows) -> Samples:
         """Some of the samples, in this order."""

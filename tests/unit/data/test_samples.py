@@ -240,3 +240,12 @@ def test_a_coarser_grid_that_does_not_exist_is_refused():
     with pytest.raises(OpError) as caught:
         whole.at(4)
     assert caught.value.diagnostics[0].code == "OP0614"
+
+
+def test_the_first_and_the_last_samples_are_those_of_the_file():
+    got = bind(fields(MARKED), [port("p")], [port("q")])
+    assert torch.equal(got.first(3).inputs["p"], ramp(1)[:3])
+    assert torch.equal(got.last(3).inputs["p"], ramp(1)[1:])
+    assert torch.equal(got.last(3).outputs["q"], ramp(1)[1:] + 1)
+    assert torch.equal(got.last(9).inputs["p"], ramp(1))
+    assert len(got.last(0)) == len(got.first(0)) == 0
