@@ -24,7 +24,7 @@ from opdsl.cli.datasets import (
     read_training,
 )
 from opdsl.cli.files import write
-from opdsl.cli.judge import judge, lengths, periodic
+from opdsl.cli.judge import judge, lengths, periodic, samplings
 from opdsl.cli.programs import Program
 from opdsl.cli.report import make_report
 from opdsl.cli.run_folder import REPORT, versions, write_beginning, write_weights
@@ -98,6 +98,7 @@ def train(
         run,
         periodic=periodic(graph),
         lengths=lengths(graph),
+        samplings=samplings(graph),
         meta={"arch": fingerprint(graph), "model": graph.name, **_ours()},
         resume=resume,
         listener=listener,

@@ -180,7 +180,7 @@ def _value(value: Any) -> str:
 def _numbers(table: Sequence[Row]) -> str:
     if not table:
         return ""
-    heads = tuple(table[0])
+    heads = tuple(dict.fromkeys(key for row in table for key in row))
     rows = [[_cell(row.get(head)) for head in heads] for row in table]
     return _rows(heads, rows, kind="numbers")
 
