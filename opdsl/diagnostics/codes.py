@@ -120,6 +120,7 @@ CODES: dict[str, Code] = {
     "OP0625": Code("a file could not be written", "write-failed", Exit.FAILED),
     "OP0626": Code("the run belongs to another program", "other-program", Exit.SPEC),
     "OP0627": Code("this folder is not a run", "not-a-run", Exit.USAGE),
+    "OP0628": Code("a run folder contains a link", "linked-run", Exit.USAGE),
     "OP0630": Code("the model does not fit into memory", "too-large", Exit.TOO_LARGE),
     "OP0645": Code(
         "an optional package or compiler is not installed", "missing-package", Exit.USAGE
