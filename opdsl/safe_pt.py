@@ -33,6 +33,7 @@ CALLS = frozenset(
         "torch._utils _rebuild_tensor_v2",
         "torch._utils _rebuild_tensor_v3",
         "torch._utils _rebuild_parameter",
+        "torch.serialization _get_layout",
         "torch Size",
         "torch device",
         "builtins complex",
@@ -310,6 +311,8 @@ class _Shadows:
         if name in CALLS:
             self._refuse_arguments(name, arguments)
         elif not self.stand_ins or not name or _is_torch(name):
+            if name.startswith("torch._utils _rebuild_"):
+                raise UnsafeFileError("it holds what is not a dense tensor of real numbers")
             known = name.replace(" ", ".") or "a value"
             raise UnsafeFileError(f"it calls `{known}`, which is not read")
         kind = "tensor" if name in TENSORS else "dict" if name.endswith("OrderedDict") else "set"

@@ -335,17 +335,18 @@ def _damage(source: str, library: str) -> Iterator[None]:
     except OpError:
         raise
     except UnsafeFileError as error:
-        raise _damaged(source, (str(error),)) from error
+        raise _damaged(source, str(error)) from error
     # torch, zipfile and NumPy raise a dozen types, depending on which byte is broken
     except Exception as error:
         said = str(error).strip().split("\n", 1)[0].split(" (1) ", 1)[0]
-        raise _damaged(source, (f"{library} says: {said}",) if said else ()) from error
+        raise _damaged(source, "", (f"{library} says: {said}",) if said else ()) from error
 
 
-def _damaged(source: str, notes: tuple[str, ...]) -> OpError:
+def _damaged(source: str, what: str, notes: tuple[str, ...] = ()) -> OpError:
+    message = "the file is damaged, or holds more than arrays of numbers"
     return fault(
         "OP0610",
-        "the file is damaged, or holds more than arrays of numbers",
+        f"{message}: {what}" if what else message,
         notes=notes,
         helps=("save a dictionary of tensors `x` and `y`; other Python objects are not read",),
         file=source,
