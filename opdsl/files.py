@@ -77,11 +77,10 @@ def read_regular(path: Path, largest: int, flags: int = os.O_RDONLY) -> bytes:
         OSError: as `open_regular`, or the file is larger, which is known before it is read.
     """
     with os.fdopen(open_regular(path, flags), "rb") as file, naming(path):
-        # one more: a file may grow while it is read
-        data = b"" if os.fstat(file.fileno()).st_size > largest else file.read(largest + 1)
-        if len(data) > largest or os.fstat(file.fileno()).st_size > largest:
+        size = os.fstat(file.fileno()).st_size
+        if size > largest:
             raise OSError(errno.EFBIG, f"it has more than {largest:,} bytes")
-    return data
+        return file.read(size)
 
 
 def read_text(path: Path, largest: int = LARGEST_TEXT) -> str:

@@ -1,9 +1,9 @@
 """meshio in a process of its own, with limits of time and memory in proportion to the file.
 
-The readers of meshio believe what a file declares: 113 bytes make 5.7 GB of points. Here they run in
-a child without torch, which is kept for the next file and is ended when this process ends. What it
-answers is read as plain numbers, no larger than asked for. Where the system has no limits of memory
-(macOS), those of time remain.
+The readers of meshio believe what a file declares: 113 bytes make 5.7 GB of points. Here they run
+in a child without torch, which is kept for the next file and is ended when this process ends. What
+it answers is read as plain numbers, no larger than asked for. Where the system has no limits of
+memory (macOS), those of time remain.
 """
 
 from __future__ import annotations
@@ -19,18 +19,16 @@ from contextlib import suppress
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import IO, Any, NoReturn
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from opdsl.data.memory import room, too_big
-from opdsl.diagnostics import fault
+from opdsl.data.memory import room
+from opdsl.diagnostics import OpError, fault
 
 SECONDS = 0.5  # of the processor, for any file
-SECONDS_PER_BYTE = (
-    1e-5  # the slowest reader, a line of text at a time on a slow machine, takes 3e-6
-)
+SECONDS_PER_BYTE = 1e-5  # of the processor; the slowest reader takes 3e-6
 MEMORY = 256 << 20  # bytes, for any file
 MEMORY_PER_BYTE = 64  # compressed arrays become larger, and are copied
 LARGEST_HEADER = 16 << 20  # bytes of the answer's header
@@ -88,15 +86,21 @@ def parse_mesh(path: Path, form: str, source: str) -> MeshFile:
                 helps=("convert it to .vtu with the program that made it",),
                 file=source,
             ) from error
-    _refuse(header, path, source, memory)
+    raise _refused(header, path, source, memory)
 
 
-def _refuse(header: dict[str, Any], path: Path, source: str, memory: int) -> NoReturn:
+def _refused(header: dict[str, Any], path: Path, source: str, memory: int) -> OpError:
     text = str(header.get("text", ""))
-    if header["failed"] == "memory":
-        raise too_big("reading the mesh", memory + 1, memory, source)
     if header["failed"] == "os":
         raise fault("OP0610", text, file=source)
+    if header["failed"] == "memory":
+        raise fault(
+            "OP0610",
+            f"the mesh file declares more than its {path.stat().st_size:,} bytes can hold",
+            notes=(f"reading it takes more than {memory >> 20} MiB",),
+            helps=("convert it to .vtu with the program that made it",),
+            file=source,
+        )
     raise fault(
         "OP0610",
         f"the file is damaged, or no {path.suffix.lower()} file",

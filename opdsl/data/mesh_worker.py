@@ -1,8 +1,8 @@
 """The process in which meshio reads: run by `mesh_process`, it imports nothing of ours.
 
-A line of JSON on stdin names a file and what reading it may cost. The answer on stdout is the length
-of a JSON header in 8 bytes, the header, and the bytes of its arrays one after the other. A file that
-needs more memory is an answer too; one that needs more time ends the process.
+A line of JSON on stdin names a file and what reading it may cost. The answer on stdout is the
+length of a JSON header in 8 bytes, the header, and the bytes of its arrays one after the other. A
+file that needs more memory is an answer too; one that needs more time ends the process.
 """
 
 from __future__ import annotations
