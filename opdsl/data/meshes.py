@@ -271,6 +271,10 @@ def _corners(block: Any, count: int, source: str) -> Ints:
     corners = np.asarray(block.data)
     if corners.ndim != 2 or corners.dtype.kind not in "iu":
         raise fault("OP0610", f"the cells of the kind `{name}` are no table", file=source)
+    wanted = POINTS.get(name, max(corners.shape[1], 3))
+    if corners.shape[1] != wanted:
+        met = f"a cell of the kind `{name}` has {corners.shape[1]} corners, expected {wanted}"
+        raise fault("OP0610", met, file=source)
     if corners.size and not 0 <= corners.min() <= corners.max() < count:
         met = f"a cell has the corner {_beyond(corners)}, there are {count} points"
         raise fault("OP0610", met, file=source)

@@ -67,9 +67,9 @@ def _refuse_repeats(tensors: Iterable[Tensor], source: str) -> None:
 
 def _listed(held: Sequence[Any], source: str) -> list[dict[str, Tensor]]:
     """The tensors of each sample."""
-    odd = next((x for x in held if not isinstance(x, dict)), None)
+    odd = next((type(x).__name__ for x in held if not isinstance(x, dict)), None)
     if odd is not None:
-        raise _foreign(source, f"it holds a list of {type(odd).__name__}, not of dictionaries")
+        raise _foreign(source, f"it holds a list of {odd}, not of dictionaries")
     _refuse_repeats((y for x in held for y in x.values() if isinstance(y, Tensor)), source)
     return [_tensors(x, source) for x in held]
 

@@ -40,6 +40,8 @@ STATE = "state.pt"
 MANIFEST = "MANIFEST.json"
 FORMAT = 1
 LARGEST_MANIFEST = 1 << 20  # bytes
+# what parts of another type or size raise where they are put back
+FOREIGN = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError)
 
 State = dict[str, Any]
 Note = Callable[[str], None]
@@ -193,7 +195,9 @@ def malformed(run: Path) -> Iterator[None]:
     """
     try:
         yield
-    except (LookupError, TypeError, ValueError, AttributeError, AssertionError) as error:
+    except torch.OutOfMemoryError:
+        raise
+    except FOREIGN as error:
         detail = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise _malformed(run, detail) from error
 

@@ -78,7 +78,7 @@ def _rows(path: Path) -> tuple[list[Row], int]:
 def _row(line: bytes) -> Row | None:
     """A row as `append` writes it; None for a torn line, and for what a stranger made of one."""
     try:
-        row = json.loads(line)
+        row = json.loads(line, parse_constant=_no_constant)
     except (ValueError, RecursionError):
         return None
     if not isinstance(row, dict) or type(row.get("epoch")) is not int:
@@ -87,6 +87,10 @@ def _row(line: bytes) -> Row | None:
     tables = isinstance(tests, dict) and all(isinstance(x, dict) for x in tests.values())
     numbers = all(_is_number(row.setdefault(k, None)) for k in ("train_loss", "lr"))
     return row if tables and numbers else None
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON, and `append` writes null")
 
 
 def _is_number(value: object) -> bool:

@@ -39,7 +39,14 @@ MEMORY = 1 << 30  # bytes, for one input
 BATCH = 100  # inputs of one worker
 
 WORDS = (b"-1", b"0", b"99999999999", b"4294967295", b"9223372036854775808", b"1e308", b"nan")
-BYTES = (b"\x00", b"\xff", b"\x7f", b"\xff\xff\xff\x7f", b"\xff\xff\xff\xff\xff\xff\xff\xff", b"\x80")
+BYTES = (
+    b"\x00",
+    b"\xff",
+    b"\x7f",
+    b"\xff\xff\xff\x7f",
+    b"\xff\xff\xff\xff\xff\xff\xff\xff",
+    b"\x80",
+)
 VALUES = (None, -1, 2**70, float("nan"), "x", (), [], {}, [[]], torch.tensor(float("nan")), True)
 
 

@@ -81,7 +81,9 @@ def make_readers(folder: Path) -> tuple[Reader, ...]:
         Reader("compiled", (_compiled(folder),), load_compiled, ("*",), _seal_compiled),
         *(Reader(x, _meshes(folder, x), open_dataset) for x in MESHES),
         Reader("journal", (_journal(folder),), _read_journal, ("metrics.jsonl",)),
-        Reader("resumed run", (_tiny_run(folder),), _resume, ("checkpoints/step*/state.pt",), _seal),
+        Reader(
+            "resumed run", (_tiny_run(folder),), _resume, ("checkpoints/step*/state.pt",), _seal
+        ),
         Reader("run", (_run(folder),), _open_run, ("*", "checkpoints/*/*"), _seal),
     ]
     return tuple(made)
@@ -226,7 +228,7 @@ def _journal(folder: Path) -> Path:
 
 def _read_journal(folder: Path) -> None:
     rows = read_journal(folder)
-    assert Journal(folder).keep_until(10**9)[0] == rows
+    assert Journal(folder).keep_until(10**30)[0] == rows
     assert all(isinstance(x["epoch"], int) for x in rows)
 
 

@@ -59,7 +59,7 @@ def test_the_reading_process_has_no_torch_and_is_used_again(tmp_path):
     read_mesh(tmp_path / "a.vtu")
     (first,) = mesh_process._RUNNING
     read_mesh(tmp_path / "b.vtu")
-    assert mesh_process._RUNNING == [first]
+    assert first in mesh_process._RUNNING
     source = mesh_process.pkgutil.get_data("opdsl.data", "mesh_worker.py")
     assert b"torch" not in source
     assert b"opdsl" not in source.split(b'"""', 2)[2]
