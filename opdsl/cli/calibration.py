@@ -19,6 +19,7 @@ from opdsl.cli.files import write
 from opdsl.data.formats import fingerprint
 from opdsl.data.samples import Samples
 from opdsl.diagnostics import fault
+from opdsl.files import read_json
 from opdsl.nn.batch import Values, alike, changed, numbers
 from opdsl.train.calibrate import Calibration, edge
 
@@ -47,7 +48,7 @@ def read_calibration(run: Path, module: nn.Module) -> Calibration | None:
     if not path.exists():
         return None
     try:
-        told = json.loads(path.read_bytes())
+        told = read_json(path)
         found = Calibration(**{k: told[k] for k in Calibration.__dataclass_fields__})
     except (OSError, ValueError, LookupError, TypeError) as error:
         helps = ("make it anew: `opdsl calibrate RUN --data PATH`",)

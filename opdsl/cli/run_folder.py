@@ -27,6 +27,7 @@ from opdsl.cli.programs import Program, used
 from opdsl.cli.resolved import imported_files, resolved_text
 from opdsl.compiler import check
 from opdsl.diagnostics import OpError, fault
+from opdsl.files import read_json
 from opdsl.ir.fingerprint import fingerprint
 from opdsl.ir.graph import Graph
 from opdsl.train.sections import Settings
@@ -174,9 +175,13 @@ def open_run(folder: str) -> Saved:
     """A run, its program compiled as far as the graph.
 
     Raises:
-        OpError: OP0627, the folder is no run; what is wrong with its program.
+        OpError: OP0627, the folder is no run; OP0628, it contains a link; what is wrong with its
+            program.
     """
+    from opdsl.train.folder import refuse_links
+
     run = Path(folder)
+    refuse_links(run)
     about = _read_about(run)
     graph = check(run / PROGRAM, model=_model(run, about)).sound()
     settings = resolve(assignments(read_config(str(run / SETTINGS)), ())).settings
@@ -185,7 +190,7 @@ def open_run(folder: str) -> Saved:
 
 def _read_about(run: Path) -> dict[str, Any]:
     try:
-        about = json.loads((run / ABOUT).read_bytes())
+        about = read_json(run / ABOUT)
     except (OSError, ValueError) as error:
         raise _no_run(run, f"it has no readable `{ABOUT}`") from error
     if not isinstance(about, dict) or about.get("format") != FORMAT:

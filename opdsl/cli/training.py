@@ -29,6 +29,7 @@ from opdsl.cli.programs import Program
 from opdsl.cli.report import make_report
 from opdsl.cli.run_folder import REPORT, versions, write_beginning, write_weights
 from opdsl.data.samples import Samples
+from opdsl.files import read_json
 from opdsl.ir.fingerprint import fingerprint
 from opdsl.ir.graph import Graph
 from opdsl.lower.timings import FOLDER as TIMINGS
@@ -125,8 +126,8 @@ def _autotune(module: OperatorModule, run: Path, *, wished: bool) -> None:
 def _first_source(run: Path) -> Path | None:
     """The run with whose weights this one began."""
     try:
-        return Path(json.loads((run / START).read_bytes())["run"])
-    except (OSError, ValueError, LookupError):
+        return Path(read_json(run / START)["run"])
+    except (OSError, ValueError, LookupError, TypeError):
         return None
 
 

@@ -14,7 +14,7 @@ from torch import nn
 
 from opdsl.diagnostics import OpError, fault
 from opdsl.nn.batch import numbers
-from opdsl.train.checkpoint import Kind, State, Store
+from opdsl.train.checkpoint import Kind, State, Store, malformed
 from opdsl.train.evaluate import measure
 from opdsl.train.journal import Journal, Row
 from opdsl.train.listener import Listener, Plan
@@ -74,17 +74,22 @@ class Training:
         self.store.sweep()
         state = self.store.load("step", self.note) if resume else None
         if state is not None:
-            refuse_other(state, self.meta, self.fingerprint, self.store.run)
-            self.at = restore(state, self.stepper, self.settings, self.store.run)
-            for change in changes(state, self.meta, self.settings):
+            with malformed(self.store.run):
+                refuse_other(state, self.meta, self.fingerprint, self.store.run)
+            with malformed(self.store.run):
+                self.at = restore(state, self.stepper, self.settings, self.store.run)
+                found = tuple(changes(state, self.meta, self.settings))
+            for change in found:
                 self.note(change)
         elif resume:
             self.note("the folder holds no checkpoint: the run begins anew")
         try:
-            self.history = self.journal.keep_until(self.at.epoch)
+            self.history, torn = self.journal.keep_until(self.at.epoch)
         except OSError as error:
             path, message = str(self.journal.path), f"the metrics cannot be written: {error}"
             raise fault("OP0625", message, file=path) from error
+        if torn:
+            self.note(f"{torn} damaged lines of {self.journal.path.name} were dropped")
         self.listener.start(self._plan())
 
     def _plan(self) -> Plan:

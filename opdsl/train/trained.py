@@ -8,7 +8,8 @@ from typing import Literal
 from torch import nn
 
 from opdsl.diagnostics import fault
-from opdsl.train.checkpoint import State, Store
+from opdsl.train.checkpoint import State, Store, malformed, refuse_malformed
+from opdsl.train.folder import refuse_links
 from opdsl.train.normalise import Normaliser
 
 Which = Literal["best", "last"]
@@ -43,13 +44,15 @@ def load_trained(run: Path, module: nn.Module, which: Which = "best") -> Trained
         OpError: OP0627 no run, OP0621 all damaged, OP0626 the weights do not fit the module.
     """
     state = trained_state(run, which)
+    refuse_malformed(state, run)
     try:
         module.load_state_dict(state["module"])
     except RuntimeError as error:
         message = "the weights of the run do not fit the program"
         detail = (" ".join(str(error).split()),)
         raise fault("OP0626", message, notes=detail, file=str(run)) from error
-    normaliser = Normaliser.from_state(state["normaliser"])
+    with malformed(run):
+        normaliser = Normaliser.from_state(state["normaliser"])
     return Trained(normaliser, state["epoch"], state["step"], state["meta"])
 
 
@@ -57,8 +60,9 @@ def trained_state(run: Path, which: Which = "best") -> State:
     """The newest whole checkpoint: `module`, `normaliser`, `epoch`, `step`, `meta`.
 
     Raises:
-        OpError: OP0627, OP0621.
+        OpError: OP0627, OP0621; OP0628, the folder contains a link.
     """
+    refuse_links(run)
     store = Store(run)
     best = store.load("best") if which == "best" else None
     state = best if best is not None else store.load("step")
