@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from opdsl.cli.overrides import Override
 from opdsl.diagnostics import Label, OpError, Source, Span, did_you_mean, fault
+from opdsl.workflow.overrides import Override
 
 if TYPE_CHECKING:
     import yaml
