@@ -11,10 +11,8 @@ from pathlib import Path
 
 from torch import nn
 
-from opdsl.cli.calibration import weights_of
 from opdsl.cli.judge import samplings
 from opdsl.cli.run_folder import Saved
-from opdsl.cli.weights import trained_module
 from opdsl.data.samples import Samples
 from opdsl.diagnostics import did_you_mean, fault
 from opdsl.ir.graph import Graph, Node
@@ -27,6 +25,8 @@ from opdsl.train.quadrature import field_weights
 from opdsl.train.sections import Settings
 from opdsl.train.start import Start
 from opdsl.train.trained import trained_state
+from opdsl.workflow.calibration import weights_of
+from opdsl.workflow.weights import trained_module
 
 
 def refuse_bad_band(graph: Graph, settings: Settings) -> None:
@@ -95,7 +95,7 @@ class Banded:
         Raises:
             OpError: OP0621, OP0626, OP0627, OP0630.
         """
-        module, trained = trained_module(saved)
+        module, trained = trained_module(saved.folder, saved.graph)
         return cls(saved.graph, module, trained.normaliser, settings)
 
     def calibrated(self, held: Samples, alpha: float | None, delta: float) -> Calibration:

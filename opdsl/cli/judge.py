@@ -10,7 +10,6 @@ from typing import Any
 
 from torch import nn
 
-from opdsl.cli.datasets import loop_of
 from opdsl.cli.results import row
 from opdsl.data.samples import Samples
 from opdsl.ir.graph import Graph
@@ -18,6 +17,7 @@ from opdsl.ir.spaces import Domain
 from opdsl.train.evaluate import evaluate
 from opdsl.train.normalise import Normaliser
 from opdsl.train.sections import Settings
+from opdsl.workflow.rollout import loop_of
 
 
 def judge(

@@ -12,9 +12,8 @@ from typing import Any
 from numpy.typing import NDArray
 from torch import nn
 
-from opdsl.cli.datasets import loop_of
 from opdsl.cli.programs import used
-from opdsl.cli.run_folder import PROGRAM, REPORT, versions
+from opdsl.cli.run_folder import REPORT, versions
 from opdsl.data.samples import Samples
 from opdsl.diagnostics import OpError
 from opdsl.files import read_text
@@ -28,6 +27,8 @@ from opdsl.train.pictures import Cloud
 from opdsl.train.report import Picture, write_report
 from opdsl.train.sections import Settings
 from opdsl.train.settings import Resolved
+from opdsl.workflow.rollout import loop_of
+from opdsl.workflow.run_folder import PROGRAM
 
 SAMPLES = 2  # shown of each test set
 SETS = 3  # shown

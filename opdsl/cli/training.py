@@ -18,7 +18,6 @@ from opdsl.cli.datasets import (
     binding_of,
     first_of,
     located,
-    loop_of,
     parts_of,
     read_tests,
     read_training,
@@ -49,6 +48,7 @@ from opdsl.train.sections import Settings
 from opdsl.train.settings import Resolved
 from opdsl.train.start import start_from
 from opdsl.train.trained import load_trained
+from opdsl.workflow.rollout import loop_of
 
 START = "start.json"  # in the folder of a run: which of its first weights were those of another
 

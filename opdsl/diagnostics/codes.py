@@ -146,4 +146,5 @@ CODES: dict[str, Code] = {
     "OP0909": Code("query points have too many neighbours", "many-neighbours", Exit.DATA),
     "OP0910": Code("the weights of points cannot be found", "no-weights", Exit.DATA),
     "OP0911": Code("a number is that of no point", "strange-number", Exit.DATA),
+    "OP0920": Code("weights of a run without their normaliser", "bare-weights", Exit.DATA),
 }
