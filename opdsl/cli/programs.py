@@ -12,17 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from opdsl.cli.config import read_config
 from opdsl.cli.console import UsageError, warn
-from opdsl.cli.overrides import (
-    MODEL,
-    OPTION,
-    Override,
-    assignments,
-    parameters,
-    parse_set,
-    to_blame,
-)
+from opdsl.cli.overrides import OPTION, parameters, parse_set
 from opdsl.compiler import Checked, check, read, train_settings
 from opdsl.diagnostics import OpError, Source
 from opdsl.elaborate.instance import Given
@@ -31,6 +22,8 @@ from opdsl.ir.graph import Graph
 from opdsl.syntax.parser import parse
 from opdsl.train.sections import ONLY_FOR
 from opdsl.train.settings import Assignment, Resolved, resolve
+from opdsl.workflow.config import read_config
+from opdsl.workflow.overrides import MODEL, Override, assignments, to_blame
 
 STDIN = "-"
 DATA = "--data"

@@ -13,19 +13,9 @@ from typing import Any
 
 from opdsl.cli.console import UsageError
 from opdsl.cli.datasets import Division, Held, located
-from opdsl.cli.overrides import MODEL, assignments, parameters, parse_set
+from opdsl.cli.overrides import parameters, parse_set
 from opdsl.cli.programs import Program, open_program
-from opdsl.cli.run_folder import (
-    PROGRAM,
-    REPORT,
-    WEIGHTS,
-    latest_folder,
-    model_of,
-    own_settings,
-    read_about,
-    tests_of,
-    valid_of,
-)
+from opdsl.cli.run_folder import REPORT, latest_folder, tests_of, valid_of
 from opdsl.compiler import GRAPH_SUFFIX, check
 from opdsl.diagnostics import OpError, Source, fault
 from opdsl.elaborate.program import models
@@ -42,8 +32,11 @@ from opdsl.train.changes import (
     shown,
 )
 from opdsl.train.checkpoint import State, Store
+from opdsl.train.folder import WEIGHTS, refuse_links
 from opdsl.train.sections import NO_PATHS, Data
 from opdsl.train.settings import Assignment, Resolved, resolve
+from opdsl.workflow.overrides import MODEL, assignments
+from opdsl.workflow.run_folder import PROGRAM, model_of, own_settings, read_about
 
 PATHS = ("path", "test", "valid")  # settings of `data` that are paths
 
@@ -176,6 +169,7 @@ def begun(
     Raises:
         OpError: OP0626 another program, OP0627 no run, OP0629 a setting that has to stay.
     """
+    refuse_links(run)
     about = read_about(run)
     name = model_of(run, about)
     own_program = str(run / PROGRAM)

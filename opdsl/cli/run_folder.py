@@ -3,10 +3,10 @@
     resolved.op         the program with the parameters it was given (and the files it imports)
     settings.yaml       every setting, with who gave it
     opdsl.json          versions, fingerprints, seed, where the data are, the errors at the end
-    model.safetensors   the best weights
+    model.safetensors   the best weights, with the normaliser of the data
     report.html         all of it on one page
 
-What comes in: a program, settings, samples. What goes out: the files; and back, a `Saved` run.
+What is read back without data is in `opdsl.workflow.run_folder`.
 """
 
 from __future__ import annotations
@@ -14,33 +14,37 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from opdsl.cli.config import read_config
 from opdsl.cli.datasets import Division, Held
 from opdsl.cli.files import write
-from opdsl.cli.overrides import Override, assignments
 from opdsl.cli.programs import Program, used
 from opdsl.cli.resolved import imported_files, resolved_text
-from opdsl.compiler import check
-from opdsl.diagnostics import OpError, did_you_mean, fault
+from opdsl.diagnostics import fault
 from opdsl.ir.fingerprint import fingerprint
 from opdsl.ir.graph import Graph
+from opdsl.train.folder import WEIGHTS
 from opdsl.train.sections import Settings
-from opdsl.train.settings import DEFAULT, Assignment, Resolved, resolve
+from opdsl.train.settings import Resolved
+from opdsl.workflow.run_folder import (
+    ABOUT,
+    FORMAT,
+    PROGRAM,
+    SETTINGS,
+    no_run,
+    read_run_folder,
+)
 
 if TYPE_CHECKING:
     from torch import nn
 
     from opdsl.train.normalise import Normaliser
 
-PROGRAM, SETTINGS, ABOUT = "resolved.op", "settings.yaml", "opdsl.json"
-WEIGHTS, REPORT = "model.safetensors", "report.html"
+REPORT = "report.html"
 RUNS = Path("runs")
-FORMAT = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,17 +175,14 @@ def _yaml(value: Any) -> str:
 
 
 def write_weights(run: Path, module: nn.Module, normaliser: Normaliser) -> None:
-    """The weights for others, and beside them in opdsl.json the numbers that scale the data.
+    """The weights of the module and the numbers that scale the data, in one file.
 
     Raises:
         OpError: OP0625.
     """
-    from safetensors.torch import save
+    from opdsl.train.trained import weights_file
 
-    weights = {k: x.detach().cpu().contiguous() for k, x in module.state_dict().items()}
-    write(run / WEIGHTS, save(weights))
-    scales = {k: x.tolist() for k, x in normaliser.state_dict().items()}
-    write_about(run, read_about(run) | {"normaliser": scales})
+    write(run / WEIGHTS, weights_file(module, normaliser))
 
 
 # -------------------------------------------------------------------------------------- reading
@@ -191,73 +192,24 @@ def open_run(folder: str) -> Saved:
     """A run, its program compiled as far as the graph.
 
     Raises:
-        OpError: OP0627, the folder is no run; what is wrong with its program.
+        OpError: OP0627, the folder is no run; OP0628, it contains a link; what is wrong with its
+            program.
     """
-    run = Path(folder)
-    about = read_about(run)
-    graph = check(run / PROGRAM, model=model_of(run, about)).sound()
-    settings = resolve(own_settings(run, about)).settings
-    return Saved(run, graph, settings, tuple(tests_of(run, about)), valid_of(run, about))
+    run = read_run_folder(folder)
+    tests, valid = tests_of(run.folder, run.about), valid_of(run.folder, run.about)
+    return Saved(run.folder, run.graph, run.settings, tests, valid)
 
 
-def own_settings(run: Path, about: Mapping[str, Any]) -> list[Assignment]:
-    """The settings of a run, each with who gave it.
-
-    Raises:
-        OpError: OP0605.
-    """
-    overrides = read_config(str(run / SETTINGS))
-    found = [replace(x, origin=_remark(x)) for x in overrides]
-    given = assignments(found, ())
-    if "valid" in about.get("data", {}):
-        return given
-    # a run of an earlier version: its test data chose the weights
-    return [*given, Assignment(("data", "valid"), "test", "an earlier version of opdsl")]
-
-
-def _remark(override: Override) -> str:
-    """The origin that `settings_text` writes behind a value."""
-    end = override.span.end
-    rest = override.span.source.text[end:].partition("\n")[0]
-    return rest.partition("  # ")[2] or DEFAULT
-
-
-def read_about(run: Path) -> dict[str, Any]:
-    """The content of `opdsl.json`.
-
-    Raises:
-        OpError: OP0627, the folder is no run.
-    """
-    try:
-        about = json.loads((run / ABOUT).read_bytes())
-    except (OSError, ValueError) as error:
-        raise _no_run(run, f"it has no readable `{ABOUT}`") from error
-    if not isinstance(about, dict) or about.get("format") != FORMAT:
-        raise _no_run(run, f"`{ABOUT}` is of another format")
-    return about
-
-
-def model_of(run: Path, about: Mapping[str, Any]) -> str:
-    """The name of the model.
-
-    Raises:
-        OpError: OP0627.
-    """
-    if not isinstance(about.get("model"), str):
-        raise _no_run(run, f"`{ABOUT}` names no model")
-    return str(about["model"])
-
-
-def tests_of(run: Path, about: Mapping[str, Any]) -> list[Held]:
-    """Where the test data are.
+def tests_of(run: Path, about: Mapping[str, Any]) -> tuple[Held, ...]:
+    """Where the test data of a run are.
 
     Raises:
         OpError: OP0627.
     """
     try:
-        return [Held(**x) for x in about["data"]["tests"]]
+        return tuple(Held(**x) for x in about["data"]["tests"])
     except (LookupError, TypeError) as error:
-        raise _no_run(run, f"`{ABOUT}` names no data") from error
+        raise no_run(run, f"`{ABOUT}` names no data") from error
 
 
 def valid_of(run: Path, about: Mapping[str, Any]) -> Held | None:
@@ -270,11 +222,4 @@ def valid_of(run: Path, about: Mapping[str, Any]) -> Held | None:
         found = about["data"].get("valid")
         return Held(**found) if found else None
     except (LookupError, TypeError, AttributeError) as error:
-        raise _no_run(run, f"`{ABOUT}` names no data") from error
-
-
-def _no_run(run: Path, what: str) -> OpError:
-    message = f"this folder is not a run: {what}" if run.is_dir() else "there is no such folder"
-    near = [str(x.parent) for x in run.parent.glob(f"*/{ABOUT}")] if run.parent.is_dir() else []
-    helps = did_you_mean(str(run), near) or ("`opdsl train SPEC --out FOLDER` makes one",)
-    return fault("OP0627", message, helps=helps, file=str(run))
+        raise no_run(run, f"`{ABOUT}` names no data") from error

@@ -23,20 +23,17 @@ from opdsl.cli.datasets import (
     divided,
     first_of,
     located,
-    loop_of,
     parts_of,
     read_tests,
 )
 from opdsl.cli.files import write
-from opdsl.cli.judge import judge, lengths, periodic
+from opdsl.cli.judge import judge, lengths, periodic, samplings
 from opdsl.cli.programs import Program
 from opdsl.cli.report import make_report, selection
 from opdsl.cli.resume import Begun
 from opdsl.cli.run_folder import (
     REPORT,
-    SETTINGS,
     about_data,
-    read_about,
     settings_text,
     versions,
     write_about,
@@ -44,6 +41,7 @@ from opdsl.cli.run_folder import (
     write_weights,
 )
 from opdsl.data.samples import Samples
+from opdsl.files import read_json
 from opdsl.ir.fingerprint import fingerprint
 from opdsl.ir.graph import Graph
 from opdsl.lower.timings import FOLDER as TIMINGS
@@ -66,6 +64,8 @@ from opdsl.train.settings import Resolved
 from opdsl.train.snapshot import refuse_other
 from opdsl.train.start import Start, start_from
 from opdsl.train.trained import load_trained
+from opdsl.workflow.rollout import loop_of
+from opdsl.workflow.run_folder import SETTINGS, read_about
 
 START = "start.json"  # in the folder of a run: which of its first weights were those of another
 
@@ -215,6 +215,7 @@ def _learnt(
         run,
         periodic=periodic(graph),
         lengths=lengths(graph),
+        samplings=samplings(graph),
         meta=_meta(graph),
         resume=resume,
         listener=listener,
@@ -258,7 +259,7 @@ def refuse_other_start(run: Path, source: Path) -> None:
 def _start(run: Path) -> dict[str, Any]:
     """What the run took over at its beginning; empty if it began with weights of its own."""
     try:
-        found: dict[str, Any] = json.loads((run / START).read_bytes())
+        found: dict[str, Any] = read_json(run / START)
     except (OSError, ValueError):
         return {}
     return found

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from opdsl.diagnostics import Diagnostic, Help, OpError, fault
-from opdsl.files import write_whole
+from opdsl.files import read_text, write_whole
 from opdsl.train.sections import NO_PATHS, Section, Settings
 
 CHANGES = "changes.jsonl"
@@ -167,7 +167,7 @@ def write_changes(run: Path, changes: Sequence[Change]) -> None:
 def read_changes(run: Path) -> list[Change]:
     """The changes of a run, oldest first; none where the file cannot be read."""
     try:
-        lines = (run / CHANGES).read_text(encoding="utf-8").splitlines()
+        lines = read_text(run / CHANGES).splitlines()
         return [Change.of(json.loads(x)) for x in lines]
     except (OSError, ValueError, LookupError, TypeError):
         return []

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from opdsl.diagnostics import OpError, fault
+from opdsl.nn.batch import numbers
 from opdsl.train.changes import (
     Change,
     as_flat,
@@ -23,11 +24,12 @@ from opdsl.train.changes import (
     refuse_fixed,
     write_changes,
 )
-from opdsl.train.checkpoint import Kind, State, Store
-from opdsl.train.evaluate import Metrics, measure
+from opdsl.train.checkpoint import Kind, State, Store, malformed
+from opdsl.train.evaluate import measure
 from opdsl.train.journal import Journal, Row
 from opdsl.train.listener import Listener, Plan
 from opdsl.train.losses import Grid
+from opdsl.train.metrics import Metrics
 from opdsl.train.order import permutation
 from opdsl.train.rates import Rate
 from opdsl.train.samples import Feed
@@ -42,6 +44,8 @@ from opdsl.train.snapshot import (
     weights,
 )
 from opdsl.train.step import Stepper, Taken
+
+HUGE = 1e10  # beyond it, squares and products of layers overflow: no learning rate helps
 
 
 @runtime_checkable
@@ -96,25 +100,29 @@ class Training:
             self.at.planned = self.settings.schedule.epochs
         try:
             write_changes(self.store.run, self.changes)
-            self.history = self.journal.keep_until(self.at.epoch)
+            self.history, torn = self.journal.keep_until(self.at.epoch)
         except OSError as error:
             path, message = str(self.journal.path), f"the metrics cannot be written: {error}"
             raise fault("OP0625", message, file=path) from error
+        if torn:
+            self.note(f"{torn} damaged lines of {self.journal.path.name} were dropped")
         self.listener.start(self._plan())
 
     def _take_up(self, state: State) -> None:
         """Put everything back that moves; settings that differ from those of then are changes."""
-        run, before, now = self.store.run, flat(state["settings"]), as_flat(self.settings)
-        refuse_other(state, self.meta, self.fingerprint, self.valid_fingerprint, run)
-        refuse_fixed(before, now, run)
-        self.at = restore(state, self.stepper, self.settings, run)
-        at, epochs = self.at, self.settings.schedule.epochs
-        refuse_fewer_epochs(epochs, at.epoch, at.position, run)
-        for text in moved_versions(state, self.meta):
+        run, now = self.store.run, as_flat(self.settings)
+        with malformed(run):
+            before = flat(state["settings"])
+            refuse_other(state, self.meta, self.fingerprint, self.valid_fingerprint, run)
+            refuse_fixed(before, now, run)
+        with malformed(run):
+            at = self.at = restore(state, self.stepper, self.settings, run)
+            refuse_fewer_epochs(self.settings.schedule.epochs, at.epoch, at.position, run)
+            versions = tuple(moved_versions(state, self.meta))
+            new = tuple(between(before, now, at.step, at.epoch, self._rates(before)))
+            at.changes.extend(x.data() for x in new)
+        for text in (*versions, *map(str, new)):
             self.note(text)
-        for change in between(before, now, at.step, at.epoch, self._rates(before)):
-            self.at.changes.append(change.data())
-            self.note(str(change))
 
     @property
     def changes(self) -> list[Change]:
@@ -222,8 +230,19 @@ class Training:
         indices = ", ".join(str(i) for i in rows.tolist())
         notes = [f"samples of that step: {indices}"]
         notes += [f"the weights before are in {path}" for path in kept[:1]]
-        helps = ("look at these samples", "lower `optimizer.lr`, or set `clip = 1.0`")
+        helps = ("look at these samples", self._cure(rows))
         return fault("OP0620", message, notes=tuple(notes), helps=helps, file=str(self.store.run))
+
+    def _cure(self, rows: torch.Tensor) -> str:
+        """What to change: the unit of data that overflow in the model, else the learning rate."""
+        batch = self.feed.take(rows)
+        sides = {"inputs": self.stepper.encoded(batch.inputs), "outputs": batch.truth}
+        for side, fields in sides.items():
+            for name, x in fields.items():
+                if float(numbers(x).abs().max()) > HUGE:
+                    text = f"the model sees `{name}` at values above {HUGE:g}: "
+                    return f"{text}set `normalise.{side} = channel`, or give it in another unit"
+        return "lower `optimizer.lr`, or set `clip = 1.0`"
 
     def _too_large(self) -> OpError:
         message = f"a batch of {self.settings.batch} does not fit into memory"
