@@ -91,7 +91,8 @@ def weights_file(module: nn.Module, normaliser: Normaliser) -> bytes:
     """The content of `model.safetensors`: the weights of the module and of the normaliser."""
     from safetensors.torch import save
 
-    parts = ((MODULE, module.state_dict()), (NORMALISER, normaliser.state_dict()))
+    scales = {k: x.clone() for k, x in normaliser.state_dict().items()}  # a band shares its own
+    parts = ((MODULE, module.state_dict()), (NORMALISER, scales))
     return save(
         {f"{p}{k}": x.detach().cpu().contiguous() for p, of in parts for k, x in of.items()}
     )
