@@ -317,7 +317,7 @@ def test_test_data_that_are_gone_can_be_named_anew(folder):
 
 def test_a_prediction_in_hdf5_is_what_the_module_says(trained, tmp_path):
     from opdsl.cli.run_folder import open_run
-    from opdsl.cli.weights import trained_module
+    from opdsl.workflow.weights import trained_module
 
     source = trained.parent / "d.h5"
     result = run("predict", trained, "-i", source, "-o", tmp_path / "p.h5", "--device", "cpu")

@@ -22,9 +22,7 @@ import torch
 
 import opdsl
 from opdsl.cli.calibration import read_calibration
-from opdsl.cli.config import read_config
 from opdsl.cli.run_folder import open_run
-from opdsl.cli.weights import trained_module
 from opdsl.compiler import check
 from opdsl.data import points
 from opdsl.data.formats import open_dataset, stream_dataset
@@ -39,6 +37,8 @@ from opdsl.nn.packed import Packed
 from opdsl.resources import root
 from opdsl.train.checkpoint import STATE
 from opdsl.train.journal import Journal, read_journal
+from opdsl.workflow.config import read_config
+from opdsl.workflow.weights import trained_module
 from tests.e2e import tiny_run
 from tests.e2e.command_line import TINY, TRAIN, good
 
