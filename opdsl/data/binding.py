@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from opdsl.data.coarsen import times
+from opdsl.data.pairs import LAST
 from opdsl.data.samples import Fields, Port, Role, Samples, Steps
 from opdsl.data.sites import Site, counted, on_grid, on_site, place_of, placed, volumes
 from opdsl.diagnostics import Diagnostic, Help, OpError, did_you_mean
@@ -127,7 +128,9 @@ def _same_axes(fields: Fields, ports: Sequence[Port]) -> None:
     wrong = next((x for x in ports if x.axes != axes), None)
     if wrong is not None:
         said = f"the data have {_count(axes, 'axis', 'axes')}, `{wrong.name}` of the model has"
-        raise OpError(_misfit(fields, f"{said} {wrong.axes}"))
+        *rest, last = fields.resolution
+        short = axes == wrong.axes + 1 and 2 * last < min(rest)
+        raise OpError(_misfit(fields, f"{said} {wrong.axes}", *([LAST] if short else [])))
 
 
 def _side(
@@ -217,6 +220,7 @@ def _misfits(
             f"{_listed(names)} has {_count(channels, 'channel')}, "
             f"`{port.name}` of the model has {port.channels}",
             *_perhaps_steps(port, role, channels),
+            *([LAST] if _ends_with_channels(port, values) else []),
         )
     else:
         bad = (_not_finite(fields, n) for n in names)
@@ -305,6 +309,12 @@ def _unmarked(fields: Fields, port: Port, role: Role, used: Sequence[str]) -> Di
         helps=(Help(cure),),
         file=fields.source,
     )
+
+
+def _ends_with_channels(port: Port, values: Sequence[Values]) -> bool:
+    """Whether the last axis of the grid is as long as there should be channels."""
+    shapes = [numbers(x).shape for x in values]
+    return not port.scattered and len(shapes) == 1 and shapes[0][-1] == port.channels
 
 
 def _perhaps_steps(port: Port, role: Role, channels: int) -> Iterator[str]:
