@@ -3,10 +3,12 @@
 import copy
 import json
 import pickle
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from textwrap import dedent
 
 import h5py
 import numpy as np
@@ -19,7 +21,8 @@ from opdsl import Geometry, OpError, Packed
 from opdsl.data import open_dataset
 from tests.e2e.command_line import data, environment, good, run
 
-OLD = Path(__file__).parents[1] / "fixtures/c7bf416"
+ROOT = Path(__file__).parents[2]
+OLD = ROOT / "tests/fixtures/c7bf416"
 
 
 def code(raised):
@@ -395,3 +398,50 @@ def test_damaged_weights_are_told(trained, tmp_path, content):
     with pytest.raises(OpError) as raised:
         opdsl.open_run(tmp_path / "lean")
     assert code(raised) in {"OP0621", "OP0626"}
+
+
+# --------------------------------------------------------------------------------- what we tell
+
+
+def fences(path, kind):
+    return re.findall(rf"^ *```{kind}\n(.*?)^ *```$", path.read_text(), re.MULTILINE | re.DOTALL)
+
+
+def test_the_readme_does_what_it_says(trained, tmp_path, monkeypatch):
+    opening, compiling = (x for x in fences(ROOT / "README.md", "python") if "opdsl" in x)
+    shutil.copytree(trained, tmp_path / "demo/run")
+    shutil.copytree(ROOT / "specs", tmp_path / "specs")
+    monkeypatch.chdir(tmp_path)
+    scope = {"a": np.ones((2, 1, 17, 33), "f4")}
+    exec(opening, scope)  # noqa: S102  our page
+    assert scope["u"].shape == (2, 1, 17, 33)
+    exec(compiling, scope)  # noqa: S102  our page
+    assert scope["u"].shape == (1, 1, 129, 129)
+
+
+def test_the_chapter_does_what_it_says(trained, tmp_path, monkeypatch):
+    page = ROOT / "grammar/language/06-train.md"
+    (text,) = (x for x in fences(page, "console") if "open_run" in x)
+    shutil.copytree(trained, tmp_path / "runs/darcy")
+    monkeypatch.chdir(tmp_path)
+    points = {
+        "f": [torch.rand(2, 7), torch.rand(2, 9)],
+        "points": [torch.rand(n, 2) for n in (7, 9)],
+    }
+    scope = {"opdsl": opdsl, "a": torch.ones(2, 1, 17, 33), "now": torch.rand(2, 1, 9), **points}
+    for line in text.splitlines():
+        if "f=f" in line or "steps" in line:
+            scope["run"] = opdsl.open_run(OLD / f"runs/{'points' if 'f=f' in line else 'steps'}")
+        exec(line, scope)  # noqa: S102  our page
+    assert scope["u"].shape == (2, 1, 17, 33)
+
+
+def test_the_way_to_rewrite_old_weights_does_it(tmp_path, monkeypatch):
+    (text,) = fences(ROOT / "grammar/compatibility.md", "python")
+    shutil.copytree(OLD / "runs/grid", tmp_path / "runs/old")
+    monkeypatch.chdir(tmp_path)
+    exec(dedent(text), {"opdsl": opdsl})  # noqa: S102  our page
+    (tmp_path / "model.safetensors").replace(tmp_path / "runs/old/model.safetensors")
+    found = opdsl.open_run(lean(tmp_path / "runs/old", tmp_path / "lean"))
+    x = np.load(OLD / "grid_test.npz")["x"]
+    assert (found.predict(x) == opdsl.open_run(OLD / "runs/grid").predict(x)).all()
