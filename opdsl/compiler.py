@@ -28,6 +28,7 @@ from opdsl.elaborate.settings import (
     train_block,
 )
 from opdsl.elaborate.values import Value, Word
+from opdsl.files import read_text
 from opdsl.ir.graph import Graph
 from opdsl.syntax.parser import parse
 from opdsl.syntax.tree import File
@@ -87,7 +88,7 @@ def read(path_or_text: str | Path) -> tuple[Source, Path | None]:
         return Source("<text>", text), None
     path = Path(path_or_text)
     try:
-        return Source(text, path.read_text(encoding="utf-8-sig")), path.parent
+        return Source(text, read_text(path)), path.parent
     except (OSError, UnicodeDecodeError) as error:
         raise _unreadable(path, error) from error
 

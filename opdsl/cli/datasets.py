@@ -62,10 +62,12 @@ class Binding:
 
     def __call__(self, fields: Fields) -> Samples:
         """Inputs and outputs; corrupt samples are warned of."""
-        if found := suspicion(fields):
-            warn([found])
+        if doubt := suspicion(fields):
+            warn([doubt])
         said = {k: v for k, v in (self.fields or {}).items() if v != ABSENT}
-        return self._bound(fields, self._outputs(), said)
+        found = self._bound(fields, self._outputs(), said)
+        warn(found.warnings)
+        return found
 
     def inputs(self, fields: Fields) -> Samples:
         """Inputs alone."""

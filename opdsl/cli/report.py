@@ -16,6 +16,7 @@ from opdsl.cli.programs import used
 from opdsl.cli.run_folder import REPORT, versions
 from opdsl.data.samples import Samples
 from opdsl.diagnostics import OpError
+from opdsl.files import read_text
 from opdsl.ir.fingerprint import fingerprint
 from opdsl.ir.graph import Graph
 from opdsl.nn.batch import Values, each
@@ -54,7 +55,7 @@ def make_report(
         title=graph.name,
         subtitle=graph.doc or "",
         diagram_svg=_diagram(graph),
-        spec=(run / PROGRAM).read_text(encoding="utf-8"),
+        spec=read_text(run / PROGRAM),
         certificate=certificate_text(certify(graph)),
         settings_rows=used(told),
         history=history,

@@ -174,7 +174,8 @@ def open_run(folder: str) -> Saved:
     """A run, its program compiled as far as the graph.
 
     Raises:
-        OpError: OP0627, the folder is no run; what is wrong with its program.
+        OpError: OP0627, the folder is no run; OP0628, it contains a link; what is wrong with its
+            program.
     """
     run = read_run_folder(folder)
     return Saved(run.folder, run.graph, run.settings, tests_of(run.folder, run.about))

@@ -5,7 +5,6 @@ deviations of the data as `normaliser.*`. Up to c7bf416 the file had the module 
 names, and `opdsl.json` the normaliser.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from opdsl.diagnostics import OpError, fault
-from opdsl.train.checkpoint import State, Store
-from opdsl.train.folder import WEIGHTS
+from opdsl.files import read_json, read_regular
+from opdsl.memory import free_memory
+from opdsl.train.checkpoint import State, Store, malformed, refuse_malformed
+from opdsl.train.folder import WEIGHTS, refuse_links
 from opdsl.train.normalise import Normaliser
 
 Which = Literal["best", "last"]
@@ -54,13 +55,15 @@ def load_trained(run: Path, module: nn.Module, which: Which = "best") -> Trained
         OpError: OP0627 no run, OP0621 all damaged, OP0626 the weights do not fit the module.
     """
     state = trained_state(run, which)
+    refuse_malformed(state, run)
     try:
         module.load_state_dict(state["module"])
     except RuntimeError as error:
         message = "the weights of the run do not fit the program"
         detail = (" ".join(str(error).split()),)
         raise fault("OP0626", message, notes=detail, file=str(run)) from error
-    normaliser = Normaliser.from_state(state["normaliser"])
+    with malformed(run):
+        normaliser = Normaliser.from_state(state["normaliser"])
     return Trained(normaliser, state["epoch"], state["step"], state["meta"])
 
 
@@ -70,8 +73,9 @@ def trained_state(run: Path, which: Which = "best") -> State:
     The best weights are also those of `model.safetensors`, where there are no checkpoints.
 
     Raises:
-        OpError: OP0627, OP0621.
+        OpError: OP0627, OP0621; OP0628, the folder contains a link.
     """
+    refuse_links(run)
     store = Store(run)
     best = store.load("best") if which == "best" else None
     state = best if best is not None else store.load("step")
@@ -106,7 +110,7 @@ def _published(run: Path) -> State | None:
     if not path.is_file():
         return None
     try:
-        found = load(path.read_bytes())
+        found = load(read_regular(path, free_memory() // 2))
         whole = any(x.startswith(f"{NORMALISER}scales.") for x in found)
         module = _below(MODULE, found) if whole else found
         scales = _below(NORMALISER, found) if whole else _earlier_normaliser(run)
@@ -120,7 +124,7 @@ def _below(prefix: str, found: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _earlier_normaliser(run: Path) -> dict[str, Tensor]:
-    scales = json.loads((run / ABOUT).read_bytes())["normaliser"]
+    scales = read_json(run / ABOUT)["normaliser"]
     return {k: torch.tensor(x) for k, x in scales.items()}
 
 

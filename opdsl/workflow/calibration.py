@@ -5,7 +5,6 @@ calibration.json    the factor of the band, and the promise that it keeps
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from torch import nn
 
 from opdsl.data.formats import fingerprint
 from opdsl.diagnostics import fault
+from opdsl.files import read_json
 from opdsl.nn.batch import Values, alike, changed, numbers
 from opdsl.train.calibrate import Calibration, edge
 
@@ -29,7 +29,7 @@ def stored_calibration(run: Path) -> Calibration | None:
     if not path.exists():
         return None
     try:
-        stored = json.loads(path.read_bytes())
+        stored = read_json(path)
         return Calibration(**{k: stored[k] for k in Calibration.__dataclass_fields__})
     except (OSError, ValueError, LookupError, TypeError) as error:
         helps = ("make it anew: `opdsl calibrate RUN --data PATH`",)

@@ -5,7 +5,6 @@ Nothing here imports torch. `opdsl.cli.run_folder` writes what is read here.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,7 +13,9 @@ from typing import Any
 
 from opdsl.compiler import FILES, check
 from opdsl.diagnostics import OpError, fault
+from opdsl.files import read_json
 from opdsl.ir.graph import Graph
+from opdsl.train.folder import refuse_links
 from opdsl.train.sections import Settings
 from opdsl.train.settings import resolve
 from opdsl.workflow.config import read_config
@@ -42,9 +43,11 @@ def read_run_folder(folder: str | os.PathLike[str]) -> RunFolder:
     """Read the program and the settings of a run.
 
     Raises:
-        OpError: OP0627, the folder is no run; what is wrong with its program.
+        OpError: OP0627, the folder is no run; OP0628, it contains a link; what is wrong with its
+            program.
     """
     run = Path(folder)
+    refuse_links(run)
     about = read_about(run)
     graph = check(run / PROGRAM, model=model_of(run, about)).sound()
     settings = resolve(assignments(read_config(str(run / SETTINGS)), ())).settings
@@ -58,7 +61,7 @@ def read_about(run: Path) -> dict[str, Any]:
         OpError: OP0627.
     """
     try:
-        about = json.loads((run / ABOUT).read_bytes())
+        about = read_json(run / ABOUT)
     except (OSError, ValueError) as error:
         raise no_run(run, f"it has no readable `{ABOUT}`") from error
     if isinstance(about, dict) and "sha256" in about:
