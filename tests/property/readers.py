@@ -254,7 +254,7 @@ def _run(folder: Path) -> Path:
 def _open_run(folder: Path) -> None:
     saved = open_run(str(folder))
     for last in (False, True):
-        module, _ = trained_module(saved, last=last)
+        module, _ = trained_module(saved.folder, saved.graph, last=last)
         read_calibration(folder, module)
     read_journal(folder)
 
