@@ -125,6 +125,7 @@ CODES: dict[str, Code] = {
     "OP0629": Code("a setting cannot change while a run goes on", "fixed-setting", Exit.USAGE),
     "OP0631": Code("the truth of some samples is zero", "zero-truth", Exit.DATA),
     "OP0630": Code("the model does not fit into memory", "too-large", Exit.TOO_LARGE),
+    "OP0631": Code("the truth of some samples is zero", "zero-truth", Exit.DATA),
     "OP0645": Code(
         "an optional package or compiler is not installed", "missing-package", Exit.USAGE
     ),
