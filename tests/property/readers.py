@@ -19,7 +19,6 @@ import h5py
 import meshio
 import numpy as np
 import torch
-from opdsl.cli.config import read_config
 
 import opdsl
 from opdsl.cli.calibration import read_calibration
