@@ -91,10 +91,10 @@ def weights_file(module: nn.Module, normaliser: Normaliser) -> bytes:
     """The content of `model.safetensors`: the weights of the module and of the normaliser."""
     from safetensors.torch import save
 
-    scales = {k: x.clone() for k, x in normaliser.state_dict().items()}  # a band shares its own
-    parts = ((MODULE, module.state_dict()), (NORMALISER, scales))
+    parts = ((MODULE, module.state_dict()), (NORMALISER, normaliser.state_dict()))
+    # copies: safetensors refuses tensors that share memory, as the deviation of a band's width does
     return save(
-        {f"{p}{k}": x.detach().cpu().contiguous() for p, of in parts for k, x in of.items()}
+        {f"{p}{k}": x.detach().cpu().contiguous().clone() for p, of in parts for k, x in of.items()}
     )
 
 
