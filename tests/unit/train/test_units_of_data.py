@@ -180,7 +180,7 @@ def test_one_zero_among_twenty_does_not_spoil_a_run(tmp_path):
     _, other = learn(tmp_path / "b", some_zero(cloud(20), [3]), some_zero(cloud(20, seed=2), [5]))
     assert other.history[0]["train_loss"] < 2 * plain.history[0]["train_loss"]
     assert other.history[-1]["train_loss"] < other.history[0]["train_loss"]
-    assert other.metrics["t"].zero_samples == 1
+    assert other.metrics.zero_samples == 1
 
 
 def test_a_batch_of_zeros_alone_leaves_no_trace_in_the_weights(tmp_path):
@@ -214,7 +214,7 @@ def learn(run, train, test, **more):
     out = fit(
         module,
         train,
-        {"t": test},
+        test,
         quick(4, **said),
         run,
         periodic={"u": (True,)},
@@ -236,10 +236,10 @@ def test_a_run_in_units_of_a_power_of_two_is_the_same_to_the_bit(tmp_path, scale
     assert found.best_epoch == expected.best_epoch
     for a, b in zip(expected.history, found.history, strict=True):
         assert a["train_loss"] == b["train_loss"]
-        assert a["tests"]["t"]["rel_l2"] == b["tests"]["t"]["rel_l2"]
-        assert a["tests"]["t"]["rel_h1"] == b["tests"]["t"]["rel_h1"]
-        assert a["tests"]["t"]["rmse"] * scale == pytest.approx(b["tests"]["t"]["rmse"], rel=1e-12)
-        assert a["tests"]["t"]["max_error"] * scale == b["tests"]["t"]["max_error"]
+        assert a["valid"]["rel_l2"] == b["valid"]["rel_l2"]
+        assert a["valid"]["rel_h1"] == b["valid"]["rel_h1"]
+        assert a["valid"]["rmse"] * scale == pytest.approx(b["valid"]["rmse"], rel=1e-12)
+        assert a["valid"]["max_error"] * scale == b["valid"]["max_error"]
 
 
 @pytest.mark.parametrize("scale", SCALES)
@@ -248,7 +248,7 @@ def test_a_run_in_any_unit_has_the_same_errors(tmp_path, scale):
     _, found = run_in(tmp_path / "b", scale)
     for a, b in zip(expected.history, found.history, strict=True):
         assert b["train_loss"] == pytest.approx(a["train_loss"], rel=1e-3)
-        assert b["tests"]["t"]["rel_l2"] == pytest.approx(a["tests"]["t"]["rel_l2"], rel=1e-3)
+        assert b["valid"]["rel_l2"] == pytest.approx(a["valid"]["rel_l2"], rel=1e-3)
 
 
 def test_a_run_of_steps_in_time_is_the_same_in_every_unit(tmp_path):
@@ -263,7 +263,7 @@ def test_a_run_of_steps_in_time_is_the_same_in_every_unit(tmp_path):
         out = fit(
             module,
             data,
-            {"t": data},
+            data,
             said,
             tmp_path / str(scale),
             periodic={"v": (True,)},
@@ -305,7 +305,7 @@ def test_the_advice_about_divergence_blames_the_unit_where_it_is_to_blame(
 
     said = quick(4, normalise=Normalise(**{side: "none"}), bad_steps=2)
     with pytest.raises(OpError) as caught:
-        fit(Square(), in_unit(cloud(), scale), {}, said, tmp_path, periodic={}, meta={})
+        fit(Square(), in_unit(cloud(), scale), None, said, tmp_path, periodic={}, meta={})
     (found,) = caught.value.diagnostics
     assert found.code == "OP0620"
     assert advice in found.helps[-1].text
