@@ -122,6 +122,7 @@ CODES: dict[str, Code] = {
     "OP0626": Code("the run belongs to another program", "other-program", Exit.SPEC),
     "OP0627": Code("this folder is not a run", "not-a-run", Exit.USAGE),
     "OP0628": Code("a run folder contains a link", "linked-run", Exit.USAGE),
+    "OP0629": Code("a setting cannot change while a run goes on", "fixed-setting", Exit.USAGE),
     "OP0630": Code("the model does not fit into memory", "too-large", Exit.TOO_LARGE),
     "OP0631": Code("the truth of some samples is zero", "zero-truth", Exit.DATA),
     "OP0645": Code(
