@@ -96,7 +96,26 @@ def restore(state: State, stepper: Stepper, settings: Settings, run: Path) -> Pr
         stepper.scaler.load_state_dict(state["scaler"])
     restore_random_state(state["random"])
     known = {f.name for f in fields(Progress)}
-    return Progress(**{k: v for k, v in state["progress"].items() if k in known})
+    return _numbers_only(Progress(**{k: v for k, v in state["progress"].items() if k in known}))
+
+
+def _numbers_only(at: Progress) -> Progress:
+    """Refuse counts that are none: the file may come from a stranger.
+
+    Raises:
+        TypeError: a value has another type than its default.
+    """
+    for f in fields(at):
+        value = getattr(at, f.name)
+        count = isinstance(f.default, int)
+        wanted = int if count else (int, float) if isinstance(f.default, float) else None
+        if f.name in {"best", "best_epoch"}:
+            wanted = (int, float, type(None))
+        if wanted and (isinstance(value, bool) or not isinstance(value, wanted)):
+            raise TypeError(f"`{f.name}` is a {type(value).__name__}")
+        if count and value < 0:
+            raise ValueError(f"`{f.name}` is negative")
+    return at
 
 
 def refuse_other(state: State, meta: Mapping[str, str], fingerprint: str, run: Path) -> None:
