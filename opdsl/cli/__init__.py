@@ -124,7 +124,7 @@ def _opdsl(
 
 
 for _name, _command in COMMANDS.items():
-    app.command(_name)(guard(_command))
+    app.command(_name, cls=train.TrainCommand if _name == "train" else None)(guard(_command))
 
 _data = _app("Make data sets and look at them.")
 _generate = _app("Make data sets that check themselves.")

@@ -11,20 +11,18 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from opdsl.diagnostics import Diagnostic, OpError, Source
 from opdsl.syntax.blanks import Finding, blank, extent, refused
 from opdsl.syntax.expected import expected
 from opdsl.syntax.grammar import machine
+from opdsl.syntax.lalr import Refused
 from opdsl.syntax.scan import plain
 from opdsl.syntax.scene import scene_of
 from opdsl.syntax.stories import STORIES
 from opdsl.syntax.tree import File
 from opdsl.syntax.unfinished import UNFINISHED, at_the_end, unclosed_body
-
-if TYPE_CHECKING:
-    from lark import UnexpectedInput
 
 MOST = 20  # diagnostics of one file
 BUDGET = 2**22  # characters read in all; every mistake costs one more reading
@@ -58,15 +56,13 @@ def read(source: Source) -> tuple[File, tuple[Diagnostic, ...]]:
 
 def _attempt(source: Source, text: str) -> Any:
     """Edition and items, or what is wrong and the text without it."""
-    from lark import UnexpectedInput
-
     from opdsl.syntax.build import Builder
 
     parser = machine()
     try:
         with _nothing_collected():
             return Builder(source).file(parser.parse(text, start="start"))
-    except UnexpectedInput as error:
+    except Refused as error:
         return explain(source, text, error)
     except OpError as error:
         return refused(text, error.diagnostics[0])
@@ -84,7 +80,7 @@ def _nothing_collected() -> Iterator[None]:
             gc.enable()
 
 
-def explain(source: Source, text: str, error: UnexpectedInput) -> Finding:
+def explain(source: Source, text: str, error: Refused) -> Finding:
     """The finding for a text that the grammar refuses."""
     scene = scene_of(source, text, error)
     if scene.at == len(scene.pieces):

@@ -219,7 +219,7 @@ def refuse_malformed(state: State, run: Path) -> None:
                 message = f"the weights of the run hold NaN or infinite values, first in `{name}`"
                 helps = ("take other weights (`--last`), or train again",)
                 raise fault("OP0621", message, file=str(run), helps=helps)
-    whole = all(isinstance(state.get(k), int) for k in ("epoch", "step"))
+    whole = all(k in state and isinstance(state[k], int | None) for k in ("epoch", "step"))
     if not whole or not isinstance(state.get("meta"), Mapping):
         raise _malformed(run, "`epoch`, `step` or `meta` is missing or of another type")
 

@@ -14,6 +14,7 @@ from opdsl.train.checkpoint import FOLDER
 
 LOCK = ".lock"
 JOURNAL = "metrics.jsonl"
+WEIGHTS = "model.safetensors"
 
 
 def refuse_used(run: Path) -> None:

@@ -44,7 +44,8 @@ def test_the_wheel_carries_everything_that_is_no_python(installed):
         ours = {x.relative_to(ROOT) for x in (ROOT / kind).rglob("*.op")}
         theirs = {x.relative_to(installed / "opdsl") for x in (installed / "opdsl").rglob("*.op")}
         assert ours <= theirs
-    assert (installed / "opdsl" / "grammar" / "op.lark").is_file()
+    for name in ("op.lark", "op.tables.json"):
+        assert (installed / "opdsl" / "grammar" / name).is_file()
     kernels = [x.relative_to(ROOT) for x in (ROOT / "opdsl").rglob("*") if x.suffix in NATIVE]
     assert kernels
     assert all((installed / x).is_file() for x in kernels)

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from opdsl.cli.overrides import Override
 from opdsl.diagnostics import Label, OpError, Source, Span, did_you_mean, fault
 from opdsl.files import read_text
 from opdsl.plain_yaml import LARGEST, TrapError, refuse_traps
+from opdsl.workflow.overrides import Override
 
 if TYPE_CHECKING:
     import yaml
