@@ -37,10 +37,7 @@ def main() -> None:
         form = asked["form"]
         reader = importlib.import_module("h5py" if form == HDF5 else f"meshio.{form}")
         _limit(asked["seconds"], asked["memory"])
-        if form == HDF5:
-            header, arrays = _walk(reader, asked["path"]), []
-        else:
-            header, arrays = _read(reader, asked["path"])
+        header, arrays = (_walk if form == HDF5 else _read)(reader, asked["path"])
         _limit(asked["seconds"], None)
         text = json.dumps(header).encode()
         answers.write(len(text).to_bytes(8, "little") + text)
@@ -94,11 +91,12 @@ def _read(reader: Any, path: str) -> tuple[dict[str, Any], Arrays]:
         return {"failed": "damaged", "text": text[:SAID]}, []
 
 
-def _walk(h5py: Any, path: str) -> dict[str, Any]:
+def _walk(h5py: Any, path: str) -> tuple[dict[str, Any], Arrays]:
     """Read everything of an HDF5 file but the values of its arrays; what is wrong is told later."""
     try:
         with h5py.File(path, "r") as file:
-            waiting, seen = [file["/"]], set()
+            waiting: list[Any] = [file["/"]]
+            seen: set[Any] = set()
             while waiting and len(seen) < MOST_OBJECTS:
                 here = waiting.pop()
                 if here.id in seen:
@@ -112,10 +110,10 @@ def _walk(h5py: Any, path: str) -> dict[str, Any]:
                 elif here.chunks:
                     here.id.get_num_chunks()
     except MemoryError:
-        return {"failed": "memory"}
+        return {"failed": "memory"}, []
     except Exception:  # noqa: BLE001  h5py raises five types; the reader meets it again and tells it
-        return {}
-    return {}
+        return {}, []
+    return {}, []
 
 
 def _packed(mesh: Any) -> tuple[dict[str, Any], Arrays]:

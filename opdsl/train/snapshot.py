@@ -115,14 +115,14 @@ def _refuse_no_counts(at: Progress) -> None:
     """
     for f in fields(at):
         value = getattr(at, f.name)
-        count = isinstance(f.default, int)
-        wanted = int if count else (int, float) if isinstance(f.default, float) else None
-        if f.name in {"best", "best_epoch", "planned"}:
-            wanted = (int, float, type(None))
-        if wanted and (isinstance(value, bool) or not isinstance(value, wanted)):
+        if not isinstance(f.default, int | float | None):
+            continue
+        if value is None and f.default is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, int | float):
             raise TypeError(f"`{f.name}` is a {type(value).__name__}")
-        if count and value < 0:
-            raise ValueError(f"`{f.name}` is negative")
+        if isinstance(f.default, int) and not (isinstance(value, int) and value >= 0):
+            raise ValueError(f"`{f.name}` is no count")
 
 
 def refuse_other(
