@@ -10,12 +10,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from opdsl.cli.console import UsageError
+from opdsl.cli.sources import to_blame
 from opdsl.diagnostics import Diagnostic, Help, Label, OpError, Source, Span, fault
 from opdsl.elaborate.instance import Given
 from opdsl.elaborate.settings import constant
 from opdsl.elaborate.values import Value, Word
 from opdsl.syntax.parser import parse_expr
-from opdsl.train.sections import Settings
 from opdsl.train.settings import Assignment
 
 MODEL = "model"  # `model.width` is a parameter of the model, all else a setting of the run
@@ -136,11 +136,6 @@ def assignments(overrides: Iterable[Override], models: Sequence[str]) -> list[As
         for x in overrides
         if x.path[0] not in {MODEL, *models}
     ]
-
-
-def to_blame(path: tuple[str, ...], keys: tuple[Span, ...]) -> Span:
-    """The key that an error about the path points to: the section, if there is none such."""
-    return keys[-1 if path[0] in Settings.model_fields else 0]
 
 
 def option(name: str, path: tuple[str, ...], value: object) -> Assignment:
