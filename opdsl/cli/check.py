@@ -12,7 +12,7 @@ import typer
 
 from opdsl.cli.completion import programs
 from opdsl.cli.console import UsageError, as_text, result, show_json
-from opdsl.cli.files import expanded
+from opdsl.cli.files import expanded, open_source
 from opdsl.diagnostics import CODES, Diagnostic, Exit, OpError, did_you_mean
 
 if TYPE_CHECKING:
@@ -87,7 +87,6 @@ def _levels(allow: list[str], warn: list[str], deny: list[str]) -> dict[str, Lev
 
 def diagnostics(path: str, levels: Mapping[str, Level] | None = None) -> list[Diagnostic]:
     """What is to be said of one file: of each of its models, its blocks and its settings."""
-    from opdsl.cli.sources import open_source
     from opdsl.compiler import check
     from opdsl.elaborate.program import models
 
@@ -114,7 +113,7 @@ def _settings(checked: Checked) -> Iterator[Diagnostic]:
 
     if not train_settings(checked):
         return  # the models of the settings take a while to import
-    from opdsl.cli.sources import from_train_block
+    from opdsl.cli.train_block import from_train_block
     from opdsl.train.settings import resolve
 
     try:

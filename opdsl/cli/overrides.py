@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from opdsl.cli.console import UsageError
-from opdsl.cli.sources import to_blame
+from opdsl.cli.train_block import to_blame
 from opdsl.diagnostics import Diagnostic, Help, Label, OpError, Source, Span, fault
 from opdsl.elaborate.instance import Given
 from opdsl.elaborate.settings import constant

@@ -13,8 +13,9 @@ from typing import Any
 
 from opdsl.cli.config import read_config
 from opdsl.cli.console import UsageError, warn
+from opdsl.cli.files import open_source
 from opdsl.cli.overrides import MODEL, Override, assignments, parameters, parse_set
-from opdsl.cli.sources import from_train_block, open_source
+from opdsl.cli.train_block import from_train_block
 from opdsl.compiler import Checked, check
 from opdsl.diagnostics import OpError, Source
 from opdsl.elaborate.instance import Given

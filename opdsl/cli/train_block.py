@@ -1,32 +1,14 @@
-"""A program's text, and the settings that it gives itself.
+"""The settings that a program gives in its train block.
 
-These are apart from `programs`, which also reads settings files and the command line: `opdsl check`
-needs no more than this.
+This is apart from `programs`, which also reads settings files and `--set`: `opdsl check` does not.
 """
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
-from opdsl.compiler import Checked, read, train_settings
-from opdsl.diagnostics import Source, Span
+from opdsl.compiler import Checked, train_settings
+from opdsl.diagnostics import Span
 from opdsl.train.sections import Settings
 from opdsl.train.settings import Assignment
-
-STDIN = "-"
-
-
-def open_source(path: str) -> tuple[Source, Path]:
-    """The text of a file, or of stdin for `-`, and its folder.
-
-    Raises:
-        OpError: OP0202.
-    """
-    if path == STDIN:
-        return Source("<stdin>", sys.stdin.buffer.read().decode("utf-8-sig", "replace")), Path()
-    source, folder = read(Path(path))
-    return source, folder or Path()
 
 
 def from_train_block(checked: Checked) -> list[Assignment]:
