@@ -11,9 +11,8 @@ from pathlib import Path
 
 from torch import nn
 
-from opdsl.cli.calibration import weights_of
+from opdsl.cli.judge import samplings
 from opdsl.cli.run_folder import Saved
-from opdsl.cli.weights import trained_module
 from opdsl.data.samples import Samples
 from opdsl.diagnostics import did_you_mean, fault
 from opdsl.ir.graph import Graph, Node
@@ -22,9 +21,12 @@ from opdsl.train.calibrate import Calibration, Coverage, calibrate, coverage
 from opdsl.train.evaluate import predict
 from opdsl.train.fit import Kept
 from opdsl.train.normalise import Normaliser
+from opdsl.train.quadrature import field_weights
 from opdsl.train.sections import Settings
 from opdsl.train.start import Start
 from opdsl.train.trained import trained_state
+from opdsl.workflow.calibration import weights_of
+from opdsl.workflow.weights import trained_module
 
 
 def refuse_bad_band(graph: Graph, settings: Settings) -> None:
@@ -93,7 +95,7 @@ class Banded:
         Raises:
             OpError: OP0621, OP0626, OP0627, OP0630.
         """
-        module, trained = trained_module(saved)
+        module, trained = trained_module(saved.folder, saved.graph)
         return cls(saved.graph, module, trained.normaliser, settings)
 
     def calibrated(self, held: Samples, alpha: float | None, delta: float) -> Calibration:
@@ -106,15 +108,22 @@ class Banded:
         assert band.of
         share = band.alpha if alpha is None else alpha
         weights = weights_of(self.module)
-        pred, width, true = self._predicted(held, band.of, band.width)
-        factor, rank = calibrate(pred, width, true, alpha=share, delta=delta)
+        fields = self._predicted(held, band.of, band.width)
+        points = self._weights(held, band.of)
+        factor, rank = calibrate(*fields, alpha=share, delta=delta, weights=points)
         return Calibration(
             band.of, band.width, share, delta, factor, len(held), rank, weights=weights
         )
 
     def coverage(self, samples: Samples, found: Calibration) -> Coverage:
         """What the band holds on samples."""
-        return coverage(*self._predicted(samples, found.of, found.width), found)
+        fields = self._predicted(samples, found.of, found.width)
+        return coverage(*fields, found, self._weights(samples, found.of))
+
+    def _weights(self, samples: Samples, of: str) -> Values | None:
+        """Quadrature weights of the points of an output, if they do not count alike."""
+        outputs = {of: samples.outputs[of]}
+        return field_weights(outputs, samplings(self.graph), samples.weights).get(of)
 
     def _predicted(self, samples: Samples, of: str, width: str) -> tuple[Values, Values, Values]:
         outputs = predict(

@@ -24,7 +24,6 @@ from opdsl.diagnostics import OpError, fault
 from opdsl.ir.graph import Graph, Port
 from opdsl.ir.origins import completed
 from opdsl.nn.batch import Values, numbers
-from opdsl.train.rollout import Loop
 from opdsl.train.sections import Data, Settings
 
 ABSENT = "none"  # the field of a port that the file does not have
@@ -63,10 +62,12 @@ class Binding:
 
     def __call__(self, fields: Fields) -> Samples:
         """Inputs and outputs; corrupt samples are warned of."""
-        if found := suspicion(fields):
-            warn([found])
+        if doubt := suspicion(fields):
+            warn([doubt])
         said = {k: v for k, v in (self.fields or {}).items() if v != ABSENT}
-        return self._bound(fields, self._outputs(), said)
+        found = self._bound(fields, self._outputs(), said)
+        warn(found.warnings)
+        return found
 
     def inputs(self, fields: Fields) -> Samples:
         """Inputs alone."""
@@ -127,22 +128,6 @@ class Binding:
             for x in self.graph.inputs
             if x.name in self.absent
         }
-
-
-def loop_of(graph: Graph, steps: int | None) -> Loop | None:
-    """How steps in time follow each other, if there are some.
-
-    Raises:
-        OpError: OP0604, nothing comes back.
-    """
-    if steps is None:
-        return None
-    if not graph.feedback:
-        message = f"`rollout` asks for steps in time, but nothing of `{graph.name}` comes back"
-        helps = ("say which output becomes which input: `feedback out -> in`",)
-        raise fault("OP0604", message, helps=helps)
-    pairs = tuple((x.output, x.input) for x in graph.feedback)
-    return Loop(pairs, {x.name: x.space.domain.dims for x in graph.inputs})
 
 
 def binding_of(graph: Graph, settings: Settings, *, testing: bool = False) -> Binding:

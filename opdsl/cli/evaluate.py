@@ -48,13 +48,14 @@ def command(
     from opdsl.cli.judge import judge
     from opdsl.cli.results import metrics_table
     from opdsl.cli.run_folder import open_run
-    from opdsl.cli.weights import trained_module, with_device
+    from opdsl.cli.weights import with_device
+    from opdsl.workflow.weights import trained_module
 
     saved = open_run(run)
     settings = with_device(saved.settings, device, precision)
     held = [_held(x, split) for x in data] if data else _own(saved, split)
     binding = binding_of(saved.graph, settings, testing=True)
-    module, trained = trained_module(saved, last=last)
+    module, trained = trained_module(saved.folder, saved.graph, last=last)
     usual = None if data else settings.data.resolution
     if not wanted and not data:
         wanted = list(settings.eval.resolutions)

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from opdsl.cli.config import read_config
 from opdsl.cli.console import UsageError, warn
 from opdsl.cli.files import open_source
-from opdsl.cli.overrides import MODEL, Override, assignments, parameters, parse_set
+from opdsl.cli.overrides import parameters, parse_set
 from opdsl.cli.train_block import from_train_block
 from opdsl.compiler import Checked, check
 from opdsl.diagnostics import OpError, Source
@@ -24,6 +23,8 @@ from opdsl.ir.graph import Graph
 from opdsl.syntax.parser import parse
 from opdsl.train.sections import ONLY_FOR
 from opdsl.train.settings import Assignment, Resolved, resolve
+from opdsl.workflow.config import read_config
+from opdsl.workflow.overrides import MODEL, Override, assignments
 
 
 @dataclass(frozen=True, slots=True)

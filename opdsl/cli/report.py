@@ -12,11 +12,11 @@ from typing import Any
 from numpy.typing import NDArray
 from torch import nn
 
-from opdsl.cli.datasets import loop_of
 from opdsl.cli.programs import used
-from opdsl.cli.run_folder import PROGRAM, REPORT, versions
+from opdsl.cli.run_folder import REPORT, versions
 from opdsl.data.samples import Samples
 from opdsl.diagnostics import OpError
+from opdsl.files import read_text
 from opdsl.ir.fingerprint import fingerprint
 from opdsl.ir.graph import Graph
 from opdsl.nn.batch import Values, each
@@ -27,6 +27,8 @@ from opdsl.train.pictures import Cloud
 from opdsl.train.report import Picture, write_report
 from opdsl.train.sections import Settings
 from opdsl.train.settings import Resolved
+from opdsl.workflow.rollout import loop_of
+from opdsl.workflow.run_folder import PROGRAM
 
 SAMPLES = 2  # shown of each test set
 SETS = 3  # shown
@@ -53,7 +55,7 @@ def make_report(
         title=graph.name,
         subtitle=graph.doc or "",
         diagram_svg=_diagram(graph),
-        spec=(run / PROGRAM).read_text(encoding="utf-8"),
+        spec=read_text(run / PROGRAM),
         certificate=certificate_text(certify(graph)),
         settings_rows=used(told),
         history=history,

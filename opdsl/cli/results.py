@@ -6,13 +6,14 @@ What comes in: metrics by the name of the test set. What goes out: rows.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from opdsl.cli.console import table
 
 if TYPE_CHECKING:
     from opdsl.data.samples import Samples
-    from opdsl.train.evaluate import Metrics
+    from opdsl.train.metrics import Metrics
 
 Row = Mapping[str, Any]
 
@@ -25,6 +26,8 @@ HEADS = {
     "max_error": "max error",
 }
 MORE = {
+    "zero_samples": "zero truths",
+    "zero_rmse": "their RMSE",
     "pinball": "pinball",
     "points": "points in band",
     "functions": "functions in band",
@@ -38,7 +41,7 @@ def row(samples: Samples, metrics: Metrics) -> dict[str, Any]:
         "set": samples.name,
         "resolution": list(samples.resolution),
         "data": samples.source,
-        **metrics.to_json(),
+        **{k: _finite(v) for k, v in metrics.to_json().items()},
     }
 
 
@@ -53,6 +56,13 @@ def metrics_table(rows: Sequence[Row]) -> str:
         if x.get("steps")
     ]
     return "\n".join([table([tuple(heads.values()), *cells]), *steps])
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN: an error that is not a number is null."""
+    if isinstance(value, list):
+        return [_finite(x) for x in value]
+    return None if isinstance(value, float) and not isfinite(value) else value
 
 
 def _cell(value: Any) -> str:

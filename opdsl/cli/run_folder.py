@@ -3,10 +3,10 @@
     resolved.op         the program with the parameters it was given (and the files it imports)
     settings.yaml       every setting, with who gave it
     opdsl.json          versions, fingerprints, seed, where the data are
-    model.safetensors   the best weights
+    model.safetensors   the best weights, with the normaliser of the data
     report.html         all of it on one page
 
-What comes in: a program, settings, samples. What goes out: the files; and back, a `Saved` run.
+What is read back without data is in `opdsl.workflow.run_folder`.
 """
 
 from __future__ import annotations
@@ -19,18 +19,24 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from opdsl.cli.config import read_config
 from opdsl.cli.datasets import Held
 from opdsl.cli.files import write
-from opdsl.cli.overrides import assignments
 from opdsl.cli.programs import Program, used
 from opdsl.cli.resolved import imported_files, resolved_text
-from opdsl.compiler import check
-from opdsl.diagnostics import OpError, fault
+from opdsl.diagnostics import fault
 from opdsl.ir.fingerprint import fingerprint
 from opdsl.ir.graph import Graph
+from opdsl.train.folder import WEIGHTS
 from opdsl.train.sections import Settings
-from opdsl.train.settings import Resolved, resolve
+from opdsl.train.settings import Resolved
+from opdsl.workflow.run_folder import (
+    ABOUT,
+    FORMAT,
+    PROGRAM,
+    SETTINGS,
+    no_run,
+    read_run_folder,
+)
 
 if TYPE_CHECKING:
     from torch import nn
@@ -38,10 +44,8 @@ if TYPE_CHECKING:
     from opdsl.data.samples import Samples
     from opdsl.train.normalise import Normaliser
 
-PROGRAM, SETTINGS, ABOUT = "resolved.op", "settings.yaml", "opdsl.json"
-WEIGHTS, REPORT = "model.safetensors", "report.html"
+REPORT = "report.html"
 RUNS = Path("runs")
-FORMAT = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,18 +157,14 @@ def _yaml(value: Any) -> str:
 
 
 def write_weights(run: Path, module: nn.Module, normaliser: Normaliser) -> None:
-    """The weights for others, and beside them in opdsl.json the numbers that scale the data.
+    """The weights of the module and the numbers that scale the data, in one file.
 
     Raises:
         OpError: OP0625.
     """
-    from safetensors.torch import save
+    from opdsl.train.trained import weights_file
 
-    weights = {k: x.detach().cpu().contiguous() for k, x in module.state_dict().items()}
-    write(run / WEIGHTS, save(weights))
-    scales = {k: x.tolist() for k, x in normaliser.state_dict().items()}
-    about = _read_about(run) | {"normaliser": scales}
-    write(run / ABOUT, json.dumps(about, indent=1).encode())
+    write(run / WEIGHTS, weights_file(module, normaliser))
 
 
 # -------------------------------------------------------------------------------------- reading
@@ -174,39 +174,20 @@ def open_run(folder: str) -> Saved:
     """A run, its program compiled as far as the graph.
 
     Raises:
-        OpError: OP0627, the folder is no run; what is wrong with its program.
+        OpError: OP0627, the folder is no run; OP0628, it contains a link; what is wrong with its
+            program.
     """
-    run = Path(folder)
-    about = _read_about(run)
-    graph = check(run / PROGRAM, model=_model(run, about)).sound()
-    settings = resolve(assignments(read_config(str(run / SETTINGS)), ())).settings
-    return Saved(run, graph, settings, tuple(_tests(run, about)))
+    run = read_run_folder(folder)
+    return Saved(run.folder, run.graph, run.settings, tests_of(run.folder, run.about))
 
 
-def _read_about(run: Path) -> dict[str, Any]:
+def tests_of(run: Path, about: Mapping[str, Any]) -> tuple[Held, ...]:
+    """Where the test data of a run are.
+
+    Raises:
+        OpError: OP0627.
+    """
     try:
-        about = json.loads((run / ABOUT).read_bytes())
-    except (OSError, ValueError) as error:
-        raise _no_run(run, f"it has no readable `{ABOUT}`") from error
-    if not isinstance(about, dict) or about.get("format") != FORMAT:
-        raise _no_run(run, f"`{ABOUT}` is of another format")
-    return about
-
-
-def _model(run: Path, about: Mapping[str, Any]) -> str:
-    if not isinstance(about.get("model"), str):
-        raise _no_run(run, f"`{ABOUT}` names no model")
-    return str(about["model"])
-
-
-def _tests(run: Path, about: Mapping[str, Any]) -> list[Held]:
-    try:
-        return [Held(**x) for x in about["data"]["tests"]]
+        return tuple(Held(**x) for x in about["data"]["tests"])
     except (LookupError, TypeError) as error:
-        raise _no_run(run, f"`{ABOUT}` names no data") from error
-
-
-def _no_run(run: Path, what: str) -> OpError:
-    message = f"this folder is not a run: {what}" if run.is_dir() else "there is no such folder"
-    helps = ("`opdsl train SPEC --out FOLDER` makes one",)
-    return fault("OP0627", message, helps=helps, file=str(run))
+        raise no_run(run, f"`{ABOUT}` names no data") from error

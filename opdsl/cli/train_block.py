@@ -6,9 +6,8 @@ This is apart from `programs`, which also reads settings files and `--set`: `opd
 from __future__ import annotations
 
 from opdsl.compiler import Checked, train_settings
-from opdsl.diagnostics import Span
-from opdsl.train.sections import Settings
 from opdsl.train.settings import Assignment
+from opdsl.workflow.overrides import to_blame
 
 
 def from_train_block(checked: Checked) -> list[Assignment]:
@@ -23,8 +22,3 @@ def from_train_block(checked: Checked) -> list[Assignment]:
         )
         for x in train_settings(checked)
     ]
-
-
-def to_blame(path: tuple[str, ...], keys: tuple[Span, ...]) -> Span:
-    """The key that an error about the path points to: the section, if there is none such."""
-    return keys[-1 if path[0] in Settings.model_fields else 0]

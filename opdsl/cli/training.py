@@ -18,17 +18,17 @@ from opdsl.cli.datasets import (
     binding_of,
     first_of,
     located,
-    loop_of,
     parts_of,
     read_tests,
     read_training,
 )
 from opdsl.cli.files import write
-from opdsl.cli.judge import judge, lengths, periodic
+from opdsl.cli.judge import judge, lengths, periodic, samplings
 from opdsl.cli.programs import Program
 from opdsl.cli.report import make_report
 from opdsl.cli.run_folder import REPORT, versions, write_beginning, write_weights
 from opdsl.data.samples import Samples
+from opdsl.files import read_json
 from opdsl.ir.fingerprint import fingerprint
 from opdsl.ir.graph import Graph
 from opdsl.lower.timings import FOLDER as TIMINGS
@@ -48,6 +48,7 @@ from opdsl.train.sections import Settings
 from opdsl.train.settings import Resolved
 from opdsl.train.start import start_from
 from opdsl.train.trained import load_trained
+from opdsl.workflow.rollout import loop_of
 
 START = "start.json"  # in the folder of a run: which of its first weights were those of another
 
@@ -98,6 +99,7 @@ def train(
         run,
         periodic=periodic(graph),
         lengths=lengths(graph),
+        samplings=samplings(graph),
         meta={"arch": fingerprint(graph), "model": graph.name, **_ours()},
         resume=resume,
         listener=listener,
@@ -124,8 +126,8 @@ def _autotune(module: OperatorModule, run: Path, *, wished: bool) -> None:
 def _first_source(run: Path) -> Path | None:
     """The run with whose weights this one began."""
     try:
-        return Path(json.loads((run / START).read_bytes())["run"])
-    except (OSError, ValueError, LookupError):
+        return Path(read_json(run / START)["run"])
+    except (OSError, ValueError, LookupError, TypeError):
         return None
 
 

@@ -27,6 +27,7 @@ from opdsl.data.memory import room, too_big
 from opdsl.data.raw import Raw
 from opdsl.data.samples import Role
 from opdsl.diagnostics import OpError, fault
+from opdsl.safe_pt import UnsafeFileError, inspect, inspect_zip, load_tensors
 
 ROLES: dict[str, Role] = {"x": "input", "y": "output"}
 AXES = ("x", "y", "z", "t")
@@ -38,9 +39,8 @@ def read_pt(path: Path, source: str, resolution: Resolution | None, samples: int
     Raises:
         OpError: OP0610, OP0614.
     """
-    _fits(path, source)
-    with _damage(source, "torch"):
-        held = torch.load(path, map_location="cpu", weights_only=True)
+    with _damage(source, "torch"), path.open("rb") as file:
+        held = load_tensors(file, room())
     if isinstance(held, list):
         return dictionaries.read(_listed(held, source), path.stem, source, resolution, samples)
     if not isinstance(held, dict):
@@ -54,14 +54,23 @@ def _tensors(held: Mapping[Any, Any], source: str) -> dict[str, Tensor]:
     tensors = {str(k): v for k, v in held.items() if isinstance(v, Tensor)}
     for name, x in tensors.items():
         _solid(name, x, source)
+    _refuse_repeats(tensors.values(), source)
     return tensors
+
+
+def _refuse_repeats(tensors: Iterable[Tensor], source: str) -> None:
+    """OP0610 where one storage is shown so often that copies of all tensors do not fit."""
+    total = sum(x.numel() * x.element_size() for x in tensors)
+    if total > (cap := room()):
+        raise too_big("the tensors of the file", total, cap, source)
 
 
 def _listed(held: Sequence[Any], source: str) -> list[dict[str, Tensor]]:
     """The tensors of each sample."""
-    odd = next((x for x in held if not isinstance(x, dict)), None)
+    odd = next((type(x).__name__ for x in held if not isinstance(x, dict)), None)
     if odd is not None:
-        raise _foreign(source, f"it holds a list of {type(odd).__name__}, not of dictionaries")
+        raise _foreign(source, f"it holds a list of {odd}, not of dictionaries")
+    _refuse_repeats((y for x in held for y in x.values() if isinstance(y, Tensor)), source)
     return [_tensors(x, source) for x in held]
 
 
@@ -95,6 +104,8 @@ def stream_pt(path: Path, source: str, size: int) -> Pieces | None:
         records = _records(path)
         if records is None:
             return None
+        with path.open("rb") as file:
+            inspect(file, path.stat().st_size)
         held = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     if not isinstance(held, dict):
         return None
@@ -120,6 +131,7 @@ def _records(path: Path) -> Counter[int] | None:
         return None
     with zipfile.ZipFile(path) as held:
         entries = held.infolist()
+        inspect_zip(held, path.stat().st_size)
         if any(x.compress_type != zipfile.ZIP_STORED for x in entries) or held.testzip():
             return None
     return Counter(x.file_size for x in entries)
@@ -285,6 +297,7 @@ def _fits(path: Path, source: str) -> None:
 def _promised(path: Path, source: str) -> None:
     """Each array of an .npz is as large as its header says: NumPy would make it before reading."""
     with zipfile.ZipFile(path) as held:
+        inspect_zip(held, path.stat().st_size)
         for entry in held.infolist():
             with held.open(entry) as file:
                 shape, _, dtype = _read_header(file)
@@ -321,16 +334,23 @@ def _damage(source: str, library: str) -> Iterator[None]:
         yield
     except OpError:
         raise
+    except UnsafeFileError as error:
+        raise _damaged(source, str(error)) from error
     # torch, zipfile and NumPy raise a dozen types, depending on which byte is broken
     except Exception as error:
         said = str(error).strip().split("\n", 1)[0].split(" (1) ", 1)[0]
-        raise fault(
-            "OP0610",
-            "the file is damaged, or holds more than arrays of numbers",
-            notes=(f"{library} says: {said}",) if said else (),
-            helps=("save a dictionary of tensors `x` and `y`; other Python objects are not read",),
-            file=source,
-        ) from error
+        raise _damaged(source, "", (f"{library} says: {said}",) if said else ()) from error
+
+
+def _damaged(source: str, what: str, notes: tuple[str, ...] = ()) -> OpError:
+    message = "the file is damaged, or holds more than arrays of numbers"
+    return fault(
+        "OP0610",
+        f"{message}: {what}" if what else message,
+        notes=notes,
+        helps=("save a dictionary of tensors `x` and `y`; other Python objects are not read",),
+        file=source,
+    )
 
 
 def _foreign(source: str, why: str) -> OpError:

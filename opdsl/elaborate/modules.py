@@ -13,6 +13,7 @@ from pathlib import Path
 from opdsl import resources
 from opdsl.diagnostics import Label, Source, Span, did_you_mean
 from opdsl.elaborate.problems import Poisoned, Problems
+from opdsl.files import read_text
 from opdsl.syntax.parser import parse
 from opdsl.syntax.tree import Const, Definition, File, Import
 
@@ -136,7 +137,7 @@ class Loader:
         library = item.file is None
         name = f"library/{path.name}" if library else _shown(path)
         try:
-            source = Source(name, path.read_text(encoding="utf-8-sig"), library)
+            source = Source(name, read_text(path), library)
         except (OSError, UnicodeDecodeError) as error:
             raise self.problems.fail(
                 "OP0202",

@@ -38,6 +38,10 @@ class Guards:
         self.asks = graph.asks()
         self.names = (*(x.name for x in graph.inputs), *(x.name for x in self.asks))
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the certificate, whose cures are functions that cannot be pickled."""
+        return {k: x for k, x in vars(self).items() if k != "promises"}
+
     def bind(self, inputs: Sequence[object], named: Mapping[str, object]) -> tuple[Given, ...]:
         """The values in the order of inputs and asks, given in that order or by name.
 
@@ -58,6 +62,14 @@ class Guards:
             else:
                 raise self._no_tensor(self.names[i], x)
         return tuple(given)
+
+    def by_name(self, inputs: Sequence[object], named: Mapping[str, object]) -> dict[str, object]:
+        """The values of a call by the names of inputs and asks.
+
+        Raises:
+            OpError: OP0904, they are not the model's inputs.
+        """
+        return dict(zip(self.names, self._sorted(inputs, named), strict=True))
 
     def _place(self, ask: Ask, x: object) -> Place:
         found = place(x)

@@ -17,15 +17,17 @@ from opdsl.diagnostics import fault
 from opdsl.nn.tree import at
 from opdsl.train.checkpoint import Store
 from opdsl.train.device import device_of
-from opdsl.train.evaluate import Metrics, grids_of
+from opdsl.train.evaluate import grids_of
 from opdsl.train.folder import lock, refuse_other_run
 from opdsl.train.journal import Journal, Row
 from opdsl.train.listener import Listener, Silence
 from opdsl.train.loop import Training
 from opdsl.train.losses import Grid
+from opdsl.train.metrics import Metrics
 from opdsl.train.normalise import Normaliser
 from opdsl.train.optimizers import optimizer_of
 from opdsl.train.precision import policy_of
+from opdsl.train.quadrature import Samplings
 from opdsl.train.randomness import seed_everything
 from opdsl.train.rates import Rate
 from opdsl.train.rollout import Loop
@@ -84,6 +86,7 @@ def fit(  # noqa: PLR0913  the contract with the callers
     periodic: Mapping[str, tuple[bool, ...]],
     meta: Mapping[str, str],
     lengths: Mapping[str, tuple[float, ...]] | None = None,
+    samplings: Samplings | None = None,
     resume: bool = False,
     listener: Listener | None = None,
     loop: Loop | None = None,
@@ -100,6 +103,7 @@ def fit(  # noqa: PLR0913  the contract with the callers
         periodic: for each output, which axes of its grid are periodic.
         meta: strings kept in every checkpoint; a run goes on only with the same `meta["arch"]`.
         lengths: for each output, the lengths of its axes (H1); 1 if not given.
+        samplings: of inputs and outputs on a sphere, see `opdsl.train.quadrature`.
         resume: go on with the run in the folder, or begin if it has no checkpoint yet.
         listener: who wants to hear.
         loop: how steps in time follow each other, if the truth has an axis of time.
@@ -114,12 +118,13 @@ def fit(  # noqa: PLR0913  the contract with the callers
     with ExitStack() as stack:
         _enter_folder(stack, run, resume=resume)
         watch = stack.enter_context(Watch())
-        stepper = _stepper(module, train, settings, grids, loop, kept)
+        stepper = _stepper(module, train, settings, grids, loop, kept, samplings)
+        units = stepper.units
         training = Training(
             settings=settings,
             stepper=stepper,
-            feed=Feed.of(train, stepper.policy),
-            tests={name: Feed.of(test, stepper.policy) for name, test in tests.items()},
+            feed=Feed.of(train, stepper.policy, samplings, units),
+            tests={k: Feed.of(x, stepper.policy, samplings, units) for k, x in tests.items()},
             grids=grids,
             rate=Rate(settings.schedule, settings.optimizer.lr, -(-len(train) // settings.batch)),
             store=Store(run, settings.checkpoint.keep),
@@ -161,6 +166,7 @@ def _stepper(
     grids: Mapping[str, Grid],
     loop: Loop | None,
     kept: Kept | None,
+    samplings: Samplings | None,
 ) -> Stepper:
     """Seed; module and normaliser on the device, with their optimizer."""
     policy = policy_of(settings.precision, device_of(settings.device))
@@ -168,7 +174,10 @@ def _stepper(
     policy.settle(module)
     for path in kept.paths if kept else ():
         at(module, path).requires_grad_(requires_grad=False)
-    normaliser = kept.normaliser if kept else Normaliser.fit(train, settings.normalise, loop)
+    if kept:
+        normaliser = kept.normaliser
+    else:
+        normaliser = Normaliser.fit(train, settings.normalise, loop, samplings)
     return Stepper(
         module=module,
         normaliser=normaliser.to(policy.device, policy.weights),
@@ -181,6 +190,7 @@ def _stepper(
         loop=loop,
         band=settings.band if kept else None,
         frozen=kept.paths if kept else (),
+        units=normaliser.units(loop),
     )
 
 

@@ -13,11 +13,13 @@ import torch
 from torch import nn
 
 from opdsl.diagnostics import OpError, fault
-from opdsl.train.checkpoint import Kind, State, Store
-from opdsl.train.evaluate import Metrics, measure
+from opdsl.nn.batch import numbers
+from opdsl.train.checkpoint import Kind, State, Store, malformed
+from opdsl.train.evaluate import measure
 from opdsl.train.journal import Journal, Row
 from opdsl.train.listener import Listener, Plan
 from opdsl.train.losses import Grid
+from opdsl.train.metrics import Metrics
 from opdsl.train.order import permutation
 from opdsl.train.rates import Rate
 from opdsl.train.samples import Feed
@@ -25,6 +27,8 @@ from opdsl.train.sections import Settings
 from opdsl.train.signals import Interrupted, Watch
 from opdsl.train.snapshot import Progress, capture, changes, refuse_other, restore, weights
 from opdsl.train.step import Stepper, Taken
+
+HUGE = 1e10  # beyond it, squares and products of layers overflow: no learning rate helps
 
 
 @runtime_checkable
@@ -70,17 +74,22 @@ class Training:
         self.store.sweep()
         state = self.store.load("step", self.note) if resume else None
         if state is not None:
-            refuse_other(state, self.meta, self.fingerprint, self.store.run)
-            self.at = restore(state, self.stepper, self.settings, self.store.run)
-            for change in changes(state, self.meta, self.settings):
+            with malformed(self.store.run):
+                refuse_other(state, self.meta, self.fingerprint, self.store.run)
+            with malformed(self.store.run):
+                self.at = restore(state, self.stepper, self.settings, self.store.run)
+                found = tuple(changes(state, self.meta, self.settings))
+            for change in found:
                 self.note(change)
         elif resume:
             self.note("the folder holds no checkpoint: the run begins anew")
         try:
-            self.history = self.journal.keep_until(self.at.epoch)
+            self.history, torn = self.journal.keep_until(self.at.epoch)
         except OSError as error:
             path, message = str(self.journal.path), f"the metrics cannot be written: {error}"
             raise fault("OP0625", message, file=path) from error
+        if torn:
+            self.note(f"{torn} damaged lines of {self.journal.path.name} were dropped")
         self.listener.start(self._plan())
 
     def _plan(self) -> Plan:
@@ -176,8 +185,19 @@ class Training:
         indices = ", ".join(str(i) for i in rows.tolist())
         notes = [f"samples of that step: {indices}"]
         notes += [f"the weights before are in {path}" for path in kept[:1]]
-        helps = ("look at these samples", "lower `optimizer.lr`, or set `clip = 1.0`")
+        helps = ("look at these samples", self._cure(rows))
         return fault("OP0620", message, notes=tuple(notes), helps=helps, file=str(self.store.run))
+
+    def _cure(self, rows: torch.Tensor) -> str:
+        """What to change: the unit of data that overflow in the model, else the learning rate."""
+        batch = self.feed.take(rows)
+        sides = {"inputs": self.stepper.encoded(batch.inputs), "outputs": batch.truth}
+        for side, fields in sides.items():
+            for name, x in fields.items():
+                if float(numbers(x).abs().max()) > HUGE:
+                    text = f"the model sees `{name}` at values above {HUGE:g}: "
+                    return f"{text}set `normalise.{side} = channel`, or give it in another unit"
+        return "lower `optimizer.lr`, or set `clip = 1.0`"
 
     def _too_large(self) -> OpError:
         message = f"a batch of {self.settings.batch} does not fit into memory"

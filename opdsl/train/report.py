@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from opdsl.diagnostics import fault
 from opdsl.files import write_whole
 from opdsl.train.page import PAGE, STYLE
 from opdsl.train.pictures import Cloud, Panel, curves_svg, fields_png
@@ -95,7 +96,11 @@ def write_report(  # noqa: PLR0913  one argument for each section of the page
     )
     body = "\n".join(_section(heading, content) for heading, content in sections if content)
     page = PAGE.format(title=escape(title), style=STYLE, body=body)
-    write_whole(path, page.encode())
+    try:
+        write_whole(path, page.encode())
+    except OSError as error:
+        message = f"the report could not be written: {(error.strerror or str(error)).lower()}"
+        raise fault("OP0625", message, file=str(path)) from error
     return path
 
 
@@ -180,7 +185,7 @@ def _value(value: Any) -> str:
 def _numbers(table: Sequence[Row]) -> str:
     if not table:
         return ""
-    heads = tuple(table[0])
+    heads = tuple(dict.fromkeys(key for row in table for key in row))
     rows = [[_cell(row.get(head)) for head in heads] for row in table]
     return _rows(heads, rows, kind="numbers")
 

@@ -147,7 +147,7 @@ def test_a_full_disk_behind_stdout_is_told(arguments):
     shell = ["bash", "-c", f"{sys.executable} -m opdsl {arguments} > /dev/full"]
     done = subprocess.run(shell, capture_output=True, text=True, env=environment(), check=False)  # noqa: S603  a fixed command
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1] == "error: No space left on device"
+    assert done.stderr.splitlines()[-1] == "error: standard output: No space left on device"
     assert "Traceback" not in done.stderr
 
 

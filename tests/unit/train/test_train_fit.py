@@ -393,6 +393,23 @@ def test_each_epoch_has_its_modes_and_only_whole_models_are_the_best(tmp_path):
     assert trained_state(tmp_path / "run", "best")["epoch"] >= 4
 
 
+class Worse(Growing):
+    """Each epoch with fewer modes predicts worse than the one before."""
+
+    def forward(self, a):
+        return super().forward(a) + len(self.limits)
+
+
+def test_weights_of_an_epoch_with_few_modes_are_not_kept_though_they_are_better(tmp_path):
+    settings = quick(6, incremental=Incremental(start=2, until=0.5))
+    _, out = learn(tmp_path / "run", settings, module=Worse())
+    errors = [row["tests"]["near"]["rel_l2"] for row in out.history]
+    assert errors.index(min(errors)) == 0
+    assert out.best_epoch == 4
+    assert out.best == errors[3]
+    assert trained_state(tmp_path / "run", "best")["epoch"] == 4
+
+
 def test_a_resumed_run_goes_on_with_the_modes_of_its_epoch(tmp_path):
     settings = quick(6, incremental=Incremental(start=2, until=0.5))
     with pytest.raises(RuntimeError, match="the plug"):
