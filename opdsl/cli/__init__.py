@@ -115,6 +115,10 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
+# commands that are not of typer's usual class, and the one in their module that they are of
+CLASSES = {"train": "TrainCommand"}
+
+
 class _Commands(Mapping[str, Command]):
     """Commands by name, each imported and built when it is looked up."""
 
@@ -137,9 +141,11 @@ class _Commands(Mapping[str, Command]):
 
 def _command(name: str, home: str) -> Command:
     """The command of a function, as `check.command` for that of `opdsl/cli/check.py`."""
-    module, _, function = home.partition(".")
+    folder, _, function = home.partition(".")
+    module = import_module(f"{__name__}.{folder}")
+    kind = getattr(module, CLASSES[name]) if name in CLASSES else None
     single = typer.Typer(add_completion=False, rich_markup_mode=None)
-    single.command(name)(guard(getattr(import_module(f"{__name__}.{module}"), function)))
+    single.command(name, cls=kind)(guard(getattr(module, function)))
     return get_command(single)
 
 

@@ -18,6 +18,7 @@ from opdsl.diagnostics import did_you_mean, fault
 from opdsl.ir.graph import Graph, Node
 from opdsl.nn.batch import Values
 from opdsl.train.calibrate import Calibration, Coverage, calibrate, coverage
+from opdsl.train.checkpoint import State
 from opdsl.train.evaluate import predict
 from opdsl.train.fit import Kept
 from opdsl.train.normalise import Normaliser
@@ -77,6 +78,13 @@ def kept_part(graph: Graph, settings: Settings, start: Start | None) -> Kept:
         message = f"the run has learnt {', '.join(f'`{x}`' for x in scales.outputs)}"
         raise fault("OP0626", f"{message}, not `{band.of}`", file=start.run)
     return Kept(paths, scales.with_width(band.of, band.width))
+
+
+def kept_again(graph: Graph, settings: Settings, state: State) -> Kept:
+    """The same for a run that goes on, from its own checkpoint."""
+    assert settings.band.of
+    paths = tuple(x.path for x in _made_of(graph, settings.band.of) if x.shares is None)
+    return Kept(paths, Normaliser.from_state(state["normaliser"]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,7 +72,9 @@ def command(
         say(f"note: {text}")
     count = steps or opened.settings.rollout
     size = batch or opened.settings.batch
-    data = stream_dataset(input_, split=split, size=size)
+    axes = {x.space.domain.dims for x in opened.graph.inputs if not x.space.domain.scattered}
+    alone = axes.pop() if len(axes) == 1 else None
+    data = stream_dataset(input_, split=split, size=size, alone=alone)
     found = _predicted(opened, data, count, batch=size, sides=sides)
     (samples, first), found = peeked(found)
     if output.suffix == ".npz":

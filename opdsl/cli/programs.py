@@ -13,7 +13,7 @@ from typing import Any
 
 from opdsl.cli.console import UsageError, warn
 from opdsl.cli.files import open_source
-from opdsl.cli.overrides import parameters, parse_set
+from opdsl.cli.overrides import OPTION, parameters, parse_set
 from opdsl.cli.train_block import from_train_block
 from opdsl.compiler import Checked, check
 from opdsl.diagnostics import OpError, Source
@@ -25,6 +25,9 @@ from opdsl.train.sections import ONLY_FOR
 from opdsl.train.settings import Assignment, Resolved, resolve
 from opdsl.workflow.config import read_config
 from opdsl.workflow.overrides import MODEL, Override, assignments
+
+DATA = "--data"
+SETS = f"<{OPTION}>"  # the source of what `--set` gives
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,11 +112,29 @@ def resolved(program: Program, options: Iterable[Assignment] = ()) -> Resolved:
     Raises:
         OpError: OP0603, OP0604.
     """
-    rest = assignments(program.overrides, program.names)
+    before = [*from_train_block(program.checked), *assignments(program.overrides, program.names)]
+    last = list(options)
+    if any(x.origin == DATA for x in last):
+        before = _without_other_data(before)
     try:
-        return resolve([*from_train_block(program.checked), *rest, *options])
+        return resolve([*before, *last])
     except OpError as error:  # one unknown section, however many keys it has
         raise OpError(*dict.fromkeys(error.diagnostics)) from error
+
+
+def _without_other_data(given: Sequence[Assignment]) -> list[Assignment]:
+    """The assignments without those about data that `--data` replaces.
+
+    A train block or a settings file with a `data.path` speaks of that file in all its `data`
+    section, and in `eval.resolutions` of its test files. One without a path speaks of any data.
+    """
+    places = {x.span.source.name for x in given if x.path == ("data", "path") and x.span}
+    return [
+        x
+        for x in given
+        if not (x.span and x.span.source.name in places - {SETS})
+        or not (x.path[0] == "data" or x.path == ("eval", "resolutions"))
+    ]
 
 
 def used(told: Resolved) -> list[tuple[str, Any, str]]:

@@ -25,6 +25,7 @@ HEADS = {
     "rmse": "RMSE",
     "max_error": "max error",
 }
+SPLITS = {"valid": "validation", "test": "test", "train": "training"}
 MORE = {
     "zero_samples": "zero truths",
     "zero_rmse": "their RMSE",
@@ -49,6 +50,9 @@ def metrics_table(rows: Sequence[Row]) -> str:
     """The rows as text; what only some runs have stands in more columns, or below."""
     flat = [{**x, **x.get("coverage", {}), "samples": x["samples"]} for x in rows]
     heads = HEADS | {k: v for k, v in MORE.items() if any(k in x for x in flat)}
+    if any(x.get("split", "test") != "test" for x in flat):
+        flat = [{**x, "split": SPLITS[x.get("split", "test")]} for x in flat]
+        heads = {"split": "data"} | heads | {"set": "set"}
     cells = [tuple(_cell(x.get(key)) for key in heads) for x in flat]
     steps = [
         f"rel. L2 of each step, {x['set']}: {', '.join(_cell(y) for y in x['steps'])}"

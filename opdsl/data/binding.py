@@ -13,6 +13,7 @@ import torch
 
 from opdsl.data.coarsen import times
 from opdsl.data.float_range import too_large, too_small
+from opdsl.data.pairs import LAST
 from opdsl.data.samples import Fields, Port, Role, Samples, Steps
 from opdsl.data.sites import Site, counted, on_grid, on_site, place_of, placed, volumes
 from opdsl.data.suspects import vanishing
@@ -133,7 +134,9 @@ def _same_axes(fields: Fields, ports: Sequence[Port]) -> None:
     wrong = next((x for x in ports if x.axes != axes), None)
     if wrong is not None:
         said = f"the data have {_count(axes, 'axis', 'axes')}, `{wrong.name}` of the model has"
-        raise OpError(_misfit(fields, f"{said} {wrong.axes}"))
+        *rest, last = fields.resolution
+        short = axes == wrong.axes + 1 and 2 * last < min(rest)
+        raise OpError(_misfit(fields, f"{said} {wrong.axes}", *([LAST] if short else [])))
 
 
 def _side(
@@ -224,6 +227,7 @@ def _misfits(
             f"{_listed(names)} has {_count(channels, 'channel')}, "
             f"`{port.name}` of the model has {port.channels}",
             *_perhaps_steps(port, role, channels),
+            *([LAST] if _ends_with_channels(port, values) else []),
         )
 
 
@@ -314,6 +318,12 @@ def _unmarked(fields: Fields, port: Port, role: Role, used: Sequence[str]) -> Di
         helps=(Help(cure),),
         file=fields.source,
     )
+
+
+def _ends_with_channels(port: Port, values: Sequence[Values]) -> bool:
+    """Whether the last axis of the grid is as long as there should be channels."""
+    shapes = [numbers(x).shape for x in values]
+    return not port.scattered and len(shapes) == 1 and shapes[0][-1] == port.channels
 
 
 def _perhaps_steps(port: Port, role: Role, channels: int) -> Iterator[str]:

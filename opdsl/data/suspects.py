@@ -52,7 +52,7 @@ def suspicion(fields: Fields) -> Diagnostic | None:
 def vanishing(
     outputs: Mapping[str, Values], timed: Container[str], fields: Fields
 ) -> Iterator[Diagnostic]:
-    """The warnings about samples whose truth, or a step of it, is zero everywhere, OP0629.
+    """The warnings about samples whose truth, or a step of it, is zero everywhere, OP0631.
 
     Args:
         outputs: as training takes them, (samples, channels, *grid) or packed.
@@ -67,7 +67,7 @@ def vanishing(
         noun = "sample" if len(found) == 1 else "samples"
         where = "in a step of" if name in timed else "in"
         yield Diagnostic(
-            "OP0629",
+            "OP0631",
             f"`{name}` is zero everywhere {where} {len(found)} {noun}: {_listed(found)}",
             notes=("relative errors need a truth that is not zero: their means leave it out",),
             helps=(Help("`zero_rmse` among the errors says how far the prediction is from zero"),),

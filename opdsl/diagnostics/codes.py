@@ -121,9 +121,10 @@ CODES: dict[str, Code] = {
     "OP0625": Code("a file could not be written", "write-failed", Exit.FAILED),
     "OP0626": Code("the run belongs to another program", "other-program", Exit.SPEC),
     "OP0627": Code("this folder is not a run", "not-a-run", Exit.USAGE),
-    "OP0629": Code("the truth of some samples is zero", "zero-truth", Exit.DATA),
     "OP0628": Code("a run folder contains a link", "linked-run", Exit.USAGE),
+    "OP0629": Code("a setting cannot change while a run goes on", "fixed-setting", Exit.USAGE),
     "OP0630": Code("the model does not fit into memory", "too-large", Exit.TOO_LARGE),
+    "OP0631": Code("the truth of some samples is zero", "zero-truth", Exit.DATA),
     "OP0645": Code(
         "an optional package or compiler is not installed", "missing-package", Exit.USAGE
     ),

@@ -4,6 +4,7 @@ import contextlib
 import json
 import math
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,17 @@ def read_journal(run: Path) -> list[Row]:
     return _rows(run / JOURNAL)[0]
 
 
+def validation(row: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The errors in a row that choose the weights, if the epoch has some.
+
+    Rows of earlier versions have test sets by name, the first of which chose.
+    """
+    errors: dict[str, Any] | None = row.get("valid") or next(
+        iter((row.get("tests") or {}).values()), None
+    )
+    return errors
+
+
 def _rows(path: Path) -> tuple[list[Row], int]:
     """The rows of a file, and how many lines are none."""
     try:
@@ -83,8 +95,10 @@ def _row(line: bytes) -> Row | None:
         return None
     if not isinstance(row, dict) or type(row.get("epoch")) is not int:
         return None
-    tests = row.setdefault("tests", {})
-    tables = isinstance(tests, dict) and all(isinstance(x, dict) for x in tests.values())
+    tests, valid = row.get("tests", {}), row.get("valid")
+    tables = isinstance(tests, dict) and all(
+        isinstance(x, dict) for x in (*tests.values(), valid or {})
+    )
     numbers = all(_is_number(row.setdefault(k, None)) for k in ("train_loss", "lr"))
     return row if tables and numbers else None
 

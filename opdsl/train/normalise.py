@@ -117,7 +117,7 @@ class Normaliser(nn.Module):
         scales = {k.removeprefix("out_"): x for k, x in self._scales("out_")}
         std = scales[of].std
         ins = {k.removeprefix("in_"): x for k, x in self._scales("in_")}
-        return Normaliser(ins, {of: scales[of], width: Scale(torch.zeros_like(std), std)})
+        return Normaliser(ins, {of: scales[of], width: Scale(torch.zeros_like(std), std.clone())})
 
     @classmethod
     def from_state(cls, state: Mapping[str, Tensor]) -> "Normaliser":

@@ -20,6 +20,8 @@ Momentum = Annotated[float, Field(ge=0, lt=1)]
 Part = Annotated[float, Field(gt=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
 
+NO_PATHS = ("auto", "none", "test")  # values of `data.valid` that are words
+
 DeviceName = Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:[0-9]+)?)$")]
 
 

@@ -92,8 +92,9 @@ def weights_file(module: nn.Module, normaliser: Normaliser) -> bytes:
     from safetensors.torch import save
 
     parts = ((MODULE, module.state_dict()), (NORMALISER, normaliser.state_dict()))
+    # copies: safetensors refuses tensors that share memory, as the deviation of a band's width does
     return save(
-        {f"{p}{k}": x.detach().cpu().contiguous() for p, of in parts for k, x in of.items()}
+        {f"{p}{k}": x.detach().cpu().contiguous().clone() for p, of in parts for k, x in of.items()}
     )
 
 

@@ -7,19 +7,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from opdsl.compiler import FILES, check
-from opdsl.diagnostics import OpError, fault
+from opdsl.diagnostics import OpError, did_you_mean, fault
 from opdsl.files import read_json
 from opdsl.ir.graph import Graph
 from opdsl.train.folder import refuse_links
 from opdsl.train.sections import Settings
-from opdsl.train.settings import resolve
+from opdsl.train.settings import DEFAULT, Assignment, resolve
 from opdsl.workflow.config import read_config
-from opdsl.workflow.overrides import assignments
+from opdsl.workflow.overrides import Override, assignments
 
 PROGRAM, SETTINGS, ABOUT = "resolved.op", "settings.yaml", "opdsl.json"
 FORMAT = 1
@@ -50,8 +50,28 @@ def read_run_folder(folder: str | os.PathLike[str]) -> RunFolder:
     refuse_links(run)
     about = read_about(run)
     graph = check(run / PROGRAM, model=model_of(run, about)).sound()
-    settings = resolve(assignments(read_config(str(run / SETTINGS)), ())).settings
+    settings = resolve(own_settings(run, about)).settings
     return RunFolder(run, graph, settings, about)
+
+
+def own_settings(run: Path, about: Mapping[str, Any]) -> list[Assignment]:
+    """The settings of a run, each with who gave it.
+
+    Raises:
+        OpError: OP0605.
+    """
+    overrides = read_config(str(run / SETTINGS))
+    given = assignments([replace(x, origin=_remark(x)) for x in overrides], ())
+    if "valid" in about.get("data", {}):
+        return given
+    # a run of an earlier version: its test data chose the weights
+    return [*given, Assignment(("data", "valid"), "test", "an earlier version of opdsl")]
+
+
+def _remark(override: Override) -> str:
+    """The origin that `settings_text` of `opdsl.cli.run_folder` writes behind a value."""
+    rest = override.span.source.text[override.span.end :].partition("\n")[0]
+    return rest.partition("  # ")[2] or DEFAULT
 
 
 def read_about(run: Path) -> dict[str, Any]:
@@ -93,6 +113,8 @@ def no_run(run: Path, what: str) -> OpError:
         message = f"this folder is not a run: {what}"
     else:
         message = "there is no such folder"
+        near = [str(x.parent) for x in run.parent.glob(f"*/{ABOUT}")]
+        helps = did_you_mean(text, near) or helps
     return fault("OP0627", message, helps=helps, file=text.partition("\n")[0])
 
 

@@ -22,9 +22,7 @@ import torch
 
 import opdsl
 from opdsl.cli.calibration import read_calibration
-from opdsl.cli.config import read_config
 from opdsl.cli.run_folder import open_run
-from opdsl.cli.weights import trained_module
 from opdsl.compiler import check
 from opdsl.data import points
 from opdsl.data.formats import open_dataset, stream_dataset
@@ -39,6 +37,8 @@ from opdsl.nn.packed import Packed
 from opdsl.resources import root
 from opdsl.train.checkpoint import STATE
 from opdsl.train.journal import Journal, read_journal
+from opdsl.workflow.config import read_config
+from opdsl.workflow.weights import trained_module
 from tests.e2e import tiny_run
 from tests.e2e.command_line import TINY, TRAIN, good
 
@@ -254,7 +254,7 @@ def _run(folder: Path) -> Path:
 def _open_run(folder: Path) -> None:
     saved = open_run(str(folder))
     for last in (False, True):
-        module, _ = trained_module(saved, last=last)
+        module, _ = trained_module(saved.folder, saved.graph, last=last)
         read_calibration(folder, module)
     read_journal(folder)
 

@@ -202,7 +202,7 @@ def test_samples_whose_truth_is_zero_are_named():
     u[1] = u[3] = 0
     found = bind(fields(MARKED, a=ramp(1) * 0, u=u), [port("p")], [port("q")])
     (one,) = found.warnings
-    assert (one.code, one.severity) == ("OP0629", "warning")
+    assert (one.code, one.severity) == ("OP0631", "warning")
     assert one.message == "`q` is zero everywhere in 2 samples: 1, 3"
 
 
