@@ -12,7 +12,7 @@ import typer
 
 from opdsl.cli.completion import programs
 from opdsl.cli.console import UsageError, as_text, result, show_json
-from opdsl.cli.files import expanded
+from opdsl.cli.files import expanded, open_source
 from opdsl.diagnostics import CODES, Diagnostic, Exit, OpError, did_you_mean
 
 if TYPE_CHECKING:
@@ -87,19 +87,20 @@ def _levels(allow: list[str], warn: list[str], deny: list[str]) -> dict[str, Lev
 
 def diagnostics(path: str, levels: Mapping[str, Level] | None = None) -> list[Diagnostic]:
     """What is to be said of one file: of each of its models, its blocks and its settings."""
-    from opdsl.cli.programs import open_source
     from opdsl.compiler import check
     from opdsl.elaborate.program import models
-    from opdsl.syntax.parser import parse
 
     try:
         source, folder = open_source(path)
     except OpError as error:
         return list(error.diagnostics)
-    names: list[str | None] = [x.name.text for x in models(parse(source)[0])]
+    whole = check(source, folder=folder, levels=levels)
+    names = [x.name.text for x in models(whole.file)]
+    results = [whole]
+    if len(names) > 1:
+        results = [check(source, model=x, folder=folder, levels=levels) for x in names]
     found: dict[Diagnostic, None] = {}
-    for name in names or [None]:
-        checked = check(source, model=name, folder=folder, levels=levels)
+    for checked in results:
         found |= dict.fromkeys(checked.diagnostics)
         if checked.graph:
             found |= dict.fromkeys(_settings(checked))
@@ -108,7 +109,11 @@ def diagnostics(path: str, levels: Mapping[str, Level] | None = None) -> list[Di
 
 def _settings(checked: Checked) -> Iterator[Diagnostic]:
     """What is wrong with the settings of the train block."""
-    from opdsl.cli.programs import from_train_block
+    from opdsl.compiler import train_settings
+
+    if not train_settings(checked):
+        return  # the models of the settings take a while to import
+    from opdsl.cli.train_block import from_train_block
     from opdsl.train.settings import resolve
 
     try:
