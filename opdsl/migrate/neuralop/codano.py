@@ -26,7 +26,7 @@ from opdsl.migrate.neuralop.draft import (
 )
 from opdsl.migrate.neuralop.fno import activation, padding
 from opdsl.migrate.neuralop.layer import NEWEST, SKIPS, Layer, kept_as
-from opdsl.migrate.neuralop.levels import Levels, levels_of
+from opdsl.migrate.neuralop.levels import Levels, extension, levels_of
 from opdsl.migrate.neuralop.writing import (
     AXES,
     Lines,
@@ -151,9 +151,27 @@ class Built:
         return self.functions * self.hidden // self.token
 
     @cached_property
-    def padded(self) -> Fraction:
+    def padding(self) -> tuple[float, ...]:
         """The part of each axis that is added on both of its sides."""
-        return Fraction(max(padding(self.name, self.o, self.axes))).limit_denominator(1000)
+        return padding(self.name, self.o, self.axes)
+
+    @property
+    def padded(self) -> bool:
+        """Whether something is added."""
+        return any(self.padding)
+
+    @cached_property
+    def multiple(self) -> int:
+        """By what the points of the grid of the layers are divided."""
+        return lcm(*self.levels.coarser, *map(self.coarser, range(self.o.n_layers)))
+
+    @cached_property
+    def step(self) -> int:
+        """What the points of an axis are a multiple of, so that all its grids are whole."""
+        if self.multiple == 1:
+            return 1
+        parts = [Fraction(x).limit_denominator(1000).denominator for x in self.padding]
+        return self.multiple * lcm(*parts)
 
     @property
     def grid(self) -> str:
@@ -236,18 +254,14 @@ def codano(name: str, o: CODANOOptions, shapes: Shapes, *, corrected: bool) -> D
 
 def declared(built: Built) -> Iterator[str]:
     """Domains, inputs, output."""
-    o, multiple = built.o, lcm(*built.levels.coarser, *map(built.coarser, range(built.o.n_layers)))
-    step = lcm(multiple, built.padded.denominator) if multiple == 1 else (
-        multiple * built.padded.denominator
-    )  # fmt: skip
+    o, step = built.o, built.step
     least = tuple(-(-n // step) * step for n in points(built))
     said = value(least[0]) if len(set(least)) == 1 else value(least)
     axes = ", ".join(f"{x}: 0..1" for x in AXES[: built.axes])
     steps = f", multiple_of = {step}" if step > 1 else ""
     yield f"domain D = grid({axes}, boundary = periodic, min = {said}{steps})"
     if built.padded:
-        both = 2 * built.padded
-        yield f"domain E = extend(D, fraction = {value(float(both))}, sides = both)"
+        yield extension(built.padding)
     end = built.levels.domain(o.n_layers)
     yield f'input x : {built.levels.domain(0)} -> R^{len(built.names)} "{", ".join(built.names)}"'
     if o.static_channel_dim:
@@ -264,7 +278,10 @@ def points(built: Built) -> Iterator[int]:
             n[axis] * max(built.levels.coarser[i] * built.coarser(i), built.levels.coarser[i + 1])
             for i, n in enumerate(built.o.n_modes)
         ]
-        inner = ceil(max(layers) / (1 + 2 * built.padded))
+        part = Fraction(built.padding[axis]).limit_denominator(1000)
+        # where it is rounded, there may be half a point less on each side
+        rounded = built.multiple == 1 and part > 0
+        inner = ceil((max(layers) + rounded) / (1 + 2 * part))
         yield max(inner, *(series_points(modes)[axis] for modes in all_series(built)), 1)
 
 
@@ -550,7 +567,7 @@ def notes(built: Built) -> Iterator[str]:
         yield "`nonlinear_attention` changes nothing there, and has no counterpart"
     if o.enable_cls_token and o.projection_channels is None:
         yield "kept: without a projection the CLASS function stays in the output, as the first"
-    if built.padded:
+    if built.padded and built.step > built.multiple:
         yield "sizes are those whose padding is a whole number of points; there it is rounded"
 
 
