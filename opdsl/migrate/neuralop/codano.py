@@ -15,6 +15,8 @@ from functools import cached_property
 from math import ceil, lcm
 from typing import Any
 
+from pydantic import PositiveInt
+
 from opdsl.migrate.neuralop.draft import (
     Draft,
     Options,
@@ -40,10 +42,11 @@ from opdsl.migrate.neuralop.writing import (
 )
 
 Numbers = tuple[int, ...]
+MARK = "positional_encoding."
 
 
 class CODANOOptions(Options):
-    """The constructor of `CODANO`."""
+    """The constructor of `CODANO`, and last the variables of its calls: their number or names."""
 
     output_variable_codimension: int = 1
     lifting_channels: int | None = 64
@@ -70,6 +73,7 @@ class CODANOOptions(Options):
     domain_padding: Any = 0.25
     enable_cls_token: bool = False
     enforce_hermitian_symmetry: bool = True
+    variables: PositiveInt | tuple[str, ...] | None = None
 
 
 class LayerOptions(Options):
@@ -114,7 +118,16 @@ class Built:
     @property
     def names(self) -> tuple[str, ...]:
         """Of the variables."""
-        return self.o.variable_ids or ()
+        called = self.o.variables
+        if isinstance(called, int):
+            return tuple(f"v{i + 1}" for i in range(called))
+        return called or self.o.variable_ids or ()
+
+    @property
+    def marked(self) -> tuple[str, ...]:
+        """The variables that have a positional encoding."""
+        own = tuple(x.removeprefix(MARK) for x in self.shapes if x.startswith(MARK))
+        return own or self.o.variable_ids or ()
 
     @property
     def extended(self) -> int:
@@ -246,7 +259,8 @@ def codano(name: str, o: CODANOOptions, shapes: Shapes, *, corrected: bool) -> D
     model = "\n".join(f"  {y}" for y in declared(built))
     text = [*blocks.texts, f"model {name} {{\n{model}\n\n{lines.text('y')}\n}}"]
     taken = (*lines.taken("y", "", ""), *takes)
-    return Draft("\n\n".join(text), taken, tuple(notes(built)))
+    absent = tuple(f"{MARK}{y}" for y in built.marked if y not in built.names)
+    return Draft("\n\n".join(text), taken, tuple(notes(built)), absent)
 
 
 # --- what stands around the layers -----------------------------------------------------------
@@ -318,9 +332,7 @@ def lifted(built: Built, lines: Lines) -> str:
     if o.use_positional_encoding:
         for i, name in enumerate(built.names):
             made = series(built, o.positional_encoding_dim, encoding(built))
-            marks.append(
-                lines.add(f"mark_{i}", made, weight(f"positional_encoding.{name}", "series"))
-            )
+            marks.append(lines.add(f"mark_{i}", made, weight(f"{MARK}{name}", "series")))
     if built.extended > 1:
         also = ["static_channel"] if o.static_channel_dim else []
         parts = [y for i in range(count) for y in (f"x[{i}]", *also, *marks[i : i + 1])]
@@ -506,9 +518,19 @@ def refuse(built: Built) -> None:
 def _refused(
     o: CODANOOptions, layer: LayerOptions, built: Built
 ) -> Iterator[tuple[str, list[str]]]:
-    if not o.variable_ids:
-        helps = ["neuraloperator takes any number of variables, a program says which: name them"]
+    if not built.names:
+        helps = [
+            "neuraloperator takes any number of variables, a program says how many",
+            "give `--variables 3`, in Python `variables=3`",
+        ]
         yield "an unknown number of variables: `variable_ids` is not given", helps
+    strange = [x for x in built.names if x not in built.marked] if o.use_positional_encoding else []
+    if strange:
+        known = ", ".join(built.marked)
+        yield (
+            f"the variable `{strange[0]}`, which has no positional encoding",
+            [f"name variables that have one: {known}"],
+        )
     if len(o.n_modes) != o.n_layers:
         yield f"`n_modes` for other than `n_layers = {o.n_layers}` layers", []
     if built.axes not in (2, 3):
@@ -562,7 +584,7 @@ def notes(built: Built) -> Iterator[str]:
         yield (
             f"kept: {fault} (`faults = {NEWEST}`); so it is another operator at every resolution"
         )
-    yield "neuraloperator takes any number of variables, this program those of `variable_ids`"
+    yield f"neuraloperator takes any number of variables, this program {len(built.names)}"
     if o.nonlinear_attention:
         yield "`nonlinear_attention` changes nothing there, and has no counterpart"
     if o.enable_cls_token and o.projection_channels is None:

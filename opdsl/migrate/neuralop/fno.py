@@ -94,8 +94,7 @@ def stack_of(name: str, o: FNOOptions, shapes: Shapes, *, corrected: bool) -> St
     """
     refuse(name, o)
     levels = levels_of(name, scalings(o), axes=len(o.n_modes))
-    if levels.any and any(padding(name, o, len(o.n_modes))):
-        raise not_importable(name, "`domain_padding` beside a change of resolution")
+    refuse_changes(name, o, levels, corrected=corrected)
     layers = tuple(_layer(name, o, shapes, i) for i in range(o.n_layers))
     c, act = o.hidden_channels, activation(name, o.non_linearity)
     return Stack(
@@ -224,7 +223,8 @@ class Stack:
     def stacked(self, lines: Lines, x: str, names: dict[Layer, str]) -> tuple[str, list[Take]]:
         """The layers: a repeat where all are of one kind, else one line for each."""
         count = len(self.layers)
-        if len(names) == 1 and count > 1 and not self.layers[0].preactivation:
+        alike = len(names) == 1 and not self.layers[0].preactivation
+        if alike and count > 1 and not self.levels.any:
             act = self.layers[0].act
             closing = f"if i < {count - 1} then {act} else identity"
             body = call(f"{self.prefix}Layer", *self.told, act=closing)
@@ -291,6 +291,26 @@ def refuse(name: str, o: FNOOptions) -> None:
         raise not_importable(name, f"{len(o.n_modes)} axes")
     if o.max_n_modes is not None and tuple(o.max_n_modes) != tuple(o.n_modes):
         raise not_importable(name, "`max_n_modes` other than `n_modes`")
+
+
+def refuse_changes(name: str, o: Any, levels: Levels, *, corrected: bool) -> None:
+    """What has no counterpart where the resolution changes.
+
+    Raises:
+        OpError: OP0641.
+    """
+    if not levels.any:
+        return
+    if any(padding(name, o, levels.axes)):
+        raise not_importable(name, "`domain_padding` beside a change of resolution")
+    skips = o.fno_skip is not None or (o.use_channel_mlp and o.channel_mlp_skip is not None)
+    if levels.axes > 2 and skips and not corrected:
+        # there the greatest frequency of a skip counts twice or on one side only
+        raise not_importable(
+            name,
+            f"a change of resolution in {levels.axes} axes beside skips",
+            "`--corrected` imports it exactly",
+        )
 
 
 def _refuse_complex(name: str, o: FNOOptions) -> None:

@@ -19,6 +19,7 @@ from opdsl.migrate.neuralop.fno import (
     notes,
     padding,
     refuse,
+    refuse_changes,
     scalings,
 )
 from opdsl.migrate.neuralop.layer import Layer, kept_as
@@ -65,7 +66,9 @@ class Cell:
             f"input h : {home} -> R^{c}",
             f"output w : {home} -> R^{c}",
         ]
-        return block(self.name, "one step of neuraloperator's RNOCell", ports, self._lines.text("w"))
+        return block(
+            self.name, "one step of neuraloperator's RNOCell", ports, self._lines.text("w")
+        )
 
     def takes(self, path: str, theirs: str) -> Iterator[Take]:
         """The weights of a cell at `path` here and at `theirs` there."""
@@ -152,7 +155,8 @@ def rno(name: str, o: RNOOptions, shapes: Shapes, *, corrected: bool) -> Draft:
         for i in range(o.n_layers)
     ]
     ends, around = grid(name, o), padding(name, o, len(o.n_modes))
-    _refuse_changes(name, o, levels, padded=any(around))
+    refuse_changes(name, o, levels, corrected=corrected)
+    _refuse_skips(name, o, levels)
     places = _places(o, levels, padded=any(around))
     lines, takes = _body(name, o, cells, levels, places)
     layers = (layer,) * o.n_layers
@@ -188,9 +192,7 @@ def _refuse(name: str, o: RNOOptions) -> None:
         raise not_importable(name, f"`conv_module = {word(o.conv_module)}`")
 
 
-def _refuse_changes(name: str, o: RNOOptions, levels: Levels, *, padded: bool) -> None:
-    if levels.any and padded:
-        raise not_importable(name, "`domain_padding` beside a change of resolution")
+def _refuse_skips(name: str, o: RNOOptions, levels: Levels) -> None:
     if o.rno_skip and any(levels.changes(i) for i in range(o.n_layers - 1)):
         raise not_importable(
             name, "`rno_skip = True` beside a change of resolution, which ends in an error there"
