@@ -22,7 +22,7 @@ import sys
 import tempfile
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
@@ -178,6 +178,7 @@ class Recorder:
 
     def __init__(self) -> None:
         self.cases: list[Case] = []
+        self.deselected: Counter[str] = Counter()
         self.current: list[Comparison] = []
         self.inside = False
 
@@ -200,6 +201,10 @@ class Recorder:
             return result
 
         return called
+
+    def pytest_deselected(self, items: list[pytest.Item]) -> None:
+        """Count what the options leave out."""
+        self.deselected.update(x.path.name for x in items)
 
     def pytest_runtest_setup(self) -> None:
         """Begin a test."""
@@ -274,7 +279,7 @@ def doubled(x: Any) -> Any:
 # --- the table ---------------------------------------------------------------------------------
 
 
-def report(cases: list[Case], commit: str) -> str:
+def report(cases: list[Case], commit: str, deselected: Mapping[str, int]) -> str:
     """The table, the reasons of refusals, and the tests that differ."""
     lines = [
         "# neuraloperator's own model tests with imported models",
@@ -297,7 +302,9 @@ def report(cases: list[Case], commit: str) -> str:
         error = max((x.error for x in chosen), default=0.0)
         row = f"{shown} | {equal} of {len(calls)} | {error:.0e}"
         lines.append(f"| {file or 'all'} | {len(chosen)} | {row} |")
-    return "\n".join([*lines, *details(cases)]) + "\n"
+    left = ", ".join(f"{n} of {file}" for file, n in sorted(deselected.items()))
+    note = ["", f"Left out by options: {left}."] if left else []
+    return "\n".join([*lines, *note, *details(cases)]) + "\n"
 
 
 def details(cases: list[Case]) -> Iterator[str]:
@@ -355,7 +362,7 @@ def main() -> int:
         where = ["--rootdir", str(checkout), "-c", os.devnull, str(checkout / TESTS)]
         pytest.main([*usual, *where, *options], plugins=[recorder])
         os.chdir(checkout)
-    text = report(recorder.cases, commit_of(checkout))
+    text = report(recorder.cases, commit_of(checkout), recorder.deselected)
     print(text)
     if output:
         output.write_text(text, encoding="utf-8")
