@@ -88,22 +88,21 @@ def _levels(allow: list[str], warn: list[str], deny: list[str]) -> dict[str, Lev
 def diagnostics(path: str, levels: Mapping[str, Level] | None = None) -> list[Diagnostic]:
     """What is to be said of one file: of each of its models, its blocks and its settings."""
     from opdsl.cli.programs import open_source
-    from opdsl.compiler import check
+    from opdsl.compiler import check_each
     from opdsl.elaborate.program import models
-    from opdsl.syntax.parser import parse
 
     try:
         source, folder = open_source(path)
     except OpError as error:
         return list(error.diagnostics)
-    names: list[str | None] = [x.name.text for x in models(parse(source)[0])]
     found: dict[Diagnostic, None] = {}
-    for name in names or [None]:
-        checked = check(source, model=name, folder=folder, levels=levels)
+    has_model = False
+    for checked in check_each(source, folder=folder, levels=levels):
+        has_model = bool(models(checked.file))
         found |= dict.fromkeys(checked.diagnostics)
         if checked.graph:
             found |= dict.fromkeys(_settings(checked))
-    return [x for x in found if names or x.code != NO_MODEL]
+    return [x for x in found if has_model or x.code != NO_MODEL]
 
 
 def _settings(checked: Checked) -> Iterator[Diagnostic]:

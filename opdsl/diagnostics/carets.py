@@ -10,6 +10,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 
 from opdsl.diagnostics.model import Diagnostic, Label, Source, Span
@@ -93,7 +94,7 @@ def _snippet(
     source: Source, labels: Sequence[Label], primary: Label, gutter: int, width: int, paint: Paint
 ) -> Iterable[str]:
     """The lines of one file that carry labels, and what lies between them."""
-    texts = source.text.split("\n")
+    texts = _lines(source)
     last = 0
     for number in sorted({x.span.line for x in labels}):
         if last and number == last + 2:
@@ -108,6 +109,12 @@ def _snippet(
         marks = [Mark(*line.place(x), clean(x.text), x is primary) for x in here]
         empty = paint.frame(f"{' ' * gutter} |")
         yield from (f"{empty} {x}" for x in _marked(marks, paint))
+
+
+@lru_cache(maxsize=8)
+def _lines(source: Source) -> list[str]:
+    """The lines of a text, which many diagnostics may point into."""
+    return source.text.split("\n")
 
 
 def _columns(span: Span) -> tuple[int, int]:

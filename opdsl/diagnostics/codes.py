@@ -61,7 +61,8 @@ CODES: dict[str, Code] = {
     "OP0208": Code("a value does not fit its parameter", "bad-value"),
     "OP0209": Code("a value of another kind is needed here", "kind-of-value"),
     "OP0210": Code("which model is meant", "which-model"),
-    "OP0211": Code("blocks or imports go round in a circle", "recursion"),
+    "OP0211": Code("blocks, constants or imports go round in a circle", "recursion"),
+    "OP0212": Code("the program takes too much to evaluate", "budget"),
     # spaces
     "OP0301": Code("the operator is not defined on this kind of domain", "domain-kind"),
     "OP0302": Code("the graph has a cycle", "cycle"),

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from opdsl import blocks
 from opdsl.diagnostics import Label, Span, did_you_mean
 from opdsl.elaborate import spaces
-from opdsl.elaborate.builder import LIMIT
+from opdsl.elaborate.budget import CALL, SCOPE
 from opdsl.elaborate.domains import CONSTRUCTORS
 from opdsl.elaborate.expressions import Spot, evaluate, unknown, unknown_operator
 from opdsl.elaborate.instance import Given, Instance
@@ -90,14 +90,7 @@ def primitive(
         raise _refused(inst, refusal, functions, named, (head, span)) from refusal
     if block.vanishes(*(x.space for x in fns)):
         return fns[0]
-    if len(inst.builder.nodes) >= LIMIT:
-        raise inst.problems.fail(
-            "OP0105",
-            f"this model has more than {LIMIT:,} nodes",
-            Label(span, "and this is one more"),
-            frames=inst.frames,
-            helps=("repeat less often",),
-        )
+    inst.budget.node(inst, span)
     return inst.builder.node(path, block, fns, space, (*inst.frames, span))
 
 
@@ -202,6 +195,7 @@ def _block(
         )
     path = spot.claim(inst.builder, snake(definition.name.text))
     values, named = _arguments(inst, expr, piped, path)
+    inst.budget.step(inst, expr.span, SCOPE + len(definition.body))
     inst.builder.scope(path, "block", definition.name.text, span=expr.span)
     child = Instance(
         inst.shared,
@@ -213,7 +207,8 @@ def _block(
     )
     child.give(named)
     child.take(values, expr.span)
-    outputs = child.run()
+    with inst.budget.inside(inst, expr.head, CALL):
+        outputs = child.run()
     return outputs[0] if len(outputs) == 1 else outputs
 
 
