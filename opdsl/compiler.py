@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from opdsl.checks import CHECKS, WARNINGS, levelled, unused, unused_names
+from opdsl.checks import CHECKS, WARNINGS, bidirectional, levelled, unused, unused_names
 from opdsl.checks import levels as levels_of
 from opdsl.diagnostics import Diagnostic, OpError, Source, did_you_mean, fault
 from opdsl.diagnostics.codes import Level
@@ -81,9 +81,10 @@ class _Parsed:
     faults: tuple[Diagnostic, ...]
 
     @cached_property
-    def unused(self) -> tuple[Diagnostic, ...]:
-        """Names that nothing uses."""
-        return (*unused(self.file), *unused_names(self.file))
+    def lints(self) -> tuple[Diagnostic, ...]:
+        """Names that nothing uses, and characters that mislead a reader."""
+        text = self.file.source
+        return (*unused(self.file), *unused_names(self.file), *bidirectional(text))
 
 
 def read(path_or_text: str | Path) -> tuple[Source, Path | None]:
@@ -172,7 +173,7 @@ def _check_file(
         return Checked(file, None, _in_order(diagnostics, source))
     # only now: what an error cuts off looks unused
     lints = [y for x in WARNINGS for y in x(graph)] if graph else []
-    found = (*diagnostics, *parsed.unused, *lints)
+    found = (*diagnostics, *parsed.lints, *lints)
     return _levelled(file, graph, found, levels, whole=len(known) == 1 and not given)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 
 from opdsl.checks.bands import dead_weights
 from opdsl.checks.convergence import not_convergent
+from opdsl.checks.direction import bidirectional
 from opdsl.checks.latent import latent_size
 from opdsl.checks.levels import levelled, levels
 from opdsl.checks.modes import too_many_modes
@@ -29,4 +30,4 @@ WARNINGS: tuple[Callable[[Graph], Iterator[Diagnostic]], ...] = (
     dead_weights,
 )
 
-__all__ = ["CHECKS", "WARNINGS", "levelled", "levels", "unused", "unused_names"]
+__all__ = ["CHECKS", "WARNINGS", "bidirectional", "levelled", "levels", "unused", "unused_names"]

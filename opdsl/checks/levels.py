@@ -22,7 +22,7 @@ from opdsl.diagnostics import CODES, Diagnostic, Help, Label, Source
 from opdsl.diagnostics.codes import LEVELS, Level
 
 Options = Mapping[str, Level]
-OF_THE_TEXT = frozenset({"OP0401", "OP0402", "OP0403", "OP0404", "OP0405", "OP0406"})
+OF_THE_TEXT = frozenset({"OP0401", "OP0402", "OP0403", "OP0404", "OP0405", "OP0406", "OP0415"})
 
 
 def levelled(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from opdsl.cli.completion import programs
-from opdsl.cli.console import UsageError, as_text, result, show_json
+from opdsl.cli.console import UsageError, print_diagnostics, result, show_json
 from opdsl.cli.files import expanded
 from opdsl.diagnostics import CODES, Diagnostic, Exit, OpError, did_you_mean
 
@@ -70,7 +69,8 @@ def command(
         case Format.GITHUB:
             result("".join(f"{annotation(x)}\n" for x in found))
         case Format.TEXT:
-            result("".join(f"{as_text(x, sys.stdout)}\n\n" for x in found) + verdict(paths, found))
+            print_diagnostics(found)
+            result(verdict(paths, found))
     raise typer.Exit(exit_code(found, strict=strict))
 
 

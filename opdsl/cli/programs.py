@@ -6,14 +6,13 @@ of a run.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from opdsl.cli.config import read_config
-from opdsl.cli.console import UsageError, warn
+from opdsl.cli.console import UsageError, stdin, warn
 from opdsl.cli.overrides import MODEL, Override, assignments, parameters, parse_set, to_blame
 from opdsl.compiler import Checked, check, read, train_settings
 from opdsl.diagnostics import OpError, Source
@@ -69,7 +68,7 @@ def open_source(path: str) -> tuple[Source, Path]:
         OpError: OP0202.
     """
     if path == STDIN:
-        return Source("<stdin>", sys.stdin.buffer.read().decode("utf-8-sig", "replace")), Path()
+        return Source("<stdin>", stdin().decode("utf-8-sig", "replace")), Path()
     source, folder = read(Path(path))
     return source, folder or Path()
 

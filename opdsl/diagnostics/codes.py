@@ -97,6 +97,12 @@ CODES: dict[str, Code] = {
         "the factors of a weight are larger than the weight", "rank-exceeds-dense", level="warn"
     ),
     "OP0414": Code("weights for frequencies that never arrive", "dead-weights", level="warn"),
+    "OP0415": Code(
+        "a character changes the order in which the text is shown",
+        "bidirectional-text",
+        level="warn",
+    ),
+    "OP0416": Code("an attention sees equal tokens only", "equal-tokens", level="warn"),
     # graph files
     "OP0501": Code("a graph file cannot be read", "bad-graph"),
     # settings, data and training

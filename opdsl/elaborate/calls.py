@@ -7,7 +7,7 @@ the call stands for. A block's `Refusal` becomes a diagnostic here, with its pla
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, get_args
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -22,7 +22,7 @@ from opdsl.elaborate.modules import Module
 from opdsl.elaborate.params import activations
 from opdsl.elaborate.problems import Poisoned
 from opdsl.elaborate.values import Fn, Value, Word, kind, show
-from opdsl.ir.block import Block, Refusal
+from opdsl.ir.block import Block, Refusal, words_of
 from opdsl.ir.dims import Poly, Undecided
 from opdsl.ir.spaces import Space
 from opdsl.syntax import tree
@@ -340,14 +340,7 @@ def _python(value: Value) -> object:
 
 
 def _takes_words(cls: type[Block], key: str) -> bool:
-    return bool(_choices(cls, key)) or cls.model_fields[key].annotation is str
-
-
-def _choices(cls: type[Block], key: str) -> tuple[str, ...]:
-    """The words of a `Literal` parameter."""
-    options = get_args(cls.model_fields[key].annotation)
-    nested = [y for x in options for y in (get_args(x) or (x,))]
-    return tuple(x for x in nested if isinstance(x, str))
+    return bool(words_of(cls, key)) or cls.model_fields[key].annotation is str
 
 
 def _invalid(
@@ -385,7 +378,7 @@ def _bad_value(  # the parts of one sentence
     span: Span,
 ) -> Poisoned:
     given = named.get(key)
-    words = _choices(cls, key) if key in cls.model_fields else ()
+    words = words_of(cls, key) if key in cls.model_fields else ()
     said = str(error["msg"]).removeprefix("Value error, ").removeprefix("Input ")
     text = show(given.value) if given else key
     return inst.problems.fail(

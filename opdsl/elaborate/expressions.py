@@ -54,6 +54,7 @@ def bind(inst: Instance, statement: tree.Bind) -> tuple[Value, ...]:
     else:
         value = evaluate(inst, statement.value, Spot(path, exact=True))
     spaces.check_annotation(inst, statement, value)
+    _known_words(inst, statement, value)
     if len(statement.names) == 1:
         return (value,)
     if not isinstance(value, tuple) or len(value) != len(statement.names):
@@ -65,6 +66,17 @@ def bind(inst: Instance, statement: tree.Bind) -> tuple[Value, ...]:
             frames=inst.frames,
         )
     return value
+
+
+def _known_words(inst: Instance, statement: tree.Bind, value: Value) -> None:
+    if not isinstance(value, Word | tuple):
+        return
+    from opdsl.elaborate.vocabulary import unknown_word
+
+    for name in statement.names:
+        word = unknown_word(inst, name.text, value, inst.definition)
+        if word is not None:
+            raise unknown(inst, word, statement.value.span)
 
 
 def evaluate(inst: Instance, expr: tree.Expr, spot: Spot | None) -> Value:

@@ -104,9 +104,23 @@ def _constants(module: Module, problems: Problems, budget: Budget) -> None:
     scope = file_scope(Shared(problems, Builder(), budget), module)
     for const in module.consts.values():
         try:
-            scope.constant(const)
+            value = scope.constant(const)
         except Poisoned:
             continue
+        if isinstance(value, Word | tuple) and const.module is module:
+            _known_words(scope, const.statement, value)
+
+
+def _known_words(scope: Instance, const: tree.Const, value: Value) -> None:
+    from opdsl.elaborate.expressions import unknown
+    from opdsl.elaborate.vocabulary import unknown_word
+
+    file = scope.module.file
+    others = tuple(x for x in file.items if x is not const)
+    if models(file):  # the constants of a file of blocks are read by the files that import it
+        word = unknown_word(scope, const.name.text, value, others)
+        if word is not None:
+            unknown(scope, word, const.value.span)
 
 
 def _graph(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict
 
@@ -130,7 +130,7 @@ class Block(BaseModel):
             grid D, or its space: "R^4", "P -> R^3", "D -> C^2" (see tests/conformance).
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     arity: ClassVar[tuple[int, int | None]] = (1, 1)
     kinds: ClassVar[frozenset[str]] = frozenset()
@@ -220,6 +220,13 @@ class Block(BaseModel):
         The only method that imports torch.
         """
         raise NotImplementedError
+
+
+def words_of(cls: type[Block], key: str) -> tuple[str, ...]:
+    """The words of a `Literal` parameter."""
+    options = get_args(cls.model_fields[key].annotation)
+    nested = [y for x in options for y in (get_args(x) or (x,))]
+    return tuple(x for x in nested if isinstance(x, str))
 
 
 def free(numbers: Poly) -> Cost:

@@ -6,6 +6,7 @@ All of it goes to stderr: stdout belongs to results.
 import sys
 from typing import Any, TextIO
 
+from opdsl.diagnostics.terminal import printable
 from opdsl.train.listener import Listener, Plan
 
 SHOWN = 12  # rows of the table that stay in sight
@@ -45,7 +46,7 @@ class PlainLines:
 
     def _say(self, text: str) -> None:
         try:
-            print(text, file=self._stream, flush=True)
+            print(printable(text), file=self._stream, flush=True)
         except (BrokenPipeError, ValueError):  # ValueError: the stream is closed
             return
 
@@ -88,7 +89,9 @@ class LiveTable:
 
     def note(self, text: str) -> None:
         """Above the table."""
-        self._console.print(f"note: {text}", style="yellow", highlight=False, markup=False)
+        self._console.print(
+            f"note: {printable(text)}", style="yellow", highlight=False, markup=False
+        )
 
     def end(self) -> None:
         """Leave the table as it is."""
@@ -105,7 +108,7 @@ class LiveTable:
 
         table = Table(box=SIMPLE, pad_edge=False)
         for head in ("epoch", "rate", "train", *self._tests, "seconds", "skipped"):
-            table.add_column(head, justify="right")
+            table.add_column(printable(head), justify="right")
         for row in self._rows:
             errors = [_number(row["tests"].get(name, {}).get("rel_l2")) for name in self._tests]
             cells = [str(row["epoch"]), _number(row["lr"]), _number(row["train_loss"]), *errors]

@@ -97,14 +97,15 @@ def test_commands_end_with_the_same_code_without_asserts(arguments, code):
         env=environment(),
     )
     assert ran.returncode == with_asserts.returncode
-    assert ran.returncode == code or ran.returncode != 1
+    assert ran.returncode == code
     assert ran.stdout == with_asserts.stdout
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda x: str(x.relative_to(ROOT)))
 def test_no_source_catches_the_failure_of_an_assert(path):
-    """torch raises AssertionError for guards of its own in one place, which says so."""
+    """But for the guards of torch's exports, which are asserts; these are refused under -O."""
     tree = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
     caught = [x for x in tree if isinstance(x, ast.ExceptHandler) and x.type is not None]
     names = {y.id for x in caught for y in ast.walk(x.type) if isinstance(y, ast.Name)}
-    assert "AssertionError" not in names
+    guards = path.name == "trace.py"
+    assert ("AssertionError" in names) == guards
