@@ -125,6 +125,8 @@ class Block(BaseModel):
             a module of one that says `own` is then given the keyword `ragged`, the points of each
             sample for each input and last for the result (None where not packed), and `each` runs
             for each sample on its own.
+        tokens: inputs whose points it tells apart by their values only, and what it can no longer
+            do where these are all the same.
         samples: parameters and input channels for the manual and the conformance test: each a
             dict of the fields, with the reserved key `inputs`, for each input its channels on the
             grid D, or its space: "R^4", "P -> R^3", "D -> C^2" (see tests/conformance).
@@ -140,6 +142,7 @@ class Block(BaseModel):
     sized: ClassVar[bool] = False
     kernels: ClassVar[tuple[str, ...]] = ()
     ragged: ClassVar[Literal["each", "pointwise", "own"]] = "each"
+    tokens: ClassVar[Mapping[int, str]] = {}
     samples: ClassVar[tuple[Mapping[str, Any], ...]] = ()
 
     @classmethod
@@ -203,6 +206,19 @@ class Block(BaseModel):
     def cost(self, *x: Space) -> Cost:
         """Parameters, flops and bytes for one sample."""
         raise NotImplementedError
+
+    def complex_weights(self, *x: Space) -> int:  # noqa: ARG002  most weights are real
+        """How many complex numbers are among its weights; `params` counts each as two."""
+        return 0
+
+    def uniform(self, given: tuple[bool, ...], *x: Space) -> bool:  # noqa: ARG002  for most blocks
+        """Whether its result has the same value at all points.
+
+        Args:
+            given: for each input whether it has the same value at all points.
+            x: the spaces of the inputs.
+        """
+        return self.ragged == "pointwise" and bool(given) and all(given)
 
     def work(self, kernel: str, sizes: tuple[tuple[int, ...], ...], *x: Space) -> Work:
         """What `kernel` does at a resolution, for the planner.
