@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from opdsl.cli.completion import programs
-from opdsl.cli.console import UsageError, as_text, result, show_json
+from opdsl.cli.console import UsageError, print_diagnostics, result, show_json
 from opdsl.cli.files import expanded, open_source
 from opdsl.diagnostics import CODES, Diagnostic, Exit, OpError, did_you_mean
 
@@ -70,7 +69,8 @@ def command(
         case Format.GITHUB:
             result("".join(f"{annotation(x)}\n" for x in found))
         case Format.TEXT:
-            result("".join(f"{as_text(x, sys.stdout)}\n\n" for x in found) + verdict(paths, found))
+            print_diagnostics(found)
+            result(verdict(paths, found))
     raise typer.Exit(exit_code(found, strict=strict))
 
 
@@ -87,24 +87,21 @@ def _levels(allow: list[str], warn: list[str], deny: list[str]) -> dict[str, Lev
 
 def diagnostics(path: str, levels: Mapping[str, Level] | None = None) -> list[Diagnostic]:
     """What is to be said of one file: of each of its models, its blocks and its settings."""
-    from opdsl.compiler import check
+    from opdsl.compiler import check_each
     from opdsl.elaborate.program import models
 
     try:
         source, folder = open_source(path)
     except OpError as error:
         return list(error.diagnostics)
-    whole = check(source, folder=folder, levels=levels)
-    names = [x.name.text for x in models(whole.file)]
-    results = [whole]
-    if len(names) > 1:
-        results = [check(source, model=x, folder=folder, levels=levels) for x in names]
     found: dict[Diagnostic, None] = {}
-    for checked in results:
+    has_model = False
+    for checked in check_each(source, folder=folder, levels=levels):
+        has_model = bool(models(checked.file))
         found |= dict.fromkeys(checked.diagnostics)
         if checked.graph:
             found |= dict.fromkeys(_settings(checked))
-    return [x for x in found if names or x.code != NO_MODEL]
+    return [x for x in found if has_model or x.code != NO_MODEL]
 
 
 def _settings(checked: Checked) -> Iterator[Diagnostic]:

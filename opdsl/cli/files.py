@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from opdsl.cli.console import UsageError
+from opdsl.cli.console import UsageError, stdin
 from opdsl.diagnostics import Source, fault
 
 SUFFIX = ".op"
@@ -41,7 +40,7 @@ def open_source(path: str) -> tuple[Source, Path]:
         OpError: OP0202.
     """
     if path == STDIN:
-        return Source("<stdin>", sys.stdin.buffer.read().decode("utf-8-sig", "replace")), Path()
+        return Source("<stdin>", stdin().decode("utf-8-sig", "replace")), Path()
     from opdsl.compiler import read
 
     source, folder = read(Path(path))

@@ -32,6 +32,8 @@ MEASURES = ("given", "voronoi", "density", "uniform")
 FILLINGS = ("zero", "legendre", "gram")
 CONSTRUCTORS = ("grid", "interval", "points", "graph", "mesh", "sphere", "extend", "spectrum")
 
+WORDS = (*BOUNDARIES, *SAMPLINGS, *GEOMETRIES, *MEASURES, *FILLINGS, "end", "both")
+
 MOST_AMBIENT = 8  # dimensions of the space of points; more is a mistake
 MOST_VORONOI = 3  # dimensions in which Voronoi cells are found
 KIND_OF: dict[str, Kind] = {"points": "points", "graph": "graph", "mesh": "mesh"}
