@@ -8,17 +8,19 @@ Each function here runs a prefix of that line. `check` returns every diagnostic;
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from os.path import isdir
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from opdsl.checks import CHECKS, WARNINGS, levelled, unused, unused_names
+from opdsl.checks import CHECKS, WARNINGS, bidirectional, levelled, unused, unused_names
 from opdsl.checks import levels as levels_of
 from opdsl.diagnostics import Diagnostic, OpError, Source, did_you_mean, fault
 from opdsl.diagnostics.codes import Level
 from opdsl.elaborate import elaborate
+from opdsl.elaborate.budget import Budget
 from opdsl.elaborate.instance import Given
 from opdsl.elaborate.program import models
 from opdsl.elaborate.settings import (
@@ -73,6 +75,20 @@ class Checked:
         return self.graph
 
 
+@dataclass(frozen=True)
+class _Parsed:
+    """A program that was read, and what its text alone tells, for all of its models."""
+
+    file: File
+    faults: tuple[Diagnostic, ...]
+
+    @cached_property
+    def lints(self) -> tuple[Diagnostic, ...]:
+        """Names that nothing uses, and characters that mislead a reader."""
+        text = self.file.source
+        return (*unused(self.file), *unused_names(self.file), *bidirectional(text))
+
+
 def read(path_or_text: str | Path) -> tuple[Source, Path | None]:
     """The source, and the folder from which it imports (None for a bare text).
 
@@ -117,18 +133,52 @@ def check(
         source, folder = read(source)
     if source.name.endswith(GRAPH_SUFFIX):
         return _check_graph(source, model, given or {}, levels or {})
-    file, found = parse(source)
-    graph, more = elaborate(file, model=model, given=given, folder=folder)
+    return _check_file(_Parsed(*parse(source)), model, given, folder, levels or {}, Budget())
+
+
+def check_each(
+    source: Source, *, folder: Path | None = None, levels: Mapping[str, Level] | None = None
+) -> Iterator[Checked]:
+    """Check every model of a program, which is read once; a file of blocks once, without a graph.
+
+    Args:
+        source: a program or a graph.
+        folder: where the program stands; its imports stay inside.
+        levels: `allow`, `warn` or `deny` for warnings, by code.
+    """
+    if source.name.endswith(GRAPH_SUFFIX):
+        yield _check_graph(source, None, {}, levels or {})
+        return
+    parsed, budget = _Parsed(*parse(source)), Budget()
+    names: list[str | None] = [x.name.text for x in models(parsed.file)]
+    for name in names or [None]:
+        yield _check_file(parsed, name, None, folder, levels or {}, budget)
+        if budget.exhausted:
+            return
+
+
+def _check_file(
+    parsed: _Parsed,
+    model: str | None,
+    given: Mapping[str, Given] | None,
+    folder: Path | None,
+    levels: Mapping[str, Level],
+    budget: Budget,
+) -> Checked:
+    """Elaborate and check one model of a parsed program."""
+    file = parsed.file
+    source = file.source
+    graph, more = elaborate(file, model=model, given=given, folder=folder, budget=budget)
     later = [y for x in CHECKS for y in x(graph)] if graph else []
-    diagnostics = (*found, *more, *later, *check_train_blocks(file))
+    diagnostics = (*parsed.faults, *more, *later, *check_train_blocks(file))
     known = models(file)
     blocks_only = not known and all(x.code == NO_MODEL for x in diagnostics)
     if not blocks_only and any(x.severity == "error" for x in diagnostics):
         return Checked(file, None, _in_order(diagnostics, source))
     # only now: what an error cuts off looks unused
     lints = [y for x in WARNINGS for y in x(graph)] if graph else []
-    found = (*diagnostics, *unused(file), *unused_names(file), *lints)
-    return _levelled(file, graph, found, levels or {}, whole=len(known) == 1 and not given)
+    found = (*diagnostics, *parsed.lints, *lints)
+    return _levelled(file, graph, found, levels, whole=len(known) == 1 and not given)
 
 
 def _levelled(

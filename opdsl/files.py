@@ -7,13 +7,9 @@ at the target is replaced, and what it points to stays as it is. Every `OSError`
 """
 
 import errno
-import json
 import os
-import secrets
-import shutil
 import stat
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -101,6 +97,8 @@ def read_json(path: Path, largest: int = LARGEST_TEXT) -> Any:
         OSError: as `read_regular`.
         ValueError: it is no JSON, or too deeply nested.
     """
+    import json
+
     try:
         return json.loads(read_regular(path, largest))
     except RecursionError as error:
@@ -147,7 +145,7 @@ def write_folder(target: Path, files: Mapping[str, bytes]) -> None:
                 os.close(folder)
             os.rename(beside, target.name, src_dir_fd=parent, dst_dir_fd=parent)
         except BaseException:
-            shutil.rmtree(target.with_name(beside), ignore_errors=True)
+            _remove(target.with_name(beside))
             raise
         os.fsync(parent)
 
@@ -164,7 +162,8 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     with naming(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        room = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=path.parent))
+        room = path.with_name(temporary_name())
+        room.mkdir(mode=0o700)
     try:
         yield room / path.name
         with naming(path):
@@ -172,7 +171,13 @@ def replacing(path: Path) -> Iterator[Path]:
             (room / path.name).replace(path)
             sync_folder(path.parent)
     finally:
-        shutil.rmtree(room, ignore_errors=True)
+        _remove(room)
+
+
+def _remove(folder: Path) -> None:
+    import shutil  # with its compressors it would be a good part of the start of `opdsl check`
+
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def write_all(handle: int, data: bytes) -> None:
@@ -184,7 +189,7 @@ def write_all(handle: int, data: bytes) -> None:
 
 def temporary_name() -> str:
     """A name that nobody can guess and so nobody can have taken."""
-    return f"{TEMPORARY}{secrets.token_hex(8)}"
+    return f"{TEMPORARY}{os.urandom(8).hex()}"
 
 
 def sync_folder(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, PositiveInt
@@ -56,6 +57,9 @@ class Attention(Block):
     """
 
     ragged: ClassVar[Literal["each", "pointwise", "own"]] = "own"
+    tokens: ClassVar[Mapping[int, str]] = {
+        0: "all points look alike, so the attention is a mean of equal values",
+    }
     samples: ClassVar[tuple[dict[str, Any], ...]] = (
         {"inputs": (4,), "heads": 2},
         {"inputs": (8,), "kind": "galerkin"},
@@ -88,6 +92,10 @@ class Attention(Block):
         pairs = volume * volume * (4 * c)
         seen = pairs if self.kind == "softmax" else volume * (4 * c * (c // self.heads))
         return Cost(params, volume * (8 * c * c) + seen, x[0].numbers() * BYTES)
+
+    def uniform(self, given: tuple[bool, ...], *x: Space) -> bool:  # noqa: ARG002  of no matter
+        """Equal points ask the same and get the same answer."""
+        return all(given)
 
     def lower(self, *x: Space) -> nn.Module:
         """See `opdsl.nn.attention.Attention`."""

@@ -101,6 +101,10 @@ class AxisConv(Block):
             parts += [there, Work(gemm=MIX * lines * (m + 1) * c * out), back]
         return together(*parts)
 
+    def complex_weights(self, *x: Space) -> int:
+        """All of them."""
+        return self.cost(*x).params // 2
+
     def lower(self, *x: Space) -> nn.Module:
         """See `opdsl.nn.axes.AxisConv`."""
         from opdsl.nn import axes

@@ -62,6 +62,10 @@ class Broadcast(Block):
         """A copy."""
         return free(self.infer(*x).numbers())
 
+    def uniform(self, given: tuple[bool, ...], *x: Space) -> bool:
+        """A vector is the same at every point."""
+        return all(given) or x[0].domain.kind == "vector"
+
     def lower(self, *x: Space) -> nn.Module:  # noqa: ARG002  the same for every space
         """See `opdsl.nn.vector.Broadcast`."""
         from opdsl.nn import vector

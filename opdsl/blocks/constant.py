@@ -65,6 +65,10 @@ class Constant(Block):
         """A number for each channel, or one."""
         return Cost(1 if self.alike else self.out, Poly(), self.infer(*x).numbers() * BYTES)
 
+    def uniform(self, given: tuple[bool, ...], *x: Space) -> bool:  # noqa: ARG002  it has no inputs
+        """It is a constant."""
+        return True
+
     def lower(self, *x: Space) -> nn.Module:  # noqa: ARG002  it has no inputs
         """See `opdsl.nn.vector.Constant`."""
         from opdsl.nn import vector

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, PositiveInt
@@ -43,6 +44,10 @@ class CrossAttention(Block):
 
     arity: ClassVar[tuple[int, int | None]] = (2, 2)
     ragged: ClassVar[Literal["each", "pointwise", "own"]] = "own"
+    tokens: ClassVar[Mapping[int, str]] = {
+        0: "every point asks the same, so all get one answer: the result has rank one",
+        1: "every point answers the same, whatever is asked",
+    }
     samples: ClassVar[tuple[dict[str, Any], ...]] = (
         {"inputs": (4, "P -> R^3"), "heads": 2},
         {"inputs": ("Q -> R^2", 3)},
@@ -70,6 +75,10 @@ class CrossAttention(Block):
         flops = asks * (4 * c * c) + answers * (4 * c * d) + asks * answers * (4 * c)
         params = 2 * (c * c + c) + 2 * (c * d + c)
         return Cost(params, flops, x[0].numbers() * BYTES)
+
+    def uniform(self, given: tuple[bool, ...], *x: Space) -> bool:  # noqa: ARG002  of no matter
+        """Points that ask the same get the same answer."""
+        return given[0]
 
     def lower(self, *x: Space) -> nn.Module:
         """See `opdsl.nn.attention.Attention`."""

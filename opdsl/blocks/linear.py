@@ -75,6 +75,10 @@ class Linear(Block):
         )
         return all_copies(each, self.copies)
 
+    def complex_weights(self, *x: Space) -> int:
+        """All of them, of complex functions."""
+        return self.cost(*x).params // 2 if x[0].complex else 0
+
     def lower(self, *x: Space) -> nn.Module:
         """See `opdsl.nn.pointwise.Linear` and `ComplexLinear`."""
         from opdsl.nn import copies, pointwise

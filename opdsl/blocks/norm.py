@@ -105,6 +105,10 @@ class Norm(Block):
         params = 0 if self.kind == "instance" else 2 * each.channels
         return Cost(params, x[0].numbers() * OPERATIONS, x[0].numbers() * BYTES)
 
+    def uniform(self, given: tuple[bool, ...], *x: Space) -> bool:  # noqa: ARG002  of no matter
+        """As what comes in."""
+        return all(given)
+
     def lower(self, *x: Space) -> nn.Module:
         """See `opdsl.nn.norm.Norm`."""
         from opdsl.nn import copies, norm

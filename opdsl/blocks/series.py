@@ -126,6 +126,10 @@ class Series(Block):
         params = 2 * self.out * math.prod(map(len, self._bands()))
         return Cost(params, transform(out), out.numbers() * BYTES)
 
+    def complex_weights(self, *x: Space) -> int:
+        """All of them."""
+        return self.cost(*x).params // 2
+
     def lower(self, *x: Space) -> nn.Module:
         """See `opdsl.nn.series.Series`."""
         from opdsl.nn import series

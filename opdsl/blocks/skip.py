@@ -90,6 +90,10 @@ class Skip(Block):
         each = {"identity": 0, "linear": w * w * 2 * matrix, "soft": w * out}[self.kind]
         return all_copies(Cost(params, volume * each, volume * (w * out * BYTES)), self.copies)
 
+    def complex_weights(self, *x: Space) -> int:
+        """The matrix, of complex functions."""
+        return self.cost(*x).params // 2 if x[0].complex and self.kind == "linear" else 0
+
     def lower(self, *x: Space) -> nn.Module:
         """See `opdsl.nn.skip.Skip`."""
         from opdsl.nn import copies, skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, PositiveInt
@@ -44,6 +45,9 @@ class SliceAttention(Block):
     """
 
     ragged: ClassVar[Literal["each", "pointwise", "own"]] = "own"
+    tokens: ClassVar[Mapping[int, str]] = {
+        0: "all points look alike, so the attention is a mean of equal values",
+    }
     samples: ClassVar[tuple[dict[str, Any], ...]] = (
         {"inputs": (4,), "heads": 2, "slices": 3},
         {"inputs": ("P -> R^4",), "slices": 5},
@@ -73,6 +77,10 @@ class SliceAttention(Block):
         among = self.heads * (6 * m * d * d + 4 * m * m * d)
         flops = volume * (6 * c * c + 2 * c * m + 4 * c * m) + among
         return Cost(params, flops, x[0].numbers() * BYTES)
+
+    def uniform(self, given: tuple[bool, ...], *x: Space) -> bool:  # noqa: ARG002  of no matter
+        """Equal points ask the same and get the same answer."""
+        return all(given)
 
     def lower(self, *x: Space) -> nn.Module:
         """See `opdsl.nn.slices.SliceAttention`."""

@@ -257,6 +257,12 @@ class SpectralConv(Block):
         mix = Work(gemm=MIX * (once / BATCH + each * self.copies))
         return together(there, mix, back)
 
+    def complex_weights(self, *x: Space) -> int:
+        """The matrices, and of complex functions the constant that is added."""
+        copy = one_copy(x[0], self.copies)
+        added = self.bias and x[0].complex
+        return self._numbers(copy) + (self.out or copy.channels) * added
+
     def lower(self, *x: Space) -> nn.Module:
         """See `opdsl.nn.fourier.SpectralConv`."""
         from opdsl.nn import copies, fourier

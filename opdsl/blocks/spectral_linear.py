@@ -61,6 +61,10 @@ class SpectralLinear(Block):
         entries = math.prod(x[0].domain.frequencies) * x[0].channels * out.channels
         return Cost(2 * entries, Poly.of(MIX * entries), out.numbers() * BYTES)
 
+    def complex_weights(self, *x: Space) -> int:
+        """All of them."""
+        return self.cost(*x).params // 2
+
     def lower(self, *x: Space) -> nn.Module:
         """See `opdsl.nn.fourier.SpectralLinear`."""
         from opdsl.nn import fourier

@@ -76,6 +76,10 @@ class SpectralMlp(Block):
             2 * (2 * matrix + constants), volume * (2 * MIX * matrix), x[0].numbers() * BYTES
         )
 
+    def complex_weights(self, *x: Space) -> int:
+        """All of them."""
+        return self.cost(*x).params // 2
+
     def lower(self, *x: Space) -> nn.Module:
         """See `opdsl.nn.spectral_mlp.SpectralMLP`."""
         from opdsl.nn import spectral_mlp

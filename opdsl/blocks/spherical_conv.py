@@ -248,6 +248,10 @@ class SphericalConv(Block):
         along = transform_work(kernel, channels * rows, size[1:], band, real=True)
         return together(along, latitudes)
 
+    def complex_weights(self, *x: Space) -> int:
+        """The matrices, where `numbers` says so; the constant that is added is real."""
+        return self._numbers(x[0]) if self.numbers == "complex" else 0
+
     def lower(self, *x: Space) -> nn.Module:
         """See `opdsl.nn.harmonics.SphericalConv`."""
         from opdsl.nn import harmonics

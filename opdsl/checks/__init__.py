@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 
 from opdsl.checks.bands import dead_weights
 from opdsl.checks.convergence import not_convergent
+from opdsl.checks.direction import bidirectional
 from opdsl.checks.latent import latent_size
 from opdsl.checks.levels import levelled, levels
 from opdsl.checks.modes import too_many_modes
@@ -11,6 +12,7 @@ from opdsl.checks.names import unused_names
 from opdsl.checks.periodicity import fourier_on_nonperiodic
 from opdsl.checks.pins import hidden_pin
 from opdsl.checks.rank import wasteful_rank
+from opdsl.checks.tokens import equal_tokens
 from opdsl.checks.unused import unused
 from opdsl.diagnostics import Diagnostic
 from opdsl.ir.graph import Graph
@@ -27,6 +29,7 @@ WARNINGS: tuple[Callable[[Graph], Iterator[Diagnostic]], ...] = (
     not_convergent,
     wasteful_rank,
     dead_weights,
+    equal_tokens,
 )
 
-__all__ = ["CHECKS", "WARNINGS", "levelled", "levels", "unused", "unused_names"]
+__all__ = ["CHECKS", "WARNINGS", "bidirectional", "levelled", "levels", "unused", "unused_names"]

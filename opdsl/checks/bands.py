@@ -69,10 +69,11 @@ def _backwards(graph: Graph, whole: Bands) -> dict[str, Band]:
     found |= {x.source: whole[x.source] for x in graph.outputs}
     for node in reversed(graph.nodes):
         passes = node.block.carries(*graph.arguments(node))
+        kept = _kept(graph, node)
         for x in node.inputs:
             asked = whole[x]
             if passes:
-                asked = _least(whole[x], whole[node.path], found[node.path], *_kept(graph, node))
+                asked = _least(whole[x], whole[node.path], found[node.path], *kept)
             found[x] = _greatest(found[x], asked)
     return found
 

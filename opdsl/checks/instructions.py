@@ -13,7 +13,8 @@ the whole file.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -51,11 +52,11 @@ class Instruction:
         """Of two that fit the one with fewer lines holds."""
         return float("inf") if self.last is None else self.last - self.first
 
-    def covers(self, place: Span) -> bool:
-        """Whether it is for what stands there."""
-        if self.last is None or (self.behind and place.end_line == self.first):
+    def covers(self, first: int, last: int) -> bool:
+        """Whether it is for what stands on the lines `first` to `last`."""
+        if self.last is None or (self.behind and last == self.first):
             return True
-        return self.first <= place.line <= self.last
+        return self.first <= first <= self.last
 
     def lines(self) -> str:
         """`in this file`, `on line 8`, `on the lines 8 to 12`."""
@@ -81,6 +82,15 @@ def instructions(source: Source) -> tuple[Instruction, ...]:
         for name, span in x.names
         if (code := code_of(name)) is not None
     )
+
+
+@lru_cache(maxsize=64)
+def by_code(source: Source) -> dict[str, list[Instruction]]:
+    """The instructions of a text for each code, in order."""
+    found: dict[str, list[Instruction]] = {}
+    for x in instructions(source):
+        found.setdefault(x.code, []).append(x)
+    return found
 
 
 def faults(source: Source) -> Iterator[Diagnostic]:
@@ -139,7 +149,8 @@ def _comments(source: Source) -> Iterator[_Comment]:
         return
     tokens = pieces(source.text)
     code = [x for x in tokens if x.kind != "comment"]
-    found = regions(code)
+    # of regions that begin together the first one is the outermost
+    found = {x.first: x for x in reversed(regions(code))}
     for piece in tokens:
         if piece.kind == "comment" and MARK.match(piece.text):
             yield _comment(source, piece, _lines(source, piece, code, found))
@@ -160,16 +171,16 @@ def _comment(source: Source, piece: Piece, lines: tuple[int, int | None]) -> _Co
 
 
 def _lines(
-    source: Source, comment: Piece, code: Sequence[Piece], found: Sequence[Region]
+    source: Source, comment: Piece, code: Sequence[Piece], found: Mapping[int, Region]
 ) -> tuple[int, int | None]:
     """The lines that a comment is for."""
     if not comment.first:
         here = _line(source, comment.start)
         return here, here
-    after = next((i for i, x in enumerate(code) if x.start > comment.start), None)
-    if after is None or after <= _edition(code):
+    after = bisect_right(code, comment.start, key=lambda x: x.start)
+    if after == len(code) or after <= _edition(code):
         return 1, None
-    region = next((x for x in found if x.first == after), None)
+    region = found.get(after)
     last = code[after].start if region is None else code[region.whole - 1].start
     return _line(source, code[after].start), _line(source, last)
 

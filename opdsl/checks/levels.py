@@ -10,12 +10,19 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from opdsl.checks.instructions import LINTS, Instruction, code_of, faults, instructions
+from opdsl.checks.instructions import (
+    LINTS,
+    Instruction,
+    by_code,
+    code_of,
+    faults,
+    instructions,
+)
 from opdsl.diagnostics import CODES, Diagnostic, Help, Label, Source
 from opdsl.diagnostics.codes import LEVELS, Level
 
 Options = Mapping[str, Level]
-OF_THE_TEXT = frozenset({"OP0401", "OP0402", "OP0403", "OP0404", "OP0405", "OP0406"})
+OF_THE_TEXT = frozenset({"OP0401", "OP0402", "OP0403", "OP0404", "OP0405", "OP0406", "OP0415"})
 
 
 def levelled(
@@ -79,12 +86,14 @@ def _judged(
 def _wish(diagnostic: Diagnostic, source: Source) -> Instruction | None:
     """The narrowest instruction for a diagnostic, in the file that it is about."""
     if diagnostic.primary is None:
-        fitting = [x for x in instructions(source) if x.last is None]
+        known = by_code(source).get(diagnostic.code, [])
+        fitting = [x for x in known if x.last is None]
     else:
         place = diagnostic.primary.span
-        fitting = [x for x in instructions(place.source) if x.covers(place)]
-    ours = [x for x in fitting if x.code == diagnostic.code]
-    return min(reversed(ours), key=lambda x: x.extent, default=None)
+        known = by_code(place.source).get(diagnostic.code, [])
+        lines = (place.line, place.end_line) if known else (0, 0)
+        fitting = [x for x in known if x.covers(*lines)]
+    return min(reversed(fitting), key=lambda x: x.extent, default=None)
 
 
 def _default(code: str) -> Level:

@@ -6,11 +6,11 @@ This reads the tree, not the graph, so that each definition is judged once, by i
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import fields, is_dataclass
 
 from opdsl.checks.warned import on_purpose
 from opdsl.diagnostics import Diagnostic, Help, Label, Span
 from opdsl.syntax import tree
+from opdsl.syntax.mentions import mentions
 
 
 def unused(file: tree.File) -> Iterator[Diagnostic]:
@@ -23,7 +23,7 @@ def unused(file: tree.File) -> Iterator[Diagnostic]:
 
 
 def _definition(item: tree.Definition) -> Iterator[Diagnostic]:
-    uses = {i: set(_names(x)) for i, x in enumerate(item.body)}
+    uses = {i: set(mentions(x)) for i, x in enumerate(item.body)}
     live = _live(item, uses)
     mentioned = {name for i in uses for name in uses[i]}
     for statement in item.body:
@@ -57,18 +57,6 @@ def _bound(statement: tree.Statement) -> list[tuple[str, Span]]:
         case tree.Param() | tree.Input() | tree.Dim() | tree.Domain():
             return [(statement.name.text, statement.name.span)]
     return []
-
-
-def _names(node: object) -> Iterator[str]:
-    """Every name that is read anywhere below."""
-    if isinstance(node, tree.Name):
-        yield node.text
-    elif isinstance(node, tuple):
-        for x in node:
-            yield from _names(x)
-    elif is_dataclass(node) and not isinstance(node, Span | tree.Ident):
-        for field in fields(node):
-            yield from _names(getattr(node, field.name))
 
 
 def _warning(statement: tree.Statement, name: str, span: Span, item: tree.Definition) -> Diagnostic:

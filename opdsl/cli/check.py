@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -11,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from opdsl.cli.completion import programs
-from opdsl.cli.console import UsageError, as_text, result, show_json
-from opdsl.cli.files import expanded
+from opdsl.cli.console import UsageError, print_diagnostics, result, show_json
+from opdsl.cli.files import expanded, open_source
 from opdsl.diagnostics import CODES, Diagnostic, Exit, OpError, did_you_mean
 
 if TYPE_CHECKING:
@@ -70,7 +69,8 @@ def command(
         case Format.GITHUB:
             result("".join(f"{annotation(x)}\n" for x in found))
         case Format.TEXT:
-            result("".join(f"{as_text(x, sys.stdout)}\n\n" for x in found) + verdict(paths, found))
+            print_diagnostics(found)
+            result(verdict(paths, found))
     raise typer.Exit(exit_code(found, strict=strict))
 
 
@@ -87,28 +87,30 @@ def _levels(allow: list[str], warn: list[str], deny: list[str]) -> dict[str, Lev
 
 def diagnostics(path: str, levels: Mapping[str, Level] | None = None) -> list[Diagnostic]:
     """What is to be said of one file: of each of its models, its blocks and its settings."""
-    from opdsl.cli.programs import open_source
-    from opdsl.compiler import check
+    from opdsl.compiler import check_each
     from opdsl.elaborate.program import models
-    from opdsl.syntax.parser import parse
 
     try:
         source, folder = open_source(path)
     except OpError as error:
         return list(error.diagnostics)
-    names: list[str | None] = [x.name.text for x in models(parse(source)[0])]
     found: dict[Diagnostic, None] = {}
-    for name in names or [None]:
-        checked = check(source, model=name, folder=folder, levels=levels)
+    has_model = False
+    for checked in check_each(source, folder=folder, levels=levels):
+        has_model = bool(models(checked.file))
         found |= dict.fromkeys(checked.diagnostics)
         if checked.graph:
             found |= dict.fromkeys(_settings(checked))
-    return [x for x in found if names or x.code != NO_MODEL]
+    return [x for x in found if has_model or x.code != NO_MODEL]
 
 
 def _settings(checked: Checked) -> Iterator[Diagnostic]:
     """What is wrong with the settings of the train block."""
-    from opdsl.cli.programs import from_train_block
+    from opdsl.compiler import train_settings
+
+    if not train_settings(checked):
+        return  # the models of the settings take a while to import
+    from opdsl.cli.train_block import from_train_block
     from opdsl.train.settings import resolve
 
     try:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from opdsl.diagnostics import Diagnostic
+from opdsl.diagnostics.terminal import json_safe, printable
 
 PACKAGE = Path(__file__).parents[1]
 UNKNOWN_WIDTH = 100  # columns where no terminal tells
@@ -27,8 +28,23 @@ class UsageError(Exception):
     """The command line makes no sense; the text says in what."""
 
 
+def stdin() -> bytes:
+    """All of stdin.
+
+    Raises:
+        UsageError: there is no stdin to read.
+    """
+    if sys.stdin is None or sys.stdin.closed:  # as in `opdsl check - <&-`
+        raise UsageError("`-` reads stdin, which is closed")
+    return sys.stdin.buffer.read()
+
+
 def result(text: str) -> None:
-    """Text on stdout, with a line end if it has none."""
+    """Text on stdout, safe for a terminal, with a line end if it has none."""
+    _write(printable(text))
+
+
+def _write(text: str) -> None:
     print(text, end="" if not text or text.endswith("\n") else "\n")  # noqa: T201  this is where we print
 
 
@@ -39,11 +55,20 @@ def binary(data: bytes) -> None:
 
 def show_json(value: Any) -> None:
     """A result for a program."""
-    result(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+    _write(json_safe(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)))
+
+
+def print_diagnostics(diagnostics: Iterable[Diagnostic]) -> None:
+    """Diagnostics on stdout, an empty line behind each."""
+    _write("".join(f"{as_text(x, sys.stdout)}\n\n" for x in diagnostics))
 
 
 def say(text: str) -> None:
-    """A line on stderr; nobody listening is no reason to stop."""
+    """A line on stderr, safe for a terminal; nobody listening is no reason to stop."""
+    _say(printable(text))
+
+
+def _say(text: str) -> None:
     try:
         print(text, file=sys.stderr, flush=True)  # noqa: T201  this is where we print
     except (BrokenPipeError, ValueError):  # ValueError: the stream is closed
@@ -53,7 +78,7 @@ def say(text: str) -> None:
 def warn(diagnostics: Iterable[Diagnostic]) -> None:
     """Diagnostics on stderr, an empty line behind each."""
     for x in diagnostics:
-        say(as_text(x, sys.stderr) + "\n")
+        _say(as_text(x, sys.stderr) + "\n")
 
 
 @contextmanager

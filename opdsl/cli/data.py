@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from opdsl.cli.console import as_text, result, show_json, table
+from opdsl.cli.console import print_diagnostics, result, show_json, table
 from opdsl.cli.options import Json
 from opdsl.cli.progress import Progress
 
@@ -159,7 +158,8 @@ def show(
     heads = ("field", *on, "role", "samples", "channels", "type", "min", "mean", "max")
     result(table([heads, *(tuple(_cell(x[k]) for k in heads) for x in rows)], left=2))
     if found := suspicion(fields):
-        result("\n" + as_text(found, sys.stdout))
+        result("")
+        print_diagnostics([found])
 
 
 def _title(fields: Fields) -> str:

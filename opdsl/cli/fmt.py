@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from difflib import unified_diff
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +9,7 @@ from typing import Annotated
 import typer
 
 from opdsl.cli.completion import programs
-from opdsl.cli.console import binary, result, say, warn
+from opdsl.cli.console import binary, result, say, stdin, warn
 from opdsl.cli.files import STDIN, expanded, write
 from opdsl.diagnostics import Exit, OpError
 from opdsl.files import LARGEST_TEXT, read_regular
@@ -58,7 +57,7 @@ def _one(path: str, *, check: bool, diff: bool) -> bool:
     from opdsl.syntax.printer import format_text
 
     if path == STDIN:
-        before, name = sys.stdin.buffer.read(), "<stdin>"
+        before, name = stdin(), "<stdin>"
     else:
         before, name = _bytes(path), path
     text = before.decode("utf-8-sig", "replace")

@@ -100,6 +100,7 @@ def _predicted(
     from opdsl.cli.datasets import Binding
     from opdsl.data.samples import Steps
 
+    model = run.in_tiles(sides)  # once: tiles remember what they have made
     binding = Binding(run.graph, run.settings.data.fields, Steps(steps) if steps else None)
     for fields in data.pieces:
         samples = binding.inputs(fields)
@@ -108,9 +109,9 @@ def _predicted(
             run.outputs(
                 samples.inputs,
                 samples.given,
+                model=model,
                 batch=batch,
                 steps=steps,
-                tile=sides,
                 hidden=binding.states,
             ),
         )

@@ -6,15 +6,16 @@ of a run.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from opdsl.cli.console import UsageError, warn
+from opdsl.cli.files import open_source
 from opdsl.cli.overrides import OPTION, parameters, parse_set
-from opdsl.compiler import Checked, check, read, train_settings
+from opdsl.cli.train_block import from_train_block
+from opdsl.compiler import Checked, check
 from opdsl.diagnostics import OpError, Source
 from opdsl.elaborate.instance import Given
 from opdsl.elaborate.program import models
@@ -23,9 +24,8 @@ from opdsl.syntax.parser import parse
 from opdsl.train.sections import ONLY_FOR
 from opdsl.train.settings import Assignment, Resolved, resolve
 from opdsl.workflow.config import read_config
-from opdsl.workflow.overrides import MODEL, Override, assignments, to_blame
+from opdsl.workflow.overrides import MODEL, Override, assignments
 
-STDIN = "-"
 DATA = "--data"
 SETS = f"<{OPTION}>"  # the source of what `--set` gives
 
@@ -63,18 +63,6 @@ class Program:
         """Who gave the parameters that were given."""
         heads = {MODEL, *self.names}
         return {x.path[1]: x.origin for x in self.overrides if x.path[0] in heads}
-
-
-def open_source(path: str) -> tuple[Source, Path]:
-    """The text of a file, or of stdin for `-`, and its folder.
-
-    Raises:
-        OpError: OP0202.
-    """
-    if path == STDIN:
-        return Source("<stdin>", sys.stdin.buffer.read().decode("utf-8-sig", "replace")), Path()
-    source, folder = read(Path(path))
-    return source, folder or Path()
 
 
 def open_program(
@@ -159,17 +147,3 @@ def _has_effect(key: str, kinds: Mapping[str, str]) -> bool:
     section, _, name = key.partition(".")
     users = ONLY_FOR.get(section, {}).get(name)
     return users is None or kinds[section] in users
-
-
-def from_train_block(checked: Checked) -> list[Assignment]:
-    """The settings of the model's train block, each with its place."""
-    return [
-        Assignment(
-            x.path,
-            x.value,
-            f"train block {x.key.source.name}:{x.key.line}",
-            x.span,
-            to_blame(x.path, x.keys),
-        )
-        for x in train_settings(checked)
-    ]

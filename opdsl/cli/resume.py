@@ -31,7 +31,7 @@ from opdsl.train.changes import (
     refuse_fixed,
     shown,
 )
-from opdsl.train.checkpoint import State, Store
+from opdsl.train.checkpoint import State, Store, malformed
 from opdsl.train.folder import WEIGHTS, refuse_links
 from opdsl.train.sections import NO_PATHS, Data
 from opdsl.train.settings import Assignment, Resolved, resolve
@@ -186,8 +186,10 @@ def begun(
     refuse_fixed(as_flat(own.settings), as_flat(told.settings), run)
     state = Store(run).load("step")
     if state is not None:
-        at = state["progress"]
-        refuse_fewer_epochs(told.settings.schedule.epochs, at["epoch"], at["position"], run)
+        with malformed(run):
+            at = state["progress"]
+            epoch, position, _ = int(at["epoch"]), int(at["position"]), int(state["step"])
+        refuse_fewer_epochs(told.settings.schedule.epochs, epoch, position, run)
     return Begun(run, about, program, own, told, state)
 
 

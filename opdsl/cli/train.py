@@ -174,7 +174,7 @@ def _resumed(
 
     A program that is named has to be that of the run; whose latest run is meant, it says too.
     """
-    from opdsl.cli.programs import open_source
+    from opdsl.cli.files import open_source
     from opdsl.cli.resume import begun, model_in, run_to_resume
     from opdsl.cli.training import refuse_other_start
 

@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from opdsl.data.foreign import MeshFile, parse_mesh
 from opdsl.data.memory import room, too_big
-from opdsl.data.mesh_process import MeshFile, parse_mesh
 from opdsl.data.simplices import KINDS, POINTS, sizes, split
 from opdsl.diagnostics import did_you_mean, fault
 from opdsl.files import open_regular

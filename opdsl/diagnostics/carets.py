@@ -10,11 +10,12 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 
 from opdsl.diagnostics.model import Diagnostic, Label, Source, Span
+from opdsl.diagnostics.terminal import cell
 
-TAB = "    "
 WIDEST = 200  # columns of a line when the terminal does not say
 
 RED, YELLOW, BLUE, BOLD, END = "\x1b[1;31m", "\x1b[1;33m", "\x1b[1;34m", "\x1b[1m", "\x1b[0m"
@@ -93,7 +94,7 @@ def _snippet(
     source: Source, labels: Sequence[Label], primary: Label, gutter: int, width: int, paint: Paint
 ) -> Iterable[str]:
     """The lines of one file that carry labels, and what lies between them."""
-    texts = source.text.split("\n")
+    texts = _lines(source)
     last = 0
     for number in sorted({x.span.line for x in labels}):
         if last and number == last + 2:
@@ -110,6 +111,12 @@ def _snippet(
         yield from (f"{empty} {x}" for x in _marked(marks, paint))
 
 
+@lru_cache(maxsize=8)
+def _lines(source: Source) -> list[str]:
+    """The lines of a text, which many diagnostics may point into."""
+    return source.text.split("\n")
+
+
 def _columns(span: Span) -> tuple[int, int]:
     """The characters of its first line that a span holds, counted from 0."""
     first = span.column - 1
@@ -120,7 +127,7 @@ class Line:
     """A line of a program as a terminal shows it, cut to a width around its labels."""
 
     def __init__(self, text: str, width: int, spans: Sequence[tuple[int, int]]) -> None:
-        cells = [_cell(x) for x in text.rstrip("\r")]
+        cells = [cell(x) for x in text.rstrip("\r")]
         edges = [0]
         for x in cells:
             edges.append(edges[-1] + _width(x))
@@ -213,20 +220,7 @@ def _style(mark: Mark, paint: Paint) -> str:
 
 def clean(text: str) -> str:
     """The text without characters that steer a terminal; line ends stay."""
-    return "".join(x if x == "\n" else _cell(x) for x in text)
-
-
-def _cell(sign: str) -> str:
-    """A character as it is shown."""
-    if sign == "\t":
-        return TAB
-    if sign == "\ufeff":
-        return ""
-    if ord(sign) < 32:
-        return chr(0x2400 + ord(sign))
-    if unicodedata.category(sign) in ("Cc", "Cf", "Cs", "Zl", "Zp"):
-        return "\ufffd"
-    return sign
+    return "\n".join("".join(map(cell, line)) for line in text.split("\n"))
 
 
 def _width(cell: str) -> int:

@@ -61,7 +61,8 @@ CODES: dict[str, Code] = {
     "OP0208": Code("a value does not fit its parameter", "bad-value"),
     "OP0209": Code("a value of another kind is needed here", "kind-of-value"),
     "OP0210": Code("which model is meant", "which-model"),
-    "OP0211": Code("blocks or imports go round in a circle", "recursion"),
+    "OP0211": Code("blocks, constants or imports go round in a circle", "recursion"),
+    "OP0212": Code("the program takes too much to evaluate", "budget"),
     # spaces
     "OP0301": Code("the operator is not defined on this kind of domain", "domain-kind"),
     "OP0302": Code("the graph has a cycle", "cycle"),
@@ -96,6 +97,12 @@ CODES: dict[str, Code] = {
         "the factors of a weight are larger than the weight", "rank-exceeds-dense", level="warn"
     ),
     "OP0414": Code("weights for frequencies that never arrive", "dead-weights", level="warn"),
+    "OP0415": Code(
+        "a character changes the order in which the text is shown",
+        "bidirectional-text",
+        level="warn",
+    ),
+    "OP0416": Code("an attention sees equal tokens only", "equal-tokens", level="warn"),
     # graph files
     "OP0501": Code("a graph file cannot be read", "bad-graph"),
     # settings, data and training

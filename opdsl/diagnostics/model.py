@@ -5,7 +5,9 @@ The text with carets (`carets.py`) and the JSON (`Diagnostic.to_json`) are two p
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Literal
 
 from opdsl.diagnostics.codes import CODES, Level
@@ -43,7 +45,7 @@ class Span:
     @property
     def line(self) -> int:
         """Line of the first character, from 1."""
-        return self.source.text.count("\n", 0, self.start) + 1
+        return bisect_left(_line_ends(self.source), self.start) + 1
 
     @property
     def column(self) -> int:
@@ -53,7 +55,7 @@ class Span:
     @property
     def end_line(self) -> int:
         """Line of the last character, from 1."""
-        return self.source.text.count("\n", 0, max(self.start, self.end - 1)) + 1
+        return bisect_left(_line_ends(self.source), max(self.start, self.end - 1)) + 1
 
     @property
     def end_column(self) -> int:
@@ -84,6 +86,12 @@ class Span:
             "end_line": self.end_line,
             "end_column": self.end_column,
         }
+
+
+@lru_cache(maxsize=8)
+def _line_ends(source: Source) -> list[int]:
+    """Offsets of the line ends of a text, into which many spans may point."""
+    return [i for i, sign in enumerate(source.text) if sign == "\n"]
 
 
 @dataclass(frozen=True, slots=True)

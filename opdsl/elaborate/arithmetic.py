@@ -16,6 +16,7 @@ from opdsl.ir.dims import Poly, Undecided
 from opdsl.ir.spaces import Domain
 
 Number = int | float
+DIGITS = 300  # to which `round` rounds, before or behind the point
 COMPARE: dict[str, Callable[[Number, Number], bool]] = {
     "<": operator.lt,
     "<=": operator.le,
@@ -62,6 +63,8 @@ def function(name: str, values: list[Number | Poly]) -> Number | Poly:
         raise Undecided
     if any(isinstance(x, Poly) for x in values):
         raise Undecided
+    if name == "round" and len(values) > 1 and not -DIGITS <= values[1] <= DIGITS:
+        raise OverflowError(name)  # Python would make an integer of so many digits
     return FUNCTIONS[name](*values)
 
 

@@ -12,7 +12,6 @@ from opdsl.ir.graph import Node, Scope
 from opdsl.ir.spaces import Space
 
 Kind = Literal["binding", "block", "repeat", "iteration", "residual"]
-LIMIT = 20_000  # nodes; a model of more is a mistake in a repeat
 
 
 @dataclass(slots=True)
@@ -22,15 +21,22 @@ class Builder:
     nodes: list[Node] = field(default_factory=list)
     scopes: list[Scope] = field(default_factory=list)
     used: set[str] = field(default_factory=set)
+    counts: dict[str, int] = field(default_factory=dict)
 
     def path(self, wanted: str) -> str:
         """The path itself, or with `_2`, `_3` behind it if it is taken."""
-        path, count = wanted, 1
+        path, count = wanted, self.counts.get(wanted, 1)
         while path in self.used:
             count += 1
             path = f"{wanted}_{count}"
+        self.counts[wanted] = max(1, count - 1)
         self.used.add(path)
         return path
+
+    def release(self, path: str) -> None:
+        """The path is free again."""
+        self.used.discard(path)
+        self.counts.pop(path.rpartition("_")[0], None)
 
     def node(
         self, path: str, block: Block, inputs: tuple[Fn, ...], space: Space, spans: tuple[Span, ...]
@@ -55,14 +61,18 @@ class Builder:
             Scope(path=path, kind=kind, title=title, span=span, count=count, shared=shared)
         )
 
-    def share(self, path: str) -> str | None:
+    def share(self, path: str, begin: int) -> str | None:
         """Let the nodes of iterations 1, 2, ... of a repeat use the weights of iteration 0.
+
+        Args:
+            path: of the repeat.
+            begin: how many nodes there were before it.
 
         Returns:
             The path of a node that is another operation in some iteration, None if all agree.
         """
         found: dict[str, dict[str, int]] = {}
-        for i, node in enumerate(self.nodes):
+        for i, node in enumerate(self.nodes[begin:], begin):
             if node.path.startswith(f"{path}."):
                 iteration, _, rest = node.path.removeprefix(f"{path}.").partition(".")
                 found.setdefault(iteration, {})[rest] = i

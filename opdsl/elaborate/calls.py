@@ -7,14 +7,14 @@ the call stands for. A block's `Refusal` becomes a diagnostic here, with its pla
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, get_args
+from typing import Any
 
 from pydantic import ValidationError
 
 from opdsl import blocks
 from opdsl.diagnostics import Label, Span, did_you_mean
 from opdsl.elaborate import spaces
-from opdsl.elaborate.builder import LIMIT
+from opdsl.elaborate.budget import CALL, SCOPE
 from opdsl.elaborate.domains import CONSTRUCTORS
 from opdsl.elaborate.expressions import Spot, evaluate, unknown, unknown_operator
 from opdsl.elaborate.instance import Given, Instance
@@ -22,7 +22,7 @@ from opdsl.elaborate.modules import Module
 from opdsl.elaborate.params import activations
 from opdsl.elaborate.problems import Poisoned
 from opdsl.elaborate.values import Fn, Value, Word, kind, show
-from opdsl.ir.block import Block, Refusal
+from opdsl.ir.block import Block, Refusal, words_of
 from opdsl.ir.dims import Poly, Undecided
 from opdsl.ir.spaces import Space
 from opdsl.syntax import tree
@@ -90,14 +90,7 @@ def primitive(
         raise _refused(inst, refusal, functions, named, (head, span)) from refusal
     if block.vanishes(*(x.space for x in fns)):
         return fns[0]
-    if len(inst.builder.nodes) >= LIMIT:
-        raise inst.problems.fail(
-            "OP0105",
-            f"this model has more than {LIMIT:,} nodes",
-            Label(span, "and this is one more"),
-            frames=inst.frames,
-            helps=("repeat less often",),
-        )
+    inst.budget.node(inst, span)
     return inst.builder.node(path, block, fns, space, (*inst.frames, span))
 
 
@@ -202,6 +195,7 @@ def _block(
         )
     path = spot.claim(inst.builder, snake(definition.name.text))
     values, named = _arguments(inst, expr, piped, path)
+    inst.budget.step(inst, expr.span, SCOPE + len(definition.body))
     inst.builder.scope(path, "block", definition.name.text, span=expr.span)
     child = Instance(
         inst.shared,
@@ -213,7 +207,8 @@ def _block(
     )
     child.give(named)
     child.take(values, expr.span)
-    outputs = child.run()
+    with inst.budget.inside(inst, expr.head, CALL):
+        outputs = child.run()
     return outputs[0] if len(outputs) == 1 else outputs
 
 
@@ -345,14 +340,7 @@ def _python(value: Value) -> object:
 
 
 def _takes_words(cls: type[Block], key: str) -> bool:
-    return bool(_choices(cls, key)) or cls.model_fields[key].annotation is str
-
-
-def _choices(cls: type[Block], key: str) -> tuple[str, ...]:
-    """The words of a `Literal` parameter."""
-    options = get_args(cls.model_fields[key].annotation)
-    nested = [y for x in options for y in (get_args(x) or (x,))]
-    return tuple(x for x in nested if isinstance(x, str))
+    return bool(words_of(cls, key)) or cls.model_fields[key].annotation is str
 
 
 def _invalid(
@@ -390,7 +378,7 @@ def _bad_value(  # the parts of one sentence
     span: Span,
 ) -> Poisoned:
     given = named.get(key)
-    words = _choices(cls, key) if key in cls.model_fields else ()
+    words = words_of(cls, key) if key in cls.model_fields else ()
     said = str(error["msg"]).removeprefix("Value error, ").removeprefix("Input ")
     text = show(given.value) if given else key
     return inst.problems.fail(

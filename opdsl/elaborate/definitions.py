@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from opdsl.diagnostics import Diagnostic, Span
+from opdsl.elaborate.budget import Budget
 from opdsl.elaborate.builder import Builder
 from opdsl.elaborate.instance import Instance, Shared
 from opdsl.elaborate.modules import Module
@@ -31,17 +32,18 @@ STAND_INS: dict[str, Value] = {
 }
 
 
-def faults(module: Module, known: list[Diagnostic]) -> Iterator[Diagnostic]:
+def faults(module: Module, known: list[Diagnostic], budget: Budget) -> Iterator[Diagnostic]:
     """The faults of the blocks that a module defines.
 
     Args:
         module: a file, its imports loaded.
         known: faults that were found already; a block in which one of them lies is not checked.
+        budget: what the evaluation of the whole program may still cost.
     """
     for owner, definition in module.definitions.values():
         own = owner is module and definition.keyword == "block"
         if own and not _blamed(definition, known):
-            yield from _faults(module, definition)
+            yield from _faults(module, definition, budget)
 
 
 def _blamed(definition: tree.Definition, known: list[Diagnostic]) -> bool:
@@ -57,20 +59,24 @@ def _inside(span: Span, outer: Span) -> bool:
     return span.source == outer.source and outer.start <= span.start <= outer.end
 
 
-def _faults(module: Module, definition: tree.Definition) -> list[Diagnostic]:
+def _faults(module: Module, definition: tree.Definition, budget: Budget) -> list[Diagnostic]:
     first: list[Diagnostic] = []
     for axes in AXES:
-        found = _with(module, definition, axes)
+        found = _with(module, definition, axes, budget)
+        if any(x.code == "OP0212" for x in found):
+            return found  # the budget reports once, so another pass would find nothing
         if not found:
             return []
         first = first or found
     return first
 
 
-def _with(module: Module, definition: tree.Definition, axes: int) -> list[Diagnostic]:
+def _with(
+    module: Module, definition: tree.Definition, axes: int, budget: Budget
+) -> list[Diagnostic]:
     """The faults where every grid has so many axes."""
     problems = Problems()
-    inst = Instance(Shared(problems, Builder(), symbolic=True), module, definition)
+    inst = Instance(Shared(problems, Builder(), budget, symbolic=True), module, definition)
     try:
         _open(inst, axes)
         inst.run()
@@ -110,8 +116,7 @@ def _inputs(inst: Instance) -> None:
 
 def _domain(statement: tree.Domain, axes: int) -> Domain:
     """A domain of the kind that the statement asks for."""
-    assert statement.kind is not None
-    word = statement.kind.name.text
+    word = statement.kind.name.text if statement.kind else "any"
     kind: Kind = KIND.get(word, "any")
     scattered = kind in {"points", "graph", "mesh", "any"}
     names = ("points",) if scattered else ("x", "y", "z", "t")[:axes]

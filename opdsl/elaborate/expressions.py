@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from opdsl.diagnostics import Label, Span, did_you_mean
 from opdsl.elaborate import arithmetic, spaces
+from opdsl.elaborate.budget import CHAIN, EXPRESSION, LEAVES, SCOPE
 from opdsl.elaborate.builder import Builder
 from opdsl.elaborate.instance import Given, Instance
 from opdsl.elaborate.modules import providers
@@ -46,12 +47,14 @@ class Spot:
 def bind(inst: Instance, statement: tree.Bind) -> tuple[Value, ...]:
     """The values of a binding, one for each of its names."""
     path = f"{inst.path}.{statement.names[0].text}" if inst.path else statement.names[0].text
+    inst.budget.step(inst, statement.span, SCOPE)
     if isinstance(statement.value, tree.Pipe):
         inst.builder.scope(path, "binding", statement.names[0].text, span=statement.span)
         value = evaluate(inst, statement.value, Spot(path))
     else:
         value = evaluate(inst, statement.value, Spot(path, exact=True))
     spaces.check_annotation(inst, statement, value)
+    _known_words(inst, statement, value)
     if len(statement.names) == 1:
         return (value,)
     if not isinstance(value, tuple) or len(value) != len(statement.names):
@@ -65,12 +68,34 @@ def bind(inst: Instance, statement: tree.Bind) -> tuple[Value, ...]:
     return value
 
 
+def _known_words(inst: Instance, statement: tree.Bind, value: Value) -> None:
+    if not isinstance(value, Word | tuple):
+        return
+    from opdsl.elaborate.vocabulary import unknown_word
+
+    for name in statement.names:
+        word = unknown_word(inst, name.text, value, inst.definition)
+        if word is not None:
+            raise unknown(inst, word, statement.value.span)
+
+
 def evaluate(inst: Instance, expr: tree.Expr, spot: Spot | None) -> Value:
     """The value of an expression.
 
     Raises:
         Poisoned: after a diagnostic.
     """
+    inst.budget.step(inst, expr.span)
+    inst.budget.enter(inst, expr.span, EXPRESSION)
+    try:
+        value = _value(inst, expr, spot)
+    finally:
+        inst.budget.frames -= EXPRESSION
+    inst.budget.value(inst, value, expr.span)
+    return value
+
+
+def _value(inst: Instance, expr: tree.Expr, spot: Spot | None) -> Value:
     match expr:
         case tree.Literal():
             return expr.value
@@ -118,7 +143,7 @@ def _member(inst: Instance, expr: tree.Member) -> Value:
     folder = inst.module.folders.get(expr.value.text) if isinstance(expr.value, tree.Name) else None
     const = folder.consts.get(expr.name.text) if folder else None
     if const is not None:
-        return inst.number(const.value)
+        return inst.constant(const)
     raise inst.problems.fail(
         "OP0201",
         f"unknown name `{expr.span.text}`",
@@ -152,18 +177,23 @@ def _channels_of(inst: Instance, expr: tree.Index, value: Fn, index: Value, spot
     from opdsl.elaborate.calls import primitive
 
     given = Given(value, expr.value.span, expr.value.span)
-    chosen = Given(_chosen(index), expr.index.span, expr.index.span)
+    chosen = Given(_chosen(inst, index, expr.index.span), expr.index.span, expr.index.span)
     path = spot.claim(inst.builder, "select")
     named = {"channels": chosen}
     return primitive(inst, "select", (given,), named, expr.index.span, expr.span, path)
 
 
-def _chosen(index: Value) -> Value:
+def _chosen(inst: Instance, index: Value, span: Span) -> Value:
     """`2..4` is the channels 2 and 3."""
     if not isinstance(index, Interval):
         return index if isinstance(index, tuple) else (index,)
-    whole = index.lo.is_integer() and index.hi.is_integer()
-    return tuple(range(int(index.lo), int(index.hi))) if whole else (index,)
+    if not (index.lo.is_integer() and index.hi.is_integer()):
+        return (index,)
+    channels = range(int(index.lo), int(index.hi))
+    # one more than a tuple may have is enough to have it refused
+    chosen = tuple(channels[: LEAVES + 1])
+    inst.budget.value(inst, chosen, span)
+    return chosen
 
 
 # ------------------------------------------------------------------------ names
@@ -230,11 +260,12 @@ def _binary(inst: Instance, expr: tree.Binary, spot: Spot | None) -> Value:
         return first if settled else _test(inst, expr.right)
     path = spot.claim(inst.builder, ARITHMETIC.get(expr.sign, "scale")) if spot else None
     below = Spot(path) if path else None
-    left, right = (evaluate(inst, x, below) for x in (expr.left, expr.right))
+    left = evaluate(inst, expr.left, below)
+    right = evaluate(inst, expr.right, below)
     if path and (isinstance(left, Fn) or isinstance(right, Fn)):
         return _functions(inst, expr, left, right, path)
     if path:
-        inst.builder.used.discard(path)  # it is a number after all
+        inst.builder.release(path)  # it is a number after all
     made = arithmetic.binary(expr.sign, left, right)
     if made is None:
         raise _no_meaning(
@@ -320,22 +351,24 @@ def _function(inst: Instance, expr: tree.Call) -> Value:
     for arg, value in zip(expr.args, values, strict=True):
         if isinstance(value, Word):
             raise unknown(inst, value, arg.span)
+    numbers = [x for x in values if isinstance(x, Poly) or arithmetic.is_number(x)]
+    if len(numbers) < len(values) or any(x.name for x in expr.args):
+        raise _takes_numbers(inst, expr)
     try:
-        assert not any(x.name for x in expr.args)
-        return arithmetic.function(expr.name, _numbers(values))
-    except (AssertionError, TypeError, ValueError, OverflowError) as error:
-        raise inst.problems.fail(
-            "OP0209",
-            f"`{expr.name}` takes numbers",
-            Label(expr.span, "these do not fit"),
-            frames=inst.frames,
-        ) from error
+        return arithmetic.function(expr.name, numbers)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise _takes_numbers(inst, expr) from error
 
 
-def _numbers(values: list[Value]) -> list[arithmetic.Number | Poly]:
-    found = [x for x in values if isinstance(x, Poly) or arithmetic.is_number(x)]
-    assert len(found) == len(values)
-    return found
+def _takes_numbers(inst: Instance, expr: tree.Call) -> Poisoned:
+    named = next((x for x in expr.args if x.name), None)
+    return inst.problems.fail(
+        "OP0209",
+        f"`{expr.name}` takes numbers",
+        Label(expr.span, "these do not fit"),
+        frames=inst.frames,
+        helps=(f"leave out the names: `{expr.name}({named.value.span.text})`",) if named else (),
+    )
 
 
 def unknown_operator(inst: Instance, expr: tree.Call, known: list[str]) -> Poisoned:
@@ -374,6 +407,7 @@ def _chain(
     inst: Instance, stages: tuple[tree.Stage, ...], value: Value, span: Span, spot: Spot
 ) -> Value:
     for stage in stages:
+        inst.budget.step(inst, stage.span)
         value = _stage(inst, stage, _piped(inst, value, span), span, spot)
         span = stage.span
     return value
@@ -411,17 +445,21 @@ def _repeat(inst: Instance, stage: tree.Repeat, enters: Fn, span: Span, spot: Sp
     inst.builder.scope(path, "repeat", title, span=stage.span, count=count, shared=stage.shared)
     value: Value = enters
     saved = dict(inst.locals)
-    for i in range(count):
-        if stage.index:
-            inst.locals = saved | {stage.index.text: i}
-        inst.builder.scope(f"{path}.{i}", "iteration", str(i), span=stage.span, shared=stage.shared)
-        value = _chain(inst, stage.body.stages, value, span, Spot(f"{path}.{i}"))
-        span = stage.span
-        if stage.shared:
-            _endomorphism(inst, stage, enters, value)
+    begin = len(inst.builder.nodes)
+    with inst.budget.inside(inst, stage.head, CHAIN):
+        for i in range(count):
+            inst.budget.step(inst, stage.head, SCOPE)
+            if stage.index:
+                inst.locals = saved | {stage.index.text: i}
+            where = f"{path}.{i}"
+            inst.builder.scope(where, "iteration", str(i), span=stage.span, shared=stage.shared)
+            value = _chain(inst, stage.body.stages, value, span, Spot(where))
+            span = stage.span
+            if stage.shared:
+                _endomorphism(inst, stage, enters, value)
     inst.locals = saved
     if stage.shared:
-        _share(inst, stage, path)
+        _share(inst, stage, path, begin)
     return value
 
 
@@ -444,9 +482,9 @@ def _endomorphism(inst: Instance, stage: tree.Repeat, enters: Fn, leaves: Value)
     )
 
 
-def _share(inst: Instance, stage: tree.Repeat, path: str) -> None:
+def _share(inst: Instance, stage: tree.Repeat, path: str, begin: int) -> None:
     """Give the nodes of later iterations the weights of the first one."""
-    differs = inst.builder.share(path)
+    differs = inst.builder.share(path, begin)
     if differs is None:
         return
     raise inst.problems.fail(
@@ -478,8 +516,10 @@ def _residual(inst: Instance, stage: tree.Residual, value: Fn, span: Span, spot:
     from opdsl.elaborate.calls import primitive
 
     path = spot.claim(inst.builder, "residual")
+    inst.budget.step(inst, stage.head, SCOPE)
     inst.builder.scope(path, "residual", "residual", span=stage.span)
-    result = _chain(inst, stage.body.stages, value, span, Spot(path))
+    with inst.budget.inside(inst, stage.head, CHAIN):
+        result = _chain(inst, stage.body.stages, value, span, Spot(path))
     last = stage.body.stages[-1].span
     branch = _piped(inst, result, last)
     _same(inst, stage, value, branch, last)

@@ -14,9 +14,10 @@ from typing import Literal, TypeVar
 from opdsl.diagnostics import Label, Span, did_you_mean
 from opdsl.elaborate import spaces
 from opdsl.elaborate.arithmetic import is_count
+from opdsl.elaborate.budget import NAME, Budget
 from opdsl.elaborate.builder import Builder
 from opdsl.elaborate.domains import CONSTRUCTORS, DomainReader
-from opdsl.elaborate.modules import Module
+from opdsl.elaborate.modules import Constant, Module
 from opdsl.elaborate.params import describe, fit, words
 from opdsl.elaborate.problems import Poisoned, Problems
 from opdsl.elaborate.values import Fn, Value, Word, kind, show
@@ -42,10 +43,12 @@ class Shared:
 
     Attributes:
         symbolic: a definition is checked for all sizes; what depends on them is left open.
+        budget: what the evaluation of the whole program may still cost.
     """
 
     problems: Problems
     builder: Builder
+    budget: Budget
     places: dict[str, Span] = field(default_factory=dict)
     symbolic: bool = False
 
@@ -86,6 +89,7 @@ class Instance:
         self.shared = shared
         self.problems = shared.problems
         self.builder = shared.builder
+        self.budget = shared.budget
         self.module = module
         self.definition = definition
         self.path = path
@@ -190,7 +194,7 @@ class Instance:
                 return self._dim(statement, given.value, given.span)
             case tree.Domain():
                 return self.as_domain(statement, given.value, given.span)
-        raise AssertionError(statement)
+        raise TypeError(statement)  # `parameters` names no other statements
 
     def _param(self, statement: tree.Param, value: Value, span: Span) -> Value:
         made = fit(value, statement.type)
@@ -304,7 +308,48 @@ class Instance:
 
     def _const(self, name: str) -> Value | None:
         const = self.module.consts.get(name)
-        return self.number(const.value) if const else None
+        return self.constant(const) if const else None
+
+    def constant(self, const: Constant) -> Value:
+        """The value of a constant, evaluated once, in the file that declares it.
+
+        Raises:
+            Poisoned: it cannot be evaluated; the reason is reported.
+        """
+        if const.state == "new":
+            self._evaluate_constant(const)
+        if const.state == "busy":
+            raise self._circle(const)
+        if const.state == "bad" or const.value is None:
+            raise Poisoned
+        return const.value
+
+    def _evaluate_constant(self, const: Constant) -> None:
+        statement = const.statement
+        const.state = "busy"
+        const.module.busy.append(const)
+        try:
+            with self.budget.inside(self, statement.name.span, NAME):
+                const.value = file_scope(self.shared, const.module).number(statement.value)
+            const.state = "done"
+        except Poisoned:
+            const.state = "bad"
+        finally:
+            const.module.busy.pop()
+
+    def _circle(self, const: Constant) -> Poisoned:
+        busy = const.module.busy
+        ring = [x.statement.name for x in busy[busy.index(const) :]]
+        names = " -> ".join(x.text for x in [*ring, ring[0]])
+        return self.problems.fail(
+            "OP0211",
+            f"constants need each other in a circle: {names}",
+            *(
+                Label(x.span, f"`{x.text}` needs `{y.text}`")
+                for x, y in zip(ring, [*ring[1:], ring[0]], strict=True)
+            ),
+            helps=("give one of them a value of its own",),
+        )
 
     def _evaluate(self, entry: Entry) -> None:
         entry.state = "busy"
@@ -312,7 +357,8 @@ class Instance:
         # indices of a repeat are not seen by other statements
         saved, self.locals = self.locals, {}
         try:
-            self._settle(entry)
+            with self.budget.inside(self, entry.name.span, NAME):
+                self._settle(entry)
         except (Poisoned, Undecided):
             entry.state = "bad"
         finally:
@@ -480,6 +526,14 @@ class Instance:
                 "to feed an output back into an input over time: `feedback out -> in`",
             ),
         )
+
+
+def file_scope(shared: Shared, module: Module) -> Instance:
+    """The names that constants of a file see: its other constants and what it imports."""
+    source = module.file.source
+    nowhere = source.span(0, 0)
+    empty = tree.Definition("block", tree.Ident("", nowhere), None, (), nowhere)
+    return Instance(shared, module, empty)
 
 
 def _names(statement: tree.Statement) -> tuple[tree.Ident, ...]:

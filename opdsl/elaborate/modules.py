@@ -9,15 +9,27 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from opdsl import resources
 from opdsl.diagnostics import Label, Source, Span, did_you_mean
 from opdsl.elaborate.problems import Poisoned, Problems
+from opdsl.elaborate.values import Value
 from opdsl.files import read_text
-from opdsl.syntax.parser import parse
+from opdsl.syntax.parser import SIZE, parse
 from opdsl.syntax.tree import Const, Definition, File, Import
 
 DEPTH = 16  # imports of imports; more is a mistake
+
+
+@dataclass(slots=True, eq=False)
+class Constant:
+    """A constant and what became of it; files that import it share it."""
+
+    statement: Const
+    module: Module
+    state: Literal["new", "busy", "done", "bad"] = "new"
+    value: Value | None = None
 
 
 @dataclass(slots=True)
@@ -27,14 +39,16 @@ class Module:
     Attributes:
         folders: names of whole modules (`import std.fourier as f`).
         lost: names whose statement or import failed; they are not reported again.
+        busy: its constants that are being evaluated, the first one asked for first.
     """
 
     file: File
     definitions: dict[str, tuple[Module, Definition]] = field(default_factory=dict)
-    consts: dict[str, Const] = field(default_factory=dict)
+    consts: dict[str, Constant] = field(default_factory=dict)
     folders: dict[str, Module] = field(default_factory=dict)
     imported: dict[str, Span] = field(default_factory=dict)
     lost: set[str] = field(default_factory=set)
+    busy: list[Constant] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -60,7 +74,7 @@ class Loader:
                 case Definition():
                     self._define(module, item)
                 case Const():
-                    module.consts[item.name.text] = item
+                    module.consts[item.name.text] = Constant(item, module)
         return module
 
     def _define(self, module: Module, item: Definition) -> None:
@@ -137,7 +151,7 @@ class Loader:
         library = item.file is None
         name = f"library/{path.name}" if library else _shown(path)
         try:
-            source = Source(name, read_text(path), library)
+            source = Source(name, read_text(path, 4 * SIZE), library)  # bytes of a character
         except (OSError, UnicodeDecodeError) as error:
             raise self.problems.fail(
                 "OP0202",
@@ -166,7 +180,14 @@ class Loader:
     def _file(self, item: Import, folder: Path | None) -> Path:
         base = folder or Path.cwd()
         root = (self.root or base).resolve()
-        path = (base / (item.file or "")).resolve()
+        try:
+            path = (base / (item.file or "")).resolve()
+        except (OSError, ValueError) as error:  # ValueError: it holds a NUL
+            raise self.problems.fail(
+                "OP0202",
+                f"cannot read `{item.source_span.text}`",
+                Label(item.source_span, "this is no path"),
+            ) from error
         if not path.is_relative_to(root):
             raise self.problems.fail(
                 "OP0202",

@@ -11,10 +11,11 @@ from pathlib import Path
 
 from opdsl.diagnostics import Diagnostic, Label, did_you_mean
 from opdsl.elaborate import spaces
+from opdsl.elaborate.budget import Budget
 from opdsl.elaborate.builder import Builder
 from opdsl.elaborate.definitions import faults
 from opdsl.elaborate.feedback import loops
-from opdsl.elaborate.instance import Given, Instance, Shared
+from opdsl.elaborate.instance import Given, Instance, Shared, file_scope
 from opdsl.elaborate.modules import Loader, Module
 from opdsl.elaborate.problems import Poisoned, Problems
 from opdsl.elaborate.values import Fn, Value, Word
@@ -29,6 +30,7 @@ def elaborate(
     model: str | None = None,
     given: Mapping[str, Given] | None = None,
     folder: Path | None = None,
+    budget: Budget | None = None,
 ) -> tuple[Graph | None, tuple[Diagnostic, ...]]:
     """The graph of a model.
 
@@ -36,17 +38,22 @@ def elaborate(
         model: which of the file's models; may be left out where there is one.
         given: values of the model's parameters, instead of their defaults.
         folder: where the file stands; its imports stay inside.
+        budget: what the evaluation may cost; of one file, all models share it.
     """
     problems = Problems()
     loader = Loader(problems, folder)
+    budget = budget or Budget()
     module = loader.module(file, folder)
+    _constants(module, problems, budget)
     try:
-        graph = _graph(module, _choose(problems, module, model), problems, given or {})
+        graph = _graph(module, _choose(problems, module, model), problems, given or {}, budget)
     except Poisoned:
         graph = None
     for each in (module, *loader.loaded.values()):
         if not each.file.source.library:  # the library's own tests check it
-            for fault in faults(each, list(problems.found)):
+            if each is not module:
+                _constants(each, problems, budget)
+            for fault in faults(each, list(problems.found), budget):
                 problems.add(fault)
     errors = any(x.severity == "error" for x in problems.found)
     return (None if errors else graph), tuple(problems.found)
@@ -89,10 +96,41 @@ def _choose(problems: Problems, module: Module, name: str | None) -> tree.Defini
     )
 
 
+def _constants(module: Module, problems: Problems, budget: Budget) -> None:
+    """Evaluate the constants of a file, used or not, in the order of the text.
+
+    So a chain of any length is never deep, unless it is written backwards.
+    """
+    scope = file_scope(Shared(problems, Builder(), budget), module)
+    for const in module.consts.values():
+        try:
+            value = scope.constant(const)
+        except Poisoned:
+            continue
+        if isinstance(value, Word | tuple) and const.module is module:
+            _known_words(scope, const.statement, value)
+
+
+def _known_words(scope: Instance, const: tree.Const, value: Value) -> None:
+    from opdsl.elaborate.expressions import unknown
+    from opdsl.elaborate.vocabulary import unknown_word
+
+    file = scope.module.file
+    others = tuple(x for x in file.items if x is not const)
+    if models(file):  # the constants of a file of blocks are read by the files that import it
+        word = unknown_word(scope, const.name.text, value, others)
+        if word is not None:
+            unknown(scope, word, const.value.span)
+
+
 def _graph(
-    module: Module, definition: tree.Definition, problems: Problems, given: Mapping[str, Given]
+    module: Module,
+    definition: tree.Definition,
+    problems: Problems,
+    given: Mapping[str, Given],
+    budget: Budget,
 ) -> Graph:
-    shared = Shared(problems, Builder())
+    shared = Shared(problems, Builder(), budget)
     inst = Instance(shared, module, definition)
     inst.give(given)
     _open_inputs(inst)
@@ -149,7 +187,8 @@ def _declared(inst: Instance) -> tuple[Domain, ...]:
 
 def _input(inst: Instance, statement: tree.Input) -> Port:
     value = inst.lookup(statement.name.text)
-    assert isinstance(value, Fn)
+    if not isinstance(value, Fn):
+        raise Poisoned  # `_open_inputs` has said why
     return _port(statement, value)
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from opdsl.diagnostics import Diagnostic, Label, OpError, Span, did_you_mean, fault
 from opdsl.elaborate import arithmetic
+from opdsl.elaborate.budget import excess
 from opdsl.elaborate.program import models
 from opdsl.elaborate.values import Interval, Value, Word
 from opdsl.ir.spaces import Domain
@@ -105,7 +106,7 @@ def constant(expr: tree.Expr) -> object:
     """The plain value of an expression of literals: number, truth value, text, list.
 
     Raises:
-        OpError: it is none.
+        OpError: OP0209, it is none; OP0212, it is too large or not finite.
     """
     value = _constant(expr)
     if value is None:
@@ -126,6 +127,14 @@ def plain(value: Value) -> object:
 
 
 def _constant(expr: tree.Expr) -> Value | None:
+    value = _evaluated(expr)
+    too_large = None if value is None else excess(value)
+    if too_large is not None:
+        raise fault("OP0212", too_large[0], Label(expr.span, too_large[1]))
+    return value
+
+
+def _evaluated(expr: tree.Expr) -> Value | None:
     match expr:
         case tree.Literal():
             return expr.value

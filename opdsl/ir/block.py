@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict
 
@@ -125,12 +125,14 @@ class Block(BaseModel):
             a module of one that says `own` is then given the keyword `ragged`, the points of each
             sample for each input and last for the result (None where not packed), and `each` runs
             for each sample on its own.
+        tokens: inputs whose points it tells apart by their values only, and what it can no longer
+            do where these are all the same.
         samples: parameters and input channels for the manual and the conformance test: each a
             dict of the fields, with the reserved key `inputs`, for each input its channels on the
             grid D, or its space: "R^4", "P -> R^3", "D -> C^2" (see tests/conformance).
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     arity: ClassVar[tuple[int, int | None]] = (1, 1)
     kinds: ClassVar[frozenset[str]] = frozenset()
@@ -140,6 +142,7 @@ class Block(BaseModel):
     sized: ClassVar[bool] = False
     kernels: ClassVar[tuple[str, ...]] = ()
     ragged: ClassVar[Literal["each", "pointwise", "own"]] = "each"
+    tokens: ClassVar[Mapping[int, str]] = {}
     samples: ClassVar[tuple[Mapping[str, Any], ...]] = ()
 
     @classmethod
@@ -204,6 +207,19 @@ class Block(BaseModel):
         """Parameters, flops and bytes for one sample."""
         raise NotImplementedError
 
+    def complex_weights(self, *x: Space) -> int:  # noqa: ARG002  most weights are real
+        """How many complex numbers are among its weights; `params` counts each as two."""
+        return 0
+
+    def uniform(self, given: tuple[bool, ...], *x: Space) -> bool:  # noqa: ARG002  for most blocks
+        """Whether its result has the same value at all points.
+
+        Args:
+            given: for each input whether it has the same value at all points.
+            x: the spaces of the inputs.
+        """
+        return self.ragged == "pointwise" and bool(given) and all(given)
+
     def work(self, kernel: str, sizes: tuple[tuple[int, ...], ...], *x: Space) -> Work:
         """What `kernel` does at a resolution, for the planner.
 
@@ -220,6 +236,13 @@ class Block(BaseModel):
         The only method that imports torch.
         """
         raise NotImplementedError
+
+
+def words_of(cls: type[Block], key: str) -> tuple[str, ...]:
+    """The words of a `Literal` parameter."""
+    options = get_args(cls.model_fields[key].annotation)
+    nested = [y for x in options for y in (get_args(x) or (x,))]
+    return tuple(x for x in nested if isinstance(x, str))
 
 
 def free(numbers: Poly) -> Cost:

@@ -266,4 +266,6 @@ def _step(step: Step, names: _Numbers) -> list[Any]:
         return ["coarsen", step.factor]
     number = names.of(f"extension {step.name}")
     kind = [] if step.kind == "zero" else [step.kind]
-    return ["extend", number, step.numerator, step.denominator, step.sides, *kind]
+    rounding = [] if step.rounding == "up" else [step.rounding]
+    parts = _value(step.numerator, names), step.denominator
+    return ["extend", number, *parts, step.sides, *kind, *rounding]

@@ -116,7 +116,9 @@ class OperatorModule(Branch):
         """The outputs: a tensor if there is one, else a dict by name.
 
         Args:
-            inputs: (batch, channels, *grid), in the order of the model's inputs, or by name.
+            inputs: (batch, channels, *grid), in the order of the model's inputs, or by name. A
+                state, an input to which an output behind the first comes back, may be left out:
+                it is zero.
                 Functions on points whose number differs from sample to sample are `Packed`, and so
                 are results on these points.
             named: beside inputs, by name, what its blocks ask for. Of a points domain the
@@ -144,7 +146,8 @@ class OperatorModule(Branch):
 
         An input may have an axis of time behind the batch, (batch, times, channels, *grid): it is
         taken step by step. If it comes back, it may end before the steps do; from then on it is
-        what has come back. An input that comes back may be None: it begins at zero.
+        what has come back. An input that comes back may be None: it begins at zero, as states that
+        are left out do.
 
         Args:
             steps: how many, at least one.

@@ -16,8 +16,6 @@ from opdsl.ir.graph import Graph, Node
 from opdsl.ir.outline import Group, outline
 from opdsl.ir.telling import telling
 
-SPECTRAL = frozenset({"spectral_conv"})  # their weights are complex numbers, a pair each
-
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -150,9 +148,5 @@ def _group_row(group: Group, parts: list[Row], level: int) -> Row:
 
 
 def _complex(node: Node, graph: Graph) -> int:
-    """How many complex numbers the node trains; a constant that is added is real."""
-    if node.keyword not in SPECTRAL or node.shares:
-        return 0
-    known = "bias" in type(node.block).model_fields
-    block = node.block.model_copy(update={"bias": False}) if known else node.block
-    return block.cost(*graph.arguments(node)).params // 2
+    """How many complex numbers the node trains."""
+    return 0 if node.shares else node.block.complex_weights(*graph.arguments(node))

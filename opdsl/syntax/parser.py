@@ -41,9 +41,9 @@ def parse_expr(source: Source) -> Expr:
         OpError: OP0101 to OP0106.
     """
     from opdsl.syntax.build import Builder
+    from opdsl.syntax.explain import explain
     from opdsl.syntax.grammar import machine
     from opdsl.syntax.lalr import Refused
-    from opdsl.syntax.recovery import explain
     from opdsl.syntax.scan import plain
 
     bad = _beyond_limits(source)

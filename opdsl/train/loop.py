@@ -211,8 +211,8 @@ class Training:
         at.step, at.position = at.step + 1, at.position + 1
         if taken.moved:
             at.loss_sum, at.loss_count = (
-                at.loss_sum + taken.loss * len(rows),
-                at.loss_count + len(rows),
+                at.loss_sum + taken.loss * taken.counted,
+                at.loss_count + taken.counted,
             )
             at.bad = 0
             return

@@ -6,6 +6,7 @@ All of it goes to stderr: stdout belongs to results.
 import sys
 from typing import Any, TextIO
 
+from opdsl.diagnostics.terminal import printable
 from opdsl.train.listener import Listener, Plan
 
 SHOWN = 12  # rows of the table that stay in sight
@@ -47,7 +48,7 @@ class PlainLines:
 
     def _say(self, text: str) -> None:
         try:
-            print(text, file=self._stream, flush=True)
+            print(printable(text), file=self._stream, flush=True)
         except (BrokenPipeError, ValueError):  # ValueError: the stream is closed
             return
 
@@ -93,7 +94,9 @@ class LiveTable:
 
     def note(self, text: str) -> None:
         """Above the table."""
-        self._console.print(f"note: {text}", style="yellow", highlight=False, markup=False)
+        self._console.print(
+            f"note: {printable(text)}", style="yellow", highlight=False, markup=False
+        )
 
     def end(self) -> None:
         """Leave the table as it is."""

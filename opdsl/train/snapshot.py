@@ -103,7 +103,26 @@ def restore(state: State, stepper: Stepper, settings: Settings, run: Path) -> Pr
     at = Progress(**{k: v for k, v in state["progress"].items() if k in known})
     if at.planned is None:  # a checkpoint of an earlier version
         at.planned = state["settings"]["schedule"]["epochs"]
+    _refuse_no_counts(at)
     return at
+
+
+def _refuse_no_counts(at: Progress) -> None:
+    """Refuse counts that are none: the file may come from a stranger.
+
+    Raises:
+        TypeError: a value has another type than its default.
+    """
+    for f in fields(at):
+        value = getattr(at, f.name)
+        if not isinstance(f.default, int | float | None):
+            continue
+        if value is None and f.default is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise TypeError(f"`{f.name}` is a {type(value).__name__}")
+        if isinstance(f.default, int) and not (isinstance(value, int) and value >= 0):
+            raise ValueError(f"`{f.name}` is no count")
 
 
 def refuse_other(

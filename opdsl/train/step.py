@@ -24,11 +24,13 @@ class Taken:
     Attributes:
         loss: of the batch.
         moved: whether the weights moved; if not, loss or gradient were not finite.
+        counted: samples of which the loss is a mean; those whose truth is zero are left out.
         overflow: float16 could not hold the scaled gradient: the scale is halved, nothing is wrong.
     """
 
     loss: float
     moved: bool
+    counted: int
     overflow: bool = False
 
 
@@ -86,7 +88,7 @@ class Stepper:
             self.scaler.step(self.optimizer)
         overflow = not finite and loss_is_fine(value) and self._may_back_off()
         self.scaler.update()
-        return Taken(value, finite, overflow)
+        return Taken(value, finite, self._counted(batch), overflow)
 
     def _outputs(self, batch: Batch) -> Fields:
         steps = steps_of(batch.truth, self.loop)
@@ -117,14 +119,26 @@ class Stepper:
         return torch.stack(each).mean()
 
     def _error(self, pred: Values, true: Values, weights: Values | None, grid: Grid) -> Tensor:
-        pred = alike(pred, true)
+        pred, counted = alike(pred, true), self._nonzero(true, weights).flatten()
         if self.loop:
             pred, true = numbers(pred).flatten(0, 1), numbers(true).flatten(0, 1)
         if self.loss == "h1":
             found = rel_h1(numbers(pred), numbers(true), grid)
         else:
             found = rel_l2(pred, true, weights)
-        return mean_where(found, nonzero(true, weights))
+        return mean_where(found, counted)
+
+    def _counted(self, batch: Batch) -> int:
+        truths = {k: batch.truth[k] for k in self.grids}
+        if self.band:
+            return len(next(iter(truths.values())))
+        some = [self._nonzero(x, batch.weights.get(k)).any(1) for k, x in truths.items()]
+        return int(torch.stack(some).any(0).sum())
+
+    def _nonzero(self, true: Values, weights: Values | None) -> Tensor:
+        """(batch, steps): which functions have a relative error."""
+        each = numbers(true).flatten(0, 1) if self.loop else true
+        return nonzero(each, weights).reshape(len(true), -1)
 
     def _gradients(self) -> list[Tensor]:
         return [p.grad for p in self._parameters() if p.grad is not None]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from opdsl.diagnostics import fault
 from opdsl.ir.graph import Graph
@@ -142,9 +142,9 @@ class Run:
         found = self.outputs(
             {k: given[k] for k in names},
             {k: _geometry(x) for k, x in given.items() if k not in names},
+            model=self.in_tiles(tile),
             batch=batch,
             steps=steps,
-            tile=tile,
             hidden=hidden,
         )
         outputs = {k: as_was(x, like) for k, x in found.items()}
@@ -180,14 +180,22 @@ class Run:
         }
         guards.check(guards.bind((), values), weight)
 
+    def in_tiles(self, tile: Mapping[str, int] | int | None) -> nn.Module:
+        """Return the module, which runs on one tile after the other if there is a `tile`.
+
+        Raises:
+            OpError: OP0652.
+        """
+        return self.module if tile is None else Tiled(self.module, tile)
+
     def outputs(
         self,
         inputs: Fields,
         places: Places,
         *,
+        model: nn.Module,
         batch: int | None = None,
         steps: int | None = None,
-        tile: Mapping[str, int] | int | None = None,
         hidden: Container[str] = (),
     ) -> dict[str, Values]:
         """Return what `predict` does, by name and on the CPU, for values that fit the program.
@@ -196,12 +204,12 @@ class Run:
             inputs: by name, (batch, channels, *grid) or packed; with steps, what has a value for
                 each of them is (batch, steps, channels, *grid).
             places: where the points of domains are.
-            batch, steps, tile: as for `predict`.
+            model: of `in_tiles`.
+            batch, steps: as for `predict`.
             hidden: outputs to leave out.
         """
         weight = next(self.module.parameters(), torch.empty(()))
         policy = policy_of(self.settings.precision, weight.device)
-        model = self.module if tile is None else Tiled(self.module, tile)
         loop, put, first = loop_of(self.graph, steps), _put(weight), torch.tensor([0])
 
         def some(rows: Tensor) -> Fields:

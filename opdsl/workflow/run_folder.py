@@ -88,7 +88,27 @@ def read_about(run: Path) -> dict[str, Any]:
         raise no_run(run, "it is a compiled model with fresh weights")
     if not isinstance(about, dict) or about.get("format") != FORMAT:
         raise no_run(run, f"`{ABOUT}` is of another format")
+    if not (_names_data(about.get("data", {"path": "", "samples": 0})) and _ends(about)):
+        raise no_run(run, f"`{ABOUT}` has values of other types than a run writes")
     return about
+
+
+def _names_data(data: object) -> bool:
+    """Whether this is where data are, as a run writes it: the file may come from a stranger."""
+    if not isinstance(data, dict) or not isinstance(data.get("tests", []), list):
+        return False
+    held = [*data.get("tests", []), *filter(None, [data.get("valid")])]
+    known = isinstance(data.get("path"), str) and isinstance(data.get("samples"), int)
+    return known and all(isinstance(x, dict) and isinstance(x.get("path"), str) for x in held)
+
+
+def _ends(about: Mapping[str, Any]) -> bool:
+    """Whether the errors at the end of a run, if it has any, are rows."""
+    end = about.get("finished")
+    if not isinstance(end, dict):
+        return end is None
+    rows = [end.get("tests"), end.get("valid")]
+    return "best_epoch" in end and all(isinstance(x, list) for x in rows)
 
 
 def model_of(run: Path, about: Mapping[str, Any]) -> str:

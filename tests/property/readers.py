@@ -22,6 +22,7 @@ import torch
 
 import opdsl
 from opdsl.cli.calibration import read_calibration
+from opdsl.cli.resume import begun
 from opdsl.cli.run_folder import open_run
 from opdsl.compiler import check
 from opdsl.data import points
@@ -256,7 +257,10 @@ def _open_run(folder: Path) -> None:
     for last in (False, True):
         module, _ = trained_module(saved.folder, saved.graph, last=last)
         read_calibration(folder, module)
-    read_journal(folder)
+    assert opdsl.open_run(folder).metrics.history == read_journal(folder)
+    run = begun(folder)
+    assert run.finished in {True, False}
+    run.data()
 
 
 def _seal(folder: Path) -> None:

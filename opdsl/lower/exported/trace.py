@@ -175,7 +175,17 @@ def export_quietly(module: nn.Module, given: Sequence[Tensor], sizes: object) ->
 
     Args:
         sizes: which are free, for each of its arguments; `*inputs` is one.
+
+    Raises:
+        OpError: OP0650, asserts are switched off.
     """
+    if not __debug__:  # where an export holds is found by its guards, which are asserts of torch
+        raise fault(
+            "OP0650",
+            "a model cannot be exported under `python -O`",
+            notes=("torch guards what it exports by asserts, which `-O` removes",),
+            helps=("run Python without `-O`, and without PYTHONOPTIMIZE",),
+        )
     with quiet(), torch.no_grad():
         return torch.export.export(module, tuple(given), dynamic_shapes=sizes)  # type: ignore[arg-type]  # torch's type is narrower than what it takes
 
@@ -239,7 +249,7 @@ def _takes(run: Callable[..., object], subject: Subject, call: Call) -> bool:
     try:
         with torch.no_grad():
             run(*subject.values(call))
-    except (AssertionError, RuntimeError):  # its guards, of either kind
+    except (AssertionError, RuntimeError):  # guards of torch, of either kind
         return False
     return True
 

@@ -3,12 +3,13 @@
 import io
 import zipfile
 
+import h5py
 import meshio
 import numpy as np
 import pytest
 import torch
 
-from opdsl.data import mesh_process
+from opdsl.data import foreign
 from opdsl.data.formats import open_dataset
 from opdsl.data.meshes import read_mesh
 from opdsl.diagnostics import OpError
@@ -57,10 +58,10 @@ def test_the_reading_process_has_no_torch_and_is_used_again(tmp_path):
     for name in ("a.vtu", "b.vtu"):
         meshio.Mesh(SQUARE, HALVES).write(tmp_path / name)
     read_mesh(tmp_path / "a.vtu")
-    (first,) = mesh_process._RUNNING
+    (first,) = foreign._RUNNING
     read_mesh(tmp_path / "b.vtu")
-    assert first in mesh_process._RUNNING
-    source = mesh_process.pkgutil.get_data("opdsl.data", "mesh_worker.py")
+    assert first in foreign._RUNNING
+    source = foreign.pkgutil.get_data("opdsl.data", "foreign_worker.py")
     assert b"torch" not in source
     assert b"opdsl" not in source.split(b'"""', 2)[2]
 
@@ -68,7 +69,7 @@ def test_the_reading_process_has_no_torch_and_is_used_again(tmp_path):
 def test_a_reading_process_that_dies_is_one_diagnostic_and_the_next_file_is_read(tmp_path):
     meshio.Mesh(SQUARE, HALVES).write(tmp_path / "a.vtu")
     read_mesh(tmp_path / "a.vtu")
-    mesh_process._RUNNING[0].process.stdin.write(b"no json\n")  # it ends with an exception
+    foreign._RUNNING[0].process.stdin.write(b"no json\n")  # it ends with an exception
     refused(read_mesh, tmp_path / "a.vtu")
     assert len(read_mesh(tmp_path / "a.vtu").points) == 4
 
@@ -79,9 +80,9 @@ def test_a_mesh_that_takes_too_long_is_refused(tmp_path, monkeypatch, seconds):
     many = np.random.default_rng(0).random((60_000, 3))
     cells = [("triangle", np.arange(60_000).reshape(-1, 3))]
     meshio.Mesh(many, cells).write(path, "gmsh", binary=False)
-    monkeypatch.setattr(mesh_process, "SECONDS", seconds - 1)
-    monkeypatch.setattr(mesh_process, "SECONDS_PER_BYTE", 0)
-    mesh_process._close()
+    monkeypatch.setattr(foreign, "SECONDS", seconds - 1)
+    monkeypatch.setattr(foreign, "SECONDS_PER_BYTE", 0)
+    foreign._close()
     assert "too long" in refused(read_mesh, path).message
 
 
@@ -101,3 +102,16 @@ def test_records_of_an_archive_that_overlap_are_refused(tmp_path):
     larger = (size + 100_000).to_bytes(4, "little")
     path.write_bytes(data.replace(size.to_bytes(4, "little"), larger))
     refused(open_dataset, path)
+
+
+@pytest.mark.timeout(60)
+def test_a_damaged_heap_in_which_hdf5_goes_round_for_ever_is_refused(tmp_path):
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        file.attrs["dataset_name"] = "made"
+        file.attrs["fields"] = ["one", "two"]
+    data = bytearray(path.read_bytes())
+    second = data.index(b"GCOL") + 16 + 16 + 8  # behind the header and the first text
+    data[second : second + 16] = bytes(16)
+    path.write_bytes(data)
+    assert "too long" in refused(open_dataset, path).message

@@ -3,6 +3,7 @@
 import pytest
 
 from opdsl import resources
+from opdsl.elaborate.budget import Budget
 from opdsl.elaborate.definitions import faults
 from opdsl.elaborate.modules import Loader
 from opdsl.elaborate.problems import Problems
@@ -102,4 +103,4 @@ def test_the_library_is_sound_for_all_sizes(path):
     problems = Problems()
     module = Loader(problems, None).module(file, None)
     assert not found
-    assert [x.message for x in faults(module, [])] == []
+    assert [x.message for x in faults(module, [], Budget())] == []

@@ -171,7 +171,7 @@ def test_a_model_that_grows_without_end_is_refused_at_once():
     stage = "linear(out = 2)"
     for _ in range(3):
         stage = f"repeat 100 {{ {stage} }}"
-    assert only(model(f"output u : D -> R^2\nu = a |> {stage}")).code == "OP0105"
+    assert only(model(f"output u : D -> R^2\nu = a |> {stage}")).code == "OP0212"
 
 
 def test_feedback_joins_an_output_to_an_input():

@@ -183,6 +183,18 @@ def test_a_run_whose_state_lacks_a_part_is_one_diagnostic(tmp_path, part):
     assert told.code == "OP0621"
 
 
+@pytest.mark.parametrize(
+    ("name", "value"), [("epoch", []), ("epoch", -1), ("step", 1.5), ("best", "x"), ("bad", True)]
+)
+def test_progress_that_is_no_count_is_one_diagnostic(tmp_path, name, value):
+    run = tmp_path / "run"
+    tiny_run.train(run, epochs=1)
+    state = Store(run).load()
+    state["progress"][name] = value
+    put(run, saved(state))
+    assert refused(lambda: tiny_run.train(run, epochs=2, resume=True)).code == "OP0621"
+
+
 def test_a_state_that_is_no_table_is_damaged(tmp_path):
     put(tmp_path, saved([1, 2]))
     assert refused(trained_state, tmp_path).code == "OP0621"

@@ -183,6 +183,26 @@ def test_one_zero_among_twenty_does_not_spoil_a_run(tmp_path):
     assert other.metrics.zero_samples == 1
 
 
+def test_the_loss_of_an_epoch_is_the_mean_over_the_other_samples(tmp_path):
+    said = {"batch": 1, "optimizer": Optimizer(kind="sgd", lr=1e-12)}
+    rest = [i for i in range(12) if i not in {1, 4}]
+    few = Cloud({"a": cloud().inputs["a"][rest]}, {"u": cloud().outputs["u"][rest]})
+    data = some_zero(cloud(), [1, 4])
+    normal = {"normalise": Normalise(inputs="none", outputs="none")}
+    results = []
+    for name, train in (("a", few), ("b", data)):
+        torch.manual_seed(7)
+        more = {"periodic": {"u": (True,)}, "meta": {}}
+        out = fit(Toy(dropout=0.0), train, {}, quick(1, **said, **normal), tmp_path / name, **more)
+        results.append(out.history[0]["train_loss"])
+    assert results[1] == pytest.approx(results[0], rel=1e-5)
+
+
+def test_an_epoch_of_zeros_alone_has_no_loss(tmp_path):
+    _, out = learn(tmp_path, some_zero(cloud(), list(range(12))), cloud(seed=2))
+    assert [row["train_loss"] for row in out.history] == [None] * 4
+
+
 def test_a_batch_of_zeros_alone_leaves_no_trace_in_the_weights(tmp_path):
     module, out = learn(tmp_path, some_zero(cloud(), list(range(12))), cloud(seed=2))
     torch.manual_seed(7)

@@ -1,9 +1,10 @@
-"""meshio in a process of its own, with limits of time and memory in proportion to the file.
+"""Foreign libraries in a process of its own, with limits of time and memory by the size of a file.
 
-The readers of meshio believe what a file declares: 113 bytes make 5.7 GB of points. Here they run
-in a child without torch, which is kept for the next file and is ended when this process ends. What
-it answers is read as plain numbers, no larger than asked for. Where the system has no limits of
-memory (macOS), those of time remain.
+The readers of meshio believe what a file declares: 113 bytes make 5.7 GB of points. HDF5 goes round
+for ever in a damaged heap of texts. So they meet a file first in a child without torch, which is
+kept for the next file and is ended when this process ends. What it answers is read as plain
+numbers, no larger than asked for. Where the system has no limits of memory (macOS), those of time
+remain.
 """
 
 from __future__ import annotations
@@ -27,8 +28,10 @@ from numpy.typing import NDArray
 from opdsl.data.memory import room
 from opdsl.diagnostics import OpError, fault
 
+HDF5 = "hdf5"
 SECONDS = 0.5  # of the processor, for any file
 SECONDS_PER_BYTE = 1e-5  # of the processor; the slowest reader takes 3e-6
+SECONDS_PER_HDF5_BYTE = 1e-7  # values are not read
 MEMORY = 256 << 20  # bytes, for any file
 MEMORY_PER_BYTE = 64  # compressed arrays become larger, and are copied
 LARGEST_HEADER = 16 << 20  # bytes of the answer's header
@@ -63,27 +66,41 @@ def parse_mesh(path: Path, form: str, source: str) -> MeshFile:
     Raises:
         OpError: OP0610, the file is damaged, or costs more than one of its size may.
     """
+    found = _answer(path, form, source, SECONDS_PER_BYTE)
+    assert found is not None
+    return found
+
+
+def refuse_endless_hdf5(path: Path, source: str) -> None:
+    """Read all of an HDF5 file but the values of its arrays where that may take too long.
+
+    Raises:
+        OpError: OP0610, it does not end in time, or ends the process.
+    """
+    _answer(path, HDF5, source, SECONDS_PER_HDF5_BYTE)
+
+
+def _answer(path: Path, form: str, source: str, per_byte: float) -> MeshFile | None:
+    """The mesh in the answer; None where there is none in it."""
     size = path.stat().st_size
+    seconds = SECONDS + per_byte * size
     memory = min(MEMORY + MEMORY_PER_BYTE * size, max(room(), MEMORY))
-    asked = {
-        "path": str(path.resolve()),
-        "form": form,
-        "seconds": SECONDS + SECONDS_PER_BYTE * size,
-        "memory": memory,
-    }
+    asked = {"path": str(path.resolve()), "form": form, "seconds": seconds, "memory": memory}
     with _LOCK:
-        worker = _worker()
         try:
+            worker = _worker()
             header = worker.ask(asked)
+            if not header:
+                return None
             if "failed" not in header:
                 return worker.take(header, memory)
         except (OSError, EOFError, ValueError, LookupError, TypeError) as error:
             _close()
             raise fault(
                 "OP0610",
-                "the mesh file takes too long to read for its size, or ends the reader",
-                notes=(f"it has {size:,} bytes, for which {asked['seconds']:.1f} s are allowed",),
-                helps=("convert it to .vtu with the program that made it",),
+                "the file takes too long to read for its size, or ends the process that reads it",
+                notes=(f"it has {size:,} bytes, for which {seconds:.1f} s are allowed",),
+                helps=("it is damaged, or made to do so: make it again with another program",),
                 file=source,
             ) from error
     raise _refused(header, path, source, memory)
@@ -96,9 +113,9 @@ def _refused(header: dict[str, Any], path: Path, source: str, memory: int) -> Op
     if header["failed"] == "memory":
         raise fault(
             "OP0610",
-            f"the mesh file declares more than its {path.stat().st_size:,} bytes can hold",
+            f"the file declares more than its {path.stat().st_size:,} bytes can hold",
             notes=(f"reading it takes more than {memory >> 20} MiB",),
-            helps=("convert it to .vtu with the program that made it",),
+            helps=("it is damaged, or made to do so: make it again with another program",),
             file=source,
         )
     raise fault(
@@ -113,10 +130,10 @@ def _refused(header: dict[str, Any], path: Path, source: str, memory: int) -> Op
 
 
 class _Worker:
-    """A running `mesh_worker`."""
+    """A running `foreign_worker`."""
 
     def __init__(self) -> None:
-        source = pkgutil.get_data("opdsl.data", "mesh_worker.py") or b""
+        source = pkgutil.get_data("opdsl.data", "foreign_worker.py") or b""
         path = os.pathsep.join(x for x in sys.path if x)
         self.owner = os.getpid()
         self.process = subprocess.Popen(  # noqa: S603  this Python and our own text

@@ -1,0 +1,43 @@
+"""OP0416: an attention over points whose values are all the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from opdsl.checks.warned import site, warning
+from opdsl.diagnostics import Diagnostic, Span
+from opdsl.ir.graph import Graph, Node
+from opdsl.ir.live import live
+
+
+def equal_tokens(graph: Graph) -> Iterator[Diagnostic]:
+    """Warn once for each of the user's calls of an attention that cannot tell points apart."""
+    uniform: set[str] = set()
+    warned: set[Span] = set()
+    needed = {x.path for x in live(graph)}
+    for node in graph.nodes:
+        given = tuple(x in uniform for x in node.inputs)
+        equal = _equal(graph, node, given)
+        # what follows from a warning gets none of its own
+        if equal is None and node.block.uniform(given, *graph.arguments(node)):
+            uniform.add(node.path)
+        if equal is not None and node.path in needed and site(node) not in warned:
+            warned.add(site(node))
+            yield _warning(graph, node, equal)
+
+
+def _equal(graph: Graph, node: Node, given: tuple[bool, ...]) -> int | None:
+    """The first input whose points are tokens and have one value."""
+    spaces = graph.arguments(node)
+    return next((i for i in node.block.tokens if given[i] and spaces[i].domain.axes), None)
+
+
+def _warning(graph: Graph, node: Node, index: int) -> Diagnostic:
+    domain = graph.arguments(node)[index].domain
+    return warning(
+        "OP0416",
+        f"`{node.keyword}` gets a function with one value at all points of `{domain}`",
+        node,
+        node.block.tokens[index],
+        helps=(f"add what differs from point to point: `static(...)` or `coords({domain})`",),
+    )
