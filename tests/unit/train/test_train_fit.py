@@ -14,6 +14,7 @@ from opdsl.train.evaluate import evaluate, predict
 from opdsl.train.fit import fit
 from opdsl.train.journal import read_journal
 from opdsl.train.listener import Silence
+from opdsl.train.loop import Training
 from opdsl.train.normalise import Normaliser
 from opdsl.train.precision import Policy
 from opdsl.train.rates import Rate
@@ -489,3 +490,22 @@ def test_a_model_without_modes_cannot_begin_with_few(tmp_path):
     found = told(tmp_path / "run", quick(3, incremental=Incremental(start=2)))
     assert found.code == "OP0604"
     assert "no Fourier modes" in found.message
+
+
+def test_a_row_has_the_rate_of_its_last_step_whatever_changes_behind_it(tmp_path):
+    """A kill between the last step of an epoch and its row, then another rate."""
+    run, saved = tmp_path / "run", quick(4, checkpoint=Checkpoint(steps=3))
+    learn(tmp_path / "whole", quick(4))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Training, "_row", _pulled)
+        with pytest.raises(RuntimeError, match="the plug"):
+            learn(run, saved)
+    assert Store(run).load()["progress"]["position"] == 3
+    other = quick(4, checkpoint=Checkpoint(steps=3), optimizer=Optimizer(lr=0.5))
+    _, out = learn(run, other, resume=True)
+    assert out.history[0]["lr"] == read_journal(tmp_path / "whole")[0]["lr"]
+    assert [(x.step, x.epoch) for x in out.changes] == [(3, 1)]
+
+
+def _pulled(_):
+    raise RuntimeError("the plug was pulled")
