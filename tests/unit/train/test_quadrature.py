@@ -265,7 +265,7 @@ def test_the_loss_of_a_run_is_the_weighted_one(tmp_path):
         torch.manual_seed(1)
         data, module = sphere_set(), Pointwise()
         more = {"periodic": {"u": ()}, "meta": {}, "samplings": rules}
-        out = fit(module, data, {"t": data}, said, tmp_path / name, **more)
+        out = fit(module, data, data, said, tmp_path / name, **more)
         torch.manual_seed(1)
         fresh = Pointwise()
         with torch.no_grad():

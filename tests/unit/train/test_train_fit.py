@@ -470,7 +470,7 @@ class Worse(Growing):
 def test_weights_of_an_epoch_with_few_modes_are_not_kept_though_they_are_better(tmp_path):
     settings = quick(6, incremental=Incremental(start=2, until=0.5))
     _, out = learn(tmp_path / "run", settings, module=Worse())
-    errors = [row["tests"]["near"]["rel_l2"] for row in out.history]
+    errors = [row["valid"]["rel_l2"] for row in out.history]
     assert errors.index(min(errors)) == 0
     assert out.best_epoch == 4
     assert out.best == errors[3]

@@ -180,7 +180,7 @@ def test_one_zero_among_twenty_does_not_spoil_a_run(tmp_path):
     _, other = learn(tmp_path / "b", some_zero(cloud(20), [3]), some_zero(cloud(20, seed=2), [5]))
     assert other.history[0]["train_loss"] < 2 * plain.history[0]["train_loss"]
     assert other.history[-1]["train_loss"] < other.history[0]["train_loss"]
-    assert other.metrics["t"].zero_samples == 1
+    assert other.metrics.zero_samples == 1
 
 
 def test_the_loss_of_an_epoch_is_the_mean_over_the_other_samples(tmp_path):
@@ -193,7 +193,9 @@ def test_the_loss_of_an_epoch_is_the_mean_over_the_other_samples(tmp_path):
     for name, train in (("a", few), ("b", data)):
         torch.manual_seed(7)
         more = {"periodic": {"u": (True,)}, "meta": {}}
-        out = fit(Toy(dropout=0.0), train, {}, quick(1, **said, **normal), tmp_path / name, **more)
+        out = fit(
+            Toy(dropout=0.0), train, None, quick(1, **said, **normal), tmp_path / name, **more
+        )
         results.append(out.history[0]["train_loss"])
     assert results[1] == pytest.approx(results[0], rel=1e-5)
 
@@ -234,7 +236,7 @@ def learn(run, train, test, **more):
     out = fit(
         module,
         train,
-        {"t": test},
+        test,
         quick(4, **said),
         run,
         periodic={"u": (True,)},
@@ -253,13 +255,13 @@ def test_a_run_in_units_of_a_power_of_two_is_the_same_to_the_bit(tmp_path, scale
     plain, expected = run_in(tmp_path / "a", 1.0, loss=loss)
     other, found = run_in(tmp_path / "b", scale, loss=loss)
     assert all(torch.equal(other.state_dict()[k], x) for k, x in plain.state_dict().items())
-    assert found.best_epoch == expected.best_epoch
+    assert found.best_epoch == expected.best_epoch >= 1
     for a, b in zip(expected.history, found.history, strict=True):
         assert a["train_loss"] == b["train_loss"]
-        assert a["tests"]["t"]["rel_l2"] == b["tests"]["t"]["rel_l2"]
-        assert a["tests"]["t"]["rel_h1"] == b["tests"]["t"]["rel_h1"]
-        assert a["tests"]["t"]["rmse"] * scale == pytest.approx(b["tests"]["t"]["rmse"], rel=1e-12)
-        assert a["tests"]["t"]["max_error"] * scale == b["tests"]["t"]["max_error"]
+        assert a["valid"]["rel_l2"] == b["valid"]["rel_l2"]
+        assert a["valid"]["rel_h1"] == b["valid"]["rel_h1"]
+        assert a["valid"]["rmse"] * scale == pytest.approx(b["valid"]["rmse"], rel=1e-12)
+        assert a["valid"]["max_error"] * scale == b["valid"]["max_error"]
 
 
 @pytest.mark.parametrize("scale", SCALES)
@@ -268,7 +270,7 @@ def test_a_run_in_any_unit_has_the_same_errors(tmp_path, scale):
     _, found = run_in(tmp_path / "b", scale)
     for a, b in zip(expected.history, found.history, strict=True):
         assert b["train_loss"] == pytest.approx(a["train_loss"], rel=1e-3)
-        assert b["tests"]["t"]["rel_l2"] == pytest.approx(a["tests"]["t"]["rel_l2"], rel=1e-3)
+        assert b["valid"]["rel_l2"] == pytest.approx(a["valid"]["rel_l2"], rel=1e-3)
 
 
 def test_a_run_of_steps_in_time_is_the_same_in_every_unit(tmp_path):
@@ -283,7 +285,7 @@ def test_a_run_of_steps_in_time_is_the_same_in_every_unit(tmp_path):
         out = fit(
             module,
             data,
-            {"t": data},
+            data,
             said,
             tmp_path / str(scale),
             periodic={"v": (True,)},
@@ -325,7 +327,7 @@ def test_the_advice_about_divergence_blames_the_unit_where_it_is_to_blame(
 
     said = quick(4, normalise=Normalise(**{side: "none"}), bad_steps=2)
     with pytest.raises(OpError) as caught:
-        fit(Square(), in_unit(cloud(), scale), {}, said, tmp_path, periodic={}, meta={})
+        fit(Square(), in_unit(cloud(), scale), None, said, tmp_path, periodic={}, meta={})
     (found,) = caught.value.diagnostics
     assert found.code == "OP0620"
     assert advice in found.helps[-1].text
