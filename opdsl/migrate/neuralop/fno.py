@@ -367,7 +367,7 @@ def grid(name: str, o: Any) -> Ends:
     return tuple((float(lo), float(hi)) for lo, hi in ends)
 
 
-def scalings(o: FNOOptions) -> tuple[tuple[float, ...], ...]:
+def scalings(o: Any) -> tuple[tuple[float, ...], ...]:
     """How each layer changes the resolution of each axis."""
     given = o.resolution_scaling_factor
     if given is None:
@@ -392,7 +392,7 @@ def padding(name: str, o: Any, axes: int) -> tuple[float, ...]:
 
 def notes(o: FNOOptions, levels: Levels, *, corrected: bool) -> Iterator[str]:
     """What is wrong there, and what was done about it; what stands there by surprise."""
-    if levels.any and len(o.n_modes) > 1:
+    if levels.any:
         yield change_note(corrected)
     if o.complex_data:
         yield complex_note(corrected)
@@ -428,5 +428,6 @@ def change_note(corrected: bool) -> str:
         )
     return (
         "kept: where the resolution changes, neuraloperator puts negative frequencies into wrong "
-        f"places and interpolates skips between misplaced points (`faults = {NEWEST}`)"
+        "places, cuts the imaginary part of the greatest one and interpolates skips between "
+        f"misplaced points (`faults = {NEWEST}`)"
     )
