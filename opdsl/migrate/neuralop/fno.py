@@ -369,10 +369,11 @@ def grid(name: str, o: Any) -> Ends:
 
 def scalings(o: Any) -> tuple[tuple[float, ...], ...]:
     """How each layer changes the resolution of each axis."""
+    layers, axes = int(o.n_layers), len(o.n_modes)
     given = o.resolution_scaling_factor
     if given is None:
-        return ((1.0,) * len(o.n_modes),) * o.n_layers
-    return tuple(tuple(float(y) for y in each(x, len(o.n_modes))) for x in each(given, o.n_layers))
+        return ((1.0,) * axes,) * layers
+    return tuple(tuple(float(y) for y in each(x, axes)) for x in each(given, layers))
 
 
 def padding(name: str, o: Any, axes: int) -> tuple[float, ...]:
