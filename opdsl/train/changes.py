@@ -25,7 +25,7 @@ class Change:
     """One setting that took another value.
 
     Attributes:
-        step, epoch: how many were finished at that moment.
+        step, epoch: how many were finished at that moment; an epoch with all its steps is.
         setting: its dotted name.
         before, after: its values.
         rates: of the next step with the settings before and after, where they differ.

@@ -119,7 +119,8 @@ class Training:
             at = self.at = restore(state, self.stepper, self.settings, run)
             refuse_fewer_epochs(self.settings.schedule.epochs, at.epoch, at.position, run)
             versions = tuple(moved_versions(state, self.meta))
-            new = tuple(between(before, now, at.step, at.epoch, self._rates(before)))
+            epoch = at.step // self.rate.steps
+            new = tuple(between(before, now, at.step, epoch, self._rates(before)))
             at.changes.extend(x.data() for x in new)
         for text in (*versions, *map(str, new)):
             self.note(text)
@@ -194,7 +195,8 @@ class Training:
         module.limit_modes(self.limit)
 
     def _step(self, rows: torch.Tensor) -> None:
-        taken = self.stepper.learn(self.feed.take(rows), self.rate(self.at.step))
+        self.at.rate = self.rate(self.at.step)
+        taken = self.stepper.learn(self.feed.take(rows), self.at.rate)
         self._count(taken, rows)
         self.listener.step(self.at.epoch + 1, self.at.position, taken.loss)
         steps = self.settings.checkpoint.steps
@@ -264,7 +266,7 @@ class Training:
         return {
             "epoch": number,
             "step": at.step,
-            "lr": self.rate(max(0, at.step - 1)),
+            "lr": self.rate(max(0, at.step - 1)) if at.rate is None else at.rate,
             "train_loss": at.loss_sum / at.loss_count if at.loss_count else None,
             "valid": metrics.to_json() if metrics else None,
             "seconds": round(time.perf_counter() - self.clock, 3),

@@ -32,6 +32,7 @@ class Progress:
         seconds: time of the current epoch in earlier sittings.
         best, best_epoch: as in `Outcome`.
         planned: epochs of the run as it began, over which `incremental` adds the modes.
+        rate: the learning rate of the last step; None in checkpoints of earlier versions.
         changes: settings that changed while it went on, as `Change.data`.
     """
 
@@ -47,6 +48,7 @@ class Progress:
     best: float | None = None
     best_epoch: int | None = None
     planned: int | None = None
+    rate: float | None = None
     changes: list[dict[str, Any]] = field(default_factory=list)
 
     def close_epoch(self) -> None:

@@ -15,6 +15,7 @@ ROOT = Path(opdsl.__file__).parents[1]  # the package may stand in a bare checko
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize(("kills", "seed"), [(50, 0)])
 def test_kills_and_a_changed_setting_leave_the_weights_and_the_record_of_a_run(
     tmp_path, kills, seed

@@ -32,11 +32,13 @@ def doubles(x):
     return [y.double() for y in x.parts]
 
 
-def learn(run, data=None, valid=None, settings=None, module=None, **more):
+NEAR = ragged((6, 11), seed=40)
+
+
+def learn(run, data=None, valid=NEAR, settings=None, module=None, **more):
     torch.manual_seed(7)
     module = module or OnEach()
     data = ragged() if data is None else data
-    valid = ragged((6, 11), seed=40) if valid is None else valid
     settings = settings or quick(3, batch=2)
     out = fit(module, data, valid, settings, run, periodic={"u": ()}, meta={"arch": "p"}, **more)
     return module, out
@@ -135,14 +137,14 @@ def test_the_points_of_all_samples_stay_one_in_a_batch():
 
 def test_a_geometry_is_the_same_in_every_epoch_and_its_key_is_known(tmp_path):
     data = ragged()
-    module, _ = learn(tmp_path / "run", data)
+    module, _ = learn(tmp_path / "run", data, None)
     used = {id(x) for placed in module.seen for x in placed}
     assert used == {id(x) for x in data.given["P"]}
     assert all("key" in vars(x) for x in data.given["P"])
 
 
 def test_a_module_is_called_with_one_geometry_where_points_are_shared(tmp_path):
-    module, _ = learn(tmp_path / "run", shared(), shared())
+    module, _ = learn(tmp_path / "run", shared(), None)
     assert {len(x) for x in module.seen} == {1}
 
 
@@ -155,8 +157,8 @@ def test_training_on_points_lowers_the_error(tmp_path, data):
     _, out = learn(tmp_path / "run", data(), data(seed=90), settings, OnEach(0.0))
     losses = [row["train_loss"] for row in out.history]
     assert losses[-1] < 0.2 * losses[0]
-    assert out.metrics["near"].rel_h1 is None
-    assert out.metrics["near"].samples == 5
+    assert out.metrics.rel_h1 is None
+    assert out.metrics.samples == 5
 
 
 def test_a_run_on_points_goes_on_bit_for_bit(tmp_path):
