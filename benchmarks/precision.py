@@ -122,6 +122,7 @@ def judged(folder: str, way: str, epochs: int) -> dict[str, float]:
     given = (
         "data.path=train.h5",
         "data.test=test.h5",
+        "data.valid=none",
         f"schedule.epochs={epochs}",
         "device=cpu",
         "eval.resolutions=[33,65]",

@@ -1,7 +1,9 @@
 """opdsl: neural operators as small, checked text files.
 
+run = opdsl.open_run("runs/darcy")            # a trained run
+u = run.predict(a)                            # physical units, arrays or tensors
 graph = opdsl.load("specs/fno_darcy.op")      # checked, no tensor exists
-model = opdsl.compile("specs/fno_darcy.op")   # a torch module
+model = opdsl.compile("specs/fno_darcy.op")   # a torch module with fresh weights
 """
 
 import os
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from opdsl.migrate.neuralop import from_neuralop
     from opdsl.nn.geometry import Geometry
     from opdsl.nn.packed import Packed
+    from opdsl.workflow.run import Run, open_run
 
 # pydantic looks through all installed packages for plugins, which `opdsl check` would wait for
 os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
@@ -24,11 +27,13 @@ __all__ = [
     "Geometry",
     "OpError",
     "Packed",
+    "Run",
     "__version__",
     "check",
     "compile",
     "from_neuralop",
     "load",
+    "open_run",
 ]
 
 HOMES = {
@@ -36,7 +41,9 @@ HOMES = {
     "Geometry": "opdsl.nn.geometry",
     "OpError": "opdsl.diagnostics",
     "Packed": "opdsl.nn.packed",
+    "Run": "opdsl.workflow.run",
     "from_neuralop": "opdsl.migrate.neuralop",
+    "open_run": "opdsl.workflow.run",
 }
 
 
@@ -45,3 +52,7 @@ def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module `opdsl` has no attribute `{name}`")
     return getattr(import_module(HOMES.get(name, "opdsl.compiler")), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

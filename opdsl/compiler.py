@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from os.path import isdir
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,7 @@ from opdsl.elaborate.settings import (
     train_block,
 )
 from opdsl.elaborate.values import Value, Word
+from opdsl.files import read_text
 from opdsl.ir.graph import Graph
 from opdsl.syntax.parser import parse
 from opdsl.syntax.tree import File
@@ -93,14 +95,16 @@ def read(path_or_text: str | Path) -> tuple[Source, Path | None]:
     A `Path`, and a text of one line that ends in `.op` or `.json`, is a file.
 
     Raises:
-        OpError: OP0202, the file cannot be read.
+        OpError: OP0202, the file cannot be read, or is a folder.
     """
     text = str(path_or_text)
+    if "\n" not in text and isdir(text):  # noqa: PTH112  a text may be no path
+        raise _folder(Path(text))
     if isinstance(path_or_text, str) and ("\n" in text or not text.endswith(FILES)):
         return Source("<text>", text), None
     path = Path(path_or_text)
     try:
-        return Source(text, path.read_text(encoding="utf-8-sig")), path.parent
+        return Source(text, read_text(path)), path.parent
     except (OSError, UnicodeDecodeError) as error:
         raise _unreadable(path, error) from error
 
@@ -315,6 +319,18 @@ def _in_order(diagnostics: Sequence[Diagnostic], source: Source) -> tuple[Diagno
         return x.severity != "error", not here, span.start if span else 0
 
     return tuple(sorted(diagnostics, key=key))
+
+
+def _folder(path: Path) -> OpError:
+    """OP0202: a folder is no program; a run is opened otherwise."""
+    if (path / "settings.yaml").exists() and (path / "resolved.op").exists():
+        message = "this is the folder of a trained run, and not a program"
+        helps = [f'`opdsl.open_run("{path}")` opens it with its weights']
+    else:
+        message, helps = "this is a folder, and not a program", []
+    names = sorted(x.name for x in path.glob(f"*{SUFFIX}"))[:1]
+    helps += [f"a program in it is `{path / x}`" for x in names]
+    return fault("OP0202", message, helps=tuple(helps), file=str(path))
 
 
 def _unreadable(path: Path, error: Exception) -> OpError:

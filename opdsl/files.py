@@ -1,8 +1,23 @@
-"""Files written whole or not at all, and surely on the disk when the call returns."""
+"""Files from strangers and files for users: read only if regular, written whole or not at all.
 
+Reading opens without blocking and refuses whatever is not a regular file: a FIFO would wait for
+ever, a device may never end. Writing makes a new file under a random name in the open folder of
+the target, with `O_EXCL` and `O_NOFOLLOW`, brings it to the disk and renames it. A link that stands
+at the target is replaced, and what it points to stays as it is. Every `OSError` names the file.
+"""
+
+import errno
 import os
+import stat
 import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
+
+TEMPORARY = ".tmp-"  # the beginning of the name of everything that is not finished
+LARGEST_TEXT = 64 << 20  # bytes of a text or JSON file that is read at once
+NEW = os.O_CREAT | os.O_EXCL | os.O_WRONLY
 
 
 def user_cache() -> Path:
@@ -21,26 +36,148 @@ def user_cache() -> Path:
     return home / ("Library/Caches" if sys.platform == "darwin" else ".cache") / "opdsl"
 
 
+# --- reading ------------------------------------------------------------------------------------
+
+
+def open_regular(path: Path, flags: int = os.O_RDONLY) -> int:
+    """Open a regular file and return its descriptor; nothing else is waited for or read.
+
+    Args:
+        path: the file; a link to one is followed unless `flags` has `os.O_NOFOLLOW`.
+        flags: for `os.open`.
+
+    Raises:
+        OSError: it cannot be opened, or is no regular file.
+    """
+    with naming(path):
+        handle = os.open(path, flags | os.O_NONBLOCK, 0o644)
+        try:
+            _refuse_special(os.fstat(handle).st_mode)
+        except BaseException:
+            os.close(handle)
+            raise
+    return handle
+
+
+def _refuse_special(mode: int) -> None:
+    if stat.S_ISDIR(mode):
+        raise OSError(errno.EISDIR, os.strerror(errno.EISDIR).lower())
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "it is not a regular file")
+
+
+def read_regular(path: Path, largest: int, flags: int = os.O_RDONLY) -> bytes:
+    """The bytes of a regular file of at most `largest` bytes.
+
+    Raises:
+        OSError: as `open_regular`, or the file is larger, which is known before it is read.
+    """
+    with os.fdopen(open_regular(path, flags), "rb") as file, naming(path):
+        size = os.fstat(file.fileno()).st_size
+        if size > largest:
+            raise OSError(errno.EFBIG, f"it has more than {largest:,} bytes")
+        return file.read(size)
+
+
+def read_text(path: Path, largest: int = LARGEST_TEXT) -> str:
+    """The text of a regular file in UTF-8, without a byte order mark, lines ended alike.
+
+    Raises:
+        OSError: as `read_regular`.
+        UnicodeDecodeError: it is no UTF-8.
+    """
+    text = read_regular(path, largest).decode("utf-8-sig")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def read_json(path: Path, largest: int = LARGEST_TEXT) -> Any:
+    """What a regular file of JSON holds.
+
+    Raises:
+        OSError: as `read_regular`.
+        ValueError: it is no JSON, or too deeply nested.
+    """
+    import json
+
+    try:
+        return json.loads(read_regular(path, largest))
+    except RecursionError as error:
+        raise ValueError("it is too deeply nested") from error
+
+
+# --- writing ------------------------------------------------------------------------------------
+
+
 def write_whole(path: Path, data: bytes) -> None:
-    """Write beside the target, then rename: a reader sees the old file or the new one."""
-    beside = path.with_name(f".tmp-{path.name}")
-    try:
-        write_synced(beside, data)
-        beside.replace(path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
+    """Write beside the target, then rename: a reader sees the old file or the new one.
+
+    Raises:
+        OSError: it could not be written; the old file is as it was.
+    """
+    beside = temporary_name()
+    with naming(path), _opened_folder(path.parent) as folder:
+        try:
+            _write_new(beside, data, folder)
+            os.rename(beside, path.name, src_dir_fd=folder, dst_dir_fd=folder)
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(beside, dir_fd=folder)
+            raise
+        os.fsync(folder)
 
 
-def write_synced(path: Path, data: bytes) -> None:
-    """Write a new file and wait for the disk; half a file may be left if it fails."""
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+def write_folder(target: Path, files: Mapping[str, bytes]) -> None:
+    """Write a new folder of files in this order, whole or not at all.
+
+    Raises:
+        OSError: it could not be written; nothing is left.
+    """
+    beside = temporary_name()
+    with naming(target), _opened_folder(target.parent) as parent:
+        os.mkdir(beside, dir_fd=parent)
+        try:
+            folder = os.open(beside, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
+            try:
+                for name, data in files.items():
+                    _write_new(name, data, folder)
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+            os.rename(beside, target.name, src_dir_fd=parent, dst_dir_fd=parent)
+        except BaseException:
+            _remove(target.with_name(beside))
+            raise
+        os.fsync(parent)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A path for a library to write a file at, which replaces `path` when the block has ended.
+
+    It is in a new folder of this user alone, so nobody can have put a link there. If the block
+    raises, nothing is left.
+
+    Raises:
+        OSError: the folder cannot be made, or the file not be brought to the disk.
+    """
+    with naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        room = path.with_name(temporary_name())
+        room.mkdir(mode=0o700)
     try:
-        write_all(handle, data)
-        os.fsync(handle)
+        yield room / path.name
+        with naming(path):
+            sync(room / path.name, os.O_RDWR)
+            (room / path.name).replace(path)
+            sync_folder(path.parent)
     finally:
-        os.close(handle)
+        _remove(room)
+
+
+def _remove(folder: Path) -> None:
+    import shutil  # with its compressors it would be a good part of the start of `opdsl check`
+
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def write_all(handle: int, data: bytes) -> None:
@@ -48,6 +185,11 @@ def write_all(handle: int, data: bytes) -> None:
     rest = memoryview(data)
     while rest:
         rest = rest[os.write(handle, rest) :]
+
+
+def temporary_name() -> str:
+    """A name that nobody can guess and so nobody can have taken."""
+    return f"{TEMPORARY}{os.urandom(8).hex()}"
 
 
 def sync_folder(folder: Path) -> None:
@@ -59,6 +201,36 @@ def sync(path: Path, flags: int) -> None:
     """Wait until what was written is on the disk."""
     handle = os.open(path, flags)
     try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Let every `OSError` of the block name this file: those of reading and writing name none."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+@contextmanager
+def _opened_folder(folder: Path) -> Iterator[int]:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield handle
+    finally:
+        os.close(handle)
+
+
+def _write_new(name: str, data: bytes, folder: int) -> None:
+    """A file that was not there before, in an open folder, on the disk."""
+    handle = os.open(name, NEW | os.O_NOFOLLOW, 0o644, dir_fd=folder)
+    try:
+        write_all(handle, data)
         os.fsync(handle)
     finally:
         os.close(handle)

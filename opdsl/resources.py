@@ -1,13 +1,18 @@
 """Where the files that are not Python stand: grammar/, library/, specs/.
 
-What comes in: the name of such a folder. What goes out: its path, the same for an installed
-wheel, an editable install and a bare checkout. `importlib.resources` on a sub-package is not used:
-it fails in editable installs.
+The path is the same for an installed wheel, an editable install and a bare checkout. A package that
+runs from a zip file has no such folder, so its files are copied for as long as the process lives.
+`importlib.resources` on a sub-package is not used: it fails in editable installs.
 """
+
+from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
 
 Kind = Literal["grammar", "library", "specs"]
 
@@ -23,4 +28,29 @@ def root(kind: Kind) -> Path:
     for folder in (package / kind, package.parent / kind):
         if folder.is_dir():
             return folder
+    from importlib.resources import files  # slow, and only for a zip file
+
+    packed = files("opdsl").joinpath(kind)
+    if packed.is_dir():
+        return _copied(packed)
     raise FileNotFoundError(f"opdsl is installed without its folder `{kind}`: install it again")
+
+
+def _copied(packed: Traversable) -> Path:
+    """A copy of a folder that is removed when the process ends."""
+    import atexit
+    import tempfile
+
+    folder = tempfile.TemporaryDirectory(prefix="opdsl-")
+    atexit.register(folder.cleanup)
+    _copy(packed, Path(folder.name))
+    return Path(folder.name)
+
+
+def _copy(packed: Traversable, target: Path) -> None:
+    target.mkdir(exist_ok=True)
+    for item in packed.iterdir():
+        if item.is_dir():
+            _copy(item, target / item.name)
+        else:
+            (target / item.name).write_bytes(item.read_bytes())

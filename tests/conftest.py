@@ -1,12 +1,49 @@
-"""What all tests share: golden texts, which `--update-golden` writes anew."""
+"""Fixtures of all tests: an environment of their own, and golden texts (`--update-golden`)."""
 
+import os
 import random
+import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
 GOLDEN = Path(__file__).parent / "golden"
+CACHE = Path(__file__).parents[1] / ".test_cache"  # compiled kernels, grammar tables, fonts
+HOME = pytest.StashKey[Path]()
+
+
+def pytest_configure(config):
+    """Give the tests a home and a cache of their own, before anything of opdsl is imported.
+
+    The cache is kept between runs, since it holds only what is named by a hash of its sources; the
+    measured times of kernels, which would change what is planned, are not.
+    """
+    if "PYTEST_XDIST_WORKER" in os.environ:  # the controller has done it
+        return
+    home = config.stash[HOME] = Path(tempfile.mkdtemp(prefix="opdsl-home-"))
+    shutil.rmtree(CACHE / "opdsl" / "timings", ignore_errors=True)
+    CACHE.mkdir(exist_ok=True)
+    os.environ |= {
+        "HOME": str(home),
+        "USERPROFILE": str(home),
+        "XDG_CACHE_HOME": str(CACHE),
+        "XDG_CONFIG_HOME": str(home / "config"),
+        "MPLCONFIGDIR": str(CACHE / "matplotlib"),
+    }
+
+
+def pytest_sessionfinish(session):
+    """Fail the session if a test kept measured times where the next one would read them."""
+    if (CACHE / "opdsl" / "timings").exists():
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        print("a test left measured times in the cache of all tests", file=sys.stderr)  # noqa: T201
+
+
+def pytest_unconfigure(config):
+    if home := config.stash.get(HOME, None):
+        shutil.rmtree(home, ignore_errors=True)
 
 
 def pytest_addoption(parser):

@@ -6,7 +6,7 @@ others join by the entry-point group `opdsl.blocks`, keyword to class.
 
 from functools import cache
 from importlib import import_module
-from pathlib import Path
+from pkgutil import iter_modules
 
 from opdsl.ir.block import Block
 
@@ -16,7 +16,8 @@ GROUP = "opdsl.blocks"
 @cache
 def names() -> tuple[str, ...]:
     """The keywords of all blocks of this package, sorted."""
-    return tuple(sorted(x.stem for x in Path(__file__).parent.glob("[a-z]*.py")))
+    found = (x.name for x in iter_modules(__path__))  # a zip file has modules, but no folder
+    return tuple(sorted(x for x in found if not x.startswith("_")))
 
 
 @cache

@@ -55,11 +55,12 @@ class Gno(Block):
     Means are divided by the sum of m. Without one w jumps where a neighbour comes or goes, which
     autograd does not see. An embedding shows k sines and cosines of coordinates.
 
-    Distances are those of coordinates; with `wrap` they go around the periodic axes of a grid or
-    the periods of points, and k sees y where it stands next to x. The coordinates of points
-    are given with each call of the module, under the domain's name, and are searched once as long
-    as they stay the same. A point x without neighbours is an error, takes the nearest y, or is
-    zero, as `empty` says.
+    Distances are those of coordinates. Where points declare a `period` they go around it, and k
+    sees y where it stands next to x, along edges too; `wrap = false` switches that off.
+    `wrap = true` goes around the periodic axes of grids as well. The coordinates of points are
+    given with each call of the module, under the domain's name, and are searched once as long as
+    they stay the same; k sees x as it is given, so give coordinates within one period. A point x
+    without neighbours is an error, takes the nearest y, or is zero, as `empty` says.
 
     ```op
     edition 2026
@@ -89,7 +90,7 @@ class Gno(Block):
         mollifier: none, half_cosine, bump, quartic, quadratic or octic.
         reduction: mean, integral or sum over the neighbours.
         empty: what a point without neighbours is: error, nearest or zero.
-        wrap: whether distances go around periodic axes.
+        wrap: whether distances go around periods; by default around those that points declare.
         along: whether neighbours are found by distance, or are those along edges.
 
     Source: Li et al. 2020, arXiv:2003.03485, eq. (6); Li et al. 2023, arXiv:2309.00583 (GINO);
@@ -156,7 +157,7 @@ class Gno(Block):
     empty: Literal["error", "nearest", "zero"] = Field(
         default="error", description="what a point without neighbours is"
     )
-    wrap: bool = Field(default=False, description="whether distances go around periodic axes")
+    wrap: bool | None = Field(default=None, description="whether distances go around periods")
     along: Literal["distance", "edges"] = Field(
         default="distance", description="what makes two points neighbours"
     )
@@ -193,7 +194,7 @@ class Gno(Block):
             found.message = f"`empty = {self.empty}` is about a radius, and there is none"
             found.at, found.helps = "empty", ("leave it out",)
             yield found
-        if self.wrap:
+        if self._wraps(x):
             yield from self._of_wrapping(x)
 
     def _of_edges(self, x: Space) -> Iterator[Refusal]:
@@ -208,14 +209,19 @@ class Gno(Block):
             helps = ("write `along = distance` with a radius",)
             message = f"`{x.domain}` has no edges"
             yield Refusal("OP0301", message, f"{KINDS[x.domain.kind]}", at="along", helps=helps)
-        if self.wrap:
-            helps = ("leave out `wrap`",)
-            yield Refusal("OP0208", "edges do not ask for distances", at="wrap", helps=helps)
+
+    def _wraps(self, x: Space) -> bool:
+        """Whether distances go around periods: where nothing is said, those of points."""
+        return declares_period(x.domain, self.to) if self.wrap is None else self.wrap
+
+    def _periods(self, x: Space) -> list[tuple[float | None, ...]]:
+        """Those of both domains that have any."""
+        found = periods_of(x.domain), periods_of(self.to)
+        return [p for p in found if p is not None and any(p)]
 
     def _of_wrapping(self, x: Space) -> Iterator[Refusal]:
-        periods = periods_of(x.domain), periods_of(self.to)
-        known = [p for p in periods if p is not None]
-        if not any(any(p) for p in known):
+        known = self._periods(x)
+        if not known:
             yield Refusal(
                 "OP0208",
                 "`wrap` needs to know the period of space",
@@ -232,7 +238,10 @@ class Gno(Block):
                 f"within a radius of {self.radius:g} a point is met twice, the period is {least:g}",
                 f"at most {least / 2:g}",
                 at="radius",
-                helps=("for what is everywhere: `spectral_conv` or `integrate`",),
+                helps=(
+                    "for what is everywhere: `spectral_conv` or `integrate`",
+                    "`wrap = false` does not go around",
+                ),
             )
 
     def _of_the_kernel(self, x: Space) -> Iterator[Refusal]:
@@ -340,6 +349,7 @@ class Gno(Block):
             embedding=Sinusoids(self.embedding, self.frequencies, self.max_positions),
             mollifier=self.mollifier,
             reduction=self.reduction,
+            period=self._period(x[0]),
         )
 
     def _rule(self, x: Space) -> Rule | None:
@@ -357,8 +367,7 @@ class Gno(Block):
         )
 
     def _period(self, x: Space) -> tuple[float | None, ...] | None:
-        found = (periods_of(x.domain), periods_of(self.to)) if self.wrap else ()
-        return next((p for p in found if p is not None), None)
+        return next(iter(self._periods(x)), None) if self._wraps(x) else None
 
 
 def ambient(domain: Domain, at: str | None, block: str = "gno") -> int:
@@ -388,6 +397,11 @@ def periods_of(domain: Domain) -> tuple[float | None, ...] | None:
         return domain.period
     ends = zip(domain.axes, domain.periodic, strict=True)
     return tuple(a.hi - a.lo if closed else None for a, closed in ends)
+
+
+def declares_period(*domains: Domain) -> bool:
+    """Whether points of some domain declare a period."""
+    return any(any(x.period or ()) for x in domains)
 
 
 def _side(domain: Domain) -> Side:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field, PositiveFloat
 
 from opdsl.blocks.apply import TRANSCENDENTAL, Activation
+from opdsl.blocks.gno import declares_period
 from opdsl.ir.block import BYTES, Ask, Block, Cost, Refusal
 from opdsl.ir.dims import Poly, PositiveCount
 from opdsl.ir.spaces import KINDS, Domain, Space
@@ -72,7 +73,8 @@ class MultipoleGno(Block):
         embedding: of coordinates, for the kernels: none, transformer or nerf.
         frequencies: of the embedding, for each coordinate.
         reduction: integral or mean over the neighbours, see `gno`.
-        wrap: whether distances go around the periods of the domain.
+        wrap: whether distances go around the periods of the domain; yes, if it declares any. Cells
+            fill a period in any case.
 
     Source: Li et al. 2020, arXiv:2006.09535, section 3 (the V-cycle); lattices instead of points
     drawn at random, which have no limit, and no state of coarse levels from cycle to cycle.
@@ -115,7 +117,7 @@ class MultipoleGno(Block):
     reduction: Literal["integral", "mean"] = Field(
         default="integral", description="over the neighbours"
     )
-    wrap: bool = Field(default=False, description="whether distances go around periods")
+    wrap: bool | None = Field(default=None, description="whether distances go around periods")
 
     def infer(self, *x: Space) -> Space:
         """That of v, without names."""
@@ -132,9 +134,12 @@ class MultipoleGno(Block):
                 at="per_radius",
                 helps=(f"write at least {least}, or leave it out",),
             )
-        if self.wrap:
+        if self._wraps(domain):
             self._check_wrapping(domain)
         return x[0].with_channels(x[0].channels)
+
+    def _wraps(self, domain: Domain) -> bool:
+        return declares_period(domain) if self.wrap is None else self.wrap
 
     def _check_wrapping(self, domain: Domain) -> None:
         least = min((p for p in domain.period or () if p), default=None)
@@ -153,7 +158,10 @@ class MultipoleGno(Block):
                 f"the coarsest radius is {widest:g}, and around the period of {least:g} a point"
                 " is met twice in it",
                 at="levels",
-                helps=("take fewer levels, or a smaller radius",),
+                helps=(
+                    "take fewer levels, or a smaller radius",
+                    "`wrap = false` does not go around",
+                ),
             )
 
     def asks(self, *x: Space) -> tuple[Ask, ...]:
@@ -205,7 +213,7 @@ class MultipoleGno(Block):
             full=self.matrix == "full",
             embedding=Sinusoids(self.embedding, self.frequencies, 10000.0),
             reduction=self.reduction,
-            wrap=self.wrap,
+            wrap=self._wraps(domain),
         )
 
     def _levels(self) -> tuple[MultipoleLevel, ...]:

@@ -10,38 +10,18 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from importlib import import_module
 from io import TextIOWrapper
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, TextIO
+from typing import Annotated, Any, NamedTuple, TextIO, cast
 
 import typer
+from typer.core import TyperGroup
+from typer.main import get_command
 
 from opdsl import __version__
-from opdsl.cli import (
-    calibrate,
-    check,
-    data,
-    diff,
-    evaluate,
-    explain,
-    export,
-    fingerprint,
-    fmt,
-    geometry,
-    import_,
-    ir,
-    new,
-    predict,
-    render,
-    schema,
-    shapes,
-    show,
-    summary,
-    train,
-)
-from opdsl.cli import compile as compile_
 from opdsl.cli.console import result
 from opdsl.cli.guard import guard
 
@@ -49,24 +29,58 @@ __all__ = ["app", "main"]
 
 GARBAGE = 100_000  # objects between two collections: while modules are imported there is no garbage
 
-COMMANDS: dict[str, Callable[..., None]] = {
-    "new": new.command,
-    "check": check.command,
-    "fmt": fmt.command,
-    "explain": explain.command,
-    "summary": summary.command,
-    "render": render.command,
-    "show": show.command,
-    "diff": diff.command,
-    "fingerprint": fingerprint.command,
-    "ir": ir.command,
-    "schema": schema.command,
-    "compile": compile_.command,
-    "export": export.command,
-    "train": train.command,
-    "evaluate": evaluate.command,
-    "predict": predict.command,
-    "calibrate": calibrate.command,
+
+Command = Any  # one of click, which some versions of typer carry inside
+
+
+class Group(NamedTuple):
+    """Commands of one kind, as `opdsl data ...`."""
+
+    help: str
+    commands: Mapping[str, str | Group]
+
+
+# functions, by their modules in this folder; only that of the command that is run is imported
+COMMANDS: dict[str, str | Group] = {
+    "new": "new.command",
+    "check": "check.command",
+    "fmt": "fmt.command",
+    "explain": "explain.command",
+    "summary": "summary.command",
+    "render": "render.command",
+    "show": "show.command",
+    "diff": "diff.command",
+    "fingerprint": "fingerprint.command",
+    "ir": "ir.command",
+    "schema": "schema.command",
+    "compile": "compile.command",
+    "export": "export.command",
+    "train": "train.command",
+    "evaluate": "evaluate.command",
+    "predict": "predict.command",
+    "calibrate": "calibrate.command",
+    "import": Group(
+        "Models of other libraries as programs.",
+        {"neuralop": "import_.neuralop"},
+    ),
+    "data": Group(
+        "Make data sets and look at them.",
+        {
+            "show": "data.show",
+            "convert": "geometry.convert",
+            "distance": "geometry.distance",
+            "transport": "geometry.transport",
+            "generate": Group(
+                "Make data sets that check themselves.",
+                {
+                    "darcy": "data.darcy",
+                    "shallow-water": "data.shallow_water",
+                    "poisson-shapes": "shapes.poisson_shapes",
+                    "surface": "shapes.surface",
+                },
+            ),
+        },
+    ),
 }
 
 
@@ -101,20 +115,66 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-def _app(text: str) -> typer.Typer:
+# commands that are not of typer's usual class, and the one in their module that they are of
+CLASSES = {"train": "TrainCommand"}
+
+
+class _Commands(Mapping[str, Command]):
+    """Commands by name, each imported and built when it is looked up."""
+
+    def __init__(self, homes: Mapping[str, str | Group]) -> None:
+        self.homes = homes
+        self.built: dict[str, Command] = {}
+
+    def __getitem__(self, name: str) -> Command:
+        if name not in self.built:
+            home = self.homes[name]
+            self.built[name] = _group(home) if isinstance(home, Group) else _command(name, home)
+        return self.built[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.homes)
+
+    def __len__(self) -> int:
+        return len(self.homes)
+
+
+def _command(name: str, home: str) -> Command:
+    """The command of a function, as `check.command` for that of `opdsl/cli/check.py`."""
+    folder, _, function = home.partition(".")
+    module = import_module(f"{__name__}.{folder}")
+    kind = getattr(module, CLASSES[name]) if name in CLASSES else None
+    single = typer.Typer(add_completion=False, rich_markup_mode=None)
+    single.command(name, cls=kind)(guard(getattr(module, function)))
+    return get_command(single)
+
+
+def _group(group: Group) -> Command:
+    return get_command(_app(group, _nothing, add_completion=False))
+
+
+def _nothing() -> None:
+    """What the commands of a group share."""
+
+
+def _app(group: Group, shared: Callable[..., None], *, add_completion: bool) -> typer.Typer:
+    class Lazy(TyperGroup):
+        def __init__(self, **attributes: Any) -> None:
+            super().__init__(**attributes)
+            self.commands = cast(dict[str, Command], _Commands(group.commands))
+
     return typer.Typer(
-        help=text,
+        cls=Lazy,
+        help=group.help,
+        callback=shared,
         no_args_is_help=True,
+        add_completion=add_completion,
         rich_markup_mode=None,  # plain help: it is faster and reads the same in a pipe
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
 
 
-app = _app("Neural operators as small, checked text files: check, draw, compile, train, judge.")
-
-
-@app.callback()
 def _opdsl(
     version: Annotated[
         bool, typer.Option("--version", is_eager=True, callback=_version, help="Show the version.")
@@ -123,28 +183,11 @@ def _opdsl(
     """What all commands share."""
 
 
-for _name, _command in COMMANDS.items():
-    app.command(_name)(guard(_command))
-
-_data = _app("Make data sets and look at them.")
-_generate = _app("Make data sets that check themselves.")
-_generate.command("darcy")(guard(data.darcy))
-_generate.command("shallow-water")(guard(data.shallow_water))
-_generate.command("poisson-shapes")(guard(shapes.poisson_shapes))
-_generate.command("surface")(guard(shapes.surface))
-_import = _app("Models of other libraries as programs.")
-_import.command("neuralop")(guard(import_.neuralop))
-
-
-@_import.callback()
-def _importers() -> None:
-    """Keeps `neuralop` a command of its own while it is the only one."""
-
-
-app.add_typer(_import, name="import")
-_data.add_typer(_generate, name="generate")
-_data.command("show")(guard(data.show))
-_data.command("convert")(guard(geometry.convert))
-_data.command("distance")(guard(geometry.distance))
-_data.command("transport")(guard(geometry.transport))
-app.add_typer(_data, name="data")
+app = _app(
+    Group(
+        "Neural operators as small, checked text files: check, draw, compile, train, judge.",
+        COMMANDS,
+    ),
+    _opdsl,
+    add_completion=True,
+)

@@ -11,20 +11,23 @@ from pathlib import Path
 
 from torch import nn
 
-from opdsl.cli.calibration import weights_of
+from opdsl.cli.judge import samplings
 from opdsl.cli.run_folder import Saved
-from opdsl.cli.weights import trained_module
 from opdsl.data.samples import Samples
 from opdsl.diagnostics import did_you_mean, fault
 from opdsl.ir.graph import Graph, Node
 from opdsl.nn.batch import Values
 from opdsl.train.calibrate import Calibration, Coverage, calibrate, coverage
+from opdsl.train.checkpoint import State
 from opdsl.train.evaluate import predict
 from opdsl.train.fit import Kept
 from opdsl.train.normalise import Normaliser
+from opdsl.train.quadrature import field_weights
 from opdsl.train.sections import Settings
 from opdsl.train.start import Start
 from opdsl.train.trained import trained_state
+from opdsl.workflow.calibration import weights_of
+from opdsl.workflow.weights import trained_module
 
 
 def refuse_bad_band(graph: Graph, settings: Settings) -> None:
@@ -77,6 +80,13 @@ def kept_part(graph: Graph, settings: Settings, start: Start | None) -> Kept:
     return Kept(paths, scales.with_width(band.of, band.width))
 
 
+def kept_again(graph: Graph, settings: Settings, state: State) -> Kept:
+    """The same for a run that goes on, from its own checkpoint."""
+    assert settings.band.of
+    paths = tuple(x.path for x in _made_of(graph, settings.band.of) if x.shares is None)
+    return Kept(paths, Normaliser.from_state(state["normaliser"]))
+
+
 @dataclass(frozen=True, slots=True)
 class Banded:
     """A trained model whose settings say which output is a band around which."""
@@ -93,7 +103,7 @@ class Banded:
         Raises:
             OpError: OP0621, OP0626, OP0627, OP0630.
         """
-        module, trained = trained_module(saved)
+        module, trained = trained_module(saved.folder, saved.graph)
         return cls(saved.graph, module, trained.normaliser, settings)
 
     def calibrated(self, held: Samples, alpha: float | None, delta: float) -> Calibration:
@@ -106,15 +116,22 @@ class Banded:
         assert band.of
         share = band.alpha if alpha is None else alpha
         weights = weights_of(self.module)
-        pred, width, true = self._predicted(held, band.of, band.width)
-        factor, rank = calibrate(pred, width, true, alpha=share, delta=delta)
+        fields = self._predicted(held, band.of, band.width)
+        points = self._weights(held, band.of)
+        factor, rank = calibrate(*fields, alpha=share, delta=delta, weights=points)
         return Calibration(
             band.of, band.width, share, delta, factor, len(held), rank, weights=weights
         )
 
     def coverage(self, samples: Samples, found: Calibration) -> Coverage:
         """What the band holds on samples."""
-        return coverage(*self._predicted(samples, found.of, found.width), found)
+        fields = self._predicted(samples, found.of, found.width)
+        return coverage(*fields, found, self._weights(samples, found.of))
+
+    def _weights(self, samples: Samples, of: str) -> Values | None:
+        """Quadrature weights of the points of an output, if they do not count alike."""
+        outputs = {of: samples.outputs[of]}
+        return field_weights(outputs, samplings(self.graph), samples.weights).get(of)
 
     def _predicted(self, samples: Samples, of: str, width: str) -> tuple[Values, Values, Values]:
         outputs = predict(

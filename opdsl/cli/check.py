@@ -11,7 +11,7 @@ import typer
 
 from opdsl.cli.completion import programs
 from opdsl.cli.console import UsageError, print_diagnostics, result, show_json
-from opdsl.cli.files import expanded
+from opdsl.cli.files import expanded, open_source
 from opdsl.diagnostics import CODES, Diagnostic, Exit, OpError, did_you_mean
 
 if TYPE_CHECKING:
@@ -87,7 +87,6 @@ def _levels(allow: list[str], warn: list[str], deny: list[str]) -> dict[str, Lev
 
 def diagnostics(path: str, levels: Mapping[str, Level] | None = None) -> list[Diagnostic]:
     """What is to be said of one file: of each of its models, its blocks and its settings."""
-    from opdsl.cli.programs import open_source
     from opdsl.compiler import check_each
     from opdsl.elaborate.program import models
 
@@ -107,7 +106,11 @@ def diagnostics(path: str, levels: Mapping[str, Level] | None = None) -> list[Di
 
 def _settings(checked: Checked) -> Iterator[Diagnostic]:
     """What is wrong with the settings of the train block."""
-    from opdsl.cli.programs import from_train_block
+    from opdsl.compiler import train_settings
+
+    if not train_settings(checked):
+        return  # the models of the settings take a while to import
+    from opdsl.cli.train_block import from_train_block
     from opdsl.train.settings import resolve
 
     try:

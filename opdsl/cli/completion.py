@@ -60,7 +60,7 @@ def _shown(path: Path, begin: str) -> bool:
 @_quiet
 def models(ctx: typer.Context) -> Iterator[Offer]:
     """The models of the program."""
-    from opdsl.cli.programs import open_source
+    from opdsl.cli.files import open_source
     from opdsl.elaborate import program
     from opdsl.syntax.parser import parse
 

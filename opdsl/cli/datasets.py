@@ -24,21 +24,21 @@ from opdsl.diagnostics import OpError, fault
 from opdsl.ir.graph import Graph, Port
 from opdsl.ir.origins import completed
 from opdsl.nn.batch import Values, numbers
-from opdsl.train.rollout import Loop
-from opdsl.train.sections import Data, Settings
+from opdsl.train.sections import NO_PATHS, Data, Settings
 
+BY_TEST = "the test data"  # the choice of validation data where `data.valid = test`
 ABSENT = "none"  # the field of a port that the file does not have
-HELD_OUT = 10  # one sample in so many is kept for testing where no test data are named
+HELD_OUT = 10  # one training sample in so many is kept for validation where nothing else is said
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """Where test samples come from.
+    """Where samples come from that nothing is learnt from.
 
     Attributes:
         path: a file or a folder.
         split: part of a folder.
-        last: only so many samples at the end; the others are for training.
+        last: only so many at the end, of the `first` ones if these are limited too.
         first: only so many at the beginning.
     """
 
@@ -46,6 +46,26 @@ class Held:
     split: str | None = None
     last: int | None = None
     first: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Division:
+    """Which samples a run learns from, which choose its weights, and which it is tested on.
+
+    Attributes:
+        train: to learn from.
+        valid: for validation, at the resolution of training; None if there are none, and where the
+            test data choose.
+        held: where those are.
+        tests: where the test data are.
+        choice: the validation data in words.
+    """
+
+    train: Samples
+    valid: Samples | None
+    held: Held | None
+    tests: tuple[Held, ...]
+    choice: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +83,12 @@ class Binding:
 
     def __call__(self, fields: Fields) -> Samples:
         """Inputs and outputs; corrupt samples are warned of."""
-        if found := suspicion(fields):
-            warn([found])
+        if doubt := suspicion(fields):
+            warn([doubt])
         said = {k: v for k, v in (self.fields or {}).items() if v != ABSENT}
-        return self._bound(fields, self._outputs(), said)
+        found = self._bound(fields, self._outputs(), said)
+        warn(found.warnings)
+        return found
 
     def inputs(self, fields: Fields) -> Samples:
         """Inputs alone."""
@@ -127,22 +149,6 @@ class Binding:
             for x in self.graph.inputs
             if x.name in self.absent
         }
-
-
-def loop_of(graph: Graph, steps: int | None) -> Loop | None:
-    """How steps in time follow each other, if there are some.
-
-    Raises:
-        OpError: OP0604, nothing comes back.
-    """
-    if steps is None:
-        return None
-    if not graph.feedback:
-        message = f"`rollout` asks for steps in time, but nothing of `{graph.name}` comes back"
-        helps = ("say which output becomes which input: `feedback out -> in`",)
-        raise fault("OP0604", message, helps=helps)
-    pairs = tuple((x.output, x.input) for x in graph.feedback)
-    return Loop(pairs, {x.name: x.space.domain.dims for x in graph.inputs})
 
 
 def binding_of(graph: Graph, settings: Settings, *, testing: bool = False) -> Binding:
@@ -206,12 +212,16 @@ def located(path: str, folder: Path) -> str:
 # ------------------------------------------------------------------------------------- training
 
 
-def read_training(data: Data, folder: Path, binding: Binding) -> tuple[Samples, list[Held]]:
-    """The samples to learn from, and where those to be tested on are.
+def divided(data: Data, folder: Path, binding: Binding, testing: Binding) -> Division:
+    """The training samples, the validation samples, and where the test data are.
+
+    Test samples that come from the training file are its last ones; validation samples from there
+    are the last of the others.
 
     Args:
         data: `data.path` is given.
         folder: where relative paths may also start.
+        binding, testing: how data are read for training, and for validation and tests.
 
     Raises:
         OpError: OP0610 to OP0615.
@@ -221,15 +231,80 @@ def read_training(data: Data, folder: Path, binding: Binding) -> tuple[Samples, 
     parts = parts_of(path)
     split = "train" if "train" in parts else None
     tests = _told_tests(data, folder) or _test_part(path, parts, data)
-    count = data.skip + data.samples if tests and data.samples else None
+    some = tests or (data.test_samples is None and data.valid != "test")
+    count = data.skip + data.samples if some and data.samples else None
     samples = binding(open_dataset(path, split=split, resolution=data.resolution, samples=count))
     if data.skip >= len(samples):
         message = f"`data.skip = {data.skip}` leaves out all {len(samples)} samples"
         raise fault("OP0613", message, helps=("lower it",), file=path)
     samples = samples.last(len(samples) - data.skip) if data.skip else samples
-    if tests:
-        return samples, tests
-    return _divided(samples, path, split, data)
+    if not some:
+        kept = _kept_for_tests(len(samples), path, data)
+        tests = [Held(path, split, last=kept)]
+        samples = samples.first(len(samples) - kept)
+    samples = samples.first(data.samples or len(samples))
+    return _validated(samples, Held(path, split), tests, data, folder, binding, testing)
+
+
+def _validated(
+    samples: Samples,
+    source: Held,
+    tests: Sequence[Held],
+    data: Data,
+    folder: Path,
+    binding: Binding,
+    testing: Binding,
+) -> Division:
+    """The division of the samples that are not for tests.
+
+    Args:
+        samples: of the file or folder `source`.
+    """
+    held, pool, count = _told_valid(data, source, folder), len(samples), 0
+    valid = _read(held, data.resolution, testing) if held else None
+    if held is None and (count := _number_of_valid(data, pool, source.path)):
+        held = replace(source, first=data.skip + pool, last=count)
+        same = binding.steps == testing.steps
+        valid = samples.last(count) if same else _read(held, data.resolution, testing)
+    if valid is not None:
+        valid = replace(valid, name=valid.extent)
+    train = samples.first(pool - count)
+    return Division(train, valid, held, tuple(tests), _choice(data, held, len(valid or ()), pool))
+
+
+def _told_valid(data: Data, source: Held, folder: Path) -> Held | None:
+    """The validation data that are not taken from the training samples."""
+    if data.valid == "auto":
+        parts = parts_of(source.path) if source.split == "train" else ()
+        return Held(source.path, "valid") if "valid" in parts else None
+    if not isinstance(data.valid, str) or data.valid in NO_PATHS:
+        return None
+    path = located(data.valid, folder)
+    return Held(path, "valid" if "valid" in parts_of(path) else None)
+
+
+def _number_of_valid(data: Data, samples: int, path: str) -> int:
+    """How many of the training samples are for validation, where no other data are."""
+    if isinstance(data.valid, str):
+        return samples // HELD_OUT if data.valid == "auto" else 0
+    count = max(1, round(data.valid * samples))
+    if count >= samples:
+        message = f"`data.valid = {data.valid:g}` of {samples} samples leaves none to learn from"
+        raise fault("OP0613", message, helps=("lower it",), file=path)
+    return count
+
+
+def _choice(data: Data, held: Held | None, count: int, pool: int) -> str:
+    """Which data choose the weights, for people."""
+    if data.valid == "test":
+        return BY_TEST
+    if held is None:
+        few = f": {pool} training samples are too few to divide" if data.valid == "auto" else ""
+        return f"none, so the last weights are used{few}"
+    if held.last is not None:
+        return f"{count} samples, the last of the {pool} of {held.path}"
+    part = f", its part `{held.split}`" if held.split else ""
+    return f"{count} samples of {held.path}{part}"
 
 
 def _told_tests(data: Data, folder: Path) -> list[Held]:
@@ -247,8 +322,10 @@ def _best_part(parts: Sequence[str]) -> str | None:
 
 
 def _test_part(path: str, parts: Sequence[str], data: Data) -> list[Held]:
-    part = _best_part(parts) if "train" in parts else None
-    return [Held(path, part, first=data.test_samples)] if part else []
+    """The part of the training folder that is for tests."""
+    part = _best_part(parts) if data.valid == "test" else "test" if "test" in parts else None
+    found = part if "train" in parts else None
+    return [Held(path, found, first=data.test_samples)] if found else []
 
 
 def parts_of(path: str) -> tuple[str, ...]:
@@ -257,19 +334,16 @@ def parts_of(path: str) -> tuple[str, ...]:
     return tuple(x for x in SPLITS if any((home / x).is_dir() for home in homes))
 
 
-def _divided(
-    samples: Samples, path: str, split: str | None, data: Data
-) -> tuple[Samples, list[Held]]:
-    """The last samples are kept for testing."""
-    count = data.test_samples or max(1, len(samples) // HELD_OUT)
-    if count >= len(samples):
-        message = f"{count} of {len(samples)} samples for testing leave none to learn from"
+def _kept_for_tests(samples: int, path: str, data: Data) -> int:
+    """How many of the last samples are test data."""
+    count = data.test_samples or max(1, samples // HELD_OUT)
+    if count >= samples:
+        message = f"{count} of {samples} samples for testing leave none to learn from"
         raise fault("OP0613", message, helps=("lower `data.test_samples`",), file=path)
-    left = len(samples) - count
-    if data.samples and data.samples > left:
+    if data.samples and data.samples > samples - count:
         message = f"{data.samples} samples to learn from and {count} to test on: there are only "
-        raise fault("OP0613", message + str(len(samples)), file=path)
-    return samples.first(data.samples or left), [Held(path, split, last=count)]
+        raise fault("OP0613", message + str(samples), file=path)
+    return count
 
 
 # ---------------------------------------------------------------------------------------- tests
@@ -284,6 +358,7 @@ def read_tests(
     """The test sets by name, in the order of the resolutions.
 
     Args:
+        held: where they are; none, and there are no test sets.
         resolutions: at which to test; if there are none, each file at `usual` if it has it, else
             as it is.
 
@@ -301,7 +376,7 @@ def read_tests(
 def _wanted(
     held: Sequence[Held], resolutions: Sequence[Resolution], usual: Resolution | None
 ) -> list[tuple[Held, Resolution | None]]:
-    if not resolutions:
+    if not resolutions or not held:
         return [(x, usual if usual is not None and _has(x, usual) else None) for x in held]
     return [(_source_of(held, x), x) for x in resolutions]
 
@@ -335,9 +410,8 @@ def first_of(path: str, split: str | None) -> Fields:
 
 def _read(held: Held, resolution: Resolution | None, binding: Binding) -> Samples:
     samples = binding(open_dataset(held.path, split=held.split, resolution=resolution))
-    if held.last is not None:
-        return samples.last(held.last)
-    return samples.first(held.first) if held.first else samples
+    samples = samples.first(held.first) if held.first else samples
+    return samples.last(held.last) if held.last else samples
 
 
 def _free_name(name: str, source: Held, taken: Mapping[str, object]) -> str:

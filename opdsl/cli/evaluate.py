@@ -48,24 +48,28 @@ def command(
     from opdsl.cli.judge import judge
     from opdsl.cli.results import metrics_table
     from opdsl.cli.run_folder import open_run
-    from opdsl.cli.weights import trained_module, with_device
+    from opdsl.cli.weights import with_device
+    from opdsl.workflow.weights import trained_module
 
     saved = open_run(run)
     settings = with_device(saved.settings, device, precision)
-    held = [_held(x, split) for x in data] if data else _own(saved, split)
+    held, named = ([_held(x, split) for x in data], "test") if data else _own(saved, split)
     binding = binding_of(saved.graph, settings, testing=True)
-    module, trained = trained_module(saved, last=last)
+    module, trained = trained_module(saved.folder, saved.graph, last=last)
     usual = None if data else settings.data.resolution
     if not wanted and not data:
         wanted = list(settings.eval.resolutions)
     tests = read_tests(held, wanted, usual, binding)
     rows = judge(module, trained.normaliser, saved.graph, tests, settings)
+    rows = [x | {"split": named} for x in rows]
     if calibration := read_calibration(saved.folder, module):
         banded = Banded(saved.graph, module, trained.normaliser, settings)
         for told, samples in zip(rows, tests.values(), strict=True):
             told |= {"coverage": asdict(banded.coverage(samples, calibration))}
     if as_json:
-        show_json({"run": run, "epoch": trained.epoch, "tests": rows})
+        valid = rows if named == "valid" else []
+        tested = rows if named != "valid" else []
+        show_json({"run": run, "epoch": trained.epoch, "valid": valid, "tests": tested})
     else:
         result(metrics_table(rows))
 
@@ -77,17 +81,25 @@ def _held(path: str, split: str | None) -> Held:
     return Held(path, split or next((x for x in ("test", "valid") if x in parts), None))
 
 
-def _own(saved: Saved, split: str | None) -> list[Held]:
-    """The test data of the run itself."""
+def _own(saved: Saved, split: str | None) -> tuple[list[Held], str]:
+    """The test data of the run itself, or its validation data if it has no others; which of them.
+
+    A part of a folder that is asked for is what it is called.
+    """
     from dataclasses import replace
     from pathlib import Path
 
-    gone = [x.path for x in saved.tests if not Path(x.path).exists()]
-    if gone or not saved.tests:
-        message = "the test data of the run are not there any more"
+    from opdsl.cli.results import SPLITS
+
+    valid = [saved.valid] if saved.valid else []
+    own, named = (list(saved.tests), "test") if saved.tests else (valid, "valid")
+    gone = [x.path for x in own if not Path(x.path).exists()]
+    if gone or not own:
+        message = f"the {SPLITS[named]} data of the run are not there any more"
+        message = message if own else "the run has neither test data nor validation data"
         helps = ("name others: `--data PATH`",)
         raise fault("OP0610", message, helps=helps, file=(gone or [str(saved.folder)])[0])
-    return [replace(x, split=split) if split else x for x in saved.tests]
+    return [replace(x, split=split) if split else x for x in own], split or named
 
 
 def parsed(text: str) -> list[int | tuple[int, ...]]:

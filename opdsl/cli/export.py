@@ -112,18 +112,17 @@ def _of_run(folder: str, model: str | None, sets: Sequence[str] | None, *, last:
     """The module of a run, with what normalises around it."""
     if model or sets:
         raise UsageError("`--model` and `--set` are for programs; the model of a run is what it is")
-    from opdsl.cli.run_folder import open_run
-    from opdsl.cli.weights import trained_module
     from opdsl.lower.exported import Subject
     from opdsl.lower.exported.trace import refuse_points
-    from opdsl.train.physical import Physical
+    from opdsl.workflow.operator import Operator
+    from opdsl.workflow.run_folder import read_run_folder
+    from opdsl.workflow.weights import trained_module
 
-    saved = open_run(folder)
-    refuse_points(saved.graph)
-    module, trained = trained_module(saved, last=last)
-    names = [x.name for x in saved.graph.inputs] + [x.name for x in saved.graph.asks()]
-    whole = Physical(module, trained.normaliser, names)
-    return Subject(saved.graph, module, whole, whole.draw)
+    run = read_run_folder(folder)
+    refuse_points(run.graph)
+    module, trained = trained_module(run.folder, run.graph, last=last)
+    whole = Operator(module, trained.normaliser)
+    return Subject(run.graph, module, whole, whole.draw)
 
 
 def _of_program(spec: str, model: str | None, sets: Sequence[str] | None, seed: int) -> Subject:

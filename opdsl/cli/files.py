@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from opdsl.cli.console import UsageError
-from opdsl.diagnostics import fault
+from opdsl.cli.console import UsageError, stdin
+from opdsl.diagnostics import Source, fault
 
 SUFFIX = ".op"
 STDIN = "-"
@@ -31,6 +31,20 @@ def _below(path: str) -> list[str]:
     if not found:
         raise UsageError(f"no {SUFFIX} file below `{path}`")
     return found
+
+
+def open_source(path: str) -> tuple[Source, Path]:
+    """The text of a file, or of stdin for `-`, and its folder.
+
+    Raises:
+        OpError: OP0202.
+    """
+    if path == STDIN:
+        return Source("<stdin>", stdin().decode("utf-8-sig", "replace")), Path()
+    from opdsl.compiler import read
+
+    source, folder = read(Path(path))
+    return source, folder or Path()
 
 
 def named(option: str, out: Path, endings: Sequence[str]) -> None:

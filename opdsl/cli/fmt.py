@@ -12,6 +12,7 @@ from opdsl.cli.completion import programs
 from opdsl.cli.console import binary, result, say, stdin, warn
 from opdsl.cli.files import STDIN, expanded, write
 from opdsl.diagnostics import Exit, OpError
+from opdsl.files import LARGEST_TEXT, read_regular
 
 
 def command(
@@ -85,7 +86,7 @@ def _bytes(path: str) -> bytes:
     from opdsl.compiler import read
 
     read(Path(path))
-    return Path(path).read_bytes()
+    return read_regular(Path(path), LARGEST_TEXT)
 
 
 def _replace(path: Path, text: str) -> None:

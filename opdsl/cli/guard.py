@@ -7,6 +7,7 @@ ours in a line that says so; OPDSL_TRACEBACK=1 shows where.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Callable
@@ -83,7 +84,9 @@ def told(error: BaseException, *, as_json: bool) -> int:
         case KeyboardInterrupt():
             return _line("stopped", Exit.INTERRUPTED)
         case OSError(errno=int()):
-            place = f"{error.filename}: " if error.filename else ""
+            # every file names itself (`opdsl.files.naming`), only standard output has no name
+            name = error.filename or ("standard output" if error.errno == errno.ENOSPC else "")
+            place = f"{name}: " if name else ""
             return _line(f"error: {place}{error.strerror}", Exit.FAILED)
     if _no_memory(error):
         return _line(f"error: there is not enough memory for this: {error}", Exit.TOO_LARGE)

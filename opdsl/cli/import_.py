@@ -43,6 +43,10 @@ def neuralop(
         int | None,
         typer.Option("--latent", metavar="N", help="Points on each axis of GINO's latent grid."),
     ] = None,
+    variables: Annotated[
+        str | None,
+        typer.Option("--variables", metavar="N|NAMES", help="Of CODANO: how many, or `ux,uy,p`."),
+    ] = None,
 ) -> None:
     """A model of neuraloperator as a program, and its weights as ours.
 
@@ -61,7 +65,8 @@ def neuralop(
             f"`{source}` does not say which model its weights are of: name the call that made it, "
             '`--call "FNO((16, 16), 1, 1, 64)"`'
         )
-    made = import_call(found.also(latent=latent), weights, corrected=corrected)
+    called = found.also(latent=latent, variables=_variables(variables))
+    made = import_call(called, weights, corrected=corrected)
     for note in made.notes:
         say(f"note: {note}")
     if weights is not None and out is not None and out.suffix != ".op":
@@ -75,6 +80,13 @@ def neuralop(
         say(f"wrote {out}")
     else:
         result(made.text)
+
+
+def _variables(text: str | None) -> int | list[str] | None:
+    """How many, or their names."""
+    if text is None:
+        return None
+    return int(text) if text.isdecimal() else [x.strip() for x in text.split(",")]
 
 
 def _read(source: str) -> tuple[Call | None, dict[str, Tensor] | None]:

@@ -10,13 +10,14 @@ from typing import Any
 
 from torch import nn
 
-from opdsl.cli.datasets import loop_of
 from opdsl.cli.results import row
 from opdsl.data.samples import Samples
 from opdsl.ir.graph import Graph
+from opdsl.ir.spaces import Domain
 from opdsl.train.evaluate import evaluate
 from opdsl.train.normalise import Normaliser
 from opdsl.train.sections import Settings
+from opdsl.workflow.rollout import loop_of
 
 
 def judge(
@@ -36,6 +37,7 @@ def judge(
                 samples,
                 periodic=periodic(graph),
                 lengths=lengths(graph),
+                samplings=samplings(graph),
                 device=settings.device,
                 precision=settings.precision,
                 batch=settings.batch,
@@ -60,3 +62,18 @@ def lengths(graph: Graph) -> dict[str, tuple[float, ...]]:
         k: tuple(a.hi - a.lo for a in d.axes) if d.kind == "grid" else ()
         for k, d in domains.items()
     }
+
+
+def samplings(graph: Graph) -> dict[str, tuple[str | None, ...]]:
+    """For each input and output with latitudes among its axes, by which rule they are placed."""
+    domains = {x.name: x.space.domain for x in (*graph.inputs, *graph.outputs)}
+    return {k: _samplings(d) for k, d in domains.items() if any(_samplings(d))}
+
+
+def _samplings(domain: Domain) -> tuple[str | None, ...]:
+    """For each axis; a sphere has latitudes and longitudes, in this order."""
+    return tuple(
+        x.sampling if x.kind == "sphere" and axis == 0 else None
+        for x in domain.parts
+        for axis in range(x.dims)
+    )

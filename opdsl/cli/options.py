@@ -15,6 +15,15 @@ Spec = Annotated[
         autocompletion=completion.programs,
     ),
 ]
+OptionalSpec = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[SPEC]",
+        help="A .op file, or a graph as .json; a run that goes on needs none.",
+        show_default=False,
+        autocompletion=completion.programs,
+    ),
+]
 Run = Annotated[str, typer.Argument(metavar="RUN", help="The folder of a run.", show_default=False)]
 Model = Annotated[
     str | None,

@@ -1,13 +1,13 @@
 """What people say beside the program: `--set model.width=96`, and each value of a settings file.
 
-What comes in: texts. What goes out: `Override`s, which know their places in these texts; then
-values of the model's parameters (`given`) and settings of the run (`assignments`).
+The texts become `Override`s, which know their places in these texts; those of the model become
+values of its parameters. Settings of the run are for `opdsl.workflow.overrides.assignments`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from opdsl.cli.console import UsageError
 from opdsl.diagnostics import Diagnostic, Help, Label, OpError, Source, Span, fault
@@ -15,32 +15,10 @@ from opdsl.elaborate.instance import Given
 from opdsl.elaborate.settings import constant
 from opdsl.elaborate.values import Value, Word
 from opdsl.syntax.parser import parse_expr
-from opdsl.train.sections import Settings
 from opdsl.train.settings import Assignment
+from opdsl.workflow.overrides import MODEL, Override
 
-MODEL = "model"  # `model.width` is a parameter of the model, all else a setting of the run
 OPTION = "--set"
-
-
-@dataclass(frozen=True, slots=True)
-class Override:
-    """One value that somebody gave.
-
-    Attributes:
-        path: `("optimizer", "lr")`.
-        value: a number, a truth value, a text, None or a list of these.
-        origin: `--set`, `run.yaml:4`.
-        span: of the value.
-        keys: of each key of the path.
-        wrong: why the text is no value of the language; a setting may be any text.
-    """
-
-    path: tuple[str, ...]
-    value: object
-    origin: str
-    span: Span
-    keys: tuple[Span, ...]
-    wrong: OpError | None = None
 
 
 def parse_set(text: str) -> Override:
@@ -124,23 +102,6 @@ def _value(value: object, span: Span) -> Value:
         case bool() | int() | float():
             return value
     raise fault("OP0208", f"a parameter cannot be {value}", Label(span))
-
-
-# --------------------------------------------------------------------------- settings of the run
-
-
-def assignments(overrides: Iterable[Override], models: Sequence[str]) -> list[Assignment]:
-    """The settings among the overrides."""
-    return [
-        Assignment(x.path, x.value, x.origin, x.span, to_blame(x.path, x.keys))
-        for x in overrides
-        if x.path[0] not in {MODEL, *models}
-    ]
-
-
-def to_blame(path: tuple[str, ...], keys: tuple[Span, ...]) -> Span:
-    """The key that an error about the path points to: the section, if there is none such."""
-    return keys[-1 if path[0] in Settings.model_fields else 0]
 
 
 def option(name: str, path: tuple[str, ...], value: object) -> Assignment:

@@ -13,11 +13,10 @@ from opdsl.cli.files import HDF5, apart, named
 from opdsl.cli.options import Device, Precision, Run
 
 if TYPE_CHECKING:
-    from opdsl.cli.run_folder import Saved
     from opdsl.data.formats import Stream
     from opdsl.data.samples import Samples
     from opdsl.nn.batch import Values
-    from opdsl.train.sections import Settings
+    from opdsl.workflow.run import Run as TrainedRun
 
 SUFFIXES = (*HDF5, ".npz")
 
@@ -64,66 +63,58 @@ def command(
     named("--output", output, SUFFIXES)
     apart("--output", output, input_)
     from opdsl.cli.predictions import peeked, write_h5, write_npz, write_points
-    from opdsl.cli.run_folder import open_run
-    from opdsl.cli.weights import with_device
     from opdsl.data.formats import stream_dataset
     from opdsl.nn.batch import numbers
+    from opdsl.workflow.run import open_run
 
-    saved = open_run(run)
-    settings = with_device(saved.settings, device, precision)
-    settings = settings.model_copy(update={"batch": batch or settings.batch})
-    count = steps or settings.rollout
-    data = stream_dataset(input_, split=split, size=settings.batch)
-    found = _predicted(saved, settings, data, count, last=last, sides=sides)
+    opened = open_run(run, last=last, device=device or "auto", precision=precision)
+    for text in opened.notes:
+        say(f"note: {text}")
+    count = steps or opened.settings.rollout
+    size = batch or opened.settings.batch
+    axes = {x.space.domain.dims for x in opened.graph.inputs if not x.space.domain.scattered}
+    alone = axes.pop() if len(axes) == 1 else None
+    data = stream_dataset(input_, split=split, size=size, alone=alone)
+    found = _predicted(opened, data, count, batch=size, sides=sides)
     (samples, first), found = peeked(found)
     if output.suffix == ".npz":
         write_npz(output, (x for _, x in found), data.count)
     elif samples.places:  # they are one piece
-        write_points(output, saved.graph, first, samples, timed=count is not None)
+        write_points(output, opened.graph, first, samples, timed=count is not None)
     else:
         dense = ({k: numbers(y) for k, y in x.items()} for _, x in found)
         layout, timed = samples.layout, count is not None
-        write_h5(output, saved.graph, dense, data.count, layout, timed=timed)
+        write_h5(output, opened.graph, dense, data.count, layout, timed=timed)
     say(f"wrote {data.count} samples to {output}")
 
 
 def _predicted(
-    saved: Saved,
-    settings: Settings,
+    run: TrainedRun,
     data: Stream,
     steps: int | None,
     *,
-    last: bool,
+    batch: int,
     sides: int | dict[str, int] | None,
 ) -> Iterator[tuple[Samples, dict[str, Values]]]:
     """The inputs and the outputs of some samples at a time."""
-    from opdsl.cli.calibration import read_calibration, with_edges
-    from opdsl.cli.datasets import Binding, loop_of
-    from opdsl.cli.weights import trained_module
+    from opdsl.cli.datasets import Binding
     from opdsl.data.samples import Steps
-    from opdsl.lower.tiles import Tiled
-    from opdsl.train.evaluate import predict
 
-    loop = loop_of(saved.graph, steps)
-    binding = Binding(saved.graph, settings.data.fields, Steps(steps) if steps else None)
-    module, trained = trained_module(saved, last=last)
-    calibration = read_calibration(saved.folder, module)
-    model = Tiled(module, sides) if sides is not None else module
+    model = run.in_tiles(sides)  # once: tiles remember what they have made
+    binding = Binding(run.graph, run.settings.data.fields, Steps(steps) if steps else None)
     for fields in data.pieces:
         samples = binding.inputs(fields)
-        found = predict(
-            model,
-            trained.normaliser,
-            samples.inputs,
-            device=settings.device,
-            precision=settings.precision,
-            batch=settings.batch,
-            loop=loop,
-            steps=steps,
-            places=samples.given,
+        yield (
+            samples,
+            run.outputs(
+                samples.inputs,
+                samples.given,
+                model=model,
+                batch=batch,
+                steps=steps,
+                hidden=binding.states,
+            ),
         )
-        found = {k: x for k, x in found.items() if k not in binding.states}
-        yield samples, with_edges(calibration, found)
 
 
 def _sides(text: str) -> int | dict[str, int]:

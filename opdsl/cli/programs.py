@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from opdsl.cli.config import read_config
-from opdsl.cli.console import UsageError, stdin, warn
-from opdsl.cli.overrides import MODEL, Override, assignments, parameters, parse_set, to_blame
-from opdsl.compiler import Checked, check, read, train_settings
+from opdsl.cli.console import UsageError, warn
+from opdsl.cli.files import open_source
+from opdsl.cli.overrides import OPTION, parameters, parse_set
+from opdsl.cli.train_block import from_train_block
+from opdsl.compiler import Checked, check
 from opdsl.diagnostics import OpError, Source
 from opdsl.elaborate.instance import Given
 from opdsl.elaborate.program import models
@@ -22,8 +23,11 @@ from opdsl.ir.graph import Graph
 from opdsl.syntax.parser import parse
 from opdsl.train.sections import ONLY_FOR
 from opdsl.train.settings import Assignment, Resolved, resolve
+from opdsl.workflow.config import read_config
+from opdsl.workflow.overrides import MODEL, Override, assignments
 
-STDIN = "-"
+DATA = "--data"
+SETS = f"<{OPTION}>"  # the source of what `--set` gives
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,18 +63,6 @@ class Program:
         """Who gave the parameters that were given."""
         heads = {MODEL, *self.names}
         return {x.path[1]: x.origin for x in self.overrides if x.path[0] in heads}
-
-
-def open_source(path: str) -> tuple[Source, Path]:
-    """The text of a file, or of stdin for `-`, and its folder.
-
-    Raises:
-        OpError: OP0202.
-    """
-    if path == STDIN:
-        return Source("<stdin>", stdin().decode("utf-8-sig", "replace")), Path()
-    source, folder = read(Path(path))
-    return source, folder or Path()
 
 
 def open_program(
@@ -120,11 +112,29 @@ def resolved(program: Program, options: Iterable[Assignment] = ()) -> Resolved:
     Raises:
         OpError: OP0603, OP0604.
     """
-    rest = assignments(program.overrides, program.names)
+    before = [*from_train_block(program.checked), *assignments(program.overrides, program.names)]
+    last = list(options)
+    if any(x.origin == DATA for x in last):
+        before = _without_other_data(before)
     try:
-        return resolve([*from_train_block(program.checked), *rest, *options])
+        return resolve([*before, *last])
     except OpError as error:  # one unknown section, however many keys it has
         raise OpError(*dict.fromkeys(error.diagnostics)) from error
+
+
+def _without_other_data(given: Sequence[Assignment]) -> list[Assignment]:
+    """The assignments without those about data that `--data` replaces.
+
+    A train block or a settings file with a `data.path` speaks of that file in all its `data`
+    section, and in `eval.resolutions` of its test files. One without a path speaks of any data.
+    """
+    places = {x.span.source.name for x in given if x.path == ("data", "path") and x.span}
+    return [
+        x
+        for x in given
+        if not (x.span and x.span.source.name in places - {SETS})
+        or not (x.path[0] == "data" or x.path == ("eval", "resolutions"))
+    ]
 
 
 def used(told: Resolved) -> list[tuple[str, Any, str]]:
@@ -137,17 +147,3 @@ def _has_effect(key: str, kinds: Mapping[str, str]) -> bool:
     section, _, name = key.partition(".")
     users = ONLY_FOR.get(section, {}).get(name)
     return users is None or kinds[section] in users
-
-
-def from_train_block(checked: Checked) -> list[Assignment]:
-    """The settings of the model's train block, each with its place."""
-    return [
-        Assignment(
-            x.path,
-            x.value,
-            f"train block {x.key.source.name}:{x.key.line}",
-            x.span,
-            to_blame(x.path, x.keys),
-        )
-        for x in train_settings(checked)
-    ]

@@ -12,14 +12,17 @@ from typing import Any
 from numpy.typing import NDArray
 from torch import nn
 
-from opdsl.cli.datasets import loop_of
+from opdsl.cli.datasets import BY_TEST
 from opdsl.cli.programs import used
-from opdsl.cli.run_folder import PROGRAM, REPORT, versions
+from opdsl.cli.results import SPLITS
+from opdsl.cli.run_folder import REPORT, versions
 from opdsl.data.samples import Samples
 from opdsl.diagnostics import OpError
+from opdsl.files import read_text
 from opdsl.ir.fingerprint import fingerprint
 from opdsl.ir.graph import Graph
 from opdsl.nn.batch import Values, each
+from opdsl.train.changes import Change, shown
 from opdsl.train.device import device_of
 from opdsl.train.evaluate import predict, steps_of
 from opdsl.train.normalise import Normaliser
@@ -27,10 +30,12 @@ from opdsl.train.pictures import Cloud
 from opdsl.train.report import Picture, write_report
 from opdsl.train.sections import Settings
 from opdsl.train.settings import Resolved
+from opdsl.workflow.rollout import loop_of
+from opdsl.workflow.run_folder import PROGRAM
 
 SAMPLES = 2  # shown of each test set
 SETS = 3  # shown
-HIDDEN = ("data", "resolution", "steps")  # of a row
+HIDDEN = ("data", "resolution", "split", "steps")  # of a row
 
 
 def make_report(
@@ -42,25 +47,75 @@ def make_report(
     tests: Mapping[str, Samples],
     history: Sequence[Mapping[str, Any]],
     rows: Sequence[Mapping[str, Any]],
+    *,
+    selection: Sequence[str],
+    changes: Sequence[Change],
 ) -> Path:
-    """Write the page."""
+    """Write the page.
+
+    Args:
+        tests: sets of which samples are shown.
+        rows: errors on validation and test data.
+        selection: sentences on which of these chose the weights.
+        changes: settings that changed while the run went on.
+    """
     from opdsl.ir.certificate import certify
     from opdsl.summary.table import certificate_text
 
-    shown = list(tests.values())[:SETS]
+    some = list(tests.values())[:SETS]
     return write_report(
         run / REPORT,
         title=graph.name,
         subtitle=graph.doc or "",
         diagram_svg=_diagram(graph),
-        spec=(run / PROGRAM).read_text(encoding="utf-8"),
+        spec=read_text(run / PROGRAM),
         certificate=certificate_text(certify(graph)),
         settings_rows=used(told),
         history=history,
-        table=[{k: v for k, v in x.items() if k not in HIDDEN} for x in rows],
-        pictures=[y for x in shown for y in _pictures(graph, module, normaliser, x, told.settings)],
+        table=[_cells(x) for x in rows],
+        selection=selection,
+        changes=[_change(x) for x in changes],
+        pictures=[y for x in some for y in _pictures(graph, module, normaliser, x, told.settings)],
         environment=_environment(graph, told.settings),
     )
+
+
+def _cells(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The cells of a row, first what data they are."""
+    return {"data": SPLITS[row["split"]]} | {k: v for k, v in row.items() if k not in HIDDEN}
+
+
+def _change(change: Change) -> dict[str, Any]:
+    """The cells of a setting that changed."""
+    return {
+        "from step": change.step,
+        "setting": change.setting,
+        "before": shown(change.before),
+        "after": shown(change.after),
+        "learning rate": " -> ".join(f"{x:.3g}" for x in change.rates or ()),
+    }
+
+
+def selection(choice: str, end: Mapping[str, Any]) -> list[str]:
+    """Which data chose the weights, and which only measured them.
+
+    Args:
+        choice: the validation data in words.
+        end: `epochs`, `best_epoch`, and the rows of `valid` and `tests`.
+    """
+    best, epochs = end["best_epoch"], end["epochs"]
+    found = [f"Validation data: {choice}."]
+    if best is None:
+        found.append(f"The weights are the last ones, of epoch {epochs}.")
+    else:
+        found.append(f"The weights are those of epoch {best} of {epochs}, the best on these data.")
+    if choice == BY_TEST:
+        found.append("So the errors on the test data are smaller than on data that chose nothing.")
+    elif end["tests"]:
+        found.append("The test data were measured once, with these weights.")
+    else:
+        found.append("There are no test data; errors on data that chose nothing are not known.")
+    return found
 
 
 def _diagram(graph: Graph) -> str:

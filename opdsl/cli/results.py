@@ -6,13 +6,14 @@ What comes in: metrics by the name of the test set. What goes out: rows.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from opdsl.cli.console import table
 
 if TYPE_CHECKING:
     from opdsl.data.samples import Samples
-    from opdsl.train.evaluate import Metrics
+    from opdsl.train.metrics import Metrics
 
 Row = Mapping[str, Any]
 
@@ -24,7 +25,10 @@ HEADS = {
     "rmse": "RMSE",
     "max_error": "max error",
 }
+SPLITS = {"valid": "validation", "test": "test", "train": "training"}
 MORE = {
+    "zero_samples": "zero truths",
+    "zero_rmse": "their RMSE",
     "pinball": "pinball",
     "points": "points in band",
     "functions": "functions in band",
@@ -38,7 +42,7 @@ def row(samples: Samples, metrics: Metrics) -> dict[str, Any]:
         "set": samples.name,
         "resolution": list(samples.resolution),
         "data": samples.source,
-        **metrics.to_json(),
+        **{k: _finite(v) for k, v in metrics.to_json().items()},
     }
 
 
@@ -46,6 +50,9 @@ def metrics_table(rows: Sequence[Row]) -> str:
     """The rows as text; what only some runs have stands in more columns, or below."""
     flat = [{**x, **x.get("coverage", {}), "samples": x["samples"]} for x in rows]
     heads = HEADS | {k: v for k, v in MORE.items() if any(k in x for x in flat)}
+    if any(x.get("split", "test") != "test" for x in flat):
+        flat = [{**x, "split": SPLITS[x.get("split", "test")]} for x in flat]
+        heads = {"split": "data"} | heads | {"set": "set"}
     cells = [tuple(_cell(x.get(key)) for key in heads) for x in flat]
     steps = [
         f"rel. L2 of each step, {x['set']}: {', '.join(_cell(y) for y in x['steps'])}"
@@ -53,6 +60,13 @@ def metrics_table(rows: Sequence[Row]) -> str:
         if x.get("steps")
     ]
     return "\n".join([table([tuple(heads.values()), *cells]), *steps])
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN: an error that is not a number is null."""
+    if isinstance(value, list):
+        return [_finite(x) for x in value]
+    return None if isinstance(value, float) and not isfinite(value) else value
 
 
 def _cell(value: Any) -> str:

@@ -2,46 +2,49 @@
 
     resolved.op         the program with the parameters it was given (and the files it imports)
     settings.yaml       every setting, with who gave it
-    opdsl.json          versions, fingerprints, seed, where the data are
-    model.safetensors   the best weights
+    opdsl.json          versions, fingerprints, seed, where the data are, the errors at the end
+    model.safetensors   the best weights, with the normaliser of the data
     report.html         all of it on one page
 
-What comes in: a program, settings, samples. What goes out: the files; and back, a `Saved` run.
+What is read back without data is in `opdsl.workflow.run_folder`.
 """
 
 from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from opdsl.cli.config import read_config
-from opdsl.cli.datasets import Held
+from opdsl.cli.datasets import Division, Held
 from opdsl.cli.files import write
-from opdsl.cli.overrides import assignments
 from opdsl.cli.programs import Program, used
 from opdsl.cli.resolved import imported_files, resolved_text
-from opdsl.compiler import check
-from opdsl.diagnostics import OpError, fault
+from opdsl.diagnostics import fault
 from opdsl.ir.fingerprint import fingerprint
 from opdsl.ir.graph import Graph
+from opdsl.train.folder import WEIGHTS
 from opdsl.train.sections import Settings
-from opdsl.train.settings import Resolved, resolve
+from opdsl.train.settings import Resolved
+from opdsl.workflow.run_folder import (
+    ABOUT,
+    FORMAT,
+    PROGRAM,
+    SETTINGS,
+    no_run,
+    read_run_folder,
+)
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from opdsl.data.samples import Samples
     from opdsl.train.normalise import Normaliser
 
-PROGRAM, SETTINGS, ABOUT = "resolved.op", "settings.yaml", "opdsl.json"
-WEIGHTS, REPORT = "model.safetensors", "report.html"
+REPORT = "report.html"
 RUNS = Path("runs")
-FORMAT = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +53,14 @@ class Saved:
 
     Attributes:
         tests: where its test data are.
+        valid: where its validation data are, if they are others.
     """
 
     folder: Path
     graph: Graph
     settings: Settings
     tests: tuple[Held, ...]
+    valid: Held | None = None
 
 
 def new_folder(model: str) -> Path:
@@ -65,27 +70,24 @@ def new_folder(model: str) -> Path:
     return next(RUNS / x for x in names if not (RUNS / x).exists())
 
 
-def latest_folder(model: str) -> Path:
-    """The newest run of a model below `runs/`.
+def latest_folder(model: str | None) -> Path:
+    """The newest run below `runs/`, of a model if it is given.
 
     Raises:
         OpError: OP0627, there is none.
     """
-    found = [x.parent for x in RUNS.glob(f"{model}-*/{ABOUT}")]
+    found = [x.parent for x in RUNS.glob(f"{model}-*/{ABOUT}" if model else f"*/{ABOUT}")]
     if not found:
-        helps = ("name its folder: `--out FOLDER`",)
-        raise fault(
-            "OP0627", f"there is no run of `{model}` to go on with", helps=helps, file="runs"
-        )
+        helps = ("name its folder: `--resume RUN`",)
+        what = f"run of `{model}`" if model else "run"
+        raise fault("OP0627", f"there is no {what} to go on with", helps=helps, file="runs")
     return max(found, key=lambda x: (x.stat().st_mtime, x.name))
 
 
 # -------------------------------------------------------------------------------------- writing
 
 
-def write_beginning(
-    run: Path, program: Program, told: Resolved, train: Samples, tests: Sequence[Held]
-) -> None:
+def write_beginning(run: Path, program: Program, told: Resolved, division: Division) -> None:
     """Everything that is known before the first step.
 
     Raises:
@@ -95,12 +97,10 @@ def write_beginning(
         write(run / name, text.encode())
     write(run / PROGRAM, resolved_text(program).encode())
     write(run / SETTINGS, settings_text(told).encode())
-    write(run / ABOUT, json.dumps(_about(program, told, train, tests), indent=1).encode())
+    write_about(run, _about(program, told, division))  # the last one: with it the folder is a run
 
 
-def _about(
-    program: Program, told: Resolved, train: Samples, tests: Sequence[Held]
-) -> dict[str, Any]:
+def _about(program: Program, told: Resolved, division: Division) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "model": program.graph.name,
@@ -108,14 +108,36 @@ def _about(
         "versions": versions(),
         "fingerprint": fingerprint(program.graph),
         "seed": told.settings.seed,
-        "data": {
-            "path": str(Path(train.source).resolve()),
-            "fingerprint": train.fingerprint,
-            "samples": len(train),
-            "resolution": list(train.resolution),
-            "tests": [asdict(x) | {"path": str(Path(x.path).resolve())} for x in tests],
-        },
+        "data": about_data(division),
     }
+
+
+def about_data(division: Division) -> dict[str, Any]:
+    """Where the data of a run are, and which part of them is for what."""
+    train = division.train
+    return {
+        "path": str(Path(train.source).resolve()),
+        "fingerprint": train.fingerprint,
+        "samples": len(train),
+        "resolution": list(train.resolution),
+        "valid": None if division.held is None else _place(division.held),
+        "choice": division.choice,
+        "tests": [_place(x) for x in division.tests],
+    }
+
+
+def _place(held: Held) -> dict[str, Any]:
+    """The samples of any working directory."""
+    return asdict(held) | {"path": str(Path(held.path).resolve())}
+
+
+def write_about(run: Path, about: Mapping[str, Any]) -> None:
+    """Write `opdsl.json`.
+
+    Raises:
+        OpError: OP0625.
+    """
+    write(run / ABOUT, json.dumps(about, indent=1).encode())
 
 
 def versions() -> dict[str, str]:
@@ -153,18 +175,14 @@ def _yaml(value: Any) -> str:
 
 
 def write_weights(run: Path, module: nn.Module, normaliser: Normaliser) -> None:
-    """The weights for others, and beside them in opdsl.json the numbers that scale the data.
+    """The weights of the module and the numbers that scale the data, in one file.
 
     Raises:
         OpError: OP0625.
     """
-    from safetensors.torch import save
+    from opdsl.train.trained import weights_file
 
-    weights = {k: x.detach().cpu().contiguous() for k, x in module.state_dict().items()}
-    write(run / WEIGHTS, save(weights))
-    scales = {k: x.tolist() for k, x in normaliser.state_dict().items()}
-    about = _read_about(run) | {"normaliser": scales}
-    write(run / ABOUT, json.dumps(about, indent=1).encode())
+    write(run / WEIGHTS, weights_file(module, normaliser))
 
 
 # -------------------------------------------------------------------------------------- reading
@@ -174,39 +192,34 @@ def open_run(folder: str) -> Saved:
     """A run, its program compiled as far as the graph.
 
     Raises:
-        OpError: OP0627, the folder is no run; what is wrong with its program.
+        OpError: OP0627, the folder is no run; OP0628, it contains a link; what is wrong with its
+            program.
     """
-    run = Path(folder)
-    about = _read_about(run)
-    graph = check(run / PROGRAM, model=_model(run, about)).sound()
-    settings = resolve(assignments(read_config(str(run / SETTINGS)), ())).settings
-    return Saved(run, graph, settings, tuple(_tests(run, about)))
+    run = read_run_folder(folder)
+    tests, valid = tests_of(run.folder, run.about), valid_of(run.folder, run.about)
+    return Saved(run.folder, run.graph, run.settings, tests, valid)
 
 
-def _read_about(run: Path) -> dict[str, Any]:
+def tests_of(run: Path, about: Mapping[str, Any]) -> tuple[Held, ...]:
+    """Where the test data of a run are.
+
+    Raises:
+        OpError: OP0627.
+    """
     try:
-        about = json.loads((run / ABOUT).read_bytes())
-    except (OSError, ValueError) as error:
-        raise _no_run(run, f"it has no readable `{ABOUT}`") from error
-    if not isinstance(about, dict) or about.get("format") != FORMAT:
-        raise _no_run(run, f"`{ABOUT}` is of another format")
-    return about
-
-
-def _model(run: Path, about: Mapping[str, Any]) -> str:
-    if not isinstance(about.get("model"), str):
-        raise _no_run(run, f"`{ABOUT}` names no model")
-    return str(about["model"])
-
-
-def _tests(run: Path, about: Mapping[str, Any]) -> list[Held]:
-    try:
-        return [Held(**x) for x in about["data"]["tests"]]
+        return tuple(Held(**x) for x in about["data"]["tests"])
     except (LookupError, TypeError) as error:
-        raise _no_run(run, f"`{ABOUT}` names no data") from error
+        raise no_run(run, f"`{ABOUT}` names no data") from error
 
 
-def _no_run(run: Path, what: str) -> OpError:
-    message = f"this folder is not a run: {what}" if run.is_dir() else "there is no such folder"
-    helps = ("`opdsl train SPEC --out FOLDER` makes one",)
-    return fault("OP0627", message, helps=helps, file=str(run))
+def valid_of(run: Path, about: Mapping[str, Any]) -> Held | None:
+    """Where the validation data are; None if there are none, and for runs of earlier versions.
+
+    Raises:
+        OpError: OP0627.
+    """
+    try:
+        found = about["data"].get("valid")
+        return Held(**found) if found else None
+    except (LookupError, TypeError, AttributeError) as error:
+        raise no_run(run, f"`{ABOUT}` names no data") from error

@@ -105,7 +105,7 @@ def _timer(device: str, threads: int, *, autotune: bool) -> Timer | None:
         torch.set_num_threads(threads)
         return Tuner(users_timings(anew=True))
     folder = users_folder()
-    # looking into them takes torch, which an empty folder is not worth
+    # looking into them takes the compiled kernels, which an empty folder is not worth
     known = device == "cpu" and folder is not None and folder.is_dir()
     return users_timings() if known else None
 

@@ -4,26 +4,59 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
-from opdsl.cli.console import lively, result, say, show_json, table
-from opdsl.cli.options import Device, Json, Model, Precision, Sets, Spec
+from opdsl.cli.console import UsageError, lively, result, say, show_json, table
+from opdsl.cli.options import Device, Json, Model, OptionalSpec, Precision, Sets
 from opdsl.diagnostics import OpError, fault
 from opdsl.train.signals import Interrupted
 
 if TYPE_CHECKING:
     from opdsl.cli.programs import Program
+    from opdsl.cli.resume import Begun
     from opdsl.train.listener import Listener
     from opdsl.train.settings import Assignment, Resolved
 
+PROGRAMS = (".op", ".json")  # how the name of a program ends
+
+
+class TrainCommand(TyperCommand):
+    """The parser of `train`, which lets `--resume` stand alone and with the folder of a run."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Give a `--resume` that stands alone the empty value."""
+        return super().parse_args(ctx, list(with_values(args)))
+
+
+def with_values(args: Sequence[str]) -> Iterator[str]:
+    """The words of a command line, `--resume=` for a `--resume` that no run follows.
+
+    A program or another option behind it is no run: `--resume spec.op --out RUN` was always valid.
+    """
+    for i, word in enumerate(args):
+        if word == "--":
+            yield from args[i:]
+            return
+        after = args[i + 1] if i + 1 < len(args) else "-"
+        alone = after.startswith("-") or Path(after).suffix in PROGRAMS
+        yield f"{word}=" if word == "--resume" and alone else word
+
 
 def command(
-    spec: Spec,
+    spec: OptionalSpec = None,
     data: Annotated[
         str | None, typer.Option("--data", metavar="PATH", help="Samples to learn from.")
+    ] = None,
+    valid: Annotated[
+        str | None,
+        typer.Option(
+            "--valid", metavar="PATH", help="What chooses the weights: PATH, 0.1 or none."
+        ),
     ] = None,
     test: Annotated[
         list[str] | None,
@@ -40,8 +73,13 @@ def command(
         typer.Option("--from", metavar="RUN", help="Begin with the weights of a trained model."),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the run in --out, or with the latest.")
-    ] = False,
+        str | None,
+        typer.Option(
+            "--resume",
+            metavar="[RUN]",
+            help="Go on with a run; without RUN that of --out or the latest.",
+        ),
+    ] = None,
     epochs: Annotated[
         int | None, typer.Option("--epochs", metavar="N", help="Passes over the samples.")
     ] = None,
@@ -62,24 +100,41 @@ def command(
     """Train a model.
 
     Of settings given twice the later wins: train block, --config, --set, options.
+    --data replaces all that a train block or a file says of data of its own.
 
     Example: opdsl train specs/fno_darcy.op --data darcy.h5 --set model.width=48
-    """
-    from opdsl.cli.programs import open_program, resolved
 
-    program = open_program(spec, model=model, sets=sets, configs=config)
-    told = resolved(program, _options(data, test, epochs, device, precision))
+    A run goes on with its own program, settings and data; only what is given
+    here changes, where it may.
+
+    Example: opdsl train --resume runs/darcy --epochs 30
+    """
+    options = _options(data, valid, test, epochs, device, precision)
+    if resume is not None:
+        wish = _resumed(spec, resume, out, source, model, sets, config, options)
+        program, told, run = wish.program, wish.told, wish.run
+    else:
+        wish, (program, told) = None, _fresh(spec, model, sets, config, options)
+        run = Path()
     if print_config:
         _print_config(program, told, as_json=as_json)
         return
     if told.settings.data.path is None:
         raise _no_data(program)
-    from opdsl.cli.training import train
+    from opdsl.cli.training import go_on, train
 
-    run = _folder(out, program.graph.name, resume=resume)
+    if wish is None:
+        from opdsl.cli.run_folder import new_folder
+
+        run = out if out is not None else new_folder(program.graph.name)
+    elif wish.finished:
+        say(_nothing_to_do(wish))
     try:
         listener = _listener(quiet=quiet)
-        summary = train(program, told, run, resume=resume, listener=listener, source=source)
+        if wish is not None:
+            summary = go_on(wish, listener=listener)
+        else:
+            summary = train(program, told, run, listener=listener, source=source)
     except Interrupted as stop:
         say(_stopped(stop, run))
         raise typer.Exit(stop.exit_code) from stop
@@ -89,8 +144,62 @@ def command(
         result(_told(summary))
 
 
+def _fresh(
+    spec: str | None,
+    model: str | None,
+    sets: list[str] | None,
+    config: list[str] | None,
+    options: list[Assignment],
+) -> tuple[Program, Resolved]:
+    """The program and the settings of a new run."""
+    from opdsl.cli.programs import open_program, resolved
+
+    if spec is None:
+        raise UsageError("name a program, as in `opdsl train model.op`, or a run: `--resume RUN`")
+    program = open_program(spec, model=model, sets=sets, configs=config)
+    return program, resolved(program, options)
+
+
+def _resumed(
+    spec: str | None,
+    named: str,
+    out: Path | None,
+    source: Path | None,
+    model: str | None,
+    sets: list[str] | None,
+    config: list[str] | None,
+    options: list[Assignment],
+) -> Begun:
+    """The run to go on with, and what is to change in it.
+
+    A program that is named has to be that of the run; whose latest run is meant, it says too.
+    """
+    from opdsl.cli.files import open_source
+    from opdsl.cli.resume import begun, model_in, run_to_resume
+    from opdsl.cli.training import refuse_other_start
+
+    program = None if spec is None else open_source(spec)
+    latest = model or (None if program is None else model_in(*program))
+    run = run_to_resume(named, out, latest)
+    if source is not None:
+        refuse_other_start(run, source)
+    return begun(run, spec=program, model=model, sets=sets, configs=config, options=options)
+
+
+def _nothing_to_do(wish: Begun) -> str:
+    """What is said of a finished run, and of settings that would have changed."""
+    lost = ", ".join(f"`{x}`" for x in wish.changed)
+    rest = f"; {lost} would take effect with more epochs only" if lost else ""
+    more = shlex.join(["opdsl", "train", "--resume", str(wish.run), "--epochs"])
+    return (
+        f"the run is finished after {wish.epochs} epochs and stays as it is{rest}\n"
+        f"to go on with it: {more} N"
+    )
+
+
 def _options(
     data: str | None,
+    valid: str | None,
     test: list[str] | None,
     epochs: int | None,
     device: str | None,
@@ -101,12 +210,20 @@ def _options(
 
     given = (
         ("--data", ("data", "path"), data),
+        ("--valid", ("data", "valid"), None if valid is None else _part_or_path(valid)),
         ("--test", ("data", "test"), test or None),
         ("--epochs", ("schedule", "epochs"), epochs),
         ("--device", ("device",), device),
         ("--precision", ("precision",), precision),
     )
     return [option(name, path, value) for name, path, value in given if value is not None]
+
+
+def _part_or_path(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def _print_config(program: Program, told: Resolved, *, as_json: bool) -> None:
@@ -154,14 +271,6 @@ def _no_data(program: Program) -> OpError:
     return fault("OP0602", message, helps=helps, file=program.source.name)
 
 
-def _folder(out: Path | None, model: str, *, resume: bool) -> Path:
-    from opdsl.cli.run_folder import latest_folder, new_folder
-
-    if out is not None:
-        return out
-    return latest_folder(model) if resume else new_folder(model)
-
-
 def _listener(*, quiet: bool) -> Listener:
     from opdsl.train.listener import Silence
     from opdsl.train.progress import PlainLines, progress
@@ -175,19 +284,19 @@ def _stopped(stop: Interrupted, run: Path) -> str:
     """What an interrupted run can still do."""
     if not stop.saved and not (run / "checkpoints").is_dir():
         return "stopped before the first checkpoint"
-    words = [x for x in sys.argv[1:] if x != "--resume"]
-    words += ["--resume"] if "--out" in words else ["--out", str(run), "--resume"]
     done = "stopped and saved" if stop.saved else "stopped without a new checkpoint"
-    return f"{done}; to go on: {shlex.join(['opdsl', *words])}"
+    return f"{done}; to go on: {shlex.join(['opdsl', 'train', '--resume', str(run)])}"
 
 
 def _told(summary: dict[str, Any]) -> str:
     from opdsl.cli.results import metrics_table
 
-    best = summary["best_epoch"]
-    lines = [metrics_table(summary["tests"])] if summary["tests"] else []
-    if lines and best is not None:
-        lines.append(f"weights of epoch {best} of {summary['epochs']}, the best on the first row")
+    best, epochs = summary["best_epoch"], summary["epochs"]
+    rows = [*summary["valid"], *summary["tests"]]
+    lines = [metrics_table(rows)] if rows else []
+    lines.append(f"validation   {summary['choice']}")
+    weights = f"epoch {best} of {epochs}, the best on the validation data"
+    lines.append(f"weights      {weights if best else f'the last, of epoch {epochs}'}")
     lines += [f"begun with   {summary['start']}"] if "start" in summary else []
     lines += [f"run folder   {summary['run']}", f"report page  {summary['report']}"]
     return "\n".join(lines)

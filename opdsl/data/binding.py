@@ -12,8 +12,11 @@ from typing import Any
 import torch
 
 from opdsl.data.coarsen import times
+from opdsl.data.float_range import too_large, too_small
+from opdsl.data.pairs import LAST
 from opdsl.data.samples import Fields, Port, Role, Samples, Steps
 from opdsl.data.sites import Site, counted, on_grid, on_site, place_of, placed, volumes
+from opdsl.data.suspects import vanishing
 from opdsl.diagnostics import Diagnostic, Help, OpError, did_you_mean
 from opdsl.nn.batch import Values, beside, changed, each, numbers
 from opdsl.nn.geometry import Placed
@@ -43,7 +46,8 @@ def bind(
 
     Raises:
         OpError: every misfit at once: OP0611 no such field or no coordinates, OP0612 not finite,
-            OP0613 the number of channels, axes or points differs, or the mapping names no port.
+            OP0613 the number of channels, axes or points differs, or the mapping names no port,
+            OP0619 values outside the range of float32.
     """
     mapping = mapping or {}
     ports = [*inputs, *outputs]
@@ -55,8 +59,10 @@ def bind(
     where, places = _grounds(fields, ports, sites, told, mapping, faults)
     ins = _side(fields, inputs, "input", told, where, faults)
     outs = _side(fields, outputs, "output", told, where, faults)
-    if faults:
-        raise OpError(*dict.fromkeys(faults))
+    warnings = [x for x in faults if x.severity != "error"]
+    if len(faults) > len(warnings):
+        raise OpError(*(x for x in dict.fromkeys(faults) if x.severity == "error"))
+    timed = {x.name for x in outputs if x.steps}
     return Samples(
         ins,
         outs,
@@ -68,7 +74,8 @@ def bind(
         places,
         tuple(x.name for x in sites if x.asked),
         {x.name: x.domain for x in ports if x.domain in places},
-        dict(_weights(outputs, outs, sites, places, fields.source)),
+        dict(_weights(ports, ins | outs, sites, places, fields.source)),
+        tuple(dict.fromkeys([*warnings, *vanishing(outs, timed, fields)])),
     )
 
 
@@ -105,15 +112,15 @@ def _grounds(
 
 
 def _weights(
-    outputs: Sequence[Port],
+    ports: Sequence[Port],
     values: Mapping[str, Values],
     sites: Sequence[Site],
     places: Mapping[str, Placed],
     source: str,
 ) -> Iterator[tuple[str, Values]]:
-    """What the points of each output stand for, where they do not count alike."""
+    """What the points of each input and output stand for, where they do not count alike."""
     known = {x.name: volumes(places[x.name], x, source) for x in sites if x.name in places}
-    for port in outputs:
+    for port in ports:
         found = known.get(port.domain)
         if found is not None:
             x, rows = values[port.name], [w[None].float() for w in found]
@@ -127,7 +134,9 @@ def _same_axes(fields: Fields, ports: Sequence[Port]) -> None:
     wrong = next((x for x in ports if x.axes != axes), None)
     if wrong is not None:
         said = f"the data have {_count(axes, 'axis', 'axes')}, `{wrong.name}` of the model has"
-        raise OpError(_misfit(fields, f"{said} {wrong.axes}"))
+        *rest, last = fields.resolution
+        short = axes == wrong.axes + 1 and 2 * last < min(rest)
+        raise OpError(_misfit(fields, f"{said} {wrong.axes}", *([LAST] if short else [])))
 
 
 def _side(
@@ -147,7 +156,8 @@ def _side(
             faults.append(_unmarked(fields, port, role, used))
             continue
         wrong = list(_misfits(fields, port, names, role, where))
-        if not wrong:
+        wrong = wrong or [y for n in names for y in _bad_values(fields, n, role)]
+        if all(x.severity == "warning" for x in wrong):
             bound[port.name] = _in_time(port, role, [_single(fields.values[n]) for n in names])
         faults.extend(wrong)
     return bound
@@ -217,10 +227,8 @@ def _misfits(
             f"{_listed(names)} has {_count(channels, 'channel')}, "
             f"`{port.name}` of the model has {port.channels}",
             *_perhaps_steps(port, role, channels),
+            *([LAST] if _ends_with_channels(port, values) else []),
         )
-    else:
-        bad = (_not_finite(fields, n) for n in names)
-        yield from (x for x in bad if x)
 
 
 def _misplaced(
@@ -246,8 +254,6 @@ def _too_short(
     """OP0613 where a file has fewer steps in time than are asked for."""
     wanted = steps.skipped + steps.count
     if have >= wanted:
-        bad = (_not_finite(fields, n) for n in names)
-        yield from (x for x in bad if x)
         return
     left = f", {steps.skipped} of which are left out" if steps.skipped else ""
     cure = (f"`rollout = {have - steps.skipped}`, or data of more steps",)
@@ -260,16 +266,23 @@ def _too_short(
     )
 
 
+def _bad_values(fields: Fields, name: str, role: Role) -> Iterator[Diagnostic]:
+    """What float32 cannot hold; small numbers of a truth are an error if there are no others."""
+    found = _not_finite(fields, name) or too_large(fields, name)
+    found = found or too_small(fields, name, needed=role == "output")
+    if found:
+        yield found
+
+
 def _not_finite(fields: Fields, name: str) -> Diagnostic | None:
-    # after the conversion: a large float64 is no float32
-    bad = changed(fields.values[name], lambda x: ~torch.isfinite(x.to(torch.float32)))
+    bad = changed(fields.values[name], lambda x: ~torch.isfinite(x))
     count = int(numbers(bad).sum())
     if not count:
         return None
     first = fields.start + next(i for i, x in enumerate(each(bad)) if x.any())
     return Diagnostic(
         "OP0612",
-        f"`{name}` holds {_count(count, 'value')} not finite in float32, first in sample {first}",
+        f"`{name}` holds {_count(count, 'value')} not finite, first in sample {first}",
         helps=(Help("leave such samples out of the file: a model cannot learn from them"),),
         file=fields.source,
     )
@@ -305,6 +318,12 @@ def _unmarked(fields: Fields, port: Port, role: Role, used: Sequence[str]) -> Di
         helps=(Help(cure),),
         file=fields.source,
     )
+
+
+def _ends_with_channels(port: Port, values: Sequence[Values]) -> bool:
+    """Whether the last axis of the grid is as long as there should be channels."""
+    shapes = [numbers(x).shape for x in values]
+    return not port.scattered and len(shapes) == 1 and shapes[0][-1] == port.channels
 
 
 def _perhaps_steps(port: Port, role: Role, channels: int) -> Iterator[str]:

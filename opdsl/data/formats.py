@@ -10,6 +10,7 @@ import hashlib
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from os import PathLike
 from pathlib import Path
 
@@ -43,6 +44,7 @@ def open_dataset(
     split: str | None = None,
     resolution: Resolution | None = None,
     samples: int | None = None,
+    alone: int | None = None,
 ) -> Fields:
     """The fields of a data set.
 
@@ -53,6 +55,8 @@ def open_dataset(
         split: which part of a folder, `train` if not given; a single file has no parts.
         resolution: keep every k-th point only; one integer stands for all axes.
         samples: keep the first ones only.
+        alone: where outputs need not be there, the axes of the grid of inputs: nothing else tells
+            channels from axes in a .pt or .npz.
 
     Raises:
         OpError: OP0604 less than one sample; OP0610 nothing readable, or fewer samples than asked
@@ -62,7 +66,7 @@ def open_dataset(
     if samples is not None and samples < 1:
         raise fault("OP0604", f"{samples} samples were asked for; at least one is needed")
     files = _files(Path(path), split, source)
-    raws = _read_all(files, source, resolution, samples)
+    raws = _read_all(files, source, resolution, samples, alone)
     first = raws[0]
     places = {k: _whereabouts(raws, k) for k in first.places}
     values = {k: _together(raws, k, places) for k in first.values}
@@ -98,7 +102,9 @@ class Stream:
     pieces: Iterator[Fields]
 
 
-def stream_dataset(path: str | PathLike[str], *, split: str | None = None, size: int) -> Stream:
+def stream_dataset(
+    path: str | PathLike[str], *, split: str | None = None, size: int, alone: int | None = None
+) -> Stream:
     """The fields of a data set, `size` samples at a time.
 
     HDF5 as The Well lays it out, .npz and .pt are read piece by piece; what has points, a list of
@@ -108,6 +114,7 @@ def stream_dataset(path: str | PathLike[str], *, split: str | None = None, size:
         path: as for `open_dataset`.
         split: the same.
         size: samples at a time; fewer at the end of each file.
+        alone: as for `open_dataset`.
 
     Raises:
         OpError: as `open_dataset`, for what is in a piece when it is taken.
@@ -115,22 +122,22 @@ def stream_dataset(path: str | PathLike[str], *, split: str | None = None, size:
     source = str(path)
     files = _files(Path(path), split, source)
     names = [source if len(files) == 1 else str(x) for x in files]
-    parts = [_stream(x, name, size) for x, name in zip(files, names, strict=True)]
+    parts = [_stream(x, name, size, alone) for x, name in zip(files, names, strict=True)]
     found = [x for x in parts if x is not None]
     if len(found) < len(parts) or not any(count for count, _ in found):
-        whole = open_dataset(path, split=split)
+        whole = open_dataset(path, split=split, alone=alone)
         return Stream(len(next(iter(whole.values.values()), ())), iter((whole,)))
     return Stream(sum(count for count, _ in found), _pieces(found, names, source))
 
 
-def _stream(path: Path, name: str, size: int) -> pairs.Pieces | None:
+def _stream(path: Path, name: str, size: int, alone: int | None) -> pairs.Pieces | None:
     """The samples of one file, if it can be read piece by piece."""
     read = _reader(path, name)
     if read is _read_h5:
         return _stream_h5(path, name, size)
     if read is pairs.read_pt:
-        return pairs.stream_pt(path, name, size)
-    return pairs.stream_npz(path, name, size) if read is pairs.read_npz else None
+        return pairs.stream_pt(path, name, size, alone)
+    return pairs.stream_npz(path, name, size, alone) if read is pairs.read_npz else None
 
 
 def _stream_h5(path: Path, name: str, size: int) -> pairs.Pieces | None:
@@ -195,7 +202,11 @@ def fingerprint(values: Mapping[str, Values], places: Mapping[str, Placed] | Non
 
 
 def _read_all(
-    files: Sequence[Path], source: str, resolution: Resolution | None, samples: int | None
+    files: Sequence[Path],
+    source: str,
+    resolution: Resolution | None,
+    samples: int | None,
+    alone: int | None,
 ) -> list[Raw]:
     """As many files as the samples need, each like the first."""
     raws: list[Raw] = []
@@ -203,7 +214,10 @@ def _read_all(
     for file in files:
         name = source if len(files) == 1 else str(file)
         left = None if samples is None else samples - got
-        raws.append(_reader(file, name)(file, name, resolution, left))
+        read = _reader(file, name)
+        if read in {pairs.read_pt, pairs.read_npz}:
+            read = partial(read, alone=alone)
+        raws.append(read(file, name, resolution, left))
         _same(raws[0], raws[-1], name)
         got += len(raws[-1])
         if samples is not None and got >= samples:

@@ -11,12 +11,10 @@ size. Whole numbers on cells are labels, of which there is no mean, and stay beh
 
 from __future__ import annotations
 
-import contextlib
 import glob
-import io
+import os
 import re
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,9 +22,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from opdsl.data.foreign import MeshFile, parse_mesh
 from opdsl.data.memory import room, too_big
 from opdsl.data.simplices import KINDS, POINTS, sizes, split
 from opdsl.diagnostics import did_you_mean, fault
+from opdsl.files import open_regular
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -41,6 +41,7 @@ FORMATS = {
 }
 INTERNAL = ("gmsh:", "medit:", "obj:", "vtk:")  # what readers add to the fields of a file
 HEADER = 1 << 20  # bytes in which the header of a file ends
+STL_HEAD = 84  # bytes before the triangles of a binary .stl: a text, and their number
 WORKSPACE = 8  # bytes in memory for each byte of a file: text becomes float64, and is copied
 
 
@@ -112,7 +113,10 @@ def read_mesh(path: Path) -> Mesh:
     form = _format(path, source)
     if (size := WORKSPACE * path.stat().st_size) > (cap := room()):
         raise too_big("the mesh", size, cap, source)
-    held = _parsed(path, form, source)
+    try:
+        held = _parsed(path, form, source)
+    except OSError as error:
+        raise fault("OP0610", str(error.strerror or error).lower(), file=source) from error
     points = _points(held, source)
     blocks = [(x.type, _corners(x, len(points), source)) for x in held.cells]
     cells, kept = _simplices(blocks)
@@ -168,46 +172,36 @@ def _format(path: Path, source: str) -> str:
     return form
 
 
-def _parsed(path: Path, form: str, source: str) -> Any:
-    """What meshio reads, which raises a dozen types and says some things on the terminal."""
-    import importlib
-
-    reader = importlib.import_module(f"meshio.{form}")
-    said = io.StringIO()
-    try:
-        _ends(path, form)
-        with _quiet(said):
-            return reader.read(str(path))
-    except OSError as error:
-        raise fault("OP0610", str(error.strerror or error).lower(), file=source) from error
-    # whatever byte is broken decides which type of error it is; SystemExit is one of them
-    except (Exception, SystemExit) as error:
-        told = " ".join(f"{error} {said.getvalue()}".split())
-        raise fault(
-            "OP0610",
-            f"the file is damaged, or no {path.suffix.lower()} file",
-            notes=(f"meshio says: {told[:200]}",) if told else (),
-            file=source,
-        ) from error
+def _parsed(path: Path, form: str, source: str) -> MeshFile:
+    """What meshio reads; as many points and cells as the file declares."""
+    declared = _declared(path, form, source)
+    held = parse_mesh(path, form, source)
+    found = {"vertex": len(held.points), "face": sum(len(x.data) for x in held.cells)}
+    for name, count in declared.items():
+        if found[name] != count:
+            met = f"the file is incomplete: it declares {count} of `{name}` and has {found[name]}"
+            raise fault("OP0610", met, helps=("copy or make it again",), file=source)
+    return held
 
 
-def _ends(path: Path, form: str) -> None:
-    """The header of a .ply has an end, which meshio looks for for ever."""
+def _declared(path: Path, form: str, source: str) -> dict[str, int]:
+    """How many points and cells a header declares, where meshio takes fewer without a word."""
+    with os.fdopen(open_regular(path), "rb") as file:
+        head = file.read(HEADER if form in {"ply", "stl"} else 0)
     if form == "ply":
-        with path.open("rb") as file:
-            if not re.search(rb"\nend_header\s*\n", file.read(HEADER)):
-                raise ValueError("the header has no end")
-
-
-@contextlib.contextmanager
-def _quiet(said: io.StringIO) -> Iterator[None]:
-    with (
-        contextlib.redirect_stderr(said),
-        contextlib.redirect_stdout(said),
-        warnings.catch_warnings(),
-    ):
-        warnings.simplefilter("ignore")  # of numbers that overflow, which are refused later
-        yield
+        end = re.search(rb"\nend_header\s*\n", head)
+        if not end:  # which meshio would look for for ever
+            raise fault(
+                "OP0610",
+                "the file is damaged, or no .ply file",
+                notes=("the header has no end",),
+                file=source,
+            )
+        found = re.findall(rb"element\s+(vertex|face)\s+(\d{1,18})\s", head[: end.start() + 1])
+        return {name.decode(): int(count) for name, count in found}
+    if form == "stl" and len(head) >= STL_HEAD and not head.startswith(b"solid"):
+        return {"face": int.from_bytes(head[80:STL_HEAD], "little")}
+    return {}
 
 
 def _alike(first: Mesh, other: Mesh) -> None:
@@ -277,6 +271,10 @@ def _corners(block: Any, count: int, source: str) -> Ints:
     corners = np.asarray(block.data)
     if corners.ndim != 2 or corners.dtype.kind not in "iu":
         raise fault("OP0610", f"the cells of the kind `{name}` are no table", file=source)
+    wanted = POINTS.get(name, max(corners.shape[1], 3))
+    if corners.shape[1] != wanted:
+        met = f"a cell of the kind `{name}` has {corners.shape[1]} corners, expected {wanted}"
+        raise fault("OP0610", met, file=source)
     if corners.size and not 0 <= corners.min() <= corners.max() < count:
         met = f"a cell has the corner {_beyond(corners)}, there are {count} points"
         raise fault("OP0610", met, file=source)

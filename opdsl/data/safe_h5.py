@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from opdsl.data.foreign import refuse_endless_hdf5
 from opdsl.data.memory import room, too_big
 from opdsl.diagnostics import OpError, fault
 
@@ -132,6 +133,7 @@ def opened(path: Path, *, source: str = "", cap: int | None = None) -> Iterator[
 
     source = source or str(path)
     with _damage(source):
+        refuse_endless_hdf5(path, source)
         file = h5py.File(path, "r")
     try:
         with _damage(source):

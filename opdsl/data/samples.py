@@ -13,6 +13,7 @@ from typing import Literal
 from torch import Tensor
 
 from opdsl.data.coarsen import Layout, Resolution, refuse_on_points, steps
+from opdsl.diagnostics import Diagnostic
 from opdsl.nn.batch import Rows, Values, numbers, picked, picked_places
 from opdsl.nn.geometry import Placed, sizes_of
 from opdsl.nn.packed import Packed
@@ -101,8 +102,9 @@ class Samples:
         places: domain of points -> where they are, for each sample or once for all.
         asked: those domains whose points the model is called with.
         homes: input or output on points -> its domain.
-        weights: output on points -> (samples or 1, 1, points), or packed, the length, area or
-            volume that each point stands for; outputs without are not there.
+        weights: input or output on points -> (samples or 1, 1, points), or packed, the length,
+            area or volume that each point stands for; those without are not there.
+        warnings: about the values, for the user.
     """
 
     inputs: dict[str, Values]
@@ -116,6 +118,7 @@ class Samples:
     asked: tuple[str, ...] = ()
     homes: dict[str, str] = field(default_factory=dict)
     weights: dict[str, Values] = field(default_factory=dict)
+    warnings: tuple[Diagnostic, ...] = ()
 
     def __len__(self) -> int:
         return len(next(iter((self.inputs | self.outputs).values()), ()))
@@ -145,7 +148,7 @@ class Samples:
         """The last n samples, or all if there are fewer."""
         if self.places:
             return self.take(range(max(0, len(self) - n), len(self)))
-        return self._each(lambda x: x[-n:])
+        return self._each(lambda x: x[max(0, len(x) - n) :])
 
     def take(self, rows: Rows) -> Samples:
         """Some of the samples, in this order."""

@@ -3,7 +3,7 @@
 What comes in: fields. What goes out: indices, and a warning. Nothing is ever dropped.
 """
 
-from collections.abc import Mapping
+from collections.abc import Container, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -38,16 +38,53 @@ def suspicion(fields: Fields) -> Diagnostic | None:
     found = fields.suspects
     if not found:
         return None
-    which = ", ".join(str(i) for i in found[:SHOWN]) + (", ..." if len(found) > SHOWN else "")
     noun = "sample looks" if len(found) == 1 else "samples look"
     return Diagnostic(
         "OP0616",
-        f"{len(found)} {noun} corrupt: {which}",
+        f"{len(found)} {noun} corrupt: {_listed(found)}",
         notes=("an output lies far outside what all other samples of the set do",),
         helps=(Help("look at them; they are kept, since only you can say whether they are sound"),),
         severity="warning",
         file=fields.source,
     )
+
+
+def vanishing(
+    outputs: Mapping[str, Values], timed: Container[str], fields: Fields
+) -> Iterator[Diagnostic]:
+    """The warnings about samples whose truth, or a step of it, is zero everywhere, OP0631.
+
+    Args:
+        outputs: as training takes them, (samples, channels, *grid) or packed.
+        timed: which of them have an axis of time behind that of the samples.
+        fields: of the file that they are from.
+    """
+    for name, x in outputs.items():
+        zero = ~_any(x, 2 if name in timed else 1)
+        found = [fields.start + i for i in zero.nonzero().flatten().tolist()]
+        if not found:
+            continue
+        noun = "sample" if len(found) == 1 else "samples"
+        where = "in a step of" if name in timed else "in"
+        yield Diagnostic(
+            "OP0631",
+            f"`{name}` is zero everywhere {where} {len(found)} {noun}: {_listed(found)}",
+            notes=("relative errors need a truth that is not zero: their means leave it out",),
+            helps=(Help("`zero_rmse` among the errors says how far the prediction is from zero"),),
+            severity="warning",
+            file=fields.source,
+        )
+
+
+def _any(x: Values, axes: int) -> Tensor:
+    """(samples,): whether each function, on what follows the first `axes` axes, is not zero."""
+    if isinstance(x, Packed):
+        return torch.stack([y.any() for y in x.parts])
+    return x.flatten(axes).any(axes).reshape(len(x), -1).all(1)
+
+
+def _listed(indices: Sequence[int]) -> str:
+    return ", ".join(str(i) for i in indices[:SHOWN]) + (", ..." if len(indices) > SHOWN else "")
 
 
 def _far(x: Values) -> list[Tensor]:

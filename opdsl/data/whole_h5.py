@@ -6,40 +6,38 @@ is written and on the disk.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from opdsl.diagnostics import fault
-from opdsl.files import sync, sync_folder
+from opdsl.files import replacing
 
 
 @contextmanager
 def whole(path: Path) -> Iterator[Any]:
     """A new file while the block lasts; then it has its name.
 
-    It is written as `NAME.part` beside it, brought to the disk and renamed. If the block raises,
-    whatever it is, nothing is left. A `.part` of an earlier attempt is thrown away.
+    It is written in a new folder beside, brought to the disk and renamed. If the block raises,
+    whatever it is, nothing is left.
 
     Raises:
         OpError: OP0625, the file cannot be written.
     """
-    part = path.with_name(path.name + ".part")
-    with unwritable(path):
-        file = _begun(part)
-    try:
+    import h5py
+
+    with ExitStack() as stack:
+        with unwritable(path):
+            part = stack.enter_context(replacing(path))
+            file = h5py.File(part, "x")
         try:
             yield file
         finally:
             with unwritable(path):
                 file.close()
         with unwritable(path):
-            _keep(part, path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+            stack.close()
 
 
 @contextmanager
@@ -54,19 +52,3 @@ def unwritable(path: Path) -> Iterator[None]:
             helps=("look whether the folder can be written and has room",),
             file=str(path),
         ) from error
-
-
-def _begun(part: Path) -> Any:
-    """A new file, whatever was there; a link in its place is removed, not followed."""
-    import h5py
-
-    part.parent.mkdir(parents=True, exist_ok=True)
-    part.unlink(missing_ok=True)
-    return h5py.File(part, "x")
-
-
-def _keep(part: Path, path: Path) -> None:
-    """The finished file gets its name, on the disk and not only in the cache."""
-    sync(part, os.O_RDWR)
-    part.replace(path)
-    sync_folder(path.parent)

@@ -119,6 +119,7 @@ CODES: dict[str, Code] = {
     "OP0616": Code("some samples look corrupt", "suspect-samples", Exit.DATA),
     "OP0617": Code("generated data fail their own check", "bad-generation", Exit.FAILED),
     "OP0618": Code("a geometry does not do for what is asked of it", "bad-geometry", Exit.DATA),
+    "OP0619": Code("values are outside the range of float32", "float32-range", Exit.DATA),
     "OP0620": Code("training diverged", "diverged", Exit.DIVERGED),
     "OP0621": Code("a checkpoint is damaged", "bad-checkpoint", Exit.FAILED),
     "OP0622": Code("this precision is not available here", "precision", Exit.USAGE),
@@ -127,7 +128,10 @@ CODES: dict[str, Code] = {
     "OP0625": Code("a file could not be written", "write-failed", Exit.FAILED),
     "OP0626": Code("the run belongs to another program", "other-program", Exit.SPEC),
     "OP0627": Code("this folder is not a run", "not-a-run", Exit.USAGE),
+    "OP0628": Code("a run folder contains a link", "linked-run", Exit.USAGE),
+    "OP0629": Code("a setting cannot change while a run goes on", "fixed-setting", Exit.USAGE),
     "OP0630": Code("the model does not fit into memory", "too-large", Exit.TOO_LARGE),
+    "OP0631": Code("the truth of some samples is zero", "zero-truth", Exit.DATA),
     "OP0645": Code(
         "an optional package or compiler is not installed", "missing-package", Exit.USAGE
     ),
@@ -150,4 +154,5 @@ CODES: dict[str, Code] = {
     "OP0909": Code("query points have too many neighbours", "many-neighbours", Exit.DATA),
     "OP0910": Code("the weights of points cannot be found", "no-weights", Exit.DATA),
     "OP0911": Code("a number is that of no point", "strange-number", Exit.DATA),
+    "OP0920": Code("weights of a run without their normaliser", "bare-weights", Exit.DATA),
 }

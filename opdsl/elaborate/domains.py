@@ -26,6 +26,7 @@ BOUNDARIES = ("periodic", "dirichlet", "neumann", "none")
 PROMISES = ("min", "max", "multiple_of", "fixed", "size")
 GRID = ("boundary", *PROMISES)
 SAMPLINGS = ("gauss_legendre", "lobatto", "equiangular")
+ROUNDINGS = ("up", "nearest")
 GEOMETRIES = ("shared", "per_sample")
 MEASURES = ("given", "voronoi", "density", "uniform")
 FILLINGS = ("zero", "legendre", "gram")
@@ -304,7 +305,7 @@ class DomainReader:
     # ---------------------------------------------------------------- extend
 
     def _extend(self, name: str, call: Call) -> Domain:
-        options = self._options(name, call, ("fraction", "sides", "kind"))
+        options = self._options(name, call, ("fraction", "sides", "kind", "rounding"))
         inner = [self.evaluate(x.value) for x in call.args if x.name is None]
         if len(inner) != 1 or not isinstance(inner[0], Domain) or inner[0].kind not in REGULAR:
             raise self.problems.fail(
@@ -313,18 +314,22 @@ class DomainReader:
                 Label(call.span, f"this is {kind(inner[0])}" if inner else "none is given"),
                 helps=("write `extend(D, fraction = 0.125)`",),
             )
-        fraction = self._fraction(call, options)
         sides = options.get("sides")
         where = self._word(*sides, "sides", ("end", "both")) if sides else "end"
         filling = options.get("kind")
         what = self._word(*filling, "kind", FILLINGS) if filling else FILLINGS[0]
+        least = 0 if what == "zero" else None
+        numerator, denominator = self._fractions(call, options, inner[0].dims, least)
+        way = options.get("rounding")
+        rounding = self._word(*way, "rounding", ROUNDINGS) if way else ROUNDINGS[0]
         return inner[0].extended(
             Extend(
                 name=name,
-                numerator=fraction.numerator,
-                denominator=fraction.denominator,
+                numerator=numerator,
+                denominator=denominator,
                 sides="both" if where == "both" else "end",
                 kind=cast("Filling", what),
+                rounding="nearest" if rounding == "nearest" else "up",
             )
         )
 
@@ -374,7 +379,21 @@ class DomainReader:
             )
         return whole
 
-    def _fraction(self, call: Call, options: dict[str, tuple[Arg, Value]]) -> Fraction:
+    def _fractions(
+        self,
+        call: Call,
+        options: dict[str, tuple[Arg, Value]],
+        dims: int,
+        least: int | None,
+    ) -> tuple[int | tuple[int, ...], int]:
+        """The numerators, one or one for each axis, and their denominator.
+
+        Args:
+            call: of `extend`.
+            options: its named arguments.
+            dims: axes of the domain.
+            least: 0 where an axis may stay as long as it is; None: none may.
+        """
         if "fraction" not in options:
             raise self.problems.fail(
                 "OP0205",
@@ -383,13 +402,33 @@ class DomainReader:
                 helps=("write `extend(D, fraction = 0.125)`",),
             )
         arg, value = options["fraction"]
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 8:
+        each = value if isinstance(value, tuple) else (value,)
+        if isinstance(value, tuple) and len(each) != dims:
             raise self.problems.fail(
                 "OP0208",
-                "`fraction` is a part of the domain's length",
+                f"`fraction` has {len(each)} values for {dims} axes",
                 Label(arg.value.span, f"this is {kind(value)}"),
-                helps=("write a number above 0, at most 8: `fraction = 0.125`",),
+                helps=("write one number, or one for each axis",),
             )
+        found = [self._fraction(x, arg) for x in each]
+        if not any(found) or (not all(found) and least is None):
+            raise self._no_fraction(0, arg)
+        denominator = math.lcm(*(x.denominator for x in found))
+        numerators = tuple(int(x * denominator) for x in found)
+        alike = len(set(numerators)) == 1
+        return numerators[0] if alike else numerators, denominator
+
+    def _fraction(self, value: Value, arg: Arg) -> Fraction:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 8:
+            raise self._no_fraction(value, arg)
         from fractions import Fraction  # only for programs that extend a domain
 
         return Fraction(repr(value))
+
+    def _no_fraction(self, value: Value, arg: Arg) -> Poisoned:
+        return self.problems.fail(
+            "OP0208",
+            "`fraction` is a part of the domain's length",
+            Label(arg.value.span, f"this is {kind(value)}"),
+            helps=("write a number above 0, at most 8: `fraction = 0.125`",),
+        )

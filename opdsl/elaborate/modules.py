@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from errno import EFBIG, EISDIR
 from pathlib import Path
 from typing import Literal
 
@@ -16,6 +15,7 @@ from opdsl import resources
 from opdsl.diagnostics import Label, Source, Span, did_you_mean
 from opdsl.elaborate.problems import Poisoned, Problems
 from opdsl.elaborate.values import Value
+from opdsl.files import read_text
 from opdsl.syntax.parser import SIZE, parse
 from opdsl.syntax.tree import Const, Definition, File, Import
 
@@ -151,7 +151,7 @@ class Loader:
         library = item.file is None
         name = f"library/{path.name}" if library else _shown(path)
         try:
-            source = Source(name, _text(path), library)
+            source = Source(name, read_text(path, 4 * SIZE), library)  # bytes of a character
         except (OSError, UnicodeDecodeError) as error:
             raise self.problems.fail(
                 "OP0202",
@@ -207,15 +207,6 @@ def providers(name: str) -> tuple[str, ...]:
 
 def _shown(path: Path) -> str:
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
-
-
-def _text(path: Path) -> str:
-    """The text of a file; what is none, such as a pipe, would never end."""
-    if path.exists() and not path.is_file():
-        raise IsADirectoryError(EISDIR, "not a file")
-    if path.stat().st_size > 4 * SIZE:  # bytes of a character in UTF-8
-        raise OSError(EFBIG, f"a file has at most {SIZE:,} characters")
-    return path.read_text(encoding="utf-8-sig")
 
 
 def _reason(error: OSError | UnicodeDecodeError) -> str:

@@ -66,10 +66,17 @@ class Declared:
             return f"spectrum({self.expression(domain.factors[0])}, {modes})"
         step = domain.steps[-1]
         assert isinstance(step, Extend)
-        inner, longer = self.expression(_before(domain)), step.numerator / step.denominator
+        inner = self.expression(_before(domain))
         sides = "" if step.sides == "end" else f", sides = {step.sides}"
         kind = "" if step.kind == "zero" else f", kind = {step.kind}"
-        return f"extend({inner}, fraction = {number(longer)}{sides}{kind})"
+        rounding = "" if step.rounding == "up" else f", rounding = {step.rounding}"
+        return f"extend({inner}, fraction = {_longer(step)}{sides}{kind}{rounding})"
+
+
+def _longer(step: Extend) -> str:
+    if isinstance(step.numerator, int):
+        return number(step.numerator / step.denominator)
+    return sequence([number(x / step.denominator) for x in step.numerator])
 
 
 def _named(domain: Domain) -> Iterator[Domain]:

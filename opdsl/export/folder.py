@@ -15,8 +15,6 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,8 +22,9 @@ from typing import TYPE_CHECKING, Any
 
 from opdsl.diagnostics import OpError, fault
 from opdsl.export.ir import to_json
-from opdsl.files import sync_folder, write_synced
+from opdsl.files import read_json, read_regular, write_folder
 from opdsl.ir.graph import Graph
+from opdsl.memory import free_memory
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -67,7 +66,8 @@ def save_compiled(graph: Graph, module: nn.Module, text: str, out: Path) -> Path
         message = "the folder for the compiled model exists already"
         raise fault("OP0625", message, helps=("name another one, or remove it",), file=str(out))
     try:
-        _write(_files(graph, module, text), out)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_folder(out, _files(graph, module, text))
     except OSError as error:
         raise _unwritten(out, error) from error
     return out
@@ -87,7 +87,7 @@ def load_compiled(folder: Path) -> Compiled:
 
     try:
         ir, text, weights = json.loads(data[IR]), data[PROGRAM].decode(), load(data[WEIGHTS])
-    except (ValueError, SafetensorError) as error:
+    except (ValueError, RecursionError, SafetensorError) as error:
         raise _damaged(folder, f"a file in it cannot be read: {error}") from error
     return Compiled(text, ir, weights, manifest)
 
@@ -129,22 +129,6 @@ def _json(data: Mapping[str, Any]) -> bytes:
     return (json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
-def _write(files: Mapping[str, bytes], out: Path) -> None:
-    """All files into a folder beside, to the disk, then one rename."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(prefix=f".tmp-{out.name}-", dir=out.parent))
-    try:
-        beside.chmod(0o755)  # mkdtemp's own is for its user alone
-        for name, data in files.items():
-            write_synced(beside / name, data)
-        sync_folder(beside)
-        beside.rename(out)
-    except BaseException:
-        shutil.rmtree(beside, ignore_errors=True)
-        raise
-    sync_folder(out.parent)
-
-
 def _unwritten(out: Path, error: OSError) -> OpError:
     what = (error.strerror or str(error)).lower()
     message = f"the compiled model could not be written: {what}"
@@ -156,7 +140,7 @@ def _unwritten(out: Path, error: OSError) -> OpError:
 
 def _manifest(folder: Path) -> dict[str, Any]:
     try:
-        found = json.loads((folder / MANIFEST).read_bytes())
+        found = read_json(folder / MANIFEST)
     except OSError as error:
         raise _damaged(folder, f"it has no readable `{MANIFEST}`") from error
     except ValueError as error:
@@ -170,9 +154,11 @@ def _manifest(folder: Path) -> dict[str, Any]:
 
 def _checked(folder: Path, name: str, expected: object) -> bytes:
     try:
-        data = (folder / name).read_bytes()
-    except OSError as error:
+        data = read_regular(folder / name, free_memory() // 2)
+    except FileNotFoundError as error:
         raise _damaged(folder, f"`{name}` is missing") from error
+    except OSError as error:
+        raise _damaged(folder, f"`{name}` cannot be read: {error.strerror}") from error
     if hashlib.sha256(data).hexdigest() != expected:
         raise _damaged(folder, f"`{name}` is not what was written: its sha256 differs")
     return data

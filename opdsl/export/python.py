@@ -288,13 +288,15 @@ def _grown(n: str, domain: Domain, axis: int) -> str:
         if isinstance(step, Coarsen):
             n = f"{n} // {step.factor}"
         else:
-            n, periodic = _extended(n, step, periodic=periodic), True
+            n, periodic = _extended(n, step, axis, periodic=periodic), True
     return n
 
 
-def _extended(n: str, step: Extend, *, periodic: bool) -> str:
+def _extended(n: str, step: Extend, axis: int, *, periodic: bool) -> str:
     spacings = n if periodic else f"({n} - 1)"
-    longer = f"{spacings} - (-{spacings} * {step.numerator} // {step.denominator})"
+    longer = f"{spacings} - (-{spacings} * {step.numerator_on(axis)} // {step.denominator})"
+    if step.rounding == "nearest":
+        longer = f"{spacings} + {step.ends} * round({step.share(axis)!r} * {spacings})"
     return longer if periodic else f"max({n}, {longer})"
 
 

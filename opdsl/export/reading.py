@@ -306,7 +306,8 @@ def _is_sound(domain: Domain) -> bool:
             return _is_spectrum(domain)
         case "any":
             return False
-    return _is_declared(domain) and all(map(_is_step, domain.steps, (None, *domain.steps)))
+    pairs = zip(domain.steps, (None, *domain.steps), strict=False)
+    return _is_declared(domain) and all(_is_step(x, y, len(domain.axes)) for x, y in pairs)
 
 
 def _is_spectrum(domain: Domain) -> bool:
@@ -357,11 +358,14 @@ def _is_axis(axis: Axis) -> bool:
     return finite and counts and (axis.max is None or axis.max >= axis.least)
 
 
-def _is_step(step: Coarsen | Extend, before: Coarsen | Extend | None) -> bool:
+def _is_step(step: Coarsen | Extend, before: Coarsen | Extend | None, dims: int) -> bool:
     if isinstance(step, Coarsen):
         return step.factor > 1 and not isinstance(before, Coarsen)
     part = bool(re.fullmatch(NAME, step.name)) and step.denominator > 0
-    return part and 0 < step.numerator <= 8 * step.denominator
+    several = isinstance(step.numerator, tuple)
+    each = step.numerator if isinstance(step.numerator, tuple) else (step.numerator,)
+    inside = all(0 <= x <= 8 * step.denominator for x in each)
+    return part and inside and any(each) and (not several or len(each) == dims)
 
 
 def _bare(space: Space) -> tuple[Domain, int, str]:

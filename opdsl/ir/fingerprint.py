@@ -191,6 +191,12 @@ def _by_number(value: object, _: Node, x: tuple[Space, ...]) -> object:
     return tuple(names.index(y) if y in names else y for y in value)
 
 
+def _around_periods(value: object, node: Node, x: tuple[Space, ...]) -> object:
+    """Where nothing is said, distances go around the periods that points declare."""
+    domains = (*(y.domain for y in x), node.space.domain)
+    return any(any(y.period or ()) for y in domains) if value is None else value
+
+
 Meaning = Callable[[object, Node, tuple[Space, ...]], object]
 # what these words mean in every block that has them; a test compares both ways of writing
 MEANT: Mapping[str, Meaning] = {
@@ -198,6 +204,7 @@ MEANT: Mapping[str, Meaning] = {
     "modes": _each_axis,
     "out": _channels,
     "to": _target,
+    "wrap": _around_periods,
 }
 
 
@@ -259,4 +266,6 @@ def _step(step: Step, names: _Numbers) -> list[Any]:
         return ["coarsen", step.factor]
     number = names.of(f"extension {step.name}")
     kind = [] if step.kind == "zero" else [step.kind]
-    return ["extend", number, step.numerator, step.denominator, step.sides, *kind]
+    rounding = [] if step.rounding == "up" else [step.rounding]
+    parts = _value(step.numerator, names), step.denominator
+    return ["extend", number, *parts, step.sides, *kind, *rounding]

@@ -17,6 +17,7 @@ from opdsl.ir.dims import Count, Poly, product
 Boundary = Literal["periodic", "dirichlet", "neumann", "none"]
 Sides = Literal["end", "both"]
 Filling = Literal["zero", "legendre", "gram"]
+Rounding = Literal["up", "nearest"]
 Sampling = Literal["gauss_legendre", "lobatto", "equiangular"]
 Measure = Literal["given", "voronoi", "density", "uniform"]
 Kind = Literal[
@@ -109,8 +110,11 @@ class Coarsen(BaseModel):
 class Extend(BaseModel):
     """`extend(D, fraction)`: longer by numerator / denominator of its length, and periodic.
 
+    There is one numerator for all axes, or one for each.
+
     A periodic axis of n points has n spacings, any other n - 1; the extension has (1 + fraction)
-    as many, rounded up, and closes on itself, so as many points. Where nothing is rounded its
+    as many, rounded up, and closes on itself, so as many points. With `rounding = nearest` what is
+    added on each side is rounded to the nearest whole number instead. Where nothing is rounded its
     period is the same length at every resolution, which is what Fourier layers on it converge by.
 
     `name` is the name of the declaration, which makes two extensions different domains; `kind` is
@@ -121,15 +125,31 @@ class Extend(BaseModel):
 
     op: Literal["extend"] = "extend"
     name: str
-    numerator: int
+    numerator: int | tuple[int, ...]
     denominator: int
     sides: Sides = "end"
     kind: Filling = "zero"
+    rounding: Rounding = "up"
 
-    def points(self, n: int, *, periodic: bool) -> int:
+    def points(self, n: int, *, periodic: bool, axis: int) -> int:
         """Points of the extension of an axis of n points."""
-        spacings = n if periodic else n - 1
-        return max(n, spacings - (-spacings * self.numerator // self.denominator))
+        spacings, part = n if periodic else n - 1, self.numerator_on(axis)
+        if self.rounding == "nearest":
+            return max(n, spacings + self.ends * round(self.share(axis) * spacings))
+        return max(n, spacings - (-spacings * part // self.denominator))
+
+    def numerator_on(self, axis: int) -> int:
+        """The numerator of an axis."""
+        return self.numerator if isinstance(self.numerator, int) else self.numerator[axis]
+
+    @property
+    def ends(self) -> int:
+        """How many ends of an axis get points."""
+        return 2 if self.sides == "both" else 1
+
+    def share(self, axis: int) -> float:
+        """The part of an axis that is added at each of these ends."""
+        return self.numerator_on(axis) / (self.ends * self.denominator)
 
 
 Step = Annotated[Coarsen | Extend, Field(discriminator="op")]
@@ -331,7 +351,7 @@ class Domain(BaseModel):
             if isinstance(step, Coarsen):
                 n = n // step.factor
             else:
-                n, periodic = step.points(n, periodic=periodic), True
+                n, periodic = step.points(n, periodic=periodic, axis=local), True
         return n
 
     def least_root(self, axis: int, needed: int) -> int:

@@ -46,6 +46,8 @@ Given = Tensor | Packed | Place
 def place(x: object) -> Place | None:
     """What was given for coordinates, if it can be that."""
     if isinstance(x, Tensor):
+        if x.ndim == 3 and not len(x):  # no samples: any points will do, if there are as many
+            x = x.new_zeros(x.shape[1:])
         return Place(placed_at(x), listed=False) if x.ndim in {2, 3} else None
     if isinstance(x, Geometry):
         return Place((x,), listed=False)

@@ -37,9 +37,18 @@ class Guards:
         self.sources = sources
         self.asks = graph.asks()
         self.names = (*(x.name for x in graph.inputs), *(x.name for x in self.asks))
+        prediction = graph.outputs[0].name
+        self.states = frozenset(x.input for x in graph.feedback if x.output != prediction)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the certificate, whose cures are functions that cannot be pickled."""
+        return {k: x for k, x in vars(self).items() if k != "promises"}
 
     def bind(self, inputs: Sequence[object], named: Mapping[str, object]) -> tuple[Given, ...]:
         """The values in the order of inputs and asks, given in that order or by name.
+
+        A state, an input to which an output behind the first comes back, may be left out or None:
+        it is zero.
 
         Raises:
             OpError: OP0904, they are not the model's inputs, or not tensors; OP0907, coordinates
@@ -49,6 +58,8 @@ class Guards:
             inputs = self._sorted(inputs, named)
         # a loop and no comprehension of faults: this runs at every call
         count = len(self.graph.inputs)
+        if self.states and any(x is None for x in inputs[:count]):
+            inputs = self._with_states(inputs)
         given: list[Given] = []
         for i, x in enumerate(inputs):
             if i >= count and self.asks[i - count].what == "coordinates":
@@ -58,6 +69,26 @@ class Guards:
             else:
                 raise self._no_tensor(self.names[i], x)
         return tuple(given)
+
+    def by_name(self, inputs: Sequence[object], named: Mapping[str, object]) -> dict[str, object]:
+        """The values of a call by the names of inputs and asks.
+
+        Raises:
+            OpError: OP0904, they are not the model's inputs.
+        """
+        given = self._with_states(self._sorted(inputs, named))
+        return dict(zip(self.names, given, strict=True))
+
+    def _with_states(self, inputs: Sequence[object]) -> Sequence[object]:
+        """The inputs, with zeros for the states that are None."""
+        told = dict(zip(self.names, inputs, strict=True))
+        dims = {x.name: x.space.domain.dims for x in self.graph.inputs}
+        first = {k: x for k, x in told.items() if k in dims and isinstance(x, Tensor)}
+        missing = [k for k in dims if k not in first]
+        if not first or not self.states.issuperset(missing):
+            return inputs
+        zeros = self._zeros(first, dims)
+        return [zeros.get(k, x) for k, x in told.items()]
 
     def _place(self, ask: Ask, x: object) -> Place:
         found = place(x)
@@ -206,11 +237,11 @@ class Guards:
             if name in given:
                 raise self._misfit(f"input `{name}` is given twice, by its place and by its name")
         given |= named
-        missing = [x for x in self.names if x not in given]
+        missing = [x for x in self.names if x not in given and x not in self.states]
         if missing:
             names = ", ".join(f"`{x}`" for x in missing)
             raise self._misfit(f"missing {_inputs(len(missing), count=False)} {names}")
-        return [given[x] for x in self.names]
+        return [given.get(x) for x in self.names]
 
     def _expected(self) -> str:
         return f"{len(self.names)}: " + ", ".join(f"`{x}`" for x in self.names)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import opdsl
-from opdsl.files import user_cache, write_whole
+from opdsl.files import read_json, user_cache, write_whole
 from opdsl.lower.case import Case, Times
 
 FOLDER = "timings"
@@ -85,7 +85,7 @@ def _file(folder: Path, key: str) -> Path:
 def _read(folder: Path, key: str, ways: tuple[str, ...]) -> Times | None:
     """What a file says of all ways, if it is whole and about this."""
     try:
-        told = json.loads(_file(folder, key).read_bytes())
+        told = read_json(_file(folder, key))
         if told["of"] != json.loads(key):
             return None
         found = {x: float(told["milliseconds"][x]) for x in ways}

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from opdsl.diagnostics import fault
 from opdsl.ir.graph import Graph, Node
 from opdsl.ir.live import constants, live
 from opdsl.ir.origins import Grid, origins, roots
@@ -28,8 +29,9 @@ from opdsl.lower.units import Unit, units
 from opdsl.nn.fourier import SpectralConv
 from opdsl.nn.geometry import Geometry
 from opdsl.nn.packed import Packed
-from opdsl.nn.tree import Branch, place
+from opdsl.nn.tree import Branch, children, place
 
+NORMALISER = "normaliser"  # beside `module` in the weights of a run
 KEPT = 16  # resolutions, batches and formats whose calls are remembered
 
 Arguments = Mapping[str, Any]
@@ -114,12 +116,17 @@ class OperatorModule(Branch):
         """The outputs: a tensor if there is one, else a dict by name.
 
         Args:
-            inputs: (batch, channels, *grid), in the order of the model's inputs, or by name.
+            inputs: (batch, channels, *grid), in the order of the model's inputs, or by name. A
+                state, an input to which an output behind the first comes back, may be left out:
+                it is zero.
                 Functions on points whose number differs from sample to sample are `Packed`, and so
                 are results on these points.
             named: beside inputs, by name, what its blocks ask for. Of a points domain the
                 coordinates: (points, d) for all samples, (batch, points, d), a `Geometry`, or a
                 list with one of these for each sample. Of a static field its values, (*grid).
+
+        Returns:
+            (batch, channels, *grid) of each output, also for an empty batch and on the meta device.
 
         Raises:
             OpError: OP0901 to OP0907, the inputs do not fit the program.
@@ -127,6 +134,9 @@ class OperatorModule(Branch):
         given = self.guards.bind(inputs, named)
         if torch.compiler.is_compiling():
             return self._run(given, self._arguments(given, self.latest))
+        if self.guards.batch(given) == 0 or lead(given[0]).is_meta:
+            self.guards.check(given, self._weight())
+            return self._without_values(given)
         return self._run(given, self._known(given))
 
     def rollout(
@@ -136,7 +146,8 @@ class OperatorModule(Branch):
 
         An input may have an axis of time behind the batch, (batch, times, channels, *grid): it is
         taken step by step. If it comes back, it may end before the steps do; from then on it is
-        what has come back. An input that comes back may be None: it begins at zero.
+        what has come back. An input that comes back may be None: it begins at zero, as states that
+        are left out do.
 
         Args:
             steps: how many, at least one.
@@ -201,6 +212,39 @@ class OperatorModule(Branch):
         dtype = weight.dtype if weight is not None else torch.float32
         known = {name: x.root(()) for name, x in self.sources.items() if x.port is None}
         return self._planned(known | dict(sizes), batch, device, dtype)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what the next call makes again: plans and arguments of calls."""
+        return {**vars(self), "calls": {}, "latest": None}
+
+    def _load_from_state_dict(
+        self, state_dict: Mapping[str, Any], prefix: str, *more: Any, **named: Any
+    ) -> None:
+        # torch calls this for every way of loading, of this module and of one that contains it
+        self._refuse_run(state_dict, prefix)
+        super()._load_from_state_dict(state_dict, prefix, *more, **named)
+
+    def _refuse_run(self, state_dict: Mapping[str, Any], prefix: str) -> None:
+        """Refuse the weights of a whole operator: without its normaliser they mean something else.
+
+        Raises:
+            OpError: OP0920.
+        """
+        start = f"{prefix}{NORMALISER}."
+        if NORMALISER in children(self) or not any(x.startswith(start) for x in state_dict):
+            return
+        held = f"the run has the module as `{prefix}module.*` and the means and deviations of its "
+        held += f"data as `{start}*`; without these the outputs would be in other units"
+        raise fault(
+            "OP0920",
+            "these are the weights of a trained run, and this module has no normaliser",
+            notes=(held,),
+            helps=(
+                'open the run: `opdsl.open_run("RUN").operator` takes and gives physical values',
+                "its `module` is the module alone, with normalised values",
+            ),
+            file=self.graph.name,
+        )
 
     # --- once for each resolution ---------------------------------------------------------
 
@@ -301,6 +345,22 @@ class OperatorModule(Branch):
             x.name: self._result(values[i], i, batch, packed.get(x.space.domain.name))
             for x, i in self.results
         }
+        return found if len(found) > 1 else found.popitem()[1]
+
+    def _without_values(self, given: Sequence[Given]) -> Result:
+        """The outputs as shapes, where there is nothing to compute."""
+        sizes, packed = self._sizes(given), self.guards.packed(given)
+        batch, x = self.guards.batch(given), lead(given[0])
+        learns = torch.is_grad_enabled() and any(p.requires_grad for p in self.parameters())
+        found: dict[str, Tensor | Packed] = {}
+        for port, _ in self.results:
+            domain = port.space.domain
+            each = packed.get(domain.name)
+            shape = (batch if each is None else 1, port.space.channels, *domain.at(sizes))
+            real = x.dtype.to_real()
+            dtype = real.to_complex() if port.space.complex else real
+            y = x.new_empty(shape, dtype=dtype).requires_grad_(learns or x.requires_grad)
+            found[port.name] = y if each is None else Packed(y, each)
         return found if len(found) > 1 else found.popitem()[1]
 
     def fused_now(self) -> Container[str]:

@@ -12,13 +12,13 @@ from torch import Tensor
 
 from opdsl.diagnostics import OpError, fault
 from opdsl.nn.geometry import Geometry
-from opdsl.nn.nearby import sorted_pairs
-from opdsl.nn.neighbours import Pairs
+from opdsl.nn.nearby import Period, sorted_pairs
+from opdsl.nn.neighbours import Pairs, moved
 
 
 # numbers of points are no arithmetic that could be traced
 @torch.compiler.disable  # type: ignore[untyped-decorator]  # torch does not type it
-def along(geometry: Geometry, *, lonely: bool = False) -> Pairs:
+def along(geometry: Geometry, *, lonely: bool = False, period: Period | None = None) -> Pairs:
     """The points from which an edge leads to each point; each edge once.
 
     Where no edges are given, all corners of a cell are neighbours of each other.
@@ -26,6 +26,8 @@ def along(geometry: Geometry, *, lonely: bool = False) -> Pairs:
     Args:
         geometry: of one sample.
         lonely: whether there may be points to which no edge leads.
+        period: for each axis the length after which space repeats, None where it does not: an
+            edge is the short way around.
 
     Raises:
         OpError: OP0907, there are neither edges nor cells, or one leads to a point that is not
@@ -46,7 +48,8 @@ def along(geometry: Geometry, *, lonely: bool = False) -> Pairs:
             helps=("leave out points that no edge or cell has",),
             file="edges",
         )
-    return Pairs(points, queries, counts, torch.cat((counts.new_zeros(1), counts.cumsum(0))))
+    found = Pairs(points, queries, counts, torch.cat((counts.new_zeros(1), counts.cumsum(0))))
+    return moved(found, geometry.points.detach(), geometry.points.detach(), period)
 
 
 def _edges(geometry: Geometry) -> Tensor:

@@ -74,6 +74,7 @@ class Gno(nn.Module):
         embedding: of coordinates.
         mollifier: what neighbours count by their distance.
         reduction: over the neighbours.
+        period: of space, for neighbours along edges; `rule` has that of distances.
 
     Attributes:
         first: the first layer of k.
@@ -93,8 +94,10 @@ class Gno(nn.Module):
         embedding: Sinusoids | None = None,
         mollifier: Mollifier = "none",
         reduction: Reduction = "mean",
+        period: Period | None = None,
     ) -> None:
         super().__init__()
+        self.period = period
         self.here, self.there, self.rule = here, there, rule
         self.kind, self.full, self.act = kind, full, act
         self.mollifier, self.reduction = mollifier, reduction
@@ -172,7 +175,7 @@ class Gno(nn.Module):
         """Of all samples, numbered through the batch."""
         points, queries = _each(points, samples), _each(queries, samples)
         if self.rule is None:
-            found = [along(x) for x in points]
+            found = [along(x, period=self.period) for x in points]
         else:
             found = [neighbours(p, q, self.rule) for p, q in zip(points, queries, strict=True)]
         return batched(found, sizes_of(points), sizes_of(queries))

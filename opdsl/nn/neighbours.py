@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 
 import torch
@@ -193,17 +193,23 @@ def _nearest(made: Search, n: int, queries: Tensor, rule: Rule) -> tuple[Tensor,
 def _paired(points: Tensor, queries: Tensor, rule: Rule, owners: Tensor, numbers: Tensor) -> Pairs:
     counts = torch.bincount(owners, minlength=len(queries))
     rows = torch.cat((counts.new_zeros(1), counts.cumsum(0)))
-    if rule.period is None:
-        return Pairs(numbers, owners, counts, rows)
+    return moved(Pairs(numbers, owners, counts, rows), points, queries, rule.period)
+
+
+def moved(pairs: Pairs, points: Tensor, queries: Tensor, period: Period | None) -> Pairs:
+    """The pairs, with the whole periods by which each point is moved next to its query."""
+    if period is None or not any(period):
+        return pairs
+    owners, numbers = pairs.queries, pairs.points
     steps = [
         torch.zeros_like(numbers)
         if p is None
         else torch.round((q[owners].double() - y[numbers].double()) / p).long()
-        for y, q, p in zip(points.unbind(1), queries.unbind(1), rule.period, strict=True)
+        for y, q, p in zip(points.unbind(1), queries.unbind(1), period, strict=True)
     ]
     moves, images = torch.unique(torch.stack(steps, 1), dim=0, return_inverse=True)
-    lengths = torch.tensor([p or 0.0 for p in rule.period], dtype=torch.float64)
-    return Pairs(numbers, owners, counts, rows, images, moves * lengths.to(moves.device))
+    lengths = torch.tensor([p or 0.0 for p in period], dtype=torch.float64)
+    return replace(pairs, images=images, shifts=moves * lengths.to(moves.device))
 
 
 def _check_room(made: Search, n: int, queries: Tensor, radius: float) -> None:

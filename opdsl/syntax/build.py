@@ -1,8 +1,7 @@
-"""From lark's tree to ours: one function for each rule of the grammar.
+"""From the concrete syntax tree to the abstract one: one function for each rule of the grammar.
 
-What comes in: the tree that lark made of a text without syntax errors. What goes out: the
-dataclasses of `opdsl.syntax.tree`. What is still wrong in them (a number too large, an expression
-too deep) raises `OpError`.
+What is wrong in a text that the grammar accepts (a number too large, an expression too deep) raises
+`OpError`.
 """
 
 from __future__ import annotations
@@ -12,18 +11,15 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from lark import Token
-from lark import Tree as Parsed
-
 from opdsl.diagnostics import Label, Source, Span, fault
 from opdsl.syntax import tree as t
+from opdsl.syntax.lalr import Node, Token
 
 DEPTH = 128  # of expressions; every later stage walks them by recursion
 NAME_LENGTH = 256
 DIGITS = 4300  # beyond this, Python refuses to read an integer
 ESCAPES = {'"': '"', "\\": "\\", "n": "\n", "t": "\t"}
 
-Node = Parsed[Any]
 Kids = list[Any]
 
 
@@ -51,7 +47,7 @@ class Builder:
 
     def _made(self, node: Node) -> Any:
         """The node of a rule, from the method that has its name."""
-        return getattr(self, f"_{node.data}")(node)
+        return getattr(self, f"_{node.rule}")(node)
 
     # ---------------------------------------------------------------- items
 
@@ -186,13 +182,13 @@ class Builder:
         channels: t.Expr | None = None
         names: tuple[t.Ident, ...] | None = None
         match spec:
-            case Parsed(data="chan_names"):
+            case Node(rule="chan_names"):
                 names = self._names(_kids(spec))
-            case Parsed(data="chan_name"):
+            case Node(rule="chan_name"):
                 channels = self._name(_kids(spec)[0])
-            case Parsed(data="chan_expr"):
+            case Node(rule="chan_expr"):
                 channels = self.expr(_kids(spec)[1])
-            case Parsed():
+            case Node():
                 channels = self.expr(spec)
         return t.Codomain(field, channels, names, self.span(node))
 
@@ -246,11 +242,11 @@ class Builder:
     def _binary(self, node: Node) -> t.Binary:
         left, sign, right = _kids(node)
         a, b = self.expr(left), self.expr(right)
-        return t.Binary(str(sign), a, b, self.span(node), self.span(sign))
+        return t.Binary(sign.text, a, b, self.span(node), self.span(sign))
 
     def _unary(self, node: Node) -> t.Unary:
         sign, value = _kids(node)
-        return t.Unary(str(sign), self.expr(value), self.span(node), self.span(sign))
+        return t.Unary(sign.text, self.expr(value), self.span(node), self.span(sign))
 
     def _member(self, node: Node) -> t.Member:
         value, _, name = _kids(node)
@@ -285,7 +281,7 @@ class Builder:
         return t.Literal(self._integer(_kids(node)[0]), self.span(node))
 
     def _float(self, node: Node) -> t.Literal:
-        value = float(_kids(node)[0])
+        value = float(_kids(node)[0].text)
         if math.isinf(value):
             raise fault(
                 "OP0105",
@@ -350,28 +346,28 @@ class Builder:
         return t.Name(found.text, found.span)
 
     def _ident(self, token: Token) -> t.Ident:
-        if len(token) > NAME_LENGTH:
+        if len(token.text) > NAME_LENGTH:
             raise fault(
                 "OP0105",
-                f"this name has {len(token)} letters",
+                f"this name has {len(token.text)} letters",
                 Label(self.span(token), f"a name has at most {NAME_LENGTH}"),
             )
-        return t.Ident(str(token), self.span(token))
+        return t.Ident(token.text, self.span(token))
 
     def _integer(self, token: Token) -> int:
-        if len(token) > DIGITS:
+        if len(token.text) > DIGITS:
             raise fault(
                 "OP0105",
-                f"this number has {len(token)} digits",
+                f"this number has {len(token.text)} digits",
                 Label(self.span(token), f"a number has at most {DIGITS}"),
             )
-        return int(token)
+        return int(token.text)
 
     def _text(self, token: Token) -> str:
         """The text between the quotes."""
-        if token.startswith('"""'):
-            return token[3:-3].replace("\r\n", "\n")
-        return re.sub(r"\\(.)", lambda m: ESCAPES[m[1]], token[1:-1])
+        if token.text.startswith('"""'):
+            return token.text[3:-3].replace("\r\n", "\n")
+        return re.sub(r"\\(.)", lambda m: ESCAPES[m[1]], token.text[1:-1])
 
     def span(self, node: Any) -> Span:
         """From the first token of a node to its last."""
@@ -380,22 +376,20 @@ class Builder:
             first = first.children[0]
         while not isinstance(last, Token):
             last = last.children[-1]
-        return self.source.span(
-            first.start_pos or 0, last.end_pos or 0
-        )  # recovery adds `}` at the end
+        return self.source.span(first.start, last.end)  # clipped: recovery adds `}` at the end
 
 
 def _kids(node: Node) -> Kids:
-    """The tokens and trees of a node; lark does not say which are which."""
+    """The tokens and nodes of which a node consists."""
     return node.children
 
 
 def _is(node: Any, kind: str) -> bool:
-    return isinstance(node, Token) and node.type == kind
+    return isinstance(node, Token) and node.kind == kind
 
 
 def _is_tree(node: Any, rule: str) -> bool:
-    return isinstance(node, Parsed) and node.data == rule
+    return isinstance(node, Node) and node.rule == rule
 
 
 def _trees(node: Node) -> list[Node]:

@@ -1,88 +1,49 @@
-"""The parsing machine: from `grammar/op.lark` to lark's tables, kept in the user's cache folder.
+"""The parser of the language, from the tables in `grammar/op.tables.json`.
 
-What leaves is a lark parser; lark's own types do not leave `opdsl.syntax`. A cold start builds the
-tables (0.3 s); a warm one reads them. The cache is only a convenience: whatever is wrong with its
-folder, the parser is built from the text.
+They are used only if they were made of the present `grammar/op.lark`, which they name by its hash.
+Otherwise, as after an edit of the grammar, lark makes the tables anew (0.3 s in each process).
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
-import sys
-import tempfile
+import json
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from opdsl import resources
-from opdsl.files import only_ours
+from opdsl.syntax.lalr import Parser
 
-if TYPE_CHECKING:
-    from lark import Lark
+GRAMMAR = "op.lark"
+TABLES = "op.tables.json"
 
 
 @cache
-def machine() -> Lark:
+def machine() -> Parser:
     """The parser of a program (`start`) and of one value (`pipe`)."""
-    text = (resources.root("grammar") / "op.lark").read_text(encoding="utf-8")
-    file = _cache_file(text)
-    return _stored(file) or _built(text, file)
+    return Parser(tables(resources.root("grammar")))
 
 
-def _built(text: str, file: Path | None) -> Lark:
-    from lark import Lark
+def tables(folder: Path) -> dict[str, Any]:
+    """The tables of the grammar in a folder; their form is described in `opdsl.syntax.tables`."""
+    grammar = (folder / GRAMMAR).read_text(encoding="utf-8")
+    stored = _stored(folder / TABLES)
+    if stored.get("grammar") == digest(grammar):
+        return stored
+    from opdsl.syntax.tables import build
 
-    made = Lark(
-        text,
-        parser="lalr",
-        lexer="basic",
-        strict=True,
-        keep_all_tokens=True,  # the first and the last token of a node are its span
-        maybe_placeholders=False,
-        start=["start", "pipe"],
-    )
-    if file is not None:
-        _store(made, file)
-    return made
+    return build(grammar)
 
 
-def _cache_file(text: str) -> Path | None:
-    """The place of the tables, named by everything that they depend on."""
-    import lark
-
-    key = f"{text}\0{lark.__version__}\0{sys.version}".encode()
-    folder = os.environ.get("XDG_CACHE_HOME", "")
+def _stored(file: Path) -> dict[str, Any]:
     try:
-        base = Path(folder) if Path(folder).is_absolute() else Path.home() / ".cache"
-    except RuntimeError:  # no home
-        return None
-    return base / "opdsl" / f"grammar-{hashlib.sha256(key).hexdigest()[:24]}.tables"
+        tables: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # not there, or half written
+        return {}
+    return tables
 
 
-def _stored(file: Path | None) -> Lark | None:
-    """The tables of an earlier run, or None; only a file that nobody else can write is read."""
-    from lark import Lark
-
-    try:
-        if file is None or not only_ours(file) or not only_ours(file.parent):
-            return None
-        with file.open("rb") as stream:
-            return Lark.load(stream)
-    except Exception:  # noqa: BLE001  a damaged cache may raise anything, and is built anew
-        return None
-
-
-def _store(made: Lark, file: Path) -> None:
-    """Write the tables whole or not at all, readable by their owner only."""
-    try:
-        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=file.parent, prefix=".tables-")
-    except OSError:
-        return
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            made.save(stream)
-        Path(name).replace(file)
-    except OSError:
-        Path(name).unlink(missing_ok=True)
+def digest(grammar: str) -> str:
+    """What the file of the tables says of the grammar that they were made of."""
+    return hashlib.sha256(grammar.encode()).hexdigest()

@@ -40,11 +40,10 @@ def parse_expr(source: Source) -> Expr:
     Raises:
         OpError: OP0101 to OP0106.
     """
-    from lark import UnexpectedInput
-
     from opdsl.syntax.build import Builder
+    from opdsl.syntax.explain import explain
     from opdsl.syntax.grammar import machine
-    from opdsl.syntax.recovery import explain
+    from opdsl.syntax.lalr import Refused
     from opdsl.syntax.scan import plain
 
     bad = _beyond_limits(source)
@@ -53,7 +52,7 @@ def parse_expr(source: Source) -> Expr:
     parser = machine()
     try:
         parsed = parser.parse(plain(source.text), start="pipe")
-    except UnexpectedInput as error:
+    except Refused as error:
         raise OpError(explain(source, source.text, error).diagnostic) from None
     return Builder(source).expr(parsed)
 

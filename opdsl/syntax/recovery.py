@@ -10,21 +10,17 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from opdsl.diagnostics import Diagnostic, OpError, Source
-from opdsl.syntax.blanks import Finding, blank, extent, refused
-from opdsl.syntax.expected import expected
+from opdsl.syntax.build import Builder
 from opdsl.syntax.grammar import machine
+from opdsl.syntax.lalr import Refused
 from opdsl.syntax.scan import plain
-from opdsl.syntax.scene import scene_of
-from opdsl.syntax.stories import STORIES
-from opdsl.syntax.tree import File
-from opdsl.syntax.unfinished import UNFINISHED, at_the_end, unclosed_body
+from opdsl.syntax.tree import Edition, File, Item
 
 if TYPE_CHECKING:
-    from lark import UnexpectedInput
+    from opdsl.syntax.blanks import Finding
 
 MOST = 20  # diagnostics of one file
 BUDGET = 2**22  # characters read in all; every mistake costs one more reading
@@ -43,7 +39,7 @@ def read(source: Source) -> tuple[File, tuple[Diagnostic, ...]]:
     ended = False
     for _ in range(rounds):
         made = _attempt(source, text)
-        if not isinstance(made, Finding):
+        if isinstance(made, tuple):
             edition, items = made
             return File(source, edition, items, tuple(lost)), tuple(faults)
         if len(faults) == MOST:
@@ -56,19 +52,19 @@ def read(source: Source) -> tuple[File, tuple[Diagnostic, ...]]:
     return File(source, None, (), tuple(lost)), tuple(faults)
 
 
-def _attempt(source: Source, text: str) -> Any:
+def _attempt(source: Source, text: str) -> tuple[Edition | None, tuple[Item, ...]] | Finding:
     """Edition and items, or what is wrong and the text without it."""
-    from lark import UnexpectedInput
-
-    from opdsl.syntax.build import Builder
-
     parser = machine()
     try:
         with _nothing_collected():
             return Builder(source).file(parser.parse(text, start="start"))
-    except UnexpectedInput as error:
+    except Refused as error:
+        from opdsl.syntax.explain import explain  # none of this for a program without mistakes
+
         return explain(source, text, error)
     except OpError as error:
+        from opdsl.syntax.blanks import refused
+
         return refused(text, error.diagnostics[0])
 
 
@@ -82,17 +78,3 @@ def _nothing_collected() -> Iterator[None]:
     finally:
         if running:
             gc.enable()
-
-
-def explain(source: Source, text: str, error: UnexpectedInput) -> Finding:
-    """The finding for a text that the grammar refuses."""
-    scene = scene_of(source, text, error)
-    if scene.at == len(scene.pieces):
-        return at_the_end(scene)
-    if scene.level_unclosed:
-        return unclosed_body(scene)
-    told = (story(scene) for story in (UNFINISHED if scene.unfinished else STORIES))
-    diagnostic = next((x for x in told if x), None) or expected(scene)
-    finding = blank(text, scene.pieces, extent(scene), diagnostic)
-    swallows = scene.piece.kind == "open_text" and scene.next is None
-    return replace(finding, at_end=True) if swallows else finding

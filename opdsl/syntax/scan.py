@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from opdsl.syntax.words import SIGNS
 
-PIECE = re.compile(
+PIECE = (
     r"""
       (?P<comment> \#[^\n]* )
     | (?P<text> \"{3} [^"]* (?: \"{1,2} [^"]+ )* \"{3} | "(?!"") (?: [^"\\\n] | \\. )* " )
@@ -22,8 +22,7 @@ PIECE = re.compile(
     + " | ".join(re.escape(x) for x in SIGNS)
     + r""" )
     | (?P<bad> [^ \t\r\n] )
-    """,
-    re.VERBOSE,
+    """
 )
 
 
@@ -43,7 +42,7 @@ def pieces(text: str) -> list[Piece]:
     """The pieces of a text in order, comments included."""
     found: list[Piece] = []
     begin, indent, last = 0, 0, 0
-    for match in PIECE.finditer(plain(text)):
+    for match in re.finditer(PIECE, plain(text), re.VERBOSE):
         start = match.start()
         first = not found or text.find("\n", last, start) >= 0
         if first:

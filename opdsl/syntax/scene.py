@@ -1,22 +1,19 @@
 """A complaint of the grammar in its surroundings.
 
-What comes in: a text and lark's complaint about it. What goes out: the piece that is not accepted,
-what would have been, and the statements around it.
+A complaint says where the parser stopped; a `Scene` adds the piece that is not accepted, what would
+have been accepted, and the statements around it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 from opdsl.diagnostics import Source, Span
+from opdsl.syntax.lalr import Refused
 from opdsl.syntax.regions import Region, is_binding, regions
 from opdsl.syntax.scan import Piece, pieces
 from opdsl.syntax.words import CLOSING, ITEMS, OPENING, STATEMENTS
-
-if TYPE_CHECKING:
-    from lark import UnexpectedInput
 
 # what may stand behind a complete value
 BEHIND = frozenset({"ADD", "MUL", "CMP", "AND", "OR", "RANGE", "DOT", "LPAR", "LSQB"})
@@ -131,16 +128,12 @@ class Scene:
         return self.source.span(piece.start, piece.end)
 
 
-def scene_of(source: Source, text: str, error: UnexpectedInput) -> Scene:
+def scene_of(source: Source, text: str, error: Refused) -> Scene:
     """The scene of a complaint; at the end of the file, `at` is behind the last piece."""
-    from lark import UnexpectedToken
-
     found = [x for x in pieces(text) if x.kind != "comment"]
-    accepts = frozenset(error.accepts or ()) if isinstance(error, UnexpectedToken) else frozenset()
-    ended = isinstance(error, UnexpectedToken) and error.token.type == "$END"
-    place = len(text) if ended else error.pos_in_stream or 0
+    place = len(text) if error.at is None else error.at
     at = next((i for i, x in enumerate(found) if x.end > place), len(found))
-    return Scene(source, text, found, at, accepts, regions(found))
+    return Scene(source, text, found, at, error.accepts, regions(found))
 
 
 def _unclosed(found: list[Piece]) -> list[int]:

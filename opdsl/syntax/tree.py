@@ -1,17 +1,16 @@
 """The tree of a program: what the grammar says, nothing more, with a span on every node.
 
-One frozen dataclass for each rule of `grammar/op.lark`. The parser makes the tree; the elaborator
+One frozen class for each rule of `grammar/op.lark`. The parser makes the tree; the elaborator
 and the tools read it. Names are kept as written; nothing is resolved here.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from opdsl.diagnostics import Source, Span
+from opdsl.syntax.node import node
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Ident:
     """A name where it is declared, or the key of an argument."""
 
@@ -19,7 +18,7 @@ class Ident:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Doc:
     """A doc string; `text` is without its quotes."""
 
@@ -30,7 +29,7 @@ class Doc:
 # ------------------------------------------------------------------ expressions
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Name:
     """`width`."""
 
@@ -38,7 +37,7 @@ class Name:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Literal:
     """`64`, `0.5`, `true`, `"text"`."""
 
@@ -46,14 +45,14 @@ class Literal:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Hole:
     """`_`."""
 
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Sequence:
     """`(a, b)` (bracket `(`) or `[a, b]` (bracket `[`)."""
 
@@ -62,7 +61,7 @@ class Sequence:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Arg:
     """`modes = 16` (sign `=`), `x: 0..1` (sign `:`), or `v` (no name, sign empty)."""
 
@@ -72,7 +71,7 @@ class Arg:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Call:
     """`path(args)`; as a stage of a chain its first input comes through the pipe."""
 
@@ -91,7 +90,7 @@ class Call:
         return self.path[0].span.cover(self.path[-1].span)
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Member:
     """`value.name`."""
 
@@ -100,7 +99,7 @@ class Member:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Index:
     """`value[index]`."""
 
@@ -109,7 +108,7 @@ class Index:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Unary:
     """`-x`, `+x`, `not x`."""
 
@@ -119,7 +118,7 @@ class Unary:
     sign_span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Binary:
     """`a + b`; signs `+ - * / % == != <= >= < > and or ..`."""
 
@@ -130,7 +129,7 @@ class Binary:
     sign_span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class If:
     """`if test then yes else no`."""
 
@@ -140,7 +139,7 @@ class If:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Repeat:
     """`repeat count as index shared { chain }`."""
 
@@ -152,7 +151,7 @@ class Repeat:
     head: Span
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Residual:
     """`residual { chain }`: v + chain(v)."""
 
@@ -161,7 +160,7 @@ class Residual:
     head: Span
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Chain:
     """`stage |> stage`, the body of a repeat or a residual."""
 
@@ -169,7 +168,7 @@ class Chain:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Pipe:
     """`head |> stage |> stage`; `head` is never itself a pipe."""
 
@@ -185,7 +184,7 @@ Expr = Name | Literal | Hole | Sequence | Call | Member | Index | Unary | Binary
 # ------------------------------------------------------------------------ types
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Codomain:
     """`R^64`, `R^c`, `R^(2 * c)`, `R^{ux, uy}`, `R`: `channels` or `names`, or neither."""
 
@@ -195,7 +194,7 @@ class Codomain:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class TypeExpr:
     """`D -> R^c`; a vector `R^c` has no domain."""
 
@@ -204,7 +203,7 @@ class TypeExpr:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class ParamType:
     """One alternative of a parameter's type: `int`, `tucker`, `list[int]`."""
 
@@ -216,7 +215,7 @@ class ParamType:
 # ------------------------------------------------------------------- statements
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class DomainKind:
     """`grid`, or `grid(x: 0..1)` as a bound of a domain variable."""
 
@@ -225,7 +224,7 @@ class DomainKind:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Domain:
     """`domain D = value` (no kind), `domain D : kind`, `domain D : kind = value`."""
 
@@ -236,7 +235,7 @@ class Domain:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Dim:
     """`dim c`, `dim out = c`."""
 
@@ -246,7 +245,7 @@ class Dim:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Param:
     """`param width : int = 64`; `type` holds the alternatives."""
 
@@ -257,7 +256,7 @@ class Param:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Input:
     """`input a : D -> R^1`."""
 
@@ -267,7 +266,7 @@ class Input:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Output:
     """`output u : D -> R^1`."""
 
@@ -277,7 +276,7 @@ class Output:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Require:
     """`require test "text"`."""
 
@@ -286,7 +285,7 @@ class Require:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Feedback:
     """`feedback out -> in`."""
 
@@ -295,7 +294,7 @@ class Feedback:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Bind:
     """`u = value`, `u : D -> R^c = value`, `u, v = value`."""
 
@@ -311,7 +310,7 @@ Statement = Domain | Dim | Param | Input | Output | Require | Feedback | Bind
 # ------------------------------------------------------------------------ items
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Edition:
     """`edition 2026`."""
 
@@ -319,7 +318,7 @@ class Edition:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Import:
     """`from source import names`, or `import source as alias` (no names).
 
@@ -334,7 +333,7 @@ class Import:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Const:
     """`const LMAX = 63`."""
 
@@ -344,7 +343,7 @@ class Const:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Definition:
     """`block Name { ... }` (keyword `block`) or `model Name { ... }` (keyword `model`)."""
 
@@ -355,7 +354,7 @@ class Definition:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Setting:
     """`key = value` of a train block."""
 
@@ -364,7 +363,7 @@ class Setting:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class SettingBlock:
     """`name kind { settings }` of a train block."""
 
@@ -374,7 +373,7 @@ class SettingBlock:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Train:
     """`train Model { settings }`."""
 
@@ -387,7 +386,7 @@ class Train:
 Item = Import | Const | Definition | Train
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class File:
     """A whole program text; `lost` holds names declared in statements that could not be read."""
 

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from opdsl.diagnostics import fault
 from opdsl.nn.batch import Values, alike, each, numbers
+from opdsl.train.losses import mean_over_points
 
 CONFIDENCE = 0.95  # of what is said about the functions to come
 ROUNDING = 1e-9  # (n + 1)(1 - delta) may be a whole number but for its last bits
@@ -70,7 +71,7 @@ class Coverage:
     """What a band holds on a set of functions.
 
     Attributes:
-        points: part of all points inside.
+        points: part of all points inside, weighted by quadrature weights where there are some.
         functions: part of the functions of which 1 - alpha of the points are inside.
         samples: how many functions.
         width: mean half width of the band, in the unit of the output.
@@ -83,11 +84,18 @@ class Coverage:
 
 
 def calibrate(
-    pred: Values, width: Values, true: Values, *, alpha: float, delta: float
+    pred: Values,
+    width: Values,
+    true: Values,
+    *,
+    alpha: float,
+    delta: float,
+    weights: Values | None = None,
 ) -> tuple[float, int]:
     """The least factor that keeps the promise for a new function with probability 1 - delta.
 
-    A function keeps it if |true - pred| <= factor width at 1 - alpha of its points, or more.
+    A function keeps it if |true - pred| <= factor width at 1 - alpha of its points, or more; where
+    points have quadrature weights, on 1 - alpha of its domain.
     Of n functions each asks for a factor of its own, and the result is the ceil((n + 1)(1 - delta))
     smallest of these. If the new function is exchangeable with the n, on the grid of these, then
     it keeps the promise with a probability of at least 1 - delta, whatever the model and the law.
@@ -98,6 +106,8 @@ def calibrate(
         true: the same.
         alpha: between 0 and 1.
         delta: between 0 and 1.
+        weights: quadrature weights of the points, (n or 1, 1, *grid or 1) or packed, if they do not
+            count alike.
 
     Returns:
         the factor, and its rank.
@@ -117,7 +127,7 @@ def calibrate(
             f"{n} samples cannot promise a part of {1 - delta:g} of the functions",
             helps=(f"give at least {least}, or a larger `--delta`",),
         )
-    own = factors(pred, width, true, alpha)
+    own = factors(pred, width, true, alpha, weights)
     factor = float(own.sort().values[rank - 1])
     if factor == float("inf"):
         message = "the width is zero or less at too many points, so no factor makes it a band"
@@ -126,35 +136,84 @@ def calibrate(
     return factor, rank
 
 
-def factors(pred: Values, width: Values, true: Values, alpha: float) -> Tensor:
-    """For each function the least factor that leaves a part alpha of its points outside; (n,)."""
+def factors(
+    pred: Values, width: Values, true: Values, alpha: float, weights: Values | None = None
+) -> Tensor:
+    """For each function the least factor that leaves a part alpha of its points outside; (n,).
+
+    Args:
+        pred, width, true: (n, channels, *grid), or packed.
+        alpha: the part.
+        weights: as for `calibrate`.
+    """
     if isinstance(true, Tensor):
-        return _factors(numbers(alike(pred, true)), numbers(alike(width, true)), true, alpha)
-    triples = zip(*(each(x) for x in (pred, width, true)), strict=True)
-    return torch.cat([_factors(p[None], w[None], t[None], alpha) for p, w, t in triples])
+        dense = numbers(alike(pred, true)), numbers(alike(width, true)), true
+        return _factors(*dense, alpha, None if weights is None else numbers(weights))
+    triples = zip(*(each(x) for x in (pred, width, true)), _each(weights, len(true)), strict=True)
+    return torch.cat([_factors(p[None], w[None], t[None], alpha, m) for p, w, t, m in triples])
 
 
-def _factors(pred: Tensor, width: Tensor, true: Tensor, alpha: float) -> Tensor:
-    away = (true - pred).double().abs().flatten(1)
-    half = width.double().flatten(1).clamp_min(0)
+def _each(weights: Values | None, count: int) -> list[Tensor | None]:
+    """The weights of each function, (1, *grid or 1)."""
+    if weights is None:
+        return [None] * count
+    rows: list[Tensor | None] = list(each(weights))
+    return rows * count if len(rows) == 1 else rows
+
+
+def _factors(
+    pred: Tensor, width: Tensor, true: Tensor, alpha: float, weights: Tensor | None
+) -> Tensor:
+    away = (true - pred).double().abs()
+    half = width.double().clamp_min(0)
     own = torch.where(away == 0, torch.zeros_like(away), away / half)
+    if weights is not None:
+        return _quantile(own.flatten(1), weights.double().expand_as(own).flatten(1), 1 - alpha)
+    own = own.flatten(1)
     rank = max(1, ceil(own.shape[1] * (1 - alpha) - ROUNDING))
     return own.kthvalue(rank, dim=1).values
 
 
-def coverage(pred: Values, width: Values, true: Values, found: Calibration) -> Coverage:
-    """What the band holds, all (n, channels, *grid) or packed; functions count alike."""
-    triples = zip(*(each(x) for x in (pred, width, true)), strict=True)
-    halves = ((p, edge(w, found.factor).double(), t) for p, w, t in triples)
-    told = [(((t - p).double().abs() <= h).double().mean(), h.mean()) for p, h, t in halves]
+def _quantile(x: Tensor, weights: Tensor, level: float) -> Tensor:
+    """(n,): the least value of each row below or at which there is a part `level` of the weight."""
+    values, order = x.sort(1)
+    below = weights.gather(1, order).cumsum(1)
+    reached = below >= level * below[:, -1:] * (1 - ROUNDING)
+    return values.gather(1, reached.byte().argmax(1, keepdim=True)).squeeze(1)
+
+
+def coverage(
+    pred: Values,
+    width: Values,
+    true: Values,
+    found: Calibration,
+    weights: Values | None = None,
+) -> Coverage:
+    """What the band holds, all (n, channels, *grid) or packed; functions count alike.
+
+    Args:
+        pred, width, true: the functions.
+        found: the band.
+        weights: as for `calibrate`.
+    """
+    triples = zip(*(each(x) for x in (pred, width, true)), _each(weights, len(true)), strict=True)
+    halves = ((p, edge(w, found.factor).double(), t, m) for p, w, t, m in triples)
+    told = [
+        (_mean(((t - p).double().abs() <= h).double(), m), _mean(h, m)) for p, h, t, m in halves
+    ]
     inside, half = (torch.stack(x).mean() for x in zip(*told, strict=True))
-    kept = factors(pred, width, true, found.alpha) <= found.factor
+    kept = factors(pred, width, true, found.alpha, weights) <= found.factor
     return Coverage(
         points=float(inside),
         functions=float(kept.double().mean()),
         samples=len(true),
         width=float(half),
     )
+
+
+def _mean(x: Tensor, weights: Tensor | None) -> Tensor:
+    """The mean of a function (channels, *grid) over its domain."""
+    return mean_over_points(x[None], None if weights is None else weights[None])[0]
 
 
 def edge(width: Tensor, factor: float) -> Tensor:

@@ -4,7 +4,8 @@
 `weights_only=True`) and `MANIFEST.json` with its SHA-256. Both are written into a folder under
 another name on the same file system, synced, and the folder is renamed; what has no good manifest
 does not exist. Without the hash, `torch.load` returns changed tensors for one flipped bit in two.
-`best-00001234/` is the same with only what `predict` needs.
+`best-00001234/` is the same with only what `predict` needs. A checkpoint may come from a stranger,
+whose hashes are right whatever they wrote: see `opdsl.safe_pt`.
 """
 
 import hashlib
@@ -13,20 +14,34 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from torch import Tensor
 
-from opdsl.diagnostics import fault
-from opdsl.files import sync_folder, write_synced
+from opdsl.diagnostics import OpError, fault
+from opdsl.files import (
+    TEMPORARY,
+    read_json,
+    read_regular,
+    sync_folder,
+    temporary_name,
+    write_folder,
+)
+from opdsl.memory import free_memory
+from opdsl.safe_pt import UnsafeFileError, load_tensors
 
 FOLDER = "checkpoints"
 STATE = "state.pt"
 MANIFEST = "MANIFEST.json"
 FORMAT = 1
+LARGEST_MANIFEST = 1 << 20  # bytes
+# what parts of another type or size raise where they are put back
+FOREIGN = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError)
 
 State = dict[str, Any]
 Note = Callable[[str], None]
@@ -57,14 +72,8 @@ class Store:
             OSError: it could not be written; the earlier ones are untouched.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        beside = self.folder / f".tmp-{kind}-{step:08d}-{os.getpid()}"
-        try:
-            _fill(beside, _packed(state))
-            target = beside.rename(self._free_name(kind, step))
-        except BaseException:
-            shutil.rmtree(beside, ignore_errors=True)
-            raise
-        sync_folder(self.folder)
+        target = self._free_name(kind, step)
+        write_folder(target, _files(_packed(state)))
         self._prune(kind)
         return target
 
@@ -104,7 +113,7 @@ class Store:
     def sweep(self) -> None:
         """Remove what an interrupted writer left; only for the owner of the lock."""
         if self.folder.is_dir():
-            for path in self.folder.glob(".tmp-*"):
+            for path in self.folder.glob(f"{TEMPORARY}*"):
                 shutil.rmtree(path, ignore_errors=True)
 
     def _free_name(self, kind: Kind, step: int) -> Path:
@@ -116,8 +125,9 @@ class Store:
         keep = self.keep if kind == "step" else 1
         for path in self.found(kind)[keep:]:
             # renamed first: a kill must not leave half a checkpoint under a good name
-            gone = path.with_name(f".tmp-gone-{path.name}")
+            gone = path.with_name(temporary_name())
             path.rename(gone)
+            sync_folder(self.folder)
             shutil.rmtree(gone, ignore_errors=True)
 
 
@@ -132,9 +142,9 @@ def read(path: Path) -> State:
         CheckpointError: anything is missing or differs.
     """
     try:
-        manifest = json.loads((path / MANIFEST).read_bytes())
-        data = (path / STATE).read_bytes()
+        manifest = read_json(path / MANIFEST, LARGEST_MANIFEST)
         expected = manifest["files"][STATE]["sha256"]
+        data = read_regular(path / STATE, free_memory() // 2, os.O_RDONLY | os.O_NOFOLLOW)
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise CheckpointError("its files or its manifest cannot be read") from error
     if hashlib.sha256(data).hexdigest() != expected:
@@ -162,17 +172,59 @@ def _packed(state: State) -> bytes:
 
 def _unpacked(data: bytes) -> State:
     try:
-        state: State = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except Exception as error:  # torch.load raises whatever its parts raise
-        raise CheckpointError("torch cannot read its content") from error
+        state = load_tensors(io.BytesIO(data), free_memory() // 2)
+    except UnsafeFileError as error:
+        raise CheckpointError(str(error)) from error
+    if not isinstance(state, dict):
+        raise CheckpointError(f"it holds a {type(state).__name__}, no state")
     return state
 
 
-def _fill(folder: Path, data: bytes) -> None:
-    """A folder with state and manifest, the manifest last, all on the disk."""
-    folder.mkdir()
-    write_synced(folder / STATE, data)
+def _files(data: bytes) -> dict[str, bytes]:
+    """State and manifest, the manifest last."""
     entry = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
     manifest = {"format": FORMAT, "torch": torch.__version__, "files": {STATE: entry}}
-    write_synced(folder / MANIFEST, json.dumps(manifest, indent=1).encode())
-    sync_folder(folder)
+    return {STATE: data, MANIFEST: json.dumps(manifest, indent=1).encode()}
+
+
+@contextmanager
+def malformed(run: Path) -> Iterator[None]:
+    """Turn what a state of other content raises in the block into OP0621.
+
+    A checkpoint of a stranger has a good hash and may lack any part, or have one of another type.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except FOREIGN as error:
+        detail = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise _malformed(run, detail) from error
+
+
+def refuse_malformed(state: State, run: Path) -> None:
+    """Refuse weights that `predict` cannot use: of other types, or not finite.
+
+    Raises:
+        OpError: OP0621.
+    """
+    for part in ("module", "normaliser"):
+        tensors = state.get(part)
+        if not isinstance(tensors, Mapping) or not all(
+            isinstance(k, str) and isinstance(x, Tensor) for k, x in tensors.items()
+        ):
+            raise _malformed(run, f"`{part}` is no table of tensors")
+        for name, x in tensors.items():
+            if not bool(torch.isfinite(x).all()):
+                message = f"the weights of the run hold NaN or infinite values, first in `{name}`"
+                helps = ("take other weights (`--last`), or train again",)
+                raise fault("OP0621", message, file=str(run), helps=helps)
+    whole = all(k in state and isinstance(state[k], int | None) for k in ("epoch", "step"))
+    if not whole or not isinstance(state.get("meta"), Mapping):
+        raise _malformed(run, "`epoch`, `step` or `meta` is missing or of another type")
+
+
+def _malformed(run: Path, detail: str) -> OpError:
+    message = "the content of the checkpoint is not that of a run"
+    helps = ("restore the run from a backup, or train again with another `--out`",)
+    return fault("OP0621", message, notes=(detail,), file=str(run), helps=helps)

@@ -5,8 +5,7 @@ Both use no randomness, take no gradient and leave the module in the mode they f
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -14,40 +13,14 @@ from torch import Tensor, nn
 from opdsl.nn.batch import Values, alike, changed, joined, numbers, picked, told_places
 from opdsl.nn.packed import Packed
 from opdsl.train.device import device_of
-from opdsl.train.losses import Grid, pinball, rel_h1, rel_l2
+from opdsl.train.losses import Grid, pinball
+from opdsl.train.metrics import Metrics, Tally, averaged, sum_dtype
 from opdsl.train.normalise import Normaliser
 from opdsl.train.precision import Policy, policy_of
+from opdsl.train.quadrature import Samplings
 from opdsl.train.rollout import Loop
 from opdsl.train.samples import Feed, Fields, Places, Samples, placed_on
 from opdsl.train.sections import Band
-
-
-@dataclass(frozen=True, slots=True)
-class Metrics:
-    """Errors over a set of samples, in physical units; several outputs are averaged.
-
-    Attributes:
-        rel_l2: mean over samples of the relative L2 error.
-        rel_h1: the same in H1; None where an output has no grid.
-        rmse: root of the mean square error over all values, which all count alike.
-        max_error: the largest error anywhere.
-        samples: how many.
-        steps: the relative L2 error of each step in time; None where there is one step.
-        pinball: the loss of the width of a band, without unit; None where there is no band.
-    """
-
-    rel_l2: float
-    rel_h1: float | None
-    rmse: float
-    max_error: float
-    samples: int
-    steps: list[float] | None = None
-    pinball: float | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """The same as a dictionary, without what only some runs have."""
-        more = ("steps", "pinball")
-        return {k: v for k, v in asdict(self).items() if v is not None or k not in more}
 
 
 def evaluate(  # noqa: PLR0913  the contract with the callers
@@ -57,6 +30,7 @@ def evaluate(  # noqa: PLR0913  the contract with the callers
     *,
     periodic: Mapping[str, tuple[bool, ...]] | None = None,
     lengths: Mapping[str, tuple[float, ...]] | None = None,
+    samplings: Samplings | None = None,
     device: str = "auto",
     precision: str = "fp32",
     batch: int = 16,
@@ -71,6 +45,7 @@ def evaluate(  # noqa: PLR0913  the contract with the callers
         samples: inputs and truth.
         periodic: for each output, which axes are periodic; none if not given.
         lengths: for each output, the lengths of its axes; 1 if not given.
+        samplings: of outputs on a sphere, see `opdsl.train.quadrature`.
         device: as in the settings.
         precision: as in the settings.
         batch: samples at a time.
@@ -80,7 +55,7 @@ def evaluate(  # noqa: PLR0913  the contract with the callers
     policy = policy_of(precision, device_of(device))
     _move(module, normaliser, policy)
     grids = grids_of(samples, periodic or {}, lengths or {}, loop)
-    feed = Feed.of(samples, policy)
+    feed = Feed.of(samples, policy, samplings, normaliser.units(loop))
     return measure(module, normaliser, feed, grids, batch, loop, band)
 
 
@@ -162,19 +137,23 @@ def measure(
     band: Band | None = None,
 ) -> Metrics:
     """The errors over a feed, summed in float64."""
-    tallies = {name: _Tally() for name in grids}
-    widths = 0.0
+    scales = normaliser.in_units(feed.units)
+    tallies = {name: Tally(feed.units.outputs.get(name, 1.0)) for name in grids}
+    widths, vanishing = 0.0, 0
     with _at_rest(module):
         for some in feed.in_order(batch):
             truth, steps = some.truth, steps_of(some.truth, loop)
-            outputs = apply(module, normaliser, some.inputs, feed.policy, loop, steps, some.places)
+            outputs = apply(module, scales, some.inputs, feed.policy, loop, steps, some.places)
+            zero = torch.zeros(_size(some.inputs), dtype=torch.bool)
             for name, tally in tallies.items():
                 pair = alike(outputs[name], truth[name]), truth[name]
-                tally.add(*pair, grids[name], some.weights.get(name), timed=loop is not None)
+                weights = some.weights.get(name)
+                zero |= tally.add(*pair, grids[name], weights, timed=loop is not None)
+            vanishing += int(zero.sum())
             if band:
-                loss = band_loss(outputs, truth, band, normaliser)
-                widths += float(loss.sum(dtype=_sum_dtype(loss)))
-    found = _averaged(list(tallies.values()), with_h1=all(g.periodic for g in grids.values()))
+                loss = band_loss(outputs, truth, band, scales, some.weights)
+                widths += float(loss.sum(dtype=sum_dtype(loss)))
+    found = averaged(list(tallies.values()), vanishing)
     return replace(found, pinball=widths / found.samples) if band else found
 
 
@@ -183,68 +162,20 @@ def steps_of(truth: Fields, loop: Loop | None) -> int | None:
     return numbers(next(iter(truth.values()))).shape[1] if loop else None
 
 
-def band_loss(outputs: Fields, truth: Fields, band: Band, normaliser: Normaliser) -> Tensor:
+def band_loss(
+    outputs: Fields,
+    truth: Fields,
+    band: Band,
+    normaliser: Normaliser,
+    weights: Mapping[str, Values] | None = None,
+) -> Tensor:
     """The pinball loss of the width, in units of the deviation of the output; (batch,)."""
     assert band.of
-    unit = normaliser.unit(band.of, outputs[band.of])
+    unit = normaliser.deviation(band.of, outputs[band.of])
     pred = numbers(outputs[band.of]).detach()
     away = changed(truth[band.of], lambda x: (x - pred).abs() / unit)
-    return pinball(changed(outputs[band.width], lambda x: x / unit), away, 1 - band.alpha)
-
-
-@dataclass(slots=True)
-class _Tally:
-    """Running sums of one output."""
-
-    l2: float = 0.0
-    h1: float = 0.0
-    squares: float = 0.0
-    values: int = 0
-    largest: list[float] = field(default_factory=list)
-    samples: int = 0
-    each_step: list[float] = field(default_factory=list)
-
-    def add(
-        self, pred: Values, true: Values, grid: Grid, weights: Values | None, *, timed: bool
-    ) -> None:
-        error = (numbers(pred) - numbers(true)).abs()
-        self.samples += len(true)
-        if timed:  # the mean over steps is that of one step after the other
-            count, (pred, true) = error.shape[1], (numbers(x).flatten(0, 1) for x in (pred, true))
-            steps = rel_l2(pred, true, weights).reshape(-1, count)
-            new = steps.sum(0, dtype=_sum_dtype(steps)).tolist()
-            self.each_step = [
-                a + b for a, b in zip(self.each_step or [0.0] * len(new), new, strict=True)
-            ]
-        wide = _sum_dtype(error)
-        self.l2 += float(rel_l2(pred, true, weights).sum(dtype=wide))
-        if isinstance(pred, Tensor) and isinstance(true, Tensor):
-            self.h1 += float(rel_h1(pred, true, grid).sum(dtype=wide))
-        self.squares += float((error * error).sum(dtype=wide))
-        self.values += error.numel()
-        self.largest.append(float(error.max()))
-
-
-def _sum_dtype(x: Tensor) -> torch.dtype:
-    """float64 where the device has it."""
-    return torch.float32 if x.device.type == "mps" else torch.float64
-
-
-def _averaged(tallies: list[_Tally], *, with_h1: bool) -> Metrics:
-    samples = tallies[0].samples
-    steps = len(tallies[0].each_step)
-    count = samples * max(1, steps)
-    return Metrics(
-        rel_l2=sum(t.l2 for t in tallies) / (count * len(tallies)),
-        rel_h1=sum(t.h1 for t in tallies) / (count * len(tallies)) if with_h1 else None,
-        rmse=(sum(t.squares for t in tallies) / sum(t.values for t in tallies)) ** 0.5,
-        max_error=float(torch.tensor([x for t in tallies for x in t.largest]).max()),
-        samples=samples,
-        steps=[
-            sum(t.each_step[i] for t in tallies) / (samples * len(tallies)) for i in range(steps)
-        ]
-        or None,
-    )
+    width = changed(outputs[band.width], lambda x: x / unit)
+    return pinball(width, away, 1 - band.alpha, (weights or {}).get(band.of))
 
 
 def _move(module: nn.Module, normaliser: Normaliser, policy: Policy) -> None:

@@ -15,17 +15,20 @@ from torch import nn
 
 from opdsl.diagnostics import fault
 from opdsl.nn.tree import at
+from opdsl.train.changes import Change
 from opdsl.train.checkpoint import Store
 from opdsl.train.device import device_of
-from opdsl.train.evaluate import Metrics, grids_of
+from opdsl.train.evaluate import grids_of
 from opdsl.train.folder import lock, refuse_other_run
-from opdsl.train.journal import Journal, Row
+from opdsl.train.journal import Journal, Row, validation
 from opdsl.train.listener import Listener, Silence
 from opdsl.train.loop import Training
 from opdsl.train.losses import Grid
+from opdsl.train.metrics import Metrics
 from opdsl.train.normalise import Normaliser
 from opdsl.train.optimizers import optimizer_of
 from opdsl.train.precision import policy_of
+from opdsl.train.quadrature import Samplings
 from opdsl.train.randomness import seed_everything
 from opdsl.train.rates import Rate
 from opdsl.train.rollout import Loop
@@ -43,10 +46,11 @@ class Outcome:
         run: its folder.
         epochs, steps, skipped: how many of each, over all sittings.
         history: the rows of metrics.jsonl.
-        metrics: the last errors on each test set.
-        best: the smallest relative L2 error on the first test set, or loss of a band; its epoch.
+        metrics: the last errors on the validation data, if there are some.
+        best: the smallest relative L2 error on them, or loss of a band; its epoch.
         normaliser: what `predict` and `evaluate` need beside the module.
         notes: what went wrong without stopping the run, and other things worth knowing.
+        changes: settings that changed while it went on.
     """
 
     run: Path
@@ -54,11 +58,12 @@ class Outcome:
     steps: int
     skipped: int
     history: list[Row]
-    metrics: dict[str, Metrics]
+    metrics: Metrics | None
     best: float | None
     best_epoch: int | None
     normaliser: Normaliser
     notes: tuple[str, ...]
+    changes: tuple[Change, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,36 +82,40 @@ class Kept:
 def fit(  # noqa: PLR0913  the contract with the callers
     module: nn.Module,
     train: Samples,
-    tests: Mapping[str, Samples],
+    valid: Samples | None,
     settings: Settings,
     run: Path,
     *,
     periodic: Mapping[str, tuple[bool, ...]],
     meta: Mapping[str, str],
     lengths: Mapping[str, tuple[float, ...]] | None = None,
+    samplings: Samplings | None = None,
     resume: bool = False,
     listener: Listener | None = None,
     loop: Loop | None = None,
     kept: Kept | None = None,
+    choice: str = "",
 ) -> Outcome:
-    """Train `module` on `train`, testing on `tests`, in the folder `run`.
+    """Train `module` on `train`, in the folder `run`.
 
     Args:
         module: takes inputs by name, (batch, channels, *grid), returns a tensor or a dictionary.
         train: what to learn from.
-        tests: by name; the first decides which weights are the best.
+        valid: decide which weights are the best; without them the last ones are used.
         settings: how.
         run: where metrics and checkpoints go.
         periodic: for each output, which axes of its grid are periodic.
         meta: strings kept in every checkpoint; a run goes on only with the same `meta["arch"]`.
         lengths: for each output, the lengths of its axes (H1); 1 if not given.
+        samplings: of inputs and outputs on a sphere, see `opdsl.train.quadrature`.
         resume: go on with the run in the folder, or begin if it has no checkpoint yet.
         listener: who wants to hear.
         loop: how steps in time follow each other, if the truth has an axis of time.
         kept: the trained part around which a band is learnt.
+        choice: the validation data in words, for the listener.
 
     Raises:
-        OpError: OP0604, OP0613, OP0620 - OP0626, OP0630.
+        OpError: OP0604, OP0613, OP0620 - OP0626, OP0629, OP0630.
         Interrupted: a signal came; a checkpoint has been written.
     """
     grids = grids_of(train, periodic, lengths or {}, loop)
@@ -114,20 +123,23 @@ def fit(  # noqa: PLR0913  the contract with the callers
     with ExitStack() as stack:
         _enter_folder(stack, run, resume=resume)
         watch = stack.enter_context(Watch())
-        stepper = _stepper(module, train, settings, grids, loop, kept)
+        stepper = _stepper(module, train, settings, grids, loop, kept, samplings)
+        units = stepper.units
         training = Training(
             settings=settings,
             stepper=stepper,
-            feed=Feed.of(train, stepper.policy),
-            tests={name: Feed.of(test, stepper.policy) for name, test in tests.items()},
+            feed=Feed.of(train, stepper.policy, samplings, units),
+            valid=None if valid is None else Feed.of(valid, stepper.policy, samplings, units),
             grids=grids,
             rate=Rate(settings.schedule, settings.optimizer.lr, -(-len(train) // settings.batch)),
             store=Store(run, settings.checkpoint.keep),
             journal=Journal(run),
             fingerprint=train.fingerprint,
+            valid_fingerprint=None if valid is None else valid.fingerprint,
             meta=dict(meta),
             watch=watch,
             listener=listener or Silence(),
+            choice=choice,
         )
         stack.callback(training.listener.end)
         training.begin(resume=resume)
@@ -161,6 +173,7 @@ def _stepper(
     grids: Mapping[str, Grid],
     loop: Loop | None,
     kept: Kept | None,
+    samplings: Samplings | None,
 ) -> Stepper:
     """Seed; module and normaliser on the device, with their optimizer."""
     policy = policy_of(settings.precision, device_of(settings.device))
@@ -168,7 +181,10 @@ def _stepper(
     policy.settle(module)
     for path in kept.paths if kept else ():
         at(module, path).requires_grad_(requires_grad=False)
-    normaliser = kept.normaliser if kept else Normaliser.fit(train, settings.normalise, loop)
+    if kept:
+        normaliser = kept.normaliser
+    else:
+        normaliser = Normaliser.fit(train, settings.normalise, loop, samplings)
     return Stepper(
         module=module,
         normaliser=normaliser.to(policy.device, policy.weights),
@@ -181,6 +197,7 @@ def _stepper(
         loop=loop,
         band=settings.band if kept else None,
         frozen=kept.paths if kept else (),
+        units=normaliser.units(loop),
     )
 
 
@@ -192,15 +209,16 @@ def _outcome(training: Training) -> Outcome:
         steps=at.step,
         skipped=at.skipped_before,
         history=training.history,
-        metrics=training.metrics or _last_tested(training.history),
+        metrics=training.metrics or _last_validated(training.history),
         best=at.best,
         best_epoch=at.best_epoch,
         normaliser=training.stepper.normaliser,
         notes=tuple(training.notes),
+        changes=tuple(training.changes),
     )
 
 
-def _last_tested(history: list[Row]) -> dict[str, Metrics]:
+def _last_validated(history: list[Row]) -> Metrics | None:
     """The metrics of a run that had nothing left to do."""
-    tested = [row["tests"] for row in history if row["tests"]]
-    return {name: Metrics(**values) for name, values in (tested or [{}])[-1].items()}
+    found = [x for row in history if (x := validation(row))]
+    return Metrics(**found[-1]) if found else None

@@ -3,15 +3,18 @@
 import json
 import os
 import socket
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from opdsl.diagnostics import OpError, fault
+from opdsl.files import naming, open_regular
 from opdsl.train.checkpoint import FOLDER
 
 LOCK = ".lock"
 JOURNAL = "metrics.jsonl"
+WEIGHTS = "model.safetensors"
 
 
 def refuse_used(run: Path) -> None:
@@ -38,16 +41,48 @@ def refuse_other_run(run: Path) -> None:
         raise _used(run, "holds another run")
 
 
+def refuse_links(run: Path) -> None:
+    """A run folder holds files and folders only; the folder itself may be reached by a link.
+
+    A link in a folder that somebody else has prepared would lead reading and writing elsewhere,
+    and a FIFO or a device would be waited for.
+
+    Raises:
+        OpError: OP0628, naming the first entry that is neither a file nor a folder.
+    """
+    for folder, folders, files in os.walk(run):
+        for name in sorted((*folders, *files)):
+            path = Path(folder, name)
+            try:
+                mode = path.lstat().st_mode
+            except FileNotFoundError:  # a run in progress removes its old checkpoints
+                continue
+            if stat.S_ISLNK(mode):
+                raise _linked(run, path, "a link")
+            if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+                raise _linked(run, path, "neither a file nor a folder")
+
+
+def _linked(run: Path, path: Path, what: str) -> OpError:
+    message = f"the run folder contains `{path.relative_to(run)}`, which is {what}"
+    helps = ("remove it, or put a copy of the file in its place",)
+    notes = ("a run reads and writes its own files only, and a link could lead to any other",)
+    return fault("OP0628", message, notes=notes, helps=helps, file=str(run))
+
+
 @contextmanager
 def lock(run: Path) -> Iterator[None]:
     """Hold the folder; the system lets go when the process dies, however it dies.
 
     Raises:
-        OpError: OP0624, another process holds it.
+        OpError: OP0624, another process holds it; OP0628, the folder contains a link.
     """
     run.mkdir(parents=True, exist_ok=True)
-    handle = os.open(run / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+    refuse_links(run)
+    handle = open_regular(run / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW)
     try:
+        if os.fstat(handle).st_nlink != 1:  # a hard link: what stands behind it would be lost
+            raise _linked(run, run / LOCK, "a second name of another file")
         _seize(handle, run)
         try:
             yield
@@ -72,8 +107,9 @@ def _seize(handle: int, run: Path) -> None:
     here = {"pid": os.getpid(), "host": socket.gethostname()}
     if not _free(handle) or owner.get("host", here["host"]) != here["host"]:
         raise _held(run, owner)
-    os.ftruncate(handle, 0)
-    os.pwrite(handle, json.dumps(here).encode(), 0)
+    with naming(run / LOCK):
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, json.dumps(here).encode(), 0)
 
 
 def _free(handle: int) -> bool:
@@ -91,7 +127,7 @@ def _free(handle: int) -> bool:
 def _owner(handle: int) -> dict[str, object]:
     try:
         owner = json.loads(os.pread(handle, 4096, 0))
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return owner if isinstance(owner, dict) else {}
 

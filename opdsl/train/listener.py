@@ -13,7 +13,7 @@ class Plan:
         first_epoch: the first to be done now, from 1.
         steps: in an epoch.
         samples: for training.
-        tests: names of the test sets.
+        choice: the validation data in words; empty if nobody said.
         device: where.
         precision: the policy's name.
         parameters: real numbers to be learnt.
@@ -23,7 +23,7 @@ class Plan:
     first_epoch: int
     steps: int
     samples: int
-    tests: tuple[str, ...]
+    choice: str
     device: str
     precision: str
     parameters: int

@@ -1,30 +1,51 @@
-"""The loop over epochs and steps: learn, test, write down, save, stop when asked.
+"""The loop over epochs and steps: learn, validate, write down, save, stop when asked.
 
 Everything it needs has been prepared by `fit`; what moves while it runs is `snapshot.Progress` and
 the states of module, optimizer, scaler and random generators.
 """
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import isnan
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import nn
 
 from opdsl.diagnostics import OpError, fault
-from opdsl.train.checkpoint import Kind, State, Store
-from opdsl.train.evaluate import Metrics, measure
+from opdsl.nn.batch import numbers
+from opdsl.train.changes import (
+    Change,
+    as_flat,
+    between,
+    flat,
+    refuse_fewer_epochs,
+    refuse_fixed,
+    write_changes,
+)
+from opdsl.train.checkpoint import Kind, State, Store, malformed
+from opdsl.train.evaluate import measure
 from opdsl.train.journal import Journal, Row
 from opdsl.train.listener import Listener, Plan
 from opdsl.train.losses import Grid
+from opdsl.train.metrics import Metrics
 from opdsl.train.order import permutation
 from opdsl.train.rates import Rate
 from opdsl.train.samples import Feed
-from opdsl.train.sections import Settings
+from opdsl.train.sections import Schedule, Settings
 from opdsl.train.signals import Interrupted, Watch
-from opdsl.train.snapshot import Progress, capture, changes, refuse_other, restore, weights
+from opdsl.train.snapshot import (
+    Progress,
+    capture,
+    moved_versions,
+    refuse_other,
+    restore,
+    weights,
+)
 from opdsl.train.step import Stepper, Taken
+
+HUGE = 1e10  # beyond it, squares and products of layers overflow: no learning rate helps
 
 
 @runtime_checkable
@@ -46,18 +67,20 @@ class Training:
     settings: Settings
     stepper: Stepper
     feed: Feed
-    tests: dict[str, Feed]
+    valid: Feed | None
     grids: dict[str, Grid]
     rate: Rate
     store: Store
     journal: Journal
     fingerprint: str
+    valid_fingerprint: str | None
     meta: dict[str, str]
     watch: Watch
     listener: Listener
+    choice: str = ""
     at: Progress = field(default_factory=Progress)
     history: list[Row] = field(default_factory=list)
-    metrics: dict[str, Metrics] = field(default_factory=dict)
+    metrics: Metrics | None = None
     notes: list[str] = field(default_factory=list)
     unsaved: str | None = None
     limit: int | None = None
@@ -70,18 +93,49 @@ class Training:
         self.store.sweep()
         state = self.store.load("step", self.note) if resume else None
         if state is not None:
-            refuse_other(state, self.meta, self.fingerprint, self.store.run)
-            self.at = restore(state, self.stepper, self.settings, self.store.run)
-            for change in changes(state, self.meta, self.settings):
-                self.note(change)
+            self._take_up(state)
         elif resume:
             self.note("the folder holds no checkpoint: the run begins anew")
+        if self.at.planned is None:
+            self.at.planned = self.settings.schedule.epochs
         try:
-            self.history = self.journal.keep_until(self.at.epoch)
+            write_changes(self.store.run, self.changes)
+            self.history, torn = self.journal.keep_until(self.at.epoch)
         except OSError as error:
             path, message = str(self.journal.path), f"the metrics cannot be written: {error}"
             raise fault("OP0625", message, file=path) from error
+        if torn:
+            self.note(f"{torn} damaged lines of {self.journal.path.name} were dropped")
         self.listener.start(self._plan())
+
+    def _take_up(self, state: State) -> None:
+        """Put everything back that moves; settings that differ from those of then are changes."""
+        run, now = self.store.run, as_flat(self.settings)
+        with malformed(run):
+            before = flat(state["settings"])
+            refuse_other(state, self.meta, self.fingerprint, self.valid_fingerprint, run)
+            refuse_fixed(before, now, run)
+        with malformed(run):
+            at = self.at = restore(state, self.stepper, self.settings, run)
+            refuse_fewer_epochs(self.settings.schedule.epochs, at.epoch, at.position, run)
+            versions = tuple(moved_versions(state, self.meta))
+            new = tuple(between(before, now, at.step, at.epoch, self._rates(before)))
+            at.changes.extend(x.data() for x in new)
+        for text in (*versions, *map(str, new)):
+            self.note(text)
+
+    @property
+    def changes(self) -> list[Change]:
+        """The settings that changed while the run went on."""
+        return [Change.of(x) for x in self.at.changes]
+
+    def _rates(self, before: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
+        """The learning rate of the next step before and after, for the settings that it needs."""
+        schedule = {k: before[f"schedule.{k}"] for k in Schedule.model_fields}
+        old = Rate(Schedule(**schedule), before["optimizer.lr"], self.rate.steps)
+        rates = old(self.at.step), self.rate(self.at.step)
+        keys = [f"schedule.{k}" for k in schedule] + ["optimizer.lr"]
+        return dict.fromkeys(keys, rates) if rates[0] != rates[1] else {}
 
     def _plan(self) -> Plan:
         policy = self.stepper.policy
@@ -90,7 +144,7 @@ class Training:
             first_epoch=self.at.epoch + 1,
             steps=self.rate.steps,
             samples=self.feed.size,
-            tests=tuple(self.tests),
+            choice=self.choice,
             device=str(policy.device),
             precision=policy.name,
             parameters=sum(_reals(p) for p in self.stepper.module.parameters()),
@@ -135,7 +189,7 @@ class Training:
             raise fault(
                 "OP0604", "the model has no Fourier modes to begin with few of", helps=helps
             )
-        epochs = self.settings.schedule.epochs
+        epochs = self.at.planned or self.settings.schedule.epochs
         self.limit = plan.modes(self.at.epoch, epochs, module.greatest_modes)
         module.limit_modes(self.limit)
 
@@ -157,8 +211,8 @@ class Training:
         at.step, at.position = at.step + 1, at.position + 1
         if taken.moved:
             at.loss_sum, at.loss_count = (
-                at.loss_sum + taken.loss * len(rows),
-                at.loss_count + len(rows),
+                at.loss_sum + taken.loss * taken.counted,
+                at.loss_count + taken.counted,
             )
             at.bad = 0
             return
@@ -176,8 +230,19 @@ class Training:
         indices = ", ".join(str(i) for i in rows.tolist())
         notes = [f"samples of that step: {indices}"]
         notes += [f"the weights before are in {path}" for path in kept[:1]]
-        helps = ("look at these samples", "lower `optimizer.lr`, or set `clip = 1.0`")
+        helps = ("look at these samples", self._cure(rows))
         return fault("OP0620", message, notes=tuple(notes), helps=helps, file=str(self.store.run))
+
+    def _cure(self, rows: torch.Tensor) -> str:
+        """What to change: the unit of data that overflow in the model, else the learning rate."""
+        batch = self.feed.take(rows)
+        sides = {"inputs": self.stepper.encoded(batch.inputs), "outputs": batch.truth}
+        for side, fields in sides.items():
+            for name, x in fields.items():
+                if float(numbers(x).abs().max()) > HUGE:
+                    text = f"the model sees `{name}` at values above {HUGE:g}: "
+                    return f"{text}set `normalise.{side} = channel`, or give it in another unit"
+        return "lower `optimizer.lr`, or set `clip = 1.0`"
 
     def _too_large(self) -> OpError:
         message = f"a batch of {self.settings.batch} does not fit into memory"
@@ -195,33 +260,31 @@ class Training:
         """The row of metrics.jsonl for the epoch that ends."""
         at, number = self.at, self.at.epoch + 1
         every, last = self.settings.eval.every, number == self.settings.schedule.epochs
-        tested = self._test() if number % every == 0 or last else {}
+        metrics = self._validate() if number % every == 0 or last else None
         return {
             "epoch": number,
             "step": at.step,
             "lr": self.rate(max(0, at.step - 1)),
             "train_loss": at.loss_sum / at.loss_count if at.loss_count else None,
-            "tests": {name: metrics.to_json() for name, metrics in tested.items()},
+            "valid": metrics.to_json() if metrics else None,
             "seconds": round(time.perf_counter() - self.clock, 3),
             "skipped": at.skipped,
         }
 
-    def _test(self) -> dict[str, Metrics]:
+    def _validate(self) -> Metrics | None:
         step, batch = self.stepper, self.settings.batch
-        self.metrics = {
-            name: measure(
-                step.module, step.normaliser, feed, self.grids, batch, step.loop, step.band
+        if self.valid is not None:
+            self.metrics = measure(
+                step.module, step.normaliser, self.valid, self.grids, batch, step.loop, step.band
             )
-            for name, feed in self.tests.items()
-        }
         return self.metrics
 
     def _keep_best(self, row: Row) -> None:
-        """Keep the weights if the first test set says that they are the best so far."""
-        first = next(iter(row["tests"].values()), None)
-        if first is None or self.limit is not None:
+        """Keep the weights if the validation data say that they are the best so far."""
+        errors = row["valid"]
+        if errors is None or self.limit is not None:
             return
-        score = first.get("pinball", first["rel_l2"])
+        score = errors.get("pinball", errors["rel_l2"])
         if not isnan(score) and (self.at.best is None or score < self.at.best):
             self.at.best, self.at.best_epoch = score, row["epoch"]
             best = self._weights() | {"epoch": row["epoch"], "row": row}
@@ -244,7 +307,8 @@ class Training:
         return self.unsaved is None
 
     def _weights(self) -> State:
-        return weights(self.stepper, self.at, self.meta) | {"fingerprint": self.fingerprint}
+        data = {"fingerprint": self.fingerprint, "valid": self.valid_fingerprint}
+        return weights(self.stepper, self.at, self.meta) | data
 
     def _write(self, state: State, kind: Kind) -> str | None:
         try:

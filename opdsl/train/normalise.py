@@ -11,8 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from opdsl.nn.batch import Values, changed, numbers
+from opdsl.train.losses import power_of_two
+from opdsl.train.quadrature import Samplings, field_weights
 from opdsl.train.rollout import Loop
-from opdsl.train.samples import Fields, Samples
+from opdsl.train.samples import Fields, OnPoints, Samples, Units
 from opdsl.train.sections import Normalise
 
 CONSTANT = 1e-7  # a deviation below this fraction of the mean is rounding of float32
@@ -43,6 +45,16 @@ class Scale(nn.Module):
         """Normalised -> physical units."""
         return x * _beside(self.std, x) + _beside(self.mean, x)
 
+    @property
+    def unit(self) -> float:
+        """A power of two near the greatest deviation."""
+        return float(power_of_two(self.std.amax()))
+
+    def in_unit(self, unit: float) -> "Scale":
+        """The scale of the same values divided by `unit`, a power of two."""
+        found = Scale(self.mean / unit, self.std / unit)
+        return found.to(self.mean.dtype)
+
 
 class Normaliser(nn.Module):
     """A `Scale` for each input and each output, by name."""
@@ -54,16 +66,50 @@ class Normaliser(nn.Module):
         self.outputs = tuple(outputs)
 
     @classmethod
-    def fit(cls, train: Samples, kinds: Normalise, loop: Loop | None = None) -> "Normaliser":
+    def fit(
+        cls,
+        train: Samples,
+        kinds: Normalise,
+        loop: Loop | None = None,
+        samplings: Samplings | None = None,
+    ) -> "Normaliser":
         """Mean and deviation of the training samples, computed in float64, over all steps.
 
-        On points over all points of all samples, each counting alike.
+        They are integrals over the domains of all samples, weighted by quadrature weights where
+        `samplings` or the samples know them; elsewhere all points count alike.
+
+        Args:
+            train: the samples.
+            kinds: which statistics.
+            loop: how steps in time follow each other, if there is an axis of time.
+            samplings: of fields on a sphere, see `opdsl.train.quadrature`.
         """
+        own = train.weights if isinstance(train, OnPoints) else {}
+        weights = field_weights(train.inputs | train.outputs, samplings or {}, own)
         ins = {k: _all_steps(numbers(v), k, loop) for k, v in train.inputs.items()}
         outs = {k: _steps(numbers(v), loop) for k, v in train.outputs.items()}
         return cls(
-            {k: _scale(v, kinds.inputs) for k, v in ins.items()},
-            {k: _scale(v, kinds.outputs) for k, v in outs.items()},
+            {k: _scale(v, kinds.inputs, weights.get(k)) for k, v in ins.items()},
+            {k: _scale(v, kinds.outputs, weights.get(k)) for k, v in outs.items()},
+        )
+
+    def units(self, loop: Loop | None = None) -> Units:
+        """Units in which the values of each field are near one.
+
+        An output that comes back as an input has the unit of that input.
+        """
+        outputs = {k.removeprefix("out_"): x.unit for k, x in self._scales("out_")}
+        inputs = {k.removeprefix("in_"): x.unit for k, x in self._scales("in_")}
+        back = {to: outputs.get(of, 1.0) for of, to in (loop.feedback if loop else ())}
+        return Units(inputs | back, outputs)
+
+    def in_units(self, units: Units) -> "Normaliser":
+        """The normaliser of values in these units."""
+        ins = ((k.removeprefix("in_"), x) for k, x in self._scales("in_"))
+        outs = ((k.removeprefix("out_"), x) for k, x in self._scales("out_"))
+        return Normaliser(
+            {k: x.in_unit(units.inputs.get(k, 1.0)) for k, x in ins},
+            {k: x.in_unit(units.outputs.get(k, 1.0)) for k, x in outs},
         )
 
     def with_width(self, of: str, width: str) -> "Normaliser":
@@ -71,7 +117,7 @@ class Normaliser(nn.Module):
         scales = {k.removeprefix("out_"): x for k, x in self._scales("out_")}
         std = scales[of].std
         ins = {k.removeprefix("in_"): x for k, x in self._scales("in_")}
-        return Normaliser(ins, {of: scales[of], width: Scale(torch.zeros_like(std), std)})
+        return Normaliser(ins, {of: scales[of], width: Scale(torch.zeros_like(std), std.clone())})
 
     @classmethod
     def from_state(cls, state: Mapping[str, Tensor]) -> "Normaliser":
@@ -91,7 +137,7 @@ class Normaliser(nn.Module):
         named = outputs if isinstance(outputs, dict) else {self.outputs[0]: outputs}
         return {k: changed(x, partial(self._back, k)) for k, x in named.items()}
 
-    def unit(self, name: str, like: Values) -> Tensor:
+    def deviation(self, name: str, like: Values) -> Tensor:
         """The deviation of an output, shaped to meet (batch, channels, *grid)."""
         return _beside(dict(self._scales("out_"))[f"out_{name}"].std, numbers(like))
 
@@ -112,15 +158,27 @@ def _beside(row: Tensor, x: Tensor) -> Tensor:
     return row.reshape(-1, *[1] * (x.dim() - 2))
 
 
-def _scale(x: Tensor, kind: str) -> Scale:
+def _scale(x: Tensor, kind: str, weights: Values | None) -> Scale:
     channels = x.shape[1]
     if kind == "none":
         return Scale(torch.zeros(channels), torch.ones(channels))
-    count = x.numel() // channels
-    mean = torch.stack([c.sum(_but_channels(c)) for c in _chunks(x)]).sum(0) / count
-    squares = [((c - _beside(mean, c)) ** 2).sum(_but_channels(c)) for c in _chunks(x)]
-    std = (torch.stack(squares).sum(0) / count).sqrt()
-    return Scale(mean, torch.where(std > CONSTANT * mean.abs(), std, torch.ones_like(std)))
+    w = torch.ones(1, 1, *x.shape[2:]) if weights is None else numbers(weights)
+    w = w.double().expand(1, 1, *x.shape[2:])
+    total = w.sum() * len(x)
+    mean = torch.stack([(c * w).sum(_but_channels(c)) for c in _chunks(x)]).sum(0) / total
+    squares = [((c - _beside(mean, c)) ** 2 * w).sum(_but_channels(c)) for c in _chunks(x)]
+    return Scale(mean, _deviation((torch.stack(squares).sum(0) / total).sqrt(), mean))
+
+
+def _deviation(std: Tensor, mean: Tensor) -> Tensor:
+    """Deviations, and for constant channels a size in the same unit.
+
+    That is the size of the constant, or of the greatest channel beside one that is zero: with 1 the
+    result of a run would depend on the unit of its data.
+    """
+    size = torch.where(mean == 0, torch.maximum(std, mean.abs()).amax(), mean.abs())
+    size = torch.where(size == 0, torch.ones_like(size), size)
+    return torch.where(std > CONSTANT * mean.abs(), std, size)
 
 
 def _all_steps(x: Tensor, name: str, loop: Loop | None) -> Tensor:

@@ -29,6 +29,8 @@ class PlainLines:
         """One line about the run."""
         self._epochs = plan.epochs
         self._say(opening(plan))
+        if plan.choice:
+            self._say(f"validation: {plan.choice}")
 
     def step(self, epoch: int, step: int, loss: float) -> None:
         """Nothing."""
@@ -61,14 +63,17 @@ class LiveTable:
         self._console = Console(file=stream)
         self._live = Live(console=self._console, refresh_per_second=8, transient=False)
         self._rows: list[dict[str, Any]] = []
-        self._tests: tuple[str, ...] = ()
 
     def start(self, plan: Plan) -> None:
         """Draw the empty table."""
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
         self._console.print(opening(plan), style="dim", highlight=False)
-        self._tests, self._steps = plan.tests, plan.steps
+        if plan.choice:
+            self._console.print(
+                f"validation: {plan.choice}", style="dim", highlight=False, markup=False
+            )
+        self._steps = plan.steps
         columns = "{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
         self._bars = Progress(*columns, console=self._console)
         self._whole = self._bars.add_task("run", total=plan.epochs * plan.steps)
@@ -107,12 +112,13 @@ class LiveTable:
         from rich.table import Table
 
         table = Table(box=SIMPLE, pad_edge=False)
-        for head in ("epoch", "rate", "train", *self._tests, "seconds", "skipped"):
-            table.add_column(printable(head), justify="right")
+        for head in ("epoch", "rate", "train", "valid", "seconds", "skipped"):
+            table.add_column(head, justify="right")
         for row in self._rows:
-            errors = [_number(row["tests"].get(name, {}).get("rel_l2")) for name in self._tests]
-            cells = [str(row["epoch"]), _number(row["lr"]), _number(row["train_loss"]), *errors]
-            table.add_row(*cells, f"{row['seconds']:.1f}", str(row["skipped"] or ""))
+            numbers = [_number(row[key]) for key in ("lr", "train_loss")]
+            numbers.append(_number((row["valid"] or {}).get("rel_l2")))
+            cells = (str(row["epoch"]), *numbers, f"{row['seconds']:.1f}")
+            table.add_row(*cells, str(row["skipped"] or ""))
         return table
 
 
@@ -124,8 +130,8 @@ def opening(plan: Plan) -> str:
 
 
 def _words(row: dict[str, Any]) -> list[str]:
-    tests = [f"{name} {_number(errors['rel_l2'])}" for name, errors in row["tests"].items()]
-    words = [f"train {_number(row['train_loss'])}", *tests, f"lr {_number(row['lr'])}"]
+    valid = [f"valid {_number(row['valid']['rel_l2'])}"] if row["valid"] else []
+    words = [f"train {_number(row['train_loss'])}", *valid, f"lr {_number(row['lr'])}"]
     words.append(f"{row['seconds']:.1f} s")
     return words + ([f"{row['skipped']} steps skipped"] if row["skipped"] else [])
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from opdsl.diagnostics import fault
 from opdsl.files import write_whole
 from opdsl.train.page import PAGE, STYLE
 from opdsl.train.pictures import Cloud, Panel, curves_svg, fields_png
@@ -64,6 +65,8 @@ def write_report(  # noqa: PLR0913  one argument for each section of the page
     settings_rows: Sequence[tuple[str, Any, str]] = (),
     history: Sequence[Row] = (),
     table: Sequence[Row] = (),
+    selection: Sequence[str] = (),
+    changes: Sequence[Row] = (),
     pictures: Sequence[Picture] = (),
     environment: Mapping[str, Any] | None = None,
 ) -> Path:
@@ -79,23 +82,30 @@ def write_report(  # noqa: PLR0913  one argument for each section of the page
         settings_rows: (key, value, origin).
         history: rows of metrics.jsonl.
         table: one mapping for each resolution; its keys are the headings.
+        selection: sentences on which data chose the weights and which only measured them.
+        changes: settings that changed while the run went on; their keys are the headings.
         pictures: test samples to look at.
         environment: versions, device, fingerprints ...
     """
     sections = (
         ("", _head(title, subtitle, history)),
-        ("Errors by resolution", _numbers(table)),
+        ("Errors by resolution", _numbers(table) + _sentences(selection)),
         ("Learning curves", _curves(history)),
         ("Test samples", "".join(map(_picture, pictures))),
         ("Model", _diagram(diagram_svg)),
         ("Certificate", _pre(certificate)),
         ("Program", _pre(spec)),
         ("Settings", _settings(settings_rows)),
+        ("Settings that changed while the run went on", _numbers(changes)),
         ("Environment", _rows(("", ""), (environment or {}).items())),
     )
     body = "\n".join(_section(heading, content) for heading, content in sections if content)
     page = PAGE.format(title=escape(title), style=STYLE, body=body)
-    write_whole(path, page.encode())
+    try:
+        write_whole(path, page.encode())
+    except OSError as error:
+        message = f"the report could not be written: {(error.strerror or str(error)).lower()}"
+        raise fault("OP0625", message, file=str(path)) from error
     return path
 
 
@@ -116,17 +126,22 @@ def _facts(history: Sequence[Row]) -> list[tuple[str, str]]:
         return []
     facts = [("epochs", str(len(history))), ("time", _time(sum(r["seconds"] for r in history)))]
     facts.append(("last train loss", _short(history[-1]["train_loss"])))
-    for name, values in test_series(history).items():
+    for name, values in error_series(history).items():
         best = min((y for _, y in values if y is not None), default=None)
         facts.append((f"best error, {escape(name)}", _short(best)))
     return facts
 
 
-def test_series(history: Sequence[Row]) -> dict[str, list[tuple[int, float | None]]]:
-    """(epoch, relative L2 error) of each test set."""
+def error_series(history: Sequence[Row]) -> dict[str, list[tuple[int, float | None]]]:
+    """(epoch, relative L2 error) on the validation data.
+
+    Runs of earlier versions have errors on test data there, by the names of the sets.
+    """
     series: dict[str, list[tuple[int, float | None]]] = {}
     for row in history:
-        for name, errors in row.get("tests", {}).items():
+        named = {f"test {k}": x for k, x in (row.get("tests") or {}).items()}
+        named |= {"validation": row["valid"]} if row.get("valid") else {}
+        for name, errors in named.items():
             series.setdefault(name, []).append((row["epoch"], errors["rel_l2"]))
     return series
 
@@ -135,8 +150,12 @@ def _curves(history: Sequence[Row]) -> str:
     if not history:
         return ""
     lines = {"train loss": [(row["epoch"], row["train_loss"]) for row in history]}
-    lines |= {f"{name}, rel. L2": line for name, line in test_series(history).items()}
+    lines |= {f"{name}, rel. L2": line for name, line in error_series(history).items()}
     return f"<figure>{_image(curves_svg(lines), 'svg+xml', 'loss against epoch')}</figure>"
+
+
+def _sentences(texts: Sequence[str]) -> str:
+    return "".join(f"<p>{escape(x)}</p>" for x in texts)
 
 
 def _picture(picture: Picture) -> str:
@@ -180,7 +199,7 @@ def _value(value: Any) -> str:
 def _numbers(table: Sequence[Row]) -> str:
     if not table:
         return ""
-    heads = tuple(table[0])
+    heads = tuple(dict.fromkeys(key for row in table for key in row))
     rows = [[_cell(row.get(head)) for head in heads] for row in table]
     return _rows(heads, rows, kind="numbers")
 

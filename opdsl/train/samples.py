@@ -11,6 +11,7 @@ from opdsl.nn.batch import Values, changed, numbers, picked, picked_places
 from opdsl.nn.geometry import Geometry, Placed
 from opdsl.nn.packed import Packed
 from opdsl.train.precision import Policy
+from opdsl.train.quadrature import Samplings, field_weights
 
 Fields = dict[str, Values]
 Places = Mapping[str, Placed]
@@ -47,7 +48,8 @@ class OnPoints(Protocol):
     Attributes:
         given: domain -> where its points are, for each sample or once for all; the module is
             called with them.
-        weights: output -> what each point stands for, where the data tell.
+        weights: input or output -> the length, area or volume that each point stands for, where
+            the data tell.
     """
 
     @property
@@ -57,11 +59,26 @@ class OnPoints(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Units:
+    """Powers of two by which the values of each field are divided, so that they are near one.
+
+    Nothing is rounded by it, and no gradient in the unit of the data can overflow or vanish.
+
+    Attributes:
+        inputs, outputs: by name; 1 for those that are not there.
+    """
+
+    inputs: Mapping[str, float] = field(default_factory=dict)
+    outputs: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
     """Some samples on the device: what goes in, what should come out.
 
     Attributes:
-        places, weights: of points, as in `OnPoints`.
+        places: of points, as in `OnPoints`.
+        weights: output -> quadrature weights of its points, where they do not count alike.
     """
 
     inputs: Fields
@@ -84,13 +101,28 @@ class Feed:
     policy: Policy
     places: Places = field(default_factory=dict)
     weights: Fields = field(default_factory=dict)
+    units: Units = field(default_factory=Units)
 
     @classmethod
-    def of(cls, samples: Samples, policy: Policy) -> "Feed":
-        """The feed of a set, resident on the device where it is small enough."""
+    def of(
+        cls,
+        samples: Samples,
+        policy: Policy,
+        samplings: Samplings | None = None,
+        units: Units | None = None,
+    ) -> "Feed":
+        """The feed of a set, resident on the device where it is small enough.
+
+        Args:
+            samples: the set.
+            policy: device and dtype.
+            samplings: of outputs on a sphere, see `opdsl.train.quadrature`.
+            units: of the values in the batches; as they are if not given.
+        """
         inputs, outputs = dict(samples.inputs), dict(samples.outputs)
         places: Places = samples.given if isinstance(samples, OnPoints) else {}
-        weights = samples.weights if isinstance(samples, OnPoints) else {}
+        own = samples.weights if isinstance(samples, OnPoints) else {}
+        weights = field_weights(outputs, samplings or {}, own)
         for x in _geometries(places):
             _ = x.key  # once, before it moves
         tensors = [numbers(x) for fields in (inputs, outputs, weights) for x in fields.values()]
@@ -99,15 +131,16 @@ class Feed:
                 _moved(x, policy.device) for x in (inputs, outputs, weights)
             )
             places = _moved_places(places, policy.device)
-        return cls(inputs, outputs, len(samples), policy, places, weights)
+        size = len(samples)
+        return cls(inputs, outputs, size, policy, places, weights, units or Units())
 
     def take(self, rows: Tensor) -> Batch:
         """The samples `rows` on the device, functions (batch, channels, *grid) or packed."""
         shared = {k: self._put(x) for k, x in self.weights.items() if isinstance(x, Tensor)}
         packed = {k: x for k, x in self.weights.items() if isinstance(x, Packed)}
         return Batch(
-            self._some(self.inputs, rows),
-            self._some(self.outputs, rows),
+            _in_units(self._some(self.inputs, rows), self.units.inputs),
+            _in_units(self._some(self.outputs, rows), self.units.outputs),
             placed_on(self.places, rows, self.policy.device),
             shared | self._some(packed, rows),
         )
@@ -122,6 +155,15 @@ class Feed:
 
     def _put(self, x: Values) -> Values:
         return changed(x, self.policy.place)
+
+
+def _in_units(fields: Fields, units: Mapping[str, float]) -> Fields:
+    """Each field divided by its unit; the inverse of a power of two is exact."""
+    return {k: _divided(x, units.get(k, 1.0)) for k, x in fields.items()}
+
+
+def _divided(x: Values, unit: float) -> Values:
+    return x if unit == 1 else changed(x, lambda y: y * (1 / unit))
 
 
 def placed_on(places: Places, rows: Tensor, device: torch.device) -> Places:

@@ -7,11 +7,20 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+# Whether a setting may change while a run goes on (`resume`); every setting says so itself, and the
+# JSON schema repeats it. `moved`: another path, where the content is the same.
+FREE = Field(json_schema_extra={"resume": "free"})
+FIXED = Field(json_schema_extra={"resume": "fixed"})
+MOVED = Field(json_schema_extra={"resume": "moved"})
+
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Momentum = Annotated[float, Field(ge=0, lt=1)]
+Part = Annotated[float, Field(gt=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
+
+NO_PATHS = ("auto", "none", "test")  # values of `data.valid` that are words
 
 DeviceName = Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:[0-9]+)?)$")]
 
@@ -29,6 +38,11 @@ def _scaling(value: Any) -> Any:
 Scaling = Annotated[Literal["channel", "none"], BeforeValidator(_scaling)]
 
 
+def _named_none(value: Any) -> Any:
+    """An empty value of YAML is the word `none`."""
+    return "none" if value is None else value
+
+
 class Section(BaseModel):
     """A closed set of settings: an unknown key is a mistake, a number is not a text."""
 
@@ -41,35 +55,41 @@ class Data(Section):
     Attributes:
         kind: the problem or the layout of the file; `auto` looks into the file.
         path: the training file.
-        test: the test file or files; without it the last samples of `path` are kept for testing.
+        valid: what chooses the best weights: a file, a part of the training samples between 0 and
+            1, of which the last ones are taken, or `none`, and the last weights are used. `auto` is
+            the `valid` part of a folder, else a tenth of the training samples. `test` lets the test
+            data choose, as in runs of earlier versions.
+        test: the test file or files, measured once at the end.
         resolution: points on each axis to train at; as in the file if not given.
         skip: samples of `path` to leave out at its beginning, as where others learnt from them.
-        samples: training samples to use; all if not given.
-        test_samples: test samples to use; all if not given.
+        samples: samples of `path` to use, those for validation among them; all if not given.
+        test_samples: test samples to use, all if not given; without `test` so many of the last
+            samples of `path` are kept for testing.
         fields: which field of the file is which input and output, by name; `none` for an input
             that comes back and begins at zero, and for an output that the file does not have.
         start: steps in time to leave out at the beginning, as where a file repeats its input.
     """
 
-    kind: str = "auto"
-    path: str | None = None
-    test: str | list[str] | None = None
-    resolution: Count | None = None
-    skip: Annotated[int, Field(ge=0)] = 0
-    samples: Count | None = None
-    test_samples: Count | None = None
-    fields: dict[str, Any] | None = None
-    start: Annotated[int, Field(ge=0)] = 0
+    kind: Annotated[str, FIXED] = "auto"
+    path: Annotated[str | None, MOVED] = None
+    valid: Annotated[Part | str, BeforeValidator(_named_none), MOVED] = "auto"
+    test: Annotated[str | list[str] | None, MOVED] = None
+    resolution: Annotated[Count | None, FIXED] = None
+    skip: Annotated[int, Field(ge=0), FIXED] = 0
+    samples: Annotated[Count | None, FIXED] = None
+    test_samples: Annotated[Count | None, FIXED] = None
+    fields: Annotated[dict[str, Any] | None, FIXED] = None
+    start: Annotated[int, Field(ge=0), FIXED] = 0
 
 
 class Optimizer(Section):
     """`optimizer adamw { lr = 1e-3 weight_decay = 1e-4 }`; betas of Adam, momentum of SGD."""
 
-    kind: Literal["adamw", "adam", "sgd"] = "adamw"
-    lr: Positive = 1e-3
-    weight_decay: NonNegative = 1e-4
-    betas: Annotated[list[Momentum], Field(min_length=2, max_length=2)] = [0.9, 0.999]
-    momentum: Momentum = 0.9
+    kind: Annotated[Literal["adamw", "adam", "sgd"], FIXED] = "adamw"
+    lr: Annotated[Positive, FREE] = 1e-3
+    weight_decay: Annotated[NonNegative, FREE] = 1e-4
+    betas: Annotated[list[Momentum], Field(min_length=2, max_length=2), FREE] = [0.9, 0.999]
+    momentum: Annotated[Momentum, FREE] = 0.9
 
 
 class Schedule(Section):
@@ -85,13 +105,13 @@ class Schedule(Section):
         max_lr: the peak of `one_cycle`; `optimizer.lr` if not given.
     """
 
-    kind: Literal["constant", "cosine", "step", "one_cycle"] = "cosine"
-    epochs: Count = 100
-    warmup: NonNegative | None = None
-    final: Fraction = 0.0
-    every: Count = 100
-    gamma: Fraction = 0.5
-    max_lr: Positive | None = None
+    kind: Annotated[Literal["constant", "cosine", "step", "one_cycle"], FREE] = "cosine"
+    epochs: Annotated[Count, FREE] = 100
+    warmup: Annotated[NonNegative | None, FREE] = None
+    final: Annotated[Fraction, FREE] = 0.0
+    every: Annotated[Count, FREE] = 100
+    gamma: Annotated[Fraction, FREE] = 0.5
+    max_lr: Annotated[Positive | None, FREE] = None
 
 
 class Band(Section):
@@ -106,9 +126,9 @@ class Band(Section):
         alpha: part of the points that may lie outside.
     """
 
-    of: str | None = None
-    width: str = "width"
-    alpha: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    of: Annotated[str | None, FIXED] = None
+    width: Annotated[str, FIXED] = "width"
+    alpha: Annotated[Part, FIXED] = 0.1
 
 
 class Incremental(Section):
@@ -121,8 +141,8 @@ class Incremental(Section):
         until: the part of the epochs after which all do.
     """
 
-    start: Annotated[Count | None, BeforeValidator(_nothing)] = None
-    until: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    start: Annotated[Count | None, BeforeValidator(_nothing), FIXED] = None
+    until: Annotated[Part, FIXED] = 0.5
 
     def modes(self, epoch: int, epochs: int, greatest: int) -> int | None:
         """The greatest frequency in an epoch, counted from 0; None: all.
@@ -138,30 +158,33 @@ class Incremental(Section):
 
 
 class Eval(Section):
-    """`eval { resolutions = [85, 141] every = 5 }`: where and how often to test, in epochs.
+    """`eval { resolutions = [85, 141] every = 5 }`: where to test, how often to validate.
 
     Attributes:
-        rollout: steps in time; as many as in training if not given.
+        resolutions: points on each axis at which the test data are measured at the end; where
+            there are none, the validation data.
+        every: epochs between two validations, at the resolution of training.
+        rollout: steps in time of both; as many as in training if not given.
     """
 
-    resolutions: list[Count] = []
-    every: Count = 1
-    rollout: Count | None = None
+    resolutions: Annotated[list[Count], FREE] = []
+    every: Annotated[Count, FREE] = 1
+    rollout: Annotated[Count | None, FIXED] = None
 
 
 class Checkpoint(Section):
     """`checkpoint { every = 10 keep = 2 }`: in epochs; `steps` saves within an epoch as well."""
 
-    every: Count = 1
-    steps: Annotated[Count | None, BeforeValidator(_nothing)] = None
-    keep: Count = 2
+    every: Annotated[Count, FREE] = 1
+    steps: Annotated[Count | None, BeforeValidator(_nothing), FREE] = None
+    keep: Annotated[Count, FREE] = 2
 
 
 class Normalise(Section):
     """`normalise { inputs = true outputs = false }`: mean 0 and deviation 1 for each channel."""
 
-    inputs: Scaling = "channel"
-    outputs: Scaling = "channel"
+    inputs: Annotated[Scaling, FIXED] = "channel"
+    outputs: Annotated[Scaling, FIXED] = "channel"
 
 
 class Settings(Section):
@@ -182,21 +205,22 @@ class Settings(Section):
     """
 
     data: Data = Data()
-    loss: Literal["l2", "h1"] = "l2"
-    rollout: Annotated[Count | None, BeforeValidator(_nothing)] = None
+    loss: Annotated[Literal["l2", "h1"], FIXED] = "l2"
+    rollout: Annotated[Count | None, BeforeValidator(_nothing), FIXED] = None
     band: Band = Band()
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
     incremental: Incremental = Incremental()
-    batch: Count = 16
-    precision: Literal[
-        "fp32", "tf32", "mixed", "bf16", "bf16_spectral", "fp16", "fp16_spectral", "fp64"
+    batch: Annotated[Count, FIXED] = 16
+    precision: Annotated[
+        Literal["fp32", "tf32", "mixed", "bf16", "bf16_spectral", "fp16", "fp16_spectral", "fp64"],
+        FREE,
     ] = "fp32"
-    device: DeviceName = "auto"
-    autotune: bool = False
-    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
-    clip: Annotated[Positive | None, BeforeValidator(_nothing)] = None
-    bad_steps: Count = 5
+    device: Annotated[DeviceName, FREE] = "auto"
+    autotune: Annotated[bool, FIXED] = False
+    seed: Annotated[int, Field(ge=0, lt=2**63), FIXED] = 0
+    clip: Annotated[Positive | None, BeforeValidator(_nothing), FREE] = None
+    bad_steps: Annotated[Count, FREE] = 5
     eval: Eval = Eval()
     checkpoint: Checkpoint = Checkpoint()
     normalise: Normalise = Normalise()

@@ -5,7 +5,7 @@ epoch and step.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,8 @@ class Progress:
         bad: such steps in a row up to now.
         seconds: time of the current epoch in earlier sittings.
         best, best_epoch: as in `Outcome`.
+        planned: epochs of the run as it began, over which `incremental` adds the modes.
+        changes: settings that changed while it went on, as `Change.data`.
     """
 
     epoch: int = 0
@@ -44,6 +46,8 @@ class Progress:
     seconds: float = 0.0
     best: float | None = None
     best_epoch: int | None = None
+    planned: int | None = None
+    changes: list[dict[str, Any]] = field(default_factory=list)
 
     def close_epoch(self) -> None:
         """The next epoch begins."""
@@ -96,11 +100,38 @@ def restore(state: State, stepper: Stepper, settings: Settings, run: Path) -> Pr
         stepper.scaler.load_state_dict(state["scaler"])
     restore_random_state(state["random"])
     known = {f.name for f in fields(Progress)}
-    return Progress(**{k: v for k, v in state["progress"].items() if k in known})
+    at = Progress(**{k: v for k, v in state["progress"].items() if k in known})
+    if at.planned is None:  # a checkpoint of an earlier version
+        at.planned = state["settings"]["schedule"]["epochs"]
+    _refuse_no_counts(at)
+    return at
 
 
-def refuse_other(state: State, meta: Mapping[str, str], fingerprint: str, run: Path) -> None:
+def _refuse_no_counts(at: Progress) -> None:
+    """Refuse counts that are none: the file may come from a stranger.
+
+    Raises:
+        TypeError: a value has another type than its default.
+    """
+    for f in fields(at):
+        value = getattr(at, f.name)
+        if not isinstance(f.default, int | float | None):
+            continue
+        if value is None and f.default is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise TypeError(f"`{f.name}` is a {type(value).__name__}")
+        if isinstance(f.default, int) and not (isinstance(value, int) and value >= 0):
+            raise ValueError(f"`{f.name}` is no count")
+
+
+def refuse_other(
+    state: State, meta: Mapping[str, str], fingerprint: str, valid: str | None, run: Path
+) -> None:
     """A run goes on only with its own program and its own data.
+
+    Args:
+        fingerprint, valid: of the training data, and of the validation data if there are some.
 
     Raises:
         OpError: OP0626, naming what differs.
@@ -111,18 +142,17 @@ def refuse_other(state: State, meta: Mapping[str, str], fingerprint: str, run: P
     if state["fingerprint"] != fingerprint:
         message = "the run was begun with other training data: fingerprint "
         raise _other(run, f"{message}{state['fingerprint']}, now {fingerprint}")
+    if state.get("valid", valid) != valid:  # earlier versions did not keep it
+        message = "the run was begun with other validation data: fingerprint "
+        raise _other(run, f"{message}{state['valid']}, now {valid}")
 
 
-def changes(state: State, meta: Mapping[str, str], settings: Settings) -> Iterator[str]:
-    """What is not as it was when the checkpoint was written; allowed, but said."""
+def moved_versions(state: State, meta: Mapping[str, str]) -> Iterator[str]:
+    """What else is not as it was when the checkpoint was written; allowed, but said."""
     for key in sorted(meta.keys() | state["meta"].keys()):
         was, now = state["meta"].get(key), meta.get(key)
         if was != now:
             yield f"`{key}` has changed since the run began: was {was}, now {now}"
-    before, after = _flat(state["settings"]), _flat(settings.model_dump(mode="json"))
-    changed = [f"{k} {before.get(k)} -> {v}" for k, v in after.items() if v != before.get(k)]
-    if changed:
-        yield f"settings have changed since the run began: {', '.join(changed)}"
 
 
 def _restore_moments(stepper: Stepper, state: State) -> None:
@@ -136,10 +166,3 @@ def _restore_moments(stepper: Stepper, state: State) -> None:
 def _other(run: Path, message: str) -> OpError:
     helps = ("train it in another folder: `--out FOLDER`",)
     return fault("OP0626", message, file=str(run), helps=helps)
-
-
-def _flat(settings: dict[str, Any]) -> dict[str, Any]:
-    """`{"optimizer": {"lr": 1}}` -> `{"optimizer.lr": 1}`."""
-    sections = {s: v for s, v in settings.items() if isinstance(v, dict)}
-    flat = {f"{s}.{k}": v for s, section in sections.items() for k, v in section.items()}
-    return {k: v for k, v in settings.items() if k not in sections} | flat

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from opdsl.diagnostics import OpError, fault
+from opdsl.train.checkpoint import refuse_malformed
 from opdsl.train.trained import trained_state
 
 SHOWN = 5  # names that a message lists
@@ -58,7 +59,9 @@ def start_from(run: Path, module: nn.Module) -> Start:
     Raises:
         OpError: OP0627 no run, OP0621 all damaged, OP0626 no name is in both, or a shape differs.
     """
-    there = {common_name(k): v for k, v in trained_state(run)["module"].items()}
+    state = trained_state(run)
+    refuse_malformed(state, run)
+    there = {common_name(k): v for k, v in state["module"].items()}
     here = {common_name(k): v for k, v in module.state_dict().items()}
     taken = sorted(here.keys() & there.keys())
     if not taken:

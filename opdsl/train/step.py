@@ -1,7 +1,7 @@
 """One step of learning, in one place: forward, loss, backward, unscale, check, clip, step."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -9,11 +9,11 @@ from torch import Tensor, nn
 from opdsl.nn.batch import Values, alike, numbers
 from opdsl.nn.tree import at
 from opdsl.train.evaluate import apply, band_loss, steps_of
-from opdsl.train.losses import Grid, rel_h1, rel_l2
+from opdsl.train.losses import Grid, mean_where, nonzero, rel_h1, rel_l2
 from opdsl.train.normalise import Normaliser
 from opdsl.train.precision import Policy
 from opdsl.train.rollout import Loop
-from opdsl.train.samples import Batch, Fields
+from opdsl.train.samples import Batch, Fields, Units
 from opdsl.train.sections import Band
 
 
@@ -24,11 +24,13 @@ class Taken:
     Attributes:
         loss: of the batch.
         moved: whether the weights moved; if not, loss or gradient were not finite.
+        counted: samples of which the loss is a mean; those whose truth is zero are left out.
         overflow: float16 could not hold the scaled gradient: the scale is halved, nothing is wrong.
     """
 
     loss: float
     moved: bool
+    counted: int
     overflow: bool = False
 
 
@@ -44,6 +46,7 @@ class Stepper:
         loop: how steps in time follow each other, if there are some.
         band: which output is the width of a band around which, if one is.
         frozen: paths of the parts of the module that are kept as they are.
+        units: of the values in the batches.
     """
 
     module: nn.Module
@@ -57,6 +60,7 @@ class Stepper:
     loop: Loop | None = None
     band: Band | None = None
     frozen: tuple[str, ...] = ()
+    units: Units = field(default_factory=Units)
 
     def begin(self) -> None:
         """The module in training mode, but for what is kept as it is."""
@@ -84,31 +88,57 @@ class Stepper:
             self.scaler.step(self.optimizer)
         overflow = not finite and loss_is_fine(value) and self._may_back_off()
         self.scaler.update()
-        return Taken(value, finite, overflow)
+        return Taken(value, finite, self._counted(batch), overflow)
 
     def _outputs(self, batch: Batch) -> Fields:
         steps = steps_of(batch.truth, self.loop)
-        module, scales, inputs = self.module, self.normaliser, batch.inputs
+        module, scales, inputs = self.module, self._scales, batch.inputs
         return apply(module, scales, inputs, self.policy, self.loop, steps, batch.places)
 
+    def encoded(self, inputs: Fields) -> Fields:
+        """The inputs of a batch as the module reads them."""
+        return self._scales.encode(inputs)
+
+    @property
+    def _scales(self) -> Normaliser:
+        """The normaliser of values in the units of the batches."""
+        return self.normaliser.in_units(self.units)
+
     def loss_of(self, outputs: Fields, batch: Batch) -> Tensor:
-        """Mean relative error over the batch, over steps in time and over the outputs."""
-        truth = batch.truth
+        """Mean relative error over the batch, over steps in time and over the outputs.
+
+        Functions whose truth is zero everywhere have none and are left out.
+        """
+        truth, weights = batch.truth, batch.weights
         if self.band:
-            return band_loss(outputs, truth, self.band, self.normaliser).mean()
+            return band_loss(outputs, truth, self.band, self._scales, weights).mean()
         each = [
-            self._error(outputs[k], truth[k], batch.weights.get(k), grid).mean()
+            self._error(outputs[k], truth[k], weights.get(k), grid)
             for k, grid in self.grids.items()
         ]
         return torch.stack(each).mean()
 
     def _error(self, pred: Values, true: Values, weights: Values | None, grid: Grid) -> Tensor:
-        pred = alike(pred, true)
+        pred, counted = alike(pred, true), self._nonzero(true, weights).flatten()
         if self.loop:
             pred, true = numbers(pred).flatten(0, 1), numbers(true).flatten(0, 1)
         if self.loss == "h1":
-            return rel_h1(numbers(pred), numbers(true), grid)
-        return rel_l2(pred, true, weights)
+            found = rel_h1(numbers(pred), numbers(true), grid)
+        else:
+            found = rel_l2(pred, true, weights)
+        return mean_where(found, counted)
+
+    def _counted(self, batch: Batch) -> int:
+        truths = {k: batch.truth[k] for k in self.grids}
+        if self.band:
+            return len(next(iter(truths.values())))
+        some = [self._nonzero(x, batch.weights.get(k)).any(1) for k, x in truths.items()]
+        return int(torch.stack(some).any(0).sum())
+
+    def _nonzero(self, true: Values, weights: Values | None) -> Tensor:
+        """(batch, steps): which functions have a relative error."""
+        each = numbers(true).flatten(0, 1) if self.loop else true
+        return nonzero(each, weights).reshape(len(true), -1)
 
     def _gradients(self) -> list[Tensor]:
         return [p.grad for p in self._parameters() if p.grad is not None]

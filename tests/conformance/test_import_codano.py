@@ -216,6 +216,36 @@ def test_what_has_no_counterpart_is_refused(more, says):
     assert says in diagnostic.message
 
 
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_variables_without_names_are_counted(count):
+    theirs = made(codano("no names", variable_ids=None, enable_cls_token=True))
+    _, ours = from_neuralop(theirs, variables=count)
+    x = torch.randn(2, count, 8, 12)
+    with torch.no_grad():
+        gap = imports.relative(ours.eval()(x), theirs(x))
+    assert gap <= imports.TOLERANCE
+
+
+@pytest.mark.parametrize("names", [["uy"], ["uy", "ux"]])
+def test_some_of_the_variables_are_those_that_the_reference_is_called_with(names):
+    theirs = made(codano("some", use_positional_encoding=True, positional_encoding_modes=[6, 6]))
+    _, ours = from_neuralop(theirs, variables=names)
+    x = torch.randn(2, len(names), 8, 12)
+    with torch.no_grad():
+        gap = imports.relative(ours.eval()(x), theirs(x, None, names))
+    assert gap <= imports.TOLERANCE
+
+
+def test_padding_is_rounded_as_there():
+    theirs = made(codano("rounded", domain_padding=[0.1, 0.2]))
+    _, ours = from_neuralop(theirs)
+    for size in ((9, 12), (13, 17)):
+        x = torch.randn(2, 2, *size)
+        with torch.no_grad():
+            gap = imports.relative(ours.eval()(x), theirs(x, None, list(UX_UY)))
+        assert gap <= imports.TOLERANCE
+
+
 def test_variables_without_names_are_asked_for():
     with pytest.raises(OpError) as met:
         import_call(read_call("CODANO(n_layers=1, n_modes=[[6, 6]])"))

@@ -69,6 +69,16 @@ VARIANTS = [
     rno("separable", separable=True),
     rno("its output is its input", out_channels=2),
     rno("padding", ((16,), (24,), (32,)), domain_padding=0.125),
+    rno("padding that is rounded", domain_padding=0.1),
+    rno("padding of each axis", PLANE, n_modes=(6, 4), domain_padding=[0.1, 0.3], n_layers=1),
+    rno("resolution up", resolution_scaling_factor=[2, 1]),
+    rno("resolution down and up", ((16,), (32,)), resolution_scaling_factor=[0.5, 2]),
+    rno(
+        "resolution change in two axes",
+        ((12, 10), (8, 13)),
+        n_modes=(4, 4),
+        resolution_scaling_factor=[1, 2],
+    ),
     rno("two axes", PLANE, n_modes=(6, 4)),
     rno("two axes, norm, skips", PLANE, n_modes=(5, 6), norm="instance_norm", rno_skip=True),
     rno("three axes", ((6, 7, 8), (8, 6, 6)), n_modes=(4, 4, 3), n_layers=1),
@@ -87,7 +97,7 @@ class Rolled(torch.nn.Module):
 
     def steps(self, count, sequence, *states):
         names = [x.name for x in self.net.graph.inputs[1:]]
-        told = dict(zip(names, states or [None] * len(names), strict=True))
+        told = dict(zip(names, states, strict=True)) if states else {}
         return self.net.rollout(count, x=sequence, **told)["y"]
 
 
@@ -168,7 +178,9 @@ def test_a_call_is_the_program_of_its_module():
     ("more", "says"),
     [
         ("return_sequences=True", "return_sequences"),
-        ("resolution_scaling_factor=2", "resolution_scaling_factor"),
+        ("resolution_scaling_factor=0.7", "grids do not divide each other"),
+        ("resolution_scaling_factor=2, rno_skip=True", "rno_skip = True"),
+        ("resolution_scaling_factor=2, domain_padding=0.1", "domain_padding"),
         ("complex_data=True", "complex_data"),
         ("conv_module=SphericalConv", "conv_module"),
         ('norm="ada_in"', "norm = ada_in"),

@@ -87,7 +87,7 @@ def test_a_run_that_goes_on_keeps_its_plan_to_the_bit_whatever_was_measured_mean
     assert before == {x.name for x in users.iterdir()}
     good(*asked, "whole")
     assert swap(users) == len(before)
-    good(*asked, "cut", "--resume")
+    good("train", "--resume", "cut", "--epochs", 4, "-q")
     assert metrics(home / "cut") == metrics(home / "whole")
     a, b = ((home / x / "model.safetensors").read_bytes() for x in ("cut", "whole"))
     assert a == b
@@ -96,5 +96,7 @@ def test_a_run_that_goes_on_keeps_its_plan_to_the_bit_whatever_was_measured_mean
 def test_a_run_that_began_without_times_goes_on_without(home):
     asked = ("train", "tiny.op", "-q", "--out", "run")
     good(*asked, "--epochs", 2)
-    good(*asked, "--resume", "--set", "autotune=true")
+    result = run("train", "--resume", "run", "--set", "autotune=true")
+    assert "`autotune` is false in this run and cannot become true" in result.stderr
+    good("train", "--resume", "run", "--epochs", 3, "-q")
     assert not (home / "run" / "timings").exists()

@@ -1,5 +1,6 @@
 """How every command behaves at its ends: exit codes, colours, pipes, faults of our own."""
 
+import inspect
 import json
 import os
 import re
@@ -8,8 +9,9 @@ import sys
 
 import pytest
 import typer
+from typer.main import get_command
 
-from opdsl.cli import COMMANDS, app, check
+from opdsl.cli import COMMANDS, Group, app, check
 from opdsl.cli.guard import guard, told
 from opdsl.diagnostics import CODES, Exit, fault
 from opdsl.train.signals import Interrupted
@@ -40,7 +42,16 @@ def test_a_misspelt_command_gets_a_suggestion():
     assert "Did you mean 'explain'?" in run("explan").stderr
 
 
-@pytest.mark.parametrize("name", [*COMMANDS, "data show", "data generate darcy"])
+def every(commands, before=""):
+    """The words of every command, those of groups included."""
+    for name, home in commands.items():
+        if isinstance(home, Group):
+            yield from every(home.commands, f"{before}{name} ")
+        else:
+            yield before + name
+
+
+@pytest.mark.parametrize("name", [*every(COMMANDS)])
 def test_every_help_fits_80_columns_and_has_an_example(name):
     words = name.split()
     result = run(*words, "--help")
@@ -136,7 +147,7 @@ def test_a_full_disk_behind_stdout_is_told(arguments):
     shell = ["bash", "-c", f"{sys.executable} -m opdsl {arguments} > /dev/full"]
     done = subprocess.run(shell, capture_output=True, text=True, env=environment(), check=False)  # noqa: S603  a fixed command
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1] == "error: No space left on device"
+    assert done.stderr.splitlines()[-1] == "error: standard output: No space left on device"
     assert "Traceback" not in done.stderr
 
 
@@ -210,10 +221,16 @@ def test_an_error_is_json_where_json_was_asked_for(capsys):
 
 
 def test_every_command_is_guarded():
-    def commands(group):
-        yield from (x.callback for x in group.registered_commands)
-        for x in group.registered_groups:
-            yield from commands(x.typer_instance)
+    def functions(command):
+        if not hasattr(command, "commands"):
+            yield inspect.unwrap(command.callback, stop=is_guarded)
+        for x in getattr(command, "commands", {}).values():
+            yield from functions(x)
 
-    assert all(x.__code__.co_name == "guarded" for x in commands(app))
+    def is_guarded(function):
+        return function.__code__.co_name == "guarded"
+
+    found = list(functions(get_command(app)))
+    assert len(found) == len(list(every(COMMANDS)))
+    assert all(map(is_guarded, found))
     assert check.command.__code__.co_name != "guarded"  # so the line above can fail

@@ -234,7 +234,7 @@ model Cars {
 }
 
 train Cars {
-  data { path = "cars.h5" fields { normals = "vertex_normals" } }
+  data { path = "cars.h5" test_samples = 1 fields { normals = "vertex_normals" } }
   optimizer adamw { lr = 1e-2 }
   schedule one_cycle { epochs = 20 }
   batch = 2

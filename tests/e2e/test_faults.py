@@ -250,8 +250,7 @@ def fit_tiny(run, data):
     whole = {"normalise": {"inputs": False, "outputs": False}}  # statistics would spread the NaN
     made = settings(4, every_step=True).model_dump() | whole
     made = type(settings(4, every_step=True)).model_validate(made)
-    clean = {"same": samples(2)}
-    return fit(Tiny(), data, clean, made, run, periodic={"u": (True,)}, meta={"arch": "tiny"})
+    return fit(Tiny(), data, samples(2), made, run, periodic={"u": (True,)}, meta={"arch": "tiny"})
 
 
 def test_one_bad_sample_costs_its_steps_and_is_counted(tmp_path):

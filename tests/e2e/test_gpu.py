@@ -63,7 +63,7 @@ def learn(run, precision, **more):
     torch.manual_seed(3)
     module = Spectral()
     given = {"periodic": {"u": (False, False)}, "meta": {"arch": "x"}} | more
-    out = fit(module, samples(1), {"near": samples(2)}, settings(precision), run, **given)
+    out = fit(module, samples(1), samples(2), settings(precision), run, **given)
     return module, out
 
 

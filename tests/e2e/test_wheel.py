@@ -14,14 +14,20 @@ NATIVE = {".cpp", ".h", ".hpp"}
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory):
-    """A folder with the unpacked wheel."""
+def wheel(tmp_path_factory):
+    """The wheel, built from this checkout."""
     pytest.importorskip("hatchling", reason="the build back end is not installed")
     out = tmp_path_factory.mktemp("wheel")
     command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(out)]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)  # noqa: S603  our own build
-    (wheel,) = out.glob("*.whl")
-    site = out / "site"
+    (made,) = out.glob("*.whl")
+    return made
+
+
+@pytest.fixture(scope="module")
+def installed(wheel):
+    """A folder with the unpacked wheel."""
+    site = wheel.parent / "site"
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(site)
     return site
@@ -44,7 +50,8 @@ def test_the_wheel_carries_everything_that_is_no_python(installed):
         ours = {x.relative_to(ROOT) for x in (ROOT / kind).rglob("*.op")}
         theirs = {x.relative_to(installed / "opdsl") for x in (installed / "opdsl").rglob("*.op")}
         assert ours <= theirs
-    assert (installed / "opdsl" / "grammar" / "op.lark").is_file()
+    for name in ("op.lark", "op.tables.json"):
+        assert (installed / "opdsl" / "grammar" / name).is_file()
     kernels = [x.relative_to(ROOT) for x in (ROOT / "opdsl").rglob("*") if x.suffix in NATIVE]
     assert kernels
     assert all((installed / x).is_file() for x in kernels)
@@ -53,6 +60,25 @@ def test_the_wheel_carries_everything_that_is_no_python(installed):
 def test_a_program_is_checked_far_from_the_checkout(installed, tmp_path):
     spec = installed / "opdsl" / "specs" / "fno_darcy.op"
     done = run(installed, "check", str(spec), cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_program_is_checked_by_a_package_in_a_zip_file(wheel, tmp_path):
+    spec = tmp_path / "fno_darcy.op"
+    spec.write_text((ROOT / "specs" / "fno_darcy.op").read_text())
+    done = run(wheel, "check", "fno_darcy.op", cwd=tmp_path)
+    assert (done.returncode, done.stderr, done.stdout) == (0, "", "fno_darcy.op: no faults\n")
+    assert "too many modes" in run(wheel, "explain", "OP0309", cwd=tmp_path).stdout
+
+
+@pytest.mark.parametrize("place", ["installed", "wheel", "checkout"])
+def test_the_stored_tables_are_those_that_are_used(place, tmp_path, request):
+    code = (
+        "import sys; from opdsl.syntax.grammar import machine; machine().parse('', 'start'); "
+        "assert 'lark' not in sys.modules"
+    )
+    where = ROOT if place == "checkout" else request.getfixturevalue(place)
+    done = python(where, "-c", code, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
 
 

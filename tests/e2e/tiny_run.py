@@ -79,7 +79,7 @@ def train(run, *, resume=False, epochs=8, listener=None, every_step=True):
     fit(
         module,
         samples(1),
-        {"same": samples(2)},
+        samples(2),
         settings(epochs, every_step),
         run,
         periodic={"u": (True,)},

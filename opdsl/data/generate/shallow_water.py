@@ -19,7 +19,6 @@ Source: Williamson et al. 1992, doi:10.1016/S0021-9991(05)80016-6; as spectral t
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -31,6 +30,7 @@ from torch import Tensor
 
 from opdsl.data.interrupt import heard
 from opdsl.diagnostics import OpError, fault
+from opdsl.files import replacing
 from opdsl.nn.harmonics import inverse_sht, sht
 from opdsl.nn.sphere import latitudes
 from opdsl.nn.vector_harmonics import inverse_vector_sht, vector_sht
@@ -232,18 +232,9 @@ def _unsound(message: str, out: Path) -> OpError:
 
 def _write(out: Path, x: np.ndarray, y: np.ndarray) -> None:
     """Whole or not at all."""
-    part = out.with_name(out.name + ".part")
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as file:
-            np.savez(file, x=x, y=y)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(out)
+        with replacing(out) as path:
+            np.savez(path, x=x, y=y)
     except OSError as error:
-        part.unlink(missing_ok=True)
         what = (error.strerror or str(error)).lower()
         raise fault("OP0625", f"the data could not be written: {what}", file=str(out)) from error
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise

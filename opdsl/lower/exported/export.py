@@ -6,9 +6,6 @@ no file.
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +16,7 @@ import torch
 from torch import Tensor
 
 from opdsl.diagnostics import OpError, fault
-from opdsl.files import sync, sync_folder
+from opdsl.files import replacing
 from opdsl.ir.fingerprint import fingerprint
 from opdsl.ir.graph import Graph
 from opdsl.lower.exported.calls import Call
@@ -104,10 +101,9 @@ def export(
     refuse_points(subject.graph)
     limit = TOLERANCES[subject.dtype] if tolerance is None else tolerance
     words = _about(subject.graph) | dict(about or {})
-    with _at_rest(subject), _beside(out) as path:
+    with _at_rest(subject), _replacing(out) as path:
         traced, difference, said = _written(subject, call, path, form, words, limit, fixed=fixed)
         size = path.stat().st_size
-        _keep(path, out)
     return Report(
         path=out,
         size=size,
@@ -179,15 +175,11 @@ def _at_rest(subject: Subject) -> Iterator[None]:
 
 
 @contextmanager
-def _beside(out: Path) -> Iterator[Path]:
-    """A path of the same name in a new folder beside, which goes with all that is in it."""
+def _replacing(out: Path) -> Iterator[Path]:
+    """A path of the same name in a new folder beside, whose file replaces `out` at the end."""
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=".tmp-", dir=out.parent))
-        try:
-            yield folder / out.name
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+        with replacing(out) as path:
+            yield path
     except OSError as error:
         message = f"the file could not be written: {(error.strerror or str(error)).lower()}"
         raise fault("OP0625", message, file=str(out)) from error
@@ -219,10 +211,3 @@ def _far(x: Tensor, y: Tensor) -> float:
     most = y.abs().max().item() if y.numel() else 0.0
     gap = (x - y).abs().max().item() if y.numel() else 0.0
     return gap / most if most else gap
-
-
-def _keep(path: Path, out: Path) -> None:
-    """The finished file gets its name, on the disk and not only in the cache."""
-    sync(path, os.O_RDWR)
-    path.replace(out)
-    sync_folder(out.parent)

@@ -13,13 +13,19 @@ names become stand-ins, which know their name and do nothing.
 from __future__ import annotations
 
 import ast
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from opdsl.diagnostics import OpError, did_you_mean, fault
+from opdsl.files import open_regular, read_text
+from opdsl.memory import free_memory
 from opdsl.migrate.neuralop.architectures import ARCHITECTURES
 from opdsl.migrate.neuralop.draft import BOOKKEEPING, Call
+from opdsl.plain_yaml import LARGEST as LARGEST_CONFIG
+from opdsl.plain_yaml import refuse_traps
+from opdsl.safe_pt import inspect
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -64,8 +70,10 @@ def read_config(path: Path) -> Call:
     import yaml
 
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+        text = read_text(path, LARGEST_CONFIG)
+        refuse_traps(text)
+        data = yaml.safe_load(text)
+    except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
         raise fault(
             "OP0642", "this config cannot be read as YAML or JSON", file=str(path)
         ) from error
@@ -215,9 +223,13 @@ def load_safely(file: Path) -> Any:
     from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
     try:
-        names = get_unsafe_globals_in_checkpoint(str(file))
-        with safe_globals([(stand_in(x), x) for x in names]):
-            return torch.load(file, map_location="cpu", weights_only=True)
+        with os.fdopen(open_regular(file), "rb") as held:
+            inspect(held, free_memory() // 2, stand_ins=True)
+            held.seek(0)
+            names = get_unsafe_globals_in_checkpoint(held)
+            held.seek(0)
+            with safe_globals([(stand_in(x), x) for x in names]):
+                return torch.load(held, map_location="cpu", weights_only=True)
     # torch and the readers below it raise a dozen types, depending on which byte is broken
     except Exception as error:
         raise bad_weights(file, "it is no file of `torch.save`") from error

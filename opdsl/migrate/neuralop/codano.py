@@ -15,6 +15,8 @@ from functools import cached_property
 from math import ceil, lcm
 from typing import Any
 
+from pydantic import PositiveInt
+
 from opdsl.migrate.neuralop.draft import (
     Draft,
     Options,
@@ -26,7 +28,7 @@ from opdsl.migrate.neuralop.draft import (
 )
 from opdsl.migrate.neuralop.fno import activation, padding
 from opdsl.migrate.neuralop.layer import NEWEST, SKIPS, Layer, kept_as
-from opdsl.migrate.neuralop.levels import Levels, levels_of
+from opdsl.migrate.neuralop.levels import Levels, extension, levels_of
 from opdsl.migrate.neuralop.writing import (
     AXES,
     Lines,
@@ -40,10 +42,11 @@ from opdsl.migrate.neuralop.writing import (
 )
 
 Numbers = tuple[int, ...]
+MARK = "positional_encoding."
 
 
 class CODANOOptions(Options):
-    """The constructor of `CODANO`."""
+    """The constructor of `CODANO`, and last the variables of its calls: their number or names."""
 
     output_variable_codimension: int = 1
     lifting_channels: int | None = 64
@@ -70,6 +73,7 @@ class CODANOOptions(Options):
     domain_padding: Any = 0.25
     enable_cls_token: bool = False
     enforce_hermitian_symmetry: bool = True
+    variables: PositiveInt | tuple[str, ...] | None = None
 
 
 class LayerOptions(Options):
@@ -114,7 +118,16 @@ class Built:
     @property
     def names(self) -> tuple[str, ...]:
         """Of the variables."""
-        return self.o.variable_ids or ()
+        called = self.o.variables
+        if isinstance(called, int):
+            return tuple(f"v{i + 1}" for i in range(called))
+        return called or self.o.variable_ids or ()
+
+    @property
+    def marked(self) -> tuple[str, ...]:
+        """The variables that have a positional encoding."""
+        own = tuple(x.removeprefix(MARK) for x in self.shapes if x.startswith(MARK))
+        return own or self.o.variable_ids or ()
 
     @property
     def extended(self) -> int:
@@ -151,9 +164,27 @@ class Built:
         return self.functions * self.hidden // self.token
 
     @cached_property
-    def padded(self) -> Fraction:
+    def padding(self) -> tuple[float, ...]:
         """The part of each axis that is added on both of its sides."""
-        return Fraction(max(padding(self.name, self.o, self.axes))).limit_denominator(1000)
+        return padding(self.name, self.o, self.axes)
+
+    @property
+    def padded(self) -> bool:
+        """Whether something is added."""
+        return any(self.padding)
+
+    @cached_property
+    def multiple(self) -> int:
+        """By what the points of the grid of the layers are divided."""
+        return lcm(*self.levels.coarser, *map(self.coarser, range(self.o.n_layers)))
+
+    @cached_property
+    def step(self) -> int:
+        """What the points of an axis are a multiple of, so that all its grids are whole."""
+        if self.multiple == 1:
+            return 1
+        parts = [Fraction(x).limit_denominator(1000).denominator for x in self.padding]
+        return self.multiple * lcm(*parts)
 
     @property
     def grid(self) -> str:
@@ -228,7 +259,8 @@ def codano(name: str, o: CODANOOptions, shapes: Shapes, *, corrected: bool) -> D
     model = "\n".join(f"  {y}" for y in declared(built))
     text = [*blocks.texts, f"model {name} {{\n{model}\n\n{lines.text('y')}\n}}"]
     taken = (*lines.taken("y", "", ""), *takes)
-    return Draft("\n\n".join(text), taken, tuple(notes(built)))
+    absent = tuple(f"{MARK}{y}" for y in built.marked if y not in built.names)
+    return Draft("\n\n".join(text), taken, tuple(notes(built)), absent)
 
 
 # --- what stands around the layers -----------------------------------------------------------
@@ -236,18 +268,14 @@ def codano(name: str, o: CODANOOptions, shapes: Shapes, *, corrected: bool) -> D
 
 def declared(built: Built) -> Iterator[str]:
     """Domains, inputs, output."""
-    o, multiple = built.o, lcm(*built.levels.coarser, *map(built.coarser, range(built.o.n_layers)))
-    step = lcm(multiple, built.padded.denominator) if multiple == 1 else (
-        multiple * built.padded.denominator
-    )  # fmt: skip
+    o, step = built.o, built.step
     least = tuple(-(-n // step) * step for n in points(built))
     said = value(least[0]) if len(set(least)) == 1 else value(least)
     axes = ", ".join(f"{x}: 0..1" for x in AXES[: built.axes])
     steps = f", multiple_of = {step}" if step > 1 else ""
     yield f"domain D = grid({axes}, boundary = periodic, min = {said}{steps})"
     if built.padded:
-        both = 2 * built.padded
-        yield f"domain E = extend(D, fraction = {value(float(both))}, sides = both)"
+        yield extension(built.padding)
     end = built.levels.domain(o.n_layers)
     yield f'input x : {built.levels.domain(0)} -> R^{len(built.names)} "{", ".join(built.names)}"'
     if o.static_channel_dim:
@@ -264,7 +292,10 @@ def points(built: Built) -> Iterator[int]:
             n[axis] * max(built.levels.coarser[i] * built.coarser(i), built.levels.coarser[i + 1])
             for i, n in enumerate(built.o.n_modes)
         ]
-        inner = ceil(max(layers) / (1 + 2 * built.padded))
+        part = Fraction(built.padding[axis]).limit_denominator(1000)
+        # where it is rounded, there may be half a point less on each side
+        rounded = built.multiple == 1 and part > 0
+        inner = ceil((max(layers) + rounded) / (1 + 2 * part))
         yield max(inner, *(series_points(modes)[axis] for modes in all_series(built)), 1)
 
 
@@ -301,9 +332,7 @@ def lifted(built: Built, lines: Lines) -> str:
     if o.use_positional_encoding:
         for i, name in enumerate(built.names):
             made = series(built, o.positional_encoding_dim, encoding(built))
-            marks.append(
-                lines.add(f"mark_{i}", made, weight(f"positional_encoding.{name}", "series"))
-            )
+            marks.append(lines.add(f"mark_{i}", made, weight(f"{MARK}{name}", "series")))
     if built.extended > 1:
         also = ["static_channel"] if o.static_channel_dim else []
         parts = [y for i in range(count) for y in (f"x[{i}]", *also, *marks[i : i + 1])]
@@ -489,9 +518,19 @@ def refuse(built: Built) -> None:
 def _refused(
     o: CODANOOptions, layer: LayerOptions, built: Built
 ) -> Iterator[tuple[str, list[str]]]:
-    if not o.variable_ids:
-        helps = ["neuraloperator takes any number of variables, a program says which: name them"]
+    if not built.names:
+        helps = [
+            "neuraloperator takes any number of variables, a program says how many",
+            "give `--variables 3`, in Python `variables=3`",
+        ]
         yield "an unknown number of variables: `variable_ids` is not given", helps
+    strange = [x for x in built.names if x not in built.marked] if o.use_positional_encoding else []
+    if strange:
+        known = ", ".join(built.marked)
+        yield (
+            f"the variable `{strange[0]}`, which has no positional encoding",
+            [f"name variables that have one: {known}"],
+        )
     if len(o.n_modes) != o.n_layers:
         yield f"`n_modes` for other than `n_layers = {o.n_layers}` layers", []
     if built.axes not in (2, 3):
@@ -545,12 +584,12 @@ def notes(built: Built) -> Iterator[str]:
         yield (
             f"kept: {fault} (`faults = {NEWEST}`); so it is another operator at every resolution"
         )
-    yield "neuraloperator takes any number of variables, this program those of `variable_ids`"
+    yield f"neuraloperator takes any number of variables, this program {len(built.names)}"
     if o.nonlinear_attention:
         yield "`nonlinear_attention` changes nothing there, and has no counterpart"
     if o.enable_cls_token and o.projection_channels is None:
         yield "kept: without a projection the CLASS function stays in the output, as the first"
-    if built.padded:
+    if built.padded and built.step > built.multiple:
         yield "sizes are those whose padding is a whole number of points; there it is rounded"
 
 

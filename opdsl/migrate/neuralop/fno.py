@@ -94,6 +94,7 @@ def stack_of(name: str, o: FNOOptions, shapes: Shapes, *, corrected: bool) -> St
     """
     refuse(name, o)
     levels = levels_of(name, scalings(o), axes=len(o.n_modes))
+    refuse_changes(name, o, levels, corrected=corrected)
     layers = tuple(_layer(name, o, shapes, i) for i in range(o.n_layers))
     c, act = o.hidden_channels, activation(name, o.non_linearity)
     return Stack(
@@ -222,7 +223,8 @@ class Stack:
     def stacked(self, lines: Lines, x: str, names: dict[Layer, str]) -> tuple[str, list[Take]]:
         """The layers: a repeat where all are of one kind, else one line for each."""
         count = len(self.layers)
-        if len(names) == 1 and count > 1 and not self.layers[0].preactivation:
+        alike = len(names) == 1 and not self.layers[0].preactivation
+        if alike and count > 1 and not self.levels.any:
             act = self.layers[0].act
             closing = f"if i < {count - 1} then {act} else identity"
             body = call(f"{self.prefix}Layer", *self.told, act=closing)
@@ -273,8 +275,8 @@ def refuse(name: str, o: FNOOptions) -> None:
         found = getattr(o, key)
         if found is not None and found not in known:
             raise not_importable(name, f"`{key} = {found}`", f"known: {', '.join(known)}")
-    if o.complex_data and (o.norm is not None or o.conv_bias_kernel != 1 or name == "SFNO"):
-        raise not_importable(name, "`complex_data = True` beside a norm, a stencil or a sphere")
+    if o.complex_data:
+        _refuse_complex(name, o)
     if o.conv_bias_kernel % 2 == 0:
         raise not_importable(
             name, f"`conv_bias_kernel = {o.conv_bias_kernel}`, a stencil without a middle"
@@ -291,15 +293,46 @@ def refuse(name: str, o: FNOOptions) -> None:
         raise not_importable(name, "`max_n_modes` other than `n_modes`")
 
 
+def refuse_changes(name: str, o: Any, levels: Levels, *, corrected: bool) -> None:
+    """What has no counterpart where the resolution changes.
+
+    Raises:
+        OpError: OP0641.
+    """
+    if not levels.any:
+        return
+    if any(padding(name, o, levels.axes)):
+        raise not_importable(name, "`domain_padding` beside a change of resolution")
+    skips = o.fno_skip is not None or (o.use_channel_mlp and o.channel_mlp_skip is not None)
+    if levels.axes > 2 and skips and not corrected:
+        # there the greatest frequency of a skip counts twice or on one side only
+        raise not_importable(
+            name,
+            f"a change of resolution in {levels.axes} axes beside skips",
+            "`--corrected` imports it exactly",
+        )
+
+
+def _refuse_complex(name: str, o: FNOOptions) -> None:
+    if o.norm == "batch_norm":
+        # a batch norm is trained by the real and the imaginary parts in turns there
+        raise not_importable(name, "`norm = batch_norm` beside `complex_data = True`")
+    if o.conv_bias_kernel != 1 or name == "SFNO":
+        raise not_importable(name, "`complex_data = True` beside a stencil or a sphere")
+    if any(x != 1 for layer in scalings(o) for x in layer):
+        raise not_importable(name, "a change of resolution beside `complex_data = True`")
+
+
 def _refuse_on_sphere(name: str, o: FNOOptions) -> None:
     if len(o.n_modes) != 2:
         raise not_importable(name, f"{len(o.n_modes)} axes: a sphere has two")
     if min(o.n_modes[0], o.n_modes[1] // 2) < 1:
         raise not_importable(name, f"`n_modes = {value(o.n_modes)}`, which keeps nothing")
-    for key, usual in (("domain_padding", None), ("conv_bias_kernel", 1), ("separable", False),
-                       ("resolution_scaling_factor", None)):  # fmt: skip
+    for key, usual in (("domain_padding", None), ("conv_bias_kernel", 1), ("separable", False)):
         if getattr(o, key) != usual:
             raise not_importable(name, f"`{key} = {getattr(o, key)}`")
+    if any(x != 1 for layer in scalings(o) for x in layer):
+        raise not_importable(name, f"`resolution_scaling_factor = {o.resolution_scaling_factor}`")
 
 
 def activation(name: str, kind: object) -> str:
@@ -352,9 +385,9 @@ def padding(name: str, o: Any, axes: int) -> tuple[float, ...]:
     if o.domain_padding is None or isinstance(o.domain_padding, tuple):
         return (0.0,) * axes
     found = tuple(float(x) for x in each(o.domain_padding, axes))
-    if len(set(found)) > 1:
-        raise not_importable(name, f"`domain_padding = {value(found)}`, another for each axis")
-    return found
+    if len(found) != axes or min(found) < 0:
+        raise not_importable(name, f"`domain_padding = {value(found)}` on {axes} axes")
+    return found if sum(found) > 0 else (0.0,) * axes
 
 
 def notes(o: FNOOptions, levels: Levels, *, corrected: bool) -> Iterator[str]:
@@ -365,8 +398,6 @@ def notes(o: FNOOptions, levels: Levels, *, corrected: bool) -> Iterator[str]:
         yield complex_note(corrected)
     if isinstance(o.domain_padding, tuple):
         yield "`domain_padding` as a tuple is no padding there, nor is it here"
-    elif o.domain_padding:
-        yield "padding rounds to whole points there; here it is one length at every resolution"
     if o.fno_block_precision != "full":
         yield f"`fno_block_precision = {o.fno_block_precision}` is a setting of a run: `precision`"
     if not o.use_channel_mlp:

@@ -6,7 +6,7 @@ What comes in: a `Call`, perhaps weights as neuraloperator's state dict has them
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
@@ -102,7 +102,11 @@ def _wrapped(note: str) -> str:
 
 
 def from_neuralop(
-    module: Any, *, corrected: bool = False, latent: int | None = None
+    module: Any,
+    *,
+    corrected: bool = False,
+    latent: int | None = None,
+    variables: int | Sequence[str] | None = None,
 ) -> tuple[str, OperatorModule]:
     """The program and the module of a model of neuraloperator, with its weights.
 
@@ -113,6 +117,7 @@ def from_neuralop(
         module: a model of neuraloperator.
         corrected: whether to be right where it is wrong.
         latent: of a GINO, the points on each axis of the latent grid of its calls.
+        variables: of a CODANO, the variables of its calls: how many, or their names.
 
     Returns:
         the text of a program, and its module; tensors (batch, channels, *grid) go in and out.
@@ -121,7 +126,7 @@ def from_neuralop(
         OpError: OP0641, a model or an option has no counterpart; OP0643.
     """
     weights = plain_weights(module)
-    call = call_of_module(module).also(latent=latent)
+    call = call_of_module(module).also(latent=latent, variables=variables)
     found = import_call(call, weights, corrected=corrected)
     return found.text, module_of(found, weights)
 

@@ -209,10 +209,31 @@ class Layer:
         keys = {"instance": (), "group": ("weight", "bias")}.get(
             kind, ("weight", "bias", "running_mean", "running_var")
         )
+        if self.complex:
+            return self._normed_parts(lines, name, source, which, kind, keys, groups)
         # a layer of LocalNO without a small network has one norm
         place = "#" if self.local and self.mlp is None else f"#{which}"
         takes = [weight(f"norm.{place}.{inner}{x}", ours=x) for x in keys]
         return lines.add(name, call("norm", source, kind=kind, groups=groups), *takes)
+
+    def _normed_parts(
+        self,
+        lines: Lines,
+        name: str,
+        source: str,
+        which: int,
+        kind: str,
+        keys: Sequence[str],
+        groups: int | None,
+    ) -> str:
+        """A norm of complex functions: one for each part, as of their other layers."""
+        inner = "norm." if kind == "batch" else ""
+        expression = call("norm", source, kind=kind, groups=groups, copies=2)
+        made = []
+        for part in PARTS:
+            takes = [weight(f"norm.#{which}.{part}.{inner}{x}", ours=x) for x in keys]
+            made.append(lines.add(f"{name}_{part}", expression, *shared(2, *takes)))
+        return both_parts(lines, name, made[0], made[1], self.out)
 
     def _adapted(self, lines: Lines, name: str, source: str, theirs: str) -> str:
         """A norm whose scale and shift are what a network makes of the vector."""
@@ -241,7 +262,9 @@ class Layer:
             )
             found = lines.add(name, expression, weight(theirs + "weight", "stencil"))
         elif kind == "identity":
-            found = source
+            # their wrapper of complex functions makes (1 + i) v of v
+            same = both_parts(lines, name, source, source, self.out) if self.complex else source
+            found = same
         else:
             out = self.out if kind == "linear" else None
             inner, change = ("conv.", "matrix") if kind == "linear" else ("", "flat")

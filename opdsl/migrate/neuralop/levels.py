@@ -71,8 +71,15 @@ class Levels:
         said = self.least(layers)
         found = [f"domain D = grid({axes}, boundary = periodic, min = {said}{step})"]
         if any(padding):
-            found.append(f"domain E = extend(D, fraction = {value(2 * padding[0])}, sides = both)")
+            found.append(extension(padding))
         return found
+
+
+def extension(padding: Sequence[float]) -> str:
+    """The domain E, longer by this part of D on both sides, in whole points as they round them."""
+    parts = tuple(2 * x for x in padding)
+    longer = value(parts[0] if len(set(parts)) == 1 else parts)
+    return f"domain E = extend(D, fraction = {longer}, sides = both, rounding = nearest)"
 
 
 def levels_of(name: str, scalings: Sequence[Sequence[float]], *, axes: int) -> Levels:

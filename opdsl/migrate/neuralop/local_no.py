@@ -11,6 +11,7 @@ discrete_continuous_convolution.py at 93d3f06.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from fractions import Fraction
 from itertools import accumulate
 from typing import Any
 
@@ -264,6 +265,8 @@ def refuse(name: str, o: LocalNOOptions) -> None:
         raise not_importable(name, "`max_n_modes` other than `n_modes`")
     if any(each(o.disco_layers, o.n_layers)):
         _refuse_kernel(name, o)
+    if any(each(o.diff_layers, o.n_layers)):
+        _refuse_padding(name, o)
 
 
 def _refuse_kernel(name: str, o: LocalNOOptions) -> None:
@@ -277,12 +280,22 @@ def _refuse_kernel(name: str, o: LocalNOOptions) -> None:
         )
 
 
+def _refuse_padding(name: str, o: LocalNOOptions) -> None:
+    """Differences along all axes are divided by the spacing of the last, padded one there."""
+    around = padding(name, o, len(o.n_modes))
+    rows = zip(o.default_in_shape, around, strict=True)
+    if len({Fraction(2 * round(p * n), n) for n, p in rows}) > 1:
+        raise not_importable(
+            name,
+            f"`domain_padding = {o.domain_padding}` beside `diff_layers`, which makes axes longer "
+            "by different parts",
+        )
+
+
 def notes(o: LocalNOOptions, local: bool, *, corrected: bool) -> Iterator[str]:
     """What is wrong there, and what was done about it."""
     if isinstance(o.domain_padding, tuple):
         yield "`domain_padding` as a tuple is no padding there, nor is it here"
-    elif o.domain_padding:
-        yield "padding rounds to whole points there; here it is one length at every resolution"
     if any(each(o.diff_layers, o.n_layers)) and len(o.n_modes) > 1:
         yield (
             "corrected: differences along all axes are divided by the spacing of the last there, "

@@ -11,7 +11,7 @@ from itertools import accumulate
 from typing import Any
 
 from opdsl.migrate.neuralop.draft import Draft, Options, Shapes, Take, not_importable
-from opdsl.migrate.neuralop.fno import activation, change_note, grid
+from opdsl.migrate.neuralop.fno import activation, change_note, grid, padding
 from opdsl.migrate.neuralop.layer import SKIPS, Layer, kept_as
 from opdsl.migrate.neuralop.levels import Levels, levels_of
 from opdsl.migrate.neuralop.writing import AXES, Lines, call, mlp, weight
@@ -155,6 +155,10 @@ def uno(name: str, o: UNOOptions, shapes: Shapes, *, corrected: bool) -> Draft:
     if ends is not None:
         x = lines.add("placed", call("concat", x, call("coords", levels.domain(0))))
     x = mlp(lines, "lift", x, (o.lifting_channels, o.hidden_channels), "gelu", "lifting.")
+    around = padding(name, o, axes)
+    if any(around) and levels.any:
+        raise not_importable(name, f"`domain_padding = {o.domain_padding}` on changing grids")
+    x = lines.add("padded", call("pad", x, to="E")) if any(around) else x
     takes: list[Take] = []
     for i, layer in enumerate(layers):
         x = built.joined(lines, x, i)
@@ -162,11 +166,12 @@ def uno(name: str, o: UNOOptions, shapes: Shapes, *, corrected: bool) -> Draft:
         x = lines.add(f"layer_{i}", call(f"Layer{i + 1}", x, to=to, act=layer.closed))
         takes += layer.takes(f"layer_{i}.", f"fno_blocks.{i}.")
         built.skipped(lines, x, i)
+    x = lines.add("cropped", call("crop", x, to="D")) if any(around) else x
     act = activation(name, o.non_linearity)
     mlp(lines, "project", x, (o.projection_channels, o.out_channels), act, "projection.")
     blocks = [x.definition(f"Layer{i + 1}") for i, x in enumerate(layers)]
     ports = [
-        *levels.declaration(layers, ends, (0.0,) * axes),
+        *levels.declaration(layers, ends, around),
         f"input x : {levels.domain(0)} -> R^{o.in_channels}",
         f"output y : {levels.domain(o.n_layers)} -> R^{o.out_channels}",
     ]
@@ -184,8 +189,6 @@ def refuse(name: str, o: UNOOptions, axes: int) -> None:
     """
     if not 1 <= axes <= len(AXES):
         raise not_importable(name, f"{axes} axes")
-    if o.domain_padding:
-        raise not_importable(name, f"`domain_padding = {o.domain_padding}` on changing grids")
     for key in ("uno_out_channels", "uno_n_modes", "uno_scalings"):
         if len(getattr(o, key)) != o.n_layers:
             raise not_importable(name, f"`{key}` for other than `n_layers = {o.n_layers}` layers")

@@ -66,12 +66,24 @@ def test_the_evolution_of_a_line_has_its_times_as_channels(tmp_path):
         ((4, 2, 8, 8, 8), 2, (8, 8, 8)),
         ((4, 12, 16), 1, (12, 16)),
         ((4, 2, 6, 6, 6, 6), 2, (6, 6, 6, 6)),
+        ((4, 3, 7, 7), 3, (7, 7)),  # channels are fewer than half of the points on every axis
+        ((4, 4, 8, 8), 1, (4, 8, 8)),
+        ((4, 3, 6, 16), 1, (3, 6, 16)),
+        ((4, 3, 16, 6), 1, (3, 16, 6)),
     ],
 )
 def test_channels_are_told_from_axes(tmp_path, shape, channels, grid):
     held = open_dataset(saved(tmp_path / "a.pt", x=torch.zeros(shape), y=torch.zeros(shape)))
     assert held.values["x"].shape == (4, channels, *grid)
     assert held.resolution == grid
+
+
+def test_an_axis_is_channels_only_where_both_fields_have_them(tmp_path):
+    """Of (4, 3, 8, 8) and (4, 8, 8, 8) one has three channels, or both are on three axes."""
+    path = saved(tmp_path / "a.pt", x=torch.zeros(4, 3, 8, 8), y=torch.zeros(4, 8, 8, 8))
+    with pytest.raises(OpError) as caught:
+        open_dataset(path)
+    assert caught.value.diagnostics[0].code == "OP0610"
 
 
 def test_numpy_pairs_are_read_like_those_of_torch(tmp_path):

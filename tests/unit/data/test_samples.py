@@ -1,9 +1,12 @@
 """Binding the fields of a file to the ports of a model."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from opdsl.data import Fields, Port, bind
+from opdsl.data.samples import Steps
 from opdsl.diagnostics import OpError
 
 
@@ -160,11 +163,54 @@ def test_values_that_are_not_finite_are_counted_and_placed(bad):
     assert "sample 2" in one.message
 
 
-def test_a_float64_too_large_for_float32_is_not_finite():
+def test_a_float64_too_large_for_float32_asks_for_another_unit():
     u = ramp(1, dtype=torch.float64)
     u[1, 0, 0, 0] = 1e300
     (one,) = said(fields(MARKED, a=ramp(1), u=u), [port("p")], [port("q")])
-    assert one.code == "OP0612"
+    assert one.code == "OP0619"
+    assert one.message == "`u` holds 1 value too large for float32, first in sample 1"
+    assert "multiplied by 1e-300" in one.helps[0].text
+
+
+def test_a_truth_of_which_nothing_is_left_in_float32_is_refused():
+    u = ramp(1, dtype=torch.float64) * 1e-60
+    (one,) = said(fields(MARKED, a=ramp(1), u=u), [port("p")], [port("q")])
+    assert (one.code, one.severity) == ("OP0619", "error")
+    assert "too small for float32, first in sample 0" in one.message
+
+
+def test_one_sample_that_loses_digits_is_warned_of():
+    u = ramp(1, dtype=torch.float64) + 1
+    u[2] = 1e-40
+    found = bind(fields(MARKED, a=ramp(1), u=u), [port("p")], [port("q")])
+    (one,) = found.warnings
+    assert (one.code, one.severity) == ("OP0619", "warning")
+    assert (
+        f"`u` holds {u[2].numel()} values too small for float32, first in sample 2" in one.message
+    )
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1.0, 1e30])
+def test_values_that_float32_holds_are_no_news(scale):
+    u = (ramp(1, dtype=torch.float64) + 1) * scale
+    u[1, 0, 0, 0] = 1e-38 * scale  # beside larger ones it is rounding
+    assert bind(fields(MARKED, a=ramp(1), u=u), [port("p")], [port("q")]).warnings == ()
+
+
+def test_samples_whose_truth_is_zero_are_named():
+    u = ramp(1) + 1
+    u[1] = u[3] = 0
+    found = bind(fields(MARKED, a=ramp(1) * 0, u=u), [port("p")], [port("q")])
+    (one,) = found.warnings
+    assert (one.code, one.severity) == ("OP0631", "warning")
+    assert one.message == "`q` is zero everywhere in 2 samples: 1, 3"
+
+
+def test_a_step_in_time_that_is_zero_names_its_sample():
+    u = ramp(3) + 1
+    u[2, 1] = 0
+    found = bind(fields(MARKED, a=ramp(1), u=u), [port("p")], [replace(port("q"), steps=Steps(3))])
+    assert found.warnings[0].message == "`q` is zero everywhere in a step of 1 sample: 2"
 
 
 def test_a_field_that_is_not_used_may_hold_nan():
@@ -194,3 +240,12 @@ def test_a_coarser_grid_that_does_not_exist_is_refused():
     with pytest.raises(OpError) as caught:
         whole.at(4)
     assert caught.value.diagnostics[0].code == "OP0614"
+
+
+def test_the_first_and_the_last_samples_are_those_of_the_file():
+    got = bind(fields(MARKED), [port("p")], [port("q")])
+    assert torch.equal(got.first(3).inputs["p"], ramp(1)[:3])
+    assert torch.equal(got.last(3).inputs["p"], ramp(1)[1:])
+    assert torch.equal(got.last(3).outputs["q"], ramp(1)[1:] + 1)
+    assert torch.equal(got.last(9).inputs["p"], ramp(1))
+    assert len(got.last(0)) == len(got.first(0)) == 0

@@ -253,7 +253,7 @@ def test_values_that_are_not_finite_are_told_with_their_sample():
     f.values[0, 1, 6] = math.nan
     (one,) = told(fields({"f": f}))
     assert one.code == "OP0612"
-    assert "`f` holds 1 value not finite in float32, first in sample 1" in one.message
+    assert "`f` holds 1 value not finite, first in sample 1" in one.message
 
 
 def test_a_field_on_a_grid_is_no_function_on_points_and_the_reverse():

@@ -53,6 +53,41 @@ def test_the_unit_of_the_field_does_not_matter():
     assert suspects({"u": u * 1e9}, ROLES) == suspects({"u": u * 1e-9}, ROLES) == (17,)
 
 
+def sized(logs):
+    """Samples of one shape, whose root mean squares have these logarithms."""
+    shape = torch.linspace(1, 2, 16, dtype=torch.float64)
+    shape = shape / shape.square().mean().sqrt()
+    return torch.as_tensor(logs, dtype=torch.float64).exp().reshape(-1, 1, 1) * shape
+
+
+@pytest.mark.parametrize(("deviations", "found"), [(11.9, ()), (12.1, (201,)), (-12.1, (201,))])
+def test_a_sample_is_suspected_beyond_twelve_robust_deviations(deviations, found):
+    logs = torch.linspace(-1, 1, 201, dtype=torch.float64)  # absolute values have the median 1/2
+    odd = torch.tensor([deviations * 1.4826 / 2], dtype=torch.float64)
+    assert suspects({"u": sized(torch.cat([logs, odd]))}, ROLES) == found
+
+
+@pytest.mark.parametrize(("log", "found"), [(0.235, ()), (0.245, (3,))])
+def test_among_equal_samples_a_deviation_is_two_percent_at_least(log, found):
+    logs = torch.zeros(40)
+    logs[3] = log  # 12 * 0.02 = 0.24
+    assert suspects({"u": sized(logs)}, ROLES) == found
+
+
+@pytest.mark.parametrize(("count", "found"), [(15, ()), (16, (5,))])
+def test_sixteen_samples_say_what_is_usual(count, found):
+    u = bumps(count)
+    u[5] *= 1e6
+    assert suspects({"u": u}, ROLES) == found
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e30])
+def test_the_threshold_is_the_same_in_small_and_large_units(scale):
+    u = bumps()
+    u[17, 0, 0, 2] = -0.4 * u[17].max()
+    assert suspects({"u": u * scale}, ROLES) == (17,)
+
+
 def test_inputs_are_not_judged():
     u = bumps()
     u[5] *= 1e6

@@ -196,17 +196,18 @@ def test_an_interrupted_file_leaves_the_old_one_whole(tmp_path):
 def test_the_name_appears_only_when_the_file_is_whole(tmp_path):
     with writing(tmp_path / "a.hdf5", plan()) as put:
         put(0, {"a": VALUES[0], "u": VALUES[0]})
-        assert [f.name for f in tmp_path.iterdir()] == ["a.hdf5.part"]
+        assert not (tmp_path / "a.hdf5").exists()
     assert [f.name for f in tmp_path.iterdir()] == ["a.hdf5"]
 
 
-def test_a_part_of_an_earlier_attempt_is_thrown_away(tmp_path):
+def test_a_link_at_the_target_is_replaced_and_not_followed(tmp_path):
     victim = tmp_path / "victim"
     victim.write_text("precious")
-    (tmp_path / "a.hdf5.part").symlink_to(victim)
+    for name in ("a.hdf5", "a.hdf5.part", ".tmp-a.hdf5"):
+        (tmp_path / name).symlink_to(victim)
     write(tmp_path / "a.hdf5")
     assert victim.read_text() == "precious"
-    assert not (tmp_path / "a.hdf5.part").exists()
+    assert not (tmp_path / "a.hdf5").is_symlink()
 
 
 def test_a_folder_that_cannot_be_made_is_told(tmp_path):

@@ -160,6 +160,8 @@ def test_domains_inside_of_parameters_count_as_they_are_reached():
         ({"numerator": 2, "denominator": 4}, False),
         ({"numerator": 2}, False),
         ({"sides": "both"}, False),
+        ({"rounding": "nearest"}, False),
+        ({"rounding": "up"}, True),
     ],
 )
 def test_an_extension_counts_by_what_it_adds(more, equal):

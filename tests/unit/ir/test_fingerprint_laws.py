@@ -225,3 +225,19 @@ def test_a_parameter_means_what_the_fingerprint_takes_it_for(case):
         for y in (said, case.block)
     ]
     assert shapes[0] == shapes[1]
+
+
+AROUND = "u = gno(a, to = D, radius = 0.1, kernel = [4]{})\n"
+
+
+def test_a_period_of_points_means_that_distances_go_around_it():
+    torus = "points(2, period = (1.0, none))"
+    default, on, off = (
+        of(AROUND.format(x), domain=torus) for x in ("", ", wrap = true", ", wrap = false")
+    )
+    assert default == on != off
+
+
+def test_without_a_period_nothing_goes_around():
+    default, off = (of(AROUND.format(x), domain="points(2)") for x in ("", ", wrap = false"))
+    assert default == off

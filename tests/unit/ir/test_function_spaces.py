@@ -1,3 +1,5 @@
+from fractions import Fraction
+
 import pytest
 from pydantic import ValidationError
 
@@ -50,6 +52,23 @@ def test_an_extension_of_a_ring_adds_a_part_of_its_points_rounded_up(n, points):
 @pytest.mark.parametrize(("n", "points"), [(n + 1, max(p, n + 1)) for n, p in PARTS])
 def test_an_extension_of_an_interval_adds_a_part_of_its_spacings(n, points):
     assert grid().extended(extension()).points_on(0, n) == points
+
+
+@pytest.mark.parametrize("n", [1, 5, 12, 13, 15, 16, 25, 35, 50])
+@pytest.mark.parametrize("part", ["0.1", "0.07", "0.25", "0.35", "1"])
+def test_what_is_added_on_each_side_may_be_rounded_to_the_nearest(n, part):
+    """As Python rounds a product of floats, which is what other libraries do."""
+    whole = Fraction(part) * 2
+    longer = {"numerator": whole.numerator, "denominator": whole.denominator}
+    step = extension(**longer, sides="both", rounding="nearest")
+    found = grid(boundary="periodic").extended(step).points_on(0, n)
+    assert found == n + 2 * round(float(part) * n)
+
+
+def test_axes_may_be_extended_by_different_parts():
+    step = extension(numerator=(0, 1, 2), denominator=4)
+    ring = grid("x", "y", "z", boundary="periodic").extended(step)
+    assert ring.points((8, 8, 9)) == (8, 10, 14)
 
 
 @pytest.mark.parametrize("n", [5, 9, 17, 129])

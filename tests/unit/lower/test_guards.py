@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+import opdsl
 from opdsl.diagnostics import OpError
 from opdsl.ir.graph import Graph
 from opdsl.ir.spaces import Axis, Domain, Space
@@ -242,3 +243,40 @@ def test_a_refused_call_leaves_the_model_as_it_was():
     assert not module.calls
     assert isinstance(module, OperatorModule)
     assert isinstance(module.graph, Graph)
+
+
+STATES = """edition 2026
+model M {
+  domain D = grid(x: 0..1, boundary = periodic, min = 4)
+  input u : D -> R^1
+  input force : D -> R^1
+  input state : D / 2 -> R^3
+  output v : D -> R^1
+  output new : D / 2 -> R^3
+  feedback v -> u
+  feedback new -> state
+
+  wide = concat(u, force) |> linear(out = 3)
+  new = state + resample(wide, to = D / 2)
+  v = resample(new, to = D) |> linear(out = 1)
+}"""
+
+
+def test_states_that_are_left_out_are_zero():
+    module = opdsl.compile(STATES)
+    u, force, zero = torch.randn(2, 1, 8), torch.randn(2, 1, 8), torch.zeros(2, 3, 4)
+    wanted = module(u, force, zero)
+    for found in (module(u, force), module(force=force, u=u), module(u, force, None)):
+        for name, value in wanted.items():
+            torch.testing.assert_close(found[name], value)
+    times = module.rollout(3, u, force)
+    torch.testing.assert_close(times["v"], module.rollout(3, u, force, zero)["v"])
+
+
+def test_what_is_predicted_and_what_acts_is_no_state():
+    """An input that the first output comes back to is data: nobody means zero by leaving it out."""
+    module, x = opdsl.compile(STATES), torch.randn(2, 1, 8)
+    assert refusal(module, force=x).message == "missing input `u`"
+    assert refusal(module, x).message == "missing input `force`"
+    assert refusal(module, state=torch.zeros(2, 3, 4)).message == "missing inputs `u`, `force`"
+    assert "input `u` is not a tensor" in refusal(module, None, x).message

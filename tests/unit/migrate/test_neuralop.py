@@ -8,6 +8,7 @@ import torch
 
 import opdsl
 from opdsl.diagnostics import OpError
+from opdsl.lower.torch import lower
 from opdsl.migrate.neuralop import import_call, read_call
 from opdsl.migrate.neuralop.calls import read_checkpoint, read_config
 from opdsl.migrate.neuralop.changes import train
@@ -18,6 +19,10 @@ UNO = (
     "UNO(2, 1, 6, uno_out_channels=[6, 8, 6], uno_n_modes=[[4, 4]] * 3, "
     "uno_scalings=[[0.5, 0.5], [1, 1], [2, 2]], n_layers=3, channel_mlp_skip='linear')"
 )
+
+
+SCALED = ", resolution_scaling_factor = {}"
+RNO = "RNO((4,), 2, 1, 6, n_layers = 2{})"
 
 
 def text_of(call: str, **options) -> str:
@@ -84,6 +89,14 @@ def test_letters_of_a_model_may_be_small():
     ("FNO((4, 4), 1, 1, 4, max_n_modes = (8, 8))", "OP0641"),
     ("FNO((4, 4), 1, 1, 4, conv_bias_kernel = 2)", "OP0641"),
     ("FNO((4, 4), 1, 1, 4, resolution_scaling_factor = 0.7)", "OP0641"),
+    ("FNO((4, 4, 4), 1, 1, 4, resolution_scaling_factor = 2)", "OP0641"),
+    ("FNO((4, 4), 1, 1, 4, resolution_scaling_factor = 2, domain_padding = 0.1)", "OP0641"),
+    ("FNO((4, 4), 1, 1, 4, complex_data = True, norm = 'batch_norm')", "OP0641"),
+    ("FNO((4, 4), 1, 1, 4, complex_data = True, resolution_scaling_factor = 2)", "OP0641"),
+    ("SFNO((4, 4), 1, 1, 4, resolution_scaling_factor = 2.0)", "OP0641"),
+    ("LocalNO((4, 4), 1, 1, 4, (8, 8), disco_layers = False, domain_padding = [0.1, 0.3])",
+     "OP0641"),
+    ("CODANO(n_layers = 1, n_modes = [[4, 4]])", "OP0641"),
     ("UNO(1, 1, 4, n_layers=1, uno_out_channels=[8], uno_n_modes=[[4]], uno_scalings=[[1]])",
      "OP0641"),
 ])  # fmt: skip
@@ -188,3 +201,68 @@ def test_a_train_without_surplus_ranks_is_the_same_tensor(ranks):
     fewer = [torch.view_as_complex(train(i, *factors)) for i in range(4)]
     assert tuple(x.shape[2] for x in fewer[:-1]) == full_ranks(shapes)
     torch.testing.assert_close(torch.einsum("aib,bjc,ckd,dle->ijkl", *fewer), whole)
+
+
+def test_padding_rounds_as_there_and_may_differ_from_axis_to_axis():
+    alike = text_of("FNO((4, 4), 1, 1, 4, domain_padding = 0.1)")
+    assert "domain E = extend(D, fraction = 0.2, sides = both, rounding = nearest)" in alike
+    apart = text_of("FNO((4, 4), 1, 1, 4, domain_padding = [0.1, 0.25])")
+    assert "fraction = (0.2, 0.5), sides = both, rounding = nearest" in apart
+    assert "extend" not in text_of("FNO((4, 4), 1, 1, 4, domain_padding = [0, 0])")
+
+
+@pytest.mark.parametrize("kind", ["FNO", "SFNO", "RNO"])
+def test_factors_of_one_change_nothing(kind):
+    plain, ones = (text_of(f"{kind}((4, 4), 1, 1, 4{x})") for x in ("", SCALED.format(1.0)))
+    assert plain == ones
+
+
+def test_layers_that_all_change_the_resolution_are_told_where_to_go():
+    """They are of one kind, and a repeat would leave them on one grid."""
+    text = text_of(f"FNO((4, 4), 1, 1, 4, n_layers = 2{SCALED.format([0.5, 2])})")
+    assert "repeat" not in text
+    assert "to = D / 2" in text
+    assert "to = D," in text
+
+
+def test_an_identity_skip_of_complex_functions_is_one_plus_i_times_them():
+    """Their wrapper adds i f(v) to f(v): here real - imaginary parts, then their sum."""
+    text = text_of("FNO((4, 4), 1, 1, 3, complex_data = True, fno_skip = 'identity')")
+    assert "concat(v[0..3] - v[3..6], v[3..6] + v[0..3])" in text
+
+
+def test_a_codano_is_told_its_variables():
+    call = "CODANO(n_layers = 1, n_modes = [[4, 4]]{})"
+    some = import_call(read_call(call.format("")).also(variables=3)).text
+    assert 'R^3 "v1, v2, v3"' in some
+    named = import_call(read_call(call.format("")).also(variables=["ux", "uy"])).text
+    assert 'R^2 "ux, uy"' in named
+
+
+def test_a_variable_without_an_encoding_is_refused():
+    call = "CODANO(n_layers = 1, n_modes = [[4, 4]], variable_ids = ['u', 'p'], {})"
+    marks = "use_positional_encoding = True, positional_encoding_modes = [4, 4]"
+    made = read_call(call.format(marks))
+    assert "mark_0" in import_call(made.also(variables=["p"])).text
+    with pytest.raises(OpError, match="the variable `T`, which has no positional encoding"):
+        import_call(made.also(variables=["p", "T"]))
+
+
+def test_an_imported_rno_begins_at_zero_where_no_states_are_given():
+    torch.manual_seed(0)
+    module = lower(import_call(read_call(RNO.format(""))).graph)
+    x, zero = torch.randn(2, 2, 9), torch.zeros(2, 6, 9)
+    for name, value in module(x, zero, zero).items():
+        torch.testing.assert_close(module(x)[name], value)
+        torch.testing.assert_close(module(x=x, s1=None)[name], value)
+    times = torch.randn(2, 3, 2, 9)
+    found = module.rollout(3, x=times)["y"]
+    torch.testing.assert_close(found, module.rollout(3, x=times, s1=None, s2=None)["y"])
+
+
+def test_states_of_an_rno_live_where_its_layers_go():
+    text = text_of(RNO.format(SCALED.format([2, 1])))
+    assert "input x : D / 2 -> R^2" in text
+    assert "input s1 : D -> R^6" in text
+    module = lower(import_call(read_call(RNO.format(SCALED.format([2, 1])))).graph)
+    assert module(torch.randn(1, 2, 8))["y"].shape == (1, 1, 16)

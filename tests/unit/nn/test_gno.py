@@ -18,6 +18,7 @@ from opdsl.nn.gno import Gno, GridCells, Side, SphereCells
 from opdsl.nn.grid import Coords
 from opdsl.nn.mollifier import ball
 from opdsl.nn.neighbours import Rule
+from opdsl.nn.pointwise import Linear
 from opdsl.nn.sphere import UnitVectors
 
 SQUARE = ((0.0, 0.0), (1.0, 1.0), (False, False))
@@ -328,3 +329,118 @@ def test_points_may_be_their_own_queries():
     expected = opdsl.compile(PROGRAM)
     expected.load_state_dict(model.state_dict())
     torch.testing.assert_close(model(v, P=p), expected(v, P=p, Q=p))
+
+
+# --- the period that points declare
+
+TORUS = PROGRAM.replace("points(2)", "points(2, period = (1.0, none))")
+GRAPH = """edition 2026
+model M {
+  domain P = graph(2, geometry = per_sample PERIOD)
+  input v : P -> R^2
+  output w : P -> R^2
+  w = v |> gno(to = P, along = edges, kernel = [8])
+}"""
+ACROSS = torch.tensor([1.0, 0.0], dtype=torch.float64)
+
+
+def compiled(text: str) -> nn.Module:
+    torch.manual_seed(0)
+    return opdsl.compile(text).double()
+
+
+def by_all_images(net: nn.Module, p: torch.Tensor, q: torch.Tensor, v: torch.Tensor):
+    """The mean over all neighbours of the kernel at the nearest image, by a loop over queries."""
+    gno = next(x for x in net.modules() if isinstance(x, Gno))
+    f = next(x for x in net.modules() if isinstance(x, Linear) and x is not gno.first)(v[0].T)
+    images = torch.stack([p + k * ACROSS for k in (-1, 0, 1)])
+    found = []
+    for x in q:
+        far = (images - x).norm(dim=-1)
+        best = far.argmin(0)
+        near = (far.amin(0) <= 0.4).nonzero()[:, 0]
+        y = images[best[near], near]
+        k = network(gno)(torch.cat((x.expand_as(y), y), 1))
+        found.append((k * f[near]).mean(0))
+    return torch.stack(found, 1)[None]
+
+
+def test_a_declared_period_is_gone_around():
+    """The oracle is a loop over all images."""
+    net, p, q = compiled(TORUS), cloud(60, 2), cloud(50, 2, seed=2)
+    v = cloud(1, 2, 60, seed=3)
+    around = net(v, P=p, Q=q)
+    torch.testing.assert_close(around, by_all_images(net, p, q, v), rtol=1e-10, atol=1e-12)
+    flat = compiled(PROGRAM)
+    flat.load_state_dict(net.state_dict())
+    assert (flat(v, P=p, Q=q) - around).norm() > 0.01 * around.norm()
+
+
+def test_a_declared_period_may_be_switched_off():
+    p, q, v = cloud(60, 2), cloud(50, 2, seed=2), cloud(1, 2, 60, seed=3)
+    off = compiled(TORUS.replace("radius = 0.4", "radius = 0.4, wrap = false"))
+    torch.testing.assert_close(off(v, P=p, Q=q), compiled(PROGRAM)(v, P=p, Q=q))
+
+
+@pytest.mark.parametrize("which", ["P", "Q"])
+def test_the_period_of_one_of_the_domains_is_that_of_space(which):
+    text = PROGRAM.replace(f"{which} = points(2)", f"{which} = points(2, period = (1.0, none))")
+    p, q, v = cloud(60, 2), cloud(50, 2, seed=2), cloud(1, 2, 60, seed=3)
+    torch.testing.assert_close(compiled(text)(v, P=p, Q=q), compiled(TORUS)(v, P=p, Q=q))
+
+
+def test_from_a_grid_with_two_ends_the_period_of_points_is_used():
+    text = TORUS.replace("P = points(2, period = (1.0, none))", "P = grid(x: 0..1, y: 0..1)")
+    p = torch.cartesian_prod(*[torch.linspace(0, 1, 9, dtype=torch.float64)] * 2)
+    q, v = cloud(50, 2, seed=2), cloud(1, 2, 81, seed=3)
+    found = compiled(text)(v.reshape(1, 2, 9, 9), Q=q)
+    torch.testing.assert_close(found, compiled(TORUS)(v, P=p, Q=q), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("what", ["radius = 0.2", "nearest = 5", "radius = 0.2, mollifier = bump"])
+def test_on_a_torus_all_points_may_be_shifted(what):
+    """The kernel knows differences of coordinates only."""
+    text = TORUS.replace("radius = 0.4", f"{what}").replace("none))", "1.0))")
+    net = compiled(text)
+    gno = next(x for x in net.modules() if isinstance(x, Gno))
+    with torch.no_grad():
+        gno.first.weight[:, 2:4] = -gno.first.weight[:, :2]
+    p, q, v = cloud(200, 2), cloud(50, 2, seed=2), cloud(1, 2, 200, seed=3)
+    by = torch.tensor([0.37, 0.61], dtype=torch.float64)
+    moved = net(v, P=(p + by) % 1, Q=(q + by) % 1)
+    torch.testing.assert_close(moved, net(v, P=p, Q=q), rtol=1e-9, atol=1e-10)
+
+
+@pytest.mark.parametrize("period", ["", ", period = (1.0, none)"])
+def test_along_an_edge_the_kernel_sees_the_short_way_around(period):
+    net, p, v = compiled(GRAPH.replace(" PERIOD", period)), cloud(40, 2), cloud(1, 2, 40, seed=3)
+    order = torch.randperm(40, generator=torch.Generator().manual_seed(4))
+    edges = torch.stack((order, torch.arange(40)), 1)
+    found = net(v, P=opdsl.Geometry(p, edges=edges))
+    step = p[order] - p
+    if period:
+        step = step - (step * ACROSS).round() * ACROSS
+    gno = next(x for x in net.modules() if isinstance(x, Gno))
+    k = network(gno)(torch.cat((p, p + step), 1))
+    torch.testing.assert_close(found[0].T, k * v[0].T[order], rtol=1e-9, atol=1e-11)
+
+
+def test_a_radius_that_meets_a_point_twice_is_refused_with_a_way_out():
+    wide = TORUS.replace("radius = 0.4", "radius = 0.6")
+    (found,) = opdsl.check(wide).errors
+    assert found.code == "OP0208"
+    assert "`wrap = false` does not go around" in [x.text for x in found.helps]
+    assert not opdsl.check(wide.replace("0.6", "0.6, wrap = false")).errors
+
+
+def test_the_example_of_the_manual_meets_the_pairs_across_its_seam():
+    """200 points in the unit square with a period on one axis, as all distances count them."""
+    p = cloud(200, 2)
+    images = torch.stack([p + k * ACROSS for k in (-1, 0, 1)])
+    wanted = int((torch.cdist(images, p[None]).amin(0) <= 0.1).sum())
+    flat = int((torch.cdist(p, p) <= 0.1).sum())
+    net = compiled(TORUS.replace("radius = 0.4", "radius = 0.1, empty = zero"))
+    gno = next(x for x in net.modules() if isinstance(x, Gno))
+    found = len(neighbours.neighbours(*placed_at(p), *placed_at(p), gno.rule))
+    assert found == wanted
+    assert wanted > flat

@@ -327,3 +327,22 @@ def test_grids_are_refused():
     with pytest.raises(OpError, match="`P` is a regular grid") as found:
         opdsl.compile(text)
     assert found.value.diagnostics[0].code == "OP0301"
+
+
+def test_a_declared_period_is_gone_around_unless_it_is_switched_off():
+    torch.manual_seed(0)
+    period = ", period = [1.0, 1.0]"
+    net = opdsl.compile(program(", levels = 2, wrap = true", period)).double()
+    points, v = cloud(90), cloud(90, 3).T[None]
+    for more, same in ((", levels = 2", True), (", levels = 2, wrap = false", False)):
+        other = opdsl.compile(program(more, period)).double()
+        other.load_state_dict(net.state_dict())
+        gap = (other(v, P=points) - net(v, P=points)).norm() / net(v, P=points).norm()
+        assert (gap < 1e-12) == same
+
+
+def test_too_wide_a_level_is_refused_where_a_period_is_declared():
+    period = ", period = [1.0, 1.0]"
+    (found,) = opdsl.check(program("", period)).errors
+    assert "met twice" in found.message
+    assert not opdsl.check(program(", wrap = false", period)).errors

@@ -232,4 +232,4 @@ def test_offsets_are_right_behind_a_byte_order_mark():
 def test_the_scanner_sees_the_tokens_of_the_grammar(path):
     text = path.read_text()
     kept = [x.text for x in pieces(text) if x.kind != "comment"]
-    assert kept == [str(x) for x in machine().lex(text)]
+    assert kept == [x.text for x in machine().tokens(text)][:-1]

@@ -131,10 +131,10 @@ def test_a_width_learns_the_quantile_and_the_prediction_stays(tmp_path):
         device="cpu",
     )
     grids = {"u": (True,)}
-    out = fit(net, data, {"t": data}, settings, tmp_path, periodic=grids, meta={}, kept=kept)
+    out = fit(net, data, data, settings, tmp_path, periodic=grids, meta={}, kept=kept)
     assert all(torch.equal(x, net.u.state_dict()[k]) for k, x in before.items())
     width = (net.w.weight * level + net.w.bias).item()
     away = (data.outputs["u"] - level).abs().flatten()
     assert width == pytest.approx(float(away.quantile(0.9)), abs=0.03)
-    assert out.history[-1]["tests"]["t"]["pinball"] == pytest.approx(out.best, rel=0.2)
-    assert out.best == min(x["tests"]["t"]["pinball"] for x in out.history)
+    assert out.history[-1]["valid"]["pinball"] == pytest.approx(out.best, rel=0.2)
+    assert out.best == min(x["valid"]["pinball"] for x in out.history)

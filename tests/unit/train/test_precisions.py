@@ -160,7 +160,7 @@ class Plug(Silence):
 
 def learn(run, settings, **more):
     module = Waves()
-    out = fit(module, cloud(), {}, settings, run, periodic={"u": (True,)}, meta={}, **more)
+    out = fit(module, cloud(), None, settings, run, periodic={"u": (True,)}, meta={}, **more)
     return module, out
 
 

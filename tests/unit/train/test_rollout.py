@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 import opdsl
-from opdsl.cli.datasets import Binding, loop_of
+from opdsl.cli.datasets import Binding
 from opdsl.data.samples import Fields, Steps
 from opdsl.diagnostics import OpError
 from opdsl.train.evaluate import apply, evaluate, predict
@@ -15,6 +15,7 @@ from opdsl.train.normalise import Normaliser
 from opdsl.train.precision import Policy
 from opdsl.train.rollout import Loop, moved
 from opdsl.train.sections import Checkpoint, Normalise
+from opdsl.workflow.rollout import loop_of
 from tests.unit.train.test_train_fit import Stop
 from tests.unit.train.toy_problem import Cloud, quick
 
@@ -95,8 +96,8 @@ def settings(**more):
 def learn(run, said, net=None, **more):
     net = net or Step()
     torch.manual_seed(7)
-    tests = {"t": moving(seed=2)}
-    return net, fit(net, moving(), tests, said, run, periodic=PERIODIC, meta={}, loop=LOOP, **more)
+    valid = moving(seed=2)
+    return net, fit(net, moving(), valid, said, run, periodic=PERIODIC, meta={}, loop=LOOP, **more)
 
 
 def test_training_finds_the_coefficients(tmp_path):
@@ -104,7 +105,7 @@ def test_training_finds_the_coefficients(tmp_path):
     net, out = learn(tmp_path, said)
     assert net.a[0].item() == pytest.approx(0.9, abs=0.02)
     assert (net.a[1] * net.a[2]).item() == pytest.approx(-0.4 * 0.6, abs=0.02)
-    assert out.metrics["t"].rel_l2 < 0.02
+    assert out.metrics.rel_l2 < 0.02
 
 
 def test_the_loss_is_the_mean_over_steps(tmp_path):

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from opdsl.diagnostics import OpError
+from opdsl.train.changes import Change, read_changes
 from opdsl.train.checkpoint import Store
 from opdsl.train.evaluate import evaluate, predict
 from opdsl.train.fit import fit
@@ -15,22 +16,23 @@ from opdsl.train.journal import read_journal
 from opdsl.train.listener import Silence
 from opdsl.train.normalise import Normaliser
 from opdsl.train.precision import Policy
-from opdsl.train.sections import Checkpoint, Eval, Incremental, Normalise, Optimizer, Schedule
+from opdsl.train.rates import Rate
+from opdsl.train.sections import Checkpoint, Data, Eval, Incremental, Normalise, Optimizer, Schedule
 from opdsl.train.step import Stepper
 from opdsl.train.trained import load_trained, trained_state
 from tests.unit.train.toy_problem import Toy, cloud, quick
 
+NEAR = cloud(seed=2)
 RARELY = {"checkpoint": Checkpoint(every=1000)}  # waiting for the disk is most of the time
 
 
-def learn(run, settings=None, *, module=None, train=None, tests=None, arch="toy", **more):
+def learn(run, settings=None, *, module=None, train=None, valid=NEAR, arch="toy", **more):
     torch.manual_seed(7)
     module = module or Toy()
     data = cloud() if train is None else train
-    tests = {"near": cloud(seed=2)} if tests is None else tests
     settings = settings or quick()
     periodic = {"u": (True,)}
-    out = fit(module, data, tests, settings, run, periodic=periodic, meta={"arch": arch}, **more)
+    out = fit(module, data, valid, settings, run, periodic=periodic, meta={"arch": arch}, **more)
     return module, out
 
 
@@ -59,9 +61,9 @@ class Stop(Silence):
         self.notes.append(text)
 
 
-def break_off(run, settings, epoch=3, step=2):
+def break_off(run, settings, epoch=3, step=2, **more):
     with pytest.raises(RuntimeError, match="the plug"):
-        learn(run, settings, listener=Stop(epoch, step))
+        learn(run, settings, listener=Stop(epoch, step), **more)
 
 
 # -------------------------------------------------------------------------------- it learns
@@ -69,7 +71,7 @@ def break_off(run, settings, epoch=3, step=2):
 
 def test_a_linear_map_is_learnt(tmp_path):
     settings = quick(150, optimizer=Optimizer(lr=0.05, weight_decay=0.0), **RARELY)
-    module, out = learn(tmp_path / "run", settings, module=nn_of_one_layer(), tests={})
+    module, out = learn(tmp_path / "run", settings, module=nn_of_one_layer(), valid=None)
     assert evaluate(module, out.normaliser, cloud(seed=2), device="cpu").rel_l2 < 1e-3
 
 
@@ -90,7 +92,7 @@ def nn_of_one_layer():
 def test_twenty_epochs_lower_the_loss(tmp_path, kind, schedule):
     settings = quick(20, optimizer=Optimizer(kind=kind, lr=0.02), loss="h1", **RARELY)
     settings = settings.model_copy(update={"schedule": Schedule(kind=schedule, epochs=20)})
-    _, out = learn(tmp_path / "run", settings, tests={})
+    _, out = learn(tmp_path / "run", settings, valid=None)
     assert out.history[-1]["train_loss"] < 0.7 * out.history[0]["train_loss"]
 
 
@@ -153,7 +155,7 @@ def grids(samples):
 
 def test_the_loss_is_the_relative_error_in_physical_units(tmp_path):
     settings = quick(1, batch=12, optimizer=Optimizer(kind="sgd", lr=1e-12))
-    module, out = learn(tmp_path / "run", settings, module=Toy(dropout=0.0), tests={})
+    module, out = learn(tmp_path / "run", settings, module=Toy(dropout=0.0), valid=None)
     errors = evaluate(module, out.normaliser, cloud(), device="cpu")
     assert out.history[0]["train_loss"] == pytest.approx(errors.rel_l2, rel=1e-5)
 
@@ -217,7 +219,72 @@ def test_more_epochs_are_learnt_on_resume_and_the_change_is_said(tmp_path):
     learn(tmp_path / "run", quick(2))
     _, out = learn(tmp_path / "run", quick(4), resume=True)
     assert out.epochs == 4
-    assert out.notes == ("settings have changed since the run began: schedule.epochs 2 -> 4",)
+    rates = Rate(Schedule(epochs=2), 0.01, 3)(6), Rate(Schedule(epochs=4), 0.01, 3)(6)
+    assert rates == pytest.approx((0, 0.005))
+    (change,) = out.changes
+    assert change == Change(6, 2, "schedule.epochs", 2, 4, rates)
+    assert read_changes(tmp_path / "run") == [change]
+    assert out.notes == (
+        "`schedule.epochs` 2 -> 4 from step 6 on (learning rate 0.005 instead of 0)",
+    )
+
+
+def test_a_change_is_recorded_once_and_stays_on_record(tmp_path):
+    run = tmp_path / "run"
+    learn(run, quick(2))
+    break_off(
+        run, quick(4), epoch=3, step=1, resume=True
+    )  # before a checkpoint of the new settings
+    _, out = learn(run, quick(4), resume=True)
+    _, last = learn(run, quick(5), resume=True)
+    assert [(x.step, x.before, x.after) for x in out.changes] == [(6, 2, 4)]
+    assert [(x.step, x.before, x.after) for x in last.changes] == [(6, 2, 4), (12, 4, 5)]
+    assert read_changes(run) == list(last.changes)
+
+
+@pytest.mark.parametrize(
+    ("more", "key", "was", "now"),
+    [
+        ({"batch": 4}, "batch", 5, 4),
+        ({"seed": 1}, "seed", 0, 1),
+        ({"loss": "h1"}, "loss", "l2", "h1"),
+        ({"normalise": Normalise(inputs="none")}, "normalise.inputs", "channel", "none"),
+        ({"data": Data(valid=0.2)}, "data.valid", "auto", 0.2),
+        ({"data": Data(path="x.h5")}, "data.path", "none", "x.h5"),
+    ],
+)
+def test_a_setting_that_makes_another_run_is_refused(tmp_path, more, key, was, now):
+    run = tmp_path / "run"
+    learn(run)
+    diagnostic = told(run, quick(9, **more), resume=True)
+    assert diagnostic.code == "OP0629"
+    assert diagnostic.message == (
+        f"`{key}` is {was} in this run and cannot become {now} while the run goes on"
+    )
+    assert diagnostic.helps[0].text == f"leave it out: the run goes on with {was}"
+    assert not (run / "changes.jsonl").exists()
+
+
+def test_a_run_cannot_end_before_the_epoch_that_it_has_begun(tmp_path):
+    learn(tmp_path / "run", quick(4))
+    diagnostic = told(tmp_path / "run", quick(3), resume=True)
+    assert diagnostic.code == "OP0629"
+    assert "has begun epoch 4" in diagnostic.message
+
+
+def test_other_validation_data_are_refused(tmp_path):
+    learn(tmp_path / "run", valid=cloud(seed=2, fingerprint="v0"))
+    more = {"valid": cloud(seed=2, fingerprint="v1"), "resume": True}
+    diagnostic = told(tmp_path / "run", **more)
+    assert diagnostic.code == "OP0626"
+    assert "validation data: fingerprint v0, now v1" in diagnostic.message
+
+
+def test_modes_that_take_part_do_not_leave_when_epochs_are_added(tmp_path):
+    plan = Incremental(start=2, until=0.5)
+    learn(tmp_path / "run", quick(4, incremental=plan), module=Growing())
+    module, _ = learn(tmp_path / "run", quick(8, incremental=plan), module=Growing(), resume=True)
+    assert module.limits == [None] * 4
 
 
 def test_a_setting_of_the_optimizer_changed_on_resume_holds(tmp_path):
@@ -259,7 +326,7 @@ def test_weights_of_other_shapes_are_refused_without_a_traceback(tmp_path):
 
 def test_h1_without_a_grid_is_refused(tmp_path):
     with pytest.raises(OpError) as caught:
-        fit(Toy(), cloud(), {}, quick(loss="h1"), tmp_path, periodic={"u": ()}, meta={})
+        fit(Toy(), cloud(), None, quick(loss="h1"), tmp_path, periodic={"u": ()}, meta={})
     assert caught.value.diagnostics[0].code == "OP0604"
 
 
@@ -279,9 +346,9 @@ def test_the_row_of_an_epoch_says_what_happened(tmp_path):
     learn(tmp_path / "run", quick(4, eval=Eval(every=3)))
     lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
     rows = [json.loads(line) for line in lines]
-    assert [bool(row["tests"]) for row in rows] == [False, False, True, True]
+    assert [bool(row["valid"]) for row in rows] == [False, False, True, True]
     assert [row["step"] for row in rows] == [3, 6, 9, 12]
-    assert set(rows[2]["tests"]["near"]) == {"rel_l2", "rel_h1", "rmse", "max_error", "samples"}
+    assert set(rows[2]["valid"]) == {"rel_l2", "rel_h1", "rmse", "max_error", "samples"}
 
 
 def test_the_best_weights_are_those_of_the_best_epoch(tmp_path):
@@ -290,13 +357,13 @@ def test_the_best_weights_are_those_of_the_best_epoch(tmp_path):
     module = Toy()
     trained = load_trained(tmp_path / "run", module)
     errors = evaluate(module, trained.normaliser, cloud(seed=2), periodic={"u": (True,)})
-    values = [row["tests"]["near"]["rel_l2"] for row in out.history]
+    values = [row["valid"]["rel_l2"] for row in out.history]
     assert trained.epoch == out.best_epoch == values.index(min(values)) + 1
     assert errors.rel_l2 == pytest.approx(min(values), rel=1e-6)
 
 
-def test_without_tests_the_last_weights_are_loaded(tmp_path):
-    first, _ = learn(tmp_path / "run", tests={})
+def test_without_validation_the_last_weights_are_loaded(tmp_path):
+    first, _ = learn(tmp_path / "run", valid=None)
     module = Toy()
     load_trained(tmp_path / "run", module)
     assert same(first, module)
@@ -391,6 +458,23 @@ def test_each_epoch_has_its_modes_and_only_whole_models_are_the_best(tmp_path):
     module, _ = learn(tmp_path / "run", settings, module=Growing())
     assert module.limits == [2, 4, 6, None, None, None]
     assert trained_state(tmp_path / "run", "best")["epoch"] >= 4
+
+
+class Worse(Growing):
+    """Each epoch with fewer modes predicts worse than the one before."""
+
+    def forward(self, a):
+        return super().forward(a) + len(self.limits)
+
+
+def test_weights_of_an_epoch_with_few_modes_are_not_kept_though_they_are_better(tmp_path):
+    settings = quick(6, incremental=Incremental(start=2, until=0.5))
+    _, out = learn(tmp_path / "run", settings, module=Worse())
+    errors = [row["tests"]["near"]["rel_l2"] for row in out.history]
+    assert errors.index(min(errors)) == 0
+    assert out.best_epoch == 4
+    assert out.best == errors[3]
+    assert trained_state(tmp_path / "run", "best")["epoch"] == 4
 
 
 def test_a_resumed_run_goes_on_with_the_modes_of_its_epoch(tmp_path):

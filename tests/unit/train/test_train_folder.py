@@ -83,8 +83,8 @@ def test_rows_that_a_full_disk_refuses_come_with_the_next(tmp_path, monkeypatch)
 
 
 def test_numbers_that_json_does_not_know_are_null(tmp_path):
-    Journal(tmp_path).append({"epoch": 1, "tests": {"a": {"rel_l2": float("nan")}}})
-    assert read_journal(tmp_path)[0]["tests"]["a"]["rel_l2"] is None
+    Journal(tmp_path).append({"epoch": 1, "valid": {"rel_l2": float("nan")}})
+    assert read_journal(tmp_path)[0]["valid"]["rel_l2"] is None
 
 
 # ---------------------------------------------------------------------------------- signals

@@ -32,13 +32,13 @@ def doubles(x):
     return [y.double() for y in x.parts]
 
 
-def learn(run, data=None, tests=None, settings=None, module=None, **more):
+def learn(run, data=None, valid=None, settings=None, module=None, **more):
     torch.manual_seed(7)
     module = module or OnEach()
     data = ragged() if data is None else data
-    tests = {"near": ragged((6, 11), seed=40)} if tests is None else tests
+    valid = ragged((6, 11), seed=40) if valid is None else valid
     settings = settings or quick(3, batch=2)
-    out = fit(module, data, tests, settings, run, periodic={"u": ()}, meta={"arch": "p"}, **more)
+    out = fit(module, data, valid, settings, run, periodic={"u": ()}, meta={"arch": "p"}, **more)
     return module, out
 
 
@@ -135,14 +135,14 @@ def test_the_points_of_all_samples_stay_one_in_a_batch():
 
 def test_a_geometry_is_the_same_in_every_epoch_and_its_key_is_known(tmp_path):
     data = ragged()
-    module, _ = learn(tmp_path / "run", data, {})
+    module, _ = learn(tmp_path / "run", data)
     used = {id(x) for placed in module.seen for x in placed}
     assert used == {id(x) for x in data.given["P"]}
     assert all("key" in vars(x) for x in data.given["P"])
 
 
 def test_a_module_is_called_with_one_geometry_where_points_are_shared(tmp_path):
-    module, _ = learn(tmp_path / "run", shared(), {})
+    module, _ = learn(tmp_path / "run", shared(), shared())
     assert {len(x) for x in module.seen} == {1}
 
 
@@ -152,8 +152,7 @@ def test_a_module_is_called_with_one_geometry_where_points_are_shared(tmp_path):
 @pytest.mark.parametrize("data", [ragged, shared])
 def test_training_on_points_lowers_the_error(tmp_path, data):
     settings = quick(60, batch=2, checkpoint=Checkpoint(every=1000))
-    tests = {"near": data(seed=90)}
-    _, out = learn(tmp_path / "run", data(), tests, settings, OnEach(0.0))
+    _, out = learn(tmp_path / "run", data(), data(seed=90), settings, OnEach(0.0))
     losses = [row["train_loss"] for row in out.history]
     assert losses[-1] < 0.2 * losses[0]
     assert out.metrics["near"].rel_h1 is None
@@ -216,7 +215,7 @@ def test_metrics_are_means_over_samples_and_over_values(tmp_path):
 
 @pytest.mark.parametrize("batch", [1, 2, 5])
 def test_predictions_keep_the_order_and_the_sizes(tmp_path, batch):
-    module, _ = learn(tmp_path / "run", tests={})
+    module, _ = learn(tmp_path / "run")
     trained = load_trained(tmp_path / "run", module)
     data = ragged()
     scales = trained.normaliser
@@ -277,5 +276,5 @@ def test_an_output_on_points_that_only_the_call_knows_is_learnt(tmp_path):
     a = random(5, 1) + 1
     u = Packed.of(x[:, None] * g.points.T[:1] for x, g in zip(a, where, strict=True))
     data = Points({"a": a}, {"u": u}, {"Q": where})
-    _, out = learn(tmp_path / "run", data, {"same": data}, quick(4, batch=2), Query())
+    _, out = learn(tmp_path / "run", data, data, quick(4, batch=2), Query())
     assert out.history[-1]["train_loss"] < out.history[0]["train_loss"]

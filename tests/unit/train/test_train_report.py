@@ -14,12 +14,12 @@ from opdsl.train.progress import LiveTable, PlainLines, progress
 from opdsl.train.report import Picture, write_report
 
 EVIL = '<script>alert("x")</script>&'
-PLAN = Plan(3, 1, 4, 20, ("near",), "cpu", "fp32", 1234)
+PLAN = Plan(3, 1, 4, 20, "5 samples of d.h5", "cpu", "fp32", 1234)
 
 
 def row(epoch=1, **more):
-    tests = {"near": {"rel_l2": 0.125, "rel_h1": 0.5}}
-    made = {"epoch": epoch, "lr": 1e-3, "train_loss": 0.25, "tests": tests, "seconds": 1.5}
+    valid = {"rel_l2": 0.125, "rel_h1": 0.5}
+    made = {"epoch": epoch, "lr": 1e-3, "train_loss": 0.25, "valid": valid, "seconds": 1.5}
     return made | {"step": 4, "skipped": 0} | more
 
 
@@ -50,7 +50,9 @@ def page(tmp_path):
         spec=EVIL,
         certificate=EVIL,
         settings_rows=[(EVIL, EVIL, EVIL), ("batch", 16, "default")],
-        history=[row(1, tests={EVIL: {"rel_l2": 0.5}}), row(2)],
+        history=[row(1, valid=None, tests={EVIL: {"rel_l2": 0.5}}), row(2)],
+        selection=[EVIL],
+        changes=[{"setting": EVIL, "before": EVIL}],
         table=[{"resolution": (5, 7), "samples": 3, "rel_l2": 0.0123456, EVIL: EVIL}],
         pictures=[Picture(EVIL, field, field + 1, None, {EVIL: field})],
         environment={EVIL: EVIL},
@@ -106,7 +108,8 @@ def test_a_pipe_gets_one_plain_line_an_epoch():
     listener.note("the disk is full")
     assert stream.getvalue().splitlines() == [
         "20 samples, 1,234 parameters, 4 steps an epoch, fp32 on cpu",
-        "epoch 1/3  train 0.25  near 0.125  lr 0.001  1.5 s  2 steps skipped",
+        "validation: 5 samples of d.h5",
+        "epoch 1/3  train 0.25  valid 0.125  lr 0.001  1.5 s  2 steps skipped",
         "note: the disk is full",
     ]
 

@@ -8,6 +8,7 @@ import pytest
 
 import opdsl
 from opdsl.diagnostics import OpError, Source
+from opdsl.train.changes import on_resume
 from opdsl.train.sections import Settings
 from opdsl.train.settings import Assignment, resolve
 
@@ -156,3 +157,30 @@ def test_settings_need_no_torch():
     code = "import sys, opdsl.train.settings; sys.exit('torch' in sys.modules)"
     root = Path(opdsl.__file__).parents[1]
     assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0  # noqa: S603  our own interpreter
+
+
+def test_every_setting_says_whether_it_may_change_while_a_run_goes_on():
+    rules = {key: on_resume(key) for key, _ in Settings().rows()}
+    assert {k: x for k, x in rules.items() if x not in {"free", "fixed", "moved"}} == {}
+    assert {k for k, x in rules.items() if x == "moved"} == {"data.path", "data.valid", "data.test"}
+    for key in ("seed", "batch", "loss", "data.skip", "normalise.outputs", "optimizer.kind"):
+        assert rules[key] == "fixed"
+    for key in ("schedule.epochs", "optimizer.lr", "device", "eval.resolutions"):
+        assert rules[key] == "free"
+
+
+def test_the_schema_says_the_same():
+    schema = Settings.model_json_schema()
+    assert schema["properties"]["batch"]["resume"] == "fixed"
+    assert schema["$defs"]["Optimizer"]["properties"]["lr"]["resume"] == "free"
+
+
+@pytest.mark.parametrize("value", ["none", "auto", "x.h5", 0.25])
+def test_validation_data_are_a_word_a_path_or_a_part(value):
+    assert resolve([give("data.valid", value)]).settings.data.valid == value
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0, 5, True])
+def test_a_part_for_validation_lies_between_nothing_and_everything(value):
+    (told,) = faults(give("data.valid", value))
+    assert told.helps[-1].text == "it takes a number above 0 below 1 or a text"

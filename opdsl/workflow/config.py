@@ -10,14 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from opdsl.cli.overrides import Override
 from opdsl.diagnostics import Label, OpError, Source, Span, did_you_mean, fault
+from opdsl.files import read_text
+from opdsl.plain_yaml import LARGEST, TrapError, refuse_traps
+from opdsl.workflow.overrides import Override
 
 if TYPE_CHECKING:
     import yaml
-
-SIZE = 2**20  # characters of one file
-DEPTH = 16  # collections inside each other
 
 
 def read_config(path: str) -> list[Override]:
@@ -44,11 +43,11 @@ def read_config(path: str) -> list[Override]:
 def _text(path: str) -> str:
     """The file's text."""
     try:
-        text = Path(path).read_text(encoding="utf-8-sig")
+        text = read_text(Path(path))
     except (OSError, UnicodeDecodeError) as error:
         raise _unreadable(path, error) from error
-    if len(text) > SIZE:
-        message = f"a settings file has at most {SIZE:,} characters, this one has {len(text):,}"
+    if len(text) > LARGEST:
+        message = f"a settings file has at most {LARGEST:,} characters, this one has {len(text):,}"
         raise fault("OP0605", message, file=path)
     return text
 
@@ -66,16 +65,15 @@ def _refuse_traps(source: Source) -> None:
     """Before anything is built: aliases make a small file large, deep nesting a short one slow."""
     import yaml
 
-    depth = 0
-    for event in yaml.parse(source.text, yaml.SafeLoader):
-        if isinstance(event, yaml.AliasEvent):
-            label = Label(_span(source, event), "write the value out")
-            raise fault("OP0605", "a settings file has no aliases", label)
-        depth += isinstance(event, yaml.CollectionStartEvent)
-        depth -= isinstance(event, yaml.CollectionEndEvent)
-        if depth > DEPTH:
-            label = Label(_span(source, event), f"level {depth}")
-            raise fault("OP0605", "this is too deeply nested for settings", label)
+    try:
+        refuse_traps(source.text)
+    except TrapError as error:
+        place = _span(source, error.event)
+        if isinstance(error.event, yaml.AliasEvent):
+            label = Label(place, "write the value out")
+            raise fault("OP0605", "a settings file has no aliases", label) from error
+        message = "this is too deeply nested for settings"
+        raise fault("OP0605", message, Label(place, "here")) from error
 
 
 def _flat(

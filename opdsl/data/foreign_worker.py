@@ -1,0 +1,139 @@
+"""The process in which libraries meet files of strangers: run by `foreign`, without our package.
+
+A line of JSON on stdin names a file and what reading it may cost. The answer on stdout is the
+length of a JSON header in 8 bytes, the header, and the bytes of its arrays one after the other. A
+file that needs more memory is an answer too; one that needs more time ends the process. Meshes are
+answered whole. Of HDF5 all but the values is read, and the answer says that this has an end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import json
+import math
+import os
+import sys
+import warnings
+from typing import Any
+
+import numpy as np
+
+HDF5 = "hdf5"
+MOST_OBJECTS = 20_000  # more than what is read
+NUMBERS = "biuf"
+SAID = 200  # characters of what meshio says
+
+Arrays = list[np.ndarray[Any, Any]]
+
+
+def main() -> None:
+    """Answer until stdin ends."""
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what a library prints is no answer
+    for line in sys.stdin.buffer:
+        asked = json.loads(line)
+        form = asked["form"]
+        reader = importlib.import_module("h5py" if form == HDF5 else f"meshio.{form}")
+        _limit(asked["seconds"], asked["memory"])
+        header, arrays = (_walk if form == HDF5 else _read)(reader, asked["path"])
+        _limit(asked["seconds"], None)
+        text = json.dumps(header).encode()
+        answers.write(len(text).to_bytes(8, "little") + text)
+        for x in arrays:
+            answers.write(x.data)
+        answers.flush()
+
+
+def _limit(seconds: float, memory: int | None) -> None:
+    """Bound what comes: processor time in whole seconds, and memory where the system can."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    use = resource.getrusage(resource.RUSAGE_SELF)
+    _set(resource.RLIMIT_CPU, math.ceil(use.ru_utime + use.ru_stime + seconds))
+    with contextlib.suppress(OSError, ValueError):  # no /proc: memory is not bounded here
+        if memory is None:
+            _set(resource.RLIMIT_AS, resource.getrlimit(resource.RLIMIT_AS)[1])
+        else:
+            with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123  as short as it is
+                pages = int(file.read().split()[0])
+            _set(resource.RLIMIT_AS, pages * resource.getpagesize() + memory)
+
+
+def _set(what: int, most: int) -> None:
+    import resource
+
+    hard = resource.getrlimit(what)[1]
+    resource.setrlimit(what, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
+
+
+def _read(reader: Any, path: str) -> tuple[dict[str, Any], Arrays]:
+    """The header of the answer, and its arrays."""
+    said = io.StringIO()
+    try:
+        with (
+            contextlib.redirect_stderr(said),
+            contextlib.redirect_stdout(said),
+            warnings.catch_warnings(),
+        ):
+            warnings.simplefilter("ignore")  # of numbers that overflow, which are refused later
+            return _packed(reader.read(path))
+    except MemoryError:
+        return {"failed": "memory"}, []
+    except OSError as error:
+        return {"failed": "os", "text": str(error.strerror or error).lower()}, []
+    # whatever byte is broken decides which type of error it is; SystemExit is one of them
+    except (Exception, SystemExit) as error:  # noqa: BLE001  that is its job
+        text = " ".join(f"{error} {said.getvalue()}".split())
+        return {"failed": "damaged", "text": text[:SAID]}, []
+
+
+def _walk(h5py: Any, path: str) -> tuple[dict[str, Any], Arrays]:
+    """Read everything of an HDF5 file but the values of its arrays; what is wrong is told later."""
+    try:
+        with h5py.File(path, "r") as file:
+            waiting: list[Any] = [file["/"]]
+            seen: set[Any] = set()
+            while waiting and len(seen) < MOST_OBJECTS:
+                here = waiting.pop()
+                if here.id in seen:
+                    continue
+                seen.add(here.id)
+                dict(here.attrs)
+                if isinstance(here, h5py.Group):
+                    links = {name: here.get(name, getlink=True) for name in here}
+                    hard = (k for k, x in links.items() if isinstance(x, h5py.HardLink))
+                    waiting += [here[name] for name in hard]
+                elif here.chunks:
+                    here.id.get_num_chunks()
+    except MemoryError:
+        return {"failed": "memory"}, []
+    except Exception:  # noqa: BLE001  h5py raises five types; the reader meets it again and tells it
+        return {}, []
+    return {}, []
+
+
+def _packed(mesh: Any) -> tuple[dict[str, Any], Arrays]:
+    arrays: Arrays = []
+
+    def put(values: Any) -> list[Any] | None:
+        """Number format and shape; None for what are no numbers."""
+        x = np.asarray(values)
+        if x.dtype.kind not in NUMBERS or x.dtype.itemsize > 8:
+            return None
+        arrays.append(np.ascontiguousarray(x, x.dtype.newbyteorder("<")))
+        return [arrays[-1].dtype.str, list(x.shape)]
+
+    return {
+        "points": put(mesh.points),
+        "cells": [[str(x.type), put(x.data)] for x in mesh.cells],
+        "point_data": [[str(k), put(x)] for k, x in mesh.point_data.items()],
+        "cell_data": [[str(k), [put(y) for y in x]] for k, x in mesh.cell_data.items()],
+    }, arrays
+
+
+if __name__ == "__main__":
+    main()

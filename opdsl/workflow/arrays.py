@@ -1,0 +1,67 @@
+"""Arrays of NumPy, lists and tensors as the values of a model, and its values as what was given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from opdsl.diagnostics import fault
+from opdsl.ir.graph import Graph
+from opdsl.nn.batch import Values
+from opdsl.nn.packed import Packed
+
+
+def as_given(
+    graph: Graph, inputs: Sequence[Any], named: Mapping[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Turn arrays into tensors, and lists of samples of an input into packed ones.
+
+    What is neither stays as it is, for the module to refuse.
+
+    Raises:
+        OpError: OP0905, an array holds no numbers; OP0901, samples of a list differ in channels.
+    """
+    names = [x.name for x in graph.inputs]
+    placed = [None] * max(0, len(inputs) - len(names))
+    found = tuple(_value(k, x, names) for k, x in zip([*names, *placed], inputs, strict=False))
+    return found, {k: _value(k, x, names) for k, x in named.items()}
+
+
+def as_was(x: Values, like: Any) -> Any:
+    """Give an output as the input `like` came: of NumPy, as a list, on its device."""
+    listed = isinstance(like, list | tuple)
+    first = like[0] if listed and like else like
+    if isinstance(x, Packed) and (listed or isinstance(first, np.ndarray)):
+        return [_leaf(y, first) for y in x.parts]
+    return x.map(lambda y: _leaf(y, first)) if isinstance(x, Packed) else _leaf(x, first)
+
+
+def _leaf(x: Tensor, like: Any) -> Any:
+    if isinstance(like, np.ndarray):
+        return x.numpy()
+    if isinstance(like, Packed):
+        like = like.values
+    return x.to(like.device) if isinstance(like, Tensor) else x
+
+
+def _value(name: str | None, x: Any, inputs: Sequence[str]) -> Any:
+    if isinstance(x, np.ndarray):
+        return _tensor(name, x)
+    if not isinstance(x, list | tuple):
+        return x
+    parts = [_value(None, y, ()) for y in x]
+    whole = name in inputs and parts and all(isinstance(y, Tensor) for y in parts)
+    return Packed.of(parts) if whole else parts
+
+
+def _tensor(name: str | None, x: np.ndarray[Any, Any]) -> Tensor:
+    if x.dtype.kind not in "biufc":
+        message = f"`{name or 'an input'}` is an array of {x.dtype}, expected numbers"
+        raise fault("OP0905", message, helps=("convert it: `x.astype(numpy.float32)`",))
+    native = np.ascontiguousarray(x, x.dtype.newbyteorder("="))
+    # torch has no unsigned integers of 16 bits and more, nor numbers of 80 bits
+    return torch.tensor(native if native.dtype.char in "?bBhilqefdFD" else native.astype("f8"))

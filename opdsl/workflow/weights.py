@@ -1,0 +1,23 @@
+"""The module of a run with its weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from opdsl.ir.graph import Graph
+from opdsl.lower.torch import OperatorModule, lower
+from opdsl.summary.room import refuse_too_large, weight_bytes
+from opdsl.train.trained import Trained, load_trained
+
+
+def trained_module(
+    folder: Path, graph: Graph, *, last: bool = False
+) -> tuple[OperatorModule, Trained]:
+    """Make the module and load the best weights of the run, or the last.
+
+    Raises:
+        OpError: OP0621, OP0626, OP0627, OP0630.
+    """
+    refuse_too_large(graph.name, {"weights": weight_bytes(graph)})
+    module = lower(graph)
+    return module, load_trained(folder, module, "last" if last else "best")
