@@ -141,6 +141,9 @@ class SpectralConv(Block):
             for i, m in enumerate(self.modes)
         )
 
+    def complex_weights(self, *x):
+        return self.cost(*x).params // 2
+
     def cost(self, *x):
         c, n, volume = x[0].channels, self.modes[0], x[0].domain.volume()
         weights = c * self.out * (2 * n + 1) * (n + 1)

@@ -79,9 +79,10 @@ class SpectralConv(Block):
 
     `faults` is for weights that were trained under a fault and mean nothing without it. In two axes
     and more neuraloperator puts negative frequencies into wrong places where the grid changes, its
-    release 2.0.0 also at odd sizes, and those of complex functions always; `faults =
-    neuralop_93d3f06` (its newest commit) or `neuralop_2_0_0` does so too. That is no operator: what
-    it does depends on the resolution, and a warning says so.
+    release 2.0.0 also at odd sizes, and those of complex functions always; in any number of axes it
+    cuts the imaginary part of the last frequency there. `faults = neuralop_93d3f06` (its newest
+    commit) or `neuralop_2_0_0` does so too. That is no operator: what it does depends on the
+    resolution, and a warning says so.
 
     Attributes:
         modes: the greatest frequency kept, in periods per box; one number for all axes or one for

@@ -305,6 +305,9 @@ class Builder:
     def _kwarg(self, node: Node) -> t.Arg:
         return self._keyed(node, "=")
 
+    def _word(self, node: Node) -> t.Name:
+        return self._name(_kids(node)[0])
+
     def _axis_arg(self, node: Node) -> t.Arg:
         return self._keyed(node, ":")
 

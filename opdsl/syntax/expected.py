@@ -12,6 +12,8 @@ from opdsl.syntax.scene import Scene
 VALUE = frozenset(
     {"NAME", "INT", "FLOAT", "STRING", "TRUE", "FALSE", "HOLE", "LPAR", "LSQB", "ADD", "NOT", "IF"}
 )
+# accepted where a value is, and not worth saying
+UNSAID = frozenset({"REPEAT", "RESIDUAL", "SHARED", "DOMAIN"})
 OPERATOR = frozenset({"ADD", "MUL", "CMP", "AND", "OR", "RANGE"})
 POSTFIX = frozenset({"DOT", "LPAR", "LSQB"})
 SIGN_OF = {
@@ -51,10 +53,10 @@ def _joined(words: list[str]) -> str:
 def _choices(accepts: frozenset[str]) -> list[str]:
     """The accepted tokens in words, the usual ones of every expression left out."""
     if accepts >= VALUE - {"IF"}:
-        return ["a value", *(_word(x) for x in sorted(accepts - VALUE - {"REPEAT", "RESIDUAL"}))]
+        return ["a value", *(_word(x) for x in sorted(accepts - VALUE - UNSAID))]
     if accepts >= {"INT", "LBRACE"}:
         return ["a number of channels"]
-    if "DOMAIN" in accepts:
+    if "INPUT" in accepts:
         return ["a new statement", "`}`"]
     if "MODEL" in accepts:
         return ["`block`", "`model`", "another item"]

@@ -59,7 +59,7 @@ class Scene:
     def complete(self) -> bool:
         """Whether a statement or an item may end before the piece."""
         train = "RBRACE" in self.accepts and self.accepts <= {"RBRACE", "NAME"} | BEHIND
-        return "$END" in self.accepts or "DOMAIN" in self.accepts or train
+        return "$END" in self.accepts or "INPUT" in self.accepts or train
 
     @property
     def outside(self) -> bool:

@@ -72,7 +72,7 @@ VARIANTS = [
     rno("padding that is rounded", domain_padding=0.1),
     rno("padding of each axis", PLANE, n_modes=(6, 4), domain_padding=[0.1, 0.3], n_layers=1),
     rno("resolution up", resolution_scaling_factor=[2, 1]),
-    rno("resolution down and up", ((16,), (32,)), resolution_scaling_factor=[0.5, 2]),
+    rno("resolution down and up", ((18,), (32,)), resolution_scaling_factor=[0.5, 2]),
     rno(
         "resolution change in two axes",
         ((12, 10), (8, 13)),

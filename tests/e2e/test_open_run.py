@@ -42,7 +42,7 @@ def opened(trained):
 
 @pytest.fixture(scope="module")
 def inputs(trained):
-    """The test samples that the run was measured on."""
+    """The samples that chose the weights of the run, which has no test data."""
     return open_dataset(trained.parent / "d.h5", resolution=9).values["coefficient"].float()[-3:]
 
 
@@ -68,7 +68,7 @@ def test_predictions_have_the_errors_that_training_reported(opened, inputs, trai
     truth = open_dataset(trained.parent / "d.h5", resolution=9).values["pressure"].float()[-3:]
     pred = opened.predict(inputs)
     errors = (pred - truth).flatten(1).norm(dim=1) / truth.flatten(1).norm(dim=1)
-    (row, _) = data("evaluate", trained, "--json")["tests"]
+    (row, _) = data("evaluate", trained, "--json")["valid"]
     assert float(errors.mean()) == pytest.approx(row["rel_l2"], rel=1e-5)
 
 
@@ -253,8 +253,8 @@ def test_a_run_says_what_it_is(opened, trained):
     assert opened.graph.name == "Tiny"
     assert len(opened.metrics.history) == 3
     assert opened.metrics.best_epoch == opened.epoch
-    (row, _) = data("evaluate", trained, "--json")["tests"]
-    assert opened.metrics.tests[0]["rel_l2"] == pytest.approx(row["rel_l2"], rel=1e-5)
+    (row, _) = data("evaluate", trained, "--json")["valid"]
+    assert opened.metrics.valid[0]["rel_l2"] == pytest.approx(row["rel_l2"], rel=1e-5)
 
 
 def test_the_last_weights_are_those_of_the_last_epoch(trained):

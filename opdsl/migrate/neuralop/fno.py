@@ -367,12 +367,13 @@ def grid(name: str, o: Any) -> Ends:
     return tuple((float(lo), float(hi)) for lo, hi in ends)
 
 
-def scalings(o: FNOOptions) -> tuple[tuple[float, ...], ...]:
+def scalings(o: Any) -> tuple[tuple[float, ...], ...]:
     """How each layer changes the resolution of each axis."""
+    layers, axes = int(o.n_layers), len(o.n_modes)
     given = o.resolution_scaling_factor
     if given is None:
-        return ((1.0,) * len(o.n_modes),) * o.n_layers
-    return tuple(tuple(float(y) for y in each(x, len(o.n_modes))) for x in each(given, o.n_layers))
+        return ((1.0,) * axes,) * layers
+    return tuple(tuple(float(y) for y in each(x, axes)) for x in each(given, layers))
 
 
 def padding(name: str, o: Any, axes: int) -> tuple[float, ...]:
@@ -392,7 +393,7 @@ def padding(name: str, o: Any, axes: int) -> tuple[float, ...]:
 
 def notes(o: FNOOptions, levels: Levels, *, corrected: bool) -> Iterator[str]:
     """What is wrong there, and what was done about it; what stands there by surprise."""
-    if levels.any and len(o.n_modes) > 1:
+    if levels.any:
         yield change_note(corrected)
     if o.complex_data:
         yield complex_note(corrected)
@@ -428,5 +429,6 @@ def change_note(corrected: bool) -> str:
         )
     return (
         "kept: where the resolution changes, neuraloperator puts negative frequencies into wrong "
-        f"places and interpolates skips between misplaced points (`faults = {NEWEST}`)"
+        "places, cuts the imaginary part of the greatest one and interpolates skips between "
+        f"misplaced points (`faults = {NEWEST}`)"
     )

@@ -342,7 +342,7 @@ class Layer:
     @property
     def _faulty(self) -> bool:
         """Whether its convolution is wrong there."""
-        return self.wrong and (self.complex or (self.changes and len(self.modes) > 1))
+        return self.wrong and (self.complex or self.changes)
 
     def _spectral(self) -> Iterator[Take]:
         axes = 1 if self.spherical else len(self.modes)  # a sphere has degrees

@@ -47,10 +47,13 @@ class Levels:
         least = [1] * self.axes
         for i, layer in enumerate(layers):
             k = max(self.coarser[i], self.coarser[i + 1])
+            grows = layer.wrong and self.coarser[i] > self.coarser[i + 1]
             for axis, n in enumerate(layer.modes):
+                # the greatest frequency of an even number of points is another one on a finer grid
+                more = grows and axis == self.axes - 1 and n % 2 == 0
                 stencil = layer.stencil if layer.fno_skip == "linear" else 1
                 local = layer.local.least if layer.local else 1
-                least[axis] = max(least[axis], k * max(n, stencil, local))
+                least[axis] = max(least[axis], k * max(n + more, stencil, local))
         return value(least[0]) if len(set(least)) == 1 else value(least)
 
     def declaration(

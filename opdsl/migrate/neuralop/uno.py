@@ -207,7 +207,7 @@ def notes(built: Built) -> Iterator[str]:
         yield "corrected: the activation stands between the levels, where neuraloperator has none"
     else:
         yield "kept: there is no activation between the levels, only within the small networks"
-    if built.levels.any and built.axes > 1:
+    if built.levels.any:
         yield change_note(built.corrected)
     if built.levels.any:
         yield (

@@ -193,7 +193,9 @@ def test_the_loss_of_an_epoch_is_the_mean_over_the_other_samples(tmp_path):
     for name, train in (("a", few), ("b", data)):
         torch.manual_seed(7)
         more = {"periodic": {"u": (True,)}, "meta": {}}
-        out = fit(Toy(dropout=0.0), train, {}, quick(1, **said, **normal), tmp_path / name, **more)
+        out = fit(
+            Toy(dropout=0.0), train, None, quick(1, **said, **normal), tmp_path / name, **more
+        )
         results.append(out.history[0]["train_loss"])
     assert results[1] == pytest.approx(results[0], rel=1e-5)
 
@@ -253,7 +255,7 @@ def test_a_run_in_units_of_a_power_of_two_is_the_same_to_the_bit(tmp_path, scale
     plain, expected = run_in(tmp_path / "a", 1.0, loss=loss)
     other, found = run_in(tmp_path / "b", scale, loss=loss)
     assert all(torch.equal(other.state_dict()[k], x) for k, x in plain.state_dict().items())
-    assert found.best_epoch == expected.best_epoch
+    assert found.best_epoch == expected.best_epoch >= 1
     for a, b in zip(expected.history, found.history, strict=True):
         assert a["train_loss"] == b["train_loss"]
         assert a["valid"]["rel_l2"] == b["valid"]["rel_l2"]
