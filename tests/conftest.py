@@ -25,6 +25,8 @@ def pytest_configure(config):
     home = config.stash[HOME] = Path(tempfile.mkdtemp(prefix="opdsl-home-"))
     shutil.rmtree(CACHE / "opdsl" / "timings", ignore_errors=True)
     CACHE.mkdir(exist_ok=True)
+    # without bytecode every command in a process of its own compiles the whole package
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     os.environ |= {
         "HOME": str(home),
         "USERPROFILE": str(home),

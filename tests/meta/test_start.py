@@ -37,10 +37,8 @@ def imported(tmp_path, *arguments):
     """The modules that a command has imported; the user has measured times of kernels."""
     (tmp_path / "cache" / "opdsl" / "timings").mkdir(parents=True, exist_ok=True)
     text = PROBE.format(arguments=[str(x) for x in arguments])
-    kept = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     ours = {
         "PYTHONPATH": str(ROOT),
-        "PYTHONPYCACHEPREFIX": str(tmp_path / "bytecode"),
         "XDG_CACHE_HOME": str(tmp_path / "cache"),
         "OPDSL_NATIVE": "0",  # nothing is compiled
     }
@@ -49,7 +47,7 @@ def imported(tmp_path, *arguments):
         capture_output=True,
         text=True,
         cwd=tmp_path,
-        env=kept | ours,
+        env=os.environ | ours,
         check=False,
     )
     assert done.returncode == 0, done.stderr
