@@ -78,11 +78,11 @@ def test_every_program_gives_the_same_codes_without_asserts():
         (["check", DARCY], 0),
         (["check", "-"], 3),
         (["check", "--deny", "nosuch", DARCY], 2),
-        (["summary", DARCY, "--at", "x=3"], 2),
+        (["summary", DARCY, "--at", "x=3"], 3),
         (["summary", DARCY, "--at", "x=64,y=64"], 0),
         (["fmt", "--check", DARCY], 0),
         (["explain", "OP0208"], 0),
-        (["compile", DARCY, "--set", "model.modes=int((4, 3))"], 3),
+        (["summary", DARCY, "--set", "model.modes=int((4, 3))"], 3),
     ],
 )
 def test_commands_end_with_the_same_code_without_asserts(arguments, code):
