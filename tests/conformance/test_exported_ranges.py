@@ -41,7 +41,12 @@ def ranges(module, *inputs):
     return program, [[known[str(n)] for n in shape[2:]] for shape in shapes]
 
 
-@pytest.mark.parametrize("path", NARROW)
+SMALLEST = "specs/fno_darcy_small.op"  # the others take torch up to a minute each
+
+
+@pytest.mark.parametrize(
+    "path", [SMALLEST, *(pytest.param(x, marks=pytest.mark.slow) for x in NARROW if x != SMALLEST)]
+)
 def test_torch_admits_every_resolution_that_the_certificate_promises(path):
     module = opdsl.compile(ROOT / path, **NARROW[path]).eval()
     module.force_kernel = "dft"

@@ -1,6 +1,7 @@
 """`opdsl train --from RUN`: a trained model gets another variable."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -48,17 +49,25 @@ def program(count: int, width: int = 4, mark: str = "mark") -> str:
     )
 
 
-@pytest.fixture
-def grown(tmp_path, monkeypatch):
-    """A trained model of two variables in `old`, and a program of three, `3.op`."""
-    monkeypatch.chdir(tmp_path)
+@pytest.fixture(scope="module")
+def two_variables(tmp_path_factory):
+    """A folder with a trained model of two variables in `old`, and a program of three, `3.op`."""
+    home = tmp_path_factory.mktemp("start")
     random = np.random.default_rng(0)
     for count in (1, 2, 3):
         values = random.standard_normal((2, 8, count, 12)).astype("float32")
-        np.savez(f"{count}.npz", x=values[0], y=values[1])
-        Path(f"{count}.op").write_text(program(count))
-    good("train", "2.op", "--out", "old", "--quiet")
-    return tmp_path
+        np.savez(home / f"{count}.npz", x=values[0], y=values[1])
+        (home / f"{count}.op").write_text(program(count))
+    good("train", home / "2.op", "--out", home / "old", "--quiet")
+    return home
+
+
+@pytest.fixture
+def grown(two_variables, tmp_path, monkeypatch):
+    """A copy of that folder, the current one."""
+    home = shutil.copytree(two_variables, tmp_path / "home")
+    monkeypatch.chdir(home)
+    return home
 
 
 def still(count: int, *more: object) -> dict:

@@ -111,7 +111,7 @@ def printed_well(text):
 
 
 quick = settings(
-    max_examples=100, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+    max_examples=50, deadline=None, database=None, suppress_health_check=list(HealthCheck)
 )
 long = settings(quick, max_examples=5000)
 
