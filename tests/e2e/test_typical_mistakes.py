@@ -75,9 +75,10 @@ def test_too_few_numbers_of_modes():
 
 
 def test_padding_by_a_tuple():
-    """Reference: silently no padding at all."""
-    body = "domain E = extend(D, fraction = (0.1, 0.1))" + FNO
-    assert "OP0208" in codes(model(body))
+    """Reference: silently no padding at all. Here it is one fraction for each axis."""
+    used = "\noutput u : D -> R^2\nu = a |> pad(to = E) |> linear(out = 2) |> crop(to = D)"
+    assert codes(model("domain E = extend(D, fraction = (0.1, 0.1))" + used)) == []
+    assert codes(model("domain E = extend(D, fraction = (0.1, 0.1, 0.1))" + used)) == ["OP0208"]
 
 
 def test_padding_and_a_change_of_resolution():
