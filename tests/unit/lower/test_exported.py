@@ -154,6 +154,7 @@ def test_an_onnx_file_names_inputs_outputs_and_axes_and_says_what_it_is(tmp_path
     assert not {x.op_type for x in model.graph.node} & {"DFT", "STFT"}
 
 
+@pytest.mark.slow  # the exporter of torch takes ten seconds or more for each file
 @runtime
 def test_sizes_that_are_rounded_up_are_so_in_onnx(tmp_path):
     held = subject(CONTINUED)
@@ -163,6 +164,7 @@ def test_sizes_that_are_rounded_up_are_so_in_onnx(tmp_path):
     assert report.difference < 2e-6
 
 
+@pytest.mark.slow  # the exporter of torch takes ten seconds or more for each file
 @runtime
 def test_complex_functions_are_pairs_in_onnx(tmp_path):
     held = subject(COMPLEX)
@@ -187,6 +189,7 @@ def test_what_a_runtime_cannot_run_is_exported_with_less_free(tmp_path, monkeypa
     assert "Atan" in report.said
 
 
+@pytest.mark.slow  # the exporter of torch takes ten seconds or more for each file
 @runtime
 def test_a_model_on_a_sphere_is_for_one_resolution_in_onnx(tmp_path):
     held = subject(SPHERE)
