@@ -22,7 +22,7 @@ model Shapes {{
 }}
 
 train Shapes {{
-  data shapes {{ path = "d.h5" }}
+  data shapes {{ path = "d.h5" valid = 0.2 }}
   optimizer adamw {{ lr = 1e-2 }}
   schedule cosine {{ epochs = 2 }}
   batch = 2
@@ -44,7 +44,7 @@ model Around {
 }
 
 train Around {
-  data cars { path = "d.h5" }
+  data cars { path = "d.h5" valid = 0.2 }
   optimizer adamw { lr = 1e-2 }
   schedule cosine { epochs = 2 }
   batch = 2

@@ -290,6 +290,8 @@ GIVES = {
     "not-convergent": f"{LINE}@",
     "rank-exceeds-dense": f"{LARGE}@",
     "dead-weights": f"u = {UP} |> spectral_conv(modes = 9)@",
+    "equal-tokens": "q = constant(D, out = 2)\nu = cross_attention(q, a, heads = 1)@",
+    "bidirectional-text": 'require 1 < 2 "\u202e"@\nu = gelu(a)',
 }
 ABOUT_COMMENTS = {"useless-allow", "unknown-warning"}
 
