@@ -13,7 +13,6 @@ import pytest
 import torch
 
 from opdsl.data.formats import open_dataset
-from opdsl.train import evaluate
 from opdsl.train.journal import read_journal
 from tests.e2e.command_line import TINY, TRAIN, data, good, process, run, start
 
@@ -363,14 +362,16 @@ def test_a_prediction_that_fails_in_its_last_batch_leaves_nothing(trained, tmp_p
 
 
 def test_a_prediction_never_has_more_than_a_batch(trained, tmp_path, monkeypatch):
+    from opdsl.workflow import run
+
     sizes = []
-    predict = evaluate.predict
+    apply = run.apply
 
-    def noted(module, normaliser, inputs, **more):
+    def noted(model, normaliser, inputs, *more):
         sizes.append(len(inputs["a"]))
-        return predict(module, normaliser, inputs, **more)
+        return apply(model, normaliser, inputs, *more)
 
-    monkeypatch.setattr(evaluate, "predict", noted)
+    monkeypatch.setattr(run, "apply", noted)
     good("predict", trained, "-i", trained.parent / "d.h5", "-o", tmp_path / "p.h5")
     assert sizes == [5] * 6
     sizes.clear()
