@@ -169,7 +169,7 @@ def _inspect_legacy(file: IO[bytes], largest: int, *, stand_ins: bool) -> None:
 
 @dataclass(slots=True)
 class _Shadow:
-    """What is known of a value.
+    """The type and size of a value on the stack of the pickle, without the value itself.
 
     Attributes:
         kind: dict, list, set, tuple, text, number, name, tensor or other.

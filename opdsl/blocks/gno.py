@@ -215,7 +215,7 @@ class Gno(Block):
         return declares_period(x.domain, self.to) if self.wrap is None else self.wrap
 
     def _periods(self, x: Space) -> list[tuple[float | None, ...]]:
-        """Those of both domains that have any."""
+        """Return the periods of the two domains, of those that have any."""
         found = periods_of(x.domain), periods_of(self.to)
         return [p for p in found if p is not None and any(p)]
 

@@ -81,7 +81,7 @@ def kept_part(graph: Graph, settings: Settings, start: Start | None) -> Kept:
 
 
 def kept_again(graph: Graph, settings: Settings, state: State) -> Kept:
-    """The same for a run that goes on, from its own checkpoint."""
+    """Return what stays as it is while a band is learnt, from the checkpoint of a resumed run."""
     assert settings.band.of
     paths = tuple(x.path for x in _made_of(graph, settings.band.of) if x.shares is None)
     return Kept(paths, Normaliser.from_state(state["normaliser"]))

@@ -1,7 +1,7 @@
-"""A run that goes on: its own program, settings and data, and what is changed explicitly.
+"""Resuming a run: its own program, settings and data, with the changes that were asked for.
 
-What comes in: a run folder and what the command line says. What goes out: a `Begun` run, for
-`training.go_on`; or what is wrong with the wish.
+Reads the run folder and the command line into a `Begun` run for `training.go_on`, and refuses
+changes that would make it another run.
 """
 
 from __future__ import annotations
@@ -128,11 +128,11 @@ def _resolved(held: Held | None) -> Held | None:
 
 
 def _alike(was: Held | None, now: Held | None) -> bool:
-    """The same part of a file that may have moved; earlier versions kept none."""
+    """Whether both are one part of a file that may have moved; earlier versions recorded none."""
     return was is None or (now is not None and replace(was, path="") == replace(now, path=""))
 
 
-# ------------------------------------------------------------------------------- the wish
+# ---------------------------------------------------------------------------- the request
 
 
 def run_to_resume(named: str, out: Path | None, model: str | None) -> Path:

@@ -187,7 +187,7 @@ def _resumed(
 
 
 def _nothing_to_do(wish: Begun) -> str:
-    """What is said of a finished run, and of settings that would have changed."""
+    """Return the message for a finished run, and for settings that would have changed."""
     lost = ", ".join(f"`{x}`" for x in wish.changed)
     rest = f"; {lost} would take effect with more epochs only" if lost else ""
     more = shlex.join(["opdsl", "train", "--resume", str(wish.run), "--epochs"])

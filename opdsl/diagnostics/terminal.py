@@ -37,7 +37,7 @@ def printable(text: str) -> str:
 
 
 def json_safe(text: str) -> str:
-    """The same for a JSON document, in which an escape stands for the character."""
+    """Return JSON in which an escape stands for each character that steers a terminal."""
     if PLAIN.fullmatch(text):
         return text
     return "".join(f"\\u{ord(x):04x}" if ord(x) < 0x10000 and _unsafe(x) else x for x in text)
