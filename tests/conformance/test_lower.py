@@ -275,6 +275,13 @@ def test_a_spec_as_python_source_computes_the_same(spec):
         torch.testing.assert_close(found[name], y, rtol=1e-5, atol=1e-5)
 
 
+def exported_in_seconds(path):
+    """The path as a parameter; slow where torch takes half a minute for the export."""
+    marks = [pytest.mark.slow] if path.stem in {"coda_no", "coda_no_heat", "sfno_swe"} else []
+    return pytest.param(path, marks=marks, id=path.stem)
+
+
+@pytest.mark.parametrize("spec", [exported_in_seconds(x) for x in SPECS], indirect=True)
 def test_a_spec_can_be_exported_with_a_free_batch(spec):
     module = lower(spec).eval()
     x = inputs(spec, promised(spec)[0], batch=2)
