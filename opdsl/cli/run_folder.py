@@ -26,11 +26,10 @@ from opdsl.cli.resolved import imported_files, resolved_text
 from opdsl.diagnostics import fault
 from opdsl.ir.fingerprint import fingerprint
 from opdsl.ir.graph import Graph
-from opdsl.train.folder import WEIGHTS
+from opdsl.train.folder import ABOUT, WEIGHTS
 from opdsl.train.sections import Settings
 from opdsl.train.settings import Resolved
 from opdsl.workflow.run_folder import (
-    ABOUT,
     FORMAT,
     PROGRAM,
     SETTINGS,

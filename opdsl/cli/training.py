@@ -50,10 +50,9 @@ from opdsl.lower.torch import OperatorModule, lower
 from opdsl.nn.batch import numbers, told_places
 from opdsl.summary.room import refuse_too_large, sizes_at, step_bytes
 from opdsl.train.changes import read_changes
-from opdsl.train.checkpoint import FOLDER as CHECKPOINTS
 from opdsl.train.device import device_of
 from opdsl.train.fit import Kept, Outcome, fit
-from opdsl.train.folder import lock, refuse_used
+from opdsl.train.folder import CHECKPOINTS, lock, refuse_used
 from opdsl.train.journal import read_journal, validation
 from opdsl.train.listener import Listener
 from opdsl.train.precision import policy_of

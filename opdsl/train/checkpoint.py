@@ -34,8 +34,8 @@ from opdsl.files import (
 )
 from opdsl.memory import free_memory
 from opdsl.safe_pt import UnsafeFileError, load_tensors
+from opdsl.train.folder import CHECKPOINTS
 
-FOLDER = "checkpoints"
 STATE = "state.pt"
 MANIFEST = "MANIFEST.json"
 FORMAT = 1
@@ -63,7 +63,7 @@ class Store:
     @property
     def folder(self) -> Path:
         """Where they stand."""
-        return self.run / FOLDER
+        return self.run / CHECKPOINTS
 
     def save(self, state: State, step: int, kind: Kind = "step") -> Path:
         """Write a checkpoint, then remove those that are too old.

@@ -10,11 +10,12 @@ from pathlib import Path
 
 from opdsl.diagnostics import OpError, fault
 from opdsl.files import naming, open_regular
-from opdsl.train.checkpoint import FOLDER
 
 LOCK = ".lock"
 JOURNAL = "metrics.jsonl"
 WEIGHTS = "model.safetensors"
+CHECKPOINTS = "checkpoints"
+ABOUT = "opdsl.json"  # versions, where the data are; the normaliser too in earlier versions
 
 
 def refuse_used(run: Path) -> None:
@@ -37,7 +38,7 @@ def refuse_other_run(run: Path) -> None:
     Raises:
         OpError: OP0624, there is a run.
     """
-    if (run / JOURNAL).exists() or (run / FOLDER).exists():
+    if (run / JOURNAL).exists() or (run / CHECKPOINTS).exists():
         raise _used(run, "holds another run")
 
 

@@ -17,13 +17,12 @@ from opdsl.diagnostics import OpError, fault
 from opdsl.files import read_json, read_regular
 from opdsl.memory import free_memory
 from opdsl.train.checkpoint import State, Store, malformed, refuse_malformed
-from opdsl.train.folder import WEIGHTS, refuse_links
+from opdsl.train.folder import ABOUT, WEIGHTS, refuse_links
 from opdsl.train.normalise import Normaliser
 
 Which = Literal["best", "last"]
 
 MODULE, NORMALISER = "module.", "normaliser."  # before the names of weights
-ABOUT = "opdsl.json"  # where earlier versions kept the normaliser
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,13 +15,13 @@ from opdsl.compiler import FILES, check
 from opdsl.diagnostics import OpError, did_you_mean, fault
 from opdsl.files import read_json
 from opdsl.ir.graph import Graph
-from opdsl.train.folder import refuse_links
+from opdsl.train.folder import ABOUT, refuse_links
 from opdsl.train.sections import Settings
 from opdsl.train.settings import DEFAULT, Assignment, resolve
 from opdsl.workflow.config import read_config
 from opdsl.workflow.overrides import Override, assignments
 
-PROGRAM, SETTINGS, ABOUT = "resolved.op", "settings.yaml", "opdsl.json"
+PROGRAM, SETTINGS = "resolved.op", "settings.yaml"
 FORMAT = 1
 
 

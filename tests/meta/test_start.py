@@ -82,7 +82,12 @@ def test_a_command_that_needs_no_torch_does_not_import_it(tmp_path, arguments):
     assert HEAVY & imported(tmp_path, *arguments) == set()
 
 
-def test_the_test_above_can_fail(tmp_path):
+def test_a_run_folder_is_read_without_torch():
+    text = "import sys, opdsl.workflow.run_folder; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", text], check=True, cwd=ROOT)  # noqa: S603  our own program
+
+
+def test_a_command_that_needs_torch_imports_it(tmp_path):
     assert "torch" in imported(tmp_path, "compile", DARCY, "-o", tmp_path / "out")
 
 
