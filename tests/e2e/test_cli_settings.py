@@ -201,8 +201,8 @@ def test_an_empty_settings_file_says_nothing(tmp_path):
 
 
 def test_settings_written_by_a_run_are_read_as_the_same_settings(tmp_path):
-    from opdsl.cli.programs import open_program, resolved
-    from opdsl.cli.run_folder import settings_text
+    from opdsl.workflow.programs.program import open_program, resolved
+    from opdsl.workflow.folder.writing import settings_text
 
     sets = ["schedule=one_cycle", "clip=0.5", "optimizer.lr=1e-5", "data.fields=none"]
     told = resolved(open_program("tiny.op", sets=sets[:3]))

@@ -22,8 +22,8 @@ import torch
 
 import opdsl
 from opdsl.cli.calibration import read_calibration
-from opdsl.cli.resume import begun
-from opdsl.cli.run_folder import open_run
+from opdsl.workflow.resuming import begun
+from opdsl.workflow.folder.writing import open_run
 from opdsl.compiler import check
 from opdsl.data import points
 from opdsl.data.formats import open_dataset, stream_dataset
@@ -38,8 +38,8 @@ from opdsl.nn.packed import Packed
 from opdsl.resources import root
 from opdsl.train.checkpoint import STATE
 from opdsl.train.journal import Journal, read_journal
-from opdsl.workflow.config import read_config
-from opdsl.workflow.weights import trained_module
+from opdsl.workflow.programs.config import read_config
+from opdsl.workflow.folder.weights import trained_module
 from tests.e2e import tiny_run
 from tests.e2e.command_line import TINY, TRAIN, good
 

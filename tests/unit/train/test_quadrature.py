@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 import opdsl
-from opdsl.cli.judge import samplings
+from opdsl.workflow.evaluation import samplings
 from opdsl.nn.packed import Packed
 from opdsl.nn.sphere import latitudes
 from opdsl.train.calibrate import Calibration, calibrate, coverage, factors

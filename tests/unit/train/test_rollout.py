@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 import opdsl
-from opdsl.cli.datasets import Binding
+from opdsl.workflow.datasets.division import Binding
 from opdsl.data.samples import Fields, Steps
 from opdsl.diagnostics import OpError
 from opdsl.train.evaluate import apply, evaluate, predict

@@ -10,7 +10,7 @@ import pytest
 
 from opdsl.train.listener import Plan
 from opdsl.train.pictures import Cloud, Panel, curves_svg, fields_png
-from opdsl.train.progress import LiveTable, PlainLines, progress
+from opdsl.cli.training_progress import LiveTable, PlainLines, progress
 from opdsl.train.report import Picture, write_report
 
 EVIL = '<script>alert("x")</script>&'
