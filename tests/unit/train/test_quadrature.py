@@ -12,7 +12,6 @@ import torch
 from torch import nn
 
 import opdsl
-from opdsl.workflow.evaluation import samplings
 from opdsl.nn.packed import Packed
 from opdsl.nn.sphere import latitudes
 from opdsl.train.calibrate import Calibration, calibrate, coverage, factors
@@ -22,6 +21,7 @@ from opdsl.train.losses import pinball, rel_l2, rms
 from opdsl.train.normalise import Normaliser
 from opdsl.train.quadrature import field_weights, grid_weights
 from opdsl.train.sections import Checkpoint, Normalise
+from opdsl.workflow.evaluation import latitude_samplings
 from tests.unit.train.toy_problem import Cloud, quick
 
 RULES = ["equiangular", "gauss_legendre", "lobatto"]
@@ -140,7 +140,7 @@ def test_a_program_says_which_axes_are_latitudes(tmp_path, sampling):
     path = tmp_path / "m.op"
     path.write_text(PROGRAM.format(sampling=f", sampling = {sampling}"))
     graph = opdsl.load(path)
-    assert samplings(graph) == {
+    assert latitude_samplings(graph) == {
         "a": (sampling, None),
         "b": (sampling, None, None),
         "u": (sampling, None),

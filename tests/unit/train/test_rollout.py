@@ -5,7 +5,6 @@ import torch
 from torch import nn
 
 import opdsl
-from opdsl.workflow.datasets.division import Binding
 from opdsl.data.samples import Fields, Steps
 from opdsl.diagnostics import OpError
 from opdsl.train.evaluate import apply, evaluate, predict
@@ -15,6 +14,7 @@ from opdsl.train.normalise import Normaliser
 from opdsl.train.precision import Policy
 from opdsl.train.rollout import Loop, moved
 from opdsl.train.sections import Checkpoint, Normalise
+from opdsl.workflow.datasets.binding import Binding
 from opdsl.workflow.rollout import loop_of
 from tests.unit.train.test_train_fit import Stop
 from tests.unit.train.toy_problem import Cloud, quick

@@ -8,9 +8,9 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
+from opdsl.cli.training_progress import LiveTable, PlainLines, progress
 from opdsl.train.listener import Plan
 from opdsl.train.pictures import Cloud, Panel, curves_svg, fields_png
-from opdsl.cli.training_progress import LiveTable, PlainLines, progress
 from opdsl.train.report import Picture, write_report
 
 EVIL = '<script>alert("x")</script>&'
