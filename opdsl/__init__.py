@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from opdsl.compiler import check, compile, load  # noqa: A004  the verb of the language
     from opdsl.diagnostics import Diagnostic, OpError
     from opdsl.ir.graph import Graph
-    from opdsl.nn.geometry import Geometry
-    from opdsl.nn.packed import Packed
+    from opdsl.nn.points.geometry import Geometry
+    from opdsl.nn.points.packed import Packed
     from opdsl.workflow.datasets.description import open_dataset
     from opdsl.workflow.errors import ArgumentError, OpWarning
     from opdsl.workflow.evaluation import Report
@@ -75,11 +75,11 @@ HOMES = {
     "ArgumentError": "opdsl.workflow.errors",
     "Diagnostic": "opdsl.diagnostics",
     "EpochRecord": "opdsl.workflow.progress",
-    "Geometry": "opdsl.nn.geometry",
+    "Geometry": "opdsl.nn.points.geometry",
     "Graph": "opdsl.ir.graph",
     "OpError": "opdsl.diagnostics",
     "OpWarning": "opdsl.workflow.errors",
-    "Packed": "opdsl.nn.packed",
+    "Packed": "opdsl.nn.points.packed",
     "Report": "opdsl.workflow.evaluation",
     "Run": "opdsl.workflow.run",
     "check": "opdsl.compiler",

@@ -14,7 +14,7 @@ from opdsl.cli.options import Json
 from opdsl.cli.progress import SampleProgress
 
 if TYPE_CHECKING:
-    from opdsl.data.add_distance import Box
+    from opdsl.data.derive.add_distance import Box
     from opdsl.workflow.datasets.meshes import MeshConversion
 
 Data = Annotated[

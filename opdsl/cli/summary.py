@@ -13,9 +13,9 @@ from opdsl.cli.console import UNKNOWN_WIDTH, UsageError, result, show_json, tabl
 from opdsl.cli.options import Json, Model, Parameters, Spec
 
 if TYPE_CHECKING:
-    from opdsl.lower.measure import Line, Measured
-    from opdsl.lower.plan import Forecast, Plan
-    from opdsl.train.rounding import Rounding
+    from opdsl.lower.plan.measure import Line, Measured
+    from opdsl.lower.plan.planner import Forecast, Plan
+    from opdsl.train.metrics.precision_errors import Rounding
 
 
 def command(

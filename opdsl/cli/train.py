@@ -16,8 +16,8 @@ from opdsl.cli.options import Device, Json, Model, OptionalSpec, Precision, Sets
 from opdsl.diagnostics import OpError, fault
 
 if TYPE_CHECKING:
-    from opdsl.train.listener import Listener
-    from opdsl.train.settings import Assignment, Resolved
+    from opdsl.train.config.settings import Assignment, Resolved
+    from opdsl.train.run.listener import Listener
     from opdsl.workflow.interrupt import Interrupted
     from opdsl.workflow.programs.program import Program
     from opdsl.workflow.resuming import ResumableRun

@@ -7,7 +7,7 @@ import sys
 from typing import Any, TextIO
 
 from opdsl.diagnostics.terminal import printable
-from opdsl.train.listener import Listener, Plan
+from opdsl.train.run.listener import Listener, Plan
 
 SHOWN = 12  # rows of the table that stay in sight
 

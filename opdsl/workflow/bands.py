@@ -10,19 +10,19 @@ from pathlib import Path
 
 from torch import nn
 
-from opdsl.data.samples import Samples
+from opdsl.data.bind.samples import Samples
 from opdsl.diagnostics import did_you_mean, fault
 from opdsl.ir.graph import Graph, Node
-from opdsl.nn.batch import Values
-from opdsl.train.calibrate import Calibration, Coverage, calibrate, coverage
-from opdsl.train.checkpoint import State
-from opdsl.train.evaluate import predict
-from opdsl.train.fit import Kept
-from opdsl.train.normalise import Normaliser
-from opdsl.train.quadrature import field_weights
-from opdsl.train.sections import Settings
-from opdsl.train.start import Start
-from opdsl.train.trained import trained_state
+from opdsl.nn.points.batch import Values
+from opdsl.train.config.sections import Settings
+from opdsl.train.engine.fit import Kept
+from opdsl.train.engine.normalise import Normaliser
+from opdsl.train.engine.warm_start import Start
+from opdsl.train.losses.quadrature import field_weights
+from opdsl.train.metrics.calibrate import Calibration, Coverage, calibrate, coverage
+from opdsl.train.metrics.evaluate import predict
+from opdsl.train.run.checkpoint import State
+from opdsl.train.run.trained import trained_state
 from opdsl.workflow.calibration import weights_of
 from opdsl.workflow.evaluation import latitude_samplings
 
@@ -98,7 +98,7 @@ class BandedModel:
     settings: Settings
 
     def calibrate(self, samples: Samples, alpha: float | None, delta: float) -> Calibration:
-        """Find the factor of the width on samples; see `opdsl.train.calibrate`.
+        """Find the factor of the width on samples; see `opdsl.train.metrics.calibrate`.
 
         Raises:
             OpError: OP0613, the samples are too few.

@@ -12,12 +12,12 @@ from pathlib import Path
 
 from torch import nn
 
-from opdsl.data.formats import fingerprint
-from opdsl.data.samples import Samples
+from opdsl.data.bind.samples import Samples
+from opdsl.data.io.formats import fingerprint
 from opdsl.diagnostics import fault
 from opdsl.files import read_json
-from opdsl.nn.batch import Values, alike, changed, numbers
-from opdsl.train.calibrate import CONFIDENCE, Calibration, Coverage, edge
+from opdsl.nn.points.batch import Values, alike, changed, numbers
+from opdsl.train.metrics.calibrate import CONFIDENCE, Calibration, Coverage, edge
 from opdsl.workflow.datasets.sources import absolute
 from opdsl.workflow.output import write_file
 

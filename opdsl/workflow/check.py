@@ -16,7 +16,7 @@ from opdsl.elaborate.program import models
 
 if TYPE_CHECKING:
     from opdsl.diagnostics.codes import Level
-    from opdsl.train.settings import Assignment
+    from opdsl.train.config.settings import Assignment
 
 NO_MODEL = "OP0210"  # a file of blocks, to be imported, is no mistake
 
@@ -54,7 +54,7 @@ def check_file(
 def _errors_of_settings(checked: CheckResult) -> Iterator[Diagnostic]:
     if not train_settings(checked):
         return  # the models of the settings take a while to import
-    from opdsl.train.settings import resolve
+    from opdsl.train.config.settings import resolve
 
     try:
         resolve(from_train_block(checked))
@@ -64,7 +64,7 @@ def _errors_of_settings(checked: CheckResult) -> Iterator[Diagnostic]:
 
 def from_train_block(checked: CheckResult) -> list[Assignment]:
     """Return the settings of the model's train block, each with its place."""
-    from opdsl.train.settings import Assignment
+    from opdsl.train.config.settings import Assignment
 
     return [
         Assignment(
@@ -80,7 +80,7 @@ def from_train_block(checked: CheckResult) -> list[Assignment]:
 
 def key_to_blame(path: tuple[str, ...], keys: tuple[Span, ...]) -> Span:
     """Return the key that an error about the path points to: the section, if it is unknown."""
-    from opdsl.train.sections import Settings
+    from opdsl.train.config.sections import Settings
 
     return keys[-1 if path[0] in Settings.model_fields else 0]
 

@@ -34,7 +34,7 @@ def parameters_of(path: str, model: str | None) -> Iterator[tuple[str, str]]:
 
 def default_settings() -> Iterator[tuple[str, str]]:
     """Yield every setting of a run with its default; empty where that is no single value."""
-    from opdsl.train.sections import Settings
+    from opdsl.train.config.sections import Settings
 
     for key, value in Settings().rows():
         yield key, "" if value is None or isinstance(value, list | dict) else str(value)

@@ -11,14 +11,14 @@ from typing import Any
 
 from torch import nn
 
-from opdsl.data.samples import Samples
+from opdsl.data.bind.samples import Samples
 from opdsl.ir.graph import Graph
 from opdsl.ir.spaces import Domain
-from opdsl.train.calibrate import Coverage
-from opdsl.train.evaluate import evaluate
-from opdsl.train.metrics import Metrics
-from opdsl.train.normalise import Normaliser
-from opdsl.train.sections import Settings
+from opdsl.train.config.sections import Settings
+from opdsl.train.engine.normalise import Normaliser
+from opdsl.train.metrics.calibrate import Coverage
+from opdsl.train.metrics.error_sums import Metrics
+from opdsl.train.metrics.evaluate import evaluate
 from opdsl.workflow.rollout import loop_of
 
 SPLITS = {"valid": "validation", "test": "test", "train": "training"}  # in words

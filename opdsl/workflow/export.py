@@ -16,7 +16,7 @@ from opdsl.workflow.views import ProgramSource, as_graph
 if TYPE_CHECKING:
     from opdsl.lower.exported import Report as ExportReport
     from opdsl.lower.exported import Subject
-    from opdsl.lower.torch import OperatorModule
+    from opdsl.lower.module import OperatorModule
     from opdsl.workflow.programs.program import Program
     from opdsl.workflow.run import Run
 
@@ -180,12 +180,12 @@ def fresh_module(graph: Graph, seed: int) -> OperatorModule:
     Raises:
         OpError: OP0630, the weights do not fit into the free memory.
     """
-    from opdsl.summary.room import refuse_too_large, weight_bytes
+    from opdsl.summary.memory_check import refuse_too_large, weight_bytes
 
     refuse_too_large(graph.name, {"weights": weight_bytes(graph)})
     import torch
 
-    from opdsl.lower.torch import lower
+    from opdsl.lower.module import lower
 
     torch.manual_seed(seed)
     return lower(graph)

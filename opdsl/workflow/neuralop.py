@@ -17,7 +17,7 @@ from opdsl.workflow.errors import ArgumentError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from opdsl.lower.torch import OperatorModule
+    from opdsl.lower.module import OperatorModule
 
 CONFIGS = (".yaml", ".yml", ".json")
 

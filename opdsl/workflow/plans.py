@@ -9,22 +9,22 @@ from opdsl.ir.graph import Graph
 from opdsl.workflow.errors import ArgumentError
 
 if TYPE_CHECKING:
-    from opdsl.lower.case import Timer
-    from opdsl.lower.measure import Measured
-    from opdsl.lower.plan import Forecast, Plan
-    from opdsl.train.rounding import Rounding
+    from opdsl.lower.plan.measure import Measured
+    from opdsl.lower.plan.planner import Forecast, Plan
+    from opdsl.lower.plan.tuning_case import Timer
+    from opdsl.train.metrics.precision_errors import Rounding
 
 Sizes = Mapping[str, tuple[int, ...]]  # points on each axis of each declared domain
 
 
 def kernel_timer(device: str, threads: int, *, autotune: bool) -> Timer | None:
     """Return the user's measured times, with `autotune` one that measures; None without any."""
-    from opdsl.lower.timings import users_folder, users_timings
+    from opdsl.lower.plan.timings import users_folder, users_timings
 
     if autotune:
         import torch
 
-        from opdsl.lower.tune import Tuner
+        from opdsl.lower.plan.tune import Tuner
 
         torch.set_num_threads(threads)
         return Tuner(users_timings(anew=True))
@@ -38,7 +38,7 @@ def make_plan(
     graph: Graph, sizes: Sizes | None, batch: int, device: str, threads: int, timer: Timer | None
 ) -> Plan:
     """Choose the kernels at a resolution, or at the smallest that is promised."""
-    from opdsl.lower.plan import plan
+    from opdsl.lower.plan.planner import plan
 
     least = {x.name: tuple(a.least for a in x.axes) for x in graph.domains}
     return plan(graph, dict(sizes) if sizes else least, batch, device, threads, timer=timer)
@@ -52,8 +52,8 @@ def measure_plan(graph: Graph, plan: Plan, timer: Timer | None) -> Measured:
     """
     import torch
 
-    from opdsl.lower.measure import measurable, measure
-    from opdsl.lower.torch import lower
+    from opdsl.lower.module import lower
+    from opdsl.lower.plan.measure import measurable, measure
 
     torch.set_num_threads(plan.threads)
     module = lower(graph)
@@ -65,9 +65,9 @@ def measure_plan(graph: Graph, plan: Plan, timer: Timer | None) -> Measured:
 
 def forecasts_of(graph: Graph, plan: Plan, measured: Measured) -> list[Forecast]:
     """Return the predicted time and bytes for each measured line."""
-    from opdsl.lower.case import FUSED, Setting
     from opdsl.lower.fuse import fusions
-    from opdsl.lower.plan import forecast, forecasts
+    from opdsl.lower.plan.planner import forecast, forecasts
+    from opdsl.lower.plan.tuning_case import FUSED, Setting
 
     setting = Setting(plan.roots, plan.batch, plan.device, plan.threads, plan.dtype)
     kernels = {path: x.kernel for path, x in plan.choices.items()}
@@ -88,10 +88,10 @@ def precision_errors(graph: Graph, sizes: Sizes, batch: int, device: str) -> Seq
     """
     import torch
 
-    from opdsl.lower.measure import measurable, random_inputs
-    from opdsl.lower.torch import lower
-    from opdsl.train.device import device_of
-    from opdsl.train.rounding import roundings
+    from opdsl.lower.module import lower
+    from opdsl.lower.plan.measure import measurable, random_inputs
+    from opdsl.train.engine.device import device_of
+    from opdsl.train.metrics.precision_errors import roundings
 
     torch.manual_seed(0)
     module = lower(graph)

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from opdsl.data.formats import Stream, stream_dataset
-from opdsl.data.samples import Samples, Steps
+from opdsl.data.bind.samples import Samples, Steps
+from opdsl.data.io.formats import Stream, stream_dataset
 from opdsl.diagnostics import fault
-from opdsl.lower.given import place
-from opdsl.lower.tiles import Tiled
-from opdsl.nn.batch import Values, changed, joined, numbers, picked
-from opdsl.nn.geometry import Placed
-from opdsl.nn.packed import Packed
-from opdsl.train.evaluate import apply
-from opdsl.train.precision import policy_of
-from opdsl.train.samples import Fields, Places, placed_on
+from opdsl.lower.call_arguments import place
+from opdsl.lower.tiles.tiling import Tiled
+from opdsl.nn.points.batch import Values, changed, joined, numbers, picked
+from opdsl.nn.points.geometry import Placed
+from opdsl.nn.points.packed import Packed
+from opdsl.train.engine.precision import policy_of
+from opdsl.train.engine.samples import Fields, Places, placed_on
+from opdsl.train.metrics.evaluate import apply
 from opdsl.workflow.arrays import as_arguments, as_input
 from opdsl.workflow.calibration import with_edges
 from opdsl.workflow.datasets.binding import ABSENT, Binding

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from opdsl.train.listener import Listener, Plan, Silence
+from opdsl.train.run.listener import Listener, Plan, Silence
 
 
 @dataclass(frozen=True, slots=True)

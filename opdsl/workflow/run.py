@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from opdsl.ir.graph import Graph
-from opdsl.lower.torch import OperatorModule
-from opdsl.train.calibrate import Calibration
-from opdsl.train.device import device_of
-from opdsl.train.journal import read_journal
-from opdsl.train.precision import policy_of
-from opdsl.train.sections import Settings
-from opdsl.train.settings import resolve
+from opdsl.lower.module import OperatorModule
+from opdsl.train.config.sections import Settings
+from opdsl.train.config.settings import resolve
+from opdsl.train.engine.device import device_of
+from opdsl.train.engine.precision import policy_of
+from opdsl.train.metrics.calibrate import Calibration
+from opdsl.train.run.metrics_log import read_journal
 from opdsl.workflow.calibration import (
     CALIBRATION,
     CalibrationReport,

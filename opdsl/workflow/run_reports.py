@@ -8,11 +8,11 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from opdsl.data.coarsen import Resolution
-from opdsl.data.samples import Samples
+from opdsl.data.bind.samples import Samples
+from opdsl.data.derive.coarsen import Resolution
 from opdsl.diagnostics import fault
-from opdsl.train.changes import Change, read_changes
-from opdsl.train.settings import resolve
+from opdsl.train.config.changes import Change, read_changes
+from opdsl.train.config.settings import resolve
 from opdsl.workflow.bands import BandedModel
 from opdsl.workflow.calibration import CalibrationReport, write_calibration
 from opdsl.workflow.datasets.binding import binding_of
@@ -33,7 +33,7 @@ from opdsl.workflow.report import make_report, selection
 
 if TYPE_CHECKING:
     from opdsl.ir.graph import Graph
-    from opdsl.train.sections import Settings
+    from opdsl.train.config.sections import Settings
     from opdsl.workflow.run import Run
 
 Sets = tuple[list[HeldOut], Sources]

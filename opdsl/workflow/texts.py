@@ -91,6 +91,6 @@ def json_schema(kind: Literal["ir", "train", "blocks"]) -> dict[str, Any]:
         return ir_schema()
     if kind == "blocks":
         return blocks_schema()
-    from opdsl.train.sections import Settings
+    from opdsl.train.config.sections import Settings
 
     return headed("train", TRAIN_FORMAT, Settings.model_json_schema())

@@ -13,7 +13,7 @@ from opdsl.diagnostics import Source, fault
 from opdsl.export import to_program
 from opdsl.ir.fingerprint import fingerprint
 from opdsl.ir.graph import Graph
-from opdsl.train.signals import Interrupted
+from opdsl.train.engine.signals import Interrupted
 from opdsl.workflow.datasets.in_memory import EXAMPLE, Data, as_sources
 from opdsl.workflow.errors import Warn, warn_in_python
 from opdsl.workflow.folder.reading import read_run_folder

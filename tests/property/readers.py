@@ -22,19 +22,19 @@ import torch
 
 import opdsl
 from opdsl.compiler import check
-from opdsl.data import points
-from opdsl.data.formats import open_dataset, stream_dataset
-from opdsl.data.raw import Raw
-from opdsl.data.well import Plan, writing
+from opdsl.data.io import points
+from opdsl.data.io.file_fields import Raw
+from opdsl.data.io.formats import open_dataset, stream_dataset
+from opdsl.data.io.well import Plan, writing
 from opdsl.export import to_json
 from opdsl.export.folder import MANIFEST, load_compiled, save_compiled
 from opdsl.migrate.neuralop.calls import read_checkpoint
 from opdsl.migrate.neuralop.calls import read_config as read_neuralop_config
-from opdsl.nn.geometry import Geometry
-from opdsl.nn.packed import Packed
+from opdsl.nn.points.geometry import Geometry
+from opdsl.nn.points.packed import Packed
 from opdsl.resources import root
-from opdsl.train.checkpoint import STATE
-from opdsl.train.journal import Journal, read_journal
+from opdsl.train.run.checkpoint import STATE
+from opdsl.train.run.metrics_log import Journal, read_journal
 from opdsl.workflow.calibration import stored_calibration
 from opdsl.workflow.datasets.held_out import tests_of, valid_of
 from opdsl.workflow.folder.reading import read_run_folder
@@ -258,7 +258,7 @@ def _open_run(folder: Path) -> None:
     tests_of(saved.folder, saved.about)
     valid_of(saved.folder, saved.about)
     for last in (False, True):
-        module, _ = trained_module(saved.folder, saved.graph, last=last)
+        trained_module(saved.folder, saved.graph, last=last)
         stored_calibration(folder)
     assert opdsl.open_run(folder).metrics.history == read_journal(folder)
     run = resumable_run(folder)

@@ -10,7 +10,7 @@ import opdsl
 from opdsl import OpError
 from opdsl.compiler import check
 from opdsl.ir.certificate import certify
-from opdsl.lower.torch import lower
+from opdsl.lower.module import lower
 from opdsl.summary import summarise
 from tests.property.well_typed import Program, program
 
@@ -62,7 +62,7 @@ def test_a_well_typed_program_means_what_was_worked_out(seed):
 
 @pytest.mark.slow
 def test_two_thousand_well_typed_programs_mean_what_was_worked_out():
-    from tests.unit.test_flat_programs import assert_round_trip
+    from tests.unit.export.test_flat_programs import assert_round_trip
 
     for seed in MANY:
         agrees(program(seed))

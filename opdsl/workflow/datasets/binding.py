@@ -7,16 +7,16 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from opdsl.data.binding import Mapped, bind
-from opdsl.data.samples import Fields, Samples, Steps
-from opdsl.data.samples import Port as DataPort
-from opdsl.data.sites import Site
-from opdsl.data.suspects import suspicion
+from opdsl.data.bind.binding import Mapped, bind
+from opdsl.data.bind.point_sets import Site
+from opdsl.data.bind.samples import Fields, Samples, Steps
+from opdsl.data.bind.samples import Port as DataPort
+from opdsl.data.bind.suspects import suspicion
 from opdsl.diagnostics import fault
 from opdsl.ir.graph import Graph, Port
 from opdsl.ir.origins import completed
-from opdsl.nn.batch import Values, numbers
-from opdsl.train.sections import Settings
+from opdsl.nn.points.batch import Values, numbers
+from opdsl.train.config.sections import Settings
 from opdsl.workflow.datasets.sources import in_memory
 from opdsl.workflow.errors import Warn, ignore
 

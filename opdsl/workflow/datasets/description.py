@@ -7,12 +7,12 @@ from dataclasses import asdict, dataclass
 from os import PathLike
 from typing import Any
 
-from opdsl.data.coarsen import Resolution
-from opdsl.data.formats import open_dataset as read_dataset
-from opdsl.data.samples import Fields
-from opdsl.data.suspects import suspicion
+from opdsl.data.bind.samples import Fields
+from opdsl.data.bind.suspects import suspicion
+from opdsl.data.derive.coarsen import Resolution
+from opdsl.data.io.formats import open_dataset as read_dataset
 from opdsl.diagnostics import Diagnostic
-from opdsl.nn.batch import numbers
+from opdsl.nn.points.batch import numbers
 
 
 def open_dataset(

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from opdsl.data.samples import Samples
+from opdsl.data.bind.samples import Samples
 from opdsl.diagnostics import fault
-from opdsl.train.sections import NO_PATHS, Data
+from opdsl.train.config.sections import NO_PATHS, Data
 from opdsl.workflow.datasets.binding import Binding
 from opdsl.workflow.datasets.held_out import HeldOut, best_part, read_held_out
 from opdsl.workflow.datasets.sources import Sources, located, parts_of

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from opdsl.data.coarsen import Resolution
-from opdsl.data.samples import Samples
-from opdsl.train.folder import ABOUT
+from opdsl.data.bind.samples import Samples
+from opdsl.data.derive.coarsen import Resolution
+from opdsl.train.run.folder import ABOUT
 from opdsl.workflow.datasets.binding import Binding
 from opdsl.workflow.datasets.sources import Sources, parts_of
 from opdsl.workflow.folder.reading import no_run

@@ -15,16 +15,16 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset
 
-from opdsl.data.formats import fingerprint
-from opdsl.data.samples import Fields, Role
-from opdsl.data.suspects import suspects
+from opdsl.data.bind.samples import Fields, Role
+from opdsl.data.bind.suspects import suspects
+from opdsl.data.io.formats import fingerprint
 from opdsl.diagnostics import OpError, did_you_mean, fault
 from opdsl.ir.graph import Graph, Port
 from opdsl.ir.spaces import Domain
-from opdsl.lower.given import place
-from opdsl.nn.batch import Values
-from opdsl.nn.geometry import Placed
-from opdsl.nn.packed import Packed
+from opdsl.lower.call_arguments import place
+from opdsl.nn.points.batch import Values
+from opdsl.nn.points.geometry import Placed
+from opdsl.nn.points.packed import Packed
 from opdsl.workflow.arrays import as_tensors
 from opdsl.workflow.datasets.sources import TEST, TRAIN, VALID, Sources
 

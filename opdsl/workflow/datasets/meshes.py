@@ -6,14 +6,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from opdsl.data import open_dataset, points
-from opdsl.data.add_distance import Box, Sign
-from opdsl.data.add_distance import add_distance as with_distance
-from opdsl.data.add_transport import add_transport as with_transport
-from opdsl.data.mesh_set import as_raw
-from opdsl.data.meshes import kind, read_meshes
-from opdsl.data.more_fields import kept
-from opdsl.nn.batch import numbers
+from opdsl.data import open_dataset
+from opdsl.data.derive.add_distance import Box, Sign
+from opdsl.data.derive.add_distance import add_distance as with_distance
+from opdsl.data.derive.add_transport import add_transport as with_transport
+from opdsl.data.derive.derived_fields import kept
+from opdsl.data.io import points
+from opdsl.data.io.mesh_set import as_raw
+from opdsl.data.io.meshes import kind, read_meshes
+from opdsl.nn.points.batch import numbers
 
 Progress = Callable[[int, int], None]  # is called with the samples that are done, and all samples
 

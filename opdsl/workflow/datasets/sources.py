@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from opdsl.data.coarsen import Layout, Resolution, refuse_on_points, steps
-from opdsl.data.formats import SPLITS, open_dataset
-from opdsl.data.samples import Fields
+from opdsl.data.bind.samples import Fields
+from opdsl.data.derive.coarsen import Layout, Resolution, refuse_on_points, steps
+from opdsl.data.io.formats import SPLITS, open_dataset
 from opdsl.diagnostics import OpError, fault
-from opdsl.nn.batch import Values, numbers, picked, picked_places
+from opdsl.nn.points.batch import Values, numbers, picked, picked_places
 
 TRAIN, VALID, TEST = "<data>", "<valid>", "<test>"  # paths of data sets in memory
 

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from opdsl.diagnostics import fault
 from opdsl.ir.fingerprint import fingerprint
-from opdsl.train.folder import ABOUT, WEIGHTS
-from opdsl.train.settings import Resolved
+from opdsl.train.config.settings import Resolved
+from opdsl.train.run.folder import ABOUT, WEIGHTS
 from opdsl.workflow.datasets.division import Division
 from opdsl.workflow.datasets.held_out import HeldOut
 from opdsl.workflow.datasets.sources import absolute
@@ -32,7 +32,7 @@ from opdsl.workflow.programs.resolved_text import imported_files, resolved_text
 if TYPE_CHECKING:
     from torch import nn
 
-    from opdsl.train.normalise import Normaliser
+    from opdsl.train.engine.normalise import Normaliser
 
 REPORT = "report.html"
 RUNS = Path("runs")
@@ -154,6 +154,6 @@ def write_weights(run: Path, module: nn.Module, normaliser: Normaliser) -> None:
     Raises:
         OpError: OP0625, a file cannot be written.
     """
-    from opdsl.train.trained import weights_file
+    from opdsl.train.run.trained import weights_file
 
     write_file(run / WEIGHTS, weights_file(module, normaliser))
