@@ -149,9 +149,9 @@ def check(
         OpError: OP0202, the file cannot be read.
 
     >>> import opdsl
-    >>> wrong = opdsl.check(PROGRAM.replace("out = 8", "out = eight"))
+    >>> wrong = opdsl.check(PROGRAM.replace("out = width", "out = wide"))
     >>> [x.code for x in wrong.errors]
-    ['OP0204']
+    ['OP0208']
     """
     if not isinstance(source, Source):
         source, folder = read(source)
@@ -280,7 +280,7 @@ def load(path_or_text: str | Path, model: str | None = None, **params: object) -
 
     >>> import opdsl
     >>> opdsl.load(PROGRAM, width=4)
-    <Graph Line: a -> u, 5 nodes>
+    <Graph Line: a -> u, 6 nodes>
     """
     return check(path_or_text, model=model, given=with_places(params)).sound()
 
