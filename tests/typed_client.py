@@ -54,7 +54,7 @@ def look(run: Run, folder: Path) -> float:
     assert page.exists()
     assert drawing.exists()
     assert parameters > sum(x.numel() for x in module.parameters())
-    return report[report.sets[0].name].rel_l2 + went_on.predict(a).mean().item()
+    return report[report.sets[0].name].rel_l2 + float(went_on.predict(a).mean())
 
 
 def codes(text: str) -> list[str]:
