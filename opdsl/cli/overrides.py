@@ -15,7 +15,7 @@ from opdsl.elaborate import Argument
 from opdsl.elaborate.evaluate.constants import constant
 from opdsl.elaborate.evaluate.values import Value, Word
 from opdsl.syntax.parser import parse_expr
-from opdsl.train.settings import Assignment
+from opdsl.train.config.settings import Assignment
 from opdsl.workflow.overrides import MODEL, Override
 
 OPTION = "--set"

@@ -11,7 +11,6 @@ from opdsl.elaborate.bind.scope import Scope
 from opdsl.elaborate.bind.types import declared
 from opdsl.elaborate.evaluate.problems import Poisoned
 from opdsl.ir.graph import Feedback
-from opdsl.ir.join import count
 from opdsl.ir.spaces import Space
 from opdsl.syntax import tree
 
