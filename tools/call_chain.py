@@ -44,14 +44,14 @@ LAYERS = (
     ("cli",),
 )
 
-MODES = 11
+MODES = 23
 MODES_PROGRAM = """edition 2026
 from std.fourier import FourierLayer
 model Traced {
-  domain D = grid(x: 0..1, y: 0..1, boundary = periodic, min = 32)
+  domain D = grid(x: 0..1, y: 0..1, boundary = periodic, min = 48)
   input a : D -> R^3
   output u : D -> R^3
-  u = a |> FourierLayer(modes = 11)
+  u = a |> FourierLayer(modes = 23)
 }
 """
 RADIUS = 0.34375  # exact in float32
@@ -223,7 +223,7 @@ def modes() -> Chain:
         return band or (type(x) is int and x == MODES)
 
     def run() -> None:
-        opdsl.compile(MODES_PROGRAM)(torch.zeros(1, 3, 32, 40))
+        opdsl.compile(MODES_PROGRAM)(torch.zeros(1, 3, 48, 64))
 
     return follow(run, is_value)
 

@@ -19,7 +19,7 @@ from opdsl.elaborate.bind.types import (
 )
 from opdsl.elaborate.evaluate.problems import Poisoned
 from opdsl.elaborate.evaluate.values import Argument, Function, describe
-from opdsl.ir.join import count
+from opdsl.ir.combine_rules import count
 from opdsl.ir.spaces import BOUNDS, VECTOR, Space
 from opdsl.syntax import tree
 

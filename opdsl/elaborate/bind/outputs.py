@@ -8,8 +8,8 @@ from opdsl.elaborate.bind.scope import Scope
 from opdsl.elaborate.bind.types import REAL_PARTS, declared, in_words, moves
 from opdsl.elaborate.evaluate.problems import Poisoned
 from opdsl.elaborate.evaluate.values import Function, Value, describe
+from opdsl.ir.combine_rules import count
 from opdsl.ir.dims import Dim
-from opdsl.ir.join import count
 from opdsl.ir.spaces import Space
 from opdsl.syntax import tree
 

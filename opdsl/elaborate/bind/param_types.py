@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import get_args
 
-from opdsl.blocks.apply import Activation
+from opdsl.blocks.pointwise.apply import Activation
 from opdsl.elaborate.evaluate.values import Value, Word
 from opdsl.ir.dims import Poly
 from opdsl.syntax.tree import ParamType

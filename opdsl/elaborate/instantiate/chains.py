@@ -12,8 +12,8 @@ from opdsl.elaborate.evaluate.values import Argument, Function, Value, Word, des
 from opdsl.elaborate.instantiate.calls import call
 from opdsl.elaborate.instantiate.place import Place
 from opdsl.elaborate.instantiate.primitives import primitive
+from opdsl.ir.combine_rules import count as channels
 from opdsl.ir.dims import Poly
-from opdsl.ir.join import count as channels
 from opdsl.syntax import tree
 
 MAX_REPEAT = 10_000

@@ -10,6 +10,7 @@ from opdsl.diagnostics import Label, did_you_mean
 from opdsl.elaborate.bind.scope import Scope
 from opdsl.elaborate.bind.types import declared
 from opdsl.elaborate.evaluate.problems import Poisoned
+from opdsl.ir.combine_rules import count
 from opdsl.ir.graph import Feedback
 from opdsl.ir.spaces import Space
 from opdsl.syntax import tree
