@@ -10,6 +10,7 @@ from opdsl.elaborate.bind.domain_options import OptionReader, Options
 from opdsl.elaborate.evaluate.arithmetic import is_number
 from opdsl.elaborate.evaluate.problems import Poisoned
 from opdsl.elaborate.evaluate.values import Value, describe
+from opdsl.ir.modes import axis_count
 from opdsl.ir.spaces import KINDS, REGULAR, Domain, Extend
 from opdsl.syntax.tree import Arg, Call
 
@@ -138,7 +139,7 @@ def _modes(reader: OptionReader, value: Value, base: Domain, span: Span) -> tupl
     if len(modes) != base.dims:
         raise reader.problems.fail(
             "OP0308",
-            f"{len(modes)} numbers of modes for {base.dims} axes",
+            f"`spectrum` has {len(modes)} frequencies; the domain has {axis_count(base.dims)}",
             Label(span, f"`{base}` has the axes {', '.join(x.name for x in base.axes)}"),
             notes=("one number stands for all axes",),
         )
