@@ -21,7 +21,6 @@ from opdsl.diagnostics import Diagnostic, OpError, Source, did_you_mean, fault
 from opdsl.diagnostics.codes import Level
 from opdsl.elaborate import Argument, elaborate, models
 from opdsl.elaborate.bind.settings import (
-    RawSetting,
     check_train_blocks,
     settings,
     train_block,
@@ -30,6 +29,7 @@ from opdsl.elaborate.evaluate.budget import Budget
 from opdsl.elaborate.evaluate.values import Value, Word
 from opdsl.files import read_text
 from opdsl.ir.graph import Graph
+from opdsl.setting import Setting
 from opdsl.syntax.parser import parse
 from opdsl.syntax.tree import File
 
@@ -277,7 +277,7 @@ def compile(  # noqa: A001  the verb of the language, as in re.compile
     return lower(graph)
 
 
-def train_settings(checked: Checked) -> tuple[RawSetting, ...]:
+def train_settings(checked: Checked) -> tuple[Setting, ...]:
     """The settings of the model's train block; empty if it has none."""
     block = train_block(checked.file, checked.sound().name)
     return settings(block) if block else ()

@@ -108,13 +108,13 @@ def _settings(checked: Checked) -> Iterator[Diagnostic]:
     """What is wrong with the settings of the train block."""
     from opdsl.compiler import train_settings
 
-    if not train_settings(checked):
+    given = train_settings(checked)
+    if not given:
         return  # the models of the settings take a while to import
-    from opdsl.cli.train_block import from_train_block
     from opdsl.train.config.settings import resolve
 
     try:
-        resolve(from_train_block(checked))
+        resolve(given)
     except OpError as error:
         yield from error.diagnostics
 

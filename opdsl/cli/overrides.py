@@ -1,6 +1,6 @@
 """What people say beside the program: `--set model.width=96`, and each value of a settings file.
 
-The texts become `Override`s, which know their places in these texts; those of the model become
+The texts become `Setting`s, which know their places in these texts; those of the model become
 values of its parameters. Settings of the run are for `opdsl.workflow.overrides.assignments`.
 """
 
@@ -14,14 +14,14 @@ from opdsl.diagnostics import Diagnostic, Help, Label, OpError, Source, Span, fa
 from opdsl.elaborate import Argument
 from opdsl.elaborate.evaluate.constants import constant
 from opdsl.elaborate.evaluate.values import Value, Word
+from opdsl.setting import Setting
 from opdsl.syntax.parser import parse_expr
-from opdsl.train.config.settings import Assignment
-from opdsl.workflow.overrides import MODEL, Override
+from opdsl.workflow.overrides import MODEL
 
 OPTION = "--set"
 
 
-def parse_set(text: str) -> Override:
+def parse_set(text: str) -> Setting:
     """The override in the text of one `--set`.
 
     Raises:
@@ -34,11 +34,11 @@ def parse_set(text: str) -> Override:
     keys = tuple(_words(source, key))
     stop = len(key) + 1 + len(value.rstrip())
     span = source.span(len(text) - len(value.lstrip()), stop)
-    made = Override(tuple(x.text for x in keys), value.strip(), OPTION, span, keys)
+    made = Setting(tuple(x.text for x in keys), value.strip(), OPTION, span, keys)
     try:
         return replace(made, value=_parsed(source, len(key) + 1))
     except OpError as error:
-        return replace(made, wrong=error)
+        return replace(made, invalid=error)
 
 
 def _words(source: Source, key: str) -> Iterator[Span]:
@@ -67,7 +67,7 @@ def _moved(diagnostic: Diagnostic, source: Source) -> Diagnostic:
 # --------------------------------------------------------------------- parameters of the model
 
 
-def parameters(overrides: Iterable[Override], models: Sequence[str]) -> dict[str, Argument]:
+def parameters(overrides: Iterable[Setting], models: Sequence[str]) -> dict[str, Argument]:
     """The parameters of the model among the overrides; `DarcyFNO.width` is `model.width`.
 
     Raises:
@@ -76,7 +76,7 @@ def parameters(overrides: Iterable[Override], models: Sequence[str]) -> dict[str
     return {x.path[1]: _given(x) for x in overrides if _of_model(x, models)}
 
 
-def _of_model(override: Override, models: Sequence[str]) -> bool:
+def _of_model(override: Setting, models: Sequence[str]) -> bool:
     if override.path[0] not in {MODEL, *models}:
         return False
     if len(override.path) != 2:
@@ -87,9 +87,10 @@ def _of_model(override: Override, models: Sequence[str]) -> bool:
     return True
 
 
-def _given(override: Override) -> Argument:
-    if override.wrong:
-        raise override.wrong
+def _given(override: Setting) -> Argument:
+    assert override.span is not None  # every text of `--set` and of a file has places
+    if override.invalid:
+        raise override.invalid
     return Argument(_value(override.value, override.span), override.span, override.keys[-1])
 
 
@@ -104,8 +105,8 @@ def _value(value: object, span: Span) -> Value:
     raise fault("OP0208", f"a parameter cannot be {value}", Label(span))
 
 
-def option(name: str, path: tuple[str, ...], value: object) -> Assignment:
+def option(name: str, path: tuple[str, ...], value: object) -> Setting:
     """The setting that an option of its own gives: `--epochs 5`."""
     source = Source(f"<{name}>", str(value))
     span = source.span(0, len(source.text))
-    return Assignment(path, value, name, span, span)
+    return Setting(path, value, name, span, (span,))

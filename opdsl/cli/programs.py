@@ -14,16 +14,16 @@ from typing import Any
 from opdsl.cli.console import UsageError, warn
 from opdsl.cli.files import open_source
 from opdsl.cli.overrides import OPTION, parameters, parse_set
-from opdsl.cli.train_block import from_train_block
-from opdsl.compiler import Checked, check
+from opdsl.compiler import Checked, check, train_settings
 from opdsl.diagnostics import OpError, Source
 from opdsl.elaborate import Argument, models
 from opdsl.ir.graph import Graph
+from opdsl.setting import Setting
 from opdsl.syntax.parser import parse
 from opdsl.train.config.sections import ONLY_FOR
-from opdsl.train.config.settings import Assignment, Resolved, resolve
+from opdsl.train.config.settings import Resolved, resolve
 from opdsl.workflow.config import read_config
-from opdsl.workflow.overrides import MODEL, Override, assignments
+from opdsl.workflow.overrides import MODEL, assignments
 
 DATA = "--data"
 SETS = f"<{OPTION}>"  # the source of what `--set` gives
@@ -45,7 +45,7 @@ class Program:
     folder: Path
     checked: Checked
     given: dict[str, Argument]
-    overrides: tuple[Override, ...]
+    overrides: tuple[Setting, ...]
 
     @property
     def graph(self) -> Graph:
@@ -105,13 +105,13 @@ def open_model(spec: str, model: str | None, sets: Sequence[str] | None) -> Prog
     return program
 
 
-def resolved(program: Program, options: Iterable[Assignment] = ()) -> Resolved:
+def resolved(program: Program, options: Iterable[Setting] = ()) -> Resolved:
     """The settings of a run: defaults, then train block, settings files, `--set` and options.
 
     Raises:
         OpError: OP0603, OP0604.
     """
-    before = [*from_train_block(program.checked), *assignments(program.overrides, program.names)]
+    before = [*train_settings(program.checked), *assignments(program.overrides, program.names)]
     last = list(options)
     if any(x.origin == DATA for x in last):
         before = _without_other_data(before)
@@ -121,7 +121,7 @@ def resolved(program: Program, options: Iterable[Assignment] = ()) -> Resolved:
         raise OpError(*dict.fromkeys(error.diagnostics)) from error
 
 
-def _without_other_data(given: Sequence[Assignment]) -> list[Assignment]:
+def _without_other_data(given: Sequence[Setting]) -> list[Setting]:
     """The assignments without those about data that `--data` replaces.
 
     A train block or a settings file with a `data.path` speaks of that file in all its `data`

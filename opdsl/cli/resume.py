@@ -22,6 +22,7 @@ from opdsl.elaborate import models
 from opdsl.elaborate.evaluate.values import show
 from opdsl.ir.fingerprint import fingerprint
 from opdsl.ir.graph import Graph
+from opdsl.setting import Setting
 from opdsl.syntax.parser import parse
 from opdsl.train.config.changes import (
     as_flat,
@@ -32,7 +33,7 @@ from opdsl.train.config.changes import (
     shown,
 )
 from opdsl.train.config.sections import NO_PATHS, Data
-from opdsl.train.config.settings import Assignment, Resolved, resolve
+from opdsl.train.config.settings import Resolved, resolve
 from opdsl.train.run.checkpoint import State, Store, malformed
 from opdsl.train.run.folder import WEIGHTS, refuse_links
 from opdsl.workflow.overrides import MODEL, assignments
@@ -159,7 +160,7 @@ def begun(
     model: str | None = None,
     sets: Sequence[str] | None = None,
     configs: Sequence[str] | None = None,
-    options: Sequence[Assignment] = (),
+    options: Sequence[Setting] = (),
 ) -> Begun:
     """The run with its own settings, but for those that are given explicitly.
 
@@ -193,7 +194,7 @@ def begun(
     return Begun(run, about, program, own, told, state)
 
 
-def _same_place(given: Assignment, own: Resolved, about: Mapping[str, Any]) -> bool:
+def _same_place(given: Setting, own: Resolved, about: Mapping[str, Any]) -> bool:
     """Whether a path leads to the file that the run has already."""
     if given.path[0] != "data" or given.path[1:] not in {(x,) for x in PATHS}:
         return False

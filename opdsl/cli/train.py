@@ -19,7 +19,8 @@ from opdsl.train.engine.signals import Interrupted
 if TYPE_CHECKING:
     from opdsl.cli.programs import Program
     from opdsl.cli.resume import Begun
-    from opdsl.train.config.settings import Assignment, Resolved
+    from opdsl.setting import Setting
+    from opdsl.train.config.settings import Resolved
     from opdsl.train.run.listener import Listener
 
 PROGRAMS = (".op", ".json")  # how the name of a program ends
@@ -149,7 +150,7 @@ def _fresh(
     model: str | None,
     sets: list[str] | None,
     config: list[str] | None,
-    options: list[Assignment],
+    options: list[Setting],
 ) -> tuple[Program, Resolved]:
     """The program and the settings of a new run."""
     from opdsl.cli.programs import open_program, resolved
@@ -168,7 +169,7 @@ def _resumed(
     model: str | None,
     sets: list[str] | None,
     config: list[str] | None,
-    options: list[Assignment],
+    options: list[Setting],
 ) -> Begun:
     """The run to go on with, and what is to change in it.
 
@@ -204,7 +205,7 @@ def _options(
     epochs: int | None,
     device: str | None,
     precision: str | None,
-) -> list[Assignment]:
+) -> list[Setting]:
     """The settings that have an option of their own."""
     from opdsl.cli.overrides import option
 

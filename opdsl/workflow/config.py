@@ -1,6 +1,6 @@
 """A settings file (`--config run.yaml`), read with the places of its keys and values.
 
-What comes in: a path. What goes out: an `Override` for each value. The file is data: plain YAML
+What comes in: a path. What goes out: an `Setting` for each value. The file is data: plain YAML
 without tags of its own; aliases and keys given twice are refused, since both hide what is meant.
 """
 
@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 from opdsl.diagnostics import Label, OpError, Source, Span, did_you_mean, fault
 from opdsl.files import read_text
 from opdsl.plain_yaml import LARGEST, TrapError, refuse_traps
-from opdsl.workflow.overrides import Override
+from opdsl.setting import Setting
 
 if TYPE_CHECKING:
     import yaml
 
 
-def read_config(path: str) -> list[Override]:
+def read_config(path: str) -> list[Setting]:
     """Every value of the file, in its order.
 
     Raises:
@@ -78,7 +78,7 @@ def _refuse_traps(source: Source) -> None:
 
 def _flat(
     loader: yaml.SafeLoader, source: Source, node: yaml.Node, above: tuple[tuple[str, Span], ...]
-) -> Iterator[Override]:
+) -> Iterator[Setting]:
     """Every value below a node."""
     import yaml
 
@@ -99,7 +99,7 @@ def _flat(
         value: Any = loader.construct_object(node_below, deep=True)
         origin = f"{source.name}:{place.line}"
         names, places = zip(*path, strict=True)
-        yield Override(names, value, origin, _span(source, node_below), places)
+        yield Setting(names, value, origin, _span(source, node_below), places)
 
 
 def _key(source: Source, node: yaml.Node) -> str:

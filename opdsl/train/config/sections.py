@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from opdsl.precisions import PrecisionName
+
 # Whether a setting may change while a run goes on (`resume`); every setting says so itself, and the
 # JSON schema repeats it. `moved`: another path, where the content is the same.
 FREE = Field(json_schema_extra={"resume": "free"})
@@ -212,10 +214,7 @@ class Settings(Section):
     schedule: Schedule = Schedule()
     incremental: Incremental = Incremental()
     batch: Annotated[Count, FIXED] = 16
-    precision: Annotated[
-        Literal["fp32", "tf32", "mixed", "bf16", "bf16_spectral", "fp16", "fp16_spectral", "fp64"],
-        FREE,
-    ] = "fp32"
+    precision: Annotated[PrecisionName, FREE] = "fp32"
     device: Annotated[DeviceName, FREE] = "auto"
     autotune: Annotated[bool, FIXED] = False
     seed: Annotated[int, Field(ge=0, lt=2**63), FIXED] = 0
