@@ -13,6 +13,10 @@ from opdsl.reference.docstrings import Docstring, parse_docstring
 from opdsl.reference.layout import fence, markdown_table, page
 
 SECTIONS = ("Args", "Attributes", "Raises")
+STARS: dict[Any, str] = {
+    inspect.Parameter.VAR_POSITIONAL: "*",
+    inspect.Parameter.VAR_KEYWORD: "**",
+}
 
 
 def python_page() -> str:
@@ -123,7 +127,7 @@ def _parameters(parameters: Iterable[inspect.Parameter]) -> Iterator[str]:
             starred = True
             yield "*"
         starred |= x.kind is x.VAR_POSITIONAL
-        stars = {x.VAR_POSITIONAL: "*", x.VAR_KEYWORD: "**"}.get(x.kind, "")
+        stars = STARS.get(x.kind, "")
         default = "" if x.default is x.empty else f" = {_value(x.default)}"
         yield f"{stars}{x.name}{_annotation(x.annotation, ': ')}{default}"
 
