@@ -31,9 +31,9 @@ from torch.func import functional_call
 import opdsl
 from opdsl.compiler import check, train_settings
 from opdsl.data import Port, Samples, bind
-from opdsl.data.formats import open_dataset
-from opdsl.train.fit import fit
-from opdsl.train.settings import Assignment, Settings, resolve
+from opdsl.data.io.formats import open_dataset
+from opdsl.train.config.settings import Assignment, Settings, resolve
+from opdsl.train.engine.fit import fit
 
 SPEC = HERE.parent / "specs" / "fno_burgers.op"
 RESULTS = HERE / "results" / "burgers_1d.json"

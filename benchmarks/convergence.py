@@ -23,7 +23,7 @@ from torch import nn
 
 from opdsl.compiler import load
 from opdsl.ir.graph import Graph
-from opdsl.lower.torch import lower
+from opdsl.lower.module import lower
 from tests.convergence import (
     CASES,
     PLANES,

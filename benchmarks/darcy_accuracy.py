@@ -25,10 +25,10 @@ import torch
 import opdsl
 from opdsl.compiler import check, train_settings
 from opdsl.data import Port, Samples, bind
-from opdsl.data.formats import open_dataset
-from opdsl.train.evaluate import evaluate
-from opdsl.train.fit import fit
-from opdsl.train.settings import Assignment, resolve
+from opdsl.data.io.formats import open_dataset
+from opdsl.train.config.settings import Assignment, resolve
+from opdsl.train.engine.fit import fit
+from opdsl.train.metrics.evaluate import evaluate
 
 HERE = Path(__file__).parent
 SPEC = HERE.parent / "specs" / "fno_darcy_small.op"

@@ -22,8 +22,8 @@ import torch
 from torch import Tensor
 
 import opdsl
-from opdsl.nn import neighbours
-from opdsl.nn.geometry import Geometry
+from opdsl.nn.points.geometry import Geometry
+from opdsl.nn.points.neighbours import search as neighbours
 
 POINTS, BATCH, TRAINED, TESTED = 256, 4, 64, 16
 SOFT = 0.02
@@ -88,7 +88,7 @@ def pairs_of(module: torch.nn.Module, one: Sample) -> int:
         counted.append(len(found))
         return found
 
-    from opdsl.nn import gno
+    from opdsl.nn.points.integral import gno
 
     gno.neighbours = spied  # type: ignore[assignment]  # put back below
     try:

@@ -23,12 +23,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from opdsl.nn import kernel_integral
-from opdsl.nn.embedding import Sinusoids
-from opdsl.nn.geometry import Geometry
-from opdsl.nn.gno import Gno, GridCells, Side
-from opdsl.nn.grid import Coords
-from opdsl.nn.neighbours import Rule, neighbours
+from opdsl.nn.grid.layout import Coords
+from opdsl.nn.layers.embedding import Sinusoids
+from opdsl.nn.points.geometry import Geometry
+from opdsl.nn.points.integral import kernel_sum
+from opdsl.nn.points.integral.gno import Gno, GridCells, Side
+from opdsl.nn.points.neighbours.search import Rule, neighbours
 
 try:
     from neuralop.layers import integral_transform
@@ -296,7 +296,7 @@ def large() -> str:
         "## 200,000 points, 100,000 queries, 16 neighbours\n\n"
         f"{len(case.pairs):,} pairs: forward and backward in {seconds:.1f} s and {mib:.0f} MiB "
         f"on two threads.\nThe hidden layers of all pairs would be {layers:.0f} MiB once; beyond "
-        f"{kernel_integral.SAVED >> 20} MiB they are not kept, but computed again for the gradient."
+        f"{kernel_sum.SAVED >> 20} MiB they are not kept, but computed again for the gradient."
     )
 
 
@@ -369,7 +369,7 @@ def exact(net: Gno, mollifier: str) -> Tensor:
 
 def kernel_integral_weight(mollifier: str, r: Tensor) -> Tensor:
     """What points at a distance count."""
-    from opdsl.nn.mollifier import MOLLIFIERS
+    from opdsl.nn.points.integral.mollifier import MOLLIFIERS
 
     return MOLLIFIERS[mollifier]((r / RADIUS) ** 2)
 

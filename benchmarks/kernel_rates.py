@@ -1,4 +1,4 @@
-"""Measures the rates of `opdsl/lower/plan.py` on this machine and checks its choices.
+"""Measures the rates of `opdsl/lower/plan/planner.py` on this machine and checks its choices.
 
     OMP_NUM_THREADS=1 python benchmarks/kernel_rates.py
 
@@ -18,10 +18,10 @@ import numpy as np
 import torch
 from scipy.optimize import least_squares
 
-from opdsl.blocks.spectral_conv import SpectralConv
+from opdsl.blocks.spectral.spectral_conv import SpectralConv
 from opdsl.ir.block import Work
 from opdsl.ir.spaces import Axis, Domain, Space
-from opdsl.lower.plan import RATES, predict
+from opdsl.lower.plan.planner import RATES, predict
 
 REPEATS = 7
 SLACK = 1.2

@@ -20,10 +20,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from opdsl.nn import neighbours
-from opdsl.nn.cells import Cells
-from opdsl.nn.kd_tree import Tree
-from opdsl.nn.neighbours import Rule, search
+from opdsl.nn.points.neighbours import search as neighbours
+from opdsl.nn.points.neighbours.cell_list import Cells
+from opdsl.nn.points.neighbours.kd_tree import Tree
+from opdsl.nn.points.neighbours.search import Rule, search
 
 try:
     from neuralop.layers.neighbor_search import NeighborSearch

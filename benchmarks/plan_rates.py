@@ -6,7 +6,7 @@ Each model runs with fresh weights at one resolution and batch, forward alone wi
 needs kept, as `opdsl summary --plan --measure` does; each unit is measured in every way, node by
 node and as one operation. The table tells for each kind of unit the ratio predicted / measured of
 milliseconds and of bytes kept: the median, the least and the greatest. `--fit` fits the rate of
-fused units in `opdsl/lower/plan.py` to every other one.
+fused units in `opdsl/lower/plan/planner.py` to every other one.
 """
 
 import argparse
@@ -18,12 +18,12 @@ from pathlib import Path
 import torch
 
 import opdsl
-from opdsl.lower import costs
-from opdsl.lower.case import FUSED, PLAIN, Setting
 from opdsl.lower.fuse import fusions
-from opdsl.lower.measure import measure
-from opdsl.lower.plan import FUSED_RATES, RATES
-from opdsl.lower.torch import lower
+from opdsl.lower.module import lower
+from opdsl.lower.plan import costs
+from opdsl.lower.plan.measure import measure
+from opdsl.lower.plan.planner import FUSED_RATES, RATES
+from opdsl.lower.plan.tuning_case import FUSED, PLAIN, Setting
 from opdsl.summary import parse_at
 
 ROOT = Path(__file__).parents[1]

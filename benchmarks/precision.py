@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 import opdsl
-from opdsl.train.precision import Policy, policies
+from opdsl.train.engine.precision import Policy, policies
 
 HERE = Path(__file__).parent
 SPECS = HERE.parent / "specs"

@@ -29,10 +29,10 @@ from torch import nn
 import opdsl
 from opdsl.compiler import check, train_settings
 from opdsl.data import Port, Samples, bind
-from opdsl.data.formats import open_dataset
 from opdsl.data.generate.shallow_water import generate
-from opdsl.train.fit import fit
-from opdsl.train.settings import Assignment, Settings, resolve
+from opdsl.data.io.formats import open_dataset
+from opdsl.train.config.settings import Assignment, Settings, resolve
+from opdsl.train.engine.fit import fit
 
 SPEC = HERE.parent / "specs" / "sfno_swe.op"
 RESULTS = HERE / "results" / "sfno_swe.json"

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from opdsl.compiler import check, compile, load  # noqa: A004  the verb of the language
     from opdsl.diagnostics import Diagnostic, OpError
     from opdsl.migrate.neuralop import from_neuralop
-    from opdsl.nn.geometry import Geometry
-    from opdsl.nn.packed import Packed
+    from opdsl.nn.points.geometry import Geometry
+    from opdsl.nn.points.packed import Packed
     from opdsl.workflow.run import Run, open_run
 
 # pydantic looks through all installed packages for plugins, which `opdsl check` would wait for
@@ -38,9 +38,9 @@ __all__ = [
 
 HOMES = {
     "Diagnostic": "opdsl.diagnostics",
-    "Geometry": "opdsl.nn.geometry",
+    "Geometry": "opdsl.nn.points.geometry",
     "OpError": "opdsl.diagnostics",
-    "Packed": "opdsl.nn.packed",
+    "Packed": "opdsl.nn.points.packed",
     "Run": "opdsl.workflow.run",
     "from_neuralop": "opdsl.migrate.neuralop",
     "open_run": "opdsl.workflow.run",

@@ -36,7 +36,7 @@ from opdsl.syntax.parser import parse
 from opdsl.syntax.tree import File
 
 if TYPE_CHECKING:
-    from opdsl.lower.torch import OperatorModule
+    from opdsl.lower.module import OperatorModule
 
 SUFFIX = ".op"
 GRAPH_SUFFIX = ".json"  # of a graph as `opdsl ir` writes it
@@ -271,10 +271,10 @@ def compile(  # noqa: A001  the verb of the language, as in re.compile
             memory that is free, found out before any of them is made.
     """
     graph = load(path_or_text, model, **params)
-    from opdsl.summary.room import refuse_too_large, weight_bytes
+    from opdsl.summary.memory_check import refuse_too_large, weight_bytes
 
     refuse_too_large(graph.name, {"weights": weight_bytes(graph)})
-    from opdsl.lower.torch import lower
+    from opdsl.lower.module import lower
 
     return lower(graph)
 

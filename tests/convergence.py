@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from opdsl.compiler import load
 from opdsl.ir.graph import Graph
 from opdsl.ir.spaces import Space
-from opdsl.lower.torch import lower
-from opdsl.nn.harmonics import inverse_sht
+from opdsl.lower.module import lower
+from opdsl.nn.sphere.harmonics import inverse_sht
 
 DECAY = 3.0  # of the spectrum of an input: amplitudes |k|^-3, a function in H^s, s < 2 in the plane
 SPHERE_DECAY = 2.0

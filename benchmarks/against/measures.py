@@ -25,7 +25,7 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from opdsl.nn import fused_pairs
+from opdsl.nn.kernels import pairs
 
 Call = Callable[[], object]
 LEAST = 3  # turns, however long they take
@@ -140,7 +140,7 @@ def operations(module: nn.Module, call: Call) -> int:
     graphs = [x for x in module.modules() if hasattr(x, "fuse")]
     for x in graphs:
         x.fuse = False
-    with Products() as counted, mock.patch.object(fused_pairs, "library", return_value=None):
+    with Products() as counted, mock.patch.object(pairs, "library", return_value=None):
         call()
     for x in graphs:
         x.fuse = None

@@ -1,7 +1,7 @@
-"""The blocks, one module each: the folder is the catalogue.
+"""The catalogue of blocks: one module for each block, in a folder for each family.
 
-A block is found by its keyword, the name of its module; only that module is imported. Packages of
-others join by the entry-point group `opdsl.blocks`, keyword to class.
+A block is looked up by its keyword, which is the name of its module; only that module is imported.
+Other packages add blocks through the entry-point group `opdsl.blocks`, keyword to class.
 """
 
 from functools import cache
@@ -14,22 +14,37 @@ GROUP = "opdsl.blocks"
 
 
 @cache
+def _families() -> dict[str, str]:
+    """The family of each block of this package, by keyword."""
+    # iter_modules works inside a zip file as well, which has modules but no folders
+    return {
+        block.name: family.name
+        for family in iter_modules(__path__)
+        for block in iter_modules([f"{path}/{family.name}" for path in __path__])
+        if not block.name.startswith("_")
+    }
+
+
 def names() -> tuple[str, ...]:
     """The keywords of all blocks of this package, sorted."""
-    found = (x.name for x in iter_modules(__path__))  # a zip file has modules, but no folder
-    return tuple(sorted(x for x in found if not x.startswith("_")))
+    return tuple(sorted(_families()))
+
+
+def family(keyword: str) -> str:
+    """The family of a block of this package: the name of its folder."""
+    return _families()[keyword]
 
 
 @cache
 def find(keyword: str) -> type[Block] | None:
     """The block of this keyword, or None."""
-    if keyword in names():
-        module = import_module(f"{__name__}.{keyword}")
+    if home := _families().get(keyword):
+        module = import_module(f"{__name__}.{home}.{keyword}")
         return next(x for x in _classes(module) if x.keyword() == keyword)
     from importlib.metadata import entry_points  # slow, and only for blocks of others
 
-    found = entry_points(group=GROUP, name=keyword)
-    return next((x.load() for x in found), None)
+    matches = entry_points(group=GROUP, name=keyword)
+    return next((x.load() for x in matches), None)
 
 
 def _classes(module: object) -> list[type[Block]]:

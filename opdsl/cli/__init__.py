@@ -23,7 +23,7 @@ from typer.main import get_command
 
 from opdsl import __version__
 from opdsl.cli.console import result
-from opdsl.cli.guard import guard
+from opdsl.cli.error_handling import guard
 
 __all__ = ["app", "main"]
 
@@ -104,7 +104,7 @@ def _open(stream: TextIO | None) -> TextIO:
 
 def _terminated(signum: int, _frame: FrameType | None) -> None:
     """Unwind as for Ctrl-C, so that half-written files are removed."""
-    from opdsl.train.signals import Interrupted
+    from opdsl.train.engine.signals import Interrupted
 
     raise Interrupted(signum)
 

@@ -11,21 +11,21 @@ from pathlib import Path
 
 from torch import nn
 
-from opdsl.cli.judge import samplings
+from opdsl.cli.evaluate_tests import samplings
 from opdsl.cli.run_folder import Saved
-from opdsl.data.samples import Samples
+from opdsl.data.bind.samples import Samples
 from opdsl.diagnostics import did_you_mean, fault
 from opdsl.ir.graph import Graph, Node
-from opdsl.nn.batch import Values
-from opdsl.train.calibrate import Calibration, Coverage, calibrate, coverage
-from opdsl.train.checkpoint import State
-from opdsl.train.evaluate import predict
-from opdsl.train.fit import Kept
-from opdsl.train.normalise import Normaliser
-from opdsl.train.quadrature import field_weights
-from opdsl.train.sections import Settings
-from opdsl.train.start import Start
-from opdsl.train.trained import trained_state
+from opdsl.nn.points.batch import Values
+from opdsl.train.config.sections import Settings
+from opdsl.train.engine.fit import Kept
+from opdsl.train.engine.normalise import Normaliser
+from opdsl.train.engine.warm_start import Start
+from opdsl.train.losses.quadrature import field_weights
+from opdsl.train.metrics.calibrate import Calibration, Coverage, calibrate, coverage
+from opdsl.train.metrics.evaluate import predict
+from opdsl.train.run.checkpoint import State
+from opdsl.train.run.trained import trained_state
 from opdsl.workflow.calibration import weights_of
 from opdsl.workflow.weights import trained_module
 
@@ -107,7 +107,7 @@ class Banded:
         return cls(saved.graph, module, trained.normaliser, settings)
 
     def calibrated(self, held: Samples, alpha: float | None, delta: float) -> Calibration:
-        """The factor that `held` asks for; see `opdsl.train.calibrate`.
+        """The factor that `held` asks for; see `opdsl.train.metrics.calibrate`.
 
         Raises:
             OpError: OP0613.

@@ -15,8 +15,8 @@ from opdsl.diagnostics import OpError, fault
 
 if TYPE_CHECKING:
     from opdsl.cli.run_folder import Saved
-    from opdsl.data.samples import Samples
-    from opdsl.train.calibrate import Calibration, Coverage
+    from opdsl.data.bind.samples import Samples
+    from opdsl.train.metrics.calibrate import Calibration, Coverage
 
 
 def command(
@@ -87,7 +87,7 @@ def _no_band(run: str) -> OpError:
 def _held(saved: Saved, path: str, split: str | None, skip: int, samples: int | None) -> Samples:
     """The samples to calibrate with, at the resolution of the run."""
     from opdsl.cli.datasets import binding_of
-    from opdsl.data.formats import open_dataset
+    from opdsl.data.io.formats import open_dataset
 
     fields = open_dataset(path, split=split, resolution=saved.settings.data.resolution)
     found = binding_of(saved.graph, saved.settings)(fields)
@@ -109,7 +109,7 @@ def _tests(saved: Saved, test: list[str] | None) -> dict[str, Samples]:
 
 def _text(found: Calibration, rows: Mapping[str, Coverage], path: str) -> str:
     """The promise, what came of it on test sets, and where it is written."""
-    from opdsl.train.calibrate import CONFIDENCE  # torch comes with it
+    from opdsl.train.metrics.calibrate import CONFIDENCE  # torch comes with it
 
     points, functions = f"{1 - found.alpha:.4g}", f"{1 - found.delta:.4g}"
     least, most = found.range()

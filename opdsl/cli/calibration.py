@@ -10,8 +10,8 @@ from torch import nn
 
 from opdsl.cli.console import say
 from opdsl.cli.files import write
-from opdsl.data.samples import Samples
-from opdsl.train.calibrate import Calibration
+from opdsl.data.bind.samples import Samples
+from opdsl.train.metrics.calibrate import Calibration
 from opdsl.workflow.calibration import CALIBRATION, stored_calibration, weights_of
 
 

@@ -111,7 +111,7 @@ def _settings(checked: Checked) -> Iterator[Diagnostic]:
     if not train_settings(checked):
         return  # the models of the settings take a while to import
     from opdsl.cli.train_block import from_train_block
-    from opdsl.train.settings import resolve
+    from opdsl.train.config.settings import resolve
 
     try:
         resolve(from_train_block(checked))

@@ -43,7 +43,7 @@ def command(
         raise UsageError("say where to: `-o DIR`, or print the source with `--emit python`")
     from opdsl.cli.programs import open_model
     from opdsl.cli.resolved import resolved_text
-    from opdsl.summary.room import refuse_too_large, weight_bytes
+    from opdsl.summary.memory_check import refuse_too_large, weight_bytes
 
     program = open_model(spec, model, sets)
     if emit:
@@ -56,7 +56,7 @@ def command(
     import torch
 
     from opdsl.export import save_compiled
-    from opdsl.lower.torch import lower
+    from opdsl.lower.module import lower
 
     assert out is not None
     torch.manual_seed(seed)

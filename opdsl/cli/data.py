@@ -13,7 +13,7 @@ from opdsl.cli.options import Json
 from opdsl.cli.progress import Progress
 
 if TYPE_CHECKING:
-    from opdsl.data.samples import Fields
+    from opdsl.data.bind.samples import Fields
 
 
 class Kind(StrEnum):
@@ -145,8 +145,8 @@ def show(
 
     Example: opdsl data show darcy.h5
     """
-    from opdsl.data.formats import open_dataset
-    from opdsl.data.suspects import suspicion
+    from opdsl.data.bind.suspects import suspicion
+    from opdsl.data.io.formats import open_dataset
 
     fields = open_dataset(path, split=split)
     rows = [_row(fields, name) for name in fields.values]
@@ -178,7 +178,7 @@ def _title(fields: Fields) -> str:
 
 
 def _row(fields: Fields, name: str) -> dict[str, Any]:
-    from opdsl.nn.batch import numbers
+    from opdsl.nn.points.batch import numbers
 
     values = numbers(fields.values[name])
     wide = values.double()

@@ -13,18 +13,18 @@ from pathlib import Path
 import torch
 
 from opdsl.cli.console import warn
-from opdsl.data.binding import Mapped, bind
-from opdsl.data.coarsen import Resolution
-from opdsl.data.formats import SPLITS, open_dataset
-from opdsl.data.samples import Fields, Samples, Steps
-from opdsl.data.samples import Port as DataPort
-from opdsl.data.sites import Site
-from opdsl.data.suspects import suspicion
+from opdsl.data.bind.binding import Mapped, bind
+from opdsl.data.bind.point_sets import Site
+from opdsl.data.bind.samples import Fields, Samples, Steps
+from opdsl.data.bind.samples import Port as DataPort
+from opdsl.data.bind.suspects import suspicion
+from opdsl.data.derive.coarsen import Resolution
+from opdsl.data.io.formats import SPLITS, open_dataset
 from opdsl.diagnostics import OpError, fault
 from opdsl.ir.graph import Graph, Port
 from opdsl.ir.origins import completed
-from opdsl.nn.batch import Values, numbers
-from opdsl.train.sections import NO_PATHS, Data, Settings
+from opdsl.nn.points.batch import Values, numbers
+from opdsl.train.config.sections import NO_PATHS, Data, Settings
 
 BY_TEST = "the test data"  # the choice of validation data where `data.valid = test`
 ABSENT = "none"  # the field of a port that the file does not have

@@ -45,7 +45,7 @@ def command(
     from opdsl.cli.bands import Banded
     from opdsl.cli.calibration import read_calibration
     from opdsl.cli.datasets import binding_of, read_tests
-    from opdsl.cli.judge import judge
+    from opdsl.cli.evaluate_tests import judge
     from opdsl.cli.results import metrics_table
     from opdsl.cli.run_folder import open_run
     from opdsl.cli.weights import with_device

@@ -130,14 +130,14 @@ def _of_program(spec: str, model: str | None, sets: Sequence[str] | None, seed: 
     from opdsl.cli.programs import open_model
     from opdsl.lower.exported import Subject
     from opdsl.lower.exported.trace import refuse_points
-    from opdsl.summary.room import refuse_too_large, weight_bytes
+    from opdsl.summary.memory_check import refuse_too_large, weight_bytes
 
     graph = open_model(spec, model, sets).graph
     refuse_points(graph)
     refuse_too_large(graph.name, {"weights": weight_bytes(graph)})
     import torch
 
-    from opdsl.lower.torch import lower
+    from opdsl.lower.module import lower
 
     torch.manual_seed(seed)
     module = lower(graph)

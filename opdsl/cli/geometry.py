@@ -14,8 +14,8 @@ from opdsl.cli.options import Json
 from opdsl.cli.progress import Progress
 
 if TYPE_CHECKING:
-    from opdsl.data.add_distance import Box
-    from opdsl.data.meshes import Mesh
+    from opdsl.data.derive.add_distance import Box
+    from opdsl.data.io.meshes import Mesh
 
 Data = Annotated[
     str, typer.Argument(metavar="DATA", help="A data set with points.", show_default=False)
@@ -64,9 +64,9 @@ def convert(
     Example: opdsl data convert cars/*.vtk --output pressure -o cars.h5
     """
     named("--out", out, HDF5)
-    from opdsl.data import points
-    from opdsl.data.mesh_set import as_raw
-    from opdsl.data.meshes import read_meshes
+    from opdsl.data.io import points
+    from opdsl.data.io.mesh_set import as_raw
+    from opdsl.data.io.meshes import read_meshes
 
     progress = Progress()
     meshes = read_meshes(paths, progress)
@@ -94,7 +94,7 @@ def convert(
 
 
 def _about(out: Path, meshes: Sequence[Mesh]) -> dict[str, Any]:
-    from opdsl.data.meshes import kind
+    from opdsl.data.io.meshes import kind
 
     counts = [len(x.points) for x in meshes]
     first = meshes[0]
@@ -151,10 +151,11 @@ def distance(
     """
     named("--out", out, HDF5)
     apart("--out", out, data)
-    from opdsl.data import open_dataset, points
-    from opdsl.data.add_distance import Sign, add_distance
-    from opdsl.data.more_fields import kept
-    from opdsl.nn.batch import numbers
+    from opdsl.data import open_dataset
+    from opdsl.data.derive.add_distance import Sign, add_distance
+    from opdsl.data.derive.derived_fields import kept
+    from opdsl.data.io import points
+    from opdsl.nn.points.batch import numbers
 
     fields = kept(open_dataset(data), keep or ())
     progress = Progress()
@@ -230,9 +231,10 @@ def transport(
     """
     named("--out", out, HDF5)
     apart("--out", out, data)
-    from opdsl.data import open_dataset, points
-    from opdsl.data.add_transport import add_transport
-    from opdsl.data.more_fields import kept
+    from opdsl.data import open_dataset
+    from opdsl.data.derive.add_transport import add_transport
+    from opdsl.data.derive.derived_fields import kept
+    from opdsl.data.io import points
 
     fields = kept(open_dataset(data), keep or ())
     progress = Progress()

@@ -15,7 +15,7 @@ from opdsl.elaborate.instance import Given
 from opdsl.elaborate.settings import constant
 from opdsl.elaborate.values import Value, Word
 from opdsl.syntax.parser import parse_expr
-from opdsl.train.settings import Assignment
+from opdsl.train.config.settings import Assignment
 from opdsl.workflow.overrides import MODEL, Override
 
 OPTION = "--set"

@@ -13,9 +13,9 @@ from opdsl.cli.files import HDF5, apart, named
 from opdsl.cli.options import Device, Precision, Run
 
 if TYPE_CHECKING:
-    from opdsl.data.formats import Stream
-    from opdsl.data.samples import Samples
-    from opdsl.nn.batch import Values
+    from opdsl.data.bind.samples import Samples
+    from opdsl.data.io.formats import Stream
+    from opdsl.nn.points.batch import Values
     from opdsl.workflow.run import Run as TrainedRun
 
 SUFFIXES = (*HDF5, ".npz")
@@ -63,8 +63,8 @@ def command(
     named("--output", output, SUFFIXES)
     apart("--output", output, input_)
     from opdsl.cli.predictions import peeked, write_h5, write_npz, write_points
-    from opdsl.data.formats import stream_dataset
-    from opdsl.nn.batch import numbers
+    from opdsl.data.io.formats import stream_dataset
+    from opdsl.nn.points.batch import numbers
     from opdsl.workflow.run import open_run
 
     opened = open_run(run, last=last, device=device or "auto", precision=precision)
@@ -98,7 +98,7 @@ def _predicted(
 ) -> Iterator[tuple[Samples, dict[str, Values]]]:
     """The inputs and the outputs of some samples at a time."""
     from opdsl.cli.datasets import Binding
-    from opdsl.data.samples import Steps
+    from opdsl.data.bind.samples import Steps
 
     model = run.in_tiles(sides)  # once: tiles remember what they have made
     binding = Binding(run.graph, run.settings.data.fields, Steps(steps) if steps else None)

@@ -14,16 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from opdsl.data import points, whole_npz
-from opdsl.data.coarsen import Layout
-from opdsl.data.raw import Raw
-from opdsl.data.samples import Samples
-from opdsl.data.well import Boundary, Plan, writing
+from opdsl.data.bind.samples import Samples
+from opdsl.data.derive.coarsen import Layout
+from opdsl.data.io import points, whole_npz
+from opdsl.data.io.file_fields import Raw
+from opdsl.data.io.well import Boundary, Plan, writing
 from opdsl.diagnostics import fault
 from opdsl.ir.graph import Graph, Port
 from opdsl.ir.spaces import Domain
-from opdsl.nn.batch import Values, numbers
-from opdsl.nn.packed import Packed
+from opdsl.nn.points.batch import Values, numbers
+from opdsl.nn.points.packed import Packed
 
 T = TypeVar("T")
 

@@ -21,8 +21,8 @@ from opdsl.elaborate.instance import Given
 from opdsl.elaborate.program import models
 from opdsl.ir.graph import Graph
 from opdsl.syntax.parser import parse
-from opdsl.train.sections import ONLY_FOR
-from opdsl.train.settings import Assignment, Resolved, resolve
+from opdsl.train.config.sections import ONLY_FOR
+from opdsl.train.config.settings import Assignment, Resolved, resolve
 from opdsl.workflow.config import read_config
 from opdsl.workflow.overrides import MODEL, Override, assignments
 

@@ -16,20 +16,20 @@ from opdsl.cli.datasets import BY_TEST
 from opdsl.cli.programs import used
 from opdsl.cli.results import SPLITS
 from opdsl.cli.run_folder import REPORT, versions
-from opdsl.data.samples import Samples
+from opdsl.data.bind.samples import Samples
 from opdsl.diagnostics import OpError
 from opdsl.files import read_text
 from opdsl.ir.fingerprint import fingerprint
 from opdsl.ir.graph import Graph
-from opdsl.nn.batch import Values, each
-from opdsl.train.changes import Change, shown
-from opdsl.train.device import device_of
-from opdsl.train.evaluate import predict, steps_of
-from opdsl.train.normalise import Normaliser
-from opdsl.train.pictures import Cloud
-from opdsl.train.report import Picture, write_report
-from opdsl.train.sections import Settings
-from opdsl.train.settings import Resolved
+from opdsl.nn.points.batch import Values, each
+from opdsl.train.config.changes import Change, shown
+from opdsl.train.config.sections import Settings
+from opdsl.train.config.settings import Resolved
+from opdsl.train.engine.device import device_of
+from opdsl.train.engine.normalise import Normaliser
+from opdsl.train.metrics.evaluate import predict, steps_of
+from opdsl.train.report.page import Picture, write_report
+from opdsl.train.report.pictures import Cloud
 from opdsl.workflow.rollout import loop_of
 from opdsl.workflow.run_folder import PROGRAM
 

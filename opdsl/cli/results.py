@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from opdsl.cli.console import table
 
 if TYPE_CHECKING:
-    from opdsl.data.samples import Samples
-    from opdsl.train.metrics import Metrics
+    from opdsl.data.bind.samples import Samples
+    from opdsl.train.metrics.error_sums import Metrics
 
 Row = Mapping[str, Any]
 

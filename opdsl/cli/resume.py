@@ -23,7 +23,7 @@ from opdsl.elaborate.values import show
 from opdsl.ir.fingerprint import fingerprint
 from opdsl.ir.graph import Graph
 from opdsl.syntax.parser import parse
-from opdsl.train.changes import (
+from opdsl.train.config.changes import (
     as_flat,
     differences,
     not_changed,
@@ -31,10 +31,10 @@ from opdsl.train.changes import (
     refuse_fixed,
     shown,
 )
-from opdsl.train.checkpoint import State, Store, malformed
-from opdsl.train.folder import WEIGHTS, refuse_links
-from opdsl.train.sections import NO_PATHS, Data
-from opdsl.train.settings import Assignment, Resolved, resolve
+from opdsl.train.config.sections import NO_PATHS, Data
+from opdsl.train.config.settings import Assignment, Resolved, resolve
+from opdsl.train.run.checkpoint import State, Store, malformed
+from opdsl.train.run.folder import WEIGHTS, refuse_links
 from opdsl.workflow.overrides import MODEL, assignments
 from opdsl.workflow.run_folder import PROGRAM, model_of, own_settings, read_about
 

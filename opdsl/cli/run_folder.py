@@ -26,9 +26,9 @@ from opdsl.cli.resolved import imported_files, resolved_text
 from opdsl.diagnostics import fault
 from opdsl.ir.fingerprint import fingerprint
 from opdsl.ir.graph import Graph
-from opdsl.train.folder import ABOUT, WEIGHTS
-from opdsl.train.sections import Settings
-from opdsl.train.settings import Resolved
+from opdsl.train.config.sections import Settings
+from opdsl.train.config.settings import Resolved
+from opdsl.train.run.folder import ABOUT, WEIGHTS
 from opdsl.workflow.run_folder import (
     FORMAT,
     PROGRAM,
@@ -40,7 +40,7 @@ from opdsl.workflow.run_folder import (
 if TYPE_CHECKING:
     from torch import nn
 
-    from opdsl.train.normalise import Normaliser
+    from opdsl.train.engine.normalise import Normaliser
 
 REPORT = "report.html"
 RUNS = Path("runs")
@@ -179,7 +179,7 @@ def write_weights(run: Path, module: nn.Module, normaliser: Normaliser) -> None:
     Raises:
         OpError: OP0625.
     """
-    from opdsl.train.trained import weights_file
+    from opdsl.train.run.trained import weights_file
 
     write(run / WEIGHTS, weights_file(module, normaliser))
 

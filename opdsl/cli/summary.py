@@ -14,10 +14,10 @@ from opdsl.cli.options import Json, Model, Parameters, Spec
 
 if TYPE_CHECKING:
     from opdsl.ir.graph import Graph
-    from opdsl.lower.case import Timer
-    from opdsl.lower.measure import Line, Measured
-    from opdsl.lower.plan import Forecast, Plan
-    from opdsl.train.rounding import Rounding
+    from opdsl.lower.plan.measure import Line, Measured
+    from opdsl.lower.plan.planner import Forecast, Plan
+    from opdsl.lower.plan.tuning_case import Timer
+    from opdsl.train.metrics.precision_errors import Rounding
 
 
 def command(
@@ -95,12 +95,12 @@ def _sensible(at: str | None, device: str, runs: Mapping[str, bool], *, plan: bo
 
 def _timer(device: str, threads: int, *, autotune: bool) -> Timer | None:
     """This user's measured times, and with `autotune` new ones; None: there are none."""
-    from opdsl.lower.timings import users_folder, users_timings
+    from opdsl.lower.plan.timings import users_folder, users_timings
 
     if autotune:
         import torch
 
-        from opdsl.lower.tune import Tuner
+        from opdsl.lower.plan.tune import Tuner
 
         torch.set_num_threads(threads)
         return Tuner(users_timings(anew=True))
@@ -119,7 +119,7 @@ def _plan(
     timer: Timer | None,
 ) -> Plan:
     """The kernels at the resolution, or at the smallest that is promised."""
-    from opdsl.lower.plan import plan
+    from opdsl.lower.plan.planner import plan
 
     least = {x.name: tuple(a.least for a in x.axes) for x in graph.domains}
     return plan(graph, sizes or least, batch, device, threads, timer=timer)
@@ -159,8 +159,8 @@ def _measure(graph: Graph, plan: Plan, timer: Timer | None) -> Measured:
     """The plan as it runs, with fresh weights."""
     import torch
 
-    from opdsl.lower.measure import measurable, measure
-    from opdsl.lower.torch import lower
+    from opdsl.lower.module import lower
+    from opdsl.lower.plan.measure import measurable, measure
 
     torch.set_num_threads(plan.threads)
     module = lower(graph)
@@ -172,9 +172,9 @@ def _measure(graph: Graph, plan: Plan, timer: Timer | None) -> Measured:
 
 def _told(graph: Graph, plan: Plan, measured: Measured) -> list[Forecast]:
     """What was predicted for each line."""
-    from opdsl.lower.case import FUSED, Setting
     from opdsl.lower.fuse import fusions
-    from opdsl.lower.plan import forecast, forecasts
+    from opdsl.lower.plan.planner import forecast, forecasts
+    from opdsl.lower.plan.tuning_case import FUSED, Setting
 
     setting = Setting(plan.roots, plan.batch, plan.device, plan.threads, plan.dtype)
     kernels = {path: x.kernel for path, x in plan.choices.items()}
@@ -219,10 +219,10 @@ def _roundings(
     """With fresh weights and random numbers."""
     import torch
 
-    from opdsl.lower.measure import measurable, random_inputs
-    from opdsl.lower.torch import lower
-    from opdsl.train.device import device_of
-    from opdsl.train.rounding import roundings
+    from opdsl.lower.module import lower
+    from opdsl.lower.plan.measure import measurable, random_inputs
+    from opdsl.train.engine.device import device_of
+    from opdsl.train.metrics.precision_errors import roundings
 
     torch.manual_seed(0)
     module = lower(graph)

@@ -14,13 +14,13 @@ from typer.core import TyperCommand
 from opdsl.cli.console import UsageError, lively, result, say, show_json, table
 from opdsl.cli.options import Device, Json, Model, OptionalSpec, Precision, Sets
 from opdsl.diagnostics import OpError, fault
-from opdsl.train.signals import Interrupted
+from opdsl.train.engine.signals import Interrupted
 
 if TYPE_CHECKING:
     from opdsl.cli.programs import Program
     from opdsl.cli.resume import Begun
-    from opdsl.train.listener import Listener
-    from opdsl.train.settings import Assignment, Resolved
+    from opdsl.train.config.settings import Assignment, Resolved
+    from opdsl.train.run.listener import Listener
 
 PROGRAMS = (".op", ".json")  # how the name of a program ends
 
@@ -272,8 +272,8 @@ def _no_data(program: Program) -> OpError:
 
 
 def _listener(*, quiet: bool) -> Listener:
-    from opdsl.train.listener import Silence
-    from opdsl.train.progress import PlainLines, progress
+    from opdsl.train.report.progress import PlainLines, progress
+    from opdsl.train.run.listener import Silence
 
     if quiet:
         return Silence()

@@ -6,7 +6,7 @@ This is apart from `programs`, which also reads settings files and `--set`: `opd
 from __future__ import annotations
 
 from opdsl.compiler import Checked, train_settings
-from opdsl.train.settings import Assignment
+from opdsl.train.config.settings import Assignment
 from opdsl.workflow.overrides import to_blame
 
 

@@ -26,8 +26,8 @@ from opdsl.cli.datasets import (
     parts_of,
     read_tests,
 )
+from opdsl.cli.evaluate_tests import judge, lengths, periodic, samplings
 from opdsl.cli.files import write
-from opdsl.cli.judge import judge, lengths, periodic, samplings
 from opdsl.cli.programs import Program
 from opdsl.cli.report import make_report, selection
 from opdsl.cli.resume import Begun
@@ -40,29 +40,29 @@ from opdsl.cli.run_folder import (
     write_beginning,
     write_weights,
 )
-from opdsl.data.samples import Samples
+from opdsl.data.bind.samples import Samples
 from opdsl.files import read_json
 from opdsl.ir.fingerprint import fingerprint
 from opdsl.ir.graph import Graph
-from opdsl.lower.timings import FOLDER as TIMINGS
-from opdsl.lower.timings import Timings, users_folder
-from opdsl.lower.torch import OperatorModule, lower
-from opdsl.nn.batch import numbers, told_places
-from opdsl.summary.room import refuse_too_large, sizes_at, step_bytes
-from opdsl.train.changes import read_changes
-from opdsl.train.device import device_of
-from opdsl.train.fit import Kept, Outcome, fit
-from opdsl.train.folder import CHECKPOINTS, lock, refuse_used
-from opdsl.train.journal import read_journal, validation
-from opdsl.train.listener import Listener
-from opdsl.train.precision import policy_of
-from opdsl.train.randomness import seed_everything
-from opdsl.train.rollout import Loop
-from opdsl.train.sections import Settings
-from opdsl.train.settings import Resolved
-from opdsl.train.snapshot import refuse_other
-from opdsl.train.start import Start, start_from
-from opdsl.train.trained import load_trained
+from opdsl.lower.module import OperatorModule, lower
+from opdsl.lower.plan.timings import FOLDER as TIMINGS
+from opdsl.lower.plan.timings import Timings, users_folder
+from opdsl.nn.points.batch import numbers, told_places
+from opdsl.summary.memory_check import refuse_too_large, sizes_at, step_bytes
+from opdsl.train.config.changes import read_changes
+from opdsl.train.config.sections import Settings
+from opdsl.train.config.settings import Resolved
+from opdsl.train.engine.device import device_of
+from opdsl.train.engine.fit import Kept, Outcome, fit
+from opdsl.train.engine.precision import policy_of
+from opdsl.train.engine.randomness import seed_everything
+from opdsl.train.engine.rollout import Loop
+from opdsl.train.engine.train_state import refuse_other
+from opdsl.train.engine.warm_start import Start, start_from
+from opdsl.train.run.folder import CHECKPOINTS, lock, refuse_used
+from opdsl.train.run.listener import Listener
+from opdsl.train.run.metrics_log import read_journal, validation
+from opdsl.train.run.trained import load_trained
 from opdsl.workflow.rollout import loop_of
 from opdsl.workflow.run_folder import SETTINGS, read_about
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from opdsl.cli.overrides import option
-from opdsl.train.sections import Settings
-from opdsl.train.settings import resolve
+from opdsl.train.config.sections import Settings
+from opdsl.train.config.settings import resolve
 
 
 def with_device(settings: Settings, device: str | None, precision: str | None) -> Settings:

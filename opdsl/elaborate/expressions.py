@@ -17,8 +17,8 @@ from opdsl.elaborate.instance import Given, Instance
 from opdsl.elaborate.modules import providers
 from opdsl.elaborate.problems import Poisoned
 from opdsl.elaborate.values import Fn, Interval, Value, Word, kind
+from opdsl.ir.combine_rules import count as channels
 from opdsl.ir.dims import Poly
-from opdsl.ir.join import count as channels
 from opdsl.syntax import tree
 
 MAX_REPEAT = 10_000

@@ -10,8 +10,8 @@ from opdsl.diagnostics import Label, did_you_mean
 from opdsl.elaborate import spaces
 from opdsl.elaborate.instance import Instance
 from opdsl.elaborate.problems import Poisoned
+from opdsl.ir.combine_rules import count
 from opdsl.ir.graph import Feedback
-from opdsl.ir.join import count
 from opdsl.ir.spaces import Space
 from opdsl.syntax import tree
 

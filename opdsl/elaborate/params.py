@@ -16,7 +16,7 @@ from opdsl.syntax.tree import ParamType
 
 def activations() -> tuple[str, ...]:
     """The words that a parameter of type `activation` takes."""
-    from opdsl.blocks.apply import Activation
+    from opdsl.blocks.pointwise.apply import Activation
 
     return get_args(Activation)
 

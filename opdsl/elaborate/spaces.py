@@ -14,7 +14,7 @@ from opdsl.elaborate.arithmetic import is_count
 from opdsl.elaborate.domains import CONSTRUCTORS
 from opdsl.elaborate.problems import Poisoned
 from opdsl.elaborate.values import Fn, Value, kind
-from opdsl.ir.join import count
+from opdsl.ir.combine_rules import count
 from opdsl.ir.spaces import BOUNDS, KINDS, VECTOR, Domain, Space
 from opdsl.syntax import tree
 

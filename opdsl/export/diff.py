@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeVar
 
+from opdsl.ir.display import telling, value_text
 from opdsl.ir.fingerprint import fingerprint, in_order, meant
 from opdsl.ir.graph import Graph, Node, Port
 from opdsl.ir.outline import Group, outline
 from opdsl.ir.spaces import MEASURED, Axis, Domain
-from opdsl.ir.telling import telling, value_text
 
 Sign = Literal["+", "-", "~"]
 T = TypeVar("T")

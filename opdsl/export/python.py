@@ -43,7 +43,7 @@ def emit_python(graph: Graph) -> str:
     Raises:
         OpError: OP0107, its calls take more than functions on grids and vectors.
     """
-    from opdsl.nn.tree import place
+    from opdsl.nn.module_tree import place
 
     _refuse_what_has_no_source(graph)
     sources = Sources()

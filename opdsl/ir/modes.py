@@ -2,7 +2,7 @@
 
 What comes in: one-sided modes and a layout. What goes out: a range of frequencies for each axis,
 the points that it needs, floating point operations. The same rule, with tensors, is in
-`opdsl.nn.transforms`.
+`opdsl.nn.spectral.transforms`.
 """
 
 from __future__ import annotations

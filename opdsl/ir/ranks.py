@@ -1,7 +1,8 @@
 """Ranks of a factorised weight: what a program says about them, what they cost.
 
 What comes in: the factorisation, the sizes of the tensor's axes, `rank` as written. What goes out:
-whole ranks, a `Refusal`, counts of numbers and operations. The tensors are in `opdsl.nn.factor`.
+whole ranks, a `Refusal`, counts of numbers and operations. The tensors are in
+`opdsl.nn.spectral.factors`.
 
 A fraction is the part of the dense tensor's numbers that the factors have about; the proportions of
 the ranks are those of tensorly (`validate_cp_rank`, `validate_tucker_rank`, `validate_tt_rank`),

@@ -20,9 +20,19 @@ from opdsl.ir.certificate import AxisPromise, certify
 from opdsl.ir.graph import Graph, Port
 from opdsl.ir.origins import Grid, Origin, completed, roots
 from opdsl.ir.spaces import Axis, Domain
-from opdsl.lower.given import Given, Place, Sizes, field, grid, lead, packed, place, samples
-from opdsl.nn.geometry import Placed, sizes_of
-from opdsl.nn.packed import Packed
+from opdsl.lower.call_arguments import (
+    Given,
+    Place,
+    Sizes,
+    field,
+    grid,
+    lead,
+    packed,
+    place,
+    samples,
+)
+from opdsl.nn.points.geometry import Placed, sizes_of
+from opdsl.nn.points.packed import Packed
 
 Texts = tuple[str, ...]
 CASTABLE = {torch.float32, torch.bfloat16, torch.float16}  # autocast leaves float64 as it is

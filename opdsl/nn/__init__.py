@@ -1,26 +1,32 @@
 """The numerics as plain torch modules, usable without the language.
 
-What comes in and goes out: channels-last tensors, (batch, *grid, channels), with one axis or more.
-What never enters: anything of the language. A pointwise layer is then one matrix product on the
-last axis, which is worth more than any trick in the Fourier transform.
+Tensors are channels-last, (batch, *grid, channels), with one axis or more: a pointwise layer is
+then one matrix product on the last axis.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from opdsl.nn.arithmetic import Add, Mul, Scale, Sub
-    from opdsl.nn.fourier import KERNELS, Resample, SpectralConv, SpectralLinear, resample
-    from opdsl.nn.grid import Concat, Coords, Crop, Pad, concat, coords, crop, pad
-    from opdsl.nn.norm import NORMS, BatchNorm, GroupNorm, InstanceNorm, LayerNorm, Norm
-    from opdsl.nn.parts import Complex, Imag, Modulus, Real
-    from opdsl.nn.pointwise import ACTIVATIONS, Activation, ComplexLinear, Dropout, Linear
-    from opdsl.nn.skip import SKIPS, Gate, Skip
-    from opdsl.nn.transforms import Cut, Grow
+    from opdsl.nn.grid.layout import Concat, Coords, Crop, Pad, concat, coords, crop, pad
+    from opdsl.nn.layers.arithmetic import Add, Mul, Scale, Sub
+    from opdsl.nn.layers.complex_parts import Complex, Imag, Modulus, Real
+    from opdsl.nn.layers.norm import NORMS, BatchNorm, GroupNorm, InstanceNorm, LayerNorm, Norm
+    from opdsl.nn.layers.pointwise import ACTIVATIONS, Activation, ComplexLinear, Dropout, Linear
+    from opdsl.nn.layers.skip import SKIPS, Gate, Skip
+    from opdsl.nn.spectral.conv import KERNELS, Resample, SpectralConv, SpectralLinear, resample
+    from opdsl.nn.spectral.transforms import Cut, Grow
 
 MODULES = (
-    "arithmetic", "fourier", "grid", "norm", "parts", "pointwise", "skip", "transforms",
-)  # fmt: skip
+    "grid.layout",
+    "layers.arithmetic",
+    "layers.complex_parts",
+    "layers.norm",
+    "layers.pointwise",
+    "layers.skip",
+    "spectral.conv",
+    "spectral.transforms",
+)
 __all__ = [
     "ACTIVATIONS",
     "KERNELS",
@@ -63,10 +69,11 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    # lazy: what asks for the compiled kernels only (`opdsl.nn.native`) does not wait for torch
+    # lazy: a caller of the compiled kernels alone (`opdsl.nn.kernels.native`)
+    # does not wait for torch
     if name in __all__:
         for module in MODULES:
-            found = import_module(f"{__name__}.{module}")
-            if hasattr(found, name):
-                return getattr(found, name)
+            source = import_module(f"{__name__}.{module}")
+            if hasattr(source, name):
+                return getattr(source, name)
     raise AttributeError(f"module `{__name__}` has no attribute `{name}`")

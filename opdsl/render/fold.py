@@ -12,10 +12,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from opdsl.diagnostics import Span
+from opdsl.ir.display import parameters, telling
 from opdsl.ir.graph import Graph, Node, Port
 from opdsl.ir.outline import Group, Outline, outline
 from opdsl.ir.spaces import Space
-from opdsl.ir.telling import parameters, telling
 from opdsl.render.style import Kind
 
 SUPERSCRIPT = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")

@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from opdsl.ir.block import Cost
 from opdsl.ir.certificate import Certificate, certify
 from opdsl.ir.dims import Poly
+from opdsl.ir.display import telling
 from opdsl.ir.graph import Graph, Node
 from opdsl.ir.outline import Group, outline
-from opdsl.ir.telling import telling
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ What comes in: a scene. What goes out: `expected ... before ...`, and the pieces
 from __future__ import annotations
 
 from opdsl.diagnostics import Diagnostic, Help, Label
+from opdsl.syntax.error_context import Scene
 from opdsl.syntax.scan import Piece
-from opdsl.syntax.scene import Scene
 
 VALUE = frozenset(
     {"NAME", "INT", "FLOAT", "STRING", "TRUE", "FALSE", "HOLE", "LPAR", "LSQB", "ADD", "NOT", "IF"}

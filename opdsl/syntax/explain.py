@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from opdsl.diagnostics import Source
-from opdsl.syntax.blanks import Finding, blank, extent
+from opdsl.syntax.error_context import scene_of
+from opdsl.syntax.error_rules import STORIES
 from opdsl.syntax.expected import expected
 from opdsl.syntax.lalr import Refused
-from opdsl.syntax.scene import scene_of
-from opdsl.syntax.stories import STORIES
+from opdsl.syntax.recovery_blanking import Finding, blank, extent
 from opdsl.syntax.unfinished import UNFINISHED, at_the_end, unclosed_body
 
 

@@ -14,10 +14,10 @@ from __future__ import annotations
 
 from opdsl.diagnostics import OpError, Source
 from opdsl.syntax import tree as t
+from opdsl.syntax.layout_tokens import Words
 from opdsl.syntax.parser import parse
 from opdsl.syntax.scan import Piece
 from opdsl.syntax.unparse import unparse
-from opdsl.syntax.wording import Words
 
 WIDTH = 88
 STEP = 2

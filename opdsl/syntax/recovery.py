@@ -20,7 +20,7 @@ from opdsl.syntax.scan import plain
 from opdsl.syntax.tree import Edition, File, Item
 
 if TYPE_CHECKING:
-    from opdsl.syntax.blanks import Finding
+    from opdsl.syntax.recovery_blanking import Finding
 
 MOST = 20  # diagnostics of one file
 BUDGET = 2**22  # characters read in all; every mistake costs one more reading
@@ -63,7 +63,7 @@ def _attempt(source: Source, text: str) -> tuple[Edition | None, tuple[Item, ...
 
         return explain(source, text, error)
     except OpError as error:
-        from opdsl.syntax.blanks import refused
+        from opdsl.syntax.recovery_blanking import refused
 
         return refused(text, error.diagnostics[0])
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from opdsl.diagnostics import Diagnostic, Label
-from opdsl.syntax.blanks import Finding, blank
+from opdsl.syntax.error_context import Scene
+from opdsl.syntax.error_rules import bad_character, bare_step, edition, late_from, no_else
 from opdsl.syntax.expected import error, short, words
+from opdsl.syntax.recovery_blanking import Finding, blank
 from opdsl.syntax.scan import Piece
-from opdsl.syntax.scene import Scene
-from opdsl.syntax.stories import bad_character, bare_step, edition, late_from, no_else
 from opdsl.syntax.words import CLOSING, KEYWORDS, OPENING
 
 # ------------------------------------------------------------------ blocks left open

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from opdsl.diagnostics import fault
 from opdsl.ir.graph import Graph
-from opdsl.nn.batch import Values
-from opdsl.nn.packed import Packed
+from opdsl.nn.points.batch import Values
+from opdsl.nn.points.packed import Packed
 
 
 def as_given(

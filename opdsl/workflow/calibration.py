@@ -10,11 +10,11 @@ from pathlib import Path
 
 from torch import nn
 
-from opdsl.data.formats import fingerprint
+from opdsl.data.io.formats import fingerprint
 from opdsl.diagnostics import fault
 from opdsl.files import read_json
-from opdsl.nn.batch import Values, alike, changed, numbers
-from opdsl.train.calibrate import Calibration, edge
+from opdsl.nn.points.batch import Values, alike, changed, numbers
+from opdsl.train.metrics.calibrate import Calibration, edge
 
 CALIBRATION = "calibration.json"
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
-from opdsl.lower.torch import OperatorModule, Result
-from opdsl.nn.batch import Values, changed, numbers
-from opdsl.nn.packed import Packed
-from opdsl.train.normalise import Normaliser, Scale
+from opdsl.lower.module import OperatorModule, Result
+from opdsl.nn.points.batch import Values, changed, numbers
+from opdsl.nn.points.packed import Packed
+from opdsl.train.engine.normalise import Normaliser, Scale
 
 if TYPE_CHECKING:
     from opdsl.ir.graph import Graph

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from opdsl.diagnostics import OpError, Span
-from opdsl.train.sections import Settings
-from opdsl.train.settings import Assignment
+from opdsl.train.config.sections import Settings
+from opdsl.train.config.settings import Assignment
 
 MODEL = "model"  # `model.width` is a parameter of the model, all else a setting of the run
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from opdsl.diagnostics import fault
 from opdsl.ir.graph import Graph
-from opdsl.train.rollout import Loop
+from opdsl.train.engine.rollout import Loop
 
 
 def loop_of(graph: Graph, steps: int | None) -> Loop | None:

@@ -13,19 +13,19 @@ from torch import Tensor, nn
 
 from opdsl.diagnostics import fault
 from opdsl.ir.graph import Graph
-from opdsl.lower.given import place
-from opdsl.lower.tiles import Tiled
-from opdsl.lower.torch import OperatorModule
-from opdsl.nn.batch import Values, changed, joined, picked
-from opdsl.nn.geometry import Placed
-from opdsl.nn.packed import Packed
-from opdsl.train.calibrate import Calibration
-from opdsl.train.device import device_of
-from opdsl.train.evaluate import apply
-from opdsl.train.journal import read_journal
-from opdsl.train.precision import policy_of
-from opdsl.train.samples import Fields, Places, placed_on
-from opdsl.train.sections import Settings
+from opdsl.lower.call_arguments import place
+from opdsl.lower.module import OperatorModule
+from opdsl.lower.tiles.tiling import Tiled
+from opdsl.nn.points.batch import Values, changed, joined, picked
+from opdsl.nn.points.geometry import Placed
+from opdsl.nn.points.packed import Packed
+from opdsl.train.config.sections import Settings
+from opdsl.train.engine.device import device_of
+from opdsl.train.engine.precision import policy_of
+from opdsl.train.engine.samples import Fields, Places, placed_on
+from opdsl.train.metrics.calibrate import Calibration
+from opdsl.train.metrics.evaluate import apply
+from opdsl.train.run.metrics_log import read_journal
 from opdsl.workflow.arrays import as_given, as_was
 from opdsl.workflow.calibration import CALIBRATION, stored_calibration, weights_of, with_edges
 from opdsl.workflow.operator import Operator

@@ -15,9 +15,9 @@ from opdsl.compiler import FILES, check
 from opdsl.diagnostics import OpError, did_you_mean, fault
 from opdsl.files import read_json
 from opdsl.ir.graph import Graph
-from opdsl.train.folder import ABOUT, refuse_links
-from opdsl.train.sections import Settings
-from opdsl.train.settings import DEFAULT, Assignment, resolve
+from opdsl.train.config.sections import Settings
+from opdsl.train.config.settings import DEFAULT, Assignment, resolve
+from opdsl.train.run.folder import ABOUT, refuse_links
 from opdsl.workflow.config import read_config
 from opdsl.workflow.overrides import Override, assignments
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from opdsl.ir.graph import Graph
-from opdsl.lower.torch import OperatorModule, lower
-from opdsl.summary.room import refuse_too_large, weight_bytes
-from opdsl.train.trained import Trained, load_trained
+from opdsl.lower.module import OperatorModule, lower
+from opdsl.summary.memory_check import refuse_too_large, weight_bytes
+from opdsl.train.run.trained import Trained, load_trained
 
 
 def trained_module(

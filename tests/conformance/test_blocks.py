@@ -10,7 +10,7 @@ from torch.func import functional_call
 from opdsl import blocks
 from opdsl.ir.block import Block
 from opdsl.ir.spaces import VECTOR, Axis, Domain, Extend, Space
-from opdsl.nn.geometry import Geometry, Placed, placed_at
+from opdsl.nn.points.geometry import Geometry, Placed, placed_at
 
 BATCH = 2
 SIZES = {1: (12,), 2: (8, 7), 3: (6, 7, 8)}

@@ -11,7 +11,7 @@ from opdsl.diagnostics import OpError
 from opdsl.export import emit_python
 from opdsl.ir.live import live
 from opdsl.ir.spaces import Axis, Domain, Extend, Space
-from opdsl.lower.torch import lower
+from opdsl.lower.module import lower
 from opdsl.resources import root
 from tests.hand_built import Writer
 

@@ -8,7 +8,7 @@ import torch
 from opdsl import Geometry, blocks
 from opdsl.ir.block import Block, Refusal
 from opdsl.ir.spaces import VECTOR, Axis, Domain, Space
-from opdsl.lower.each import each
+from opdsl.lower.per_sample import each
 
 SIZES = (5, 4, 8)
 ONE = Axis(name="points")

@@ -12,7 +12,7 @@ import torch
 
 from opdsl import compiler
 from opdsl.compiler import load
-from opdsl.lower.torch import lower
+from opdsl.lower.module import lower
 from opdsl.resources import root
 
 with warnings.catch_warnings():

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from opdsl.nn.continuation import Continue
-from opdsl.nn.grid import Pad
-from opdsl.nn.solenoidal import DivergenceFree
+from opdsl.nn.grid.layout import Pad
+from opdsl.nn.spectral.continuation import Continue
+from opdsl.nn.spectral.divergence_free import DivergenceFree
 
 why = "neuraloperator is not importable here"
 projection = pytest.importorskip(

@@ -12,8 +12,8 @@ import torch
 from opdsl.diagnostics import OpError
 from opdsl.migrate.neuralop.changes import functions
 from opdsl.migrate.neuralop.importing import module_of, plain_weights
-from opdsl.nn.difference import DifferenceConv
-from opdsl.nn.disco import DiscoConv, count
+from opdsl.nn.grid.difference import DifferenceConv
+from opdsl.nn.grid.disco import DiscoConv, count
 from tests import imports
 from tests.imports import Variant
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from opdsl.nn.slices import SliceAttention
+from opdsl.nn.layers.slice_attention import SliceAttention
 
 theirs = pytest.importorskip(
     "Physics_Attention",

@@ -10,8 +10,8 @@ import warnings
 import pytest
 import torch
 
-from opdsl.nn.harmonics import SphericalConv, inverse_sht, sht
-from opdsl.nn.vector_harmonics import inverse_vector_sht, vector_sht
+from opdsl.nn.sphere.harmonics import SphericalConv, inverse_sht, sht
+from opdsl.nn.sphere.vector import inverse_vector_sht, vector_sht
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # its own imports warn

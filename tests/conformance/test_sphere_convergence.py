@@ -8,8 +8,8 @@ import torch
 
 from opdsl import resources
 from opdsl.compiler import load
-from opdsl.lower.torch import lower
-from opdsl.nn.harmonics import inverse_sht
+from opdsl.lower.module import lower
+from opdsl.nn.sphere.harmonics import inverse_sht
 
 SPEC = resources.root("specs") / "sfno_swe.op"
 LATITUDES = 64  # 63 gaps between the poles

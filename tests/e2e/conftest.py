@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from opdsl.train import pictures, report
+from opdsl.train.report import page, pictures
 from tests.e2e.command_line import TINY, TRAIN, good
 
 
@@ -21,7 +21,7 @@ def each_kind_of_picture_drawn_once():
         return drawn[kind]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(report, "fields_png", fields_png)
+        patch.setattr(page, "fields_png", fields_png)
         yield
 
 

@@ -19,8 +19,8 @@ import torch
 import yaml
 
 from opdsl.cli import train
-from opdsl.train.journal import read_journal
-from opdsl.train.listener import Silence
+from opdsl.train.run.listener import Silence
+from opdsl.train.run.metrics_log import read_journal
 from tests.e2e.command_line import good, run
 
 PROGRAM = """edition 2026

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from opdsl.train.journal import read_journal
+from opdsl.train.run.metrics_log import read_journal
 from tests.e2e.command_line import TINY, data, good, run
 
 TRAIN = """
@@ -26,7 +26,7 @@ def home(tmp_path, monkeypatch):
     """The current folder: `tiny.op`, four samples, a cache of its own."""
     monkeypatch.chdir(tmp_path)
     # compiled kernels stay where they are
-    monkeypatch.setattr("opdsl.lower.timings.user_cache", lambda: tmp_path / "cache" / "opdsl")
+    monkeypatch.setattr("opdsl.lower.plan.timings.user_cache", lambda: tmp_path / "cache" / "opdsl")
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     (tmp_path / "tiny.op").write_text(TINY + TRAIN)

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from opdsl.nn import fused
-from opdsl.nn.native.library import library
-from opdsl.train.journal import read_journal
+from opdsl.nn.kernels import fourier_layer
+from opdsl.nn.kernels.native.library import library
+from opdsl.train.run.metrics_log import read_journal
 from tests.e2e.command_line import good, run, start
 
-pytestmark = pytest.mark.skipif(not fused.available(), reason="no C++ compiler here")
+pytestmark = pytest.mark.skipif(not fourier_layer.available(), reason="no C++ compiler here")
 
 # 2 x 32 x 64 x 64 numbers in a function: twice as many as the plan asks for
 TEXT = """edition 2026

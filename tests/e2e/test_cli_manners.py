@@ -12,9 +12,9 @@ import typer
 from typer.main import get_command
 
 from opdsl.cli import COMMANDS, Group, app, check
-from opdsl.cli.guard import guard, told
+from opdsl.cli.error_handling import guard, told
 from opdsl.diagnostics import CODES, Exit, fault
-from opdsl.train.signals import Interrupted
+from opdsl.train.engine.signals import Interrupted
 from tests.e2e.command_line import TINY, environment, process, run
 
 RED = "\x1b[1;31m"

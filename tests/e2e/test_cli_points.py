@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from opdsl import Geometry, Packed
-from opdsl.data import open_dataset, points
-from opdsl.data.raw import Raw
-from opdsl.nn.batch import picked
+from opdsl.data import open_dataset
+from opdsl.data.io import points
+from opdsl.data.io.file_fields import Raw
+from opdsl.nn.points.batch import picked
 from tests.e2e.command_line import data, good, run
 
 CARS = Path(__file__).parents[3] / "shared/data/neuraloperator/mini_car.pt"

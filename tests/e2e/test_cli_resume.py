@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from opdsl.cli.train import with_values
-from opdsl.train.journal import read_journal
+from opdsl.train.run.metrics_log import read_journal
 from tests.e2e.command_line import data, good, run
 
 PROGRAM = """edition 2026

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from opdsl.data.formats import open_dataset
-from opdsl.train.journal import read_journal
+from opdsl.data.io.formats import open_dataset
+from opdsl.train.run.metrics_log import read_journal
 from tests.e2e.command_line import TINY, TRAIN, data, good, process, run, start
 
 FILES = {"resolved.op", "settings.yaml", "opdsl.json", "metrics.jsonl", "checkpoints"}
@@ -102,7 +102,7 @@ def test_the_weights_are_the_best_and_load_without_us(trained):
     from safetensors.torch import load_file
 
     import opdsl
-    from opdsl.train.checkpoint import Store
+    from opdsl.train.run.checkpoint import Store
 
     best, weights = Store(trained).load("best"), load_file(trained / "model.safetensors")
     parts = {
@@ -188,7 +188,7 @@ def test_a_signal_saves_and_resume_gives_the_same_metrics(folder, signum, code):
 
 
 def test_resume_in_a_folder_in_use_is_refused_and_changes_nothing(folder):
-    from opdsl.train.folder import lock
+    from opdsl.train.run.folder import lock
 
     good("train", "tiny.op", "--epochs", 1, "--out", "run", "-q")
     before = (folder / "run" / "settings.yaml").read_text()

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from opdsl.train.trained import trained_state
+from opdsl.train.run.trained import trained_state
 from tests.e2e.command_line import good, run
 
 PROGRAM = """edition 2026

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from opdsl.nn.sphere import latitudes
+from opdsl.nn.sphere.sampling import latitudes
 from tests.e2e.command_line import good, run
 
 PROGRAM = """edition 2026

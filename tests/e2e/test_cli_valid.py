@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from opdsl.train.evaluate import evaluate
-from opdsl.train.journal import read_journal, validation
+from opdsl.train.metrics.evaluate import evaluate
+from opdsl.train.run.metrics_log import read_journal, validation
 from tests.e2e.command_line import data, good, run
 from tests.e2e.test_cli_resume import PROGRAM, contents, metrics, save, weights
 
@@ -134,7 +134,7 @@ def test_test_data_are_measured_once(monkeypatch):
         sizes.append(len(arguments[2]))
         return evaluate(*arguments, **more)
 
-    monkeypatch.setattr("opdsl.cli.judge.evaluate", counting)
+    monkeypatch.setattr("opdsl.cli.evaluate_tests.evaluate", counting)
     learnt("line.op")
     assert sorted(sizes) == [3, 6]
 

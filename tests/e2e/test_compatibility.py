@@ -16,8 +16,8 @@ import opdsl
 from opdsl.data import open_dataset
 from opdsl.export import load_compiled
 from opdsl.ir.fingerprint import fingerprint
-from opdsl.train.journal import read_journal
-from opdsl.train.trained import trained_state
+from opdsl.train.run.metrics_log import read_journal
+from opdsl.train.run.trained import trained_state
 from tests.e2e.command_line import data, good, run
 
 ROOT = Path(__file__).parents[2]

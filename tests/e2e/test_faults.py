@@ -14,9 +14,9 @@ import torch
 import opdsl
 from opdsl import files
 from opdsl.diagnostics import OpError
-from opdsl.train.checkpoint import Store
-from opdsl.train.fit import fit
-from opdsl.train.listener import Silence
+from opdsl.train.engine.fit import fit
+from opdsl.train.run.checkpoint import Store
+from opdsl.train.run.listener import Silence
 from tests.e2e.tiny_run import Tiny, samples, settings, train
 
 WORKER = Path(__file__).with_name("tiny_run.py")

@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from opdsl.train.evaluate import predict
-from opdsl.train.fit import fit
-from opdsl.train.listener import Silence
-from opdsl.train.sections import Checkpoint, Optimizer, Schedule, Settings
+from opdsl.train.config.sections import Checkpoint, Optimizer, Schedule, Settings
+from opdsl.train.engine.fit import fit
+from opdsl.train.metrics.evaluate import predict
+from opdsl.train.run.listener import Silence
 from tests.e2e.tiny_run import Samples
 
 pytestmark = [

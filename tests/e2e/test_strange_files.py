@@ -145,7 +145,7 @@ def test_a_disk_that_is_full_at_the_end_of_a_run_is_told_with_the_file(
 
     monkeypatch.setattr(files, "_write_new", full)
     monkeypatch.setattr(files, "write_whole", watched)
-    monkeypatch.setattr("opdsl.train.report.write_whole", watched)
+    monkeypatch.setattr("opdsl.train.report.page.write_whole", watched)
     result = run("train", tmp_path / "tiny.op", "--out", tmp_path / "run", "--quiet")
     assert "error[OP0625]" in result.stderr
     assert name in result.stderr

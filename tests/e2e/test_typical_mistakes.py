@@ -9,7 +9,7 @@ import torch
 
 import opdsl
 from opdsl.data import Fields, Port, bind
-from opdsl.train.settings import Assignment, resolve
+from opdsl.train.config.settings import Assignment, resolve
 from tests.programs import codes, model, only
 
 FNO = """

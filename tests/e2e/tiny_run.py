@@ -19,11 +19,11 @@ import torch
 from torch import nn
 
 from opdsl.diagnostics import CODES, OpError
-from opdsl.train.fit import fit
-from opdsl.train.journal import read_journal
-from opdsl.train.listener import Silence
-from opdsl.train.sections import Checkpoint, Optimizer, Schedule, Settings
-from opdsl.train.signals import Interrupted
+from opdsl.train.config.sections import Checkpoint, Optimizer, Schedule, Settings
+from opdsl.train.engine.fit import fit
+from opdsl.train.engine.signals import Interrupted
+from opdsl.train.run.listener import Silence
+from opdsl.train.run.metrics_log import read_journal
 
 
 @dataclass(frozen=True)

@@ -25,19 +25,19 @@ from opdsl.cli.calibration import read_calibration
 from opdsl.cli.resume import begun
 from opdsl.cli.run_folder import open_run
 from opdsl.compiler import check
-from opdsl.data import points
-from opdsl.data.formats import open_dataset, stream_dataset
-from opdsl.data.raw import Raw
-from opdsl.data.well import Plan, writing
+from opdsl.data.io import points
+from opdsl.data.io.file_fields import Raw
+from opdsl.data.io.formats import open_dataset, stream_dataset
+from opdsl.data.io.well import Plan, writing
 from opdsl.export import to_json
 from opdsl.export.folder import MANIFEST, load_compiled, save_compiled
 from opdsl.migrate.neuralop.calls import read_checkpoint
 from opdsl.migrate.neuralop.calls import read_config as read_neuralop_config
-from opdsl.nn.geometry import Geometry
-from opdsl.nn.packed import Packed
+from opdsl.nn.points.geometry import Geometry
+from opdsl.nn.points.packed import Packed
 from opdsl.resources import root
-from opdsl.train.checkpoint import STATE
-from opdsl.train.journal import Journal, read_journal
+from opdsl.train.run.checkpoint import STATE
+from opdsl.train.run.metrics_log import Journal, read_journal
 from opdsl.workflow.config import read_config
 from opdsl.workflow.weights import trained_module
 from tests.e2e import tiny_run

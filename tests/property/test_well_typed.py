@@ -10,7 +10,7 @@ import opdsl
 from opdsl import OpError
 from opdsl.compiler import check
 from opdsl.ir.certificate import certify
-from opdsl.lower.torch import lower
+from opdsl.lower.module import lower
 from opdsl.summary import summarise
 from tests.property.well_typed import Program, program
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from opdsl.data.derive.simplices import sizes
 from opdsl.data.generate.wave import count, wave
-from opdsl.data.simplices import sizes
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

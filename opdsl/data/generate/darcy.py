@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from opdsl.data.generate.diffusion import solve
 from opdsl.data.generate.random_field import Grid, coefficients, field
 from opdsl.data.interrupt import heard
-from opdsl.data.well import Plan, writing
+from opdsl.data.io.well import Plan, writing
 from opdsl.diagnostics import OpError, fault
 
 Kind = Literal["piecewise", "lognormal"]

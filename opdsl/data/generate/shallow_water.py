@@ -31,9 +31,9 @@ from torch import Tensor
 from opdsl.data.interrupt import heard
 from opdsl.diagnostics import OpError, fault
 from opdsl.files import replacing
-from opdsl.nn.harmonics import inverse_sht, sht
-from opdsl.nn.sphere import latitudes
-from opdsl.nn.vector_harmonics import inverse_vector_sht, vector_sht
+from opdsl.nn.sphere.harmonics import inverse_sht, sht
+from opdsl.nn.sphere.sampling import latitudes
+from opdsl.nn.sphere.vector import inverse_vector_sht, vector_sht
 
 Progress = Callable[[int, int], None]
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from opdsl.data.distance import winding
+from opdsl.data.derive.distance import winding
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

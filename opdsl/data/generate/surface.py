@@ -23,17 +23,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from opdsl.data import points
+from opdsl.data.bind.samples import Role
 from opdsl.data.generate.blob import NUMBERS, Blob
 from opdsl.data.generate.draws import normals
 from opdsl.data.generate.surface_diffusion import LENGTH, integral, solve
 from opdsl.data.generate.wave import count, wave
 from opdsl.data.interrupt import heard
-from opdsl.data.raw import Raw
-from opdsl.data.samples import Role
+from opdsl.data.io import points
+from opdsl.data.io.file_fields import Raw
 from opdsl.diagnostics import OpError, fault
-from opdsl.nn.geometry import Geometry
-from opdsl.nn.packed import Packed
+from opdsl.nn.points.geometry import Geometry
+from opdsl.nn.points.packed import Packed
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from opdsl.data.simplices import sizes
+from opdsl.data.derive.simplices import sizes
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

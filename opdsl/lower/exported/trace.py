@@ -22,7 +22,7 @@ from opdsl.ir.graph import Graph
 from opdsl.ir.spaces import Domain
 from opdsl.lower.exported.calls import Call, Draw, finer, values
 from opdsl.lower.exported.silence import quiet
-from opdsl.lower.torch import OperatorModule
+from opdsl.lower.module import OperatorModule
 
 STEPS = (1, 2, 4, 8, 16)  # points by which a resolution may have to differ from the traced one
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from opdsl.blocks.add import Add
-from opdsl.blocks.skip import Skip
-from opdsl.blocks.spectral_conv import SpectralConv
-from opdsl.blocks.spherical_conv import SphericalConv
+from opdsl.blocks.pointwise.add import Add
+from opdsl.blocks.pointwise.skip import Skip
+from opdsl.blocks.spectral.spectral_conv import SpectralConv
+from opdsl.blocks.sphere.spherical_conv import SphericalConv
 from opdsl.ir.block import Block
 from opdsl.ir.graph import Node
 from opdsl.lower.fuse.fusion import Fusion, Layers, Uses

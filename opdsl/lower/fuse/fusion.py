@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from opdsl.blocks.apply import Apply
-from opdsl.blocks.linear import Linear
-from opdsl.blocks.skip import Skip
+from opdsl.blocks.pointwise.apply import Apply
+from opdsl.blocks.pointwise.linear import Linear
+from opdsl.blocks.pointwise.skip import Skip
 from opdsl.ir.graph import Graph, Node
 from opdsl.ir.live import live
 from opdsl.ir.spaces import Space
@@ -25,7 +25,7 @@ class Fusion:
         kind: the pattern, `fourier_layer` or `network`.
         source: where the input comes from, a path or the name of an input.
         nodes: all paths, in no order but that the last is the end.
-        roles: the node that is each part of the formula in `opdsl.nn.fused`.
+        roles: the node that is each part of the formula in `opdsl.nn.kernels.fourier_layer`.
         bends: the activations `before`, `middle`, `hidden`.
     """
 

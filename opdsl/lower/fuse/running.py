@@ -15,12 +15,19 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 
 from opdsl.lower.fuse.fusion import Fusion
-from opdsl.nn.factor import Tucker
-from opdsl.nn.fourier import SpectralConv
-from opdsl.nn.fused import Bends, Between, Weights, available, fourier_layer, network
-from opdsl.nn.fused_degrees import Degrees
-from opdsl.nn.fused_modes import Mixing, Modes
-from opdsl.nn.harmonics import SphericalConv
+from opdsl.nn.kernels.degrees import Degrees
+from opdsl.nn.kernels.fourier_layer import (
+    Bends,
+    Between,
+    Weights,
+    available,
+    fourier_layer,
+    network,
+)
+from opdsl.nn.kernels.modes import Mixing, Modes
+from opdsl.nn.spectral.conv import SpectralConv
+from opdsl.nn.spectral.factors import Tucker
+from opdsl.nn.sphere.harmonics import SphericalConv
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from opdsl.compiler import Checked
-    from opdsl.lower.torch import OperatorModule
+    from opdsl.lower.module import OperatorModule
 
 HEAD = """# {name} of neuraloperator, imported.
 # Source: Kossaifi et al. 2024, arXiv:2412.10354; neuralop/models at 93d3f06.{notes}
@@ -148,7 +148,7 @@ def module_of(found: Imported, weights: Mapping[str, Tensor]) -> OperatorModule:
     Raises:
         OpError: OP0643, a weight is missing, left over, or has another shape.
     """
-    from opdsl.lower.torch import lower
+    from opdsl.lower.module import lower
 
     ours = lower(found.graph)
     taken = taken_weights(found, weights)

@@ -15,7 +15,7 @@ from fractions import Fraction
 from itertools import accumulate
 from typing import Any
 
-from opdsl.blocks.disco_conv import least_points
+from opdsl.blocks.local.disco_conv import least_points
 from opdsl.migrate.neuralop.draft import Draft, Options, Shapes, Take, each, not_importable
 from opdsl.migrate.neuralop.fno import Stack, activation, grid, padding
 from opdsl.migrate.neuralop.layer import NORMS, SKIPS, Layer, Local, kept_as

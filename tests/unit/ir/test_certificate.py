@@ -1,9 +1,9 @@
 import pytest
 
-from opdsl.blocks.conv import Conv
-from opdsl.blocks.linear import Linear
-from opdsl.blocks.position import Position
-from opdsl.blocks.spectral_conv import SpectralConv
+from opdsl.blocks.local.conv import Conv
+from opdsl.blocks.points.position import Position
+from opdsl.blocks.pointwise.linear import Linear
+from opdsl.blocks.spectral.spectral_conv import SpectralConv
 from opdsl.ir.certificate import certify
 from opdsl.ir.spaces import Axis, Domain, Space
 from tests.hand_built import Writer

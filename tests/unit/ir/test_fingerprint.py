@@ -2,14 +2,14 @@ import random
 
 import pytest
 
-from opdsl.blocks.add import Add
-from opdsl.blocks.apply import Apply
-from opdsl.blocks.coords import Coords
-from opdsl.blocks.linear import Linear
-from opdsl.blocks.pad import Pad
-from opdsl.blocks.resample import Resample
-from opdsl.blocks.spectral_conv import SpectralConv
-from opdsl.blocks.sub import Sub
+from opdsl.blocks.domain.coords import Coords
+from opdsl.blocks.domain.pad import Pad
+from opdsl.blocks.pointwise.add import Add
+from opdsl.blocks.pointwise.apply import Apply
+from opdsl.blocks.pointwise.linear import Linear
+from opdsl.blocks.pointwise.sub import Sub
+from opdsl.blocks.spectral.resample import Resample
+from opdsl.blocks.spectral.spectral_conv import SpectralConv
 from opdsl.ir.fingerprint import fingerprint
 from opdsl.ir.graph import Graph, Node, Port
 from opdsl.ir.spaces import Axis, Domain, Extend, Space

@@ -5,7 +5,7 @@ import torch
 
 import opdsl
 from opdsl import Geometry, OpError, Packed
-from opdsl.nn.measure import weights
+from opdsl.nn.points.measure import weights
 
 PROGRAM = """edition 2026
 model M {

@@ -6,7 +6,7 @@ import opdsl
 from opdsl.diagnostics import OpError
 from opdsl.ir.graph import Graph
 from opdsl.ir.spaces import Axis, Domain, Space
-from opdsl.lower.torch import OperatorModule, lower
+from opdsl.lower.module import OperatorModule, lower
 from tests.hand_built import Writer
 from tests.operators import Dense, Join, Wave, fourier, line, plane, ports
 

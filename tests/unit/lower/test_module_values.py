@@ -9,7 +9,7 @@ import torch
 
 import opdsl
 from opdsl import OpError, Packed
-from opdsl.lower.timings import Timings
+from opdsl.lower.plan.timings import Timings
 
 GRID = """edition 2026
 

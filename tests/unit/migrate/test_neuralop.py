@@ -8,7 +8,7 @@ import torch
 
 import opdsl
 from opdsl.diagnostics import OpError
-from opdsl.lower.torch import lower
+from opdsl.lower.module import lower
 from opdsl.migrate.neuralop import import_call, read_call
 from opdsl.migrate.neuralop.calls import read_checkpoint, read_config
 from opdsl.migrate.neuralop.changes import train

@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from opdsl import Geometry, Packed
-from opdsl.nn.geometry import joined_places, placed_at
-from opdsl.nn.packed import Packed as Pack
+from opdsl.nn.points.geometry import joined_places, placed_at
+from opdsl.nn.points.packed import Packed as Pack
 
 SIZES = (9, 4, 12, 7, 5)
 

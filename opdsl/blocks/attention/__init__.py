@@ -1,0 +1,1 @@
+"""Attention between points, variables, slices and functions of other domains."""

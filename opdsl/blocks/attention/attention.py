@@ -1,0 +1,122 @@
+"""The block `attention`: every point looks at all others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import Field, PositiveInt
+
+from opdsl.blocks.points._quadrature import measured, weighed
+from opdsl.ir.block import BYTES, Ask, Block, Cost, Refusal
+from opdsl.ir.combine_rules import count
+from opdsl.ir.spaces import Domain, Space
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+HEADS = "heads of attention, into which the channels are split evenly"
+
+
+class Attention(Block):
+    """w(x) = sum over points y of a(x, y) V v(y): every point looks at all others.
+
+    Of q = Q v, k = K v and V v, split into heads of d channels:
+
+    | kind     | a(x, y)                                                     | cost  |
+    |----------|-------------------------------------------------------------|-------|
+    | softmax  | exp(q(x) k(y) / sqrt d), over its sum over all y            | n^2   |
+    | galerkin | q(x) k(y) / n, with k and V v normalised at each point      | n     |
+    | linear   | f(q(x)) f(k(y)) over its sum, f = 1 + elu                   | n     |
+
+    All are means over the points, which tend to integrals as a grid is refined. Every point of a
+    grid counts the same, the ends of an axis too. Points count by what their domain declares as
+    `measure`: `a(x, y)` is multiplied by the weight of y inside of all sums, and n is the sum of
+    weights, so that a cloud which is denser in one place gives what an even one gives. It holds on
+    any domain and for any order of the points.
+
+    ```op
+    edition 2026
+
+    model Look {
+      domain P = points(2)
+      input f : P -> R^8
+      output u : P -> R^8
+
+      u = f |> residual { attention(kind = galerkin, heads = 2) }
+    }
+    ```
+
+    Attributes:
+        kind: softmax, galerkin or linear.
+        heads: into how many heads the channels are split.
+
+    Source: Vaswani et al. 2017, arXiv:1706.03762; Cao 2021, arXiv:2105.14995, eq. (4);
+        Katharopoulos et al. 2020, arXiv:2006.16236.
+    """
+
+    ragged: ClassVar[Literal["each", "pointwise", "own"]] = "own"
+    tokens: ClassVar[Mapping[int, str]] = {
+        0: "all points look alike, so the attention is a mean of equal values",
+    }
+    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+        {"inputs": (4,), "heads": 2},
+        {"inputs": (8,), "kind": "galerkin"},
+        {"inputs": ("P -> R^4",), "kind": "linear"},
+    )
+
+    kind: Literal["softmax", "galerkin", "linear"] = Field(
+        default="softmax", description="how points weigh each other"
+    )
+    heads: PositiveInt = Field(default=1, description=HEADS)
+
+    def infer(self, *x: Space) -> Space:
+        """As many channels on the same domain."""
+        split(x[0].channels, self.heads)
+        return x[0].with_channels(x[0].channels)
+
+    def integrates(self, *x: Space) -> tuple[Domain, ...]:
+        """Over all points."""
+        return (x[0].domain,)
+
+    def asks(self, *x: Space) -> tuple[Ask, ...]:
+        """Where the points that answer are, if they stand for more than one over their number."""
+        return weighed(x[0].domain)
+
+    def cost(self, *x: Space) -> Cost:
+        """Four matrices with constants; for `galerkin` two normalisations of each head."""
+        c, volume = x[0].channels, x[0].domain.volume()
+        norms = 4 * (c // self.heads) if self.kind == "galerkin" else 0
+        params = 4 * (c * c + c) + norms
+        pairs = volume * volume * (4 * c)
+        seen = pairs if self.kind == "softmax" else volume * (4 * c * (c // self.heads))
+        return Cost(params, volume * (8 * c * c) + seen, x[0].numbers() * BYTES)
+
+    def uniform(self, given: tuple[bool, ...], *x: Space) -> bool:  # noqa: ARG002  of no matter
+        """Equal points ask the same and get the same answer."""
+        return all(given)
+
+    def lower(self, *x: Space) -> nn.Module:
+        """See `opdsl.nn.layers.attention.Attention`."""
+        from opdsl.nn.layers import attention
+
+        return attention.Attention(
+            x[0].channels, x[0].channels, self.heads, self.kind, measured(x[0].domain)
+        )
+
+
+def split(channels: int, heads: int) -> None:
+    """The channels split evenly over the heads.
+
+    Raises:
+        Refusal: OP0208, they do not.
+    """
+    if channels % heads:
+        raise Refusal(
+            "OP0208",
+            f"{count(channels)} do not split evenly over {heads} heads",
+            f"{channels} = {channels // heads} * {heads} + {channels % heads}",
+            at="heads",
+            helps=(f"take a divisor of {channels}",),
+        )

@@ -1,0 +1,139 @@
+"""The block `codomain_attention`: attention between variables."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import Field, PositiveFloat
+
+from opdsl.ir.block import BYTES, Block, Cost, Refusal
+from opdsl.ir.channel_groups import check_decided, one_copy
+from opdsl.ir.combine_rules import count
+from opdsl.ir.dims import PositiveCount
+from opdsl.ir.spaces import Space
+
+if TYPE_CHECKING:
+    from torch import nn
+
+SOFTMAX = 5  # operations for each score: a shift, an exponential, a sum, two for the scale
+
+
+class CodomainAttention(Block):
+    """w_i = sum_j softmax_j(<q_i, k_j> / (sqrt(d) T)) v_j: every variable looks at all variables.
+
+    The channels of q, k and v are those of the variables, one after the other, and within each
+    variable those of its heads. <q, k> is the mean of q(x) . k(x) over the domain, by the
+    trapezoidal rule and on the sphere by its own, and d the channels of a variable in one head. The
+    mean has a limit under refinement, and so the same weights are the same operator at every
+    resolution. Exchange two variables, and the result has them exchanged. q and k may be on a
+    coarser grid than v. Nothing is trained here: q, k and v come from layers with `copies`.
+
+    ```op
+    edition 2026
+
+    model Mix {
+      domain D = grid(x: 0..1, y: 0..1, boundary = periodic, min = 17)
+      input v : D -> R^{ux, uy, p}
+      output w : D -> R^3
+      param d : int = 4  # channels of a variable
+
+      h = linear(v, out = d, copies = 3)
+      q = spectral_conv(h, modes = 8, copies = 3)
+      k = spectral_conv(h, modes = 8, copies = 3)
+      w = codomain_attention(q, k, h, variables = 3, heads = 2) |> linear(out = 1, copies = 3)
+    }
+    ```
+
+    The program of neuraloperator adds over the N points of the grid and divides by the root of N,
+    so that its attention becomes sharper as the grid becomes finer. `faults = neuralop_93d3f06`
+    (its newest commit) does so too, for weights that were trained by it; that is no operator, and a
+    warning says so. At one resolution it is the same as `temperature = 1 / sqrt(N)` times its own,
+    N the points on which q and k are, padding included: a model that goes on with that temperature
+    is an operator.
+
+    Attributes:
+        variables: how many functions look at each other.
+        heads: into how many parts the channels of each variable are split.
+        temperature: T; the smaller, the more a variable looks at the one that fits best.
+        faults: of which release it has the faults.
+
+    Source: Rahman et al. 2024, arXiv:2403.12553, eq. (4) and (5); neuralop/layers/coda_layer.py at
+        93d3f06.
+    """
+
+    arity: ClassVar[tuple[int, int | None]] = (3, 3)
+    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+        {"inputs": (4, 4, 4), "variables": 2},
+        {"inputs": (8, 8, 4), "variables": 2, "heads": 2, "temperature": 0.5},
+        {"inputs": ("D/2 -> R^3", "D/2 -> R^3", 6), "variables": 3},
+        {"inputs": ("S -> R^2", "S -> R^2", "S -> R^2"), "variables": 2},
+        {"inputs": ("P -> R^4", "P -> R^4", 2), "variables": 2},
+        {"inputs": ("R^4", "R^4", 2), "variables": 2},
+        {"inputs": (4, 4, 4), "variables": 2, "temperature": 8.0, "faults": "neuralop_93d3f06"},
+    )
+
+    variables: PositiveCount = Field(description="how many functions look at each other")
+    heads: PositiveCount = Field(
+        default=1, description="into how many parts the channels of a variable are split"
+    )
+    temperature: PositiveFloat = Field(
+        default=1.0, description="by which the scores are divided; a small one sharpens"
+    )
+    faults: Literal["none", "neuralop_93d3f06"] = Field(
+        default="none", description="of which release it has the faults"
+    )
+
+    def infer(self, *x: Space) -> Space:
+        """The channels of v on its domain."""
+        q, k, v = x
+        self._check_one_space(q, k)
+        for y in (q, v):
+            self._check_heads(one_copy(y, self.variables, "variables").channels)
+        return v.with_channels(v.channels)
+
+    def _check_one_space(self, q: Space, k: Space) -> None:
+        if (q.domain, q.channels) == (k.domain, k.channels):
+            return
+        same = q.domain == k.domain
+        raise Refusal(
+            "OP0303" if same else "OP0304",
+            f"`{self.keyword()}` cannot compare q and k",
+            "both must have as many channels" if same else "both must live on one domain",
+            inputs={0: f"this is `{q}`", 1: f"this is `{k}`"},
+        )
+
+    def _check_heads(self, channels: int) -> None:
+        check_decided(self.heads)
+        if channels % self.heads:
+            raise Refusal(
+                "OP0208",
+                f"{count(channels)} of a variable do not split evenly over {self.heads} heads",
+                f"{channels} = {channels // self.heads} * {self.heads} + {channels % self.heads}",
+                at="heads",
+                helps=(f"take a divisor of {channels}",),
+            )
+
+    def diverges(self, *x: Space) -> str | None:  # noqa: ARG002  the same for every input
+        """A sum over the points has no limit."""
+        if self.faults == "none":
+            return None
+        return "has scores that grow with the number of points, a fault of neuraloperator"
+
+    def cost(self, *x: Space) -> Cost:
+        """A score for each pair of variables and head, and a sum of functions for each variable."""
+        q, _, v = x
+        pairs = self.variables * self.variables * self.heads
+        flops = (q.numbers() + v.numbers()) * (2 * self.variables) + q.numbers() + SOFTMAX * pairs
+        return Cost(0, flops, v.numbers() * BYTES)
+
+    def lower(self, *x: Space) -> nn.Module:
+        """See `opdsl.nn.layers.codomain_attention.CodomainAttention`."""
+        from opdsl.nn.layers import codomain_attention
+
+        domain, made = x[0].domain, (self.variables, self.heads, self.temperature)
+        alike = (True,) * domain.dims
+        if self.faults != "none":
+            return codomain_attention.CodomainAttention(*made, alike, adds=True)
+        closed = domain.periodic if domain.regular else alike
+        sampling = (domain.sampling or "gauss_legendre",) if domain.kind == "sphere" else ()
+        return codomain_attention.CodomainAttention(*made, closed, *sampling)

@@ -1,0 +1,89 @@
+"""The block `cross_attention`: points of one domain look at those of another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import Field, PositiveInt
+
+from opdsl.blocks.attention.attention import HEADS, split
+from opdsl.blocks.points._quadrature import measured, weighed
+from opdsl.ir.block import BYTES, Ask, Block, Cost
+from opdsl.ir.spaces import Domain, Space
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class CrossAttention(Block):
+    """w(x) = sum over points y of softmax(Q q(x) . K v(y) / sqrt d) V v(y): q asks, v answers.
+
+    The result lives on the domain of q, which may be any set of points: this is a way from one
+    domain to another. The mean over y tends to an integral as the domain of v is refined; points
+    of v count by the `measure` that their domain declares.
+
+    ```op
+    edition 2026
+
+    model Ask {
+      domain P = points(2)
+      domain Q = points(2)
+      input f : P -> R^8
+      output u : Q -> R^2
+
+      u = cross_attention(coords(Q), f, heads = 2)
+    }
+    ```
+
+    Attributes:
+        heads: into how many heads the channels of q are split.
+
+    Source: Vaswani et al. 2017, arXiv:1706.03762; Li et al. 2023, arXiv:2205.13671 (OFormer).
+    """
+
+    arity: ClassVar[tuple[int, int | None]] = (2, 2)
+    ragged: ClassVar[Literal["each", "pointwise", "own"]] = "own"
+    tokens: ClassVar[Mapping[int, str]] = {
+        0: "every point asks the same, so all get one answer: the result has rank one",
+        1: "every point answers the same, whatever is asked",
+    }
+    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+        {"inputs": (4, "P -> R^3"), "heads": 2},
+        {"inputs": ("Q -> R^2", 3)},
+    )
+
+    heads: PositiveInt = Field(default=1, description=HEADS)
+
+    def infer(self, *x: Space) -> Space:
+        """The channels of q on its domain."""
+        split(x[0].channels, self.heads)
+        return x[0].with_channels(x[0].channels)
+
+    def integrates(self, *x: Space) -> tuple[Domain, ...]:
+        """Over the points that answer."""
+        return (x[1].domain,)
+
+    def asks(self, *x: Space) -> tuple[Ask, ...]:
+        """Where the points that answer are, if they stand for more than one over their number."""
+        return weighed(x[1].domain)
+
+    def cost(self, *x: Space) -> Cost:
+        """Four matrices with constants, and all pairs of points."""
+        c, d = x[0].channels, x[1].channels
+        asks, answers = x[0].domain.volume(), x[1].domain.volume()
+        flops = asks * (4 * c * c) + answers * (4 * c * d) + asks * answers * (4 * c)
+        params = 2 * (c * c + c) + 2 * (c * d + c)
+        return Cost(params, flops, x[0].numbers() * BYTES)
+
+    def uniform(self, given: tuple[bool, ...], *x: Space) -> bool:  # noqa: ARG002  of no matter
+        """Points that ask the same get the same answer."""
+        return given[0]
+
+    def lower(self, *x: Space) -> nn.Module:
+        """See `opdsl.nn.layers.attention.Attention`."""
+        from opdsl.nn.layers import attention
+
+        return attention.Attention(
+            x[0].channels, x[1].channels, self.heads, "softmax", measured(x[1].domain)
+        )

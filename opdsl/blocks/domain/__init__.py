@@ -1,0 +1,1 @@
+"""Blocks that change the grid or the channels: padding, cropping, joining, selecting."""

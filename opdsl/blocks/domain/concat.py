@@ -1,0 +1,70 @@
+"""The block `concat`: functions side by side."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from opdsl.ir.block import Block, Cost, free
+from opdsl.ir.combine_rules import same_domain, same_field
+from opdsl.ir.spaces import Space
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class Concat(Block):
+    """w(x) = (u(x), v(x), ...): the channels of all functions, in the order given.
+
+    If every channel of every part has a name, and no name comes twice, the names stay.
+
+    ```op
+    edition 2026
+
+    model Located {
+      domain D = grid(x: 0..1, y: 0..1, min = 16)
+      input a : D -> R^3
+      output w : D -> R^5
+
+      w = concat(a, coords(D))
+    }
+    ```
+
+    Source: Li et al. 2021, arXiv:2010.08895, section 5 (a and the coordinates as input).
+    """
+
+    complex: ClassVar[bool] = True
+    arity: ClassVar[tuple[int, int | None]] = (1, None)
+    ragged: ClassVar[Literal["each", "pointwise", "own"]] = "pointwise"
+    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+        {"inputs": (3, 2)},
+        {"inputs": (1,)},
+        {"inputs": (1, 2, 3)},
+    )
+
+    def infer(self, *x: Space) -> Space:
+        """The sum of the channels on the common domain."""
+        same_domain("concatenate", x)
+        same_field("concatenate", x)
+        channels = sum(y.channels for y in x)
+        return x[0].with_channels(channels).model_copy(update={"components": _names(x)})
+
+    def carries(self, *x: Space) -> bool:  # noqa: ARG002  the same for every space
+        """It is linear, and the same at every point."""
+        return True
+
+    def cost(self, *x: Space) -> Cost:
+        """A copy."""
+        return free(self.infer(*x).numbers())
+
+    def lower(self, *x: Space) -> nn.Module:  # noqa: ARG002  the same for every space
+        """See `opdsl.nn.grid.layout.concat`."""
+        from opdsl.nn.grid import layout
+
+        return layout.Concat()
+
+
+def _names(x: tuple[Space, ...]) -> tuple[str, ...] | None:
+    if any(y.components is None for y in x):
+        return None
+    names = tuple(name for y in x for name in y.components or ())
+    return names if len(set(names)) == len(names) else None

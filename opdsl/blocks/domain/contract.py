@@ -1,0 +1,85 @@
+"""The block `contract`: a vector against a function."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import Field, PositiveInt
+
+from opdsl.ir.block import BYTES, Block, Cost, Refusal
+from opdsl.ir.combine_rules import count
+from opdsl.ir.spaces import Space
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class Contract(Block):
+    """w_j(x) = sum over i of b_ji t_i(x): the vector b gives the weights of the functions t_i.
+
+    The branch and the trunk of a DeepONet meet here. The vector has `out` times as many channels as
+    the function, those of w_1 first.
+
+    ```op
+    edition 2026
+
+    model Expand {
+      domain Q = grid(y: 0..1, min = 8)
+      input b : R^16
+      input t : Q -> R^16
+      output w : Q -> R^1
+
+      w = contract(b, t)
+    }
+    ```
+
+    Attributes:
+        out: channels of the result.
+
+    Source: Lu et al. 2021, arXiv:1910.03193, eq. (2).
+    """
+
+    arity: ClassVar[tuple[int, int | None]] = (2, 2)
+    ragged: ClassVar[Literal["each", "pointwise", "own"]] = "own"
+    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+        {"inputs": ("R^3", 3)},
+        {"inputs": ("R^4", 2), "out": 2},
+    )
+
+    out: PositiveInt = Field(default=1, description="channels of the result")
+
+    def infer(self, *x: Space) -> Space:
+        """`out` channels on the domain of the function."""
+        branch, trunk = x
+        if branch.domain.kind != "vector":
+            raise Refusal(
+                "OP0301",
+                "`contract` takes a vector first, then a function",
+                f"this is `{branch}`",
+                at=0,
+                helps=(
+                    "turn them round: `contract(b, t)`"
+                    if trunk.domain.kind == "vector"
+                    else "make a vector of it: `flatten()` or `integrate()`",
+                ),
+            )
+        if branch.channels != self.out * trunk.channels:
+            raise Refusal(
+                "OP0303",
+                f"cannot contract {count(branch.channels)} with {count(trunk.channels)}",
+                "channel counts differ" if self.out == 1 else f"`out = {self.out}` times as many",
+                inputs={i: f"this is `{y}`" for i, y in enumerate(x)},
+                helps=(f"give the vector {count(self.out * trunk.channels)}",),
+            )
+        return trunk.with_channels(self.out)
+
+    def cost(self, *x: Space) -> Cost:
+        """A product and a sum for each channel of the function and of the result."""
+        volume = x[1].domain.volume()
+        return Cost(0, volume * (2 * x[0].channels), volume * (self.out * BYTES))
+
+    def lower(self, *x: Space) -> nn.Module:  # noqa: ARG002  the same for every space
+        """See `opdsl.nn.layers.modulate.Contract`."""
+        from opdsl.nn.layers import modulate
+
+        return modulate.Contract(self.out)

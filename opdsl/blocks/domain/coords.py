@@ -1,0 +1,150 @@
+"""The block `coords`: the coordinates of the points."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from opdsl.ir.block import Ask, Block, Cost, Refusal, free
+from opdsl.ir.spaces import KINDS, Domain, Extend, Space
+
+if TYPE_CHECKING:
+    from torch import nn
+
+SPACE = ("x", "y", "z")  # names of the coordinates of points
+
+
+class Coords(Block):
+    """w(x) = x: one channel for each coordinate, in the program's unit of length.
+
+    A periodic axis of n points has them at lo + i (hi - lo) / n, since `hi` is `lo` again; any
+    other axis includes both ends, lo + i (hi - lo) / (n - 1). Points have the coordinates that
+    are given with the call of the model, under the domain's name. Points of a sphere are unit
+    vectors x, y, z, which have no seam. Nothing adds coordinates silently: a model has them where
+    its program says so.
+
+    ```op
+    edition 2026
+
+    model Where {
+      domain D = grid(x: 0..1, y: -1..1, boundary = periodic, min = 16)
+      input a : D -> R^1
+      output w : D -> R^3
+
+      w = concat(a, coords(D))
+    }
+    ```
+
+    With `kind = fraction` a sphere has two coordinates instead, i / latitudes and j / longitudes,
+    which have a seam and move with the resolution by up to one part in `latitudes`; they are there
+    for weights that were trained with them.
+
+    Where an axis closes on itself its coordinate jumps from `hi` to `lo`, and Fourier layers see
+    the jump at every resolution: a model converges with order one then. With `kind = circle` such
+    an axis has two channels, cos and sin of 2 pi (x - lo) / (hi - lo), which do not jump.
+
+    Attributes:
+        domain: the domain.
+        kind: `position`, on a sphere `fraction`, on a grid with a periodic axis `circle`.
+
+    Source: Li et al. 2021, arXiv:2010.08895, section 5.
+    """
+
+    arity: ClassVar[tuple[int, int | None]] = (0, 0)
+    positional: ClassVar[tuple[str, ...]] = ("domain",)
+    sized: ClassVar[bool] = True
+    ragged: ClassVar[Literal["each", "pointwise", "own"]] = "own"
+    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+        {"inputs": (), "domain": "D"},
+        {"inputs": (), "domain": "D/2"},
+        {"inputs": (), "domain": "D", "kind": "circle"},
+    )
+
+    domain: Domain = Field(description="the domain")
+    kind: Literal["position", "fraction", "circle"] = Field(
+        default="position", description="what a coordinate is"
+    )
+
+    def infer(self, *x: Space) -> Space:  # noqa: ARG002  it has no inputs
+        """As many channels as coordinates, with their names."""
+        self._check_domain()
+        names = self._names()
+        return Space(domain=self.domain, channels=len(names), components=names)
+
+    def _names(self) -> tuple[str, ...]:
+        if self.domain.scattered:
+            d = self.domain.ambient or 0
+            return SPACE[:d] if d <= len(SPACE) else tuple(f"x{i + 1}" for i in range(d))
+        if self.kind == "circle":
+            axes = zip(self.domain.axes, self.domain.periodic, strict=True)
+            pairs = [(f"cos_{a.name}", f"sin_{a.name}") if p else (a.name,) for a, p in axes]
+            return tuple(x for pair in pairs for x in pair)
+        embedded = self.domain.kind == "sphere" and self.kind == "position"
+        return SPACE if embedded else tuple(a.name for a in self.domain.axes)
+
+    def _check_domain(self) -> None:
+        domain = self.domain
+        if self.kind == "fraction" and domain.kind != "sphere":
+            raise Refusal(
+                "OP0208",
+                "fractions are coordinates of a sphere only",
+                f"`{domain}` is {KINDS[domain.kind]}",
+                at="kind",
+                helps=("leave `kind` out",),
+            )
+        if self.kind == "circle" and not (domain.regular and any(domain.periodic)):
+            raise Refusal(
+                "OP0208",
+                "a circle is the place of a point on an axis that closes on itself",
+                f"`{domain}` has no such axis",
+                at="kind",
+                helps=("leave `kind` out",),
+            )
+        if not (domain.regular or domain.scattered or domain.kind == "sphere"):
+            raise Refusal(
+                "OP0301",
+                "`coords` is defined on grids, points and spheres only",
+                f"`{domain}` is {KINDS[domain.kind]}",
+                at="domain",
+            )
+        if any(isinstance(x, Extend) for part in domain.parts for x in part.steps):
+            raise Refusal(
+                "OP0301",
+                "`coords` is defined on a grid itself, not on an extension of one",
+                f"`{domain}` extends `{domain.name}`",
+                at="domain",
+                notes=(
+                    "the added points close the domain to a ring and have no place of their own",
+                ),
+                helps=(f"take them before: `coords({domain.name}) |> pad(to = {domain})`",),
+            )
+
+    def asks(self, *x: Space) -> tuple[Ask, ...]:  # noqa: ARG002  it has no inputs
+        """The coordinates of points."""
+        named = (Ask(self.domain.name, "coordinates", self.domain),)
+        return named if self.domain.scattered else ()
+
+    def cost(self, *x: Space) -> Cost:
+        """No arithmetic to speak of."""
+        return free(self.infer(*x).numbers())
+
+    def lower(self, *x: Space) -> nn.Module:  # noqa: ARG002  it has no inputs
+        """See `opdsl.nn.grid.layout.coords`."""
+        from opdsl.nn.grid import layout
+        from opdsl.nn.points import inputs
+        from opdsl.nn.sphere import sampling
+
+        if self.domain.scattered:
+            return inputs.Given()
+        if self.kind == "fraction":
+            return layout.Coords((0.0, 0.0), (1.0, 1.0), (True, True))
+        if self.domain.kind == "sphere":
+            return sampling.UnitVectors(self.domain.sampling or "gauss_legendre")
+        axes = self.domain.axes
+        return layout.Coords(
+            tuple(a.lo for a in axes),
+            tuple(a.hi for a in axes),
+            self.domain.periodic,
+            circle=self.kind == "circle",
+        )

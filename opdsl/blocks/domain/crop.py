@@ -1,0 +1,65 @@
+"""The block `crop`: a function on a smaller grid."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import Field
+
+from opdsl.ir.block import Block, Cost, free
+from opdsl.ir.regrid import extension
+from opdsl.ir.spaces import Domain, Space
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class Crop(Block):
+    """w = v on the points of `to`, which the domain of v extends; undoes `pad`.
+
+    An extension closes on itself, so Fourier layers can act there on a function that is not
+    periodic; its jump has the added points to go down.
+
+    ```op
+    edition 2026
+
+    from std.fourier import FourierLayer
+
+    model Continued {
+      domain D = grid(x: 0..1, min = 32)
+      domain E = extend(D, fraction = 1/4)
+      input v : D -> R^3
+      output w : D -> R^3
+
+      w = v |> pad(to = E) |> FourierLayer(modes = 8) |> crop(to = D)
+    }
+    ```
+
+    Attributes:
+        to: the domain that the domain of v extends.
+
+    Source: Li et al. 2021, arXiv:2010.08895, section 5 (zeros around domains without period).
+    """
+
+    kinds: ClassVar[frozenset[str]] = frozenset({"grid"})
+    complex: ClassVar[bool] = True
+    sized: ClassVar[bool] = True
+    samples: ClassVar[tuple[dict[str, Any], ...]] = ({"inputs": (3,), "to": "D"},)
+
+    to: Domain = Field(description="the inner domain")
+
+    def infer(self, *x: Space) -> Space:
+        """The same channels on `to`."""
+        extension(self.to, x[0].domain, x[0], self.keyword())
+        return x[0].on(self.to)
+
+    def cost(self, *x: Space) -> Cost:
+        """A copy."""
+        return free(self.infer(*x).numbers())
+
+    def lower(self, *x: Space) -> nn.Module:
+        """See `opdsl.nn.grid.layout.crop`."""
+        from opdsl.nn.grid import layout
+
+        steps = extension(self.to, x[0].domain, x[0], self.keyword())
+        return layout.Crop(next(x.sides for x in steps if x))

@@ -1,0 +1,79 @@
+"""The block `flatten`: the values at all points as one vector."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from opdsl.ir.block import Block, Cost, Refusal, free
+from opdsl.ir.spaces import VECTOR, Space
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class Flatten(Block):
+    """w = (v(x_1), v(x_2), ...): every channel at every point, as a vector.
+
+    The vector has as many entries as there are points, so the domain must have one resolution
+    only, and it says so: `fixed = 100`.
+
+    ```op
+    edition 2026
+
+    model Sensors {
+      domain X = points(1, fixed = 100)
+      input a : X -> R^1
+      output w : R^8
+
+      w = a |> flatten() |> linear(out = 8)
+    }
+    ```
+
+    Source: Lu et al. 2021, arXiv:1910.03193 (the branch net of DeepONet).
+    """
+
+    complex: ClassVar[bool] = True
+    samples: ClassVar[tuple[dict[str, Any], ...]] = ({"inputs": (3,)}, {"inputs": ("P -> R^2",)})
+
+    def infer(self, *x: Space) -> Space:
+        """A vector with channels times points entries; 1 point while the domain is not pinned."""
+        domain = x[0].domain
+        if domain.geometry == "per_sample":
+            raise Refusal(
+                "OP0311",
+                "`flatten` needs the same points in every sample",
+                f"`{domain}` has points of its own in each",
+                notes=("an entry of the vector would stand for another place in every sample",),
+                helps=(
+                    "declare them as shared: leave out `geometry = per_sample`",
+                    "or use an operator for any points: `integrate()`, `cross_attention(...)`",
+                ),
+            )
+        points = math.prod(self._grid(x[0])) if self._pinned(x[0]) else 1
+        return Space(domain=VECTOR, channels=x[0].channels * points, field=x[0].field)
+
+    def _grid(self, x: Space) -> tuple[int, ...]:
+        least = {d.name: tuple(a.least for a in d.axes) for d in x.domain.declared}
+        return x.domain.at(least)
+
+    def _pinned(self, x: Space) -> bool:
+        return x.domain.modes is not None or all(a.pinned for a in x.domain.axes)
+
+    def pins(self, *x: Space) -> str | None:
+        """Every point is a channel."""
+        return None if x[0].domain.modes is not None else "turns every sample point into a channel"
+
+    def diverges(self, *x: Space) -> str | None:
+        """As `pins`."""
+        return self.pins(*x)
+
+    def cost(self, *x: Space) -> Cost:
+        """A copy."""
+        return free(self.infer(*x).numbers())
+
+    def lower(self, *x: Space) -> nn.Module:  # noqa: ARG002  the same for every space
+        """See `opdsl.nn.layers.modulate.Flatten`."""
+        from opdsl.nn.layers import modulate
+
+        return modulate.Flatten()

@@ -1,0 +1,80 @@
+"""The block `pad`: a function on a larger grid."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import Field
+
+from opdsl.ir.block import Block, Cost, free
+from opdsl.ir.regrid import extension
+from opdsl.ir.spaces import Domain, Space
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class Pad(Block):
+    """w = v on its domain, and on the points that the extension `to` adds what its kind says.
+
+    An extension closes on itself, so Fourier layers can act there on a function that is not
+    periodic. With zeros it jumps at its ends. `extend(D, fraction = 1/4, kind = legendre)` leads
+    the function on as a polynomial from its last points to its first ones, `kind = gram` as two
+    polynomials, one from each end, that fade into each other. Both look at four points at each
+    end, a quarter of the added length apart, so they are the same operator at every resolution at
+    which this is a whole number of points.
+
+    ```op
+    edition 2026
+
+    from std.fourier import FourierLayer
+
+    model Continued {
+      domain D = grid(x: 0..1, min = 32)
+      domain E = extend(D, fraction = 1/4)
+      input v : D -> R^3
+      output w : D -> R^3
+
+      w = v |> pad(to = E) |> FourierLayer(modes = 8) |> crop(to = D)
+    }
+    ```
+
+    Attributes:
+        to: an extension of the domain of v.
+
+    Source: Li et al. 2021, arXiv:2010.08895, section 5 (zeros around domains without period);
+        Fourier continuation: Lyon and Bruno 2010, doi:10.1016/j.jcp.2009.11.020; Maust et al. 2022,
+        arXiv:2211.15960. There the points are neighbours, and the continuation is sharper and
+        shorter on finer grids.
+    """
+
+    kinds: ClassVar[frozenset[str]] = frozenset({"grid"})
+    complex: ClassVar[bool] = True
+    sized: ClassVar[bool] = True
+    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+        {"inputs": (3,), "to": "E"},
+        {"inputs": (3,), "to": "L"},
+        {"inputs": (3,), "to": "G"},
+    )
+
+    to: Domain = Field(description="the extension")
+
+    def infer(self, *x: Space) -> Space:
+        """The same channels on `to`."""
+        extension(x[0].domain, self.to, x[0], self.keyword())
+        return x[0].on(self.to)
+
+    def cost(self, *x: Space) -> Cost:
+        """A copy."""
+        return free(self.infer(*x).numbers())
+
+    def lower(self, *x: Space) -> nn.Module:
+        """See `opdsl.nn.grid.layout.pad`."""
+        from opdsl.nn.grid import layout
+        from opdsl.nn.spectral import continuation
+
+        steps = extension(x[0].domain, self.to, x[0], self.keyword())
+        step = next(x for x in steps if x)
+        if step.kind == "zero":
+            return layout.Pad(step.sides)
+        return continuation.Continue(step.kind, step.sides)

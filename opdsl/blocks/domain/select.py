@@ -1,0 +1,96 @@
+"""The block `select`: some channels of a function."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import Field, NonNegativeInt
+
+from opdsl.diagnostics import did_you_mean
+from opdsl.ir.block import Block, Cost, Refusal, free
+from opdsl.ir.combine_rules import count
+from opdsl.ir.spaces import Space
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class Select(Block):
+    """w = (v_i, v_j, ...): the named or numbered channels of v; written `v[ux]`, `v[0]`, `v[2..4]`.
+
+    ```op
+    edition 2026
+
+    model Parts {
+      domain D = grid(x: 0..1, min = 16)
+      input v : D -> R^{ux, uy, p}
+      output w : D -> R^2
+
+      w = concat(v[p], v[0])
+    }
+    ```
+
+    Attributes:
+        channels: which ones, by name or by number from 0.
+
+    Source: nothing to cite.
+    """
+
+    complex: ClassVar[bool] = True
+    ragged: ClassVar[Literal["each", "pointwise", "own"]] = "pointwise"
+    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+        {"inputs": (3,), "channels": (2, 0)},
+        {"inputs": ("R^4",), "channels": (1,)},
+    )
+
+    channels: tuple[NonNegativeInt | str, ...] = Field(
+        min_length=1, description="which channels, by name or by number from 0"
+    )
+
+    def infer(self, *x: Space) -> Space:
+        """The chosen channels, with their names."""
+        chosen = self._numbers(x[0])
+        names = x[0].components
+        picked = tuple(names[i] for i in chosen) if names else None
+        distinct = picked if picked and len(set(picked)) == len(picked) else None
+        return x[0].model_copy(update={"channels": len(chosen), "components": distinct})
+
+    def _numbers(self, x: Space) -> tuple[int, ...]:
+        return tuple(self._number(y, x) for y in self.channels)
+
+    def _number(self, channel: int | str, x: Space) -> int:
+        names = x.components or ()
+        if isinstance(channel, str):
+            if channel in names:
+                return names.index(channel)
+            raise Refusal(
+                "OP0303",
+                f"there is no component `{channel}`",
+                f"`{x}` has {', '.join(names)}"
+                if names
+                else f"the channels of `{x}` have no names",
+                at="channels",
+                helps=did_you_mean(channel, names),
+            )
+        if channel >= x.channels:
+            raise Refusal(
+                "OP0303",
+                f"there is no channel {channel}",
+                f"`{x}` has {count(x.channels)}, the first is 0",
+                at="channels",
+            )
+        return channel
+
+    def carries(self, *x: Space) -> bool:  # noqa: ARG002  the same for every space
+        """It is linear, and the same at every point."""
+        return True
+
+    def cost(self, *x: Space) -> Cost:
+        """A copy."""
+        return free(self.infer(*x).numbers())
+
+    def lower(self, *x: Space) -> nn.Module:
+        """See `opdsl.nn.layers.arithmetic.Select`."""
+        from opdsl.nn.layers import arithmetic
+
+        return arithmetic.Select(self._numbers(x[0]))

@@ -1,0 +1,1 @@
+"""Blocks on the edges of meshes and graphs."""

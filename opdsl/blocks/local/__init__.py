@@ -1,0 +1,1 @@
+"""Local convolutions: stencils on a grid, and their limits under refinement."""

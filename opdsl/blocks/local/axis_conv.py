@@ -1,0 +1,112 @@
+"""The block `axis_conv`: a matrix for each Fourier mode of one axis at a time."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import Field, NonNegativeInt
+
+from opdsl.ir.block import BYTES, Block, Bound, Cost, Work
+from opdsl.ir.dims import PositiveCount
+from opdsl.ir.modes import (
+    MIX,
+    bounds,
+    each_axis,
+    frequencies,
+    together,
+    transform_work,
+)
+from opdsl.ir.regrid import transform
+from opdsl.ir.spaces import Space
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class AxisConv(Block):
+    """w = sum over axes a of F_a^-1(R_a . F_a(v)): Fourier modes of one axis at a time.
+
+    F_a transforms along axis a alone, so a mode of it has a matrix for all points of the other
+    axes: the numbers of weights are a sum over the axes, not a product. `modes` is one-sided, as in
+    `spectral_conv`, and the grid needs 2 m + 1 points.
+
+    ```op
+    edition 2026
+
+    model Convolve {
+      domain D = grid(x: 0..1, y: 0..1, z: 0..1, boundary = periodic, min = 33)
+      input v : D -> R^3
+      output w : D -> R^8
+
+      w = axis_conv(v, modes = 16, out = 8)
+    }
+    ```
+
+    Attributes:
+        modes: the greatest frequency kept on each axis; one number for all axes or one for each.
+        out: channels of the result; as many as come in by default.
+
+    Source: Tran et al. 2023, arXiv:2111.13802, eq. (6).
+    """
+
+    rings: ClassVar[bool] = True
+    kinds: ClassVar[frozenset[str]] = frozenset({"grid"})
+    kernels: ClassVar[tuple[str, ...]] = ("fft", "dft")
+    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+        {"inputs": (3,), "modes": 2, "out": 5},
+        {"inputs": (2,), "modes": 1},
+    )
+
+    modes: NonNegativeInt | tuple[NonNegativeInt, ...] = Field(
+        description="the greatest frequency kept, one number or one for each axis"
+    )
+    out: PositiveCount | None = Field(default=None, description="channels of the result")
+
+    def infer(self, *x: Space) -> Space:
+        """`out` channels on the same grid."""
+        each_axis(self.modes, x[0])
+        return x[0].with_channels(self.out or x[0].channels)
+
+    def bounds(self, *x: Space) -> tuple[Bound, ...]:
+        """The points that hold the frequencies."""
+        bands = frequencies(each_axis(self.modes, x[0]))
+        return bounds(x[0].domain, bands, self.modes)
+
+    def excites(self, *x: Space) -> tuple[int, ...]:
+        """A matrix for each |k| <= m."""
+        return each_axis(self.modes, x[0])
+
+    def carries(self, *x: Space) -> bool:  # noqa: ARG002  the same for every space
+        """It makes no frequency."""
+        return True
+
+    def cost(self, *x: Space) -> Cost:
+        """Matrices for each axis; transforms there and back; products for each line of points."""
+        out, c = self.infer(*x), x[0].channels
+        modes = each_axis(self.modes, x[0])
+        numbers = sum((m + 1) * c * out.channels for m in modes)
+        volume = x[0].domain.volume()
+        flops = transform(x[0]) + transform(out) + volume * (MIX * c * out.channels * len(modes))
+        return Cost(2 * numbers, flops, out.numbers() * BYTES)
+
+    def work(self, kernel: str, sizes: tuple[tuple[int, ...], ...], *x: Space) -> Work:
+        """For each axis, transforms of all its lines there and back, and the products between."""
+        out, c = self.infer(*x).channels, x[0].channels
+        parts = []
+        for n, m in zip(sizes[0], each_axis(self.modes, x[0]), strict=True):
+            lines, size, bands = math.prod(sizes[0]) // n, (n,), (range(m + 1),)
+            there = transform_work(kernel, lines * c, size, bands, real=True)
+            back = transform_work(kernel, lines * out, size, bands, real=True)
+            parts += [there, Work(gemm=MIX * lines * (m + 1) * c * out), back]
+        return together(*parts)
+
+    def complex_weights(self, *x: Space) -> int:
+        """All of them."""
+        return self.cost(*x).params // 2
+
+    def lower(self, *x: Space) -> nn.Module:
+        """See `opdsl.nn.spectral.axes.AxisConv`."""
+        from opdsl.nn.spectral import axes
+
+        return axes.AxisConv(x[0].channels, self.infer(*x).channels, each_axis(self.modes, x[0]))

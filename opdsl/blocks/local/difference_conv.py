@@ -1,0 +1,145 @@
+"""The block `difference_conv`: a stencil of differences, which tends to a derivative."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator
+
+from opdsl.ir.block import BYTES, Block, Bound, Cost, Refusal
+from opdsl.ir.dims import PositiveCount
+from opdsl.ir.spaces import Space
+from opdsl.ir.stencil import stencil_bounds
+
+if TYPE_CHECKING:
+    from torch import nn
+
+MOST_AXES = 3
+
+
+class DifferenceConv(Block):
+    """w(x) = sum_j W_j (v(x + j h) - v(x)) width / h: differences to the neighbours, over h.
+
+    Under refinement it tends to the derivative sum_j W_j (j . grad v) width, the same whatever the
+    grid: a stencil that shrinks with the grid, but whose result does not. Each axis is divided by
+    its own spacing h. Where the spacing is `width` nothing is scaled, so `width` is best about the
+    spacing of the grid on which the model is trained.
+
+    ```op
+    edition 2026
+
+    model Slopes {
+      domain D = grid(x: 0..1, y: 0..1, boundary = periodic, min = 16)
+      input v : D -> R^3
+      output w : D -> R^8
+
+      w = difference_conv(v, out = 8, width = 1/32)
+    }
+    ```
+
+    Attributes:
+        out: channels of the result; as many as come in by default.
+        kernel: points of the stencil on each axis, odd.
+        width: a length, in the unit of the axes; one number for all axes or one for each.
+        edges: of axes that do not close: `replicate` or `reflect` the function, or `zeros`; with
+            `zeros` axes that close are treated so too. Beyond an end no difference is known: the
+            points next to it keep an error, so the mean square converges with order 1/2 there, the
+            inside with 1. With `zeros` the jump at the end over h grows, and there is no limit.
+        mix: whether each channel of the result sees all channels, or its own only.
+
+    Source: Liu-Schiaffini et al. 2024, arXiv:2402.16845, eq. (7); on grids of one spacing its
+        program divides by that spacing.
+    """
+
+    kinds: ClassVar[frozenset[str]] = frozenset({"grid"})
+    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+        {"inputs": (3,), "out": 4, "width": 0.5},
+        {"inputs": (2,), "mix": False, "edges": "reflect"},
+        {"inputs": (2,), "kernel": 5, "edges": "zeros"},
+    )
+
+    out: PositiveCount | None = Field(default=None, description="channels of the result")
+    kernel: PositiveInt = Field(default=3, description="points of the stencil, odd")
+    width: PositiveFloat | tuple[PositiveFloat, ...] = Field(
+        default=1 / 32, description="the spacing at which nothing is scaled"
+    )
+    edges: Literal["replicate", "reflect", "zeros"] = Field(
+        default="replicate", description="what is beyond the ends of an axis"
+    )
+    mix: bool = Field(default=True, description="whether channels meet")
+
+    @field_validator("kernel")
+    @classmethod
+    def _odd(cls, value: int) -> int:
+        if value % 2 == 0:
+            raise ValueError("a stencil has a middle: an odd number of points")
+        return value
+
+    def infer(self, *x: Space) -> Space:
+        """`out` channels on the same grid."""
+        self._check(x[0])
+        return x[0].with_channels(self.out or x[0].channels)
+
+    def _check(self, x: Space) -> None:
+        if x.domain.dims > MOST_AXES:
+            raise Refusal(
+                "OP0301",
+                f"`{self.keyword()}` is defined on one to three axes",
+                f"`{x.domain}` has {x.domain.dims}",
+            )
+        if isinstance(self.width, tuple) and len(self.width) != x.domain.dims:
+            raise Refusal(
+                "OP0208",
+                f"`width` has {len(self.width)} values for {x.domain.dims} axes",
+                "one value for each axis, or one for all",
+                at="width",
+            )
+        if not self.mix and self.out not in (None, x.channels):
+            raise Refusal(
+                "OP0303",
+                f"without mixing {x.channels} channels stay, not {self.out}",
+                "each channel meets itself only",
+                at="out",
+                helps=(f"change the channels by `linear(out = {self.out})`",),
+            )
+
+    def bounds(self, *x: Space) -> tuple[Bound, ...]:
+        """The stencil must not be wider than the grid."""
+        return stencil_bounds(x[0].domain, self.kernel)
+
+    def diverges(self, *x: Space) -> str | None:  # noqa: ARG002  the same for every input
+        """A jump to zero over the spacing grows without end."""
+        if self.edges != "zeros" or self.kernel == 1:
+            return None
+        return "divides the jump to zero at the ends by the spacing"
+
+    def reach(self, sizes: tuple[tuple[int, ...], ...], *x: Space) -> tuple[int, ...]:  # noqa: ARG002  the same for every input
+        """Half of the stencil."""
+        return (self.kernel // 2,) * len(sizes[-1])
+
+    def cost(self, *x: Space) -> Cost:
+        """One product for each point of the stencil, and one more for each axis."""
+        out, c = self.infer(*x), x[0].channels
+        inward = c if self.mix else 1
+        weights = self.kernel ** x[0].domain.dims * inward * out.channels
+        rest = sum(self.kernel**i for i in range(x[0].domain.dims)) * inward * out.channels
+        volume = x[0].domain.volume()
+        return Cost(weights, volume * (2 * (weights + rest)), out.numbers() * BYTES)
+
+    def lower(self, *x: Space) -> nn.Module:
+        """See `opdsl.nn.grid.difference.DifferenceConv`."""
+        from opdsl.nn.grid import difference
+
+        domain = x[0].domain
+        wraps = (y and self.edges != "zeros" for y in domain.periodic)
+        widths = self.width if isinstance(self.width, tuple) else (self.width,) * domain.dims
+        return difference.DifferenceConv(
+            x[0].channels,
+            self.infer(*x).channels,
+            self.kernel,
+            lengths=tuple(a.hi - a.lo for a in domain.axes),
+            widths=widths,
+            closed=domain.periodic,
+            edges=tuple("wrap" if y else self.edges for y in wraps),
+            groups=1 if self.mix else x[0].channels,
+        )

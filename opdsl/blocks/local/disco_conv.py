@@ -1,0 +1,275 @@
+"""The block `disco_conv`: a convolution with a local kernel of fixed radius."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from opdsl.ir.block import BYTES, Block, Bound, Cost, Refusal
+from opdsl.ir.dims import PositiveCount
+from opdsl.ir.spaces import Space
+
+if TYPE_CHECKING:
+    from torch import nn
+
+ASSUMED = 25  # points of a kernel, where its cost is told before the grid is known
+MOST_AXES = 3
+ANGLES = {1: 2, 2: 4, 3: 1}  # by the number of axes, if none are asked for
+Few = Annotated[int, Field(ge=1, le=1000)]
+
+
+class DiscoConv(Block):
+    """w(x) = integral of k(x - y) v(y) dy + b, where k vanishes beyond `radius`.
+
+    k is a sum of fixed functions with trained weights: hats over `shape = (rings, angles)`, rings
+    counted across the diameter. Its radius is a length, so a finer grid has more points within it,
+    and the result tends to the integral. On the sphere distances are angles in radians and the
+    offset is turned with the point, from the north.
+
+    ```op
+    edition 2026
+
+    model Near {
+      domain D = grid(x: 0..1, y: 0..1, boundary = periodic, min = 32)
+      input v : D -> R^3
+      output w : D -> R^8
+
+      w = disco_conv(v, out = 8, radius = 3/32)
+    }
+    ```
+
+    Attributes:
+        radius: of the kernel, in the unit of length of the axes; more than one spacing, and better
+            two or three. More than three rings or four angles need more, see the diagnostic.
+        out: channels of the result; as many as come in by default.
+        shape: rings and angles of the functions, (3, 4) in the plane and on the sphere; on one
+            axis angles are its two directions, on three there is one.
+        bias: whether b is added.
+        edges: of axes that do not close: `replicate` or `reflect` the function, or `zeros`; with
+            `zeros` axes that close are treated so too.
+        frozen: the grid whose stencil is used on every grid, for weights that were trained so; the
+            block has no limit then.
+
+    Source: Ocampo et al. 2023, arXiv:2209.13603; Liu-Schiaffini et al. 2024, arXiv:2402.16845,
+        eq. (9).
+    """
+
+    kinds: ClassVar[frozenset[str]] = frozenset({"grid", "sphere"})
+    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+        {"inputs": (3,), "out": 4, "radius": 0.7, "shape": (3, 1)},
+        {"inputs": (2,), "radius": 0.7, "shape": (4, 1), "bias": False},
+        {"inputs": (2,), "radius": 0.7, "shape": (2, 1), "frozen": 6},
+        {"inputs": (2,), "radius": 0.7},
+        {"inputs": ("S -> R^3",), "out": 2, "radius": 1.0},
+    )
+
+    radius: PositiveFloat = Field(description="of the kernel, a length")
+    out: PositiveCount | None = Field(default=None, description="channels of the result")
+    shape: tuple[Few, Few] | None = Field(default=None, description="rings and angles")
+    bias: bool = Field(default=True, description="whether a trained constant is added")
+    edges: Literal["replicate", "reflect", "zeros"] = Field(
+        default="replicate", description="what is beyond the ends of an axis"
+    )
+    frozen: PositiveInt | tuple[PositiveInt, ...] | None = Field(
+        default=None, description="the grid whose stencil is used on every grid"
+    )
+
+    def infer(self, *x: Space) -> Space:
+        """`out` channels on the same domain."""
+        self._check(x[0])
+        return x[0].with_channels(self.out or x[0].channels)
+
+    def _check(self, x: Space) -> None:
+        axes = x.domain.dims
+        if axes > MOST_AXES:
+            raise Refusal(
+                "OP0301",
+                f"`{self.keyword()}` is defined on one to three axes",
+                f"`{x.domain}` has {axes}",
+            )
+        rings, angles = self._functions_of(x)
+        most = {1: 2, 3: 1}.get(axes)
+        if most is not None and angles > most:
+            raise Refusal(
+                "OP0208",
+                f"a kernel on {axes} {'axis' if axes == 1 else 'axes'} has no {angles} angles",
+                f"{most} at most",
+                at="shape",
+                helps=(f"write `shape = ({rings}, {most})`",),
+            )
+        if x.domain.kind == "sphere" and self.frozen is not None:
+            raise Refusal("OP0208", "a kernel on the sphere is never frozen", at="frozen")
+        if x.domain.kind == "sphere" and self.radius > math.pi:
+            raise Refusal(
+                "OP0208",
+                "on the sphere nothing is farther than pi",
+                f"{self.radius:g}",
+                at="radius",
+            )
+        self._check_reach(x)
+        if isinstance(self.frozen, tuple) and len(self.frozen) != axes:
+            raise Refusal(
+                "OP0208",
+                f"`frozen` has {len(self.frozen)} values for {axes} axes",
+                "one value for each axis, or one for all",
+                at="frozen",
+            )
+
+    def _check_reach(self, x: Space) -> None:
+        """Beyond an end stands the function itself, once."""
+        if x.domain.kind == "sphere" or self.edges == "zeros":
+            return
+        for a in x.domain.axes:
+            if (a.periodic or self.edges == "reflect") and self.radius > (a.hi - a.lo):
+                raise Refusal(
+                    "OP0208",
+                    f"a radius of {self.radius:g} is longer than the axis `{a.name}`",
+                    f"at most {a.hi - a.lo:g}",
+                    at="radius",
+                    helps=("for what is everywhere: `spectral_conv` or `integrate`",),
+                )
+
+    def bounds(self, *x: Space) -> tuple[Bound, ...]:
+        """Each function of the kernel must meet a point; a frozen stencil must fit on the grid."""
+        domain = x[0].domain
+        lengths = [a.hi - a.lo for a in domain.axes]
+        if self.frozen is not None:
+            return tuple(y for i, n in enumerate(lengths) if (y := self._fitting(x[0], i, n)))
+        if domain.kind == "sphere":
+            lengths = [math.pi]  # of longitudes a polar row may have few
+        return tuple(self._bound(x[0], i, y) for i, y in enumerate(lengths))
+
+    def _bound(self, x: Space, axis: int, length: float) -> Bound:
+        ends = 0 if x.domain.periodic[axis] else 1
+        shape = self._functions_of(x)
+        needed = spacings(shape, x.domain.dims) * length
+        return Bound(
+            x.domain,
+            axis,
+            least_points(shape, x.domain.dims, self.radius / length) + ends,
+            keeps=f"each function of a kernel of radius {self.radius:g}",
+            note=f"each spacing must be shorter than {self.radius * length / needed:.3g}",
+            # a little longer, for just as long is too short
+            cure=lambda n: f"radius = {1.01 * needed / max(n - ends, 1):.3g}",
+            what="details",
+        )
+
+    def _fitting(self, x: Space, axis: int, length: float) -> Bound | None:
+        """The points beyond an end are taken from the grid, unless they are zeros or the last."""
+        closed = x.domain.periodic[axis]
+        if self.edges == "zeros" or (self.edges == "replicate" and not closed):
+            return None
+        frozen = self.frozen[axis] if isinstance(self.frozen, tuple) else self.frozen or 1
+        ends = 0 if closed else 1
+        reach = math.floor(self.radius / length * (frozen - ends) + 1e-9)
+        return Bound(
+            x.domain,
+            axis,
+            max(reach + ends, 1),
+            keeps=f"a frozen stencil that reaches {reach} points far",
+            note=f"it looks {reach} points beyond each end",
+            cure=lambda _: "edges = zeros",
+            what="stencil points",
+        )
+
+    def diverges(self, *x: Space) -> str | None:  # noqa: ARG002  the same for every input
+        """A frozen stencil is a number of points, not a length."""
+        return None if self.frozen is None else "has a frozen stencil, which shrinks with the grid"
+
+    def reach(self, sizes: tuple[tuple[int, ...], ...], *x: Space) -> tuple[int, ...] | None:
+        """The points within the radius; a frozen stencil and a sphere are taken for global."""
+        domain = x[0].domain
+        if self.frozen is not None or not domain.regular:
+            return None
+        ends = (n if closed else n - 1 for n, closed in zip(sizes[0], domain.periodic, strict=True))
+        lengths = (a.hi - a.lo for a in domain.axes)
+        return tuple(
+            math.floor(self.radius * n / length + 1e-9)
+            for n, length in zip(ends, lengths, strict=True)
+        )
+
+    def cost(self, *x: Space) -> Cost:
+        """One product for each point of the kernel, whose number the grid decides."""
+        out, c = self.infer(*x), x[0].channels
+        params = self._count(x[0]) * c * out.channels + (out.channels if self.bias else 0)
+        flops = x[0].domain.volume() * (2 * ASSUMED * c * out.channels)
+        return Cost(params, flops, out.numbers() * BYTES)
+
+    def _functions_of(self, x: Space) -> tuple[int, int]:
+        """Rings and angles."""
+        return self.shape or (3, ANGLES[x.domain.dims])
+
+    def _count(self, x: Space) -> int:
+        """How many functions the kernel is a sum of."""
+        rings, angles = self._functions_of(x)
+        return (rings + 1) // 2 if angles == 1 else rings // 2 * angles + rings % 2
+
+    def lower(self, *x: Space) -> nn.Module:
+        """See `opdsl.nn.grid.disco.DiscoConv` and `opdsl.nn.sphere.disco.SphericalDiscoConv`."""
+        from opdsl.nn.grid import disco
+        from opdsl.nn.sphere import disco as spherical_disco
+
+        domain, c, out = x[0].domain, x[0].channels, self.infer(*x).channels
+        if domain.kind == "sphere":
+            return spherical_disco.SphericalDiscoConv(
+                c,
+                out,
+                shape=self._functions_of(x[0]),
+                radius=self.radius,
+                sampling=domain.sampling or "gauss_legendre",
+                bias=self.bias,
+            )
+        wraps = (y and self.edges != "zeros" for y in domain.periodic)
+        frozen = (self.frozen,) * domain.dims if isinstance(self.frozen, int) else self.frozen
+        return disco.DiscoConv(
+            c,
+            out,
+            shape=self._functions_of(x[0]),
+            radius=self.radius,
+            lengths=tuple(a.hi - a.lo for a in domain.axes),
+            closed=domain.periodic,
+            edges=tuple("wrap" if y else self.edges for y in wraps),
+            bias=self.bias,
+            frozen=frozen,
+        )
+
+
+def least_points(shape: tuple[int, int], axes: int, radius: float) -> int:
+    """The least n whose spacing 1 / n lets each function of the kernel meet a point.
+
+    Args:
+        shape: rings and angles.
+        axes: of the domain.
+        radius: as a part of the length.
+    """
+    return math.floor(spacings(shape, axes) / radius + 1e-9) + 1
+
+
+def spacings(shape: tuple[int, int], axes: int) -> float:
+    """The radius must be longer than so many spacings: else a function is zero at all points.
+
+    The innermost ring is met last, where its hat is not zero: between 0 and 4 / (rings + 1) of the
+    radius, or 3 / (rings + 1) where the rings leave no function in the middle.
+    """
+    rings, angles = shape
+    if rings == 1 or (rings == 2 and angles == 1):
+        return 1.0  # the one function is not zero in the middle
+    inner = 3 if rings % 2 == 0 and angles > 1 else 4
+    return max(1.0, (_nearest(angles) if axes == 2 else 1.0) * (rings + 1) / inner)
+
+
+@lru_cache
+def _nearest(angles: int) -> float:
+    """The distance, in spacings, within which each of so many sectors of the plane has a point."""
+    turn, line = 2 * math.pi / angles, range(-(angles // 4) - 2, angles // 4 + 3)
+    points = [(math.hypot(i, j), math.atan2(i, j)) for i in line for j in line if i or j]
+
+    def within(centre: float) -> float:
+        return min(
+            r for r, a in points if abs(math.remainder(a - centre, 2 * math.pi)) < turn - 1e-9
+        )
+
+    return max(within(a * turn) for a in range(angles))

@@ -1,0 +1,1 @@
+"""Blocks on scattered points: kernel integrals, interpolation, means and integrals."""

@@ -1,0 +1,437 @@
+"""The block `gno`: a kernel integral from one domain to another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import Field, PositiveFloat
+
+from opdsl.blocks.pointwise.apply import TRANSCENDENTAL, Activation
+from opdsl.ir.block import BYTES, Ask, Block, Cost, Refusal
+from opdsl.ir.dims import Poly, PositiveCount
+from opdsl.ir.spaces import KINDS, Domain, Extend, Space
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from opdsl.nn.points.integral.gno import Side
+    from opdsl.nn.points.neighbours.search import Rule
+
+NEIGHBOURS = 16  # of a point, where the cost is told: how many there are, the data decide
+
+
+class Gno(Block):
+    """w(x) = sum over neighbours y of k(x, y) v(y) weight(y), or their mean.
+
+    k is a network. v may live on points, a grid or a sphere, and so may w: this is a way between
+    any two domains in one space. Neighbours are the points not farther than `radius`, or the
+    `nearest` so many, or with `along = edges` those at the other ends of the edges of a mesh.
+
+    | kind                 | sum of             | k has as many results as               |
+    |----------------------|--------------------|----------------------------------------|
+    | linear               | k(x, y) v(y)       | v, or with `matrix = full` out x v     |
+    | nonlinear            | k(x, y, v(y)) v(y) | the same                               |
+    | linear_kernelonly    | k(x, y)            | out                                    |
+    | nonlinear_kernelonly | k(x, y, v(y))      | out                                    |
+
+    | reduction | over the neighbours y           | as points get denser                         |
+    |-----------|---------------------------------|----------------------------------------------|
+    | mean      | sum / how many there are        | the mean over the ball, by the density of    |
+    |           |                                 | the points                                   |
+    | integral  | sum of weight(y) k v            | the integral over the ball                   |
+    | sum       | sum                             | none, it grows with their number             |
+
+    The weights of an integral are lengths, areas, volumes: on grids the trapezoidal rule, on
+    spheres their quadrature. On points they are those of the geometry that is given, else of its
+    cells, else what the domain declares as `measure`. Without any, each neighbour has its share of
+    the ball, which is right where points fill space evenly, and not on a surface. The ball ends
+    inside of the domain, so the error falls more slowly than that of the quadrature: on a grid of
+    step h like h^(3/2) in the plane, for random points like 1 / sqrt(n).
+
+    With a mollifier m each neighbour counts by m(|x - y|^2 / r^2), which falls to zero at the
+    radius: w is smooth in x, and derivatives with respect to the queries are those of autograd.
+    Means are divided by the sum of m. Without one w jumps where a neighbour comes or goes, which
+    autograd does not see. An embedding shows k sines and cosines of coordinates.
+
+    Distances are those of coordinates. Where points declare a `period` they go around it, and k
+    sees y where it stands next to x, along edges too; `wrap = false` switches that off.
+    `wrap = true` goes around the periodic axes of grids as well. The coordinates of points are
+    given with each call of the module, under the domain's name, and are searched once as long as
+    they stay the same; k sees x as it is given, so give coordinates within one period. A point x
+    without neighbours is an error, takes the nearest y, or is zero, as `empty` says.
+
+    ```op
+    edition 2026
+
+    model Cloud {
+      domain P = points(2, geometry = per_sample)
+      domain L = grid(x: 0..1, y: 0..1, size = 16)
+      input f : P -> R^3
+      output w : L -> R^3
+
+      w = f |> gno(to = L, radius = 0.2, kernel = [32, 32])
+    }
+    ```
+
+    Attributes:
+        to: the domain of the result.
+        radius: how far neighbours are, in the unit of the coordinates.
+        nearest: how many neighbours a point has, instead of a radius.
+        kernel: widths of the hidden layers of k.
+        act: the activation between them.
+        kind: linear, nonlinear, linear_kernelonly or nonlinear_kernelonly, see above.
+        matrix: whether k(x, y) is diagonal or a full matrix.
+        out: channels of the result; those of v if it is not given. Diagonal kernels keep them.
+        embedding: of coordinates, for k: none, transformer or nerf.
+        frequencies: of the embedding, for each coordinate.
+        max_positions: of the transformer's embedding, which has waves of up to so many lengths.
+        mollifier: none, half_cosine, bump, quartic, quadratic or octic.
+        reduction: mean, integral or sum over the neighbours.
+        empty: what a point without neighbours is: error, nearest or zero.
+        wrap: whether distances go around periods; by default around those that points declare.
+        along: whether neighbours are found by distance, or are those along edges.
+
+    Source: Li et al. 2020, arXiv:2003.03485, eq. (6); Li et al. 2023, arXiv:2309.00583 (GINO);
+    Lin et al. 2025, arXiv:2504.08277 (mollifiers).
+    """
+
+    sized: ClassVar[bool] = True
+    ragged: ClassVar[Literal["each", "pointwise", "own"]] = "own"
+    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+        {"inputs": ("P -> R^2",), "to": "Q", "radius": 2.0, "kernel": (4,), "act": "tanh"},
+        {"inputs": ("P -> R^2",), "to": "Q", "radius": 0.7, "kernel": (3, 3), "kind": "nonlinear"},
+        {"inputs": ("Q -> R^1",), "to": "P", "radius": 0.1, "kernel": (2,), "empty": "nearest"},
+        {"inputs": ("S -> R^2",), "to": "S", "radius": 1.5, "reduction": "integral"},
+        {"inputs": ("P -> R^2",), "to": "P", "nearest": 4, "matrix": "full", "out": 3},
+        {
+            "inputs": ("P -> R^2",),
+            "to": "Q",
+            "radius": 1.5,
+            "kernel": (4, 3),
+            "kind": "nonlinear_kernelonly",
+            "out": 3,
+            "embedding": "transformer",
+            "frequencies": 2,
+            "mollifier": "bump",
+            "reduction": "integral",
+        },
+        {
+            "inputs": ("P -> R^3",),
+            "to": "Q",
+            "radius": 0.3,
+            "kernel": (4,),
+            "kind": "linear_kernelonly",
+            "out": 2,
+            "embedding": "nerf",
+            "frequencies": 3,
+            "reduction": "sum",
+            "empty": "zero",
+        },
+    )
+
+    to: Domain = Field(description="the domain of the result")
+    radius: PositiveFloat | None = Field(default=None, description="how far neighbours are")
+    nearest: PositiveCount | None = Field(default=None, description="how many neighbours")
+    kernel: tuple[PositiveCount, ...] = Field(
+        default=(64, 64), min_length=1, description="widths of the hidden layers of the kernel"
+    )
+    act: Activation = Field(default="gelu", description="between the layers of the kernel")
+    kind: Literal["linear", "nonlinear", "linear_kernelonly", "nonlinear_kernelonly"] = Field(
+        default="linear", description="what the kernel sees, and whether it multiplies the function"
+    )
+    matrix: Literal["diagonal", "full"] = Field(default="diagonal", description="of the kernel")
+    out: PositiveCount | None = Field(default=None, description="channels of the result")
+    embedding: Literal["none", "transformer", "nerf"] = Field(
+        default="none", description="of coordinates"
+    )
+    frequencies: PositiveCount = Field(default=32, description="of the embedding")
+    max_positions: PositiveFloat = Field(default=10000.0, description="of the embedding")
+    mollifier: Literal["none", "half_cosine", "bump", "quartic", "quadratic", "octic"] = Field(
+        default="none", description="what neighbours count by their distance"
+    )
+    reduction: Literal["mean", "integral", "sum"] = Field(
+        default="mean", description="over the neighbours"
+    )
+    empty: Literal["error", "nearest", "zero"] = Field(
+        default="error", description="what a point without neighbours is"
+    )
+    wrap: bool | None = Field(default=None, description="whether distances go around periods")
+    along: Literal["distance", "edges"] = Field(
+        default="distance", description="what makes two points neighbours"
+    )
+
+    def infer(self, *x: Space) -> Space:
+        """`out` channels on `to`."""
+        here, there = ambient(x[0].domain, None), ambient(self.to, "to")
+        if here != there:
+            raise Refusal(
+                "OP0313",
+                f"`{x[0].domain}` and `{self.to}` lie in spaces of {here} and {there} dimensions",
+                f"{there} coordinates",
+                at="to",
+                notes=("neighbours are found by the distance of their coordinates",),
+                helps=(f"declare both with as many coordinates: `points({here})`",),
+            )
+        for refusal in (*self._of_neighbours(x[0]), *self._of_the_kernel(x[0])):
+            raise refusal
+        return x[0].on(self.to).with_channels(self.out or x[0].channels)
+
+    def _of_neighbours(self, x: Space) -> Iterator[Refusal]:
+        """What contradicts itself in what makes two points neighbours."""
+        found = Refusal("OP0208", "")
+        if self.along == "edges":
+            yield from self._of_edges(x)
+        elif self.radius is None and self.nearest is None:
+            helps = ("give `radius`, a length, or `nearest`, how many",)
+            yield Refusal("OP0205", "`gno` needs to know what neighbours are", helps=helps)
+        elif self.radius is not None and self.nearest is not None:
+            found.message = "neighbours are those within `radius` or the `nearest`, not both"
+            found.at, found.helps = "nearest", ("leave one of them out",)
+            yield found
+        if self.empty != "error" and (self.nearest or self.along == "edges"):
+            found.message = f"`empty = {self.empty}` is about a radius, and there is none"
+            found.at, found.helps = "empty", ("leave it out",)
+            yield found
+        if self._wraps(x):
+            yield from self._of_wrapping(x)
+
+    def _of_edges(self, x: Space) -> Iterator[Refusal]:
+        if self.radius is not None or self.nearest is not None:
+            at = "radius" if self.radius is not None else "nearest"
+            helps = (f"leave out `{at}`, or write `along = distance`",)
+            yield Refusal("OP0208", f"edges are the neighbours, and `{at}` too", at=at, helps=helps)
+        if self.to != x.domain:
+            message = f"edges of `{x.domain}` do not lead to `{self.to}`"
+            yield Refusal("OP0313", message, at="to", helps=(f"write `to = {x.domain}`",))
+        if not x.domain.scattered:
+            helps = ("write `along = distance` with a radius",)
+            message = f"`{x.domain}` has no edges"
+            yield Refusal("OP0301", message, f"{KINDS[x.domain.kind]}", at="along", helps=helps)
+
+    def _wraps(self, x: Space) -> bool:
+        """Whether distances go around periods: where nothing is said, those of points."""
+        return declares_period(x.domain, self.to) if self.wrap is None else self.wrap
+
+    def _periods(self, x: Space) -> list[tuple[float | None, ...]]:
+        """Return the periods of the two domains, of those that have any."""
+        found = periods_of(x.domain), periods_of(self.to)
+        return [p for p in found if p is not None and any(p)]
+
+    def _of_wrapping(self, x: Space) -> Iterator[Refusal]:
+        known = self._periods(x)
+        if not known:
+            yield Refusal(
+                "OP0208",
+                "`wrap` needs to know the period of space",
+                f"neither `{x.domain}` nor `{self.to}` tells it",
+                at="wrap",
+                helps=("declare points with `period = ...`, or a grid with periodic axes",),
+            )
+        elif len(set(known)) > 1:
+            yield Refusal("OP0313", f"`{x.domain}` and `{self.to}` have other periods", at="to")
+        elif self.radius is not None and 2 * self.radius > min(p for p in known[0] if p):
+            least = min(p for p in known[0] if p)
+            yield Refusal(
+                "OP0208",
+                f"within a radius of {self.radius:g} a point is met twice, the period is {least:g}",
+                f"at most {least / 2:g}",
+                at="radius",
+                helps=(
+                    "for what is everywhere: `spectral_conv` or `integrate`",
+                    "`wrap = false` does not go around",
+                ),
+            )
+
+    def _of_the_kernel(self, x: Space) -> Iterator[Refusal]:
+        """What contradicts itself in what the kernel gives, and in how it is weighed."""
+        alone = self.kind.endswith("kernelonly")
+        if alone and self.matrix == "full":
+            helps = ("leave out `matrix`", f"or write `kind = {self.kind.split('_')[0]}`")
+            message = "a kernel that multiplies nothing is no matrix"
+            yield Refusal("OP0208", message, at="matrix", helps=helps)
+        if not alone and self.matrix == "diagonal" and self.out not in (None, x.channels):
+            yield Refusal(
+                "OP0303",
+                f"a diagonal kernel keeps the {x.channels} channels, it has no {self.out}",
+                at="out",
+                helps=("write `matrix = full`", f"or `{self.kind}_kernelonly`", "or leave it out"),
+            )
+        if self.mollifier != "none" and (self.radius is None or self.empty == "nearest"):
+            yield Refusal(
+                "OP0208",
+                "a mollifier falls to zero at the radius"
+                + (", and neighbours are found without one" if self.radius is None else ""),
+                "the nearest point beyond it would count nothing" if self.radius else "",
+                at="mollifier",
+                helps=(
+                    "give a `radius`" if self.radius is None else "write `empty = error` or `zero`",
+                    "or leave out `mollifier`",
+                ),
+            )
+
+    def asks(self, *x: Space) -> tuple[Ask, ...]:
+        """Coordinates of the points of both domains, where they are not those of a grid."""
+        return tuple(Ask(y.name, "coordinates", y) for y in (x[0].domain, self.to) if y.scattered)
+
+    def integrates(self, *x: Space) -> tuple[Domain, ...]:
+        """Over the domain of v, if it is an integral."""
+        return (x[0].domain,) if self.reduction == "integral" else ()
+
+    def diverges(self, *x: Space) -> str | None:  # noqa: ARG002  the same for every space
+        """A sum grows with the number of points; the nearest come closer."""
+        if self.along == "edges":
+            return "looks along edges, which get shorter as a mesh is refined"
+        if self.nearest is not None:
+            return "looks at the nearest points, which come closer as they get denser"
+        return "adds up more neighbours as points get denser" if self.reduction == "sum" else None
+
+    def _widths(self, x: Space) -> tuple[int, ...]:
+        out = self.out or x.channels
+        last = out * x.channels if self.matrix == "full" else out
+        return (2 * self._coordinates(x) + self._seen(x), *self.kernel, last)
+
+    def _coordinates(self, x: Space) -> int:
+        """Numbers by which the kernel knows a point."""
+        d = ambient(x.domain, None)
+        return d if self.embedding == "none" else 2 * self.frequencies * d
+
+    def _seen(self, x: Space) -> int:
+        return x.channels if self.kind.startswith("nonlinear") else 0
+
+    def cost(self, *x: Space) -> Cost:
+        """The kernel at 16 neighbours of each x, its first layer at the points themselves.
+
+        How many neighbours there are is up to the data: 16 stands for them.
+        """
+        out = self.infer(*x)
+        params = sum(a * b + b for a, b in pairwise(self._widths(x[0])))
+        flops = self._at_points(x[0], out) + self._at_pairs(x[0], out)
+        return Cost(params, flops, out.numbers() * BYTES)
+
+    def _at_points(self, x: Space, out: Space) -> Poly:
+        """The embedding and the first layer, and what of the last one is done behind the sum."""
+        each, first, last = self._coordinates(x), self.kernel[0], self.kernel[-1]
+        wave = 0 if self.embedding == "none" else TRANSCENDENTAL * each
+        behind = 0 if self._at_each_pair else 2 * last * self._widths(x)[-1]
+        at_points = x.domain.volume() * (2 * first * (each + self._seen(x)) + wave)
+        return at_points + out.domain.volume() * (2 * first * each + wave + behind)
+
+    @property
+    def _at_each_pair(self) -> bool:
+        """Whether the last layer must be done for each pair: it does not commute with the sum."""
+        return self.matrix == "diagonal" and not self.kind.endswith("kernelonly")
+
+    def _at_pairs(self, x: Space, out: Space) -> Poly:
+        widths, c = self._widths(x), x.channels
+        inner = sum(2 * a * b for a, b in pairwise(self.kernel))
+        inner += TRANSCENDENTAL * sum(self.kernel) + self.kernel[0]
+        if self._at_each_pair:
+            inner += 2 * self.kernel[-1] * widths[-1] + 2 * c
+        else:
+            inner += self.kernel[-1] * (2 * c if self.matrix == "full" else 1)
+        return out.domain.volume() * (inner * (self.nearest or NEIGHBOURS))
+
+    def lower(self, *x: Space) -> nn.Module:
+        """See `opdsl.nn.points.integral.gno.Gno`."""
+        from opdsl.nn.layers.embedding import Sinusoids
+        from opdsl.nn.points.integral import gno
+
+        return gno.Gno(
+            _side(x[0].domain),
+            _side(self.to),
+            self._widths(x[0]),
+            self._rule(x[0]),
+            act=self.act,
+            kind=self.kind,
+            full=self.matrix == "full",
+            embedding=Sinusoids(self.embedding, self.frequencies, self.max_positions),
+            mollifier=self.mollifier,
+            reduction=self.reduction,
+            period=self._period(x[0]),
+        )
+
+    def _rule(self, x: Space) -> Rule | None:
+        """What neighbours are; None: those along edges."""
+        from opdsl.nn.points.neighbours.search import Rule
+
+        if self.along == "edges":
+            return None
+        return Rule(
+            self.radius,
+            self.nearest,
+            self._period(x),
+            nearest=self.empty == "nearest",
+            lonely=self.empty == "zero",
+        )
+
+    def _period(self, x: Space) -> tuple[float | None, ...] | None:
+        return next(iter(self._periods(x)), None) if self._wraps(x) else None
+
+
+def ambient(domain: Domain, at: str | None, block: str = "gno") -> int:
+    """The number of coordinates of the points of a domain.
+
+    Raises:
+        Refusal: OP0301, its points have none.
+    """
+    extended = any(isinstance(y, Extend) for part in domain.parts for y in part.steps)
+    if domain.scattered and domain.ambient:
+        return domain.ambient
+    if domain.kind == "sphere":
+        return 3
+    if domain.regular and not extended:
+        return domain.dims
+    raise Refusal(
+        "OP0301",
+        f"`{block}` is defined on grids, points and spheres only",
+        f"`{domain}` extends a grid" if extended else f"this is {KINDS[domain.kind]}",
+        at=at or 0,
+    )
+
+
+def periods_of(domain: Domain) -> tuple[float | None, ...] | None:
+    """For each coordinate its period, None where it has none; None: nothing is known of any."""
+    if not domain.regular:
+        return domain.period
+    ends = zip(domain.axes, domain.periodic, strict=True)
+    return tuple(a.hi - a.lo if closed else None for a, closed in ends)
+
+
+def declares_period(*domains: Domain) -> bool:
+    """Whether points of some domain declare a period."""
+    return any(any(x.period or ()) for x in domains)
+
+
+def _side(domain: Domain) -> Side:
+    """Where the points of a domain are, and what they stand for."""
+    from opdsl.nn.points.integral import gno
+
+    measure = domain.measure or "uniform"
+    return gno.Side(place_of(domain), _cells(domain), measure, domain.period)
+
+
+def place_of(domain: Domain) -> nn.Module | None:
+    """Where the points of a grid or a sphere are; None for points that are given."""
+    from opdsl.nn.grid import layout
+    from opdsl.nn.sphere import sampling
+
+    if domain.scattered:
+        return None
+    if domain.kind == "sphere":
+        return sampling.UnitVectors(domain.sampling or "gauss_legendre")
+    axes = domain.axes
+    return layout.Coords(tuple(a.lo for a in axes), tuple(a.hi for a in axes), domain.periodic)
+
+
+def _cells(domain: Domain) -> nn.Module | None:
+    """The volumes that the points of a grid or a sphere stand for; None for points."""
+    from opdsl.nn.points.integral import gno
+
+    if domain.scattered:
+        return None
+    if domain.kind == "sphere":
+        return gno.SphereCells(domain.sampling or "gauss_legendre")
+    axes = domain.axes
+    return gno.GridCells(tuple(a.lo for a in axes), tuple(a.hi for a in axes), domain.periodic)

@@ -1,0 +1,138 @@
+"""The block `interpolate`: the same function at other points."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import Field, PositiveFloat
+
+from opdsl.blocks.points.gno import ambient, periods_of, place_of
+from opdsl.ir.block import BYTES, Ask, Block, Cost, Refusal
+from opdsl.ir.dims import PositiveCount
+from opdsl.ir.spaces import KINDS, Domain, Space
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from opdsl.nn.grid.interpolate import Around
+
+
+class Interpolate(Block):
+    """w(x) = sum of weight(x, y) v(y) over some points y near x; the weights sum to one.
+
+    From points, a grid or a sphere to another domain of the same space; nothing is trained.
+
+    | kind     | points y              | weights                  | error, spacing h | continuous |
+    |----------|-----------------------|--------------------------|------------------|------------|
+    | nearest  | the nearest           | 1                        | h                | no         |
+    | distance | the `count` nearest   | 1 / distance^`power`     | h                | but where  |
+    |          |                       |                          |                  | y change   |
+    | linear   | the corners of a cell | multilinear              | h^2              | yes        |
+
+    All take the value of v where x is one of its points. `linear` is for functions on grids, of
+    any number of axes, and exact for functions that are linear along each. Distances go around
+    the periodic axes of grids and the periods of points. A point beyond the edge of a grid, by
+    more than a millionth of its length, is an error for `linear`, or is given the value at the
+    nearest point of the edge, as `outside` says; the other kinds know no edge.
+
+    ```op
+    edition 2026
+
+    model Onto {
+      domain P = points(2, geometry = per_sample)
+      domain L = grid(x: 0..1, y: 0..1, size = 16)
+      input f : P -> R^3
+      output w : P -> R^3
+
+      w = f
+        |> interpolate(to = L, kind = distance, count = 6)
+        |> interpolate(to = P, kind = linear)
+    }
+    ```
+
+    Attributes:
+        to: the domain of the result.
+        kind: nearest, distance or linear.
+        count: for `distance`, how many points are weighed.
+        power: for `distance`, of the distance; the greater, the more the nearest one counts.
+        outside: for `linear`, what a point beyond the grid is: error or nearest.
+
+    Source: Shepard 1968, doi:10.1145/800186.810616 (`distance`).
+    """
+
+    sized: ClassVar[bool] = True
+    ragged: ClassVar[Literal["each", "pointwise", "own"]] = "own"
+    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+        {"inputs": ("P -> R^3",), "to": "Q"},
+        {"inputs": ("P -> R^2",), "to": "Q", "kind": "distance", "count": 3},
+        {"inputs": ("S -> R^2",), "to": "S", "kind": "distance", "count": 4, "power": 1.0},
+        {"inputs": (2,), "to": "D", "kind": "linear"},
+        {"inputs": (3,), "to": "D/2", "kind": "linear", "outside": "nearest"},
+    )
+
+    to: Domain = Field(description="the domain of the result")
+    kind: Literal["nearest", "distance", "linear"] = Field(
+        default="nearest", description="which points count, and how much"
+    )
+    count: PositiveCount = Field(default=8, description="points that are weighed by distance")
+    power: PositiveFloat = Field(default=2.0, description="of the distance")
+    outside: Literal["error", "nearest"] = Field(
+        default="error", description="what a point beyond the grid is"
+    )
+
+    def infer(self, *x: Space) -> Space:
+        """As many channels on `to`."""
+        here, name = x[0].domain, self.keyword()
+        dims, others = ambient(here, None, name), ambient(self.to, "to", name)
+        if dims != others:
+            raise Refusal(
+                "OP0313",
+                f"`{here}` and `{self.to}` lie in spaces of {dims} and {others} dimensions",
+                f"{others} coordinates",
+                at="to",
+                helps=(f"declare both with as many coordinates: `points({dims})`",),
+            )
+        if self.kind == "linear" and not here.regular:
+            raise Refusal(
+                "OP0301",
+                "`kind = linear` is defined on grids only",
+                f"`{here}` is {KINDS[here.kind]}",
+                at="kind",
+                helps=("write `kind = distance`", "or carry it onto a grid first"),
+            )
+        if len({p for p in self._periods(x[0]) if any(p)}) > 1:
+            raise Refusal("OP0313", f"`{here}` and `{self.to}` have other periods", at="to")
+        return x[0].on(self.to)
+
+    def _periods(self, x: Space) -> tuple[tuple[float | None, ...], ...]:
+        found = periods_of(x.domain), periods_of(self.to)
+        return tuple(p for p in found if p is not None)
+
+    def asks(self, *x: Space) -> tuple[Ask, ...]:
+        """Coordinates of the points of both domains, where they are not those of a grid."""
+        return tuple(Ask(y.name, "coordinates", y) for y in (x[0].domain, self.to) if y.scattered)
+
+    def cost(self, *x: Space) -> Cost:
+        """A product and a sum for each point that counts, and its distance; no search."""
+        out, dims = self.infer(*x), ambient(x[0].domain, None)
+        many = {"nearest": 1, "distance": self.count, "linear": 2**dims}[self.kind]
+        weighed = out.domain.volume() * (0 if self.kind == "nearest" else 3 * dims * many)
+        return Cost(0, weighed + out.numbers() * (2 * many), out.numbers() * BYTES)
+
+    def lower(self, *x: Space) -> nn.Module:
+        """See `opdsl.nn.grid.interpolate.InterpolatePoints`."""
+        from opdsl.nn.grid import interpolate
+
+        given = x[0].domain.scattered
+        return interpolate.InterpolatePoints(self._table(x[0]), place_of(self.to), given=given)
+
+    def _table(self, x: Space) -> Around:
+        from opdsl.nn.grid import interpolate
+
+        if self.kind == "linear":
+            axes = x.domain.axes
+            ends = tuple(a.lo for a in axes), tuple(a.hi for a in axes)
+            return interpolate.Corners(*ends, x.domain.periodic, strict=self.outside == "error")
+        period = next((p for p in self._periods(x) if any(p)), None)
+        count = 1 if self.kind == "nearest" else self.count
+        return interpolate.Near(place_of(x.domain), count, self.power, period)

@@ -1,0 +1,100 @@
+"""The block `pool`: one vector for all points of a domain."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from opdsl.blocks.points._quadrature import measured, weighed
+from opdsl.ir.block import BYTES, Ask, Block, Cost, Refusal
+from opdsl.ir.spaces import KINDS, VECTOR, Domain, Extend, Space
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class Pool(Block):
+    """w = max over the domain of v, or the mean of v over it, a vector; each channel by itself.
+
+    The maximum is that of the values at the points: as they get denser it grows to the maximum of
+    a continuous function, and its error falls like the square of their distance. The mean is the
+    integral over the volume, with the weights that `integrate` has; where the measure of points
+    is `uniform` all count the same.
+
+    ```op
+    edition 2026
+
+    model Class {
+      domain P = points(3, geometry = per_sample)
+      input f : P -> R^3
+      output w : R^4
+
+      w = concat(f, coords(P))
+        |> mlp(widths = [32, 64])
+        |> pool(kind = max)
+        |> mlp(widths = [32, 4])
+    }
+    ```
+
+    Attributes:
+        kind: max or mean.
+
+    Source: Qi et al. 2017, arXiv:1612.00593, eq. (1) (PointNet).
+    """
+
+    ragged: ClassVar[Literal["each", "pointwise", "own"]] = "own"
+    positional: ClassVar[tuple[str, ...]] = ("kind",)
+    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+        {"inputs": ("P -> R^3",)},
+        {"inputs": ("P -> R^2",), "kind": "mean"},
+        {"inputs": (2,), "kind": "mean"},
+        {"inputs": ("S -> R^2",), "kind": "mean"},
+        {"inputs": ("S -> R^2",)},
+    )
+
+    kind: Literal["max", "mean"] = Field(default="max", description="what is told of all points")
+
+    def infer(self, *x: Space) -> Space:
+        """As many channels, without a domain."""
+        domain = x[0].domain
+        if not (domain.regular or domain.scattered or domain.kind in {"sphere", "any"}):
+            message = "`pool` is defined on grids, points and spheres only"
+            raise Refusal("OP0301", message, f"this is {KINDS[domain.kind]}", at=0)
+        if any(isinstance(y, Extend) for part in domain.parts for y in part.steps):
+            raise Refusal(
+                "OP0301",
+                "`pool` is defined on a grid itself, not on an extension of one",
+                f"`{domain}` extends `{domain.name}`",
+                at=0,
+                helps=(f"leave the extension first: `crop(to = {domain.name})`",),
+            )
+        return Space(domain=VECTOR, channels=x[0].channels)
+
+    def asks(self, *x: Space) -> tuple[Ask, ...]:
+        """For a mean the geometry of points, unless all count the same."""
+        return weighed(x[0].domain) if self.kind == "mean" else ()
+
+    def integrates(self, *x: Space) -> tuple[Domain, ...]:
+        """A mean: over the domain of v."""
+        return (x[0].domain,) if self.kind == "mean" else ()
+
+    def cost(self, *x: Space) -> Cost:
+        """A product and a sum for each number, or a comparison."""
+        each = 2 if self.kind == "mean" else 1
+        return Cost(0, x[0].numbers() * each, self.infer(*x).numbers() * BYTES)
+
+    def lower(self, *x: Space) -> nn.Module:
+        """See `opdsl.nn.layers.pool`."""
+        from opdsl.nn.layers import pool
+
+        return pool.Max() if self.kind == "max" else self._mean(x[0].domain)
+
+    def _mean(self, domain: Domain) -> nn.Module:
+        from opdsl.nn.layers import integral, pool
+
+        if domain.kind == "sphere":
+            return pool.MeanOverSphere(domain.sampling or "gauss_legendre")
+        if domain.scattered:
+            return pool.MeanOverPoints(measured(domain))
+        return integral.OverGrid((1.0,) * domain.dims, domain.periodic)

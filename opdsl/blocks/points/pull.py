@@ -1,0 +1,71 @@
+"""The block `pull`: a function read elsewhere, by the numbers of its points."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from opdsl.ir.block import BYTES, Block, Cost, Refusal
+from opdsl.ir.combine_rules import count
+from opdsl.ir.spaces import Space
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class Pull(Block):
+    """w(x) = v(y_n(x)), where n(x) is the number of the point y that belongs to x.
+
+    A way back from a grid onto which points were transported: an encoding says which point each
+    cell of the grid took, and a decoding, which is n, where each point has gone. Points of v are
+    numbered from 0, the last axis running fastest. The numbers are those of the grid of each call,
+    so whoever makes another grid makes other numbers; then w converges like the nearest point.
+
+    ```op
+    edition 2026
+
+    model Carried {
+      domain L = grid(u: 0..1, v: 0..1, boundary = periodic, min = 16)
+      domain P = points(3, geometry = per_sample)
+      input f : L -> R^4
+      input ind_dec : P -> R^1
+      output w : P -> R^4
+
+      w = pull(f, ind_dec)
+    }
+    ```
+
+    Source: Li et al. 2025, arXiv:2507.20065, section 3 (OTNO); neuralop/models/otno.py at 93d3f06,
+    for one sample at a time.
+    """
+
+    arity: ClassVar[tuple[int, int | None]] = (2, 2)
+    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+        {"inputs": (2, "P -> R^1")},
+        {"inputs": ("P -> R^3", "Q -> R^1")},
+    )
+
+    def infer(self, *x: Space) -> Space:
+        """The channels of the function, where the numbers are."""
+        for i, y in enumerate(x):
+            if y.domain.kind == "vector":
+                message = "`pull` takes a function, then the numbers of its points as a function"
+                raise Refusal("OP0301", message, f"this is `{y}`", at=i)
+        if x[1].channels != 1:
+            raise Refusal(
+                "OP0303",
+                f"a point has one number, not {count(x[1].channels)}",
+                f"this is `{x[1]}`",
+                at=1,
+                helps=("a position on several axes is one number: i * n + j",),
+            )
+        return x[0].on(x[1].domain)
+
+    def cost(self, *x: Space) -> Cost:
+        """Nothing is computed."""
+        return Cost(0, x[1].numbers(), self.infer(*x).numbers() * BYTES)
+
+    def lower(self, *x: Space) -> nn.Module:  # noqa: ARG002  the same for every space
+        """See `opdsl.nn.points.pull.Pull`."""
+        from opdsl.nn.points import pull
+
+        return pull.Pull()

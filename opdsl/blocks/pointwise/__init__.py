@@ -1,0 +1,1 @@
+"""Blocks that act at each point alone."""

@@ -1,0 +1,86 @@
+"""The block `apply`: an activation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from opdsl.ir.block import BYTES, Block, Cost
+from opdsl.ir.spaces import Space
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+# the words that every parameter of the type `activation` takes; the functions are in
+# opdsl.nn.layers.pointwise.ACTIVATIONS, which the checker must not import
+Activation = Literal[
+    "elu",
+    "gelu",
+    "identity",
+    "leaky_relu",
+    "mish",
+    "relu",
+    "selu",
+    "sigmoid",
+    "silu",
+    "sin",
+    "softplus",
+    "softsign",
+    "tanh",
+]
+CHEAP = {"identity": 0, "leaky_relu": 1, "relu": 1, "softsign": 3}
+TRANSCENDENTAL = 10  # operations for a function with an exponential inside, a round number
+
+
+class Apply(Block):
+    """w = sigma(v) for each number; `gelu()` is short for `apply(gelu)`.
+
+    ```op
+    edition 2026
+
+    model Bend {
+      domain D = grid(x: 0..1, min = 16)
+      input v : D -> R^3
+      output w : D -> R^3
+
+      w = v |> apply(tanh) |> gelu()
+    }
+    ```
+
+    Attributes:
+        kind: elu, gelu, identity, leaky_relu (slope 0.01), mish, relu, selu, sigmoid, silu, sin,
+            softplus, softsign or tanh.
+
+    Source: Hendrycks and Gimpel 2016, arXiv:1606.08415 (gelu, the exact one with erf).
+    """
+
+    positional: ClassVar[tuple[str, ...]] = ("kind",)
+    ragged: ClassVar[Literal["each", "pointwise", "own"]] = "pointwise"
+    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+        {"inputs": (3,), "kind": "gelu"},
+        {"inputs": (1,), "kind": "identity"},
+        {"inputs": (2,), "kind": "sin"},
+    )
+
+    kind: Activation = Field(description="the function")
+
+    def infer(self, *x: Space) -> Space:
+        """As many channels on the same domain; their names are lost, unless nothing happens."""
+        return x[0] if self.kind == "identity" else x[0].with_channels(x[0].channels)
+
+    def vanishes(self, *x: Space) -> bool:  # noqa: ARG002  the same for every space
+        """The identity is nothing."""
+        return self.kind == "identity"
+
+    def cost(self, *x: Space) -> Cost:
+        """A few operations for each number."""
+        each = CHEAP.get(self.kind, TRANSCENDENTAL)
+        return Cost(0, x[0].numbers() * each, x[0].numbers() * BYTES)
+
+    def lower(self, *x: Space) -> nn.Module:  # noqa: ARG002  the same for every space
+        """See `opdsl.nn.layers.pointwise.Activation`."""
+        from opdsl.nn.layers import pointwise
+
+        return pointwise.Activation(self.kind)

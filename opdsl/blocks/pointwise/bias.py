@@ -1,0 +1,51 @@
+"""The block `bias`: a constant for each channel."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from opdsl.ir.block import BYTES, Block, Cost
+from opdsl.ir.spaces import Space
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class Bias(Block):
+    """w(x) = v(x) + b: a trained number for each channel.
+
+    ```op
+    edition 2026
+
+    model Shift {
+      domain D = grid(x: 0..1, min = 8)
+      input v : D -> R^3
+      output w : D -> R^3
+
+      w = v |> bias()
+    }
+    ```
+
+    Source: Lu et al. 2021, arXiv:1910.03193, eq. (2), the term b_0.
+    """
+
+    ragged: ClassVar[Literal["each", "pointwise", "own"]] = "pointwise"
+    samples: ClassVar[tuple[dict[str, Any], ...]] = ({"inputs": (3,)}, {"inputs": ("R^2",)})
+
+    def infer(self, *x: Space) -> Space:
+        """The space of the input."""
+        return x[0]
+
+    def carries(self, *x: Space) -> bool:  # noqa: ARG002  the same for every space
+        """It is linear, and the same at every point."""
+        return True
+
+    def cost(self, *x: Space) -> Cost:
+        """A number for each channel, an addition for each number."""
+        return Cost(x[0].channels, x[0].numbers(), x[0].numbers() * BYTES)
+
+    def lower(self, *x: Space) -> nn.Module:
+        """See `opdsl.nn.layers.modulate.Bias`."""
+        from opdsl.nn.layers import modulate
+
+        return modulate.Bias(x[0].channels)

@@ -1,0 +1,60 @@
+"""The block `dropout`: channels silenced at random while training."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from opdsl.ir.block import BYTES, Block, Cost
+from opdsl.ir.spaces import Space
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class Dropout(Block):
+    """w = v m / (1 - p), m = 0 with probability p, else 1, drawn for each number while training.
+
+    In evaluation it is the identity.
+
+    ```op
+    edition 2026
+
+    model Robust {
+      domain D = grid(x: 0..1, min = 16)
+      input v : D -> R^3
+      output w : D -> R^3
+
+      w = v |> linear(out = 32) |> dropout(p = 0.1) |> linear(out = 3)
+    }
+    ```
+
+    Attributes:
+        p: the probability that a number becomes zero, from 0 up to but not including 1.
+
+    Source: Srivastava et al. 2014, JMLR 15:1929.
+    """
+
+    positional: ClassVar[tuple[str, ...]] = ("p",)
+    ragged: ClassVar[Literal["each", "pointwise", "own"]] = "pointwise"
+    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+        {"inputs": (3,), "p": 0.25},
+        {"inputs": (1,), "p": 0.0},
+    )
+
+    p: float = Field(ge=0, lt=1, description="the probability that a number becomes zero")
+
+    def infer(self, *x: Space) -> Space:
+        """The space of the input."""
+        return x[0]
+
+    def cost(self, *x: Space) -> Cost:
+        """One multiplication for each number."""
+        return Cost(0, x[0].numbers(), x[0].numbers() * BYTES)
+
+    def lower(self, *x: Space) -> nn.Module:  # noqa: ARG002  the same for every space
+        """See `opdsl.nn.layers.pointwise.Dropout`."""
+        from opdsl.nn.layers import pointwise
+
+        return pointwise.Dropout(self.p)

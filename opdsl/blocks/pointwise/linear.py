@@ -1,0 +1,91 @@
+"""The block `linear`: one matrix at every point."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from opdsl.ir.block import BYTES, Block, Cost
+from opdsl.ir.channel_groups import COPIES, all_copies, one_copy
+from opdsl.ir.dims import PositiveCount
+from opdsl.ir.spaces import Space
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class Linear(Block):
+    """w(x) = W v(x) + b: the same matrix at every point.
+
+    It acts on the channels alone, so it is the same operator at every resolution.
+
+    ```op
+    edition 2026
+
+    model Mix {
+      domain D = grid(x: 0..1, y: 0..1, min = 16)
+      input v : D -> R^3
+      output w : D -> R^8
+
+      w = linear(v, out = 8)
+    }
+    ```
+
+    Attributes:
+        out: channels of the result.
+        bias: whether b is added.
+        copies: n, if the channels are those of n variables, one after the other, on each of which
+            the same matrix acts; `out` are then the channels of one.
+
+    Source: Li et al. 2021, arXiv:2010.08895, eq. (2), the term W v.
+    """
+
+    complex: ClassVar[bool] = True
+    ragged: ClassVar[Literal["each", "pointwise", "own"]] = "pointwise"
+    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+        {"inputs": (3,), "out": 5},
+        {"inputs": (2,), "out": 1, "bias": False},
+        {"inputs": ("D -> C^3",), "out": 2},
+        {"inputs": (6,), "out": 5, "copies": 2},
+        {"inputs": ("D -> C^2",), "out": 3, "copies": 2},
+    )
+
+    out: PositiveCount = Field(description="channels of the result")
+    bias: bool = Field(default=True, description="whether a trained constant is added")
+    copies: PositiveCount = Field(default=1, description=COPIES)
+
+    def infer(self, *x: Space) -> Space:
+        """`out` channels for each copy on the same domain."""
+        return one_copy(x[0], self.copies).with_channels(self.out * self.copies)
+
+    def carries(self, *x: Space) -> bool:  # noqa: ARG002  the same for every space
+        """It is linear, and the same at every point."""
+        return True
+
+    def cost(self, *x: Space) -> Cost:
+        """A multiplication and an addition for each entry of W at each point."""
+        volume, c = x[0].domain.volume(), one_copy(x[0], self.copies).channels
+        added = self.out if self.bias else 0
+        w = x[0].width  # a complex product is four real ones
+        each = Cost(
+            w * (c * self.out + added),
+            volume * (w * w * 2 * c * self.out + w * added),
+            volume * (w * self.out * BYTES),
+        )
+        return all_copies(each, self.copies)
+
+    def complex_weights(self, *x: Space) -> int:
+        """All of them, of complex functions."""
+        return self.cost(*x).params // 2 if x[0].complex else 0
+
+    def lower(self, *x: Space) -> nn.Module:
+        """See `opdsl.nn.layers.pointwise.Linear` and `ComplexLinear`."""
+        from opdsl.nn.layers import grouped, pointwise
+
+        c = one_copy(x[0], self.copies).channels
+        if self.copies > 1:
+            kind = "complex_linear" if x[0].complex else "linear"
+            return grouped.Copies(kind, self.copies, c, self.out, bias=self.bias)
+        made = pointwise.ComplexLinear if x[0].complex else pointwise.Linear
+        return made(c, self.out, bias=self.bias)

@@ -1,0 +1,69 @@
+"""The block `mlp`: a small network at every point."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from opdsl.blocks.pointwise.apply import TRANSCENDENTAL, Activation
+from opdsl.ir.block import BYTES, Block, Cost
+from opdsl.ir.dims import PositiveCount
+from opdsl.ir.spaces import Space
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class Mlp(Block):
+    """w(x) = W_n sigma(... sigma(W_1 v(x) + b_1) ...) + b_n: the same network at every point.
+
+    No activation stands behind the last layer. On a vector it is an ordinary network.
+
+    ```op
+    edition 2026
+
+    model Code {
+      input nu : R^1
+      output w : R^16
+
+      w = nu |> mlp(widths = [64, 16])
+    }
+    ```
+
+    Attributes:
+        widths: channels behind each layer; the last is that of the result.
+        act: the activation between the layers, see `apply`.
+
+    Source: Lu et al. 2021, arXiv:1910.03193 (the nets of DeepONet).
+    """
+
+    ragged: ClassVar[Literal["each", "pointwise", "own"]] = "pointwise"
+    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+        {"inputs": (3,), "widths": (4, 2)},
+        {"inputs": ("R^2",), "widths": (5,), "act": "tanh"},
+    )
+
+    widths: tuple[PositiveCount, ...] = Field(
+        min_length=1, description="channels behind each layer"
+    )
+    act: Activation = Field(default="gelu", description="between the layers")
+
+    def infer(self, *x: Space) -> Space:
+        """The last of `widths` on the same domain."""
+        return x[0].with_channels(self.widths[-1])
+
+    def cost(self, *x: Space) -> Cost:
+        """A matrix and a constant for each layer."""
+        pairs = list(zip((x[0].channels, *self.widths), self.widths, strict=False))
+        params = sum(a * b + b for a, b in pairs)
+        bent = TRANSCENDENTAL * sum(self.widths[:-1])
+        volume = x[0].domain.volume()
+        flops = volume * (sum(2 * a * b + b for a, b in pairs) + bent)
+        return Cost(params, flops, volume * (self.widths[-1] * BYTES))
+
+    def lower(self, *x: Space) -> nn.Module:
+        """See `opdsl.nn.layers.modulate.Mlp`."""
+        from opdsl.nn.layers import modulate
+
+        return modulate.Mlp((x[0].channels, *self.widths), self.act)

@@ -1,0 +1,119 @@
+"""The block `norm`: a normalisation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import Field, PositiveInt
+
+from opdsl.ir.block import BYTES, Block, Cost, Refusal
+from opdsl.ir.channel_groups import COPIES, one_copy
+from opdsl.ir.combine_rules import count
+from opdsl.ir.dims import PositiveCount
+from opdsl.ir.spaces import Space
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+OPERATIONS = 5  # for each number: two sums for the moments, one difference, two to scale
+
+
+class Norm(Block):
+    """w = (v - mean) / sqrt(var + 1e-5) * gamma + beta; the kinds differ in what is averaged.
+
+    | kind     | mean over                               | trained     |
+    |----------|-----------------------------------------|-------------|
+    | instance | the grid, for each sample and channel   | nothing     |
+    | group    | the grid and a group of channels        | gamma, beta |
+    | layer    | the channels, at each point             | gamma, beta |
+    | batch    | the batch and the grid, for each channel | gamma, beta |
+
+    A mean over the grid tends to the integral, so every kind converges under refinement. `batch`
+    keeps running means for evaluation.
+
+    ```op
+    edition 2026
+
+    model Even {
+      domain D = grid(x: 0..1, y: 0..1, min = 16)
+      input v : D -> R^8
+      output w : D -> R^8
+
+      w = v |> norm() |> norm(kind = group, groups = 4)
+    }
+    ```
+
+    Attributes:
+        kind: instance, group, layer or batch.
+        groups: for `group`, into how many groups the channels are split evenly.
+        copies: n, if the channels are those of n variables, one after the other, each of which is
+            normalised by itself with the same gamma and beta; `groups` are then those of one.
+
+    Source: Ulyanov et al. 2016, arXiv:1607.08022; Wu and He 2018, arXiv:1803.08494;
+        Ba et al. 2016, arXiv:1607.06450; Ioffe and Szegedy 2015, arXiv:1502.03167.
+    """
+
+    ragged: ClassVar[Literal["each", "pointwise", "own"]] = "own"
+    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+        {"inputs": (3,)},
+        {"inputs": (4,), "kind": "group", "groups": 2},
+        {"inputs": (3,), "kind": "group"},
+        {"inputs": (3,), "kind": "layer"},
+        {"inputs": (3,), "kind": "batch"},
+        {"inputs": (8,), "kind": "group", "groups": 2, "copies": 2},
+        {"inputs": (6,), "kind": "layer", "copies": 2},
+    )
+
+    kind: Literal["instance", "group", "layer", "batch"] = Field(
+        default="instance", description="what the mean is taken over"
+    )
+    groups: PositiveInt = Field(default=1, description="groups of channels, for `kind = group`")
+    copies: PositiveCount = Field(default=1, description=COPIES)
+
+    def infer(self, *x: Space) -> Space:
+        """As many channels on the same domain."""
+        self._check_groups(one_copy(x[0], self.copies).channels)
+        return x[0].with_channels(x[0].channels)
+
+    def _check_groups(self, channels: int) -> None:
+        if self.groups > 1 and self.kind != "group":
+            raise Refusal(
+                "OP0208",
+                f"a norm of the kind `{self.kind}` has no groups",
+                "only `kind = group` splits the channels",
+                at="groups",
+                helps=("write `kind = group`, or leave `groups` out",),
+            )
+        if channels % self.groups:
+            raise Refusal(
+                "OP0208",
+                f"{count(channels)} do not split evenly into {self.groups} groups",
+                f"{channels} = {channels // self.groups} * {self.groups} "
+                f"+ {channels % self.groups}",
+                at="groups",
+                helps=(f"take a divisor of {channels}",),
+            )
+
+    def reach(self, sizes: tuple[tuple[int, ...], ...], *x: Space) -> tuple[int, ...] | None:  # noqa: ARG002  the same for every input
+        """No point sees another where no mean over the grid is taken; `batch` keeps its means."""
+        return (0,) * len(sizes[-1]) if self.kind in {"layer", "batch"} else None
+
+    def cost(self, *x: Space) -> Cost:
+        """Two numbers for each channel, unless the kind is `instance`."""
+        each = one_copy(x[0], self.copies)
+        params = 0 if self.kind == "instance" else 2 * each.channels
+        return Cost(params, x[0].numbers() * OPERATIONS, x[0].numbers() * BYTES)
+
+    def uniform(self, given: tuple[bool, ...], *x: Space) -> bool:  # noqa: ARG002  of no matter
+        """As what comes in."""
+        return all(given)
+
+    def lower(self, *x: Space) -> nn.Module:
+        """See `opdsl.nn.layers.norm.Norm`."""
+        from opdsl.nn.layers import grouped, norm
+
+        c = one_copy(x[0], self.copies).channels
+        if self.copies > 1:
+            return grouped.Copies("norm", self.copies, self.kind, c, self.groups)
+        return norm.Norm(self.kind, c, self.groups)

@@ -1,0 +1,61 @@
+"""The block `scale`: a function times a number."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from opdsl.ir.block import BYTES, Block, Cost
+from opdsl.ir.spaces import Space
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class Scale(Block):
+    """w = factor * v; written `2.0 * v`, `v / 2`, `-v`.
+
+    ```op
+    edition 2026
+
+    model Half {
+      domain D = grid(x: 0..1, boundary = periodic, min = 16)
+      input v : D -> R^3
+      output w : D -> R^3
+
+      w = v / 2
+    }
+    ```
+
+    Attributes:
+        factor: a number that is not trained.
+
+    Source: pointwise arithmetic; nothing to cite.
+    """
+
+    complex: ClassVar[bool] = True
+    positional: ClassVar[tuple[str, ...]] = ("factor",)
+    ragged: ClassVar[Literal["each", "pointwise", "own"]] = "pointwise"
+    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+        {"inputs": (3,), "factor": -0.5},
+        {"inputs": (1,), "factor": 2.0},
+    )
+
+    factor: float
+
+    def infer(self, *x: Space) -> Space:
+        """The space of the input; its channels keep their names."""
+        return x[0]
+
+    def carries(self, *x: Space) -> bool:  # noqa: ARG002  the same for every space
+        """It is linear, and the same at every point."""
+        return True
+
+    def cost(self, *x: Space) -> Cost:
+        """One multiplication for each number."""
+        return Cost(0, x[0].numbers(), x[0].numbers() * BYTES)
+
+    def lower(self, *x: Space) -> nn.Module:  # noqa: ARG002  the same for every space
+        """See `opdsl.nn.layers.arithmetic.Scale`."""
+        from opdsl.nn.layers import arithmetic
+
+        return arithmetic.Scale(self.factor)

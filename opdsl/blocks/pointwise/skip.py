@@ -1,0 +1,104 @@
+"""The block `skip`: what carries a function past a block."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from opdsl.ir.block import BYTES, Block, Cost, Refusal
+from opdsl.ir.channel_groups import COPIES, all_copies, one_copy
+from opdsl.ir.combine_rules import count
+from opdsl.ir.dims import PositiveCount
+from opdsl.ir.spaces import Space
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class Skip(Block):
+    """w = v (identity), w = W v (linear), or w = g v with one number g for each channel (soft).
+
+    ```op
+    edition 2026
+
+    model Gated {
+      domain D = grid(x: 0..1, min = 16)
+      input v : D -> R^3
+      output w : D -> R^3
+
+      w = gelu(linear(v, out = 3)) + skip(v, kind = soft)
+    }
+    ```
+
+    Attributes:
+        kind: identity, linear (a matrix, no constant) or soft (real gates that begin as one).
+        out: channels of the result, for `linear`; as many as come in by default.
+        copies: n, if the channels are those of n variables, one after the other, for each of which
+            it is the same; `out` are then the channels of one.
+
+    Source: neuralop/layers/skip_connections.py at 93d3f06; its `soft-gating` is `soft`.
+    """
+
+    complex: ClassVar[bool] = True
+    ragged: ClassVar[Literal["each", "pointwise", "own"]] = "pointwise"
+    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+        {"inputs": (3,)},
+        {"inputs": (3,), "kind": "soft"},
+        {"inputs": (3,), "kind": "linear", "out": 5},
+        {"inputs": ("D -> C^3",), "kind": "soft"},
+        {"inputs": ("D -> C^3",), "kind": "linear", "out": 2},
+        {"inputs": (6,), "kind": "soft", "copies": 3},
+        {"inputs": (6,), "kind": "linear", "out": 4, "copies": 2},
+    )
+
+    kind: Literal["identity", "linear", "soft"] = Field(
+        default="identity", description="what is done on the way"
+    )
+    out: PositiveCount | None = Field(
+        default=None, description="channels of the result, for `kind = linear`"
+    )
+    copies: PositiveCount = Field(default=1, description=COPIES)
+
+    def infer(self, *x: Space) -> Space:
+        """`out` channels on the same domain."""
+        each = one_copy(x[0], self.copies)
+        c = each.channels
+        if self.kind != "linear" and self.out not in (None, c):
+            raise Refusal(
+                "OP0303",
+                f"a skip of the kind `{self.kind}` keeps its channels",
+                f"{count(c)} come in, not {self.out}",
+                at="out",
+                helps=(f"use a matrix: `skip(kind = linear, out = {self.out})`",),
+            )
+        if self.kind == "identity":
+            return x[0]
+        return each.with_channels((self.out or c) * self.copies)
+
+    def carries(self, *x: Space) -> bool:  # noqa: ARG002  the same for every space
+        """It is linear, and the same at every point."""
+        return True
+
+    def cost(self, *x: Space) -> Cost:
+        """Nothing, one real number for each channel, or a matrix."""
+        c, w = one_copy(x[0], self.copies).channels, x[0].width
+        out = self.out or c
+        volume, matrix = x[0].domain.volume(), c * out
+        params = {"identity": 0, "linear": w * matrix, "soft": out}[self.kind]
+        # a product of complex numbers is four real ones and as many sums
+        each = {"identity": 0, "linear": w * w * 2 * matrix, "soft": w * out}[self.kind]
+        return all_copies(Cost(params, volume * each, volume * (w * out * BYTES)), self.copies)
+
+    def complex_weights(self, *x: Space) -> int:
+        """The matrix, of complex functions."""
+        return self.cost(*x).params // 2 if x[0].complex and self.kind == "linear" else 0
+
+    def lower(self, *x: Space) -> nn.Module:
+        """See `opdsl.nn.layers.skip.Skip`."""
+        from opdsl.nn.layers import grouped, skip
+
+        c, real = one_copy(x[0], self.copies).channels, not x[0].complex
+        if self.copies > 1:
+            return grouped.Copies("skip", self.copies, self.kind, c, self.out or c, real=real)
+        return skip.Skip(self.kind, c, self.out or c, real=real)

@@ -1,0 +1,77 @@
+"""The block `static`: fields that are the same for all samples."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import Field
+
+from opdsl.ir.block import Ask, Block, Cost, Refusal, free
+from opdsl.ir.spaces import Domain, Space
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class Static(Block):
+    """w = (f_1, f_2, ...): fields that are the same for all samples, such as a land mask.
+
+    They are given with each call of the module by their names, at the resolution of that call:
+    `model(x, orography = h)` with h of the shape of the grid.
+
+    ```op
+    edition 2026
+
+    model Forecast {
+      domain S = sphere(lat, lon, min = (32, 64))
+      input x : S -> R^4
+      output w : S -> R^6
+
+      w = concat(x, static(S, fields = [orography, land_mask]))
+    }
+    ```
+
+    Attributes:
+        domain: where they live.
+        fields: their names.
+
+    Source: nothing to cite.
+    """
+
+    arity: ClassVar[tuple[int, int | None]] = (0, 0)
+    positional: ClassVar[tuple[str, ...]] = ("domain",)
+    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+        {"inputs": (), "domain": "D", "fields": ("mask", "height")},
+    )
+
+    domain: Domain = Field(description="where the fields live")
+    fields: tuple[str, ...] = Field(min_length=1, description="their names")
+
+    def infer(self, *x: Space) -> Space:  # noqa: ARG002  it has no inputs
+        """A channel for each field, with its name."""
+        if self.domain.geometry == "per_sample":
+            raise Refusal(
+                "OP0311",
+                "`static` needs the same points in every sample",
+                f"`{self.domain}` has points of its own in each",
+                at="domain",
+                helps=("make them an input of the model",),
+            )
+        twice = next((y for y in self.fields if self.fields.count(y) > 1), None)
+        if twice:
+            raise Refusal("OP0203", f"field `{twice}` is named twice", "again here", at="fields")
+        return Space(domain=self.domain, channels=len(self.fields), components=self.fields)
+
+    def asks(self, *x: Space) -> tuple[Ask, ...]:  # noqa: ARG002  it has no inputs
+        """Each field, by its name."""
+        return tuple(Ask(y, "field", self.domain) for y in self.fields)
+
+    def cost(self, *x: Space) -> Cost:
+        """A copy."""
+        return free(self.infer(*x).numbers())
+
+    def lower(self, *x: Space) -> nn.Module:  # noqa: ARG002  it has no inputs
+        """See `opdsl.nn.points.inputs.Static`."""
+        from opdsl.nn.points import inputs
+
+        return inputs.Static()

@@ -1,0 +1,1 @@
+"""Blocks that act on the coefficients of a Fourier series."""

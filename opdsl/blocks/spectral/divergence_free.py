@@ -1,0 +1,74 @@
+"""The block `divergence_free`: the part of a vector field that has no divergence."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from opdsl.ir.block import BYTES, Block, Cost, Refusal
+from opdsl.ir.dims import Poly
+from opdsl.ir.regrid import transform
+from opdsl.ir.spaces import Space
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class DivergenceFree(Block):
+    """w = v - grad Laplace^-1 div v: the projection of Leray, on fields without divergence.
+
+    The channels are the components of one vector field along the axes, in their order, or of
+    several, one after the other. It is exact for what the grid holds, at odd and even sizes; the
+    frequency that an even grid cannot tell from its negative counts as constant, as it does for the
+    derivative. The mean flow stays. An axis with two ends is taken to close one spacing behind the
+    last point.
+
+    ```op
+    edition 2026
+
+    model Flow {
+      domain D = grid(x: 0..1, y: 0..2, boundary = periodic, min = 16)
+      input u : D -> R^{ux, uy}
+      output w : D -> R^{wx, wy}
+
+      w = u |> linear(out = 16) |> gelu() |> linear(out = 2) |> divergence_free()
+    }
+    ```
+
+    Source: Temam 2001, doi:10.1090/chel/343, chapter I, section 1.4; on a torus by Fourier modes.
+    """
+
+    kinds: ClassVar[frozenset[str]] = frozenset({"grid"})
+    samples: ClassVar[tuple[dict[str, Any], ...]] = ({"inputs": (6,)},)
+    rings: ClassVar[bool] = True
+
+    def infer(self, *x: Space) -> Space:
+        """The same field."""
+        axes = x[0].domain.dims
+        channels: object = x[0].channels
+        if not isinstance(channels, Poly) and x[0].channels % axes:
+            raise Refusal(
+                "OP0303",
+                f"{x[0].channels} channels are no vector fields on {axes} axes",
+                f"a field has {axes} components",
+                at=0,
+                helps=(f"make them so before: `linear(out = {axes})`",),
+            )
+        return x[0]
+
+    def carries(self, *x: Space) -> bool:  # noqa: ARG002  the same for every space
+        """It makes no frequency."""
+        return True
+
+    def cost(self, *x: Space) -> Cost:
+        """Transforms there and back, and a product with the frequencies."""
+        flops = transform(x[0]) + transform(x[0]) + x[0].numbers() * (4 * x[0].domain.dims)
+        return Cost(0, flops, x[0].numbers() * BYTES)
+
+    def lower(self, *x: Space) -> nn.Module:
+        """See `opdsl.nn.spectral.divergence_free.DivergenceFree`."""
+        from opdsl.nn.spectral import divergence_free
+
+        domain = x[0].domain
+        return divergence_free.DivergenceFree(
+            tuple(a.hi - a.lo for a in domain.axes), domain.periodic
+        )

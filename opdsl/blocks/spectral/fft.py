@@ -1,0 +1,83 @@
+"""The block `fft`: the Fourier coefficients of a function."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import Field, NonNegativeInt
+
+from opdsl.ir.block import BYTES, Block, Bound, Cost, Work
+from opdsl.ir.modes import bounds, each_axis, frequencies, transform_work
+from opdsl.ir.regrid import transform
+from opdsl.ir.spaces import Space
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class Fft(Block):
+    """s_k = mean over the grid of v(x) exp(-2 pi i k.x), for |k| <= m: Fourier coefficients.
+
+    They are the factors in v(x) = sum_k s_k exp(2 pi i k.x), x in periods of the box, and so do not
+    depend on the resolution; the mean of |v|^2 is the sum of |s_k|^2 over all k. Of a real function
+    the last axis has k = 0 ... m only, the others are conjugates.
+
+    ```op
+    edition 2026
+
+    model Coefficients {
+      domain D = grid(x: 0..1, y: 0..1, boundary = periodic, min = 17)
+      input v : D -> R^3
+      output s : spectrum(D, 8) -> C^3
+
+      s = fft(v, modes = 8)
+    }
+    ```
+
+    Attributes:
+        modes: m, the greatest frequency kept; one number for all axes or one for each.
+
+    Source: Li et al. 2021, arXiv:2010.08895, eq. (4), the transform F; Trefethen 2000,
+        doi:10.1137/1.9780898719598.
+    """
+
+    rings: ClassVar[bool] = True
+    kinds: ClassVar[frozenset[str]] = frozenset({"grid"})
+    complex: ClassVar[bool] = True
+    kernels: ClassVar[tuple[str, ...]] = ("fft", "dft")
+    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+        {"inputs": (3,), "modes": 2},
+        {"inputs": ("D -> C^2",), "modes": 1},
+    )
+
+    modes: NonNegativeInt | tuple[NonNegativeInt, ...] = Field(
+        description="the greatest frequency kept, one number or one for each axis"
+    )
+
+    def infer(self, *x: Space) -> Space:
+        """Complex coefficients of as many channels."""
+        modes = each_axis(self.modes, x[0])
+        kept = x[0].domain.spectrum(modes, halved=not x[0].complex)
+        return Space(domain=kept, channels=x[0].channels, field="C")
+
+    def bounds(self, *x: Space) -> tuple[Bound, ...]:
+        """2 m + 1 points on each axis."""
+        return bounds(x[0].domain, self._bands(x[0]), self.modes)
+
+    def _bands(self, x: Space) -> tuple[range, ...]:
+        return frequencies(each_axis(self.modes, x), real=not x.complex)
+
+    def cost(self, *x: Space) -> Cost:
+        """A fast transform."""
+        return Cost(0, transform(x[0]), self.infer(*x).numbers() * BYTES)
+
+    def work(self, kernel: str, sizes: tuple[tuple[int, ...], ...], *x: Space) -> Work:
+        """One transform, cut after each axis."""
+        real = not x[0].complex
+        return transform_work(kernel, x[0].channels, sizes[0], self._bands(x[0]), real=real)
+
+    def lower(self, *x: Space) -> nn.Module:
+        """See `opdsl.nn.spectral.transforms.Cut`."""
+        from opdsl.nn.spectral import transforms
+
+        return transforms.Cut(each_axis(self.modes, x[0]))

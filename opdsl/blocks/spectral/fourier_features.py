@@ -1,0 +1,64 @@
+"""The block `fourier_features`: waves of the values."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from opdsl.blocks.pointwise.apply import TRANSCENDENTAL
+from opdsl.ir.block import BYTES, Block, Cost
+from opdsl.ir.spaces import Space
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class FourierFeatures(Block):
+    """w = (sin(2 pi B v), cos(2 pi B v)): random waves of the values, for coordinates mostly.
+
+    B is drawn once from a normal distribution, is not trained, and is kept with the weights.
+
+    ```op
+    edition 2026
+
+    model Waves {
+      domain D = grid(x: 0..1, y: 0..1, min = 8)
+      input a : D -> R^1
+      output w : D -> R^17
+
+      w = concat(a, coords(D) |> fourier_features(count = 8))
+    }
+    ```
+
+    Attributes:
+        count: waves; the result has twice as many channels.
+        scale: the standard deviation of their frequencies.
+
+    Source: Tancik et al. 2020, arXiv:2006.10739, eq. (5).
+    """
+
+    ragged: ClassVar[Literal["each", "pointwise", "own"]] = "pointwise"
+    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+        {"inputs": (2,), "count": 3},
+        {"inputs": ("R^1",), "count": 2, "scale": 0.5},
+    )
+
+    count: PositiveInt = Field(description="waves; twice as many channels")
+    scale: PositiveFloat = Field(default=1.0, description="standard deviation of the frequencies")
+
+    def infer(self, *x: Space) -> Space:
+        """2 `count` channels on the same domain."""
+        return x[0].with_channels(2 * self.count)
+
+    def cost(self, *x: Space) -> Cost:
+        """A matrix product, a sine and a cosine."""
+        volume = x[0].domain.volume()
+        each = 2 * x[0].channels * self.count + 2 * TRANSCENDENTAL * self.count
+        return Cost(0, volume * each, volume * (2 * self.count * BYTES))
+
+    def lower(self, *x: Space) -> nn.Module:
+        """See `opdsl.nn.layers.modulate.FourierFeatures`."""
+        from opdsl.nn.layers import modulate
+
+        return modulate.FourierFeatures(x[0].channels, self.count, self.scale)

@@ -1,0 +1,89 @@
+"""The block `ifft`: the function of given Fourier coefficients."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import Field
+
+from opdsl.ir.block import BYTES, Block, Bound, Cost, Work
+from opdsl.ir.complex_parts import needs_complex
+from opdsl.ir.modes import bounds, frequencies, transform_work
+from opdsl.ir.regrid import same_interval, transform
+from opdsl.ir.spaces import Domain, Space
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class Ifft(Block):
+    """v(x) = sum_k s_k exp(2 pi i k.x), sampled on a grid: the inverse of `fft`.
+
+    It can be sampled on every grid of the declaration that has 2 m + 1 points, and is the same
+    function on all. Coefficients that came from a real function give a real one.
+
+    ```op
+    edition 2026
+
+    model Filter {
+      domain D = grid(x: 0..1, y: 0..1, boundary = periodic, min = 17)
+      input v : D -> R^3
+      output w : D -> R^3
+
+      w = fft(v, modes = 8) |> ifft(to = D)
+    }
+    ```
+
+    Attributes:
+        to: the grid of the result, of the same declaration; the one of which these are the modes by
+            default.
+
+    Source: Li et al. 2021, arXiv:2010.08895, eq. (4), the transform F^-1.
+    """
+
+    kinds: ClassVar[frozenset[str]] = frozenset({"spectrum"})
+    complex: ClassVar[bool] = True
+    sized: ClassVar[bool] = True
+    kernels: ClassVar[tuple[str, ...]] = ("fft", "dft")
+    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+        {"inputs": ("K -> C^3",), "to": "D"},
+        {"inputs": ("K -> C^2",)},
+    )
+
+    to: Domain | None = Field(default=None, description="the grid of the result")
+
+    def infer(self, *x: Space) -> Space:
+        """As many channels on `to`, real if the coefficients are half of all."""
+        needs_complex(self.keyword(), x[0])
+        to = self.to or x[0].domain.factors[0]
+        same_interval(x[0].on(x[0].domain.factors[0]), to)
+        return Space(domain=to, channels=x[0].channels, field="R" if x[0].domain.halved else "C")
+
+    def bounds(self, *x: Space) -> tuple[Bound, ...]:
+        """2 m + 1 points on each axis."""
+        modes = self._modes(x[0])
+        alike = len(set(modes)) == 1
+        return bounds(self.infer(*x).domain, self._bands(x[0]), modes[0] if alike else modes)
+
+    def _modes(self, x: Space) -> tuple[int, ...]:
+        assert x.domain.modes is not None
+        return x.domain.modes
+
+    def _bands(self, x: Space) -> tuple[range, ...]:
+        return frequencies(self._modes(x), real=x.domain.halved)
+
+    def cost(self, *x: Space) -> Cost:
+        """A fast transform."""
+        out = self.infer(*x)
+        return Cost(0, transform(out), out.numbers() * BYTES)
+
+    def work(self, kernel: str, sizes: tuple[tuple[int, ...], ...], *x: Space) -> Work:
+        """One transform, grown after each axis."""
+        real = x[0].domain.halved
+        return transform_work(kernel, x[0].channels, sizes[-1], self._bands(x[0]), real=real)
+
+    def lower(self, *x: Space) -> nn.Module:
+        """See `opdsl.nn.spectral.transforms.Grow`."""
+        from opdsl.nn.spectral import transforms
+
+        return transforms.Grow(self._modes(x[0]), real=x[0].domain.halved)

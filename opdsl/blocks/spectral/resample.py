@@ -1,0 +1,100 @@
+"""The block `resample`: the same function on another grid."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from opdsl.ir.block import BYTES, Block, Cost, Refusal, free
+from opdsl.ir.regrid import same_interval, transform
+from opdsl.ir.spaces import Domain, Space
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class Resample(Block):
+    """w = v on the grid `to`: the trigonometric interpolant of v, sampled there.
+
+    Exact for functions whose frequencies both grids hold, at odd and even sizes, up and down; what
+    the coarser grid cannot hold is cut, not aliased. Axes that are not periodic are treated as if
+    they were: a jump between their ends rings.
+
+    ```op
+    edition 2026
+
+    model Coarse {
+      domain D = grid(x: 0..1, y: 0..1, boundary = periodic, min = 16)
+      input v : D -> R^3
+      output w : D / 2 -> R^3
+
+      w = resample(v, to = D / 2)
+    }
+    ```
+
+    `kind = linear` (one axis) and `kind = cubic` (two) are there for weights that were trained with
+    them: interpolation between the first and the last point, which the new grid's first and last
+    points are laid upon. On a periodic axis that shifts the function by up to a spacing.
+
+    Attributes:
+        to: a grid of the same declaration: `D`, `D / 2`.
+        kind: fourier, linear or cubic.
+
+    Source: scipy.signal.resample, on each axis; Trefethen 2000, doi:10.1137/1.9780898719598;
+        `linear` and `cubic`: neuralop/layers/resample.py at 93d3f06.
+    """
+
+    complex: ClassVar[bool] = True
+    kinds: ClassVar[frozenset[str]] = frozenset({"grid"})
+    sized: ClassVar[bool] = True
+    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+        {"inputs": (3,), "to": "D/2"},
+        {"inputs": (1,), "to": "D"},
+    )
+
+    to: Domain = Field(description="the grid of the result")
+    kind: Literal["fourier", "linear", "cubic"] = Field(
+        default="fourier", description="how values between the points are found"
+    )
+
+    def infer(self, *x: Space) -> Space:
+        """The same channels on `to`."""
+        same_interval(x[0], self.to)
+        self._check_axes(x[0])
+        return x[0].on(self.to)
+
+    def _check_axes(self, x: Space) -> None:
+        axes = {"linear": 1, "cubic": 2}.get(self.kind, x.domain.dims)
+        if axes == x.domain.dims and not (x.complex and self.kind != "fourier"):
+            return
+        raise Refusal(
+            "OP0208",
+            f"`kind = {self.kind}` interpolates real functions of {axes} "
+            f"{'axis' if axes == 1 else 'axes'}",
+            f"`{x}` is another kind of function",
+            at="kind",
+            helps=("`kind = fourier` is exact on any number of axes",),
+        )
+
+    def vanishes(self, *x: Space) -> bool:
+        """On its own grid a function stays as it is."""
+        return self.to == x[0].domain
+
+    def carries(self, *x: Space) -> bool:  # noqa: ARG002  the same for every space
+        """It makes no frequency."""
+        return self.kind == "fourier"
+
+    def cost(self, *x: Space) -> Cost:
+        """A fast transform along each axis at the old size, and one at the new size."""
+        out = self.infer(*x)
+        if self.to == x[0].domain:
+            return free(out.numbers())
+        return Cost(0, transform(x[0]) + transform(out), out.numbers() * BYTES)
+
+    def lower(self, *x: Space) -> nn.Module:  # noqa: ARG002  the same for every space
+        """See `opdsl.nn.spectral.conv.resample` and `opdsl.nn.grid.conv.Interpolate`."""
+        from opdsl.nn.grid.conv import Interpolate
+        from opdsl.nn.spectral.conv import Resample
+
+        return Resample() if self.kind == "fourier" else Interpolate(self.kind)

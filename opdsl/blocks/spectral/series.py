@@ -1,0 +1,152 @@
+"""The block `series`: a trained Fourier series on a domain."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import Field, NonNegativeInt
+
+from opdsl.ir.block import BYTES, Block, Bound, Cost, Refusal
+from opdsl.ir.dims import PositiveCount
+from opdsl.ir.modes import Bands, bounds, each_axis, frequencies
+from opdsl.ir.regrid import transform
+from opdsl.ir.spaces import KINDS, Domain, Space
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class Series(Block):
+    """w(x) = sum_k c_k exp(2 pi i k x), |k| <= m: a trained function of the place alone, real.
+
+    It tells a model where it is, or which of several variables it looks at: a value for each point
+    that is the same function at every resolution, where `position` has one for each point of one
+    grid. The period is the domain, so an axis with two ends has one value at both. It begins as a
+    smooth random function, E|c_k|^2 proportional to (1 + |k|^2)^-3, of the variance one at every
+    point.
+
+    ```op
+    edition 2026
+
+    model Marked {
+      domain D = grid(x: 0..1, y: 0..1, boundary = periodic, min = 17)
+      input a : D -> R^1
+      output w : D -> R^9
+
+      w = concat(a, series(D, out = 8, modes = 8))
+    }
+    ```
+
+    `layout = neuralop` has k = 0 ... m on every axis, also where negative ones belong: the
+    functions that neuraloperator can learn as positional encoding of a CoDA-NO. It divides them by
+    the number of points, so that they are others at every resolution; `faults = neuralop_93d3f06`
+    (its newest commit) does so too, for weights that were trained by it, and a warning says so.
+
+    Attributes:
+        domain: a grid.
+        out: channels.
+        modes: the greatest frequency, in periods per box; one number for all axes or one for each.
+        layout: which frequencies `modes` means.
+        faults: of which release it has the faults.
+
+    Source: Rahman et al. 2024, arXiv:2403.12553, sec. 4 (positional encoding of a variable).
+    """
+
+    arity: ClassVar[tuple[int, int | None]] = (0, 0)
+    positional: ClassVar[tuple[str, ...]] = ("domain",)
+    sized: ClassVar[bool] = True
+    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+        {"inputs": (), "domain": "D", "out": 3, "modes": 2},
+        {"inputs": (), "domain": "D/2", "out": 1, "modes": 0},
+        {"inputs": (), "domain": "D", "out": 2, "modes": 2, "layout": "neuralop"},
+        {"inputs": (), "domain": "D", "out": 2, "modes": 2, "faults": "neuralop_93d3f06"},
+    )
+
+    domain: Domain = Field(description="the grid")
+    out: PositiveCount = Field(description="channels of the result")
+    modes: NonNegativeInt | tuple[NonNegativeInt, ...] = Field(
+        description="the greatest frequency, one number or one for each axis"
+    )
+    layout: Literal["symmetric", "neuralop"] = Field(
+        default="symmetric", description="which frequencies `modes` means"
+    )
+    faults: Literal["none", "neuralop_93d3f06"] = Field(
+        default="none", description="of which release it has the faults"
+    )
+
+    def infer(self, *x: Space) -> Space:  # noqa: ARG002  it has no inputs
+        """`out` channels on the domain."""
+        if not self.domain.regular:
+            raise Refusal(
+                "OP0301",
+                "`series` is defined on grids only",
+                f"`{self.domain}` is {KINDS[self.domain.kind]}",
+                at="domain",
+            )
+        space = Space(domain=self.domain, channels=self.out)
+        each_axis(self.modes, space)
+        return space
+
+    def _bands(self) -> Bands:
+        modes = each_axis(self.modes, self.infer())
+        if self.layout == "neuralop":
+            return tuple(range(m + 1) for m in modes)
+        return frequencies(modes)
+
+    def bounds(self, *x: Space) -> tuple[Bound, ...]:
+        """The points that hold the frequencies; of two ends with one value only one counts."""
+        found = bounds(self.infer(*x).domain, self._bands(), self.modes)
+        ends = (0 if closed else 1 for closed in self.domain.periodic)
+        return tuple(_more(self._fewer(x), n) for x, n in zip(found, ends, strict=True))
+
+    def _fewer(self, bound: Bound) -> Bound:
+        """Frequencies from 0 on need as many points as they are, but on the halved last axis."""
+        if self.layout == "symmetric" or bound.axis == self.domain.dims - 1:
+            return bound
+        needed = len(self._bands()[bound.axis])
+        return dataclasses.replace(
+            bound,
+            points=needed,
+            keeps=f"0 <= k < {needed}",
+            note=f"layout `neuralop` takes {needed} samples for {needed} frequencies",
+            cure=lambda there: f"modes = {there - 1}",
+        )
+
+    def diverges(self, *x: Space) -> str | None:  # noqa: ARG002  the same for every input
+        """Values that shrink with the grid tend to nothing."""
+        if self.faults == "none":
+            return None
+        return "is divided by the number of points, a fault of neuraloperator"
+
+    def cost(self, *x: Space) -> Cost:
+        """A complex number for each frequency; a fast transform back."""
+        out = self.infer(*x)
+        params = 2 * self.out * math.prod(map(len, self._bands()))
+        return Cost(params, transform(out), out.numbers() * BYTES)
+
+    def complex_weights(self, *x: Space) -> int:
+        """All of them."""
+        return self.cost(*x).params // 2
+
+    def lower(self, *x: Space) -> nn.Module:
+        """See `opdsl.nn.spectral.series.Series`."""
+        from opdsl.nn.spectral import series
+
+        modes = each_axis(self.modes, self.infer(*x))
+        more = {"positive": True} if self.layout == "neuralop" else {}
+        more |= {"divided": True} if self.faults != "none" else {}
+        return series.Series(self.out, modes, self.domain.periodic, **more)
+
+
+def _more(bound: Bound, points: int) -> Bound:
+    """The same bound, so many points higher."""
+    if not points:
+        return bound
+    return dataclasses.replace(
+        bound,
+        points=bound.points + points,
+        note=f"{bound.note}, and {points} for the other end",
+        cure=lambda there: bound.cure(there - points),
+    )

@@ -1,0 +1,73 @@
+"""The block `spectral_linear`: a matrix for each Fourier coefficient."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import Field
+
+from opdsl.ir.block import BYTES, Block, Cost
+from opdsl.ir.complex_parts import needs_complex
+from opdsl.ir.dims import Poly, PositiveCount
+from opdsl.ir.modes import MIX
+from opdsl.ir.spaces import Space
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class SpectralLinear(Block):
+    """w_k = R_k s_k: each Fourier coefficient is multiplied by its own complex matrix.
+
+    Between `fft` and `ifft` it is the spectral convolution; `linear` on a spectrum has one matrix
+    for all frequencies instead.
+
+    ```op
+    edition 2026
+
+    model Convolve {
+      domain D = grid(x: 0..1, y: 0..1, boundary = periodic, min = 17)
+      input v : D -> R^3
+      output w : D -> R^5
+
+      w = fft(v, modes = 8) |> spectral_linear(out = 5) |> ifft(to = D)
+    }
+    ```
+
+    Attributes:
+        out: channels of the result; as many as come in by default.
+
+    Source: Li et al. 2021, arXiv:2010.08895, eq. (4), the product with R.
+    """
+
+    kinds: ClassVar[frozenset[str]] = frozenset({"spectrum"})
+    complex: ClassVar[bool] = True
+    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+        {"inputs": ("K -> C^3",), "out": 5},
+        {"inputs": ("K -> C^2",)},
+    )
+
+    out: PositiveCount | None = Field(default=None, description="channels of the result")
+
+    def infer(self, *x: Space) -> Space:
+        """`out` channels of the same modes."""
+        needs_complex(self.keyword(), x[0])
+        return x[0].with_channels(self.out or x[0].channels)
+
+    def cost(self, *x: Space) -> Cost:
+        """A complex product and sum for each entry of each matrix."""
+        out = self.infer(*x)
+        entries = math.prod(x[0].domain.frequencies) * x[0].channels * out.channels
+        return Cost(2 * entries, Poly.of(MIX * entries), out.numbers() * BYTES)
+
+    def complex_weights(self, *x: Space) -> int:
+        """All of them."""
+        return self.cost(*x).params // 2
+
+    def lower(self, *x: Space) -> nn.Module:
+        """See `opdsl.nn.spectral.conv.SpectralLinear`."""
+        from opdsl.nn.spectral import conv
+
+        out = self.infer(*x).channels
+        return conv.SpectralLinear(x[0].channels, out, x[0].domain.frequencies)

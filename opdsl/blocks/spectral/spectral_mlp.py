@@ -1,0 +1,87 @@
+"""The block `spectral_mlp`: one small network for all Fourier coefficients."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import Field, NonNegativeFloat, PositiveInt
+
+from opdsl.ir.block import BYTES, Block, Cost, Refusal
+from opdsl.ir.complex_parts import needs_complex
+from opdsl.ir.modes import MIX
+from opdsl.ir.spaces import Space
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class SpectralMlp(Block):
+    """t_k = S(W_2 sigma(W_1 s_k + b_1) + b_2): two layers, the same for every coefficient s_k.
+
+    sigma is relu of the real and of the imaginary part; S brings both parts closer to zero by
+    `shrink` and leaves out what is smaller. The matrices have `blocks` blocks on their diagonal.
+    Coefficients are amplitudes here, as `fft` makes them, so the same threshold means the same at
+    every resolution; where it was published they grow with the grid.
+
+    ```op
+    edition 2026
+
+    model Mix {
+      domain D = grid(x: 0..1, y: 0..1, boundary = periodic, min = 17)
+      input v : D -> R^8
+      output w : D -> R^8
+
+      w = v + (fft(v, modes = 8) |> spectral_mlp(blocks = 4) |> ifft(to = D))
+    }
+    ```
+
+    Attributes:
+        blocks: into how many groups the channels are split evenly.
+        expansion: numbers between both layers, as a multiple of the channels.
+        shrink: what is taken from the size of both parts of each result.
+
+    Source: Guibas et al. 2022, arXiv:2111.13587, section 4.
+    """
+
+    kinds: ClassVar[frozenset[str]] = frozenset({"spectrum"})
+    complex: ClassVar[bool] = True
+    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+        {"inputs": ("K -> C^4",), "blocks": 2},
+        {"inputs": ("K -> C^3",), "expansion": 2, "shrink": 0.0},
+    )
+
+    blocks: PositiveInt = Field(default=1, description="groups of channels")
+    expansion: PositiveInt = Field(default=1, description="numbers between both layers")
+    shrink: NonNegativeFloat = Field(default=0.01, description="threshold of the result")
+
+    def infer(self, *x: Space) -> Space:
+        """As many channels of the same modes."""
+        needs_complex(self.keyword(), x[0])
+        if x[0].channels % self.blocks:
+            raise Refusal(
+                "OP0208",
+                f"{x[0].channels} channels do not split evenly into {self.blocks} blocks",
+                at="blocks",
+                helps=(f"take a divisor of {x[0].channels}",),
+            )
+        return x[0].with_channels(x[0].channels)
+
+    def cost(self, *x: Space) -> Cost:
+        """Two block-diagonal complex matrices and their constants."""
+        c = x[0].channels
+        matrix = self.expansion * c * c // self.blocks
+        constants = (self.expansion + 1) * c
+        volume = x[0].domain.volume()
+        return Cost(
+            2 * (2 * matrix + constants), volume * (2 * MIX * matrix), x[0].numbers() * BYTES
+        )
+
+    def complex_weights(self, *x: Space) -> int:
+        """All of them."""
+        return self.cost(*x).params // 2
+
+    def lower(self, *x: Space) -> nn.Module:
+        """See `opdsl.nn.spectral.mode_mlp.SpectralMLP`."""
+        from opdsl.nn.spectral import mode_mlp
+
+        return mode_mlp.SpectralMLP(x[0].channels, self.blocks, self.expansion, self.shrink)

@@ -1,0 +1,290 @@
+"""The block `spherical_conv`: a matrix for each degree of spherical harmonics."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import Field, NonNegativeInt, StrictFloat, StrictInt
+
+from opdsl.ir.block import BYTES, Block, Bound, Cost, Refusal, Work
+from opdsl.ir.dims import Poly, PositiveCount
+from opdsl.ir.modes import MIX, together, transform_work
+from opdsl.ir.ranks import Axes, count_numbers, own_channels, ranks_of
+from opdsl.ir.regrid import transform
+from opdsl.ir.spaces import KINDS, Domain, Sampling, Space
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+MOST_DEGREES = 10**6  # larger numbers do not count degrees any more
+
+
+class SphericalConv(Block):
+    """w = S^-1(R_l . S(v)) + b: every degree l <= lmax of v is multiplied by its own matrix R_l.
+
+    S is the spherical harmonic transform. A matrix serves all orders of its degree, so the operator
+    commutes with every rotation of the sphere; for the same reason it is real. How many degrees
+    a grid holds exactly depends on its sampling: with n latitudes n - 1 for `gauss_legendre`,
+    n - 2 for `lobatto` and (n + 1) // 2 - 1 for `equiangular`; orders to m need 2 m + 1 longitudes.
+
+    | `by` | matrices | commutes with |
+    | --- | --- | --- |
+    | `degree` | R_l | all rotations, if real |
+    | `mode` | R_lm, for degree and order | rotations about the axis |
+    | `all` | one R: the band is kept, and mixed as by a matrix at each point | all rotations |
+
+    `numbers = complex`, as neuraloperator and makani have it, turns the phase of each order too, so
+    rotations about the axis are all that it commutes with. Its weights may have factors, as those
+    of `spectral_conv`.
+
+    ```op
+    edition 2026
+
+    model Weather {
+      domain S = sphere(lat, lon, sampling = gauss_legendre, min = (32, 64))
+      input v : S -> R^3
+      output w : S -> R^8
+
+      w = v |> spherical_conv(lmax = 20, out = 8)
+    }
+    ```
+
+    Attributes:
+        lmax: the greatest degree kept.
+        out: channels of the result; as many as come in by default.
+        to: the grid of the result, of the same declaration; that of v by default.
+        bias: whether a trained constant b is added.
+        orders: the greatest order kept; lmax by default.
+        by: what has a matrix of its own: degree, mode or all.
+        numbers: of the matrices, real or complex.
+        separable: whether R is diagonal, so that each channel meets itself only.
+        factor: how complex weights are kept.
+        rank: of a factorised weight: a fraction of the numbers of a dense one, or whole numbers.
+
+    Source: Driscoll and Healy 1994, doi:10.1006/aama.1994.1008, theorem 1; Bonev et al. 2023,
+        arXiv:2306.03838, eq. (8).
+    """
+
+    kinds: ClassVar[frozenset[str]] = frozenset({"sphere"})
+    sized: ClassVar[bool] = True
+    kernels: ClassVar[tuple[str, ...]] = ("fft", "dft")
+    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+        {"inputs": ("S -> R^3",), "lmax": 4, "out": 2},
+        {"inputs": ("S -> R^2",), "lmax": 2, "to": "S/2", "bias": False},
+        {"inputs": ("S -> R^3",), "lmax": 4, "out": 2, "orders": 2, "numbers": "complex"},
+        {"inputs": ("S -> R^2",), "lmax": 3, "by": "mode", "orders": 2},
+        {"inputs": ("S -> R^2",), "lmax": 3, "by": "all"},
+        {"inputs": ("S -> R^3",), "lmax": 3, "separable": True},
+        {
+            "inputs": ("S -> R^3",),
+            "lmax": 4,
+            "numbers": "complex",
+            "factor": "tucker",
+            "rank": 0.5,
+        },
+        {"inputs": ("S -> R^3",), "lmax": 4, "numbers": "complex", "factor": "cp", "rank": 3},
+        {"inputs": ("S -> R^3",), "lmax": 4, "numbers": "complex", "factor": "tt", "rank": 0.5},
+    )
+
+    lmax: NonNegativeInt = Field(le=MOST_DEGREES, description="the greatest degree kept")
+    out: PositiveCount | None = Field(default=None, description="channels of the result")
+    to: Domain | None = Field(default=None, description="the grid of the result")
+    bias: bool = Field(default=True, description="whether a trained constant is added")
+    orders: NonNegativeInt | None = Field(default=None, description="the greatest order kept")
+    by: Literal["degree", "mode", "all"] = Field(
+        default="degree", description="what has a matrix of its own"
+    )
+    numbers: Literal["real", "complex"] = Field(default="real", description="of the matrices")
+    separable: bool = Field(default=False, description="whether each channel meets itself only")
+    factor: Literal["dense", "cp", "tucker", "tt"] = Field(
+        default="dense", description="how complex weights are kept"
+    )
+    rank: StrictInt | StrictFloat | tuple[StrictInt, ...] = Field(
+        default=1.0, description="of the factors: a part of the dense weight, or whole numbers"
+    )
+
+    def infer(self, *x: Space) -> Space:
+        """`out` channels on `to`."""
+        to = self.to or x[0].domain
+        if to.kind != "sphere" or to.name != x[0].domain.name:
+            raise Refusal(
+                "OP0313",
+                f"`{to}` is not the sphere `{x[0].domain.name}` at some resolution",
+                f"`{to}` is {KINDS[to.kind]}",
+                at="to",
+                helps=(f"name it: `to = {x[0].domain.name} / 2`",),
+            )
+        self._check(x[0])
+        return Space(domain=to, channels=self.out or x[0].channels)
+
+    def _check(self, x: Space) -> None:
+        if self.greatest_order > self.lmax:
+            raise Refusal(
+                "OP0208",
+                f"degree {self.lmax} has no order {self.orders}",
+                f"orders go to {self.lmax} at most",
+                at="orders",
+            )
+        if self.separable:
+            own_channels(x, self.out)
+        if self.factor != "dense" and self.numbers == "real":
+            raise Refusal(
+                "OP0208",
+                "real matrices have no factors here",
+                "factors are complex",
+                at="factor",
+                helps=("write `numbers = complex`, or leave `factor` out",),
+            )
+        counts: tuple[object, ...] = (x.channels, self.out)
+        if not any(isinstance(y, Poly) for y in counts):
+            self._ranks(x)
+
+    @property
+    def greatest_order(self) -> int:
+        """The greatest order kept."""
+        return self.lmax if self.orders is None else self.orders
+
+    def _axes(self, x: Space) -> Axes:
+        """The axes of the weight."""
+        out = self.out or x.channels
+        matrix = {"channels": x.channels} if self.separable else {"in": x.channels, "out": out}
+        counts = {
+            "degree": {"degree": self.lmax + 1},
+            "mode": {"degree": self.lmax + 1, "order": self.greatest_order + 1},
+            "all": {},
+        }[self.by]
+        whole = matrix | counts
+        return Axes(tuple(whole), tuple(whole.values()))
+
+    def _ranks(self, x: Space) -> tuple[int, ...]:
+        return ranks_of(self.factor, self._axes(x), self.rank)
+
+    def bounds(self, *x: Space) -> tuple[Bound, ...]:
+        """Latitudes and longitudes for degree `lmax`, where v comes from and where w goes to."""
+        there = (x[0].domain,) if self.to in (None, x[0].domain) else (x[0].domain, self.to)
+        return tuple(y for domain in there if domain for y in self._bounds(domain))
+
+    def _bounds(self, domain: Domain) -> tuple[Bound, ...]:
+        sampling = domain.sampling or "gauss_legendre"
+        m = self.greatest_order
+        rows, columns = least_latitudes(self.lmax, sampling), 2 * m + 1
+        keeps = f"l <= {self.lmax}"
+        exact = f"quadrature on {sampling} latitudes: degree {self.lmax} needs {rows}"
+        orders = f"sampling theorem: 2 * {m} + 1 = {columns} samples"
+        return (
+            Bound(domain, 0, rows, keeps, exact, lambda n: _cure(degrees(n, sampling)), "degrees"),
+            Bound(domain, 1, columns, self._kept(), orders, self._order_cure, self._what),
+        )
+
+    @property
+    def _what(self) -> str:
+        return "degrees" if self.orders is None else "orders"
+
+    def _kept(self) -> str:
+        return f"l <= {self.lmax}" if self.orders is None else f"m <= {self.orders}"
+
+    def _order_cure(self, longitudes: int) -> str:
+        fits = (longitudes - 1) // 2
+        return _cure(fits) if self.orders is None else f"orders = {fits}"
+
+    def cost(self, *x: Space) -> Cost:
+        """The numbers of R; transforms there and back."""
+        out, c = self.infer(*x), x[0].channels
+        orders = self._kept_orders()
+        width = 1 if self.numbers == "real" else 2
+        params = width * self._numbers(x[0]) + (out.channels if self.bias else 0)
+        rows = [Poly.atom(y.domain.atom(0)) * (4 * orders * y.channels) for y in (x[0], out)]
+        flops = (
+            transform(x[0])
+            + transform(out)
+            + sum(rows, Poly())
+            + width * 4 * orders * self._mixed(c, out)
+        )
+        return Cost(params, flops, out.numbers() * BYTES)
+
+    def _numbers(self, x: Space) -> int:
+        """Real or complex numbers of the weight."""
+        shape = self._axes(x).shape
+        if self.factor == "dense":
+            return math.prod(shape)
+        return count_numbers(self.factor, shape, self._ranks(x))
+
+    def _kept_orders(self) -> int:
+        """Pairs of a degree and an order: a triangle to the greatest order, then all of them."""
+        m = self.greatest_order
+        return (m + 1) * (m + 2) // 2 + (self.lmax - m) * (m + 1)
+
+    def _mixed(self, c: int, out: Space) -> int:
+        return c if self.separable else c * out.channels
+
+    def wasteful(self, *x: Space) -> str | None:
+        """Why a dense weight would be smaller, or None."""
+        dense, own = math.prod(self._axes(x[0]).shape), self._numbers(x[0])
+        if self.factor == "dense" or own < dense:
+            return None
+        return f"its factors have {2 * own:,} numbers, a dense weight has {2 * dense:,}"
+
+    def work(self, kernel: str, sizes: tuple[tuple[int, ...], ...], *x: Space) -> Work:
+        """Longitudes, latitudes, the products between, and all of it back."""
+        c, out = x[0].channels, self.infer(*x).channels
+        ways = zip((c, out), (sizes[0], sizes[-1]), strict=True)
+        there, back = (self._way(kernel, channels, size) for channels, size in ways)
+        pairs = self._whole_band() if kernel == "fft" else self._kept_orders()
+        return together(there, Work(gemm=MIX * pairs * self._mixed(c, self.infer(*x))), back)
+
+    def _whole_band(self) -> int:
+        """Pairs of a degree and an order, also those that there are not."""
+        return (self.lmax + 1) * (self.greatest_order + 1)
+
+    def _way(self, kernel: str, channels: int, size: tuple[int, ...]) -> Work:
+        """One transform, one way; `fft` takes (re, im) apart, and copies both for the product."""
+        rows, band = size[0], (range(self.greatest_order + 1),)
+        pairs = self._whole_band() if kernel == "fft" else self._kept_orders()
+        copies = 3 if kernel == "fft" else 1
+        moved = copies * 2 * BYTES * channels * rows * len(band[0])
+        latitudes = Work(gemm=4.0 * channels * rows * pairs, moved=float(moved))
+        along = transform_work(kernel, channels * rows, size[1:], band, real=True)
+        return together(along, latitudes)
+
+    def complex_weights(self, *x: Space) -> int:
+        """The matrices, where `numbers` says so; the constant that is added is real."""
+        return self._numbers(x[0]) if self.numbers == "complex" else 0
+
+    def lower(self, *x: Space) -> nn.Module:
+        """See `opdsl.nn.sphere.harmonics.SphericalConv`."""
+        from opdsl.nn.sphere import harmonics
+
+        return harmonics.SphericalConv(
+            x[0].channels,
+            self.infer(*x).channels,
+            self.lmax,
+            sampling=x[0].domain.sampling or "gauss_legendre",
+            bias=self.bias,
+            orders=self.greatest_order,
+            by=self.by,
+            real=self.numbers == "real",
+            separable=self.separable,
+            factor=self.factor,
+            ranks=self._ranks(x[0]),
+        )
+
+
+def least_latitudes(lmax: int, sampling: Sampling) -> int:
+    """The latitudes at which the transform is exact to degree `lmax`."""
+    return {"gauss_legendre": lmax + 1, "lobatto": lmax + 2, "equiangular": 2 * lmax + 1}[sampling]
+
+
+def degrees(latitudes: int, sampling: Sampling) -> int:
+    """The greatest degree for which so many latitudes are exact."""
+    exact = {
+        "gauss_legendre": latitudes - 1,
+        "lobatto": latitudes - 2,
+        "equiangular": (latitudes + 1) // 2 - 1,
+    }
+    return max(0, exact[sampling])
+
+
+def _cure(lmax: int) -> str:
+    return f"lmax = {lmax}"

@@ -1,0 +1,137 @@
+"""One guard around every command: what it raises becomes words and an exit code, no traceback.
+
+What comes in: a command. What goes out: the same command, which ends with `typer.Exit` and a code
+of `Exit`. A mistake of the user is told with carets (or as JSON where JSON was asked for), one of
+ours in a line that says so; OPDSL_TRACEBACK=1 shows where.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec
+
+import typer
+
+from opdsl.cli.console import UsageError, own_warnings_as_lines, say, show_json, warn
+from opdsl.diagnostics import CODES, Exit, OpError
+from opdsl.train.engine.signals import Interrupted
+
+P = ParamSpec("P")
+
+TRACEBACK = "OPDSL_TRACEBACK"
+OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
+
+
+def guard(command: Callable[P, None]) -> Callable[P, None]:
+    """The command with its errors told and its exit code set."""
+
+    @wraps(command)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
+        as_json = kwargs.get("as_json") is True or kwargs.get("format_") == "json"
+        code = _code(lambda: command(*args, **kwargs), as_json=as_json)
+        if code != Exit.OK:
+            raise typer.Exit(code)
+
+    return guarded
+
+
+def _code(run: Callable[[], None], *, as_json: bool) -> int:
+    """Run, tell what went wrong, let everything leave stdout, and give the exit code."""
+    try:
+        code = _ended(run, as_json=as_json)
+    except BrokenPipeError:
+        code = Exit.OK  # `opdsl summary x.op | head` has seen all that it wanted
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _close_stdout()
+    except OSError as error:
+        _close_stdout()
+        return told(error, as_json=False)
+    return code
+
+
+def _ended(run: Callable[[], None], *, as_json: bool) -> int:
+    """The exit code of a command that has ended one way or another."""
+    try:
+        with own_warnings_as_lines():
+            run()
+    except typer.Exit as error:
+        return int(error.exit_code)
+    except BrokenPipeError:
+        raise
+    except (Exception, KeyboardInterrupt, Interrupted) as error:  # noqa: BLE001  that is its job
+        return told(error, as_json=as_json)
+    return Exit.OK
+
+
+def told(error: BaseException, *, as_json: bool) -> int:
+    """Say what went wrong; the exit code for it."""
+    if os.environ.get(TRACEBACK, "0") not in {"", "0"}:
+        _show_traceback(error)
+    match error:
+        case OpError():
+            _tell(error, as_json=as_json)
+            return exit_code(error)
+        case UsageError():
+            return _line(f"error: {error}", Exit.USAGE)
+        case Interrupted():
+            return _line("stopped", error.exit_code)
+        case KeyboardInterrupt():
+            return _line("stopped", Exit.INTERRUPTED)
+        case OSError(errno=int()):
+            # every file names itself (`opdsl.files.naming`), only standard output has no name
+            name = error.filename or ("standard output" if error.errno == errno.ENOSPC else "")
+            place = f"{name}: " if name else ""
+            return _line(f"error: {place}{error.strerror}", Exit.FAILED)
+    if _no_memory(error):
+        return _line(f"error: there is not enough memory for this: {error}", Exit.TOO_LARGE)
+    return _line(_our_fault(error), Exit.FAILED)
+
+
+def exit_code(error: OpError) -> int:
+    """The exit code of the first error."""
+    return CODES[error.diagnostics[0].code].exit
+
+
+def _tell(error: OpError, *, as_json: bool) -> None:
+    if as_json:
+        show_json({"diagnostics": [x.to_json() for x in error.diagnostics]})
+    else:
+        warn(error.diagnostics)
+
+
+def _line(text: str, code: int) -> int:
+    say(text)
+    return code
+
+
+def _no_memory(error: BaseException) -> bool:
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(x in text for x in OUT_OF_MEMORY)
+    )
+
+
+def _our_fault(error: BaseException) -> str:
+    first = (str(error).splitlines() or [""])[0]
+    what = f"{type(error).__name__}: {first}" if first else type(error).__name__
+    return (
+        f"internal error: {what}\n"
+        f"this is a fault of opdsl and not of your program; {TRACEBACK}=1 shows where"
+    )
+
+
+def _show_traceback(error: BaseException) -> None:
+    import traceback
+
+    say("".join(traceback.format_exception(error)))
+
+
+def _close_stdout() -> None:
+    """Let the interpreter's own last flush go nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,1 @@
+"""Fields of a file bound to the inputs and outputs of a model."""

@@ -1,0 +1,380 @@
+"""The fields of a file as the inputs and outputs of a model.
+
+What comes in: `Fields`, the `Port`s of a model and the `Site`s of its points. What goes out:
+`Samples`, or everything that does not fit at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+
+from opdsl.data.bind.point_sets import Site, counted, on_grid, on_site, place_of, placed, volumes
+from opdsl.data.bind.samples import Fields, Port, Role, Samples, Steps
+from opdsl.data.bind.suspects import vanishing
+from opdsl.data.derive.coarsen import times
+from opdsl.data.io.float_range import too_large, too_small
+from opdsl.data.io.pairs import LAST
+from opdsl.diagnostics import Diagnostic, Help, OpError, did_you_mean
+from opdsl.nn.points.batch import Values, beside, changed, each, numbers
+from opdsl.nn.points.geometry import Placed
+from opdsl.nn.points.packed import Packed
+
+Mapped = Mapping[str, str | list[str]]
+
+
+def bind(
+    fields: Fields,
+    inputs: Sequence[Port],
+    outputs: Sequence[Port],
+    mapping: Mapped | None = None,
+    sites: Sequence[Site] = (),
+) -> Samples:
+    """The fields of a file as the inputs and outputs of a model.
+
+    A port takes, in this order: the fields that `mapping` gives it; the fields named as its
+    components, one channel each; the field of its own name, if every other port of its side that
+    the mapping leaves out has one, or if the file marks it as an input (output); the field at its
+    place among those that are left, if the file marks as many as there are ports left. Several
+    fields become channels side by side. Numbers of any format become float32.
+
+    A domain of points is the set of points that `mapping` gives it, or that has its name, or on
+    which the fields are that the model takes on it, or the only one of the file, or the only one on
+    which the model takes fields.
+
+    Raises:
+        OpError: every misfit at once: OP0611 no such field or no coordinates, OP0612 not finite,
+            OP0613 the number of channels, axes or points differs, or the mapping names no port,
+            OP0619 values outside the range of float32.
+    """
+    mapping = mapping or {}
+    ports = [*inputs, *outputs]
+    if not fields.places:
+        _same_axes(fields, ports)
+    known = [*(x.name for x in ports), *(x.name for x in sites)]
+    faults = list(_strangers(fields, known, mapping))
+    told = _told(fields, inputs, "input", mapping) | _told(fields, outputs, "output", mapping)
+    where, places = _grounds(fields, ports, sites, told, mapping, faults)
+    ins = _side(fields, inputs, "input", told, where, faults)
+    outs = _side(fields, outputs, "output", told, where, faults)
+    warnings = [x for x in faults if x.severity != "error"]
+    if len(faults) > len(warnings):
+        raise OpError(*(x for x in dict.fromkeys(faults) if x.severity == "error"))
+    timed = {x.name for x in outputs if x.steps}
+    return Samples(
+        ins,
+        outs,
+        fields.name,
+        fields.source,
+        fields.fingerprint,
+        fields.resolution,
+        fields.layout,
+        places,
+        tuple(x.name for x in sites if x.asked),
+        {x.name: x.domain for x in ports if x.domain in places},
+        dict(_weights(ports, ins | outs, sites, places, fields.source)),
+        tuple(dict.fromkeys([*warnings, *vanishing(outs, timed, fields)])),
+    )
+
+
+Told = Mapping[str, tuple[str, ...] | None]  # which fields each port takes, None: nobody says
+
+
+def _told(fields: Fields, ports: Sequence[Port], role: Role, mapping: Mapped) -> dict[str, Any]:
+    return {x.name: _names(fields, ports, x, role, mapping) for x in ports}
+
+
+def _grounds(
+    fields: Fields,
+    ports: Sequence[Port],
+    sites: Sequence[Site],
+    told: Told,
+    mapping: Mapped,
+    faults: list[Diagnostic],
+) -> tuple[dict[str, str], dict[str, Placed]]:
+    """For each domain of points the set of the file, and the geometries of those that have some."""
+    where: dict[str, str] = {}
+    places: dict[str, Placed] = {}
+    used = [n for names in told.values() for n in names or ()]
+    for site in sites:
+        on_it = {x.name: told[x.name] or () for x in ports if x.domain == site.name}
+        given = mapping.get(site.name)
+        one = given if given is None or isinstance(given, str) else ", ".join(given)
+        name, wrong = place_of(fields, site, on_it, one, used)
+        faults += wrong
+        if name is not None:
+            where[site.name] = fields.homes.get(name, name) if name not in fields.places else name
+            places[site.name], wrong = placed(fields, site, name)
+            faults += wrong
+    return where, places
+
+
+def _weights(
+    ports: Sequence[Port],
+    values: Mapping[str, Values],
+    sites: Sequence[Site],
+    places: Mapping[str, Placed],
+    source: str,
+) -> Iterator[tuple[str, Values]]:
+    """What the points of each input and output stand for, where they do not count alike."""
+    known = {x.name: volumes(places[x.name], x, source) for x in sites if x.name in places}
+    for port in ports:
+        found = known.get(port.domain)
+        if found is not None:
+            x, rows = values[port.name], [w[None].float() for w in found]
+            rows = rows * len(x) if len(rows) == 1 else rows
+            yield port.name, Packed.of(rows) if isinstance(x, Packed) else rows[0][None]
+
+
+def _same_axes(fields: Fields, ports: Sequence[Port]) -> None:
+    """All fields of a file lie on one grid, so a wrong number of axes is one mistake."""
+    axes = len(fields.axes)
+    wrong = next((x for x in ports if x.axes != axes), None)
+    if wrong is not None:
+        said = f"the data have {_count(axes, 'axis', 'axes')}, `{wrong.name}` of the model has"
+        *rest, last = fields.resolution
+        short = axes == wrong.axes + 1 and 2 * last < min(rest)
+        raise OpError(_misfit(fields, f"{said} {wrong.axes}", *([LAST] if short else [])))
+
+
+def _side(
+    fields: Fields,
+    ports: Sequence[Port],
+    role: Role,
+    told: Told,
+    where: Mapping[str, str],
+    faults: list[Diagnostic],
+) -> dict[str, Values]:
+    """The functions of all ports of one side; what is wrong is added to `faults`."""
+    bound: dict[str, Values] = {}
+    used = [n for names in told.values() for n in names or ()]
+    for port in ports:
+        names = told[port.name]
+        if names is None:
+            faults.append(_unmarked(fields, port, role, used))
+            continue
+        wrong = list(_misfits(fields, port, names, role, where))
+        wrong = wrong or [y for n in names for y in _bad_values(fields, n, role)]
+        if all(x.severity == "warning" for x in wrong):
+            bound[port.name] = _in_time(port, role, [_single(fields.values[n]) for n in names])
+        faults.extend(wrong)
+    return bound
+
+
+def _single(x: Values) -> Values:
+    return changed(x, lambda y: y.to(torch.float32))
+
+
+def _in_time(port: Port, role: Role, parts: Sequence[Values]) -> Values:
+    """Fields side by side, with an axis for the steps in time if the port has some."""
+    channels = sum(_channels(x) for x in parts)
+    if port.steps is None or (role == "input" and channels == port.channels):
+        return beside(parts)
+    times = channels // port.channels
+    dense = [numbers(x) for x in parts]
+    whole = torch.cat([x.reshape(len(x), times, -1, *x.shape[2:]) for x in dense], 2)
+    return whole[:, port.steps.skipped : port.steps.skipped + port.steps.count]
+
+
+def _channels(x: Values) -> int:
+    return numbers(x).shape[1]
+
+
+def _names(
+    fields: Fields, ports: Sequence[Port], port: Port, role: Role, mapping: Mapped
+) -> tuple[str, ...] | None:
+    """The fields that a port takes, or None if nothing says which."""
+    if port.name in mapping:
+        given = mapping[port.name]
+        return (given,) if isinstance(given, str) else tuple(given)
+    if port.components:
+        return port.components
+    if all(p.name in fields.values or p.name in mapping for p in ports):
+        return (port.name,)
+    marked = [n for n, r in fields.roles.items() if r == role]
+    # a field with the name of a port is that port's, wherever it stands in the file
+    named = {p.name for p in ports if p.name in marked and p.name not in mapping}
+    if port.name in named:
+        return (port.name,)
+    left = [n for n in marked if n not in named]
+    others = [p.name for p in ports if p.name not in named]
+    return (left[others.index(port.name)],) if len(left) == len(others) else None
+
+
+def _misfits(
+    fields: Fields, port: Port, names: Sequence[str], role: Role, where: Mapping[str, str]
+) -> Iterator[Diagnostic]:
+    """Why these fields cannot feed this port; nothing if they can."""
+    missing = [n for n in names if n not in fields.values]
+    if missing:
+        yield from (_missing(fields, port, n) for n in missing)
+        return
+    if fields.places and (misplaced := list(_misplaced(fields, port, names, where))):
+        yield from misplaced
+        return
+    values = [fields.values[n] for n in names]
+    channels = sum(_channels(x) for x in values)
+    whole = channels % port.channels == 0 and all(
+        _channels(x) % (channels // port.channels) == 0 for x in values
+    )
+    if port.steps and whole and values and (role == "output" or channels != port.channels):
+        yield from _too_short(fields, names, channels // port.channels, port.steps)
+    elif channels != port.channels or not values:
+        yield _misfit(
+            fields,
+            f"{_listed(names)} has {_count(channels, 'channel')}, "
+            f"`{port.name}` of the model has {port.channels}",
+            *_perhaps_steps(port, role, channels),
+            *([LAST] if _ends_with_channels(port, values) else []),
+        )
+
+
+def _misplaced(
+    fields: Fields, port: Port, names: Sequence[str], where: Mapping[str, str]
+) -> Iterator[Diagnostic]:
+    """Why fields of a file with points cannot live where the port does."""
+    if not port.scattered:
+        reason = on_grid(port, names, fields)
+    else:
+        reason = on_site(port, names, fields, where.get(port.domain))
+    if reason:
+        yield _misfit(fields, reason)
+        return
+    yield from (x for n in names if n in fields.homes if (x := counted(fields, n, fields.homes[n])))
+    if port.steps and any(isinstance(fields.values[n], Packed) for n in names):
+        message = f"steps in time of `{port.name}` on points that each sample has of its own"
+        yield _misfit(fields, message, "`rollout` learns them on points that all samples share")
+
+
+def _too_short(
+    fields: Fields, names: Sequence[str], have: int, steps: Steps
+) -> Iterator[Diagnostic]:
+    """OP0613 where a file has fewer steps in time than are asked for."""
+    wanted = steps.skipped + steps.count
+    if have >= wanted:
+        return
+    left = f", {steps.skipped} of which are left out" if steps.skipped else ""
+    cure = (f"`rollout = {have - steps.skipped}`, or data of more steps",)
+    yield Diagnostic(
+        "OP0613",
+        f"{_listed(names)} has {_count(have, 'step')} in time{left}, "
+        f"`rollout` asks for {steps.count}",
+        helps=tuple(Help(x) for x in (cure if have > steps.skipped else ("lower `data.start`",))),
+        file=fields.source,
+    )
+
+
+def _bad_values(fields: Fields, name: str, role: Role) -> Iterator[Diagnostic]:
+    """What float32 cannot hold; small numbers of a truth are an error if there are no others."""
+    found = _not_finite(fields, name) or too_large(fields, name)
+    found = found or too_small(fields, name, needed=role == "output")
+    if found:
+        yield found
+
+
+def _not_finite(fields: Fields, name: str) -> Diagnostic | None:
+    bad = changed(fields.values[name], lambda x: ~torch.isfinite(x))
+    count = int(numbers(bad).sum())
+    if not count:
+        return None
+    first = fields.start + next(i for i, x in enumerate(each(bad)) if x.any())
+    return Diagnostic(
+        "OP0612",
+        f"`{name}` holds {_count(count, 'value')} not finite, first in sample {first}",
+        helps=(Help("leave such samples out of the file: a model cannot learn from them"),),
+        file=fields.source,
+    )
+
+
+def _missing(fields: Fields, port: Port, name: str) -> Diagnostic:
+    helps = did_you_mean(name, fields.values)
+    if not helps:
+        helps = (
+            f"say which fields `{port.name}` takes: {port.name} = {next(iter(fields.values))}",
+        )
+    return Diagnostic(
+        "OP0611",
+        f"no field `{name}` for `{port.name}`; the file has {_listed(fields.values)}",
+        helps=tuple(Help(x) for x in helps),
+        file=fields.source,
+    )
+
+
+def _unmarked(fields: Fields, port: Port, role: Role, used: Sequence[str]) -> Diagnostic:
+    if not fields.values:
+        # the same words for every port, so that they are said once
+        helps = (Help("a model takes and gives functions: add them to the file"),)
+        return Diagnostic("OP0611", "the file has no fields", helps=helps, file=fields.source)
+    free = next((n for n in fields.values if n not in used), None)
+    cure = f"name it: {port.name} = {free}" if free else f"add a field `{port.name}` to the file"
+    marked = [n for n, r in fields.roles.items() if r == role]
+    told = f"marks {_listed(marked)} as {role}" if marked else f"marks no field as {role}"
+    return Diagnostic(
+        "OP0611",
+        f"which field is the {role} `{port.name}`? The file has {_listed(fields.values)} "
+        f"and {told}",
+        helps=(Help(cure),),
+        file=fields.source,
+    )
+
+
+def _ends_with_channels(port: Port, values: Sequence[Values]) -> bool:
+    """Whether the last axis of the grid is as long as there should be channels."""
+    shapes = [numbers(x).shape for x in values]
+    return not port.scattered and len(shapes) == 1 and shapes[0][-1] == port.channels
+
+
+def _perhaps_steps(port: Port, role: Role, channels: int) -> Iterator[str]:
+    if role == "output" and channels > port.channels and channels % port.channels == 0:
+        yield f"if these are steps in time, `rollout = {channels // port.channels}` learns them"
+
+
+def _misfit(fields: Fields, message: str, *helps: str) -> Diagnostic:
+    grid = f"`{fields.name}` is on a grid of {times(fields.resolution)} points"
+    if fields.places:
+        grid = f"`{fields.name}` has {_places(fields)}"
+    return Diagnostic(
+        "OP0613",
+        message,
+        notes=(grid,),
+        helps=(
+            *(Help(x) for x in helps),
+            Help("change the space in the program, or name other fields of the file"),
+        ),
+        file=fields.source,
+    )
+
+
+def _places(fields: Fields) -> str:
+    """`f` and `p` on `vertices`, `sdf` on 16 x 16 x 16 points."""
+    on = {k: [n for n, home in fields.homes.items() if home == k] for k in fields.places}
+    told = [f"{_listed(x)} on the points `{k}`" for k, x in on.items() if x]
+    grids = [n for n in fields.values if n not in fields.homes]
+    told += [f"`{n}` on {times(numbers(fields.values[n]).shape[2:])} points" for n in grids]
+    return "; ".join(told)
+
+
+def _strangers(fields: Fields, known: Sequence[str], mapping: Mapped) -> Iterator[Diagnostic]:
+    """Names in the mapping that no port has."""
+    for name in mapping:
+        if name not in known:
+            yield Diagnostic(
+                "OP0613",
+                f"fields are named for `{name}`, but the model has {_listed(known)}",
+                helps=tuple(Help(x) for x in did_you_mean(name, known)),
+                file=fields.source,
+            )
+
+
+def _listed(names: Sequence[str] | Mapping[str, object]) -> str:
+    return " and ".join(f"`{n}`" for n in names) if len(names) < 3 else _many(list(names))
+
+
+def _many(names: Sequence[str]) -> str:
+    return ", ".join(f"`{n}`" for n in names[:-1]) + f" and `{names[-1]}`"
+
+
+def _count(n: int, one: str, more: str = "") -> str:
+    return f"{n} {one}" if n == 1 else f"{n} {more or one + 's'}"

@@ -1,0 +1,269 @@
+"""Where the points of a model's domains are in a file: found, and looked at before they are used.
+
+What comes in: the sets of points of a file, and the `Site`s of a model. What goes out: which set is
+which domain, its geometries, and what is wrong with them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from opdsl.data.bind.samples import Fields, Port
+from opdsl.diagnostics import Diagnostic, Help, OpError, did_you_mean
+from opdsl.nn.points.batch import Values, each, numbers
+from opdsl.nn.points.geometry import Geometry, Placed, sizes_of
+from opdsl.nn.points.measure import Measure, weights
+from opdsl.nn.points.neighbours.pairs import Period
+from opdsl.nn.points.packed import Packed
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What a model wants of one of its domains of points.
+
+    Attributes:
+        name: of the domain.
+        dims: of the space in which the points lie; None: any.
+        shared: whether all samples must have the same points.
+        asked: whether the model cannot do without the coordinates.
+        measure, period: how it is told what a point stands for, as the program declares it.
+    """
+
+    name: str
+    dims: int | None
+    shared: bool
+    asked: bool = True
+    measure: Measure = "uniform"
+    period: Period | None = None
+
+
+def place_of(
+    fields: Fields,
+    site: Site,
+    on_it: Mapping[str, Sequence[str]],
+    told: str | None,
+    used: Sequence[str] = (),
+) -> tuple[str | None, list[Diagnostic]]:
+    """The set of points of the file that a domain of the model is.
+
+    In this order: the one that is told; that of its name; that on which the fields live which the
+    model takes on this domain; the only one; the only one on which the model takes fields at all.
+
+    Args:
+        on_it: the fields that each input and output on the domain takes.
+        told: by the mapping.
+        used: the fields that any input or output takes.
+    """
+    if told is not None:
+        known = [*fields.places, *(k for k in fields.homes if k not in fields.places)]
+        return (told, []) if told in known else (None, [_no_place(fields, site, told)])
+    if site.name in fields.places:
+        return site.name, []
+    homes = {fields.homes[n] for names in on_it.values() for n in names if n in fields.homes}
+    if len(homes) == 1:
+        return homes.pop(), []
+    if len(homes) > 1:
+        return None, [_torn(fields, site, on_it)]
+    some = dict.fromkeys(fields.homes[n] for n in used if n in fields.homes)
+    for only in (fields.places, some):
+        if len(only) == 1:
+            return next(iter(only)), []
+    return None, [_no_place(fields, site, None)] if site.asked else []
+
+
+def placed(fields: Fields, site: Site, name: str) -> tuple[Placed, list[Diagnostic]]:
+    """The geometries of a domain, in float32, and what is wrong with them.
+
+    Args:
+        name: of a set of points, or of a field whose values are the coordinates.
+    """
+    found = fields.places[name] if name in fields.places else _moved(fields.values[name])
+    wrong = list(_faults(fields, site, name, found))
+    return tuple(_single(x) for x in found), wrong
+
+
+def volumes(placed: Placed, site: Site, source: str) -> list[Tensor] | None:
+    """The length, area or volume that each point of each sample stands for; None: all count alike.
+
+    As in the integrals of the model over this domain, but for a domain whose weights should be
+    given and are not: its points count alike.
+
+    Args:
+        source: the file that they are from.
+
+    Raises:
+        OpError: OP0910, they cannot be found.
+    """
+    told = all(x.weights is not None or x.cells is not None for x in placed)
+    if not told and site.measure in {"given", "uniform"}:
+        return None
+    found = [_weights(x, site, f"{source}, sample {i}") for i, x in enumerate(placed)]
+    return [x for x in found if x is not None] or None
+
+
+def _weights(x: Geometry, site: Site, told: str) -> Tensor | None:
+    try:
+        found: Tensor | None = weights(x, site.measure, site.period)
+    except OpError as error:
+        place = f"{told} of `{site.name}`"
+        raise OpError(*(replace(y, file=place) for y in error.diagnostics)) from error
+    return found
+
+
+def counted(fields: Fields, name: str, home: str) -> Diagnostic | None:
+    """OP0613 where a field has not as many values as its set has points."""
+    have = [x.shape[-1] for x in each(fields.values[name])]
+    want = list(sizes_of(fields.places[home])) if home in fields.places else have
+    want = want * len(have) if len(want) == 1 else want
+    if len(have) != len(want):
+        message = f"`{name}` has {len(have)} samples, `{home}` has points for {len(want)}"
+        return Diagnostic("OP0613", message, file=fields.source)
+    wrong = next((i for i, (a, b) in enumerate(zip(have, want, strict=True)) if a != b), None)
+    if wrong is None:
+        return None
+    message = f"in sample {wrong}, `{name}` has {have[wrong]} values, `{home}` {want[wrong]} points"
+    helps = (Help("give one value for each point"),)
+    return Diagnostic("OP0613", message, helps=helps, file=fields.source)
+
+
+def _moved(x: Values) -> Placed:
+    """The values of a field as coordinates."""
+    return tuple(Geometry(y.T) for y in each(x))
+
+
+def _single(x: Geometry) -> Geometry:
+    if x.points.dtype == torch.float32 and (x.weights is None or x.weights.dtype == torch.float32):
+        return x
+    weights = None if x.weights is None else x.weights.float()
+    return replace(x, points=x.points.float(), weights=weights)
+
+
+# ------------------------------------------------------------------------------ what may be wrong
+
+
+def _faults(fields: Fields, site: Site, name: str, found: Placed) -> Iterator[Diagnostic]:
+    """The first thing that is wrong with a set of points, the coarsest things first."""
+    checks = (_dims, _same_for_all, _empty, _not_finite, _negative, _strange_corners)
+    told = (y for check in checks for y in check(site, name, found))
+    first = next(told, None)
+    if first is not None:
+        code, message, cure = first
+        yield Diagnostic(code, message, helps=(Help(cure),), file=fields.source)
+
+
+Told = tuple[str, str, str]
+
+
+def _dims(site: Site, name: str, found: Placed) -> Iterator[Told]:
+    have = found[0].points.shape[1]
+    if site.dims not in (None, have):
+        message = f"`{name}` lies in {have} dimensions, `{site.name}` of the model in {site.dims}"
+        yield "OP0613", message, f"in the program: `domain {site.name} = points({have})`"
+
+
+def _same_for_all(site: Site, name: str, found: Placed) -> Iterator[Told]:
+    if site.shared and len(found) > 1:
+        message = f"`{name}` has points for each sample, `{site.name}` the same ones for all"
+        yield "OP0613", message, f"declare `{site.name}` with `geometry = per_sample`"
+
+
+def _empty(site: Site, name: str, found: Placed) -> Iterator[Told]:  # noqa: ARG001  one of several checks
+    for i, x in enumerate(found):
+        if not len(x):
+            message = f"sample {i} has no points on `{name}`"
+            yield "OP0613", message, "leave such samples out of the file"
+
+
+def _not_finite(site: Site, name: str, found: Placed) -> Iterator[Told]:  # noqa: ARG001  one of several checks
+    for what in ("points", "weights"):
+        for i, x in enumerate(found):
+            values = getattr(x, what)
+            bad = 0 if values is None else int((~torch.isfinite(values.float())).sum())
+            if bad:
+                told = "coordinates" if what == "points" else what
+                message = f"`{name}` holds {told} that are not finite, {bad} in sample {i}"
+                yield "OP0612", message, "leave such points or samples out of the file"
+
+
+def _negative(site: Site, name: str, found: Placed) -> Iterator[Told]:  # noqa: ARG001  one of several checks
+    for i, x in enumerate(found):
+        if x.weights is not None and (x.weights < 0).any():
+            message = f"weights of sample {i} on `{name}` are negative"
+            yield "OP0613", message, "a weight is the length, area or volume of a point"
+
+
+def _strange_corners(site: Site, name: str, found: Placed) -> Iterator[Told]:  # noqa: ARG001  one of several checks
+    for what in ("cells", "edges"):
+        for i, x in enumerate(found):
+            bad = _outside(getattr(x, what), len(x))
+            if bad is not None:
+                message = f"{what} of sample {i} on `{name}` name point {bad}, of {len(x)} points"
+                yield "OP0613", message, "points are numbered from 0 in each sample"
+
+
+def _outside(corners: Tensor | None, points: int) -> int | None:
+    """A number that is no point's, if there is one."""
+    if corners is None or not corners.numel():
+        return None
+    low, high = (int(x) for x in corners.aminmax())
+    return low if low < 0 else high if high >= points else None
+
+
+# ------------------------------------------------------------------------------------------ words
+
+
+def _no_place(fields: Fields, site: Site, told: str | None) -> Diagnostic:
+    known = list(fields.places)
+    cure: tuple[str, ...]
+    if not known:
+        message = f"the data have no coordinates for `{site.name}`"
+        cure = ("`opdsl.data.io.points` describes a layout that has them",)
+    elif told is not None:
+        message = f"no set of points `{told}` for `{site.name}`; the file has {_listed(known)}"
+        cure = did_you_mean(told, known) or (f"name one: {site.name} = {known[0]}",)
+    else:
+        message = f"which points is `{site.name}`? The file has {_listed(known)}"
+        cure = (f"name them: {site.name} = {known[0]}",)
+    return Diagnostic("OP0611", message, helps=tuple(Help(x) for x in cure), file=fields.source)
+
+
+def _torn(fields: Fields, site: Site, on_it: Mapping[str, Sequence[str]]) -> Diagnostic:
+    homes = [f"`{n}` is on `{fields.homes[n]}`" for x in on_it.values() for n in x]
+    message = f"{', '.join(homes)}, and the model takes them all on `{site.name}`"
+    helps = (Help("name fields of one set of points, or declare a domain for each"),)
+    return Diagnostic("OP0613", message, helps=helps, file=fields.source)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(f"`{x}`" for x in names)
+
+
+def on_site(port: Port, names: Sequence[str], fields: Fields, where: str | None) -> str | None:
+    """Why fields of the file cannot be functions on the set `where`, if they cannot."""
+    for n in names:
+        home = fields.homes.get(n)
+        # where the domain itself is not found, that is told, and enough
+        if None not in {home, where} and home != where:
+            return f"`{n}` is on the points `{home}`, and `{port.domain}` is `{where}`"
+        if home is None and _axes(fields.values[n]) != port.axes:
+            return f"`{n}` is on a grid, `{port.name}` of the model on points"
+    return None
+
+
+def on_grid(port: Port, names: Sequence[str], fields: Fields) -> str | None:
+    """Why fields of the file cannot be functions on a grid, if they cannot."""
+    for n in names:
+        if n in fields.homes:
+            return f"`{n}` is on the points `{fields.homes[n]}`, `{port.name}` on no points"
+        axes = _axes(fields.values[n])
+        if axes != port.axes:
+            return f"`{n}` has {axes} axes, `{port.name}` of the model has {port.axes}"
+    return None
+
+
+def _axes(x: Values) -> int:
+    return 1 if isinstance(x, Packed) else numbers(x).ndim - 2

@@ -1,0 +1,183 @@
+"""Data at three stages: what a file holds, what a model asks for, what training takes.
+
+What comes in: `Fields` from a reader (`formats.open_dataset`), the `Port`s of a model. What goes
+out: `Samples`, which `binding` makes of them. Nothing here knows the language.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from torch import Tensor
+
+from opdsl.data.derive.coarsen import Layout, Resolution, refuse_on_points, steps
+from opdsl.diagnostics import Diagnostic
+from opdsl.nn.points.batch import Rows, Values, numbers, picked, picked_places
+from opdsl.nn.points.geometry import Placed, sizes_of
+from opdsl.nn.points.packed import Packed
+
+Role = Literal["input", "output", "unknown"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fields:
+    """What a file holds, before a model is known.
+
+    Attributes:
+        name: the data set's name.
+        values: field -> (samples, channels, *grid), in the number format of the file; on points
+            (samples, channels, points) where all samples share them, else packed.
+        roles: field -> what the file says of it.
+        axes: names of the axes of the grid, in order; none where all fields are on points.
+        resolution: points on each axis.
+        suspects: indices of samples that look corrupt (see `suspects`).
+        source: the path as the user wrote it.
+        fingerprint: SHA-256 of the names and contents of the fields read, in hexadecimal.
+        layout: which points a coarser grid may keep.
+        places: set of points -> where they are, for each sample or once for all.
+        homes: field on points -> the set.
+        start: how many samples of the file come before these.
+    """
+
+    name: str
+    values: dict[str, Values]
+    roles: dict[str, Role]
+    axes: tuple[str, ...]
+    resolution: tuple[int, ...]
+    suspects: tuple[int, ...]
+    source: str
+    fingerprint: str
+    layout: Layout = "periodic"
+    places: Mapping[str, Placed] = field(default_factory=dict)
+    homes: Mapping[str, str] = field(default_factory=dict)
+    start: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """Which steps in time to take of a field: `count` of them, after the first `skipped` ones."""
+
+    count: int
+    skipped: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """What a model wants of one of its inputs or outputs.
+
+    Attributes:
+        name: the name in the program.
+        channels: their number.
+        components: their names, where the program gives them.
+        axes: number of axes of the grid.
+        steps: steps in time, which a file keeps as channels, the time before the components. An
+            input may have them or not.
+        domain: the name of the domain.
+        scattered: whether that is a set of points.
+    """
+
+    name: str
+    channels: int
+    components: tuple[str, ...] | None
+    axes: int
+    steps: Steps | None = None
+    domain: str = ""
+    scattered: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Samples:
+    """What training takes: port -> (samples, channels, *grid), float32, all finite.
+
+    Where there are steps in time, (samples, steps, channels, *grid). On points (samples, channels,
+    points) where all samples share them, else packed.
+
+    Attributes:
+        inputs: by the name of the port.
+        outputs: by the name of the port.
+        name, source, fingerprint, layout: as in `Fields`.
+        resolution: points on each axis of a grid.
+        places: domain of points -> where they are, for each sample or once for all.
+        asked: those domains whose points the model is called with.
+        homes: input or output on points -> its domain.
+        weights: input or output on points -> (samples or 1, 1, points), or packed, the length,
+            area or volume that each point stands for; those without are not there.
+        warnings: about the values, for the user.
+    """
+
+    inputs: dict[str, Values]
+    outputs: dict[str, Values]
+    name: str
+    source: str
+    fingerprint: str
+    resolution: tuple[int, ...]
+    layout: Layout = "periodic"
+    places: dict[str, Placed] = field(default_factory=dict)
+    asked: tuple[str, ...] = ()
+    homes: dict[str, str] = field(default_factory=dict)
+    weights: dict[str, Values] = field(default_factory=dict)
+    warnings: tuple[Diagnostic, ...] = ()
+
+    def __len__(self) -> int:
+        return len(next(iter((self.inputs | self.outputs).values()), ()))
+
+    @property
+    def given(self) -> dict[str, Placed]:
+        """The points that the model is called with."""
+        return {k: self.places[k] for k in self.asked}
+
+    @property
+    def extent(self) -> str:
+        """How many points an output has: `33x33`, `3586 points`, `900 to 1200 points`."""
+        on = [self.homes[k] for k in (*self.outputs, *self.inputs) if k in self.homes]
+        if not on or on[0] not in self.places:
+            return "x".join(map(str, self.resolution))
+        sizes = sizes_of(self.places[on[0]])
+        low, high = min(sizes), max(sizes)
+        return f"{low} points" if low == high else f"{low} to {high} points"
+
+    def first(self, n: int) -> Samples:
+        """The first n samples, or all if there are fewer."""
+        if self.places:
+            return self.take(range(min(n, len(self))))
+        return self._each(lambda x: x[:n])
+
+    def last(self, n: int) -> Samples:
+        """The last n samples, or all if there are fewer."""
+        if self.places:
+            return self.take(range(max(0, len(self) - n), len(self)))
+        return self._each(lambda x: x[max(0, len(x) - n) :])
+
+    def take(self, rows: Rows) -> Samples:
+        """Some of the samples, in this order."""
+        return replace(
+            self,
+            inputs={k: picked(x, rows) for k, x in self.inputs.items()},
+            outputs={k: picked(x, rows) for k, x in self.outputs.items()},
+            places={k: picked_places(x, rows) for k, x in self.places.items()},
+            weights={
+                k: picked(x, rows) if isinstance(x, Packed) else x for k, x in self.weights.items()
+            },
+        )
+
+    def at(self, resolution: Resolution) -> Samples:
+        """The same samples on every k-th point.
+
+        Raises:
+            OpError: OP0614, no step leads there.
+        """
+        refuse_on_points(resolution if self.places else None, self.source)
+        k = steps(self.resolution, resolution, self.layout, source=self.source)
+        thin = (slice(None), slice(None), *(slice(None, None, s) for s in k))
+        size = (resolution,) * len(k) if isinstance(resolution, int) else tuple(resolution)
+        return replace(self._each(lambda x: x[thin].contiguous()), resolution=size)
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Samples:
+        """Every tensor changed; there are no points."""
+        return replace(
+            self,
+            inputs={k: change(numbers(x)) for k, x in self.inputs.items()},
+            outputs={k: change(numbers(x)) for k, x in self.outputs.items()},
+        )

@@ -1,0 +1,114 @@
+"""Samples that look corrupt: far from all others in size or in shape of their values.
+
+What comes in: fields. What goes out: indices, and a warning. Nothing is ever dropped.
+"""
+
+from collections.abc import Container, Iterator, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from opdsl.data.bind.samples import Fields, Role
+from opdsl.diagnostics import Diagnostic, Help
+from opdsl.nn.points.batch import Values, each
+from opdsl.nn.points.packed import Packed
+
+FAR = 12.0  # robust deviations; sound published sets (Darcy, Burgers) stay below 10
+FEWEST = 16  # samples; fewer do not say what is usual
+FLOOR = 0.02  # least deviation, in units of a sample's own size: no alarm about rounding
+MAD = 1.4826  # median absolute deviation -> standard deviation, for normal data
+SHOWN = 5
+
+
+def suspects(values: Mapping[str, Values], roles: Mapping[str, Role]) -> tuple[int, ...]:
+    """Samples in which an output is more than FAR robust deviations from the median sample.
+
+    Three numbers are taken of each sample: log rms, min / rms and max / rms over all channels and
+    points. The last two do not change with its scale; they see a pressure below zero where every
+    other sample keeps the maximum principle. A robust deviation is MAD times the median absolute
+    deviation, and FLOOR at least.
+    """
+    judged = [x for n, x in values.items() if roles[n] != "input" and len(x) >= FEWEST]
+    far = [odd for x in judged for odd in _far(x)]
+    return tuple(sorted({int(i) for odd in far for i in odd.nonzero()}))
+
+
+def suspicion(fields: Fields) -> Diagnostic | None:
+    """The warning about the suspects of a data set, OP0616; None if there are none."""
+    found = fields.suspects
+    if not found:
+        return None
+    noun = "sample looks" if len(found) == 1 else "samples look"
+    return Diagnostic(
+        "OP0616",
+        f"{len(found)} {noun} corrupt: {_listed(found)}",
+        notes=("an output lies far outside what all other samples of the set do",),
+        helps=(Help("look at them; they are kept, since only you can say whether they are sound"),),
+        severity="warning",
+        file=fields.source,
+    )
+
+
+def vanishing(
+    outputs: Mapping[str, Values], timed: Container[str], fields: Fields
+) -> Iterator[Diagnostic]:
+    """The warnings about samples whose truth, or a step of it, is zero everywhere, OP0631.
+
+    Args:
+        outputs: as training takes them, (samples, channels, *grid) or packed.
+        timed: which of them have an axis of time behind that of the samples.
+        fields: of the file that they are from.
+    """
+    for name, x in outputs.items():
+        zero = ~_any(x, 2 if name in timed else 1)
+        found = [fields.start + i for i in zero.nonzero().flatten().tolist()]
+        if not found:
+            continue
+        noun = "sample" if len(found) == 1 else "samples"
+        where = "in a step of" if name in timed else "in"
+        yield Diagnostic(
+            "OP0631",
+            f"`{name}` is zero everywhere {where} {len(found)} {noun}: {_listed(found)}",
+            notes=("relative errors need a truth that is not zero: their means leave it out",),
+            helps=(Help("`zero_rmse` among the errors says how far the prediction is from zero"),),
+            severity="warning",
+            file=fields.source,
+        )
+
+
+def _any(x: Values, axes: int) -> Tensor:
+    """(samples,): whether each function, on what follows the first `axes` axes, is not zero."""
+    if isinstance(x, Packed):
+        return torch.stack([y.any() for y in x.parts])
+    return x.flatten(axes).any(axes).reshape(len(x), -1).all(1)
+
+
+def _listed(indices: Sequence[int]) -> str:
+    return ", ".join(str(i) for i in indices[:SHOWN]) + (", ..." if len(indices) > SHOWN else "")
+
+
+def _far(x: Values) -> list[Tensor]:
+    """For each of the three numbers of a sample: whether it is far; (samples,) bool."""
+    if isinstance(x, Packed):
+        told = [_size_and_ends(y[None]) for y in each(x)]
+        size, low, high = (torch.cat(y) for y in zip(*told, strict=True))
+    else:
+        size, low, high = _size_and_ends(x)
+    # a value that is not finite is an error of its own wherever it is used
+    sound = size.isfinite()
+    numbers = (size.log(), low / size, high / size)
+    return [(_deviation(s).abs() > FAR) & sound for s in numbers]
+
+
+def _size_and_ends(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Root mean square, least and largest value of each sample; (samples,) each."""
+    flat = x.flatten(1).to(torch.float64)
+    size = flat.square().mean(1).sqrt().clamp_min(torch.finfo(torch.float64).tiny)
+    low, high = flat.aminmax(dim=1)
+    return size, low, high
+
+
+def _deviation(s: Tensor) -> Tensor:
+    centre = s.nanmedian()
+    spread = MAD * (s - centre).abs().nanmedian()
+    return (s - centre) / spread.clamp_min(FLOOR)

@@ -1,0 +1,1 @@
+"""Fields computed from other fields: distances, optimal transport, coarser grids."""

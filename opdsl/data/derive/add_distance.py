@@ -1,0 +1,99 @@
+"""The distance from the surface of each sample, at the points of a grid, as a field of a data set.
+
+What comes in: `Fields` of a file, a grid. What goes out: `Raw` with one field more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from opdsl.data.bind.samples import Fields
+from opdsl.data.derive.derived_fields import chosen, count, fits, fresh, more
+from opdsl.data.derive.distance import distance, signed_distance
+from opdsl.data.io.file_fields import Raw
+from opdsl.diagnostics import fault
+from opdsl.nn.points.geometry import Geometry, Placed
+
+Progress = Callable[[int, int], None]
+Box = tuple[tuple[float, float], ...]  # the ends of each axis
+
+AXES = ("x", "y", "z")
+
+
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """Whether a distance has one, and of which surfaces."""
+
+    signed: bool = True
+    holes: bool = False
+
+
+def add_distance(
+    fields: Fields,
+    *,
+    grid: Sequence[int],
+    box: Box | None = None,
+    domain: str | None = None,
+    name: str = "distance",
+    sign: Sign | None = None,
+    progress: Progress | None = None,
+) -> tuple[Raw, Box]:
+    """The distance from the surface of each sample at the points of a grid, as an input.
+
+    Args:
+        grid: points on each axis, both ends included.
+        box: the ends of each axis; that around all samples if None.
+        domain: the set of points that bounds the surface; the only one if None.
+        name: of the new field.
+        sign: signed, of closed surfaces, if None.
+        progress: is called with the samples done and all samples.
+
+    Returns:
+        The data set with one field more, and the box.
+
+    Raises:
+        OpError: OP0611 no such set, or the name is taken; OP0613 a grid of another size is there
+            already, or other axes; OP0618 a surface that has no inside.
+    """
+    placed, where = chosen(fields, domain)
+    fresh(fields, (name,))
+    sign = sign or Sign()
+    d = placed[0].points.shape[1]
+    fits(fields, AXES[:d], grid)
+    box = box or _around(placed)
+    if len(box) != d:
+        met = f"the box has {len(box)} axes, the points have {d}"
+        raise fault("OP0613", met, file=fields.source)
+    nodes = _nodes(grid, box)
+    rows = []
+    for i, x in enumerate(placed):
+        told = f"{fields.source}, sample {i} of `{where}`"
+        rows.append(_distance(x, nodes, sign, told).reshape(1, *grid).float())
+        if progress:
+            progress(i + 1, len(placed))
+    values = torch.stack(rows).expand(count(fields), *rows[0].shape)
+    return more(fields, {name: (values, "input", None)}, AXES[:d]), box
+
+
+def _around(placed: Placed) -> Box:
+    low = torch.stack([x.points.double().min(0).values for x in placed]).min(0).values
+    high = torch.stack([x.points.double().max(0).values for x in placed]).max(0).values
+    return tuple(zip(low.tolist(), high.tolist(), strict=True))
+
+
+def _nodes(grid: Sequence[int], box: Box) -> Tensor:
+    """Points of the grid, the last axis running fastest; (points, d)."""
+    lines = [
+        torch.linspace(a, b, n, dtype=torch.float64) for n, (a, b) in zip(grid, box, strict=True)
+    ]
+    return torch.stack(torch.meshgrid(*lines, indexing="ij"), -1).reshape(-1, len(grid))
+
+
+def _distance(x: Geometry, nodes: Tensor, sign: Sign, source: str) -> Tensor:
+    if sign.signed:
+        return signed_distance(x, nodes, holes=sign.holes, source=source)
+    return distance(x, nodes, source=source)

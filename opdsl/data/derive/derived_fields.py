@@ -1,0 +1,102 @@
+"""More fields for a data set that is there: what `add_distance` and `add_transport` share.
+
+What comes in: `Fields` of a file. What goes out: the set of points that is meant; `Raw`, the same
+with more fields, which `points.write` makes a file of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from opdsl.data.bind.samples import Fields, Role
+from opdsl.data.io.file_fields import Raw
+from opdsl.diagnostics import did_you_mean, fault
+from opdsl.nn.points.batch import Values
+from opdsl.nn.points.geometry import Placed
+
+
+def more(
+    fields: Fields, given: Mapping[str, tuple[Values, Role, str | None]], axes: Sequence[str]
+) -> Raw:
+    """The same with more fields: values, role, and the set of points or None for the grid."""
+    return Raw(
+        name=fields.name,
+        values=fields.values | {k: x for k, (x, _, _) in given.items()},
+        roles=fields.roles | {k: role for k, (_, role, _) in given.items()},
+        axes=tuple(axes),
+        layout="periodic",
+        places=fields.places,
+        homes={**fields.homes, **{k: home for k, (_, _, home) in given.items() if home}},
+    )
+
+
+def kept(fields: Fields, names: Sequence[str]) -> Fields:
+    """Only these fields, all if none is named; the grid goes if nothing is left on it.
+
+    Raises:
+        OpError: OP0611, a name is not there.
+    """
+    for x in names:
+        if x not in fields.values:
+            there = ", ".join(f"`{k}`" for k in fields.values) or "none"
+            helps = did_you_mean(x, fields.values)
+            met = f"no field `{x}`; the file has {there}"
+            raise fault("OP0611", met, helps=helps, file=fields.source)
+    if not names:
+        return fields
+    gridded = any(x not in fields.homes for x in names)
+    return replace(
+        fields,
+        values={k: fields.values[k] for k in names},
+        roles={k: fields.roles[k] for k in names},
+        homes={k: x for k, x in fields.homes.items() if k in names},
+        axes=fields.axes if gridded else (),
+        resolution=fields.resolution if gridded else (),
+    )
+
+
+def chosen(fields: Fields, domain: str | None) -> tuple[Placed, str]:
+    """The set of points that is meant, and its name."""
+    there = ", ".join(f"`{k}`" for k in fields.places) or "none"
+    if domain is None and len(fields.places) == 1:
+        domain = next(iter(fields.places))
+    if domain is None:
+        met = f"which set of points is meant? The file has {there}"
+        raise fault("OP0611", met, helps=("name it: `--domain`",), file=fields.source)
+    if domain not in fields.places:
+        helps = did_you_mean(domain, fields.places)
+        met = f"no set of points `{domain}`; the file has {there}"
+        raise fault("OP0611", met, helps=helps, file=fields.source)
+    return fields.places[domain], domain
+
+
+def fresh(fields: Fields, names: Sequence[str]) -> None:
+    """The names are free."""
+    taken = [x for x in names if x in fields.values]
+    if taken:
+        met = f"the file has a field `{taken[0]}` already"
+        raise fault(
+            "OP0611", met, helps=("take over the other fields only: `--keep`",), file=fields.source
+        )
+
+
+def fits(fields: Fields, axes: Sequence[str], grid: Sequence[int]) -> None:
+    """A file has one grid."""
+    if len(grid) != len(axes):
+        met = f"a grid of {len(grid)} axes for points of {len(axes)} coordinates"
+        raise fault("OP0613", met, file=fields.source)
+    if fields.axes and (tuple(fields.axes), fields.resolution) != (tuple(axes), tuple(grid)):
+        met = f"the file has a grid ({_grid(fields.axes, fields.resolution)}) already"
+        helps = (f"this one is {_grid(axes, grid)}: take over fields on points only: `--keep`",)
+        raise fault("OP0613", met, helps=helps, file=fields.source)
+
+
+def count(fields: Fields) -> int:
+    """How many samples the file has."""
+    counts = [len(x) for x in fields.values.values()]
+    return counts[0] if counts else max(len(x) for x in fields.places.values())
+
+
+def _grid(axes: Sequence[str], sizes: Sequence[int]) -> str:
+    return ", ".join(f"{a}: {n}" for a, n in zip(axes, sizes, strict=True))

@@ -1,0 +1,1 @@
+"""Readers and writers of data files, one module for each layout."""

@@ -1,0 +1,227 @@
+"""Files that are a list of dictionaries of tensors, one for each sample: .pt, points and grids.
+
+What comes in: such a list, as the neuraloperator repository publishes cars. What goes out: `Raw`.
+Nothing in the file says what its tensors are, so their names and shapes do:
+
+- (n, d), d <= 3, under a name of `COORDINATES`: a set of points of that name;
+- (n,), (n, c), (c, n) with as many entries as a set has points, in every sample: a function on it;
+- (n,) under a name of `AREAS`: besides, what each of these points stands for;
+- (m, k) integers under a name of `CELLS`, (e, 2) or (2, e) under one of `EDGES`: of the first set;
+- other tensors of one shape in all samples: functions on a grid, (*grid), (*grid, c) or (c, *grid),
+  where channels are fewer than half of the points on any axis; (c,) and numbers: vectors.
+
+A set with as many points as a grid of the file is that grid, its last axis running fastest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import prod
+
+import torch
+from torch import Tensor
+
+from opdsl.data.derive.coarsen import Resolution, refuse_on_points
+from opdsl.data.io.file_fields import Raw
+from opdsl.diagnostics import fault
+from opdsl.nn.points.batch import Values
+from opdsl.nn.points.geometry import Geometry, Placed
+from opdsl.nn.points.packed import Packed
+
+COORDINATES = frozenset(
+    {"vertices", "points", "nodes", "positions", "pos", "coords", "coordinates", "centroids"}
+    | {"target", "source"}
+)
+AREAS = frozenset({"weights", "areas", "volumes", "triangle_areas", "cell_areas", "vertex_areas"})
+CELLS = frozenset({"cells", "faces", "triangles", "elements"})
+EDGES = frozenset({"edges", "edge_index"})
+AXES = ("x", "y", "z", "t")
+MOST = 3  # dimensions of a space
+MATRIX = 2  # axes
+ENDS = 2  # of an edge
+# Umetani's cars: the pressure of 3682 points, of which 3586 are on the mesh; 16 to 111 are not
+SURPLUS = {"press": (16, 112)}
+
+Sample = Mapping[str, Tensor]
+Table = dict[str, tuple[Tensor, ...]]  # of each name, the tensor of each sample
+
+
+def read(
+    held: Sequence[Sample],
+    name: str,
+    source: str,
+    resolution: Resolution | None,
+    samples: int | None,
+) -> Raw:
+    """The fields of a list of dictionaries of dense tensors.
+
+    Raises:
+        OpError: OP0610 the samples differ in their tensors, or hold no function; OP0613 a sample
+            has no points; OP0614 a resolution is asked for.
+    """
+    refuse_on_points(resolution, source)
+    table = _table(held[:samples], source)
+    grids = {prod(x): x for x in map(_grid, table.values()) if x}
+    sets = {k: x for k, x in table.items() if _is_set(k, x, grids)}
+    _refuse_empty(sets, source)
+    rest = {k: x for k, x in table.items() if k not in sets and not _joins(k, x)}
+    on_points = {k: y for k, x in rest.items() if (y := _on_points(k, x, sets))}
+    for k, x in rest.items():
+        if k not in on_points:
+            _refuse_other_number(k, x, sets, source)
+    others = {k: _on_grid(x, grids) for k, x in rest.items() if k not in on_points}
+    on_grids = {k: x for k, x in others.items() if x is not None}
+    values: dict[str, Values] = {k: Packed.of(x) for k, (_, x) in on_points.items()}
+    if not on_points and not on_grids:
+        raise fault("OP0610", "none of its tensors is a function on points or a grid", file=source)
+    axes = max((x.ndim - 2 for x in on_grids.values()), default=0)
+    return Raw(
+        name=name,
+        values=values | on_grids,
+        roles=dict.fromkeys((*on_points, *on_grids), "unknown"),
+        axes=AXES[:axes],
+        layout="periodic",
+        places={k: _placed(k, sets, table) for k in sets},
+        homes={k: home for k, (home, _) in on_points.items()},
+    )
+
+
+def _table(held: Sequence[Sample], source: str) -> Table:
+    """The tensors by their names, which are the same in all samples."""
+    if not held:
+        raise fault("OP0610", "the list has no samples", file=source)
+    names = list(held[0])
+    for i, x in enumerate(held):
+        if odd := set(names).symmetric_difference(x):
+            told = ", ".join(f"`{k}`" for k in sorted(odd))
+            message = f"samples 0 and {i} differ: only one of them has {told}"
+            raise fault("OP0610", message, file=source)
+    return {k: tuple(x[k] for x in held) for k in names}
+
+
+def _is_set(name: str, parts: Sequence[Tensor], grids: Mapping[int, object]) -> bool:
+    """Whether these are the coordinates of points that are no grid."""
+    if name not in COORDINATES or any(x.ndim != MATRIX for x in parts):
+        return False
+    few = all(1 <= x.shape[1] <= MOST and x.is_floating_point() for x in parts)
+    return few and not all(len(x) in grids for x in parts)
+
+
+def _refuse_empty(sets: Table, source: str) -> None:
+    for name, parts in sets.items():
+        empty = next((i for i, x in enumerate(parts) if not len(x)), None)
+        if empty is not None:
+            helps = ("leave such samples out of the file",)
+            message = f"sample {empty} has no points on `{name}`"
+            raise fault("OP0613", message, helps=helps, file=source)
+
+
+def _joins(name: str, parts: Sequence[Tensor]) -> bool:
+    """Whether these are numbers of points: cells or edges."""
+    whole = not any(x.is_floating_point() for x in parts)
+    return name in CELLS | EDGES and whole and all(x.ndim == MATRIX for x in parts)
+
+
+# ------------------------------------------------------------------------------------- functions
+
+
+def _on_points(name: str, parts: Sequence[Tensor], sets: Table) -> tuple[str, list[Tensor]] | None:
+    """The set that a function is on, and its values, (channels, points) of each sample."""
+    if name in SURPLUS and (less := _on_points("", _without(parts, *SURPLUS[name]), sets)):
+        return less
+    for home, points in sets.items():
+        found = [_channels_first(x, len(p)) for x, p in zip(parts, points, strict=True)]
+        whole = [x for x in found if x is not None]
+        if len(whole) == len(found) and len({x.shape[0] for x in whole}) == 1:
+            return home, whole
+    return None
+
+
+def _refuse_other_number(name: str, parts: Sequence[Tensor], sets: Table, source: str) -> None:
+    """OP0613 for a function that has a value for each point in some samples and not in others."""
+    if len({x.shape for x in parts}) == 1:
+        return
+    for home, points in sets.items():
+        pairs = enumerate(zip(parts, points, strict=True))
+        odd = [i for i, (x, p) in pairs if _channels_first(x, len(p)) is None]
+        if odd and len(odd) < len(parts):
+            first = odd[0]
+            have, want = tuple(parts[first].shape), len(points[first])
+            message = f"in sample {first}, `{name}` is {have}, and `{home}` has {want} points"
+            helps = ("give one value for each point",)
+            raise fault("OP0613", message, helps=helps, file=source)
+
+
+def _channels_first(x: Tensor, points: int) -> Tensor | None:
+    """(channels, points), if one of its axes is that of the points."""
+    if x.shape == (points,):
+        return x[None]
+    if x.ndim != MATRIX:
+        return None
+    return x.T if x.shape[0] == points else x if x.shape[1] == points else None
+
+
+def _without(parts: Sequence[Tensor], start: int, stop: int) -> list[Tensor]:
+    """Rows without some of their entries."""
+    return [torch.cat((x[..., :start], x[..., stop:]), -1) for x in parts]
+
+
+def _grid(parts: Sequence[Tensor]) -> tuple[int, ...]:
+    """The points on each axis of a grid; () if the samples differ or there are no two axes."""
+    shape = parts[0].shape
+    if any(x.shape != shape for x in parts) or len(shape) <= MATRIX:
+        return ()
+    if 2 * shape[-1] < min(shape[:-1]):
+        return tuple(shape[:-1])
+    return tuple(shape[1:]) if 2 * shape[0] < min(shape[1:]) else tuple(shape)
+
+
+def _on_grid(parts: Sequence[Tensor], grids: Mapping[int, tuple[int, ...]]) -> Tensor | None:
+    """(samples, channels, *grid), or (samples, channels) of a vector; None if samples differ."""
+    if any(x.shape != parts[0].shape for x in parts):
+        return None
+    x = torch.stack(list(parts))
+    if x.ndim == 1:
+        return x[:, None]
+    grid = _grid(parts)
+    if not grid and x.shape[1] in grids:  # the points of a grid, one after the other
+        grid = grids[x.shape[1]]
+        x = x.reshape(len(x), *grid, -1)
+    if not grid:
+        return x[:, None] if x.ndim > MATRIX else x
+    if x.ndim == len(grid) + 1:
+        return x[:, None]
+    return x.movedim(-1, 1).contiguous() if x.shape[1:-1] == grid else x
+
+
+# ---------------------------------------------------------------------------------------- places
+
+
+def _placed(name: str, sets: Table, table: Table) -> Placed:
+    """A set of points with the areas that its points stand for, and their cells and edges."""
+    more = {"weights": _areas(sets[name], table)}
+    if name == next(iter(sets)):
+        more |= {"cells": _joined(table, CELLS), "edges": _joined(table, EDGES)}
+    known = {k: x for k, x in more.items() if x is not None}
+    return tuple(
+        Geometry(points, **{k: x[i] for k, x in known.items()})
+        for i, points in enumerate(sets[name])
+    )
+
+
+def _areas(points: Sequence[Tensor], table: Table) -> tuple[Tensor, ...] | None:
+    found = (table[k] for k in table if k in AREAS)
+    return next((x for x in found if _as_many(x, points)), None)
+
+
+def _as_many(parts: Sequence[Tensor], points: Sequence[Tensor]) -> bool:
+    return all(x.shape == (len(p),) for x, p in zip(parts, points, strict=True))
+
+
+def _joined(table: Table, names: frozenset[str]) -> tuple[Tensor, ...] | None:
+    """Numbers of points, a row for each cell or edge."""
+    found = next((x for k, x in table.items() if k in names and _joins(k, x)), None)
+    if found is None:
+        return None
+    turned = names is EDGES and all(x.shape[0] == ENDS != x.shape[1] for x in found)
+    return tuple((x.T if turned else x).long() for x in found)

@@ -1,0 +1,38 @@
+"""What a reader makes of one file; `formats` joins several and adds what it knows of the set."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from opdsl.data.bind.samples import Role
+from opdsl.data.derive.coarsen import Layout
+from opdsl.nn.points.batch import Values
+from opdsl.nn.points.geometry import Placed
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Raw:
+    """The fields of one file.
+
+    Attributes:
+        name: the data set's name.
+        values: field -> (samples, channels, *grid); on points (samples, channels, points) where
+            all samples share them, else packed.
+        roles: field -> what the file says of it.
+        axes: names of the axes of the grid; none where all fields are on points.
+        layout: which points a coarser grid may keep.
+        places: set of points -> where they are, for each sample or once for all.
+        homes: field on points -> the set.
+    """
+
+    name: str
+    values: Mapping[str, Values]
+    roles: Mapping[str, Role]
+    axes: tuple[str, ...]
+    layout: Layout
+    places: Mapping[str, Placed] = field(default_factory=dict)
+    homes: Mapping[str, str] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        """How many samples."""
+        counts = [len(x) for x in self.values.values()] or [len(x) for x in self.places.values()]
+        return counts[0]

@@ -1,0 +1,96 @@
+"""Values of a file that float32, in which models compute, cannot hold."""
+
+from __future__ import annotations
+
+from math import floor, log10
+
+import torch
+from torch import Tensor
+
+from opdsl.data.bind.samples import Fields
+from opdsl.diagnostics import Diagnostic, Help
+from opdsl.nn.points.batch import Values, changed, each, numbers
+from opdsl.nn.points.packed import Packed
+
+SMALLEST = 2.0**-126  # the smallest normal number of float32; below it digits are lost, then all
+PRECISION = 2.0**-24  # of float32: what is smaller than this part of a function is rounding anyway
+LOSSY = (torch.float32, torch.float64, torch.bfloat16)  # formats with numbers below SMALLEST
+
+
+def too_small(fields: Fields, name: str, *, needed: bool) -> Diagnostic | None:
+    """The diagnostic about values that become zero or lose digits in float32; None without such.
+
+    A small value beside large ones is rounding. So only functions of which nothing is larger than
+    SMALLEST / PRECISION are looked at: one channel of one sample each.
+
+    Args:
+        fields: of a file.
+        name: of the field.
+        needed: whether it is an error if no value of the field is large enough.
+    """
+    x = fields.values[name]
+    sizes = _sizes(x)
+    small = (sizes > 0) & (sizes < SMALLEST / PRECISION)
+    if not small.any():
+        return None
+    rows = small.any(1).nonzero().flatten().tolist()
+    lost = {i: int(_lost(each(x)[i][small[i]])) for i in rows}
+    lost = {i: n for i, n in lost.items() if n}
+    if not lost:
+        return None
+    count, first = sum(lost.values()), fields.start + min(lost)
+    values = "1 value" if count == 1 else f"{count} values"
+    most = float(sizes.max())
+    return Diagnostic(
+        "OP0619",
+        f"`{name}` holds {values} too small for float32, first in sample {first}",
+        notes=("numbers below 1.2e-38 lose digits in float32, and below 1e-45 they become zero",),
+        helps=(Help(f"give `{name}` in another unit, for instance multiplied by {_factor(most)}"),),
+        severity="error" if needed and most < SMALLEST else "warning",
+        file=fields.source,
+    )
+
+
+def too_large(fields: Fields, name: str) -> Diagnostic | None:
+    """The error about finite values that become infinite in float32; None without such."""
+    x = fields.values[name]
+    if numbers(x).dtype != torch.float64:
+        return None
+    over = changed(x, lambda y: y.isfinite() & ~y.to(torch.float32).isfinite())
+    count = int(numbers(over).sum())
+    if not count:
+        return None
+    first = fields.start + next(i for i, y in enumerate(each(over)) if y.any())
+    most = float(numbers(x).nan_to_num(0.0, 0.0, 0.0).abs().max())
+    values = "1 value" if count == 1 else f"{count} values"
+    return Diagnostic(
+        "OP0619",
+        f"`{name}` holds {values} too large for float32, first in sample {first}",
+        notes=("the largest number of float32 is 3.4e38",),
+        helps=(Help(f"give `{name}` in another unit, for instance multiplied by {_factor(most)}"),),
+        file=fields.source,
+    )
+
+
+def _sizes(x: Values) -> Tensor:
+    """The largest absolute value of each channel of each sample, (samples, channels)."""
+    if numbers(x).dtype not in LOSSY:
+        return torch.zeros(len(x), 1)
+    if isinstance(x, Packed):
+        return torch.cat([_largest(y[None]) for y in x.parts])
+    return _largest(x)
+
+
+def _largest(x: Tensor) -> Tensor:
+    low, high = x.flatten(2).aminmax(dim=2)
+    return torch.maximum(-low, high)
+
+
+def _lost(x: Tensor) -> Tensor:
+    """How many numbers are smaller than the smallest normal one, and not zero."""
+    return ((x != 0) & (x.abs() < SMALLEST)).sum()
+
+
+def _factor(most: float) -> str:
+    """The power of ten that brings the greatest value near one."""
+    return f"1e{-floor(log10(most))}"

@@ -1,0 +1,219 @@
+"""Foreign libraries in a process of its own, with limits of time and memory by the size of a file.
+
+The readers of meshio believe what a file declares: 113 bytes make 5.7 GB of points. HDF5 goes round
+for ever in a damaged heap of texts. So they meet a file first in a child without torch, which is
+kept for the next file and is ended when this process ends. What it answers is read as plain
+numbers, no larger than asked for. Where the system has no limits of memory (macOS), those of time
+remain.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import pkgutil
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from opdsl.data.io.memory_budget import room
+from opdsl.diagnostics import OpError, fault
+
+HDF5 = "hdf5"
+SECONDS = 0.5  # of the processor, for any file
+SECONDS_PER_BYTE = 1e-5  # of the processor; the slowest reader takes 3e-6
+SECONDS_PER_HDF5_BYTE = 1e-7  # values are not read
+MEMORY = 256 << 20  # bytes, for any file
+MEMORY_PER_BYTE = 64  # compressed arrays become larger, and are copied
+LARGEST_HEADER = 16 << 20  # bytes of the answer's header
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Cells of one kind: its name and the numbers of the corners, (cells, corners)."""
+
+    type: str
+    data: NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class MeshFile:
+    """What meshio finds in a file; arrays that hold no numbers have the type `object`."""
+
+    points: NDArray[Any]
+    cells: list[Block]
+    point_data: dict[str, NDArray[Any]]
+    cell_data: dict[str, list[NDArray[Any]]]
+
+
+def parse_mesh(path: Path, form: str, source: str) -> MeshFile:
+    """What meshio reads of a regular file.
+
+    Args:
+        path: the file.
+        form: a module of meshio.
+        source: the path as the user wrote it.
+
+    Raises:
+        OpError: OP0610, the file is damaged, or costs more than one of its size may.
+    """
+    found = _answer(path, form, source, SECONDS_PER_BYTE)
+    assert found is not None
+    return found
+
+
+def refuse_endless_hdf5(path: Path, source: str) -> None:
+    """Read all of an HDF5 file but the values of its arrays where that may take too long.
+
+    Raises:
+        OpError: OP0610, it does not end in time, or ends the process.
+    """
+    _answer(path, HDF5, source, SECONDS_PER_HDF5_BYTE)
+
+
+def _answer(path: Path, form: str, source: str, per_byte: float) -> MeshFile | None:
+    """The mesh in the answer; None where there is none in it."""
+    size = path.stat().st_size
+    seconds = SECONDS + per_byte * size
+    memory = min(MEMORY + MEMORY_PER_BYTE * size, max(room(), MEMORY))
+    asked = {"path": str(path.resolve()), "form": form, "seconds": seconds, "memory": memory}
+    with _LOCK:
+        try:
+            worker = _worker()
+            header = worker.ask(asked)
+            if not header:
+                return None
+            if "failed" not in header:
+                return worker.take(header, memory)
+        except (OSError, EOFError, ValueError, LookupError, TypeError) as error:
+            _close()
+            raise fault(
+                "OP0610",
+                "the file takes too long to read for its size, or ends the process that reads it",
+                notes=(f"it has {size:,} bytes, for which {seconds:.1f} s are allowed",),
+                helps=("it is damaged, or made to do so: make it again with another program",),
+                file=source,
+            ) from error
+    raise _refused(header, path, source, memory)
+
+
+def _refused(header: dict[str, Any], path: Path, source: str, memory: int) -> OpError:
+    text = str(header.get("text", ""))
+    if header["failed"] == "os":
+        raise fault("OP0610", text, file=source)
+    if header["failed"] == "memory":
+        raise fault(
+            "OP0610",
+            f"the file declares more than its {path.stat().st_size:,} bytes can hold",
+            notes=(f"reading it takes more than {memory >> 20} MiB",),
+            helps=("it is damaged, or made to do so: make it again with another program",),
+            file=source,
+        )
+    raise fault(
+        "OP0610",
+        f"the file is damaged, or no {path.suffix.lower()} file",
+        notes=(f"meshio says: {text}",) if text else (),
+        file=source,
+    )
+
+
+# --- the process --------------------------------------------------------------------------------
+
+
+class _Worker:
+    """A running `foreign_worker`."""
+
+    def __init__(self) -> None:
+        source = pkgutil.get_data("opdsl.data.io", "foreign_worker.py") or b""
+        path = os.pathsep.join(x for x in sys.path if x)
+        self.owner = os.getpid()
+        self.process = subprocess.Popen(  # noqa: S603  this Python and our own text
+            [sys.executable, "-P", "-c", source.decode()],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=os.environ | {"PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1"},
+        )
+
+    @property
+    def usable(self) -> bool:
+        """Whether it runs and is ours: a fork of this process shares the pipes."""
+        return self.owner == os.getpid() and self.process.poll() is None
+
+    def ask(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """The header of the answer."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(json.dumps(asked).encode() + b"\n")
+        self.process.stdin.flush()
+        size = int.from_bytes(_exactly(self.process.stdout, 8), "little")
+        if size > LARGEST_HEADER:
+            raise ValueError("the header of the answer is too large")
+        header = json.loads(_exactly(self.process.stdout, size))
+        if not isinstance(header, dict):
+            raise TypeError("the header of the answer is no table")
+        return header
+
+    def take(self, header: dict[str, Any], most: int) -> MeshFile:
+        """The arrays of the answer, in the order of the header."""
+        stream = self.process.stdout
+        assert stream is not None
+        left = most
+
+        def get(spec: list[Any] | None) -> NDArray[Any]:
+            nonlocal left
+            if spec is None:
+                return np.empty(0, object)
+            dtype, shape = np.dtype(str(spec[0])), tuple(int(n) for n in spec[1])
+            size = prod(shape) * dtype.itemsize
+            left -= size
+            if dtype.kind not in "biuf" or min(shape, default=0) < 0 or left < 0:
+                raise ValueError("the answer is larger than what was asked for")
+            return np.frombuffer(bytearray(_exactly(stream, size)), dtype).reshape(shape)
+
+        return MeshFile(
+            get(header["points"]),
+            [Block(str(name), get(spec)) for name, spec in header["cells"]],
+            {str(name): get(spec) for name, spec in header["point_data"]},
+            {str(name): [get(x) for x in specs] for name, specs in header["cell_data"]},
+        )
+
+    def close(self) -> None:
+        """End it, unless it is the parent's."""
+        if self.owner == os.getpid():
+            self.process.kill()
+            with suppress(OSError):
+                self.process.communicate()
+
+
+def _exactly(stream: IO[bytes], size: int) -> bytes:
+    data = stream.read(size)
+    if len(data) < size:
+        raise EOFError
+    return data
+
+
+_LOCK = threading.Lock()
+_RUNNING: list[_Worker] = []  # one or none
+
+
+def _worker() -> _Worker:
+    if not (_RUNNING and _RUNNING[0].usable):
+        _close()
+        _RUNNING.append(_Worker())
+    return _RUNNING[0]
+
+
+@atexit.register
+def _close() -> None:
+    while _RUNNING:
+        _RUNNING.pop().close()

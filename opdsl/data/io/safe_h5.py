@@ -1,0 +1,280 @@
+"""The one door to HDF5: nothing outside the file is read, nothing larger than promised is made.
+
+What comes in: the path of a file that a stranger may have made. What goes out: its groups and
+arrays as a plain table, and arrays of numbers on demand. An external link, external storage or a
+virtual data set is refused before anything is read (OP0615): HDF5 itself would follow them
+silently, to any file of the machine. Whatever h5py raises on a damaged file is OP0610.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from opdsl.data.io.foreign import refuse_endless_hdf5
+from opdsl.data.io.memory_budget import room, too_big
+from opdsl.diagnostics import OpError, fault
+
+NUMBERS = "biuf"  # kinds of NumPy types that are fields
+LARGEST = 8  # bytes of a number: torch has no longer ones
+MOST_OBJECTS = 10_000  # in one file; each costs time and memory to look at
+MOST_ATTRIBUTE = 1 << 20  # bytes of one attribute
+DEFLATE = 1032  # no compressor that HDF5 carries makes data smaller than by this factor
+SLACK = 1 << 20  # bytes that may be declared and never written
+
+Attributes = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An array in the file: its shape, number format and attributes."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    attrs: Attributes
+
+
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """What a file holds.
+
+    Attributes:
+        source: the path as the user wrote it.
+        groups: path inside the file, without the first slash -> attributes; the root is "".
+        arrays: path inside the file -> what is stored there.
+        cap: bytes that one read may take.
+    """
+
+    source: str
+    groups: dict[str, Attributes]
+    arrays: dict[str, Stored]
+    cap: int
+    _file: Any = field(repr=False)
+
+    def below(self, group: str) -> dict[str, Stored]:
+        """The arrays directly in a group, by their last name."""
+        return {
+            posixpath.basename(p): x
+            for p, x in self.arrays.items()
+            if posixpath.dirname(p) == group
+        }
+
+    def read(
+        self, path: str, rows: int | None = None, thin: Sequence[slice] = (), first: int = 0
+    ) -> NDArray[Any]:
+        """An array of numbers, or some of it.
+
+        Args:
+            path: a key of `arrays`.
+            rows: read only so many entries of axis 0.
+            thin: what to keep of the axes behind axis 0.
+            first: leave out so many entries before them.
+
+        Raises:
+            OpError: OP0610, the array is no array of numbers, is damaged, or is too large.
+        """
+        stored = self.arrays[path]
+        whole = stored.shape[0] if stored.shape else 1
+        count = whole - first if rows is None else min(rows, whole - first)
+        self._admit(path, stored, count, thin)
+        with _damage(self.source):
+            found = self._file[path]
+            if not stored.shape:
+                return np.asarray(found[()])
+            return _rows(found, range(first, first + count), tuple(thin))
+
+    def span(self, path: str, start: int = 0, stop: int | None = None) -> NDArray[Any]:
+        """The entries `start` to `stop` of axis 0, all at once.
+
+        Raises:
+            OpError: OP0610, as `read`.
+        """
+        stored = self.arrays[path]
+        whole = stored.shape[0] if stored.shape else 0
+        first, last, _ = slice(start, stop).indices(whole)
+        self._admit(path, stored, last - first, ())
+        with _damage(self.source):
+            found: NDArray[Any] = self._file[path][first:last]
+            # in this machine's byte order, which torch asks for
+            return np.ascontiguousarray(found, found.dtype.newbyteorder("="))
+
+    def _admit(self, path: str, stored: Stored, count: int, thin: Sequence[slice]) -> None:
+        """Numbers that torch knows, whose thinned rows, and one whole row, fit into the cap."""
+        if stored.dtype.kind not in NUMBERS or stored.dtype.itemsize > LARGEST:
+            told = "not numbers that can be read"
+            raise fault("OP0610", f"`{path}` holds {stored.dtype}, {told}", file=self.source)
+        row = stored.shape[1:]
+        size = max(count * prod(_kept(row, thin)), prod(row)) * stored.dtype.itemsize
+        if size > self.cap:
+            raise too_big(f"`{path}`", size, self.cap, self.source)
+
+
+@contextmanager
+def opened(path: Path, *, source: str = "", cap: int | None = None) -> Iterator[Inside]:
+    """The file, open for reading as long as the block lasts.
+
+    Args:
+        path: a regular file.
+        source: how the user wrote the path.
+        cap: bytes that one read may take; by default what memory allows.
+
+    Raises:
+        OpError: OP0610 damaged or bigger than it can be; OP0615 it points outside itself.
+    """
+    import h5py
+
+    source = source or str(path)
+    with _damage(source):
+        refuse_endless_hdf5(path, source)
+        file = h5py.File(path, "r")
+    try:
+        with _damage(source):
+            groups, arrays = _survey(file, source, room() if cap is None else cap)
+        yield Inside(source, groups, arrays, room() if cap is None else cap, file)
+    finally:
+        with _damage(source):
+            file.close()
+
+
+@contextmanager
+def _damage(source: str) -> Iterator[None]:
+    """Whatever HDF5 raises becomes OP0610; the body calls nothing but HDF5."""
+    try:
+        yield
+    except OpError:
+        raise
+    # h5py raises five types of its own accord, depending on which byte is broken
+    except Exception as error:
+        raise fault(
+            "OP0610",
+            "the HDF5 file is damaged or incomplete",
+            notes=(f"HDF5 says: {error}" if str(error) else f"HDF5 raised {type(error).__name__}",),
+            helps=("copy or make it again; a file whose writing was cut short cannot be read",),
+            file=source,
+        ) from error
+
+
+def _rows(found: Any, rows: range, thin: tuple[slice, ...]) -> NDArray[Any]:
+    """Some rows, thinned one by one so that no more than one whole row is in memory."""
+    # in this machine's byte order, which torch asks for
+    out = np.empty((len(rows), *_kept(found.shape[1:], thin)), found.dtype.newbyteorder("="))
+    for i, row in enumerate(rows):
+        out[i] = np.asarray(found[row])[thin]
+    return out
+
+
+def _kept(row: Sequence[int], thin: Sequence[slice]) -> tuple[int, ...]:
+    """The shape of a row after thinning; an axis without a slice is kept whole."""
+    whole = (slice(None),) * (len(row) - len(thin))
+    return tuple(len(range(n)[s]) for n, s in zip(row, (*thin, *whole), strict=True))
+
+
+def _survey(file: Any, source: str, cap: int) -> tuple[dict[str, Attributes], dict[str, Stored]]:
+    """Every object that hard links reach, each tested before anything behind it is opened.
+
+    Soft links are resolved here by name, among the objects found: the library never follows one.
+    """
+    import h5py
+
+    groups: dict[str, Attributes] = {}
+    arrays: dict[str, Stored] = {}
+    soft: list[tuple[str, str]] = []
+    seen: set[Any] = set()
+    waiting: list[tuple[str, Any]] = [("", file["/"])]
+    while waiting:
+        path, group = waiting.pop()
+        if group.id in seen:
+            continue
+        seen.add(group.id)
+        groups[path] = _attributes(group, path, source)
+        for name in group:
+            inner = posixpath.join(path, name)
+            link = group.get(name, getlink=True)
+            _limit(len(groups) + len(arrays) + len(soft) + len(waiting), source)
+            if isinstance(link, h5py.SoftLink):
+                soft.append((inner, posixpath.normpath(posixpath.join("/", path, link.path))[1:]))
+            elif not isinstance(link, h5py.HardLink):
+                raise _outside(f"`{inner}` is a link to another file", source)
+            elif isinstance(found := group[name], h5py.Group):
+                waiting.append((inner, found))
+            elif isinstance(found, h5py.Dataset):
+                arrays[inner] = _stored(found, inner, source, cap)
+    for name, target in soft:
+        _follow(name, target, groups, arrays, source)
+    return groups, arrays
+
+
+def _limit(count: int, source: str) -> None:
+    if count > MOST_OBJECTS:
+        raise fault("OP0610", f"the file holds more than {MOST_OBJECTS} objects", file=source)
+
+
+def _follow(
+    name: str,
+    target: str,
+    groups: Mapping[str, Attributes],
+    arrays: dict[str, Stored],
+    source: str,
+) -> None:
+    if target in arrays:
+        arrays[name] = arrays[target]
+    elif target not in groups:
+        raise _outside(f"`{name}` is a link to `/{target}`, which is not in this file", source)
+
+
+def _stored(found: Any, path: str, source: str, cap: int) -> Stored:
+    """The description of an array whose bytes lie in this file, all of them."""
+    if found.external:
+        raise _outside(f"the values of `{path}` are stored in another file", source)
+    if found.is_virtual:
+        raise _outside(f"`{path}` is virtual: its values are those of other files", source)
+    size = prod(found.shape or ()) * found.dtype.itemsize
+    stored = found.id.get_storage_size()
+    if size > DEFLATE * stored + SLACK:
+        raise fault(
+            "OP0610",
+            f"`{path}` declares {size} bytes and stores {stored}",
+            notes=("no compression reaches that; reading it would fill the memory with nothing",),
+            file=source,
+        )
+    piece = prod(found.chunks or ()) * found.dtype.itemsize
+    if piece > cap:
+        raise too_big(f"one chunk of `{path}`", piece, cap, source)
+    return Stored(found.shape or (), found.dtype, _attributes(found, path, source))
+
+
+def _attributes(found: Any, path: str, source: str) -> Attributes:
+    import h5py
+
+    for name in found.attrs:
+        info = h5py.h5a.get_info(found.id, name.encode("utf-8", "surrogateescape"))
+        if info.data_size > MOST_ATTRIBUTE:
+            raise fault("OP0610", f"the attribute `{name}` of `/{path}` is too large", file=source)
+    return {name: _plain(value) for name, value in found.attrs.items()}
+
+
+def _plain(value: Any) -> Any:
+    """An attribute as Python knows it: str, int, float, bool or a list of them."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if isinstance(value, np.ndarray):
+        return [_plain(x) for x in value.tolist()]
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _outside(message: str, source: str) -> OpError:
+    return fault(
+        "OP0615",
+        message,
+        notes=("opening data never reads a file that you did not name",),
+        helps=("if you trust it, copy it into one self-contained file with `h5repack` or h5py",),
+        file=source,
+    )

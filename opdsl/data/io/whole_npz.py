@@ -1,0 +1,79 @@
+"""Files of arrays (.npz) that are written piece by piece, whole or not at all.
+
+What comes in: a path, and arrays some rows at a time. What goes out: the file; no more than a piece
+is in memory.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from opdsl.data.io.whole_h5 import unwritable
+from opdsl.files import sync, sync_folder
+
+Append = Callable[[str, NDArray[Any]], None]
+
+
+@contextmanager
+def whole(path: Path, rows: int | None = None) -> Iterator[Append]:
+    """`append(name, values)` while the block lasts; then the file has its name.
+
+    Each array grows in a file of its own in a folder beside; if the block raises, nothing is left.
+
+    Args:
+        path: what to write.
+        rows: how many rows each array will have; None: those of its only piece.
+
+    Raises:
+        OpError: OP0625, the file cannot be written.
+    """
+    with unwritable(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(mkdtemp(prefix=".tmp-", dir=path.parent))
+    try:
+        parts: dict[str, Path] = {}
+        yield lambda name, values: _append(path, folder, parts, name, values, rows)
+        with unwritable(path):
+            _zip(path, folder / "all", parts)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _append(
+    path: Path,
+    folder: Path,
+    parts: dict[str, Path],
+    name: str,
+    values: NDArray[Any],
+    rows: int | None,
+) -> None:
+    begun = name in parts
+    part = parts.setdefault(name, folder / str(len(parts)))
+    with unwritable(path), part.open("ab") as file:
+        if not begun:
+            shape = (len(values) if rows is None else rows, *values.shape[1:])
+            kind = np.lib.format.dtype_to_descr(values.dtype)
+            head = {"descr": kind, "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(file, head)
+        file.write(np.ascontiguousarray(values).data)
+
+
+def _zip(path: Path, made: Path, parts: Mapping[str, Path]) -> None:
+    """All arrays in one file, which gets its name when it is on the disk."""
+    with zipfile.ZipFile(made, "w", zipfile.ZIP_STORED, allowZip64=True) as held:
+        for name, part in parts.items():
+            held.write(part, f"{name}.npy")
+            part.unlink()
+    sync(made, os.O_RDWR)
+    made.replace(path)
+    sync_folder(path.parent)

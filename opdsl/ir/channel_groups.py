@@ -1,0 +1,55 @@
+"""One operator for each of several groups of channels, all with the same weights.
+
+What comes in: the space of v = (v_1, ..., v_n), n groups of as many channels, group by group. What
+goes out: the space of one group, in which a block does its sums, and what n of them cost.
+"""
+
+from __future__ import annotations
+
+from opdsl.ir.block import Cost, Refusal
+from opdsl.ir.combine_rules import count
+from opdsl.ir.dims import Poly, Undecided
+from opdsl.ir.spaces import Space
+
+COPIES = "into how many groups the channels are split, on each of which the same weights act"
+
+
+def one_copy(x: Space, copies: int, name: str = "copies") -> Space:
+    """The space of one group; of one group alone the space itself.
+
+    Args:
+        x: the space of all groups.
+        copies: how many there are.
+        name: of the parameter that says so.
+
+    Raises:
+        Refusal: OP0303, the channels do not split evenly.
+        Undecided: the number of groups is open, as it may be while a definition is checked.
+    """
+    if copies == 1:
+        return x
+    check_decided(copies)
+    if x.channels % copies:
+        raise Refusal(
+            "OP0303",
+            f"{count(x.channels)} do not split evenly into {copies} groups",
+            f"{x.channels} = {x.channels // copies} * {copies} + {x.channels % copies}",
+            at=name,
+            helps=(f"take a divisor of {x.channels}",),
+        )
+    return x.with_channels(x.channels // copies)
+
+
+def all_copies(cost: Cost, copies: int) -> Cost:
+    """Of so many groups: the weights are there once, the work is done for each."""
+    return Cost(cost.params, cost.flops * copies, cost.bytes * copies)
+
+
+def check_decided(number: object) -> None:
+    """A parameter is a number, not a symbol as it may be while a definition is checked.
+
+    Raises:
+        Undecided: it is a symbol.
+    """
+    if isinstance(number, Poly):
+        raise Undecided

@@ -1,0 +1,428 @@
+"""A graph as a torch module that accepts every resolution which the program promises.
+
+What comes in: a graph. What goes out: `OperatorModule`, whose tensors are (batch, channels, *grid)
+outside and (batch, *grid, channels) inside, and whose state_dict has the keys `path.parameter`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from opdsl.diagnostics import fault
+from opdsl.ir.graph import Graph, Node
+from opdsl.ir.live import constants, live
+from opdsl.ir.origins import Grid, origins, roots
+from opdsl.lower.call_arguments import Given, Sizes, inside, lead, signature
+from opdsl.lower.fuse.running import ordinary_call
+from opdsl.lower.guards import Guards, autocast
+from opdsl.lower.per_sample import each
+from opdsl.lower.plan.planner import Plan, plan
+from opdsl.lower.plan.schedule import Unit, units
+from opdsl.lower.plan.timings import Timings, users_timings
+from opdsl.lower.plan.tune import Tuner
+from opdsl.lower.plan.tuning_case import Timer
+from opdsl.nn.module_tree import Branch, children, place
+from opdsl.nn.points.geometry import Geometry
+from opdsl.nn.points.packed import Packed
+from opdsl.nn.spectral.conv import SpectralConv
+
+NORMALISER = "normaliser"  # beside `module` in the weights of a run
+KEPT = 16  # resolutions, batches and formats whose calls are remembered
+
+Arguments = Mapping[str, Any]
+Points = Tensor | Geometry | Sequence[Tensor | Geometry]  # of a domain, as a user gives them
+Result = Tensor | Packed | dict[str, Tensor | Packed]
+
+
+def lower(graph: Graph) -> OperatorModule:
+    """The module of a graph, with fresh weights from torch's random numbers."""
+    return OperatorModule(graph)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A node as it runs: values are numbered, the inputs first, then the nodes in order.
+
+    Attributes:
+        takes: numbers of its inputs.
+        frees: numbers of the values that nobody needs after it.
+        source: whether it takes nothing, and so is told dtype and device by `like`.
+        asks: numbers of what it needs beside them.
+        domains: names of those of its inputs and last of its result.
+    """
+
+    node: Node
+    module: nn.Module
+    takes: tuple[int, ...]
+    frees: tuple[int, ...]
+    source: bool
+    asks: tuple[int, ...] = ()
+    domains: tuple[str, ...] = ()
+
+    def ragged(self, packed: Sizes) -> tuple[tuple[int, ...] | None, ...]:
+        """The points of each sample, for each input and last for the result; None: not packed."""
+        return tuple(packed.get(x) for x in self.domains)
+
+    def run(self, inputs: Sequence[Tensor], packed: Sizes, more: Mapping[str, Any]) -> Tensor:
+        """The node's result, whether samples are packed or not."""
+        ragged = self.ragged(packed) if packed else ()
+        if self.node.block.ragged == "each" and any(ragged):
+            return each(self.module, inputs, ragged, more)
+        found: Tensor = self.module(*inputs, **more)
+        return found
+
+
+class OperatorModule(Branch):
+    """An operator between function spaces, called with tensors (batch, channels, *grid).
+
+    Attributes:
+        graph: what it was made from.
+        steps: the nodes that the outputs need, in the order in which they run.
+        force_kernel: a kernel that every node which has it must use, for comparisons; None: the
+            plan decides.
+        ends: the last nodes of the subgraphs that may run as one operation.
+        fuse: whether subgraphs run as one operation; None: the plan decides.
+        latest: the plan of the latest ordinary call; a tracer (export, compile) takes its kernels.
+        timer: tells measured times for the plan; None: it predicts. See `autotune`.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        super().__init__()
+        self.graph = graph
+        self.steps = tuple(_steps(graph))
+        self.force_kernel: str | None = None
+        self.fuse: bool | None = None
+        self.units: Iterable[Unit] = units(graph, self.steps)
+        self.ends = frozenset(x.fused.fusion.end for x in self.units if x.fused is not None)
+        self.latest: Plan | None = None
+        self.timer: Timer | None = None
+        self.sources = origins(graph)
+        self.guards = Guards(graph, self.sources)
+        self.results = tuple((x, _number(graph, x.source)) for x in graph.outputs)
+        alone = constants(graph)
+        self.lonely = {_number(graph, x.path) for x in live(graph) if x.path in alone}
+        self.calls: dict[tuple[object, ...], tuple[Plan, list[Arguments]]] = {}
+        for step in self.steps:
+            if step.node.shares is None:
+                place(self, step.node.path, step.module)
+        self.sample = next(_floats(self), None)
+
+    def forward(self, /, *inputs: Tensor | Packed, **named: Points | Packed) -> Result:
+        """The outputs: a tensor if there is one, else a dict by name.
+
+        Args:
+            inputs: (batch, channels, *grid), in the order of the model's inputs, or by name. A
+                state, an input to which an output behind the first comes back, may be left out:
+                it is zero.
+                Functions on points whose number differs from sample to sample are `Packed`, and so
+                are results on these points.
+            named: beside inputs, by name, what its blocks ask for. Of a points domain the
+                coordinates: (points, d) for all samples, (batch, points, d), a `Geometry`, or a
+                list with one of these for each sample. Of a static field its values, (*grid).
+
+        Returns:
+            (batch, channels, *grid) of each output, also for an empty batch and on the meta device.
+
+        Raises:
+            OpError: OP0901 to OP0907, the inputs do not fit the program.
+        """
+        given = self.guards.bind(inputs, named)
+        if torch.compiler.is_compiling():
+            return self._run(given, self._arguments(given, self.latest))
+        if self.guards.batch(given) == 0 or lead(given[0]).is_meta:
+            self.guards.check(given, self._weight())
+            return self._without_values(given)
+        return self._run(given, self._known(given))
+
+    def rollout(
+        self, steps: int, /, *inputs: Tensor | None, **named: Points | None
+    ) -> Tensor | dict[str, Tensor]:
+        """The outputs of `steps` steps in time, each fed back as the program's `feedback` says.
+
+        An input may have an axis of time behind the batch, (batch, times, channels, *grid): it is
+        taken step by step. If it comes back, it may end before the steps do; from then on it is
+        what has come back. An input that comes back may be None: it begins at zero, as states that
+        are left out do.
+
+        Args:
+            steps: how many, at least one.
+            inputs: those of the first step, as for a call.
+            named: the same.
+
+        Returns:
+            (batch, steps, channels, *grid) of the output, or of each by name.
+
+        Raises:
+            OpError: OP0904, the program has no feedback, or there are not as many times as steps;
+                otherwise as a call.
+        """
+        self.guards.check_loop(steps)
+        given, timed = self.guards.begin(steps, inputs, named)
+        told: dict[str, list[Tensor]] = {x.name: [] for x in self.graph.outputs}
+        for i in range(steps):
+            given |= {k: x[:, i] for k, x in timed.items() if i < x.shape[1]}
+            result = self(**given)
+            found = result if isinstance(result, dict) else {self.graph.outputs[0].name: result}
+            for name, x in found.items():
+                told[name].append(x)
+            for loop in self.graph.feedback:
+                new, old = found[loop.output], given[loop.input]
+                given[loop.input] = torch.cat((old, new), 1)[:, new.shape[1] :]
+        whole = {name: torch.stack(x, 1) for name, x in told.items()}
+        return whole if len(whole) > 1 else whole.popitem()[1]
+
+    @property
+    def greatest_modes(self) -> int:
+        """The greatest frequency for which a spectral convolution has weights; 0: there is none."""
+        layers = (x for x in self.modules() if isinstance(x, SpectralConv))
+        return max((m for x in layers for m in x.modes), default=0)
+
+    def limit_modes(self, modes: int | Sequence[int] | None) -> None:
+        """Let only so many modes of every spectral convolution take part; None: all again.
+
+        Args:
+            modes: the greatest frequency, one number for all axes or one for each.
+
+        Raises:
+            ValueError: there are not as many numbers as axes.
+        """
+        for x in self.modules():
+            if isinstance(x, SpectralConv):
+                each = (modes,) * len(x.modes) if isinstance(modes, int) else modes
+                x.limit(None if each is None else tuple(each))
+
+    def autotune(self, timings: Timings | None = None) -> None:
+        """From now on measure the kernels at each new resolution and batch, once, and keep that.
+
+        Args:
+            timings: where known times are and new ones go; this user's cache if not given.
+        """
+        self.timer = Tuner(users_timings() if timings is None else timings)
+        self.calls.clear()
+
+    def plan(self, sizes: Mapping[str, Grid], batch: int = 1) -> Plan:
+        """The kernels that the module would choose where the declared domains have these sizes."""
+        weight = self._weight()
+        device = weight.device.type if weight is not None else "cpu"
+        dtype = weight.dtype if weight is not None else torch.float32
+        known = {name: x.root(()) for name, x in self.sources.items() if x.port is None}
+        return self._planned(known | dict(sizes), batch, device, dtype)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what the next call makes again: plans and arguments of calls."""
+        return {**vars(self), "calls": {}, "latest": None}
+
+    def _load_from_state_dict(
+        self, state_dict: Mapping[str, Any], prefix: str, *more: Any, **named: Any
+    ) -> None:
+        # torch calls this for every way of loading, of this module and of one that contains it
+        self._refuse_run(state_dict, prefix)
+        super()._load_from_state_dict(state_dict, prefix, *more, **named)
+
+    def _refuse_run(self, state_dict: Mapping[str, Any], prefix: str) -> None:
+        """Refuse the weights of a whole operator: without its normaliser they mean something else.
+
+        Raises:
+            OpError: OP0920.
+        """
+        start = f"{prefix}{NORMALISER}."
+        if NORMALISER in children(self) or not any(x.startswith(start) for x in state_dict):
+            return
+        held = f"the run has the module as `{prefix}module.*` and the means and deviations of its "
+        held += f"data as `{start}*`; without these the outputs would be in other units"
+        raise fault(
+            "OP0920",
+            "these are the weights of a trained run, and this module has no normaliser",
+            notes=(held,),
+            helps=(
+                'open the run: `opdsl.open_run("RUN").operator` takes and gives physical values',
+                "its `module` is the module alone, with normalised values",
+            ),
+            file=self.graph.name,
+        )
+
+    # --- once for each resolution ---------------------------------------------------------
+
+    def _known(self, given: Sequence[Given]) -> list[Arguments]:
+        """The keyword arguments of every step, checked and made once for each signature."""
+        weight = self._weight()
+        key = (
+            self.force_kernel,
+            self.training,
+            None if weight is None else (weight.dtype, weight.device),
+            *(signature(x) for x in given),
+            autocast(lead(given[0])),
+        )
+        found = self.calls.pop(key, None)
+        if found is None:
+            found = self._made(given, weight)
+            if len(self.calls) >= KEPT:
+                del self.calls[next(iter(self.calls))]
+        self.calls[key] = found  # behind the others: the longest unused goes first
+        self.latest, arguments = found
+        return arguments
+
+    def _made(self, given: Sequence[Given], weight: Tensor | None) -> tuple[Plan, list[Arguments]]:
+        self.guards.check(given, weight)
+        x = lead(given[0])
+        sizes = self._sizes(given)
+        chosen = self._planned(sizes, self.guards.batch(given), x.device.type, x.dtype)
+        return chosen, self._arguments(given, chosen)
+
+    def _planned(
+        self, sizes: Mapping[str, Grid], batch: int, device: str, dtype: torch.dtype
+    ) -> Plan:
+        name = str(dtype).removeprefix("torch.")
+        # what is measured elsewhere, as under vmap, would not be the time of an ordinary call
+        timer = self.timer if ordinary_call() else None
+        return plan(self.graph, sizes, batch, device, torch.get_num_threads(), name, timer)
+
+    def _arguments(self, given: Sequence[Given], chosen: Plan | None) -> list[Arguments]:
+        sizes, packed = self._sizes(given), self.guards.packed(given)
+        return [self._keywords(x, sizes, packed, chosen) for x in self.steps]
+
+    def _sizes(self, given: Sequence[Given]) -> dict[str, Grid]:
+        return roots(self.sources, self.guards.grids(given))
+
+    def _keywords(
+        self, step: Step, sizes: Mapping[str, Grid], packed: Sizes, chosen: Plan | None
+    ) -> Arguments:
+        found: dict[str, Any] = {}
+        node = step.node
+        domain = node.space.domain
+        if node.block.ragged == "own" and any(step.ragged(packed)):
+            found["ragged"] = step.ragged(packed)
+        if node.block.sized:
+            found["size"] = domain.at(sizes)
+        if node.block.kernels:
+            found["kernel"] = self._kernel(node, chosen)
+        return found
+
+    def _kernel(self, node: Node, chosen: Plan | None) -> str:
+        if self.force_kernel in node.block.kernels:
+            return str(self.force_kernel)
+        return chosen.kernel(node.path) if chosen else node.block.kernels[0]
+
+    def _weight(self) -> Tensor | None:
+        """One weight, looked up anew: `.to` may have put another tensor there."""
+        if self.sample is None:
+            return None
+        module, name = self.sample
+        return _weights(module)[name]
+
+    # --- every call -----------------------------------------------------------------------
+
+    def _run(self, given: Sequence[Given], calls: Sequence[Arguments]) -> Result:
+        batch, packed = self.guards.batch(given), self.guards.packed(given)
+        count, first = len(self.graph.inputs), lead(given[0])
+        asked = [self.guards.asked(i, x) for i, x in enumerate(given[count:])]
+
+        def run(step: Step, keywords: Arguments) -> Tensor:
+            more = dict(keywords)
+            if step.source:
+                # what takes no function makes real numbers
+                more["like"] = first.real if first.is_complex() else first
+            if step.asks:
+                more["asked"] = tuple(asked[i] for i in step.asks)
+            return step.run([values[i] for i in step.takes], packed, more)
+
+        values: list[Any] = [*map(inside, given[:count]), *(None for _ in self.steps)]
+        fused = self.fused_now()
+        for unit in self.units:
+            if not unit.run_fused(values, fused):
+                for i in unit.steps:
+                    values[count + i] = run(self.steps[i], calls[i])
+                    for n in unit.within.intersection(self.steps[i].frees):
+                        values[n] = None
+            for n in unit.frees:
+                values[n] = None
+        found = {
+            x.name: self._result(values[i], i, batch, packed.get(x.space.domain.name))
+            for x, i in self.results
+        }
+        return found if len(found) > 1 else found.popitem()[1]
+
+    def _without_values(self, given: Sequence[Given]) -> Result:
+        """The outputs as shapes, where there is nothing to compute."""
+        sizes, packed = self._sizes(given), self.guards.packed(given)
+        batch, x = self.guards.batch(given), lead(given[0])
+        learns = torch.is_grad_enabled() and any(p.requires_grad for p in self.parameters())
+        found: dict[str, Tensor | Packed] = {}
+        for port, _ in self.results:
+            domain = port.space.domain
+            each = packed.get(domain.name)
+            shape = (batch if each is None else 1, port.space.channels, *domain.at(sizes))
+            real = x.dtype.to_real()
+            dtype = real.to_complex() if port.space.complex else real
+            y = x.new_empty(shape, dtype=dtype).requires_grad_(learns or x.requires_grad)
+            found[port.name] = y if each is None else Packed(y, each)
+        return found if len(found) > 1 else found.popitem()[1]
+
+    def fused_now(self) -> Container[str]:
+        """The ends of the subgraphs that run as one operation in an ordinary call like the last."""
+        if self.fuse is False or self.force_kernel is not None or not ordinary_call():
+            return ()
+        if self.fuse:
+            return self.ends
+        return self.latest.fused if self.latest else ()
+
+    def _result(
+        self, value: Tensor, number: int, batch: int, sizes: tuple[int, ...] | None
+    ) -> Tensor | Packed:
+        if sizes is not None:
+            return Packed(value.movedim(-1, 1).contiguous(), sizes)
+        if number in self.lonely:
+            value = value.expand(batch, *value.shape[1:])
+        return value.movedim(-1, 1).contiguous()
+
+
+# --- once for each graph ----------------------------------------------------------------------
+
+
+def _number(graph: Graph, path: str) -> int:
+    """The number of a value: inputs first, then the nodes that run."""
+    names = [x.name for x in graph.inputs] + [x.path for x in live(graph)]
+    return names.index(path)
+
+
+def _steps(graph: Graph) -> Iterator[Step]:
+    nodes = live(graph)
+    number = {name: i for i, name in enumerate([x.name for x in graph.inputs])}
+    for node in nodes:
+        number[node.path] = len(number)
+    asks = {x.name: i for i, x in enumerate(graph.asks())}
+    modules: dict[str, nn.Module] = {}
+    last = {x: node.path for node in nodes for x in node.inputs}
+    kept = {x.source for x in graph.outputs}
+    for node in nodes:
+        shared = modules.get(node.shares or "")
+        modules[node.path] = shared or node.block.lower(*graph.arguments(node))
+        frees = {number[x] for x in node.inputs if last[x] == node.path and x not in kept}
+        yield Step(
+            node=node,
+            module=modules[node.path],
+            takes=tuple(number[x] for x in node.inputs),
+            frees=tuple(sorted(frees)),
+            source=not node.inputs,
+            asks=tuple(asks[x.name] for x in node.block.asks(*graph.arguments(node))),
+            domains=tuple(x.domain.name for x in (*graph.arguments(node), node.space)),
+        )
+
+
+def _weights(module: nn.Module) -> dict[str, Tensor | None]:
+    """The weights of the module itself; an attribute might be a child of that name."""
+    found: dict[str, Tensor | None] = vars(module)["_parameters"]
+    return found
+
+
+def _floats(root: nn.Module) -> Iterator[tuple[nn.Module, str]]:
+    """Where the weights are: the module and the name in it."""
+    for module in root.modules():
+        for name, weight in _weights(module).items():
+            if weight is not None and weight.is_floating_point():
+                yield module, name

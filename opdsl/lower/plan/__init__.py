@@ -1,0 +1,1 @@
+"""The choice of kernels: predicted costs, measured times, the order of the steps."""

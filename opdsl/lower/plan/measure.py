@@ -1,0 +1,263 @@
+"""What each step of a module costs in a call: milliseconds, bytes of its result, bytes kept.
+
+What comes in: a module all of whose functions are on grids, a resolution, a batch. What goes out:
+a line for each unit of the plan, a fused one as one line, with what the ways that the plan did not
+choose cost, and the whole call with and without its gradient. The input is random numbers; the
+weights are those of the module.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from time import perf_counter
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
+
+from opdsl.ir.spaces import Space
+from opdsl.lower.module import OperatorModule
+from opdsl.lower.plan.schedule import Unit
+from opdsl.lower.plan.tuning_case import FUSED, PLAIN
+from opdsl.nn.kernels.fourier_layer import available
+
+REPEATS = 5  # calls; the fastest counts, the others met something else on the machine
+SEED = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Other:
+    """What a unit costs in a way that the plan did not choose; see `Line`."""
+
+    milliseconds: float
+    saved: int
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One unit: a node, or the nodes that run as one operation.
+
+    Attributes:
+        path: of its last node.
+        nodes: all of its nodes, by path.
+        fused: whether they ran as one operation.
+        milliseconds: of one forward pass with the gradient's tensors kept.
+        result: bytes of what it hands on.
+        saved: bytes that it keeps for the gradient, each tensor counted where it is first kept.
+        others: the ways that the plan did not choose: a kernel, by which the nodes run one by one,
+            `plain` for nodes one by one without kernels, `fused` for nodes as one.
+    """
+
+    path: str
+    nodes: tuple[str, ...]
+    fused: bool
+    milliseconds: float
+    result: int
+    saved: int
+    others: Mapping[str, Other]
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A call.
+
+    Attributes:
+        forward: milliseconds of a call without gradient.
+        step: milliseconds of a call and the gradient of all weights.
+    """
+
+    lines: tuple[Line, ...]
+    forward: float
+    step: float
+
+
+class _Watch:
+    """The units of a module, and what happens between one and the next."""
+
+    def __init__(self, module: OperatorModule) -> None:
+        self.units = tuple(module.units)
+        self.weights = {_place(x) for x in module.parameters()}
+        self.seconds = [math.inf] * len(self.units)
+        self.saved: list[dict[int, Tensor]] = []
+        self.now: int | None = None
+
+    def __iter__(self) -> Iterator[Unit]:
+        self.saved = [{} for _ in self.units]
+        for i, unit in enumerate(self.units):
+            self.now = i
+            _settle()
+            begin = perf_counter()
+            yield unit
+            _settle()
+            self.seconds[i] = min(self.seconds[i], perf_counter() - begin)
+        self.now = None
+
+    def keep(self, x: Tensor) -> Tensor:
+        """Note a tensor that the gradient needs; weights are there anyway."""
+        known = any(_place(x) in found for found in (self.weights, *self.saved))
+        if self.now is not None and not known:
+            self.saved[self.now][_place(x)] = x.detach()  # held, so that its place stays its own
+        return x
+
+
+def measure(
+    module: OperatorModule, sizes: Mapping[str, tuple[int, ...]], batch: int = 1
+) -> Measured:
+    """The cost of each unit and of the whole call.
+
+    Args:
+        module: all of whose inputs are on grids; see `measurable`.
+        sizes: points on each axis of each declared domain.
+        batch: samples in the call.
+    """
+    inputs = random_inputs(module, sizes, batch)
+    chosen = _Watch(module)
+    others = {way: _Watch(module) for way in _ways(module)}
+    calls: list[Callable[[], None]] = [
+        *(partial(_watched, module, inputs, watch, way) for way, watch in others.items()),
+        partial(_forward, module, inputs),
+        partial(_step, module, inputs),
+        partial(_watched, module, inputs, chosen),  # the last: its plan is the module's latest
+    ]
+    for call in calls:
+        call()  # plans, compiles, fills what is remembered
+    # in turn, so that what else the machine does meets all of them
+    rounds = [[_seconds(x) for x in calls] for _ in range(REPEATS)]
+    *_, forward, step, _ = (1e3 * min(x) for x in zip(*rounds, strict=True))
+    return Measured(tuple(_lines(module, chosen, others, sizes, batch)), forward, step)
+
+
+def measurable(module: OperatorModule) -> bool:
+    """Whether random numbers on a grid are all that a call needs."""
+    spaces = [x.space for x in module.graph.inputs]
+    return not module.graph.asks() and not any(x.domain.scattered for x in spaces)
+
+
+def random_inputs(
+    module: OperatorModule, sizes: Mapping[str, tuple[int, ...]], batch: int
+) -> list[Tensor]:
+    """Normal numbers for the inputs of a module, the same ones each time."""
+    weight = next(module.parameters(), torch.zeros(()))
+    random = torch.Generator().manual_seed(SEED)
+
+    def of(space: Space) -> Tensor:
+        dtype = weight.dtype.to_complex() if space.complex else weight.dtype
+        shape = (batch, space.channels, *space.domain.at(sizes))
+        return torch.randn(shape, generator=random, dtype=dtype).to(weight.device)
+
+    return [of(x.space) for x in module.graph.inputs]
+
+
+def _forward(module: OperatorModule, inputs: Sequence[Tensor]) -> None:
+    with torch.no_grad():
+        module(*inputs)
+
+
+def _step(module: OperatorModule, inputs: Sequence[Tensor]) -> None:
+    found = module(*inputs)
+    results = found.values() if isinstance(found, dict) else (found,)
+    grads = [x for x in results if isinstance(x, Tensor) and x.requires_grad]
+    if grads:
+        weights = [x for x in module.parameters() if x.requires_grad]
+        torch.autograd.grad(grads, weights, [torch.ones_like(x) for x in grads], allow_unused=True)
+
+
+def _ways(module: OperatorModule) -> list[str]:
+    """Every kernel for all that have it, node by node; all that can run as one."""
+    kernels = dict.fromkeys(k for x in module.steps for k in x.node.block.kernels)
+    return [*(kernels or {PLAIN: None}), *([FUSED] if module.ends and available() else [])]
+
+
+def _watched(
+    module: OperatorModule, inputs: Sequence[Tensor], watch: _Watch, way: str | None = None
+) -> None:
+    with _run_by(module, way), saved_tensors_hooks(watch.keep, lambda x: x):
+        module.units = watch
+        try:
+            module(*inputs)
+        finally:
+            module.units = watch.units
+
+
+@contextmanager
+def _run_by(module: OperatorModule, way: str | None) -> Iterator[None]:
+    """Run all in one way; None: as the plan says."""
+    before = module.force_kernel, module.fuse
+    if way is not None:
+        module.fuse = way == FUSED
+        module.force_kernel = None if way in {FUSED, PLAIN} else way
+    try:
+        yield
+    finally:
+        module.force_kernel, module.fuse = before
+
+
+def _seconds(call: Callable[[], None]) -> float:
+    _settle()
+    begin = perf_counter()
+    call()
+    _settle()
+    return perf_counter() - begin
+
+
+def _settle() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def _place(x: Tensor) -> int:
+    return x.untyped_storage().data_ptr()
+
+
+def _lines(
+    module: OperatorModule,
+    chosen: _Watch,
+    others: Mapping[str, _Watch],
+    sizes: Mapping[str, tuple[int, ...]],
+    batch: int,
+) -> Iterator[Line]:
+    # where all run by one kernel, what has none runs plainly
+    ways = {PLAIN: next(iter(others.values()))} | dict(others)
+    item = next((x.element_size() for x in module.parameters()), 4)
+    for i, unit in enumerate(chosen.units):
+        nodes = [module.steps[n].node for n in unit.steps]
+        space = nodes[-1].space
+        numbers = batch * space.channels * math.prod(space.domain.at(sizes))
+        way = _way(module, unit)
+        yield Line(
+            path=nodes[-1].path,
+            nodes=tuple(x.path for x in nodes),
+            fused=way == FUSED,
+            milliseconds=1e3 * chosen.seconds[i],
+            result=item * numbers * (2 if space.complex else 1),
+            saved=_bytes(chosen.saved[i]),
+            others={
+                name: Other(1e3 * watch.seconds[i], _bytes(watch.saved[i]))
+                for name, watch in ways.items()
+                if name in _possible(module, unit) and name != way
+            },
+        )
+
+
+def _possible(module: OperatorModule, unit: Unit) -> set[str]:
+    """The ways in which a unit can run."""
+    kernels = {k for i in unit.steps for k in module.steps[i].node.block.kernels}
+    return kernels | ({FUSED} | (set() if kernels else {PLAIN}) if unit.fused else set())
+
+
+def _way(module: OperatorModule, unit: Unit) -> str:
+    """The way in which it runs by the latest plan."""
+    nodes = [module.steps[i].node for i in unit.steps]
+    if unit.fused is not None and nodes[-1].path in module.fused_now():
+        return FUSED
+    known = module.latest.choices if module.latest else {}
+    kernels = [module.force_kernel or known[x.path].kernel for x in nodes if x.path in known]
+    return kernels[0] if kernels else PLAIN
+
+
+def _bytes(saved: Mapping[int, Tensor]) -> int:
+    return sum(x.untyped_storage().nbytes() for x in saved.values())

@@ -1,0 +1,295 @@
+"""Which kernel computes each node, from the blocks' own counts of work and measured rates.
+
+What comes in: a graph, the resolution of the declared domains, the batch, the device, and times
+that were measured, if there are any. What goes out: for each node with kernels the one that is
+predicted to be fastest, or was fastest, all predictions, and the reason in words. All kernels of a
+node compute the same function, so a plan changes time and rounding only. Torch never enters:
+`opdsl summary --plan` prints this.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from opdsl.ir.block import Block, Bound, Work
+from opdsl.ir.graph import Graph, Node
+from opdsl.ir.live import live
+from opdsl.ir.spaces import Space
+from opdsl.lower.fuse import fusions
+from opdsl.lower.fuse.fusion import Fusion
+from opdsl.lower.plan.costs import Load, fused, plain
+from opdsl.lower.plan.tuning_case import FUSED, PLAIN, Setting, Timer, Times, case_of, fused_case
+
+WIDTH = {"float64": 2.0, "float32": 1.0, "bfloat16": 1.0, "float16": 1.0}  # of one number computed
+FOR_FUSED = ("cpu", "float32")  # what the kernels of fused subgraphs are for
+LEAST = 1 << 17  # numbers of a function below which fusing saves less than it takes to set up
+TIE = 1.05  # a fused subgraph keeps less for the gradient, which is worth so much
+
+MEASURED = ", measured with the gradient"
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """What one core of a CPU, or a whole accelerator, does in a second, in float32.
+
+    Attributes:
+        gemm: floating point operations of matrix products of the shapes of an operator's layers.
+        fft: of fast Fourier transforms of one axis, counted 2.5 n log2 n for real numbers.
+        moved: bytes read and written, results in fresh memory.
+        source: where the numbers come from.
+        measured: whether they were measured at all.
+        cores: whether they are those of one core out of several.
+    """
+
+    gemm: float
+    fft: float
+    moved: float
+    source: str
+    measured: bool = False
+    cores: bool = False
+
+    def seconds(self, work: Work) -> float:
+        """How long the work takes."""
+        return work.gemm / self.gemm + work.fft / self.fft + work.moved / self.moved
+
+
+# The ratios decide; the milliseconds of another machine differ by a common factor.
+RATES = {
+    "cpu": Rates(
+        1.0e11, 8.5e9, 9.5e9, "fitted by benchmarks/kernel_rates.py", measured=True, cores=True
+    ),
+    "cuda": Rates(3.0e13, 2.0e12, 2.0e12, "assumed, no accelerator was measured"),
+}
+# of nodes that run as one: what is between them stays in the cache, and what is moved are the ends
+FUSED_RATES = Rates(
+    1.0e11, 8.5e9, 5.8e9, "fitted by benchmarks/plan_rates.py", measured=True, cores=True
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The kernel of one node.
+
+    Attributes:
+        milliseconds: predicted for one forward pass, by kernel, in the block's order.
+        reason: why, in words.
+        measured: for a forward pass and its gradient, by kernel; empty: the prediction decides.
+    """
+
+    path: str
+    kernel: str
+    milliseconds: Mapping[str, float]
+    reason: str
+    measured: Times = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What a unit is predicted to cost: milliseconds of a forward pass, bytes for the gradient."""
+
+    milliseconds: float
+    kept: float
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The kernels of a graph at one resolution.
+
+    Attributes:
+        choices: by path, for the nodes that have kernels.
+        roots: points on each axis of each declared domain.
+        device: kind of device, a key of `RATES`; another kind is planned as a CPU.
+        fused: subgraphs that run as one operation, by their last nodes, with the reason.
+    """
+
+    choices: Mapping[str, Choice]
+    roots: Mapping[str, tuple[int, ...]]
+    batch: int
+    device: str
+    threads: int
+    dtype: str
+    fused: Mapping[str, str] = field(default_factory=dict)
+
+    def kernel(self, path: str) -> str:
+        """The kernel of a node."""
+        return self.choices[path].kernel
+
+
+def plan(
+    graph: Graph,
+    roots: Mapping[str, tuple[int, ...]],
+    batch: int = 1,
+    device: str = "cpu",
+    threads: int = 1,
+    dtype: str = "float32",
+    timer: Timer | None = None,
+) -> Plan:
+    """The fastest kernel of each node.
+
+    Args:
+        roots: points on each axis of each declared domain.
+        batch: samples in one call.
+        device: kind of device: `cpu`, `cuda`.
+        threads: cores of a CPU that work together.
+        dtype: name of the numbers' format: `float32`.
+        timer: tells measured times, which count more than predictions.
+    """
+    setting = Setting(dict(roots), batch, device, threads, dtype)
+    timer = timer or _untimed
+    choices = {
+        node.path: _choice(graph, node, setting, timer)
+        for node in live(graph)
+        if node.block.kernels
+    }
+    joined = _fused(graph, choices, setting, timer) if (device, dtype) == FOR_FUSED else {}
+    return Plan(choices, setting.roots, batch, device, threads, dtype, joined)
+
+
+def _untimed(_: object) -> None:
+    """Nothing was measured."""
+
+
+def _choice(graph: Graph, node: Node, setting: Setting, timer: Timer) -> Choice:
+    inputs = graph.arguments(node)
+    sizes = tuple(x.domain.at(setting.roots) for x in (*inputs, node.space))
+    told = predict(
+        node.block, sizes, inputs, setting.batch, setting.device, setting.threads, setting.dtype
+    )
+    case = case_of(graph, node, setting)
+    measured = timer(case) if case else None
+    if measured:
+        return _fastest(node, told, measured)
+    return _choose(node, told, _kept(graph, node, setting.roots), setting.device)
+
+
+def _fused(
+    graph: Graph, choices: Mapping[str, Choice], setting: Setting, timer: Timer
+) -> dict[str, str]:
+    """The subgraphs that are worth it: as measured, else large ones with matrix products anyway."""
+    found: dict[str, str] = {}
+    kernels = {path: x.kernel for path, x in choices.items()}
+    for fusion in fusions(graph):
+        measured = timer(fused_case(graph, fusion, setting, kernels))
+        if measured:
+            better = measured[FUSED] <= TIE * measured[PLAIN]
+        else:
+            better = _worth_it(graph, fusion, kernels, setting)
+        if better:
+            found[fusion.end] = _why(graph, fusion, setting, kernels, measured)
+    return found
+
+
+def _worth_it(graph: Graph, fusion: Fusion, kernels: Mapping[str, str], setting: Setting) -> bool:
+    numbers = setting.batch * max(_numbers(graph, x, setting.roots) for x in fusion.nodes)
+    return numbers >= LEAST and {kernels[x] for x in fusion.nodes if x in kernels} <= {"dft"}
+
+
+def _why(
+    graph: Graph,
+    fusion: Fusion,
+    setting: Setting,
+    kernels: Mapping[str, str],
+    measured: Times | None,
+) -> str:
+    told = forecasts(graph, fusion, setting, kernels)
+    times = measured or {k: x.milliseconds for k, x in told.items()}
+    return (
+        f"{len(fusion.nodes)} nodes as one, from `{fusion.source}` on; "
+        f"keeps {_size(told[FUSED].kept)} against {_size(told[PLAIN].kept)}; "
+        f"{_time(times[FUSED])} against {_time(times[PLAIN])} plainly{MEASURED if measured else ''}"
+    )
+
+
+def forecasts(
+    graph: Graph, fusion: Fusion, setting: Setting, kernels: Mapping[str, str]
+) -> dict[str, Forecast]:
+    """A fusion as one operation, and its nodes one by one."""
+    nodes = [graph.by_path[x] for x in fusion.nodes]
+    return {
+        FUSED: _forecast(fused(graph, fusion, setting), FUSED_RATES, setting),
+        PLAIN: forecast(graph, nodes, setting, kernels),
+    }
+
+
+def forecast(
+    graph: Graph, nodes: Iterable[Node], setting: Setting, kernels: Mapping[str, str]
+) -> Forecast:
+    """Nodes one by one."""
+    rates = RATES.get(setting.device, RATES["cpu"])
+    return _forecast(plain(graph, nodes, kernels, setting), rates, setting)
+
+
+def _forecast(load: Load, rates: Rates, setting: Setting) -> Forecast:
+    width = WIDTH.get(setting.dtype, 1.0)
+    cores = max(1, setting.threads) if rates.cores else 1
+    return Forecast(1e3 * width * rates.seconds(load.work) / cores, width * load.kept)
+
+
+def _size(count: float) -> str:
+    return f"{count / 2**20:.3g} MiB"
+
+
+def _numbers(graph: Graph, path: str, roots: Mapping[str, tuple[int, ...]]) -> int:
+    space = graph.spaces[path]
+    return space.channels * math.prod(space.domain.at(roots))
+
+
+def predict(
+    block: Block,
+    sizes: tuple[tuple[int, ...], ...],
+    inputs: tuple[Space, ...],
+    batch: int = 1,
+    device: str = "cpu",
+    threads: int = 1,
+    dtype: str = "float32",
+) -> dict[str, float]:
+    """Milliseconds of one forward pass by each kernel of a block.
+
+    Args:
+        sizes: the grid of each input, and last the grid of the result.
+        inputs: the spaces of the inputs.
+    """
+    rates = RATES.get(device, RATES["cpu"])
+    cores = threads if rates.cores else 1
+    factor = 1e3 * batch * WIDTH.get(dtype, 1.0) / max(1, cores)
+    work = {kernel: block.work(kernel, sizes, *inputs) for kernel in block.kernels}
+    return {kernel: factor * rates.seconds(x) for kernel, x in work.items()}
+
+
+def _choose(node: Node, predicted: Mapping[str, float], kept: str, device: str) -> Choice:
+    # of equal ones the block's default, which stands first
+    kernel = min(predicted, key=lambda x: predicted[x])
+    others = [f"{_time(t)} for {name}" for name, t in predicted.items() if name != kernel]
+    if not others:
+        return Choice(node.path, kernel, predicted, f"{kernel}: the only kernel")
+    reason = f"{kernel}: {_time(predicted[kernel])} against {', '.join(others)}{kept}"
+    assumed = "" if RATES.get(device, RATES["cpu"]).measured else " (assumed rates)"
+    return Choice(node.path, kernel, predicted, reason + assumed)
+
+
+def _fastest(node: Node, told: Mapping[str, float], measured: Times) -> Choice:
+    kernel = min(measured, key=lambda x: measured[x])
+    others = [f"{_time(t)} for {name}" for name, t in measured.items() if name != kernel]
+    reason = f"{kernel}: {_time(measured[kernel])} against {', '.join(others)}{MEASURED}"
+    return Choice(node.path, kernel, told, reason, measured)
+
+
+def _kept(graph: Graph, node: Node, roots: Mapping[str, tuple[int, ...]]) -> str:
+    """`: |k| <= 8 of 64 points on x`, for the reason."""
+    inputs = graph.arguments(node)
+    parts = {
+        bound.axis: f"{bound.keeps} of {_points(bound, roots)} points on "
+        f"{bound.domain.axes[bound.axis].name}"
+        for bound in reversed(node.block.bounds(*inputs))
+    }
+    return f": {', '.join(parts[axis] for axis in sorted(parts))}" if parts else ""
+
+
+def _points(bound: Bound, roots: Mapping[str, tuple[int, ...]]) -> int:
+    return bound.domain.at(roots)[bound.axis]
+
+
+def _time(milliseconds: float) -> str:
+    return f"{milliseconds:.3g} ms"

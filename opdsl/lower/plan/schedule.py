@@ -1,0 +1,91 @@
+"""The order in which the steps of a graph run, where some of them may run as one operation.
+
+What comes in: a graph and its steps. What goes out: units, each one step or the steps of a fusion,
+which then stand together where its last one was, and what nobody needs behind each of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from torch import nn
+
+from opdsl.ir.graph import Graph, Node
+from opdsl.lower.fuse import fusions
+from opdsl.lower.fuse.fusion import Fusion
+from opdsl.lower.fuse.running import Fused
+
+
+class Step(Protocol):
+    """What is asked of a step, see `opdsl.lower.module.Step`."""
+
+    @property
+    def node(self) -> Node:
+        """The node of the graph."""
+
+    @property
+    def module(self) -> nn.Module:
+        """Its module."""
+
+    @property
+    def takes(self) -> tuple[int, ...]:
+        """Numbers of its inputs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """Steps that stand together.
+
+    Attributes:
+        steps: their numbers, ascending.
+        fused: how they run as one, or None.
+        within: numbers of the values that only they know.
+        frees: numbers of the values that nobody needs after them.
+    """
+
+    steps: tuple[int, ...]
+    fused: Fused | None
+    within: frozenset[int]
+    frees: tuple[int, ...]
+
+    def run_fused(self, values: list[Any], chosen: Container[str]) -> bool:
+        """Put the result among the values, if the steps shall and can run as one."""
+        fused = self.fused
+        if fused is None or fused.fusion.end not in chosen or not fused.fits(values[fused.takes]):
+            return False
+        values[fused.gives] = fused(values[fused.takes])
+        return True
+
+
+def units(graph: Graph, steps: Sequence[Step]) -> tuple[Unit, ...]:
+    """All steps, each in one unit."""
+    count = len(graph.inputs)
+    names = [x.name for x in graph.inputs] + [x.node.path for x in steps]
+    number = {name: i for i, name in enumerate(names)}
+    place = {x.node.path: i for i, x in enumerate(steps)}
+    groups = {x.end: x for x in fusions(graph)}
+    inner = {x for fusion in groups.values() for x in fusion.nodes if x != fusion.end}
+    kept = {number[x.source] for x in graph.outputs}
+    made: list[Unit] = []
+    needed = set(kept)
+    for step in reversed(steps):
+        path = step.node.path
+        if path in inner:
+            continue
+        fusion = groups.get(path)
+        own = tuple(sorted(place[x] for x in (fusion.nodes if fusion else (path,))))
+        within = frozenset(count + i for i in own[:-1])
+        takes = {n for i in own for n in steps[i].takes} - within
+        fused = None if fusion is None else _fused(fusion, steps, number, place)
+        made.append(Unit(own, fused, within, tuple(sorted({*takes, *within} - needed))))
+        needed |= takes
+    return tuple(reversed(made))
+
+
+def _fused(
+    fusion: Fusion, steps: Sequence[Step], number: dict[str, int], place: dict[str, int]
+) -> Fused:
+    modules = {role: steps[place[path]].module for role, path in fusion.roles.items()}
+    return Fused(fusion, modules, number[fusion.source], number[fusion.end])

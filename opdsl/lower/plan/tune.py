@@ -1,0 +1,155 @@
+"""Times of a case, measured here: each way forward and backward, the least of several.
+
+What comes in: a case. What goes out: milliseconds by way. The modules are fresh ones of the case's
+blocks and the inputs random numbers; the random state of the caller stays as it was, and its
+weights and gradients are not touched.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from opdsl.ir.graph import Node
+from opdsl.ir.spaces import Space
+from opdsl.lower.fuse.running import Fused
+from opdsl.lower.plan.timings import Timings
+from opdsl.lower.plan.tuning_case import FUSED, PLAIN, Case, Times
+from opdsl.nn.kernels.fourier_layer import available
+
+ROUNDS = 5
+SLOWER = 2.0  # what takes so many times the least is out of the race
+ENOUGH = 3.0  # seconds for one case; then what has been seen has to do
+SEED = 0
+
+Call = Callable[[], object]
+Clock = Callable[[], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Tuner:
+    """The times of each case: known ones, else measured and kept."""
+
+    timings: Timings
+    clock: Clock = perf_counter
+
+    def __call__(self, case: Case) -> Times | None:
+        """Milliseconds by way; None: one of the ways cannot run here."""
+        known = self.timings(case)
+        if known is not None or not _runs(case):
+            return known
+        found = race(calls(case), self.clock)
+        self.timings.keep(case, found)
+        return found
+
+
+def race(runs: Mapping[str, Call], clock: Clock = perf_counter) -> dict[str, float]:
+    """The least milliseconds of each, taken in turn so that a busy machine hits all alike."""
+    for run in runs.values():
+        run()  # compiles, fills what is remembered
+    best = dict.fromkeys(runs, math.inf)
+    begin, left = clock(), list(runs)
+    for _ in range(ROUNDS):
+        for name in left:
+            best[name] = min(best[name], _seconds(runs[name], clock))
+        left = [x for x in left if best[x] < SLOWER * min(best.values())]
+        if len(left) < 2 or clock() - begin > ENOUGH:
+            break
+    return {name: 1e3 * t for name, t in best.items()}
+
+
+def calls(case: Case) -> dict[str, Call]:
+    """Each way of a case as a function without arguments: forward and backward once."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(SEED)
+        modules = {x.path: _module(case, x) for x in case.nodes}
+        inputs = {x: _input(case, case.graph.spaces[x]) for x in _outside(case)}
+    return {way: _both(case, way, modules, inputs) for way in case.ways}
+
+
+def _runs(case: Case) -> bool:
+    device = case.setting.device
+    there = device == "cpu" or (device == "cuda" and torch.cuda.is_available())
+    return there and (case.fusion is None or available())
+
+
+def _outside(case: Case) -> list[str]:
+    """What the nodes take from elsewhere."""
+    own = {x.path for x in case.nodes}
+    return list(dict.fromkeys(x for node in case.nodes for x in node.inputs if x not in own))
+
+
+def _module(case: Case, node: Node) -> nn.Module:
+    dtype = getattr(torch, case.setting.dtype)
+    return node.block.lower(*case.graph.arguments(node)).to(case.setting.device, dtype)
+
+
+def _input(case: Case, space: Space) -> Tensor:
+    setting = case.setting
+    dtype = getattr(torch, setting.dtype)
+    shape = (setting.batch, *space.domain.at(setting.roots), space.channels)
+    x = torch.randn(shape, dtype=dtype.to_complex() if space.complex else dtype)
+    return x.to(setting.device).requires_grad_()
+
+
+def _both(
+    case: Case, way: str, modules: Mapping[str, nn.Module], inputs: Mapping[str, Tensor]
+) -> Call:
+    forward = _forward(case, way, modules, inputs)
+    wanted = [*inputs.values(), *(p for m in modules.values() for p in m.parameters())]
+
+    def run() -> None:
+        # the caller may be inside of no_grad, inference_mode or autocast
+        plain = torch.autocast(case.setting.device, enabled=False)
+        with torch.inference_mode(mode=False), torch.enable_grad(), plain:
+            y = forward()
+            torch.autograd.grad(y, wanted, torch.ones_like(y), allow_unused=True)
+
+    return run
+
+
+def _forward(
+    case: Case, way: str, modules: Mapping[str, nn.Module], inputs: Mapping[str, Tensor]
+) -> Callable[[], Tensor]:
+    if way == FUSED and case.fusion is not None:
+        roles = {role: modules[path] for role, path in case.fusion.roles.items()}
+        fused, u = Fused(case.fusion, roles, 0, 0), inputs[case.fusion.source]
+        return lambda: fused(u)
+    kernels = case.kernels if way == PLAIN else {case.nodes[0].path: way}
+    return lambda: _one_by_one(case, modules, inputs, kernels)
+
+
+def _one_by_one(
+    case: Case,
+    modules: Mapping[str, nn.Module],
+    inputs: Mapping[str, Tensor],
+    kernels: Mapping[str, str],
+) -> Tensor:
+    values = dict(inputs)
+    for node in case.nodes:
+        more: dict[str, Any] = {}
+        if node.block.sized:
+            more["size"] = node.space.domain.at(case.setting.roots)
+        if node.block.kernels:
+            more["kernel"] = kernels.get(node.path, node.block.kernels[0])
+        values[node.path] = modules[node.path](*(values[x] for x in node.inputs), **more)
+    return values[case.nodes[-1].path]
+
+
+def _seconds(call: Call, clock: Clock) -> float:
+    _settle()
+    begin = clock()
+    call()
+    _settle()
+    return clock() - begin
+
+
+def _settle() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()

@@ -1,0 +1,1 @@
+"""Models of local blocks applied tile by tile."""

@@ -1,0 +1,251 @@
+"""A model applied tile by tile: the same function, in the memory of a tile.
+
+What comes in: a lowered model and the points of a tile on each axis. What goes out: a module that
+is called the same way. It is exact: around each tile so many points are taken along as the model
+looks far (`ir.reach`), spacings are those of the whole grid, and what takes no function
+(coordinates, static fields) is computed on the whole grid and cut. Where some block looks at the
+whole grid no such tile exists, and the model is refused.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from opdsl.diagnostics import OpError, did_you_mean, fault
+from opdsl.ir.graph import Graph, Node, Port
+from opdsl.ir.live import live
+from opdsl.ir.origins import Grid
+from opdsl.ir.receptive_field import one_grid, reach
+from opdsl.ir.spaces import Axis, Domain, Space
+from opdsl.lower.call_arguments import Given, lead
+from opdsl.lower.module import OperatorModule, lower
+from opdsl.lower.tiles.windows import Window, cut, paste, windows
+
+WITHOUT = "leave `--tile` out; a smaller `--batch` takes less memory and changes nothing"
+
+Key = tuple[Grid, Grid, torch.dtype, torch.device]
+Named = dict[str, Tensor]
+
+
+class Tiled(nn.Module):
+    """A model that is called by name as it was, and runs on one tile after the other.
+
+    It is for evaluation: tiles never see the means that a `norm` of a batch takes in training.
+
+    Attributes:
+        module: the model.
+        domain: the grid that is cut.
+        tile: points of a tile on each axis; None: the whole axis.
+    """
+
+    def __init__(self, module: OperatorModule, tile: Mapping[str, int] | int) -> None:
+        """The tiles of a model, which have the weights of the model itself.
+
+        Args:
+            module: the model.
+            tile: points of a tile, on the axes named, or on every axis.
+
+        Raises:
+            OpError: OP0652, there is no such axis, or not one grid.
+        """
+        super().__init__()
+        self.module = module
+        self.domain = _grid_of(module.graph)
+        self.tile = _sides(module.graph, self.domain, tile)
+        self.parts: dict[Key, tuple[OperatorModule]] = {}  # a tuple hides them from `children`
+
+    def forward(self, **named: Tensor) -> Tensor | Named:
+        """The outputs, as those of a call of the model by name.
+
+        Raises:
+            OpError: OP0652, a block may look at the whole grid; otherwise as the model.
+        """
+        guards, graph = self.module.guards, self.module.graph
+        given = guards.bind((), named)
+        guards.check(given, self._weight())
+        inputs = {x.name: lead(y) for x, y in zip(graph.inputs, given, strict=False)}
+        flat = {x.name for x in graph.inputs if x.space.domain != self.domain}
+        first = next(x for name, x in inputs.items() if name not in flat)
+        some = self._windows(tuple(first.shape[2:]))
+        if all(len(x) == 1 for x in some):
+            whole: Tensor | Named = self.module(**named)
+            return whole
+        fields = inputs | self._sources(first, given[len(graph.inputs) :])
+        return self._pasted(first, fields, flat, some)
+
+    def _windows(self, size: Grid) -> list[tuple[Window, ...]]:
+        found = reach(self.module.graph, self.domain, size)
+        tile = [n if x is None else x for x, n in zip(self.tile, size, strict=True)]
+        if found.unbounded and any(x < n for x, n in zip(tile, size, strict=True)):
+            raise _unbounded(self.module.graph, found.unbounded)
+        axes = zip(size, tile, found.points, self.domain.periodic, strict=True)
+        return [windows(n, x, r, periodic=closed) for n, x, r, closed in axes]
+
+    def _sources(self, first: Tensor, asked: tuple[Given, ...]) -> Named:
+        """What takes no function, on the whole grid, (batch, channels, *grid)."""
+        given = [self.module.guards.asked(i, x) for i, x in enumerate(asked)]
+        like, size = first.real if first.is_complex() else first, tuple(first.shape[2:])
+        found = {}
+        for step in self.module.steps:
+            if step.source and step.node.space.domain == self.domain:
+                more: dict[str, object] = {"like": like}
+                more |= {"size": size} if step.node.block.sized else {}
+                more |= {"asked": tuple(given[i] for i in step.asks)} if step.asks else {}
+                x = step.run((), {}, more).movedim(-1, 1)
+                found[step.node.path] = x.expand(len(first), *x.shape[1:])
+        return found
+
+    def _pasted(
+        self, first: Tensor, fields: Named, flat: set[str], some: list[tuple[Window, ...]]
+    ) -> Tensor | Named:
+        """The outputs on all tiles, each at its place."""
+        part = self._part(first, tuple(x[0].width for x in some))
+        ports = {x.name: x.space for x in self.module.graph.outputs}
+        whole: Named = {}
+        for here in itertools.product(*some):
+            found = part(**{k: x if k in flat else cut(x, here) for k, x in fields.items()})
+            named = found if isinstance(found, dict) else {next(iter(ports)): found}
+            for name, x in named.items():
+                if ports[name].domain != self.domain:
+                    whole[name] = x
+                    continue
+                if name not in whole:
+                    whole[name] = x.new_empty(*x.shape[:2], *first.shape[2:])
+                paste(whole[name], x, here)
+        return whole if len(whole) > 1 else whole.popitem()[1]
+
+    def _part(self, first: Tensor, width: Grid) -> OperatorModule:
+        """The model on a grid of a tile and what is around it."""
+        size, weight = tuple(first.shape[2:]), self._weight()
+        like = first if weight is None else weight
+        key = size, width, like.dtype, like.device
+        if key not in self.parts:
+            with torch.random.fork_rng(devices=()):  # the fresh weights are thrown away
+                part = lower(tile_graph(self.module.graph, self.domain, size, width))
+            part.to(like.device, like.dtype).eval()
+            weights = self.module.state_dict()
+            part.load_state_dict({k: weights[k] for k in part.state_dict()}, assign=True)
+            self.parts = {key: (part,)}  # of one resolution at a time
+        return self.parts[key][0]
+
+    def _weight(self) -> Tensor | None:
+        return next((x for x in self.module.parameters() if x.is_floating_point()), None)
+
+
+def tile_graph(graph: Graph, domain: Domain, size: Grid, width: Grid) -> Graph:
+    """The model on a window of a grid: as long as its points make it, and its sources as inputs.
+
+    Args:
+        graph: the model.
+        domain: its grid.
+        size: points of the whole grid.
+        width: points of the window.
+    """
+    shorter = _on_axes(domain, tuple(map(_shortened, domain.axes, size, width)))
+    sources = [x for x in live(graph) if not x.inputs and x.space.domain == domain]
+    gone = {x.path for x in sources}
+    ports = [Port(name=x.path, space=_on(x.space, domain, shorter)) for x in sources]
+    moved = [x.model_copy(update={"space": _on(x.space, domain, shorter)}) for x in graph.inputs]
+    outs = [x.model_copy(update={"space": _on(x.space, domain, shorter)}) for x in graph.outputs]
+    nodes = (_node_on(x, domain, shorter) for x in live(graph) if x.path not in gone)
+    return Graph(
+        name=graph.name,
+        edition=graph.edition,
+        params=graph.params,
+        domains=tuple(shorter if x == domain else x for x in graph.domains),
+        inputs=(*moved, *ports),
+        outputs=tuple(outs),
+        nodes=tuple(nodes),
+    )
+
+
+def _shortened(axis: Axis, n: int, width: int) -> Axis:
+    """An axis of `width` points with the spacing that `n` points have on the whole one."""
+    ends = 0 if axis.periodic else 1
+    length = (axis.hi - axis.lo) * (width - ends) / max(n - ends, 1)
+    return Axis(name=axis.name, lo=axis.lo, hi=axis.lo + length, boundary=axis.boundary)
+
+
+def _on_axes(domain: Domain, axes: tuple[Axis, ...]) -> Domain:
+    if not domain.factors:
+        return domain.model_copy(update={"axes": axes})
+    parts, first = [], 0
+    for x in domain.factors:
+        parts.append(_on_axes(x, axes[first : first + x.dims]))
+        first += x.dims
+    return Domain.product(tuple(parts))
+
+
+def _on(space: Space, domain: Domain, other: Domain) -> Space:
+    return space.model_copy(update={"domain": other}) if space.domain == domain else space
+
+
+def _node_on(node: Node, domain: Domain, other: Domain) -> Node:
+    """The same node; a block that names the grid names the other."""
+    named = {k: other for k, x in node.block if x == domain}
+    block = node.block.model_copy(update=named) if named else node.block
+    return node.model_copy(update={"block": block, "space": _on(node.space, domain, other)})
+
+
+# --- what has no tiles ------------------------------------------------------------------------
+
+
+def _grid_of(graph: Graph) -> Domain:
+    domain = one_grid(graph)
+    if domain is not None and any(x.space.domain == domain for x in graph.inputs):
+        return domain
+    names = ", ".join(f"`{x}`" for x in dict.fromkeys(_homes(graph)))
+    note = f"its functions live on {names or 'no domain'}"
+    moves = (x for x in live(graph) if len(set(map(str, _domains_at(graph, x)))) > 1)
+    node = next(moves, None)
+    why = "tiles are cut from one grid on which inputs live"
+    if node is not None:
+        there = " to ".join(f"`{x}`" for x in dict.fromkeys(map(str, _domains_at(graph, node))))
+        why = f"`{node.keyword}` (`{node.path}`) goes from {there}, and {why}"
+    raise _refused(graph, why, (note,), (WITHOUT,))
+
+
+def _homes(graph: Graph) -> list[Domain]:
+    spaces = (*(x.space for x in graph.inputs), *(x.space for x in live(graph)))
+    return [x.domain for x in spaces if x.domain.kind != "vector"]
+
+
+def _domains_at(graph: Graph, node: Node) -> list[Domain]:
+    """Those of what a node takes and makes, but for vectors."""
+    spaces = (*graph.arguments(node), node.space)
+    return [x.domain for x in spaces if x.domain.kind != "vector"]
+
+
+def _sides(graph: Graph, domain: Domain, tile: Mapping[str, int] | int) -> tuple[int | None, ...]:
+    names = [x.name for x in domain.axes]
+    told = dict.fromkeys(names, tile) if isinstance(tile, int) else dict(tile)
+    for name, n in told.items():
+        if name not in names:
+            known = ", ".join(f"`{x}`" for x in names)
+            helps = did_you_mean(name, names)
+            raise _refused(graph, f"`{domain}` has the axes {known}, not `{name}`", (), helps)
+        if n < 1:
+            raise _refused(graph, f"a tile has 1 point or more on `{name}`, not {n}")
+    return tuple(told.get(x) for x in names)
+
+
+def _unbounded(graph: Graph, nodes: tuple[Node, ...]) -> OpError:
+    first, more = nodes[0], len(nodes) - 1
+    others = f", as {more} other{'s' if more > 1 else ''}" if more else ""
+    why = f"`{first.keyword}` (`{first.path}`) may look at the whole grid{others}"
+    helps = (
+        WITHOUT,
+        "or build the model of local blocks: `conv`, `difference_conv`, `disco_conv`, `linear`",
+    )
+    return _refused(graph, why, (), helps)
+
+
+def _refused(
+    graph: Graph, why: str, notes: tuple[str, ...] = (), helps: tuple[str, ...] = ()
+) -> OpError:
+    message = f"`{graph.name}` cannot be applied in tiles: {why}"
+    return fault("OP0652", message, notes=notes, helps=helps, file=graph.name)

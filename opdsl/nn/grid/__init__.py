@@ -1,0 +1,1 @@
+"""Layers on regular grids: coordinates, padding, local convolutions, interpolation."""

@@ -1,0 +1,141 @@
+"""Layers that see the grid itself: a local stencil, a value for each point, interpolation.
+
+What comes in and goes out: channels-last tensors, (batch, *grid, channels). A stencil and a value
+for each point have no limit under refinement; the language says so of both.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from itertools import product
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from opdsl.nn.precision import no_autocast, wide
+from opdsl.nn.spectral.transforms import on_axes
+
+Size = tuple[int, ...]
+
+
+class Conv(nn.Module):
+    """v(x_i) = sum over offsets o of W_o u(x_(i + o)) + b, |o| <= kernel // 2 on each axis.
+
+    Axes that close on themselves wrap; on the others the function is zero beyond its ends.
+
+    Attributes:
+        weight: W, (kernel, ..., kernel, in, out).
+        bias: b, (out,), or None.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel: int,
+        periodic: tuple[bool, ...],
+        *,
+        bias: bool = True,
+    ) -> None:
+        super().__init__()
+        self.kernel, self.periodic = kernel, periodic
+        dims = len(periodic)
+        bound = 1 / math.sqrt(in_channels * kernel**dims)  # as torch's own convolutions
+        shape = (*(kernel,) * dims, in_channels, out_channels)
+        self.weight = nn.Parameter(torch.empty(shape).uniform_(-bound, bound))
+        self.bias = (
+            nn.Parameter(torch.empty(out_channels).uniform_(-bound, bound)) if bias else None
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, *grid, in) -> (batch, *grid, out)."""
+        size = x.shape[1:-1]
+        for axis, periodic in enumerate(self.periodic, start=1):
+            x = _ring(x, axis, self.kernel // 2, wrap=periodic)
+        v = x.new_zeros(()) if self.bias is None else self.bias.to(x.dtype)
+        for offset in product(range(self.kernel), repeat=len(self.periodic)):
+            part = x
+            for axis, (start, n) in enumerate(zip(offset, size, strict=True), start=1):
+                part = part.narrow(axis, start, n)
+            v = v + part @ self.weight[offset].to(x.dtype)
+        return v
+
+
+class Position(nn.Module):
+    """v = u + p, one trained value for each point of one grid and each channel.
+
+    Attributes:
+        weight: p, (*size, channels); zero at the start.
+    """
+
+    def __init__(self, size: Size, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(*size, channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, *size, channels), kept."""
+        return x + self.weight.to(x.dtype)
+
+
+class Interpolate(nn.Module):
+    """v between the points of u, the first and last points of both grids on each other.
+
+    Attributes:
+        kind: `linear` in one axis, `cubic` in two.
+    """
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind = kind
+
+    def forward(self, x: Tensor, size: Size) -> Tensor:
+        """(batch, *grid, c) -> (batch, *size, c)."""
+        if tuple(x.shape[1:-1]) == tuple(size):
+            return x
+        if torch.compiler.is_compiling() or type(x) is not Tensor:  # sizes may be symbols
+            return _interpolated(x, size, MODES[self.kind])
+        # one matrix for each axis: the tensors on the grid are never permuted
+        pairs = zip(x.shape[1:-1], size, strict=True)
+        with no_autocast(x):
+            y = on_axes(x.to(wide(x)), [between_points(self.kind, n, m, x) for n, m in pairs])
+            return y.to(x.dtype)
+
+    def extra_repr(self) -> str:
+        """The kind."""
+        return self.kind
+
+
+MODES = {"linear": "linear", "cubic": "bicubic"}  # as torch calls them
+
+
+def _interpolated(x: Tensor, size: Size, mode: str) -> Tensor:
+    y = functional.interpolate(x.movedim(-1, 1), size=size, mode=mode, align_corners=True)
+    return y.movedim(1, -1)
+
+
+def between_points(kind: str, n: int, m: int, like: Tensor) -> Tensor:
+    """The matrix (m, n) of `Interpolate` on one axis, in the format of `like`, wide at least."""
+    return _between(kind, n, m, wide(like), like.device)
+
+
+@lru_cache(maxsize=64)
+def _between(kind: str, n: int, m: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    # what torch makes of each unit vector, the other axis being one point
+    with torch.inference_mode(mode=False), torch.no_grad():
+        units = torch.eye(n, dtype=torch.float64, device="cpu")
+        other = (1,) * (kind == "cubic")
+        found = _interpolated(units.reshape(n, n, *other, 1), (m, *other), MODES[kind])
+        return found.reshape(n, m).T.to(device, dtype).contiguous()
+
+
+def _ring(x: Tensor, axis: int, width: int, *, wrap: bool) -> Tensor:
+    """`width` more points at both ends of an axis: the other end's, or zeros."""
+    if width == 0:
+        return x
+    n = x.shape[axis]
+    left, right = x.narrow(axis, n - width, width), x.narrow(axis, 0, width)
+    if not wrap:
+        left, right = torch.zeros_like(left), torch.zeros_like(right)
+    return torch.cat([left, x, right], axis)

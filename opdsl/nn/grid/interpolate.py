@@ -1,0 +1,206 @@
+"""The values of a function at other points than its own.
+
+What comes in: a function on points, a grid or a sphere, channels-last, and the geometry of points
+that no grid gives. What goes out: at each query a weighed sum of values near it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import accumulate, product
+from typing import Protocol, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from opdsl.diagnostics import fault
+from opdsl.nn.grid.layout import Ends, Ragged, Size
+from opdsl.nn.points.geometry import Geometry, Placed
+from opdsl.nn.points.neighbours.pairs import Period, short_way
+from opdsl.nn.points.neighbours.search import Rule, neighbours
+from opdsl.nn.precision import wide
+
+SLACK = 1e-6  # of the length of an axis: so far beyond its end is rounding
+
+_Any = TypeVar("_Any")
+Weighed = tuple[Tensor, Tensor]  # numbers of points and their weights: (queries, k) both
+
+
+class Around(Protocol):
+    """Which points count at a query."""
+
+    def __call__(
+        self, points: Geometry | None, queries: Geometry, size: Size, like: Tensor
+    ) -> Weighed:
+        """Numbers and weights; the points are given, or those of a grid of this size."""
+
+
+class InterpolatePoints(nn.Module):
+    """w(x) = sum of weight(x, y) v(y).
+
+    Args:
+        table: which points y count at x, and how much.
+        there: where the queries are, as a module with `size` and `like`; None: they are given.
+        given: whether the points of v are given too.
+    """
+
+    def __init__(self, table: Around, there: nn.Module | None, *, given: bool) -> None:
+        super().__init__()
+        self.table, self.there, self.given = table, there, given
+
+    def forward(
+        self, x: Tensor, size: Size, asked: Sequence[Placed] = (), ragged: Ragged = ()
+    ) -> Tensor:
+        """(batch, *grid, c) -> (batch, *size, c).
+
+        Args:
+            x: v; (1, points of all samples, c) where its domain is packed.
+            size: the grid of the result.
+            asked: where points are, first those of v.
+            ragged: of v and of the result the points of each sample, None where not packed.
+
+        Raises:
+            OpError: OP0908, a query is outside of the grid, or there are too few points; OP0612, a
+                coordinate is not finite.
+        """
+        like = torch.empty(0, dtype=wide(x), device=x.device)
+        places = [tuple(g.to(x.device) for g in placed) for placed in asked]
+        points: Sequence[Geometry | None] = places.pop(0) if self.given else (None,)
+        queries = places.pop(0) if self.there is None else (_grid_of(self.there, size, like),)
+        grid = tuple(x.shape[1:-1])
+        packed = ragged or (None, None)
+        if max(len(points), len(queries)) == 1 and not any(packed):
+            index, weights = self.table(points[0], queries[0], grid, like)
+            return _sum_of(x.flatten(1, -2), index, weights).reshape(len(x), *size, x.shape[-1])
+        told = next((len(sizes) for sizes in packed if sizes is not None), 0)
+        samples = told or max(len(x), len(points), len(queries))
+        pairs = zip(_for_each(points, samples), _for_each(queries, samples), strict=True)
+        tables = [self.table(p, q, grid, like) for p, q in pairs]
+        own = packed[0] or (math.prod(grid),) * samples
+        index = torch.cat([t[0] + at for t, at in zip(tables, (0, *accumulate(own)), strict=False)])
+        values = x if packed[0] else x.expand(samples, *x.shape[1:]).flatten(1, -2)
+        whole = values.flatten(0, 1)[None]
+        found = _sum_of(whole, index, torch.cat([t[1] for t in tables]))
+        return found if packed[1] else found.reshape(samples, *size, x.shape[-1])
+
+
+class Near:
+    """The `count` nearest points, weighed by 1 / distance^power.
+
+    Args:
+        place: where the points of a grid are, as a module; None: they are given.
+        count: how many.
+        power: of the distance.
+        period: after which space repeats, for each coordinate.
+    """
+
+    def __init__(
+        self, place: nn.Module | None, count: int, power: float, period: Period | None
+    ) -> None:
+        self.place, self.power = place, power
+        self.rule = Rule(None, count, period)
+
+    def __call__(
+        self, points: Geometry | None, queries: Geometry, size: Size, like: Tensor
+    ) -> Weighed:
+        """See `Around`."""
+        if points is None:
+            assert self.place is not None
+            points = _grid_of(self.place, size, like)
+        found = neighbours(points, queries, self.rule)
+        index = found.points.reshape(len(queries), self.rule.count or 1)
+        if self.rule.count == 1:
+            return index, torch.ones(index.shape, dtype=like.dtype, device=like.device)
+        y, x = points.points.to(like.dtype), queries.points.to(like.dtype)
+        far = torch.linalg.vector_norm(short_way(x[:, None] - y[index], self.rule.period), dim=-1)
+        # a query that is a point has its value; two points at one place share it
+        far = far.clamp(min=torch.finfo(far.dtype).tiny)
+        parts = (far.amin(1, keepdim=True) / far) ** self.power
+        return index, parts / parts.sum(1, keepdim=True)
+
+
+class Corners:
+    """The corners of the cell of a regular grid, with multilinear weights.
+
+    Args:
+        lo: the lower end of each axis.
+        hi: the upper end.
+        periodic: whether the axis closes on itself.
+        strict: whether a query beyond an end is refused; else it takes the value at the end.
+    """
+
+    def __init__(self, lo: Ends, hi: Ends, periodic: tuple[bool, ...], *, strict: bool) -> None:
+        self.axes = tuple(zip(lo, hi, periodic, strict=True))
+        self.strict = strict
+
+    def __call__(
+        self,
+        points: Geometry | None,  # noqa: ARG002  those of the grid
+        queries: Geometry,
+        size: Size,
+        like: Tensor,
+    ) -> Weighed:
+        """See `Around`."""
+        x = queries.points.to(like.dtype)
+        if self.strict and not torch.compiler.is_compiling():  # a tracer sees no values
+            self._check(x)
+        sides = [self._sides(x[:, i], i, n) for i, n in enumerate(size)]
+        index, weights = [], []
+        for corner in product((0, 1), repeat=len(size)):
+            number, weight = torch.zeros_like(x[:, 0]).long(), torch.ones_like(x[:, 0])
+            for n, side, (numbers, parts) in zip(size, corner, sides, strict=True):
+                number, weight = number * n + numbers[side], weight * parts[side]
+            index.append(number)
+            weights.append(weight)
+        return torch.stack(index, 1), torch.stack(weights, 1)
+
+    def _sides(self, x: Tensor, axis: int, n: int) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """The points of the axis below and above x, and what they count."""
+        lo, hi, periodic = self.axes[axis]
+        t = (x - lo) * ((n if periodic else n - 1) / (hi - lo))
+        if not periodic:
+            t = t.clamp(0, n - 1)
+        below = t.detach().floor()
+        below = below if periodic else below.clamp(max=max(n - 2, 0))
+        part, number = t - below, below.long()
+        return (number % n, (number + 1) % n), (1 - part, part)
+
+    def _check(self, x: Tensor) -> None:
+        """Refuse queries beyond the ends of the grid."""
+        beyond = torch.zeros_like(x)
+        for i, (lo, hi, periodic) in enumerate(self.axes):
+            if not periodic:
+                beyond[:, i] = torch.maximum(lo - x[:, i], x[:, i] - hi).detach() - SLACK * (
+                    hi - lo
+                )
+        # written so that NaN is outside too
+        wrong = int((~(beyond <= 0)).any(1).sum())
+        if wrong:
+            raise fault(
+                "OP0908",
+                f"{wrong} of {len(x)} points lie outside of the grid, by up to {beyond.max():.2g}",
+                notes=("there is no cell around them",),
+                helps=(
+                    "declare the grid so that it holds all points",
+                    "or take the value at its edge: `interpolate(..., outside = nearest)`",
+                ),
+                file="points",
+            )
+
+
+# ------------------------------------------------------------------------ parts
+
+
+def _sum_of(values: Tensor, index: Tensor, weights: Tensor) -> Tensor:
+    """(batch, n, c) -> (batch, queries, c)."""
+    parts = values[:, index].to(weights.dtype) * weights[..., None]
+    return parts.sum(2).to(values.dtype)
+
+
+def _grid_of(place: nn.Module, size: Size, like: Tensor) -> Geometry:
+    return Geometry(place(size=size, like=like).flatten(0, -2))
+
+
+def _for_each(placed: Sequence[_Any], samples: int) -> Sequence[_Any]:
+    return [placed[0]] * samples if len(placed) == 1 else placed

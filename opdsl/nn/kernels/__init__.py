@@ -1,0 +1,1 @@
+"""Layers computed as one operation with compiled kernels, forward and backward."""

@@ -1,0 +1,232 @@
+"""Modes of a grid: the axes of a plane by kernels, the other axes and R by torch, and back.
+
+What comes in and goes out: one layer as a `Call`. Coefficients of the last two axes are
+(planes, 2 k' k, channels), real parts first; of a function on one axis they are all in one plane.
+All modes are doubled, (modes, 2 batch, channels): first the real parts of all samples, then the
+imaginary ones. What is kept for the way back: the modes, and the coefficients that went out.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from opdsl.nn.kernels.fourier_layer import Call, Gradients, Sizes, filled_structure
+from opdsl.nn.spectral.transforms import Bands, cut_dft, grow_dft, matrix, times
+
+
+class _Planes(ctypes.Structure):
+    """`struct Planes` of rows.cpp."""
+
+    _fields_ = [
+        *((x, ctypes.c_int64) for x in ("planes", "n", "low", "high", "threads")),
+        *((x, ctypes.c_void_p) for x in ("cut", "grow", "modes", "gradient")),
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Mixing:
+    """What R does to the kept modes, where it is no plain tensor.
+
+    Attributes:
+        mix: complex (batch, modes, in) -> complex (batch, modes, out), by torch's operations.
+        weights: what it depends on beside its argument.
+        parts: the same of real (batch, 2, modes, in), where that is faster.
+    """
+
+    mix: Callable[[Tensor], Tensor]
+    weights: tuple[Tensor, ...]
+    parts: Callable[[Tensor], Tensor] | None = None
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Parts (batch, 2, modes, in) -> (batch, 2, modes, out)."""
+        if self.parts is not None:
+            return self.parts(x)
+        return _complex_parts(self.mix(torch.complex(x[:, 0], x[:, 1])))
+
+
+@dataclass(frozen=True, slots=True)
+class Modes:
+    """A `Between` of the modes in `bands`; a `mixing` does the work of R where there is one."""
+
+    bands: Bands
+    mixing: Mixing | None = None
+
+    @property
+    def band(self) -> range:
+        """The frequencies of the last axis."""
+        return self.bands[-1]
+
+    @property
+    def weights(self) -> tuple[Tensor, ...]:
+        """What the mixing depends on."""
+        return () if self.mixing is None else self.mixing.weights
+
+    def forward(self, ctx: Any, call: Call) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """All modes, R, and back."""
+        shape, R = call.shape, call.w.R
+        z = self._empty(call, call.c)
+        call.kernel("cut_planes", self._planes(call, modes=z))
+        x_hat = self._gathered(z, shape)
+        S = _by_modes(x_hat) if R is not None else x_hat
+        mixed = _mixed_bands(S, R) if R is not None else _mix_once(ctx, self.mixing, S)
+        z_hat = self._grown(mixed, shape)
+        return call.forward("layer_planes", self._planes(call, modes=z_hat)), (S, z_hat)
+
+    def backward(self, ctx: Any, call: Call, g: Tensor, kept: Sequence[Tensor]) -> Gradients:
+        """The same from behind."""
+        S, z_hat = kept
+        g_hat = torch.empty_like(z_hat)
+        planes = self._planes(call, modes=z_hat, gradient=g_hat)
+        gu, others = call.backward("layer_planes_backward", g, planes)
+        gS, gR, own = self._mixed_back(ctx, S, self._gathered_adjoint(g_hat, call.shape), call.w.R)
+        spread = self._spread_adjoint(gS, call.shape)
+        call.kernel("cut_planes_backward", self._planes(call, modes=spread), y=gu)
+        return Gradients(gu, gR, others, own)
+
+    def _planes(self, call: Call, **modes: Tensor) -> _Planes:
+        """What the kernels have to know of the axis before the last, if there is one."""
+        made, numbers, tables = _Planes(), {"planes": 1, "threads": torch.get_num_threads()}, {}
+        if len(self.bands) > 1:
+            n, band = call.shape[-2], self.bands[-2]
+            numbers |= {"planes": call.rows // n, "n": n, "low": -band.start, "high": band.stop}
+            tables = {x: matrix(f"{x}_across", n, band, call.u) for x in ("cut", "grow")}
+        filled_structure(made, numbers, tables | modes)
+        return made
+
+    def _empty(self, call: Call, channels: int) -> Tensor:
+        """For what the kernels make of both axes: (planes, 2 k' k, channels)."""
+        across = call.shape[-2:-1] if len(self.bands) > 1 else ()
+        sizes = [len(x) for x in self.bands[-2:]]
+        return call.u.new_empty(call.rows // math.prod(across), 2 * math.prod(sizes), channels)
+
+    def _mixed_back(
+        self, ctx: Any, S: Tensor, G: Tensor, R: Tensor | None
+    ) -> tuple[Tensor, Tensor | None, Sequence[Tensor | None]]:
+        """The gradients of the modes, of R and of the mixing's weights."""
+        if R is None:
+            gS, own = _mix_back(ctx, self.mixing, S, G)
+            return gS, None, own
+        T = _doubled(G)
+        gS = _by_sample(torch.bmm(T, R.transpose(1, 2)))
+        return gS, torch.bmm(S.transpose(1, 2), T), ()
+
+    def plain(self, x: Tensor, R: Tensor | None) -> Tensor:
+        """The whole convolution."""
+        x_hat = cut_dft(x, self.bands)
+        mix = _mix_of(R) if self.mixing is None else self.mixing.mix
+        z_hat = mix(x_hat.flatten(1, -2)).reshape(*x_hat.shape[:-1], -1)
+        return grow_dft(z_hat, self.bands, tuple(x.shape[1:-1]), real=True)
+
+    def _full(self, shape: Sizes) -> list[tuple[int, range]]:
+        """Points and frequencies of all axes but the last two."""
+        return list(zip(shape[1:-2], self.bands[:-2], strict=True))
+
+    def _gathered(self, z: Tensor, shape: Sizes) -> Tensor:
+        """F on the other axes: (planes, 2 k, in) -> (batch, 2, modes, in)."""
+        lead, channels = len(z), z.shape[-1]
+        for n, band in reversed(self._full(shape)):
+            lead //= n
+            z = times(matrix("cut_full", n, band, z), z.reshape(lead, 2 * n, -1))
+        return z.reshape(shape[0], 2, -1, channels)
+
+    def _grown(self, z: Tensor, shape: Sizes) -> Tensor:
+        """F^-1 on the other axes: (batch, 2, modes, out) -> (planes, 2 k, out)."""
+        lead, channels = shape[0], z.shape[-1]
+        for n, band in self._full(shape):
+            z = times(matrix("grow_full", n, band, z), z.reshape(lead, 2 * len(band), -1))
+            lead *= n
+        return z.reshape(lead, -1, channels)
+
+    def _gathered_adjoint(self, g: Tensor, shape: Sizes) -> Tensor:
+        """The adjoint of `_grown`: (planes, 2 k, out) -> (batch, 2, modes, out)."""
+        lead, channels = len(g), g.shape[-1]
+        for n, band in reversed(self._full(shape)):
+            lead //= n
+            g = times(matrix("grow_full", n, band, g).T, g.reshape(lead, 2 * n, -1))
+        return g.reshape(shape[0], 2, -1, channels)
+
+    def _spread_adjoint(self, g: Tensor, shape: Sizes) -> Tensor:
+        """The adjoint of `_gathered`: (batch, 2, modes, in) -> (planes, 2 k, in)."""
+        lead, channels = shape[0], g.shape[-1]
+        for n, band in self._full(shape):
+            g = times(matrix("cut_full", n, band, g).T, g.reshape(lead, 2 * len(band), -1))
+            lead *= n
+        return g.reshape(lead, -1, channels)
+
+
+def _mix_of(R: Tensor | None) -> Callable[[Tensor], Tensor]:
+    assert R is not None
+    matrices = torch.view_as_complex(R.reshape(*R.shape[:-1], -1, 2))
+    return lambda x_hat: torch.bmm(x_hat.transpose(0, 1), matrices).transpose(0, 1)
+
+
+def _by_modes(z: Tensor) -> Tensor:
+    """(batch, 2, modes, c) -> doubled (modes, 2 batch, c)."""
+    batch, _, modes, c = z.shape
+    return z.permute(2, 1, 0, 3).reshape(modes, 2 * batch, c)
+
+
+def _by_sample(S: Tensor) -> Tensor:
+    """Doubled (modes, 2 batch, c) -> (batch, 2, modes, c)."""
+    modes, rows, c = S.shape
+    return S.reshape(modes, 2, rows // 2, c).permute(2, 1, 0, 3).contiguous()
+
+
+def _complex_parts(z: Tensor) -> Tensor:
+    """Complex (batch, modes, c) -> (batch, 2, modes, c)."""
+    return torch.stack((z.real, z.imag), 1)
+
+
+def _mix_once(ctx: Any, mixing: Mixing | None, x_hat: Tensor) -> Tensor:
+    """The mixed modes; how they came about is kept, it is little."""
+    assert mixing is not None
+    ctx.mixed = _mix_recorded(mixing, x_hat) if any(ctx.needs_input_grad) else None
+    return mixing(x_hat) if ctx.mixed is None else ctx.mixed[1].detach()
+
+
+def _mix_recorded(mixing: Mixing, x_hat: Tensor) -> tuple[Tensor, Tensor]:
+    with torch.enable_grad():
+        x = x_hat.detach().requires_grad_()
+        return x, mixing(x)
+
+
+def _mix_back(
+    ctx: Any, mixing: Mixing | None, x_hat: Tensor, g: Tensor
+) -> tuple[Tensor, list[Tensor | None]]:
+    """The gradients of the argument of a mixing and of its weights."""
+    assert mixing is not None
+    x, y = ctx.mixed or _mix_recorded(mixing, x_hat)
+    ctx.mixed = None  # who goes back twice computes it again
+    weights = mixing.weights
+    wanted = [w for w in weights if w.requires_grad]
+    gx, *rest = torch.autograd.grad(y, [x, *wanted], g, allow_unused=True)
+    found = iter(rest)
+    return gx, [next(found) if w.requires_grad else None for w in weights]
+
+
+def _mixed_bands(S: Tensor, R: Tensor) -> Tensor:
+    """R . x_hat, doubled -> (batch, 2, modes, out): one real product, then two sums."""
+    modes, rows, _ = S.shape
+    P = torch.bmm(S, R).reshape(modes, 2, rows // 2, -1, 2)
+    y = S.new_empty(rows // 2, 2, modes, P.shape[-2])
+    torch.sub(P[:, 0, ..., 0], P[:, 1, ..., 1], out=y[:, 0].transpose(0, 1))
+    torch.add(P[:, 0, ..., 1], P[:, 1, ..., 0], out=y[:, 1].transpose(0, 1))
+    return y
+
+
+def _doubled(g: Tensor) -> Tensor:
+    """(batch, 2, modes, out) -> (modes, 2 batch, 2 out): (re, im), and (im, -re) behind all."""
+    batch, _, modes, out = g.shape
+    T = g.new_empty(modes, 2, batch, out, 2)
+    re, im = (x.transpose(0, 1) for x in g.unbind(1))
+    T[:, 0, ..., 0], T[:, 0, ..., 1] = re, im
+    T[:, 1, ..., 0] = im
+    torch.neg(re, out=T[:, 1, ..., 1])
+    return T.reshape(modes, 2 * batch, 2 * out)

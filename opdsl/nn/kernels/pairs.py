@@ -1,0 +1,149 @@
+"""Sums over pairs by kernels, and their gradients: some pairs at a time, which stay in the cache.
+
+The terms of `opdsl.nn.points.integral.kernel_sum`, float32, on a CPU. With h_0 = p[y] + q[x] at
+the pair of a query x and a point y and h_{i+1} = W_i act(h_i) + b_i the sum over the pairs of x
+has the terms
+
+    w (W act(h_L) + b) v[y]    or    w v[y] [act(h_L), 1]^T
+
+The layers behind the first go out too, for all pairs, if they are to be kept; else they are
+computed again.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from opdsl.nn.kernels.fourier_layer import ACTS, filled_structure
+from opdsl.nn.kernels.native.library import library
+from opdsl.nn.points.neighbours.search import Pairs
+from opdsl.nn.precision import wide
+
+Pointer = ctypes.c_void_p
+
+
+class _Pairs(ctypes.Structure):
+    """`struct Pairs` of pairs.cpp."""
+
+    _fields_ = [
+        *((x, ctypes.c_int64) for x in ("pairs", "batch", "c", "out", "inner", "act", "threads")),
+        *((x, Pointer) for x in ("points", "queries", "widths", "at_points", "at_queries")),
+        *((x, Pointer) for x in ("values", "weights", "W", "b", "last", "last_b", "hidden")),
+        *((x, Pointer) for x in ("total", "grad", "gW", "gb", "glast", "glast_b")),
+        *((x, Pointer) for x in ("gx", "gq", "gv", "gw")),
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class PairSum:
+    """One sum.
+
+    Attributes:
+        act: a key of `opdsl.nn.kernels.fourier_layer.ACTS`, not the identity.
+        at_points: (n, 1, h).
+        at_queries: (m, h).
+        values: (n, batch, c), or None: one.
+        weights: (pairs,), or None: one.
+        layers: weights and biases, the last ones of the last layer if `last`.
+        last: whether it is done for each pair.
+    """
+
+    pairs: Pairs
+    act: str
+    at_points: Tensor
+    at_queries: Tensor
+    values: Tensor | None
+    weights: Tensor | None
+    layers: tuple[Tensor, ...]
+    last: bool
+
+    def fits(self) -> bool:
+        """Whether the kernels can do it."""
+        given = (self.at_points, self.at_queries, self.values, self.weights, *self.layers)
+        there = [x for x in given if x is not None]
+        if self.at_points.shape[1] != 1 or self.act not in ("gelu", "relu"):
+            return False
+        if self.last and (self.values is None or len(self.layers[-1]) != self.values.shape[-1]):
+            return False
+        return all(map(_plain_float, there)) and library() is not None
+
+    def total(self, zeros: Tensor, *, keep: bool) -> tuple[Tensor, list[Tensor]]:
+        """The sum, added to `zeros`, and the hidden layers if they are to be kept."""
+        count = len(self.pairs)
+        kept = [self.at_points.new_empty(count, n) for n in self._widths()[1:] if keep]
+        self._run("pairs_forward", {"total": zeros}, {"hidden": kept})
+        return zeros, kept
+
+    def gradients(
+        self, grad: Tensor, kept: Sequence[Tensor], needed: Sequence[bool]
+    ) -> list[Tensor | None]:
+        """Of `at_points`, `at_queries`, `values`, `weights` and all layers, as far as `needed`."""
+        layers = [x.new_zeros(x.shape, dtype=torch.float64) for x in self.layers]
+        points, queries = torch.zeros_like(self.at_points), torch.zeros_like(self.at_queries)
+        values, weights = (
+            torch.zeros_like(x) if x is not None and need else None
+            for x, need in zip((self.values, self.weights), needed[2:4], strict=True)
+        )
+        own = {"grad": grad, "gx": points, "gq": queries, "gv": values, "gw": weights}
+        inner = layers[:-2] if self.last else layers
+        if self.last:
+            own |= {"glast": layers[-2], "glast_b": layers[-1]}
+        lists = {"hidden": kept, "gW": inner[::2], "gb": inner[1::2]}
+        self._run("pairs_backward", own, lists)
+        found = (points, queries, values, weights, *(x.to(grad.dtype) for x in layers))
+        return [x if need else None for x, need in zip(found, needed, strict=True)]
+
+    def _run(self, name: str, own: dict[str, Tensor | None], lists: dict[str, Any]) -> None:
+        inner = self.layers[:-2] if self.last else self.layers
+        tensors = {
+            "points": self.pairs.points,
+            "queries": self.pairs.queries,
+            "widths": torch.tensor(self._widths()),
+            "at_points": self.at_points,
+            "at_queries": self.at_queries,
+            "values": self.values,
+            "weights": self.weights,
+        }
+        if self.last:
+            tensors |= {"last": self.layers[-2], "last_b": self.layers[-1]}
+        there = {k: x for k, x in (tensors | own).items() if x is not None}
+        told = filled_structure(_Pairs(), self._numbers(), there)
+        addresses = {"W": inner[::2], "b": inner[1::2]} | lists
+        held = [_set_list(told, key, x) for key, x in addresses.items() if x]
+        getattr(library(), name)(ctypes.byref(told))
+        del held
+
+    def _numbers(self) -> dict[str, int]:
+        batch, c = (1, 0) if self.values is None else self.values.shape[1:]
+        return {
+            "pairs": len(self.pairs),
+            "batch": batch,
+            "c": c,
+            "out": len(self.layers[-1]) if self.last else 0,
+            "inner": len(self._widths()) - 1,
+            "act": ACTS[self.act],
+            "threads": torch.get_num_threads(),
+        }
+
+    def _widths(self) -> list[int]:
+        """Of the hidden layers."""
+        inner = self.layers[:-2] if self.last else self.layers
+        return [self.at_points.shape[-1], *(len(b) for b in inner[1::2])]
+
+
+def _plain_float(x: Tensor) -> bool:
+    known = type(x) in (Tensor, nn.Parameter)
+    return known and x.dtype == torch.float32 == wide(x) and x.device.type == "cpu"
+
+
+def _set_list(told: ctypes.Structure, key: str, tensors: Sequence[Tensor]) -> Any:
+    """An array of addresses, which has to live as long as it is looked at."""
+    addresses = (Pointer * len(tensors))(*(x.data_ptr() for x in tensors))
+    setattr(told, key, ctypes.cast(addresses, Pointer))
+    return addresses

@@ -1,0 +1,1 @@
+"""Layers that do not depend on the kind of domain."""

@@ -1,0 +1,128 @@
+"""Attention between the points of domains; channels-last, on any grid."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from opdsl.nn.grid.layout import Ragged, Size
+from opdsl.nn.layers.pointwise import Linear
+from opdsl.nn.points.geometry import Placed
+
+
+class Attention(nn.Module):
+    """Points that ask look at points that answer; one set of both if nothing else is given.
+
+    Args:
+        asking, answering: channels of both.
+        heads: into how many heads the channels are split.
+        kind: a key of `LOOKS`.
+        measure: what the points that answer stand for; None: all count the same.
+    """
+
+    def __init__(
+        self, asking: int, answering: int, heads: int, kind: str, measure: nn.Module | None = None
+    ) -> None:
+        super().__init__()
+        self.measure = measure
+        self.heads, self.look = heads, LOOKS[kind]
+        self.query = Linear(asking, asking)
+        self.key = Linear(answering, asking)
+        self.value = Linear(answering, asking)
+        self.out = Linear(asking, asking)
+        normed = kind == "galerkin"
+        each = asking // heads
+        self.norm_key = nn.LayerNorm(each) if normed else nn.Identity()
+        self.norm_value = nn.LayerNorm(each) if normed else nn.Identity()
+
+    def forward(
+        self,
+        x: Tensor,
+        y: Tensor | None = None,
+        asked: tuple[Placed, ...] = (),
+        ragged: Ragged = (),
+    ) -> Tensor:
+        """(batch, *grid, asking) and (batch, *other, answering) -> (batch, *grid, asking).
+
+        Args:
+            x, y: the points that ask and those that answer.
+            asked: where those that answer are, if they have a measure.
+            ragged: the points of each sample where they are packed.
+        """
+        seen = x if y is None else y
+        q = self._split(self.query(x))
+        k, v = self.norm_key(self._split(self.key(seen))), self._split(self.value(seen))
+        v, weights = self.norm_value(v), self._weights(asked, v)
+        w = self._of_each(q, k, v, weights, ragged) if ragged else self._look(q, k, v, weights)
+        mixed: Tensor = self.out(w.transpose(1, 2).reshape(len(w), *x.shape[1:]))
+        return mixed
+
+    def _weights(self, asked: tuple[Placed, ...], like: Tensor) -> tuple[Tensor, ...]:
+        """(1, 1, n, 1) of each sample or for all, their mean is one; none if all count the same."""
+        if self.measure is None:
+            return ()
+        return tuple((w / w.mean())[None, None, :, None] for w in self.measure(asked[0], like))
+
+    def _look(self, q: Tensor, k: Tensor, v: Tensor, weights: tuple[Tensor, ...]) -> Tensor:
+        """What depends on no input has a batch of one, and meets every sample."""
+        batch = max(len(q), len(k), len(v), len(weights))
+        w = torch.cat(weights) if weights else None
+        q, k, v = (z.expand(batch, -1, -1, -1) for z in (q, k, v))
+        return self.look(q, k, v, w)
+
+    def _of_each(
+        self, q: Tensor, k: Tensor, v: Tensor, weights: tuple[Tensor, ...], ragged: Ragged
+    ) -> Tensor:
+        """The points of each sample among themselves: packed, or a sample's own row."""
+        count = next(len(x) for x in ragged if x)
+        asking, answering = ragged[0], ragged[-2]
+        each = weights if len(weights) == count else (weights or (None,)) * count
+        parts = zip(
+            _samples(q, asking, count),
+            _samples(k, answering, count),
+            _samples(v, answering, count),
+            each,
+            strict=True,
+        )
+        return torch.cat([self.look(*x) for x in parts], 2 if asking else 0)
+
+    def _split(self, x: Tensor) -> Tensor:
+        """(batch, *grid, c) -> (batch, heads, points, c / heads)."""
+        return x.reshape(x.shape[0], -1, self.heads, x.shape[-1] // self.heads).transpose(1, 2)
+
+
+def _samples(x: Tensor, sizes: Size | None, count: int) -> Sequence[Tensor]:
+    """(1, heads, points of all samples, d) or (samples or 1, heads, points, d), one by one."""
+    if sizes:
+        return torch.split(x, list(sizes), 2)
+    return torch.split(x.expand(count, -1, -1, -1), 1)
+
+
+def _softmax(q: Tensor, k: Tensor, v: Tensor, w: Tensor | None) -> Tensor:
+    """Weights inside of the integral are their logarithms added to the scores."""
+    mask = None if w is None else w.log().transpose(-1, -2)
+    return functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+
+
+def _galerkin(q: Tensor, k: Tensor, v: Tensor, w: Tensor | None) -> Tensor:
+    return q @ (k.transpose(-1, -2) @ _times_weights(v, w) / k.shape[-2])
+
+
+def _linear(q: Tensor, k: Tensor, v: Tensor, w: Tensor | None) -> Tensor:
+    q, k = functional.elu(q) + 1, functional.elu(k) + 1
+    total = q @ _times_weights(k, w).mean(-2, keepdim=True).transpose(-1, -2)
+    return q @ (k.transpose(-1, -2) @ _times_weights(v, w) / k.shape[-2]) / total
+
+
+def _times_weights(x: Tensor, w: Tensor | None) -> Tensor:
+    return x if w is None else x * w
+
+
+LOOKS: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]] = {
+    "softmax": _softmax,
+    "galerkin": _galerkin,
+    "linear": _linear,
+}

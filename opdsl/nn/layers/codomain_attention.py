@@ -1,0 +1,100 @@
+"""Attention between the variables of a system, each a function with channels of its own.
+
+What comes in and goes out: channels-last tensors whose channels stand variable by variable.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from opdsl.nn.precision import no_autocast, wide
+from opdsl.nn.sphere.sampling import latitudes
+
+
+class CodomainAttention(nn.Module):
+    """w_i = sum_j softmax_j(<q_i, k_j> / (sqrt(d) T)) v_j: each variable looks at all.
+
+    <q, k> is the mean of q . k over the domain, d the channels of a variable of q in one head.
+    Nothing is trained.
+
+    Source: Rahman et al. 2024, arXiv:2403.12553, eq. (4) and (5).
+    """
+
+    def __init__(
+        self,
+        variables: int,
+        heads: int,
+        temperature: float,
+        closed: tuple[bool, ...],
+        sampling: str | None = None,
+        *,
+        adds: bool = False,
+    ) -> None:
+        """The attention of functions on one kind of domain.
+
+        Args:
+            variables: functions, each of which looks at all.
+            heads: into how many parts the channels of a variable are split.
+            temperature: T.
+            closed: for each axis of q and k, whether all of its points weigh the same.
+            sampling: of a sphere, where its latitudes are.
+            adds: whether <q, k> is the sum over the N points divided by sqrt(N), not the mean.
+        """
+        super().__init__()
+        self.variables, self.heads, self.temperature = variables, heads, temperature
+        self.closed, self.sampling, self.adds = closed, sampling, adds
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """(batch, *grid, variables heads d) twice, v (batch, *other, c) -> (batch, *other, c)."""
+        batch = max(x.shape[0] for x in (q, k, v))  # what depends on no input has a batch of one
+        with no_autocast(v):
+            asking = self._functions(self._weighed(q.to(wide(q))), batch)
+            heard = self._functions(v.to(wide(v)), batch)
+            scores = asking @ self._functions(k.to(wide(k)), batch).transpose(-1, -2)
+            mixed = torch.softmax(scores * self._scale(q), -1) @ heard
+            return self._channels(mixed, v).to(v.dtype)
+
+    def _scale(self, q: Tensor) -> float:
+        d = q.shape[-1] // (self.variables * self.heads)
+        points = math.prod(q.shape[1:-1]) if self.adds else 1
+        return math.sqrt(points / d) / self.temperature
+
+    def _functions(self, x: Tensor, batch: int) -> Tensor:
+        """(batch, *grid, c) -> (batch, heads, variables, all numbers of a function)."""
+        split = x.flatten(1, -2) if x.ndim > 2 else x[:, None]
+        each = split.reshape(x.shape[0], split.shape[1], self.variables, self.heads, -1)
+        return each.permute(0, 3, 2, 1, 4).flatten(3).expand(batch, -1, -1, -1)
+
+    def _channels(self, x: Tensor, like: Tensor) -> Tensor:
+        """The other way round, on the domain of `like`."""
+        each = x.unflatten(-1, (math.prod(like.shape[1:-1]), -1))  # type: ignore[no-untyped-call]  # torch has no types there
+        mixed: Tensor = each.permute(0, 3, 2, 1, 4)
+        return mixed.reshape(x.shape[0], *like.shape[1:])
+
+    def _weighed(self, q: Tensor) -> Tensor:
+        """The weights of the points in the mean, times q."""
+        for axis, n in enumerate(q.shape[1:-1]):
+            lat = self.sampling is not None and axis == 0
+            weights = self._latitudes(n) if lat else line(n, closed=self.closed[axis])
+            q = q * weights.to(q).reshape(-1, *(1,) * (q.ndim - 2 - axis))
+        return q
+
+    def _latitudes(self, n: int) -> Tensor:
+        assert self.sampling is not None
+        _, weights = latitudes(n, self.sampling)
+        return weights / weights.sum()
+
+    def extra_repr(self) -> str:
+        """What it was made with."""
+        return f"{self.variables}, heads={self.heads}, temperature={self.temperature}"
+
+
+def line(n: int, *, closed: bool) -> Tensor:
+    """The weights of n points of an axis in a mean: all equal, or those of the trapezoidal rule."""
+    weights = torch.ones(n, dtype=torch.float64, device="cpu")
+    if not closed and n > 1:
+        weights[0] = weights[-1] = 0.5
+    return weights / weights.sum()

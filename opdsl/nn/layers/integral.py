@@ -1,0 +1,67 @@
+"""Integrals of functions over their domains: (batch, *domain, c) -> (batch, c)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from opdsl.nn.grid.layout import Ragged
+from opdsl.nn.points.geometry import Placed
+from opdsl.nn.points.segments import sample_means, sample_totals
+from opdsl.nn.precision import wide
+from opdsl.nn.sphere.sampling import latitudes
+
+
+class OverGrid(nn.Module):
+    """The trapezoidal rule on each axis; on periodic axes all weights are equal."""
+
+    def __init__(self, lengths: tuple[float, ...], periodic: tuple[bool, ...]) -> None:
+        super().__init__()
+        self.lengths, self.periodic = lengths, periodic
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, *grid, c) -> (batch, c)."""
+        for length, periodic in zip(self.lengths, self.periodic, strict=True):
+            n = x.shape[1]
+            if periodic or n == 1:
+                x = x.mean(1) * length
+            else:
+                ends = (x[:, 0] + x[:, -1]) / 2
+                x = (x.sum(1) - ends) * (length / (n - 1))
+        return x
+
+
+class OverSphere(nn.Module):
+    """The quadrature of the sampling in latitude, equal weights in longitude; the area is 4 pi."""
+
+    def __init__(self, sampling: str) -> None:
+        super().__init__()
+        self.sampling = sampling
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, nlat, nlon, c) -> (batch, c)."""
+        _, weights = latitudes(x.shape[1], self.sampling)
+        around = x.mean(2) * (2 * torch.pi)
+        return torch.einsum("blc,l->bc", around, weights.to(dtype=x.dtype, device=x.device))
+
+
+class OverPoints(nn.Module):
+    """The sum with what each point stands for; the mean where all count the same.
+
+    Args:
+        measure: what they stand for, a `points.PointWeights`, or None.
+    """
+
+    def __init__(self, measure: nn.Module | None) -> None:
+        super().__init__()
+        self.measure = measure
+
+    def forward(self, x: Tensor, asked: tuple[Placed, ...] = (), ragged: Ragged = ()) -> Tensor:
+        """(batch, points, c) -> (batch, c)."""
+        sizes = ragged[0] if ragged else None
+        if self.measure is None:
+            return sample_means(x, sizes)[0] if sizes else x.mean(1)
+        weights = self.measure(asked[0], torch.empty(0, dtype=wide(x), device=x.device))
+        if sizes:
+            return sample_totals(x * torch.cat(weights)[None, :, None], sizes)[0].to(x.dtype)
+        return (x * torch.stack(weights)[..., None]).sum(1).to(x.dtype)

@@ -1,0 +1,38 @@
+"""One vector for all points: (batch, *domain, c) -> (batch, c)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from opdsl.nn.grid.layout import Ragged
+from opdsl.nn.layers.integral import OverPoints, OverSphere
+from opdsl.nn.points.geometry import Placed
+from opdsl.nn.points.segments import sample_maxima
+
+
+class Max(nn.Module):
+    """The greatest value of each channel; its gradient goes to the points that have it."""
+
+    def forward(self, x: Tensor, ragged: Ragged = ()) -> Tensor:
+        """(batch, *domain, c) -> (batch, c); of packed points (1, points, c) -> (samples, c)."""
+        if ragged and ragged[0]:
+            return sample_maxima(x, ragged[0])[0]
+        return x.flatten(1, -2).amax(1)
+
+
+class MeanOverSphere(OverSphere):
+    """The integral over the area."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, nlat, nlon, c) -> (batch, c)."""
+        return super().forward(x) / (4 * torch.pi)
+
+
+class MeanOverPoints(OverPoints):
+    """The sum with what each point stands for over the sum of that."""
+
+    def forward(self, x: Tensor, asked: tuple[Placed, ...] = (), ragged: Ragged = ()) -> Tensor:
+        """(batch, points, c) -> (batch, c); of packed points (1, points, c) -> (samples, c)."""
+        found = super().forward(torch.cat((x, torch.ones_like(x[..., :1])), -1), asked, ragged)
+        return found[..., :-1] / found[..., -1:]

@@ -1,0 +1,107 @@
+"""Attention among slices, into which points are gathered by what they carry.
+
+What comes in and goes out: functions on any points, channels-last, packed or not. Nothing here is
+quadratic in the number of points.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from opdsl.nn.grid.layout import Ragged, Size
+from opdsl.nn.layers.pointwise import Linear
+from opdsl.nn.points.geometry import Placed
+from opdsl.nn.precision import no_autocast, wide
+
+COLD = 0.5  # the temperature of every head at the beginning
+EMPTY = 1e-8  # added to the share of points in a slice, so that the mean of an empty one is zero
+
+
+class SliceAttention(nn.Module):
+    """Points to slices, attention among the slices of each head, slices to points.
+
+    Args:
+        channels: of the function.
+        slices: in each head.
+        heads: into how many heads the channels are split.
+        measure: what each point stands for, a `points.PointWeights`; None: all count the same.
+
+    Attributes:
+        assigned: what slices are chosen by.
+        carried: what slices are means of.
+        slice: from the channels of a head to its slices, the same in all heads.
+        temperature: (heads,), of the softmax over slices.
+        query, key, value: among slices, the same in all heads.
+        out: at each point, at the end.
+
+    Source: Wu et al. 2024, arXiv:2402.02366, sec. 3.1.
+    """
+
+    def __init__(
+        self, channels: int, slices: int, heads: int, measure: nn.Module | None = None
+    ) -> None:
+        super().__init__()
+        each = channels // heads
+        self.heads, self.measure = heads, measure
+        self.assigned, self.carried = Linear(channels, channels), Linear(channels, channels)
+        self.slice = Linear(each, slices)
+        nn.init.orthogonal_(self.slice.weight)  # slices that differ from the beginning
+        self.temperature = nn.Parameter(torch.full((heads,), COLD))
+        self.query, self.key, self.value = (Linear(each, each, bias=False) for _ in range(3))
+        self.out = Linear(channels, channels)
+
+    def forward(self, x: Tensor, asked: tuple[Placed, ...] = (), ragged: Ragged = ()) -> Tensor:
+        """(batch, *grid, c), kept."""
+        points = x.reshape(len(x), -1, x.shape[-1])
+        parts, carried = self._parts(points), self._heads(self.carried(points))
+        weights = () if self.measure is None else self.measure(asked[0], points)
+        sizes = ragged[0] if ragged else None
+        if sizes:
+            samples = _samples_in_turn(parts, carried, weights, sizes)
+            w = torch.cat([self._sliced(*sample) for sample in samples], 1)
+        else:
+            w = self._sliced(parts, carried, torch.stack(weights) if weights else None)
+        mixed: Tensor = self.out(w.flatten(2).reshape(x.shape))
+        return mixed
+
+    def _heads(self, x: Tensor) -> Tensor:
+        """(batch, points, c) -> (batch, points, heads, c / heads)."""
+        return x.reshape(*x.shape[:-1], self.heads, -1)
+
+    def _parts(self, x: Tensor) -> Tensor:
+        """How much of each point belongs to each slice: (batch, points, heads, slices)."""
+        scores = self.slice(self._heads(self.assigned(x)))
+        with no_autocast(x):
+            warm = self.temperature.to(wide(scores))[:, None]
+            parts: Tensor = (scores.to(wide(scores)) / warm).softmax(-1).to(x.dtype)
+            return parts
+
+    def _sliced(self, parts: Tensor, carried: Tensor, weights: Tensor | None) -> Tensor:
+        """Slices, attention among them, and back: (batch, points, heads, c / heads).
+
+        Args:
+            parts: (batch, points, heads, slices).
+            carried: (batch, points, heads, c / heads).
+            weights: (batch or 1, points), what each point stands for.
+        """
+        weighed = parts
+        if weights is not None:
+            weighed = parts * (weights / weights.mean(1, keepdim=True))[..., None, None]
+        share, n = weighed.mean(1)[..., None], parts.shape[1]
+        z = torch.einsum("bnhs,bnhc->bhsc", weighed, carried) / n / (share + EMPTY)
+        z = functional.scaled_dot_product_attention(self.query(z), self.key(z), self.value(z))
+        return torch.einsum("bnhs,bhsc->bnhc", parts, z)
+
+
+def _samples_in_turn(
+    parts: Tensor, carried: Tensor, weights: tuple[Tensor, ...], sizes: Size
+) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
+    """The samples of a pack, each a batch of one."""
+    each: list[Tensor | None] = [w[None] for w in weights]
+    each = each or [None] * len(sizes)
+    split = (torch.split(x, list(sizes), 1) for x in (parts, carried))
+    return zip(*split, each, strict=True)

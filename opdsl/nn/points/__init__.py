@@ -1,0 +1,1 @@
+"""Functions on scattered points: geometry, packing, quadrature weights, messages."""

@@ -1,0 +1,132 @@
+"""Where the points of a domain are, and what is known of them beside.
+
+What comes in: coordinates, maybe quadrature weights, cells or edges, of one sample. What goes out:
+`Geometry`, which layers, searches and data share; a batch is a tuple of them, one for each sample,
+or a single one that all samples share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from opdsl.diagnostics import fault
+from opdsl.nn.points.digest import digest
+
+
+@dataclass(frozen=True, eq=False)
+class Geometry:
+    """The points of one domain for one sample.
+
+    Attributes:
+        points: (n, d), in the program's unit of length.
+        weights: (n,), the length, area or volume that each point stands for.
+        cells: (m, k), the numbers of the corners of each cell: segments, triangles, tetrahedra.
+        edges: (e, 2), from point to point.
+        shares: (n,), what each point counts in a mean over points that have no weights; None: all
+            count the same.
+    """
+
+    points: Tensor
+    weights: Tensor | None = None
+    cells: Tensor | None = None
+    edges: Tensor | None = None
+    shares: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("points", "weights", "cells", "edges"):
+            _tensor(name, getattr(self, name))
+        for name, x, wanted in self._shapes():
+            if x is not None and not _fits(x, wanted):
+                told = ", ".join(str(n or "any") for n in wanted)
+                message = f"`{name}` of a geometry has the shape {tuple(x.shape)}"
+                raise fault("OP0907", message, helps=(f"expected ({told})",), file="geometry")
+
+    def _shapes(self) -> tuple[tuple[str, Tensor | None, tuple[int, ...]], ...]:
+        n = self.points.shape[0] if self.points.ndim else 0
+        return (
+            ("points", self.points, (0, 0)),
+            ("weights", self.weights, (n,)),
+            ("cells", self.cells, (0, 0)),
+            ("edges", self.edges, (0, 2)),
+            ("shares", self.shares, (n,)),
+        )
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    @cached_property
+    def key(self) -> bytes:
+        """The same for the same coordinates, wherever they are; other numbers do not count."""
+        return digest(self.points)
+
+    @cached_property
+    def measured(self) -> bytes:
+        """The same for the same coordinates, weights and cells."""
+        parts = (self.weights, self.cells)
+        return b"".join((self.key, *(b"-" if x is None else digest(x) for x in parts)))
+
+    def to(self, device: torch.device | str) -> Geometry:
+        """The same on another device; its keys stay known."""
+        if self.points.device == torch.device(device):
+            return self
+        names = ("points", "weights", "cells", "edges", "shares")
+        held = {k: getattr(self, k) for k in names}
+        moved = {k: x.to(device, non_blocking=True) for k, x in held.items() if x is not None}
+        found = replace(self, **moved)
+        vars(found).update({k: vars(self)[k] for k in ("key", "measured") if k in vars(self)})
+        return found
+
+
+Placed = tuple[Geometry, ...]  # of each sample, or one for all
+
+
+def stacked(placed: Placed, like: Tensor) -> Tensor:
+    """Coordinates as a function of the sample, in the format and on the device of `like`.
+
+    Returns:
+        (samples or 1, n, d); all samples must have as many points.
+    """
+    found = [x.points.to(dtype=like.dtype, device=like.device) for x in placed]
+    return found[0][None] if len(found) == 1 else torch.stack(found)
+
+
+def joined_places(placed: Placed, like: Tensor) -> Tensor:
+    """Coordinates of one sample after the other: (1, total, d), as `packed.Packed` has values."""
+    found = [x.points.to(dtype=like.dtype, device=like.device) for x in placed]
+    return torch.cat(found)[None]
+
+
+def sizes_of(placed: Placed) -> tuple[int, ...]:
+    """How many points each sample has."""
+    return tuple(len(x) for x in placed)
+
+
+def placed_at(given: Tensor | Geometry | Sequence[Tensor | Geometry]) -> Placed:
+    """What a user may give for the points of a domain: one for all samples, or one for each.
+
+    Args:
+        given: (n, d), (samples, n, d), a geometry, or one of these for each sample.
+    """
+    if isinstance(given, Geometry):
+        return (given,)
+    if isinstance(given, Tensor):
+        return tuple(Geometry(x) for x in (given if given.ndim == 3 else given[None]))
+    return tuple(x if isinstance(x, Geometry) else Geometry(x) for x in given)
+
+
+def _tensor(name: str, x: object) -> None:
+    if isinstance(x, Tensor) or (x is None and name != "points"):
+        return
+    message = f"`{name}` of a geometry is not a tensor but {type(x).__name__}"
+    helps = (f"`torch.as_tensor({name})` makes one of numbers",)
+    raise fault("OP0904", message, helps=helps, file="geometry")
+
+
+def _fits(x: Tensor, wanted: tuple[int, ...]) -> bool:
+    pairs = zip(x.shape, wanted, strict=False)
+    return x.ndim == len(wanted) and all(n in (0, met) for met, n in pairs)

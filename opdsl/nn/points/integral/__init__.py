@@ -1,0 +1,1 @@
+"""Kernel integrals between points."""

@@ -1,0 +1,343 @@
+"""A kernel integral between the points of two domains.
+
+What comes in: a function on points, a grid or a sphere, channels-last, and the geometry of points
+that no grid gives. What goes out: a function on the other domain. Samples with points of their own
+become one list of pairs, numbered through the batch.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from opdsl.diagnostics import fault
+from opdsl.nn.grid.layout import Ends, Size
+from opdsl.nn.layers.embedding import Sinusoids
+from opdsl.nn.layers.modulate import Mlp
+from opdsl.nn.layers.pointwise import ACTIVATIONS, Linear
+from opdsl.nn.points.geometry import Geometry, Placed, sizes_of
+from opdsl.nn.points.integral.kernel_sum import Layer, Terms, kernel_sum
+from opdsl.nn.points.integral.mollifier import MOLLIFIERS, Mollifier, mass
+from opdsl.nn.points.measure import Measure, weights
+from opdsl.nn.points.neighbours.edges import along
+from opdsl.nn.points.neighbours.ghosts import Ghosts, ghosts
+from opdsl.nn.points.neighbours.pairs import Period
+from opdsl.nn.points.neighbours.search import Pairs, Rule, batched, neighbours
+from opdsl.nn.precision import no_autocast, wide
+from opdsl.nn.sphere.sampling import latitudes
+
+KEPT = 8  # grids whose coordinates and weights are remembered
+
+_Points = tuple[Tensor, Tensor, Tensor | None]  # coordinates, values, volumes
+Kind = Literal["linear", "nonlinear", "linear_kernelonly", "nonlinear_kernelonly"]
+Ragged = tuple[Size | None, ...]
+Reduction = Literal["mean", "sum", "integral"]
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One of the two domains.
+
+    Attributes:
+        place: where its points are, as a module with `size` and `like`; None: they are given.
+        cells: the volumes that they stand for, as such a module.
+        measure: how volumes are estimated where none are given.
+        period: of the space of given points, for each coordinate.
+    """
+
+    place: nn.Module | None = None
+    cells: nn.Module | None = None
+    measure: Measure = "uniform"
+    period: Period | None = None
+
+
+class Gno(nn.Module):
+    """w(x) = mean, sum or integral over neighbours y of k(x, y) v(y); k is a network.
+
+    The first layer of k is split, W [x; y; v] = Wx x + Wy y + Wv v, and applied to points before
+    they are paired. Coordinates stay in float32 or better where autocast makes v narrow: neighbours
+    are close, and it is their difference that counts.
+
+    Args:
+        here: the domain of v.
+        there: that of the result.
+        widths: of the layers of k, the first that of x, y and maybe v(y).
+        rule: what neighbours are; None: those along the edges of the geometry.
+        act: the activation of k.
+        kind: whether k sees v, and whether it multiplies v.
+        full: whether k is a matrix, in one row.
+        embedding: of coordinates.
+        mollifier: what neighbours count by their distance.
+        reduction: over the neighbours.
+        period: of space, for neighbours along edges; `rule` has that of distances.
+
+    Attributes:
+        first: the first layer of k.
+        rest: the layers behind it.
+    """
+
+    def __init__(  # noqa: PLR0913  the block's parameters, and two domains
+        self,
+        here: Side,
+        there: Side,
+        widths: Size,
+        rule: Rule | None,
+        *,
+        act: str,
+        kind: Kind = "linear",
+        full: bool = False,
+        embedding: Sinusoids | None = None,
+        mollifier: Mollifier = "none",
+        reduction: Reduction = "mean",
+        period: Period | None = None,
+    ) -> None:
+        super().__init__()
+        self.period = period
+        self.here, self.there, self.rule = here, there, rule
+        self.kind, self.full, self.act = kind, full, act
+        self.mollifier, self.reduction = mollifier, reduction
+        self.embedding = embedding or Sinusoids("none", 0, 1.0)
+        whole = Mlp(widths, act)
+        first = whole[0]
+        assert isinstance(first, Linear)
+        self.first, self.rest = first, nn.Sequential(OrderedDict([*whole.named_children()][1:]))
+        self.grids: dict[tuple[object, ...], Geometry] = {}
+
+    def forward(
+        self, x: Tensor, size: Size, asked: Sequence[Placed] = (), ragged: Ragged = ()
+    ) -> Tensor:
+        """(batch, *grid, c) -> (batch, *size, out).
+
+        Args:
+            x: the function; (1, points of all samples, c) where its domain is packed.
+            size: the grid of the result.
+            asked: where points are, first those of x.
+            ragged: of x and of the result the points of each sample, None where it is not packed.
+
+        Raises:
+            OpError: OP0908, a query has no neighbours; OP0612, a coordinate is not finite; OP0907,
+                a geometry lacks what is needed of it.
+        """
+        given = list(asked)
+        grid = tuple(x.shape[1:-1])
+        points = given.pop(0) if self.here.place is None else (self._on(self.here, grid, x),)
+        queries = given.pop(0) if self.there.place is None else (self._on(self.there, size, x),)
+        points, queries = _at(points, x), _at(queries, x)
+        packed = ragged or (None, None)
+        if max(len(points), len(queries)) == 1 and not any(packed):
+            values = x.flatten(1, -2).transpose(0, 1)  # (points, batch, c)
+            found = self._integral(points, queries, values, 1).transpose(0, 1)
+            return found.expand(x.shape[0], -1, -1).reshape(x.shape[0], *size, found.shape[-1])
+        samples = _how_many(x, points, queries, packed)
+        values = x if packed[0] else x.expand(samples, *x.shape[1:]).flatten(1, -2)
+        found = self._integral(points, queries, values.flatten(0, 1)[:, None], samples)[:, 0]
+        return found[None] if packed[1] else found.reshape(samples, *size, found.shape[-1])
+
+    # what is remembered is no part of a graph
+    @torch.compiler.disable  # type: ignore[untyped-decorator]  # torch does not type it
+    def _on(self, side: Side, size: Size, x: Tensor) -> Geometry:
+        """The points of a grid."""
+        key = (side, size, wide(x), x.device)
+        if key not in self.grids:
+            if len(self.grids) >= KEPT:
+                self.grids.clear()
+            with torch.inference_mode(mode=False):  # else a later gradient could not use it
+                like = torch.empty(0, dtype=wide(x), device=x.device)
+                self.grids[key] = _grid(side, size, like)
+        return self.grids[key]
+
+    def _integral(self, points: Placed, queries: Placed, values: Tensor, samples: int) -> Tensor:
+        """(points, batch, c) -> (queries, batch, out), points of all samples."""
+        pairs = self._pairs(points, queries, samples)
+        y, x = _joined(points, values), _joined(queries, values)
+        y, x = _repeated(y, points, samples), _repeated(x, queries, samples)
+        weights = _weights(self.here, points, values) if self.reduction == "integral" else None
+        weighed = weights is not None
+        counts = weights if weighed else _shares(points, values)
+        if counts is not None:
+            counts = _repeated(counts, points, samples)
+        around = ghosts(pairs)
+        if around is not None:
+            pairs = around.pairs
+            y, values, counts = _moved(around, y, values, counts)
+        mollified = self._mollified(x, y, pairs)
+        if counts is not None and not weighed:
+            mollified = _product(counts[pairs.points], mollified)
+        total = self._sum(x, y, values, counts if weighed else None, mollified, pairs)
+        return self._scaled(total, pairs, mollified, x.shape[1], weighed=weighed)
+
+    def _pairs(self, points: Placed, queries: Placed, samples: int) -> Pairs:
+        """Of all samples, numbered through the batch."""
+        points, queries = _each(points, samples), _each(queries, samples)
+        if self.rule is None:
+            found = [along(x, period=self.period) for x in points]
+        else:
+            found = [neighbours(p, q, self.rule) for p, q in zip(points, queries, strict=True)]
+        return batched(found, sizes_of(points), sizes_of(queries))
+
+    def _mollified(self, x: Tensor, y: Tensor, pairs: Pairs) -> Tensor | None:
+        """What each pair counts, with gradients to both coordinates."""
+        if self.mollifier == "none":
+            return None
+        assert self.rule is not None
+        assert self.rule.radius is not None
+        step = (x[pairs.queries] - y[pairs.points]) / self.rule.radius
+        return MOLLIFIERS[self.mollifier](step.square().sum(-1).clamp(max=1))
+
+    def _sum(
+        self,
+        x: Tensor,
+        y: Tensor,
+        values: Tensor,
+        weights: Tensor | None,
+        mollified: Tensor | None,
+        pairs: Pairs,
+    ) -> Tensor:
+        alone = self.kind.endswith("kernelonly")
+        if weights is not None and alone:
+            mollified = _product(weights[pairs.points], mollified)
+        weighed = values if weights is None else values * weights[:, None, None].to(values.dtype)
+        at_points, at_queries = self._first(x, y, values)
+        terms = Terms(at_points, at_queries, None if alone else weighed, mollified)
+        return kernel_sum(terms, pairs, self._layers(), ACTIVATIONS[self.act], full=self.full)
+
+    def _layers(self) -> list[Layer]:
+        return [(x.weight, x.bias) for x in self.rest if isinstance(x, Linear)]
+
+    def _first(self, x: Tensor, y: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """The first layer at points, (points, batch or 1, h), and at queries."""
+        dtype = wide(values)
+        with no_autocast(values):
+            x, y = self.embedding(x), self.embedding(y)
+            d, weight = x.shape[1], self.first.weight.to(dtype)
+            at_queries = x @ weight[:, :d].T + self.first.bias.to(dtype)
+            at_points = (y @ weight[:, d : 2 * d].T)[:, None]
+            if self.kind.startswith("nonlinear"):
+                at_points = at_points + values.to(dtype) @ weight[:, 2 * d :].T
+        return at_points, at_queries
+
+    def _scaled(
+        self, total: Tensor, pairs: Pairs, mollified: Tensor | None, dims: int, *, weighed: bool
+    ) -> Tensor:
+        """The mean, the sum or the integral from the sum over neighbours."""
+        if self.reduction == "sum" or weighed:
+            return total
+        counts = pairs.counts.to(wide(total)).clamp(min=1)
+        if mollified is not None:
+            counts = counts.new_zeros(len(counts)).index_add(0, pairs.queries, mollified)
+            counts = counts.clamp(min=torch.finfo(counts.dtype).tiny)
+        if self.reduction == "integral":
+            assert self.rule is not None
+            assert self.rule.radius is not None
+            counts = counts / mass(self.mollifier, dims, self.rule.radius)
+        return (total / counts[:, None, None]).to(total.dtype)
+
+    def extra_repr(self) -> str:
+        """What neighbours are, and the reduction."""
+        return f"{self.rule or 'along edges'}, {self.reduction}"
+
+
+# ------------------------------------------------------------------- points of samples
+
+
+def _at(placed: Placed, x: Tensor) -> Placed:
+    return tuple(g.to(x.device) for g in placed)
+
+
+def _how_many(x: Tensor, points: Placed, queries: Placed, packed: Ragged) -> int:
+    told = next((len(sizes) for sizes in packed if sizes is not None), 0)
+    return told or max(x.shape[0], len(points), len(queries))
+
+
+def _each(placed: Placed, samples: int) -> Placed:
+    return placed * samples if len(placed) == 1 else placed
+
+
+def _joined(placed: Placed, values: Tensor) -> Tensor:
+    """Coordinates of the geometries there are, one behind the other."""
+    return torch.cat([g.points.to(wide(values)) for g in placed])
+
+
+def _repeated(x: Tensor, placed: Placed, samples: int) -> Tensor:
+    """For all samples what there is for one geometry that they share."""
+    return x if len(placed) == samples else x.repeat(samples, *(1 for _ in x.shape[1:]))
+
+
+def _moved(found: Ghosts, y: Tensor, values: Tensor, weights: Tensor | None) -> _Points:
+    """Points as they stand next to the queries, with what is there."""
+    y = y[found.owners] + found.shifts.to(dtype=y.dtype, device=y.device)
+    return y, values[found.owners], None if weights is None else weights[found.owners]
+
+
+def _product(x: Tensor, y: Tensor | None) -> Tensor:
+    return x if y is None else x * y
+
+
+# ------------------------------------------------------------------- volumes
+
+
+def _shares(placed: Placed, values: Tensor) -> Tensor | None:
+    """What points count in a mean, one geometry behind the other; None: alike."""
+    found = [x.shares for x in placed if x.shares is not None]
+    return torch.cat([x.to(wide(values)) for x in found]) if found else None
+
+
+def _weights(side: Side, placed: Placed, values: Tensor) -> Tensor | None:
+    """The volumes of the points of the geometries, one behind the other; None: alike."""
+    found = [weights(g, side.measure, side.period) for g in placed]
+    told = [x.to(wide(values)) for x in found if x is not None]
+    if told and len(told) < len(found):
+        bare = next(i for i, x in enumerate(found) if x is None)
+        raise fault(
+            "OP0910",
+            f"sample {bare} of the batch has no weights, and others have",
+            helps=("give weights or cells for all samples", "or declare a `measure`"),
+            file="gno",
+        )
+    return torch.cat(told) if told else None
+
+
+def _grid(side: Side, size: Size, like: Tensor) -> Geometry:
+    """The points of a grid and their volumes."""
+    assert side.place is not None
+    points = side.place(size=size, like=like).flatten(0, -2)
+    cells = None if side.cells is None else side.cells(size=size, like=like).flatten()
+    return Geometry(points, cells)
+
+
+class GridCells(nn.Module):
+    """The weights of the trapezoidal rule; on periodic axes all are equal."""
+
+    def __init__(self, lo: Ends, hi: Ends, periodic: tuple[bool, ...]) -> None:
+        super().__init__()
+        self.lengths = tuple(b - a for a, b in zip(lo, hi, strict=True))
+        self.periodic = periodic
+
+    def forward(self, *, size: Size, like: Tensor) -> Tensor:
+        """-> (1, *size, 1); they sum to the volume."""
+        found = torch.ones((), dtype=torch.float64)
+        for n, length, periodic in zip(size, self.lengths, self.periodic, strict=True):
+            line = torch.ones(n, dtype=torch.float64)
+            if not periodic and n > 1:
+                line[0] = line[-1] = 0.5
+            found = found[..., None] * (line * (length / line.sum()))
+        return found[None, ..., None].to(dtype=like.dtype, device=like.device)
+
+
+class SphereCells(nn.Module):
+    """The quadrature of the sampling in latitude, equal weights in longitude."""
+
+    def __init__(self, sampling: str) -> None:
+        super().__init__()
+        self.sampling = sampling
+
+    def forward(self, *, size: Size, like: Tensor) -> Tensor:
+        """-> (1, nlat, nlon, 1); they sum to 4 pi."""
+        _, weights = latitudes(size[0], self.sampling)
+        around = (weights * (2 * torch.pi / size[1]))[:, None].expand(-1, size[1])
+        return around[None, ..., None].to(dtype=like.dtype, device=like.device)

@@ -1,0 +1,153 @@
+"""Kernel integrals on levels of coarser and coarser points: near ones finely, far ones coarsely.
+
+What comes in: a function on points, channels-last, and where they are. What goes out: a function on
+the same points. Coarse levels are lattices, see `coarse`; between any two levels there is a `Gno`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from opdsl.nn.grid.layout import Size
+from opdsl.nn.layers.embedding import Sinusoids
+from opdsl.nn.layers.pointwise import ACTIVATIONS, Linear
+from opdsl.nn.points.geometry import Placed, sizes_of
+from opdsl.nn.points.integral.gno import Gno, Ragged, Reduction, Side
+from opdsl.nn.points.lattice import coarse
+from opdsl.nn.points.neighbours.search import Rule
+
+
+@dataclass(frozen=True, slots=True)
+class MultipoleLevel:
+    """How far neighbours are, and how wide the cells are of which a point is made.
+
+    Attributes:
+        radius: of neighbours on this level, and of those on the finer one.
+        spacing: of the lattice; 0: points as they are given.
+    """
+
+    radius: float
+    spacing: float
+
+
+@dataclass(frozen=True, slots=True)
+class _LevelPoints:
+    """The points of a level, and the sizes of the samples where they are packed."""
+
+    placed: Placed
+    packed: Size | None
+
+    @property
+    def size(self) -> Size:
+        return (len(self.placed[0]),)
+
+
+class Multipole(nn.Module):
+    """A cycle down and up: K_11 v_1 + K_12 v'_2, v'_l = s(W_l v_l + K_ll v_l + K_l,l+1 v'_l+1).
+
+    On the way down v_l+1 = s(K_l+1,l v_l). MultipoleLevel 1 is that of the points; all K are kernel
+    integrals with a network each.
+
+    Args:
+        side: the domain.
+        levels: the finest first.
+        channels: of v and of the result.
+        widths: of the layers of each kernel.
+        act: of the kernels.
+        between: s, what acts on the coarse levels.
+        full: whether kernels are matrices.
+        embedding: of coordinates, for the kernels.
+        reduction: over neighbours.
+        wrap: whether distances go around the period of the domain.
+
+    Attributes:
+        within: K_ll.
+        down: K_l+1,l.
+        up: K_l,l+1.
+        mix: W_l of the coarse levels.
+
+    Source: Li et al. 2020, arXiv:2006.09535, section 3 (the V-cycle).
+    """
+
+    def __init__(  # noqa: PLR0913  the block's parameters, and a domain
+        self,
+        side: Side,
+        levels: tuple[MultipoleLevel, ...],
+        channels: int,
+        widths: Size,
+        *,
+        act: str,
+        between: str = "gelu",
+        full: bool = False,
+        embedding: Sinusoids | None = None,
+        reduction: Reduction = "integral",
+        wrap: bool = False,
+    ) -> None:
+        super().__init__()
+        self.side, self.levels = side, levels
+        self.reduction, self.between = reduction, between
+
+        def kernel(radius: float) -> Gno:
+            period = side.period if wrap else None
+            # a point is a neighbour of itself, and of its cell, but for the last digit
+            rule = Rule(radius, period=period, nearest=True)
+            shown = {"embedding": embedding, "reduction": reduction}
+            return Gno(side, side, widths, rule, act=act, full=full, **shown)  # type: ignore[arg-type]  # mypy joins the types of the two
+
+        self.within = nn.ModuleList(kernel(x.radius) for x in levels)
+        self.down = nn.ModuleList(kernel(x.radius) for x in levels[1:])
+        self.up = nn.ModuleList(kernel(x.radius) for x in levels[1:])
+        self.mix = nn.ModuleList(Linear(channels, channels, bias=False) for _ in levels[1:])
+
+    def forward(self, x: Tensor, asked: tuple[Placed, ...], ragged: Ragged = ()) -> Tensor:
+        """(batch, points, c) -> the same; of packed points (1, points, c).
+
+        Args:
+            x: v.
+            asked: where points are.
+            ragged: the points of each sample, where they are packed.
+
+        Raises:
+            OpError: as `Gno`.
+        """
+        act = ACTIVATIONS[self.between]
+        points = self._points(tuple(g.to(x.device) for g in asked[0]), len(x), ragged)
+        seen = [x]
+        for i, net in enumerate(self.down):
+            seen.append(act(_along(net, seen[-1], points[i], points[i + 1])))
+        found = None
+        for i in reversed(range(len(points))):
+            total = _along(self.within[i], seen[i], points[i], points[i])
+            if found is not None:
+                total = total + _along(self.up[i], found, points[i + 1], points[i])
+            found = act(total + self.mix[i - 1](seen[i])) if i else total
+        assert found is not None
+        return found
+
+    def _points(self, placed: Placed, batch: int, ragged: Ragged) -> list[_LevelPoints]:
+        """Of each level; samples with points of their own are packed on coarse levels."""
+        packed = ragged[0] if ragged else None
+        samples = len(packed) if packed else max(batch, len(placed))
+        shared = len(placed) == 1 and not packed
+        placed = placed if shared or len(placed) == samples else placed * samples
+        measure = self.side.measure if self.reduction == "integral" else None
+        spacings = tuple(x.spacing for x in self.levels[1:])
+        each = [coarse(g, spacings, measure, self.side.period) for g in placed]
+        levels = list(zip(*each, strict=True))
+        return [
+            _LevelPoints(placed, packed),
+            *(_LevelPoints(level, None if shared else sizes_of(level)) for level in levels),
+        ]
+
+    def extra_repr(self) -> str:
+        """The radii of the levels."""
+        return ", ".join(f"{x.radius:g}" for x in self.levels)
+
+
+def _along(net: nn.Module, x: Tensor, here: _LevelPoints, there: _LevelPoints) -> Tensor:
+    """The kernel integral from one level to another."""
+    ragged = (here.packed, there.packed)
+    found: Tensor = net(x, there.size, (here.placed, there.placed), ragged)
+    return found

@@ -1,0 +1,287 @@
+"""What a point stands for in an integral: its weight, a length, an area or a volume.
+
+What comes in: a geometry, and how the program says that weights are found. What goes out: one
+weight for each point, or none where an integral is a mean. The weights of the geometry count first,
+then its cells, then the estimate. What was found for a geometry is kept for the next call.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from opdsl.diagnostics import OpError, fault
+from opdsl.nn.byte_lru_cache import Kept
+from opdsl.nn.points.geometry import Geometry
+from opdsl.nn.points.neighbours.cell_list import Cells
+from opdsl.nn.points.neighbours.kd_tree import Tree
+from opdsl.nn.points.neighbours.pairs import Period, Search, widest, wrapped
+from opdsl.nn.points.neighbours.search import check_finite
+
+Measure = Literal["given", "voronoi", "density", "uniform"]
+Origin = Literal["weights", "cells", "voronoi", "density", "uniform"]
+
+AROUND = 16  # neighbours by which a density is estimated: its error is about 1 / sqrt(16)
+FIRST = 3  # the nearest neighbour by which a dimension is estimated
+# the simplices of a hexahedron, around the diagonal from its first corner to the seventh
+OF_HEXAHEDRON = (
+    (0, 1, 2, 6),
+    (0, 2, 3, 6),
+    (0, 3, 7, 6),
+    (0, 7, 4, 6),
+    (0, 4, 5, 6),
+    (0, 5, 1, 6),
+)
+# each quadrilateral cut along both diagonals, so that no corner is preferred
+OF_QUADRILATERAL = ((0, 1, 2), (0, 2, 3), (0, 1, 3), (1, 2, 3))
+
+KEPT_WEIGHTS = Kept[Tensor](lambda x: (x,))
+
+
+# what is found by searching is no arithmetic that could be traced
+@torch.compiler.disable  # type: ignore[untyped-decorator]  # torch does not type it
+def weights(geometry: Geometry, measure: Measure, period: Period | None = None) -> Tensor | None:
+    """The weight of each point, (n,); None where all count the same.
+
+    Args:
+        geometry: of one sample.
+        measure: as the domain of the points declares it.
+        period: as the domain declares it.
+
+    Returns:
+        In the format of the coordinates, without a gradient; weights that the geometry brings are
+        returned as they are.
+
+    Raises:
+        OpError: OP0910, there are none to be found; OP0612, a number is not finite.
+    """
+    found = source(geometry, measure)
+    if found == "uniform":
+        return None
+    key = (found, geometry.measured, period, geometry.points.device)
+    kept = KEPT_WEIGHTS.get(key, lambda: _made(geometry, found, period))
+    return geometry.weights if found == "weights" else kept
+
+
+def source(geometry: Geometry, measure: Measure) -> Origin:
+    """Where the weights of this geometry come from.
+
+    Raises:
+        OpError: OP0910, they should be given and are not.
+    """
+    if geometry.weights is not None:
+        return "weights"
+    if geometry.cells is not None:
+        return "cells"
+    if measure == "given":
+        raise _refused(
+            "the points bring neither weights nor cells",
+            "give them: `Geometry(points, weights = ...)` or `Geometry(points, cells = ...)`",
+            "or estimate them: `measure = voronoi`, `density` or `uniform` where they are declared",
+        )
+    return measure
+
+
+def of_cells(points: Tensor, cells: Tensor) -> Tensor:
+    """The length, area or volume of each cell, shared evenly by its corners.
+
+    Args:
+        points: (n, d), in any dimension, so that cells may lie on a surface.
+        cells: (m, k), segments, triangles, quadrilaterals (in the plane), tetrahedra (in space) or
+            hexahedra, in the order of VTK.
+
+    Returns:
+        (n,).
+
+    Raises:
+        OpError: OP0910, these are no such cells.
+    """
+    sizes = _sizes(widest(points), _checked(cells, points)) / cells.shape[1]
+    found = sizes.new_zeros(len(points))
+    return found.index_add(0, cells.flatten(), sizes.repeat_interleave(cells.shape[1]))
+
+
+def voronoi(points: Tensor, period: Period | None = None) -> Tensor:
+    """The volume of what is nearer to each point than to the others, in the box around all.
+
+    Args:
+        points: (n, d), d = 1, 2, 3.
+        period: where space repeats it has no box: cells go around.
+
+    Raises:
+        OpError: OP0910, two points are the same, or all lie in a plane.
+    """
+    from opdsl.nn.points.voronoi import volumes
+
+    places = wrapped(widest(points), period).cpu()
+    lo, hi = places.amin(0), places.amax(0)
+    around = period or (None,) * len(lo)
+    lo = torch.stack([x if p is None else x * 0 for x, p in zip(lo, around, strict=True)])
+    _check_apart(places, lo, hi, around)
+    found = torch.from_numpy(volumes(places.numpy(), lo.numpy(), hi.numpy(), period))
+    _check_positive(found)
+    return found.to(points.device)
+
+
+def density(points: Tensor, period: Period | None = None) -> Tensor:
+    """The volume of the ball to the k-th neighbour over k, k = 16: (n, d) -> (n,).
+
+    Unbiased where points are scattered at random; at the boundary of their domain, where part of
+    the ball is empty, too large. Points that lie on a surface get areas: the distances of the
+    neighbours tell its dimension, d or d - 1.
+
+    Raises:
+        OpError: OP0910, there is one point only, or there are too many at one place.
+
+    Source: Loftsgaarden and Quesenberry 1965, doi:10.1214/aoms/1177700079.
+    """
+    n, d = points.shape
+    if n < 2:
+        raise _refused("one point has no neighbours to tell its weight", "give it: `weights`")
+    k = min(AROUND, n - 1)
+    made: Search = (Tree if points.device.type == "cpu" else Cells)(points, period)
+    far = made.nearest(points, k + 1)[1].sort(1).values[:, 1:]
+    _check_positive(far[:, -1])
+    dims = _dimension(far, d)
+    volume: Tensor = far[:, -1] ** dims * (math.pi ** (dims / 2) / math.gamma(dims / 2 + 1))
+    return volume / k
+
+
+# ------------------------------------------------------------------------ parts
+
+
+def _made(geometry: Geometry, found: Origin, period: Period | None) -> Tensor:
+    points = geometry.points
+    check_finite(points)
+    # what is made in inference mode could never enter a gradient
+    with torch.inference_mode(mode=False), torch.no_grad():
+        points = points.detach().clone()
+        if not len(points):
+            return points.new_zeros(0)
+        if found == "weights":
+            assert geometry.weights is not None
+            return _given(geometry.weights)
+        if found == "cells":
+            assert geometry.cells is not None
+            return of_cells(points, geometry.cells.detach().clone()).to(points.dtype)
+        estimate = voronoi if found == "voronoi" else density
+        return estimate(points, period).to(points.dtype)
+
+
+def _given(given: Tensor) -> Tensor:
+    """That weights are numbers, none negative and not all zero; nothing has to be kept."""
+    wrong = int((~(torch.isfinite(given) & (given >= 0))).sum())
+    if wrong or not (given > 0).any():
+        told = f"{wrong} of {len(given)} weights are negative or no numbers"
+        raise _refused(
+            told if wrong else f"all {len(given)} weights are zero",
+            "a weight is the length, area or volume that a point stands for",
+        )
+    return given.new_zeros(0)
+
+
+def _checked(cells: Tensor, points: Tensor) -> Tensor:
+    outside = cells[(cells < 0) | (cells >= len(points))]
+    if len(outside):
+        raise _refused(
+            f"a cell has the corner {int(outside[0])}, and there are {len(points)} points",
+            "corners are numbers of points, from 0 on",
+        )
+    return cells
+
+
+def _sizes(points: Tensor, cells: Tensor) -> Tensor:
+    """The length, area or volume of each cell."""
+    corners, d = points[cells], points.shape[1]
+    k = cells.shape[1]
+    if k == 8 and d == 3:
+        found = _split(corners, OF_HEXAHEDRON)
+    elif k == 4 and d == 2:
+        found = _split(corners, OF_QUADRILATERAL) / 2
+    elif k in {2, 3, 4} and k <= d + 1:
+        found = _simplex(corners)
+    else:
+        raise _refused(
+            f"cells of {k} corners in {d} dimensions are not known",
+            "split them into segments, triangles or tetrahedra",
+        )
+    if not (found > 0).any():
+        what = "four corners in space are a tetrahedron, and all of these are flat"
+        raise _refused(
+            what if (k, d) == (4, 3) else f"all {len(cells)} cells are empty",
+            "split quadrilaterals on a surface into triangles",
+        )
+    return found
+
+
+def _split(corners: Tensor, simplices: tuple[tuple[int, ...], ...]) -> Tensor:
+    return torch.stack([_simplex(corners[:, x]) for x in simplices]).sum(0)
+
+
+def _simplex(corners: Tensor) -> Tensor:
+    """sqrt(det(E E^T)) / k! of the k edges E from the first corner: (m, k + 1, d) -> (m,)."""
+    edges = corners[:, 1:] - corners[:, :1]
+    k, d = edges.shape[1:]
+    if k == d:
+        whole: Tensor = torch.linalg.det(edges).abs()
+    else:
+        # of the triangular factor, whose entries are lengths: squares would lose half the digits
+        upper = torch.linalg.qr(edges.transpose(1, 2), mode="r").R
+        whole = upper.diagonal(dim1=1, dim2=2).prod(1).abs()
+    return whole / math.factorial(k)
+
+
+def _dimension(far: Tensor, ambient: int) -> int:
+    """`ambient`, or one less where the points lie on a surface.
+
+    The mean of log r_i, the distance to the i-th neighbour, grows like (1/1 + ... + 1/(i-1)) / D:
+    of points at random exactly (Levina and Bickel 2004).
+
+    Args:
+        far: (n, k), the distances to the neighbours, in order.
+    """
+    if ambient == 1 or far.shape[1] < 2 * FIRST:
+        return ambient
+    apart = far[far[:, 0] > 0]
+    if not len(apart):
+        return ambient
+    steps = torch.tensor([1 / i for i in range(1, far.shape[1])], dtype=torch.float64)
+    x = torch.cat((steps.new_zeros(1), steps.cumsum(0)))[FIRST:]
+    y = apart.double().log().mean(0).cpu()[FIRST:]
+    slope = ((x - x.mean()) * (y - y.mean())).sum() / (x - x.mean()).square().sum()
+    return ambient if slope < 1 / (ambient - 0.5) else ambient - 1
+
+
+def _check_apart(points: Tensor, lo: Tensor, hi: Tensor, period: Period) -> None:
+    """Refuse points of which two are the same, or which all lie in a plane (OP0910)."""
+    copies = len(points) - len(torch.unique(points, dim=0))
+    if copies:
+        raise _coincide(copies, len(points))
+    ends = zip(lo.tolist(), hi.tolist(), period, strict=True)
+    flat = [i for i, (a, b, p) in enumerate(ends) if p is None and a == b]
+    if flat:
+        raise _refused(
+            f"all points have the same coordinate {flat[0]}, so their Voronoi cells have no volume",
+            "give their cells, or estimate their weights by `measure = density`",
+        )
+
+
+def _check_positive(found: Tensor) -> None:
+    empty = int((found <= 0).sum())
+    if empty:
+        raise _coincide(empty, len(found))
+
+
+def _coincide(count: int, n: int) -> OpError:
+    return _refused(
+        f"{count} of {n} points lie where another one does, and stand for nothing",
+        "leave out the copies: `torch.unique(xyz, dim=0)`",
+        "or give their weights: `Geometry(points, weights = ...)`",
+    )
+
+
+def _refused(message: str, *helps: str) -> OpError:
+    return fault("OP0910", message, helps=helps, file="points")

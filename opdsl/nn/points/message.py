@@ -1,0 +1,155 @@
+"""Messages along the edges of a mesh or a graph.
+
+What comes in: a function on points, channels-last, and geometries with edges or cells. What goes
+out: a function on the same points. The edges of all samples are one list.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from opdsl.nn.grid.layout import Ragged, Size
+from opdsl.nn.layers.modulate import Mlp
+from opdsl.nn.layers.pointwise import Linear
+from opdsl.nn.points.geometry import Placed, joined_places, sizes_of
+from opdsl.nn.points.neighbours.edges import along
+from opdsl.nn.points.neighbours.pairs import Period, short_way
+from opdsl.nn.points.neighbours.search import Pairs, batched
+from opdsl.nn.precision import no_autocast, wide
+
+
+@dataclass(frozen=True, slots=True)
+class Perceptron:
+    """What all perceptrons of a processor have alike.
+
+    Attributes:
+        hidden: widths of their hidden layers.
+        act: the activation between them.
+        normed: whether a layer norm is at their end.
+    """
+
+    hidden: Size
+    act: str
+    normed: bool
+
+
+class Message(nn.Module):
+    """e_ij += f(e_ij, v_j, v_i), then v_i += g(v_i, sum or mean over j of e_ij).
+
+    Args:
+        channels: of v and of e.
+        dims: coordinates of a point.
+        hidden: widths of the hidden layers.
+        steps: how often; each has its own f and g.
+        act: the activation between layers.
+        normed: whether perceptrons end with a layer norm.
+        mean: whether what is told is divided by the number of edges.
+        period: of the space of the points, for each coordinate.
+
+    Attributes:
+        begin: makes e of x_j - x_i and its length.
+        tell: f of each step.
+        hear: g of each step.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        dims: int,
+        hidden: Size,
+        steps: int,
+        *,
+        act: str = "relu",
+        normed: bool = True,
+        mean: bool = False,
+        period: Period | None = None,
+    ) -> None:
+        super().__init__()
+        self.mean, self.period, self.steps = mean, period, steps
+        kind, c = Perceptron(hidden, act, normed), channels
+        self.begin = _perceptron((dims + 1, *hidden, c), kind)
+        self.tell = nn.ModuleList(Tell(c, kind) for _ in range(steps))
+        self.hear = nn.ModuleList(_perceptron((2 * c, *hidden, c), kind) for _ in range(steps))
+
+    def forward(self, x: Tensor, asked: tuple[Placed, ...], ragged: Ragged = ()) -> Tensor:
+        """(batch, points, c) -> the same; of packed points (1, points, c).
+
+        Args:
+            x: v.
+            asked: where points are, and their edges.
+            ragged: the points of each sample, where they are packed.
+
+        Raises:
+            OpError: OP0907, a geometry has neither edges nor cells, or one leads to no point.
+        """
+        placed = tuple(g.to(x.device) for g in asked[0])
+        packed = bool(ragged) and ragged[0] is not None
+        samples = len(placed) if packed else max(len(x), len(placed))
+        pairs = _pairs(placed, samples)
+        nodes = x if packed else x.expand(samples, *x.shape[1:])
+        v = nodes.flatten(0, 1)
+        e = self.begin(self._between(placed, samples, pairs, x).to(x.dtype))
+        for tell, hear in zip(self.tell, self.hear, strict=True):
+            e = e + tell(e, v, pairs)
+            v = v + hear(torch.cat((v, self._heard(e, pairs).to(v.dtype)), -1))
+        return v.reshape(nodes.shape).to(x.dtype)
+
+    def _between(self, placed: Placed, samples: int, pairs: Pairs, x: Tensor) -> Tensor:
+        """x_j - x_i and its length at each edge: (edges, d + 1)."""
+        where = joined_places(placed, torch.empty(0, dtype=wide(x), device=x.device))[0]
+        where = where if len(placed) == samples else where.repeat(samples, 1)
+        step = short_way(where[pairs.points] - where[pairs.queries], self.period)
+        return torch.cat((step, torch.linalg.vector_norm(step, dim=-1, keepdim=True)), -1)
+
+    def _heard(self, e: Tensor, pairs: Pairs) -> Tensor:
+        """The sum or the mean over the edges that lead to each point; many numbers are added."""
+        total = e.new_zeros(len(pairs.counts), e.shape[-1], dtype=wide(e))
+        total = total.index_add(0, pairs.queries, e.to(total.dtype))
+        return total / pairs.counts.clamp(min=1)[:, None] if self.mean else total
+
+
+class Tell(nn.Module):
+    """f(e_ij, v_j, v_i); what its first layer makes of v is computed at points, then paired."""
+
+    def __init__(self, channels: int, kind: Perceptron) -> None:
+        super().__init__()
+        whole = _perceptron((3 * channels, *kind.hidden, channels), kind)
+        first = whole[0]
+        assert isinstance(first, Linear)
+        self.first, self.rest = first, nn.Sequential(OrderedDict([*whole.named_children()][1:]))
+
+    def forward(self, e: Tensor, v: Tensor, pairs: Pairs) -> Tensor:
+        """(edges, c), (points, c) -> (edges, c)."""
+        of_edge, of_sender, of_hearer = self.first.weight.chunk(3, 1)
+        at_edges = functional.linear(e, of_edge.to(e.dtype), self.first.bias.to(e.dtype))
+        told = functional.linear(v, of_sender.to(v.dtype))[pairs.points]
+        known = functional.linear(v, of_hearer.to(v.dtype))[pairs.queries]
+        found: Tensor = self.rest(at_edges + told + known)
+        return found
+
+
+class LastNorm(nn.LayerNorm):
+    """A layer norm in single precision at least."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, c) -> the same."""
+        with no_autocast(x):
+            return super().forward(x.to(wide(x))).to(x.dtype)
+
+
+def _perceptron(widths: Size, kind: Perceptron) -> nn.Sequential:
+    whole = Mlp(widths, kind.act)
+    return nn.Sequential(*whole, LastNorm(widths[-1])) if kind.normed else whole
+
+
+def _pairs(placed: Placed, samples: int) -> Pairs:
+    """Of all samples, numbered through the batch."""
+    found, sizes = [along(g, lonely=True) for g in placed], sizes_of(placed)
+    if len(placed) < samples:
+        found, sizes = found * samples, sizes * samples
+    return batched(found, sizes, sizes)

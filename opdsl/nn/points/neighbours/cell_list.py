@@ -1,0 +1,212 @@
+"""The neighbours of points by a grid of cells, in plain torch: for accelerators.
+
+What comes in: points and queries, (n, d) and (m, d), finite. What goes out: pairs, sorted. Points
+are sorted by the cell that they lie in; a query looks at the cells around its own. Only cells with
+points take memory, and candidates are looked at a block at a time, so memory is that of the result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import product
+
+import torch
+from torch import Tensor
+
+from opdsl.nn.points.neighbours.pairs import (
+    TOUCH,
+    Candidates,
+    Period,
+    closest,
+    joined_candidates,
+    sorted_pairs,
+    widest,
+    wrapped,
+)
+
+MOST_CANDIDATES = 1 << 21  # candidates that are looked at together, unless one query has more
+MOST_CELLS = 1 << 20  # on an axis, so that the number of a cell in space fits in 60 bits
+AXES = 3  # that are cut into cells; of more the longest are, and distances decide
+CROWD = 32  # points in the fullest cell at the radius from which nearest points are looked for
+HALVINGS = 40
+WIDER = 1 + 1e-5  # a cell than the radius, so that rounding moves no neighbour two cells away
+
+
+class Cells:
+    """Points for searches of any radius; on a torus where there is a period."""
+
+    def __init__(self, points: Tensor, period: Period | None = None) -> None:
+        self.period = period
+        self.points = wrapped(widest(points), period)
+
+    def count(self, queries: Tensor, radius: float) -> Tensor:
+        """How many points are within the radius of each query."""
+        found = self._near(self._place(queries), radius)
+        return torch.bincount(found.queries, minlength=len(queries))
+
+    def within(self, queries: Tensor, radius: float) -> tuple[Tensor, Tensor]:
+        """The numbers of queries and of the points within their radius, sorted by both."""
+        found = self._near(self._place(queries), radius)
+        return sorted_pairs(found.queries, found.points, len(self.points))
+
+    def nearest(self, queries: Tensor, count: int) -> tuple[Tensor, Tensor]:
+        """The nearest points and their distances, by balls that grow until they hold enough."""
+        places = self._place(queries)
+        asked = torch.arange(len(queries), device=queries.device)
+        radius, done = self._dense(count), [self._none()]
+        while len(asked):
+            found = self._near(places[asked], radius * TOUCH)
+            inside = found.queries[found.distances <= radius]
+            whole = torch.bincount(inside, minlength=len(asked)) >= count
+            kept = whole[found.queries]
+            owners = asked[found.queries[kept]]
+            done.append(Candidates(owners, found.points[kept], found.distances[kept]))
+            asked, radius = asked[~whole], radius * 2
+        return closest(joined_candidates(done), count, len(self.points))
+
+    def _place(self, queries: Tensor) -> Tensor:
+        return wrapped(widest(queries), self.period)
+
+    def _none(self) -> Candidates:
+        number = torch.zeros(0, dtype=torch.int64, device=self.points.device)
+        return Candidates(number, number, self.points.new_zeros(0))
+
+    def _near(self, places: Tensor, radius: float) -> Candidates:
+        """The pairs in any order, with distances."""
+        if not len(places) or not len(self.points):
+            return self._none()
+        grid = _Grid(self.points, radius, self.period)
+        parts = [self._none()]
+        for owners, numbers in grid.candidates(places):
+            apart = places[owners] - self.points[numbers]
+            distances = self._on_torus(apart).square().sum(-1).sqrt()
+            near = distances <= radius
+            parts.append(Candidates(owners[near], numbers[near], distances[near]))
+        return joined_candidates(parts)
+
+    def _on_torus(self, apart: Tensor) -> Tensor:
+        if self.period is None:
+            return apart
+        columns = [
+            x if p is None else torch.minimum(x.abs(), p - x.abs())
+            for x, p in zip(apart.unbind(-1), self.period, strict=True)
+        ]
+        return torch.stack(columns, -1)
+
+    def _dense(self, count: int) -> float:
+        """A radius at which no cell is crowded, so that the first balls are cheap."""
+        lo, hi = self.points.amin(0), self.points.amax(0)
+        extent = (hi - lo).max().item()
+        radius = extent * (count / len(self.points)) ** (1 / min(AXES, self.points.shape[1]))
+        for _ in range(HALVINGS):
+            grid = _Grid(self.points, radius, self.period) if radius > 0 else None
+            if grid is None or grid.fullest <= CROWD + 8 * count:
+                break
+            radius /= 2
+        # all points in one place: any radius would do, and the balls grow
+        return radius or 1.0
+
+
+class _Grid:
+    """Points sorted by the cell they lie in; cells are not smaller than the radius."""
+
+    def __init__(self, points: Tensor, radius: float, period: Period | None) -> None:
+        lo, hi = points.amin(0), points.amax(0)
+        ends = torch.stack((lo, hi)).cpu()
+        spans = (ends[1] - ends[0]).tolist()
+        periods = period or (None,) * len(spans)
+        # an axis that does not close comes last: on it the cells of a query are one run of numbers
+        longest = sorted(range(len(spans)), key=lambda i: -spans[i])[:AXES]
+        self.axes = sorted(longest, key=lambda i: periods[i] is None)
+        self.cuts = [_Cut(ends[0, i].item(), spans[i], radius, periods[i]) for i in self.axes]
+        codes = self._code(
+            [cut.cell(points[:, i]) for i, cut in zip(self.axes, self.cuts, strict=True)]
+        )
+        self.codes, self.order = torch.sort(codes)
+
+    @property
+    def fullest(self) -> int:
+        """Points in the cell that has most."""
+        return int(torch.unique_consecutive(self.codes, return_counts=True)[1].max())
+
+    def candidates(self, places: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Numbers of queries and of points in the cells around them, a block at a time."""
+        first, last = self._runs(places)
+        sizes = last - first
+        total = sizes.sum(1).cumsum(0).cpu()
+        at = 0
+        while at < len(places):
+            before = int(total[at - 1]) if at else 0
+            end = max(at + 1, int(torch.searchsorted(total, before + MOST_CANDIDATES, right=True)))
+            block = slice(at, end)
+            runs, steps = _expanded(sizes[block].flatten())
+            owners = torch.div(runs, sizes.shape[1], rounding_mode="floor") + at
+            yield owners, self.order[first[block].flatten()[runs] + steps]
+            at = end
+
+    def _runs(self, places: Tensor) -> tuple[Tensor, Tensor]:
+        """(m, d) -> (m, runs) twice: where in `order` the cells to look at begin and end."""
+        own = [cut.cell(places[:, i]) for i, cut in zip(self.axes, self.cuts, strict=True)]
+        *around, along = [cut.around(x) for cut, x in zip(self.cuts, own, strict=True)]
+        if self.cuts[-1].period is None:  # from the cell before to the cell behind
+            low, high = [self.cuts[-1].clamped(own[-1] + i) for i in (-1, 1)]
+            ends = [(low, high)]
+        else:
+            ends = [(x, x) for x in along]
+        first, last = [], []
+        for cells in product(*around):
+            for low, high in ends:
+                first.append(torch.searchsorted(self.codes, self._code([*cells, low])))
+                last.append(torch.searchsorted(self.codes, self._code([*cells, high]), right=True))
+        return torch.stack(first, 1), torch.stack(last, 1)
+
+    def _code(self, cells: list[Tensor]) -> Tensor:
+        code = torch.zeros_like(cells[0])
+        for x, cut in zip(cells, self.cuts, strict=True):
+            code = code * cut.count + x
+        return code
+
+
+class _Cut:
+    """An axis cut into cells.
+
+    On an axis that closes, cells fill the period; on another there is an empty one at each end,
+    where queries beyond the ends look from.
+    """
+
+    def __init__(self, lo: float, span: float, radius: float, period: float | None) -> None:
+        self.period = period
+        if period is not None:
+            fit = int(min(MOST_CELLS, period / (radius * WIDER)))
+            # of two, each would be the neighbour of the other from both sides
+            self.lo, self.count = 0.0, fit if fit >= 3 else 1
+            self.width = period / self.count
+            return
+        self.lo, self.width = lo, max(radius * WIDER, span / (MOST_CELLS - 8))
+        self.count = int(span / self.width) + 5
+
+    def cell(self, x: Tensor) -> Tensor:
+        """The number of the cell that x lies in; far outside, of one with no points around it."""
+        at = torch.floor((x - self.lo) / self.width)
+        if self.period is not None:
+            return at.clamp(0, self.count - 1).long()
+        return self.clamped(at.clamp(-4, self.count).long() + 2)
+
+    def clamped(self, cell: Tensor) -> Tensor:
+        """On an axis with two ends, the cell or that at the end."""
+        return cell.clamp(0, self.count - 1)
+
+    def around(self, cell: Tensor) -> list[Tensor]:
+        """The cell and those beside it."""
+        if self.count == 1:
+            return [cell]
+        if self.period is None:
+            return [cell + i for i in (-1, 0, 1)]
+        return [torch.remainder(cell + i, self.count) for i in (-1, 0, 1)]
+
+
+def _expanded(sizes: Tensor) -> tuple[Tensor, Tensor]:
+    """Run i `sizes[i]` times, and 0, 1, 2 ... in each."""
+    runs = torch.repeat_interleave(torch.arange(len(sizes), device=sizes.device), sizes)
+    starts = sizes.cumsum(0) - sizes
+    return runs, torch.arange(len(runs), device=sizes.device) - starts[runs]

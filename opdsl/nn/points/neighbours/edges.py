@@ -1,0 +1,78 @@
+"""Neighbours that a mesh or a graph names itself.
+
+What comes in: a geometry with edges or cells. What goes out: its pairs, sorted by the query.
+"""
+
+from __future__ import annotations
+
+from itertools import permutations
+
+import torch
+from torch import Tensor
+
+from opdsl.diagnostics import OpError, fault
+from opdsl.nn.points.geometry import Geometry
+from opdsl.nn.points.neighbours.pairs import Period, sorted_pairs
+from opdsl.nn.points.neighbours.search import Pairs, moved
+
+
+# numbers of points are no arithmetic that could be traced
+@torch.compiler.disable  # type: ignore[untyped-decorator]  # torch does not type it
+def along(geometry: Geometry, *, lonely: bool = False, period: Period | None = None) -> Pairs:
+    """The points from which an edge leads to each point; each edge once.
+
+    Where no edges are given, all corners of a cell are neighbours of each other.
+
+    Args:
+        geometry: of one sample.
+        lonely: whether there may be points to which no edge leads.
+        period: for each axis the length after which space repeats, None where it does not: an
+            edge is the short way around.
+
+    Raises:
+        OpError: OP0907, there are neither edges nor cells, or one leads to a point that is not
+            there; OP0908, no edge leads to some point.
+    """
+    edges, n = _edges(geometry), len(geometry)
+    if len(edges) and (int(edges.min()) < 0 or int(edges.max()) >= n):
+        raise _astray(edges, n)
+    keys = torch.unique(edges[:, 1] * n + edges[:, 0])
+    queries, points = sorted_pairs(keys // n, keys % n, n)
+    counts = torch.bincount(queries, minlength=n)
+    alone = int((counts == 0).sum())
+    if alone and not lonely:
+        raise fault(
+            "OP0908",
+            f"no edge leads to {alone} of {n} points",
+            notes=("a kernel integral over no points would be zero in silence",),
+            helps=("leave out points that no edge or cell has",),
+            file="edges",
+        )
+    found = Pairs(points, queries, counts, torch.cat((counts.new_zeros(1), counts.cumsum(0))))
+    return moved(found, geometry.points.detach(), geometry.points.detach(), period)
+
+
+def _edges(geometry: Geometry) -> Tensor:
+    if geometry.edges is not None:
+        return geometry.edges.long()
+    if geometry.cells is None:
+        raise fault(
+            "OP0907",
+            "a geometry has neither edges nor cells",
+            helps=("give `Geometry(points, edges = ...)`, or take neighbours by their distance",),
+            file="edges",
+        )
+    cells = geometry.cells.long()
+    corners = range(cells.shape[1])
+    return torch.cat([cells[:, list(pair)] for pair in permutations(corners, 2)])
+
+
+def _astray(edges: Tensor, n: int) -> OpError:
+    wrong = int(((edges < 0) | (edges >= n)).any(1).sum())
+    return fault(
+        "OP0907",
+        f"{wrong} of {len(edges)} edges lead to points that are not there",
+        notes=(f"points are numbered 0 to {n - 1}",),
+        helps=("check that numbers begin at 0",),
+        file="edges",
+    )

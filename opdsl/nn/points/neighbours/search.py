@@ -1,0 +1,278 @@
+"""Which points lie near which: exact, without a matrix of all distances.
+
+What comes in: the geometries of points and of queries, and a rule. What goes out: pairs of their
+numbers, sorted by the query. On a CPU a k-d tree finds them, on another device a grid of cells.
+What was found for a geometry is kept for the next call.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate
+
+import torch
+from torch import Tensor
+
+from opdsl.diagnostics import OpError, fault
+from opdsl.nn.byte_lru_cache import Kept
+from opdsl.nn.points.geometry import Geometry
+from opdsl.nn.points.neighbours.cell_list import Cells
+from opdsl.nn.points.neighbours.kd_tree import Tree
+from opdsl.nn.points.neighbours.pairs import TOUCH, Period, Search, sorted_pairs
+
+MOST_PAIRS = 1 << 28  # of one search; their numbers alone take 4 GiB
+SAMPLE = 256  # queries by which the number of pairs is estimated
+USUAL = 32  # neighbours, for a radius that is advised
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What a neighbour is.
+
+    Attributes:
+        radius: how far they are at most, in the unit of the coordinates, compared to six digits.
+        count: how many, the nearest ones; of points equally far those with lower numbers. With a
+            radius too: so many of those within it.
+        period: for each axis the length after which space repeats, None where it does not.
+            Distances are those on the torus; coordinates may lie anywhere.
+        nearest: whether a query that has none takes the nearest point.
+        lonely: whether a query may have none.
+    """
+
+    radius: float | None
+    count: int | None = None
+    period: Period | None = None
+    nearest: bool = False
+    lonely: bool = False
+
+    def __post_init__(self) -> None:
+        assert self.radius is not None or self.count is not None
+        if self.period is not None and not any(self.period):
+            object.__setattr__(self, "period", None)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pairs:
+    """Point `points[i]` is a neighbour of query `queries[i]`; sorted by query, then by point.
+
+    Attributes:
+        points, queries: (pairs,), the numbers.
+        counts: (m,), how many neighbours each query has.
+        rows: (m + 1,), where the pairs of each query begin, and the number of pairs.
+        images: (pairs,), in a periodic space, the row of `shifts` that moves the point next to the
+            query: it is at `y[points] + shifts[images]`. None: nothing is moved.
+        shifts: (s, d), in float64, the moves that occur, whole periods.
+    """
+
+    points: Tensor
+    queries: Tensor
+    counts: Tensor
+    rows: Tensor
+    images: Tensor | None = None
+    shifts: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+
+KEPT_PAIRS = Kept[Pairs](lambda x: (x.points, x.queries, x.counts, x.rows, x.images))
+
+
+# a search is no arithmetic that could be traced
+@torch.compiler.disable  # type: ignore[untyped-decorator]  # torch does not type it
+def neighbours(points: Geometry, queries: Geometry, rule: Rule) -> Pairs:
+    """The neighbours of each query among the points; found once for each pair of geometries.
+
+    Raises:
+        OpError: as `search`.
+    """
+    key = (points.key, queries.key, rule, points.points.device)
+    return KEPT_PAIRS.get(key, lambda: search(points.points, queries.points, rule))
+
+
+def batched(found: Sequence[Pairs], points: Sequence[int], queries: Sequence[int]) -> Pairs:
+    """The pairs of all samples, numbered in the packed batch.
+
+    Args:
+        found: of each sample.
+        points, queries: how many each sample has.
+    """
+    if len(found) == 1:
+        return found[0]
+    of_points, of_queries, of_pairs = (_starts(x) for x in (points, queries, map(len, found)))
+    some = list(zip(found, of_points, of_queries, of_pairs, strict=True))
+    whole = Pairs(
+        torch.cat([x.points + at for x, at, _, _ in some]),
+        torch.cat([x.queries + at for x, _, at, _ in some]),
+        torch.cat([x.counts for x in found]),
+        torch.cat([found[0].rows[:1], *(x.rows[1:] + at for x, _, _, at in some)]),
+    )
+    tables = [(x.images, x.shifts) for x in found if x.images is not None and x.shifts is not None]
+    if len(tables) < len(found):
+        return whole
+    starts = _starts(len(x) for _, x in tables)
+    images = torch.cat([x + at for (x, _), at in zip(tables, starts, strict=True)])
+    shifts = torch.cat([x for _, x in tables])
+    return Pairs(whole.points, whole.queries, whole.counts, whole.rows, images, shifts)
+
+
+@torch.compiler.disable  # type: ignore[untyped-decorator]  # as above
+def search(points: Tensor, queries: Tensor, rule: Rule) -> Pairs:
+    """The same of coordinates (n, d) and (m, d), not kept.
+
+    Raises:
+        OpError: OP0907, there are no points; OP0908, a query has none, or there are fewer than
+            `rule.count`; OP0909, there are too many; OP0612, a coordinate is not finite.
+    """
+    check_finite(points, queries)
+    # what is made in inference mode could never enter a gradient
+    with torch.inference_mode(mode=False), torch.no_grad():
+        points, queries = points.detach().clone(), queries.detach().clone()
+        if len(queries) and not len(points):
+            raise _empty(len(queries))
+        kind = Tree if points.device.type == "cpu" else Cells
+        made: Search = kind(points, rule.period)
+        return _paired(points, queries, rule, *_found(made, len(points), queries, rule))
+
+
+def check_finite(*coordinates: Tensor) -> None:
+    """Refuse coordinates that are no numbers (OP0612)."""
+    wrong = [len(x) - int(torch.isfinite(x).all(-1).sum()) for x in coordinates]
+    if any(wrong):
+        told = ", ".join(f"{k} of {len(x)}" for k, x in zip(wrong, coordinates, strict=True) if k)
+        raise fault(
+            "OP0612",
+            f"coordinates hold NaN or infinite values, at {told} points",
+            helps=("clean them: `torch.isfinite(xyz).all(-1)` says which points are right",),
+            file="points",
+        )
+
+
+# ------------------------------------------------------------------------ parts
+
+
+def _starts(sizes: Iterable[int]) -> list[int]:
+    return [0, *accumulate(sizes)][:-1]
+
+
+def _found(made: Search, n: int, queries: Tensor, rule: Rule) -> tuple[Tensor, Tensor]:
+    """The numbers of queries and of points, sorted."""
+    if not len(queries):
+        none = torch.zeros(0, dtype=torch.int64, device=queries.device)
+        return none, none
+    if rule.count is not None:
+        owners, numbers = _nearest(made, n, queries, rule)
+    else:
+        assert rule.radius is not None
+        _check_room(made, n, queries, rule.radius)
+        owners, numbers = made.within(queries, rule.radius * TOUCH)
+    alone = (torch.bincount(owners, minlength=len(queries)) == 0).nonzero()[:, 0]
+    if not len(alone) or rule.lonely:
+        return owners, numbers
+    closest, distances = made.nearest(queries[alone], 1)
+    if not rule.nearest:
+        raise _lonely(len(alone), len(queries), rule, distances.max().item())
+    return sorted_pairs(torch.cat((owners, alone)), torch.cat((numbers, closest[:, 0])), n)
+
+
+def _nearest(made: Search, n: int, queries: Tensor, rule: Rule) -> tuple[Tensor, Tensor]:
+    """The pairs of the `rule.count` nearest, without those beyond the radius."""
+    assert rule.count is not None
+    if rule.radius is None and n < rule.count:
+        raise _few(rule.count, n)
+    numbers, distances = made.nearest(queries, min(rule.count, n))
+    owners = torch.arange(len(queries), device=queries.device)[:, None].expand_as(numbers)
+    if rule.radius is None:
+        return owners.flatten(), numbers.flatten()
+    near = distances <= rule.radius * TOUCH
+    return owners[near], numbers[near]
+
+
+def _paired(points: Tensor, queries: Tensor, rule: Rule, owners: Tensor, numbers: Tensor) -> Pairs:
+    counts = torch.bincount(owners, minlength=len(queries))
+    rows = torch.cat((counts.new_zeros(1), counts.cumsum(0)))
+    return moved(Pairs(numbers, owners, counts, rows), points, queries, rule.period)
+
+
+def moved(pairs: Pairs, points: Tensor, queries: Tensor, period: Period | None) -> Pairs:
+    """The pairs, with the whole periods by which each point is moved next to its query."""
+    if period is None or not any(period):
+        return pairs
+    owners, numbers = pairs.queries, pairs.points
+    steps = [
+        torch.zeros_like(numbers)
+        if p is None
+        else torch.round((q[owners].double() - y[numbers].double()) / p).long()
+        for y, q, p in zip(points.unbind(1), queries.unbind(1), period, strict=True)
+    ]
+    moves, images = torch.unique(torch.stack(steps, 1), dim=0, return_inverse=True)
+    lengths = torch.tensor([p or 0.0 for p in period], dtype=torch.float64)
+    return replace(pairs, images=images, shifts=moves * lengths.to(moves.device))
+
+
+def _check_room(made: Search, n: int, queries: Tensor, radius: float) -> None:
+    """Refuse a radius that catches nearly everything of very many points (OP0909)."""
+    m = len(queries)
+    if m * n <= MOST_PAIRS:
+        return
+    some = queries[:: -(-m // SAMPLE)]
+    pairs = round(made.count(some, radius * TOUCH).double().mean().item() * m)
+    if pairs > MOST_PAIRS:
+        usual = made.nearest(some, min(USUAL, n))[1].amax(1).median().item()
+        raise _many(pairs, n, m, radius, usual)
+
+
+def _many(pairs: int, n: int, m: int, radius: float, usual: float) -> OpError:
+    return fault(
+        "OP0909",
+        f"within radius {radius:g} there are about {pairs:.2g} pairs of {n} points and {m} queries",
+        notes=(
+            f"their numbers alone would take {pairs * 16 / 2**30:.0f} GiB",
+            f"at most {MOST_PAIRS:.2g} pairs are searched",
+            f"each query has about {pairs // m} neighbours",
+        ),
+        helps=(
+            f"take a smaller radius: {usual:.2g} gives about {USUAL} neighbours",
+            "check the unit of the coordinates against that of the radius",
+        ),
+        file="points",
+    )
+
+
+def _few(count: int, n: int) -> OpError:
+    return fault(
+        "OP0908",
+        f"{count} neighbours of each query are asked for, but there are {n} points",
+        helps=(f"ask for at most {n}, or give a radius",),
+        file="points",
+    )
+
+
+def _empty(queries: int) -> OpError:
+    return fault(
+        "OP0907",
+        f"there are no points that {queries} queries could have as neighbours",
+        helps=("leave out samples without points",),
+        file="points",
+    )
+
+
+def _lonely(alone: int, count: int, rule: Rule, needed: float) -> OpError:
+    return fault(
+        "OP0908",
+        f"{alone} of {count} query points have no neighbours within radius {rule.radius:g}",
+        notes=("a kernel integral over no points would be zero in silence",),
+        helps=(
+            f"take a radius of at least {_above(needed)}",
+            "or take the nearest point: `gno(..., empty = nearest)`",
+        ),
+        file="points",
+    )
+
+
+def _above(x: float) -> str:
+    """The number with four digits, rounded up."""
+    digit = 10.0 ** (math.floor(math.log10(x)) - 3)
+    return f"{math.ceil(x / digit) * digit:.4g}"

@@ -1,0 +1,212 @@
+"""The volumes of Voronoi cells in a box: what is nearer to a point than to the others.
+
+What comes in: points, different ones, in a box or in a periodic space of 1 to 3 dimensions. What
+goes out: the lengths, areas or volumes of their cells, which sum to that of the box.
+
+Qhull finds the cells (Barber, Dobkin and Huhdanpaa 1996, doi:10.1145/235815.235821). One that lies
+inside of the box is the sum of the pyramids from its point to its faces. One that leaves the box is
+cut: it is the intersection of the half-spaces of its neighbours and of the box.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import chain, product
+
+import numpy as np
+from numpy.typing import NDArray
+
+from opdsl.nn.points.neighbours.pairs import Period
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+FAR = 10.0  # boxes away, points that close the cells; none of them is nearest to a place in the box
+ROUND = 1e-9  # of the longest side: how far a cell may leave the box by rounding
+START = 4.0  # mean spacings from the ends of a period up to which images are taken at first
+
+
+def volumes(points: Floats, lo: Floats, hi: Floats, period: Period | None = None) -> Floats:
+    """(n, d), (d,), (d,) -> (n,).
+
+    Args:
+        points: no two the same; in [lo, hi], on axes with a period in [lo, lo + period).
+        lo, hi: the ends of the box; of axes with a period only `lo` counts.
+        period: for each axis, the length after which space repeats.
+    """
+    around = np.array([p or np.inf for p in period or (None,) * points.shape[1]])
+    closed = np.isinf(around)
+    size = np.where(closed, hi - lo, around)
+    scale = size.max()
+    inside = (points - lo) / scale
+    cell = _on_a_line if points.shape[1] == 1 else _in_space
+    shares = cell(inside, size / scale, closed)
+    found: Floats = shares * scale ** points.shape[1]
+    return found
+
+
+def _on_a_line(points: Floats, size: Floats, closed: NDArray[np.bool_]) -> Floats:
+    """From the middle between a point and the one before to that of it and the one behind."""
+    order = np.argsort(points[:, 0])
+    x, length = points[order, 0], size[0]
+    before, behind = (-x[0], 2 * length - x[-1]) if closed[0] else (x[-1] - length, x[0] + length)
+    whole = np.concatenate(([before], x, [behind]))
+    found: Floats = np.zeros(len(x))
+    found[order] = (whole[2:] - whole[:-2]) / 2
+    return found
+
+
+def _in_space(points: Floats, size: Floats, closed: NDArray[np.bool_]) -> Floats:
+    """The same in two or three dimensions, with as many images as the largest cell asks for."""
+    n, d = points.shape
+    reach = START * float(np.prod(size) / n) ** (1 / d)
+    while True:
+        cells = _Cells(points, _images(points, size, closed, reach), size, closed)
+        found, widest = cells.measured()
+        # a point farther away than twice the radius of a cell cannot cut it
+        if closed.all() or 2 * widest <= reach:
+            return found
+        reach = min(2 * reach, 2.02 * widest)
+
+
+def _images(points: Floats, size: Floats, closed: NDArray[np.bool_], reach: float) -> Floats:
+    """The points of the neighbouring periods, up to `reach` from the box."""
+    steps = [
+        range(1) if c else range(-(k := int(np.ceil(reach / s))), k + 1)
+        for s, c in zip(size, closed, strict=True)
+    ]
+    moves = [np.array(m) * size for m in product(*steps) if any(m)]
+    found = [points[:0]]
+    for move in moves:
+        moved = points + move
+        near = closed | ((moved >= -reach) & (moved <= size + reach))
+        found.append(moved[near.all(1)])
+    return np.concatenate(found)
+
+
+@dataclass(frozen=True, slots=True)
+class _Cells:
+    """The cells of `points`, of a diagram that has `others` too."""
+
+    points: Floats
+    others: Floats
+    size: Floats
+    closed: NDArray[np.bool_]
+
+    def measured(self) -> tuple[Floats, float]:
+        """The volume of each, and the radius of the largest."""
+        from scipy.spatial import Voronoi
+
+        n, (_, d) = len(self.points), self.points.shape
+        ends = np.array(list(product((-FAR, 1 + FAR), repeat=d)))
+        every = np.concatenate((self.points, self.others, ends * max(1.0, self.size.max())))
+        diagram = Voronoi(every)
+        own = np.flatnonzero((diagram.ridge_points < n).any(1))
+        pairs = diagram.ridge_points[own].astype(np.int64)
+        faces = _Faces.of([diagram.ridge_vertices[i] for i in own])
+        apart = _lengths(every[pairs[:, 0]] - every[pairs[:, 1]])
+        pyramids = faces.areas(diagram.vertices) * apart / (2 * d)
+        found = _over_faces(pairs, pyramids, n)
+        leaves = _over_faces(pairs, ~faces.all(self._contains(diagram.vertices)), n) > 0
+        widest = _widest(self.points, pairs, faces, diagram.vertices, ~leaves)
+        near = _neighbours(pairs, n)
+        for i in np.flatnonzero(leaves):
+            found[i], radius = self._cut(self.points[i], every[near[i]])
+            widest = max(widest, radius)
+        return found, widest
+
+    def _contains(self, places: Floats) -> NDArray[np.bool_]:
+        inside = (places >= -ROUND) & (places <= self.size + ROUND) | ~self.closed
+        found: NDArray[np.bool_] = np.logical_and.reduce(inside, axis=1)
+        return found
+
+    def _cut(self, point: Floats, near: Floats) -> tuple[float, float]:
+        """The volume and the radius of a cell in the box: what all half-spaces have in common."""
+        from scipy.spatial import ConvexHull, HalfspaceIntersection
+
+        apart = near - point
+        lengths = _lengths(apart)
+        unit, axes = np.eye(len(point))[self.closed], self.closed
+        rows = np.concatenate((apart / lengths[:, None], unit, -unit))
+        ends = np.concatenate((-lengths / 2, (point - self.size)[axes], -point[axes]))
+        # towards the middle of the box, and not half the way to any neighbour
+        inward = np.where(axes, self.size / 2 - point, 0.0)
+        far = float(np.linalg.norm(inward))
+        step = min(0.5, 0.1 * lengths.min() / far) if far else 0.0
+        spaces = np.concatenate((rows, ends[:, None]), 1)
+        corners = HalfspaceIntersection(spaces, inward * step).intersections
+        radius = float(_lengths(corners).max())
+        return float(ConvexHull(corners).volume), radius
+
+
+@dataclass(frozen=True, slots=True)
+class _Faces:
+    """Polygons, or segments in the plane: the numbers of their corners, one after the other."""
+
+    corners: Ints
+    sizes: Ints
+
+    @classmethod
+    def of(cls, faces: list[list[int]]) -> _Faces:
+        sizes = np.fromiter(map(len, faces), np.int64, len(faces))
+        return cls(np.fromiter(chain.from_iterable(faces), np.int64, int(sizes.sum())), sizes)
+
+    @property
+    def starts(self) -> Ints:
+        return np.cumsum(self.sizes) - self.sizes
+
+    def all(self, of_corner: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Whether it is so at all corners of a face."""
+        return np.logical_and.reduceat(of_corner[self.corners], self.starts)
+
+    def areas(self, places: Floats) -> Floats:
+        """Of each face; its corners are in order around it."""
+        first = places[self.corners[self.starts]]
+        if places.shape[1] == 2:
+            second = places[self.corners[self.starts + 1]]
+            return _lengths(second - first)
+        # a fan of triangles, added up as vectors
+        count = np.maximum(self.sizes - 2, 0)
+        face = np.repeat(np.arange(len(count)), count)
+        at = np.arange(len(face)) - (np.cumsum(count) - count)[face] + self.starts[face] + 1
+        one, two = (places[self.corners[at + i]] - first[face] for i in (0, 1))
+        cross = np.cross(one, two)
+        sums = [np.bincount(face, cross[:, i], len(count)) for i in range(3)]
+        return _lengths(np.stack(sums, 1)) / 2
+
+
+def _over_faces(pairs: Ints, values: NDArray[np.generic], n: int) -> Floats:
+    """The values of the faces of each of the first n cells, added up."""
+    count = int(pairs.max(initial=n - 1)) + 1
+    found = np.zeros(count)
+    for i in (0, 1):
+        found += np.bincount(pairs[:, i], values, count)
+    return found[:n]
+
+
+def _lengths(vectors: Floats) -> Floats:
+    """(m, d) -> (m,)."""
+    found: Floats = np.sqrt(np.square(vectors).sum(1))
+    return found
+
+
+def _widest(
+    points: Floats, pairs: Ints, faces: _Faces, places: Floats, whole: NDArray[np.bool_]
+) -> float:
+    """The largest distance from a point to a corner of its cell, of the cells that are whole."""
+    face, found = np.repeat(np.arange(len(faces.sizes)), faces.sizes), 0.0
+    for i in (0, 1):
+        owner = pairs[face, i]
+        kept = owner < len(points)
+        kept[kept] = whole[owner[kept]]
+        apart = places[faces.corners[kept]] - points[owner[kept]]
+        found = max(found, float(_lengths(apart).max(initial=0.0)))
+    return found
+
+
+def _neighbours(pairs: Ints, n: int) -> list[Ints]:
+    """The numbers of the neighbours of each of the first n cells."""
+    both = np.concatenate((pairs, pairs[:, ::-1]))
+    both = both[both[:, 0] < n]
+    both = both[np.argsort(both[:, 0], kind="stable")]
+    return np.split(both[:, 1], np.cumsum(np.bincount(both[:, 0], minlength=n))[:-1])

@@ -1,0 +1,1 @@
+"""Fourier transforms of band-limited functions and layers on their coefficients."""

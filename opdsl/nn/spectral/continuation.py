@@ -1,0 +1,97 @@
+"""Fourier continuation: a function on an interval led on until it closes, (batch, *grid, c).
+
+The added values are a fixed linear map of eight values of the function, four at each end, which lie
+a quarter of the added length apart: an operator that does not know the grid.
+
+Source: Lyon and Bruno 2010, doi:10.1016/j.jcp.2009.11.020, whose points are neighbours on the grid.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from opdsl.nn.eager_cache import remembered
+from opdsl.nn.precision import no_autocast, wide
+from opdsl.nn.spectral.transforms import Size
+
+POINTS = 4  # at each end
+
+
+def stride(points: int, added: int) -> int:
+    """Spacings between the points that are looked at, on an axis of so many points."""
+    return max(1, min((added + 1) // POINTS, (points - 1) // (POINTS - 1)))
+
+
+@remembered(64)
+def weights_of_ends(
+    kind: str, points: int, added: int, dtype: torch.dtype, device: torch.device
+) -> Tensor:
+    """The map from values to added values, (added, 8): four at the end, inwards, four at the start.
+
+    Args:
+        kind: `legendre`, one polynomial of degree 7 through all; `gram`, two of degree 3, of which
+            the first fades out as the second fades in.
+        points: of the axis.
+        added: behind it, before it closes.
+        dtype, device: of the result, which is computed in float64.
+    """
+    step = stride(points, added) / (added + 1)
+    inwards = torch.arange(POINTS, dtype=torch.float64) * step
+    t = torch.arange(1, added + 1, dtype=torch.float64) / (added + 1)
+    if kind == "legendre":
+        found = _interpolation(torch.cat((-inwards, 1 + inwards)), t)
+    else:
+        fade = torch.sigmoid(1 / t - 1 / (1 - t))[:, None]  # smooth, with all derivatives
+        ends = _interpolation(-inwards, t), _interpolation(1 + inwards, t)
+        found = torch.cat((fade * ends[0], (1 - fade) * ends[1]), 1)
+    return found.to(device, dtype)
+
+
+def _interpolation(nodes: Tensor, t: Tensor) -> Tensor:
+    """Lagrange's polynomials of the nodes at the points t, (t, nodes)."""
+    apart = nodes[:, None] - nodes
+    others = apart + torch.eye(len(nodes), dtype=nodes.dtype)
+    factors = (t[:, None, None] - nodes) / others
+    own = torch.eye(len(nodes), dtype=torch.bool)
+    return torch.where(own, 1.0, factors).prod(2)
+
+
+class Continue(nn.Module):
+    """`pad` to a given grid, the added points with a continuation of the function.
+
+    Attributes:
+        kind: `legendre` or `gram`.
+        sides: all points behind (`end`), or half of them before (`both`).
+    """
+
+    def __init__(self, kind: str, sides: str) -> None:
+        super().__init__()
+        self.kind, self.sides = kind, sides
+
+    def forward(self, x: Tensor, size: Size) -> Tensor:
+        """(batch, *grid, c), real or complex -> (batch, *size, c)."""
+        with no_autocast(x):
+            v = x.to(wide(x))
+            for axis, n in enumerate(size, start=1):
+                v = self._along(v, axis, n)
+            return v.to(x.dtype)
+
+    def _along(self, v: Tensor, axis: int, size: int) -> Tensor:
+        n = v.shape[axis]
+        if n == size:
+            return v
+        step = stride(n, size - n)
+        ends = [n - 1 - i * step for i in range(POINTS)] + [i * step for i in range(POINTS)]
+        seen = v.index_select(axis, torch.tensor(ends).to(v.device)).movedim(axis, -1)
+        map_ = weights_of_ends(self.kind, n, size - n, v.real.dtype, v.device).to(v.dtype)
+        added = (seen @ map_.T).movedim(-1, axis)
+        before = (size - n) // 2 if self.sides == "both" else 0
+        # the function closes, so what stands before it are the last of the added points
+        after = size - n - before
+        ahead, behind = added.narrow(axis, after, before), added.narrow(axis, 0, after)
+        return torch.cat((ahead, v, behind), axis)
+
+    def extra_repr(self) -> str:
+        """Kind and sides."""
+        return f"{self.kind}, sides={self.sides}"

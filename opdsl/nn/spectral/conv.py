@@ -1,0 +1,436 @@
+"""Fourier layers on regular grids: spectral convolution and spectral resampling.
+
+What comes in and goes out: channels-last tensors, (batch, *grid, channels), one axis or more, real
+or complex. What stays inside: spectra, of which only the kept modes are ever stored.
+
+Modes are one-sided: `m` keeps |k| <= m, that is 2m + 1 frequencies on every axis but the last and
+m + 1 on the last, whose negative half is the conjugate of the positive one. This set is closed
+under conjugation and needs n >= 2m + 1 points. Other index sets are there for weights that were
+published with them, see `opdsl.nn.spectral.transforms.frequencies`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import lru_cache
+
+import torch
+from torch import Tensor, nn
+
+from opdsl.nn.precision import no_autocast, wide
+from opdsl.nn.spectral.factors import FACTORS, Factored
+from opdsl.nn.spectral.neuralop_compat import FAULTS, convolve_faulty, convolve_faulty_dft
+from opdsl.nn.spectral.transforms import (
+    LAYOUTS,
+    Bands,
+    Size,
+    check_points,
+    cut_dft,
+    cut_fft,
+    cut_parts,
+    frequencies,
+    grow_dft,
+    grow_fft,
+    grow_parts,
+    irfft,
+    rfft,
+    times,
+    with_real,
+)
+
+PRODUCTS = 512  # points of an axis up to which matrix products resample faster than transforms
+
+Mix = Callable[[Tensor], Tensor]
+Kernel = Callable[[Tensor, Mix, Bands, Size], Tensor]
+
+
+class SpectralConv(nn.Module):
+    """v = F^-1(R . F(u)) + b: each kept Fourier mode k of u is multiplied by its own matrix R_k.
+
+    Attributes:
+        weight: R. Dense, as pairs (re, im): (*frequencies, in, out, 2), for the symmetric layout
+            (2 m_1 + 1, ..., 2 m_(d-1) + 1, m_d + 1, in, out, 2); the frequencies of an axis ascend.
+            `separable`, where R_k is diagonal: (*frequencies, in, 2). Factorised: a module of
+            `opdsl.nn.spectral.factors` of the shape (in, out, *frequencies) or
+            (in, *frequencies). Real numbers, because mixed precision,
+            fused optimizers and sharding have no complex ones.
+        bias: b, (out,), pairs (out, 2) of complex functions, or None.
+        active: the modes that take part now, see `limit`; None: all.
+        narrow: whether the transforms and R are in the format of autocast, where it is on, by
+            matrix products, for any number of points. By default they are in float32 at least.
+            Coefficients carry the factor 1 / n, so float16 holds those of what it holds.
+
+    Source: Li et al. 2021, arXiv:2010.08895, eq. (4); factorised: Kossaifi et al. 2023,
+        arXiv:2310.00120, sec. 3.
+    """
+
+    def __init__(  # noqa: PLR0913  one for each parameter of the block
+        self,
+        in_channels: int,
+        out_channels: int,
+        modes: Size,
+        *,
+        bias: bool = True,
+        layout: str | tuple[str, ...] = "symmetric",
+        faults: str = "none",
+        factor: str = "dense",
+        ranks: Size = (),
+        in_ranks: bool = False,
+        separable: bool = False,
+        real: bool = True,
+    ) -> None:
+        """A layer with fresh weights.
+
+        Args:
+            in_channels: of u.
+            out_channels: of v.
+            modes: m, for each axis.
+            bias: whether b is added.
+            layout: which frequencies m means, one of `LAYOUTS`, or one for each axis.
+            faults: the release whose faults are reproduced, a key of `neuralop_compat.FAULTS`.
+            factor: `dense` or a key of `FACTORS`.
+            ranks: of the factorised weight.
+            in_ranks: whether the factors are applied one after the other, which is less work for
+                few samples, instead of making R from them first.
+            separable: whether each channel is convolved with itself only.
+            real: whether the functions are real.
+        """
+        super().__init__()
+        if separable and in_channels != out_channels:
+            raise ValueError(f"separable: {in_channels} channels cannot become {out_channels}")
+        layouts = layout if isinstance(layout, tuple) else (layout,) * len(modes)
+        if not set(layouts) <= set(LAYOUTS):
+            raise ValueError(f"layout is one of {', '.join(LAYOUTS)}, not {layout!r}")
+        if faults not in FAULTS:
+            raise ValueError(f"faults is one of {', '.join(FAULTS)}, not {faults!r}")
+        self.modes, self.layout, self.real, self.faults = modes, layouts, real, faults
+        self.separable, self.in_ranks = separable, in_ranks and not separable
+        self.channels = (in_channels, out_channels)
+        self.active: Size | None = None
+        self.narrow = False
+        matrix = (in_channels,) if separable else self.channels
+        counts = tuple(len(x) for x in frequencies(modes, layouts, real=real))
+        self.weight: nn.Parameter | Factored = (
+            nn.Parameter(torch.empty(*counts, *matrix, 2))
+            if factor == "dense"
+            else FACTORS[factor]((*matrix, *counts), ranks)
+        )
+        pair = () if real else (2,)
+        self.bias = nn.Parameter(torch.empty(out_channels, *pair)) if bias else None
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """R_k and b normal, E|R_k|^2 = E|b|^2 = 2 / (in + out), the variance of Glorot.
+
+        The two parts of a complex number share its variance, so each has 1 / (in + out). The
+        factors of a factorised weight are normal, of a spread that gives R_k this variance.
+
+        Source: neuralop/layers/spectral_convolution.py (`init_std="auto"`), at 93d3f06.
+        """
+        variance = 2 / sum(self.channels)
+        if isinstance(self.weight, Tensor):
+            nn.init.normal_(self.weight, std=math.sqrt(variance / 2))
+        else:
+            self.weight.reset_parameters(variance)
+        if self.bias is not None:
+            parts = 1 if self.real else 2
+            nn.init.normal_(self.bias, std=math.sqrt(variance / parts))
+
+    def limit(self, modes: Size | None) -> None:
+        """Let only the modes up to `modes`, one for each axis, take part; None: all.
+
+        Training that begins with few modes and adds others is cheaper, and often ends better. The
+        weights of the others stay as they are, without gradient.
+
+        Raises:
+            ValueError: other than one number, not negative, for each axis.
+
+        Source: George et al. 2024, arXiv:2211.15188 (incremental Fourier neural operator).
+        """
+        if modes is not None and (len(modes) != len(self.modes) or min(modes) < 0):
+            raise ValueError(f"{len(self.modes)} axes have modes, not {modes}")
+        pairs = zip(modes or (), self.modes, strict=False)
+        self.active = None if modes is None else tuple(min(a, m) for a, m in pairs)
+
+    def bands(self) -> Bands:
+        """The frequencies that take part now."""
+        return frequencies(self.active or self.modes, self.layout, real=self.real)
+
+    def forward(self, x: Tensor, size: Size | None = None, kernel: str = "fft") -> Tensor:
+        """The convolution of `x`, sampled on the grid `size`.
+
+        Args:
+            x: u, (batch, *grid, in).
+            size: grid of the result, that of `x` by default. The result is the same function.
+            kernel: a key of `KERNELS`; all compute the same.
+
+        Returns:
+            v, (batch, *size, out), in the dtype of x, computed in float32 at least or `narrow`.
+
+        Raises:
+            ValueError: the grid of `x` or `size` has too few points on an axis for its modes.
+        """
+        size = tuple(x.shape[1:-1]) if size is None else size
+        bands = self.bands()
+        check_points(tuple(x.shape[1:-1]), bands, self.layout)
+        check_points(size, bands, self.layout)
+        dtype = self._narrow_dtype(x)
+        with no_autocast(x):
+            if dtype is None:
+                v = self._convolved(x.to(wide(x)), bands, size, kernel)
+            else:
+                z = _mixed_parts(cut_parts(x.to(dtype), bands), self._matrices(torch.float32))
+                v = grow_parts(z, bands, size, real=True)
+            v = v if self.bias is None else v + self._constant(self.bias).to(v.dtype)
+            return v.to(x.dtype)
+
+    def _narrow_dtype(self, x: Tensor) -> torch.dtype | None:
+        """The format of autocast, if the transforms are in it; None: they are in a wide one."""
+        kind = x.device.type
+        plain = self.real and self.faults == "none" and wide(x) == torch.float32
+        if self.narrow and plain and torch.is_autocast_enabled(kind):
+            return torch.get_autocast_dtype(kind)
+        return None
+
+    def _convolved(self, x: Tensor, bands: Bands, size: Size, kernel: str) -> Tensor:
+        if self.faults == "none":
+            return KERNELS[kernel](x, self.mix, bands, size)
+        tracing = torch.compiler.is_compiling() or type(x) is not Tensor
+        products = kernel == "dft" and self.real and not tracing
+        convolve = convolve_faulty_dft if products else convolve_faulty
+        return convolve(x, self.mix, bands, size, self.faults)
+
+    def mix(self, u_hat: Tensor) -> Tensor:
+        """R . u_hat for every mode: complex (batch, modes, in) -> complex (batch, modes, out)."""
+        dtype = u_hat.real.dtype
+        if self.in_ranks and self.active is None and not isinstance(self.weight, Tensor):
+            return self.weight.mix(u_hat, dtype)
+        R = self._matrices(dtype)
+        if self.separable:
+            return u_hat * R
+        # one batched matrix product with the modes as its batch
+        return torch.bmm(u_hat.transpose(0, 1), R).transpose(0, 1)
+
+    def pairs(self) -> Tensor:
+        """R as real numbers, (modes, in, 2 out), the pairs (re, im) innermost; not `separable`."""
+        weight = self.weight if isinstance(self.weight, Tensor) else next(self.weight.parameters())
+        return torch.view_as_real(self._matrices(wide(weight))).flatten(-2)
+
+    def _matrices(self, dtype: torch.dtype) -> Tensor:
+        """R, complex: (modes, in, out), or (modes, in) of a separable layer."""
+        trailing = 1 if self.separable else 2
+        if isinstance(self.weight, Tensor):
+            R = torch.view_as_complex(self.weight.to(dtype))
+            return self._taking_part(R, 0).flatten(0, -1 - trailing)
+        R = self._taking_part(self.weight.full(dtype), trailing)
+        return R.flatten(trailing).movedim(-1, 0)
+
+    def _taking_part(self, R: Tensor, first: int) -> Tensor:
+        """The frequencies that take part; their axes begin at `first`."""
+        if self.active is None:
+            return R
+        there = frequencies(self.modes, self.layout, real=self.real)
+        for axis, (band, kept) in enumerate(zip(there, self.bands(), strict=True), start=first):
+            R = R.narrow(axis, kept.start - band.start, len(kept))
+        return R
+
+    def _constant(self, bias: Tensor) -> Tensor:
+        return bias if self.real else torch.view_as_complex(bias)
+
+    def extra_repr(self) -> str:
+        """Channels, modes, and what else was chosen."""
+        inward, outward = self.channels
+        said = f"{inward}, {outward}, modes={self.modes}, bias={self.bias is not None}"
+        layout = "" if set(self.layout) == {"symmetric"} else f", layout={self.layout!r}"
+        faults = "" if self.faults == "none" else f", faults={self.faults!r}"
+        return (
+            said + layout + faults + ", separable" * self.separable + ", complex" * (not self.real)
+        )
+
+
+# --- kernels: (x, mix, bands, size) -> v, all equal up to rounding -----------------------------
+
+
+def convolve_fft(x: Tensor, mix: Mix, bands: Bands, size: Size) -> Tensor:
+    """F^-1(R . F(u)) by fast transforms, one axis at a time, cut to the kept modes after each.
+
+    Args:
+        x: (batch, *grid, in), real or complex.
+        mix: R on complex (batch, modes, in).
+        bands: the frequencies of each axis.
+        size: grid of the result.
+
+    Returns:
+        (batch, *size, out).
+    """
+    v_hat = _mixed(cut_fft(x, bands), mix)
+    return grow_fft(v_hat, bands, size, real=not x.is_complex())
+
+
+def convolve_dft(x: Tensor, mix: Mix, bands: Bands, size: Size) -> Tensor:
+    """F^-1(R . F(u)) by real matrix products with the kept modes only, one axis at a time.
+
+    No transform of the whole grid is made and the tensors on the grid are never permuted.
+
+    Args, Returns: as `convolve_fft`.
+    """
+    v_hat = _mixed(cut_dft(x, bands), mix)
+    return grow_dft(v_hat, bands, size, real=not x.is_complex())
+
+
+KERNELS: dict[str, Kernel] = {"fft": convolve_fft, "dft": convolve_dft}
+
+
+def _mixed_parts(z: Tensor, R: Tensor) -> Tensor:
+    """R . z of real and imaginary parts, (batch, 2, *frequencies, in), in the format of `z`."""
+    batch, _, *kept, _ = z.shape
+    re, im = z.flatten(2, -2).unbind(1)
+    a, b = (x.to(z.dtype) for x in (R.real, R.imag))
+    if R.ndim == 2:
+        y = torch.stack((re * a - im * b, re * b + im * a), 1)
+        return y.reshape(batch, 2, *kept, -1)
+    parts = torch.cat((re, im), 0).transpose(0, 1)  # (modes, 2 batch, in)
+    found = torch.bmm(parts, torch.cat((a, b), -1)).transpose(0, 1)
+    out = R.shape[-1]
+    real = found[:batch, :, :out] - found[batch:, :, out:]
+    imag = found[:batch, :, out:] + found[batch:, :, :out]
+    return torch.stack((real, imag), 1).reshape(batch, 2, *kept, out)
+
+
+def _mixed(u_hat: Tensor, mix: Mix) -> Tensor:
+    """`mix` on complex (batch, *frequencies, in)."""
+    batch, *kept, _ = u_hat.shape
+    return mix(u_hat.flatten(1, -2)).reshape(batch, *kept, -1)
+
+
+class SpectralLinear(nn.Module):
+    """R_k s_k: each coefficient of a spectrum is multiplied by its own matrix.
+
+    Attributes:
+        weight: R as pairs (re, im), (*frequencies, in, out, 2).
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, counts: Size) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(*counts, in_channels, out_channels, 2))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """As those of `SpectralConv`."""
+        inward, outward = self.weight.shape[-3:-1]
+        nn.init.normal_(self.weight, std=math.sqrt(1 / (inward + outward)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Complex (batch, *frequencies, in) -> complex (batch, *frequencies, out)."""
+        R = torch.view_as_complex(self.weight.to(x.real.dtype)).flatten(0, -3)
+        return _mixed(x, lambda u: torch.bmm(u.transpose(0, 1), R).transpose(0, 1))
+
+
+# --- resampling -------------------------------------------------------------------------------
+
+
+def resample(x: Tensor, size: Size) -> Tensor:
+    """The trigonometric interpolant of `x`, sampled at `size` points: exact where band-limited.
+
+    Every axis is treated as periodic, also one that is not; its jump at the ends then rings. At
+    even sizes the Nyquist coefficient is shared by both signs of its frequency, so going up and
+    down again gives `x` back. Axes whose size stays are left alone.
+
+    Args:
+        x: (batch, *grid, c), real or complex.
+        size: the new grid.
+
+    Returns:
+        (batch, *size, c), in the dtype of x, computed in float32 at least.
+
+    Source: as scipy.signal.resample, on each axis.
+    """
+    if tuple(x.shape[1:-1]) == tuple(size):
+        return x
+    tracing = torch.compiler.is_compiling() or type(x) is not Tensor
+    products = not (x.is_complex() or tracing) and max(*x.shape[1:-1], *size) <= PRODUCTS
+    with no_autocast(x):
+        z = (_resample_dft if products else _resample_fft)(x.to(wide(x)), size)
+        return z.to(x.dtype)
+
+
+class Resample(nn.Module):
+    """`resample` as a module."""
+
+    def forward(self, x: Tensor, size: Size) -> Tensor:
+        """(batch, *grid, c) -> (batch, *size, c)."""
+        return resample(x, size)
+
+
+def _resample_fft(x: Tensor, size: Size) -> Tensor:
+    for axis, n in enumerate(size, start=1):
+        x = _resample_axis(x, axis, n)
+    return x
+
+
+def _resample_dft(x: Tensor, size: Size) -> Tensor:
+    """The same of a real function, by one matrix for each axis whose size changes."""
+    for axis, m in enumerate(size, start=1):
+        n = x.shape[axis]
+        if n != m:
+            before, behind = math.prod(x.shape[:axis]), math.prod(x.shape[axis + 1 :])
+            y = times(_resampling(n, m, x.dtype, x.device), x.reshape(before, n, behind))
+            x = y.reshape(*x.shape[:axis], m, *x.shape[axis + 1 :])
+    return x
+
+
+@lru_cache(maxsize=64)
+def _resampling(n: int, m: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """(m, n): what becomes of each unit vector."""
+    with torch.inference_mode(mode=False), torch.no_grad():
+        units = torch.eye(n, dtype=torch.float64, device="cpu")
+        return _resample_real(units, 0, m).to(device, dtype).contiguous()
+
+
+def _resample_axis(x: Tensor, axis: int, size: int) -> Tensor:
+    n = x.shape[axis]
+    if n == size:
+        return x
+    return (_resample_complex if x.is_complex() else _resample_real)(x, axis, size)
+
+
+def _resample_real(x: Tensor, axis: int, size: int) -> Tensor:
+    n = x.shape[axis]
+    less = min(n, size)
+    z = with_real(rfft(x, axis, less // 2 + 1), axis, 0)
+    return irfft(_with_nyquist(z, axis, less, 0.5 if n < size else 2.0), size, axis)
+
+
+def _with_nyquist(z: Tensor, axis: int, less: int, factor: float) -> Tensor:
+    """The Nyquist frequency of an even size is one coefficient there, and a pair at the other.
+
+    Without a branch, which would bind an exported program to even sizes or to odd ones.
+    """
+    even, half = 1 - less % 2, less // 2
+    last = z.narrow(axis, half, 1)
+    column = torch.complex(last.real * (1 + even * (factor - 1)), last.imag * (1 - even))
+    return torch.cat((z.narrow(axis, 0, half), column), axis)
+
+
+def _resample_complex(x: Tensor, axis: int, size: int) -> Tensor:
+    n = x.shape[axis]
+    z = torch.fft.fft(x, dim=axis, norm="forward")
+    less = min(n, size)
+    half = (less - 1) // 2
+    positive, negative = z.narrow(axis, 0, half + 1), z.narrow(axis, n - half, half)
+    middle = z.new_zeros(*z.shape[:axis], size - 2 * half - 1, *z.shape[axis + 1 :])
+    if less % 2 == 0:
+        middle = _nyquist(z, axis, less // 2, middle)
+    y: Tensor = torch.fft.ifft(
+        torch.cat((positive, middle, negative), axis), dim=axis, norm="forward"
+    )
+    return y
+
+
+def _nyquist(z: Tensor, axis: int, k: int, middle: Tensor) -> Tensor:
+    """The coefficients beyond |k| - 1: shared by both signs going up, put together going down."""
+    if middle.shape[axis] == 1:
+        return z.narrow(axis, k, 1) + z.narrow(axis, z.shape[axis] - k, 1)
+    shared = 0.5 * z.narrow(axis, k, 1)
+    return torch.cat((shared, middle.narrow(axis, 1, middle.shape[axis] - 2), shared), axis)

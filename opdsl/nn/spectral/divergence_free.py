@@ -1,0 +1,52 @@
+"""Vector fields without divergence on a torus: (batch, *grid, fields * axes), kept."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from opdsl.nn.grid.difference import Ends, Size
+from opdsl.nn.precision import no_autocast, wide
+
+
+def wave_numbers(size: Size, lengths: Ends, like: Tensor) -> Tensor:
+    """Frequencies of a real transform, (*size but half of the last axis, axes), per unit of length.
+
+    The frequency that is its own negative, at even sizes, is 0, as its derivative has to be.
+    """
+    lines = []
+    for axis, (n, length) in enumerate(zip(size, lengths, strict=True)):
+        last = axis == len(size) - 1
+        k = torch.arange(n // 2 + 1) if last else torch.fft.fftfreq(n, 1 / n)
+        lines.append(torch.where(2 * k.abs() == n, 0.0, k / length).to(like.device, like.dtype))
+    return torch.stack(torch.meshgrid(*lines, indexing="ij"), -1)
+
+
+class DivergenceFree(nn.Module):
+    """w_k = v_k - k (k . v_k) / |k|^2 for each frequency k of a field v.
+
+    Attributes:
+        lengths: of the axes.
+        closed: whether an axis of n points has n spacings, or n - 1 and is taken to close after n.
+    """
+
+    def __init__(self, lengths: Ends, closed: tuple[bool, ...]) -> None:
+        super().__init__()
+        self.lengths, self.closed = lengths, closed
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, *grid, fields * axes), kept."""
+        with no_autocast(x):
+            v = x.to(wide(x))
+            size = tuple(v.shape[1:-1])
+            axes = list(range(1, 1 + len(size)))
+            z = torch.fft.rfftn(v, dim=axes, norm="forward")
+            z = z.reshape(*z.shape[:-1], -1, len(size))
+            rows = zip(size, self.lengths, self.closed, strict=True)
+            periods = tuple(x if closed else x * n / (n - 1) for n, x, closed in rows)
+            k = wave_numbers(size, periods, v)[..., None, :]
+            square = k.square().sum(-1, keepdim=True)
+            along = (z * k).sum(-1, keepdim=True) / torch.where(square > 0, square, 1.0)
+            w = (z - along * k).flatten(-2)
+            y: Tensor = torch.fft.irfftn(w, s=size, dim=axes, norm="forward")
+            return y.to(x.dtype)

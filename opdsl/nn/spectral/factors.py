@@ -1,0 +1,165 @@
+"""Weights of few parameters: a complex tensor as a product of small ones.
+
+What comes in: the shape (in, out, *frequencies) of a spectral weight, or (channels, *frequencies)
+of a separable one, and its ranks. What goes out: the whole tensor, or its product with a spectrum,
+for which the whole tensor is never made: R_k = A C_k B with A and B common to all modes.
+
+Each factor is a parameter of pairs (re, im). The names and shapes are those of tensorly-torch,
+whose published weights therefore fit; its vector `weights` of a CP tensor is a factor's columns.
+
+Source: Kolda and Bader 2009, doi:10.1137/07070111X; Oseledets 2011, doi:10.1137/090752286; for
+operators Kossaifi et al. 2023, arXiv:2310.00120.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from functools import reduce
+
+import torch
+from torch import Tensor, nn
+
+from opdsl.nn.spectral.tucker import in_rank_space, small_matrices
+
+Size = tuple[int, ...]
+
+
+class CP(nn.Module):
+    """R[i, j, ...] = sum_r U_1[i, r] U_2[j, r] ...: a sum of `rank` products of vectors.
+
+    Attributes:
+        factors: U_n, (size of the axis, rank, 2).
+        cut: the axes on the left of the product of two matrices that makes R.
+    """
+
+    def __init__(self, shape: Size, ranks: Size) -> None:
+        super().__init__()
+        (self.rank,) = ranks
+        self.shape = shape
+        orders = range(1, len(shape))
+        self.cut = min(orders, key=lambda i: math.prod(shape[:i]) + math.prod(shape[i:]))
+        self.factors = pairs((n, self.rank) for n in shape)
+
+    def reset_parameters(self, variance: float) -> None:
+        """Normal factors for which E|R|^2 is `variance`."""
+        reset(self.factors, (variance / self.rank) ** (1 / len(self.shape)))
+
+    def full(self, dtype: torch.dtype) -> Tensor:
+        """R, complex, of `shape`: one product of two matrices, which are small in the middle."""
+        factors = [complex_numbers(x, dtype) for x in self.factors]
+        left, right = factors[: self.cut], factors[self.cut :]
+        return (columns(left) @ columns(right).T).reshape(self.shape)
+
+    def mix(self, u: Tensor, dtype: torch.dtype) -> Tensor:
+        """(batch, modes, in) -> (batch, modes, out): with U_1, each mode's number, U_2."""
+        inward, outward, *rest = (complex_numbers(x, dtype) for x in self.factors)
+        return (u @ inward * columns(rest)) @ outward.T
+
+
+class Tucker(nn.Module):
+    """R = core x_1 U_1 x_2 U_2 ...: a small tensor with a matrix on each axis.
+
+    Attributes:
+        core: (*ranks, 2).
+        factors: U_n, (size of the axis, its rank, 2).
+    """
+
+    def __init__(self, shape: Size, ranks: Size) -> None:
+        super().__init__()
+        self.shape, self.ranks = shape, ranks
+        self.core = nn.Parameter(torch.empty(*ranks, 2))
+        self.factors = pairs(zip(shape, ranks, strict=True))
+
+    def reset_parameters(self, variance: float) -> None:
+        """Normal core and factors for which E|R|^2 is `variance`."""
+        each = (variance / math.prod(self.ranks)) ** (1 / (len(self.shape) + 1))
+        reset((self.core, *self.factors), each)
+
+    def full(self, dtype: torch.dtype) -> Tensor:
+        """R, complex, of `shape`."""
+        return expanded(
+            complex_numbers(self.core, dtype), [complex_numbers(x, dtype) for x in self.factors]
+        )
+
+    def mix(self, u: Tensor, dtype: torch.dtype) -> Tensor:
+        """(batch, modes, in) -> (batch, modes, out): with U_1, each mode's small matrix, U_2."""
+        inward, outward, *rest = (complex_numbers(x, dtype) for x in self.factors)
+        small = (
+            expanded(complex_numbers(self.core, dtype), rest, skip=2).flatten(2).permute(2, 0, 1)
+        )
+        return (torch.bmm((u @ inward).transpose(0, 1), small) @ outward.T).transpose(0, 1)
+
+    def mix_parts(self, x: Tensor) -> Tensor:
+        """`mix` of parts, (batch, 2, modes, in) -> (batch, 2, modes, out), in real products."""
+        inward, outward, *rest = (y.to(x.dtype) for y in self.factors)
+        small = small_matrices(self.core.to(x.dtype), rest)
+        return in_rank_space(x, inward, small, outward)
+
+
+class TT(nn.Module):
+    """R[i, j, ...] = G_1[i] G_2[j] ...: a matrix for each index of each axis, multiplied.
+
+    Attributes:
+        factors: G_n, (rank before, size of the axis, rank behind, 2); the outermost ranks are 1.
+    """
+
+    def __init__(self, shape: Size, ranks: Size) -> None:
+        super().__init__()
+        self.shape, self.ranks = shape, ranks
+        self.factors = pairs(zip((1, *ranks), shape, (*ranks, 1), strict=True))
+
+    def reset_parameters(self, variance: float) -> None:
+        """Normal factors for which E|R|^2 is `variance`."""
+        reset(self.factors, (variance / math.prod(self.ranks)) ** (1 / len(self.shape)))
+
+    def full(self, dtype: torch.dtype) -> Tensor:
+        """R, complex, of `shape`."""
+        return chain([complex_numbers(x, dtype) for x in self.factors]).reshape(self.shape)
+
+    def mix(self, u: Tensor, dtype: torch.dtype) -> Tensor:
+        """(batch, modes, in) -> (batch, modes, out): with G_1, then each mode's other factors."""
+        inward, outward, *rest = (complex_numbers(x, dtype) for x in self.factors)
+        tail = chain(rest).flatten(1)  # (rank, modes)
+        small = torch.tensordot(outward, tail, 1).permute(2, 0, 1)
+        return torch.bmm((u @ inward[0]).transpose(0, 1), small).transpose(0, 1)
+
+
+Factored = CP | Tucker | TT
+FACTORS: dict[str, type[CP | Tucker | TT]] = {"cp": CP, "tucker": Tucker, "tt": TT}
+
+
+# --- parts ------------------------------------------------------------------------------------
+
+
+def pairs(shapes: Iterable[Size]) -> nn.ParameterList:
+    """Parameters of complex numbers as pairs, of these shapes."""
+    return nn.ParameterList(nn.Parameter(torch.empty(*shape, 2)) for shape in shapes)
+
+
+def reset(factors: Iterable[Tensor], variance: float) -> None:
+    """Complex normal numbers with E|z|^2 = `variance`."""
+    for x in factors:
+        nn.init.normal_(x, std=math.sqrt(variance / 2))
+
+
+def complex_numbers(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """Pairs as complex numbers, whose parts have `dtype`."""
+    return torch.view_as_complex(x.to(dtype))
+
+
+def columns(factors: list[Tensor]) -> Tensor:
+    """(n_i, r) each -> (n_1 n_2 ..., r): column by column all products of entries."""
+    return reduce(lambda a, b: (a[:, None] * b).flatten(0, 1), factors)
+
+
+def expanded(core: Tensor, factors: list[Tensor], skip: int = 0) -> Tensor:
+    """A matrix on each axis of `core` but the first `skip`: (..., r_i, ...) -> (..., n_i, ...)."""
+    for x in factors:
+        core = torch.tensordot(core, x, ([skip], [1]))  # the new axis goes behind the others
+    return core
+
+
+def chain(factors: list[Tensor]) -> Tensor:
+    """(r_0, n_1, r_1), (r_1, n_2, r_2), ... -> (r_0, n_1, n_2, ..., r_last)."""
+    return reduce(lambda a, b: torch.tensordot(a, b, 1), factors)

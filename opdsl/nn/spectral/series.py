@@ -1,0 +1,97 @@
+"""A trained Fourier series: a function of the place alone, the same at every resolution.
+
+What comes in: a grid. What goes out: (1, *grid, channels).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from opdsl.nn.precision import no_autocast, wide
+from opdsl.nn.spectral.transforms import Bands, Size, check_points, frequencies, grow_fft
+
+
+class Series(nn.Module):
+    """w(x) = sum_k c_k exp(2 pi i k x), real.
+
+    Attributes:
+        weight: c as pairs (re, im), (*frequencies, channels, 2), the frequencies ascending; on the
+            last axis from 0 on, whose others are the conjugates.
+
+    Source: Rahman et al. 2024, arXiv:2403.12553, sec. 4 (positional encoding of a variable).
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        modes: Size,
+        closed: tuple[bool, ...],
+        *,
+        positive: bool = False,
+        divided: bool = False,
+    ) -> None:
+        """A series of random coefficients.
+
+        Args:
+            channels: of w.
+            modes: the greatest |k| of each axis.
+            closed: for each axis, whether its last point is one step before its first; the other
+                axes have both ends, with one value.
+            positive: whether every axis has frequencies from 0 on only.
+            divided: whether w is divided by the number of points.
+        """
+        super().__init__()
+        self.modes, self.closed = modes, closed
+        self.positive, self.divided = positive, divided
+        counts = tuple(map(len, self.bands))
+        self.weight = nn.Parameter(torch.empty(*counts, channels, 2))
+        self.reset_parameters()
+
+    @property
+    def bands(self) -> Bands:
+        """The frequencies of each axis."""
+        if self.positive:
+            return tuple(range(m + 1) for m in self.modes)
+        return frequencies(self.modes)
+
+    def reset_parameters(self) -> None:
+        """Normal, E|c_k|^2 proportional to (1 + |k|^2)^-3, of a spread that gives E w(x)^2 = 1."""
+        lines = [torch.tensor(band, dtype=torch.float64) for band in self.bands]
+        k = torch.stack(torch.meshgrid(*lines, indexing="ij"), -1)
+        falls = (1 + k.square().sum(-1)).pow(-3)
+        # k > 0 on the last axis stands for its conjugate too; of k = 0 only the real part counts
+        counts = torch.where(k[..., -1] > 0, 2.0, 0.5)
+        spread = (falls / (falls * counts).sum() / 2).sqrt()[..., None, None]
+        with torch.no_grad():
+            self.weight.copy_(torch.randn_like(self.weight) * spread.to(self.weight))
+
+    def forward(self, *, size: Size, like: Tensor) -> Tensor:
+        """-> (1, *size, channels), in the dtype of `like`, computed in float32 at least."""
+        # a closed axis of n - 1 points has those of an open one of n, but its last, which is 0
+        ring = tuple(n - (not closed) for n, closed in zip(size, self.closed, strict=True))
+        self._check_points(ring)
+        with no_autocast(like):
+            c = torch.view_as_complex(self.weight.to(wide(like)))
+            w = grow_fft(c[None], self.bands, ring, real=True)
+            for axis, closed in enumerate(self.closed, start=1):
+                if not closed:
+                    w = torch.cat((w, w.narrow(axis, 0, 1)), axis)
+            return (w / math.prod(size) if self.divided else w).to(like.dtype)
+
+    def _check_points(self, ring: Size) -> None:
+        """Values of waves may be taken at few points; a transform of few has no room for them."""
+        *full, last = self.bands
+        if not self.positive:
+            check_points(ring, self.bands)
+            return
+        check_points(ring[-1:], (last,))
+        for n, band in zip(ring, full, strict=False):
+            if n < len(band):
+                raise ValueError(f"{len(band)} frequencies need as many points, got {n}")
+
+    def extra_repr(self) -> str:
+        """Channels and modes."""
+        return f"{self.weight.shape[-2]}, modes={self.modes}"

@@ -1,0 +1,1 @@
+"""Spherical harmonic transforms and layers on the sphere."""

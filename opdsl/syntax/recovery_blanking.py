@@ -1,0 +1,89 @@
+"""Which statement is made blank for a mistake, and what the text then no longer declares.
+
+What comes in: a scene or a place. What goes out: a `Finding`, with the text to read next.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from itertools import pairwise
+
+from opdsl.diagnostics import Diagnostic
+from opdsl.syntax.error_context import Scene
+from opdsl.syntax.regions import DEFINITIONS, regions
+from opdsl.syntax.scan import Piece, pieces
+from opdsl.syntax.words import ITEMS, KEYWORDS, STATEMENTS
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A mistake, the text to read next, and what that text no longer declares.
+
+    That the text ends too early (`at_end`) is told once: what follows from the cure is no news.
+    """
+
+    diagnostic: Diagnostic
+    text: str
+    lost: tuple[str, ...] = ()
+    at_end: bool = False
+
+
+def refused(text: str, diagnostic: Diagnostic) -> Finding:
+    """The finding for a text that the grammar accepts and the builder refuses."""
+    found = [x for x in pieces(text) if x.kind != "comment"]
+    start = diagnostic.labels[0].span.start
+    at = next(i for i, x in enumerate(found) if x.end > start)
+    region = next(x for x in regions(found) if x.first <= at < x.end)
+    return blank(text, found, (region.first, region.whole), diagnostic)
+
+
+def extent(scene: Scene) -> tuple[int, int]:
+    """The pieces to make blank: the statement to blame, or a whole definition with its head."""
+    outside = scene.outside and not scene.unfinished and scene.region.level != "stray"
+    if outside and scene.piece.text not in ITEMS:
+        return scene.region.first, _next_item(scene)
+    region = scene.regions[scene.culprit]
+    if region.level == "close":
+        region = scene.region
+    return region.first, region.whole
+
+
+def _next_item(scene: Scene) -> int:
+    """Where the next item begins, after statements that stand outside all blocks."""
+    rest = scene.regions[scene.number + 1 :]
+    stray = scene.starts(scene.at)
+    for x in rest:
+        if scene.pieces[x.first].text in ITEMS or not (stray or x.level == "stray"):
+            return x.first
+    return len(scene.pieces)
+
+
+def blank(text: str, found: list[Piece], extent: tuple[int, int], told: Diagnostic) -> Finding:
+    """The finding whose text has blanks for some pieces; offsets and lines stay."""
+    first, end = extent
+    start, stop = found[first].start, found[end - 1].end
+    blank = re.sub(r"[^\n]", " ", text[start:stop])
+    lost = declared(found[first:end])
+    return Finding(told, text[:start] + blank + text[stop:], lost)
+
+
+def declared(found: list[Piece]) -> tuple[str, ...]:
+    """The names that some pieces declare, as far as that can be seen."""
+    if found[0].text in DEFINITIONS:
+        return tuple(x.text for x in found[1:2] if is_name(x))
+    if found[0].text in ("from", "import"):
+        return tuple(x.text for x in found if is_name(x))
+    pairs = list(pairwise(found))
+    names = [b.text for a, b in pairs if a.text in (*STATEMENTS, "const")]
+    names += [a.text for a, b in pairs if b.text in ("=", ":")]
+    for x in found:
+        if x.text in ("=", ":"):
+            break
+        names.append(x.text)
+    return tuple(dict.fromkeys(x for x in names if x.isidentifier() and x not in KEYWORDS))
+
+
+def is_name(piece: Piece) -> bool:
+    """Whether this is a word that is not reserved."""
+    return piece.kind == "name" and piece.text not in KEYWORDS

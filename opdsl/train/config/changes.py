@@ -1,0 +1,185 @@
+"""Settings that change while a run goes on: which may, which did, and from which step on.
+
+A setting says itself whether it may change (`sections.FREE`, `FIXED`, `MOVED`). What changed is
+kept in every checkpoint, so that the record and the weights are always of one moment, and for
+readers in `changes.jsonl`.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from opdsl.diagnostics import Diagnostic, Help, OpError, fault
+from opdsl.files import read_text, write_whole
+from opdsl.train.config.sections import NO_PATHS, Section, Settings
+
+CHANGES = "changes.jsonl"
+
+Flat = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One setting that took another value.
+
+    Attributes:
+        step, epoch: how many were finished at that moment; an epoch with all its steps is.
+        setting: its dotted name.
+        before, after: its values.
+        rates: of the next step with the settings before and after, where they differ.
+    """
+
+    step: int
+    epoch: int
+    setting: str
+    before: Any
+    after: Any
+    rates: tuple[float, float] | None = None
+
+    def __str__(self) -> str:
+        """`schedule.epochs` 12 -> 30 from step 120 on."""
+        text = f"`{self.setting}` {self.before} -> {self.after} from step {self.step} on"
+        if self.rates:
+            text += f" (learning rate {self.rates[1]:.3g} instead of {self.rates[0]:.3g})"
+        return text
+
+    def data(self) -> dict[str, Any]:
+        """As plain data."""
+        return asdict(self) | {"rates": list(self.rates) if self.rates else None}
+
+    @classmethod
+    def of(cls, data: Mapping[str, Any]) -> "Change":
+        """The inverse of `data`."""
+        return cls(**{**data, "rates": tuple(data["rates"]) if data["rates"] else None})
+
+
+def on_resume(key: str) -> str:
+    """Whether a setting may change: `free`, `fixed` or `moved`, as its declaration says."""
+    fields = Settings.model_fields
+    section, _, name = key.rpartition(".")
+    if section:
+        kind = fields[section].annotation
+        assert isinstance(kind, type)
+        assert issubclass(kind, Section)
+        fields = kind.model_fields
+    extra = fields[name].json_schema_extra
+    return str(extra["resume"]) if isinstance(extra, dict) else ""
+
+
+def flat(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """`{"optimizer": {"lr": 1}}` -> `{"optimizer.lr": 1}`; the values of JSON."""
+    sections = {s: v for s, v in settings.items() if isinstance(v, dict)}
+    found = {f"{s}.{k}": v for s, section in sections.items() for k, v in section.items()}
+    return {k: v for k, v in settings.items() if k not in sections} | found
+
+
+def as_flat(settings: Settings) -> dict[str, Any]:
+    """Every setting by its dotted name; the values of JSON."""
+    return flat(settings.model_dump(mode="json"))
+
+
+def differences(before: Flat, after: Flat) -> dict[str, tuple[Any, Any]]:
+    """Settings with two values; one that an earlier version did not know has not changed."""
+    known = {k: (before[k], v) for k, v in after.items() if k in before}
+    return {k: pair for k, pair in known.items() if pair[0] != pair[1]}
+
+
+def refuse_fixed(before: Flat, after: Flat, run: Path) -> None:
+    """A run goes on only with settings that leave its meaning as it is.
+
+    Raises:
+        OpError: OP0629 for each setting that must not change.
+    """
+    found = differences(before, after)
+    refused = [_refused(key, *pair, run) for key, pair in found.items() if not _may(key, *pair)]
+    if refused:
+        raise OpError(*refused)
+
+
+def _may(key: str, before: Any, after: Any) -> bool:
+    rule = on_resume(key)
+    return rule == "free" or (rule == "moved" and _is_path(before) and _is_path(after))
+
+
+def _is_path(value: Any) -> bool:
+    return isinstance(value, list) or (isinstance(value, str) and value not in NO_PATHS)
+
+
+def _refused(key: str, before: Any, after: Any, run: Path) -> Diagnostic:
+    return not_changed(key, before, after, run, f"{key}={shown(after)}")
+
+
+def not_changed(key: str, before: Any, after: Any, run: Path, text: str) -> Diagnostic:
+    """OP0629 about one setting or parameter.
+
+    Args:
+        text: what `--set` takes in another run.
+    """
+    was, now = shown(before), shown(after)
+    message = f"`{key}` is {was} in this run and cannot become {now} while the run goes on"
+    helps = (
+        f"leave it out: the run goes on with {was}",
+        f"or begin another run with its weights: `--from {run} --set {text}`",
+    )
+    return Diagnostic("OP0629", message, (), (), tuple(Help(x) for x in helps), file=str(run))
+
+
+def shown(value: Any) -> str:
+    """A value as `--set` reads it."""
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{k} = {shown(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(shown, value))}]"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def refuse_fewer_epochs(epochs: int, finished: int, position: int, run: Path) -> None:
+    """A run cannot end before the epoch that it has begun.
+
+    Raises:
+        OpError: OP0629.
+    """
+    least = finished + (position > 0)
+    if epochs >= least:
+        return
+    message = f"`schedule.epochs` cannot become {epochs}: the run has begun epoch {least}"
+    helps = (f"at least {least}", f"or begin another run: `--from {run}`")
+    raise fault("OP0629", message, helps=helps, file=str(run))
+
+
+def write_changes(run: Path, changes: Sequence[Change]) -> None:
+    """All changes up to now as lines of JSON; no file for none.
+
+    Raises:
+        OSError: it could not be written.
+    """
+    if changes or (run / CHANGES).exists():
+        lines = (json.dumps(x.data()) + "\n" for x in changes)
+        write_whole(run / CHANGES, "".join(lines).encode())
+
+
+def read_changes(run: Path) -> list[Change]:
+    """The changes of a run, oldest first; none where the file cannot be read."""
+    try:
+        lines = read_text(run / CHANGES).splitlines()
+        return [Change.of(json.loads(x)) for x in lines]
+    except (OSError, ValueError, LookupError, TypeError):
+        return []
+
+
+def between(
+    before: Flat, after: Flat, step: int, epoch: int, rates: Mapping[str, tuple[float, float]]
+) -> Iterator[Change]:
+    """The changes from one set of settings to another.
+
+    Args:
+        rates: by setting, where it changes the learning rate.
+    """
+    for key, pair in differences(before, after).items():
+        yield Change(step, epoch, key, *pair, rates.get(key))

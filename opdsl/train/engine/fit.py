@@ -1,0 +1,224 @@
+"""Training, from a module and samples to weights on the disk.
+
+In come an `nn.Module`, samples and settings; the run's folder receives `metrics.jsonl` and
+`checkpoints/`. A run that was killed, interrupted or starved of disk goes on bit for bit: what
+moves (weights, optimizer, scale, random generators, position) is in every checkpoint, and what
+does not (the order of samples, the learning rate) is a function of seed, epoch and step.
+"""
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import nn
+
+from opdsl.diagnostics import fault
+from opdsl.nn.module_tree import at
+from opdsl.train.config.changes import Change
+from opdsl.train.config.sections import Settings
+from opdsl.train.engine.device import device_of
+from opdsl.train.engine.loop import Training
+from opdsl.train.engine.normalise import Normaliser
+from opdsl.train.engine.optimizers import optimizer_of
+from opdsl.train.engine.precision import policy_of
+from opdsl.train.engine.randomness import seed_everything
+from opdsl.train.engine.rates import Rate
+from opdsl.train.engine.rollout import Loop
+from opdsl.train.engine.samples import Feed, Samples
+from opdsl.train.engine.signals import Watch
+from opdsl.train.engine.step import Stepper
+from opdsl.train.losses.norms import Grid
+from opdsl.train.losses.quadrature import Samplings
+from opdsl.train.metrics.error_sums import Metrics
+from opdsl.train.metrics.evaluate import grids_of
+from opdsl.train.run.checkpoint import Store
+from opdsl.train.run.folder import lock, refuse_other_run
+from opdsl.train.run.listener import Listener, Silence
+from opdsl.train.run.metrics_log import Journal, Row, validation
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A finished run; the module holds the last weights.
+
+    Attributes:
+        run: its folder.
+        epochs, steps, skipped: how many of each, over all sittings.
+        history: the rows of metrics.jsonl.
+        metrics: the last errors on the validation data, if there are some.
+        best: the smallest relative L2 error on them, or loss of a band; its epoch.
+        normaliser: what `predict` and `evaluate` need beside the module.
+        notes: what went wrong without stopping the run, and other things worth knowing.
+        changes: settings that changed while it went on.
+    """
+
+    run: Path
+    epochs: int
+    steps: int
+    skipped: int
+    history: list[Row]
+    metrics: Metrics | None
+    best: float | None
+    best_epoch: int | None
+    normaliser: Normaliser
+    notes: tuple[str, ...]
+    changes: tuple[Change, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What a band is around: a part of the module that another run has trained.
+
+    Attributes:
+        paths: of its submodules.
+        normaliser: of that run; with another it would be another operator.
+    """
+
+    paths: tuple[str, ...]
+    normaliser: Normaliser
+
+
+def fit(  # noqa: PLR0913  the contract with the callers
+    module: nn.Module,
+    train: Samples,
+    valid: Samples | None,
+    settings: Settings,
+    run: Path,
+    *,
+    periodic: Mapping[str, tuple[bool, ...]],
+    meta: Mapping[str, str],
+    lengths: Mapping[str, tuple[float, ...]] | None = None,
+    samplings: Samplings | None = None,
+    resume: bool = False,
+    listener: Listener | None = None,
+    loop: Loop | None = None,
+    kept: Kept | None = None,
+    choice: str = "",
+) -> Outcome:
+    """Train `module` on `train`, in the folder `run`.
+
+    Args:
+        module: takes inputs by name, (batch, channels, *grid), returns a tensor or a dictionary.
+        train: what to learn from.
+        valid: decide which weights are the best; without them the last ones are used.
+        settings: how.
+        run: where metrics and checkpoints go.
+        periodic: for each output, which axes of its grid are periodic.
+        meta: strings kept in every checkpoint; a run goes on only with the same `meta["arch"]`.
+        lengths: for each output, the lengths of its axes (H1); 1 if not given.
+        samplings: of inputs and outputs on a sphere, see `opdsl.train.losses.quadrature`.
+        resume: go on with the run in the folder, or begin if it has no checkpoint yet.
+        listener: who wants to hear.
+        loop: how steps in time follow each other, if the truth has an axis of time.
+        kept: the trained part around which a band is learnt.
+        choice: the validation data in words, for the listener.
+
+    Raises:
+        OpError: OP0604, OP0613, OP0620 - OP0626, OP0629, OP0630.
+        Interrupted: a signal came; a checkpoint has been written.
+    """
+    grids = grids_of(train, periodic, lengths or {}, loop)
+    _refuse_bad_samples(train, settings, grids)
+    with ExitStack() as stack:
+        _enter_folder(stack, run, resume=resume)
+        watch = stack.enter_context(Watch())
+        stepper = _stepper(module, train, settings, grids, loop, kept, samplings)
+        units = stepper.units
+        training = Training(
+            settings=settings,
+            stepper=stepper,
+            feed=Feed.of(train, stepper.policy, samplings, units),
+            valid=None if valid is None else Feed.of(valid, stepper.policy, samplings, units),
+            grids=grids,
+            rate=Rate(settings.schedule, settings.optimizer.lr, -(-len(train) // settings.batch)),
+            store=Store(run, settings.checkpoint.keep),
+            journal=Journal(run),
+            fingerprint=train.fingerprint,
+            valid_fingerprint=None if valid is None else valid.fingerprint,
+            meta=dict(meta),
+            watch=watch,
+            listener=listener or Silence(),
+            choice=choice,
+        )
+        stack.callback(training.listener.end)
+        training.begin(resume=resume)
+        training.finish()
+        return _outcome(training)
+
+
+def _refuse_bad_samples(train: Samples, settings: Settings, grids: Mapping[str, Grid]) -> None:
+    if len(train) == 0:
+        raise fault("OP0613", "there are no samples to train on", file=train.name)
+    flat = [name for name, grid in grids.items() if not grid.periodic]
+    if settings.loss == "h1" and flat:
+        message = f"`loss = h1` needs derivatives, and the output `{flat[0]}` has no grid"
+        raise fault("OP0604", message, helps=("use `loss = l2`",))
+
+
+def _enter_folder(stack: ExitStack, run: Path, *, resume: bool) -> None:
+    """Lock the folder, then look whether it may be used."""
+    try:
+        stack.enter_context(lock(run))
+    except OSError as error:
+        raise fault("OP0625", f"the run folder cannot be used: {error}", file=str(run)) from error
+    if not resume:
+        refuse_other_run(run)
+
+
+def _stepper(
+    module: nn.Module,
+    train: Samples,
+    settings: Settings,
+    grids: Mapping[str, Grid],
+    loop: Loop | None,
+    kept: Kept | None,
+    samplings: Samplings | None,
+) -> Stepper:
+    """Seed; module and normaliser on the device, with their optimizer."""
+    policy = policy_of(settings.precision, device_of(settings.device))
+    seed_everything(settings.seed)
+    policy.settle(module)
+    for path in kept.paths if kept else ():
+        at(module, path).requires_grad_(requires_grad=False)
+    if kept:
+        normaliser = kept.normaliser
+    else:
+        normaliser = Normaliser.fit(train, settings.normalise, loop, samplings)
+    return Stepper(
+        module=module,
+        normaliser=normaliser.to(policy.device, policy.weights),
+        optimizer=optimizer_of(settings.optimizer, module.parameters()),
+        scaler=policy.scaler(),
+        policy=policy,
+        grids=grids,
+        loss=settings.loss,
+        clip=settings.clip,
+        loop=loop,
+        band=settings.band if kept else None,
+        frozen=kept.paths if kept else (),
+        units=normaliser.units(loop),
+    )
+
+
+def _outcome(training: Training) -> Outcome:
+    at = training.at
+    return Outcome(
+        run=training.store.run,
+        epochs=at.epoch,
+        steps=at.step,
+        skipped=at.skipped_before,
+        history=training.history,
+        metrics=training.metrics or _last_validated(training.history),
+        best=at.best,
+        best_epoch=at.best_epoch,
+        normaliser=training.stepper.normaliser,
+        notes=tuple(training.notes),
+        changes=tuple(training.changes),
+    )
+
+
+def _last_validated(history: list[Row]) -> Metrics | None:
+    """The metrics of a run that had nothing left to do."""
+    found = [x for row in history if (x := validation(row))]
+    return Metrics(**found[-1]) if found else None

@@ -1,0 +1,333 @@
+"""The loop over epochs and steps: learn, validate, write down, save, stop when asked.
+
+Everything it needs has been prepared by `fit`; what moves while it runs is `snapshot.Progress` and
+the states of module, optimizer, scaler and random generators.
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import isnan
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import nn
+
+from opdsl.diagnostics import OpError, fault
+from opdsl.nn.points.batch import numbers
+from opdsl.train.config.changes import (
+    Change,
+    as_flat,
+    between,
+    flat,
+    refuse_fewer_epochs,
+    refuse_fixed,
+    write_changes,
+)
+from opdsl.train.config.sections import Schedule, Settings
+from opdsl.train.engine.order import permutation
+from opdsl.train.engine.rates import Rate
+from opdsl.train.engine.samples import Feed
+from opdsl.train.engine.signals import Interrupted, Watch
+from opdsl.train.engine.step import Stepper, Taken
+from opdsl.train.engine.train_state import (
+    Progress,
+    capture,
+    moved_versions,
+    refuse_other,
+    restore,
+    weights,
+)
+from opdsl.train.losses.norms import Grid
+from opdsl.train.metrics.error_sums import Metrics
+from opdsl.train.metrics.evaluate import measure
+from opdsl.train.run.checkpoint import Kind, State, Store, malformed
+from opdsl.train.run.listener import Listener, Plan
+from opdsl.train.run.metrics_log import Journal, Row
+
+HUGE = 1e10  # beyond it, squares and products of layers overflow: no learning rate helps
+
+
+@runtime_checkable
+class Limited(Protocol):
+    """A module that can do with fewer Fourier modes for a while."""
+
+    @property
+    def greatest_modes(self) -> int:
+        """The greatest frequency that it has weights for; 0: none."""
+
+    def limit_modes(self, modes: int | None) -> None:
+        """Let only the frequencies up to `modes` take part; None: all again."""
+
+
+@dataclass(slots=True)
+class Training:
+    """A run: the parts that `fit` has prepared, and where it stands."""
+
+    settings: Settings
+    stepper: Stepper
+    feed: Feed
+    valid: Feed | None
+    grids: dict[str, Grid]
+    rate: Rate
+    store: Store
+    journal: Journal
+    fingerprint: str
+    valid_fingerprint: str | None
+    meta: dict[str, str]
+    watch: Watch
+    listener: Listener
+    choice: str = ""
+    at: Progress = field(default_factory=Progress)
+    history: list[Row] = field(default_factory=list)
+    metrics: Metrics | None = None
+    notes: list[str] = field(default_factory=list)
+    unsaved: str | None = None
+    limit: int | None = None
+    clock: float = 0.0
+
+    # ------------------------------------------------------------------------------ the beginning
+
+    def begin(self, *, resume: bool) -> None:
+        """Take up the newest checkpoint, if there is one and it is wanted."""
+        self.store.sweep()
+        state = self.store.load("step", self.note) if resume else None
+        if state is not None:
+            self._take_up(state)
+        elif resume:
+            self.note("the folder holds no checkpoint: the run begins anew")
+        if self.at.planned is None:
+            self.at.planned = self.settings.schedule.epochs
+        try:
+            write_changes(self.store.run, self.changes)
+            self.history, torn = self.journal.keep_until(self.at.epoch)
+        except OSError as error:
+            path, message = str(self.journal.path), f"the metrics cannot be written: {error}"
+            raise fault("OP0625", message, file=path) from error
+        if torn:
+            self.note(f"{torn} damaged lines of {self.journal.path.name} were dropped")
+        self.listener.start(self._plan())
+
+    def _take_up(self, state: State) -> None:
+        """Put everything back that moves; settings that differ from those of then are changes."""
+        run, now = self.store.run, as_flat(self.settings)
+        with malformed(run):
+            before = flat(state["settings"])
+            refuse_other(state, self.meta, self.fingerprint, self.valid_fingerprint, run)
+            refuse_fixed(before, now, run)
+        with malformed(run):
+            at = self.at = restore(state, self.stepper, self.settings, run)
+            refuse_fewer_epochs(self.settings.schedule.epochs, at.epoch, at.position, run)
+            versions = tuple(moved_versions(state, self.meta))
+            epoch = at.step // self.rate.steps
+            new = tuple(between(before, now, at.step, epoch, self._rates(before)))
+            at.changes.extend(x.data() for x in new)
+        for text in (*versions, *map(str, new)):
+            self.note(text)
+
+    @property
+    def changes(self) -> list[Change]:
+        """The settings that changed while the run went on."""
+        return [Change.of(x) for x in self.at.changes]
+
+    def _rates(self, before: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
+        """The learning rate of the next step before and after, for the settings that it needs."""
+        schedule = {k: before[f"schedule.{k}"] for k in Schedule.model_fields}
+        old = Rate(Schedule(**schedule), before["optimizer.lr"], self.rate.steps)
+        rates = old(self.at.step), self.rate(self.at.step)
+        keys = [f"schedule.{k}" for k in schedule] + ["optimizer.lr"]
+        return dict.fromkeys(keys, rates) if rates[0] != rates[1] else {}
+
+    def _plan(self) -> Plan:
+        policy = self.stepper.policy
+        return Plan(
+            epochs=self.settings.schedule.epochs,
+            first_epoch=self.at.epoch + 1,
+            steps=self.rate.steps,
+            samples=self.feed.size,
+            choice=self.choice,
+            device=str(policy.device),
+            precision=policy.name,
+            parameters=sum(_reals(p) for p in self.stepper.module.parameters()),
+        )
+
+    # ----------------------------------------------------------------------------------- the loop
+
+    def finish(self) -> None:
+        """Every epoch that is left."""
+        try:
+            while self.at.epoch < self.settings.schedule.epochs:
+                self._epoch()
+        except torch.OutOfMemoryError as error:
+            raise self._too_large() from error
+        if self.unsaved:
+            message = f"the last checkpoint could not be written: {self.unsaved}"
+            helps = ("free some space and go on with `--resume`",)
+            raise fault("OP0625", message, file=str(self.store.folder), helps=helps)
+
+    def _epoch(self) -> None:
+        self.clock = time.perf_counter() - self.at.seconds
+        self._limit()
+        self.stepper.begin()
+        order = permutation(self.settings.seed, self.at.epoch, self.feed.size)
+        batches = torch.split(order, self.settings.batch)
+        while self.at.position < len(batches):
+            self._step(batches[self.at.position])
+        row = self._row()
+        self._keep_best(row)
+        self.at.close_epoch()
+        self._record(row)
+        if self._due(self.settings.checkpoint.every):
+            self.save()
+
+    def _limit(self) -> None:
+        """Let the modes of this epoch take part, if the run begins with few."""
+        plan, module = self.settings.incremental, self.stepper.module
+        if plan.start is None:
+            return
+        if not isinstance(module, Limited) or not module.greatest_modes:
+            helps = ("leave `incremental` out", "or use an operator with `spectral_conv`")
+            raise fault(
+                "OP0604", "the model has no Fourier modes to begin with few of", helps=helps
+            )
+        epochs = self.at.planned or self.settings.schedule.epochs
+        self.limit = plan.modes(self.at.epoch, epochs, module.greatest_modes)
+        module.limit_modes(self.limit)
+
+    def _step(self, rows: torch.Tensor) -> None:
+        self.at.rate = self.rate(self.at.step)
+        taken = self.stepper.learn(self.feed.take(rows), self.at.rate)
+        self._count(taken, rows)
+        self.listener.step(self.at.epoch + 1, self.at.position, taken.loss)
+        steps = self.settings.checkpoint.steps
+        if self.watch.caught is not None:
+            self.at.seconds = time.perf_counter() - self.clock
+            raise Interrupted(self.watch.caught, saved=self.save())
+        if steps and self.at.step % steps == 0:
+            self.at.seconds = time.perf_counter() - self.clock
+            self.save()
+
+    def _count(self, taken: Taken, rows: torch.Tensor) -> None:
+        """Move the position; a step that did not move the weights is counted, many are the end."""
+        at = self.at
+        at.step, at.position = at.step + 1, at.position + 1
+        if taken.moved:
+            at.loss_sum, at.loss_count = (
+                at.loss_sum + taken.loss * taken.counted,
+                at.loss_count + taken.counted,
+            )
+            at.bad = 0
+            return
+        at.skipped += 1
+        if not taken.overflow:
+            at.bad += 1
+        if at.bad >= self.settings.bad_steps:
+            raise self._diverged(taken, rows)
+
+    def _diverged(self, taken: Taken, rows: torch.Tensor) -> OpError:
+        at, kept = self.at, self.store.found()
+        what = "gradient" if abs(taken.loss) < float("inf") else "loss"
+        message = f"{at.bad} steps in a row had no finite {what}, the last in epoch {at.epoch + 1}"
+        message += f", step {at.position} of {self.rate.steps}"
+        indices = ", ".join(str(i) for i in rows.tolist())
+        notes = [f"samples of that step: {indices}"]
+        notes += [f"the weights before are in {path}" for path in kept[:1]]
+        helps = ("look at these samples", self._cure(rows))
+        return fault("OP0620", message, notes=tuple(notes), helps=helps, file=str(self.store.run))
+
+    def _cure(self, rows: torch.Tensor) -> str:
+        """What to change: the unit of data that overflow in the model, else the learning rate."""
+        batch = self.feed.take(rows)
+        sides = {"inputs": self.stepper.encoded(batch.inputs), "outputs": batch.truth}
+        for side, fields in sides.items():
+            for name, x in fields.items():
+                if float(numbers(x).abs().max()) > HUGE:
+                    text = f"the model sees `{name}` at values above {HUGE:g}: "
+                    return f"{text}set `normalise.{side} = channel`, or give it in another unit"
+        return "lower `optimizer.lr`, or set `clip = 1.0`"
+
+    def _too_large(self) -> OpError:
+        message = f"a batch of {self.settings.batch} does not fit into memory"
+        device = str(self.stepper.policy.device)
+        helps = ("lower `batch`", "or train at a lower `data.resolution`")
+        return fault("OP0630", message, file=device, helps=helps)
+
+    # ------------------------------------------------------------------------- the end of an epoch
+
+    def _due(self, every: int) -> bool:
+        """Every so many finished epochs, and after the last."""
+        return self.at.epoch % every == 0 or self.at.epoch == self.settings.schedule.epochs
+
+    def _row(self) -> Row:
+        """The row of metrics.jsonl for the epoch that ends."""
+        at, number = self.at, self.at.epoch + 1
+        every, last = self.settings.eval.every, number == self.settings.schedule.epochs
+        metrics = self._validate() if number % every == 0 or last else None
+        return {
+            "epoch": number,
+            "step": at.step,
+            "lr": self.rate(max(0, at.step - 1)) if at.rate is None else at.rate,
+            "train_loss": at.loss_sum / at.loss_count if at.loss_count else None,
+            "valid": metrics.to_json() if metrics else None,
+            "seconds": round(time.perf_counter() - self.clock, 3),
+            "skipped": at.skipped,
+        }
+
+    def _validate(self) -> Metrics | None:
+        step, batch = self.stepper, self.settings.batch
+        if self.valid is not None:
+            self.metrics = measure(
+                step.module, step.normaliser, self.valid, self.grids, batch, step.loop, step.band
+            )
+        return self.metrics
+
+    def _keep_best(self, row: Row) -> None:
+        """Keep the weights if the validation data say that they are the best so far."""
+        errors = row["valid"]
+        if errors is None or self.limit is not None:
+            return
+        score = errors.get("pinball", errors["rel_l2"])
+        if not isnan(score) and (self.at.best is None or score < self.at.best):
+            self.at.best, self.at.best_epoch = score, row["epoch"]
+            best = self._weights() | {"epoch": row["epoch"], "row": row}
+            self._write(best, "best")
+
+    def _record(self, row: Row) -> None:
+        self.history.append(row)
+        try:
+            self.journal.append(row)
+        except OSError as error:
+            self.note(f"the metrics of epoch {row['epoch']} could not be written: {error}")
+        self.listener.epoch(row)
+
+    # -------------------------------------------------------------------------------- checkpoints
+
+    def save(self) -> bool:
+        """Write a checkpoint; a disk that refuses costs a note, not the run."""
+        state = self._weights() | capture(self.stepper, self.at, self.settings)
+        self.unsaved = self._write(state, "step")
+        return self.unsaved is None
+
+    def _weights(self) -> State:
+        data = {"fingerprint": self.fingerprint, "valid": self.valid_fingerprint}
+        return weights(self.stepper, self.at, self.meta) | data
+
+    def _write(self, state: State, kind: Kind) -> str | None:
+        try:
+            self.store.save(state, self.at.step, kind)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            self.note(
+                f"no checkpoint at step {self.at.step}: {reason}; the earlier ones are intact"
+            )
+            return reason
+        return None
+
+    def note(self, text: str) -> None:
+        """Something to know that does not stop the run."""
+        self.notes.append(text)
+        self.listener.note(text)
+
+
+def _reals(p: nn.Parameter) -> int:
+    return p.numel() * (2 if p.is_complex() else 1)

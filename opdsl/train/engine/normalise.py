@@ -1,0 +1,205 @@
+"""Channels to mean 0 and deviation 1, and back; part of every checkpoint.
+
+The loss is taken after going back, in physical units: a relative error of shifted values is
+another quantity (where the mean is large it is much larger), and the metric would not be the loss.
+"""
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from opdsl.nn.points.batch import Values, changed, numbers
+from opdsl.train.config.sections import Normalise
+from opdsl.train.engine.rollout import Loop
+from opdsl.train.engine.samples import Fields, OnPoints, Samples, Units
+from opdsl.train.losses.norms import power_of_two
+from opdsl.train.losses.quadrature import Samplings, field_weights
+
+CONSTANT = 1e-7  # a deviation below this fraction of the mean is rounding of float32
+CHUNK = 64  # samples converted to float64 at a time
+
+
+class Scale(nn.Module):
+    """x -> (x - mean) / std of each channel, `back` its inverse.
+
+    Args:
+        mean: (channels,).
+        std: (channels,), positive.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: Tensor, std: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("mean", mean.float())
+        self.register_buffer("std", std.float())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, channels, *grid) in physical units -> normalised."""
+        return (x - _beside(self.mean, x)) / _beside(self.std, x)
+
+    def back(self, x: Tensor) -> Tensor:
+        """Normalised -> physical units."""
+        return x * _beside(self.std, x) + _beside(self.mean, x)
+
+    @property
+    def unit(self) -> float:
+        """A power of two near the greatest deviation."""
+        return float(power_of_two(self.std.amax()))
+
+    def in_unit(self, unit: float) -> "Scale":
+        """The scale of the same values divided by `unit`, a power of two."""
+        found = Scale(self.mean / unit, self.std / unit)
+        return found.to(self.mean.dtype)
+
+
+class Normaliser(nn.Module):
+    """A `Scale` for each input and each output, by name."""
+
+    def __init__(self, inputs: Mapping[str, Scale], outputs: Mapping[str, Scale]) -> None:
+        super().__init__()
+        self.scales = nn.ModuleDict({f"in_{k}": v for k, v in inputs.items()})
+        self.scales.update({f"out_{k}": v for k, v in outputs.items()})
+        self.outputs = tuple(outputs)
+
+    @classmethod
+    def fit(
+        cls,
+        train: Samples,
+        kinds: Normalise,
+        loop: Loop | None = None,
+        samplings: Samplings | None = None,
+    ) -> "Normaliser":
+        """Mean and deviation of the training samples, computed in float64, over all steps.
+
+        They are integrals over the domains of all samples, weighted by quadrature weights where
+        `samplings` or the samples know them; elsewhere all points count alike.
+
+        Args:
+            train: the samples.
+            kinds: which statistics.
+            loop: how steps in time follow each other, if there is an axis of time.
+            samplings: of fields on a sphere, see `opdsl.train.losses.quadrature`.
+        """
+        own = train.weights if isinstance(train, OnPoints) else {}
+        weights = field_weights(train.inputs | train.outputs, samplings or {}, own)
+        ins = {k: _all_steps(numbers(v), k, loop) for k, v in train.inputs.items()}
+        outs = {k: _steps(numbers(v), loop) for k, v in train.outputs.items()}
+        return cls(
+            {k: _scale(v, kinds.inputs, weights.get(k)) for k, v in ins.items()},
+            {k: _scale(v, kinds.outputs, weights.get(k)) for k, v in outs.items()},
+        )
+
+    def units(self, loop: Loop | None = None) -> Units:
+        """Units in which the values of each field are near one.
+
+        An output that comes back as an input has the unit of that input.
+        """
+        outputs = {k.removeprefix("out_"): x.unit for k, x in self._scales("out_")}
+        inputs = {k.removeprefix("in_"): x.unit for k, x in self._scales("in_")}
+        back = {to: outputs.get(of, 1.0) for of, to in (loop.feedback if loop else ())}
+        return Units(inputs | back, outputs)
+
+    def in_units(self, units: Units) -> "Normaliser":
+        """The normaliser of values in these units."""
+        ins = ((k.removeprefix("in_"), x) for k, x in self._scales("in_"))
+        outs = ((k.removeprefix("out_"), x) for k, x in self._scales("out_"))
+        return Normaliser(
+            {k: x.in_unit(units.inputs.get(k, 1.0)) for k, x in ins},
+            {k: x.in_unit(units.outputs.get(k, 1.0)) for k, x in outs},
+        )
+
+    def with_width(self, of: str, width: str) -> "Normaliser":
+        """The same, with an output `width` in units of the deviation of the output `of`."""
+        scales = {k.removeprefix("out_"): x for k, x in self._scales("out_")}
+        std = scales[of].std
+        ins = {k.removeprefix("in_"): x for k, x in self._scales("in_")}
+        return Normaliser(ins, {of: scales[of], width: Scale(torch.zeros_like(std), std.clone())})
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Tensor]) -> "Normaliser":
+        """The normaliser that a checkpoint holds, its `state_dict`."""
+        return cls(_scales(state, "in_"), _scales(state, "out_"))
+
+    def encode(self, inputs: Fields) -> Fields:
+        """Inputs in physical units -> as the module reads them (who will complain of strangers)."""
+        scales = self.scales
+        return {
+            k: changed(x, scales[f"in_{k}"]) if f"in_{k}" in scales else x
+            for k, x in inputs.items()
+        }
+
+    def decode(self, outputs: Values | Fields) -> Fields:
+        """What the module returned -> physical units, by name, in float32 or better."""
+        named = outputs if isinstance(outputs, dict) else {self.outputs[0]: outputs}
+        return {k: changed(x, partial(self._back, k)) for k, x in named.items()}
+
+    def deviation(self, name: str, like: Values) -> Tensor:
+        """The deviation of an output, shaped to meet (batch, channels, *grid)."""
+        return _beside(dict(self._scales("out_"))[f"out_{name}"].std, numbers(like))
+
+    def _back(self, name: str, x: Tensor) -> Tensor:
+        wide = x if x.dtype == torch.float64 else x.float()
+        scale = dict(self._scales("out_")).get(f"out_{name}")
+        return scale.back(wide) if scale else wide  # an output that the data do not have
+
+    def _scales(self, prefix: str) -> Iterator[tuple[str, Scale]]:
+        for name, scale in self.scales.items():
+            if name.startswith(prefix):
+                assert isinstance(scale, Scale)
+                yield name, scale
+
+
+def _beside(row: Tensor, x: Tensor) -> Tensor:
+    """(channels,) shaped to meet (batch, channels, *grid)."""
+    return row.reshape(-1, *[1] * (x.dim() - 2))
+
+
+def _scale(x: Tensor, kind: str, weights: Values | None) -> Scale:
+    channels = x.shape[1]
+    if kind == "none":
+        return Scale(torch.zeros(channels), torch.ones(channels))
+    w = torch.ones(1, 1, *x.shape[2:]) if weights is None else numbers(weights)
+    w = w.double().expand(1, 1, *x.shape[2:])
+    total = w.sum() * len(x)
+    mean = torch.stack([(c * w).sum(_but_channels(c)) for c in _chunks(x)]).sum(0) / total
+    squares = [((c - _beside(mean, c)) ** 2 * w).sum(_but_channels(c)) for c in _chunks(x)]
+    return Scale(mean, _deviation((torch.stack(squares).sum(0) / total).sqrt(), mean))
+
+
+def _deviation(std: Tensor, mean: Tensor) -> Tensor:
+    """Deviations, and for constant channels a size in the same unit.
+
+    That is the size of the constant, or of the greatest channel beside one that is zero: with 1 the
+    result of a run would depend on the unit of its data.
+    """
+    size = torch.where(mean == 0, torch.maximum(std, mean.abs()).amax(), mean.abs())
+    size = torch.where(size == 0, torch.ones_like(size), size)
+    return torch.where(std > CONSTANT * mean.abs(), std, size)
+
+
+def _all_steps(x: Tensor, name: str, loop: Loop | None) -> Tensor:
+    return _steps(x, loop) if loop and loop.timed(name, x) else x
+
+
+def _steps(x: Tensor, loop: Loop | None) -> Tensor:
+    return x.flatten(0, 1) if loop else x
+
+
+def _chunks(x: Tensor) -> Iterator[Tensor]:
+    return (c.double() for c in torch.split(x, CHUNK))
+
+
+def _but_channels(x: Tensor) -> list[int]:
+    return [d for d in range(x.dim()) if d != 1]
+
+
+def _scales(state: Mapping[str, Tensor], prefix: str) -> dict[str, Scale]:
+    start = f"scales.{prefix}"
+    names = [
+        k[len(start) : -len(".mean")] for k in state if k.startswith(start) and k[-5:] == ".mean"
+    ]
+    return {n: Scale(state[f"{start}{n}.mean"], state[f"{start}{n}.std"]) for n in names}

@@ -1,0 +1,121 @@
+"""Precision as a policy with a name: which dtype the weights, the products and the loss have.
+
+The spectral part stays in float32 or better, unless the name says `spectral`: then Fourier layers
+transform and mix in the narrow format too. The loss, the metrics and the normalisation are outside
+autocast, in float32 or better.
+"""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from opdsl.diagnostics import fault
+from opdsl.nn.spectral.conv import SpectralConv
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How to compute.
+
+    Attributes:
+        name: as in the settings, but never `mixed`.
+        device: where.
+        weights: dtype of the parameters and of the samples.
+        products: dtype under autocast, None without.
+        scaled: whether the loss is scaled up so that small gradients survive in float16.
+        spectral: whether Fourier layers are in the format of the products as well.
+        tf32: whether matrix products of float32 round their factors to ten bits behind the first.
+    """
+
+    name: str
+    device: torch.device
+    weights: torch.dtype = torch.float32
+    products: torch.dtype | None = None
+    scaled: bool = False
+    spectral: bool = False
+    tf32: bool = False
+
+    def settle(self, module: nn.Module) -> None:
+        """The module on the device, in its dtype, its Fourier layers in theirs."""
+        module.to(self.device, self.weights)
+        for x in module.modules():
+            if isinstance(x, SpectralConv):
+                x.narrow = self.spectral
+
+    @contextmanager
+    def arithmetic(self) -> Iterator[None]:
+        """The context of a whole step: how products of float32 are computed on CUDA devices."""
+        # torch puts a class in the module's place, which mypy does not see
+        switches = torch.backends.cuda.matmul, torch.backends.cudnn.conv  # type: ignore[attr-defined]
+        before = [x.fp32_precision for x in switches]
+        for x in switches:
+            x.fp32_precision = "tf32" if self.tf32 else "ieee"
+        try:
+            yield
+        finally:
+            for x, was in zip(switches, before, strict=True):
+                x.fp32_precision = was
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """The context in which the module runs."""
+        if self.products is None:
+            return nullcontext()
+        return torch.autocast(self.device.type, self.products)
+
+    def scaler(self) -> torch.amp.GradScaler:
+        """The scaler of the loss, which does nothing where none is needed."""
+        return torch.amp.GradScaler(self.device.type, enabled=self.scaled)
+
+    def place(self, x: Tensor) -> Tensor:
+        """`x` on the device, in the dtype of the weights (integers keep theirs)."""
+        dtype = self.weights if x.is_floating_point() else x.dtype
+        return x.to(self.device, dtype, non_blocking=True)
+
+
+def policy_of(name: str, device: torch.device) -> Policy:
+    """The policy of that name; `mixed` is bf16 on a CUDA device that has it, else fp32.
+
+    Raises:
+        OpError: OP0622, the device cannot compute so.
+    """
+    if name == "mixed":
+        name = "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
+    if reason := _refusal(name, device):
+        raise fault("OP0622", reason, helps=(_cure(name, device),))
+    return policies(device)[name]
+
+
+def policies(device: torch.device) -> dict[str, Policy]:
+    """All by name, whether the device can compute so or not."""
+    bf16, fp16 = {"products": torch.bfloat16}, {"products": torch.float16, "scaled": True}
+    more: dict[str, dict[str, Any]] = {
+        "fp64": {"weights": torch.float64},
+        "fp32": {},
+        "tf32": {"tf32": True},
+        "bf16": bf16,
+        "bf16_spectral": bf16 | {"spectral": True},
+        "fp16": fp16,
+        "fp16_spectral": fp16 | {"spectral": True},
+    }
+    return {name: Policy(name, device, **each) for name, each in more.items()}
+
+
+def _refusal(name: str, device: torch.device) -> str | None:
+    if name in ("fp16", "fp16_spectral", "tf32") and device.type != "cuda":
+        return f"`precision = {name}` needs a CUDA device, this run is on `{device}`"
+    if name.startswith("bf16") and device.type == "cuda" and not torch.cuda.is_bf16_supported():
+        return f"`{device}` has no bf16"
+    if name == "fp64" and device.type == "mps":
+        return "`mps` has no double precision"
+    return None
+
+
+def _cure(name: str, device: torch.device) -> str:
+    if name == "fp64":
+        return "use `device = cpu`"
+    half = "`precision = fp16` or " if device.type == "cuda" else "`precision = bf16` or "
+    return f"use {half}`precision = fp32`"

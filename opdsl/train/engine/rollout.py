@@ -1,0 +1,71 @@
+"""Steps in time: what the module returns becomes an input of its next step.
+
+What comes in: a module, physical inputs, and which output is which input. What goes out: the
+outputs of all steps. Between two steps values are in physical units, because an output and the
+input that it becomes are normalised by numbers of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from opdsl.diagnostics import fault
+from opdsl.nn.points.batch import Values, beside, changed, numbers
+from opdsl.nn.points.packed import Packed
+from opdsl.train.engine.samples import Fields
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """How time goes on.
+
+    Attributes:
+        feedback: pairs (output, input).
+        axes: for each input, the axes of its grid. An input with an axis more, behind the batch,
+            has a value for each step.
+    """
+
+    feedback: tuple[tuple[str, str], ...]
+    axes: Mapping[str, int]
+
+    def timed(self, name: str, x: Values) -> bool:
+        """Whether an input is (batch, steps, channels, *grid)."""
+        return name in self.axes and numbers(x).dim() == self.axes[name] + 3
+
+    def run(self, step: Callable[[Fields], Fields], inputs: Fields, steps: int) -> Fields:
+        """The outputs of so many steps, (batch, steps, channels, *grid).
+
+        Args:
+            step: one of them.
+            inputs: of the first one; what has an axis of time is taken step by step.
+
+        Raises:
+            OpError: OP0604, each sample has points of its own.
+        """
+        timed = {k for k, x in inputs.items() if self.timed(k, x)}
+        given = {k: x for k, x in inputs.items() if k not in timed}
+        told: dict[str, list[Tensor]] = {}
+        for i in range(steps):
+            found = step(given | {k: numbers(inputs[k])[:, i] for k in timed})
+            for name, x in found.items():
+                told.setdefault(name, []).append(_dense(name, x))
+            given |= {to: moved(given[to], found[of]) for of, to in self.feedback}
+        return {name: torch.stack(x, 1) for name, x in told.items()}
+
+
+def moved(old: Values, new: Values) -> Values:
+    """The window over the last steps, one step later: the oldest channels go."""
+    new = changed(new, lambda x: x.to(numbers(old).dtype))
+    return changed(beside((old, new)), lambda x: x[:, numbers(new).shape[1] :])
+
+
+def _dense(name: str, x: Values) -> Tensor:
+    if isinstance(x, Packed):
+        message = f"steps in time of `{name}` on points that each sample has of its own"
+        helps = ("they are possible on points that all samples share",)
+        raise fault("OP0604", message, helps=helps)
+    return x

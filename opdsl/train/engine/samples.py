@@ -1,0 +1,190 @@
+"""What training asks of samples, and how they reach the device batch by batch."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from opdsl.nn.points.batch import Values, changed, numbers, picked, picked_places
+from opdsl.nn.points.geometry import Geometry, Placed
+from opdsl.nn.points.packed import Packed
+from opdsl.train.engine.precision import Policy
+from opdsl.train.losses.quadrature import Samplings, field_weights
+
+Fields = dict[str, Values]
+Places = Mapping[str, Placed]
+
+RESIDENT = 0.25  # of the free memory of a CUDA device may be filled with samples once and for all
+
+
+class Samples(Protocol):
+    """Inputs and outputs by name, each (samples, channels, *grid) in float32, or packed.
+
+    Attributes:
+        name: how the metrics call this set.
+        fingerprint: changes when the values change.
+        resolution: points on each axis.
+    """
+
+    @property
+    def inputs(self) -> Fields: ...  # noqa: D102  the class says it
+    @property
+    def outputs(self) -> Fields: ...  # noqa: D102  the class says it
+    @property
+    def name(self) -> str: ...  # noqa: D102  the class says it
+    @property
+    def fingerprint(self) -> str: ...  # noqa: D102  the class says it
+    @property
+    def resolution(self) -> tuple[int, ...]: ...  # noqa: D102  the class says it
+    def __len__(self) -> int: ...
+
+
+@runtime_checkable
+class OnPoints(Protocol):
+    """What samples on points have beside.
+
+    Attributes:
+        given: domain -> where its points are, for each sample or once for all; the module is
+            called with them.
+        weights: input or output -> the length, area or volume that each point stands for, where
+            the data tell.
+    """
+
+    @property
+    def given(self) -> dict[str, Placed]: ...  # noqa: D102  the class says it
+    @property
+    def weights(self) -> Fields: ...  # noqa: D102  the class says it
+
+
+@dataclass(frozen=True, slots=True)
+class Units:
+    """Powers of two by which the values of each field are divided, so that they are near one.
+
+    Nothing is rounded by it, and no gradient in the unit of the data can overflow or vanish.
+
+    Attributes:
+        inputs, outputs: by name; 1 for those that are not there.
+    """
+
+    inputs: Mapping[str, float] = field(default_factory=dict)
+    outputs: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Some samples on the device: what goes in, what should come out.
+
+    Attributes:
+        places: of points, as in `OnPoints`.
+        weights: output -> quadrature weights of its points, where they do not count alike.
+    """
+
+    inputs: Fields
+    truth: Fields
+    places: Places = field(default_factory=dict)
+    weights: Fields = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """Samples on their way to the device, in the dtype of the policy.
+
+    Small sets are moved to a CUDA device once; others batch by batch. A geometry stays the same
+    object, or keeps its key, so that what is found once for it (neighbours) is found again.
+    """
+
+    inputs: Fields
+    outputs: Fields
+    size: int
+    policy: Policy
+    places: Places = field(default_factory=dict)
+    weights: Fields = field(default_factory=dict)
+    units: Units = field(default_factory=Units)
+
+    @classmethod
+    def of(
+        cls,
+        samples: Samples,
+        policy: Policy,
+        samplings: Samplings | None = None,
+        units: Units | None = None,
+    ) -> "Feed":
+        """The feed of a set, resident on the device where it is small enough.
+
+        Args:
+            samples: the set.
+            policy: device and dtype.
+            samplings: of outputs on a sphere, see `opdsl.train.losses.quadrature`.
+            units: of the values in the batches; as they are if not given.
+        """
+        inputs, outputs = dict(samples.inputs), dict(samples.outputs)
+        places: Places = samples.given if isinstance(samples, OnPoints) else {}
+        own = samples.weights if isinstance(samples, OnPoints) else {}
+        weights = field_weights(outputs, samplings or {}, own)
+        for x in _geometries(places):
+            _ = x.key  # once, before it moves
+        tensors = [numbers(x) for fields in (inputs, outputs, weights) for x in fields.values()]
+        if _fits([*tensors, *(x.points for x in _geometries(places))], policy.device):
+            inputs, outputs, weights = (
+                _moved(x, policy.device) for x in (inputs, outputs, weights)
+            )
+            places = _moved_places(places, policy.device)
+        size = len(samples)
+        return cls(inputs, outputs, size, policy, places, weights, units or Units())
+
+    def take(self, rows: Tensor) -> Batch:
+        """The samples `rows` on the device, functions (batch, channels, *grid) or packed."""
+        shared = {k: self._put(x) for k, x in self.weights.items() if isinstance(x, Tensor)}
+        packed = {k: x for k, x in self.weights.items() if isinstance(x, Packed)}
+        return Batch(
+            _in_units(self._some(self.inputs, rows), self.units.inputs),
+            _in_units(self._some(self.outputs, rows), self.units.outputs),
+            placed_on(self.places, rows, self.policy.device),
+            shared | self._some(packed, rows),
+        )
+
+    def in_order(self, batch: int) -> Iterator[Batch]:
+        """All samples once, as they stand."""
+        for rows in torch.split(torch.arange(self.size), batch):
+            yield self.take(rows)
+
+    def _some(self, fields: Mapping[str, Values], rows: Tensor) -> Fields:
+        return {k: self._put(picked(x, rows)) for k, x in fields.items()}
+
+    def _put(self, x: Values) -> Values:
+        return changed(x, self.policy.place)
+
+
+def _in_units(fields: Fields, units: Mapping[str, float]) -> Fields:
+    """Each field divided by its unit; the inverse of a power of two is exact."""
+    return {k: _divided(x, units.get(k, 1.0)) for k, x in fields.items()}
+
+
+def _divided(x: Values, unit: float) -> Values:
+    return x if unit == 1 else changed(x, lambda y: y * (1 / unit))
+
+
+def placed_on(places: Places, rows: Tensor, device: torch.device) -> Places:
+    """Where the points of some samples are, on a device."""
+    return _moved_places({k: picked_places(x, rows) for k, x in places.items()}, device)
+
+
+def _geometries(places: Places) -> Iterator[Geometry]:
+    return (x for placed in places.values() for x in placed)
+
+
+def _moved(fields: Fields, device: torch.device) -> Fields:
+    return {k: changed(x, lambda y: y.to(device)) for k, x in fields.items()}
+
+
+def _moved_places(places: Places, device: torch.device) -> Places:
+    return {k: tuple(x.to(device) for x in placed) for k, placed in places.items()}
+
+
+def _fits(tensors: Iterable[Tensor], device: torch.device) -> bool:
+    if device.type != "cuda":
+        return False
+    free, _ = torch.cuda.mem_get_info(device)
+    return sum(x.nbytes for x in tensors) < RESIDENT * free

@@ -1,0 +1,162 @@
+"""One step of learning, in one place: forward, loss, backward, unscale, check, clip, step."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from opdsl.nn.module_tree import at
+from opdsl.nn.points.batch import Values, alike, numbers
+from opdsl.train.config.sections import Band
+from opdsl.train.engine.normalise import Normaliser
+from opdsl.train.engine.precision import Policy
+from opdsl.train.engine.rollout import Loop
+from opdsl.train.engine.samples import Batch, Fields, Units
+from opdsl.train.losses.norms import Grid, mean_where, nonzero, rel_h1, rel_l2
+from opdsl.train.metrics.evaluate import apply, band_loss, steps_of
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What came of a step.
+
+    Attributes:
+        loss: of the batch.
+        moved: whether the weights moved; if not, loss or gradient were not finite.
+        counted: samples of which the loss is a mean; those whose truth is zero are left out.
+        overflow: float16 could not hold the scaled gradient: the scale is halved, nothing is wrong.
+    """
+
+    loss: float
+    moved: bool
+    counted: int
+    overflow: bool = False
+
+
+@dataclass(slots=True)
+class Stepper:
+    """The parts that a step needs.
+
+    Attributes:
+        module, normaliser, optimizer, scaler, policy: as their names say.
+        grids: the grid of each output.
+        loss: `l2` or `h1`.
+        clip: largest norm of the gradient, or None.
+        loop: how steps in time follow each other, if there are some.
+        band: which output is the width of a band around which, if one is.
+        frozen: paths of the parts of the module that are kept as they are.
+        units: of the values in the batches.
+    """
+
+    module: nn.Module
+    normaliser: Normaliser
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    policy: Policy
+    grids: Mapping[str, Grid]
+    loss: str
+    clip: float | None
+    loop: Loop | None = None
+    band: Band | None = None
+    frozen: tuple[str, ...] = ()
+    units: Units = field(default_factory=Units)
+
+    def begin(self) -> None:
+        """The module in training mode, but for what is kept as it is."""
+        self.module.train()
+        for path in self.frozen:
+            at(self.module, path).eval()
+
+    def take(self, inputs: Fields, truth: Fields, rate: float) -> Taken:
+        """Learn from functions on grids, as `learn`."""
+        return self.learn(Batch(inputs, truth), rate)
+
+    def learn(self, batch: Batch, rate: float) -> Taken:
+        """Learn from one batch, unless its loss or gradient is not finite."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.zero_grad(set_to_none=True)
+        with self.policy.arithmetic():
+            loss = self.loss_of(self._outputs(batch), batch)
+            self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        self.scaler.unscale_(self.optimizer)
+        norm = self._gradient_norm()
+        value, finite = float(loss.detach()), bool(torch.isfinite(loss.detach() + norm))
+        if finite:
+            self._clip(norm)
+            self.scaler.step(self.optimizer)
+        overflow = not finite and loss_is_fine(value) and self._may_back_off()
+        self.scaler.update()
+        return Taken(value, finite, self._counted(batch), overflow)
+
+    def _outputs(self, batch: Batch) -> Fields:
+        steps = steps_of(batch.truth, self.loop)
+        module, scales, inputs = self.module, self._scales, batch.inputs
+        return apply(module, scales, inputs, self.policy, self.loop, steps, batch.places)
+
+    def encoded(self, inputs: Fields) -> Fields:
+        """The inputs of a batch as the module reads them."""
+        return self._scales.encode(inputs)
+
+    @property
+    def _scales(self) -> Normaliser:
+        """The normaliser of values in the units of the batches."""
+        return self.normaliser.in_units(self.units)
+
+    def loss_of(self, outputs: Fields, batch: Batch) -> Tensor:
+        """Mean relative error over the batch, over steps in time and over the outputs.
+
+        Functions whose truth is zero everywhere have none and are left out.
+        """
+        truth, weights = batch.truth, batch.weights
+        if self.band:
+            return band_loss(outputs, truth, self.band, self._scales, weights).mean()
+        each = [
+            self._error(outputs[k], truth[k], weights.get(k), grid)
+            for k, grid in self.grids.items()
+        ]
+        return torch.stack(each).mean()
+
+    def _error(self, pred: Values, true: Values, weights: Values | None, grid: Grid) -> Tensor:
+        pred, counted = alike(pred, true), self._nonzero(true, weights).flatten()
+        if self.loop:
+            pred, true = numbers(pred).flatten(0, 1), numbers(true).flatten(0, 1)
+        if self.loss == "h1":
+            found = rel_h1(numbers(pred), numbers(true), grid)
+        else:
+            found = rel_l2(pred, true, weights)
+        return mean_where(found, counted)
+
+    def _counted(self, batch: Batch) -> int:
+        truths = {k: batch.truth[k] for k in self.grids}
+        if self.band:
+            return len(next(iter(truths.values())))
+        some = [self._nonzero(x, batch.weights.get(k)).any(1) for k, x in truths.items()]
+        return int(torch.stack(some).any(0).sum())
+
+    def _nonzero(self, true: Values, weights: Values | None) -> Tensor:
+        """(batch, steps): which functions have a relative error."""
+        each = numbers(true).flatten(0, 1) if self.loop else true
+        return nonzero(each, weights).reshape(len(true), -1)
+
+    def _gradients(self) -> list[Tensor]:
+        return [p.grad for p in self._parameters() if p.grad is not None]
+
+    def _parameters(self) -> list[nn.Parameter]:
+        return [p for group in self.optimizer.param_groups for p in group["params"]]
+
+    def _gradient_norm(self) -> Tensor:
+        return torch.nn.utils.get_total_norm(self._gradients())
+
+    def _clip(self, norm: Tensor) -> None:
+        if self.clip is not None:
+            torch.nn.utils.clip_grads_with_norm_(self._parameters(), self.clip, norm)
+
+    def _may_back_off(self) -> bool:
+        return self.scaler.is_enabled() and self.scaler.get_scale() > 1
+
+
+def loss_is_fine(value: float) -> bool:
+    """Whether the loss itself is finite."""
+    return abs(value) < float("inf")

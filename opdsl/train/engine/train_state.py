@@ -1,0 +1,170 @@
+"""What moves in a run, taken down for a checkpoint and put back, bit for bit.
+
+What does not move is not here: the order of samples and the learning rate are functions of seed,
+epoch and step.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from opdsl.diagnostics import OpError, fault
+from opdsl.train.config.sections import Settings
+from opdsl.train.engine.randomness import random_state, restore_random_state
+from opdsl.train.engine.step import Stepper
+from opdsl.train.run.checkpoint import FORMAT, State
+
+
+@dataclass(slots=True)
+class Progress:
+    """Where a run stands; all of it is in the checkpoint.
+
+    Attributes:
+        epoch: finished epochs.
+        position: finished steps of the current one.
+        step: finished steps in all.
+        loss_sum: losses of the current epoch times their samples.
+        loss_count: samples in that sum.
+        skipped: steps of the current epoch without a finite loss and gradient.
+        skipped_before: the same in the epochs before.
+        bad: such steps in a row up to now.
+        seconds: time of the current epoch in earlier sittings.
+        best, best_epoch: as in `Outcome`.
+        planned: epochs of the run as it began, over which `incremental` adds the modes.
+        rate: the learning rate of the last step; None in checkpoints of earlier versions.
+        changes: settings that changed while it went on, as `Change.data`.
+    """
+
+    epoch: int = 0
+    position: int = 0
+    step: int = 0
+    loss_sum: float = 0.0
+    loss_count: int = 0
+    skipped: int = 0
+    skipped_before: int = 0
+    bad: int = 0
+    seconds: float = 0.0
+    best: float | None = None
+    best_epoch: int | None = None
+    planned: int | None = None
+    rate: float | None = None
+    changes: list[dict[str, Any]] = field(default_factory=list)
+
+    def close_epoch(self) -> None:
+        """The next epoch begins."""
+        self.epoch += 1
+        self.skipped_before += self.skipped
+        self.position, self.skipped, self.seconds = 0, 0, 0.0
+        self.loss_sum, self.loss_count = 0.0, 0
+
+
+def weights(stepper: Stepper, at: Progress, meta: Mapping[str, str]) -> State:
+    """What `predict` needs."""
+    return {
+        "format": FORMAT,
+        "module": dict(stepper.module.state_dict()),
+        "normaliser": dict(stepper.normaliser.state_dict()),
+        "epoch": at.epoch,
+        "step": at.step,
+        "meta": dict(meta),
+    }
+
+
+def capture(stepper: Stepper, at: Progress, settings: Settings) -> State:
+    """Everything else that moves, as tensors and plain values."""
+    return {
+        "optimizer": stepper.optimizer.state_dict(),
+        "scaler": stepper.scaler.state_dict(),
+        "random": random_state(),
+        "progress": asdict(at),
+        "settings": settings.model_dump(mode="json"),
+    }
+
+
+def restore(state: State, stepper: Stepper, settings: Settings, run: Path) -> Progress:
+    """The inverse of `weights` and `capture`.
+
+    Moments come from the checkpoint, the settings of the optimizer are those of now.
+
+    Raises:
+        OpError: OP0626, the weights do not fit the module.
+    """
+    try:
+        stepper.module.load_state_dict(state["module"])
+        stepper.normaliser.load_state_dict(state["normaliser"])
+    except RuntimeError as error:
+        detail = " ".join(str(error).split())
+        raise _other(run, f"the weights of the run do not fit the program: {detail}") from error
+    if state["settings"]["optimizer"]["kind"] == settings.optimizer.kind:
+        _restore_moments(stepper, state["optimizer"])
+    if state["scaler"] and stepper.scaler.is_enabled():
+        stepper.scaler.load_state_dict(state["scaler"])
+    restore_random_state(state["random"])
+    known = {f.name for f in fields(Progress)}
+    at = Progress(**{k: v for k, v in state["progress"].items() if k in known})
+    if at.planned is None:  # a checkpoint of an earlier version
+        at.planned = state["settings"]["schedule"]["epochs"]
+    _refuse_no_counts(at)
+    return at
+
+
+def _refuse_no_counts(at: Progress) -> None:
+    """Refuse counts that are none: the file may come from a stranger.
+
+    Raises:
+        TypeError: a value has another type than its default.
+    """
+    for f in fields(at):
+        value = getattr(at, f.name)
+        if not isinstance(f.default, int | float | None):
+            continue
+        if value is None and f.default is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise TypeError(f"`{f.name}` is a {type(value).__name__}")
+        if isinstance(f.default, int) and not (isinstance(value, int) and value >= 0):
+            raise ValueError(f"`{f.name}` is no count")
+
+
+def refuse_other(
+    state: State, meta: Mapping[str, str], fingerprint: str, valid: str | None, run: Path
+) -> None:
+    """A run goes on only with its own program and its own data.
+
+    Args:
+        fingerprint, valid: of the training data, and of the validation data if there are some.
+
+    Raises:
+        OpError: OP0626, naming what differs.
+    """
+    was, now = state["meta"].get("arch"), meta.get("arch")
+    if was != now:
+        raise _other(run, f"the run was begun with another program: arch {was}, now {now}")
+    if state["fingerprint"] != fingerprint:
+        message = "the run was begun with other training data: fingerprint "
+        raise _other(run, f"{message}{state['fingerprint']}, now {fingerprint}")
+    if state.get("valid", valid) != valid:  # earlier versions did not keep it
+        message = "the run was begun with other validation data: fingerprint "
+        raise _other(run, f"{message}{state['valid']}, now {valid}")
+
+
+def moved_versions(state: State, meta: Mapping[str, str]) -> Iterator[str]:
+    """What else is not as it was when the checkpoint was written; allowed, but said."""
+    for key in sorted(meta.keys() | state["meta"].keys()):
+        was, now = state["meta"].get(key), meta.get(key)
+        if was != now:
+            yield f"`{key}` has changed since the run began: was {was}, now {now}"
+
+
+def _restore_moments(stepper: Stepper, state: State) -> None:
+    groups = stepper.optimizer.param_groups
+    now = [{k: v for k, v in group.items() if k != "params"} for group in groups]
+    stepper.optimizer.load_state_dict(state)
+    for group, settings in zip(stepper.optimizer.param_groups, now, strict=True):
+        group.update(settings)
+
+
+def _other(run: Path, message: str) -> OpError:
+    helps = ("train it in another folder: `--out FOLDER`",)
+    return fault("OP0626", message, file=str(run), helps=helps)

@@ -1,0 +1,121 @@
+"""The weights of a trained model as the first ones of another, name by name.
+
+A model grows by what it does not share: where the weights of a layer do not know how many variables
+there are, a program with one variable more has the same ones and a few new ones beside them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from opdsl.diagnostics import OpError, fault
+from opdsl.train.run.checkpoint import refuse_malformed
+from opdsl.train.run.trained import trained_state
+
+SHOWN = 5  # names that a message lists
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What was taken over; each is a tuple of names, sorted.
+
+    Attributes:
+        run: the folder of the trained model.
+        taken: weights that are in both.
+        new: weights that the trained model does not have, which begin at random.
+        dropped: weights that it has and the new one does not.
+    """
+
+    run: str
+    taken: tuple[str, ...]
+    new: tuple[str, ...]
+    dropped: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """`12 weights from runs/a; new: mark_T.weight`."""
+        parts = [f"{len(self.taken)} weights from {self.run}"]
+        parts += [f"new: {listed(self.new)}"] if self.new else []
+        parts += [f"not taken over: {listed(self.dropped)}"] if self.dropped else []
+        return "; ".join(parts)
+
+    def data(self) -> dict[str, Any]:
+        """As plain data."""
+        return asdict(self)
+
+
+def start_from(run: Path, module: nn.Module) -> Start:
+    """Put the best weights of a run into `module` wherever both have one of that name.
+
+    Args:
+        run: the folder of a run, of another program or of the same.
+        module: of the new program, with fresh weights.
+
+    Raises:
+        OpError: OP0627 no run, OP0621 all damaged, OP0626 no name is in both, or a shape differs.
+    """
+    state = trained_state(run)
+    refuse_malformed(state, run)
+    there = {common_name(k): v for k, v in state["module"].items()}
+    here = {common_name(k): v for k, v in module.state_dict().items()}
+    taken = sorted(here.keys() & there.keys())
+    if not taken:
+        raise _nothing_fits(run, there, here)
+    _refuse_other_shapes(run, {x: (there[x], here[x]) for x in taken})
+    with torch.no_grad():
+        for name in taken:
+            here[name].copy_(there[name])
+    new, dropped = here.keys() - there.keys(), there.keys() - here.keys()
+    return Start(str(run), tuple(taken), tuple(sorted(new)), tuple(sorted(dropped)))
+
+
+def common_name(name: str) -> str:
+    """The name of a weight without what says that it stands for several variables.
+
+    A layer with `copies` keeps it one step deeper, so that a model of one variable grows too.
+    """
+    return name.replace(".each.", ".")
+
+
+def listed(names: tuple[str, ...]) -> str:
+    """The first few names, and how many more there are."""
+    more = [f"{len(names) - SHOWN} more"] if len(names) > SHOWN else []
+    return ", ".join([*names[:SHOWN], *more])
+
+
+def _refuse_other_shapes(run: Path, pairs: Mapping[str, tuple[Tensor, Tensor]]) -> None:
+    other = [
+        f"`{name}` is {tuple(a.shape)} in the run and {tuple(b.shape)} in the program"
+        for name, (a, b) in pairs.items()
+        if a.shape != b.shape
+    ]
+    if other:
+        count = f"{len(other)} weight" + ("s have" if len(other) > 1 else " has")
+        raise fault(
+            "OP0626",
+            f"{count} another shape than in the trained model",
+            notes=tuple(other[:SHOWN]),
+            helps=(
+                "give the program the sizes of the run, which its `resolved.op` has",
+                "or give a layer another name, by which it begins anew",
+            ),
+            file=str(run),
+        )
+
+
+def _nothing_fits(run: Path, there: Mapping[str, Tensor], here: Mapping[str, Tensor]) -> OpError:
+    return fault(
+        "OP0626",
+        "the program has no weight of a name that the trained model has",
+        notes=(
+            f"the run has {listed(tuple(sorted(there)))}",
+            f"the program has {listed(tuple(sorted(here)))}",
+        ),
+        helps=("name the parts of both programs alike: weights are found by the names",),
+        file=str(run),
+    )

@@ -1,0 +1,1 @@
+"""Losses between functions, and the quadrature weights of their norms."""

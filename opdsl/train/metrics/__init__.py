@@ -1,0 +1,1 @@
+"""Errors of a trained model over a set of samples."""

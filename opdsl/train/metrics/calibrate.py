@@ -1,0 +1,221 @@
+"""How wide a band must be to hold what it promises: conformal calibration.
+
+What comes in: predictions, widths and truths of samples that nothing has learnt from. What goes
+out: the factor of the widths, and what it is worth.
+
+Source: Ma et al. 2024, arXiv:2402.01960, sec. 3; Vovk et al. 2005, Algorithmic Learning in a Random
+World, ch. 4 (split conformal prediction).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil
+
+import torch
+from torch import Tensor
+
+from opdsl.diagnostics import fault
+from opdsl.nn.points.batch import Values, alike, each, numbers
+from opdsl.train.losses.norms import mean_over_points
+
+CONFIDENCE = 0.95  # of what is said about the functions to come
+ROUNDING = 1e-9  # (n + 1)(1 - delta) may be a whole number but for its last bits
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """The band of - factor * width ... of + factor * width.
+
+    Attributes:
+        of: the output that predicts.
+        width: the output that is half the width before calibration.
+        alpha: part of the points of a function that may lie outside of its band.
+        delta: part of the functions that may have more points outside.
+        factor: of the width.
+        samples: functions that it was found on.
+        rank: the factor is as large as that of the `rank`th of them, in ascending order.
+        weights: SHA-256 of the weights that predicted.
+    """
+
+    of: str
+    width: str
+    alpha: float
+    delta: float
+    factor: float
+    samples: int
+    rank: int
+    weights: str
+
+    @property
+    def expected(self) -> float:
+        """Mean part of the functions that keep the promise, over calibrations: rank / (n + 1)."""
+        return self.rank / (self.samples + 1)
+
+    def range(self) -> tuple[float, float]:
+        """Between which parts of the functions keep it, with the probability `CONFIDENCE`.
+
+        Over calibrations that part is distributed as Beta(rank, n + 1 - rank).
+
+        Source: Vovk 2012, arXiv:1209.2673, prop. 2a.
+        """
+        from scipy.stats import beta
+
+        tail = (1 - CONFIDENCE) / 2
+        law = beta(self.rank, self.samples + 1 - self.rank)
+        return float(law.ppf(tail)), float(law.ppf(1 - tail))
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """What a band holds on a set of functions.
+
+    Attributes:
+        points: part of all points inside, weighted by quadrature weights where there are some.
+        functions: part of the functions of which 1 - alpha of the points are inside.
+        samples: how many functions.
+        width: mean half width of the band, in the unit of the output.
+    """
+
+    points: float
+    functions: float
+    samples: int
+    width: float
+
+
+def calibrate(
+    pred: Values,
+    width: Values,
+    true: Values,
+    *,
+    alpha: float,
+    delta: float,
+    weights: Values | None = None,
+) -> tuple[float, int]:
+    """The least factor that keeps the promise for a new function with probability 1 - delta.
+
+    A function keeps it if |true - pred| <= factor width at 1 - alpha of its points, or more; where
+    points have quadrature weights, on 1 - alpha of its domain.
+    Of n functions each asks for a factor of its own, and the result is the ceil((n + 1)(1 - delta))
+    smallest of these. If the new function is exchangeable with the n, on the grid of these, then
+    it keeps the promise with a probability of at least 1 - delta, whatever the model and the law.
+
+    Args:
+        pred: (n, channels, *grid), or packed.
+        width: the same; not above zero means that only a truth that is the prediction fits.
+        true: the same.
+        alpha: between 0 and 1.
+        delta: between 0 and 1.
+        weights: quadrature weights of the points, (n or 1, 1, *grid or 1) or packed, if they do not
+            count alike.
+
+    Returns:
+        the factor, and its rank.
+
+    Raises:
+        OpError: OP0613, there are too few functions, or widths of zero where they matter.
+
+    Source: Ma et al. 2024, arXiv:2402.01960, sec. 3.2. They take the points of the grid for random
+    ones of the domain and ask for more by a bound of Hoeffding; the grid itself does not need it.
+    """
+    n = len(true)
+    rank = ceil((n + 1) * (1 - delta) - ROUNDING)
+    if rank > n:
+        least = ceil(1 / delta - ROUNDING) - 1
+        raise fault(
+            "OP0613",
+            f"{n} samples cannot promise a part of {1 - delta:g} of the functions",
+            helps=(f"give at least {least}, or a larger `--delta`",),
+        )
+    own = factors(pred, width, true, alpha, weights)
+    factor = float(own.sort().values[rank - 1])
+    if factor == float("inf"):
+        message = "the width is zero or less at too many points, so no factor makes it a band"
+        helps = ("let it end with `apply(softplus)`, or train it for longer",)
+        raise fault("OP0613", message, helps=helps)
+    return factor, rank
+
+
+def factors(
+    pred: Values, width: Values, true: Values, alpha: float, weights: Values | None = None
+) -> Tensor:
+    """For each function the least factor that leaves a part alpha of its points outside; (n,).
+
+    Args:
+        pred, width, true: (n, channels, *grid), or packed.
+        alpha: the part.
+        weights: as for `calibrate`.
+    """
+    if isinstance(true, Tensor):
+        dense = numbers(alike(pred, true)), numbers(alike(width, true)), true
+        return _factors(*dense, alpha, None if weights is None else numbers(weights))
+    triples = zip(*(each(x) for x in (pred, width, true)), _each(weights, len(true)), strict=True)
+    return torch.cat([_factors(p[None], w[None], t[None], alpha, m) for p, w, t, m in triples])
+
+
+def _each(weights: Values | None, count: int) -> list[Tensor | None]:
+    """The weights of each function, (1, *grid or 1)."""
+    if weights is None:
+        return [None] * count
+    rows: list[Tensor | None] = list(each(weights))
+    return rows * count if len(rows) == 1 else rows
+
+
+def _factors(
+    pred: Tensor, width: Tensor, true: Tensor, alpha: float, weights: Tensor | None
+) -> Tensor:
+    away = (true - pred).double().abs()
+    half = width.double().clamp_min(0)
+    own = torch.where(away == 0, torch.zeros_like(away), away / half)
+    if weights is not None:
+        return _quantile(own.flatten(1), weights.double().expand_as(own).flatten(1), 1 - alpha)
+    own = own.flatten(1)
+    rank = max(1, ceil(own.shape[1] * (1 - alpha) - ROUNDING))
+    return own.kthvalue(rank, dim=1).values
+
+
+def _quantile(x: Tensor, weights: Tensor, level: float) -> Tensor:
+    """(n,): the least value of each row below or at which there is a part `level` of the weight."""
+    values, order = x.sort(1)
+    below = weights.gather(1, order).cumsum(1)
+    reached = below >= level * below[:, -1:] * (1 - ROUNDING)
+    return values.gather(1, reached.byte().argmax(1, keepdim=True)).squeeze(1)
+
+
+def coverage(
+    pred: Values,
+    width: Values,
+    true: Values,
+    found: Calibration,
+    weights: Values | None = None,
+) -> Coverage:
+    """What the band holds, all (n, channels, *grid) or packed; functions count alike.
+
+    Args:
+        pred, width, true: the functions.
+        found: the band.
+        weights: as for `calibrate`.
+    """
+    triples = zip(*(each(x) for x in (pred, width, true)), _each(weights, len(true)), strict=True)
+    halves = ((p, edge(w, found.factor).double(), t, m) for p, w, t, m in triples)
+    told = [
+        (_mean(((t - p).double().abs() <= h).double(), m), _mean(h, m)) for p, h, t, m in halves
+    ]
+    inside, half = (torch.stack(x).mean() for x in zip(*told, strict=True))
+    kept = factors(pred, width, true, found.alpha, weights) <= found.factor
+    return Coverage(
+        points=float(inside),
+        functions=float(kept.double().mean()),
+        samples=len(true),
+        width=float(half),
+    )
+
+
+def _mean(x: Tensor, weights: Tensor | None) -> Tensor:
+    """The mean of a function (channels, *grid) over its domain."""
+    return mean_over_points(x[None], None if weights is None else weights[None])[0]
+
+
+def edge(width: Tensor, factor: float) -> Tensor:
+    """How far from the prediction the band reaches."""
+    return factor * width.clamp_min(0)

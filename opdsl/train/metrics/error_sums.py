@@ -1,0 +1,178 @@
+"""Errors over a set of samples: what is said of a model, and the sums of which it is made."""
+
+from dataclasses import asdict, dataclass, field
+from math import nan
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from opdsl.nn.points.batch import Values, changed, numbers
+from opdsl.nn.points.packed import Packed
+from opdsl.train.losses.norms import Grid, nonzero, rel_h1, rel_l2, rms
+
+OPTIONAL = ("steps", "pinball", "zero_samples", "zero_rmse")
+
+
+@dataclass(frozen=True, slots=True)
+class Metrics:
+    """Errors over a set of samples, in physical units; several outputs are averaged.
+
+    Where the truth is zero everywhere there is no relative error: such samples are left out of
+    relative means. Means over points are weighted by quadrature weights where cells are not equal.
+
+    Attributes:
+        rel_l2: mean over samples of the relative L2 error; NaN if no sample has one.
+        rel_h1: mean over samples of the relative H1 error; None where an output has no grid.
+        rmse: root of the mean square error over all values of all samples.
+        max_error: the largest error anywhere.
+        samples: how many.
+        steps: the relative L2 error of each step in time; None where there is one step.
+        pinball: the loss of the width of a band, without unit; None where there is no band.
+        zero_samples: how many samples have an output, or a step of one, whose truth is zero
+            everywhere; None where there are none.
+        zero_rmse: root of the mean square error over these functions; None where there are none.
+    """
+
+    rel_l2: float
+    rel_h1: float | None
+    rmse: float
+    max_error: float
+    samples: int
+    steps: list[float] | None = None
+    pinball: float | None = None
+    zero_samples: int | None = None
+    zero_rmse: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """A dictionary without the entries that only some runs have."""
+        return {k: v for k, v in asdict(self).items() if v is not None or k not in OPTIONAL}
+
+
+@dataclass(slots=True)
+class Tally:
+    """Running sums of the errors of one output.
+
+    Attributes:
+        unit: of the values that are added; absolute errors are multiplied by it.
+        samples, values: how many have been added.
+        steps: (steps, 2), the sum of relative L2 errors of each step in time, and how many there
+            are; one step where there is no axis of time.
+        h1: the sum of relative H1 errors and how many there are; None where there is no grid.
+        squares: the sum of mean squares times measures, and the sum of measures.
+        zero_squares: as `squares`, of functions whose truth is zero everywhere.
+        largest: the largest error of each batch.
+    """
+
+    unit: float = 1.0
+    samples: int = 0
+    values: int = 0
+    steps: Tensor | None = None
+    timed: bool = False
+    h1: Tensor | None = None
+    squares: Tensor = field(default_factory=lambda: torch.zeros(2, dtype=torch.float64))
+    zero_squares: Tensor = field(default_factory=lambda: torch.zeros(2, dtype=torch.float64))
+    largest: list[float] = field(default_factory=list)
+
+    def add(
+        self, pred: Values, true: Values, grid: Grid, weights: Values | None, *, timed: bool
+    ) -> Tensor:
+        """Add a batch.
+
+        Args:
+            pred: (batch, channels, *grid), with `timed` (batch, steps, channels, *grid), or packed.
+            true: the same functions.
+            grid: of the output.
+            weights: quadrature weights of the points, if they do not count alike.
+            timed: whether there is an axis of time.
+
+        Returns:
+            (batch,), on the CPU: whether the truth of a sample, or a step of it, is zero.
+        """
+        batch, self.timed = len(true), timed
+        if timed:  # a step is a function like any other
+            pred, true = (numbers(x).flatten(0, 1) for x in (pred, true))
+        counted = nonzero(true, weights).cpu()
+        self.samples += batch
+        self._add_relative(pred, true, grid, weights, counted.reshape(batch, -1))
+        self._add_absolute(pred, true, weights, counted)
+        return ~counted.reshape(batch, -1).all(1)
+
+    def _add_relative(
+        self, pred: Values, true: Values, grid: Grid, weights: Values | None, counted: Tensor
+    ) -> None:
+        steps = _sums(rel_l2(pred, true, weights).cpu().reshape(counted.shape), counted)
+        self.steps = steps if self.steps is None else self.steps + steps
+        if grid.periodic and isinstance(pred, Tensor) and isinstance(true, Tensor):
+            h1 = _sums(rel_h1(pred, true, grid).cpu().reshape(counted.shape), counted).sum(0)
+            self.h1 = h1 if self.h1 is None else self.h1 + h1
+
+    def _add_absolute(
+        self, pred: Values, true: Values, weights: Values | None, counted: Tensor
+    ) -> None:
+        error = changed(true, lambda x: (numbers(pred) - x).abs())
+        self.values += numbers(error).numel()
+        self.largest.append(float(numbers(error).max()) * self.unit)
+        wide = changed(error, lambda x: x.to(sum_dtype(x)))
+        squares = rms(wide, weights).cpu().double().square()
+        sizes = _measures(error, weights)
+        rows = torch.stack([squares * sizes, sizes], 1)
+        self.squares = self.squares + rows.sum(0)
+        self.zero_squares = self.zero_squares + rows[~counted].sum(0)
+
+
+def averaged(tallies: list[Tally], vanishing: int) -> Metrics:
+    """The metrics of all outputs together.
+
+    Args:
+        tallies: of each output.
+        vanishing: how many samples have a truth that is zero.
+    """
+    sums = [t.steps for t in tallies if t.steps is not None]
+    steps = [_mean(list(x)) for x in zip(*sums, strict=True)]
+    h1 = [t.h1 for t in tallies if t.h1 is not None]
+    return Metrics(
+        rel_l2=_mean([x.sum(0) for x in sums]),
+        rel_h1=_mean(h1) if len(h1) == len(tallies) else None,
+        rmse=_pooled([(t.squares, t) for t in tallies]),
+        max_error=float(torch.tensor([x for t in tallies for x in t.largest]).max()),
+        samples=tallies[0].samples,
+        steps=steps if tallies[0].timed else None,
+        zero_samples=vanishing or None,
+        zero_rmse=_pooled([(t.zero_squares, t) for t in tallies if t.zero_squares[1] > 0])
+        if vanishing
+        else None,
+    )
+
+
+def sum_dtype(x: Tensor) -> torch.dtype:
+    """float64 where the device has it."""
+    return torch.float32 if x.device.type == "mps" else torch.float64
+
+
+def _sums(errors: Tensor, counted: Tensor) -> Tensor:
+    """(n, 2): for each column the sum of the errors that count, and how many there are."""
+    some = torch.where(counted, errors, 0.0)
+    return torch.stack([some.sum(0, dtype=torch.float64), counted.sum(0).double()], 1)
+
+
+def _mean(sums: list[Tensor]) -> float:
+    """The mean over outputs of the mean over functions; NaN if there are none."""
+    means = [float(total / count) for total, count in sums if count > 0]
+    return sum(means) / len(means) if means else nan
+
+
+def _pooled(parts: list[tuple[Tensor, Tally]]) -> float:
+    """The root mean square over the values of several outputs."""
+    squares = sum(float(total / size) * t.unit**2 * t.values for (total, size), t in parts)
+    return float((squares / sum(t.values for _, t in parts)) ** 0.5)
+
+
+def _measures(error: Values, weights: Values | None) -> Tensor:
+    """(batch,): how much each function counts in a mean over points, float64 on the CPU."""
+    if weights is None:
+        sizes = error.sizes if isinstance(error, Packed) else [error[0].numel()] * len(error)
+        return torch.tensor(sizes, dtype=torch.float64)
+    if isinstance(weights, Packed):
+        return torch.stack([x.sum(dtype=torch.float64) for x in weights.map(Tensor.cpu).parts])
+    return weights.cpu().sum(dtype=torch.float64).expand(len(error))

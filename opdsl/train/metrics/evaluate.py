@@ -1,0 +1,210 @@
+"""A trained module at work: `evaluate` measures it on samples, `predict` applies it.
+
+Both use no randomness, take no gradient and leave the module in the mode they found it.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from opdsl.nn.points.batch import (
+    Values,
+    alike,
+    changed,
+    joined,
+    numbers,
+    picked,
+    told_places,
+)
+from opdsl.nn.points.packed import Packed
+from opdsl.train.config.sections import Band
+from opdsl.train.engine.device import device_of
+from opdsl.train.engine.normalise import Normaliser
+from opdsl.train.engine.precision import Policy, policy_of
+from opdsl.train.engine.rollout import Loop
+from opdsl.train.engine.samples import Feed, Fields, Places, Samples, placed_on
+from opdsl.train.losses.norms import Grid, pinball
+from opdsl.train.losses.quadrature import Samplings
+from opdsl.train.metrics.error_sums import Metrics, Tally, averaged, sum_dtype
+
+
+def evaluate(  # noqa: PLR0913  the contract with the callers
+    module: nn.Module,
+    normaliser: Normaliser,
+    samples: Samples,
+    *,
+    periodic: Mapping[str, tuple[bool, ...]] | None = None,
+    lengths: Mapping[str, tuple[float, ...]] | None = None,
+    samplings: Samplings | None = None,
+    device: str = "auto",
+    precision: str = "fp32",
+    batch: int = 16,
+    loop: Loop | None = None,
+    band: Band | None = None,
+) -> Metrics:
+    """The errors of a module on samples.
+
+    Args:
+        module: takes inputs by name, returns a tensor or a dictionary.
+        normaliser: of the run that trained it.
+        samples: inputs and truth.
+        periodic: for each output, which axes are periodic; none if not given.
+        lengths: for each output, the lengths of its axes; 1 if not given.
+        samplings: of outputs on a sphere, see `opdsl.train.losses.quadrature`.
+        device: as in the settings.
+        precision: as in the settings.
+        batch: samples at a time.
+        loop: how steps in time follow each other, if the truth has an axis of time.
+        band: which output is the width of a band around which, if one is.
+    """
+    policy = policy_of(precision, device_of(device))
+    _move(module, normaliser, policy)
+    grids = grids_of(samples, periodic or {}, lengths or {}, loop)
+    feed = Feed.of(samples, policy, samplings, normaliser.units(loop))
+    return measure(module, normaliser, feed, grids, batch, loop, band)
+
+
+def predict(  # noqa: PLR0913  the contract with the callers
+    module: nn.Module,
+    normaliser: Normaliser,
+    inputs: Fields,
+    *,
+    device: str = "auto",
+    precision: str = "fp32",
+    batch: int = 16,
+    loop: Loop | None = None,
+    steps: int | None = None,
+    places: Places | None = None,
+) -> Fields:
+    """The outputs of a module by name, (samples, channels, *grid) in physical units on the CPU.
+
+    With `steps` and their `loop`, (samples, steps, channels, *grid). On points that each sample has
+    of its own, packed; `places` says where they are.
+    """
+    policy = policy_of(precision, device_of(device))
+    _move(module, normaliser, policy)
+    parts: list[Fields] = []
+    with _at_rest(module):
+        for rows in torch.split(torch.arange(_size(inputs)), batch):
+            some = {k: changed(picked(v, rows), policy.place) for k, v in inputs.items()}
+            where = placed_on(places or {}, rows, policy.device)
+            found = apply(module, normaliser, some, policy, loop, steps, where)
+            parts.append({k: changed(v, Tensor.cpu) for k, v in found.items()})
+    return {k: joined([p[k] for p in parts]) for k in parts[0]}
+
+
+def apply(
+    module: nn.Module,
+    normaliser: Normaliser,
+    inputs: Fields,
+    policy: Policy,
+    loop: Loop | None = None,
+    steps: int | None = None,
+    places: Places | None = None,
+) -> Fields:
+    """Physical inputs -> physical outputs; only the module itself runs under autocast.
+
+    With `steps` and their `loop`, (batch, steps, channels, *grid).
+    """
+    where = {k: told_places(x) for k, x in (places or {}).items()}
+
+    def step(given: Fields) -> Fields:
+        encoded = normaliser.encode(given)
+        with policy.arithmetic(), policy.autocast():
+            outputs = module(**encoded, **where)
+        return normaliser.decode(outputs)
+
+    return loop.run(step, inputs, steps) if loop and steps else step(inputs)
+
+
+def grids_of(
+    samples: Samples,
+    periodic: Mapping[str, tuple[bool, ...]],
+    lengths: Mapping[str, tuple[float, ...]],
+    loop: Loop | None = None,
+) -> dict[str, Grid]:
+    """The grid of each output; axes are not periodic and of length 1 unless said otherwise."""
+    found = {}
+    for name, x in samples.outputs.items():
+        axes = 0 if isinstance(x, Packed) else x.dim() - (3 if loop else 2)
+        wraps = periodic.get(name, (False,) * axes)
+        found[name] = Grid(wraps, lengths.get(name, (1.0,) * len(wraps)))
+    return found
+
+
+def measure(
+    module: nn.Module,
+    normaliser: Normaliser,
+    feed: Feed,
+    grids: Mapping[str, Grid],
+    batch: int,
+    loop: Loop | None = None,
+    band: Band | None = None,
+) -> Metrics:
+    """The errors over a feed, summed in float64."""
+    scales = normaliser.in_units(feed.units)
+    tallies = {name: Tally(feed.units.outputs.get(name, 1.0)) for name in grids}
+    widths, vanishing = 0.0, 0
+    with _at_rest(module):
+        for some in feed.in_order(batch):
+            truth, steps = some.truth, steps_of(some.truth, loop)
+            outputs = apply(module, scales, some.inputs, feed.policy, loop, steps, some.places)
+            zero = torch.zeros(_size(some.inputs), dtype=torch.bool)
+            for name, tally in tallies.items():
+                pair = alike(outputs[name], truth[name]), truth[name]
+                weights = some.weights.get(name)
+                zero |= tally.add(*pair, grids[name], weights, timed=loop is not None)
+            vanishing += int(zero.sum())
+            if band:
+                loss = band_loss(outputs, truth, band, scales, some.weights)
+                widths += float(loss.sum(dtype=sum_dtype(loss)))
+    found = averaged(list(tallies.values()), vanishing)
+    return replace(found, pinball=widths / found.samples) if band else found
+
+
+def steps_of(truth: Fields, loop: Loop | None) -> int | None:
+    """How many steps in time the truth has."""
+    return numbers(next(iter(truth.values()))).shape[1] if loop else None
+
+
+def band_loss(
+    outputs: Fields,
+    truth: Fields,
+    band: Band,
+    normaliser: Normaliser,
+    weights: Mapping[str, Values] | None = None,
+) -> Tensor:
+    """The pinball loss of the width, in units of the deviation of the output; (batch,)."""
+    assert band.of
+    unit = normaliser.deviation(band.of, outputs[band.of])
+    pred = numbers(outputs[band.of]).detach()
+    away = changed(truth[band.of], lambda x: (x - pred).abs() / unit)
+    width = changed(outputs[band.width], lambda x: x / unit)
+    return pinball(width, away, 1 - band.alpha, (weights or {}).get(band.of))
+
+
+def _move(module: nn.Module, normaliser: Normaliser, policy: Policy) -> None:
+    policy.settle(module)
+    normaliser.to(policy.device, policy.weights)
+
+
+def _size(inputs: Fields) -> int:
+    return len(next(iter(inputs.values())))
+
+
+@contextmanager
+def _at_rest(module: nn.Module) -> Iterator[None]:
+    """Evaluation mode, no gradients.
+
+    Not `inference_mode`: tensors that a module keeps from there could never enter a gradient.
+    """
+    mode = module.training
+    module.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        module.train(mode)

@@ -1,0 +1,85 @@
+"""What each precision costs in digits: relative errors against float64, same weights, same input.
+
+What comes in: a module, its inputs, a device. What goes out: for each precision the error of the
+result and of the gradient of all weights, or why there is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from opdsl.nn.spectral.conv import SpectralConv
+from opdsl.train.engine.precision import Policy, policies
+
+
+@dataclass(frozen=True, slots=True)
+class Rounding:
+    """One precision.
+
+    Attributes:
+        name: as in the settings.
+        result: relative L2 error of the outputs, None: see `why`.
+        gradient: relative L2 error of the gradient of all weights.
+        why: what stands against it on this device, or makes it another one here.
+    """
+
+    name: str
+    result: float | None = None
+    gradient: float | None = None
+    why: str = ""
+
+
+def roundings(module: nn.Module, inputs: Sequence[Tensor], device: torch.device) -> list[Rounding]:
+    """The errors of all precisions but float64, in the order of `policies`.
+
+    Args:
+        module: it stays as it is.
+        inputs: of the module, in order.
+    """
+    known = policies(device)
+    truth = _computed(module, inputs, known.pop("fp64"))
+    return [_compared(module, inputs, policy, truth) for policy in known.values()]
+
+
+def _compared(
+    module: nn.Module, inputs: Sequence[Tensor], policy: Policy, truth: tuple[Tensor, Tensor]
+) -> Rounding:
+    if policy.tf32 and policy.device.type != "cuda":
+        return Rounding(policy.name, why="needs a CUDA device")
+    try:
+        found = _computed(module, inputs, policy)
+    except (RuntimeError, NotImplementedError) as error:  # what torch has no kernel for
+        return Rounding(policy.name, why=str(error).splitlines()[0])
+    result, gradient = (_apart(a, b) for a, b in zip(found, truth, strict=True))
+    fourier = any(isinstance(x, SpectralConv) for x in module.modules())
+    why = "no Fourier layer that it makes narrow" if policy.spectral and not fourier else ""
+    return Rounding(policy.name, result, gradient, why)
+
+
+def _computed(module: nn.Module, inputs: Sequence[Tensor], policy: Policy) -> tuple[Tensor, Tensor]:
+    """All outputs, and the gradient of all weights of their sum against fixed numbers."""
+    own = deepcopy(module)
+    policy.settle(own)
+    with policy.arithmetic():
+        with policy.autocast():
+            found = own(*(policy.place(x) for x in inputs))
+        outputs = list(found.values()) if isinstance(found, dict) else [found]
+        y = torch.cat([_numbers(x) for x in outputs])
+        mix = torch.randn(len(y), generator=torch.Generator().manual_seed(1)).to(y)
+        weights = [x for x in own.parameters() if x.requires_grad]
+        made = torch.autograd.grad(y, weights, mix, allow_unused=True, materialize_grads=True)
+    return y.detach(), torch.cat([_numbers(x) for x in made])
+
+
+def _numbers(x: Tensor) -> Tensor:
+    real = torch.view_as_real(x) if x.is_complex() else x
+    return real.to(torch.float64).flatten()
+
+
+def _apart(found: Tensor, truth: Tensor) -> float:
+    return float((found - truth).norm() / truth.norm())

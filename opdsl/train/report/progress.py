@@ -1,0 +1,140 @@
+"""How a run goes, for people: a live table on a terminal, one plain line an epoch in a pipe.
+
+All of it goes to stderr: stdout belongs to results.
+"""
+
+import sys
+from typing import Any, TextIO
+
+from opdsl.diagnostics.terminal import printable
+from opdsl.train.run.listener import Listener, Plan
+
+SHOWN = 12  # rows of the table that stay in sight
+
+
+def progress(stream: TextIO | None = None) -> Listener:
+    """The listener that suits the stream (stderr if not given)."""
+    stream = stream or sys.stderr
+    return LiveTable(stream) if stream.isatty() else PlainLines(stream)
+
+
+class PlainLines:
+    """One line for each epoch; a closed pipe is no reason to stop."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._epochs = 0
+
+    def start(self, plan: Plan) -> None:
+        """One line about the run."""
+        self._epochs = plan.epochs
+        self._say(opening(plan))
+        if plan.choice:
+            self._say(f"validation: {plan.choice}")
+
+    def step(self, epoch: int, step: int, loss: float) -> None:
+        """Nothing."""
+
+    def epoch(self, row: dict[str, Any]) -> None:
+        """The row in words."""
+        self._say(f"epoch {row['epoch']}/{self._epochs}  " + "  ".join(_words(row)))
+
+    def note(self, text: str) -> None:
+        """As a warning."""
+        self._say(f"note: {text}")
+
+    def end(self) -> None:
+        """Nothing."""
+
+    def _say(self, text: str) -> None:
+        try:
+            print(printable(text), file=self._stream, flush=True)
+        except (BrokenPipeError, ValueError):  # ValueError: the stream is closed
+            return
+
+
+class LiveTable:
+    """A bar for the epoch, a bar for the run, and the last rows."""
+
+    def __init__(self, stream: TextIO) -> None:
+        from rich.console import Console
+        from rich.live import Live
+
+        self._console = Console(file=stream)
+        self._live = Live(console=self._console, refresh_per_second=8, transient=False)
+        self._rows: list[dict[str, Any]] = []
+
+    def start(self, plan: Plan) -> None:
+        """Draw the empty table."""
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+        self._console.print(opening(plan), style="dim", highlight=False)
+        if plan.choice:
+            self._console.print(
+                f"validation: {plan.choice}", style="dim", highlight=False, markup=False
+            )
+        self._steps = plan.steps
+        columns = "{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+        self._bars = Progress(*columns, console=self._console)
+        self._whole = self._bars.add_task("run", total=plan.epochs * plan.steps)
+        self._part = self._bars.add_task("epoch", total=plan.steps)
+        self._bars.update(self._whole, completed=(plan.first_epoch - 1) * plan.steps)
+        self._live.start()
+        self._draw()
+
+    def step(self, epoch: int, step: int, loss: float) -> None:
+        """Move the bars."""
+        self._bars.update(self._part, completed=step, description=f"loss {loss:.3g}")
+        self._bars.update(self._whole, completed=(epoch - 1) * self._steps + step)
+
+    def epoch(self, row: dict[str, Any]) -> None:
+        """Add the row."""
+        self._rows = [*self._rows, row][-SHOWN:]
+        self._draw()
+
+    def note(self, text: str) -> None:
+        """Above the table."""
+        self._console.print(
+            f"note: {printable(text)}", style="yellow", highlight=False, markup=False
+        )
+
+    def end(self) -> None:
+        """Leave the table as it is."""
+        self._live.stop()
+
+    def _draw(self) -> None:
+        from rich.console import Group
+
+        self._live.update(Group(self._table(), self._bars))
+
+    def _table(self) -> Any:
+        from rich.box import SIMPLE
+        from rich.table import Table
+
+        table = Table(box=SIMPLE, pad_edge=False)
+        for head in ("epoch", "rate", "train", "valid", "seconds", "skipped"):
+            table.add_column(head, justify="right")
+        for row in self._rows:
+            numbers = [_number(row[key]) for key in ("lr", "train_loss")]
+            numbers.append(_number((row["valid"] or {}).get("rel_l2")))
+            cells = (str(row["epoch"]), *numbers, f"{row['seconds']:.1f}")
+            table.add_row(*cells, str(row["skipped"] or ""))
+        return table
+
+
+def opening(plan: Plan) -> str:
+    """What the run is about to do, in one line."""
+    text = f"{plan.samples} samples, {plan.parameters:,} parameters, {plan.steps} steps an epoch, "
+    text += f"{plan.precision} on {plan.device}"
+    return text + (f", from epoch {plan.first_epoch}" if plan.first_epoch > 1 else "")
+
+
+def _words(row: dict[str, Any]) -> list[str]:
+    valid = [f"valid {_number(row['valid']['rel_l2'])}"] if row["valid"] else []
+    words = [f"train {_number(row['train_loss'])}", *valid, f"lr {_number(row['lr'])}"]
+    words.append(f"{row['seconds']:.1f} s")
+    return words + ([f"{row['skipped']} steps skipped"] if row["skipped"] else [])
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3g}"

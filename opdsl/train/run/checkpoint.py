@@ -1,0 +1,230 @@
+"""Checkpoints that survive a kill, a full disk and a flipped bit.
+
+`checkpoints/step-00001234/` holds `state.pt` (tensors and plain values, read with
+`weights_only=True`) and `MANIFEST.json` with its SHA-256. Both are written into a folder under
+another name on the same file system, synced, and the folder is renamed; what has no good manifest
+does not exist. Without the hash, `torch.load` returns changed tensors for one flipped bit in two.
+`best-00001234/` is the same with only what `predict` needs. A checkpoint may come from a stranger,
+whose hashes are right whatever they wrote: see `opdsl.safe_pt`.
+"""
+
+import hashlib
+import io
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from opdsl.diagnostics import OpError, fault
+from opdsl.files import (
+    TEMPORARY,
+    read_json,
+    read_regular,
+    sync_folder,
+    temporary_name,
+    write_folder,
+)
+from opdsl.memory import free_memory
+from opdsl.safe_pt import UnsafeFileError, load_tensors
+from opdsl.train.run.folder import CHECKPOINTS
+
+STATE = "state.pt"
+MANIFEST = "MANIFEST.json"
+FORMAT = 1
+LARGEST_MANIFEST = 1 << 20  # bytes
+# what parts of another type or size raise where they are put back
+FOREIGN = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError)
+
+State = dict[str, Any]
+Note = Callable[[str], None]
+Kind = Literal["step", "best"]
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """The checkpoints of a run.
+
+    Attributes:
+        run: the run's folder.
+        keep: how many of a kind stay on the disk.
+    """
+
+    run: Path
+    keep: int = 2
+
+    @property
+    def folder(self) -> Path:
+        """Where they stand."""
+        return self.run / CHECKPOINTS
+
+    def save(self, state: State, step: int, kind: Kind = "step") -> Path:
+        """Write a checkpoint, then remove those that are too old.
+
+        Raises:
+            OSError: it could not be written; the earlier ones are untouched.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        target = self._free_name(kind, step)
+        write_folder(target, _files(_packed(state)))
+        self._prune(kind)
+        return target
+
+    def load(self, kind: Kind = "step", note: Note | None = None) -> State | None:
+        """The newest checkpoint that is whole, or None if there never was one.
+
+        Args:
+            kind: of which kind.
+            note: is told of every damaged one that is passed over.
+
+        Raises:
+            OpError: OP0621, there are checkpoints, and all are damaged.
+        """
+        damaged = []
+        for path in self.found(kind):
+            try:
+                return read(path)
+            except CheckpointError as reason:
+                damaged.append(path)
+                if note:
+                    note(f"the checkpoint {path.name} is damaged ({reason}); trying an older one")
+        if not damaged:
+            return None
+        names = ", ".join(p.name for p in damaged)
+        message = f"every checkpoint of the run is damaged: {names}"
+        helps = ("restore one from a backup, or train again with another `--out`",)
+        raise fault("OP0621", message, file=str(self.run), helps=helps)
+
+    def found(self, kind: Kind = "step") -> list[Path]:
+        """The checkpoints of a kind, newest first, whole or not."""
+        if not self.folder.is_dir():
+            return []
+        named = ((_NAME.fullmatch(p.name), p) for p in self.folder.iterdir())
+        ranked = [(int(m[2]), int(m[3] or 0), p) for m, p in named if m and m[1] == kind]
+        return [p for _, _, p in sorted(ranked, reverse=True)]
+
+    def sweep(self) -> None:
+        """Remove what an interrupted writer left; only for the owner of the lock."""
+        if self.folder.is_dir():
+            for path in self.folder.glob(f"{TEMPORARY}*"):
+                shutil.rmtree(path, ignore_errors=True)
+
+    def _free_name(self, kind: Kind, step: int) -> Path:
+        """A name not yet taken: replacing a folder is not one atomic act, adding one is."""
+        names = (f"{kind}-{step:08d}{end}" for end in _endings())
+        return next(p for p in map(self.folder.joinpath, names) if not p.exists())
+
+    def _prune(self, kind: Kind) -> None:
+        keep = self.keep if kind == "step" else 1
+        for path in self.found(kind)[keep:]:
+            # renamed first: a kill must not leave half a checkpoint under a good name
+            gone = path.with_name(temporary_name())
+            path.rename(gone)
+            sync_folder(self.folder)
+            shutil.rmtree(gone, ignore_errors=True)
+
+
+class CheckpointError(Exception):
+    """A checkpoint is not as it was written; the text says in what."""
+
+
+def read(path: Path) -> State:
+    """The state in the checkpoint `path`, after its hash has been compared.
+
+    Raises:
+        CheckpointError: anything is missing or differs.
+    """
+    try:
+        manifest = read_json(path / MANIFEST, LARGEST_MANIFEST)
+        expected = manifest["files"][STATE]["sha256"]
+        data = read_regular(path / STATE, free_memory() // 2, os.O_RDONLY | os.O_NOFOLLOW)
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise CheckpointError("its files or its manifest cannot be read") from error
+    if hashlib.sha256(data).hexdigest() != expected:
+        raise CheckpointError("its content is not what was written")
+    return _unpacked(data)
+
+
+_NAME = re.compile(r"(step|best)-([0-9]+)(?:-([0-9]+))?")
+
+
+def _endings() -> Iterator[str]:
+    """Nothing, then -1, -2 ...: an interrupted and a finished epoch may share a step."""
+    yield ""
+    n = 0
+    while True:
+        n += 1
+        yield f"-{n}"
+
+
+def _packed(state: State) -> bytes:
+    buffer = io.BytesIO()  # the hash must be of what we meant to write
+    torch.save(state, buffer)
+    return buffer.getvalue()
+
+
+def _unpacked(data: bytes) -> State:
+    try:
+        state = load_tensors(io.BytesIO(data), free_memory() // 2)
+    except UnsafeFileError as error:
+        raise CheckpointError(str(error)) from error
+    if not isinstance(state, dict):
+        raise CheckpointError(f"it holds a {type(state).__name__}, no state")
+    return state
+
+
+def _files(data: bytes) -> dict[str, bytes]:
+    """State and manifest, the manifest last."""
+    entry = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    manifest = {"format": FORMAT, "torch": torch.__version__, "files": {STATE: entry}}
+    return {STATE: data, MANIFEST: json.dumps(manifest, indent=1).encode()}
+
+
+@contextmanager
+def malformed(run: Path) -> Iterator[None]:
+    """Turn what a state of other content raises in the block into OP0621.
+
+    A checkpoint of a stranger has a good hash and may lack any part, or have one of another type.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except FOREIGN as error:
+        detail = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise _malformed(run, detail) from error
+
+
+def refuse_malformed(state: State, run: Path) -> None:
+    """Refuse weights that `predict` cannot use: of other types, or not finite.
+
+    Raises:
+        OpError: OP0621.
+    """
+    for part in ("module", "normaliser"):
+        tensors = state.get(part)
+        if not isinstance(tensors, Mapping) or not all(
+            isinstance(k, str) and isinstance(x, Tensor) for k, x in tensors.items()
+        ):
+            raise _malformed(run, f"`{part}` is no table of tensors")
+        for name, x in tensors.items():
+            if not bool(torch.isfinite(x).all()):
+                message = f"the weights of the run hold NaN or infinite values, first in `{name}`"
+                helps = ("take other weights (`--last`), or train again",)
+                raise fault("OP0621", message, file=str(run), helps=helps)
+    whole = all(k in state and isinstance(state[k], int | None) for k in ("epoch", "step"))
+    if not whole or not isinstance(state.get("meta"), Mapping):
+        raise _malformed(run, "`epoch`, `step` or `meta` is missing or of another type")
+
+
+def _malformed(run: Path, detail: str) -> OpError:
+    message = "the content of the checkpoint is not that of a run"
+    helps = ("restore the run from a backup, or train again with another `--out`",)
+    return fault("OP0621", message, notes=(detail,), file=str(run), helps=helps)

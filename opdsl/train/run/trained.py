@@ -1,0 +1,134 @@
+"""The weights of a run, for evaluation, prediction and export.
+
+They are in its checkpoints, and in `model.safetensors` for others: as `module.*` with the means and
+deviations of the data as `normaliser.*`. Up to c7bf416 the file had the module alone, by bare
+names, and `opdsl.json` the normaliser.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from opdsl.diagnostics import OpError, fault
+from opdsl.files import read_json, read_regular
+from opdsl.memory import free_memory
+from opdsl.train.engine.normalise import Normaliser
+from opdsl.train.run.checkpoint import State, Store, malformed, refuse_malformed
+from opdsl.train.run.folder import ABOUT, WEIGHTS, refuse_links
+
+Which = Literal["best", "last"]
+
+MODULE, NORMALISER = "module.", "normaliser."  # before the names of weights
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What came with the weights.
+
+    Attributes:
+        normaliser: for `evaluate` and `predict`.
+        epoch: finished epochs; None where the run folder has no checkpoints any more.
+        step: finished steps; the same.
+        meta: the strings that `fit` was given.
+    """
+
+    normaliser: Normaliser
+    epoch: int | None
+    step: int | None
+    meta: Mapping[str, str]
+
+
+def load_trained(run: Path, module: nn.Module, which: Which = "best") -> Trained:
+    """Put the weights of a run into `module`.
+
+    Args:
+        run: the run's folder.
+        module: of the same program.
+        which: the best by the first test set (the last, if there was none), or the last.
+
+    Raises:
+        OpError: OP0627 no run, OP0621 all damaged, OP0626 the weights do not fit the module.
+    """
+    state = trained_state(run, which)
+    refuse_malformed(state, run)
+    try:
+        module.load_state_dict(state["module"])
+    except RuntimeError as error:
+        message = "the weights of the run do not fit the program"
+        detail = (" ".join(str(error).split()),)
+        raise fault("OP0626", message, notes=detail, file=str(run)) from error
+    with malformed(run):
+        normaliser = Normaliser.from_state(state["normaliser"])
+    return Trained(normaliser, state["epoch"], state["step"], state["meta"])
+
+
+def trained_state(run: Path, which: Which = "best") -> State:
+    """The newest whole checkpoint: `module`, `normaliser`, `epoch`, `step`, `meta`.
+
+    The best weights are also those of `model.safetensors`, where there are no checkpoints.
+
+    Raises:
+        OpError: OP0627, OP0621; OP0628, the folder contains a link.
+    """
+    refuse_links(run)
+    store = Store(run)
+    best = store.load("best") if which == "best" else None
+    state = best if best is not None else store.load("step")
+    if state is None and which == "best":
+        state = _published(run)
+    if state is None:
+        helps = ("`opdsl train PROGRAM --out FOLDER` makes one",)
+        raise fault("OP0627", "there are no weights of a run", file=str(run), helps=helps)
+    return state
+
+
+def weights_file(module: nn.Module, normaliser: Normaliser) -> bytes:
+    """The content of `model.safetensors`: the weights of the module and of the normaliser."""
+    from safetensors.torch import save
+
+    parts = ((MODULE, module.state_dict()), (NORMALISER, normaliser.state_dict()))
+    # copies: safetensors refuses tensors that share memory, as the deviation of a band's width does
+    return save(
+        {f"{p}{k}": x.detach().cpu().contiguous().clone() for p, of in parts for k, x in of.items()}
+    )
+
+
+def _published(run: Path) -> State | None:
+    """What `model.safetensors` holds, None if there is none.
+
+    Raises:
+        OpError: OP0621, it is damaged.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    path = run / WEIGHTS
+    if not path.is_file():
+        return None
+    try:
+        found = load(read_regular(path, free_memory() // 2))
+        whole = any(x.startswith(f"{NORMALISER}scales.") for x in found)
+        module = _below(MODULE, found) if whole else found
+        scales = _below(NORMALISER, found) if whole else _earlier_normaliser(run)
+    except (OSError, ValueError, LookupError, TypeError, SafetensorError) as error:
+        raise _damaged(path) from error
+    return {"module": module, "normaliser": scales, "epoch": None, "step": None, "meta": {}}
+
+
+def _below(prefix: str, found: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): x for k, x in found.items() if k.startswith(prefix)}
+
+
+def _earlier_normaliser(run: Path) -> dict[str, Tensor]:
+    scales = read_json(run / ABOUT)["normaliser"]
+    return {k: torch.tensor(x) for k, x in scales.items()}
+
+
+def _damaged(path: Path) -> OpError:
+    message = "the weights of the run cannot be read"
+    helps = ("restore the file from a backup, or train again with another `--out`",)
+    return fault("OP0621", message, helps=helps, file=str(path))
