@@ -62,9 +62,7 @@ class BlockEntry:
     @property
     def family(self) -> str:
         """The folder below `opdsl/blocks`; `plug-in` for a block of another package."""
-        parts = self.cls.__module__.split(".")
-        inside = parts[:2] == ["opdsl", "blocks"]
-        return parts[2] if inside and len(parts) > 3 else "blocks" if inside else "plug-in"
+        return blocks.family(self.keyword) if self.keyword in blocks.names() else "plug-in"
 
     @property
     def program(self) -> str | None:
