@@ -73,6 +73,8 @@ def checked(tmp_path_factory):
         ("render", DARCY, "-f", "svg"),
         ("render", DARCY, "-f", "mermaid"),
         ("explain", "OP0309"),
+        ("explain", "spectral_conv"),
+        ("explain", "optimizer.lr"),
         ("new", "something"),
         ("train", DARCY, "--print-config"),
     ],

@@ -17,6 +17,18 @@ class Position(Block):
     Such a table exists for one resolution only, so the domain must say that it is fixed:
     `grid(x: 0..1, fixed = 64)`. `coords(D)` with `linear` does the same at any resolution.
 
+    ```op
+    edition 2026
+
+    model Located {
+      domain D = grid(x: 0..1, boundary = periodic, fixed = 64)
+      input u : D -> R^3
+      output v : D -> R^3
+
+      v = u |> position()
+    }
+    ```
+
     Source: Dosovitskiy et al. 2021, arXiv:2010.11929, section 3.1 (learned position embeddings).
     """
 

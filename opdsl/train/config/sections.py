@@ -83,7 +83,16 @@ class Data(Section):
 
 
 class Optimizer(Section):
-    """`optimizer adamw { lr = 1e-3 weight_decay = 1e-4 }`; betas of Adam, momentum of SGD."""
+    """`optimizer adamw { lr = 1e-3 weight_decay = 1e-4 }`: how a step follows from the gradient.
+
+    Attributes:
+        kind: the algorithm.
+        lr: the learning rate; the peak where a schedule varies it.
+        weight_decay: `adamw` shrinks a weight w by lr * weight_decay * w in a step; `adam` and
+            `sgd` add weight_decay * w to the gradient.
+        betas: decay rates of the two running means of the gradient (`adamw`, `adam`).
+        momentum: decay rate of the running mean of the gradient (`sgd`).
+    """
 
     kind: Annotated[Literal["adamw", "adam", "sgd"], FIXED] = "adamw"
     lr: Annotated[Positive, FREE] = 1e-3
@@ -173,7 +182,13 @@ class Eval(Section):
 
 
 class Checkpoint(Section):
-    """`checkpoint { every = 10 keep = 2 }`: in epochs; `steps` saves within an epoch as well."""
+    """`checkpoint { every = 10 keep = 2 }`: when the state of training is saved.
+
+    Attributes:
+        every: epochs between two checkpoints.
+        steps: steps between two checkpoints within an epoch; `none` saves after epochs only.
+        keep: how many checkpoints stay, the newest.
+    """
 
     every: Annotated[Count, FREE] = 1
     steps: Annotated[Count | None, BeforeValidator(_nothing), FREE] = None
@@ -181,7 +196,13 @@ class Checkpoint(Section):
 
 
 class Normalise(Section):
-    """`normalise { inputs = true outputs = false }`: mean 0 and deviation 1 for each channel."""
+    """`normalise { inputs = true outputs = false }`: mean 0 and deviation 1 for each channel.
+
+    Attributes:
+        inputs: `channel` (or true) shifts and scales each channel of the inputs by mean and
+            deviation of the training samples; `none` (or false) leaves them as they are.
+        outputs: the scaling of the outputs, which predictions undo.
+    """
 
     inputs: Annotated[Scaling, FIXED] = "channel"
     outputs: Annotated[Scaling, FIXED] = "channel"
