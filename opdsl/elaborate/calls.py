@@ -22,7 +22,7 @@ from opdsl.elaborate.modules import Module
 from opdsl.elaborate.params import activations
 from opdsl.elaborate.problems import Poisoned
 from opdsl.elaborate.values import Fn, Value, Word, kind, show
-from opdsl.ir.block import Block, Refusal, words_of
+from opdsl.ir.block import Block, Refusal, literal_words
 from opdsl.ir.dims import Poly, Undecided
 from opdsl.ir.spaces import Space
 from opdsl.syntax import tree
@@ -88,7 +88,7 @@ def primitive(
         space = _inferred(block, tuple(x.space for x in fns))
     except Refusal as refusal:
         raise _refused(inst, refusal, functions, named, (head, span)) from refusal
-    if block.vanishes(*(x.space for x in fns)):
+    if block.is_identity(*(x.space for x in fns)):
         return fns[0]
     inst.budget.node(inst, span)
     return inst.builder.node(path, block, fns, space, (*inst.frames, span))
@@ -340,7 +340,7 @@ def _python(value: Value) -> object:
 
 
 def _takes_words(cls: type[Block], key: str) -> bool:
-    return bool(words_of(cls, key)) or cls.model_fields[key].annotation is str
+    return bool(literal_words(cls, key)) or cls.model_fields[key].annotation is str
 
 
 def _invalid(
@@ -378,7 +378,7 @@ def _bad_value(  # the parts of one sentence
     span: Span,
 ) -> Poisoned:
     given = named.get(key)
-    words = words_of(cls, key) if key in cls.model_fields else ()
+    words = literal_words(cls, key) if key in cls.model_fields else ()
     said = str(error["msg"]).removeprefix("Value error, ").removeprefix("Input ")
     text = show(given.value) if given else key
     return inst.problems.fail(

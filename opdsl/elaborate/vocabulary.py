@@ -13,7 +13,7 @@ from opdsl.elaborate import domains
 from opdsl.elaborate.instance import Instance
 from opdsl.elaborate.params import activations
 from opdsl.elaborate.values import Value, Word
-from opdsl.ir.block import Block, words_of
+from opdsl.ir.block import Block, literal_words
 from opdsl.syntax import tree
 from opdsl.syntax.mentions import mentions
 
@@ -54,4 +54,4 @@ def _known(inst: Instance) -> frozenset[str]:
 
 def _of_block(cls: type[Block]) -> Iterator[str]:
     for key in cls.model_fields:
-        yield from words_of(cls, key)
+        yield from literal_words(cls, key)
