@@ -1,8 +1,8 @@
 """Rules that need the whole graph: each takes a graph and yields diagnostics.
 
 A check is one module in `errors` or `warnings` with a function of the same name, and a page for its
-code. Other packages add checks through the entry-point group `opdsl.checks`, name to function; these
-are asked with the warnings, of a graph that has no errors, and may yield errors as well.
+code. Other packages add checks through the entry-point group `opdsl.checks`, name to function;
+these are asked with the warnings, of a graph without errors, and may yield errors as well.
 """
 
 from collections.abc import Callable, Iterator
