@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from opdsl.train.config.sections import Checkpoint, Optimizer, Schedule, Settings
+from opdsl.train.config.schema import Checkpoint, Optimizer, Schedule, Settings
 from opdsl.train.engine.fit import fit
 from opdsl.train.metrics.evaluate import predict
 from opdsl.train.run.listener import Silence

@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from opdsl.diagnostics import CODES, OpError
-from opdsl.train.config.sections import Checkpoint, Optimizer, Schedule, Settings
+from opdsl.train.config.schema import Checkpoint, Optimizer, Schedule, Settings
 from opdsl.train.engine.fit import fit
 from opdsl.train.engine.signals import Interrupted
 from opdsl.train.run.listener import Silence
