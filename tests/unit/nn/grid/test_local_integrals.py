@@ -233,7 +233,7 @@ def test_a_frozen_stencil_is_that_of_its_grid_on_every_grid():
 @torch.no_grad()
 def test_rings_on_the_sphere_scale_each_degree(sampling):
     """Funk-Hecke: 2 pi times the integral of k(theta) P_l(cos theta) sin theta."""
-    layer = DiscoConv(1, 1, shape=(3, 1), radius=0.5, sampling=sampling, bias=False)
+    layer = SphericalDiscoConv(1, 1, shape=(3, 1), radius=0.5, sampling=sampling, bias=False)
     layer.double()
     z = torch.zeros(1, 5, 5, 1, dtype=torch.complex128)
     z[0, 4, 2] = 1.0
@@ -251,14 +251,14 @@ def test_rings_on_the_sphere_scale_each_degree(sampling):
 
 def test_the_sphere_may_be_turned_about_its_axis():
     torch.manual_seed(0)
-    layer = DiscoConv(2, 3, shape=(3, 4), radius=0.6, sampling="lobatto").double()
+    layer = SphericalDiscoConv(2, 3, shape=(3, 4), radius=0.6, sampling="lobatto").double()
     x = torch.randn(1, 9, 16, 2, dtype=torch.float64)
     torch.testing.assert_close(layer(x.roll(5, 2)), layer(x).roll(5, 2))
 
 
 def test_a_finer_sphere_gives_the_same_operator():
     torch.manual_seed(0)
-    layer = DiscoConv(1, 1, shape=(3, 4), radius=0.4, sampling="equiangular", bias=False)
+    layer = SphericalDiscoConv(1, 1, shape=(3, 4), radius=0.4, sampling="equiangular", bias=False)
     layer.double()
     z = torch.randn(1, 6, 6, 1, dtype=torch.complex128) * torch.ones(6, 6).tril()[..., None]
     z[:, :, 0] = z[:, :, 0].real + 0j
