@@ -84,7 +84,7 @@ def parameters(ctx: typer.Context) -> Iterator[Offer]:
 @_quiet
 def settings(ctx: typer.Context) -> Iterator[Offer]:
     """The same, and the settings of a run."""
-    from opdsl.train.config.sections import Settings
+    from opdsl.train.config.schema import Settings
 
     for key, value in Settings().rows():
         told = "" if value is None or isinstance(value, list | dict) else str(value)
@@ -93,12 +93,14 @@ def settings(ctx: typer.Context) -> Iterator[Offer]:
 
 
 @_quiet
-def codes(_: typer.Context) -> Iterator[Offer]:
-    """Codes of diagnostics, and their names."""
+def topics(_: typer.Context) -> Iterator[Offer]:
+    """What `opdsl explain` knows: codes of diagnostics and their names, blocks, settings."""
     from opdsl.diagnostics import CODES
+    from opdsl.reference.topics import topic_names
 
     yield from ((code, x.title) for code, x in CODES.items())
     yield from ((x.slug, x.title) for x in CODES.values())
+    yield from topic_names()
 
 
 def _spec(ctx: typer.Context) -> str:

@@ -16,7 +16,7 @@ from opdsl.diagnostics import OpError, did_you_mean, fault
 from opdsl.files import read_json
 from opdsl.ir.graph import Graph
 from opdsl.setting import Setting
-from opdsl.train.config.sections import Settings
+from opdsl.train.config.schema import Settings
 from opdsl.train.config.settings import DEFAULT, resolve
 from opdsl.train.run.folder import ABOUT, refuse_links
 from opdsl.workflow.config import read_config

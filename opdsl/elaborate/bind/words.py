@@ -13,7 +13,7 @@ from opdsl.elaborate.bind.domains import WORDS
 from opdsl.elaborate.bind.param_types import activations
 from opdsl.elaborate.bind.scope import Scope
 from opdsl.elaborate.evaluate.values import Value, Word
-from opdsl.ir.block import words_of
+from opdsl.ir.block import literal_words
 from opdsl.syntax import tree
 from opdsl.syntax.mentions import mentions
 
@@ -44,7 +44,7 @@ def _words(value: Value) -> Iterator[Word]:
 
 def _known(scope: Scope) -> frozenset[str]:
     classes = [x for x in map(blocks.find, blocks.names()) if x is not None]
-    of_blocks = (word for x in classes for key in x.model_fields for word in words_of(x, key))
+    of_blocks = (word for x in classes for key in x.model_fields for word in literal_words(x, key))
     params = (
         y
         for _, definition in scope.module.definitions.values()

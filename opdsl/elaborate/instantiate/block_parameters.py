@@ -13,7 +13,7 @@ from opdsl.elaborate.bind.scope import Scope
 from opdsl.elaborate.evaluate.faults import unknown_name
 from opdsl.elaborate.evaluate.problems import Poisoned
 from opdsl.elaborate.evaluate.values import Argument, Function, Word, describe, plain, show
-from opdsl.ir.block import Block, words_of
+from opdsl.ir.block import Block, literal_words
 from opdsl.ir.dims import Poly
 
 Named = Mapping[str, Argument]
@@ -106,7 +106,7 @@ def _check_value(scope: Scope, cls: type[Block], key: str, argument: Argument) -
 
 
 def _takes_words(cls: type[Block], key: str) -> bool:
-    return bool(words_of(cls, key)) or cls.model_fields[key].annotation is str
+    return bool(literal_words(cls, key)) or cls.model_fields[key].annotation is str
 
 
 def _invalid(
@@ -131,7 +131,7 @@ def _invalid(
                 helps=(f"add `{key} = ...`",),
             )
     argument = named.get(key)
-    words = words_of(cls, key) if key in cls.model_fields else ()
+    words = literal_words(cls, key) if key in cls.model_fields else ()
     reason = str(error["msg"]).removeprefix("Value error, ").removeprefix("Input ")
     text = show(argument.value) if argument else key
     return scope.fail(

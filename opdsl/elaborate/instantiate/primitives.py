@@ -61,7 +61,7 @@ def primitive(
         space = _infer(block, x)
     except Refusal as refusal:
         raise _refused(scope, refusal, inputs, named, spans) from refusal
-    if block.vanishes(*x):
+    if block.is_identity(*x):
         return functions[0]
     scope.budget.node(scope, span, len(place.builder.nodes))
     return place.builder.node(path, block, functions, space, (*scope.frames, span))
