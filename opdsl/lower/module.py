@@ -26,10 +26,10 @@ from opdsl.lower.plan.schedule import Unit, units
 from opdsl.lower.plan.timings import Timings, users_timings
 from opdsl.lower.plan.tune import Tuner
 from opdsl.lower.plan.tuning_case import Timer
+from opdsl.nn.capabilities import LimitsModes
 from opdsl.nn.module_tree import Branch, children, place
 from opdsl.nn.points.geometry import Geometry
 from opdsl.nn.points.packed import Packed
-from opdsl.nn.capabilities import LimitsModes
 
 NORMALISER = "normaliser"  # beside `module` in the weights of a run
 KEPT = 16  # resolutions, batches and formats whose calls are remembered

@@ -73,20 +73,20 @@ class Attention(Block):
     heads: PositiveInt = Field(default=1, description=HEADS)
 
     def infer(self, x: Space) -> Space:
-        """As many channels on the same domain."""
+        """Return the domain with as many channels."""
         split(x.channels, self.heads)
         return x.with_channels(x.channels)
 
     def integrates(self, x: Space) -> tuple[Domain, ...]:
-        """Over all points."""
+        """Return the domain of v."""
         return (x.domain,)
 
     def side_inputs(self, x: Space) -> tuple[SideInput, ...]:
-        """Where the points that answer are, if they stand for more than one over their number."""
+        """Return the geometry of the points of v, unless all points weigh the same."""
         return weighed(x.domain)
 
     def cost(self, x: Space) -> Cost:
-        """Four matrices with constants; for `galerkin` two normalisations of each head."""
+        """Count four matrices with biases; for `galerkin` two normalisations of each head."""
         c, volume = x.channels, x.domain.volume()
         norms = 4 * (c // self.heads) if self.kind == "galerkin" else 0
         params = 4 * (c * c + c) + norms
@@ -95,7 +95,7 @@ class Attention(Block):
         return Cost(params, volume * (8 * c * c) + seen, x.numbers() * BYTES)
 
     def uniform(self, inputs: tuple[bool, ...], _x: Space) -> bool:
-        """Equal points ask the same and get the same answer."""
+        """Return whether the input has one value: equal queries get equal answers."""
         return all(inputs)
 
     def lower(self, x: Space) -> nn.Module:
@@ -108,7 +108,7 @@ class Attention(Block):
 
 
 def split(channels: int, heads: int) -> None:
-    """The channels split evenly over the heads.
+    """Check that the channels split evenly over the heads.
 
     Raises:
         Refusal: OP0208, they do not.

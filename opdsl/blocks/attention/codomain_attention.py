@@ -83,7 +83,7 @@ class CodomainAttention(Block):
     )
 
     def infer(self, q: Space, k: Space, v: Space) -> Space:
-        """The channels of v on its domain."""
+        """Return the domain of v with its number of channels."""
         self._check_one_space(q, k)
         for y in (q, v):
             self._check_heads(one_copy(y, self.variables, "variables").channels)
@@ -112,13 +112,13 @@ class CodomainAttention(Block):
             )
 
     def diverges(self, _q: Space, _k: Space, _v: Space) -> str | None:
-        """A sum over the points has no limit."""
+        """Return the reason if a fault is chosen: a sum over the points has no limit."""
         if self.faults == "none":
             return None
         return "has scores that grow with the number of points, a fault of neuraloperator"
 
     def cost(self, q: Space, _k: Space, v: Space) -> Cost:
-        """A score for each pair of variables and head, and a sum of functions for each variable."""
+        """Count a score for each pair of variables and head, and a sum of functions for each variable."""
         pairs = self.variables * self.variables * self.heads
         flops = (q.numbers() + v.numbers()) * (2 * self.variables) + q.numbers() + SOFTMAX * pairs
         return Cost(0, flops, v.numbers() * BYTES)

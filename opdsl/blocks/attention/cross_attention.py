@@ -56,20 +56,20 @@ class CrossAttention(Block):
     heads: PositiveInt = Field(default=1, description=HEADS)
 
     def infer(self, q: Space, _v: Space) -> Space:
-        """The channels of q on its domain."""
+        """Return the domain of q with its number of channels."""
         split(q.channels, self.heads)
         return q.with_channels(q.channels)
 
     def integrates(self, _q: Space, v: Space) -> tuple[Domain, ...]:
-        """Over the points that answer."""
+        """Return the domain of v."""
         return (v.domain,)
 
     def side_inputs(self, _q: Space, v: Space) -> tuple[SideInput, ...]:
-        """Where the points that answer are, if they stand for more than one over their number."""
+        """Return the geometry of the points of v, unless all points weigh the same."""
         return weighed(v.domain)
 
     def cost(self, q: Space, v: Space) -> Cost:
-        """Four matrices with constants, and all pairs of points."""
+        """Count four matrices with biases, and all pairs of points."""
         c, d = q.channels, v.channels
         asks, answers = q.domain.volume(), v.domain.volume()
         flops = asks * (4 * c * c) + answers * (4 * c * d) + asks * answers * (4 * c)
@@ -77,7 +77,7 @@ class CrossAttention(Block):
         return Cost(params, flops, q.numbers() * BYTES)
 
     def uniform(self, inputs: tuple[bool, ...], _q: Space, _v: Space) -> bool:
-        """Points that ask the same get the same answer."""
+        """Return whether the queries have one value: equal queries get equal answers."""
         return inputs[0]
 
     def lower(self, q: Space, v: Space) -> nn.Module:

@@ -58,20 +58,20 @@ class SliceAttention(Block):
     heads: PositiveInt = Field(default=1, description=HEADS)
 
     def infer(self, x: Space) -> Space:
-        """As many channels on the same domain."""
+        """Return the domain with as many channels."""
         split(x.channels, self.heads)
         return x.with_channels(x.channels)
 
     def integrates(self, x: Space) -> tuple[Domain, ...]:
-        """Over all points."""
+        """Return the domain of v."""
         return (x.domain,)
 
     def side_inputs(self, x: Space) -> tuple[SideInput, ...]:
-        """Where the points are, if they stand for more than one over their number."""
+        """Return the geometry of points, unless all points weigh the same."""
         return weighed(x.domain)
 
     def cost(self, x: Space) -> Cost:
-        """Three matrices at each point, slices of each head and back, and attention among them."""
+        """Count three matrices at each point, the slices of each head, and attention among them."""
         c, m, volume = x.channels, self.slices, x.domain.volume()
         d = c // self.heads
         params = 3 * (c * c + c) + d * m + m + self.heads + 3 * d * d
@@ -80,7 +80,7 @@ class SliceAttention(Block):
         return Cost(params, flops, x.numbers() * BYTES)
 
     def uniform(self, inputs: tuple[bool, ...], _x: Space) -> bool:
-        """Equal points ask the same and get the same answer."""
+        """Return whether the input has one value: equal queries get equal answers."""
         return all(inputs)
 
     def lower(self, x: Space) -> nn.Module:

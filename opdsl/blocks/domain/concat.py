@@ -41,7 +41,7 @@ class Concat(Block):
     )
 
     def infer(self, first: Space, *more: Space) -> Space:
-        """The sum of the channels on the common domain."""
+        """Return the common domain with the sum of the channels."""
         x = (first, *more)
         same_domain("concatenate", x)
         same_field("concatenate", x)
@@ -49,11 +49,11 @@ class Concat(Block):
         return first.with_channels(channels).model_copy(update={"components": _names(x)})
 
     def band_preserving(self) -> bool:
-        """It is linear, and the same at every point."""
+        """Return True: it is linear and acts on every point alike."""
         return True
 
     def cost(self, *x: Space) -> Cost:
-        """A copy."""
+        """Count a copy."""
         return copy_cost(self.infer(*x).numbers())
 
     def lower(self, *_x: Space) -> nn.Module:

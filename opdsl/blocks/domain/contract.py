@@ -48,7 +48,7 @@ class Contract(Block):
     out: PositiveInt = Field(default=1, description="channels of the result")
 
     def infer(self, branch: Space, trunk: Space) -> Space:
-        """`out` channels on the domain of the function."""
+        """Return the domain of the function with `out` channels."""
         if branch.domain.kind != "vector":
             raise Refusal(
                 "OP0301",
@@ -72,7 +72,7 @@ class Contract(Block):
         return trunk.with_channels(self.out)
 
     def cost(self, branch: Space, trunk: Space) -> Cost:
-        """A product and a sum for each channel of the function and of the result."""
+        """Count a product and a sum for each channel of the function and of the result."""
         volume = trunk.domain.volume()
         return Cost(0, volume * (2 * branch.channels), volume * (self.out * BYTES))
 

@@ -66,7 +66,7 @@ class Coords(Block):
     )
 
     def infer(self) -> Space:
-        """As many channels as coordinates, with their names."""
+        """Return the domain with a channel for each coordinate, with its name."""
         self._check_domain()
         names = self._names()
         return Space(domain=self.domain, channels=len(names), components=names)
@@ -120,12 +120,12 @@ class Coords(Block):
             )
 
     def side_inputs(self) -> tuple[SideInput, ...]:
-        """The coordinates of points."""
+        """Return the coordinates of points."""
         named = (SideInput(self.domain.name, "coordinates", self.domain),)
         return named if self.domain.scattered else ()
 
     def cost(self) -> Cost:
-        """No arithmetic to speak of."""
+        """Count a copy; the arithmetic is negligible."""
         return copy_cost(self.infer().numbers())
 
     def lower(self) -> nn.Module:

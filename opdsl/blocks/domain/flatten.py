@@ -37,7 +37,10 @@ class Flatten(Block):
     samples: ClassVar[tuple[dict[str, Any], ...]] = ({"inputs": (3,)}, {"inputs": ("P -> R^2",)})
 
     def infer(self, x: Space) -> Space:
-        """A vector with channels times points entries; 1 point while the domain is not pinned."""
+        """Return the space of vectors with channels times points entries.
+
+        A domain without a fixed resolution counts as one point; a check reports it.
+        """
         domain = x.domain
         if domain.geometry == "per_sample":
             raise Refusal(
@@ -61,15 +64,15 @@ class Flatten(Block):
         return x.domain.modes is not None or all(a.pinned for a in x.domain.axes)
 
     def fixed_resolution(self, x: Space) -> str | None:
-        """Every point is a channel."""
+        """Return the reason: every point is a channel of the result."""
         return None if x.domain.modes is not None else "turns every sample point into a channel"
 
     def diverges(self, x: Space) -> str | None:
-        """As `pins`."""
+        """Return the reason of `fixed_resolution`."""
         return self.fixed_resolution(x)
 
     def cost(self, x: Space) -> Cost:
-        """A copy."""
+        """Count a copy."""
         return copy_cost(self.infer(x).numbers())
 
     def lower(self, _x: Space) -> nn.Module:

@@ -48,7 +48,7 @@ class Select(Block):
     )
 
     def infer(self, x: Space) -> Space:
-        """The chosen channels, with their names."""
+        """Return the domain with the chosen channels and their names."""
         chosen = self._numbers(x)
         names = x.components
         picked = tuple(names[i] for i in chosen) if names else None
@@ -82,11 +82,11 @@ class Select(Block):
         return channel
 
     def band_preserving(self) -> bool:
-        """It is linear, and the same at every point."""
+        """Return True: it is linear and acts on every point alike."""
         return True
 
     def cost(self, x: Space) -> Cost:
-        """A copy."""
+        """Count a copy."""
         return copy_cost(self.infer(x).numbers())
 
     def lower(self, x: Space) -> nn.Module:

@@ -78,25 +78,25 @@ class Message(Block):
     reduction: Literal["sum", "mean"] = Field(default="sum", description="over the edges")
 
     def infer(self, x: Space) -> Space:
-        """That of v."""
+        """Return the space of v."""
         if not (x.domain.scattered and x.domain.ambient):
             message = "`message` is defined on meshes, graphs and points only"
             raise Refusal("OP0301", message, f"this is {KINDS[x.domain.kind]}", at=0)
         return x
 
     def side_inputs(self, x: Space) -> tuple[SideInput, ...]:
-        """The geometry: coordinates and edges."""
+        """Return the geometry: coordinates and edges."""
         return (SideInput(x.domain.name, "coordinates", x.domain),)
 
     def diverges(self, _x: Space) -> str | None:
-        """Edges have no limit."""
+        """Return the reason: the length of edges tends to zero."""
         return "looks along edges, which get shorter as a mesh is refined"
 
     def _widths(self, x: Space, seen: int) -> tuple[int, ...]:
         return (seen, *self.hidden, x.channels)
 
     def cost(self, x: Space) -> Cost:
-        """The perceptrons, those of messages at six edges for each point."""
+        """Count the perceptrons, those of messages at six edges for each point."""
         c, d = x.channels, x.domain.ambient or 0
         volume = x.domain.volume()
         begin, edge, node = (self._widths(x, n) for n in (d + 1, 3 * c, 2 * c))

@@ -64,25 +64,25 @@ class AxisConv(Block):
     out: PositiveCount | None = Field(default=None, description="channels of the result")
 
     def infer(self, x: Space) -> Space:
-        """`out` channels on the same grid."""
+        """Return the grid with `out` channels."""
         each_axis(self.modes, x)
         return x.with_channels(self.out or x.channels)
 
     def bounds(self, x: Space) -> tuple[Bound, ...]:
-        """The points that hold the frequencies."""
+        """Require points that resolve the frequencies."""
         bands = frequencies(each_axis(self.modes, x))
         return bounds(x.domain, bands, self.modes)
 
     def max_modes(self, x: Space) -> tuple[int, ...]:
-        """A matrix for each |k| <= m."""
+        """Return m on each axis: each |k| <= m has a matrix."""
         return each_axis(self.modes, x)
 
     def band_preserving(self) -> bool:
-        """It makes no frequency."""
+        """Return True: it acts on each frequency by itself."""
         return True
 
     def cost(self, x: Space) -> Cost:
-        """Matrices for each axis; transforms there and back; products for each line of points."""
+        """Count matrices and transforms for each axis, and products for each line of points."""
         out, c = self.infer(x), x.channels
         modes = each_axis(self.modes, x)
         numbers = sum((m + 1) * c * out.channels for m in modes)
@@ -91,7 +91,7 @@ class AxisConv(Block):
         return Cost(2 * numbers, flops, out.numbers() * BYTES)
 
     def work(self, kernel: str, sizes: GridSizes, x: Space) -> Work:
-        """For each axis, transforms of all its lines there and back, and the products between."""
+        """Count transforms of all lines of each axis in both directions, and the products between."""
         out, c = self.infer(x).channels, x.channels
         parts = []
         for n, m in zip(sizes[0], each_axis(self.modes, x), strict=True):
@@ -107,7 +107,7 @@ class AxisConv(Block):
         return sum((m + 1) * math.prod(sizes[0]) // n for m, n in pairs)
 
     def complex_weights(self, x: Space) -> int:
-        """All of them."""
+        """Count all weights."""
         return self.cost(x).params // 2
 
     def lower(self, x: Space) -> nn.Module:

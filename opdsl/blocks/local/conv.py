@@ -52,25 +52,25 @@ class Conv(Block):
         return value
 
     def infer(self, x: Space) -> Space:
-        """`out` channels on the same grid."""
+        """Return the grid with `out` channels."""
         return x.with_channels(self.out)
 
     def bounds(self, x: Space) -> tuple[Bound, ...]:
-        """The ring of neighbours must not be wider than the grid."""
+        """Require a grid at least as wide as the stencil."""
         return stencil_bounds(x.domain, self.kernel)
 
     def diverges(self, _x: Space) -> str | None:
-        """Its width is a number of points, not a length."""
+        """Return the reason: the stencil is a number of points, not a length."""
         if self.kernel == 1:
             return None
         return f"has a stencil of {self.kernel} points, which shrinks with the grid"
 
     def receptive_field(self, sizes: GridSizes, _x: Space) -> tuple[int, ...]:
-        """Half of the stencil."""
+        """Return half of the stencil."""
         return (self.kernel // 2,) * len(sizes[-1])
 
     def cost(self, x: Space) -> Cost:
-        """One matrix product for each point of the stencil."""
+        """Count one matrix product for each point of the stencil."""
         weights = self.kernel**x.domain.dims * x.channels * self.out
         volume = x.domain.volume()
         constants = self.out if self.bias else 0

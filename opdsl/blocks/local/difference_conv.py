@@ -76,7 +76,7 @@ class DifferenceConv(Block):
         return value
 
     def infer(self, x: Space) -> Space:
-        """`out` channels on the same grid."""
+        """Return the grid with `out` channels."""
         self._check(x)
         return x.with_channels(self.out or x.channels)
 
@@ -104,21 +104,21 @@ class DifferenceConv(Block):
             )
 
     def bounds(self, x: Space) -> tuple[Bound, ...]:
-        """The stencil must not be wider than the grid."""
+        """Require a grid at least as wide as the stencil."""
         return stencil_bounds(x.domain, self.kernel)
 
     def diverges(self, _x: Space) -> str | None:
-        """A jump to zero over the spacing grows without end."""
+        """Return the reason if the edges are zeros: the jump over the spacing grows without end."""
         if self.edges != "zeros" or self.kernel == 1:
             return None
         return "divides the jump to zero at the ends by the spacing"
 
     def receptive_field(self, sizes: GridSizes, _x: Space) -> tuple[int, ...]:
-        """Half of the stencil."""
+        """Return half of the stencil."""
         return (self.kernel // 2,) * len(sizes[-1])
 
     def cost(self, x: Space) -> Cost:
-        """One product for each point of the stencil, and one more for each axis."""
+        """Count one product for each point of the stencil, and one more for each axis."""
         out, c = self.infer(x), x.channels
         inward = c if self.mix else 1
         weights = self.kernel**x.domain.dims * inward * out.channels

@@ -164,7 +164,7 @@ class Gno(Block):
     )
 
     def infer(self, x: Space) -> Space:
-        """`out` channels on `to`."""
+        """Return `to` with `out` channels."""
         here, there = ambient(x.domain, None), ambient(self.to, "to")
         if here != there:
             raise Refusal(
@@ -180,7 +180,7 @@ class Gno(Block):
         return x.on(self.to).with_channels(self.out or x.channels)
 
     def _of_neighbours(self, x: Space) -> Iterator[Refusal]:
-        """What contradicts itself in what makes two points neighbours."""
+        """Yield contradictions between parameters that define neighbours."""
         found = Refusal("OP0208", "")
         if self.along == "edges":
             yield from self._of_edges(x)
@@ -212,7 +212,7 @@ class Gno(Block):
             yield Refusal("OP0301", message, f"{KINDS[x.domain.kind]}", at="along", helps=helps)
 
     def _wraps(self, x: Space) -> bool:
-        """Whether distances go around periods: where nothing is said, those of points."""
+        """Return whether distances are periodic; by default where points declare a period."""
         return declares_period(x.domain, self.to) if self.wrap is None else self.wrap
 
     def _periods(self, x: Space) -> list[tuple[float | None, ...]]:
@@ -246,7 +246,7 @@ class Gno(Block):
             )
 
     def _of_the_kernel(self, x: Space) -> Iterator[Refusal]:
-        """What contradicts itself in what the kernel gives, and in how it is weighed."""
+        """Yield contradictions between parameters of the kernel and its mollifier."""
         alone = self.kind.endswith("kernelonly")
         if alone and self.matrix == "full":
             helps = ("leave out `matrix`", f"or write `kind = {self.kind.split('_')[0]}`")
@@ -273,17 +273,17 @@ class Gno(Block):
             )
 
     def side_inputs(self, x: Space) -> tuple[SideInput, ...]:
-        """Coordinates of the points of both domains, where they are not those of a grid."""
+        """Return the coordinates of both domains where they are points."""
         return tuple(
             SideInput(y.name, "coordinates", y) for y in (x.domain, self.to) if y.scattered
         )
 
     def integrates(self, x: Space) -> tuple[Domain, ...]:
-        """Over the domain of v, if it is an integral."""
+        """Return the domain of v for `reduction = integral`."""
         return (x.domain,) if self.reduction == "integral" else ()
 
     def diverges(self, _x: Space) -> str | None:
-        """A sum grows with the number of points; the nearest come closer."""
+        """Return the reason for sums, for the nearest points and for edges."""
         if self.along == "edges":
             return "looks along edges, which get shorter as a mesh is refined"
         if self.nearest is not None:
@@ -296,7 +296,7 @@ class Gno(Block):
         return (2 * self._coordinates(x) + self._seen(x), *self.kernel, last)
 
     def _coordinates(self, x: Space) -> int:
-        """Numbers by which the kernel knows a point."""
+        """Count the numbers that represent a point in the input of the kernel."""
         d = ambient(x.domain, None)
         return d if self.embedding == "none" else 2 * self.frequencies * d
 
@@ -304,7 +304,7 @@ class Gno(Block):
         return x.channels if self.kind.startswith("nonlinear") else 0
 
     def cost(self, x: Space) -> Cost:
-        """The kernel at 16 neighbours of each x, its first layer at the points themselves.
+        """Count the kernel at 16 neighbours of each x, and its first layer at the points themselves.
 
         How many neighbours there are is up to the data: 16 stands for them.
         """
@@ -314,7 +314,7 @@ class Gno(Block):
         return Cost(params, flops, out.numbers() * BYTES)
 
     def _at_points(self, x: Space, out: Space) -> Poly:
-        """The embedding and the first layer, and what of the last one is done behind the sum."""
+        """Count the embedding, the first layer, and the last one where it runs after the sum."""
         each, first, last = self._coordinates(x), self.kernel[0], self.kernel[-1]
         wave = 0 if self.embedding == "none" else TRANSCENDENTAL * each
         behind = 0 if self._at_each_pair else 2 * last * self._widths(x)[-1]
@@ -323,7 +323,7 @@ class Gno(Block):
 
     @property
     def _at_each_pair(self) -> bool:
-        """Whether the last layer must be done for each pair: it does not commute with the sum."""
+        """Return whether the last layer runs for each pair, as it does not commute with the sum."""
         return self.matrix == "diagonal" and not self.kind.endswith("kernelonly")
 
     def _at_pairs(self, x: Space, out: Space) -> Poly:
@@ -356,7 +356,7 @@ class Gno(Block):
         )
 
     def _rule(self, x: Space) -> Rule | None:
-        """What neighbours are; None: those along edges."""
+        """Return the rule for neighbours; None: those along edges."""
         from opdsl.nn.points.neighbours.search import Rule
 
         if self.along == "edges":
@@ -374,7 +374,7 @@ class Gno(Block):
 
 
 def ambient(domain: Domain, at: str | None, block: str = "gno") -> int:
-    """The number of coordinates of the points of a domain.
+    """Return the number of coordinates of the points of a domain.
 
     Raises:
         Refusal: OP0301, its points have none.
@@ -395,7 +395,7 @@ def ambient(domain: Domain, at: str | None, block: str = "gno") -> int:
 
 
 def periods_of(domain: Domain) -> tuple[float | None, ...] | None:
-    """For each coordinate its period, None where it has none; None: nothing is known of any."""
+    """Return the period of each coordinate, None without one; None: no periods are known."""
     if not domain.regular:
         return domain.period
     ends = zip(domain.axes, domain.periodic, strict=True)
@@ -403,12 +403,12 @@ def periods_of(domain: Domain) -> tuple[float | None, ...] | None:
 
 
 def declares_period(*domains: Domain) -> bool:
-    """Whether points of some domain declare a period."""
+    """Return whether points of one of the domains declare a period."""
     return any(any(x.period or ()) for x in domains)
 
 
 def _side(domain: Domain) -> Side:
-    """Where the points of a domain are, and what they stand for."""
+    """Return coordinates and quadrature weights of the points of a domain."""
     from opdsl.nn.points.integral import gno
 
     measure = domain.measure or "uniform"
@@ -416,7 +416,7 @@ def _side(domain: Domain) -> Side:
 
 
 def place_of(domain: Domain) -> nn.Module | None:
-    """Where the points of a grid or a sphere are; None for points that are given."""
+    """Return the coordinates of a grid or a sphere as a module; None for points."""
     from opdsl.nn.grid import layout
     from opdsl.nn.sphere import sampling
 
@@ -429,7 +429,7 @@ def place_of(domain: Domain) -> nn.Module | None:
 
 
 def _cells(domain: Domain) -> nn.Module | None:
-    """The volumes that the points of a grid or a sphere stand for; None for points."""
+    """Return the quadrature weights of a grid or a sphere; None for points."""
     from opdsl.nn.points.integral import gno
 
     if domain.scattered:

@@ -43,7 +43,7 @@ class Integrate(Block):
     )
 
     def infer(self, x: Space) -> Space:
-        """As many channels, without a domain."""
+        """Return the space of vectors with as many channels."""
         domain = x.domain
         if not (domain.regular or domain.scattered or domain.kind in {"sphere", "any"}):
             raise Refusal(
@@ -63,15 +63,15 @@ class Integrate(Block):
         return Space(domain=VECTOR, channels=x.channels)
 
     def integrates(self, x: Space) -> tuple[Domain, ...]:
-        """Over the whole domain."""
+        """Return the domain of v."""
         return (x.domain,)
 
     def side_inputs(self, x: Space) -> tuple[SideInput, ...]:
-        """Where the points are, if they stand for more than one over their number."""
+        """Return the geometry of points, unless all points weigh the same."""
         return weighed(x.domain)
 
     def cost(self, x: Space) -> Cost:
-        """A product and a sum for each number."""
+        """Count a product and a sum for each number."""
         return Cost(0, x.numbers() * 2, self.infer(x).numbers() * BYTES)
 
     def lower(self, x: Space) -> nn.Module:

@@ -81,7 +81,7 @@ class Interpolate(Block):
     )
 
     def infer(self, x: Space) -> Space:
-        """As many channels on `to`."""
+        """Return `to` with as many channels."""
         here, name = x.domain, self.keyword()
         dims, others = ambient(here, None, name), ambient(self.to, "to", name)
         if dims != others:
@@ -109,13 +109,13 @@ class Interpolate(Block):
         return tuple(p for p in found if p is not None)
 
     def side_inputs(self, x: Space) -> tuple[SideInput, ...]:
-        """Coordinates of the points of both domains, where they are not those of a grid."""
+        """Return the coordinates of both domains where they are points."""
         return tuple(
             SideInput(y.name, "coordinates", y) for y in (x.domain, self.to) if y.scattered
         )
 
     def cost(self, x: Space) -> Cost:
-        """A product and a sum for each point that counts, and its distance; no search."""
+        """Count a product, a sum and a distance for each point that contributes, without the search."""
         out, dims = self.infer(x), ambient(x.domain, None)
         many = {"nearest": 1, "distance": self.count, "linear": 2**dims}[self.kind]
         weighed = out.domain.volume() * (0 if self.kind == "nearest" else 3 * dims * many)

@@ -121,7 +121,7 @@ class MultipoleGno(Block):
     wrap: bool | None = Field(default=None, description="whether distances go around periods")
 
     def infer(self, x: Space) -> Space:
-        """That of v, without names."""
+        """Return the space of v without names of channels."""
         domain = x.domain
         if not (domain.scattered and domain.ambient):
             message = "`multipole_gno` is defined on points, graphs and meshes only"
@@ -166,11 +166,11 @@ class MultipoleGno(Block):
             )
 
     def side_inputs(self, x: Space) -> tuple[SideInput, ...]:
-        """Coordinates of the points."""
+        """Return the coordinates of the points."""
         return (SideInput(x.domain.name, "coordinates", x.domain),)
 
     def integrates(self, x: Space) -> tuple[Domain, ...]:
-        """Over the domain of v, if it is an integral."""
+        """Return the domain of v for `reduction = integral`."""
         return (x.domain,) if self.reduction == "integral" else ()
 
     def _widths(self, x: Space) -> tuple[int, ...]:
@@ -180,7 +180,7 @@ class MultipoleGno(Block):
         return (2 * seen, *self.kernel, last)
 
     def cost(self, x: Space) -> Cost:
-        """The kernels at 16 neighbours of each point on its level, and at 16 on the next.
+        """Count the kernels at 16 neighbours of each point on its level, and at 16 on the next.
 
         How many points coarse levels have is up to the geometry: what is done there is not told.
         """

@@ -56,7 +56,7 @@ class Pool(Block):
     kind: Literal["max", "mean"] = Field(default="max", description="what is told of all points")
 
     def infer(self, x: Space) -> Space:
-        """As many channels, without a domain."""
+        """Return the space of vectors with as many channels."""
         domain = x.domain
         if not (domain.regular or domain.scattered or domain.kind in {"sphere", "any"}):
             message = "`pool` is defined on grids, points and spheres only"
@@ -72,15 +72,15 @@ class Pool(Block):
         return Space(domain=VECTOR, channels=x.channels)
 
     def side_inputs(self, x: Space) -> tuple[SideInput, ...]:
-        """For a mean the geometry of points, unless all count the same."""
+        """Return the geometry of points for a mean, unless all points weigh the same."""
         return weighed(x.domain) if self.kind == "mean" else ()
 
     def integrates(self, x: Space) -> tuple[Domain, ...]:
-        """A mean: over the domain of v."""
+        """Return the domain of v for a mean."""
         return (x.domain,) if self.kind == "mean" else ()
 
     def cost(self, x: Space) -> Cost:
-        """A product and a sum for each number, or a comparison."""
+        """Count a product and a sum for each number, or a comparison."""
         each = 2 if self.kind == "mean" else 1
         return Cost(0, x.numbers() * each, self.infer(x).numbers() * BYTES)
 

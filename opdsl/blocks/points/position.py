@@ -23,19 +23,19 @@ class Position(Block):
     samples: ClassVar[tuple[dict[str, Any], ...]] = ({"inputs": (3,)},)
 
     def infer(self, x: Space) -> Space:
-        """The space of the input."""
+        """Return the space of the input."""
         return x
 
     def fixed_resolution(self, _x: Space) -> str | None:
-        """The table has a size."""
+        """Return the reason: the table has one entry for each point."""
         return "has a trained value for each sample point"
 
     def diverges(self, _x: Space) -> str | None:
-        """Nothing ties the table of one grid to that of a finer one."""
+        """Return the reason: tables of two grids are unrelated."""
         return "has a trained value for each sample point"
 
     def cost(self, x: Space) -> Cost:
-        """One number and one addition for each point and channel."""
+        """Count one parameter and one addition for each point and channel."""
         numbers = x.numbers()
         points = 1
         for i, axis in enumerate(x.domain.axes):

@@ -44,7 +44,7 @@ class Pull(Block):
     )
 
     def infer(self, v: Space, n: Space) -> Space:
-        """The channels of the function, where the numbers are."""
+        """Return the domain of the indices with the channels of the function."""
         for i, y in enumerate((v, n)):
             if y.domain.kind == "vector":
                 message = "`pull` takes a function, then the numbers of its points as a function"
@@ -60,7 +60,7 @@ class Pull(Block):
         return v.on(n.domain)
 
     def cost(self, v: Space, n: Space) -> Cost:
-        """Nothing is computed."""
+        """Count one read for each index."""
         return Cost(0, n.numbers(), self.infer(v, n).numbers() * BYTES)
 
     def lower(self, _v: Space, _n: Space) -> nn.Module:

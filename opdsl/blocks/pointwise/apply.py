@@ -68,15 +68,15 @@ class Apply(Block):
     kind: Activation = Field(description="the function")
 
     def infer(self, x: Space) -> Space:
-        """As many channels on the same domain; their names are lost, unless nothing happens."""
+        """Return the domain with as many channels; only the identity keeps their names."""
         return x if self.kind == "identity" else x.with_channels(x.channels)
 
     def is_identity(self, _x: Space) -> bool:
-        """The identity is nothing."""
+        """Return whether the function is the identity."""
         return self.kind == "identity"
 
     def cost(self, x: Space) -> Cost:
-        """A few operations for each number."""
+        """Count the operations of the function for each number."""
         each = CHEAP.get(self.kind, TRANSCENDENTAL)
         return Cost(0, x.numbers() * each, x.numbers() * BYTES)
 

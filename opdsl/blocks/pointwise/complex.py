@@ -35,14 +35,14 @@ class Complex(Block):
     samples: ClassVar[tuple[dict[str, Any], ...]] = ({"inputs": (3, 3)}, {"inputs": (1,)})
 
     def infer(self, u: Space, v: Space | None = None) -> Space:
-        """Complex values on the domain of the parts."""
+        """Return the domain of the parts with complex values."""
         parts = (u,) if v is None else (u, v)
         same_domain("put together", parts)
         same_channels("put together", parts)
         return Space(domain=u.domain, channels=u.channels, field="C")
 
     def cost(self, u: Space, v: Space | None = None) -> Cost:
-        """A copy."""
+        """Count a copy."""
         return copy_cost(self.infer(u, v).numbers())
 
     def lower(self, _u: Space, _v: Space | None = None) -> nn.Module:

@@ -57,15 +57,15 @@ class Constant(Block):
     alike: bool = Field(default=False, description="whether one number serves all channels")
 
     def infer(self) -> Space:
-        """`out` channels on the domain."""
+        """Return the domain with `out` channels."""
         return Space(domain=self.domain, channels=self.out)
 
     def cost(self) -> Cost:
-        """A number for each channel, or one."""
+        """Count a parameter for each channel, or one."""
         return Cost(1 if self.alike else self.out, Poly(), self.infer().numbers() * BYTES)
 
     def uniform(self, _inputs: tuple[bool, ...]) -> bool:
-        """It is a constant."""
+        """Return True."""
         return True
 
     def lower(self) -> nn.Module:

@@ -46,11 +46,11 @@ class Dropout(Block):
     p: float = Field(ge=0, lt=1, description="the probability that a number becomes zero")
 
     def infer(self, x: Space) -> Space:
-        """The space of the input."""
+        """Return the space of the input."""
         return x
 
     def cost(self, x: Space) -> Cost:
-        """One multiplication for each number."""
+        """Count one multiplication for each number."""
         return Cost(0, x.numbers(), x.numbers() * BYTES)
 
     def lower(self, _x: Space) -> nn.Module:

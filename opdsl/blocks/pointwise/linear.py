@@ -56,15 +56,15 @@ class Linear(Block):
     copies: PositiveCount = Field(default=1, description=COPIES)
 
     def infer(self, x: Space) -> Space:
-        """`out` channels for each copy on the same domain."""
+        """Return the domain with `out` channels for each copy."""
         return one_copy(x, self.copies).with_channels(self.out * self.copies)
 
     def band_preserving(self) -> bool:
-        """It is linear, and the same at every point."""
+        """Return True: it is linear and acts on every point alike."""
         return True
 
     def cost(self, x: Space) -> Cost:
-        """A multiplication and an addition for each entry of W at each point."""
+        """Count a multiplication and an addition for each entry of W at each point."""
         volume, c = x.domain.volume(), one_copy(x, self.copies).channels
         added = self.out if self.bias else 0
         w = x.width  # a complex product is four real ones
@@ -76,7 +76,7 @@ class Linear(Block):
         return all_copies(each, self.copies)
 
     def complex_weights(self, x: Space) -> int:
-        """All of them, of complex functions."""
+        """Count all weights if the function is complex."""
         return self.cost(x).params // 2 if x.complex else 0
 
     def lower(self, x: Space) -> nn.Module:

@@ -50,11 +50,11 @@ class Mlp(Block):
     act: Activation = Field(default="gelu", description="between the layers")
 
     def infer(self, x: Space) -> Space:
-        """The last of `widths` on the same domain."""
+        """Return the domain with the last of `widths` as channels."""
         return x.with_channels(self.widths[-1])
 
     def cost(self, x: Space) -> Cost:
-        """A matrix and a constant for each layer."""
+        """Count a matrix and a bias for each layer."""
         pairs = list(zip((x.channels, *self.widths), self.widths, strict=False))
         params = sum(a * b + b for a, b in pairs)
         bent = TRANSCENDENTAL * sum(self.widths[:-1])

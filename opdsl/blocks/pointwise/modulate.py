@@ -40,7 +40,7 @@ class Modulate(Block):
     )
 
     def infer(self, v: Space, c: Space) -> Space:
-        """As many channels on the domain of the function."""
+        """Return the domain of the function with as many channels."""
         if c.domain.kind != "vector":
             raise Refusal(
                 "OP0301",
@@ -56,11 +56,11 @@ class Modulate(Block):
         return v.with_channels(v.channels)
 
     def receptive_field(self, sizes: GridSizes, _v: Space, _c: Space) -> tuple[int, ...]:
-        """The vector is the same at every point."""
+        """Return 0: the vector is the same at every point."""
         return (0,) * len(sizes[-1])
 
     def cost(self, v: Space, c: Space) -> Cost:
-        """Two matrices with constants; two operations for each number."""
+        """Count two matrices with biases, and two operations for each number."""
         params = 2 * v.channels * (c.channels + 1)
         return Cost(params, v.numbers() * 2 + 2 * params, v.numbers() * BYTES)
 

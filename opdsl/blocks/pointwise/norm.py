@@ -72,7 +72,7 @@ class Norm(Block):
     copies: PositiveCount = Field(default=1, description=COPIES)
 
     def infer(self, x: Space) -> Space:
-        """As many channels on the same domain."""
+        """Return the domain with as many channels."""
         self._check_groups(one_copy(x, self.copies).channels)
         return x.with_channels(x.channels)
 
@@ -96,17 +96,17 @@ class Norm(Block):
             )
 
     def receptive_field(self, sizes: GridSizes, _x: Space) -> tuple[int, ...] | None:
-        """No point sees another where no mean over the grid is taken; `batch` keeps its means."""
+        """Return 0 for kinds without a mean over the grid; `batch` has running means."""
         return (0,) * len(sizes[-1]) if self.kind in {"layer", "batch"} else None
 
     def cost(self, x: Space) -> Cost:
-        """Two numbers for each channel, unless the kind is `instance`."""
+        """Count two parameters for each channel, unless the kind is `instance`."""
         each = one_copy(x, self.copies)
         params = 0 if self.kind == "instance" else 2 * each.channels
         return Cost(params, x.numbers() * OPERATIONS, x.numbers() * BYTES)
 
     def uniform(self, inputs: tuple[bool, ...], _x: Space) -> bool:
-        """As what comes in."""
+        """Return whether the input has one value."""
         return all(inputs)
 
     def lower(self, x: Space) -> nn.Module:

@@ -43,15 +43,15 @@ class Scale(Block):
     factor: float
 
     def infer(self, x: Space) -> Space:
-        """The space of the input; its channels keep their names."""
+        """Return the space of the input; its channels keep their names."""
         return x
 
     def band_preserving(self) -> bool:
-        """It is linear, and the same at every point."""
+        """Return True: it is linear and acts on every point alike."""
         return True
 
     def cost(self, x: Space) -> Cost:
-        """One multiplication for each number."""
+        """Count one multiplication for each number."""
         return Cost(0, x.numbers(), x.numbers() * BYTES)
 
     def lower(self, _x: Space) -> nn.Module:

@@ -61,7 +61,7 @@ class Skip(Block):
     copies: PositiveCount = Field(default=1, description=COPIES)
 
     def infer(self, x: Space) -> Space:
-        """`out` channels on the same domain."""
+        """Return the domain with `out` channels."""
         each = one_copy(x, self.copies)
         c = each.channels
         if self.kind != "linear" and self.out not in (None, c):
@@ -77,11 +77,11 @@ class Skip(Block):
         return each.with_channels((self.out or c) * self.copies)
 
     def band_preserving(self) -> bool:
-        """It is linear, and the same at every point."""
+        """Return True: it is linear and acts on every point alike."""
         return True
 
     def cost(self, x: Space) -> Cost:
-        """Nothing, one real number for each channel, or a matrix."""
+        """Count nothing, one real number for each channel, or a matrix."""
         c, w = one_copy(x, self.copies).channels, x.width
         out = self.out or c
         volume, matrix = x.domain.volume(), c * out
@@ -91,7 +91,7 @@ class Skip(Block):
         return all_copies(Cost(params, volume * each, volume * (w * out * BYTES)), self.copies)
 
     def complex_weights(self, x: Space) -> int:
-        """The matrix, of complex functions."""
+        """Count the matrix if the function is complex."""
         return self.cost(x).params // 2 if x.complex and self.kind == "linear" else 0
 
     def lower(self, x: Space) -> nn.Module:

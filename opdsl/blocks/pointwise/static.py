@@ -47,7 +47,7 @@ class Static(Block):
     fields: tuple[str, ...] = Field(min_length=1, description="their names")
 
     def infer(self) -> Space:
-        """A channel for each field, with its name."""
+        """Return the domain with a channel for each field, with its name."""
         if self.domain.geometry == "per_sample":
             raise Refusal(
                 "OP0311",
@@ -62,11 +62,11 @@ class Static(Block):
         return Space(domain=self.domain, channels=len(self.fields), components=self.fields)
 
     def side_inputs(self) -> tuple[SideInput, ...]:
-        """Each field, by its name."""
+        """Return each field by its name."""
         return tuple(SideInput(y, "field", self.domain) for y in self.fields)
 
     def cost(self) -> Cost:
-        """A copy."""
+        """Count a copy."""
         return copy_cost(self.infer().numbers())
 
     def lower(self) -> nn.Module:

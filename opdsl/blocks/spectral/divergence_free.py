@@ -42,7 +42,7 @@ class DivergenceFree(Block):
     assumes_periodic: ClassVar[bool] = True
 
     def infer(self, x: Space) -> Space:
-        """The same field."""
+        """Return the space of the input."""
         axes = x.domain.dims
         channels: object = x.channels
         if not isinstance(channels, Poly) and x.channels % axes:
@@ -56,11 +56,11 @@ class DivergenceFree(Block):
         return x
 
     def band_preserving(self) -> bool:
-        """It makes no frequency."""
+        """Return True: it acts on each frequency by itself."""
         return True
 
     def cost(self, x: Space) -> Cost:
-        """Transforms there and back, and a product with the frequencies."""
+        """Count the transforms in both directions, and a product with the frequencies."""
         flops = transform(x) + transform(x) + x.numbers() * (4 * x.domain.dims)
         return Cost(0, flops, x.numbers() * BYTES)
 

@@ -55,24 +55,24 @@ class Fft(Block):
     )
 
     def infer(self, x: Space) -> Space:
-        """Complex coefficients of as many channels."""
+        """Return the spectrum with as many channels."""
         modes = each_axis(self.modes, x)
         kept = x.domain.spectrum(modes, halved=not x.complex)
         return Space(domain=kept, channels=x.channels, field="C")
 
     def bounds(self, x: Space) -> tuple[Bound, ...]:
-        """2 m + 1 points on each axis."""
+        """Require 2 m + 1 points on each axis."""
         return bounds(x.domain, self._bands(x), self.modes)
 
     def _bands(self, x: Space) -> tuple[range, ...]:
         return frequencies(each_axis(self.modes, x), real=not x.complex)
 
     def cost(self, x: Space) -> Cost:
-        """A fast transform."""
+        """Count a fast transform."""
         return Cost(0, transform(x), self.infer(x).numbers() * BYTES)
 
     def work(self, kernel: str, sizes: GridSizes, x: Space) -> Work:
-        """One transform, cut after each axis."""
+        """Count one transform, truncated after each axis."""
         real = not x.complex
         return transform_work(kernel, x.channels, sizes[0], self._bands(x), real=real)
 

@@ -48,11 +48,11 @@ class FourierFeatures(Block):
     scale: PositiveFloat = Field(default=1.0, description="standard deviation of the frequencies")
 
     def infer(self, x: Space) -> Space:
-        """2 `count` channels on the same domain."""
+        """Return the domain with 2 `count` channels."""
         return x.with_channels(2 * self.count)
 
     def cost(self, x: Space) -> Cost:
-        """A matrix product, a sine and a cosine."""
+        """Count a matrix product, a sine and a cosine."""
         volume = x.domain.volume()
         each = 2 * x.channels * self.count + 2 * TRANSCENDENTAL * self.count
         return Cost(0, volume * each, volume * (2 * self.count * BYTES))

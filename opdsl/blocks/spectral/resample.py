@@ -59,7 +59,7 @@ class Resample(Block):
     )
 
     def infer(self, x: Space) -> Space:
-        """The same channels on `to`."""
+        """Return `to` with the channels of the input."""
         same_interval(x, self.to)
         self._check_axes(x)
         return x.on(self.to)
@@ -78,15 +78,15 @@ class Resample(Block):
         )
 
     def is_identity(self, x: Space) -> bool:
-        """On its own grid a function stays as it is."""
+        """Return whether `to` is the domain of v."""
         return self.to == x.domain
 
     def band_preserving(self) -> bool:
-        """It makes no frequency."""
+        """Return whether the interpolant is the trigonometric one."""
         return self.kind == "fourier"
 
     def cost(self, x: Space) -> Cost:
-        """A fast transform along each axis at the old size, and one at the new size."""
+        """Count a fast transform along each axis at the old size, and one at the new size."""
         out = self.infer(x)
         if self.to == x.domain:
             return copy_cost(out.numbers())

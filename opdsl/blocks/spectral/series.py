@@ -76,7 +76,7 @@ class Series(Block):
     )
 
     def infer(self) -> Space:
-        """`out` channels on the domain."""
+        """Return the domain with `out` channels."""
         if not self.domain.regular:
             raise Refusal(
                 "OP0301",
@@ -95,13 +95,16 @@ class Series(Block):
         return frequencies(modes)
 
     def bounds(self) -> tuple[Bound, ...]:
-        """The points that hold the frequencies; of two ends with one value only one counts."""
+        """Require points that resolve the frequencies; two ends with one value count once."""
         found = bounds(self.infer().domain, self._bands(), self.modes)
         ends = (0 if closed else 1 for closed in self.domain.periodic)
         return tuple(_more(self._fewer(x), n) for x, n in zip(found, ends, strict=True))
 
     def _fewer(self, bound: Bound) -> Bound:
-        """Frequencies from 0 on need as many points as they are, but on the halved last axis."""
+        """Lower the bound of layout `neuralop`: n frequencies from 0 on need n points.
+
+        The last axis, of which half is stored, keeps its bound.
+        """
         if self.layout == "symmetric" or bound.axis == self.domain.dims - 1:
             return bound
         needed = len(self._bands()[bound.axis])
@@ -114,19 +117,19 @@ class Series(Block):
         )
 
     def diverges(self) -> str | None:
-        """Values that shrink with the grid tend to nothing."""
+        """Return the reason if a fault is chosen: the values tend to zero."""
         if self.faults == "none":
             return None
         return "is divided by the number of points, a fault of neuraloperator"
 
     def cost(self) -> Cost:
-        """A complex number for each frequency; a fast transform back."""
+        """Count a complex number for each frequency and an inverse fast transform."""
         out = self.infer()
         params = 2 * self.out * math.prod(map(len, self._bands()))
         return Cost(params, transform(out), out.numbers() * BYTES)
 
     def complex_weights(self) -> int:
-        """All of them."""
+        """Count all weights."""
         return self.cost().params // 2
 
     def lower(self) -> nn.Module:
@@ -140,7 +143,7 @@ class Series(Block):
 
 
 def _more(bound: Bound, points: int) -> Bound:
-    """The same bound, so many points higher."""
+    """Raise a bound by a number of points."""
     if not points:
         return bound
     return dataclasses.replace(

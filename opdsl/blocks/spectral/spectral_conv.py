@@ -150,7 +150,7 @@ class SpectralConv(Block):
     )
 
     def infer(self, x: Space) -> Space:
-        """`out` channels on `to`."""
+        """Return `to` with `out` channels."""
         each = one_copy(x, self.copies)
         self._check_modes(each)
         if self.separable:
@@ -179,7 +179,7 @@ class SpectralConv(Block):
         return frequencies(each_axis(self.modes, x), self.layout, real=not x.complex)
 
     def _axes(self, x: Space) -> Axes:
-        """The axes of the weight."""
+        """Return the axes of the weight."""
         out = self.out or x.channels
         matrix = {"channels": x.channels} if self.separable else {"in": x.channels, "out": out}
         names = (*matrix, *(a.name for a in x.domain.axes))
@@ -189,28 +189,28 @@ class SpectralConv(Block):
         return ranks_of(self.factor, self._axes(x), self.rank)
 
     def bounds(self, x: Space) -> tuple[Bound, ...]:
-        """The points that hold the frequencies, where v comes from and where w goes to."""
+        """Require points that resolve the frequencies on the grids of v and of w."""
         domains = (x.domain,) if self.to in (None, x.domain) else (x.domain, self.to)
         bands = self._bands(x)
         made = (bounds(x, bands, self.modes, self.layout) for x in domains if x is not None)
         return tuple(bound for each in made for bound in each)
 
     def diverges(self, _x: Space) -> str | None:
-        """A fault depends on the resolution."""
+        """Return the reason if a fault is chosen: its effect depends on the resolution."""
         if self.faults == "none":
             return None
         return "has a fault of neuraloperator, whose effect depends on the resolution"
 
     def max_modes(self, x: Space) -> tuple[int, ...]:
-        """A matrix for each |k| <= m."""
+        """Return m on each axis: each |k| <= m has a matrix."""
         return tuple(max(-band.start, band.stop - 1) for band in self._bands(x))
 
     def band_preserving(self) -> bool:
-        """It makes no frequency."""
+        """Return whether it acts on each frequency by itself; a fault does not."""
         return self.faults == "none"
 
     def cost(self, x: Space) -> Cost:
-        """The numbers of the weight; fast transforms there and back; products in between."""
+        """Count the numbers of the weight, the fast transforms and the products between them."""
         out, copy = self.infer(x), one_copy(x, self.copies)
         added = (self.out or copy.channels) * out.width if self.bias else 0
         once, each = self._products(copy)
@@ -218,7 +218,7 @@ class SpectralConv(Block):
         return Cost(2 * self._numbers(copy) + added, flops, out.numbers() * BYTES)
 
     def wasteful(self, x: Space) -> str | None:
-        """Why a dense weight would be smaller, or None."""
+        """Return why a dense weight would be smaller, or None."""
         each = one_copy(x, self.copies)
         dense, own = math.prod(self._axes(each).shape), self._numbers(each)
         if self.factor == "dense" or own < dense:
@@ -226,14 +226,14 @@ class SpectralConv(Block):
         return f"its factors have {2 * own:,} numbers, a dense weight has {2 * dense:,}"
 
     def _numbers(self, x: Space) -> int:
-        """Complex numbers of the weight."""
+        """Count the complex numbers of the weight."""
         shape = self._axes(x).shape
         if self.factor == "dense":
             return math.prod(shape)
         return count_numbers(self.factor, shape, self._ranks(x))
 
     def _products(self, x: Space) -> tuple[int, int]:
-        """Complex products between the transforms: once for each call, then for each sample."""
+        """Count complex products between the transforms: once for each call, then for each sample."""
         shape = self._axes(x).shape
         if self.factor == "dense":
             return 0, math.prod(shape)
@@ -243,7 +243,7 @@ class SpectralConv(Block):
         return whole_products(self.factor, shape, ranks), math.prod(shape)
 
     def _in_ranks(self, x: Space) -> bool:
-        """Whether it is less work to apply the factors one by one than to make R of them."""
+        """Return whether applying the factors one by one is less work than multiplying out R."""
         if self.factor == "dense" or self.separable:
             return False
         shape, ranks = self._axes(x).shape, self._ranks(x)
@@ -253,7 +253,7 @@ class SpectralConv(Block):
         return once + samples * each < whole + samples * math.prod(shape)
 
     def work(self, kernel: str, sizes: GridSizes, x: Space) -> Work:
-        """Transforms there and back, and the products between them."""
+        """Count the transforms in both directions, and the products between them."""
         bands, real, out = self._bands(x), not x.complex, self.infer(x).channels
         there = transform_work(kernel, x.channels, sizes[0], bands, real=real)
         back = transform_work(kernel, out, sizes[-1], bands, real=real)
@@ -262,7 +262,7 @@ class SpectralConv(Block):
         return together(there, mix, back)
 
     def complex_weights(self, x: Space) -> int:
-        """The matrices, and of complex functions the constant that is added."""
+        """Count the matrices, and the bias if the function is complex."""
         copy = one_copy(x, self.copies)
         added = self.bias and x.complex
         return self._numbers(copy) + (self.out or copy.channels) * added
@@ -280,7 +280,7 @@ class SpectralConv(Block):
         return conv.SpectralConv(*made, bias=self.bias, **self._more(each))
 
     def _more(self, x: Space) -> dict[str, Any]:
-        """What is not as usual."""
+        """Return the arguments that differ from the defaults of the layer."""
         chosen = {
             "layout": (self.layout, "symmetric"),
             "faults": (self.faults, "none"),
@@ -294,5 +294,5 @@ class SpectralConv(Block):
 
 
 def _whole(*counts: object) -> bool:
-    """Whether no count of channels is open, as it is while a definition is checked."""
+    """Return whether all counts of channels are numbers; a definition has symbols."""
     return not any(isinstance(x, Poly) for x in counts)

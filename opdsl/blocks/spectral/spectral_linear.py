@@ -51,18 +51,18 @@ class SpectralLinear(Block):
     out: PositiveCount | None = Field(default=None, description="channels of the result")
 
     def infer(self, x: Space) -> Space:
-        """`out` channels of the same modes."""
+        """Return the modes with `out` channels."""
         needs_complex(self.keyword(), x)
         return x.with_channels(self.out or x.channels)
 
     def cost(self, x: Space) -> Cost:
-        """A complex product and sum for each entry of each matrix."""
+        """Count a complex product and sum for each entry of each matrix."""
         out = self.infer(x)
         entries = math.prod(x.domain.frequencies) * x.channels * out.channels
         return Cost(2 * entries, Poly.of(MIX * entries), out.numbers() * BYTES)
 
     def complex_weights(self, x: Space) -> int:
-        """All of them."""
+        """Count all weights."""
         return self.cost(x).params // 2
 
     def lower(self, x: Space) -> nn.Module:

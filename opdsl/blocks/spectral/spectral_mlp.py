@@ -55,7 +55,7 @@ class SpectralMlp(Block):
     shrink: NonNegativeFloat = Field(default=0.01, description="threshold of the result")
 
     def infer(self, x: Space) -> Space:
-        """As many channels of the same modes."""
+        """Return the modes with as many channels."""
         needs_complex(self.keyword(), x)
         if x.channels % self.blocks:
             raise Refusal(
@@ -67,7 +67,7 @@ class SpectralMlp(Block):
         return x.with_channels(x.channels)
 
     def cost(self, x: Space) -> Cost:
-        """Two block-diagonal complex matrices and their constants."""
+        """Count two block-diagonal complex matrices and their biases."""
         c = x.channels
         matrix = self.expansion * c * c // self.blocks
         constants = (self.expansion + 1) * c
@@ -75,7 +75,7 @@ class SpectralMlp(Block):
         return Cost(2 * (2 * matrix + constants), volume * (2 * MIX * matrix), x.numbers() * BYTES)
 
     def complex_weights(self, x: Space) -> int:
-        """All of them."""
+        """Count all weights."""
         return self.cost(x).params // 2
 
     def lower(self, x: Space) -> nn.Module:
