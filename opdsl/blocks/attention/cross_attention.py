@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 
 
 class CrossAttention(Block):
-    """w(x) = sum over points y of softmax(Q q(x) . K v(y) / sqrt d) V v(y): q asks, v answers.
+    """w(x) = sum over points y of softmax(Q q(x) . K v(y) / sqrt d) V v(y): q attends to v.
 
-    The result lives on the domain of q, which may be any set of points: this is a way from one
-    domain to another. The mean over y tends to an integral as the domain of v is refined; points
-    of v count by the `measure` that their domain declares.
+    q : E -> R^n and v : D -> R^m give w : E -> R^n on any domains D and E: this is a map from
+    functions on one set of points to functions on another. The mean over y tends to an integral
+    under refinement of D; points of v have the weights that their domain declares as `measure`. d
+    is the number of channels of a head.
 
     ```op
     edition 2026
@@ -37,7 +38,7 @@ class CrossAttention(Block):
     ```
 
     Attributes:
-        heads: into how many heads the channels of q are split.
+        heads: number of heads, into which the channels of q are split evenly.
 
     Source: Vaswani et al. 2017, arXiv:1706.03762; Li et al. 2023, arXiv:2205.13671 (OFormer).
     """

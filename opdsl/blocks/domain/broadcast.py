@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 
 class Broadcast(Block):
-    """w(x) = v at every point: the constant function of a vector.
+    """w(x) = v at every point: the constant function with the value of a vector.
+
+    v : R^n gives w : to -> R^n, and v : C^n likewise. It is the same function at every resolution.
 
     ```op
     edition 2026

@@ -13,9 +13,10 @@ if TYPE_CHECKING:
 
 
 class Concat(Block):
-    """w(x) = (u(x), v(x), ...): the channels of all functions, in the order given.
+    """w(x) = (u(x), v(x), ...): the channels of all functions, in the order of the arguments.
 
-    If every channel of every part has a name, and no name comes twice, the names stay.
+    u : D -> R^m, v : D -> R^n, ... give w : D -> R^(m + n + ...) on any one domain D; all are real
+    or all complex. The names of channels stay if every channel has one and no name occurs twice.
 
     ```op
     edition 2026

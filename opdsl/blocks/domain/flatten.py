@@ -13,10 +13,12 @@ if TYPE_CHECKING:
 
 
 class Flatten(Block):
-    """w = (v(x_1), v(x_2), ...): every channel at every point, as a vector.
+    """w = (v(x_1), v(x_2), ...): every channel at every point, as one vector.
 
-    The vector has as many entries as there are points, so the domain must have one resolution
-    only, and it says so: `fixed = 100`.
+    v : D -> R^n gives w : R^(n points). The length of the vector is the number of points, so the
+    domain must declare one resolution: `fixed = 100`. Domains with points of their own in each
+    sample are refused. Only on a spectrum, whose modes do not depend on the resolution, it
+    converges.
 
     ```op
     edition 2026

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 
 class Select(Block):
-    """w = (v_i, v_j, ...): the named or numbered channels of v; written `v[ux]`, `v[0]`, `v[2..4]`.
+    """w = (v_i, v_j, ...): some channels of v; written `v[ux]`, `v[0]`, `v[2..4]`.
+
+    v : D -> R^n gives w : D -> R^(number of channels) on any domain D, and complex functions
+    likewise. The channels keep their names unless one is chosen twice.
 
     ```op
     edition 2026
@@ -31,7 +34,7 @@ class Select(Block):
     ```
 
     Attributes:
-        channels: which ones, by name or by number from 0.
+        channels: names, or numbers from 0, in the order of the result.
 
     Source: nothing to cite.
     """

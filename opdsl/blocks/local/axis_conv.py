@@ -25,11 +25,12 @@ if TYPE_CHECKING:
 
 
 class AxisConv(Block):
-    """w = sum over axes a of F_a^-1(R_a . F_a(v)): Fourier modes of one axis at a time.
+    """w = sum over axes a of F_a^-1(R_a . F_a(v)): a spectral convolution factorised over axes.
 
-    F_a transforms along axis a alone, so a mode of it has a matrix for all points of the other
-    axes: the numbers of weights are a sum over the axes, not a product. `modes` is one-sided, as in
-    `spectral_conv`, and the grid needs 2 m + 1 points.
+    v : D -> R^n gives w : D -> R^out on a grid D. F_a transforms along axis a alone, and each mode
+    has one matrix for all points of the other axes, so the number of weights is a sum over the axes
+    and not a product. Every axis is treated as periodic and needs 2 m + 1 points. It converges
+    under refinement.
 
     ```op
     edition 2026
@@ -44,8 +45,9 @@ class AxisConv(Block):
     ```
 
     Attributes:
-        modes: the greatest frequency kept on each axis; one number for all axes or one for each.
-        out: channels of the result; as many as come in by default.
+        modes: m, the greatest frequency with weights, in periods per box: |k| <= m; one number for
+            all axes or one for each.
+        out: number of channels of the result; by default that of v.
 
     Source: Tran et al. 2023, arXiv:2111.13802, eq. (6).
     """
@@ -91,7 +93,7 @@ class AxisConv(Block):
         return Cost(2 * numbers, flops, out.numbers() * BYTES)
 
     def work(self, kernel: str, sizes: GridSizes, x: Space) -> Work:
-        """Count transforms of all lines of each axis in both directions, and the products between."""
+        """Count transforms of all lines of each axis in both directions, and the products."""
         out, c = self.infer(x).channels, x.channels
         parts = []
         for n, m in zip(sizes[0], each_axis(self.modes, x), strict=True):

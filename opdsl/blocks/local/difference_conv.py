@@ -18,12 +18,13 @@ MOST_AXES = 3
 
 
 class DifferenceConv(Block):
-    """w(x) = sum_j W_j (v(x + j h) - v(x)) width / h: differences to the neighbours, over h.
+    """w(x) = sum_j W_j (v(x + j h) - v(x)) width / h: differences to the neighbours, divided by h.
 
-    Under refinement it tends to the derivative sum_j W_j (j . grad v) width, the same whatever the
-    grid: a stencil that shrinks with the grid, but whose result does not. Each axis is divided by
-    its own spacing h. Where the spacing is `width` nothing is scaled, so `width` is best about the
-    spacing of the grid on which the model is trained.
+    v : D -> R^n gives w : D -> R^out on a grid D of one to three axes with at least `kernel` points
+    on each. Under refinement it tends to the derivative sum_j W_j (j . grad v) width: the stencil
+    shrinks with the grid, the result does not. Each axis is divided by its own spacing h. At the
+    spacing `width` the factor is one, so `width` is best about the spacing of the grid on which the
+    model is trained.
 
     ```op
     edition 2026
@@ -38,14 +39,15 @@ class DifferenceConv(Block):
     ```
 
     Attributes:
-        out: channels of the result; as many as come in by default.
+        out: number of channels of the result; by default that of v.
         kernel: points of the stencil on each axis, odd.
-        width: a length, in the unit of the axes; one number for all axes or one for each.
-        edges: of axes that do not close: `replicate` or `reflect` the function, or `zeros`; with
-            `zeros` axes that close are treated so too. Beyond an end no difference is known: the
-            points next to it keep an error, so the mean square converges with order 1/2 there, the
-            inside with 1. With `zeros` the jump at the end over h grows, and there is no limit.
-        mix: whether each channel of the result sees all channels, or its own only.
+        width: a length in the unit of the axes; one number for all axes or one for each.
+        edges: v beyond the ends of axes that are not periodic: `replicate` or `reflect` it, or
+            `zeros`; with `zeros` periodic axes are treated so too. Beyond an end no difference is
+            known: the points next to it have an error, so the mean square converges with order 1/2
+            there and with 1 inside. With `zeros` the jump at the end over h grows, and there is no
+            limit.
+        mix: whether each channel of the result depends on all channels, or on its own only.
 
     Source: Liu-Schiaffini et al. 2024, arXiv:2402.16845, eq. (7); on grids of one spacing its
         program divides by that spacing.

@@ -22,12 +22,13 @@ Few = Annotated[int, Field(ge=1, le=1000)]
 
 
 class DiscoConv(Block):
-    """w(x) = integral of k(x - y) v(y) dy + b, where k vanishes beyond `radius`.
+    """w(x) = integral of k(x - y) v(y) dy + b, where the kernel k vanishes beyond `radius`.
 
-    k is a sum of fixed functions with trained weights: hats over `shape = (rings, angles)`, rings
-    counted across the diameter. Its radius is a length, so a finer grid has more points within it,
-    and the result tends to the integral. On the sphere distances are angles in radians and the
-    offset is turned with the point, from the north.
+    v : D -> R^n gives w : D -> R^out on a grid of one to three axes or a sphere. k is a sum of
+    fixed hat functions with trained weights. Its radius is a length, so a finer grid has more
+    points within it and the result converges to the integral. On the sphere distances are angles in
+    radians, and offsets are rotated with the point, from the north. Each hat function must meet a
+    point, which bounds the resolution; the diagnostic computes the bound.
 
     ```op
     edition 2026
@@ -42,19 +43,20 @@ class DiscoConv(Block):
     ```
 
     Attributes:
-        radius: of the kernel, in the unit of length of the axes; more than one spacing, and better
-            two or three. More than three rings or four angles need more, see the diagnostic.
-        out: channels of the result; as many as come in by default.
-        shape: rings and angles of the functions, (3, 4) in the plane and on the sphere; on one
-            axis angles are its two directions, on three there is one.
+        radius: of the kernel, in the unit of length of the axes, or in radians; longer than one
+            spacing, better two or three. More than three rings or four angles need a longer one.
+        out: number of channels of the result; by default that of v.
+        shape: number of rings, counted across the diameter, and of angles; by default (3, 4) in the
+            plane and on the sphere. On one axis angles are its two directions, on three axes there
+            is one.
         bias: whether b is added.
-        edges: of axes that do not close: `replicate` or `reflect` the function, or `zeros`; with
-            `zeros` axes that close are treated so too.
-        frozen: the grid whose stencil is used on every grid, for weights that were trained so; the
-            block has no limit then.
+        edges: v beyond the ends of axes that are not periodic: `replicate` or `reflect` it, or
+            `zeros`; with `zeros` periodic axes are treated so too.
+        frozen: number of points of the grid whose stencil is used on every grid, for weights that
+            were trained with it; there is no limit under refinement then.
 
-    Source: Ocampo et al. 2023, arXiv:2209.13603; Liu-Schiaffini et al. 2024, arXiv:2402.16845,
-        eq. (9).
+    Source: Ocampo et al. 2023, arXiv:2209.13603; Liu-Schiaffini et al. 2024, arXiv:2402.16845, eq.
+        (9).
     """
 
     kinds: ClassVar[frozenset[str]] = frozenset({"grid", "sphere"})
@@ -120,7 +122,7 @@ class DiscoConv(Block):
             )
 
     def _check_reach(self, x: Space) -> None:
-        """Refuse a radius that exceeds the axis: beyond an end there is one copy of the function."""
+        """Refuse a radius longer than an axis: beyond an end stands one copy of v."""
         if x.domain.kind == "sphere" or self.edges == "zeros":
             return
         for a in x.domain.axes:

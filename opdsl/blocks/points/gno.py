@@ -23,44 +23,43 @@ NEIGHBOURS = 16  # of a point, where the cost is told: how many there are, the d
 
 
 class Gno(Block):
-    """w(x) = sum over neighbours y of k(x, y) v(y) weight(y), or their mean.
+    """w(x) = sum over neighbours y of k(x, y) v(y) weight(y), or their mean, with a network k.
 
-    k is a network. v may live on points, a grid or a sphere, and so may w: this is a way between
-    any two domains in one space. Neighbours are the points not farther than `radius`, or the
+    v : D -> R^n gives w : to -> R^out, where D and `to` are points, grids or spheres in one space:
+    a kernel integral between any two of them. Neighbours of x are the points y within `radius`, the
     `nearest` so many, or with `along = edges` those at the other ends of the edges of a mesh.
 
-    | kind                 | sum of             | k has as many results as               |
+    | kind                 | sum of             | numbers of k for each pair             |
     |----------------------|--------------------|----------------------------------------|
-    | linear               | k(x, y) v(y)       | v, or with `matrix = full` out x v     |
-    | nonlinear            | k(x, y, v(y)) v(y) | the same                               |
+    | linear               | k(x, y) v(y)       | n, or with `matrix = full` out x n     |
+    | nonlinear            | k(x, y, v(y)) v(y) | n, or with `matrix = full` out x n     |
     | linear_kernelonly    | k(x, y)            | out                                    |
     | nonlinear_kernelonly | k(x, y, v(y))      | out                                    |
 
-    | reduction | over the neighbours y           | as points get denser                         |
+    | reduction | over the neighbours y           | limit as points become denser                |
     |-----------|---------------------------------|----------------------------------------------|
-    | mean      | sum / how many there are        | the mean over the ball, by the density of    |
+    | mean      | sum / number of neighbours      | the mean over the ball, by the density of    |
     |           |                                 | the points                                   |
     | integral  | sum of weight(y) k v            | the integral over the ball                   |
     | sum       | sum                             | none, it grows with their number             |
 
-    The weights of an integral are lengths, areas, volumes: on grids the trapezoidal rule, on
-    spheres their quadrature. On points they are those of the geometry that is given, else of its
-    cells, else what the domain declares as `measure`. Without any, each neighbour has its share of
-    the ball, which is right where points fill space evenly, and not on a surface. The ball ends
-    inside of the domain, so the error falls more slowly than that of the quadrature: on a grid of
-    step h like h^(3/2) in the plane, for random points like 1 / sqrt(n).
+    The weights of an integral are lengths, areas or volumes: the trapezoidal rule on grids,
+    quadrature on spheres. On points they are the weights of the geometry of the call, else the
+    sizes of its cells, else the `measure` of the domain. Without any, each neighbour has its share
+    of the ball, which is right where points fill space evenly, and not on a surface. The boundary
+    of the ball lies inside of the domain, so the error decreases more slowly than that of the
+    quadrature: on a grid of step h like h^(3/2) in the plane, for n random points like 1 / sqrt(n).
 
-    With a mollifier m each neighbour counts by m(|x - y|^2 / r^2), which falls to zero at the
-    radius: w is smooth in x, and derivatives with respect to the queries are those of autograd.
-    Means are divided by the sum of m. Without one w jumps where a neighbour comes or goes, which
-    autograd does not see. An embedding shows k sines and cosines of coordinates.
+    With a mollifier m each neighbour has the factor m(|x - y|^2 / r^2), which falls to zero at the
+    radius: w is smooth in x, and autograd gives its derivatives with respect to the queries. Means
+    are divided by the sum of m. Without a mollifier w jumps where a neighbour enters or leaves,
+    which autograd does not see. An embedding presents coordinates to k as sines and cosines.
 
-    Distances are those of coordinates. Where points declare a `period` they go around it, and k
-    sees y where it stands next to x, along edges too; `wrap = false` switches that off.
-    `wrap = true` goes around the periodic axes of grids as well. The coordinates of points are
-    given with each call of the module, under the domain's name, and are searched once as long as
-    they stay the same; k sees x as it is given, so give coordinates within one period. A point x
-    without neighbours is an error, takes the nearest y, or is zero, as `empty` says.
+    Where points declare a `period`, distances are periodic, and k receives the copy of y next to x,
+    along edges too; `wrap = false` switches that off. `wrap = true` uses the periodic axes of grids
+    as well. The coordinates of points come with each call of the module under the name of the
+    domain; the neighbours are computed once as long as they stay equal. k receives x unchanged, so
+    coordinates should lie within one period.
 
     ```op
     edition 2026
@@ -77,24 +76,24 @@ class Gno(Block):
 
     Attributes:
         to: the domain of the result.
-        radius: how far neighbours are, in the unit of the coordinates.
-        nearest: how many neighbours a point has, instead of a radius.
+        radius: greatest distance of neighbours, in the unit of the coordinates.
+        nearest: number of neighbours of each point, instead of a radius.
         kernel: widths of the hidden layers of k.
-        act: the activation between them.
-        kind: linear, nonlinear, linear_kernelonly or nonlinear_kernelonly, see above.
-        matrix: whether k(x, y) is diagonal or a full matrix.
-        out: channels of the result; those of v if it is not given. Diagonal kernels keep them.
-        embedding: of coordinates, for k: none, transformer or nerf.
-        frequencies: of the embedding, for each coordinate.
-        max_positions: of the transformer's embedding, which has waves of up to so many lengths.
+        act: activation between the layers of k, see `apply`.
+        kind: linear, nonlinear, linear_kernelonly or nonlinear_kernelonly, see the first table.
+        matrix: whether k(x, y) is a `diagonal` or a `full` matrix.
+        out: number of channels of the result; by default that of v, which diagonal kernels require.
+        embedding: of coordinates for k: none, transformer or nerf.
+        frequencies: number of frequencies of the embedding for each coordinate.
+        max_positions: p in the frequencies p^(-2 k / `frequencies`), k from 0, of `transformer`.
         mollifier: none, half_cosine, bump, quartic, quadratic or octic.
-        reduction: mean, integral or sum over the neighbours.
-        empty: what a point without neighbours is: error, nearest or zero.
-        wrap: whether distances go around periods; by default around those that points declare.
-        along: whether neighbours are found by distance, or are those along edges.
+        reduction: mean, integral or sum over the neighbours, see the second table.
+        empty: w at a point without neighbours: an error, the value from the nearest y, or zero.
+        wrap: whether distances are periodic; by default where points declare a period.
+        along: `distance`, or `edges` of a mesh.
 
-    Source: Li et al. 2020, arXiv:2003.03485, eq. (6); Li et al. 2023, arXiv:2309.00583 (GINO);
-    Lin et al. 2025, arXiv:2504.08277 (mollifiers).
+    Source: Li et al. 2020, arXiv:2003.03485, eq. (6); Li et al. 2023, arXiv:2309.00583 (GINO); Lin
+        et al. 2025, arXiv:2504.08277 (mollifiers).
     """
 
     sized: ClassVar[bool] = True
@@ -304,7 +303,7 @@ class Gno(Block):
         return x.channels if self.kind.startswith("nonlinear") else 0
 
     def cost(self, x: Space) -> Cost:
-        """Count the kernel at 16 neighbours of each x, and its first layer at the points themselves.
+        """Count the kernel at 16 neighbours of each x, its first layer at the points themselves.
 
         How many neighbours there are is up to the data: 16 stands for them.
         """

@@ -13,12 +13,13 @@ if TYPE_CHECKING:
 
 
 class Integrate(Block):
-    """w = integral of v over its domain, a vector.
+    """w = integral of v over its domain, as a vector.
 
-    On grids the trapezoidal rule, on periodic axes with equal weights; on a sphere the quadrature
-    of its sampling, with area 4 pi. On points a sum with what each stands for, as their domain
-    declares by `measure`. Where that is `uniform` no geometry is asked for: it is the mean, which
-    is the integral only if the points are spread evenly in a domain of measure 1.
+    v : D -> R^n gives w : R^n, where D is a grid, points or a sphere. Grids use the trapezoidal
+    rule, which has equal weights on periodic axes; a sphere uses the quadrature of its sampling,
+    with area 4 pi. Points use the weights that their domain declares by `measure`. The measure
+    `uniform` needs no geometry: w is the mean then, which is the integral only if the points are
+    spread evenly in a domain of measure 1. It converges under refinement.
 
     ```op
     edition 2026

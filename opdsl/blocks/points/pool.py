@@ -15,12 +15,13 @@ if TYPE_CHECKING:
 
 
 class Pool(Block):
-    """w = max over the domain of v, or the mean of v over it, a vector; each channel by itself.
+    """w = max over the domain of v, or the mean of v over it, as a vector; each channel by itself.
 
-    The maximum is that of the values at the points: as they get denser it grows to the maximum of
-    a continuous function, and its error falls like the square of their distance. The mean is the
-    integral over the volume, with the weights that `integrate` has; where the measure of points
-    is `uniform` all count the same.
+    v : D -> R^n gives w : R^n, where D is a grid, points or a sphere. The maximum is that of the
+    values at the points: as they become denser it grows to the maximum of a continuous function,
+    and its error falls like the square of their distance. The mean is the integral divided by the
+    volume, with the weights of `integrate`; all points weigh the same where their measure is
+    `uniform`.
 
     ```op
     edition 2026
@@ -38,7 +39,7 @@ class Pool(Block):
     ```
 
     Attributes:
-        kind: max or mean.
+        kind: max or mean; given without a name.
 
     Source: Qi et al. 2017, arXiv:1612.00593, eq. (1) (PointNet).
     """

@@ -12,10 +12,23 @@ if TYPE_CHECKING:
 
 
 class Position(Block):
-    """v = u + p, with one trained number p for each point and channel.
+    """w = v + p, with one trained number p for each point and channel.
 
-    Such a table exists for one resolution only, so the domain must say that it is fixed:
-    `grid(x: 0..1, fixed = 64)`. `coords(D)` with `linear` does the same at any resolution.
+    v : D -> R^n gives w : D -> R^n. Such a table exists for one resolution only, so the domain must
+    declare it: `grid(x: 0..1, fixed = 64)`. There is no limit under refinement. `coords(D)` with
+    `linear` serves the purpose at any resolution, `series` with a trained function.
+
+    ```op
+    edition 2026
+
+    model Table {
+      domain D = grid(x: 0..1, fixed = 64)
+      input v : D -> R^3
+      output w : D -> R^3
+
+      w = v |> position()
+    }
+    ```
 
     Source: Dosovitskiy et al. 2021, arXiv:2010.11929, section 3.1 (learned position embeddings).
     """

@@ -37,6 +37,10 @@ TRANSCENDENTAL = 10  # operations for a function with an exponential inside, a r
 class Apply(Block):
     """w = sigma(v) for each number; `gelu()` is short for `apply(gelu)`.
 
+    v : D -> R^n gives w : D -> R^n on any domain D. It acts at each point alone and converges under
+    refinement. An activation creates frequencies that v does not have: the product of two waves has
+    the sum of their frequencies. The identity adds no node.
+
     ```op
     edition 2026
 
@@ -50,10 +54,10 @@ class Apply(Block):
     ```
 
     Attributes:
-        kind: elu, gelu, identity, leaky_relu (slope 0.01), mish, relu, selu, sigmoid, silu, sin,
-            softplus, softsign or tanh.
+        kind: the function: elu, gelu (exact, with erf), identity, leaky_relu (slope 0.01), mish,
+            relu, selu, sigmoid, silu, sin, softplus, softsign or tanh.
 
-    Source: Hendrycks and Gimpel 2016, arXiv:1606.08415 (gelu, the exact one with erf).
+    Source: Hendrycks and Gimpel 2016, arXiv:1606.08415 (gelu).
     """
 
     positional: ClassVar[tuple[str, ...]] = ("kind",)

@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
 
 class Bias(Block):
-    """w(x) = v(x) + b: a trained number for each channel.
+    """w(x) = v(x) + b, with one trained number for each channel.
+
+    v : D -> R^n gives w : D -> R^n on any domain D. b has n numbers, which begin at zero. It acts
+    at each point alone and converges under refinement.
 
     ```op
     edition 2026

@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 
 class Complex(Block):
-    """w(x) = u(x) + i v(x); w = u where v is left out: a complex function of real ones.
+    """w(x) = u(x) + i v(x), a complex function from two real ones; w = u if v is left out.
+
+    u, v : D -> R^n give w : D -> C^n on any one domain D. It acts at each point alone and converges
+    under refinement. `real` and `imag` are its inverse.
 
     ```op
     edition 2026

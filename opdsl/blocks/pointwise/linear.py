@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 
 
 class Linear(Block):
-    """w(x) = W v(x) + b: the same matrix at every point.
+    """w(x) = W v(x) + b, with one matrix W for all points.
 
-    It acts on the channels alone, so it is the same operator at every resolution.
+    v : D -> R^n gives w : D -> R^out on any domain D; complex functions have complex weights. It
+    acts on the channels alone, so the weights are one operator for every resolution.
 
     ```op
     edition 2026
@@ -33,10 +34,11 @@ class Linear(Block):
     ```
 
     Attributes:
-        out: channels of the result.
+        out: number of channels of the result.
         bias: whether b is added.
-        copies: n, if the channels are those of n variables, one after the other, on each of which
-            the same matrix acts; `out` are then the channels of one.
+        copies: number of groups into which the channels are split, for functions that contain
+            several variables one after the other. W acts on each group, and `out` counts the
+            channels of one.
 
     Source: Li et al. 2021, arXiv:2010.08895, eq. (2), the term W v.
     """

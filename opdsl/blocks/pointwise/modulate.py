@@ -12,10 +12,11 @@ if TYPE_CHECKING:
 
 
 class Modulate(Block):
-    """w(x) = v(x) (1 + G c) + B c: every channel is scaled and shifted by what the vector c says.
+    """w(x) = v(x) (1 + G c) + B c: a vector c scales and shifts every channel of v (FiLM).
 
-    G c and B c are linear in c with constants, and zero at the beginning, so that training starts
-    from w = v.
+    v : D -> R^n and c : R^m give w : D -> R^n on any domain D. G c and B c stand for affine
+    functions of c that are zero at the beginning, so that training starts from w = v. It acts at
+    each point alone and converges under refinement.
 
     ```op
     edition 2026

@@ -20,7 +20,9 @@ OPERATIONS = 5  # for each number: two sums for the moments, one difference, two
 
 
 class Norm(Block):
-    """w = (v - mean) / sqrt(var + 1e-5) * gamma + beta; the kinds differ in what is averaged.
+    """w = (v - mean) / sqrt(var + 1e-5) * gamma + beta; `kind` chooses what the mean is taken over.
+
+    v : D -> R^n gives w : D -> R^n on any domain D.
 
     | kind     | mean over                               | trained     |
     |----------|-----------------------------------------|-------------|
@@ -29,8 +31,8 @@ class Norm(Block):
     | layer    | the channels, at each point             | gamma, beta |
     | batch    | the batch and the grid, for each channel | gamma, beta |
 
-    A mean over the grid tends to the integral, so every kind converges under refinement. `batch`
-    keeps running means for evaluation.
+    A mean over the grid tends to the integral, so every kind converges under refinement. The kind
+    `batch` uses running means in evaluation.
 
     ```op
     edition 2026
@@ -45,13 +47,14 @@ class Norm(Block):
     ```
 
     Attributes:
-        kind: instance, group, layer or batch.
-        groups: for `group`, into how many groups the channels are split evenly.
-        copies: n, if the channels are those of n variables, one after the other, each of which is
-            normalised by itself with the same gamma and beta; `groups` are then those of one.
+        kind: instance, group, layer or batch, see the table.
+        groups: for `group`, the number of groups into which the channels are split evenly.
+        copies: number of groups into which the channels are split, for functions that contain
+            several variables one after the other. Each is normalised by itself with a common gamma
+            and beta, and `groups` counts those within one.
 
-    Source: Ulyanov et al. 2016, arXiv:1607.08022; Wu and He 2018, arXiv:1803.08494;
-        Ba et al. 2016, arXiv:1607.06450; Ioffe and Szegedy 2015, arXiv:1502.03167.
+    Source: Ulyanov et al. 2016, arXiv:1607.08022; Wu and He 2018, arXiv:1803.08494; Ba et al. 2016,
+        arXiv:1607.06450; Ioffe and Szegedy 2015, arXiv:1502.03167.
     """
 
     ragged: ClassVar[Ragged] = "own"

@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
 
 class Scale(Block):
-    """w = factor * v; written `2.0 * v`, `v / 2`, `-v`.
+    """w = factor * v, with a number that is not trained; written `2.0 * v`, `v / 2`, `-v`.
+
+    v : D -> R^n gives w : D -> R^n on any domain D, and complex functions likewise. The channels
+    keep their names.
 
     ```op
     edition 2026
@@ -27,7 +30,7 @@ class Scale(Block):
     ```
 
     Attributes:
-        factor: a number that is not trained.
+        factor: the number; given without a name.
 
     Source: pointwise arithmetic; nothing to cite.
     """

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 class Skip(Block):
     """w = v (identity), w = W v (linear), or w = g v with one number g for each channel (soft).
 
+    v : D -> R^n gives w : D -> R^out on any domain D; for complex functions W is complex and g
+    real. It acts at each point alone and converges under refinement.
+
     ```op
     edition 2026
 
@@ -32,12 +35,13 @@ class Skip(Block):
     ```
 
     Attributes:
-        kind: identity, linear (a matrix, no constant) or soft (real gates that begin as one).
-        out: channels of the result, for `linear`; as many as come in by default.
-        copies: n, if the channels are those of n variables, one after the other, for each of which
-            it is the same; `out` are then the channels of one.
+        kind: identity, linear (a matrix without bias) or soft (gates g that begin as one).
+        out: number of channels of the result for `linear`; by default that of v.
+        copies: number of groups into which the channels are split, for functions that contain
+            several variables one after the other. W or g acts on each group, and `out` counts the
+            channels of one.
 
-    Source: neuralop/layers/skip_connections.py at 93d3f06; its `soft-gating` is `soft`.
+    Source: neuralop/layers/skip_connections.py at 93d3f06, where `soft` is called `soft-gating`.
     """
 
     complex: ClassVar[bool] = True

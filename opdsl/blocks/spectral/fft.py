@@ -18,9 +18,11 @@ if TYPE_CHECKING:
 class Fft(Block):
     """s_k = mean over the grid of v(x) exp(-2 pi i k.x), for |k| <= m: Fourier coefficients.
 
-    They are the factors in v(x) = sum_k s_k exp(2 pi i k.x), x in periods of the box, and so do not
-    depend on the resolution; the mean of |v|^2 is the sum of |s_k|^2 over all k. Of a real function
-    the last axis has k = 0 ... m only, the others are conjugates.
+    v : D -> R^n gives s : spectrum(D, m) -> C^n on a grid D with 2 m + 1 points on each axis. The
+    s_k are the factors in v(x) = sum_k s_k exp(2 pi i k.x), x in periods of the box, so they do not
+    depend on the resolution; the mean of |v|^2 is the sum of |s_k|^2 over all k. For real functions
+    the last axis has k = 0 ... m only, the others are conjugates. Every axis is treated as
+    periodic.
 
     ```op
     edition 2026
@@ -35,7 +37,8 @@ class Fft(Block):
     ```
 
     Attributes:
-        modes: m, the greatest frequency kept; one number for all axes or one for each.
+        modes: m, the greatest frequency of the result, in periods per box; one number for all axes
+            or one for each.
 
     Source: Li et al. 2021, arXiv:2010.08895, eq. (4), the transform F; Trefethen 2000,
         doi:10.1137/1.9780898719598.

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 class Ifft(Block):
     """v(x) = sum_k s_k exp(2 pi i k.x), sampled on a grid: the inverse of `fft`.
 
-    It can be sampled on every grid of the declaration that has 2 m + 1 points, and is the same
-    function on all. Coefficients that came from a real function give a real one.
+    s : spectrum(D, m) -> C^n gives v : to -> R^n if the coefficients come from a real function,
+    else v : to -> C^n. The grid needs 2 m + 1 points on each axis; v is one function for all such
+    grids.
 
     ```op
     edition 2026
@@ -35,8 +36,7 @@ class Ifft(Block):
     ```
 
     Attributes:
-        to: the grid of the result, of the same declaration; the one of which these are the modes by
-            default.
+        to: the grid of the result, of the declaration of D; by default D.
 
     Source: Li et al. 2021, arXiv:2010.08895, eq. (4), the transform F^-1.
     """
@@ -53,7 +53,7 @@ class Ifft(Block):
     to: Domain | None = Field(default=None, description="the grid of the result")
 
     def infer(self, x: Space) -> Space:
-        """Return `to` with as many channels, real if the spectrum is the half of a real function."""
+        """Return `to` with as many channels, real if the spectrum is that of a real function."""
         needs_complex(self.keyword(), x)
         to = self.to or x.domain.factors[0]
         same_interval(x.on(x.domain.factors[0]), to)

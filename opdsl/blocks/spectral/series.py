@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 
 class Series(Block):
-    """w(x) = sum_k c_k exp(2 pi i k x), |k| <= m: a trained function of the place alone, real.
+    """w(x) = sum_k c_k exp(2 pi i k x), |k| <= m: a trained real function of the coordinates alone.
 
-    It tells a model where it is, or which of several variables it looks at: a value for each point
-    that is the same function at every resolution, where `position` has one for each point of one
-    grid. The period is the domain, so an axis with two ends has one value at both. It begins as a
-    smooth random function, E|c_k|^2 proportional to (1 + |k|^2)^-3, of the variance one at every
-    point.
+    The result is w : domain -> R^out on a grid with 2 m + 1 points on each axis. It tells a model
+    where it is, or which of several variables it processes. It is one function for every
+    resolution, where `position` has a value for each point of one grid. The period is the domain,
+    so an axis with two ends has one value at both. It begins as a smooth random function, E|c_k|^2
+    proportional to (1 + |k|^2)^-3, with variance one at every point.
 
     ```op
     edition 2026
@@ -41,15 +41,16 @@ class Series(Block):
 
     `layout = neuralop` has k = 0 ... m on every axis, also where negative ones belong: the
     functions that neuraloperator can learn as positional encoding of a CoDA-NO. It divides them by
-    the number of points, so that they are others at every resolution; `faults = neuralop_93d3f06`
-    (its newest commit) does so too, for weights that were trained by it, and a warning says so.
+    the number of points, so that they differ at every resolution; `faults = neuralop_93d3f06` (its
+    newest commit) reproduces this for weights that were trained with it, and a warning says so.
 
     Attributes:
-        domain: a grid.
-        out: channels.
-        modes: the greatest frequency, in periods per box; one number for all axes or one for each.
-        layout: which frequencies `modes` means.
-        faults: of which release it has the faults.
+        domain: a grid; given without a name.
+        out: number of channels.
+        modes: m, the greatest frequency, in periods per box; one number for all axes or one for
+            each.
+        layout: which frequencies `modes` means: symmetric or neuralop.
+        faults: none, or the release of neuraloperator whose faults are reproduced.
 
     Source: Rahman et al. 2024, arXiv:2403.12553, sec. 4 (positional encoding of a variable).
     """

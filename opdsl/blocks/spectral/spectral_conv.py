@@ -39,12 +39,13 @@ BATCH = 16  # samples that are assumed where a choice depends on their number
 
 
 class SpectralConv(Block):
-    """w = F^-1(R . F(v)) + b: each kept Fourier mode k of v is multiplied by its own matrix R_k.
+    """w = F^-1(R . F(v)) + b: each Fourier mode k of v up to m is multiplied by its own matrix R_k.
 
-    `modes` is one-sided: m keeps |k| <= m on each axis, 2 m + 1 frequencies (of real functions
-    m + 1 on the last axis, whose other half is the conjugate). The grid must have 2 m + 1 points at
-    least, on both sides. The weights do not know the grid: at every resolution they are the same
-    operator, and with `to` the same function on another grid.
+    v : D -> R^n gives w : to -> R^out on grids, and complex functions likewise. `modes` is
+    one-sided: m means |k| <= m on each axis, 2 m + 1 frequencies (for real functions m + 1 on the
+    last axis, whose other half is the conjugate). Both grids need 2 m + 1 points on each axis. The
+    weights do not depend on the grid: they are one operator for every resolution, and with `to` the
+    result is one function on another grid. Every axis is treated as periodic.
 
     ```op
     edition 2026
@@ -59,10 +60,10 @@ class SpectralConv(Block):
     ```
 
     With `factor` all R_k together, a tensor (in, out, one axis for the frequencies of each axis of
-    the grid), are a product of small tensors, and `rank` says how small. `cp` has one rank, the
-    number of products of vectors that are added; `tucker` one for each axis of the tensor; `tt`
-    one between each two of them. A fraction such as `rank = 0.1` stands for the ranks by which the
-    factors have about a tenth of the numbers. The weights begin with the same spread as dense ones.
+    the grid), are a product of small tensors, and `rank` sets their size. `cp` has one rank, the
+    number of products of vectors that are added; `tucker` one for each axis of the tensor; `tt` one
+    between each two of them. A fraction such as `rank = 0.1` stands for the ranks for which the
+    factors have about a tenth of the numbers. The initial weights have the variance of dense ones.
 
     `layout` is for weights that were trained elsewhere; m then means other frequencies:
 
@@ -72,35 +73,36 @@ class SpectralConv(Block):
     | `neuralop`, as its `n_modes = 2 m` | -m ... m - 1 | 2 m | 0 ... m | 2 m |
     | `paper`, its blocks of weights as one | -m ... m - 1 | 2 m | 0 ... m - 1 | 2 m - 2 |
 
-    Of complex functions every axis is full. Axes may differ: `layout = (neuralop, symmetric)` is
-    its `n_modes` even on the first and odd, 2 m + 1, on the second. Where a grid has just 2 m
-    points, -m is the Nyquist frequency, which stands for +m too: `neuralop` and `paper` are the
-    same operator at every resolution above that one only.
+    For complex functions every axis is full. Axes may differ: `layout = (neuralop, symmetric)` is
+    its `n_modes` even on the first and odd, 2 m + 1, on the second. Where a grid has exactly 2 m
+    points, -m is the Nyquist frequency, which stands for +m too: `neuralop` and `paper` are one
+    operator for all resolutions above that one only.
 
-    `faults` is for weights that were trained under a fault and mean nothing without it. In two axes
+    `faults` is for weights that were trained with a fault and are useless without it. In two axes
     and more neuraloperator puts negative frequencies into wrong places where the grid changes, its
     release 2.0.0 also at odd sizes, and those of complex functions always; in any number of axes it
-    cuts the imaginary part of the last frequency there. `faults = neuralop_93d3f06` (its newest
-    commit) or `neuralop_2_0_0` does so too. That is no operator: what it does depends on the
-    resolution, and a warning says so.
+    removes the imaginary part of the last frequency there. `faults = neuralop_93d3f06` (its newest
+    commit) or `neuralop_2_0_0` reproduces this. The result depends on the resolution and has no
+    limit, and a warning says so.
 
     Attributes:
-        modes: the greatest frequency kept, in periods per box; one number for all axes or one for
-            each.
-        out: channels of the result; as many as come in by default.
-        to: the grid of the result, of the same declaration; that of v by default.
+        modes: m, the greatest frequency with weights, in periods per box; one number for all axes
+            or one for each.
+        out: number of channels of the result; by default that of v.
+        to: the grid of the result, of the declaration of D; by default D.
         bias: whether a trained constant b is added.
-        factor: how the weight is kept.
+        factor: form of the weight: dense, cp, tucker or tt.
         rank: of a factorised weight: a fraction of the numbers of a dense one, above 0 and at most
             1; or whole numbers, one for all or one for each, none above the full rank.
         separable: whether R_k is diagonal, so that each channel is convolved with itself only.
-        copies: n, if the channels are those of n variables, one after the other, each of which is
-            convolved with the same R and b; `out` are then the channels of one.
+        copies: number of groups into which the channels are split, for functions that contain
+            several variables one after the other. Each is convolved with the common R and b, and
+            `out` counts the channels of one.
         layout: which frequencies `modes` means, one word for all axes or one for each.
-        faults: of which release it has the faults.
+        faults: none, or the release of neuraloperator whose faults are reproduced.
 
-    Source: Li et al. 2021, arXiv:2010.08895, eq. (4), whose program is the layout `paper`;
-        Kossaifi et al. 2023, arXiv:2310.00120, sec. 3, for the factors.
+    Source: Li et al. 2021, arXiv:2010.08895, eq. (4), whose program is the layout `paper`; Kossaifi
+        et al. 2023, arXiv:2310.00120, sec. 3, for the factors.
     """
 
     assumes_periodic: ClassVar[bool] = True
@@ -233,7 +235,7 @@ class SpectralConv(Block):
         return count_numbers(self.factor, shape, self._ranks(x))
 
     def _products(self, x: Space) -> tuple[int, int]:
-        """Count complex products between the transforms: once for each call, then for each sample."""
+        """Count complex products between the transforms, for each call and for each sample."""
         shape = self._axes(x).shape
         if self.factor == "dense":
             return 0, math.prod(shape)

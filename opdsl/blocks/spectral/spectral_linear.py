@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 class SpectralLinear(Block):
     """w_k = R_k s_k: each Fourier coefficient is multiplied by its own complex matrix.
 
-    Between `fft` and `ifft` it is the spectral convolution; `linear` on a spectrum has one matrix
-    for all frequencies instead.
+    s : spectrum(D, m) -> C^n gives w : spectrum(D, m) -> C^out. Between `fft` and `ifft` it is the
+    spectral convolution; `linear` on a spectrum has one matrix for all frequencies instead. It does
+    not depend on the resolution.
 
     ```op
     edition 2026
@@ -36,7 +37,7 @@ class SpectralLinear(Block):
     ```
 
     Attributes:
-        out: channels of the result; as many as come in by default.
+        out: number of channels of the result; by default that of s.
 
     Source: Li et al. 2021, arXiv:2010.08895, eq. (4), the product with R.
     """

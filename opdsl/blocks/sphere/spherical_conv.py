@@ -24,20 +24,22 @@ MOST_DEGREES = 10**6  # larger numbers do not count degrees any more
 class SphericalConv(Block):
     """w = S^-1(R_l . S(v)) + b: every degree l <= lmax of v is multiplied by its own matrix R_l.
 
-    S is the spherical harmonic transform. A matrix serves all orders of its degree, so the operator
-    commutes with every rotation of the sphere; for the same reason it is real. How many degrees
-    a grid holds exactly depends on its sampling: with n latitudes n - 1 for `gauss_legendre`,
-    n - 2 for `lobatto` and (n + 1) // 2 - 1 for `equiangular`; orders to m need 2 m + 1 longitudes.
+    v : S -> R^n gives w : to -> R^out on spheres. S is the spherical harmonic transform. One matrix
+    serves all orders of its degree, so the operator commutes with every rotation of the sphere; for
+    that reason it is real. The sampling decides which degrees a grid represents exactly: with n
+    latitudes n - 1 for `gauss_legendre`, n - 2 for `lobatto` and (n + 1) // 2 - 1 for
+    `equiangular`; orders up to m need 2 m + 1 longitudes. The weights are one operator for every
+    resolution.
 
     | `by` | matrices | commutes with |
     | --- | --- | --- |
     | `degree` | R_l | all rotations, if real |
     | `mode` | R_lm, for degree and order | rotations about the axis |
-    | `all` | one R: the band is kept, and mixed as by a matrix at each point | all rotations |
+    | `all` | one R: truncation to lmax, and one matrix for all degrees | all rotations |
 
-    `numbers = complex`, as neuraloperator and makani have it, turns the phase of each order too, so
-    rotations about the axis are all that it commutes with. Its weights may have factors, as those
-    of `spectral_conv`.
+    `numbers = complex`, as in neuraloperator and makani, turns the phase of each order too, so that
+    it commutes with rotations about the axis only. Complex weights may have factors like those of
+    `spectral_conv`.
 
     ```op
     edition 2026
@@ -52,15 +54,15 @@ class SphericalConv(Block):
     ```
 
     Attributes:
-        lmax: the greatest degree kept.
-        out: channels of the result; as many as come in by default.
-        to: the grid of the result, of the same declaration; that of v by default.
+        lmax: the greatest degree with weights.
+        out: number of channels of the result; by default that of v.
+        to: the grid of the result, of the declaration of S; by default S.
         bias: whether a trained constant b is added.
-        orders: the greatest order kept; lmax by default.
-        by: what has a matrix of its own: degree, mode or all.
-        numbers: of the matrices, real or complex.
-        separable: whether R is diagonal, so that each channel meets itself only.
-        factor: how complex weights are kept.
+        orders: the greatest order with weights; by default lmax.
+        by: what has a matrix of its own: degree, mode or all, see the table.
+        numbers: whether the matrices are real or complex.
+        separable: whether R is diagonal, so that each channel depends on itself only.
+        factor: form of complex weights: dense, cp, tucker or tt.
         rank: of a factorised weight: a fraction of the numbers of a dense one, or whole numbers.
 
     Source: Driscoll and Healy 1994, doi:10.1006/aama.1994.1008, theorem 1; Bonev et al. 2023,
@@ -213,7 +215,7 @@ class SphericalConv(Block):
         return count_numbers(self.factor, shape, self._ranks(x))
 
     def _kept_orders(self) -> int:
-        """Count the pairs of degree and order: a triangle up to the greatest order, then all orders."""
+        """Count the pairs of degree and order: a triangle, then all orders."""
         m = self.greatest_order
         return (m + 1) * (m + 2) // 2 + (self.lmax - m) * (m + 1)
 
@@ -228,7 +230,7 @@ class SphericalConv(Block):
         return f"its factors have {2 * own:,} numbers, a dense weight has {2 * dense:,}"
 
     def work(self, kernel: str, sizes: GridSizes, x: Space) -> Work:
-        """Count the transforms along longitudes and latitudes in both directions, and the products."""
+        """Count the transforms of longitudes and latitudes in both directions, and the products."""
         c, out = x.channels, self.infer(x).channels
         ways = zip((c, out), (sizes[0], sizes[-1]), strict=True)
         there, back = (self._way(kernel, channels, size) for channels, size in ways)
