@@ -9,16 +9,10 @@ from pydantic import Field, NonNegativeInt
 
 from opdsl.ir.block import BYTES, Block, Bound, Cost, GridSizes, Work
 from opdsl.ir.dims import PositiveCount
-from opdsl.ir.modes import (
-    MIX,
-    bounds,
-    each_axis,
-    frequencies,
-    together,
-    transform_work,
-)
+from opdsl.ir.modes import MIX, bounds, each_axis, together, transform_work
 from opdsl.ir.regrid import transform
 from opdsl.ir.spaces import Space
+from opdsl.spectrum import frequencies
 
 if TYPE_CHECKING:
     from torch import nn

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field, NonNegativeInt
 
 from opdsl.ir.block import BYTES, Block, Bound, Cost, GridSizes, Work
-from opdsl.ir.modes import bounds, each_axis, frequencies, transform_work
+from opdsl.ir.modes import bounds, each_axis, transform_work
 from opdsl.ir.regrid import transform
 from opdsl.ir.spaces import Space
+from opdsl.spectrum import frequencies
 
 if TYPE_CHECKING:
     from torch import nn

@@ -8,9 +8,10 @@ from pydantic import Field
 
 from opdsl.ir.block import BYTES, Block, Bound, Cost, GridSizes, Work
 from opdsl.ir.complex_parts import needs_complex
-from opdsl.ir.modes import bounds, frequencies, transform_work
+from opdsl.ir.modes import bounds, transform_work
 from opdsl.ir.regrid import same_interval, transform
 from opdsl.ir.spaces import Domain, Space
+from opdsl.spectrum import frequencies
 
 if TYPE_CHECKING:
     from torch import nn

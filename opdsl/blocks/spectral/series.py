@@ -10,9 +10,10 @@ from pydantic import Field, NonNegativeInt
 
 from opdsl.ir.block import BYTES, Block, Bound, Cost, Refusal
 from opdsl.ir.dims import PositiveCount
-from opdsl.ir.modes import Bands, bounds, each_axis, frequencies
+from opdsl.ir.modes import bounds, each_axis
 from opdsl.ir.regrid import transform
 from opdsl.ir.spaces import KINDS, Domain, Space
+from opdsl.spectrum import Bands, frequencies
 
 if TYPE_CHECKING:
     from torch import nn

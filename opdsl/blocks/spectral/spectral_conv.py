@@ -10,17 +10,7 @@ from pydantic import Field, NonNegativeInt, StrictFloat, StrictInt
 from opdsl.ir.block import BYTES, Block, Bound, BoxKind, Cost, GridSizes, Refusal, Work
 from opdsl.ir.channel_groups import COPIES, one_copy
 from opdsl.ir.dims import Poly, PositiveCount
-from opdsl.ir.modes import (
-    MIX,
-    Bands,
-    Layouts,
-    bounds,
-    each_axis,
-    frequencies,
-    layout_of_each,
-    together,
-    transform_work,
-)
+from opdsl.ir.modes import MIX, bounds, each_axis, layout_of_each, together, transform_work
 from opdsl.ir.ranks import (
     Axes,
     count_numbers,
@@ -31,6 +21,7 @@ from opdsl.ir.ranks import (
 )
 from opdsl.ir.regrid import same_interval, transform
 from opdsl.ir.spaces import Domain, Space
+from opdsl.spectrum import Bands, Layouts, frequencies
 
 if TYPE_CHECKING:
     from torch import nn
