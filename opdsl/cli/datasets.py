@@ -188,7 +188,7 @@ def ports(of: Iterable[Port]) -> list[DataPort]:
 
 def sites(graph: Graph) -> list[Site]:
     """What the model wants of its domains of points."""
-    asked = {x.domain.name for x in graph.asks() if x.what == "coordinates"}
+    asked = {x.domain.name for x in graph.side_inputs() if x.what == "coordinates"}
     return [
         Site(
             x.name,

@@ -17,8 +17,7 @@ from opdsl.cli.overrides import OPTION, parameters, parse_set
 from opdsl.cli.train_block import from_train_block
 from opdsl.compiler import Checked, check
 from opdsl.diagnostics import OpError, Source
-from opdsl.elaborate.instance import Given
-from opdsl.elaborate.program import models
+from opdsl.elaborate import Argument, models
 from opdsl.ir.graph import Graph
 from opdsl.syntax.parser import parse
 from opdsl.train.config.sections import ONLY_FOR
@@ -45,7 +44,7 @@ class Program:
     source: Source
     folder: Path
     checked: Checked
-    given: dict[str, Given]
+    given: dict[str, Argument]
     overrides: tuple[Override, ...]
 
     @property

@@ -18,8 +18,8 @@ from opdsl.cli.programs import Program, open_program
 from opdsl.cli.run_folder import REPORT, latest_folder, tests_of, valid_of
 from opdsl.compiler import GRAPH_SUFFIX, check
 from opdsl.diagnostics import OpError, Source, fault
-from opdsl.elaborate.program import models
-from opdsl.elaborate.values import show
+from opdsl.elaborate import models
+from opdsl.elaborate.evaluate.values import show
 from opdsl.ir.fingerprint import fingerprint
 from opdsl.ir.graph import Graph
 from opdsl.syntax.parser import parse

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from opdsl.ir.block import Ask
+from opdsl.ir.block import SideInput
 from opdsl.ir.graph import Port
 from opdsl.ir.origins import Grid
 from opdsl.ir.spaces import Domain
@@ -82,7 +82,7 @@ def samples(x: Given) -> int:
     return len(x) if isinstance(x, Packed) else len(x.geometry)
 
 
-def packed(ports: Sequence[Port], asks: Sequence[Ask], given: Sequence[Given]) -> Sizes:
+def packed(ports: Sequence[Port], asks: Sequence[SideInput], given: Sequence[Given]) -> Sizes:
     """The points of each sample, for the domains whose samples have numbers of their own."""
     found: dict[str, tuple[int, ...]] = {}
     for port, x in zip(ports, given, strict=False):

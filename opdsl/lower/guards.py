@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from opdsl.diagnostics import Label, OpError, did_you_mean, fault
-from opdsl.ir.block import Ask
+from opdsl.ir.block import SideInput
 from opdsl.ir.certificate import AxisPromise, certify
 from opdsl.ir.graph import Graph, Port
 from opdsl.ir.origins import Grid, Origin, completed, roots
@@ -45,7 +45,7 @@ class Guards:
     def __init__(self, graph: Graph, sources: Mapping[str, Origin]) -> None:
         self.graph = graph
         self.sources = sources
-        self.asks = graph.asks()
+        self.asks = graph.side_inputs()
         self.names = (*(x.name for x in graph.inputs), *(x.name for x in self.asks))
         prediction = graph.outputs[0].name
         self.states = frozenset(x.input for x in graph.feedback if x.output != prediction)
@@ -100,7 +100,7 @@ class Guards:
         zeros = self._zeros(first, dims)
         return [zeros.get(k, x) for k, x in told.items()]
 
-    def _place(self, ask: Ask, x: object) -> Place:
+    def _place(self, ask: SideInput, x: object) -> Place:
         found = place(x)
         if found is None and not isinstance(x, Tensor | list | tuple):
             raise self._no_tensor(ask.name, x)
@@ -543,7 +543,7 @@ def _grids(guards: Guards, given: Sequence[Given]) -> None:
 # --- what blocks ask for ----------------------------------------------------------------------
 
 
-def _asked(guards: Guards, ask: Ask, x: Given) -> None:
+def _asked(guards: Guards, ask: SideInput, x: Given) -> None:
     """Coordinates (points, d) of each sample or for all, with real numbers; fields (*grid)."""
     y = lead(x)
     if not y.dtype.is_floating_point:
@@ -556,7 +556,7 @@ def _asked(guards: Guards, ask: Ask, x: Given) -> None:
         raise _misplaced(guards, ask, f"the shape {_shape(y)}")
 
 
-def _check_place(guards: Guards, ask: Ask, x: Place) -> None:
+def _check_place(guards: Guards, ask: SideInput, x: Place) -> None:
     each = ask.domain.geometry == "per_sample"
     wrong = [y.points for y in x.geometry if y.points.shape[-1] != ask.domain.ambient]
     if wrong:
@@ -573,18 +573,18 @@ def _check_place(guards: Guards, ask: Ask, x: Place) -> None:
             raise fault("OP0903", message, helps=helps, file=guards.graph.name)
 
 
-def _misplaced(guards: Guards, ask: Ask, met: str) -> OpError:
+def _misplaced(guards: Guards, ask: SideInput, met: str) -> OpError:
     what = "the coordinates of its points" if ask.what == "coordinates" else "a static field"
     message = f"`{ask.name}` has {met}, expected {_wanted(ask)}"
     return fault("OP0907", message, notes=(f"`{ask.name}` is {what}",), file=guards.graph.name)
 
 
-def _placeable(ask: Ask, x: Tensor) -> bool:
+def _placeable(ask: SideInput, x: Tensor) -> bool:
     lead = x.shape[: max(0, x.ndim - ask.domain.dims)]
     return ask.domain.dims <= x.ndim <= ask.domain.dims + 2 and all(n == 1 for n in lead)
 
 
-def _wanted(ask: Ask) -> str:
+def _wanted(ask: SideInput) -> str:
     if ask.what == "field":
         return f"({', '.join(x.name for x in ask.domain.axes)})"
     shared = f"(points, {ask.domain.ambient})"

@@ -105,7 +105,7 @@ class BlockEntry:
             ),
             *(
                 ("The Fourier transform assumes that every axis is periodic.",)
-                if self.cls.rings
+                if self.cls.assumes_periodic
                 else ()
             ),
         )

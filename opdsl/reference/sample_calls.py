@@ -68,7 +68,7 @@ class SampleCall:
     def limit(self) -> str:
         """Whether the block converges under refinement, or why it does not."""
         block, x = self.block, self.inputs
-        reason = block.pins(*x) or block.diverges(*x)
+        reason = block.fixed_resolution(*x) or block.diverges(*x)
         return f"no: {reason}" if reason else "yes"
 
 

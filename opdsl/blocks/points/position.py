@@ -34,31 +34,31 @@ class Position(Block):
 
     samples: ClassVar[tuple[dict[str, Any], ...]] = ({"inputs": (3,)},)
 
-    def infer(self, *x: Space) -> Space:
+    def infer(self, x: Space) -> Space:
         """The space of the input."""
-        return x[0]
+        return x
 
-    def pins(self, *x: Space) -> str | None:  # noqa: ARG002  the same for every input
+    def fixed_resolution(self, _x: Space) -> str | None:
         """The table has a size."""
         return "has a trained value for each sample point"
 
-    def diverges(self, *x: Space) -> str | None:  # noqa: ARG002  the same for every input
+    def diverges(self, _x: Space) -> str | None:
         """Nothing ties the table of one grid to that of a finer one."""
         return "has a trained value for each sample point"
 
-    def cost(self, *x: Space) -> Cost:
+    def cost(self, x: Space) -> Cost:
         """One number and one addition for each point and channel."""
-        numbers = x[0].numbers()
+        numbers = x.numbers()
         points = 1
-        for i, axis in enumerate(x[0].domain.axes):
-            points *= x[0].domain.points_on(i, axis.least)
-        return Cost(points * x[0].channels, numbers, numbers * BYTES)
+        for i, axis in enumerate(x.domain.axes):
+            points *= x.domain.points_on(i, axis.least)
+        return Cost(points * x.channels, numbers, numbers * BYTES)
 
-    def lower(self, *x: Space) -> nn.Module:
+    def lower(self, x: Space) -> nn.Module:
         """See `opdsl.nn.grid.conv.Position`."""
         from opdsl.nn.grid.conv import Position as Table
 
-        domain = x[0].domain
+        domain = x.domain
         return Table(
-            tuple(domain.points_on(i, a.least) for i, a in enumerate(domain.axes)), x[0].channels
+            tuple(domain.points_on(i, a.least) for i, a in enumerate(domain.axes)), x.channels
         )

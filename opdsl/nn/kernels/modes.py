@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 
 from opdsl.nn.kernels.fourier_layer import Call, Gradients, Sizes, filled_structure
-from opdsl.nn.spectral.transforms import Bands, cut_dft, grow_dft, matrix, times
+from opdsl.nn.spectral.transforms import cut_dft, grow_dft, matrix, times
+from opdsl.spectrum import Bands
 
 
 class _Planes(ctypes.Structure):

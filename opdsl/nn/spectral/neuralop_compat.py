@@ -23,7 +23,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from opdsl.nn.spectral.transforms import Bands, Size, cut_dft, cut_fft, grow_by, turning
+from opdsl.nn.spectral.transforms import Size, cut_dft, cut_fft, grow_by, turning
+from opdsl.spectrum import Bands
 
 FAULTS = ("none", "neuralop_2_0_0", "neuralop_93d3f06")
 Mix = Callable[[Tensor], Tensor]

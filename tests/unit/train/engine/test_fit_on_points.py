@@ -4,7 +4,6 @@ from math import ceil
 
 import pytest
 import torch
-from tests.unit.train.test_train_fit import Stop
 from torch import nn
 
 from opdsl import Geometry, OpError, Packed
@@ -18,6 +17,7 @@ from opdsl.train.losses.norms import pinball, rel_l2
 from opdsl.train.metrics.calibrate import Calibration, coverage, factors
 from opdsl.train.metrics.evaluate import evaluate, predict
 from opdsl.train.run.trained import load_trained
+from tests.unit.train.engine.test_fit import Stop
 from tests.unit.train.point_problem import SIZES, OnEach, Points, places, ragged, random, shared
 from tests.unit.train.toy_problem import quick
 

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from tests.unit.train.test_train_fit import Stop
 from torch import nn
 
 import opdsl
@@ -17,6 +16,7 @@ from opdsl.train.engine.rollout import Loop, moved
 from opdsl.train.losses.norms import rel_l2
 from opdsl.train.metrics.evaluate import apply, evaluate, predict
 from opdsl.workflow.rollout import loop_of
+from tests.unit.train.engine.test_fit import Stop
 from tests.unit.train.toy_problem import Cloud, quick
 
 POINTS, STEPS = 8, 3

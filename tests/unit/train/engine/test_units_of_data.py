@@ -282,7 +282,7 @@ def test_a_run_in_any_unit_has_the_same_errors(tmp_path, scale):
 
 
 def test_a_run_of_steps_in_time_is_the_same_in_every_unit(tmp_path):
-    from tests.unit.train.test_rollout import LOOP, STEPS, Step, moving
+    from tests.unit.train.engine.test_rollout import LOOP, STEPS, Step, moving
 
     results = []
     for scale in (1.0, 2.0**100, 2.0**-100):

@@ -1,7 +1,7 @@
-"""Files and what they import.
+"""Files and their imports: each file becomes a `Module`, the definitions that its names mean.
 
-What comes in: a parsed file. What goes out: for each file a `Module`, the names it can see. `std.x`
-is `library/x.op`; a string is a path from the importing file, inside the folder of the program.
+`std.x` is `library/x.op`; a string is a path from the importing file, inside the folder of the
+program.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Literal
 
 from opdsl import resources
 from opdsl.diagnostics import Label, Source, Span, did_you_mean
-from opdsl.elaborate.problems import Poisoned, Problems
-from opdsl.elaborate.values import Value
+from opdsl.elaborate.evaluate.problems import Poisoned, Problems
+from opdsl.elaborate.evaluate.values import Value
 from opdsl.files import read_text
 from opdsl.syntax.parser import SIZE, parse
 from opdsl.syntax.tree import Const, Definition, File, Import
@@ -24,7 +24,7 @@ DEPTH = 16  # imports of imports; more is a mistake
 
 @dataclass(slots=True, eq=False)
 class Constant:
-    """A constant and what became of it; files that import it share it."""
+    """A constant and the state of its evaluation; files that import it share it."""
 
     statement: Const
     module: Module
@@ -34,10 +34,10 @@ class Constant:
 
 @dataclass(slots=True)
 class Module:
-    """A file and the definitions its names mean, its own and the imported ones.
+    """A file and the definitions that its names mean, its own and the imported ones.
 
     Attributes:
-        folders: names of whole modules (`import std.fourier as f`).
+        aliases: whole modules by name (`import std.fourier as f`).
         lost: names whose statement or import failed; they are not reported again.
         busy: its constants that are being evaluated, the first one asked for first.
     """
@@ -45,7 +45,7 @@ class Module:
     file: File
     definitions: dict[str, tuple[Module, Definition]] = field(default_factory=dict)
     consts: dict[str, Constant] = field(default_factory=dict)
-    folders: dict[str, Module] = field(default_factory=dict)
+    aliases: dict[str, Module] = field(default_factory=dict)
     imported: dict[str, Span] = field(default_factory=dict)
     lost: set[str] = field(default_factory=set)
     busy: list[Constant] = field(default_factory=list)
@@ -65,7 +65,7 @@ class Loader:
     stack: list[str] = field(default_factory=list)
 
     def module(self, file: File, folder: Path | None) -> Module:
-        """The module of a file, its imports loaded; `folder` is where its own imports start."""
+        """Load the imports of a file; `folder` is where their relative paths start."""
         module = Module(file, lost=set(file.lost))
         for item in file.items:
             match item:
@@ -104,7 +104,7 @@ class Loader:
             return
         if not item.names:
             alias = item.alias or item.path[-1]
-            module.folders[alias.text] = source
+            module.aliases[alias.text] = source
         for name in item.names:
             if name.text in module.definitions:
                 self._twice(name.text, module.imported[name.text], name.span)
@@ -149,7 +149,7 @@ class Loader:
 
     def _read(self, item: Import, path: Path) -> Module:
         library = item.file is None
-        name = f"library/{path.name}" if library else _shown(path)
+        name = f"library/{path.name}" if library else _display_path(path)
         try:
             source = Source(name, read_text(path, 4 * SIZE), library)  # bytes of a character
         except (OSError, UnicodeDecodeError) as error:
@@ -198,6 +198,11 @@ class Loader:
         return path
 
 
+def models(file: File) -> tuple[Definition, ...]:
+    """The models that a file defines, in order."""
+    return tuple(x for x in file.items if isinstance(x, Definition) and x.keyword == "model")
+
+
 def providers(name: str) -> tuple[str, ...]:
     """The library modules that define this block."""
     pattern = re.compile(rf"^block {re.escape(name)}\b", re.MULTILINE)
@@ -205,7 +210,7 @@ def providers(name: str) -> tuple[str, ...]:
     return tuple(f"std.{x.stem}" for x in files if pattern.search(x.read_text(encoding="utf-8")))
 
 
-def _shown(path: Path) -> str:
+def _display_path(path: Path) -> str:
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 

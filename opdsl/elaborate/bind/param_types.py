@@ -1,7 +1,7 @@
 """Types of parameters: `int`, `modes`, `activation`, `none | soft | linear`.
 
-What comes in: a value and the alternatives of a type. What goes out: the value as that type keeps
-it, or None where it does not fit.
+A type converts a value to what a parameter of it holds, or returns None where the value does not
+fit.
 """
 
 from __future__ import annotations
@@ -9,45 +9,41 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import get_args
 
-from opdsl.elaborate.values import Value, Word
+from opdsl.blocks.pointwise.apply import Activation
+from opdsl.elaborate.evaluate.values import Value, Word
 from opdsl.ir.dims import Poly
 from opdsl.syntax.tree import ParamType
 
 
 def activations() -> tuple[str, ...]:
-    """The words that a parameter of type `activation` takes."""
-    from opdsl.blocks.pointwise.apply import Activation
-
+    """The words that a parameter of type `activation` accepts."""
     return get_args(Activation)
 
 
-def fit(value: Value, alternatives: tuple[ParamType, ...]) -> Value | None:
-    """The value as the first alternative that takes it."""
+def accepted(value: Value, alternatives: tuple[ParamType, ...]) -> Value | None:
+    """Convert the value by the first alternative that accepts it; None if none does."""
     for alternative in alternatives:
-        made = _fit(value, alternative)
-        if made is not None:
-            return made
+        name = alternative.name.text
+        if name in TYPES:
+            converted = TYPES[name](value)
+        else:
+            converted = value if isinstance(value, Word) and value.text == name else None
+        if converted is not None:
+            return converted
     return None
 
 
-def describe(alternatives: tuple[ParamType, ...]) -> str:
-    """The type in words: `a whole number`, `none, soft or linear`."""
-    said = [DESCRIBED.get(x.name.text, f"`{x.name.text}`") for x in alternatives]
-    return said[0] if len(said) == 1 else ", ".join(said[:-1]) + " or " + said[-1]
+def describe_type(alternatives: tuple[ParamType, ...]) -> str:
+    """Name the type: `a whole number`, `none, soft or linear`."""
+    names = [DESCRIPTIONS.get(x.name.text, f"`{x.name.text}`") for x in alternatives]
+    return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " or " + names[-1]
 
 
 def words(alternatives: tuple[ParamType, ...]) -> tuple[str, ...]:
-    """Every word that the type takes."""
+    """Every word that the type accepts."""
     own = tuple(x.name.text for x in alternatives if x.name.text not in TYPES)
-    has = any(x.name.text == "activation" for x in alternatives)
-    return own + (activations() if has else ())
-
-
-def _fit(value: Value, alternative: ParamType) -> Value | None:
-    name = alternative.name.text
-    if name in TYPES:
-        return TYPES[name](value)
-    return value if isinstance(value, Word) and value.text == name else None
+    any_activation = any(x.name.text == "activation" for x in alternatives)
+    return own + (activations() if any_activation else ())
 
 
 def _int(value: Value) -> Value | None:
@@ -73,11 +69,14 @@ def _str(value: Value) -> Value | None:
 
 
 def _modes(value: Value) -> Value | None:
-    if not isinstance(value, tuple):
-        number = _int(value)
-        return number if isinstance(number, int) and number >= 0 else None
-    made = tuple(_modes(x) for x in value)
-    return None if any(x is None or isinstance(x, tuple) for x in made) else value
+    if isinstance(value, tuple):
+        numbers = tuple(_modes(x) for x in value)
+        return None if any(x is None or isinstance(x, tuple) for x in numbers) else value
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return value if isinstance(value, int) and value >= 0 else None
 
 
 def _activation(value: Value) -> Value | None:
@@ -92,7 +91,7 @@ TYPES: Mapping[str, Callable[[Value], Value | None]] = {
     "modes": _modes,
     "str": _str,
 }
-DESCRIBED = {
+DESCRIPTIONS = {
     "activation": "the name of an activation",
     "bool": "true or false",
     "float": "a number",

@@ -1,4 +1,4 @@
-"""The graph while it grows: nodes in the order in which they are made, scopes, free paths."""
+"""The graph while it grows: nodes in order of creation, scopes, paths in use."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from opdsl.diagnostics import Span
-from opdsl.elaborate.values import Fn
+from opdsl.elaborate.evaluate.values import Function
 from opdsl.ir.block import Block
 from opdsl.ir.graph import Node, Scope
 from opdsl.ir.spaces import Space
 
-Kind = Literal["binding", "block", "repeat", "iteration", "residual"]
+ScopeKind = Literal["binding", "block", "repeat", "iteration", "residual"]
 
 
 @dataclass(slots=True)
@@ -23,8 +23,8 @@ class Builder:
     used: set[str] = field(default_factory=set)
     counts: dict[str, int] = field(default_factory=dict)
 
-    def path(self, wanted: str) -> str:
-        """The path itself, or with `_2`, `_3` behind it if it is taken."""
+    def claim(self, wanted: str) -> str:
+        """Reserve the path itself, or with `_2`, `_3` appended if it is in use."""
         path, count = wanted, self.counts.get(wanted, 1)
         while path in self.used:
             count += 1
@@ -34,29 +34,34 @@ class Builder:
         return path
 
     def release(self, path: str) -> None:
-        """The path is free again."""
+        """Free a reserved path again."""
         self.used.discard(path)
         self.counts.pop(path.rpartition("_")[0], None)
 
     def node(
-        self, path: str, block: Block, inputs: tuple[Fn, ...], space: Space, spans: tuple[Span, ...]
-    ) -> Fn:
-        """A new node; what it computes."""
+        self,
+        path: str,
+        block: Block,
+        inputs: tuple[Function, ...],
+        space: Space,
+        spans: tuple[Span, ...],
+    ) -> Function:
+        """Append a node; the function that it computes."""
         refs = tuple(x.ref for x in inputs)
         self.nodes.append(Node(path=path, block=block, inputs=refs, space=space, spans=spans))
-        return Fn(path, space)
+        return Function(path, space)
 
     def scope(
         self,
         path: str,
-        kind: Kind,
+        kind: ScopeKind,
         title: str,
         *,
         span: Span,
         count: int | None = None,
         shared: bool = False,
     ) -> None:
-        """A new scope."""
+        """Append a scope."""
         self.scopes.append(
             Scope(path=path, kind=kind, title=title, span=span, count=count, shared=shared)
         )
@@ -71,13 +76,13 @@ class Builder:
         Returns:
             The path of a node that is another operation in some iteration, None if all agree.
         """
-        found: dict[str, dict[str, int]] = {}
+        iterations: dict[str, dict[str, int]] = {}
         for i, node in enumerate(self.nodes[begin:], begin):
             if node.path.startswith(f"{path}."):
                 iteration, _, rest = node.path.removeprefix(f"{path}.").partition(".")
-                found.setdefault(iteration, {})[rest] = i
-        first = found.pop("0", {})
-        for iteration, places in found.items():
+                iterations.setdefault(iteration, {})[rest] = i
+        first = iterations.pop("0", {})
+        for iteration, places in iterations.items():
             for rest in first | places:
                 here, there = first.get(rest), places.get(rest)
                 if here is None or there is None or not self._tied(here, there):

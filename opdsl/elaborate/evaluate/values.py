@@ -1,4 +1,4 @@
-"""What expressions of a program stand for while it is elaborated."""
+"""Values that expressions of a program have while it is elaborated."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from opdsl.ir.spaces import Domain, Space
 
 
 @dataclass(frozen=True, slots=True)
-class Fn:
+class Function:
     """A function: the path of the node (or the name of the input) that makes it, and its space."""
 
     ref: str
@@ -19,7 +19,7 @@ class Fn:
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A bare word such as `gelu`, to be understood by the parameter that takes it."""
+    """A bare word such as `gelu`; the parameter that takes it decides what it means."""
 
     text: str
     span: Span | None = field(default=None, compare=False)
@@ -33,15 +33,29 @@ class Interval:
     hi: float
 
 
-Value = Fn | Word | Interval | Domain | Poly | bool | int | float | str | tuple["Value", ...]
+Value = Function | Word | Interval | Domain | Poly | bool | int | float | str | tuple["Value", ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """A value that a call passes.
+
+    Attributes:
+        span: of the value.
+        key: of the parameter's name; of the value where it is passed without a name.
+    """
+
+    value: Value
+    span: Span
+    key: Span
 
 
 def show(value: Value) -> str:
-    """The value as a program would write it."""
+    """Format the value as a program would write it."""
     match value:
         case bool():
             return "true" if value else "false"
-        case Fn():
+        case Function():
             return str(value.space)
         case Word():
             return value.text
@@ -55,10 +69,10 @@ def show(value: Value) -> str:
             return str(value)
 
 
-def kind(value: Value) -> str:
-    """What sort of value it is, in words."""
+def describe(value: Value) -> str:
+    """Name the sort of the value and the value itself, for diagnostics."""
     match value:
-        case Fn():
+        case Function():
             return f"a function `{value.space}`"
         case Word():
             return f"the word `{value.text}`"
@@ -68,3 +82,10 @@ def kind(value: Value) -> str:
             return f"the tuple `{show(value)}`"
         case _:
             return f"`{show(value)}`"
+
+
+def plain(value: Value) -> object:
+    """Convert to Python's own types: a word becomes its text; tuples go element by element."""
+    if isinstance(value, Word):
+        return value.text
+    return tuple(plain(x) for x in value) if isinstance(value, tuple) else value

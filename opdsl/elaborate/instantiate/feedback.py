@@ -1,76 +1,78 @@
 """`feedback out -> in`: an output that becomes an input of the next step in time.
 
-What comes in: a model whose inputs and outputs are known. What goes out: its loops, each checked:
-both live on one domain, and the input has room for the output, once or as a window over channels.
+Both live on one domain, and the input holds the output once, or a window of several steps over its
+channels.
 """
 
 from __future__ import annotations
 
 from opdsl.diagnostics import Label, did_you_mean
-from opdsl.elaborate import spaces
-from opdsl.elaborate.instance import Instance
-from opdsl.elaborate.problems import Poisoned
+from opdsl.elaborate.bind.scope import Scope
+from opdsl.elaborate.bind.types import declared
+from opdsl.elaborate.evaluate.problems import Poisoned
 from opdsl.ir.combine_rules import count
 from opdsl.ir.graph import Feedback
 from opdsl.ir.spaces import Space
 from opdsl.syntax import tree
 
 
-def loops(inst: Instance) -> tuple[Feedback, ...]:
-    """The feedback of a model.
+def feedback(scope: Scope) -> tuple[Feedback, ...]:
+    """Check the `feedback` statements of a model whose inputs and outputs are known.
 
     Raises:
         Poisoned: after a diagnostic.
     """
-    taken: dict[str, tree.Feedback] = {}
-    found = []
-    for statement in inst.statements(tree.Feedback):
-        first = taken.setdefault(statement.input.text, statement)
+    fed: dict[str, tree.Feedback] = {}
+    loops = []
+    for statement in scope.statements(tree.Feedback):
+        first = fed.setdefault(statement.input.text, statement)
         if first is not statement:
-            raise inst.problems.fail(
+            raise scope.problems.fail(
                 "OP0203",
                 f"input `{statement.input.text}` is fed twice",
                 Label(statement.span, "again here"),
                 Label(first.span, "first fed here"),
             )
-        found.append(_loop(inst, statement))
-    return tuple(found)
+        loops.append(_loop(scope, statement))
+    return tuple(loops)
 
 
-def _loop(inst: Instance, statement: tree.Feedback) -> Feedback:
-    output = _space(inst, statement.output, tree.Output)
-    input_ = _space(inst, statement.input, tree.Input)
-    _fits(inst, statement, output, input_)
+def _loop(scope: Scope, statement: tree.Feedback) -> Feedback:
+    output = _space(scope, statement.output, tree.Output)
+    input_ = _space(scope, statement.input, tree.Input)
+    _check_spaces(scope, statement, output, input_)
     return Feedback(output=statement.output.text, input=statement.input.text, span=statement.span)
 
 
-def _space(inst: Instance, name: tree.Ident, kind: type[tree.Input | tree.Output]) -> Space:
+def _space(scope: Scope, name: tree.Ident, kind: type[tree.Input | tree.Output]) -> Space:
     word = "output" if kind is tree.Output else "input"
-    known = {x.name.text: x for x in inst.definition.body if isinstance(x, kind)}
+    known = {x.name.text: x for x in scope.definition.body if isinstance(x, kind)}
     if name.text not in known:
-        if name.text in inst.module.lost:
+        if scope.lost(name.text):
             raise Poisoned
-        raise inst.problems.fail(
+        raise scope.problems.fail(
             "OP0201",
-            f"`{inst.definition.name.text}` has no {word} `{name.text}`",
+            f"`{scope.definition.name.text}` has no {word} `{name.text}`",
             Label(name.span, "not found"),
             notes=("`feedback` goes from an output to an input",),
             helps=did_you_mean(name.text, list(known)),
         )
-    return spaces.declared(inst, known[name.text].type)
+    return declared(scope, known[name.text].type)
 
 
-def _fits(inst: Instance, statement: tree.Feedback, output: Space, input_: Space) -> None:
+def _check_spaces(scope: Scope, statement: tree.Feedback, output: Space, input_: Space) -> None:
     labels = (
         Label(statement.output.span, f"this is `{output}`"),
         Label(statement.input.span, f"this is `{input_}`"),
     )
     if output.domain != input_.domain:
-        raise inst.problems.fail("OP0304", "feedback joins functions on different domains", *labels)
+        raise scope.problems.fail(
+            "OP0304", "feedback joins functions on different domains", *labels
+        )
     if output.field != input_.field:
-        raise inst.problems.fail("OP0312", "feedback joins real and complex functions", *labels)
+        raise scope.problems.fail("OP0312", "feedback joins real and complex functions", *labels)
     if input_.channels % output.channels:
-        raise inst.problems.fail(
+        raise scope.problems.fail(
             "OP0303",
             f"{count(output.channels)} cannot be fed back into {input_.channels}",
             *labels,
@@ -79,7 +81,7 @@ def _fits(inst: Instance, statement: tree.Feedback, output: Space, input_: Space
         )
     same = input_.channels == output.channels
     if same and input_.components and output.components and input_.components != output.components:
-        raise inst.problems.fail(
+        raise scope.problems.fail(
             "OP0303",
             "feedback joins components of different names",
             *labels,

@@ -4,28 +4,43 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from opdsl.diagnostics import Diagnostic, Help, Label, Span, blame
 
 
 class Poisoned(Exception):  # noqa: N818  a signal, not an error: the fault is already reported
-    """The value cannot be made; why has been reported."""
+    """The value does not exist; the reason has been reported."""
+
+
+class Reporter(Protocol):
+    """Reports errors at the place in the program that is being evaluated."""
+
+    def fail(
+        self,
+        code: str,
+        message: str,
+        *labels: Label,
+        notes: Iterable[str] = (),
+        helps: Iterable[str | Help] = (),
+    ) -> Poisoned:
+        """Report an error, blamed on the calls that lead here; the result is to be raised."""
 
 
 @dataclass(slots=True)
 class Problems:
-    """The faults found so far."""
+    """The diagnostics so far."""
 
-    found: list[Diagnostic] = field(default_factory=list)
+    diagnostics: list[Diagnostic] = field(default_factory=list)
     seen: set[tuple[str, str, Span | None]] = field(default_factory=set)
 
     def add(self, diagnostic: Diagnostic) -> None:
-        """Keep it, unless it was said before at the same place."""
+        """Append it, unless the same was said of the same place before."""
         place = diagnostic.labels[0].span if diagnostic.labels else None
         key = (diagnostic.code, diagnostic.message, place)
         if key not in self.seen:
             self.seen.add(key)
-            self.found.append(diagnostic)
+            self.diagnostics.append(diagnostic)
 
     def fail(
         self,
@@ -41,7 +56,7 @@ class Problems:
         Args:
             frames: the calls that lead here, the user's first.
         """
-        made = tuple(Help(x) if isinstance(x, str) else x for x in helps)
+        cures = tuple(Help(x) if isinstance(x, str) else x for x in helps)
         blamed = blame(labels, frames)
-        self.add(Diagnostic(code, message, blamed, tuple(notes), made))
+        self.add(Diagnostic(code, message, blamed, tuple(notes), cures))
         return Poisoned()

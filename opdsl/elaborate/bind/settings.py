@@ -1,7 +1,6 @@
 """The train block as a flat list of settings; what they mean is decided by who reads them.
 
-What comes in: a parsed file. What goes out: (path, value, places) for each `key = value`. The
-language does not know the keys. A train block cannot change the model: it sees no parameters.
+The language does not know the keys. A train block cannot change the model: it sees no parameters.
 """
 
 from __future__ import annotations
@@ -10,11 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from opdsl.diagnostics import Diagnostic, Label, OpError, Span, did_you_mean, fault
-from opdsl.elaborate import arithmetic
-from opdsl.elaborate.budget import excess
-from opdsl.elaborate.program import models
-from opdsl.elaborate.values import Interval, Value, Word
-from opdsl.ir.spaces import Domain
+from opdsl.elaborate.bind.modules import models
+from opdsl.elaborate.evaluate.constants import constant
 from opdsl.syntax import tree
 
 KIND = "kind"  # `optimizer adamw { }` sets optimizer.kind
@@ -44,15 +40,15 @@ def settings(block: tree.Train) -> tuple[RawSetting, ...]:
     """Every setting of a train block, in order.
 
     Raises:
-        OpError: a value that is none, or a key given twice.
+        OpError: OP0209 or OP0212, a value is no constant; OP0203, a key is set twice.
     """
-    found = tuple(_flatten(block.body, ()))
-    _distinct(found)
-    return found
+    flat = tuple(_flatten(block.body, ()))
+    _check_distinct(flat)
+    return flat
 
 
 def check_train_blocks(file: tree.File) -> Iterator[Diagnostic]:
-    """What is wrong with the train blocks, apart from the meaning of their keys."""
+    """Diagnostics of the train blocks, apart from the meaning of their keys."""
     names = [x.name.text for x in models(file)]
     for item in file.items:
         if not isinstance(item, tree.Train):
@@ -89,9 +85,9 @@ def _flatten(
         yield from _flatten(item.body, names)
 
 
-def _distinct(found: tuple[RawSetting, ...]) -> None:
+def _check_distinct(flat: tuple[RawSetting, ...]) -> None:
     seen: dict[tuple[str, ...], RawSetting] = {}
-    for setting in found:
+    for setting in flat:
         if setting.path in seen:
             raise fault(
                 "OP0203",
@@ -100,62 +96,3 @@ def _distinct(found: tuple[RawSetting, ...]) -> None:
                 Label(seen[setting.path].key, "first here"),
             )
         seen[setting.path] = setting
-
-
-def constant(expr: tree.Expr) -> object:
-    """The plain value of an expression of literals: number, truth value, text, list.
-
-    Raises:
-        OpError: OP0209, it is none; OP0212, it is too large or not finite.
-    """
-    value = _constant(expr)
-    if value is None:
-        raise fault(
-            "OP0209",
-            "a setting is a number, a word, a text or a list of them",
-            Label(expr.span, "this is not one"),
-            notes=("a train block cannot see or change the model",),
-        )
-    return plain(value)
-
-
-def plain(value: Value) -> object:
-    """The value without the language's own types: words become texts, tuples become lists."""
-    if isinstance(value, Word):
-        return value.text
-    return [plain(x) for x in value] if isinstance(value, tuple) else value
-
-
-def _constant(expr: tree.Expr) -> Value | None:
-    value = _evaluated(expr)
-    too_large = None if value is None else excess(value)
-    if too_large is not None:
-        raise fault("OP0212", too_large[0], Label(expr.span, too_large[1]))
-    return value
-
-
-def _evaluated(expr: tree.Expr) -> Value | None:
-    match expr:
-        case tree.Literal():
-            return expr.value
-        case tree.Name():
-            return Word(expr.text, expr.span)
-        case tree.Sequence():
-            items = [_constant(x) for x in expr.items]
-            return (
-                None if any(x is None for x in items) else tuple(x for x in items if x is not None)
-            )
-        case tree.Unary(sign="-"):
-            value = _constant(expr.value)
-            return None if value is None else arithmetic.negative(value)
-        case tree.Binary():
-            return _arithmetic(expr)
-    return None
-
-
-def _arithmetic(expr: tree.Binary) -> Value | None:
-    left, right = _constant(expr.left), _constant(expr.right)
-    if left is None or right is None:
-        return None
-    value = arithmetic.binary(expr.sign, left, right)
-    return None if isinstance(value, Interval | Domain) else value

@@ -1,7 +1,7 @@
-"""Arithmetic on what is known before run time: numbers, modes, words, domains.
+"""Arithmetic on values that are known before run time: numbers, modes, words, domains.
 
-What comes in: values. What goes out: a value, or None where the operation has no meaning. Functions
-are not handled here: adding two functions makes a node.
+An operation returns None where it is not defined. Functions are not handled here, since adding two
+functions makes a node.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import operator
 from collections.abc import Callable
 from typing import TypeGuard
 
-from opdsl.elaborate.values import Interval, Value, Word
-from opdsl.ir.dims import Poly, Undecided
+from opdsl.elaborate.evaluate.values import Interval, Value, Word
+from opdsl.ir.dims import Dim, Poly, Undecided
 from opdsl.ir.spaces import Domain
 
 Number = int | float
@@ -36,25 +36,26 @@ FUNCTIONS: dict[str, Callable[..., Number]] = {
 
 
 def binary(sign: str, left: Value, right: Value) -> Value | None:
-    """`left sign right`; modes (tuples) go element by element."""
+    """Evaluate `left sign right`; modes (tuples) go element by element."""
     if sign in ("==", "!=") and not isinstance(left, Poly) and not isinstance(right, Poly):
         return _plain(left) == _plain(right) if sign == "==" else _plain(left) != _plain(right)
     if isinstance(left, Poly) or isinstance(right, Poly):
-        return _symbols(sign, left, right)
+        return _of_symbols(sign, left, right)
     if isinstance(left, Domain):
-        return _domains(sign, left, right)
+        return _of_domains(sign, left, right)
     if isinstance(left, tuple) or isinstance(right, tuple):
         return _elementwise(sign, left, right)
     if not is_number(left) or not is_number(right):
         return None
-    return _numbers(sign, left, right)
+    return _of_numbers(sign, left, right)
 
 
 def function(name: str, values: list[Number | Poly]) -> Number | Poly:
-    """`int(value)`, `max(a, b)`, and the others of `FUNCTIONS`.
+    """Evaluate `int(value)`, `max(a, b)` or another of `FUNCTIONS`.
 
     Raises:
-        TypeError, ValueError, OverflowError: it does not take these values.
+        TypeError, ValueError, OverflowError: the function does not accept these values.
+        Undecided: the result depends on open sizes.
     """
     symbol = values[0] if len(values) == 1 else None
     if isinstance(symbol, Poly):
@@ -69,7 +70,7 @@ def function(name: str, values: list[Number | Poly]) -> Number | Poly:
 
 
 def negative(value: Value) -> Value | None:
-    """`-value`."""
+    """Evaluate `-value`."""
     if isinstance(value, Poly):
         return -value
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -82,7 +83,7 @@ def is_number(value: Value) -> TypeGuard[Number]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def is_count(value: Value) -> TypeGuard[int]:
+def is_count(value: Value) -> TypeGuard[Dim]:
     """Whether it is a whole number, or a symbol that stands for one and calculates like one."""
     whole = isinstance(value, int) and not isinstance(value, bool)
     return whole or isinstance(value, Poly)
@@ -92,11 +93,11 @@ def _plain(value: Value) -> object:
     return value.text if isinstance(value, Word) else value
 
 
-def _symbols(sign: str, left: Value, right: Value) -> Value | None:
-    """Arithmetic of the sizes that a definition leaves open.
+def _of_symbols(sign: str, left: Value, right: Value) -> Value | None:
+    """Evaluate an operation on sizes that a definition leaves open.
 
     Raises:
-        Undecided: the answer depends on them.
+        Undecided: the result depends on the sizes.
     """
     if isinstance(left, tuple) or isinstance(right, tuple):
         return _elementwise(sign, left, right)
@@ -144,7 +145,7 @@ def _divisor(value: Poly) -> Number:
     return value.at({})
 
 
-def _domains(sign: str, left: Domain, right: Value) -> Domain | None:
+def _of_domains(sign: str, left: Domain, right: Value) -> Domain | None:
     """`D / 2` for what has a grid, `X * T` for what can be multiplied."""
     if sign == "/" and all(x.kind in {"grid", "interval", "sphere"} for x in left.parts):
         return _coarsen(left, right)
@@ -169,8 +170,9 @@ def _elementwise(sign: str, left: Value, right: Value) -> Value | None:
     pair = _paired(left, right)
     if pair is None:
         return None
-    made = [_modes(sign, a, b) for a, b in pair]
-    return None if any(x is None for x in made) else tuple(x for x in made if x is not None)
+    results = [_modes(sign, a, b) for a, b in pair]
+    elements = tuple(x for x in results if x is not None)
+    return elements if len(elements) == len(results) else None
 
 
 def _paired(left: Value, right: Value) -> list[tuple[Value, Value]] | None:
@@ -182,14 +184,12 @@ def _paired(left: Value, right: Value) -> list[tuple[Value, Value]] | None:
 
 
 def _modes(sign: str, a: Value, b: Value) -> Value | None:
-    """Element of a tuple: `/` rounds down, since a tuple stands for modes."""
+    """One element of a tuple: `/` rounds down, since a tuple stands for modes."""
     value = binary(sign, a, b)
     return math.floor(value) if sign == "/" and isinstance(value, float) else value
 
 
-def _numbers(sign: str, left: Value, right: Value) -> Value | None:
-    assert isinstance(left, int | float)
-    assert isinstance(right, int | float)
+def _of_numbers(sign: str, left: Number, right: Number) -> Value | None:
     if sign in COMPARE:
         return COMPARE[sign](left, right)
     if sign in ("/", "%"):

@@ -3,10 +3,10 @@
 import pytest
 
 from opdsl import resources
-from opdsl.elaborate.budget import Budget
-from opdsl.elaborate.definitions import faults
-from opdsl.elaborate.modules import Loader
-from opdsl.elaborate.problems import Problems
+from opdsl.elaborate.bind.modules import Loader
+from opdsl.elaborate.evaluate.budget import Budget
+from opdsl.elaborate.evaluate.problems import Problems
+from opdsl.elaborate.instantiate.definitions import check_definitions
 from opdsl.syntax.parser import parse
 from tests.programs import codes, model, only
 
@@ -103,4 +103,4 @@ def test_the_library_is_sound_for_all_sizes(path):
     problems = Problems()
     module = Loader(problems, None).module(file, None)
     assert not found
-    assert [x.message for x in faults(module, [], Budget())] == []
+    assert [x.message for x in check_definitions(module, [], Budget())] == []

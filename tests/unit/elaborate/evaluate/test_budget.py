@@ -4,10 +4,10 @@ import pytest
 
 from opdsl.compiler import check, check_each
 from opdsl.diagnostics import OpError, Source
-from opdsl.elaborate import budget
-from opdsl.elaborate.budget import Budget
-from opdsl.elaborate.program import elaborate
-from opdsl.elaborate.settings import settings, train_block
+from opdsl.elaborate import elaborate
+from opdsl.elaborate.bind.settings import settings, train_block
+from opdsl.elaborate.evaluate import budget, limits
+from opdsl.elaborate.evaluate.budget import Budget
 from opdsl.syntax.parser import parse
 from tests.corpus import PROGRAMS
 from tests.programs import model, only
@@ -113,7 +113,7 @@ def test_a_program_that_asks_for_too_much_gets_one_diagnostic_with_a_place(name)
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("name", ["repeats", "blocks that call blocks twice"])
 def test_the_steps_end_with_the_budget(name):
-    assert steps(HOSTILE[name]) <= budget.STEPS + budget.LEAVES
+    assert steps(HOSTILE[name]) <= budget.STEPS + limits.LEAVES
 
 
 @pytest.mark.usefixtures("small")
