@@ -84,7 +84,7 @@ def parameters(ctx: typer.Context) -> Iterator[Offer]:
 @_quiet
 def settings(ctx: typer.Context) -> Iterator[Offer]:
     """The same, and the settings of a run."""
-    from opdsl.train.config.sections import Settings
+    from opdsl.train.config.schema import Settings
 
     for key, value in Settings().rows():
         told = "" if value is None or isinstance(value, list | dict) else str(value)

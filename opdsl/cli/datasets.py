@@ -24,7 +24,7 @@ from opdsl.diagnostics import OpError, fault
 from opdsl.ir.graph import Graph, Port
 from opdsl.ir.origins import completed
 from opdsl.nn.points.batch import Values, numbers
-from opdsl.train.config.sections import NO_PATHS, Data, Settings
+from opdsl.train.config.schema import NO_PATHS, Data, Settings
 
 BY_TEST = "the test data"  # the choice of validation data where `data.valid = test`
 ABSENT = "none"  # the field of a port that the file does not have

@@ -20,7 +20,7 @@ from opdsl.diagnostics import OpError, Source
 from opdsl.elaborate import Argument, models
 from opdsl.ir.graph import Graph
 from opdsl.syntax.parser import parse
-from opdsl.train.config.sections import ONLY_FOR
+from opdsl.train.config.schema import uses
 from opdsl.train.config.settings import Assignment, Resolved, resolve
 from opdsl.workflow.config import read_config
 from opdsl.workflow.overrides import MODEL, Override, assignments
@@ -144,5 +144,4 @@ def used(told: Resolved) -> list[tuple[str, Any, str]]:
 
 def _has_effect(key: str, kinds: Mapping[str, str]) -> bool:
     section, _, name = key.partition(".")
-    users = ONLY_FOR.get(section, {}).get(name)
-    return users is None or kinds[section] in users
+    return section not in kinds or uses(section, str(kinds[section]), name)

@@ -31,7 +31,7 @@ from opdsl.train.config.changes import (
     refuse_fixed,
     shown,
 )
-from opdsl.train.config.sections import NO_PATHS, Data
+from opdsl.train.config.schema import NO_PATHS, Data
 from opdsl.train.config.settings import Assignment, Resolved, resolve
 from opdsl.train.run.checkpoint import State, Store, malformed
 from opdsl.train.run.folder import WEIGHTS, refuse_links

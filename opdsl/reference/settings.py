@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from opdsl.reference.docstrings import parse_docstring
 from opdsl.reference.layout import described, markdown_table, page, wrapped
 from opdsl.reference.value_types import default_text, type_text
-from opdsl.train.config.sections import Settings
+from opdsl.train.config.schema import Settings
 
 RESUME = {
     "free": "may change when a run is resumed",

@@ -209,13 +209,13 @@ class DiscoConv(Block):
         return (rings + 1) // 2 if angles == 1 else rings // 2 * angles + rings % 2
 
     def lower(self, x: Space) -> nn.Module:
-        """See `opdsl.nn.grid.disco.DiscoConv` and `opdsl.nn.sphere.disco.SphericalDiscoConv`."""
+        """See `opdsl.nn.grid.disco.DiscoConv` and `opdsl.nn.sphere.disco.DiscoConv`."""
         from opdsl.nn.grid import disco
         from opdsl.nn.sphere import disco as spherical_disco
 
         domain, c, out = x.domain, x.channels, self.infer(x).channels
         if domain.kind == "sphere":
-            return spherical_disco.SphericalDiscoConv(
+            return spherical_disco.DiscoConv(
                 c,
                 out,
                 shape=self._functions_of(x),

@@ -66,7 +66,7 @@ def _offsets(a: Tensor, b: Tensor, phi: Tensor) -> tuple[Tensor, Tensor]:
     return torch.atan2((x**2 + y**2).sqrt(), z), torch.atan2(x, y)
 
 
-class SphericalDiscoConv(nn.Module):
+class DiscoConv(nn.Module):
     """w(x) = integral of k(x, y) v(y) dy + b over the points y within the radius of x.
 
     Attributes:

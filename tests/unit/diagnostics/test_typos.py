@@ -10,7 +10,7 @@ from opdsl import blocks
 from opdsl.diagnostics.codes import CODES
 from opdsl.diagnostics.suggest import nearest
 from opdsl.elaborate.bind.domains import BOUNDARIES, CONSTRUCTORS, GRID, SAMPLINGS
-from opdsl.train.config.sections import Settings
+from opdsl.train.config.schema import Settings
 
 ENOUGH = 0.97
 

@@ -1,7 +1,7 @@
 """Settings of a run, described."""
 
 from opdsl.reference.settings import setting_entries, setting_text, settings_page
-from opdsl.train.config.sections import Settings
+from opdsl.train.config.schema import Settings
 
 
 def test_every_setting_is_on_the_page_once():

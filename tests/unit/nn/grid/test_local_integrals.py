@@ -12,7 +12,7 @@ from opdsl.ir.block import Refusal
 from opdsl.ir.spaces import Axis, Domain, Space
 from opdsl.nn.grid.difference import DifferenceConv
 from opdsl.nn.grid.disco import DiscoConv, basis, count, ring, stencil
-from opdsl.nn.sphere.disco import SphericalDiscoConv
+from opdsl.nn.sphere.disco import DiscoConv as SphericalDiscoConv
 from opdsl.nn.sphere.harmonics import inverse_sht, sht
 
 CPU = torch.device("cpu")

@@ -3,9 +3,22 @@
 No torch and no device is looked at here: whether `fp16` runs on this machine is for `precision`.
 """
 
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+)
+from pydantic_core import CoreSchema, core_schema
+
+from opdsl.registry import Registry
+from opdsl.train.losses import LOSSES
+from opdsl.train.optimizers import OPTIMIZERS
 
 # Whether a setting may change while a run goes on (`resume`); every setting says so itself, and the
 # JSON schema repeats it. `moved`: another path, where the content is the same.
@@ -41,6 +54,30 @@ Scaling = Annotated[Literal["channel", "none"], BeforeValidator(_scaling)]
 def _named_none(value: Any) -> Any:
     """An empty value of YAML is the word `none`."""
     return "none" if value is None else value
+
+
+@dataclass(frozen=True, slots=True)
+class MemberOf:
+    """Annotation of a text that must be the name of a member of a registry."""
+
+    registry: Registry[Any]
+
+    def __get_pydantic_core_schema__(
+        self, source: type, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        """The schema of a text, then our test."""
+        return core_schema.no_info_after_validator_function(self._refuse_unknown, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        """A choice among all members, those of other packages too."""
+        return {**handler(schema), "enum": list(self.registry.known())}
+
+    def _refuse_unknown(self, name: str) -> str:
+        if name not in self.registry.names() and name not in self.registry.known():
+            raise ValueError(f"there is no `{name}`")
+        return name
 
 
 class Section(BaseModel):
@@ -94,7 +131,7 @@ class Optimizer(Section):
         momentum: decay rate of the running mean of the gradient (`sgd`).
     """
 
-    kind: Annotated[Literal["adamw", "adam", "sgd"], FIXED] = "adamw"
+    kind: Annotated[str, MemberOf(OPTIMIZERS), FIXED] = "adamw"
     lr: Annotated[Positive, FREE] = 1e-3
     weight_decay: Annotated[NonNegative, FREE] = 1e-4
     betas: Annotated[list[Momentum], Field(min_length=2, max_length=2), FREE] = [0.9, 0.999]
@@ -226,7 +263,7 @@ class Settings(Section):
     """
 
     data: Data = Data()
-    loss: Annotated[Literal["l2", "h1"], FIXED] = "l2"
+    loss: Annotated[str, MemberOf(LOSSES), FIXED] = "l2"
     rollout: Annotated[Count | None, BeforeValidator(_nothing), FIXED] = None
     band: Band = Band()
     optimizer: Optimizer = Optimizer()
@@ -257,14 +294,28 @@ def _rows(name: str, value: Any) -> list[tuple[str, Any]]:
     return [(f"{name}.{key}", getattr(value, key)) for key in type(value).model_fields]
 
 
-# the keys that only some kinds of a section use; every other key suits every kind
-ONLY_FOR: dict[str, dict[str, tuple[str, ...]]] = {
-    "optimizer": {"betas": ("adamw", "adam"), "momentum": ("sgd",)},
-    "schedule": {
-        "warmup": ("constant", "cosine", "step", "one_cycle"),
-        "final": ("cosine", "one_cycle"),
-        "every": ("step",),
-        "gamma": ("step",),
-        "max_lr": ("one_cycle",),
-    },
+# settings of the schedule that only some kinds use; every other one suits every kind
+SCHEDULE_ONLY = {
+    "warmup": ("constant", "cosine", "step", "one_cycle"),
+    "final": ("cosine", "one_cycle"),
+    "every": ("step",),
+    "gamma": ("step",),
+    "max_lr": ("one_cycle",),
 }
+OPTIMIZER_ONLY = Optimizer.model_fields.keys() - {"kind", "lr", "weight_decay"}
+
+
+def uses(section: str, kind: str, key: str) -> bool:
+    """Whether a setting has an effect in a section of this kind; unknown kinds use all."""
+    if section == "schedule":
+        return kind in SCHEDULE_ONLY.get(key, (kind,))
+    if section != "optimizer" or key not in OPTIMIZER_ONLY:
+        return True
+    entry = OPTIMIZERS.find(kind)
+    return entry is None or key in entry.uses
+
+
+def kinds_that_use(section: str, key: str) -> tuple[str, ...]:
+    """The kinds of a section in which a setting has an effect."""
+    kinds = OPTIMIZERS.known() if section == "optimizer" else SCHEDULE_ONLY.get(key, ())
+    return tuple(x for x in kinds if uses(section, x, key))
