@@ -178,9 +178,9 @@ def _title(fields: Fields) -> str:
 
 
 def _row(fields: Fields, name: str) -> dict[str, Any]:
-    from opdsl.nn.points.batch import numbers
+    from opdsl.nn.points.batch import all_values
 
-    values = numbers(fields.values[name])
+    values = all_values(fields.values[name])
     wide = values.double()
     on = {"on": fields.homes.get(name, "grid")} if fields.places else {}
     return {

@@ -23,7 +23,7 @@ from opdsl.data.io.formats import SPLITS, open_dataset
 from opdsl.diagnostics import OpError, fault
 from opdsl.ir.graph import Graph, Port
 from opdsl.ir.origins import completed
-from opdsl.nn.points.batch import Values, numbers
+from opdsl.nn.points.batch import Values, all_values
 from opdsl.train.config.sections import NO_PATHS, Data, Settings
 
 BY_TEST = "the test data"  # the choice of validation data where `data.valid = test`
@@ -139,7 +139,7 @@ class Binding:
         if not self.absent:
             return {}
         axes = {x.name: x.space.domain.dims for x in self.graph.inputs}
-        known = {k: numbers(x).shape for k, x in samples.inputs.items()}
+        known = {k: all_values(x).shape for k, x in samples.inputs.items()}
         grids = {k: tuple(x[len(x) - axes[k] :]) for k, x in known.items()}
         sizes = completed(self.graph, grids)
         return {

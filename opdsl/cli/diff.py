@@ -13,7 +13,7 @@ from opdsl.diagnostics import Exit
 
 if TYPE_CHECKING:
     from opdsl.export import Difference
-    from opdsl.export.diff import Change
+    from opdsl.export.diff import ModelChange
 
 SECTIONS = ("settings", "domains", "ports", "nodes")
 
@@ -61,7 +61,7 @@ def to_text(found: Difference) -> str:
     return "\n\n".join([*(x for x in parts if x), f"{total}\n{found.verdict}"])
 
 
-def _section(name: str, changes: tuple[Change, ...]) -> str:
+def _section(name: str, changes: tuple[ModelChange, ...]) -> str:
     """A heading and its rows; what does not fit beside the first change stands below it."""
     rows: list[tuple[str, ...]] = []
     for x in changes:

@@ -14,7 +14,7 @@ from opdsl.cli.files import named
 from opdsl.cli.options import Json, Model, Parameters
 
 if TYPE_CHECKING:
-    from opdsl.lower.exported import Report, Subject
+    from opdsl.lower.exported import ExportReport, Subject
 
 SUFFIXES = (".pt2", ".onnx", ".aoti.pt2")
 
@@ -83,7 +83,7 @@ def command(
     Example: opdsl export specs/fno_darcy.op --out fno.aoti.pt2
     """
     chosen = _kind(out, kind)
-    from opdsl.lower.exported import Call, example, export
+    from opdsl.lower.exported import ExportCall, example, export
     from opdsl.summary import parse_at
 
     subject = _of_run(source, model, sets, last=last) if Path(source).is_dir() else None
@@ -92,7 +92,7 @@ def command(
         subject.whole.double()
     roots = example(subject.graph) if at is None else parse_at(at, subject.graph)
     about = {"values": "physical" if Path(source).is_dir() else "as in the program"}
-    report = export(subject, Call(roots, batch), out, kind=chosen, fixed=fixed, about=about)
+    report = export(subject, ExportCall(roots, batch), out, kind=chosen, fixed=fixed, about=about)
     if as_json:
         show_json(report.to_json())
         return
@@ -144,7 +144,7 @@ def _of_program(spec: str, model: str | None, sets: Sequence[str] | None, seed: 
     return Subject(graph, module, module)
 
 
-def _told(report: Report, subject: Subject) -> list[str]:
+def _told(report: ExportReport, subject: Subject) -> list[str]:
     """What the file takes, and how near it is."""
     from opdsl.lower.exported import Free, axis_names
 

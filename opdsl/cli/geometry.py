@@ -155,7 +155,7 @@ def distance(
     from opdsl.data.derive.add_distance import Sign, add_distance
     from opdsl.data.derive.derived_fields import kept
     from opdsl.data.io import points
-    from opdsl.nn.points.batch import numbers
+    from opdsl.nn.points.batch import all_values
 
     fields = kept(open_dataset(data), keep or ())
     progress = Progress()
@@ -170,7 +170,7 @@ def distance(
     )
     progress.end()
     points.write(out, raw, parameters={f"{name}_box": _told(ends)})
-    sizes = list(numbers(raw.values[name]).shape[2:])
+    sizes = list(all_values(raw.values[name]).shape[2:])
     if as_json:
         show_json({"path": str(out), "samples": len(raw), "grid": sizes, "box": ends})
         return

@@ -64,7 +64,7 @@ def command(
     apart("--output", output, input_)
     from opdsl.cli.predictions import peeked, write_h5, write_npz, write_points
     from opdsl.data.io.formats import stream_dataset
-    from opdsl.nn.points.batch import numbers
+    from opdsl.nn.points.batch import all_values
     from opdsl.workflow.run import open_run
 
     opened = open_run(run, last=last, device=device or "auto", precision=precision)
@@ -82,7 +82,7 @@ def command(
     elif samples.places:  # they are one piece
         write_points(output, opened.graph, first, samples, timed=count is not None)
     else:
-        dense = ({k: numbers(y) for k, y in x.items()} for _, x in found)
+        dense = ({k: all_values(y) for k, y in x.items()} for _, x in found)
         layout, timed = samples.layout, count is not None
         write_h5(output, opened.graph, dense, data.count, layout, timed=timed)
     say(f"wrote {data.count} samples to {output}")

@@ -37,7 +37,7 @@ def command(
 
 def _schema(kind: Kind) -> dict[str, Any]:
     from opdsl.export import blocks_schema, ir_schema
-    from opdsl.export.schema import headed
+    from opdsl.export.schema import with_heading
 
     match kind:
         case Kind.IR:
@@ -47,4 +47,4 @@ def _schema(kind: Kind) -> dict[str, Any]:
         case Kind.TRAIN:
             from opdsl.train.config.sections import Settings
 
-            return headed("train", TRAIN_FORMAT, Settings.model_json_schema())
+            return with_heading("train", TRAIN_FORMAT, Settings.model_json_schema())

@@ -14,8 +14,8 @@ from opdsl.cli.options import Json, Model, Parameters, Spec
 
 if TYPE_CHECKING:
     from opdsl.ir.graph import Graph
-    from opdsl.lower.plan.measure import Line, Measured
-    from opdsl.lower.plan.planner import Forecast, Plan
+    from opdsl.lower.plan.measure import CallCost, UnitCost
+    from opdsl.lower.plan.planner import Forecast, KernelPlan
     from opdsl.lower.plan.tuning_case import Timer
     from opdsl.train.metrics.precision_errors import Rounding
 
@@ -117,15 +117,15 @@ def _plan(
     device: str,
     threads: int,
     timer: Timer | None,
-) -> Plan:
+) -> KernelPlan:
     """The kernels at the resolution, or at the smallest that is promised."""
-    from opdsl.lower.plan.planner import plan
+    from opdsl.lower.plan.planner import plan_kernels
 
     least = {x.name: tuple(a.least for a in x.axes) for x in graph.domains}
-    return plan(graph, sizes or least, batch, device, threads, timer=timer)
+    return plan_kernels(graph, sizes or least, batch, device, threads, timer=timer)
 
 
-def _plan_text(plan: Plan) -> str:
+def _plan_text(plan: KernelPlan) -> str:
     sizes = ", ".join(f"{k} at {'×'.join(map(str, n))}" for k, n in plan.roots.items())
     cores = f", {plan.threads} core{'' if plan.threads == 1 else 's'}" * (plan.device == "cpu")
     head = f"plan  {sizes}, batch {plan.batch}, {plan.device}{cores}"
@@ -134,7 +134,7 @@ def _plan_text(plan: Plan) -> str:
     return "\n".join([head, table(rows, left=2) if rows else "  no node has a choice"])
 
 
-def _plan_json(plan: Plan) -> dict[str, Any]:
+def _plan_json(plan: KernelPlan) -> dict[str, Any]:
     return {
         "at": {k: list(n) for k, n in plan.roots.items()},
         "batch": plan.batch,
@@ -155,7 +155,7 @@ def _plan_json(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _measure(graph: Graph, plan: Plan, timer: Timer | None) -> Measured:
+def _measure(graph: Graph, plan: KernelPlan, timer: Timer | None) -> CallCost:
     """The plan as it runs, with fresh weights."""
     import torch
 
@@ -170,13 +170,13 @@ def _measure(graph: Graph, plan: Plan, timer: Timer | None) -> Measured:
     return measure(module, plan.roots, plan.batch)
 
 
-def _told(graph: Graph, plan: Plan, measured: Measured) -> list[Forecast]:
+def _told(graph: Graph, plan: KernelPlan, measured: CallCost) -> list[Forecast]:
     """What was predicted for each line."""
     from opdsl.lower.fuse import fusions
     from opdsl.lower.plan.planner import forecast, forecasts
-    from opdsl.lower.plan.tuning_case import FUSED, Setting
+    from opdsl.lower.plan.tuning_case import FUSED, Workload
 
-    setting = Setting(plan.roots, plan.batch, plan.device, plan.threads, plan.dtype)
+    setting = Workload(plan.roots, plan.batch, plan.device, plan.threads, plan.dtype)
     kernels = {path: x.kernel for path, x in plan.choices.items()}
     known = {x.end: x for x in fusions(graph)}
     return [
@@ -187,7 +187,7 @@ def _told(graph: Graph, plan: Plan, measured: Measured) -> list[Forecast]:
     ]
 
 
-def _measured_text(plan: Plan, measured: Measured, told: Sequence[Forecast]) -> str:
+def _measured_text(plan: KernelPlan, measured: CallCost, told: Sequence[Forecast]) -> str:
     heads = ("  node", "kernel", "predicted", "measured", "result", "kept", "others")
     rows: list[tuple[str, ...]] = [heads]
     rows += [_measured_row(plan, x, y) for x, y in zip(measured.lines, told, strict=True)]
@@ -199,7 +199,7 @@ def _measured_text(plan: Plan, measured: Measured, told: Sequence[Forecast]) -> 
     return "\n".join([head, table(rows, left=2), "", table(totals)])
 
 
-def _measured_row(plan: Plan, line: Line, told: Forecast) -> tuple[str, ...]:
+def _measured_row(plan: KernelPlan, line: UnitCost, told: Forecast) -> tuple[str, ...]:
     known = [plan.choices[x] for x in line.nodes if x in plan.choices]
     kernel = f"fused, {len(line.nodes)} nodes" if line.fused else ", ".join(x.kernel for x in known)
     return (
@@ -246,7 +246,7 @@ def _size(count: int) -> str:
     return f"{count / 2**20:.2f} MiB"
 
 
-def _measured_json(measured: Measured, told: Sequence[Forecast]) -> dict[str, Any]:
+def _measured_json(measured: CallCost, told: Sequence[Forecast]) -> dict[str, Any]:
     return {
         "forward_milliseconds": measured.forward,
         "step_milliseconds": measured.step,
@@ -259,7 +259,7 @@ def _measured_json(measured: Measured, told: Sequence[Forecast]) -> dict[str, An
                 "predicted_milliseconds": y.milliseconds,
                 "result_bytes": x.result,
                 "saved_bytes": x.saved,
-                "predicted_saved_bytes": y.kept,
+                "predicted_saved_bytes": y.saved_bytes,
                 "others": {
                     k: {"milliseconds": z.milliseconds, "saved_bytes": z.saved}
                     for k, z in x.others.items()

@@ -109,7 +109,9 @@ class _Reader:
                 helps=("write it again with `opdsl ir`",),
             )
         return self._wrong(
-            f"`{_dotted(where)}`: {_said(first)}", self._at(where), helps=_nearby(first)
+            f"`{_dotted(where)}`: {_pydantic_message(first)}",
+            self._at(where),
+            helps=_similar_keys(first),
         )
 
     def _declared(self) -> None:
@@ -189,8 +191,8 @@ class _Reader:
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             where = _dotted(("params", *first["loc"]))
-            raise self._wrong(f"`{where}`: {_said(first)}", entry.path) from error
-        for value in _inside(block):
+            raise self._wrong(f"`{where}`: {_pydantic_message(first)}", entry.path) from error
+        for value in _parameter_values(block):
             if isinstance(value, Domain):
                 self._sound(value, entry.path)
             elif isinstance(value, float) and not math.isfinite(value):
@@ -228,7 +230,9 @@ class _Reader:
         if owner is None or owner.shares is not None:
             raise self._wrong(f"`{entry.shares}` has no weights to share", entry.path)
         theirs = tuple(self.known[x] for x in owner.inputs)
-        if owner.block != block or [_bare(x) for x in theirs] != [_bare(x) for x in inputs]:
+        if owner.block != block or [_without_names(x) for x in theirs] != [
+            _without_names(x) for x in inputs
+        ]:
             raise self._wrong(f"it cannot share the weights of `{entry.shares}`", entry.path)
         return entry.shares
 
@@ -248,7 +252,7 @@ class _Reader:
 
     def _same(self, said: Space, met: Space, who: str, at: str) -> None:
         self._sound_space(said, at)
-        if _bare(said) != _bare(met):
+        if _without_names(said) != _without_names(met):
             raise self._wrong(f"{who} is said to be `{said}`, but is `{met}`", at)
 
     def _sound_space(self, space: Space, at: str) -> None:
@@ -368,12 +372,12 @@ def _is_step(step: Coarsen | Extend, before: Coarsen | Extend | None, dims: int)
     return part and inside and any(each) and (not several or len(each) == dims)
 
 
-def _bare(space: Space) -> tuple[Domain, int, str]:
+def _without_names(space: Space) -> tuple[Domain, int, str]:
     """A space without the names of its components."""
     return space.domain, space.channels, space.field
 
 
-def _inside(model: BaseModel) -> Iterator[object]:
+def _parameter_values(model: BaseModel) -> Iterator[object]:
     """The values of the parameters, those in tuples one by one."""
     for value in (getattr(model, x) for x in type(model).model_fields):
         yield from value if isinstance(value, tuple) else (value,)
@@ -398,13 +402,13 @@ def _dotted(where: Iterable[int | str]) -> str:
     return ".".join(map(str, where)) or "the file"
 
 
-def _said(error: Mapping[str, Any]) -> str:
+def _pydantic_message(error: Mapping[str, Any]) -> str:
     """The words of pydantic, as a part of a sentence."""
     said = str(error["msg"]).removeprefix("Value error, ")
     return f"{said[:1].lower()}{said[1:]}"
 
 
-def _nearby(error: Mapping[str, Any]) -> tuple[str, ...]:
+def _similar_keys(error: Mapping[str, Any]) -> tuple[str, ...]:
     key = str(error["loc"][-1]) if error["loc"] else ""
     known = tuple(Document.model_fields)
     return did_you_mean(key, known) if error["type"] == "extra_forbidden" else ()

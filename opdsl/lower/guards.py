@@ -21,17 +21,17 @@ from opdsl.ir.graph import Graph, Port
 from opdsl.ir.origins import Grid, Origin, completed, roots
 from opdsl.ir.spaces import Axis, Domain
 from opdsl.lower.call_arguments import (
-    Given,
-    Place,
-    Sizes,
-    field,
-    grid,
-    lead,
-    packed,
-    place,
-    samples,
+    Argument,
+    Coordinates,
+    PackedSizes,
+    as_coordinates,
+    field_argument,
+    grid_of,
+    packed_sizes,
+    representative,
+    sample_count,
 )
-from opdsl.nn.points.geometry import Placed, sizes_of
+from opdsl.nn.points.geometry import Geometries, point_counts
 from opdsl.nn.points.packed import Packed
 
 Texts = tuple[str, ...]
@@ -54,7 +54,7 @@ class Guards:
         """Leave out the certificate, whose cures are functions that cannot be pickled."""
         return {k: x for k, x in vars(self).items() if k != "promises"}
 
-    def bind(self, inputs: Sequence[object], named: Mapping[str, object]) -> tuple[Given, ...]:
+    def bind(self, inputs: Sequence[object], named: Mapping[str, object]) -> tuple[Argument, ...]:
         """The values in the order of inputs and asks, given in that order or by name.
 
         A state, an input to which an output behind the first comes back, may be left out or None:
@@ -70,7 +70,7 @@ class Guards:
         count = len(self.graph.inputs)
         if self.states and any(x is None for x in inputs[:count]):
             inputs = self._with_states(inputs)
-        given: list[Given] = []
+        given: list[Argument] = []
         for i, x in enumerate(inputs):
             if i >= count and self.asks[i - count].what == "coordinates":
                 given.append(self._place(self.asks[i - count], x))
@@ -100,8 +100,8 @@ class Guards:
         zeros = self._zeros(first, dims)
         return [zeros.get(k, x) for k, x in told.items()]
 
-    def _place(self, ask: Ask, x: object) -> Place:
-        found = place(x)
+    def _place(self, ask: Ask, x: object) -> Coordinates:
+        found = as_coordinates(x)
         if found is None and not isinstance(x, Tensor | list | tuple):
             raise self._no_tensor(ask.name, x)
         if found is None:
@@ -109,7 +109,7 @@ class Guards:
             raise _misplaced(self, ask, met)
         return found
 
-    def check(self, given: Sequence[Given], weight: Tensor | None) -> None:
+    def check(self, given: Sequence[Argument], weight: Tensor | None) -> None:
         """The values fit the spaces of the inputs, each other, and the weights.
 
         Args:
@@ -120,14 +120,19 @@ class Guards:
             OpError: OP0901, OP0902, OP0903, OP0905, OP0906, OP0907.
         """
         for ask, x in zip(self.asks, given[len(self.graph.inputs) :], strict=True):
-            _asked(self, ask, x)
+            _check_asked(self, ask, x)
         for port, x in zip(self.graph.inputs, given, strict=False):
-            for check in EACH:
-                check(self, port, lead(x))
-            _sizes(self, port, x)
-            _format(self, port, lead(x), lead(given[0]) if weight is None else weight)
-        _batches(self, given)
-        _grids(self, given)
+            for check in TENSOR_CHECKS:
+                check(self, port, representative(x))
+            _check_sizes(self, port, x)
+            _check_format(
+                self,
+                port,
+                representative(x),
+                representative(given[0]) if weight is None else weight,
+            )
+        _check_batches(self, given)
+        _check_grids(self, given)
 
     def check_loop(self, steps: int) -> None:
         """The model can be rolled out so many steps.
@@ -145,7 +150,7 @@ class Guards:
                 "OP0904", message, helps=("give a number above zero",), file=self.graph.name
             )
 
-    def begin(
+    def rollout_inputs(
         self, steps: int, inputs: Sequence[object], named: Mapping[str, object]
     ) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """The inputs of a rollout by name: those of the first step, and those with times.
@@ -160,7 +165,7 @@ class Guards:
         for name, x in zip(self.names, self._sorted(inputs, named), strict=True):
             if x is None and name in back:
                 continue
-            if name not in dims and place(x):
+            if name not in dims and as_coordinates(x):
                 given[name] = x
                 continue
             if not isinstance(x, Tensor):
@@ -206,27 +211,27 @@ class Guards:
             for x in missing
         }
 
-    def grids(self, given: Sequence[Given]) -> list[Grid]:
+    def grids(self, given: Sequence[Argument]) -> list[Grid]:
         """The grid of each input, then of each ask; their axes have been checked."""
         sizes = self.packed(given)
         domains = [x.space.domain for x in self.graph.inputs] + [x.domain for x in self.asks]
-        return [grid(x, domain, sizes) for x, domain in zip(given, domains, strict=True)]
+        return [grid_of(x, domain, sizes) for x, domain in zip(given, domains, strict=True)]
 
-    def packed(self, given: Sequence[Given]) -> Sizes:
+    def packed(self, given: Sequence[Argument]) -> PackedSizes:
         """The points of each sample, for the domains whose samples are packed in this call."""
-        return packed(self.graph.inputs, self.asks, given)
+        return packed_sizes(self.graph.inputs, self.asks, given)
 
-    def batch(self, given: Sequence[Given]) -> int:
+    def batch(self, given: Sequence[Argument]) -> int:
         """Samples in this call."""
         if self.graph.inputs:
-            return samples(given[0])
-        return max((samples(x) for x in given if isinstance(x, Place)), default=1)
+            return sample_count(given[0])
+        return max((sample_count(x) for x in given if isinstance(x, Coordinates)), default=1)
 
-    def asked(self, number: int, x: Given) -> Tensor | Placed:
+    def asked(self, number: int, x: Argument) -> Tensor | Geometries:
         """What is given for an ask, as blocks take it; a field becomes (1, *grid, 1)."""
-        if isinstance(x, Place):
+        if isinstance(x, Coordinates):
             return x.geometry
-        return field(lead(x), self.asks[number].domain.dims)
+        return field_argument(representative(x), self.asks[number].domain.dims)
 
     @cached_property
     def promises(self) -> dict[tuple[str, str], AxisPromise]:
@@ -236,7 +241,7 @@ class Guards:
 
     def _sorted(self, inputs: Sequence[object], named: Mapping[str, object]) -> Sequence[object]:
         if len(inputs) > len(self.names):
-            met = f"{_inputs(len(inputs))} given, `{self.graph.name}` takes {self._expected()}"
+            met = f"{_input_count(len(inputs))} given, `{self.graph.name}` takes {self._expected()}"
             raise self._misfit(met)
         given = dict(zip(self.names, inputs, strict=False))
         for name in named:
@@ -250,7 +255,7 @@ class Guards:
         missing = [x for x in self.names if x not in given and x not in self.states]
         if missing:
             names = ", ".join(f"`{x}`" for x in missing)
-            raise self._misfit(f"missing {_inputs(len(missing), count=False)} {names}")
+            raise self._misfit(f"missing {_input_count(len(missing), count=False)} {names}")
         return [given.get(x) for x in self.names]
 
     def _expected(self) -> str:
@@ -282,23 +287,25 @@ class Guards:
 # --- one input --------------------------------------------------------------------------------
 
 
-def _number(guards: Guards, port: Port, x: Tensor) -> None:
+def _check_number_format(guards: Guards, port: Port, x: Tensor) -> None:
     wanted = x.dtype.is_complex if port.space.complex else x.dtype.is_floating_point
     if wanted:
         return
     if port.space.complex:
         cure = f"make it complex: `torch.complex({port.name}, torch.zeros_like({port.name}))`"
-        message = f"input `{port.name}` holds {_kind(x)} numbers, expected complex numbers"
+        message = f"input `{port.name}` holds {_dtype_name(x)} numbers, expected complex numbers"
         raise guards.refuse("OP0905", port, message, (cure,))
     if x.dtype.is_complex:
         cure = f"give its parts as channels: `torch.cat(({port.name}.real, {port.name}.imag), 1)`"
     else:
         cure = f"convert it: `{port.name}.float()`"
-    message = f"input `{port.name}` holds {_kind(x)} numbers, expected real floating-point numbers"
+    message = (
+        f"input `{port.name}` holds {_dtype_name(x)} numbers, expected real floating-point numbers"
+    )
     raise guards.refuse("OP0905", port, message, (cure,))
 
 
-def _axes(guards: Guards, port: Port, x: Tensor) -> None:
+def _check_axes(guards: Guards, port: Port, x: Tensor) -> None:
     domain = port.space.domain
     if x.ndim == domain.dims + 2:
         return
@@ -321,7 +328,7 @@ def _axes_cure(port: Port, x: Tensor) -> str:
     return f"give a tensor {_layout(port)}"
 
 
-def _channels(guards: Guards, port: Port, x: Tensor) -> None:
+def _check_channels(guards: Guards, port: Port, x: Tensor) -> None:
     space = port.space
     if x.shape[1] == space.channels:
         return
@@ -334,41 +341,41 @@ def _channels(guards: Guards, port: Port, x: Tensor) -> None:
     raise guards.refuse("OP0902", port, message, (swap, layout) if last else (layout,))
 
 
-def _resolution(guards: Guards, port: Port, x: Tensor) -> None:
+def _check_resolution(guards: Guards, port: Port, x: Tensor) -> None:
     domain = port.space.domain
     if domain.modes is not None:
-        _frequencies(guards, port, x)
+        _check_frequencies(guards, port, x)
         return
     first = 0
     for part in domain.parts:
-        _part(guards, port, part, tuple(x.shape[2 + first : 2 + first + part.dims]))
+        _check_factor(guards, port, part, tuple(x.shape[2 + first : 2 + first + part.dims]))
         first += part.dims
 
 
-def _frequencies(guards: Guards, port: Port, x: Tensor) -> None:
+def _check_frequencies(guards: Guards, port: Port, x: Tensor) -> None:
     wanted = port.space.domain.frequencies
     if tuple(x.shape[2:]) != wanted:
-        met = _times(x.shape[2:])
-        message = f"input `{port.name}` has {met} frequencies, expected {_times(wanted)}"
+        met = _size_text(x.shape[2:])
+        message = f"input `{port.name}` has {met} frequencies, expected {_size_text(wanted)}"
         raise guards.refuse("OP0903", port, message, (f"the layout is {_layout(port)}",))
 
 
-def _part(guards: Guards, port: Port, domain: Domain, grid: Grid) -> None:
+def _check_factor(guards: Guards, port: Port, domain: Domain, grid: Grid) -> None:
     """The grid of an input on one factor of its domain."""
     for i, axis in enumerate(domain.axes):
         n = int(grid[i])
         promise = guards.promises.get((domain.name, axis.name))
         root = domain.root_of(i, n) if domain.steps else n
-        wanted = _broken(axis, root, promise.needed if promise else 1)
+        wanted = _broken_promise(axis, root, promise.needed if promise else 1)
         if wanted and domain.steps:
             wanted = f"{wanted} on `{domain.name}`"
         if domain.points_on(i, root) != n:
             wanted = f"a grid that is `{domain}` of some `{domain.name}`"
         if wanted:
-            raise _unfit(guards, port, domain, i, n, wanted)
+            raise _unfit_size(guards, port, domain, i, n, wanted)
 
 
-def _broken(axis: Axis, n: int, needed: int) -> str | None:
+def _broken_promise(axis: Axis, n: int, needed: int) -> str | None:
     """What is promised and not kept by `n` points, as the program would write it."""
     least = max(axis.least, needed)
     if axis.pinned and n != (axis.fixed or axis.size):
@@ -382,14 +389,14 @@ def _broken(axis: Axis, n: int, needed: int) -> str | None:
     return None
 
 
-def _unfit(guards: Guards, port: Port, domain: Domain, i: int, n: int, wanted: str) -> OpError:
+def _unfit_size(guards: Guards, port: Port, domain: Domain, i: int, n: int, wanted: str) -> OpError:
     """OP0903 for axis `i` of a factor, which has `n` points."""
     axis = domain.axes[i]
     promise = guards.promises.get((domain.name, axis.name))
     along = "" if domain.scattered else f" along {axis.name}"
     points = f"{n} point{'' if n == 1 else 's'}{along}"
     message = f"input `{port.name}` has {points}; `{guards.graph.name}` promises {wanted}"
-    near = " or ".join(str(x) for x in _near(n, domain, i, promise))
+    near = " or ".join(str(x) for x in _nearest_sizes(n, domain, i, promise))
     resample = f"resample the data to {near} points{along}"
     if domain.scattered and n == 0:
         resample = NO_POINTS
@@ -409,7 +416,7 @@ def _reasons(root: int, axis: Axis, promise: AxisPromise | None) -> tuple[Texts,
     return notes, (f"or keep less there: `{cure}`",)
 
 
-def _near(n: int, domain: Domain, i: int, promise: AxisPromise | None) -> list[int]:
+def _nearest_sizes(n: int, domain: Domain, i: int, promise: AxisPromise | None) -> list[int]:
     """The admissible numbers of points on axis `i` next to `n`, one or two."""
     axis = domain.axes[i]
     if axis.pinned:
@@ -423,10 +430,14 @@ def _near(n: int, domain: Domain, i: int, promise: AxisPromise | None) -> list[i
     return sorted(domain.points_on(i, x) for x in fitting)
 
 
-EACH: tuple[Callable[[Guards, Port, Tensor], None], ...] = (_number, _axes, _channels)
+TENSOR_CHECKS: tuple[Callable[[Guards, Port, Tensor], None], ...] = (
+    _check_number_format,
+    _check_axes,
+    _check_channels,
+)
 
 
-def _format(guards: Guards, port: Port, x: Tensor, weight: Tensor) -> None:
+def _check_format(guards: Guards, port: Port, x: Tensor, weight: Tensor) -> None:
     if x.device != weight.device:
         message = f"input `{port.name}` is on {x.device}, the model on {weight.device}"
         cure = f'move it: `{port.name}.to("{weight.device}")`'
@@ -434,7 +445,7 @@ def _format(guards: Guards, port: Port, x: Tensor, weight: Tensor) -> None:
     met, own = x.dtype.to_real(), weight.dtype.to_real()
     if met == own or ({met, own} <= CASTABLE and autocast(x)):
         return
-    message = f"input `{port.name}` holds {_kind(x)} numbers, the model {_kind(weight)}"
+    message = f"input `{port.name}` holds {_dtype_name(x)} numbers, the model {_dtype_name(weight)}"
     cures = (_convert(port.name, weight.dtype), _convert("model", x.dtype))
     helps = (f"convert the input: `{cures[0]}`", f"or the model: `{cures[1]}`")
     raise guards.refuse("OP0905", port, message, helps)
@@ -454,10 +465,10 @@ def _convert(name: str, dtype: torch.dtype) -> str:
 # --- inputs among themselves ------------------------------------------------------------------
 
 
-def _sizes(guards: Guards, port: Port, x: Given) -> None:
+def _check_sizes(guards: Guards, port: Port, x: Argument) -> None:
     """Samples of different sizes are for points that are declared so; each keeps the promise."""
     if not isinstance(x, Packed):
-        _resolution(guards, port, lead(x))
+        _check_resolution(guards, port, representative(x))
         return
     domain = port.space.domain
     if not domain.scattered or domain.geometry != "per_sample":
@@ -466,37 +477,37 @@ def _sizes(guards: Guards, port: Port, x: Given) -> None:
         helps = (cure,) if domain.scattered else (f"give a tensor {_layout(port)}",)
         raise guards.refuse("OP0906", port, message, helps)
     for n in sorted(set(x.sizes)):
-        _part(guards, port, domain, (n,))
+        _check_factor(guards, port, domain, (n,))
 
 
-def _batches(guards: Guards, given: Sequence[Given]) -> None:
+def _check_batches(guards: Guards, given: Sequence[Argument]) -> None:
     whole = guards.batch(given)
     for port, x in zip(guards.graph.inputs, given, strict=False):
-        if samples(x) != whole:
+        if sample_count(x) != whole:
             first = guards.graph.inputs[0].name
-            counts = f"`{first}` has {whole} samples, `{port.name}` {samples(x)}"
-            shape = ", ".join((str(whole), *["-1"] * (lead(x).ndim - 1)))
+            counts = f"`{first}` has {whole} samples, `{port.name}` {sample_count(x)}"
+            shape = ", ".join((str(whole), *["-1"] * (representative(x).ndim - 1)))
             cure = f"one for all samples: `{port.name}.expand({shape})`"
-            alone = isinstance(x, Tensor) and samples(x) == 1
+            alone = isinstance(x, Tensor) and sample_count(x) == 1
             helps = (cure,) if alone else ("give as many samples of each input",)
             raise guards.refuse("OP0906", port, f"the batches differ: {counts}", helps)
     for ask, y in zip(guards.asks, given[len(guards.graph.inputs) :], strict=True):
-        if isinstance(y, Place) and samples(y) not in {1, whole}:
-            message = f"`{ask.name}` has coordinates for {samples(y)} samples of {whole}"
+        if isinstance(y, Coordinates) and sample_count(y) not in {1, whole}:
+            message = f"`{ask.name}` has coordinates for {sample_count(y)} samples of {whole}"
             helps = ("give coordinates for each sample, or one set for all",)
             raise fault("OP0906", message, helps=helps, file=guards.graph.name)
-    _same_sizes(guards, given)
+    _check_packed_sizes(guards, given)
 
 
-def _same_sizes(guards: Guards, given: Sequence[Given]) -> None:
+def _check_packed_sizes(guards: Guards, given: Sequence[Argument]) -> None:
     """Samples that are packed on one domain have one number of points each."""
     sizes = guards.packed(given)
     domains = [x.space.domain for x in guards.graph.inputs] + [x.domain for x in guards.asks]
     for name, domain, x in zip(guards.names, domains, given, strict=True):
         wanted = sizes.get(domain.name)
-        if wanted is None or not (isinstance(x, Place) or domain.name in sizes):
+        if wanted is None or not (isinstance(x, Coordinates) or domain.name in sizes):
             continue
-        met = x.sizes if isinstance(x, Packed) else _told(x)
+        met = x.sizes if isinstance(x, Packed) else _argument_sizes(x)
         if met != wanted:
             message = f"`{name}` {_difference(met, wanted)} on `{domain}`"
             helps = ("give for each sample as many values as coordinates",)
@@ -510,14 +521,14 @@ def _difference(met: tuple[int, ...], wanted: tuple[int, ...]) -> str:
     return f"has {met[i]} points in sample {i}, where others have {wanted[i]}"
 
 
-def _told(x: Given) -> tuple[int, ...]:
-    if isinstance(x, Place):
-        return sizes_of(x.geometry)
-    y = lead(x)
+def _argument_sizes(x: Argument) -> tuple[int, ...]:
+    if isinstance(x, Coordinates):
+        return point_counts(x.geometry)
+    y = representative(x)
     return (int(y.shape[-1]),) * int(y.shape[0])
 
 
-def _grids(guards: Guards, given: Sequence[Given]) -> None:
+def _check_grids(guards: Guards, given: Sequence[Argument]) -> None:
     grids = guards.grids(given)
     known = roots(guards.sources, grids)
     domains = [x.space.domain for x in guards.graph.inputs] + [x.domain for x in guards.asks]
@@ -527,12 +538,12 @@ def _grids(guards: Guards, given: Sequence[Given]) -> None:
             first = guards.names[guards.sources[domain.declared[0].name].port or 0]
             message = (
                 f"`{first}` and `{name}` differ in size: `{domain}` has "
-                f"{_times(expected)} points from `{first}`, `{name}` has {_times(met)}"
+                f"{_size_text(expected)} points from `{first}`, `{name}` has {_size_text(met)}"
             )
             help_ = (
-                f"give coordinates for {_times(expected)} points"
+                f"give coordinates for {_size_text(expected)} points"
                 if domain.scattered
-                else f"resample `{name}` to {_times(expected)}"
+                else f"resample `{name}` to {_size_text(expected)}"
             )
             ports = {x.name: x for x in guards.graph.inputs}
             if name in ports:
@@ -543,20 +554,22 @@ def _grids(guards: Guards, given: Sequence[Given]) -> None:
 # --- what blocks ask for ----------------------------------------------------------------------
 
 
-def _asked(guards: Guards, ask: Ask, x: Given) -> None:
+def _check_asked(guards: Guards, ask: Ask, x: Argument) -> None:
     """Coordinates (points, d) of each sample or for all, with real numbers; fields (*grid)."""
-    y = lead(x)
+    y = representative(x)
     if not y.dtype.is_floating_point:
-        message = f"`{ask.name}` holds {_kind(y)} numbers, expected real floating-point numbers"
+        message = (
+            f"`{ask.name}` holds {_dtype_name(y)} numbers, expected real floating-point numbers"
+        )
         cure = f"convert it: `{ask.name}.float()`"
         raise fault("OP0905", message, helps=(cure,), file=guards.graph.name)
-    if isinstance(x, Place):
-        _check_place(guards, ask, x)
-    elif not _placeable(ask, y):
+    if isinstance(x, Coordinates):
+        _check_coordinates(guards, ask, x)
+    elif not _fits_domain(ask, y):
         raise _misplaced(guards, ask, f"the shape {_shape(y)}")
 
 
-def _check_place(guards: Guards, ask: Ask, x: Place) -> None:
+def _check_coordinates(guards: Guards, ask: Ask, x: Coordinates) -> None:
     each = ask.domain.geometry == "per_sample"
     wrong = [y.points for y in x.geometry if y.points.shape[-1] != ask.domain.ambient]
     if wrong:
@@ -566,7 +579,7 @@ def _check_place(guards: Guards, ask: Ask, x: Place) -> None:
     if not x.listed and len({len(y) for y in x.geometry}) > 1:
         raise _misplaced(guards, ask, "samples of different sizes")
     for n in sorted({len(y) for y in x.geometry}):
-        wanted = _broken(ask.domain.axes[0], n, 1)
+        wanted = _broken_promise(ask.domain.axes[0], n, 1)
         if wanted:
             message = f"`{ask.name}` has {n} points; `{guards.graph.name}` promises {wanted}"
             helps = (NO_POINTS,) if n == 0 else ()
@@ -575,16 +588,16 @@ def _check_place(guards: Guards, ask: Ask, x: Place) -> None:
 
 def _misplaced(guards: Guards, ask: Ask, met: str) -> OpError:
     what = "the coordinates of its points" if ask.what == "coordinates" else "a static field"
-    message = f"`{ask.name}` has {met}, expected {_wanted(ask)}"
+    message = f"`{ask.name}` has {met}, expected {_expected_shape(ask)}"
     return fault("OP0907", message, notes=(f"`{ask.name}` is {what}",), file=guards.graph.name)
 
 
-def _placeable(ask: Ask, x: Tensor) -> bool:
+def _fits_domain(ask: Ask, x: Tensor) -> bool:
     lead = x.shape[: max(0, x.ndim - ask.domain.dims)]
     return ask.domain.dims <= x.ndim <= ask.domain.dims + 2 and all(n == 1 for n in lead)
 
 
-def _wanted(ask: Ask) -> str:
+def _expected_shape(ask: Ask) -> str:
     if ask.what == "field":
         return f"({', '.join(x.name for x in ask.domain.axes)})"
     shared = f"(points, {ask.domain.ambient})"
@@ -604,14 +617,14 @@ def _shape(x: Tensor) -> str:
     return str(tuple(x.shape))
 
 
-def _times(grid: Sequence[int]) -> str:
+def _size_text(grid: Sequence[int]) -> str:
     return " x ".join(str(n) for n in grid)
 
 
-def _kind(x: Tensor) -> str:
+def _dtype_name(x: Tensor) -> str:
     return str(x.dtype).removeprefix("torch.")
 
 
-def _inputs(n: int, *, count: bool = True) -> str:
+def _input_count(n: int, *, count: bool = True) -> str:
     word = "input" if n == 1 else "inputs"
     return f"{n} {word}" if count else word

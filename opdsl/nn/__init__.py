@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from opdsl.nn.layers.pointwise import ACTIVATIONS, Activation, ComplexLinear, Dropout, Linear
     from opdsl.nn.layers.skip import SKIPS, Gate, Skip
     from opdsl.nn.spectral.conv import KERNELS, Resample, SpectralConv, SpectralLinear, resample
-    from opdsl.nn.spectral.transforms import Cut, Grow
+    from opdsl.nn.spectral.transforms import InverseTruncatedFFT, TruncatedFFT
 
 MODULES = (
     "grid.layout",
@@ -40,13 +40,12 @@ __all__ = [
     "Concat",
     "Coords",
     "Crop",
-    "Cut",
     "Dropout",
     "Gate",
     "GroupNorm",
-    "Grow",
     "Imag",
     "InstanceNorm",
+    "InverseTruncatedFFT",
     "LayerNorm",
     "Linear",
     "Modulus",
@@ -60,6 +59,7 @@ __all__ = [
     "SpectralConv",
     "SpectralLinear",
     "Sub",
+    "TruncatedFFT",
     "concat",
     "coords",
     "crop",

@@ -13,7 +13,7 @@ from torch import nn
 from opdsl.data.io.formats import fingerprint
 from opdsl.diagnostics import fault
 from opdsl.files import read_json
-from opdsl.nn.points.batch import Values, alike, changed, numbers
+from opdsl.nn.points.batch import Values, all_values, map_values, match_packing
 from opdsl.train.metrics.calibrate import Calibration, edge
 
 CALIBRATION = "calibration.json"
@@ -47,6 +47,6 @@ def with_edges(found: Calibration | None, outputs: Mapping[str, Values]) -> dict
     if found is None:
         return dict(outputs)
     u = outputs[found.of]
-    half = edge(numbers(alike(outputs[found.width], u)), found.factor)
-    lower, upper = changed(u, lambda x: x - half), changed(u, lambda x: x + half)
+    half = edge(all_values(match_packing(outputs[found.width], u)), found.factor)
+    lower, upper = map_values(u, lambda x: x - half), map_values(u, lambda x: x + half)
     return {**outputs, f"{found.of}_lower": lower, f"{found.of}_upper": upper}

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from opdsl.diagnostics import fault
 from opdsl.ir.graph import Graph
-from opdsl.lower.call_arguments import place
+from opdsl.lower.call_arguments import as_coordinates
 from opdsl.lower.module import OperatorModule
 from opdsl.lower.tiles.tiling import Tiled
-from opdsl.nn.points.batch import Values, changed, joined, picked
-from opdsl.nn.points.geometry import Placed
+from opdsl.nn.points.batch import Values, concat_samples, map_values, select
+from opdsl.nn.points.geometry import Geometries
 from opdsl.nn.points.packed import Packed
 from opdsl.train.config.sections import Settings
 from opdsl.train.engine.device import device_of
@@ -161,7 +161,7 @@ class Run:
         guards = self.module.guards
         guards.check_loop(steps)
         absent = self._absent() - set(guards.names[: len(inputs)]) - set(named)
-        first, timed = guards.begin(steps, inputs, {**named, **dict.fromkeys(absent)})
+        first, timed = guards.rollout_inputs(steps, inputs, {**named, **dict.fromkeys(absent)})
         for loop in self.graph.feedback:
             if loop.input in timed:
                 message = f"`{loop.input}` comes back by feedback, so it has a value for the first "
@@ -176,7 +176,7 @@ class Run:
         like = torch.empty(()) if weight is None else weight
         put = _put(like)
         values = {
-            k: changed(x, put) if isinstance(x, Tensor | Packed) else x for k, x in given.items()
+            k: map_values(x, put) if isinstance(x, Tensor | Packed) else x for k, x in given.items()
         }
         guards.check(guards.bind((), values), weight)
 
@@ -213,10 +213,10 @@ class Run:
         loop, put, first = loop_of(self.graph, steps), _put(weight), torch.tensor([0])
 
         def some(rows: Tensor) -> Fields:
-            fields = {k: changed(picked(x, rows), put) for k, x in inputs.items()}
+            fields = {k: map_values(select(x, rows), put) for k, x in inputs.items()}
             where = placed_on(places, rows if len(rows) else first, weight.device)
             found = apply(model, self.operator.normaliser, fields, policy, loop, steps, where)
-            return {k: changed(x, Tensor.cpu) for k, x in found.items()}
+            return {k: map_values(x, Tensor.cpu) for k, x in found.items()}
 
         mode = self.operator.training
         self.operator.eval()
@@ -227,7 +227,7 @@ class Run:
                 parts = [some(x) for x in torch.split(torch.arange(count), size)]
         finally:
             self.operator.train(mode)
-        whole = {k: joined([x[k] for x in parts]) for k in parts[0] if k not in hidden}
+        whole = {k: concat_samples([x[k] for x in parts]) for k in parts[0] if k not in hidden}
         return with_edges(self.calibration, whole)
 
     def _absent(self) -> set[str]:
@@ -251,8 +251,8 @@ def _put(like: Tensor) -> Callable[[Tensor], Tensor]:
     return put
 
 
-def _geometry(x: Any) -> Placed:
-    found = place(x)
+def _geometry(x: Any) -> Geometries:
+    found = as_coordinates(x)
     assert found is not None, "the guards let nothing else pass"
     return found.geometry
 

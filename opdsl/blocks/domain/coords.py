@@ -136,7 +136,7 @@ class Coords(Block):
         from opdsl.nn.sphere import sampling
 
         if self.domain.scattered:
-            return inputs.Given()
+            return inputs.PointCoordinates()
         if self.kind == "fraction":
             return layout.Coords((0.0, 0.0), (1.0, 1.0), (True, True))
         if self.domain.kind == "sphere":

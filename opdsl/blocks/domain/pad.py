@@ -77,4 +77,4 @@ class Pad(Block):
         step = next(x for x in steps if x)
         if step.kind == "zero":
             return layout.Pad(step.sides)
-        return continuation.Continue(step.kind, step.sides)
+        return continuation.FourierContinuation(step.kind, step.sides)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from opdsl.nn.points.integral.gno import Side
-    from opdsl.nn.points.neighbours.search import Rule
+    from opdsl.nn.points.neighbours.search import NeighbourRule
 
 NEIGHBOURS = 16  # of a point, where the cost is told: how many there are, the data decide
 
@@ -352,18 +352,18 @@ class Gno(Block):
             period=self._period(x[0]),
         )
 
-    def _rule(self, x: Space) -> Rule | None:
+    def _rule(self, x: Space) -> NeighbourRule | None:
         """What neighbours are; None: those along edges."""
-        from opdsl.nn.points.neighbours.search import Rule
+        from opdsl.nn.points.neighbours.search import NeighbourRule
 
         if self.along == "edges":
             return None
-        return Rule(
+        return NeighbourRule(
             self.radius,
             self.nearest,
             self._period(x),
             nearest=self.empty == "nearest",
-            lonely=self.empty == "zero",
+            allow_isolated=self.empty == "zero",
         )
 
     def _period(self, x: Space) -> tuple[float | None, ...] | None:
@@ -432,6 +432,6 @@ def _cells(domain: Domain) -> nn.Module | None:
     if domain.scattered:
         return None
     if domain.kind == "sphere":
-        return gno.SphereCells(domain.sampling or "gauss_legendre")
+        return gno.SphereWeights(domain.sampling or "gauss_legendre")
     axes = domain.axes
-    return gno.GridCells(tuple(a.lo for a in axes), tuple(a.hi for a in axes), domain.periodic)
+    return gno.GridWeights(tuple(a.lo for a in axes), tuple(a.hi for a in axes), domain.periodic)

@@ -71,7 +71,7 @@ class Static(Block):
         return free(self.infer(*x).numbers())
 
     def lower(self, *x: Space) -> nn.Module:  # noqa: ARG002  it has no inputs
-        """See `opdsl.nn.points.inputs.Static`."""
+        """See `opdsl.nn.points.inputs.StaticFields`."""
         from opdsl.nn.points import inputs
 
-        return inputs.Static()
+        return inputs.StaticFields()

@@ -83,7 +83,7 @@ class Ifft(Block):
         return transform_work(kernel, x[0].channels, sizes[-1], self._bands(x[0]), real=real)
 
     def lower(self, *x: Space) -> nn.Module:
-        """See `opdsl.nn.spectral.transforms.Grow`."""
+        """See `opdsl.nn.spectral.transforms.InverseTruncatedFFT`."""
         from opdsl.nn.spectral import transforms
 
-        return transforms.Grow(self._modes(x[0]), real=x[0].domain.halved)
+        return transforms.InverseTruncatedFFT(self._modes(x[0]), real=x[0].domain.halved)

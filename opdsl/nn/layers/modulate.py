@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from opdsl.nn.grid.layout import Ragged, Size
 from opdsl.nn.layers.pointwise import Activation, Linear
-from opdsl.nn.points.segments import at_points
+from opdsl.nn.points.segments import expand_to_points
 
 
 class Flatten(nn.Module):
@@ -66,7 +66,7 @@ class Contract(nn.Module):
     def forward(self, branch: Tensor, trunk: Tensor, ragged: Ragged = ()) -> Tensor:
         """(batch, out * p) and (batch or 1, *grid, p) -> (batch, *grid, out)."""
         if ragged and ragged[-1]:
-            each = at_points(branch[None], ragged[-1])
+            each = expand_to_points(branch[None], ragged[-1])
             return (each.reshape(1, -1, self.out, trunk.shape[-1]) * trunk[:, :, None]).sum(-1)
         matrix = branch.reshape(branch.shape[0], self.out, -1).transpose(1, 2)  # (batch, p, out)
         points = trunk.flatten(1, -2)
@@ -80,7 +80,7 @@ class Broadcast(nn.Module):
     def forward(self, x: Tensor, size: Size, ragged: Ragged = ()) -> Tensor:
         """(batch, c) -> (batch, *size, c)."""
         if ragged and ragged[-1]:
-            return at_points(x[None], ragged[-1])
+            return expand_to_points(x[None], ragged[-1])
         return x.reshape(x.shape[0], *(1 for _ in size), -1).expand(-1, *size, -1)
 
 
@@ -103,7 +103,7 @@ class Modulate(nn.Module):
     def _beside(self, row: Tensor, x: Tensor, ragged: Ragged) -> Tensor:
         """(batch, channels), shaped to meet x."""
         if ragged and ragged[-1]:
-            return at_points(row[None], ragged[-1])
+            return expand_to_points(row[None], ragged[-1])
         return row.reshape(row.shape[0], *(1 for _ in x.shape[1:-1]), -1)
 
 

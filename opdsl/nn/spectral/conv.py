@@ -25,21 +25,23 @@ from opdsl.nn.spectral.transforms import (
     LAYOUTS,
     Bands,
     Size,
+    batched_left_matmul,
     check_points,
-    cut_dft,
-    cut_fft,
-    cut_parts,
     frequencies,
-    grow_dft,
-    grow_fft,
-    grow_parts,
+    inverse_truncated_dft,
+    inverse_truncated_dft_parts,
+    inverse_truncated_fft,
     irfft,
     rfft,
-    times,
-    with_real,
+    truncated_dft,
+    truncated_dft_parts,
+    truncated_fft,
+    with_real_column,
 )
 
-PRODUCTS = 512  # points of an axis up to which matrix products resample faster than transforms
+MATRIX_PRODUCT_LIMIT = (
+    512  # points of an axis up to which matrix products resample faster than transforms
+)
 
 Mix = Callable[[Tensor], Tensor]
 Kernel = Callable[[Tensor, Mix, Bands, Size], Tensor]
@@ -56,9 +58,9 @@ class SpectralConv(nn.Module):
             (in, *frequencies). Real numbers, because mixed precision,
             fused optimizers and sharding have no complex ones.
         bias: b, (out,), pairs (out, 2) of complex functions, or None.
-        active: the modes that take part now, see `limit`; None: all.
-        narrow: whether the transforms and R are in the format of autocast, where it is on, by
-            matrix products, for any number of points. By default they are in float32 at least.
+        active_modes: the modes that take part now, see `limit`; None: all.
+        low_precision: whether the transforms and R are in the format of autocast, where it is on,
+            by matrix products, for any number of points. By default they are in float32 at least.
             Coefficients carry the factor 1 / n, so float16 holds those of what it holds.
 
     Source: Li et al. 2021, arXiv:2010.08895, eq. (4); factorised: Kossaifi et al. 2023,
@@ -107,8 +109,8 @@ class SpectralConv(nn.Module):
         self.modes, self.layout, self.real, self.faults = modes, layouts, real, faults
         self.separable, self.in_ranks = separable, in_ranks and not separable
         self.channels = (in_channels, out_channels)
-        self.active: Size | None = None
-        self.narrow = False
+        self.active_modes: Size | None = None
+        self.low_precision = False
         matrix = (in_channels,) if separable else self.channels
         counts = tuple(len(x) for x in frequencies(modes, layouts, real=real))
         self.weight: nn.Parameter | Factored = (
@@ -151,11 +153,11 @@ class SpectralConv(nn.Module):
         if modes is not None and (len(modes) != len(self.modes) or min(modes) < 0):
             raise ValueError(f"{len(self.modes)} axes have modes, not {modes}")
         pairs = zip(modes or (), self.modes, strict=False)
-        self.active = None if modes is None else tuple(min(a, m) for a, m in pairs)
+        self.active_modes = None if modes is None else tuple(min(a, m) for a, m in pairs)
 
     def bands(self) -> Bands:
         """The frequencies that take part now."""
-        return frequencies(self.active or self.modes, self.layout, real=self.real)
+        return frequencies(self.active_modes or self.modes, self.layout, real=self.real)
 
     def forward(self, x: Tensor, size: Size | None = None, kernel: str = "fft") -> Tensor:
         """The convolution of `x`, sampled on the grid `size`.
@@ -175,21 +177,23 @@ class SpectralConv(nn.Module):
         bands = self.bands()
         check_points(tuple(x.shape[1:-1]), bands, self.layout)
         check_points(size, bands, self.layout)
-        dtype = self._narrow_dtype(x)
+        dtype = self._low_precision_dtype(x)
         with no_autocast(x):
             if dtype is None:
                 v = self._convolved(x.to(wide(x)), bands, size, kernel)
             else:
-                z = _mixed_parts(cut_parts(x.to(dtype), bands), self._matrices(torch.float32))
-                v = grow_parts(z, bands, size, real=True)
+                z = _mix_parts(
+                    truncated_dft_parts(x.to(dtype), bands), self._matrices(torch.float32)
+                )
+                v = inverse_truncated_dft_parts(z, bands, size, real=True)
             v = v if self.bias is None else v + self._constant(self.bias).to(v.dtype)
             return v.to(x.dtype)
 
-    def _narrow_dtype(self, x: Tensor) -> torch.dtype | None:
+    def _low_precision_dtype(self, x: Tensor) -> torch.dtype | None:
         """The format of autocast, if the transforms are in it; None: they are in a wide one."""
         kind = x.device.type
         plain = self.real and self.faults == "none" and wide(x) == torch.float32
-        if self.narrow and plain and torch.is_autocast_enabled(kind):
+        if self.low_precision and plain and torch.is_autocast_enabled(kind):
             return torch.get_autocast_dtype(kind)
         return None
 
@@ -204,7 +208,7 @@ class SpectralConv(nn.Module):
     def mix(self, u_hat: Tensor) -> Tensor:
         """R . u_hat for every mode: complex (batch, modes, in) -> complex (batch, modes, out)."""
         dtype = u_hat.real.dtype
-        if self.in_ranks and self.active is None and not isinstance(self.weight, Tensor):
+        if self.in_ranks and self.active_modes is None and not isinstance(self.weight, Tensor):
             return self.weight.mix(u_hat, dtype)
         R = self._matrices(dtype)
         if self.separable:
@@ -228,7 +232,7 @@ class SpectralConv(nn.Module):
 
     def _taking_part(self, R: Tensor, first: int) -> Tensor:
         """The frequencies that take part; their axes begin at `first`."""
-        if self.active is None:
+        if self.active_modes is None:
             return R
         there = frequencies(self.modes, self.layout, real=self.real)
         for axis, (band, kept) in enumerate(zip(there, self.bands(), strict=True), start=first):
@@ -264,8 +268,8 @@ def convolve_fft(x: Tensor, mix: Mix, bands: Bands, size: Size) -> Tensor:
     Returns:
         (batch, *size, out).
     """
-    v_hat = _mixed(cut_fft(x, bands), mix)
-    return grow_fft(v_hat, bands, size, real=not x.is_complex())
+    v_hat = _mix_frequencies(truncated_fft(x, bands), mix)
+    return inverse_truncated_fft(v_hat, bands, size, real=not x.is_complex())
 
 
 def convolve_dft(x: Tensor, mix: Mix, bands: Bands, size: Size) -> Tensor:
@@ -275,14 +279,14 @@ def convolve_dft(x: Tensor, mix: Mix, bands: Bands, size: Size) -> Tensor:
 
     Args, Returns: as `convolve_fft`.
     """
-    v_hat = _mixed(cut_dft(x, bands), mix)
-    return grow_dft(v_hat, bands, size, real=not x.is_complex())
+    v_hat = _mix_frequencies(truncated_dft(x, bands), mix)
+    return inverse_truncated_dft(v_hat, bands, size, real=not x.is_complex())
 
 
 KERNELS: dict[str, Kernel] = {"fft": convolve_fft, "dft": convolve_dft}
 
 
-def _mixed_parts(z: Tensor, R: Tensor) -> Tensor:
+def _mix_parts(z: Tensor, R: Tensor) -> Tensor:
     """R . z of real and imaginary parts, (batch, 2, *frequencies, in), in the format of `z`."""
     batch, _, *kept, _ = z.shape
     re, im = z.flatten(2, -2).unbind(1)
@@ -298,7 +302,7 @@ def _mixed_parts(z: Tensor, R: Tensor) -> Tensor:
     return torch.stack((real, imag), 1).reshape(batch, 2, *kept, out)
 
 
-def _mixed(u_hat: Tensor, mix: Mix) -> Tensor:
+def _mix_frequencies(u_hat: Tensor, mix: Mix) -> Tensor:
     """`mix` on complex (batch, *frequencies, in)."""
     batch, *kept, _ = u_hat.shape
     return mix(u_hat.flatten(1, -2)).reshape(batch, *kept, -1)
@@ -324,7 +328,7 @@ class SpectralLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Complex (batch, *frequencies, in) -> complex (batch, *frequencies, out)."""
         R = torch.view_as_complex(self.weight.to(x.real.dtype)).flatten(0, -3)
-        return _mixed(x, lambda u: torch.bmm(u.transpose(0, 1), R).transpose(0, 1))
+        return _mix_frequencies(x, lambda u: torch.bmm(u.transpose(0, 1), R).transpose(0, 1))
 
 
 # --- resampling -------------------------------------------------------------------------------
@@ -349,7 +353,9 @@ def resample(x: Tensor, size: Size) -> Tensor:
     if tuple(x.shape[1:-1]) == tuple(size):
         return x
     tracing = torch.compiler.is_compiling() or type(x) is not Tensor
-    products = not (x.is_complex() or tracing) and max(*x.shape[1:-1], *size) <= PRODUCTS
+    products = (
+        not (x.is_complex() or tracing) and max(*x.shape[1:-1], *size) <= MATRIX_PRODUCT_LIMIT
+    )
     with no_autocast(x):
         z = (_resample_dft if products else _resample_fft)(x.to(wide(x)), size)
         return z.to(x.dtype)
@@ -375,13 +381,15 @@ def _resample_dft(x: Tensor, size: Size) -> Tensor:
         n = x.shape[axis]
         if n != m:
             before, behind = math.prod(x.shape[:axis]), math.prod(x.shape[axis + 1 :])
-            y = times(_resampling(n, m, x.dtype, x.device), x.reshape(before, n, behind))
+            y = batched_left_matmul(
+                _resampling_matrix(n, m, x.dtype, x.device), x.reshape(before, n, behind)
+            )
             x = y.reshape(*x.shape[:axis], m, *x.shape[axis + 1 :])
     return x
 
 
 @lru_cache(maxsize=64)
-def _resampling(n: int, m: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+def _resampling_matrix(n: int, m: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """(m, n): what becomes of each unit vector."""
     with torch.inference_mode(mode=False), torch.no_grad():
         units = torch.eye(n, dtype=torch.float64, device="cpu")
@@ -398,11 +406,11 @@ def _resample_axis(x: Tensor, axis: int, size: int) -> Tensor:
 def _resample_real(x: Tensor, axis: int, size: int) -> Tensor:
     n = x.shape[axis]
     less = min(n, size)
-    z = with_real(rfft(x, axis, less // 2 + 1), axis, 0)
-    return irfft(_with_nyquist(z, axis, less, 0.5 if n < size else 2.0), size, axis)
+    z = with_real_column(rfft(x, axis, less // 2 + 1), axis, 0)
+    return irfft(_rescale_nyquist(z, axis, less, 0.5 if n < size else 2.0), size, axis)
 
 
-def _with_nyquist(z: Tensor, axis: int, less: int, factor: float) -> Tensor:
+def _rescale_nyquist(z: Tensor, axis: int, less: int, factor: float) -> Tensor:
     """The Nyquist frequency of an even size is one coefficient there, and a pair at the other.
 
     Without a branch, which would bind an exported program to even sizes or to odd ones.
@@ -421,14 +429,14 @@ def _resample_complex(x: Tensor, axis: int, size: int) -> Tensor:
     positive, negative = z.narrow(axis, 0, half + 1), z.narrow(axis, n - half, half)
     middle = z.new_zeros(*z.shape[:axis], size - 2 * half - 1, *z.shape[axis + 1 :])
     if less % 2 == 0:
-        middle = _nyquist(z, axis, less // 2, middle)
+        middle = _middle_frequencies(z, axis, less // 2, middle)
     y: Tensor = torch.fft.ifft(
         torch.cat((positive, middle, negative), axis), dim=axis, norm="forward"
     )
     return y
 
 
-def _nyquist(z: Tensor, axis: int, k: int, middle: Tensor) -> Tensor:
+def _middle_frequencies(z: Tensor, axis: int, k: int, middle: Tensor) -> Tensor:
     """The coefficients beyond |k| - 1: shared by both signs going up, put together going down."""
     if middle.shape[axis] == 1:
         return z.narrow(axis, k, 1) + z.narrow(axis, z.shape[axis] - k, 1)

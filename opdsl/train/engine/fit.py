@@ -14,7 +14,7 @@ from pathlib import Path
 from torch import nn
 
 from opdsl.diagnostics import fault
-from opdsl.nn.module_tree import at
+from opdsl.nn.module_tree import module_at
 from opdsl.train.config.changes import Change
 from opdsl.train.config.sections import Settings
 from opdsl.train.engine.device import device_of
@@ -180,7 +180,7 @@ def _stepper(
     seed_everything(settings.seed)
     policy.settle(module)
     for path in kept.paths if kept else ():
-        at(module, path).requires_grad_(requires_grad=False)
+        module_at(module, path).requires_grad_(requires_grad=False)
     if kept:
         normaliser = kept.normaliser
     else:

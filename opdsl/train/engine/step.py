@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from opdsl.nn.module_tree import at
-from opdsl.nn.points.batch import Values, alike, numbers
+from opdsl.nn.module_tree import module_at
+from opdsl.nn.points.batch import Values, all_values, match_packing
 from opdsl.train.config.sections import Band
 from opdsl.train.engine.normalise import Normaliser
 from opdsl.train.engine.precision import Policy
@@ -66,7 +66,7 @@ class Stepper:
         """The module in training mode, but for what is kept as it is."""
         self.module.train()
         for path in self.frozen:
-            at(self.module, path).eval()
+            module_at(self.module, path).eval()
 
     def take(self, inputs: Fields, truth: Fields, rate: float) -> Taken:
         """Learn from functions on grids, as `learn`."""
@@ -119,11 +119,11 @@ class Stepper:
         return torch.stack(each).mean()
 
     def _error(self, pred: Values, true: Values, weights: Values | None, grid: Grid) -> Tensor:
-        pred, counted = alike(pred, true), self._nonzero(true, weights).flatten()
+        pred, counted = match_packing(pred, true), self._nonzero(true, weights).flatten()
         if self.loop:
-            pred, true = numbers(pred).flatten(0, 1), numbers(true).flatten(0, 1)
+            pred, true = all_values(pred).flatten(0, 1), all_values(true).flatten(0, 1)
         if self.loss == "h1":
-            found = rel_h1(numbers(pred), numbers(true), grid)
+            found = rel_h1(all_values(pred), all_values(true), grid)
         else:
             found = rel_l2(pred, true, weights)
         return mean_where(found, counted)
@@ -137,7 +137,7 @@ class Stepper:
 
     def _nonzero(self, true: Values, weights: Values | None) -> Tensor:
         """(batch, steps): which functions have a relative error."""
-        each = numbers(true).flatten(0, 1) if self.loop else true
+        each = all_values(true).flatten(0, 1) if self.loop else true
         return nonzero(each, weights).reshape(len(true), -1)
 
     def _gradients(self) -> list[Tensor]:

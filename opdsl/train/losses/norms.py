@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from opdsl.nn.points.batch import Values, alike, changed, numbers
+from opdsl.nn.points.batch import Values, all_values, map_values, match_packing
 from opdsl.nn.points.packed import Packed
 
 # The bits of the exponent of a floating-point number, and the largest power of two whose inverse
@@ -59,7 +59,7 @@ def rel_l2(pred: Values, true: Values, weights: Values | None = None) -> Tensor:
     Source: Li et al. 2021, arXiv:2010.08895, sec. 5 (relative error).
     """
     pred, true = _pair(pred, true)
-    away = changed(pred, lambda x: x - numbers(true))
+    away = map_values(pred, lambda x: x - all_values(true))
     if weights is not None:
         factors = root_weights(weights)
         away, true = _weighted(away, factors), _weighted(true, factors)
@@ -75,7 +75,7 @@ def over(u: Values, measure: Callable[[Tensor], Tensor]) -> Tensor:
 
 def nonzero(true: Values, weights: Values | None = None) -> Tensor:
     """(batch,): whether the norm of each sample is positive, so that it has a relative error."""
-    true = changed(true, _wide)
+    true = map_values(true, _wide)
     if weights is not None:
         true = _weighted(true, root_weights(weights))
     return over(true, largest) > 0
@@ -127,8 +127,8 @@ def pinball(pred: Values, true: Values, level: float, weights: Values | None = N
     minimum; this does not.
     """
     pred, true = _pair(pred, true)
-    r = changed(true, lambda x: x - numbers(pred))
-    loss = changed(r, lambda x: torch.maximum(level * x, (level - 1) * x))
+    r = map_values(true, lambda x: x - all_values(pred))
+    loss = map_values(r, lambda x: torch.maximum(level * x, (level - 1) * x))
     return mean_over_points(loss, weights)
 
 
@@ -137,8 +137,8 @@ def mean_over_points(u: Values, weights: Values | None = None) -> Tensor:
     if weights is None:
         return over(u, lambda x: x.flatten(1).mean(1))
     factors = _in_greatest(weights)
-    whole = changed(u, lambda x: numbers(factors).to(x.dtype).expand_as(x))
-    weighted = changed(u, lambda x: x * numbers(factors).to(x.dtype))
+    whole = map_values(u, lambda x: all_values(factors).to(x.dtype).expand_as(x))
+    weighted = map_values(u, lambda x: x * all_values(factors).to(x.dtype))
     # each function by the sum of its own weights: those on points of their own differ in measure
     return over(weighted, _sum) / over(whole, _sum)
 
@@ -181,8 +181,8 @@ def norm(u: Tensor) -> Tensor:
 
 def rms(u: Values, weights: Values | None = None) -> Tensor:
     """(batch,): the root of the mean square over channels and points, by quadrature weights."""
-    unit = power_of_two(numbers(u).detach().abs().amax())
-    squares = changed(u, lambda x: (x / unit).square())
+    unit = power_of_two(all_values(u).detach().abs().amax())
+    squares = map_values(u, lambda x: (x / unit).square())
     return mean_over_points(squares, weights).sqrt() * unit
 
 
@@ -204,13 +204,13 @@ def power_of_two(x: Tensor) -> Tensor:
 
 def root_weights(weights: Values) -> Values:
     """The square roots of quadrature weights, in a unit near the greatest."""
-    return changed(_in_greatest(weights), torch.sqrt)
+    return map_values(_in_greatest(weights), torch.sqrt)
 
 
 def _in_greatest(weights: Values) -> Values:
     """Weights in a unit near the greatest, so that products with them do not vanish."""
-    unit = power_of_two(_wide(numbers(weights)).amax())
-    return changed(weights, lambda x: _wide(x) / unit)
+    unit = power_of_two(_wide(all_values(weights)).amax())
+    return map_values(weights, lambda x: _wide(x) / unit)
 
 
 def _ratio(error: Tensor, size: Tensor) -> Tensor:
@@ -230,12 +230,12 @@ def _wide(u: Tensor) -> Tensor:
 
 def _pair(pred: Values, true: Values) -> tuple[Values, Values]:
     """Both wide, and both packed or neither."""
-    return changed(alike(pred, true), _wide), changed(true, _wide)
+    return map_values(match_packing(pred, true), _wide), map_values(true, _wide)
 
 
 def _weighted(u: Values, factors: Values) -> Values:
     """sqrt(w) u, whose plain norm is the weighted norm of u."""
-    return changed(u, lambda x: x * numbers(factors).to(x.dtype))
+    return map_values(u, lambda x: x * all_values(factors).to(x.dtype))
 
 
 def _h1_norm(u: Tensor, grid: Grid) -> Tensor:

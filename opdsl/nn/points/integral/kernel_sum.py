@@ -21,12 +21,12 @@ from opdsl.nn.layers.pointwise import ACTIVATIONS
 from opdsl.nn.points.neighbours.search import Pairs
 from opdsl.nn.precision import no_autocast, wide
 
-CACHED = 2 << 20  # bytes of a chunk's widest layer on a CPU, for each thread
-CHUNK = 128 << 20  # the same on other devices, which are fast at what is large
-SAVED = 512 << 20  # bytes of layers that are kept for the gradient
+CPU_CHUNK = 2 << 20  # bytes of a chunk's widest layer on a CPU, for each thread
+ACCELERATOR_CHUNK = 128 << 20  # the same on other devices, which are fast at what is large
+MAX_SAVED = 512 << 20  # bytes of layers that are kept for the gradient
 
-Act = Callable[[Tensor], Tensor]
-Layer = tuple[Tensor, Tensor]  # weight (out, in) and bias (out,)
+ActivationFunction = Callable[[Tensor], Tensor]
+DenseLayer = tuple[Tensor, Tensor]  # weight (out, in) and bias (out,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Terms:
 
 
 def kernel_sum(
-    terms: Terms, pairs: Pairs, layers: Sequence[Layer], act: Act, *, full: bool
+    terms: Terms, pairs: Pairs, layers: Sequence[DenseLayer], act: ActivationFunction, *, full: bool
 ) -> Tensor:
     """The sum over neighbours y of k(x, y) v(y), or of k(x, y) where there are no values.
 
@@ -64,30 +64,30 @@ def kernel_sum(
     Returns:
         (m, batch or 1, out).
     """
-    dtype = _narrow(terms.at_points, layers[0][0].dtype)
+    dtype = _compute_dtype(terms.at_points, layers[0][0].dtype)
     values, weights = (None if x is None else x.to(dtype) for x in (terms.values, terms.weights))
     narrow = [(w.to(dtype), b.to(dtype)) for w, b in layers]
     diagonal = values is not None and not full
     at_pairs = narrow if diagonal else narrow[:-1]
     flat = [y.contiguous() for x in at_pairs for y in x]
-    keep = torch.is_grad_enabled() and _small(pairs, terms.at_points, flat)
+    keep = torch.is_grad_enabled() and _fits_in_memory(pairs, terms.at_points, flat)
     sum_ = _Sum(pairs, act, outer=full, last=diagonal, keep=keep)
     tensors = (sum_, terms.at_points, terms.at_queries, values, weights, *flat)
     with no_autocast(terms.at_points):
         run: Callable[..., Tensor] = _plain if torch.compiler.is_compiling() else _Chunked.apply
         total = run(*tensors)
-        found = total if diagonal else _behind(total, *layers[-1], full=full)
+        found = total if diagonal else _last_layer(total, *layers[-1], full=full)
     return found.to(dtype)
 
 
-def _narrow(x: Tensor, dtype: torch.dtype) -> torch.dtype:
+def _compute_dtype(x: Tensor, dtype: torch.dtype) -> torch.dtype:
     """The format in which layers run, which autocast may choose."""
     kind = x.device.type
     chosen = torch.is_autocast_enabled(kind) and dtype == torch.float32
     return torch.get_autocast_dtype(kind) if chosen else dtype
 
 
-def _behind(total: Tensor, weight: Tensor, bias: Tensor, *, full: bool) -> Tensor:
+def _last_layer(total: Tensor, weight: Tensor, bias: Tensor, *, full: bool) -> Tensor:
     """The last layer behind the sum, with which it commutes.
 
     Args:
@@ -115,12 +115,12 @@ class _Sum:
     """
 
     pairs: Pairs
-    act: Act
+    act: ActivationFunction
     outer: bool
     last: bool
     keep: bool
 
-    def layers(self, flat: Sequence[Tensor]) -> tuple[list[Layer], Layer | None]:
+    def layers(self, flat: Sequence[Tensor]) -> tuple[list[DenseLayer], DenseLayer | None]:
         """Those between hidden layers, and the last."""
         found = list(zip(flat[::2], flat[1::2], strict=True))
         return (found[:-1], found[-1]) if self.last else (found, None)
@@ -135,7 +135,12 @@ class _Sum:
         return at_points.new_zeros(len(self.pairs.counts), batch, width, dtype=wide(like))
 
     def terms(
-        self, x: Tensor, queries: Tensor, v: Tensor | None, w: Tensor | None, last: Layer | None
+        self,
+        x: Tensor,
+        queries: Tensor,
+        v: Tensor | None,
+        w: Tensor | None,
+        last: DenseLayer | None,
     ) -> tuple[Tensor, Tensor]:
         """What is added up, (terms, batch, width), and to which queries.
 
@@ -149,15 +154,15 @@ class _Sum:
         h = self.act(x if v is None else x.to(v.dtype))
         if last is not None:
             assert v is not None
-            return _times(functional.linear(h, *last) * v, w), queries
+            return _scale_pairs(functional.linear(h, *last) * v, w), queries
         h = torch.cat((h, h.new_ones(*h.shape[:-1], 1)), -1)
         if not self.outer:
-            return _times(h, w), queries
+            return _scale_pairs(h, w), queries
         assert v is not None
-        return _outer(h, _times(v, w), queries)
+        return _outer(h, _scale_pairs(v, w), queries)
 
 
-def _times(x: Tensor, weights: Tensor | None) -> Tensor:
+def _scale_pairs(x: Tensor, weights: Tensor | None) -> Tensor:
     return x if weights is None else x * weights[:, None, None]
 
 
@@ -292,11 +297,11 @@ def _gradients(
         else:
             hidden = chunk.hidden(at_points, at_queries, inner, sum_.act)
         v, w = chunk.at_points(values), chunk.at_pairs(weights)
-        x, to_v, to_w, *to_last = _of_terms(sum_, hidden[-1], chunk.queries, v, w, last, grad)
+        x, to_v, to_w, *to_last = _term_gradients(sum_, hidden[-1], chunk.queries, v, w, last, grad)
         if last is not None:
             _add(made[-2:], to_last)
         for i in reversed(range(len(inner))):
-            x = _of_layer(sum_.act, hidden[i], inner[i][0], x, made[4 + 2 * i : 6 + 2 * i])
+            x = _layer_gradients(sum_.act, hidden[i], inner[i][0], x, made[4 + 2 * i : 6 + 2 * i])
         _add_at(made[0], chunk.points, x)
         _add_at(made[1], chunk.queries, x.sum(1))
         _add_at(made[2], chunk.points, to_v)
@@ -305,13 +310,13 @@ def _gradients(
     return [None if x is None else x.to(y.dtype) for x, y in zip(made, given, strict=True)]
 
 
-def _of_terms(
+def _term_gradients(
     sum_: _Sum,
     x: Tensor,
     queries: Tensor,
     v: Tensor | None,
     w: Tensor | None,
-    last: Layer | None,
+    last: DenseLayer | None,
     grad: Tensor,
 ) -> Iterator[Any]:
     """Gradients of the last hidden layer, the values, the weights, and the last layer, if any."""
@@ -324,8 +329,8 @@ def _of_terms(
     return (None if y is None else next(made) for y in given)
 
 
-def _of_layer(
-    act: Act, x: Tensor, weight: Tensor, grad: Tensor, made: Sequence[Tensor | None]
+def _layer_gradients(
+    act: ActivationFunction, x: Tensor, weight: Tensor, grad: Tensor, made: Sequence[Tensor | None]
 ) -> Tensor:
     """The gradient of what a hidden layer is of, from that of the next one; adds to its weights."""
     with torch.enable_grad():
@@ -366,7 +371,11 @@ class _Chunk:
     queries: Tensor
 
     def hidden(
-        self, at_points: Tensor, at_queries: Tensor, inner: Sequence[Layer], act: Act
+        self,
+        at_points: Tensor,
+        at_queries: Tensor,
+        inner: Sequence[DenseLayer],
+        act: ActivationFunction,
     ) -> list[Tensor]:
         """The hidden layers before they are activated, each (pairs, batch or 1, h)."""
         x = at_points.index_select(0, self.points)
@@ -397,7 +406,9 @@ def _chunks(
     if sum_.outer:
         each = max(1, len(pairs) // max(1, len(pairs.counts)))  # pairs of a query
         widths.append(widths[-1] * widths[-2] // each)
-    bound = CACHED * torch.get_num_threads() if at_points.device.type == "cpu" else CHUNK
+    bound = (
+        CPU_CHUNK * torch.get_num_threads() if at_points.device.type == "cpu" else ACCELERATOR_CHUNK
+    )
     size = max(1, bound // (max(widths) * at_points.element_size()))
     for at in range(0, len(pairs), size):
         span = slice(at, at + size)
@@ -409,7 +420,7 @@ def _widths(at_points: Tensor, flat: Sequence[Tensor]) -> list[int]:
     return [at_points.shape[-1], *(x.shape[0] for x in flat[::2])]
 
 
-def _small(pairs: Pairs, at_points: Tensor, flat: Sequence[Tensor]) -> bool:
+def _fits_in_memory(pairs: Pairs, at_points: Tensor, flat: Sequence[Tensor]) -> bool:
     """Whether the layers of all pairs may be kept."""
     numbers = len(pairs) * at_points.shape[1] * sum(_widths(at_points, flat))
-    return numbers * at_points.element_size() <= SAVED
+    return numbers * at_points.element_size() <= MAX_SAVED
