@@ -19,17 +19,15 @@ from opdsl.checks import CHECKS, WARNINGS, bidirectional, levelled, unused, unus
 from opdsl.checks import levels as levels_of
 from opdsl.diagnostics import Diagnostic, OpError, Source, did_you_mean, fault
 from opdsl.diagnostics.codes import Level
-from opdsl.elaborate import elaborate
-from opdsl.elaborate.budget import Budget
-from opdsl.elaborate.instance import Given
-from opdsl.elaborate.program import models
-from opdsl.elaborate.settings import (
+from opdsl.elaborate import Argument, elaborate, models
+from opdsl.elaborate.bind.settings import (
     RawSetting,
     check_train_blocks,
     settings,
     train_block,
 )
-from opdsl.elaborate.values import Value, Word
+from opdsl.elaborate.evaluate.budget import Budget
+from opdsl.elaborate.evaluate.values import Value, Word
 from opdsl.files import read_text
 from opdsl.ir.graph import Graph
 from opdsl.syntax.parser import parse
@@ -113,7 +111,7 @@ def check(
     source: Source | str | Path,
     *,
     model: str | None = None,
-    given: Mapping[str, Given] | None = None,
+    given: Mapping[str, Argument] | None = None,
     folder: Path | None = None,
     levels: Mapping[str, Level] | None = None,
 ) -> Checked:
@@ -160,7 +158,7 @@ def check_each(
 def _check_file(
     parsed: _Parsed,
     model: str | None,
-    given: Mapping[str, Given] | None,
+    given: Mapping[str, Argument] | None,
     folder: Path | None,
     levels: Mapping[str, Level],
     budget: Budget,
@@ -199,7 +197,7 @@ def _levelled(
 def _check_graph(
     source: Source,
     model: str | None,
-    given: Mapping[str, Given],
+    given: Mapping[str, Argument],
     levels: Mapping[str, Level],
 ) -> Checked:
     """The same for a graph file."""
@@ -219,7 +217,7 @@ def _check_graph(
 
 
 def _nothing_given(
-    graph: Graph, model: str | None, given: Mapping[str, Given], source: Source
+    graph: Graph, model: str | None, given: Mapping[str, Argument], source: Source
 ) -> None:
     """The model of a graph file is what it is."""
     if model not in {None, graph.name}:
@@ -285,13 +283,13 @@ def train_settings(checked: Checked) -> tuple[RawSetting, ...]:
     return settings(block) if block else ()
 
 
-def _given(params: Mapping[str, object]) -> dict[str, Given]:
+def _given(params: Mapping[str, object]) -> dict[str, Argument]:
     """Parameters given from Python, with a text to point into."""
     given = {}
     for key, value in params.items():
         source = Source("<parameters>", f"{key}={value}")
         span = source.span(len(key) + 1, len(source.text))
-        given[key] = Given(_value(value), span, source.span(0, len(key)))
+        given[key] = Argument(_value(value), span, source.span(0, len(key)))
     return given
 
 

@@ -75,8 +75,8 @@ COMMANDS: dict[str, str | Group] = {
                 {
                     "darcy": "data.darcy",
                     "shallow-water": "data.shallow_water",
-                    "poisson-shapes": "shapes.poisson_shapes",
-                    "surface": "shapes.surface",
+                    "poisson-shapes": "generate_unstructured.poisson_shapes",
+                    "surface": "generate_unstructured.surface",
                 },
             ),
         },

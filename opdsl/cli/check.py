@@ -88,7 +88,7 @@ def _levels(allow: list[str], warn: list[str], deny: list[str]) -> dict[str, Lev
 def diagnostics(path: str, levels: Mapping[str, Level] | None = None) -> list[Diagnostic]:
     """What is to be said of one file: of each of its models, its blocks and its settings."""
     from opdsl.compiler import check_each
-    from opdsl.elaborate.program import models
+    from opdsl.elaborate import models
 
     try:
         source, folder = open_source(path)

@@ -60,12 +60,12 @@ def _shown(path: Path, begin: str) -> bool:
 @_quiet
 def models(ctx: typer.Context) -> Iterator[Offer]:
     """The models of the program."""
+    from opdsl import elaborate
     from opdsl.cli.files import open_source
-    from opdsl.elaborate import program
     from opdsl.syntax.parser import parse
 
     source, _ = open_source(_spec(ctx))
-    for x in program.models(parse(source)[0]):
+    for x in elaborate.models(parse(source)[0]):
         yield x.name.text, x.doc.text if x.doc else ""
 
 
@@ -73,7 +73,7 @@ def models(ctx: typer.Context) -> Iterator[Offer]:
 def parameters(ctx: typer.Context) -> Iterator[Offer]:
     """The parameters of the model with their values, ready to be changed."""
     from opdsl.compiler import check
-    from opdsl.elaborate.values import show
+    from opdsl.elaborate.evaluate.values import show
 
     graph = check(Path(_spec(ctx)), model=ctx.params.get("model")).sound()
     for name, value in graph.params.items():
@@ -84,7 +84,7 @@ def parameters(ctx: typer.Context) -> Iterator[Offer]:
 @_quiet
 def settings(ctx: typer.Context) -> Iterator[Offer]:
     """The same, and the settings of a run."""
-    from opdsl.train.config.sections import Settings
+    from opdsl.train.config.schema import Settings
 
     for key, value in Settings().rows():
         told = "" if value is None or isinstance(value, list | dict) else str(value)
@@ -93,12 +93,14 @@ def settings(ctx: typer.Context) -> Iterator[Offer]:
 
 
 @_quiet
-def codes(_: typer.Context) -> Iterator[Offer]:
-    """Codes of diagnostics, and their names."""
+def topics(_: typer.Context) -> Iterator[Offer]:
+    """What `opdsl explain` knows: codes of diagnostics and their names, blocks, settings."""
     from opdsl.diagnostics import CODES
+    from opdsl.reference.topics import topic_names
 
     yield from ((code, x.title) for code, x in CODES.items())
     yield from ((x.slug, x.title) for x in CODES.values())
+    yield from topic_names()
 
 
 def _spec(ctx: typer.Context) -> str:

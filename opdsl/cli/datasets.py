@@ -24,7 +24,7 @@ from opdsl.diagnostics import OpError, fault
 from opdsl.ir.graph import Graph, Port
 from opdsl.ir.origins import completed
 from opdsl.nn.points.batch import Values, all_values
-from opdsl.train.config.sections import NO_PATHS, Data, Settings
+from opdsl.train.config.schema import NO_PATHS, Data, Settings
 
 BY_TEST = "the test data"  # the choice of validation data where `data.valid = test`
 ABSENT = "none"  # the field of a port that the file does not have
@@ -188,7 +188,7 @@ def ports(of: Iterable[Port]) -> list[DataPort]:
 
 def sites(graph: Graph) -> list[Site]:
     """What the model wants of its domains of points."""
-    asked = {x.domain.name for x in graph.asks() if x.what == "coordinates"}
+    asked = {x.domain.name for x in graph.side_inputs() if x.what == "coordinates"}
     return [
         Site(
             x.name,

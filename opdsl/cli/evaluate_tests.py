@@ -14,7 +14,7 @@ from opdsl.cli.results import row
 from opdsl.data.bind.samples import Samples
 from opdsl.ir.graph import Graph
 from opdsl.ir.spaces import Domain
-from opdsl.train.config.sections import Settings
+from opdsl.train.config.schema import Settings
 from opdsl.train.engine.normalise import Normaliser
 from opdsl.train.metrics.evaluate import evaluate
 from opdsl.workflow.rollout import loop_of

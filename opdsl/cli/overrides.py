@@ -11,9 +11,9 @@ from dataclasses import replace
 
 from opdsl.cli.console import UsageError
 from opdsl.diagnostics import Diagnostic, Help, Label, OpError, Source, Span, fault
-from opdsl.elaborate.instance import Given
-from opdsl.elaborate.settings import constant
-from opdsl.elaborate.values import Value, Word
+from opdsl.elaborate import Argument
+from opdsl.elaborate.evaluate.constants import constant
+from opdsl.elaborate.evaluate.values import Value, Word
 from opdsl.syntax.parser import parse_expr
 from opdsl.train.config.settings import Assignment
 from opdsl.workflow.overrides import MODEL, Override
@@ -67,7 +67,7 @@ def _moved(diagnostic: Diagnostic, source: Source) -> Diagnostic:
 # --------------------------------------------------------------------- parameters of the model
 
 
-def parameters(overrides: Iterable[Override], models: Sequence[str]) -> dict[str, Given]:
+def parameters(overrides: Iterable[Override], models: Sequence[str]) -> dict[str, Argument]:
     """The parameters of the model among the overrides; `DarcyFNO.width` is `model.width`.
 
     Raises:
@@ -87,10 +87,10 @@ def _of_model(override: Override, models: Sequence[str]) -> bool:
     return True
 
 
-def _given(override: Override) -> Given:
+def _given(override: Override) -> Argument:
     if override.wrong:
         raise override.wrong
-    return Given(_value(override.value, override.span), override.span, override.keys[-1])
+    return Argument(_value(override.value, override.span), override.span, override.keys[-1])
 
 
 def _value(value: object, span: Span) -> Value:

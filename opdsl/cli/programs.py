@@ -17,11 +17,10 @@ from opdsl.cli.overrides import OPTION, parameters, parse_set
 from opdsl.cli.train_block import from_train_block
 from opdsl.compiler import Checked, check
 from opdsl.diagnostics import OpError, Source
-from opdsl.elaborate.instance import Given
-from opdsl.elaborate.program import models
+from opdsl.elaborate import Argument, models
 from opdsl.ir.graph import Graph
 from opdsl.syntax.parser import parse
-from opdsl.train.config.sections import ONLY_FOR
+from opdsl.train.config.schema import uses
 from opdsl.train.config.settings import Assignment, Resolved, resolve
 from opdsl.workflow.config import read_config
 from opdsl.workflow.overrides import MODEL, Override, assignments
@@ -45,7 +44,7 @@ class Program:
     source: Source
     folder: Path
     checked: Checked
-    given: dict[str, Given]
+    given: dict[str, Argument]
     overrides: tuple[Override, ...]
 
     @property
@@ -145,5 +144,4 @@ def used(told: Resolved) -> list[tuple[str, Any, str]]:
 
 def _has_effect(key: str, kinds: Mapping[str, str]) -> bool:
     section, _, name = key.partition(".")
-    users = ONLY_FOR.get(section, {}).get(name)
-    return users is None or kinds[section] in users
+    return section not in kinds or uses(section, str(kinds[section]), name)

@@ -23,7 +23,7 @@ from opdsl.ir.fingerprint import fingerprint
 from opdsl.ir.graph import Graph
 from opdsl.nn.points.batch import Values, split_samples
 from opdsl.train.config.changes import Change, shown
-from opdsl.train.config.sections import Settings
+from opdsl.train.config.schema import Settings
 from opdsl.train.config.settings import Resolved
 from opdsl.train.engine.device import device_of
 from opdsl.train.engine.normalise import Normaliser

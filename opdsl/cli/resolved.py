@@ -12,8 +12,8 @@ from pathlib import Path
 from opdsl.cli.console import UsageError
 from opdsl.cli.programs import Program
 from opdsl.compiler import read
-from opdsl.elaborate.program import models
-from opdsl.elaborate.values import show
+from opdsl.elaborate import models
+from opdsl.elaborate.evaluate.values import show
 from opdsl.syntax import tree
 from opdsl.syntax.parser import parse
 from opdsl.syntax.printer import format_text

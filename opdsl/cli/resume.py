@@ -18,8 +18,8 @@ from opdsl.cli.programs import Program, open_program
 from opdsl.cli.run_folder import REPORT, latest_folder, tests_of, valid_of
 from opdsl.compiler import GRAPH_SUFFIX, check
 from opdsl.diagnostics import OpError, Source, fault
-from opdsl.elaborate.program import models
-from opdsl.elaborate.values import show
+from opdsl.elaborate import models
+from opdsl.elaborate.evaluate.values import show
 from opdsl.ir.fingerprint import fingerprint
 from opdsl.ir.graph import Graph
 from opdsl.syntax.parser import parse
@@ -31,7 +31,7 @@ from opdsl.train.config.changes import (
     refuse_fixed,
     shown,
 )
-from opdsl.train.config.sections import NO_PATHS, Data
+from opdsl.train.config.schema import NO_PATHS, Data
 from opdsl.train.config.settings import Assignment, Resolved, resolve
 from opdsl.train.run.checkpoint import State, Store, malformed
 from opdsl.train.run.folder import WEIGHTS, refuse_links

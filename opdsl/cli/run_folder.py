@@ -26,7 +26,7 @@ from opdsl.cli.resolved import imported_files, resolved_text
 from opdsl.diagnostics import fault
 from opdsl.ir.fingerprint import fingerprint
 from opdsl.ir.graph import Graph
-from opdsl.train.config.sections import Settings
+from opdsl.train.config.schema import Settings
 from opdsl.train.config.settings import Resolved
 from opdsl.train.run.folder import ABOUT, WEIGHTS
 from opdsl.workflow.run_folder import (

@@ -45,6 +45,6 @@ def _schema(kind: Kind) -> dict[str, Any]:
         case Kind.BLOCKS:
             return blocks_schema()
         case Kind.TRAIN:
-            from opdsl.train.config.sections import Settings
+            from opdsl.train.config.schema import Settings
 
             return with_heading("train", TRAIN_FORMAT, Settings.model_json_schema())

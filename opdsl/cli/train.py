@@ -258,7 +258,7 @@ def _shown(value: Any) -> str:
 
 def _no_data(program: Program) -> OpError:
     """OP0602: nothing says what to learn from."""
-    from opdsl.elaborate.settings import train_block
+    from opdsl.elaborate.bind.settings import train_block
 
     name = program.graph.name
     block = train_block(program.checked.file, name)

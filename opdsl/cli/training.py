@@ -50,7 +50,7 @@ from opdsl.lower.plan.timings import Timings, users_folder
 from opdsl.nn.points.batch import all_values, as_call_argument
 from opdsl.summary.memory_check import refuse_too_large, sizes_at, step_bytes
 from opdsl.train.config.changes import read_changes
-from opdsl.train.config.sections import Settings
+from opdsl.train.config.schema import Settings
 from opdsl.train.config.settings import Resolved
 from opdsl.train.engine.device import device_of
 from opdsl.train.engine.fit import Kept, Outcome, fit

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from opdsl.cli.overrides import option
-from opdsl.train.config.sections import Settings
+from opdsl.train.config.schema import Settings
 from opdsl.train.config.settings import resolve
 
 

@@ -130,7 +130,8 @@ class _Program:
     def _call(self, node: Node) -> str:
         """`name = block(inputs, parameters)`."""
         given = dict(self._parameters(node.block))
-        word = node.keyword if node.keyword != "apply" else given.pop("kind")
+        shorthand = node.block.shorthand
+        word = node.keyword if shorthand is None else given.pop(shorthand)
         # by position, since some of these names are reserved words
         first = [given.pop(x) for x in type(node.block).positional if x in given]
         args = [*(self.names[x] for x in node.inputs), *first]

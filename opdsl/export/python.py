@@ -64,7 +64,7 @@ def emit_python(graph: Graph) -> str:
 
 
 def _refuse_what_has_no_source(graph: Graph) -> None:
-    asked = graph.asks()
+    asked = graph.side_inputs()
     products = [x for x in graph.spaces.values() if x.domain.kind == "product"]
     if not asked and not products:
         return

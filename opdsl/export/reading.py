@@ -165,7 +165,7 @@ class _Reader:
         block = self._block(entry)
         self._takes(entry, block, inputs)
         self._same(entry.space, self._inferred(entry, block, inputs), "it", entry.path)
-        if block.vanishes(*inputs):
+        if block.is_identity(*inputs):
             raise self._wrong("a node does nothing", entry.path, ("leave it out",))
         node = Node(
             path=entry.path,

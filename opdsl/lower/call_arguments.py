@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from opdsl.ir.block import Ask
+from opdsl.ir.block import SideInput
 from opdsl.ir.graph import Port
 from opdsl.ir.origins import Grid
 from opdsl.ir.spaces import Domain
@@ -83,7 +83,7 @@ def sample_count(x: Argument) -> int:
 
 
 def packed_sizes(
-    ports: Sequence[Port], asks: Sequence[Ask], given: Sequence[Argument]
+    ports: Sequence[Port], asks: Sequence[SideInput], given: Sequence[Argument]
 ) -> PackedSizes:
     """The points of each sample, for the domains whose samples have numbers of their own."""
     found: dict[str, tuple[int, ...]] = {}

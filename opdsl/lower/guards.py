@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from opdsl.diagnostics import Label, OpError, did_you_mean, fault
-from opdsl.ir.block import Ask
+from opdsl.ir.block import SideInput
 from opdsl.ir.certificate import AxisPromise, certify
 from opdsl.ir.graph import Graph, Port
 from opdsl.ir.origins import Grid, Origin, completed, roots
@@ -45,7 +45,7 @@ class Guards:
     def __init__(self, graph: Graph, sources: Mapping[str, Origin]) -> None:
         self.graph = graph
         self.sources = sources
-        self.asks = graph.asks()
+        self.asks = graph.side_inputs()
         self.names = (*(x.name for x in graph.inputs), *(x.name for x in self.asks))
         prediction = graph.outputs[0].name
         self.states = frozenset(x.input for x in graph.feedback if x.output != prediction)
@@ -100,7 +100,7 @@ class Guards:
         zeros = self._zeros(first, dims)
         return [zeros.get(k, x) for k, x in told.items()]
 
-    def _place(self, ask: Ask, x: object) -> Coordinates:
+    def _place(self, ask: SideInput, x: object) -> Coordinates:
         found = as_coordinates(x)
         if found is None and not isinstance(x, Tensor | list | tuple):
             raise self._no_tensor(ask.name, x)
@@ -554,7 +554,7 @@ def _check_grids(guards: Guards, given: Sequence[Argument]) -> None:
 # --- what blocks ask for ----------------------------------------------------------------------
 
 
-def _check_asked(guards: Guards, ask: Ask, x: Argument) -> None:
+def _check_asked(guards: Guards, ask: SideInput, x: Argument) -> None:
     """Coordinates (points, d) of each sample or for all, with real numbers; fields (*grid)."""
     y = representative(x)
     if not y.dtype.is_floating_point:
@@ -569,7 +569,7 @@ def _check_asked(guards: Guards, ask: Ask, x: Argument) -> None:
         raise _misplaced(guards, ask, f"the shape {_shape(y)}")
 
 
-def _check_coordinates(guards: Guards, ask: Ask, x: Coordinates) -> None:
+def _check_coordinates(guards: Guards, ask: SideInput, x: Coordinates) -> None:
     each = ask.domain.geometry == "per_sample"
     wrong = [y.points for y in x.geometry if y.points.shape[-1] != ask.domain.ambient]
     if wrong:
@@ -586,18 +586,18 @@ def _check_coordinates(guards: Guards, ask: Ask, x: Coordinates) -> None:
             raise fault("OP0903", message, helps=helps, file=guards.graph.name)
 
 
-def _misplaced(guards: Guards, ask: Ask, met: str) -> OpError:
+def _misplaced(guards: Guards, ask: SideInput, met: str) -> OpError:
     what = "the coordinates of its points" if ask.what == "coordinates" else "a static field"
     message = f"`{ask.name}` has {met}, expected {_expected_shape(ask)}"
     return fault("OP0907", message, notes=(f"`{ask.name}` is {what}",), file=guards.graph.name)
 
 
-def _fits_domain(ask: Ask, x: Tensor) -> bool:
+def _fits_domain(ask: SideInput, x: Tensor) -> bool:
     lead = x.shape[: max(0, x.ndim - ask.domain.dims)]
     return ask.domain.dims <= x.ndim <= ask.domain.dims + 2 and all(n == 1 for n in lead)
 
 
-def _expected_shape(ask: Ask) -> str:
+def _expected_shape(ask: SideInput) -> str:
     if ask.what == "field":
         return f"({', '.join(x.name for x in ask.domain.axes)})"
     shared = f"(points, {ask.domain.ambient})"

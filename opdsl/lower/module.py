@@ -32,10 +32,10 @@ from opdsl.lower.plan.schedule import Unit, units
 from opdsl.lower.plan.timings import Timings, users_timings
 from opdsl.lower.plan.tune import Tuner
 from opdsl.lower.plan.tuning_case import Timer
+from opdsl.nn.capabilities import LimitsModes
 from opdsl.nn.module_tree import Branch, children, place
 from opdsl.nn.points.geometry import Geometry
 from opdsl.nn.points.packed import Packed
-from opdsl.nn.spectral.conv import SpectralConv
 
 NORMALISER = "normaliser"  # beside `module` in the weights of a run
 CACHED_CALLS = 16  # resolutions, batches and formats whose calls are remembered
@@ -187,7 +187,7 @@ class OperatorModule(Branch):
     @property
     def greatest_modes(self) -> int:
         """The greatest frequency for which a spectral convolution has weights; 0: there is none."""
-        layers = (x for x in self.modules() if isinstance(x, SpectralConv))
+        layers = (x for x in self.modules() if isinstance(x, LimitsModes))
         return max((m for x in layers for m in x.modes), default=0)
 
     def limit_modes(self, modes: int | Sequence[int] | None) -> None:
@@ -200,7 +200,7 @@ class OperatorModule(Branch):
             ValueError: there are not as many numbers as axes.
         """
         for x in self.modules():
-            if isinstance(x, SpectralConv):
+            if isinstance(x, LimitsModes):
                 each = (modes,) * len(x.modes) if isinstance(modes, int) else modes
                 x.limit(None if each is None else tuple(each))
 
@@ -411,7 +411,7 @@ def _steps(graph: Graph) -> Iterator[NodeStep]:
     number = {name: i for i, name in enumerate([x.name for x in graph.inputs])}
     for node in nodes:
         number[node.path] = len(number)
-    asks = {x.name: i for i, x in enumerate(graph.asks())}
+    asks = {x.name: i for i, x in enumerate(graph.side_inputs())}
     modules: dict[str, nn.Module] = {}
     last = {x: node.path for node in nodes for x in node.inputs}
     kept = {x.source for x in graph.outputs}
@@ -425,7 +425,7 @@ def _steps(graph: Graph) -> Iterator[NodeStep]:
             operands=tuple(number[x] for x in node.inputs),
             dead_after=tuple(sorted(dead_after)),
             source=not node.inputs,
-            asks=tuple(asks[x.name] for x in node.block.asks(*graph.arguments(node))),
+            asks=tuple(asks[x.name] for x in node.block.side_inputs(*graph.arguments(node))),
             domains=tuple(x.domain.name for x in (*graph.arguments(node), node.space)),
         )
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from opdsl.diagnostics import OpError, Span
-from opdsl.train.config.sections import Settings
+from opdsl.train.config.schema import Settings
 from opdsl.train.config.settings import Assignment
 
 MODEL = "model"  # `model.width` is a parameter of the model, all else a setting of the run

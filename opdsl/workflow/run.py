@@ -19,7 +19,7 @@ from opdsl.lower.tiles.tiling import Tiled
 from opdsl.nn.points.batch import Values, concat_samples, map_values, select
 from opdsl.nn.points.geometry import Geometries
 from opdsl.nn.points.packed import Packed
-from opdsl.train.config.sections import Settings
+from opdsl.train.config.schema import Settings
 from opdsl.train.engine.device import device_of
 from opdsl.train.engine.precision import policy_of
 from opdsl.train.engine.samples import Fields, Places, placed_on

@@ -15,7 +15,7 @@ from opdsl.compiler import FILES, check
 from opdsl.diagnostics import OpError, did_you_mean, fault
 from opdsl.files import read_json
 from opdsl.ir.graph import Graph
-from opdsl.train.config.sections import Settings
+from opdsl.train.config.schema import Settings
 from opdsl.train.config.settings import DEFAULT, Assignment, resolve
 from opdsl.train.run.folder import ABOUT, refuse_links
 from opdsl.workflow.config import read_config

@@ -109,7 +109,7 @@ class Case:
 
     @property
     def asks(self):
-        return self.block.asks(*self.spaces)
+        return self.block.side_inputs(*self.spaces)
 
     def atoms(self) -> dict[str, int]:
         domains = [d for d in self.domains.values() if d.modes is None]
@@ -302,7 +302,7 @@ def converges(keyword: str, index: int) -> bool:
     case = Case(keyword, index, (16,), periodic=True)
     if not case.on_the_grid:
         return False
-    return not case.block.diverges(*case.spaces) and not case.block.pins(*case.spaces)
+    return not case.block.diverges(*case.spaces) and not case.block.fixed_resolution(*case.spaces)
 
 
 # a normalisation at each point makes waves that no grid resolves to the last digit

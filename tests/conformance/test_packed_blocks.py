@@ -40,7 +40,7 @@ def made(keyword: str, index: int) -> tuple[Block, tuple[Space, ...]] | None:
         scattered = any(x.domain.scattered for x in (*spaces, block.infer(*spaces)))
     except (Refusal, ValueError, AttributeError):
         return None
-    return (block, spaces) if scattered and block.pins(*spaces) is None else None
+    return (block, spaces) if scattered and block.fixed_resolution(*spaces) is None else None
 
 
 CASES = {
@@ -70,8 +70,8 @@ def keywords(block: Block, spaces: tuple[Space, ...]) -> dict[str, Any]:
         found["size"] = (sum(sizes),) if sizes else tuple(a.size or 1 for a in out.axes)
     if block.kernels:
         found["kernel"] = block.kernels[0]
-    if block.asks(*spaces):
-        found["asked"] = tuple(places(x.domain.name) for x in block.asks(*spaces))
+    if block.side_inputs(*spaces):
+        found["asked"] = tuple(places(x.domain.name) for x in block.side_inputs(*spaces))
     if not spaces:
         found["like"] = torch.empty(0, dtype=torch.float64)
     return found

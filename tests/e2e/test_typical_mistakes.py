@@ -71,7 +71,7 @@ def test_one_number_of_modes_stands_for_all_axes():
 def test_too_few_numbers_of_modes():
     """Reference: modes of the missing axes are silently those of the last."""
     fault = only(model(FNO.replace("= 4", "= (4, 4, 4)")))
-    assert fault.message == "3 numbers of modes for 2 axes"
+    assert fault.message == "`modes` has 3 entries; the domain has 2 axes"
 
 
 def test_padding_by_a_tuple():

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field, PositiveInt
 
 from opdsl.blocks.points._quadrature import measured, weighed
-from opdsl.ir.block import BYTES, Ask, Block, Cost, Refusal
+from opdsl.ir.block import BYTES, Block, BoxKind, Cost, Ragged, Refusal, SideInput
 from opdsl.ir.combine_rules import count
 from opdsl.ir.spaces import Domain, Space
 
@@ -56,10 +56,11 @@ class Attention(Block):
         Katharopoulos et al. 2020, arXiv:2006.16236.
     """
 
-    ragged: ClassVar[Literal["each", "pointwise", "own"]] = "own"
+    ragged: ClassVar[Ragged] = "own"
     tokens: ClassVar[Mapping[int, str]] = {
         0: "all points look alike, so the attention is a mean of equal values",
     }
+    drawn_as: ClassVar[BoxKind | None] = "integral"
     samples: ClassVar[tuple[dict[str, Any], ...]] = (
         {"inputs": (4,), "heads": 2},
         {"inputs": (8,), "kind": "galerkin"},
@@ -71,38 +72,38 @@ class Attention(Block):
     )
     heads: PositiveInt = Field(default=1, description=HEADS)
 
-    def infer(self, *x: Space) -> Space:
+    def infer(self, x: Space) -> Space:
         """As many channels on the same domain."""
-        split(x[0].channels, self.heads)
-        return x[0].with_channels(x[0].channels)
+        split(x.channels, self.heads)
+        return x.with_channels(x.channels)
 
-    def integrates(self, *x: Space) -> tuple[Domain, ...]:
+    def integrates(self, x: Space) -> tuple[Domain, ...]:
         """Over all points."""
-        return (x[0].domain,)
+        return (x.domain,)
 
-    def asks(self, *x: Space) -> tuple[Ask, ...]:
+    def side_inputs(self, x: Space) -> tuple[SideInput, ...]:
         """Where the points that answer are, if they stand for more than one over their number."""
-        return weighed(x[0].domain)
+        return weighed(x.domain)
 
-    def cost(self, *x: Space) -> Cost:
+    def cost(self, x: Space) -> Cost:
         """Four matrices with constants; for `galerkin` two normalisations of each head."""
-        c, volume = x[0].channels, x[0].domain.volume()
+        c, volume = x.channels, x.domain.volume()
         norms = 4 * (c // self.heads) if self.kind == "galerkin" else 0
         params = 4 * (c * c + c) + norms
         pairs = volume * volume * (4 * c)
         seen = pairs if self.kind == "softmax" else volume * (4 * c * (c // self.heads))
-        return Cost(params, volume * (8 * c * c) + seen, x[0].numbers() * BYTES)
+        return Cost(params, volume * (8 * c * c) + seen, x.numbers() * BYTES)
 
-    def uniform(self, given: tuple[bool, ...], *x: Space) -> bool:  # noqa: ARG002  of no matter
+    def uniform(self, inputs: tuple[bool, ...], _x: Space) -> bool:
         """Equal points ask the same and get the same answer."""
-        return all(given)
+        return all(inputs)
 
-    def lower(self, *x: Space) -> nn.Module:
+    def lower(self, x: Space) -> nn.Module:
         """See `opdsl.nn.layers.attention.Attention`."""
         from opdsl.nn.layers import attention
 
         return attention.Attention(
-            x[0].channels, x[0].channels, self.heads, self.kind, measured(x[0].domain)
+            x.channels, x.channels, self.heads, self.kind, measured(x.domain)
         )
 
 

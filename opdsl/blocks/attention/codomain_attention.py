@@ -61,7 +61,6 @@ class CodomainAttention(Block):
         93d3f06.
     """
 
-    arity: ClassVar[tuple[int, int | None]] = (3, 3)
     samples: ClassVar[tuple[dict[str, Any], ...]] = (
         {"inputs": (4, 4, 4), "variables": 2},
         {"inputs": (8, 8, 4), "variables": 2, "heads": 2, "temperature": 0.5},
@@ -83,9 +82,8 @@ class CodomainAttention(Block):
         default="none", description="of which release it has the faults"
     )
 
-    def infer(self, *x: Space) -> Space:
+    def infer(self, q: Space, k: Space, v: Space) -> Space:
         """The channels of v on its domain."""
-        q, k, v = x
         self._check_one_space(q, k)
         for y in (q, v):
             self._check_heads(one_copy(y, self.variables, "variables").channels)
@@ -113,24 +111,23 @@ class CodomainAttention(Block):
                 helps=(f"take a divisor of {channels}",),
             )
 
-    def diverges(self, *x: Space) -> str | None:  # noqa: ARG002  the same for every input
+    def diverges(self, _q: Space, _k: Space, _v: Space) -> str | None:
         """A sum over the points has no limit."""
         if self.faults == "none":
             return None
         return "has scores that grow with the number of points, a fault of neuraloperator"
 
-    def cost(self, *x: Space) -> Cost:
+    def cost(self, q: Space, _k: Space, v: Space) -> Cost:
         """A score for each pair of variables and head, and a sum of functions for each variable."""
-        q, _, v = x
         pairs = self.variables * self.variables * self.heads
         flops = (q.numbers() + v.numbers()) * (2 * self.variables) + q.numbers() + SOFTMAX * pairs
         return Cost(0, flops, v.numbers() * BYTES)
 
-    def lower(self, *x: Space) -> nn.Module:
+    def lower(self, q: Space, _k: Space, _v: Space) -> nn.Module:
         """See `opdsl.nn.layers.codomain_attention.CodomainAttention`."""
         from opdsl.nn.layers import codomain_attention
 
-        domain, made = x[0].domain, (self.variables, self.heads, self.temperature)
+        domain, made = q.domain, (self.variables, self.heads, self.temperature)
         alike = (True,) * domain.dims
         if self.faults != "none":
             return codomain_attention.CodomainAttention(*made, alike, adds=True)

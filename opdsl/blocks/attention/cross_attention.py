@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, PositiveInt
 
 from opdsl.blocks.attention.attention import HEADS, split
 from opdsl.blocks.points._quadrature import measured, weighed
-from opdsl.ir.block import BYTES, Ask, Block, Cost
+from opdsl.ir.block import BYTES, Block, BoxKind, Cost, Ragged, SideInput
 from opdsl.ir.spaces import Domain, Space
 
 if TYPE_CHECKING:
@@ -42,12 +42,12 @@ class CrossAttention(Block):
     Source: Vaswani et al. 2017, arXiv:1706.03762; Li et al. 2023, arXiv:2205.13671 (OFormer).
     """
 
-    arity: ClassVar[tuple[int, int | None]] = (2, 2)
-    ragged: ClassVar[Literal["each", "pointwise", "own"]] = "own"
+    ragged: ClassVar[Ragged] = "own"
     tokens: ClassVar[Mapping[int, str]] = {
         0: "every point asks the same, so all get one answer: the result has rank one",
         1: "every point answers the same, whatever is asked",
     }
+    drawn_as: ClassVar[BoxKind | None] = "integral"
     samples: ClassVar[tuple[dict[str, Any], ...]] = (
         {"inputs": (4, "P -> R^3"), "heads": 2},
         {"inputs": ("Q -> R^2", 3)},
@@ -55,35 +55,35 @@ class CrossAttention(Block):
 
     heads: PositiveInt = Field(default=1, description=HEADS)
 
-    def infer(self, *x: Space) -> Space:
+    def infer(self, q: Space, _v: Space) -> Space:
         """The channels of q on its domain."""
-        split(x[0].channels, self.heads)
-        return x[0].with_channels(x[0].channels)
+        split(q.channels, self.heads)
+        return q.with_channels(q.channels)
 
-    def integrates(self, *x: Space) -> tuple[Domain, ...]:
+    def integrates(self, _q: Space, v: Space) -> tuple[Domain, ...]:
         """Over the points that answer."""
-        return (x[1].domain,)
+        return (v.domain,)
 
-    def asks(self, *x: Space) -> tuple[Ask, ...]:
+    def side_inputs(self, _q: Space, v: Space) -> tuple[SideInput, ...]:
         """Where the points that answer are, if they stand for more than one over their number."""
-        return weighed(x[1].domain)
+        return weighed(v.domain)
 
-    def cost(self, *x: Space) -> Cost:
+    def cost(self, q: Space, v: Space) -> Cost:
         """Four matrices with constants, and all pairs of points."""
-        c, d = x[0].channels, x[1].channels
-        asks, answers = x[0].domain.volume(), x[1].domain.volume()
+        c, d = q.channels, v.channels
+        asks, answers = q.domain.volume(), v.domain.volume()
         flops = asks * (4 * c * c) + answers * (4 * c * d) + asks * answers * (4 * c)
         params = 2 * (c * c + c) + 2 * (c * d + c)
-        return Cost(params, flops, x[0].numbers() * BYTES)
+        return Cost(params, flops, q.numbers() * BYTES)
 
-    def uniform(self, given: tuple[bool, ...], *x: Space) -> bool:  # noqa: ARG002  of no matter
+    def uniform(self, inputs: tuple[bool, ...], _q: Space, _v: Space) -> bool:
         """Points that ask the same get the same answer."""
-        return given[0]
+        return inputs[0]
 
-    def lower(self, *x: Space) -> nn.Module:
+    def lower(self, q: Space, v: Space) -> nn.Module:
         """See `opdsl.nn.layers.attention.Attention`."""
         from opdsl.nn.layers import attention
 
         return attention.Attention(
-            x[0].channels, x[1].channels, self.heads, "softmax", measured(x[1].domain)
+            q.channels, v.channels, self.heads, "softmax", measured(v.domain)
         )

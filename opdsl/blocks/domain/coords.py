@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from opdsl.ir.block import Ask, Block, Cost, Refusal, free
+from opdsl.ir.block import Block, Cost, Ragged, Refusal, SideInput, copy_cost
 from opdsl.ir.spaces import KINDS, Domain, Extend, Space
 
 if TYPE_CHECKING:
@@ -51,10 +51,9 @@ class Coords(Block):
     Source: Li et al. 2021, arXiv:2010.08895, section 5.
     """
 
-    arity: ClassVar[tuple[int, int | None]] = (0, 0)
     positional: ClassVar[tuple[str, ...]] = ("domain",)
     sized: ClassVar[bool] = True
-    ragged: ClassVar[Literal["each", "pointwise", "own"]] = "own"
+    ragged: ClassVar[Ragged] = "own"
     samples: ClassVar[tuple[dict[str, Any], ...]] = (
         {"inputs": (), "domain": "D"},
         {"inputs": (), "domain": "D/2"},
@@ -66,7 +65,7 @@ class Coords(Block):
         default="position", description="what a coordinate is"
     )
 
-    def infer(self, *x: Space) -> Space:  # noqa: ARG002  it has no inputs
+    def infer(self) -> Space:
         """As many channels as coordinates, with their names."""
         self._check_domain()
         names = self._names()
@@ -120,16 +119,16 @@ class Coords(Block):
                 helps=(f"take them before: `coords({domain.name}) |> pad(to = {domain})`",),
             )
 
-    def asks(self, *x: Space) -> tuple[Ask, ...]:  # noqa: ARG002  it has no inputs
+    def side_inputs(self) -> tuple[SideInput, ...]:
         """The coordinates of points."""
-        named = (Ask(self.domain.name, "coordinates", self.domain),)
+        named = (SideInput(self.domain.name, "coordinates", self.domain),)
         return named if self.domain.scattered else ()
 
-    def cost(self, *x: Space) -> Cost:
+    def cost(self) -> Cost:
         """No arithmetic to speak of."""
-        return free(self.infer(*x).numbers())
+        return copy_cost(self.infer().numbers())
 
-    def lower(self, *x: Space) -> nn.Module:  # noqa: ARG002  it has no inputs
+    def lower(self) -> nn.Module:
         """See `opdsl.nn.grid.layout.coords`."""
         from opdsl.nn.grid import layout
         from opdsl.nn.points import inputs

@@ -6,15 +6,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
-from opdsl.ir.block import Block, Cost, free
-from opdsl.ir.regrid import extension
+from opdsl.blocks.domain._extension import BetweenExtensions
 from opdsl.ir.spaces import Domain, Space
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-class Pad(Block):
+class Pad(BetweenExtensions):
     """w = v on its domain, and on the points that the extension `to` adds what its kind says.
 
     An extension closes on itself, so Fourier layers can act there on a function that is not
@@ -48,9 +47,7 @@ class Pad(Block):
         shorter on finer grids.
     """
 
-    kinds: ClassVar[frozenset[str]] = frozenset({"grid"})
-    complex: ClassVar[bool] = True
-    sized: ClassVar[bool] = True
+    outward: ClassVar[bool] = True
     samples: ClassVar[tuple[dict[str, Any], ...]] = (
         {"inputs": (3,), "to": "E"},
         {"inputs": (3,), "to": "L"},
@@ -59,22 +56,12 @@ class Pad(Block):
 
     to: Domain = Field(description="the extension")
 
-    def infer(self, *x: Space) -> Space:
-        """The same channels on `to`."""
-        extension(x[0].domain, self.to, x[0], self.keyword())
-        return x[0].on(self.to)
-
-    def cost(self, *x: Space) -> Cost:
-        """A copy."""
-        return free(self.infer(*x).numbers())
-
-    def lower(self, *x: Space) -> nn.Module:
+    def lower(self, x: Space) -> nn.Module:
         """See `opdsl.nn.grid.layout.pad`."""
         from opdsl.nn.grid import layout
         from opdsl.nn.spectral import continuation
 
-        steps = extension(x[0].domain, self.to, x[0], self.keyword())
-        step = next(x for x in steps if x)
+        step = next(y for y in self._steps(x) if y)
         if step.kind == "zero":
             return layout.Pad(step.sides)
         return continuation.FourierContinuation(step.kind, step.sides)

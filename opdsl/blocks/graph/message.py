@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field
 
 from opdsl.blocks.pointwise.apply import TRANSCENDENTAL, Activation
-from opdsl.ir.block import BYTES, Ask, Block, Cost, Refusal
+from opdsl.ir.block import BYTES, Block, Cost, Ragged, Refusal, SideInput
 from opdsl.ir.dims import Poly, PositiveCount
 from opdsl.ir.spaces import KINDS, Space
 
@@ -56,7 +56,7 @@ class Message(Block):
     Source: Pfaff et al. 2021, arXiv:2010.03409, eq. (1) and appendix A.1 (MeshGraphNets).
     """
 
-    ragged: ClassVar[Literal["each", "pointwise", "own"]] = "own"
+    ragged: ClassVar[Ragged] = "own"
     kinds: ClassVar[frozenset[str]] = frozenset({"points", "graph", "mesh"})
     samples: ClassVar[tuple[dict[str, Any], ...]] = (
         {"inputs": ("P -> R^3",), "steps": 2, "hidden": (5,), "act": "tanh"},
@@ -77,35 +77,35 @@ class Message(Block):
     norm: Literal["layer", "none"] = Field(default="layer", description="behind the layers")
     reduction: Literal["sum", "mean"] = Field(default="sum", description="over the edges")
 
-    def infer(self, *x: Space) -> Space:
+    def infer(self, x: Space) -> Space:
         """That of v."""
-        if not (x[0].domain.scattered and x[0].domain.ambient):
+        if not (x.domain.scattered and x.domain.ambient):
             message = "`message` is defined on meshes, graphs and points only"
-            raise Refusal("OP0301", message, f"this is {KINDS[x[0].domain.kind]}", at=0)
-        return x[0]
+            raise Refusal("OP0301", message, f"this is {KINDS[x.domain.kind]}", at=0)
+        return x
 
-    def asks(self, *x: Space) -> tuple[Ask, ...]:
+    def side_inputs(self, x: Space) -> tuple[SideInput, ...]:
         """The geometry: coordinates and edges."""
-        return (Ask(x[0].domain.name, "coordinates", x[0].domain),)
+        return (SideInput(x.domain.name, "coordinates", x.domain),)
 
-    def diverges(self, *x: Space) -> str | None:  # noqa: ARG002  the same for every space
+    def diverges(self, _x: Space) -> str | None:
         """Edges have no limit."""
         return "looks along edges, which get shorter as a mesh is refined"
 
     def _widths(self, x: Space, seen: int) -> tuple[int, ...]:
         return (seen, *self.hidden, x.channels)
 
-    def cost(self, *x: Space) -> Cost:
+    def cost(self, x: Space) -> Cost:
         """The perceptrons, those of messages at six edges for each point."""
-        c, d = x[0].channels, x[0].domain.ambient or 0
-        volume = x[0].domain.volume()
-        begin, edge, node = (self._widths(x[0], n) for n in (d + 1, 3 * c, 2 * c))
+        c, d = x.channels, x.domain.ambient or 0
+        volume = x.domain.volume()
+        begin, edge, node = (self._widths(x, n) for n in (d + 1, 3 * c, 2 * c))
         params = self._params(begin) + self.steps * (self._params(edge) + self._params(node))
         # the first layer of f acts on v at points, before they are paired
         halved = volume * (self.steps * 4 * c * self.hidden[0])
         along = self._flops(begin) + self.steps * (self._flops(edge) - 4 * c * self.hidden[0])
         flops: Poly = volume * (EDGES * along + self.steps * self._flops(node)) + halved
-        return Cost(params, flops, x[0].numbers() * BYTES)
+        return Cost(params, flops, x.numbers() * BYTES)
 
     def _params(self, widths: tuple[int, ...]) -> int:
         normed = 2 * widths[-1] if self.norm == "layer" else 0
@@ -116,13 +116,13 @@ class Message(Block):
         layers = sum(2 * a * b + b for a, b in pairwise(widths))
         return layers + normed + TRANSCENDENTAL * sum(self.hidden) + 2 * widths[-1]
 
-    def lower(self, *x: Space) -> nn.Module:
+    def lower(self, x: Space) -> nn.Module:
         """See `opdsl.nn.points.message.Message`."""
         from opdsl.nn.points import message
 
-        domain = x[0].domain
+        domain = x.domain
         return message.Message(
-            x[0].channels,
+            x.channels,
             domain.ambient or 0,
             self.hidden,
             self.steps,

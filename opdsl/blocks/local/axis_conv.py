@@ -7,18 +7,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, NonNegativeInt
 
-from opdsl.ir.block import BYTES, Block, Bound, Cost, Work
+from opdsl.ir.block import BYTES, Block, Bound, Cost, GridSizes, Work
 from opdsl.ir.dims import PositiveCount
-from opdsl.ir.modes import (
-    MIX,
-    bounds,
-    each_axis,
-    frequencies,
-    together,
-    transform_work,
-)
+from opdsl.ir.modes import MIX, bounds, each_axis, together, transform_work
 from opdsl.ir.regrid import transform
 from opdsl.ir.spaces import Space
+from opdsl.spectrum import frequencies
 
 if TYPE_CHECKING:
     from torch import nn
@@ -50,7 +44,7 @@ class AxisConv(Block):
     Source: Tran et al. 2023, arXiv:2111.13802, eq. (6).
     """
 
-    rings: ClassVar[bool] = True
+    assumes_periodic: ClassVar[bool] = True
     kinds: ClassVar[frozenset[str]] = frozenset({"grid"})
     kernels: ClassVar[tuple[str, ...]] = ("fft", "dft")
     samples: ClassVar[tuple[dict[str, Any], ...]] = (
@@ -63,50 +57,55 @@ class AxisConv(Block):
     )
     out: PositiveCount | None = Field(default=None, description="channels of the result")
 
-    def infer(self, *x: Space) -> Space:
+    def infer(self, x: Space) -> Space:
         """`out` channels on the same grid."""
-        each_axis(self.modes, x[0])
-        return x[0].with_channels(self.out or x[0].channels)
+        each_axis(self.modes, x)
+        return x.with_channels(self.out or x.channels)
 
-    def bounds(self, *x: Space) -> tuple[Bound, ...]:
+    def bounds(self, x: Space) -> tuple[Bound, ...]:
         """The points that hold the frequencies."""
-        bands = frequencies(each_axis(self.modes, x[0]))
-        return bounds(x[0].domain, bands, self.modes)
+        bands = frequencies(each_axis(self.modes, x))
+        return bounds(x.domain, bands, self.modes)
 
-    def excites(self, *x: Space) -> tuple[int, ...]:
+    def max_modes(self, x: Space) -> tuple[int, ...]:
         """A matrix for each |k| <= m."""
-        return each_axis(self.modes, x[0])
+        return each_axis(self.modes, x)
 
-    def carries(self, *x: Space) -> bool:  # noqa: ARG002  the same for every space
+    def band_preserving(self) -> bool:
         """It makes no frequency."""
         return True
 
-    def cost(self, *x: Space) -> Cost:
+    def cost(self, x: Space) -> Cost:
         """Matrices for each axis; transforms there and back; products for each line of points."""
-        out, c = self.infer(*x), x[0].channels
-        modes = each_axis(self.modes, x[0])
+        out, c = self.infer(x), x.channels
+        modes = each_axis(self.modes, x)
         numbers = sum((m + 1) * c * out.channels for m in modes)
-        volume = x[0].domain.volume()
-        flops = transform(x[0]) + transform(out) + volume * (MIX * c * out.channels * len(modes))
+        volume = x.domain.volume()
+        flops = transform(x) + transform(out) + volume * (MIX * c * out.channels * len(modes))
         return Cost(2 * numbers, flops, out.numbers() * BYTES)
 
-    def work(self, kernel: str, sizes: tuple[tuple[int, ...], ...], *x: Space) -> Work:
+    def work(self, kernel: str, sizes: GridSizes, x: Space) -> Work:
         """For each axis, transforms of all its lines there and back, and the products between."""
-        out, c = self.infer(*x).channels, x[0].channels
+        out, c = self.infer(x).channels, x.channels
         parts = []
-        for n, m in zip(sizes[0], each_axis(self.modes, x[0]), strict=True):
+        for n, m in zip(sizes[0], each_axis(self.modes, x), strict=True):
             lines, size, bands = math.prod(sizes[0]) // n, (n,), (range(m + 1),)
             there = transform_work(kernel, lines * c, size, bands, real=True)
             back = transform_work(kernel, lines * out, size, bands, real=True)
             parts += [there, Work(gemm=MIX * lines * (m + 1) * c * out), back]
         return together(*parts)
 
-    def complex_weights(self, *x: Space) -> int:
-        """All of them."""
-        return self.cost(*x).params // 2
+    def saved_modes(self, sizes: GridSizes, x: Space) -> int:
+        """Return the modes of each axis, at every point of the other axes."""
+        pairs = zip(each_axis(self.modes, x), sizes[0], strict=True)
+        return sum((m + 1) * math.prod(sizes[0]) // n for m, n in pairs)
 
-    def lower(self, *x: Space) -> nn.Module:
+    def complex_weights(self, x: Space) -> int:
+        """All of them."""
+        return self.cost(x).params // 2
+
+    def lower(self, x: Space) -> nn.Module:
         """See `opdsl.nn.spectral.axes.AxisConv`."""
         from opdsl.nn.spectral import axes
 
-        return axes.AxisConv(x[0].channels, self.infer(*x).channels, each_axis(self.modes, x[0]))
+        return axes.AxisConv(x.channels, self.infer(x).channels, each_axis(self.modes, x))

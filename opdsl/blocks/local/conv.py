@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, PositiveInt, field_validator
 
-from opdsl.ir.block import BYTES, Block, Bound, Cost
+from opdsl.ir.block import BYTES, Block, Bound, Cost, GridSizes
 from opdsl.ir.dims import PositiveCount
 from opdsl.ir.spaces import Space
 from opdsl.ir.stencil import stencil_bounds
@@ -21,6 +21,18 @@ class Conv(Block):
     It runs at any resolution, but it has no limit under refinement: the stencil covers `kernel`
     points, so its width shrinks with the grid. A model with a `conv` is shape-agnostic and not
     convergent, and its certificate says so.
+
+    ```op
+    edition 2026
+
+    model Stencil {
+      domain D = grid(x: 0..1, y: 0..1, boundary = periodic, min = 16)
+      input u : D -> R^3
+      output v : D -> R^8
+
+      v = u |> conv(out = 8, kernel = 3)  # op: allow(not-convergent)
+    }
+    ```
 
     Attributes:
         out: channels of the result.
@@ -51,34 +63,34 @@ class Conv(Block):
             raise ValueError("a stencil has a middle: an odd number of points")
         return value
 
-    def infer(self, *x: Space) -> Space:
+    def infer(self, x: Space) -> Space:
         """`out` channels on the same grid."""
-        return x[0].with_channels(self.out)
+        return x.with_channels(self.out)
 
-    def bounds(self, *x: Space) -> tuple[Bound, ...]:
+    def bounds(self, x: Space) -> tuple[Bound, ...]:
         """The ring of neighbours must not be wider than the grid."""
-        return stencil_bounds(x[0].domain, self.kernel)
+        return stencil_bounds(x.domain, self.kernel)
 
-    def diverges(self, *x: Space) -> str | None:  # noqa: ARG002  the same for every input
+    def diverges(self, _x: Space) -> str | None:
         """Its width is a number of points, not a length."""
         if self.kernel == 1:
             return None
         return f"has a stencil of {self.kernel} points, which shrinks with the grid"
 
-    def reach(self, sizes: tuple[tuple[int, ...], ...], *x: Space) -> tuple[int, ...]:  # noqa: ARG002  the same for every input
+    def receptive_field(self, sizes: GridSizes, _x: Space) -> tuple[int, ...]:
         """Half of the stencil."""
         return (self.kernel // 2,) * len(sizes[-1])
 
-    def cost(self, *x: Space) -> Cost:
+    def cost(self, x: Space) -> Cost:
         """One matrix product for each point of the stencil."""
-        weights = self.kernel ** x[0].domain.dims * x[0].channels * self.out
-        volume = x[0].domain.volume()
+        weights = self.kernel**x.domain.dims * x.channels * self.out
+        volume = x.domain.volume()
         constants = self.out if self.bias else 0
         return Cost(weights + constants, volume * (2 * weights), volume * (self.out * BYTES))
 
-    def lower(self, *x: Space) -> nn.Module:
+    def lower(self, x: Space) -> nn.Module:
         """See `opdsl.nn.grid.conv.Conv`."""
         from opdsl.nn.grid import conv
 
-        wraps = tuple(y and self.edges == "domain" for y in x[0].domain.periodic)
-        return conv.Conv(x[0].channels, self.out, self.kernel, wraps, bias=self.bias)
+        wraps = tuple(y and self.edges == "domain" for y in x.domain.periodic)
+        return conv.Conv(x.channels, self.out, self.kernel, wraps, bias=self.bias)

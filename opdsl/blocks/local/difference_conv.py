@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 
-from opdsl.ir.block import BYTES, Block, Bound, Cost, Refusal
+from opdsl.ir.block import BYTES, Block, Bound, Cost, GridSizes, Refusal
 from opdsl.ir.dims import PositiveCount
 from opdsl.ir.spaces import Space
 from opdsl.ir.stencil import stencil_bounds
@@ -75,10 +75,10 @@ class DifferenceConv(Block):
             raise ValueError("a stencil has a middle: an odd number of points")
         return value
 
-    def infer(self, *x: Space) -> Space:
+    def infer(self, x: Space) -> Space:
         """`out` channels on the same grid."""
-        self._check(x[0])
-        return x[0].with_channels(self.out or x[0].channels)
+        self._check(x)
+        return x.with_channels(self.out or x.channels)
 
     def _check(self, x: Space) -> None:
         if x.domain.dims > MOST_AXES:
@@ -103,43 +103,43 @@ class DifferenceConv(Block):
                 helps=(f"change the channels by `linear(out = {self.out})`",),
             )
 
-    def bounds(self, *x: Space) -> tuple[Bound, ...]:
+    def bounds(self, x: Space) -> tuple[Bound, ...]:
         """The stencil must not be wider than the grid."""
-        return stencil_bounds(x[0].domain, self.kernel)
+        return stencil_bounds(x.domain, self.kernel)
 
-    def diverges(self, *x: Space) -> str | None:  # noqa: ARG002  the same for every input
+    def diverges(self, _x: Space) -> str | None:
         """A jump to zero over the spacing grows without end."""
         if self.edges != "zeros" or self.kernel == 1:
             return None
         return "divides the jump to zero at the ends by the spacing"
 
-    def reach(self, sizes: tuple[tuple[int, ...], ...], *x: Space) -> tuple[int, ...]:  # noqa: ARG002  the same for every input
+    def receptive_field(self, sizes: GridSizes, _x: Space) -> tuple[int, ...]:
         """Half of the stencil."""
         return (self.kernel // 2,) * len(sizes[-1])
 
-    def cost(self, *x: Space) -> Cost:
+    def cost(self, x: Space) -> Cost:
         """One product for each point of the stencil, and one more for each axis."""
-        out, c = self.infer(*x), x[0].channels
+        out, c = self.infer(x), x.channels
         inward = c if self.mix else 1
-        weights = self.kernel ** x[0].domain.dims * inward * out.channels
-        rest = sum(self.kernel**i for i in range(x[0].domain.dims)) * inward * out.channels
-        volume = x[0].domain.volume()
+        weights = self.kernel**x.domain.dims * inward * out.channels
+        rest = sum(self.kernel**i for i in range(x.domain.dims)) * inward * out.channels
+        volume = x.domain.volume()
         return Cost(weights, volume * (2 * (weights + rest)), out.numbers() * BYTES)
 
-    def lower(self, *x: Space) -> nn.Module:
+    def lower(self, x: Space) -> nn.Module:
         """See `opdsl.nn.grid.difference.DifferenceConv`."""
         from opdsl.nn.grid import difference
 
-        domain = x[0].domain
+        domain = x.domain
         wraps = (y and self.edges != "zeros" for y in domain.periodic)
         widths = self.width if isinstance(self.width, tuple) else (self.width,) * domain.dims
         return difference.DifferenceConv(
-            x[0].channels,
-            self.infer(*x).channels,
+            x.channels,
+            self.infer(x).channels,
             self.kernel,
             lengths=tuple(a.hi - a.lo for a in domain.axes),
             widths=widths,
             closed=domain.periodic,
             edges=tuple("wrap" if y else self.edges for y in wraps),
-            groups=1 if self.mix else x[0].channels,
+            groups=1 if self.mix else x.channels,
         )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from opdsl.ir.block import BYTES, Block, Bound, Cost, Refusal
+from opdsl.ir.block import BYTES, Block, Bound, Cost, GridSizes, Refusal
 from opdsl.ir.dims import PositiveCount
 from opdsl.ir.spaces import Space
 
@@ -58,6 +58,7 @@ class DiscoConv(Block):
     """
 
     kinds: ClassVar[frozenset[str]] = frozenset({"grid", "sphere"})
+    traceable_tables: ClassVar[bool] = False  # onnxruntime lacks the arctangent in float64
     samples: ClassVar[tuple[dict[str, Any], ...]] = (
         {"inputs": (3,), "out": 4, "radius": 0.7, "shape": (3, 1)},
         {"inputs": (2,), "radius": 0.7, "shape": (4, 1), "bias": False},
@@ -77,10 +78,10 @@ class DiscoConv(Block):
         default=None, description="the grid whose stencil is used on every grid"
     )
 
-    def infer(self, *x: Space) -> Space:
+    def infer(self, x: Space) -> Space:
         """`out` channels on the same domain."""
-        self._check(x[0])
-        return x[0].with_channels(self.out or x[0].channels)
+        self._check(x)
+        return x.with_channels(self.out or x.channels)
 
     def _check(self, x: Space) -> None:
         axes = x.domain.dims
@@ -132,15 +133,15 @@ class DiscoConv(Block):
                     helps=("for what is everywhere: `spectral_conv` or `integrate`",),
                 )
 
-    def bounds(self, *x: Space) -> tuple[Bound, ...]:
+    def bounds(self, x: Space) -> tuple[Bound, ...]:
         """Each function of the kernel must meet a point; a frozen stencil must fit on the grid."""
-        domain = x[0].domain
+        domain = x.domain
         lengths = [a.hi - a.lo for a in domain.axes]
         if self.frozen is not None:
-            return tuple(y for i, n in enumerate(lengths) if (y := self._fitting(x[0], i, n)))
+            return tuple(y for i, n in enumerate(lengths) if (y := self._fitting(x, i, n)))
         if domain.kind == "sphere":
             lengths = [math.pi]  # of longitudes a polar row may have few
-        return tuple(self._bound(x[0], i, y) for i, y in enumerate(lengths))
+        return tuple(self._bound(x, i, y) for i, y in enumerate(lengths))
 
     def _bound(self, x: Space, axis: int, length: float) -> Bound:
         ends = 0 if x.domain.periodic[axis] else 1
@@ -175,13 +176,13 @@ class DiscoConv(Block):
             what="stencil points",
         )
 
-    def diverges(self, *x: Space) -> str | None:  # noqa: ARG002  the same for every input
+    def diverges(self, _x: Space) -> str | None:
         """A frozen stencil is a number of points, not a length."""
         return None if self.frozen is None else "has a frozen stencil, which shrinks with the grid"
 
-    def reach(self, sizes: tuple[tuple[int, ...], ...], *x: Space) -> tuple[int, ...] | None:
+    def receptive_field(self, sizes: GridSizes, x: Space) -> tuple[int, ...] | None:
         """The points within the radius; a frozen stencil and a sphere are taken for global."""
-        domain = x[0].domain
+        domain = x.domain
         if self.frozen is not None or not domain.regular:
             return None
         ends = (n if closed else n - 1 for n, closed in zip(sizes[0], domain.periodic, strict=True))
@@ -191,11 +192,11 @@ class DiscoConv(Block):
             for n, length in zip(ends, lengths, strict=True)
         )
 
-    def cost(self, *x: Space) -> Cost:
+    def cost(self, x: Space) -> Cost:
         """One product for each point of the kernel, whose number the grid decides."""
-        out, c = self.infer(*x), x[0].channels
-        params = self._count(x[0]) * c * out.channels + (out.channels if self.bias else 0)
-        flops = x[0].domain.volume() * (2 * ASSUMED * c * out.channels)
+        out, c = self.infer(x), x.channels
+        params = self._count(x) * c * out.channels + (out.channels if self.bias else 0)
+        flops = x.domain.volume() * (2 * ASSUMED * c * out.channels)
         return Cost(params, flops, out.numbers() * BYTES)
 
     def _functions_of(self, x: Space) -> tuple[int, int]:
@@ -207,17 +208,17 @@ class DiscoConv(Block):
         rings, angles = self._functions_of(x)
         return (rings + 1) // 2 if angles == 1 else rings // 2 * angles + rings % 2
 
-    def lower(self, *x: Space) -> nn.Module:
+    def lower(self, x: Space) -> nn.Module:
         """See `opdsl.nn.grid.disco.DiscoConv` and `opdsl.nn.sphere.disco.DiscoConv`."""
         from opdsl.nn.grid import disco
         from opdsl.nn.sphere import disco as spherical_disco
 
-        domain, c, out = x[0].domain, x[0].channels, self.infer(*x).channels
+        domain, c, out = x.domain, x.channels, self.infer(x).channels
         if domain.kind == "sphere":
             return spherical_disco.DiscoConv(
                 c,
                 out,
-                shape=self._functions_of(x[0]),
+                shape=self._functions_of(x),
                 radius=self.radius,
                 sampling=domain.sampling or "gauss_legendre",
                 bias=self.bias,
@@ -227,7 +228,7 @@ class DiscoConv(Block):
         return disco.DiscoConv(
             c,
             out,
-            shape=self._functions_of(x[0]),
+            shape=self._functions_of(x),
             radius=self.radius,
             lengths=tuple(a.hi - a.lo for a in domain.axes),
             closed=domain.periodic,

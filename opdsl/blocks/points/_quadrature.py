@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from opdsl.ir.block import Ask
+from opdsl.ir.block import SideInput
 from opdsl.ir.spaces import Domain
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-def weighed(domain: Domain) -> tuple[Ask, ...]:
+def weighed(domain: Domain) -> tuple[SideInput, ...]:
     """Where the points are, if they stand for more than one over their number."""
     told = domain.scattered and domain.measure != "uniform"
-    return (Ask(domain.name, "coordinates", domain),) if told else ()
+    return (SideInput(domain.name, "coordinates", domain),) if told else ()
 
 
 def measured(domain: Domain) -> nn.Module | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field, PositiveFloat
 
 from opdsl.blocks.pointwise.apply import TRANSCENDENTAL, Activation
-from opdsl.ir.block import BYTES, Ask, Block, Cost, Refusal
+from opdsl.ir.block import BYTES, Block, BoxKind, Cost, Ragged, Refusal, SideInput
 from opdsl.ir.dims import Poly, PositiveCount
 from opdsl.ir.spaces import KINDS, Domain, Extend, Space
 
@@ -98,7 +98,8 @@ class Gno(Block):
     """
 
     sized: ClassVar[bool] = True
-    ragged: ClassVar[Literal["each", "pointwise", "own"]] = "own"
+    ragged: ClassVar[Ragged] = "own"
+    drawn_as: ClassVar[BoxKind | None] = "integral"
     samples: ClassVar[tuple[dict[str, Any], ...]] = (
         {"inputs": ("P -> R^2",), "to": "Q", "radius": 2.0, "kernel": (4,), "act": "tanh"},
         {"inputs": ("P -> R^2",), "to": "Q", "radius": 0.7, "kernel": (3, 3), "kind": "nonlinear"},
@@ -162,21 +163,21 @@ class Gno(Block):
         default="distance", description="what makes two points neighbours"
     )
 
-    def infer(self, *x: Space) -> Space:
+    def infer(self, x: Space) -> Space:
         """`out` channels on `to`."""
-        here, there = ambient(x[0].domain, None), ambient(self.to, "to")
+        here, there = ambient(x.domain, None), ambient(self.to, "to")
         if here != there:
             raise Refusal(
                 "OP0313",
-                f"`{x[0].domain}` and `{self.to}` lie in spaces of {here} and {there} dimensions",
+                f"`{x.domain}` and `{self.to}` lie in spaces of {here} and {there} dimensions",
                 f"{there} coordinates",
                 at="to",
                 notes=("neighbours are found by the distance of their coordinates",),
                 helps=(f"declare both with as many coordinates: `points({here})`",),
             )
-        for refusal in (*self._of_neighbours(x[0]), *self._of_the_kernel(x[0])):
+        for refusal in (*self._of_neighbours(x), *self._of_the_kernel(x)):
             raise refusal
-        return x[0].on(self.to).with_channels(self.out or x[0].channels)
+        return x.on(self.to).with_channels(self.out or x.channels)
 
     def _of_neighbours(self, x: Space) -> Iterator[Refusal]:
         """What contradicts itself in what makes two points neighbours."""
@@ -271,15 +272,17 @@ class Gno(Block):
                 ),
             )
 
-    def asks(self, *x: Space) -> tuple[Ask, ...]:
+    def side_inputs(self, x: Space) -> tuple[SideInput, ...]:
         """Coordinates of the points of both domains, where they are not those of a grid."""
-        return tuple(Ask(y.name, "coordinates", y) for y in (x[0].domain, self.to) if y.scattered)
+        return tuple(
+            SideInput(y.name, "coordinates", y) for y in (x.domain, self.to) if y.scattered
+        )
 
-    def integrates(self, *x: Space) -> tuple[Domain, ...]:
+    def integrates(self, x: Space) -> tuple[Domain, ...]:
         """Over the domain of v, if it is an integral."""
-        return (x[0].domain,) if self.reduction == "integral" else ()
+        return (x.domain,) if self.reduction == "integral" else ()
 
-    def diverges(self, *x: Space) -> str | None:  # noqa: ARG002  the same for every space
+    def diverges(self, _x: Space) -> str | None:
         """A sum grows with the number of points; the nearest come closer."""
         if self.along == "edges":
             return "looks along edges, which get shorter as a mesh is refined"
@@ -300,14 +303,14 @@ class Gno(Block):
     def _seen(self, x: Space) -> int:
         return x.channels if self.kind.startswith("nonlinear") else 0
 
-    def cost(self, *x: Space) -> Cost:
+    def cost(self, x: Space) -> Cost:
         """The kernel at 16 neighbours of each x, its first layer at the points themselves.
 
         How many neighbours there are is up to the data: 16 stands for them.
         """
-        out = self.infer(*x)
-        params = sum(a * b + b for a, b in pairwise(self._widths(x[0])))
-        flops = self._at_points(x[0], out) + self._at_pairs(x[0], out)
+        out = self.infer(x)
+        params = sum(a * b + b for a, b in pairwise(self._widths(x)))
+        flops = self._at_points(x, out) + self._at_pairs(x, out)
         return Cost(params, flops, out.numbers() * BYTES)
 
     def _at_points(self, x: Space, out: Space) -> Poly:
@@ -333,23 +336,23 @@ class Gno(Block):
             inner += self.kernel[-1] * (2 * c if self.matrix == "full" else 1)
         return out.domain.volume() * (inner * (self.nearest or NEIGHBOURS))
 
-    def lower(self, *x: Space) -> nn.Module:
+    def lower(self, x: Space) -> nn.Module:
         """See `opdsl.nn.points.integral.gno.Gno`."""
         from opdsl.nn.layers.embedding import Sinusoids
         from opdsl.nn.points.integral import gno
 
         return gno.Gno(
-            _side(x[0].domain),
+            _side(x.domain),
             _side(self.to),
-            self._widths(x[0]),
-            self._rule(x[0]),
+            self._widths(x),
+            self._rule(x),
             act=self.act,
             kind=self.kind,
             full=self.matrix == "full",
             embedding=Sinusoids(self.embedding, self.frequencies, self.max_positions),
             mollifier=self.mollifier,
             reduction=self.reduction,
-            period=self._period(x[0]),
+            period=self._period(x),
         )
 
     def _rule(self, x: Space) -> NeighbourRule | None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from opdsl.blocks.points._quadrature import measured, weighed
-from opdsl.ir.block import BYTES, Ask, Block, Cost, Refusal
+from opdsl.ir.block import BYTES, Block, Cost, Ragged, Refusal, SideInput
 from opdsl.ir.spaces import KINDS, VECTOR, Domain, Extend, Space
 
 if TYPE_CHECKING:
@@ -35,16 +35,16 @@ class Integrate(Block):
     Source: Trefethen and Weideman 2014, doi:10.1137/130932132 (the trapezoidal rule).
     """
 
-    ragged: ClassVar[Literal["each", "pointwise", "own"]] = "own"
+    ragged: ClassVar[Ragged] = "own"
     samples: ClassVar[tuple[dict[str, Any], ...]] = (
         {"inputs": (3,)},
         {"inputs": ("P -> R^2",)},
         {"inputs": ("S -> R^2",)},
     )
 
-    def infer(self, *x: Space) -> Space:
+    def infer(self, x: Space) -> Space:
         """As many channels, without a domain."""
-        domain = x[0].domain
+        domain = x.domain
         if not (domain.regular or domain.scattered or domain.kind in {"sphere", "any"}):
             raise Refusal(
                 "OP0301",
@@ -60,25 +60,25 @@ class Integrate(Block):
                 at=0,
                 helps=(f"leave the extension first: `crop(to = {domain.name})`",),
             )
-        return Space(domain=VECTOR, channels=x[0].channels)
+        return Space(domain=VECTOR, channels=x.channels)
 
-    def integrates(self, *x: Space) -> tuple[Domain, ...]:
+    def integrates(self, x: Space) -> tuple[Domain, ...]:
         """Over the whole domain."""
-        return (x[0].domain,)
+        return (x.domain,)
 
-    def asks(self, *x: Space) -> tuple[Ask, ...]:
+    def side_inputs(self, x: Space) -> tuple[SideInput, ...]:
         """Where the points are, if they stand for more than one over their number."""
-        return weighed(x[0].domain)
+        return weighed(x.domain)
 
-    def cost(self, *x: Space) -> Cost:
+    def cost(self, x: Space) -> Cost:
         """A product and a sum for each number."""
-        return Cost(0, x[0].numbers() * 2, self.infer(*x).numbers() * BYTES)
+        return Cost(0, x.numbers() * 2, self.infer(x).numbers() * BYTES)
 
-    def lower(self, *x: Space) -> nn.Module:
+    def lower(self, x: Space) -> nn.Module:
         """See `opdsl.nn.layers.integral.Integrate`."""
         from opdsl.nn.layers import integral
 
-        domain = x[0].domain
+        domain = x.domain
         if domain.kind == "sphere":
             return integral.SphereIntegral(domain.sampling or "gauss_legendre")
         if domain.scattered:

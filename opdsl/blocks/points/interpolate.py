@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field, PositiveFloat
 
 from opdsl.blocks.points.gno import ambient, periods_of, place_of
-from opdsl.ir.block import BYTES, Ask, Block, Cost, Refusal
+from opdsl.ir.block import BYTES, Block, Cost, Ragged, Refusal, SideInput
 from opdsl.ir.dims import PositiveCount
 from opdsl.ir.spaces import KINDS, Domain, Space
 
@@ -61,7 +61,7 @@ class Interpolate(Block):
     """
 
     sized: ClassVar[bool] = True
-    ragged: ClassVar[Literal["each", "pointwise", "own"]] = "own"
+    ragged: ClassVar[Ragged] = "own"
     samples: ClassVar[tuple[dict[str, Any], ...]] = (
         {"inputs": ("P -> R^3",), "to": "Q"},
         {"inputs": ("P -> R^2",), "to": "Q", "kind": "distance", "count": 3},
@@ -80,9 +80,9 @@ class Interpolate(Block):
         default="error", description="what a point beyond the grid is"
     )
 
-    def infer(self, *x: Space) -> Space:
+    def infer(self, x: Space) -> Space:
         """As many channels on `to`."""
-        here, name = x[0].domain, self.keyword()
+        here, name = x.domain, self.keyword()
         dims, others = ambient(here, None, name), ambient(self.to, "to", name)
         if dims != others:
             raise Refusal(
@@ -100,31 +100,33 @@ class Interpolate(Block):
                 at="kind",
                 helps=("write `kind = distance`", "or carry it onto a grid first"),
             )
-        if len({p for p in self._periods(x[0]) if any(p)}) > 1:
+        if len({p for p in self._periods(x) if any(p)}) > 1:
             raise Refusal("OP0313", f"`{here}` and `{self.to}` have other periods", at="to")
-        return x[0].on(self.to)
+        return x.on(self.to)
 
     def _periods(self, x: Space) -> tuple[tuple[float | None, ...], ...]:
         found = periods_of(x.domain), periods_of(self.to)
         return tuple(p for p in found if p is not None)
 
-    def asks(self, *x: Space) -> tuple[Ask, ...]:
+    def side_inputs(self, x: Space) -> tuple[SideInput, ...]:
         """Coordinates of the points of both domains, where they are not those of a grid."""
-        return tuple(Ask(y.name, "coordinates", y) for y in (x[0].domain, self.to) if y.scattered)
+        return tuple(
+            SideInput(y.name, "coordinates", y) for y in (x.domain, self.to) if y.scattered
+        )
 
-    def cost(self, *x: Space) -> Cost:
+    def cost(self, x: Space) -> Cost:
         """A product and a sum for each point that counts, and its distance; no search."""
-        out, dims = self.infer(*x), ambient(x[0].domain, None)
+        out, dims = self.infer(x), ambient(x.domain, None)
         many = {"nearest": 1, "distance": self.count, "linear": 2**dims}[self.kind]
         weighed = out.domain.volume() * (0 if self.kind == "nearest" else 3 * dims * many)
         return Cost(0, weighed + out.numbers() * (2 * many), out.numbers() * BYTES)
 
-    def lower(self, *x: Space) -> nn.Module:
+    def lower(self, x: Space) -> nn.Module:
         """See `opdsl.nn.grid.interpolate.InterpolatePoints`."""
         from opdsl.nn.grid import interpolate
 
-        given = x[0].domain.scattered
-        return interpolate.InterpolatePoints(self._table(x[0]), place_of(self.to), given=given)
+        given = x.domain.scattered
+        return interpolate.InterpolatePoints(self._table(x), place_of(self.to), given=given)
 
     def _table(self, x: Space) -> InterpolationTable:
         from opdsl.nn.grid import interpolate

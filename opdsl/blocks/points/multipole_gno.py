@@ -10,7 +10,7 @@ from pydantic import Field, PositiveFloat
 
 from opdsl.blocks.points.gno import declares_period
 from opdsl.blocks.pointwise.apply import TRANSCENDENTAL, Activation
-from opdsl.ir.block import BYTES, Ask, Block, Cost, Refusal
+from opdsl.ir.block import BYTES, Block, BoxKind, Cost, Ragged, Refusal, SideInput
 from opdsl.ir.dims import Poly, PositiveCount
 from opdsl.ir.spaces import KINDS, Domain, Space
 
@@ -80,8 +80,9 @@ class MultipoleGno(Block):
     drawn at random, which have no limit, and no state of coarse levels from cycle to cycle.
     """
 
-    ragged: ClassVar[Literal["each", "pointwise", "own"]] = "own"
+    ragged: ClassVar[Ragged] = "own"
     kinds: ClassVar[frozenset[str]] = frozenset({"points", "graph", "mesh"})
+    drawn_as: ClassVar[BoxKind | None] = "integral"
     samples: ClassVar[tuple[dict[str, Any], ...]] = (
         {"inputs": ("P -> R^2",), "radius": 0.4, "kernel": (4,), "act": "tanh"},
         {
@@ -119,9 +120,9 @@ class MultipoleGno(Block):
     )
     wrap: bool | None = Field(default=None, description="whether distances go around periods")
 
-    def infer(self, *x: Space) -> Space:
+    def infer(self, x: Space) -> Space:
         """That of v, without names."""
-        domain = x[0].domain
+        domain = x.domain
         if not (domain.scattered and domain.ambient):
             message = "`multipole_gno` is defined on points, graphs and meshes only"
             raise Refusal("OP0301", message, f"this is {KINDS[domain.kind]}", at=0)
@@ -136,7 +137,7 @@ class MultipoleGno(Block):
             )
         if self._wraps(domain):
             self._check_wrapping(domain)
-        return x[0].with_channels(x[0].channels)
+        return x.with_channels(x.channels)
 
     def _wraps(self, domain: Domain) -> bool:
         return declares_period(domain) if self.wrap is None else self.wrap
@@ -164,13 +165,13 @@ class MultipoleGno(Block):
                 ),
             )
 
-    def asks(self, *x: Space) -> tuple[Ask, ...]:
+    def side_inputs(self, x: Space) -> tuple[SideInput, ...]:
         """Coordinates of the points."""
-        return (Ask(x[0].domain.name, "coordinates", x[0].domain),)
+        return (SideInput(x.domain.name, "coordinates", x.domain),)
 
-    def integrates(self, *x: Space) -> tuple[Domain, ...]:
+    def integrates(self, x: Space) -> tuple[Domain, ...]:
         """Over the domain of v, if it is an integral."""
-        return (x[0].domain,) if self.reduction == "integral" else ()
+        return (x.domain,) if self.reduction == "integral" else ()
 
     def _widths(self, x: Space) -> tuple[int, ...]:
         d = x.domain.ambient or 0
@@ -178,12 +179,12 @@ class MultipoleGno(Block):
         last = x.channels**2 if self.matrix == "full" else x.channels
         return (2 * seen, *self.kernel, last)
 
-    def cost(self, *x: Space) -> Cost:
+    def cost(self, x: Space) -> Cost:
         """The kernels at 16 neighbours of each point on its level, and at 16 on the next.
 
         How many points coarse levels have is up to the geometry: what is done there is not told.
         """
-        widths, c = self._widths(x[0]), x[0].channels
+        widths, c = self._widths(x), x.channels
         each = sum(a * b + b for a, b in pairwise(widths))
         params = (3 * self.levels - 2) * each + (self.levels - 1) * c * c
         inner = sum(2 * a * b for a, b in pairwise(self.kernel)) + self.kernel[0]
@@ -193,21 +194,21 @@ class MultipoleGno(Block):
         first = 2 * self.kernel[0] * widths[0]
         kernels = 3 if self.levels > 1 else 1
         behind = 2 * self.kernel[-1] * widths[-1] if whole else 0
-        flops: Poly = x[0].domain.volume() * (kernels * (NEIGHBOURS * inner + first) + behind)
-        return Cost(params, flops, x[0].numbers() * BYTES)
+        flops: Poly = x.domain.volume() * (kernels * (NEIGHBOURS * inner + first) + behind)
+        return Cost(params, flops, x.numbers() * BYTES)
 
-    def lower(self, *x: Space) -> nn.Module:
+    def lower(self, x: Space) -> nn.Module:
         """See `opdsl.nn.points.integral.multipole.Multipole`."""
         from opdsl.nn.layers.embedding import Sinusoids
         from opdsl.nn.points.integral import multipole
         from opdsl.nn.points.integral.gno import Side
 
-        domain = x[0].domain
+        domain = x.domain
         return multipole.Multipole(
             Side(measure=domain.measure or "uniform", period=domain.period),
             self._levels(),
-            x[0].channels,
-            self._widths(x[0]),
+            x.channels,
+            self._widths(x),
             act=self.act,
             between=self.between,
             full=self.matrix == "full",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field
 
 from opdsl.blocks.points._quadrature import measured, weighed
-from opdsl.ir.block import BYTES, Ask, Block, Cost, Refusal
+from opdsl.ir.block import BYTES, Block, Cost, Ragged, Refusal, SideInput
 from opdsl.ir.spaces import KINDS, VECTOR, Domain, Extend, Space
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Pool(Block):
     Source: Qi et al. 2017, arXiv:1612.00593, eq. (1) (PointNet).
     """
 
-    ragged: ClassVar[Literal["each", "pointwise", "own"]] = "own"
+    ragged: ClassVar[Ragged] = "own"
     positional: ClassVar[tuple[str, ...]] = ("kind",)
     samples: ClassVar[tuple[dict[str, Any], ...]] = (
         {"inputs": ("P -> R^3",)},
@@ -55,9 +55,9 @@ class Pool(Block):
 
     kind: Literal["max", "mean"] = Field(default="max", description="what is told of all points")
 
-    def infer(self, *x: Space) -> Space:
+    def infer(self, x: Space) -> Space:
         """As many channels, without a domain."""
-        domain = x[0].domain
+        domain = x.domain
         if not (domain.regular or domain.scattered or domain.kind in {"sphere", "any"}):
             message = "`pool` is defined on grids, points and spheres only"
             raise Refusal("OP0301", message, f"this is {KINDS[domain.kind]}", at=0)
@@ -69,26 +69,26 @@ class Pool(Block):
                 at=0,
                 helps=(f"leave the extension first: `crop(to = {domain.name})`",),
             )
-        return Space(domain=VECTOR, channels=x[0].channels)
+        return Space(domain=VECTOR, channels=x.channels)
 
-    def asks(self, *x: Space) -> tuple[Ask, ...]:
+    def side_inputs(self, x: Space) -> tuple[SideInput, ...]:
         """For a mean the geometry of points, unless all count the same."""
-        return weighed(x[0].domain) if self.kind == "mean" else ()
+        return weighed(x.domain) if self.kind == "mean" else ()
 
-    def integrates(self, *x: Space) -> tuple[Domain, ...]:
+    def integrates(self, x: Space) -> tuple[Domain, ...]:
         """A mean: over the domain of v."""
-        return (x[0].domain,) if self.kind == "mean" else ()
+        return (x.domain,) if self.kind == "mean" else ()
 
-    def cost(self, *x: Space) -> Cost:
+    def cost(self, x: Space) -> Cost:
         """A product and a sum for each number, or a comparison."""
         each = 2 if self.kind == "mean" else 1
-        return Cost(0, x[0].numbers() * each, self.infer(*x).numbers() * BYTES)
+        return Cost(0, x.numbers() * each, self.infer(x).numbers() * BYTES)
 
-    def lower(self, *x: Space) -> nn.Module:
+    def lower(self, x: Space) -> nn.Module:
         """See `opdsl.nn.layers.pool`."""
         from opdsl.nn.layers import pool
 
-        return pool.GlobalMax() if self.kind == "max" else self._mean(x[0].domain)
+        return pool.GlobalMax() if self.kind == "max" else self._mean(x.domain)
 
     def _mean(self, domain: Domain) -> nn.Module:
         from opdsl.nn.layers import integral, pool

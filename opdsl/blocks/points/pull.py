@@ -38,33 +38,32 @@ class Pull(Block):
     for one sample at a time.
     """
 
-    arity: ClassVar[tuple[int, int | None]] = (2, 2)
     samples: ClassVar[tuple[dict[str, Any], ...]] = (
         {"inputs": (2, "P -> R^1")},
         {"inputs": ("P -> R^3", "Q -> R^1")},
     )
 
-    def infer(self, *x: Space) -> Space:
+    def infer(self, v: Space, n: Space) -> Space:
         """The channels of the function, where the numbers are."""
-        for i, y in enumerate(x):
+        for i, y in enumerate((v, n)):
             if y.domain.kind == "vector":
                 message = "`pull` takes a function, then the numbers of its points as a function"
                 raise Refusal("OP0301", message, f"this is `{y}`", at=i)
-        if x[1].channels != 1:
+        if n.channels != 1:
             raise Refusal(
                 "OP0303",
-                f"a point has one number, not {count(x[1].channels)}",
-                f"this is `{x[1]}`",
+                f"a point has one number, not {count(n.channels)}",
+                f"this is `{n}`",
                 at=1,
                 helps=("a position on several axes is one number: i * n + j",),
             )
-        return x[0].on(x[1].domain)
+        return v.on(n.domain)
 
-    def cost(self, *x: Space) -> Cost:
+    def cost(self, v: Space, n: Space) -> Cost:
         """Nothing is computed."""
-        return Cost(0, x[1].numbers(), self.infer(*x).numbers() * BYTES)
+        return Cost(0, n.numbers(), self.infer(v, n).numbers() * BYTES)
 
-    def lower(self, *x: Space) -> nn.Module:  # noqa: ARG002  the same for every space
+    def lower(self, _v: Space, _n: Space) -> nn.Module:
         """See `opdsl.nn.points.pull.Pull`."""
         from opdsl.nn.points import pull
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from opdsl.ir.block import BYTES, Block, Cost
+from opdsl.ir.block import BYTES, Block, Cost, Ragged
 from opdsl.ir.spaces import Space
 
 if TYPE_CHECKING:
@@ -57,7 +57,8 @@ class Apply(Block):
     """
 
     positional: ClassVar[tuple[str, ...]] = ("kind",)
-    ragged: ClassVar[Literal["each", "pointwise", "own"]] = "pointwise"
+    shorthand: ClassVar[str | None] = "kind"
+    ragged: ClassVar[Ragged] = "pointwise"
     samples: ClassVar[tuple[dict[str, Any], ...]] = (
         {"inputs": (3,), "kind": "gelu"},
         {"inputs": (1,), "kind": "identity"},
@@ -66,20 +67,28 @@ class Apply(Block):
 
     kind: Activation = Field(description="the function")
 
-    def infer(self, *x: Space) -> Space:
+    def infer(self, x: Space) -> Space:
         """As many channels on the same domain; their names are lost, unless nothing happens."""
-        return x[0] if self.kind == "identity" else x[0].with_channels(x[0].channels)
+        return x if self.kind == "identity" else x.with_channels(x.channels)
 
-    def vanishes(self, *x: Space) -> bool:  # noqa: ARG002  the same for every space
+    def is_identity(self, _x: Space) -> bool:
         """The identity is nothing."""
         return self.kind == "identity"
 
-    def cost(self, *x: Space) -> Cost:
+    def cost(self, x: Space) -> Cost:
         """A few operations for each number."""
         each = CHEAP.get(self.kind, TRANSCENDENTAL)
-        return Cost(0, x[0].numbers() * each, x[0].numbers() * BYTES)
+        return Cost(0, x.numbers() * each, x.numbers() * BYTES)
 
-    def lower(self, *x: Space) -> nn.Module:  # noqa: ARG002  the same for every space
+    def saves_inputs(self, _x: Space) -> bool:
+        """Return True: the derivative depends on v."""
+        return True
+
+    def label(self) -> str:
+        """Return the name of the function."""
+        return self.kind
+
+    def lower(self, _x: Space) -> nn.Module:
         """See `opdsl.nn.layers.pointwise.Activation`."""
         from opdsl.nn.layers import pointwise
 

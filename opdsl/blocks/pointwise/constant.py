@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
-from opdsl.ir.block import BYTES, Block, Cost
+from opdsl.ir.block import BYTES, Block, Cost, Ragged
 from opdsl.ir.dims import Poly, PositiveCount
 from opdsl.ir.spaces import Domain, Space
 
@@ -44,10 +44,9 @@ class Constant(Block):
     Liu-Schiaffini et al. 2023, arXiv:2308.08794, sec. 4.
     """
 
-    arity: ClassVar[tuple[int, int | None]] = (0, 0)
     positional: ClassVar[tuple[str, ...]] = ("domain",)
     sized: ClassVar[bool] = True
-    ragged: ClassVar[Literal["each", "pointwise", "own"]] = "pointwise"
+    ragged: ClassVar[Ragged] = "pointwise"
     samples: ClassVar[tuple[dict[str, Any], ...]] = (
         {"inputs": (), "domain": "D", "out": 3},
         {"inputs": (), "domain": "D/2", "out": 2, "alike": True},
@@ -57,19 +56,19 @@ class Constant(Block):
     out: PositiveCount = Field(description="channels of the result")
     alike: bool = Field(default=False, description="whether one number serves all channels")
 
-    def infer(self, *x: Space) -> Space:  # noqa: ARG002  it has no inputs
+    def infer(self) -> Space:
         """`out` channels on the domain."""
         return Space(domain=self.domain, channels=self.out)
 
-    def cost(self, *x: Space) -> Cost:
+    def cost(self) -> Cost:
         """A number for each channel, or one."""
-        return Cost(1 if self.alike else self.out, Poly(), self.infer(*x).numbers() * BYTES)
+        return Cost(1 if self.alike else self.out, Poly(), self.infer().numbers() * BYTES)
 
-    def uniform(self, given: tuple[bool, ...], *x: Space) -> bool:  # noqa: ARG002  it has no inputs
+    def uniform(self, _inputs: tuple[bool, ...]) -> bool:
         """It is a constant."""
         return True
 
-    def lower(self, *x: Space) -> nn.Module:  # noqa: ARG002  it has no inputs
+    def lower(self) -> nn.Module:
         """See `opdsl.nn.layers.modulate.Constant`."""
         from opdsl.nn.layers import modulate
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
-from opdsl.ir.block import BYTES, Block, Cost
+from opdsl.ir.block import BYTES, Block, Cost, Ragged
 from opdsl.ir.spaces import Space
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Dropout(Block):
     """
 
     positional: ClassVar[tuple[str, ...]] = ("p",)
-    ragged: ClassVar[Literal["each", "pointwise", "own"]] = "pointwise"
+    ragged: ClassVar[Ragged] = "pointwise"
     samples: ClassVar[tuple[dict[str, Any], ...]] = (
         {"inputs": (3,), "p": 0.25},
         {"inputs": (1,), "p": 0.0},
@@ -45,15 +45,15 @@ class Dropout(Block):
 
     p: float = Field(ge=0, lt=1, description="the probability that a number becomes zero")
 
-    def infer(self, *x: Space) -> Space:
+    def infer(self, x: Space) -> Space:
         """The space of the input."""
-        return x[0]
+        return x
 
-    def cost(self, *x: Space) -> Cost:
+    def cost(self, x: Space) -> Cost:
         """One multiplication for each number."""
-        return Cost(0, x[0].numbers(), x[0].numbers() * BYTES)
+        return Cost(0, x.numbers(), x.numbers() * BYTES)
 
-    def lower(self, *x: Space) -> nn.Module:  # noqa: ARG002  the same for every space
+    def lower(self, _x: Space) -> nn.Module:
         """See `opdsl.nn.layers.pointwise.Dropout`."""
         from opdsl.nn.layers import pointwise
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
 from opdsl.blocks.pointwise.apply import TRANSCENDENTAL, Activation
-from opdsl.ir.block import BYTES, Block, Cost
+from opdsl.ir.block import BYTES, Block, Cost, Ragged
 from opdsl.ir.dims import PositiveCount
 from opdsl.ir.spaces import Space
 
@@ -38,7 +38,7 @@ class Mlp(Block):
     Source: Lu et al. 2021, arXiv:1910.03193 (the nets of DeepONet).
     """
 
-    ragged: ClassVar[Literal["each", "pointwise", "own"]] = "pointwise"
+    ragged: ClassVar[Ragged] = "pointwise"
     samples: ClassVar[tuple[dict[str, Any], ...]] = (
         {"inputs": (3,), "widths": (4, 2)},
         {"inputs": ("R^2",), "widths": (5,), "act": "tanh"},
@@ -49,21 +49,21 @@ class Mlp(Block):
     )
     act: Activation = Field(default="gelu", description="between the layers")
 
-    def infer(self, *x: Space) -> Space:
+    def infer(self, x: Space) -> Space:
         """The last of `widths` on the same domain."""
-        return x[0].with_channels(self.widths[-1])
+        return x.with_channels(self.widths[-1])
 
-    def cost(self, *x: Space) -> Cost:
+    def cost(self, x: Space) -> Cost:
         """A matrix and a constant for each layer."""
-        pairs = list(zip((x[0].channels, *self.widths), self.widths, strict=False))
+        pairs = list(zip((x.channels, *self.widths), self.widths, strict=False))
         params = sum(a * b + b for a, b in pairs)
         bent = TRANSCENDENTAL * sum(self.widths[:-1])
-        volume = x[0].domain.volume()
+        volume = x.domain.volume()
         flops = volume * (sum(2 * a * b + b for a, b in pairs) + bent)
         return Cost(params, flops, volume * (self.widths[-1] * BYTES))
 
-    def lower(self, *x: Space) -> nn.Module:
+    def lower(self, x: Space) -> nn.Module:
         """See `opdsl.nn.layers.modulate.Mlp`."""
         from opdsl.nn.layers import modulate
 
-        return modulate.Mlp((x[0].channels, *self.widths), self.act)
+        return modulate.Mlp((x.channels, *self.widths), self.act)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, PositiveInt
 
-from opdsl.ir.block import BYTES, Block, Cost, Refusal
+from opdsl.ir.block import BYTES, Block, Cost, GridSizes, Ragged, Refusal
 from opdsl.ir.channel_groups import COPIES, one_copy
 from opdsl.ir.combine_rules import count
 from opdsl.ir.dims import PositiveCount
@@ -54,7 +54,7 @@ class Norm(Block):
         Ba et al. 2016, arXiv:1607.06450; Ioffe and Szegedy 2015, arXiv:1502.03167.
     """
 
-    ragged: ClassVar[Literal["each", "pointwise", "own"]] = "own"
+    ragged: ClassVar[Ragged] = "own"
     samples: ClassVar[tuple[dict[str, Any], ...]] = (
         {"inputs": (3,)},
         {"inputs": (4,), "kind": "group", "groups": 2},
@@ -71,10 +71,10 @@ class Norm(Block):
     groups: PositiveInt = Field(default=1, description="groups of channels, for `kind = group`")
     copies: PositiveCount = Field(default=1, description=COPIES)
 
-    def infer(self, *x: Space) -> Space:
+    def infer(self, x: Space) -> Space:
         """As many channels on the same domain."""
-        self._check_groups(one_copy(x[0], self.copies).channels)
-        return x[0].with_channels(x[0].channels)
+        self._check_groups(one_copy(x, self.copies).channels)
+        return x.with_channels(x.channels)
 
     def _check_groups(self, channels: int) -> None:
         if self.groups > 1 and self.kind != "group":
@@ -95,25 +95,25 @@ class Norm(Block):
                 helps=(f"take a divisor of {channels}",),
             )
 
-    def reach(self, sizes: tuple[tuple[int, ...], ...], *x: Space) -> tuple[int, ...] | None:  # noqa: ARG002  the same for every input
+    def receptive_field(self, sizes: GridSizes, _x: Space) -> tuple[int, ...] | None:
         """No point sees another where no mean over the grid is taken; `batch` keeps its means."""
         return (0,) * len(sizes[-1]) if self.kind in {"layer", "batch"} else None
 
-    def cost(self, *x: Space) -> Cost:
+    def cost(self, x: Space) -> Cost:
         """Two numbers for each channel, unless the kind is `instance`."""
-        each = one_copy(x[0], self.copies)
+        each = one_copy(x, self.copies)
         params = 0 if self.kind == "instance" else 2 * each.channels
-        return Cost(params, x[0].numbers() * OPERATIONS, x[0].numbers() * BYTES)
+        return Cost(params, x.numbers() * OPERATIONS, x.numbers() * BYTES)
 
-    def uniform(self, given: tuple[bool, ...], *x: Space) -> bool:  # noqa: ARG002  of no matter
+    def uniform(self, inputs: tuple[bool, ...], _x: Space) -> bool:
         """As what comes in."""
-        return all(given)
+        return all(inputs)
 
-    def lower(self, *x: Space) -> nn.Module:
+    def lower(self, x: Space) -> nn.Module:
         """See `opdsl.nn.layers.norm.Norm`."""
         from opdsl.nn.layers import grouped, norm
 
-        c = one_copy(x[0], self.copies).channels
+        c = one_copy(x, self.copies).channels
         if self.copies > 1:
             return grouped.GroupedLayer("norm", self.copies, self.kind, c, self.groups)
         return norm.Norm(self.kind, c, self.groups)

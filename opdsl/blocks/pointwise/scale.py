@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from opdsl.ir.block import BYTES, Block, Cost
+from opdsl.ir.block import BYTES, Block, Cost, Ragged
 from opdsl.ir.spaces import Space
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class Scale(Block):
 
     complex: ClassVar[bool] = True
     positional: ClassVar[tuple[str, ...]] = ("factor",)
-    ragged: ClassVar[Literal["each", "pointwise", "own"]] = "pointwise"
+    ragged: ClassVar[Ragged] = "pointwise"
     samples: ClassVar[tuple[dict[str, Any], ...]] = (
         {"inputs": (3,), "factor": -0.5},
         {"inputs": (1,), "factor": 2.0},
@@ -42,19 +42,19 @@ class Scale(Block):
 
     factor: float
 
-    def infer(self, *x: Space) -> Space:
+    def infer(self, x: Space) -> Space:
         """The space of the input; its channels keep their names."""
-        return x[0]
+        return x
 
-    def carries(self, *x: Space) -> bool:  # noqa: ARG002  the same for every space
+    def band_preserving(self) -> bool:
         """It is linear, and the same at every point."""
         return True
 
-    def cost(self, *x: Space) -> Cost:
+    def cost(self, x: Space) -> Cost:
         """One multiplication for each number."""
-        return Cost(0, x[0].numbers(), x[0].numbers() * BYTES)
+        return Cost(0, x.numbers(), x.numbers() * BYTES)
 
-    def lower(self, *x: Space) -> nn.Module:  # noqa: ARG002  the same for every space
+    def lower(self, _x: Space) -> nn.Module:
         """See `opdsl.nn.layers.arithmetic.Scale`."""
         from opdsl.nn.layers import arithmetic
 

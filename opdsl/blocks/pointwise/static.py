@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
-from opdsl.ir.block import Ask, Block, Cost, Refusal, free
+from opdsl.ir.block import Block, Cost, Refusal, SideInput, copy_cost
 from opdsl.ir.spaces import Domain, Space
 
 if TYPE_CHECKING:
@@ -38,7 +38,6 @@ class Static(Block):
     Source: nothing to cite.
     """
 
-    arity: ClassVar[tuple[int, int | None]] = (0, 0)
     positional: ClassVar[tuple[str, ...]] = ("domain",)
     samples: ClassVar[tuple[dict[str, Any], ...]] = (
         {"inputs": (), "domain": "D", "fields": ("mask", "height")},
@@ -47,7 +46,7 @@ class Static(Block):
     domain: Domain = Field(description="where the fields live")
     fields: tuple[str, ...] = Field(min_length=1, description="their names")
 
-    def infer(self, *x: Space) -> Space:  # noqa: ARG002  it has no inputs
+    def infer(self) -> Space:
         """A channel for each field, with its name."""
         if self.domain.geometry == "per_sample":
             raise Refusal(
@@ -62,15 +61,15 @@ class Static(Block):
             raise Refusal("OP0203", f"field `{twice}` is named twice", "again here", at="fields")
         return Space(domain=self.domain, channels=len(self.fields), components=self.fields)
 
-    def asks(self, *x: Space) -> tuple[Ask, ...]:  # noqa: ARG002  it has no inputs
+    def side_inputs(self) -> tuple[SideInput, ...]:
         """Each field, by its name."""
-        return tuple(Ask(y, "field", self.domain) for y in self.fields)
+        return tuple(SideInput(y, "field", self.domain) for y in self.fields)
 
-    def cost(self, *x: Space) -> Cost:
+    def cost(self) -> Cost:
         """A copy."""
-        return free(self.infer(*x).numbers())
+        return copy_cost(self.infer().numbers())
 
-    def lower(self, *x: Space) -> nn.Module:  # noqa: ARG002  it has no inputs
+    def lower(self) -> nn.Module:
         """See `opdsl.nn.points.inputs.StaticFields`."""
         from opdsl.nn.points import inputs
 

@@ -39,36 +39,36 @@ class DivergenceFree(Block):
 
     kinds: ClassVar[frozenset[str]] = frozenset({"grid"})
     samples: ClassVar[tuple[dict[str, Any], ...]] = ({"inputs": (6,)},)
-    rings: ClassVar[bool] = True
+    assumes_periodic: ClassVar[bool] = True
 
-    def infer(self, *x: Space) -> Space:
+    def infer(self, x: Space) -> Space:
         """The same field."""
-        axes = x[0].domain.dims
-        channels: object = x[0].channels
-        if not isinstance(channels, Poly) and x[0].channels % axes:
+        axes = x.domain.dims
+        channels: object = x.channels
+        if not isinstance(channels, Poly) and x.channels % axes:
             raise Refusal(
                 "OP0303",
-                f"{x[0].channels} channels are no vector fields on {axes} axes",
+                f"{x.channels} channels are no vector fields on {axes} axes",
                 f"a field has {axes} components",
                 at=0,
                 helps=(f"make them so before: `linear(out = {axes})`",),
             )
-        return x[0]
+        return x
 
-    def carries(self, *x: Space) -> bool:  # noqa: ARG002  the same for every space
+    def band_preserving(self) -> bool:
         """It makes no frequency."""
         return True
 
-    def cost(self, *x: Space) -> Cost:
+    def cost(self, x: Space) -> Cost:
         """Transforms there and back, and a product with the frequencies."""
-        flops = transform(x[0]) + transform(x[0]) + x[0].numbers() * (4 * x[0].domain.dims)
-        return Cost(0, flops, x[0].numbers() * BYTES)
+        flops = transform(x) + transform(x) + x.numbers() * (4 * x.domain.dims)
+        return Cost(0, flops, x.numbers() * BYTES)
 
-    def lower(self, *x: Space) -> nn.Module:
+    def lower(self, x: Space) -> nn.Module:
         """See `opdsl.nn.spectral.divergence_free.DivergenceFree`."""
         from opdsl.nn.spectral import divergence_free
 
-        domain = x[0].domain
+        domain = x.domain
         return divergence_free.DivergenceFree(
             tuple(a.hi - a.lo for a in domain.axes), domain.periodic
         )

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, NonNegativeInt
 
-from opdsl.ir.block import BYTES, Block, Bound, Cost, Work
-from opdsl.ir.modes import bounds, each_axis, frequencies, transform_work
+from opdsl.ir.block import BYTES, Block, Bound, Cost, GridSizes, Work
+from opdsl.ir.modes import bounds, each_axis, transform_work
 from opdsl.ir.regrid import transform
 from opdsl.ir.spaces import Space
+from opdsl.spectrum import frequencies
 
 if TYPE_CHECKING:
     from torch import nn
@@ -41,7 +42,7 @@ class Fft(Block):
         doi:10.1137/1.9780898719598.
     """
 
-    rings: ClassVar[bool] = True
+    assumes_periodic: ClassVar[bool] = True
     kinds: ClassVar[frozenset[str]] = frozenset({"grid"})
     complex: ClassVar[bool] = True
     kernels: ClassVar[tuple[str, ...]] = ("fft", "dft")
@@ -54,30 +55,30 @@ class Fft(Block):
         description="the greatest frequency kept, one number or one for each axis"
     )
 
-    def infer(self, *x: Space) -> Space:
+    def infer(self, x: Space) -> Space:
         """Complex coefficients of as many channels."""
-        modes = each_axis(self.modes, x[0])
-        kept = x[0].domain.spectrum(modes, halved=not x[0].complex)
-        return Space(domain=kept, channels=x[0].channels, field="C")
+        modes = each_axis(self.modes, x)
+        kept = x.domain.spectrum(modes, halved=not x.complex)
+        return Space(domain=kept, channels=x.channels, field="C")
 
-    def bounds(self, *x: Space) -> tuple[Bound, ...]:
+    def bounds(self, x: Space) -> tuple[Bound, ...]:
         """2 m + 1 points on each axis."""
-        return bounds(x[0].domain, self._bands(x[0]), self.modes)
+        return bounds(x.domain, self._bands(x), self.modes)
 
     def _bands(self, x: Space) -> tuple[range, ...]:
         return frequencies(each_axis(self.modes, x), real=not x.complex)
 
-    def cost(self, *x: Space) -> Cost:
+    def cost(self, x: Space) -> Cost:
         """A fast transform."""
-        return Cost(0, transform(x[0]), self.infer(*x).numbers() * BYTES)
+        return Cost(0, transform(x), self.infer(x).numbers() * BYTES)
 
-    def work(self, kernel: str, sizes: tuple[tuple[int, ...], ...], *x: Space) -> Work:
+    def work(self, kernel: str, sizes: GridSizes, x: Space) -> Work:
         """One transform, cut after each axis."""
-        real = not x[0].complex
-        return transform_work(kernel, x[0].channels, sizes[0], self._bands(x[0]), real=real)
+        real = not x.complex
+        return transform_work(kernel, x.channels, sizes[0], self._bands(x), real=real)
 
-    def lower(self, *x: Space) -> nn.Module:
+    def lower(self, x: Space) -> nn.Module:
         """See `opdsl.nn.spectral.transforms.TruncatedFFT`."""
         from opdsl.nn.spectral import transforms
 
-        return transforms.TruncatedFFT(each_axis(self.modes, x[0]))
+        return transforms.TruncatedFFT(each_axis(self.modes, x))

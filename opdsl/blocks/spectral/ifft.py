@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
-from opdsl.ir.block import BYTES, Block, Bound, Cost, Work
+from opdsl.ir.block import BYTES, Block, Bound, Cost, GridSizes, Work
 from opdsl.ir.complex_parts import needs_complex
-from opdsl.ir.modes import bounds, frequencies, transform_work
+from opdsl.ir.modes import bounds, transform_work
 from opdsl.ir.regrid import same_interval, transform
 from opdsl.ir.spaces import Domain, Space
+from opdsl.spectrum import frequencies
 
 if TYPE_CHECKING:
     from torch import nn
@@ -52,18 +53,18 @@ class Ifft(Block):
 
     to: Domain | None = Field(default=None, description="the grid of the result")
 
-    def infer(self, *x: Space) -> Space:
+    def infer(self, x: Space) -> Space:
         """As many channels on `to`, real if the coefficients are half of all."""
-        needs_complex(self.keyword(), x[0])
-        to = self.to or x[0].domain.factors[0]
-        same_interval(x[0].on(x[0].domain.factors[0]), to)
-        return Space(domain=to, channels=x[0].channels, field="R" if x[0].domain.halved else "C")
+        needs_complex(self.keyword(), x)
+        to = self.to or x.domain.factors[0]
+        same_interval(x.on(x.domain.factors[0]), to)
+        return Space(domain=to, channels=x.channels, field="R" if x.domain.halved else "C")
 
-    def bounds(self, *x: Space) -> tuple[Bound, ...]:
+    def bounds(self, x: Space) -> tuple[Bound, ...]:
         """2 m + 1 points on each axis."""
-        modes = self._modes(x[0])
+        modes = self._modes(x)
         alike = len(set(modes)) == 1
-        return bounds(self.infer(*x).domain, self._bands(x[0]), modes[0] if alike else modes)
+        return bounds(self.infer(x).domain, self._bands(x), modes[0] if alike else modes)
 
     def _modes(self, x: Space) -> tuple[int, ...]:
         assert x.domain.modes is not None
@@ -72,18 +73,18 @@ class Ifft(Block):
     def _bands(self, x: Space) -> tuple[range, ...]:
         return frequencies(self._modes(x), real=x.domain.halved)
 
-    def cost(self, *x: Space) -> Cost:
+    def cost(self, x: Space) -> Cost:
         """A fast transform."""
-        out = self.infer(*x)
+        out = self.infer(x)
         return Cost(0, transform(out), out.numbers() * BYTES)
 
-    def work(self, kernel: str, sizes: tuple[tuple[int, ...], ...], *x: Space) -> Work:
+    def work(self, kernel: str, sizes: GridSizes, x: Space) -> Work:
         """One transform, grown after each axis."""
-        real = x[0].domain.halved
-        return transform_work(kernel, x[0].channels, sizes[-1], self._bands(x[0]), real=real)
+        real = x.domain.halved
+        return transform_work(kernel, x.channels, sizes[-1], self._bands(x), real=real)
 
-    def lower(self, *x: Space) -> nn.Module:
+    def lower(self, x: Space) -> nn.Module:
         """See `opdsl.nn.spectral.transforms.InverseTruncatedFFT`."""
         from opdsl.nn.spectral import transforms
 
-        return transforms.InverseTruncatedFFT(self._modes(x[0]), real=x[0].domain.halved)
+        return transforms.InverseTruncatedFFT(self._modes(x), real=x.domain.halved)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from opdsl.ir.block import BYTES, Block, Cost, Refusal, free
+from opdsl.ir.block import BYTES, Block, Cost, Refusal, copy_cost
 from opdsl.ir.regrid import same_interval, transform
 from opdsl.ir.spaces import Domain, Space
 
@@ -58,11 +58,11 @@ class Resample(Block):
         default="fourier", description="how values between the points are found"
     )
 
-    def infer(self, *x: Space) -> Space:
+    def infer(self, x: Space) -> Space:
         """The same channels on `to`."""
-        same_interval(x[0], self.to)
-        self._check_axes(x[0])
-        return x[0].on(self.to)
+        same_interval(x, self.to)
+        self._check_axes(x)
+        return x.on(self.to)
 
     def _check_axes(self, x: Space) -> None:
         axes = {"linear": 1, "cubic": 2}.get(self.kind, x.domain.dims)
@@ -77,22 +77,22 @@ class Resample(Block):
             helps=("`kind = fourier` is exact on any number of axes",),
         )
 
-    def vanishes(self, *x: Space) -> bool:
+    def is_identity(self, x: Space) -> bool:
         """On its own grid a function stays as it is."""
-        return self.to == x[0].domain
+        return self.to == x.domain
 
-    def carries(self, *x: Space) -> bool:  # noqa: ARG002  the same for every space
+    def band_preserving(self) -> bool:
         """It makes no frequency."""
         return self.kind == "fourier"
 
-    def cost(self, *x: Space) -> Cost:
+    def cost(self, x: Space) -> Cost:
         """A fast transform along each axis at the old size, and one at the new size."""
-        out = self.infer(*x)
-        if self.to == x[0].domain:
-            return free(out.numbers())
-        return Cost(0, transform(x[0]) + transform(out), out.numbers() * BYTES)
+        out = self.infer(x)
+        if self.to == x.domain:
+            return copy_cost(out.numbers())
+        return Cost(0, transform(x) + transform(out), out.numbers() * BYTES)
 
-    def lower(self, *x: Space) -> nn.Module:  # noqa: ARG002  the same for every space
+    def lower(self, _x: Space) -> nn.Module:
         """See `opdsl.nn.spectral.conv.resample` and `opdsl.nn.grid.conv.Interpolate`."""
         from opdsl.nn.grid.conv import Interpolate
         from opdsl.nn.spectral.conv import Resample

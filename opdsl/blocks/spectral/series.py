@@ -10,9 +10,10 @@ from pydantic import Field, NonNegativeInt
 
 from opdsl.ir.block import BYTES, Block, Bound, Cost, Refusal
 from opdsl.ir.dims import PositiveCount
-from opdsl.ir.modes import Bands, bounds, each_axis, frequencies
+from opdsl.ir.modes import bounds, each_axis
 from opdsl.ir.regrid import transform
 from opdsl.ir.spaces import KINDS, Domain, Space
+from opdsl.spectrum import Bands, frequencies
 
 if TYPE_CHECKING:
     from torch import nn
@@ -54,7 +55,6 @@ class Series(Block):
     Source: Rahman et al. 2024, arXiv:2403.12553, sec. 4 (positional encoding of a variable).
     """
 
-    arity: ClassVar[tuple[int, int | None]] = (0, 0)
     positional: ClassVar[tuple[str, ...]] = ("domain",)
     sized: ClassVar[bool] = True
     samples: ClassVar[tuple[dict[str, Any], ...]] = (
@@ -76,7 +76,7 @@ class Series(Block):
         default="none", description="of which release it has the faults"
     )
 
-    def infer(self, *x: Space) -> Space:  # noqa: ARG002  it has no inputs
+    def infer(self) -> Space:
         """`out` channels on the domain."""
         if not self.domain.regular:
             raise Refusal(
@@ -95,9 +95,9 @@ class Series(Block):
             return tuple(range(m + 1) for m in modes)
         return frequencies(modes)
 
-    def bounds(self, *x: Space) -> tuple[Bound, ...]:
+    def bounds(self) -> tuple[Bound, ...]:
         """The points that hold the frequencies; of two ends with one value only one counts."""
-        found = bounds(self.infer(*x).domain, self._bands(), self.modes)
+        found = bounds(self.infer().domain, self._bands(), self.modes)
         ends = (0 if closed else 1 for closed in self.domain.periodic)
         return tuple(_more(self._fewer(x), n) for x, n in zip(found, ends, strict=True))
 
@@ -114,27 +114,27 @@ class Series(Block):
             cure=lambda there: f"modes = {there - 1}",
         )
 
-    def diverges(self, *x: Space) -> str | None:  # noqa: ARG002  the same for every input
+    def diverges(self) -> str | None:
         """Values that shrink with the grid tend to nothing."""
         if self.faults == "none":
             return None
         return "is divided by the number of points, a fault of neuraloperator"
 
-    def cost(self, *x: Space) -> Cost:
+    def cost(self) -> Cost:
         """A complex number for each frequency; a fast transform back."""
-        out = self.infer(*x)
+        out = self.infer()
         params = 2 * self.out * math.prod(map(len, self._bands()))
         return Cost(params, transform(out), out.numbers() * BYTES)
 
-    def complex_weights(self, *x: Space) -> int:
+    def complex_weights(self) -> int:
         """All of them."""
-        return self.cost(*x).params // 2
+        return self.cost().params // 2
 
-    def lower(self, *x: Space) -> nn.Module:
+    def lower(self) -> nn.Module:
         """See `opdsl.nn.spectral.series.Series`."""
         from opdsl.nn.spectral import series
 
-        modes = each_axis(self.modes, self.infer(*x))
+        modes = each_axis(self.modes, self.infer())
         more = {"positive": True} if self.layout == "neuralop" else {}
         more |= {"divided": True} if self.faults != "none" else {}
         return series.Series(self.out, modes, self.domain.periodic, **more)

@@ -7,20 +7,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, NonNegativeInt, StrictFloat, StrictInt
 
-from opdsl.ir.block import BYTES, Block, Bound, Cost, Refusal, Work
+from opdsl.ir.block import BYTES, Block, Bound, BoxKind, Cost, GridSizes, Refusal, Work
 from opdsl.ir.channel_groups import COPIES, one_copy
 from opdsl.ir.dims import Poly, PositiveCount
-from opdsl.ir.modes import (
-    MIX,
-    Bands,
-    Layouts,
-    bounds,
-    each_axis,
-    frequencies,
-    layout_of_each,
-    together,
-    transform_work,
-)
+from opdsl.ir.modes import MIX, bounds, each_axis, layout_of_each, together, transform_work
 from opdsl.ir.ranks import (
     Axes,
     count_numbers,
@@ -31,6 +21,7 @@ from opdsl.ir.ranks import (
 )
 from opdsl.ir.regrid import same_interval, transform
 from opdsl.ir.spaces import Domain, Space
+from opdsl.spectrum import Bands, Layouts, frequencies
 
 if TYPE_CHECKING:
     from torch import nn
@@ -103,11 +94,14 @@ class SpectralConv(Block):
         Kossaifi et al. 2023, arXiv:2310.00120, sec. 3, for the factors.
     """
 
-    rings: ClassVar[bool] = True
+    assumes_periodic: ClassVar[bool] = True
     kinds: ClassVar[frozenset[str]] = frozenset({"grid"})
     complex: ClassVar[bool] = True
     sized: ClassVar[bool] = True
     kernels: ClassVar[tuple[str, ...]] = ("fft", "dft")
+    drawn_as: ClassVar[BoxKind | None] = "integral"
+    limits_modes: ClassVar[bool] = True
+    narrows_spectrum: ClassVar[bool] = True
     samples: ClassVar[tuple[dict[str, Any], ...]] = (
         {"inputs": (3,), "modes": 2, "out": 5},
         {"inputs": (2,), "modes": 1, "bias": False},
@@ -146,9 +140,9 @@ class SpectralConv(Block):
         default="none", description="of which release it has the faults"
     )
 
-    def infer(self, *x: Space) -> Space:
+    def infer(self, x: Space) -> Space:
         """`out` channels on `to`."""
-        each = one_copy(x[0], self.copies)
+        each = one_copy(x, self.copies)
         self._check_modes(each)
         if self.separable:
             own_channels(each, self.out)
@@ -185,38 +179,38 @@ class SpectralConv(Block):
     def _ranks(self, x: Space) -> tuple[int, ...]:
         return ranks_of(self.factor, self._axes(x), self.rank)
 
-    def bounds(self, *x: Space) -> tuple[Bound, ...]:
+    def bounds(self, x: Space) -> tuple[Bound, ...]:
         """The points that hold the frequencies, where v comes from and where w goes to."""
-        domains = (x[0].domain,) if self.to in (None, x[0].domain) else (x[0].domain, self.to)
-        bands = self._bands(x[0])
+        domains = (x.domain,) if self.to in (None, x.domain) else (x.domain, self.to)
+        bands = self._bands(x)
         made = (bounds(x, bands, self.modes, self.layout) for x in domains if x is not None)
         return tuple(bound for each in made for bound in each)
 
-    def diverges(self, *x: Space) -> str | None:  # noqa: ARG002  the same for every input
+    def diverges(self, _x: Space) -> str | None:
         """A fault depends on the resolution."""
         if self.faults == "none":
             return None
         return "has a fault of neuraloperator, whose effect depends on the resolution"
 
-    def excites(self, *x: Space) -> tuple[int, ...]:
+    def max_modes(self, x: Space) -> tuple[int, ...]:
         """A matrix for each |k| <= m."""
-        return tuple(max(-band.start, band.stop - 1) for band in self._bands(x[0]))
+        return tuple(max(-band.start, band.stop - 1) for band in self._bands(x))
 
-    def carries(self, *x: Space) -> bool:  # noqa: ARG002  the same for every space
+    def band_preserving(self) -> bool:
         """It makes no frequency."""
         return self.faults == "none"
 
-    def cost(self, *x: Space) -> Cost:
+    def cost(self, x: Space) -> Cost:
         """The numbers of the weight; fast transforms there and back; products in between."""
-        out, copy = self.infer(*x), one_copy(x[0], self.copies)
+        out, copy = self.infer(x), one_copy(x, self.copies)
         added = (self.out or copy.channels) * out.width if self.bias else 0
         once, each = self._products(copy)
-        flops = transform(x[0]) + transform(out) + MIX * (once + each * self.copies)
+        flops = transform(x) + transform(out) + MIX * (once + each * self.copies)
         return Cost(2 * self._numbers(copy) + added, flops, out.numbers() * BYTES)
 
-    def wasteful(self, *x: Space) -> str | None:
+    def wasteful(self, x: Space) -> str | None:
         """Why a dense weight would be smaller, or None."""
-        each = one_copy(x[0], self.copies)
+        each = one_copy(x, self.copies)
         dense, own = math.prod(self._axes(each).shape), self._numbers(each)
         if self.factor == "dense" or own < dense:
             return None
@@ -249,27 +243,27 @@ class SpectralConv(Block):
         samples = BATCH * self.copies
         return once + samples * each < whole + samples * math.prod(shape)
 
-    def work(self, kernel: str, sizes: tuple[tuple[int, ...], ...], *x: Space) -> Work:
+    def work(self, kernel: str, sizes: GridSizes, x: Space) -> Work:
         """Transforms there and back, and the products between them."""
-        bands, real, out = self._bands(x[0]), not x[0].complex, self.infer(*x).channels
-        there = transform_work(kernel, x[0].channels, sizes[0], bands, real=real)
+        bands, real, out = self._bands(x), not x.complex, self.infer(x).channels
+        there = transform_work(kernel, x.channels, sizes[0], bands, real=real)
         back = transform_work(kernel, out, sizes[-1], bands, real=real)
-        once, each = self._products(one_copy(x[0], self.copies))
+        once, each = self._products(one_copy(x, self.copies))
         mix = Work(gemm=MIX * (once / BATCH + each * self.copies))
         return together(there, mix, back)
 
-    def complex_weights(self, *x: Space) -> int:
+    def complex_weights(self, x: Space) -> int:
         """The matrices, and of complex functions the constant that is added."""
-        copy = one_copy(x[0], self.copies)
-        added = self.bias and x[0].complex
+        copy = one_copy(x, self.copies)
+        added = self.bias and x.complex
         return self._numbers(copy) + (self.out or copy.channels) * added
 
-    def lower(self, *x: Space) -> nn.Module:
+    def lower(self, x: Space) -> nn.Module:
         """See `opdsl.nn.spectral.conv.SpectralConv`."""
         from opdsl.nn.layers import grouped
         from opdsl.nn.spectral import conv
 
-        each = one_copy(x[0], self.copies)
+        each = one_copy(x, self.copies)
         made = (each.channels, self.out or each.channels, each_axis(self.modes, each))
         if self.copies > 1:
             named = {"bias": self.bias, **self._more(each)}

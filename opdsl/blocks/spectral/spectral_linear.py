@@ -50,24 +50,24 @@ class SpectralLinear(Block):
 
     out: PositiveCount | None = Field(default=None, description="channels of the result")
 
-    def infer(self, *x: Space) -> Space:
+    def infer(self, x: Space) -> Space:
         """`out` channels of the same modes."""
-        needs_complex(self.keyword(), x[0])
-        return x[0].with_channels(self.out or x[0].channels)
+        needs_complex(self.keyword(), x)
+        return x.with_channels(self.out or x.channels)
 
-    def cost(self, *x: Space) -> Cost:
+    def cost(self, x: Space) -> Cost:
         """A complex product and sum for each entry of each matrix."""
-        out = self.infer(*x)
-        entries = math.prod(x[0].domain.frequencies) * x[0].channels * out.channels
+        out = self.infer(x)
+        entries = math.prod(x.domain.frequencies) * x.channels * out.channels
         return Cost(2 * entries, Poly.of(MIX * entries), out.numbers() * BYTES)
 
-    def complex_weights(self, *x: Space) -> int:
+    def complex_weights(self, x: Space) -> int:
         """All of them."""
-        return self.cost(*x).params // 2
+        return self.cost(x).params // 2
 
-    def lower(self, *x: Space) -> nn.Module:
+    def lower(self, x: Space) -> nn.Module:
         """See `opdsl.nn.spectral.conv.SpectralLinear`."""
         from opdsl.nn.spectral import conv
 
-        out = self.infer(*x).channels
-        return conv.SpectralLinear(x[0].channels, out, x[0].domain.frequencies)
+        out = self.infer(x).channels
+        return conv.SpectralLinear(x.channels, out, x.domain.frequencies)

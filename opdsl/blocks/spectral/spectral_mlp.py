@@ -54,34 +54,32 @@ class SpectralMlp(Block):
     expansion: PositiveInt = Field(default=1, description="numbers between both layers")
     shrink: NonNegativeFloat = Field(default=0.01, description="threshold of the result")
 
-    def infer(self, *x: Space) -> Space:
+    def infer(self, x: Space) -> Space:
         """As many channels of the same modes."""
-        needs_complex(self.keyword(), x[0])
-        if x[0].channels % self.blocks:
+        needs_complex(self.keyword(), x)
+        if x.channels % self.blocks:
             raise Refusal(
                 "OP0208",
-                f"{x[0].channels} channels do not split evenly into {self.blocks} blocks",
+                f"{x.channels} channels do not split evenly into {self.blocks} blocks",
                 at="blocks",
-                helps=(f"take a divisor of {x[0].channels}",),
+                helps=(f"take a divisor of {x.channels}",),
             )
-        return x[0].with_channels(x[0].channels)
+        return x.with_channels(x.channels)
 
-    def cost(self, *x: Space) -> Cost:
+    def cost(self, x: Space) -> Cost:
         """Two block-diagonal complex matrices and their constants."""
-        c = x[0].channels
+        c = x.channels
         matrix = self.expansion * c * c // self.blocks
         constants = (self.expansion + 1) * c
-        volume = x[0].domain.volume()
-        return Cost(
-            2 * (2 * matrix + constants), volume * (2 * MIX * matrix), x[0].numbers() * BYTES
-        )
+        volume = x.domain.volume()
+        return Cost(2 * (2 * matrix + constants), volume * (2 * MIX * matrix), x.numbers() * BYTES)
 
-    def complex_weights(self, *x: Space) -> int:
+    def complex_weights(self, x: Space) -> int:
         """All of them."""
-        return self.cost(*x).params // 2
+        return self.cost(x).params // 2
 
-    def lower(self, *x: Space) -> nn.Module:
+    def lower(self, x: Space) -> nn.Module:
         """See `opdsl.nn.spectral.mode_mlp.SpectralMLP`."""
         from opdsl.nn.spectral import mode_mlp
 
-        return mode_mlp.SpectralMLP(x[0].channels, self.blocks, self.expansion, self.shrink)
+        return mode_mlp.SpectralMLP(x.channels, self.blocks, self.expansion, self.shrink)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, NonNegativeInt, StrictFloat, StrictInt
 
-from opdsl.ir.block import BYTES, Block, Bound, Cost, Refusal, Work
+from opdsl.ir.block import BYTES, Block, Bound, BoxKind, Cost, GridSizes, Refusal, Work
 from opdsl.ir.dims import Poly, PositiveCount
 from opdsl.ir.modes import MIX, together, transform_work
 from opdsl.ir.ranks import Axes, count_numbers, own_channels, ranks_of
@@ -70,6 +70,7 @@ class SphericalConv(Block):
     kinds: ClassVar[frozenset[str]] = frozenset({"sphere"})
     sized: ClassVar[bool] = True
     kernels: ClassVar[tuple[str, ...]] = ("fft", "dft")
+    drawn_as: ClassVar[BoxKind | None] = "integral"
     samples: ClassVar[tuple[dict[str, Any], ...]] = (
         {"inputs": ("S -> R^3",), "lmax": 4, "out": 2},
         {"inputs": ("S -> R^2",), "lmax": 2, "to": "S/2", "bias": False},
@@ -105,19 +106,19 @@ class SphericalConv(Block):
         default=1.0, description="of the factors: a part of the dense weight, or whole numbers"
     )
 
-    def infer(self, *x: Space) -> Space:
+    def infer(self, x: Space) -> Space:
         """`out` channels on `to`."""
-        to = self.to or x[0].domain
-        if to.kind != "sphere" or to.name != x[0].domain.name:
+        to = self.to or x.domain
+        if to.kind != "sphere" or to.name != x.domain.name:
             raise Refusal(
                 "OP0313",
-                f"`{to}` is not the sphere `{x[0].domain.name}` at some resolution",
+                f"`{to}` is not the sphere `{x.domain.name}` at some resolution",
                 f"`{to}` is {KINDS[to.kind]}",
                 at="to",
-                helps=(f"name it: `to = {x[0].domain.name} / 2`",),
+                helps=(f"name it: `to = {x.domain.name} / 2`",),
             )
-        self._check(x[0])
-        return Space(domain=to, channels=self.out or x[0].channels)
+        self._check(x)
+        return Space(domain=to, channels=self.out or x.channels)
 
     def _check(self, x: Space) -> None:
         if self.greatest_order > self.lmax:
@@ -161,9 +162,9 @@ class SphericalConv(Block):
     def _ranks(self, x: Space) -> tuple[int, ...]:
         return ranks_of(self.factor, self._axes(x), self.rank)
 
-    def bounds(self, *x: Space) -> tuple[Bound, ...]:
+    def bounds(self, x: Space) -> tuple[Bound, ...]:
         """Latitudes and longitudes for degree `lmax`, where v comes from and where w goes to."""
-        there = (x[0].domain,) if self.to in (None, x[0].domain) else (x[0].domain, self.to)
+        there = (x.domain,) if self.to in (None, x.domain) else (x.domain, self.to)
         return tuple(y for domain in there if domain for y in self._bounds(domain))
 
     def _bounds(self, domain: Domain) -> tuple[Bound, ...]:
@@ -189,15 +190,15 @@ class SphericalConv(Block):
         fits = (longitudes - 1) // 2
         return _cure(fits) if self.orders is None else f"orders = {fits}"
 
-    def cost(self, *x: Space) -> Cost:
+    def cost(self, x: Space) -> Cost:
         """The numbers of R; transforms there and back."""
-        out, c = self.infer(*x), x[0].channels
+        out, c = self.infer(x), x.channels
         orders = self._kept_orders()
         width = 1 if self.numbers == "real" else 2
-        params = width * self._numbers(x[0]) + (out.channels if self.bias else 0)
-        rows = [Poly.atom(y.domain.atom(0)) * (4 * orders * y.channels) for y in (x[0], out)]
+        params = width * self._numbers(x) + (out.channels if self.bias else 0)
+        rows = [Poly.atom(y.domain.atom(0)) * (4 * orders * y.channels) for y in (x, out)]
         flops = (
-            transform(x[0])
+            transform(x)
             + transform(out)
             + sum(rows, Poly())
             + width * 4 * orders * self._mixed(c, out)
@@ -219,20 +220,20 @@ class SphericalConv(Block):
     def _mixed(self, c: int, out: Space) -> int:
         return c if self.separable else c * out.channels
 
-    def wasteful(self, *x: Space) -> str | None:
+    def wasteful(self, x: Space) -> str | None:
         """Why a dense weight would be smaller, or None."""
-        dense, own = math.prod(self._axes(x[0]).shape), self._numbers(x[0])
+        dense, own = math.prod(self._axes(x).shape), self._numbers(x)
         if self.factor == "dense" or own < dense:
             return None
         return f"its factors have {2 * own:,} numbers, a dense weight has {2 * dense:,}"
 
-    def work(self, kernel: str, sizes: tuple[tuple[int, ...], ...], *x: Space) -> Work:
+    def work(self, kernel: str, sizes: GridSizes, x: Space) -> Work:
         """Longitudes, latitudes, the products between, and all of it back."""
-        c, out = x[0].channels, self.infer(*x).channels
+        c, out = x.channels, self.infer(x).channels
         ways = zip((c, out), (sizes[0], sizes[-1]), strict=True)
         there, back = (self._way(kernel, channels, size) for channels, size in ways)
         pairs = self._whole_band() if kernel == "fft" else self._kept_orders()
-        return together(there, Work(gemm=MIX * pairs * self._mixed(c, self.infer(*x))), back)
+        return together(there, Work(gemm=MIX * pairs * self._mixed(c, self.infer(x))), back)
 
     def _whole_band(self) -> int:
         """Pairs of a degree and an order, also those that there are not."""
@@ -248,26 +249,26 @@ class SphericalConv(Block):
         along = transform_work(kernel, channels * rows, size[1:], band, real=True)
         return together(along, latitudes)
 
-    def complex_weights(self, *x: Space) -> int:
+    def complex_weights(self, x: Space) -> int:
         """The matrices, where `numbers` says so; the constant that is added is real."""
-        return self._numbers(x[0]) if self.numbers == "complex" else 0
+        return self._numbers(x) if self.numbers == "complex" else 0
 
-    def lower(self, *x: Space) -> nn.Module:
+    def lower(self, x: Space) -> nn.Module:
         """See `opdsl.nn.sphere.harmonics.SphericalConv`."""
         from opdsl.nn.sphere import harmonics
 
         return harmonics.SphericalConv(
-            x[0].channels,
-            self.infer(*x).channels,
+            x.channels,
+            self.infer(x).channels,
             self.lmax,
-            sampling=x[0].domain.sampling or "gauss_legendre",
+            sampling=x.domain.sampling or "gauss_legendre",
             bias=self.bias,
             orders=self.greatest_order,
             by=self.by,
             real=self.numbers == "real",
             separable=self.separable,
             factor=self.factor,
-            ranks=self._ranks(x[0]),
+            ranks=self._ranks(x),
         )
 
 

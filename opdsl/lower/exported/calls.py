@@ -67,7 +67,7 @@ def call_values(
         shape = (call.batch, port.space.channels, *port.space.domain.at(call.roots))
         kind = dtype.to_complex() if port.space.complex else dtype
         found.append(draw(port.name, torch.randn(shape, generator=source, dtype=kind)))
-    for ask in graph.asks():
+    for ask in graph.side_inputs():
         shape = ask.domain.at(call.roots)
         found.append(torch.randn(shape, generator=source, dtype=dtype))
     return tuple(found)
@@ -76,7 +76,7 @@ def call_values(
 def axis_names(graph: Graph) -> dict[str, tuple[str, ...]]:
     """What the axes of each input are called: `batch`, channels, `x`, `(D.x//2)`."""
     ports = {x.name: ("batch", str(x.space.channels), *_axes(x.space.domain)) for x in graph.inputs}
-    return ports | {x.name: _axes(x.domain) for x in graph.asks()}
+    return ports | {x.name: _axes(x.domain) for x in graph.side_inputs()}
 
 
 def _axes(domain: Domain) -> tuple[str, ...]:

@@ -48,9 +48,9 @@ def freest(graph: Graph) -> tuple[Free, str]:
     if any(y.kind == "sphere" for x in domains for y in x.parts):
         # recurrences of thousands of operations
         return Free.BATCH, "tables of spherical harmonics are stored in the file"
-    if any(x.keyword == "disco_conv" for x in graph.nodes):
-        # their arctangent in float64 is missing in onnxruntime
-        return Free.BATCH, "tables of `disco_conv` are stored in the file"
+    stored = next((x.keyword for x in graph.nodes if not x.block.traceable_tables), None)
+    if stored is not None:
+        return Free.BATCH, f"tables of `{stored}` are stored in the file"
     return Free.ALL, ""
 
 

@@ -91,7 +91,7 @@ class Traced:
     def names(self) -> tuple[str, ...]:
         """Of the inputs."""
         graph = self.subject.graph
-        return (*(x.name for x in graph.inputs), *(x.name for x in graph.asks()))
+        return (*(x.name for x in graph.inputs), *(x.name for x in graph.side_inputs()))
 
     @property
     def free_batch(self) -> bool:
@@ -130,7 +130,7 @@ def refuse_points(graph: Graph) -> None:
         OpError: OP0650.
     """
     domains = [x.space.domain for x in (*graph.inputs, *graph.outputs)]
-    domains += [x.domain for x in graph.asks()]
+    domains += [x.domain for x in graph.side_inputs()]
     scattered = next((y for x in domains for y in x.parts if y.scattered), None)
     if scattered is None:
         return
@@ -237,7 +237,7 @@ def _bound_axes(found: Traced) -> Iterator[tuple[str, int]]:
 
 def _domains(graph: Graph) -> Iterator[Domain]:
     yield from (x.space.domain for x in graph.inputs)
-    yield from (x.domain for x in graph.asks())
+    yield from (x.domain for x in graph.side_inputs())
 
 
 def _half_as_large(call: ExportCall, step: int) -> int:

@@ -13,8 +13,6 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from opdsl.blocks.local.axis_conv import AxisConv
-from opdsl.blocks.pointwise.apply import Apply
 from opdsl.ir.block import BYTES, Work
 from opdsl.ir.graph import Graph, Node
 from opdsl.lower.fuse.fusion import Fusion
@@ -38,7 +36,7 @@ def plain_load(
     works, kept, spectra = [], set[str](), 0.0
     for node in nodes:
         works.append(_work(graph, node, kernels.get(node.path), setting))
-        if _saves_input(graph, node):
+        if node.block.saves_inputs(*graph.arguments(node)):
             kept.update(node.inputs)
         spectra += _spectra(graph, node, setting)
     numbers = sum(_value_count(graph, x, setting) for x in kept) + spectra
@@ -69,24 +67,13 @@ def _work(graph: Graph, node: Node, kernel: str | None, setting: Workload) -> Wo
     return Work(gemm=gemm, moved=moved)
 
 
-def _saves_input(graph: Graph, node: Node) -> bool:
-    """Whether the gradient needs the inputs: of layers with weights and of activations."""
-    weights = node.block.cost(*graph.arguments(node)).params > 0
-    return isinstance(node.block, Apply) or (weights and not node.block.kernels)
-
-
 def _spectra(graph: Graph, node: Node, setting: Workload) -> float:
     """Numbers of the modes that a convolution keeps, for one sample."""
     inputs = graph.arguments(node)
-    modes = node.block.excites(*inputs) if node.block.kernels else None
-    if modes is None:
+    if not node.block.kernels:
         return 0.0
-    if isinstance(node.block, AxisConv):  # each axis alone, at every point of the others
-        sizes = inputs[0].domain.at(setting.roots)
-        count = sum((m + 1) * math.prod(sizes) // n for m, n in zip(modes, sizes, strict=True))
-    else:
-        count = math.prod(2 * m + 1 for m in modes[:-1]) * (modes[-1] + 1)
-    return SPECTRA * 2.0 * count * inputs[0].channels
+    sizes = tuple(x.domain.at(setting.roots) for x in (*inputs, node.space))
+    return SPECTRA * 2.0 * node.block.saved_modes(sizes, *inputs) * inputs[0].channels
 
 
 def _value_count(graph: Graph, path: str, setting: Workload) -> float:

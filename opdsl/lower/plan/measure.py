@@ -136,7 +136,7 @@ def measure(
 def measurable(module: OperatorModule) -> bool:
     """Whether random numbers on a grid are all that a call needs."""
     spaces = [x.space for x in module.graph.inputs]
-    return not module.graph.asks() and not any(x.domain.scattered for x in spaces)
+    return not module.graph.side_inputs() and not any(x.domain.scattered for x in spaces)
 
 
 def random_inputs(

@@ -87,7 +87,7 @@ Timer = Callable[[TuningCase], Times | None]  # None: not known
 
 def node_case(graph: Graph, node: Node, setting: Workload) -> TuningCase | None:
     """The kernels of a node; None: there is nothing to choose, or not enough to run it alone."""
-    if len(node.block.kernels) < 2 or node.block.asks(*graph.arguments(node)):
+    if len(node.block.kernels) < 2 or node.block.side_inputs(*graph.arguments(node)):
         return None
     return TuningCase(graph, (node,), setting)
 

@@ -19,12 +19,12 @@ from torch import Tensor
 
 from opdsl.nn.kernels.fourier_layer import LayerCall, LayerGradients, Sizes, fill_structure
 from opdsl.nn.spectral.transforms import (
-    Bands,
     batched_left_matmul,
     dft_matrix,
     inverse_truncated_dft,
     truncated_dft,
 )
+from opdsl.spectrum import Bands
 
 
 class _Planes(ctypes.Structure):

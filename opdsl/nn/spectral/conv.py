@@ -6,7 +6,7 @@ or complex. What stays inside: spectra, of which only the kept modes are ever st
 Modes are one-sided: `m` keeps |k| <= m, that is 2m + 1 frequencies on every axis but the last and
 m + 1 on the last, whose negative half is the conjugate of the positive one. This set is closed
 under conjugation and needs n >= 2m + 1 points. Other index sets are there for weights that were
-published with them, see `opdsl.nn.spectral.transforms.frequencies`.
+published with them, see `opdsl.spectrum.frequencies`.
 """
 
 from __future__ import annotations
@@ -22,12 +22,8 @@ from opdsl.nn.precision import no_autocast, wide
 from opdsl.nn.spectral.factors import FACTORS, Factored
 from opdsl.nn.spectral.neuralop_compat import FAULTS, convolve_faulty, convolve_faulty_dft
 from opdsl.nn.spectral.transforms import (
-    LAYOUTS,
-    Bands,
     Size,
     batched_left_matmul,
-    check_points,
-    frequencies,
     inverse_truncated_dft,
     inverse_truncated_dft_parts,
     inverse_truncated_fft,
@@ -38,6 +34,7 @@ from opdsl.nn.spectral.transforms import (
     truncated_fft,
     with_real_column,
 )
+from opdsl.spectrum import LAYOUTS, Bands, check_points, frequencies
 
 MATRIX_PRODUCT_LIMIT = (
     512  # points of an axis up to which matrix products resample faster than transforms

@@ -24,13 +24,13 @@ import torch
 from torch import Tensor
 
 from opdsl.nn.spectral.transforms import (
-    Bands,
     Size,
     complex_as_real_matrix,
     inverse_by_matrices,
     truncated_dft,
     truncated_fft,
 )
+from opdsl.spectrum import Bands
 
 FAULTS = ("none", "neuralop_2_0_0", "neuralop_93d3f06")
 Mix = Callable[[Tensor], Tensor]

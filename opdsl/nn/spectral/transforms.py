@@ -25,40 +25,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from opdsl.nn.precision import no_autocast, wide
+from opdsl.spectrum import Bands, check_points, frequencies
 
 Size = tuple[int, ...]
-Bands = tuple[range, ...]
-
-LAYOUTS = ("symmetric", "neuralop", "paper")
-
-
-def frequencies(
-    modes: Size, layout: str | tuple[str, ...] = "symmetric", *, real: bool = True
-) -> Bands:
-    """The band of each axis.
-
-    Args:
-        modes: m, one for each axis, one-sided.
-        layout: `symmetric` keeps -m ... m on full axes and 0 ... m on the last one of a real
-            function; `neuralop` -m ... m - 1 and 0 ... m; `paper` -m ... m - 1 and 0 ... m - 1;
-            or one of these for each axis.
-        real: whether the function is real.
-    """
-    layouts = layout if isinstance(layout, tuple) else (layout,) * len(modes)
-    pairs = zip(modes, layouts, strict=True)
-    full = tuple(range(-m, m + (x == "symmetric")) for m, x in pairs)
-    half = range(modes[-1] + (layouts[-1] != "paper"))
-    return (*full[:-1], half) if real else full
-
-
-def least_points(band: range, layout: str = "symmetric") -> int:
-    """The points that an axis needs to have these frequencies, of a real function or not.
-
-    A symmetric band needs its greatest frequency to be below half of the points; the others, as
-    the programs from which they come, take half of them too, the Nyquist frequency.
-    """
-    top = band.stop - 1
-    return 2 * top + 1 if layout == "symmetric" else max(len(band), 2 * top, 1)
 
 
 # --- the two ways ------------------------------------------------------------------------------
@@ -193,22 +162,6 @@ class InverseTruncatedFFT(nn.Module):
     def extra_repr(self) -> str:
         """The modes."""
         return f"modes={self.modes}, real={self.real}"
-
-
-def check_points(size: Size, bands: Bands, layout: str | tuple[str, ...] = "symmetric") -> None:
-    """A grid has all frequencies of the bands.
-
-    Raises:
-        ValueError: it has another number of axes, or too few points on one.
-    """
-    if len(size) != len(bands):
-        raise ValueError(f"{len(bands)} axes have modes, the grid is {size}")
-    layouts = layout if isinstance(layout, tuple) else (layout,) * len(bands)
-    for n, band, each in zip(size, bands, layouts, strict=True):
-        needed = least_points(band, each)
-        if n < needed:
-            kept = f"k = {band.start} ... {band.stop - 1}"
-            raise ValueError(f"keeping {kept} needs at least {needed} points, got {n}")
 
 
 # --- fast transforms --------------------------------------------------------------------------

@@ -12,11 +12,12 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from opdsl.diagnostics import Diagnostic, Help, Label, OpError, Span, did_you_mean
-from opdsl.train.config.sections import ONLY_FOR, Section, Settings
+from opdsl.train.config.schema import MemberOf, Section, Settings, kinds_that_use, uses
 
 Path = tuple[str, ...]
 
 DEFAULT = "default"
+WITH_KINDS = ("optimizer", "schedule")  # sections of which some settings suit some kinds only
 RATES_IN_TEXT = ("optimizer.lr", "optimizer.weight_decay", "schedule.max_lr", "clip")
 
 
@@ -169,7 +170,7 @@ def _diagnostic(
 
 
 def _allowed(path: Path) -> str:
-    """The values of a setting in words: `a number above 0`, `one of l2, h1`."""
+    """The values of a setting in words: `a number above 0`, `one of h1, l2`."""
     schema = Settings.model_json_schema()
     for key in path[:2]:
         schema = _schema_of(schema["properties"][key], Settings.model_json_schema()["$defs"])
@@ -210,7 +211,10 @@ def _range(schema: dict[str, Any]) -> str:
 def _words(path: Path) -> tuple[str, ...]:
     """The words a setting chooses from, for did-you-mean."""
     field = _fields(path[:-1]).get(path[-1])
-    return tuple(x for x in get_args(field.annotation) if isinstance(x, str)) if field else ()
+    if field is None:
+        return ()
+    members = [y for x in field.metadata if isinstance(x, MemberOf) for y in x.registry.known()]
+    return (*members, *(x for x in get_args(field.annotation) if isinstance(x, str)))
 
 
 # ------------------------------------------------------------------------------- all assignments
@@ -223,11 +227,13 @@ def _idle_keys(given: Sequence[Assignment]) -> Iterator[Diagnostic]:
     """
     last = _last(given)
     for path, each in last.items():
-        users = ONLY_FOR.get(path[0], {}).get(path[-1]) if len(path) == 2 else None
-        kind = _kind(last, path[0]) if users else None
-        if users and kind not in users:
-            message = f"`{path[-1]}` has no effect in `{path[0]} {kind}`"
-            helps = [f"it belongs to {' and '.join(users)}"]
+        if len(path) != 2 or path[0] not in WITH_KINDS:
+            continue
+        section, key = path
+        kind = _kind(last, section)
+        if not uses(section, kind, key):
+            message = f"`{key}` has no effect in `{section} {kind}`"
+            helps = [f"it belongs to {' and '.join(kinds_that_use(section, key))}"]
             yield _diagnostic("OP0603", message, each, each.key_span, helps)
 
 
@@ -241,9 +247,8 @@ def _last(given: Sequence[Assignment]) -> dict[Path, Assignment]:
     last: dict[Path, Assignment] = {}
     for each in given:
         if each.path[-1] == "kind":
-            rules = ONLY_FOR.get(each.path[0], {})
-            idle = [k for k, users in rules.items() if each.value not in users]
-            last = {p: x for p, x in last.items() if p[0] != each.path[0] or p[-1] not in idle}
+            section, kind = each.path[0], str(each.value)
+            last = {p: x for p, x in last.items() if p[0] != section or uses(section, kind, p[-1])}
         last[each.path] = each
     return last
 

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from opdsl.nn.points.batch import Values, all_values, map_values
-from opdsl.train.config.sections import Normalise
+from opdsl.train.config.schema import Normalise
 from opdsl.train.engine.rollout import Loop
 from opdsl.train.engine.samples import Fields, OnPoints, Samples, Units
-from opdsl.train.losses.norms import power_of_two
-from opdsl.train.losses.quadrature import Samplings, field_weights
+from opdsl.train.metrics.norms import power_of_two
+from opdsl.train.metrics.quadrature import Samplings, field_weights
 
 CONSTANT = 1e-7  # a deviation below this fraction of the mean is rounding of float32
 CHUNK = 64  # samples converted to float64 at a time
@@ -82,7 +82,7 @@ class Normaliser(nn.Module):
             train: the samples.
             kinds: which statistics.
             loop: how steps in time follow each other, if there is an axis of time.
-            samplings: of fields on a sphere, see `opdsl.train.losses.quadrature`.
+            samplings: of fields on a sphere, see `opdsl.train.metrics.quadrature`.
         """
         own = train.weights if isinstance(train, OnPoints) else {}
         weights = field_weights(train.inputs | train.outputs, samplings or {}, own)

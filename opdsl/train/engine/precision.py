@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from opdsl.diagnostics import fault
-from opdsl.nn.spectral.conv import SpectralConv
+from opdsl.nn.capabilities import NarrowsSpectrum
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Policy:
         """The module on the device, in its dtype, its Fourier layers in theirs."""
         module.to(self.device, self.weights)
         for x in module.modules():
-            if isinstance(x, SpectralConv):
+            if isinstance(x, NarrowsSpectrum):
                 x.low_precision = self.spectral
 
     @contextmanager

@@ -11,7 +11,7 @@ from opdsl.nn.points.batch import Values, all_values, map_values, select, select
 from opdsl.nn.points.geometry import Geometries, Geometry
 from opdsl.nn.points.packed import Packed
 from opdsl.train.engine.precision import Policy
-from opdsl.train.losses.quadrature import Samplings, field_weights
+from opdsl.train.metrics.quadrature import Samplings, field_weights
 
 Fields = dict[str, Values]
 Places = Mapping[str, Geometries]
@@ -116,7 +116,7 @@ class Feed:
         Args:
             samples: the set.
             policy: device and dtype.
-            samplings: of outputs on a sphere, see `opdsl.train.losses.quadrature`.
+            samplings: of outputs on a sphere, see `opdsl.train.metrics.quadrature`.
             units: of the values in the batches; as they are if not given.
         """
         inputs, outputs = dict(samples.inputs), dict(samples.outputs)

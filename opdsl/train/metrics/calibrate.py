@@ -17,7 +17,7 @@ from torch import Tensor
 
 from opdsl.diagnostics import fault
 from opdsl.nn.points.batch import Values, all_values, match_packing, split_samples
-from opdsl.train.losses.norms import mean_over_points
+from opdsl.train.metrics.norms import mean_over_points
 
 CONFIDENCE = 0.95  # of what is said about the functions to come
 ROUNDING = 1e-9  # (n + 1)(1 - delta) may be a whole number but for its last bits

@@ -9,7 +9,9 @@ from torch import Tensor
 
 from opdsl.nn.points.batch import Values, all_values, map_values
 from opdsl.nn.points.packed import Packed
-from opdsl.train.losses.norms import Grid, nonzero, rel_h1, rel_l2, rms
+from opdsl.train.losses.h1 import rel_h1
+from opdsl.train.losses.l2 import rel_l2
+from opdsl.train.metrics.norms import GridAxes, nonzero_samples, rms
 
 OPTIONAL = ("steps", "pinball", "zero_samples", "zero_rmse")
 
@@ -75,7 +77,7 @@ class Tally:
     largest: list[float] = field(default_factory=list)
 
     def add(
-        self, pred: Values, true: Values, grid: Grid, weights: Values | None, *, timed: bool
+        self, pred: Values, true: Values, grid: GridAxes, weights: Values | None, *, timed: bool
     ) -> Tensor:
         """Add a batch.
 
@@ -92,14 +94,14 @@ class Tally:
         batch, self.timed = len(true), timed
         if timed:  # a step is a function like any other
             pred, true = (all_values(x).flatten(0, 1) for x in (pred, true))
-        counted = nonzero(true, weights).cpu()
+        counted = nonzero_samples(true, weights).cpu()
         self.samples += batch
         self._add_relative(pred, true, grid, weights, counted.reshape(batch, -1))
         self._add_absolute(pred, true, weights, counted)
         return ~counted.reshape(batch, -1).all(1)
 
     def _add_relative(
-        self, pred: Values, true: Values, grid: Grid, weights: Values | None, counted: Tensor
+        self, pred: Values, true: Values, grid: GridAxes, weights: Values | None, counted: Tensor
     ) -> None:
         steps = _sums(rel_l2(pred, true, weights).cpu().reshape(counted.shape), counted)
         self.steps = steps if self.steps is None else self.steps + steps

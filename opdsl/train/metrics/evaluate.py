@@ -20,15 +20,16 @@ from opdsl.nn.points.batch import (
     select,
 )
 from opdsl.nn.points.packed import Packed
-from opdsl.train.config.sections import Band
+from opdsl.train.config.schema import Band
 from opdsl.train.engine.device import device_of
 from opdsl.train.engine.normalise import Normaliser
 from opdsl.train.engine.precision import Policy, policy_of
 from opdsl.train.engine.rollout import Loop
 from opdsl.train.engine.samples import Feed, Fields, Places, Samples, placed_on
-from opdsl.train.losses.norms import Grid, pinball
-from opdsl.train.losses.quadrature import Samplings
 from opdsl.train.metrics.error_sums import Metrics, Tally, averaged, sum_dtype
+from opdsl.train.metrics.norms import GridAxes
+from opdsl.train.metrics.pinball import pinball
+from opdsl.train.metrics.quadrature import Samplings
 
 
 def evaluate(  # noqa: PLR0913  the contract with the callers
@@ -53,7 +54,7 @@ def evaluate(  # noqa: PLR0913  the contract with the callers
         samples: inputs and truth.
         periodic: for each output, which axes are periodic; none if not given.
         lengths: for each output, the lengths of its axes; 1 if not given.
-        samplings: of outputs on a sphere, see `opdsl.train.losses.quadrature`.
+        samplings: of outputs on a sphere, see `opdsl.train.metrics.quadrature`.
         device: as in the settings.
         precision: as in the settings.
         batch: samples at a time.
@@ -125,13 +126,13 @@ def grids_of(
     periodic: Mapping[str, tuple[bool, ...]],
     lengths: Mapping[str, tuple[float, ...]],
     loop: Loop | None = None,
-) -> dict[str, Grid]:
+) -> dict[str, GridAxes]:
     """The grid of each output; axes are not periodic and of length 1 unless said otherwise."""
     found = {}
     for name, x in samples.outputs.items():
         axes = 0 if isinstance(x, Packed) else x.dim() - (3 if loop else 2)
         wraps = periodic.get(name, (False,) * axes)
-        found[name] = Grid(wraps, lengths.get(name, (1.0,) * len(wraps)))
+        found[name] = GridAxes(wraps, lengths.get(name, (1.0,) * len(wraps)))
     return found
 
 
@@ -139,7 +140,7 @@ def measure(
     module: nn.Module,
     normaliser: Normaliser,
     feed: Feed,
-    grids: Mapping[str, Grid],
+    grids: Mapping[str, GridAxes],
     batch: int,
     loop: Loop | None = None,
     band: Band | None = None,

@@ -16,7 +16,7 @@ from opdsl.nn.kernels.fourier_layer import (
     plain_network,
 )
 from opdsl.nn.kernels.modes import GridModes
-from opdsl.nn.spectral.transforms import frequencies
+from opdsl.spectrum import frequencies
 
 pytestmark = pytest.mark.skipif(not fused.kernels_available(), reason="no C++ compiler here")
 

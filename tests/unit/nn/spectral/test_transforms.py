@@ -8,18 +8,14 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from opdsl.ir.modes import frequencies as checked_frequencies
-from opdsl.ir.modes import needed
 from opdsl.nn import KERNELS, SpectralConv, SpectralLinear, resample
 from opdsl.nn.spectral.transforms import (
     INVERSE_TRANSFORMS,
-    LAYOUTS,
     TRUNCATED_TRANSFORMS,
     InverseTruncatedFFT,
     TruncatedFFT,
-    frequencies,
-    least_points,
 )
+from opdsl.spectrum import LAYOUTS, frequencies, points_needed
 
 F64, C128 = torch.float64, torch.complex128
 CASES = {1: ((13,), (5,)), 2: ((12, 11), (4, 3)), 3: ((7, 8, 6), (2, 3, 2))}
@@ -86,23 +82,13 @@ def test_each_layout_keeps_its_frequencies():
     assert frequencies((2, 3), "paper", real=False) == (range(-2, 2), range(-3, 3))
 
 
-@each_layout
-@each_field
-def test_the_checker_counts_the_frequencies_of_the_transforms(layout, real):
-    """The rule stands twice: torch has no place where programs are checked."""
-    for modes in [(1,), (3, 2), (4, 1, 2)]:
-        bands = frequencies(modes, layout, real=real)
-        assert checked_frequencies(modes, layout, real=real) == bands
-        assert [needed(b, layout) for b in bands] == [least_points(b, layout) for b in bands]
-
-
 def test_an_unknown_layout_is_refused():
     with pytest.raises(ValueError, match="one of symmetric, neuralop, paper, not 'papre'"):
         SpectralConv(1, 1, (2,), layout="papre")
 
 
 def test_each_layout_says_how_many_points_it_needs():
-    points = {x: [least_points(b, x) for b in frequencies((2, 3), x)] for x in LAYOUTS}
+    points = {x: [points_needed(b, x) for b in frequencies((2, 3), x)] for x in LAYOUTS}
     assert points == {"symmetric": [5, 7], "neuralop": [4, 6], "paper": [4, 4]}
 
 
@@ -110,7 +96,7 @@ def test_each_layout_says_how_many_points_it_needs():
 @each_case
 def test_the_least_number_of_points_is_enough_and_one_less_is_not(layout, dims, grid, modes, real):  # noqa: ARG001
     bands = frequencies(modes, layout, real=real)
-    least = tuple(least_points(b, layout) for b in bands)
+    least = tuple(points_needed(b, layout) for b in bands)
     layer = SpectralConv(1, 1, modes, layout=layout, real=real).double()
     assert layer(sample(1, *least, 1, real=real)).isfinite().all()
     if least[0] > 1:

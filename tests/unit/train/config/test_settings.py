@@ -9,7 +9,7 @@ import pytest
 import opdsl
 from opdsl.diagnostics import OpError, Source
 from opdsl.train.config.changes import on_resume
-from opdsl.train.config.sections import Settings
+from opdsl.train.config.schema import Settings
 from opdsl.train.config.settings import Assignment, resolve
 
 
@@ -84,7 +84,7 @@ def test_every_mistake_is_told_at_once():
         ("optimizer.lr", float("inf"), "a number above 0"),
         ("batch", 2.5, "a whole number from 1"),
         ("batch", True, "a whole number from 1"),
-        ("loss", "h2", "one of l2, h1"),
+        ("loss", "h2", "one of h1, l2"),
         ("eval.resolutions", [85, 0], "a list, each a whole number from 1"),
         ("optimizer.betas", [0.9], "a list of 2, each a number from 0 below 1"),
         ("device", "gpu", "auto, cpu, mps, cuda or cuda:0, cuda:1 ..."),

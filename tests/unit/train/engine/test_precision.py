@@ -7,7 +7,7 @@ from torch import nn
 from opdsl.diagnostics import OpError
 from opdsl.lower.module import lower
 from opdsl.nn.spectral.conv import SpectralConv
-from opdsl.train.config.sections import Checkpoint
+from opdsl.train.config.schema import Checkpoint
 from opdsl.train.engine.fit import fit
 from opdsl.train.engine.precision import policies, policy_of
 from opdsl.train.metrics.evaluate import evaluate, predict
@@ -153,7 +153,7 @@ class Waves(nn.Module):
 
 
 class Plug(Silence):
-    def step(self, epoch, step, loss):  # noqa: ARG002  the interface
+    def step(self, epoch, step, loss):
         if (epoch, step) == (3, 2):
             raise RuntimeError("the plug was pulled")
 
