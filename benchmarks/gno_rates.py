@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from opdsl.nn.grid.layout import Coords
+from opdsl.nn.grid.coords import Coords
 from opdsl.nn.layers.embedding import Sinusoids
 from opdsl.nn.points.geometry import Geometry
 from opdsl.nn.points.integral import kernel_sum

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from opdsl.nn.grid.layout import Pad
+from opdsl.nn.grid.pad import Pad
 from opdsl.nn.spectral.continuation import FourierContinuation
 from opdsl.nn.spectral.divergence_free import DivergenceFree
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from opdsl.nn import SpectralConv
-from opdsl.nn.spectral.conv import resample
+from opdsl.nn.spectral.resample import resample
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # its own imports warn

@@ -417,7 +417,7 @@ def _side(domain: Domain) -> Side:
 
 def place_of(domain: Domain) -> nn.Module | None:
     """Where the points of a grid or a sphere are; None for points that are given."""
-    from opdsl.nn.grid import layout
+    from opdsl.nn.grid import coords
     from opdsl.nn.sphere import sampling
 
     if domain.scattered:
@@ -425,7 +425,7 @@ def place_of(domain: Domain) -> nn.Module | None:
     if domain.kind == "sphere":
         return sampling.UnitVectors(domain.sampling or "gauss_legendre")
     axes = domain.axes
-    return layout.Coords(tuple(a.lo for a in axes), tuple(a.hi for a in axes), domain.periodic)
+    return coords.Coords(tuple(a.lo for a in axes), tuple(a.hi for a in axes), domain.periodic)
 
 
 def _cells(domain: Domain) -> nn.Module | None:

@@ -15,9 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from opdsl.nn.precision import no_autocast, wide
+from opdsl.nn.shapes import Size
 from opdsl.nn.spectral.transforms import apply_along_axes
-
-Size = tuple[int, ...]
 
 
 class Conv(nn.Module):

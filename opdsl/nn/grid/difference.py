@@ -12,9 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from opdsl.nn.precision import no_autocast, wide
-
-Size = tuple[int, ...]
-Ends = tuple[float, ...]
+from opdsl.nn.shapes import Ends, Size
 
 EDGES = ("wrap", "replicate", "reflect", "zeros")
 

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from opdsl.nn.eager_cache import eager_cached
-from opdsl.nn.grid.difference import Ends, Size, with_halo
+from opdsl.nn.grid.difference import with_halo
 from opdsl.nn.precision import no_autocast, wide
+from opdsl.nn.shapes import Ends, Size
 
 DIRECT_LIMIT = 49  # points of a kernel; larger ones are convolved by fast transforms
 RADIUS_SLACK = 1e-9  # of a spacing: an offset of just the radius counts

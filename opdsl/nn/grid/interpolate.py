@@ -15,11 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from opdsl.diagnostics import fault
-from opdsl.nn.grid.layout import Ends, Ragged, Size
 from opdsl.nn.points.geometry import Geometries, Geometry
 from opdsl.nn.points.neighbours.pairs import Period, minimum_image
 from opdsl.nn.points.neighbours.search import NeighbourRule, neighbours
 from opdsl.nn.precision import wide
+from opdsl.nn.shapes import Ends, RaggedSizes, Size
 
 SLACK = 1e-6  # of the length of an axis: so far beyond its end is rounding
 
@@ -50,7 +50,7 @@ class InterpolatePoints(nn.Module):
         self.table, self.there, self.given = table, there, given
 
     def forward(
-        self, x: Tensor, size: Size, asked: Sequence[Geometries] = (), ragged: Ragged = ()
+        self, x: Tensor, size: Size, asked: Sequence[Geometries] = (), ragged: RaggedSizes = ()
     ) -> Tensor:
         """(batch, *grid, c) -> (batch, *size, c).
 

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from opdsl.nn.grid.layout import Ragged, Size
 from opdsl.nn.layers.pointwise import Linear
 from opdsl.nn.points.geometry import Geometries
+from opdsl.nn.shapes import RaggedSizes, Size
 
 
 class Attention(nn.Module):
@@ -43,7 +43,7 @@ class Attention(nn.Module):
         x: Tensor,
         y: Tensor | None = None,
         asked: tuple[Geometries, ...] = (),
-        ragged: Ragged = (),
+        ragged: RaggedSizes = (),
     ) -> Tensor:
         """(batch, *grid, asking) and (batch, *other, answering) -> (batch, *grid, asking).
 
@@ -74,7 +74,7 @@ class Attention(nn.Module):
         return self.look(q, k, v, w)
 
     def _of_each(
-        self, q: Tensor, k: Tensor, v: Tensor, weights: tuple[Tensor, ...], ragged: Ragged
+        self, q: Tensor, k: Tensor, v: Tensor, weights: tuple[Tensor, ...], ragged: RaggedSizes
     ) -> Tensor:
         """The points of each sample among themselves: packed, or a sample's own row."""
         count = next(len(x) for x in ragged if x)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from opdsl.nn.grid.layout import Ragged
 from opdsl.nn.points.geometry import Geometries
 from opdsl.nn.points.segments import segment_mean, segment_sum
 from opdsl.nn.precision import wide
+from opdsl.nn.shapes import RaggedSizes
 from opdsl.nn.sphere.sampling import latitudes
 
 
@@ -56,7 +56,9 @@ class PointIntegral(nn.Module):
         super().__init__()
         self.measure = measure
 
-    def forward(self, x: Tensor, asked: tuple[Geometries, ...] = (), ragged: Ragged = ()) -> Tensor:
+    def forward(
+        self, x: Tensor, asked: tuple[Geometries, ...] = (), ragged: RaggedSizes = ()
+    ) -> Tensor:
         """(batch, points, c) -> (batch, c)."""
         sizes = ragged[0] if ragged else None
         if self.measure is None:

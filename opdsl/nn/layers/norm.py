@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from opdsl.nn.grid.layout import Ragged
 from opdsl.nn.points.segments import expand_to_points, segment_mean
 from opdsl.nn.precision import no_autocast, wide
+from opdsl.nn.shapes import RaggedSizes
 
 EPS = 1e-5  # torch's own, on the variance
 
@@ -31,7 +31,7 @@ class InstanceNorm(nn.Module):
     Source: Ulyanov et al. 2016, arXiv:1607.08022.
     """
 
-    def forward(self, x: Tensor, ragged: Ragged = ()) -> Tensor:
+    def forward(self, x: Tensor, ragged: RaggedSizes = ()) -> Tensor:
         """(batch, *grid, c), kept."""
         with no_autocast(x):
             z = x.to(wide(x))
@@ -57,7 +57,7 @@ class GroupNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(channels))
         self.bias = nn.Parameter(torch.zeros(channels))
 
-    def forward(self, x: Tensor, ragged: Ragged = ()) -> Tensor:
+    def forward(self, x: Tensor, ragged: RaggedSizes = ()) -> Tensor:
         """(batch, *grid, c), kept."""
         with no_autocast(x):
             z = x.to(wide(x))
@@ -90,7 +90,7 @@ class LayerNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(channels))
         self.bias = nn.Parameter(torch.zeros(channels))
 
-    def forward(self, x: Tensor, ragged: Ragged = ()) -> Tensor:  # noqa: ARG002  points are alone
+    def forward(self, x: Tensor, ragged: RaggedSizes = ()) -> Tensor:  # noqa: ARG002  points are alone
         """(batch, *grid, c), kept."""
         with no_autocast(x):
             z = x.to(wide(x))
@@ -119,7 +119,7 @@ class BatchNorm(nn.Module):
         self.register_buffer("running_mean", torch.zeros(channels))
         self.register_buffer("running_var", torch.ones(channels))
 
-    def forward(self, x: Tensor, ragged: Ragged = ()) -> Tensor:  # noqa: ARG002  all samples alike
+    def forward(self, x: Tensor, ragged: RaggedSizes = ()) -> Tensor:  # noqa: ARG002  all samples alike
         """(batch, *grid, c), kept."""
         with no_autocast(x):
             rows = x.to(wide(x)).reshape(
@@ -153,7 +153,7 @@ def _standardise(x: Tensor, axes: tuple[int, ...]) -> Tensor:
     return (x - mean) * torch.rsqrt(var + EPS)
 
 
-def _standardise_packed(x: Tensor, ragged: Ragged, groups: int) -> Tensor:
+def _standardise_packed(x: Tensor, ragged: RaggedSizes, groups: int) -> Tensor:
     """Packed functions, standardised over the points of each sample and each group of channels."""
     sizes = ragged[-1]
     assert sizes is not None

@@ -5,16 +5,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from opdsl.nn.grid.layout import Ragged
 from opdsl.nn.layers.integral import PointIntegral, SphereIntegral
 from opdsl.nn.points.geometry import Geometries
 from opdsl.nn.points.segments import segment_max
+from opdsl.nn.shapes import RaggedSizes
 
 
 class GlobalMax(nn.Module):
     """The greatest value of each channel; its gradient goes to the points that have it."""
 
-    def forward(self, x: Tensor, ragged: Ragged = ()) -> Tensor:
+    def forward(self, x: Tensor, ragged: RaggedSizes = ()) -> Tensor:
         """(batch, *domain, c) -> (batch, c); of packed points (1, points, c) -> (samples, c)."""
         if ragged and ragged[0]:
             return segment_max(x, ragged[0])[0]
@@ -32,7 +32,9 @@ class SphereMean(SphereIntegral):
 class PointMean(PointIntegral):
     """The sum with what each point stands for over the sum of that."""
 
-    def forward(self, x: Tensor, asked: tuple[Geometries, ...] = (), ragged: Ragged = ()) -> Tensor:
+    def forward(
+        self, x: Tensor, asked: tuple[Geometries, ...] = (), ragged: RaggedSizes = ()
+    ) -> Tensor:
         """(batch, points, c) -> (batch, c); of packed points (1, points, c) -> (samples, c)."""
         found = super().forward(torch.cat((x, torch.ones_like(x[..., :1])), -1), asked, ragged)
         return found[..., :-1] / found[..., -1:]

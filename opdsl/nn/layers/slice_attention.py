@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from opdsl.nn.grid.layout import Ragged, Size
 from opdsl.nn.layers.pointwise import Linear
 from opdsl.nn.points.geometry import Geometries
 from opdsl.nn.precision import no_autocast, wide
+from opdsl.nn.shapes import RaggedSizes, Size
 
 INITIAL_TEMPERATURE = 0.5  # the temperature of every head at the beginning
 SHARE_EPSILON = (
@@ -56,7 +56,9 @@ class SliceAttention(nn.Module):
         self.query, self.key, self.value = (Linear(each, each, bias=False) for _ in range(3))
         self.out = Linear(channels, channels)
 
-    def forward(self, x: Tensor, asked: tuple[Geometries, ...] = (), ragged: Ragged = ()) -> Tensor:
+    def forward(
+        self, x: Tensor, asked: tuple[Geometries, ...] = (), ragged: RaggedSizes = ()
+    ) -> Tensor:
         """(batch, *grid, c), kept."""
         points = x.reshape(len(x), -1, x.shape[-1])
         parts, carried = self._parts(points), self._heads(self.carried(points))

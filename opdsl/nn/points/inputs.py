@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from opdsl.nn.grid.layout import Ragged, Size
 from opdsl.nn.points.geometry import Geometries, concat_coordinates, stack_coordinates
 from opdsl.nn.points.measure import WeightRule, quadrature_weights
 from opdsl.nn.points.neighbours.pairs import Period
+from opdsl.nn.shapes import RaggedSizes, Size
 
 
 class PointCoordinates(nn.Module):
@@ -20,7 +20,7 @@ class PointCoordinates(nn.Module):
         size: Size,  # noqa: ARG002  points have their own size
         like: Tensor,
         asked: tuple[Geometries, ...],
-        ragged: Ragged = (),
+        ragged: RaggedSizes = (),
     ) -> Tensor:
         """-> (batch or 1, points, d), or (1, points of all samples, d) where they are packed."""
         return (
@@ -54,6 +54,6 @@ class StaticFields(nn.Module):
 
     def forward(self, *, like: Tensor, asked: tuple[Tensor, ...]) -> Tensor:
         """(1, *grid, 1) each -> (1, *grid, fields)."""
-        from opdsl.nn.grid.layout import concat
+        from opdsl.nn.grid.concat import concat
 
         return concat(tuple(x.to(dtype=like.dtype, device=like.device) for x in asked))

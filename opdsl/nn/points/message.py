@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from opdsl.nn.grid.layout import Ragged, Size
 from opdsl.nn.layers.modulate import Mlp
 from opdsl.nn.layers.pointwise import Linear
 from opdsl.nn.points.geometry import Geometries, concat_coordinates, point_counts
@@ -21,6 +20,7 @@ from opdsl.nn.points.neighbours.edges import edge_pairs
 from opdsl.nn.points.neighbours.pairs import Period, minimum_image
 from opdsl.nn.points.neighbours.search import Pairs, batch_pairs
 from opdsl.nn.precision import no_autocast, wide
+from opdsl.nn.shapes import RaggedSizes, Size
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ class Message(nn.Module):
         self.tell = nn.ModuleList(EdgeUpdate(c, kind) for _ in range(steps))
         self.hear = nn.ModuleList(_perceptron((2 * c, *hidden, c), kind) for _ in range(steps))
 
-    def forward(self, x: Tensor, asked: tuple[Geometries, ...], ragged: Ragged = ()) -> Tensor:
+    def forward(self, x: Tensor, asked: tuple[Geometries, ...], ragged: RaggedSizes = ()) -> Tensor:
         """(batch, points, c) -> the same; of packed points (1, points, c).
 
         Args:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from opdsl.nn.grid.layout import Size
+from opdsl.nn.shapes import Size
 
 
 def sample_index(sizes: Size, device: torch.device) -> Tensor:

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from opdsl.nn.precision import no_autocast, wide
-from opdsl.nn.spectral.transforms import INVERSE_TRANSFORMS, TRUNCATED_TRANSFORMS, Size
+from opdsl.nn.shapes import Size
+from opdsl.nn.spectral.transforms import INVERSE_TRANSFORMS, TRUNCATED_TRANSFORMS
 from opdsl.spectrum import check_points
 
 

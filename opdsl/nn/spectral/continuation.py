@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from opdsl.nn.eager_cache import eager_cached
 from opdsl.nn.precision import no_autocast, wide
-from opdsl.nn.spectral.transforms import Size
+from opdsl.nn.shapes import Size
 
 POINTS_PER_END = 4  # at each end
 

@@ -12,36 +12,20 @@ published with them, see `opdsl.spectrum.frequencies`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
 
 from opdsl.nn.precision import no_autocast, wide
+from opdsl.nn.shapes import Size
+from opdsl.nn.spectral.convolve import KERNELS
 from opdsl.nn.spectral.factors import FACTORS, Factored
 from opdsl.nn.spectral.neuralop_compat import FAULTS, convolve_faulty, convolve_faulty_dft
 from opdsl.nn.spectral.transforms import (
-    Size,
-    batched_left_matmul,
-    inverse_truncated_dft,
     inverse_truncated_dft_parts,
-    inverse_truncated_fft,
-    irfft,
-    rfft,
-    truncated_dft,
     truncated_dft_parts,
-    truncated_fft,
-    with_real_column,
 )
 from opdsl.spectrum import LAYOUTS, Bands, check_points, frequencies
-
-MATRIX_PRODUCT_LIMIT = (
-    512  # points of an axis up to which matrix products resample faster than transforms
-)
-
-Mix = Callable[[Tensor], Tensor]
-Kernel = Callable[[Tensor, Mix, Bands, Size], Tensor]
 
 
 class SpectralConv(nn.Module):
@@ -250,39 +234,6 @@ class SpectralConv(nn.Module):
         )
 
 
-# --- kernels: (x, mix, bands, size) -> v, all equal up to rounding -----------------------------
-
-
-def convolve_fft(x: Tensor, mix: Mix, bands: Bands, size: Size) -> Tensor:
-    """F^-1(R . F(u)) by fast transforms, one axis at a time, cut to the kept modes after each.
-
-    Args:
-        x: (batch, *grid, in), real or complex.
-        mix: R on complex (batch, modes, in).
-        bands: the frequencies of each axis.
-        size: grid of the result.
-
-    Returns:
-        (batch, *size, out).
-    """
-    v_hat = _mix_frequencies(truncated_fft(x, bands), mix)
-    return inverse_truncated_fft(v_hat, bands, size, real=not x.is_complex())
-
-
-def convolve_dft(x: Tensor, mix: Mix, bands: Bands, size: Size) -> Tensor:
-    """F^-1(R . F(u)) by real matrix products with the kept modes only, one axis at a time.
-
-    No transform of the whole grid is made and the tensors on the grid are never permuted.
-
-    Args, Returns: as `convolve_fft`.
-    """
-    v_hat = _mix_frequencies(truncated_dft(x, bands), mix)
-    return inverse_truncated_dft(v_hat, bands, size, real=not x.is_complex())
-
-
-KERNELS: dict[str, Kernel] = {"fft": convolve_fft, "dft": convolve_dft}
-
-
 def _mix_parts(z: Tensor, R: Tensor) -> Tensor:
     """R . z of real and imaginary parts, (batch, 2, *frequencies, in), in the format of `z`."""
     batch, _, *kept, _ = z.shape
@@ -297,145 +248,3 @@ def _mix_parts(z: Tensor, R: Tensor) -> Tensor:
     real = found[:batch, :, :out] - found[batch:, :, out:]
     imag = found[:batch, :, out:] + found[batch:, :, :out]
     return torch.stack((real, imag), 1).reshape(batch, 2, *kept, out)
-
-
-def _mix_frequencies(u_hat: Tensor, mix: Mix) -> Tensor:
-    """`mix` on complex (batch, *frequencies, in)."""
-    batch, *kept, _ = u_hat.shape
-    return mix(u_hat.flatten(1, -2)).reshape(batch, *kept, -1)
-
-
-class SpectralLinear(nn.Module):
-    """R_k s_k: each coefficient of a spectrum is multiplied by its own matrix.
-
-    Attributes:
-        weight: R as pairs (re, im), (*frequencies, in, out, 2).
-    """
-
-    def __init__(self, in_channels: int, out_channels: int, counts: Size) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.empty(*counts, in_channels, out_channels, 2))
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """As those of `SpectralConv`."""
-        inward, outward = self.weight.shape[-3:-1]
-        nn.init.normal_(self.weight, std=math.sqrt(1 / (inward + outward)))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Complex (batch, *frequencies, in) -> complex (batch, *frequencies, out)."""
-        R = torch.view_as_complex(self.weight.to(x.real.dtype)).flatten(0, -3)
-        return _mix_frequencies(x, lambda u: torch.bmm(u.transpose(0, 1), R).transpose(0, 1))
-
-
-# --- resampling -------------------------------------------------------------------------------
-
-
-def resample(x: Tensor, size: Size) -> Tensor:
-    """The trigonometric interpolant of `x`, sampled at `size` points: exact where band-limited.
-
-    Every axis is treated as periodic, also one that is not; its jump at the ends then rings. At
-    even sizes the Nyquist coefficient is shared by both signs of its frequency, so going up and
-    down again gives `x` back. Axes whose size stays are left alone.
-
-    Args:
-        x: (batch, *grid, c), real or complex.
-        size: the new grid.
-
-    Returns:
-        (batch, *size, c), in the dtype of x, computed in float32 at least.
-
-    Source: as scipy.signal.resample, on each axis.
-    """
-    if tuple(x.shape[1:-1]) == tuple(size):
-        return x
-    tracing = torch.compiler.is_compiling() or type(x) is not Tensor
-    products = (
-        not (x.is_complex() or tracing) and max(*x.shape[1:-1], *size) <= MATRIX_PRODUCT_LIMIT
-    )
-    with no_autocast(x):
-        z = (_resample_dft if products else _resample_fft)(x.to(wide(x)), size)
-        return z.to(x.dtype)
-
-
-class Resample(nn.Module):
-    """`resample` as a module."""
-
-    def forward(self, x: Tensor, size: Size) -> Tensor:
-        """(batch, *grid, c) -> (batch, *size, c)."""
-        return resample(x, size)
-
-
-def _resample_fft(x: Tensor, size: Size) -> Tensor:
-    for axis, n in enumerate(size, start=1):
-        x = _resample_axis(x, axis, n)
-    return x
-
-
-def _resample_dft(x: Tensor, size: Size) -> Tensor:
-    """The same of a real function, by one matrix for each axis whose size changes."""
-    for axis, m in enumerate(size, start=1):
-        n = x.shape[axis]
-        if n != m:
-            before, behind = math.prod(x.shape[:axis]), math.prod(x.shape[axis + 1 :])
-            y = batched_left_matmul(
-                _resampling_matrix(n, m, x.dtype, x.device), x.reshape(before, n, behind)
-            )
-            x = y.reshape(*x.shape[:axis], m, *x.shape[axis + 1 :])
-    return x
-
-
-@lru_cache(maxsize=64)
-def _resampling_matrix(n: int, m: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """(m, n): what becomes of each unit vector."""
-    with torch.inference_mode(mode=False), torch.no_grad():
-        units = torch.eye(n, dtype=torch.float64, device="cpu")
-        return _resample_real(units, 0, m).to(device, dtype).contiguous()
-
-
-def _resample_axis(x: Tensor, axis: int, size: int) -> Tensor:
-    n = x.shape[axis]
-    if n == size:
-        return x
-    return (_resample_complex if x.is_complex() else _resample_real)(x, axis, size)
-
-
-def _resample_real(x: Tensor, axis: int, size: int) -> Tensor:
-    n = x.shape[axis]
-    less = min(n, size)
-    z = with_real_column(rfft(x, axis, less // 2 + 1), axis, 0)
-    return irfft(_rescale_nyquist(z, axis, less, 0.5 if n < size else 2.0), size, axis)
-
-
-def _rescale_nyquist(z: Tensor, axis: int, less: int, factor: float) -> Tensor:
-    """The Nyquist frequency of an even size is one coefficient there, and a pair at the other.
-
-    Without a branch, which would bind an exported program to even sizes or to odd ones.
-    """
-    even, half = 1 - less % 2, less // 2
-    last = z.narrow(axis, half, 1)
-    column = torch.complex(last.real * (1 + even * (factor - 1)), last.imag * (1 - even))
-    return torch.cat((z.narrow(axis, 0, half), column), axis)
-
-
-def _resample_complex(x: Tensor, axis: int, size: int) -> Tensor:
-    n = x.shape[axis]
-    z = torch.fft.fft(x, dim=axis, norm="forward")
-    less = min(n, size)
-    half = (less - 1) // 2
-    positive, negative = z.narrow(axis, 0, half + 1), z.narrow(axis, n - half, half)
-    middle = z.new_zeros(*z.shape[:axis], size - 2 * half - 1, *z.shape[axis + 1 :])
-    if less % 2 == 0:
-        middle = _middle_frequencies(z, axis, less // 2, middle)
-    y: Tensor = torch.fft.ifft(
-        torch.cat((positive, middle, negative), axis), dim=axis, norm="forward"
-    )
-    return y
-
-
-def _middle_frequencies(z: Tensor, axis: int, k: int, middle: Tensor) -> Tensor:
-    """The coefficients beyond |k| - 1: shared by both signs going up, put together going down."""
-    if middle.shape[axis] == 1:
-        return z.narrow(axis, k, 1) + z.narrow(axis, z.shape[axis] - k, 1)
-    shared = 0.5 * z.narrow(axis, k, 1)
-    return torch.cat((shared, middle.narrow(axis, 1, middle.shape[axis] - 2), shared), axis)

@@ -20,9 +20,8 @@ from functools import reduce
 import torch
 from torch import Tensor, nn
 
+from opdsl.nn.shapes import Size
 from opdsl.nn.spectral.tucker import core_matrices, rank_space_product
-
-Size = tuple[int, ...]
 
 
 class CP(nn.Module):

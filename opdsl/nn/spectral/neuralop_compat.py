@@ -17,14 +17,14 @@ Source: neuralop/layers/spectral_convolution.py, release 2.0.0 and commit 93d3f0
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from functools import lru_cache
 
 import torch
 from torch import Tensor
 
+from opdsl.nn.shapes import Size
+from opdsl.nn.spectral.convolve import Mix, mix_frequencies
 from opdsl.nn.spectral.transforms import (
-    Size,
     complex_as_real_matrix,
     inverse_by_matrices,
     truncated_dft,
@@ -33,17 +33,15 @@ from opdsl.nn.spectral.transforms import (
 from opdsl.spectrum import Bands
 
 FAULTS = ("none", "neuralop_2_0_0", "neuralop_93d3f06")
-Mix = Callable[[Tensor], Tensor]
 
 
 def convolve_faulty(x: Tensor, mix: Mix, bands: Bands, size: Size, faults: str) -> Tensor:
     """What `faults`, one of `FAULTS` but `none`, makes of F^-1(R . F(u)).
 
-    Args, Returns: as `opdsl.nn.spectral.conv.convolve_fft`.
+    Args, Returns: as `opdsl.nn.spectral.convolve.convolve_fft`.
     """
     u_hat = _shifted_spectrum(x, bands) if x.is_complex() else truncated_fft(x, bands)
-    batch, *kept, _ = u_hat.shape
-    v_hat = mix(u_hat.flatten(1, -2)).reshape(batch, *kept, -1)
+    v_hat = mix_frequencies(u_hat, mix)
     grid = x.shape[1:-1]
     last = grid[-1] if x.is_complex() else grid[-1] // 2 + 1
     for axis, (band, n) in enumerate(zip(bands[:-1], grid[:-1], strict=True), start=1):
@@ -55,7 +53,7 @@ def convolve_faulty(x: Tensor, mix: Mix, bands: Bands, size: Size, faults: str) 
 def convolve_faulty_dft(x: Tensor, mix: Mix, bands: Bands, size: Size, faults: str) -> Tensor:
     """`convolve_faulty` of a real function by matrix products with the kept modes only."""
     u_hat = truncated_dft(x, bands)
-    v_hat = mix(u_hat.flatten(1, -2)).reshape(*u_hat.shape[:-1], -1)
+    v_hat = mix_frequencies(u_hat, mix)
     return inverse_by_matrices(
         v_hat,
         faulty_inverse_matrices(tuple(x.shape[1:-1]), bands, size, faults, x),

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from opdsl.nn.precision import no_autocast, wide
-from opdsl.nn.spectral.transforms import Size, inverse_truncated_fft
+from opdsl.nn.shapes import Size
+from opdsl.nn.spectral.transforms import inverse_truncated_fft
 from opdsl.spectrum import Bands, check_points, frequencies
 
 

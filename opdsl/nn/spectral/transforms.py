@@ -25,10 +25,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from opdsl.nn.precision import no_autocast, wide
+from opdsl.nn.shapes import Size
 from opdsl.spectrum import Bands, check_points, frequencies
-
-Size = tuple[int, ...]
-
 
 # --- the two ways ------------------------------------------------------------------------------
 

@@ -20,11 +20,10 @@ from torch.nn import functional
 
 from opdsl.nn.eager_cache import eager_cached
 from opdsl.nn.precision import no_autocast, wide
+from opdsl.nn.shapes import Size
 from opdsl.nn.spectral.factors import FACTORS, Factored
 from opdsl.nn.spectral.transforms import batched_left_matmul, dft_matrix
 from opdsl.nn.sphere.sampling import latitudes
-
-Size = tuple[int, ...]
 
 ORDER_BLOCKS = 4  # parts of the orders, each of which begins at the degree of its first order
 

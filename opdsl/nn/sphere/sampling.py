@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from opdsl.nn.grid.layout import Size
+from opdsl.nn.shapes import Size
 
 if TYPE_CHECKING:
     import numpy as np

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from opdsl.nn.eager_cache import eager_cached
-from opdsl.nn.sphere.harmonics import Size, contract_with_table, legendre, longitude_rfft
+from opdsl.nn.shapes import Size
+from opdsl.nn.sphere.harmonics import contract_with_table, legendre, longitude_rfft
 from opdsl.nn.sphere.sampling import latitudes
 
 

@@ -16,7 +16,6 @@ import torch
 from torch import Tensor, nn
 
 from opdsl.diagnostics import fault
-from opdsl.nn.grid.layout import Ends, Size
 from opdsl.nn.layers.embedding import Sinusoids
 from opdsl.nn.layers.modulate import Mlp
 from opdsl.nn.layers.pointwise import ACTIVATIONS, Linear
@@ -29,13 +28,13 @@ from opdsl.nn.points.neighbours.ghosts import Ghosts, ghosts
 from opdsl.nn.points.neighbours.pairs import Period
 from opdsl.nn.points.neighbours.search import NeighbourRule, Pairs, batch_pairs, neighbours
 from opdsl.nn.precision import no_autocast, wide
+from opdsl.nn.shapes import Ends, RaggedSizes, Size
 from opdsl.nn.sphere.sampling import latitudes
 
 CACHED_GRIDS = 8  # grids whose coordinates and weights are remembered
 
 _PointValues = tuple[Tensor, Tensor, Tensor | None]  # coordinates, values, volumes
 KernelKind = Literal["linear", "nonlinear", "linear_kernelonly", "nonlinear_kernelonly"]
-Ragged = tuple[Size | None, ...]
 Reduction = Literal["mean", "sum", "integral"]
 
 
@@ -109,7 +108,7 @@ class Gno(nn.Module):
         self.grids: dict[tuple[object, ...], Geometry] = {}
 
     def forward(
-        self, x: Tensor, size: Size, asked: Sequence[Geometries] = (), ragged: Ragged = ()
+        self, x: Tensor, size: Size, asked: Sequence[Geometries] = (), ragged: RaggedSizes = ()
     ) -> Tensor:
         """(batch, *grid, c) -> (batch, *size, out).
 
@@ -253,7 +252,7 @@ def _on_device(placed: Geometries, x: Tensor) -> Geometries:
     return tuple(g.to(x.device) for g in placed)
 
 
-def _sample_count(x: Tensor, points: Geometries, queries: Geometries, packed: Ragged) -> int:
+def _sample_count(x: Tensor, points: Geometries, queries: Geometries, packed: RaggedSizes) -> int:
     told = next((len(sizes) for sizes in packed if sizes is not None), 0)
     return told or max(x.shape[0], len(points), len(queries))
 

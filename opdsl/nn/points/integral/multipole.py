@@ -10,13 +10,13 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from opdsl.nn.grid.layout import Size
 from opdsl.nn.layers.embedding import Sinusoids
 from opdsl.nn.layers.pointwise import ACTIVATIONS, Linear
 from opdsl.nn.points.geometry import Geometries, point_counts
-from opdsl.nn.points.integral.gno import Gno, Ragged, Reduction, Side
+from opdsl.nn.points.integral.gno import Gno, Reduction, Side
 from opdsl.nn.points.lattice import coarsen
 from opdsl.nn.points.neighbours.search import NeighbourRule
+from opdsl.nn.shapes import RaggedSizes, Size
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ class Multipole(nn.Module):
         self.up = nn.ModuleList(kernel(x.radius) for x in levels[1:])
         self.mix = nn.ModuleList(Linear(channels, channels, bias=False) for _ in levels[1:])
 
-    def forward(self, x: Tensor, asked: tuple[Geometries, ...], ragged: Ragged = ()) -> Tensor:
+    def forward(self, x: Tensor, asked: tuple[Geometries, ...], ragged: RaggedSizes = ()) -> Tensor:
         """(batch, points, c) -> the same; of packed points (1, points, c).
 
         Args:
@@ -126,7 +126,7 @@ class Multipole(nn.Module):
         assert found is not None
         return found
 
-    def _points(self, placed: Geometries, batch: int, ragged: Ragged) -> list[_LevelPoints]:
+    def _points(self, placed: Geometries, batch: int, ragged: RaggedSizes) -> list[_LevelPoints]:
         """Of each level; samples with points of their own are packed on coarse levels."""
         packed = ragged[0] if ragged else None
         samples = len(packed) if packed else max(batch, len(placed))

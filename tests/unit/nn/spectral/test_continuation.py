@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import opdsl
-from opdsl.nn.grid.layout import Pad
+from opdsl.nn.grid.pad import Pad
 from opdsl.nn.spectral.continuation import (
     POINTS_PER_END,
     FourierContinuation,

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from opdsl.nn import resample
-from opdsl.nn.spectral.conv import MATRIX_PRODUCT_LIMIT, _resample_fft
+from opdsl.nn.spectral.resample import MATRIX_PRODUCT_LIMIT, _resample_fft
 
 SIZES = [((8,), (12,)), ((9, 8), (4, 16)), ((10, 7), (10, 5)), ((6, 4, 8), (3, 8, 8))]
 

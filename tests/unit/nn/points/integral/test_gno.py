@@ -12,7 +12,7 @@ from torch.nn.functional import normalize
 import opdsl
 from opdsl import OpError
 from opdsl.ir.certificate import certify
-from opdsl.nn.grid.layout import Coords
+from opdsl.nn.grid.coords import Coords
 from opdsl.nn.layers.pointwise import Linear
 from opdsl.nn.points.geometry import as_geometries
 from opdsl.nn.points.integral.gno import Gno, GridWeights, Side, SphereWeights
