@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from opdsl.nn.grid.coords import Coords
 from opdsl.nn.layers.embedding import Sinusoids
 from opdsl.nn.points.geometry import Geometry
-from opdsl.nn.points.integral import kernel_sum
+from opdsl.nn.points.integral import chunked_sum
 from opdsl.nn.points.integral.gno import Gno, GridWeights, Side
 from opdsl.nn.points.neighbours.search import NeighbourRule, neighbours
 
@@ -298,7 +298,7 @@ def large() -> str:
         "## 200,000 points, 100,000 queries, 16 neighbours\n\n"
         f"{len(case.pairs):,} pairs: forward and backward in {seconds:.1f} s and {mib:.0f} MiB "
         f"on two threads.\nThe hidden layers of all pairs would be {layers:.0f} MiB once; beyond "
-        f"{kernel_sum.MAX_SAVED >> 20} MiB they are not kept, but computed again for the gradient."
+        f"{chunked_sum.MAX_SAVED >> 20} MiB they are not kept, but computed again for the gradient."
     )
 
 

@@ -6,12 +6,11 @@ outside and (batch, *grid, channels) inside, and whose state_dict has the keys `
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from opdsl.diagnostics import fault
 from opdsl.ir.graph import Graph, Node
@@ -25,13 +24,14 @@ from opdsl.lower.call_arguments import (
     to_channels_last,
 )
 from opdsl.lower.fuse.running import ordinary_call
-from opdsl.lower.guards import Guards, autocast
-from opdsl.lower.per_sample import run_per_sample
+from opdsl.lower.guards import Guards
+from opdsl.lower.input_checks import autocast
 from opdsl.lower.plan.planner import KernelPlan, plan_kernels
 from opdsl.lower.plan.schedule import Unit, units
 from opdsl.lower.plan.timings import Timings, users_timings
 from opdsl.lower.plan.tune import Tuner
 from opdsl.lower.plan.tuning_case import Timer
+from opdsl.lower.steps import NodeStep, float_weights, own_weights, steps_of, value_number
 from opdsl.nn.capabilities import LimitsModes
 from opdsl.nn.module_tree import Branch, children, place
 from opdsl.nn.points.geometry import Geometry
@@ -48,39 +48,6 @@ Result = Tensor | Packed | dict[str, Tensor | Packed]
 def lower(graph: Graph) -> OperatorModule:
     """The module of a graph, with fresh weights from torch's random numbers."""
     return OperatorModule(graph)
-
-
-@dataclass(frozen=True, slots=True)
-class NodeStep:
-    """A node as it runs: values are numbered, the inputs first, then the nodes in order.
-
-    Attributes:
-        operands: numbers of its inputs.
-        dead_after: numbers of the values that nobody needs after it.
-        source: whether it takes nothing, and so is told dtype and device by `like`.
-        asks: numbers of what it needs beside them.
-        domains: names of those of its inputs and last of its result.
-    """
-
-    node: Node
-    module: nn.Module
-    operands: tuple[int, ...]
-    dead_after: tuple[int, ...]
-    source: bool
-    asks: tuple[int, ...] = ()
-    domains: tuple[str, ...] = ()
-
-    def ragged(self, packed: PackedSizes) -> tuple[tuple[int, ...] | None, ...]:
-        """The points of each sample, for each input and last for the result; None: not packed."""
-        return tuple(packed.get(x) for x in self.domains)
-
-    def run(self, inputs: Sequence[Tensor], packed: PackedSizes, more: Mapping[str, Any]) -> Tensor:
-        """The node's result, whether samples are packed or not."""
-        ragged = self.ragged(packed) if packed else ()
-        if self.node.block.ragged == "each" and any(ragged):
-            return run_per_sample(self.module, inputs, ragged, more)
-        found: Tensor = self.module(*inputs, **more)
-        return found
 
 
 class OperatorModule(Branch):
@@ -100,7 +67,7 @@ class OperatorModule(Branch):
     def __init__(self, graph: Graph) -> None:
         super().__init__()
         self.graph = graph
-        self.steps = tuple(_steps(graph))
+        self.steps = tuple(steps_of(graph))
         self.force_kernel: str | None = None
         self.fuse: bool | None = None
         self.units: Iterable[Unit] = units(graph, self.steps)
@@ -109,16 +76,14 @@ class OperatorModule(Branch):
         self.timer: Timer | None = None
         self.sources = origins(graph)
         self.guards = Guards(graph, self.sources)
-        self.results = tuple((x, _value_number(graph, x.source)) for x in graph.outputs)
+        self.results = tuple((x, value_number(graph, x.source)) for x in graph.outputs)
         alone = constants(graph)
-        self.constant_values = {
-            _value_number(graph, x.path) for x in live(graph) if x.path in alone
-        }
+        self.constant_values = {value_number(graph, x.path) for x in live(graph) if x.path in alone}
         self.calls: dict[tuple[object, ...], tuple[KernelPlan, list[StepArguments]]] = {}
         for step in self.steps:
             if step.node.shares is None:
                 place(self, step.node.path, step.module)
-        self.sample = next(_float_weights(self), None)
+        self.sample = next(float_weights(self), None)
 
     def forward(self, /, *inputs: Tensor | Packed, **named: Points | Packed) -> Result:
         """The outputs: a tensor if there is one, else a dict by name.
@@ -329,7 +294,7 @@ class OperatorModule(Branch):
         if self.sample is None:
             return None
         module, name = self.sample
-        return _weights(module)[name]
+        return own_weights(module)[name]
 
     # --- every call -----------------------------------------------------------------------
 
@@ -395,50 +360,3 @@ class OperatorModule(Branch):
         if number in self.constant_values:
             value = value.expand(batch, *value.shape[1:])
         return value.movedim(-1, 1).contiguous()
-
-
-# --- once for each graph ----------------------------------------------------------------------
-
-
-def _value_number(graph: Graph, path: str) -> int:
-    """The number of a value: inputs first, then the nodes that run."""
-    names = [x.name for x in graph.inputs] + [x.path for x in live(graph)]
-    return names.index(path)
-
-
-def _steps(graph: Graph) -> Iterator[NodeStep]:
-    nodes = live(graph)
-    number = {name: i for i, name in enumerate([x.name for x in graph.inputs])}
-    for node in nodes:
-        number[node.path] = len(number)
-    asks = {x.name: i for i, x in enumerate(graph.side_inputs())}
-    modules: dict[str, nn.Module] = {}
-    last = {x: node.path for node in nodes for x in node.inputs}
-    kept = {x.source for x in graph.outputs}
-    for node in nodes:
-        shared = modules.get(node.shares or "")
-        modules[node.path] = shared or node.block.lower(*graph.arguments(node))
-        dead_after = {number[x] for x in node.inputs if last[x] == node.path and x not in kept}
-        yield NodeStep(
-            node=node,
-            module=modules[node.path],
-            operands=tuple(number[x] for x in node.inputs),
-            dead_after=tuple(sorted(dead_after)),
-            source=not node.inputs,
-            asks=tuple(asks[x.name] for x in node.block.side_inputs(*graph.arguments(node))),
-            domains=tuple(x.domain.name for x in (*graph.arguments(node), node.space)),
-        )
-
-
-def _weights(module: nn.Module) -> dict[str, Tensor | None]:
-    """The weights of the module itself; an attribute might be a child of that name."""
-    found: dict[str, Tensor | None] = vars(module)["_parameters"]
-    return found
-
-
-def _float_weights(root: nn.Module) -> Iterator[tuple[nn.Module, str]]:
-    """Where the weights are: the module and the name in it."""
-    for module in root.modules():
-        for name, weight in _weights(module).items():
-            if weight is not None and weight.is_floating_point():
-                yield module, name

@@ -19,7 +19,7 @@ from opdsl.lower.fuse.running import Fused
 
 
 class ScheduledStep(Protocol):
-    """What is asked of a step, see `opdsl.lower.module.NodeStep`."""
+    """What is asked of a step, see `opdsl.lower.steps.NodeStep`."""
 
     @property
     def node(self) -> Node:

@@ -20,8 +20,9 @@ from opdsl.nn.layers.embedding import Sinusoids
 from opdsl.nn.layers.modulate import Mlp
 from opdsl.nn.layers.pointwise import ACTIVATIONS, Linear
 from opdsl.nn.points.geometry import Geometries, Geometry, point_counts
-from opdsl.nn.points.integral.kernel_sum import DenseLayer, Terms, kernel_sum
+from opdsl.nn.points.integral.kernel_sum import Terms, kernel_sum
 from opdsl.nn.points.integral.mollifier import MOLLIFIERS, Mollifier, mollifier_integral
+from opdsl.nn.points.integral.sum_terms import DenseLayer
 from opdsl.nn.points.measure import WeightRule, quadrature_weights
 from opdsl.nn.points.neighbours.edges import edge_pairs
 from opdsl.nn.points.neighbours.ghosts import Ghosts, ghosts

@@ -5,8 +5,9 @@ import torch
 from torch import nn
 
 from opdsl.nn.points.geometry import Geometry
-from opdsl.nn.points.integral import kernel_sum
+from opdsl.nn.points.integral import chunked_sum
 from opdsl.nn.points.integral.gno import Gno, Side
+from opdsl.nn.points.integral.sum_terms import KernelSum
 from opdsl.nn.points.neighbours.search import NeighbourRule, neighbours
 
 KINDS = ("linear", "nonlinear", "linear_kernelonly", "nonlinear_kernelonly")
@@ -55,9 +56,9 @@ def dense(net, v, y, x):
 def chunks(request, monkeypatch):
     """One chunk of all pairs, or chunks of few, whose layers are kept or computed again."""
     if request.param != "one":
-        monkeypatch.setattr(kernel_sum, "CPU_CHUNK", 500)
+        monkeypatch.setattr(chunked_sum, "CPU_CHUNK", 500)
     if request.param == "again":
-        monkeypatch.setattr(kernel_sum, "MAX_SAVED", 0)
+        monkeypatch.setattr(chunked_sum, "MAX_SAVED", 0)
     return request.param
 
 
@@ -98,10 +99,10 @@ def test_chunks_have_as_many_pairs_as_their_bound_allows(monkeypatch):
     pairs = neighbours(
         Geometry(cloud(50, 2, seed=1)), Geometry(cloud(40, 2, seed=2)), NeighbourRule(0.5)
     )
-    monkeypatch.setattr(kernel_sum, "CPU_CHUNK", 16 * 8 * 10)  # ten pairs of sixteen numbers
-    sum_ = kernel_sum._Sum(pairs, torch.tanh, outer=False, last=False, keep=False)
+    monkeypatch.setattr(chunked_sum, "CPU_CHUNK", 16 * 8 * 10)  # ten pairs of sixteen numbers
+    sum_ = KernelSum(pairs, torch.tanh, outer=False, last=False, keep=False)
     flat = [torch.zeros(16, 8, dtype=torch.float64), torch.zeros(16, dtype=torch.float64)]
-    found = list(kernel_sum._chunks(sum_, torch.zeros(50, 1, 8).double(), None, flat))
+    found = list(chunked_sum._chunks(sum_, torch.zeros(50, 1, 8).double(), None, flat))
     size = 10 * torch.get_num_threads()
     assert {len(x.points) for x in found[:-1]} == {size}
     assert torch.equal(torch.cat([x.queries for x in found]), pairs.queries)
@@ -110,7 +111,7 @@ def test_chunks_have_as_many_pairs_as_their_bound_allows(monkeypatch):
 def test_layers_beyond_the_bound_are_not_kept(monkeypatch):
     net, numbers = made("linear", "diagonal", hidden=(6, 5)), []
     for saved in (1 << 30, 0):
-        monkeypatch.setattr(kernel_sum, "MAX_SAVED", saved)
+        monkeypatch.setattr(chunked_sum, "MAX_SAVED", saved)
         held: list[int] = []
 
         def pack(x, held=held):
