@@ -19,19 +19,17 @@ from opdsl.checks import CHECKS, WARNINGS, bidirectional, levelled, unused, unus
 from opdsl.checks import levels as levels_of
 from opdsl.diagnostics import Diagnostic, OpError, Source, did_you_mean, fault
 from opdsl.diagnostics.codes import Level
-from opdsl.elaborate import elaborate
-from opdsl.elaborate.budget import Budget
-from opdsl.elaborate.instance import Given
-from opdsl.elaborate.program import models
-from opdsl.elaborate.settings import (
-    RawSetting,
+from opdsl.elaborate import Argument, elaborate, models
+from opdsl.elaborate.bind.settings import (
     check_train_blocks,
     settings,
     train_block,
 )
-from opdsl.elaborate.values import Value, Word
+from opdsl.elaborate.evaluate.budget import Budget
+from opdsl.elaborate.evaluate.values import Value, Word
 from opdsl.files import read_text
 from opdsl.ir.graph import Graph
+from opdsl.setting import Setting
 from opdsl.syntax.parser import parse
 from opdsl.syntax.tree import File
 
@@ -131,7 +129,7 @@ def check(
     source: Source | str | Path,
     *,
     model: str | None = None,
-    given: Mapping[str, Given] | None = None,
+    given: Mapping[str, Argument] | None = None,
     folder: Path | None = None,
     levels: Mapping[str, Level] | None = None,
 ) -> CheckResult:
@@ -184,7 +182,7 @@ def check_each(
 def _check_file(
     parsed: _Parsed,
     model: str | None,
-    given: Mapping[str, Given] | None,
+    given: Mapping[str, Argument] | None,
     folder: Path | None,
     levels: Mapping[str, Level],
     budget: Budget,
@@ -223,7 +221,7 @@ def _levelled(
 def _check_graph(
     source: Source,
     model: str | None,
-    given: Mapping[str, Given],
+    given: Mapping[str, Argument],
     levels: Mapping[str, Level],
 ) -> CheckResult:
     """Read and check a graph file."""
@@ -243,7 +241,7 @@ def _check_graph(
 
 
 def _refuse_choices(
-    graph: Graph, model: str | None, given: Mapping[str, Given], source: Source
+    graph: Graph, model: str | None, given: Mapping[str, Argument], source: Source
 ) -> None:
     """Refuse another model and parameters for a graph file, whose model is fixed.
 
@@ -315,19 +313,19 @@ def compile(  # noqa: A001  the verb of the language, as in re.compile
     return lower(graph)
 
 
-def train_settings(checked: CheckResult) -> tuple[RawSetting, ...]:
+def train_settings(checked: CheckResult) -> tuple[Setting, ...]:
     """Return the settings of the model's train block; empty if it has none."""
     block = train_block(checked.file, checked.sound().name)
     return settings(block) if block else ()
 
 
-def with_places(params: Mapping[str, object]) -> dict[str, Given]:
+def with_places(params: Mapping[str, object]) -> dict[str, Argument]:
     """Give parameters from Python a text that diagnostics can point into."""
     values = {}
     for key, value in params.items():
         source = Source("<parameters>", f"{key}={value}")
         span = source.span(len(key) + 1, len(source.text))
-        values[key] = Given(_value(value), span, source.span(0, len(key)))
+        values[key] = Argument(_value(value), span, source.span(0, len(key)))
     return values
 
 

@@ -1,35 +1,25 @@
-"""Rules that need the whole graph, one a module: each takes a graph and yields diagnostics."""
+"""Rules that need the whole graph: each takes a graph and yields diagnostics.
+
+A check is one module in `errors` or `warnings` with a function of the same name, and a page for its
+code. Other packages add checks through the entry-point group `opdsl.checks`, name to function;
+these are asked with the warnings, of a graph without errors, and may yield errors as well.
+"""
 
 from collections.abc import Callable, Iterator
 
-from opdsl.checks.bands import dead_weights
-from opdsl.checks.convergence import not_convergent
 from opdsl.checks.direction import bidirectional
-from opdsl.checks.latent import latent_size
 from opdsl.checks.levels import levelled, levels
-from opdsl.checks.modes import too_many_modes
 from opdsl.checks.names import unused_names
-from opdsl.checks.periodicity import fourier_on_nonperiodic
-from opdsl.checks.pins import hidden_pin
-from opdsl.checks.rank import wasteful_rank
-from opdsl.checks.tokens import equal_tokens
 from opdsl.checks.unused import unused
 from opdsl.diagnostics import Diagnostic
 from opdsl.ir.graph import Graph
+from opdsl.registry import Registry
 
-CHECKS: tuple[Callable[[Graph], Iterator[Diagnostic]], ...] = (
-    latent_size,
-    too_many_modes,
-    hidden_pin,
-)
+Check = Callable[[Graph], Iterator[Diagnostic]]
 
-# what is not wrong and still worth a look; asked only where nothing is wrong
-WARNINGS: tuple[Callable[[Graph], Iterator[Diagnostic]], ...] = (
-    fourier_on_nonperiodic,
-    not_convergent,
-    wasteful_rank,
-    dead_weights,
-    equal_tokens,
-)
+CHECKS: Registry[Check] = Registry(f"{__name__}.errors")
+
+# asked only where nothing is wrong
+WARNINGS: Registry[Check] = Registry(f"{__name__}.warnings", group="opdsl.checks")
 
 __all__ = ["CHECKS", "WARNINGS", "bidirectional", "levelled", "levels", "unused", "unused_names"]

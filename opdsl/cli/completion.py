@@ -84,12 +84,14 @@ def settings(ctx: typer.Context) -> Iterator[Offer]:
 
 
 @_quiet
-def codes(_: typer.Context) -> Iterator[Offer]:
-    """Offer codes of diagnostics, and their names."""
+def topics(_: typer.Context) -> Iterator[Offer]:
+    """Offer the topics of `opdsl explain`: codes and names of diagnostics, blocks, settings."""
     from opdsl.diagnostics import CODES
+    from opdsl.reference.topics import topic_names
 
     yield from ((code, x.title) for code, x in CODES.items())
     yield from ((x.slug, x.title) for x in CODES.values())
+    yield from topic_names()
 
 
 def _spec(ctx: typer.Context) -> str:

@@ -16,7 +16,8 @@ from opdsl.cli.options import Device, Json, Model, OptionalSpec, Precision, Sets
 from opdsl.diagnostics import OpError, fault
 
 if TYPE_CHECKING:
-    from opdsl.train.config.settings import Assignment, Resolved
+    from opdsl.setting import Setting
+    from opdsl.train.config.settings import Resolved
     from opdsl.train.run.listener import Listener
     from opdsl.workflow.interrupt import Interrupted
     from opdsl.workflow.programs.program import Program
@@ -151,7 +152,7 @@ def _new(
     model: str | None,
     sets: list[str] | None,
     config: list[str] | None,
-    options: list[Assignment],
+    options: list[Setting],
 ) -> tuple[Program, Resolved]:
     """Read the program and the settings of a new run."""
     from opdsl.cli.files import open_source
@@ -172,7 +173,7 @@ def _resumable(
     model: str | None,
     sets: list[str] | None,
     config: list[str] | None,
-    options: list[Assignment],
+    options: list[Setting],
 ) -> ResumableRun:
     """Read the run to go on with, and what changes in it.
 
@@ -214,7 +215,7 @@ def _options(
     epochs: int | None,
     device: str | None,
     precision: str | None,
-) -> list[Assignment]:
+) -> list[Setting]:
     """Return the settings that have an option of their own."""
     from opdsl.workflow.programs.overrides import option
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny
 
 from opdsl.diagnostics import Span
-from opdsl.ir.block import Ask, Block
+from opdsl.ir.block import Block, SideInput
 from opdsl.ir.spaces import Domain, Space
 
 if TYPE_CHECKING:
@@ -150,9 +150,9 @@ class Graph(BaseModel):
         """The spaces of what the node takes."""
         return tuple(self.spaces[x] for x in node.inputs)
 
-    def asks(self) -> tuple[Ask, ...]:
+    def side_inputs(self) -> tuple[SideInput, ...]:
         """What the blocks need beside the inputs, each once, in the order of the nodes."""
-        found = (y for x in self.nodes for y in x.block.asks(*self.arguments(x)))
+        found = (y for x in self.nodes for y in x.block.side_inputs(*self.arguments(x)))
         return tuple({x.name: x for x in found}.values())
 
     def sizes(self, roots: Mapping[str, tuple[int, ...]]) -> dict[str, int]:

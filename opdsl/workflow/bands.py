@@ -14,13 +14,13 @@ from opdsl.data.bind.samples import Samples
 from opdsl.diagnostics import did_you_mean, fault
 from opdsl.ir.graph import Graph, Node
 from opdsl.nn.points.batch import Values
-from opdsl.train.config.sections import Settings
+from opdsl.train.config.schema import Settings
 from opdsl.train.engine.fit import Kept
 from opdsl.train.engine.normalise import Normaliser
 from opdsl.train.engine.warm_start import Start
-from opdsl.train.losses.quadrature import field_weights
 from opdsl.train.metrics.calibrate import Calibration, Coverage, calibrate, coverage
 from opdsl.train.metrics.evaluate import predict
+from opdsl.train.metrics.quadrature import field_weights
 from opdsl.train.run.checkpoint import State
 from opdsl.train.run.trained import trained_state
 from opdsl.workflow.calibration import weights_of

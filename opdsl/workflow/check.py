@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from opdsl.compiler import CheckResult, check_each, read, train_settings
-from opdsl.diagnostics import Diagnostic, OpError, Source, Span
-from opdsl.elaborate.program import models
+from opdsl.diagnostics import Diagnostic, OpError, Source
+from opdsl.elaborate import models
 
 if TYPE_CHECKING:
     from opdsl.diagnostics.codes import Level
-    from opdsl.train.config.settings import Assignment
 
 NO_MODEL = "OP0210"  # a file of blocks, to be imported, is no mistake
 
@@ -52,37 +51,15 @@ def check_file(
 
 
 def _errors_of_settings(checked: CheckResult) -> Iterator[Diagnostic]:
-    if not train_settings(checked):
+    settings = train_settings(checked)
+    if not settings:
         return  # the models of the settings take a while to import
     from opdsl.train.config.settings import resolve
 
     try:
-        resolve(from_train_block(checked))
+        resolve(settings)
     except OpError as error:
         yield from error.diagnostics
-
-
-def from_train_block(checked: CheckResult) -> list[Assignment]:
-    """Return the settings of the model's train block, each with its place."""
-    from opdsl.train.config.settings import Assignment
-
-    return [
-        Assignment(
-            x.path,
-            x.value,
-            f"train block {x.key.source.name}:{x.key.line}",
-            x.span,
-            key_to_blame(x.path, x.keys),
-        )
-        for x in train_settings(checked)
-    ]
-
-
-def key_to_blame(path: tuple[str, ...], keys: tuple[Span, ...]) -> Span:
-    """Return the key that an error about the path points to: the section, if it is unknown."""
-    from opdsl.train.config.sections import Settings
-
-    return keys[-1 if path[0] in Settings.model_fields else 0]
 
 
 def lint_levels(allow: Sequence[str], warn: Sequence[str], deny: Sequence[str]) -> dict[str, Level]:

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from opdsl.compiler import check, read
-from opdsl.elaborate.program import models
-from opdsl.elaborate.values import show
+from opdsl.elaborate import models
+from opdsl.elaborate.evaluate.values import show
 from opdsl.syntax.parser import parse
 
 
@@ -29,12 +29,12 @@ def parameters_of(path: str, model: str | None) -> Iterator[tuple[str, str]]:
         OpError: everything that is wrong with the program.
     """
     for name, value in check(Path(path), model=model).sound().params.items():
-        yield name, value if isinstance(value, str) else show(value)  # type: ignore[arg-type]  # from a Value
+        yield name, value if isinstance(value, str) else show(value)  # type: ignore[arg-type]  # parameters are values of the language
 
 
 def default_settings() -> Iterator[tuple[str, str]]:
     """Yield every setting of a run with its default; empty where that is no single value."""
-    from opdsl.train.config.sections import Settings
+    from opdsl.train.config.schema import Settings
 
     for key, value in Settings().rows():
         yield key, "" if value is None or isinstance(value, list | dict) else str(value)

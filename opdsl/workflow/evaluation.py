@@ -14,7 +14,7 @@ from torch import nn
 from opdsl.data.bind.samples import Samples
 from opdsl.ir.graph import Graph
 from opdsl.ir.spaces import Domain
-from opdsl.train.config.sections import Settings
+from opdsl.train.config.schema import Settings
 from opdsl.train.engine.normalise import Normaliser
 from opdsl.train.metrics.calibrate import Coverage
 from opdsl.train.metrics.error_sums import Metrics

@@ -12,10 +12,11 @@ from typing import Any
 
 from opdsl.compiler import GRAPH_SUFFIX, check
 from opdsl.diagnostics import OpError, Source, fault
-from opdsl.elaborate.program import models
-from opdsl.elaborate.values import show
+from opdsl.elaborate import models
+from opdsl.elaborate.evaluate.values import show
 from opdsl.ir.fingerprint import fingerprint
 from opdsl.ir.graph import Graph
+from opdsl.setting import Setting
 from opdsl.syntax.parser import parse
 from opdsl.train.config.changes import (
     as_flat,
@@ -25,8 +26,8 @@ from opdsl.train.config.changes import (
     refuse_fixed,
     shown,
 )
-from opdsl.train.config.sections import NO_PATHS, Data
-from opdsl.train.config.settings import Assignment, Resolved, resolve
+from opdsl.train.config.schema import NO_PATHS, Data
+from opdsl.train.config.settings import Resolved, resolve
 from opdsl.train.run.checkpoint import State, Store, malformed
 from opdsl.train.run.folder import WEIGHTS, refuse_links
 from opdsl.workflow.check import read_source
@@ -148,7 +149,7 @@ def resumable_run(
     model: str | None = None,
     sets: Sequence[str] | None = None,
     configs: Sequence[str] | None = None,
-    options: Sequence[Assignment] = (),
+    options: Sequence[Setting] = (),
     sources: Sources | None = None,
     warn: Warn = ignore,
 ) -> ResumableRun:
@@ -192,7 +193,7 @@ def resumable_run(
     return ResumableRun(run, about, program, own, resolved, state, sources or Sources())
 
 
-def _same_place(setting: Assignment, own: Resolved, about: Mapping[str, Any]) -> bool:
+def _same_place(setting: Setting, own: Resolved, about: Mapping[str, Any]) -> bool:
     """Return whether a path leads to the file that the run has already."""
     if setting.path[0] != "data" or setting.path[1:] not in {(x,) for x in PATHS}:
         return False

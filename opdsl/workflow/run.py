@@ -11,7 +11,7 @@ from typing import Any
 
 from opdsl.ir.graph import Graph
 from opdsl.lower.module import OperatorModule
-from opdsl.train.config.sections import Settings
+from opdsl.train.config.schema import Settings
 from opdsl.train.config.settings import resolve
 from opdsl.train.engine.device import device_of
 from opdsl.train.engine.precision import policy_of

@@ -33,7 +33,7 @@ from opdsl.workflow.report import make_report, selection
 
 if TYPE_CHECKING:
     from opdsl.ir.graph import Graph
-    from opdsl.train.config.sections import Settings
+    from opdsl.train.config.schema import Settings
     from opdsl.workflow.run import Run
 
 Sets = tuple[list[HeldOut], Sources]

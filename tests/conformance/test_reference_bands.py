@@ -5,7 +5,7 @@ import warnings
 import pytest
 import torch
 
-from opdsl.train.losses.norms import pinball
+from opdsl.train.metrics.pinball import pinball
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # its own imports warn

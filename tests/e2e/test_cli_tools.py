@@ -101,7 +101,7 @@ def test_a_graph_is_of_the_schema_that_is_printed():
 
 
 def test_settings_are_of_the_schema_that_is_printed():
-    from opdsl.train.config.sections import Settings
+    from opdsl.train.config.schema import Settings
 
     schema = data("schema", "train")
     jsonschema.validate(Settings().model_dump(mode="json"), schema)

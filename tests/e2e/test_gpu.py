@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from opdsl.train.config.sections import Checkpoint, Optimizer, Schedule, Settings
+from opdsl.train.config.schema import Checkpoint, Optimizer, Schedule, Settings
 from opdsl.train.engine.fit import fit
 from opdsl.train.metrics.evaluate import predict
 from opdsl.train.run.listener import Silence
@@ -86,7 +86,7 @@ def test_half_precision_agrees_with_float32(tmp_path):
 class Unplugged(Silence):
     """Ends a run as an accident would."""
 
-    def step(self, epoch, step, loss):  # noqa: ARG002  the interface
+    def step(self, epoch, step, loss):
         if (epoch, step) == (4, 2):
             raise RuntimeError("the plug was pulled")
 

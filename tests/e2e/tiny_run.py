@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from opdsl.diagnostics import CODES, OpError
-from opdsl.train.config.sections import Checkpoint, Optimizer, Schedule, Settings
+from opdsl.train.config.schema import Checkpoint, Optimizer, Schedule, Settings
 from opdsl.train.engine.fit import fit
 from opdsl.train.engine.signals import Interrupted
 from opdsl.train.run.listener import Silence
@@ -52,7 +52,7 @@ class Tiny(nn.Module):
 class Slow(Silence):
     """Says on stdout that a step is done, and gives the world time to interfere."""
 
-    def step(self, epoch, step, loss):  # noqa: ARG002  the interface
+    def step(self, epoch, step, loss):
         print(f"{epoch}.{step}", flush=True)  # noqa: T201  the test listens
         time.sleep(0.02)
 

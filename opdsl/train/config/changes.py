@@ -13,7 +13,7 @@ from typing import Any
 
 from opdsl.diagnostics import Diagnostic, Help, OpError, fault
 from opdsl.files import read_text, write_whole
-from opdsl.train.config.sections import NO_PATHS, Section, Settings
+from opdsl.train.config.schema import NO_PATHS, Section, Settings
 
 CHANGES = "changes.jsonl"
 

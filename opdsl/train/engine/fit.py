@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from torch import nn
+from torch.optim import Optimizer
 
 from opdsl.diagnostics import fault
-from opdsl.nn.module_tree import at
+from opdsl.nn.module_tree import module_at
 from opdsl.train.config.changes import Change
-from opdsl.train.config.sections import Settings
+from opdsl.train.config.schema import Settings
 from opdsl.train.engine.device import device_of
 from opdsl.train.engine.loop import Training
 from opdsl.train.engine.normalise import Normaliser
-from opdsl.train.engine.optimizers import optimizer_of
 from opdsl.train.engine.precision import policy_of
 from opdsl.train.engine.randomness import seed_everything
 from opdsl.train.engine.rates import Rate
@@ -28,10 +28,12 @@ from opdsl.train.engine.rollout import Loop
 from opdsl.train.engine.samples import Feed, Samples
 from opdsl.train.engine.signals import Watch
 from opdsl.train.engine.step import Stepper
-from opdsl.train.losses.norms import Grid
-from opdsl.train.losses.quadrature import Samplings
+from opdsl.train.losses import LOSSES, Loss
 from opdsl.train.metrics.error_sums import Metrics
 from opdsl.train.metrics.evaluate import grids_of
+from opdsl.train.metrics.norms import GridAxes
+from opdsl.train.metrics.quadrature import Samplings
+from opdsl.train.optimizers import OPTIMIZERS
 from opdsl.train.run.checkpoint import Store
 from opdsl.train.run.folder import lock, refuse_other_run
 from opdsl.train.run.listener import Listener, Silence
@@ -107,7 +109,7 @@ def fit(  # noqa: PLR0913  the contract with the callers
         periodic: for each output, which axes of its grid are periodic.
         meta: strings kept in every checkpoint; a run goes on only with the same `meta["arch"]`.
         lengths: for each output, the lengths of its axes (H1); 1 if not given.
-        samplings: of inputs and outputs on a sphere, see `opdsl.train.losses.quadrature`.
+        samplings: of inputs and outputs on a sphere, see `opdsl.train.metrics.quadrature`.
         resume: go on with the run in the folder, or begin if it has no checkpoint yet.
         listener: who wants to hear.
         loop: how steps in time follow each other, if the truth has an axis of time.
@@ -147,12 +149,14 @@ def fit(  # noqa: PLR0913  the contract with the callers
         return _outcome(training)
 
 
-def _refuse_bad_samples(train: Samples, settings: Settings, grids: Mapping[str, Grid]) -> None:
+def _refuse_bad_samples(train: Samples, settings: Settings, grids: Mapping[str, GridAxes]) -> None:
     if len(train) == 0:
         raise fault("OP0613", "there are no samples to train on", file=train.name)
     flat = [name for name, grid in grids.items() if not grid.periodic]
-    if settings.loss == "h1" and flat:
-        message = f"`loss = h1` needs derivatives, and the output `{flat[0]}` has no grid"
+    if flat and _loss(settings).needs_grid:
+        message = (
+            f"`loss = {settings.loss}` needs derivatives, and the output `{flat[0]}` has no grid"
+        )
         raise fault("OP0604", message, helps=("use `loss = l2`",))
 
 
@@ -170,7 +174,7 @@ def _stepper(
     module: nn.Module,
     train: Samples,
     settings: Settings,
-    grids: Mapping[str, Grid],
+    grids: Mapping[str, GridAxes],
     loop: Loop | None,
     kept: Kept | None,
     samplings: Samplings | None,
@@ -180,7 +184,7 @@ def _stepper(
     seed_everything(settings.seed)
     policy.settle(module)
     for path in kept.paths if kept else ():
-        at(module, path).requires_grad_(requires_grad=False)
+        module_at(module, path).requires_grad_(requires_grad=False)
     if kept:
         normaliser = kept.normaliser
     else:
@@ -188,17 +192,29 @@ def _stepper(
     return Stepper(
         module=module,
         normaliser=normaliser.to(policy.device, policy.weights),
-        optimizer=optimizer_of(settings.optimizer, module.parameters()),
+        optimizer=_optimizer(module, settings),
         scaler=policy.scaler(),
         policy=policy,
         grids=grids,
-        loss=settings.loss,
+        loss=_loss(settings),
         clip=settings.clip,
         loop=loop,
         band=settings.band if kept else None,
         frozen=kept.paths if kept else (),
         units=normaliser.units(loop),
     )
+
+
+def _loss(settings: Settings) -> Loss:
+    loss = LOSSES.find(settings.loss)
+    assert loss is not None  # the settings have refused other names
+    return loss
+
+
+def _optimizer(module: nn.Module, settings: Settings) -> Optimizer:
+    entry = OPTIMIZERS.find(settings.optimizer.kind)
+    assert entry is not None  # the settings have refused other names
+    return entry.build(module.parameters(), settings.optimizer)
 
 
 def _outcome(training: Training) -> Outcome:

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from opdsl.diagnostics import OpError, fault
-from opdsl.nn.points.batch import numbers
+from opdsl.nn.points.batch import all_values
 from opdsl.train.config.changes import (
     Change,
     as_flat,
@@ -24,7 +24,7 @@ from opdsl.train.config.changes import (
     refuse_fixed,
     write_changes,
 )
-from opdsl.train.config.sections import Schedule, Settings
+from opdsl.train.config.schema import Schedule, Settings
 from opdsl.train.engine.order import permutation
 from opdsl.train.engine.rates import Rate
 from opdsl.train.engine.samples import Feed
@@ -38,9 +38,9 @@ from opdsl.train.engine.train_state import (
     restore,
     weights,
 )
-from opdsl.train.losses.norms import Grid
 from opdsl.train.metrics.error_sums import Metrics
 from opdsl.train.metrics.evaluate import measure
+from opdsl.train.metrics.norms import GridAxes
 from opdsl.train.run.checkpoint import Kind, State, Store, malformed
 from opdsl.train.run.listener import Listener, Plan
 from opdsl.train.run.metrics_log import Journal, Row
@@ -68,7 +68,7 @@ class Training:
     stepper: Stepper
     feed: Feed
     valid: Feed | None
-    grids: dict[str, Grid]
+    grids: dict[str, GridAxes]
     rate: Rate
     store: Store
     journal: Journal
@@ -241,7 +241,7 @@ class Training:
         sides = {"inputs": self.stepper.encoded(batch.inputs), "outputs": batch.truth}
         for side, fields in sides.items():
             for name, x in fields.items():
-                if float(numbers(x).abs().max()) > HUGE:
+                if float(all_values(x).abs().max()) > HUGE:
                     text = f"the model sees `{name}` at values above {HUGE:g}: "
                     return f"{text}set `normalise.{side} = channel`, or give it in another unit"
         return "lower `optimizer.lr`, or set `clip = 1.0`"

@@ -7,7 +7,7 @@ The step counts from 0 over the whole run, and skipped steps count. Every law is
 import math
 from dataclasses import dataclass
 
-from opdsl.train.config.sections import Schedule
+from opdsl.train.config.schema import Schedule
 
 RISE = 0.3  # of the run, for one_cycle (Smith and Topin 2017, arXiv:1708.07120)
 START = 1 / 25  # of the peak, the first rate of one_cycle

@@ -6,15 +6,16 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from opdsl.nn.module_tree import at
-from opdsl.nn.points.batch import Values, alike, numbers
-from opdsl.train.config.sections import Band
+from opdsl.nn.module_tree import module_at
+from opdsl.nn.points.batch import Values, all_values, match_packing
+from opdsl.train.config.schema import Band
 from opdsl.train.engine.normalise import Normaliser
 from opdsl.train.engine.precision import Policy
 from opdsl.train.engine.rollout import Loop
 from opdsl.train.engine.samples import Batch, Fields, Units
-from opdsl.train.losses.norms import Grid, mean_where, nonzero, rel_h1, rel_l2
+from opdsl.train.losses import Loss
 from opdsl.train.metrics.evaluate import apply, band_loss, steps_of
+from opdsl.train.metrics.norms import GridAxes, mean_where, nonzero_samples
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ class Stepper:
     Attributes:
         module, normaliser, optimizer, scaler, policy: as their names say.
         grids: the grid of each output.
-        loss: `l2` or `h1`.
+        loss: of each function.
         clip: largest norm of the gradient, or None.
         loop: how steps in time follow each other, if there are some.
         band: which output is the width of a band around which, if one is.
@@ -54,8 +55,8 @@ class Stepper:
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
     policy: Policy
-    grids: Mapping[str, Grid]
-    loss: str
+    grids: Mapping[str, GridAxes]
+    loss: Loss
     clip: float | None
     loop: Loop | None = None
     band: Band | None = None
@@ -66,7 +67,7 @@ class Stepper:
         """The module in training mode, but for what is kept as it is."""
         self.module.train()
         for path in self.frozen:
-            at(self.module, path).eval()
+            module_at(self.module, path).eval()
 
     def take(self, inputs: Fields, truth: Fields, rate: float) -> Taken:
         """Learn from functions on grids, as `learn`."""
@@ -118,15 +119,11 @@ class Stepper:
         ]
         return torch.stack(each).mean()
 
-    def _error(self, pred: Values, true: Values, weights: Values | None, grid: Grid) -> Tensor:
-        pred, counted = alike(pred, true), self._nonzero(true, weights).flatten()
+    def _error(self, pred: Values, true: Values, weights: Values | None, grid: GridAxes) -> Tensor:
+        pred, counted = match_packing(pred, true), self._nonzero(true, weights).flatten()
         if self.loop:
-            pred, true = numbers(pred).flatten(0, 1), numbers(true).flatten(0, 1)
-        if self.loss == "h1":
-            found = rel_h1(numbers(pred), numbers(true), grid)
-        else:
-            found = rel_l2(pred, true, weights)
-        return mean_where(found, counted)
+            pred, true = all_values(pred).flatten(0, 1), all_values(true).flatten(0, 1)
+        return mean_where(self.loss.error(pred, true, weights, grid), counted)
 
     def _counted(self, batch: Batch) -> int:
         truths = {k: batch.truth[k] for k in self.grids}
@@ -136,9 +133,13 @@ class Stepper:
         return int(torch.stack(some).any(0).sum())
 
     def _nonzero(self, true: Values, weights: Values | None) -> Tensor:
-        """(batch, steps): which functions have a relative error."""
-        each = numbers(true).flatten(0, 1) if self.loop else true
-        return nonzero(each, weights).reshape(len(true), -1)
+        """(batch, steps): which functions have an error; a relative one needs a truth."""
+        each = all_values(true).flatten(0, 1) if self.loop else true
+        if not self.loss.relative:
+            return torch.ones(
+                len(true), len(each) // len(true), dtype=torch.bool, device=all_values(true).device
+            )
+        return nonzero_samples(each, weights).reshape(len(true), -1)
 
     def _gradients(self) -> list[Tensor]:
         return [p.grad for p in self._parameters() if p.grad is not None]

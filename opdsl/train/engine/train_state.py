@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from opdsl.diagnostics import OpError, fault
-from opdsl.train.config.sections import Settings
+from opdsl.train.config.schema import Settings
 from opdsl.train.engine.randomness import random_state, restore_random_state
 from opdsl.train.engine.step import Stepper
 from opdsl.train.run.checkpoint import FORMAT, State

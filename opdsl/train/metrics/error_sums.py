@@ -7,9 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from opdsl.nn.points.batch import Values, changed, numbers
+from opdsl.nn.points.batch import Values, all_values, map_values
 from opdsl.nn.points.packed import Packed
-from opdsl.train.losses.norms import Grid, nonzero, rel_h1, rel_l2, rms
+from opdsl.train.losses.h1 import rel_h1
+from opdsl.train.losses.l2 import rel_l2
+from opdsl.train.metrics.norms import GridAxes, nonzero_samples, rms
 
 OPTIONAL = ("steps", "pinball", "zero_samples", "zero_rmse")
 
@@ -75,7 +77,7 @@ class Tally:
     largest: list[float] = field(default_factory=list)
 
     def add(
-        self, pred: Values, true: Values, grid: Grid, weights: Values | None, *, timed: bool
+        self, pred: Values, true: Values, grid: GridAxes, weights: Values | None, *, timed: bool
     ) -> Tensor:
         """Add a batch.
 
@@ -91,15 +93,15 @@ class Tally:
         """
         batch, self.timed = len(true), timed
         if timed:  # a step is a function like any other
-            pred, true = (numbers(x).flatten(0, 1) for x in (pred, true))
-        counted = nonzero(true, weights).cpu()
+            pred, true = (all_values(x).flatten(0, 1) for x in (pred, true))
+        counted = nonzero_samples(true, weights).cpu()
         self.samples += batch
         self._add_relative(pred, true, grid, weights, counted.reshape(batch, -1))
         self._add_absolute(pred, true, weights, counted)
         return ~counted.reshape(batch, -1).all(1)
 
     def _add_relative(
-        self, pred: Values, true: Values, grid: Grid, weights: Values | None, counted: Tensor
+        self, pred: Values, true: Values, grid: GridAxes, weights: Values | None, counted: Tensor
     ) -> None:
         steps = _sums(rel_l2(pred, true, weights).cpu().reshape(counted.shape), counted)
         self.steps = steps if self.steps is None else self.steps + steps
@@ -110,10 +112,10 @@ class Tally:
     def _add_absolute(
         self, pred: Values, true: Values, weights: Values | None, counted: Tensor
     ) -> None:
-        error = changed(true, lambda x: (numbers(pred) - x).abs())
-        self.values += numbers(error).numel()
-        self.largest.append(float(numbers(error).max()) * self.unit)
-        wide = changed(error, lambda x: x.to(sum_dtype(x)))
+        error = map_values(true, lambda x: (all_values(pred) - x).abs())
+        self.values += all_values(error).numel()
+        self.largest.append(float(all_values(error).max()) * self.unit)
+        wide = map_values(error, lambda x: x.to(sum_dtype(x)))
         squares = rms(wide, weights).cpu().double().square()
         sizes = _measures(error, weights)
         rows = torch.stack([squares * sizes, sizes], 1)

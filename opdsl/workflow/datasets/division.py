@@ -8,7 +8,7 @@ from pathlib import Path
 
 from opdsl.data.bind.samples import Samples
 from opdsl.diagnostics import fault
-from opdsl.train.config.sections import NO_PATHS, Data
+from opdsl.train.config.schema import NO_PATHS, Data
 from opdsl.workflow.datasets.binding import Binding
 from opdsl.workflow.datasets.held_out import HeldOut, best_part, read_held_out
 from opdsl.workflow.datasets.sources import Sources, located, parts_of

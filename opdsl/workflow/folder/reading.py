@@ -12,11 +12,12 @@ from opdsl.compiler import FILES, check
 from opdsl.diagnostics import OpError, did_you_mean, fault
 from opdsl.files import read_json
 from opdsl.ir.graph import Graph
-from opdsl.train.config.sections import Settings
-from opdsl.train.config.settings import DEFAULT, Assignment, resolve
+from opdsl.setting import Setting
+from opdsl.train.config.schema import Settings
+from opdsl.train.config.settings import DEFAULT, resolve
 from opdsl.train.run.folder import ABOUT, refuse_links
 from opdsl.workflow.programs.config import read_config
-from opdsl.workflow.programs.overrides import Override, assignments
+from opdsl.workflow.programs.overrides import assignments
 
 PROGRAM, SETTINGS = "resolved.op", "settings.yaml"
 FORMAT = 1
@@ -54,7 +55,7 @@ def read_run_folder(folder: str | os.PathLike[str]) -> RunFolder:
     return RunFolder(run, graph, settings, about)
 
 
-def own_settings(run: Path, about: Mapping[str, Any]) -> list[Assignment]:
+def own_settings(run: Path, about: Mapping[str, Any]) -> list[Setting]:
     """Read the settings of a run, each with its origin.
 
     Raises:
@@ -65,11 +66,12 @@ def own_settings(run: Path, about: Mapping[str, Any]) -> list[Assignment]:
     if "valid" in about.get("data", {}):
         return own
     # a run of an earlier version: its test data chose the weights
-    return [*own, Assignment(("data", "valid"), "test", "an earlier version of opdsl")]
+    return [*own, Setting(("data", "valid"), "test", "an earlier version of opdsl")]
 
 
-def _remark(override: Override) -> str:
+def _remark(override: Setting) -> str:
     """Return the origin that `writing.settings_text` writes behind a value."""
+    assert override.span is not None  # every value of a file has its place
     rest = override.span.source.text[override.span.end :].partition("\n")[0]
     return rest.partition("  # ")[2] or DEFAULT
 

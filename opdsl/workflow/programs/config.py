@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 from opdsl.diagnostics import Label, OpError, Source, Span, did_you_mean, fault
 from opdsl.files import read_text
 from opdsl.plain_yaml import LARGEST, TrapError, refuse_traps
-from opdsl.workflow.programs.overrides import Override
+from opdsl.setting import Setting
 
 if TYPE_CHECKING:
     import yaml
 
 
-def read_config(path: str) -> list[Override]:
+def read_config(path: str) -> list[Setting]:
     """Read every value of the file, in its order.
 
     Raises:
@@ -78,7 +78,7 @@ def _refuse_traps(source: Source) -> None:
 
 def _flat(
     loader: yaml.SafeLoader, source: Source, node: yaml.Node, above: tuple[tuple[str, Span], ...]
-) -> Iterator[Override]:
+) -> Iterator[Setting]:
     """Yield every value below a node."""
     import yaml
 
@@ -99,7 +99,7 @@ def _flat(
         value: Any = loader.construct_object(node_below, deep=True)
         origin = f"{source.name}:{place.line}"
         names, places = zip(*path, strict=True)
-        yield Override(names, value, origin, _span(source, node_below), places)
+        yield Setting(names, value, origin, _span(source, node_below), places)
 
 
 def _key(source: Source, node: yaml.Node) -> str:

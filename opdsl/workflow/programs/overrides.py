@@ -1,23 +1,22 @@
 """Values from outside a program: options, `--set`, settings files and arguments of Python.
 
-An `Override` knows the text that it is from, so that a diagnostic can point into it. Those of the
+An `Setting` knows the text that it is from, so that a diagnostic can point into it. Those of the
 model become values of its parameters, all others become settings of the run.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from os import PathLike, fspath
 from typing import Any
 
 from opdsl.diagnostics import Diagnostic, Help, Label, OpError, Source, Span, fault
-from opdsl.elaborate.instance import Given
-from opdsl.elaborate.settings import constant
-from opdsl.elaborate.values import Value, Word
+from opdsl.elaborate import Argument
+from opdsl.elaborate.evaluate.constants import constant
+from opdsl.elaborate.evaluate.values import Value, Word
+from opdsl.setting import Setting
 from opdsl.syntax.parser import parse_expr
-from opdsl.train.config.settings import Assignment
-from opdsl.workflow.check import key_to_blame
 from opdsl.workflow.errors import ArgumentError
 
 MODEL = "model"  # `model.width` is a parameter of the model, all else a setting of the run
@@ -26,40 +25,15 @@ PYTHON = "an argument of Python"  # the origin of a setting
 SHORT = {"epochs": "schedule.epochs"}  # settings that have a name of their own in Python
 
 
-@dataclass(frozen=True, slots=True)
-class Override:
-    """One value from outside the program.
-
-    Attributes:
-        path: `("optimizer", "lr")`.
-        value: a number, a truth value, a text, None or a list of these.
-        origin: `--set`, `run.yaml:4`.
-        span: of the value.
-        keys: of each key of the path.
-        wrong: why the text is no value of the language; a setting may be any text.
-    """
-
-    path: tuple[str, ...]
-    value: object
-    origin: str
-    span: Span
-    keys: tuple[Span, ...]
-    wrong: OpError | None = None
-
-
-def assignments(overrides: Iterable[Override], models: Sequence[str]) -> list[Assignment]:
+def assignments(overrides: Iterable[Setting], models: Sequence[str]) -> list[Setting]:
     """Select the overrides that are settings of the run."""
-    return [
-        Assignment(x.path, x.value, x.origin, x.span, key_to_blame(x.path, x.keys))
-        for x in overrides
-        if x.path[0] not in {MODEL, *models}
-    ]
+    return [x for x in overrides if x.path[0] not in {MODEL, *models}]
 
 
 # ----------------------------------------------------------------------- texts of the command line
 
 
-def parse_set(text: str) -> Override:
+def parse_set(text: str) -> Setting:
     """Parse the text of one `--set`, `KEY=VALUE`.
 
     Raises:
@@ -72,11 +46,11 @@ def parse_set(text: str) -> Override:
     keys = tuple(_words(source, key))
     stop = len(key) + 1 + len(value.rstrip())
     span = source.span(len(text) - len(value.lstrip()), stop)
-    override = Override(tuple(x.text for x in keys), value.strip(), OPTION, span, keys)
+    override = Setting(tuple(x.text for x in keys), value.strip(), OPTION, span, keys)
     try:
         return replace(override, value=_parsed(source, len(key) + 1))
     except OpError as error:
-        return replace(override, wrong=error)
+        return replace(override, invalid=error)
 
 
 def _words(source: Source, key: str) -> Iterator[Span]:
@@ -102,17 +76,17 @@ def _moved(diagnostic: Diagnostic, source: Source) -> Diagnostic:
     return replace(diagnostic, labels=labels, helps=tuple(Help(x.text) for x in diagnostic.helps))
 
 
-def option(name: str, path: tuple[str, ...], value: object) -> Assignment:
+def option(name: str, path: tuple[str, ...], value: object) -> Setting:
     """Make the setting of an option that has a name of its own: `--epochs 5`."""
     source = Source(f"<{name}>", str(value))
     span = source.span(0, len(source.text))
-    return Assignment(path, value, name, span, span)
+    return Setting(path, value, name, span, (span,))
 
 
 # --------------------------------------------------------------------------- arguments of Python
 
 
-def settings_in_python(values: Mapping[str, Any], origin: str = PYTHON) -> list[Assignment]:
+def settings_in_python(values: Mapping[str, Any], origin: str = PYTHON) -> list[Setting]:
     """Flatten keyword arguments of Python to settings of a run.
 
     Args:
@@ -145,17 +119,17 @@ def _plain(value: Any) -> Any:
     return item() if callable(item) and getattr(value, "ndim", None) == 0 else value
 
 
-def _in_python(path: tuple[str, ...], value: Any, origin: str) -> Assignment:
+def _in_python(path: tuple[str, ...], value: Any, origin: str) -> Setting:
     key = ".".join(path)
     source = Source("<arguments>", f"{key} = {value!r}")
     span = source.span(len(key) + 3, len(source.text))
-    return Assignment(path, value, origin, span, source.span(0, len(key)))
+    return Setting(path, value, origin, span, (source.span(0, len(key)),))
 
 
 # --------------------------------------------------------------------- parameters of the model
 
 
-def parameters(overrides: Iterable[Override], models: Sequence[str]) -> dict[str, Given]:
+def parameters(overrides: Iterable[Setting], models: Sequence[str]) -> dict[str, Argument]:
     """Select the parameters of the model; `DarcyFNO.width` is `model.width`.
 
     Raises:
@@ -164,7 +138,7 @@ def parameters(overrides: Iterable[Override], models: Sequence[str]) -> dict[str
     return {x.path[1]: _given(x) for x in overrides if _of_model(x, models)}
 
 
-def _of_model(override: Override, models: Sequence[str]) -> bool:
+def _of_model(override: Setting, models: Sequence[str]) -> bool:
     if override.path[0] not in {MODEL, *models}:
         return False
     if len(override.path) != 2:
@@ -175,10 +149,11 @@ def _of_model(override: Override, models: Sequence[str]) -> bool:
     return True
 
 
-def _given(override: Override) -> Given:
-    if override.wrong:
-        raise override.wrong
-    return Given(_value(override.value, override.span), override.span, override.keys[-1])
+def _given(override: Setting) -> Argument:
+    assert override.span is not None  # every text of `--set` and of a file has places
+    if override.invalid:
+        raise override.invalid
+    return Argument(_value(override.value, override.span), override.span, override.keys[-1])
 
 
 def _value(value: object, span: Span) -> Value:

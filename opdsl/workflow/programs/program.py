@@ -7,21 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from opdsl.compiler import CheckResult, check
+from opdsl.compiler import CheckResult, check, train_settings
 from opdsl.diagnostics import OpError, Source
-from opdsl.elaborate.instance import Given
-from opdsl.elaborate.program import models
+from opdsl.elaborate import Argument, models
 from opdsl.ir.graph import Graph
+from opdsl.setting import Setting
 from opdsl.syntax.parser import parse
-from opdsl.train.config.sections import ONLY_FOR
-from opdsl.train.config.settings import Assignment, Resolved, resolve
-from opdsl.workflow.check import from_train_block
+from opdsl.train.config.schema import uses
+from opdsl.train.config.settings import Resolved, resolve
 from opdsl.workflow.errors import ArgumentError, Warn, ignore
 from opdsl.workflow.programs.config import read_config
 from opdsl.workflow.programs.overrides import (
     MODEL,
     OPTION,
-    Override,
     assignments,
     parameters,
     parse_set,
@@ -46,8 +44,8 @@ class Program:
     source: Source
     folder: Path
     checked: CheckResult
-    given: dict[str, Given]
-    overrides: tuple[Override, ...] = ()
+    given: dict[str, Argument]
+    overrides: tuple[Setting, ...] = ()
 
     @property
     def graph(self) -> Graph:
@@ -125,13 +123,13 @@ def open_model(
     return program
 
 
-def resolve_settings(program: Program, options: Iterable[Assignment] = ()) -> Resolved:
+def resolve_settings(program: Program, options: Iterable[Setting] = ()) -> Resolved:
     """Resolve the settings of a run: defaults, train block, settings files, `--set`, options.
 
     Raises:
         OpError: OP0603, an unknown setting; OP0604, a value that does not fit.
     """
-    before = [*from_train_block(program.checked), *assignments(program.overrides, program.names)]
+    before = [*train_settings(program.checked), *assignments(program.overrides, program.names)]
     last = list(options)
     if any(x.origin in DATA for x in last):
         before = _without_other_data(before)
@@ -141,7 +139,7 @@ def resolve_settings(program: Program, options: Iterable[Assignment] = ()) -> Re
         raise OpError(*dict.fromkeys(error.diagnostics)) from error
 
 
-def _without_other_data(values: Sequence[Assignment]) -> list[Assignment]:
+def _without_other_data(values: Sequence[Setting]) -> list[Setting]:
     """Leave out the settings about data that `--data` replaces.
 
     A train block or a settings file with a `data.path` speaks of that file in all its `data`
@@ -164,12 +162,11 @@ def used_settings(resolved: Resolved) -> list[tuple[str, Any, str]]:
 
 def _has_effect(key: str, kinds: Mapping[str, str]) -> bool:
     section, _, name = key.partition(".")
-    users = ONLY_FOR.get(section, {}).get(name)
-    return users is None or kinds[section] in users
+    return section not in kinds or uses(section, str(kinds[section]), name)
 
 
 def train_block_exists(program: Program) -> bool:
     """Return whether the program has a train block for its model."""
-    from opdsl.elaborate.settings import train_block
+    from opdsl.elaborate.bind.settings import train_block
 
     return train_block(program.checked.file, program.graph.name) is not None

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from opdsl.compiler import read
-from opdsl.elaborate.program import models
-from opdsl.elaborate.values import show
+from opdsl.elaborate import models
+from opdsl.elaborate.evaluate.values import show
 from opdsl.syntax import tree
 from opdsl.syntax.parser import parse
 from opdsl.syntax.printer import format_text

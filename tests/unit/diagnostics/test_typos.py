@@ -9,8 +9,8 @@ import pytest
 from opdsl import blocks
 from opdsl.diagnostics.codes import CODES
 from opdsl.diagnostics.suggest import nearest
-from opdsl.elaborate.domains import BOUNDARIES, CONSTRUCTORS, GRID, SAMPLINGS
-from opdsl.train.config.sections import Settings
+from opdsl.elaborate.bind.domains import BOUNDARIES, CONSTRUCTORS, GRID, SAMPLINGS
+from opdsl.train.config.schema import Settings
 
 ENOUGH = 0.97
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from opdsl.train.config.sections import Optimizer, Schedule, Settings
+from opdsl.train.config.schema import Optimizer, Schedule, Settings
 
 
 @dataclass(frozen=True)

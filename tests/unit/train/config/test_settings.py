@@ -8,13 +8,14 @@ import pytest
 
 import opdsl
 from opdsl.diagnostics import OpError, Source
+from opdsl.setting import Setting
 from opdsl.train.config.changes import on_resume
-from opdsl.train.config.sections import Settings
-from opdsl.train.config.settings import Assignment, resolve
+from opdsl.train.config.schema import Settings
+from opdsl.train.config.settings import resolve
 
 
 def give(name, value, origin="--set"):
-    return Assignment(tuple(name.split(".")), value, origin)
+    return Setting(tuple(name.split(".")), value, origin)
 
 
 def faults(*assignments):
@@ -57,7 +58,7 @@ def test_the_block_of_the_manual_resolves():
 def test_a_misspelt_key_is_pointed_at_with_its_cure():
     source = Source("a.op", "optimizer adamw { larning = 1 }")
     key, value = source.span(18, 25), source.span(28, 29)
-    given = Assignment(("optimizer", "momentums"), 1, "a.op:1", value, key)
+    given = Setting(("optimizer", "momentums"), 1, "a.op:1", value, (source.span(0, 9), key))
     (told,) = faults(given)
     assert told.code == "OP0603"
     assert told.primary.span == key
@@ -84,7 +85,7 @@ def test_every_mistake_is_told_at_once():
         ("optimizer.lr", float("inf"), "a number above 0"),
         ("batch", 2.5, "a whole number from 1"),
         ("batch", True, "a whole number from 1"),
-        ("loss", "h2", "one of l2, h1"),
+        ("loss", "h2", "one of h1, l2"),
         ("eval.resolutions", [85, 0], "a list, each a whole number from 1"),
         ("optimizer.betas", [0.9], "a list of 2, each a number from 0 below 1"),
         ("device", "gpu", "auto, cpu, mps, cuda or cuda:0, cuda:1 ..."),

@@ -9,7 +9,7 @@ from torch import nn
 
 from opdsl.diagnostics import OpError
 from opdsl.train.config.changes import Change, read_changes
-from opdsl.train.config.sections import (
+from opdsl.train.config.schema import (
     Checkpoint,
     Data,
     Eval,
@@ -24,6 +24,7 @@ from opdsl.train.engine.normalise import Normaliser
 from opdsl.train.engine.precision import Policy
 from opdsl.train.engine.rates import Rate
 from opdsl.train.engine.step import Stepper
+from opdsl.train.losses import LOSSES
 from opdsl.train.metrics.evaluate import evaluate, predict
 from opdsl.train.run.checkpoint import Store
 from opdsl.train.run.listener import Silence
@@ -62,7 +63,7 @@ class Stop(Silence):
     def __init__(self, epoch, step):
         self.at, self.notes = (epoch, step), []
 
-    def step(self, epoch, step, loss):  # noqa: ARG002  the interface
+    def step(self, epoch, step, loss):
         if (epoch, step) == self.at:
             raise RuntimeError("the plug was pulled")
 
@@ -118,7 +119,16 @@ def test_the_gradient_is_clipped_to_its_norm():
     normaliser = Normaliser.fit(train, Normalise())
     optimizer = torch.optim.SGD(module.parameters(), lr=1.0)
     policy = Policy("fp32", torch.device("cpu"))
-    step = Stepper(module, normaliser, optimizer, policy.scaler(), policy, grids(train), "l2", 0.01)
+    step = Stepper(
+        module,
+        normaliser,
+        optimizer,
+        policy.scaler(),
+        policy,
+        grids(train),
+        LOSSES.find("l2"),
+        0.01,
+    )
     before = torch.cat([p.detach().flatten().clone() for p in module.parameters()])
     step.take(train.inputs, train.outputs, 1.0)
     after = torch.cat([p.detach().flatten() for p in module.parameters()])
@@ -132,7 +142,9 @@ def test_a_scaled_loss_that_overflows_halves_the_scale_and_is_no_fault():
     policy = Policy("fp16", torch.device("cpu"), products=torch.bfloat16, scaled=True)
     scaler = torch.amp.GradScaler("cpu", init_scale=2.0**127, enabled=True)
     module.second.weight.register_hook(lambda g: g * 256)  # so that 2**127 is too much
-    step = Stepper(module, normaliser, optimizer, scaler, policy, grids(train), "l2", None)
+    step = Stepper(
+        module, normaliser, optimizer, scaler, policy, grids(train), LOSSES.find("l2"), None
+    )
     before = module.first.weight.detach().clone()
     taken = [step.take(train.inputs, train.outputs, 1e-4) for _ in range(30)]
     assert (taken[0].moved, taken[0].overflow) == (False, True)
@@ -150,7 +162,9 @@ def test_the_scale_of_the_loss_does_not_change_the_step():
         optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
         policy = Policy("fp32", torch.device("cpu"))
         scaler = torch.amp.GradScaler("cpu", init_scale=scale, enabled=True)
-        step = Stepper(module, normaliser, optimizer, scaler, policy, grids(train), "h1", 0.01)
+        step = Stepper(
+            module, normaliser, optimizer, scaler, policy, grids(train), LOSSES.find("h1"), 0.01
+        )
         step.take(train.inputs, train.outputs, 0.1)
         results.append(module.first.weight.detach())
     torch.testing.assert_close(results[0], results[1])

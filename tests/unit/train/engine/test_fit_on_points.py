@@ -7,15 +7,16 @@ import torch
 from torch import nn
 
 from opdsl import Geometry, OpError, Packed
-from opdsl.train.config.sections import Checkpoint, Normalise
+from opdsl.train.config.schema import Checkpoint, Normalise
 from opdsl.train.engine.fit import fit
 from opdsl.train.engine.normalise import Normaliser
 from opdsl.train.engine.precision import Policy
 from opdsl.train.engine.rollout import Loop
 from opdsl.train.engine.samples import Feed
-from opdsl.train.losses.norms import pinball, rel_l2
+from opdsl.train.losses.l2 import rel_l2
 from opdsl.train.metrics.calibrate import Calibration, coverage, factors
 from opdsl.train.metrics.evaluate import evaluate, predict
+from opdsl.train.metrics.pinball import pinball
 from opdsl.train.run.trained import load_trained
 from tests.unit.train.engine.test_fit import Stop
 from tests.unit.train.point_problem import SIZES, OnEach, Points, places, ragged, random, shared

@@ -6,15 +6,17 @@ import pytest
 import torch
 
 from opdsl.diagnostics import OpError
-from opdsl.train.config.sections import Normalise, Optimizer, Schedule
+from opdsl.train.config.schema import Normalise, Optimizer, Schedule
 from opdsl.train.engine.device import device_of
 from opdsl.train.engine.normalise import Normaliser
-from opdsl.train.engine.optimizers import optimizer_of
 from opdsl.train.engine.order import permutation
 from opdsl.train.engine.precision import policy_of
 from opdsl.train.engine.randomness import random_state, restore_random_state, seed_everything
 from opdsl.train.engine.rates import Rate
-from opdsl.train.losses.norms import Grid, derivative, rel_h1, rel_l2
+from opdsl.train.losses.h1 import derivative, rel_h1
+from opdsl.train.losses.l2 import rel_l2
+from opdsl.train.metrics.norms import GridAxes
+from opdsl.train.optimizers import OPTIMIZERS
 from tests.unit.train.toy_problem import Cloud, cloud
 
 CPU = torch.device("cpu")
@@ -45,7 +47,7 @@ def test_orthogonal_modes_give_the_h1_error_of_their_frequencies():
     # the central difference of mode k has the symbol n sin(2 pi k / n)
     d1, d2 = 64 * math.sin(2 * math.pi / 64), 64 * math.sin(4 * math.pi / 64)
     expected = math.sqrt((1 + d2**2) / (1 + d1**2))
-    found = rel_h1(pred, true, Grid.unit((True,)))
+    found = rel_h1(pred, true, GridAxes.unit((True,)))
     assert float(found) == pytest.approx(expected, rel=1e-12)
 
 
@@ -186,12 +188,16 @@ def test_random_states_survive_a_file_without_pickle(tmp_path):
     assert torch.equal(torch.rand(3), first)
 
 
+def built(settings, parameters):
+    return OPTIMIZERS.find(settings.kind).build(parameters, settings)
+
+
 def test_the_settings_reach_the_optimizer():
     weights = [torch.nn.Parameter(torch.zeros(1))]
-    made = optimizer_of(Optimizer(kind="sgd", momentum=0.5, weight_decay=0.1), weights)
+    made = built(Optimizer(kind="sgd", momentum=0.5, weight_decay=0.1), weights)
     assert (made.defaults["momentum"], made.defaults["weight_decay"]) == (0.5, 0.1)
-    assert isinstance(optimizer_of(Optimizer(kind="adam"), weights), torch.optim.Adam)
-    assert optimizer_of(Optimizer(betas=[0.8, 0.9]), weights).defaults["betas"] == (0.8, 0.9)
+    assert isinstance(built(Optimizer(kind="adam"), weights), torch.optim.Adam)
+    assert built(Optimizer(betas=[0.8, 0.9]), weights).defaults["betas"] == (0.8, 0.9)
 
 
 # ----------------------------------------------------------------------------- device, precision

@@ -7,12 +7,12 @@ from torch import nn
 import opdsl
 from opdsl.data.bind.samples import Fields, Steps
 from opdsl.diagnostics import OpError
-from opdsl.train.config.sections import Checkpoint, Normalise
+from opdsl.train.config.schema import Checkpoint, Normalise
 from opdsl.train.engine.fit import fit
 from opdsl.train.engine.normalise import Normaliser
 from opdsl.train.engine.precision import Policy
 from opdsl.train.engine.rollout import Loop, moved
-from opdsl.train.losses.norms import rel_l2
+from opdsl.train.losses.l2 import rel_l2
 from opdsl.train.metrics.evaluate import apply, evaluate, predict
 from opdsl.workflow.datasets.binding import Binding
 from opdsl.workflow.rollout import loop_of

@@ -9,27 +9,22 @@ from torch import nn
 
 from opdsl.diagnostics import OpError
 from opdsl.nn.points.packed import Packed
-from opdsl.train.config.sections import Checkpoint, Eval, Normalise, Optimizer
+from opdsl.train.config.schema import Checkpoint, Eval, Normalise, Optimizer
 from opdsl.train.engine.fit import fit
 from opdsl.train.engine.normalise import Normaliser
 from opdsl.train.engine.rollout import Loop
-from opdsl.train.losses.norms import (
-    Grid,
-    mean_where,
-    nonzero,
-    pinball,
-    power_of_two,
-    rel_h1,
-    rel_l2,
-)
+from opdsl.train.losses.h1 import rel_h1
+from opdsl.train.losses.l2 import rel_l2
 from opdsl.train.metrics.calibrate import factors
 from opdsl.train.metrics.error_sums import Tally, averaged
 from opdsl.train.metrics.evaluate import evaluate
+from opdsl.train.metrics.norms import GridAxes, mean_where, nonzero_samples, power_of_two
+from opdsl.train.metrics.pinball import pinball
 from tests.unit.train.toy_problem import Cloud, Toy, cloud, quick
 
 SCALES = [1e-30, 1e-20, 1e-15, 1e-5, 1e5, 1e15, 1e20, 1e30]
 POWERS = [2.0**-100, 2.0**-50, 2.0**50, 2.0**100]
-LINE = Grid.unit((True,))
+LINE = GridAxes.unit((True,))
 
 
 def pair(seed=0, shape=(5, 2, 40)):
@@ -120,7 +115,7 @@ def test_a_truth_that_is_zero_has_no_relative_error_and_gives_no_gradient():
     pred, true = (x.float() for x in pair())
     true[1] = 0
     pred.requires_grad_()
-    loss = mean_where(rel_l2(pred, true), nonzero(true))
+    loss = mean_where(rel_l2(pred, true), nonzero_samples(true))
     loss.backward()
     rest = [0, 2, 3, 4]
     expected = rel_l2(pred[rest], true[rest]).mean()
@@ -134,7 +129,7 @@ def test_a_truth_that_is_zero_has_no_relative_error_and_gives_no_gradient():
 def test_a_batch_of_zeros_has_the_loss_zero_and_no_gradient(error):
     pred, true = (x.float() for x in pair())
     pred.requires_grad_()
-    loss = mean_where(error(pred, true * 0), nonzero(true * 0))
+    loss = mean_where(error(pred, true * 0), nonzero_samples(true * 0))
     loss.backward()
     assert loss.item() == 0
     assert pred.grad.abs().max() == 0
@@ -144,7 +139,7 @@ def test_a_prediction_that_is_not_finite_is_not_hidden_by_a_truth_that_is_zero()
     pred, true = (x.float() for x in pair())
     true[1] = 0
     pred[2, 0, 0] = math.nan
-    assert mean_where(rel_l2(pred, true), nonzero(true)).isnan()
+    assert mean_where(rel_l2(pred, true), nonzero_samples(true)).isnan()
 
 
 def some_zero(data, rows):

@@ -7,11 +7,11 @@ import torch
 from torch import nn
 
 from opdsl.diagnostics import OpError
-from opdsl.train.config.sections import Band, Checkpoint, Optimizer, Schedule, Settings
+from opdsl.train.config.schema import Band, Checkpoint, Optimizer, Schedule, Settings
 from opdsl.train.engine.fit import Kept, fit
 from opdsl.train.engine.normalise import Normaliser, Scale
-from opdsl.train.losses.norms import pinball
 from opdsl.train.metrics.calibrate import Calibration, calibrate, coverage, factors
+from opdsl.train.metrics.pinball import pinball
 from tests.unit.train.toy_problem import Cloud
 
 

@@ -1,0 +1,319 @@
+"""The settings of a run as frozen models: what a `train` block may say, and the defaults.
+
+No torch and no device is looked at here: whether `fp16` runs on this machine is for `precision`.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+)
+from pydantic_core import CoreSchema, core_schema
+
+from opdsl.precisions import PrecisionName
+from opdsl.registry import Registry
+from opdsl.train.losses import LOSSES
+from opdsl.train.optimizers import OPTIMIZERS
+
+# Whether a setting may change while a run goes on (`resume`); every setting says so itself, and the
+# JSON schema repeats it. `moved`: another path, where the content is the same.
+FREE = Field(json_schema_extra={"resume": "free"})
+FIXED = Field(json_schema_extra={"resume": "fixed"})
+MOVED = Field(json_schema_extra={"resume": "moved"})
+
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Momentum = Annotated[float, Field(ge=0, lt=1)]
+Part = Annotated[float, Field(gt=0, lt=1)]
+Count = Annotated[int, Field(ge=1)]
+
+NO_PATHS = ("auto", "none", "test")  # values of `data.valid` that are words
+
+DeviceName = Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:[0-9]+)?)$")]
+
+
+def _nothing(value: Any) -> Any:
+    """`none` in a program is the absence of the setting."""
+    return None if value == "none" else value
+
+
+def _scaling(value: Any) -> Any:
+    """`true` and `false` stand for the usual scaling and for none."""
+    return {True: "channel", False: "none"}[value] if isinstance(value, bool) else value
+
+
+Scaling = Annotated[Literal["channel", "none"], BeforeValidator(_scaling)]
+
+
+def _named_none(value: Any) -> Any:
+    """An empty value of YAML is the word `none`."""
+    return "none" if value is None else value
+
+
+@dataclass(frozen=True, slots=True)
+class MemberOf:
+    """Annotation of a text that must be the name of a member of a registry."""
+
+    registry: Registry[Any]
+
+    def __get_pydantic_core_schema__(
+        self, source: type, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        """The schema of a text, then our test."""
+        return core_schema.no_info_after_validator_function(self._refuse_unknown, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        """A choice among all members, those of other packages too."""
+        return {**handler(schema), "enum": list(self.registry.known())}
+
+    def _refuse_unknown(self, name: str) -> str:
+        if name not in self.registry.names() and name not in self.registry.known():
+            raise ValueError(f"there is no `{name}`")
+        return name
+
+
+class Section(BaseModel):
+    """A closed set of settings: an unknown key is a mistake, a number is not a text."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Data(Section):
+    """`data darcy { path = "x.h5" resolution = 85 }`: which samples to learn from.
+
+    Attributes:
+        kind: the problem or the layout of the file; `auto` looks into the file.
+        path: the training file.
+        valid: what chooses the best weights: a file, a part of the training samples between 0 and
+            1, of which the last ones are taken, or `none`, and the last weights are used. `auto` is
+            the `valid` part of a folder, else a tenth of the training samples. `test` lets the test
+            data choose, as in runs of earlier versions.
+        test: the test file or files, measured once at the end.
+        resolution: points on each axis to train at; as in the file if not given.
+        skip: samples of `path` to leave out at its beginning, as where others learnt from them.
+        samples: samples of `path` to use, those for validation among them; all if not given.
+        test_samples: test samples to use, all if not given; without `test` so many of the last
+            samples of `path` are kept for testing.
+        fields: which field of the file is which input and output, by name; `none` for an input
+            that comes back and begins at zero, and for an output that the file does not have.
+        start: steps in time to leave out at the beginning, as where a file repeats its input.
+    """
+
+    kind: Annotated[str, FIXED] = "auto"
+    path: Annotated[str | None, MOVED] = None
+    valid: Annotated[Part | str, BeforeValidator(_named_none), MOVED] = "auto"
+    test: Annotated[str | list[str] | None, MOVED] = None
+    resolution: Annotated[Count | None, FIXED] = None
+    skip: Annotated[int, Field(ge=0), FIXED] = 0
+    samples: Annotated[Count | None, FIXED] = None
+    test_samples: Annotated[Count | None, FIXED] = None
+    fields: Annotated[dict[str, Any] | None, FIXED] = None
+    start: Annotated[int, Field(ge=0), FIXED] = 0
+
+
+class Optimizer(Section):
+    """`optimizer adamw { lr = 1e-3 weight_decay = 1e-4 }`: how a step follows from the gradient.
+
+    Attributes:
+        kind: the algorithm.
+        lr: the learning rate; the peak where a schedule varies it.
+        weight_decay: `adamw` shrinks a weight w by lr * weight_decay * w in a step; `adam` and
+            `sgd` add weight_decay * w to the gradient.
+        betas: decay rates of the two running means of the gradient (`adamw`, `adam`).
+        momentum: decay rate of the running mean of the gradient (`sgd`).
+    """
+
+    kind: Annotated[str, MemberOf(OPTIMIZERS), FIXED] = "adamw"
+    lr: Annotated[Positive, FREE] = 1e-3
+    weight_decay: Annotated[NonNegative, FREE] = 1e-4
+    betas: Annotated[list[Momentum], Field(min_length=2, max_length=2), FREE] = [0.9, 0.999]
+    momentum: Annotated[Momentum, FREE] = 0.9
+
+
+class Schedule(Section):
+    """`schedule cosine { epochs = 500 warmup = 5 }`: the learning rate, set before each step.
+
+    Attributes:
+        kind: the law of the rate; the rates themselves are in `rates`.
+        epochs: passes over the training samples.
+        warmup: epochs of linear rise; 0 if not given, three tenths of the run in `one_cycle`.
+        final: the last rate as a fraction of the first (`cosine`, `one_cycle`).
+        every: epochs between two drops (`step`).
+        gamma: factor of each drop (`step`).
+        max_lr: the peak of `one_cycle`; `optimizer.lr` if not given.
+    """
+
+    kind: Annotated[Literal["constant", "cosine", "step", "one_cycle"], FREE] = "cosine"
+    epochs: Annotated[Count, FREE] = 100
+    warmup: Annotated[NonNegative | None, FREE] = None
+    final: Annotated[Fraction, FREE] = 0.0
+    every: Annotated[Count, FREE] = 100
+    gamma: Annotated[Fraction, FREE] = 0.5
+    max_lr: Annotated[Positive | None, FREE] = None
+
+
+class Band(Section):
+    """`band { of = u width = w alpha = 0.1 }`: learn how far from the truth a prediction is.
+
+    The output `width` learns the quantile 1 - alpha of |truth - of| at each point; what makes `of`
+    is kept as it is.
+
+    Attributes:
+        of: the output that predicts; without it there is no band.
+        width: the output that is half the width of the band.
+        alpha: part of the points that may lie outside.
+    """
+
+    of: Annotated[str | None, FIXED] = None
+    width: Annotated[str, FIXED] = "width"
+    alpha: Annotated[Part, FIXED] = 0.1
+
+
+class Incremental(Section):
+    """`incremental { start = 4 until = 0.5 }`: begin with few Fourier modes and add the others.
+
+    While it lasts no epoch counts as the best: its weights are those of a smaller model.
+
+    Attributes:
+        start: the greatest frequency in the first epoch; without it all modes take part.
+        until: the part of the epochs after which all do.
+    """
+
+    start: Annotated[Count | None, BeforeValidator(_nothing), FIXED] = None
+    until: Annotated[Part, FIXED] = 0.5
+
+    def modes(self, epoch: int, epochs: int, greatest: int) -> int | None:
+        """The greatest frequency in an epoch, counted from 0; None: all.
+
+        Source: George et al. 2024, arXiv:2211.15188, section 4; the modes grow linearly here.
+        """
+        if self.start is None or self.start >= greatest:
+            return None
+        done = epoch / (self.until * epochs)
+        if done >= 1 or epoch == epochs - 1:
+            return None
+        return self.start + int(done * (greatest - self.start))
+
+
+class Eval(Section):
+    """`eval { resolutions = [85, 141] every = 5 }`: where to test, how often to validate.
+
+    Attributes:
+        resolutions: points on each axis at which the test data are measured at the end; where
+            there are none, the validation data.
+        every: epochs between two validations, at the resolution of training.
+        rollout: steps in time of both; as many as in training if not given.
+    """
+
+    resolutions: Annotated[list[Count], FREE] = []
+    every: Annotated[Count, FREE] = 1
+    rollout: Annotated[Count | None, FIXED] = None
+
+
+class Checkpoint(Section):
+    """`checkpoint { every = 10 keep = 2 }`: when the state of training is saved.
+
+    Attributes:
+        every: epochs between two checkpoints.
+        steps: steps between two checkpoints within an epoch; `none` saves after epochs only.
+        keep: how many checkpoints stay, the newest.
+    """
+
+    every: Annotated[Count, FREE] = 1
+    steps: Annotated[Count | None, BeforeValidator(_nothing), FREE] = None
+    keep: Annotated[Count, FREE] = 2
+
+
+class Normalise(Section):
+    """`normalise { inputs = true outputs = false }`: mean 0 and deviation 1 for each channel.
+
+    Attributes:
+        inputs: `channel` (or true) shifts and scales each channel of the inputs by mean and
+            deviation of the training samples; `none` (or false) leaves them as they are.
+        outputs: the scaling of the outputs, which predictions undo.
+    """
+
+    inputs: Annotated[Scaling, FIXED] = "channel"
+    outputs: Annotated[Scaling, FIXED] = "channel"
+
+
+class Settings(Section):
+    """Everything a run needs to know besides the module and the samples.
+
+    Attributes:
+        loss: relative L2, or relative H1 (values and first derivatives).
+        rollout: steps in time, each from what the one before gave back by `feedback`.
+        batch: samples in a step.
+        precision: `mixed` is bf16 on a CUDA device that has it, fp32 everywhere else. Fourier
+            layers stay in float32, but for those that end with `_spectral`.
+        device: `auto` is CUDA, then MPS, then the CPU.
+        autotune: whether to measure the kernels of the model at each resolution that is met, and
+            take the fastest, instead of predicting which it is.
+        seed: of the order of samples and of every random layer.
+        clip: largest norm of the gradient; `none` for no bound.
+        bad_steps: steps in a row without a finite loss and gradient after which the run stops.
+    """
+
+    data: Data = Data()
+    loss: Annotated[str, MemberOf(LOSSES), FIXED] = "l2"
+    rollout: Annotated[Count | None, BeforeValidator(_nothing), FIXED] = None
+    band: Band = Band()
+    optimizer: Optimizer = Optimizer()
+    schedule: Schedule = Schedule()
+    incremental: Incremental = Incremental()
+    batch: Annotated[Count, FIXED] = 16
+    precision: Annotated[PrecisionName, FREE] = "fp32"
+    device: Annotated[DeviceName, FREE] = "auto"
+    autotune: Annotated[bool, FIXED] = False
+    seed: Annotated[int, Field(ge=0, lt=2**63), FIXED] = 0
+    clip: Annotated[Positive | None, BeforeValidator(_nothing), FREE] = None
+    bad_steps: Annotated[Count, FREE] = 5
+    eval: Eval = Eval()
+    checkpoint: Checkpoint = Checkpoint()
+    normalise: Normalise = Normalise()
+
+    def rows(self) -> list[tuple[str, Any]]:
+        """Every setting with its dotted name, in the order of the sections."""
+        return [row for name in type(self).model_fields for row in _rows(name, getattr(self, name))]
+
+
+def _rows(name: str, value: Any) -> list[tuple[str, Any]]:
+    if not isinstance(value, Section):
+        return [(name, value)]
+    return [(f"{name}.{key}", getattr(value, key)) for key in type(value).model_fields]
+
+
+# settings of the schedule that only some kinds use; every other one suits every kind
+SCHEDULE_ONLY = {
+    "warmup": ("constant", "cosine", "step", "one_cycle"),
+    "final": ("cosine", "one_cycle"),
+    "every": ("step",),
+    "gamma": ("step",),
+    "max_lr": ("one_cycle",),
+}
+OPTIMIZER_ONLY = Optimizer.model_fields.keys() - {"kind", "lr", "weight_decay"}
+
+
+def uses(section: str, kind: str, key: str) -> bool:
+    """Whether a setting has an effect in a section of this kind; unknown kinds use all."""
+    if section == "schedule":
+        return kind in SCHEDULE_ONLY.get(key, (kind,))
+    if section != "optimizer" or key not in OPTIMIZER_ONLY:
+        return True
+    entry = OPTIMIZERS.find(kind)
+    return entry is None or key in entry.uses
+
+
+def kinds_that_use(section: str, key: str) -> tuple[str, ...]:
+    """The kinds of a section in which a setting has an effect."""
+    kinds = OPTIMIZERS.known() if section == "optimizer" else SCHEDULE_ONLY.get(key, ())
+    return tuple(x for x in kinds if uses(section, x, key))

@@ -1,0 +1,144 @@
+"""Norms and means of batches of functions, on grids and on points, by quadrature weights.
+
+Functions are (batch, channels, *grid) or packed; a norm is one number for each sample, in float32
+or better whatever the dtype of the function. Every square is taken of numbers near one, so that
+norms do not overflow or vanish with the unit of the data.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from opdsl.nn.points.batch import Values, all_values, map_values, match_packing
+from opdsl.nn.points.packed import Packed
+
+# The bits of the exponent of a floating-point number, and the largest power of two whose inverse
+# is a normal number.
+EXPONENT = {
+    torch.float32: (torch.int32, 0x7F800000, 2.0**126),
+    torch.float64: (torch.int64, 0x7FF0000000000000, 2.0**1022),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class GridAxes:
+    """The axes of an output, for differences.
+
+    Attributes:
+        periodic: for each axis, whether its last point neighbours the first. Without axes (points
+            without a grid, a sphere) there are no derivatives.
+        lengths: for each axis, its length in the unit of the derivative.
+    """
+
+    periodic: tuple[bool, ...]
+    lengths: tuple[float, ...]
+
+    @classmethod
+    def unit(cls, periodic: Sequence[bool]) -> "GridAxes":
+        """Every axis of length 1."""
+        return cls(tuple(periodic), (1.0,) * len(periodic))
+
+
+def per_sample(u: Values, measure: Callable[[Tensor], Tensor]) -> Tensor:
+    """(batch,): `measure`, (n, channels, ...) -> (n,), of all samples, or of each packed one."""
+    if isinstance(u, Packed):
+        return torch.cat([measure(x[None]) for x in u.parts])
+    return measure(u)
+
+
+def nonzero_samples(true: Values, weights: Values | None = None) -> Tensor:
+    """(batch,): whether the norm of each sample is positive, so that it has a relative error."""
+    true = map_values(true, wide)
+    if weights is not None:
+        true = weighted(true, sqrt_weights(weights))
+    return per_sample(true, max_abs) > 0
+
+
+def mean_where(errors: Tensor, counted: Tensor) -> Tensor:
+    """The mean of the errors that count, a scalar; zero, without a gradient, where none does.
+
+    An error that counts and is not finite makes the mean so too: it is the sign of divergence.
+    """
+    total = torch.where(counted, errors, torch.zeros_like(errors)).sum()
+    return total / counted.sum().clamp_min(1)
+
+
+def mean_over_points(u: Values, weights: Values | None = None) -> Tensor:
+    """(batch,): the mean of each function over channels and points, by quadrature weights."""
+    if weights is None:
+        return per_sample(u, lambda x: x.flatten(1).mean(1))
+    factors = _rescaled(weights)
+    whole = map_values(u, lambda x: all_values(factors).to(x.dtype).expand_as(x))
+    products = map_values(u, lambda x: x * all_values(factors).to(x.dtype))
+    # each function by the sum of its own weights: those on points of their own differ in measure
+    return per_sample(products, _sum) / per_sample(whole, _sum)
+
+
+def l2_norm(u: Tensor) -> Tensor:
+    """(batch,): the root of the sum of squares; no square overflows, none that matters vanishes."""
+    unit = power_of_two(max_abs(u))
+    scaled = u.flatten(1) * (1 / unit)[:, None]
+    norms: Tensor = torch.linalg.vector_norm(scaled, dim=1) * unit
+    return norms
+
+
+def rms(u: Values, weights: Values | None = None) -> Tensor:
+    """(batch,): the root of the mean square over channels and points, by quadrature weights."""
+    unit = power_of_two(all_values(u).detach().abs().amax())
+    squares = map_values(u, lambda x: (x / unit).square())
+    return mean_over_points(squares, weights).sqrt() * unit
+
+
+def max_abs(u: Tensor) -> Tensor:
+    """(batch,): the largest absolute value of each sample, without a gradient."""
+    norms: Tensor = torch.linalg.vector_norm(u.detach().flatten(1), ord=float("inf"), dim=1)
+    return norms
+
+
+def power_of_two(x: Tensor) -> Tensor:
+    """The greatest power of two that is not above |x|, a divisor by which nothing is rounded.
+
+    Values without a normal inverse (zero, infinity, NaN) get the nearest power that has one.
+    """
+    whole, bits, most = EXPONENT[x.dtype]
+    power: Tensor = (x.contiguous().view(whole) & bits).view(x.dtype)
+    return power.clamp(1 / most, most)
+
+
+def sqrt_weights(weights: Values) -> Values:
+    """The square roots of quadrature weights, in a unit near the greatest."""
+    return map_values(_rescaled(weights), torch.sqrt)
+
+
+def weighted(u: Values, factors: Values) -> Values:
+    """sqrt(w) u, whose plain norm is the weighted norm of u."""
+    return map_values(u, lambda x: x * all_values(factors).to(x.dtype))
+
+
+def quotient(error: Tensor, size: Tensor) -> Tensor:
+    """The quotient of errors and sizes; NaN without a gradient where the size is zero."""
+    vanishes = size == 0
+    ratio = error / torch.where(vanishes, torch.ones_like(size), size)
+    return torch.where(vanishes, torch.full_like(ratio, torch.nan), ratio)
+
+
+def wide(u: Tensor) -> Tensor:
+    """`u` in float32, or in float64 if it is."""
+    return u if u.dtype == torch.float64 else u.float()
+
+
+def wide_pair(pred: Values, true: Values) -> tuple[Values, Values]:
+    """Both in float32 or better, and both packed or neither."""
+    return map_values(match_packing(pred, true), wide), map_values(true, wide)
+
+
+def _rescaled(weights: Values) -> Values:
+    """Weights in a unit near the greatest, so that products with them do not vanish."""
+    unit = power_of_two(wide(all_values(weights)).amax())
+    return map_values(weights, lambda x: wide(x) / unit)
+
+
+def _sum(u: Tensor) -> Tensor:
+    return u.flatten(1).sum(1)

@@ -1,0 +1,41 @@
+"""The optimizers that `optimizer NAME { ... }` chooses from: one module each, with `OPTIMIZER`.
+
+Other packages add optimizers through the entry-point group `opdsl.optimizers`, name to
+`OptimizerEntry`. Neither this module nor ours below import torch before an optimizer is built, so
+that a program can be checked without it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from inspect import cleandoc
+from typing import TYPE_CHECKING, Any
+
+from opdsl.registry import Registry
+
+if TYPE_CHECKING:
+    from torch import nn
+    from torch.optim import Optimizer
+
+
+@dataclass(frozen=True, slots=True)
+class OptimizerEntry:
+    """An optimizer and the settings that it uses.
+
+    Attributes:
+        description: for the reference: the update, and when to choose it.
+        build: (parameters, settings of the section `optimizer`) to the optimizer, all parameters in
+            one group. The learning rate is set before each step.
+        uses: settings of the section besides `lr` and `weight_decay`; the others are refused.
+    """
+
+    description: str
+    build: Callable[[Iterable[nn.Parameter], Any], Optimizer]
+    uses: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "description", cleandoc(self.description))
+
+
+OPTIMIZERS: Registry[OptimizerEntry] = Registry(__name__, "OPTIMIZER", "opdsl.optimizers")
