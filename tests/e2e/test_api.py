@@ -60,8 +60,9 @@ def code(raised):
     return diagnostic.code
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
+    """The current folder, an empty one."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -99,7 +100,7 @@ class Stream(IterableDataset):
     ],
     ids=["tensors", "without channels", "lists", "pairs", "dictionaries"],
 )
-def test_every_kind_of_data_teaches_what_arrays_teach(kind, trained, folder):
+def test_every_kind_of_data_teaches_what_arrays_teach(kind, trained):
     assert same(opdsl.train(LINE, data=kind(), out="run", **QUICK), trained)
 
 
@@ -134,24 +135,32 @@ def test_a_graph_without_a_text_is_trained_as_its_flat_program(folder):
     assert opdsl.diff(run.graph, LINE).same
 
 
-def test_parameters_of_the_model_are_set(folder):
+def test_parameters_of_the_model_are_set():
     run = opdsl.train(LINE, data=PAIR, parameters={"width": 6}, out="run", **QUICK)
     assert run.graph.params["width"] == 6
     loaded = opdsl.train(opdsl.load(LINE, width=6), data=PAIR, out="run2", **QUICK)
     assert same(run, loaded)
 
 
-def test_components_and_several_inputs_are_named_as_in_the_program(folder):
+def test_components_and_several_inputs_are_named_as_in_the_program():
     a = np.random.default_rng(1).normal(size=(12, 2, 6, 7)).astype("float32")
     b, u = a[:, :1] ** 2, a.sum(1, keepdims=True)
-    run = opdsl.train(PLANE, data={"a": a, "b": b, "u": u}, out="run", epochs=60, batch=4, device="cpu", optimizer={"lr": 0.05})
+    run = opdsl.train(
+        PLANE,
+        data={"a": a, "b": b, "u": u},
+        out="run",
+        epochs=60,
+        batch=4,
+        device="cpu",
+        optimizer={"lr": 0.05},
+    )
     assert run.predict(a=a, b=b).shape == (12, 1, 6, 7)
     (row,) = run.evaluate({"a": a, "b": b, "u": u}).rows()
     assert row["rel_l2"] < 0.9
 
 
 @pytest.mark.parametrize("sizes", [(9,) * 12, range(8, 20)], ids=["shared", "own"])
-def test_functions_on_points_come_with_their_coordinates(sizes, folder):
+def test_functions_on_points_come_with_their_coordinates(sizes):
     random = np.random.default_rng(2)
     places = [random.uniform(size=(n, 2)).astype("float32") for n in sizes]
     f = [x[:, :1].T + x[:, 1:].T for x in places]
@@ -186,19 +195,19 @@ def test_validation_is_a_part_as_for_files(trained):
     ],
     ids=["part", "none", "arrays"],
 )
-def test_validation_data_are_a_part_or_data_of_their_own(valid, samples, choice, folder):
+def test_validation_data_are_a_part_or_data_of_their_own(valid, samples, choice):
     about = opdsl.train(LINE, data=PAIR, valid=valid, out="run", **QUICK).about["data"]
     assert about["samples"] == samples
     assert about["choice"].startswith(choice)
 
 
-def test_test_data_are_measured_at_the_end(folder):
+def test_test_data_are_measured_at_the_end():
     np.savez("t.npz", x=A[:7], y=A[:7])
     run = opdsl.train(LINE, data=PAIR, test=[{"a": A[:5], "u": A[:5]}, "t.npz"], out="r", **QUICK)
     assert [x["samples"] for x in run.metrics.tests] == [5, 7]
 
 
-def test_a_coarser_resolution_is_taken_from_arrays(folder):
+def test_a_coarser_resolution_is_taken_from_arrays():
     more = {"data.resolution": 8, "eval.resolutions": [8]}
     text = LINE.replace("min = 9", "min = 8")
     run = opdsl.train(text, data=PAIR, test=PAIR, out="run", **QUICK, **more)
@@ -219,7 +228,7 @@ def test_a_run_on_arrays_opens_again_and_predicts(trained):
     assert told["data"]["path"] == "<data>"
 
 
-def test_a_run_on_arrays_needs_them_again_to_be_measured(trained, folder):
+def test_a_run_on_arrays_needs_them_again_to_be_measured(trained):
     for act in (trained.evaluate, trained.report):
         with pytest.raises(OpError) as raised:
             act()
@@ -230,7 +239,7 @@ def test_a_run_on_arrays_needs_them_again_to_be_measured(trained, folder):
     assert code(raised) == "OP0610"
 
 
-def test_the_report_has_the_errors_that_the_command_prints(folder):
+def test_the_report_has_the_errors_that_the_command_prints():
     np.savez("d.npz", x=A, y=2 * A)
     run = opdsl.train(LINE, data="d.npz", test="d.npz", out="run", **QUICK)
     report = run.evaluate()
@@ -239,7 +248,7 @@ def test_the_report_has_the_errors_that_the_command_prints(folder):
     assert report["16"].rel_l2 == told["tests"][0]["rel_l2"]
 
 
-def test_a_run_goes_on_as_if_it_had_never_stopped(folder):
+def test_a_run_goes_on_as_if_it_had_never_stopped():
     more = {"batch": 4, "device": "cpu", "schedule": "constant"}
     whole = opdsl.train(LINE, data=PAIR, out="whole", epochs=3, **more)
     first = opdsl.train(LINE, data=PAIR, out="parts", epochs=1, **more)
@@ -250,7 +259,7 @@ def test_a_run_goes_on_as_if_it_had_never_stopped(folder):
     assert code(raised) == "OP0626"
 
 
-def test_a_run_begins_with_the_weights_of_another(trained, folder):
+def test_a_run_begins_with_the_weights_of_another(trained):
     run = opdsl.train(LINE, data=PAIR, start=trained, out="run", **QUICK)
     assert not same(run, trained)
     assert (Path("run") / "start.json").exists()
@@ -262,7 +271,7 @@ def test_the_page_of_a_run_is_written_anew(trained, tmp_path):
     assert "Validation data: 2 samples" in text
 
 
-def test_a_run_without_a_folder_is_below_runs(folder):
+def test_a_run_without_a_folder_is_below_runs():
     run = opdsl.train(LINE, data=PAIR, **QUICK)
     assert run.folder.parent == Path("runs")
     assert run.folder.name.startswith("Line-")
@@ -271,7 +280,7 @@ def test_a_run_without_a_folder_is_below_runs(folder):
 # ------------------------------------------------------------------------------ progress, warnings
 
 
-def test_progress_is_a_callback_and_nothing_is_printed(folder, capsys):
+def test_progress_is_a_callback_and_nothing_is_printed(capsys):
     records = []
     opdsl.train(LINE, data=PAIR, out="run", progress=records.append, **(QUICK | {"epochs": 2}))
     assert [(x.epoch, x.epochs) for x in records] == [(1, 2), (2, 2)]
@@ -279,7 +288,7 @@ def test_progress_is_a_callback_and_nothing_is_printed(folder, capsys):
     assert capsys.readouterr() == ("", "")
 
 
-def test_a_warning_is_a_warning_of_python(folder):
+def test_a_warning_is_a_warning_of_python():
     u = 2 * A.copy()
     u[3] = 0
     with pytest.warns(OpWarning) as caught:
@@ -317,7 +326,7 @@ def test_a_warning_is_a_warning_of_python(folder):
         (None, "OP0602", "nothing says which data"),
     ],
 )
-def test_a_mistake_in_the_data_is_one_diagnostic_and_leaves_nothing(wrong, expected, words, folder):
+def test_a_mistake_in_the_data_is_one_diagnostic_and_leaves_nothing(wrong, expected, words):
     with pytest.raises(OpError) as raised:
         opdsl.train(LINE, data=wrong, out="run", **QUICK)
     assert code(raised) == expected
@@ -325,7 +334,7 @@ def test_a_mistake_in_the_data_is_one_diagnostic_and_leaves_nothing(wrong, expec
     assert not Path("run").exists()
 
 
-def test_points_without_coordinates_are_refused(folder):
+def test_points_without_coordinates_are_refused():
     f = np.ones((4, 1, 9), np.float32)
     with pytest.raises(OpError) as raised:
         opdsl.train(CLOUD, data={"f": f, "u": f}, out="run", **QUICK)
@@ -345,7 +354,7 @@ def test_points_without_coordinates_are_refused(folder):
         ({"device": "abacus"}, "OP0604"),
     ],
 )
-def test_a_wrong_setting_is_shown_as_it_was_written(settings, expected, folder):
+def test_a_wrong_setting_is_shown_as_it_was_written(settings, expected):
     with pytest.raises(OpError) as raised:
         opdsl.train(LINE, data=PAIR, out="run", **settings)
     assert code(raised) == expected
@@ -354,7 +363,7 @@ def test_a_wrong_setting_is_shown_as_it_was_written(settings, expected, folder):
     assert key.split(".")[0] in str(raised.value)
 
 
-def test_numbers_of_numpy_and_sections_are_settings(folder):
+def test_numbers_of_numpy_and_sections_are_settings():
     settings = {"optimizer": {"kind": "sgd", "lr": np.float32(0.5)}, "batch": np.int64(4)}
     run = opdsl.train(LINE, data=PAIR, out="run", epochs=1, **settings)
     assert run.settings.optimizer.kind == "sgd"
