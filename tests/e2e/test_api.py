@@ -13,6 +13,7 @@ from torch.utils.data import IterableDataset, TensorDataset
 
 import opdsl
 from opdsl import Geometry, OpError, OpWarning
+from opdsl.resources import root
 from tests import typed_client
 from tests.e2e.command_line import data, good
 
@@ -375,7 +376,7 @@ def test_numbers_of_numpy_and_sections_are_settings():
 
 
 def test_graphs_runs_and_reports_are_one_short_line(trained):
-    graph = opdsl.load("specs/fno_darcy.op")
+    graph = opdsl.load(root("specs") / "fno_darcy.op")
     for x in (graph, trained, trained.evaluate(PAIR), opdsl.summary(graph), opdsl.render(graph)):
         assert len(repr(x)) < 200, repr(x)
         assert "\n" not in repr(x)
