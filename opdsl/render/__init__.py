@@ -1,7 +1,7 @@
 """Drawings of a graph: `render` to DOT, SVG, PNG, PDF or Mermaid.
 
-What comes in: a checked graph. What goes out: text or bytes. The picture (`fold`) decides what is
-drawn, `dot` and `mermaid` write it down, `layout` asks Graphviz to place it. No torch.
+`fold` decides what is drawn, `dot` and `mermaid` write it as text, `layout` lets Graphviz place it.
+Nothing here imports torch.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ def render(
     depth: int | None = None,
     direction: Direction = "down",
 ) -> str | bytes:
-    """The drawing of a graph.
+    """Draw a graph.
 
     Args:
         graph: the model.
         format: `dot`, `mermaid` and `svg` give text, `png` and `pdf` bytes.
-        depth: blocks nested deeper are drawn closed; None closes those that only act pointwise.
-        direction: where the data flow to, `down` or `right`.
+        depth: blocks nested deeper are drawn closed; None opens as many as stay readable.
+        direction: of the data flow, `down` or `right`.
 
     Raises:
-        OpError: OP0640, nothing on this machine can place the nodes.
+        OpError: OP0640, no Graphviz is installed.
     """
     drawn = picture(graph, depth)
     if format == "mermaid":

@@ -1,7 +1,6 @@
-"""A picture as DOT text, built with the graphviz package.
+"""Pictures as DOT text, built with the graphviz package.
 
-What comes in: a `Picture`. What goes out: the text of a digraph. Every word of the user is escaped
-here: for HTML in labels, for escape strings in tooltips.
+Texts of the user are escaped here: for HTML in labels, for escape strings in tooltips.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ NO_BREAK = "\N{NO-BREAK SPACE}"
 
 
 def dot(picture: Picture, direction: Direction = "down") -> str:
-    """The DOT text of a picture."""
+    """Write a picture as DOT text."""
     from graphviz import Digraph
 
     graph = Digraph(
@@ -125,7 +124,7 @@ def _label(box: Box) -> str:
 
 
 def _lines(lines: tuple[str, ...]) -> str:
-    """Lines as a table, which keeps them apart better than a break does."""
+    """Join lines as a table, which separates them better than a line break."""
     if len(lines) == 1:
         return f"<{lines[0]}>"
     rows = "".join(f"<TR><TD>{x}</TD></TR>" for x in lines)

@@ -1,8 +1,7 @@
 """The picture of a graph: boxes in frames and arrows between them, before any format.
 
-What comes in: a graph and how deep to look. What goes out: a `Picture`, in which equal iterations
-of a repeat are drawn once with their number, bindings leave no frame, and the blocks below the
-chosen depth are closed to one box.
+Equal iterations of a repeat are drawn once with their number, bindings have no frame, and blocks
+below the chosen depth are closed to one box.
 """
 
 from __future__ import annotations
@@ -19,8 +18,8 @@ from opdsl.ir.spaces import Space
 from opdsl.render.style import Kind
 
 SUPERSCRIPT = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
-CHAIN = 5  # so many operations are named on a closed box
-READABLE = 20  # so many boxes make one drawing, unless a depth is asked for
+CHAIN = 5  # most operations that a closed box names
+READABLE = 20  # most boxes of a drawing, unless the caller chooses a depth
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +32,7 @@ class Box:
         closed: the box stands for a block with more inside.
     """
 
-    key: str  # a path, or `in/a`, `out/u`, which are none
+    key: str  # a path; `in/a` and `out/u` for ports
     title: str
     kind: Kind
     details: tuple[str, ...] = ()
@@ -63,7 +62,15 @@ class Arrow:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """All that a format needs."""
+    """The input of every format.
+
+    Attributes:
+        title: name of the model.
+        doc: its text, or empty.
+        inputs, outputs: its ports.
+        children: frames and boxes between them.
+        arrows: from box to box.
+    """
 
     title: str
     doc: str
@@ -74,9 +81,9 @@ class Picture:
 
 
 def picture(graph: Graph, depth: int | None = None) -> Picture:
-    """What is drawn of a graph; `depth` as for `render`."""
-    told = outline(graph)
-    items = told.children
+    """Decide what is drawn of a graph; `depth` as for `render`."""
+    contents = outline(graph)
+    items = contents.children
     children = _readable(items, graph) if depth is None else _all_drawn(items, graph, depth)
     homes = {x.name: _Home(f"in/{x.name}") for x in graph.inputs}
     for item, drawn in zip(items, children, strict=True):
@@ -87,12 +94,12 @@ def picture(graph: Graph, depth: int | None = None) -> Picture:
         inputs=tuple(_port(x, "in") for x in graph.inputs),
         outputs=tuple(_port(x, "out") for x in graph.outputs),
         children=children,
-        arrows=tuple(_labelled(list(_ways(graph, told, homes)))),
+        arrows=tuple(_labelled(list(_connections(graph, contents, homes)))),
     )
 
 
 def space_text(space: Space) -> str:
-    """`D → R⁶⁴`."""
+    """Write a space for a drawing: `D → R⁶⁴`."""
     return f"{space.domain} → R{str(space.channels).translate(SUPERSCRIPT)}"
 
 
@@ -100,7 +107,7 @@ def space_text(space: Space) -> str:
 
 
 def _readable(items: tuple[Group | Node, ...], graph: Graph) -> tuple[Frame | Box, ...]:
-    """As much as fits one drawing: blocks that only act pointwise closed, others if need be."""
+    """Open as many blocks as one drawing can hold; those that act pointwise stay closed."""
     levels = max((_levels(x) for x in items), default=0)
     drawings = (_all_drawn(items, graph, d, quiet=True) for d in range(levels, -1, -1))
     drawn: tuple[Frame | Box, ...] = ()
@@ -158,7 +165,7 @@ def _chain(nodes: list[Node], graph: Graph) -> tuple[str, ...]:
 
 
 def _kind(node: Node, graph: Graph) -> Kind:
-    """What a block does, seen from its signature."""
+    """Return the kind of box: that of the block, else the one that its signature suggests."""
     x = graph.arguments(node)
     if node.block.drawn_as is not None:
         return node.block.drawn_as
@@ -213,8 +220,8 @@ class _Home:
 
 
 @dataclass(frozen=True, slots=True)
-class _Way:
-    """An arrow before it is decided which ones are labelled."""
+class _Connection:
+    """An arrow without the decision about its label."""
 
     tail: _Home
     head: _Home
@@ -231,36 +238,36 @@ def _homes(item: Group | Node, drawn: Frame | Box, frame: str) -> Iterator[tuple
             yield from _homes(child, inner, drawn.key)
 
 
-def _ways(graph: Graph, told: Outline, homes: dict[str, _Home]) -> Iterator[_Way]:
+def _connections(graph: Graph, contents: Outline, homes: dict[str, _Home]) -> Iterator[_Connection]:
     for node in graph.nodes:
-        head = homes.get(node.path)  # an iteration that is not told has no home
+        head = homes.get(node.path)  # an iteration that is not drawn has no home
         for source in node.inputs if head else ():
-            tail = homes[told.stand_in(source)]
+            tail = homes[contents.stand_in(source)]
             if head and tail.box != head.box:  # inside a closed box there is nothing to draw
-                yield _Way(tail, head, space_text(graph.spaces[source]))
+                yield _Connection(tail, head, space_text(graph.spaces[source]))
     for port in graph.outputs:
-        tail = homes[told.stand_in(port.source)]
-        yield _Way(tail, _Home(f"out/{port.name}"), space_text(port.space))
+        tail = homes[contents.stand_in(port.source)]
+        yield _Connection(tail, _Home(f"out/{port.name}"), space_text(port.space))
 
 
-def _labelled(ways: list[_Way]) -> Iterator[Arrow]:
-    """One arrow for each pair of boxes.
+def _labelled(connections: list[_Connection]) -> Iterator[Arrow]:
+    """Yield one arrow for each pair of boxes.
 
     A label stands where a space is new or enters another frame, once for all arrows of a box that
     go the same way. Ports show their space themselves.
     """
-    met: dict[str, set[str]] = defaultdict(set)
-    for way in ways:
-        met[way.head.box].add(way.space)
-    pairs, said = set(), set()
-    for way in ways:
-        pair, saying = (way.tail.box, way.head.box), (way.tail.box, way.head.frame, way.space)
-        old = way.tail.frame == way.head.frame and met.get(way.tail.box) == {way.space}
+    arriving: dict[str, set[str]] = defaultdict(set)
+    for way in connections:
+        arriving[way.head.box].add(way.space)
+    pairs, labels = set(), set()
+    for way in connections:
+        pair, label = (way.tail.box, way.head.box), (way.tail.box, way.head.frame, way.space)
+        old = way.tail.frame == way.head.frame and arriving.get(way.tail.box) == {way.space}
         if pair not in pairs:
-            yield Arrow(*pair, "" if old or saying in said or _at_port(way) else way.space)
+            yield Arrow(*pair, "" if old or label in labels or _at_port(way) else way.space)
         pairs.add(pair)
-        said.add(saying)
+        labels.add(label)
 
 
-def _at_port(way: _Way) -> bool:
+def _at_port(way: _Connection) -> bool:
     return way.tail.box.startswith("in/") or way.head.box.startswith("out/")

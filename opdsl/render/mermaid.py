@@ -1,7 +1,4 @@
-"""A picture as a Mermaid flowchart, for Markdown pages that draw it themselves.
-
-What comes in: a `Picture`. What goes out: the text of a flowchart with one subgraph for each frame.
-"""
+"""Pictures as Mermaid flowcharts, which Markdown viewers draw; one subgraph for each frame."""
 
 from __future__ import annotations
 
@@ -16,7 +13,7 @@ ENTITIES = str.maketrans(
 
 
 def mermaid(picture: Picture, direction: Direction = "down") -> str:
-    """The text of a flowchart; `title` is given as front matter."""
+    """Write a picture as a flowchart, its title as front matter."""
     names = _names(picture)
     lines = ["---", f'title: "{_front_matter(picture.title)}"', "---"]
     lines.append(f"flowchart {'TD' if direction == 'down' else 'LR'}")
@@ -31,7 +28,7 @@ def mermaid(picture: Picture, direction: Direction = "down") -> str:
 
 
 def _names(picture: Picture) -> dict[str, str]:
-    """A short name for each box and frame: paths may hold words that Mermaid keeps for itself."""
+    """Map each box and frame to a short name: a path may contain reserved words of Mermaid."""
     items = (*picture.inputs, *picture.children, *picture.outputs)
     return {key: f"n{i}" for i, key in enumerate(key for x in items for key in _keys(x))}
 

@@ -15,7 +15,7 @@ from opdsl.ir.spaces import KINDS, Space
 if TYPE_CHECKING:
     from torch import nn
 
-EDGES = 6  # that lead to a point, where the cost is told: so many in a mesh of triangles
+EDGES = 6  # assumed to enter each point in `cost`, as in a mesh of triangles
 NORM = 8  # operations for each number that is normalised
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, PositiveFloat
 
-from opdsl.blocks.points.gno import declares_period
+from opdsl.blocks.points._geometry import declares_period
 from opdsl.blocks.pointwise.apply import TRANSCENDENTAL, Activation
 from opdsl.ir.block import BYTES, Block, BoxKind, Cost, Ragged, Refusal, SideInput
 from opdsl.ir.dims import Poly, PositiveCount
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from opdsl.nn.points.integral.multipole import MultipoleLevel
 
-NEIGHBOURS = 16  # of a point, where the cost is told: how many there are, the data decide
+NEIGHBOURS = 16  # of each point, assumed in `cost`: the data decide how many there are
 
 
 class MultipoleGno(Block):
@@ -183,7 +183,7 @@ class MultipoleGno(Block):
     def cost(self, x: Space) -> Cost:
         """Count the kernels at 16 neighbours of each point on its level, and at 16 on the next.
 
-        How many points coarse levels have is up to the geometry: what is done there is not told.
+        Work on coarse levels is not counted: the geometry decides how many points they have.
         """
         widths, c = self._widths(x), x.channels
         each = sum(a * b + b for a, b in pairwise(widths))

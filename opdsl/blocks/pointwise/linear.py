@@ -89,5 +89,5 @@ class Linear(Block):
         if self.copies > 1:
             kind = "complex_linear" if x.complex else "linear"
             return grouped.Copies(kind, self.copies, c, self.out, bias=self.bias)
-        made = pointwise.ComplexLinear if x.complex else pointwise.Linear
-        return made(c, self.out, bias=self.bias)
+        layer = pointwise.ComplexLinear if x.complex else pointwise.Linear
+        return layer(c, self.out, bias=self.bias)

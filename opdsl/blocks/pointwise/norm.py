@@ -20,7 +20,7 @@ OPERATIONS = 5  # for each number: two sums for the moments, one difference, two
 
 
 class Norm(Block):
-    """w = (v - mean) / sqrt(var + 1e-5) * gamma + beta; `kind` chooses what the mean is taken over.
+    """w = (v - mean) / sqrt(var + 1e-5) * gamma + beta; `kind` chooses the axes of the mean.
 
     v : D -> R^n gives w : D -> R^n on any domain D.
 
@@ -69,7 +69,7 @@ class Norm(Block):
     )
 
     kind: Literal["instance", "group", "layer", "batch"] = Field(
-        default="instance", description="what the mean is taken over"
+        default="instance", description="the axes of the mean"
     )
     groups: PositiveInt = Field(default=1, description="groups of channels, for `kind = group`")
     copies: PositiveCount = Field(default=1, description=COPIES)
