@@ -10,10 +10,10 @@ from pathlib import Path
 
 from opdsl.diagnostics import fault
 from opdsl.ir.graph import Graph
+from opdsl.precisions import BYTES, PRECISIONS, Precision
 from opdsl.summary.count import summarise
 from opdsl.summary.table import memory
 
-NUMBER = 4  # bytes of a float32
 MOMENTS = {"adamw": 2, "adam": 2, "sgd": 1}  # numbers in the state of an optimizer for each weight
 
 DomainSizes = Mapping[str, tuple[int, ...]]
@@ -42,7 +42,12 @@ def sizes_at(
 
 def weight_bytes(graph: Graph, precision: str = "fp32") -> int:
     """Return the bytes of the weights."""
-    return summarise(graph).params * NUMBER * (2 if precision == "fp64" else 1)
+    return summarise(graph).params * BYTES[_precision(precision).weights]
+
+
+def _precision(name: str) -> Precision:
+    # `mixed` is narrow on some devices, and the estimate is a lower bound
+    return PRECISIONS["bf16" if name == "mixed" else name]
 
 
 def step_bytes(
@@ -51,14 +56,13 @@ def step_bytes(
     """Return the least bytes of a training step, by purpose."""
     summary = summarise(graph, sizes)
     weights = weight_bytes(graph, precision)
-    results = batch * (summary.number(summary.bytes) or 0)
+    wide = batch * (summary.number(summary.bytes) or 0)  # in float32
+    results = wide * BYTES[_precision(precision).results] // BYTES["float32"]
     return {
         "weights": weights,
         "gradients": weights,
         "optimizer": MOMENTS[optimizer] * weights,
-        f"results of {batch} samples": {"fp64": 2 * results}.get(precision, results // 2)
-        if precision not in ("fp32", "tf32")
-        else results,
+        f"results of {batch} samples": results,
     }
 
 
