@@ -14,8 +14,6 @@ from opdsl.precisions import BYTES, PRECISIONS, Precision
 from opdsl.summary.count import summarise
 from opdsl.summary.table import memory
 
-MOMENTS = {"adamw": 2, "adam": 2, "sgd": 1}  # numbers in the state of an optimizer for each weight
-
 DomainSizes = Mapping[str, tuple[int, ...]]
 
 
@@ -51,9 +49,17 @@ def _precision(name: str) -> Precision:
 
 
 def step_bytes(
-    graph: Graph, sizes: DomainSizes, batch: int, precision: str, optimizer: str
+    graph: Graph, sizes: DomainSizes, batch: int, precision: str, moments: int
 ) -> dict[str, int]:
-    """Return the least bytes of a training step, by purpose."""
+    """Return the least bytes of a training step, by purpose.
+
+    Args:
+        graph: the model.
+        sizes: points on each axis of each declared domain.
+        batch: number of samples.
+        precision: name of the precision.
+        moments: numbers in the state of the optimizer for each weight.
+    """
     summary = summarise(graph, sizes)
     weights = weight_bytes(graph, precision)
     wide = batch * (summary.number(summary.bytes) or 0)  # in float32
@@ -61,7 +67,7 @@ def step_bytes(
     return {
         "weights": weights,
         "gradients": weights,
-        "optimizer": MOMENTS[optimizer] * weights,
+        "optimizer": moments * weights,
         f"results of {batch} samples": results,
     }
 
