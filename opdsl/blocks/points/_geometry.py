@@ -57,7 +57,7 @@ def side_of(domain: Domain) -> Side:
 
 def place_of(domain: Domain) -> nn.Module | None:
     """Return the coordinates of a grid or a sphere as a module; None for points."""
-    from opdsl.nn.grid import layout
+    from opdsl.nn.grid import coords
     from opdsl.nn.sphere import sampling
 
     if domain.scattered:
@@ -65,7 +65,7 @@ def place_of(domain: Domain) -> nn.Module | None:
     if domain.kind == "sphere":
         return sampling.UnitVectors(domain.sampling or "gauss_legendre")
     axes = domain.axes
-    return layout.Coords(tuple(a.lo for a in axes), tuple(a.hi for a in axes), domain.periodic)
+    return coords.Coords(tuple(a.lo for a in axes), tuple(a.hi for a in axes), domain.periodic)
 
 
 def cells_of(domain: Domain) -> nn.Module | None:
@@ -75,6 +75,6 @@ def cells_of(domain: Domain) -> nn.Module | None:
     if domain.scattered:
         return None
     if domain.kind == "sphere":
-        return gno.SphereCells(domain.sampling or "gauss_legendre")
+        return gno.SphereWeights(domain.sampling or "gauss_legendre")
     axes = domain.axes
-    return gno.GridCells(tuple(a.lo for a in axes), tuple(a.hi for a in axes), domain.periodic)
+    return gno.GridWeights(tuple(a.lo for a in axes), tuple(a.hi for a in axes), domain.periodic)

@@ -17,7 +17,7 @@ from opdsl.ir.spaces import KINDS, Domain, Space
 if TYPE_CHECKING:
     from torch import nn
 
-    from opdsl.nn.points.neighbours.search import Rule
+    from opdsl.nn.points.neighbours.search import NeighbourRule
 
 NEIGHBOURS = 16  # of each point, assumed in `cost`: the data decide how many there are
 
@@ -351,18 +351,18 @@ class Gno(Block):
             period=self._period(x),
         )
 
-    def _rule(self, x: Space) -> Rule | None:
+    def _rule(self, x: Space) -> NeighbourRule | None:
         """Return the rule for neighbours; None: those along edges."""
-        from opdsl.nn.points.neighbours.search import Rule
+        from opdsl.nn.points.neighbours.search import NeighbourRule
 
         if self.along == "edges":
             return None
-        return Rule(
+        return NeighbourRule(
             self.radius,
             self.nearest,
             self._period(x),
             nearest=self.empty == "nearest",
-            lonely=self.empty == "zero",
+            allow_isolated=self.empty == "zero",
         )
 
     def _period(self, x: Space) -> tuple[float | None, ...] | None:

@@ -81,8 +81,8 @@ class Integrate(Block):
 
         domain = x.domain
         if domain.kind == "sphere":
-            return integral.OverSphere(domain.sampling or "gauss_legendre")
+            return integral.SphereIntegral(domain.sampling or "gauss_legendre")
         if domain.scattered:
-            return integral.OverPoints(point_weights(domain))
+            return integral.PointIntegral(point_weights(domain))
         lengths = tuple(a.hi - a.lo for a in domain.axes)
-        return integral.OverGrid(lengths, domain.periodic)
+        return integral.GridIntegral(lengths, domain.periodic)
