@@ -269,7 +269,7 @@ class SpectralConv(Block):
         shape = (each.channels, self.out or each.channels, each_axis(self.modes, each))
         if self.copies > 1:
             named = {"bias": self.bias, **self._more(each)}
-            return grouped.GroupedLayer("spectral_conv", self.copies, *shape, **named)
+            return grouped.GroupedLayer(conv.SpectralConv, self.copies, *shape, **named)
         return conv.SpectralConv(*shape, bias=self.bias, **self._more(each))
 
     def _more(self, x: Space) -> dict[str, Any]:
