@@ -10,19 +10,19 @@ from typing import Literal
 
 from opdsl.ir.graph import Graph
 from opdsl.render.dot import dot
-from opdsl.render.fold import picture
+from opdsl.render.fold import folded_drawing
 from opdsl.render.layout import laid_out
 from opdsl.render.mermaid import mermaid
 from opdsl.render.style import Direction
 
-Format = Literal["svg", "png", "pdf", "dot", "mermaid"]
+DrawingFormat = Literal["svg", "png", "pdf", "dot", "mermaid"]
 
-__all__ = ["Format", "render"]
+__all__ = ["DrawingFormat", "render"]
 
 
 def render(
     graph: Graph,
-    format: Format,  # noqa: A002  the word that the command line uses
+    format: DrawingFormat,  # noqa: A002  the word that the command line uses
     *,
     depth: int | None = None,
     direction: Direction = "down",
@@ -38,7 +38,7 @@ def render(
     Raises:
         OpError: OP0640, no Graphviz is installed.
     """
-    drawn = picture(graph, depth)
+    drawn = folded_drawing(graph, depth)
     if format == "mermaid":
         return mermaid(drawn, direction)
     text = dot(drawn, direction)

@@ -1,4 +1,4 @@
-"""The picture of a graph: boxes in frames and arrows between them, before any format.
+"""The drawing of a graph: boxes in frames and arrows between them, before any format.
 
 Equal iterations of a repeat are drawn once with their number, bindings have no frame, and blocks
 below the chosen depth are closed to one box.
@@ -15,7 +15,7 @@ from opdsl.ir.display import parameters, telling
 from opdsl.ir.graph import Graph, Node, Port
 from opdsl.ir.outline import Group, Outline, outline
 from opdsl.ir.spaces import Space
-from opdsl.render.style import Kind
+from opdsl.render.style import BoxStyle
 
 SUPERSCRIPT = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 CHAIN = 5  # most operations that a closed box names
@@ -23,7 +23,7 @@ READABLE = 20  # most boxes of a drawing, unless the caller chooses a depth
 
 
 @dataclass(frozen=True, slots=True)
-class Box:
+class DrawingBox:
     """One operation, one closed block, or an input or output of the model.
 
     Attributes:
@@ -34,7 +34,7 @@ class Box:
 
     key: str  # a path; `in/a` and `out/u` for ports
     title: str
-    kind: Kind
+    kind: BoxStyle
     details: tuple[str, ...] = ()
     tooltip: tuple[str, ...] = ()
     closed: bool = False
@@ -46,7 +46,7 @@ class Frame:
 
     key: str
     title: str
-    children: tuple[Frame | Box, ...]
+    children: tuple[Frame | DrawingBox, ...]
     tooltip: tuple[str, ...] = ()
     dashed: bool = False
 
@@ -61,7 +61,7 @@ class Arrow:
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class Drawing:
     """The input of every format.
 
     Attributes:
@@ -74,13 +74,13 @@ class Picture:
 
     title: str
     doc: str
-    inputs: tuple[Box, ...]
-    outputs: tuple[Box, ...]
-    children: tuple[Frame | Box, ...]
+    inputs: tuple[DrawingBox, ...]
+    outputs: tuple[DrawingBox, ...]
+    children: tuple[Frame | DrawingBox, ...]
     arrows: tuple[Arrow, ...]
 
 
-def picture(graph: Graph, depth: int | None = None) -> Picture:
+def folded_drawing(graph: Graph, depth: int | None = None) -> Drawing:
     """Decide what is drawn of a graph; `depth` as for `render`."""
     contents = outline(graph)
     items = contents.children
@@ -88,7 +88,7 @@ def picture(graph: Graph, depth: int | None = None) -> Picture:
     homes = {x.name: _Home(f"in/{x.name}") for x in graph.inputs}
     for item, drawn in zip(items, children, strict=True):
         homes |= {node.path: home for node, home in _homes(item, drawn, "")}
-    return Picture(
+    return Drawing(
         title=graph.name,
         doc=graph.doc or "",
         inputs=tuple(_port(x, "in") for x in graph.inputs),
@@ -106,11 +106,11 @@ def space_text(space: Space) -> str:
 # --------------------------------------------------------------- what is drawn
 
 
-def _readable(items: tuple[Group | Node, ...], graph: Graph) -> tuple[Frame | Box, ...]:
+def _readable(items: tuple[Group | Node, ...], graph: Graph) -> tuple[Frame | DrawingBox, ...]:
     """Open as many blocks as one drawing can hold; those that act pointwise stay closed."""
     levels = max((_levels(x) for x in items), default=0)
     drawings = (_all_drawn(items, graph, d, quiet=True) for d in range(levels, -1, -1))
-    drawn: tuple[Frame | Box, ...] = ()
+    drawn: tuple[Frame | DrawingBox, ...] = ()
     for drawn in drawings:
         if sum(map(_boxes, drawn)) <= READABLE:
             break
@@ -121,17 +121,17 @@ def _levels(item: Group | Node) -> int:
     return 1 + max(map(_levels, item.children)) if isinstance(item, Group) else 0
 
 
-def _boxes(item: Frame | Box) -> int:
+def _boxes(item: Frame | DrawingBox) -> int:
     return sum(map(_boxes, item.children)) if isinstance(item, Frame) else 1
 
 
 def _all_drawn(
     items: Iterable[Group | Node], graph: Graph, depth: int, *, quiet: bool = False
-) -> tuple[Frame | Box, ...]:
+) -> tuple[Frame | DrawingBox, ...]:
     return tuple(_drawn(x, graph, depth, quiet) for x in items)
 
 
-def _drawn(item: Group | Node, graph: Graph, depth: int, quiet: bool) -> Frame | Box:
+def _drawn(item: Group | Node, graph: Graph, depth: int, quiet: bool) -> Frame | DrawingBox:
     if isinstance(item, Node):
         return _operation(item, graph)
     if depth <= 0 or (quiet and all(_kind(x, graph) == "pointwise" for x in item.nodes())):
@@ -141,21 +141,21 @@ def _drawn(item: Group | Node, graph: Graph, depth: int, quiet: bool) -> Frame |
     return Frame(item.scope.path, item.title, inside, _about(item), dashed)
 
 
-def _operation(node: Node, graph: Graph) -> Box:
+def _operation(node: Node, graph: Graph) -> DrawingBox:
     title = node.block.label()
     details = tuple(x for x in telling(node, graph.arguments(node)) if x != title)
-    return Box(node.path, title, _kind(node, graph), details, _node_tooltip(node))
+    return DrawingBox(node.path, title, _kind(node, graph), details, _node_tooltip(node))
 
 
-def _closed(group: Group, graph: Graph) -> Box:
+def _closed(group: Group, graph: Graph) -> DrawingBox:
     nodes = list(group.nodes())
     kinds = [_kind(x, graph) for x in nodes]
-    order: tuple[Kind, ...] = ("integral", "resolution", "pointwise", "join", "source")
+    order: tuple[BoxStyle, ...] = ("integral", "resolution", "pointwise", "join", "source")
     kind = next(x for x in order if x in kinds)
     main = nodes[kinds.index(kind)]
     integral = kind == "integral"
     details = telling(main, graph.arguments(main)) if integral else _chain(nodes, graph)
-    return Box(group.scope.path, group.title, kind, details, _about(group), closed=True)
+    return DrawingBox(group.scope.path, group.title, kind, details, _about(group), closed=True)
 
 
 def _chain(nodes: list[Node], graph: Graph) -> tuple[str, ...]:
@@ -164,7 +164,7 @@ def _chain(nodes: list[Node], graph: Graph) -> tuple[str, ...]:
     return (" · ".join(_operation(x, graph).title for x in nodes),)
 
 
-def _kind(node: Node, graph: Graph) -> Kind:
+def _kind(node: Node, graph: Graph) -> BoxStyle:
     """Return the kind of box: that of the block, else the one that its signature suggests."""
     x = graph.arguments(node)
     if node.block.drawn_as is not None:
@@ -178,12 +178,12 @@ def _kind(node: Node, graph: Graph) -> Kind:
     return "pointwise" if x[0].domain == node.space.domain else "resolution"
 
 
-def _port(port: Port, side: str) -> Box:
+def _port(port: Port, side: str) -> DrawingBox:
     names = ", ".join(port.space.components or ())
     details = (space_text(port.space), names) if names else (space_text(port.space),)
     word = "input" if side == "in" else "output"
     tooltip = (f"{word} {port.name}", str(port.space), *_text(port.doc), *_place(port.span))
-    return Box(f"{side}/{port.name}", port.name, "port", details, tooltip)
+    return DrawingBox(f"{side}/{port.name}", port.name, "port", details, tooltip)
 
 
 # -------------------------------------------------------------------- tooltips
@@ -228,10 +228,12 @@ class _Connection:
     space: str
 
 
-def _homes(item: Group | Node, drawn: Frame | Box, frame: str) -> Iterator[tuple[Node, _Home]]:
+def _homes(
+    item: Group | Node, drawn: Frame | DrawingBox, frame: str
+) -> Iterator[tuple[Node, _Home]]:
     if isinstance(item, Node):
         yield item, _Home(drawn.key, frame)
-    elif isinstance(drawn, Box):
+    elif isinstance(drawn, DrawingBox):
         yield from ((x, _Home(drawn.key, frame)) for x in item.nodes())
     else:
         for child, inner in zip(item.children, drawn.children, strict=True):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-Point = tuple[float, float]
+PlanePoint = tuple[float, float]
 SAMPLES = 8  # points looked at between two points of a spline
 
 
@@ -24,7 +24,7 @@ class Corner:
     right: float
     top: float
 
-    def holds(self, point: Point) -> bool:
+    def holds(self, point: PlanePoint) -> bool:
         """Return whether the point lies inside."""
         return self.left <= point[0] <= self.right and self.bottom <= point[1] <= self.top
 
@@ -53,7 +53,7 @@ def _corners(frame: Any) -> tuple[Corner, Corner]:
     return Corner(x0, y0, x0 + wide, y0 + high), Corner(x1 - wide, y0, x1, y0 + high)
 
 
-def _points(spline: str) -> Iterator[Point]:
+def _points(spline: str) -> Iterator[PlanePoint]:
     """Yield points along an arrow: `e,0,1 5,9 ...`, its head, its start, three for each arc."""
     texts = [x.removeprefix("e,") for x in spline.replace("\\\n", "").split()]
     head, *along = [(float(x), float(y)) for x, y in (t.split(",") for t in texts)]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field, PositiveFloat
 
 from opdsl.blocks.points._geometry import coordinate_count, declares_period, periods_of, side_of
-from opdsl.blocks.pointwise.apply import TRANSCENDENTAL, Activation
+from opdsl.blocks.pointwise.apply import TRANSCENDENTAL, ActivationName
 from opdsl.ir.block import BYTES, Block, BoxKind, Cost, Ragged, Refusal, SideInput
 from opdsl.ir.dims import Poly, PositiveCount
 from opdsl.ir.spaces import KINDS, Domain, Space
@@ -137,7 +137,7 @@ class Gno(Block):
     kernel: tuple[PositiveCount, ...] = Field(
         default=(64, 64), min_length=1, description="widths of the hidden layers of the kernel"
     )
-    act: Activation = Field(default="gelu", description="between the layers of the kernel")
+    act: ActivationName = Field(default="gelu", description="between the layers of the kernel")
     kind: Literal["linear", "nonlinear", "linear_kernelonly", "nonlinear_kernelonly"] = Field(
         default="linear", description="what the kernel sees, and whether it multiplies the function"
     )

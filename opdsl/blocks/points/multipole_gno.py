@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field, PositiveFloat
 
 from opdsl.blocks.points._geometry import declares_period
-from opdsl.blocks.pointwise.apply import TRANSCENDENTAL, Activation
+from opdsl.blocks.pointwise.apply import TRANSCENDENTAL, ActivationName
 from opdsl.ir.block import BYTES, Block, BoxKind, Cost, Ragged, Refusal, SideInput
 from opdsl.ir.dims import Poly, PositiveCount
 from opdsl.ir.spaces import KINDS, Domain, Space
@@ -109,8 +109,8 @@ class MultipoleGno(Block):
     kernel: tuple[PositiveCount, ...] = Field(
         default=(64, 64), min_length=1, description="widths of the hidden layers of each kernel"
     )
-    act: Activation = Field(default="gelu", description="between the layers of a kernel")
-    between: Activation = Field(default="gelu", description="on coarse levels")
+    act: ActivationName = Field(default="gelu", description="between the layers of a kernel")
+    between: ActivationName = Field(default="gelu", description="on coarse levels")
     matrix: Literal["diagonal", "full"] = Field(default="diagonal", description="of the kernels")
     embedding: Literal["none", "transformer", "nerf"] = Field(
         default="none", description="of coordinates"
