@@ -2,9 +2,12 @@
 
 import pytest
 
+from opdsl import blocks
 from opdsl.compiler import load
+from opdsl.ir.block import Block
+from opdsl.ir.spaces import Space
 from opdsl.render.fold import DrawingBox, Frame, folded_drawing
-from tests.hand_built import fno, residual, uno
+from tests.hand_built import Apply, Writer, fno, residual, square, uno
 
 
 def titles(children):
@@ -121,3 +124,23 @@ def test_nothing_is_drawn_of_a_model_that_passes_its_input_on():
     drawn = folded_drawing(load(text))
     assert drawn.children == ()
     assert [(x.tail, x.head) for x in drawn.arrows] == [("in/a", "out/u")]
+
+
+class Theirs(Apply):
+    """A block of another package."""
+
+    drawn_as = "integral"
+    label = Block.label
+
+
+def test_a_block_of_another_package_says_itself_how_it_is_drawn():
+    p = Writer(a=Space(domain=square(), channels=2))
+    for path, block in (("v", Theirs(act="gelu")), ("w", Apply(act="gelu"))):
+        p.node(path, block, "a")
+    drawn = folded_drawing(p.graph("Two", {"v": "v", "w": "w"}), depth=3).children
+    assert [(x.title, x.kind) for x in drawn] == [("theirs", "integral"), ("gelu", "pointwise")]
+
+
+@pytest.mark.parametrize("keyword", ["attention", "slice_attention", "gno", "multipole_gno"])
+def test_what_sums_over_all_points_is_drawn_as_an_integral(keyword):
+    assert blocks.find(keyword).drawn_as == "integral"
