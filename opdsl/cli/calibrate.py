@@ -87,7 +87,7 @@ def _no_band(run: str) -> OpError:
 def _held(saved: Saved, path: str, split: str | None, skip: int, samples: int | None) -> Samples:
     """The samples to calibrate with, at the resolution of the run."""
     from opdsl.cli.datasets import binding_of
-    from opdsl.data.io.formats import open_dataset
+    from opdsl.data.io.dataset import open_dataset
 
     fields = open_dataset(path, split=split, resolution=saved.settings.data.resolution)
     found = binding_of(saved.graph, saved.settings)(fields)

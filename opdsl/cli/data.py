@@ -145,8 +145,8 @@ def show(
 
     Example: opdsl data show darcy.h5
     """
-    from opdsl.data.bind.suspects import suspicion
-    from opdsl.data.io.formats import open_dataset
+    from opdsl.data.bind.suspects import suspects_warning
+    from opdsl.data.io.dataset import open_dataset
 
     fields = open_dataset(path, split=split)
     rows = [_row(fields, name) for name in fields.values]
@@ -157,7 +157,7 @@ def show(
     on = ("on",) if fields.places else ()
     heads = ("field", *on, "role", "samples", "channels", "type", "min", "mean", "max")
     result(table([heads, *(tuple(_cell(x[k]) for k in heads) for x in rows)], left=2))
-    if found := suspicion(fields):
+    if found := suspects_warning(fields):
         result("")
         print_diagnostics([found])
 

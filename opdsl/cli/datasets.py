@@ -14,12 +14,13 @@ import torch
 
 from opdsl.cli.console import warn
 from opdsl.data.bind.binding import Mapped, bind
-from opdsl.data.bind.point_sets import Site
-from opdsl.data.bind.samples import Fields, Samples, Steps
-from opdsl.data.bind.samples import Port as DataPort
-from opdsl.data.bind.suspects import suspicion
+from opdsl.data.bind.point_sets import PointsRequest
+from opdsl.data.bind.samples import FieldRequest as DataPort
+from opdsl.data.bind.samples import Fields, Samples, TimeSteps
+from opdsl.data.bind.suspects import suspects_warning
 from opdsl.data.derive.coarsen import Resolution
-from opdsl.data.io.formats import SPLITS, open_dataset
+from opdsl.data.io.dataset import open_dataset
+from opdsl.data.io.locate import SPLITS
 from opdsl.diagnostics import OpError, fault
 from opdsl.ir.graph import Graph, Port
 from opdsl.ir.origins import completed
@@ -79,11 +80,11 @@ class Binding:
 
     graph: Graph
     fields: Mapped | None = None
-    steps: Steps | None = None
+    steps: TimeSteps | None = None
 
     def __call__(self, fields: Fields) -> Samples:
         """Inputs and outputs; corrupt samples are warned of."""
-        if doubt := suspicion(fields):
+        if doubt := suspects_warning(fields):
             warn([doubt])
         said = {k: v for k, v in (self.fields or {}).items() if v != ABSENT}
         found = self._bound(fields, self._outputs(), said)
@@ -168,7 +169,7 @@ def binding_of(graph: Graph, settings: Settings, *, testing: bool = False) -> Bi
     fields = dict(settings.data.fields or {})
     if settings.band.of:
         fields.setdefault(settings.band.width, ABSENT)
-    return Binding(graph, fields, Steps(count, settings.data.start) if count else None)
+    return Binding(graph, fields, TimeSteps(count, settings.data.start) if count else None)
 
 
 def ports(of: Iterable[Port]) -> list[DataPort]:
@@ -186,11 +187,11 @@ def ports(of: Iterable[Port]) -> list[DataPort]:
     ]
 
 
-def sites(graph: Graph) -> list[Site]:
+def sites(graph: Graph) -> list[PointsRequest]:
     """What the model wants of its domains of points."""
     asked = {x.domain.name for x in graph.asks() if x.what == "coordinates"}
     return [
-        Site(
+        PointsRequest(
             x.name,
             x.ambient,
             shared=x.geometry == "shared",

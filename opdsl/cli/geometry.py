@@ -64,14 +64,14 @@ def convert(
     Example: opdsl data convert cars/*.vtk --output pressure -o cars.h5
     """
     named("--out", out, HDF5)
-    from opdsl.data.io import points
-    from opdsl.data.io.mesh_set import as_raw
+    from opdsl.data.io.formats import points
+    from opdsl.data.io.mesh_set import as_fields
     from opdsl.data.io.meshes import read_meshes
 
     progress = Progress()
     meshes = read_meshes(paths, progress)
     progress.end()
-    raw = as_raw(
+    raw = as_fields(
         meshes,
         name=name or out.stem,
         domain=domain,
@@ -94,7 +94,7 @@ def convert(
 
 
 def _about(out: Path, meshes: Sequence[Mesh]) -> dict[str, Any]:
-    from opdsl.data.io.meshes import kind
+    from opdsl.data.io.meshes import cell_kind
 
     counts = [len(x.points) for x in meshes]
     first = meshes[0]
@@ -103,7 +103,7 @@ def _about(out: Path, meshes: Sequence[Mesh]) -> dict[str, Any]:
         "samples": len(meshes),
         "points": [min(counts), max(counts)],
         "dimensions": first.points.shape[1],
-        "cells": kind(first),
+        "cells": cell_kind(first),
         "fields": {k: x.shape[1] for k, x in first.fields.items()},
         "averaged": list(first.averaged),
         "left_out": sum(x.left_out for x in meshes),
@@ -153,11 +153,11 @@ def distance(
     apart("--out", out, data)
     from opdsl.data import open_dataset
     from opdsl.data.derive.add_distance import Sign, add_distance
-    from opdsl.data.derive.derived_fields import kept
-    from opdsl.data.io import points
+    from opdsl.data.derive.derived_fields import select_fields
+    from opdsl.data.io.formats import points
     from opdsl.nn.points.batch import numbers
 
-    fields = kept(open_dataset(data), keep or ())
+    fields = select_fields(open_dataset(data), keep or ())
     progress = Progress()
     raw, ends = add_distance(
         fields,
@@ -233,10 +233,10 @@ def transport(
     apart("--out", out, data)
     from opdsl.data import open_dataset
     from opdsl.data.derive.add_transport import add_transport
-    from opdsl.data.derive.derived_fields import kept
-    from opdsl.data.io import points
+    from opdsl.data.derive.derived_fields import select_fields
+    from opdsl.data.io.formats import points
 
-    fields = kept(open_dataset(data), keep or ())
+    fields = select_fields(open_dataset(data), keep or ())
     progress = Progress()
     raw, found = add_transport(fields, domain=domain, normals=normals, size=size, progress=progress)
     progress.end()

@@ -14,7 +14,7 @@ from opdsl.cli.options import Device, Precision, Run
 
 if TYPE_CHECKING:
     from opdsl.data.bind.samples import Samples
-    from opdsl.data.io.formats import Stream
+    from opdsl.data.io.dataset import Stream
     from opdsl.nn.points.batch import Values
     from opdsl.workflow.run import Run as TrainedRun
 
@@ -63,7 +63,7 @@ def command(
     named("--output", output, SUFFIXES)
     apart("--output", output, input_)
     from opdsl.cli.predictions import peeked, write_h5, write_npz, write_points
-    from opdsl.data.io.formats import stream_dataset
+    from opdsl.data.io.dataset import stream_dataset
     from opdsl.nn.points.batch import numbers
     from opdsl.workflow.run import open_run
 
@@ -98,10 +98,10 @@ def _predicted(
 ) -> Iterator[tuple[Samples, dict[str, Values]]]:
     """The inputs and the outputs of some samples at a time."""
     from opdsl.cli.datasets import Binding
-    from opdsl.data.bind.samples import Steps
+    from opdsl.data.bind.samples import TimeSteps
 
     model = run.in_tiles(sides)  # once: tiles remember what they have made
-    binding = Binding(run.graph, run.settings.data.fields, Steps(steps) if steps else None)
+    binding = Binding(run.graph, run.settings.data.fields, TimeSteps(steps) if steps else None)
     for fields in data.pieces:
         samples = binding.inputs(fields)
         yield (

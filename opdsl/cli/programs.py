@@ -22,7 +22,7 @@ from opdsl.elaborate.program import models
 from opdsl.ir.graph import Graph
 from opdsl.syntax.parser import parse
 from opdsl.train.config.schema import uses
-from opdsl.train.config.settings import Assignment, Resolved, resolve
+from opdsl.train.config.settings import Assignment, ResolvedSettings, resolve
 from opdsl.workflow.config import read_config
 from opdsl.workflow.overrides import MODEL, Override, assignments
 
@@ -106,7 +106,7 @@ def open_model(spec: str, model: str | None, sets: Sequence[str] | None) -> Prog
     return program
 
 
-def resolved(program: Program, options: Iterable[Assignment] = ()) -> Resolved:
+def resolved(program: Program, options: Iterable[Assignment] = ()) -> ResolvedSettings:
     """The settings of a run: defaults, then train block, settings files, `--set` and options.
 
     Raises:
@@ -137,7 +137,7 @@ def _without_other_data(given: Sequence[Assignment]) -> list[Assignment]:
     ]
 
 
-def used(told: Resolved) -> list[tuple[str, Any, str]]:
+def used(told: ResolvedSettings) -> list[tuple[str, Any, str]]:
     """Rows (key, value, origin) of the settings that have an effect on this run."""
     kinds = {k.partition(".")[0]: v for k, v, _ in told.explain() if k.endswith(".kind")}
     return [row for row in told.explain() if _has_effect(row[0], kinds)]

@@ -29,11 +29,11 @@ from opdsl.train.config.changes import (
     not_changed,
     refuse_fewer_epochs,
     refuse_fixed,
-    shown,
+    setting_text,
 )
 from opdsl.train.config.schema import NO_PATHS, Data
-from opdsl.train.config.settings import Assignment, Resolved, resolve
-from opdsl.train.run.checkpoint import State, Store, malformed
+from opdsl.train.config.settings import Assignment, ResolvedSettings, resolve
+from opdsl.train.run.checkpoint import CheckpointStore, State, malformed
 from opdsl.train.run.folder import WEIGHTS, refuse_links
 from opdsl.workflow.overrides import MODEL, assignments
 from opdsl.workflow.run_folder import PROGRAM, model_of, own_settings, read_about
@@ -56,8 +56,8 @@ class Begun:
     run: Path
     about: dict[str, Any]
     program: Program
-    own: Resolved
-    told: Resolved
+    own: ResolvedSettings
+    told: ResolvedSettings
     state: State | None
 
     @property
@@ -184,7 +184,7 @@ def begun(
         [*own_settings(run, about), *(x for x in said if not _same_place(x, own, about))]
     )
     refuse_fixed(as_flat(own.settings), as_flat(told.settings), run)
-    state = Store(run).load("step")
+    state = CheckpointStore(run).load("step")
     if state is not None:
         with malformed(run):
             at = state["progress"]
@@ -193,7 +193,7 @@ def begun(
     return Begun(run, about, program, own, told, state)
 
 
-def _same_place(given: Assignment, own: Resolved, about: Mapping[str, Any]) -> bool:
+def _same_place(given: Assignment, own: ResolvedSettings, about: Mapping[str, Any]) -> bool:
     """Whether a path leads to the file that the run has already."""
     if given.path[0] != "data" or given.path[1:] not in {(x,) for x in PATHS}:
         return False
@@ -213,7 +213,7 @@ def _same_place(given: Assignment, own: Resolved, about: Mapping[str, Any]) -> b
 def _refuse_other_parameters(own: Graph, now: Graph, run: Path) -> None:
     """OP0629 for each parameter of the model that is given another value."""
     found = [
-        not_changed(f"model.{k}", own.params[k], v, run, f"model.{k}={shown(v)}")
+        not_changed(f"model.{k}", own.params[k], v, run, f"model.{k}={setting_text(v)}")
         for k, v in now.params.items()
         if own.params.get(k) != v
     ]

@@ -27,7 +27,7 @@ from opdsl.diagnostics import fault
 from opdsl.ir.fingerprint import fingerprint
 from opdsl.ir.graph import Graph
 from opdsl.train.config.schema import Settings
-from opdsl.train.config.settings import Resolved
+from opdsl.train.config.settings import ResolvedSettings
 from opdsl.train.run.folder import ABOUT, WEIGHTS
 from opdsl.workflow.run_folder import (
     FORMAT,
@@ -86,7 +86,9 @@ def latest_folder(model: str | None) -> Path:
 # -------------------------------------------------------------------------------------- writing
 
 
-def write_beginning(run: Path, program: Program, told: Resolved, division: Division) -> None:
+def write_beginning(
+    run: Path, program: Program, told: ResolvedSettings, division: Division
+) -> None:
     """Everything that is known before the first step.
 
     Raises:
@@ -99,7 +101,7 @@ def write_beginning(run: Path, program: Program, told: Resolved, division: Divis
     write_about(run, _about(program, told, division))  # the last one: with it the folder is a run
 
 
-def _about(program: Program, told: Resolved, division: Division) -> dict[str, Any]:
+def _about(program: Program, told: ResolvedSettings, division: Division) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "model": program.graph.name,
@@ -152,7 +154,7 @@ def versions() -> dict[str, str]:
     }
 
 
-def settings_text(told: Resolved) -> str:
+def settings_text(told: ResolvedSettings) -> str:
     """The settings as YAML that `--config` reads, with the origin of each that is no default."""
     lines: list[str] = []
     section = ""

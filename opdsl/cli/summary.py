@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from opdsl.lower.plan.measure import Line, Measured
     from opdsl.lower.plan.planner import Forecast, Plan
     from opdsl.lower.plan.tuning_case import Timer
-    from opdsl.train.metrics.precision_errors import Rounding
+    from opdsl.train.metrics.precision_errors import PrecisionError
 
 
 def command(
@@ -215,23 +215,23 @@ def _measured_row(plan: Plan, line: Line, told: Forecast) -> tuple[str, ...]:
 
 def _roundings(
     graph: Graph, sizes: dict[str, tuple[int, ...]], batch: int, device: str
-) -> list[Rounding]:
+) -> list[PrecisionError]:
     """With fresh weights and random numbers."""
     import torch
 
     from opdsl.lower.module import lower
     from opdsl.lower.plan.measure import measurable, random_inputs
     from opdsl.train.engine.device import device_of
-    from opdsl.train.metrics.precision_errors import roundings
+    from opdsl.train.metrics.precision_errors import precision_errors
 
     torch.manual_seed(0)
     module = lower(graph)
     if not measurable(module):
         raise UsageError("`--precision` needs a model all of whose inputs are on grids")
-    return roundings(module, random_inputs(module, sizes, batch), device_of(device))
+    return precision_errors(module, random_inputs(module, sizes, batch), device_of(device))
 
 
-def _roundings_text(errors: list[Rounding]) -> str:
+def _roundings_text(errors: list[PrecisionError]) -> str:
     rows: list[tuple[str, ...]] = [("  precision", "result", "gradient", "")]
     rows += [(f"  {x.name}", _digits(x.result), _digits(x.gradient), x.why) for x in errors]
     head = "precision  relative errors against fp64, fresh weights, random input"

@@ -19,7 +19,7 @@ from opdsl.train.engine.signals import Interrupted
 if TYPE_CHECKING:
     from opdsl.cli.programs import Program
     from opdsl.cli.resume import Begun
-    from opdsl.train.config.settings import Assignment, Resolved
+    from opdsl.train.config.settings import Assignment, ResolvedSettings
     from opdsl.train.run.listener import Listener
 
 PROGRAMS = (".op", ".json")  # how the name of a program ends
@@ -150,7 +150,7 @@ def _fresh(
     sets: list[str] | None,
     config: list[str] | None,
     options: list[Assignment],
-) -> tuple[Program, Resolved]:
+) -> tuple[Program, ResolvedSettings]:
     """The program and the settings of a new run."""
     from opdsl.cli.programs import open_program, resolved
 
@@ -226,7 +226,7 @@ def _part_or_path(text: str) -> float | str:
         return text
 
 
-def _print_config(program: Program, told: Resolved, *, as_json: bool) -> None:
+def _print_config(program: Program, told: ResolvedSettings, *, as_json: bool) -> None:
     """Parameters of the model, then settings, each with its origin."""
     from opdsl.cli.programs import used
 
@@ -273,10 +273,10 @@ def _no_data(program: Program) -> OpError:
 
 def _listener(*, quiet: bool) -> Listener:
     from opdsl.train.report.progress import PlainLines, progress
-    from opdsl.train.run.listener import Silence
+    from opdsl.train.run.listener import SilentListener
 
     if quiet:
-        return Silence()
+        return SilentListener()
     return progress(sys.stderr) if lively(sys.stderr) else PlainLines(sys.stderr)
 
 

@@ -51,17 +51,17 @@ from opdsl.nn.points.batch import numbers, told_places
 from opdsl.summary.memory_check import refuse_too_large, sizes_at, step_bytes
 from opdsl.train.config.changes import read_changes
 from opdsl.train.config.schema import Settings
-from opdsl.train.config.settings import Resolved
+from opdsl.train.config.settings import ResolvedSettings
 from opdsl.train.engine.device import device_of
-from opdsl.train.engine.fit import Kept, Outcome, fit
+from opdsl.train.engine.fit import FitResult, FrozenPart, fit
 from opdsl.train.engine.precision import policy_of
 from opdsl.train.engine.randomness import seed_everything
-from opdsl.train.engine.rollout import Loop
+from opdsl.train.engine.rollout import Rollout
 from opdsl.train.engine.train_state import refuse_other
-from opdsl.train.engine.warm_start import Start, start_from
+from opdsl.train.engine.warm_start import WarmStart, warm_start
 from opdsl.train.run.folder import CHECKPOINTS, lock, refuse_used
 from opdsl.train.run.listener import Listener
-from opdsl.train.run.metrics_log import read_journal, validation
+from opdsl.train.run.metrics_log import read_metrics, validation
 from opdsl.train.run.trained import load_trained
 from opdsl.workflow.rollout import loop_of
 from opdsl.workflow.run_folder import SETTINGS, read_about
@@ -71,7 +71,7 @@ START = "start.json"  # in the folder of a run: which of its first weights were 
 
 def train(
     program: Program,
-    told: Resolved,
+    told: ResolvedSettings,
     run: Path,
     *,
     listener: Listener,
@@ -86,7 +86,7 @@ def train(
     refuse_used(run)
     sets = _Sets.read(program, told.settings)
     module = _seeded(program, told)
-    start = start_from(source, module) if source else None
+    start = warm_start(source, module) if source else None
     kept = kept_part(program.graph, told.settings, start) if told.settings.band.of else None
     sets.try_(module)
     with lock(run):  # a run in progress must not lose its program to us
@@ -115,7 +115,7 @@ def go_on(begun: Begun, *, listener: Listener) -> dict[str, Any]:
     module = _seeded(program, told)
     kept = None
     if state is None and (run / START).exists():
-        start = start_from(Path(_start(run)["run"]), module)
+        start = warm_start(Path(_start(run)["run"]), module)
         kept = kept_part(program.graph, told.settings, start) if told.settings.band.of else None
     elif state is not None and told.settings.band.of:
         kept = kept_again(program.graph, told.settings, state)
@@ -147,7 +147,7 @@ class _Sets:
     division: Division
     tests: dict[str, Samples]
     named: str
-    loop: Loop | None
+    loop: Rollout | None
 
     @classmethod
     def read(cls, program: Program, settings: Settings) -> _Sets:
@@ -187,18 +187,18 @@ class _Sets:
         return {"valid": valid, "test": self.tests}
 
 
-def _seeded(program: Program, told: Resolved) -> OperatorModule:
+def _seeded(program: Program, told: ResolvedSettings) -> OperatorModule:
     seed_everything(told.settings.seed)
     return lower(program.graph)
 
 
 def _learnt(
     program: Program,
-    told: Resolved,
+    told: ResolvedSettings,
     run: Path,
     module: OperatorModule,
     sets: _Sets,
-    kept: Kept | None,
+    kept: FrozenPart | None,
     *,
     resume: bool,
     listener: Listener,
@@ -288,7 +288,7 @@ def _free(name: str) -> int | None:
     return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
 
 
-def _try(module: OperatorModule, sets: Sequence[Samples], loop: Loop | None) -> None:
+def _try(module: OperatorModule, sets: Sequence[Samples], loop: Rollout | None) -> None:
     """One sample of each set through the model: what breaks its promises is told before the run."""
     module.eval()
     with torch.no_grad():
@@ -302,11 +302,11 @@ def _try(module: OperatorModule, sets: Sequence[Samples], loop: Loop | None) -> 
 
 def _finished(
     program: Program,
-    told: Resolved,
+    told: ResolvedSettings,
     run: Path,
     module: OperatorModule,
     sets: _Sets,
-    outcome: Outcome,
+    outcome: FitResult,
 ) -> dict[str, Any]:
     """Judge the best weights and write what others read, last that the run is finished."""
     best = load_trained(run, module)
@@ -345,7 +345,7 @@ def _finished(
 
 def summary_of(run: Path, about: Mapping[str, Any]) -> dict[str, Any]:
     """The summary of a finished run, from what it has written."""
-    history = read_journal(run)
+    history = read_metrics(run)
     end = about.get("finished") or _earlier_end(history)
     start = _start(run)
     return {
@@ -361,7 +361,7 @@ def summary_of(run: Path, about: Mapping[str, Any]) -> dict[str, Any]:
         "tests": end["tests"],
         "changes": [x.data() for x in read_changes(run)],
         "notes": [],
-    } | ({"start": str(Start(**start))} if start else {})
+    } | ({"start": str(WarmStart(**start))} if start else {})
 
 
 def _earlier_end(history: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from torch import nn
 
-from opdsl.data.io.formats import fingerprint
+from opdsl.data.io.joining import fingerprint
 from opdsl.diagnostics import fault
 from opdsl.files import read_json
 from opdsl.nn.points.batch import Values, alike, changed, numbers
-from opdsl.train.metrics.calibrate import Calibration, edge
+from opdsl.train.metrics.calibrate import Calibration, half_width
 
 CALIBRATION = "calibration.json"
 
@@ -47,6 +47,6 @@ def with_edges(found: Calibration | None, outputs: Mapping[str, Values]) -> dict
     if found is None:
         return dict(outputs)
     u = outputs[found.of]
-    half = edge(numbers(alike(outputs[found.width], u)), found.factor)
+    half = half_width(numbers(alike(outputs[found.width], u)), found.factor)
     lower, upper = changed(u, lambda x: x - half), changed(u, lambda x: x + half)
     return {**outputs, f"{found.of}_lower": lower, f"{found.of}_upper": upper}

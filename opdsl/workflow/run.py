@@ -21,11 +21,11 @@ from opdsl.nn.points.geometry import Placed
 from opdsl.nn.points.packed import Packed
 from opdsl.train.config.schema import Settings
 from opdsl.train.engine.device import device_of
+from opdsl.train.engine.loader import FieldValues, Places, places_on_device
 from opdsl.train.engine.precision import policy_of
-from opdsl.train.engine.samples import Fields, Places, placed_on
 from opdsl.train.metrics.calibrate import Calibration
 from opdsl.train.metrics.evaluate import apply
-from opdsl.train.run.metrics_log import read_journal
+from opdsl.train.run.metrics_log import read_metrics
 from opdsl.workflow.arrays import as_given, as_was
 from opdsl.workflow.calibration import CALIBRATION, stored_calibration, weights_of, with_edges
 from opdsl.workflow.operator import Operator
@@ -85,7 +85,7 @@ class Run:
     @property
     def metrics(self) -> RunMetrics:
         """The errors at the end of training, and of each epoch."""
-        history = read_journal(self.folder)
+        history = read_metrics(self.folder)
         end = self.about.get("finished")
         if isinstance(end, Mapping):
             return RunMetrics(end["tests"], end["valid"], history, end["best_epoch"])
@@ -190,7 +190,7 @@ class Run:
 
     def outputs(
         self,
-        inputs: Fields,
+        inputs: FieldValues,
         places: Places,
         *,
         model: nn.Module,
@@ -212,9 +212,9 @@ class Run:
         policy = policy_of(self.settings.precision, weight.device)
         loop, put, first = loop_of(self.graph, steps), _put(weight), torch.tensor([0])
 
-        def some(rows: Tensor) -> Fields:
+        def some(rows: Tensor) -> FieldValues:
             fields = {k: changed(picked(x, rows), put) for k, x in inputs.items()}
-            where = placed_on(places, rows if len(rows) else first, weight.device)
+            where = places_on_device(places, rows if len(rows) else first, weight.device)
             found = apply(model, self.operator.normaliser, fields, policy, loop, steps, where)
             return {k: changed(x, Tensor.cpu) for k, x in found.items()}
 

@@ -18,7 +18,7 @@ from opdsl.nn.spectral.conv import SpectralConv
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
+class PrecisionPolicy:
     """How to compute.
 
     Attributes:
@@ -76,7 +76,7 @@ class Policy:
         return x.to(self.device, dtype, non_blocking=True)
 
 
-def policy_of(name: str, device: torch.device) -> Policy:
+def policy_of(name: str, device: torch.device) -> PrecisionPolicy:
     """The policy of that name; `mixed` is bf16 on a CUDA device that has it, else fp32.
 
     Raises:
@@ -89,7 +89,7 @@ def policy_of(name: str, device: torch.device) -> Policy:
     return policies(device)[name]
 
 
-def policies(device: torch.device) -> dict[str, Policy]:
+def policies(device: torch.device) -> dict[str, PrecisionPolicy]:
     """All by name, whether the device can compute so or not."""
     bf16, fp16 = {"products": torch.bfloat16}, {"products": torch.float16, "scaled": True}
     more: dict[str, dict[str, Any]] = {
@@ -101,7 +101,7 @@ def policies(device: torch.device) -> dict[str, Policy]:
         "fp16": fp16,
         "fp16_spectral": fp16 | {"spectral": True},
     }
-    return {name: Policy(name, device, **each) for name, each in more.items()}
+    return {name: PrecisionPolicy(name, device, **each) for name, each in more.items()}
 
 
 def _refusal(name: str, device: torch.device) -> str | None:
