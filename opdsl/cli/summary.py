@@ -182,7 +182,7 @@ def _measured_json(measured: CallCost, forecasts: Sequence[Forecast]) -> dict[st
                 "predicted_milliseconds": y.milliseconds,
                 "result_bytes": x.result,
                 "saved_bytes": x.saved,
-                "predicted_saved_bytes": y.kept,
+                "predicted_saved_bytes": y.saved_bytes,
                 "others": {
                     k: {"milliseconds": z.milliseconds, "saved_bytes": z.saved}
                     for k, z in x.others.items()

@@ -14,8 +14,7 @@ from opdsl.workflow.folder.reading import read_run_folder
 from opdsl.workflow.views import ProgramSource, as_graph
 
 if TYPE_CHECKING:
-    from opdsl.lower.exported import ExportReport
-    from opdsl.lower.exported import Subject
+    from opdsl.lower.exported import ExportReport, Subject
     from opdsl.lower.module import OperatorModule
     from opdsl.workflow.programs.program import Program
     from opdsl.workflow.run import Run

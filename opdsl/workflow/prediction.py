@@ -79,7 +79,7 @@ def _first_step(
     guards = run.module.guards
     guards.check_loop(steps)
     absent = _absent(run) - set(guards.names[: len(inputs)]) - set(named)
-    first, timed = guards.begin(steps, inputs, {**named, **dict.fromkeys(absent)})
+    first, timed = guards.rollout_inputs(steps, inputs, {**named, **dict.fromkeys(absent)})
     for loop in run.graph.feedback:
         if loop.input in timed:
             message = f"`{loop.input}` comes back by feedback, so it has a value for the first "
