@@ -1,11 +1,11 @@
 """A graph as Python source that needs torch and nothing of this package.
 
-What comes in: a graph. What goes out: the text of one file: the numerics that the model uses, cut
-out of `opdsl.nn`, then one class whose `forward` has a line for each node. Its weights have the
-names of ours, so `load_state_dict` takes them. Kernels are the default ones, guards are left out.
+The file contains the numerics that the model uses, cut out of `opdsl.nn`, and one class whose
+`forward` has a line for each node. Its weights have the names of ours, so `load_state_dict` takes
+them. Kernels are the default ones; there are no checks of inputs.
 
-Every name in the text is made of identifiers, every value is written by `repr`, and what else comes
-from the program stands in comments, without control characters.
+Every name in the text is made of identifiers, every value is written by `repr`, and other text of
+the program is in comments, without control characters.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ def finer(grow, n):
 
 
 def emit_python(graph: Graph) -> str:
-    """The source of a module of the graph.
+    """Write the source of a module of the graph.
 
     Raises:
-        OpError: OP0107, its calls take more than functions on grids and vectors.
+        OpError: OP0107, its calls need coordinates or fields, or it has a product of domains.
     """
     from opdsl.nn.module_tree import Branch, place
 
@@ -284,7 +284,7 @@ class _Body:
 
 
 def _each_axis(domain: Domain, root: str) -> str:
-    """The grid of a domain from that of the declared one, shortest where all axes are alike."""
+    """The grid of a domain from that of the declared one; shorter where all axes are equal."""
     said = {_points_expression("n", domain, i) for i in range(domain.dims)}
     if len(said) == 1:
         return f"tuple({said.pop()} for n in {root})"

@@ -45,7 +45,7 @@ def check_batches(guards: Guards, given: Sequence[Argument]) -> None:
 
 
 def _check_packed_sizes(guards: Guards, given: Sequence[Argument]) -> None:
-    """Samples that are packed on one domain have one number of points each."""
+    """Check that arguments on one packed domain have equal numbers of points in each sample."""
     sizes = guards.packed(given)
     domains = [x.space.domain for x in guards.graph.inputs] + [x.domain for x in guards.asks]
     for name, domain, x in zip(guards.names, domains, given, strict=True):
@@ -102,7 +102,12 @@ def check_grids(guards: Guards, given: Sequence[Argument]) -> None:
 
 
 def check_side_input(guards: Guards, ask: SideInput, x: Argument) -> None:
-    """Coordinates (points, d) of each sample or for all, with real numbers; fields (*grid)."""
+    """Check coordinates (points, d), of each sample or for all, or a static field (*grid).
+
+    Raises:
+        OpError: OP0903, the number of points is not promised; OP0905, they are not real
+            floating-point numbers; OP0907, they have another shape.
+    """
     y = representative(x)
     if not y.dtype.is_floating_point:
         message = (

@@ -1,7 +1,6 @@
-"""The same layer on each of several groups of channels: one operator for every variable.
+"""One layer applied to each of several groups of channels: one operator for every variable.
 
-What comes in and goes out: channels-last tensors whose channels stand group by group. Inside, the
-groups are samples of a larger batch.
+Channels are stored group by group; inside, the groups are samples of a larger batch.
 """
 
 from __future__ import annotations
@@ -26,16 +25,16 @@ LAYERS: dict[str, Callable[..., nn.Module]] = {
 
 
 class GroupedLayer(nn.Module):
-    """w = (A v_1, ..., A v_n): one layer A, n groups of channels.
+    """w = (A v_1, ..., A v_n): one layer A on n groups of channels.
 
     Attributes:
-        each: A; its weights have the names that they have elsewhere, below `each`.
+        each: A; its weights have their usual names below `each`.
 
     Source: Rahman et al. 2024, arXiv:2403.12553, sec. 4 (the operator of a variable is shared).
     """
 
     def __init__(self, layer: str, copies: int, *args: Any, **named: Any) -> None:
-        """`copies` groups, and the layer that `LAYERS[layer]` makes of the other arguments."""
+        """Make the layer `LAYERS[layer](*args, **named)` for `copies` groups."""
         super().__init__()
         self.copies = copies
         self.each = LAYERS[layer](*args, **named)
