@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from opdsl.diagnostics import OpError, fault
-from opdsl.export.sources import Sources
+from opdsl.export.sources import SourceCollection
 from opdsl.ir.block import Block
 from opdsl.ir.graph import Graph, Node, Port
 from opdsl.ir.live import constants, live
@@ -48,7 +48,7 @@ def emit_python(graph: Graph) -> str:
     _refuse_what_has_no_source(graph)
     own = (x for x in live(graph) if x.shares is None)
     made = {node.path: _constructed(graph, node) for node in own}
-    sources = Sources({"finer"})
+    sources = SourceCollection({"finer"})
     sources.add_external("torch")
     sources.add_external("torch", "nn")
     for needed in (Branch, place, *(x.kind for x in made.values())):
@@ -93,7 +93,11 @@ def _heading(graph: Graph) -> str:
 
 
 def _class(
-    graph: Graph, calls: Mapping[str, str], body: _Body, sources: Sources, tree: tuple[str, str]
+    graph: Graph,
+    calls: Mapping[str, str],
+    body: _Body,
+    sources: SourceCollection,
+    tree: tuple[str, str],
 ) -> str:
     """The class of the model; `tree` holds the emitted names of `Branch` and `place`."""
     branch, place = tree
@@ -138,7 +142,7 @@ class _Constructed:
     args: tuple[Any, ...]
     named: dict[str, Any]
 
-    def text(self, sources: Sources) -> str:
+    def text(self, sources: SourceCollection) -> str:
         """`SpectralConv(3, 64, (16, 16), bias=True)`: the call that makes the module."""
         texts = [_literal(x) for x in self.args]
         texts += [f"{k}={_literal(x)}" for k, x in self.named.items()]

@@ -40,7 +40,7 @@ class Coordinates:
         return self.geometry[0].points
 
 
-Argument = Tensor | Packed | Coordinates
+CallArgument = Tensor | Packed | Coordinates
 
 
 def as_coordinates(x: object) -> Coordinates | None:
@@ -60,12 +60,12 @@ def _is_one_geometry(x: object) -> bool:
     return isinstance(x, Geometry) or (isinstance(x, Tensor) and x.ndim == 2)
 
 
-def representative(x: Argument) -> Tensor:
+def representative(x: CallArgument) -> Tensor:
     """A tensor with the number format and the device of the argument."""
     return x if isinstance(x, Tensor) else x.values if isinstance(x, Packed) else x.lead
 
 
-def signature(x: Argument) -> tuple[object, ...]:
+def signature(x: CallArgument) -> tuple[object, ...]:
     """A key that is equal for arguments that a module treats in one way."""
     y = representative(x)
     if isinstance(x, Tensor):
@@ -75,7 +75,7 @@ def signature(x: Argument) -> tuple[object, ...]:
     return point_counts(x.geometry), x.listed, y.shape[-1], y.dtype, y.device
 
 
-def sample_count(x: Argument) -> int:
+def sample_count(x: CallArgument) -> int:
     """Number of samples of an input or of coordinates."""
     if isinstance(x, Tensor):
         return x.shape[0]  # maybe a symbol of a tracer, which `int` would fix
@@ -83,7 +83,7 @@ def sample_count(x: Argument) -> int:
 
 
 def packed_sizes(
-    ports: Sequence[Port], asks: Sequence[SideInput], given: Sequence[Argument]
+    ports: Sequence[Port], asks: Sequence[SideInput], given: Sequence[CallArgument]
 ) -> PackedSizes:
     """The points of each sample, for domains whose samples differ in number of points."""
     found: dict[str, tuple[int, ...]] = {}
@@ -97,7 +97,7 @@ def packed_sizes(
     return found
 
 
-def grid_of(x: Argument, domain: Domain, sizes: PackedSizes) -> Grid:
+def grid_of(x: CallArgument, domain: Domain, sizes: PackedSizes) -> Grid:
     """Points of an argument on each axis; of packed samples their total."""
     if isinstance(x, Packed):
         return (x.values.shape[-1],)
@@ -106,7 +106,7 @@ def grid_of(x: Argument, domain: Domain, sizes: PackedSizes) -> Grid:
     return tuple(x.shape[x.ndim - domain.dims :])
 
 
-def to_channels_last(x: Argument) -> Tensor:
+def to_channels_last(x: CallArgument) -> Tensor:
     """The values of an input in the layout of blocks, channels last."""
     return representative(x).movedim(1, -1).contiguous()
 

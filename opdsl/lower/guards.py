@@ -17,7 +17,7 @@ from opdsl.ir.certificate import AxisPromise, certify
 from opdsl.ir.graph import Graph, Port
 from opdsl.ir.origins import Grid, Origin, completed
 from opdsl.lower.call_arguments import (
-    Argument,
+    CallArgument,
     Coordinates,
     PackedSizes,
     as_coordinates,
@@ -55,7 +55,9 @@ class Guards:
         """Leave out the certificate, whose cures are functions that cannot be pickled."""
         return {k: x for k, x in vars(self).items() if k != "promises"}
 
-    def bind(self, inputs: Sequence[object], named: Mapping[str, object]) -> tuple[Argument, ...]:
+    def bind(
+        self, inputs: Sequence[object], named: Mapping[str, object]
+    ) -> tuple[CallArgument, ...]:
         """Put the arguments of a call in the order of inputs and asks.
 
         A state, an input to which an output behind the first is fed back, may be left out or None:
@@ -71,7 +73,7 @@ class Guards:
         count = len(self.graph.inputs)
         if self.states and any(x is None for x in inputs[:count]):
             inputs = self._with_states(inputs)
-        given: list[Argument] = []
+        given: list[CallArgument] = []
         for i, x in enumerate(inputs):
             if i >= count and self.asks[i - count].what == "coordinates":
                 given.append(self._place(self.asks[i - count], x))
@@ -112,7 +114,7 @@ class Guards:
             raise wrong_coordinates(self, ask, met)
         return found
 
-    def check(self, given: Sequence[Argument], weight: Tensor | None) -> None:
+    def check(self, given: Sequence[CallArgument], weight: Tensor | None) -> None:
         """Check values against the spaces of the inputs, each other, and the weights.
 
         Args:
@@ -209,23 +211,23 @@ class Guards:
             for x in missing
         }
 
-    def grids(self, given: Sequence[Argument]) -> list[Grid]:
+    def grids(self, given: Sequence[CallArgument]) -> list[Grid]:
         """The grid of each input, then of each ask; their axes must have been checked."""
         sizes = self.packed(given)
         domains = [x.space.domain for x in self.graph.inputs] + [x.domain for x in self.asks]
         return [grid_of(x, domain, sizes) for x, domain in zip(given, domains, strict=True)]
 
-    def packed(self, given: Sequence[Argument]) -> PackedSizes:
+    def packed(self, given: Sequence[CallArgument]) -> PackedSizes:
         """The points of each sample, for the domains whose samples are packed in this call."""
         return packed_sizes(self.graph.inputs, self.asks, given)
 
-    def batch(self, given: Sequence[Argument]) -> int:
+    def batch(self, given: Sequence[CallArgument]) -> int:
         """Number of samples in this call."""
         if self.graph.inputs:
             return sample_count(given[0])
         return max((sample_count(x) for x in given if isinstance(x, Coordinates)), default=1)
 
-    def asked(self, number: int, x: Argument) -> Tensor | Geometries:
+    def asked(self, number: int, x: CallArgument) -> Tensor | Geometries:
         """The argument of an ask in the layout of blocks; a field becomes (1, *grid, 1)."""
         if isinstance(x, Coordinates):
             return x.geometry

@@ -12,7 +12,7 @@ from opdsl.ir.certificate import AxisPromise
 from opdsl.ir.graph import Port
 from opdsl.ir.origins import Grid
 from opdsl.ir.spaces import Axis, Domain
-from opdsl.lower.call_arguments import Argument, representative
+from opdsl.lower.call_arguments import CallArgument, representative
 from opdsl.lower.shape_texts import dtype_name, layout_text, shape_text, size_text
 from opdsl.nn.points.packed import Packed
 
@@ -24,7 +24,7 @@ CASTABLE = {torch.float32, torch.bfloat16, torch.float16}  # autocast leaves flo
 NO_POINTS = "leave out samples without points"
 
 
-def check_input(guards: Guards, port: Port, x: Argument, weight: Tensor) -> None:
+def check_input(guards: Guards, port: Port, x: CallArgument, weight: Tensor) -> None:
     """Check one input against its space and against the weights.
 
     Args:
@@ -215,7 +215,7 @@ def _convert(name: str, dtype: torch.dtype) -> str:
     return f"{name}.{short[dtype]}()" if dtype in short else f"{name}.to({dtype})"
 
 
-def _check_sizes(guards: Guards, port: Port, x: Argument) -> None:
+def _check_sizes(guards: Guards, port: Port, x: CallArgument) -> None:
     """Check the resolution, of packed samples one by one; only points of samples may be packed."""
     if not isinstance(x, Packed):
         _check_resolution(guards, port, representative(x))

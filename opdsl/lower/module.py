@@ -17,7 +17,7 @@ from opdsl.ir.graph import Graph, Node
 from opdsl.ir.live import constants, live
 from opdsl.ir.origins import Grid, origins, roots
 from opdsl.lower.call_arguments import (
-    Argument,
+    CallArgument,
     PackedSizes,
     representative,
     signature,
@@ -226,7 +226,7 @@ class OperatorModule(Branch):
 
     # --- once for each resolution ---------------------------------------------------------
 
-    def _known(self, given: Sequence[Argument]) -> list[StepArguments]:
+    def _known(self, given: Sequence[CallArgument]) -> list[StepArguments]:
         """The keyword arguments of every step, checked and made once for each signature."""
         weight = self._weight()
         key = (
@@ -246,7 +246,7 @@ class OperatorModule(Branch):
         return arguments
 
     def _made(
-        self, given: Sequence[Argument], weight: Tensor | None
+        self, given: Sequence[CallArgument], weight: Tensor | None
     ) -> tuple[KernelPlan, list[StepArguments]]:
         self.guards.check(given, weight)
         x = representative(given[0])
@@ -263,12 +263,12 @@ class OperatorModule(Branch):
         return plan_kernels(self.graph, sizes, batch, device, torch.get_num_threads(), name, timer)
 
     def _arguments(
-        self, given: Sequence[Argument], chosen: KernelPlan | None
+        self, given: Sequence[CallArgument], chosen: KernelPlan | None
     ) -> list[StepArguments]:
         sizes, packed = self._sizes(given), self.guards.packed(given)
         return [self._keywords(x, sizes, packed, chosen) for x in self.steps]
 
-    def _sizes(self, given: Sequence[Argument]) -> dict[str, Grid]:
+    def _sizes(self, given: Sequence[CallArgument]) -> dict[str, Grid]:
         return roots(self.sources, self.guards.grids(given))
 
     def _keywords(
@@ -303,7 +303,7 @@ class OperatorModule(Branch):
 
     # --- every call -----------------------------------------------------------------------
 
-    def _run(self, given: Sequence[Argument], calls: Sequence[StepArguments]) -> Result:
+    def _run(self, given: Sequence[CallArgument], calls: Sequence[StepArguments]) -> Result:
         batch, packed = self.guards.batch(given), self.guards.packed(given)
         count, first = len(self.graph.inputs), representative(given[0])
         asked = [self.guards.asked(i, x) for i, x in enumerate(given[count:])]
@@ -333,7 +333,7 @@ class OperatorModule(Branch):
         }
         return found if len(found) > 1 else found.popitem()[1]
 
-    def _without_values(self, given: Sequence[Argument]) -> Result:
+    def _without_values(self, given: Sequence[CallArgument]) -> Result:
         """Empty outputs of the right shapes, where there is nothing to compute."""
         sizes, packed = self._sizes(given), self.guards.packed(given)
         batch, x = self.guards.batch(given), representative(given[0])

@@ -20,14 +20,14 @@ from opdsl.ir.live import live
 from opdsl.ir.origins import Grid
 from opdsl.ir.receptive_field import one_grid, reach
 from opdsl.ir.spaces import Axis, Domain, Space
-from opdsl.lower.call_arguments import Argument, representative
+from opdsl.lower.call_arguments import CallArgument, representative
 from opdsl.lower.module import OperatorModule, lower
 from opdsl.lower.tiles.windows import Window, cut_window, paste_window, windows
 
 LEAVE_TILE_OUT = "leave `--tile` out; a smaller `--batch` takes less memory and changes nothing"
 
-Key = tuple[Grid, Grid, torch.dtype, torch.device]
-Named = dict[str, Tensor]
+_PartKey = tuple[Grid, Grid, torch.dtype, torch.device]
+NamedTensors = dict[str, Tensor]
 
 
 class Tiled(nn.Module):
@@ -55,9 +55,9 @@ class Tiled(nn.Module):
         self.module = module
         self.domain = _grid_of(module.graph)
         self.tile = _tile_sides(module.graph, self.domain, tile)
-        self.parts: dict[Key, tuple[OperatorModule]] = {}  # a tuple hides them from `children`
+        self.parts: dict[_PartKey, tuple[OperatorModule]] = {}  # a tuple hides them from `children`
 
-    def forward(self, **named: Tensor) -> Tensor | Named:
+    def forward(self, **named: Tensor) -> Tensor | NamedTensors:
         """Compute the outputs of a call of the model by name.
 
         Raises:
@@ -71,7 +71,7 @@ class Tiled(nn.Module):
         first = next(x for name, x in inputs.items() if name not in flat)
         some = self._windows(tuple(first.shape[2:]))
         if all(len(x) == 1 for x in some):
-            whole: Tensor | Named = self.module(**named)
+            whole: Tensor | NamedTensors = self.module(**named)
             return whole
         fields = inputs | self._sources(first, given[len(graph.inputs) :])
         return self._pasted(first, fields, flat, some)
@@ -84,7 +84,7 @@ class Tiled(nn.Module):
         axes = zip(size, tile, found.points, self.domain.periodic, strict=True)
         return [windows(n, x, r, periodic=closed) for n, x, r, closed in axes]
 
-    def _sources(self, first: Tensor, asked: tuple[Argument, ...]) -> Named:
+    def _sources(self, first: Tensor, asked: tuple[CallArgument, ...]) -> NamedTensors:
         """Results of nodes without inputs, on the whole grid, (batch, channels, *grid)."""
         given = [self.module.guards.asked(i, x) for i, x in enumerate(asked)]
         like, size = first.real if first.is_complex() else first, tuple(first.shape[2:])
@@ -99,12 +99,12 @@ class Tiled(nn.Module):
         return found
 
     def _pasted(
-        self, first: Tensor, fields: Named, flat: set[str], some: list[tuple[Window, ...]]
-    ) -> Tensor | Named:
+        self, first: Tensor, fields: NamedTensors, flat: set[str], some: list[tuple[Window, ...]]
+    ) -> Tensor | NamedTensors:
         """Run all tiles and paste their outputs."""
         part = self._part(first, tuple(x[0].width for x in some))
         ports = {x.name: x.space for x in self.module.graph.outputs}
-        whole: Named = {}
+        whole: NamedTensors = {}
         for here in itertools.product(*some):
             found = part(**{k: x if k in flat else cut_window(x, here) for k, x in fields.items()})
             named = found if isinstance(found, dict) else {next(iter(ports)): found}

@@ -14,10 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from opdsl.nn.kernels.fourier_layer import LayerCall, LayerGradients, fill_structure
+from opdsl.nn.kernels.fourier_layer import LayerCall, LayerGradients, Pointer, fill_structure
 from opdsl.nn.sphere.harmonics import inverse_sht_dft, legendre_tables, multiply_by_degree, sht_dft
 
-Pointer = ctypes.c_void_p
 PARTS = "re", "im"  # of R
 
 

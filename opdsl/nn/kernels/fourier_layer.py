@@ -38,7 +38,6 @@ ACTIVATION_CODES = {
 }  # those of the kernels, by their numbers there
 
 Pointer = ctypes.c_void_p
-Sizes = Sequence[int]
 WEIGHT_COUNT = 9  # tensors of `Weights`
 
 
@@ -169,7 +168,7 @@ def plain_network(u: Tensor, weights: tuple[Tensor, ...], activations: Activatio
 def _differentiable_gradients(
     y: Tensor, g: Tensor, inputs: tuple[Tensor | None, ...], needed: tuple[bool, ...]
 ) -> list[Tensor | None]:
-    """Gradients that can be differentiated again."""
+    """LayerGradients that can be differentiated again."""
     wanted = [x for x, needs in zip(inputs, needed, strict=True) if needs and x is not None]
     found = iter(torch.autograd.grad(y, wanted, g, create_graph=True))
     pairs = zip(inputs, needed, strict=True)

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from opdsl.nn.kernels.fourier_layer import LayerCall, LayerGradients, Sizes, fill_structure
+from opdsl.nn.kernels.fourier_layer import LayerCall, LayerGradients, fill_structure
 from opdsl.nn.spectral.transforms import (
     batched_left_matmul,
     dft_matrix,
@@ -99,7 +99,7 @@ class GridModes:
         return LayerGradients(gu, gR, others, own)
 
     def _planes(self, call: LayerCall, **modes: Tensor) -> _Planes:
-        """Sizes and tables of the axis before the last, if there is one."""
+        """Sequence[int] and tables of the axis before the last, if there is one."""
         made, numbers, tables = _Planes(), {"planes": 1, "threads": torch.get_num_threads()}, {}
         if len(self.bands) > 1:
             n, band = call.shape[-2], self.bands[-2]
@@ -132,11 +132,11 @@ class GridModes:
         z_hat = mix(x_hat.flatten(1, -2)).reshape(*x_hat.shape[:-1], -1)
         return inverse_truncated_dft(z_hat, self.bands, tuple(x.shape[1:-1]), real=True)
 
-    def _full(self, shape: Sizes) -> list[tuple[int, range]]:
+    def _full(self, shape: Sequence[int]) -> list[tuple[int, range]]:
         """Points and frequencies of all axes but the last two."""
         return list(zip(shape[1:-2], self.bands[:-2], strict=True))
 
-    def _gathered(self, z: Tensor, shape: Sizes) -> Tensor:
+    def _gathered(self, z: Tensor, shape: Sequence[int]) -> Tensor:
         """F on the other axes: (planes, 2 k, in) -> (batch, 2, modes, in)."""
         lead, channels = len(z), z.shape[-1]
         for n, band in reversed(self._full(shape)):
@@ -144,7 +144,7 @@ class GridModes:
             z = batched_left_matmul(dft_matrix("cut_full", n, band, z), z.reshape(lead, 2 * n, -1))
         return z.reshape(shape[0], 2, -1, channels)
 
-    def _grown(self, z: Tensor, shape: Sizes) -> Tensor:
+    def _grown(self, z: Tensor, shape: Sequence[int]) -> Tensor:
         """F^-1 on the other axes: (batch, 2, modes, out) -> (planes, 2 k, out)."""
         lead, channels = shape[0], z.shape[-1]
         for n, band in self._full(shape):
@@ -154,7 +154,7 @@ class GridModes:
             lead *= n
         return z.reshape(lead, -1, channels)
 
-    def _gathered_adjoint(self, g: Tensor, shape: Sizes) -> Tensor:
+    def _gathered_adjoint(self, g: Tensor, shape: Sequence[int]) -> Tensor:
         """The adjoint of `_grown`: (planes, 2 k, out) -> (batch, 2, modes, out)."""
         lead, channels = len(g), g.shape[-1]
         for n, band in reversed(self._full(shape)):
@@ -164,7 +164,7 @@ class GridModes:
             )
         return g.reshape(shape[0], 2, -1, channels)
 
-    def _spread_adjoint(self, g: Tensor, shape: Sizes) -> Tensor:
+    def _spread_adjoint(self, g: Tensor, shape: Sequence[int]) -> Tensor:
         """The adjoint of `_gathered`: (batch, 2, modes, in) -> (planes, 2 k, in)."""
         lead, channels = shape[0], g.shape[-1]
         for n, band in self._full(shape):

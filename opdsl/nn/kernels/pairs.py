@@ -19,12 +19,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from opdsl.nn.kernels.fourier_layer import ACTIVATION_CODES, fill_structure
+from opdsl.nn.kernels.fourier_layer import ACTIVATION_CODES, Pointer, fill_structure
 from opdsl.nn.kernels.native.library import library
 from opdsl.nn.points.neighbours.search import Pairs
 from opdsl.nn.precision import wide
-
-Pointer = ctypes.c_void_p
 
 
 class _Pairs(ctypes.Structure):
