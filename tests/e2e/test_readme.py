@@ -56,14 +56,18 @@ def test_training_on_arrays_runs(checkout):
     assert opdsl.open_run("runs/mine").metrics.history
 
 
-def test_modules_without_training_run(checkout):
+@pytest.mark.usefixtures("checkout")
+def test_modules_without_training_run():
     (text,) = (x for x in fences("python") if "opdsl.compile" in x)
     scope: dict[str, object] = {}
     exec(text, scope)  # noqa: S102  our page
     assert scope["u"].shape == (1, 1, 129, 129)
 
 
-@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs", "grammar"])
+PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs", "grammar", "examples")
+
+
+@pytest.mark.parametrize("page", PAGES)
 def test_relative_links_lead_somewhere(page):
     place = ROOT / page
     pages = [place] if place.is_file() else sorted(place.rglob("*.md"))
