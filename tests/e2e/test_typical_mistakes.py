@@ -9,7 +9,8 @@ import torch
 
 import opdsl
 from opdsl.data import Fields, Port, bind
-from opdsl.train.config.settings import Assignment, resolve
+from opdsl.setting import Setting
+from opdsl.train.config.settings import resolve
 from tests.programs import codes, model, only
 
 FNO = """
@@ -96,14 +97,14 @@ def test_a_gate_that_changes_the_channels():
 @pytest.mark.parametrize(("key", "value"), [("precision", "fp17"), ("loss", "h2")])
 def test_a_setting_that_does_not_exist(key, value):
     """Reference: accepted, and means the default."""
-    text = refused(resolve, [Assignment((key,), value, "--set", None, None)])
+    text = refused(resolve, [Setting((key,), value, "--set")])
     assert "OP0604" in text
     assert value in text
 
 
 def test_a_misspelt_setting():
     """Reference: a keyword of forward() is ignored with a warning, one of a config is ignored."""
-    text = refused(resolve, [Assignment(("optimizer", "lrr"), 1e-3, "--set", None, None)])
+    text = refused(resolve, [Setting(("optimizer", "lrr"), 1e-3, "--set")])
     assert "did you mean `lr`?" in text
 
 

@@ -6,29 +6,14 @@ The language does not know the keys. A train block cannot change the model: it s
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
-from opdsl.diagnostics import Diagnostic, Label, OpError, Span, did_you_mean, fault
+from opdsl.diagnostics import Diagnostic, Label, OpError, did_you_mean, fault
 from opdsl.elaborate.bind.modules import models
 from opdsl.elaborate.evaluate.constants import constant
+from opdsl.setting import Setting
 from opdsl.syntax import tree
 
 KIND = "kind"  # `optimizer adamw { }` sets optimizer.kind
-
-
-@dataclass(frozen=True, slots=True)
-class RawSetting:
-    """One value of a train block: `("optimizer", "lr")`, 1e-3, where it and each key stand."""
-
-    path: tuple[str, ...]
-    value: object
-    span: Span
-    keys: tuple[Span, ...]
-
-    @property
-    def key(self) -> Span:
-        """Where the last key stands."""
-        return self.keys[-1]
 
 
 def train_block(file: tree.File, model: str) -> tree.Train | None:
@@ -36,7 +21,7 @@ def train_block(file: tree.File, model: str) -> tree.Train | None:
     return next((x for x in file.items if isinstance(x, tree.Train) and x.name.text == model), None)
 
 
-def settings(block: tree.Train) -> tuple[RawSetting, ...]:
+def settings(block: tree.Train) -> tuple[Setting, ...]:
     """Every setting of a train block, in order.
 
     Raises:
@@ -72,27 +57,31 @@ def _no_model(item: tree.Train, names: list[str]) -> Diagnostic:
 
 def _flatten(
     body: tuple[tree.Setting | tree.SettingBlock, ...], above: tuple[tree.Ident, ...]
-) -> Iterator[RawSetting]:
+) -> Iterator[Setting]:
     for item in body:
         names = (*above, item.name)
         path, keys = tuple(x.text for x in names), tuple(x.span for x in names)
         if isinstance(item, tree.Setting):
-            yield RawSetting(path, constant(item.value), item.value.span, keys)
+            yield Setting(path, constant(item.value), _origin(item), item.value.span, keys)
             continue
         if item.kind:
             place = (*keys, item.name.span)
-            yield RawSetting((*path, KIND), item.kind.text, item.kind.span, place)
+            yield Setting((*path, KIND), item.kind.text, _origin(item), item.kind.span, place)
         yield from _flatten(item.body, names)
 
 
-def _check_distinct(flat: tuple[RawSetting, ...]) -> None:
-    seen: dict[tuple[str, ...], RawSetting] = {}
+def _origin(item: tree.Setting | tree.SettingBlock) -> str:
+    return f"train block {item.name.span.source.name}:{item.name.span.line}"
+
+
+def _check_distinct(flat: tuple[Setting, ...]) -> None:
+    seen: dict[tuple[str, ...], Setting] = {}
     for setting in flat:
         if setting.path in seen:
             raise fault(
                 "OP0203",
                 f"`{'.'.join(setting.path)}` is set twice",
-                Label(setting.key, "again here"),
-                Label(seen[setting.path].key, "first here"),
+                Label(setting.keys[-1], "again here"),
+                Label(seen[setting.path].keys[-1], "first here"),
             )
         seen[setting.path] = setting

@@ -21,8 +21,8 @@ from opdsl.lower.fuse import fusions
 from opdsl.lower.fuse.fusion import Fusion
 from opdsl.lower.plan.costs import Load, fused, plain
 from opdsl.lower.plan.tuning_case import FUSED, PLAIN, Setting, Timer, Times, case_of, fused_case
+from opdsl.precisions import relative_size
 
-WIDTH = {"float64": 2.0, "float32": 1.0, "bfloat16": 1.0, "float16": 1.0}  # of one number computed
 FOR_FUSED = ("cpu", "float32")  # what the kernels of fused subgraphs are for
 LEAST = 1 << 17  # numbers of a function below which fusing saves less than it takes to set up
 TIE = 1.05  # a fused subgraph keeps less for the gradient, which is worth so much
@@ -222,7 +222,7 @@ def forecast(
 
 
 def _forecast(load: Load, rates: Rates, setting: Setting) -> Forecast:
-    width = WIDTH.get(setting.dtype, 1.0)
+    width = relative_size(setting.dtype)
     cores = max(1, setting.threads) if rates.cores else 1
     return Forecast(1e3 * width * rates.seconds(load.work) / cores, width * load.kept)
 
@@ -253,7 +253,7 @@ def predict(
     """
     rates = RATES.get(device, RATES["cpu"])
     cores = threads if rates.cores else 1
-    factor = 1e3 * batch * WIDTH.get(dtype, 1.0) / max(1, cores)
+    factor = 1e3 * batch * relative_size(dtype) / max(1, cores)
     work = {kernel: block.work(kernel, sizes, *inputs) for kernel in block.kernels}
     return {kernel: factor * rates.seconds(x) for kernel, x in work.items()}
 

@@ -16,6 +16,7 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, core_schema
 
+from opdsl.precisions import PrecisionName
 from opdsl.registry import Registry
 from opdsl.train.losses import LOSSES
 from opdsl.train.optimizers import OPTIMIZERS
@@ -270,10 +271,7 @@ class Settings(Section):
     schedule: Schedule = Schedule()
     incremental: Incremental = Incremental()
     batch: Annotated[Count, FIXED] = 16
-    precision: Annotated[
-        Literal["fp32", "tf32", "mixed", "bf16", "bf16_spectral", "fp16", "fp16_spectral", "fp64"],
-        FREE,
-    ] = "fp32"
+    precision: Annotated[PrecisionName, FREE] = "fp32"
     device: Annotated[DeviceName, FREE] = "auto"
     autotune: Annotated[bool, FIXED] = False
     seed: Annotated[int, Field(ge=0, lt=2**63), FIXED] = 0

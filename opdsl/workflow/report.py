@@ -1,7 +1,4 @@
-"""The report of a run: what the page shows, collected.
-
-What comes in: the run's graph, weights, test sets and history. What goes out: `report.html`.
-"""
+"""The report page of a run, `report.html`: its diagram, errors, pictures and settings."""
 
 from __future__ import annotations
 
@@ -12,10 +9,6 @@ from typing import Any
 from numpy.typing import NDArray
 from torch import nn
 
-from opdsl.cli.datasets import BY_TEST
-from opdsl.cli.programs import used
-from opdsl.cli.results import SPLITS
-from opdsl.cli.run_folder import REPORT, versions
 from opdsl.data.bind.samples import Samples
 from opdsl.diagnostics import OpError
 from opdsl.files import read_text
@@ -30,8 +23,12 @@ from opdsl.train.engine.normalise import Normaliser
 from opdsl.train.metrics.evaluate import predict, steps_of
 from opdsl.train.report.page import Picture, write_report
 from opdsl.train.report.pictures import Cloud
+from opdsl.workflow.datasets.division import BY_TEST
+from opdsl.workflow.evaluation import SPLITS
+from opdsl.workflow.folder.reading import PROGRAM
+from opdsl.workflow.folder.writing import REPORT, versions
+from opdsl.workflow.programs.program import used_settings
 from opdsl.workflow.rollout import loop_of
-from opdsl.workflow.run_folder import PROGRAM
 
 SAMPLES = 2  # shown of each test set
 SETS = 3  # shown
@@ -40,7 +37,7 @@ HIDDEN = ("data", "resolution", "split", "steps")  # of a row
 
 def make_report(
     graph: Graph,
-    told: Resolved,
+    resolved: Resolved,
     run: Path,
     module: nn.Module,
     normaliser: Normaliser,
@@ -50,43 +47,53 @@ def make_report(
     *,
     selection: Sequence[str],
     changes: Sequence[Change],
+    out: Path | None = None,
 ) -> Path:
     """Write the page.
 
     Args:
+        graph: the model.
+        resolved: its settings.
+        run: the folder of the run.
+        module: with the weights of which predictions are shown.
+        normaliser: of its values.
         tests: sets of which samples are shown.
+        history: a row for each epoch.
         rows: errors on validation and test data.
         selection: sentences on which of these chose the weights.
         changes: settings that changed while the run went on.
+        out: the file to write, `report.html` of the run if not given.
     """
     from opdsl.ir.certificate import certify
     from opdsl.summary.table import certificate_text
 
     some = list(tests.values())[:SETS]
     return write_report(
-        run / REPORT,
+        out or run / REPORT,
         title=graph.name,
         subtitle=graph.doc or "",
         diagram_svg=_diagram(graph),
         spec=read_text(run / PROGRAM),
         certificate=certificate_text(certify(graph)),
-        settings_rows=used(told),
+        settings_rows=used_settings(resolved),
         history=history,
         table=[_cells(x) for x in rows],
         selection=selection,
         changes=[_change(x) for x in changes],
-        pictures=[y for x in some for y in _pictures(graph, module, normaliser, x, told.settings)],
-        environment=_environment(graph, told.settings),
+        pictures=[
+            y for x in some for y in _pictures(graph, module, normaliser, x, resolved.settings)
+        ],
+        environment=_environment(graph, resolved.settings),
     )
 
 
 def _cells(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The cells of a row, first what data they are."""
+    """Return the cells of a row, beginning with the part of the data."""
     return {"data": SPLITS[row["split"]]} | {k: v for k, v in row.items() if k not in HIDDEN}
 
 
 def _change(change: Change) -> dict[str, Any]:
-    """The cells of a setting that changed."""
+    """Return the cells of a setting that changed."""
     return {
         "from step": change.step,
         "setting": change.setting,
@@ -97,29 +104,33 @@ def _change(change: Change) -> dict[str, Any]:
 
 
 def selection(choice: str, end: Mapping[str, Any]) -> list[str]:
-    """Which data chose the weights, and which only measured them.
+    """Say which data chose the weights, and which only measured them.
 
     Args:
         choice: the validation data in words.
         end: `epochs`, `best_epoch`, and the rows of `valid` and `tests`.
     """
     best, epochs = end["best_epoch"], end["epochs"]
-    found = [f"Validation data: {choice}."]
+    sentences = [f"Validation data: {choice}."]
     if best is None:
-        found.append(f"The weights are the last ones, of epoch {epochs}.")
+        sentences.append(f"The weights are the last ones, of epoch {epochs}.")
     else:
-        found.append(f"The weights are those of epoch {best} of {epochs}, the best on these data.")
+        sentences.append(
+            f"The weights are those of epoch {best} of {epochs}, the best on these data."
+        )
     if choice == BY_TEST:
-        found.append("So the errors on the test data are smaller than on data that chose nothing.")
+        sentences.append(
+            "So the errors on the test data are smaller than on data that chose nothing."
+        )
     elif end["tests"]:
-        found.append("The test data were measured once, with these weights.")
+        sentences.append("The test data were measured once, with these weights.")
     else:
-        found.append("There are no test data; errors on data that chose nothing are not known.")
-    return found
+        sentences.append("There are no test data; errors on data that chose nothing are not known.")
+    return sentences
 
 
 def _diagram(graph: Graph) -> str:
-    """The drawing; a page without it is better than no page."""
+    """Draw the model; a page without a drawing is better than no page."""
     from opdsl.render import render
 
     try:
@@ -131,10 +142,10 @@ def _diagram(graph: Graph) -> str:
 def _pictures(
     graph: Graph, module: nn.Module, normaliser: Normaliser, samples: Samples, settings: Settings
 ) -> list[Picture]:
-    """The first samples of a set, the first channel of each function, after the last step."""
+    """Show the first samples of a set: the first channel of each function, after the last step."""
     few = samples.first(SAMPLES)
     loop = loop_of(graph, settings.rollout)
-    found = predict(
+    outputs = predict(
         module,
         normaliser,
         few.inputs,
@@ -150,7 +161,7 @@ def _pictures(
         Picture(
             f"{samples.name}, sample {i}, {name}",
             truth=_shown(truth, i, timed=loop is not None),
-            prediction=_shown(found[name], i, timed=loop is not None),
+            prediction=_shown(outputs[name], i, timed=loop is not None),
             inputs={k: _shown(x, i, timed=k in timed) for k, x in few.inputs.items()},
             clouds={k: x for k, d in domains.items() if (x := _cloud(few, d, i))},
             output=name,
@@ -161,14 +172,14 @@ def _pictures(
 
 
 def _shown(x: Values, sample: int, *, timed: bool) -> NDArray[Any]:
-    """The first channel of a sample, of the last step in time."""
+    """Return the first channel of a sample, of the last step in time."""
     one = each(x)[sample]
-    found: NDArray[Any] = (one[-1] if timed else one)[0].float().numpy()
-    return found
+    values: NDArray[Any] = (one[-1] if timed else one)[0].float().numpy()
+    return values
 
 
 def _cloud(samples: Samples, domain: str, sample: int) -> Cloud | None:
-    """Where the points of a sample are, if the domain has some."""
+    """Return where the points of a sample are, if the domain is one of points."""
     placed = samples.places.get(domain)
     if placed is None:
         return None

@@ -1,7 +1,4 @@
-"""The folder of a run, as far as it can be read without weights.
-
-Nothing here imports torch. `opdsl.cli.run_folder` writes what is read here.
-"""
+"""The folder of a run, as far as it can be read without weights and without torch."""
 
 from __future__ import annotations
 
@@ -15,11 +12,12 @@ from opdsl.compiler import FILES, check
 from opdsl.diagnostics import OpError, did_you_mean, fault
 from opdsl.files import read_json
 from opdsl.ir.graph import Graph
+from opdsl.setting import Setting
 from opdsl.train.config.schema import Settings
-from opdsl.train.config.settings import DEFAULT, Assignment, resolve
+from opdsl.train.config.settings import DEFAULT, resolve
 from opdsl.train.run.folder import ABOUT, refuse_links
-from opdsl.workflow.config import read_config
-from opdsl.workflow.overrides import Override, assignments
+from opdsl.workflow.programs.config import read_config
+from opdsl.workflow.programs.overrides import assignments
 
 PROGRAM, SETTINGS = "resolved.op", "settings.yaml"
 FORMAT = 1
@@ -27,9 +25,12 @@ FORMAT = 1
 
 @dataclass(frozen=True, slots=True)
 class RunFolder:
-    """A run that was begun earlier.
+    """The program and the settings of a run.
 
     Attributes:
+        folder: of the run.
+        graph: of its program.
+        settings: with which it is trained.
         about: versions, fingerprints, where the data are.
     """
 
@@ -54,22 +55,23 @@ def read_run_folder(folder: str | os.PathLike[str]) -> RunFolder:
     return RunFolder(run, graph, settings, about)
 
 
-def own_settings(run: Path, about: Mapping[str, Any]) -> list[Assignment]:
-    """The settings of a run, each with who gave it.
+def own_settings(run: Path, about: Mapping[str, Any]) -> list[Setting]:
+    """Read the settings of a run, each with its origin.
 
     Raises:
         OpError: OP0605.
     """
     overrides = read_config(str(run / SETTINGS))
-    given = assignments([replace(x, origin=_remark(x)) for x in overrides], ())
+    own = assignments([replace(x, origin=_remark(x)) for x in overrides], ())
     if "valid" in about.get("data", {}):
-        return given
+        return own
     # a run of an earlier version: its test data chose the weights
-    return [*given, Assignment(("data", "valid"), "test", "an earlier version of opdsl")]
+    return [*own, Setting(("data", "valid"), "test", "an earlier version of opdsl")]
 
 
-def _remark(override: Override) -> str:
-    """The origin that `settings_text` of `opdsl.cli.run_folder` writes behind a value."""
+def _remark(override: Setting) -> str:
+    """Return the origin that `writing.settings_text` writes behind a value."""
+    assert override.span is not None  # every value of a file has its place
     rest = override.span.source.text[override.span.end :].partition("\n")[0]
     return rest.partition("  # ")[2] or DEFAULT
 

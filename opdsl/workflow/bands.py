@@ -1,7 +1,6 @@
-"""A band around a prediction, as the commands see it: what stays as it is while its width learns.
+"""A band around a prediction: its settings, its frozen prediction, and its calibration.
 
-What comes in: a graph, settings, and the run that trained the prediction. What goes out: what `fit`
-is to keep, or what is wrong with the settings; later, how good the band is.
+While the width of the band learns, the prediction stays as another run has trained it.
 """
 
 from __future__ import annotations
@@ -11,8 +10,6 @@ from pathlib import Path
 
 from torch import nn
 
-from opdsl.cli.evaluate_tests import samplings
-from opdsl.cli.run_folder import Saved
 from opdsl.data.bind.samples import Samples
 from opdsl.diagnostics import did_you_mean, fault
 from opdsl.ir.graph import Graph, Node
@@ -27,11 +24,15 @@ from opdsl.train.metrics.quadrature import field_weights
 from opdsl.train.run.checkpoint import State
 from opdsl.train.run.trained import trained_state
 from opdsl.workflow.calibration import weights_of
-from opdsl.workflow.weights import trained_module
+from opdsl.workflow.evaluation import latitude_samplings
 
 
 def refuse_bad_band(graph: Graph, settings: Settings) -> None:
-    """OP0604 where a band is asked for that the model does not have."""
+    """Refuse a band that the model does not have.
+
+    Raises:
+        OpError: OP0604, what is wrong with the settings of the band.
+    """
     band = settings.band
     if band.of is None:
         return
@@ -47,16 +48,16 @@ def refuse_bad_band(graph: Graph, settings: Settings) -> None:
         message += f"`{spaces[1]}`, and that is `{spaces[0]}`"
         raise fault("OP0604", message, helps=("give both one domain and as many channels",))
     if settings.rollout:
-        message = "`band` and `rollout` cannot be asked for together"
+        message = "`band` and `rollout` exclude each other"
         raise fault("OP0604", message, helps=("leave one of them out",))
-    if not _own_weights(graph, band.width, band.of):
+    if not _has_own_weights(graph, band.width, band.of):
         message = f"there is nothing to learn: `{band.width}` has no weights of its own"
-        notes = (f"what `{band.of}` is made of is kept as it is",)
+        notes = (f"the weights of `{band.of}` are frozen",)
         raise fault("OP0604", message, notes=notes, helps=("give it layers of its own",))
 
 
-def kept_part(graph: Graph, settings: Settings, start: Start | None) -> Kept:
-    """What the prediction is made of, with the normaliser of the run that trained it.
+def frozen_prediction(graph: Graph, settings: Settings, start: Start | None) -> Kept:
+    """Return the prediction that stays as it is, with the normaliser of the run that trained it.
 
     Raises:
         OpError: OP0604, there is no such run; OP0626, it does not hold all of the prediction.
@@ -66,7 +67,7 @@ def kept_part(graph: Graph, settings: Settings, start: Start | None) -> Kept:
     if start is None:
         message = f"`band.of = {band.of}` needs the weights of a run that has trained `{band.of}`"
         raise fault("OP0604", message, helps=("name it: `--from RUN`",))
-    paths = tuple(x.path for x in _made_of(graph, band.of) if x.shares is None)
+    paths = tuple(x.path for x in _ancestors(graph, band.of) if x.shares is None)
     new = [x for x in start.new if any(x.startswith(f"{p}.") for p in paths)]
     if new:
         message = f"the run has not trained all of `{band.of}`"
@@ -80,58 +81,49 @@ def kept_part(graph: Graph, settings: Settings, start: Start | None) -> Kept:
     return Kept(paths, scales.with_width(band.of, band.width))
 
 
-def kept_again(graph: Graph, settings: Settings, state: State) -> Kept:
-    """Return what stays as it is while a band is learnt, from the checkpoint of a resumed run."""
+def frozen_prediction_of(graph: Graph, settings: Settings, state: State) -> Kept:
+    """Return the prediction that stays as it is, from the checkpoint of a resumed run."""
     assert settings.band.of
-    paths = tuple(x.path for x in _made_of(graph, settings.band.of) if x.shares is None)
+    paths = tuple(x.path for x in _ancestors(graph, settings.band.of) if x.shares is None)
     return Kept(paths, Normaliser.from_state(state["normaliser"]))
 
 
 @dataclass(frozen=True, slots=True)
-class Banded:
-    """A trained model whose settings say which output is a band around which."""
+class BandedModel:
+    """A trained model, one of whose outputs is the width of a band around another."""
 
     graph: Graph
     module: nn.Module
     normaliser: Normaliser
     settings: Settings
 
-    @classmethod
-    def of(cls, saved: Saved, settings: Settings) -> Banded:
-        """The best weights of a run, with such device and precision.
+    def calibrate(self, samples: Samples, alpha: float | None, delta: float) -> Calibration:
+        """Find the factor of the width on samples; see `opdsl.train.metrics.calibrate`.
 
         Raises:
-            OpError: OP0621, OP0626, OP0627, OP0630.
-        """
-        module, trained = trained_module(saved.folder, saved.graph)
-        return cls(saved.graph, module, trained.normaliser, settings)
-
-    def calibrated(self, held: Samples, alpha: float | None, delta: float) -> Calibration:
-        """The factor that `held` asks for; see `opdsl.train.metrics.calibrate`.
-
-        Raises:
-            OpError: OP0613.
+            OpError: OP0613, the samples are too few.
         """
         band = self.settings.band
         assert band.of
         share = band.alpha if alpha is None else alpha
         weights = weights_of(self.module)
-        fields = self._predicted(held, band.of, band.width)
-        points = self._weights(held, band.of)
+        fields = self._predicted(samples, band.of, band.width)
+        points = self._weights(samples, band.of)
         factor, rank = calibrate(*fields, alpha=share, delta=delta, weights=points)
         return Calibration(
-            band.of, band.width, share, delta, factor, len(held), rank, weights=weights
+            band.of, band.width, share, delta, factor, len(samples), rank, weights=weights
         )
 
-    def coverage(self, samples: Samples, found: Calibration) -> Coverage:
-        """What the band holds on samples."""
-        fields = self._predicted(samples, found.of, found.width)
-        return coverage(*fields, found, self._weights(samples, found.of))
+    def coverage(self, samples: Samples, calibration: Calibration) -> Coverage:
+        """Measure how much of the truth of samples lies within the calibrated band."""
+        fields = self._predicted(samples, calibration.of, calibration.width)
+        weights = self._weights(samples, calibration.of)
+        return coverage(*fields, calibration, weights)
 
     def _weights(self, samples: Samples, of: str) -> Values | None:
-        """Quadrature weights of the points of an output, if they do not count alike."""
+        """Return quadrature weights of the points of an output, if they are not equal."""
         outputs = {of: samples.outputs[of]}
-        return field_weights(outputs, samplings(self.graph), samples.weights).get(of)
+        return field_weights(outputs, latitude_samplings(self.graph), samples.weights).get(of)
 
     def _predicted(self, samples: Samples, of: str, width: str) -> tuple[Values, Values, Values]:
         outputs = predict(
@@ -146,8 +138,8 @@ class Banded:
         return outputs[of], outputs[width], samples.outputs[of]
 
 
-def _made_of(graph: Graph, output: str) -> list[Node]:
-    """The nodes that an output needs."""
+def _ancestors(graph: Graph, output: str) -> list[Node]:
+    """Return the nodes that an output depends on."""
     needed = {x.source for x in graph.outputs if x.name == output}
     for node in reversed(graph.nodes):
         if node.path in needed:
@@ -155,14 +147,14 @@ def _made_of(graph: Graph, output: str) -> list[Node]:
     return [x for x in graph.nodes if x.path in needed]
 
 
-def _own_weights(graph: Graph, width: str, of: str) -> bool:
-    """Whether the width needs weights that the prediction does not need."""
-    made = _made_of(graph, of)
-    kept = {x.path for x in made} | {x.shares for x in made if x.shares}
-    rest = (x for x in _made_of(graph, width) if {x.path, x.shares or x.path}.isdisjoint(kept))
-    return any(_weighs(graph, x) for x in rest)
+def _has_own_weights(graph: Graph, width: str, of: str) -> bool:
+    """Return whether the width has weights that the prediction does not have."""
+    nodes = _ancestors(graph, of)
+    frozen = {x.path for x in nodes} | {x.shares for x in nodes if x.shares}
+    rest = (x for x in _ancestors(graph, width) if {x.path, x.shares or x.path}.isdisjoint(frozen))
+    return any(_has_weights(graph, x) for x in rest)
 
 
-def _weighs(graph: Graph, node: Node) -> bool:
-    """Whether the node has weights, under its own path."""
+def _has_weights(graph: Graph, node: Node) -> bool:
+    """Return whether the node has weights under its own path."""
     return node.shares is None and node.block.cost(*graph.arguments(node)).params > 0

@@ -1,7 +1,4 @@
-"""Predictions as a file: The Well's HDF5, ours for points, or .npz; whole or not at all.
-
-What comes in: outputs by name, (samples, channels, *grid) or packed. What goes out: a file.
-"""
+"""Predictions as a file: The Well's HDF5, ours for points, or .npz; whole or not at all."""
 
 from __future__ import annotations
 
@@ -29,7 +26,7 @@ T = TypeVar("T")
 
 
 def write_npz(path: Path, pieces: Iterable[Mapping[str, Values]], count: int) -> None:
-    """One array for each output; of a packed one (1, channels, total), and `NAME_sizes` beside.
+    """Write one array for each output; of a packed one (1, channels, total), and `NAME_sizes`.
 
     Args:
         path: what to write.
@@ -37,9 +34,9 @@ def write_npz(path: Path, pieces: Iterable[Mapping[str, Values]], count: int) ->
         count: all samples.
 
     Raises:
-        OpError: OP0625.
+        OpError: OP0625, the file cannot be written.
     """
-    first, pieces = peeked(pieces)
+    first, pieces = peek(pieces)
     packed = any(isinstance(x, Packed) for x in first.values())
     with whole_npz.whole(path, None if packed else count) as append:
         for outputs in pieces:
@@ -57,14 +54,14 @@ def write_points(
     *,
     timed: bool = False,
 ) -> None:
-    """One field for each output, with the points that it is on; steps in time are channels.
+    """Write one field for each output, with its points; steps in time become channels.
 
     Args:
         outputs: as for `write_h5`, or packed.
         samples: the inputs that they are of, which say where the points are.
 
     Raises:
-        OpError: OP0625.
+        OpError: OP0625, the file cannot be written.
     """
     ports = {x.name: x for x in graph.outputs}
     domains = {k: _port_of(k, ports).space.domain for k in outputs}
@@ -91,7 +88,7 @@ def write_h5(
     *,
     timed: bool = False,
 ) -> None:
-    """One field for each component, on the grid of the outputs.
+    """Write one field for each component, on the grid of the outputs.
 
     Args:
         path: what to write.
@@ -106,7 +103,7 @@ def write_h5(
     Raises:
         OpError: OP0625; OP0613, the outputs live on different grids, which one file cannot hold.
     """
-    first, pieces = peeked(pieces)
+    first, pieces = peek(pieces)
     grids = {tuple(x.shape[3 if timed else 2 :]) for x in first.values()}
     if len(grids) > 1:
         message = "the outputs live on different grids, and a file of The Well has one"
@@ -126,8 +123,8 @@ def write_h5(
             put(i, row)
 
 
-def peeked(pieces: Iterable[T]) -> tuple[T, Iterator[T]]:
-    """The first piece, and all of them."""
+def peek(pieces: Iterable[T]) -> tuple[T, Iterator[T]]:
+    """Return the first piece, and an iterator over all of them."""
     rest = iter(pieces)
     first = next(rest)
     return first, chain((first,), rest)
@@ -136,7 +133,7 @@ def peeked(pieces: Iterable[T]) -> tuple[T, Iterator[T]]:
 def _all_fields(
     graph: Graph, outputs: Mapping[str, Tensor], *, timed: bool
 ) -> dict[str, NDArray[np.float32]]:
-    """The components of all outputs and steps, (samples, *grid) each."""
+    """Return the components of all outputs and steps, (samples, *grid) each."""
     ports = {x.name: x for x in graph.outputs}
     return {
         k: y
@@ -147,20 +144,20 @@ def _all_fields(
 
 
 def _rows(fields: Mapping[str, NDArray[np.float32]]) -> Iterator[dict[str, NDArray[np.float32]]]:
-    """One sample after the other."""
+    """Yield one sample after the other."""
     for i in range(len(next(iter(fields.values())))):
         yield {k: x[i] for k, x in fields.items()}
 
 
 def _port_of(name: str, ports: Mapping[str, Port]) -> Port:
-    """The output of that name, or around which it is an edge of a band."""
+    """Return the output of that name, or of the band of which it is an edge."""
     return ports[name] if name in ports else ports[name.rpartition("_")[0]]
 
 
 def _fields(
     port: Port, name: str, values: Tensor, step: str
 ) -> Iterator[tuple[str, NDArray[np.float32]]]:
-    """The components by their names: `pressure`, or `u`, or `u_0`, `u_1` ...; then the step."""
+    """Yield the components by name: `pressure`, or `u`, or `u_0`, `u_1` ...; then the step."""
     count = values.shape[1]
     numbered = (port.name,) if count == 1 else tuple(f"{port.name}_{i}" for i in range(count))
     edge = name.removeprefix(port.name)
@@ -169,7 +166,7 @@ def _fields(
 
 
 def _axes(domain: Domain, grid: tuple[int, ...], layout: Layout) -> dict[str, NDArray[np.float64]]:
-    """Coordinates of the points, both ends included where the data are so."""
+    """Return coordinates of the points, with both ends if the data are laid out so."""
     return {
         axis.name: np.linspace(axis.lo, axis.hi, n, endpoint=layout == "node")
         for axis, n in zip(domain.axes, grid, strict=True)

@@ -1,7 +1,7 @@
 """A settings file (`--config run.yaml`), read with the places of its keys and values.
 
-What comes in: a path. What goes out: an `Override` for each value. The file is data: plain YAML
-without tags of its own; aliases and keys given twice are refused, since both hide what is meant.
+The file is data: plain YAML without tags of its own. Aliases and repeated keys are refused, since
+both hide what is meant.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING, Any
 from opdsl.diagnostics import Label, OpError, Source, Span, did_you_mean, fault
 from opdsl.files import read_text
 from opdsl.plain_yaml import LARGEST, TrapError, refuse_traps
-from opdsl.workflow.overrides import Override
+from opdsl.setting import Setting
 
 if TYPE_CHECKING:
     import yaml
 
 
-def read_config(path: str) -> list[Override]:
-    """Every value of the file, in its order.
+def read_config(path: str) -> list[Setting]:
+    """Read every value of the file, in its order.
 
     Raises:
-        OpError: OP0605.
+        OpError: OP0605, the file is no YAML of plain settings.
     """
     source = Source(path, _text(path))
     import yaml
@@ -41,7 +41,7 @@ def read_config(path: str) -> list[Override]:
 
 
 def _text(path: str) -> str:
-    """The file's text."""
+    """Read the text of the file."""
     try:
         text = read_text(Path(path))
     except (OSError, UnicodeDecodeError) as error:
@@ -62,7 +62,7 @@ def _unreadable(path: str, error: Exception) -> OpError:
 
 
 def _refuse_traps(source: Source) -> None:
-    """Before anything is built: aliases make a small file large, deep nesting a short one slow."""
+    """Refuse aliases, which make a small file large, and deep nesting, which makes one slow."""
     import yaml
 
     try:
@@ -78,8 +78,8 @@ def _refuse_traps(source: Source) -> None:
 
 def _flat(
     loader: yaml.SafeLoader, source: Source, node: yaml.Node, above: tuple[tuple[str, Span], ...]
-) -> Iterator[Override]:
-    """Every value below a node."""
+) -> Iterator[Setting]:
+    """Yield every value below a node."""
     import yaml
 
     if not isinstance(node, yaml.MappingNode):
@@ -99,7 +99,7 @@ def _flat(
         value: Any = loader.construct_object(node_below, deep=True)
         origin = f"{source.name}:{place.line}"
         names, places = zip(*path, strict=True)
-        yield Override(names, value, origin, _span(source, node_below), places)
+        yield Setting(names, value, origin, _span(source, node_below), places)
 
 
 def _key(source: Source, node: yaml.Node) -> str:

@@ -1,7 +1,6 @@
-"""`resolved.op`: a program with the parameters that it was given, and the files that it imports.
+"""`resolved.op`: a program with the values of its parameters, and the files that it imports.
 
-What comes in: a program. What goes out: texts from which the same model can be made again without
-the original and without options.
+From these texts the model can be made again without the original and without options.
 """
 
 from __future__ import annotations
@@ -9,28 +8,28 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from opdsl.cli.console import UsageError
-from opdsl.cli.programs import Program
 from opdsl.compiler import read
 from opdsl.elaborate import models
 from opdsl.elaborate.evaluate.values import show
 from opdsl.syntax import tree
 from opdsl.syntax.parser import parse
 from opdsl.syntax.printer import format_text
+from opdsl.workflow.errors import ArgumentError
+from opdsl.workflow.programs.program import Program
 
 Edit = tuple[int, int, str]
 
 
 def resolved_text(program: Program) -> str:
-    """The canonical text, with the given values as defaults of their parameters.
+    """Return the canonical text, with the values from outside as defaults of their parameters.
 
     Raises:
-        UsageError: it is a graph, which has no text; one made for it would name weights in another
-            way.
+        ArgumentError: the program is a graph, which has no text; one written for it would name
+            weights in another way.
     """
     if not program.names:
         name = program.source.name
-        raise UsageError(f"`{name}` is no program: make it one with `opdsl show --core {name}`")
+        raise ArgumentError(f"`{name}` is no program: make it one with `opdsl show --core {name}`")
     text = program.source.text
     for start, end, new in sorted(_edits(program), reverse=True):
         text = text[:start] + new + text[end:]
@@ -52,7 +51,7 @@ def _edit(param: tree.Param, value: str) -> Edit:
 
 
 def imported_files(program: Program) -> dict[str, str]:
-    """The texts of the user's files that the program imports, by their place beside it."""
+    """Return the texts of the user's files that the program imports, by their relative paths."""
     folder = program.folder.resolve()
     found: dict[Path, str] = {}
     _collect(program.checked.file, folder, found)
