@@ -12,8 +12,7 @@ from opdsl.cli.options import Json, Model
 from opdsl.diagnostics import Exit
 
 if TYPE_CHECKING:
-    from opdsl.export import Difference
-    from opdsl.export.diff import Change
+    from opdsl.export import Difference, ModelChange
 
 SECTIONS = ("settings", "domains", "ports", "nodes")
 
@@ -61,7 +60,7 @@ def to_text(found: Difference) -> str:
     return "\n\n".join([*(x for x in parts if x), f"{total}\n{found.verdict}"])
 
 
-def _section(name: str, changes: tuple[Change, ...]) -> str:
+def _section(name: str, changes: tuple[ModelChange, ...]) -> str:
     """Return a heading and its rows; further changes of one name get rows of their own."""
     rows: list[tuple[str, ...]] = []
     for x in changes:

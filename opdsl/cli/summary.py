@@ -13,8 +13,8 @@ from opdsl.cli.console import UNKNOWN_WIDTH, UsageError, result, show_json, tabl
 from opdsl.cli.options import Json, Model, Parameters, Spec
 
 if TYPE_CHECKING:
-    from opdsl.lower.plan.measure import Line, Measured
-    from opdsl.lower.plan.planner import Forecast, Plan
+    from opdsl.lower.plan.measure import CallCost, UnitCost
+    from opdsl.lower.plan.planner import Forecast, KernelPlan
     from opdsl.train.metrics.precision_errors import Rounding
 
 
@@ -98,7 +98,7 @@ def _refuse_useless(at: str | None, device: str, runs: Mapping[str, bool], *, pl
             raise UsageError(f"`{option}` runs on the CPU, not on `{device}`")
 
 
-def _plan_text(plan: Plan) -> str:
+def _plan_text(plan: KernelPlan) -> str:
     sizes = ", ".join(f"{k} at {'×'.join(map(str, n))}" for k, n in plan.roots.items())
     cores = f", {plan.threads} core{'' if plan.threads == 1 else 's'}" * (plan.device == "cpu")
     head = f"plan  {sizes}, batch {plan.batch}, {plan.device}{cores}"
@@ -107,7 +107,7 @@ def _plan_text(plan: Plan) -> str:
     return "\n".join([head, table(rows, left=2) if rows else "  no node has a choice"])
 
 
-def _plan_json(plan: Plan) -> dict[str, Any]:
+def _plan_json(plan: KernelPlan) -> dict[str, Any]:
     return {
         "at": {k: list(n) for k, n in plan.roots.items()},
         "batch": plan.batch,
@@ -128,7 +128,7 @@ def _plan_json(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _measured_text(plan: Plan, measured: Measured, forecasts: Sequence[Forecast]) -> str:
+def _measured_text(plan: KernelPlan, measured: CallCost, forecasts: Sequence[Forecast]) -> str:
     heads = ("  node", "kernel", "predicted", "measured", "result", "kept", "others")
     rows: list[tuple[str, ...]] = [heads]
     rows += [_measured_row(plan, x, y) for x, y in zip(measured.lines, forecasts, strict=True)]
@@ -140,7 +140,7 @@ def _measured_text(plan: Plan, measured: Measured, forecasts: Sequence[Forecast]
     return "\n".join([head, table(rows, left=2), "", table(totals)])
 
 
-def _measured_row(plan: Plan, line: Line, forecast: Forecast) -> tuple[str, ...]:
+def _measured_row(plan: KernelPlan, line: UnitCost, forecast: Forecast) -> tuple[str, ...]:
     known = [plan.choices[x] for x in line.nodes if x in plan.choices]
     kernel = f"fused, {len(line.nodes)} nodes" if line.fused else ", ".join(x.kernel for x in known)
     return (
@@ -169,7 +169,7 @@ def _size(count: int) -> str:
     return f"{count / 2**20:.2f} MiB"
 
 
-def _measured_json(measured: Measured, forecasts: Sequence[Forecast]) -> dict[str, Any]:
+def _measured_json(measured: CallCost, forecasts: Sequence[Forecast]) -> dict[str, Any]:
     return {
         "forward_milliseconds": measured.forward,
         "step_milliseconds": measured.step,
@@ -182,7 +182,7 @@ def _measured_json(measured: Measured, forecasts: Sequence[Forecast]) -> dict[st
                 "predicted_milliseconds": y.milliseconds,
                 "result_bytes": x.result,
                 "saved_bytes": x.saved,
-                "predicted_saved_bytes": y.kept,
+                "predicted_saved_bytes": y.saved_bytes,
                 "others": {
                     k: {"milliseconds": z.milliseconds, "saved_bytes": z.saved}
                     for k, z in x.others.items()

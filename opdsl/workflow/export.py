@@ -14,8 +14,7 @@ from opdsl.workflow.folder.reading import read_run_folder
 from opdsl.workflow.views import ProgramSource, as_graph
 
 if TYPE_CHECKING:
-    from opdsl.lower.exported import Report as ExportReport
-    from opdsl.lower.exported import Subject
+    from opdsl.lower.exported import ExportReport, Subject
     from opdsl.lower.module import OperatorModule
     from opdsl.workflow.programs.program import Program
     from opdsl.workflow.run import Run
@@ -100,7 +99,7 @@ def export(
     >>> exported.path.name, exported.difference < 1e-5
     ('line.pt2', True)
     """
-    from opdsl.lower.exported import Call, axis_names, example
+    from opdsl.lower.exported import ExportCall, axis_names, example
     from opdsl.lower.exported import export as write
     from opdsl.summary import parse_at
 
@@ -111,7 +110,7 @@ def export(
         subject.whole.double()
     roots = example(subject.graph) if at is None else parse_at(at, subject.graph)
     about = {"values": "physical" if physical else "as in the program"}
-    report = write(subject, Call(roots, batch), path, kind=kind, fixed=fixed, about=about)
+    report = write(subject, ExportCall(roots, batch), path, kind=kind, fixed=fixed, about=about)
     return ExportedModel(report, axis_names(subject.graph))
 
 

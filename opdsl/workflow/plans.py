@@ -9,8 +9,8 @@ from opdsl.ir.graph import Graph
 from opdsl.workflow.errors import ArgumentError
 
 if TYPE_CHECKING:
-    from opdsl.lower.plan.measure import Measured
-    from opdsl.lower.plan.planner import Forecast, Plan
+    from opdsl.lower.plan.measure import CallCost
+    from opdsl.lower.plan.planner import Forecast, KernelPlan
     from opdsl.lower.plan.tuning_case import Timer
     from opdsl.train.metrics.precision_errors import Rounding
 
@@ -36,15 +36,15 @@ def kernel_timer(device: str, threads: int, *, autotune: bool) -> Timer | None:
 
 def make_plan(
     graph: Graph, sizes: Sizes | None, batch: int, device: str, threads: int, timer: Timer | None
-) -> Plan:
+) -> KernelPlan:
     """Choose the kernels at a resolution, or at the smallest that is promised."""
-    from opdsl.lower.plan.planner import plan
+    from opdsl.lower.plan.planner import plan_kernels
 
     least = {x.name: tuple(a.least for a in x.axes) for x in graph.domains}
-    return plan(graph, dict(sizes) if sizes else least, batch, device, threads, timer=timer)
+    return plan_kernels(graph, dict(sizes) if sizes else least, batch, device, threads, timer=timer)
 
 
-def measure_plan(graph: Graph, plan: Plan, timer: Timer | None) -> Measured:
+def measure_plan(graph: Graph, plan: KernelPlan, timer: Timer | None) -> CallCost:
     """Run a plan with fresh weights, and measure times and bytes of each node.
 
     Raises:
@@ -63,13 +63,13 @@ def measure_plan(graph: Graph, plan: Plan, timer: Timer | None) -> Measured:
     return measure(module, plan.roots, plan.batch)
 
 
-def forecasts_of(graph: Graph, plan: Plan, measured: Measured) -> list[Forecast]:
+def forecasts_of(graph: Graph, plan: KernelPlan, measured: CallCost) -> list[Forecast]:
     """Return the predicted time and bytes for each measured line."""
     from opdsl.lower.fuse import fusions
     from opdsl.lower.plan.planner import forecast, forecasts
-    from opdsl.lower.plan.tuning_case import FUSED, Setting
+    from opdsl.lower.plan.tuning_case import FUSED, Workload
 
-    setting = Setting(plan.roots, plan.batch, plan.device, plan.threads, plan.dtype)
+    setting = Workload(plan.roots, plan.batch, plan.device, plan.threads, plan.dtype)
     kernels = {path: x.kernel for path, x in plan.choices.items()}
     known = {x.end: x for x in fusions(graph)}
     return [

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from opdsl.data.bind.samples import Samples, Steps
 from opdsl.data.io.formats import Stream, stream_dataset
 from opdsl.diagnostics import fault
-from opdsl.lower.call_arguments import place
+from opdsl.lower.call_arguments import as_coordinates
 from opdsl.lower.tiles.tiling import Tiled
-from opdsl.nn.points.batch import Values, changed, joined, numbers, picked
-from opdsl.nn.points.geometry import Placed
+from opdsl.nn.points.batch import Values, all_values, concat_samples, map_values, select
+from opdsl.nn.points.geometry import Geometries
 from opdsl.nn.points.packed import Packed
 from opdsl.train.engine.precision import policy_of
 from opdsl.train.engine.samples import Fields, Places, placed_on
@@ -79,7 +79,7 @@ def _first_step(
     guards = run.module.guards
     guards.check_loop(steps)
     absent = _absent(run) - set(guards.names[: len(inputs)]) - set(named)
-    first, timed = guards.begin(steps, inputs, {**named, **dict.fromkeys(absent)})
+    first, timed = guards.rollout_inputs(steps, inputs, {**named, **dict.fromkeys(absent)})
     for loop in run.graph.feedback:
         if loop.input in timed:
             message = f"`{loop.input}` comes back by feedback, so it has a value for the first "
@@ -100,7 +100,7 @@ def _check(run: Run, arguments: Mapping[str, Any]) -> None:
     guards, weight = run.module.guards, next(run.module.parameters(), None)
     put = _put(torch.empty(()) if weight is None else weight)
     values = {
-        k: changed(x, put) if isinstance(x, Tensor | Packed) else x for k, x in arguments.items()
+        k: map_values(x, put) if isinstance(x, Tensor | Packed) else x for k, x in arguments.items()
     }
     guards.check(guards.bind((), values), weight)
 
@@ -141,10 +141,10 @@ def outputs_of(
     loop, put, first = loop_of(run.graph, steps), _put(weight), torch.tensor([0])
 
     def some(rows: Tensor) -> Fields:
-        fields = {k: changed(picked(x, rows), put) for k, x in inputs.items()}
+        fields = {k: map_values(select(x, rows), put) for k, x in inputs.items()}
         where = placed_on(places, rows if len(rows) else first, weight.device)
         outputs = apply(model, run.operator.normaliser, fields, policy, loop, steps, where)
-        return {k: changed(x, Tensor.cpu) for k, x in outputs.items()}
+        return {k: map_values(x, Tensor.cpu) for k, x in outputs.items()}
 
     mode = run.operator.training
     run.operator.eval()
@@ -155,7 +155,7 @@ def outputs_of(
             parts = [some(x) for x in torch.split(torch.arange(count), size)]
     finally:
         run.operator.train(mode)
-    whole = {k: joined([x[k] for x in parts]) for k in parts[0] if k not in hidden}
+    whole = {k: concat_samples([x[k] for x in parts]) for k in parts[0] if k not in hidden}
     return with_edges(run.calibration, whole)
 
 
@@ -169,8 +169,8 @@ def _put(like: Tensor) -> Callable[[Tensor], Tensor]:
     return put
 
 
-def _geometry(x: Any) -> Placed:
-    known = place(x)
+def _geometry(x: Any) -> Geometries:
+    known = as_coordinates(x)
     assert known is not None, "the guards let nothing else pass"
     return known.geometry
 
@@ -218,7 +218,7 @@ def predict_file(
     elif samples.places:  # they are one piece
         write_points(out, run.graph, first, samples, timed=steps is not None)
     else:
-        dense = ({k: numbers(y) for k, y in x.items()} for _, x in pieces)
+        dense = ({k: all_values(y) for k, y in x.items()} for _, x in pieces)
         timed = steps is not None
         write_h5(out, run.graph, dense, data.count, samples.layout, timed=timed)
     return data.count

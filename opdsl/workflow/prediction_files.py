@@ -19,7 +19,7 @@ from opdsl.data.io.well import Boundary, Plan, writing
 from opdsl.diagnostics import fault
 from opdsl.ir.graph import Graph, Port
 from opdsl.ir.spaces import Domain
-from opdsl.nn.points.batch import Values, numbers
+from opdsl.nn.points.batch import Values, all_values
 from opdsl.nn.points.packed import Packed
 
 T = TypeVar("T")
@@ -41,7 +41,7 @@ def write_npz(path: Path, pieces: Iterable[Mapping[str, Values]], count: int) ->
     with whole_npz.whole(path, None if packed else count) as append:
         for outputs in pieces:
             for name, x in outputs.items():
-                append(name, numbers(x).float().numpy())
+                append(name, all_values(x).float().numpy())
                 if isinstance(x, Packed):
                     append(f"{name}_sizes", np.array(x.sizes))
 
@@ -69,7 +69,7 @@ def write_points(
     grids = (x for k, x in domains.items() if k not in homes)
     raw = Raw(
         name=graph.name,
-        values={k: numbers(x).flatten(1, 2) if timed else x for k, x in outputs.items()},
+        values={k: all_values(x).flatten(1, 2) if timed else x for k, x in outputs.items()},
         roles=dict.fromkeys(outputs, "output"),
         axes=next((tuple(a.name for a in x.axes) for x in grids), ()),
         layout=samples.layout,

@@ -14,7 +14,7 @@ from opdsl.diagnostics import OpError
 from opdsl.files import read_text
 from opdsl.ir.fingerprint import fingerprint
 from opdsl.ir.graph import Graph
-from opdsl.nn.points.batch import Values, each
+from opdsl.nn.points.batch import Values, split_samples
 from opdsl.train.config.changes import Change, shown
 from opdsl.train.config.schema import Settings
 from opdsl.train.config.settings import Resolved
@@ -173,7 +173,7 @@ def _pictures(
 
 def _shown(x: Values, sample: int, *, timed: bool) -> NDArray[Any]:
     """Return the first channel of a sample, of the last step in time."""
-    one = each(x)[sample]
+    one = split_samples(x)[sample]
     values: NDArray[Any] = (one[-1] if timed else one)[0].float().numpy()
     return values
 

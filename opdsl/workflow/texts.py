@@ -85,7 +85,7 @@ def fingerprints(program: Program, *, of_run: bool = False) -> dict[str, Any]:
 def json_schema(kind: Literal["ir", "train", "blocks"]) -> dict[str, Any]:
     """Return the JSON schema of graph files, of the settings of a run, or of every block."""
     from opdsl.export import blocks_schema, ir_schema
-    from opdsl.export.schema import headed
+    from opdsl.export.schema import with_heading
 
     if kind == "ir":
         return ir_schema()
@@ -93,4 +93,4 @@ def json_schema(kind: Literal["ir", "train", "blocks"]) -> dict[str, Any]:
         return blocks_schema()
     from opdsl.train.config.schema import Settings
 
-    return headed("train", TRAIN_FORMAT, Settings.model_json_schema())
+    return with_heading("train", TRAIN_FORMAT, Settings.model_json_schema())

@@ -17,7 +17,7 @@ from opdsl.ir.graph import Graph
 from opdsl.lower.module import OperatorModule, lower
 from opdsl.lower.plan.timings import FOLDER as TIMINGS
 from opdsl.lower.plan.timings import Timings, users_folder
-from opdsl.nn.points.batch import numbers, told_places
+from opdsl.nn.points.batch import all_values, as_call_argument
 from opdsl.summary.memory_check import refuse_too_large, sizes_at, step_bytes
 from opdsl.train.config.changes import read_changes
 from opdsl.train.config.schema import Settings
@@ -385,8 +385,8 @@ def _try(module: OperatorModule, sets: Sequence[Samples], loop: Loop | None) -> 
         for samples in sets:
             one = samples.first(1)
             timed = {k for k, x in one.inputs.items() if loop and loop.timed(k, x)}
-            inputs = {k: numbers(x)[:, 0] if k in timed else x for k, x in one.inputs.items()}
-            module(**inputs, **{k: told_places(x) for k, x in one.given.items()})
+            inputs = {k: all_values(x)[:, 0] if k in timed else x for k, x in one.inputs.items()}
+            module(**inputs, **{k: as_call_argument(x) for k, x in one.given.items()})
     module.train()
 
 

@@ -58,10 +58,10 @@ class Concat(Block):
         return copy_cost(self.infer(*x).numbers())
 
     def lower(self, *_x: Space) -> nn.Module:
-        """See `opdsl.nn.grid.layout.concat`."""
-        from opdsl.nn.grid import layout
+        """See `opdsl.nn.grid.concat.concat`."""
+        from opdsl.nn.grid import concat
 
-        return layout.Concat()
+        return concat.Concat()
 
 
 def _names(x: tuple[Space, ...]) -> tuple[str, ...] | None:

@@ -128,19 +128,19 @@ class Coords(Block):
         return copy_cost(self.infer().numbers())
 
     def lower(self) -> nn.Module:
-        """See `opdsl.nn.grid.layout.coords`."""
-        from opdsl.nn.grid import layout
+        """See `opdsl.nn.grid.coords.coords`."""
+        from opdsl.nn.grid import coords
         from opdsl.nn.points import inputs
         from opdsl.nn.sphere import sampling
 
         if self.domain.scattered:
-            return inputs.Given()
+            return inputs.PointCoordinates()
         if self.kind == "fraction":
-            return layout.Coords((0.0, 0.0), (1.0, 1.0), (True, True))
+            return coords.Coords((0.0, 0.0), (1.0, 1.0), (True, True))
         if self.domain.kind == "sphere":
             return sampling.UnitVectors(self.domain.sampling or "gauss_legendre")
         axes = self.domain.axes
-        return layout.Coords(
+        return coords.Coords(
             tuple(a.lo for a in axes),
             tuple(a.hi for a in axes),
             self.domain.periodic,

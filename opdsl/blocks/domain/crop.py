@@ -47,7 +47,7 @@ class Crop(BetweenExtensions):
     to: Domain = Field(description="the inner domain")
 
     def lower(self, x: Space) -> nn.Module:
-        """See `opdsl.nn.grid.layout.crop`."""
-        from opdsl.nn.grid import layout
+        """See `opdsl.nn.grid.pad.crop`."""
+        from opdsl.nn.grid import pad
 
-        return layout.Crop(next(y.sides for y in self._steps(x) if y))
+        return pad.Crop(next(y.sides for y in self._steps(x) if y))

@@ -58,11 +58,11 @@ class Pad(BetweenExtensions):
     to: Domain = Field(description="the extension")
 
     def lower(self, x: Space) -> nn.Module:
-        """See `opdsl.nn.grid.layout.pad`."""
-        from opdsl.nn.grid import layout
+        """See `opdsl.nn.grid.pad.pad`."""
+        from opdsl.nn.grid import pad
         from opdsl.nn.spectral import continuation
 
         step = next(y for y in self._steps(x) if y)
         if step.kind == "zero":
-            return layout.Pad(step.sides)
-        return continuation.Continue(step.kind, step.sides)
+            return pad.Pad(step.sides)
+        return continuation.FourierContinuation(step.kind, step.sides)

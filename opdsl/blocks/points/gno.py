@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from opdsl.nn.points.integral.gno import Side
-    from opdsl.nn.points.neighbours.search import Rule
+    from opdsl.nn.points.neighbours.search import NeighbourRule
 
 NEIGHBOURS = 16  # of a point, where the cost is told: how many there are, the data decide
 
@@ -354,18 +354,18 @@ class Gno(Block):
             period=self._period(x),
         )
 
-    def _rule(self, x: Space) -> Rule | None:
+    def _rule(self, x: Space) -> NeighbourRule | None:
         """Return the rule for neighbours; None: those along edges."""
-        from opdsl.nn.points.neighbours.search import Rule
+        from opdsl.nn.points.neighbours.search import NeighbourRule
 
         if self.along == "edges":
             return None
-        return Rule(
+        return NeighbourRule(
             self.radius,
             self.nearest,
             self._period(x),
             nearest=self.empty == "nearest",
-            lonely=self.empty == "zero",
+            allow_isolated=self.empty == "zero",
         )
 
     def _period(self, x: Space) -> tuple[float | None, ...] | None:
@@ -416,7 +416,7 @@ def _side(domain: Domain) -> Side:
 
 def place_of(domain: Domain) -> nn.Module | None:
     """Return the coordinates of a grid or a sphere as a module; None for points."""
-    from opdsl.nn.grid import layout
+    from opdsl.nn.grid import coords
     from opdsl.nn.sphere import sampling
 
     if domain.scattered:
@@ -424,7 +424,7 @@ def place_of(domain: Domain) -> nn.Module | None:
     if domain.kind == "sphere":
         return sampling.UnitVectors(domain.sampling or "gauss_legendre")
     axes = domain.axes
-    return layout.Coords(tuple(a.lo for a in axes), tuple(a.hi for a in axes), domain.periodic)
+    return coords.Coords(tuple(a.lo for a in axes), tuple(a.hi for a in axes), domain.periodic)
 
 
 def _cells(domain: Domain) -> nn.Module | None:
@@ -434,6 +434,6 @@ def _cells(domain: Domain) -> nn.Module | None:
     if domain.scattered:
         return None
     if domain.kind == "sphere":
-        return gno.SphereCells(domain.sampling or "gauss_legendre")
+        return gno.SphereWeights(domain.sampling or "gauss_legendre")
     axes = domain.axes
-    return gno.GridCells(tuple(a.lo for a in axes), tuple(a.hi for a in axes), domain.periodic)
+    return gno.GridWeights(tuple(a.lo for a in axes), tuple(a.hi for a in axes), domain.periodic)

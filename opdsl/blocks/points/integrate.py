@@ -81,8 +81,8 @@ class Integrate(Block):
 
         domain = x.domain
         if domain.kind == "sphere":
-            return integral.OverSphere(domain.sampling or "gauss_legendre")
+            return integral.SphereIntegral(domain.sampling or "gauss_legendre")
         if domain.scattered:
-            return integral.OverPoints(measured(domain))
+            return integral.PointIntegral(measured(domain))
         lengths = tuple(a.hi - a.lo for a in domain.axes)
-        return integral.OverGrid(lengths, domain.periodic)
+        return integral.GridIntegral(lengths, domain.periodic)

@@ -14,7 +14,7 @@ from opdsl.ir.spaces import KINDS, Domain, Space
 if TYPE_CHECKING:
     from torch import nn
 
-    from opdsl.nn.grid.interpolate import Around
+    from opdsl.nn.grid.interpolate import InterpolationTable
 
 
 class Interpolate(Block):
@@ -131,13 +131,13 @@ class Interpolate(Block):
         given = x.domain.scattered
         return interpolate.InterpolatePoints(self._table(x), place_of(self.to), given=given)
 
-    def _table(self, x: Space) -> Around:
+    def _table(self, x: Space) -> InterpolationTable:
         from opdsl.nn.grid import interpolate
 
         if self.kind == "linear":
             axes = x.domain.axes
             ends = tuple(a.lo for a in axes), tuple(a.hi for a in axes)
-            return interpolate.Corners(*ends, x.domain.periodic, strict=self.outside == "error")
+            return interpolate.Multilinear(*ends, x.domain.periodic, strict=self.outside == "error")
         period = next((p for p in self._periods(x) if any(p)), None)
         count = 1 if self.kind == "nearest" else self.count
-        return interpolate.Near(place_of(x.domain), count, self.power, period)
+        return interpolate.InverseDistance(place_of(x.domain), count, self.power, period)

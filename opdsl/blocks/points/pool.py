@@ -89,13 +89,13 @@ class Pool(Block):
         """See `opdsl.nn.layers.pool`."""
         from opdsl.nn.layers import pool
 
-        return pool.Max() if self.kind == "max" else self._mean(x.domain)
+        return pool.GlobalMax() if self.kind == "max" else self._mean(x.domain)
 
     def _mean(self, domain: Domain) -> nn.Module:
         from opdsl.nn.layers import integral, pool
 
         if domain.kind == "sphere":
-            return pool.MeanOverSphere(domain.sampling or "gauss_legendre")
+            return pool.SphereMean(domain.sampling or "gauss_legendre")
         if domain.scattered:
-            return pool.MeanOverPoints(measured(domain))
-        return integral.OverGrid((1.0,) * domain.dims, domain.periodic)
+            return pool.PointMean(measured(domain))
+        return integral.GridIntegral((1.0,) * domain.dims, domain.periodic)

@@ -88,6 +88,6 @@ class Linear(Block):
         c = one_copy(x, self.copies).channels
         if self.copies > 1:
             kind = "complex_linear" if x.complex else "linear"
-            return grouped.Copies(kind, self.copies, c, self.out, bias=self.bias)
+            return grouped.GroupedLayer(kind, self.copies, c, self.out, bias=self.bias)
         made = pointwise.ComplexLinear if x.complex else pointwise.Linear
         return made(c, self.out, bias=self.bias)

@@ -118,5 +118,5 @@ class Norm(Block):
 
         c = one_copy(x, self.copies).channels
         if self.copies > 1:
-            return grouped.Copies("norm", self.copies, self.kind, c, self.groups)
+            return grouped.GroupedLayer("norm", self.copies, self.kind, c, self.groups)
         return norm.Norm(self.kind, c, self.groups)

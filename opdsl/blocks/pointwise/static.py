@@ -72,7 +72,7 @@ class Static(Block):
         return copy_cost(self.infer().numbers())
 
     def lower(self) -> nn.Module:
-        """See `opdsl.nn.points.inputs.Static`."""
+        """See `opdsl.nn.points.inputs.StaticFields`."""
         from opdsl.nn.points import inputs
 
-        return inputs.Static()
+        return inputs.StaticFields()

@@ -81,7 +81,7 @@ class Fft(Block):
         return transform_work(kernel, x.channels, sizes[0], self._bands(x), real=real)
 
     def lower(self, x: Space) -> nn.Module:
-        """See `opdsl.nn.spectral.transforms.Cut`."""
+        """See `opdsl.nn.spectral.transforms.TruncatedFFT`."""
         from opdsl.nn.spectral import transforms
 
-        return transforms.Cut(each_axis(self.modes, x))
+        return transforms.TruncatedFFT(each_axis(self.modes, x))

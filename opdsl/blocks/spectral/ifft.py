@@ -84,7 +84,7 @@ class Ifft(Block):
         return transform_work(kernel, x.channels, sizes[-1], self._bands(x), real=real)
 
     def lower(self, x: Space) -> nn.Module:
-        """See `opdsl.nn.spectral.transforms.Grow`."""
+        """See `opdsl.nn.spectral.transforms.InverseTruncatedFFT`."""
         from opdsl.nn.spectral import transforms
 
-        return transforms.Grow(self._modes(x), real=x.domain.halved)
+        return transforms.InverseTruncatedFFT(self._modes(x), real=x.domain.halved)

@@ -95,8 +95,8 @@ class Resample(Block):
         return Cost(0, transform(x) + transform(out), out.numbers() * BYTES)
 
     def lower(self, _x: Space) -> nn.Module:
-        """See `opdsl.nn.spectral.conv.resample` and `opdsl.nn.grid.conv.Interpolate`."""
+        """See `opdsl.nn.spectral.resample.resample` and `opdsl.nn.grid.conv.Interpolate`."""
         from opdsl.nn.grid.conv import Interpolate
-        from opdsl.nn.spectral.conv import Resample
+        from opdsl.nn.spectral.resample import Resample
 
         return Resample() if self.kind == "fourier" else Interpolate(self.kind)

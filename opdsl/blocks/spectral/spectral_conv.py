@@ -269,7 +269,7 @@ class SpectralConv(Block):
         made = (each.channels, self.out or each.channels, each_axis(self.modes, each))
         if self.copies > 1:
             named = {"bias": self.bias, **self._more(each)}
-            return grouped.Copies("spectral_conv", self.copies, *made, **named)
+            return grouped.GroupedLayer("spectral_conv", self.copies, *made, **named)
         return conv.SpectralConv(*made, bias=self.bias, **self._more(each))
 
     def _more(self, x: Space) -> dict[str, Any]:

@@ -67,8 +67,8 @@ class SpectralLinear(Block):
         return self.cost(x).params // 2
 
     def lower(self, x: Space) -> nn.Module:
-        """See `opdsl.nn.spectral.conv.SpectralLinear`."""
-        from opdsl.nn.spectral import conv
+        """See `opdsl.nn.spectral.linear.SpectralLinear`."""
+        from opdsl.nn.spectral import linear
 
         out = self.infer(x).channels
-        return conv.SpectralLinear(x.channels, out, x.domain.frequencies)
+        return linear.SpectralLinear(x.channels, out, x.domain.frequencies)

@@ -15,7 +15,7 @@ from opdsl.data.bind.suspects import suspicion
 from opdsl.diagnostics import fault
 from opdsl.ir.graph import Graph, Port
 from opdsl.ir.origins import completed
-from opdsl.nn.points.batch import Values, numbers
+from opdsl.nn.points.batch import Values, all_values
 from opdsl.train.config.schema import Settings
 from opdsl.workflow.datasets.sources import in_memory
 from opdsl.workflow.errors import Warn, ignore
@@ -102,7 +102,7 @@ class Binding:
         if not self.absent:
             return {}
         axes = {x.name: x.space.domain.dims for x in self.graph.inputs}
-        known = {k: numbers(x).shape for k, x in samples.inputs.items()}
+        known = {k: all_values(x).shape for k, x in samples.inputs.items()}
         grids = {k: tuple(x[len(x) - axes[k] :]) for k, x in known.items()}
         sizes = completed(self.graph, grids)
         return {

@@ -12,7 +12,7 @@ from opdsl.data.bind.suspects import suspicion
 from opdsl.data.derive.coarsen import Resolution
 from opdsl.data.io.formats import open_dataset as read_dataset
 from opdsl.diagnostics import Diagnostic
-from opdsl.nn.points.batch import numbers
+from opdsl.nn.points.batch import all_values
 
 
 def open_dataset(
@@ -110,7 +110,7 @@ def describe_dataset(path: str | PathLike[str], split: str | None = None) -> Dat
 
 
 def _field(fields: Fields, name: str) -> FieldDescription:
-    values = numbers(fields.values[name])
+    values = all_values(fields.values[name])
     wide = values.double()
     return FieldDescription(
         field=name,

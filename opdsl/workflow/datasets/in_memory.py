@@ -21,9 +21,9 @@ from opdsl.data.io.formats import fingerprint
 from opdsl.diagnostics import OpError, did_you_mean, fault
 from opdsl.ir.graph import Graph, Port
 from opdsl.ir.spaces import Domain
-from opdsl.lower.call_arguments import place
+from opdsl.lower.call_arguments import as_coordinates
 from opdsl.nn.points.batch import Values
-from opdsl.nn.points.geometry import Placed
+from opdsl.nn.points.geometry import Geometries
 from opdsl.nn.points.packed import Packed
 from opdsl.workflow.arrays import as_tensors
 from opdsl.workflow.datasets.sources import TEST, TRAIN, VALID, Sources
@@ -126,7 +126,7 @@ class _Converter:
             {k: x for k, x in places.items() if x is not None},
         )
 
-    def _fields(self, values: dict[str, Values], places: dict[str, Placed]) -> Fields:
+    def _fields(self, values: dict[str, Values], places: dict[str, Geometries]) -> Fields:
         homes = {
             k: x.space.domain.name
             for k, x in self.ports.items()
@@ -217,11 +217,11 @@ class _Converter:
         self._error("OP0613", message)
         return None
 
-    def _places(self, name: str, x: Any) -> Placed | None:
+    def _places(self, name: str, x: Any) -> Geometries | None:
         """Return where the points of a domain are; None where that fails."""
         domain = self.scattered[name]
         try:
-            known = place(as_tensors(name, x))
+            known = as_coordinates(as_tensors(name, x))
         except OpError as error:
             self.errors.append(error)
             return None
@@ -249,7 +249,7 @@ def _from_list(parts: Sequence[Tensor], port: Port) -> Tensor | Packed:
     return Packed.of(x if x.ndim > 1 else x[None] for x in parts)
 
 
-def _own(places: Mapping[str, Placed], homes: Mapping[str, str], name: str) -> bool:
+def _own(places: Mapping[str, Geometries], homes: Mapping[str, str], name: str) -> bool:
     """Return whether each sample of a function has points of its own."""
     return name in homes and len(places[homes[name]]) > 1
 

@@ -14,7 +14,7 @@ from opdsl.data.derive.derived_fields import kept
 from opdsl.data.io import points
 from opdsl.data.io.mesh_set import as_raw
 from opdsl.data.io.meshes import kind, read_meshes
-from opdsl.nn.points.batch import numbers
+from opdsl.nn.points.batch import all_values
 
 Progress = Callable[[int, int], None]  # is called with the samples that are done, and all samples
 
@@ -148,7 +148,7 @@ def add_distance(
         progress=progress,
     )
     points.write(out, raw, parameters={f"{name}_box": box_text(ends)})
-    return DistanceField(len(raw), tuple(numbers(raw.values[name]).shape[2:]), ends)
+    return DistanceField(len(raw), tuple(all_values(raw.values[name]).shape[2:]), ends)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from opdsl.data.bind.samples import Fields
 from opdsl.data.derive.coarsen import Layout, Resolution, refuse_on_points, steps
 from opdsl.data.io.formats import SPLITS, open_dataset
 from opdsl.diagnostics import OpError, fault
-from opdsl.nn.points.batch import Values, numbers, picked, picked_places
+from opdsl.nn.points.batch import Values, all_values, select, select_geometries
 
 TRAIN, VALID, TEST = "<data>", "<valid>", "<test>"  # paths of data sets in memory
 
@@ -110,8 +110,8 @@ def _first(fields: Fields, count: int) -> Fields:
     rows = range(count)
     return replace(
         fields,
-        values={k: picked(x, rows) for k, x in fields.values.items()},
-        places={k: picked_places(x, rows) for k, x in fields.places.items()},
+        values={k: select(x, rows) for k, x in fields.values.items()},
+        places={k: select_geometries(x, rows) for k, x in fields.places.items()},
     )
 
 
@@ -122,7 +122,7 @@ def _coarser(fields: Fields, resolution: Resolution) -> Fields:
     every = (slice(None), slice(None), *(slice(None, None, n) for n in k))
 
     def thin(x: Values) -> Values:
-        return numbers(x)[every].contiguous()
+        return all_values(x)[every].contiguous()
 
     size = (resolution,) * len(k) if isinstance(resolution, int) else tuple(resolution)
     return replace(fields, values={n: thin(x) for n, x in fields.values.items()}, resolution=size)
