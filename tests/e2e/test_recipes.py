@@ -131,6 +131,17 @@ def test_a_damaged_table_is_one_diagnostic(opdsl_with, tmp_path):
     assert "Traceback" not in done.stderr
 
 
+def test_the_generator_is_used(opdsl_with, tmp_path):
+    done = opdsl_with(
+        *("data", "generate", "shifted-waves", "--resolution", "32", "--samples", "8"),
+        *("--seed", "1", "-o", "waves.npz"),
+    )
+    assert done.returncode == 0, done.stderr
+    assert "checked: norms change by" in done.stdout
+    with np.load(tmp_path / "waves.npz") as file:
+        assert np.allclose(file["y"], np.roll(file["x"], 8, axis=1), atol=1e-5)
+
+
 def test_the_loss_is_the_relative_l1_error():
     import torch
 
