@@ -12,7 +12,8 @@ from opdsl.cli.options import Json, Model
 from opdsl.diagnostics import Exit
 
 if TYPE_CHECKING:
-    from opdsl.export import Difference, ModelChange
+    from opdsl.export import Difference
+    from opdsl.export.diff import ModelChange
 
 SECTIONS = ("settings", "domains", "ports", "nodes")
 
