@@ -16,6 +16,7 @@ from opdsl.summary.count import summarise
 from opdsl.summary.table import memory
 
 MOMENTS = {"adamw": 2, "adam": 2, "sgd": 1}  # numbers that an optimizer keeps for each weight
+UNKNOWN_MOMENTS = 1  # of an optimizer of another package: the estimate is a lower bound
 
 Sizes = Mapping[str, tuple[int, ...]]
 
@@ -60,7 +61,7 @@ def step_bytes(
     return {
         "weights": weights,
         "gradients": weights,
-        "optimizer": MOMENTS[optimizer] * weights,
+        "optimizer": MOMENTS.get(optimizer, UNKNOWN_MOMENTS) * weights,
         f"results of {batch} samples": results,
     }
 
