@@ -1,4 +1,4 @@
-"""`opdsl explain`: the page of a diagnostic, a block, a setting or a command."""
+"""`opdsl explain`: a diagnostic, a block, a setting, a data format, a loss, a command, ..."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def command(
         ),
     ] = None,
 ) -> None:
-    """Explain a diagnostic, a block, a setting or a command.
+    """Explain a diagnostic, a block, a setting, a data format, a loss, a command and others.
 
     Without a topic, list all diagnostics.
 
@@ -99,5 +99,5 @@ def _unknown(word: str, code: str = "") -> UsageError:
         *(x.partition(" ")[2] for x, _ in _commands()),
     ]
     near = did_you_mean(code or word, names) or ("`opdsl explain` lists the diagnostics",)
-    what = "code" if code else "diagnostic, block, setting or command"
+    what = "code" if code else "topic"
     return UsageError(f"there is no {what} `{word}`; {near[0]}")

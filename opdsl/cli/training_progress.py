@@ -4,7 +4,7 @@ import sys
 from typing import Any, TextIO
 
 from opdsl.diagnostics.terminal import printable
-from opdsl.workflow.progress import Listener, Plan
+from opdsl.workflow.progress import Listener, RunPlan
 
 SHOWN = 12  # rows of the table that stay in sight
 
@@ -22,7 +22,7 @@ class PlainLines:
         self._stream = stream
         self._epochs = 0
 
-    def start(self, plan: Plan) -> None:
+    def start(self, plan: RunPlan) -> None:
         """Print one line about the run."""
         self._epochs = plan.epochs
         self._say(opening(plan))
@@ -61,7 +61,7 @@ class LiveTable:
         self._live = Live(console=self._console, refresh_per_second=8, transient=False)
         self._rows: list[dict[str, Any]] = []
 
-    def start(self, plan: Plan) -> None:
+    def start(self, plan: RunPlan) -> None:
         """Draw the empty table."""
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
@@ -119,7 +119,7 @@ class LiveTable:
         return table
 
 
-def opening(plan: Plan) -> str:
+def opening(plan: RunPlan) -> str:
     """Describe what the run is about to do, in one line."""
     text = f"{plan.samples} samples, {plan.parameters:,} parameters, {plan.steps} steps an epoch, "
     text += f"{plan.precision} on {plan.device}"

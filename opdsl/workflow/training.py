@@ -19,14 +19,15 @@ from opdsl.lower.plan.timings import Timings, users_folder
 from opdsl.nn.points.batch import all_values, as_call_argument
 from opdsl.summary.memory_check import refuse_too_large, sizes_at, step_bytes
 from opdsl.train.config.schema import Settings
-from opdsl.train.config.settings import Resolved
+from opdsl.train.config.settings import ResolvedSettings
 from opdsl.train.engine.device import device_of
-from opdsl.train.engine.fit import Kept, Outcome, fit
+from opdsl.train.engine.fit import FitResult, FrozenPart, fit
 from opdsl.train.engine.precision import policy_of
 from opdsl.train.engine.randomness import seed_everything
-from opdsl.train.engine.rollout import Loop
+from opdsl.train.engine.rollout import Rollout
 from opdsl.train.engine.train_state import refuse_other
-from opdsl.train.engine.warm_start import start_from
+from opdsl.train.engine.warm_start import warm_start
+from opdsl.train.optimizers import OPTIMIZERS
 from opdsl.train.run.folder import CHECKPOINTS, lock, refuse_used
 from opdsl.train.run.listener import Listener
 from opdsl.train.run.trained import load_trained
@@ -61,7 +62,7 @@ from opdsl.workflow.training_summary import START, TrainingSummary, first_weight
 
 def begin_run(
     program: Program,
-    resolved: Resolved,
+    resolved: ResolvedSettings,
     run: Path,
     *,
     listener: Listener,
@@ -87,7 +88,7 @@ def begin_run(
     refuse_used(run)
     sets = _Sets.read(program, resolved.settings, sources or Sources(), warn)
     module = _seeded(program, resolved)
-    start = start_from(source, module) if source else None
+    start = warm_start(source, module) if source else None
     settings = resolved.settings
     frozen = frozen_prediction(program.graph, settings, start) if settings.band.of else None
     sets.try_(module)
@@ -122,7 +123,7 @@ def resume_run(
     band = resolved.settings.band.of
     frozen = None
     if state is None and (run / START).exists():
-        start = start_from(Path(first_weights(run)["run"]), module)
+        start = warm_start(Path(first_weights(run)["run"]), module)
         frozen = frozen_prediction(program.graph, resolved.settings, start) if band else None
     elif state is not None and band:
         frozen = frozen_prediction_of(program.graph, resolved.settings, state)
@@ -154,7 +155,7 @@ class _Sets:
     division: Division
     tests: dict[str, Samples]
     split: str
-    loop: Loop | None
+    loop: Rollout | None
 
     @classmethod
     def read(cls, program: Program, settings: Settings, sources: Sources, warn: Warn) -> _Sets:
@@ -195,7 +196,7 @@ class _Sets:
         return {"valid": valid, "test": self.tests}
 
 
-def _seeded(program: Program, resolved: Resolved) -> OperatorModule:
+def _seeded(program: Program, resolved: ResolvedSettings) -> OperatorModule:
     seed_everything(resolved.settings.seed)
     return lower(program.graph)
 
@@ -205,11 +206,11 @@ class _Training:
     """A run that is ready to be trained; `frozen` is the prediction of a band."""
 
     program: Program
-    resolved: Resolved
+    resolved: ResolvedSettings
     run: Path
     module: OperatorModule
     sets: _Sets
-    frozen: Kept | None
+    frozen: FrozenPart | None
 
     def train(self, listener: Listener, *, resume: bool) -> TrainingSummary:
         graph, settings = self.program.graph, self.resolved.settings
@@ -233,7 +234,7 @@ class _Training:
         )
         return self._finish(outcome)
 
-    def _finish(self, outcome: Outcome) -> TrainingSummary:
+    def _finish(self, outcome: FitResult) -> TrainingSummary:
         """Measure the best weights and write the report, last that the run is finished."""
         graph, settings, run = self.program.graph, self.resolved.settings, self.run
         best = load_trained(run, self.module)
@@ -314,9 +315,10 @@ def _refuse_too_large(graph: Graph, settings: Settings, folder: Path, sources: S
         one = sources.first(path, "train" if "train" in parts_of(path) else None)
         points = min((len(x[0]) for x in one.places.values()), default=None)
         sizes = sizes_at(graph, one.resolution, points)
-    kind = settings.optimizer.kind
+    optimizer = OPTIMIZERS.find(settings.optimizer.kind)
+    moments = optimizer.moments if optimizer else 0
     batch = settings.batch * (settings.rollout or 1)  # every step in time is kept for the gradient
-    parts = step_bytes(graph, sizes, batch, settings.precision, kind)
+    parts = step_bytes(graph, sizes, batch, settings.precision, moments)
     helps = ("lower `batch`", "train at a lower `data.resolution`")
     refuse_too_large(graph.name, parts, free=_free(settings.device), helps=helps)
 
@@ -327,7 +329,7 @@ def _free(name: str) -> int | None:
     return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
 
 
-def _try(module: OperatorModule, sets: Sequence[Samples], loop: Loop | None) -> None:
+def _try(module: OperatorModule, sets: Sequence[Samples], loop: Rollout | None) -> None:
     """Call the model on one sample of each set."""
     module.eval()
     with torch.no_grad():

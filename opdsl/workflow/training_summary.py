@@ -9,8 +9,8 @@ from typing import Any
 
 from opdsl.files import read_json
 from opdsl.train.config.changes import read_changes
-from opdsl.train.engine.warm_start import Start
-from opdsl.train.run.metrics_log import read_journal, validation
+from opdsl.train.engine.warm_start import WarmStart
+from opdsl.train.run.metrics_log import read_metrics, validation
 from opdsl.workflow.datasets.division import BY_TEST
 from opdsl.workflow.folder.writing import REPORT
 
@@ -68,7 +68,7 @@ def first_weights(run: Path) -> dict[str, Any]:
 
 def summary_of(run: Path, about: Mapping[str, Any], notes: Sequence[str] = ()) -> TrainingSummary:
     """Return the summary of a finished run, from its files."""
-    history = read_journal(run)
+    history = read_metrics(run)
     end = about.get("finished") or _earlier_end(history)
     start = first_weights(run)
     return TrainingSummary(
@@ -84,7 +84,7 @@ def summary_of(run: Path, about: Mapping[str, Any], notes: Sequence[str] = ()) -
         tests=end["tests"],
         changes=[x.data() for x in read_changes(run)],
         notes=list(notes),
-        start=str(Start(**start)) if start else None,
+        start=str(WarmStart(**start)) if start else None,
     )
 
 
