@@ -2,10 +2,7 @@
 
     u = a |> conv(out = 4)  # op: allow(not-convergent), the stencil is meant
 
-What comes in: a text. What goes out: for each name in such a comment an `Instruction` with the
-lines that it is for, and warnings about comments that say nothing.
-
-A comment behind code is for the call or name on its line. One on a line of its own is for the
+A comment after code is for the call or name on its line. One on a line of its own is for the
 statement or definition that begins on the next line, and one above all imports and definitions for
 the whole file.
 """
@@ -36,7 +33,7 @@ class Instruction:
 
     Attributes:
         last: None for the end of the file.
-        behind: whether code stands before the comment, so that it is also for what ends there.
+        trailing: whether code stands before the comment, so that it is also for what ends there.
         span: the name in the comment.
     """
 
@@ -44,7 +41,7 @@ class Instruction:
     code: str
     first: int
     last: int | None
-    behind: bool
+    trailing: bool
     span: Span
 
     @property
@@ -54,7 +51,7 @@ class Instruction:
 
     def covers(self, first: int, last: int) -> bool:
         """Whether it is for what stands on the lines `first` to `last`."""
-        if self.last is None or (self.behind and last == self.first):
+        if self.last is None or (self.trailing and last == self.first):
             return True
         return self.first <= first <= self.last
 
@@ -76,7 +73,7 @@ def code_of(word: str) -> str | None:
 def instructions(source: Source) -> tuple[Instruction, ...]:
     """Those of a text, in order."""
     return tuple(
-        Instruction(x.level, code, *x.lines, x.behind, span)
+        Instruction(x.level, code, *x.lines, x.trailing, span)
         for x in _comments(source)
         if x.level is not None
         for name, span in x.names
@@ -135,7 +132,7 @@ class _Comment:
     word: str
     names: tuple[tuple[str, Span], ...]
     lines: tuple[int, int | None]
-    behind: bool
+    trailing: bool
     span: Span
 
     @property

@@ -1,8 +1,7 @@
-"""Levels of warnings: comments in the program, options of the command, defaults.
+"""Levels of warnings, from comments in the program, options of the command, and defaults.
 
-What comes in: what is to be said of a program. What goes out: the same at the levels that are
-wished for: `allow` says nothing, `warn` warns, `deny` makes an error of it. The narrowest comment
-holds, then the comment for the file, then the option, then the default. Errors have no level.
+`allow` says nothing, `warn` warns, `deny` makes an error of it. The narrowest comment holds, then
+the comment for the file, then the option, then the default. Errors have no level.
 """
 
 from __future__ import annotations
@@ -28,11 +27,11 @@ OF_THE_TEXT = frozenset({"OP0401", "OP0402", "OP0403", "OP0404", "OP0405", "OP04
 def levelled(
     found: Sequence[Diagnostic], source: Source, options: Options, *, whole: bool
 ) -> list[Diagnostic]:
-    """The diagnostics at the levels that are wished for, and those about the wishes themselves.
+    """The diagnostics at their configured levels, plus diagnostics about the configuration.
 
     Args:
-        found: all that is to be said of the program.
-        source: the program; what is said of a file that it imports follows the comments there.
+        diagnostics: all errors and warnings of the program.
+        source: the program; warnings about an imported file follow the comments there.
         options: levels by code, for whole programs.
         whole: whether this is all that can ever be said of the program. With other parameters, or
             of its other models, more may be said, and a comment that seems useless may be for that.

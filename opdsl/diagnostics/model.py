@@ -59,7 +59,7 @@ class Span:
 
     @property
     def end_column(self) -> int:
-        """Column just behind the last character, from 1."""
+        """Column after the last character, from 1."""
         last = max(self.start, self.end - 1)
         return last - self.source.text.rfind("\n", 0, last) + (1 if self.end > self.start else 0)
 
@@ -96,7 +96,7 @@ def _line_ends(source: Source) -> list[int]:
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """A span with what is to be said beside it; the first label of a diagnostic is the primary."""
+    """A span and its text; the first label of a diagnostic is the primary."""
 
     span: Span
     text: str = ""
@@ -156,7 +156,7 @@ class Diagnostic:
 
     @property
     def level(self) -> Level | None:
-        """`warn`, or `deny` for a warning that was made an error; an error as such has none."""
+        """`warn`, or `deny` for a warning raised to an error; an error as such has none."""
         if CODES[self.code].level is None:
             return None
         return "warn" if self.severity == "warning" else "deny"

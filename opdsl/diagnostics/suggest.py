@@ -1,4 +1,4 @@
-"""Did you mean? What comes in: a word and the words that would do. What goes out: the nearest."""
+"""Did you mean? The nearest of the words that would do."""
 
 from collections.abc import Iterable
 

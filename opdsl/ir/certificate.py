@@ -1,9 +1,9 @@
 """The certificate: which resolutions a model accepts, why, and whether it converges.
 
-What comes in: a graph. What goes out: for each declared domain and axis the promise of the program
-and the bound that the operators ask for, each with the node and the line it comes from; and the two
-verdicts that must not be confused: *shape-agnostic* (any promised resolution runs) and *convergent*
-(refining the grid leads to one operator).
+For each declared domain and axis it holds the promise of the program and the bound of the
+operators, each with the node and the line it comes from; and the two verdicts that must not be
+confused: *shape-agnostic* (any promised resolution runs) and *convergent* (refining the grid leads
+to one operator).
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """Polynomials in sizes: what a node costs before a resolution is known, channels of a definition.
 
 An atom is the text of one size: `D.x`, `(D.x//2)`, `log2(D.x)`, or the name of a dim. Every atom
-stands for a whole number of at least one. What comes in: numbers and atoms. What goes out: sums of
-monomials that print as formulas, take numbers, and compare where the comparison holds for all
-sizes.
+stands for a whole number of at least one. A polynomial is a sum of monomials in atoms; it prints as
+a formula, is evaluated at numbers, and compares where the comparison holds for all sizes.
 """
 
 from __future__ import annotations

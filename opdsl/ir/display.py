@@ -1,7 +1,4 @@
-"""The parameters of a block that are worth a reader's look, as short texts.
-
-What comes in: a node. What goes out: `modes = 16×16`, `out = 64`, `gelu`; for drawings and tables.
-"""
+"""The parameters of a block as short texts for drawings and tables: `modes = 16×16`, `gelu`."""
 
 from __future__ import annotations
 
@@ -18,7 +15,7 @@ def telling(node: Node, x: tuple[Space, ...]) -> tuple[str, ...]:
 
     Args:
         node: the node.
-        x: the spaces of its inputs; that the result stays on their domain is not told.
+        x: the spaces of its inputs; a domain that is one of theirs is left out.
     """
     fields = type(node.block).model_fields
     values = ((name, getattr(node.block, name), field.default) for name, field in fields.items())

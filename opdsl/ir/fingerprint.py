@@ -1,8 +1,7 @@
 """The fingerprint of a graph: equal for programs that mean the same function of the same weights.
 
-What comes in: a graph. What goes out: a sha256 in hex. It is taken over the graph written down in
-one canonical way: nodes numbered in the order in which the outputs reach them, so a result used
-twice differs from two equal nodes, and a node that no output needs does not count.
+It is the sha256 in hex of the graph in a canonical form: nodes are numbered in the order in which
+the outputs reach them, so a result used twice differs from two equal nodes, and a node that no output needs does not count.
 
 Counts: every parameter of a block, the wiring, weights that are shared, the number of channels and
 whether they are complex, the ends, boundary and kind of a domain, where a sphere has its latitudes,

@@ -127,7 +127,7 @@ def fft_flops(size: Counts, bands: Bands, *, real: bool) -> float:
 
 
 def dft_flops(size: Counts, bands: Bands, *, real: bool) -> float:
-    """Of one channel: a (2 kept, n) matrix on a real axis, (2 kept, 2 n) elsewhere."""
+    """Of one channel: a (2 modes, n) matrix on a real axis, (2 modes, 2 n) elsewhere."""
     total, kept, width = 0.0, 1, 1 if real else 2
     for axis in range(len(size) - 1, -1, -1):
         total += 2.0 * math.prod(size[: axis + 1]) * 2 * width * len(bands[axis]) * kept

@@ -1,7 +1,7 @@
 """Where the resolutions of the declared domains come from when a model is called.
 
-What comes in: a graph, then the grids of its inputs and of what its blocks ask for. What goes out:
-the size of every declared domain. The sizes may be the symbols of a tracer as well as numbers.
+The size of every declared domain follows from the grids of the inputs and side inputs. Sizes may be
+the symbols of a tracer as well as numbers.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ Grid = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """A declared domain has the grid of one input, or the sizes that the program gives to it.
+    """A declared domain has the grid of one input, or sizes fixed by the program.
 
     Attributes:
-        port: index of the input, or behind the inputs of what is asked for; None for a latent
+        port: index among the inputs and then the side inputs; None for a latent
             domain.
         domain: what the input lives on, if that is a product the factor; or the declared domain.
         first: which of the input's axes is the first one of `domain`.

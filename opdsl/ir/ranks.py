@@ -1,12 +1,10 @@
-"""Ranks of a factorised weight: what a program says about them, what they cost.
+"""Ranks of a factorised weight: how a program gives them, what they cost.
 
-What comes in: the factorisation, the sizes of the tensor's axes, `rank` as written. What goes out:
-whole ranks, a `Refusal`, counts of numbers and operations. The tensors are in
-`opdsl.nn.spectral.factors`.
+The tensors are in `opdsl.nn.spectral.factors`.
 
-A fraction is the part of the dense tensor's numbers that the factors have about; the proportions of
-the ranks are those of tensorly (`validate_cp_rank`, `validate_tucker_rank`, `validate_tt_rank`),
-whose trains may also have ranks above the full one, numbers without effect.
+A fraction is the approximate part of the dense tensor's numbers that the factors have; the
+proportions of the ranks are those of tensorly (`validate_cp_rank`, `validate_tucker_rank`,
+`validate_tt_rank`), whose trains may also have ranks above the full one, numbers without effect.
 """
 
 from __future__ import annotations
@@ -55,7 +53,7 @@ def find_ranks(factor: Factor, axes: Axes, rank: Rank) -> Shape:
 
 
 def ranks_of(factor: Factor | Literal["dense"], axes: Axes, rank: Rank) -> Shape:
-    """The same, and none of a dense weight, which has no rank.
+    """The ranks of a weight; none of a dense one, which has no rank.
 
     Raises:
         Refusal: OP0208.

@@ -1,7 +1,6 @@
 """Rules for blocks that move a function to another grid: both must stem from one declaration.
 
-What comes in: a space and the domain to go to. What goes out: nothing, or a `Refusal`; and what a
-transform costs on the way.
+Also the cost of the transform that does so.
 """
 
 from opdsl.ir.block import Refusal

@@ -1,8 +1,7 @@
 """Function spaces: domains with a symbolic resolution, and `D -> R^c`.
 
-What comes in: declarations that the elaborator has read. What goes out: values that compare by
-declaration. Two domains are the same only if they come from one declaration by the same steps:
-two grids that happen to have 64 points each are different.
+Spaces compare by declaration. Two domains are equal only if they come from one declaration by the
+same steps: two grids that happen to have 64 points each are different.
 """
 
 from __future__ import annotations
@@ -164,11 +163,11 @@ class Domain(BaseModel):
     Attributes:
         name: the declaration it comes from; of a product the names of its factors.
         axes: the axes as declared.
-        steps: what was done since.
+        steps: from the declaration to this domain.
         ambient: the dimension of the space in which points lie.
         geometry: whether all samples have the same points.
-        measure: of points, how the length, area or volume is found that each stands for in an
-            integral, where a geometry brings neither weights nor cells.
+        measure: of points, where their quadrature weights come from if a geometry brings neither
+            weights nor cells.
         period: of points, for each coordinate the length after which space repeats, if it does.
         sampling: where a sphere has its latitudes.
         factors: of a product its parts; of a spectrum the one domain whose modes it holds.
@@ -233,7 +232,7 @@ class Domain(BaseModel):
         return self.reached_by(*self.steps, step)
 
     def reached_by(self, *steps: Step) -> Domain:
-        """The same declaration, reached by other steps."""
+        """Replace the steps that lead to this domain from its declaration."""
         return self.model_copy(update={"steps": steps})
 
     # ------------------------------------------------------------------ what it is
@@ -267,7 +266,7 @@ class Domain(BaseModel):
 
     @property
     def scattered(self) -> bool:
-        """Whether its points are given one by one, with coordinates."""
+        """Whether its points have coordinates one by one."""
         return self.kind in {"points", "graph", "mesh"}
 
     @property
@@ -368,7 +367,7 @@ class Domain(BaseModel):
         return low
 
     def root_of(self, axis: int, n: int) -> int:
-        """The resolution of the declared domain behind `n` points here.
+        """The resolution of the declared domain that has `n` points here.
 
         Divisions round down, so there may be several: it is the smallest one that the program
         promises, or the smallest of all if it promises none of them.
@@ -429,11 +428,11 @@ class Space(BaseModel):
         return 2 if self.complex else 1
 
     def with_channels(self, channels: int) -> Space:
-        """The same domain and numbers, `channels` nameless channels."""
+        """Replace the channels by `channels` nameless ones."""
         return Space(domain=self.domain, channels=channels, field=self.field)
 
     def on(self, domain: Domain) -> Space:
-        """The same channels on another domain."""
+        """Replace the domain."""
         return self.model_copy(update={"domain": domain})
 
     def numbers(self) -> Poly:

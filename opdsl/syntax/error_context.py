@@ -1,7 +1,7 @@
-"""A complaint of the grammar in its surroundings.
+"""The surroundings of the place where the parser stopped.
 
-A complaint says where the parser stopped; a `Scene` adds the piece that is not accepted, what would
-have been accepted, and the statements around it.
+An `ErrorContext` holds the piece that is not accepted, what would have been accepted, and the
+statements around it.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from opdsl.syntax.regions import Region, is_binding, regions
 from opdsl.syntax.scan import Piece, pieces
 from opdsl.syntax.words import CLOSING, ITEMS, OPENING, STATEMENTS
 
-# what may stand behind a complete value
-BEHIND = frozenset({"ADD", "MUL", "CMP", "AND", "OR", "RANGE", "DOT", "LPAR", "LSQB"})
+# what may follow a complete value
+FOLLOWERS = frozenset({"ADD", "MUL", "CMP", "AND", "OR", "RANGE", "DOT", "LPAR", "LSQB"})
 
 
 @dataclass(frozen=True)
-class Scene:
-    """A complaint: piece number `at` is not what the grammar accepts."""
+class ErrorContext:
+    """A syntax error: piece number `at` is not what the grammar accepts."""
 
     source: Source
     text: str
@@ -42,7 +42,7 @@ class Scene:
 
     @property
     def next(self) -> Piece | None:
-        """The piece behind it."""
+        """The piece after it."""
         return self.pieces[self.at + 1] if self.at + 1 < len(self.pieces) else None
 
     @cached_property
@@ -58,7 +58,7 @@ class Scene:
     @property
     def complete(self) -> bool:
         """Whether a statement or an item may end before the piece."""
-        train = "RBRACE" in self.accepts and self.accepts <= {"RBRACE", "NAME"} | BEHIND
+        train = "RBRACE" in self.accepts and self.accepts <= {"RBRACE", "NAME"} | FOLLOWERS
         return "$END" in self.accepts or "INPUT" in self.accepts or train
 
     @property
@@ -128,12 +128,12 @@ class Scene:
         return self.source.span(piece.start, piece.end)
 
 
-def scene_of(source: Source, text: str, error: Refused) -> Scene:
-    """The scene of a complaint; at the end of the file, `at` is behind the last piece."""
+def context_of(source: Source, text: str, error: Refused) -> ErrorContext:
+    """The context of a complaint; at the end of the file, `at` is one past the last piece."""
     found = [x for x in pieces(text) if x.kind != "comment"]
     place = len(text) if error.at is None else error.at
     at = next((i for i, x in enumerate(found) if x.end > place), len(found))
-    return Scene(source, text, found, at, error.accepts, regions(found))
+    return ErrorContext(source, text, found, at, error.accepts, regions(found))
 
 
 def _unclosed(found: list[Piece]) -> list[int]:

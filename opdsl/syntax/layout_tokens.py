@@ -1,7 +1,7 @@
-"""The words of a program that is to be laid out: what stands between them, and what was broken.
+"""The tokens of a program as the printer reads them.
 
-What comes in: a text without syntax errors. What goes out, for each piece that is no comment: the
-comments before it, whether a space wants to be there, and the place of the other bracket.
+For each token of a text without syntax errors: the comments before it, whether a space may stand
+before it, and the index of the matching bracket.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Words:
 
     Attributes:
         comments: the comments before each word.
-        tail: the comments behind the last word.
+        tail: the comments after the last word.
         spaces: whether a space stands before the word when it is not first on its line.
         partner: the place of the other bracket; -1 for what is no bracket.
         gaps: the offsets of pieces with a blank line before them.
@@ -55,7 +55,7 @@ class Words:
         return [i for i in self._level(first, end) if self.texts[i] == "|>"]
 
     def parts(self, opening: int, close: int) -> list[tuple[int, int]]:
-        """What stands between two brackets, cut behind each comma."""
+        """The words between two brackets, cut after each comma."""
         cuts = [i + 1 for i in self._level(opening + 1, close) if self.texts[i] == ","]
         edges = [opening + 1, *cuts, close]
         return [(a, b) for a, b in pairwise(edges) if a < b]

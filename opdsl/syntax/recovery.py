@@ -1,8 +1,8 @@
-"""Reading on after a mistake: the statement to blame is made blank, and the text is read again.
+"""Error recovery: the statement to blame is blanked, and the text is parsed again.
 
-What comes in: a source. What goes out: the tree of what could be read, and one diagnostic for each
-wrong statement. Blanks keep every offset, so that all spans stay right; names that blank statements
-declared are kept in `File.lost`, so that nobody complains about them.
+The result is the tree of what can be read, and one diagnostic for each wrong statement. Blanks keep
+every offset, so that all spans stay right; names that blanked statements declared are listed in
+`File.lost`, so that they are not reported as unknown.
 """
 
 from __future__ import annotations

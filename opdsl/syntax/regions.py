@@ -1,8 +1,8 @@
 """Which piece of a text belongs to which statement, also where the text is wrong.
 
-What comes in: the pieces of a text without its comments. What goes out: regions, each a statement
-or the head of a definition, that cover all pieces. The grammar needs no line ends, but people write
-them, so a statement begins at a line that looks like one.
+Regions cover all pieces of a text without its comments; each is a statement or the head of a
+definition. The grammar needs no line ends, but people write them, so a statement begins at a line
+that looks like one.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The pieces of a text, whatever is in it: names, numbers, texts, signs, comments, and the rest.
+"""The pieces of any text: names, numbers, texts, signs, comments, and the rest.
 
-What comes in: any text. What goes out: pieces that hold every character but the white space. For a
-program without mistakes these are the tokens of the grammar. Recovery and the printer read them.
+The pieces hold every character but the white space. For a program without mistakes they are the
+tokens of the grammar. Recovery and the printer read them.
 """
 
 from __future__ import annotations
@@ -54,5 +54,5 @@ def pieces(text: str) -> list[Piece]:
 
 
 def plain(text: str) -> str:
-    """The text with a byte order mark made a blank, so that no offset moves."""
+    """Replace a byte order mark by a blank, so that no offset moves."""
     return " " + text[1:] if text.startswith("\ufeff") else text

@@ -1,9 +1,9 @@
-"""The tables of the parser, made of `grammar/op.lark` by lark.
+"""The tables of the parser, generated from `grammar/op.lark` by lark.
 
     python -m opdsl.syntax.tables   # writes grammar/op.tables.json, after each change of op.lark
 
 `opdsl` runs the tables of the file and does not import this module, unless the grammar has changed
-since they were made: then `opdsl.syntax.grammar` makes them anew in each process.
+since: then `opdsl.syntax.grammar` generates them anew in each process.
 """
 
 from __future__ import annotations

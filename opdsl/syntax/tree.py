@@ -1,7 +1,7 @@
-"""The tree of a program: what the grammar says, nothing more, with a span on every node.
+"""The abstract syntax tree: what the grammar says, nothing more, with a span on every node.
 
-One frozen class for each rule of `grammar/op.lark`. The parser makes the tree; the elaborator
-and the tools read it. Names are kept as written; nothing is resolved here.
+One frozen class for each rule of `grammar/op.lark`. Names stay as written; nothing is resolved
+here.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""OP0414: weights for frequencies that never arrive, or that nothing behind them uses.
+"""OP0414: weights for frequencies that never arrive, or that no later operator uses.
 
-The greatest frequency that can be there at the smallest promised resolution is followed through the
+The greatest frequency that is possible at the smallest promised resolution is followed through the
 graph, forwards and backwards. A function on a grid of n points has frequencies up to n // 2. Linear
-operators make no new ones, and hand back gradients for no others; every other operator may make
-all. So a function that came from a coarser grid by linear operators alone has the frequencies of
-that grid only, and weights for greater ones never see a gradient.
+operators add none, and pass back gradients for no others; every other operator may add all. So a
+function that comes from a coarser grid by linear operators alone has the frequencies of that grid
+only, and weights for greater ones never get a gradient.
 """
 
 from __future__ import annotations
