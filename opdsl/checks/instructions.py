@@ -84,10 +84,10 @@ def instructions(source: Source) -> tuple[Instruction, ...]:
 @lru_cache(maxsize=64)
 def by_code(source: Source) -> dict[str, list[Instruction]]:
     """The instructions of a text for each code, in order."""
-    found: dict[str, list[Instruction]] = {}
+    by_key: dict[str, list[Instruction]] = {}
     for x in instructions(source):
-        found.setdefault(x.code, []).append(x)
-    return found
+        by_key.setdefault(x.code, []).append(x)
+    return by_key
 
 
 def faults(source: Source) -> Iterator[Diagnostic]:
@@ -111,8 +111,8 @@ def _unknown(name: str, span: Span) -> Diagnostic:
 
 
 def _fault(message: str, span: Span, helps: tuple[str, ...]) -> Diagnostic:
-    made = tuple(Help(x) for x in helps)
-    return Diagnostic("OP0410", message, (Label(span, "sets nothing"),), (), made, "warning")
+    cures = tuple(Help(x) for x in helps)
+    return Diagnostic("OP0410", message, (Label(span, "sets nothing"),), (), cures, "warning")
 
 
 # ---------------------------------------------------------------------- the comments
@@ -147,10 +147,10 @@ def _comments(source: Source) -> Iterator[_Comment]:
     tokens = pieces(source.text)
     code = [x for x in tokens if x.kind != "comment"]
     # of regions that begin together the first one is the outermost
-    found = {x.first: x for x in reversed(regions(code))}
+    by_key = {x.first: x for x in reversed(regions(code))}
     for piece in tokens:
         if piece.kind == "comment" and MARK.match(piece.text):
-            yield _comment(source, piece, _lines(source, piece, code, found))
+            yield _comment(source, piece, _lines(source, piece, code, by_key))
 
 
 def _comment(source: Source, piece: Piece, lines: tuple[int, int | None]) -> _Comment:
@@ -168,7 +168,7 @@ def _comment(source: Source, piece: Piece, lines: tuple[int, int | None]) -> _Co
 
 
 def _lines(
-    source: Source, comment: Piece, code: Sequence[Piece], found: Mapping[int, Region]
+    source: Source, comment: Piece, code: Sequence[Piece], by_key: Mapping[int, Region]
 ) -> tuple[int, int | None]:
     """The lines that a comment is for."""
     if not comment.first:
@@ -177,7 +177,7 @@ def _lines(
     after = bisect_right(code, comment.start, key=lambda x: x.start)
     if after == len(code) or after <= _edition(code):
         return 1, None
-    region = found.get(after)
+    region = by_key.get(after)
     last = code[after].start if region is None else code[region.whole - 1].start
     return _line(source, code[after].start), _line(source, last)
 

@@ -17,8 +17,8 @@ def warning(
 ) -> Diagnostic:
     """A warning whose first label is the user's call that leads to the node."""
     labels = blame((Label(node.spans[-1], say), *more), node.spans)
-    made = tuple(Help(x) for x in (*helps, f"or {on_purpose(code)}"))
-    return Diagnostic(code, message, labels, notes, made, severity="warning")
+    cures = tuple(Help(x) for x in (*helps, f"or {on_purpose(code)}"))
+    return Diagnostic(code, message, labels, notes, cures, severity="warning")
 
 
 def on_purpose(code: str) -> str:

@@ -174,10 +174,10 @@ def _marked(marks: Sequence[Mark], paint: Paint) -> list[str]:
     hanging = [x for x in marks if x.text]
     if right.text and right.end >= max(x.end for x in marks):
         hanging.remove(right)
-        beside = " " + paint(right.text, _style(right, paint))
+        inline = " " + paint(right.text, _style(right, paint))
     else:
-        beside = ""
-    rows = ["".join(paint(x, paint.main if x[0] == "^" else BLUE) for x in _runs(row)) + beside]
+        inline = ""
+    rows = ["".join(paint(x, paint.main if x[0] == "^" else BLUE) for x in _runs(row)) + inline]
     hanging.sort(key=lambda x: x.first)
     while hanging:
         rows.append(_bars(hanging, paint))

@@ -207,5 +207,5 @@ def fault(
     severity: Severity = "error",
 ) -> OpError:
     """An `OpError` of one diagnostic, to be raised."""
-    made = tuple(Help(x) if isinstance(x, str) else x for x in helps)
-    return OpError(Diagnostic(code, message, labels, notes, made, severity, file))
+    cures = tuple(Help(x) if isinstance(x, str) else x for x in helps)
+    return OpError(Diagnostic(code, message, labels, notes, cures, severity, file))

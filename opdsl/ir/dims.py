@@ -179,8 +179,8 @@ PositiveCount = Annotated[int, Field(gt=0), WrapValidator(_symbolic)]
 
 
 def _collect(terms: Mapping[Monomial, Number]) -> Poly:
-    kept = [(m, f) for m, f in terms.items() if f != 0]
-    return Poly(tuple(sorted(kept, key=lambda x: (-sum(p for _, p in x[0]), x[0]))))
+    nonzero = [(m, f) for m, f in terms.items() if f != 0]
+    return Poly(tuple(sorted(nonzero, key=lambda x: (-sum(p for _, p in x[0]), x[0]))))
 
 
 def _number(value: Number | Poly) -> Number:

@@ -19,9 +19,11 @@ def telling(node: Node, x: tuple[Space, ...]) -> tuple[str, ...]:
     """
     fields = type(node.block).model_fields
     values = ((name, getattr(node.block, name), field.default) for name, field in fields.items())
-    told = ((n, v) for n, v, default in values if v != default and n not in SILENT)
+    shown = ((n, v) for n, v, default in values if v != default and n not in SILENT)
     here = {y.domain.label for y in x}
-    return tuple(_told(n, v) for n, v in told if not (isinstance(v, Domain) and v.label in here))
+    return tuple(
+        _assignment(n, v) for n, v in shown if not (isinstance(v, Domain) and v.label in here)
+    )
 
 
 def parameters(block: Block) -> dict[str, str]:
@@ -40,5 +42,5 @@ def value_text(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _told(name: str, value: object) -> str:
+def _assignment(name: str, value: object) -> str:
     return value_text(value) if name in BARE else f"{name} = {value_text(value)}"

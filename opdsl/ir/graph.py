@@ -133,16 +133,16 @@ class Graph(BaseModel):
 
     def side_inputs(self) -> tuple[SideInput, ...]:
         """The inputs that blocks need besides functions, each once, in the order of the nodes."""
-        found = (y for x in self.nodes for y in x.block.side_inputs(*self.arguments(x)))
-        return tuple({x.name: x for x in found}.values())
+        result = (y for x in self.nodes for y in x.block.side_inputs(*self.arguments(x)))
+        return tuple({x.name: x for x in result}.values())
 
     def sizes(self, roots: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
         """Every atom of a size where the declared domains have these resolutions."""
-        found: dict[str, int] = {}
+        result: dict[str, int] = {}
         for domain in self._all_domains():
             if domain.modes is None:
-                found |= {domain.atom(i): n for i, n in enumerate(domain.at(roots))}
-        return found
+                result |= {domain.atom(i): n for i, n in enumerate(domain.at(roots))}
+        return result
 
     def _all_domains(self) -> Iterator[Domain]:
         yield from self.domains

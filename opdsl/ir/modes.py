@@ -119,17 +119,17 @@ def together(*parts: Work) -> Work:
 
 def fft_flops(size: Counts, bands: Bands, *, real: bool) -> float:
     """Of one channel: real on the last axis of a real function, complex on what is left of it."""
-    total, kept, width = 0.0, 1, 1 if real else 2
+    total, coefficients, width = 0.0, 1, 1 if real else 2
     for axis in range(len(size) - 1, -1, -1):
-        total += width * FFT * math.prod(size[: axis + 1]) * kept * math.log2(size[axis])
-        kept, width = kept * len(bands[axis]), 2
+        total += width * FFT * math.prod(size[: axis + 1]) * coefficients * math.log2(size[axis])
+        coefficients, width = coefficients * len(bands[axis]), 2
     return total
 
 
 def dft_flops(size: Counts, bands: Bands, *, real: bool) -> float:
     """Of one channel: a (2 modes, n) matrix on a real axis, (2 modes, 2 n) elsewhere."""
-    total, kept, width = 0.0, 1, 1 if real else 2
+    total, coefficients, width = 0.0, 1, 1 if real else 2
     for axis in range(len(size) - 1, -1, -1):
-        total += 2.0 * math.prod(size[: axis + 1]) * 2 * width * len(bands[axis]) * kept
-        kept, width = kept * len(bands[axis]), 2
+        total += 2.0 * math.prod(size[: axis + 1]) * 2 * width * len(bands[axis]) * coefficients
+        coefficients, width = coefficients * len(bands[axis]), 2
     return total

@@ -42,12 +42,12 @@ class Origin:
 
 def origins(graph: Graph) -> dict[str, Origin]:
     """The origin of each declared domain; an input on the domain itself goes before one on D/2."""
-    found = {x.name: Origin(None, x) for x in _declared(graph)}
+    result = {x.name: Origin(None, x) for x in _declared(graph)}
     for origin in sorted(_offers(graph), key=lambda x: len(x.domain.steps)):
         name = origin.domain.name
-        if found[name].port is None:
-            found[name] = origin
-    return found
+        if result[name].port is None:
+            result[name] = origin
+    return result
 
 
 def roots(sources: Mapping[str, Origin], grids: Sequence[Grid]) -> dict[str, Grid]:
@@ -60,17 +60,17 @@ def completed(graph: Graph, grids: Mapping[str, Grid]) -> dict[str, Grid]:
     known = tuple(x for x in graph.inputs if x.name in grids)
     smaller = graph.model_copy(update={"inputs": known})
     sources = origins(smaller)
-    told = {k: x for k, x in sources.items() if x.port is None or x.port < len(known)}
-    sizes = roots(told, [grids[x.name] for x in known])
-    found = dict(grids)
+    known_sources = {k: x for k, x in sources.items() if x.port is None or x.port < len(known)}
+    sizes = roots(known_sources, [grids[x.name] for x in known])
+    result = dict(grids)
     for x in graph.inputs:
         domain = x.space.domain
-        if x.name not in found:
+        if x.name not in result:
             for y in domain.declared:
-                if told[y.name].port is None and not _fixed(y):
+                if known_sources[y.name].port is None and not _fixed(y):
                     raise KeyError(y.name)
-            found[x.name] = domain.at(sizes)
-    return found
+            result[x.name] = domain.at(sizes)
+    return result
 
 
 def _fixed(domain: Domain) -> bool:

@@ -136,29 +136,29 @@ def _part(item: Scope | Node, held: _Held, stand_ins: dict[str, str]) -> _Part |
 
 def _folded(children: list[_Part | Node], stand_ins: dict[str, str]) -> list[_Part | Node]:
     """The children, with runs of equal iterations merged."""
-    told: list[_Part | Node] = []
+    shown: list[_Part | Node] = []
     previous: _Part | None = None
     for child in children:
-        last = told[-1] if told else None
+        last = shown[-1] if shown else None
         if _repeats(last, previous, child):
             assert isinstance(last, _Part)
             assert isinstance(child, _Part)
-            told[-1] = _Part(last.scope, last.children, last.times + 1)
+            shown[-1] = _Part(last.scope, last.children, last.times + 1)
             stand_ins.update(_pairs(child, last))
         else:
-            told.append(child)
+            shown.append(child)
         previous = child if isinstance(child, _Part) else None
-    return told
+    return shown
 
 
-def _pairs(copy: _Part, told: _Part) -> Iterator[tuple[str, str]]:
+def _pairs(copy: _Part, shown: _Part) -> Iterator[tuple[str, str]]:
     for node in copy.nodes():
-        yield node.path, told.scope.path + node.path.removeprefix(copy.scope.path)
+        yield node.path, shown.scope.path + node.path.removeprefix(copy.scope.path)
 
 
-def _repeats(told: _Part | Node | None, previous: _Part | None, child: _Part | Node) -> bool:
+def _repeats(shown: _Part | Node | None, previous: _Part | None, child: _Part | Node) -> bool:
     """Whether `child` is one more iteration like `previous`, which `shown` represents."""
-    if not (isinstance(told, _Part) and isinstance(child, _Part) and previous):
+    if not (isinstance(shown, _Part) and isinstance(child, _Part) and previous):
         return False
     if child.scope.kind != "iteration" or previous.scope.kind != "iteration":
         return False

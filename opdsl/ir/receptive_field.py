@@ -45,9 +45,9 @@ def reach(graph: Graph, domain: Domain, size: Grid) -> Reach:
 
 def one_grid(graph: Graph) -> Domain | None:
     """The one grid of all functions of the model that are no vectors; None if there are several."""
-    found = dict.fromkeys(_domains(graph))
-    domain = next(iter(found), None)
-    return domain if len(found) == 1 and domain and _plain(domain) else None
+    grids = dict.fromkeys(_domains(graph))
+    domain = next(iter(grids), None)
+    return domain if len(grids) == 1 and domain and _plain(domain) else None
 
 
 def _domains(graph: Graph) -> Iterator[Domain]:
@@ -73,11 +73,11 @@ def _step(graph: Graph, node: Node, domain: Domain, size: Grid) -> Grid | None:
 
 def _roots(domain: Domain, size: Grid) -> dict[str, Grid]:
     """The resolution of each factor."""
-    found, first = {}, 0
+    grids, first = {}, 0
     for part in domain.parts:
-        found[part.name] = size[first : first + part.dims]
+        grids[part.name] = size[first : first + part.dims]
         first += part.dims
-    return found
+    return grids
 
 
 def _sum(a: Grid, b: Grid) -> Grid:

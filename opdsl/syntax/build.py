@@ -255,7 +255,7 @@ class Builder:
         return t.Index(self.expr(value), self.expr(index), self.span(node))
 
     def _path(self, node: Node) -> t.Name | t.Member:
-        first, *rest = self._names(node.children)
+        first, *rest = (self._ident(x) for x in node.children if x.kind == "NAME")
         path: t.Name | t.Member = t.Name(first.text, first.span)
         for x in rest:
             self._deep(len(rest), node)
@@ -348,7 +348,7 @@ class Builder:
                 f"this name has {len(token.text)} letters",
                 Label(self.span(token), f"a name has at most {NAME_LENGTH}"),
             )
-        return t.Ident(token.text, self.span(token))
+        return t.Ident(token.text, self.source.span(token.start, token.end))
 
     def _integer(self, token: Token) -> int:
         if len(token.text) > DIGITS:

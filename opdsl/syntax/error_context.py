@@ -100,8 +100,8 @@ class ErrorContext:
         """The earlier region with a `(` or `[` that is never closed, so that we are inside it."""
         starts = [i for i in _unclosed(self.pieces) if i < self.region.first]
         place = starts[-1] if starts else None
-        found = (i for i, x in enumerate(self.regions) if place is not None and place < x.end)
-        return next(found, None)
+        tokens = (i for i, x in enumerate(self.regions) if place is not None and place < x.end)
+        return next(tokens, None)
 
     def starts(self, at: int) -> bool:
         """Whether a statement begins at a piece."""
@@ -130,27 +130,27 @@ class ErrorContext:
 
 def context_of(source: Source, text: str, error: Refused) -> ErrorContext:
     """The context of a complaint; at the end of the file, `at` is one past the last piece."""
-    found = [x for x in pieces(text) if x.kind != "comment"]
+    tokens = [x for x in pieces(text) if x.kind != "comment"]
     place = len(text) if error.at is None else error.at
-    at = next((i for i, x in enumerate(found) if x.end > place), len(found))
-    return ErrorContext(source, text, found, at, error.accepts, regions(found))
+    at = next((i for i, x in enumerate(tokens) if x.end > place), len(tokens))
+    return ErrorContext(source, text, tokens, at, error.accepts, regions(tokens))
 
 
-def _unclosed(found: list[Piece]) -> list[int]:
+def _unclosed(tokens: list[Piece]) -> list[int]:
     """The places of the `(` and `[` that have no partner."""
     stack: list[int] = []
     lost: list[int] = []
-    for i, x in enumerate(found):
+    for i, x in enumerate(tokens):
         if x.kind != "sign":
             continue
         if x.text in OPENING:
             stack.append(i)
-        elif x.text in CLOSING and any(found[j].text == CLOSING[x.text] for j in stack):
-            while found[j := stack.pop()].text != CLOSING[x.text]:
+        elif x.text in CLOSING and any(tokens[j].text == CLOSING[x.text] for j in stack):
+            while tokens[j := stack.pop()].text != CLOSING[x.text]:
                 lost.append(j)
-    return sorted(i for i in lost + stack if found[i].text != "{")
+    return sorted(i for i in lost + stack if tokens[i].text != "{")
 
 
-def _binding_sign(found: list[Piece], at: int) -> int:
+def _binding_sign(tokens: list[Piece], at: int) -> int:
     """The place of the sign in `name, name =`."""
-    return next(i for i in range(at, len(found)) if found[i].text in ("=", ":"))
+    return next(i for i in range(at, len(tokens)) if tokens[i].text in ("=", ":"))

@@ -112,15 +112,15 @@ def _import_from(context: ErrorContext) -> Diagnostic | None:
 
 def late_from(context: ErrorContext, region: Region) -> Diagnostic | None:
     """`import A from std.pointwise` in a region."""
-    found = context.pieces[region.first : region.end]
-    at = next((i for i, x in enumerate(found) if i and x.text == "from"), None)
-    if found[0].text != "import" or at is None:
+    pieces = context.pieces[region.first : region.end]
+    at = next((i for i, x in enumerate(pieces) if i and x.text == "from"), None)
+    if pieces[0].text != "import" or at is None:
         return None
-    names = context.source.text[found[0].end : found[at].start].strip()
+    names = context.source.text[pieces[0].end : pieces[at].start].strip()
     source = _rest_of_path(context, region.first + at + 1)
     return error(
         "`from` stands behind the imported name",
-        Label(context.span(found[at]), "comes too late"),
+        Label(context.span(pieces[at]), "comes too late"),
         helps=(Help(f"write `from {source} import {names}`"),),
     )
 

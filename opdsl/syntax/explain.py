@@ -20,8 +20,8 @@ def explain(source: Source, text: str, error: Refused) -> Finding:
         return at_the_end(context)
     if context.level_unclosed:
         return unclosed_body(context)
-    told = (rule(context) for rule in (UNFINISHED if context.unfinished else RULES))
-    diagnostic = next((x for x in told if x), None) or expected(context)
+    diagnostics = (rule(context) for rule in (UNFINISHED if context.unfinished else RULES))
+    diagnostic = next((x for x in diagnostics if x), None) or expected(context)
     finding = blank(text, context.pieces, extent(context), diagnostic)
     swallows = context.piece.kind == "open_text" and context.next is None
     return replace(finding, at_end=True) if swallows else finding

@@ -62,11 +62,11 @@ class Words:
 
     def _level(self, first: int, end: int) -> list[int]:
         """The words that stand in no bracket, opening brackets included."""
-        found, at = [], first
+        offsets, at = [], first
         while at < end:
-            found.append(at)
+            offsets.append(at)
             at = self.partner[at] + 1 if at < self.partner[at] < end else at + 1
-        return found
+        return offsets
 
     def width(self, first: int, end: int) -> int:
         """Columns of some words on one line."""
@@ -131,12 +131,12 @@ class Words:
 
 def _gaps(text: str) -> set[int]:
     """The offsets of pieces with a blank line before them."""
-    found, last = set(), 0
+    offsets, last = set(), 0
     for x in pieces(text):
         if text.count("\n", last, x.start) > 1:
-            found.add(x.start)
+            offsets.add(x.start)
         last = x.end
-    return found
+    return offsets
 
 
 def _partners(texts: list[str]) -> list[int]:

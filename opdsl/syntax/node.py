@@ -15,9 +15,9 @@ def node(cls: type[T]) -> type[T]:
     `dataclass(frozen=True)` with comparison compiles six functions for each class when it is
     imported instead of one, which for the 37 classes of the tree was a tenth of `opdsl check`.
     """
-    made = dataclass(eq=False, repr=False, slots=True)(cls)
-    made.__repr__ = _shown  # type: ignore[method-assign]  # one function for all
-    return made
+    dataclass_ = dataclass(eq=False, repr=False, slots=True)(cls)
+    dataclass_.__repr__ = _shown  # type: ignore[method-assign]  # one function for all
+    return dataclass_
 
 
 def _shown(self: Any) -> str:

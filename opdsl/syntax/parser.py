@@ -29,8 +29,8 @@ def parse(source: Source) -> tuple[File, tuple[Diagnostic, ...]]:
         return _empty(source), (bad,)
     file, faults = read(source)
     wrong = _wrong_edition(source, file.edition)
-    found = (*faults, wrong) if wrong else faults
-    return file, tuple(sorted(found, key=lambda x: x.labels[0].span.start))
+    diagnostics = (*faults, wrong) if wrong else faults
+    return file, tuple(sorted(diagnostics, key=lambda x: x.labels[0].span.start))
 
 
 def parse_expr(source: Source) -> Expr:

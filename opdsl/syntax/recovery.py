@@ -38,17 +38,17 @@ def read(source: Source) -> tuple[File, tuple[Diagnostic, ...]]:
     rounds = max(1, min(2 * MOST, BUDGET // (len(text) + 1)))
     ended = False
     for _ in range(rounds):
-        made = _attempt(source, text)
-        if isinstance(made, tuple):
-            edition, items = made
+        attempt = _attempt(source, text)
+        if isinstance(attempt, tuple):
+            edition, items = attempt
             return File(source, edition, items, tuple(lost)), tuple(faults)
         if len(faults) == MOST:
             break
-        if not (ended and made.at_end):
-            faults.append(made.diagnostic)
-        ended = ended or made.at_end
-        lost += made.lost
-        text = made.text
+        if not (ended and attempt.at_end):
+            faults.append(attempt.diagnostic)
+        ended = ended or attempt.at_end
+        lost += attempt.lost
+        text = attempt.text
     return File(source, None, (), tuple(lost)), tuple(faults)
 
 

@@ -28,11 +28,11 @@ class Finding:
 
 def refused(text: str, diagnostic: Diagnostic) -> Finding:
     """The finding for a text that the grammar accepts and the builder refuses."""
-    found = [x for x in pieces(text) if x.kind != "comment"]
+    tokens = [x for x in pieces(text) if x.kind != "comment"]
     start = diagnostic.labels[0].span.start
-    at = next(i for i, x in enumerate(found) if x.end > start)
-    region = next(x for x in regions(found) if x.first <= at < x.end)
-    return blank(text, found, (region.first, region.whole), diagnostic)
+    at = next(i for i, x in enumerate(tokens) if x.end > start)
+    region = next(x for x in regions(tokens) if x.first <= at < x.end)
+    return blank(text, tokens, (region.first, region.whole), diagnostic)
 
 
 def extent(context: ErrorContext) -> tuple[int, int]:
@@ -56,25 +56,27 @@ def _next_item(context: ErrorContext) -> int:
     return len(context.pieces)
 
 
-def blank(text: str, found: list[Piece], extent: tuple[int, int], told: Diagnostic) -> Finding:
+def blank(
+    text: str, tokens: list[Piece], extent: tuple[int, int], diagnostic: Diagnostic
+) -> Finding:
     """The finding whose text has blanks for some pieces; offsets and lines stay."""
     first, end = extent
-    start, stop = found[first].start, found[end - 1].end
+    start, stop = tokens[first].start, tokens[end - 1].end
     blank = re.sub(r"[^\n]", " ", text[start:stop])
-    lost = declared(found[first:end])
-    return Finding(told, text[:start] + blank + text[stop:], lost)
+    lost = declared(tokens[first:end])
+    return Finding(diagnostic, text[:start] + blank + text[stop:], lost)
 
 
-def declared(found: list[Piece]) -> tuple[str, ...]:
+def declared(tokens: list[Piece]) -> tuple[str, ...]:
     """The names that some pieces declare, as far as that can be seen."""
-    if found[0].text in DEFINITIONS:
-        return tuple(x.text for x in found[1:2] if is_name(x))
-    if found[0].text in ("from", "import"):
-        return tuple(x.text for x in found if is_name(x))
-    pairs = list(pairwise(found))
+    if tokens[0].text in DEFINITIONS:
+        return tuple(x.text for x in tokens[1:2] if is_name(x))
+    if tokens[0].text in ("from", "import"):
+        return tuple(x.text for x in tokens if is_name(x))
+    pairs = list(pairwise(tokens))
     names = [b.text for a, b in pairs if a.text in (*STATEMENTS, "const")]
     names += [a.text for a, b in pairs if b.text in ("=", ":")]
-    for x in found:
+    for x in tokens:
         if x.text in ("=", ":"):
             break
         names.append(x.text)

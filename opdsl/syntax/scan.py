@@ -40,17 +40,17 @@ class Piece:
 
 def pieces(text: str) -> list[Piece]:
     """The pieces of a text in order, comments included."""
-    found: list[Piece] = []
+    output: list[Piece] = []
     begin, indent, last = 0, 0, 0
     for match in re.finditer(PIECE, plain(text), re.VERBOSE):
         start = match.start()
-        first = not found or text.find("\n", last, start) >= 0
+        first = not output or text.find("\n", last, start) >= 0
         if first:
             begin = text.rfind("\n", 0, start) + 1
             indent = len(text[begin:start].expandtabs(4))
         last = match.end()
-        found.append(Piece(match.lastgroup or "", match[0], start, last, first, indent))
-    return found
+        output.append(Piece(match.lastgroup or "", match[0], start, last, first, indent))
+    return output
 
 
 def plain(text: str) -> str:

@@ -61,8 +61,8 @@ def _unknown_sign(context: ErrorContext) -> Diagnostic:
     sign, span = context.piece.text, context.span(context.piece)
     shown = f"`{sign}`" if sign.isprintable() else f"U+{ord(sign):04X}"
     label, *helps = _about_sign(sign, span)
-    made = tuple(x for x in helps if isinstance(x, Help))
-    return error(f"unknown character {shown}", Label(span, str(label)), helps=made, code="OP0102")
+    cures = tuple(x for x in helps if isinstance(x, Help))
+    return error(f"unknown character {shown}", Label(span, str(label)), helps=cures, code="OP0102")
 
 
 def _about_sign(sign: str, span: Span) -> tuple[str | Help, ...]:

@@ -28,21 +28,22 @@ def at_the_end(context: ErrorContext) -> Finding:
     stack = context.open(len(context.pieces))
     if not stack:
         last = context.pieces[-1]
-        told = error(_after(context, last), Label(context.span(last), "nothing follows"))
+        diagnostic = error(_after(context, last), Label(context.span(last), "nothing follows"))
         region = context.regions[-1]
-        return blank(context.text, context.pieces, (region.first, region.whole), told)
+        return blank(context.text, context.pieces, (region.first, region.whole), diagnostic)
     text = "text" if context.source.name.startswith("<") else "file"
-    told = error(
+    diagnostic = error(
         f"this {text} ends inside an open {BRACKETS[stack[-1].text]}",
         Label(context.span(context.pieces[-1]), f"expected `{OPENING[stack[-1].text]}` after this"),
         Label(context.span(stack[-1]), "opened here"),
         code="OP0103",
     )
     if context.complete:
-        return Finding(told, context.text + "}" * sum(x.text == "{" for x in stack), at_end=True)
+        closed = context.text + "}" * sum(x.text == "{" for x in stack)
+        return Finding(diagnostic, closed, at_end=True)
     region = context.regions[-1]
-    found = blank(context.text, context.pieces, (region.first, region.end), told)
-    return Finding(told, found.text, found.lost, at_end=True)
+    finding = blank(context.text, context.pieces, (region.first, region.end), diagnostic)
+    return Finding(diagnostic, finding.text, finding.lost, at_end=True)
 
 
 BRACKETS = {"{": "block", "(": "bracket", "[": "list"}
@@ -51,7 +52,7 @@ BRACKETS = {"{": "block", "(": "bracket", "[": "list"}
 def unclosed_body(context: ErrorContext) -> Finding:
     """An item begins inside a block: a `}` is missing before it."""
     braces = [x for x in context.open(context.at) if x.text == "{"]
-    told = error(
+    diagnostic = error(
         "this block is not closed",
         Label(context.span(context.piece), "expected `}` before this"),
         *(Label(context.span(x), "opened here") for x in braces[-1:]),
@@ -59,8 +60,10 @@ def unclosed_body(context: ErrorContext) -> Finding:
     )
     end, count = context.last.end, len(braces)
     if context.text[end : end + count].isspace():
-        return Finding(told, context.text[:end] + "}" * count + context.text[end + count :])
-    return blank(context.text, context.pieces, (context.region.first, context.region.whole), told)
+        closed = context.text[:end] + "}" * count + context.text[end + count :]
+        return Finding(diagnostic, closed)
+    statement = (context.region.first, context.region.whole)
+    return blank(context.text, context.pieces, statement, diagnostic)
 
 
 # -------------------------------------------------- the statement before is incomplete

@@ -104,7 +104,7 @@ def test_check_imports_the_blocks_of_the_program_only(checked):
 
 
 def test_only_the_command_that_is_run_is_imported(checked):
-    shared = {"completion", "console", "error_handling", "files", "train_block"}
+    shared = {"completion", "console", "error_handling", "files"}
     commands = {x.rpartition(".")[2] for x in checked if x.startswith("opdsl.cli.")}
     assert commands == {"check"} | shared
 

@@ -10,11 +10,11 @@ from opdsl.ir.spaces import Domain
 
 def fourier_on_nonperiodic(graph: Graph) -> Iterator[Diagnostic]:
     """One warning for each of the user's calls that transforms an axis that is no ring."""
-    told: set[Span] = set()
+    reported: set[Span] = set()
     for node in graph.nodes:
         domain = _open_domain(graph, node)
-        if domain is not None and site(node) not in told:
-            told.add(site(node))
+        if domain is not None and site(node) not in reported:
+            reported.add(site(node))
             yield _warning(graph, node, domain)
 
 
