@@ -102,10 +102,10 @@ class Norm(Block):
 class Add(Block):
     """u + v."""
 
-    def infer(self, u, v):
+    def infer(self, u, _v):
         return u
 
-    def cost(self, u, v):
+    def cost(self, u, _v):
         return Cost(0, u.numbers(), u.numbers() * 4)
 
     def label(self):

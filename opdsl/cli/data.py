@@ -1,4 +1,4 @@
-"""`opdsl data`: data sets made and looked at."""
+"""`opdsl data`: generate data sets and describe them."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import typer
 
 from opdsl.cli.console import print_diagnostics, result, show_json, table
 from opdsl.cli.options import Json
-from opdsl.cli.progress import Progress
+from opdsl.cli.progress import SampleProgress
 
 if TYPE_CHECKING:
-    from opdsl.data.bind.samples import Fields
+    from opdsl.workflow.datasets.description import DatasetDescription
 
 
 class Kind(StrEnum):
@@ -48,9 +48,9 @@ def darcy(
 
     Example: opdsl data generate darcy --resolution 65 --samples 100 -o d.h5
     """
-    from opdsl.data.generate.darcy import generate
+    from opdsl.workflow.datasets.generation import darcy as generate
 
-    with_progress = Progress()
+    progress = SampleProgress()
     report = generate(
         resolution=resolution,
         samples=samples,
@@ -58,11 +58,11 @@ def darcy(
         out=out,
         fine=fine,
         kind=kind.value,
-        progress=with_progress,
+        progress=progress,
         workers=workers,
     )
-    with_progress.end()
-    told = {
+    progress.end()
+    summary = {
         "path": str(report.path),
         "samples": report.samples,
         "resolution": report.resolution,
@@ -72,7 +72,7 @@ def darcy(
         "order": round(report.order, 3),
     }
     if as_json:
-        show_json(told)
+        show_json(summary)
     else:
         result(
             f"{report.path}: {report.samples} samples at {report.resolution}x{report.resolution}, "
@@ -101,19 +101,19 @@ def shallow_water(
 
     Example: opdsl data generate shallow-water --resolution 32 --samples 100 -o s.npz
     """
-    from opdsl.data.generate.shallow_water import generate
+    from opdsl.workflow.datasets.generation import shallow_water as generate
 
-    with_progress = Progress()
+    progress = SampleProgress()
     report = generate(
         resolution=resolution,
         samples=samples,
         seed=seed,
         out=out,
         hours=hours,
-        progress=with_progress,
+        progress=progress,
     )
-    with_progress.end()
-    told = {
+    progress.end()
+    summary = {
         "path": str(report.path),
         "samples": report.samples,
         "latitudes": report.latitudes,
@@ -122,7 +122,7 @@ def shallow_water(
         "gap": report.gap,
     }
     if as_json:
-        show_json(told)
+        show_json(summary)
     else:
         result(
             f"{report.path}: {report.samples} samples at {resolution}x{2 * resolution} "
@@ -145,71 +145,26 @@ def show(
 
     Example: opdsl data show darcy.h5
     """
-    from opdsl.data.bind.suspects import suspicion
-    from opdsl.data.io.formats import open_dataset
+    from opdsl.workflow.datasets.description import describe_dataset
 
-    fields = open_dataset(path, split=split)
-    rows = [_row(fields, name) for name in fields.values]
+    found = describe_dataset(path, split)
     if as_json:
-        show_json(_about(fields) | {"fields": rows})
+        show_json(found.to_json())
         return
-    result(_title(fields))
-    on = ("on",) if fields.places else ()
+    result(_title(found))
+    on = ("on",) if found.points else ()
     heads = ("field", *on, "role", "samples", "channels", "type", "min", "mean", "max")
-    result(table([heads, *(tuple(_cell(x[k]) for k in heads) for x in rows)], left=2))
-    if found := suspicion(fields):
+    result(table([heads, *(tuple(_cell(x[k]) for k in heads) for x in found.rows())], left=2))
+    if found.warning:
         result("")
-        print_diagnostics([found])
+        print_diagnostics([found.warning])
 
 
-def _title(fields: Fields) -> str:
-    """The name, the grid, and a line for each set of points."""
-    grid = f"  {'x'.join(map(str, fields.resolution))} ({', '.join(fields.axes)})"
-    lines = [fields.name + grid * bool(fields.axes)]
-    for name, placed in fields.places.items():
-        first, sizes = placed[0], [len(x) for x in placed]
-        low, high = min(sizes), max(sizes)
-        count = f"{low}" if low == high else f"{low} to {high}"
-        whose = "for all samples" if len(placed) == 1 else "for each sample"
-        more = [k for k in ("weights", "cells", "edges") if getattr(first, k) is not None]
-        told = f"{name}  {count} points in R^{first.points.shape[1]}, {whose}"
-        lines.append(", ".join((told, *more)))
-    return "\n".join(lines)
-
-
-def _row(fields: Fields, name: str) -> dict[str, Any]:
-    from opdsl.nn.points.batch import numbers
-
-    values = numbers(fields.values[name])
-    wide = values.double()
-    on = {"on": fields.homes.get(name, "grid")} if fields.places else {}
-    return {
-        "field": name,
-        **on,
-        "role": fields.roles[name],
-        "samples": len(fields.values[name]),
-        "channels": values.shape[1],
-        "type": str(values.dtype).removeprefix("torch."),
-        "min": _finite(float(wide.min())),
-        "mean": _finite(float(wide.mean())),
-        "max": _finite(float(wide.max())),
-    }
-
-
-def _finite(number: float) -> float | None:
-    """None for what JSON cannot say."""
-    return number if abs(number) < float("inf") else None
-
-
-def _about(fields: Fields) -> dict[str, Any]:
-    return {
-        "name": fields.name,
-        "path": fields.source,
-        "axes": list(fields.axes),
-        "resolution": list(fields.resolution),
-        "suspects": list(fields.suspects),
-        "fingerprint": fields.fingerprint,
-    }
+def _title(found: DatasetDescription) -> str:
+    """Return the name, the grid, and a line for each set of points."""
+    about = found.about
+    grid = f"  {'x'.join(map(str, about['resolution']))} ({', '.join(about['axes'])})"
+    return "\n".join([about["name"] + grid * bool(about["axes"]), *found.points])
 
 
 def _cell(value: Any) -> str:

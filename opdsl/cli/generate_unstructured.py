@@ -1,4 +1,4 @@
-"""`opdsl data generate poisson-shapes` and `surface`: problems on shapes of their own."""
+"""`opdsl data generate poisson-shapes` and `surface`: problems on unstructured meshes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 
 from opdsl.cli.console import result, show_json
 from opdsl.cli.options import Json
-from opdsl.cli.progress import Progress
+from opdsl.cli.progress import SampleProgress
 
 if TYPE_CHECKING:
     from opdsl.data.generate import poisson_shapes as poisson_shapes_
@@ -38,13 +38,13 @@ def poisson_shapes(
 
     Example: opdsl data generate poisson-shapes --resolution 16 --samples 100 -o p.h5
     """
-    from opdsl.data.generate.poisson_shapes import generate
+    from opdsl.workflow.datasets.generation import poisson_shapes as generate
 
-    progress = Progress()
+    progress = SampleProgress()
     report = generate(resolution=resolution, samples=samples, seed=seed, out=out, progress=progress)
     progress.end()
-    told = f"two ways to the solution differ by {report.gap:.1e}"
-    _tell(report, {"gap": report.gap}, told, as_json=as_json)
+    check = f"two ways to the solution differ by {report.gap:.1e}"
+    _show(report, {"gap": report.gap}, check, as_json=as_json)
 
 
 def surface(
@@ -58,22 +58,22 @@ def surface(
 
     Example: opdsl data generate surface --resolution 12 --samples 100 -o s.h5
     """
-    from opdsl.data.generate.surface import generate
+    from opdsl.workflow.datasets.generation import surface as generate
 
-    progress = Progress()
+    progress = SampleProgress()
     report = generate(resolution=resolution, samples=samples, seed=seed, out=out, progress=progress)
     progress.end()
-    _tell(report, {}, "", as_json=as_json)
+    _show(report, {}, "", as_json=as_json)
 
 
-def _tell(
+def _show(
     report: poisson_shapes_.Report | surface_.Report,
     more: dict[str, float],
     also: str,
     *,
     as_json: bool,
 ) -> None:
-    told = {
+    summary = {
         "path": str(report.path),
         "samples": report.samples,
         "points": [report.fewest, report.most],
@@ -82,7 +82,7 @@ def _tell(
         "order": round(report.order, 3),
     }
     if as_json:
-        show_json(told | more)
+        show_json(summary | more)
         return
     checked = (f"residual {report.residual:.1e}", f"order of convergence {report.order:.2f}", also)
     result(

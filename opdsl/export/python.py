@@ -154,7 +154,7 @@ def _is_ours(thing: object) -> bool:
 def _constructed(graph: Graph, node: Node) -> _Constructed:
     """The construction of a node's module, all arguments of which `repr` can write."""
     found = _recorded(node.block, graph.arguments(node))
-    if not all(_written(x) for x in (*found.args, *found.named.values())):
+    if not all(_is_written_by_repr(x) for x in (*found.args, *found.named.values())):
         raise _no_source(graph, f"`{node.block.keyword()}` looks for points near each other")
     return found
 
@@ -186,7 +186,7 @@ def _literal(value: object) -> str:
     return repr(type(value)(value)) if isinstance(value, tuple | list) else repr(value)
 
 
-def _written(value: object) -> bool:
+def _is_written_by_repr(value: object) -> bool:
     """Whether `repr` writes it."""
     parts = value if isinstance(value, tuple | list) else (value,)
     return all(type(x) in LITERALS for x in parts)
@@ -285,7 +285,7 @@ class _Body:
 
 def _each_axis(domain: Domain, root: str) -> str:
     """The grid of a domain from that of the declared one, shortest where all axes are alike."""
-    said = {_grown("n", domain, i) for i in range(domain.dims)}
+    said = {_points_expression("n", domain, i) for i in range(domain.dims)}
     if len(said) == 1:
         return f"tuple({said.pop()} for n in {root})"
     return f"tuple(rule(n) for rule, n in zip({_rules(domain, 'n')}, {root}, strict=True))"
@@ -293,11 +293,11 @@ def _each_axis(domain: Domain, root: str) -> str:
 
 def _rules(domain: Domain, n: str) -> str:
     """For each axis a function from points of the declared domain to points of this one."""
-    each = [f"lambda {n}: {_grown(n, domain, i)}" for i in range(domain.dims)]
+    each = [f"lambda {n}: {_points_expression(n, domain, i)}" for i in range(domain.dims)]
     return f"[{', '.join(each)}]"
 
 
-def _grown(n: str, domain: Domain, axis: int) -> str:
+def _points_expression(n: str, domain: Domain, axis: int) -> str:
     """The points on an axis of a domain, as an expression in those of the declared one."""
     periodic = domain.axes[axis].periodic
     for step in domain.steps:
@@ -305,11 +305,11 @@ def _grown(n: str, domain: Domain, axis: int) -> str:
         if isinstance(step, Coarsen):
             n = f"{n} // {step.factor}"
         else:
-            n, periodic = _extended(n, step, axis, periodic=periodic), True
+            n, periodic = _extended_expression(n, step, axis, periodic=periodic), True
     return n
 
 
-def _extended(n: str, step: Extend, axis: int, *, periodic: bool) -> str:
+def _extended_expression(n: str, step: Extend, axis: int, *, periodic: bool) -> str:
     spacings = n if periodic else f"({n} - 1)"
     longer = f"{spacings} - (-{spacings} * {step.numerator_on(axis)} // {step.denominator})"
     if step.rounding == "nearest":

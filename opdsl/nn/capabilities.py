@@ -24,7 +24,7 @@ class NarrowsSpectrum(Protocol):
     """A layer whose transforms and products of modes can run in the dtype of autocast.
 
     Attributes:
-        narrow: whether they do.
+        low_precision: whether they do.
     """
 
-    narrow: bool
+    low_precision: bool

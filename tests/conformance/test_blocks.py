@@ -10,7 +10,7 @@ from torch.func import functional_call
 from opdsl import blocks
 from opdsl.ir.block import Block
 from opdsl.ir.spaces import VECTOR, Axis, Domain, Extend, Space
-from opdsl.nn.points.geometry import Geometry, Placed, placed_at
+from opdsl.nn.points.geometry import Geometries, Geometry, as_geometries
 
 BATCH = 2
 SIZES = {1: (12,), 2: (8, 7), 3: (6, 7, 8)}
@@ -154,10 +154,10 @@ class Case:
         channels = ask.domain.ambient if ask.what == "coordinates" else 1
         return torch.rand((1, *ask.domain.at(self.roots), channels), dtype=torch.float64)
 
-    def _place(self, ask, dtype: torch.dtype) -> Placed:
+    def _place(self, ask, dtype: torch.dtype) -> Geometries:
         points = self._asked(ask).to(dtype)[0]
         ring = torch.arange(len(points))
-        return placed_at(Geometry(points, edges=torch.stack((ring, ring.roll(1)), 1)))
+        return as_geometries(Geometry(points, edges=torch.stack((ring, ring.roll(1)), 1)))
 
     def keywords(
         self, kernel: str | None = None, dtype: torch.dtype = torch.float32

@@ -8,7 +8,7 @@ import torch
 from opdsl import Geometry, blocks
 from opdsl.ir.block import Block, Refusal
 from opdsl.ir.spaces import VECTOR, Axis, Domain, Space
-from opdsl.lower.per_sample import each
+from opdsl.lower.per_sample import run_per_sample
 
 SIZES = (5, 4, 8)
 ONE = Axis(name="points")
@@ -111,7 +111,7 @@ def test_a_packed_batch_is_each_sample_alone(name):
         p.data.add_(0.1 * torch.randn_like(p))
     xs = [values(x, i) for i, x in enumerate(spaces)]
     more = keywords(block, spaces)
-    alone = each(module, xs, ragged, more)
+    alone = run_per_sample(module, xs, ragged, more)
     own = {"ragged": ragged} if block.ragged == "own" else {}
     torch.manual_seed(0)
     packed = module(*xs, **more, **own)

@@ -85,7 +85,7 @@ def test_a_command_that_needs_no_torch_does_not_import_it(tmp_path, arguments):
 
 
 def test_a_run_folder_is_read_without_torch():
-    text = "import sys, opdsl.workflow.run_folder; sys.exit('torch' in sys.modules)"
+    text = "import sys, opdsl.workflow.folder.reading; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", text], check=True, cwd=ROOT)  # noqa: S603  our own program
 
 

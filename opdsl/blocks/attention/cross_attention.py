@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 
 
 class CrossAttention(Block):
-    """w(x) = sum over points y of softmax(Q q(x) . K v(y) / sqrt d) V v(y): q asks, v answers.
+    """w(x) = sum over points y of softmax(Q q(x) . K v(y) / sqrt d) V v(y): q attends to v.
 
-    The result lives on the domain of q, which may be any set of points: this is a way from one
-    domain to another. The mean over y tends to an integral as the domain of v is refined; points
-    of v count by the `measure` that their domain declares.
+    q : E -> R^n and v : D -> R^m give w : E -> R^n on any domains D and E: this is a map from
+    functions on one set of points to functions on another. The mean over y tends to an integral
+    under refinement of D; points of v have the weights that their domain declares as `measure`. d
+    is the number of channels of a head.
 
     ```op
     edition 2026
@@ -37,7 +38,7 @@ class CrossAttention(Block):
     ```
 
     Attributes:
-        heads: into how many heads the channels of q are split.
+        heads: number of heads, into which the channels of q are split evenly.
 
     Source: Vaswani et al. 2017, arXiv:1706.03762; Li et al. 2023, arXiv:2205.13671 (OFormer).
     """
@@ -56,20 +57,20 @@ class CrossAttention(Block):
     heads: PositiveInt = Field(default=1, description=HEADS)
 
     def infer(self, q: Space, _v: Space) -> Space:
-        """The channels of q on its domain."""
+        """Return the domain of q with its number of channels."""
         split(q.channels, self.heads)
         return q.with_channels(q.channels)
 
     def integrates(self, _q: Space, v: Space) -> tuple[Domain, ...]:
-        """Over the points that answer."""
+        """Return the domain of v."""
         return (v.domain,)
 
     def side_inputs(self, _q: Space, v: Space) -> tuple[SideInput, ...]:
-        """Where the points that answer are, if they stand for more than one over their number."""
+        """Return the geometry of the points of v, unless all points weigh the same."""
         return weighed(v.domain)
 
     def cost(self, q: Space, v: Space) -> Cost:
-        """Four matrices with constants, and all pairs of points."""
+        """Count four matrices with biases, and all pairs of points."""
         c, d = q.channels, v.channels
         asks, answers = q.domain.volume(), v.domain.volume()
         flops = asks * (4 * c * c) + answers * (4 * c * d) + asks * answers * (4 * c)
@@ -77,7 +78,7 @@ class CrossAttention(Block):
         return Cost(params, flops, q.numbers() * BYTES)
 
     def uniform(self, inputs: tuple[bool, ...], _q: Space, _v: Space) -> bool:
-        """Points that ask the same get the same answer."""
+        """Return whether the queries have one value: equal queries get equal answers."""
         return inputs[0]
 
     def lower(self, q: Space, v: Space) -> nn.Module:

@@ -17,13 +17,14 @@ if TYPE_CHECKING:
 
 
 class SliceAttention(Block):
-    """w(x) = sum over slices s of p_s(x) z'_s, z' = attention(z), z_s = mean of v weighed by p_s.
+    """w(x) = sum over slices s of p_s(x) z'_s, z' = attention(z), z_s = mean of v weighted by p_s.
 
-    Each head assigns every point to `slices` slices, p(x) = softmax(A v(x) / t), in parts that add
-    up to one; a slice is the mean of B v over its points, and the slices look at each other. What
-    grows with the number of points is linear in it. On points of which their domain declares a
-    `measure`, the means are integrals with it, so that a cloud which is denser in one place gives
-    what an even one gives; on a grid all points count the same.
+    v : D -> R^n gives w : D -> R^n on any domain D. Each head assigns every point to `slices`
+    slices by p(x) = softmax(A v(x) / t); a slice is the weighted mean of B v over the points, and
+    the slices attend to each other. The cost is linear in the number of points. Where points have a
+    `measure`, the means are integrals with it, so that a cloud that is denser in one place gives
+    the result of an even cloud; on a grid all points weigh the same. The means converge under
+    refinement.
 
     ```op
     edition 2026
@@ -38,8 +39,8 @@ class SliceAttention(Block):
     ```
 
     Attributes:
-        slices: how many there are in each head.
-        heads: into how many heads the channels are split.
+        slices: number of slices of each head.
+        heads: number of heads, into which the channels are split evenly.
 
     Source: Wu et al. 2024, arXiv:2402.02366, eq. (1) to (4) (Transolver, irregular meshes).
     """
@@ -58,20 +59,20 @@ class SliceAttention(Block):
     heads: PositiveInt = Field(default=1, description=HEADS)
 
     def infer(self, x: Space) -> Space:
-        """As many channels on the same domain."""
+        """Return the domain with as many channels."""
         split(x.channels, self.heads)
         return x.with_channels(x.channels)
 
     def integrates(self, x: Space) -> tuple[Domain, ...]:
-        """Over all points."""
+        """Return the domain of v."""
         return (x.domain,)
 
     def side_inputs(self, x: Space) -> tuple[SideInput, ...]:
-        """Where the points are, if they stand for more than one over their number."""
+        """Return the geometry of points, unless all points weigh the same."""
         return weighed(x.domain)
 
     def cost(self, x: Space) -> Cost:
-        """Three matrices at each point, slices of each head and back, and attention among them."""
+        """Count three matrices at each point, the slices of each head, and attention among them."""
         c, m, volume = x.channels, self.slices, x.domain.volume()
         d = c // self.heads
         params = 3 * (c * c + c) + d * m + m + self.heads + 3 * d * d
@@ -80,7 +81,7 @@ class SliceAttention(Block):
         return Cost(params, flops, x.numbers() * BYTES)
 
     def uniform(self, inputs: tuple[bool, ...], _x: Space) -> bool:
-        """Equal points ask the same and get the same answer."""
+        """Return whether the input has one value: equal queries get equal answers."""
         return all(inputs)
 
     def lower(self, x: Space) -> nn.Module:

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 
 class Broadcast(Block):
-    """w(x) = v at every point: the constant function of a vector.
+    """w(x) = v at every point: the constant function with the value of a vector.
+
+    v : R^n gives w : to -> R^n, and v : C^n likewise. It is the same function at every resolution.
 
     ```op
     edition 2026
@@ -43,7 +45,7 @@ class Broadcast(Block):
     to: Domain = Field(description="the domain of the function")
 
     def infer(self, x: Space) -> Space:
-        """The channels of the vector on `to`."""
+        """Return `to` with the channels of the vector."""
         if x.domain.kind != "vector":
             raise Refusal(
                 "OP0301",
@@ -55,15 +57,15 @@ class Broadcast(Block):
         return x.on(self.to)
 
     def receptive_field(self, sizes: GridSizes, _x: Space) -> tuple[int, ...]:
-        """The vector is the same at every point."""
+        """Return 0: the vector is the same at every point."""
         return (0,) * len(sizes[-1])
 
     def cost(self, x: Space) -> Cost:
-        """A copy."""
+        """Count a copy."""
         return copy_cost(self.infer(x).numbers())
 
     def uniform(self, inputs: tuple[bool, ...], x: Space) -> bool:
-        """A vector is the same at every point."""
+        """Return True for a vector."""
         return all(inputs) or x.domain.kind == "vector"
 
     def lower(self, _x: Space) -> nn.Module:

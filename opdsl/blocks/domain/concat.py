@@ -13,9 +13,10 @@ if TYPE_CHECKING:
 
 
 class Concat(Block):
-    """w(x) = (u(x), v(x), ...): the channels of all functions, in the order given.
+    """w(x) = (u(x), v(x), ...): the channels of all functions, in the order of the arguments.
 
-    If every channel of every part has a name, and no name comes twice, the names stay.
+    u : D -> R^m, v : D -> R^n, ... give w : D -> R^(m + n + ...) on any one domain D; all are real
+    or all complex. The names of channels stay if every channel has one and no name occurs twice.
 
     ```op
     edition 2026
@@ -41,7 +42,7 @@ class Concat(Block):
     )
 
     def infer(self, first: Space, *more: Space) -> Space:
-        """The sum of the channels on the common domain."""
+        """Return the common domain with the sum of the channels."""
         x = (first, *more)
         same_domain("concatenate", x)
         same_field("concatenate", x)
@@ -49,18 +50,18 @@ class Concat(Block):
         return first.with_channels(channels).model_copy(update={"components": _names(x)})
 
     def band_preserving(self) -> bool:
-        """It is linear, and the same at every point."""
+        """Return True: it is linear and acts on every point alike."""
         return True
 
     def cost(self, *x: Space) -> Cost:
-        """A copy."""
+        """Count a copy."""
         return copy_cost(self.infer(*x).numbers())
 
     def lower(self, *_x: Space) -> nn.Module:
-        """See `opdsl.nn.grid.layout.concat`."""
-        from opdsl.nn.grid import layout
+        """See `opdsl.nn.grid.concat.concat`."""
+        from opdsl.nn.grid import concat
 
-        return layout.Concat()
+        return concat.Concat()
 
 
 def _names(x: tuple[Space, ...]) -> tuple[str, ...] | None:

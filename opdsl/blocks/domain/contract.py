@@ -15,10 +15,11 @@ if TYPE_CHECKING:
 
 
 class Contract(Block):
-    """w_j(x) = sum over i of b_ji t_i(x): the vector b gives the weights of the functions t_i.
+    """w_j(x) = sum over i of b_ji t_i(x): a vector b weights the functions t_i.
 
-    The branch and the trunk of a DeepONet meet here. The vector has `out` times as many channels as
-    the function, those of w_1 first.
+    b : R^(out n) and t : D -> R^n give w : D -> R^out on any domain D. Branch and trunk of a
+    DeepONet meet here. The entries of b that belong to w_1 come first. It converges under
+    refinement.
 
     ```op
     edition 2026
@@ -34,7 +35,7 @@ class Contract(Block):
     ```
 
     Attributes:
-        out: channels of the result.
+        out: number of channels of the result.
 
     Source: Lu et al. 2021, arXiv:1910.03193, eq. (2).
     """
@@ -48,7 +49,7 @@ class Contract(Block):
     out: PositiveInt = Field(default=1, description="channels of the result")
 
     def infer(self, branch: Space, trunk: Space) -> Space:
-        """`out` channels on the domain of the function."""
+        """Return the domain of the function with `out` channels."""
         if branch.domain.kind != "vector":
             raise Refusal(
                 "OP0301",
@@ -72,7 +73,7 @@ class Contract(Block):
         return trunk.with_channels(self.out)
 
     def cost(self, branch: Space, trunk: Space) -> Cost:
-        """A product and a sum for each channel of the function and of the result."""
+        """Count a product and a sum for each channel of the function and of the result."""
         volume = trunk.domain.volume()
         return Cost(0, volume * (2 * branch.channels), volume * (self.out * BYTES))
 

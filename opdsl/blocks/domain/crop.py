@@ -14,10 +14,11 @@ if TYPE_CHECKING:
 
 
 class Crop(BetweenExtensions):
-    """w = v on the points of `to`, which the domain of v extends; undoes `pad`.
+    """w = v on the points of `to`, which the domain of v extends; the inverse of `pad`.
 
-    An extension closes on itself, so Fourier layers can act there on a function that is not
-    periodic; its jump has the added points to go down.
+    v : extend(D, ...) -> R^n gives w : D -> R^n, and complex functions likewise. An extension is
+    periodic, so that Fourier layers can act there on a function that is not periodic; its jump is
+    spread over the added points.
 
     ```op
     edition 2026
@@ -46,7 +47,7 @@ class Crop(BetweenExtensions):
     to: Domain = Field(description="the inner domain")
 
     def lower(self, x: Space) -> nn.Module:
-        """See `opdsl.nn.grid.layout.crop`."""
-        from opdsl.nn.grid import layout
+        """See `opdsl.nn.grid.pad.crop`."""
+        from opdsl.nn.grid import pad
 
-        return layout.Crop(next(y.sides for y in self._steps(x) if y))
+        return pad.Crop(next(y.sides for y in self._steps(x) if y))

@@ -13,10 +13,12 @@ if TYPE_CHECKING:
 
 
 class Flatten(Block):
-    """w = (v(x_1), v(x_2), ...): every channel at every point, as a vector.
+    """w = (v(x_1), v(x_2), ...): every channel at every point, as one vector.
 
-    The vector has as many entries as there are points, so the domain must have one resolution
-    only, and it says so: `fixed = 100`.
+    v : D -> R^n gives w : R^(n points). The length of the vector is the number of points, so the
+    domain must declare one resolution: `fixed = 100`. Domains with points of their own in each
+    sample are refused. Only on a spectrum, whose modes do not depend on the resolution, it
+    converges.
 
     ```op
     edition 2026
@@ -37,7 +39,10 @@ class Flatten(Block):
     samples: ClassVar[tuple[dict[str, Any], ...]] = ({"inputs": (3,)}, {"inputs": ("P -> R^2",)})
 
     def infer(self, x: Space) -> Space:
-        """A vector with channels times points entries; 1 point while the domain is not pinned."""
+        """Return the space of vectors with channels times points entries.
+
+        A domain without a fixed resolution counts as one point; a check reports it.
+        """
         domain = x.domain
         if domain.geometry == "per_sample":
             raise Refusal(
@@ -61,15 +66,15 @@ class Flatten(Block):
         return x.domain.modes is not None or all(a.pinned for a in x.domain.axes)
 
     def fixed_resolution(self, x: Space) -> str | None:
-        """Every point is a channel."""
+        """Return the reason: every point is a channel of the result."""
         return None if x.domain.modes is not None else "turns every sample point into a channel"
 
     def diverges(self, x: Space) -> str | None:
-        """As `pins`."""
+        """Return the reason of `fixed_resolution`."""
         return self.fixed_resolution(x)
 
     def cost(self, x: Space) -> Cost:
-        """A copy."""
+        """Count a copy."""
         return copy_cost(self.infer(x).numbers())
 
     def lower(self, _x: Space) -> nn.Module:

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 
 class Select(Block):
-    """w = (v_i, v_j, ...): the named or numbered channels of v; written `v[ux]`, `v[0]`, `v[2..4]`.
+    """w = (v_i, v_j, ...): some channels of v; written `v[ux]`, `v[0]`, `v[2..4]`.
+
+    v : D -> R^n gives w : D -> R^(number of channels) on any domain D, and complex functions
+    likewise. The channels keep their names unless one is chosen twice.
 
     ```op
     edition 2026
@@ -31,7 +34,7 @@ class Select(Block):
     ```
 
     Attributes:
-        channels: which ones, by name or by number from 0.
+        channels: names, or numbers from 0, in the order of the result.
 
     Source: nothing to cite.
     """
@@ -48,7 +51,7 @@ class Select(Block):
     )
 
     def infer(self, x: Space) -> Space:
-        """The chosen channels, with their names."""
+        """Return the domain with the chosen channels and their names."""
         chosen = self._numbers(x)
         names = x.components
         picked = tuple(names[i] for i in chosen) if names else None
@@ -82,11 +85,11 @@ class Select(Block):
         return channel
 
     def band_preserving(self) -> bool:
-        """It is linear, and the same at every point."""
+        """Return True: it is linear and acts on every point alike."""
         return True
 
     def cost(self, x: Space) -> Cost:
-        """A copy."""
+        """Count a copy."""
         return copy_cost(self.infer(x).numbers())
 
     def lower(self, x: Space) -> nn.Module:

@@ -20,16 +20,17 @@ NORM = 8  # operations for each number that is normalised
 
 
 class Message(Block):
-    """e_ij += f(e_ij, v_j, v_i), then v_i += g(v_i, sum over j of e_ij), so many steps.
+    """e_ij += f(e_ij, v_j, v_i), then v_i += g(v_i, sum over j of e_ij), for each of `steps` steps.
 
-    Along each edge from j to i runs a message e_ij, which begins as what a network makes of
-    x_j - x_i and its length, has as many channels as v, and is kept from step to step. f, g and
-    that network are perceptrons with a layer norm at their end; each step has its own.
+    v : M -> R^n gives w : M -> R^n on a mesh, a graph or points. Each edge from j to i has a
+    message e_ij with n channels, which persists from step to step and begins as a network of x_j -
+    x_i and its length. f, g and that network are perceptrons that end with a layer norm; each step
+    has its own.
 
-    Edges are those of the geometry that is given with each call, from their first point to their
-    second; without any, all corners of a cell are joined, both ways. A geometry with neither is
-    refused. A point to which no edge leads hears nothing: its sum is zero. Where the domain
-    declares a period, x_j - x_i is the short way around.
+    Edges are those of the geometry that each call gives, from their first point to their second;
+    without edges, all corners of a cell are joined in both directions. A geometry with neither is
+    refused. At a point that no edge enters the sum is zero. Where the domain declares a period, x_j
+    - x_i is the shortest difference. There is no limit under refinement, as edges become shorter.
 
     ```op
     edition 2026
@@ -47,11 +48,11 @@ class Message(Block):
     ```
 
     Attributes:
-        steps: how often messages are sent: how many edges far a point hears.
-        hidden: widths of the hidden layers of the perceptrons.
-        act: the activation between their layers.
-        norm: layer or none, at the end of each of them.
-        reduction: sum or mean over the edges that lead to a point.
+        steps: number of steps, which is the distance in edges that information travels.
+        hidden: widths of the hidden layers of each perceptron.
+        act: activation between their layers, see `apply`.
+        norm: layer or none, the normalisation at the end of each perceptron.
+        reduction: sum or mean over the edges that enter a point.
 
     Source: Pfaff et al. 2021, arXiv:2010.03409, eq. (1) and appendix A.1 (MeshGraphNets).
     """
@@ -78,25 +79,25 @@ class Message(Block):
     reduction: Literal["sum", "mean"] = Field(default="sum", description="over the edges")
 
     def infer(self, x: Space) -> Space:
-        """That of v."""
+        """Return the space of v."""
         if not (x.domain.scattered and x.domain.ambient):
             message = "`message` is defined on meshes, graphs and points only"
             raise Refusal("OP0301", message, f"this is {KINDS[x.domain.kind]}", at=0)
         return x
 
     def side_inputs(self, x: Space) -> tuple[SideInput, ...]:
-        """The geometry: coordinates and edges."""
+        """Return the geometry: coordinates and edges."""
         return (SideInput(x.domain.name, "coordinates", x.domain),)
 
     def diverges(self, _x: Space) -> str | None:
-        """Edges have no limit."""
+        """Return the reason: the length of edges tends to zero."""
         return "looks along edges, which get shorter as a mesh is refined"
 
     def _widths(self, x: Space, seen: int) -> tuple[int, ...]:
         return (seen, *self.hidden, x.channels)
 
     def cost(self, x: Space) -> Cost:
-        """The perceptrons, those of messages at six edges for each point."""
+        """Count the perceptrons, those of messages at six edges for each point."""
         c, d = x.channels, x.domain.ambient or 0
         volume = x.domain.volume()
         begin, edge, node = (self._widths(x, n) for n in (d + 1, 3 * c, 2 * c))

@@ -19,11 +19,12 @@ if TYPE_CHECKING:
 
 
 class AxisConv(Block):
-    """w = sum over axes a of F_a^-1(R_a . F_a(v)): Fourier modes of one axis at a time.
+    """w = sum over axes a of F_a^-1(R_a . F_a(v)): a spectral convolution factorised over axes.
 
-    F_a transforms along axis a alone, so a mode of it has a matrix for all points of the other
-    axes: the numbers of weights are a sum over the axes, not a product. `modes` is one-sided, as in
-    `spectral_conv`, and the grid needs 2 m + 1 points.
+    v : D -> R^n gives w : D -> R^out on a grid D. F_a transforms along axis a alone, and each mode
+    has one matrix for all points of the other axes, so the number of weights is a sum over the axes
+    and not a product. Every axis is treated as periodic and needs 2 m + 1 points. It converges
+    under refinement.
 
     ```op
     edition 2026
@@ -38,8 +39,9 @@ class AxisConv(Block):
     ```
 
     Attributes:
-        modes: the greatest frequency kept on each axis; one number for all axes or one for each.
-        out: channels of the result; as many as come in by default.
+        modes: m, the greatest frequency with weights, in periods per box: |k| <= m; one number for
+            all axes or one for each.
+        out: number of channels of the result; by default that of v.
 
     Source: Tran et al. 2023, arXiv:2111.13802, eq. (6).
     """
@@ -58,25 +60,25 @@ class AxisConv(Block):
     out: PositiveCount | None = Field(default=None, description="channels of the result")
 
     def infer(self, x: Space) -> Space:
-        """`out` channels on the same grid."""
+        """Return the grid with `out` channels."""
         each_axis(self.modes, x)
         return x.with_channels(self.out or x.channels)
 
     def bounds(self, x: Space) -> tuple[Bound, ...]:
-        """The points that hold the frequencies."""
+        """Require points that resolve the frequencies."""
         bands = frequencies(each_axis(self.modes, x))
         return bounds(x.domain, bands, self.modes)
 
     def max_modes(self, x: Space) -> tuple[int, ...]:
-        """A matrix for each |k| <= m."""
+        """Return m on each axis: each |k| <= m has a matrix."""
         return each_axis(self.modes, x)
 
     def band_preserving(self) -> bool:
-        """It makes no frequency."""
+        """Return True: it acts on each frequency by itself."""
         return True
 
     def cost(self, x: Space) -> Cost:
-        """Matrices for each axis; transforms there and back; products for each line of points."""
+        """Count matrices and transforms for each axis, and products for each line of points."""
         out, c = self.infer(x), x.channels
         modes = each_axis(self.modes, x)
         numbers = sum((m + 1) * c * out.channels for m in modes)
@@ -85,7 +87,7 @@ class AxisConv(Block):
         return Cost(2 * numbers, flops, out.numbers() * BYTES)
 
     def work(self, kernel: str, sizes: GridSizes, x: Space) -> Work:
-        """For each axis, transforms of all its lines there and back, and the products between."""
+        """Count transforms of all lines of each axis in both directions, and the products."""
         out, c = self.infer(x).channels, x.channels
         parts = []
         for n, m in zip(sizes[0], each_axis(self.modes, x), strict=True):
@@ -101,7 +103,7 @@ class AxisConv(Block):
         return sum((m + 1) * math.prod(sizes[0]) // n for m, n in pairs)
 
     def complex_weights(self, x: Space) -> int:
-        """All of them."""
+        """Count all weights."""
         return self.cost(x).params // 2
 
     def lower(self, x: Space) -> nn.Module:

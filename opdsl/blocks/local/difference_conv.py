@@ -18,12 +18,13 @@ MOST_AXES = 3
 
 
 class DifferenceConv(Block):
-    """w(x) = sum_j W_j (v(x + j h) - v(x)) width / h: differences to the neighbours, over h.
+    """w(x) = sum_j W_j (v(x + j h) - v(x)) width / h: differences to the neighbours, divided by h.
 
-    Under refinement it tends to the derivative sum_j W_j (j . grad v) width, the same whatever the
-    grid: a stencil that shrinks with the grid, but whose result does not. Each axis is divided by
-    its own spacing h. Where the spacing is `width` nothing is scaled, so `width` is best about the
-    spacing of the grid on which the model is trained.
+    v : D -> R^n gives w : D -> R^out on a grid D of one to three axes with at least `kernel` points
+    on each. Under refinement it tends to the derivative sum_j W_j (j . grad v) width: the stencil
+    shrinks with the grid, the result does not. Each axis is divided by its own spacing h. At the
+    spacing `width` the factor is one, so `width` is best about the spacing of the grid on which the
+    model is trained.
 
     ```op
     edition 2026
@@ -38,14 +39,15 @@ class DifferenceConv(Block):
     ```
 
     Attributes:
-        out: channels of the result; as many as come in by default.
+        out: number of channels of the result; by default that of v.
         kernel: points of the stencil on each axis, odd.
-        width: a length, in the unit of the axes; one number for all axes or one for each.
-        edges: of axes that do not close: `replicate` or `reflect` the function, or `zeros`; with
-            `zeros` axes that close are treated so too. Beyond an end no difference is known: the
-            points next to it keep an error, so the mean square converges with order 1/2 there, the
-            inside with 1. With `zeros` the jump at the end over h grows, and there is no limit.
-        mix: whether each channel of the result sees all channels, or its own only.
+        width: a length in the unit of the axes; one number for all axes or one for each.
+        edges: v beyond the ends of axes that are not periodic: `replicate` or `reflect` it, or
+            `zeros`; with `zeros` periodic axes are treated so too. Beyond an end no difference is
+            known: the points next to it have an error, so the mean square converges with order 1/2
+            there and with 1 inside. With `zeros` the jump at the end over h grows, and there is no
+            limit.
+        mix: whether each channel of the result depends on all channels, or on its own only.
 
     Source: Liu-Schiaffini et al. 2024, arXiv:2402.16845, eq. (7); on grids of one spacing its
         program divides by that spacing.
@@ -76,7 +78,7 @@ class DifferenceConv(Block):
         return value
 
     def infer(self, x: Space) -> Space:
-        """`out` channels on the same grid."""
+        """Return the grid with `out` channels."""
         self._check(x)
         return x.with_channels(self.out or x.channels)
 
@@ -104,21 +106,21 @@ class DifferenceConv(Block):
             )
 
     def bounds(self, x: Space) -> tuple[Bound, ...]:
-        """The stencil must not be wider than the grid."""
+        """Require a grid at least as wide as the stencil."""
         return stencil_bounds(x.domain, self.kernel)
 
     def diverges(self, _x: Space) -> str | None:
-        """A jump to zero over the spacing grows without end."""
+        """Return the reason if the edges are zeros: the jump over the spacing grows without end."""
         if self.edges != "zeros" or self.kernel == 1:
             return None
         return "divides the jump to zero at the ends by the spacing"
 
     def receptive_field(self, sizes: GridSizes, _x: Space) -> tuple[int, ...]:
-        """Half of the stencil."""
+        """Return half of the stencil."""
         return (self.kernel // 2,) * len(sizes[-1])
 
     def cost(self, x: Space) -> Cost:
-        """One product for each point of the stencil, and one more for each axis."""
+        """Count one product for each point of the stencil, and one more for each axis."""
         out, c = self.infer(x), x.channels
         inward = c if self.mix else 1
         weights = self.kernel**x.domain.dims * inward * out.channels

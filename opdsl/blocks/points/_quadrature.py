@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 
 
 def weighed(domain: Domain) -> tuple[SideInput, ...]:
-    """Where the points are, if they stand for more than one over their number."""
+    """Return the geometry that weights need; nothing where all points weigh the same."""
     told = domain.scattered and domain.measure != "uniform"
     return (SideInput(domain.name, "coordinates", domain),) if told else ()
 
 
 def measured(domain: Domain) -> nn.Module | None:
-    """What the points stand for, as a module; None where all count the same."""
+    """Return the module that computes the weights; None where all points weigh the same."""
     from opdsl.nn.points import inputs
 
     if not weighed(domain):

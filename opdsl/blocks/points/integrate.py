@@ -13,12 +13,13 @@ if TYPE_CHECKING:
 
 
 class Integrate(Block):
-    """w = integral of v over its domain, a vector.
+    """w = integral of v over its domain, as a vector.
 
-    On grids the trapezoidal rule, on periodic axes with equal weights; on a sphere the quadrature
-    of its sampling, with area 4 pi. On points a sum with what each stands for, as their domain
-    declares by `measure`. Where that is `uniform` no geometry is asked for: it is the mean, which
-    is the integral only if the points are spread evenly in a domain of measure 1.
+    v : D -> R^n gives w : R^n, where D is a grid, points or a sphere. Grids use the trapezoidal
+    rule, which has equal weights on periodic axes; a sphere uses the quadrature of its sampling,
+    with area 4 pi. Points use the weights that their domain declares by `measure`. The measure
+    `uniform` needs no geometry: w is the mean then, which is the integral only if the points are
+    spread evenly in a domain of measure 1. It converges under refinement.
 
     ```op
     edition 2026
@@ -43,7 +44,7 @@ class Integrate(Block):
     )
 
     def infer(self, x: Space) -> Space:
-        """As many channels, without a domain."""
+        """Return the space of vectors with as many channels."""
         domain = x.domain
         if not (domain.regular or domain.scattered or domain.kind in {"sphere", "any"}):
             raise Refusal(
@@ -63,15 +64,15 @@ class Integrate(Block):
         return Space(domain=VECTOR, channels=x.channels)
 
     def integrates(self, x: Space) -> tuple[Domain, ...]:
-        """Over the whole domain."""
+        """Return the domain of v."""
         return (x.domain,)
 
     def side_inputs(self, x: Space) -> tuple[SideInput, ...]:
-        """Where the points are, if they stand for more than one over their number."""
+        """Return the geometry of points, unless all points weigh the same."""
         return weighed(x.domain)
 
     def cost(self, x: Space) -> Cost:
-        """A product and a sum for each number."""
+        """Count a product and a sum for each number."""
         return Cost(0, x.numbers() * 2, self.infer(x).numbers() * BYTES)
 
     def lower(self, x: Space) -> nn.Module:
@@ -80,8 +81,8 @@ class Integrate(Block):
 
         domain = x.domain
         if domain.kind == "sphere":
-            return integral.OverSphere(domain.sampling or "gauss_legendre")
+            return integral.SphereIntegral(domain.sampling or "gauss_legendre")
         if domain.scattered:
-            return integral.OverPoints(measured(domain))
+            return integral.PointIntegral(measured(domain))
         lengths = tuple(a.hi - a.lo for a in domain.axes)
-        return integral.OverGrid(lengths, domain.periodic)
+        return integral.GridIntegral(lengths, domain.periodic)

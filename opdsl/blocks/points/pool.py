@@ -15,12 +15,13 @@ if TYPE_CHECKING:
 
 
 class Pool(Block):
-    """w = max over the domain of v, or the mean of v over it, a vector; each channel by itself.
+    """w = max over the domain of v, or the mean of v over it, as a vector; each channel by itself.
 
-    The maximum is that of the values at the points: as they get denser it grows to the maximum of
-    a continuous function, and its error falls like the square of their distance. The mean is the
-    integral over the volume, with the weights that `integrate` has; where the measure of points
-    is `uniform` all count the same.
+    v : D -> R^n gives w : R^n, where D is a grid, points or a sphere. The maximum is that of the
+    values at the points: as they become denser it grows to the maximum of a continuous function,
+    and its error falls like the square of their distance. The mean is the integral divided by the
+    volume, with the weights of `integrate`; all points weigh the same where their measure is
+    `uniform`.
 
     ```op
     edition 2026
@@ -38,7 +39,7 @@ class Pool(Block):
     ```
 
     Attributes:
-        kind: max or mean.
+        kind: max or mean; given without a name.
 
     Source: Qi et al. 2017, arXiv:1612.00593, eq. (1) (PointNet).
     """
@@ -56,7 +57,7 @@ class Pool(Block):
     kind: Literal["max", "mean"] = Field(default="max", description="what is told of all points")
 
     def infer(self, x: Space) -> Space:
-        """As many channels, without a domain."""
+        """Return the space of vectors with as many channels."""
         domain = x.domain
         if not (domain.regular or domain.scattered or domain.kind in {"sphere", "any"}):
             message = "`pool` is defined on grids, points and spheres only"
@@ -72,15 +73,15 @@ class Pool(Block):
         return Space(domain=VECTOR, channels=x.channels)
 
     def side_inputs(self, x: Space) -> tuple[SideInput, ...]:
-        """For a mean the geometry of points, unless all count the same."""
+        """Return the geometry of points for a mean, unless all points weigh the same."""
         return weighed(x.domain) if self.kind == "mean" else ()
 
     def integrates(self, x: Space) -> tuple[Domain, ...]:
-        """A mean: over the domain of v."""
+        """Return the domain of v for a mean."""
         return (x.domain,) if self.kind == "mean" else ()
 
     def cost(self, x: Space) -> Cost:
-        """A product and a sum for each number, or a comparison."""
+        """Count a product and a sum for each number, or a comparison."""
         each = 2 if self.kind == "mean" else 1
         return Cost(0, x.numbers() * each, self.infer(x).numbers() * BYTES)
 
@@ -88,13 +89,13 @@ class Pool(Block):
         """See `opdsl.nn.layers.pool`."""
         from opdsl.nn.layers import pool
 
-        return pool.Max() if self.kind == "max" else self._mean(x.domain)
+        return pool.GlobalMax() if self.kind == "max" else self._mean(x.domain)
 
     def _mean(self, domain: Domain) -> nn.Module:
         from opdsl.nn.layers import integral, pool
 
         if domain.kind == "sphere":
-            return pool.MeanOverSphere(domain.sampling or "gauss_legendre")
+            return pool.SphereMean(domain.sampling or "gauss_legendre")
         if domain.scattered:
-            return pool.MeanOverPoints(measured(domain))
-        return integral.OverGrid((1.0,) * domain.dims, domain.periodic)
+            return pool.PointMean(measured(domain))
+        return integral.GridIntegral((1.0,) * domain.dims, domain.periodic)

@@ -12,10 +12,23 @@ if TYPE_CHECKING:
 
 
 class Position(Block):
-    """v = u + p, with one trained number p for each point and channel.
+    """w = v + p, with one trained number p for each point and channel.
 
-    Such a table exists for one resolution only, so the domain must say that it is fixed:
-    `grid(x: 0..1, fixed = 64)`. `coords(D)` with `linear` does the same at any resolution.
+    v : D -> R^n gives w : D -> R^n. Such a table exists for one resolution only, so the domain must
+    declare it: `grid(x: 0..1, fixed = 64)`. There is no limit under refinement. `coords(D)` with
+    `linear` serves the purpose at any resolution, `series` with a trained function.
+
+    ```op
+    edition 2026
+
+    model Table {
+      domain D = grid(x: 0..1, fixed = 64)
+      input v : D -> R^3
+      output w : D -> R^3
+
+      w = v |> position()
+    }
+    ```
 
     ```op
     edition 2026
@@ -35,19 +48,19 @@ class Position(Block):
     samples: ClassVar[tuple[dict[str, Any], ...]] = ({"inputs": (3,)},)
 
     def infer(self, x: Space) -> Space:
-        """The space of the input."""
+        """Return the space of the input."""
         return x
 
     def fixed_resolution(self, _x: Space) -> str | None:
-        """The table has a size."""
+        """Return the reason: the table has one entry for each point."""
         return "has a trained value for each sample point"
 
     def diverges(self, _x: Space) -> str | None:
-        """Nothing ties the table of one grid to that of a finer one."""
+        """Return the reason: tables of two grids are unrelated."""
         return "has a trained value for each sample point"
 
     def cost(self, x: Space) -> Cost:
-        """One number and one addition for each point and channel."""
+        """Count one parameter and one addition for each point and channel."""
         numbers = x.numbers()
         points = 1
         for i, axis in enumerate(x.domain.axes):

@@ -13,12 +13,13 @@ if TYPE_CHECKING:
 
 
 class Pull(Block):
-    """w(x) = v(y_n(x)), where n(x) is the number of the point y that belongs to x.
+    """w(x) = v(y_n(x)), where n(x) is the index of the point y that belongs to x.
 
-    A way back from a grid onto which points were transported: an encoding says which point each
-    cell of the grid took, and a decoding, which is n, where each point has gone. Points of v are
-    numbered from 0, the last axis running fastest. The numbers are those of the grid of each call,
-    so whoever makes another grid makes other numbers; then w converges like the nearest point.
+    v : D -> R^m and n : E -> R^1 give w : E -> R^m. It is the way back from a grid onto which
+    points were transported: an encoding states which point each cell of the grid received, and a
+    decoding, which is n, where each point has gone. Points of v are numbered from 0, the last axis
+    running fastest. The indices belong to the grid of each call, so another grid needs other
+    indices; w then converges like interpolation from the nearest point.
 
     ```op
     edition 2026
@@ -35,7 +36,7 @@ class Pull(Block):
     ```
 
     Source: Li et al. 2025, arXiv:2507.20065, section 3 (OTNO); neuralop/models/otno.py at 93d3f06,
-    for one sample at a time.
+        for one sample at a time.
     """
 
     samples: ClassVar[tuple[dict[str, Any], ...]] = (
@@ -44,7 +45,7 @@ class Pull(Block):
     )
 
     def infer(self, v: Space, n: Space) -> Space:
-        """The channels of the function, where the numbers are."""
+        """Return the domain of the indices with the channels of the function."""
         for i, y in enumerate((v, n)):
             if y.domain.kind == "vector":
                 message = "`pull` takes a function, then the numbers of its points as a function"
@@ -60,7 +61,7 @@ class Pull(Block):
         return v.on(n.domain)
 
     def cost(self, v: Space, n: Space) -> Cost:
-        """Nothing is computed."""
+        """Count one read for each index."""
         return Cost(0, n.numbers(), self.infer(v, n).numbers() * BYTES)
 
     def lower(self, _v: Space, _n: Space) -> nn.Module:

@@ -37,6 +37,10 @@ TRANSCENDENTAL = 10  # operations for a function with an exponential inside, a r
 class Apply(Block):
     """w = sigma(v) for each number; `gelu()` is short for `apply(gelu)`.
 
+    v : D -> R^n gives w : D -> R^n on any domain D. It acts at each point alone and converges under
+    refinement. An activation creates frequencies that v does not have: the product of two waves has
+    the sum of their frequencies. The identity adds no node.
+
     ```op
     edition 2026
 
@@ -50,10 +54,10 @@ class Apply(Block):
     ```
 
     Attributes:
-        kind: elu, gelu, identity, leaky_relu (slope 0.01), mish, relu, selu, sigmoid, silu, sin,
-            softplus, softsign or tanh.
+        kind: the function: elu, gelu (exact, with erf), identity, leaky_relu (slope 0.01), mish,
+            relu, selu, sigmoid, silu, sin, softplus, softsign or tanh.
 
-    Source: Hendrycks and Gimpel 2016, arXiv:1606.08415 (gelu, the exact one with erf).
+    Source: Hendrycks and Gimpel 2016, arXiv:1606.08415 (gelu).
     """
 
     positional: ClassVar[tuple[str, ...]] = ("kind",)
@@ -68,15 +72,15 @@ class Apply(Block):
     kind: Activation = Field(description="the function")
 
     def infer(self, x: Space) -> Space:
-        """As many channels on the same domain; their names are lost, unless nothing happens."""
+        """Return the domain with as many channels; only the identity keeps their names."""
         return x if self.kind == "identity" else x.with_channels(x.channels)
 
     def is_identity(self, _x: Space) -> bool:
-        """The identity is nothing."""
+        """Return whether the function is the identity."""
         return self.kind == "identity"
 
     def cost(self, x: Space) -> Cost:
-        """A few operations for each number."""
+        """Count the operations of the function for each number."""
         each = CHEAP.get(self.kind, TRANSCENDENTAL)
         return Cost(0, x.numbers() * each, x.numbers() * BYTES)
 

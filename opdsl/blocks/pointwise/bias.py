@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
 
 class Bias(Block):
-    """w(x) = v(x) + b: a trained number for each channel.
+    """w(x) = v(x) + b, with one trained number for each channel.
+
+    v : D -> R^n gives w : D -> R^n on any domain D. b has n numbers, which begin at zero. It acts
+    at each point alone and converges under refinement.
 
     ```op
     edition 2026
@@ -33,15 +36,15 @@ class Bias(Block):
     samples: ClassVar[tuple[dict[str, Any], ...]] = ({"inputs": (3,)}, {"inputs": ("R^2",)})
 
     def infer(self, x: Space) -> Space:
-        """The space of the input."""
+        """Return the space of the input."""
         return x
 
     def band_preserving(self) -> bool:
-        """It is linear, and the same at every point."""
+        """Return True: it is linear and acts on every point alike."""
         return True
 
     def cost(self, x: Space) -> Cost:
-        """A number for each channel, an addition for each number."""
+        """Count a parameter for each channel and an addition for each number."""
         return Cost(x.channels, x.numbers(), x.numbers() * BYTES)
 
     def lower(self, x: Space) -> nn.Module:

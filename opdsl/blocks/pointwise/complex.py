@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 
 class Complex(Block):
-    """w(x) = u(x) + i v(x); w = u where v is left out: a complex function of real ones.
+    """w(x) = u(x) + i v(x), a complex function from two real ones; w = u if v is left out.
+
+    u, v : D -> R^n give w : D -> C^n on any one domain D. It acts at each point alone and converges
+    under refinement. `real` and `imag` are its inverse.
 
     ```op
     edition 2026
@@ -35,14 +38,14 @@ class Complex(Block):
     samples: ClassVar[tuple[dict[str, Any], ...]] = ({"inputs": (3, 3)}, {"inputs": (1,)})
 
     def infer(self, u: Space, v: Space | None = None) -> Space:
-        """Complex values on the domain of the parts."""
+        """Return the domain of the parts with complex values."""
         parts = (u,) if v is None else (u, v)
         same_domain("put together", parts)
         same_channels("put together", parts)
         return Space(domain=u.domain, channels=u.channels, field="C")
 
     def cost(self, u: Space, v: Space | None = None) -> Cost:
-        """A copy."""
+        """Count a copy."""
         return copy_cost(self.infer(u, v).numbers())
 
     def lower(self, _u: Space, _v: Space | None = None) -> nn.Module:

@@ -15,10 +15,11 @@ if TYPE_CHECKING:
 
 
 class Constant(Block):
-    """w(x) = b at every point: trained numbers, which begin at zero.
+    """w(x) = b at every point, with trained numbers b that begin at zero.
 
-    It is what `bias` adds, as a function of its own: where one constant stands in two places, as
-    the first state of a recurrence that is added to what comes in and taken from what goes out.
+    The result is w : domain -> R^out. The block `bias` adds such a constant; as a function of its
+    own it can stand in several places of a program, such as the first state of a recurrence, which
+    is added to the input and subtracted from the output. It converges under refinement.
 
     ```op
     edition 2026
@@ -36,12 +37,12 @@ class Constant(Block):
     ```
 
     Attributes:
-        domain: where the function lives.
-        out: channels.
+        domain: the domain of the function; given without a name.
+        out: number of channels.
         alike: whether one number serves all channels.
 
-    Source: Lu et al. 2021, arXiv:1910.03193, eq. (2), the term b_0; shared as the biases of
-    Liu-Schiaffini et al. 2023, arXiv:2308.08794, sec. 4.
+    Source: Lu et al. 2021, arXiv:1910.03193, eq. (2), the term b_0; shared like the biases of
+        Liu-Schiaffini et al. 2023, arXiv:2308.08794, sec. 4.
     """
 
     positional: ClassVar[tuple[str, ...]] = ("domain",)
@@ -57,15 +58,15 @@ class Constant(Block):
     alike: bool = Field(default=False, description="whether one number serves all channels")
 
     def infer(self) -> Space:
-        """`out` channels on the domain."""
+        """Return the domain with `out` channels."""
         return Space(domain=self.domain, channels=self.out)
 
     def cost(self) -> Cost:
-        """A number for each channel, or one."""
+        """Count a parameter for each channel, or one."""
         return Cost(1 if self.alike else self.out, Poly(), self.infer().numbers() * BYTES)
 
     def uniform(self, _inputs: tuple[bool, ...]) -> bool:
-        """It is a constant."""
+        """Return True."""
         return True
 
     def lower(self) -> nn.Module:

@@ -14,9 +14,10 @@ if TYPE_CHECKING:
 
 
 class Dropout(Block):
-    """w = v m / (1 - p), m = 0 with probability p, else 1, drawn for each number while training.
+    """w = v m / (1 - p), m = 0 with probability p, else 1, drawn for each number in training.
 
-    In evaluation it is the identity.
+    v : D -> R^n gives w : D -> R^n on any domain D. In evaluation it is the identity. The expected
+    value of w is v at every resolution.
 
     ```op
     edition 2026
@@ -31,7 +32,7 @@ class Dropout(Block):
     ```
 
     Attributes:
-        p: the probability that a number becomes zero, from 0 up to but not including 1.
+        p: probability that a number becomes zero, 0 <= p < 1; given without a name.
 
     Source: Srivastava et al. 2014, JMLR 15:1929.
     """
@@ -46,11 +47,11 @@ class Dropout(Block):
     p: float = Field(ge=0, lt=1, description="the probability that a number becomes zero")
 
     def infer(self, x: Space) -> Space:
-        """The space of the input."""
+        """Return the space of the input."""
         return x
 
     def cost(self, x: Space) -> Cost:
-        """One multiplication for each number."""
+        """Count one multiplication for each number."""
         return Cost(0, x.numbers(), x.numbers() * BYTES)
 
     def lower(self, _x: Space) -> nn.Module:

@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 
 
 class Linear(Block):
-    """w(x) = W v(x) + b: the same matrix at every point.
+    """w(x) = W v(x) + b, with one matrix W for all points.
 
-    It acts on the channels alone, so it is the same operator at every resolution.
+    v : D -> R^n gives w : D -> R^out on any domain D; complex functions have complex weights. It
+    acts on the channels alone, so the weights are one operator for every resolution.
 
     ```op
     edition 2026
@@ -33,10 +34,11 @@ class Linear(Block):
     ```
 
     Attributes:
-        out: channels of the result.
+        out: number of channels of the result.
         bias: whether b is added.
-        copies: n, if the channels are those of n variables, one after the other, on each of which
-            the same matrix acts; `out` are then the channels of one.
+        copies: number of groups into which the channels are split, for functions that contain
+            several variables one after the other. W acts on each group, and `out` counts the
+            channels of one.
 
     Source: Li et al. 2021, arXiv:2010.08895, eq. (2), the term W v.
     """
@@ -56,15 +58,15 @@ class Linear(Block):
     copies: PositiveCount = Field(default=1, description=COPIES)
 
     def infer(self, x: Space) -> Space:
-        """`out` channels for each copy on the same domain."""
+        """Return the domain with `out` channels for each copy."""
         return one_copy(x, self.copies).with_channels(self.out * self.copies)
 
     def band_preserving(self) -> bool:
-        """It is linear, and the same at every point."""
+        """Return True: it is linear and acts on every point alike."""
         return True
 
     def cost(self, x: Space) -> Cost:
-        """A multiplication and an addition for each entry of W at each point."""
+        """Count a multiplication and an addition for each entry of W at each point."""
         volume, c = x.domain.volume(), one_copy(x, self.copies).channels
         added = self.out if self.bias else 0
         w = x.width  # a complex product is four real ones
@@ -76,7 +78,7 @@ class Linear(Block):
         return all_copies(each, self.copies)
 
     def complex_weights(self, x: Space) -> int:
-        """All of them, of complex functions."""
+        """Count all weights if the function is complex."""
         return self.cost(x).params // 2 if x.complex else 0
 
     def lower(self, x: Space) -> nn.Module:
@@ -86,6 +88,6 @@ class Linear(Block):
         c = one_copy(x, self.copies).channels
         if self.copies > 1:
             kind = "complex_linear" if x.complex else "linear"
-            return grouped.Copies(kind, self.copies, c, self.out, bias=self.bias)
+            return grouped.GroupedLayer(kind, self.copies, c, self.out, bias=self.bias)
         made = pointwise.ComplexLinear if x.complex else pointwise.Linear
         return made(c, self.out, bias=self.bias)

@@ -16,9 +16,11 @@ if TYPE_CHECKING:
 
 
 class Mlp(Block):
-    """w(x) = W_n sigma(... sigma(W_1 v(x) + b_1) ...) + b_n: the same network at every point.
+    """w(x) = W_n sigma(... sigma(W_1 v(x) + b_1) ...) + b_n, with one network for all points.
 
-    No activation stands behind the last layer. On a vector it is an ordinary network.
+    v : D -> R^m gives w : D -> R^(last of `widths`) on any domain D; on a vector it is an ordinary
+    perceptron. The last layer has no activation. It acts at each point alone and converges under
+    refinement.
 
     ```op
     edition 2026
@@ -32,8 +34,8 @@ class Mlp(Block):
     ```
 
     Attributes:
-        widths: channels behind each layer; the last is that of the result.
-        act: the activation between the layers, see `apply`.
+        widths: number of channels of each layer's result, that of the block last.
+        act: activation between the layers, see `apply`.
 
     Source: Lu et al. 2021, arXiv:1910.03193 (the nets of DeepONet).
     """
@@ -50,11 +52,11 @@ class Mlp(Block):
     act: Activation = Field(default="gelu", description="between the layers")
 
     def infer(self, x: Space) -> Space:
-        """The last of `widths` on the same domain."""
+        """Return the domain with the last of `widths` as channels."""
         return x.with_channels(self.widths[-1])
 
     def cost(self, x: Space) -> Cost:
-        """A matrix and a constant for each layer."""
+        """Count a matrix and a bias for each layer."""
         pairs = list(zip((x.channels, *self.widths), self.widths, strict=False))
         params = sum(a * b + b for a, b in pairs)
         bent = TRANSCENDENTAL * sum(self.widths[:-1])

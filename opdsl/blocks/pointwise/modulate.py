@@ -12,10 +12,11 @@ if TYPE_CHECKING:
 
 
 class Modulate(Block):
-    """w(x) = v(x) (1 + G c) + B c: every channel is scaled and shifted by what the vector c says.
+    """w(x) = v(x) (1 + G c) + B c: a vector c scales and shifts every channel of v (FiLM).
 
-    G c and B c are linear in c with constants, and zero at the beginning, so that training starts
-    from w = v.
+    v : D -> R^n and c : R^m give w : D -> R^n on any domain D. G c and B c stand for affine
+    functions of c that are zero at the beginning, so that training starts from w = v. It acts at
+    each point alone and converges under refinement.
 
     ```op
     edition 2026
@@ -40,7 +41,7 @@ class Modulate(Block):
     )
 
     def infer(self, v: Space, c: Space) -> Space:
-        """As many channels on the domain of the function."""
+        """Return the domain of the function with as many channels."""
         if c.domain.kind != "vector":
             raise Refusal(
                 "OP0301",
@@ -56,11 +57,11 @@ class Modulate(Block):
         return v.with_channels(v.channels)
 
     def receptive_field(self, sizes: GridSizes, _v: Space, _c: Space) -> tuple[int, ...]:
-        """The vector is the same at every point."""
+        """Return 0: the vector is the same at every point."""
         return (0,) * len(sizes[-1])
 
     def cost(self, v: Space, c: Space) -> Cost:
-        """Two matrices with constants; two operations for each number."""
+        """Count two matrices with biases, and two operations for each number."""
         params = 2 * v.channels * (c.channels + 1)
         return Cost(params, v.numbers() * 2 + 2 * params, v.numbers() * BYTES)
 

@@ -20,7 +20,9 @@ OPERATIONS = 5  # for each number: two sums for the moments, one difference, two
 
 
 class Norm(Block):
-    """w = (v - mean) / sqrt(var + 1e-5) * gamma + beta; the kinds differ in what is averaged.
+    """w = (v - mean) / sqrt(var + 1e-5) * gamma + beta; `kind` chooses what the mean is taken over.
+
+    v : D -> R^n gives w : D -> R^n on any domain D.
 
     | kind     | mean over                               | trained     |
     |----------|-----------------------------------------|-------------|
@@ -29,8 +31,8 @@ class Norm(Block):
     | layer    | the channels, at each point             | gamma, beta |
     | batch    | the batch and the grid, for each channel | gamma, beta |
 
-    A mean over the grid tends to the integral, so every kind converges under refinement. `batch`
-    keeps running means for evaluation.
+    A mean over the grid tends to the integral, so every kind converges under refinement. The kind
+    `batch` uses running means in evaluation.
 
     ```op
     edition 2026
@@ -45,13 +47,14 @@ class Norm(Block):
     ```
 
     Attributes:
-        kind: instance, group, layer or batch.
-        groups: for `group`, into how many groups the channels are split evenly.
-        copies: n, if the channels are those of n variables, one after the other, each of which is
-            normalised by itself with the same gamma and beta; `groups` are then those of one.
+        kind: instance, group, layer or batch, see the table.
+        groups: for `group`, the number of groups into which the channels are split evenly.
+        copies: number of groups into which the channels are split, for functions that contain
+            several variables one after the other. Each is normalised by itself with a common gamma
+            and beta, and `groups` counts those within one.
 
-    Source: Ulyanov et al. 2016, arXiv:1607.08022; Wu and He 2018, arXiv:1803.08494;
-        Ba et al. 2016, arXiv:1607.06450; Ioffe and Szegedy 2015, arXiv:1502.03167.
+    Source: Ulyanov et al. 2016, arXiv:1607.08022; Wu and He 2018, arXiv:1803.08494; Ba et al. 2016,
+        arXiv:1607.06450; Ioffe and Szegedy 2015, arXiv:1502.03167.
     """
 
     ragged: ClassVar[Ragged] = "own"
@@ -72,7 +75,7 @@ class Norm(Block):
     copies: PositiveCount = Field(default=1, description=COPIES)
 
     def infer(self, x: Space) -> Space:
-        """As many channels on the same domain."""
+        """Return the domain with as many channels."""
         self._check_groups(one_copy(x, self.copies).channels)
         return x.with_channels(x.channels)
 
@@ -96,17 +99,17 @@ class Norm(Block):
             )
 
     def receptive_field(self, sizes: GridSizes, _x: Space) -> tuple[int, ...] | None:
-        """No point sees another where no mean over the grid is taken; `batch` keeps its means."""
+        """Return 0 for kinds without a mean over the grid; `batch` has running means."""
         return (0,) * len(sizes[-1]) if self.kind in {"layer", "batch"} else None
 
     def cost(self, x: Space) -> Cost:
-        """Two numbers for each channel, unless the kind is `instance`."""
+        """Count two parameters for each channel, unless the kind is `instance`."""
         each = one_copy(x, self.copies)
         params = 0 if self.kind == "instance" else 2 * each.channels
         return Cost(params, x.numbers() * OPERATIONS, x.numbers() * BYTES)
 
     def uniform(self, inputs: tuple[bool, ...], _x: Space) -> bool:
-        """As what comes in."""
+        """Return whether the input has one value."""
         return all(inputs)
 
     def lower(self, x: Space) -> nn.Module:
@@ -115,5 +118,5 @@ class Norm(Block):
 
         c = one_copy(x, self.copies).channels
         if self.copies > 1:
-            return grouped.Copies("norm", self.copies, self.kind, c, self.groups)
+            return grouped.GroupedLayer("norm", self.copies, self.kind, c, self.groups)
         return norm.Norm(self.kind, c, self.groups)

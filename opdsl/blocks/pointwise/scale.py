@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
 
 class Scale(Block):
-    """w = factor * v; written `2.0 * v`, `v / 2`, `-v`.
+    """w = factor * v, with a number that is not trained; written `2.0 * v`, `v / 2`, `-v`.
+
+    v : D -> R^n gives w : D -> R^n on any domain D, and complex functions likewise. The channels
+    keep their names.
 
     ```op
     edition 2026
@@ -27,7 +30,7 @@ class Scale(Block):
     ```
 
     Attributes:
-        factor: a number that is not trained.
+        factor: the number; given without a name.
 
     Source: pointwise arithmetic; nothing to cite.
     """
@@ -43,15 +46,15 @@ class Scale(Block):
     factor: float
 
     def infer(self, x: Space) -> Space:
-        """The space of the input; its channels keep their names."""
+        """Return the space of the input; its channels keep their names."""
         return x
 
     def band_preserving(self) -> bool:
-        """It is linear, and the same at every point."""
+        """Return True: it is linear and acts on every point alike."""
         return True
 
     def cost(self, x: Space) -> Cost:
-        """One multiplication for each number."""
+        """Count one multiplication for each number."""
         return Cost(0, x.numbers(), x.numbers() * BYTES)
 
     def lower(self, _x: Space) -> nn.Module:

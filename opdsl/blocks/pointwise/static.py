@@ -14,10 +14,12 @@ if TYPE_CHECKING:
 
 
 class Static(Block):
-    """w = (f_1, f_2, ...): fields that are the same for all samples, such as a land mask.
+    """w = (f_1, f_2, ...): fields that all samples share, such as a land mask.
 
-    They are given with each call of the module by their names, at the resolution of that call:
-    `model(x, orography = h)` with h of the shape of the grid.
+    The result is w : domain -> R^(number of fields); its channels have the names of the fields.
+    Each call of the module gives the fields by name, at the resolution of the call: `model(x,
+    orography = h)` with h of the shape of the grid. A domain with points of its own in each sample
+    is refused.
 
     ```op
     edition 2026
@@ -32,8 +34,8 @@ class Static(Block):
     ```
 
     Attributes:
-        domain: where they live.
-        fields: their names.
+        domain: the domain of the fields; given without a name.
+        fields: their names, one channel each.
 
     Source: nothing to cite.
     """
@@ -47,7 +49,7 @@ class Static(Block):
     fields: tuple[str, ...] = Field(min_length=1, description="their names")
 
     def infer(self) -> Space:
-        """A channel for each field, with its name."""
+        """Return the domain with a channel for each field, with its name."""
         if self.domain.geometry == "per_sample":
             raise Refusal(
                 "OP0311",
@@ -62,15 +64,15 @@ class Static(Block):
         return Space(domain=self.domain, channels=len(self.fields), components=self.fields)
 
     def side_inputs(self) -> tuple[SideInput, ...]:
-        """Each field, by its name."""
+        """Return each field by its name."""
         return tuple(SideInput(y, "field", self.domain) for y in self.fields)
 
     def cost(self) -> Cost:
-        """A copy."""
+        """Count a copy."""
         return copy_cost(self.infer().numbers())
 
     def lower(self) -> nn.Module:
-        """See `opdsl.nn.points.inputs.Static`."""
+        """See `opdsl.nn.points.inputs.StaticFields`."""
         from opdsl.nn.points import inputs
 
-        return inputs.Static()
+        return inputs.StaticFields()

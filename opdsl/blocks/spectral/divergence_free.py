@@ -14,13 +14,14 @@ if TYPE_CHECKING:
 
 
 class DivergenceFree(Block):
-    """w = v - grad Laplace^-1 div v: the projection of Leray, on fields without divergence.
+    """w = v - grad Laplace^-1 div v: the Leray projection onto fields without divergence.
 
-    The channels are the components of one vector field along the axes, in their order, or of
-    several, one after the other. It is exact for what the grid holds, at odd and even sizes; the
-    frequency that an even grid cannot tell from its negative counts as constant, as it does for the
-    derivative. The mean flow stays. An axis with two ends is taken to close one spacing behind the
-    last point.
+    v : D -> R^(d m) gives w : D -> R^(d m) on a grid D of d axes. The channels are the components
+    of one vector field along the axes, in their order, or of m fields one after the other. It is
+    exact for the frequencies of the grid, at odd and even sizes; the frequency that an even grid
+    cannot distinguish from its negative counts as constant, as in the derivative. The mean of the
+    field is unchanged. Every axis is treated as periodic; an axis with two ends closes one spacing
+    behind the last point.
 
     ```op
     edition 2026
@@ -42,7 +43,7 @@ class DivergenceFree(Block):
     assumes_periodic: ClassVar[bool] = True
 
     def infer(self, x: Space) -> Space:
-        """The same field."""
+        """Return the space of the input."""
         axes = x.domain.dims
         channels: object = x.channels
         if not isinstance(channels, Poly) and x.channels % axes:
@@ -56,11 +57,11 @@ class DivergenceFree(Block):
         return x
 
     def band_preserving(self) -> bool:
-        """It makes no frequency."""
+        """Return True: it acts on each frequency by itself."""
         return True
 
     def cost(self, x: Space) -> Cost:
-        """Transforms there and back, and a product with the frequencies."""
+        """Count the transforms in both directions, and a product with the frequencies."""
         flops = transform(x) + transform(x) + x.numbers() * (4 * x.domain.dims)
         return Cost(0, flops, x.numbers() * BYTES)
 

@@ -15,9 +15,11 @@ if TYPE_CHECKING:
 
 
 class FourierFeatures(Block):
-    """w = (sin(2 pi B v), cos(2 pi B v)): random waves of the values, for coordinates mostly.
+    """w = (sin(2 pi B v), cos(2 pi B v)): random waves of the values, mostly of coordinates.
 
-    B is drawn once from a normal distribution, is not trained, and is kept with the weights.
+    v : D -> R^n gives w : D -> R^(2 count) on any domain D. B is drawn once from a normal
+    distribution, is not trained, and is saved with the weights. It acts at each point alone and
+    converges under refinement.
 
     ```op
     edition 2026
@@ -32,8 +34,8 @@ class FourierFeatures(Block):
     ```
 
     Attributes:
-        count: waves; the result has twice as many channels.
-        scale: the standard deviation of their frequencies.
+        count: number of waves; the result has twice as many channels.
+        scale: standard deviation of their frequencies, in periods per unit of v.
 
     Source: Tancik et al. 2020, arXiv:2006.10739, eq. (5).
     """
@@ -48,11 +50,11 @@ class FourierFeatures(Block):
     scale: PositiveFloat = Field(default=1.0, description="standard deviation of the frequencies")
 
     def infer(self, x: Space) -> Space:
-        """2 `count` channels on the same domain."""
+        """Return the domain with 2 `count` channels."""
         return x.with_channels(2 * self.count)
 
     def cost(self, x: Space) -> Cost:
-        """A matrix product, a sine and a cosine."""
+        """Count a matrix product, a sine and a cosine."""
         volume = x.domain.volume()
         each = 2 * x.channels * self.count + 2 * TRANSCENDENTAL * self.count
         return Cost(0, volume * each, volume * (2 * self.count * BYTES))

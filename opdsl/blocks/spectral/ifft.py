@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 class Ifft(Block):
     """v(x) = sum_k s_k exp(2 pi i k.x), sampled on a grid: the inverse of `fft`.
 
-    It can be sampled on every grid of the declaration that has 2 m + 1 points, and is the same
-    function on all. Coefficients that came from a real function give a real one.
+    s : spectrum(D, m) -> C^n gives v : to -> R^n if the coefficients come from a real function,
+    else v : to -> C^n. The grid needs 2 m + 1 points on each axis; v is one function for all such
+    grids.
 
     ```op
     edition 2026
@@ -36,8 +37,7 @@ class Ifft(Block):
     ```
 
     Attributes:
-        to: the grid of the result, of the same declaration; the one of which these are the modes by
-            default.
+        to: the grid of the result, of the declaration of D; by default D.
 
     Source: Li et al. 2021, arXiv:2010.08895, eq. (4), the transform F^-1.
     """
@@ -54,14 +54,14 @@ class Ifft(Block):
     to: Domain | None = Field(default=None, description="the grid of the result")
 
     def infer(self, x: Space) -> Space:
-        """As many channels on `to`, real if the coefficients are half of all."""
+        """Return `to` with as many channels, real if the spectrum is that of a real function."""
         needs_complex(self.keyword(), x)
         to = self.to or x.domain.factors[0]
         same_interval(x.on(x.domain.factors[0]), to)
         return Space(domain=to, channels=x.channels, field="R" if x.domain.halved else "C")
 
     def bounds(self, x: Space) -> tuple[Bound, ...]:
-        """2 m + 1 points on each axis."""
+        """Require 2 m + 1 points on each axis."""
         modes = self._modes(x)
         alike = len(set(modes)) == 1
         return bounds(self.infer(x).domain, self._bands(x), modes[0] if alike else modes)
@@ -74,17 +74,17 @@ class Ifft(Block):
         return frequencies(self._modes(x), real=x.domain.halved)
 
     def cost(self, x: Space) -> Cost:
-        """A fast transform."""
+        """Count a fast transform."""
         out = self.infer(x)
         return Cost(0, transform(out), out.numbers() * BYTES)
 
     def work(self, kernel: str, sizes: GridSizes, x: Space) -> Work:
-        """One transform, grown after each axis."""
+        """Count one inverse transform, padded after each axis."""
         real = x.domain.halved
         return transform_work(kernel, x.channels, sizes[-1], self._bands(x), real=real)
 
     def lower(self, x: Space) -> nn.Module:
-        """See `opdsl.nn.spectral.transforms.Grow`."""
+        """See `opdsl.nn.spectral.transforms.InverseTruncatedFFT`."""
         from opdsl.nn.spectral import transforms
 
-        return transforms.Grow(self._modes(x), real=x.domain.halved)
+        return transforms.InverseTruncatedFFT(self._modes(x), real=x.domain.halved)

@@ -30,12 +30,13 @@ BATCH = 16  # samples that are assumed where a choice depends on their number
 
 
 class SpectralConv(Block):
-    """w = F^-1(R . F(v)) + b: each kept Fourier mode k of v is multiplied by its own matrix R_k.
+    """w = F^-1(R . F(v)) + b: each Fourier mode k of v up to m is multiplied by its own matrix R_k.
 
-    `modes` is one-sided: m keeps |k| <= m on each axis, 2 m + 1 frequencies (of real functions
-    m + 1 on the last axis, whose other half is the conjugate). The grid must have 2 m + 1 points at
-    least, on both sides. The weights do not know the grid: at every resolution they are the same
-    operator, and with `to` the same function on another grid.
+    v : D -> R^n gives w : to -> R^out on grids, and complex functions likewise. `modes` is
+    one-sided: m means |k| <= m on each axis, 2 m + 1 frequencies (for real functions m + 1 on the
+    last axis, whose other half is the conjugate). Both grids need 2 m + 1 points on each axis. The
+    weights do not depend on the grid: they are one operator for every resolution, and with `to` the
+    result is one function on another grid. Every axis is treated as periodic.
 
     ```op
     edition 2026
@@ -50,10 +51,10 @@ class SpectralConv(Block):
     ```
 
     With `factor` all R_k together, a tensor (in, out, one axis for the frequencies of each axis of
-    the grid), are a product of small tensors, and `rank` says how small. `cp` has one rank, the
-    number of products of vectors that are added; `tucker` one for each axis of the tensor; `tt`
-    one between each two of them. A fraction such as `rank = 0.1` stands for the ranks by which the
-    factors have about a tenth of the numbers. The weights begin with the same spread as dense ones.
+    the grid), are a product of small tensors, and `rank` sets their size. `cp` has one rank, the
+    number of products of vectors that are added; `tucker` one for each axis of the tensor; `tt` one
+    between each two of them. A fraction such as `rank = 0.1` stands for the ranks for which the
+    factors have about a tenth of the numbers. The initial weights have the variance of dense ones.
 
     `layout` is for weights that were trained elsewhere; m then means other frequencies:
 
@@ -63,35 +64,36 @@ class SpectralConv(Block):
     | `neuralop`, as its `n_modes = 2 m` | -m ... m - 1 | 2 m | 0 ... m | 2 m |
     | `paper`, its blocks of weights as one | -m ... m - 1 | 2 m | 0 ... m - 1 | 2 m - 2 |
 
-    Of complex functions every axis is full. Axes may differ: `layout = (neuralop, symmetric)` is
-    its `n_modes` even on the first and odd, 2 m + 1, on the second. Where a grid has just 2 m
-    points, -m is the Nyquist frequency, which stands for +m too: `neuralop` and `paper` are the
-    same operator at every resolution above that one only.
+    For complex functions every axis is full. Axes may differ: `layout = (neuralop, symmetric)` is
+    its `n_modes` even on the first and odd, 2 m + 1, on the second. Where a grid has exactly 2 m
+    points, -m is the Nyquist frequency, which stands for +m too: `neuralop` and `paper` are one
+    operator for all resolutions above that one only.
 
-    `faults` is for weights that were trained under a fault and mean nothing without it. In two axes
+    `faults` is for weights that were trained with a fault and are useless without it. In two axes
     and more neuraloperator puts negative frequencies into wrong places where the grid changes, its
     release 2.0.0 also at odd sizes, and those of complex functions always; in any number of axes it
-    cuts the imaginary part of the last frequency there. `faults = neuralop_93d3f06` (its newest
-    commit) or `neuralop_2_0_0` does so too. That is no operator: what it does depends on the
-    resolution, and a warning says so.
+    removes the imaginary part of the last frequency there. `faults = neuralop_93d3f06` (its newest
+    commit) or `neuralop_2_0_0` reproduces this. The result depends on the resolution and has no
+    limit, and a warning says so.
 
     Attributes:
-        modes: the greatest frequency kept, in periods per box; one number for all axes or one for
-            each.
-        out: channels of the result; as many as come in by default.
-        to: the grid of the result, of the same declaration; that of v by default.
+        modes: m, the greatest frequency with weights, in periods per box; one number for all axes
+            or one for each.
+        out: number of channels of the result; by default that of v.
+        to: the grid of the result, of the declaration of D; by default D.
         bias: whether a trained constant b is added.
-        factor: how the weight is kept.
+        factor: form of the weight: dense, cp, tucker or tt.
         rank: of a factorised weight: a fraction of the numbers of a dense one, above 0 and at most
             1; or whole numbers, one for all or one for each, none above the full rank.
         separable: whether R_k is diagonal, so that each channel is convolved with itself only.
-        copies: n, if the channels are those of n variables, one after the other, each of which is
-            convolved with the same R and b; `out` are then the channels of one.
+        copies: number of groups into which the channels are split, for functions that contain
+            several variables one after the other. Each is convolved with the common R and b, and
+            `out` counts the channels of one.
         layout: which frequencies `modes` means, one word for all axes or one for each.
-        faults: of which release it has the faults.
+        faults: none, or the release of neuraloperator whose faults are reproduced.
 
-    Source: Li et al. 2021, arXiv:2010.08895, eq. (4), whose program is the layout `paper`;
-        Kossaifi et al. 2023, arXiv:2310.00120, sec. 3, for the factors.
+    Source: Li et al. 2021, arXiv:2010.08895, eq. (4), whose program is the layout `paper`; Kossaifi
+        et al. 2023, arXiv:2310.00120, sec. 3, for the factors.
     """
 
     assumes_periodic: ClassVar[bool] = True
@@ -141,7 +143,7 @@ class SpectralConv(Block):
     )
 
     def infer(self, x: Space) -> Space:
-        """`out` channels on `to`."""
+        """Return `to` with `out` channels."""
         each = one_copy(x, self.copies)
         self._check_modes(each)
         if self.separable:
@@ -170,7 +172,7 @@ class SpectralConv(Block):
         return frequencies(each_axis(self.modes, x), self.layout, real=not x.complex)
 
     def _axes(self, x: Space) -> Axes:
-        """The axes of the weight."""
+        """Return the axes of the weight."""
         out = self.out or x.channels
         matrix = {"channels": x.channels} if self.separable else {"in": x.channels, "out": out}
         names = (*matrix, *(a.name for a in x.domain.axes))
@@ -180,28 +182,28 @@ class SpectralConv(Block):
         return ranks_of(self.factor, self._axes(x), self.rank)
 
     def bounds(self, x: Space) -> tuple[Bound, ...]:
-        """The points that hold the frequencies, where v comes from and where w goes to."""
+        """Require points that resolve the frequencies on the grids of v and of w."""
         domains = (x.domain,) if self.to in (None, x.domain) else (x.domain, self.to)
         bands = self._bands(x)
         made = (bounds(x, bands, self.modes, self.layout) for x in domains if x is not None)
         return tuple(bound for each in made for bound in each)
 
     def diverges(self, _x: Space) -> str | None:
-        """A fault depends on the resolution."""
+        """Return the reason if a fault is chosen: its effect depends on the resolution."""
         if self.faults == "none":
             return None
         return "has a fault of neuraloperator, whose effect depends on the resolution"
 
     def max_modes(self, x: Space) -> tuple[int, ...]:
-        """A matrix for each |k| <= m."""
+        """Return m on each axis: each |k| <= m has a matrix."""
         return tuple(max(-band.start, band.stop - 1) for band in self._bands(x))
 
     def band_preserving(self) -> bool:
-        """It makes no frequency."""
+        """Return whether it acts on each frequency by itself; a fault does not."""
         return self.faults == "none"
 
     def cost(self, x: Space) -> Cost:
-        """The numbers of the weight; fast transforms there and back; products in between."""
+        """Count the numbers of the weight, the fast transforms and the products between them."""
         out, copy = self.infer(x), one_copy(x, self.copies)
         added = (self.out or copy.channels) * out.width if self.bias else 0
         once, each = self._products(copy)
@@ -209,7 +211,7 @@ class SpectralConv(Block):
         return Cost(2 * self._numbers(copy) + added, flops, out.numbers() * BYTES)
 
     def wasteful(self, x: Space) -> str | None:
-        """Why a dense weight would be smaller, or None."""
+        """Return why a dense weight would be smaller, or None."""
         each = one_copy(x, self.copies)
         dense, own = math.prod(self._axes(each).shape), self._numbers(each)
         if self.factor == "dense" or own < dense:
@@ -217,14 +219,14 @@ class SpectralConv(Block):
         return f"its factors have {2 * own:,} numbers, a dense weight has {2 * dense:,}"
 
     def _numbers(self, x: Space) -> int:
-        """Complex numbers of the weight."""
+        """Count the complex numbers of the weight."""
         shape = self._axes(x).shape
         if self.factor == "dense":
             return math.prod(shape)
         return count_numbers(self.factor, shape, self._ranks(x))
 
     def _products(self, x: Space) -> tuple[int, int]:
-        """Complex products between the transforms: once for each call, then for each sample."""
+        """Count complex products between the transforms, for each call and for each sample."""
         shape = self._axes(x).shape
         if self.factor == "dense":
             return 0, math.prod(shape)
@@ -234,7 +236,7 @@ class SpectralConv(Block):
         return whole_products(self.factor, shape, ranks), math.prod(shape)
 
     def _in_ranks(self, x: Space) -> bool:
-        """Whether it is less work to apply the factors one by one than to make R of them."""
+        """Return whether applying the factors one by one is less work than multiplying out R."""
         if self.factor == "dense" or self.separable:
             return False
         shape, ranks = self._axes(x).shape, self._ranks(x)
@@ -244,7 +246,7 @@ class SpectralConv(Block):
         return once + samples * each < whole + samples * math.prod(shape)
 
     def work(self, kernel: str, sizes: GridSizes, x: Space) -> Work:
-        """Transforms there and back, and the products between them."""
+        """Count the transforms in both directions, and the products between them."""
         bands, real, out = self._bands(x), not x.complex, self.infer(x).channels
         there = transform_work(kernel, x.channels, sizes[0], bands, real=real)
         back = transform_work(kernel, out, sizes[-1], bands, real=real)
@@ -253,7 +255,7 @@ class SpectralConv(Block):
         return together(there, mix, back)
 
     def complex_weights(self, x: Space) -> int:
-        """The matrices, and of complex functions the constant that is added."""
+        """Count the matrices, and the bias if the function is complex."""
         copy = one_copy(x, self.copies)
         added = self.bias and x.complex
         return self._numbers(copy) + (self.out or copy.channels) * added
@@ -267,11 +269,11 @@ class SpectralConv(Block):
         made = (each.channels, self.out or each.channels, each_axis(self.modes, each))
         if self.copies > 1:
             named = {"bias": self.bias, **self._more(each)}
-            return grouped.Copies("spectral_conv", self.copies, *made, **named)
+            return grouped.GroupedLayer("spectral_conv", self.copies, *made, **named)
         return conv.SpectralConv(*made, bias=self.bias, **self._more(each))
 
     def _more(self, x: Space) -> dict[str, Any]:
-        """What is not as usual."""
+        """Return the arguments that differ from the defaults of the layer."""
         chosen = {
             "layout": (self.layout, "symmetric"),
             "faults": (self.faults, "none"),
@@ -285,5 +287,5 @@ class SpectralConv(Block):
 
 
 def _whole(*counts: object) -> bool:
-    """Whether no count of channels is open, as it is while a definition is checked."""
+    """Return whether all counts of channels are numbers; a definition has symbols."""
     return not any(isinstance(x, Poly) for x in counts)

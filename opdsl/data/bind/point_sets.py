@@ -14,9 +14,9 @@ from torch import Tensor
 
 from opdsl.data.bind.samples import Fields, Port
 from opdsl.diagnostics import Diagnostic, Help, OpError, did_you_mean
-from opdsl.nn.points.batch import Values, each, numbers
-from opdsl.nn.points.geometry import Geometry, Placed, sizes_of
-from opdsl.nn.points.measure import Measure, weights
+from opdsl.nn.points.batch import Values, all_values, split_samples
+from opdsl.nn.points.geometry import Geometries, Geometry, point_counts
+from opdsl.nn.points.measure import WeightRule, quadrature_weights
 from opdsl.nn.points.neighbours.pairs import Period
 from opdsl.nn.points.packed import Packed
 
@@ -37,7 +37,7 @@ class Site:
     dims: int | None
     shared: bool
     asked: bool = True
-    measure: Measure = "uniform"
+    measure: WeightRule = "uniform"
     period: Period | None = None
 
 
@@ -75,7 +75,7 @@ def place_of(
     return None, [_no_place(fields, site, None)] if site.asked else []
 
 
-def placed(fields: Fields, site: Site, name: str) -> tuple[Placed, list[Diagnostic]]:
+def placed(fields: Fields, site: Site, name: str) -> tuple[Geometries, list[Diagnostic]]:
     """The geometries of a domain, in float32, and what is wrong with them.
 
     Args:
@@ -86,7 +86,7 @@ def placed(fields: Fields, site: Site, name: str) -> tuple[Placed, list[Diagnost
     return tuple(_single(x) for x in found), wrong
 
 
-def volumes(placed: Placed, site: Site, source: str) -> list[Tensor] | None:
+def volumes(placed: Geometries, site: Site, source: str) -> list[Tensor] | None:
     """The length, area or volume that each point of each sample stands for; None: all count alike.
 
     As in the integrals of the model over this domain, but for a domain whose weights should be
@@ -107,7 +107,7 @@ def volumes(placed: Placed, site: Site, source: str) -> list[Tensor] | None:
 
 def _weights(x: Geometry, site: Site, told: str) -> Tensor | None:
     try:
-        found: Tensor | None = weights(x, site.measure, site.period)
+        found: Tensor | None = quadrature_weights(x, site.measure, site.period)
     except OpError as error:
         place = f"{told} of `{site.name}`"
         raise OpError(*(replace(y, file=place) for y in error.diagnostics)) from error
@@ -116,8 +116,8 @@ def _weights(x: Geometry, site: Site, told: str) -> Tensor | None:
 
 def counted(fields: Fields, name: str, home: str) -> Diagnostic | None:
     """OP0613 where a field has not as many values as its set has points."""
-    have = [x.shape[-1] for x in each(fields.values[name])]
-    want = list(sizes_of(fields.places[home])) if home in fields.places else have
+    have = [x.shape[-1] for x in split_samples(fields.values[name])]
+    want = list(point_counts(fields.places[home])) if home in fields.places else have
     want = want * len(have) if len(want) == 1 else want
     if len(have) != len(want):
         message = f"`{name}` has {len(have)} samples, `{home}` has points for {len(want)}"
@@ -130,9 +130,9 @@ def counted(fields: Fields, name: str, home: str) -> Diagnostic | None:
     return Diagnostic("OP0613", message, helps=helps, file=fields.source)
 
 
-def _moved(x: Values) -> Placed:
+def _moved(x: Values) -> Geometries:
     """The values of a field as coordinates."""
-    return tuple(Geometry(y.T) for y in each(x))
+    return tuple(Geometry(y.T) for y in split_samples(x))
 
 
 def _single(x: Geometry) -> Geometry:
@@ -145,7 +145,7 @@ def _single(x: Geometry) -> Geometry:
 # ------------------------------------------------------------------------------ what may be wrong
 
 
-def _faults(fields: Fields, site: Site, name: str, found: Placed) -> Iterator[Diagnostic]:
+def _faults(fields: Fields, site: Site, name: str, found: Geometries) -> Iterator[Diagnostic]:
     """The first thing that is wrong with a set of points, the coarsest things first."""
     checks = (_dims, _same_for_all, _empty, _not_finite, _negative, _strange_corners)
     told = (y for check in checks for y in check(site, name, found))
@@ -158,27 +158,27 @@ def _faults(fields: Fields, site: Site, name: str, found: Placed) -> Iterator[Di
 Told = tuple[str, str, str]
 
 
-def _dims(site: Site, name: str, found: Placed) -> Iterator[Told]:
+def _dims(site: Site, name: str, found: Geometries) -> Iterator[Told]:
     have = found[0].points.shape[1]
     if site.dims not in (None, have):
         message = f"`{name}` lies in {have} dimensions, `{site.name}` of the model in {site.dims}"
         yield "OP0613", message, f"in the program: `domain {site.name} = points({have})`"
 
 
-def _same_for_all(site: Site, name: str, found: Placed) -> Iterator[Told]:
+def _same_for_all(site: Site, name: str, found: Geometries) -> Iterator[Told]:
     if site.shared and len(found) > 1:
         message = f"`{name}` has points for each sample, `{site.name}` the same ones for all"
         yield "OP0613", message, f"declare `{site.name}` with `geometry = per_sample`"
 
 
-def _empty(site: Site, name: str, found: Placed) -> Iterator[Told]:  # noqa: ARG001  one of several checks
+def _empty(site: Site, name: str, found: Geometries) -> Iterator[Told]:  # noqa: ARG001  one of several checks
     for i, x in enumerate(found):
         if not len(x):
             message = f"sample {i} has no points on `{name}`"
             yield "OP0613", message, "leave such samples out of the file"
 
 
-def _not_finite(site: Site, name: str, found: Placed) -> Iterator[Told]:  # noqa: ARG001  one of several checks
+def _not_finite(site: Site, name: str, found: Geometries) -> Iterator[Told]:  # noqa: ARG001  one of several checks
     for what in ("points", "weights"):
         for i, x in enumerate(found):
             values = getattr(x, what)
@@ -189,14 +189,14 @@ def _not_finite(site: Site, name: str, found: Placed) -> Iterator[Told]:  # noqa
                 yield "OP0612", message, "leave such points or samples out of the file"
 
 
-def _negative(site: Site, name: str, found: Placed) -> Iterator[Told]:  # noqa: ARG001  one of several checks
+def _negative(site: Site, name: str, found: Geometries) -> Iterator[Told]:  # noqa: ARG001  one of several checks
     for i, x in enumerate(found):
         if x.weights is not None and (x.weights < 0).any():
             message = f"weights of sample {i} on `{name}` are negative"
             yield "OP0613", message, "a weight is the length, area or volume of a point"
 
 
-def _strange_corners(site: Site, name: str, found: Placed) -> Iterator[Told]:  # noqa: ARG001  one of several checks
+def _strange_corners(site: Site, name: str, found: Geometries) -> Iterator[Told]:  # noqa: ARG001  one of several checks
     for what in ("cells", "edges"):
         for i, x in enumerate(found):
             bad = _outside(getattr(x, what), len(x))
@@ -266,4 +266,4 @@ def on_grid(port: Port, names: Sequence[str], fields: Fields) -> str | None:
 
 
 def _axes(x: Values) -> int:
-    return 1 if isinstance(x, Packed) else numbers(x).ndim - 2
+    return 1 if isinstance(x, Packed) else all_values(x).ndim - 2

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from opdsl.data.derive.coarsen import Layout, Resolution, refuse_on_points, steps
 from opdsl.diagnostics import Diagnostic
-from opdsl.nn.points.batch import Rows, Values, numbers, picked, picked_places
-from opdsl.nn.points.geometry import Placed, sizes_of
+from opdsl.nn.points.batch import SampleIndices, Values, all_values, select, select_geometries
+from opdsl.nn.points.geometry import Geometries, point_counts
 from opdsl.nn.points.packed import Packed
 
 Role = Literal["input", "output", "unknown"]
@@ -50,7 +50,7 @@ class Fields:
     source: str
     fingerprint: str
     layout: Layout = "periodic"
-    places: Mapping[str, Placed] = field(default_factory=dict)
+    places: Mapping[str, Geometries] = field(default_factory=dict)
     homes: Mapping[str, str] = field(default_factory=dict)
     start: int = 0
 
@@ -114,7 +114,7 @@ class Samples:
     fingerprint: str
     resolution: tuple[int, ...]
     layout: Layout = "periodic"
-    places: dict[str, Placed] = field(default_factory=dict)
+    places: dict[str, Geometries] = field(default_factory=dict)
     asked: tuple[str, ...] = ()
     homes: dict[str, str] = field(default_factory=dict)
     weights: dict[str, Values] = field(default_factory=dict)
@@ -124,7 +124,7 @@ class Samples:
         return len(next(iter((self.inputs | self.outputs).values()), ()))
 
     @property
-    def given(self) -> dict[str, Placed]:
+    def given(self) -> dict[str, Geometries]:
         """The points that the model is called with."""
         return {k: self.places[k] for k in self.asked}
 
@@ -134,7 +134,7 @@ class Samples:
         on = [self.homes[k] for k in (*self.outputs, *self.inputs) if k in self.homes]
         if not on or on[0] not in self.places:
             return "x".join(map(str, self.resolution))
-        sizes = sizes_of(self.places[on[0]])
+        sizes = point_counts(self.places[on[0]])
         low, high = min(sizes), max(sizes)
         return f"{low} points" if low == high else f"{low} to {high} points"
 
@@ -150,15 +150,15 @@ class Samples:
             return self.take(range(max(0, len(self) - n), len(self)))
         return self._each(lambda x: x[max(0, len(x) - n) :])
 
-    def take(self, rows: Rows) -> Samples:
+    def take(self, rows: SampleIndices) -> Samples:
         """Some of the samples, in this order."""
         return replace(
             self,
-            inputs={k: picked(x, rows) for k, x in self.inputs.items()},
-            outputs={k: picked(x, rows) for k, x in self.outputs.items()},
-            places={k: picked_places(x, rows) for k, x in self.places.items()},
+            inputs={k: select(x, rows) for k, x in self.inputs.items()},
+            outputs={k: select(x, rows) for k, x in self.outputs.items()},
+            places={k: select_geometries(x, rows) for k, x in self.places.items()},
             weights={
-                k: picked(x, rows) if isinstance(x, Packed) else x for k, x in self.weights.items()
+                k: select(x, rows) if isinstance(x, Packed) else x for k, x in self.weights.items()
             },
         )
 
@@ -178,6 +178,6 @@ class Samples:
         """Every tensor changed; there are no points."""
         return replace(
             self,
-            inputs={k: change(numbers(x)) for k, x in self.inputs.items()},
-            outputs={k: change(numbers(x)) for k, x in self.outputs.items()},
+            inputs={k: change(all_values(x)) for k, x in self.inputs.items()},
+            outputs={k: change(all_values(x)) for k, x in self.outputs.items()},
         )

@@ -13,7 +13,7 @@ from opdsl.data.bind.samples import Fields, Role
 from opdsl.data.io.file_fields import Raw
 from opdsl.diagnostics import did_you_mean, fault
 from opdsl.nn.points.batch import Values
-from opdsl.nn.points.geometry import Placed
+from opdsl.nn.points.geometry import Geometries
 
 
 def more(
@@ -56,7 +56,7 @@ def kept(fields: Fields, names: Sequence[str]) -> Fields:
     )
 
 
-def chosen(fields: Fields, domain: str | None) -> tuple[Placed, str]:
+def chosen(fields: Fields, domain: str | None) -> tuple[Geometries, str]:
     """The set of points that is meant, and its name."""
     there = ", ".join(f"`{k}`" for k in fields.places) or "none"
     if domain is None and len(fields.places) == 1:

@@ -25,8 +25,8 @@ from opdsl.data.io.file_fields import Raw
 from opdsl.data.io.meshes import FORMATS, natural
 from opdsl.data.io.safe_h5 import opened
 from opdsl.diagnostics import OpError, did_you_mean, fault
-from opdsl.nn.points.batch import Values, each, joined, numbers
-from opdsl.nn.points.geometry import Placed
+from opdsl.nn.points.batch import Values, all_values, concat_samples, split_samples
+from opdsl.nn.points.geometry import Geometries
 from opdsl.nn.points.packed import Packed
 
 SPLITS = ("train", "valid", "test")
@@ -167,7 +167,7 @@ def _pieces(parts: Sequence[pairs.Pieces], names: Sequence[str], source: str) ->
 
 
 def _piece(raw: Raw, source: str, start: int) -> Fields:
-    grid = next((numbers(x).shape[2:] for x in raw.values.values()), ())
+    grid = next((all_values(x).shape[2:] for x in raw.values.values()), ())
     return Fields(
         name=raw.name,
         values=dict(raw.values),
@@ -182,7 +182,9 @@ def _piece(raw: Raw, source: str, start: int) -> Fields:
     )
 
 
-def fingerprint(values: Mapping[str, Values], places: Mapping[str, Placed] | None = None) -> str:
+def fingerprint(
+    values: Mapping[str, Values], places: Mapping[str, Geometries] | None = None
+) -> str:
     """SHA-256 of the names, number formats, shapes and bytes of fields, whatever their order.
 
     Where there are points, of their coordinates too, and of how many each sample has.
@@ -262,7 +264,7 @@ def _points(raw: Raw) -> tuple[dict[str, int], dict[str, str]]:
     return {k: x[0].points.shape[1] for k, x in raw.places.items()}, dict(raw.homes)
 
 
-def _whereabouts(raws: Sequence[Raw], name: str) -> Placed:
+def _whereabouts(raws: Sequence[Raw], name: str) -> Geometries:
     """The points of all samples; one geometry if the files agree on one for all of theirs."""
     first = raws[0].places[name]
     shared = all(len(x.places[name]) == 1 and x.places[name][0].key == first[0].key for x in raws)
@@ -278,13 +280,13 @@ def _on(raw: Raw, name: str) -> Iterator[Values]:
     return (x for k, x in raw.values.items() if raw.homes.get(k) == name)
 
 
-def _together(raws: Sequence[Raw], name: str, places: Mapping[str, Placed]) -> Values:
+def _together(raws: Sequence[Raw], name: str, places: Mapping[str, Geometries]) -> Values:
     """One field of all files; packed where each sample has points of its own."""
     parts = [x.values[name] for x in raws]
     home = raws[0].homes.get(name)
     if home is not None and len(places[home]) > 1:
-        return Packed.of(y for x in parts for y in each(x))
-    return joined(parts)
+        return Packed.of(y for x in parts for y in split_samples(x))
+    return concat_samples(parts)
 
 
 def _files(path: Path, split: str | None, source: str) -> tuple[Path, ...]:

@@ -37,7 +37,7 @@ from opdsl.data.io.safe_h5 import Inside, Stored
 from opdsl.data.io.whole_h5 import unwritable, whole
 from opdsl.diagnostics import OpError, fault
 from opdsl.nn.points.batch import Values
-from opdsl.nn.points.geometry import Geometry, Placed
+from opdsl.nn.points.geometry import Geometries, Geometry
 from opdsl.nn.points.packed import Packed
 
 AXES = ("x", "y", "z", "t")
@@ -249,7 +249,7 @@ def _values(inside: Inside, x: _Entry, rows: int) -> Values:
     return Packed(flat.T.contiguous()[None], tuple(np.diff(starts[: rows + 1]).tolist()))
 
 
-def _placed(inside: Inside, place: _Place, rows: int) -> Placed:
+def _placed(inside: Inside, place: _Place, rows: int) -> Geometries:
     """Where the points of the first samples are."""
     held = inside.below(place.path)
     whole = {"points": place.points} | {k: s for k, s in place.starts.items() if k in LISTS}

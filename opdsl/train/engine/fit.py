@@ -15,7 +15,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from opdsl.diagnostics import fault
-from opdsl.nn.module_tree import at
+from opdsl.nn.module_tree import module_at
 from opdsl.train.config.changes import Change
 from opdsl.train.config.schema import Settings
 from opdsl.train.engine.device import device_of
@@ -184,7 +184,7 @@ def _stepper(
     seed_everything(settings.seed)
     policy.settle(module)
     for path in kept.paths if kept else ():
-        at(module, path).requires_grad_(requires_grad=False)
+        module_at(module, path).requires_grad_(requires_grad=False)
     if kept:
         normaliser = kept.normaliser
     else:

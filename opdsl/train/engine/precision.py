@@ -44,7 +44,7 @@ class Policy:
         module.to(self.device, self.weights)
         for x in module.modules():
             if isinstance(x, NarrowsSpectrum):
-                x.narrow = self.spectral
+                x.low_precision = self.spectral
 
     @contextmanager
     def arithmetic(self) -> Iterator[None]:
