@@ -12,11 +12,11 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 
 from opdsl.diagnostics import CODES, Diagnostic, Help, Label, Source, Span, did_you_mean
 from opdsl.diagnostics.codes import LEVELS, Level
+from opdsl.records import record, value
 from opdsl.syntax.regions import Region, regions
 from opdsl.syntax.scan import Piece, pieces
 
@@ -27,7 +27,7 @@ LINTS = {x.slug: k for k, x in CODES.items() if x.level}
 FORMS = "`# op: allow(unused-node)`, or `warn` or `deny` instead of `allow`"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Instruction:
     """A level for the warnings of one code that begin on the lines `first` to `last`.
 
@@ -118,7 +118,7 @@ def _fault(message: str, span: Span, helps: tuple[str, ...]) -> Diagnostic:
 # ---------------------------------------------------------------------- the comments
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Comment:
     """A comment that begins with `# op:`.
 

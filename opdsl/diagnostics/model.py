@@ -6,17 +6,18 @@ The text with carets (`carets.py`) and the JSON (`Diagnostic.to_json`) are two p
 from __future__ import annotations
 
 from bisect import bisect_left
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import lru_cache
 from typing import Any, Literal
 
 from opdsl.diagnostics.codes import CODES, Level
+from opdsl.records import value
 
 Severity = Literal["error", "warning"]
 Applicability = Literal["safe", "unsafe", "hint"]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Source:
     """A text and the name under which the user knows it (a path, `<text>`, `<--set>`).
 
@@ -34,7 +35,7 @@ class Source:
         return Span(self, start, max(start, min(end, size)))
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Span:
     """Characters `start` to `end` (excluded) of a source; lines and columns count from 1."""
 
@@ -94,7 +95,7 @@ def _line_ends(source: Source) -> list[int]:
     return [i for i, sign in enumerate(source.text) if sign == "\n"]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Label:
     """A span and its text; the first label of a diagnostic is the primary."""
 
@@ -102,7 +103,7 @@ class Label:
     text: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Help:
     """What to do; with `span` and `replacement` it is an edit that a tool can apply."""
 
@@ -123,7 +124,7 @@ class Help:
         }
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Diagnostic:
     """One root cause, said once.
 

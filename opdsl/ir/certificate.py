@@ -8,14 +8,15 @@ to one operator).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from opdsl.ir.block import Bound
 from opdsl.ir.graph import Graph, Node
 from opdsl.ir.spaces import Axis, Domain
+from opdsl.records import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Cause:
     """A bound, traced to its node: the declared domain needs at least `points` points."""
 
@@ -35,7 +36,7 @@ class Cause:
         return f"{span.source.name}:{span.line}"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class AxisPromise:
     """What holds on one axis of a declared domain; `cause` is the tightest bound, if any."""
 
@@ -54,7 +55,7 @@ class AxisPromise:
         return self.axis.least >= self.needed
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Certificate:
     """The verdict on a graph.
 

@@ -8,9 +8,9 @@ that looks like one.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
+from opdsl.records import value
 from opdsl.syntax.scan import Piece
 from opdsl.syntax.words import CLOSING, ITEMS, KEYWORDS, OPENING, STATEMENTS
 
@@ -19,7 +19,7 @@ DEFINITIONS = ("block", "model", "train")
 Level = Literal["item", "head", "statement", "close", "stray"]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Region:
     """Pieces `first` to `end` (excluded); `whole` is where the definition that it opens ends."""
 

@@ -7,8 +7,8 @@ tokens of the grammar. Recovery and the printer read them.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
+from opdsl.records import value
 from opdsl.syntax.words import SIGNS
 
 PIECE = (
@@ -26,7 +26,7 @@ PIECE = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Piece:
     """Characters `start` to `end`; `first` on its line, which is indented by `indent` columns."""
 

@@ -28,7 +28,7 @@ T = TypeVar("T", bound=tree.Statement)
 Compute = Callable[["Scope", tree.Bind], tuple[Value, ...]]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Shared:
     """State that all scopes of one elaboration share.
 
@@ -44,7 +44,7 @@ class Shared:
     places: dict[str, Span] = field(default_factory=dict)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Entry:
     """A declared name and the state of its evaluation."""
 
