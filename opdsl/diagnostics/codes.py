@@ -61,7 +61,7 @@ CODES: dict[str, Code] = {
     "OP0207": Code("a block has no such parameter", "unknown-parameter"),
     "OP0208": Code("a value does not fit its parameter", "bad-value"),
     "OP0209": Code("a value of another kind is needed here", "kind-of-value"),
-    "OP0210": Code("which model is meant", "which-model"),
+    "OP0210": Code("no model is chosen, or none of this name exists", "which-model"),
     "OP0211": Code("blocks, constants or imports go round in a circle", "recursion"),
     "OP0212": Code("the program takes too much to evaluate", "budget"),
     # spaces
@@ -71,13 +71,13 @@ CODES: dict[str, Code] = {
     "OP0304": Code("functions on different domains are joined", "domains-differ"),
     "OP0305": Code("an annotation does not hold", "annotation"),
     "OP0306": Code("a repeat with shared weights changes the space", "shared-repeat"),
-    "OP0307": Code("an operator would pin the resolution", "hidden-pin"),
+    "OP0307": Code("an operator fixes the resolution", "hidden-pin"),
     "OP0308": Code("one number of modes is needed for each axis", "mode-arity"),
     "OP0309": Code("too many modes for the promised resolution", "too-many-modes"),
     "OP0310": Code("a latent domain has no size", "latent-size"),
-    "OP0311": Code("samples with points of their own where all need the same", "batching"),
+    "OP0311": Code("samples have different points where all need the same", "batching"),
     "OP0312": Code("real and complex functions are mixed", "reality"),
-    "OP0313": Code("one domain is not reached from the other", "unrelated-domains"),
+    "OP0313": Code("the two domains are unrelated", "unrelated-domains"),
     "OP0320": Code("a requirement of a block is not met", "require"),
     # warnings
     "OP0401": Code("a node is never used", "unused-node", level="warn"),
@@ -86,10 +86,10 @@ CODES: dict[str, Code] = {
     "OP0404": Code("a domain or dim is never used", "unused-domain", level="warn"),
     "OP0405": Code("an import is never used", "unused-import", level="warn"),
     "OP0406": Code("a constant is never used", "unused-constant", level="warn"),
-    "OP0409": Code("a comment allows a warning that there is not", "useless-allow", level="warn"),
+    "OP0409": Code("this `allow` comment suppresses nothing", "useless-allow", level="warn"),
     "OP0410": Code("a comment names no warning", "unknown-warning", level="warn"),
     "OP0411": Code(
-        "a Fourier layer on an axis with two ends", "fourier-on-nonperiodic", level="warn"
+        "a Fourier layer on a non-periodic axis", "fourier-on-nonperiodic", level="warn"
     ),
     "OP0412": Code(
         "a model runs at every resolution but does not converge", "not-convergent", level="warn"
@@ -119,7 +119,7 @@ CODES: dict[str, Code] = {
     "OP0615": Code("a data file points outside itself", "unsafe-data", Exit.DATA),
     "OP0616": Code("some samples look corrupt", "suspect-samples", Exit.DATA),
     "OP0617": Code("generated data fail their own check", "bad-generation", Exit.FAILED),
-    "OP0618": Code("a geometry does not do for what is asked of it", "bad-geometry", Exit.DATA),
+    "OP0618": Code("the geometry does not support this operation", "bad-geometry", Exit.DATA),
     "OP0619": Code("values are outside the range of float32", "float32-range", Exit.DATA),
     "OP0620": Code("training diverged", "diverged", Exit.DIVERGED),
     "OP0621": Code("a checkpoint is damaged", "bad-checkpoint", Exit.FAILED),
@@ -140,9 +140,9 @@ CODES: dict[str, Code] = {
     "OP0642": Code("a call or config of another library cannot be read", "bad-call", Exit.USAGE),
     "OP0643": Code("weights of another library do not fit", "bad-weights", Exit.DATA),
     "OP0650": Code("the model cannot be exported", "not-exportable", Exit.SPEC),
-    "OP0651": Code("an exported file computes something else", "export-differs", Exit.FAILED),
+    "OP0651": Code("an exported file computes different results", "export-differs", Exit.FAILED),
     "OP0652": Code("the model cannot be applied in tiles", "no-tiles", Exit.SPEC),
-    "OP0640": Code("nothing on this machine can draw a graph", "no-graphviz", Exit.USAGE),
+    "OP0640": Code("Graphviz is not available", "no-graphviz", Exit.USAGE),
     # run time
     "OP0901": Code("an input has the wrong number of axes", "input-axes", Exit.DATA),
     "OP0902": Code("an input has the wrong number of channels", "input-channels", Exit.DATA),
@@ -154,6 +154,6 @@ CODES: dict[str, Code] = {
     "OP0908": Code("a query point has no neighbours", "no-neighbours", Exit.DATA),
     "OP0909": Code("query points have too many neighbours", "many-neighbours", Exit.DATA),
     "OP0910": Code("the weights of points cannot be found", "no-weights", Exit.DATA),
-    "OP0911": Code("a number is that of no point", "strange-number", Exit.DATA),
+    "OP0911": Code("a point index is out of range", "strange-number", Exit.DATA),
     "OP0920": Code("weights of a run without their normaliser", "bare-weights", Exit.DATA),
 }

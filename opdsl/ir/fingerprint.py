@@ -29,7 +29,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from opdsl.ir.graph import Graph, Node, Port
-from opdsl.ir.spaces import MEASURED, Axis, Coarsen, Domain, Space, Step
+from opdsl.ir.spaces import MEASURED, Axis, Domain, Space
+from opdsl.ir.steps import Coarsen, Step
 
 SCHEME = "opdsl-function-2"  # a change of what counts is a new scheme
 

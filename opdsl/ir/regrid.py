@@ -5,7 +5,8 @@ Also the cost of the transform that does so.
 
 from opdsl.ir.block import Refusal
 from opdsl.ir.dims import Poly
-from opdsl.ir.spaces import KINDS, Coarsen, Domain, Extend, Space, Step
+from opdsl.ir.spaces import KINDS, Domain, Space
+from opdsl.ir.steps import Coarsen, Extend, Step
 
 
 def same_interval(x: Space, to: Domain) -> None:

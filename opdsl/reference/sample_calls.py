@@ -8,7 +8,8 @@ from typing import Any
 
 from opdsl.ir.block import Block
 from opdsl.ir.display import value_text
-from opdsl.ir.spaces import VECTOR, Axis, Domain, Extend, Space
+from opdsl.ir.spaces import VECTOR, Axis, Domain, Space
+from opdsl.ir.steps import Extend
 
 INPUT_ON = {"crop": "E"}  # domain of an input that a sample gives by its channels; others are on D
 

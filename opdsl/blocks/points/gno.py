@@ -11,7 +11,8 @@ from pydantic import Field, PositiveFloat
 from opdsl.blocks.pointwise.apply import TRANSCENDENTAL, Activation
 from opdsl.ir.block import BYTES, Block, BoxKind, Cost, Ragged, Refusal, SideInput
 from opdsl.ir.dims import Poly, PositiveCount
-from opdsl.ir.spaces import KINDS, Domain, Extend, Space
+from opdsl.ir.spaces import KINDS, Domain, Space
+from opdsl.ir.steps import Extend
 
 if TYPE_CHECKING:
     from torch import nn

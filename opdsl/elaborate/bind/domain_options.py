@@ -148,7 +148,7 @@ class OptionReader:
         except ValidationError as error:
             raise self.problems.fail(
                 "OP0208",
-                "this axis cannot be",
+                "the promises of this axis contradict each other",
                 Label(call.span, str(error.errors()[0]["msg"]).lower()),
             ) from error
         if axis.max is not None and axis.max < axis.least:

@@ -186,7 +186,7 @@ class Loader:
             raise self.problems.fail(
                 "OP0202",
                 f"cannot read `{item.source_span.text}`",
-                Label(item.source_span, "this is no path"),
+                Label(item.source_span, "this is not a path"),
             ) from error
         if not path.is_relative_to(root):
             raise self.problems.fail(

@@ -284,7 +284,7 @@ class Scope:
             *labels[first:],
             *labels[:first],
             helps=(
-                "let one of them do without the other",
+                "remove one of these dependencies",
                 "to feed an output back into an input over time: `feedback out -> in`",
             ),
         )

@@ -19,7 +19,7 @@ class Pull(nn.Module):
         """(batch or 1, *grid, c), (batch or 1, *points, 1) -> (batch, *points, c).
 
         Raises:
-            OpError: OP0911, a number is that of no point, or its format is too narrow for it.
+            OpError: OP0911, a point index is out of range, or its format is too narrow for it.
         """
         values = x.flatten(1, -2)
         found = numbers.detach().flatten(1).round()
