@@ -50,7 +50,7 @@ class AxisPromise:
         return self.cause.points if self.cause else 1
 
     @property
-    def kept(self) -> bool:
+    def holds(self) -> bool:
         """Whether every promised resolution works."""
         return self.axis.least >= self.needed
 
@@ -134,8 +134,8 @@ def _tightest(causes: tuple[Cause, ...], domain: Domain, axis: int) -> Cause | N
 
 
 def _measured(graph: Graph) -> tuple[Domain, ...]:
-    met = (x for n in graph.nodes for x in n.block.integrates(*graph.arguments(n)))
-    names = {x.name for whole in met for x in whole.declared if x.scattered}
+    domains = (x for n in graph.nodes for x in n.block.integrates(*graph.arguments(n)))
+    names = {x.name for whole in domains for x in whole.declared if x.scattered}
     return tuple(x for x in graph.domains if x.name in names)
 
 

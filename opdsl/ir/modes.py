@@ -73,21 +73,21 @@ def bounds(
     domain: Domain, bands: Bands, modes: Modes, layout: Layouts = "symmetric"
 ) -> tuple[Bound, ...]:
     """What the bands ask of each axis of a domain; `modes` as the program says them."""
-    said = (modes,) * len(bands) if isinstance(modes, int) else modes
+    each = (modes,) * len(bands) if isinstance(modes, int) else modes
     layouts = layout_of_each(layout, len(bands))
-    return tuple(_bound(domain, i, x, said, modes, layouts[i]) for i, x in enumerate(bands))
+    return tuple(_bound(domain, i, x, each, modes, layouts[i]) for i, x in enumerate(bands))
 
 
 def _bound(
-    domain: Domain, axis: int, band: range, said: Counts, modes: Modes, layout: Layout
+    domain: Domain, axis: int, band: range, each: Counts, modes: Modes, layout: Layout
 ) -> Bound:
-    m, points = said[axis], points_needed(band, layout)
+    m, points = each[axis], points_needed(band, layout)
 
     def cure(there: int) -> str:
         fits = m - -(-(points - there) // 2)  # each mode less needs two points less
         if isinstance(modes, int):
             return f"modes = {fits}"
-        shown = (str(fits if i == axis else k) for i, k in enumerate(said))
+        shown = (str(fits if i == axis else k) for i, k in enumerate(each))
         return f"modes = ({', '.join(shown)})"
 
     if layout == "symmetric":

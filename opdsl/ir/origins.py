@@ -91,7 +91,7 @@ def _offers(graph: Graph) -> Iterator[Origin]:
 def _declared(graph: Graph) -> list[Domain]:
     """Declared domains, also those that only a node speaks of."""
     spaces = [*graph.spaces.values(), *(x.space for x in graph.inputs)]
-    met = [y for x in spaces for y in x.domain.declared] + [
+    mentioned = [y for x in spaces for y in x.domain.declared] + [
         y for x in graph.side_inputs() for y in x.domain.declared
     ]
-    return list({x.name: x for x in (*graph.domains, *met)}.values())
+    return list({x.name: x for x in (*graph.domains, *mentioned)}.values())

@@ -107,13 +107,13 @@ def _held(graph: Graph) -> _Held:
     """What each scope holds itself, by its path, in the order of the graph."""
     scopes = {x.path: x for x in graph.scopes}
     held: dict[str, list[Scope | Node]] = defaultdict(list)
-    met: set[str] = set()
+    visited: set[str] = set()
     for node in graph.nodes:
         child: Scope | Node = node
         parent = _parent(child.path, scopes)
         held[parent].append(child)
-        while parent and parent not in met:
-            met.add(parent)
+        while parent and parent not in visited:
+            visited.add(parent)
             child = scopes[parent]
             parent = _parent(child.path, scopes)
             held[parent].append(child)

@@ -207,12 +207,12 @@ def _no_fraction(rank: float, factor: Factor) -> Refusal:
     )
 
 
-def _wrong_length(factor: Factor, axes: Axes, met: int) -> Refusal:
+def _wrong_length(factor: Factor, axes: Axes, count: int) -> Refusal:
     wanted, of = _wanted(factor, axes)
     return _refused(
-        f"{met} rank{'' if met == 1 else 's'} for a weight that has {wanted}",
+        f"{count} rank{'' if count == 1 else 's'} for a weight that has {wanted}",
         of,
-        notes=(f"the axes of the weight are {_said(axes.names, axes.shape)}",),
+        notes=(f"the axes of the weight are {_list_axes(axes.names, axes.shape)}",),
         helps=("one fraction stands for all of them: `rank = 0.1`",),
     )
 
@@ -232,7 +232,7 @@ def _too_large(factor: Factor, axes: Axes, ranks: Shape, greatest: Shape) -> Ref
     return _refused(
         f"a rank of {ranks[where]} is above the full rank, {greatest[where]}",
         f"{_place(factor, axes, where)}{greatest[where]} hold every tensor of this size",
-        notes=(f"the axes of the weight are {_said(axes.names, axes.shape)}",),
+        notes=(f"the axes of the weight are {_list_axes(axes.names, axes.shape)}",),
         helps=(f"`rank = {fits[0] if len(fits) == 1 else fits}`",),
     )
 
@@ -245,7 +245,7 @@ def _place(factor: Factor, axes: Axes, where: int) -> str:
     return f"between {axes.names[where]} and {axes.names[where + 1]}, "
 
 
-def _said(names: Sequence[str], shape: Shape) -> str:
+def _list_axes(names: Sequence[str], shape: Shape) -> str:
     return ", ".join(f"{name} {n}" for name, n in zip(names, shape, strict=True))
 
 

@@ -122,7 +122,7 @@ class Domain(BaseModel):
     kind: Kind = "grid"
     ambient: int | None = None
     geometry: Literal["shared", "per_sample"] = "shared"
-    measure: Measure | None = Field(default_factory=lambda given: MEASURED.get(given["kind"]))
+    measure: Measure | None = Field(default_factory=lambda data: MEASURED.get(data["kind"]))
     period: tuple[float | None, ...] | None = None
     sampling: Sampling | None = None
     name: str
@@ -222,8 +222,8 @@ class Domain(BaseModel):
     def label(self) -> str:
         """How the program names it: `D`, `D/2`, `X * T`, or the name of an extension."""
         if self.modes is not None:
-            said = self.modes[0] if len(set(self.modes)) == 1 else self.modes
-            return f"spectrum({self.factors[0]}, {said})"
+            shown = self.modes[0] if len(set(self.modes)) == 1 else self.modes
+            return f"spectrum({self.factors[0]}, {shown})"
         if self.kind == "product":
             return " * ".join(x.label for x in self.factors)
         label = self.name

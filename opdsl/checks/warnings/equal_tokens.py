@@ -13,7 +13,7 @@ from opdsl.ir.live import live
 def equal_tokens(graph: Graph) -> Iterator[Diagnostic]:
     """Warn once for each of the user's calls of an attention that cannot tell points apart."""
     uniform: set[str] = set()
-    warned: set[Span] = set()
+    reported: set[Span] = set()
     needed = {x.path for x in live(graph)}
     for node in graph.nodes:
         inputs = tuple(x in uniform for x in node.inputs)
@@ -21,8 +21,8 @@ def equal_tokens(graph: Graph) -> Iterator[Diagnostic]:
         # what follows from a warning gets none of its own
         if equal is None and node.block.uniform(inputs, *graph.arguments(node)):
             uniform.add(node.path)
-        if equal is not None and node.path in needed and site(node) not in warned:
-            warned.add(site(node))
+        if equal is not None and node.path in needed and site(node) not in reported:
+            reported.add(site(node))
             yield _warning(graph, node, equal)
 
 

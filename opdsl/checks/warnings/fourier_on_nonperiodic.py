@@ -1,4 +1,4 @@
-"""OP0411: a Fourier layer takes every axis for a ring."""
+"""OP0411: a Fourier layer assumes that every axis is periodic."""
 
 from collections.abc import Iterator
 
@@ -31,13 +31,13 @@ def _warning(graph: Graph, node: Node, domain: Domain) -> Diagnostic:
     names = " and ".join(f"`{x}`" for x in axes)
     part = next(x for x in domain.parts if not all(x.periodic))
     place = graph.places.get(part.name)
-    said = f"{names} {'has' if len(axes) == 1 else 'have'} two ends"
-    here = (Label(place, said),) if place else ()
+    ends = f"{names} {'has' if len(axes) == 1 else 'have'} two ends"
+    here = (Label(place, ends),) if place else ()
     return warning(
         "OP0411",
         f"`{node.keyword}` acts on `{domain}`, which is not periodic",
         node,
-        f"takes {names} for a ring",
+        f"assumes that {names} {'is' if len(axes) == 1 else 'are'} periodic",
         *here,
         notes=("the jump from one end to the other rings through the function (Gibbs)",),
         helps=(
