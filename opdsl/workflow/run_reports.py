@@ -1,4 +1,4 @@
-"""What a trained run measures and writes: errors on data, a calibrated band, the report page."""
+"""Measurements of a trained run: errors on data, a calibrated band, the report page."""
 
 from __future__ import annotations
 
