@@ -30,8 +30,8 @@ from torch.func import functional_call
 
 import opdsl
 from opdsl.compiler import check, train_settings
-from opdsl.data import Port, Samples, bind
-from opdsl.data.io.formats import open_dataset
+from opdsl.data import FieldRequest, Samples, bind
+from opdsl.data.io.dataset import open_dataset
 from opdsl.setting import Setting
 from opdsl.train.config.settings import Settings, resolve
 from opdsl.train.engine.fit import fit
@@ -88,7 +88,9 @@ def main() -> None:
 
 def samples(path: Path) -> Samples:
     """The file as samples of x -> y, a channel for each time."""
-    return bind(open_dataset(path), [Port("x", 1, None, 1)], [Port("y", TIMES, None, 1)])
+    return bind(
+        open_dataset(path), [FieldRequest("x", 1, None, 1)], [FieldRequest("y", TIMES, None, 1)]
+    )
 
 
 def makers() -> dict[str, Make]:

@@ -24,8 +24,8 @@ import torch
 
 import opdsl
 from opdsl.compiler import check, train_settings
-from opdsl.data import Port, Samples, bind
-from opdsl.data.io.formats import open_dataset
+from opdsl.data import FieldRequest, Samples, bind
+from opdsl.data.io.dataset import open_dataset
 from opdsl.setting import Setting
 from opdsl.train.config.settings import resolve
 from opdsl.train.engine.fit import fit
@@ -58,7 +58,7 @@ def main() -> None:
 
 def samples(path: Path) -> Samples:
     """The file as samples of x -> y."""
-    port = {name: Port(name, 1, None, 2) for name in "xy"}
+    port = {name: FieldRequest(name, 1, None, 2) for name in "xy"}
     return bind(open_dataset(path), [port["x"]], [port["y"]])
 
 

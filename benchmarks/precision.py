@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 import opdsl
-from opdsl.train.engine.precision import Policy, policies
+from opdsl.train.engine.precision import PrecisionPolicy, policies
 
 HERE = Path(__file__).parent
 SPECS = HERE.parent / "specs"
@@ -77,7 +77,7 @@ def errors(name: str, other: int, n: int, fine: int) -> dict[str, dict[str, floa
     return found
 
 
-def computed(module: nn.Module, policy: Policy, x: Tensor) -> Tensor:
+def computed(module: nn.Module, policy: PrecisionPolicy, x: Tensor) -> Tensor:
     """The result in a precision."""
     own = deepcopy(module)
     policy.settle(own)

@@ -28,9 +28,9 @@ from torch import nn
 
 import opdsl
 from opdsl.compiler import check, train_settings
-from opdsl.data import Port, Samples, bind
+from opdsl.data import FieldRequest, Samples, bind
 from opdsl.data.generate.shallow_water import generate
-from opdsl.data.io.formats import open_dataset
+from opdsl.data.io.dataset import open_dataset
 from opdsl.setting import Setting
 from opdsl.train.config.settings import Settings, resolve
 from opdsl.train.engine.fit import fit
@@ -70,7 +70,9 @@ def samples(path: Path, latitudes: int, count: int, seed: int) -> Samples:
     """The file, made if it is not there, as samples of x -> y."""
     if not path.is_file():
         print(generate(resolution=latitudes, samples=count, seed=seed, out=path))
-    return bind(open_dataset(str(path)), [Port("x", 3, None, 2)], [Port("y", 3, None, 2)])
+    return bind(
+        open_dataset(str(path)), [FieldRequest("x", 3, None, 2)], [FieldRequest("y", 3, None, 2)]
+    )
 
 
 def makers() -> dict[str, Make]:

@@ -12,7 +12,8 @@ from opdsl.cli.options import Json, Model
 from opdsl.diagnostics import Exit
 
 if TYPE_CHECKING:
-    from opdsl.export import Difference, ModelChange
+    from opdsl.export import Difference
+    from opdsl.export.diff import ModelChange
 
 SECTIONS = ("settings", "domains", "ports", "nodes")
 
@@ -64,7 +65,7 @@ def _section(name: str, changes: tuple[ModelChange, ...]) -> str:
     """Return a heading and its rows; further changes of one name get rows of their own."""
     rows: list[tuple[str, ...]] = []
     for x in changes:
-        first, *rest = x.told or ("",)
+        first, *rest = x.details or ("",)
         rows.append((f"  {x.sign} {x.name}", _gained(x.params) if x.params else "", first))
         rows += [("", "", y) for y in rest]
     if not rows:

@@ -15,7 +15,7 @@ from opdsl.cli.options import Json, Model, Parameters, Spec
 if TYPE_CHECKING:
     from opdsl.lower.plan.measure import CallCost, UnitCost
     from opdsl.lower.plan.planner import Forecast, KernelPlan
-    from opdsl.train.metrics.precision_errors import Rounding
+    from opdsl.train.metrics.precision_errors import PrecisionError
 
 
 def command(
@@ -154,7 +154,7 @@ def _measured_row(plan: KernelPlan, line: UnitCost, forecast: Forecast) -> tuple
     )
 
 
-def _precisions_text(errors: Sequence[Rounding]) -> str:
+def _precisions_text(errors: Sequence[PrecisionError]) -> str:
     rows: list[tuple[str, ...]] = [("  precision", "result", "gradient", "")]
     rows += [(f"  {x.name}", _digits(x.result), _digits(x.gradient), x.why) for x in errors]
     head = "precision  relative errors against fp64, fresh weights, random input"

@@ -17,7 +17,7 @@ from opdsl.diagnostics import OpError, fault
 
 if TYPE_CHECKING:
     from opdsl.setting import Setting
-    from opdsl.train.config.settings import Resolved
+    from opdsl.train.config.settings import ResolvedSettings
     from opdsl.train.run.listener import Listener
     from opdsl.workflow.interrupt import Interrupted
     from opdsl.workflow.programs.program import Program
@@ -153,7 +153,7 @@ def _new(
     sets: list[str] | None,
     config: list[str] | None,
     options: list[Setting],
-) -> tuple[Program, Resolved]:
+) -> tuple[Program, ResolvedSettings]:
     """Read the program and the settings of a new run."""
     from opdsl.cli.files import open_source
     from opdsl.workflow.programs.program import open_program, resolve_settings
@@ -237,7 +237,7 @@ def _part_or_path(text: str) -> float | str:
         return text
 
 
-def _print_config(program: Program, resolved: Resolved, *, as_json: bool) -> None:
+def _print_config(program: Program, resolved: ResolvedSettings, *, as_json: bool) -> None:
     """Print the parameters of the model, then the settings, each with its origin."""
     from opdsl.workflow.programs.program import used_settings
 
@@ -284,10 +284,10 @@ def _no_data(program: Program) -> OpError:
 
 def _listener(*, quiet: bool) -> Listener:
     from opdsl.cli.training_progress import PlainLines, progress
-    from opdsl.workflow.progress import Silence
+    from opdsl.workflow.progress import SilentListener
 
     if quiet:
-        return Silence()
+        return SilentListener()
     return progress(sys.stderr) if lively(sys.stderr) else PlainLines(sys.stderr)
 
 

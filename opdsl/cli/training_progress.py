@@ -7,7 +7,7 @@ import sys
 from typing import Any, TextIO
 
 from opdsl.diagnostics.terminal import printable
-from opdsl.train.run.listener import Listener, Plan
+from opdsl.train.run.listener import Listener, RunPlan
 
 SHOWN = 12  # rows of the table that stay in sight
 
@@ -25,7 +25,7 @@ class PlainLines:
         self._stream = stream
         self._epochs = 0
 
-    def start(self, plan: Plan) -> None:
+    def start(self, plan: RunPlan) -> None:
         """One line about the run."""
         self._epochs = plan.epochs
         self._say(opening(plan))
@@ -64,7 +64,7 @@ class LiveTable:
         self._live = Live(console=self._console, refresh_per_second=8, transient=False)
         self._rows: list[dict[str, Any]] = []
 
-    def start(self, plan: Plan) -> None:
+    def start(self, plan: RunPlan) -> None:
         """Draw the empty table."""
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
@@ -122,7 +122,7 @@ class LiveTable:
         return table
 
 
-def opening(plan: Plan) -> str:
+def opening(plan: RunPlan) -> str:
     """What the run is about to do, in one line."""
     text = f"{plan.samples} samples, {plan.parameters:,} parameters, {plan.steps} steps an epoch, "
     text += f"{plan.precision} on {plan.device}"

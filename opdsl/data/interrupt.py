@@ -14,7 +14,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
-def heard() -> Iterator[Callable[[], None]]:
+def deferred_signals() -> Iterator[Callable[[], None]]:
     """A function that runs the handler of a signal that has come since, if one has."""
     if threading.current_thread() is not threading.main_thread():
         yield lambda: None  # handlers belong to the main thread

@@ -15,9 +15,9 @@ from opdsl.diagnostics import did_you_mean, fault
 from opdsl.ir.graph import Graph, Node
 from opdsl.nn.points.batch import Values
 from opdsl.train.config.schema import Settings
-from opdsl.train.engine.fit import Kept
+from opdsl.train.engine.fit import FrozenPart
 from opdsl.train.engine.normalise import Normaliser
-from opdsl.train.engine.warm_start import Start
+from opdsl.train.engine.warm_start import WarmStart
 from opdsl.train.metrics.calibrate import Calibration, Coverage, calibrate, coverage
 from opdsl.train.metrics.evaluate import predict
 from opdsl.train.metrics.quadrature import field_weights
@@ -56,7 +56,7 @@ def refuse_bad_band(graph: Graph, settings: Settings) -> None:
         raise fault("OP0604", message, notes=notes, helps=("give it layers of its own",))
 
 
-def frozen_prediction(graph: Graph, settings: Settings, start: Start | None) -> Kept:
+def frozen_prediction(graph: Graph, settings: Settings, start: WarmStart | None) -> FrozenPart:
     """Return the prediction that stays as it is, with the normaliser of the run that trained it.
 
     Raises:
@@ -78,14 +78,14 @@ def frozen_prediction(graph: Graph, settings: Settings, start: Start | None) -> 
     if band.of not in scales.outputs:
         message = f"the run has learnt {', '.join(f'`{x}`' for x in scales.outputs)}"
         raise fault("OP0626", f"{message}, not `{band.of}`", file=start.run)
-    return Kept(paths, scales.with_width(band.of, band.width))
+    return FrozenPart(paths, scales.with_width(band.of, band.width))
 
 
-def frozen_prediction_of(graph: Graph, settings: Settings, state: State) -> Kept:
+def frozen_prediction_of(graph: Graph, settings: Settings, state: State) -> FrozenPart:
     """Return the prediction that stays as it is, from the checkpoint of a resumed run."""
     assert settings.band.of
     paths = tuple(x.path for x in _ancestors(graph, settings.band.of) if x.shares is None)
-    return Kept(paths, Normaliser.from_state(state["normaliser"]))
+    return FrozenPart(paths, Normaliser.from_state(state["normaliser"]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,11 +13,11 @@ from pathlib import Path
 from torch import nn
 
 from opdsl.data.bind.samples import Samples
-from opdsl.data.io.formats import fingerprint
+from opdsl.data.io.joining import fingerprint
 from opdsl.diagnostics import fault
 from opdsl.files import read_json
 from opdsl.nn.points.batch import Values, all_values, map_values, match_packing
-from opdsl.train.metrics.calibrate import CONFIDENCE, Calibration, Coverage, edge
+from opdsl.train.metrics.calibrate import CONFIDENCE, Calibration, Coverage, half_width
 from opdsl.workflow.datasets.sources import absolute
 from opdsl.workflow.output import write_file
 
@@ -91,6 +91,6 @@ def with_edges(calibration: Calibration | None, outputs: Mapping[str, Values]) -
     if calibration is None:
         return dict(outputs)
     u = outputs[calibration.of]
-    half = edge(all_values(match_packing(outputs[calibration.width], u)), calibration.factor)
+    half = half_width(all_values(match_packing(outputs[calibration.width], u)), calibration.factor)
     lower, upper = map_values(u, lambda x: x - half), map_values(u, lambda x: x + half)
     return {**outputs, f"{calibration.of}_lower": lower, f"{calibration.of}_upper": upper}

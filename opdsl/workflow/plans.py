@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from opdsl.lower.plan.measure import CallCost
     from opdsl.lower.plan.planner import Forecast, KernelPlan
     from opdsl.lower.plan.tuning_case import Timer
-    from opdsl.train.metrics.precision_errors import Rounding
+    from opdsl.train.metrics.precision_errors import PrecisionError
 
 Sizes = Mapping[str, tuple[int, ...]]  # points on each axis of each declared domain
 
@@ -80,7 +80,9 @@ def forecasts_of(graph: Graph, plan: KernelPlan, measured: CallCost) -> list[For
     ]
 
 
-def precision_errors(graph: Graph, sizes: Sizes, batch: int, device: str) -> Sequence[Rounding]:
+def precision_errors(
+    graph: Graph, sizes: Sizes, batch: int, device: str
+) -> Sequence[PrecisionError]:
     """Compare each precision with fp64, with fresh weights and random inputs.
 
     Raises:
@@ -91,10 +93,10 @@ def precision_errors(graph: Graph, sizes: Sizes, batch: int, device: str) -> Seq
     from opdsl.lower.module import lower
     from opdsl.lower.plan.measure import measurable, random_inputs
     from opdsl.train.engine.device import device_of
-    from opdsl.train.metrics.precision_errors import roundings
+    from opdsl.train.metrics.precision_errors import precision_errors
 
     torch.manual_seed(0)
     module = lower(graph)
     if not measurable(module):
         raise ArgumentError("`--precision` needs a model all of whose inputs are on grids")
-    return roundings(module, random_inputs(module, dict(sizes), batch), device_of(device))
+    return precision_errors(module, random_inputs(module, dict(sizes), batch), device_of(device))

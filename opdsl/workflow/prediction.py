@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from opdsl.data.bind.samples import Samples, Steps
-from opdsl.data.io.formats import Stream, stream_dataset
+from opdsl.data.bind.samples import Samples, TimeSteps
+from opdsl.data.io.dataset import Stream, stream_dataset
 from opdsl.diagnostics import fault
 from opdsl.lower.call_arguments import as_coordinates
 from opdsl.lower.tiles.tiling import Tiled
 from opdsl.nn.points.batch import Values, all_values, concat_samples, map_values, select
 from opdsl.nn.points.geometry import Geometries
 from opdsl.nn.points.packed import Packed
+from opdsl.train.engine.loader import FieldValues, Places, places_on_device
 from opdsl.train.engine.precision import policy_of
-from opdsl.train.engine.samples import Fields, Places, placed_on
 from opdsl.train.metrics.evaluate import apply
 from opdsl.workflow.arrays import as_arguments, as_input
 from opdsl.workflow.calibration import with_edges
@@ -116,7 +116,7 @@ def _in_tiles(run: Run, tile: Tile | None) -> nn.Module:
 
 def outputs_of(
     run: Run,
-    inputs: Fields,
+    inputs: FieldValues,
     places: Places,
     *,
     model: nn.Module,
@@ -140,9 +140,9 @@ def outputs_of(
     policy = policy_of(run.settings.precision, weight.device)
     loop, put, first = loop_of(run.graph, steps), _put(weight), torch.tensor([0])
 
-    def some(rows: Tensor) -> Fields:
+    def some(rows: Tensor) -> FieldValues:
         fields = {k: map_values(select(x, rows), put) for k, x in inputs.items()}
-        where = placed_on(places, rows if len(rows) else first, weight.device)
+        where = places_on_device(places, rows if len(rows) else first, weight.device)
         outputs = apply(model, run.operator.normaliser, fields, policy, loop, steps, where)
         return {k: map_values(x, Tensor.cpu) for k, x in outputs.items()}
 
@@ -229,7 +229,7 @@ def _predicted(
 ) -> Iterator[tuple[Samples, dict[str, Values]]]:
     """Yield the inputs and the outputs of some samples at a time."""
     model = _in_tiles(run, tile)  # once: tiles cache their plans
-    binding = Binding(run.graph, run.settings.data.fields, Steps(steps) if steps else None)
+    binding = Binding(run.graph, run.settings.data.fields, TimeSteps(steps) if steps else None)
     for fields in data.pieces:
         samples = binding.inputs(fields)
         outputs = outputs_of(

@@ -13,9 +13,10 @@ from torch import Tensor
 
 from opdsl.data.bind.samples import Samples
 from opdsl.data.derive.coarsen import Layout
-from opdsl.data.io import points, whole_npz
-from opdsl.data.io.file_fields import Raw
-from opdsl.data.io.well import Boundary, Plan, writing
+from opdsl.data.io import npz_writing
+from opdsl.data.io.file_fields import FileFields
+from opdsl.data.io.formats import points
+from opdsl.data.io.formats.well import Boundary, WellLayout, write_well
 from opdsl.diagnostics import fault
 from opdsl.ir.graph import Graph, Port
 from opdsl.ir.spaces import Domain
@@ -38,7 +39,7 @@ def write_npz(path: Path, pieces: Iterable[Mapping[str, Values]], count: int) ->
     """
     first, pieces = peek(pieces)
     packed = any(isinstance(x, Packed) for x in first.values())
-    with whole_npz.whole(path, None if packed else count) as append:
+    with npz_writing.new_npz(path, None if packed else count) as append:
         for outputs in pieces:
             for name, x in outputs.items():
                 append(name, all_values(x).float().numpy())
@@ -67,7 +68,7 @@ def write_points(
     domains = {k: _port_of(k, ports).space.domain for k in outputs}
     homes = {k: x.name for k, x in domains.items() if x.name in samples.places}
     grids = (x for k, x in domains.items() if k not in homes)
-    raw = Raw(
+    raw = FileFields(
         name=graph.name,
         values={k: all_values(x).flatten(1, 2) if timed else x for k, x in outputs.items()},
         roles=dict.fromkeys(outputs, "output"),
@@ -109,7 +110,7 @@ def write_h5(
         message = "the outputs live on different grids, and a file of The Well has one"
         raise fault("OP0613", message, helps=("write a `.npz` file",), file=str(path))
     domain = graph.outputs[0].space.domain
-    plan = Plan(
+    plan = WellLayout(
         name=graph.name,
         axes=_axes(domain, next(iter(grids)), layout),
         roles=dict.fromkeys(_all_fields(graph, first, timed=timed), "output"),
@@ -117,7 +118,7 @@ def write_h5(
         boundary=_boundary(domain),
         layout=layout,
     )
-    with writing(path, plan) as put:
+    with write_well(path, plan) as put:
         rows = (row for x in pieces for row in _rows(_all_fields(graph, x, timed=timed)))
         for i, row in enumerate(rows):
             put(i, row)

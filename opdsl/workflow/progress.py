@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from opdsl.train.run.listener import Listener, Plan, Silence
+from opdsl.train.run.listener import Listener, RunPlan, SilentListener
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,19 +40,19 @@ class EpochRecord:
         return "  ".join([*words, f"rate {self.learning_rate:.3g}", f"{self.seconds:.1f} s"])
 
 
-__all__ = ["EpochRecord", "Listener", "Plan", "Progress", "Silence", "as_listener"]
+__all__ = ["EpochRecord", "Listener", "Progress", "RunPlan", "SilentListener", "as_listener"]
 
 Progress: TypeAlias = Callable[[EpochRecord], object] | Listener  # a Listener hears every step too
 
 
-class _EveryEpoch(Silence):
+class _EveryEpoch(SilentListener):
     """A listener that calls a function after each epoch."""
 
     def __init__(self, function: Callable[[EpochRecord], object]) -> None:
         self._function = function
         self._epochs = 0
 
-    def start(self, plan: Plan) -> None:
+    def start(self, plan: RunPlan) -> None:
         """Note the number of epochs."""
         self._epochs = plan.epochs
 
@@ -74,5 +74,5 @@ class _EveryEpoch(Silence):
 def as_listener(progress: Progress | None) -> Listener:
     """Return the listener that calls a function, or the listener itself; None is silent."""
     if progress is None:
-        return Silence()
+        return SilentListener()
     return _EveryEpoch(progress) if callable(progress) else progress

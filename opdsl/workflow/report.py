@@ -15,9 +15,9 @@ from opdsl.files import read_text
 from opdsl.ir.fingerprint import fingerprint
 from opdsl.ir.graph import Graph
 from opdsl.nn.points.batch import Values, split_samples
-from opdsl.train.config.changes import Change, shown
+from opdsl.train.config.changes import Change, setting_text
 from opdsl.train.config.schema import Settings
-from opdsl.train.config.settings import Resolved
+from opdsl.train.config.settings import ResolvedSettings
 from opdsl.train.engine.device import device_of
 from opdsl.train.engine.normalise import Normaliser
 from opdsl.train.metrics.evaluate import predict, steps_of
@@ -37,7 +37,7 @@ HIDDEN = ("data", "resolution", "split", "steps")  # of a row
 
 def make_report(
     graph: Graph,
-    resolved: Resolved,
+    resolved: ResolvedSettings,
     run: Path,
     module: nn.Module,
     normaliser: Normaliser,
@@ -97,8 +97,8 @@ def _change(change: Change) -> dict[str, Any]:
     return {
         "from step": change.step,
         "setting": change.setting,
-        "before": shown(change.before),
-        "after": shown(change.after),
+        "before": setting_text(change.before),
+        "after": setting_text(change.after),
         "learning rate": " -> ".join(f"{x:.3g}" for x in change.rates or ()),
     }
 

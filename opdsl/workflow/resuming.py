@@ -24,11 +24,11 @@ from opdsl.train.config.changes import (
     not_changed,
     refuse_fewer_epochs,
     refuse_fixed,
-    shown,
+    setting_text,
 )
 from opdsl.train.config.schema import NO_PATHS, Data
-from opdsl.train.config.settings import Resolved, resolve
-from opdsl.train.run.checkpoint import State, Store, malformed
+from opdsl.train.config.settings import ResolvedSettings, resolve
+from opdsl.train.run.checkpoint import CheckpointStore, State, malformed
 from opdsl.train.run.folder import WEIGHTS, refuse_links
 from opdsl.workflow.check import read_source
 from opdsl.workflow.datasets.division import Division
@@ -60,8 +60,8 @@ class ResumableRun:
     run: Path
     about: dict[str, Any]
     program: Program
-    own: Resolved
-    resolved: Resolved
+    own: ResolvedSettings
+    resolved: ResolvedSettings
     state: State | None
     sources: Sources = field(default_factory=Sources)
 
@@ -184,7 +184,7 @@ def resumable_run(
         [*own_settings(run, about), *(x for x in new if not _same_place(x, own, about))]
     )
     refuse_fixed(as_flat(own.settings), as_flat(resolved.settings), run)
-    state = Store(run).load("step")
+    state = CheckpointStore(run).load("step")
     if state is not None:
         with malformed(run):
             at = state["progress"]
@@ -193,7 +193,7 @@ def resumable_run(
     return ResumableRun(run, about, program, own, resolved, state, sources or Sources())
 
 
-def _same_place(setting: Setting, own: Resolved, about: Mapping[str, Any]) -> bool:
+def _same_place(setting: Setting, own: ResolvedSettings, about: Mapping[str, Any]) -> bool:
     """Return whether a path leads to the file that the run has already."""
     if setting.path[0] != "data" or setting.path[1:] not in {(x,) for x in PATHS}:
         return False
@@ -213,7 +213,7 @@ def _same_place(setting: Setting, own: Resolved, about: Mapping[str, Any]) -> bo
 def _refuse_other_parameters(own: Graph, now: Graph, run: Path) -> None:
     """Raise OP0629 for each parameter of the model that has another value now."""
     errors = [
-        not_changed(f"model.{k}", own.params[k], v, run, f"model.{k}={shown(v)}")
+        not_changed(f"model.{k}", own.params[k], v, run, f"model.{k}={setting_text(v)}")
         for k, v in now.params.items()
         if own.params.get(k) != v
     ]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from opdsl.diagnostics import fault
 from opdsl.ir.graph import Graph
-from opdsl.train.engine.rollout import Loop
+from opdsl.train.engine.rollout import Rollout
 
 
-def loop_of(graph: Graph, steps: int | None) -> Loop | None:
+def loop_of(graph: Graph, steps: int | None) -> Rollout | None:
     """Return how steps in time follow each other, None for a single step.
 
     Raises:
@@ -20,4 +20,4 @@ def loop_of(graph: Graph, steps: int | None) -> Loop | None:
         helps = ("say which output becomes which input: `feedback out -> in`",)
         raise fault("OP0604", message, helps=helps)
     pairs = tuple((x.output, x.input) for x in graph.feedback)
-    return Loop(pairs, {x.name: x.space.domain.dims for x in graph.inputs})
+    return Rollout(pairs, {x.name: x.space.domain.dims for x in graph.inputs})

@@ -16,7 +16,7 @@ from opdsl.train.config.settings import resolve
 from opdsl.train.engine.device import device_of
 from opdsl.train.engine.precision import policy_of
 from opdsl.train.metrics.calibrate import Calibration
-from opdsl.train.run.metrics_log import read_journal
+from opdsl.train.run.metrics_log import read_metrics
 from opdsl.workflow.calibration import (
     CALIBRATION,
     CalibrationReport,
@@ -94,7 +94,7 @@ class Run:
     @property
     def metrics(self) -> RunMetrics:
         """The errors at the end of training, and of each epoch."""
-        history = read_journal(self.folder)
+        history = read_metrics(self.folder)
         end = self.about.get("finished")
         if isinstance(end, Mapping):
             return RunMetrics(end["tests"], end["valid"], history, end["best_epoch"])

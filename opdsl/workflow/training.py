@@ -21,17 +21,18 @@ from opdsl.nn.points.batch import all_values, as_call_argument
 from opdsl.summary.memory_check import refuse_too_large, sizes_at, step_bytes
 from opdsl.train.config.changes import read_changes
 from opdsl.train.config.schema import Settings
-from opdsl.train.config.settings import Resolved
+from opdsl.train.config.settings import ResolvedSettings
 from opdsl.train.engine.device import device_of
-from opdsl.train.engine.fit import Kept, Outcome, fit
+from opdsl.train.engine.fit import FitResult, FrozenPart, fit
 from opdsl.train.engine.precision import policy_of
 from opdsl.train.engine.randomness import seed_everything
-from opdsl.train.engine.rollout import Loop
+from opdsl.train.engine.rollout import Rollout
 from opdsl.train.engine.train_state import refuse_other
-from opdsl.train.engine.warm_start import Start, start_from
+from opdsl.train.engine.warm_start import WarmStart, warm_start
+from opdsl.train.optimizers import OPTIMIZERS
 from opdsl.train.run.folder import CHECKPOINTS, lock, refuse_used
 from opdsl.train.run.listener import Listener
-from opdsl.train.run.metrics_log import read_journal, validation
+from opdsl.train.run.metrics_log import read_metrics, validation
 from opdsl.train.run.trained import load_trained
 from opdsl.workflow.bands import frozen_prediction, frozen_prediction_of, refuse_bad_band
 from opdsl.workflow.datasets.binding import binding_of
@@ -106,7 +107,7 @@ class TrainingSummary:
 
 def begin_run(
     program: Program,
-    resolved: Resolved,
+    resolved: ResolvedSettings,
     run: Path,
     *,
     listener: Listener,
@@ -132,7 +133,7 @@ def begin_run(
     refuse_used(run)
     sets = _Sets.read(program, resolved.settings, sources or Sources(), warn)
     module = _seeded(program, resolved)
-    start = start_from(source, module) if source else None
+    start = warm_start(source, module) if source else None
     settings = resolved.settings
     frozen = frozen_prediction(program.graph, settings, start) if settings.band.of else None
     sets.try_(module)
@@ -167,7 +168,7 @@ def resume_run(
     band = resolved.settings.band.of
     frozen = None
     if state is None and (run / START).exists():
-        start = start_from(Path(_start(run)["run"]), module)
+        start = warm_start(Path(_start(run)["run"]), module)
         frozen = frozen_prediction(program.graph, resolved.settings, start) if band else None
     elif state is not None and band:
         frozen = frozen_prediction_of(program.graph, resolved.settings, state)
@@ -199,7 +200,7 @@ class _Sets:
     division: Division
     tests: dict[str, Samples]
     split: str
-    loop: Loop | None
+    loop: Rollout | None
 
     @classmethod
     def read(cls, program: Program, settings: Settings, sources: Sources, warn: Warn) -> _Sets:
@@ -240,7 +241,7 @@ class _Sets:
         return {"valid": valid, "test": self.tests}
 
 
-def _seeded(program: Program, resolved: Resolved) -> OperatorModule:
+def _seeded(program: Program, resolved: ResolvedSettings) -> OperatorModule:
     seed_everything(resolved.settings.seed)
     return lower(program.graph)
 
@@ -250,11 +251,11 @@ class _Training:
     """A run that is ready to be trained; `frozen` is the prediction of a band."""
 
     program: Program
-    resolved: Resolved
+    resolved: ResolvedSettings
     run: Path
     module: OperatorModule
     sets: _Sets
-    frozen: Kept | None
+    frozen: FrozenPart | None
 
     def train(self, listener: Listener, *, resume: bool) -> TrainingSummary:
         graph, settings = self.program.graph, self.resolved.settings
@@ -278,7 +279,7 @@ class _Training:
         )
         return self._finish(outcome)
 
-    def _finish(self, outcome: Outcome) -> TrainingSummary:
+    def _finish(self, outcome: FitResult) -> TrainingSummary:
         """Measure the best weights and write the report, last that the run is finished."""
         graph, settings, run = self.program.graph, self.resolved.settings, self.run
         best = load_trained(run, self.module)
@@ -365,9 +366,10 @@ def _refuse_too_large(graph: Graph, settings: Settings, folder: Path, sources: S
         one = sources.first(path, "train" if "train" in parts_of(path) else None)
         points = min((len(x[0]) for x in one.places.values()), default=None)
         sizes = sizes_at(graph, one.resolution, points)
-    kind = settings.optimizer.kind
+    optimizer = OPTIMIZERS.find(settings.optimizer.kind)
+    moments = optimizer.moments if optimizer else 0
     batch = settings.batch * (settings.rollout or 1)  # every step in time is kept for the gradient
-    parts = step_bytes(graph, sizes, batch, settings.precision, kind)
+    parts = step_bytes(graph, sizes, batch, settings.precision, moments)
     helps = ("lower `batch`", "train at a lower `data.resolution`")
     refuse_too_large(graph.name, parts, free=_free(settings.device), helps=helps)
 
@@ -378,7 +380,7 @@ def _free(name: str) -> int | None:
     return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
 
 
-def _try(module: OperatorModule, sets: Sequence[Samples], loop: Loop | None) -> None:
+def _try(module: OperatorModule, sets: Sequence[Samples], loop: Rollout | None) -> None:
     """Call the model on one sample of each set."""
     module.eval()
     with torch.no_grad():
@@ -392,7 +394,7 @@ def _try(module: OperatorModule, sets: Sequence[Samples], loop: Loop | None) -> 
 
 def summary_of(run: Path, about: Mapping[str, Any], notes: Sequence[str] = ()) -> TrainingSummary:
     """Return the summary of a finished run, from its files."""
-    history = read_journal(run)
+    history = read_metrics(run)
     end = about.get("finished") or _earlier_end(history)
     start = _start(run)
     return TrainingSummary(
@@ -408,7 +410,7 @@ def summary_of(run: Path, about: Mapping[str, Any], notes: Sequence[str] = ()) -
         tests=end["tests"],
         changes=[x.data() for x in read_changes(run)],
         notes=list(notes),
-        start=str(Start(**start)) if start else None,
+        start=str(WarmStart(**start)) if start else None,
     )
 
 

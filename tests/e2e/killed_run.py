@@ -19,8 +19,8 @@ import torch
 import yaml
 
 from opdsl.cli import train
-from opdsl.train.run.listener import Silence
-from opdsl.train.run.metrics_log import read_journal
+from opdsl.train.run.listener import SilentListener
+from opdsl.train.run.metrics_log import read_metrics
 from tests.e2e.command_line import good, run
 
 PROGRAM = """edition 2026
@@ -116,7 +116,7 @@ def record(folder):
     return [json.loads(x) for x in path.read_text().splitlines()]
 
 
-class Stop(Silence):
+class Stop(SilentListener):
     """Ends a sitting behind a step, as a kill does."""
 
     def __init__(self, step):
@@ -143,7 +143,7 @@ def undisturbed(changes):
 def left(folder):
     """What a run has left, times and paths aside."""
     about = json.loads(Path(folder, "opdsl.json").read_text())
-    rows = read_journal(Path(folder))
+    rows = read_metrics(Path(folder))
     return {
         "weights": Path(folder, "model.safetensors").read_bytes().hex(),
         "last": _last(folder),

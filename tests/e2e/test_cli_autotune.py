@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from opdsl.train.run.metrics_log import read_journal
+from opdsl.train.run.metrics_log import read_metrics
 from tests.e2e.command_line import TINY, data, good, run
 
 TRAIN = """
@@ -52,7 +52,7 @@ def kernels(*more):
 
 
 def metrics(folder):
-    return [{k: v for k, v in x.items() if k != "seconds"} for x in read_journal(folder)]
+    return [{k: v for k, v in x.items() if k != "seconds"} for x in read_metrics(folder)]
 
 
 def test_a_plan_shows_times_that_were_measured_before(home):

@@ -4,7 +4,7 @@ from shutil import which
 
 import pytest
 
-from opdsl.data.io.formats import open_dataset
+from opdsl.data.io.dataset import open_dataset
 from opdsl.lower.exported import aoti, pt2
 from tests.e2e.command_line import data, good, run
 

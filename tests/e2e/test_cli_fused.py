@@ -8,7 +8,7 @@ import torch
 
 from opdsl.nn.kernels import fourier_layer
 from opdsl.nn.kernels.native.library import library
-from opdsl.train.run.metrics_log import read_journal
+from opdsl.train.run.metrics_log import read_metrics
 from tests.e2e.command_line import good, run, start
 
 pytestmark = pytest.mark.skipif(
@@ -54,7 +54,7 @@ def home(tmp_path, monkeypatch):
 
 
 def metrics(folder):
-    return [{k: v for k, v in x.items() if k != "seconds"} for x in read_journal(folder)]
+    return [{k: v for k, v in x.items() if k != "seconds"} for x in read_metrics(folder)]
 
 
 def test_the_plan_of_this_model_is_fused(home):

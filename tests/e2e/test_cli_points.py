@@ -11,8 +11,8 @@ import torch
 
 from opdsl import Geometry, Packed
 from opdsl.data import open_dataset
-from opdsl.data.io import points
-from opdsl.data.io.file_fields import Raw
+from opdsl.data.io.file_fields import FileFields
+from opdsl.data.io.formats import points
 from opdsl.nn.points.batch import select
 from tests.e2e.command_line import data, good, run
 
@@ -69,7 +69,9 @@ def shared(samples, seed=0):
 
 def _raw(values, placed):
     roles = {"f": "input", "u": "output"}
-    return Raw("cloud", values, roles, (), "periodic", {"P": placed}, dict.fromkeys(values, "P"))
+    return FileFields(
+        "cloud", values, roles, (), "periodic", {"P": placed}, dict.fromkeys(values, "P")
+    )
 
 
 @pytest.fixture
@@ -282,7 +284,7 @@ def coarser(cars, thin, *, last=False):
     values |= {"distance": cars.values["distance"]}
     if last:
         values = {k: select(x, [2]) for k, x in values.items()}
-    return Raw(
+    return FileFields(
         name="coarse",
         values=values,
         roles=dict.fromkeys(values, "unknown"),

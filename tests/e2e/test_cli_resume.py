@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from opdsl.cli.train import with_values
-from opdsl.train.run.metrics_log import read_journal
+from opdsl.train.run.metrics_log import read_metrics
 from tests.e2e.command_line import data, good, run
 
 PROGRAM = """edition 2026
@@ -55,7 +55,7 @@ def weights(folder):
 
 
 def metrics(folder):
-    return [{k: v for k, v in x.items() if k != "seconds"} for x in read_journal(Path(folder))]
+    return [{k: v for k, v in x.items() if k != "seconds"} for x in read_metrics(Path(folder))]
 
 
 def changes(folder):
@@ -135,7 +135,7 @@ def test_the_latest_run_is_meant_where_none_is_named(home):
     (made,) = (home / "runs").iterdir()
     good("train", "--resume", "-q", "--epochs", 2)
     good("train", "line.op", "--resume", "-q", "--epochs", 3)
-    assert [x["epoch"] for x in read_journal(made)] == [1, 2, 3]
+    assert [x["epoch"] for x in read_metrics(made)] == [1, 2, 3]
     assert len(list((home / "runs").iterdir())) == 1
 
 
@@ -165,7 +165,7 @@ def test_a_finished_run_with_nothing_to_do_stays_as_it_is(home, spelling):
 def test_more_epochs_extend_a_finished_run_and_are_on_record():
     good("train", "line.op", "--out", "run", "-q")
     made = data("train", "--resume", "run", "--epochs", 6, "--set", "clip=1.0", "-q", "--json")
-    assert (made["epochs"], len(read_journal(Path("run")))) == (6, 6)
+    assert (made["epochs"], len(read_metrics(Path("run")))) == (6, 6)
     record = {x["setting"]: (x["step"], x["before"], x["after"]) for x in changes("run")}
     assert record == {"schedule.epochs": (16, 4, 6), "clip": (16, None, 1.0)}
     assert made["changes"] == changes("run")

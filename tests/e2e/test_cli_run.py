@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from opdsl.data.io.formats import open_dataset
-from opdsl.train.run.metrics_log import read_journal
+from opdsl.data.io.dataset import open_dataset
+from opdsl.train.run.metrics_log import read_metrics
 from tests.e2e.command_line import TINY, TRAIN, data, good, process, run, start
 
 FILES = {"resolved.op", "settings.yaml", "opdsl.json", "metrics.jsonl", "checkpoints"}
@@ -44,7 +44,7 @@ def test_training_leaves_a_whole_run_folder_and_says_where_the_report_is():
 def test_twenty_steps_lower_the_loss():
     arguments = ("--epochs", 4, "--set", "optimizer.lr=2e-2", "--out", "run", "--quiet")
     summary = data("train", "tiny.op", *arguments, "--json")
-    losses = [x["train_loss"] for x in read_journal(Path("run"))]
+    losses = [x["train_loss"] for x in read_metrics(Path("run"))]
     assert summary["steps"] >= 20
     assert losses[-1] < 0.8 * losses[0]
     assert summary["train_loss"] == losses[-1]
@@ -66,7 +66,7 @@ def test_the_default_folder_carries_the_name_of_the_model(tmp_path):
     assert re.fullmatch(r"Tiny-\d{8}-\d{6}", made.name)
     good("train", "tiny.op", "--epochs", 2, "--quiet", "--resume")  # the latest
     assert len(list((tmp_path / "runs").iterdir())) == 1
-    assert len(read_journal(made)) == 2
+    assert len(read_metrics(made)) == 2
 
 
 @pytest.mark.usefixtures("folder")
@@ -102,9 +102,9 @@ def test_the_weights_are_the_best_and_load_without_us(trained):
     from safetensors.torch import load_file
 
     import opdsl
-    from opdsl.train.run.checkpoint import Store
+    from opdsl.train.run.checkpoint import CheckpointStore
 
-    best, weights = Store(trained).load("best"), load_file(trained / "model.safetensors")
+    best, weights = CheckpointStore(trained).load("best"), load_file(trained / "model.safetensors")
     parts = {
         name: {k.removeprefix(f"{name}."): x for k, x in weights.items() if k.startswith(name)}
         for name in ("module", "normaliser")
@@ -165,7 +165,7 @@ def test_test_files_of_two_resolutions_serve_each_their_own(tmp_path):
 
 
 def metrics(run_folder):
-    return [{k: v for k, v in x.items() if k != "seconds"} for x in read_journal(run_folder)]
+    return [{k: v for k, v in x.items() if k != "seconds"} for x in read_metrics(run_folder)]
 
 
 @pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -283,7 +283,7 @@ def test_errors_are_json_where_json_was_asked_for():
 def test_evaluate_repeats_what_training_found(trained):
     rows = data("evaluate", trained, "--device", "cpu", "--json")["valid"]
     assert [x["set"] for x in rows] == ["9x9", "17x17"]
-    best = min(x["valid"]["rel_l2"] for x in read_journal(trained))
+    best = min(x["valid"]["rel_l2"] for x in read_metrics(trained))
     assert rows[0]["rel_l2"] == best
 
 

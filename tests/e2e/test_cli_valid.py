@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from opdsl.train.metrics.evaluate import evaluate
-from opdsl.train.run.metrics_log import read_journal, validation
+from opdsl.train.run.metrics_log import read_metrics, validation
 from tests.e2e.command_line import data, good, run
 from tests.e2e.test_cli_resume import PROGRAM, contents, metrics, save, weights
 
@@ -37,7 +37,7 @@ def learnt(*arguments):
 
 
 def best_epoch(folder="run"):
-    scores = [x["valid"]["rel_l2"] for x in read_journal(Path(folder))]
+    scores = [x["valid"]["rel_l2"] for x in read_metrics(Path(folder))]
     return scores.index(min(scores)) + 1
 
 
@@ -66,7 +66,7 @@ def test_the_samples_are_divided_as_the_settings_say(arguments, train, valid, te
     assert [x["samples"] for x in summary["valid"]] == ([valid] if valid else [])
     assert [x["samples"] for x in summary["tests"]] == ([tests] if tests else [])
     assert choice in summary["choice"]
-    (row,) = read_journal(Path("run"))
+    (row,) = read_metrics(Path("run"))
     assert (row["valid"] or {}).get("samples") == (valid or (tests if "test" in choice else None))
 
 
@@ -122,7 +122,7 @@ def test_test_data_change_neither_the_weights_nor_the_curve():
     assert metrics("run") == metrics("first")
     assert again["tests"] != summary["tests"]
     assert summary["best_epoch"] == best_epoch()
-    best = read_journal(Path("run"))[best_epoch() - 1]["valid"]
+    best = read_metrics(Path("run"))[best_epoch() - 1]["valid"]
     assert again["valid"][0]["rel_l2"] == best["rel_l2"]
 
 
@@ -227,16 +227,16 @@ def earlier(tmp_path, monkeypatch):
 
 
 def test_an_interrupted_run_of_an_earlier_version_goes_on_by_its_own_rule(earlier):
-    before = read_journal(earlier / "runs/grid_half")
+    before = read_metrics(earlier / "runs/grid_half")
     summary = data("train", "--resume", "runs/grid_half", "-q", "--json")
-    rows = read_journal(earlier / "runs/grid_half")
+    rows = read_metrics(earlier / "runs/grid_half")
     assert rows[: len(before)] == before
     assert all("tests" in x for x in before)
     assert [x["epoch"] for x in rows] == list(range(1, len(rows) + 1))
     assert summary["choice"] == "the test data"
     scores = [validation(x)["rel_l2"] for x in rows]
     assert summary["best_epoch"] == scores.index(min(scores)) + 1
-    whole = read_journal(earlier / "runs/grid")
+    whole = read_metrics(earlier / "runs/grid")
     assert [validation(x)["rel_l2"] for x in whole] == pytest.approx(scores, rel=1e-4)
     page = (earlier / "runs/grid_half/report.html").read_text()
     assert "errors on the test data are smaller than on data that chose nothing" in page
@@ -244,7 +244,7 @@ def test_an_interrupted_run_of_an_earlier_version_goes_on_by_its_own_rule(earlie
 
 
 def test_a_finished_run_of_an_earlier_version_is_extended_or_left_alone(earlier):
-    epochs = len(read_journal(earlier / "runs/grid"))
+    epochs = len(read_metrics(earlier / "runs/grid"))
     (earlier / "runs/grid/report.html").write_text("a page")
     before = contents("runs/grid")
     assert data("train", "--resume", "runs/grid", "--json")["tests"][0]["split"] == "test"

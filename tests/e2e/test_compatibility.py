@@ -16,7 +16,7 @@ import opdsl
 from opdsl.data import open_dataset
 from opdsl.export import load_compiled
 from opdsl.ir.fingerprint import fingerprint
-from opdsl.train.run.metrics_log import read_journal
+from opdsl.train.run.metrics_log import read_metrics
 from opdsl.train.run.trained import trained_state
 from tests.e2e.command_line import data, good, run
 
@@ -151,10 +151,10 @@ def test_a_run_is_calibrated_again():
 @pytest.mark.usefixtures("old")
 def test_an_interrupted_run_goes_on_to_the_same_end():
     """Rounding of another processor grows with the steps, so the end is equal to 1e-3 only."""
-    whole = read_journal(OLD / "runs/grid")
-    assert len(read_journal(Path("runs/grid_half"))) < len(whole)
+    whole = read_metrics(OLD / "runs/grid")
+    assert len(read_metrics(Path("runs/grid_half"))) < len(whole)
     good("train", "grid.op", "--out", "runs/grid_half", "--resume", "-q")
-    history = read_journal(Path("runs/grid_half"))
+    history = read_metrics(Path("runs/grid_half"))
     assert [x["epoch"] for x in history] == [x["epoch"] for x in whole]
     for found, wanted in zip(history, whole, strict=True):
         assert found["train_loss"] == pytest.approx(wanted["train_loss"], rel=1e-3)

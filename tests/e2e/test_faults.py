@@ -15,8 +15,8 @@ import opdsl
 from opdsl import files
 from opdsl.diagnostics import OpError
 from opdsl.train.engine.fit import fit
-from opdsl.train.run.checkpoint import Store
-from opdsl.train.run.listener import Silence
+from opdsl.train.run.checkpoint import CheckpointStore
+from opdsl.train.run.listener import SilentListener
 from tests.e2e.tiny_run import Tiny, samples, settings, train
 
 WORKER = Path(__file__).with_name("tiny_run.py")
@@ -73,7 +73,7 @@ def interrupt(run, *signums, after="2.3"):
 def test_a_signal_saves_and_the_run_goes_on_with_the_same_bits(tmp_path, undisturbed, signum, code):
     run = tmp_path / "run"
     assert interrupt(run, signum) == code
-    newest = Store(run).load()
+    newest = CheckpointStore(run).load()
     assert newest["progress"]["epoch"] == 1  # in the second epoch, not at its end
     assert newest["progress"]["position"] in {3, 4}
     assert train(run, resume=True) == undisturbed
@@ -90,7 +90,7 @@ def test_a_full_disk_costs_a_note_and_not_the_run(tmp_path, undisturbed, monkeyp
             raise OSError(28, "No space left on device")
         return write(handle, data)
 
-    class Filling(Silence):
+    class Filling(SilentListener):
         def __init__(self):
             self.notes = []
 
@@ -104,18 +104,18 @@ def test_a_full_disk_costs_a_note_and_not_the_run(tmp_path, undisturbed, monkeyp
     listener = Filling()
     assert train(run, listener=listener) == undisturbed  # the metrics of these epochs included
     assert any("No space left on device; the earlier ones are intact" in x for x in listener.notes)
-    assert Store(run).load()["epoch"] == 8
+    assert CheckpointStore(run).load()["epoch"] == 8
 
 
 def test_a_disk_full_to_the_end_is_told_at_the_end(tmp_path, monkeypatch):
     run = tmp_path / "run"
     train(run, epochs=2)
-    before = Store(run).load()
+    before = CheckpointStore(run).load()
 
     def full(handle, data):  # noqa: ARG001  the signature of os.write
         raise OSError(28, "No space left on device")
 
-    class FullLater(Silence):
+    class FullLater(SilentListener):
         def step(self, epoch, step, loss):
             monkeypatch.setattr(files.os, "write", full)
 
@@ -124,8 +124,10 @@ def test_a_disk_full_to_the_end_is_told_at_the_end(tmp_path, monkeypatch):
     (told,) = caught.value.diagnostics
     assert told.code == "OP0625"
     assert told.message == "the last checkpoint could not be written: No space left on device"
-    assert Store(run).load()["step"] == before["step"]
-    assert not list(Store(run).folder.glob(".tmp-*"))  # no half checkpoint fills the disk further
+    assert CheckpointStore(run).load()["step"] == before["step"]
+    assert not list(
+        CheckpointStore(run).folder.glob(".tmp-*")
+    )  # no half checkpoint fills the disk further
 
 
 @contextmanager
@@ -147,7 +149,7 @@ def test_a_disk_that_is_really_full_leaves_the_earlier_checkpoint(tmp_path):
         run = disk / "run"
         train(run, epochs=1)
 
-        class Hog(Silence):
+        class Hog(SilentListener):
             def __init__(self):
                 self.notes = []
 
@@ -163,7 +165,7 @@ def test_a_disk_that_is_really_full_leaves_the_earlier_checkpoint(tmp_path):
             train(run, resume=True, epochs=3, listener=hog)
         assert caught.value.diagnostics[0].code == "OP0625"
         assert any("No space left" in x for x in hog.notes)
-        assert Store(run).load()["epoch"] == 1
+        assert CheckpointStore(run).load()["epoch"] == 1
 
 
 def fill(path):
@@ -183,10 +185,10 @@ def test_a_flipped_bit_falls_back_to_the_checkpoint_before(tmp_path, undisturbed
     run = tmp_path / "run"
     interrupted = train(run, epochs=8)
     assert interrupted == undisturbed
-    newest, before = Store(run).found()
+    newest, before = CheckpointStore(run).found()
     flip(newest / "state.pt", 4321)
     notes = []
-    assert Store(run).load(note=notes.append)["step"] == int(before.name.split("-")[1])
+    assert CheckpointStore(run).load(note=notes.append)["step"] == int(before.name.split("-")[1])
     assert "is damaged (its content is not what was written)" in notes[0]
     assert train(run, resume=True) == undisturbed
 
@@ -194,13 +196,13 @@ def test_a_flipped_bit_falls_back_to_the_checkpoint_before(tmp_path, undisturbed
 def test_no_flip_of_any_kind_goes_unseen(tmp_path):
     run = tmp_path / "run"
     train(run, epochs=1)
-    newest, before = Store(run).found()
+    newest, before = CheckpointStore(run).found()
     size = (newest / "state.pt").stat().st_size
     for bit in range(0, size * 8, size * 8 // 60):
         flip(newest / "state.pt", bit)
-        assert Store(run).load()["step"] == int(before.name.split("-")[1])
+        assert CheckpointStore(run).load()["step"] == int(before.name.split("-")[1])
         flip(newest / "state.pt", bit)
-    assert Store(run).load()["step"] == int(newest.name.split("-")[1])
+    assert CheckpointStore(run).load()["step"] == int(newest.name.split("-")[1])
 
 
 @pytest.mark.parametrize("name", ["state.pt", "MANIFEST.json"])
@@ -208,15 +210,15 @@ def test_no_flip_of_any_kind_goes_unseen(tmp_path):
 def test_a_torn_file_falls_back_too(tmp_path, name, harm):
     run = tmp_path / "run"
     train(run, epochs=1)
-    newest, before = Store(run).found()
+    newest, before = CheckpointStore(run).found()
     harm_file(newest / name, harm)
-    assert Store(run).load()["step"] == int(before.name.split("-")[1])
+    assert CheckpointStore(run).load()["step"] == int(before.name.split("-")[1])
 
 
 def test_nothing_but_damage_is_told(tmp_path):
     run = tmp_path / "run"
     train(run, epochs=1)
-    for path in Store(run).found():
+    for path in CheckpointStore(run).found():
         flip(path / "state.pt", 100)
     with pytest.raises(OpError) as caught:
         train(run, resume=True)
@@ -257,7 +259,7 @@ def test_one_bad_sample_costs_its_steps_and_is_counted(tmp_path):
     outcome = fit_tiny(tmp_path / "run", poisoned([4]))
     assert outcome.skipped == 4  # one step in each epoch
     assert [row["skipped"] for row in outcome.history] == [1, 1, 1, 1]
-    weights = Store(tmp_path / "run").load()["module"]
+    weights = CheckpointStore(tmp_path / "run").load()["module"]
     assert all(torch.isfinite(x).all() for x in weights.values())
 
 

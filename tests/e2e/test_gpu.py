@@ -7,7 +7,7 @@ from torch import nn
 from opdsl.train.config.schema import Checkpoint, Optimizer, Schedule, Settings
 from opdsl.train.engine.fit import fit
 from opdsl.train.metrics.evaluate import predict
-from opdsl.train.run.listener import Silence
+from opdsl.train.run.listener import SilentListener
 from tests.e2e.tiny_run import Samples
 
 pytestmark = [
@@ -83,7 +83,7 @@ def test_half_precision_agrees_with_float32(tmp_path):
     assert losses["bf16"] == pytest.approx(losses["fp32"], rel=0.1)
 
 
-class Unplugged(Silence):
+class Unplugged(SilentListener):
     """Ends a run as an accident would."""
 
     def step(self, epoch, step, loss):

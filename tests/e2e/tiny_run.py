@@ -22,8 +22,8 @@ from opdsl.diagnostics import CODES, OpError
 from opdsl.train.config.schema import Checkpoint, Optimizer, Schedule, Settings
 from opdsl.train.engine.fit import fit
 from opdsl.train.engine.signals import Interrupted
-from opdsl.train.run.listener import Silence
-from opdsl.train.run.metrics_log import read_journal
+from opdsl.train.run.listener import SilentListener
+from opdsl.train.run.metrics_log import read_metrics
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Tiny(nn.Module):
         return self.layers(a.mT).mT
 
 
-class Slow(Silence):
+class Slow(SilentListener):
     """Says on stdout that a step is done, and gives the world time to interfere."""
 
     def step(self, epoch, step, loss):
@@ -95,7 +95,7 @@ def fingerprint(module, run):
     digest = hashlib.sha256()
     for key, value in sorted(module.state_dict().items()):
         digest.update(key.encode() + value.numpy().tobytes())
-    rows = [{k: v for k, v in row.items() if k != "seconds"} for row in read_journal(run)]
+    rows = [{k: v for k, v in row.items() if k != "seconds"} for row in read_metrics(run)]
     digest.update(json.dumps(rows, sort_keys=True).encode())
     return digest.hexdigest()
 

@@ -22,10 +22,10 @@ import torch
 
 import opdsl
 from opdsl.compiler import check
-from opdsl.data.io import points
-from opdsl.data.io.file_fields import Raw
-from opdsl.data.io.formats import open_dataset, stream_dataset
-from opdsl.data.io.well import Plan, writing
+from opdsl.data.io.dataset import open_dataset, stream_dataset
+from opdsl.data.io.file_fields import FileFields
+from opdsl.data.io.formats import points
+from opdsl.data.io.formats.well import WellLayout, write_well
 from opdsl.export import to_json
 from opdsl.export.folder import MANIFEST, load_compiled, save_compiled
 from opdsl.migrate.neuralop.calls import read_checkpoint
@@ -34,7 +34,7 @@ from opdsl.nn.points.geometry import Geometry
 from opdsl.nn.points.packed import Packed
 from opdsl.resources import root
 from opdsl.train.run.checkpoint import STATE
-from opdsl.train.run.metrics_log import Journal, read_journal
+from opdsl.train.run.metrics_log import MetricsLog, read_metrics
 from opdsl.workflow.calibration import stored_calibration
 from opdsl.workflow.datasets.held_out import tests_of, valid_of
 from opdsl.workflow.folder.reading import read_run_folder
@@ -160,14 +160,14 @@ def _npzs(folder: Path) -> tuple[Path, ...]:
 
 def _h5s(folder: Path) -> tuple[Path, ...]:
     axes = {"x": np.linspace(0, 1, 6), "y": np.linspace(0, 1, 5)}
-    plan = Plan("made", axes, {"a": "input", "u": "output"}, 2, "WALL", "node", {"nu": 0.5})
-    with writing(folder / "well.h5", plan) as put:
+    plan = WellLayout("made", axes, {"a": "input", "u": "output"}, 2, "WALL", "node", {"nu": 0.5})
+    with write_well(folder / "well.h5", plan) as put:
         for i in range(2):
             put(i, {"a": _random(6, 5).numpy(), "u": _random(6, 5).numpy()})
     places = tuple(Geometry(_random(n, 2)) for n in (5, 3))
     values = {"f": Packed.of(_random(2, n) for n in (5, 3)), "s": _random(2, 2)}
     roles = {"f": "input", "s": "output"}
-    raw = Raw("set", values, roles, (), "periodic", {"P": places}, {"f": "P"})  # type: ignore[arg-type]
+    raw = FileFields("set", values, roles, (), "periodic", {"P": places}, {"f": "P"})  # type: ignore[arg-type]
     points.write(folder / "points.h5", raw)
     with h5py.File(folder / "packed.h5", "w") as file, h5py.File(folder / "well.h5") as from_:
         for name in from_:
@@ -224,13 +224,13 @@ def _journal(folder: Path) -> Path:
     for epoch in (1, 2, 3):
         tests = {"same": {"rel_l2": 0.5 / epoch, "rel_h1": None}}
         row = {"epoch": epoch, "step": epoch, "lr": 1e-3, "train_loss": 0.1, "tests": tests}
-        Journal(home).append(row)
+        MetricsLog(home).append(row)
     return home
 
 
 def _read_journal(folder: Path) -> None:
-    rows = read_journal(folder)
-    assert Journal(folder).keep_until(10**30)[0] == rows
+    rows = read_metrics(folder)
+    assert MetricsLog(folder).keep_until(10**30)[0] == rows
     assert all(isinstance(x["epoch"], int) for x in rows)
 
 
@@ -260,7 +260,7 @@ def _open_run(folder: Path) -> None:
     for last in (False, True):
         trained_module(saved.folder, saved.graph, last=last)
         stored_calibration(folder)
-    assert opdsl.open_run(folder).metrics.history == read_journal(folder)
+    assert opdsl.open_run(folder).metrics.history == read_metrics(folder)
     run = resumable_run(folder)
     assert run.finished in {True, False}
     run.data()

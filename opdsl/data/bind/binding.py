@@ -1,8 +1,4 @@
-"""The fields of a file as the inputs and outputs of a model.
-
-What comes in: `Fields`, the `Port`s of a model and the `Site`s of its points. What goes out:
-`Samples`, or everything that does not fit at once.
-"""
+"""Match the fields of a file with the ports of a model, and collect what does not fit."""
 
 from __future__ import annotations
 
@@ -11,10 +7,18 @@ from typing import Any
 
 import torch
 
-from opdsl.data.bind.point_sets import Site, counted, on_grid, on_site, place_of, placed, volumes
-from opdsl.data.bind.samples import Fields, Port, Role, Samples, Steps
-from opdsl.data.bind.suspects import vanishing
-from opdsl.data.derive.coarsen import times
+from opdsl.data.bind.point_sets import (
+    PointsRequest,
+    choose_point_set,
+    geometries_of,
+    grid_mismatch,
+    point_weights,
+    points_mismatch,
+    value_count_fault,
+)
+from opdsl.data.bind.samples import FieldRequest, Fields, Role, Samples, TimeSteps
+from opdsl.data.bind.suspects import zero_truth_warnings
+from opdsl.data.derive.coarsen import size_text
 from opdsl.data.io.float_range import too_large, too_small
 from opdsl.data.io.pairs import LAST
 from opdsl.diagnostics import Diagnostic, Help, OpError, did_you_mean
@@ -27,10 +31,10 @@ Mapped = Mapping[str, str | list[str]]
 
 def bind(
     fields: Fields,
-    inputs: Sequence[Port],
-    outputs: Sequence[Port],
+    inputs: Sequence[FieldRequest],
+    outputs: Sequence[FieldRequest],
     mapping: Mapped | None = None,
-    sites: Sequence[Site] = (),
+    sites: Sequence[PointsRequest] = (),
 ) -> Samples:
     """The fields of a file as the inputs and outputs of a model.
 
@@ -75,21 +79,23 @@ def bind(
         tuple(x.name for x in sites if x.asked),
         {x.name: x.domain for x in ports if x.domain in places},
         dict(_weights(ports, ins | outs, sites, places, fields.source)),
-        tuple(dict.fromkeys([*warnings, *vanishing(outs, timed, fields)])),
+        tuple(dict.fromkeys([*warnings, *zero_truth_warnings(outs, timed, fields)])),
     )
 
 
 Told = Mapping[str, tuple[str, ...] | None]  # which fields each port takes, None: nobody says
 
 
-def _told(fields: Fields, ports: Sequence[Port], role: Role, mapping: Mapped) -> dict[str, Any]:
+def _told(
+    fields: Fields, ports: Sequence[FieldRequest], role: Role, mapping: Mapped
+) -> dict[str, Any]:
     return {x.name: _names(fields, ports, x, role, mapping) for x in ports}
 
 
 def _grounds(
     fields: Fields,
-    ports: Sequence[Port],
-    sites: Sequence[Site],
+    ports: Sequence[FieldRequest],
+    sites: Sequence[PointsRequest],
     told: Told,
     mapping: Mapped,
     faults: list[Diagnostic],
@@ -102,24 +108,24 @@ def _grounds(
         on_it = {x.name: told[x.name] or () for x in ports if x.domain == site.name}
         given = mapping.get(site.name)
         one = given if given is None or isinstance(given, str) else ", ".join(given)
-        name, wrong = place_of(fields, site, on_it, one, used)
+        name, wrong = choose_point_set(fields, site, on_it, one, used)
         faults += wrong
         if name is not None:
             where[site.name] = fields.homes.get(name, name) if name not in fields.places else name
-            places[site.name], wrong = placed(fields, site, name)
+            places[site.name], wrong = geometries_of(fields, site, name)
             faults += wrong
     return where, places
 
 
 def _weights(
-    ports: Sequence[Port],
+    ports: Sequence[FieldRequest],
     values: Mapping[str, Values],
-    sites: Sequence[Site],
+    sites: Sequence[PointsRequest],
     places: Mapping[str, Geometries],
     source: str,
 ) -> Iterator[tuple[str, Values]]:
     """What the points of each input and output stand for, where they do not count alike."""
-    known = {x.name: volumes(places[x.name], x, source) for x in sites if x.name in places}
+    known = {x.name: point_weights(places[x.name], x, source) for x in sites if x.name in places}
     for port in ports:
         found = known.get(port.domain)
         if found is not None:
@@ -128,7 +134,7 @@ def _weights(
             yield port.name, Packed.of(rows) if isinstance(x, Packed) else rows[0][None]
 
 
-def _same_axes(fields: Fields, ports: Sequence[Port]) -> None:
+def _same_axes(fields: Fields, ports: Sequence[FieldRequest]) -> None:
     """All fields of a file lie on one grid, so a wrong number of axes is one mistake."""
     axes = len(fields.axes)
     wrong = next((x for x in ports if x.axes != axes), None)
@@ -141,7 +147,7 @@ def _same_axes(fields: Fields, ports: Sequence[Port]) -> None:
 
 def _side(
     fields: Fields,
-    ports: Sequence[Port],
+    ports: Sequence[FieldRequest],
     role: Role,
     told: Told,
     where: Mapping[str, str],
@@ -167,14 +173,14 @@ def _single(x: Values) -> Values:
     return map_values(x, lambda y: y.to(torch.float32))
 
 
-def _in_time(port: Port, role: Role, parts: Sequence[Values]) -> Values:
+def _in_time(port: FieldRequest, role: Role, parts: Sequence[Values]) -> Values:
     """Fields side by side, with an axis for the steps in time if the port has some."""
     channels = sum(_channels(x) for x in parts)
     if port.steps is None or (role == "input" and channels == port.channels):
         return concat_channels(parts)
-    times = channels // port.channels
+    steps = channels // port.channels
     dense = [all_values(x) for x in parts]
-    whole = torch.cat([x.reshape(len(x), times, -1, *x.shape[2:]) for x in dense], 2)
+    whole = torch.cat([x.reshape(len(x), steps, -1, *x.shape[2:]) for x in dense], 2)
     return whole[:, port.steps.skipped : port.steps.skipped + port.steps.count]
 
 
@@ -183,7 +189,7 @@ def _channels(x: Values) -> int:
 
 
 def _names(
-    fields: Fields, ports: Sequence[Port], port: Port, role: Role, mapping: Mapped
+    fields: Fields, ports: Sequence[FieldRequest], port: FieldRequest, role: Role, mapping: Mapped
 ) -> tuple[str, ...] | None:
     """The fields that a port takes, or None if nothing says which."""
     if port.name in mapping:
@@ -204,7 +210,7 @@ def _names(
 
 
 def _misfits(
-    fields: Fields, port: Port, names: Sequence[str], role: Role, where: Mapping[str, str]
+    fields: Fields, port: FieldRequest, names: Sequence[str], role: Role, where: Mapping[str, str]
 ) -> Iterator[Diagnostic]:
     """Why these fields cannot feed this port; nothing if they can."""
     missing = [n for n in names if n not in fields.values]
@@ -232,24 +238,29 @@ def _misfits(
 
 
 def _misplaced(
-    fields: Fields, port: Port, names: Sequence[str], where: Mapping[str, str]
+    fields: Fields, port: FieldRequest, names: Sequence[str], where: Mapping[str, str]
 ) -> Iterator[Diagnostic]:
     """Why fields of a file with points cannot live where the port does."""
     if not port.scattered:
-        reason = on_grid(port, names, fields)
+        reason = grid_mismatch(port, names, fields)
     else:
-        reason = on_site(port, names, fields, where.get(port.domain))
+        reason = points_mismatch(port, names, fields, where.get(port.domain))
     if reason:
         yield _misfit(fields, reason)
         return
-    yield from (x for n in names if n in fields.homes if (x := counted(fields, n, fields.homes[n])))
+    yield from (
+        x
+        for n in names
+        if n in fields.homes
+        if (x := value_count_fault(fields, n, fields.homes[n]))
+    )
     if port.steps and any(isinstance(fields.values[n], Packed) for n in names):
         message = f"steps in time of `{port.name}` on points that each sample has of its own"
         yield _misfit(fields, message, "`rollout` learns them on points that all samples share")
 
 
 def _too_short(
-    fields: Fields, names: Sequence[str], have: int, steps: Steps
+    fields: Fields, names: Sequence[str], have: int, steps: TimeSteps
 ) -> Iterator[Diagnostic]:
     """OP0613 where a file has fewer steps in time than are asked for."""
     wanted = steps.skipped + steps.count
@@ -288,7 +299,7 @@ def _not_finite(fields: Fields, name: str) -> Diagnostic | None:
     )
 
 
-def _missing(fields: Fields, port: Port, name: str) -> Diagnostic:
+def _missing(fields: Fields, port: FieldRequest, name: str) -> Diagnostic:
     helps = did_you_mean(name, fields.values)
     if not helps:
         helps = (
@@ -302,7 +313,7 @@ def _missing(fields: Fields, port: Port, name: str) -> Diagnostic:
     )
 
 
-def _unmarked(fields: Fields, port: Port, role: Role, used: Sequence[str]) -> Diagnostic:
+def _unmarked(fields: Fields, port: FieldRequest, role: Role, used: Sequence[str]) -> Diagnostic:
     if not fields.values:
         # the same words for every port, so that they are said once
         helps = (Help("a model takes and gives functions: add them to the file"),)
@@ -320,19 +331,19 @@ def _unmarked(fields: Fields, port: Port, role: Role, used: Sequence[str]) -> Di
     )
 
 
-def _ends_with_channels(port: Port, values: Sequence[Values]) -> bool:
+def _ends_with_channels(port: FieldRequest, values: Sequence[Values]) -> bool:
     """Whether the last axis of the grid is as long as there should be channels."""
     shapes = [all_values(x).shape for x in values]
     return not port.scattered and len(shapes) == 1 and shapes[0][-1] == port.channels
 
 
-def _perhaps_steps(port: Port, role: Role, channels: int) -> Iterator[str]:
+def _perhaps_steps(port: FieldRequest, role: Role, channels: int) -> Iterator[str]:
     if role == "output" and channels > port.channels and channels % port.channels == 0:
         yield f"if these are steps in time, `rollout = {channels // port.channels}` learns them"
 
 
 def _misfit(fields: Fields, message: str, *helps: str) -> Diagnostic:
-    grid = f"`{fields.name}` is on a grid of {times(fields.resolution)} points"
+    grid = f"`{fields.name}` is on a grid of {size_text(fields.resolution)} points"
     if fields.places:
         grid = f"`{fields.name}` has {_places(fields)}"
     return Diagnostic(
@@ -352,7 +363,7 @@ def _places(fields: Fields) -> str:
     on = {k: [n for n, home in fields.homes.items() if home == k] for k in fields.places}
     told = [f"{_listed(x)} on the points `{k}`" for k, x in on.items() if x]
     grids = [n for n in fields.values if n not in fields.homes]
-    told += [f"`{n}` on {times(all_values(fields.values[n]).shape[2:])} points" for n in grids]
+    told += [f"`{n}` on {size_text(all_values(fields.values[n]).shape[2:])} points" for n in grids]
     return "; ".join(told)
 
 

@@ -1,8 +1,4 @@
-"""Where the points of a model's domains are in a file: found, and looked at before they are used.
-
-What comes in: the sets of points of a file, and the `Site`s of a model. What goes out: which set is
-which domain, its geometries, and what is wrong with them.
-"""
+"""Match the point sets of a file with the domains of a model, and validate their geometries."""
 
 from __future__ import annotations
 
@@ -12,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from opdsl.data.bind.samples import Fields, Port
+from opdsl.data.bind.samples import FieldRequest, Fields
 from opdsl.diagnostics import Diagnostic, Help, OpError, did_you_mean
 from opdsl.nn.points.batch import Values, all_values, split_samples
 from opdsl.nn.points.geometry import Geometries, Geometry, point_counts
@@ -22,7 +18,7 @@ from opdsl.nn.points.packed import Packed
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
+class PointsRequest:
     """What a model wants of one of its domains of points.
 
     Attributes:
@@ -41,9 +37,9 @@ class Site:
     period: Period | None = None
 
 
-def place_of(
+def choose_point_set(
     fields: Fields,
-    site: Site,
+    site: PointsRequest,
     on_it: Mapping[str, Sequence[str]],
     told: str | None,
     used: Sequence[str] = (),
@@ -75,7 +71,9 @@ def place_of(
     return None, [_no_place(fields, site, None)] if site.asked else []
 
 
-def placed(fields: Fields, site: Site, name: str) -> tuple[Geometries, list[Diagnostic]]:
+def geometries_of(
+    fields: Fields, site: PointsRequest, name: str
+) -> tuple[Geometries, list[Diagnostic]]:
     """The geometries of a domain, in float32, and what is wrong with them.
 
     Args:
@@ -86,7 +84,7 @@ def placed(fields: Fields, site: Site, name: str) -> tuple[Geometries, list[Diag
     return tuple(_single(x) for x in found), wrong
 
 
-def volumes(placed: Geometries, site: Site, source: str) -> list[Tensor] | None:
+def point_weights(placed: Geometries, site: PointsRequest, source: str) -> list[Tensor] | None:
     """The length, area or volume that each point of each sample stands for; None: all count alike.
 
     As in the integrals of the model over this domain, but for a domain whose weights should be
@@ -105,7 +103,7 @@ def volumes(placed: Geometries, site: Site, source: str) -> list[Tensor] | None:
     return [x for x in found if x is not None] or None
 
 
-def _weights(x: Geometry, site: Site, told: str) -> Tensor | None:
+def _weights(x: Geometry, site: PointsRequest, told: str) -> Tensor | None:
     try:
         found: Tensor | None = quadrature_weights(x, site.measure, site.period)
     except OpError as error:
@@ -114,7 +112,7 @@ def _weights(x: Geometry, site: Site, told: str) -> Tensor | None:
     return found
 
 
-def counted(fields: Fields, name: str, home: str) -> Diagnostic | None:
+def value_count_fault(fields: Fields, name: str, home: str) -> Diagnostic | None:
     """OP0613 where a field has not as many values as its set has points."""
     have = [x.shape[-1] for x in split_samples(fields.values[name])]
     want = list(point_counts(fields.places[home])) if home in fields.places else have
@@ -145,7 +143,9 @@ def _single(x: Geometry) -> Geometry:
 # ------------------------------------------------------------------------------ what may be wrong
 
 
-def _faults(fields: Fields, site: Site, name: str, found: Geometries) -> Iterator[Diagnostic]:
+def _faults(
+    fields: Fields, site: PointsRequest, name: str, found: Geometries
+) -> Iterator[Diagnostic]:
     """The first thing that is wrong with a set of points, the coarsest things first."""
     checks = (_dims, _same_for_all, _empty, _not_finite, _negative, _strange_corners)
     told = (y for check in checks for y in check(site, name, found))
@@ -158,27 +158,27 @@ def _faults(fields: Fields, site: Site, name: str, found: Geometries) -> Iterato
 Told = tuple[str, str, str]
 
 
-def _dims(site: Site, name: str, found: Geometries) -> Iterator[Told]:
+def _dims(site: PointsRequest, name: str, found: Geometries) -> Iterator[Told]:
     have = found[0].points.shape[1]
     if site.dims not in (None, have):
         message = f"`{name}` lies in {have} dimensions, `{site.name}` of the model in {site.dims}"
         yield "OP0613", message, f"in the program: `domain {site.name} = points({have})`"
 
 
-def _same_for_all(site: Site, name: str, found: Geometries) -> Iterator[Told]:
+def _same_for_all(site: PointsRequest, name: str, found: Geometries) -> Iterator[Told]:
     if site.shared and len(found) > 1:
         message = f"`{name}` has points for each sample, `{site.name}` the same ones for all"
         yield "OP0613", message, f"declare `{site.name}` with `geometry = per_sample`"
 
 
-def _empty(site: Site, name: str, found: Geometries) -> Iterator[Told]:  # noqa: ARG001  one of several checks
+def _empty(site: PointsRequest, name: str, found: Geometries) -> Iterator[Told]:  # noqa: ARG001  one of several checks
     for i, x in enumerate(found):
         if not len(x):
             message = f"sample {i} has no points on `{name}`"
             yield "OP0613", message, "leave such samples out of the file"
 
 
-def _not_finite(site: Site, name: str, found: Geometries) -> Iterator[Told]:  # noqa: ARG001  one of several checks
+def _not_finite(site: PointsRequest, name: str, found: Geometries) -> Iterator[Told]:  # noqa: ARG001  one of several checks
     for what in ("points", "weights"):
         for i, x in enumerate(found):
             values = getattr(x, what)
@@ -189,14 +189,14 @@ def _not_finite(site: Site, name: str, found: Geometries) -> Iterator[Told]:  # 
                 yield "OP0612", message, "leave such points or samples out of the file"
 
 
-def _negative(site: Site, name: str, found: Geometries) -> Iterator[Told]:  # noqa: ARG001  one of several checks
+def _negative(site: PointsRequest, name: str, found: Geometries) -> Iterator[Told]:  # noqa: ARG001  one of several checks
     for i, x in enumerate(found):
         if x.weights is not None and (x.weights < 0).any():
             message = f"weights of sample {i} on `{name}` are negative"
             yield "OP0613", message, "a weight is the length, area or volume of a point"
 
 
-def _strange_corners(site: Site, name: str, found: Geometries) -> Iterator[Told]:  # noqa: ARG001  one of several checks
+def _strange_corners(site: PointsRequest, name: str, found: Geometries) -> Iterator[Told]:  # noqa: ARG001  one of several checks
     for what in ("cells", "edges"):
         for i, x in enumerate(found):
             bad = _outside(getattr(x, what), len(x))
@@ -216,12 +216,12 @@ def _outside(corners: Tensor | None, points: int) -> int | None:
 # ------------------------------------------------------------------------------------------ words
 
 
-def _no_place(fields: Fields, site: Site, told: str | None) -> Diagnostic:
+def _no_place(fields: Fields, site: PointsRequest, told: str | None) -> Diagnostic:
     known = list(fields.places)
     cure: tuple[str, ...]
     if not known:
         message = f"the data have no coordinates for `{site.name}`"
-        cure = ("`opdsl.data.io.points` describes a layout that has them",)
+        cure = ("`opdsl.data.io.formats.points` describes a layout that has them",)
     elif told is not None:
         message = f"no set of points `{told}` for `{site.name}`; the file has {_listed(known)}"
         cure = did_you_mean(told, known) or (f"name one: {site.name} = {known[0]}",)
@@ -231,7 +231,7 @@ def _no_place(fields: Fields, site: Site, told: str | None) -> Diagnostic:
     return Diagnostic("OP0611", message, helps=tuple(Help(x) for x in cure), file=fields.source)
 
 
-def _torn(fields: Fields, site: Site, on_it: Mapping[str, Sequence[str]]) -> Diagnostic:
+def _torn(fields: Fields, site: PointsRequest, on_it: Mapping[str, Sequence[str]]) -> Diagnostic:
     homes = [f"`{n}` is on `{fields.homes[n]}`" for x in on_it.values() for n in x]
     message = f"{', '.join(homes)}, and the model takes them all on `{site.name}`"
     helps = (Help("name fields of one set of points, or declare a domain for each"),)
@@ -242,7 +242,9 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(f"`{x}`" for x in names)
 
 
-def on_site(port: Port, names: Sequence[str], fields: Fields, where: str | None) -> str | None:
+def points_mismatch(
+    port: FieldRequest, names: Sequence[str], fields: Fields, where: str | None
+) -> str | None:
     """Why fields of the file cannot be functions on the set `where`, if they cannot."""
     for n in names:
         home = fields.homes.get(n)
@@ -254,7 +256,7 @@ def on_site(port: Port, names: Sequence[str], fields: Fields, where: str | None)
     return None
 
 
-def on_grid(port: Port, names: Sequence[str], fields: Fields) -> str | None:
+def grid_mismatch(port: FieldRequest, names: Sequence[str], fields: Fields) -> str | None:
     """Why fields of the file cannot be functions on a grid, if they cannot."""
     for n in names:
         if n in fields.homes:

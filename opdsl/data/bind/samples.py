@@ -1,8 +1,4 @@
-"""Data at three stages: what a file holds, what a model asks for, what training takes.
-
-What comes in: `Fields` from a reader (`formats.open_dataset`), the `Port`s of a model. What goes
-out: `Samples`, which `binding` makes of them. Nothing here knows the language.
-"""
+"""Data at three stages: `Fields` of a file, `FieldRequest`s of a model, `Samples` for training."""
 
 from __future__ import annotations
 
@@ -56,7 +52,7 @@ class Fields:
 
 
 @dataclass(frozen=True, slots=True)
-class Steps:
+class TimeSteps:
     """Which steps in time to take of a field: `count` of them, after the first `skipped` ones."""
 
     count: int
@@ -64,7 +60,7 @@ class Steps:
 
 
 @dataclass(frozen=True, slots=True)
-class Port:
+class FieldRequest:
     """What a model wants of one of its inputs or outputs.
 
     Attributes:
@@ -82,7 +78,7 @@ class Port:
     channels: int
     components: tuple[str, ...] | None
     axes: int
-    steps: Steps | None = None
+    steps: TimeSteps | None = None
     domain: str = ""
     scattered: bool = False
 

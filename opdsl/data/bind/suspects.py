@@ -33,7 +33,7 @@ def suspects(values: Mapping[str, Values], roles: Mapping[str, Role]) -> tuple[i
     return tuple(sorted({int(i) for odd in far for i in odd.nonzero()}))
 
 
-def suspicion(fields: Fields) -> Diagnostic | None:
+def suspects_warning(fields: Fields) -> Diagnostic | None:
     """The warning about the suspects of a data set, OP0616; None if there are none."""
     found = fields.suspects
     if not found:
@@ -49,7 +49,7 @@ def suspicion(fields: Fields) -> Diagnostic | None:
     )
 
 
-def vanishing(
+def zero_truth_warnings(
     outputs: Mapping[str, Values], timed: Container[str], fields: Fields
 ) -> Iterator[Diagnostic]:
     """The warnings about samples whose truth, or a step of it, is zero everywhere, OP0631.

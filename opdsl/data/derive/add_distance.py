@@ -1,6 +1,6 @@
 """The distance from the surface of each sample, at the points of a grid, as a field of a data set.
 
-What comes in: `Fields` of a file, a grid. What goes out: `Raw` with one field more.
+What comes in: `Fields` of a file, a grid. What goes out: `FileFields` with one field more.
 """
 
 from __future__ import annotations
@@ -12,9 +12,15 @@ import torch
 from torch import Tensor
 
 from opdsl.data.bind.samples import Fields
-from opdsl.data.derive.derived_fields import chosen, count, fits, fresh, more
+from opdsl.data.derive.derived_fields import (
+    choose_points,
+    refuse_other_grid,
+    refuse_taken_names,
+    sample_count,
+    with_fields,
+)
 from opdsl.data.derive.distance import distance, signed_distance
-from opdsl.data.io.file_fields import Raw
+from opdsl.data.io.file_fields import FileFields
 from opdsl.diagnostics import fault
 from opdsl.nn.points.geometry import Geometries, Geometry
 
@@ -41,7 +47,7 @@ def add_distance(
     name: str = "distance",
     sign: Sign | None = None,
     progress: Progress | None = None,
-) -> tuple[Raw, Box]:
+) -> tuple[FileFields, Box]:
     """The distance from the surface of each sample at the points of a grid, as an input.
 
     Args:
@@ -59,11 +65,11 @@ def add_distance(
         OpError: OP0611 no such set, or the name is taken; OP0613 a grid of another size is there
             already, or other axes; OP0618 a surface that has no inside.
     """
-    placed, where = chosen(fields, domain)
-    fresh(fields, (name,))
+    placed, where = choose_points(fields, domain)
+    refuse_taken_names(fields, (name,))
     sign = sign or Sign()
     d = placed[0].points.shape[1]
-    fits(fields, AXES[:d], grid)
+    refuse_other_grid(fields, AXES[:d], grid)
     box = box or _around(placed)
     if len(box) != d:
         met = f"the box has {len(box)} axes, the points have {d}"
@@ -75,8 +81,8 @@ def add_distance(
         rows.append(_distance(x, nodes, sign, told).reshape(1, *grid).float())
         if progress:
             progress(i + 1, len(placed))
-    values = torch.stack(rows).expand(count(fields), *rows[0].shape)
-    return more(fields, {name: (values, "input", None)}, AXES[:d]), box
+    values = torch.stack(rows).expand(sample_count(fields), *rows[0].shape)
+    return with_fields(fields, {name: (values, "input", None)}, AXES[:d]), box
 
 
 def _around(placed: Geometries) -> Box:

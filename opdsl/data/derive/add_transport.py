@@ -1,6 +1,6 @@
 """The optimal transport of each sample's points to a torus, as fields of a data set.
 
-What comes in: `Fields` of a file. What goes out: `Raw` with four fields more.
+What comes in: `Fields` of a file. What goes out: `FileFields` with four fields more.
 """
 
 from __future__ import annotations
@@ -12,7 +12,13 @@ import torch
 from torch import Tensor
 
 from opdsl.data.bind.samples import Fields, Role
-from opdsl.data.derive.derived_fields import chosen, count, fits, fresh, more
+from opdsl.data.derive.derived_fields import (
+    choose_points,
+    refuse_other_grid,
+    refuse_taken_names,
+    sample_count,
+    with_fields,
+)
 from opdsl.data.derive.transport import (
     Transport,
     normals_of,
@@ -21,7 +27,7 @@ from opdsl.data.derive.transport import (
     torus_points,
     transport,
 )
-from opdsl.data.io.file_fields import Raw
+from opdsl.data.io.file_fields import FileFields
 from opdsl.diagnostics import did_you_mean, fault
 from opdsl.nn.points.batch import Values, split_samples
 from opdsl.nn.points.geometry import Geometries, Geometry
@@ -49,7 +55,7 @@ def add_transport(
     normals: str | None = None,
     size: int | None = None,
     progress: Progress | None = None,
-) -> tuple[Raw, list[Transport]]:
+) -> tuple[FileFields, list[Transport]]:
     """The optimal transport of each sample's points to a torus, of one size for all samples.
 
     On the grid (theta, phi), named as in the data that neuraloperator publishes:
@@ -75,10 +81,10 @@ def add_transport(
         OpError: OP0611 no such set or field, or a name is taken; OP0613 a grid is there already;
             OP0618 the points are not in space; and what `transport` raises.
     """
-    placed, where = chosen(fields, domain)
-    fresh(fields, tuple(ROLES))
+    placed, where = choose_points(fields, domain)
+    refuse_taken_names(fields, tuple(ROLES))
     size = size or side(max(len(x) for x in placed))
-    fits(fields, ANGLES, (size, size))
+    refuse_other_grid(fields, ANGLES, (size, size))
     turned = _normals(fields, placed, where, normals)
     found = []
     for i, x in enumerate(placed):
@@ -88,9 +94,9 @@ def add_transport(
             progress(i + 1, len(placed))
     rows = [_rows(*x) for x in zip(found, placed, turned, strict=True)]
     if len(placed) == 1:
-        rows *= count(fields)
+        rows *= sample_count(fields)
     given = {k: _given(fields, k, [x[k] for x in rows], where) for k in rows[0]}
-    return more(fields, given, ANGLES), found
+    return with_fields(fields, given, ANGLES), found
 
 
 def _normals(

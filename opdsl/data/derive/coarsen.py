@@ -39,7 +39,7 @@ def steps(
         return tuple(_step(n, w, layout) for n, w in zip(have, wanted, strict=True))
     raise fault(
         "OP0614",
-        f"the data have {times(have)} points, from which {times(wanted)} cannot be taken",
+        f"the data have {size_text(have)} points, from which {size_text(wanted)} cannot be taken",
         notes=(f"only every k-th point is kept, with {_KEPT[layout]}; nothing is interpolated",),
         helps=(f"possible here: {_choices(have, layout)}",),
         file=source or None,
@@ -62,7 +62,7 @@ def possible(n: int, layout: Layout) -> tuple[int, ...]:
     return tuple(m for m in kept if m >= SMALLEST)
 
 
-def times(sizes: Sequence[int]) -> str:
+def size_text(sizes: Sequence[int]) -> str:
     """`33 x 33`."""
     return " x ".join(str(n) for n in sizes)
 

@@ -1,8 +1,4 @@
-"""More fields for a data set that is there: what `add_distance` and `add_transport` share.
-
-What comes in: `Fields` of a file. What goes out: the set of points that is meant; `Raw`, the same
-with more fields, which `points.write` makes a file of.
-"""
+"""Select fields of a data set and add derived ones; used by `add_distance` and `add_transport`."""
 
 from __future__ import annotations
 
@@ -10,17 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from opdsl.data.bind.samples import Fields, Role
-from opdsl.data.io.file_fields import Raw
+from opdsl.data.io.file_fields import FileFields
 from opdsl.diagnostics import did_you_mean, fault
 from opdsl.nn.points.batch import Values
 from opdsl.nn.points.geometry import Geometries
 
 
-def more(
+def with_fields(
     fields: Fields, given: Mapping[str, tuple[Values, Role, str | None]], axes: Sequence[str]
-) -> Raw:
+) -> FileFields:
     """The same with more fields: values, role, and the set of points or None for the grid."""
-    return Raw(
+    return FileFields(
         name=fields.name,
         values=fields.values | {k: x for k, (x, _, _) in given.items()},
         roles=fields.roles | {k: role for k, (_, role, _) in given.items()},
@@ -31,7 +27,7 @@ def more(
     )
 
 
-def kept(fields: Fields, names: Sequence[str]) -> Fields:
+def select_fields(fields: Fields, names: Sequence[str]) -> Fields:
     """Only these fields, all if none is named; the grid goes if nothing is left on it.
 
     Raises:
@@ -56,7 +52,7 @@ def kept(fields: Fields, names: Sequence[str]) -> Fields:
     )
 
 
-def chosen(fields: Fields, domain: str | None) -> tuple[Geometries, str]:
+def choose_points(fields: Fields, domain: str | None) -> tuple[Geometries, str]:
     """The set of points that is meant, and its name."""
     there = ", ".join(f"`{k}`" for k in fields.places) or "none"
     if domain is None and len(fields.places) == 1:
@@ -71,7 +67,7 @@ def chosen(fields: Fields, domain: str | None) -> tuple[Geometries, str]:
     return fields.places[domain], domain
 
 
-def fresh(fields: Fields, names: Sequence[str]) -> None:
+def refuse_taken_names(fields: Fields, names: Sequence[str]) -> None:
     """The names are free."""
     taken = [x for x in names if x in fields.values]
     if taken:
@@ -81,7 +77,7 @@ def fresh(fields: Fields, names: Sequence[str]) -> None:
         )
 
 
-def fits(fields: Fields, axes: Sequence[str], grid: Sequence[int]) -> None:
+def refuse_other_grid(fields: Fields, axes: Sequence[str], grid: Sequence[int]) -> None:
     """A file has one grid."""
     if len(grid) != len(axes):
         met = f"a grid of {len(grid)} axes for points of {len(axes)} coordinates"
@@ -92,7 +88,7 @@ def fits(fields: Fields, axes: Sequence[str], grid: Sequence[int]) -> None:
         raise fault("OP0613", met, helps=helps, file=fields.source)
 
 
-def count(fields: Fields) -> int:
+def sample_count(fields: Fields) -> int:
     """How many samples the file has."""
     counts = [len(x) for x in fields.values.values()]
     return counts[0] if counts else max(len(x) for x in fields.places.values())

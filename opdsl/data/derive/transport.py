@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from opdsl.data.io.memory_budget import room, too_big
+from opdsl.data.io.memory_budget import data_budget, too_large_for_memory
 from opdsl.diagnostics import OpError, fault
 
 Floats = NDArray[np.float64]
@@ -77,8 +77,8 @@ def transport(
         raise fault("OP0618", met, helps=("expected points in space, (n, 3)",), file=source)
     size = size or side(len(points))
     torus = torus_points(size).reshape(-1, 3)
-    if (need := PAIR * len(torus) * len(points)) > (cap := room()):
-        raise too_big("the plan of the transport", need, cap, source)
+    if (need := PAIR * len(torus) * len(points)) > (cap := data_budget()):
+        raise too_large_for_memory("the plan of the transport", need, cap, source)
     there, cost = _carried(torus, points, source)
     return _nearest(there, points, size, cost)
 

@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 
 from opdsl.data.generate.diffusion import solve
 from opdsl.data.generate.random_field import Grid, coefficients, field
-from opdsl.data.interrupt import heard
-from opdsl.data.io.well import Plan, writing
+from opdsl.data.interrupt import deferred_signals
+from opdsl.data.io.formats.well import WellLayout, write_well
 from opdsl.diagnostics import OpError, fault
 
 Kind = Literal["piecewise", "lognormal"]
@@ -101,8 +101,8 @@ def generate(
     order = _order(seed, kind, out)
     worst = 0.0
     with (
-        heard() as interrupted,
-        writing(out, _plan(resolution, samples, seed, fine, kind)) as put,
+        deferred_signals() as interrupted,
+        write_well(out, _plan(resolution, samples, seed, fine, kind)) as put,
         _made(resolution, samples, seed, fine, kind, workers) as flows,
     ):
         for index, flow in enumerate(flows):
@@ -175,9 +175,9 @@ def _solved(a: Grid, nodes: int) -> Grid:
     return solve(a)[0][::k, ::k]
 
 
-def _plan(resolution: int, samples: int, seed: int, fine: int, kind: Kind) -> Plan:
+def _plan(resolution: int, samples: int, seed: int, fine: int, kind: Kind) -> WellLayout:
     points = np.linspace(0.0, 1.0, resolution)
-    return Plan(
+    return WellLayout(
         name="darcy",
         axes={"x": points, "y": points},
         roles={"coefficient": "input", "pressure": "output"},

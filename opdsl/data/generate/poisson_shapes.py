@@ -36,9 +36,9 @@ from opdsl.data.generate.star import (
     triangulate,
 )
 from opdsl.data.generate.wave import count, wave
-from opdsl.data.interrupt import heard
-from opdsl.data.io import points
-from opdsl.data.io.file_fields import Raw
+from opdsl.data.interrupt import deferred_signals
+from opdsl.data.io.file_fields import FileFields
+from opdsl.data.io.formats import points
 from opdsl.diagnostics import OpError, fault
 from opdsl.nn.points.geometry import Geometry
 from opdsl.nn.points.packed import Packed
@@ -115,7 +115,7 @@ def generate(
     _settings(resolution, samples, seed)
     order = _order(seed, out)
     made = []
-    with heard() as interrupted:
+    with deferred_signals() as interrupted:
         for index in range(samples):
             made.append(sample(seed, index, resolution))
             _sound(made[-1], index, out)
@@ -162,14 +162,14 @@ def _values(numbers: Floats, x: Floats) -> Floats:
 # --- the file -----------------------------------------------------------------------------------
 
 
-def _raw(made: list[Sample]) -> Raw:
+def _raw(made: list[Sample]) -> FileFields:
     fields = {k: Packed.of(_row(getattr(x, k)) for x in made) for k in NAMES}
     place = tuple(
         Geometry(torch.from_numpy(x.mesh.points).float(), cells=torch.from_numpy(x.mesh.cells))
         for x in made
     )
     homes = dict.fromkeys(NAMES, "P")
-    return Raw("nonlinear_poisson", fields, NAMES, (), "periodic", {"P": place}, homes)
+    return FileFields("nonlinear_poisson", fields, NAMES, (), "periodic", {"P": place}, homes)
 
 
 def _row(x: Floats) -> torch.Tensor:

@@ -28,7 +28,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from opdsl.data.interrupt import heard
+from opdsl.data.interrupt import deferred_signals
 from opdsl.diagnostics import OpError, fault
 from opdsl.files import replacing
 from opdsl.nn.sphere.harmonics import inverse_sht, sht
@@ -98,7 +98,7 @@ def generate(
     _settings(resolution, samples, seed, hours, out)
     gap = _gap(seed, hours, out)
     drift, pairs = 0.0, []
-    with heard() as interrupted:
+    with deferred_signals() as interrupted:
         for first in range(0, samples, BATCH):
             count = min(BATCH, samples - first)
             before = torch.cat([random_state(seed, first + i) for i in range(count)])

@@ -28,9 +28,9 @@ from opdsl.data.generate.blob import NUMBERS, Blob
 from opdsl.data.generate.draws import normals
 from opdsl.data.generate.surface_diffusion import LENGTH, integral, solve
 from opdsl.data.generate.wave import count, wave
-from opdsl.data.interrupt import heard
-from opdsl.data.io import points
-from opdsl.data.io.file_fields import Raw
+from opdsl.data.interrupt import deferred_signals
+from opdsl.data.io.file_fields import FileFields
+from opdsl.data.io.formats import points
 from opdsl.diagnostics import OpError, fault
 from opdsl.nn.points.geometry import Geometry
 from opdsl.nn.points.packed import Packed
@@ -102,7 +102,7 @@ def generate(
     _settings(resolution, samples, seed)
     order = _order(out)
     made = []
-    with heard() as interrupted:
+    with deferred_signals() as interrupted:
         for index in range(samples):
             made.append(sample(seed, index, resolution))
             _sound(made[-1], index, out)
@@ -127,13 +127,13 @@ def sample(seed: int, index: int, resolution: int) -> Sample:
 # --- the file -----------------------------------------------------------------------------------
 
 
-def _raw(made: list[Sample]) -> Raw:
+def _raw(made: list[Sample]) -> FileFields:
     fields = {k: Packed.of(_row(getattr(x, k)) for x in made) for k in NAMES}
     place = tuple(
         Geometry(torch.from_numpy(x.points).float(), cells=torch.from_numpy(x.cells)) for x in made
     )
     homes = dict.fromkeys(NAMES, "S")
-    return Raw("surface", fields, NAMES, (), "periodic", {"S": place}, homes)
+    return FileFields("surface", fields, NAMES, (), "periodic", {"S": place}, homes)
 
 
 def _row(x: Floats) -> torch.Tensor:

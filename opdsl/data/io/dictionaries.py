@@ -1,6 +1,5 @@
-"""Files that are a list of dictionaries of tensors, one for each sample: .pt, points and grids.
+"""Lists of dictionaries of tensors, one for each sample, as neuraloperator publishes its cars.
 
-What comes in: such a list, as the neuraloperator repository publishes cars. What goes out: `Raw`.
 Nothing in the file says what its tensors are, so their names and shapes do:
 
 - (n, d), d <= 3, under a name of `COORDINATES`: a set of points of that name;
@@ -22,7 +21,7 @@ import torch
 from torch import Tensor
 
 from opdsl.data.derive.coarsen import Resolution, refuse_on_points
-from opdsl.data.io.file_fields import Raw
+from opdsl.data.io.file_fields import FileFields
 from opdsl.diagnostics import fault
 from opdsl.nn.points.batch import Values
 from opdsl.nn.points.geometry import Geometries, Geometry
@@ -52,7 +51,7 @@ def read(
     source: str,
     resolution: Resolution | None,
     samples: int | None,
-) -> Raw:
+) -> FileFields:
     """The fields of a list of dictionaries of dense tensors.
 
     Raises:
@@ -75,7 +74,7 @@ def read(
     if not on_points and not on_grids:
         raise fault("OP0610", "none of its tensors is a function on points or a grid", file=source)
     axes = max((x.ndim - 2 for x in on_grids.values()), default=0)
-    return Raw(
+    return FileFields(
         name=name,
         values=values | on_grids,
         roles=dict.fromkeys((*on_points, *on_grids), "unknown"),

@@ -10,7 +10,7 @@ from opdsl.nn.points.geometry import Geometries
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Raw:
+class FileFields:
     """The fields of one file.
 
     Attributes:

@@ -25,7 +25,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from opdsl.data.io.memory_budget import room
+from opdsl.data.io.memory_budget import data_budget
 from opdsl.diagnostics import OpError, fault
 
 HDF5 = "hdf5"
@@ -38,7 +38,7 @@ LARGEST_HEADER = 16 << 20  # bytes of the answer's header
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class CellBlock:
     """Cells of one kind: its name and the numbers of the corners, (cells, corners)."""
 
     type: str
@@ -50,7 +50,7 @@ class MeshFile:
     """What meshio finds in a file; arrays that hold no numbers have the type `object`."""
 
     points: NDArray[Any]
-    cells: list[Block]
+    cells: list[CellBlock]
     point_data: dict[str, NDArray[Any]]
     cell_data: dict[str, list[NDArray[Any]]]
 
@@ -84,7 +84,7 @@ def _answer(path: Path, form: str, source: str, per_byte: float) -> MeshFile | N
     """The mesh in the answer; None where there is none in it."""
     size = path.stat().st_size
     seconds = SECONDS + per_byte * size
-    memory = min(MEMORY + MEMORY_PER_BYTE * size, max(room(), MEMORY))
+    memory = min(MEMORY + MEMORY_PER_BYTE * size, max(data_budget(), MEMORY))
     asked = {"path": str(path.resolve()), "form": form, "seconds": seconds, "memory": memory}
     with _LOCK:
         try:
@@ -182,7 +182,7 @@ class _Worker:
 
         return MeshFile(
             get(header["points"]),
-            [Block(str(name), get(spec)) for name, spec in header["cells"]],
+            [CellBlock(str(name), get(spec)) for name, spec in header["cells"]],
             {str(name): get(spec) for name, spec in header["point_data"]},
             {str(name): [get(x) for x in specs] for name, specs in header["cell_data"]},
         )

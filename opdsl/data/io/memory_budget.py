@@ -6,12 +6,12 @@ from opdsl.memory import free_memory
 SHARE = 0.5  # of the free memory: a data set is copied once on its way to float32
 
 
-def room() -> int:
+def data_budget() -> int:
     """Bytes that the fields of one data set may take here and now."""
     return int(SHARE * free_memory())
 
 
-def too_big(what: str, size: int, cap: int, source: str) -> OpError:
+def too_large_for_memory(what: str, size: int, cap: int, source: str) -> OpError:
     """OP0610 about something that declares more bytes than there is room for."""
     return fault(
         "OP0610",

@@ -1,40 +1,23 @@
-"""Meshes as the samples of one data set.
-
-What comes in: meshes of one kind, names of fields. What goes out: `Raw`, which `points.write` makes
-a file of. Where all meshes have the same points and cells, the samples share them.
-"""
+"""Meshes of one kind as the samples of one data set, which the format `points` can store."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from opdsl.data.bind.samples import Role
-from opdsl.data.derive.coarsen import Resolution, refuse_on_points
-from opdsl.data.io.file_fields import Raw
-from opdsl.data.io.meshes import Mesh, read_mesh
+from opdsl.data.io.file_fields import FileFields
+from opdsl.data.io.meshes import Mesh
 from opdsl.diagnostics import did_you_mean, fault
 from opdsl.nn.points.batch import Values
 from opdsl.nn.points.geometry import Geometries, Geometry
 from opdsl.nn.points.packed import Packed
 
 
-def read(path: Path, source: str, resolution: Resolution | None, samples: int | None) -> Raw:
-    """One file as one sample of the domain `P`, on points of its own; nothing says its roles.
-
-    Raises:
-        OpError: OP0610, OP0612; OP0614 a resolution is asked for.
-    """
-    del samples  # there is one
-    refuse_on_points(resolution, source)
-    return as_raw([read_mesh(path)], name=path.stem, shared=False)
-
-
-def as_raw(
+def as_fields(
     meshes: Sequence[Mesh],
     *,
     name: str,
@@ -42,14 +25,16 @@ def as_raw(
     inputs: Sequence[str] = (),
     outputs: Sequence[str] = (),
     shared: bool = True,
-) -> Raw:
-    """The samples; fields are float32, points too if that changes none of them.
+) -> FileFields:
+    """The fields of meshes; float32, and the points too if that changes none of them.
+
+    Where all meshes have the same points and cells, the samples share one geometry.
 
     Args:
         name: of the data set.
         domain: on which the fields are.
         inputs, outputs: fields that are marked so.
-        shared: whether meshes that are the same become one.
+        shared: whether equal meshes become one geometry.
 
     Raises:
         OpError: OP0611, a field that is named is not there, or has two roles.
@@ -65,7 +50,7 @@ def as_raw(
     values = {k: _values([x.fields[k] for x in meshes], same=same) for k in roles}
     homes = dict.fromkeys(roles, domain)
     places = {domain: _placed(meshes[:1] if same else meshes)}
-    return Raw(name, values, roles, (), "periodic", places, homes)
+    return FileFields(name, values, roles, (), "periodic", places, homes)
 
 
 def _known(first: Mesh, inputs: Sequence[str], outputs: Sequence[str]) -> None:

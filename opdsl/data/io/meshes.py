@@ -24,14 +24,14 @@ from numpy.typing import NDArray
 
 from opdsl.data.derive.simplices import KINDS, POINTS, sizes, split
 from opdsl.data.io.foreign import MeshFile, parse_mesh
-from opdsl.data.io.memory_budget import room, too_big
+from opdsl.data.io.memory_budget import data_budget, too_large_for_memory
 from opdsl.diagnostics import did_you_mean, fault
 from opdsl.files import open_regular
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-FORMATS = {
+MESH_READERS = {
     ".vtu": "vtu",
     ".vtk": "vtk",
     ".stl": "stl",
@@ -111,8 +111,8 @@ def read_mesh(path: Path) -> Mesh:
     """
     source = str(path)
     form = _format(path, source)
-    if (size := WORKSPACE * path.stat().st_size) > (cap := room()):
-        raise too_big("the mesh", size, cap, source)
+    if (size := WORKSPACE * path.stat().st_size) > (cap := data_budget()):
+        raise too_large_for_memory("the mesh", size, cap, source)
     try:
         held = _parsed(path, form, source)
     except OSError as error:
@@ -150,9 +150,9 @@ def _named(path: Path) -> tuple[Path, ...]:
 
 
 def _in_folder(folder: Path) -> tuple[Path, ...]:
-    found = [x for x in folder.iterdir() if x.suffix.lower() in FORMATS and x.is_file()]
+    found = [x for x in folder.iterdir() if x.suffix.lower() in MESH_READERS and x.is_file()]
     if not found:
-        known = ", ".join(FORMATS)
+        known = ", ".join(MESH_READERS)
         raise fault("OP0610", f"no mesh file ({known}) in this folder", file=str(folder))
     return tuple(sorted(found, key=natural))
 
@@ -164,9 +164,9 @@ def natural(path: Path) -> tuple[object, ...]:
 
 
 def _format(path: Path, source: str) -> str:
-    form = FORMATS.get(path.suffix.lower())
+    form = MESH_READERS.get(path.suffix.lower())
     if form is None:
-        known = ", ".join(FORMATS)
+        known = ", ".join(MESH_READERS)
         met = f"`{path.suffix}` is not the ending of a mesh file that is read"
         raise fault("OP0610", met, helps=(f"these are: {known}",), file=source)
     return form
@@ -208,7 +208,7 @@ def _alike(first: Mesh, other: Mesh) -> None:
     """Files of one set have the same fields, dimension and kind of cells."""
     for what, a, b in (
         ("dimension of space", first.points.shape[1], other.points.shape[1]),
-        ("kind of cells", kind(first), kind(other)),
+        ("kind of cells", cell_kind(first), cell_kind(other)),
         ("fields", _channels(first), _channels(other)),
     ):
         if a != b:
@@ -221,7 +221,7 @@ def _alike(first: Mesh, other: Mesh) -> None:
             )
 
 
-def kind(mesh: Mesh) -> str:
+def cell_kind(mesh: Mesh) -> str:
     """Of the cells: segments, triangles, tetrahedra; or points, where there are none."""
     return "points" if mesh.cells is None else KINDS[mesh.cells.shape[1]]
 

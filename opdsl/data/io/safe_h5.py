@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opdsl.data.io.foreign import refuse_endless_hdf5
-from opdsl.data.io.memory_budget import room, too_big
+from opdsl.data.io.memory_budget import data_budget, too_large_for_memory
 from opdsl.diagnostics import OpError, fault
 
 NUMBERS = "biuf"  # kinds of NumPy types that are fields
@@ -34,7 +34,7 @@ Attributes = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class Hdf5Array:
     """An array in the file: its shape, number format and attributes."""
 
     shape: tuple[int, ...]
@@ -43,7 +43,7 @@ class Stored:
 
 
 @dataclass(frozen=True, slots=True)
-class Inside:
+class Hdf5File:
     """What a file holds.
 
     Attributes:
@@ -55,11 +55,11 @@ class Inside:
 
     source: str
     groups: dict[str, Attributes]
-    arrays: dict[str, Stored]
+    arrays: dict[str, Hdf5Array]
     cap: int
     _file: Any = field(repr=False)
 
-    def below(self, group: str) -> dict[str, Stored]:
+    def below(self, group: str) -> dict[str, Hdf5Array]:
         """The arrays directly in a group, by their last name."""
         return {
             posixpath.basename(p): x
@@ -106,7 +106,7 @@ class Inside:
             # in this machine's byte order, which torch asks for
             return np.ascontiguousarray(found, found.dtype.newbyteorder("="))
 
-    def _admit(self, path: str, stored: Stored, count: int, thin: Sequence[slice]) -> None:
+    def _admit(self, path: str, stored: Hdf5Array, count: int, thin: Sequence[slice]) -> None:
         """Numbers that torch knows, whose thinned rows, and one whole row, fit into the cap."""
         if stored.dtype.kind not in NUMBERS or stored.dtype.itemsize > LARGEST:
             told = "not numbers that can be read"
@@ -114,11 +114,11 @@ class Inside:
         row = stored.shape[1:]
         size = max(count * prod(_kept(row, thin)), prod(row)) * stored.dtype.itemsize
         if size > self.cap:
-            raise too_big(f"`{path}`", size, self.cap, self.source)
+            raise too_large_for_memory(f"`{path}`", size, self.cap, self.source)
 
 
 @contextmanager
-def opened(path: Path, *, source: str = "", cap: int | None = None) -> Iterator[Inside]:
+def open_hdf5(path: Path, *, source: str = "", cap: int | None = None) -> Iterator[Hdf5File]:
     """The file, open for reading as long as the block lasts.
 
     Args:
@@ -137,8 +137,8 @@ def opened(path: Path, *, source: str = "", cap: int | None = None) -> Iterator[
         file = h5py.File(path, "r")
     try:
         with _damage(source):
-            groups, arrays = _survey(file, source, room() if cap is None else cap)
-        yield Inside(source, groups, arrays, room() if cap is None else cap, file)
+            groups, arrays = _survey(file, source, data_budget() if cap is None else cap)
+        yield Hdf5File(source, groups, arrays, data_budget() if cap is None else cap, file)
     finally:
         with _damage(source):
             file.close()
@@ -177,7 +177,7 @@ def _kept(row: Sequence[int], thin: Sequence[slice]) -> tuple[int, ...]:
     return tuple(len(range(n)[s]) for n, s in zip(row, (*thin, *whole), strict=True))
 
 
-def _survey(file: Any, source: str, cap: int) -> tuple[dict[str, Attributes], dict[str, Stored]]:
+def _survey(file: Any, source: str, cap: int) -> tuple[dict[str, Attributes], dict[str, Hdf5Array]]:
     """Every object that hard links reach, each tested before anything behind it is opened.
 
     Soft links are resolved here by name, among the objects found: the library never follows one.
@@ -185,7 +185,7 @@ def _survey(file: Any, source: str, cap: int) -> tuple[dict[str, Attributes], di
     import h5py
 
     groups: dict[str, Attributes] = {}
-    arrays: dict[str, Stored] = {}
+    arrays: dict[str, Hdf5Array] = {}
     soft: list[tuple[str, str]] = []
     seen: set[Any] = set()
     waiting: list[tuple[str, Any]] = [("", file["/"])]
@@ -221,7 +221,7 @@ def _follow(
     name: str,
     target: str,
     groups: Mapping[str, Attributes],
-    arrays: dict[str, Stored],
+    arrays: dict[str, Hdf5Array],
     source: str,
 ) -> None:
     if target in arrays:
@@ -230,7 +230,7 @@ def _follow(
         raise _outside(f"`{name}` is a link to `/{target}`, which is not in this file", source)
 
 
-def _stored(found: Any, path: str, source: str, cap: int) -> Stored:
+def _stored(found: Any, path: str, source: str, cap: int) -> Hdf5Array:
     """The description of an array whose bytes lie in this file, all of them."""
     if found.external:
         raise _outside(f"the values of `{path}` are stored in another file", source)
@@ -247,8 +247,8 @@ def _stored(found: Any, path: str, source: str, cap: int) -> Stored:
         )
     piece = prod(found.chunks or ()) * found.dtype.itemsize
     if piece > cap:
-        raise too_big(f"one chunk of `{path}`", piece, cap, source)
-    return Stored(found.shape or (), found.dtype, _attributes(found, path, source))
+        raise too_large_for_memory(f"one chunk of `{path}`", piece, cap, source)
+    return Hdf5Array(found.shape or (), found.dtype, _attributes(found, path, source))
 
 
 def _attributes(found: Any, path: str, source: str) -> Attributes:

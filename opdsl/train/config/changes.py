@@ -17,7 +17,7 @@ from opdsl.train.config.schema import NO_PATHS, Section, Settings
 
 CHANGES = "changes.jsonl"
 
-Flat = Mapping[str, Any]
+FlatSettings = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +80,13 @@ def as_flat(settings: Settings) -> dict[str, Any]:
     return flat(settings.model_dump(mode="json"))
 
 
-def differences(before: Flat, after: Flat) -> dict[str, tuple[Any, Any]]:
+def differences(before: FlatSettings, after: FlatSettings) -> dict[str, tuple[Any, Any]]:
     """Settings with two values; one that an earlier version did not know has not changed."""
     known = {k: (before[k], v) for k, v in after.items() if k in before}
     return {k: pair for k, pair in known.items() if pair[0] != pair[1]}
 
 
-def refuse_fixed(before: Flat, after: Flat, run: Path) -> None:
+def refuse_fixed(before: FlatSettings, after: FlatSettings, run: Path) -> None:
     """A run goes on only with settings that leave its meaning as it is.
 
     Raises:
@@ -108,7 +108,7 @@ def _is_path(value: Any) -> bool:
 
 
 def _refused(key: str, before: Any, after: Any, run: Path) -> Diagnostic:
-    return not_changed(key, before, after, run, f"{key}={shown(after)}")
+    return not_changed(key, before, after, run, f"{key}={setting_text(after)}")
 
 
 def not_changed(key: str, before: Any, after: Any, run: Path, text: str) -> Diagnostic:
@@ -117,7 +117,7 @@ def not_changed(key: str, before: Any, after: Any, run: Path, text: str) -> Diag
     Args:
         text: what `--set` takes in another run.
     """
-    was, now = shown(before), shown(after)
+    was, now = setting_text(before), setting_text(after)
     message = f"`{key}` is {was} in this run and cannot become {now} while the run goes on"
     helps = (
         f"leave it out: the run goes on with {was}",
@@ -126,16 +126,16 @@ def not_changed(key: str, before: Any, after: Any, run: Path, text: str) -> Diag
     return Diagnostic("OP0629", message, (), (), tuple(Help(x) for x in helps), file=str(run))
 
 
-def shown(value: Any) -> str:
+def setting_text(value: Any) -> str:
     """A value as `--set` reads it."""
     if value is None:
         return "none"
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{k} = {shown(v)}" for k, v in value.items()) + "}"
+        return "{" + ", ".join(f"{k} = {setting_text(v)}" for k, v in value.items()) + "}"
     if isinstance(value, list | tuple):
-        return f"[{', '.join(map(shown, value))}]"
+        return f"[{', '.join(map(setting_text, value))}]"
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
@@ -174,7 +174,11 @@ def read_changes(run: Path) -> list[Change]:
 
 
 def between(
-    before: Flat, after: Flat, step: int, epoch: int, rates: Mapping[str, tuple[float, float]]
+    before: FlatSettings,
+    after: FlatSettings,
+    step: int,
+    epoch: int,
+    rates: Mapping[str, tuple[float, float]],
 ) -> Iterator[Change]:
     """The changes from one set of settings to another.
 

@@ -15,7 +15,7 @@ from opdsl.diagnostics import Diagnostic, Help, Label, OpError, Span, did_you_me
 from opdsl.setting import Setting
 from opdsl.train.config.schema import MemberOf, Section, Settings, kinds_that_use, uses
 
-Path = tuple[str, ...]
+SettingPath = tuple[str, ...]
 
 DEFAULT = "default"
 WITH_KINDS = ("optimizer", "schedule")  # sections of which some settings suit some kinds only
@@ -23,7 +23,7 @@ RATES_IN_TEXT = ("optimizer.lr", "optimizer.weight_decay", "schedule.max_lr", "c
 
 
 @dataclass(frozen=True)
-class Resolved:
+class ResolvedSettings:
     """Settings, and who gave each: `origins["optimizer.lr"]`, `default` where nobody did."""
 
     settings: Settings
@@ -34,7 +34,7 @@ class Resolved:
         return [(key, value, self.origins[key]) for key, value in self.settings.rows()]
 
 
-def resolve(assignments: Sequence[Setting]) -> Resolved:
+def resolve(assignments: Sequence[Setting]) -> ResolvedSettings:
     """The settings of a run from every value given; later assignments win.
 
     Raises:
@@ -49,7 +49,7 @@ def resolve(assignments: Sequence[Setting]) -> Resolved:
     settings = Settings.model_validate(_tree(last))
     if late := _warmup_fault(settings, last):
         raise OpError(late)
-    return Resolved(settings, {key: _origin(last, key) for key, _ in settings.rows()})
+    return ResolvedSettings(settings, {key: _origin(last, key) for key, _ in settings.rows()})
 
 
 def _with_kind(given: Setting) -> Setting:
@@ -77,7 +77,7 @@ def _key_span(given: Setting) -> Span | None:
     return given.keys[-1 if given.path[0] in Settings.model_fields else 0]
 
 
-def _fields(path: Path) -> Mapping[str, FieldInfo]:
+def _fields(path: SettingPath) -> Mapping[str, FieldInfo]:
     """The settings inside a section; empty for a path that is none."""
     if not path:
         return Settings.model_fields
@@ -86,7 +86,7 @@ def _fields(path: Path) -> Mapping[str, FieldInfo]:
     return kind.model_fields if isinstance(kind, type) and issubclass(kind, Section) else {}
 
 
-def _takes_keys(path: Path) -> bool:
+def _takes_keys(path: SettingPath) -> bool:
     """Whether the user names the keys below: `data { fields { a = "nu" } }`."""
     return path[:2] == ("data", "fields")
 
@@ -158,7 +158,7 @@ def _diagnostic(
 # ------------------------------------------------------------------------- what a setting takes
 
 
-def _allowed(path: Path) -> str:
+def _allowed(path: SettingPath) -> str:
     """The values of a setting in words: `a number above 0`, `one of h1, l2`."""
     schema = Settings.model_json_schema()
     for key in path[:2]:
@@ -197,7 +197,7 @@ def _range(schema: dict[str, Any]) -> str:
     return "".join(f" {x}" for x in parts)
 
 
-def _words(path: Path) -> tuple[str, ...]:
+def _words(path: SettingPath) -> tuple[str, ...]:
     """The words a setting chooses from, for did-you-mean."""
     field = _fields(path[:-1]).get(path[-1])
     if field is None:
@@ -226,14 +226,14 @@ def _idle_keys(given: Sequence[Setting]) -> Iterator[Diagnostic]:
             yield _diagnostic("OP0603", message, each, _key_span(each), helps)
 
 
-def _kind(last: Mapping[Path, Setting], section: str) -> str:
+def _kind(last: Mapping[SettingPath, Setting], section: str) -> str:
     default: str = getattr(Settings(), section).kind
     return str(last[section, "kind"].value) if (section, "kind") in last else default
 
 
-def _last(given: Sequence[Setting]) -> dict[Path, Setting]:
+def _last(given: Sequence[Setting]) -> dict[SettingPath, Setting]:
     """The last word on each path; a new kind forgets what only the old kind used."""
-    last: dict[Path, Setting] = {}
+    last: dict[SettingPath, Setting] = {}
     for each in given:
         if each.path[-1] == "kind":
             section, kind = each.path[0], str(each.value)
@@ -242,7 +242,7 @@ def _last(given: Sequence[Setting]) -> dict[Path, Setting]:
     return last
 
 
-def _tree(last: Mapping[Path, Setting]) -> dict[str, Any]:
+def _tree(last: Mapping[SettingPath, Setting]) -> dict[str, Any]:
     """Nested dictionaries, as the models read them."""
     tree: dict[str, Any] = {}
     for path, each in last.items():
@@ -262,14 +262,14 @@ def _number(text: str) -> object:
         return text
 
 
-def _origin(last: Mapping[Path, Setting], key: str) -> str:
+def _origin(last: Mapping[SettingPath, Setting], key: str) -> str:
     """Where a setting comes from; for a setting of many keys, the last one given."""
     path = tuple(key.split("."))
     found = [x.origin for p, x in last.items() if p[: len(path)] == path]
     return found[-1] if found else DEFAULT
 
 
-def _warmup_fault(settings: Settings, last: Mapping[Path, Setting]) -> Diagnostic | None:
+def _warmup_fault(settings: Settings, last: Mapping[SettingPath, Setting]) -> Diagnostic | None:
     """OP0604 if the rate would never stop rising."""
     warmup, epochs = settings.schedule.warmup, settings.schedule.epochs
     if warmup is None or warmup <= epochs:

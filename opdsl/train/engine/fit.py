@@ -19,29 +19,29 @@ from opdsl.nn.module_tree import module_at
 from opdsl.train.config.changes import Change
 from opdsl.train.config.schema import Settings
 from opdsl.train.engine.device import device_of
+from opdsl.train.engine.loader import DeviceLoader, SampleSet
 from opdsl.train.engine.loop import Training
 from opdsl.train.engine.normalise import Normaliser
 from opdsl.train.engine.precision import policy_of
 from opdsl.train.engine.randomness import seed_everything
 from opdsl.train.engine.rates import Rate
-from opdsl.train.engine.rollout import Loop
-from opdsl.train.engine.samples import Feed, Samples
-from opdsl.train.engine.signals import Watch
-from opdsl.train.engine.step import Stepper
+from opdsl.train.engine.rollout import Rollout
+from opdsl.train.engine.signals import SignalWatch
+from opdsl.train.engine.step import TrainStep
 from opdsl.train.losses import LOSSES, Loss
 from opdsl.train.metrics.error_sums import Metrics
 from opdsl.train.metrics.evaluate import grids_of
 from opdsl.train.metrics.norms import GridAxes
 from opdsl.train.metrics.quadrature import Samplings
 from opdsl.train.optimizers import OPTIMIZERS
-from opdsl.train.run.checkpoint import Store
+from opdsl.train.run.checkpoint import CheckpointStore
 from opdsl.train.run.folder import lock, refuse_other_run
-from opdsl.train.run.listener import Listener, Silence
-from opdsl.train.run.metrics_log import Journal, Row, validation
+from opdsl.train.run.listener import Listener, SilentListener
+from opdsl.train.run.metrics_log import MetricsLog, MetricsRow, validation
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class FitResult:
     """A finished run; the module holds the last weights.
 
     Attributes:
@@ -59,7 +59,7 @@ class Outcome:
     epochs: int
     steps: int
     skipped: int
-    history: list[Row]
+    history: list[MetricsRow]
     metrics: Metrics | None
     best: float | None
     best_epoch: int | None
@@ -69,7 +69,7 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class FrozenPart:
     """What a band is around: a part of the module that another run has trained.
 
     Attributes:
@@ -83,8 +83,8 @@ class Kept:
 
 def fit(  # noqa: PLR0913  the contract with the callers
     module: nn.Module,
-    train: Samples,
-    valid: Samples | None,
+    train: SampleSet,
+    valid: SampleSet | None,
     settings: Settings,
     run: Path,
     *,
@@ -94,10 +94,10 @@ def fit(  # noqa: PLR0913  the contract with the callers
     samplings: Samplings | None = None,
     resume: bool = False,
     listener: Listener | None = None,
-    loop: Loop | None = None,
-    kept: Kept | None = None,
+    loop: Rollout | None = None,
+    kept: FrozenPart | None = None,
     choice: str = "",
-) -> Outcome:
+) -> FitResult:
     """Train `module` on `train`, in the folder `run`.
 
     Args:
@@ -124,23 +124,25 @@ def fit(  # noqa: PLR0913  the contract with the callers
     _refuse_bad_samples(train, settings, grids)
     with ExitStack() as stack:
         _enter_folder(stack, run, resume=resume)
-        watch = stack.enter_context(Watch())
+        watch = stack.enter_context(SignalWatch())
         stepper = _stepper(module, train, settings, grids, loop, kept, samplings)
         units = stepper.units
         training = Training(
             settings=settings,
             stepper=stepper,
-            feed=Feed.of(train, stepper.policy, samplings, units),
-            valid=None if valid is None else Feed.of(valid, stepper.policy, samplings, units),
+            feed=DeviceLoader.of(train, stepper.policy, samplings, units),
+            valid=None
+            if valid is None
+            else DeviceLoader.of(valid, stepper.policy, samplings, units),
             grids=grids,
             rate=Rate(settings.schedule, settings.optimizer.lr, -(-len(train) // settings.batch)),
-            store=Store(run, settings.checkpoint.keep),
-            journal=Journal(run),
+            store=CheckpointStore(run, settings.checkpoint.keep),
+            journal=MetricsLog(run),
             fingerprint=train.fingerprint,
             valid_fingerprint=None if valid is None else valid.fingerprint,
             meta=dict(meta),
             watch=watch,
-            listener=listener or Silence(),
+            listener=listener or SilentListener(),
             choice=choice,
         )
         stack.callback(training.listener.end)
@@ -149,7 +151,9 @@ def fit(  # noqa: PLR0913  the contract with the callers
         return _outcome(training)
 
 
-def _refuse_bad_samples(train: Samples, settings: Settings, grids: Mapping[str, GridAxes]) -> None:
+def _refuse_bad_samples(
+    train: SampleSet, settings: Settings, grids: Mapping[str, GridAxes]
+) -> None:
     if len(train) == 0:
         raise fault("OP0613", "there are no samples to train on", file=train.name)
     flat = [name for name, grid in grids.items() if not grid.periodic]
@@ -172,13 +176,13 @@ def _enter_folder(stack: ExitStack, run: Path, *, resume: bool) -> None:
 
 def _stepper(
     module: nn.Module,
-    train: Samples,
+    train: SampleSet,
     settings: Settings,
     grids: Mapping[str, GridAxes],
-    loop: Loop | None,
-    kept: Kept | None,
+    loop: Rollout | None,
+    kept: FrozenPart | None,
     samplings: Samplings | None,
-) -> Stepper:
+) -> TrainStep:
     """Seed; module and normaliser on the device, with their optimizer."""
     policy = policy_of(settings.precision, device_of(settings.device))
     seed_everything(settings.seed)
@@ -189,7 +193,7 @@ def _stepper(
         normaliser = kept.normaliser
     else:
         normaliser = Normaliser.fit(train, settings.normalise, loop, samplings)
-    return Stepper(
+    return TrainStep(
         module=module,
         normaliser=normaliser.to(policy.device, policy.weights),
         optimizer=_optimizer(module, settings),
@@ -217,9 +221,9 @@ def _optimizer(module: nn.Module, settings: Settings) -> Optimizer:
     return entry.build(module.parameters(), settings.optimizer)
 
 
-def _outcome(training: Training) -> Outcome:
+def _outcome(training: Training) -> FitResult:
     at = training.at
-    return Outcome(
+    return FitResult(
         run=training.store.run,
         epochs=at.epoch,
         steps=at.step,
@@ -234,7 +238,7 @@ def _outcome(training: Training) -> Outcome:
     )
 
 
-def _last_validated(history: list[Row]) -> Metrics | None:
+def _last_validated(history: list[MetricsRow]) -> Metrics | None:
     """The metrics of a run that had nothing left to do."""
     found = [x for row in history if (x := validation(row))]
     return Metrics(**found[-1]) if found else None

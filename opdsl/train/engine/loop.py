@@ -25,31 +25,31 @@ from opdsl.train.config.changes import (
     write_changes,
 )
 from opdsl.train.config.schema import Schedule, Settings
+from opdsl.train.engine.loader import DeviceLoader
 from opdsl.train.engine.order import permutation
 from opdsl.train.engine.rates import Rate
-from opdsl.train.engine.samples import Feed
-from opdsl.train.engine.signals import Interrupted, Watch
-from opdsl.train.engine.step import Stepper, Taken
+from opdsl.train.engine.signals import Interrupted, SignalWatch
+from opdsl.train.engine.step import StepResult, TrainStep
 from opdsl.train.engine.train_state import (
-    Progress,
+    RunPosition,
     capture,
-    moved_versions,
+    changed_versions,
     refuse_other,
     restore,
-    weights,
+    weights_state,
 )
 from opdsl.train.metrics.error_sums import Metrics
 from opdsl.train.metrics.evaluate import measure
 from opdsl.train.metrics.norms import GridAxes
-from opdsl.train.run.checkpoint import Kind, State, Store, malformed
-from opdsl.train.run.listener import Listener, Plan
-from opdsl.train.run.metrics_log import Journal, Row
+from opdsl.train.run.checkpoint import CheckpointKind, CheckpointStore, State, malformed
+from opdsl.train.run.listener import Listener, RunPlan
+from opdsl.train.run.metrics_log import MetricsLog, MetricsRow
 
 HUGE = 1e10  # beyond it, squares and products of layers overflow: no learning rate helps
 
 
 @runtime_checkable
-class Limited(Protocol):
+class LimitsModes(Protocol):
     """A module that can do with fewer Fourier modes for a while."""
 
     @property
@@ -65,21 +65,21 @@ class Training:
     """A run: the parts that `fit` has prepared, and where it stands."""
 
     settings: Settings
-    stepper: Stepper
-    feed: Feed
-    valid: Feed | None
+    stepper: TrainStep
+    feed: DeviceLoader
+    valid: DeviceLoader | None
     grids: dict[str, GridAxes]
     rate: Rate
-    store: Store
-    journal: Journal
+    store: CheckpointStore
+    journal: MetricsLog
     fingerprint: str
     valid_fingerprint: str | None
     meta: dict[str, str]
-    watch: Watch
+    watch: SignalWatch
     listener: Listener
     choice: str = ""
-    at: Progress = field(default_factory=Progress)
-    history: list[Row] = field(default_factory=list)
+    at: RunPosition = field(default_factory=RunPosition)
+    history: list[MetricsRow] = field(default_factory=list)
     metrics: Metrics | None = None
     notes: list[str] = field(default_factory=list)
     unsaved: str | None = None
@@ -118,7 +118,7 @@ class Training:
         with malformed(run):
             at = self.at = restore(state, self.stepper, self.settings, run)
             refuse_fewer_epochs(self.settings.schedule.epochs, at.epoch, at.position, run)
-            versions = tuple(moved_versions(state, self.meta))
+            versions = tuple(changed_versions(state, self.meta))
             epoch = at.step // self.rate.steps
             new = tuple(between(before, now, at.step, epoch, self._rates(before)))
             at.changes.extend(x.data() for x in new)
@@ -138,9 +138,9 @@ class Training:
         keys = [f"schedule.{k}" for k in schedule] + ["optimizer.lr"]
         return dict.fromkeys(keys, rates) if rates[0] != rates[1] else {}
 
-    def _plan(self) -> Plan:
+    def _plan(self) -> RunPlan:
         policy = self.stepper.policy
-        return Plan(
+        return RunPlan(
             epochs=self.settings.schedule.epochs,
             first_epoch=self.at.epoch + 1,
             steps=self.rate.steps,
@@ -185,7 +185,7 @@ class Training:
         plan, module = self.settings.incremental, self.stepper.module
         if plan.start is None:
             return
-        if not isinstance(module, Limited) or not module.greatest_modes:
+        if not isinstance(module, LimitsModes) or not module.greatest_modes:
             helps = ("leave `incremental` out", "or use an operator with `spectral_conv`")
             raise fault(
                 "OP0604", "the model has no Fourier modes to begin with few of", helps=helps
@@ -207,7 +207,7 @@ class Training:
             self.at.seconds = time.perf_counter() - self.clock
             self.save()
 
-    def _count(self, taken: Taken, rows: torch.Tensor) -> None:
+    def _count(self, taken: StepResult, rows: torch.Tensor) -> None:
         """Move the position; a step that did not move the weights is counted, many are the end."""
         at = self.at
         at.step, at.position = at.step + 1, at.position + 1
@@ -224,7 +224,7 @@ class Training:
         if at.bad >= self.settings.bad_steps:
             raise self._diverged(taken, rows)
 
-    def _diverged(self, taken: Taken, rows: torch.Tensor) -> OpError:
+    def _diverged(self, taken: StepResult, rows: torch.Tensor) -> OpError:
         at, kept = self.at, self.store.found()
         what = "gradient" if abs(taken.loss) < float("inf") else "loss"
         message = f"{at.bad} steps in a row had no finite {what}, the last in epoch {at.epoch + 1}"
@@ -258,7 +258,7 @@ class Training:
         """Every so many finished epochs, and after the last."""
         return self.at.epoch % every == 0 or self.at.epoch == self.settings.schedule.epochs
 
-    def _row(self) -> Row:
+    def _row(self) -> MetricsRow:
         """The row of metrics.jsonl for the epoch that ends."""
         at, number = self.at, self.at.epoch + 1
         every, last = self.settings.eval.every, number == self.settings.schedule.epochs
@@ -281,7 +281,7 @@ class Training:
             )
         return self.metrics
 
-    def _keep_best(self, row: Row) -> None:
+    def _keep_best(self, row: MetricsRow) -> None:
         """Keep the weights if the validation data say that they are the best so far."""
         errors = row["valid"]
         if errors is None or self.limit is not None:
@@ -292,7 +292,7 @@ class Training:
             best = self._weights() | {"epoch": row["epoch"], "row": row}
             self._write(best, "best")
 
-    def _record(self, row: Row) -> None:
+    def _record(self, row: MetricsRow) -> None:
         self.history.append(row)
         try:
             self.journal.append(row)
@@ -310,9 +310,9 @@ class Training:
 
     def _weights(self) -> State:
         data = {"fingerprint": self.fingerprint, "valid": self.valid_fingerprint}
-        return weights(self.stepper, self.at, self.meta) | data
+        return weights_state(self.stepper, self.at, self.meta) | data
 
-    def _write(self, state: State, kind: Kind) -> str | None:
+    def _write(self, state: State, kind: CheckpointKind) -> str | None:
         try:
             self.store.save(state, self.at.step, kind)
         except OSError as error:

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from opdsl.nn.points.batch import Values, all_values, map_values
 from opdsl.train.config.schema import Normalise
-from opdsl.train.engine.rollout import Loop
-from opdsl.train.engine.samples import Fields, OnPoints, Samples, Units
+from opdsl.train.engine.loader import FieldUnits, FieldValues, PointSampleSet, SampleSet
+from opdsl.train.engine.rollout import Rollout
 from opdsl.train.metrics.norms import power_of_two
 from opdsl.train.metrics.quadrature import Samplings, field_weights
 
@@ -68,9 +68,9 @@ class Normaliser(nn.Module):
     @classmethod
     def fit(
         cls,
-        train: Samples,
+        train: SampleSet,
         kinds: Normalise,
-        loop: Loop | None = None,
+        loop: Rollout | None = None,
         samplings: Samplings | None = None,
     ) -> "Normaliser":
         """Mean and deviation of the training samples, computed in float64, over all steps.
@@ -84,7 +84,7 @@ class Normaliser(nn.Module):
             loop: how steps in time follow each other, if there is an axis of time.
             samplings: of fields on a sphere, see `opdsl.train.metrics.quadrature`.
         """
-        own = train.weights if isinstance(train, OnPoints) else {}
+        own = train.weights if isinstance(train, PointSampleSet) else {}
         weights = field_weights(train.inputs | train.outputs, samplings or {}, own)
         ins = {k: _all_steps(all_values(v), k, loop) for k, v in train.inputs.items()}
         outs = {k: _steps(all_values(v), loop) for k, v in train.outputs.items()}
@@ -93,7 +93,7 @@ class Normaliser(nn.Module):
             {k: _scale(v, kinds.outputs, weights.get(k)) for k, v in outs.items()},
         )
 
-    def units(self, loop: Loop | None = None) -> Units:
+    def units(self, loop: Rollout | None = None) -> FieldUnits:
         """Units in which the values of each field are near one.
 
         An output that comes back as an input has the unit of that input.
@@ -101,9 +101,9 @@ class Normaliser(nn.Module):
         outputs = {k.removeprefix("out_"): x.unit for k, x in self._scales("out_")}
         inputs = {k.removeprefix("in_"): x.unit for k, x in self._scales("in_")}
         back = {to: outputs.get(of, 1.0) for of, to in (loop.feedback if loop else ())}
-        return Units(inputs | back, outputs)
+        return FieldUnits(inputs | back, outputs)
 
-    def in_units(self, units: Units) -> "Normaliser":
+    def in_units(self, units: FieldUnits) -> "Normaliser":
         """The normaliser of values in these units."""
         ins = ((k.removeprefix("in_"), x) for k, x in self._scales("in_"))
         outs = ((k.removeprefix("out_"), x) for k, x in self._scales("out_"))
@@ -124,7 +124,7 @@ class Normaliser(nn.Module):
         """The normaliser that a checkpoint holds, its `state_dict`."""
         return cls(_scales(state, "in_"), _scales(state, "out_"))
 
-    def encode(self, inputs: Fields) -> Fields:
+    def encode(self, inputs: FieldValues) -> FieldValues:
         """Inputs in physical units -> as the module reads them (who will complain of strangers)."""
         scales = self.scales
         return {
@@ -132,7 +132,7 @@ class Normaliser(nn.Module):
             for k, x in inputs.items()
         }
 
-    def decode(self, outputs: Values | Fields) -> Fields:
+    def decode(self, outputs: Values | FieldValues) -> FieldValues:
         """What the module returned -> physical units, by name, in float32 or better."""
         named = outputs if isinstance(outputs, dict) else {self.outputs[0]: outputs}
         return {k: map_values(x, partial(self._back, k)) for k, x in named.items()}
@@ -181,11 +181,11 @@ def _deviation(std: Tensor, mean: Tensor) -> Tensor:
     return torch.where(std > CONSTANT * mean.abs(), std, size)
 
 
-def _all_steps(x: Tensor, name: str, loop: Loop | None) -> Tensor:
+def _all_steps(x: Tensor, name: str, loop: Rollout | None) -> Tensor:
     return _steps(x, loop) if loop and loop.timed(name, x) else x
 
 
-def _steps(x: Tensor, loop: Loop | None) -> Tensor:
+def _steps(x: Tensor, loop: Rollout | None) -> Tensor:
     return x.flatten(0, 1) if loop else x
 
 

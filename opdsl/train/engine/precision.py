@@ -18,7 +18,7 @@ from opdsl.precisions import PRECISIONS
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
+class PrecisionPolicy:
     """How to compute.
 
     Attributes:
@@ -76,7 +76,7 @@ class Policy:
         return x.to(self.device, dtype, non_blocking=True)
 
 
-def policy_of(name: str, device: torch.device) -> Policy:
+def policy_of(name: str, device: torch.device) -> PrecisionPolicy:
     """The policy of that name; `mixed` is bf16 on a CUDA device that has it, else fp32.
 
     Raises:
@@ -89,14 +89,14 @@ def policy_of(name: str, device: torch.device) -> Policy:
     return _policy(name, device)
 
 
-def policies(device: torch.device) -> dict[str, Policy]:
+def policies(device: torch.device) -> dict[str, PrecisionPolicy]:
     """All policies by name, whether the device can compute so or not."""
     return {name: _policy(name, device) for name in PRECISIONS}
 
 
-def _policy(name: str, device: torch.device) -> Policy:
+def _policy(name: str, device: torch.device) -> PrecisionPolicy:
     precision = PRECISIONS[name]
-    return Policy(
+    return PrecisionPolicy(
         name,
         device,
         weights=getattr(torch, precision.weights),

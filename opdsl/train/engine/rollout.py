@@ -16,11 +16,11 @@ from torch import Tensor
 from opdsl.diagnostics import fault
 from opdsl.nn.points.batch import Values, all_values, concat_channels, map_values
 from opdsl.nn.points.packed import Packed
-from opdsl.train.engine.samples import Fields
+from opdsl.train.engine.loader import FieldValues
 
 
 @dataclass(frozen=True, slots=True)
-class Loop:
+class Rollout:
     """How time goes on.
 
     Attributes:
@@ -36,7 +36,9 @@ class Loop:
         """Whether an input is (batch, steps, channels, *grid)."""
         return name in self.axes and all_values(x).dim() == self.axes[name] + 3
 
-    def run(self, step: Callable[[Fields], Fields], inputs: Fields, steps: int) -> Fields:
+    def run(
+        self, step: Callable[[FieldValues], FieldValues], inputs: FieldValues, steps: int
+    ) -> FieldValues:
         """The outputs of so many steps, (batch, steps, channels, *grid).
 
         Args:
@@ -53,11 +55,11 @@ class Loop:
             found = step(given | {k: all_values(inputs[k])[:, i] for k in timed})
             for name, x in found.items():
                 told.setdefault(name, []).append(_dense(name, x))
-            given |= {to: moved(given[to], found[of]) for of, to in self.feedback}
+            given |= {to: shift_window(given[to], found[of]) for of, to in self.feedback}
         return {name: torch.stack(x, 1) for name, x in told.items()}
 
 
-def moved(old: Values, new: Values) -> Values:
+def shift_window(old: Values, new: Values) -> Values:
     """The window over the last steps, one step later: the oldest channels go."""
     new = map_values(new, lambda x: x.to(all_values(old).dtype))
     return map_values(concat_channels((old, new)), lambda x: x[:, all_values(new).shape[1] :])

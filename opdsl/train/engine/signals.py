@@ -24,7 +24,7 @@ class Interrupted(BaseException):
         self.saved = saved
 
 
-class Watch:
+class SignalWatch:
     """`with Watch() as watch:` ... `watch.caught` is the signal that asked to stop, or None.
 
     Outside the main thread no handler can be set, and none is.

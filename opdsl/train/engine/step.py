@@ -9,17 +9,17 @@ from torch import Tensor, nn
 from opdsl.nn.module_tree import module_at
 from opdsl.nn.points.batch import Values, all_values, match_packing
 from opdsl.train.config.schema import Band
+from opdsl.train.engine.loader import Batch, FieldUnits, FieldValues
 from opdsl.train.engine.normalise import Normaliser
-from opdsl.train.engine.precision import Policy
-from opdsl.train.engine.rollout import Loop
-from opdsl.train.engine.samples import Batch, Fields, Units
+from opdsl.train.engine.precision import PrecisionPolicy
+from opdsl.train.engine.rollout import Rollout
 from opdsl.train.losses import Loss
 from opdsl.train.metrics.evaluate import apply, band_loss, steps_of
 from opdsl.train.metrics.norms import GridAxes, mean_where, nonzero_samples
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class StepResult:
     """What came of a step.
 
     Attributes:
@@ -36,7 +36,7 @@ class Taken:
 
 
 @dataclass(slots=True)
-class Stepper:
+class TrainStep:
     """The parts that a step needs.
 
     Attributes:
@@ -54,14 +54,14 @@ class Stepper:
     normaliser: Normaliser
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
-    policy: Policy
+    policy: PrecisionPolicy
     grids: Mapping[str, GridAxes]
     loss: Loss
     clip: float | None
-    loop: Loop | None = None
+    loop: Rollout | None = None
     band: Band | None = None
     frozen: tuple[str, ...] = ()
-    units: Units = field(default_factory=Units)
+    units: FieldUnits = field(default_factory=FieldUnits)
 
     def begin(self) -> None:
         """The module in training mode, but for what is kept as it is."""
@@ -69,11 +69,11 @@ class Stepper:
         for path in self.frozen:
             module_at(self.module, path).eval()
 
-    def take(self, inputs: Fields, truth: Fields, rate: float) -> Taken:
+    def take(self, inputs: FieldValues, truth: FieldValues, rate: float) -> StepResult:
         """Learn from functions on grids, as `learn`."""
         return self.learn(Batch(inputs, truth), rate)
 
-    def learn(self, batch: Batch, rate: float) -> Taken:
+    def learn(self, batch: Batch, rate: float) -> StepResult:
         """Learn from one batch, unless its loss or gradient is not finite."""
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -87,16 +87,16 @@ class Stepper:
         if finite:
             self._clip(norm)
             self.scaler.step(self.optimizer)
-        overflow = not finite and loss_is_fine(value) and self._may_back_off()
+        overflow = not finite and is_finite(value) and self._may_back_off()
         self.scaler.update()
-        return Taken(value, finite, self._counted(batch), overflow)
+        return StepResult(value, finite, self._counted(batch), overflow)
 
-    def _outputs(self, batch: Batch) -> Fields:
+    def _outputs(self, batch: Batch) -> FieldValues:
         steps = steps_of(batch.truth, self.loop)
         module, scales, inputs = self.module, self._scales, batch.inputs
         return apply(module, scales, inputs, self.policy, self.loop, steps, batch.places)
 
-    def encoded(self, inputs: Fields) -> Fields:
+    def encoded(self, inputs: FieldValues) -> FieldValues:
         """The inputs of a batch as the module reads them."""
         return self._scales.encode(inputs)
 
@@ -105,7 +105,7 @@ class Stepper:
         """The normaliser of values in the units of the batches."""
         return self.normaliser.in_units(self.units)
 
-    def loss_of(self, outputs: Fields, batch: Batch) -> Tensor:
+    def loss_of(self, outputs: FieldValues, batch: Batch) -> Tensor:
         """Mean relative error over the batch, over steps in time and over the outputs.
 
         Functions whose truth is zero everywhere have none and are left out.
@@ -158,6 +158,6 @@ class Stepper:
         return self.scaler.is_enabled() and self.scaler.get_scale() > 1
 
 
-def loss_is_fine(value: float) -> bool:
+def is_finite(value: float) -> bool:
     """Whether the loss itself is finite."""
     return abs(value) < float("inf")

@@ -12,12 +12,12 @@ from typing import Any
 from opdsl.diagnostics import OpError, fault
 from opdsl.train.config.schema import Settings
 from opdsl.train.engine.randomness import random_state, restore_random_state
-from opdsl.train.engine.step import Stepper
+from opdsl.train.engine.step import TrainStep
 from opdsl.train.run.checkpoint import FORMAT, State
 
 
 @dataclass(slots=True)
-class Progress:
+class RunPosition:
     """Where a run stands; all of it is in the checkpoint.
 
     Attributes:
@@ -59,7 +59,7 @@ class Progress:
         self.loss_sum, self.loss_count = 0.0, 0
 
 
-def weights(stepper: Stepper, at: Progress, meta: Mapping[str, str]) -> State:
+def weights_state(stepper: TrainStep, at: RunPosition, meta: Mapping[str, str]) -> State:
     """What `predict` needs."""
     return {
         "format": FORMAT,
@@ -71,7 +71,7 @@ def weights(stepper: Stepper, at: Progress, meta: Mapping[str, str]) -> State:
     }
 
 
-def capture(stepper: Stepper, at: Progress, settings: Settings) -> State:
+def capture(stepper: TrainStep, at: RunPosition, settings: Settings) -> State:
     """Everything else that moves, as tensors and plain values."""
     return {
         "optimizer": stepper.optimizer.state_dict(),
@@ -82,8 +82,8 @@ def capture(stepper: Stepper, at: Progress, settings: Settings) -> State:
     }
 
 
-def restore(state: State, stepper: Stepper, settings: Settings, run: Path) -> Progress:
-    """The inverse of `weights` and `capture`.
+def restore(state: State, stepper: TrainStep, settings: Settings, run: Path) -> RunPosition:
+    """The inverse of `weights_state` and `capture`.
 
     Moments come from the checkpoint, the settings of the optimizer are those of now.
 
@@ -101,15 +101,15 @@ def restore(state: State, stepper: Stepper, settings: Settings, run: Path) -> Pr
     if state["scaler"] and stepper.scaler.is_enabled():
         stepper.scaler.load_state_dict(state["scaler"])
     restore_random_state(state["random"])
-    known = {f.name for f in fields(Progress)}
-    at = Progress(**{k: v for k, v in state["progress"].items() if k in known})
+    known = {f.name for f in fields(RunPosition)}
+    at = RunPosition(**{k: v for k, v in state["progress"].items() if k in known})
     if at.planned is None:  # a checkpoint of an earlier version
         at.planned = state["settings"]["schedule"]["epochs"]
     _refuse_no_counts(at)
     return at
 
 
-def _refuse_no_counts(at: Progress) -> None:
+def _refuse_no_counts(at: RunPosition) -> None:
     """Refuse counts that are none: the file may come from a stranger.
 
     Raises:
@@ -149,7 +149,7 @@ def refuse_other(
         raise _other(run, f"{message}{state['valid']}, now {valid}")
 
 
-def moved_versions(state: State, meta: Mapping[str, str]) -> Iterator[str]:
+def changed_versions(state: State, meta: Mapping[str, str]) -> Iterator[str]:
     """What else is not as it was when the checkpoint was written; allowed, but said."""
     for key in sorted(meta.keys() | state["meta"].keys()):
         was, now = state["meta"].get(key), meta.get(key)
@@ -157,7 +157,7 @@ def moved_versions(state: State, meta: Mapping[str, str]) -> Iterator[str]:
             yield f"`{key}` has changed since the run began: was {was}, now {now}"
 
 
-def _restore_moments(stepper: Stepper, state: State) -> None:
+def _restore_moments(stepper: TrainStep, state: State) -> None:
     groups = stepper.optimizer.param_groups
     now = [{k: v for k, v in group.items() if k != "params"} for group in groups]
     stepper.optimizer.load_state_dict(state)

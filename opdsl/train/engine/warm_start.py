@@ -22,7 +22,7 @@ SHOWN = 5  # names that a message lists
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
+class WarmStart:
     """What was taken over; each is a tuple of names, sorted.
 
     Attributes:
@@ -40,8 +40,8 @@ class Start:
     def __str__(self) -> str:
         """`12 weights from runs/a; new: mark_T.weight`."""
         parts = [f"{len(self.taken)} weights from {self.run}"]
-        parts += [f"new: {listed(self.new)}"] if self.new else []
-        parts += [f"not taken over: {listed(self.dropped)}"] if self.dropped else []
+        parts += [f"new: {name_list(self.new)}"] if self.new else []
+        parts += [f"not taken over: {name_list(self.dropped)}"] if self.dropped else []
         return "; ".join(parts)
 
     def data(self) -> dict[str, Any]:
@@ -49,7 +49,7 @@ class Start:
         return asdict(self)
 
 
-def start_from(run: Path, module: nn.Module) -> Start:
+def warm_start(run: Path, module: nn.Module) -> WarmStart:
     """Put the best weights of a run into `module` wherever both have one of that name.
 
     Args:
@@ -71,7 +71,7 @@ def start_from(run: Path, module: nn.Module) -> Start:
         for name in taken:
             here[name].copy_(there[name])
     new, dropped = here.keys() - there.keys(), there.keys() - here.keys()
-    return Start(str(run), tuple(taken), tuple(sorted(new)), tuple(sorted(dropped)))
+    return WarmStart(str(run), tuple(taken), tuple(sorted(new)), tuple(sorted(dropped)))
 
 
 def common_name(name: str) -> str:
@@ -82,7 +82,7 @@ def common_name(name: str) -> str:
     return name.replace(".each.", ".")
 
 
-def listed(names: tuple[str, ...]) -> str:
+def name_list(names: tuple[str, ...]) -> str:
     """The first few names, and how many more there are."""
     more = [f"{len(names) - SHOWN} more"] if len(names) > SHOWN else []
     return ", ".join([*names[:SHOWN], *more])
@@ -113,8 +113,8 @@ def _nothing_fits(run: Path, there: Mapping[str, Tensor], here: Mapping[str, Ten
         "OP0626",
         "the program has no weight of a name that the trained model has",
         notes=(
-            f"the run has {listed(tuple(sorted(there)))}",
-            f"the program has {listed(tuple(sorted(here)))}",
+            f"the run has {name_list(tuple(sorted(there)))}",
+            f"the program has {name_list(tuple(sorted(here)))}",
         ),
         helps=("name the parts of both programs alike: weights are found by the names",),
         file=str(run),

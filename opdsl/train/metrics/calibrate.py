@@ -201,7 +201,7 @@ def coverage(
     triples = zip(
         *(split_samples(x) for x in (pred, width, true)), _each(weights, len(true)), strict=True
     )
-    halves = ((p, edge(w, found.factor).double(), t, m) for p, w, t, m in triples)
+    halves = ((p, half_width(w, found.factor).double(), t, m) for p, w, t, m in triples)
     told = [
         (_mean(((t - p).double().abs() <= h).double(), m), _mean(h, m)) for p, h, t, m in halves
     ]
@@ -220,6 +220,6 @@ def _mean(x: Tensor, weights: Tensor | None) -> Tensor:
     return mean_over_points(x[None], None if weights is None else weights[None])[0]
 
 
-def edge(width: Tensor, factor: float) -> Tensor:
+def half_width(width: Tensor, factor: float) -> Tensor:
     """How far from the prediction the band reaches."""
     return factor * width.clamp_min(0)

@@ -52,7 +52,7 @@ class Metrics:
 
 
 @dataclass(slots=True)
-class Tally:
+class ErrorSums:
     """Running sums of the errors of one output.
 
     Attributes:
@@ -123,7 +123,7 @@ class Tally:
         self.zero_squares = self.zero_squares + rows[~counted].sum(0)
 
 
-def averaged(tallies: list[Tally], vanishing: int) -> Metrics:
+def average(tallies: list[ErrorSums], vanishing: int) -> Metrics:
     """The metrics of all outputs together.
 
     Args:
@@ -164,7 +164,7 @@ def _mean(sums: list[Tensor]) -> float:
     return sum(means) / len(means) if means else nan
 
 
-def _pooled(parts: list[tuple[Tensor, Tally]]) -> float:
+def _pooled(parts: list[tuple[Tensor, ErrorSums]]) -> float:
     """The root mean square over the values of several outputs."""
     squares = sum(float(total / size) * t.unit**2 * t.values for (total, size), t in parts)
     return float((squares / sum(t.values for _, t in parts)) ** 0.5)

@@ -22,11 +22,17 @@ from opdsl.nn.points.batch import (
 from opdsl.nn.points.packed import Packed
 from opdsl.train.config.schema import Band
 from opdsl.train.engine.device import device_of
+from opdsl.train.engine.loader import (
+    DeviceLoader,
+    FieldValues,
+    Places,
+    SampleSet,
+    places_on_device,
+)
 from opdsl.train.engine.normalise import Normaliser
-from opdsl.train.engine.precision import Policy, policy_of
-from opdsl.train.engine.rollout import Loop
-from opdsl.train.engine.samples import Feed, Fields, Places, Samples, placed_on
-from opdsl.train.metrics.error_sums import Metrics, Tally, averaged, sum_dtype
+from opdsl.train.engine.precision import PrecisionPolicy, policy_of
+from opdsl.train.engine.rollout import Rollout
+from opdsl.train.metrics.error_sums import ErrorSums, Metrics, average, sum_dtype
 from opdsl.train.metrics.norms import GridAxes
 from opdsl.train.metrics.pinball import pinball
 from opdsl.train.metrics.quadrature import Samplings
@@ -35,7 +41,7 @@ from opdsl.train.metrics.quadrature import Samplings
 def evaluate(  # noqa: PLR0913  the contract with the callers
     module: nn.Module,
     normaliser: Normaliser,
-    samples: Samples,
+    samples: SampleSet,
     *,
     periodic: Mapping[str, tuple[bool, ...]] | None = None,
     lengths: Mapping[str, tuple[float, ...]] | None = None,
@@ -43,7 +49,7 @@ def evaluate(  # noqa: PLR0913  the contract with the callers
     device: str = "auto",
     precision: str = "fp32",
     batch: int = 16,
-    loop: Loop | None = None,
+    loop: Rollout | None = None,
     band: Band | None = None,
 ) -> Metrics:
     """The errors of a module on samples.
@@ -64,22 +70,22 @@ def evaluate(  # noqa: PLR0913  the contract with the callers
     policy = policy_of(precision, device_of(device))
     _move(module, normaliser, policy)
     grids = grids_of(samples, periodic or {}, lengths or {}, loop)
-    feed = Feed.of(samples, policy, samplings, normaliser.units(loop))
+    feed = DeviceLoader.of(samples, policy, samplings, normaliser.units(loop))
     return measure(module, normaliser, feed, grids, batch, loop, band)
 
 
 def predict(  # noqa: PLR0913  the contract with the callers
     module: nn.Module,
     normaliser: Normaliser,
-    inputs: Fields,
+    inputs: FieldValues,
     *,
     device: str = "auto",
     precision: str = "fp32",
     batch: int = 16,
-    loop: Loop | None = None,
+    loop: Rollout | None = None,
     steps: int | None = None,
     places: Places | None = None,
-) -> Fields:
+) -> FieldValues:
     """The outputs of a module by name, (samples, channels, *grid) in physical units on the CPU.
 
     With `steps` and their `loop`, (samples, steps, channels, *grid). On points that each sample has
@@ -87,11 +93,11 @@ def predict(  # noqa: PLR0913  the contract with the callers
     """
     policy = policy_of(precision, device_of(device))
     _move(module, normaliser, policy)
-    parts: list[Fields] = []
+    parts: list[FieldValues] = []
     with _at_rest(module):
         for rows in torch.split(torch.arange(_size(inputs)), batch):
             some = {k: map_values(select(v, rows), policy.place) for k, v in inputs.items()}
-            where = placed_on(places or {}, rows, policy.device)
+            where = places_on_device(places or {}, rows, policy.device)
             found = apply(module, normaliser, some, policy, loop, steps, where)
             parts.append({k: map_values(v, Tensor.cpu) for k, v in found.items()})
     return {k: concat_samples([p[k] for p in parts]) for k in parts[0]}
@@ -100,19 +106,19 @@ def predict(  # noqa: PLR0913  the contract with the callers
 def apply(
     module: nn.Module,
     normaliser: Normaliser,
-    inputs: Fields,
-    policy: Policy,
-    loop: Loop | None = None,
+    inputs: FieldValues,
+    policy: PrecisionPolicy,
+    loop: Rollout | None = None,
     steps: int | None = None,
     places: Places | None = None,
-) -> Fields:
+) -> FieldValues:
     """Physical inputs -> physical outputs; only the module itself runs under autocast.
 
     With `steps` and their `loop`, (batch, steps, channels, *grid).
     """
     where = {k: as_call_argument(x) for k, x in (places or {}).items()}
 
-    def step(given: Fields) -> Fields:
+    def step(given: FieldValues) -> FieldValues:
         encoded = normaliser.encode(given)
         with policy.arithmetic(), policy.autocast():
             outputs = module(**encoded, **where)
@@ -122,10 +128,10 @@ def apply(
 
 
 def grids_of(
-    samples: Samples,
+    samples: SampleSet,
     periodic: Mapping[str, tuple[bool, ...]],
     lengths: Mapping[str, tuple[float, ...]],
-    loop: Loop | None = None,
+    loop: Rollout | None = None,
 ) -> dict[str, GridAxes]:
     """The grid of each output; axes are not periodic and of length 1 unless said otherwise."""
     found = {}
@@ -139,15 +145,15 @@ def grids_of(
 def measure(
     module: nn.Module,
     normaliser: Normaliser,
-    feed: Feed,
+    feed: DeviceLoader,
     grids: Mapping[str, GridAxes],
     batch: int,
-    loop: Loop | None = None,
+    loop: Rollout | None = None,
     band: Band | None = None,
 ) -> Metrics:
     """The errors over a feed, summed in float64."""
     scales = normaliser.in_units(feed.units)
-    tallies = {name: Tally(feed.units.outputs.get(name, 1.0)) for name in grids}
+    tallies = {name: ErrorSums(feed.units.outputs.get(name, 1.0)) for name in grids}
     widths, vanishing = 0.0, 0
     with _at_rest(module):
         for some in feed.in_order(batch):
@@ -162,18 +168,18 @@ def measure(
             if band:
                 loss = band_loss(outputs, truth, band, scales, some.weights)
                 widths += float(loss.sum(dtype=sum_dtype(loss)))
-    found = averaged(list(tallies.values()), vanishing)
+    found = average(list(tallies.values()), vanishing)
     return replace(found, pinball=widths / found.samples) if band else found
 
 
-def steps_of(truth: Fields, loop: Loop | None) -> int | None:
+def steps_of(truth: FieldValues, loop: Rollout | None) -> int | None:
     """How many steps in time the truth has."""
     return all_values(next(iter(truth.values()))).shape[1] if loop else None
 
 
 def band_loss(
-    outputs: Fields,
-    truth: Fields,
+    outputs: FieldValues,
+    truth: FieldValues,
     band: Band,
     normaliser: Normaliser,
     weights: Mapping[str, Values] | None = None,
@@ -187,12 +193,12 @@ def band_loss(
     return pinball(width, away, 1 - band.alpha, (weights or {}).get(band.of))
 
 
-def _move(module: nn.Module, normaliser: Normaliser, policy: Policy) -> None:
+def _move(module: nn.Module, normaliser: Normaliser, policy: PrecisionPolicy) -> None:
     policy.settle(module)
     normaliser.to(policy.device, policy.weights)
 
 
-def _size(inputs: Fields) -> int:
+def _size(inputs: FieldValues) -> int:
     return len(next(iter(inputs.values())))
 
 

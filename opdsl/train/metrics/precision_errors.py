@@ -14,11 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from opdsl.nn.capabilities import NarrowsSpectrum
-from opdsl.train.engine.precision import Policy, policies
+from opdsl.train.engine.precision import PrecisionPolicy, policies
 
 
 @dataclass(frozen=True, slots=True)
-class Rounding:
+class PrecisionError:
     """One precision.
 
     Attributes:
@@ -34,7 +34,9 @@ class Rounding:
     why: str = ""
 
 
-def roundings(module: nn.Module, inputs: Sequence[Tensor], device: torch.device) -> list[Rounding]:
+def precision_errors(
+    module: nn.Module, inputs: Sequence[Tensor], device: torch.device
+) -> list[PrecisionError]:
     """The errors of all precisions but float64, in the order of `policies`.
 
     Args:
@@ -47,21 +49,26 @@ def roundings(module: nn.Module, inputs: Sequence[Tensor], device: torch.device)
 
 
 def _compared(
-    module: nn.Module, inputs: Sequence[Tensor], policy: Policy, truth: tuple[Tensor, Tensor]
-) -> Rounding:
+    module: nn.Module,
+    inputs: Sequence[Tensor],
+    policy: PrecisionPolicy,
+    truth: tuple[Tensor, Tensor],
+) -> PrecisionError:
     if policy.tf32 and policy.device.type != "cuda":
-        return Rounding(policy.name, why="needs a CUDA device")
+        return PrecisionError(policy.name, why="needs a CUDA device")
     try:
         found = _computed(module, inputs, policy)
     except (RuntimeError, NotImplementedError) as error:  # what torch has no kernel for
-        return Rounding(policy.name, why=str(error).splitlines()[0])
+        return PrecisionError(policy.name, why=str(error).splitlines()[0])
     result, gradient = (_apart(a, b) for a, b in zip(found, truth, strict=True))
     fourier = any(isinstance(x, NarrowsSpectrum) for x in module.modules())
     why = "no Fourier layer that it makes narrow" if policy.spectral and not fourier else ""
-    return Rounding(policy.name, result, gradient, why)
+    return PrecisionError(policy.name, result, gradient, why)
 
 
-def _computed(module: nn.Module, inputs: Sequence[Tensor], policy: Policy) -> tuple[Tensor, Tensor]:
+def _computed(
+    module: nn.Module, inputs: Sequence[Tensor], policy: PrecisionPolicy
+) -> tuple[Tensor, Tensor]:
     """All outputs, and the gradient of all weights of their sum against fixed numbers."""
     own = deepcopy(module)
     policy.settle(own)

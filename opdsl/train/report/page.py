@@ -19,7 +19,7 @@ from opdsl.files import write_whole
 from opdsl.train.report.pictures import Cloud, Panel, curves_svg, fields_png
 from opdsl.train.report.style import PAGE, STYLE
 
-Row = Mapping[str, Any]
+TableRow = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +63,10 @@ def write_report(  # noqa: PLR0913  one argument for each section of the page
     spec: str = "",
     certificate: str = "",
     settings_rows: Sequence[tuple[str, Any, str]] = (),
-    history: Sequence[Row] = (),
-    table: Sequence[Row] = (),
+    history: Sequence[TableRow] = (),
+    table: Sequence[TableRow] = (),
     selection: Sequence[str] = (),
-    changes: Sequence[Row] = (),
+    changes: Sequence[TableRow] = (),
     pictures: Sequence[Picture] = (),
     environment: Mapping[str, Any] | None = None,
 ) -> Path:
@@ -113,14 +113,14 @@ def _section(heading: str, content: str) -> str:
     return f"<h2>{heading}</h2>\n{content}" if heading else content
 
 
-def _head(title: str, subtitle: str, history: Sequence[Row]) -> str:
+def _head(title: str, subtitle: str, history: Sequence[TableRow]) -> str:
     text = f"<h1>{escape(title)}</h1>"
     text += f'<p class="subtitle">{escape(subtitle)}</p>' if subtitle else ""
     facts = "".join(f"<div><dt>{k}</dt><dd>{v}</dd></div>" for k, v in _facts(history))
     return text + (f'<dl class="facts">{facts}</dl>' if facts else "")
 
 
-def _facts(history: Sequence[Row]) -> list[tuple[str, str]]:
+def _facts(history: Sequence[TableRow]) -> list[tuple[str, str]]:
     """The figures that a reader looks for first."""
     if not history:
         return []
@@ -132,7 +132,7 @@ def _facts(history: Sequence[Row]) -> list[tuple[str, str]]:
     return facts
 
 
-def error_series(history: Sequence[Row]) -> dict[str, list[tuple[int, float | None]]]:
+def error_series(history: Sequence[TableRow]) -> dict[str, list[tuple[int, float | None]]]:
     """(epoch, relative L2 error) on the validation data.
 
     Runs of earlier versions have errors on test data there, by the names of the sets.
@@ -146,7 +146,7 @@ def error_series(history: Sequence[Row]) -> dict[str, list[tuple[int, float | No
     return series
 
 
-def _curves(history: Sequence[Row]) -> str:
+def _curves(history: Sequence[TableRow]) -> str:
     if not history:
         return ""
     lines = {"train loss": [(row["epoch"], row["train_loss"]) for row in history]}
@@ -196,7 +196,7 @@ def _value(value: Any) -> str:
     return "none" if value is None else str(value)
 
 
-def _numbers(table: Sequence[Row]) -> str:
+def _numbers(table: Sequence[TableRow]) -> str:
     if not table:
         return ""
     heads = tuple(dict.fromkeys(key for row in table for key in row))

@@ -45,11 +45,11 @@ FOREIGN = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, 
 
 State = dict[str, Any]
 Note = Callable[[str], None]
-Kind = Literal["step", "best"]
+CheckpointKind = Literal["step", "best"]
 
 
 @dataclass(frozen=True, slots=True)
-class Store:
+class CheckpointStore:
     """The checkpoints of a run.
 
     Attributes:
@@ -65,7 +65,7 @@ class Store:
         """Where they stand."""
         return self.run / CHECKPOINTS
 
-    def save(self, state: State, step: int, kind: Kind = "step") -> Path:
+    def save(self, state: State, step: int, kind: CheckpointKind = "step") -> Path:
         """Write a checkpoint, then remove those that are too old.
 
         Raises:
@@ -77,7 +77,7 @@ class Store:
         self._prune(kind)
         return target
 
-    def load(self, kind: Kind = "step", note: Note | None = None) -> State | None:
+    def load(self, kind: CheckpointKind = "step", note: Note | None = None) -> State | None:
         """The newest checkpoint that is whole, or None if there never was one.
 
         Args:
@@ -102,7 +102,7 @@ class Store:
         helps = ("restore one from a backup, or train again with another `--out`",)
         raise fault("OP0621", message, file=str(self.run), helps=helps)
 
-    def found(self, kind: Kind = "step") -> list[Path]:
+    def found(self, kind: CheckpointKind = "step") -> list[Path]:
         """The checkpoints of a kind, newest first, whole or not."""
         if not self.folder.is_dir():
             return []
@@ -116,12 +116,12 @@ class Store:
             for path in self.folder.glob(f"{TEMPORARY}*"):
                 shutil.rmtree(path, ignore_errors=True)
 
-    def _free_name(self, kind: Kind, step: int) -> Path:
+    def _free_name(self, kind: CheckpointKind, step: int) -> Path:
         """A name not yet taken: replacing a folder is not one atomic act, adding one is."""
         names = (f"{kind}-{step:08d}{end}" for end in _endings())
         return next(p for p in map(self.folder.joinpath, names) if not p.exists())
 
-    def _prune(self, kind: Kind) -> None:
+    def _prune(self, kind: CheckpointKind) -> None:
         keep = self.keep if kind == "step" else 1
         for path in self.found(kind)[keep:]:
             # renamed first: a kill must not leave half a checkpoint under a good name

@@ -12,7 +12,7 @@ from opdsl.diagnostics import OpError, fault
 from opdsl.files import naming, open_regular
 
 LOCK = ".lock"
-JOURNAL = "metrics.jsonl"
+METRICS = "metrics.jsonl"
 WEIGHTS = "model.safetensors"
 CHECKPOINTS = "checkpoints"
 ABOUT = "opdsl.json"  # versions, where the data are; the normaliser too in earlier versions
@@ -38,7 +38,7 @@ def refuse_other_run(run: Path) -> None:
     Raises:
         OpError: OP0624, there is a run.
     """
-    if (run / JOURNAL).exists() or (run / CHECKPOINTS).exists():
+    if (run / METRICS).exists() or (run / CHECKPOINTS).exists():
         raise _used(run, "holds another run")
 
 

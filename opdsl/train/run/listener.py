@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class RunPlan:
     """What the run is about to do.
 
     Attributes:
@@ -32,7 +32,7 @@ class Plan:
 class Listener(Protocol):
     """Hears of a run; what it raises ends the run."""
 
-    def start(self, plan: Plan) -> None:
+    def start(self, plan: RunPlan) -> None:
         """The first step comes next."""
 
     def step(self, epoch: int, step: int, loss: float) -> None:
@@ -48,10 +48,10 @@ class Listener(Protocol):
         """The run is over, for whatever reason."""
 
 
-class Silence:
+class SilentListener:
     """Hears nothing (`--quiet`)."""
 
-    def start(self, plan: Plan) -> None:
+    def start(self, plan: RunPlan) -> None:
         """Nothing."""
 
     def step(self, epoch: int, step: int, loss: float) -> None:

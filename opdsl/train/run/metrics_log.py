@@ -9,21 +9,21 @@ from pathlib import Path
 from typing import Any
 
 from opdsl.files import naming, open_regular, read_regular, write_all, write_whole
-from opdsl.train.run.folder import JOURNAL
+from opdsl.train.run.folder import METRICS
 
 LARGEST = 256 << 20  # bytes of a journal
 
-Row = dict[str, Any]
+MetricsRow = dict[str, Any]
 
 
-class Journal:
+class MetricsLog:
     """The metrics of a run on the disk; rows that a full disk refuses are kept for the next try."""
 
     def __init__(self, run: Path) -> None:
-        self.path = run / JOURNAL
+        self.path = run / METRICS
         self._waiting = b""
 
-    def append(self, row: Row) -> None:
+    def append(self, row: MetricsRow) -> None:
         """Add a row.
 
         Raises:
@@ -45,7 +45,7 @@ class Journal:
             os.close(handle)
         self._waiting = b""
 
-    def keep_until(self, epoch: int) -> tuple[list[Row], int]:
+    def keep_until(self, epoch: int) -> tuple[list[MetricsRow], int]:
         """Drop every row after `epoch` and every damaged line.
 
         Returns:
@@ -60,9 +60,9 @@ class Journal:
         return rows, damaged
 
 
-def read_journal(run: Path) -> list[Row]:
+def read_metrics(run: Path) -> list[MetricsRow]:
     """The rows of a run, oldest first; damaged lines are passed over."""
-    return _rows(run / JOURNAL)[0]
+    return _rows(run / METRICS)[0]
 
 
 def validation(row: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -76,7 +76,7 @@ def validation(row: Mapping[str, Any]) -> dict[str, Any] | None:
     return errors
 
 
-def _rows(path: Path) -> tuple[list[Row], int]:
+def _rows(path: Path) -> tuple[list[MetricsRow], int]:
     """The rows of a file, and how many lines are none."""
     try:
         data = read_regular(path, LARGEST, os.O_RDONLY | os.O_NOFOLLOW)
@@ -87,7 +87,7 @@ def _rows(path: Path) -> tuple[list[Row], int]:
     return rows, len(lines) - len(rows)
 
 
-def _row(line: bytes) -> Row | None:
+def _row(line: bytes) -> MetricsRow | None:
     """A row as `append` writes it; None for a torn line, and for what a stranger made of one."""
     try:
         row = json.loads(line, parse_constant=_no_constant)

@@ -17,7 +17,7 @@ from opdsl.diagnostics import OpError, fault
 from opdsl.files import read_json, read_regular
 from opdsl.memory import free_memory
 from opdsl.train.engine.normalise import Normaliser
-from opdsl.train.run.checkpoint import State, Store, malformed, refuse_malformed
+from opdsl.train.run.checkpoint import CheckpointStore, State, malformed, refuse_malformed
 from opdsl.train.run.folder import ABOUT, WEIGHTS, refuse_links
 
 Which = Literal["best", "last"]
@@ -26,7 +26,7 @@ MODULE, NORMALISER = "module.", "normaliser."  # before the names of weights
 
 
 @dataclass(frozen=True, slots=True)
-class Trained:
+class WeightsInfo:
     """What came with the weights.
 
     Attributes:
@@ -42,7 +42,7 @@ class Trained:
     meta: Mapping[str, str]
 
 
-def load_trained(run: Path, module: nn.Module, which: Which = "best") -> Trained:
+def load_trained(run: Path, module: nn.Module, which: Which = "best") -> WeightsInfo:
     """Put the weights of a run into `module`.
 
     Args:
@@ -63,7 +63,7 @@ def load_trained(run: Path, module: nn.Module, which: Which = "best") -> Trained
         raise fault("OP0626", message, notes=detail, file=str(run)) from error
     with malformed(run):
         normaliser = Normaliser.from_state(state["normaliser"])
-    return Trained(normaliser, state["epoch"], state["step"], state["meta"])
+    return WeightsInfo(normaliser, state["epoch"], state["step"], state["meta"])
 
 
 def trained_state(run: Path, which: Which = "best") -> State:
@@ -75,7 +75,7 @@ def trained_state(run: Path, which: Which = "best") -> State:
         OpError: OP0627, OP0621; OP0628, the folder contains a link.
     """
     refuse_links(run)
-    store = Store(run)
+    store = CheckpointStore(run)
     best = store.load("best") if which == "best" else None
     state = best if best is not None else store.load("step")
     if state is None and which == "best":

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 import torch
 
 from opdsl.data.bind.binding import Mapped, bind
-from opdsl.data.bind.point_sets import Site
-from opdsl.data.bind.samples import Fields, Samples, Steps
-from opdsl.data.bind.samples import Port as DataPort
-from opdsl.data.bind.suspects import suspicion
+from opdsl.data.bind.point_sets import PointsRequest
+from opdsl.data.bind.samples import FieldRequest as DataPort
+from opdsl.data.bind.samples import Fields, Samples, TimeSteps
+from opdsl.data.bind.suspects import suspects_warning
 from opdsl.diagnostics import fault
 from opdsl.ir.graph import Graph, Port
 from opdsl.ir.origins import completed
@@ -36,12 +36,12 @@ class Binding:
 
     graph: Graph
     fields: Mapped | None = None
-    steps: Steps | None = None
+    steps: TimeSteps | None = None
     warn: Warn = ignore
 
     def __call__(self, fields: Fields) -> Samples:
         """Bind inputs and outputs, and warn of samples that look corrupt."""
-        if doubt := suspicion(fields):
+        if doubt := suspects_warning(fields):
             self.warn([doubt])
         samples = self._bound(fields, self._outputs(), self._mapping(fields))
         self.warn(samples.warnings)
@@ -133,7 +133,7 @@ def binding_of(
     fields = dict(settings.data.fields or {})
     if settings.band.of:
         fields.setdefault(settings.band.width, ABSENT)
-    steps = Steps(count, settings.data.start) if count else None
+    steps = TimeSteps(count, settings.data.start) if count else None
     return Binding(graph, fields, steps, warn)
 
 
@@ -152,11 +152,11 @@ def ports(of: Iterable[Port]) -> list[DataPort]:
     ]
 
 
-def sites(graph: Graph) -> list[Site]:
+def sites(graph: Graph) -> list[PointsRequest]:
     """Describe the domains of points of the model to `opdsl.data`."""
     asked = {x.domain.name for x in graph.side_inputs() if x.what == "coordinates"}
     return [
-        Site(
+        PointsRequest(
             x.name,
             x.ambient,
             shared=x.geometry == "shared",

@@ -8,9 +8,9 @@ from os import PathLike
 from typing import Any
 
 from opdsl.data.bind.samples import Fields
-from opdsl.data.bind.suspects import suspicion
+from opdsl.data.bind.suspects import suspects_warning
 from opdsl.data.derive.coarsen import Resolution
-from opdsl.data.io.formats import open_dataset as read_dataset
+from opdsl.data.io.dataset import open_dataset as read_dataset
 from opdsl.diagnostics import Diagnostic
 from opdsl.nn.points.batch import all_values
 
@@ -106,7 +106,7 @@ def describe_dataset(path: str | PathLike[str], split: str | None = None) -> Dat
         "fingerprint": fields.fingerprint,
     }
     rows = tuple(_field(fields, x) for x in fields.values)
-    return DatasetDescription(rows, tuple(_points(fields)), suspicion(fields), about)
+    return DatasetDescription(rows, tuple(_points(fields)), suspects_warning(fields), about)
 
 
 def _field(fields: Fields, name: str) -> FieldDescription:

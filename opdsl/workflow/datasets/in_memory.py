@@ -17,7 +17,7 @@ from torch.utils.data import Dataset, IterableDataset
 
 from opdsl.data.bind.samples import Fields, Role
 from opdsl.data.bind.suspects import suspects
-from opdsl.data.io.formats import fingerprint
+from opdsl.data.io.joining import fingerprint
 from opdsl.diagnostics import OpError, did_you_mean, fault
 from opdsl.ir.graph import Graph, Port
 from opdsl.ir.spaces import Domain

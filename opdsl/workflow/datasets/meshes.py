@@ -10,10 +10,10 @@ from opdsl.data import open_dataset
 from opdsl.data.derive.add_distance import Box, Sign
 from opdsl.data.derive.add_distance import add_distance as with_distance
 from opdsl.data.derive.add_transport import add_transport as with_transport
-from opdsl.data.derive.derived_fields import kept
-from opdsl.data.io import points
-from opdsl.data.io.mesh_set import as_raw
-from opdsl.data.io.meshes import kind, read_meshes
+from opdsl.data.derive.derived_fields import select_fields
+from opdsl.data.io.formats import points
+from opdsl.data.io.mesh_set import as_fields
+from opdsl.data.io.meshes import cell_kind, read_meshes
 from opdsl.nn.points.batch import all_values
 
 Progress = Callable[[int, int], None]  # is called with the samples that are done, and all samples
@@ -72,7 +72,7 @@ def convert_meshes(
             written.
     """
     meshes = read_meshes(paths, progress)
-    raw = as_raw(meshes, name=name or out.stem, domain=domain, inputs=inputs, outputs=outputs)
+    raw = as_fields(meshes, name=name or out.stem, domain=domain, inputs=inputs, outputs=outputs)
     points.write(out, raw)
     counts = [len(x.points) for x in meshes]
     first = meshes[0]
@@ -81,7 +81,7 @@ def convert_meshes(
         samples=len(meshes),
         points=(min(counts), max(counts)),
         dimensions=first.points.shape[1],
-        cells=kind(first),
+        cells=cell_kind(first),
         fields={k: x.shape[1] for k, x in first.fields.items()},
         averaged=tuple(first.averaged),
         left_out=sum(x.left_out for x in meshes),
@@ -136,7 +136,7 @@ def add_distance(
     Raises:
         OpError: OP0604, OP0610 to OP0613, the data do not fit; OP0625, the file cannot be written.
     """
-    fields = kept(open_dataset(data), keep)
+    fields = select_fields(open_dataset(data), keep)
     axes = max((x[0].points.shape[1] for x in fields.places.values()), default=1)
     raw, ends = with_distance(
         fields,
@@ -195,7 +195,7 @@ def add_transport(
         OpError: OP0610 to OP0613, the data do not fit; OP0625, the file cannot be written; OP0645,
             the package POT is missing.
     """
-    fields = kept(open_dataset(data), keep)
+    fields = select_fields(open_dataset(data), keep)
     raw, plans = with_transport(
         fields, domain=domain, normals=normals, size=size, progress=progress
     )

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from opdsl.data.bind.samples import Fields
 from opdsl.data.derive.coarsen import Layout, Resolution, refuse_on_points, steps
-from opdsl.data.io.formats import SPLITS, open_dataset
+from opdsl.data.io.dataset import open_dataset
+from opdsl.data.io.locate import SPLITS
 from opdsl.diagnostics import OpError, fault
 from opdsl.nn.points.batch import Values, all_values, select, select_geometries
 

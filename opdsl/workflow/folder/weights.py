@@ -7,12 +7,12 @@ from pathlib import Path
 from opdsl.ir.graph import Graph
 from opdsl.lower.module import OperatorModule, lower
 from opdsl.summary.memory_check import refuse_too_large, weight_bytes
-from opdsl.train.run.trained import Trained, load_trained
+from opdsl.train.run.trained import WeightsInfo, load_trained
 
 
 def trained_module(
     folder: Path, graph: Graph, *, last: bool = False
-) -> tuple[OperatorModule, Trained]:
+) -> tuple[OperatorModule, WeightsInfo]:
     """Make the module and load the best weights of the run, or the last.
 
     Raises:

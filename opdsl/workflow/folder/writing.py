@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from opdsl.diagnostics import fault
 from opdsl.ir.fingerprint import fingerprint
-from opdsl.train.config.settings import Resolved
+from opdsl.train.config.settings import ResolvedSettings
 from opdsl.train.run.folder import ABOUT, WEIGHTS
 from opdsl.workflow.datasets.division import Division
 from opdsl.workflow.datasets.held_out import HeldOut
@@ -59,7 +59,9 @@ def latest_folder(model: str | None) -> Path:
     return max(runs, key=lambda x: (x.stat().st_mtime, x.name))
 
 
-def write_beginning(run: Path, program: Program, resolved: Resolved, division: Division) -> None:
+def write_beginning(
+    run: Path, program: Program, resolved: ResolvedSettings, division: Division
+) -> None:
     """Write everything that is known before the first step.
 
     Raises:
@@ -74,7 +76,7 @@ def write_beginning(run: Path, program: Program, resolved: Resolved, division: D
     )  # the last one: with it the folder is a run
 
 
-def _about(program: Program, resolved: Resolved, division: Division) -> dict[str, Any]:
+def _about(program: Program, resolved: ResolvedSettings, division: Division) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "model": program.graph.name,
@@ -127,7 +129,7 @@ def versions() -> dict[str, str]:
     }
 
 
-def settings_text(resolved: Resolved) -> str:
+def settings_text(resolved: ResolvedSettings) -> str:
     """Return the settings as YAML that `--config` reads, with the origin of each one."""
     lines: list[str] = []
     section = ""

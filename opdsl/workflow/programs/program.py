@@ -14,7 +14,7 @@ from opdsl.ir.graph import Graph
 from opdsl.setting import Setting
 from opdsl.syntax.parser import parse
 from opdsl.train.config.schema import uses
-from opdsl.train.config.settings import Resolved, resolve
+from opdsl.train.config.settings import ResolvedSettings, resolve
 from opdsl.workflow.errors import ArgumentError, Warn, ignore
 from opdsl.workflow.programs.config import read_config
 from opdsl.workflow.programs.overrides import (
@@ -123,7 +123,7 @@ def open_model(
     return program
 
 
-def resolve_settings(program: Program, options: Iterable[Setting] = ()) -> Resolved:
+def resolve_settings(program: Program, options: Iterable[Setting] = ()) -> ResolvedSettings:
     """Resolve the settings of a run: defaults, train block, settings files, `--set`, options.
 
     Raises:
@@ -154,7 +154,7 @@ def _without_other_data(values: Sequence[Setting]) -> list[Setting]:
     ]
 
 
-def used_settings(resolved: Resolved) -> list[tuple[str, Any, str]]:
+def used_settings(resolved: ResolvedSettings) -> list[tuple[str, Any, str]]:
     """Return rows (key, value, origin) of the settings that have an effect on the run."""
     kinds = {k.partition(".")[0]: v for k, v, _ in resolved.explain() if k.endswith(".kind")}
     return [row for row in resolved.explain() if _has_effect(row[0], kinds)]

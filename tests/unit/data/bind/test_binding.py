@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from opdsl.data import Fields, Port, bind
-from opdsl.data.bind.samples import Steps
+from opdsl.data import FieldRequest, Fields, bind
+from opdsl.data.bind.samples import TimeSteps
 from opdsl.diagnostics import OpError
 
 
@@ -31,7 +31,7 @@ def ramp(channels, samples=4, n=6, dtype=torch.float32):
 
 
 def port(name, channels=1, components=None, axes=2):
-    return Port(name, channels, components, axes)
+    return FieldRequest(name, channels, components, axes)
 
 
 def said(*args, **kwargs):
@@ -209,7 +209,9 @@ def test_samples_whose_truth_is_zero_are_named():
 def test_a_step_in_time_that_is_zero_names_its_sample():
     u = ramp(3) + 1
     u[2, 1] = 0
-    found = bind(fields(MARKED, a=ramp(1), u=u), [port("p")], [replace(port("q"), steps=Steps(3))])
+    found = bind(
+        fields(MARKED, a=ramp(1), u=u), [port("p")], [replace(port("q"), steps=TimeSteps(3))]
+    )
     assert found.warnings[0].message == "`q` is zero everywhere in a step of 1 sample: 2"
 
 

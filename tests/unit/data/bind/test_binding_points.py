@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from opdsl import Geometry, OpError, Packed
-from opdsl.data import Fields, Port, Site, bind
+from opdsl.data import FieldRequest, Fields, PointsRequest, bind
 from opdsl.nn.points.measure import quadrature_weights
 
 SIZES = (5, 3, 7)
@@ -44,11 +44,11 @@ def fields(values=None, places=None, homes=None):
 
 
 def on(name, channels=1, domain="P"):
-    return Port(name, channels, None, 1, domain=domain, scattered=True)
+    return FieldRequest(name, channels, None, 1, domain=domain, scattered=True)
 
 
-SDF = Port("sdf", 1, None, 2, domain="D")
-P = Site("P", 2, shared=False)
+SDF = FieldRequest("sdf", 1, None, 2, domain="D")
+P = PointsRequest("P", 2, shared=False)
 
 
 def bound(held=None, inputs=None, outputs=None, mapping=None, sites=(P,)):
@@ -101,7 +101,7 @@ def test_shared_points_stay_one_and_their_functions_dense():
     place = Geometry(random(6, 2), weights=random(6))
     values = {"f": random(3, 2, 6), "p": random(3, 1, 6)}
     held = fields(values, {"body": (place,)}, {"f": "body", "p": "body"})
-    got = bound(held, sites=(Site("P", 2, shared=True),)).last(2)
+    got = bound(held, sites=(PointsRequest("P", 2, shared=True),)).last(2)
     assert got.inputs["f"].equal(values["f"][1:])
     assert got.places["P"][0].points.equal(place.points)
     assert got.weights["p"].equal(place.weights[None, None])
@@ -136,19 +136,19 @@ def test_a_set_of_the_name_of_the_domain_is_the_domain():
 
 def test_a_domain_without_functions_takes_the_points_that_the_others_are_on():
     held = fields(places={"other": own()[::-1], "body": own()})
-    got = bound(held, sites=(P, Site("Q", 2, shared=False)))
+    got = bound(held, sites=(P, PointsRequest("Q", 2, shared=False)))
     assert got.places["Q"][0].points.equal(got.places["P"][0].points)
 
 
 def test_a_set_of_samples_is_called_by_the_points_of_its_output():
     few = tuple(Geometry(random(2, 2, seed=n)) for n in SIZES)
-    sites = (Site("A", 2, shared=False), P)
+    sites = (PointsRequest("A", 2, shared=False), P)
     assert bound(fields(places={"A": few, "body": own()}), sites=sites).extent == "3 to 7 points"
 
 
 def test_a_mapping_names_points_or_a_field_that_holds_coordinates():
     held = fields({"moved": packed(2, 30)}, {"other": own()[::-1], "body": own()})
-    sites = (P, Site("Q", 2, shared=False), Site("R", 2, shared=False))
+    sites = (P, PointsRequest("Q", 2, shared=False), PointsRequest("R", 2, shared=False))
     got = bound(held, mapping={"Q": "other", "R": "moved"}, sites=sites)
     assert got.places["Q"][0].points.equal(own()[-1].points)
     assert got.places["R"][1].points.equal(held.values["moved"].parts[1].T)
@@ -176,7 +176,7 @@ def test_coordinates_that_are_missing_are_asked_for_only_by_a_model_that_needs_t
     (one,) = told(held, **ports)
     assert one.code == "OP0611"
     assert "no coordinates for `P`" in one.message
-    got = bound(held, **ports, sites=(Site("P", 2, shared=True, asked=False),))
+    got = bound(held, **ports, sites=(PointsRequest("P", 2, shared=True, asked=False),))
     assert got.places == {}
 
 
@@ -243,7 +243,7 @@ def test_a_sample_without_points_is_refused():
 
 
 def test_points_of_each_sample_for_a_shared_domain_are_refused():
-    (one,) = told(sites=(Site("P", 2, shared=True),))
+    (one,) = told(sites=(PointsRequest("P", 2, shared=True),))
     assert one.code == "OP0613"
     assert "geometry = per_sample" in one.helps[0].text
 
@@ -290,10 +290,10 @@ def test_cells_without_a_size_are_told_with_their_file_and_sample():
 
 def test_points_stand_for_what_the_program_declares():
     held = fields()
-    got = bound(held, sites=(Site("P", 2, shared=False, measure="voronoi"),)).weights["p"]
+    got = bound(held, sites=(PointsRequest("P", 2, shared=False, measure="voronoi"),)).weights["p"]
     for part, place in zip(got.parts, held.places["body"], strict=True):
         torch.testing.assert_close(part[0], quadrature_weights(place, "voronoi"))
-    assert bound(held, sites=(Site("P", 2, shared=False, measure="given"),)).weights == {}
+    assert bound(held, sites=(PointsRequest("P", 2, shared=False, measure="given"),)).weights == {}
 
 
 def test_shared_points_of_packed_functions_have_weights_for_each_sample():

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from opdsl.data.bind.binding import bind
-from opdsl.data.bind.samples import Port
-from opdsl.data.io import whole_npz
-from opdsl.data.io.formats import open_dataset, stream_dataset
-from opdsl.data.io.safe_h5 import Inside
-from opdsl.data.io.well import Plan, writing
+from opdsl.data.bind.samples import FieldRequest
+from opdsl.data.io import npz_writing
+from opdsl.data.io.dataset import open_dataset, stream_dataset
+from opdsl.data.io.formats.well import WellLayout, write_well
+from opdsl.data.io.safe_h5 import Hdf5File
 from opdsl.diagnostics import OpError
 
 COUNT, SIDE = 11, 32
@@ -24,9 +24,9 @@ def numbers(seed, *shape):
 
 def h5(path, count=COUNT, seed=1):
     axes = {x: np.linspace(0, 1, SIDE) for x in "xy"}
-    plan = Plan("set", axes, {"a": "input", "u": "output"}, count, "PERIODIC", "periodic")
+    plan = WellLayout("set", axes, {"a": "input", "u": "output"}, count, "PERIODIC", "periodic")
     values = numbers(seed, 2, count, SIDE, SIDE)
-    with writing(path, plan) as put:
+    with write_well(path, plan) as put:
         for i in range(count):
             put(i, {"a": values[0, i], "u": values[1, i]})
     return path
@@ -134,13 +134,13 @@ def test_memory_does_not_hold_more_than_some_samples(make, tmp_path):
 
 def test_hdf5_is_asked_for_no_more_rows_than_a_piece(tmp_path, monkeypatch):
     path, asked = h5(tmp_path / "d.h5"), []
-    read = Inside.read
+    read = Hdf5File.read
 
     def noted(self, path, rows=None, thin=(), first=0):
         asked.append((first, rows))
         return read(self, path, rows, thin, first)
 
-    monkeypatch.setattr(Inside, "read", noted)
+    monkeypatch.setattr(Hdf5File, "read", noted)
     stream = stream_dataset(path, size=4)
     assert asked == []
     next(stream.pieces)
@@ -154,7 +154,7 @@ def test_a_number_that_is_not_finite_is_in_the_sample_of_the_file(tmp_path):
     held["x"][7, 0, 3, 3] = np.nan
     np.savez(tmp_path / "d.npz", **held)
     pieces = stream_dataset(tmp_path / "d.npz", size=3).pieces
-    port = Port("a", 3, None, 2)
+    port = FieldRequest("a", 3, None, 2)
     bind(next(pieces), [port], [], {"a": "x"})
     bind(next(pieces), [port], [], {"a": "x"})
     with pytest.raises(OpError, match="first in sample 7"):
@@ -206,7 +206,7 @@ def test_a_pt_with_a_short_record_is_damaged(tmp_path, record):
 
 
 def test_a_batch_that_does_not_fit_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("opdsl.data.io.pairs.room", lambda: 100_000)
+    monkeypatch.setattr("opdsl.data.io.formats.npz.data_budget", lambda: 100_000)
     path = npz(tmp_path / "d.npz")
     assert rows(next(stream_dataset(path, size=1).pieces)) == 1
     with pytest.raises(OpError, match="a batch of 9 samples would take"):
@@ -218,7 +218,7 @@ def test_a_batch_that_does_not_fit_is_refused(tmp_path, monkeypatch):
 
 def test_an_npz_written_in_pieces_is_read_by_numpy(tmp_path):
     x, y = numbers(6, 7, 2, 5), numbers(7, 7, 3)
-    with whole_npz.whole(tmp_path / "o.npz", 7) as append:
+    with npz_writing.new_npz(tmp_path / "o.npz", 7) as append:
         for some in (slice(0, 4), slice(4, 7)):
             append("x", x[some])
             append("y", y[some])
@@ -232,7 +232,7 @@ def test_an_npz_is_written_whole_or_not_at_all(tmp_path):
     (tmp_path / "o.npz").write_text("old")
 
     def broken():
-        with whole_npz.whole(tmp_path / "o.npz", 7) as append:
+        with npz_writing.new_npz(tmp_path / "o.npz", 7) as append:
             append("x", numbers(6, 4, 2))
             raise KeyboardInterrupt
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from opdsl.data.bind.suspects import suspects, suspicion
-from opdsl.data.io.formats import open_dataset
+from opdsl.data.bind.suspects import suspects, suspects_warning
+from opdsl.data.io.dataset import open_dataset
 
 ROLES = {"u": "output"}
 
@@ -116,7 +116,7 @@ def test_the_warning_names_the_samples_and_keeps_them(tmp_path):
     u[17, 0, 2] = -0.4 * u[17].max()
     torch.save({"x": u > 0, "y": u}, tmp_path / "a.pt")
     held = open_dataset(tmp_path / "a.pt")
-    told = suspicion(held)
+    told = suspects_warning(held)
     assert told is not None
     assert (told.code, told.severity) == ("OP0616", "warning")
     assert "17" in told.message
@@ -126,4 +126,4 @@ def test_the_warning_names_the_samples_and_keeps_them(tmp_path):
 def test_a_sound_set_gives_no_warning(tmp_path):
     u = bumps().float()[:, 0]
     torch.save({"x": u > 0, "y": u}, tmp_path / "a.pt")
-    assert suspicion(open_dataset(tmp_path / "a.pt")) is None
+    assert suspects_warning(open_dataset(tmp_path / "a.pt")) is None

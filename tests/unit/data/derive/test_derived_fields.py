@@ -8,13 +8,13 @@ import torch
 from opdsl.data import open_dataset
 from opdsl.data.derive.add_distance import Sign, add_distance
 from opdsl.data.derive.add_transport import add_transport
-from opdsl.data.derive.derived_fields import kept
+from opdsl.data.derive.derived_fields import select_fields
 from opdsl.data.derive.distance import signed_distance
 from opdsl.data.derive.transport import normals_of, torus_normals, torus_points
 from opdsl.data.generate.blob import NUMBERS, Blob
 from opdsl.data.generate.draws import normals
-from opdsl.data.io import points
-from opdsl.data.io.mesh_set import as_raw
+from opdsl.data.io.formats import points
+from opdsl.data.io.mesh_set import as_fields
 from opdsl.data.io.meshes import Mesh
 from opdsl.diagnostics import OpError
 from opdsl.nn.points.batch import split_samples
@@ -29,7 +29,7 @@ def blobs(count=2, width=0.4, *, alike=False):
 
 
 def filed(path, meshes, **names):
-    points.write(path, as_raw(meshes, name="blobs", **{"outputs": ["p"]} | names))
+    points.write(path, as_fields(meshes, name="blobs", **{"outputs": ["p"]} | names))
     return open_dataset(path)
 
 
@@ -70,12 +70,12 @@ def test_points_are_float32_only_where_that_changes_none(tmp_path):
 
 
 def test_a_field_that_is_not_there_is_refused():
-    message = refused("OP0611", as_raw, blobs(), name="x", inputs=["q"])
+    message = refused("OP0611", as_fields, blobs(), name="x", inputs=["q"])
     assert "no field `q`; the files have `p`, `v`" in message
 
 
 def test_a_field_has_one_role():
-    refused("OP0611", as_raw, blobs(), name="x", inputs=["p"], outputs=["p"])
+    refused("OP0611", as_fields, blobs(), name="x", inputs=["p"], outputs=["p"])
 
 
 def test_a_mesh_is_a_data_set_of_one_sample_and_a_folder_of_meshes_one_of_several(tmp_path):
@@ -184,13 +184,13 @@ def test_only_the_fields_that_are_kept_are_taken_over(tmp_path):
     raw, _ = add_distance(filed(tmp_path / "a.h5", blobs(1)), grid=(3, 3, 3))
     points.write(tmp_path / "b.h5", raw)
     held = open_dataset(tmp_path / "b.h5")
-    assert kept(held, ()) is held
-    less = kept(held, ("v",))
+    assert select_fields(held, ()) is held
+    less = select_fields(held, ("v",))
     assert (less.axes, less.resolution, less.homes) == ((), (), {"v": "P"})
     again, _ = add_distance(less, grid=(4, 4, 4))
     assert set(again.values) == set(again.roles) == {"v", "distance"}
-    assert kept(held, ("distance",)).axes == ("x", "y", "z")
-    assert "no field `w`" in refused("OP0611", kept, held, ("w",))
+    assert select_fields(held, ("distance",)).axes == ("x", "y", "z")
+    assert "no field `w`" in refused("OP0611", select_fields, held, ("w",))
 
 
 # --- transports ---------------------------------------------------------------------------------

@@ -112,7 +112,7 @@ def test_points_of_the_plane_are_refused():
 
 
 def test_more_points_than_there_is_room_for_are_refused(monkeypatch):
-    monkeypatch.setattr(ours, "room", lambda: 1 << 20)
+    monkeypatch.setattr(ours, "data_budget", lambda: 1 << 20)
     assert "the plan of the transport" in refused("OP0610", cloud(100)).message
 
 

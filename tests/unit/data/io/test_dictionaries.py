@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from opdsl import OpError, Packed
-from opdsl.data import Port, Site, bind, open_dataset
+from opdsl.data import FieldRequest, PointsRequest, bind, open_dataset
 
 PUBLISHED = Path(__file__).parents[5] / "shared/data/neuraloperator"
 CARS = PUBLISHED / "mini_car.pt"
@@ -150,9 +150,9 @@ def test_the_published_cars_are_read():
     assert found.values["press"].parts[2].equal(raw[2]["press"])
     assert found.values["distance"][1, 0].equal(raw[1]["distance"][..., 0])
     assert found.places["centroids"][0].weights.equal(raw[0]["triangle_areas"])
-    press = Port("press", 1, None, 1, domain="Q", scattered=True)
-    distance = Port("distance", 1, None, 3, domain="L")
-    sites = [Site("P", 3, shared=False), Site("Q", 3, shared=False)]
+    press = FieldRequest("press", 1, None, 1, domain="Q", scattered=True)
+    distance = FieldRequest("distance", 1, None, 3, domain="L")
+    sites = [PointsRequest("P", 3, shared=False), PointsRequest("Q", 3, shared=False)]
     got = bind(found, [distance], [press], None, sites)
     assert all(got.places[k][1].points.equal(raw[1]["vertices"]) for k in "PQ")
 

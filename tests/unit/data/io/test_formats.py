@@ -175,7 +175,7 @@ def test_an_array_that_declares_more_than_is_stored_is_refused(tmp_path):
 
 def test_a_file_that_unpacks_to_more_than_the_memory_is_refused(tmp_path, monkeypatch):
     np.savez_compressed(tmp_path / "d.npz", x=np.zeros((64, 64, 64)), y=np.zeros((64, 64, 64)))
-    monkeypatch.setattr("opdsl.data.io.pairs.room", lambda: 1 << 20)
+    monkeypatch.setattr("opdsl.data.io.formats.npz.data_budget", lambda: 1 << 20)
     assert "room for 1 MiB" in refused(tmp_path / "d.npz").message
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from opdsl.data.io import foreign
-from opdsl.data.io.formats import open_dataset
+from opdsl.data.io.dataset import open_dataset
 from opdsl.data.io.meshes import read_mesh
 from opdsl.diagnostics import OpError
 
@@ -88,7 +88,7 @@ def test_a_mesh_that_takes_too_long_is_refused(tmp_path, monkeypatch, seconds):
 
 def test_one_tensor_shown_a_million_times_is_not_copied_so_often(tmp_path, monkeypatch):
     x = torch.zeros(4, 64, 64)
-    monkeypatch.setattr("opdsl.data.io.pairs.room", lambda: 10 << 20)
+    monkeypatch.setattr("opdsl.data.io.formats.pt.data_budget", lambda: 10 << 20)
     torch.save([{"x": x, "y": x}] * 1000, tmp_path / "many.pt")
     assert "room" in refused(open_dataset, tmp_path / "many.pt").message
 

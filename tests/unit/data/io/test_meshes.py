@@ -5,7 +5,13 @@ import numpy as np
 import pytest
 
 from opdsl.data.derive.simplices import sizes
-from opdsl.data.io.meshes import FORMATS, around, mesh_files, read_mesh, read_meshes
+from opdsl.data.io.meshes import (
+    MESH_READERS,
+    around,
+    mesh_files,
+    read_mesh,
+    read_meshes,
+)
 from opdsl.diagnostics import OpError
 
 SQUARE = np.array([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]], float)
@@ -40,7 +46,7 @@ def refused(path, code="OP0610"):
     return one.message
 
 
-@pytest.mark.parametrize("ending", FORMATS)
+@pytest.mark.parametrize("ending", MESH_READERS)
 def test_every_format_gives_the_same_triangles(tmp_path, ending, capfd):
     path = written(tmp_path / f"a{ending}")
     capfd.readouterr()
@@ -192,7 +198,7 @@ def test_another_ending_is_refused(tmp_path):
     assert "`.xdmf`" in refused(tmp_path / "a.xdmf")
 
 
-@pytest.mark.parametrize("ending", FORMATS)
+@pytest.mark.parametrize("ending", MESH_READERS)
 @pytest.mark.parametrize("content", [b"", b"nonsense", bytes(range(256)) * 3])
 def test_a_file_of_anything_else_is_one_diagnostic(tmp_path, ending, content):
     path = tmp_path / f"a{ending}"
@@ -200,7 +206,7 @@ def test_a_file_of_anything_else_is_one_diagnostic(tmp_path, ending, content):
     refused(path)
 
 
-@pytest.mark.parametrize("ending", FORMATS)
+@pytest.mark.parametrize("ending", MESH_READERS)
 def test_half_a_file_is_one_diagnostic_or_a_smaller_mesh(tmp_path, ending):
     path = written(tmp_path / f"a{ending}", np.tile(ROOF, (9, 1)))
     whole = path.read_bytes()
@@ -209,7 +215,7 @@ def test_half_a_file_is_one_diagnostic_or_a_smaller_mesh(tmp_path, ending):
         read_or_refused(path)
 
 
-@pytest.mark.parametrize("ending", FORMATS)
+@pytest.mark.parametrize("ending", MESH_READERS)
 def test_damaged_bytes_are_one_diagnostic_or_another_mesh(tmp_path, ending):
     path = written(
         tmp_path / f"a{ending}", point_data={"p": np.ones(4)} if ending == ".vtu" else {}
@@ -242,7 +248,7 @@ def test_points_that_are_not_finite_are_refused(tmp_path):
 
 
 def test_a_file_that_would_not_fit_into_memory_is_not_read(tmp_path, monkeypatch):
-    monkeypatch.setattr("opdsl.data.io.meshes.room", lambda: 1000)
+    monkeypatch.setattr("opdsl.data.io.meshes.data_budget", lambda: 1000)
     assert "there is room for" in refused(written(tmp_path / "a.vtu"))
 
 

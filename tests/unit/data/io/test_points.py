@@ -7,8 +7,8 @@ import torch
 
 from opdsl import Geometry, OpError, Packed
 from opdsl.data import open_dataset
-from opdsl.data.io import points
-from opdsl.data.io.file_fields import Raw
+from opdsl.data.io.file_fields import FileFields
+from opdsl.data.io.formats import points
 
 SIZES = (5, 3, 7)
 
@@ -25,7 +25,7 @@ def mesh(n, seed=0):
 
 def ragged():
     """Three samples of as many points as `SIZES` says, and a grid beside."""
-    return Raw(
+    return FileFields(
         name="set",
         values={
             "f": Packed.of(random(2, n, seed=n) for n in SIZES),
@@ -42,7 +42,7 @@ def ragged():
 
 
 def shared():
-    return Raw(
+    return FileFields(
         name="set",
         values={"f": random(4, 2, 9), "g": random(4, 1, 9, seed=1)},
         roles={"f": "input", "g": "output"},

@@ -7,8 +7,8 @@ import h5py
 import numpy as np
 import pytest
 
-from opdsl.data.io.formats import open_dataset
-from opdsl.data.io.safe_h5 import opened
+from opdsl.data.io.dataset import open_dataset
+from opdsl.data.io.safe_h5 import open_hdf5
 from opdsl.diagnostics import OpError
 
 SECRET = 1234.5
@@ -35,7 +35,7 @@ def hostile(path, fill):
 
 
 def read_all(path, **kwargs):
-    with opened(path, **kwargs) as inside:
+    with open_hdf5(path, **kwargs) as inside:
         return [inside.read(name) for name in inside.arrays]
 
 
@@ -165,7 +165,7 @@ def test_well_compressed_data_are_read(tmp_path):
         group.create_dataset("u", data=np.zeros((4000, 8, 128)), chunks=(1, 8, 128),
                              compression="gzip", compression_opts=9)  # fmt: skip
 
-    with opened(hostile(tmp_path / "a.h5", fill)) as inside:
+    with open_hdf5(hostile(tmp_path / "a.h5", fill)) as inside:
         assert inside.read("t0_fields/u", 2).shape == (2, 8, 128)
 
 
@@ -174,7 +174,7 @@ def test_more_than_the_memory_allows_is_refused(tmp_path):
         group["u"] = np.zeros((100, 8))
 
     path = hostile(tmp_path / "a.h5", fill)
-    with opened(path, cap=3200) as inside:
+    with open_hdf5(path, cap=3200) as inside:
         with pytest.raises(OpError) as caught:
             inside.read("t0_fields/u")
         assert inside.read("t0_fields/u", rows=50).shape == (50, 8)
@@ -186,7 +186,7 @@ def test_a_coarse_reading_needs_memory_for_what_it_keeps(tmp_path):
     def fill(group):
         group["u"] = np.arange(800.0).reshape(100, 8)
 
-    with opened(hostile(tmp_path / "a.h5", fill), cap=3200) as inside:
+    with open_hdf5(hostile(tmp_path / "a.h5", fill), cap=3200) as inside:
         got = inside.read("t0_fields/u", thin=(slice(None, None, 2),))
     assert np.array_equal(got, np.arange(800.0).reshape(100, 8)[:, ::2])
 
@@ -213,7 +213,7 @@ def test_what_is_no_number_is_refused(tmp_path, value):
         group["u"] = value
 
     path = hostile(tmp_path / "a.h5", fill)
-    with opened(path) as inside, pytest.raises(OpError) as caught:
+    with open_hdf5(path) as inside, pytest.raises(OpError) as caught:
         inside.read("t0_fields/u")
     assert "not numbers" in caught.value.diagnostics[0].message
 

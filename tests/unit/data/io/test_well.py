@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from opdsl.data import open_dataset
-from opdsl.data.io.well import Plan, writing
+from opdsl.data.io.formats.well import WellLayout, write_well
 from opdsl.diagnostics import OpError
 
 LINE = np.linspace(0, 1, 9)
@@ -26,11 +26,11 @@ def plan(count=4, **changes):
         "layout": "node",
         "parameters": {"seed": "7", "viscosity": 0.5},
     }
-    return Plan(**parts | changes)
+    return WellLayout(**parts | changes)
 
 
 def write(path, **changes):
-    with writing(path, plan(**changes)) as put:
+    with write_well(path, plan(**changes)) as put:
         for i, u in enumerate(VALUES):
             put(i, {"a": -u, "u": u})
     return path
@@ -173,7 +173,7 @@ def test_another_layout_is_named_as_such(tmp_path):
 
 
 def write_one_and(stop, path):
-    with writing(path, plan()) as put:
+    with write_well(path, plan()) as put:
         put(0, {"a": VALUES[0], "u": VALUES[0]})
         raise stop
 
@@ -187,14 +187,14 @@ def test_an_interrupted_file_leaves_nothing_behind(tmp_path, stop):
 
 def test_an_interrupted_file_leaves_the_old_one_whole(tmp_path):
     before = write(tmp_path / "a.hdf5").read_bytes()
-    with pytest.raises(KeyboardInterrupt), writing(tmp_path / "a.hdf5", plan()):
+    with pytest.raises(KeyboardInterrupt), write_well(tmp_path / "a.hdf5", plan()):
         raise KeyboardInterrupt
     assert (tmp_path / "a.hdf5").read_bytes() == before
     assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_the_name_appears_only_when_the_file_is_whole(tmp_path):
-    with writing(tmp_path / "a.hdf5", plan()) as put:
+    with write_well(tmp_path / "a.hdf5", plan()) as put:
         put(0, {"a": VALUES[0], "u": VALUES[0]})
         assert not (tmp_path / "a.hdf5").exists()
     assert [f.name for f in tmp_path.iterdir()] == ["a.hdf5"]
@@ -233,7 +233,7 @@ def folder(home: Path):
     for part in ("train", "test"):
         (home / "data" / part).mkdir(parents=True)
         write(home / "data" / part / "b.hdf5")
-    with writing(home / "data/train/a.hdf5", plan(count=2)) as put:
+    with write_well(home / "data/train/a.hdf5", plan(count=2)) as put:
         for i in range(2):
             put(i, {"a": VALUES[i] + 5, "u": VALUES[i] + 5})
     return home

@@ -21,14 +21,14 @@ from opdsl.train.config.schema import (
 from opdsl.train.engine.fit import fit
 from opdsl.train.engine.loop import Training
 from opdsl.train.engine.normalise import Normaliser
-from opdsl.train.engine.precision import Policy
+from opdsl.train.engine.precision import PrecisionPolicy
 from opdsl.train.engine.rates import Rate
-from opdsl.train.engine.step import Stepper
+from opdsl.train.engine.step import TrainStep
 from opdsl.train.losses import LOSSES
 from opdsl.train.metrics.evaluate import evaluate, predict
-from opdsl.train.run.checkpoint import Store
-from opdsl.train.run.listener import Silence
-from opdsl.train.run.metrics_log import read_journal
+from opdsl.train.run.checkpoint import CheckpointStore
+from opdsl.train.run.listener import SilentListener
+from opdsl.train.run.metrics_log import read_metrics
 from opdsl.train.run.trained import load_trained, trained_state
 from tests.unit.train.toy_problem import Toy, cloud, quick
 
@@ -57,7 +57,7 @@ def same(a, b):
     return all(torch.equal(x, b.state_dict()[k]) for k, x in a.state_dict().items())
 
 
-class Stop(Silence):
+class Stop(SilentListener):
     """Ends a run as an accident would, after a step."""
 
     def __init__(self, epoch, step):
@@ -118,8 +118,8 @@ def test_the_gradient_is_clipped_to_its_norm():
     train, module = cloud(), Toy(dropout=0.0)
     normaliser = Normaliser.fit(train, Normalise())
     optimizer = torch.optim.SGD(module.parameters(), lr=1.0)
-    policy = Policy("fp32", torch.device("cpu"))
-    step = Stepper(
+    policy = PrecisionPolicy("fp32", torch.device("cpu"))
+    step = TrainStep(
         module,
         normaliser,
         optimizer,
@@ -139,10 +139,10 @@ def test_a_scaled_loss_that_overflows_halves_the_scale_and_is_no_fault():
     train, module = cloud(), Toy(dropout=0.0)
     normaliser = Normaliser.fit(train, Normalise())
     optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
-    policy = Policy("fp16", torch.device("cpu"), products=torch.bfloat16, scaled=True)
+    policy = PrecisionPolicy("fp16", torch.device("cpu"), products=torch.bfloat16, scaled=True)
     scaler = torch.amp.GradScaler("cpu", init_scale=2.0**127, enabled=True)
     module.second.weight.register_hook(lambda g: g * 256)  # so that 2**127 is too much
-    step = Stepper(
+    step = TrainStep(
         module, normaliser, optimizer, scaler, policy, grids(train), LOSSES.find("l2"), None
     )
     before = module.first.weight.detach().clone()
@@ -160,9 +160,9 @@ def test_the_scale_of_the_loss_does_not_change_the_step():
         train, module = cloud(), Toy(dropout=0.0)
         normaliser = Normaliser.fit(train, Normalise())
         optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
-        policy = Policy("fp32", torch.device("cpu"))
+        policy = PrecisionPolicy("fp32", torch.device("cpu"))
         scaler = torch.amp.GradScaler("cpu", init_scale=scale, enabled=True)
-        step = Stepper(
+        step = TrainStep(
             module, normaliser, optimizer, scaler, policy, grids(train), LOSSES.find("h1"), 0.01
         )
         step.take(train.inputs, train.outputs, 0.1)
@@ -221,7 +221,7 @@ def test_no_epoch_stands_twice_after_a_resume(tmp_path):
     with (tmp_path / "run" / "metrics.jsonl").open("a") as file:
         file.write('{"epoch": 6, "torn')
     learn(tmp_path / "run", settings, resume=True)
-    assert [row["epoch"] for row in read_journal(tmp_path / "run")] == [1, 2, 3, 4, 5, 6]
+    assert [row["epoch"] for row in read_metrics(tmp_path / "run")] == [1, 2, 3, 4, 5, 6]
 
 
 def test_resuming_a_finished_run_changes_nothing(tmp_path):
@@ -314,7 +314,7 @@ def test_a_setting_of_the_optimizer_changed_on_resume_holds(tmp_path):
     learn(tmp_path / "run", quick(2))
     settings = quick(3, optimizer=Optimizer(weight_decay=0.5, lr=0.01))
     learn(tmp_path / "run", settings, resume=True)
-    state = Store(tmp_path / "run").load()
+    state = CheckpointStore(tmp_path / "run").load()
     assert state["optimizer"]["param_groups"][0]["weight_decay"] == 0.5
 
 
@@ -522,10 +522,10 @@ def test_a_row_has_the_rate_of_its_last_step_whatever_changes_behind_it(tmp_path
         patch.setattr(Training, "_row", _pulled)
         with pytest.raises(RuntimeError, match="the plug"):
             learn(run, saved)
-    assert Store(run).load()["progress"]["position"] == 3
+    assert CheckpointStore(run).load()["progress"]["position"] == 3
     other = quick(4, checkpoint=Checkpoint(steps=3), optimizer=Optimizer(lr=0.5))
     _, out = learn(run, other, resume=True)
-    assert out.history[0]["lr"] == read_journal(tmp_path / "whole")[0]["lr"]
+    assert out.history[0]["lr"] == read_metrics(tmp_path / "whole")[0]["lr"]
     assert [(x.step, x.epoch) for x in out.changes] == [(3, 1)]
 
 

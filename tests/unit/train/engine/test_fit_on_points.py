@@ -9,10 +9,10 @@ from torch import nn
 from opdsl import Geometry, OpError, Packed
 from opdsl.train.config.schema import Checkpoint, Normalise
 from opdsl.train.engine.fit import fit
+from opdsl.train.engine.loader import DeviceLoader
 from opdsl.train.engine.normalise import Normaliser
-from opdsl.train.engine.precision import Policy
-from opdsl.train.engine.rollout import Loop
-from opdsl.train.engine.samples import Feed
+from opdsl.train.engine.precision import PrecisionPolicy
+from opdsl.train.engine.rollout import Rollout
 from opdsl.train.losses.l2 import rel_l2
 from opdsl.train.metrics.calibrate import Calibration, coverage, factors
 from opdsl.train.metrics.evaluate import evaluate, predict
@@ -22,7 +22,7 @@ from tests.unit.train.engine.test_fit import Stop
 from tests.unit.train.point_problem import SIZES, OnEach, Points, places, ragged, random, shared
 from tests.unit.train.toy_problem import quick
 
-CPU = Policy("fp32", torch.device("cpu"))
+CPU = PrecisionPolicy("fp32", torch.device("cpu"))
 
 
 def packs(channels=2, count=3):
@@ -121,7 +121,7 @@ def test_a_scale_is_the_mean_and_deviation_over_all_points():
 
 def test_a_batch_has_its_samples_and_their_points():
     data = ragged(weights={"u": Packed.of(random(1, n, seed=n) for n in SIZES)})
-    batch = Feed.of(data, CPU).take(torch.tensor([3, 0]))
+    batch = DeviceLoader.of(data, CPU).take(torch.tensor([3, 0]))
     assert batch.inputs["f"].sizes == (SIZES[3], SIZES[0])
     assert batch.truth["u"].parts[1].equal(data.outputs["u"].parts[0])
     assert batch.weights["u"].parts[0].equal(data.weights["u"].parts[3])
@@ -130,7 +130,7 @@ def test_a_batch_has_its_samples_and_their_points():
 
 def test_the_points_of_all_samples_stay_one_in_a_batch():
     data = shared(weights={"u": torch.ones(1, 1, 8)})
-    batch = Feed.of(data, CPU).take(torch.tensor([3, 0]))
+    batch = DeviceLoader.of(data, CPU).take(torch.tensor([3, 0]))
     assert batch.inputs["f"].equal(data.inputs["f"][[3, 0]])
     assert batch.places["P"] == data.given["P"]
     assert batch.weights["u"].equal(torch.ones(1, 1, 8))
@@ -233,7 +233,7 @@ def test_predictions_keep_the_order_and_the_sizes(tmp_path, batch):
 def test_steps_in_time_on_points_of_each_sample_are_refused():
     data = ragged()
     scales = Normaliser.fit(data, Normalise())
-    loop = Loop((("u", "f"),), {"f": 1})
+    loop = Rollout((("u", "f"),), {"f": 1})
     with pytest.raises(OpError) as caught:
         predict(OnEach(), scales, data.inputs, places=data.given, device="cpu", loop=loop, steps=2)
     assert caught.value.diagnostics[0].code == "OP0604"

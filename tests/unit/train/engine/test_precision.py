@@ -11,8 +11,8 @@ from opdsl.train.config.schema import Checkpoint
 from opdsl.train.engine.fit import fit
 from opdsl.train.engine.precision import policies, policy_of
 from opdsl.train.metrics.evaluate import evaluate, predict
-from opdsl.train.metrics.precision_errors import roundings
-from opdsl.train.run.listener import Silence
+from opdsl.train.metrics.precision_errors import precision_errors
+from opdsl.train.run.listener import SilentListener
 from tests.operators import fourier
 from tests.unit.train.toy_problem import cloud, quick
 
@@ -87,7 +87,7 @@ def test_only_spectral_policies_make_layers_narrow_and_others_undo_it():
     layer = nn.Sequential(conv(1))
     for name, policy in policies(CPU).items():
         policy.settle(layer)
-        assert layer[0].narrow is name.endswith("_spectral")
+        assert layer[0].low_precision is name.endswith("_spectral")
 
 
 @pytest.mark.parametrize("name", ["fp16_spectral", "tf32"])
@@ -122,7 +122,7 @@ def test_fp32_is_strict_and_tf32_is_not_and_what_was_set_comes_back(name, expect
 
 
 def test_a_model_without_fourier_layers_says_so():
-    found = {x.name: x for x in roundings(nn.Linear(3, 3), [torch.randn(4, 3)], CPU)}
+    found = {x.name: x for x in precision_errors(nn.Linear(3, 3), [torch.randn(4, 3)], CPU)}
     assert found["bf16_spectral"].result == found["bf16"].result
     assert "no Fourier layer" in found["bf16_spectral"].why
 
@@ -130,7 +130,7 @@ def test_a_model_without_fourier_layers_says_so():
 def test_roundings_are_ordered_and_leave_the_module_alone():
     module = lower(fourier())
     before = {k: x.clone() for k, x in module.state_dict().items()}
-    found = {x.name: x for x in roundings(module, [torch.randn(2, 1, 20, 20)], CPU)}
+    found = {x.name: x for x in precision_errors(module, [torch.randn(2, 1, 20, 20)], CPU)}
     for what in ("result", "gradient"):
         errors = [getattr(found[x], what) for x in ("fp32", "fp16", "bf16")]
         assert errors == sorted(errors)
@@ -152,7 +152,7 @@ class Waves(nn.Module):
         return {"u": self.last(torch.tanh(x + self.waves(x))).mT}
 
 
-class Plug(Silence):
+class Plug(SilentListener):
     def step(self, epoch, step, loss):
         if (epoch, step) == (3, 2):
             raise RuntimeError("the plug was pulled")

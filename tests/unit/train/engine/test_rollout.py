@@ -5,13 +5,13 @@ import torch
 from torch import nn
 
 import opdsl
-from opdsl.data.bind.samples import Fields, Steps
+from opdsl.data.bind.samples import Fields, TimeSteps
 from opdsl.diagnostics import OpError
 from opdsl.train.config.schema import Checkpoint, Normalise
 from opdsl.train.engine.fit import fit
 from opdsl.train.engine.normalise import Normaliser
-from opdsl.train.engine.precision import Policy
-from opdsl.train.engine.rollout import Loop, moved
+from opdsl.train.engine.precision import PrecisionPolicy
+from opdsl.train.engine.rollout import Rollout, shift_window
 from opdsl.train.losses.l2 import rel_l2
 from opdsl.train.metrics.evaluate import apply, evaluate, predict
 from opdsl.workflow.datasets.binding import Binding
@@ -20,7 +20,7 @@ from tests.unit.train.engine.test_fit import Stop
 from tests.unit.train.toy_problem import Cloud, quick
 
 POINTS, STEPS = 8, 3
-LOOP = Loop((("v", "u"), ("t", "s")), {"u": 1, "s": 1, "f": 1})
+LOOP = Rollout((("v", "u"), ("t", "s")), {"u": 1, "s": 1, "f": 1})
 PERIODIC = {"v": (True,)}
 
 
@@ -60,7 +60,7 @@ def test_steps_follow_each_other_in_physical_units():
     data, net = moving(), Step()
     normaliser = Normaliser.fit(data, Normalise(), LOOP)
     assert float(normaliser.scales["in_s"].std) == 1  # what begins at zero is left alone
-    policy = Policy("fp32", torch.device("cpu"))
+    policy = PrecisionPolicy("fp32", torch.device("cpu"))
 
     def physical(given):
         return normaliser.decode(net(**normaliser.encode(given)))
@@ -86,7 +86,7 @@ def test_without_normalisation_the_steps_are_those_of_the_formula():
 
 def test_a_window_forgets_its_oldest_step():
     old, new = torch.arange(3.0).reshape(1, 3, 1), torch.full((1, 1, 1), 9.0)
-    assert moved(old, new).flatten().tolist() == [1, 2, 9]
+    assert shift_window(old, new).flatten().tolist() == [1, 2, 9]
 
 
 def settings(**more):
@@ -227,7 +227,7 @@ def test_steps_in_a_file_are_channels_with_the_time_before_the_components():
     graph = lag().graph
     values = torch.randn(5, 6, 8)
     file = held(f=values, u=torch.randn(5, 1, 8), v=values)
-    found = Binding(graph, {"s": "none"}, Steps(4, 1))(file)
+    found = Binding(graph, {"s": "none"}, TimeSteps(4, 1))(file)
     torch.testing.assert_close(found.outputs["v"], values[:, 1:5].unsqueeze(2))
     torch.testing.assert_close(found.inputs["f"], found.outputs["v"])
     assert found.inputs["s"].shape == (5, 2, 8)
@@ -236,16 +236,16 @@ def test_steps_in_a_file_are_channels_with_the_time_before_the_components():
 
 def test_an_input_may_stay_the_same_for_all_steps():
     file = held(f=torch.randn(5, 1, 8), u=torch.randn(5, 1, 8), v=torch.randn(5, 4, 8))
-    found = Binding(lag().graph, {"s": "none"}, Steps(4))(file)
+    found = Binding(lag().graph, {"s": "none"}, TimeSteps(4))(file)
     assert found.inputs["f"].shape == (5, 1, 8)
 
 
 @pytest.mark.parametrize(
     ("fields", "steps", "code", "says"),
     [
-        ({"s": "none"}, Steps(5), "OP0613", "`v` has 4 steps in time, `rollout` asks for 5"),
-        ({"s": "none"}, Steps(4, 1), "OP0613", "1 of which are left out, `rollout` asks for 4"),
-        ({"f": "none"}, Steps(4), "OP0604", "`f` does not come back"),
+        ({"s": "none"}, TimeSteps(5), "OP0613", "`v` has 4 steps in time, `rollout` asks for 5"),
+        ({"s": "none"}, TimeSteps(4, 1), "OP0613", "1 of which are left out, `rollout` asks for 4"),
+        ({"f": "none"}, TimeSteps(4), "OP0604", "`f` does not come back"),
         ({"s": "none"}, None, "OP0604", "`s` comes back in a `rollout` only"),
     ],
 )

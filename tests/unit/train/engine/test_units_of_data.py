@@ -12,11 +12,11 @@ from opdsl.nn.points.packed import Packed
 from opdsl.train.config.schema import Checkpoint, Eval, Normalise, Optimizer
 from opdsl.train.engine.fit import fit
 from opdsl.train.engine.normalise import Normaliser
-from opdsl.train.engine.rollout import Loop
+from opdsl.train.engine.rollout import Rollout
 from opdsl.train.losses.h1 import rel_h1
 from opdsl.train.losses.l2 import rel_l2
 from opdsl.train.metrics.calibrate import factors
-from opdsl.train.metrics.error_sums import Tally, averaged
+from opdsl.train.metrics.error_sums import ErrorSums, average
 from opdsl.train.metrics.evaluate import evaluate
 from opdsl.train.metrics.norms import GridAxes, mean_where, nonzero_samples, power_of_two
 from opdsl.train.metrics.pinball import pinball
@@ -93,9 +93,9 @@ def test_pinball_loss_and_calibration_follow_the_unit(scale):
 @pytest.mark.parametrize("scale", SCALES)
 def test_rmse_and_largest_error_scale_with_the_unit(scale):
     pred, true = pair()
-    tally = Tally(unit=2.0**3)
+    tally = ErrorSums(unit=2.0**3)
     tally.add(*((x * scale / 8).float() for x in (pred, true)), LINE, None, timed=False)
-    found, error = averaged([tally], 0), pred - true
+    found, error = average([tally], 0), pred - true
     assert found.rmse == pytest.approx(float(error.square().mean().sqrt()) * scale, rel=1e-6)
     assert found.max_error == pytest.approx(float(error.abs().max()) * scale, rel=1e-5)
 
@@ -304,7 +304,7 @@ def test_a_run_of_steps_in_time_is_the_same_in_every_unit(tmp_path):
 def test_an_output_that_comes_back_has_the_unit_of_its_input():
     x = torch.randn(4, 1, 8)
     data = Cloud({"u": x * 1e20}, {"v": torch.stack([x, x], 1) * 3e20})
-    loop = Loop((("v", "u"),), {"u": 1})
+    loop = Rollout((("v", "u"),), {"u": 1})
     units = Normaliser.fit(data, Normalise(), loop).units(loop)
     assert units.inputs["u"] == units.outputs["v"]
     assert 1e19 < units.outputs["v"] < 1e21

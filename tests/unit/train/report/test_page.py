@@ -11,10 +11,10 @@ import pytest
 from opdsl.cli.training_progress import LiveTable, PlainLines, progress
 from opdsl.train.report.page import Picture, write_report
 from opdsl.train.report.pictures import Cloud, Panel, curves_svg, fields_png
-from opdsl.train.run.listener import Plan
+from opdsl.train.run.listener import RunPlan
 
 EVIL = '<script>alert("x")</script>&'
-PLAN = Plan(3, 1, 4, 20, "5 samples of d.h5", "cpu", "fp32", 1234)
+PLAN = RunPlan(3, 1, 4, 20, "5 samples of d.h5", "cpu", "fp32", 1234)
 
 
 def row(epoch=1, **more):

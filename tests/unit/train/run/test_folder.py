@@ -10,10 +10,10 @@ import pytest
 
 from opdsl import files
 from opdsl.diagnostics import OpError
-from opdsl.train.engine.signals import Interrupted, Watch
-from opdsl.train.run.checkpoint import Store
+from opdsl.train.engine.signals import Interrupted, SignalWatch
+from opdsl.train.run.checkpoint import CheckpointStore
 from opdsl.train.run.folder import lock, refuse_used
-from opdsl.train.run.metrics_log import Journal, read_journal
+from opdsl.train.run.metrics_log import MetricsLog, read_metrics
 
 
 def test_the_second_run_in_a_folder_is_refused_and_told_who_holds_it(tmp_path):
@@ -65,7 +65,7 @@ def test_a_used_folder_is_refused_and_an_empty_one_is_not(tmp_path):
 
 
 def test_rows_that_a_full_disk_refuses_come_with_the_next(tmp_path, monkeypatch):
-    journal, write = Journal(tmp_path), os.write
+    journal, write = MetricsLog(tmp_path), os.write
     journal.append({"epoch": 1})
 
     def half_then_full(handle, data):
@@ -79,19 +79,19 @@ def test_rows_that_a_full_disk_refuses_come_with_the_next(tmp_path, monkeypatch)
     assert (tmp_path / "metrics.jsonl").read_text() == '{"epoch": 1}\n'
     monkeypatch.undo()
     journal.append({"epoch": 3})
-    assert [row["epoch"] for row in read_journal(tmp_path)] == [1, 2, 3]
+    assert [row["epoch"] for row in read_metrics(tmp_path)] == [1, 2, 3]
 
 
 def test_numbers_that_json_does_not_know_are_null(tmp_path):
-    Journal(tmp_path).append({"epoch": 1, "valid": {"rel_l2": float("nan")}})
-    assert read_journal(tmp_path)[0]["valid"]["rel_l2"] is None
+    MetricsLog(tmp_path).append({"epoch": 1, "valid": {"rel_l2": float("nan")}})
+    assert read_metrics(tmp_path)[0]["valid"]["rel_l2"] is None
 
 
 # ---------------------------------------------------------------------------------- signals
 
 
 def test_the_first_signal_waits_and_the_second_does_not():
-    with Watch() as watch:
+    with SignalWatch() as watch:
         os.kill(os.getpid(), signal.SIGTERM)
         assert watch.caught == signal.SIGTERM
         with pytest.raises(Interrupted) as caught:
@@ -101,7 +101,7 @@ def test_the_first_signal_waits_and_the_second_does_not():
 
 def test_the_handlers_of_before_are_put_back():
     before = signal.getsignal(signal.SIGINT)
-    with Watch():
+    with SignalWatch():
         assert signal.getsignal(signal.SIGINT) != before
     assert signal.getsignal(signal.SIGINT) == before
 
@@ -124,7 +124,7 @@ def test_a_file_that_cannot_be_finished_leaves_the_old_one(tmp_path, monkeypatch
 
 
 def test_a_second_checkpoint_of_one_step_is_the_newer(tmp_path):
-    store = Store(tmp_path)
+    store = CheckpointStore(tmp_path)
     for value in (1, 2, 3):
         store.save({"value": value}, 7)
     assert store.load() == {"value": 3}
@@ -132,7 +132,7 @@ def test_a_second_checkpoint_of_one_step_is_the_newer(tmp_path):
 
 
 def test_what_an_interrupted_writer_left_is_swept(tmp_path):
-    store = Store(tmp_path)
+    store = CheckpointStore(tmp_path)
     store.save({}, 1)
     (store.folder / ".tmp-step-00000002-99").mkdir()
     store.sweep()

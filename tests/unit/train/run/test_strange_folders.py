@@ -11,9 +11,9 @@ import torch
 
 from opdsl.diagnostics import OpError
 from opdsl.safe_pt import UnsafeFileError, load_tensors
-from opdsl.train.run.checkpoint import MANIFEST, STATE, Store, refuse_malformed
+from opdsl.train.run.checkpoint import MANIFEST, STATE, CheckpointStore, refuse_malformed
 from opdsl.train.run.folder import lock, refuse_links
-from opdsl.train.run.metrics_log import Journal, read_journal
+from opdsl.train.run.metrics_log import MetricsLog, read_metrics
 from opdsl.train.run.trained import trained_state
 from tests.e2e import tiny_run
 
@@ -71,7 +71,7 @@ def test_the_journal_is_not_written_through_a_link(tmp_path):
     victim.write_text("precious")
     (tmp_path / "metrics.jsonl").symlink_to(victim)
     with pytest.raises(OSError, match="link"):
-        Journal(tmp_path).append({"epoch": 1})
+        MetricsLog(tmp_path).append({"epoch": 1})
     assert victim.read_text() == "precious"
 
 
@@ -91,12 +91,12 @@ TORN = (
 
 @pytest.mark.parametrize("line", TORN, ids=range(len(TORN)))
 def test_a_damaged_line_is_dropped_and_counted(tmp_path, line):
-    journal = Journal(tmp_path)
+    journal = MetricsLog(tmp_path)
     journal.append({"epoch": 1, "tests": {"a": {"rel_l2": 0.5}}})
     with journal.path.open("ab") as file:
         file.write(line + b"\n")
     journal.append({"epoch": 3})
-    assert [x["epoch"] for x in read_journal(tmp_path)] == [1, 3]
+    assert [x["epoch"] for x in read_metrics(tmp_path)] == [1, 3]
     rows, damaged = journal.keep_until(3)
     assert [x["epoch"] for x in rows] == [1, 3]
     assert damaged == 1
@@ -118,7 +118,7 @@ def test_a_run_with_a_damaged_journal_goes_on_and_says_so(tmp_path):
     listener = Listener()
     tiny_run.train(run, epochs=3, resume=True, listener=listener)
     assert any("1 damaged line" in x for x in listener.notes)
-    assert [x["epoch"] for x in read_journal(run)] == [1, 2, 3]
+    assert [x["epoch"] for x in read_metrics(run)] == [1, 2, 3]
 
 
 # --- states -------------------------------------------------------------------------------------
@@ -176,7 +176,7 @@ def test_weights_that_are_not_finite_are_named(tmp_path, value):
 def test_a_run_whose_state_lacks_a_part_is_one_diagnostic(tmp_path, part):
     run = tmp_path / "run"
     tiny_run.train(run, epochs=1)
-    state = Store(run).load()
+    state = CheckpointStore(run).load()
     del state[part]
     put(run, saved(state))
     told = refused(lambda: tiny_run.train(run, epochs=2, resume=True))
@@ -189,7 +189,7 @@ def test_a_run_whose_state_lacks_a_part_is_one_diagnostic(tmp_path, part):
 def test_progress_that_is_no_count_is_one_diagnostic(tmp_path, name, value):
     run = tmp_path / "run"
     tiny_run.train(run, epochs=1)
-    state = Store(run).load()
+    state = CheckpointStore(run).load()
     state["progress"][name] = value
     put(run, saved(state))
     assert refused(lambda: tiny_run.train(run, epochs=2, resume=True)).code == "OP0621"

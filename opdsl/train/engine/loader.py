@@ -10,16 +10,16 @@ from torch import Tensor
 from opdsl.nn.points.batch import Values, all_values, map_values, select, select_geometries
 from opdsl.nn.points.geometry import Geometries, Geometry
 from opdsl.nn.points.packed import Packed
-from opdsl.train.engine.precision import Policy
+from opdsl.train.engine.precision import PrecisionPolicy
 from opdsl.train.metrics.quadrature import Samplings, field_weights
 
-Fields = dict[str, Values]
+FieldValues = dict[str, Values]
 Places = Mapping[str, Geometries]
 
 RESIDENT = 0.25  # of the free memory of a CUDA device may be filled with samples once and for all
 
 
-class Samples(Protocol):
+class SampleSet(Protocol):
     """Inputs and outputs by name, each (samples, channels, *grid) in float32, or packed.
 
     Attributes:
@@ -29,9 +29,9 @@ class Samples(Protocol):
     """
 
     @property
-    def inputs(self) -> Fields: ...  # noqa: D102  the class says it
+    def inputs(self) -> FieldValues: ...  # noqa: D102  the class says it
     @property
-    def outputs(self) -> Fields: ...  # noqa: D102  the class says it
+    def outputs(self) -> FieldValues: ...  # noqa: D102  the class says it
     @property
     def name(self) -> str: ...  # noqa: D102  the class says it
     @property
@@ -42,7 +42,7 @@ class Samples(Protocol):
 
 
 @runtime_checkable
-class OnPoints(Protocol):
+class PointSampleSet(Protocol):
     """What samples on points have beside.
 
     Attributes:
@@ -55,11 +55,11 @@ class OnPoints(Protocol):
     @property
     def given(self) -> dict[str, Geometries]: ...  # noqa: D102  the class says it
     @property
-    def weights(self) -> Fields: ...  # noqa: D102  the class says it
+    def weights(self) -> FieldValues: ...  # noqa: D102  the class says it
 
 
 @dataclass(frozen=True, slots=True)
-class Units:
+class FieldUnits:
     """Powers of two by which the values of each field are divided, so that they are near one.
 
     Nothing is rounded by it, and no gradient in the unit of the data can overflow or vanish.
@@ -77,40 +77,40 @@ class Batch:
     """Some samples on the device: what goes in, what should come out.
 
     Attributes:
-        places: of points, as in `OnPoints`.
+        places: of points, as in `PointSampleSet`.
         weights: output -> quadrature weights of its points, where they do not count alike.
     """
 
-    inputs: Fields
-    truth: Fields
+    inputs: FieldValues
+    truth: FieldValues
     places: Places = field(default_factory=dict)
-    weights: Fields = field(default_factory=dict)
+    weights: FieldValues = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
-class Feed:
+class DeviceLoader:
     """Samples on their way to the device, in the dtype of the policy.
 
     Small sets are moved to a CUDA device once; others batch by batch. A geometry stays the same
     object, or keeps its key, so that what is found once for it (neighbours) is found again.
     """
 
-    inputs: Fields
-    outputs: Fields
+    inputs: FieldValues
+    outputs: FieldValues
     size: int
-    policy: Policy
+    policy: PrecisionPolicy
     places: Places = field(default_factory=dict)
-    weights: Fields = field(default_factory=dict)
-    units: Units = field(default_factory=Units)
+    weights: FieldValues = field(default_factory=dict)
+    units: FieldUnits = field(default_factory=FieldUnits)
 
     @classmethod
     def of(
         cls,
-        samples: Samples,
-        policy: Policy,
+        samples: SampleSet,
+        policy: PrecisionPolicy,
         samplings: Samplings | None = None,
-        units: Units | None = None,
-    ) -> "Feed":
+        units: FieldUnits | None = None,
+    ) -> "DeviceLoader":
         """The feed of a set, resident on the device where it is small enough.
 
         Args:
@@ -120,8 +120,8 @@ class Feed:
             units: of the values in the batches; as they are if not given.
         """
         inputs, outputs = dict(samples.inputs), dict(samples.outputs)
-        places: Places = samples.given if isinstance(samples, OnPoints) else {}
-        own = samples.weights if isinstance(samples, OnPoints) else {}
+        places: Places = samples.given if isinstance(samples, PointSampleSet) else {}
+        own = samples.weights if isinstance(samples, PointSampleSet) else {}
         weights = field_weights(outputs, samplings or {}, own)
         for x in _geometries(places):
             _ = x.key  # once, before it moves
@@ -132,7 +132,7 @@ class Feed:
             )
             places = _moved_places(places, policy.device)
         size = len(samples)
-        return cls(inputs, outputs, size, policy, places, weights, units or Units())
+        return cls(inputs, outputs, size, policy, places, weights, units or FieldUnits())
 
     def take(self, rows: Tensor) -> Batch:
         """The samples `rows` on the device, functions (batch, channels, *grid) or packed."""
@@ -141,7 +141,7 @@ class Feed:
         return Batch(
             _in_units(self._some(self.inputs, rows), self.units.inputs),
             _in_units(self._some(self.outputs, rows), self.units.outputs),
-            placed_on(self.places, rows, self.policy.device),
+            places_on_device(self.places, rows, self.policy.device),
             shared | self._some(packed, rows),
         )
 
@@ -150,14 +150,14 @@ class Feed:
         for rows in torch.split(torch.arange(self.size), batch):
             yield self.take(rows)
 
-    def _some(self, fields: Mapping[str, Values], rows: Tensor) -> Fields:
+    def _some(self, fields: Mapping[str, Values], rows: Tensor) -> FieldValues:
         return {k: self._put(select(x, rows)) for k, x in fields.items()}
 
     def _put(self, x: Values) -> Values:
         return map_values(x, self.policy.place)
 
 
-def _in_units(fields: Fields, units: Mapping[str, float]) -> Fields:
+def _in_units(fields: FieldValues, units: Mapping[str, float]) -> FieldValues:
     """Each field divided by its unit; the inverse of a power of two is exact."""
     return {k: _divided(x, units.get(k, 1.0)) for k, x in fields.items()}
 
@@ -166,7 +166,7 @@ def _divided(x: Values, unit: float) -> Values:
     return x if unit == 1 else map_values(x, lambda y: y * (1 / unit))
 
 
-def placed_on(places: Places, rows: Tensor, device: torch.device) -> Places:
+def places_on_device(places: Places, rows: Tensor, device: torch.device) -> Places:
     """Where the points of some samples are, on a device."""
     return _moved_places({k: select_geometries(x, rows) for k, x in places.items()}, device)
 
@@ -175,7 +175,7 @@ def _geometries(places: Places) -> Iterator[Geometry]:
     return (x for placed in places.values() for x in placed)
 
 
-def _moved(fields: Fields, device: torch.device) -> Fields:
+def _moved(fields: FieldValues, device: torch.device) -> FieldValues:
     return {k: map_values(x, lambda y: y.to(device)) for k, x in fields.items()}
 
 

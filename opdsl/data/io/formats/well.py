@@ -1,6 +1,5 @@
 """The Well's layout of HDF5: reading it, and writing steady fields in it.
 
-What comes in: one file, or one folder of files that belong together. What goes out: `Raw` fields.
 Two attributes are ours and mean nothing to others: `opdsl_layout` of the root (`node` or
 `periodic`) and `opdsl_role` of a field (`input` or `output`).
 
@@ -23,9 +22,11 @@ from torch import Tensor
 
 from opdsl.data.bind.samples import Role
 from opdsl.data.derive.coarsen import Layout, Resolution, steps
-from opdsl.data.io.file_fields import Raw
-from opdsl.data.io.safe_h5 import Inside, Stored
-from opdsl.data.io.whole_h5 import unwritable, whole
+from opdsl.data.io.data_file import DataFile
+from opdsl.data.io.file_fields import FileFields
+from opdsl.data.io.formats import Format, Pieces, ReadOptions
+from opdsl.data.io.hdf5_writing import new_hdf5, write_errors
+from opdsl.data.io.safe_h5 import Hdf5Array, Hdf5File, open_hdf5
 from opdsl.diagnostics import OpError, fault
 
 LAYOUT = "opdsl_layout"
@@ -35,16 +36,35 @@ ORDERS = {"t0_fields": 0, "t1_fields": 1, "t2_fields": 2}  # group -> order of i
 Boundary = Literal["WALL", "OPEN", "PERIODIC"]
 
 
-def read(
-    inside: Inside, stem: str, resolution: Resolution | None, samples: int | None, first: int = 0
-) -> Raw:
-    """The fields of an open file; `stem` is the name of the set if it tells none.
-
-    Of the samples it takes so many, after the `first` ones.
+def read(file: DataFile, options: ReadOptions) -> FileFields:
+    """The fields of a file; its name is that of the set if it tells none.
 
     Raises:
         OpError: OP0610, OP0614, OP0615.
     """
+    return _read(file.hdf5, file.path.stem, options.resolution, options.samples)
+
+
+def stream(file: DataFile, size: int, _: int | None) -> Pieces:
+    """The fields of a file, `size` samples at a time.
+
+    Raises:
+        OpError: OP0610, OP0615.
+    """
+    path, source, total = file.path, file.source, count(file.hdf5)
+
+    def pieces() -> Iterator[FileFields]:
+        with open_hdf5(path, source=source) as inside:
+            for first in range(0, total, size):
+                yield _read(inside, path.stem, None, size, first)
+
+    return total, pieces()
+
+
+def _read(
+    inside: Hdf5File, stem: str, resolution: Resolution | None, samples: int | None, first: int = 0
+) -> FileFields:
+    """So many samples after the `first` ones."""
     axes = _axes(inside)
     have = tuple(_length(inside, a) for a in axes)
     layout = _layout(inside)
@@ -53,7 +73,7 @@ def read(
     found = _found(inside, have)
     count = _trajectories(inside, found.values()) - first
     rows = count if samples is None else min(count, samples)
-    return Raw(
+    return FileFields(
         name=str(inside.groups[""].get("dataset_name") or stem),
         values={
             name: _values(inside, x, range(first, first + rows), thin) for name, x in found.items()
@@ -64,7 +84,7 @@ def read(
     )
 
 
-def count(inside: Inside) -> int:
+def count(inside: Hdf5File) -> int:
     """The samples of an open file.
 
     Raises:
@@ -75,7 +95,7 @@ def count(inside: Inside) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class WellLayout:
     """What a file of steady scalar fields will hold, but for the values.
 
     Attributes:
@@ -101,7 +121,7 @@ Put = Callable[[int, Mapping[str, NDArray[Any]]], None]
 
 
 @contextmanager
-def writing(path: Path, plan: Plan) -> Iterator[Put]:
+def write_well(path: Path, plan: WellLayout) -> Iterator[Put]:
     """`put(index, {field: values})` while the block lasts; then the file has its name.
 
     It is written whole or not at all (see `whole_h5`).
@@ -109,8 +129,8 @@ def writing(path: Path, plan: Plan) -> Iterator[Put]:
     Raises:
         OpError: OP0625, the file cannot be written.
     """
-    with whole(path) as file:
-        with unwritable(path):
+    with new_hdf5(path) as file:
+        with write_errors(path):
             places = _lay_out(file, plan)
         yield lambda i, values: _put(path, places, i, values)
 
@@ -121,32 +141,32 @@ class _Entry:
 
     name: str
     path: str
-    stored: Stored
+    stored: Hdf5Array
     order: int
     sampled: bool
     timed: bool
     varying: tuple[bool, ...]
 
 
-def _axes(inside: Inside) -> tuple[str, ...]:
+def _axes(inside: Hdf5File) -> tuple[str, ...]:
     told = inside.groups.get("dimensions", {}).get("spatial_dims")
     if not isinstance(told, list) or not told:
         raise _foreign(inside.source, "no group `dimensions` with the attribute `spatial_dims`")
     return tuple(str(a) for a in told)
 
 
-def _length(inside: Inside, axis: str) -> int:
+def _length(inside: Hdf5File, axis: str) -> int:
     stored = inside.arrays.get(f"dimensions/{axis}")
     if stored is None or not stored.shape:
         raise _foreign(inside.source, f"no coordinates `dimensions/{axis}`")
     return stored.shape[-1]
 
 
-def _layout(inside: Inside) -> Layout:
+def _layout(inside: Hdf5File) -> Layout:
     return "node" if inside.groups[""].get(LAYOUT) == "node" else "periodic"
 
 
-def _found(inside: Inside, grid: tuple[int, ...]) -> dict[str, _Entry]:
+def _found(inside: Hdf5File, grid: tuple[int, ...]) -> dict[str, _Entry]:
     """The fields by name; a file without any, or with two of one name, is refused."""
     found: dict[str, _Entry] = {}
     for x in _entries(inside, grid):
@@ -158,7 +178,7 @@ def _found(inside: Inside, grid: tuple[int, ...]) -> dict[str, _Entry]:
     return found
 
 
-def _entries(inside: Inside, grid: tuple[int, ...]) -> Iterator[_Entry]:
+def _entries(inside: Hdf5File, grid: tuple[int, ...]) -> Iterator[_Entry]:
     for group, order in ORDERS.items():
         for name, stored in inside.below(group).items():
             told = stored.attrs.get("dim_varying", [True] * len(grid))
@@ -176,13 +196,13 @@ def _entries(inside: Inside, grid: tuple[int, ...]) -> Iterator[_Entry]:
             yield entry
 
 
-def _agree(inside: Inside, x: _Entry, grid: tuple[int, ...]) -> None:
+def _agree(inside: Hdf5File, x: _Entry, grid: tuple[int, ...]) -> None:
     """The shape is what the attributes and the coordinates promise."""
     lead = x.sampled + x.timed
     size = tuple(n for n, v in zip(grid, x.varying, strict=False) if v)
     middle = x.stored.shape[lead : lead + len(size)]
-    whole = lead + len(size) + x.order
-    if len(x.varying) != len(grid) or middle != size or len(x.stored.shape) != whole:
+    ndim = lead + len(size) + x.order
+    if len(x.varying) != len(grid) or middle != size or len(x.stored.shape) != ndim:
         raise fault(
             "OP0610",
             f"the shape {x.stored.shape} of `{x.path}` does not fit its attributes "
@@ -191,7 +211,7 @@ def _agree(inside: Inside, x: _Entry, grid: tuple[int, ...]) -> None:
         )
 
 
-def _trajectories(inside: Inside, entries: Iterable[_Entry]) -> int:
+def _trajectories(inside: Hdf5File, entries: Iterable[_Entry]) -> int:
     counts = {x.path: x.stored.shape[0] for x in entries if x.sampled}
     if len(set(counts.values())) > 1:
         told = ", ".join(f"`{p}` {n}" for p, n in counts.items())
@@ -199,7 +219,7 @@ def _trajectories(inside: Inside, entries: Iterable[_Entry]) -> int:
     return next(iter(counts.values()), 1)
 
 
-def _values(inside: Inside, x: _Entry, rows: range, thin: tuple[slice, ...]) -> Tensor:
+def _values(inside: Hdf5File, x: _Entry, rows: range, thin: tuple[slice, ...]) -> Tensor:
     """(samples, channels, *grid), channels = times * components."""
     kept = tuple(s for s, v in zip(thin, x.varying, strict=True) if v)
     before = (slice(None),) * x.timed
@@ -218,7 +238,9 @@ def _values(inside: Inside, x: _Entry, rows: range, thin: tuple[slice, ...]) -> 
     return torch.from_numpy(made).expand(len(rows), *made.shape[1:])
 
 
-def _spread(inside: Inside, got: NDArray[Any], x: _Entry, thin: tuple[slice, ...]) -> NDArray[Any]:
+def _spread(
+    inside: Hdf5File, got: NDArray[Any], x: _Entry, thin: tuple[slice, ...]
+) -> NDArray[Any]:
     """The field repeated along the axes of the grid on which it does not vary."""
     axes = _axes(inside)
     for i, (axis, varies) in enumerate(zip(axes, x.varying, strict=True)):
@@ -228,7 +250,7 @@ def _spread(inside: Inside, got: NDArray[Any], x: _Entry, thin: tuple[slice, ...
     return got
 
 
-def _role(stored: Stored) -> Role:
+def _role(stored: Hdf5Array) -> Role:
     told = stored.attrs.get(ROLE)
     return cast("Role", told) if told in ("input", "output") else "unknown"
 
@@ -237,12 +259,12 @@ def _foreign(source: str, why: str) -> OpError:
     return fault(
         "OP0610",
         f"the HDF5 file is not laid out as those of The Well: {why}",
-        helps=("`opdsl.data.io.well` describes the layout and writes it",),
+        helps=("`opdsl.data.io.formats.well` describes the layout and writes it",),
         file=source,
     )
 
 
-def _lay_out(file: Any, plan: Plan) -> dict[str, Any]:
+def _lay_out(file: Any, plan: WellLayout) -> dict[str, Any]:
     """Everything but the values; returns the empty arrays."""
     file.attrs["dataset_name"] = plan.name
     file.attrs["grid_type"] = "cartesian"
@@ -259,7 +281,7 @@ def _lay_out(file: Any, plan: Plan) -> dict[str, Any]:
     return _fields(file.create_group("t0_fields"), plan)
 
 
-def _dimensions(group: Any, plan: Plan) -> None:
+def _dimensions(group: Any, plan: WellLayout) -> None:
     group.attrs["spatial_dims"] = list(plan.axes)
     for name, points in {"time": np.zeros(1), **plan.axes}.items():
         group[name] = np.asarray(points, np.float32)
@@ -268,7 +290,7 @@ def _dimensions(group: Any, plan: Plan) -> None:
             group[name].attrs.update(time_varying=False)
 
 
-def _boundaries(group: Any, plan: Plan) -> None:
+def _boundaries(group: Any, plan: WellLayout) -> None:
     """Both ends of every axis carry the same condition."""
     for axis, points in plan.axes.items():
         mask = np.zeros(len(points), np.bool_)
@@ -281,7 +303,7 @@ def _boundaries(group: Any, plan: Plan) -> None:
         one["mask"] = mask
 
 
-def _fields(group: Any, plan: Plan) -> dict[str, Any]:
+def _fields(group: Any, plan: WellLayout) -> dict[str, Any]:
     group.attrs["field_names"] = list(plan.roles)
     grid = tuple(len(x) for x in plan.axes.values())
     made = {}
@@ -297,6 +319,34 @@ def _fields(group: Any, plan: Plan) -> dict[str, Any]:
 def _put(
     path: Path, places: Mapping[str, Any], index: int, values: Mapping[str, NDArray[Any]]
 ) -> None:
-    with unwritable(path):
+    with write_errors(path):
         for name, place in places.items():
             place[index] = values[name]
+
+
+def _matches(file: DataFile) -> bool:
+    return file.container == "hdf5" and "spatial_dims" in file.hdf5.groups.get("dimensions", {})
+
+
+FORMAT = Format(
+    "HDF5 as The Well lays it out (.hdf5, .h5, or a folder of them) can be read",
+    """HDF5 as PolymathicAI/the_well publishes it, fields on a grid:
+
+    /                            dataset_name, n_trajectories, grid_type; ours: opdsl_layout =
+                                 "node" (both ends are points) or "periodic"
+    /dimensions                  spatial_dims = ["x", "y"]; the coordinates x, y and time
+    /t0_fields/f                 scalars, (samples, times, *grid)
+    /t1_fields/f, /t2_fields/f   vectors and tensors, their components last
+                                 on each: sample_varying, time_varying, dim_varying; ours:
+                                 opdsl_role = "input" or "output"
+    /boundary_conditions         as The Well describes them; not read
+
+    Times and components become channels, times first. A folder NAME/data/{train,valid,test} of such
+    files is one data set.
+
+    Source: Ohana et al. 2024, arXiv:2412.00568.
+    """,
+    _matches,
+    read,
+    stream,
+)

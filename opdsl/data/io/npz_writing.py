@@ -18,14 +18,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from opdsl.data.io.whole_h5 import unwritable
+from opdsl.data.io.hdf5_writing import write_errors
 from opdsl.files import sync, sync_folder
 
 Append = Callable[[str, NDArray[Any]], None]
 
 
 @contextmanager
-def whole(path: Path, rows: int | None = None) -> Iterator[Append]:
+def new_npz(path: Path, rows: int | None = None) -> Iterator[Append]:
     """`append(name, values)` while the block lasts; then the file has its name.
 
     Each array grows in a file of its own in a folder beside; if the block raises, nothing is left.
@@ -37,13 +37,13 @@ def whole(path: Path, rows: int | None = None) -> Iterator[Append]:
     Raises:
         OpError: OP0625, the file cannot be written.
     """
-    with unwritable(path):
+    with write_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         folder = Path(mkdtemp(prefix=".tmp-", dir=path.parent))
     try:
         parts: dict[str, Path] = {}
         yield lambda name, values: _append(path, folder, parts, name, values, rows)
-        with unwritable(path):
+        with write_errors(path):
             _zip(path, folder / "all", parts)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -59,7 +59,7 @@ def _append(
 ) -> None:
     begun = name in parts
     part = parts.setdefault(name, folder / str(len(parts)))
-    with unwritable(path), part.open("ab") as file:
+    with write_errors(path), part.open("ab") as file:
         if not begun:
             shape = (len(values) if rows is None else rows, *values.shape[1:])
             kind = np.lib.format.dtype_to_descr(values.dtype)

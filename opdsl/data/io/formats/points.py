@@ -1,22 +1,4 @@
-"""Our layout of HDF5 for functions on points, graphs and meshes: reading it, writing it whole.
-
-    /                   opdsl_points = 1, dataset_name, and what else the writer wants to tell
-    /geometry/P         a group for each set of points, named as the domain
-      points            (total, d), the samples one after the other
-      offsets           (samples + 1,), from 0 to total: where each sample begins; without it all
-                        samples share the points
-      weights           (total,), the length, area or volume that each point stands for; optional
-      cells             (total cells, k), the corners of each, numbered from 0 in each sample;
-      cell_offsets      (samples + 1,), if there are offsets
-      edges             (total edges, 2), from point to point, numbered likewise; optional
-      edge_offsets      (samples + 1,), if there are offsets
-    /fields/f           on points: the attribute `domain` = "P", values (total, channels), or
-                        (samples, n, channels) where the samples share n points;
-                        on a grid: the attribute `axes` = ["x", "y"], (samples, channels, *grid);
-                        either: `opdsl_role` = "input" or "output"
-
-What comes in: one file, or `Raw` fields. What goes out: the other.
-"""
+"""Our layout of HDF5 for functions on points, graphs and meshes: reading it, writing it whole."""
 
 from __future__ import annotations
 
@@ -32,9 +14,11 @@ from torch import Tensor
 
 from opdsl.data.bind.samples import Role
 from opdsl.data.derive.coarsen import Resolution, refuse_on_points
-from opdsl.data.io.file_fields import Raw
-from opdsl.data.io.safe_h5 import Inside, Stored
-from opdsl.data.io.whole_h5 import unwritable, whole
+from opdsl.data.io.data_file import DataFile
+from opdsl.data.io.file_fields import FileFields
+from opdsl.data.io.formats import Format, ReadOptions
+from opdsl.data.io.hdf5_writing import new_hdf5, write_errors
+from opdsl.data.io.safe_h5 import Hdf5Array, Hdf5File
 from opdsl.diagnostics import OpError, fault
 from opdsl.nn.points.batch import Values
 from opdsl.nn.points.geometry import Geometries, Geometry
@@ -49,7 +33,7 @@ LISTS = {"cells": "cell_offsets", "edges": "edge_offsets"}  # what is counted ap
 
 
 def write(
-    path: Path, raw: Raw, *, parameters: Mapping[str, str | int | float] | None = None
+    path: Path, raw: FileFields, *, parameters: Mapping[str, str | int | float] | None = None
 ) -> None:
     """A file that `read` reads as `raw`; it appears whole or not at all.
 
@@ -62,7 +46,7 @@ def write(
             others have none.
     """
     told = {k: _arrays(raw, k, path) for k in raw.places}
-    with whole(path) as file, unwritable(path):
+    with new_hdf5(path) as file, write_errors(path):
         file.attrs.update({MARK: VERSION, "dataset_name": raw.name, **(parameters or {})})
         file.create_group(FIELDS)
         for name, arrays in told.items():
@@ -74,23 +58,18 @@ def write(
             made.attrs.update(_attributes(raw, name, x))
 
 
-def marked(inside: Inside) -> bool:
-    """Whether a file says that it is laid out so."""
-    return MARK in inside.groups[""]
+def _matches(file: DataFile) -> bool:
+    return file.container == "hdf5" and MARK in file.hdf5.groups[""]
 
 
-def read(inside: Inside, stem: str, resolution: Resolution | None, samples: int | None) -> Raw:
-    """The places and fields of an open file.
-
-    Args:
-        stem: the name of the set, if the file tells none.
-        resolution: must not be given: points are as they are.
-        samples: read the first ones only.
+def read(file: DataFile, options: ReadOptions) -> FileFields:
+    """The point sets and fields of a file; its name is that of the set if it tells none.
 
     Raises:
         OpError: OP0610, OP0613 a sample without points, OP0614 a resolution is asked for.
     """
-    _refuse(inside, resolution)
+    inside, samples = file.hdf5, options.samples
+    _refuse(inside, options.resolution)
     fields = inside.below(FIELDS)
     count = _count(inside, fields)
     rows = count if samples is None else min(count, samples)
@@ -98,8 +77,8 @@ def read(inside: Inside, stem: str, resolution: Resolution | None, samples: int 
     entries = [_entry(inside, k, x, places, count) for k, x in fields.items()]
     values = {x.name: _values(inside, x, rows) for x in entries}
     grids = (x.axes for x in entries if x.place is None)
-    return Raw(
-        name=str(inside.groups[""].get("dataset_name") or stem),
+    return FileFields(
+        name=str(inside.groups[""].get("dataset_name") or file.path.stem),
         values=values,
         roles={x.name: _role(x.stored) for x in entries},
         axes=next(grids, ()),
@@ -134,7 +113,7 @@ class _Entry:
     """A field in the file: on a place, or on a grid of these axes."""
 
     name: str
-    stored: Stored
+    stored: Hdf5Array
     place: _Place | None
     axes: tuple[str, ...] = ()
 
@@ -147,7 +126,7 @@ class _Entry:
 # --------------------------------------------------------------------------------------- reading
 
 
-def _refuse(inside: Inside, resolution: Resolution | None) -> None:
+def _refuse(inside: Hdf5File, resolution: Resolution | None) -> None:
     version = inside.groups[""][MARK]
     if version != VERSION:
         helps = ("it may be of a newer version of this program",)
@@ -155,7 +134,7 @@ def _refuse(inside: Inside, resolution: Resolution | None) -> None:
     refuse_on_points(resolution, inside.source)
 
 
-def _count(inside: Inside, fields: Mapping[str, Stored]) -> int:
+def _count(inside: Hdf5File, fields: Mapping[str, Hdf5Array]) -> int:
     """How many samples there are, by the first that tells."""
     offsets = (x for k, x in inside.arrays.items() if k.endswith("/offsets"))
     told = next(offsets, None)
@@ -164,14 +143,14 @@ def _count(inside: Inside, fields: Mapping[str, Stored]) -> int:
     return next((x.shape[0] for x in fields.values() if x.shape), 1)
 
 
-def _places(inside: Inside) -> Iterator[_Place]:
+def _places(inside: Hdf5File) -> Iterator[_Place]:
     for path in sorted(inside.groups):
         folder, _, name = path.rpartition("/")
         if folder == PLACES:
             yield _Place(name, path, dict(_starts(inside, path)))
 
 
-def _starts(inside: Inside, path: str) -> Iterator[tuple[str, NDArray[np.int64] | None]]:
+def _starts(inside: Hdf5File, path: str) -> Iterator[tuple[str, NDArray[np.int64] | None]]:
     """What a place has, and where each sample begins in it."""
     held = inside.below(path)
     if "points" not in held or len(held["points"].shape) != 2:
@@ -185,7 +164,7 @@ def _starts(inside: Inside, path: str) -> Iterator[tuple[str, NDArray[np.int64] 
             yield key, _offsets(inside, f"{path}/{name}", held[key], 0) if each else None
 
 
-def _offsets(inside: Inside, path: str, of: Stored, least: int) -> NDArray[np.int64]:
+def _offsets(inside: Hdf5File, path: str, of: Hdf5Array, least: int) -> NDArray[np.int64]:
     """Numbers that rise from 0 to all entries, in each sample by `least` at least."""
     found = inside.span(path)
     if found.ndim != 1 or found.dtype.kind not in "iu" or len(found) < 2:
@@ -202,7 +181,7 @@ def _offsets(inside: Inside, path: str, of: Stored, least: int) -> NDArray[np.in
 
 
 def _entry(
-    inside: Inside, name: str, stored: Stored, places: Mapping[str, _Place], count: int
+    inside: Hdf5File, name: str, stored: Hdf5Array, places: Mapping[str, _Place], count: int
 ) -> _Entry:
     """A field whose shape is what its attributes promise."""
     domain, axes = stored.attrs.get("domain"), stored.attrs.get("axes")
@@ -219,7 +198,7 @@ def _entry(
     return found
 
 
-def _on_points(inside: Inside, place: _Place, count: int) -> tuple[int | None, ...]:
+def _on_points(inside: Hdf5File, place: _Place, count: int) -> tuple[int | None, ...]:
     """The shape of a field on a place; None: any number."""
     total = inside.arrays[f"{place.path}/points"].shape[0]
     starts = place.points
@@ -229,7 +208,7 @@ def _on_points(inside: Inside, place: _Place, count: int) -> tuple[int | None, .
     return (count, total, None) if starts is None else (total, None)
 
 
-def _agree(inside: Inside, x: _Entry, wanted: Sequence[int | None]) -> None:
+def _agree(inside: Hdf5File, x: _Entry, wanted: Sequence[int | None]) -> None:
     met = x.stored.shape
     fits = len(met) == len(wanted) and all(n in (None, m) for n, m in zip(wanted, met, strict=True))
     if not fits:
@@ -238,7 +217,7 @@ def _agree(inside: Inside, x: _Entry, wanted: Sequence[int | None]) -> None:
         raise fault("OP0613", message, file=inside.source)
 
 
-def _values(inside: Inside, x: _Entry, rows: int) -> Values:
+def _values(inside: Hdf5File, x: _Entry, rows: int) -> Values:
     """(samples, channels, *grid), (samples, channels, points), or packed."""
     if x.place is None:
         return torch.from_numpy(inside.read(x.path, rows))
@@ -249,12 +228,12 @@ def _values(inside: Inside, x: _Entry, rows: int) -> Values:
     return Packed(flat.T.contiguous()[None], tuple(np.diff(starts[: rows + 1]).tolist()))
 
 
-def _placed(inside: Inside, place: _Place, rows: int) -> Geometries:
+def _placed(inside: Hdf5File, place: _Place, rows: int) -> Geometries:
     """Where the points of the first samples are."""
     held = inside.below(place.path)
-    whole = {"points": place.points} | {k: s for k, s in place.starts.items() if k in LISTS}
-    whole |= {"weights": place.points} if "weights" in held else {}
-    parts = {k: _split(inside, f"{place.path}/{k}", s, rows) for k, s in whole.items()}
+    starts = {"points": place.points} | {k: s for k, s in place.starts.items() if k in LISTS}
+    starts |= {"weights": place.points} if "weights" in held else {}
+    parts = {k: _split(inside, f"{place.path}/{k}", s, rows) for k, s in starts.items()}
     try:
         made = [dict(zip(parts, x, strict=True)) for x in zip(*parts.values(), strict=True)]
         return tuple(Geometry(**x) for x in made)
@@ -263,7 +242,7 @@ def _placed(inside: Inside, place: _Place, rows: int) -> Geometries:
 
 
 def _split(
-    inside: Inside, path: str, starts: NDArray[np.int64] | None, rows: int
+    inside: Hdf5File, path: str, starts: NDArray[np.int64] | None, rows: int
 ) -> Sequence[Tensor]:
     """The part of each sample, or the only one."""
     found = torch.from_numpy(inside.span(path, 0, None if starts is None else int(starts[rows])))
@@ -271,13 +250,13 @@ def _split(
     return (found,) if starts is None else torch.split(found, np.diff(starts[: rows + 1]).tolist())
 
 
-def _role(stored: Stored) -> Role:
+def _role(stored: Hdf5Array) -> Role:
     told = stored.attrs.get(ROLE)
     return cast("Role", told) if told in ("input", "output") else "unknown"
 
 
-def _damaged(inside: Inside, message: str, *helps: str) -> OpError:
-    told = helps or ("`opdsl.data.io.points` describes the layout and writes it",)
+def _damaged(inside: Hdf5File, message: str, *helps: str) -> OpError:
+    told = helps or ("`opdsl.data.io.formats.points` describes the layout and writes it",)
     return fault(
         "OP0610", f"the file of points is damaged: {message}", helps=told, file=inside.source
     )
@@ -286,7 +265,7 @@ def _damaged(inside: Inside, message: str, *helps: str) -> OpError:
 # --------------------------------------------------------------------------------------- writing
 
 
-def _arrays(raw: Raw, name: str, path: Path) -> dict[str, NDArray[Any]]:
+def _arrays(raw: FileFields, name: str, path: Path) -> dict[str, NDArray[Any]]:
     """The arrays of a place by their names."""
     placed, shared = raw.places[name], _shared(raw, name)
     if not shared and len(placed) == 1:
@@ -305,7 +284,7 @@ def _arrays(raw: Raw, name: str, path: Path) -> dict[str, NDArray[Any]]:
     return arrays | {k: np.concatenate(([0], np.cumsum(x))) for k, x in starts.items()}
 
 
-def _shared(raw: Raw, name: str) -> bool:
+def _shared(raw: FileFields, name: str) -> bool:
     """Whether all samples have the points of a place."""
     on_it = [x for k, x in raw.values.items() if raw.homes.get(k) == name]
     return len(raw.places[name]) == 1 and not any(isinstance(x, Packed) for x in on_it)
@@ -328,7 +307,7 @@ def _array(x: Values, *, on_points: bool) -> NDArray[Any]:
     return found
 
 
-def _attributes(raw: Raw, name: str, x: Values) -> dict[str, Any]:
+def _attributes(raw: FileFields, name: str, x: Values) -> dict[str, Any]:
     role = {} if raw.roles[name] == "unknown" else {ROLE: raw.roles[name]}
     if name in raw.homes:
         return role | {"domain": raw.homes[name]}
@@ -336,3 +315,27 @@ def _attributes(raw: Raw, name: str, x: Values) -> dict[str, Any]:
     count = x.ndim - 2
     axes = raw.axes if len(raw.axes) == count else AXES[:count]
     return role | {"axes": list(axes)}
+
+
+FORMAT = Format(
+    "HDF5 with functions on points, as `opdsl.data.io.formats.points` lays it out, can be read",
+    """HDF5 for functions on points, graphs and meshes, and on a grid beside them:
+
+    /                   opdsl_points = 1, dataset_name, and what else the writer wants to tell
+    /geometry/P         a group for each set of points, named as the domain
+      points            (total, d), the samples one after the other
+      offsets           (samples + 1,), from 0 to total: where each sample begins; without it all
+                        samples share the points
+      weights           (total,), the length, area or volume that each point stands for; optional
+      cells             (total cells, k), the corners of each, numbered from 0 in each sample;
+      cell_offsets      (samples + 1,), if there are offsets
+      edges             (total edges, 2), from point to point, numbered likewise; optional
+      edge_offsets      (samples + 1,), if there are offsets
+    /fields/f           on points: the attribute `domain` = "P", values (total, channels), or
+                        (samples, n, channels) where the samples share n points;
+                        on a grid: the attribute `axes` = ["x", "y"], (samples, channels, *grid);
+                        either: `opdsl_role` = "input" or "output"
+    """,
+    _matches,
+    read,
+)

@@ -16,7 +16,7 @@ from opdsl.files import replacing
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[Any]:
+def new_hdf5(path: Path) -> Iterator[Any]:
     """A new file while the block lasts; then it has its name.
 
     It is written in a new folder beside, brought to the disk and renamed. If the block raises,
@@ -28,20 +28,20 @@ def whole(path: Path) -> Iterator[Any]:
     import h5py
 
     with ExitStack() as stack:
-        with unwritable(path):
+        with write_errors(path):
             part = stack.enter_context(replacing(path))
             file = h5py.File(part, "x")
         try:
             yield file
         finally:
-            with unwritable(path):
+            with write_errors(path):
                 file.close()
-        with unwritable(path):
+        with write_errors(path):
             stack.close()
 
 
 @contextmanager
-def unwritable(path: Path) -> Iterator[None]:
+def write_errors(path: Path) -> Iterator[None]:
     """What the disk or HDF5 says while writing, as OP0625; the body calls nothing else."""
     try:
         yield

@@ -1,0 +1,213 @@
+"""`open_dataset` and `stream_dataset`: the fields of a data set, whatever its format.
+
+Files are untrusted: opening one runs no code, reads no other file and makes nothing larger than it
+stores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from os import PathLike
+from pathlib import Path
+
+from torch import Tensor
+
+from opdsl.data.bind.samples import Fields
+from opdsl.data.bind.suspects import suspects
+from opdsl.data.derive.coarsen import Resolution
+from opdsl.data.io.data_file import DataFile, open_data_file
+from opdsl.data.io.file_fields import FileFields
+from opdsl.data.io.formats import FORMATS, Format, Pieces, ReadOptions
+from opdsl.data.io.joining import fingerprint, join_points, join_values, refuse_other_layout
+from opdsl.data.io.locate import data_files, unopened, unreadable
+from opdsl.diagnostics import fault
+from opdsl.nn.points.batch import all_values
+
+
+def open_dataset(
+    path: str | PathLike[str],
+    *,
+    split: str | None = None,
+    resolution: Resolution | None = None,
+    samples: int | None = None,
+    alone: int | None = None,
+) -> Fields:
+    """The fields of a data set.
+
+    Args:
+        path: a file of any format in `opdsl.data.io.formats`, a folder of meshes, or a folder
+            `NAME` with `NAME/data/{train,valid,test}/*.hdf5`.
+        split: which part of a folder, `train` if not given; a single file has no parts.
+        resolution: keep every k-th point only; one integer stands for all axes.
+        samples: keep the first ones only.
+        alone: where outputs need not be there, the axes of the grid of inputs: nothing else tells
+            channels from axes in a .pt or .npz.
+
+    Raises:
+        OpError: OP0604 less than one sample; OP0610 nothing readable, or fewer samples than asked
+            for; OP0614 no such resolution; OP0615 the file points outside itself.
+    """
+    source = str(path)
+    if samples is not None and samples < 1:
+        raise fault("OP0604", f"{samples} samples were asked for; at least one is needed")
+    files = data_files(Path(path), split, source)
+    parts = _read_all(files, source, ReadOptions(resolution, samples, alone))
+    first = parts[0]
+    places = {k: join_points(parts, k) for k in first.places}
+    values = {k: join_values(parts, k, places) for k in first.values}
+    grid = next(
+        (x.shape[2:] for k, x in values.items() if isinstance(x, Tensor) and k not in first.homes),
+        (),
+    )
+    return Fields(
+        name=first.name,
+        values=values,
+        roles=dict(first.roles),
+        axes=first.axes,
+        resolution=tuple(grid),
+        suspects=suspects(values, first.roles),
+        source=source,
+        fingerprint=fingerprint(values, places),
+        layout=first.layout,
+        places=places,
+        homes=first.homes,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """A data set of which some samples are in memory at a time.
+
+    Attributes:
+        count: all samples.
+        pieces: some of them at a time, once; without fingerprint and suspects.
+    """
+
+    count: int
+    pieces: Iterator[Fields]
+
+
+def stream_dataset(
+    path: str | PathLike[str], *, split: str | None = None, size: int, alone: int | None = None
+) -> Stream:
+    """The fields of a data set, `size` samples at a time.
+
+    HDF5 as The Well lays it out, .npz and .pt are read piece by piece; what has points, a list of
+    dictionaries and a .pt of the old format is one piece.
+
+    Args:
+        path: as for `open_dataset`.
+        split: as for `open_dataset`.
+        size: samples at a time; fewer at the end of each file.
+        alone: as for `open_dataset`.
+
+    Raises:
+        OpError: as `open_dataset`, for what is in a piece when it is taken.
+    """
+    source = str(path)
+    files = data_files(Path(path), split, source)
+    names = [source if len(files) == 1 else str(x) for x in files]
+    parts = [_stream(x, name, size, alone) for x, name in zip(files, names, strict=True)]
+    streams = [x for x in parts if x is not None]
+    if len(streams) < len(parts) or not any(count for count, _ in streams):
+        whole = open_dataset(path, split=split, alone=alone)
+        return Stream(len(next(iter(whole.values.values()), ())), iter((whole,)))
+    return Stream(sum(count for count, _ in streams), _pieces(streams, names, source))
+
+
+def _stream(path: Path, source: str, size: int, alone: int | None) -> Pieces | None:
+    """The samples of one file, if it can be read piece by piece."""
+    try:
+        with open_data_file(path, source) as file:
+            form = _format(file)
+            return None if form.stream is None else form.stream(file, size, alone)
+    except OSError as error:
+        raise unopened(error, source) from error
+
+
+def _pieces(parts: Sequence[Pieces], names: Sequence[str], source: str) -> Iterator[Fields]:
+    """The pieces of all files, each like the first."""
+    first: FileFields | None = None
+    start = 0
+    for (_, pieces), name in zip(parts, names, strict=True):
+        for piece in pieces:
+            first = first or piece
+            refuse_other_layout(first, piece, name)
+            yield _piece(piece, source, start)
+            start += len(piece)
+
+
+def _piece(part: FileFields, source: str, start: int) -> Fields:
+    grid = next((all_values(x).shape[2:] for x in part.values.values()), ())
+    return Fields(
+        name=part.name,
+        values=dict(part.values),
+        roles=dict(part.roles),
+        axes=part.axes,
+        resolution=tuple(grid),
+        suspects=(),
+        source=source,
+        fingerprint="",
+        layout=part.layout,
+        start=start,
+    )
+
+
+def _read_all(files: Sequence[Path], source: str, options: ReadOptions) -> list[FileFields]:
+    """As many files as the samples need, each like the first."""
+    parts: list[FileFields] = []
+    count, samples = 0, options.samples
+    for path in files:
+        name = source if len(files) == 1 else str(path)
+        left = None if samples is None else samples - count
+        parts.append(_read(path, name, replace(options, samples=left)))
+        refuse_other_layout(parts[0], parts[-1], name)
+        count += len(parts[-1])
+        if samples is not None and count >= samples:
+            return parts
+    if samples is not None or not count:
+        asked = f"{samples} were asked for" if samples else "at least one is needed"
+        raise fault("OP0610", f"the data hold {count} samples, {asked}", file=source)
+    return parts
+
+
+def _read(path: Path, source: str, options: ReadOptions) -> FileFields:
+    try:
+        with open_data_file(path, source) as file:
+            return _format(file).read(file, options)
+    except OSError as error:
+        raise unopened(error, source) from error
+
+
+def _format(file: DataFile) -> Format:
+    """The first format that a file has.
+
+    Raises:
+        OpError: OP0610, it has none.
+    """
+    for form in FORMATS:
+        if form.matches(file):
+            return form
+    # of other HDF5 files this reader says what they lack
+    well = FORMATS.find("well") if file.container == "hdf5" else None
+    if well is None:
+        raise unreadable(_seeming(file), file.source)
+    return well
+
+
+def _seeming(file: DataFile) -> str:
+    """What a file that no format knows seems to be."""
+    if file.container == "zip":
+        return "it is a zip archive without tensors or arrays"
+    if not file.head:
+        return "the file is empty"
+    known = {
+        b"\x93NUMPY": "it is a single NumPy array: save input and output with numpy.savez(x=, y=)",
+        b"MATLAB 5.0": "it is a MATLAB file: save its arrays with numpy.savez(x=, y=)",
+        b"CDF\x01": "it is a NetCDF 3 file",
+        b"CDF\x02": "it is a NetCDF 3 file",
+        b"\x1f\x8b": "it is compressed with gzip: unpack it first",
+    }
+    matches = (text for magic, text in known.items() if file.head.startswith(magic))
+    return next(matches, f"the format is unknown (it begins with {file.head[:8]!r})")

@@ -1,0 +1,150 @@
+"""Arrays by name, saved with `numpy.savez`."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from math import prod
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from opdsl.data.io.data_file import DataFile
+from opdsl.data.io.file_fields import FileFields
+from opdsl.data.io.formats import Format, Pieces, ReadOptions
+from opdsl.data.io.memory_budget import data_budget, too_large_for_memory
+from opdsl.data.io.pairs import not_a_pair, pair, reading, streamable
+from opdsl.safe_pt import inspect_zip
+
+
+def read_npz(file: DataFile, options: ReadOptions) -> FileFields:
+    """The arrays of a file saved with `numpy.savez`.
+
+    Raises:
+        OpError: OP0610, OP0614.
+    """
+    path, source = file.path, file.source
+    _fits(path, source)
+    with reading(source, "NumPy"):
+        _promised(path, source)
+        with np.load(path, allow_pickle=False) as held:
+            arrays = {k: _native(held[k]) for k in held.files}
+        tensors = {k: torch.from_numpy(x) for k, x in arrays.items() if x.dtype.kind in "biuf"}
+    return pair(path.stem, tensors, source, options.resolution, options.samples, options.input_axes)
+
+
+def stream_npz(file: DataFile, size: int, input_axes: int | None = None) -> Pieces | None:
+    """The samples of a file saved with `numpy.savez`, which may be compressed; None: not so.
+
+    Raises:
+        OpError: OP0610.
+    """
+    path, source = file.path, file.source
+    with reading(source, "NumPy"):
+        _promised(path, source)
+        with zipfile.ZipFile(path) as held:
+            heads = {x.removesuffix(".npy"): _header(held, x) for x in held.namelist()}
+    solid = {k: shape for k, (shape, fortran, kind) in heads.items() if kind in "biuf"}
+    known = streamable({k: torch.empty(x, device="meta") for k, x in solid.items()}, input_axes)
+    if known is None or any(heads[k][1] for k in known):
+        return None
+    piece = sum(8 * x[:size].numel() for x in known.values())  # no number is longer
+    if piece > (cap := data_budget()):
+        raise too_large_for_memory(f"a batch of {size} samples", piece, cap, source)
+    pieces = _from_zip(path, source, list(known), len(known["x"]), size)
+    return len(known["x"]), (pair(path.stem, x, source, None, None, input_axes) for x in pieces)
+
+
+def _from_zip(
+    path: Path, source: str, names: Sequence[str], count: int, size: int
+) -> Iterator[dict[str, Tensor]]:
+    """So many samples at a time, all arrays side by side."""
+    with ExitStack() as stack:
+        with reading(source, "NumPy"):
+            held = stack.enter_context(zipfile.ZipFile(path))
+            files = {k: stack.enter_context(held.open(f"{k}.npy")) for k in names}
+            heads = {k: _read_header(x) for k, x in files.items()}
+        for first in range(0, count, size):
+            rows = min(size, count - first)
+            with reading(source, "NumPy"):
+                parts = {k: _next(files[k], rows, *heads[k]) for k in names}
+            yield parts
+
+
+def _next(file: IO[bytes], rows: int, shape: tuple[int, ...], _: bool, dtype: Any) -> Tensor:
+    """The next rows of an array in the order of C."""
+    held = file.read(rows * prod(shape[1:]) * dtype.itemsize)
+    return torch.from_numpy(
+        _native(np.frombuffer(bytearray(held), dtype)).reshape(rows, *shape[1:])
+    )
+
+
+def _header(held: zipfile.ZipFile, name: str) -> tuple[tuple[int, ...], bool, str]:
+    with held.open(name) as file:
+        shape, fortran, dtype = _read_header(file)
+    return shape, fortran, dtype.kind
+
+
+def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, Any]:
+    """Shape, whether the first index runs fastest, and number format of an array in a file."""
+    version = np.lib.format.read_magic(file)
+    header = (
+        np.lib.format.read_array_header_1_0
+        if version == (1, 0)
+        else np.lib.format.read_array_header_2_0
+    )
+    return header(file)
+
+
+def _native(x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """In this machine's byte order, which torch asks for."""
+    return np.ascontiguousarray(x, x.dtype.newbyteorder("="))
+
+
+def _fits(path: Path, source: str) -> None:
+    size = path.stat().st_size
+    if zipfile.is_zipfile(path):
+        with reading(source, "zip"), zipfile.ZipFile(path) as held:
+            size = sum(x.file_size for x in held.infolist())
+    if size > (cap := data_budget()):
+        raise too_large_for_memory("the file", size, cap, source)
+
+
+def _promised(path: Path, source: str) -> None:
+    """Each array of an .npz is as large as its header says: NumPy would make it before reading."""
+    with zipfile.ZipFile(path) as held:
+        inspect_zip(held, path.stat().st_size)
+        for entry in held.infolist():
+            with held.open(entry) as file:
+                shape, _, dtype = _read_header(file)
+            size = dtype.itemsize
+            for n in shape:
+                size *= n
+            if size > entry.file_size:
+                raise not_a_pair(source, f"`{entry.filename}` declares {size} bytes it lacks")
+
+
+def _matches(file: DataFile) -> bool:
+    names = file.members() if file.container == "zip" else ()
+    return bool(names) and all(x.endswith(".npy") for x in names)
+
+
+FORMAT = Format(
+    "arrays `x` and `y` saved with numpy.savez (.npz) can be read",
+    """A file of `numpy.savez` or `numpy.savez_compressed`:
+
+        x    input   (samples, *grid) or (samples, channels, *grid)
+        y    output  shaped alike; with an axis of times before the channels, the times are channels
+
+    and any other array of one entry for each sample on that grid; the others are left out. Axis 1
+    is channels if it is shorter than half of every other axis in `x` and in `y`. For functions on a
+    sphere the grid is (latitudes, longitudes).
+    """,
+    _matches,
+    read_npz,
+    stream_npz,
+)

@@ -1,0 +1,101 @@
+"""Files of one data set as one: the same fields, with the samples of all files."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from opdsl.data.io.file_fields import FileFields
+from opdsl.diagnostics import fault
+from opdsl.nn.points.batch import Values, concat_samples, split_samples
+from opdsl.nn.points.geometry import Geometries
+from opdsl.nn.points.packed import Packed
+
+
+def fingerprint(
+    values: Mapping[str, Values], places: Mapping[str, Geometries] | None = None
+) -> str:
+    """SHA-256 of the names, number formats, shapes and bytes of fields, whatever their order.
+
+    Where there are points, of their coordinates too, and of how many each sample has.
+    """
+    digest = hashlib.sha256()
+    for name in sorted(values):
+        x = values[name]
+        if isinstance(x, Packed):
+            digest.update(f"{x.sizes}|".encode())
+            x = x.values
+        x = x.contiguous()
+        digest.update(f"{name}|{x.dtype}|{tuple(x.shape)}|".encode())
+        digest.update(x.reshape(-1).view(torch.uint8).numpy().data)
+    for name, placed in sorted((places or {}).items()):
+        digest.update(name.encode() + b"".join(x.key for x in placed))
+    return digest.hexdigest()
+
+
+def refuse_other_layout(first: FileFields, other: FileFields, source: str) -> None:
+    """Refuse a file whose fields, axes or points differ from those of the first file of the set.
+
+    Raises:
+        OpError: OP0610, with what differs.
+    """
+    for what, a, b in (
+        ("fields", _shapes(first), _shapes(other)),
+        ("roles", first.roles, other.roles),
+        ("axes", first.axes, other.axes),
+        ("points", _points(first), _points(other)),
+    ):
+        if a != b:
+            raise fault(
+                "OP0610",
+                f"the {what} differ from those of the first file of the set",
+                notes=(f"here {b}, there {a}",),
+                file=source,
+            )
+
+
+def join_points(parts: Sequence[FileFields], name: str) -> Geometries:
+    """The points of all samples; one geometry if the files agree on one for all of theirs."""
+    first = parts[0].places[name]
+    shared = all(len(x.places[name]) == 1 and x.places[name][0].key == first[0].key for x in parts)
+    if shared and not any(isinstance(x, Packed) for r in parts for x in _on(r, name)):
+        return first
+    return tuple(
+        y for r in parts for y in r.places[name] * (len(r) if len(r.places[name]) == 1 else 1)
+    )
+
+
+def join_values(parts: Sequence[FileFields], name: str, places: Mapping[str, Geometries]) -> Values:
+    """One field of all files; packed where each sample has points of its own."""
+    values = [x.values[name] for x in parts]
+    home = parts[0].homes.get(name)
+    if home is not None and len(places[home]) > 1:
+        return Packed.of(y for x in values for y in split_samples(x))
+    return concat_samples(values)
+
+
+def _on(fields: FileFields, name: str) -> Iterator[Values]:
+    """The functions on a set of points."""
+    return (x for k, x in fields.values.items() if fields.homes.get(k) == name)
+
+
+def _shapes(fields: FileFields) -> dict[str, tuple[int, ...]]:
+    """Channels and grid of each field; channels alone where it is on points."""
+    return {
+        k: tuple(x.shape[1:])
+        if isinstance(x, Tensor) and k not in fields.homes
+        else (_channels(x),)
+        for k, x in fields.values.items()
+    }
+
+
+def _channels(x: Values) -> int:
+    return x.channels if isinstance(x, Packed) else x.shape[1]
+
+
+def _points(fields: FileFields) -> tuple[dict[str, int], dict[str, str]]:
+    """In how many dimensions the points of split_samples set lie, and which fields are on it."""
+    return {k: x[0].points.shape[1] for k, x in fields.places.items()}, dict(fields.homes)
