@@ -66,7 +66,7 @@ def _drawn_by_program(text: str, form: str) -> bytes:
         raise fault(
             "OP0640",
             "Graphviz is not available",
-            notes=("neither the package pygraphviz nor the program `dot` is installed",),
+            notes=("neither the package pygraphviz nor the program `dot` is found",),
             helps=(
                 "install one of them: `pip install pygraphviz`, or Graphviz from your system",
                 "or take a text that others can draw: `--format mermaid` or `--format dot`",
