@@ -29,6 +29,7 @@ from opdsl.train.engine.randomness import seed_everything
 from opdsl.train.engine.rollout import Rollout
 from opdsl.train.engine.train_state import refuse_other
 from opdsl.train.engine.warm_start import WarmStart, warm_start
+from opdsl.train.optimizers import OPTIMIZERS
 from opdsl.train.run.folder import CHECKPOINTS, lock, refuse_used
 from opdsl.train.run.listener import Listener
 from opdsl.train.run.metrics_log import read_metrics, validation
@@ -365,9 +366,10 @@ def _refuse_too_large(graph: Graph, settings: Settings, folder: Path, sources: S
         one = sources.first(path, "train" if "train" in parts_of(path) else None)
         points = min((len(x[0]) for x in one.places.values()), default=None)
         sizes = sizes_at(graph, one.resolution, points)
-    kind = settings.optimizer.kind
+    optimizer = OPTIMIZERS.find(settings.optimizer.kind)
+    moments = optimizer.moments if optimizer else 0
     batch = settings.batch * (settings.rollout or 1)  # every step in time is kept for the gradient
-    parts = step_bytes(graph, sizes, batch, settings.precision, kind)
+    parts = step_bytes(graph, sizes, batch, settings.precision, moments)
     helps = ("lower `batch`", "train at a lower `data.resolution`")
     refuse_too_large(graph.name, parts, free=_free(settings.device), helps=helps)
 

@@ -158,7 +158,7 @@ def test_the_work_of_the_matrix_kernel_is_what_torch_counts(dims):
 def test_the_words_for_activations_are_those_of_the_numerics():
     from typing import get_args
 
-    from opdsl.blocks.pointwise.apply import Activation
+    from opdsl.blocks.pointwise.apply import ActivationName
     from opdsl.nn import ACTIVATIONS
 
-    assert list(get_args(Activation)) == sorted(ACTIVATIONS)
+    assert list(get_args(ActivationName)) == sorted(ACTIVATIONS)
