@@ -14,14 +14,7 @@ from opdsl.precisions import BYTES, PRECISIONS, Precision
 from opdsl.summary.count import summarise
 from opdsl.summary.table import memory
 
-<<<<<<< HEAD
-MOMENTS = {"adamw": 2, "adam": 2, "sgd": 1}  # numbers that an optimizer keeps for each weight
-UNKNOWN_MOMENTS = 1  # of an optimizer of another package: the estimate is a lower bound
-
-Sizes = Mapping[str, tuple[int, ...]]
-=======
 DomainSizes = Mapping[str, tuple[int, ...]]
->>>>>>> main
 
 
 def sizes_at(
@@ -74,11 +67,7 @@ def step_bytes(
     return {
         "weights": weights,
         "gradients": weights,
-<<<<<<< HEAD
-        "optimizer": MOMENTS.get(optimizer, UNKNOWN_MOMENTS) * weights,
-=======
         "optimizer": moments * weights,
->>>>>>> main
         f"results of {batch} samples": results,
     }
 
