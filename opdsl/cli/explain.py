@@ -75,9 +75,9 @@ def _topics(name: str) -> Iterator[str]:
     from opdsl.reference.topics import explanations
 
     yield from explanations(name)
-    for words, found in _commands():
+    for words, command_ in _commands():
         if name in {words, words.partition(" ")[2]}:
-            yield command_text(words, found)
+            yield command_text(words, command_)
 
 
 def _commands() -> list[tuple[str, object]]:
