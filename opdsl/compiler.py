@@ -190,7 +190,7 @@ def _check_file(
     """Elaborate and check one model of a parsed program."""
     file = parsed.file
     source = file.source
-    graph, more = elaborate(file, model=model, given=arguments, folder=folder, budget=budget)
+    graph, more = elaborate(file, model=model, arguments=arguments, folder=folder, budget=budget)
     later = [y for x in CHECKS for y in x(graph)] if graph else []
     diagnostics = (*parsed.faults, *more, *later, *check_train_blocks(file))
     known = models(file)

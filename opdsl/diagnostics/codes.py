@@ -3,9 +3,10 @@
 Every code here has a page `grammar/diagnostics/CODE.md`; a test sees to that.
 """
 
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import Literal
+
+from opdsl.records import value
 
 Level = Literal["allow", "warn", "deny"]
 LEVELS: tuple[Level, ...] = ("allow", "warn", "deny")  # from the mildest on
@@ -25,7 +26,7 @@ class Exit(IntEnum):
     TERMINATED = 143
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Code:
     """What a diagnostic is about.
 

@@ -22,7 +22,8 @@ from opdsl.ir.block import Block
 from opdsl.ir.graph import Graph, Node, Port
 from opdsl.ir.live import constants, live
 from opdsl.ir.origins import Origin, origins
-from opdsl.ir.spaces import Coarsen, Domain, Extend, Space
+from opdsl.ir.spaces import Domain, Space
+from opdsl.ir.steps import Coarsen, Extend
 
 if TYPE_CHECKING:
     from torch import nn
