@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import opdsl
 from opdsl.diagnostics import OpError, fault
 from opdsl.export.sources import SourceCollection
 from opdsl.ir.block import Block
@@ -86,9 +87,9 @@ def _no_source(graph: Graph, why: str) -> OpError:
 
 
 def _heading(graph: Graph) -> str:
-    from opdsl import __version__
-
-    first = f"{graph.name}, a neural operator; written by opdsl {__version__}, needs torch only."
+    first = (
+        f"{graph.name}, a neural operator; written by opdsl {opdsl.__version__}, needs torch only."
+    )
     return f"# {_plain(first)}\n\nfrom __future__ import annotations"
 
 
