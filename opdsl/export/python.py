@@ -11,9 +11,10 @@ the program is in comments, without control characters.
 from __future__ import annotations
 
 import keyword
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from types import FunctionType
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import opdsl
 from opdsl.diagnostics import OpError, fault
@@ -22,7 +23,8 @@ from opdsl.ir.block import Block
 from opdsl.ir.graph import Graph, Node, Port
 from opdsl.ir.live import constants, live
 from opdsl.ir.origins import Origin, origins
-from opdsl.ir.spaces import Coarsen, Domain, Extend, Space
+from opdsl.ir.spaces import Domain, Space
+from opdsl.ir.steps import Coarsen, Extend
 
 if TYPE_CHECKING:
     from torch import nn
@@ -52,7 +54,7 @@ def emit_python(graph: Graph) -> str:
     sources = SourceCollection({"finer"})
     sources.add_external("torch")
     sources.add_external("torch", "nn")
-    for needed in (Branch, place, *(x.kind for x in made.values())):
+    for needed in (Branch, place, *(y for x in made.values() for y in x.definitions)):
         if _is_ours(needed):
             sources.add(needed)
     calls = {path: x.text(sources) for path, x in made.items()}
@@ -143,12 +145,22 @@ class _Constructed:
     args: tuple[Any, ...]
     named: dict[str, Any]
 
+    @property
+    def definitions(self) -> tuple[Callable[..., nn.Module], ...]:
+        """The class, and the constructors of layers among the arguments."""
+        arguments = (*self.args, *self.named.values())
+        return (self.kind, *(x for x in arguments if _is_constructor(x)))
+
     def text(self, sources: SourceCollection) -> str:
         """`SpectralConv(3, 64, (16, 16), bias=True)`: the call that makes the module."""
-        texts = [_literal(x) for x in self.args]
-        texts += [f"{k}={_literal(x)}" for k, x in self.named.items()]
-        name = sources.name(self.kind) if _is_ours(self.kind) else f"nn.{self.kind.__name__}"
-        return f"{name}({', '.join(texts)})"
+        texts = [_expression(x, sources) for x in self.args]
+        texts += [f"{k}={_expression(x, sources)}" for k, x in self.named.items()]
+        return f"{_expression(self.kind, sources)}({', '.join(texts)})"
+
+
+def _is_constructor(value: object) -> TypeGuard[type[nn.Module] | FunctionType]:
+    """Return whether a value is a class or a function that makes a layer."""
+    return isinstance(value, type | FunctionType)
 
 
 def _is_ours(thing: object) -> bool:
@@ -159,7 +171,7 @@ def _is_ours(thing: object) -> bool:
 def _constructed(graph: Graph, node: Node) -> _Constructed:
     """The construction of a node's module, all arguments of which `repr` can write."""
     found = _recorded(node.block, graph.arguments(node))
-    if not all(_is_written_by_repr(x) for x in (*found.args, *found.named.values())):
+    if not all(_is_expressible(x) for x in (*found.args, *found.named.values())):
         raise _no_source(graph, f"`{node.block.keyword()}` looks for points near each other")
     return found
 
@@ -187,12 +199,16 @@ def _recorded(block: Block, spaces: tuple[Space, ...]) -> _Constructed:
             setattr(kind, "__init__", constructor) if own else delattr(kind, "__init__")
 
 
-def _literal(value: object) -> str:
+def _expression(value: object, sources: SourceCollection) -> str:
+    if _is_constructor(value):
+        return sources.name(value) if _is_ours(value) else f"nn.{value.__name__}"
     return repr(type(value)(value)) if isinstance(value, tuple | list) else repr(value)
 
 
-def _is_written_by_repr(value: object) -> bool:
-    """Whether `repr` writes it."""
+def _is_expressible(value: object) -> bool:
+    """Return whether a value is the constructor of a layer, or one that `repr` writes."""
+    if _is_constructor(value):
+        return True
     parts = value if isinstance(value, tuple | list) else (value,)
     return all(type(x) in LITERALS for x in parts)
 

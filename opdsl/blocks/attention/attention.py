@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, PositiveInt
 
-from opdsl.blocks.points._quadrature import measured, weighed
+from opdsl.blocks.points._quadrature import geometry_of_weights, point_weights
 from opdsl.ir.block import BYTES, Block, BoxKind, Cost, Ragged, Refusal, SideInput
 from opdsl.ir.combine_rules import count
 from opdsl.ir.spaces import Domain, Space
@@ -83,7 +83,7 @@ class Attention(Block):
 
     def side_inputs(self, x: Space) -> tuple[SideInput, ...]:
         """Return the geometry of the points of v, unless all points weigh the same."""
-        return weighed(x.domain)
+        return geometry_of_weights(x.domain)
 
     def cost(self, x: Space) -> Cost:
         """Count four matrices with biases; for `galerkin` two normalisations of each head."""
@@ -103,7 +103,7 @@ class Attention(Block):
         from opdsl.nn.layers import attention
 
         return attention.Attention(
-            x.channels, x.channels, self.heads, self.kind, measured(x.domain)
+            x.channels, x.channels, self.heads, self.kind, point_weights(x.domain)
         )
 
 

@@ -128,10 +128,10 @@ class CodomainAttention(Block):
         """See `opdsl.nn.layers.codomain_attention.CodomainAttention`."""
         from opdsl.nn.layers import codomain_attention
 
-        domain, made = q.domain, (self.variables, self.heads, self.temperature)
+        domain, shared = q.domain, (self.variables, self.heads, self.temperature)
         alike = (True,) * domain.dims
         if self.faults != "none":
-            return codomain_attention.CodomainAttention(*made, alike, adds=True)
+            return codomain_attention.CodomainAttention(*shared, alike, adds=True)
         closed = domain.periodic if domain.regular else alike
         sampling = (domain.sampling or "gauss_legendre",) if domain.kind == "sphere" else ()
-        return codomain_attention.CodomainAttention(*made, closed, *sampling)
+        return codomain_attention.CodomainAttention(*shared, closed, *sampling)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field, PositiveInt
 
 from opdsl.blocks.attention.attention import HEADS, split
-from opdsl.blocks.points._quadrature import measured, weighed
+from opdsl.blocks.points._quadrature import geometry_of_weights, point_weights
 from opdsl.ir.block import BYTES, Block, BoxKind, Cost, Ragged, SideInput
 from opdsl.ir.spaces import Domain, Space
 
@@ -67,7 +67,7 @@ class CrossAttention(Block):
 
     def side_inputs(self, _q: Space, v: Space) -> tuple[SideInput, ...]:
         """Return the geometry of the points of v, unless all points weigh the same."""
-        return weighed(v.domain)
+        return geometry_of_weights(v.domain)
 
     def cost(self, q: Space, v: Space) -> Cost:
         """Count four matrices with biases, and all pairs of points."""
@@ -86,5 +86,5 @@ class CrossAttention(Block):
         from opdsl.nn.layers import attention
 
         return attention.Attention(
-            q.channels, v.channels, self.heads, "softmax", measured(v.domain)
+            q.channels, v.channels, self.heads, "softmax", point_weights(v.domain)
         )

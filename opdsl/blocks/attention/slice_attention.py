@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field, PositiveInt
 
 from opdsl.blocks.attention.attention import HEADS, split
-from opdsl.blocks.points._quadrature import measured, weighed
+from opdsl.blocks.points._quadrature import geometry_of_weights, point_weights
 from opdsl.ir.block import BYTES, Block, BoxKind, Cost, Ragged, SideInput
 from opdsl.ir.spaces import Domain, Space
 
@@ -69,7 +69,7 @@ class SliceAttention(Block):
 
     def side_inputs(self, x: Space) -> tuple[SideInput, ...]:
         """Return the geometry of points, unless all points weigh the same."""
-        return weighed(x.domain)
+        return geometry_of_weights(x.domain)
 
     def cost(self, x: Space) -> Cost:
         """Count three matrices at each point, the slices of each head, and attention among them."""
@@ -89,5 +89,5 @@ class SliceAttention(Block):
         from opdsl.nn.layers import slice_attention
 
         return slice_attention.SliceAttention(
-            x.channels, self.slices, self.heads, measured(x.domain)
+            x.channels, self.slices, self.heads, point_weights(x.domain)
         )

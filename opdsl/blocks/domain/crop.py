@@ -42,7 +42,7 @@ class Crop(BetweenExtensions):
     """
 
     outward: ClassVar[bool] = False
-    samples: ClassVar[tuple[dict[str, Any], ...]] = ({"inputs": (3,), "to": "D"},)
+    samples: ClassVar[tuple[dict[str, Any], ...]] = ({"inputs": ("E -> R^3",), "to": "D"},)
 
     to: Domain = Field(description="the inner domain")
 

@@ -54,8 +54,8 @@ class Select(Block):
         """Return the domain with the chosen channels and their names."""
         chosen = self._numbers(x)
         names = x.components
-        picked = tuple(names[i] for i in chosen) if names else None
-        distinct = picked if picked and len(set(picked)) == len(picked) else None
+        labels = tuple(names[i] for i in chosen) if names else None
+        distinct = labels if labels and len(set(labels)) == len(labels) else None
         return x.model_copy(update={"channels": len(chosen), "components": distinct})
 
     def _numbers(self, x: Space) -> tuple[int, ...]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from opdsl.blocks.pointwise.apply import TRANSCENDENTAL, Activation
+from opdsl.blocks.pointwise.apply import TRANSCENDENTAL, ActivationName
 from opdsl.ir.block import BYTES, Block, Cost, Ragged, Refusal, SideInput
 from opdsl.ir.dims import Poly, PositiveCount
 from opdsl.ir.spaces import KINDS, Space
@@ -15,7 +15,7 @@ from opdsl.ir.spaces import KINDS, Space
 if TYPE_CHECKING:
     from torch import nn
 
-EDGES = 6  # that lead to a point, where the cost is told: so many in a mesh of triangles
+EDGES = 6  # assumed to enter each point in `cost`, as in a mesh of triangles
 NORM = 8  # operations for each number that is normalised
 
 
@@ -74,7 +74,7 @@ class Message(Block):
     hidden: tuple[PositiveCount, ...] = Field(
         default=(128, 128), min_length=1, description="widths of the hidden layers"
     )
-    act: Activation = Field(default="relu", description="between the layers")
+    act: ActivationName = Field(default="relu", description="between the layers")
     norm: Literal["layer", "none"] = Field(default="layer", description="behind the layers")
     reduction: Literal["sum", "mean"] = Field(default="sum", description="over the edges")
 

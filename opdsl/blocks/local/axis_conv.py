@@ -55,7 +55,7 @@ class AxisConv(Block):
     )
 
     modes: NonNegativeInt | tuple[NonNegativeInt, ...] = Field(
-        description="the greatest frequency kept, one number or one for each axis"
+        description="the greatest frequency with weights, one number or one for each axis"
     )
     out: PositiveCount | None = Field(default=None, description="channels of the result")
 

@@ -34,18 +34,6 @@ class Conv(Block):
     }
     ```
 
-    ```op
-    edition 2026
-
-    model Stencil {
-      domain D = grid(x: 0..1, y: 0..1, boundary = periodic, min = 16)
-      input u : D -> R^3
-      output v : D -> R^8
-
-      v = u |> conv(out = 8, kernel = 3)  # op: allow(not-convergent)
-    }
-    ```
-
     Attributes:
         out: number of channels of the result.
         kernel: points of the stencil on each axis, odd.

@@ -15,7 +15,7 @@ from opdsl.ir.spaces import Space
 if TYPE_CHECKING:
     from torch import nn
 
-ASSUMED = 25  # points of a kernel, where its cost is told before the grid is known
+ASSUMED = 25  # points of a kernel in `cost`, which does not know the grid
 MOST_AXES = 3
 ANGLES = {1: 2, 2: 4, 3: 1}  # by the number of axes, if none are asked for
 Few = Annotated[int, Field(ge=1, le=1000)]
@@ -257,8 +257,8 @@ def least_points(shape: tuple[int, int], axes: int, radius: float) -> int:
 def spacings(shape: tuple[int, int], axes: int) -> float:
     """Return how many spacings the radius must exceed, or a basis function is zero at all points.
 
-    The innermost ring is met last, where its hat is not zero: between 0 and 4 / (rings + 1) of the
-    radius, or 3 / (rings + 1) where the rings leave no function in the middle.
+    The innermost ring is the last to meet a point, where its hat is not zero: between 0
+    and 4 / (rings + 1) of the radius, or 3 / (rings + 1) if there is no function in the middle.
     """
     rings, angles = shape
     if rings == 1 or (rings == 2 and angles == 1):

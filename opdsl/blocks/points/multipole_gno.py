@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, PositiveFloat
 
-from opdsl.blocks.points.gno import declares_period
-from opdsl.blocks.pointwise.apply import TRANSCENDENTAL, Activation
+from opdsl.blocks.points._geometry import declares_period
+from opdsl.blocks.pointwise.apply import TRANSCENDENTAL, ActivationName
 from opdsl.ir.block import BYTES, Block, BoxKind, Cost, Ragged, Refusal, SideInput
 from opdsl.ir.dims import Poly, PositiveCount
 from opdsl.ir.spaces import KINDS, Domain, Space
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from opdsl.nn.points.integral.multipole import MultipoleLevel
 
-NEIGHBOURS = 16  # of a point, where the cost is told: how many there are, the data decide
+NEIGHBOURS = 16  # of each point, assumed in `cost`: the data decide how many there are
 
 
 class MultipoleGno(Block):
@@ -109,8 +109,8 @@ class MultipoleGno(Block):
     kernel: tuple[PositiveCount, ...] = Field(
         default=(64, 64), min_length=1, description="widths of the hidden layers of each kernel"
     )
-    act: Activation = Field(default="gelu", description="between the layers of a kernel")
-    between: Activation = Field(default="gelu", description="on coarse levels")
+    act: ActivationName = Field(default="gelu", description="between the layers of a kernel")
+    between: ActivationName = Field(default="gelu", description="on coarse levels")
     matrix: Literal["diagonal", "full"] = Field(default="diagonal", description="of the kernels")
     embedding: Literal["none", "transformer", "nerf"] = Field(
         default="none", description="of coordinates"
@@ -183,7 +183,7 @@ class MultipoleGno(Block):
     def cost(self, x: Space) -> Cost:
         """Count the kernels at 16 neighbours of each point on its level, and at 16 on the next.
 
-        How many points coarse levels have is up to the geometry: what is done there is not told.
+        Work on coarse levels is not counted: the geometry decides how many points they have.
         """
         widths, c = self._widths(x), x.channels
         each = sum(a * b + b for a, b in pairwise(widths))

@@ -30,18 +30,6 @@ class Position(Block):
     }
     ```
 
-    ```op
-    edition 2026
-
-    model Located {
-      domain D = grid(x: 0..1, boundary = periodic, fixed = 64)
-      input u : D -> R^3
-      output v : D -> R^3
-
-      v = u |> position()
-    }
-    ```
-
     Source: Dosovitskiy et al. 2021, arXiv:2010.11929, section 3.1 (learned position embeddings).
     """
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 # the words that every parameter of the type `activation` takes; the functions are in
 # opdsl.nn.layers.pointwise.ACTIVATIONS, which the checker must not import
-Activation = Literal[
+ActivationName = Literal[
     "elu",
     "gelu",
     "identity",
@@ -69,7 +69,7 @@ class Apply(Block):
         {"inputs": (2,), "kind": "sin"},
     )
 
-    kind: Activation = Field(description="the function")
+    kind: ActivationName = Field(description="the function")
 
     def infer(self, x: Space) -> Space:
         """Return the domain with as many channels; only the identity keeps their names."""

@@ -86,8 +86,7 @@ class Linear(Block):
         from opdsl.nn.layers import grouped, pointwise
 
         c = one_copy(x, self.copies).channels
+        layer = pointwise.ComplexLinear if x.complex else pointwise.Linear
         if self.copies > 1:
-            kind = "complex_linear" if x.complex else "linear"
-            return grouped.GroupedLayer(kind, self.copies, c, self.out, bias=self.bias)
-        made = pointwise.ComplexLinear if x.complex else pointwise.Linear
-        return made(c, self.out, bias=self.bias)
+            return grouped.GroupedLayer(layer, self.copies, c, self.out, bias=self.bias)
+        return layer(c, self.out, bias=self.bias)

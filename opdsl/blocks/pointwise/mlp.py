@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
-from opdsl.blocks.pointwise.apply import TRANSCENDENTAL, Activation
+from opdsl.blocks.pointwise.apply import TRANSCENDENTAL, ActivationName
 from opdsl.ir.block import BYTES, Block, Cost, Ragged
 from opdsl.ir.dims import PositiveCount
 from opdsl.ir.spaces import Space
@@ -49,7 +49,7 @@ class Mlp(Block):
     widths: tuple[PositiveCount, ...] = Field(
         min_length=1, description="channels behind each layer"
     )
-    act: Activation = Field(default="gelu", description="between the layers")
+    act: ActivationName = Field(default="gelu", description="between the layers")
 
     def infer(self, x: Space) -> Space:
         """Return the domain with the last of `widths` as channels."""

@@ -20,7 +20,7 @@ OPERATIONS = 5  # for each number: two sums for the moments, one difference, two
 
 
 class Norm(Block):
-    """w = (v - mean) / sqrt(var + 1e-5) * gamma + beta; `kind` chooses what the mean is taken over.
+    """w = (v - mean) / sqrt(var + 1e-5) * gamma + beta; `kind` chooses the axes of the mean.
 
     v : D -> R^n gives w : D -> R^n on any domain D.
 
@@ -69,7 +69,7 @@ class Norm(Block):
     )
 
     kind: Literal["instance", "group", "layer", "batch"] = Field(
-        default="instance", description="what the mean is taken over"
+        default="instance", description="the axes of the mean"
     )
     groups: PositiveInt = Field(default=1, description="groups of channels, for `kind = group`")
     copies: PositiveCount = Field(default=1, description=COPIES)
@@ -118,5 +118,5 @@ class Norm(Block):
 
         c = one_copy(x, self.copies).channels
         if self.copies > 1:
-            return grouped.GroupedLayer("norm", self.copies, self.kind, c, self.groups)
+            return grouped.GroupedLayer(norm.Norm, self.copies, self.kind, c, self.groups)
         return norm.Norm(self.kind, c, self.groups)

@@ -104,5 +104,7 @@ class Skip(Block):
 
         c, real = one_copy(x, self.copies).channels, not x.complex
         if self.copies > 1:
-            return grouped.GroupedLayer("skip", self.copies, self.kind, c, self.out or c, real=real)
+            return grouped.GroupedLayer(
+                skip.Skip, self.copies, self.kind, c, self.out or c, real=real
+            )
         return skip.Skip(self.kind, c, self.out or c, real=real)

@@ -55,14 +55,14 @@ class Fft(Block):
     )
 
     modes: NonNegativeInt | tuple[NonNegativeInt, ...] = Field(
-        description="the greatest frequency kept, one number or one for each axis"
+        description="the greatest frequency of the result, one number or one for each axis"
     )
 
     def infer(self, x: Space) -> Space:
         """Return the spectrum with as many channels."""
         modes = each_axis(self.modes, x)
-        kept = x.domain.spectrum(modes, halved=not x.complex)
-        return Space(domain=kept, channels=x.channels, field="C")
+        spectrum = x.domain.spectrum(modes, halved=not x.complex)
+        return Space(domain=spectrum, channels=x.channels, field="C")
 
     def bounds(self, x: Space) -> tuple[Bound, ...]:
         """Require 2 m + 1 points on each axis."""

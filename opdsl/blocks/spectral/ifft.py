@@ -1,4 +1,4 @@
-"""The block `ifft`: the function of given Fourier coefficients."""
+"""The block `ifft`: the function with these Fourier coefficients."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ class Resample(Block):
 
     to: Domain = Field(description="the grid of the result")
     kind: Literal["fourier", "linear", "cubic"] = Field(
-        default="fourier", description="how values between the points are found"
+        default="fourier", description="the interpolant"
     )
 
     def infer(self, x: Space) -> Space:

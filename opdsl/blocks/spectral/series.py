@@ -98,9 +98,9 @@ class Series(Block):
 
     def bounds(self) -> tuple[Bound, ...]:
         """Require points that resolve the frequencies; two ends with one value count once."""
-        found = bounds(self.infer().domain, self._bands(), self.modes)
+        periodic = bounds(self.infer().domain, self._bands(), self.modes)
         ends = (0 if closed else 1 for closed in self.domain.periodic)
-        return tuple(_more(self._fewer(x), n) for x, n in zip(found, ends, strict=True))
+        return tuple(_more(self._fewer(y), n) for y, n in zip(periodic, ends, strict=True))
 
     def _fewer(self, bound: Bound) -> Bound:
         """Lower the bound of layout `neuralop`: n frequencies from 0 on need n points.

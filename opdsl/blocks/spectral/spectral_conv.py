@@ -122,13 +122,13 @@ class SpectralConv(Block):
     )
 
     modes: NonNegativeInt | tuple[NonNegativeInt, ...] = Field(
-        description="the greatest frequency kept, one number or one for each axis"
+        description="the greatest frequency with weights, one number or one for each axis"
     )
     out: PositiveCount | None = Field(default=None, description="channels of the result")
     to: Domain | None = Field(default=None, description="the grid of the result")
     bias: bool = Field(default=True, description="whether a trained constant is added")
     factor: Literal["dense", "cp", "tucker", "tt"] = Field(
-        default="dense", description="how the weight is kept"
+        default="dense", description="form of the weight"
     )
     rank: StrictInt | StrictFloat | tuple[StrictInt, ...] = Field(
         default=1.0, description="of the factors: a part of the dense weight, or whole numbers"
@@ -185,8 +185,8 @@ class SpectralConv(Block):
         """Require points that resolve the frequencies on the grids of v and of w."""
         domains = (x.domain,) if self.to in (None, x.domain) else (x.domain, self.to)
         bands = self._bands(x)
-        made = (bounds(x, bands, self.modes, self.layout) for x in domains if x is not None)
-        return tuple(bound for each in made for bound in each)
+        each = (bounds(y, bands, self.modes, self.layout) for y in domains if y is not None)
+        return tuple(bound for of_domain in each for bound in of_domain)
 
     def diverges(self, _x: Space) -> str | None:
         """Return the reason if a fault is chosen: its effect depends on the resolution."""
@@ -266,11 +266,11 @@ class SpectralConv(Block):
         from opdsl.nn.spectral import conv
 
         each = one_copy(x, self.copies)
-        made = (each.channels, self.out or each.channels, each_axis(self.modes, each))
+        shape = (each.channels, self.out or each.channels, each_axis(self.modes, each))
         if self.copies > 1:
             named = {"bias": self.bias, **self._more(each)}
-            return grouped.GroupedLayer("spectral_conv", self.copies, *made, **named)
-        return conv.SpectralConv(*made, bias=self.bias, **self._more(each))
+            return grouped.GroupedLayer(conv.SpectralConv, self.copies, *shape, **named)
+        return conv.SpectralConv(*shape, bias=self.bias, **self._more(each))
 
     def _more(self, x: Space) -> dict[str, Any]:
         """Return the arguments that differ from the defaults of the layer."""

@@ -91,18 +91,22 @@ class SphericalConv(Block):
         {"inputs": ("S -> R^3",), "lmax": 4, "numbers": "complex", "factor": "tt", "rank": 0.5},
     )
 
-    lmax: NonNegativeInt = Field(le=MOST_DEGREES, description="the greatest degree kept")
+    lmax: NonNegativeInt = Field(le=MOST_DEGREES, description="the greatest degree with weights")
     out: PositiveCount | None = Field(default=None, description="channels of the result")
     to: Domain | None = Field(default=None, description="the grid of the result")
     bias: bool = Field(default=True, description="whether a trained constant is added")
-    orders: NonNegativeInt | None = Field(default=None, description="the greatest order kept")
+    orders: NonNegativeInt | None = Field(
+        default=None, description="the greatest order with weights"
+    )
     by: Literal["degree", "mode", "all"] = Field(
         default="degree", description="what has a matrix of its own"
     )
-    numbers: Literal["real", "complex"] = Field(default="real", description="of the matrices")
+    numbers: Literal["real", "complex"] = Field(
+        default="real", description="whether the matrices are real or complex"
+    )
     separable: bool = Field(default=False, description="whether each channel meets itself only")
     factor: Literal["dense", "cp", "tucker", "tt"] = Field(
-        default="dense", description="how complex weights are kept"
+        default="dense", description="form of complex weights"
     )
     rank: StrictInt | StrictFloat | tuple[StrictInt, ...] = Field(
         default=1.0, description="of the factors: a part of the dense weight, or whole numbers"

@@ -10,19 +10,6 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from opdsl.nn.layers.norm import Norm
-from opdsl.nn.layers.pointwise import ComplexLinear, Linear
-from opdsl.nn.layers.skip import Skip
-from opdsl.nn.spectral.conv import SpectralConv
-
-LAYERS: dict[str, Callable[..., nn.Module]] = {
-    "complex_linear": ComplexLinear,
-    "linear": Linear,
-    "norm": Norm,
-    "skip": Skip,
-    "spectral_conv": SpectralConv,
-}
-
 
 class GroupedLayer(nn.Module):
     """w = (A v_1, ..., A v_n): one layer A on n groups of channels.
@@ -33,11 +20,13 @@ class GroupedLayer(nn.Module):
     Source: Rahman et al. 2024, arXiv:2403.12553, sec. 4 (the operator of a variable is shared).
     """
 
-    def __init__(self, layer: str, copies: int, *args: Any, **named: Any) -> None:
-        """Make the layer `LAYERS[layer](*args, **named)` for `copies` groups."""
+    def __init__(
+        self, layer: Callable[..., nn.Module], copies: int, *args: Any, **named: Any
+    ) -> None:
+        """Make `copies` groups, and the layer from its class and the other arguments."""
         super().__init__()
         self.copies = copies
-        self.each = LAYERS[layer](*args, **named)
+        self.each = layer(*args, **named)
 
     def forward(self, x: Tensor, **named: Any) -> Tensor:
         """(batch, *grid, n c) -> (batch, *grid or size, n out)."""
