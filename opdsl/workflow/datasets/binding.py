@@ -13,6 +13,7 @@ from opdsl.data.bind.samples import FieldRequest as DataPort
 from opdsl.data.bind.samples import Fields, Samples, TimeSteps
 from opdsl.data.bind.suspects import suspects_warning
 from opdsl.diagnostics import fault
+from opdsl.ir.dims import decided
 from opdsl.ir.graph import Graph, Port
 from opdsl.ir.origins import completed
 from opdsl.nn.points.batch import Values, all_values
@@ -123,7 +124,7 @@ class Binding:
         grids = {k: tuple(x[len(x) - axes[k] :]) for k, x in known.items()}
         sizes = completed(self.graph, grids)
         return {
-            x.name: torch.zeros(1, x.space.channels, *sizes[x.name]).expand(
+            x.name: torch.zeros(1, decided(x.space.channels), *sizes[x.name]).expand(
                 len(samples), -1, *(-1 for _ in sizes[x.name])
             )
             for x in self.graph.inputs
@@ -164,7 +165,7 @@ def ports(of: Iterable[Port]) -> list[DataPort]:
     return [
         DataPort(
             x.name,
-            x.space.channels,
+            decided(x.space.channels),
             x.space.components,
             x.space.domain.dims,
             domain=x.space.domain.name,
