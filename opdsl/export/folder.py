@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import opdsl
 from opdsl.diagnostics import OpError, fault
 from opdsl.export.ir import to_json
 from opdsl.files import read_json, read_regular, write_folder
@@ -110,11 +111,9 @@ def _manifest_of(
 ) -> dict[str, Any]:
     import torch
 
-    from opdsl import __version__
-
     versions = {
-        "opdsl": __version__,
-        "torch": str(torch.__version__),
+        "opdsl": opdsl.__version__,
+        "torch": str(torch.opdsl.__version__),
         "python": platform.python_version(),
     }
     return {

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, TypeGuard
 
+import opdsl
 from opdsl.diagnostics import OpError, fault
 from opdsl.export.sources import SourceCollection
 from opdsl.ir.block import Block
@@ -88,9 +89,9 @@ def _no_source(graph: Graph, why: str) -> OpError:
 
 
 def _heading(graph: Graph) -> str:
-    from opdsl import __version__
-
-    first = f"{graph.name}, a neural operator; written by opdsl {__version__}, needs torch only."
+    first = (
+        f"{graph.name}, a neural operator; written by opdsl {opdsl.__version__}, needs torch only."
+    )
     return f"# {_plain(first)}\n\nfrom __future__ import annotations"
 
 

@@ -36,7 +36,7 @@ def check_batches(guards: Guards, given: Sequence[CallArgument]) -> None:
             alone = isinstance(x, Tensor) and sample_count(x) == 1
             helps = (cure,) if alone else ("give as many samples of each input",)
             raise guards.refuse("OP0906", port, f"the batches differ: {counts}", helps)
-    for ask, y in zip(guards.asks, given[len(guards.graph.inputs) :], strict=True):
+    for ask, y in zip(guards.side_inputs, given[len(guards.graph.inputs) :], strict=True):
         if isinstance(y, Coordinates) and sample_count(y) not in {1, whole}:
             message = f"`{ask.name}` has coordinates for {sample_count(y)} samples of {whole}"
             helps = ("give coordinates for each sample, or one set for all",)
@@ -47,7 +47,7 @@ def check_batches(guards: Guards, given: Sequence[CallArgument]) -> None:
 def _check_packed_sizes(guards: Guards, given: Sequence[CallArgument]) -> None:
     """Check that arguments on one packed domain have equal numbers of points in each sample."""
     sizes = guards.packed(given)
-    domains = [x.space.domain for x in guards.graph.inputs] + [x.domain for x in guards.asks]
+    domains = [x.space.domain for x in guards.graph.inputs] + [x.domain for x in guards.side_inputs]
     for name, domain, x in zip(guards.names, domains, given, strict=True):
         wanted = sizes.get(domain.name)
         if wanted is None or not (isinstance(x, Coordinates) or domain.name in sizes):
@@ -81,7 +81,7 @@ def check_grids(guards: Guards, given: Sequence[CallArgument]) -> None:
     """
     grids = guards.grids(given)
     known = roots(guards.sources, grids)
-    domains = [x.space.domain for x in guards.graph.inputs] + [x.domain for x in guards.asks]
+    domains = [x.space.domain for x in guards.graph.inputs] + [x.domain for x in guards.side_inputs]
     for name, domain, met in zip(guards.names, domains, grids, strict=True):
         expected = domain.at(known)
         if met != expected:

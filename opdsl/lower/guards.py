@@ -39,7 +39,7 @@ class Guards:
     """Binds and checks the arguments of calls of one graph.
 
     Attributes:
-        asks: what blocks need beside the inputs, such as coordinates.
+        side_inputs: what blocks need beside the inputs, such as coordinates.
         names: of all arguments, the inputs first.
         states: inputs to which an output behind the first is fed back; they may be left out.
     """
@@ -47,8 +47,8 @@ class Guards:
     def __init__(self, graph: Graph, sources: Mapping[str, Origin]) -> None:
         self.graph = graph
         self.sources = sources
-        self.asks = graph.side_inputs()
-        self.names = (*(x.name for x in graph.inputs), *(x.name for x in self.asks))
+        self.side_inputs = graph.side_inputs()
+        self.names = (*(x.name for x in graph.inputs), *(x.name for x in self.side_inputs))
         prediction = graph.outputs[0].name
         self.states = frozenset(x.input for x in graph.feedback if x.output != prediction)
 
@@ -59,7 +59,7 @@ class Guards:
     def bind(
         self, inputs: Sequence[object], named: Mapping[str, object]
     ) -> tuple[CallArgument, ...]:
-        """Put the arguments of a call in the order of inputs and asks.
+        """Put the arguments of a call in the order of inputs and side inputs.
 
         A state, an input to which an output behind the first is fed back, may be left out or None:
         it is zero.
@@ -76,8 +76,8 @@ class Guards:
             inputs = self._with_states(inputs)
         given: list[CallArgument] = []
         for i, x in enumerate(inputs):
-            if i >= count and self.asks[i - count].what == "coordinates":
-                given.append(self._place(self.asks[i - count], x))
+            if i >= count and self.side_inputs[i - count].what == "coordinates":
+                given.append(self._place(self.side_inputs[i - count], x))
             elif isinstance(x, Tensor) or (i < count and isinstance(x, Packed)):
                 given.append(x)
             else:
@@ -85,7 +85,7 @@ class Guards:
         return tuple(given)
 
     def by_name(self, inputs: Sequence[object], named: Mapping[str, object]) -> dict[str, object]:
-        """The arguments of a call by the names of inputs and asks.
+        """The arguments of a call by the names of inputs and side inputs.
 
         Raises:
             OpError: OP0904, they are not the model's inputs.
@@ -127,7 +127,7 @@ class Guards:
                 resolution; OP0905, number format or device; OP0906, inputs do not fit each other;
                 OP0907, coordinates or fields have another shape.
         """
-        for ask, x in zip(self.asks, given[len(self.graph.inputs) :], strict=True):
+        for ask, x in zip(self.side_inputs, given[len(self.graph.inputs) :], strict=True):
             check_side_input(self, ask, x)
         like = representative(given[0]) if weight is None else weight
         for port, x in zip(self.graph.inputs, given, strict=False):
@@ -215,12 +215,12 @@ class Guards:
     def grids(self, given: Sequence[CallArgument]) -> list[Grid]:
         """The grid of each input, then of each ask; their axes must have been checked."""
         sizes = self.packed(given)
-        domains = [x.space.domain for x in self.graph.inputs] + [x.domain for x in self.asks]
+        domains = [x.space.domain for x in self.graph.inputs] + [x.domain for x in self.side_inputs]
         return [grid_of(x, domain, sizes) for x, domain in zip(given, domains, strict=True)]
 
     def packed(self, given: Sequence[CallArgument]) -> PackedSizes:
         """The points of each sample, for the domains whose samples are packed in this call."""
-        return packed_sizes(self.graph.inputs, self.asks, given)
+        return packed_sizes(self.graph.inputs, self.side_inputs, given)
 
     def batch(self, given: Sequence[CallArgument]) -> int:
         """Number of samples in this call."""
@@ -232,7 +232,7 @@ class Guards:
         """The argument of an ask in the layout of blocks; a field becomes (1, *grid, 1)."""
         if isinstance(x, Coordinates):
             return x.geometry
-        return field_argument(representative(x), self.asks[number].domain.dims)
+        return field_argument(representative(x), self.side_inputs[number].domain.dims)
 
     @cached_property
     def promises(self) -> dict[tuple[str, str], AxisPromise]:

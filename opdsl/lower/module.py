@@ -314,8 +314,8 @@ class OperatorModule(Branch):
             if step.source:
                 # what takes no function makes real numbers
                 more["like"] = first.real if first.is_complex() else first
-            if step.asks:
-                more["asked"] = tuple(asked[i] for i in step.asks)
+            if step.side_inputs:
+                more["asked"] = tuple(asked[i] for i in step.side_inputs)
             return step.run([values[i] for i in step.operands], packed, more)
 
         values: list[Any] = [*map(to_channels_last, given[:count]), *(None for _ in self.steps)]

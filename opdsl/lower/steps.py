@@ -22,7 +22,7 @@ class NodeStep:
         operands: numbers of its inputs.
         dead_after: numbers of the values that no later step reads.
         source: whether it has no inputs; `like` then gives it dtype and device.
-        asks: numbers of what it needs beside the inputs.
+        side_inputs: numbers of what it needs beside the inputs.
         domains: names of the domains of its inputs and last of its result.
     """
 
@@ -31,7 +31,7 @@ class NodeStep:
     operands: tuple[int, ...]
     dead_after: tuple[int, ...]
     source: bool
-    asks: tuple[int, ...] = ()
+    side_inputs: tuple[int, ...] = ()
     domains: tuple[str, ...] = ()
 
     def ragged(self, packed: PackedSizes) -> tuple[tuple[int, ...] | None, ...]:
@@ -76,7 +76,7 @@ def steps_of(graph: Graph) -> Iterator[NodeStep]:
             operands=tuple(number[x] for x in node.inputs),
             dead_after=tuple(sorted(dead_after)),
             source=not node.inputs,
-            asks=tuple(asks[x.name] for x in node.block.side_inputs(*graph.arguments(node))),
+            side_inputs=tuple(asks[x.name] for x in node.block.side_inputs(*graph.arguments(node))),
             domains=tuple(x.domain.name for x in (*graph.arguments(node), node.space)),
         )
 

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+import opdsl
 from opdsl.diagnostics import OpError, fault
 from opdsl.files import replacing
 from opdsl.ir.fingerprint import fingerprint
@@ -128,9 +129,7 @@ def export(
 
 def _file_metadata(graph: Graph) -> dict[str, str]:
     """Metadata of every file."""
-    from opdsl import __version__
-
-    return {"opdsl": __version__, "model": graph.name, "fingerprint": fingerprint(graph)}
+    return {"opdsl": opdsl.__version__, "model": graph.name, "fingerprint": fingerprint(graph)}
 
 
 def _trace_and_write(

@@ -19,6 +19,7 @@ from typing import Any
 import opdsl
 from opdsl.files import read_json, user_cache, write_whole
 from opdsl.lower.plan.tuning_case import Times, TuningCase
+from opdsl.nn.kernels.native.library import library, processor
 
 FOLDER = "timings"
 FORMAT = 1
@@ -95,8 +96,6 @@ def _read(folder: Path, key: str, ways: tuple[str, ...]) -> Times | None:
 @cache
 def machine(device: str) -> dict[str, Any]:
     """What times depend on beside the case: the device, the versions, the compiled kernels."""
-    from opdsl.nn.kernels.native.library import library, processor
-
     return {
         "device": _accelerator() if device == "cuda" else device,
         "processor": hashlib.sha256(processor().encode()).hexdigest()[:16],

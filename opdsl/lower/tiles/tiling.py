@@ -93,7 +93,9 @@ class Tiled(nn.Module):
             if step.source and step.node.space.domain == self.domain:
                 more: dict[str, object] = {"like": like}
                 more |= {"size": size} if step.node.block.sized else {}
-                more |= {"asked": tuple(given[i] for i in step.asks)} if step.asks else {}
+                more |= (
+                    {"asked": tuple(given[i] for i in step.side_inputs)} if step.side_inputs else {}
+                )
                 x = step.run((), {}, more).movedim(-1, 1)
                 found[step.node.path] = x.expand(len(first), *x.shape[1:])
         return found

@@ -110,13 +110,13 @@ class PairSum:
         if self.last:
             tensors |= {"last": self.layers[-2], "last_b": self.layers[-1]}
         there = {k: x for k, x in (tensors | own).items() if x is not None}
-        told = fill_structure(_Pairs(), self._numbers(), there)
+        told = fill_structure(_Pairs(), self._sizes(), there)
         addresses = {"W": inner[::2], "b": inner[1::2]} | lists
         held = [_set_list(told, key, x) for key, x in addresses.items() if x]
         getattr(library(), name)(ctypes.byref(told))
         del held
 
-    def _numbers(self) -> dict[str, int]:
+    def _sizes(self) -> dict[str, int]:
         batch, c = (1, 0) if self.values is None else self.values.shape[1:]
         return {
             "pairs": len(self.pairs),

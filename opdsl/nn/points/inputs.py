@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from opdsl.nn.grid.concat import concat
 from opdsl.nn.points.geometry import Geometries, concat_coordinates, stack_coordinates
 from opdsl.nn.points.measure import WeightRule, quadrature_weights
 from opdsl.nn.points.neighbours.pairs import Period
@@ -57,6 +58,4 @@ class StaticFields(nn.Module):
 
     def forward(self, *, like: Tensor, asked: tuple[Tensor, ...]) -> Tensor:
         """(1, *grid, 1) each -> (1, *grid, fields)."""
-        from opdsl.nn.grid.concat import concat
-
         return concat(tuple(x.to(dtype=like.dtype, device=like.device) for x in asked))

@@ -24,6 +24,7 @@ from opdsl.nn.points.neighbours.pairs import (
     wrap_into_period,
 )
 from opdsl.nn.points.neighbours.search import check_finite
+from opdsl.nn.points.voronoi import voronoi_volumes
 
 WeightRule = Literal["given", "voronoi", "density", "uniform"]
 WeightSource = Literal["weights", "cells", "voronoi", "density", "uniform"]
@@ -122,8 +123,6 @@ def voronoi_weights(points: Tensor, period: Period | None = None) -> Tensor:
     Raises:
         OpError: OP0910, two points coincide, or all points have one coordinate in common.
     """
-    from opdsl.nn.points.voronoi import voronoi_volumes
-
     places = wrap_into_period(to_widest_float(points), period).cpu()
     lo, hi = places.amin(0), places.amax(0)
     around = period or (None,) * len(lo)

@@ -1,4 +1,4 @@
-"""How the fields of a data set become the inputs and outputs of a model."""
+"""The assignment of the fields of a data set to the inputs and outputs of a model."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ABSENT = "none"  # the field of a port that the file does not have
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """How the fields of a data set become inputs and outputs of a model.
+    """An assignment of the fields of a data set to the inputs and outputs of a model.
 
     Attributes:
         graph: the model.

@@ -44,16 +44,16 @@ class KdTree:
 
     def __init__(self, points: Tensor, period: Period | None = None) -> None:
         self.period, self.n = period, len(points)
-        self.tree = self._tree(self._numbers(points))
+        self.tree = self._tree(self._coordinates(points))
 
     def count(self, queries: Tensor, radius: float) -> Tensor:
         """Number of points within the radius of each query."""
-        found = self.tree.query_ball_point(self._numbers(queries), radius, return_length=True)
+        found = self.tree.query_ball_point(self._coordinates(queries), radius, return_length=True)
         return torch.from_numpy(np.asarray(found, dtype=np.int64))
 
     def within(self, queries: Tensor, radius: float) -> tuple[Tensor, Tensor]:
         """Indices of queries and of the points within their radius, sorted by both."""
-        numbers, rows = self._numbers(queries), self._rows(queries, radius)
+        numbers, rows = self._coordinates(queries), self._rows(queries, radius)
         keys, at = [], 0
         for block in np.split(numbers, range(rows, len(queries), rows)):
             # a tree of the queries too spares a list in Python for each of them
@@ -68,7 +68,7 @@ class KdTree:
 
     def nearest(self, queries: Tensor, count: int) -> tuple[Tensor, Tensor]:
         """Indices and distances of the nearest points: (m, count) each."""
-        places = self._numbers(queries)
+        places = self._coordinates(queries)
         numbers, distances = np.zeros((len(places), count), int), np.zeros((len(places), count))
         asked, spare = np.arange(len(places)), 1
         while len(asked):
@@ -88,7 +88,7 @@ class KdTree:
         each = self.count(some, radius).double().mean().item()
         return max(1, min(len(queries), int(MAX_PAIRS_PER_BLOCK / max(each, 1))))
 
-    def _numbers(self, x: Tensor) -> _Floats:
+    def _coordinates(self, x: Tensor) -> _Floats:
         return wrap_into_period(x.detach().double(), self.period).numpy()
 
     def _tree(self, numbers: _Floats) -> cKDTree:
