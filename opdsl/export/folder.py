@@ -113,7 +113,7 @@ def _manifest_of(
 
     versions = {
         "opdsl": opdsl.__version__,
-        "torch": str(torch.opdsl.__version__),
+        "torch": str(torch.__version__),
         "python": platform.python_version(),
     }
     return {
