@@ -18,6 +18,7 @@ from opdsl.reference.blocks import block_entries, block_index, block_page
 from opdsl.reference.commands import commands_page
 from opdsl.reference.diagnostic_codes import diagnostics_page
 from opdsl.reference.python_api import python_page
+from opdsl.reference.registered import registered_page
 from opdsl.reference.settings import settings_page
 from opdsl.render import render
 
@@ -34,7 +35,7 @@ Generated from the code by `make reference`; do not edit these pages.
 | --- | --- |
 | [blocks](blocks/index.md) | every operator: formula, parameters, spaces, convergence, example |
 | [settings](settings.md) | every setting of a run |
-| [data, losses, optimizers](registries.md) | data formats, losses, optimizers, generators, checks |
+| [data formats, losses, optimizers, generators](registered.md) | every member of these kinds |
 | [commands](commands.md) | every command with its options |
 | [diagnostics](diagnostics.md) | every code, with links to its page |
 | [Python API](python.md) | every public name of `import opdsl` |
@@ -52,6 +53,7 @@ def pages() -> dict[str, str]:
         "commands.md": commands_page(get_command(app)),
         "diagnostics.md": diagnostics_page(),
         "python.md": python_page(),
+        "registered.md": registered_page(),
         "blocks/index.md": block_index(entries),
         **{f"blocks/{x.keyword}.md": block_page(x) for x in entries},
     }

@@ -68,8 +68,8 @@ def command(
     )
     if as_json:
         coverage = {k: asdict(x) for k, x in report.coverage.items()}
-        found = asdict(report.calibration)
-        show_json({**found, "coverage": coverage, "path": str(report.path)})
+        band = asdict(report.calibration)
+        show_json({**band, "coverage": coverage, "path": str(report.path)})
     else:
         result(_text(report))
 

@@ -68,7 +68,7 @@ def command(
         raise UsageError("`--precision` needs a resolution, as `--at x=64,y=64`")
     graph = open_graph(spec, model, sets)
     sizes = resolution(graph, at) if at is not None else None
-    found = summary(graph, at)
+    model_summary = summary(graph, at)
     timer = kernel_timer(device, threads, autotune=autotune) if plan else None
     chosen = make_plan(graph, sizes, batch, device, threads, timer) if plan else None
     measured = measure_plan(graph, chosen, timer) if chosen and measure else None
@@ -78,9 +78,9 @@ def command(
         more: dict[str, Any] = {"plan": _plan_json(chosen)} if chosen else {}
         more |= {"measured": _measured_json(measured, forecasts)} if measured else {}
         more |= {"precisions": [asdict(x) for x in errors]} if errors else {}
-        show_json(found.to_json() | more)
+        show_json(model_summary.to_json() | more)
         return
-    result(found.to_text(width(sys.stdout) or UNKNOWN_WIDTH))
+    result(model_summary.to_text(width(sys.stdout) or UNKNOWN_WIDTH))
     if chosen:
         result("\n" + _plan_text(chosen))
     if chosen and measured:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from opdsl.workflow.interrupt import Interrupted
     from opdsl.workflow.programs.program import Program
     from opdsl.workflow.resuming import ResumableRun
-    from opdsl.workflow.training import TrainingSummary
+    from opdsl.workflow.training_summary import TrainingSummary
 
 PROGRAMS = (".op", ".json")  # how the name of a program ends
 

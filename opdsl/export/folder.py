@@ -1,13 +1,12 @@
-"""A compiled model as a folder: the program, its graph, its weights, and the sums of all three.
+"""A compiled model as a folder: the program, its graph, its weights, and checksums of all three.
 
     model.safetensors   the weights, by path
     resolved.op         the program
     ir.json             the graph, see `opdsl.export.ir`
     opdsl.json          versions, fingerprint, sha256 of the other files
 
-What comes in: a graph, its module, its text. What goes out: the folder, whole or not at all; and
-back, what a compiler needs to make the module again. Nothing in it is ever executed: there is no
-pickle, and the sums are looked at before anything is read.
+The folder is written whole or not at all. Nothing in it is ever executed: there is no pickle, and
+checksums are compared before anything is read.
 """
 
 from __future__ import annotations
@@ -36,13 +35,13 @@ PARTS = (WEIGHTS, PROGRAM, IR)
 
 @dataclass(frozen=True, slots=True)
 class CompiledFolder:
-    """What a folder holds.
+    """The contents of a folder.
 
     Attributes:
         text: the program.
         ir: the graph as JSON.
         weights: for `load_state_dict` of the module.
-        manifest: versions, fingerprint and sums.
+        manifest: versions, fingerprint and checksums.
     """
 
     text: str
@@ -74,10 +73,10 @@ def save_compiled(graph: Graph, module: nn.Module, text: str, out: Path) -> Path
 
 
 def load_compiled(folder: Path) -> CompiledFolder:
-    """Read a folder after a look at its sums.
+    """Read a folder after comparing its checksums.
 
     Raises:
-        OpError: OP0621, something is missing, altered or of a newer format.
+        OpError: OP0621, a file is missing, altered or of a newer format.
     """
     folder = Path(folder)
     manifest = _manifest(folder)

@@ -1,11 +1,11 @@
 """A graph as Python source that needs torch and nothing of this package.
 
-What comes in: a graph. What goes out: the text of one file: the numerics that the model uses, cut
-out of `opdsl.nn`, then one class whose `forward` has a line for each node. Its weights have the
-names of ours, so `load_state_dict` takes them. Kernels are the default ones, guards are left out.
+The file contains the numerics that the model uses, cut out of `opdsl.nn`, and one class whose
+`forward` has a line for each node. Its weights have the names of ours, so `load_state_dict` takes
+them. Kernels are the default ones; there are no checks of inputs.
 
-Every name in the text is made of identifiers, every value is written by `repr`, and what else comes
-from the program stands in comments, without control characters.
+Every name in the text is made of identifiers, every value is written by `repr`, and other text of
+the program is in comments, without control characters.
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ from types import FunctionType
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 from opdsl.diagnostics import OpError, fault
-from opdsl.export.sources import Sources
+from opdsl.export.sources import SourceCollection
 from opdsl.ir.block import Block
 from opdsl.ir.graph import Graph, Node, Port
 from opdsl.ir.live import constants, live
 from opdsl.ir.origins import Origin, origins
-from opdsl.ir.spaces import Coarsen, Domain, Extend, Space
+from opdsl.ir.spaces import Domain, Space
+from opdsl.ir.steps import Coarsen, Extend
 
 if TYPE_CHECKING:
     from torch import nn
@@ -39,17 +40,17 @@ def finer(grow, n):
 
 
 def emit_python(graph: Graph) -> str:
-    """The source of a module of the graph.
+    """Write the source of a module of the graph.
 
     Raises:
-        OpError: OP0107, its calls take more than functions on grids and vectors.
+        OpError: OP0107, its calls need coordinates or fields, or it has a product of domains.
     """
     from opdsl.nn.module_tree import Branch, place
 
     _refuse_what_has_no_source(graph)
     own = (x for x in live(graph) if x.shares is None)
     made = {node.path: _constructed(graph, node) for node in own}
-    sources = Sources({"finer"})
+    sources = SourceCollection({"finer"})
     sources.add_external("torch")
     sources.add_external("torch", "nn")
     for needed in (Branch, place, *(y for x in made.values() for y in x.definitions)):
@@ -94,7 +95,11 @@ def _heading(graph: Graph) -> str:
 
 
 def _class(
-    graph: Graph, calls: Mapping[str, str], body: _Body, sources: Sources, tree: tuple[str, str]
+    graph: Graph,
+    calls: Mapping[str, str],
+    body: _Body,
+    sources: SourceCollection,
+    tree: tuple[str, str],
 ) -> str:
     """The class of the model; `tree` holds the emitted names of `Branch` and `place`."""
     branch, place = tree
@@ -145,7 +150,7 @@ class _Constructed:
         arguments = (*self.args, *self.named.values())
         return (self.kind, *(x for x in arguments if _is_constructor(x)))
 
-    def text(self, sources: Sources) -> str:
+    def text(self, sources: SourceCollection) -> str:
         """`SpectralConv(3, 64, (16, 16), bias=True)`: the call that makes the module."""
         texts = [_expression(x, sources) for x in self.args]
         texts += [f"{k}={_expression(x, sources)}" for k, x in self.named.items()]
@@ -193,7 +198,7 @@ def _recorded(block: Block, spaces: tuple[Space, ...]) -> _Constructed:
             setattr(kind, "__init__", constructor) if own else delattr(kind, "__init__")
 
 
-def _expression(value: object, sources: Sources) -> str:
+def _expression(value: object, sources: SourceCollection) -> str:
     if _is_constructor(value):
         return sources.name(value) if _is_ours(value) else f"nn.{value.__name__}"
     return repr(type(value)(value)) if isinstance(value, tuple | list) else repr(value)
@@ -299,7 +304,7 @@ class _Body:
 
 
 def _each_axis(domain: Domain, root: str) -> str:
-    """The grid of a domain from that of the declared one, shortest where all axes are alike."""
+    """The grid of a domain from that of the declared one; shorter where all axes are equal."""
     said = {_points_expression("n", domain, i) for i in range(domain.dims)}
     if len(said) == 1:
         return f"tuple({said.pop()} for n in {root})"

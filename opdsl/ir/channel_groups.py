@@ -1,7 +1,7 @@
 """One operator for each of several groups of channels, all with the same weights.
 
-What comes in: the space of v = (v_1, ..., v_n), n groups of as many channels, group by group. What
-goes out: the space of one group, in which a block does its sums, and what n of them cost.
+The channels of v = (v_1, ..., v_n) are n groups of equal size, one after the other. A block infers
+its result and its cost for one group, and multiplies by n.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """Polynomials in sizes: what a node costs before a resolution is known, channels of a definition.
 
 An atom is the text of one size: `D.x`, `(D.x//2)`, `log2(D.x)`, or the name of a dim. Every atom
-stands for a whole number of at least one. What comes in: numbers and atoms. What goes out: sums of
-monomials that print as formulas, take numbers, and compare where the comparison holds for all
-sizes.
+stands for a whole number of at least one. A polynomial is a sum of monomials in atoms; it prints as
+a formula, is evaluated at numbers, and compares where the comparison holds for all sizes.
 """
 
 from __future__ import annotations
@@ -180,8 +179,8 @@ PositiveCount = Annotated[int, Field(gt=0), WrapValidator(_symbolic)]
 
 
 def _collect(terms: Mapping[Monomial, Number]) -> Poly:
-    kept = [(m, f) for m, f in terms.items() if f != 0]
-    return Poly(tuple(sorted(kept, key=lambda x: (-sum(p for _, p in x[0]), x[0]))))
+    nonzero = [(m, f) for m, f in terms.items() if f != 0]
+    return Poly(tuple(sorted(nonzero, key=lambda x: (-sum(p for _, p in x[0]), x[0]))))
 
 
 def _number(value: Number | Poly) -> Number:

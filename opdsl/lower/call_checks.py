@@ -10,7 +10,7 @@ from torch import Tensor
 from opdsl.diagnostics import OpError, fault
 from opdsl.ir.block import SideInput
 from opdsl.ir.origins import roots
-from opdsl.lower.call_arguments import Argument, Coordinates, representative, sample_count
+from opdsl.lower.call_arguments import CallArgument, Coordinates, representative, sample_count
 from opdsl.lower.input_checks import NO_POINTS, broken_promise
 from opdsl.lower.shape_texts import dtype_name, shape_text, size_text
 from opdsl.nn.points.geometry import point_counts
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from opdsl.lower.guards import Guards
 
 
-def check_batches(guards: Guards, given: Sequence[Argument]) -> None:
+def check_batches(guards: Guards, given: Sequence[CallArgument]) -> None:
     """Check that all inputs have as many samples, packed ones with as many points in each.
 
     Raises:
@@ -44,8 +44,8 @@ def check_batches(guards: Guards, given: Sequence[Argument]) -> None:
     _check_packed_sizes(guards, given)
 
 
-def _check_packed_sizes(guards: Guards, given: Sequence[Argument]) -> None:
-    """Samples that are packed on one domain have one number of points each."""
+def _check_packed_sizes(guards: Guards, given: Sequence[CallArgument]) -> None:
+    """Check that arguments on one packed domain have equal numbers of points in each sample."""
     sizes = guards.packed(given)
     domains = [x.space.domain for x in guards.graph.inputs] + [x.domain for x in guards.asks]
     for name, domain, x in zip(guards.names, domains, given, strict=True):
@@ -66,14 +66,14 @@ def _difference(met: tuple[int, ...], wanted: tuple[int, ...]) -> str:
     return f"has {met[i]} points in sample {i}, where others have {wanted[i]}"
 
 
-def _argument_sizes(x: Argument) -> tuple[int, ...]:
+def _argument_sizes(x: CallArgument) -> tuple[int, ...]:
     if isinstance(x, Coordinates):
         return point_counts(x.geometry)
     y = representative(x)
     return (int(y.shape[-1]),) * int(y.shape[0])
 
 
-def check_grids(guards: Guards, given: Sequence[Argument]) -> None:
+def check_grids(guards: Guards, given: Sequence[CallArgument]) -> None:
     """Check that inputs on one domain have one number of points on each axis.
 
     Raises:
@@ -101,8 +101,13 @@ def check_grids(guards: Guards, given: Sequence[Argument]) -> None:
             raise fault("OP0906", message, helps=(help_,), file=guards.graph.name)
 
 
-def check_side_input(guards: Guards, ask: SideInput, x: Argument) -> None:
-    """Coordinates (points, d) of each sample or for all, with real numbers; fields (*grid)."""
+def check_side_input(guards: Guards, ask: SideInput, x: CallArgument) -> None:
+    """Check coordinates (points, d), of each sample or for all, or a static field (*grid).
+
+    Raises:
+        OpError: OP0903, the number of points is not promised; OP0905, they are not real
+            floating-point numbers; OP0907, they have another shape.
+    """
     y = representative(x)
     if not y.dtype.is_floating_point:
         message = (

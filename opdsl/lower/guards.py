@@ -1,8 +1,6 @@
-"""What a model says about tensors that do not fit, before any of its arithmetic runs.
+"""Checks of the arguments of a call, before any arithmetic of the model runs.
 
-What comes in: the graph and the tensors of a call. What goes out: the tensors in the order of the
-inputs, or a diagnostic with the input, what was met, what was expected, and what to do. Values are
-not looked at, only shapes, number formats and devices, so nothing here waits for a device.
+Only shapes, number formats and devices are checked, not values, so nothing here waits for a device.
 """
 
 from __future__ import annotations
@@ -19,7 +17,7 @@ from opdsl.ir.certificate import AxisPromise, certify
 from opdsl.ir.graph import Graph, Port
 from opdsl.ir.origins import Grid, Origin, completed
 from opdsl.lower.call_arguments import (
-    Argument,
+    CallArgument,
     Coordinates,
     PackedSizes,
     as_coordinates,
@@ -37,7 +35,13 @@ from opdsl.nn.points.packed import Packed
 
 
 class Guards:
-    """The checks of one graph's inputs."""
+    """Binds and checks the arguments of calls of one graph.
+
+    Attributes:
+        asks: what blocks need beside the inputs, such as coordinates.
+        names: of all arguments, the inputs first.
+        states: inputs to which an output behind the first is fed back; they may be left out.
+    """
 
     def __init__(self, graph: Graph, sources: Mapping[str, Origin]) -> None:
         self.graph = graph
@@ -51,10 +55,12 @@ class Guards:
         """Leave out the certificate, whose cures are functions that cannot be pickled."""
         return {k: x for k, x in vars(self).items() if k != "promises"}
 
-    def bind(self, inputs: Sequence[object], named: Mapping[str, object]) -> tuple[Argument, ...]:
-        """The values in the order of inputs and asks, given in that order or by name.
+    def bind(
+        self, inputs: Sequence[object], named: Mapping[str, object]
+    ) -> tuple[CallArgument, ...]:
+        """Put the arguments of a call in the order of inputs and asks.
 
-        A state, an input to which an output behind the first comes back, may be left out or None:
+        A state, an input to which an output behind the first is fed back, may be left out or None:
         it is zero.
 
         Raises:
@@ -67,7 +73,7 @@ class Guards:
         count = len(self.graph.inputs)
         if self.states and any(x is None for x in inputs[:count]):
             inputs = self._with_states(inputs)
-        given: list[Argument] = []
+        given: list[CallArgument] = []
         for i, x in enumerate(inputs):
             if i >= count and self.asks[i - count].what == "coordinates":
                 given.append(self._place(self.asks[i - count], x))
@@ -78,7 +84,7 @@ class Guards:
         return tuple(given)
 
     def by_name(self, inputs: Sequence[object], named: Mapping[str, object]) -> dict[str, object]:
-        """The values of a call by the names of inputs and asks.
+        """The arguments of a call by the names of inputs and asks.
 
         Raises:
             OpError: OP0904, they are not the model's inputs.
@@ -87,7 +93,7 @@ class Guards:
         return dict(zip(self.names, given, strict=True))
 
     def _with_states(self, inputs: Sequence[object]) -> Sequence[object]:
-        """The inputs, with zeros for the states that are None."""
+        """Replace states that are None by zeros."""
         told = dict(zip(self.names, inputs, strict=True))
         dims = {x.name: x.space.domain.dims for x in self.graph.inputs}
         first = {k: x for k, x in told.items() if k in dims and isinstance(x, Tensor)}
@@ -108,15 +114,17 @@ class Guards:
             raise wrong_coordinates(self, ask, met)
         return found
 
-    def check(self, given: Sequence[Argument], weight: Tensor | None) -> None:
-        """The values fit the spaces of the inputs, each other, and the weights.
+    def check(self, given: Sequence[CallArgument], weight: Tensor | None) -> None:
+        """Check values against the spaces of the inputs, each other, and the weights.
 
         Args:
             given: one for each input, then one for each ask.
             weight: any of the model's weights, None if it has none.
 
         Raises:
-            OpError: OP0901, OP0902, OP0903, OP0905, OP0906, OP0907.
+            OpError: OP0901, the number of axes; OP0902, the number of channels; OP0903, the
+                resolution; OP0905, number format or device; OP0906, inputs do not fit each other;
+                OP0907, coordinates or fields have another shape.
         """
         for ask, x in zip(self.asks, given[len(self.graph.inputs) :], strict=True):
             check_side_input(self, ask, x)
@@ -127,10 +135,10 @@ class Guards:
         check_grids(self, given)
 
     def check_loop(self, steps: int) -> None:
-        """The model can be rolled out so many steps.
+        """Check that the model can be rolled out `steps` steps.
 
         Raises:
-            OpError: OP0904.
+            OpError: OP0904, it has no feedback, or `steps` is not positive.
         """
         if not self.graph.feedback:
             message = f"`{self.graph.name}` has no feedback, so it cannot be rolled out"
@@ -145,10 +153,10 @@ class Guards:
     def rollout_inputs(
         self, steps: int, inputs: Sequence[object], named: Mapping[str, object]
     ) -> tuple[dict[str, Any], dict[str, Tensor]]:
-        """The inputs of a rollout by name: those of the first step, and those with times.
+        """The inputs of a rollout by name: those of the first step, and those with an axis of time.
 
         Raises:
-            OpError: OP0904.
+            OpError: OP0904, they are not the model's inputs, or have too few times.
         """
         back = {x.input for x in self.graph.feedback}
         dims = {x.name: x.space.domain.dims for x in self.graph.inputs}
@@ -181,7 +189,7 @@ class Guards:
         raise fault("OP0904", message, helps=(cure,), file=self.graph.name)
 
     def _zeros(self, first: Mapping[str, Tensor], dims: Mapping[str, int]) -> dict[str, Tensor]:
-        """The inputs that begin at zero, on the grids that the others tell."""
+        """Zeros for the inputs that are left out, on the grids that the others determine."""
         missing = [x for x in self.graph.inputs if x.name not in first]
         if not missing:
             return {}
@@ -203,31 +211,31 @@ class Guards:
             for x in missing
         }
 
-    def grids(self, given: Sequence[Argument]) -> list[Grid]:
-        """The grid of each input, then of each ask; their axes have been checked."""
+    def grids(self, given: Sequence[CallArgument]) -> list[Grid]:
+        """The grid of each input, then of each ask; their axes must have been checked."""
         sizes = self.packed(given)
         domains = [x.space.domain for x in self.graph.inputs] + [x.domain for x in self.asks]
         return [grid_of(x, domain, sizes) for x, domain in zip(given, domains, strict=True)]
 
-    def packed(self, given: Sequence[Argument]) -> PackedSizes:
+    def packed(self, given: Sequence[CallArgument]) -> PackedSizes:
         """The points of each sample, for the domains whose samples are packed in this call."""
         return packed_sizes(self.graph.inputs, self.asks, given)
 
-    def batch(self, given: Sequence[Argument]) -> int:
-        """Samples in this call."""
+    def batch(self, given: Sequence[CallArgument]) -> int:
+        """Number of samples in this call."""
         if self.graph.inputs:
             return sample_count(given[0])
         return max((sample_count(x) for x in given if isinstance(x, Coordinates)), default=1)
 
-    def asked(self, number: int, x: Argument) -> Tensor | Geometries:
-        """What is given for an ask, as blocks take it; a field becomes (1, *grid, 1)."""
+    def asked(self, number: int, x: CallArgument) -> Tensor | Geometries:
+        """The argument of an ask in the layout of blocks; a field becomes (1, *grid, 1)."""
         if isinstance(x, Coordinates):
             return x.geometry
         return field_argument(representative(x), self.asks[number].domain.dims)
 
     @cached_property
     def promises(self) -> dict[tuple[str, str], AxisPromise]:
-        """What the certificate says, by domain and axis."""
+        """The promises of the certificate, by domain and axis."""
         found = certify(self.graph).promises
         return {(x.domain.name, x.axis.name): x for x in found}
 
@@ -272,6 +280,6 @@ class Guards:
     def refuse(
         self, code: str, port: Port, message: str, helps: Texts, notes: Texts = ()
     ) -> OpError:
-        """A diagnostic about one input; it points to the line that declares it, if there is one."""
+        """A diagnostic about one input, at the line that declares it, if there is one."""
         labels = (Label(port.span, f"declared here: `{port.space}`"),) if port.span else ()
         return fault(code, message, *labels, notes=notes, helps=helps, file=self.graph.name)

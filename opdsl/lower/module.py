@@ -1,7 +1,7 @@
-"""A graph as a torch module that accepts every resolution which the program promises.
+"""`OperatorModule`: a graph as a torch module for every resolution that the program promises.
 
-What comes in: a graph. What goes out: `OperatorModule`, whose tensors are (batch, channels, *grid)
-outside and (batch, *grid, channels) inside, and whose state_dict has the keys `path.parameter`.
+Tensors are (batch, channels, *grid) outside and (batch, *grid, channels) inside; keys of the
+state_dict are `path.parameter`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from opdsl.ir.graph import Graph, Node
 from opdsl.ir.live import constants, live
 from opdsl.ir.origins import Grid, origins, roots
 from opdsl.lower.call_arguments import (
-    Argument,
+    CallArgument,
     PackedSizes,
     representative,
     signature,
@@ -46,7 +46,7 @@ Result = Tensor | Packed | dict[str, Tensor | Packed]
 
 
 def lower(graph: Graph) -> OperatorModule:
-    """The module of a graph, with fresh weights from torch's random numbers."""
+    """Make the module of a graph, with fresh weights from torch's random numbers."""
     return OperatorModule(graph)
 
 
@@ -54,14 +54,15 @@ class OperatorModule(Branch):
     """An operator between function spaces, called with tensors (batch, channels, *grid).
 
     Attributes:
-        graph: what it was made from.
+        graph: the graph that it computes.
         steps: the nodes that the outputs need, in the order in which they run.
         force_kernel: a kernel that every node which has it must use, for comparisons; None: the
             plan decides.
         ends: the last nodes of the subgraphs that may run as one operation.
         fuse: whether subgraphs run as one operation; None: the plan decides.
+        constant_values: numbers of the values that depend on no input, whose batch is one.
         latest: the plan of the latest ordinary call; a tracer (export, compile) takes its kernels.
-        timer: tells measured times for the plan; None: it predicts. See `autotune`.
+        timer: measures times for the plan; None: they are predicted. See `autotune`.
     """
 
     def __init__(self, graph: Graph) -> None:
@@ -86,15 +87,15 @@ class OperatorModule(Branch):
         self.sample = next(float_weights(self), None)
 
     def forward(self, /, *inputs: Tensor | Packed, **named: Points | Packed) -> Result:
-        """The outputs: a tensor if there is one, else a dict by name.
+        """Compute the outputs: a tensor if there is one, else a dict by name.
 
         Args:
             inputs: (batch, channels, *grid), in the order of the model's inputs, or by name. A
-                state, an input to which an output behind the first comes back, may be left out:
+                state, an input to which an output behind the first is fed back, may be left out:
                 it is zero.
                 Functions on points whose number differs from sample to sample are `Packed`, and so
                 are results on these points.
-            named: beside inputs, by name, what its blocks ask for. Of a points domain the
+            named: inputs by name, and what blocks need beside them. Of a points domain the
                 coordinates: (points, d) for all samples, (batch, points, d), a `Geometry`, or a
                 list with one of these for each sample. Of a static field its values, (*grid).
 
@@ -115,17 +116,16 @@ class OperatorModule(Branch):
     def rollout(
         self, steps: int, /, *inputs: Tensor | None, **named: Points | None
     ) -> Tensor | dict[str, Tensor]:
-        """The outputs of `steps` steps in time, each fed back as the program's `feedback` says.
+        """Roll out in time, feeding each step's outputs back as the program's `feedback` says.
 
         An input may have an axis of time behind the batch, (batch, times, channels, *grid): it is
-        taken step by step. If it comes back, it may end before the steps do; from then on it is
-        what has come back. An input that comes back may be None: it begins at zero, as states that
-        are left out do.
+        read step by step. If it is fed back, it may end before the steps do; from then on it is
+        what has been fed back. An input that is fed back may be None: it begins at zero.
 
         Args:
-            steps: how many, at least one.
+            steps: number of steps, at least one.
             inputs: those of the first step, as for a call.
-            named: the same.
+            named: inputs by name, as for a call.
 
         Returns:
             (batch, steps, channels, *grid) of the output, or of each by name.
@@ -156,7 +156,7 @@ class OperatorModule(Branch):
         return max((m for x in layers for m in x.modes), default=0)
 
     def limit_modes(self, modes: int | Sequence[int] | None) -> None:
-        """Let only so many modes of every spectral convolution take part; None: all again.
+        """Limit the modes of every spectral convolution; None: all modes again.
 
         Args:
             modes: the greatest frequency, one number for all axes or one for each.
@@ -170,16 +170,21 @@ class OperatorModule(Branch):
                 x.limit(None if each is None else tuple(each))
 
     def autotune(self, timings: Timings | None = None) -> None:
-        """From now on measure the kernels at each new resolution and batch, once, and keep that.
+        """Measure the kernels once at each new resolution and batch, and use the fastest.
 
         Args:
-            timings: where known times are and new ones go; this user's cache if not given.
+            timings: the cache of measured times; the user's cache if not given.
         """
         self.timer = Tuner(users_timings() if timings is None else timings)
         self.calls.clear()
 
     def plan(self, sizes: Mapping[str, Grid], batch: int = 1) -> KernelPlan:
-        """The kernels that the module would choose where the declared domains have these sizes."""
+        """The kernels that the module would choose where the declared domains have these sizes.
+
+        Args:
+            sizes: points on each axis of each declared domain.
+            batch: number of samples.
+        """
         weight = self._weight()
         device = weight.device.type if weight is not None else "cpu"
         dtype = weight.dtype if weight is not None else torch.float32
@@ -187,7 +192,7 @@ class OperatorModule(Branch):
         return self._planned(known | dict(sizes), batch, device, dtype)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out what the next call makes again: plans and arguments of calls."""
+        """Leave out plans and arguments of calls, which the next call makes again."""
         return {**vars(self), "calls": {}, "latest": None}
 
     def _load_from_state_dict(
@@ -221,7 +226,7 @@ class OperatorModule(Branch):
 
     # --- once for each resolution ---------------------------------------------------------
 
-    def _known(self, given: Sequence[Argument]) -> list[StepArguments]:
+    def _known(self, given: Sequence[CallArgument]) -> list[StepArguments]:
         """The keyword arguments of every step, checked and made once for each signature."""
         weight = self._weight()
         key = (
@@ -241,7 +246,7 @@ class OperatorModule(Branch):
         return arguments
 
     def _made(
-        self, given: Sequence[Argument], weight: Tensor | None
+        self, given: Sequence[CallArgument], weight: Tensor | None
     ) -> tuple[KernelPlan, list[StepArguments]]:
         self.guards.check(given, weight)
         x = representative(given[0])
@@ -258,12 +263,12 @@ class OperatorModule(Branch):
         return plan_kernels(self.graph, sizes, batch, device, torch.get_num_threads(), name, timer)
 
     def _arguments(
-        self, given: Sequence[Argument], chosen: KernelPlan | None
+        self, given: Sequence[CallArgument], chosen: KernelPlan | None
     ) -> list[StepArguments]:
         sizes, packed = self._sizes(given), self.guards.packed(given)
         return [self._keywords(x, sizes, packed, chosen) for x in self.steps]
 
-    def _sizes(self, given: Sequence[Argument]) -> dict[str, Grid]:
+    def _sizes(self, given: Sequence[CallArgument]) -> dict[str, Grid]:
         return roots(self.sources, self.guards.grids(given))
 
     def _keywords(
@@ -298,7 +303,7 @@ class OperatorModule(Branch):
 
     # --- every call -----------------------------------------------------------------------
 
-    def _run(self, given: Sequence[Argument], calls: Sequence[StepArguments]) -> Result:
+    def _run(self, given: Sequence[CallArgument], calls: Sequence[StepArguments]) -> Result:
         batch, packed = self.guards.batch(given), self.guards.packed(given)
         count, first = len(self.graph.inputs), representative(given[0])
         asked = [self.guards.asked(i, x) for i, x in enumerate(given[count:])]
@@ -328,8 +333,8 @@ class OperatorModule(Branch):
         }
         return found if len(found) > 1 else found.popitem()[1]
 
-    def _without_values(self, given: Sequence[Argument]) -> Result:
-        """The outputs as shapes, where there is nothing to compute."""
+    def _without_values(self, given: Sequence[CallArgument]) -> Result:
+        """Empty outputs of the right shapes, where there is nothing to compute."""
         sizes, packed = self._sizes(given), self.guards.packed(given)
         batch, x = self.guards.batch(given), representative(given[0])
         learns = torch.is_grad_enabled() and any(p.requires_grad for p in self.parameters())
@@ -345,7 +350,7 @@ class OperatorModule(Branch):
         return found if len(found) > 1 else found.popitem()[1]
 
     def fused_now(self) -> Container[str]:
-        """The ends of the subgraphs that run as one operation in an ordinary call like the last."""
+        """The last nodes of the subgraphs that run as one operation in a call like the latest."""
         if self.fuse is False or self.force_kernel is not None or not ordinary_call():
             return ()
         if self.fuse:

@@ -1,4 +1,4 @@
-"""The nodes of a graph as the steps of a module: what each reads, and what it frees."""
+"""The nodes of a graph as steps of a module: their operands and the values that die behind them."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from opdsl.lower.per_sample import run_per_sample
 
 @dataclass(frozen=True, slots=True)
 class NodeStep:
-    """A node as it runs: values are numbered, the inputs first, then the nodes in order.
+    """A node as it runs. Values are numbered, the inputs first, then the nodes in order.
 
     Attributes:
         operands: numbers of its inputs.
-        dead_after: numbers of the values that nobody needs after it.
-        source: whether it takes nothing, and so is told dtype and device by `like`.
-        asks: numbers of what it needs beside them.
-        domains: names of those of its inputs and last of its result.
+        dead_after: numbers of the values that no later step reads.
+        source: whether it has no inputs; `like` then gives it dtype and device.
+        asks: numbers of what it needs beside the inputs.
+        domains: names of the domains of its inputs and last of its result.
     """
 
     node: Node
@@ -39,7 +39,7 @@ class NodeStep:
         return tuple(packed.get(x) for x in self.domains)
 
     def run(self, inputs: Sequence[Tensor], packed: PackedSizes, more: Mapping[str, Any]) -> Tensor:
-        """The node's result, whether samples are packed or not."""
+        """Compute the node's result, whether samples are packed or not."""
         ragged = self.ragged(packed) if packed else ()
         if self.node.block.ragged == "each" and any(ragged):
             return run_per_sample(self.module, inputs, ragged, more)
@@ -82,13 +82,13 @@ def steps_of(graph: Graph) -> Iterator[NodeStep]:
 
 
 def own_weights(module: nn.Module) -> dict[str, Tensor | None]:
-    """The weights of the module itself; an attribute might be a child of that name."""
+    """The weights of the module itself; `getattr` might find a child of that name."""
     found: dict[str, Tensor | None] = vars(module)["_parameters"]
     return found
 
 
 def float_weights(root: nn.Module) -> Iterator[tuple[nn.Module, str]]:
-    """Where the weights are: the module and the name in it."""
+    """All floating-point weights: the module and the name in it."""
     for module in root.modules():
         for name, weight in own_weights(module).items():
             if weight is not None and weight.is_floating_point():

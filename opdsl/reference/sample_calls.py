@@ -8,7 +8,8 @@ from typing import Any
 
 from opdsl.ir.block import Block
 from opdsl.ir.display import value_text
-from opdsl.ir.spaces import VECTOR, Axis, Domain, Extend, Space
+from opdsl.ir.spaces import VECTOR, Axis, Domain, Space
+from opdsl.ir.steps import Extend
 
 
 def _extension(name: str, kind: Any = "zero") -> Extend:

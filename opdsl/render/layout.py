@@ -65,8 +65,8 @@ def _drawn_by_program(text: str, form: str) -> bytes:
     if dot is None:
         raise fault(
             "OP0640",
-            "nothing on this machine can draw a graph",
-            notes=("neither the package pygraphviz nor the program `dot` is installed",),
+            "Graphviz is not available",
+            notes=("neither the package pygraphviz nor the program `dot` is found",),
             helps=(
                 "install one of them: `pip install pygraphviz`, or Graphviz from your system",
                 "or take a text that others can draw: `--format mermaid` or `--format dot`",

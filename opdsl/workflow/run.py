@@ -134,6 +134,13 @@ class Run:
         Raises:
             OpError: OP0901 to OP0907, the inputs do not fit the program; OP0652, it cannot be
                 applied in tiles.
+
+        >>> import numpy as np, opdsl
+        >>> run = opdsl.open_run(RUN)
+        >>> sizes = [(x.name, x.space.channels) for x in run.graph.inputs]
+        >>> a = np.zeros((2, sizes[0][1], 16, 16), "float32")
+        >>> run.predict(a).shape
+        (2, 1, 16, 16)
         """
         return predict(self, inputs, named, batch=batch, steps=steps, tile=tile)
 
@@ -200,7 +207,7 @@ class Run:
 
         >>> import opdsl
         >>> opdsl.open_run(BAND).calibrate(BAND_DATA).calibration.of
-        'u'
+        'y'
         """
         from opdsl.workflow.run_reports import calibrate_run
 

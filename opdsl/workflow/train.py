@@ -154,7 +154,7 @@ def _program(
     source, place = read(program if isinstance(program, str) else Path(program))
     folder = place or Path()
     values = with_places(parameters or {})
-    checked = check(source, model=model, given=values, folder=folder)
+    checked = check(source, model=model, arguments=values, folder=folder)
     checked.sound()
     return Program(source, folder, checked, values)
 
@@ -166,7 +166,7 @@ def _own_program(graph: Graph) -> Program | None:
         return None
     source = span.source
     folder, values = Path(source.name).parent, with_places(graph.params)
-    checked = check(source, model=graph.name, given=values, folder=folder)
+    checked = check(source, model=graph.name, arguments=values, folder=folder)
     if checked.graph is None or fingerprint(checked.graph) != fingerprint(graph):
         return None
     return Program(source, folder, checked, values)

@@ -6,7 +6,8 @@ from typing import ClassVar
 
 from opdsl.ir.block import Block, Cost, copy_cost
 from opdsl.ir.regrid import extension
-from opdsl.ir.spaces import Domain, Extend, Space
+from opdsl.ir.spaces import Domain, Space
+from opdsl.ir.steps import Extend
 
 
 class BetweenExtensions(Block):

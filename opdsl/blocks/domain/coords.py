@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from opdsl.ir.block import Block, Cost, Refusal, SideInput, copy_cost
-from opdsl.ir.spaces import KINDS, Domain, Extend, Space
+from opdsl.ir.spaces import KINDS, Domain, Space
+from opdsl.ir.steps import Extend
 
 if TYPE_CHECKING:
     from torch import nn

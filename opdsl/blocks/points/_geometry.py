@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from opdsl.ir.block import Refusal
-from opdsl.ir.spaces import KINDS, Domain, Extend
+from opdsl.ir.spaces import KINDS, Domain
+from opdsl.ir.steps import Extend
 
 if TYPE_CHECKING:
     from torch import nn

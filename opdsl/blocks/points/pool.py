@@ -8,7 +8,8 @@ from pydantic import Field
 
 from opdsl.blocks.points._quadrature import geometry_of_weights, point_weights
 from opdsl.ir.block import BYTES, Block, Cost, Refusal, SideInput
-from opdsl.ir.spaces import KINDS, VECTOR, Domain, Extend, Space
+from opdsl.ir.spaces import KINDS, VECTOR, Domain, Space
+from opdsl.ir.steps import Extend
 
 if TYPE_CHECKING:
     from torch import nn

@@ -1,7 +1,6 @@
 """Subgraphs that run as one operation.
 
-What comes in: a graph. What goes out: which nodes belong together, and what each of them is there.
-Nodes keep their paths, and so their weights; only the running changes. Torch never enters.
+Nodes keep their paths, and so their weights; only execution changes. Torch is never imported here.
 """
 
 from __future__ import annotations

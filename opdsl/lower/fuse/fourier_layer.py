@@ -18,7 +18,7 @@ from opdsl.lower.fuse.fusion import Fusion, Layers, Uses
 
 @dataclass(frozen=True, slots=True)
 class Sum:
-    """K v + W v."""
+    """K v + W v: its input, its two terms, and the node of the sum."""
 
     source: str
     conv: str
@@ -27,10 +27,10 @@ class Sum:
 
 
 def fourier_layer(uses: Uses, end: str) -> Fusion | None:
-    """W_2 sigma_1(W_1 sigma(K v + W v) + b_1) + b_2 + g v, or K v + W v alone.
+    """Match W_2 sigma_1(W_1 sigma(K v + W v) + b_1) + b_2 + g v, or K v + W v alone.
 
-    g is a number for each channel, or a matrix. An activation before v belongs to it if nobody else
-    takes its result.
+    g is a number for each channel, or a matrix. An activation before v is included if no other node
+    reads its result.
     """
     return _gated(uses, end) or _with_network(uses, end, None) or _alone(uses, end)
 
@@ -94,7 +94,7 @@ def _sum(uses: Uses, end: str) -> Sum | None:
 
 
 def _suits(uses: Uses, node: Node) -> bool:
-    """A convolution with a matrix for each mode or degree, whose result is where its input is."""
+    """Whether it is a convolution with a matrix per mode or degree, on one domain."""
     space = uses.graph.spaces[node.inputs[0]]
     same = space.domain == node.space.domain and uses.plain(space) and uses.plain(node.space)
     return same and (_by_mode(node.block) or _by_degree(node.block))

@@ -1,4 +1,4 @@
-"""W_2 sigma(W_1 x + b_1) + b_2: lifting, projection and the networks between them."""
+"""The pattern W_2 sigma(W_1 x + b_1) + b_2: lifting, projection and networks between them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from opdsl.lower.fuse.fusion import Fusion, Uses
 
 
 def network(uses: Uses, end: str) -> Fusion | None:
-    """Two layers at each point that end there, with an activation before them."""
+    """Match a pointwise network that ends at a node, with an activation before it."""
     found = uses.layers(end)
     if found is None:
         return None

@@ -1,10 +1,8 @@
-"""What nodes are predicted to cost, one by one or as one operation: milliseconds and bytes kept.
+"""Predicted costs of nodes, one by one or fused: work of a forward pass, bytes for the gradient.
 
-What comes in: nodes of a graph, the kernel of each that has some, a setting. What goes out: the
-work of a forward pass, and the bytes that stay in memory until the gradient has been taken. One by
-one, each layer keeps what it takes. As one, the subgraph keeps what it takes and the modes between
+One by one, each layer saves its input. Fused, the subgraph saves its input and the modes between
 its transforms; the rest is computed again backward. An activation costs what it reads and writes.
-Torch never enters.
+Torch is never imported here.
 """
 
 from __future__ import annotations
@@ -23,7 +21,7 @@ SPECTRA = 2  # of the modes that are kept: before they are mixed, and after
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Of one call with the whole batch: what is done, and bytes kept for the gradient."""
+    """Work of a forward pass of the whole batch, and bytes saved for the gradient."""
 
     work: Work
     saved_bytes: float
@@ -32,7 +30,7 @@ class Load:
 def plain_load(
     graph: Graph, nodes: Iterable[Node], kernels: Mapping[str, str], setting: Workload
 ) -> Load:
-    """Nodes one by one, each result written to memory."""
+    """The load of nodes that run one by one, each writing its result to memory."""
     works, kept, spectra = [], set[str](), 0.0
     for node in nodes:
         works.append(_work(graph, node, kernels.get(node.path), setting))
@@ -44,7 +42,7 @@ def plain_load(
 
 
 def fused_load(graph: Graph, fusion: Fusion, setting: Workload) -> Load:
-    """The nodes of a fusion as one: only the first is read from memory and the last written."""
+    """The load of a fusion, which reads its input from memory and writes its last result."""
     nodes = [graph.by_path[x] for x in fusion.nodes]
     inner = [_work(graph, x, "dft" if x.block.kernels else None, setting) for x in nodes]
     ends = _value_count(graph, fusion.source, setting) + _value_count(graph, fusion.end, setting)
@@ -56,7 +54,7 @@ def fused_load(graph: Graph, fusion: Fusion, setting: Workload) -> Load:
 
 
 def _work(graph: Graph, node: Node, kernel: str | None, setting: Workload) -> Work:
-    """Of one sample."""
+    """The work of one sample."""
     inputs = graph.arguments(node)
     if kernel is not None:
         sizes = tuple(x.domain.at(setting.roots) for x in (*inputs, node.space))
@@ -68,7 +66,7 @@ def _work(graph: Graph, node: Node, kernel: str | None, setting: Workload) -> Wo
 
 
 def _spectra(graph: Graph, node: Node, setting: Workload) -> float:
-    """Numbers of the modes that a convolution keeps, for one sample."""
+    """Numbers of the modes that a convolution saves, for one sample."""
     inputs = graph.arguments(node)
     if not node.block.kernels:
         return 0.0
@@ -77,7 +75,7 @@ def _spectra(graph: Graph, node: Node, setting: Workload) -> float:
 
 
 def _value_count(graph: Graph, path: str, setting: Workload) -> float:
-    """Of one sample of a function; a complex number is two."""
+    """Numbers of one sample of a function; a complex number counts twice."""
     space = graph.spaces[path]
     count = space.channels * math.prod(space.domain.at(setting.roots))
     return float(count * (2 if space.complex else 1))

@@ -1,9 +1,7 @@
-"""What each step of a module costs in a call: milliseconds, bytes of its result, bytes kept.
+"""Measured costs of each step of a module in a call: milliseconds, bytes of results, bytes saved.
 
-What comes in: a module all of whose functions are on grids, a resolution, a batch. What goes out:
-a line for each unit of the plan, a fused one as one line, with what the ways that the plan did not
-choose cost, and the whole call with and without its gradient. The input is random numbers; the
-weights are those of the module.
+Alternatives that the plan did not choose are measured too, and the whole call with and without its
+gradient. Inputs are random numbers; all functions of the module must be on grids.
 """
 
 from __future__ import annotations
@@ -31,7 +29,7 @@ SEED = 0
 
 @dataclass(frozen=True, slots=True)
 class AlternativeCost:
-    """What a unit costs in a way that the plan did not choose; see `UnitCost`."""
+    """The cost of a unit in a way that the plan did not choose; see `UnitCost`."""
 
     milliseconds: float
     saved: int
@@ -39,17 +37,17 @@ class AlternativeCost:
 
 @dataclass(frozen=True, slots=True)
 class UnitCost:
-    """One unit: a node, or the nodes that run as one operation.
+    """The cost of one unit: a node, or the nodes that run as one operation.
 
     Attributes:
         path: of its last node.
         nodes: all of its nodes, by path.
         fused: whether they ran as one operation.
-        milliseconds: of one forward pass with the gradient's tensors kept.
-        result: bytes of what it hands on.
-        saved: bytes that it keeps for the gradient, each tensor counted where it is first kept.
-        others: the ways that the plan did not choose: a kernel, by which the nodes run one by one,
-            `plain` for nodes one by one without kernels, `fused` for nodes as one.
+        milliseconds: of one forward pass that saves tensors for the gradient.
+        result: bytes of its result.
+        saved: bytes saved for the gradient, each tensor counted where it is first saved.
+        others: the ways that the plan did not choose: a kernel, with which the nodes run one by
+            one, `plain` for nodes one by one without kernels, `fused` for nodes as one.
     """
 
     path: str
@@ -63,7 +61,7 @@ class UnitCost:
 
 @dataclass(frozen=True, slots=True)
 class CallCost:
-    """A call.
+    """The cost of a call.
 
     Attributes:
         forward: milliseconds of a call without gradient.
@@ -76,7 +74,7 @@ class CallCost:
 
 
 class _Watch:
-    """The units of a module, and what happens between one and the next."""
+    """Iterates over the units of a module and records time and saved tensors of each."""
 
     def __init__(self, module: OperatorModule) -> None:
         self.units = tuple(module.units)
@@ -97,7 +95,7 @@ class _Watch:
         self.now = None
 
     def keep(self, x: Tensor) -> Tensor:
-        """Note a tensor that the gradient needs; weights are there anyway."""
+        """Record a tensor that the gradient needs; weights exist anyway."""
         known = any(_storage_address(x) in found for found in (self.weights, *self.saved))
         if self.now is not None and not known:
             self.saved[self.now][_storage_address(x)] = (
@@ -109,7 +107,7 @@ class _Watch:
 def measure(
     module: OperatorModule, sizes: Mapping[str, tuple[int, ...]], batch: int = 1
 ) -> CallCost:
-    """The cost of each unit and of the whole call.
+    """Measure each unit and the whole call.
 
     Args:
         module: all of whose inputs are on grids; see `measurable`.
@@ -134,7 +132,7 @@ def measure(
 
 
 def measurable(module: OperatorModule) -> bool:
-    """Whether random numbers on a grid are all that a call needs."""
+    """Whether all inputs are functions on grids, so that random numbers can be passed."""
     spaces = [x.space for x in module.graph.inputs]
     return not module.graph.side_inputs() and not any(x.domain.scattered for x in spaces)
 
@@ -142,7 +140,7 @@ def measurable(module: OperatorModule) -> bool:
 def random_inputs(
     module: OperatorModule, sizes: Mapping[str, tuple[int, ...]], batch: int
 ) -> list[Tensor]:
-    """Normal numbers for the inputs of a module, the same ones each time."""
+    """Reproducible normal numbers for the inputs of a module."""
     weight = next(module.parameters(), torch.zeros(()))
     random = torch.Generator().manual_seed(SEED)
 
@@ -169,7 +167,7 @@ def _step(module: OperatorModule, inputs: Sequence[Tensor]) -> None:
 
 
 def _ways(module: OperatorModule) -> list[str]:
-    """Every kernel for all that have it, node by node; all that can run as one."""
+    """All ways to run: each kernel for all nodes that have it, and all fusions."""
     kernels = dict.fromkeys(k for x in module.steps for k in x.node.block.kernels)
     return [*(kernels or {PLAIN: None}), *([FUSED] if module.ends and kernels_available() else [])]
 
@@ -187,7 +185,7 @@ def _watched(
 
 @contextmanager
 def _run_by(module: OperatorModule, way: str | None) -> Iterator[None]:
-    """Run all in one way; None: as the plan says."""
+    """Run all nodes in one way; None: as planned."""
     before = module.force_kernel, module.fuse
     if way is not None:
         module.fuse = way == FUSED
@@ -252,7 +250,7 @@ def _possible(module: OperatorModule, unit: Unit) -> set[str]:
 
 
 def _way(module: OperatorModule, unit: Unit) -> str:
-    """The way in which it runs by the latest plan."""
+    """The way in which a unit runs by the latest plan."""
     nodes = [module.steps[i].node for i in unit.steps]
     if unit.fused is not None and nodes[-1].path in module.fused_now():
         return FUSED

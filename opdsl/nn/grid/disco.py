@@ -1,8 +1,7 @@
 """Discrete-continuous convolution: a local kernel that is a function, sampled on the grid at hand.
 
-What comes in and goes out: channels-last tensors, (batch, *grid, channels). The kernel is a sum of
-fixed functions of the offset, with trained weights; its radius is a length, so a finer grid sees
-more points of the same kernel.
+The kernel is a sum of fixed functions of the offset with trained weights. Its radius is a length,
+so a finer grid samples one kernel at more points.
 
 Source: Ocampo et al. 2023, arXiv:2209.13603; Liu-Schiaffini et al. 2024, arXiv:2402.16845.
 """
@@ -25,7 +24,7 @@ RADIUS_SLACK = 1e-9  # of a spacing: an offset of just the radius counts
 
 
 def basis_size(shape: tuple[int, int]) -> int:
-    """How many functions the basis has."""
+    """Number of functions in the basis of `hat_basis`."""
     rings, angles = shape
     if angles == 1:
         return (rings + 1) // 2
@@ -77,10 +76,13 @@ def _angle_difference(angle: Tensor) -> Tensor:
 def stencil(
     shape: tuple[int, int], radius: float, spacings: Ends, dtype: torch.dtype, device: torch.device
 ) -> Tensor:
-    """The functions at the offsets of the grid, each with the sum one: (functions, *offsets).
+    """Sample the basis functions at the offsets of a grid, each with the sum one.
 
     The value for the offset o is that of k(x - y) with y = x + o; angles are counted from the last
     axis to the one before.
+
+    Returns:
+        (functions, *offsets).
     """
     lines = [
         torch.arange(-p, p + 1, dtype=torch.float64)

@@ -1,19 +1,19 @@
-"""A Fourier layer, and two layers at each point, as one operation each, forward and backward.
+"""A Fourier layer, and a pointwise network, as one operation each, forward and backward.
 
-What comes in and goes out: channels-last tensors (batch, *grid, channels), float32, on a CPU. What
-is kept for the backward pass: the input, truncated spectra, and nothing else; what lies between is
-computed again, a tile of points at a time, in scratch that stays in the cache.
+Tensors are channels-last (batch, *grid, channels), float32, on a CPU. Saved for the backward pass:
+the input and truncated spectra; everything between is computed again, a tile of points at a time,
+in scratch memory that stays in the cache.
 
 With x = act_in(u) a Fourier layer is
 
     z = F^-1(R . F(x)) + W x + b,    y = W_2 act_hidden(W_1 act_mid(z) + b_1) + b_2 + gate x + G x
 
-or y = z where it has no network at each point. All transforms are matrix products with the kept
-frequencies only. The rows of the last axis are the work of the kernels in `native/rows.cpp`; what
-is done to the other axes and by R, on few numbers, is told by a `Between`: `opdsl.nn.kernels.modes`
-on grids, `opdsl.nn.kernels.degrees` on spheres.
+or y = z where it has no pointwise network. All transforms are matrix products with the frequencies
+of the bands only. The kernels in `native/rows.cpp` process the rows of the last axis; a
+`SpectralStage` does the other axes and R, on few numbers: `opdsl.nn.kernels.modes` on grids,
+`opdsl.nn.kernels.degrees` on spheres.
 
-The derivative of a derivative goes through the same formulas written in torch's own operations.
+Second derivatives go through the same formulas written in torch's own operations.
 """
 
 from __future__ import annotations
@@ -38,18 +38,17 @@ ACTIVATION_CODES = {
 }  # those of the kernels, by their numbers there
 
 Pointer = ctypes.c_void_p
-Sizes = Sequence[int]
 WEIGHT_COUNT = 9  # tensors of `Weights`
 
 
 @dataclass(frozen=True, slots=True)
 class Activations:
-    """The activations of a layer, keys of `ACTS`.
+    """The activations of a layer, keys of `ACTIVATION_CODES`.
 
     Attributes:
         before: act_in, of the input.
         middle: act_mid, behind the Fourier layer.
-        hidden: act_hidden, inside the network at each point.
+        hidden: act_hidden, inside of the pointwise network.
     """
 
     before: str = "identity"
@@ -59,10 +58,10 @@ class Activations:
 
 @dataclass(frozen=True, slots=True)
 class LayerWeights:
-    """What a Fourier layer is made of; the network at each point and the gate may be missing.
+    """The weights of a Fourier layer; the pointwise network and the gate are optional.
 
     Attributes:
-        R: (modes, in, 2 out), the pairs (re, im) innermost; None: a `Mixing` does its work.
+        R: (modes, in, 2 out), pairs (re, im) innermost; None: a `ModeMixing` replaces it.
         W: (out, in).
         b: (out,).
         W1, b1, W2, b2: (h, out), (h,), (out, h), (out,).
@@ -81,12 +80,12 @@ class LayerWeights:
     G: Tensor | None = None
 
     def all(self) -> tuple[Tensor | None, ...]:
-        """In the order of the fields."""
+        """All weights, in the order of the fields."""
         return (self.R, self.W, self.b, self.W1, self.b1, self.W2, self.b2, self.gate, self.G)
 
 
 class SpectralStage(Protocol):
-    """What a layer does to the coefficients on its last axis: the other axes, R, and back.
+    """The spectral part of a layer behind the transform of the last axis: other axes, R, and back.
 
     Coefficients of the last axis are (rows, 2 k, channels), real parts first.
     """
@@ -97,10 +96,10 @@ class SpectralStage(Protocol):
 
     @property
     def weights(self) -> tuple[Tensor, ...]:
-        """What it depends on beside R."""
+        """Tensors that it depends on beside R."""
 
     def forward(self, ctx: Any, call: LayerCall) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """The result of the whole layer, and what is kept for the way back."""
+        """The result of the whole layer, and the tensors to be saved for the backward pass."""
 
     def backward(
         self, ctx: Any, call: LayerCall, g: Tensor, kept: Sequence[Tensor]
@@ -108,12 +107,12 @@ class SpectralStage(Protocol):
         """The gradients of the whole layer from that of its result."""
 
     def plain(self, x: Tensor, R: Tensor | None) -> Tensor:
-        """The whole convolution, (batch, *grid, in) -> (batch, *grid, out), by torch."""
+        """The whole convolution by torch, (batch, *grid, in) -> (batch, *grid, out)."""
 
 
 @dataclass(frozen=True, slots=True)
 class LayerGradients:
-    """Those of u, R, the other `Weights` in their order, and the weights of a `Between`."""
+    """Gradients of u, R, the other `LayerWeights` in their order, and the weights of a stage."""
 
     u: Tensor
     R: Tensor | None
@@ -122,14 +121,14 @@ class LayerGradients:
 
 
 def kernels_available() -> bool:
-    """Whether the kernels are there; compiles them the first time."""
+    """Whether the compiled kernels can be used; compiles them the first time."""
     return library() is not None
 
 
 def fourier_layer(
     u: Tensor, weights: LayerWeights, between: SpectralStage, activations: Activations
 ) -> Tensor:
-    """The layer y(u) of the module's docstring: (batch, *grid, in) -> (batch, *grid, out)."""
+    """The layer y(u) of the module docstring: (batch, *grid, in) -> (batch, *grid, out)."""
     y: Tensor = FourierLayer.apply(  # type: ignore[no-untyped-call]  # torch's own
         u, between, activations, *weights.all(), *between.weights
     )
@@ -169,7 +168,7 @@ def plain_network(u: Tensor, weights: tuple[Tensor, ...], activations: Activatio
 def _differentiable_gradients(
     y: Tensor, g: Tensor, inputs: tuple[Tensor | None, ...], needed: tuple[bool, ...]
 ) -> list[Tensor | None]:
-    """LayerGradients that have gradients themselves."""
+    """LayerGradients that can be differentiated again."""
     wanted = [x for x, needs in zip(inputs, needed, strict=True) if needs and x is not None]
     found = iter(torch.autograd.grad(y, wanted, g, create_graph=True))
     pairs = zip(inputs, needed, strict=True)
@@ -200,7 +199,7 @@ class FourierLayer(torch.autograd.Function):
     def forward(
         ctx: Any, u: Tensor, between: SpectralStage, activations: Activations, *given: Tensor | None
     ) -> Tensor:
-        """Y, and what its derivative needs."""
+        """The result y; saves what the backward pass needs."""
         y, kept = between.forward(ctx, LayerCall(u, given, between.band, activations))
         ctx.save_for_backward(u, *given, *kept)
         ctx.between, ctx.activations, ctx.given = between, activations, len(given)
@@ -222,7 +221,7 @@ class FourierLayer(torch.autograd.Function):
 
 
 class LayerCall:
-    """One layer on one grid: what the kernels do to the rows of the last axis.
+    """One layer on one grid: the kernels' work on the rows of the last axis.
 
     Attributes:
         w: the weights, contiguous.
@@ -263,12 +262,12 @@ class LayerCall:
         }
 
     def kernel(self, name: str, *more: ctypes.Structure, **tensors: Tensor) -> None:
-        """Run a function of rows.cpp that takes `struct Layer`, then `more`."""
+        """Run a function of rows.cpp with `struct Layer` and `more` as its arguments."""
         layer = fill_structure(_Layer(), self.numbers, self.tensors | tensors)
         getattr(library(), name)(*map(ctypes.byref, (layer, *more)))
 
     def forward(self, name: str, *more: ctypes.Structure, **tensors: Tensor) -> Tensor:
-        """Y, by the kernel of that name."""
+        """The result y of the kernel of that name."""
         y = _empty_large(self.u, *self.shape, self.o)
         self.kernel(name, *more, y=y, **tensors)
         return y
@@ -276,7 +275,11 @@ class LayerCall:
     def backward(
         self, name: str, g: Tensor, *more: ctypes.Structure, **tensors: Tensor
     ) -> tuple[Tensor, list[Tensor | None]]:
-        """The gradient of x but for F, and those of all weights but R, by the kernel."""
+        """Run a backward kernel.
+
+        Returns:
+            The gradient of x without the part through F, and those of all weights but R.
+        """
         gx, h = _empty_large(self.u, *self.u.shape), self.numbers["h"]
         shapes = {"gW": (self.c, self.o), "gb": (self.o,)}
         if h:
@@ -288,7 +291,7 @@ class LayerCall:
         return gx, self._gradients(sums)
 
     def _gradients(self, sums: dict[str, Tensor]) -> list[Tensor | None]:
-        """Those of W, b, W1, b1, W2, b2, gate, G, in the precision of u."""
+        """The gradients of W, b, W1, b1, W2, b2, gate, G, in the dtype of u."""
         turned = {k: x.T if k in ("gW", "gW1", "gG") else x for k, x in sums.items()}
         found: list[Tensor | None] = []
         for name in ("W", "b", "W1", "b1", "W2", "b2", "gate", "G"):
@@ -312,11 +315,11 @@ class _Network(ctypes.Structure):
 
 
 class Network(torch.autograd.Function):
-    """`network` with its derivative; only u is kept."""
+    """`network` with its derivative; only u is saved."""
 
     @staticmethod
     def forward(ctx: Any, u: Tensor, activations: Activations, *weights: Tensor) -> Tensor:
-        """Y, and what its derivative needs."""
+        """The result y; saves what the backward pass needs."""
         ctx.save_for_backward(u, *weights)
         ctx.activations = activations
         y = _empty_large(u, *u.shape[:-1], len(weights[2]))
@@ -367,7 +370,7 @@ def _run_network(
 def fill_structure(
     structure: ctypes.Structure, numbers: dict[str, int], tensors: dict[str, Tensor]
 ) -> ctypes.Structure:
-    """The same structure, with numbers and with the addresses of contiguous tensors."""
+    """Set the numbers of a C structure, and its pointers to the addresses of contiguous tensors."""
     for name, number in numbers.items():
         setattr(structure, name, number)
     for name, tensor in tensors.items():
@@ -377,7 +380,7 @@ def fill_structure(
 
 
 def _empty_large(like: Tensor, *shape: int) -> Tensor:
-    """An empty tensor, whose memory costs little also where it is the system's until now."""
+    """An empty tensor whose pages are requested from the system as large ones."""
     made = like.new_empty(shape)
     size = ctypes.c_int64(made.numel() * made.element_size())
     cast(ctypes.CDLL, library()).expect_large(Pointer(made.data_ptr()), size)
@@ -385,7 +388,7 @@ def _empty_large(like: Tensor, *shape: int) -> Tensor:
 
 
 def _contiguous_copy(total: Tensor, like: Tensor) -> Tensor:
-    """A sum in the precision of `like`, laid out as weights are: processes share such buffers."""
+    """A sum in the dtype of `like`, contiguous as weights are: processes share such buffers."""
     # `contiguous` leaves (n, 1) as it is, whatever its strides say
     return like.new_empty(total.shape).copy_(total)
 

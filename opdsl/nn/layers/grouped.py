@@ -1,7 +1,6 @@
-"""One layer for each of several groups of channels, as an operator that all variables share.
+"""One layer applied to each of several groups of channels: one operator for every variable.
 
-The channels of a tensor are those of the groups one after the other. Inside, the groups become
-samples of a larger batch.
+Channels are stored group by group; inside, the groups are samples of a larger batch.
 """
 
 from __future__ import annotations
@@ -13,10 +12,10 @@ from torch import Tensor, nn
 
 
 class GroupedLayer(nn.Module):
-    """w = (A v_1, ..., A v_n): one layer A, n groups of channels.
+    """w = (A v_1, ..., A v_n): one layer A on n groups of channels.
 
     Attributes:
-        each: A; its weights have the names that they have elsewhere, below `each`.
+        each: A; its weights have their usual names below `each`.
 
     Source: Rahman et al. 2024, arXiv:2403.12553, sec. 4 (the operator of a variable is shared).
     """

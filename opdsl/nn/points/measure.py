@@ -1,8 +1,7 @@
-"""What a point stands for in an integral: its weight, a length, an area or a volume.
+"""Quadrature weights of points: the length, area or volume that each point represents.
 
-What comes in: a geometry, and how the program says that weights are found. What goes out: one
-weight for each point, or none where an integral is a mean. The weights of the geometry count first,
-then its cells, then the estimate. What was found for a geometry is kept for the next call.
+The weights of a geometry come first, then its cells, then the estimate that the program declares.
+Results are cached by geometry.
 """
 
 from __future__ import annotations
@@ -53,7 +52,7 @@ WEIGHT_CACHE = ByteLRUCache[Tensor](lambda x: (x,))
 def quadrature_weights(
     geometry: Geometry, measure: WeightRule, period: Period | None = None
 ) -> Tensor | None:
-    """The weight of each point, (n,); None where all count the same.
+    """The quadrature weight of each point, (n,); None where all points count the same.
 
     Args:
         geometry: of one sample.
@@ -61,11 +60,11 @@ def quadrature_weights(
         period: as the domain declares it.
 
     Returns:
-        In the format of the coordinates, without a gradient; weights that the geometry brings are
-        returned as they are.
+        In the dtype of the coordinates, without a gradient; weights of the geometry are returned as
+        they are.
 
     Raises:
-        OpError: OP0910, there are none to be found; OP0612, a number is not finite.
+        OpError: OP0910, there are no weights to be found; OP0612, a number is not finite.
     """
     found = weight_source(geometry, measure)
     if found == "uniform":
@@ -76,10 +75,10 @@ def quadrature_weights(
 
 
 def weight_source(geometry: Geometry, measure: WeightRule) -> WeightSource:
-    """Where the weights of this geometry come from.
+    """The source of the quadrature weights of a geometry.
 
     Raises:
-        OpError: OP0910, they should be given and are not.
+        OpError: OP0910, the geometry has none, and the domain declares that they are given.
     """
     if geometry.weights is not None:
         return "weights"
@@ -95,18 +94,18 @@ def weight_source(geometry: Geometry, measure: WeightRule) -> WeightSource:
 
 
 def cell_weights(points: Tensor, cells: Tensor) -> Tensor:
-    """The length, area or volume of each cell, shared evenly by its corners.
+    """Distribute the length, area or volume of each cell evenly to its corners.
 
     Args:
         points: (n, d), in any dimension, so that cells may lie on a surface.
         cells: (m, k), segments, triangles, quadrilaterals (in the plane), tetrahedra (in space) or
-            hexahedra, in the order of VTK.
+            hexahedra, corners in the order of VTK.
 
     Returns:
         (n,).
 
     Raises:
-        OpError: OP0910, these are no such cells.
+        OpError: OP0910, cells of this kind are not supported, or corners are out of range.
     """
     sizes = _cell_volumes(to_widest_float(points), _check_cells(cells, points)) / cells.shape[1]
     found = sizes.new_zeros(len(points))
@@ -114,14 +113,14 @@ def cell_weights(points: Tensor, cells: Tensor) -> Tensor:
 
 
 def voronoi_weights(points: Tensor, period: Period | None = None) -> Tensor:
-    """The volume of what is nearer to each point than to the others, in the box around all.
+    """The volume of the Voronoi cell of each point, within the bounding box of all points.
 
     Args:
         points: (n, d), d = 1, 2, 3.
-        period: where space repeats it has no box: cells go around.
+        period: on an axis with a period, cells go around and there is no box.
 
     Raises:
-        OpError: OP0910, two points are the same, or all lie in a plane.
+        OpError: OP0910, two points coincide, or all points have one coordinate in common.
     """
     from opdsl.nn.points.voronoi import voronoi_volumes
 
@@ -140,7 +139,7 @@ def density_weights(points: Tensor, period: Period | None = None) -> Tensor:
 
     Unbiased where points are scattered at random; at the boundary of their domain, where part of
     the ball is empty, too large. Points that lie on a surface get areas: the distances of the
-    neighbours tell its dimension, d or d - 1.
+    neighbours show its dimension, d or d - 1.
 
     Raises:
         OpError: OP0910, there is one point only, or there are too many at one place.
@@ -181,7 +180,7 @@ def _compute(geometry: Geometry, found: WeightSource, period: Period | None) -> 
 
 
 def _check_weights(given: Tensor) -> Tensor:
-    """That weights are numbers, none negative and not all zero; nothing has to be kept."""
+    """Check that weights are numbers, none negative and not all zero; returns nothing to cache."""
     wrong = int((~(torch.isfinite(given) & (given >= 0))).sum())
     if wrong or not (given > 0).any():
         told = f"{wrong} of {len(given)} weights are negative or no numbers"
@@ -244,7 +243,7 @@ def _simplex_volume(corners: Tensor) -> Tensor:
 
 
 def _dimension(far: Tensor, ambient: int) -> int:
-    """`ambient`, or one less where the points lie on a surface.
+    """The dimension of the point set: `ambient`, or one less for points on a surface.
 
     The mean of log r_i, the distance to the i-th neighbour, grows like (1/1 + ... + 1/(i-1)) / D:
     of points at random exactly (Levina and Bickel 2004).
@@ -265,7 +264,7 @@ def _dimension(far: Tensor, ambient: int) -> int:
 
 
 def _check_apart(points: Tensor, lo: Tensor, hi: Tensor, period: Period) -> None:
-    """Refuse points of which two are the same, or which all lie in a plane (OP0910)."""
+    """Raise OP0910 where two points coincide, or all points have one coordinate in common."""
     copies = len(points) - len(torch.unique(points, dim=0))
     if copies:
         raise _coincident(copies, len(points))

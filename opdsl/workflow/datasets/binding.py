@@ -56,6 +56,7 @@ class Binding:
     def _mapping(self, fields: Fields) -> Mapped:
         """Return the field names by port; arrays in memory are named as the ports themselves."""
         if in_memory(fields.source):
+            self._refuse_missing(fields)
             return {k: k for k in (*fields.values, *fields.places)}
         return {k: v for k, v in (self.fields or {}).items() if v != ABSENT}
 
@@ -64,6 +65,22 @@ class Binding:
         inputs = [x for x in self.graph.inputs if x.name not in self.absent]
         samples = bind(fields, self._timed(inputs), outputs, mapping, sites(self.graph))
         return replace(samples, inputs=samples.inputs | self._zeros(samples))
+
+    def _refuse_missing(self, fields: Fields) -> None:
+        """Refuse arrays of which one is missing.
+
+        Raises:
+            OpError: OP0611, the name and the shape that it should have.
+        """
+        outputs = {x.name for x in self._outputs()}
+        for port in (*self.graph.inputs, *self.graph.outputs):
+            wanted = port.name in outputs or port in self.graph.inputs
+            if wanted and port.name not in {*fields.values, *self.absent}:
+                role = "output" if port.name in outputs else "input"
+                message = f"the {role} `{port.name}` of `{self.graph.name}` is missing"
+                shape = ", ".join(("samples", str(port.space.channels), *_axes(port)))
+                helps = (f'add it by its name: `{{"{port.name}": array}}`, ({shape})',)
+                raise fault("OP0611", message, helps=helps, file=fields.source)
 
     @property
     def absent(self) -> frozenset[str]:
@@ -112,6 +129,11 @@ class Binding:
             for x in self.graph.inputs
             if x.name in self.absent
         }
+
+
+def _axes(port: Port) -> list[str]:
+    domain = port.space.domain
+    return ["points"] if domain.scattered else [x.name for x in domain.axes]
 
 
 def binding_of(

@@ -27,7 +27,7 @@ MAX_SAVED = 512 << 20  # bytes of layers that are kept for the gradient
 
 
 class ChunkedSum(torch.autograd.Function):
-    """The sum, one chunk of pairs after the other."""
+    """A kernel sum, one chunk of pairs after the other."""
 
     @staticmethod
     def forward(
@@ -52,7 +52,7 @@ class ChunkedSum(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        """The gradients of all tensors that were given."""
+        """The gradients of all tensor arguments."""
         given, kept = ctx.saved_tensors[: ctx.given], ctx.saved_tensors[ctx.given :]
         needed = ctx.needs_input_grad[1:]
         if torch.is_grad_enabled():
@@ -64,7 +64,7 @@ class ChunkedSum(torch.autograd.Function):
 
 
 def _compiled(sum_: KernelSum, given: Sequence[Any]) -> PairSum | None:
-    """The same by kernels, where there are some for it."""
+    """The sum by compiled kernels; None: they do not support it."""
     own: list[Any] = [x if x is None else x.contiguous() for x in given]
     at_points, at_queries, values, weights, *flat = own
     act = next((name for name, act in ACTIVATIONS.items() if act is sum_.act), "")
@@ -75,7 +75,7 @@ def _compiled(sum_: KernelSum, given: Sequence[Any]) -> PairSum | None:
 
 
 def _total(sum_: KernelSum, given: Sequence[Any], total: Tensor) -> tuple[Tensor, list[Tensor]]:
-    """The sum, added to `total`, and the hidden layers if they are to be kept."""
+    """Add the sum to `total`; returns it and the hidden layers to be saved."""
     at_points, at_queries, values, weights, *flat = given
     inner, last = sum_.layers(flat)
     kept: list[Tensor] = []
@@ -91,7 +91,7 @@ def _total(sum_: KernelSum, given: Sequence[Any], total: Tensor) -> tuple[Tensor
 def _differentiable(
     sum_: KernelSum, given: Sequence[Any], needed: Sequence[bool], grad: Tensor
 ) -> Iterator[Tensor | None]:
-    """Gradients that have gradients themselves."""
+    """Gradients that can be differentiated again."""
     # new names for the tensors: one may have come from another, and that way is not meant here
     own: list[Any] = [None if x is None else x.view_as(x) for x in given]
     wanted = [x for x, need in zip(own, needed, strict=True) if need]
@@ -152,7 +152,7 @@ def _term_gradients(
 def _layer_gradients(
     act: ActivationFunction, x: Tensor, weight: Tensor, grad: Tensor, made: Sequence[Tensor | None]
 ) -> Tensor:
-    """The gradient of what a hidden layer is of, from that of the next one; adds to its weights."""
+    """The gradient of a hidden layer before its activation; adds to those of its weights."""
     with torch.enable_grad():
         x = x.detach().requires_grad_()
         h = act(x.to(weight.dtype))
@@ -179,11 +179,11 @@ def _zeros(x: Tensor) -> Tensor:
 
 @dataclass(frozen=True, slots=True)
 class _Chunk:
-    """Some pairs that lie behind each other.
+    """Consecutive pairs.
 
     Attributes:
-        span: which.
-        points, queries: of each.
+        span: their slice of all pairs.
+        points, queries: indices of each pair.
     """
 
     span: slice
@@ -197,7 +197,7 @@ class _Chunk:
         inner: Sequence[DenseLayer],
         act: ActivationFunction,
     ) -> list[Tensor]:
-        """The hidden layers before they are activated, each (pairs, batch or 1, h)."""
+        """The hidden layers before their activation, each (pairs, batch or 1, h)."""
         x = at_points.index_select(0, self.points)
         x += at_queries.index_select(0, self.queries)[:, None]
         found = [x]
@@ -207,18 +207,18 @@ class _Chunk:
         return found
 
     def at_points(self, x: Tensor | None) -> Tensor | None:
-        """What is known of points, for each pair."""
+        """Values of points, gathered for each pair."""
         return None if x is None else x.index_select(0, self.points)
 
     def at_pairs(self, x: Tensor | None) -> Tensor | None:
-        """What is known of pairs."""
+        """Values of the pairs of the chunk."""
         return None if x is None else x[self.span]
 
 
 def _chunks(
     sum_: KernelSum, at_points: Tensor, values: Tensor | None, flat: Sequence[Tensor]
 ) -> Iterator[_Chunk]:
-    """All pairs, so many at a time that their widest layer has a bound."""
+    """Split all pairs so that the widest layer of a chunk has a bound."""
     pairs, batch = sum_.pairs, at_points.shape[1]
     widths = [batch * x for x in _widths(at_points, flat)]
     if values is not None:
@@ -236,11 +236,11 @@ def _chunks(
 
 
 def _widths(at_points: Tensor, flat: Sequence[Tensor]) -> list[int]:
-    """Of the layers."""
+    """Widths of the hidden layers."""
     return [at_points.shape[-1], *(x.shape[0] for x in flat[::2])]
 
 
 def fits_in_memory(pairs: Pairs, at_points: Tensor, flat: Sequence[Tensor]) -> bool:
-    """Whether the layers of all pairs may be kept."""
+    """Whether the layers of all pairs may be saved for the gradient."""
     numbers = len(pairs) * at_points.shape[1] * sum(_widths(at_points, flat))
     return numbers * at_points.element_size() <= MAX_SAVED

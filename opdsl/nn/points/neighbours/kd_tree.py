@@ -1,7 +1,6 @@
-"""The neighbours of points on a CPU, by a k-d tree in float64.
+"""Fixed-radius and k-nearest neighbours on a CPU, by a k-d tree in float64.
 
-What comes in: points and queries, (n, d) and (m, d), finite. What goes out: pairs, sorted. Time is
-n log n, memory a block of pairs beside the result.
+Time is n log n, memory a block of pairs beside the result.
 """
 
 from __future__ import annotations
@@ -36,19 +35,24 @@ SPARE_FACTOR = (
 
 
 class KdTree:
-    """A k-d tree of the points; on a torus where there is a period."""
+    """A k-d tree of points, on a torus where there is a period.
+
+    Args:
+        points: (n, d), finite.
+        period: the length after which space repeats, for each axis.
+    """
 
     def __init__(self, points: Tensor, period: Period | None = None) -> None:
         self.period, self.n = period, len(points)
         self.tree = self._tree(self._numbers(points))
 
     def count(self, queries: Tensor, radius: float) -> Tensor:
-        """How many points are within the radius of each query."""
+        """Number of points within the radius of each query."""
         found = self.tree.query_ball_point(self._numbers(queries), radius, return_length=True)
         return torch.from_numpy(np.asarray(found, dtype=np.int64))
 
     def within(self, queries: Tensor, radius: float) -> tuple[Tensor, Tensor]:
-        """The numbers of queries and of the points within their radius, sorted by both."""
+        """Indices of queries and of the points within their radius, sorted by both."""
         numbers, rows = self._numbers(queries), self._rows(queries, radius)
         keys, at = [], 0
         for block in np.split(numbers, range(rows, len(queries), rows)):
@@ -63,7 +67,7 @@ class KdTree:
         return torch.from_numpy(owners), torch.from_numpy(points)
 
     def nearest(self, queries: Tensor, count: int) -> tuple[Tensor, Tensor]:
-        """The nearest points and their distances: (m, count)."""
+        """Indices and distances of the nearest points: (m, count) each."""
         places = self._numbers(queries)
         numbers, distances = np.zeros((len(places), count), int), np.zeros((len(places), count))
         asked, spare = np.arange(len(places)), 1
@@ -77,7 +81,7 @@ class KdTree:
         return torch.from_numpy(numbers), torch.from_numpy(distances)
 
     def _rows(self, queries: Tensor, radius: float) -> int:
-        """Queries of a block: all of them unless there are very many pairs."""
+        """Number of queries in a block: all of them unless there are very many pairs."""
         if len(queries) * self.n <= MAX_PAIRS_PER_BLOCK:
             return max(1, len(queries))
         some = queries[:: -(-len(queries) // SAMPLE)]
@@ -95,7 +99,7 @@ class KdTree:
 
 
 def _resolve_ties(near: _Ints, far: _Floats, count: int, points: int) -> tuple[_Ints, _Floats]:
-    """Of the nearest (m, k), with all that are as far as the last of `count`, these: (m, count)."""
+    """Choose `count` of the nearest (m, k), by index among those equally far: (m, count)."""
     tied = (far[:, count:] <= far[:, count - 1 : count] * RADIUS_TOLERANCE).any(1)
     order = np.argsort(near[:, :count], axis=1)
     numbers = np.take_along_axis(near[:, :count], order, 1)
