@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, PositiveInt
 
 from opdsl.blocks.points._quadrature import geometry_of_weights, point_weights
-from opdsl.ir.block import BYTES, Block, BoxKind, Cost, Ragged, Refusal, SideInput
+from opdsl.ir.block import BYTES, Block, Cost, Refusal, SideInput
 from opdsl.ir.combine_rules import count
 from opdsl.ir.dims import Dim, decided
 from opdsl.ir.spaces import Domain, Space
@@ -57,12 +57,12 @@ class Attention(Block):
         Katharopoulos et al. 2020, arXiv:2006.16236.
     """
 
-    ragged: ClassVar[Ragged] = "own"
+    ragged = "own"
     tokens: ClassVar[Mapping[int, str]] = {
         0: "all points look alike, so the attention is a mean of equal values",
     }
-    drawn_as: ClassVar[BoxKind | None] = "integral"
-    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+    drawn_as = "integral"
+    samples = (
         {"inputs": (4,), "heads": 2},
         {"inputs": (8,), "kind": "galerkin"},
         {"inputs": ("P -> R^4",), "kind": "linear"},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, PositiveFloat
 
@@ -62,7 +62,7 @@ class CodomainAttention(Block):
         93d3f06.
     """
 
-    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+    samples = (
         {"inputs": (4, 4, 4), "variables": 2},
         {"inputs": (8, 8, 4), "variables": 2, "heads": 2, "temperature": 0.5},
         {"inputs": ("D/2 -> R^3", "D/2 -> R^3", 6), "variables": 3},

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, PositiveInt
 
 from opdsl.blocks.attention.attention import HEADS, split
 from opdsl.blocks.points._quadrature import geometry_of_weights, point_weights
-from opdsl.ir.block import BYTES, Block, BoxKind, Cost, Ragged, SideInput
+from opdsl.ir.block import BYTES, Block, Cost, SideInput
 from opdsl.ir.dims import decided
 from opdsl.ir.spaces import Domain, Space
 
@@ -44,13 +44,13 @@ class CrossAttention(Block):
     Source: Vaswani et al. 2017, arXiv:1706.03762; Li et al. 2023, arXiv:2205.13671 (OFormer).
     """
 
-    ragged: ClassVar[Ragged] = "own"
+    ragged = "own"
     tokens: ClassVar[Mapping[int, str]] = {
         0: "every point asks the same, so all get one answer: the result has rank one",
         1: "every point answers the same, whatever is asked",
     }
-    drawn_as: ClassVar[BoxKind | None] = "integral"
-    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+    drawn_as = "integral"
+    samples = (
         {"inputs": (4, "P -> R^3"), "heads": 2},
         {"inputs": ("Q -> R^2", 3)},
     )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, PositiveInt
 
 from opdsl.blocks.attention.attention import HEADS, split
 from opdsl.blocks.points._quadrature import geometry_of_weights, point_weights
-from opdsl.ir.block import BYTES, Block, BoxKind, Cost, Ragged, SideInput
+from opdsl.ir.block import BYTES, Block, Cost, SideInput
 from opdsl.ir.dims import decided
 from opdsl.ir.spaces import Domain, Space
 
@@ -46,12 +46,12 @@ class SliceAttention(Block):
     Source: Wu et al. 2024, arXiv:2402.02366, eq. (1) to (4) (Transolver, irregular meshes).
     """
 
-    ragged: ClassVar[Ragged] = "own"
+    ragged = "own"
     tokens: ClassVar[Mapping[int, str]] = {
         0: "all points look alike, so the attention is a mean of equal values",
     }
-    drawn_as: ClassVar[BoxKind | None] = "integral"
-    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+    drawn_as = "integral"
+    samples = (
         {"inputs": (4,), "heads": 2, "slices": 3},
         {"inputs": ("P -> R^4",), "slices": 5},
     )

@@ -19,9 +19,9 @@ class BetweenExtensions(Block):
     """
 
     outward: ClassVar[bool]
-    kinds: ClassVar[frozenset[str]] = frozenset({"grid"})
-    complex: ClassVar[bool] = True
-    sized: ClassVar[bool] = True
+    kinds = frozenset({"grid"})
+    complex = True
+    sized = True
 
     to: Domain
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING
 
 from pydantic import Field, NonNegativeInt
 
 from opdsl.diagnostics import did_you_mean
-from opdsl.ir.block import Block, Cost, Ragged, Refusal, copy_cost
+from opdsl.ir.block import Block, Cost, Refusal, copy_cost
 from opdsl.ir.combine_rules import count
 from opdsl.ir.spaces import Space
 
@@ -39,9 +39,9 @@ class Select(Block):
     Source: nothing to cite.
     """
 
-    complex: ClassVar[bool] = True
-    ragged: ClassVar[Ragged] = "pointwise"
-    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+    complex = True
+    ragged = "pointwise"
+    samples = (
         {"inputs": (3,), "channels": (2, 0)},
         {"inputs": ("R^4",), "channels": (1,)},
     )

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
 from opdsl.blocks.pointwise.apply import TRANSCENDENTAL, ActivationName
-from opdsl.ir.block import BYTES, Block, Cost, Ragged, Refusal, SideInput
+from opdsl.ir.block import BYTES, Block, Cost, Refusal, SideInput
 from opdsl.ir.dims import Poly, PositiveCount, decided
 from opdsl.ir.spaces import KINDS, Space
 
@@ -57,9 +57,9 @@ class Message(Block):
     Source: Pfaff et al. 2021, arXiv:2010.03409, eq. (1) and appendix A.1 (MeshGraphNets).
     """
 
-    ragged: ClassVar[Ragged] = "own"
-    kinds: ClassVar[frozenset[str]] = frozenset({"points", "graph", "mesh"})
-    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+    ragged = "own"
+    kinds = frozenset({"points", "graph", "mesh"})
+    samples = (
         {"inputs": ("P -> R^3",), "steps": 2, "hidden": (5,), "act": "tanh"},
         {
             "inputs": ("P -> R^2",),

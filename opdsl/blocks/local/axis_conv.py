@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING
 
 from pydantic import Field, NonNegativeInt
 
@@ -46,10 +46,10 @@ class AxisConv(Block):
     Source: Tran et al. 2023, arXiv:2111.13802, eq. (6).
     """
 
-    assumes_periodic: ClassVar[bool] = True
-    kinds: ClassVar[frozenset[str]] = frozenset({"grid"})
-    kernels: ClassVar[tuple[str, ...]] = ("fft", "dft")
-    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+    assumes_periodic = True
+    kinds = frozenset({"grid"})
+    kernels = ("fft", "dft")
+    samples = (
         {"inputs": (3,), "modes": 2, "out": 5},
         {"inputs": (2,), "modes": 1},
     )

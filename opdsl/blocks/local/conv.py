@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, PositiveInt, field_validator
 
@@ -44,8 +44,8 @@ class Conv(Block):
     Source: LeCun et al. 1998, doi:10.1109/5.726791.
     """
 
-    kinds: ClassVar[frozenset[str]] = frozenset({"grid"})
-    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+    kinds = frozenset({"grid"})
+    samples = (
         {"inputs": (3,), "out": 5, "kernel": 3},
         {"inputs": (1,), "out": 1, "kernel": 1},
         {"inputs": (2,), "out": 2, "kernel": 3, "bias": False, "edges": "zeros"},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 
@@ -53,8 +53,8 @@ class DifferenceConv(Block):
         program divides by that spacing.
     """
 
-    kinds: ClassVar[frozenset[str]] = frozenset({"grid"})
-    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+    kinds = frozenset({"grid"})
+    samples = (
         {"inputs": (3,), "out": 4, "width": 0.5},
         {"inputs": (2,), "mix": False, "edges": "reflect"},
         {"inputs": (2,), "kernel": 5, "edges": "zeros"},

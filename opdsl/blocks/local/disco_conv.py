@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
@@ -59,9 +59,9 @@ class DiscoConv(Block):
         (9).
     """
 
-    kinds: ClassVar[frozenset[str]] = frozenset({"grid", "sphere"})
-    traceable_tables: ClassVar[bool] = False  # onnxruntime lacks the arctangent in float64
-    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+    kinds = frozenset({"grid", "sphere"})
+    traceable_tables = False  # onnxruntime lacks the arctangent in float64
+    samples = (
         {"inputs": (3,), "out": 4, "radius": 0.7, "shape": (3, 1)},
         {"inputs": (2,), "radius": 0.7, "shape": (4, 1), "bias": False},
         {"inputs": (2,), "radius": 0.7, "shape": (2, 1), "frozen": 6},

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, PositiveFloat
 
 from opdsl.blocks.points._geometry import coordinate_count, declares_period, periods_of, side_of
 from opdsl.blocks.pointwise.apply import TRANSCENDENTAL, ActivationName
-from opdsl.ir.block import BYTES, Block, BoxKind, Cost, Ragged, Refusal, SideInput
+from opdsl.ir.block import BYTES, Block, Cost, Refusal, SideInput
 from opdsl.ir.dims import Poly, PositiveCount, decided
 from opdsl.ir.spaces import KINDS, Domain, Space
 
@@ -96,10 +96,10 @@ class Gno(Block):
         et al. 2025, arXiv:2504.08277 (mollifiers).
     """
 
-    sized: ClassVar[bool] = True
-    ragged: ClassVar[Ragged] = "own"
-    drawn_as: ClassVar[BoxKind | None] = "integral"
-    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+    sized = True
+    ragged = "own"
+    drawn_as = "integral"
+    samples = (
         {"inputs": ("P -> R^2",), "to": "Q", "radius": 2.0, "kernel": (4,), "act": "tanh"},
         {"inputs": ("P -> R^2",), "to": "Q", "radius": 0.7, "kernel": (3, 3), "kind": "nonlinear"},
         {"inputs": ("Q -> R^1",), "to": "P", "radius": 0.1, "kernel": (2,), "empty": "nearest"},

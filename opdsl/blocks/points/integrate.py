@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING
 
 from opdsl.blocks.points._quadrature import geometry_of_weights, point_weights
-from opdsl.ir.block import BYTES, Block, Cost, Ragged, Refusal, SideInput
+from opdsl.ir.block import BYTES, Block, Cost, Refusal, SideInput
 from opdsl.ir.spaces import KINDS, VECTOR, Domain, Space
 from opdsl.ir.steps import Extend
 
@@ -37,8 +37,8 @@ class Integrate(Block):
     Source: Trefethen and Weideman 2014, doi:10.1137/130932132 (the trapezoidal rule).
     """
 
-    ragged: ClassVar[Ragged] = "own"
-    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+    ragged = "own"
+    samples = (
         {"inputs": (3,)},
         {"inputs": ("P -> R^2",)},
         {"inputs": ("S -> R^2",)},

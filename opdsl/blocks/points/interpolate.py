@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, PositiveFloat
 
 from opdsl.blocks.points._geometry import coordinate_count, periods_of, place_of
-from opdsl.ir.block import BYTES, Block, Cost, Ragged, Refusal, SideInput
+from opdsl.ir.block import BYTES, Block, Cost, Refusal, SideInput
 from opdsl.ir.dims import PositiveCount, decided
 from opdsl.ir.spaces import KINDS, Domain, Space
 
@@ -63,9 +63,9 @@ class Interpolate(Block):
     Source: Shepard 1968, doi:10.1145/800186.810616 (`distance`).
     """
 
-    sized: ClassVar[bool] = True
-    ragged: ClassVar[Ragged] = "own"
-    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+    sized = True
+    ragged = "own"
+    samples = (
         {"inputs": ("P -> R^3",), "to": "Q"},
         {"inputs": ("P -> R^2",), "to": "Q", "kind": "distance", "count": 3},
         {"inputs": ("S -> R^2",), "to": "S", "kind": "distance", "count": 4, "power": 1.0},

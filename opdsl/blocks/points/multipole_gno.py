@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, PositiveFloat
 
 from opdsl.blocks.points._geometry import declares_period
 from opdsl.blocks.pointwise.apply import TRANSCENDENTAL, ActivationName
-from opdsl.ir.block import BYTES, Block, BoxKind, Cost, Ragged, Refusal, SideInput
+from opdsl.ir.block import BYTES, Block, Cost, Refusal, SideInput
 from opdsl.ir.dims import Poly, PositiveCount, decided
 from opdsl.ir.spaces import KINDS, Domain, Space
 
@@ -81,10 +81,10 @@ class MultipoleGno(Block):
         drawn at random, which have no limit, and no state of coarse levels from cycle to cycle.
     """
 
-    ragged: ClassVar[Ragged] = "own"
-    kinds: ClassVar[frozenset[str]] = frozenset({"points", "graph", "mesh"})
-    drawn_as: ClassVar[BoxKind | None] = "integral"
-    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+    ragged = "own"
+    kinds = frozenset({"points", "graph", "mesh"})
+    drawn_as = "integral"
+    samples = (
         {"inputs": ("P -> R^2",), "radius": 0.4, "kernel": (4,), "act": "tanh"},
         {
             "inputs": ("P -> R^2",),

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
 from opdsl.blocks.points._quadrature import geometry_of_weights, point_weights
-from opdsl.ir.block import BYTES, Block, Cost, Ragged, Refusal, SideInput
+from opdsl.ir.block import BYTES, Block, Cost, Refusal, SideInput
 from opdsl.ir.spaces import KINDS, VECTOR, Domain, Space
 from opdsl.ir.steps import Extend
 
@@ -45,9 +45,9 @@ class Pool(Block):
     Source: Qi et al. 2017, arXiv:1612.00593, eq. (1) (PointNet).
     """
 
-    ragged: ClassVar[Ragged] = "own"
-    positional: ClassVar[tuple[str, ...]] = ("kind",)
-    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+    ragged = "own"
+    positional = ("kind",)
+    samples = (
         {"inputs": ("P -> R^3",)},
         {"inputs": ("P -> R^2",), "kind": "mean"},
         {"inputs": (2,), "kind": "mean"},

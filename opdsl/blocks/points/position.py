@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING
 
 from opdsl.ir.block import BYTES, Block, Cost
 from opdsl.ir.dims import decided
@@ -34,7 +34,7 @@ class Position(Block):
     Source: Dosovitskiy et al. 2021, arXiv:2010.11929, section 3.1 (learned position embeddings).
     """
 
-    samples: ClassVar[tuple[dict[str, Any], ...]] = ({"inputs": (3,)},)
+    samples = ({"inputs": (3,)},)
 
     def infer(self, x: Space) -> Space:
         """Return the space of the input."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING
 
-from opdsl.ir.block import BYTES, Block, Cost, Ragged
+from opdsl.ir.block import BYTES, Block, Cost
 from opdsl.ir.dims import decided
 from opdsl.ir.spaces import Space
 
@@ -33,8 +33,8 @@ class Bias(Block):
     Source: Lu et al. 2021, arXiv:1910.03193, eq. (2), the term b_0.
     """
 
-    ragged: ClassVar[Ragged] = "pointwise"
-    samples: ClassVar[tuple[dict[str, Any], ...]] = ({"inputs": (3,)}, {"inputs": ("R^2",)})
+    ragged = "pointwise"
+    samples = ({"inputs": (3,)}, {"inputs": ("R^2",)})
 
     def infer(self, x: Space) -> Space:
         """Return the space of the input."""

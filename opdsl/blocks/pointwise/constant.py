@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from opdsl.ir.block import BYTES, Block, Cost, Ragged
+from opdsl.ir.block import BYTES, Block, Cost
 from opdsl.ir.dims import Poly, PositiveCount, decided
 from opdsl.ir.spaces import Domain, Space
 
@@ -45,10 +45,10 @@ class Constant(Block):
         Liu-Schiaffini et al. 2023, arXiv:2308.08794, sec. 4.
     """
 
-    positional: ClassVar[tuple[str, ...]] = ("domain",)
-    sized: ClassVar[bool] = True
-    ragged: ClassVar[Ragged] = "pointwise"
-    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+    positional = ("domain",)
+    sized = True
+    ragged = "pointwise"
+    samples = (
         {"inputs": (), "domain": "D", "out": 3},
         {"inputs": (), "domain": "D/2", "out": 2, "alike": True},
     )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from opdsl.ir.block import BYTES, Block, Cost, Ragged
+from opdsl.ir.block import BYTES, Block, Cost
 from opdsl.ir.channel_groups import COPIES, all_copies, one_copy
 from opdsl.ir.dims import PositiveCount, decided
 from opdsl.ir.spaces import Space
@@ -43,9 +43,9 @@ class Linear(Block):
     Source: Li et al. 2021, arXiv:2010.08895, eq. (2), the term W v.
     """
 
-    complex: ClassVar[bool] = True
-    ragged: ClassVar[Ragged] = "pointwise"
-    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+    complex = True
+    ragged = "pointwise"
+    samples = (
         {"inputs": (3,), "out": 5},
         {"inputs": (2,), "out": 1, "bias": False},
         {"inputs": ("D -> C^3",), "out": 2},

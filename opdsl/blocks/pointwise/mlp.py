@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
 from opdsl.blocks.pointwise.apply import TRANSCENDENTAL, ActivationName
-from opdsl.ir.block import BYTES, Block, Cost, Ragged
+from opdsl.ir.block import BYTES, Block, Cost
 from opdsl.ir.dims import PositiveCount, decided
 from opdsl.ir.spaces import Space
 
@@ -40,8 +40,8 @@ class Mlp(Block):
     Source: Lu et al. 2021, arXiv:1910.03193 (the nets of DeepONet).
     """
 
-    ragged: ClassVar[Ragged] = "pointwise"
-    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+    ragged = "pointwise"
+    samples = (
         {"inputs": (3,), "widths": (4, 2)},
         {"inputs": ("R^2",), "widths": (5,), "act": "tanh"},
     )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING
 
-from opdsl.ir.block import BYTES, Block, Cost, GridSizes, Ragged, Refusal
+from opdsl.ir.block import BYTES, Block, Cost, GridSizes, Refusal
 from opdsl.ir.dims import decided
 from opdsl.ir.spaces import Space
 
@@ -35,8 +35,8 @@ class Modulate(Block):
     Source: Perez et al. 2018, arXiv:1709.07871, eq. (1) and (2).
     """
 
-    ragged: ClassVar[Ragged] = "own"
-    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+    ragged = "own"
+    samples = (
         {"inputs": (3, "R^2")},
         {"inputs": ("R^3", "R^1")},
     )

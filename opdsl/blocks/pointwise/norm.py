@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, PositiveInt
 
-from opdsl.ir.block import BYTES, Block, Cost, GridSizes, Ragged, Refusal
+from opdsl.ir.block import BYTES, Block, Cost, GridSizes, Refusal
 from opdsl.ir.channel_groups import COPIES, one_copy
 from opdsl.ir.combine_rules import count
 from opdsl.ir.dims import Dim, PositiveCount, decided
@@ -57,8 +57,8 @@ class Norm(Block):
         arXiv:1607.06450; Ioffe and Szegedy 2015, arXiv:1502.03167.
     """
 
-    ragged: ClassVar[Ragged] = "own"
-    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+    ragged = "own"
+    samples = (
         {"inputs": (3,)},
         {"inputs": (4,), "kind": "group", "groups": 2},
         {"inputs": (3,), "kind": "group"},

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from opdsl.ir.block import BYTES, Block, Cost, Ragged, Refusal
+from opdsl.ir.block import BYTES, Block, Cost, Refusal
 from opdsl.ir.channel_groups import COPIES, all_copies, one_copy
 from opdsl.ir.combine_rules import count
 from opdsl.ir.dims import PositiveCount, decided
@@ -44,9 +44,9 @@ class Skip(Block):
     Source: neuralop/layers/skip_connections.py at 93d3f06, where `soft` is called `soft-gating`.
     """
 
-    complex: ClassVar[bool] = True
-    ragged: ClassVar[Ragged] = "pointwise"
-    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+    complex = True
+    ragged = "pointwise"
+    samples = (
         {"inputs": (3,)},
         {"inputs": (3,), "kind": "soft"},
         {"inputs": (3,), "kind": "linear", "out": 5},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING
 
 from pydantic import Field, NonNegativeInt
 
@@ -46,11 +46,11 @@ class Fft(Block):
         doi:10.1137/1.9780898719598.
     """
 
-    assumes_periodic: ClassVar[bool] = True
-    kinds: ClassVar[frozenset[str]] = frozenset({"grid"})
-    complex: ClassVar[bool] = True
-    kernels: ClassVar[tuple[str, ...]] = ("fft", "dft")
-    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+    assumes_periodic = True
+    kinds = frozenset({"grid"})
+    complex = True
+    kernels = ("fft", "dft")
+    samples = (
         {"inputs": (3,), "modes": 2},
         {"inputs": ("D -> C^2",), "modes": 1},
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
@@ -43,11 +43,11 @@ class Ifft(Block):
     Source: Li et al. 2021, arXiv:2010.08895, eq. (4), the transform F^-1.
     """
 
-    kinds: ClassVar[frozenset[str]] = frozenset({"spectrum"})
-    complex: ClassVar[bool] = True
-    sized: ClassVar[bool] = True
-    kernels: ClassVar[tuple[str, ...]] = ("fft", "dft")
-    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+    kinds = frozenset({"spectrum"})
+    complex = True
+    sized = True
+    kernels = ("fft", "dft")
+    samples = (
         {"inputs": ("K -> C^3",), "to": "D"},
         {"inputs": ("K -> C^2",)},
     )

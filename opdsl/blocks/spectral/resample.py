@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
@@ -47,10 +47,10 @@ class Resample(Block):
         `linear` and `cubic`: neuralop/layers/resample.py at 93d3f06.
     """
 
-    complex: ClassVar[bool] = True
-    kinds: ClassVar[frozenset[str]] = frozenset({"grid"})
-    sized: ClassVar[bool] = True
-    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+    complex = True
+    kinds = frozenset({"grid"})
+    sized = True
+    samples = (
         {"inputs": (3,), "to": "D/2"},
         {"inputs": (1,), "to": "D"},
     )

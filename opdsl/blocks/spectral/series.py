@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, NonNegativeInt
 
@@ -56,9 +56,9 @@ class Series(Block):
     Source: Rahman et al. 2024, arXiv:2403.12553, sec. 4 (positional encoding of a variable).
     """
 
-    positional: ClassVar[tuple[str, ...]] = ("domain",)
-    sized: ClassVar[bool] = True
-    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+    positional = ("domain",)
+    sized = True
+    samples = (
         {"inputs": (), "domain": "D", "out": 3, "modes": 2},
         {"inputs": (), "domain": "D/2", "out": 1, "modes": 0},
         {"inputs": (), "domain": "D", "out": 2, "modes": 2, "layout": "neuralop"},

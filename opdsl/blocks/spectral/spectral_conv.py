@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, NonNegativeInt, StrictFloat, StrictInt
 
-from opdsl.ir.block import BYTES, Block, Bound, BoxKind, Cost, GridSizes, Refusal, Work
+from opdsl.ir.block import BYTES, Block, Bound, Cost, GridSizes, Refusal, Work
 from opdsl.ir.channel_groups import COPIES, one_copy
 from opdsl.ir.dims import Poly, PositiveCount, decided
 from opdsl.ir.modes import MIX, bounds, each_axis, layout_of_each, together, transform_work
@@ -96,15 +96,15 @@ class SpectralConv(Block):
         et al. 2023, arXiv:2310.00120, sec. 3, for the factors.
     """
 
-    assumes_periodic: ClassVar[bool] = True
-    kinds: ClassVar[frozenset[str]] = frozenset({"grid"})
-    complex: ClassVar[bool] = True
-    sized: ClassVar[bool] = True
-    kernels: ClassVar[tuple[str, ...]] = ("fft", "dft")
-    drawn_as: ClassVar[BoxKind | None] = "integral"
-    limits_modes: ClassVar[bool] = True
-    narrows_spectrum: ClassVar[bool] = True
-    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+    assumes_periodic = True
+    kinds = frozenset({"grid"})
+    complex = True
+    sized = True
+    kernels = ("fft", "dft")
+    drawn_as = "integral"
+    limits_modes = True
+    narrows_spectrum = True
+    samples = (
         {"inputs": (3,), "modes": 2, "out": 5},
         {"inputs": (2,), "modes": 1, "bias": False},
         {"inputs": (1,), "modes": 1, "to": "D/2"},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
@@ -42,9 +42,9 @@ class SpectralLinear(Block):
     Source: Li et al. 2021, arXiv:2010.08895, eq. (4), the product with R.
     """
 
-    kinds: ClassVar[frozenset[str]] = frozenset({"spectrum"})
-    complex: ClassVar[bool] = True
-    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+    kinds = frozenset({"spectrum"})
+    complex = True
+    samples = (
         {"inputs": ("K -> C^3",), "out": 5},
         {"inputs": ("K -> C^2",)},
     )

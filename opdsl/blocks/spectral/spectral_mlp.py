@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING
 
 from pydantic import Field, NonNegativeFloat, PositiveInt
 
@@ -46,9 +46,9 @@ class SpectralMlp(Block):
     Source: Guibas et al. 2022, arXiv:2111.13587, section 4.
     """
 
-    kinds: ClassVar[frozenset[str]] = frozenset({"spectrum"})
-    complex: ClassVar[bool] = True
-    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+    kinds = frozenset({"spectrum"})
+    complex = True
+    samples = (
         {"inputs": ("K -> C^4",), "blocks": 2},
         {"inputs": ("K -> C^3",), "expansion": 2, "shrink": 0.0},
     )

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, NonNegativeInt, StrictFloat, StrictInt
 
-from opdsl.ir.block import BYTES, Block, Bound, BoxKind, Cost, GridSizes, Refusal, Work
+from opdsl.ir.block import BYTES, Block, Bound, Cost, GridSizes, Refusal, Work
 from opdsl.ir.dims import Poly, PositiveCount, decided
 from opdsl.ir.modes import MIX, together, transform_work
 from opdsl.ir.ranks import Axes, count_numbers, own_channels, ranks_of
@@ -69,11 +69,11 @@ class SphericalConv(Block):
         arXiv:2306.03838, eq. (8).
     """
 
-    kinds: ClassVar[frozenset[str]] = frozenset({"sphere"})
-    sized: ClassVar[bool] = True
-    kernels: ClassVar[tuple[str, ...]] = ("fft", "dft")
-    drawn_as: ClassVar[BoxKind | None] = "integral"
-    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+    kinds = frozenset({"sphere"})
+    sized = True
+    kernels = ("fft", "dft")
+    drawn_as = "integral"
+    samples = (
         {"inputs": ("S -> R^3",), "lmax": 4, "out": 2},
         {"inputs": ("S -> R^2",), "lmax": 2, "to": "S/2", "bias": False},
         {"inputs": ("S -> R^3",), "lmax": 4, "out": 2, "orders": 2, "numbers": "complex"},
