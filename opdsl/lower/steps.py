@@ -43,8 +43,8 @@ class NodeStep:
         ragged = self.ragged(packed) if packed else ()
         if self.node.block.ragged == "each" and any(ragged):
             return run_per_sample(self.module, inputs, ragged, more)
-        found: Tensor = self.module(*inputs, **more)
-        return found
+        result: Tensor = self.module(*inputs, **more)
+        return result
 
 
 def value_number(graph: Graph, path: str) -> int:
@@ -83,8 +83,8 @@ def steps_of(graph: Graph) -> Iterator[NodeStep]:
 
 def own_weights(module: nn.Module) -> dict[str, Tensor | None]:
     """The weights of the module itself; `getattr` might find a child of that name."""
-    found: dict[str, Tensor | None] = vars(module)["_parameters"]
-    return found
+    result: dict[str, Tensor | None] = vars(module)["_parameters"]
+    return result
 
 
 def float_weights(root: nn.Module) -> Iterator[tuple[nn.Module, str]]:

@@ -120,8 +120,8 @@ def trace(
     sizes = _free_sizes(given, len(subject.graph.inputs), free)
     with _force_kernel(operator, kernel):
         program = export_quietly(subject.whole, given, (sizes,))
-    found = Traced(subject, program, _shapes(program), (call,), free)
-    return found if free is Free.NONE else _with_calls(found)
+    result = Traced(subject, program, _shapes(program), (call,), free)
+    return result if free is Free.NONE else _with_calls(result)
 
 
 def refuse_points(graph: Graph) -> None:

@@ -82,8 +82,8 @@ def _value_count(graph: Graph, path: str, setting: Workload) -> float:
 
 
 def _sum_work(works: Iterable[Work]) -> Work:
-    found = tuple(works)
-    return Work(*(sum(getattr(x, k) for x in found) for k in ("gemm", "fft", "moved")))
+    result = tuple(works)
+    return Work(*(sum(getattr(x, k) for x in result) for k in ("gemm", "fft", "moved")))
 
 
 def _scale_work(work: Work, batch: int) -> Work:

@@ -170,9 +170,9 @@ def _differentiable_gradients(
 ) -> list[Tensor | None]:
     """LayerGradients that can be differentiated again."""
     wanted = [x for x, needs in zip(inputs, needed, strict=True) if needs and x is not None]
-    found = iter(torch.autograd.grad(y, wanted, g, create_graph=True))
+    result = iter(torch.autograd.grad(y, wanted, g, create_graph=True))
     pairs = zip(inputs, needed, strict=True)
-    return [next(found) if needs and x is not None else None for x, needs in pairs]
+    return [next(result) if needs and x is not None else None for x, needs in pairs]
 
 
 # --- the Fourier layer -------------------------------------------------------------------------
@@ -216,8 +216,8 @@ class FourierLayer(torch.autograd.Function):
             gu, *rest = _differentiable_gradients(y, g, (u, *given), needed)
             return gu, None, None, *rest
         call = LayerCall(u, given, between.band, ctx.activations)
-        found = between.backward(ctx, call, g.contiguous(), kept)
-        return found.u, None, None, found.R, *found.others, *found.own
+        result = between.backward(ctx, call, g.contiguous(), kept)
+        return result.u, None, None, result.R, *result.others, *result.own
 
 
 class LayerCall:
@@ -293,11 +293,11 @@ class LayerCall:
     def _gradients(self, sums: dict[str, Tensor]) -> list[Tensor | None]:
         """The gradients of W, b, W1, b1, W2, b2, gate, G, in the dtype of u."""
         turned = {k: x.T if k in ("gW", "gW1", "gG") else x for k, x in sums.items()}
-        found: list[Tensor | None] = []
+        result: list[Tensor | None] = []
         for name in ("W", "b", "W1", "b1", "W2", "b2", "gate", "G"):
             there = getattr(self.w, name) is not None and f"g{name}" in turned
-            found.append(_contiguous_copy(turned[f"g{name}"], self.u) if there else None)
-        return found
+            result.append(_contiguous_copy(turned[f"g{name}"], self.u) if there else None)
+        return result
 
 
 # --- two layers at each point ------------------------------------------------------------------
@@ -381,10 +381,10 @@ def fill_structure(
 
 def _empty_large(like: Tensor, *shape: int) -> Tensor:
     """An empty tensor whose pages are requested from the system as large ones."""
-    made = like.new_empty(shape)
-    size = ctypes.c_int64(made.numel() * made.element_size())
-    cast(ctypes.CDLL, library()).expect_large(Pointer(made.data_ptr()), size)
-    return made
+    result = like.new_empty(shape)
+    size = ctypes.c_int64(result.numel() * result.element_size())
+    cast(ctypes.CDLL, library()).expect_large(Pointer(result.data_ptr()), size)
+    return result
 
 
 def _contiguous_copy(total: Tensor, like: Tensor) -> Tensor:
