@@ -11,7 +11,7 @@ from opdsl.cli.console import UsageError, result, show_json, table, warn
 from opdsl.cli.options import Device, Json, Precision, Run
 
 if TYPE_CHECKING:
-    from opdsl.workflow.calibration import CalibrationReport
+    from opdsl.workflow.runs.calibration import CalibrationReport
 
 
 def command(
@@ -53,7 +53,7 @@ def command(
     for name, x in (("--alpha", alpha), ("--delta", delta)):
         if x is not None and not 0 < x < 1:
             raise UsageError(f"`{name} {x:g}`: a part is a number between 0 and 1")
-    from opdsl.workflow.run import open_run
+    from opdsl.workflow.runs.run import open_run
 
     opened = open_run(run, device=device or "auto", precision=precision)
     report = opened.calibrate(
@@ -76,7 +76,7 @@ def command(
 
 def _text(report: CalibrationReport) -> str:
     """Say the promise, how the test sets keep it, and where it is written."""
-    from opdsl.workflow.calibration import CONFIDENCE
+    from opdsl.workflow.runs.calibration import CONFIDENCE
 
     band = report.calibration
     points, functions = f"{1 - band.alpha:.4g}", f"{1 - band.delta:.4g}"

@@ -36,7 +36,7 @@ def command(
     """
     sizes = parsed(resolutions) if resolutions is not None else []
     from opdsl.cli.results import metrics_table
-    from opdsl.workflow.run import open_run
+    from opdsl.workflow.runs.run import open_run
 
     opened = open_run(run, last=last, device=device or "auto", precision=precision)
     for text in opened.notes:

@@ -55,8 +55,8 @@ def command(
     sides = None if tile is None else _sides(tile)
     named("--output", output, SUFFIXES)
     apart("--output", output, input_)
-    from opdsl.workflow.prediction import predict_file
-    from opdsl.workflow.run import open_run
+    from opdsl.workflow.runs.prediction import predict_file
+    from opdsl.workflow.runs.run import open_run
 
     opened = open_run(run, last=last, device=device or "auto", precision=precision)
     for text in opened.notes:

@@ -19,6 +19,7 @@ from opdsl.diagnostics import Label, OpError, Source, Span, did_you_mean, fault
 from opdsl.export.declarable import can_be_declared
 from opdsl.export.document import FORMAT, NAME, Document, FeedbackEntry, NodeEntry, PortEntry
 from opdsl.ir.block import Block, Refusal
+from opdsl.ir.dims import Dim, decided
 from opdsl.ir.graph import Feedback, Graph, Node, Port, Scope
 from opdsl.ir.spaces import Domain, Space
 
@@ -150,7 +151,7 @@ class _Reader:
             if name not in known:
                 raise self._wrong(f"feedback names `{name}`", helps=did_you_mean(name, known))
         a, b = outputs[entry.output], inputs[entry.input]
-        if (a.domain, a.field) != (b.domain, b.field) or b.channels % a.channels:
+        if (a.domain, a.field) != (b.domain, b.field) or decided(b.channels) % decided(a.channels):
             raise self._wrong(f"feedback joins `{a}` and `{b}`")
         return Feedback(output=entry.output, input=entry.input, span=self._whole)
 
@@ -292,7 +293,7 @@ class _Reader:
         return fault("OP0501", f"this graph cannot be read: {plain}", label, helps=helps)
 
 
-def _without_names(space: Space) -> tuple[Domain, int, str]:
+def _without_names(space: Space) -> tuple[Domain, Dim, str]:
     """A space without the names of its components."""
     return space.domain, space.channels, space.field
 

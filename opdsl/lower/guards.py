@@ -14,6 +14,7 @@ from torch import Tensor
 from opdsl.diagnostics import Label, OpError, did_you_mean, fault
 from opdsl.ir.block import SideInput
 from opdsl.ir.certificate import AxisPromise, certify
+from opdsl.ir.dims import decided
 from opdsl.ir.graph import Graph, Port
 from opdsl.ir.origins import Grid, Origin, completed
 from opdsl.lower.call_arguments import (
@@ -205,7 +206,7 @@ class Guards:
         real = like.dtype.to_real()
         return {
             x.name: like.new_zeros(
-                (like.shape[0], x.space.channels, *sizes[x.name]),
+                (like.shape[0], decided(x.space.channels), *sizes[x.name]),
                 dtype=real.to_complex() if x.space.complex else real,
             )
             for x in missing

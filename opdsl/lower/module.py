@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from opdsl.diagnostics import fault
+from opdsl.ir.dims import decided
 from opdsl.ir.graph import Graph, Node
 from opdsl.ir.live import constants, live
 from opdsl.ir.origins import Grid, origins, roots
@@ -342,7 +343,7 @@ class OperatorModule(Branch):
         for port, _ in self.results:
             domain = port.space.domain
             each = packed.get(domain.name)
-            shape = (batch if each is None else 1, port.space.channels, *domain.at(sizes))
+            shape = (batch if each is None else 1, decided(port.space.channels), *domain.at(sizes))
             real = x.dtype.to_real()
             dtype = real.to_complex() if port.space.complex else real
             y = x.new_empty(shape, dtype=dtype).requires_grad_(learns or x.requires_grad)

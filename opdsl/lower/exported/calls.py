@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from opdsl.ir.dims import decided
 from opdsl.ir.graph import Graph
 from opdsl.ir.origins import Grid
 from opdsl.ir.spaces import Axis, Domain
@@ -60,7 +61,7 @@ def call_values(
     source = torch.Generator().manual_seed(SEED)
     result = []
     for port in graph.inputs:
-        shape = (call.batch, port.space.channels, *port.space.domain.at(call.roots))
+        shape = (call.batch, decided(port.space.channels), *port.space.domain.at(call.roots))
         kind = dtype.to_complex() if port.space.complex else dtype
         result.append(draw(port.name, torch.randn(shape, generator=source, dtype=kind)))
     for ask in graph.side_inputs():

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from opdsl.ir.block import BYTES, Work
+from opdsl.ir.dims import decided
 from opdsl.ir.graph import Graph, Node
 from opdsl.lower.fuse.fusion import Fusion
 from opdsl.lower.plan.tuning_case import Workload
@@ -71,13 +72,13 @@ def _spectra(graph: Graph, node: Node, setting: Workload) -> float:
     if not node.block.kernels:
         return 0.0
     sizes = tuple(x.domain.at(setting.roots) for x in (*inputs, node.space))
-    return SPECTRA * 2.0 * node.block.saved_modes(sizes, *inputs) * inputs[0].channels
+    return SPECTRA * 2.0 * node.block.saved_modes(sizes, *inputs) * decided(inputs[0].channels)
 
 
 def _value_count(graph: Graph, path: str, setting: Workload) -> float:
     """Numbers of one sample of a function; a complex number counts twice."""
     space = graph.spaces[path]
-    count = space.channels * math.prod(space.domain.at(setting.roots))
+    count = decided(space.channels) * math.prod(space.domain.at(setting.roots))
     return float(count * (2 if space.complex else 1))
 
 

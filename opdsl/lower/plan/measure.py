@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
+from opdsl.ir.dims import decided
 from opdsl.ir.spaces import Space
 from opdsl.lower.module import OperatorModule
 from opdsl.lower.plan.schedule import Unit
@@ -146,7 +147,7 @@ def random_inputs(
 
     def of(space: Space) -> Tensor:
         dtype = weight.dtype.to_complex() if space.complex else weight.dtype
-        shape = (batch, space.channels, *space.domain.at(sizes))
+        shape = (batch, decided(space.channels), *space.domain.at(sizes))
         return torch.randn(shape, generator=random, dtype=dtype).to(weight.device)
 
     return [of(x.space) for x in module.graph.inputs]
@@ -233,7 +234,7 @@ def _unit_costs(
             nodes=tuple(x.path for x in nodes),
             fused=way == FUSED,
             milliseconds=1e3 * chosen.seconds[i],
-            result=item * numbers * (2 if space.complex else 1),
+            result=decided(item * numbers * (2 if space.complex else 1)),
             saved=_bytes(chosen.saved[i]),
             others={
                 name: AlternativeCost(1e3 * watch.seconds[i], _bytes(watch.saved[i]))

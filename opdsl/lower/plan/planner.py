@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from opdsl.ir.block import Block, Bound, Work
+from opdsl.ir.dims import decided
 from opdsl.ir.graph import Graph, Node
 from opdsl.ir.live import live
 from opdsl.ir.spaces import Space
@@ -239,7 +240,7 @@ def _size_text(count: float) -> str:
 
 def _value_count(graph: Graph, path: str, roots: Mapping[str, tuple[int, ...]]) -> int:
     space = graph.spaces[path]
-    return space.channels * math.prod(space.domain.at(roots))
+    return decided(space.channels) * math.prod(space.domain.at(roots))
 
 
 def predict(

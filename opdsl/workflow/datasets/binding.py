@@ -1,4 +1,4 @@
-"""How the fields of a data set become the inputs and outputs of a model."""
+"""The assignment of the fields of a data set to the inputs and outputs of a model."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from opdsl.data.bind.samples import FieldRequest as DataPort
 from opdsl.data.bind.samples import Fields, Samples, TimeSteps
 from opdsl.data.bind.suspects import suspects_warning
 from opdsl.diagnostics import fault
+from opdsl.ir.dims import decided
 from opdsl.ir.graph import Graph, Port
 from opdsl.ir.origins import completed
 from opdsl.nn.points.batch import Values, all_values
@@ -25,7 +26,7 @@ ABSENT = "none"  # the field of a port that the file does not have
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """How the fields of a data set become inputs and outputs of a model.
+    """An assignment of the fields of a data set to the inputs and outputs of a model.
 
     Attributes:
         graph: the model.
@@ -123,7 +124,7 @@ class Binding:
         grids = {k: tuple(x[len(x) - axes[k] :]) for k, x in known.items()}
         sizes = completed(self.graph, grids)
         return {
-            x.name: torch.zeros(1, x.space.channels, *sizes[x.name]).expand(
+            x.name: torch.zeros(1, decided(x.space.channels), *sizes[x.name]).expand(
                 len(samples), -1, *(-1 for _ in sizes[x.name])
             )
             for x in self.graph.inputs
@@ -164,7 +165,7 @@ def ports(of: Iterable[Port]) -> list[DataPort]:
     return [
         DataPort(
             x.name,
-            x.space.channels,
+            decided(x.space.channels),
             x.space.components,
             x.space.domain.dims,
             domain=x.space.domain.name,

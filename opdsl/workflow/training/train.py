@@ -20,10 +20,10 @@ from opdsl.workflow.folder.reading import read_run_folder
 from opdsl.workflow.folder.writing import new_folder
 from opdsl.workflow.programs.overrides import settings_in_python
 from opdsl.workflow.programs.program import Program, resolve_settings
-from opdsl.workflow.progress import Progress, as_listener
-from opdsl.workflow.resuming import resumable_run
-from opdsl.workflow.run import Run, open_run
-from opdsl.workflow.training import begin_run, resume_run
+from opdsl.workflow.runs.run import Run, open_run
+from opdsl.workflow.training.execution import begin_run, resume_run
+from opdsl.workflow.training.progress import Progress, as_listener
+from opdsl.workflow.training.resuming import resumable_run
 from opdsl.workflow.views import ProgramSource
 
 DATA = "data"  # the origin of settings that lead to the data

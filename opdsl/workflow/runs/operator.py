@@ -62,7 +62,7 @@ class Operator(nn.Module):
         return scale if isinstance(scale, Scale) else None
 
     def _normalised(self, name: str, x: Any) -> Any:
-        """What the scale does not fit stays as it is: the module says what is wrong with it."""
+        """Normalise an input; one that does not fit the scale is left for the module to refuse."""
         scale = self._scale(name)
         if scale is None or not isinstance(x, Tensor | Packed) or not _fits(scale, x):
             return x

@@ -17,20 +17,20 @@ from opdsl.train.engine.device import device_of
 from opdsl.train.engine.precision import policy_of
 from opdsl.train.metrics.calibrate import Calibration
 from opdsl.train.run.metrics_log import read_metrics
-from opdsl.workflow.calibration import (
+from opdsl.workflow.datasets.in_memory import Data
+from opdsl.workflow.errors import Warn, warn_in_python
+from opdsl.workflow.folder.reading import read_run_folder
+from opdsl.workflow.folder.weights import trained_module
+from opdsl.workflow.programs.overrides import option
+from opdsl.workflow.runs.calibration import (
     CALIBRATION,
     CalibrationReport,
     stored_calibration,
     weights_of,
 )
-from opdsl.workflow.datasets.in_memory import Data
-from opdsl.workflow.errors import Warn, warn_in_python
-from opdsl.workflow.evaluation import Report
-from opdsl.workflow.folder.reading import read_run_folder
-from opdsl.workflow.folder.weights import trained_module
-from opdsl.workflow.operator import Operator
-from opdsl.workflow.prediction import predict
-from opdsl.workflow.programs.overrides import option
+from opdsl.workflow.runs.evaluation import Report
+from opdsl.workflow.runs.operator import Operator
+from opdsl.workflow.runs.prediction import predict
 
 MOST = 100  # characters of a folder in the text of a run
 
@@ -171,7 +171,7 @@ class Run:
         >>> 0 < report["16"].rel_l2 < 2
         True
         """
-        from opdsl.workflow.run_reports import evaluate_run
+        from opdsl.workflow.runs.measurements import evaluate_run
 
         return evaluate_run(self, data, resolutions, split, warn)
 
@@ -209,7 +209,7 @@ class Run:
         >>> opdsl.open_run(BAND).calibrate(BAND_DATA).calibration.of
         'y'
         """
-        from opdsl.workflow.run_reports import calibrate_run
+        from opdsl.workflow.runs.measurements import calibrate_run
 
         report = calibrate_run(
             self,
@@ -251,7 +251,7 @@ class Run:
         >>> run.report({"a": a, "u": a}).name
         'report.html'
         """
-        from opdsl.workflow.run_reports import write_report_of
+        from opdsl.workflow.runs.measurements import write_report_of
 
         return write_report_of(self, data, None if out is None else Path(out), warn)
 

@@ -31,18 +31,11 @@ from opdsl.train.optimizers import OPTIMIZERS
 from opdsl.train.run.folder import CHECKPOINTS, lock, refuse_used
 from opdsl.train.run.listener import Listener
 from opdsl.train.run.trained import load_trained
-from opdsl.workflow.bands import frozen_prediction, frozen_prediction_of, refuse_bad_band
 from opdsl.workflow.datasets.binding import binding_of
 from opdsl.workflow.datasets.division import BY_TEST, Division, divide
 from opdsl.workflow.datasets.held_out import read_sets
 from opdsl.workflow.datasets.sources import Sources, located, parts_of
 from opdsl.workflow.errors import ArgumentError, Warn, ignore
-from opdsl.workflow.evaluation import (
-    axis_lengths,
-    evaluate_sets,
-    latitude_samplings,
-    periodic_axes,
-)
 from opdsl.workflow.folder.reading import SETTINGS, read_about
 from opdsl.workflow.folder.writing import (
     about_data,
@@ -54,10 +47,17 @@ from opdsl.workflow.folder.writing import (
 )
 from opdsl.workflow.output import write_file
 from opdsl.workflow.programs.program import Program
-from opdsl.workflow.report import make_report, selection
-from opdsl.workflow.resuming import ResumableRun
-from opdsl.workflow.rollout import loop_of
-from opdsl.workflow.training_summary import START, TrainingSummary, first_weights, summary_of
+from opdsl.workflow.runs.bands import frozen_prediction, frozen_prediction_of, refuse_bad_band
+from opdsl.workflow.runs.evaluation import (
+    axis_lengths,
+    evaluate_sets,
+    latitude_samplings,
+    periodic_axes,
+)
+from opdsl.workflow.runs.report import make_report, selection
+from opdsl.workflow.runs.rollout import loop_of
+from opdsl.workflow.training.resuming import ResumableRun
+from opdsl.workflow.training.summary import START, TrainingSummary, first_weights, summary_of
 
 
 def begin_run(
