@@ -90,7 +90,7 @@ class SourceCollection:
     def _include(self, target: _Target, name: str) -> None:
         if target in self.preferred:
             return
-        # before its needs: a definition may need itself, or two each other
+        # before its references: a definition may refer to itself, or two to each other
         self.preferred[target] = name
         if isinstance(target, SourceDefinition):
             for node, needed in _references(target):

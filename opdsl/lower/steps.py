@@ -64,7 +64,7 @@ def steps_of(graph: Graph) -> Iterator[NodeStep]:
         number[node.path] = len(number)
     asks = {x.name: i for i, x in enumerate(graph.side_inputs())}
     modules: dict[str, nn.Module] = {}
-    last = {x: node.path for node in nodes for x in node.inputs}
+    last = {x: node.path for node in nodes for x in node.inputs}  # later ones overwrite
     kept = {x.source for x in graph.outputs}
     for node in nodes:
         shared = modules.get(node.shares or "")

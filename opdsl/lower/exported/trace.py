@@ -207,6 +207,7 @@ def _shapes(program: ExportedProgram) -> tuple[InputShape, ...]:
 def _with_calls(found: Traced) -> Traced:
     """Add two further resolutions and batches, as far as these are free."""
     first = found.calls[0]
+    # a batch of one is what tracers specialise on first
     batches = (first.batch + 1, 1) if found.free_batch else (first.batch, first.batch)
     run = found.program.module()
     for step in STEPS if found.free is Free.ALL else (1,):

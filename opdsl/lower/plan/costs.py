@@ -38,6 +38,7 @@ def plain_load(
         if node.block.saves_inputs(*graph.arguments(node)):
             kept.update(node.inputs)
         spectra += _spectra(graph, node, setting)
+    # a value that several nodes save is one tensor
     numbers = sum(_value_count(graph, x, setting) for x in kept) + spectra
     return Load(_scale_work(_sum_work(works), setting.batch), BYTES * setting.batch * numbers)
 

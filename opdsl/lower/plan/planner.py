@@ -22,9 +22,8 @@ from opdsl.lower.plan.tuning_case import FUSED, PLAIN, Timer, Times, Workload, f
 from opdsl.precisions import relative_size
 
 FOR_FUSED = ("cpu", "float32")  # what the kernels of fused subgraphs are for
-MIN_FUSED_SIZE = (
-    1 << 17
-)  # numbers of a function below which fusing saves less than it takes to set up
+# numbers of a function below which fusing saves less than it takes to set up
+MIN_FUSED_SIZE = 1 << 17
 FUSED_BONUS = 1.05  # a fused subgraph keeps less for the gradient, which is worth so much
 
 MEASURED = ", measured with the gradient"

@@ -73,6 +73,7 @@ def units(graph: Graph, steps: Sequence[ScheduledStep]) -> tuple[Unit, ...]:
     kept = {number[x.source] for x in graph.outputs}
     result: list[Unit] = []
     needed = set(kept)
+    # backwards: a value dies behind the last unit that reads it
     for step in reversed(steps):
         path = step.node.path
         if path in inner:

@@ -181,6 +181,7 @@ def _differentiable_gradients(
 class _Layer(ctypes.Structure):
     """`struct Layer` of rows.cpp."""
 
+    # in the order of the C++ declaration: ctypes checks nothing
     _fields_ = [
         *((x, ctypes.c_int64) for x in ("rows", "width", "c", "o", "k2", "h")),
         *((x, ctypes.c_int64) for x in ("act_in", "act_mid", "act_hidden", "threads")),
@@ -210,7 +211,7 @@ class FourierLayer(torch.autograd.Function):
         """The gradients of u and of the weights."""
         u, *saved = ctx.saved_tensors
         given, kept, between = saved[: ctx.given], saved[ctx.given :], ctx.between
-        if torch.is_grad_enabled():
+        if torch.is_grad_enabled():  # of `create_graph`: kernels have no second derivative
             y = plain_layer(u, LayerWeights(*given[:WEIGHT_COUNT]), between, ctx.activations)
             needed = (ctx.needs_input_grad[0], *ctx.needs_input_grad[3:])
             gu, *rest = _differentiable_gradients(y, g, (u, *given), needed)
@@ -286,6 +287,7 @@ class LayerCall:
             shapes |= {"gW1": (self.o, h), "gb1": (h,), "gW2": (self.o, h), "gb2": (self.o,)}
             shapes |= {"ggate": (self.o,)}
             shapes |= {} if self.w.G is None else {"gG": (self.c, self.o)}
+        # in float64: a gradient is a sum over all points, of which each thread adds a part
         sums = {k: self.u.new_zeros(shape, dtype=torch.float64) for k, shape in shapes.items()}
         self.kernel(name, *more, g=g, y=gx, **tensors, **sums)
         return gx, self._gradients(sums)

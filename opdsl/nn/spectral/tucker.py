@@ -61,6 +61,7 @@ class RankSpaceProduct(torch.autograd.Function):
         ctx.dims = (batch, modes)
         pairs = (torch.bmm(v.flatten(1, 2), m) for m in small.unbind(1))
         re, im = (x.reshape(modes, 2, batch, -1) for x in pairs)
+        # written through transposed views, so that no copy turns modes and samples
         w = v.new_empty(batch, 2, modes, re.shape[-1])
         torch.sub(re[:, 0], im[:, 1], out=w[:, 0].transpose(0, 1))
         torch.add(im[:, 0], re[:, 1], out=w[:, 1].transpose(0, 1))

@@ -122,6 +122,7 @@ def sht_dft(x: Tensor, lmax: int, sampling: str, orders: int) -> Tensor:
     cut = dft_matrix("cut_half", nlon, range(orders + 1), x)
     z = batched_left_matmul(cut, x.reshape(batch * nlat, nlon, channels))
     z = z.reshape(batch, nlat, 2, orders + 1, channels).permute(3, 1, 0, 2, 4).flatten(2)
+    # P_lm is zero for l < m: each block of orders begins at its first degree
     parts = [
         functional.pad(torch.bmm(there[m, m.start :], z[m]), (0, 0, m.start, 0))
         for m in _order_blocks(orders)

@@ -55,7 +55,7 @@ class ChunkedSum(torch.autograd.Function):
         """The gradients of all tensor arguments."""
         given, kept = ctx.saved_tensors[: ctx.given], ctx.saved_tensors[ctx.given :]
         needed = ctx.needs_input_grad[1:]
-        if torch.is_grad_enabled():
+        if torch.is_grad_enabled():  # a second derivative is wanted: chunks have none
             return (None, *_differentiable(ctx.sum, given, needed, grad))
         compiled = _compiled(ctx.sum, given)
         if compiled:
@@ -65,6 +65,7 @@ class ChunkedSum(torch.autograd.Function):
 
 def _compiled(sum_: KernelSum, given: Sequence[Any]) -> PairSum | None:
     """The sum by compiled kernels; None: they do not support it."""
+    # the kernels see addresses only, so strides must be those of C
     own: list[Any] = [x if x is None else x.contiguous() for x in given]
     at_points, at_queries, values, weights, *flat = own
     act = next((name for name, act in ACTIVATIONS.items() if act is sum_.act), "")

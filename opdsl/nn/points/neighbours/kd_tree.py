@@ -74,6 +74,7 @@ class KdTree:
         while len(asked):
             k = min(self.n, count + spare)
             far, near = map(np.asarray, self.tree.query(places[asked], k=range(1, k + 1)))
+            # with a farther point in sight, all that are as far as the last one are known
             whole = (far[:, -1] > far[:, count - 1] * RADIUS_TOLERANCE) | (k == self.n)
             result = _resolve_ties(near[whole], far[whole], count, self.n)
             numbers[asked[whole]], distances[asked[whole]] = result

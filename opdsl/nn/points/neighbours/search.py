@@ -127,6 +127,7 @@ def search(points: Tensor, queries: Tensor, rule: NeighbourRule) -> Pairs:
     check_finite(points, queries)
     # what is made in inference mode could never enter a gradient
     with torch.inference_mode(mode=False), torch.no_grad():
+        # clones: an inference tensor would make inference tensors of the cached pairs
         points, queries = points.detach().clone(), queries.detach().clone()
         if len(queries) and not len(points):
             raise _no_points(len(queries))
