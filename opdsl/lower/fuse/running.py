@@ -21,9 +21,9 @@ from opdsl.nn.kernels.fourier_layer import (
     SpectralStage,
     fourier_layer,
     kernels_available,
-    network,
 )
 from opdsl.nn.kernels.modes import GridModes, ModeMixing
+from opdsl.nn.kernels.network import network
 from opdsl.nn.spectral.conv import SpectralConv
 from opdsl.nn.spectral.factors import Tucker
 from opdsl.nn.sphere.harmonics import SphericalConv
