@@ -18,27 +18,34 @@ def command(
     run: Run,
     data: Annotated[
         str,
-        typer.Option("--data", metavar="PATH", help="Samples that nothing has learnt from."),
+        typer.Option("--data", metavar="PATH", help="Samples that no weights were learnt from."),
     ],
     test: Annotated[
         list[str] | None,
-        typer.Option("--test", metavar="PATH", help="To measure coverage on; may be repeated."),
+        typer.Option(
+            "--test", metavar="PATH", help="Samples to measure coverage on; may be repeated."
+        ),
     ] = None,
     alpha: Annotated[
         float | None,
-        typer.Option("--alpha", metavar="A", help="Points outside of the band; as in training."),
+        typer.Option("--alpha", metavar="A", help="Part of the points outside; as in training."),
     ] = None,
     delta: Annotated[
-        float, typer.Option("--delta", metavar="D", help="Functions with more points outside.")
+        float,
+        typer.Option(
+            "--delta", metavar="D", help="Part of the functions with more points outside."
+        ),
     ] = 0.1,
     skip: Annotated[
         int, typer.Option("--skip", metavar="N", min=0, help="Samples to leave out at the start.")
     ] = 0,
     split: Annotated[
-        str | None, typer.Option("--split", metavar="PART", help="Of a folder: train, valid, test.")
+        str | None,
+        typer.Option("--split", metavar="PART", help="The part of a folder: train, valid or test."),
     ] = None,
     samples: Annotated[
-        int | None, typer.Option("--samples", metavar="N", min=1, help="Samples to use.")
+        int | None,
+        typer.Option("--samples", metavar="N", min=1, help="The number of samples to use."),
     ] = None,
     device: Device = None,
     precision: Precision = None,

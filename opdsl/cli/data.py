@@ -27,20 +27,23 @@ def darcy(
     resolution: Annotated[
         int, typer.Option("--resolution", metavar="N", help="Points on each axis.")
     ],
-    samples: Annotated[int, typer.Option("--samples", metavar="K", help="How many.")],
+    samples: Annotated[int, typer.Option("--samples", metavar="K", help="The number of samples.")],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The .h5 file to make.")],
     seed: Annotated[
-        int, typer.Option("--seed", metavar="S", help="The same seed, the same data.")
+        int, typer.Option("--seed", metavar="S", help="Seed of the random samples.")
     ] = 0,
     fine: Annotated[
         int | None,
-        typer.Option("--fine", metavar="M", help="Points on which to solve; 129 or more."),
+        typer.Option("--fine", metavar="M", help="Points on each axis of the solver; 129 or more."),
     ] = None,
     kind: Annotated[
-        Kind, typer.Option("--kind", metavar="KIND", help="piecewise or lognormal coefficients.")
+        Kind,
+        typer.Option(
+            "--kind", metavar="KIND", help="The law of the coefficient: piecewise or lognormal."
+        ),
     ] = Kind.PIECEWISE,
     workers: Annotated[
-        int, typer.Option("--workers", metavar="N", help="Threads that solve side by side.")
+        int, typer.Option("--workers", metavar="N", help="Threads that solve in parallel.")
     ] = 2,
     as_json: Json = False,
 ) -> None:
@@ -85,15 +88,15 @@ def shallow_water(
     resolution: Annotated[
         int, typer.Option("--resolution", metavar="N", help="Latitudes; twice as many longitudes.")
     ],
-    samples: Annotated[int, typer.Option("--samples", metavar="K", help="How many.")],
+    samples: Annotated[int, typer.Option("--samples", metavar="K", help="The number of samples.")],
     out: Annotated[
         Path, typer.Option("--out", "-o", metavar="FILE", help="The .npz file to make.")
     ],
     seed: Annotated[
-        int, typer.Option("--seed", metavar="S", help="The same seed, the same data.")
+        int, typer.Option("--seed", metavar="S", help="Seed of the random samples.")
     ] = 0,
     hours: Annotated[
-        float, typer.Option("--hours", metavar="H", help="Between both states.")
+        float, typer.Option("--hours", metavar="H", help="Hours between both states.")
     ] = 1.0,
     as_json: Json = False,
 ) -> None:
@@ -137,7 +140,8 @@ def show(
         str, typer.Argument(metavar="PATH", help="A file or a folder.", show_default=False)
     ],
     split: Annotated[
-        str | None, typer.Option("--split", metavar="PART", help="Of a folder: train, valid, test.")
+        str | None,
+        typer.Option("--split", metavar="PART", help="The part of a folder: train, valid or test."),
     ] = None,
     as_json: Json = False,
 ) -> None:

@@ -21,9 +21,9 @@ Resolution = Annotated[
         "--resolution", metavar="N", help="Edges along a unit of length: the mesh width is 1/N."
     ),
 ]
-Samples = Annotated[int, typer.Option("--samples", metavar="K", help="How many.")]
+Samples = Annotated[int, typer.Option("--samples", metavar="K", help="The number of samples.")]
 Out = Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The .h5 file to make.")]
-Seed = Annotated[int, typer.Option("--seed", metavar="S", help="The same seed, the same data.")]
+Seed = Annotated[int, typer.Option("--seed", metavar="S", help="Seed of the random samples.")]
 
 
 def poisson_shapes(

@@ -57,7 +57,7 @@ def command(
     valid: Annotated[
         str | None,
         typer.Option(
-            "--valid", metavar="PATH", help="What chooses the weights: PATH, 0.1 or none."
+            "--valid", metavar="PATH", help="Data that choose the weights: PATH, 0.1 or none."
         ),
     ] = None,
     test: Annotated[
@@ -94,9 +94,9 @@ def command(
     ] = None,
     model: Model = None,
     print_config: Annotated[
-        bool, typer.Option("--print-config", help="Show every setting and who gave it; stop.")
+        bool, typer.Option("--print-config", help="Print every setting with its origin, and stop.")
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress.")] = False,
     as_json: Json = False,
 ) -> None:
     """Train a model.
