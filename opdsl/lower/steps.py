@@ -43,8 +43,8 @@ class NodeStep:
         ragged = self.ragged(packed) if packed else ()
         if self.node.block.ragged == "each" and any(ragged):
             return run_per_sample(self.module, inputs, ragged, more)
-        found: Tensor = self.module(*inputs, **more)
-        return found
+        result: Tensor = self.module(*inputs, **more)
+        return result
 
 
 def value_number(graph: Graph, path: str) -> int:
@@ -64,7 +64,7 @@ def steps_of(graph: Graph) -> Iterator[NodeStep]:
         number[node.path] = len(number)
     asks = {x.name: i for i, x in enumerate(graph.side_inputs())}
     modules: dict[str, nn.Module] = {}
-    last = {x: node.path for node in nodes for x in node.inputs}
+    last = {x: node.path for node in nodes for x in node.inputs}  # later ones overwrite
     kept = {x.source for x in graph.outputs}
     for node in nodes:
         shared = modules.get(node.shares or "")
@@ -83,8 +83,8 @@ def steps_of(graph: Graph) -> Iterator[NodeStep]:
 
 def own_weights(module: nn.Module) -> dict[str, Tensor | None]:
     """The weights of the module itself; `getattr` might find a child of that name."""
-    found: dict[str, Tensor | None] = vars(module)["_parameters"]
-    return found
+    result: dict[str, Tensor | None] = vars(module)["_parameters"]
+    return result
 
 
 def float_weights(root: nn.Module) -> Iterator[tuple[nn.Module, str]]:

@@ -59,15 +59,15 @@ def call_values(
         draw: makes values of an input from normal numbers.
     """
     source = torch.Generator().manual_seed(SEED)
-    found = []
+    result = []
     for port in graph.inputs:
         shape = (call.batch, decided(port.space.channels), *port.space.domain.at(call.roots))
         kind = dtype.to_complex() if port.space.complex else dtype
-        found.append(draw(port.name, torch.randn(shape, generator=source, dtype=kind)))
+        result.append(draw(port.name, torch.randn(shape, generator=source, dtype=kind)))
     for ask in graph.side_inputs():
         shape = ask.domain.at(call.roots)
-        found.append(torch.randn(shape, generator=source, dtype=dtype))
-    return tuple(found)
+        result.append(torch.randn(shape, generator=source, dtype=dtype))
+    return tuple(result)
 
 
 def axis_names(graph: Graph) -> dict[str, tuple[str, ...]]:

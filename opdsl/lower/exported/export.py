@@ -201,9 +201,9 @@ def _compare(traced: Traced, path: Path, form: ExportFormat, limit: float) -> fl
     worst = 0.0
     for call in traced.calls:
         with torch.no_grad():
-            found = run(traced.subject.values(call))
+            result = run(traced.subject.values(call))
         far = max(
-            _relative_difference(x, y) for x, y in zip(found, traced.subject(call), strict=True)
+            _relative_difference(x, y) for x, y in zip(result, traced.subject(call), strict=True)
         )
         if not far <= limit:  # a NaN is far from everything
             message = (

@@ -38,6 +38,7 @@ def plain_load(
         if node.block.saves_inputs(*graph.arguments(node)):
             kept.update(node.inputs)
         spectra += _spectra(graph, node, setting)
+    # a value that several nodes save is one tensor
     numbers = sum(_value_count(graph, x, setting) for x in kept) + spectra
     return Load(_scale_work(_sum_work(works), setting.batch), BYTES * setting.batch * numbers)
 
@@ -83,8 +84,8 @@ def _value_count(graph: Graph, path: str, setting: Workload) -> float:
 
 
 def _sum_work(works: Iterable[Work]) -> Work:
-    found = tuple(works)
-    return Work(*(sum(getattr(x, k) for x in found) for k in ("gemm", "fft", "moved")))
+    result = tuple(works)
+    return Work(*(sum(getattr(x, k) for x in result) for k in ("gemm", "fft", "moved")))
 
 
 def _scale_work(work: Work, batch: int) -> Work:

@@ -97,7 +97,7 @@ class _Watch:
 
     def keep(self, x: Tensor) -> Tensor:
         """Record a tensor that the gradient needs; weights exist anyway."""
-        known = any(_storage_address(x) in found for found in (self.weights, *self.saved))
+        known = any(_storage_address(x) in result for result in (self.weights, *self.saved))
         if self.now is not None and not known:
             self.saved[self.now][_storage_address(x)] = (
                 x.detach()
@@ -159,8 +159,8 @@ def _forward(module: OperatorModule, inputs: Sequence[Tensor]) -> None:
 
 
 def _step(module: OperatorModule, inputs: Sequence[Tensor]) -> None:
-    found = module(*inputs)
-    results = found.values() if isinstance(found, dict) else (found,)
+    result = module(*inputs)
+    results = result.values() if isinstance(result, dict) else (result,)
     grads = [x for x in results if isinstance(x, Tensor) and x.requires_grad]
     if grads:
         weights = [x for x in module.parameters() if x.requires_grad]

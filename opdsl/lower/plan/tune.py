@@ -44,9 +44,9 @@ class Tuner:
         known = self.timings(case)
         if known is not None or not _runs(case):
             return known
-        found = race(calls(case), self.clock)
-        self.timings.keep(case, found)
-        return found
+        result = race(calls(case), self.clock)
+        self.timings.keep(case, result)
+        return result
 
 
 def race(runs: Mapping[str, _Call], clock: Clock = perf_counter) -> dict[str, float]:

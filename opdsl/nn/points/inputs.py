@@ -48,9 +48,9 @@ class PointWeights(nn.Module):
 
         Ones where all points count the same.
         """
-        found = (quadrature_weights(x, self.measure, self.period) for x in place)
+        result = (quadrature_weights(x, self.measure, self.period) for x in place)
         alike = (torch.ones(len(x)) for x in place)
-        return tuple((a if w is None else w).to(like) for w, a in zip(found, alike, strict=True))
+        return tuple((a if w is None else w).to(like) for w, a in zip(result, alike, strict=True))
 
 
 class StaticFields(nn.Module):

@@ -48,8 +48,8 @@ class KdTree:
 
     def count(self, queries: Tensor, radius: float) -> Tensor:
         """Number of points within the radius of each query."""
-        found = self.tree.query_ball_point(self._coordinates(queries), radius, return_length=True)
-        return torch.from_numpy(np.asarray(found, dtype=np.int64))
+        result = self.tree.query_ball_point(self._coordinates(queries), radius, return_length=True)
+        return torch.from_numpy(np.asarray(result, dtype=np.int64))
 
     def within(self, queries: Tensor, radius: float) -> tuple[Tensor, Tensor]:
         """Indices of queries and of the points within their radius, sorted by both."""
@@ -74,9 +74,10 @@ class KdTree:
         while len(asked):
             k = min(self.n, count + spare)
             far, near = map(np.asarray, self.tree.query(places[asked], k=range(1, k + 1)))
+            # with a farther point in sight, all that are as far as the last one are known
             whole = (far[:, -1] > far[:, count - 1] * RADIUS_TOLERANCE) | (k == self.n)
-            found = _resolve_ties(near[whole], far[whole], count, self.n)
-            numbers[asked[whole]], distances[asked[whole]] = found
+            result = _resolve_ties(near[whole], far[whole], count, self.n)
+            numbers[asked[whole]], distances[asked[whole]] = result
             asked, spare = asked[~whole], spare * SPARE_FACTOR
         return torch.from_numpy(numbers), torch.from_numpy(distances)
 
@@ -107,6 +108,6 @@ def _resolve_ties(near: _Ints, far: _Floats, count: int, points: int) -> tuple[_
     if tied.any():
         owners = torch.arange(int(tied.sum())).repeat_interleave(far.shape[1])
         flat = (torch.from_numpy(x[tied].ravel()) for x in (near, far))
-        found = k_closest(Candidates(owners, *flat), count, points)
-        numbers[tied], distances[tied] = (x.numpy() for x in found)
+        result = k_closest(Candidates(owners, *flat), count, points)
+        numbers[tied], distances[tied] = (x.numpy() for x in result)
     return numbers, distances
