@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from opdsl.cli.console import warn
-from opdsl.data.bind.binding import Mapped, bind
+from opdsl.data.bind.binding import Mapped, bind_fields
 from opdsl.data.bind.point_sets import PointsRequest
 from opdsl.data.bind.samples import FieldRequest as DataPort
 from opdsl.data.bind.samples import Fields, Samples, TimeSteps
@@ -100,7 +100,7 @@ class Binding:
     def _bound(self, fields: Fields, outputs: Sequence[DataPort], said: Mapped) -> Samples:
         """An input that begins at zero is there too."""
         kept = [x for x in self.graph.inputs if x.name not in self.absent]
-        found = bind(fields, self._timed(kept), outputs, said, sites(self.graph))
+        found = bind_fields(fields, self._timed(kept), outputs, said, sites(self.graph))
         return replace(found, inputs=found.inputs | self._zeros(found))
 
     @property

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import opdsl
-from opdsl.data import FieldRequest, Fields, bind
+from opdsl.data import FieldRequest, Fields, bind_fields
 from opdsl.train.config.settings import Assignment, resolve
 from tests.programs import codes, model, only
 
@@ -173,6 +173,8 @@ def fields(channels: int, *grid: int) -> Fields:
 )
 def test_data_that_do_not_fit_the_model(data, says):
     """Reference: a shape error from inside a layer, in the first step of training."""
-    text = refused(bind, data, [FieldRequest("a", 2, None, 2)], [FieldRequest("u", 1, None, 2)])
+    text = refused(
+        bind_fields, data, [FieldRequest("a", 2, None, 2)], [FieldRequest("u", 1, None, 2)]
+    )
     assert "OP0613" in text
     assert says in text

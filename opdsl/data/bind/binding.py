@@ -1,4 +1,4 @@
-"""Match the fields of a file with the inputs and outputs of a model, and collect what does not fit."""
+"""Match the fields of a file with the inputs and outputs of a model; collect what does not fit."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from opdsl.nn.points.packed import Packed
 Mapped = Mapping[str, str | list[str]]
 
 
-def bind(
+def bind_fields(
     fields: Fields,
     inputs: Sequence[FieldRequest],
     outputs: Sequence[FieldRequest],

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from opdsl import Geometry, OpError, Packed
-from opdsl.data import FieldRequest, Fields, PointsRequest, bind
+from opdsl.data import FieldRequest, Fields, PointsRequest, bind_fields
 from opdsl.nn.points.measure import weights
 
 SIZES = (5, 3, 7)
@@ -54,7 +54,7 @@ P = PointsRequest("P", 2, shared=False)
 def bound(held=None, inputs=None, outputs=None, mapping=None, sites=(P,)):
     inputs = [on("f", 2), SDF] if inputs is None else inputs
     outputs = [on("p")] if outputs is None else outputs
-    return bind(fields() if held is None else held, inputs, outputs, mapping, sites)
+    return bind_fields(fields() if held is None else held, inputs, outputs, mapping, sites)
 
 
 def told(*arguments, **more):

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from opdsl.data.generate.star import Triangles
+from opdsl.data.generate.sampling.star import Triangles
 
 Floats = NDArray[np.float64]
 

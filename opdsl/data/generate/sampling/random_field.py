@@ -11,7 +11,7 @@ has the factor 9 = tau^(2 alpha - 2) and leaves out the constant mode.
 import numpy as np
 from numpy.typing import NDArray
 
-from opdsl.data.generate.draws import normals
+from opdsl.data.generate.sampling.draws import normals
 
 TAU = 3.0
 MODES = 64  # cosines on each axis: wavelengths down to 1/32, resolved by 129 points

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opdsl.data.derive.simplices import sizes
-from opdsl.data.generate.wave import count, wave
+from opdsl.data.generate.sampling.wave import count, wave
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
