@@ -192,7 +192,7 @@ SCRIPT = """
 import signal
 signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs start deaf to it
 from pathlib import Path
-from opdsl.data.generate.darcy import generate
+from opdsl.data.generate.problems.darcy import generate
 generate(resolution=17, samples=100000, seed=1, out=Path("a.h5"),
          progress=lambda i, n: i == 5 and print("running", flush=True))
 """
