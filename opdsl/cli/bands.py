@@ -55,7 +55,7 @@ def refuse_bad_band(graph: Graph, settings: Settings) -> None:
         raise fault("OP0604", message, notes=notes, helps=("give it layers of its own",))
 
 
-def kept_part(graph: Graph, settings: Settings, start: WarmStart | None) -> FrozenPart:
+def frozen_part(graph: Graph, settings: Settings, start: WarmStart | None) -> FrozenPart:
     """What the prediction is made of, with the normaliser of the run that trained it.
 
     Raises:
@@ -80,7 +80,7 @@ def kept_part(graph: Graph, settings: Settings, start: WarmStart | None) -> Froz
     return FrozenPart(paths, scales.with_width(band.of, band.width))
 
 
-def kept_again(graph: Graph, settings: Settings, state: State) -> FrozenPart:
+def frozen_part_of(graph: Graph, settings: Settings, state: State) -> FrozenPart:
     """Return what stays as it is while a band is learnt, from the checkpoint of a resumed run."""
     assert settings.band.of
     paths = tuple(x.path for x in _made_of(graph, settings.band.of) if x.shares is None)
@@ -141,7 +141,7 @@ class Banded:
             device=self.settings.device,
             precision=self.settings.precision,
             batch=self.settings.batch,
-            places=samples.given,
+            places=samples.model_points,
         )
         return outputs[of], outputs[width], samples.outputs[of]
 

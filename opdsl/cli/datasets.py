@@ -195,7 +195,7 @@ def sites(graph: Graph) -> list[PointsRequest]:
             x.name,
             x.ambient,
             shared=x.geometry == "shared",
-            asked=x.name in asked,
+            required=x.name in asked,
             measure=x.measure or "uniform",
             period=x.period,
         )

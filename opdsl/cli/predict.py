@@ -108,7 +108,7 @@ def _predicted(
             samples,
             run.outputs(
                 samples.inputs,
-                samples.given,
+                samples.model_points,
                 model=model,
                 batch=batch,
                 steps=steps,

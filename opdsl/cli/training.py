@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from opdsl.cli.bands import kept_again, kept_part, refuse_bad_band
+from opdsl.cli.bands import frozen_part, frozen_part_of, refuse_bad_band
 from opdsl.cli.console import UsageError
 from opdsl.cli.datasets import (
     BY_TEST,
@@ -87,7 +87,7 @@ def train(
     sets = _Sets.read(program, told.settings)
     module = _seeded(program, told)
     start = warm_start(source, module) if source else None
-    kept = kept_part(program.graph, told.settings, start) if told.settings.band.of else None
+    kept = frozen_part(program.graph, told.settings, start) if told.settings.band.of else None
     sets.try_(module)
     with lock(run):  # a run in progress must not lose its program to us
         write_beginning(run, program, told, sets.division)
@@ -116,9 +116,9 @@ def go_on(begun: Begun, *, listener: Listener) -> dict[str, Any]:
     kept = None
     if state is None and (run / START).exists():
         start = warm_start(Path(_start(run)["run"]), module)
-        kept = kept_part(program.graph, told.settings, start) if told.settings.band.of else None
+        kept = frozen_part(program.graph, told.settings, start) if told.settings.band.of else None
     elif state is not None and told.settings.band.of:
-        kept = kept_again(program.graph, told.settings, state)
+        kept = frozen_part_of(program.graph, told.settings, state)
     sets.try_(module)
     with lock(run):
         if begun.changed:
@@ -219,7 +219,7 @@ def _learnt(
         resume=resume,
         listener=listener,
         loop=sets.loop,
-        kept=kept,
+        frozen=kept,
         choice=sets.division.choice,
     )
     return _finished(program, told, run, module, sets, outcome)
@@ -296,7 +296,7 @@ def _try(module: OperatorModule, sets: Sequence[Samples], loop: Rollout | None) 
             one = samples.first(1)
             timed = {k for k, x in one.inputs.items() if loop and loop.timed(k, x)}
             given = {k: numbers(x)[:, 0] if k in timed else x for k, x in one.inputs.items()}
-            module(**given, **{k: told_places(x) for k, x in one.given.items()})
+            module(**given, **{k: told_places(x) for k, x in one.model_points.items()})
     module.train()
 
 

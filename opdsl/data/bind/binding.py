@@ -76,7 +76,7 @@ def bind_fields(
         fields.resolution,
         fields.layout,
         places,
-        tuple(x.name for x in sites if x.asked),
+        tuple(x.name for x in sites if x.required),
         {x.name: x.domain for x in ports if x.domain in places},
         dict(_weights(ports, ins | outs, sites, places, fields.source)),
         tuple(dict.fromkeys([*warnings, *zero_truth_warnings(outs, timed, fields)])),

@@ -25,14 +25,14 @@ class PointsRequest:
         name: of the domain.
         dims: of the space in which the points lie; None: any.
         shared: whether all samples must have the same points.
-        asked: whether the model cannot do without the coordinates.
+        required: whether the model cannot do without the coordinates.
         measure, period: how it is told what a point stands for, as the program declares it.
     """
 
     name: str
     dims: int | None
     shared: bool
-    asked: bool = True
+    required: bool = True
     measure: Measure = "uniform"
     period: Period | None = None
 
@@ -68,7 +68,7 @@ def choose_point_set(
     for only in (fields.places, some):
         if len(only) == 1:
             return next(iter(only)), []
-    return None, [_no_place(fields, site, None)] if site.asked else []
+    return None, [_no_place(fields, site, None)] if site.required else []
 
 
 def geometries_of(

@@ -96,7 +96,7 @@ class Samples:
         name, source, fingerprint, layout: as in `Fields`.
         resolution: points on each axis of a grid.
         places: domain of points -> where they are, for each sample or once for all.
-        asked: those domains whose points the model is called with.
+        required: those domains whose points the model is called with.
         homes: input or output on points -> its domain.
         weights: input or output on points -> (samples or 1, 1, points), or packed, the length,
             area or volume that each point stands for; those without are not there.
@@ -111,7 +111,7 @@ class Samples:
     resolution: tuple[int, ...]
     layout: Layout = "periodic"
     places: dict[str, Placed] = field(default_factory=dict)
-    asked: tuple[str, ...] = ()
+    required: tuple[str, ...] = ()
     homes: dict[str, str] = field(default_factory=dict)
     weights: dict[str, Values] = field(default_factory=dict)
     warnings: tuple[Diagnostic, ...] = ()
@@ -120,9 +120,9 @@ class Samples:
         return len(next(iter((self.inputs | self.outputs).values()), ()))
 
     @property
-    def given(self) -> dict[str, Placed]:
+    def model_points(self) -> dict[str, Placed]:
         """The points that the model is called with."""
-        return {k: self.places[k] for k in self.asked}
+        return {k: self.places[k] for k in self.required}
 
     @property
     def extent(self) -> str:

@@ -95,7 +95,7 @@ def fit(  # noqa: PLR0913  the contract with the callers
     resume: bool = False,
     listener: Listener | None = None,
     loop: Rollout | None = None,
-    kept: FrozenPart | None = None,
+    frozen: FrozenPart | None = None,
     choice: str = "",
 ) -> FitResult:
     """Train `module` on `train`, in the folder `run`.
@@ -113,7 +113,7 @@ def fit(  # noqa: PLR0913  the contract with the callers
         resume: go on with the run in the folder, or begin if it has no checkpoint yet.
         listener: who wants to hear.
         loop: how steps in time follow each other, if the truth has an axis of time.
-        kept: the trained part around which a band is learnt.
+        frozen: the trained part around which a band is learnt.
         choice: the validation data in words, for the listener.
 
     Raises:
@@ -125,19 +125,19 @@ def fit(  # noqa: PLR0913  the contract with the callers
     with ExitStack() as stack:
         _enter_folder(stack, run, resume=resume)
         watch = stack.enter_context(SignalWatch())
-        stepper = _stepper(module, train, settings, grids, loop, kept, samplings)
-        units = stepper.units
+        train_step = _train_step(module, train, settings, grids, loop, frozen, samplings)
+        units = train_step.units
         training = Training(
             settings=settings,
-            stepper=stepper,
-            feed=DeviceLoader.of(train, stepper.policy, samplings, units),
+            train_step=train_step,
+            loader=DeviceLoader.of(train, train_step.policy, samplings, units),
             valid=None
             if valid is None
-            else DeviceLoader.of(valid, stepper.policy, samplings, units),
+            else DeviceLoader.of(valid, train_step.policy, samplings, units),
             grids=grids,
             rate=Rate(settings.schedule, settings.optimizer.lr, -(-len(train) // settings.batch)),
             store=CheckpointStore(run, settings.checkpoint.keep),
-            journal=MetricsLog(run),
+            metrics_log=MetricsLog(run),
             fingerprint=train.fingerprint,
             valid_fingerprint=None if valid is None else valid.fingerprint,
             meta=dict(meta),
@@ -174,23 +174,23 @@ def _enter_folder(stack: ExitStack, run: Path, *, resume: bool) -> None:
         refuse_other_run(run)
 
 
-def _stepper(
+def _train_step(
     module: nn.Module,
     train: SampleSet,
     settings: Settings,
     grids: Mapping[str, GridAxes],
     loop: Rollout | None,
-    kept: FrozenPart | None,
+    frozen: FrozenPart | None,
     samplings: Samplings | None,
 ) -> TrainStep:
     """Seed; module and normaliser on the device, with their optimizer."""
     policy = policy_of(settings.precision, device_of(settings.device))
     seed_everything(settings.seed)
-    policy.settle(module)
-    for path in kept.paths if kept else ():
+    policy.prepare_module(module)
+    for path in frozen.paths if frozen else ():
         at(module, path).requires_grad_(requires_grad=False)
-    if kept:
-        normaliser = kept.normaliser
+    if frozen:
+        normaliser = frozen.normaliser
     else:
         normaliser = Normaliser.fit(train, settings.normalise, loop, samplings)
     return TrainStep(
@@ -203,8 +203,8 @@ def _stepper(
         loss=_loss(settings),
         clip=settings.clip,
         loop=loop,
-        band=settings.band if kept else None,
-        frozen=kept.paths if kept else (),
+        band=settings.band if frozen else None,
+        frozen=frozen.paths if frozen else (),
         units=normaliser.units(loop),
     )
 
@@ -232,7 +232,7 @@ def _outcome(training: Training) -> FitResult:
         metrics=training.metrics or _last_validated(training.history),
         best=at.best,
         best_epoch=at.best_epoch,
-        normaliser=training.stepper.normaliser,
+        normaliser=training.train_step.normaliser,
         notes=tuple(training.notes),
         changes=tuple(training.changes),
     )

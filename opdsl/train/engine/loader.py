@@ -46,14 +46,14 @@ class PointSampleSet(Protocol):
     """What samples on points have beside.
 
     Attributes:
-        given: domain -> where its points are, for each sample or once for all; the module is
+        model_points: domain -> where its points are, for each sample or once for all; the module is
             called with them.
         weights: input or output -> the length, area or volume that each point stands for, where
             the data tell.
     """
 
     @property
-    def given(self) -> dict[str, Placed]: ...  # noqa: D102  the class says it
+    def model_points(self) -> dict[str, Placed]: ...  # noqa: D102  the class says it
     @property
     def weights(self) -> FieldValues: ...  # noqa: D102  the class says it
 
@@ -111,7 +111,7 @@ class DeviceLoader:
         samplings: Samplings | None = None,
         units: FieldUnits | None = None,
     ) -> "DeviceLoader":
-        """The feed of a set, resident on the device where it is small enough.
+        """The loader of a set, resident on the device where it is small enough.
 
         Args:
             samples: the set.
@@ -120,7 +120,7 @@ class DeviceLoader:
             units: of the values in the batches; as they are if not given.
         """
         inputs, outputs = dict(samples.inputs), dict(samples.outputs)
-        places: Places = samples.given if isinstance(samples, PointSampleSet) else {}
+        places: Places = samples.model_points if isinstance(samples, PointSampleSet) else {}
         own = samples.weights if isinstance(samples, PointSampleSet) else {}
         weights = field_weights(outputs, samplings or {}, own)
         for x in _geometries(places):

@@ -65,13 +65,13 @@ class Training:
     """A run: the parts that `fit` has prepared, and where it stands."""
 
     settings: Settings
-    stepper: TrainStep
-    feed: DeviceLoader
+    train_step: TrainStep
+    loader: DeviceLoader
     valid: DeviceLoader | None
     grids: dict[str, GridAxes]
     rate: Rate
     store: CheckpointStore
-    journal: MetricsLog
+    metrics_log: MetricsLog
     fingerprint: str
     valid_fingerprint: str | None
     meta: dict[str, str]
@@ -100,12 +100,12 @@ class Training:
             self.at.planned = self.settings.schedule.epochs
         try:
             write_changes(self.store.run, self.changes)
-            self.history, torn = self.journal.keep_until(self.at.epoch)
+            self.history, torn = self.metrics_log.keep_until(self.at.epoch)
         except OSError as error:
-            path, message = str(self.journal.path), f"the metrics cannot be written: {error}"
+            path, message = str(self.metrics_log.path), f"the metrics cannot be written: {error}"
             raise fault("OP0625", message, file=path) from error
         if torn:
-            self.note(f"{torn} damaged lines of {self.journal.path.name} were dropped")
+            self.note(f"{torn} damaged lines of {self.metrics_log.path.name} were dropped")
         self.listener.start(self._plan())
 
     def _take_up(self, state: State) -> None:
@@ -116,7 +116,7 @@ class Training:
             refuse_other(state, self.meta, self.fingerprint, self.valid_fingerprint, run)
             refuse_fixed(before, now, run)
         with malformed(run):
-            at = self.at = restore(state, self.stepper, self.settings, run)
+            at = self.at = restore(state, self.train_step, self.settings, run)
             refuse_fewer_epochs(self.settings.schedule.epochs, at.epoch, at.position, run)
             versions = tuple(changed_versions(state, self.meta))
             epoch = at.step // self.rate.steps
@@ -139,16 +139,16 @@ class Training:
         return dict.fromkeys(keys, rates) if rates[0] != rates[1] else {}
 
     def _plan(self) -> RunPlan:
-        policy = self.stepper.policy
+        policy = self.train_step.policy
         return RunPlan(
             epochs=self.settings.schedule.epochs,
             first_epoch=self.at.epoch + 1,
             steps=self.rate.steps,
-            samples=self.feed.size,
+            samples=self.loader.size,
             choice=self.choice,
             device=str(policy.device),
             precision=policy.name,
-            parameters=sum(_reals(p) for p in self.stepper.module.parameters()),
+            parameters=sum(_reals(p) for p in self.train_step.module.parameters()),
         )
 
     # ----------------------------------------------------------------------------------- the loop
@@ -168,8 +168,8 @@ class Training:
     def _epoch(self) -> None:
         self.clock = time.perf_counter() - self.at.seconds
         self._limit()
-        self.stepper.begin()
-        order = permutation(self.settings.seed, self.at.epoch, self.feed.size)
+        self.train_step.begin()
+        order = permutation(self.settings.seed, self.at.epoch, self.loader.size)
         batches = torch.split(order, self.settings.batch)
         while self.at.position < len(batches):
             self._step(batches[self.at.position])
@@ -182,7 +182,7 @@ class Training:
 
     def _limit(self) -> None:
         """Let the modes of this epoch take part, if the run begins with few."""
-        plan, module = self.settings.incremental, self.stepper.module
+        plan, module = self.settings.incremental, self.train_step.module
         if plan.start is None:
             return
         if not isinstance(module, LimitsModes) or not module.greatest_modes:
@@ -196,7 +196,7 @@ class Training:
 
     def _step(self, rows: torch.Tensor) -> None:
         self.at.rate = self.rate(self.at.step)
-        taken = self.stepper.learn(self.feed.take(rows), self.at.rate)
+        taken = self.train_step.learn(self.loader.take(rows), self.at.rate)
         self._count(taken, rows)
         self.listener.step(self.at.epoch + 1, self.at.position, taken.loss)
         steps = self.settings.checkpoint.steps
@@ -225,7 +225,7 @@ class Training:
             raise self._diverged(taken, rows)
 
     def _diverged(self, taken: StepResult, rows: torch.Tensor) -> OpError:
-        at, kept = self.at, self.store.found()
+        at, kept = self.at, self.store.paths()
         what = "gradient" if abs(taken.loss) < float("inf") else "loss"
         message = f"{at.bad} steps in a row had no finite {what}, the last in epoch {at.epoch + 1}"
         message += f", step {at.position} of {self.rate.steps}"
@@ -237,8 +237,8 @@ class Training:
 
     def _cure(self, rows: torch.Tensor) -> str:
         """What to change: the unit of data that overflow in the model, else the learning rate."""
-        batch = self.feed.take(rows)
-        sides = {"inputs": self.stepper.encoded(batch.inputs), "outputs": batch.truth}
+        batch = self.loader.take(rows)
+        sides = {"inputs": self.train_step.encoded(batch.inputs), "outputs": batch.truth}
         for side, fields in sides.items():
             for name, x in fields.items():
                 if float(numbers(x).abs().max()) > HUGE:
@@ -248,7 +248,7 @@ class Training:
 
     def _too_large(self) -> OpError:
         message = f"a batch of {self.settings.batch} does not fit into memory"
-        device = str(self.stepper.policy.device)
+        device = str(self.train_step.policy.device)
         helps = ("lower `batch`", "or train at a lower `data.resolution`")
         return fault("OP0630", message, file=device, helps=helps)
 
@@ -274,7 +274,7 @@ class Training:
         }
 
     def _validate(self) -> Metrics | None:
-        step, batch = self.stepper, self.settings.batch
+        step, batch = self.train_step, self.settings.batch
         if self.valid is not None:
             self.metrics = measure(
                 step.module, step.normaliser, self.valid, self.grids, batch, step.loop, step.band
@@ -295,7 +295,7 @@ class Training:
     def _record(self, row: MetricsRow) -> None:
         self.history.append(row)
         try:
-            self.journal.append(row)
+            self.metrics_log.append(row)
         except OSError as error:
             self.note(f"the metrics of epoch {row['epoch']} could not be written: {error}")
         self.listener.epoch(row)
@@ -304,13 +304,13 @@ class Training:
 
     def save(self) -> bool:
         """Write a checkpoint; a disk that refuses costs a note, not the run."""
-        state = self._weights() | capture(self.stepper, self.at, self.settings)
+        state = self._weights() | capture(self.train_step, self.at, self.settings)
         self.unsaved = self._write(state, "step")
         return self.unsaved is None
 
     def _weights(self) -> State:
         data = {"fingerprint": self.fingerprint, "valid": self.valid_fingerprint}
-        return weights_state(self.stepper, self.at, self.meta) | data
+        return weights_state(self.train_step, self.at, self.meta) | data
 
     def _write(self, state: State, kind: CheckpointKind) -> str | None:
         try:

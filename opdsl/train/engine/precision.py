@@ -39,7 +39,7 @@ class PrecisionPolicy:
     spectral: bool = False
     tf32: bool = False
 
-    def settle(self, module: nn.Module) -> None:
+    def prepare_module(self, module: nn.Module) -> None:
         """The module on the device, in its dtype, its Fourier layers in theirs."""
         module.to(self.device, self.weights)
         for x in module.modules():

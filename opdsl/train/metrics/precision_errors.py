@@ -71,7 +71,7 @@ def _computed(
 ) -> tuple[Tensor, Tensor]:
     """All outputs, and the gradient of all weights of their sum against fixed numbers."""
     own = deepcopy(module)
-    policy.settle(own)
+    policy.prepare_module(own)
     with policy.arithmetic():
         with policy.autocast():
             found = own(*(policy.place(x) for x in inputs))

@@ -88,7 +88,7 @@ class CheckpointStore:
             OpError: OP0621, there are checkpoints, and all are damaged.
         """
         damaged = []
-        for path in self.found(kind):
+        for path in self.paths(kind):
             try:
                 return read(path)
             except CheckpointError as reason:
@@ -102,7 +102,7 @@ class CheckpointStore:
         helps = ("restore one from a backup, or train again with another `--out`",)
         raise fault("OP0621", message, file=str(self.run), helps=helps)
 
-    def found(self, kind: CheckpointKind = "step") -> list[Path]:
+    def paths(self, kind: CheckpointKind = "step") -> list[Path]:
         """The checkpoints of a kind, newest first, whole or not."""
         if not self.folder.is_dir():
             return []
@@ -123,7 +123,7 @@ class CheckpointStore:
 
     def _prune(self, kind: CheckpointKind) -> None:
         keep = self.keep if kind == "step" else 1
-        for path in self.found(kind)[keep:]:
+        for path in self.paths(kind)[keep:]:
             # renamed first: a kill must not leave half a checkpoint under a good name
             gone = path.with_name(temporary_name())
             path.rename(gone)

@@ -70,7 +70,7 @@ def test_functions_on_points_and_on_a_grid_stand_side_by_side():
     assert got.inputs["f"].values.equal(held.values["f"].values)
     assert got.inputs["sdf"].equal(held.values["sdf"])
     assert all(x.points.equal(y.points) for x, y in zip(got.places["P"], own(), strict=True))
-    assert got.given.keys() == {"P"}
+    assert got.model_points.keys() == {"P"}
     assert len(got) == 3
     assert got.extent == "3 to 7 points"
 
@@ -176,7 +176,7 @@ def test_coordinates_that_are_missing_are_asked_for_only_by_a_model_that_needs_t
     (one,) = told(held, **ports)
     assert one.code == "OP0611"
     assert "no coordinates for `P`" in one.message
-    got = bound(held, **ports, sites=(PointsRequest("P", 2, shared=True, asked=False),))
+    got = bound(held, **ports, sites=(PointsRequest("P", 2, shared=True, required=False),))
     assert got.places == {}
 
 
