@@ -7,7 +7,7 @@ DEMO := demo
 # one thread for each worker of the tests: two workers on two cores are faster than shared threads
 TEST_ENV := OMP_NUM_THREADS=1 MPLBACKEND=agg
 
-.PHONY: demo test lint unit quick slow campaign fuzz gpu bench clean
+.PHONY: demo test lint unit reference quick slow campaign fuzz gpu bench clean
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else "opdsl needs Python 3.11 or newer, this is %d.%d: make PYTHON=python3.12 ..." % v[:2])'
@@ -33,6 +33,10 @@ lint: $(READY)
 
 unit: $(READY)
 	$(TEST_ENV) $(BIN)/python -m pytest -n 2
+
+# the generated pages, docs/reference; a test fails while they are out of date
+reference: $(READY)
+	$(BIN)/python tools/reference.py
 
 # the front end, for use while working; `make test` is what has to pass
 QUICK := syntax elaborate checks diagnostics ir render

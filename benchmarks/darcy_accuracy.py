@@ -26,7 +26,8 @@ import opdsl
 from opdsl.compiler import check, train_settings
 from opdsl.data import FieldRequest, Samples, bind_fields
 from opdsl.data.io.dataset import open_dataset
-from opdsl.train.config.settings import Assignment, resolve
+from opdsl.setting import Setting
+from opdsl.train.config.settings import resolve
 from opdsl.train.engine.fit import fit
 from opdsl.train.metrics.evaluate import evaluate
 
@@ -82,9 +83,9 @@ def ours(
     torch.manual_seed(seed)
     checked = check(spec)
     graph, module = checked.sound(), opdsl.compile(spec, **params)
-    given = [Assignment(x.path, x.value, "spec", x.span, x.key) for x in train_settings(checked)]
+    given = list(train_settings(checked))
     more = {("seed",): seed, ("device",): "cpu"}
-    given += [Assignment(k, v, "benchmark", None, None) for k, v in more.items()]
+    given += [Setting(k, v, "benchmark") for k, v in more.items()]
     periodic = {"y": graph.outputs[0].space.domain.periodic}
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:

@@ -17,12 +17,12 @@ from tempfile import TemporaryDirectory
 import torch
 
 import opdsl
-from opdsl.lower.exported import FORMATS, Call, Subject, export
+from opdsl.lower.exported import FORMATS, ExportCall, Subject, export
 
 REPEATS = 9
 BATCHES = (1, 16)
 POINTS = 64
-TRACED = Call({"D": (65, 68)}, 2)  # of files whose sizes are free
+TRACED = ExportCall({"D": (65, 68)}, 2)  # of files whose sizes are free
 OUT = Path(__file__).parent / "results" / "exported_rates.md"
 SPEC = """edition 2026
 from std.fourier import FourierLayer
@@ -82,9 +82,9 @@ def runner(model, kind, batch, folder, x, *, fixed):
     """The file of this kind as a function."""
     out = folder / f"{fixed}{batch}{FORMATS[kind].suffix}"
     subject = Subject(model.graph, model, model)
-    call = Call({"D": (POINTS, POINTS)}, batch) if fixed else TRACED
+    call = ExportCall({"D": (POINTS, POINTS)}, batch) if fixed else TRACED
     export(subject, call, out, kind=kind, fixed=fixed)
-    run = FORMATS[kind].opened(out)
+    run = FORMATS[kind].open_file(out)
     return lambda: run((x,))[0]
 
 

@@ -23,12 +23,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from opdsl.nn.grid.layout import Coords
+from opdsl.nn.grid.coords import Coords
 from opdsl.nn.layers.embedding import Sinusoids
 from opdsl.nn.points.geometry import Geometry
-from opdsl.nn.points.integral import kernel_sum
-from opdsl.nn.points.integral.gno import Gno, GridCells, Side
-from opdsl.nn.points.neighbours.search import Rule, neighbours
+from opdsl.nn.points.integral import chunked_sum
+from opdsl.nn.points.integral.gno import Gno, GridWeights, Side
+from opdsl.nn.points.neighbours.search import NeighbourRule, neighbours
 
 try:
     from neuralop.layers import integral_transform
@@ -80,7 +80,9 @@ class Case:
     @cached_property
     def pairs(self):
         """Neighbours, the same for all."""
-        return neighbours(self.placed[0][0], self.placed[1][0], Rule(self.radius, lonely=True))
+        return neighbours(
+            self.placed[0][0], self.placed[1][0], NeighbourRule(self.radius, allow_isolated=True)
+        )
 
     @cached_property
     def ours(self) -> Gno:
@@ -91,7 +93,7 @@ class Case:
             Side(),
             Side(),
             (seen, *LAYERS, CHANNELS),
-            Rule(self.radius, lonely=True),
+            NeighbourRule(self.radius, allow_isolated=True),
             act="gelu",
             kind=self.kind,
             embedding=Sinusoids("transformer", 32, 10000),
@@ -296,7 +298,7 @@ def large() -> str:
         "## 200,000 points, 100,000 queries, 16 neighbours\n\n"
         f"{len(case.pairs):,} pairs: forward and backward in {seconds:.1f} s and {mib:.0f} MiB "
         f"on two threads.\nThe hidden layers of all pairs would be {layers:.0f} MiB once; beyond "
-        f"{kernel_sum.SAVED >> 20} MiB they are not kept, but computed again for the gradient."
+        f"{chunked_sum.MAX_SAVED >> 20} MiB they are not kept, but computed again for the gradient."
     )
 
 
@@ -344,7 +346,7 @@ def layer(mollifier: str, here: Side, reduction: str) -> Gno:
     """Ours, with the same weights each time."""
     torch.manual_seed(0)
     more = {"act": "tanh", "mollifier": mollifier, "reduction": reduction}
-    return Gno(here, Side(), (4, 16, 16, 1), Rule(RADIUS), **more).double()
+    return Gno(here, Side(), (4, 16, 16, 1), NeighbourRule(RADIUS), **more).double()
 
 
 def queries() -> Tensor:
@@ -385,7 +387,7 @@ def error(net: Gno, mollifier: str, found: Tensor, volume: float = 1.0) -> float
 def on_a_grid(n: int, mollifier: str = "none", reduction: str = "integral") -> float:
     """With the trapezoidal rule, or a mean."""
     place = Coords(*SQUARE)
-    net = layer(mollifier, Side(place, GridCells(*SQUARE)), reduction)
+    net = layer(mollifier, Side(place, GridWeights(*SQUARE)), reduction)
     y = place(size=(n, n), like=torch.empty(0).double())
     found = net(wave(y), (200,), ((Geometry(queries()),),))[0]
     return error(net, mollifier, found, 1 if reduction == "integral" else math.pi * RADIUS**2)
@@ -397,7 +399,7 @@ def on_points(n: int, mollifier: str = "none", measure: str = "uniform") -> floa
     net = layer(mollifier, Side(measure=measure), "integral")
     made = torch.Generator().manual_seed(n)
     y = torch.rand(n * n, 2, dtype=torch.float64, generator=made)
-    net.rule = Rule(RADIUS, lonely=True)
+    net.rule = NeighbourRule(RADIUS, allow_isolated=True)
     found = net(wave(y)[None], (200,), ((Geometry(y),), (Geometry(queries()),)))[0]
     return error(net, mollifier, found)
 

@@ -21,9 +21,9 @@ import torch
 from torch import Tensor
 
 from opdsl.nn.points.neighbours import search as neighbours
-from opdsl.nn.points.neighbours.cell_list import Cells
-from opdsl.nn.points.neighbours.kd_tree import Tree
-from opdsl.nn.points.neighbours.search import Rule, search
+from opdsl.nn.points.neighbours.cell_list import CellList
+from opdsl.nn.points.neighbours.kd_tree import KdTree
+from opdsl.nn.points.neighbours.search import NeighbourRule, search
 
 try:
     from neuralop.layers.neighbor_search import NeighborSearch
@@ -122,8 +122,8 @@ def large() -> list[str]:
     points, queries = LARGE.make()
     times, found = timed(WAYS[:2], points, queries, LARGE.radius, repeats=3)
     assert torch.equal(found["tree"], found["cells"])
-    neighbours.Tree, start = Tree, time.perf_counter()
-    search(points, queries, Rule(None, count=16))
+    neighbours.Tree, start = KdTree, time.perf_counter()
+    search(points, queries, NeighbourRule(None, count=16))
     nearest = time.perf_counter() - start
     memory = [peak(x, LARGE) for x in WAYS[:2]]
     tree, cells = (f"{times[x]:.0f} ms and {m:.0f} MiB" for x, m in zip(WAYS, memory, strict=False))
@@ -158,8 +158,8 @@ def look(way: str, points: Tensor, queries: Tensor, radius: float):
     """One search."""
     if way == "neuraloperator":
         return NeighborSearch(use_open3d=False)(points, queries, radius)
-    neighbours.Tree = Tree if way == "tree" else Cells
-    return search(points, queries, Rule(radius, lonely=True))
+    neighbours.Tree = KdTree if way == "tree" else CellList
+    return search(points, queries, NeighbourRule(radius, allow_isolated=True))
 
 
 def keys(way: str, met, points: int) -> Tensor:

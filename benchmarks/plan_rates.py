@@ -23,7 +23,7 @@ from opdsl.lower.module import lower
 from opdsl.lower.plan import costs
 from opdsl.lower.plan.measure import measure
 from opdsl.lower.plan.planner import FUSED_RATES, RATES
-from opdsl.lower.plan.tuning_case import FUSED, PLAIN, Setting
+from opdsl.lower.plan.tuning_case import FUSED, PLAIN, Workload
 from opdsl.summary import parse_at
 
 ROOT = Path(__file__).parents[1]
@@ -67,7 +67,7 @@ def units(name, sizes, batch):
     axes = graph.inputs[0].space.domain.axes
     at = ",".join(f"{x.name}={n}" for x, n in zip(axes, sizes, strict=True))
     roots = parse_at(at, graph)
-    setting = Setting(roots, batch)
+    setting = Workload(roots, batch)
     known = {x.end: x for x in fusions(graph)}
     found = measure(module, roots, batch)
     for line in found.lines:
@@ -77,9 +77,9 @@ def units(name, sizes, batch):
             nodes = [graph.by_path[x] for x in line.nodes]
             kernels = {x.path: way for x in nodes if way in x.block.kernels}
             load = (
-                costs.fused(graph, known[line.path], setting)
+                costs.fused_load(graph, known[line.path], setting)
                 if way == FUSED
-                else costs.plain(graph, nodes, kernels, setting)
+                else costs.plain_load(graph, nodes, kernels, setting)
             )
             kind = known[line.path].kind if len(nodes) > 1 else nodes[0].block.keyword()
             yield name, kind, way, load, ms, saved
@@ -100,8 +100,8 @@ def ratios(rows):
     for _, kind, way, load, ms, saved in rows:
         if ms > 0.05:  # below is the cost of a call, which nothing is chosen by
             times[f"{kind}, {way}"].append(predicted(way, load) / ms)
-            if saved > 2**16 and load.kept:
-                kept[f"{kind}, {way}"].append(load.kept / saved)
+            if saved > 2**16 and load.saved_bytes:
+                kept[f"{kind}, {way}"].append(load.saved_bytes / saved)
     return {k: {"milliseconds": x, "kept": kept[k]} for k, x in sorted(times.items())}
 
 

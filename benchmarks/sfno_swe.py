@@ -31,7 +31,8 @@ from opdsl.compiler import check, train_settings
 from opdsl.data import FieldRequest, Samples, bind_fields
 from opdsl.data.generate.problems.shallow_water import generate
 from opdsl.data.io.dataset import open_dataset
-from opdsl.train.config.settings import Assignment, Settings, resolve
+from opdsl.setting import Setting
+from opdsl.train.config.settings import Settings, resolve
 from opdsl.train.engine.fit import fit
 
 SPEC = HERE.parent / "specs" / "sfno_swe.op"
@@ -128,9 +129,9 @@ def persistence(data: dict[str, Samples]) -> float:
 def settings(seed: int) -> Settings:
     """Of the spec's train block."""
     said = train_settings(check(SPEC))
-    given = [Assignment(x.path, x.value, "spec", x.span, x.key) for x in said]
+    given = list(said)
     more = {("seed",): seed, ("device",): "cpu"}
-    return resolve([*given, *(Assignment(k, v, "benchmark") for k, v in more.items())]).settings
+    return resolve([*given, *(Setting(k, v, "benchmark") for k, v in more.items())]).settings
 
 
 def table(runs: list[dict], nothing: float) -> str:

@@ -1,58 +1,148 @@
-"""opdsl: neural operators as small, checked text files.
+"""opdsl: neural operators as small, checked programs.
 
-run = opdsl.open_run("runs/darcy")            # a trained run
-u = run.predict(a)                            # physical units, arrays or tensors
-graph = opdsl.load("specs/fno_darcy.op")      # checked, no tensor exists
-model = opdsl.compile("specs/fno_darcy.op")   # a torch module with fresh weights
+Train an operator on arrays of your own, and use it::
+
+    import numpy as np
+    import opdsl
+
+    x = np.linspace(0, 1, 64, endpoint=False)
+    a = np.stack([np.sin(2 * np.pi * (x + s)) for s in np.random.rand(200)])[:, None]
+    u = np.roll(a, 8, axis=-1)                      # (samples, channels, *grid)
+    graph = opdsl.load("specs/fno_burgers.op")      # checked; no tensor exists yet
+    run = opdsl.train(graph, data={"u0": a, "u": u}, epochs=20, progress=print)
+    prediction = run.predict(a[:5])                 # physical units, at any resolution
+    print(run.evaluate({"u0": a, "u": u}))          # errors; `run.folder` has a report page
+
+Programs: `load`, `check`, `compile`, `summary`, `render`, `diff`, `export`, `import_neuralop`.
+Data and runs: `open_dataset`, `train`, `resume`, `open_run`; a `Run` has `predict`, `evaluate`,
+`calibrate` and `report`. What is wrong is raised as `OpError`; nothing here prints.
 """
 
 import os
+import sys
+import warnings
 from importlib import import_module
-from typing import TYPE_CHECKING
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from opdsl.compiler import check, compile, load  # noqa: A004  the verb of the language
     from opdsl.diagnostics import Diagnostic, OpError
-    from opdsl.migrate.neuralop import from_neuralop
+    from opdsl.ir.graph import Graph
     from opdsl.nn.points.geometry import Geometry
     from opdsl.nn.points.packed import Packed
+    from opdsl.workflow.datasets.description import open_dataset
+    from opdsl.workflow.errors import ArgumentError, OpWarning
+    from opdsl.workflow.evaluation import Report
+    from opdsl.workflow.export import export
+    from opdsl.workflow.neuralop import import_neuralop
+    from opdsl.workflow.progress import EpochRecord
     from opdsl.workflow.run import Run, open_run
+    from opdsl.workflow.train import resume, train
+    from opdsl.workflow.views import diff, render, summary
 
 # pydantic looks through all installed packages for plugins, which `opdsl check` would wait for
 os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
 __version__ = "0.1.0"
 __all__ = [
+    "ArgumentError",
     "Diagnostic",
+    "EpochRecord",
     "Geometry",
+    "Graph",
     "OpError",
+    "OpWarning",
     "Packed",
+    "Report",
     "Run",
     "__version__",
     "check",
     "compile",
-    "from_neuralop",
+    "diff",
+    "export",
+    "import_neuralop",
     "load",
+    "open_dataset",
     "open_run",
+    "render",
+    "resume",
+    "summary",
+    "train",
 ]
 
 HOMES = {
+    "ArgumentError": "opdsl.workflow.errors",
     "Diagnostic": "opdsl.diagnostics",
+    "EpochRecord": "opdsl.workflow.progress",
     "Geometry": "opdsl.nn.points.geometry",
+    "Graph": "opdsl.ir.graph",
     "OpError": "opdsl.diagnostics",
+    "OpWarning": "opdsl.workflow.errors",
     "Packed": "opdsl.nn.points.packed",
+    "Report": "opdsl.workflow.evaluation",
     "Run": "opdsl.workflow.run",
-    "from_neuralop": "opdsl.migrate.neuralop",
+    "check": "opdsl.compiler",
+    "compile": "opdsl.compiler",
+    "diff": "opdsl.workflow.views",
+    "export": "opdsl.workflow.export",
+    "import_neuralop": "opdsl.workflow.neuralop",
+    "load": "opdsl.compiler",
+    "open_dataset": "opdsl.workflow.datasets.description",
     "open_run": "opdsl.workflow.run",
+    "render": "opdsl.workflow.views",
+    "resume": "opdsl.workflow.train",
+    "summary": "opdsl.workflow.views",
+    "train": "opdsl.workflow.train",
 }
+PACKAGES = ("export", "render", "summary", "train")  # functions, and packages of the same names
 
 
 def __getattr__(name: str) -> object:
     # lazy: `opdsl --help` must not wait for pydantic, nor `opdsl check` for torch
-    if name not in __all__:
+    if name in PACKAGES:
+        return import_module(f"opdsl.{name}")
+    if name == "from_neuralop":
+        message = "`from_neuralop` is `import_neuralop`, which returns one object"
+        warnings.warn(message, DeprecationWarning, stacklevel=2)
+        return import_module("opdsl.migrate.neuralop").from_neuralop
+    if name not in HOMES:
         raise AttributeError(f"module `opdsl` has no attribute `{name}`")
-    return getattr(import_module(HOMES.get(name, "opdsl.compiler")), name)
+    return getattr(import_module(HOMES[name]), name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return list(__all__)
+
+
+class _Function(ModuleType):
+    """A package of ours that is also a function of the public API: `opdsl.train(...)`."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.__wrapped__(*args, **kwargs)
+
+    @property
+    def __wrapped__(self) -> Any:
+        """The function, where `inspect.signature` looks for it."""
+        name = self.__name__.rpartition(".")[2]
+        return getattr(import_module(HOMES[name]), name)
+
+    @property
+    def __doc__(self) -> str | None:  # type: ignore[override]  # an attribute of all modules
+        return str(self.__wrapped__.__doc__)
+
+
+class _Package(ModuleType):
+    """The module `opdsl`, which makes its packages callable when they are imported.
+
+    The import system binds `opdsl.train` to the package as soon as anything in it is imported, so a
+    function of that name would be lost; a package that can be called is both.
+    """
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name in PACKAGES and isinstance(value, ModuleType):
+            value.__class__ = _Function
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -1,4 +1,4 @@
-"""`python -m opdsl`, the same as `opdsl`."""
+"""`python -m opdsl` runs the command line, as `opdsl` does."""
 
 from opdsl.cli import main
 

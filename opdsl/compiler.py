@@ -19,19 +19,17 @@ from opdsl.checks import CHECKS, WARNINGS, bidirectional, levelled, unused, unus
 from opdsl.checks import levels as levels_of
 from opdsl.diagnostics import Diagnostic, OpError, Source, did_you_mean, fault
 from opdsl.diagnostics.codes import Level
-from opdsl.elaborate import elaborate
-from opdsl.elaborate.budget import Budget
-from opdsl.elaborate.instance import Given
-from opdsl.elaborate.program import models
-from opdsl.elaborate.settings import (
-    RawSetting,
+from opdsl.elaborate import Argument, elaborate, models
+from opdsl.elaborate.bind.settings import (
     check_train_blocks,
     settings,
     train_block,
 )
-from opdsl.elaborate.values import Value, Word
+from opdsl.elaborate.evaluate.budget import Budget
+from opdsl.elaborate.evaluate.values import Value, Word
 from opdsl.files import read_text
 from opdsl.ir.graph import Graph
+from opdsl.setting import Setting
 from opdsl.syntax.parser import parse
 from opdsl.syntax.tree import File
 
@@ -44,14 +42,32 @@ FILES = (SUFFIX, GRAPH_SUFFIX)
 NO_MODEL = "OP0210"
 
 
+def _drawing(graph: Graph) -> str | None:
+    """Draw a graph for a notebook; None where Graphviz is missing."""
+    from opdsl.render import render
+
+    try:
+        return str(render(graph, "svg"))
+    except OpError:
+        return None
+
+
+Graph.drawing = staticmethod(_drawing)
+
+
 @dataclass(frozen=True, slots=True)
-class Checked:
-    """What is known of a program.
+class CheckResult:
+    """A checked program; `opdsl.check` returns one.
 
     Attributes:
-        graph: None if a diagnostic is an error.
+        file: its syntax tree.
+        graph: the model; None if a diagnostic is an error.
         diagnostics: errors and warnings, in the order of the text.
-        levels: what is done about each warning in the whole file, by its name.
+        levels: `allow`, `warn` or `deny` for each warning in the whole file, by its name.
+
+    >>> import opdsl
+    >>> opdsl.check(PROGRAM).sound().name
+    'Line'
     """
 
     file: File
@@ -61,11 +77,11 @@ class Checked:
 
     @property
     def errors(self) -> tuple[Diagnostic, ...]:
-        """The diagnostics that make the program wrong."""
+        """The diagnostics that are errors."""
         return tuple(x for x in self.diagnostics if x.severity == "error")
 
     def sound(self) -> Graph:
-        """The graph.
+        """Return the graph.
 
         Raises:
             OpError: every error of the program.
@@ -77,7 +93,7 @@ class Checked:
 
 @dataclass(frozen=True)
 class _Parsed:
-    """A program that was read, and what its text alone tells, for all of its models."""
+    """A parsed program, with the lints of its text, which are the same for all of its models."""
 
     file: File
     faults: tuple[Diagnostic, ...]
@@ -90,7 +106,7 @@ class _Parsed:
 
 
 def read(path_or_text: str | Path) -> tuple[Source, Path | None]:
-    """The source, and the folder from which it imports (None for a bare text).
+    """Read a source, and return it with the folder from which it imports (None for a bare text).
 
     A `Path`, and a text of one line that ends in `.op` or `.json`, is a file.
 
@@ -113,21 +129,27 @@ def check(
     source: Source | str | Path,
     *,
     model: str | None = None,
-    given: Mapping[str, Given] | None = None,
+    given: Mapping[str, Argument] | None = None,
     folder: Path | None = None,
     levels: Mapping[str, Level] | None = None,
-) -> Checked:
-    """Everything that can be said of a program before run time; its faults are not raised.
+) -> CheckResult:
+    """Check a program before run time; its errors are returned and not raised.
 
     Args:
-        source: a program, or where it is.
+        source: the path of a program, or its text. A source whose name ends in `.json` contains a
+            graph, which has no model to choose and no parameters to set.
         model: which model, where the program has several.
         given: values of the model's parameters.
-        folder: where the program stands; its imports stay inside.
+        folder: where the program is; its imports stay inside.
         levels: `allow`, `warn` or `deny` for warnings, by code.
 
-    A source whose name ends in `.json` holds a graph, which has no model to choose and nothing left
-    to give.
+    Raises:
+        OpError: OP0202, the file cannot be read.
+
+    >>> import opdsl
+    >>> wrong = opdsl.check(PROGRAM.replace("out = 8", "out = eight"))
+    >>> [x.code for x in wrong.errors]
+    ['OP0204']
     """
     if not isinstance(source, Source):
         source, folder = read(source)
@@ -138,12 +160,12 @@ def check(
 
 def check_each(
     source: Source, *, folder: Path | None = None, levels: Mapping[str, Level] | None = None
-) -> Iterator[Checked]:
+) -> Iterator[CheckResult]:
     """Check every model of a program, which is read once; a file of blocks once, without a graph.
 
     Args:
         source: a program or a graph.
-        folder: where the program stands; its imports stay inside.
+        folder: where the program is; its imports stay inside.
         levels: `allow`, `warn` or `deny` for warnings, by code.
     """
     if source.name.endswith(GRAPH_SUFFIX):
@@ -160,11 +182,11 @@ def check_each(
 def _check_file(
     parsed: _Parsed,
     model: str | None,
-    given: Mapping[str, Given] | None,
+    given: Mapping[str, Argument] | None,
     folder: Path | None,
     levels: Mapping[str, Level],
     budget: Budget,
-) -> Checked:
+) -> CheckResult:
     """Elaborate and check one model of a parsed program."""
     file = parsed.file
     source = file.source
@@ -174,7 +196,7 @@ def _check_file(
     known = models(file)
     blocks_only = not known and all(x.code == NO_MODEL for x in diagnostics)
     if not blocks_only and any(x.severity == "error" for x in diagnostics):
-        return Checked(file, None, _in_order(diagnostics, source))
+        return CheckResult(file, None, _in_order(diagnostics, source))
     # only now: what an error cuts off looks unused
     lints = [y for x in WARNINGS for y in x(graph)] if graph else []
     found = (*diagnostics, *parsed.lints, *lints)
@@ -188,40 +210,44 @@ def _levelled(
     levels: Mapping[str, Level],
     *,
     whole: bool,
-) -> Checked:
-    """The result, with warnings at the levels that are wished for."""
-    judged = levelled(found, file.source, levels, whole=whole)
-    denied = any(x.severity == "error" for x in judged)
-    told = _in_order(judged, file.source)
-    return Checked(file, None if denied else graph, told, levels_of(file.source, levels))
+) -> CheckResult:
+    """Return the result, with warnings at their configured levels."""
+    configured = levelled(found, file.source, levels, whole=whole)
+    denied = any(x.severity == "error" for x in configured)
+    ordered = _in_order(configured, file.source)
+    return CheckResult(file, None if denied else graph, ordered, levels_of(file.source, levels))
 
 
 def _check_graph(
     source: Source,
     model: str | None,
-    given: Mapping[str, Given],
+    given: Mapping[str, Argument],
     levels: Mapping[str, Level],
-) -> Checked:
-    """The same for a graph file."""
+) -> CheckResult:
+    """Read and check a graph file."""
     from opdsl.export import read_graph
 
     file = File(source, None, ())
     try:
         graph = read_graph(source)
-        _nothing_given(graph, model, given, source)
+        _refuse_choices(graph, model, given, source)
     except OpError as error:
-        return Checked(file, None, error.diagnostics)
+        return CheckResult(file, None, error.diagnostics)
     faults = tuple(y for x in CHECKS for y in x(graph))
     if faults:
-        return Checked(file, None, _in_order(faults, source))
+        return CheckResult(file, None, _in_order(faults, source))
     found = [y for x in WARNINGS for y in x(graph)]
     return _levelled(file, graph, found, levels, whole=True)
 
 
-def _nothing_given(
-    graph: Graph, model: str | None, given: Mapping[str, Given], source: Source
+def _refuse_choices(
+    graph: Graph, model: str | None, given: Mapping[str, Argument], source: Source
 ) -> None:
-    """The model of a graph file is what it is."""
+    """Refuse another model and parameters for a graph file, whose model is fixed.
+
+    Raises:
+        OpError: OP0210, there is no such model; OP0207, there is no such parameter.
+    """
     if model not in {None, graph.name}:
         raise fault(
             "OP0210",
@@ -240,37 +266,45 @@ def _nothing_given(
 
 
 def load(path_or_text: str | Path, model: str | None = None, **params: object) -> Graph:
-    """The checked graph of a model.
+    """Load the checked graph of a model.
 
     Args:
-        path_or_text: a `.op` file, or a program.
+        path_or_text: a `.op` or `.json` file, or the text of a program.
         model: which model, where the program has several.
         params: values of the model's parameters.
 
     Raises:
         OpError: everything that is wrong with the program.
+
+    >>> import opdsl
+    >>> opdsl.load(PROGRAM, width=4)
+    <Graph Line: a -> u, 5 nodes>
     """
-    return check(path_or_text, model=model, given=_given(params)).sound()
+    return check(path_or_text, model=model, given=with_places(params)).sound()
 
 
 def compile(  # noqa: A001  the verb of the language, as in re.compile
-    path_or_text: str | Path, model: str | None = None, **params: object
+    path_or_text: str | Path | Graph, model: str | None = None, **params: object
 ) -> OperatorModule:
-    """The model as a torch module: tensors (batch, channels, *grid) in and out.
+    """Lower a model to a torch module with fresh weights.
 
-    The module takes its inputs in the order of the program or by name, and returns a tensor for
-    one output, a dict by name for several.
+    The module takes its inputs in the order of the program or by name, (batch, channels, *grid) or
+    (batch, channels, points), and returns a tensor for one output, a dict by name for several.
 
     Args:
-        path_or_text: a `.op` file, or a program.
+        path_or_text: a `.op` or `.json` file, the text of a program, or a graph.
         model: which model, where the program has several.
         params: values of the model's parameters.
 
     Raises:
         OpError: everything that is wrong with the program; OP0630, its weights do not fit into the
-            memory that is free, found out before any of them is made.
+            free memory, which is known before any of them is made.
+
+    >>> import opdsl, torch
+    >>> opdsl.compile(PROGRAM)(torch.zeros(2, 1, 16)).shape
+    torch.Size([2, 1, 16])
     """
-    graph = load(path_or_text, model, **params)
+    graph = path_or_text if isinstance(path_or_text, Graph) else load(path_or_text, model, **params)
     from opdsl.summary.memory_check import refuse_too_large, weight_bytes
 
     refuse_too_large(graph.name, {"weights": weight_bytes(graph)})
@@ -279,20 +313,20 @@ def compile(  # noqa: A001  the verb of the language, as in re.compile
     return lower(graph)
 
 
-def train_settings(checked: Checked) -> tuple[RawSetting, ...]:
-    """The settings of the model's train block; empty if it has none."""
+def train_settings(checked: CheckResult) -> tuple[Setting, ...]:
+    """Return the settings of the model's train block; empty if it has none."""
     block = train_block(checked.file, checked.sound().name)
     return settings(block) if block else ()
 
 
-def _given(params: Mapping[str, object]) -> dict[str, Given]:
-    """Parameters given from Python, with a text to point into."""
-    given = {}
+def with_places(params: Mapping[str, object]) -> dict[str, Argument]:
+    """Give parameters from Python a text that diagnostics can point into."""
+    values = {}
     for key, value in params.items():
         source = Source("<parameters>", f"{key}={value}")
         span = source.span(len(key) + 1, len(source.text))
-        given[key] = Given(_value(value), span, source.span(0, len(key)))
-    return given
+        values[key] = Argument(_value(value), span, source.span(0, len(key)))
+    return values
 
 
 def _value(value: object) -> Value:
@@ -311,7 +345,7 @@ def _value(value: object) -> Value:
 
 
 def _in_order(diagnostics: Sequence[Diagnostic], source: Source) -> tuple[Diagnostic, ...]:
-    """Errors before warnings, each by their place; those of other files last."""
+    """Sort errors before warnings, each by their place; those of other files last."""
 
     def key(x: Diagnostic) -> tuple[bool, bool, int]:
         span = x.labels[0].span if x.labels else None
@@ -322,7 +356,7 @@ def _in_order(diagnostics: Sequence[Diagnostic], source: Source) -> tuple[Diagno
 
 
 def _folder(path: Path) -> OpError:
-    """OP0202: a folder is no program; a run is opened otherwise."""
+    """Make the OP0202 for a folder, which is no program; a run is opened otherwise."""
     if (path / "settings.yaml").exists() and (path / "resolved.op").exists():
         message = "this is the folder of a trained run, and not a program"
         helps = [f'`opdsl.open_run("{path}")` opens it with its weights']

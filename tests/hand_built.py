@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from opdsl.diagnostics import Source, Span
-from opdsl.ir.block import Block, Bound, Cost, free
+from opdsl.ir.block import Block, Bound, Cost, copy_cost
 from opdsl.ir.dims import Poly
 from opdsl.ir.graph import Graph, Node, Port, Scope
 from opdsl.ir.spaces import Axis, Domain, Space
@@ -14,26 +14,23 @@ SOURCE = Source("specs/model.op", "line\n" * 40)
 class Coords(Block):
     """x."""
 
-    arity = (0, 0)
     domain: Domain
 
-    def infer(self, *_x):
+    def infer(self):
         return Space(domain=self.domain, channels=self.domain.dims)
 
-    def cost(self, *_x):
-        return free(self.infer().numbers())
+    def cost(self):
+        return copy_cost(self.infer().numbers())
 
 
 class Concat(Block):
     """(u, v)."""
 
-    arity = (2, None)
-
-    def infer(self, *x):
-        return x[0].with_channels(sum(y.channels for y in x))
+    def infer(self, u, v, *more):
+        return u.with_channels(sum(y.channels for y in (u, v, *more)))
 
     def cost(self, *x):
-        return free(self.infer(*x).numbers())
+        return copy_cost(self.infer(*x).numbers())
 
 
 class Linear(Block):
@@ -41,11 +38,11 @@ class Linear(Block):
 
     out: int
 
-    def infer(self, *x):
-        return x[0].with_channels(self.out)
+    def infer(self, x):
+        return x.with_channels(self.out)
 
-    def cost(self, *x):
-        c, volume = x[0].channels, x[0].domain.volume()
+    def cost(self, x):
+        c, volume = x.channels, x.domain.volume()
         return Cost(c * self.out + self.out, volume * (2 * c * self.out), volume * (4 * self.out))
 
 
@@ -54,37 +51,40 @@ class Apply(Block):
 
     act: str
 
-    def infer(self, *x):
-        return x[0]
+    def infer(self, x):
+        return x
 
-    def cost(self, *x):
-        return Cost(0, x[0].numbers() * 10, x[0].numbers() * 4)
+    def cost(self, x):
+        return Cost(0, x.numbers() * 10, x.numbers() * 4)
+
+    def label(self):
+        return self.act
 
 
 class Flatten(Block):
     """All numbers of v."""
 
-    def infer(self, *x):
-        return x[0]
+    def infer(self, x):
+        return x
 
-    def pins(self, *_x):
+    def fixed_resolution(self, _x):
         return "has a channel for each point"
 
-    def cost(self, *x):
-        return free(x[0].numbers())
+    def cost(self, x):
+        return copy_cost(x.numbers())
 
 
 class Stencil(Block):
     """v and its neighbours."""
 
-    def infer(self, *x):
-        return x[0]
+    def infer(self, x):
+        return x
 
-    def diverges(self, *_x):
+    def diverges(self, _x):
         return "its stencil shrinks with the grid"
 
-    def cost(self, *x):
-        return free(x[0].numbers())
+    def cost(self, x):
+        return copy_cost(x.numbers())
 
 
 class Norm(Block):
@@ -92,23 +92,24 @@ class Norm(Block):
 
     kind: str = "instance"
 
-    def infer(self, *x):
-        return x[0]
+    def infer(self, x):
+        return x
 
-    def cost(self, *x):
-        return Cost(2 * x[0].channels, x[0].numbers() * 5, x[0].numbers() * 4)
+    def cost(self, x):
+        return Cost(2 * x.channels, x.numbers() * 5, x.numbers() * 4)
 
 
 class Add(Block):
     """u + v."""
 
-    arity = (2, 2)
+    def infer(self, u, _v):
+        return u
 
-    def infer(self, *x):
-        return x[0]
+    def cost(self, u, _v):
+        return Cost(0, u.numbers(), u.numbers() * 4)
 
-    def cost(self, *x):
-        return Cost(0, x[0].numbers(), x[0].numbers() * 4)
+    def label(self):
+        return "+"
 
 
 class Resample(Block):
@@ -116,11 +117,11 @@ class Resample(Block):
 
     to: Domain
 
-    def infer(self, *x):
-        return x[0].on(self.to)
+    def infer(self, x):
+        return x.on(self.to)
 
-    def cost(self, *x):
-        return free(self.infer(*x).numbers())
+    def cost(self, x):
+        return copy_cost(self.infer(x).numbers())
 
 
 class SpectralConv(Block):
@@ -130,26 +131,26 @@ class SpectralConv(Block):
     out: int
     to: Domain | None = None
 
-    def infer(self, *x):
-        return Space(domain=self.to or x[0].domain, channels=self.out)
+    def infer(self, x):
+        return Space(domain=self.to or x.domain, channels=self.out)
 
-    def bounds(self, *x):
-        domains = [x[0].domain] + ([self.to] if self.to else [])
+    def bounds(self, x):
+        domains = [x.domain] + ([self.to] if self.to else [])
         return tuple(
             Bound(d, i, 2 * m + 1, f"|k| <= {m}", "sampling theorem", lambda n: f"modes = {n // 2}")
             for d in domains
             for i, m in enumerate(self.modes)
         )
 
-    def complex_weights(self, *x):
-        return self.cost(*x).params // 2
+    def complex_weights(self, x):
+        return self.cost(x).params // 2
 
-    def cost(self, *x):
-        c, n, volume = x[0].channels, self.modes[0], x[0].domain.volume()
+    def cost(self, x):
+        c, n, volume = x.channels, self.modes[0], x.domain.volume()
         weights = c * self.out * (2 * n + 1) * (n + 1)
-        logs = [Poly.atom(f"log2({x[0].domain.atom(i)})") for i in range(x[0].domain.dims)]
+        logs = [Poly.atom(f"log2({x.domain.atom(i)})") for i in range(x.domain.dims)]
         flops = volume * sum(logs, Poly()) * (5 * (c + self.out)) + 8 * weights
-        return Cost(2 * weights, flops, self.infer(*x).numbers() * 4)
+        return Cost(2 * weights, flops, self.infer(x).numbers() * 4)
 
 
 class Writer:

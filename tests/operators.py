@@ -2,7 +2,7 @@
 
 import math
 
-from opdsl.ir.block import Block, Bound, Cost, Work, free
+from opdsl.ir.block import Block, Bound, Cost, Work, copy_cost
 from opdsl.ir.graph import Graph, Port
 from opdsl.ir.spaces import Axis, Domain, Space
 from tests.hand_built import SOURCE, Writer
@@ -13,16 +13,16 @@ class Dense(Block):
 
     out: int
 
-    def infer(self, *x):
-        return x[0].with_channels(self.out)
+    def infer(self, x):
+        return x.with_channels(self.out)
 
-    def cost(self, *x):
-        return Cost((x[0].channels + 1) * self.out, x[0].numbers(), x[0].numbers())
+    def cost(self, x):
+        return Cost((x.channels + 1) * self.out, x.numbers(), x.numbers())
 
-    def lower(self, *x):
+    def lower(self, x):
         from torch import nn
 
-        return nn.Linear(x[0].channels, self.out)
+        return nn.Linear(x.channels, self.out)
 
 
 class Bend(Block):
@@ -30,13 +30,13 @@ class Bend(Block):
 
     act: str = "gelu"
 
-    def infer(self, *x):
-        return x[0]
+    def infer(self, x):
+        return x
 
-    def cost(self, *x):
-        return free(x[0].numbers())
+    def cost(self, x):
+        return copy_cost(x.numbers())
 
-    def lower(self, *_):
+    def lower(self, _x):
         from opdsl.nn import Activation
 
         return Activation(self.act)
@@ -47,13 +47,13 @@ class Drop(Block):
 
     rate: float = 0.5
 
-    def infer(self, *x):
-        return x[0]
+    def infer(self, x):
+        return x
 
-    def cost(self, *x):
-        return free(x[0].numbers())
+    def cost(self, x):
+        return copy_cost(x.numbers())
 
-    def lower(self, *_):
+    def lower(self, _x):
         from torch import nn
 
         return nn.Dropout(self.rate)
@@ -62,13 +62,11 @@ class Drop(Block):
 class Join(Block):
     """(u, v, ...)."""
 
-    arity = (2, None)
-
-    def infer(self, *x):
-        return x[0].with_channels(sum(y.channels for y in x))
+    def infer(self, u, v, *more):
+        return u.with_channels(sum(y.channels for y in (u, v, *more)))
 
     def cost(self, *x):
-        return free(self.infer(*x).numbers())
+        return copy_cost(self.infer(*x).numbers())
 
     def lower(self, *_):
         from opdsl.nn import Concat
@@ -79,17 +77,16 @@ class Join(Block):
 class Place(Block):
     """x."""
 
-    arity = (0, 0)
     sized = True
     domain: Domain
 
-    def infer(self, *_):
+    def infer(self):
         return Space(domain=self.domain, channels=self.domain.dims)
 
-    def cost(self, *_):
-        return free(self.infer().numbers())
+    def cost(self):
+        return copy_cost(self.infer().numbers())
 
-    def lower(self, *_):
+    def lower(self):
         from torch import nn
 
         from opdsl.nn import coords
@@ -112,11 +109,11 @@ class Wave(Block):
     out: int
     to: Domain | None = None
 
-    def infer(self, *x):
-        return Space(domain=self.to or x[0].domain, channels=self.out)
+    def infer(self, x):
+        return Space(domain=self.to or x.domain, channels=self.out)
 
-    def bounds(self, *x):
-        domains = {y.label: y for y in (x[0].domain, self.to or x[0].domain)}.values()
+    def bounds(self, x):
+        domains = {y.label: y for y in (x.domain, self.to or x.domain)}.values()
         return tuple(
             Bound(
                 d,
@@ -130,21 +127,21 @@ class Wave(Block):
             for i, m in enumerate(self.modes)
         )
 
-    def cost(self, *x):
+    def cost(self, x):
         frequencies = math.prod(2 * m + 1 for m in self.modes[:-1]) * (self.modes[-1] + 1)
-        weights = 2 * frequencies * x[0].channels * self.out + self.out
-        return Cost(weights, self.infer(*x).numbers(), self.infer(*x).numbers())
+        weights = 2 * frequencies * x.channels * self.out + self.out
+        return Cost(weights, self.infer(x).numbers(), self.infer(x).numbers())
 
-    def work(self, kernel, sizes, *x):
+    def work(self, kernel, sizes, x):
         points = math.prod(sizes[0])
         if kernel == "dft":
-            return Work(gemm=4.0 * points * (2 * self.modes[-1] + 1) * x[0].channels)
-        return Work(fft=5.0 * points * math.log2(points) * x[0].channels, moved=24.0 * points)
+            return Work(gemm=4.0 * points * (2 * self.modes[-1] + 1) * x.channels)
+        return Work(fft=5.0 * points * math.log2(points) * x.channels, moved=24.0 * points)
 
-    def lower(self, *x):
+    def lower(self, x):
         from opdsl.nn import SpectralConv
 
-        return SpectralConv(x[0].channels, self.out, self.modes)
+        return SpectralConv(x.channels, self.out, self.modes)
 
 
 def line(least: int = 9, **more) -> Domain:

@@ -1,6 +1,6 @@
 """Programs for tests: a model around a body, and what the compiler says of it."""
 
-from opdsl.compiler import Checked, check
+from opdsl.compiler import CheckResult, check
 
 HEAD = """edition 2026
 
@@ -35,6 +35,6 @@ def only(text: str):
 
 def graph(text: str):
     """The graph of a program without faults or warnings."""
-    checked: Checked = check(text, levels=QUIET)
+    checked: CheckResult = check(text, levels=QUIET)
     assert not checked.diagnostics, [x.message for x in checked.diagnostics]
     return checked.graph

@@ -49,7 +49,7 @@ class Ours(nn.Module):
         super().__init__()
         self.module = module
         self.register_buffer("cloud", cloud)
-        self.asked = tuple(x.name for x in module.graph.asks())
+        self.asked = tuple(x.name for x in module.graph.side_inputs())
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, in, points) -> (batch, out, points)."""

@@ -15,7 +15,7 @@ GROUP = "opdsl.blocks"
 
 @cache
 def _families() -> dict[str, str]:
-    """The family of each block of this package, by keyword."""
+    """Map each block of this package to its family, by keyword."""
     # iter_modules works inside a zip file as well, which has modules but no folders
     return {
         block.name: family.name
@@ -26,18 +26,18 @@ def _families() -> dict[str, str]:
 
 
 def names() -> tuple[str, ...]:
-    """The keywords of all blocks of this package, sorted."""
+    """Return the keywords of all blocks of this package, sorted."""
     return tuple(sorted(_families()))
 
 
 def family(keyword: str) -> str:
-    """The family of a block of this package: the name of its folder."""
+    """Return the family of a block of this package: the name of its folder."""
     return _families()[keyword]
 
 
 @cache
 def find(keyword: str) -> type[Block] | None:
-    """The block of this keyword, or None."""
+    """Return the block of a keyword, or None."""
     if home := _families().get(keyword):
         module = import_module(f"{__name__}.{home}.{keyword}")
         return next(x for x in _classes(module) if x.keyword() == keyword)

@@ -1,7 +1,7 @@
-"""The command line, `opdsl`: one file for each command.
+"""The command line, `opdsl`: one file for each command, which calls `opdsl.workflow` and prints.
 
-What comes in: arguments. What goes out: results on stdout, progress and errors on stderr, an exit
-code of `diagnostics.Exit`. Nothing heavy is imported before a command needs it.
+Results go to stdout, progress and errors to stderr. Nothing heavy is imported before a command
+needs it.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ COMMANDS: dict[str, str | Group] = {
 
 
 def main() -> None:
-    """Run the command that the process was started with; never returns."""
+    """Run the command of this process; never returns."""
     gc.set_threshold(GARBAGE)
     sys.stdout = _open(sys.stdout)
     sys.stderr = _open(sys.stderr)
@@ -107,7 +107,7 @@ def main() -> None:
 
 
 def _open(stream: TextIO | None) -> TextIO:
-    """The stream, which may have been closed by who started us, or may know ASCII only."""
+    """Return the stream, which may be closed, or may know ASCII only."""
     if stream is None:
         return Path(os.devnull).open("w", encoding="utf-8")
     if isinstance(stream, TextIOWrapper):
@@ -117,7 +117,7 @@ def _open(stream: TextIO | None) -> TextIO:
 
 def _terminated(signum: int, _frame: FrameType | None) -> None:
     """Unwind as for Ctrl-C, so that half-written files are removed."""
-    from opdsl.train.engine.signals import Interrupted
+    from opdsl.workflow.interrupt import Interrupted
 
     raise Interrupted(signum)
 
@@ -128,7 +128,7 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-# commands that are not of typer's usual class, and the one in their module that they are of
+# commands with a parser of their own, a class in their module
 CLASSES = {"train": "TrainCommand"}
 
 
@@ -153,7 +153,7 @@ class _Commands(Mapping[str, Command]):
 
 
 def _command(name: str, home: str) -> Command:
-    """The command of a function, as `check.command` for that of `opdsl/cli/check.py`."""
+    """Build the command of a function: `check.command` is in `opdsl/cli/check.py`."""
     folder, _, function = home.partition(".")
     module = import_module(f"{__name__}.{folder}")
     kind = getattr(module, CLASSES[name]) if name in CLASSES else None
@@ -167,7 +167,7 @@ def _group(group: Group) -> Command:
 
 
 def _nothing() -> None:
-    """What the commands of a group share."""
+    """Run before each command of a group."""
 
 
 def _app(group: Group, shared: Callable[..., None], *, add_completion: bool) -> typer.Typer:
@@ -193,7 +193,7 @@ def _opdsl(
         bool, typer.Option("--version", is_eager=True, callback=_version, help="Show the version.")
     ] = False,
 ) -> None:
-    """What all commands share."""
+    """Run before each command."""
 
 
 app = _app(

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from opdsl.cli.console import UsageError, result, show_json, table
+from opdsl.cli.console import UsageError, result, show_json, table, warn
 from opdsl.cli.options import Device, Json, Precision, Run
-from opdsl.diagnostics import OpError, fault
 
 if TYPE_CHECKING:
-    from opdsl.cli.run_folder import Saved
-    from opdsl.data.bind.samples import Samples
-    from opdsl.train.metrics.calibrate import Calibration, Coverage
+    from opdsl.workflow.calibration import CalibrationReport
 
 
 def command(
@@ -58,73 +53,46 @@ def command(
     for name, x in (("--alpha", alpha), ("--delta", delta)):
         if x is not None and not 0 < x < 1:
             raise UsageError(f"`{name} {x:g}`: a part is a number between 0 and 1")
-    from opdsl.cli.bands import Banded
-    from opdsl.cli.calibration import write_calibration
-    from opdsl.cli.run_folder import open_run
-    from opdsl.cli.weights import with_device
+    from opdsl.workflow.run import open_run
 
-    saved = open_run(run)
-    if saved.settings.band.of is None:
-        raise _no_band(run)
-    banded = Banded.of(saved, with_device(saved.settings, device, precision))
-    held = _held(saved, data, split, skip, samples)
-    found = banded.calibrated(held, alpha, delta)
-    rows = {k: banded.coverage(x, found) for k, x in _tests(saved, test).items()}
-    path = write_calibration(saved.folder, found, held)
+    opened = open_run(run, device=device or "auto", precision=precision)
+    report = opened.calibrate(
+        data,
+        test=test or None,
+        alpha=alpha,
+        delta=delta,
+        skip=skip,
+        samples=samples,
+        split=split,
+        warn=warn,
+    )
     if as_json:
-        told = {k: asdict(x) for k, x in rows.items()}
-        show_json({**asdict(found), "coverage": told, "path": str(path)})
+        coverage = {k: asdict(x) for k, x in report.coverage.items()}
+        found = asdict(report.calibration)
+        show_json({**found, "coverage": coverage, "path": str(report.path)})
     else:
-        result(_text(found, rows, str(path)))
+        result(_text(report))
 
 
-def _no_band(run: str) -> OpError:
-    message = "the run has learnt no band, only a prediction"
-    helps = ("train a width: `band { of = u width = w }`, and `opdsl train ... --from RUN`",)
-    return fault("OP0604", message, helps=helps, file=run)
+def _text(report: CalibrationReport) -> str:
+    """Say the promise, how the test sets keep it, and where it is written."""
+    from opdsl.workflow.calibration import CONFIDENCE
 
-
-def _held(saved: Saved, path: str, split: str | None, skip: int, samples: int | None) -> Samples:
-    """The samples to calibrate with, at the resolution of the run."""
-    from opdsl.cli.datasets import binding_of
-    from opdsl.data.io.dataset import open_dataset
-
-    fields = open_dataset(path, split=split, resolution=saved.settings.data.resolution)
-    found = binding_of(saved.graph, saved.settings)(fields)
-    if skip >= len(found):
-        message = f"`--skip {skip}` leaves out all {len(found)} samples"
-        raise fault("OP0613", message, helps=("lower it",), file=path)
-    found = found.last(len(found) - skip)
-    return found.first(samples) if samples else found
-
-
-def _tests(saved: Saved, test: list[str] | None) -> dict[str, Samples]:
-    """The samples to measure on; those of the run as far as they are there."""
-    from opdsl.cli.datasets import Held, binding_of, read_tests
-
-    held = [Held(x) for x in test or ()] or [x for x in saved.tests if Path(x.path).exists()]
-    usual = saved.settings.data.resolution
-    return read_tests(held, (), usual, binding_of(saved.graph, saved.settings))
-
-
-def _text(found: Calibration, rows: Mapping[str, Coverage], path: str) -> str:
-    """The promise, what came of it on test sets, and where it is written."""
-    from opdsl.train.metrics.calibrate import CONFIDENCE  # torch comes with it
-
-    points, functions = f"{1 - found.alpha:.4g}", f"{1 - found.delta:.4g}"
-    least, most = found.range()
+    band = report.calibration
+    points, functions = f"{1 - band.alpha:.4g}", f"{1 - band.delta:.4g}"
+    least, most = band.range()
     lines = [
-        f"band         {found.of} +- {found.factor:.4g} {found.width}",
+        f"band         {band.of} +- {band.factor:.4g} {band.width}",
         f"promise      {points} of the points of a function, for {functions} of new functions",
-        f"from         {found.samples} samples, of which {found.rank} keep the promise",
-        f"so           {found.expected:.4g} of new functions keep it on average,",
+        f"from         {band.samples} samples, of which {band.rank} keep the promise",
+        f"so           {band.expected:.4g} of new functions keep it on average,",
         f"             {least:.3f} to {most:.3f} of them with probability {CONFIDENCE:g}",
     ]
-    if rows:
+    if report.coverage:
         heads = ("test set", "samples", "points inside", "functions kept", "half width")
         cells = [
             (k, str(x.samples), *(f"{y:.4g}" for y in (x.points, x.functions, x.width)))
-            for k, x in rows.items()
+            for k, x in report.coverage.items()
         ]
         lines += ["", table([heads, *cells]), ""]
-    return "\n".join([*lines, f"calibration  {path}"])
+    return "\n".join([*lines, f"calibration  {report.path}"])

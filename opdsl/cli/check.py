@@ -1,8 +1,8 @@
-"""`opdsl check`: everything that can be said of programs before they run."""
+"""`opdsl check`: the diagnostics of programs, before they run."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,14 +15,11 @@ from opdsl.cli.files import expanded, open_source
 from opdsl.diagnostics import CODES, Diagnostic, Exit, OpError, did_you_mean
 
 if TYPE_CHECKING:
-    from opdsl.compiler import Checked
     from opdsl.diagnostics.codes import Level
-
-NO_MODEL = "OP0210"  # a file of blocks, to be imported, is no mistake
 
 
 class Format(StrEnum):
-    """How diagnostics are printed."""
+    """A format of diagnostics."""
 
     TEXT = "text"
     JSON = "json"
@@ -75,58 +72,35 @@ def command(
 
 
 def _levels(allow: list[str], warn: list[str], deny: list[str]) -> dict[str, Level]:
-    from opdsl.checks.instructions import LINTS
-    from opdsl.checks.levels import chosen
+    from opdsl.workflow.check import lint_levels, lint_names
 
     try:
-        return dict(chosen(allow, warn, deny))
+        return lint_levels(allow, warn, deny)
     except KeyError as error:
-        near = did_you_mean(error.args[0], list(LINTS)) or (f"warnings: {', '.join(LINTS)}",)
+        names = lint_names()
+        near = did_you_mean(error.args[0], names) or (f"warnings: {', '.join(names)}",)
         raise UsageError(f"there is no warning `{error.args[0]}`; {near[0]}") from error
 
 
 def diagnostics(path: str, levels: Mapping[str, Level] | None = None) -> list[Diagnostic]:
-    """What is to be said of one file: of each of its models, its blocks and its settings."""
-    from opdsl.compiler import check_each
-    from opdsl.elaborate.program import models
+    """Return the diagnostics of one file; those of reading it too."""
+    from opdsl.workflow.check import check_file
 
     try:
         source, folder = open_source(path)
     except OpError as error:
         return list(error.diagnostics)
-    found: dict[Diagnostic, None] = {}
-    has_model = False
-    for checked in check_each(source, folder=folder, levels=levels):
-        has_model = bool(models(checked.file))
-        found |= dict.fromkeys(checked.diagnostics)
-        if checked.graph:
-            found |= dict.fromkeys(_settings(checked))
-    return [x for x in found if has_model or x.code != NO_MODEL]
-
-
-def _settings(checked: Checked) -> Iterator[Diagnostic]:
-    """What is wrong with the settings of the train block."""
-    from opdsl.compiler import train_settings
-
-    if not train_settings(checked):
-        return  # the models of the settings take a while to import
-    from opdsl.cli.train_block import from_train_block
-    from opdsl.train.config.settings import resolve
-
-    try:
-        resolve(from_train_block(checked))
-    except OpError as error:
-        yield from error.diagnostics
+    return check_file(source, folder, levels)
 
 
 def exit_code(found: list[Diagnostic], *, strict: bool = False) -> int:
-    """That of the first error; warnings fail if that is asked for."""
+    """Return the exit code of the first error; with `strict`, warnings count too."""
     failing = (CODES[x.code].exit for x in found if strict or x.severity == "error")
     return next(failing, Exit.OK)
 
 
 def verdict(paths: list[str], found: list[Diagnostic]) -> str:
-    """The last line: how many files, errors, warnings."""
+    """Return the last line: the numbers of files, errors and warnings."""
     files = paths[0] if len(paths) == 1 else f"{len(paths)} files"
     errors = sum(x.severity == "error" for x in found)
     counts = [_count(errors, "error"), _count(len(found) - errors, "warning")]
@@ -138,7 +112,7 @@ def _count(number: int, word: str) -> str:
 
 
 def annotation(diagnostic: Diagnostic) -> str:
-    """A line that GitHub shows beside the program."""
+    """Return a line that GitHub shows beside the program."""
     words = "\n".join([diagnostic.message, *diagnostic.notes, *(x.text for x in diagnostic.helps)])
     place = {"file": Path(diagnostic.where or "").as_posix()}
     if diagnostic.primary:
@@ -146,8 +120,8 @@ def annotation(diagnostic: Diagnostic) -> str:
         numbers = {"line": span.line, "endLine": span.end_line, "col": span.column}
         place |= {k: str(v) for k, v in numbers.items()}
     place["title"] = diagnostic.code
-    told = ",".join(f"{k}={_escaped(v, ':,')}" for k, v in place.items())
-    return f"::{diagnostic.severity} {told}::{_escaped(words)}"
+    place_text = ",".join(f"{k}={_escaped(v, ':,')}" for k, v in place.items())
+    return f"::{diagnostic.severity} {place_text}::{_escaped(words)}"
 
 
 def _escaped(text: str, more: str = "") -> str:

@@ -14,7 +14,7 @@ from opdsl.cli.options import Model, Parameters, Spec
 
 
 class Emit(StrEnum):
-    """What to print."""
+    """A kind of source to print."""
 
     PYTHON = "python"
 
@@ -40,28 +40,17 @@ def command(
     Example: opdsl compile specs/fno_darcy.op -o compiled
     """
     if out is None and emit is None:
-        raise UsageError("say where to: `-o DIR`, or print the source with `--emit python`")
-    from opdsl.cli.programs import open_model
-    from opdsl.cli.resolved import resolved_text
-    from opdsl.summary.memory_check import refuse_too_large, weight_bytes
+        raise UsageError("choose an output: `-o DIR`, or print the source with `--emit python`")
+    from opdsl.cli.files import open_checked
+    from opdsl.workflow.export import save_fresh
+    from opdsl.workflow.texts import python_source
 
-    program = open_model(spec, model, sets)
+    program = open_checked(spec, model, sets)
     if emit:
-        from opdsl.export import emit_python
-
-        _print(emit_python(program.graph), out)
+        _print(python_source(program.graph), out)
         return
-    text = resolved_text(program)
-    refuse_too_large(program.graph.name, {"weights": weight_bytes(program.graph)})
-    import torch
-
-    from opdsl.export import save_compiled
-    from opdsl.lower.module import lower
-
     assert out is not None
-    torch.manual_seed(seed)
-    save_compiled(program.graph, lower(program.graph), text, out)
-    result(str(out))
+    result(str(save_fresh(program, out, seed)))
 
 
 def _print(text: str, out: Path | None) -> None:

@@ -1,7 +1,6 @@
-"""What the Tab key offers: programs, names of models, parameters and settings, codes.
+"""Completions of the Tab key: programs, names of models, parameters and settings, codes.
 
-What comes in: the words typed so far. What goes out: words that may follow. A shell has no place
-for an error, so where nothing can be said, nothing is offered. torch is never imported.
+A shell has no place for an error, so where one occurs nothing is offered. torch is never imported.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ SUFFIXES = frozenset({".op", ".json"})
 def _quiet(
     find: Callable[[typer.Context], Iterable[Offer]],
 ) -> Callable[[typer.Context, str], list[Offer]]:
-    """The offers that begin as the word does; none where there is an error."""
+    """Offer what begins as the word does; nothing where there is an error."""
 
     def offered(ctx: typer.Context, incomplete: str) -> list[Offer]:
         try:
@@ -30,7 +29,7 @@ def _quiet(
 
 
 def programs(incomplete: str) -> list[str]:
-    """Programs and graphs, and folders to look into; the one folder that fits is looked into."""
+    """Offer programs, graphs and folders; a single folder is expanded."""
     folder, _, _ = incomplete.rpartition("/")
     found = _below(folder, incomplete)
     while len(found) == 1 and found[0].endswith("/"):
@@ -59,50 +58,44 @@ def _shown(path: Path, begin: str) -> bool:
 
 @_quiet
 def models(ctx: typer.Context) -> Iterator[Offer]:
-    """The models of the program."""
-    from opdsl.cli.files import open_source
-    from opdsl.elaborate import program
-    from opdsl.syntax.parser import parse
+    """Offer the models of the program."""
+    from opdsl.workflow.completion import models_of
 
-    source, _ = open_source(_spec(ctx))
-    for x in program.models(parse(source)[0]):
-        yield x.name.text, x.doc.text if x.doc else ""
+    yield from models_of(_spec(ctx))
 
 
 @_quiet
 def parameters(ctx: typer.Context) -> Iterator[Offer]:
-    """The parameters of the model with their values, ready to be changed."""
-    from opdsl.compiler import check
-    from opdsl.elaborate.values import show
+    """Offer the parameters of the model with their values, ready to be changed."""
+    from opdsl.workflow.completion import parameters_of
 
-    graph = check(Path(_spec(ctx)), model=ctx.params.get("model")).sound()
-    for name, value in graph.params.items():
-        text = value if isinstance(value, str) else show(value)  # type: ignore[arg-type]  # from a Value
+    for name, text in parameters_of(_spec(ctx), ctx.params.get("model")):
         yield f"model.{name}={text}".replace(" ", ""), "a parameter of the model"
 
 
 @_quiet
 def settings(ctx: typer.Context) -> Iterator[Offer]:
-    """The same, and the settings of a run."""
-    from opdsl.train.config.schema import Settings
+    """Offer the settings of a run, and the parameters of the model."""
+    from opdsl.workflow.completion import default_settings
 
-    for key, value in Settings().rows():
-        told = "" if value is None or isinstance(value, list | dict) else str(value)
-        yield f"{key}={told}", "a setting of the run"
+    for key, text in default_settings():
+        yield f"{key}={text}", "a setting of the run"
     yield from ((x, y) for x, y in parameters(ctx, ""))
 
 
 @_quiet
-def codes(_: typer.Context) -> Iterator[Offer]:
-    """Codes of diagnostics, and their names."""
+def topics(_: typer.Context) -> Iterator[Offer]:
+    """Offer the topics of `opdsl explain`: codes and names of diagnostics, blocks, settings."""
     from opdsl.diagnostics import CODES
+    from opdsl.reference.topics import topic_names
 
     yield from ((code, x.title) for code, x in CODES.items())
     yield from ((x.slug, x.title) for x in CODES.values())
+    yield from topic_names()
 
 
 def _spec(ctx: typer.Context) -> str:
-    """The program that was named already."""
+    """Return the program among the words typed so far."""
     named = (ctx.params.get("spec"), ctx.params.get("old"))
     # behind an option that has no value yet, the arguments are not yet sorted
     words = (x for x in (*named, *ctx.args) if x)

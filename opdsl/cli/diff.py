@@ -1,4 +1,4 @@
-"""`opdsl diff`: what differs between two models."""
+"""`opdsl diff`: the differences between two models."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from opdsl.diagnostics import Exit
 
 if TYPE_CHECKING:
     from opdsl.export import Difference
-    from opdsl.export.diff import Change
+    from opdsl.export.diff import ModelChange
 
 SECTIONS = ("settings", "domains", "ports", "nodes")
 
@@ -41,10 +41,10 @@ def command(
 
     Example: opdsl diff specs/fno_darcy.op mine.op
     """
-    from opdsl.cli.programs import open_model
-    from opdsl.export import compare
+    from opdsl.cli.files import open_graph
+    from opdsl.workflow.views import diff
 
-    found = compare(open_model(old, model, None).graph, open_model(new, model, None).graph)
+    found = diff(open_graph(old, model, None), open_graph(new, model, None))
     if as_json:
         show_json(found.to_json())
     else:
@@ -53,7 +53,7 @@ def command(
 
 
 def to_text(found: Difference) -> str:
-    """The differences in sections, names in one column, gained parameters in another."""
+    """Return the differences in sections, names in one column, gained parameters in another."""
     parts = [_section(name, getattr(found, name)) for name in SECTIONS]
     before, after = found.params
     gained = f" ({_gained(after - before)})" if after != before else ""
@@ -61,8 +61,8 @@ def to_text(found: Difference) -> str:
     return "\n\n".join([*(x for x in parts if x), f"{total}\n{found.verdict}"])
 
 
-def _section(name: str, changes: tuple[Change, ...]) -> str:
-    """A heading and its rows; what does not fit beside the first change stands below it."""
+def _section(name: str, changes: tuple[ModelChange, ...]) -> str:
+    """Return a heading and its rows; further changes of one name get rows of their own."""
     rows: list[tuple[str, ...]] = []
     for x in changes:
         first, *rest = x.told or ("",)
@@ -76,7 +76,7 @@ def _section(name: str, changes: tuple[Change, ...]) -> str:
 
 
 def _aligned(rows: list[tuple[str, ...]]) -> str:
-    """The last column is left as it is."""
+    """Align all columns but the last."""
     heads = table([x[:-1] for x in rows]).split("\n")
     wide = max(map(len, heads))
     return "\n".join(f"{a:<{wide}}  {b[-1]}".rstrip() for a, b in zip(heads, rows, strict=True))

@@ -1,8 +1,7 @@
-"""One guard around every command: what it raises becomes words and an exit code, no traceback.
+"""Exceptions of a command as messages and exit codes, without a traceback.
 
-What comes in: a command. What goes out: the same command, which ends with `typer.Exit` and a code
-of `Exit`. A mistake of the user is told with carets (or as JSON where JSON was asked for), one of
-ours in a line that says so; OPDSL_TRACEBACK=1 shows where.
+A mistake of the user is shown with carets (or as JSON with `--json`), a fault of opdsl in a line
+that says so; OPDSL_TRACEBACK=1 shows where it is.
 """
 
 from __future__ import annotations
@@ -18,7 +17,6 @@ import typer
 
 from opdsl.cli.console import UsageError, own_warnings_as_lines, say, show_json, warn
 from opdsl.diagnostics import CODES, Exit, OpError
-from opdsl.train.engine.signals import Interrupted
 
 P = ParamSpec("P")
 
@@ -27,7 +25,7 @@ OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
 
 
 def guard(command: Callable[P, None]) -> Callable[P, None]:
-    """The command with its errors told and its exit code set."""
+    """Return a command that reports its errors and ends with an exit code."""
 
     @wraps(command)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
@@ -40,7 +38,7 @@ def guard(command: Callable[P, None]) -> Callable[P, None]:
 
 
 def _code(run: Callable[[], None], *, as_json: bool) -> int:
-    """Run, tell what went wrong, let everything leave stdout, and give the exit code."""
+    """Run, report an error, flush stdout, and return the exit code."""
     try:
         code = _ended(run, as_json=as_json)
     except BrokenPipeError:
@@ -51,33 +49,37 @@ def _code(run: Callable[[], None], *, as_json: bool) -> int:
         _close_stdout()
     except OSError as error:
         _close_stdout()
-        return told(error, as_json=False)
+        return report(error, as_json=False)
     return code
 
 
 def _ended(run: Callable[[], None], *, as_json: bool) -> int:
-    """The exit code of a command that has ended one way or another."""
+    """Run, and return the exit code, however the command ends."""
     try:
         with own_warnings_as_lines():
             run()
     except typer.Exit as error:
         return int(error.exit_code)
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit, GeneratorExit):
         raise
-    except (Exception, KeyboardInterrupt, Interrupted) as error:  # noqa: BLE001  that is its job
-        return told(error, as_json=as_json)
+    except BaseException as error:  # noqa: BLE001  an interruption is no `Exception`
+        return report(error, as_json=as_json)
     return Exit.OK
 
 
-def told(error: BaseException, *, as_json: bool) -> int:
-    """Say what went wrong; the exit code for it."""
+def report(error: BaseException, *, as_json: bool) -> int:
+    """Say what went wrong, and return the exit code for it."""
+    # only now: `opdsl check` of a sound program does without these modules
+    from opdsl.workflow.errors import ArgumentError
+    from opdsl.workflow.interrupt import Interrupted
+
     if os.environ.get(TRACEBACK, "0") not in {"", "0"}:
         _show_traceback(error)
     match error:
         case OpError():
-            _tell(error, as_json=as_json)
+            _show(error, as_json=as_json)
             return exit_code(error)
-        case UsageError():
+        case UsageError() | ArgumentError():
             return _line(f"error: {error}", Exit.USAGE)
         case Interrupted():
             return _line("stopped", error.exit_code)
@@ -88,17 +90,17 @@ def told(error: BaseException, *, as_json: bool) -> int:
             name = error.filename or ("standard output" if error.errno == errno.ENOSPC else "")
             place = f"{name}: " if name else ""
             return _line(f"error: {place}{error.strerror}", Exit.FAILED)
-    if _no_memory(error):
+    if _out_of_memory(error):
         return _line(f"error: there is not enough memory for this: {error}", Exit.TOO_LARGE)
     return _line(_our_fault(error), Exit.FAILED)
 
 
 def exit_code(error: OpError) -> int:
-    """The exit code of the first error."""
+    """Return the exit code of the first error."""
     return CODES[error.diagnostics[0].code].exit
 
 
-def _tell(error: OpError, *, as_json: bool) -> None:
+def _show(error: OpError, *, as_json: bool) -> None:
     if as_json:
         show_json({"diagnostics": [x.to_json() for x in error.diagnostics]})
     else:
@@ -110,7 +112,7 @@ def _line(text: str, code: int) -> int:
     return code
 
 
-def _no_memory(error: BaseException) -> bool:
+def _out_of_memory(error: BaseException) -> bool:
     text = str(error).lower()
     return isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError) and any(x in text for x in OUT_OF_MEMORY)
@@ -133,5 +135,5 @@ def _show_traceback(error: BaseException) -> None:
 
 
 def _close_stdout() -> None:
-    """Let the interpreter's own last flush go nowhere."""
+    """Discard what the interpreter flushes at its end."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

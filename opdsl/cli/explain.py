@@ -1,52 +1,103 @@
-"""`opdsl explain`: the page of a code."""
+"""`opdsl explain`: the page of a diagnostic, a block, a setting or a command."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Annotated
 
 import typer
 
-from opdsl.cli.completion import codes
+from opdsl.cli.completion import topics
 from opdsl.cli.console import UsageError, result, table
 from opdsl.diagnostics import CODES, did_you_mean
 
 
 def command(
-    code: Annotated[
+    topic: Annotated[
         str | None,
         typer.Argument(
-            metavar="CODE",
-            help="Such as OP0309, or its name.",
+            metavar="TOPIC",
+            help="Such as OP0309 or its name, spectral_conv, optimizer.lr, train.",
             show_default=False,
-            autocompletion=codes,
+            autocompletion=topics,
         ),
     ] = None,
 ) -> None:
-    """Explain a diagnostic: what it means, a wrong program, the cure.
+    """Explain a diagnostic, a block, a setting or a command.
 
-    Without a code, list them all.
+    Without a topic, list all diagnostics.
 
     Example: opdsl explain OP0309
+
+    Example: opdsl explain spectral_conv
     """
-    if code is None:
+    if topic is None:
         result(table([(k, x.slug, x.title) for k, x in CODES.items()], left=3))
     else:
-        result(page(code))
+        result(page(topic))
 
 
 def page(word: str) -> str:
-    """The page of a code, which may be written `op309`, `309` or `too-many-modes`.
+    """Everything that is known under a name; a code may be written `op309`, `309` or by its name.
 
     Raises:
-        UsageError: there is no such code.
+        UsageError: there is no such topic; the message names the nearest one.
     """
+    name = word.strip()
+    code = _code(name)
+    if code is not None and re.search(r"\d", name):  # a number is nothing but a code
+        return _code_page(code, word)
+    parts = [_code_page(code, word)] if code else []
+    parts += _topics(name)
+    if not parts:
+        raise _unknown(word)
+    return "\n".join(parts)
+
+
+def _code(name: str) -> str | None:
+    digits = re.fullmatch(r"(?:op)?(\d{1,4})", name, re.IGNORECASE)
+    if digits:
+        return f"OP{int(digits[1]):04}"
+    return next((k for k, x in CODES.items() if x.slug == name.lower()), None)
+
+
+def _code_page(code: str, word: str) -> str:
     from opdsl.resources import root
 
-    slugs = {x.slug: k for k, x in CODES.items()}
-    digits = re.fullmatch(r"(?:op)?(\d{1,4})", word.strip(), re.IGNORECASE)
-    code = f"OP{int(digits[1]):04}" if digits else slugs.get(word.strip().lower())
     if code not in CODES:
-        near = did_you_mean(code or word, [*CODES, *slugs]) or ("`opdsl explain` lists them all",)
-        raise UsageError(f"there is no code `{word}`; {near[0]}")
+        raise _unknown(word, code)
     return (root("grammar") / "diagnostics" / f"{code}.md").read_text(encoding="utf-8")
+
+
+def _topics(name: str) -> Iterator[str]:
+    from opdsl.reference.commands import command_text
+    from opdsl.reference.topics import explanations
+
+    yield from explanations(name)
+    for words, found in _commands():
+        if name in {words, words.partition(" ")[2]}:
+            yield command_text(words, found)
+
+
+def _commands() -> list[tuple[str, object]]:
+    from typer.main import get_command
+
+    from opdsl.cli import app
+    from opdsl.reference.commands import leaf_commands
+
+    return list(leaf_commands(get_command(app)))
+
+
+def _unknown(word: str, code: str = "") -> UsageError:
+    from opdsl.reference.topics import topic_names
+
+    names = [
+        *CODES,
+        *(x.slug for x in CODES.values()),
+        *(x for x, _ in topic_names()),
+        *(x.partition(" ")[2] for x, _ in _commands()),
+    ]
+    near = did_you_mean(code or word, names) or ("`opdsl explain` lists the diagnostics",)
+    what = "code" if code else "diagnostic, block, setting or command"
+    return UsageError(f"there is no {what} `{word}`; {near[0]}")

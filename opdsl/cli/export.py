@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,13 +13,13 @@ from opdsl.cli.files import named
 from opdsl.cli.options import Json, Model, Parameters
 
 if TYPE_CHECKING:
-    from opdsl.lower.exported import Report, Subject
+    from opdsl.workflow.export import ExportedModel
 
 SUFFIXES = (".pt2", ".onnx", ".aoti.pt2")
 
 
 class Kind(StrEnum):
-    """What is written."""
+    """A format of exported files."""
 
     PT2 = "pt2"
     ONNX = "onnx"
@@ -83,78 +82,48 @@ def command(
     Example: opdsl export specs/fno_darcy.op --out fno.aoti.pt2
     """
     chosen = _kind(out, kind)
-    from opdsl.lower.exported import Call, example, export
-    from opdsl.summary import parse_at
+    of_run = Path(source).is_dir()
+    if of_run and (model or sets):
+        message = "`--model` and `--set` are for programs; the model of a run is what it is"
+        raise UsageError(message)
+    from opdsl.cli.files import open_graph
+    from opdsl.workflow.export import export
 
-    subject = _of_run(source, model, sets, last=last) if Path(source).is_dir() else None
-    subject = subject or _of_program(source, model, sets, seed)
-    if precision is Numbers.FP64:
-        subject.whole.double()
-    roots = example(subject.graph) if at is None else parse_at(at, subject.graph)
-    about = {"values": "physical" if Path(source).is_dir() else "as in the program"}
-    report = export(subject, Call(roots, batch), out, kind=chosen, fixed=fixed, about=about)
+    exported = export(
+        source if of_run else open_graph(source, model, sets),
+        out,
+        format=chosen.value,
+        at=at,
+        batch=batch,
+        fixed=fixed,
+        double=precision is Numbers.FP64,
+        last=last,
+        seed=seed,
+    )
     if as_json:
-        show_json(report.to_json())
+        show_json(exported.to_json())
         return
-    for line in _told(report, subject):
+    for line in _lines(exported):
         say(line)
     result(str(out))
 
 
 def _kind(out: Path, kind: Kind | None) -> Kind:
-    """What to write, as it was said or by its name."""
-    said = next((k for x, k in ENDINGS.items() if out.name.endswith(x)), None)
+    """Return the format of the file, from the option or from its name."""
+    by_name = next((k for x, k in ENDINGS.items() if out.name.endswith(x)), None)
     named("--out", out, (".onnx",) if kind is Kind.ONNX else (".pt2",) if kind else SUFFIXES)
-    return kind or said or Kind.PT2
+    return kind or by_name or Kind.PT2
 
 
-def _of_run(folder: str, model: str | None, sets: Sequence[str] | None, *, last: bool) -> Subject:
-    """The module of a run, with what normalises around it."""
-    if model or sets:
-        raise UsageError("`--model` and `--set` are for programs; the model of a run is what it is")
-    from opdsl.lower.exported import Subject
-    from opdsl.lower.exported.trace import refuse_points
-    from opdsl.workflow.operator import Operator
-    from opdsl.workflow.run_folder import read_run_folder
-    from opdsl.workflow.weights import trained_module
-
-    run = read_run_folder(folder)
-    refuse_points(run.graph)
-    module, trained = trained_module(run.folder, run.graph, last=last)
-    whole = Operator(module, trained.normaliser)
-    return Subject(run.graph, module, whole, whole.draw)
-
-
-def _of_program(spec: str, model: str | None, sets: Sequence[str] | None, seed: int) -> Subject:
-    """A fresh module."""
-    from opdsl.cli.programs import open_model
-    from opdsl.lower.exported import Subject
-    from opdsl.lower.exported.trace import refuse_points
-    from opdsl.summary.memory_check import refuse_too_large, weight_bytes
-
-    graph = open_model(spec, model, sets).graph
-    refuse_points(graph)
-    refuse_too_large(graph.name, {"weights": weight_bytes(graph)})
-    import torch
-
-    from opdsl.lower.module import lower
-
-    torch.manual_seed(seed)
-    module = lower(graph)
-    return Subject(graph, module, module)
-
-
-def _told(report: Report, subject: Subject) -> list[str]:
-    """What the file takes, and how near it is."""
-    from opdsl.lower.exported import Free, axis_names
-
-    names = axis_names(subject.graph)
+def _lines(exported: ExportedModel) -> list[str]:
+    """Describe the inputs of the file, and how near it is to the model."""
+    report, names = exported.report, exported.axes
     lines = []
     for name, shape in report.inputs.items():
         sizes = (a if n is None else str(n) for a, n in zip(names[name], shape, strict=True))
         lines.append(f"{name}: ({', '.join(sizes)})")
     if report.said:
-        bound = "resolution" if report.free is Free.BATCH else "batch and resolution"
+        bound = "resolution" if report.free == "batch" else "batch and resolution"
         lines.append(f"for this {bound} only: {report.said}")
     if report.step > 1:
         lines.append(f"a resolution differs from the traced one by multiples of {report.step}")

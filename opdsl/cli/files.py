@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from opdsl.cli.console import UsageError, stdin
-from opdsl.diagnostics import Source, fault
+from opdsl.cli.console import UsageError, stdin, warn
+from opdsl.diagnostics import Source
+
+if TYPE_CHECKING:
+    from opdsl.ir.graph import Graph
+    from opdsl.workflow.programs.program import Program
 
 SUFFIX = ".op"
 STDIN = "-"
@@ -14,7 +19,7 @@ HDF5 = (".h5", ".hdf5")
 
 
 def expanded(paths: Sequence[str]) -> list[str]:
-    """The files, and every program below the folders.
+    """Return the files, and every program below the folders.
 
     Raises:
         UsageError: stdin is named beside files, or a folder holds no program.
@@ -34,21 +39,20 @@ def _below(path: str) -> list[str]:
 
 
 def open_source(path: str) -> tuple[Source, Path]:
-    """The text of a file, or of stdin for `-`, and its folder.
+    """Read the text of a file, or of stdin for `-`, and return it with its folder.
 
     Raises:
         OpError: OP0202.
     """
     if path == STDIN:
         return Source("<stdin>", stdin().decode("utf-8-sig", "replace")), Path()
-    from opdsl.compiler import read
+    from opdsl.workflow.check import read_source
 
-    source, folder = read(Path(path))
-    return source, folder or Path()
+    return read_source(path)
 
 
 def named(option: str, out: Path, endings: Sequence[str]) -> None:
-    """The file to make is named as what it will be.
+    """Check that the name of a new file ends as its format does.
 
     Raises:
         UsageError: its name ends in none of these.
@@ -58,13 +62,13 @@ def named(option: str, out: Path, endings: Sequence[str]) -> None:
 
 
 def apart(option: str, out: Path, read: str) -> None:
-    """The file to make is not one that is read: it would be lost.
+    """Check that a new file does not overwrite one that is read.
 
     Args:
         read: a file, or a folder of files.
 
     Raises:
-        UsageError: it is.
+        UsageError: it would.
     """
     if out.exists() and out.resolve().is_relative_to(Path(read).resolve()):
         raise UsageError(f"`{option} {out}` would overwrite what is read: name another file")
@@ -74,13 +78,27 @@ def write(path: Path, data: bytes) -> None:
     """Write a file whole or not at all; its folder is made.
 
     Raises:
-        OpError: OP0625.
+        OpError: OP0625, the file cannot be written.
     """
-    from opdsl.files import write_whole
+    from opdsl.workflow.output import write_file
 
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, data)
-    except OSError as error:
-        message = f"the file could not be written: {(error.strerror or str(error)).lower()}"
-        raise fault("OP0625", message, file=str(path)) from error
+    write_file(path, data)
+
+
+def open_checked(spec: str, model: str | None, sets: Sequence[str] | None) -> Program:
+    """Check a program for a command that sets parameters of the model only.
+
+    Its warnings are printed on stderr.
+
+    Raises:
+        OpError: everything that is wrong with it.
+    """
+    from opdsl.workflow.programs.program import open_model
+
+    source, folder = open_source(spec)
+    return open_model(source, folder, model=model, sets=sets, warn=warn)
+
+
+def open_graph(spec: str, model: str | None, sets: Sequence[str] | None) -> Graph:
+    """Return the graph of `open_checked`."""
+    return open_checked(spec, model, sets).graph

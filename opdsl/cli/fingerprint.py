@@ -1,16 +1,9 @@
-"""`opdsl fingerprint`: what a model is, in one word."""
+"""`opdsl fingerprint`: the identity of a model as a hash."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-from typing import TYPE_CHECKING
-
 from opdsl.cli.console import result, show_json
 from opdsl.cli.options import Json, Model, Parameters, Spec
-
-if TYPE_CHECKING:
-    from opdsl.cli.programs import Program
 
 
 def command(
@@ -24,21 +17,11 @@ def command(
 
     Example: opdsl fingerprint specs/fno_darcy.op
     """
-    from opdsl.cli.programs import open_model
-    from opdsl.ir.fingerprint import SCHEME, fingerprint
+    from opdsl.cli.files import open_checked
+    from opdsl.workflow.texts import fingerprints
 
-    program = open_model(spec, model, sets)
-    found = fingerprint(program.graph)
+    found = fingerprints(open_checked(spec, model, sets), of_run=as_json)
     if as_json:
-        run = _run(program, found)
-        show_json({"model": program.graph.name, "scheme": SCHEME, "function": found, "run": run})
+        show_json(found)
     else:
-        result(found)
-
-
-def _run(program: Program, function: str) -> str:
-    """sha256 of the function and every setting of its run, those left at their defaults too."""
-    from opdsl.cli.programs import resolved
-
-    rows = [[key, value] for key, value, _ in resolved(program).explain()]
-    return hashlib.sha256(json.dumps([function, rows]).encode()).hexdigest()
+        result(found["function"])

@@ -12,7 +12,6 @@ from opdsl.cli.completion import programs
 from opdsl.cli.console import binary, result, say, stdin, warn
 from opdsl.cli.files import STDIN, expanded, write
 from opdsl.diagnostics import Exit, OpError
-from opdsl.files import LARGEST_TEXT, read_regular
 
 
 def command(
@@ -53,25 +52,25 @@ def command(
 
 
 def _one(path: str, *, check: bool, diff: bool) -> bool:
-    """Format one file; whether it changes."""
-    from opdsl.syntax.printer import format_text
+    """Format one file, and return whether it changes."""
+    from opdsl.workflow.texts import format_text, program_bytes
 
     if path == STDIN:
         before, name = stdin(), "<stdin>"
     else:
-        before, name = _bytes(path), path
+        before, name = program_bytes(Path(path)), path
     text = before.decode("utf-8-sig", "replace")
     after = format_text(text, name)
     same = after.encode() == before
     if path == STDIN and not (diff or check):
         binary(after.encode())
     elif not same:
-        _tell(path, name, text, after, check=check, diff=diff)
+        _apply(path, name, text, after, check=check, diff=diff)
     return not same
 
 
-def _tell(path: str, name: str, before: str, after: str, *, check: bool, diff: bool) -> None:
-    """Show or make the change."""
+def _apply(path: str, name: str, before: str, after: str, *, check: bool, diff: bool) -> None:
+    """Show the change, or write it."""
     if diff:
         result(_diff(before, after, name))
     elif check:
@@ -81,16 +80,8 @@ def _tell(path: str, name: str, before: str, after: str, *, check: bool, diff: b
         say(f"changed {name}")
 
 
-def _bytes(path: str) -> bytes:
-    """The file as it is, errors of reading told as those of the compiler."""
-    from opdsl.compiler import read
-
-    read(Path(path))
-    return read_regular(Path(path), LARGEST_TEXT)
-
-
 def _replace(path: Path, text: str) -> None:
-    """The file with its rights, behind a link if it is one."""
+    """Write the file with its permissions, behind a link if it is one."""
     real = path.resolve()
     mode = real.stat().st_mode
     write(real, text.encode())

@@ -12,7 +12,7 @@ import typer
 
 from opdsl.cli.console import result, show_json
 from opdsl.cli.options import Json
-from opdsl.cli.progress import Progress
+from opdsl.cli.progress import SampleProgress
 from opdsl.data.generate import GENERATORS, Generator, Option
 
 
@@ -44,14 +44,14 @@ def _command(name: str, generator: Generator) -> Callable[..., None]:
     """A function whose signature has the options of a generator, for typer."""
 
     def command(*, out: Path, seed: int, as_json: bool, **options: Any) -> None:
-        progress = Progress()
-        told = {k: x.value if isinstance(x, StrEnum) else x for k, x in options.items()}
-        made = generator.generate(out=out, seed=seed, progress=progress, **told)
+        progress = SampleProgress()
+        values = {k: x.value if isinstance(x, StrEnum) else x for k, x in options.items()}
+        written = generator.generate(out=out, seed=seed, progress=progress, **values)
         progress.end()
         if as_json:
-            show_json(made.to_json())
+            show_json(written.to_json())
         else:
-            result(str(made))
+            result(str(written))
 
     parameters = _parameters(generator)
     command.__name__ = name
@@ -70,8 +70,8 @@ def _parameters(generator: Generator) -> list[inspect.Parameter]:
     """Options that must be given, then the file and the seed, then the others."""
     needed = [x for x in generator.options if x.default is None and not x.optional]
     others = [x for x in generator.options if x not in needed]
-    written = f"The {generator.suffix} file to make."
-    out = typer.Option("--out", "-o", metavar="FILE", help=written)
+    file_help = f"The {generator.suffix} file to make."
+    out = typer.Option("--out", "-o", metavar="FILE", help=file_help)
     seed = typer.Option("--seed", metavar="S", help="The same seed, the same data.")
     return [
         *map(_parameter, needed),

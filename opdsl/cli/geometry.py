@@ -1,21 +1,21 @@
-"""`opdsl data convert`, `distance`, `transport`: meshes of others, and what is found of them."""
+"""`opdsl data convert`, `distance`, `transport`: mesh files, and fields derived from meshes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from opdsl.cli.console import UsageError, result, show_json
 from opdsl.cli.files import HDF5, apart, named
 from opdsl.cli.options import Json
-from opdsl.cli.progress import Progress
+from opdsl.cli.progress import SampleProgress
 
 if TYPE_CHECKING:
     from opdsl.data.derive.add_distance import Box
-    from opdsl.data.io.meshes import Mesh
+    from opdsl.workflow.datasets.meshes import MeshConversion
 
 Data = Annotated[
     str, typer.Argument(metavar="DATA", help="A data set with points.", show_default=False)
@@ -64,56 +64,35 @@ def convert(
     Example: opdsl data convert cars/*.vtk --output pressure -o cars.h5
     """
     named("--out", out, HDF5)
-    from opdsl.data.io.formats import points
-    from opdsl.data.io.mesh_set import as_fields
-    from opdsl.data.io.meshes import read_meshes
+    from opdsl.workflow.datasets.meshes import convert_meshes
 
-    progress = Progress()
-    meshes = read_meshes(paths, progress)
-    progress.end()
-    raw = as_fields(
-        meshes,
-        name=name or out.stem,
+    progress = SampleProgress()
+    found = convert_meshes(
+        paths,
+        out,
+        name=name,
         domain=domain,
         inputs=inputs or (),
         outputs=outputs or (),
+        progress=progress,
     )
-    points.write(out, raw)
-    told = _about(out, meshes)
+    progress.end()
     if as_json:
-        show_json(told)
+        show_json(asdict(found) | {"path": str(out)})
         return
-    low, high = told["points"]
-    lines = [f"{out}: {len(meshes)} samples of {low} to {high} points, {told['cells']}"]
-    lines += [f"field {k}: {_how(k, n, meshes[0])}" for k, n in told["fields"].items()]
-    if told["left_out"]:
-        lines.append(f"left out: {told['left_out']} points that no cell uses")
-    if told["labels"]:
-        lines.append(f"left out: {', '.join(told['labels'])}, whole numbers on cells")
+    low, high = found.points
+    lines = [f"{out}: {found.samples} samples of {low} to {high} points, {found.cells}"]
+    lines += [f"field {k}: {_channels(k, n, found)}" for k, n in found.fields.items()]
+    if found.left_out:
+        lines.append(f"left out: {found.left_out} points that no cell uses")
+    if found.labels:
+        lines.append(f"left out: {', '.join(found.labels)}, whole numbers on cells")
     result("\n".join(lines))
 
 
-def _about(out: Path, meshes: Sequence[Mesh]) -> dict[str, Any]:
-    from opdsl.data.io.meshes import cell_kind
-
-    counts = [len(x.points) for x in meshes]
-    first = meshes[0]
-    return {
-        "path": str(out),
-        "samples": len(meshes),
-        "points": [min(counts), max(counts)],
-        "dimensions": first.points.shape[1],
-        "cells": cell_kind(first),
-        "fields": {k: x.shape[1] for k, x in first.fields.items()},
-        "averaged": list(first.averaged),
-        "left_out": sum(x.left_out for x in meshes),
-        "labels": list(first.labels),
-    }
-
-
-def _how(name: str, channels: int, first: Mesh) -> str:
+def _channels(name: str, channels: int, found: MeshConversion) -> str:
     count = "1 channel" if channels == 1 else f"{channels} channels"
-    return f"{count}, moved from cells to points" if name in first.averaged else count
+    return f"{count}, moved from cells to points" if name in found.averaged else count
 
 
 def distance(
@@ -151,43 +130,40 @@ def distance(
     """
     named("--out", out, HDF5)
     apart("--out", out, data)
-    from opdsl.data import open_dataset
-    from opdsl.data.derive.add_distance import Sign, add_distance
-    from opdsl.data.derive.derived_fields import select_fields
-    from opdsl.data.io.formats import points
-    from opdsl.nn.points.batch import numbers
+    from opdsl.workflow.datasets.meshes import add_distance
 
-    fields = select_fields(open_dataset(data), keep or ())
-    progress = Progress()
-    raw, ends = add_distance(
-        fields,
-        grid=_grid(grid, fields.places),
-        box=None if box is None else _box(box),
+    sizes, ends = _grid(grid), None if box is None else _box(box)
+    progress = SampleProgress()
+    found = add_distance(
+        data,
+        out,
+        grid=sizes,
+        box=ends,
         domain=domain,
+        keep=keep or (),
         name=name,
-        sign=Sign(not unsigned, holes),
+        signed=not unsigned,
+        holes=holes,
+        box_text=_box_text,
         progress=progress,
     )
     progress.end()
-    points.write(out, raw, parameters={f"{name}_box": _told(ends)})
-    sizes = list(numbers(raw.values[name]).shape[2:])
     if as_json:
-        show_json({"path": str(out), "samples": len(raw), "grid": sizes, "box": ends})
+        about = {"path": str(out), "samples": found.samples}
+        show_json(about | {"grid": list(found.grid), "box": found.box})
         return
     result(
-        f"{out}: {len(raw)} samples with `{name}` on {'x'.join(map(str, sizes))} points "
-        f"of the box {_told(ends)}"
+        f"{out}: {found.samples} samples with `{name}` on {'x'.join(map(str, found.grid))} points "
+        f"of the box {_box_text(found.box)}"
     )
 
 
-def _grid(text: str, places: Any) -> tuple[int, ...]:
-    """`16` for all axes, or `32x16x16`."""
+def _grid(text: str) -> tuple[int, ...]:
+    """Parse `16`, which stands for all axes, or `32x16x16`."""
     parts = text.split("x")
     if not all(x.isdecimal() and int(x) > 1 for x in parts):
         raise UsageError(f"--grid {text}: expected points on each axis, as 16 or 32x16x16")
-    sizes = tuple(int(x) for x in parts)
-    axes = {x[0].points.shape[1] for x in places.values()}
-    return sizes * max(axes, default=1) if len(sizes) == 1 else sizes
+    return tuple(int(x) for x in parts)
 
 
 def _box(text: str) -> Box:
@@ -195,13 +171,13 @@ def _box(text: str) -> Box:
         ends = tuple(tuple(map(float, x.split(".."))) for x in text.split(","))
     except ValueError:
         ends = ()
-    found = tuple((x[0], x[1]) for x in ends if len(x) == 2 and x[0] < x[1])
-    if len(found) != len(ends) or not ends:
+    box = tuple((x[0], x[1]) for x in ends if len(x) == 2 and x[0] < x[1])
+    if len(box) != len(ends) or not ends:
         raise UsageError(f"--box {text}: expected the ends of each axis, as 0..1,0..1,-0.5..2")
-    return found
+    return box
 
 
-def _told(box: Box) -> str:
+def _box_text(box: Box) -> str:
     return ",".join(f"{a:.6g}..{b:.6g}" for a, b in box)
 
 
@@ -231,31 +207,26 @@ def transport(
     """
     named("--out", out, HDF5)
     apart("--out", out, data)
-    from opdsl.data import open_dataset
-    from opdsl.data.derive.add_transport import add_transport
-    from opdsl.data.derive.derived_fields import select_fields
-    from opdsl.data.io.formats import points
+    from opdsl.workflow.datasets.meshes import add_transport
 
-    fields = select_fields(open_dataset(data), keep or ())
-    progress = Progress()
-    raw, found = add_transport(fields, domain=domain, normals=normals, size=size, progress=progress)
+    progress = SampleProgress()
+    found = add_transport(
+        data,
+        out,
+        domain=domain,
+        keep=keep or (),
+        normals=normals,
+        size=size,
+        progress=progress,
+    )
     progress.end()
-    points.write(out, raw)
-    told = {
-        "path": str(out),
-        "samples": len(raw),
-        "size": found[0].size,
-        "normals": "cross" in raw.values,
-        "costs": [x.cost for x in found],
-        "missed": [x.missed for x in found],
-    }
     if as_json:
-        show_json(told)
+        show_json({"path": str(out), **asdict(found)})
         return
-    mean = sum(x.cost for x in found) / len(found)
+    mean = sum(found.costs) / len(found.costs)
     result(
-        f"{out}: {len(raw)} samples on {found[0].size}x{found[0].size} points of a torus, "
-        f"{'with' if 'cross' in raw.values else 'without'} normals\n"
+        f"{out}: {found.samples} samples on {found.size}x{found.size} points of a torus, "
+        f"{'with' if found.normals else 'without'} normals\n"
         f"mean squared distance moved: {mean:.4g}; points without a grid point: "
-        f"{sum(x.missed for x in found)}"
+        f"{sum(found.missed)}"
     )

@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from opdsl.cli.console import UsageError, result, say
+from opdsl.cli.console import result, say
 from opdsl.cli.files import write
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from opdsl.migrate.neuralop import Call
-
-CONFIGS = (".yaml", ".yml", ".json")
 
 
 def neuralop(
@@ -55,50 +48,24 @@ def neuralop(
 
     Example: opdsl import neuralop "FNO((16, 16), 1, 1, 64, norm='group_norm')" -o fno.op
     """
-    from opdsl.migrate.neuralop import import_call, read_call
+    from opdsl.workflow.neuralop import import_neuralop
 
-    found, weights = _read(source)
-    if call is not None:
-        found = read_call(call)
-    if found is None:
-        raise UsageError(
-            f"`{source}` does not say which model its weights are of: name the call that made it, "
-            '`--call "FNO((16, 16), 1, 1, 64)"`'
-        )
-    called = found.also(latent=latent, variables=_variables(variables))
-    made = import_call(called, weights, corrected=corrected)
-    for note in made.notes:
+    imported = import_neuralop(
+        source, call=call, corrected=corrected, latent=latent, variables=_variables(variables)
+    )
+    for note in imported.notes:
         say(f"note: {note}")
-    if weights is not None and out is not None and out.suffix != ".op":
-        from opdsl.export import save_compiled
-        from opdsl.migrate.neuralop.importing import module_of
-
-        save_compiled(made.graph, module_of(made, weights), made.text, out)
-        result(str(out))
+    if imported.weights is not None and out is not None and out.suffix != ".op":
+        result(str(imported.save(out)))
     elif out is not None:
-        write(out, made.text.encode())
+        write(out, imported.text.encode())
         say(f"wrote {out}")
     else:
-        result(made.text)
+        result(imported.text)
 
 
 def _variables(text: str | None) -> int | list[str] | None:
-    """How many, or their names."""
+    """Parse a number of variables, or their names."""
     if text is None:
         return None
     return int(text) if text.isdecimal() else [x.strip() for x in text.split(",")]
-
-
-def _read(source: str) -> tuple[Call | None, dict[str, Tensor] | None]:
-    """The call, and the weights where there are some."""
-    from opdsl.migrate.neuralop import read_call
-    from opdsl.migrate.neuralop.calls import read_checkpoint, read_config
-
-    path = Path(source)
-    if "(" in source and not path.exists():
-        return read_call(source), None
-    if not path.exists():
-        raise UsageError(f"`{source}` is no file, no folder and no call `FNO(...)`")
-    if path.suffix in CONFIGS:
-        return read_config(path), None
-    return read_checkpoint(path)

@@ -27,10 +27,10 @@ def command(
 
     Example: opdsl ir specs/fno_darcy.op -o fno.json
     """
-    from opdsl.cli.programs import open_model
-    from opdsl.export import to_json
+    from opdsl.cli.files import open_graph
+    from opdsl.workflow.texts import graph_json
 
-    text = json.dumps(to_json(open_model(spec, model, sets).graph), indent=1, ensure_ascii=False)
+    text = json.dumps(graph_json(open_graph(spec, model, sets)), indent=1, ensure_ascii=False)
     if out is None:
         result(text)
     else:

@@ -74,12 +74,12 @@ def command(
 
 
 def starter(path: Path) -> str:
-    """The text for a file of that name, in the one layout.
+    """Return the program for a file of that name, in the one layout.
 
     Raises:
-        UsageError: no name of a model can be made from it.
+        UsageError: the name of the file does not begin with a letter.
     """
-    from opdsl.syntax.printer import format_text
+    from opdsl.workflow.texts import format_text
 
     words = re.findall(r"[A-Za-z0-9]+", path.stem)
     model = "".join(x[:1].upper() + x[1:] for x in words)

@@ -1,22 +1,15 @@
-"""`opdsl predict`: the outputs of a run's best weights for given inputs, as a file."""
+"""`opdsl predict`: the outputs of a run's best weights for the inputs of a file, as a file."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from opdsl.cli.console import UsageError, say
 from opdsl.cli.files import HDF5, apart, named
 from opdsl.cli.options import Device, Precision, Run
-
-if TYPE_CHECKING:
-    from opdsl.data.bind.samples import Samples
-    from opdsl.data.io.dataset import Stream
-    from opdsl.nn.points.batch import Values
-    from opdsl.workflow.run import Run as TrainedRun
 
 SUFFIXES = (*HDF5, ".npz")
 
@@ -62,63 +55,18 @@ def command(
     sides = None if tile is None else _sides(tile)
     named("--output", output, SUFFIXES)
     apart("--output", output, input_)
-    from opdsl.cli.predictions import peeked, write_h5, write_npz, write_points
-    from opdsl.data.io.dataset import stream_dataset
-    from opdsl.nn.points.batch import numbers
+    from opdsl.workflow.prediction import predict_file
     from opdsl.workflow.run import open_run
 
     opened = open_run(run, last=last, device=device or "auto", precision=precision)
     for text in opened.notes:
         say(f"note: {text}")
-    count = steps or opened.settings.rollout
-    size = batch or opened.settings.batch
-    axes = {x.space.domain.dims for x in opened.graph.inputs if not x.space.domain.scattered}
-    alone = axes.pop() if len(axes) == 1 else None
-    data = stream_dataset(input_, split=split, size=size, alone=alone)
-    found = _predicted(opened, data, count, batch=size, sides=sides)
-    (samples, first), found = peeked(found)
-    if output.suffix == ".npz":
-        write_npz(output, (x for _, x in found), data.count)
-    elif samples.places:  # they are one piece
-        write_points(output, opened.graph, first, samples, timed=count is not None)
-    else:
-        dense = ({k: numbers(y) for k, y in x.items()} for _, x in found)
-        layout, timed = samples.layout, count is not None
-        write_h5(output, opened.graph, dense, data.count, layout, timed=timed)
-    say(f"wrote {data.count} samples to {output}")
-
-
-def _predicted(
-    run: TrainedRun,
-    data: Stream,
-    steps: int | None,
-    *,
-    batch: int,
-    sides: int | dict[str, int] | None,
-) -> Iterator[tuple[Samples, dict[str, Values]]]:
-    """The inputs and the outputs of some samples at a time."""
-    from opdsl.cli.datasets import Binding
-    from opdsl.data.bind.samples import TimeSteps
-
-    model = run.in_tiles(sides)  # once: tiles remember what they have made
-    binding = Binding(run.graph, run.settings.data.fields, TimeSteps(steps) if steps else None)
-    for fields in data.pieces:
-        samples = binding.inputs(fields)
-        yield (
-            samples,
-            run.outputs(
-                samples.inputs,
-                samples.model_points,
-                model=model,
-                batch=batch,
-                steps=steps,
-                hidden=binding.states,
-            ),
-        )
+    count = predict_file(opened, input_, output, split=split, steps=steps, batch=batch, tile=sides)
+    say(f"wrote {count} samples to {output}")
 
 
 def _sides(text: str) -> int | dict[str, int]:
-    """`256`, or `x=256,y=128`.
+    """Parse `256`, or `x=256,y=128`.
 
     Raises:
         UsageError: it is neither.

@@ -1,11 +1,11 @@
-"""How far a command is that takes a while: so many samples of so many."""
+"""The progress of a command over samples, on stderr."""
 
 import sys
 
 from opdsl.cli.console import lively, say
 
 
-class Progress:
+class SampleProgress:
     """A line that moves on a terminal, a line for each tenth in a pipe."""
 
     def __init__(self) -> None:
@@ -13,7 +13,7 @@ class Progress:
         self._moving = lively(sys.stderr)
 
     def __call__(self, done: int, count: int) -> None:
-        """So many of so many are done."""
+        """Show that `done` of `count` samples are done."""
         if self._moving:
             sys.stderr.write(f"\r{done}/{count} samples")
             sys.stderr.flush()
@@ -22,6 +22,6 @@ class Progress:
             say(f"{done}/{count} samples")
 
     def end(self) -> None:
-        """The line is complete."""
+        """End the line."""
         if self._moving:
             sys.stderr.write("\n")

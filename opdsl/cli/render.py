@@ -10,12 +10,11 @@ from typing import Annotated
 import typer
 
 from opdsl.cli.console import UsageError, binary, result, say
-from opdsl.cli.files import write
 from opdsl.cli.options import Model, Parameters, Spec
 
 
 class Format(StrEnum):
-    """What can be drawn."""
+    """A format of drawings."""
 
     SVG = "svg"
     PNG = "png"
@@ -25,7 +24,7 @@ class Format(StrEnum):
 
 
 class Direction(StrEnum):
-    """Where the data flow to."""
+    """The direction in which data flow."""
 
     DOWN = "down"
     RIGHT = "right"
@@ -58,18 +57,18 @@ def command(
 
     Example: opdsl render specs/fno_darcy.op -o fno.svg
     """
-    from opdsl.cli.programs import open_model
-    from opdsl.render import render
+    from opdsl.cli.files import open_graph
+    from opdsl.workflow.views import render
 
     kind = format_ or (SUFFIXES.get(out.suffix, Format.SVG) if out else Format.SVG)
     if out is None and kind in {Format.PNG, Format.PDF} and sys.stdout.isatty():
         raise UsageError(f"a terminal cannot show {kind}: name a file with `-o model.{kind}`")
-    graph = open_model(spec, model, sets).graph
-    drawn = render(graph, kind.value, depth=depth, direction=direction.value)
+    graph = open_graph(spec, model, sets)
+    drawing = render(graph, kind.value, depth=depth, direction=direction.value)
     if out is not None:
-        write(out, drawn if isinstance(drawn, bytes) else drawn.encode())
+        drawing.save(out)
         say(f"wrote {out}")
-    elif isinstance(drawn, bytes):
-        binary(drawn)
+    elif isinstance(drawing.content, bytes):
+        binary(drawing.content)
     else:
-        result(drawn)
+        result(drawing.content)

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from opdsl.cli.console import show_json
 
-TRAIN_FORMAT = 1  # of the settings: an old file that is read in another way is a new format
-
 
 class Kind(StrEnum):
-    """Of what."""
+    """A kind of schema."""
 
     IR = "ir"
     TRAIN = "train"
@@ -32,19 +30,6 @@ def command(
 
     Example: opdsl schema train
     """
-    show_json(_schema(kind))
+    from opdsl.workflow.texts import json_schema
 
-
-def _schema(kind: Kind) -> dict[str, Any]:
-    from opdsl.export import blocks_schema, ir_schema
-    from opdsl.export.schema import headed
-
-    match kind:
-        case Kind.IR:
-            return ir_schema()
-        case Kind.BLOCKS:
-            return blocks_schema()
-        case Kind.TRAIN:
-            from opdsl.train.config.schema import Settings
-
-            return headed("train", TRAIN_FORMAT, Settings.model_json_schema())
+    show_json(json_schema(kind.value))

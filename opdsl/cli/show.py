@@ -1,4 +1,4 @@
-"""`opdsl show`: what a program becomes."""
+"""`opdsl show`: a model as a flat program or as Python source."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def command(
     Example: opdsl show --core specs/fno_darcy.op
     """
     if core == python:
-        raise UsageError("say as what: `--core` or `--python`")
-    from opdsl.cli.programs import open_model
-    from opdsl.export import emit_python, to_program
+        raise UsageError("choose an output format: `--core` or `--python`")
+    from opdsl.cli.files import open_graph
+    from opdsl.workflow.texts import flat_program, python_source
 
-    graph = open_model(spec, model, sets).graph
-    result(to_program(graph) if core else emit_python(graph))
+    graph = open_graph(spec, model, sets)
+    result(flat_program(graph) if core else python_source(graph))

@@ -11,16 +11,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from opdsl.cli.console import UsageError, lively, result, say, show_json, table
+from opdsl.cli.console import UsageError, lively, result, say, show_json, table, warn
 from opdsl.cli.options import Device, Json, Model, OptionalSpec, Precision, Sets
 from opdsl.diagnostics import OpError, fault
-from opdsl.train.engine.signals import Interrupted
 
 if TYPE_CHECKING:
-    from opdsl.cli.programs import Program
-    from opdsl.cli.resume import Begun
-    from opdsl.train.config.settings import Assignment, ResolvedSettings
+    from opdsl.setting import Setting
+    from opdsl.train.config.settings import ResolvedSettings
     from opdsl.train.run.listener import Listener
+    from opdsl.workflow.interrupt import Interrupted
+    from opdsl.workflow.programs.program import Program
+    from opdsl.workflow.resuming import ResumableRun
+    from opdsl.workflow.training import TrainingSummary
 
 PROGRAMS = (".op", ".json")  # how the name of a program ends
 
@@ -34,7 +36,7 @@ class TrainCommand(TyperCommand):
 
 
 def with_values(args: Sequence[str]) -> Iterator[str]:
-    """The words of a command line, `--resume=` for a `--resume` that no run follows.
+    """Yield the words of a command line, `--resume=` for a `--resume` that no run follows.
 
     A program or another option behind it is no run: `--resume spec.op --out RUN` was always valid.
     """
@@ -111,56 +113,59 @@ def command(
     """
     options = _options(data, valid, test, epochs, device, precision)
     if resume is not None:
-        wish = _resumed(spec, resume, out, source, model, sets, config, options)
-        program, told, run = wish.program, wish.told, wish.run
+        resumable = _resumable(spec, resume, out, source, model, sets, config, options)
+        program, resolved, run = resumable.program, resumable.resolved, resumable.run
     else:
-        wish, (program, told) = None, _fresh(spec, model, sets, config, options)
+        resumable, (program, resolved) = None, _new(spec, model, sets, config, options)
         run = Path()
     if print_config:
-        _print_config(program, told, as_json=as_json)
+        _print_config(program, resolved, as_json=as_json)
         return
-    if told.settings.data.path is None:
+    if resolved.settings.data.path is None:
         raise _no_data(program)
-    from opdsl.cli.training import go_on, train
+    from opdsl.workflow.interrupt import Interrupted
+    from opdsl.workflow.training import begin_run, resume_run
 
-    if wish is None:
-        from opdsl.cli.run_folder import new_folder
+    if resumable is None:
+        from opdsl.workflow.folder.writing import new_folder
 
         run = out if out is not None else new_folder(program.graph.name)
-    elif wish.finished:
-        say(_nothing_to_do(wish))
+    elif resumable.finished:
+        say(_nothing_to_do(resumable))
     try:
         listener = _listener(quiet=quiet)
-        if wish is not None:
-            summary = go_on(wish, listener=listener)
+        if resumable is not None:
+            summary = resume_run(resumable, listener=listener, warn=warn)
         else:
-            summary = train(program, told, run, listener=listener, source=source)
+            summary = begin_run(program, resolved, run, listener=listener, source=source, warn=warn)
     except Interrupted as stop:
         say(_stopped(stop, run))
         raise typer.Exit(stop.exit_code) from stop
     if as_json:
-        show_json(summary)
+        show_json(summary.to_json())
     else:
-        result(_told(summary))
+        result(_text(summary))
 
 
-def _fresh(
+def _new(
     spec: str | None,
     model: str | None,
     sets: list[str] | None,
     config: list[str] | None,
-    options: list[Assignment],
+    options: list[Setting],
 ) -> tuple[Program, ResolvedSettings]:
-    """The program and the settings of a new run."""
-    from opdsl.cli.programs import open_program, resolved
+    """Read the program and the settings of a new run."""
+    from opdsl.cli.files import open_source
+    from opdsl.workflow.programs.program import open_program, resolve_settings
 
     if spec is None:
         raise UsageError("name a program, as in `opdsl train model.op`, or a run: `--resume RUN`")
-    program = open_program(spec, model=model, sets=sets, configs=config)
-    return program, resolved(program, options)
+    source, folder = open_source(spec)
+    program = open_program(source, folder, model=model, sets=sets, configs=config, warn=warn)
+    return program, resolve_settings(program, options)
 
 
-def _resumed(
+def _resumable(
     spec: str | None,
     named: str,
     out: Path | None,
@@ -168,31 +173,37 @@ def _resumed(
     model: str | None,
     sets: list[str] | None,
     config: list[str] | None,
-    options: list[Assignment],
-) -> Begun:
-    """The run to go on with, and what is to change in it.
+    options: list[Setting],
+) -> ResumableRun:
+    """Read the run to go on with, and what changes in it.
 
-    A program that is named has to be that of the run; whose latest run is meant, it says too.
+    A program that is named has to be that of the run; without a folder it also says whose latest
+    run is meant.
     """
     from opdsl.cli.files import open_source
-    from opdsl.cli.resume import begun, model_in, run_to_resume
-    from opdsl.cli.training import refuse_other_start
+    from opdsl.workflow.folder.writing import latest_folder
+    from opdsl.workflow.resuming import model_in, resumable_run
+    from opdsl.workflow.training import refuse_other_start
 
     program = None if spec is None else open_source(spec)
     latest = model or (None if program is None else model_in(*program))
-    run = run_to_resume(named, out, latest)
+    if named and out is not None and Path(named).resolve() != out.resolve():
+        raise UsageError(f"`--resume {named} --out {out}`: name one folder")
+    run = Path(named) if named else out if out is not None else latest_folder(latest)
     if source is not None:
         refuse_other_start(run, source)
-    return begun(run, spec=program, model=model, sets=sets, configs=config, options=options)
+    return resumable_run(
+        run, spec=program, model=model, sets=sets, configs=config, options=options, warn=warn
+    )
 
 
-def _nothing_to_do(wish: Begun) -> str:
+def _nothing_to_do(resumable: ResumableRun) -> str:
     """Return the message for a finished run, and for settings that would have changed."""
-    lost = ", ".join(f"`{x}`" for x in wish.changed)
+    lost = ", ".join(f"`{x}`" for x in resumable.changed)
     rest = f"; {lost} would take effect with more epochs only" if lost else ""
-    more = shlex.join(["opdsl", "train", "--resume", str(wish.run), "--epochs"])
+    more = shlex.join(["opdsl", "train", "--resume", str(resumable.run), "--epochs"])
     return (
-        f"the run is finished after {wish.epochs} epochs and stays as it is{rest}\n"
+        f"the run is finished after {resumable.epochs} epochs and stays as it is{rest}\n"
         f"to go on with it: {more} N"
     )
 
@@ -204,11 +215,11 @@ def _options(
     epochs: int | None,
     device: str | None,
     precision: str | None,
-) -> list[Assignment]:
-    """The settings that have an option of their own."""
-    from opdsl.cli.overrides import option
+) -> list[Setting]:
+    """Return the settings that have an option of their own."""
+    from opdsl.workflow.programs.overrides import option
 
-    given = (
+    values = (
         ("--data", ("data", "path"), data),
         ("--valid", ("data", "valid"), None if valid is None else _part_or_path(valid)),
         ("--test", ("data", "test"), test or None),
@@ -216,7 +227,7 @@ def _options(
         ("--device", ("device",), device),
         ("--precision", ("precision",), precision),
     )
-    return [option(name, path, value) for name, path, value in given if value is not None]
+    return [option(name, path, value) for name, path, value in values if value is not None]
 
 
 def _part_or_path(text: str) -> float | str:
@@ -226,14 +237,14 @@ def _part_or_path(text: str) -> float | str:
         return text
 
 
-def _print_config(program: Program, told: ResolvedSettings, *, as_json: bool) -> None:
-    """Parameters of the model, then settings, each with its origin."""
-    from opdsl.cli.programs import used
+def _print_config(program: Program, resolved: ResolvedSettings, *, as_json: bool) -> None:
+    """Print the parameters of the model, then the settings, each with its origin."""
+    from opdsl.workflow.programs.program import used_settings
 
     origins = program.origins
     spec = program.source.name
     rows = [(f"model.{k}", v, origins.get(k, spec)) for k, v in program.graph.params.items()]
-    rows += used(told)
+    rows += used_settings(resolved)
     if as_json:
         show_json([{"key": k, "value": v, "origin": o} for k, v, o in rows])
     else:
@@ -241,7 +252,7 @@ def _print_config(program: Program, told: ResolvedSettings, *, as_json: bool) ->
 
 
 def _shown(value: Any) -> str:
-    """The value as a program would write it."""
+    """Return the value as a program would write it."""
     match value:
         case None:
             return "none"
@@ -257,11 +268,11 @@ def _shown(value: Any) -> str:
 
 
 def _no_data(program: Program) -> OpError:
-    """OP0602: nothing says what to learn from."""
-    from opdsl.elaborate.settings import train_block
+    """Make the OP0602 for a run without data."""
+    from opdsl.workflow.programs.program import train_block_exists
 
     name = program.graph.name
-    block = train_block(program.checked.file, name)
+    block = train_block_exists(program)
     lack = "its train block lacks `data.path`" if block else "it has no train block"
     message = f"nothing says which data `{name}` shall learn from: {lack}"
     helps = (
@@ -272,8 +283,8 @@ def _no_data(program: Program) -> OpError:
 
 
 def _listener(*, quiet: bool) -> Listener:
-    from opdsl.train.report.progress import PlainLines, progress
-    from opdsl.train.run.listener import SilentListener
+    from opdsl.cli.training_progress import PlainLines, progress
+    from opdsl.workflow.progress import SilentListener
 
     if quiet:
         return SilentListener()
@@ -281,22 +292,22 @@ def _listener(*, quiet: bool) -> Listener:
 
 
 def _stopped(stop: Interrupted, run: Path) -> str:
-    """What an interrupted run can still do."""
+    """Return what an interrupted run can still do."""
     if not stop.saved and not (run / "checkpoints").is_dir():
         return "stopped before the first checkpoint"
     done = "stopped and saved" if stop.saved else "stopped without a new checkpoint"
     return f"{done}; to go on: {shlex.join(['opdsl', 'train', '--resume', str(run)])}"
 
 
-def _told(summary: dict[str, Any]) -> str:
+def _text(summary: TrainingSummary) -> str:
     from opdsl.cli.results import metrics_table
 
-    best, epochs = summary["best_epoch"], summary["epochs"]
-    rows = [*summary["valid"], *summary["tests"]]
+    best, epochs = summary.best_epoch, summary.epochs
+    rows = [*summary.valid, *summary.tests]
     lines = [metrics_table(rows)] if rows else []
-    lines.append(f"validation   {summary['choice']}")
+    lines.append(f"validation   {summary.choice}")
     weights = f"epoch {best} of {epochs}, the best on the validation data"
     lines.append(f"weights      {weights if best else f'the last, of epoch {epochs}'}")
-    lines += [f"begun with   {summary['start']}"] if "start" in summary else []
-    lines += [f"run folder   {summary['run']}", f"report page  {summary['report']}"]
+    lines += [f"begun with   {summary.start}"] if summary.start else []
+    lines += [f"run folder   {summary.run}", f"report page  {summary.report}"]
     return "\n".join(lines)

@@ -1,5 +1,11 @@
-"""Tree to graph: names, parameters, spaces."""
+"""Tree to graph: names, parameters, spaces.
 
-from opdsl.elaborate.program import elaborate, models
+Three layers, each of which imports only those before it: `evaluate` (expressions to values), `bind`
+(parameters and names), `instantiate` (calls to nodes).
+"""
 
-__all__ = ["elaborate", "models"]
+from opdsl.elaborate.bind.modules import models
+from opdsl.elaborate.evaluate.values import Argument
+from opdsl.elaborate.instantiate.program import elaborate
+
+__all__ = ["Argument", "elaborate", "models"]

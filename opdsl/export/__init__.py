@@ -1,7 +1,7 @@
 """What leaves the language: JSON, Python, flat programs, differences, a folder with weights."""
 
 from opdsl.export.diff import Difference, compare
-from opdsl.export.folder import Compiled, load_compiled, save_compiled
+from opdsl.export.folder import CompiledFolder, load_compiled, save_compiled
 from opdsl.export.ir import to_json
 from opdsl.export.program import to_program
 from opdsl.export.python import emit_python
@@ -9,7 +9,7 @@ from opdsl.export.reading import from_json, read_graph
 from opdsl.export.schema import blocks_schema, ir_schema
 
 __all__ = [
-    "Compiled",
+    "CompiledFolder",
     "Difference",
     "blocks_schema",
     "compare",

@@ -15,7 +15,7 @@ from opdsl.ir.spaces import MEASURED, Axis, Coarsen, Domain, Extend
 PROMISES = ("boundary", "min", "max", "multiple_of", "fixed", "size")
 
 
-class Declared:
+class DomainNames:
     """The domains that have a name.
 
     Attributes:
@@ -29,16 +29,16 @@ class Declared:
 
     def declare(self, domain: Domain) -> list[str]:
         """The statements before which the domain cannot be said; none if it can."""
-        return [self._declare(x) for x in _named(domain) if x not in self.names]
+        return [self._declare(x) for x in _needed_domains(domain) if x not in self.names]
 
     def _declare(self, domain: Domain) -> str:
         value = self._value(domain)
-        self.names[domain] = self.free(_wanted(domain))
+        self.names[domain] = self.free(_preferred_name(domain))
         return f"domain {self.names[domain]} = {value}"
 
     def inside(self, domains: Iterable[Domain]) -> tuple[list[str], list[str]]:
         """The same domains in a block: names of those that a call gives, and the statements."""
-        named = dict.fromkeys(y for x in domains for y in _named(x))
+        named = dict.fromkeys(y for x in domains for y in _needed_domains(x))
         opened = [x for x in named if _is_root(x)]
         lines = [f"domain {self.names[x]} : {x.kind}" for x in opened]
         made = [x for x in named if not _is_root(x)]
@@ -70,19 +70,19 @@ class Declared:
         sides = "" if step.sides == "end" else f", sides = {step.sides}"
         kind = "" if step.kind == "zero" else f", kind = {step.kind}"
         rounding = "" if step.rounding == "up" else f", rounding = {step.rounding}"
-        return f"extend({inner}, fraction = {_longer(step)}{sides}{kind}{rounding})"
+        return f"extend({inner}, fraction = {_fraction(step)}{sides}{kind}{rounding})"
 
 
-def _longer(step: Extend) -> str:
+def _fraction(step: Extend) -> str:
     if isinstance(step.numerator, int):
         return number(step.numerator / step.denominator)
     return sequence([number(x / step.denominator) for x in step.numerator])
 
 
-def _named(domain: Domain) -> Iterator[Domain]:
+def _needed_domains(domain: Domain) -> Iterator[Domain]:
     """The domains that need a statement before this one can be said, in order."""
     for x in domain.factors:
-        yield from _named(x)
+        yield from _needed_domains(x)
     if domain.kind == "spectrum":
         yield domain
     elif domain.kind not in {"vector", "product"}:
@@ -92,7 +92,7 @@ def _named(domain: Domain) -> Iterator[Domain]:
                 yield domain.reached_by(*domain.steps[:i])
 
 
-def _wanted(domain: Domain) -> str:
+def _preferred_name(domain: Domain) -> str:
     if domain.kind == "spectrum":
         return f"{domain.factors[0].parts[0].name}_modes"
     last = domain.steps[-1] if domain.steps else None

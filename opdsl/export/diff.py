@@ -17,14 +17,14 @@ from opdsl.ir.graph import Graph, Node, Port
 from opdsl.ir.outline import Group, outline
 from opdsl.ir.spaces import MEASURED, Axis, Domain
 
-Sign = Literal["+", "-", "~"]
-T = TypeVar("T")
+ChangeSign = Literal["+", "-", "~"]
+_T = TypeVar("_T")
 
 PROMISES = ("min", "max", "multiple_of", "fixed", "size")
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class ModelChange:
     """One thing that is new, gone or other.
 
     Attributes:
@@ -33,7 +33,7 @@ class Change:
         params: trained numbers gained, negative if lost.
     """
 
-    sign: Sign
+    sign: ChangeSign
     name: str
     told: tuple[str, ...]
     params: int = 0
@@ -51,10 +51,10 @@ class Difference:
 
     same: bool
     params: tuple[int, int]
-    settings: tuple[Change, ...]
-    domains: tuple[Change, ...]
-    ports: tuple[Change, ...]
-    nodes: tuple[Change, ...]
+    settings: tuple[ModelChange, ...]
+    domains: tuple[ModelChange, ...]
+    ports: tuple[ModelChange, ...]
+    nodes: tuple[ModelChange, ...]
 
     @property
     def verdict(self) -> str:
@@ -84,27 +84,33 @@ def compare(old: Graph, new: Graph) -> Difference:
     )
 
 
-def _renamed(old: Graph, new: Graph) -> tuple[Change, ...]:
+def _renamed(old: Graph, new: Graph) -> tuple[ModelChange, ...]:
     """The nodes of one function under their two names, and those that no output needs."""
     pairs = list(zip(in_order(old), in_order(new), strict=True))
-    named = [Change("~", a.path, (f"is now {b.path}",)) for a, b in pairs if a.path != b.path]
+    named = [ModelChange("~", a.path, (f"is now {b.path}",)) for a, b in pairs if a.path != b.path]
     before, after = ({x.path: x for x in y.nodes} for y in (old, new))
     for a, b in pairs:
         del before[a.path], after[b.path]
-    gone = [Change("-", x, ("never used",)) for x in before if x not in after]
-    return (*named, *gone, *(Change("+", x, ("never used",)) for x in after if x not in before))
+    gone = [ModelChange("-", x, ("never used",)) for x in before if x not in after]
+    return (
+        *named,
+        *gone,
+        *(ModelChange("+", x, ("never used",)) for x in after if x not in before),
+    )
 
 
-Tell = Callable[[str, T | None, T | None], Change | None]
+_Describe = Callable[[str, _T | None, _T | None], ModelChange | None]
 
 
-def _changes(old: Mapping[str, T], new: Mapping[str, T], tell: Tell[T]) -> tuple[Change, ...]:
+def _changes(
+    old: Mapping[str, _T], new: Mapping[str, _T], tell: _Describe[_T]
+) -> tuple[ModelChange, ...]:
     """In the order of the new one, what is gone at its place in the old one."""
-    told = (tell(x, old.get(x), new.get(x)) for x in _merged([*old], [*new]))
+    told = (tell(x, old.get(x), new.get(x)) for x in _merge_names([*old], [*new]))
     return tuple(x for x in told if x)
 
 
-def _merged(old: list[str], new: list[str]) -> Iterator[str]:
+def _merge_names(old: list[str], new: list[str]) -> Iterator[str]:
     """The names of both, each once; one that is gone comes after what it came after."""
     kept, gone = set(new), dict[str, list[str]]()
     last = ""
@@ -118,7 +124,7 @@ def _merged(old: list[str], new: list[str]) -> Iterator[str]:
         yield from gone.get(x, ())
 
 
-def _sign(old: object, new: object) -> Sign:
+def _sign(old: object, new: object) -> ChangeSign:
     return "+" if old is None else "-" if new is None else "~"
 
 
@@ -137,25 +143,25 @@ def _named(params: Mapping[str, object]) -> dict[str, tuple[object]]:
     return {name: (value,) for name, value in params.items()}
 
 
-def _setting(name: str, old: tuple[object] | None, new: tuple[object] | None) -> Change | None:
+def _setting(name: str, old: tuple[object] | None, new: tuple[object] | None) -> ModelChange | None:
     if old == new:
         return None
     if old is None or new is None:
         (value,) = new or old or ("",)
-        return Change(_sign(old, new), name, (_text(value),))
-    return Change("~", name, (_arrow("", old[0], new[0]),))
+        return ModelChange(_sign(old, new), name, (_text(value),))
+    return ModelChange("~", name, (_arrow("", old[0], new[0]),))
 
 
 def _domains(graph: Graph) -> dict[str, str | Axis]:
     """Each declared domain, and each of its axes as `D.x`."""
     found: dict[str, str | Axis] = {}
     for x in graph.domains:
-        found[x.name] = _kind(x)
+        found[x.name] = _domain_text(x)
         found |= {f"{x.name}.{a.name}": a for a in x.axes}
     return found
 
 
-def _kind(x: Domain) -> str:
+def _domain_text(x: Domain) -> str:
     axes = ", ".join(a.name for a in x.axes)
     more = (x.sampling, f"in R^{x.ambient}" if x.ambient else None)
     of_each = "of each sample" if x.geometry == "per_sample" else None
@@ -166,16 +172,16 @@ def _kind(x: Domain) -> str:
     return ", ".join(y for y in said if y)
 
 
-def _domain(name: str, old: str | Axis | None, new: str | Axis | None) -> Change | None:
+def _domain(name: str, old: str | Axis | None, new: str | Axis | None) -> ModelChange | None:
     if old == new:
         return None
     if isinstance(old, Axis) and isinstance(new, Axis):
-        return Change("~", name, _axis_changes(old, new))
+        return ModelChange("~", name, _axis_changes(old, new))
     if old is None or new is None:
         value = new or old
         told = _axis(value) if isinstance(value, Axis) else (str(value),)
-        return Change(_sign(old, new), name, (", ".join(told),))
-    return Change("~", name, (_arrow("", old, new),))
+        return ModelChange(_sign(old, new), name, (", ".join(told),))
+    return ModelChange("~", name, (_arrow("", old, new),))
 
 
 def _axis(axis: Axis) -> tuple[str, ...]:
@@ -205,14 +211,14 @@ def _space(port: Port) -> str:
     return f"{port.space}{' {' + ', '.join(names) + '}' if names else ''}"
 
 
-Said = tuple[str, str]
+_PortTexts = tuple[str, str]
 
 
-def _port(name: str, old: Said | None, new: Said | None) -> Change | None:
+def _port(name: str, old: _PortTexts | None, new: _PortTexts | None) -> ModelChange | None:
     if old is None or new is None:
-        return Change(_sign(old, new), name, ((new or old or ("",))[0],))
+        return ModelChange(_sign(old, new), name, ((new or old or ("",))[0],))
     told = tuple(_arrow("", a, b) for a, b in zip(old, new, strict=True) if a != b)
-    return Change("~", name, told) if told else None
+    return ModelChange("~", name, told) if told else None
 
 
 # --- nodes ------------------------------------------------------------------------------------
@@ -278,34 +284,34 @@ def _total(rows: Mapping[str, _Row]) -> int:
     return sum(x.params for x in rows.values())
 
 
-def _node(path: str, old: _Row | None, new: _Row | None) -> Change | None:  # noqa: ARG001  the rows know it
+def _node(path: str, old: _Row | None, new: _Row | None) -> ModelChange | None:  # noqa: ARG001  the rows know it
     if old is None or new is None:
         row = new or old
         assert row is not None
         said = f"{row.node.keyword}({', '.join(row.telling)}) : {row.node.space}"
-        return Change(_sign(old, new), row.name, (said,), row.params if new else -row.params)
-    told = tuple(_told(old, new))
-    return Change("~", new.name, told, new.params - old.params) if told else None
+        return ModelChange(_sign(old, new), row.name, (said,), row.params if new else -row.params)
+    told = tuple(_node_changes(old, new))
+    return ModelChange("~", new.name, told, new.params - old.params) if told else None
 
 
-def _told(old: _Row, new: _Row) -> Iterator[str]:
+def _node_changes(old: _Row, new: _Row) -> Iterator[str]:
     """What changed, each as `what before => after`."""
     if old.node.keyword != new.node.keyword:
         yield _arrow("", old.node.keyword, new.node.keyword)
     for key in {**old.given, **new.given}:
         a, b = old.given.get(key), new.given.get(key)
-        if _text(a) != _text(b) and not (key == "to" and _follows(old, new)):
+        if _text(a) != _text(b) and not (key == "to" and _follows_target(old, new)):
             yield _arrow(f"{key} ", a, b)
-    yield from _respaced(old, new)
+    yield from _space_changes(old, new)
     if old.inputs != new.inputs:
         yield _arrow("takes ", ", ".join(old.inputs), ", ".join(new.inputs))
     if old.source != new.source:
         yield _arrow("weights of ", old.source or "its own", new.source or "its own")
     if (old.times, old.copies) != (new.times, new.copies):
-        yield _arrow("", _many(old), _many(new))
+        yield _arrow("", _repeat_text(old), _repeat_text(new))
 
 
-def _respaced(old: _Row, new: _Row) -> Iterator[str]:
+def _space_changes(old: _Row, new: _Row) -> Iterator[str]:
     """The space, unless `out` says it already."""
     a, b = old.node.space, new.node.space
     if str(a.domain) != str(b.domain) or a.field != b.field:
@@ -314,10 +320,10 @@ def _respaced(old: _Row, new: _Row) -> Iterator[str]:
         yield _arrow("", f"{a.field}^{a.channels}", f"{b.field}^{b.channels}")
 
 
-def _follows(old: _Row, new: _Row) -> bool:
+def _follows_target(old: _Row, new: _Row) -> bool:
     """Whether the target is that of the space, which is told anyway."""
     return all(x.given.get("to") == x.node.space.domain for x in (old, new))
 
 
-def _many(row: _Row) -> str:
+def _repeat_text(row: _Row) -> str:
     return f"×{row.times}" + (" shared" if row.copies < row.times else "")

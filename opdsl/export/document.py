@@ -17,9 +17,9 @@ FORMAT = 2
 
 NAME = r"^[A-Za-z][A-Za-z0-9_]*$"
 PATH = r"^[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z0-9][A-Za-z0-9_]*)*$"
-Name = Annotated[str, Field(pattern=NAME)]
-Path = Annotated[str, Field(pattern=PATH)]
-Place = Annotated[str | None, Field(default=None, description="file:line:column, for readers")]
+NameField = Annotated[str, Field(pattern=NAME)]
+PathField = Annotated[str, Field(pattern=PATH)]
+PlaceField = Annotated[str | None, Field(default=None, description="file:line:column, for readers")]
 
 SHAPE = ConfigDict(frozen=True, extra="forbid")
 
@@ -29,11 +29,11 @@ class PortEntry(BaseModel):
 
     model_config = SHAPE
 
-    name: Name
+    name: NameField
     space: Space
     source: Annotated[str, Field(pattern=PATH + r"|^$")] = ""
     doc: str | None = None
-    at: Place
+    at: PlaceField
 
 
 class NodeEntry(BaseModel):
@@ -41,13 +41,13 @@ class NodeEntry(BaseModel):
 
     model_config = SHAPE
 
-    path: Path
-    op: Name
+    path: PathField
+    op: NameField
     params: dict[str, Any]
-    inputs: tuple[Path, ...]
+    inputs: tuple[PathField, ...]
     space: Space
-    shares: Path | None = None
-    at: Place
+    shares: PathField | None = None
+    at: PlaceField
 
 
 class FeedbackEntry(BaseModel):
@@ -55,9 +55,9 @@ class FeedbackEntry(BaseModel):
 
     model_config = SHAPE
 
-    output: Name
-    input: Name
-    at: Place
+    output: NameField
+    input: NameField
+    at: PlaceField
 
 
 class ScopeEntry(BaseModel):
@@ -65,13 +65,13 @@ class ScopeEntry(BaseModel):
 
     model_config = SHAPE
 
-    path: Path
+    path: PathField
     kind: Literal["binding", "block", "repeat", "iteration", "residual"]
     title: Annotated[str, Field(pattern=r"^[A-Za-z0-9_ ]*$")]
     count: int | None = None
     shared: bool = False
     doc: str | None = None
-    at: Place
+    at: PlaceField
 
 
 class Document(BaseModel):
@@ -84,7 +84,7 @@ class Document(BaseModel):
     model_config = SHAPE
 
     format: Literal[2]
-    model: Name
+    model: NameField
     doc: str | None = None
     edition: int
     params: dict[str, JsonValue] = Field(default_factory=dict)

@@ -35,7 +35,7 @@ PARTS = (WEIGHTS, PROGRAM, IR)
 
 
 @dataclass(frozen=True, slots=True)
-class Compiled:
+class CompiledFolder:
     """What a folder holds.
 
     Attributes:
@@ -69,11 +69,11 @@ def save_compiled(graph: Graph, module: nn.Module, text: str, out: Path) -> Path
         out.parent.mkdir(parents=True, exist_ok=True)
         write_folder(out, _files(graph, module, text))
     except OSError as error:
-        raise _unwritten(out, error) from error
+        raise _not_written(out, error) from error
     return out
 
 
-def load_compiled(folder: Path) -> Compiled:
+def load_compiled(folder: Path) -> CompiledFolder:
     """Read a folder after a look at its sums.
 
     Raises:
@@ -81,7 +81,7 @@ def load_compiled(folder: Path) -> Compiled:
     """
     folder = Path(folder)
     manifest = _manifest(folder)
-    data = {name: _checked(folder, name, manifest["sha256"].get(name)) for name in PARTS}
+    data = {name: _read_checked(folder, name, manifest["sha256"].get(name)) for name in PARTS}
     from safetensors import SafetensorError
     from safetensors.torch import load
 
@@ -89,7 +89,7 @@ def load_compiled(folder: Path) -> Compiled:
         ir, text, weights = json.loads(data[IR]), data[PROGRAM].decode(), load(data[WEIGHTS])
     except (ValueError, RecursionError, SafetensorError) as error:
         raise _damaged(folder, f"a file in it cannot be read: {error}") from error
-    return Compiled(text, ir, weights, manifest)
+    return CompiledFolder(text, ir, weights, manifest)
 
 
 # --- writing ----------------------------------------------------------------------------------
@@ -103,10 +103,12 @@ def _files(graph: Graph, module: nn.Module, text: str) -> dict[str, bytes]:
     parts = {WEIGHTS: save(weights), PROGRAM: text.encode(), IR: _json(ir)}
     sums = {name: hashlib.sha256(x).hexdigest() for name, x in parts.items()}
     # the manifest last: a folder with it is complete
-    return parts | {MANIFEST: _json(_told(graph, ir["hashes"], sums))}
+    return parts | {MANIFEST: _json(_manifest_of(graph, ir["hashes"], sums))}
 
 
-def _told(graph: Graph, hashes: Mapping[str, str], sums: Mapping[str, str]) -> dict[str, Any]:
+def _manifest_of(
+    graph: Graph, hashes: Mapping[str, str], sums: Mapping[str, str]
+) -> dict[str, Any]:
     import torch
 
     from opdsl import __version__
@@ -129,7 +131,7 @@ def _json(data: Mapping[str, Any]) -> bytes:
     return (json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
-def _unwritten(out: Path, error: OSError) -> OpError:
+def _not_written(out: Path, error: OSError) -> OpError:
     what = (error.strerror or str(error)).lower()
     message = f"the compiled model could not be written: {what}"
     return fault("OP0625", message, helps=("nothing was left behind",), file=str(out))
@@ -152,7 +154,7 @@ def _manifest(folder: Path) -> dict[str, Any]:
     return found
 
 
-def _checked(folder: Path, name: str, expected: object) -> bytes:
+def _read_checked(folder: Path, name: str, expected: object) -> bytes:
     try:
         data = read_regular(folder / name, free_memory() // 2)
     except FileNotFoundError as error:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from opdsl.diagnostics import Source
 from opdsl.elaborate import elaborate
-from opdsl.export.declared import Declared, unsayable
+from opdsl.export.declared import DomainNames, unsayable
 from opdsl.export.document import NAME
 from opdsl.export.literals import doc, number, sequence
 from opdsl.ir.block import Block
@@ -36,12 +36,12 @@ def to_program(graph: Graph) -> str:
     """
     made = _Program(graph)
     text = format_text(made.text(), f"<{graph.name}>")
-    if made.loops and not _means(text, graph):
+    if made.loops and not _reads_as(text, graph):
         raise unsayable("repeats with shared weights that do not do the same each time")
     return text
 
 
-def _means(text: str, graph: Graph) -> bool:
+def _reads_as(text: str, graph: Graph) -> bool:
     """Whether the program is the graph: a graph file may call anything a shared repeat."""
     file, faults = parse(Source("<flat>", text))
     again, more = elaborate(file)
@@ -60,11 +60,11 @@ class _Program:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         ports = {x.name for x in (*graph.inputs, *graph.outputs)}
-        self.taken = _Taken(_words(graph.nodes), {*ports, graph.name})
-        self.domains = Declared(self.taken.free)
+        self.taken = _UsedNames(_words(graph.nodes), {*ports, graph.name})
+        self.domains = DomainNames(self.taken.free)
         self.names = {x.name: x.name for x in graph.inputs}
         self.blocks: list[str] = []
-        self.loops = [x for x in graph.scopes if x.kind == "repeat" and _ties(x)]
+        self.loops = [x for x in graph.scopes if x.kind == "repeat" and _is_tied(x)]
 
     def text(self) -> str:
         """The program, in any layout."""
@@ -130,7 +130,8 @@ class _Program:
     def _call(self, node: Node) -> str:
         """`name = block(inputs, parameters)`."""
         given = dict(self._parameters(node.block))
-        word = node.keyword if node.keyword != "apply" else given.pop("kind")
+        shorthand = node.block.shorthand
+        word = node.keyword if shorthand is None else given.pop(shorthand)
         # by position, since some of these names are reserved words
         first = [given.pop(x) for x in type(node.block).positional if x in given]
         args = [*(self.names[x] for x in node.inputs), *first]
@@ -195,7 +196,7 @@ class _Program:
         return "\n".join([f"block {step} {{", *domains, *ins, out, "", *calls, "}"])
 
 
-def _ties(scope: Scope) -> bool:
+def _is_tied(scope: Scope) -> bool:
     return scope.shared and (scope.count or 0) > 1
 
 
@@ -254,7 +255,7 @@ class _Body:
 
 
 @dataclass(slots=True)
-class _Taken:
+class _UsedNames:
     """The names that are in use; `words` stand for themselves and name nothing."""
 
     words: set[str]

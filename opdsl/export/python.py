@@ -43,24 +43,28 @@ def emit_python(graph: Graph) -> str:
     Raises:
         OpError: OP0107, its calls take more than functions on grids and vectors.
     """
-    from opdsl.nn.module_tree import place
+    from opdsl.nn.module_tree import Branch, place
 
     _refuse_what_has_no_source(graph)
-    sources = Sources()
-    sources.add(place)
     own = (x for x in live(graph) if x.shares is None)
-    calls = {node.path: _constructor(graph, node, sources) for node in own}
-    for name, line in (("torch", "import torch"), ("nn", "from torch import nn")):
-        sources.imports[name] = line
+    made = {node.path: _constructed(graph, node) for node in own}
+    sources = Sources({"finer"})
+    sources.add_external("torch")
+    sources.add_external("torch", "nn")
+    for needed in (Branch, place, *(x.kind for x in made.values())):
+        if _is_ours(needed):
+            sources.add(needed)
+    calls = {path: x.text(sources) for path, x in made.items()}
     body = _Body(graph, {"self", "finer", "tuple"})
-    parts = [_heading(graph), "\n".join(_imports(sources)), *sources.texts.values()]
+    parts = [_heading(graph), "\n".join(sources.imports()), *sources.texts()]
     if body.searches:
         parts.append(FINER.strip())
-    return "\n\n\n".join([*parts, _class(graph, calls, body, sources)]) + "\n"
+    model = _class(graph, calls, body, sources, (sources.name(Branch), sources.name(place)))
+    return "\n\n\n".join([*parts, model]) + "\n"
 
 
 def _refuse_what_has_no_source(graph: Graph) -> None:
-    asked = graph.asks()
+    asked = graph.side_inputs()
     products = [x for x in graph.spaces.values() if x.domain.kind == "product"]
     if not asked and not products:
         return
@@ -88,24 +92,23 @@ def _heading(graph: Graph) -> str:
     return f"# {_plain(first)}\n\nfrom __future__ import annotations"
 
 
-def _imports(sources: Sources) -> list[str]:
-    """In the order of a style checker: the modules, then the names out of them, each sorted."""
-    return sorted(set(sources.imports.values()), key=lambda x: (x.startswith("from"), x))
-
-
-def _class(graph: Graph, calls: Mapping[str, str], body: _Body, sources: Sources) -> str:
-    name = _fresh(_identifier(graph.name), sources.names())
+def _class(
+    graph: Graph, calls: Mapping[str, str], body: _Body, sources: Sources, tree: tuple[str, str]
+) -> str:
+    """The class of the model; `tree` holds the emitted names of `Branch` and `place`."""
+    branch, place = tree
+    name = _fresh(_identifier(graph.name), set(sources.names.values()))
     doc = f"    {_plain(graph.doc)!r}\n\n" if graph.doc else ""
     nodes = "\n".join(f"            {path!r}: {call}," for path, call in calls.items())
-    return f"""class {name}(Branch):
+    return f"""class {name}({branch}):
 {doc}    def __init__(self):
         super().__init__()
-        # a plain dict: the weights are registered by `place`, under the paths
+        # a plain dict: the weights are registered by `{place}`, under the paths
         self.nodes = {{
 {nodes}
         }}
         for path, module in self.nodes.items():
-            place(self, path, module)
+            {place}(self, path, module)
 
     def forward(self, {", ".join(body.inputs)}):
         {_signature(graph, body.inputs)!r}
@@ -127,38 +130,52 @@ def _shape(name: str, port: Port) -> str:
 # --- one node ---------------------------------------------------------------------------------
 
 
-def _constructor(graph: Graph, node: Node, sources: Sources) -> str:
-    """`SpectralConv(3, 64, (16, 16), bias=True)`: the call that makes the node's module."""
-    kind, args, named = _made(node.block, graph.arguments(node))
-    if not all(_written(x) for x in (*args, *named.values())):
+@dataclass(frozen=True, slots=True)
+class _Constructed:
+    """A module's class and the arguments that made it."""
+
+    kind: type[nn.Module]
+    args: tuple[Any, ...]
+    named: dict[str, Any]
+
+    def text(self, sources: Sources) -> str:
+        """`SpectralConv(3, 64, (16, 16), bias=True)`: the call that makes the module."""
+        texts = [_literal(x) for x in self.args]
+        texts += [f"{k}={_literal(x)}" for k, x in self.named.items()]
+        name = sources.name(self.kind) if _is_ours(self.kind) else f"nn.{self.kind.__name__}"
+        return f"{name}({', '.join(texts)})"
+
+
+def _is_ours(thing: object) -> bool:
+    """Whether it stands in this package; else it is one of torch's modules."""
+    return thing.__module__.partition(".")[0] != "torch"
+
+
+def _constructed(graph: Graph, node: Node) -> _Constructed:
+    """The construction of a node's module, all arguments of which `repr` can write."""
+    found = _recorded(node.block, graph.arguments(node))
+    if not all(_is_written_by_repr(x) for x in (*found.args, *found.named.values())):
         raise _no_source(graph, f"`{node.block.keyword()}` looks for points near each other")
-    texts = [_literal(x) for x in args] + [f"{k}={_literal(x)}" for k, x in named.items()]
-    if kind.__module__.partition(".")[0] == "torch":
-        return f"nn.{kind.__name__}({', '.join(texts)})"
-    sources.add(kind)
-    return f"{kind.__name__}({', '.join(texts)})"
+    return found
 
 
-Made = tuple[type["nn.Module"], tuple[Any, ...], dict[str, Any]]
+def _recorded(block: Block, spaces: tuple[Space, ...]) -> _Constructed:
+    """The class of a block's module and the arguments of its constructor.
 
-
-def _made(block: Block, spaces: tuple[Space, ...]) -> Made:
-    """The class of a block's module, and with what it was made.
-
-    The block is lowered twice: once to learn the class, once with a constructor that remembers.
+    The block is lowered twice: once to learn the class, once with a constructor that records them.
     """
     import torch
 
     with torch.device("meta"):  # no memory, and no random numbers
         kind = type(block.lower(*spaces))
         constructor, own = kind.__init__, "__init__" in vars(kind)
-        made: dict[int, Made] = {}
+        made: dict[int, _Constructed] = {}
 
-        def remember(module: nn.Module, *args: Any, **named: Any) -> None:
-            made[id(module)] = kind, args, named
+        def record(module: nn.Module, *args: Any, **named: Any) -> None:
+            made[id(module)] = _Constructed(kind, args, named)
             constructor(module, *args, **named)
 
-        setattr(kind, "__init__", remember)  # noqa: B010  a type checker forbids the assignment
+        setattr(kind, "__init__", record)  # noqa: B010  a type checker forbids the assignment
         try:
             return made[id(block.lower(*spaces))]
         finally:
@@ -169,7 +186,7 @@ def _literal(value: object) -> str:
     return repr(type(value)(value)) if isinstance(value, tuple | list) else repr(value)
 
 
-def _written(value: object) -> bool:
+def _is_written_by_repr(value: object) -> bool:
     """Whether `repr` writes it."""
     parts = value if isinstance(value, tuple | list) else (value,)
     return all(type(x) in LITERALS for x in parts)
@@ -268,7 +285,7 @@ class _Body:
 
 def _each_axis(domain: Domain, root: str) -> str:
     """The grid of a domain from that of the declared one, shortest where all axes are alike."""
-    said = {_grown("n", domain, i) for i in range(domain.dims)}
+    said = {_points_expression("n", domain, i) for i in range(domain.dims)}
     if len(said) == 1:
         return f"tuple({said.pop()} for n in {root})"
     return f"tuple(rule(n) for rule, n in zip({_rules(domain, 'n')}, {root}, strict=True))"
@@ -276,11 +293,11 @@ def _each_axis(domain: Domain, root: str) -> str:
 
 def _rules(domain: Domain, n: str) -> str:
     """For each axis a function from points of the declared domain to points of this one."""
-    each = [f"lambda {n}: {_grown(n, domain, i)}" for i in range(domain.dims)]
+    each = [f"lambda {n}: {_points_expression(n, domain, i)}" for i in range(domain.dims)]
     return f"[{', '.join(each)}]"
 
 
-def _grown(n: str, domain: Domain, axis: int) -> str:
+def _points_expression(n: str, domain: Domain, axis: int) -> str:
     """The points on an axis of a domain, as an expression in those of the declared one."""
     periodic = domain.axes[axis].periodic
     for step in domain.steps:
@@ -288,11 +305,11 @@ def _grown(n: str, domain: Domain, axis: int) -> str:
         if isinstance(step, Coarsen):
             n = f"{n} // {step.factor}"
         else:
-            n, periodic = _extended(n, step, axis, periodic=periodic), True
+            n, periodic = _extended_expression(n, step, axis, periodic=periodic), True
     return n
 
 
-def _extended(n: str, step: Extend, axis: int, *, periodic: bool) -> str:
+def _extended_expression(n: str, step: Extend, axis: int, *, periodic: bool) -> str:
     spacings = n if periodic else f"({n} - 1)"
     longer = f"{spacings} - (-{spacings} * {step.numerator_on(axis)} // {step.denominator})"
     if step.rounding == "nearest":

@@ -17,14 +17,14 @@ from pydantic import BaseModel, ValidationError
 
 from opdsl import blocks
 from opdsl.diagnostics import Label, OpError, Source, Span, did_you_mean, fault
+from opdsl.export.declarable import can_be_declared
 from opdsl.export.document import FORMAT, NAME, Document, FeedbackEntry, NodeEntry, PortEntry
 from opdsl.ir.block import Block, Refusal
 from opdsl.ir.graph import Feedback, Graph, Node, Port, Scope
-from opdsl.ir.spaces import VECTOR, Axis, Coarsen, Domain, Extend, Space
+from opdsl.ir.spaces import Domain, Space
 
 LIMIT = 20_000  # nodes, as in a program
 DIGITS = 15  # of a whole number; all such numbers are floats too
-BALL = ((-90.0, 90.0, "none"), (0.0, 360.0, "periodic"))  # the axes of a sphere
 
 
 def from_json(data: Mapping[str, Any]) -> Graph:
@@ -109,7 +109,9 @@ class _Reader:
                 helps=("write it again with `opdsl ir`",),
             )
         return self._wrong(
-            f"`{_dotted(where)}`: {_said(first)}", self._at(where), helps=_nearby(first)
+            f"`{_dotted(where)}`: {_pydantic_message(first)}",
+            self._at(where),
+            helps=_similar_keys(first),
         )
 
     def _declared(self) -> None:
@@ -163,7 +165,7 @@ class _Reader:
         block = self._block(entry)
         self._takes(entry, block, inputs)
         self._same(entry.space, self._inferred(entry, block, inputs), "it", entry.path)
-        if block.vanishes(*inputs):
+        if block.is_identity(*inputs):
             raise self._wrong("a node does nothing", entry.path, ("leave it out",))
         node = Node(
             path=entry.path,
@@ -189,8 +191,8 @@ class _Reader:
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             where = _dotted(("params", *first["loc"]))
-            raise self._wrong(f"`{where}`: {_said(first)}", entry.path) from error
-        for value in _inside(block):
+            raise self._wrong(f"`{where}`: {_pydantic_message(first)}", entry.path) from error
+        for value in _parameter_values(block):
             if isinstance(value, Domain):
                 self._sound(value, entry.path)
             elif isinstance(value, float) and not math.isfinite(value):
@@ -228,7 +230,9 @@ class _Reader:
         if owner is None or owner.shares is not None:
             raise self._wrong(f"`{entry.shares}` has no weights to share", entry.path)
         theirs = tuple(self.known[x] for x in owner.inputs)
-        if owner.block != block or [_bare(x) for x in theirs] != [_bare(x) for x in inputs]:
+        if owner.block != block or [_without_names(x) for x in theirs] != [
+            _without_names(x) for x in inputs
+        ]:
             raise self._wrong(f"it cannot share the weights of `{entry.shares}`", entry.path)
         return entry.shares
 
@@ -248,7 +252,7 @@ class _Reader:
 
     def _same(self, said: Space, met: Space, who: str, at: str) -> None:
         self._sound_space(said, at)
-        if _bare(said) != _bare(met):
+        if _without_names(said) != _without_names(met):
             raise self._wrong(f"{who} is said to be `{said}`, but is `{met}`", at)
 
     def _sound_space(self, space: Space, at: str) -> None:
@@ -260,7 +264,7 @@ class _Reader:
             raise self._wrong(f"`{at}` has a component without a name", at)
 
     def _sound(self, domain: Domain, at: str | None) -> None:
-        if not _is_sound(domain):
+        if not can_be_declared(domain):
             raise self._wrong(f"there can be no such domain as `{domain.name}`", at)
 
     # ---------------------------------------------------------------------- places
@@ -289,91 +293,12 @@ class _Reader:
         return fault("OP0501", f"this graph cannot be read: {plain}", label, helps=helps)
 
 
-# --- what is sound on its own -----------------------------------------------------------------
-
-
-def _is_sound(domain: Domain) -> bool:
-    """Whether a program can declare it."""
-    match domain.kind:
-        case "vector":
-            return domain == VECTOR
-        case "product":
-            parts = domain.factors
-            names = [y.name for x in parts for y in x.declared]
-            distinct = len(set(names)) == len(names) >= 2
-            return distinct and domain == Domain.product(parts) and all(map(_is_sound, parts))
-        case "spectrum":
-            return _is_spectrum(domain)
-        case "any":
-            return False
-    pairs = zip(domain.steps, (None, *domain.steps), strict=False)
-    return _is_declared(domain) and all(_is_step(x, y, len(domain.axes)) for x, y in pairs)
-
-
-def _is_spectrum(domain: Domain) -> bool:
-    base, modes = domain.factors, domain.modes
-    if len(base) != 1 or modes is None or len(modes) != base[0].dims or min(modes) < 0:
-        return False
-    whole = base[0].spectrum(modes, halved=domain.halved)
-    return domain == whole and base[0].regular and _is_sound(base[0])
-
-
-def _is_declared(domain: Domain) -> bool:
-    names = [x.name for x in domain.axes]
-    named = re.fullmatch(NAME, domain.name) and all(re.fullmatch(NAME, x) for x in names)
-    plain = not domain.factors and domain.modes is None and domain.halved
-    return bool(named and plain and all(map(_is_axis, domain.axes))) and _of_kind(domain)
-
-
-def _of_kind(domain: Domain) -> bool:
-    count, scattered = len({x.name for x in domain.axes}), domain.scattered
-    if (domain.ambient is not None) != scattered or count != len(domain.axes):
-        return False
-    if (domain.sampling is not None) != (domain.kind == "sphere"):
-        return False
-    if (domain.measure is not None) != scattered:
-        return False
-    if not scattered and (domain.geometry != "shared" or domain.period):
-        return False
-    if not _is_period(domain.period, domain.ambient or 0):
-        return False
-    if domain.kind == "sphere":
-        return tuple((x.lo, x.hi, x.boundary) for x in domain.axes) == BALL
-    return count == 1 if scattered or domain.kind == "interval" else count >= 1
-
-
-def _is_period(period: tuple[float | None, ...] | None, dims: int) -> bool:
-    if period is None:
-        return True
-    lengths = [p for p in period if p is not None]
-    return (
-        len(period) == dims and bool(lengths) and all(math.isfinite(p) and p > 0 for p in lengths)
-    )
-
-
-def _is_axis(axis: Axis) -> bool:
-    numbers = (axis.min, axis.max, axis.multiple_of, axis.fixed, axis.size)
-    finite = math.isfinite(axis.lo) and math.isfinite(axis.hi) and axis.lo < axis.hi
-    counts = all(x is None or x >= 1 for x in numbers)
-    return finite and counts and (axis.max is None or axis.max >= axis.least)
-
-
-def _is_step(step: Coarsen | Extend, before: Coarsen | Extend | None, dims: int) -> bool:
-    if isinstance(step, Coarsen):
-        return step.factor > 1 and not isinstance(before, Coarsen)
-    part = bool(re.fullmatch(NAME, step.name)) and step.denominator > 0
-    several = isinstance(step.numerator, tuple)
-    each = step.numerator if isinstance(step.numerator, tuple) else (step.numerator,)
-    inside = all(0 <= x <= 8 * step.denominator for x in each)
-    return part and inside and any(each) and (not several or len(each) == dims)
-
-
-def _bare(space: Space) -> tuple[Domain, int, str]:
+def _without_names(space: Space) -> tuple[Domain, int, str]:
     """A space without the names of its components."""
     return space.domain, space.channels, space.field
 
 
-def _inside(model: BaseModel) -> Iterator[object]:
+def _parameter_values(model: BaseModel) -> Iterator[object]:
     """The values of the parameters, those in tuples one by one."""
     for value in (getattr(model, x) for x in type(model).model_fields):
         yield from value if isinstance(value, tuple) else (value,)
@@ -398,13 +323,13 @@ def _dotted(where: Iterable[int | str]) -> str:
     return ".".join(map(str, where)) or "the file"
 
 
-def _said(error: Mapping[str, Any]) -> str:
+def _pydantic_message(error: Mapping[str, Any]) -> str:
     """The words of pydantic, as a part of a sentence."""
     said = str(error["msg"]).removeprefix("Value error, ")
     return f"{said[:1].lower()}{said[1:]}"
 
 
-def _nearby(error: Mapping[str, Any]) -> tuple[str, ...]:
+def _similar_keys(error: Mapping[str, Any]) -> tuple[str, ...]:
     key = str(error["loc"][-1]) if error["loc"] else ""
     known = tuple(Document.model_fields)
     return did_you_mean(key, known) if error["type"] == "extra_forbidden" else ()

@@ -24,9 +24,9 @@ def ir_schema() -> dict[str, Any]:
     known = blocks_schema()
     entry = found["$defs"]["NodeEntry"]
     entry["properties"]["op"] = {"enum": sorted(known["properties"])}
-    entry["allOf"] = [_chosen(x, y) for x, y in known["properties"].items()]
+    entry["allOf"] = [_params_of(x, y) for x, y in known["properties"].items()]
     found["$defs"] |= known["$defs"]
-    return headed("ir", FORMAT, found)
+    return with_heading("ir", FORMAT, found)
 
 
 def blocks_schema() -> dict[str, Any]:
@@ -37,15 +37,15 @@ def blocks_schema() -> dict[str, Any]:
     for word, cls in classes.items():
         shared["$defs"][cls.__name__] |= {"description": _first_line(cls), "title": word}
     made = {"type": "object", "properties": refs, "additionalProperties": False}
-    return headed("blocks", FORMAT, made | {"$defs": shared["$defs"]})
+    return with_heading("blocks", FORMAT, made | {"$defs": shared["$defs"]})
 
 
-def headed(name: str, version: int, schema: Mapping[str, Any]) -> dict[str, Any]:
+def with_heading(name: str, version: int, schema: Mapping[str, Any]) -> dict[str, Any]:
     """The schema with its dialect and its name."""
     return {"$schema": DIALECT, "$id": f"urn:opdsl:{name}:{version}", **schema}
 
 
-def _chosen(word: str, params: Mapping[str, Any]) -> dict[str, Any]:
+def _params_of(word: str, params: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "if": {"properties": {"op": {"const": word}}, "required": ["op"]},
         "then": {"properties": {"params": dict(params)}},

@@ -1,74 +1,236 @@
-"""The definitions that a class needs, cut out of the modules in which they stand.
+"""Source text of definitions together with everything they need, cut out of their modules.
 
-What comes in: classes and functions. What goes out: the lines that import from elsewhere, and the
-text of each definition behind those it needs. Only a definition's own package is cut up; whatever
-else it imports is imported again.
+Where two modules define one name, the second definition is renamed with its module as a prefix,
+wherever it is used. Only modules of the definitions' own top package are cut up; anything else they
+import is imported again.
 """
 
 from __future__ import annotations
 
 import ast
+import builtins
 import inspect
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
+from itertools import accumulate
+
+from opdsl.export.scopes import module_level_names
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """A statement of one of our modules that binds a name."""
+
+    module: str
+    name: str
+
+    @property
+    def statement(self) -> ast.stmt:
+        """The class, function or assignment."""
+        return _statements(self.module)[self.name]
+
+
+@dataclass(frozen=True, slots=True)
+class External:
+    """Something of another package; without `name` the module itself."""
+
+    module: str
+    name: str | None = None
+
+    def line(self, bound: str) -> str:
+        """The statement that imports it under the name `bound`."""
+        name = self.module if self.name is None else self.name
+        alias = "" if name.partition(".")[0] == bound else f" as {bound}"
+        return (
+            f"import {name}{alias}"
+            if self.name is None
+            else f"from {self.module} import {name}{alias}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class OwnModule:
+    """One of our modules under a name; `name.thing` means the definition `thing` in it."""
+
+    module: str
+
+
+Target = Definition | External
+Edit = tuple[int, int, str]  # first byte, the byte behind the last, the new text
+
+
 class Sources:
-    """Definitions collected so far.
+    """A set of definitions that is closed under what they need.
+
+    Add everything first; names and texts are final afterwards.
 
     Attributes:
-        imports: lines such as `from torch import nn`, by the name that they bind.
-        texts: source of each definition, by name, in an order in which Python can read them.
+        reserved: names that no definition and no import may have.
     """
 
-    imports: dict[str, str] = field(default_factory=dict)
-    texts: dict[str, str] = field(default_factory=dict)
-    homes: dict[str, str] = field(default_factory=dict)
+    def __init__(self, reserved: Iterable[str] = ()) -> None:
+        self.reserved = frozenset(reserved)
+        self.preferred: dict[Target, str] = {}
+        self._names: dict[Target, str] = {}
+        self.order: list[Definition] = []  # each behind the definitions it needs
 
     def add(self, thing: type | object) -> None:
-        """A class or function, with all that it needs."""
+        """Include a class or a function of one of our modules."""
         assert isinstance(thing, type) or inspect.isfunction(thing)
-        self._take(thing.__module__, thing.__name__)
+        target = _resolved(thing.__module__, thing.__name__)
+        assert isinstance(target, Definition)
+        self._include(target, target.name)
 
-    def names(self) -> set[str]:
-        """Every name that is bound."""
-        return {*self.imports, *self.texts}
+    def add_external(self, module: str, name: str | None = None) -> None:
+        """Include an import: `from module import name`, or `import module`."""
+        self._include(External(module, name), name or module)
 
-    def _take(self, module: str, name: str) -> None:
-        statement = _statements(module).get(name)
-        if statement is None or self.homes.get(name) == module:
+    def _include(self, target: Target, name: str) -> None:
+        if target in self.preferred:
             return
-        if isinstance(statement, ast.Import | ast.ImportFrom):
-            self._import(statement, module, name)
-            return
-        text = _text(module, statement)
-        assert self.texts.get(name, text) == text, f"two definitions are named `{name}`"
-        self.homes[name] = module
-        for needed in _reads(statement):
-            self._take(module, needed)
-        self.texts.setdefault(name, text)
+        # before its needs: a definition may need itself, or two each other
+        self.preferred[target] = name
+        if isinstance(target, Definition):
+            for node, needed in _references(target):
+                self._include(needed, needed.name if isinstance(needed, Definition) else node)
+            self.order.append(target)
 
-    def _import(self, statement: ast.Import | ast.ImportFrom, module: str, name: str) -> None:
-        source = statement.module if isinstance(statement, ast.ImportFrom) else None
-        if source and source.partition(".")[0] == module.partition(".")[0]:
-            self._take(source, name)
-        else:
-            alias = next(x for x in statement.names if (x.asname or x.name) == name)
-            line = _import_line(source, alias)
-            assert self.imports.setdefault(name, line) == line, f"two imports bind `{name}`"
+    @property
+    def names(self) -> dict[Target, str]:
+        """The name of every definition and import in the emitted text; equal ones share a name."""
+        if len(self._names) < len(self.preferred):
+            self._names = self._chosen()
+        return self._names
+
+    def _chosen(self) -> dict[Target, str]:
+        found: dict[Target, str] = {}
+        owners: dict[str, Target] = {}
+        uses, occupied = self._uses(), self.reserved | self._builtins()
+        for target, wanted in self.preferred.items():
+            for name in _candidates(target, wanted):
+                owner = owners.get(name, target)
+                free = name not in occupied and not _captured(name, uses.get(target, ()))
+                if free and _equal(owner, target):
+                    found[target], owners[name] = name, owner
+                    break
+        return found
+
+    def name(self, thing: type | object) -> str:
+        """What the emitted text calls a class or function that was added."""
+        target = _resolved(getattr(thing, "__module__", ""), getattr(thing, "__name__", ""))
+        assert isinstance(target, Definition)
+        return self.names[target]
+
+    def imports(self) -> list[str]:
+        """Import statements in the order of a style checker: modules, then names out of them."""
+        named = self.names.items()
+        lines = {x.line(name) for x, name in named if isinstance(x, External)}
+        return sorted(lines, key=lambda x: (x.startswith("from"), x))
+
+    def texts(self) -> list[str]:
+        """The source of each definition, in an order in which Python can execute it."""
+        names = self.names
+        return list(dict.fromkeys(_text(x, names) for x in self.order))
+
+    def _builtins(self) -> set[str]:
+        """Builtins that some definition uses, which nothing else may hide."""
+        return {x for d in self.order for x in _identifiers(d) if hasattr(builtins, x)}
+
+    def _uses(self) -> dict[Target, list[tuple[str, frozenset[str]]]]:
+        """For each target how definitions call it, and the identifiers that occur there."""
+        found: dict[Target, list[tuple[str, frozenset[str]]]] = {}
+        for definition in self.order:
+            identifiers = _identifiers(definition)
+            for name, target in _references(definition):
+                found.setdefault(target, []).append((name, identifiers))
+        return found
 
 
-def _import_line(source: str | None, alias: ast.alias) -> str:
-    renamed = f" as {alias.asname}" if alias.asname else ""
-    return f"{f'from {source} ' if source else ''}import {alias.name}{renamed}"
+def _captured(name: str, uses: Iterable[tuple[str, frozenset[str]]]) -> bool:
+    """Whether a new name occurs where it is to be written instead of the old one.
+
+    There it may be a local variable, which would hide it.
+    """
+    return any(name != old and name in identifiers for old, identifiers in uses)
 
 
-def _reads(statement: ast.stmt) -> list[str]:
-    """The names that occur, once each, in the order of the text."""
-    return list(dict.fromkeys(x.id for x in ast.walk(statement) if isinstance(x, ast.Name)))
+def _candidates(target: Target, wanted: str) -> Iterator[str]:
+    """The wanted name, then with more and more of its module in front, then with a number."""
+    yield wanted
+    private = "_" if wanted.startswith("_") else ""
+    parts = target.module.split(".")
+    for i in range(len(parts) - 1, -1, -1):
+        yield f"{private}{'_'.join(parts[i:])}_{wanted.lstrip('_')}"
+    count = 2
+    while True:
+        yield f"{wanted}_{count}"
+        count += 1
+
+
+def _equal(a: Target, b: Target) -> bool:
+    """Whether two definitions have one text, in which every name has one meaning.
+
+    Type aliases such as `Size = tuple[int, ...]` stand in several modules.
+    """
+    if a == b or not (isinstance(a, Definition) and isinstance(b, Definition)):
+        return a == b
+    others_a = [x for _, x in _references(a) if x != a]
+    others_b = [x for _, x in _references(b) if x != b]
+    return _source_lines(a) == _source_lines(b) and others_a == others_b
+
+
+# --- what names mean --------------------------------------------------------------------------
+
+
+@cache
+def _resolved(module: str, name: str) -> Target | OwnModule | None:
+    """What a name means at the top of a module; None: a builtin, or nothing."""
+    statement = _statements(module).get(name)
+    if isinstance(statement, ast.Import):
+        return External(next(x.name for x in statement.names if _bound(x) == name))
+    if not isinstance(statement, ast.ImportFrom):
+        return None if statement is None else Definition(module, name)
+    alias = next(x for x in statement.names if _bound(x) == name)
+    source = statement.module or ""
+    if source.partition(".")[0] != module.partition(".")[0]:
+        return External(source, alias.name)
+    return _resolved(source, alias.name) or OwnModule(f"{source}.{alias.name}")
+
+
+@cache
+def _references(definition: Definition) -> tuple[tuple[str, Target], ...]:
+    """The names that a definition takes from its module and what they mean, each once."""
+    found: dict[tuple[str, Target], None] = {}
+    for node, attribute in _free_names(definition):
+        target = _meant(definition.module, node, attribute)
+        if target is not None:
+            found[node.id, target] = None
+    return tuple(found)
+
+
+@cache
+def _free_names(definition: Definition) -> list[tuple[ast.Name, ast.Attribute | None]]:
+    return module_level_names(definition.statement)
+
+
+def _meant(module: str, node: ast.Name, attribute: ast.Attribute | None) -> Target | None:
+    target = _resolved(module, node.id)
+    if not isinstance(target, OwnModule):
+        return target
+    assert attribute is not None, f"the module `{target.module}` is used as a value"
+    inner = _resolved(target.module, attribute.attr)
+    assert not isinstance(inner, OwnModule)
+    return inner
+
+
+@cache
+def _identifiers(definition: Definition) -> frozenset[str]:
+    """All identifiers in a definition, whatever they are."""
+    nodes = list(ast.walk(definition.statement))
+    names = {x.id for x in nodes if isinstance(x, ast.Name)}
+    return frozenset(names | {x.arg for x in nodes if isinstance(x, ast.arg)})
 
 
 @cache
@@ -83,18 +245,73 @@ def _binds(statement: ast.stmt) -> Iterator[str]:
         case ast.FunctionDef() | ast.ClassDef():
             yield statement.name
         case ast.Import() | ast.ImportFrom():
-            yield from (x.asname or x.name for x in statement.names)
+            yield from map(_bound, statement.names)
         case ast.Assign():
             yield from (x.id for x in statement.targets if isinstance(x, ast.Name))
         case ast.AnnAssign(target=ast.Name(id=name)):
             yield name
 
 
-def _text(module: str, statement: ast.stmt) -> str:
-    """The lines of a statement, with its decorators."""
+def _bound(alias: ast.alias) -> str:
+    return alias.asname or alias.name.partition(".")[0]
+
+
+# --- text -------------------------------------------------------------------------------------
+
+
+def _text(definition: Definition, names: dict[Target, str]) -> str:
+    """The lines of a definition, with its comments, in which every name is the emitted one."""
+    first, last = _span(definition.statement)
+    source = _source(definition.module).encode()
+    starts = _line_starts(definition.module)
+    edits = list(_edits(definition, names, starts))
+    for begin, end, new in sorted(edits, reverse=True):
+        source = source[:begin] + new.encode() + source[end:]
+    grown = sum(len(new.encode()) - (end - begin) for begin, end, new in edits)
+    return source[starts[first - 1] : starts[last] + grown].decode().rstrip("\n")
+
+
+def _edits(definition: Definition, names: dict[Target, str], starts: list[int]) -> Iterator[Edit]:
+    source = _source(definition.module).encode()
+
+    def span(x: ast.expr) -> tuple[int, int]:
+        assert x.end_lineno is not None
+        assert x.end_col_offset is not None
+        return starts[x.lineno - 1] + x.col_offset, starts[x.end_lineno - 1] + x.end_col_offset
+
+    for node, attribute in _free_names(definition):
+        target = _meant(definition.module, node, attribute)
+        whole = isinstance(_resolved(definition.module, node.id), OwnModule)
+        if target is not None and (whole or names[target] != node.id):
+            begin, end = span(attribute) if whole and attribute else span(node)
+            assert whole or source[begin:end].decode() == node.id
+            yield begin, end, names[target]
+    statement = definition.statement
+    if isinstance(statement, ast.ClassDef | ast.FunctionDef):
+        word = b"class " if isinstance(statement, ast.ClassDef) else b"def "
+        begin = starts[statement.lineno - 1] + statement.col_offset + len(word)
+        if names[definition] != statement.name:
+            yield begin, begin + len(statement.name.encode()), names[definition]
+
+
+def _source_lines(definition: Definition) -> str:
+    first, last = _span(definition.statement)
+    return "\n".join(_source(definition.module).splitlines()[first - 1 : last])
+
+
+def _span(statement: ast.stmt) -> tuple[int, int]:
+    """The first line, that of a decorator if there is one, and the last."""
     decorators = getattr(statement, "decorator_list", [])
-    first = min([statement.lineno, *(x.lineno for x in decorators)])
-    return "\n".join(_source(module).splitlines()[first - 1 : statement.end_lineno])
+    last = statement.end_lineno
+    assert last is not None
+    return min([statement.lineno, *(x.lineno for x in decorators)]), last
+
+
+@cache
+def _line_starts(module: str) -> list[int]:
+    """The first byte of each line, and the length of all."""
+    lines = _source(module).encode().splitlines(keepends=True)
+    return [0, *accumulate(map(len, lines))]
 
 
 @cache

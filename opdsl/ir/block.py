@@ -1,13 +1,15 @@
-"""The interface of a block: parameters, signature, promises, cost, kernels, lowering.
+"""The interface of a block: parameters, signature, and every fact that the compiler asks for.
 
-A block is one class in one file of `opdsl/blocks/`; the file's name is its keyword in `.op` text
-and its pydantic fields are the parameters. The elaborator makes the instance (every field checked
-by pydantic, unknown fields refused), asks `infer` for the space of its result, and keeps both in a
-node of the graph. Batch never appears: costs are for one sample.
+A block is one class in one file of `opdsl/blocks/`. The name of the file is its keyword in `.op`
+text, its pydantic fields are its parameters. The elaborator makes the instance (pydantic checks
+every field and refuses unknown ones), calls `infer` for the space of the result, and stores both in
+a node of the graph. Batch never appears: costs are for one sample.
 """
 
 from __future__ import annotations
 
+import inspect
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -23,16 +25,23 @@ if TYPE_CHECKING:
 
 BYTES = 4  # of one number in float32
 
+GridSizes = tuple[tuple[int, ...], ...]
+Ragged = Literal["each", "pointwise", "own"]
+BoxKind = Literal["source", "integral", "resolution", "pointwise", "join"]
+
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """`domain` needs `points` points on `axis`.
+    """A least number of points: `domain` needs `points` points on `axis`.
 
     Attributes:
-        keeps: what is kept there: `|k| <= 8`.
+        domain: the domain that is bounded.
+        axis: the index of its axis.
+        points: the least number of points there.
+        keeps: what these points resolve: `|k| <= 8`.
         note: the rule: `sampling theorem: 2 * 8 + 1 = 17 samples`.
-        cure: from the points that there are, the argument that would fit: `modes = 7`.
-        what: what there is too much of.
+        cure: maps the points that there are to the argument that would fit: `modes = 7`.
+        what: the quantity of which there is too much.
     """
 
     domain: Domain
@@ -46,10 +55,10 @@ class Bound:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a block costs for one sample.
+    """The cost of a block for one sample.
 
     Attributes:
-        params: real numbers that are trained.
+        params: trained real numbers.
         flops: additions and multiplications of one forward pass.
         bytes: size of the result in float32.
     """
@@ -60,13 +69,13 @@ class Cost:
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
-    """What a block needs beside its inputs, given with each call of the module by name.
+class SideInput:
+    """A tensor that a block needs besides its inputs; each call of the module gives it by name.
 
     Attributes:
-        name: of the points domain whose coordinates, or of the field whose values are asked for.
-        what: coordinates are (points, d), or (batch, points, d); a field is (*grid).
-        domain: where the points or values are.
+        name: of the points domain whose coordinates, or of the field whose values are needed.
+        what: coordinates are (points, d) or (batch, points, d), a field is (*grid).
+        domain: the domain of the points or of the field.
     """
 
     name: str
@@ -76,7 +85,7 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What one kernel does for one sample: flops of matrix products, bytes moved elsewhere.
+    """The work of one kernel for one sample, as the planner counts it.
 
     Attributes:
         gemm: floating point operations inside matrix products.
@@ -90,13 +99,17 @@ class Work:
 
 
 @dataclass(eq=False)
-class Refusal(Exception):  # noqa: N818  it is raised by a block, and becomes a diagnostic
-    """The inputs or parameters do not fit; the elaborator knows the place and adds it.
+class Refusal(Exception):  # noqa: N818  a block raises it, the elaborator makes it a diagnostic
+    """The inputs or parameters do not fit; the elaborator adds the place in the text.
 
     Attributes:
-        at: what is to blame: an input (its index), a parameter (its name), or None, the call.
-        label: what to say there.
-        inputs: what to say at each input, by index.
+        code: of the diagnostic.
+        message: of the diagnostic.
+        label: the text at the place that is at fault.
+        at: that place: an input (its index), a parameter (its name), or None, the whole call.
+        inputs: texts at several inputs, by index.
+        notes: further facts.
+        helps: what to write instead.
     """
 
     code: str
@@ -109,24 +122,38 @@ class Refusal(Exception):  # noqa: N818  it is raised by a block, and becomes a 
 
 
 class Block(BaseModel):
-    """One operator of the language. Subclasses are leaves; they set what differs.
+    """One operator of the language. Subclasses are leaves and override what differs.
+
+    The parameters of `infer` are the inputs of the block: `infer(self, x: Space)` has one input,
+    `infer(self, u: Space, v: Space)` two, `infer(self, u: Space, *more: Space)` one or more. All
+    other methods take the spaces of the inputs in the same order. In this class they accept any
+    number of arguments, so that a subclass states its own and a caller passes `*spaces`.
 
     Attributes:
-        arity: least and greatest number of input functions (None: no limit).
-        kinds: kinds of domain on which it is defined; empty: any.
+        arity: least and greatest number of inputs (None: no limit), read off `infer`. A class whose
+            `infer` takes `*x` alone declares it.
+        kinds: kinds of domain on which the block is defined; empty: any.
         complex: whether it is defined on complex functions too.
-        rings: whether it takes every axis for a closed one.
-        positional: parameters that may be given without their name, after the inputs.
-        sized: `lower`'s module takes the keyword `size`, the grid of its result.
-        kernels: names of the ways to compute it, the first is the default; a module of a block
+        assumes_periodic: whether it treats every axis as periodic.
+        commutative: whether the order of its inputs does not matter.
+        positional: parameters that a call may give without their name, after the inputs.
+        shorthand: the parameter whose value may stand for the keyword: `gelu()` for `apply(gelu)`.
+        drawn_as: kind of its box in a drawing; None: the kind that its signature suggests.
+        sized: whether its module takes the keyword `size`, the grid of the result.
+        kernels: names of the ways to compute it, the first is the default; the module of a block
             with kernels takes the keyword `kernel`.
-        ragged: what it does where the samples of a domain are packed, one behind the other because
-            each has its own number of points: `pointwise` blocks take packed tensors as they are,
-            a module of one that says `own` is then given the keyword `ragged`, the points of each
-            sample for each input and last for the result (None where not packed), and `each` runs
-            for each sample on its own.
-        tokens: inputs whose points it tells apart by their values only, and what it can no longer
-            do where these are all the same.
+        ragged: how it treats a domain whose samples differ in their number of points, which are
+            packed one after the other. `pointwise` blocks take packed tensors as they are. The
+            module of an `own` block takes the keyword `ragged`, the points of each sample for each
+            input and last for the result (None where not packed). A block of the kind `each` runs
+            once for each sample.
+        tokens: inputs whose points it distinguishes by their values alone, by index, and what it
+            cannot do where all these values are equal.
+        limits_modes: whether layers of its module satisfy `opdsl.nn.capabilities.LimitsModes`, so
+            that training can begin with few modes.
+        narrows_spectrum: whether layers of its module satisfy
+            `opdsl.nn.capabilities.NarrowsSpectrum`, so that they can run in half precision.
+        traceable_tables: whether an ONNX file can compute its tables at every resolution.
         samples: parameters and input channels for the manual and the conformance test: each a
             dict of the fields, with the reserved key `inputs`, for each input its channels on the
             grid D, or its space: "R^4", "P -> R^3", "D -> C^2" (see tests/conformance).
@@ -137,91 +164,109 @@ class Block(BaseModel):
     arity: ClassVar[tuple[int, int | None]] = (1, 1)
     kinds: ClassVar[frozenset[str]] = frozenset()
     complex: ClassVar[bool] = False
-    rings: ClassVar[bool] = False
+    assumes_periodic: ClassVar[bool] = False
+    commutative: ClassVar[bool] = False
     positional: ClassVar[tuple[str, ...]] = ()
+    shorthand: ClassVar[str | None] = None
+    drawn_as: ClassVar[BoxKind | None] = None
     sized: ClassVar[bool] = False
     kernels: ClassVar[tuple[str, ...]] = ()
-    ragged: ClassVar[Literal["each", "pointwise", "own"]] = "each"
+    ragged: ClassVar[Ragged] = "each"
     tokens: ClassVar[Mapping[int, str]] = {}
+    limits_modes: ClassVar[bool] = False
+    narrows_spectrum: ClassVar[bool] = False
+    traceable_tables: ClassVar[bool] = True
     samples: ClassVar[tuple[Mapping[str, Any], ...]] = ()
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        own = vars(cls)
+        if "infer" in own and "arity" not in own:
+            cls.arity = _count_inputs(cls.infer) or cls.arity
 
     @classmethod
     def keyword(cls) -> str:
-        """`SpectralConv` is `spectral_conv` in a program."""
+        """The name in a program: `SpectralConv` is `spectral_conv`."""
         return re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
 
-    def infer(self, *x: Space) -> Space:
-        """The space of the result.
+    # --- signature and promises -------------------------------------------------------------
+
+    def infer(self, *x: Any, **_: Any) -> Space:
+        """Return the space of the result.
 
         Raises:
             Refusal: these inputs do not fit.
         """
         raise NotImplementedError
 
-    def bounds(self, *x: Space) -> tuple[Bound, ...]:  # noqa: ARG002  most blocks need nothing
-        """What the block asks of the resolution."""
+    def bounds(self, *_x: Any, **_: Any) -> tuple[Bound, ...]:
+        """Return the numbers of points that the block needs."""
         return ()
 
-    def pins(self, *x: Space) -> str | None:  # noqa: ARG002  most blocks pin nothing
-        """Why the block works at one resolution only (`has a value for each point`), or None."""
-        return None
-
-    def diverges(self, *x: Space) -> str | None:  # noqa: ARG002  most blocks converge
-        """Why the block has no limit under refinement (`its stencil shrinks ...`), or None."""
-        return None
-
-    def integrates(self, *x: Space) -> tuple[Domain, ...]:  # noqa: ARG002  most blocks do not
-        """The domains over which it takes an integral with the weights of the points."""
-        return ()
-
-    def excites(self, *x: Space) -> tuple[int, ...] | None:  # noqa: ARG002  most have no modes
-        """The greatest frequency for which it has weights, on each axis, or None."""
-        return None
-
-    def carries(self, *x: Space) -> bool:  # noqa: ARG002  most blocks are not linear
-        """Whether its result has no frequencies that its inputs do not have."""
+    def is_identity(self, *_x: Any, **_: Any) -> bool:
+        """Return whether the result is the one input itself; the identity adds no node."""
         return False
 
-    def wasteful(self, *x: Space) -> str | None:  # noqa: ARG002  most blocks have no factors
-        """Why its factors are no gain over what they stand for, or None."""
-        return None
-
-    def asks(self, *x: Space) -> tuple[Ask, ...]:  # noqa: ARG002  most blocks need nothing more
-        """What it needs beside its inputs; its module takes it as the keyword `asked`."""
+    def side_inputs(self, *_x: Any, **_: Any) -> tuple[SideInput, ...]:
+        """Return what the module needs besides the inputs; it takes them as keyword `asked`."""
         return ()
 
-    def vanishes(self, *x: Space) -> bool:  # noqa: ARG002  most blocks do something
-        """Whether the result is the one input itself, so that no node is made."""
+    def integrates(self, *_x: Any, **_: Any) -> tuple[Domain, ...]:
+        """Return the domains over which it integrates with the weights of the points."""
+        return ()
+
+    # --- behaviour under refinement, and frequencies ----------------------------------------
+
+    def fixed_resolution(self, *_x: Any, **_: Any) -> str | None:
+        """Return why it works at one resolution only (`has a value for each point`), or None."""
+        return None
+
+    def diverges(self, *_x: Any, **_: Any) -> str | None:
+        """Return why it has no limit under refinement (`its stencil shrinks ...`), or None."""
+        return None
+
+    def max_modes(self, *_x: Any, **_: Any) -> tuple[int, ...] | None:
+        """Return the greatest frequency that has weights, on each axis, or None."""
+        return None
+
+    def band_preserving(self) -> bool:
+        """Return whether the result has no frequencies that the inputs do not have."""
         return False
 
-    def reach(self, sizes: tuple[tuple[int, ...], ...], *x: Space) -> tuple[int, ...] | None:  # noqa: ARG002  the same at every resolution
-        """How many points away on each axis its result looks; None: maybe at all of them.
+    def receptive_field(self, sizes: GridSizes, *_x: Any, **_: Any) -> tuple[int, ...] | None:
+        """Return how many points away the result looks, on each axis; None: maybe at all points.
 
         Args:
             sizes: the grid of each input, and last the grid of the result.
-            x: the spaces of the inputs.
+            _x: the spaces of the inputs.
         """
         return (0,) * len(sizes[-1]) if self.ragged == "pointwise" else None
 
-    def cost(self, *x: Space) -> Cost:
-        """Parameters, flops and bytes for one sample."""
-        raise NotImplementedError
-
-    def complex_weights(self, *x: Space) -> int:  # noqa: ARG002  most weights are real
-        """How many complex numbers are among its weights; `params` counts each as two."""
-        return 0
-
-    def uniform(self, given: tuple[bool, ...], *x: Space) -> bool:  # noqa: ARG002  for most blocks
-        """Whether its result has the same value at all points.
+    def uniform(self, inputs: tuple[bool, ...], *_x: Any, **_: Any) -> bool:
+        """Return whether the result has the same value at all points.
 
         Args:
-            given: for each input whether it has the same value at all points.
-            x: the spaces of the inputs.
+            inputs: for each input whether it has the same value at all points.
+            _x: the spaces of the inputs.
         """
-        return self.ragged == "pointwise" and bool(given) and all(given)
+        return self.ragged == "pointwise" and bool(inputs) and all(inputs)
 
-    def work(self, kernel: str, sizes: tuple[tuple[int, ...], ...], *x: Space) -> Work:
-        """What `kernel` does at a resolution, for the planner.
+    # --- cost -------------------------------------------------------------------------------
+
+    def cost(self, *x: Any, **_: Any) -> Cost:
+        """Return parameters, flops and bytes for one sample."""
+        raise NotImplementedError
+
+    def complex_weights(self, *_x: Any, **_: Any) -> int:
+        """Return how many complex numbers its weights contain; `params` counts each as two."""
+        return 0
+
+    def wasteful(self, *_x: Any, **_: Any) -> str | None:
+        """Return why its factors save nothing over a dense weight, or None."""
+        return None
+
+    def work(self, kernel: str, sizes: GridSizes, *x: Any, **_: Any) -> Work:
+        """Return what `kernel` does at a resolution, for the planner.
 
         Args:
             kernel: one of `kernels`.
@@ -230,21 +275,57 @@ class Block(BaseModel):
         """
         raise NotImplementedError
 
-    def lower(self, *x: Space) -> nn.Module:
-        """A torch module on channels-last tensors, (batch, *grid, channels).
+    def saves_inputs(self, *x: Any, **_: Any) -> bool:
+        """Return whether the gradient needs the inputs, so that they stay in memory.
+
+        By default those of layers with weights; one with kernels saves modes instead.
+        """
+        return not self.kernels and self.cost(*x).params > 0
+
+    def saved_modes(self, _sizes: GridSizes, *x: Any, **_: Any) -> int:
+        """Return how many modes of each channel the gradient needs.
+
+        Args:
+            _sizes: the grid of each input, and last the grid of the result.
+            x: the spaces of the inputs.
+        """
+        modes = self.max_modes(*x) if self.kernels else None
+        if modes is None:
+            return 0
+        return math.prod(2 * m + 1 for m in modes[:-1]) * (modes[-1] + 1)
+
+    # --- drawing and lowering ---------------------------------------------------------------
+
+    def label(self) -> str:
+        """Return the title of its box in a drawing."""
+        return self.keyword()
+
+    def lower(self, *x: Any, **_: Any) -> nn.Module:
+        """Return a torch module on channels-last tensors, (batch, *grid, channels).
 
         The only method that imports torch.
         """
         raise NotImplementedError
 
 
-def words_of(cls: type[Block], key: str) -> tuple[str, ...]:
-    """The words of a `Literal` parameter."""
+def _count_inputs(infer: Callable[..., Space]) -> tuple[int, int | None] | None:
+    """Return least and greatest number of inputs; None: `infer(self, *x)` does not tell."""
+    function = inspect.unwrap(infer)
+    code = function.__code__
+    most = code.co_argcount - 1  # without `self`
+    least = most - len(function.__defaults__ or ())
+    if code.co_flags & inspect.CO_VARARGS:
+        return (least, None) if most else None
+    return least, most
+
+
+def literal_words(cls: type[Block], key: str) -> tuple[str, ...]:
+    """Return the words of a `Literal` parameter."""
     options = get_args(cls.model_fields[key].annotation)
     nested = [y for x in options for y in (get_args(x) or (x,))]
     return tuple(x for x in nested if isinstance(x, str))
 
 
-def free(numbers: Poly) -> Cost:
-    """A cost of no parameters and no arithmetic, for a result of so many numbers."""
+def copy_cost(numbers: Poly) -> Cost:
+    """Return the cost of a result of so many numbers without parameters and arithmetic."""
     return Cost(0, Poly(), numbers * BYTES)

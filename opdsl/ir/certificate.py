@@ -145,5 +145,5 @@ def _pinned(graph: Graph) -> tuple[str, ...]:
         for axis in domain.axes
         if axis.pinned
     )
-    nodes = ((n, n.block.pins(*graph.arguments(n))) for n in graph.nodes)
+    nodes = ((n, n.block.fixed_resolution(*graph.arguments(n))) for n in graph.nodes)
     return declared + tuple(f"`{n.path}` {why}" for n, why in nodes if why)

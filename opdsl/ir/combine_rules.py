@@ -5,7 +5,7 @@ part is and how to make them fit.
 """
 
 from opdsl.ir.block import Refusal
-from opdsl.ir.dims import larger
+from opdsl.ir.dims import Dim, larger
 from opdsl.ir.spaces import Domain, Space
 
 NOUNS = {"grid": "grid", "interval": "grid", "points": "points", "mesh": "mesh", "sphere": "sphere"}
@@ -97,6 +97,6 @@ def common_components(x: tuple[Space, ...]) -> tuple[str, ...] | None:
     return named.pop() if len(named) == 1 else None
 
 
-def count(channels: int) -> str:
+def count(channels: Dim) -> str:
     """`1 channel`, `64 channels`."""
     return f"{channels} channel" + ("" if channels == 1 else "s")

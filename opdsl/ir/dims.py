@@ -152,6 +152,10 @@ class Poly:
         return " + ".join(_term(m, f) for m, f in self.terms) or "0"
 
 
+# a number of channels; while a definition is checked for all sizes, a polynomial in them
+Dim = int | Poly
+
+
 def product(factors: tuple[Poly, ...]) -> Poly:
     """Their product; 1 if there are none."""
     return math.prod(factors, start=Poly.of(1))

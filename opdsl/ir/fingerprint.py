@@ -32,7 +32,6 @@ from opdsl.ir.graph import Graph, Node, Port
 from opdsl.ir.spaces import MEASURED, Axis, Coarsen, Domain, Space, Step
 
 SCHEME = "opdsl-function-2"  # a change of what counts is a new scheme
-COMMUTATIVE = frozenset({"add", "mul"})
 
 
 def fingerprint(graph: Graph) -> str:
@@ -122,7 +121,7 @@ class _Ordered:
 
     def inputs(self, node: Node) -> tuple[str, ...]:
         """What the node takes, sorted where the order means nothing."""
-        if node.keyword not in COMMUTATIVE:
+        if not node.block.commutative:
             return node.inputs
         return tuple(sorted(node.inputs, key=self.digests.__getitem__))
 
@@ -149,7 +148,7 @@ class _Blind(_Numbers):
 def _node(graph: Graph, node: Node, place: Mapping[str, int], names: _Numbers) -> dict[str, Any]:
     inputs = [place[x] for x in node.inputs]
     made = _what(graph, node, names)
-    made["inputs"] = sorted(inputs) if node.keyword in COMMUTATIVE else inputs
+    made["inputs"] = sorted(inputs) if node.block.commutative else inputs
     if made.pop("trained"):
         made["weights"] = names.of(f"weights {node.shares or node.path}")
     return made

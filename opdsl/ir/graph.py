@@ -7,18 +7,20 @@ JSON.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny
 
 from opdsl.diagnostics import Span
-from opdsl.ir.block import Ask, Block
+from opdsl.ir.block import Block, SideInput
 from opdsl.ir.spaces import Domain, Space
 
 if TYPE_CHECKING:
     import networkx as nx
+
+MOST = 150  # characters of a graph in one line
 
 FROZEN = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
@@ -118,6 +120,21 @@ class Graph(BaseModel):
     scopes: tuple[Scope, ...] = ()
     places: Mapping[str, Span] = Field(default_factory=dict, exclude=True, repr=False)
 
+    # set by `opdsl.compiler`: drawings are a layer above, which nothing here may import
+    drawing: ClassVar[Callable[[Graph], str | None] | None] = None
+
+    def __repr__(self) -> str:
+        sides = (", ".join(x.name for x in ports) for ports in (self.inputs, self.outputs))
+        text = f"{self.name}: {' -> '.join(sides)}, {len(self.nodes)} nodes"
+        return f"<Graph {text if len(text) < MOST else f'{text[:MOST]}...'}>"
+
+    __str__ = __repr__
+
+    def _repr_svg_(self) -> str | None:
+        """Draw the graph for a notebook; None where that cannot be done."""
+        draw = type(self).drawing
+        return None if draw is None else draw(self)
+
     @cached_property
     def by_path(self) -> dict[str, Node]:
         """Each node under its path."""
@@ -133,9 +150,9 @@ class Graph(BaseModel):
         """The spaces of what the node takes."""
         return tuple(self.spaces[x] for x in node.inputs)
 
-    def asks(self) -> tuple[Ask, ...]:
+    def side_inputs(self) -> tuple[SideInput, ...]:
         """What the blocks need beside the inputs, each once, in the order of the nodes."""
-        found = (y for x in self.nodes for y in x.block.asks(*self.arguments(x)))
+        found = (y for x in self.nodes for y in x.block.side_inputs(*self.arguments(x)))
         return tuple({x.name: x for x in found}.values())
 
     def sizes(self, roots: Mapping[str, tuple[int, ...]]) -> dict[str, int]:

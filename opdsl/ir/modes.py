@@ -1,41 +1,35 @@
-"""Which Fourier frequencies a number of modes means, and what transforms to them cost.
+"""The parameters `modes` and `layout` of blocks, what they need, and what transforms cost.
 
-What comes in: one-sided modes and a layout. What goes out: a range of frequencies for each axis,
-the points that it needs, floating point operations. The same rule, with tensors, is in
-`opdsl.nn.spectral.transforms`.
+Which frequencies they mean is the rule of `opdsl.spectrum`.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Literal
 
 from opdsl.ir.block import BYTES, Bound, Refusal, Work
 from opdsl.ir.spaces import Domain, Space
+from opdsl.spectrum import Bands, Layout, Layouts, Modes, points_needed
 
-Layout = Literal["symmetric", "neuralop", "paper"]
-Layouts = Layout | tuple[Layout, ...]
-Modes = int | tuple[int, ...]
-Sizes = tuple[int, ...]
-Bands = tuple[range, ...]
+Counts = tuple[int, ...]  # one for each axis
 
-MOST_MODES = 10**9  # larger numbers do not count points any more
+MAX_MODES = 10**9  # larger numbers do not count points any more
 FFT = 2.5  # operations of a real fast transform for each number and halving: 2.5 N log2 N
 MIX = 8  # operations of one complex multiplication and addition
 
 
-def each_axis(modes: Modes, x: Space) -> Sizes:
+def each_axis(modes: Modes, x: Space) -> Counts:
     """The modes of each axis.
 
     Raises:
         Refusal: OP0308, there are not as many as axes; OP0208, one is beyond all reason.
     """
     greatest = modes if isinstance(modes, int) else max(modes, default=0)
-    if greatest > MOST_MODES:
+    if greatest > MAX_MODES:
         raise Refusal(
             "OP0208",
             f"{greatest:,} modes are more than any grid holds",
-            f"{MOST_MODES:,} at most",
+            f"{MAX_MODES:,} at most",
             at="modes",
         )
     if isinstance(modes, int):
@@ -45,11 +39,16 @@ def each_axis(modes: Modes, x: Space) -> Sizes:
     axes = ", ".join(a.name for a in x.domain.axes)
     raise Refusal(
         "OP0308",
-        f"{len(modes)} numbers of modes for {x.domain.dims} axes",
+        f"`modes` has {len(modes)} entries; the domain has {axis_count(x.domain.dims)}",
         f"`{x.domain}` has the axes {axes}",
         at="modes",
         notes=("one number stands for all axes",),
     )
+
+
+def axis_count(axes: int) -> str:
+    """`1 axis`, `2 axes`."""
+    return f"{axes} {'axis' if axes == 1 else 'axes'}"
 
 
 def layout_of_each(layout: Layouts, axes: int) -> tuple[Layout, ...]:
@@ -64,25 +63,10 @@ def layout_of_each(layout: Layouts, axes: int) -> tuple[Layout, ...]:
         return layout
     raise Refusal(
         "OP0208",
-        f"`layout` has {len(layout)} words for {axes} axes",
+        f"`layout` has {len(layout)} entries; the domain has {axis_count(axes)}",
         "one word for each axis, or one for all",
         at="layout",
     )
-
-
-def frequencies(modes: Sizes, layout: Layouts = "symmetric", *, real: bool = True) -> Bands:
-    """The frequencies kept on each axis, of a real function only half of the last axis."""
-    layouts = layout_of_each(layout, len(modes))
-    pairs = zip(modes, layouts, strict=True)
-    full = tuple(range(-m, m + (x == "symmetric")) for m, x in pairs)
-    half = range(modes[-1] + (layouts[-1] != "paper"))
-    return (*full[:-1], half) if real else full
-
-
-def needed(band: range, layout: Layout = "symmetric") -> int:
-    """The points of an axis that has these frequencies."""
-    top = band.stop - 1
-    return 2 * top + 1 if layout == "symmetric" else max(len(band), 2 * top, 1)
 
 
 def bounds(
@@ -95,9 +79,9 @@ def bounds(
 
 
 def _bound(
-    domain: Domain, axis: int, band: range, said: Sizes, modes: Modes, layout: Layout
+    domain: Domain, axis: int, band: range, said: Counts, modes: Modes, layout: Layout
 ) -> Bound:
-    m, points = said[axis], needed(band, layout)
+    m, points = said[axis], points_needed(band, layout)
 
     def cure(there: int) -> str:
         fits = m - -(-(points - there) // 2)  # each mode less needs two points less
@@ -113,7 +97,7 @@ def _bound(
     return Bound(domain, axis, points, f"{band.start} <= k <= {band.stop - 1}", note, cure)
 
 
-def transform_work(kernel: str, channels: int, size: Sizes, bands: Bands, *, real: bool) -> Work:
+def transform_work(kernel: str, channels: int, size: Counts, bands: Bands, *, real: bool) -> Work:
     """Of one transform, one way, by fast transforms (`fft`) or matrix products (`dft`).
 
     Strided transforms copy what they read and write, which counts twice for `fft`.
@@ -133,7 +117,7 @@ def together(*parts: Work) -> Work:
     )
 
 
-def fft_flops(size: Sizes, bands: Bands, *, real: bool) -> float:
+def fft_flops(size: Counts, bands: Bands, *, real: bool) -> float:
     """Of one channel: real on the last axis of a real function, complex on what is left of it."""
     total, kept, width = 0.0, 1, 1 if real else 2
     for axis in range(len(size) - 1, -1, -1):
@@ -142,7 +126,7 @@ def fft_flops(size: Sizes, bands: Bands, *, real: bool) -> float:
     return total
 
 
-def dft_flops(size: Sizes, bands: Bands, *, real: bool) -> float:
+def dft_flops(size: Counts, bands: Bands, *, real: bool) -> float:
     """Of one channel: a (2 kept, n) matrix on a real axis, (2 kept, 2 n) elsewhere."""
     total, kept, width = 0.0, 1, 1 if real else 2
     for axis in range(len(size) - 1, -1, -1):

@@ -79,7 +79,7 @@ def _fixed(domain: Domain) -> bool:
 
 def _offers(graph: Graph) -> Iterator[Origin]:
     """Every factor of every domain on which tensors are given."""
-    domains = [x.space.domain for x in graph.inputs] + [x.domain for x in graph.asks()]
+    domains = [x.space.domain for x in graph.inputs] + [x.domain for x in graph.side_inputs()]
     for index, domain in enumerate(domains):
         first = 0
         for part in domain.parts:
@@ -92,6 +92,6 @@ def _declared(graph: Graph) -> list[Domain]:
     """Declared domains, also those that only a node speaks of."""
     spaces = [*graph.spaces.values(), *(x.space for x in graph.inputs)]
     met = [y for x in spaces for y in x.domain.declared] + [
-        y for x in graph.asks() for y in x.domain.declared
+        y for x in graph.side_inputs() for y in x.domain.declared
     ]
     return list({x.name: x for x in (*graph.domains, *met)}.values())

@@ -65,11 +65,11 @@ def _step(graph: Graph, node: Node, domain: Domain, size: Grid) -> Grid | None:
     spaces = (*graph.arguments(node), node.space)
     if domain not in (x.domain for x in spaces) or not node.inputs:
         return (0,) * len(size)
-    if node.space.domain != domain or node.block.pins(*spaces[:-1]):
+    if node.space.domain != domain or node.block.fixed_resolution(*spaces[:-1]):
         return None
     roots: Mapping[str, Grid] = _roots(domain, size)
     sizes = tuple(x.domain.at(roots) for x in spaces)
-    return node.block.reach(sizes, *spaces[:-1])
+    return node.block.receptive_field(sizes, *spaces[:-1])
 
 
 def _roots(domain: Domain, size: Grid) -> dict[str, Grid]:

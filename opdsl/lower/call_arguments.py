@@ -12,18 +12,18 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from opdsl.ir.block import Ask
+from opdsl.ir.block import SideInput
 from opdsl.ir.graph import Port
 from opdsl.ir.origins import Grid
 from opdsl.ir.spaces import Domain
-from opdsl.nn.points.geometry import Geometry, Placed, placed_at, sizes_of
+from opdsl.nn.points.geometry import Geometries, Geometry, as_geometries, point_counts
 from opdsl.nn.points.packed import Packed
 
-Sizes = Mapping[str, tuple[int, ...]]  # of the domains whose samples are packed, by name
+PackedSizes = Mapping[str, tuple[int, ...]]  # of the domains whose samples are packed, by name
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Coordinates:
     """Where the points of a domain are.
 
     Attributes:
@@ -31,7 +31,7 @@ class Place:
         listed: whether it came as a list, one for each sample, so that numbers may differ.
     """
 
-    geometry: Placed
+    geometry: Geometries
     listed: bool
 
     @property
@@ -40,49 +40,51 @@ class Place:
         return self.geometry[0].points
 
 
-Given = Tensor | Packed | Place
+Argument = Tensor | Packed | Coordinates
 
 
-def place(x: object) -> Place | None:
+def as_coordinates(x: object) -> Coordinates | None:
     """What was given for coordinates, if it can be that."""
     if isinstance(x, Tensor):
         if x.ndim == 3 and not len(x):  # no samples: any points will do, if there are as many
             x = x.new_zeros(x.shape[1:])
-        return Place(placed_at(x), listed=False) if x.ndim in {2, 3} else None
+        return Coordinates(as_geometries(x), listed=False) if x.ndim in {2, 3} else None
     if isinstance(x, Geometry):
-        return Place((x,), listed=False)
-    if not isinstance(x, list | tuple) or not x or not all(_one(y) for y in x):
+        return Coordinates((x,), listed=False)
+    if not isinstance(x, list | tuple) or not x or not all(_is_one_geometry(y) for y in x):
         return None
-    return Place(placed_at(x), listed=True)
+    return Coordinates(as_geometries(x), listed=True)
 
 
-def _one(x: object) -> bool:
+def _is_one_geometry(x: object) -> bool:
     return isinstance(x, Geometry) or (isinstance(x, Tensor) and x.ndim == 2)
 
 
-def lead(x: Given) -> Tensor:
+def representative(x: Argument) -> Tensor:
     """A tensor that has the number format and the device."""
     return x if isinstance(x, Tensor) else x.values if isinstance(x, Packed) else x.lead
 
 
-def signature(x: Given) -> tuple[object, ...]:
+def signature(x: Argument) -> tuple[object, ...]:
     """Equal for values that a module treats alike."""
-    y = lead(x)
+    y = representative(x)
     if isinstance(x, Tensor):
         return x.shape, x.dtype, x.device
     if isinstance(x, Packed):
         return y.shape, y.dtype, y.device, x.sizes
-    return sizes_of(x.geometry), x.listed, y.shape[-1], y.dtype, y.device
+    return point_counts(x.geometry), x.listed, y.shape[-1], y.dtype, y.device
 
 
-def samples(x: Given) -> int:
+def sample_count(x: Argument) -> int:
     """How many samples an input or the coordinates of points have."""
     if isinstance(x, Tensor):
         return x.shape[0]  # maybe a symbol of a tracer, which `int` would fix
     return len(x) if isinstance(x, Packed) else len(x.geometry)
 
 
-def packed(ports: Sequence[Port], asks: Sequence[Ask], given: Sequence[Given]) -> Sizes:
+def packed_sizes(
+    ports: Sequence[Port], asks: Sequence[SideInput], given: Sequence[Argument]
+) -> PackedSizes:
     """The points of each sample, for the domains whose samples have numbers of their own."""
     found: dict[str, tuple[int, ...]] = {}
     for port, x in zip(ports, given, strict=False):
@@ -90,25 +92,25 @@ def packed(ports: Sequence[Port], asks: Sequence[Ask], given: Sequence[Given]) -
             found.setdefault(port.space.domain.name, x.sizes)
     dense = {x.space.domain.name for x in ports} - set(found)
     for ask, x in zip(asks, given[len(ports) :], strict=True):
-        if isinstance(x, Place) and x.listed and ask.domain.name not in dense:
-            found.setdefault(ask.domain.name, sizes_of(x.geometry))
+        if isinstance(x, Coordinates) and x.listed and ask.domain.name not in dense:
+            found.setdefault(ask.domain.name, point_counts(x.geometry))
     return found
 
 
-def grid(x: Given, domain: Domain, sizes: Sizes) -> Grid:
+def grid_of(x: Argument, domain: Domain, sizes: PackedSizes) -> Grid:
     """The points of a value on each axis; of packed samples all together."""
     if isinstance(x, Packed):
         return (x.values.shape[-1],)
-    if isinstance(x, Place):
-        return (sum(sizes_of(x.geometry)) if domain.name in sizes else x.lead.shape[0],)
+    if isinstance(x, Coordinates):
+        return (sum(point_counts(x.geometry)) if domain.name in sizes else x.lead.shape[0],)
     return tuple(x.shape[x.ndim - domain.dims :])
 
 
-def inside(x: Given) -> Tensor:
+def to_channels_last(x: Argument) -> Tensor:
     """The values of an input as blocks take them, channels last."""
-    return lead(x).movedim(1, -1).contiguous()
+    return representative(x).movedim(1, -1).contiguous()
 
 
-def field(x: Tensor, dims: int) -> Tensor:
+def field_argument(x: Tensor, dims: int) -> Tensor:
     """A static field as blocks take it: (1, *grid, 1)."""
     return x.reshape(1, *x.shape[x.ndim - dims :], 1)

@@ -6,35 +6,41 @@ outside and (batch, *grid, channels) inside, and whose state_dict has the keys `
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from opdsl.diagnostics import fault
 from opdsl.ir.graph import Graph, Node
 from opdsl.ir.live import constants, live
 from opdsl.ir.origins import Grid, origins, roots
-from opdsl.lower.call_arguments import Given, Sizes, inside, lead, signature
+from opdsl.lower.call_arguments import (
+    Argument,
+    PackedSizes,
+    representative,
+    signature,
+    to_channels_last,
+)
 from opdsl.lower.fuse.running import ordinary_call
-from opdsl.lower.guards import Guards, autocast
-from opdsl.lower.per_sample import each
-from opdsl.lower.plan.planner import Plan, plan
+from opdsl.lower.guards import Guards
+from opdsl.lower.input_checks import autocast
+from opdsl.lower.plan.planner import KernelPlan, plan_kernels
 from opdsl.lower.plan.schedule import Unit, units
 from opdsl.lower.plan.timings import Timings, users_timings
 from opdsl.lower.plan.tune import Tuner
 from opdsl.lower.plan.tuning_case import Timer
+from opdsl.lower.steps import NodeStep, float_weights, own_weights, steps_of, value_number
+from opdsl.nn.capabilities import LimitsModes
 from opdsl.nn.module_tree import Branch, children, place
 from opdsl.nn.points.geometry import Geometry
 from opdsl.nn.points.packed import Packed
-from opdsl.nn.spectral.conv import SpectralConv
 
 NORMALISER = "normaliser"  # beside `module` in the weights of a run
-KEPT = 16  # resolutions, batches and formats whose calls are remembered
+CACHED_CALLS = 16  # resolutions, batches and formats whose calls are remembered
 
-Arguments = Mapping[str, Any]
+StepArguments = Mapping[str, Any]
 Points = Tensor | Geometry | Sequence[Tensor | Geometry]  # of a domain, as a user gives them
 Result = Tensor | Packed | dict[str, Tensor | Packed]
 
@@ -42,39 +48,6 @@ Result = Tensor | Packed | dict[str, Tensor | Packed]
 def lower(graph: Graph) -> OperatorModule:
     """The module of a graph, with fresh weights from torch's random numbers."""
     return OperatorModule(graph)
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """A node as it runs: values are numbered, the inputs first, then the nodes in order.
-
-    Attributes:
-        takes: numbers of its inputs.
-        frees: numbers of the values that nobody needs after it.
-        source: whether it takes nothing, and so is told dtype and device by `like`.
-        asks: numbers of what it needs beside them.
-        domains: names of those of its inputs and last of its result.
-    """
-
-    node: Node
-    module: nn.Module
-    takes: tuple[int, ...]
-    frees: tuple[int, ...]
-    source: bool
-    asks: tuple[int, ...] = ()
-    domains: tuple[str, ...] = ()
-
-    def ragged(self, packed: Sizes) -> tuple[tuple[int, ...] | None, ...]:
-        """The points of each sample, for each input and last for the result; None: not packed."""
-        return tuple(packed.get(x) for x in self.domains)
-
-    def run(self, inputs: Sequence[Tensor], packed: Sizes, more: Mapping[str, Any]) -> Tensor:
-        """The node's result, whether samples are packed or not."""
-        ragged = self.ragged(packed) if packed else ()
-        if self.node.block.ragged == "each" and any(ragged):
-            return each(self.module, inputs, ragged, more)
-        found: Tensor = self.module(*inputs, **more)
-        return found
 
 
 class OperatorModule(Branch):
@@ -94,23 +67,23 @@ class OperatorModule(Branch):
     def __init__(self, graph: Graph) -> None:
         super().__init__()
         self.graph = graph
-        self.steps = tuple(_steps(graph))
+        self.steps = tuple(steps_of(graph))
         self.force_kernel: str | None = None
         self.fuse: bool | None = None
         self.units: Iterable[Unit] = units(graph, self.steps)
         self.ends = frozenset(x.fused.fusion.end for x in self.units if x.fused is not None)
-        self.latest: Plan | None = None
+        self.latest: KernelPlan | None = None
         self.timer: Timer | None = None
         self.sources = origins(graph)
         self.guards = Guards(graph, self.sources)
-        self.results = tuple((x, _number(graph, x.source)) for x in graph.outputs)
+        self.results = tuple((x, value_number(graph, x.source)) for x in graph.outputs)
         alone = constants(graph)
-        self.lonely = {_number(graph, x.path) for x in live(graph) if x.path in alone}
-        self.calls: dict[tuple[object, ...], tuple[Plan, list[Arguments]]] = {}
+        self.constant_values = {value_number(graph, x.path) for x in live(graph) if x.path in alone}
+        self.calls: dict[tuple[object, ...], tuple[KernelPlan, list[StepArguments]]] = {}
         for step in self.steps:
             if step.node.shares is None:
                 place(self, step.node.path, step.module)
-        self.sample = next(_floats(self), None)
+        self.sample = next(float_weights(self), None)
 
     def forward(self, /, *inputs: Tensor | Packed, **named: Points | Packed) -> Result:
         """The outputs: a tensor if there is one, else a dict by name.
@@ -134,7 +107,7 @@ class OperatorModule(Branch):
         given = self.guards.bind(inputs, named)
         if torch.compiler.is_compiling():
             return self._run(given, self._arguments(given, self.latest))
-        if self.guards.batch(given) == 0 or lead(given[0]).is_meta:
+        if self.guards.batch(given) == 0 or representative(given[0]).is_meta:
             self.guards.check(given, self._weight())
             return self._without_values(given)
         return self._run(given, self._known(given))
@@ -162,7 +135,7 @@ class OperatorModule(Branch):
                 otherwise as a call.
         """
         self.guards.check_loop(steps)
-        given, timed = self.guards.begin(steps, inputs, named)
+        given, timed = self.guards.rollout_inputs(steps, inputs, named)
         told: dict[str, list[Tensor]] = {x.name: [] for x in self.graph.outputs}
         for i in range(steps):
             given |= {k: x[:, i] for k, x in timed.items() if i < x.shape[1]}
@@ -179,7 +152,7 @@ class OperatorModule(Branch):
     @property
     def greatest_modes(self) -> int:
         """The greatest frequency for which a spectral convolution has weights; 0: there is none."""
-        layers = (x for x in self.modules() if isinstance(x, SpectralConv))
+        layers = (x for x in self.modules() if isinstance(x, LimitsModes))
         return max((m for x in layers for m in x.modes), default=0)
 
     def limit_modes(self, modes: int | Sequence[int] | None) -> None:
@@ -192,7 +165,7 @@ class OperatorModule(Branch):
             ValueError: there are not as many numbers as axes.
         """
         for x in self.modules():
-            if isinstance(x, SpectralConv):
+            if isinstance(x, LimitsModes):
                 each = (modes,) * len(x.modes) if isinstance(modes, int) else modes
                 x.limit(None if each is None else tuple(each))
 
@@ -205,7 +178,7 @@ class OperatorModule(Branch):
         self.timer = Tuner(users_timings() if timings is None else timings)
         self.calls.clear()
 
-    def plan(self, sizes: Mapping[str, Grid], batch: int = 1) -> Plan:
+    def plan(self, sizes: Mapping[str, Grid], batch: int = 1) -> KernelPlan:
         """The kernels that the module would choose where the declared domains have these sizes."""
         weight = self._weight()
         device = weight.device.type if weight is not None else "cpu"
@@ -248,7 +221,7 @@ class OperatorModule(Branch):
 
     # --- once for each resolution ---------------------------------------------------------
 
-    def _known(self, given: Sequence[Given]) -> list[Arguments]:
+    def _known(self, given: Sequence[Argument]) -> list[StepArguments]:
         """The keyword arguments of every step, checked and made once for each signature."""
         weight = self._weight()
         key = (
@@ -256,42 +229,50 @@ class OperatorModule(Branch):
             self.training,
             None if weight is None else (weight.dtype, weight.device),
             *(signature(x) for x in given),
-            autocast(lead(given[0])),
+            autocast(representative(given[0])),
         )
         found = self.calls.pop(key, None)
         if found is None:
             found = self._made(given, weight)
-            if len(self.calls) >= KEPT:
+            if len(self.calls) >= CACHED_CALLS:
                 del self.calls[next(iter(self.calls))]
         self.calls[key] = found  # behind the others: the longest unused goes first
         self.latest, arguments = found
         return arguments
 
-    def _made(self, given: Sequence[Given], weight: Tensor | None) -> tuple[Plan, list[Arguments]]:
+    def _made(
+        self, given: Sequence[Argument], weight: Tensor | None
+    ) -> tuple[KernelPlan, list[StepArguments]]:
         self.guards.check(given, weight)
-        x = lead(given[0])
+        x = representative(given[0])
         sizes = self._sizes(given)
         chosen = self._planned(sizes, self.guards.batch(given), x.device.type, x.dtype)
         return chosen, self._arguments(given, chosen)
 
     def _planned(
         self, sizes: Mapping[str, Grid], batch: int, device: str, dtype: torch.dtype
-    ) -> Plan:
+    ) -> KernelPlan:
         name = str(dtype).removeprefix("torch.")
         # what is measured elsewhere, as under vmap, would not be the time of an ordinary call
         timer = self.timer if ordinary_call() else None
-        return plan(self.graph, sizes, batch, device, torch.get_num_threads(), name, timer)
+        return plan_kernels(self.graph, sizes, batch, device, torch.get_num_threads(), name, timer)
 
-    def _arguments(self, given: Sequence[Given], chosen: Plan | None) -> list[Arguments]:
+    def _arguments(
+        self, given: Sequence[Argument], chosen: KernelPlan | None
+    ) -> list[StepArguments]:
         sizes, packed = self._sizes(given), self.guards.packed(given)
         return [self._keywords(x, sizes, packed, chosen) for x in self.steps]
 
-    def _sizes(self, given: Sequence[Given]) -> dict[str, Grid]:
+    def _sizes(self, given: Sequence[Argument]) -> dict[str, Grid]:
         return roots(self.sources, self.guards.grids(given))
 
     def _keywords(
-        self, step: Step, sizes: Mapping[str, Grid], packed: Sizes, chosen: Plan | None
-    ) -> Arguments:
+        self,
+        step: NodeStep,
+        sizes: Mapping[str, Grid],
+        packed: PackedSizes,
+        chosen: KernelPlan | None,
+    ) -> StepArguments:
         found: dict[str, Any] = {}
         node = step.node
         domain = node.space.domain
@@ -303,7 +284,7 @@ class OperatorModule(Branch):
             found["kernel"] = self._kernel(node, chosen)
         return found
 
-    def _kernel(self, node: Node, chosen: Plan | None) -> str:
+    def _kernel(self, node: Node, chosen: KernelPlan | None) -> str:
         if self.force_kernel in node.block.kernels:
             return str(self.force_kernel)
         return chosen.kernel(node.path) if chosen else node.block.kernels[0]
@@ -313,33 +294,33 @@ class OperatorModule(Branch):
         if self.sample is None:
             return None
         module, name = self.sample
-        return _weights(module)[name]
+        return own_weights(module)[name]
 
     # --- every call -----------------------------------------------------------------------
 
-    def _run(self, given: Sequence[Given], calls: Sequence[Arguments]) -> Result:
+    def _run(self, given: Sequence[Argument], calls: Sequence[StepArguments]) -> Result:
         batch, packed = self.guards.batch(given), self.guards.packed(given)
-        count, first = len(self.graph.inputs), lead(given[0])
+        count, first = len(self.graph.inputs), representative(given[0])
         asked = [self.guards.asked(i, x) for i, x in enumerate(given[count:])]
 
-        def run(step: Step, keywords: Arguments) -> Tensor:
+        def run(step: NodeStep, keywords: StepArguments) -> Tensor:
             more = dict(keywords)
             if step.source:
                 # what takes no function makes real numbers
                 more["like"] = first.real if first.is_complex() else first
             if step.asks:
                 more["asked"] = tuple(asked[i] for i in step.asks)
-            return step.run([values[i] for i in step.takes], packed, more)
+            return step.run([values[i] for i in step.operands], packed, more)
 
-        values: list[Any] = [*map(inside, given[:count]), *(None for _ in self.steps)]
+        values: list[Any] = [*map(to_channels_last, given[:count]), *(None for _ in self.steps)]
         fused = self.fused_now()
         for unit in self.units:
             if not unit.run_fused(values, fused):
                 for i in unit.steps:
                     values[count + i] = run(self.steps[i], calls[i])
-                    for n in unit.within.intersection(self.steps[i].frees):
+                    for n in unit.within.intersection(self.steps[i].dead_after):
                         values[n] = None
-            for n in unit.frees:
+            for n in unit.dead_after:
                 values[n] = None
         found = {
             x.name: self._result(values[i], i, batch, packed.get(x.space.domain.name))
@@ -347,10 +328,10 @@ class OperatorModule(Branch):
         }
         return found if len(found) > 1 else found.popitem()[1]
 
-    def _without_values(self, given: Sequence[Given]) -> Result:
+    def _without_values(self, given: Sequence[Argument]) -> Result:
         """The outputs as shapes, where there is nothing to compute."""
         sizes, packed = self._sizes(given), self.guards.packed(given)
-        batch, x = self.guards.batch(given), lead(given[0])
+        batch, x = self.guards.batch(given), representative(given[0])
         learns = torch.is_grad_enabled() and any(p.requires_grad for p in self.parameters())
         found: dict[str, Tensor | Packed] = {}
         for port, _ in self.results:
@@ -376,53 +357,6 @@ class OperatorModule(Branch):
     ) -> Tensor | Packed:
         if sizes is not None:
             return Packed(value.movedim(-1, 1).contiguous(), sizes)
-        if number in self.lonely:
+        if number in self.constant_values:
             value = value.expand(batch, *value.shape[1:])
         return value.movedim(-1, 1).contiguous()
-
-
-# --- once for each graph ----------------------------------------------------------------------
-
-
-def _number(graph: Graph, path: str) -> int:
-    """The number of a value: inputs first, then the nodes that run."""
-    names = [x.name for x in graph.inputs] + [x.path for x in live(graph)]
-    return names.index(path)
-
-
-def _steps(graph: Graph) -> Iterator[Step]:
-    nodes = live(graph)
-    number = {name: i for i, name in enumerate([x.name for x in graph.inputs])}
-    for node in nodes:
-        number[node.path] = len(number)
-    asks = {x.name: i for i, x in enumerate(graph.asks())}
-    modules: dict[str, nn.Module] = {}
-    last = {x: node.path for node in nodes for x in node.inputs}
-    kept = {x.source for x in graph.outputs}
-    for node in nodes:
-        shared = modules.get(node.shares or "")
-        modules[node.path] = shared or node.block.lower(*graph.arguments(node))
-        frees = {number[x] for x in node.inputs if last[x] == node.path and x not in kept}
-        yield Step(
-            node=node,
-            module=modules[node.path],
-            takes=tuple(number[x] for x in node.inputs),
-            frees=tuple(sorted(frees)),
-            source=not node.inputs,
-            asks=tuple(asks[x.name] for x in node.block.asks(*graph.arguments(node))),
-            domains=tuple(x.domain.name for x in (*graph.arguments(node), node.space)),
-        )
-
-
-def _weights(module: nn.Module) -> dict[str, Tensor | None]:
-    """The weights of the module itself; an attribute might be a child of that name."""
-    found: dict[str, Tensor | None] = vars(module)["_parameters"]
-    return found
-
-
-def _floats(root: nn.Module) -> Iterator[tuple[nn.Module, str]]:
-    """Where the weights are: the module and the name in it."""
-    for module in root.modules():
-        for name, weight in _weights(module).items():
-            if weight is not None and weight.is_floating_point():
-                yield module, name

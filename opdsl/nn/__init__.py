@@ -8,23 +8,33 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from opdsl.nn.grid.layout import Concat, Coords, Crop, Pad, concat, coords, crop, pad
+    from opdsl.nn.grid.concat import Concat, concat
+    from opdsl.nn.grid.coords import Coords, coords
+    from opdsl.nn.grid.pad import Crop, Pad, crop, pad
     from opdsl.nn.layers.arithmetic import Add, Mul, Scale, Sub
     from opdsl.nn.layers.complex_parts import Complex, Imag, Modulus, Real
     from opdsl.nn.layers.norm import NORMS, BatchNorm, GroupNorm, InstanceNorm, LayerNorm, Norm
     from opdsl.nn.layers.pointwise import ACTIVATIONS, Activation, ComplexLinear, Dropout, Linear
     from opdsl.nn.layers.skip import SKIPS, Gate, Skip
-    from opdsl.nn.spectral.conv import KERNELS, Resample, SpectralConv, SpectralLinear, resample
-    from opdsl.nn.spectral.transforms import Cut, Grow
+    from opdsl.nn.spectral.conv import SpectralConv
+    from opdsl.nn.spectral.convolve import KERNELS
+    from opdsl.nn.spectral.linear import SpectralLinear
+    from opdsl.nn.spectral.resample import Resample, resample
+    from opdsl.nn.spectral.transforms import InverseTruncatedFFT, TruncatedFFT
 
 MODULES = (
-    "grid.layout",
+    "grid.concat",
+    "grid.coords",
+    "grid.pad",
     "layers.arithmetic",
     "layers.complex_parts",
     "layers.norm",
     "layers.pointwise",
     "layers.skip",
     "spectral.conv",
+    "spectral.convolve",
+    "spectral.linear",
+    "spectral.resample",
     "spectral.transforms",
 )
 __all__ = [
@@ -40,13 +50,12 @@ __all__ = [
     "Concat",
     "Coords",
     "Crop",
-    "Cut",
     "Dropout",
     "Gate",
     "GroupNorm",
-    "Grow",
     "Imag",
     "InstanceNorm",
+    "InverseTruncatedFFT",
     "LayerNorm",
     "Linear",
     "Modulus",
@@ -60,6 +69,7 @@ __all__ = [
     "SpectralConv",
     "SpectralLinear",
     "Sub",
+    "TruncatedFFT",
     "concat",
     "coords",
     "crop",

@@ -13,12 +13,12 @@ from typing import Generic, TypeVar
 
 from torch import Tensor
 
-V = TypeVar("V")
+_Value = TypeVar("_Value")
 
-MOST = 1 << 30  # bytes of one store
+MAX_BYTES = 1 << 30  # bytes of one store
 
 
-class Kept(Generic[V]):
+class ByteLRUCache(Generic[_Value]):
     """Values by key; where they outgrow `most` bytes, those go that were not asked for longest.
 
     The latest value stays, however large it is.
@@ -28,13 +28,15 @@ class Kept(Generic[V]):
         most: bytes.
     """
 
-    def __init__(self, tensors: Callable[[V], tuple[Tensor | None, ...]], most: int = MOST) -> None:
+    def __init__(
+        self, tensors: Callable[[_Value], tuple[Tensor | None, ...]], most: int = MAX_BYTES
+    ) -> None:
         self.tensors, self.most = tensors, most
-        self.held: OrderedDict[Hashable, V] = OrderedDict()
+        self.held: OrderedDict[Hashable, _Value] = OrderedDict()
         self.bytes = 0
         self.lock = Lock()
 
-    def get(self, key: Hashable, make: Callable[[], V]) -> V:
+    def get(self, key: Hashable, make: Callable[[], _Value]) -> _Value:
         """The value of the key, made if it is not held."""
         with self.lock:
             if key in self.held:
@@ -55,5 +57,5 @@ class Kept(Generic[V]):
             self.held.clear()
             self.bytes = 0
 
-    def _size(self, value: V) -> int:
+    def _size(self, value: _Value) -> int:
         return sum(x.numel() * x.element_size() for x in self.tensors(value) if x is not None)

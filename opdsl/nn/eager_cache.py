@@ -8,20 +8,20 @@ from typing import ParamSpec, TypeVar
 
 import torch
 
-Arguments = ParamSpec("Arguments")
-Made = TypeVar("Made")
+_Arguments = ParamSpec("_Arguments")
+_Result = TypeVar("_Result")
 
 
-def remembered(
+def eager_cached(
     most: int,
-) -> Callable[[Callable[Arguments, Made]], Callable[Arguments, Made]]:
+) -> Callable[[Callable[_Arguments, _Result]], Callable[_Arguments, _Result]]:
     """Remember the `most` latest results, but none that a tracer sees: its tensors are empty."""
 
-    def decorate(make: Callable[Arguments, Made]) -> Callable[Arguments, Made]:
+    def decorate(make: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
         kept = lru_cache(maxsize=most)(make)
 
         @wraps(make)
-        def table(*args: Arguments.args, **named: Arguments.kwargs) -> Made:
+        def table(*args: _Arguments.args, **named: _Arguments.kwargs) -> _Result:
             if torch.compiler.is_compiling():
                 return make(*args, **named)
             with torch.inference_mode(mode=False):  # else a later training step could not use it

@@ -45,7 +45,7 @@ def children(module: nn.Module) -> dict[str, nn.Module]:
     return found
 
 
-def at(root: nn.Module, path: str) -> nn.Module:
+def module_at(root: nn.Module, path: str) -> nn.Module:
     """The module that stands there; `get_submodule` would find an attribute of that name."""
     for name in path.split("."):
         root = children(root)[name]

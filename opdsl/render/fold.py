@@ -19,7 +19,6 @@ from opdsl.ir.spaces import Space
 from opdsl.render.style import Kind
 
 SUPERSCRIPT = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
-INTEGRALS = frozenset({"spectral_conv", "spherical_conv", "gno", "attention", "cross_attention"})
 CHAIN = 5  # so many operations are named on a closed box
 READABLE = 20  # so many boxes make one drawing, unless a depth is asked for
 
@@ -136,12 +135,8 @@ def _drawn(item: Group | Node, graph: Graph, depth: int, quiet: bool) -> Frame |
 
 
 def _operation(node: Node, graph: Graph) -> Box:
-    details = telling(node, graph.arguments(node))
-    title = node.keyword
-    if title == "apply" and details:  # the name of the function says it all
-        title, details = details[0], details[1:]
-    if title == "add":
-        title, details = "+", ()
+    title = node.block.label()
+    details = tuple(x for x in telling(node, graph.arguments(node)) if x != title)
     return Box(node.path, title, _kind(node, graph), details, _node_tooltip(node))
 
 
@@ -165,9 +160,11 @@ def _chain(nodes: list[Node], graph: Graph) -> tuple[str, ...]:
 def _kind(node: Node, graph: Graph) -> Kind:
     """What a block does, seen from its signature."""
     x = graph.arguments(node)
+    if node.block.drawn_as is not None:
+        return node.block.drawn_as
     if not x:
         return "source"
-    if node.keyword in INTEGRALS or node.block.bounds(*x):
+    if node.block.bounds(*x):
         return "integral"
     if len(x) > 1:
         return "join"

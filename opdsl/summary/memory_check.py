@@ -11,10 +11,10 @@ from pathlib import Path
 
 from opdsl.diagnostics import fault
 from opdsl.ir.graph import Graph
+from opdsl.precisions import BYTES, PRECISIONS, Precision
 from opdsl.summary.count import summarise
 from opdsl.summary.table import memory
 
-NUMBER = 4  # bytes of a float32
 MOMENTS = {"adamw": 2, "adam": 2, "sgd": 1}  # numbers that an optimizer keeps for each weight
 
 Sizes = Mapping[str, tuple[int, ...]]
@@ -40,8 +40,13 @@ def sizes_at(
 
 
 def weight_bytes(graph: Graph, precision: str = "fp32") -> int:
-    """What the weights take."""
-    return summarise(graph).params * NUMBER * (2 if precision == "fp64" else 1)
+    """Bytes of the weights."""
+    return summarise(graph).params * BYTES[_precision(precision).weights]
+
+
+def _precision(name: str) -> Precision:
+    # `mixed` is narrow on some devices, and the estimate is a lower bound
+    return PRECISIONS["bf16" if name == "mixed" else name]
 
 
 def step_bytes(
@@ -50,14 +55,13 @@ def step_bytes(
     """What a step of training takes at least, by what takes it."""
     found = summarise(graph, sizes)
     weights = weight_bytes(graph, precision)
-    results = batch * (found.number(found.bytes) or 0)
+    wide = batch * (found.number(found.bytes) or 0)  # in float32
+    results = wide * BYTES[_precision(precision).results] // BYTES["float32"]
     return {
         "weights": weights,
         "gradients": weights,
         "optimizer": MOMENTS[optimizer] * weights,
-        f"results of {batch} samples": {"fp64": 2 * results}.get(precision, results // 2)
-        if precision not in ("fp32", "tf32")
-        else results,
+        f"results of {batch} samples": results,
     }
 
 

@@ -1,4 +1,4 @@
-"""Arrays of NumPy, lists and tensors as the values of a model, and its values as what was given."""
+"""Arrays, lists and tensors as values of a model, and its values as what its inputs were."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from opdsl.nn.points.batch import Values
 from opdsl.nn.points.packed import Packed
 
 
-def as_given(
+def as_arguments(
     graph: Graph, inputs: Sequence[Any], named: Mapping[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Turn arrays into tensors, and lists of samples of an input into packed ones.
@@ -27,17 +27,28 @@ def as_given(
     """
     names = [x.name for x in graph.inputs]
     placed = [None] * max(0, len(inputs) - len(names))
-    found = tuple(_value(k, x, names) for k, x in zip([*names, *placed], inputs, strict=False))
-    return found, {k: _value(k, x, names) for k, x in named.items()}
+    values = tuple(_value(k, x, names) for k, x in zip([*names, *placed], inputs, strict=False))
+    return values, {k: _value(k, x, names) for k, x in named.items()}
 
 
-def as_was(x: Values, like: Any) -> Any:
-    """Give an output as the input `like` came: of NumPy, as a list, on its device."""
+def as_input(x: Values, like: Any) -> Any:
+    """Convert an output to what the input `like` is: of NumPy, a list, on its device."""
     listed = isinstance(like, list | tuple)
     first = like[0] if listed and like else like
     if isinstance(x, Packed) and (listed or isinstance(first, np.ndarray)):
         return [_leaf(y, first) for y in x.parts]
     return x.map(lambda y: _leaf(y, first)) if isinstance(x, Packed) else _leaf(x, first)
+
+
+def as_tensors(name: str, x: Any) -> Any:
+    """Turn an array, or each array of a list, into a tensor; what is neither stays as it is.
+
+    Raises:
+        OpError: OP0905, an array holds no numbers.
+    """
+    if isinstance(x, list | tuple):
+        return [as_tensors(name, y) for y in x]
+    return _tensor(name, x) if isinstance(x, np.ndarray) else x
 
 
 def _leaf(x: Tensor, like: Any) -> Any:

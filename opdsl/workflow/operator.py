@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 
 from opdsl.lower.module import OperatorModule, Result
-from opdsl.nn.points.batch import Values, changed, numbers
+from opdsl.nn.points.batch import Values, all_values, map_values
 from opdsl.nn.points.packed import Packed
 from opdsl.train.engine.normalise import Normaliser, Scale
 
@@ -66,13 +66,13 @@ class Operator(nn.Module):
         scale = self._scale(name)
         if scale is None or not isinstance(x, Tensor | Packed) or not _fits(scale, x):
             return x
-        return changed(x, scale)
+        return map_values(x, scale)
 
     def _by_name(self, found: Result) -> dict[str, Values]:
         return found if isinstance(found, dict) else {self.graph.outputs[0].name: found}
 
 
 def _fits(scale: Scale, x: Values) -> bool:
-    y = numbers(x)
+    y = all_values(x)
     alike = y.ndim > 1 and y.shape[1] == len(scale.mean) and y.device == scale.mean.device
     return alike and (y.dtype.is_floating_point or y.dtype.is_complex)

@@ -1,39 +1,38 @@
-"""A trained run from Python: predictions in physical units, weights, settings and metrics."""
+"""A trained run: predictions in physical units, errors, weights, settings and metrics."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from html import escape
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor, nn
-
-from opdsl.diagnostics import fault
 from opdsl.ir.graph import Graph
-from opdsl.lower.call_arguments import place
 from opdsl.lower.module import OperatorModule
-from opdsl.lower.tiles.tiling import Tiled
-from opdsl.nn.points.batch import Values, changed, joined, picked
-from opdsl.nn.points.geometry import Placed
-from opdsl.nn.points.packed import Packed
 from opdsl.train.config.schema import Settings
+from opdsl.train.config.settings import resolve
 from opdsl.train.engine.device import device_of
-from opdsl.train.engine.loader import FieldValues, Places, places_on_device
 from opdsl.train.engine.precision import policy_of
 from opdsl.train.metrics.calibrate import Calibration
-from opdsl.train.metrics.evaluate import apply
 from opdsl.train.run.metrics_log import read_metrics
-from opdsl.workflow.arrays import as_given, as_was
-from opdsl.workflow.calibration import CALIBRATION, stored_calibration, weights_of, with_edges
+from opdsl.workflow.calibration import (
+    CALIBRATION,
+    CalibrationReport,
+    stored_calibration,
+    weights_of,
+)
+from opdsl.workflow.datasets.in_memory import Data
+from opdsl.workflow.errors import Warn, warn_in_python
+from opdsl.workflow.evaluation import Report
+from opdsl.workflow.folder.reading import read_run_folder
+from opdsl.workflow.folder.weights import trained_module
 from opdsl.workflow.operator import Operator
-from opdsl.workflow.rollout import loop_of
-from opdsl.workflow.run_folder import read_run_folder
-from opdsl.workflow.weights import trained_module
+from opdsl.workflow.prediction import predict
+from opdsl.workflow.programs.overrides import option
 
-ABSENT = "none"  # `data.fields` of an input that no file holds
+MOST = 100  # characters of a folder in the text of a run
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +40,10 @@ class RunMetrics:
     """The errors of a run.
 
     Attributes:
-        tests: on each test set, of the weights that the run kept.
-        valid: the same on validation data.
+        tests: a row for each test set, of the stored weights.
+        valid: a row for each validation set.
         history: a row for each epoch, the oldest first.
-        best_epoch: the epoch of the weights that the run kept, None if it kept the last.
+        best_epoch: the epoch of the stored weights, None if they are the last.
     """
 
     tests: list[dict[str, Any]]
@@ -53,19 +52,28 @@ class RunMetrics:
     best_epoch: int | None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False, repr=False)
 class Run:
-    """A trained model with its weights; `opdsl.open_run` makes one.
+    """A trained model with its weights; `opdsl.train` and `opdsl.open_run` return one.
 
     Attributes:
         folder: of the run.
         graph: of its program.
         settings: with which it was trained.
         operator: the trained model in physical units, a torch module.
-        calibration: of the band around predictions; None if there is none of these weights.
+        calibration: of the band around predictions; None if these weights have none.
         epoch: after which the weights were saved; None if no checkpoint says it.
         notes: what a user should know of the folder, a sentence each.
         about: the content of `opdsl.json`: versions, fingerprints, where the data are.
+        device: where predictions are computed.
+
+    >>> import numpy as np, opdsl
+    >>> a = np.random.default_rng(0).normal(size=(16, 1, 16)).astype("float32")
+    >>> run = opdsl.train(PROGRAM, data={"a": a, "u": a}, epochs=1, out=FOLDER / "identity")
+    >>> run.predict(a).shape
+    (16, 1, 16)
+    >>> sorted(run.metrics.history[0])[:3]
+    ['epoch', 'lr', 'seconds']
     """
 
     folder: Path
@@ -76,10 +84,11 @@ class Run:
     epoch: int | None = None
     notes: tuple[str, ...] = ()
     about: Mapping[str, Any] = field(default_factory=dict)
+    device: str = "cpu"
 
     @property
     def module(self) -> OperatorModule:
-        """The module alone, which takes and gives normalised values."""
+        """The module alone, between normalised values."""
         return self.operator.module
 
     @property
@@ -126,135 +135,141 @@ class Run:
             OpError: OP0901 to OP0907, the inputs do not fit the program; OP0652, it cannot be
                 applied in tiles.
         """
-        positional: tuple[Any, ...] = inputs
-        if len(inputs) == 1 and isinstance(inputs[0], Mapping):
-            positional, named = (), {**inputs[0], **named}
-        like = next(iter((*positional, *named.values())), None)
-        positional, by_name = as_given(self.graph, positional, named)
-        steps = steps or self.settings.rollout
-        hidden: set[str] = set()
-        if steps is None:
-            given: dict[str, Any] = self.module.guards.by_name(positional, by_name)
-            self._check(given)
-        else:
-            given, hidden = self._first_step(steps, positional, by_name)
-        names = [x.name for x in self.graph.inputs]
-        found = self.outputs(
-            {k: given[k] for k in names},
-            {k: _geometry(x) for k, x in given.items() if k not in names},
-            model=self.in_tiles(tile),
-            batch=batch,
-            steps=steps,
-            hidden=hidden,
-        )
-        outputs = {k: as_was(x, like) for k, x in found.items()}
-        return outputs if len(outputs) > 1 else outputs.popitem()[1]
+        return predict(self, inputs, named, batch=batch, steps=steps, tile=tile)
 
-    def _first_step(
-        self, steps: int, inputs: Sequence[Any], named: Mapping[str, Any]
-    ) -> tuple[dict[str, Any], set[str]]:
-        """The inputs of a rollout, and the outputs that nobody asked for: what the model remembers.
-
-        Raises:
-            OpError: OP0901 to OP0907.
-        """
-        guards = self.module.guards
-        guards.check_loop(steps)
-        absent = self._absent() - set(guards.names[: len(inputs)]) - set(named)
-        first, timed = guards.begin(steps, inputs, {**named, **dict.fromkeys(absent)})
-        for loop in self.graph.feedback:
-            if loop.input in timed:
-                message = f"`{loop.input}` comes back by feedback, so it has a value for the first "
-                helps = (f"give that: `{loop.input}[:, 0]`",)
-                raise fault("OP0904", f"{message}step only", helps=helps, file=self.graph.name)
-        self._check(first | {k: x[:, 0] for k, x in timed.items()})
-        return first | timed, {x.output for x in self.graph.feedback if x.input in absent}
-
-    def _check(self, given: Mapping[str, Any]) -> None:
-        """Refuse values that do not fit, before any of them is normalised."""
-        guards, weight = self.module.guards, next(self.module.parameters(), None)
-        like = torch.empty(()) if weight is None else weight
-        put = _put(like)
-        values = {
-            k: changed(x, put) if isinstance(x, Tensor | Packed) else x for k, x in given.items()
-        }
-        guards.check(guards.bind((), values), weight)
-
-    def in_tiles(self, tile: Mapping[str, int] | int | None) -> nn.Module:
-        """Return the module, which runs on one tile after the other if there is a `tile`.
-
-        Raises:
-            OpError: OP0652.
-        """
-        return self.module if tile is None else Tiled(self.module, tile)
-
-    def outputs(
+    def evaluate(
         self,
-        inputs: FieldValues,
-        places: Places,
+        data: Data | Sequence[Data] | None = None,
         *,
-        model: nn.Module,
-        batch: int | None = None,
-        steps: int | None = None,
-        hidden: Container[str] = (),
-    ) -> dict[str, Values]:
-        """Return what `predict` does, by name and on the CPU, for values that fit the program.
+        resolutions: Sequence[int | tuple[int, ...]] = (),
+        split: str | None = None,
+        warn: Warn = warn_in_python,
+    ) -> Report:
+        """Measure the errors of the run on data, in physical units.
 
         Args:
-            inputs: by name, (batch, channels, *grid) or packed; with steps, what has a value for
-                each of them is (batch, steps, channels, *grid).
-            places: where the points of domains are.
-            model: of `in_tiles`.
-            batch, steps: as for `predict`.
-            hidden: outputs to leave out.
+            data: a file, functions by name, a `torch.utils.data.Dataset`, or a list of these; the
+                test data of the run if not given, or its validation data if it has no others.
+            resolutions: points on each axis at which to measure; as in the data if not given.
+            split: the part of a folder, `train`, `valid` or `test`.
+            warn: receives warnings about the data; they are issued as `OpWarning` if not given.
+
+        Raises:
+            OpError: OP0610 to OP0615, the data are not there or do not fit.
+
+        >>> import numpy as np, opdsl
+        >>> a = np.random.default_rng(0).normal(size=(16, 1, 16)).astype("float32")
+        >>> run = opdsl.train(PROGRAM, data={"a": a, "u": a}, epochs=1, out=FOLDER / "evaluate")
+        >>> report = run.evaluate({"a": a, "u": a})
+        >>> 0 < report["16"].rel_l2 < 2
+        True
         """
-        weight = next(self.module.parameters(), torch.empty(()))
-        policy = policy_of(self.settings.precision, weight.device)
-        loop, put, first = loop_of(self.graph, steps), _put(weight), torch.tensor([0])
+        from opdsl.workflow.run_reports import evaluate_run
 
-        def some(rows: Tensor) -> FieldValues:
-            fields = {k: changed(picked(x, rows), put) for k, x in inputs.items()}
-            where = places_on_device(places, rows if len(rows) else first, weight.device)
-            found = apply(model, self.operator.normaliser, fields, policy, loop, steps, where)
-            return {k: changed(x, Tensor.cpu) for k, x in found.items()}
+        return evaluate_run(self, data, resolutions, split, warn)
 
-        mode = self.operator.training
-        self.operator.eval()
-        count = len(next(iter(inputs.values())))
-        try:
-            with torch.no_grad():
-                size = batch or self.settings.batch
-                parts = [some(x) for x in torch.split(torch.arange(count), size)]
-        finally:
-            self.operator.train(mode)
-        whole = {k: joined([x[k] for x in parts]) for k in parts[0] if k not in hidden}
-        return with_edges(self.calibration, whole)
+    def calibrate(
+        self,
+        data: Data,
+        *,
+        test: Data | Sequence[Data] | None = None,
+        alpha: float | None = None,
+        delta: float = 0.1,
+        skip: int = 0,
+        samples: int | None = None,
+        split: str | None = None,
+        warn: Warn = warn_in_python,
+    ) -> CalibrationReport:
+        """Calibrate the band around predictions, for a run that has learnt a width.
 
-    def _absent(self) -> set[str]:
-        """Inputs that begin at zero, because no training file had them."""
-        fields = self.settings.data.fields or {}
-        return {x.name for x in self.graph.inputs if fields.get(x.name) == ABSENT}
+        Of new functions a part of 1 - delta has 1 - alpha of its points within the band. The band
+        is stored in the folder of the run, and `predict` returns its edges from now on.
+
+        Args:
+            data: samples that no weights were learnt from or chosen by.
+            test: where to measure the coverage; the test data of the run if not given.
+            alpha: part of the points outside; as in training if not given.
+            delta: part of the functions with more points outside.
+            skip: samples of `data` to leave out at the beginning.
+            samples: how many of the others to use, all if not given.
+            split: the part of a folder, `train`, `valid` or `test`.
+            warn: receives warnings about the data.
+
+        Raises:
+            OpError: OP0604, the run has no band; OP0613, the samples are too few.
+
+        >>> import opdsl
+        >>> opdsl.open_run(BAND).calibrate(BAND_DATA).calibration.of
+        'u'
+        """
+        from opdsl.workflow.run_reports import calibrate_run
+
+        report = calibrate_run(
+            self,
+            data,
+            test=test,
+            alpha=alpha,
+            delta=delta,
+            skip=skip,
+            samples=samples,
+            split=split,
+            warn=warn,
+        )
+        self.calibration = report.calibration
+        return report
+
+    def report(
+        self,
+        data: Data | Sequence[Data] | None = None,
+        *,
+        out: str | os.PathLike[str] | None = None,
+        warn: Warn = warn_in_python,
+    ) -> Path:
+        """Write the report page of the run: diagram, errors, curves, pictures and settings.
+
+        Args:
+            data: of which samples are shown; as for `evaluate`.
+            out: the file to write, `report.html` in the folder of the run if not given.
+            warn: receives warnings about the data.
+
+        Returns:
+            The file.
+
+        Raises:
+            OpError: OP0610 to OP0615, the data are not there or do not fit.
+
+        >>> import numpy as np, opdsl
+        >>> a = np.random.default_rng(0).normal(size=(16, 1, 16)).astype("float32")
+        >>> run = opdsl.train(PROGRAM, data={"a": a, "u": a}, epochs=1, out=FOLDER / "report")
+        >>> run.report({"a": a, "u": a}).name
+        'report.html'
+        """
+        from opdsl.workflow.run_reports import write_report_of
+
+        return write_report_of(self, data, None if out is None else Path(out), warn)
 
     def __repr__(self) -> str:
-        count = sum(x.numel() for x in self.module.parameters())
         when = "" if self.epoch is None else f" of epoch {self.epoch}"
-        return f"<Run {self.folder}: model {self.graph.name}, {count:,} weights{when}>"
+        folder = str(self.folder)
+        folder = folder if len(folder) < MOST else f"...{folder[-MOST:]}"
+        return f"<Run {folder}: model {self.graph.name}, {self._weights():,} weights{when}>"
 
+    def _repr_html_(self) -> str:
+        best = self.metrics.best_epoch
+        rows = {
+            "run": self.folder,
+            "model": self.graph.name,
+            "weights": f"{self._weights():,}",
+            "epoch": self.epoch if best is None else f"{best}, the best of {self._epochs()}",
+        }
+        cells = (f"<tr><th>{k}</th><td>{escape(str(x))}</td></tr>" for k, x in rows.items())
+        return f"<table><tbody>{''.join(cells)}</tbody></table>"
 
-def _put(like: Tensor) -> Callable[[Tensor], Tensor]:
-    """How a value comes to the device and into the number format of the weights."""
-    real = like.dtype
+    def _weights(self) -> int:
+        return sum(x.numel() for x in self.module.parameters())
 
-    def put(x: Tensor) -> Tensor:
-        return x.to(like.device, real.to_complex() if x.is_complex() else real)
-
-    return put
-
-
-def _geometry(x: Any) -> Placed:
-    found = place(x)
-    assert found is not None, "the guards let nothing else pass"
-    return found.geometry
+    def _epochs(self) -> int:
+        return len(self.metrics.history)
 
 
 def open_run(
@@ -273,31 +288,50 @@ def open_run(
         precision: as in the settings of a run; as it was trained if not given.
 
     Raises:
-        OpError: OP0627, the folder is no run; OP0621, its weights are damaged; OP0622, OP0623, the
-            precision or the device is not available here; what is wrong with its program.
+        OpError: OP0627, the folder is no run; OP0621, its weights are damaged; OP0604, there is no
+            such precision or device; OP0622, OP0623, it is not available here; what is wrong with
+            its program.
+
+    >>> import opdsl
+    >>> run = opdsl.open_run(RUN)
+    >>> run.graph.name
+    'Grid'
     """
-    found = read_run_folder(folder)
-    settings = found.settings
-    if precision is not None:
-        settings = settings.model_copy(update={"precision": precision})
+    content = read_run_folder(folder)
+    settings = with_precision(content.settings, device, precision)
     policy = policy_of(settings.precision, device_of(device))
-    module, trained = trained_module(found.folder, found.graph, last=last)
-    calibration = stored_calibration(found.folder)
+    module, trained = trained_module(content.folder, content.graph, last=last)
+    calibration = stored_calibration(content.folder)
     notes: tuple[str, ...] = ()
     if calibration is not None and calibration.weights != weights_of(module):
-        path = found.folder / CALIBRATION
+        path = content.folder / CALIBRATION
         notes = (f"{path} is of other weights than these, so there is no band; calibrate again",)
         calibration = None
     policy.prepare_module(module)
     operator = Operator(module, trained.normaliser.to(policy.device, policy.weights))
     operator.eval()
     return Run(
-        folder=found.folder,
-        graph=found.graph,
+        folder=content.folder,
+        graph=content.graph,
         settings=settings,
         operator=operator,
         calibration=calibration,
         epoch=trained.epoch,
         notes=notes,
-        about=found.about,
+        about=content.about,
+        device=str(policy.device),
     )
+
+
+def with_precision(settings: Settings, device: str, precision: str | None) -> Settings:
+    """Return the settings with another precision, after checking its name and that of the device.
+
+    Raises:
+        OpError: OP0604, there is no device or precision of that name.
+    """
+    options = [option("--device", ("device",), device)]
+    options += [option("--precision", ("precision",), precision)] if precision else []
+    changed_settings = resolve(options).settings
+    if precision is None:
+        return settings
+    return settings.model_copy(update={"precision": changed_settings.precision})

@@ -10,7 +10,7 @@ from torch.func import functional_call
 from opdsl import blocks
 from opdsl.ir.block import Block
 from opdsl.ir.spaces import VECTOR, Axis, Domain, Extend, Space
-from opdsl.nn.points.geometry import Geometry, Placed, placed_at
+from opdsl.nn.points.geometry import Geometries, Geometry, as_geometries
 
 BATCH = 2
 SIZES = {1: (12,), 2: (8, 7), 3: (6, 7, 8)}
@@ -109,7 +109,7 @@ class Case:
 
     @property
     def asks(self):
-        return self.block.asks(*self.spaces)
+        return self.block.side_inputs(*self.spaces)
 
     def atoms(self) -> dict[str, int]:
         domains = [d for d in self.domains.values() if d.modes is None]
@@ -154,10 +154,10 @@ class Case:
         channels = ask.domain.ambient if ask.what == "coordinates" else 1
         return torch.rand((1, *ask.domain.at(self.roots), channels), dtype=torch.float64)
 
-    def _place(self, ask, dtype: torch.dtype) -> Placed:
+    def _place(self, ask, dtype: torch.dtype) -> Geometries:
         points = self._asked(ask).to(dtype)[0]
         ring = torch.arange(len(points))
-        return placed_at(Geometry(points, edges=torch.stack((ring, ring.roll(1)), 1)))
+        return as_geometries(Geometry(points, edges=torch.stack((ring, ring.roll(1)), 1)))
 
     def keywords(
         self, kernel: str | None = None, dtype: torch.dtype = torch.float32
@@ -302,7 +302,7 @@ def converges(keyword: str, index: int) -> bool:
     case = Case(keyword, index, (16,), periodic=True)
     if not case.on_the_grid:
         return False
-    return not case.block.diverges(*case.spaces) and not case.block.pins(*case.spaces)
+    return not case.block.diverges(*case.spaces) and not case.block.fixed_resolution(*case.spaces)
 
 
 # a normalisation at each point makes waves that no grid resolves to the last digit

@@ -12,7 +12,7 @@ import torch
 import opdsl
 from opdsl import resources
 from opdsl.nn import SpectralConv
-from opdsl.nn.spectral.conv import resample
+from opdsl.nn.spectral.resample import resample
 from tests.convergence import (
     CASES,
     COORDINATES,

@@ -279,7 +279,7 @@ def our_result(ours: torch.nn.Module, weights: dict, given: Case) -> torch.Tenso
         named["ada_in"] = given.leaves["ada_in"].expand(batch, -1)
     if "ind_dec" in {x.name for x in ours.graph.inputs}:
         named["ind_dec"] = given.numbers[:, None].to(named["x"].dtype)
-    asked = {x.name for x in ours.graph.asks()}
+    asked = {x.name for x in ours.graph.side_inputs()}
     places = {"P": given.cloud, "Q": given.queries}
     named |= {k: x for k, x in places.items() if k in asked}
     return functional_call(ours, weights, (), named)
@@ -346,7 +346,7 @@ def test_an_integral_along_the_edges_of_a_graph_is_the_references(named):
     torch.manual_seed(0)
     theirs = transform.IntegralTransform(**named, use_torch_scatter=False)
     text, ours = opdsl.from_neuralop(theirs)
-    d = ours.graph.asks()[0].domain.ambient
+    d = ours.graph.side_inputs()[0].domain.ambient
     near = torch.rand(20, 20) < 0.2
     near |= torch.eye(20, dtype=torch.bool)
     queries, points = near.nonzero(as_tuple=True)

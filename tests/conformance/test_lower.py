@@ -216,7 +216,7 @@ def cloud(count):
 
 def cars(graph, counts):
     """Inputs for samples of so many points, and where these are."""
-    places = {x.name: [cloud(n) for n in counts] for x in graph.asks()}
+    places = {x.name: [cloud(n) for n in counts] for x in graph.side_inputs()}
     given = {}
     for port in graph.inputs:
         domain, c = port.space.domain, port.space.channels

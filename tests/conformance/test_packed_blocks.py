@@ -8,7 +8,7 @@ import torch
 from opdsl import Geometry, blocks
 from opdsl.ir.block import Block, Refusal
 from opdsl.ir.spaces import VECTOR, Axis, Domain, Space
-from opdsl.lower.per_sample import each
+from opdsl.lower.per_sample import run_per_sample
 
 SIZES = (5, 4, 8)
 ONE = Axis(name="points")
@@ -40,7 +40,7 @@ def made(keyword: str, index: int) -> tuple[Block, tuple[Space, ...]] | None:
         scattered = any(x.domain.scattered for x in (*spaces, block.infer(*spaces)))
     except (Refusal, ValueError, AttributeError):
         return None
-    return (block, spaces) if scattered and block.pins(*spaces) is None else None
+    return (block, spaces) if scattered and block.fixed_resolution(*spaces) is None else None
 
 
 CASES = {
@@ -70,8 +70,8 @@ def keywords(block: Block, spaces: tuple[Space, ...]) -> dict[str, Any]:
         found["size"] = (sum(sizes),) if sizes else tuple(a.size or 1 for a in out.axes)
     if block.kernels:
         found["kernel"] = block.kernels[0]
-    if block.asks(*spaces):
-        found["asked"] = tuple(places(x.domain.name) for x in block.asks(*spaces))
+    if block.side_inputs(*spaces):
+        found["asked"] = tuple(places(x.domain.name) for x in block.side_inputs(*spaces))
     if not spaces:
         found["like"] = torch.empty(0, dtype=torch.float64)
     return found
@@ -111,7 +111,7 @@ def test_a_packed_batch_is_each_sample_alone(name):
         p.data.add_(0.1 * torch.randn_like(p))
     xs = [values(x, i) for i, x in enumerate(spaces)]
     more = keywords(block, spaces)
-    alone = each(module, xs, ragged, more)
+    alone = run_per_sample(module, xs, ragged, more)
     own = {"ragged": ragged} if block.ragged == "own" else {}
     torch.manual_seed(0)
     packed = module(*xs, **more, **own)

@@ -12,7 +12,7 @@ NOTHING = 1e-12  # of the result: what a fast transform may leave
 
 def reach(case):
     sizes = tuple(case.points(x) for x in (*case.spaces, case.result))
-    return case.block.reach(sizes, *case.spaces)
+    return case.block.receptive_field(sizes, *case.spaces)
 
 
 def on_the_grid(case):

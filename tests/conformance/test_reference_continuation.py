@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from opdsl.nn.grid.layout import Pad
-from opdsl.nn.spectral.continuation import Continue
+from opdsl.nn.grid.pad import Pad
+from opdsl.nn.spectral.continuation import FourierContinuation
 from opdsl.nn.spectral.divergence_free import DivergenceFree
 
 why = "neuraloperator is not importable here"
@@ -87,7 +87,7 @@ def ring(kind: str, n: int) -> tuple[Tensor, int]:
         added = 2 * ((n // 4 - 1) // 2)
         made = continuation.FCLegendre(d=5, n_additional_pts=added)(v[None, None], dim=1)
         return made[0, 0], added // 2
-    layer = Pad("end") if kind == "zero" else Continue(kind, "end")
+    layer = Pad("end") if kind == "zero" else FourierContinuation(kind, "end")
     return layer(v[None, :, None], (n + n // 4,))[0, :, 0], 0
 
 
@@ -116,4 +116,4 @@ def test_neighbours_over_a_fixed_length_amplify_without_bound():
     added = 2 * ((n // 4 - 1) // 2)
     legendre = continuation.FCLegendre(d=5, n_additional_pts=added).double()
     assert amplified(lambda v: legendre(v.movedim(-1, 1), dim=1).movedim(1, -1), n) > 1e4
-    assert amplified(lambda v: Continue("legendre", "end")(v, (n + n // 4,)), n) < 10
+    assert amplified(lambda v: FourierContinuation("legendre", "end")(v, (n + n // 4,)), n) < 10

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from opdsl.nn import SpectralConv
-from opdsl.nn.spectral.conv import resample
+from opdsl.nn.spectral.resample import resample
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # its own imports warn
@@ -81,7 +81,7 @@ def test_half_spectra_of_theirs_do_not_run_on_a_cpu_and_ours_are_near(n):
     theirs.fno_block_precision = "half"
     with pytest.raises(RuntimeError):
         theirs(x)
-    ours.narrow = True
+    ours.low_precision = True
     with torch.autocast("cpu", torch.float16):
         found = ours(x.movedim(1, -1))
     assert float((found - exact).detach().norm() / exact.detach().norm()) < 1e-3

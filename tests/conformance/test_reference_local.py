@@ -13,7 +13,7 @@ from opdsl.diagnostics import OpError
 from opdsl.migrate.neuralop.changes import functions
 from opdsl.migrate.neuralop.importing import module_of, plain_weights
 from opdsl.nn.grid.difference import DifferenceConv
-from opdsl.nn.grid.disco import DiscoConv, count
+from opdsl.nn.grid.disco import DiscoConv, basis_size
 from tests import imports
 from tests.imports import Variant
 
@@ -65,7 +65,7 @@ def pair(shape, radius, *, frozen: bool, edges: str):
         2, 3, shape=shape, radius=radius, lengths=(2.0, 2.0), closed=(True, True),
         edges=(edges,) * 2, frozen=(16, 16) if frozen else None,
     )  # fmt: skip
-    weight = functions(count(shape), theirs.weight.detach())
+    weight = functions(basis_size(shape), theirs.weight.detach())
     ours.load_state_dict({"weight": weight, "bias": theirs.bias.detach()})
     return theirs, ours
 

@@ -122,7 +122,7 @@ class Stop(SilentListener):
     def __init__(self, step):
         self.after = step
 
-    def step(self, epoch, step, loss):  # noqa: ARG002  the interface
+    def step(self, epoch, step, loss):
         if (epoch - 1) * STEPS + step > self.after:
             raise KeyboardInterrupt
 

@@ -18,7 +18,7 @@ def test_the_file_of_a_run_takes_and_gives_physical_values(trained, tmp_path):
     good("predict", trained, "-i", source, "-o", tmp_path / "p.h5")
     expected = open_dataset(tmp_path / "p.h5").values["pressure"]
     a = open_dataset(source).values["coefficient"]
-    (found,) = pt2.opened(tmp_path / "m.pt2")((a,))
+    (found,) = pt2.open_file(tmp_path / "m.pt2")((a,))
     assert ((found - expected).abs().max() / expected.abs().max()).item() < 1e-5
 
 
@@ -32,8 +32,8 @@ def test_a_run_is_exported_to_onnx_with_its_normalisation(trained, tmp_path):
     assert told["usage"][0] == "import onnxruntime"
     a = open_dataset(trained.parent / "d.h5").values["coefficient"]
     data("export", trained, "-o", tmp_path / "m.pt2", "--json")
-    (expected,) = pt2.opened(tmp_path / "m.pt2")((a,))
-    (found,) = onnx.opened(tmp_path / "m.onnx")((a,))
+    (expected,) = pt2.open_file(tmp_path / "m.pt2")((a,))
+    (found,) = onnx.open_file(tmp_path / "m.onnx")((a,))
     assert ((found - expected).abs().max() / expected.abs().max()).item() < 1e-5
 
 

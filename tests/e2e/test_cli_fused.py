@@ -11,7 +11,9 @@ from opdsl.nn.kernels.native.library import library
 from opdsl.train.run.metrics_log import read_metrics
 from tests.e2e.command_line import good, run, start
 
-pytestmark = pytest.mark.skipif(not fourier_layer.available(), reason="no C++ compiler here")
+pytestmark = pytest.mark.skipif(
+    not fourier_layer.kernels_available(), reason="no C++ compiler here"
+)
 
 # 2 x 32 x 64 x 64 numbers in a function: twice as many as the plan asks for
 TEXT = """edition 2026

@@ -12,7 +12,7 @@ import typer
 from typer.main import get_command
 
 from opdsl.cli import COMMANDS, Group, app, check
-from opdsl.cli.error_handling import guard, told
+from opdsl.cli.error_handling import guard, report
 from opdsl.diagnostics import CODES, Exit, fault
 from opdsl.train.engine.signals import Interrupted
 from tests.e2e.command_line import TINY, environment, process, run
@@ -215,7 +215,7 @@ def test_a_file_that_cannot_be_used_is_named(capsys):
 
 
 def test_an_error_is_json_where_json_was_asked_for(capsys):
-    assert told(fault("OP0602", "no data"), as_json=True) == Exit.SPEC
+    assert report(fault("OP0602", "no data"), as_json=True) == Exit.SPEC
     found = json.loads(capsys.readouterr().out)
     assert found["diagnostics"][0]["code"] == "OP0602"
 

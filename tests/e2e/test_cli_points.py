@@ -13,7 +13,7 @@ from opdsl import Geometry, Packed
 from opdsl.data import open_dataset
 from opdsl.data.io.file_fields import FileFields
 from opdsl.data.io.formats import points
-from opdsl.nn.points.batch import picked
+from opdsl.nn.points.batch import select
 from tests.e2e.command_line import data, good, run
 
 CARS = Path(__file__).parents[3] / "shared/data/neuraloperator/mini_car.pt"
@@ -283,7 +283,7 @@ def coarser(cars, thin, *, last=False):
     )
     values |= {"distance": cars.values["distance"]}
     if last:
-        values = {k: picked(x, [2]) for k, x in values.items()}
+        values = {k: select(x, [2]) for k, x in values.items()}
     return FileFields(
         name="coarse",
         values=values,

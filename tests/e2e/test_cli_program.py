@@ -198,6 +198,30 @@ def test_explain_of_an_unknown_code_suggests_one():
     assert run("explain", "OP9999").exit_code == 2
 
 
+@pytest.mark.parametrize(
+    ("topic", "text"),
+    [
+        ("spectral_conv", "F^-1(R . F(v))"),
+        ("optimizer.lr", "--set optimizer.lr="),
+        ("schedule", "schedule.epochs"),
+        ("data convert", "opdsl data convert [OPTIONS]"),
+        ("precision", "# OP0622"),  # a diagnostic and a setting
+        ("precision", "--set precision="),
+    ],
+)
+def test_explain_prints_blocks_settings_and_commands(topic, text):
+    assert text in good("explain", topic)
+
+
+@pytest.mark.parametrize(
+    ("word", "near"), [("spectral_con", "spectral_conv"), ("optimizer.lt", "optimizer.lr")]
+)
+def test_explain_suggests_the_nearest_topic(word, near):
+    result = run("explain", word)
+    assert result.exit_code == 2
+    assert f"did you mean `{near}`?" in result.stderr
+
+
 def test_explain_without_a_code_lists_all():
     listed = good("explain").splitlines()
     assert [x.split()[0] for x in listed] == list(CODES)

@@ -324,8 +324,8 @@ def test_test_data_that_are_gone_can_be_named_anew(folder):
 
 
 def test_a_prediction_in_hdf5_is_what_the_module_says(trained, tmp_path):
-    from opdsl.workflow.run_folder import read_run_folder
-    from opdsl.workflow.weights import trained_module
+    from opdsl.workflow.folder.reading import read_run_folder
+    from opdsl.workflow.folder.weights import trained_module
 
     source = trained.parent / "d.h5"
     result = run("predict", trained, "-i", source, "-o", tmp_path / "p.h5", "--device", "cpu")
@@ -362,16 +362,16 @@ def test_a_prediction_that_fails_in_its_last_batch_leaves_nothing(trained, tmp_p
 
 
 def test_a_prediction_never_has_more_than_a_batch(trained, tmp_path, monkeypatch):
-    from opdsl.workflow import run
+    from opdsl.workflow import prediction
 
     sizes = []
-    apply = run.apply
+    apply = prediction.apply
 
     def noted(model, normaliser, inputs, *more):
         sizes.append(len(inputs["a"]))
         return apply(model, normaliser, inputs, *more)
 
-    monkeypatch.setattr(run, "apply", noted)
+    monkeypatch.setattr(prediction, "apply", noted)
     good("predict", trained, "-i", trained.parent / "d.h5", "-o", tmp_path / "p.h5")
     assert sizes == [5] * 6
     sizes.clear()

@@ -201,18 +201,19 @@ def test_an_empty_settings_file_says_nothing(tmp_path):
 
 
 def test_settings_written_by_a_run_are_read_as_the_same_settings(tmp_path):
-    from opdsl.cli.programs import open_program, resolved
-    from opdsl.cli.run_folder import settings_text
+    from opdsl.workflow.check import read_source
+    from opdsl.workflow.folder.writing import settings_text
+    from opdsl.workflow.programs.program import open_program, resolve_settings
 
     sets = ["schedule=one_cycle", "clip=0.5", "optimizer.lr=1e-5", "data.fields=none"]
-    told = resolved(open_program("tiny.op", sets=sets[:3]))
-    text = settings_text(told)
+    first = resolve_settings(open_program(*read_source("tiny.op"), sets=sets[:3]))
+    text = settings_text(first)
     assert "clip: 0.5  # --set" in text
     assert yaml.safe_load(text)["optimizer"]["lr"] == 1e-5
     (tmp_path / "settings.yaml").write_text(text)
     (tmp_path / "plain.op").write_text(TINY)
-    again = resolved(open_program("plain.op", configs=["settings.yaml"]))
-    assert again.settings == told.settings
+    program = open_program(*read_source("plain.op"), configs=["settings.yaml"])
+    assert resolve_settings(program).settings == first.settings
 
 
 def test_an_unknown_section_of_a_train_block_is_told_once_at_its_name(tmp_path):

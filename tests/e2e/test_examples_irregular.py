@@ -9,7 +9,7 @@ import pytest
 import opdsl
 from tests.e2e.command_line import ROOT, good
 
-PAGES = ("README.md", "examples/irregular/README.md")
+PAGES = ("docs/points.md", "examples/irregular/README.md")
 COMMAND = re.compile(r"^\$ opdsl (.+)$", re.MULTILINE)
 
 

@@ -94,7 +94,7 @@ def test_a_full_disk_costs_a_note_and_not_the_run(tmp_path, undisturbed, monkeyp
         def __init__(self):
             self.notes = []
 
-        def step(self, epoch, step, loss):  # noqa: ARG002  the interface
+        def step(self, epoch, step, loss):
             full["now"] = 3 <= epoch <= 5
 
         def note(self, text):
@@ -116,7 +116,7 @@ def test_a_disk_full_to_the_end_is_told_at_the_end(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     class FullLater(SilentListener):
-        def step(self, epoch, step, loss):  # noqa: ARG002  the interface
+        def step(self, epoch, step, loss):
             monkeypatch.setattr(files.os, "write", full)
 
     with pytest.raises(OpError) as caught:
@@ -153,7 +153,7 @@ def test_a_disk_that_is_really_full_leaves_the_earlier_checkpoint(tmp_path):
             def __init__(self):
                 self.notes = []
 
-            def step(self, epoch, step, loss):  # noqa: ARG002  the interface
+            def step(self, epoch, step, loss):
                 if not (disk / "hog").exists():
                     fill(disk / "hog")
 

@@ -86,7 +86,7 @@ def test_half_precision_agrees_with_float32(tmp_path):
 class Unplugged(SilentListener):
     """Ends a run as an accident would."""
 
-    def step(self, epoch, step, loss):  # noqa: ARG002  the interface
+    def step(self, epoch, step, loss):
         if (epoch, step) == (4, 2):
             raise RuntimeError("the plug was pulled")
 

@@ -407,18 +407,6 @@ def fences(path, kind):
     return re.findall(rf"^ *```{kind}\n(.*?)^ *```$", path.read_text(), re.MULTILINE | re.DOTALL)
 
 
-def test_the_readme_does_what_it_says(trained, tmp_path, monkeypatch):
-    opening, compiling = (x for x in fences(ROOT / "README.md", "python") if "opdsl" in x)
-    shutil.copytree(trained, tmp_path / "demo/run")
-    shutil.copytree(ROOT / "specs", tmp_path / "specs")
-    monkeypatch.chdir(tmp_path)
-    scope = {"a": np.ones((2, 1, 17, 33), "f4")}
-    exec(opening, scope)  # noqa: S102  our page
-    assert scope["u"].shape == (2, 1, 17, 33)
-    exec(compiling, scope)  # noqa: S102  our page
-    assert scope["u"].shape == (1, 1, 129, 129)
-
-
 def test_the_chapter_does_what_it_says(trained, tmp_path, monkeypatch):
     page = ROOT / "grammar/language/06-train.md"
     (text,) = (x for x in fences(page, "console") if "open_run" in x)

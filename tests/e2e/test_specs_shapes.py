@@ -43,7 +43,7 @@ def model(name: str) -> torch.nn.Module:
 
 def called(module, place: Geometry, queries: Geometry) -> torch.Tensor:
     forcing, boundary = functions(place)
-    asked = {x.name: {"P": place, "Q": queries}[x.name] for x in module.graph.asks()}
+    asked = {x.name: {"P": place, "Q": queries}[x.name] for x in module.graph.side_inputs()}
     return module(forcing[None], boundary[None], **asked)
 
 
@@ -55,7 +55,7 @@ def test_the_areas_of_the_disk_add_up():
 def test_a_packed_call_is_each_shape_alone_and_every_weight_learns(name):
     module, places = model(name), [disk(9), disk(12)]
     forcing, boundary = (Packed.of(x) for x in zip(*map(functions, places), strict=True))
-    asked = {x.name: places for x in module.graph.asks()}
+    asked = {x.name: places for x in module.graph.side_inputs()}
     found = module(forcing, boundary, **asked)
     for part, place in zip(found.parts, places, strict=True):
         torch.testing.assert_close(part, called(module, place, place)[0], rtol=1e-6, atol=1e-8)

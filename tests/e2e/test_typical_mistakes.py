@@ -9,7 +9,8 @@ import torch
 
 import opdsl
 from opdsl.data import FieldRequest, Fields, bind_fields
-from opdsl.train.config.settings import Assignment, resolve
+from opdsl.setting import Setting
+from opdsl.train.config.settings import resolve
 from tests.programs import codes, model, only
 
 FNO = """
@@ -71,7 +72,7 @@ def test_one_number_of_modes_stands_for_all_axes():
 def test_too_few_numbers_of_modes():
     """Reference: modes of the missing axes are silently those of the last."""
     fault = only(model(FNO.replace("= 4", "= (4, 4, 4)")))
-    assert fault.message == "3 numbers of modes for 2 axes"
+    assert fault.message == "`modes` has 3 entries; the domain has 2 axes"
 
 
 def test_padding_by_a_tuple():
@@ -96,14 +97,14 @@ def test_a_gate_that_changes_the_channels():
 @pytest.mark.parametrize(("key", "value"), [("precision", "fp17"), ("loss", "h2")])
 def test_a_setting_that_does_not_exist(key, value):
     """Reference: accepted, and means the default."""
-    text = refused(resolve, [Assignment((key,), value, "--set", None, None)])
+    text = refused(resolve, [Setting((key,), value, "--set")])
     assert "OP0604" in text
     assert value in text
 
 
 def test_a_misspelt_setting():
     """Reference: a keyword of forward() is ignored with a warning, one of a config is ignored."""
-    text = refused(resolve, [Assignment(("optimizer", "lrr"), 1e-3, "--set", None, None)])
+    text = refused(resolve, [Setting(("optimizer", "lrr"), 1e-3, "--set")])
     assert "did you mean `lr`?" in text
 
 
@@ -173,8 +174,7 @@ def fields(channels: int, *grid: int) -> Fields:
 )
 def test_data_that_do_not_fit_the_model(data, says):
     """Reference: a shape error from inside a layer, in the first step of training."""
-    text = refused(
-        bind_fields, data, [FieldRequest("a", 2, None, 2)], [FieldRequest("u", 1, None, 2)]
-    )
+    wanted = FieldRequest("a", 2, None, 2), FieldRequest("u", 1, None, 2)
+    text = refused(bind_fields, data, [wanted[0]], [wanted[1]])
     assert "OP0613" in text
     assert says in text

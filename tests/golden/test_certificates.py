@@ -35,7 +35,7 @@ def told(graph) -> str:
     bound = [f"{x.path} : {x.space}" for x in graph.nodes if "." not in x.path]
     ports = [f"{x.name} : {x.space}" for x in (*graph.inputs, *graph.outputs)]
     loops = [f"feedback {x.output} -> {x.input}" for x in graph.feedback]
-    asks = [f"asks for {x.what} {x.name}" for x in graph.asks()]
+    asks = [f"asks for {x.what} {x.name}" for x in graph.side_inputs()]
     found = certify(graph)
     bounds = [
         f"{x.domain.name}.{x.axis.name} >= {x.axis.least}, needs {x.needed}"

@@ -21,9 +21,6 @@ import numpy as np
 import torch
 
 import opdsl
-from opdsl.cli.calibration import read_calibration
-from opdsl.cli.resume import begun
-from opdsl.cli.run_folder import open_run
 from opdsl.compiler import check
 from opdsl.data.io.dataset import open_dataset, stream_dataset
 from opdsl.data.io.file_fields import FileFields
@@ -38,8 +35,12 @@ from opdsl.nn.points.packed import Packed
 from opdsl.resources import root
 from opdsl.train.run.checkpoint import STATE
 from opdsl.train.run.metrics_log import MetricsLog, read_metrics
-from opdsl.workflow.config import read_config
-from opdsl.workflow.weights import trained_module
+from opdsl.workflow.calibration import stored_calibration
+from opdsl.workflow.datasets.held_out import tests_of, valid_of
+from opdsl.workflow.folder.reading import read_run_folder
+from opdsl.workflow.folder.weights import trained_module
+from opdsl.workflow.programs.config import read_config
+from opdsl.workflow.resuming import resumable_run
 from tests.e2e import tiny_run
 from tests.e2e.command_line import TINY, TRAIN, good
 
@@ -253,12 +254,14 @@ def _run(folder: Path) -> Path:
 
 
 def _open_run(folder: Path) -> None:
-    saved = open_run(str(folder))
+    saved = read_run_folder(str(folder))
+    tests_of(saved.folder, saved.about)
+    valid_of(saved.folder, saved.about)
     for last in (False, True):
-        module, _ = trained_module(saved.folder, saved.graph, last=last)
-        read_calibration(folder, module)
+        trained_module(saved.folder, saved.graph, last=last)
+        stored_calibration(folder)
     assert opdsl.open_run(folder).metrics.history == read_metrics(folder)
-    run = begun(folder)
+    run = resumable_run(folder)
     assert run.finished in {True, False}
     run.data()
 

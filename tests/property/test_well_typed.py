@@ -62,7 +62,7 @@ def test_a_well_typed_program_means_what_was_worked_out(seed):
 
 @pytest.mark.slow
 def test_two_thousand_well_typed_programs_mean_what_was_worked_out():
-    from tests.unit.test_flat_programs import assert_round_trip
+    from tests.unit.export.test_flat_programs import assert_round_trip
 
     for seed in MANY:
         agrees(program(seed))

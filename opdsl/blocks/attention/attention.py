@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field, PositiveInt
 
 from opdsl.blocks.points._quadrature import measured, weighed
-from opdsl.ir.block import BYTES, Ask, Block, Cost, Refusal
+from opdsl.ir.block import BYTES, Block, BoxKind, Cost, Ragged, Refusal, SideInput
 from opdsl.ir.combine_rules import count
 from opdsl.ir.spaces import Domain, Space
 
@@ -20,21 +20,21 @@ HEADS = "heads of attention, into which the channels are split evenly"
 
 
 class Attention(Block):
-    """w(x) = sum over points y of a(x, y) V v(y): every point looks at all others.
+    """w(x) = sum over points y of a(x, y) V v(y): attention of every point to all points.
 
-    Of q = Q v, k = K v and V v, split into heads of d channels:
+    v : D -> R^n gives w : D -> R^n on any domain D, for any order of the points. With q = Q v, k =
+    K v and V v, split into heads of d channels:
 
     | kind     | a(x, y)                                                     | cost  |
     |----------|-------------------------------------------------------------|-------|
-    | softmax  | exp(q(x) k(y) / sqrt d), over its sum over all y            | n^2   |
+    | softmax  | exp(q(x) k(y) / sqrt d), divided by its sum over all y      | n^2   |
     | galerkin | q(x) k(y) / n, with k and V v normalised at each point      | n     |
-    | linear   | f(q(x)) f(k(y)) over its sum, f = 1 + elu                   | n     |
+    | linear   | f(q(x)) f(k(y)), divided by its sum, f = 1 + elu            | n     |
 
-    All are means over the points, which tend to integrals as a grid is refined. Every point of a
-    grid counts the same, the ends of an axis too. Points count by what their domain declares as
-    `measure`: `a(x, y)` is multiplied by the weight of y inside of all sums, and n is the sum of
-    weights, so that a cloud which is denser in one place gives what an even one gives. It holds on
-    any domain and for any order of the points.
+    All kinds are means over the points and tend to integrals under refinement. All points of a grid
+    weigh the same, also the ends of an axis. Points have the weights that their domain declares as
+    `measure`: `a(x, y)` is multiplied by the weight of y in all sums, and n is the sum of weights,
+    so that a cloud that is denser in one place gives the result of an even cloud.
 
     ```op
     edition 2026
@@ -49,17 +49,18 @@ class Attention(Block):
     ```
 
     Attributes:
-        kind: softmax, galerkin or linear.
-        heads: into how many heads the channels are split.
+        kind: softmax, galerkin or linear, see the table.
+        heads: number of heads, into which the channels are split evenly.
 
     Source: Vaswani et al. 2017, arXiv:1706.03762; Cao 2021, arXiv:2105.14995, eq. (4);
         Katharopoulos et al. 2020, arXiv:2006.16236.
     """
 
-    ragged: ClassVar[Literal["each", "pointwise", "own"]] = "own"
+    ragged: ClassVar[Ragged] = "own"
     tokens: ClassVar[Mapping[int, str]] = {
         0: "all points look alike, so the attention is a mean of equal values",
     }
+    drawn_as: ClassVar[BoxKind | None] = "integral"
     samples: ClassVar[tuple[dict[str, Any], ...]] = (
         {"inputs": (4,), "heads": 2},
         {"inputs": (8,), "kind": "galerkin"},
@@ -71,43 +72,43 @@ class Attention(Block):
     )
     heads: PositiveInt = Field(default=1, description=HEADS)
 
-    def infer(self, *x: Space) -> Space:
-        """As many channels on the same domain."""
-        split(x[0].channels, self.heads)
-        return x[0].with_channels(x[0].channels)
+    def infer(self, x: Space) -> Space:
+        """Return the domain with as many channels."""
+        split(x.channels, self.heads)
+        return x.with_channels(x.channels)
 
-    def integrates(self, *x: Space) -> tuple[Domain, ...]:
-        """Over all points."""
-        return (x[0].domain,)
+    def integrates(self, x: Space) -> tuple[Domain, ...]:
+        """Return the domain of v."""
+        return (x.domain,)
 
-    def asks(self, *x: Space) -> tuple[Ask, ...]:
-        """Where the points that answer are, if they stand for more than one over their number."""
-        return weighed(x[0].domain)
+    def side_inputs(self, x: Space) -> tuple[SideInput, ...]:
+        """Return the geometry of the points of v, unless all points weigh the same."""
+        return weighed(x.domain)
 
-    def cost(self, *x: Space) -> Cost:
-        """Four matrices with constants; for `galerkin` two normalisations of each head."""
-        c, volume = x[0].channels, x[0].domain.volume()
+    def cost(self, x: Space) -> Cost:
+        """Count four matrices with biases; for `galerkin` two normalisations of each head."""
+        c, volume = x.channels, x.domain.volume()
         norms = 4 * (c // self.heads) if self.kind == "galerkin" else 0
         params = 4 * (c * c + c) + norms
         pairs = volume * volume * (4 * c)
         seen = pairs if self.kind == "softmax" else volume * (4 * c * (c // self.heads))
-        return Cost(params, volume * (8 * c * c) + seen, x[0].numbers() * BYTES)
+        return Cost(params, volume * (8 * c * c) + seen, x.numbers() * BYTES)
 
-    def uniform(self, given: tuple[bool, ...], *x: Space) -> bool:  # noqa: ARG002  of no matter
-        """Equal points ask the same and get the same answer."""
-        return all(given)
+    def uniform(self, inputs: tuple[bool, ...], _x: Space) -> bool:
+        """Return whether the input has one value: equal queries get equal answers."""
+        return all(inputs)
 
-    def lower(self, *x: Space) -> nn.Module:
+    def lower(self, x: Space) -> nn.Module:
         """See `opdsl.nn.layers.attention.Attention`."""
         from opdsl.nn.layers import attention
 
         return attention.Attention(
-            x[0].channels, x[0].channels, self.heads, self.kind, measured(x[0].domain)
+            x.channels, x.channels, self.heads, self.kind, measured(x.domain)
         )
 
 
 def split(channels: int, heads: int) -> None:
-    """The channels split evenly over the heads.
+    """Check that the channels split evenly over the heads.
 
     Raises:
         Refusal: OP0208, they do not.

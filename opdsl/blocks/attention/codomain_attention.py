@@ -19,14 +19,15 @@ SOFTMAX = 5  # operations for each score: a shift, an exponential, a sum, two fo
 
 
 class CodomainAttention(Block):
-    """w_i = sum_j softmax_j(<q_i, k_j> / (sqrt(d) T)) v_j: every variable looks at all variables.
+    """w_i = sum_j softmax_j(<q_i, k_j> / (sqrt(d) T)) v_j: attention between variables.
 
-    The channels of q, k and v are those of the variables, one after the other, and within each
-    variable those of its heads. <q, k> is the mean of q(x) . k(x) over the domain, by the
-    trapezoidal rule and on the sphere by its own, and d the channels of a variable in one head. The
-    mean has a limit under refinement, and so the same weights are the same operator at every
-    resolution. Exchange two variables, and the result has them exchanged. q and k may be on a
-    coarser grid than v. Nothing is trained here: q, k and v come from layers with `copies`.
+    q, k : E -> R^m and v : D -> R^n give w : D -> R^n on any domains D and E; q and k may have a
+    coarser grid than v. The channels of q, k and v are those of the variables one after the other,
+    and within each variable those of its heads. <q, k> is the mean of q(x) . k(x) over the domain,
+    by the trapezoidal rule on a grid and by quadrature on a sphere; d is the number of channels of
+    a variable in one head. The mean converges under refinement, so the weights are one operator for
+    every resolution. A permutation of the variables permutes the result. Nothing is trained here:
+    q, k and v come from layers with `copies`.
 
     ```op
     edition 2026
@@ -44,24 +45,23 @@ class CodomainAttention(Block):
     }
     ```
 
-    The program of neuraloperator adds over the N points of the grid and divides by the root of N,
-    so that its attention becomes sharper as the grid becomes finer. `faults = neuralop_93d3f06`
-    (its newest commit) does so too, for weights that were trained by it; that is no operator, and a
-    warning says so. At one resolution it is the same as `temperature = 1 / sqrt(N)` times its own,
-    N the points on which q and k are, padding included: a model that goes on with that temperature
-    is an operator.
+    The program of neuraloperator sums over the N points of the grid and divides by sqrt(N), so that
+    its attention becomes sharper as the grid becomes finer. `faults = neuralop_93d3f06` (its newest
+    commit) reproduces this for weights that were trained with it; the result has no limit, and a
+    warning says so. At one resolution it equals `temperature = 1 / sqrt(N)` times its own, where N
+    counts the points of q and k, padding included: a model that continues with that temperature is
+    an operator.
 
     Attributes:
-        variables: how many functions look at each other.
-        heads: into how many parts the channels of each variable are split.
-        temperature: T; the smaller, the more a variable looks at the one that fits best.
-        faults: of which release it has the faults.
+        variables: number of variables.
+        heads: number of heads, into which the channels of each variable are split evenly.
+        temperature: T; the smaller, the more weight has the variable that fits best.
+        faults: none, or the release of neuraloperator whose faults are reproduced.
 
     Source: Rahman et al. 2024, arXiv:2403.12553, eq. (4) and (5); neuralop/layers/coda_layer.py at
         93d3f06.
     """
 
-    arity: ClassVar[tuple[int, int | None]] = (3, 3)
     samples: ClassVar[tuple[dict[str, Any], ...]] = (
         {"inputs": (4, 4, 4), "variables": 2},
         {"inputs": (8, 8, 4), "variables": 2, "heads": 2, "temperature": 0.5},
@@ -83,9 +83,8 @@ class CodomainAttention(Block):
         default="none", description="of which release it has the faults"
     )
 
-    def infer(self, *x: Space) -> Space:
-        """The channels of v on its domain."""
-        q, k, v = x
+    def infer(self, q: Space, k: Space, v: Space) -> Space:
+        """Return the domain of v with its number of channels."""
         self._check_one_space(q, k)
         for y in (q, v):
             self._check_heads(one_copy(y, self.variables, "variables").channels)
@@ -113,24 +112,23 @@ class CodomainAttention(Block):
                 helps=(f"take a divisor of {channels}",),
             )
 
-    def diverges(self, *x: Space) -> str | None:  # noqa: ARG002  the same for every input
-        """A sum over the points has no limit."""
+    def diverges(self, _q: Space, _k: Space, _v: Space) -> str | None:
+        """Return the reason if a fault is chosen: a sum over the points has no limit."""
         if self.faults == "none":
             return None
         return "has scores that grow with the number of points, a fault of neuraloperator"
 
-    def cost(self, *x: Space) -> Cost:
-        """A score for each pair of variables and head, and a sum of functions for each variable."""
-        q, _, v = x
+    def cost(self, q: Space, _k: Space, v: Space) -> Cost:
+        """Count a score for each head and pair of variables, and a sum for each variable."""
         pairs = self.variables * self.variables * self.heads
         flops = (q.numbers() + v.numbers()) * (2 * self.variables) + q.numbers() + SOFTMAX * pairs
         return Cost(0, flops, v.numbers() * BYTES)
 
-    def lower(self, *x: Space) -> nn.Module:
+    def lower(self, q: Space, _k: Space, _v: Space) -> nn.Module:
         """See `opdsl.nn.layers.codomain_attention.CodomainAttention`."""
         from opdsl.nn.layers import codomain_attention
 
-        domain, made = x[0].domain, (self.variables, self.heads, self.temperature)
+        domain, made = q.domain, (self.variables, self.heads, self.temperature)
         alike = (True,) * domain.dims
         if self.faults != "none":
             return codomain_attention.CodomainAttention(*made, alike, adds=True)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, PositiveInt
 
 from opdsl.blocks.attention.attention import HEADS, split
 from opdsl.blocks.points._quadrature import measured, weighed
-from opdsl.ir.block import BYTES, Ask, Block, Cost
+from opdsl.ir.block import BYTES, Block, BoxKind, Cost, Ragged, SideInput
 from opdsl.ir.spaces import Domain, Space
 
 if TYPE_CHECKING:
@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 
 
 class CrossAttention(Block):
-    """w(x) = sum over points y of softmax(Q q(x) . K v(y) / sqrt d) V v(y): q asks, v answers.
+    """w(x) = sum over points y of softmax(Q q(x) . K v(y) / sqrt d) V v(y): q attends to v.
 
-    The result lives on the domain of q, which may be any set of points: this is a way from one
-    domain to another. The mean over y tends to an integral as the domain of v is refined; points
-    of v count by the `measure` that their domain declares.
+    q : E -> R^n and v : D -> R^m give w : E -> R^n on any domains D and E: this is a map from
+    functions on one set of points to functions on another. The mean over y tends to an integral
+    under refinement of D; points of v have the weights that their domain declares as `measure`. d
+    is the number of channels of a head.
 
     ```op
     edition 2026
@@ -37,17 +38,17 @@ class CrossAttention(Block):
     ```
 
     Attributes:
-        heads: into how many heads the channels of q are split.
+        heads: number of heads, into which the channels of q are split evenly.
 
     Source: Vaswani et al. 2017, arXiv:1706.03762; Li et al. 2023, arXiv:2205.13671 (OFormer).
     """
 
-    arity: ClassVar[tuple[int, int | None]] = (2, 2)
-    ragged: ClassVar[Literal["each", "pointwise", "own"]] = "own"
+    ragged: ClassVar[Ragged] = "own"
     tokens: ClassVar[Mapping[int, str]] = {
         0: "every point asks the same, so all get one answer: the result has rank one",
         1: "every point answers the same, whatever is asked",
     }
+    drawn_as: ClassVar[BoxKind | None] = "integral"
     samples: ClassVar[tuple[dict[str, Any], ...]] = (
         {"inputs": (4, "P -> R^3"), "heads": 2},
         {"inputs": ("Q -> R^2", 3)},
@@ -55,35 +56,35 @@ class CrossAttention(Block):
 
     heads: PositiveInt = Field(default=1, description=HEADS)
 
-    def infer(self, *x: Space) -> Space:
-        """The channels of q on its domain."""
-        split(x[0].channels, self.heads)
-        return x[0].with_channels(x[0].channels)
+    def infer(self, q: Space, _v: Space) -> Space:
+        """Return the domain of q with its number of channels."""
+        split(q.channels, self.heads)
+        return q.with_channels(q.channels)
 
-    def integrates(self, *x: Space) -> tuple[Domain, ...]:
-        """Over the points that answer."""
-        return (x[1].domain,)
+    def integrates(self, _q: Space, v: Space) -> tuple[Domain, ...]:
+        """Return the domain of v."""
+        return (v.domain,)
 
-    def asks(self, *x: Space) -> tuple[Ask, ...]:
-        """Where the points that answer are, if they stand for more than one over their number."""
-        return weighed(x[1].domain)
+    def side_inputs(self, _q: Space, v: Space) -> tuple[SideInput, ...]:
+        """Return the geometry of the points of v, unless all points weigh the same."""
+        return weighed(v.domain)
 
-    def cost(self, *x: Space) -> Cost:
-        """Four matrices with constants, and all pairs of points."""
-        c, d = x[0].channels, x[1].channels
-        asks, answers = x[0].domain.volume(), x[1].domain.volume()
+    def cost(self, q: Space, v: Space) -> Cost:
+        """Count four matrices with biases, and all pairs of points."""
+        c, d = q.channels, v.channels
+        asks, answers = q.domain.volume(), v.domain.volume()
         flops = asks * (4 * c * c) + answers * (4 * c * d) + asks * answers * (4 * c)
         params = 2 * (c * c + c) + 2 * (c * d + c)
-        return Cost(params, flops, x[0].numbers() * BYTES)
+        return Cost(params, flops, q.numbers() * BYTES)
 
-    def uniform(self, given: tuple[bool, ...], *x: Space) -> bool:  # noqa: ARG002  of no matter
-        """Points that ask the same get the same answer."""
-        return given[0]
+    def uniform(self, inputs: tuple[bool, ...], _q: Space, _v: Space) -> bool:
+        """Return whether the queries have one value: equal queries get equal answers."""
+        return inputs[0]
 
-    def lower(self, *x: Space) -> nn.Module:
+    def lower(self, q: Space, v: Space) -> nn.Module:
         """See `opdsl.nn.layers.attention.Attention`."""
         from opdsl.nn.layers import attention
 
         return attention.Attention(
-            x[0].channels, x[1].channels, self.heads, "softmax", measured(x[1].domain)
+            q.channels, v.channels, self.heads, "softmax", measured(v.domain)
         )

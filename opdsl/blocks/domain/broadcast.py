@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
-from opdsl.ir.block import Block, Cost, Refusal, free
+from opdsl.ir.block import Block, Cost, GridSizes, Ragged, Refusal, copy_cost
 from opdsl.ir.spaces import KINDS, Domain, Space
 
 if TYPE_CHECKING:
@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 
 class Broadcast(Block):
-    """w(x) = v at every point: the constant function of a vector.
+    """w(x) = v at every point: the constant function with the value of a vector.
+
+    v : R^n gives w : to -> R^n, and v : C^n likewise. It is the same function at every resolution.
 
     ```op
     edition 2026
@@ -37,36 +39,36 @@ class Broadcast(Block):
 
     complex: ClassVar[bool] = True
     sized: ClassVar[bool] = True
-    ragged: ClassVar[Literal["each", "pointwise", "own"]] = "own"
+    ragged: ClassVar[Ragged] = "own"
     samples: ClassVar[tuple[dict[str, Any], ...]] = ({"inputs": ("R^3",), "to": "D"},)
 
     to: Domain = Field(description="the domain of the function")
 
-    def infer(self, *x: Space) -> Space:
-        """The channels of the vector on `to`."""
-        if x[0].domain.kind != "vector":
+    def infer(self, x: Space) -> Space:
+        """Return `to` with the channels of the vector."""
+        if x.domain.kind != "vector":
             raise Refusal(
                 "OP0301",
                 f"`broadcast` is defined on {KINDS['vector']}",
-                f"this is `{x[0]}`",
+                f"this is `{x}`",
                 at=0,
                 helps=("make a vector of it: `integrate()`",),
             )
-        return x[0].on(self.to)
+        return x.on(self.to)
 
-    def reach(self, sizes: tuple[tuple[int, ...], ...], *x: Space) -> tuple[int, ...]:  # noqa: ARG002  the same for every input
-        """The vector is the same at every point."""
+    def receptive_field(self, sizes: GridSizes, _x: Space) -> tuple[int, ...]:
+        """Return 0: the vector is the same at every point."""
         return (0,) * len(sizes[-1])
 
-    def cost(self, *x: Space) -> Cost:
-        """A copy."""
-        return free(self.infer(*x).numbers())
+    def cost(self, x: Space) -> Cost:
+        """Count a copy."""
+        return copy_cost(self.infer(x).numbers())
 
-    def uniform(self, given: tuple[bool, ...], *x: Space) -> bool:
-        """A vector is the same at every point."""
-        return all(given) or x[0].domain.kind == "vector"
+    def uniform(self, inputs: tuple[bool, ...], x: Space) -> bool:
+        """Return True for a vector."""
+        return all(inputs) or x.domain.kind == "vector"
 
-    def lower(self, *x: Space) -> nn.Module:  # noqa: ARG002  the same for every space
+    def lower(self, _x: Space) -> nn.Module:
         """See `opdsl.nn.layers.modulate.Broadcast`."""
         from opdsl.nn.layers import modulate
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from opdsl.ir.block import Block, Cost, free
+from opdsl.ir.block import Block, Cost, Ragged, copy_cost
 from opdsl.ir.combine_rules import same_domain, same_field
 from opdsl.ir.spaces import Space
 
@@ -13,9 +13,10 @@ if TYPE_CHECKING:
 
 
 class Concat(Block):
-    """w(x) = (u(x), v(x), ...): the channels of all functions, in the order given.
+    """w(x) = (u(x), v(x), ...): the channels of all functions, in the order of the arguments.
 
-    If every channel of every part has a name, and no name comes twice, the names stay.
+    u : D -> R^m, v : D -> R^n, ... give w : D -> R^(m + n + ...) on any one domain D; all are real
+    or all complex. The names of channels stay if every channel has one and no name occurs twice.
 
     ```op
     edition 2026
@@ -33,34 +34,34 @@ class Concat(Block):
     """
 
     complex: ClassVar[bool] = True
-    arity: ClassVar[tuple[int, int | None]] = (1, None)
-    ragged: ClassVar[Literal["each", "pointwise", "own"]] = "pointwise"
+    ragged: ClassVar[Ragged] = "pointwise"
     samples: ClassVar[tuple[dict[str, Any], ...]] = (
         {"inputs": (3, 2)},
         {"inputs": (1,)},
         {"inputs": (1, 2, 3)},
     )
 
-    def infer(self, *x: Space) -> Space:
-        """The sum of the channels on the common domain."""
+    def infer(self, first: Space, *more: Space) -> Space:
+        """Return the common domain with the sum of the channels."""
+        x = (first, *more)
         same_domain("concatenate", x)
         same_field("concatenate", x)
         channels = sum(y.channels for y in x)
-        return x[0].with_channels(channels).model_copy(update={"components": _names(x)})
+        return first.with_channels(channels).model_copy(update={"components": _names(x)})
 
-    def carries(self, *x: Space) -> bool:  # noqa: ARG002  the same for every space
-        """It is linear, and the same at every point."""
+    def band_preserving(self) -> bool:
+        """Return True: it is linear and acts on every point alike."""
         return True
 
     def cost(self, *x: Space) -> Cost:
-        """A copy."""
-        return free(self.infer(*x).numbers())
+        """Count a copy."""
+        return copy_cost(self.infer(*x).numbers())
 
-    def lower(self, *x: Space) -> nn.Module:  # noqa: ARG002  the same for every space
-        """See `opdsl.nn.grid.layout.concat`."""
-        from opdsl.nn.grid import layout
+    def lower(self, *_x: Space) -> nn.Module:
+        """See `opdsl.nn.grid.concat.concat`."""
+        from opdsl.nn.grid import concat
 
-        return layout.Concat()
+        return concat.Concat()
 
 
 def _names(x: tuple[Space, ...]) -> tuple[str, ...] | None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, PositiveInt
 
-from opdsl.ir.block import BYTES, Block, Cost, Refusal
+from opdsl.ir.block import BYTES, Block, Cost, Ragged, Refusal
 from opdsl.ir.combine_rules import count
 from opdsl.ir.spaces import Space
 
@@ -15,10 +15,11 @@ if TYPE_CHECKING:
 
 
 class Contract(Block):
-    """w_j(x) = sum over i of b_ji t_i(x): the vector b gives the weights of the functions t_i.
+    """w_j(x) = sum over i of b_ji t_i(x): a vector b weights the functions t_i.
 
-    The branch and the trunk of a DeepONet meet here. The vector has `out` times as many channels as
-    the function, those of w_1 first.
+    b : R^(out n) and t : D -> R^n give w : D -> R^out on any domain D. Branch and trunk of a
+    DeepONet meet here. The entries of b that belong to w_1 come first. It converges under
+    refinement.
 
     ```op
     edition 2026
@@ -34,13 +35,12 @@ class Contract(Block):
     ```
 
     Attributes:
-        out: channels of the result.
+        out: number of channels of the result.
 
     Source: Lu et al. 2021, arXiv:1910.03193, eq. (2).
     """
 
-    arity: ClassVar[tuple[int, int | None]] = (2, 2)
-    ragged: ClassVar[Literal["each", "pointwise", "own"]] = "own"
+    ragged: ClassVar[Ragged] = "own"
     samples: ClassVar[tuple[dict[str, Any], ...]] = (
         {"inputs": ("R^3", 3)},
         {"inputs": ("R^4", 2), "out": 2},
@@ -48,9 +48,8 @@ class Contract(Block):
 
     out: PositiveInt = Field(default=1, description="channels of the result")
 
-    def infer(self, *x: Space) -> Space:
-        """`out` channels on the domain of the function."""
-        branch, trunk = x
+    def infer(self, branch: Space, trunk: Space) -> Space:
+        """Return the domain of the function with `out` channels."""
         if branch.domain.kind != "vector":
             raise Refusal(
                 "OP0301",
@@ -68,17 +67,17 @@ class Contract(Block):
                 "OP0303",
                 f"cannot contract {count(branch.channels)} with {count(trunk.channels)}",
                 "channel counts differ" if self.out == 1 else f"`out = {self.out}` times as many",
-                inputs={i: f"this is `{y}`" for i, y in enumerate(x)},
+                inputs={i: f"this is `{y}`" for i, y in enumerate((branch, trunk))},
                 helps=(f"give the vector {count(self.out * trunk.channels)}",),
             )
         return trunk.with_channels(self.out)
 
-    def cost(self, *x: Space) -> Cost:
-        """A product and a sum for each channel of the function and of the result."""
-        volume = x[1].domain.volume()
-        return Cost(0, volume * (2 * x[0].channels), volume * (self.out * BYTES))
+    def cost(self, branch: Space, trunk: Space) -> Cost:
+        """Count a product and a sum for each channel of the function and of the result."""
+        volume = trunk.domain.volume()
+        return Cost(0, volume * (2 * branch.channels), volume * (self.out * BYTES))
 
-    def lower(self, *x: Space) -> nn.Module:  # noqa: ARG002  the same for every space
+    def lower(self, _branch: Space, _trunk: Space) -> nn.Module:
         """See `opdsl.nn.layers.modulate.Contract`."""
         from opdsl.nn.layers import modulate
 

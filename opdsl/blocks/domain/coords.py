@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from opdsl.ir.block import Ask, Block, Cost, Refusal, free
+from opdsl.ir.block import Block, Cost, Ragged, Refusal, SideInput, copy_cost
 from opdsl.ir.spaces import KINDS, Domain, Extend, Space
 
 if TYPE_CHECKING:
@@ -16,13 +16,12 @@ SPACE = ("x", "y", "z")  # names of the coordinates of points
 
 
 class Coords(Block):
-    """w(x) = x: one channel for each coordinate, in the program's unit of length.
+    """w(x) = x: one channel for each coordinate, in the unit of length of the program.
 
-    A periodic axis of n points has them at lo + i (hi - lo) / n, since `hi` is `lo` again; any
-    other axis includes both ends, lo + i (hi - lo) / (n - 1). Points have the coordinates that
-    are given with the call of the model, under the domain's name. Points of a sphere are unit
-    vectors x, y, z, which have no seam. Nothing adds coordinates silently: a model has them where
-    its program says so.
+    The result is w : domain -> R^d. A periodic axis of n points has them at lo + i (hi - lo) / n,
+    since `hi` is `lo` again; any other axis includes both ends, lo + i (hi - lo) / (n - 1). Points
+    have the coordinates that a call of the model gives under the name of the domain. Points of a
+    sphere are unit vectors x, y, z, which have no seam. No other block adds coordinates by itself.
 
     ```op
     edition 2026
@@ -37,24 +36,23 @@ class Coords(Block):
     ```
 
     With `kind = fraction` a sphere has two coordinates instead, i / latitudes and j / longitudes,
-    which have a seam and move with the resolution by up to one part in `latitudes`; they are there
-    for weights that were trained with them.
+    which have a seam and move with the resolution by up to one part in `latitudes`; they serve
+    weights that were trained with them.
 
-    Where an axis closes on itself its coordinate jumps from `hi` to `lo`, and Fourier layers see
-    the jump at every resolution: a model converges with order one then. With `kind = circle` such
-    an axis has two channels, cos and sin of 2 pi (x - lo) / (hi - lo), which do not jump.
+    On a periodic axis the coordinate jumps from `hi` to `lo`, and Fourier layers see the jump at
+    every resolution: a model converges with order one then. With `kind = circle` such an axis has
+    two channels, cos and sin of 2 pi (x - lo) / (hi - lo), which do not jump.
 
     Attributes:
-        domain: the domain.
-        kind: `position`, on a sphere `fraction`, on a grid with a periodic axis `circle`.
+        domain: a grid, points or a sphere; given without a name.
+        kind: position; fraction on a sphere; circle on a grid with a periodic axis.
 
     Source: Li et al. 2021, arXiv:2010.08895, section 5.
     """
 
-    arity: ClassVar[tuple[int, int | None]] = (0, 0)
     positional: ClassVar[tuple[str, ...]] = ("domain",)
     sized: ClassVar[bool] = True
-    ragged: ClassVar[Literal["each", "pointwise", "own"]] = "own"
+    ragged: ClassVar[Ragged] = "own"
     samples: ClassVar[tuple[dict[str, Any], ...]] = (
         {"inputs": (), "domain": "D"},
         {"inputs": (), "domain": "D/2"},
@@ -66,8 +64,8 @@ class Coords(Block):
         default="position", description="what a coordinate is"
     )
 
-    def infer(self, *x: Space) -> Space:  # noqa: ARG002  it has no inputs
-        """As many channels as coordinates, with their names."""
+    def infer(self) -> Space:
+        """Return the domain with a channel for each coordinate, with its name."""
         self._check_domain()
         names = self._names()
         return Space(domain=self.domain, channels=len(names), components=names)
@@ -120,29 +118,29 @@ class Coords(Block):
                 helps=(f"take them before: `coords({domain.name}) |> pad(to = {domain})`",),
             )
 
-    def asks(self, *x: Space) -> tuple[Ask, ...]:  # noqa: ARG002  it has no inputs
-        """The coordinates of points."""
-        named = (Ask(self.domain.name, "coordinates", self.domain),)
+    def side_inputs(self) -> tuple[SideInput, ...]:
+        """Return the coordinates of points."""
+        named = (SideInput(self.domain.name, "coordinates", self.domain),)
         return named if self.domain.scattered else ()
 
-    def cost(self, *x: Space) -> Cost:
-        """No arithmetic to speak of."""
-        return free(self.infer(*x).numbers())
+    def cost(self) -> Cost:
+        """Count a copy; the arithmetic is negligible."""
+        return copy_cost(self.infer().numbers())
 
-    def lower(self, *x: Space) -> nn.Module:  # noqa: ARG002  it has no inputs
-        """See `opdsl.nn.grid.layout.coords`."""
-        from opdsl.nn.grid import layout
+    def lower(self) -> nn.Module:
+        """See `opdsl.nn.grid.coords.coords`."""
+        from opdsl.nn.grid import coords
         from opdsl.nn.points import inputs
         from opdsl.nn.sphere import sampling
 
         if self.domain.scattered:
-            return inputs.Given()
+            return inputs.PointCoordinates()
         if self.kind == "fraction":
-            return layout.Coords((0.0, 0.0), (1.0, 1.0), (True, True))
+            return coords.Coords((0.0, 0.0), (1.0, 1.0), (True, True))
         if self.domain.kind == "sphere":
             return sampling.UnitVectors(self.domain.sampling or "gauss_legendre")
         axes = self.domain.axes
-        return layout.Coords(
+        return coords.Coords(
             tuple(a.lo for a in axes),
             tuple(a.hi for a in axes),
             self.domain.periodic,

@@ -6,19 +6,19 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
-from opdsl.ir.block import Block, Cost, free
-from opdsl.ir.regrid import extension
+from opdsl.blocks.domain._extension import BetweenExtensions
 from opdsl.ir.spaces import Domain, Space
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-class Crop(Block):
-    """w = v on the points of `to`, which the domain of v extends; undoes `pad`.
+class Crop(BetweenExtensions):
+    """w = v on the points of `to`, which the domain of v extends; the inverse of `pad`.
 
-    An extension closes on itself, so Fourier layers can act there on a function that is not
-    periodic; its jump has the added points to go down.
+    v : extend(D, ...) -> R^n gives w : D -> R^n, and complex functions likewise. An extension is
+    periodic, so that Fourier layers can act there on a function that is not periodic; its jump is
+    spread over the added points.
 
     ```op
     edition 2026
@@ -41,25 +41,13 @@ class Crop(Block):
     Source: Li et al. 2021, arXiv:2010.08895, section 5 (zeros around domains without period).
     """
 
-    kinds: ClassVar[frozenset[str]] = frozenset({"grid"})
-    complex: ClassVar[bool] = True
-    sized: ClassVar[bool] = True
+    outward: ClassVar[bool] = False
     samples: ClassVar[tuple[dict[str, Any], ...]] = ({"inputs": (3,), "to": "D"},)
 
     to: Domain = Field(description="the inner domain")
 
-    def infer(self, *x: Space) -> Space:
-        """The same channels on `to`."""
-        extension(self.to, x[0].domain, x[0], self.keyword())
-        return x[0].on(self.to)
+    def lower(self, x: Space) -> nn.Module:
+        """See `opdsl.nn.grid.pad.crop`."""
+        from opdsl.nn.grid import pad
 
-    def cost(self, *x: Space) -> Cost:
-        """A copy."""
-        return free(self.infer(*x).numbers())
-
-    def lower(self, *x: Space) -> nn.Module:
-        """See `opdsl.nn.grid.layout.crop`."""
-        from opdsl.nn.grid import layout
-
-        steps = extension(self.to, x[0].domain, x[0], self.keyword())
-        return layout.Crop(next(x.sides for x in steps if x))
+        return pad.Crop(next(y.sides for y in self._steps(x) if y))

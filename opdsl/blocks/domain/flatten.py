@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from opdsl.ir.block import Block, Cost, Refusal, free
+from opdsl.ir.block import Block, Cost, Refusal, copy_cost
 from opdsl.ir.spaces import VECTOR, Space
 
 if TYPE_CHECKING:
@@ -13,10 +13,12 @@ if TYPE_CHECKING:
 
 
 class Flatten(Block):
-    """w = (v(x_1), v(x_2), ...): every channel at every point, as a vector.
+    """w = (v(x_1), v(x_2), ...): every channel at every point, as one vector.
 
-    The vector has as many entries as there are points, so the domain must have one resolution
-    only, and it says so: `fixed = 100`.
+    v : D -> R^n gives w : R^(n points). The length of the vector is the number of points, so the
+    domain must declare one resolution: `fixed = 100`. Domains with points of their own in each
+    sample are refused. Only on a spectrum, whose modes do not depend on the resolution, it
+    converges.
 
     ```op
     edition 2026
@@ -36,9 +38,12 @@ class Flatten(Block):
     complex: ClassVar[bool] = True
     samples: ClassVar[tuple[dict[str, Any], ...]] = ({"inputs": (3,)}, {"inputs": ("P -> R^2",)})
 
-    def infer(self, *x: Space) -> Space:
-        """A vector with channels times points entries; 1 point while the domain is not pinned."""
-        domain = x[0].domain
+    def infer(self, x: Space) -> Space:
+        """Return the space of vectors with channels times points entries.
+
+        A domain without a fixed resolution counts as one point; a check reports it.
+        """
+        domain = x.domain
         if domain.geometry == "per_sample":
             raise Refusal(
                 "OP0311",
@@ -50,8 +55,8 @@ class Flatten(Block):
                     "or use an operator for any points: `integrate()`, `cross_attention(...)`",
                 ),
             )
-        points = math.prod(self._grid(x[0])) if self._pinned(x[0]) else 1
-        return Space(domain=VECTOR, channels=x[0].channels * points, field=x[0].field)
+        points = math.prod(self._grid(x)) if self._pinned(x) else 1
+        return Space(domain=VECTOR, channels=x.channels * points, field=x.field)
 
     def _grid(self, x: Space) -> tuple[int, ...]:
         least = {d.name: tuple(a.least for a in d.axes) for d in x.domain.declared}
@@ -60,19 +65,19 @@ class Flatten(Block):
     def _pinned(self, x: Space) -> bool:
         return x.domain.modes is not None or all(a.pinned for a in x.domain.axes)
 
-    def pins(self, *x: Space) -> str | None:
-        """Every point is a channel."""
-        return None if x[0].domain.modes is not None else "turns every sample point into a channel"
+    def fixed_resolution(self, x: Space) -> str | None:
+        """Return the reason: every point is a channel of the result."""
+        return None if x.domain.modes is not None else "turns every sample point into a channel"
 
-    def diverges(self, *x: Space) -> str | None:
-        """As `pins`."""
-        return self.pins(*x)
+    def diverges(self, x: Space) -> str | None:
+        """Return the reason of `fixed_resolution`."""
+        return self.fixed_resolution(x)
 
-    def cost(self, *x: Space) -> Cost:
-        """A copy."""
-        return free(self.infer(*x).numbers())
+    def cost(self, x: Space) -> Cost:
+        """Count a copy."""
+        return copy_cost(self.infer(x).numbers())
 
-    def lower(self, *x: Space) -> nn.Module:  # noqa: ARG002  the same for every space
+    def lower(self, _x: Space) -> nn.Module:
         """See `opdsl.nn.layers.modulate.Flatten`."""
         from opdsl.nn.layers import modulate
 

@@ -6,23 +6,23 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
-from opdsl.ir.block import Block, Cost, free
-from opdsl.ir.regrid import extension
+from opdsl.blocks.domain._extension import BetweenExtensions
 from opdsl.ir.spaces import Domain, Space
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-class Pad(Block):
-    """w = v on its domain, and on the points that the extension `to` adds what its kind says.
+class Pad(BetweenExtensions):
+    """w = v on its domain, and a continuation of v on the points that the extension `to` adds.
 
-    An extension closes on itself, so Fourier layers can act there on a function that is not
-    periodic. With zeros it jumps at its ends. `extend(D, fraction = 1/4, kind = legendre)` leads
-    the function on as a polynomial from its last points to its first ones, `kind = gram` as two
-    polynomials, one from each end, that fade into each other. Both look at four points at each
-    end, a quarter of the added length apart, so they are the same operator at every resolution at
-    which this is a whole number of points.
+    v : D -> R^n gives w : extend(D, ...) -> R^n, and complex functions likewise. An extension is
+    periodic, so that Fourier layers can act there on a function that is not periodic. The kind of
+    the extension chooses the continuation: zeros, with jumps at the ends; `kind = legendre`, one
+    polynomial through the last and the first points; `kind = gram`, two polynomials, one from each
+    end, that fade into each other. Both polynomials use four points at each end, a quarter of the
+    added length apart, so they are one operator for all resolutions at which this is a whole number
+    of points.
 
     ```op
     edition 2026
@@ -40,7 +40,7 @@ class Pad(Block):
     ```
 
     Attributes:
-        to: an extension of the domain of v.
+        to: an extension of the domain of v, such as `extend(D, fraction = 1/4, kind = legendre)`.
 
     Source: Li et al. 2021, arXiv:2010.08895, section 5 (zeros around domains without period);
         Fourier continuation: Lyon and Bruno 2010, doi:10.1016/j.jcp.2009.11.020; Maust et al. 2022,
@@ -48,9 +48,7 @@ class Pad(Block):
         shorter on finer grids.
     """
 
-    kinds: ClassVar[frozenset[str]] = frozenset({"grid"})
-    complex: ClassVar[bool] = True
-    sized: ClassVar[bool] = True
+    outward: ClassVar[bool] = True
     samples: ClassVar[tuple[dict[str, Any], ...]] = (
         {"inputs": (3,), "to": "E"},
         {"inputs": (3,), "to": "L"},
@@ -59,22 +57,12 @@ class Pad(Block):
 
     to: Domain = Field(description="the extension")
 
-    def infer(self, *x: Space) -> Space:
-        """The same channels on `to`."""
-        extension(x[0].domain, self.to, x[0], self.keyword())
-        return x[0].on(self.to)
-
-    def cost(self, *x: Space) -> Cost:
-        """A copy."""
-        return free(self.infer(*x).numbers())
-
-    def lower(self, *x: Space) -> nn.Module:
-        """See `opdsl.nn.grid.layout.pad`."""
-        from opdsl.nn.grid import layout
+    def lower(self, x: Space) -> nn.Module:
+        """See `opdsl.nn.grid.pad.pad`."""
+        from opdsl.nn.grid import pad
         from opdsl.nn.spectral import continuation
 
-        steps = extension(x[0].domain, self.to, x[0], self.keyword())
-        step = next(x for x in steps if x)
+        step = next(y for y in self._steps(x) if y)
         if step.kind == "zero":
-            return layout.Pad(step.sides)
-        return continuation.Continue(step.kind, step.sides)
+            return pad.Pad(step.sides)
+        return continuation.FourierContinuation(step.kind, step.sides)

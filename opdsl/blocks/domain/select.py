@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, NonNegativeInt
 
 from opdsl.diagnostics import did_you_mean
-from opdsl.ir.block import Block, Cost, Refusal, free
+from opdsl.ir.block import Block, Cost, Ragged, Refusal, copy_cost
 from opdsl.ir.combine_rules import count
 from opdsl.ir.spaces import Space
 
@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 
 class Select(Block):
-    """w = (v_i, v_j, ...): the named or numbered channels of v; written `v[ux]`, `v[0]`, `v[2..4]`.
+    """w = (v_i, v_j, ...): some channels of v; written `v[ux]`, `v[0]`, `v[2..4]`.
+
+    v : D -> R^n gives w : D -> R^(number of channels) on any domain D, and complex functions
+    likewise. The channels keep their names unless one is chosen twice.
 
     ```op
     edition 2026
@@ -31,13 +34,13 @@ class Select(Block):
     ```
 
     Attributes:
-        channels: which ones, by name or by number from 0.
+        channels: names, or numbers from 0, in the order of the result.
 
     Source: nothing to cite.
     """
 
     complex: ClassVar[bool] = True
-    ragged: ClassVar[Literal["each", "pointwise", "own"]] = "pointwise"
+    ragged: ClassVar[Ragged] = "pointwise"
     samples: ClassVar[tuple[dict[str, Any], ...]] = (
         {"inputs": (3,), "channels": (2, 0)},
         {"inputs": ("R^4",), "channels": (1,)},
@@ -47,13 +50,13 @@ class Select(Block):
         min_length=1, description="which channels, by name or by number from 0"
     )
 
-    def infer(self, *x: Space) -> Space:
-        """The chosen channels, with their names."""
-        chosen = self._numbers(x[0])
-        names = x[0].components
+    def infer(self, x: Space) -> Space:
+        """Return the domain with the chosen channels and their names."""
+        chosen = self._numbers(x)
+        names = x.components
         picked = tuple(names[i] for i in chosen) if names else None
         distinct = picked if picked and len(set(picked)) == len(picked) else None
-        return x[0].model_copy(update={"channels": len(chosen), "components": distinct})
+        return x.model_copy(update={"channels": len(chosen), "components": distinct})
 
     def _numbers(self, x: Space) -> tuple[int, ...]:
         return tuple(self._number(y, x) for y in self.channels)
@@ -81,16 +84,16 @@ class Select(Block):
             )
         return channel
 
-    def carries(self, *x: Space) -> bool:  # noqa: ARG002  the same for every space
-        """It is linear, and the same at every point."""
+    def band_preserving(self) -> bool:
+        """Return True: it is linear and acts on every point alike."""
         return True
 
-    def cost(self, *x: Space) -> Cost:
-        """A copy."""
-        return free(self.infer(*x).numbers())
+    def cost(self, x: Space) -> Cost:
+        """Count a copy."""
+        return copy_cost(self.infer(x).numbers())
 
-    def lower(self, *x: Space) -> nn.Module:
+    def lower(self, x: Space) -> nn.Module:
         """See `opdsl.nn.layers.arithmetic.Select`."""
         from opdsl.nn.layers import arithmetic
 
-        return arithmetic.Select(self._numbers(x[0]))
+        return arithmetic.Select(self._numbers(x))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field
 
 from opdsl.blocks.pointwise.apply import TRANSCENDENTAL, Activation
-from opdsl.ir.block import BYTES, Ask, Block, Cost, Refusal
+from opdsl.ir.block import BYTES, Block, Cost, Ragged, Refusal, SideInput
 from opdsl.ir.dims import Poly, PositiveCount
 from opdsl.ir.spaces import KINDS, Space
 
@@ -20,16 +20,17 @@ NORM = 8  # operations for each number that is normalised
 
 
 class Message(Block):
-    """e_ij += f(e_ij, v_j, v_i), then v_i += g(v_i, sum over j of e_ij), so many steps.
+    """e_ij += f(e_ij, v_j, v_i), then v_i += g(v_i, sum over j of e_ij), for each of `steps` steps.
 
-    Along each edge from j to i runs a message e_ij, which begins as what a network makes of
-    x_j - x_i and its length, has as many channels as v, and is kept from step to step. f, g and
-    that network are perceptrons with a layer norm at their end; each step has its own.
+    v : M -> R^n gives w : M -> R^n on a mesh, a graph or points. Each edge from j to i has a
+    message e_ij with n channels, which persists from step to step and begins as a network of x_j -
+    x_i and its length. f, g and that network are perceptrons that end with a layer norm; each step
+    has its own.
 
-    Edges are those of the geometry that is given with each call, from their first point to their
-    second; without any, all corners of a cell are joined, both ways. A geometry with neither is
-    refused. A point to which no edge leads hears nothing: its sum is zero. Where the domain
-    declares a period, x_j - x_i is the short way around.
+    Edges are those of the geometry that each call gives, from their first point to their second;
+    without edges, all corners of a cell are joined in both directions. A geometry with neither is
+    refused. At a point that no edge enters the sum is zero. Where the domain declares a period, x_j
+    - x_i is the shortest difference. There is no limit under refinement, as edges become shorter.
 
     ```op
     edition 2026
@@ -47,16 +48,16 @@ class Message(Block):
     ```
 
     Attributes:
-        steps: how often messages are sent: how many edges far a point hears.
-        hidden: widths of the hidden layers of the perceptrons.
-        act: the activation between their layers.
-        norm: layer or none, at the end of each of them.
-        reduction: sum or mean over the edges that lead to a point.
+        steps: number of steps, which is the distance in edges that information travels.
+        hidden: widths of the hidden layers of each perceptron.
+        act: activation between their layers, see `apply`.
+        norm: layer or none, the normalisation at the end of each perceptron.
+        reduction: sum or mean over the edges that enter a point.
 
     Source: Pfaff et al. 2021, arXiv:2010.03409, eq. (1) and appendix A.1 (MeshGraphNets).
     """
 
-    ragged: ClassVar[Literal["each", "pointwise", "own"]] = "own"
+    ragged: ClassVar[Ragged] = "own"
     kinds: ClassVar[frozenset[str]] = frozenset({"points", "graph", "mesh"})
     samples: ClassVar[tuple[dict[str, Any], ...]] = (
         {"inputs": ("P -> R^3",), "steps": 2, "hidden": (5,), "act": "tanh"},
@@ -77,35 +78,35 @@ class Message(Block):
     norm: Literal["layer", "none"] = Field(default="layer", description="behind the layers")
     reduction: Literal["sum", "mean"] = Field(default="sum", description="over the edges")
 
-    def infer(self, *x: Space) -> Space:
-        """That of v."""
-        if not (x[0].domain.scattered and x[0].domain.ambient):
+    def infer(self, x: Space) -> Space:
+        """Return the space of v."""
+        if not (x.domain.scattered and x.domain.ambient):
             message = "`message` is defined on meshes, graphs and points only"
-            raise Refusal("OP0301", message, f"this is {KINDS[x[0].domain.kind]}", at=0)
-        return x[0]
+            raise Refusal("OP0301", message, f"this is {KINDS[x.domain.kind]}", at=0)
+        return x
 
-    def asks(self, *x: Space) -> tuple[Ask, ...]:
-        """The geometry: coordinates and edges."""
-        return (Ask(x[0].domain.name, "coordinates", x[0].domain),)
+    def side_inputs(self, x: Space) -> tuple[SideInput, ...]:
+        """Return the geometry: coordinates and edges."""
+        return (SideInput(x.domain.name, "coordinates", x.domain),)
 
-    def diverges(self, *x: Space) -> str | None:  # noqa: ARG002  the same for every space
-        """Edges have no limit."""
+    def diverges(self, _x: Space) -> str | None:
+        """Return the reason: the length of edges tends to zero."""
         return "looks along edges, which get shorter as a mesh is refined"
 
     def _widths(self, x: Space, seen: int) -> tuple[int, ...]:
         return (seen, *self.hidden, x.channels)
 
-    def cost(self, *x: Space) -> Cost:
-        """The perceptrons, those of messages at six edges for each point."""
-        c, d = x[0].channels, x[0].domain.ambient or 0
-        volume = x[0].domain.volume()
-        begin, edge, node = (self._widths(x[0], n) for n in (d + 1, 3 * c, 2 * c))
+    def cost(self, x: Space) -> Cost:
+        """Count the perceptrons, those of messages at six edges for each point."""
+        c, d = x.channels, x.domain.ambient or 0
+        volume = x.domain.volume()
+        begin, edge, node = (self._widths(x, n) for n in (d + 1, 3 * c, 2 * c))
         params = self._params(begin) + self.steps * (self._params(edge) + self._params(node))
         # the first layer of f acts on v at points, before they are paired
         halved = volume * (self.steps * 4 * c * self.hidden[0])
         along = self._flops(begin) + self.steps * (self._flops(edge) - 4 * c * self.hidden[0])
         flops: Poly = volume * (EDGES * along + self.steps * self._flops(node)) + halved
-        return Cost(params, flops, x[0].numbers() * BYTES)
+        return Cost(params, flops, x.numbers() * BYTES)
 
     def _params(self, widths: tuple[int, ...]) -> int:
         normed = 2 * widths[-1] if self.norm == "layer" else 0
@@ -116,13 +117,13 @@ class Message(Block):
         layers = sum(2 * a * b + b for a, b in pairwise(widths))
         return layers + normed + TRANSCENDENTAL * sum(self.hidden) + 2 * widths[-1]
 
-    def lower(self, *x: Space) -> nn.Module:
+    def lower(self, x: Space) -> nn.Module:
         """See `opdsl.nn.points.message.Message`."""
         from opdsl.nn.points import message
 
-        domain = x[0].domain
+        domain = x.domain
         return message.Message(
-            x[0].channels,
+            x.channels,
             domain.ambient or 0,
             self.hidden,
             self.steps,

@@ -7,29 +7,24 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, NonNegativeInt
 
-from opdsl.ir.block import BYTES, Block, Bound, Cost, Work
+from opdsl.ir.block import BYTES, Block, Bound, Cost, GridSizes, Work
 from opdsl.ir.dims import PositiveCount
-from opdsl.ir.modes import (
-    MIX,
-    bounds,
-    each_axis,
-    frequencies,
-    together,
-    transform_work,
-)
+from opdsl.ir.modes import MIX, bounds, each_axis, together, transform_work
 from opdsl.ir.regrid import transform
 from opdsl.ir.spaces import Space
+from opdsl.spectrum import frequencies
 
 if TYPE_CHECKING:
     from torch import nn
 
 
 class AxisConv(Block):
-    """w = sum over axes a of F_a^-1(R_a . F_a(v)): Fourier modes of one axis at a time.
+    """w = sum over axes a of F_a^-1(R_a . F_a(v)): a spectral convolution factorised over axes.
 
-    F_a transforms along axis a alone, so a mode of it has a matrix for all points of the other
-    axes: the numbers of weights are a sum over the axes, not a product. `modes` is one-sided, as in
-    `spectral_conv`, and the grid needs 2 m + 1 points.
+    v : D -> R^n gives w : D -> R^out on a grid D. F_a transforms along axis a alone, and each mode
+    has one matrix for all points of the other axes, so the number of weights is a sum over the axes
+    and not a product. Every axis is treated as periodic and needs 2 m + 1 points. It converges
+    under refinement.
 
     ```op
     edition 2026
@@ -44,13 +39,14 @@ class AxisConv(Block):
     ```
 
     Attributes:
-        modes: the greatest frequency kept on each axis; one number for all axes or one for each.
-        out: channels of the result; as many as come in by default.
+        modes: m, the greatest frequency with weights, in periods per box: |k| <= m; one number for
+            all axes or one for each.
+        out: number of channels of the result; by default that of v.
 
     Source: Tran et al. 2023, arXiv:2111.13802, eq. (6).
     """
 
-    rings: ClassVar[bool] = True
+    assumes_periodic: ClassVar[bool] = True
     kinds: ClassVar[frozenset[str]] = frozenset({"grid"})
     kernels: ClassVar[tuple[str, ...]] = ("fft", "dft")
     samples: ClassVar[tuple[dict[str, Any], ...]] = (
@@ -63,50 +59,55 @@ class AxisConv(Block):
     )
     out: PositiveCount | None = Field(default=None, description="channels of the result")
 
-    def infer(self, *x: Space) -> Space:
-        """`out` channels on the same grid."""
-        each_axis(self.modes, x[0])
-        return x[0].with_channels(self.out or x[0].channels)
+    def infer(self, x: Space) -> Space:
+        """Return the grid with `out` channels."""
+        each_axis(self.modes, x)
+        return x.with_channels(self.out or x.channels)
 
-    def bounds(self, *x: Space) -> tuple[Bound, ...]:
-        """The points that hold the frequencies."""
-        bands = frequencies(each_axis(self.modes, x[0]))
-        return bounds(x[0].domain, bands, self.modes)
+    def bounds(self, x: Space) -> tuple[Bound, ...]:
+        """Require points that resolve the frequencies."""
+        bands = frequencies(each_axis(self.modes, x))
+        return bounds(x.domain, bands, self.modes)
 
-    def excites(self, *x: Space) -> tuple[int, ...]:
-        """A matrix for each |k| <= m."""
-        return each_axis(self.modes, x[0])
+    def max_modes(self, x: Space) -> tuple[int, ...]:
+        """Return m on each axis: each |k| <= m has a matrix."""
+        return each_axis(self.modes, x)
 
-    def carries(self, *x: Space) -> bool:  # noqa: ARG002  the same for every space
-        """It makes no frequency."""
+    def band_preserving(self) -> bool:
+        """Return True: it acts on each frequency by itself."""
         return True
 
-    def cost(self, *x: Space) -> Cost:
-        """Matrices for each axis; transforms there and back; products for each line of points."""
-        out, c = self.infer(*x), x[0].channels
-        modes = each_axis(self.modes, x[0])
+    def cost(self, x: Space) -> Cost:
+        """Count matrices and transforms for each axis, and products for each line of points."""
+        out, c = self.infer(x), x.channels
+        modes = each_axis(self.modes, x)
         numbers = sum((m + 1) * c * out.channels for m in modes)
-        volume = x[0].domain.volume()
-        flops = transform(x[0]) + transform(out) + volume * (MIX * c * out.channels * len(modes))
+        volume = x.domain.volume()
+        flops = transform(x) + transform(out) + volume * (MIX * c * out.channels * len(modes))
         return Cost(2 * numbers, flops, out.numbers() * BYTES)
 
-    def work(self, kernel: str, sizes: tuple[tuple[int, ...], ...], *x: Space) -> Work:
-        """For each axis, transforms of all its lines there and back, and the products between."""
-        out, c = self.infer(*x).channels, x[0].channels
+    def work(self, kernel: str, sizes: GridSizes, x: Space) -> Work:
+        """Count transforms of all lines of each axis in both directions, and the products."""
+        out, c = self.infer(x).channels, x.channels
         parts = []
-        for n, m in zip(sizes[0], each_axis(self.modes, x[0]), strict=True):
+        for n, m in zip(sizes[0], each_axis(self.modes, x), strict=True):
             lines, size, bands = math.prod(sizes[0]) // n, (n,), (range(m + 1),)
             there = transform_work(kernel, lines * c, size, bands, real=True)
             back = transform_work(kernel, lines * out, size, bands, real=True)
             parts += [there, Work(gemm=MIX * lines * (m + 1) * c * out), back]
         return together(*parts)
 
-    def complex_weights(self, *x: Space) -> int:
-        """All of them."""
-        return self.cost(*x).params // 2
+    def saved_modes(self, sizes: GridSizes, x: Space) -> int:
+        """Return the modes of each axis, at every point of the other axes."""
+        pairs = zip(each_axis(self.modes, x), sizes[0], strict=True)
+        return sum((m + 1) * math.prod(sizes[0]) // n for m, n in pairs)
 
-    def lower(self, *x: Space) -> nn.Module:
+    def complex_weights(self, x: Space) -> int:
+        """Count all weights."""
+        return self.cost(x).params // 2
+
+    def lower(self, x: Space) -> nn.Module:
         """See `opdsl.nn.spectral.axes.AxisConv`."""
         from opdsl.nn.spectral import axes
 
-        return axes.AxisConv(x[0].channels, self.infer(*x).channels, each_axis(self.modes, x[0]))
+        return axes.AxisConv(x.channels, self.infer(x).channels, each_axis(self.modes, x))

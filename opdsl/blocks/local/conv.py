@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, PositiveInt, field_validator
 
-from opdsl.ir.block import BYTES, Block, Bound, Cost
+from opdsl.ir.block import BYTES, Block, Bound, Cost, GridSizes
 from opdsl.ir.dims import PositiveCount
 from opdsl.ir.spaces import Space
 from opdsl.ir.stencil import stencil_bounds
@@ -16,18 +16,42 @@ if TYPE_CHECKING:
 
 
 class Conv(Block):
-    """v(x_i) = sum over offsets o of W_o u(x_(i + o)) + b: a convolution with a small stencil.
+    """w(x_i) = sum over offsets o of W_o v(x_(i + o)) + b: a convolution with a small stencil.
 
-    It runs at any resolution, but it has no limit under refinement: the stencil covers `kernel`
-    points, so its width shrinks with the grid. A model with a `conv` is shape-agnostic and not
-    convergent, and its certificate says so.
+    v : D -> R^n gives w : D -> R^out on a grid D with at least `kernel` points on each axis. It
+    runs at any resolution but has no limit under refinement: the stencil covers `kernel` points, so
+    its width shrinks with the grid. `difference_conv` and `disco_conv` converge.
+
+    ```op
+    edition 2026
+
+    model Local {
+      domain D = grid(x: 0..1, y: 0..1, boundary = periodic, min = 16)
+      input v : D -> R^3
+      output w : D -> R^8
+
+      w = conv(v, out = 8, kernel = 3)  # op: allow(not-convergent)
+    }
+    ```
+
+    ```op
+    edition 2026
+
+    model Stencil {
+      domain D = grid(x: 0..1, y: 0..1, boundary = periodic, min = 16)
+      input u : D -> R^3
+      output v : D -> R^8
+
+      v = u |> conv(out = 8, kernel = 3)  # op: allow(not-convergent)
+    }
+    ```
 
     Attributes:
-        out: channels of the result.
+        out: number of channels of the result.
         kernel: points of the stencil on each axis, odd.
         bias: whether b is added.
-        edges: `domain`: axes that close on themselves wrap, on the others v is zero beyond the
-            ends; `zeros`: so on all axes.
+        edges: `domain`: periodic axes wrap, on other axes v is zero beyond the ends; `zeros`: v is
+            zero beyond the ends of all axes.
 
     Source: LeCun et al. 1998, doi:10.1109/5.726791.
     """
@@ -51,34 +75,34 @@ class Conv(Block):
             raise ValueError("a stencil has a middle: an odd number of points")
         return value
 
-    def infer(self, *x: Space) -> Space:
-        """`out` channels on the same grid."""
-        return x[0].with_channels(self.out)
+    def infer(self, x: Space) -> Space:
+        """Return the grid with `out` channels."""
+        return x.with_channels(self.out)
 
-    def bounds(self, *x: Space) -> tuple[Bound, ...]:
-        """The ring of neighbours must not be wider than the grid."""
-        return stencil_bounds(x[0].domain, self.kernel)
+    def bounds(self, x: Space) -> tuple[Bound, ...]:
+        """Require a grid at least as wide as the stencil."""
+        return stencil_bounds(x.domain, self.kernel)
 
-    def diverges(self, *x: Space) -> str | None:  # noqa: ARG002  the same for every input
-        """Its width is a number of points, not a length."""
+    def diverges(self, _x: Space) -> str | None:
+        """Return the reason: the stencil is a number of points, not a length."""
         if self.kernel == 1:
             return None
         return f"has a stencil of {self.kernel} points, which shrinks with the grid"
 
-    def reach(self, sizes: tuple[tuple[int, ...], ...], *x: Space) -> tuple[int, ...]:  # noqa: ARG002  the same for every input
-        """Half of the stencil."""
+    def receptive_field(self, sizes: GridSizes, _x: Space) -> tuple[int, ...]:
+        """Return half of the stencil."""
         return (self.kernel // 2,) * len(sizes[-1])
 
-    def cost(self, *x: Space) -> Cost:
-        """One matrix product for each point of the stencil."""
-        weights = self.kernel ** x[0].domain.dims * x[0].channels * self.out
-        volume = x[0].domain.volume()
+    def cost(self, x: Space) -> Cost:
+        """Count one matrix product for each point of the stencil."""
+        weights = self.kernel**x.domain.dims * x.channels * self.out
+        volume = x.domain.volume()
         constants = self.out if self.bias else 0
         return Cost(weights + constants, volume * (2 * weights), volume * (self.out * BYTES))
 
-    def lower(self, *x: Space) -> nn.Module:
+    def lower(self, x: Space) -> nn.Module:
         """See `opdsl.nn.grid.conv.Conv`."""
         from opdsl.nn.grid import conv
 
-        wraps = tuple(y and self.edges == "domain" for y in x[0].domain.periodic)
-        return conv.Conv(x[0].channels, self.out, self.kernel, wraps, bias=self.bias)
+        wraps = tuple(y and self.edges == "domain" for y in x.domain.periodic)
+        return conv.Conv(x.channels, self.out, self.kernel, wraps, bias=self.bias)

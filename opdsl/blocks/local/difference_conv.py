@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 
-from opdsl.ir.block import BYTES, Block, Bound, Cost, Refusal
+from opdsl.ir.block import BYTES, Block, Bound, Cost, GridSizes, Refusal
 from opdsl.ir.dims import PositiveCount
 from opdsl.ir.spaces import Space
 from opdsl.ir.stencil import stencil_bounds
@@ -18,12 +18,13 @@ MOST_AXES = 3
 
 
 class DifferenceConv(Block):
-    """w(x) = sum_j W_j (v(x + j h) - v(x)) width / h: differences to the neighbours, over h.
+    """w(x) = sum_j W_j (v(x + j h) - v(x)) width / h: differences to the neighbours, divided by h.
 
-    Under refinement it tends to the derivative sum_j W_j (j . grad v) width, the same whatever the
-    grid: a stencil that shrinks with the grid, but whose result does not. Each axis is divided by
-    its own spacing h. Where the spacing is `width` nothing is scaled, so `width` is best about the
-    spacing of the grid on which the model is trained.
+    v : D -> R^n gives w : D -> R^out on a grid D of one to three axes with at least `kernel` points
+    on each. Under refinement it tends to the derivative sum_j W_j (j . grad v) width: the stencil
+    shrinks with the grid, the result does not. Each axis is divided by its own spacing h. At the
+    spacing `width` the factor is one, so `width` is best about the spacing of the grid on which the
+    model is trained.
 
     ```op
     edition 2026
@@ -38,14 +39,15 @@ class DifferenceConv(Block):
     ```
 
     Attributes:
-        out: channels of the result; as many as come in by default.
+        out: number of channels of the result; by default that of v.
         kernel: points of the stencil on each axis, odd.
-        width: a length, in the unit of the axes; one number for all axes or one for each.
-        edges: of axes that do not close: `replicate` or `reflect` the function, or `zeros`; with
-            `zeros` axes that close are treated so too. Beyond an end no difference is known: the
-            points next to it keep an error, so the mean square converges with order 1/2 there, the
-            inside with 1. With `zeros` the jump at the end over h grows, and there is no limit.
-        mix: whether each channel of the result sees all channels, or its own only.
+        width: a length in the unit of the axes; one number for all axes or one for each.
+        edges: v beyond the ends of axes that are not periodic: `replicate` or `reflect` it, or
+            `zeros`; with `zeros` periodic axes are treated so too. Beyond an end no difference is
+            known: the points next to it have an error, so the mean square converges with order 1/2
+            there and with 1 inside. With `zeros` the jump at the end over h grows, and there is no
+            limit.
+        mix: whether each channel of the result depends on all channels, or on its own only.
 
     Source: Liu-Schiaffini et al. 2024, arXiv:2402.16845, eq. (7); on grids of one spacing its
         program divides by that spacing.
@@ -75,10 +77,10 @@ class DifferenceConv(Block):
             raise ValueError("a stencil has a middle: an odd number of points")
         return value
 
-    def infer(self, *x: Space) -> Space:
-        """`out` channels on the same grid."""
-        self._check(x[0])
-        return x[0].with_channels(self.out or x[0].channels)
+    def infer(self, x: Space) -> Space:
+        """Return the grid with `out` channels."""
+        self._check(x)
+        return x.with_channels(self.out or x.channels)
 
     def _check(self, x: Space) -> None:
         if x.domain.dims > MOST_AXES:
@@ -103,43 +105,43 @@ class DifferenceConv(Block):
                 helps=(f"change the channels by `linear(out = {self.out})`",),
             )
 
-    def bounds(self, *x: Space) -> tuple[Bound, ...]:
-        """The stencil must not be wider than the grid."""
-        return stencil_bounds(x[0].domain, self.kernel)
+    def bounds(self, x: Space) -> tuple[Bound, ...]:
+        """Require a grid at least as wide as the stencil."""
+        return stencil_bounds(x.domain, self.kernel)
 
-    def diverges(self, *x: Space) -> str | None:  # noqa: ARG002  the same for every input
-        """A jump to zero over the spacing grows without end."""
+    def diverges(self, _x: Space) -> str | None:
+        """Return the reason if the edges are zeros: the jump over the spacing grows without end."""
         if self.edges != "zeros" or self.kernel == 1:
             return None
         return "divides the jump to zero at the ends by the spacing"
 
-    def reach(self, sizes: tuple[tuple[int, ...], ...], *x: Space) -> tuple[int, ...]:  # noqa: ARG002  the same for every input
-        """Half of the stencil."""
+    def receptive_field(self, sizes: GridSizes, _x: Space) -> tuple[int, ...]:
+        """Return half of the stencil."""
         return (self.kernel // 2,) * len(sizes[-1])
 
-    def cost(self, *x: Space) -> Cost:
-        """One product for each point of the stencil, and one more for each axis."""
-        out, c = self.infer(*x), x[0].channels
+    def cost(self, x: Space) -> Cost:
+        """Count one product for each point of the stencil, and one more for each axis."""
+        out, c = self.infer(x), x.channels
         inward = c if self.mix else 1
-        weights = self.kernel ** x[0].domain.dims * inward * out.channels
-        rest = sum(self.kernel**i for i in range(x[0].domain.dims)) * inward * out.channels
-        volume = x[0].domain.volume()
+        weights = self.kernel**x.domain.dims * inward * out.channels
+        rest = sum(self.kernel**i for i in range(x.domain.dims)) * inward * out.channels
+        volume = x.domain.volume()
         return Cost(weights, volume * (2 * (weights + rest)), out.numbers() * BYTES)
 
-    def lower(self, *x: Space) -> nn.Module:
+    def lower(self, x: Space) -> nn.Module:
         """See `opdsl.nn.grid.difference.DifferenceConv`."""
         from opdsl.nn.grid import difference
 
-        domain = x[0].domain
+        domain = x.domain
         wraps = (y and self.edges != "zeros" for y in domain.periodic)
         widths = self.width if isinstance(self.width, tuple) else (self.width,) * domain.dims
         return difference.DifferenceConv(
-            x[0].channels,
-            self.infer(*x).channels,
+            x.channels,
+            self.infer(x).channels,
             self.kernel,
             lengths=tuple(a.hi - a.lo for a in domain.axes),
             widths=widths,
             closed=domain.periodic,
             edges=tuple("wrap" if y else self.edges for y in wraps),
-            groups=1 if self.mix else x[0].channels,
+            groups=1 if self.mix else x.channels,
         )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from opdsl.ir.block import BYTES, Block, Bound, Cost, Refusal
+from opdsl.ir.block import BYTES, Block, Bound, Cost, GridSizes, Refusal
 from opdsl.ir.dims import PositiveCount
 from opdsl.ir.spaces import Space
 
@@ -22,12 +22,13 @@ Few = Annotated[int, Field(ge=1, le=1000)]
 
 
 class DiscoConv(Block):
-    """w(x) = integral of k(x - y) v(y) dy + b, where k vanishes beyond `radius`.
+    """w(x) = integral of k(x - y) v(y) dy + b, where the kernel k vanishes beyond `radius`.
 
-    k is a sum of fixed functions with trained weights: hats over `shape = (rings, angles)`, rings
-    counted across the diameter. Its radius is a length, so a finer grid has more points within it,
-    and the result tends to the integral. On the sphere distances are angles in radians and the
-    offset is turned with the point, from the north.
+    v : D -> R^n gives w : D -> R^out on a grid of one to three axes or a sphere. k is a sum of
+    fixed hat functions with trained weights. Its radius is a length, so a finer grid has more
+    points within it and the result converges to the integral. On the sphere distances are angles in
+    radians, and offsets are rotated with the point, from the north. Each hat function must meet a
+    point, which bounds the resolution; the diagnostic computes the bound.
 
     ```op
     edition 2026
@@ -42,22 +43,24 @@ class DiscoConv(Block):
     ```
 
     Attributes:
-        radius: of the kernel, in the unit of length of the axes; more than one spacing, and better
-            two or three. More than three rings or four angles need more, see the diagnostic.
-        out: channels of the result; as many as come in by default.
-        shape: rings and angles of the functions, (3, 4) in the plane and on the sphere; on one
-            axis angles are its two directions, on three there is one.
+        radius: of the kernel, in the unit of length of the axes, or in radians; longer than one
+            spacing, better two or three. More than three rings or four angles need a longer one.
+        out: number of channels of the result; by default that of v.
+        shape: number of rings, counted across the diameter, and of angles; by default (3, 4) in the
+            plane and on the sphere. On one axis angles are its two directions, on three axes there
+            is one.
         bias: whether b is added.
-        edges: of axes that do not close: `replicate` or `reflect` the function, or `zeros`; with
-            `zeros` axes that close are treated so too.
-        frozen: the grid whose stencil is used on every grid, for weights that were trained so; the
-            block has no limit then.
+        edges: v beyond the ends of axes that are not periodic: `replicate` or `reflect` it, or
+            `zeros`; with `zeros` periodic axes are treated so too.
+        frozen: number of points of the grid whose stencil is used on every grid, for weights that
+            were trained with it; there is no limit under refinement then.
 
-    Source: Ocampo et al. 2023, arXiv:2209.13603; Liu-Schiaffini et al. 2024, arXiv:2402.16845,
-        eq. (9).
+    Source: Ocampo et al. 2023, arXiv:2209.13603; Liu-Schiaffini et al. 2024, arXiv:2402.16845, eq.
+        (9).
     """
 
     kinds: ClassVar[frozenset[str]] = frozenset({"grid", "sphere"})
+    traceable_tables: ClassVar[bool] = False  # onnxruntime lacks the arctangent in float64
     samples: ClassVar[tuple[dict[str, Any], ...]] = (
         {"inputs": (3,), "out": 4, "radius": 0.7, "shape": (3, 1)},
         {"inputs": (2,), "radius": 0.7, "shape": (4, 1), "bias": False},
@@ -77,10 +80,10 @@ class DiscoConv(Block):
         default=None, description="the grid whose stencil is used on every grid"
     )
 
-    def infer(self, *x: Space) -> Space:
-        """`out` channels on the same domain."""
-        self._check(x[0])
-        return x[0].with_channels(self.out or x[0].channels)
+    def infer(self, x: Space) -> Space:
+        """Return the domain with `out` channels."""
+        self._check(x)
+        return x.with_channels(self.out or x.channels)
 
     def _check(self, x: Space) -> None:
         axes = x.domain.dims
@@ -119,7 +122,7 @@ class DiscoConv(Block):
             )
 
     def _check_reach(self, x: Space) -> None:
-        """Beyond an end stands the function itself, once."""
+        """Refuse a radius longer than an axis: beyond an end stands one copy of v."""
         if x.domain.kind == "sphere" or self.edges == "zeros":
             return
         for a in x.domain.axes:
@@ -132,15 +135,15 @@ class DiscoConv(Block):
                     helps=("for what is everywhere: `spectral_conv` or `integrate`",),
                 )
 
-    def bounds(self, *x: Space) -> tuple[Bound, ...]:
-        """Each function of the kernel must meet a point; a frozen stencil must fit on the grid."""
-        domain = x[0].domain
+    def bounds(self, x: Space) -> tuple[Bound, ...]:
+        """Require that each basis function meets a point, or that a frozen stencil fits."""
+        domain = x.domain
         lengths = [a.hi - a.lo for a in domain.axes]
         if self.frozen is not None:
-            return tuple(y for i, n in enumerate(lengths) if (y := self._fitting(x[0], i, n)))
+            return tuple(y for i, n in enumerate(lengths) if (y := self._fitting(x, i, n)))
         if domain.kind == "sphere":
             lengths = [math.pi]  # of longitudes a polar row may have few
-        return tuple(self._bound(x[0], i, y) for i, y in enumerate(lengths))
+        return tuple(self._bound(x, i, y) for i, y in enumerate(lengths))
 
     def _bound(self, x: Space, axis: int, length: float) -> Bound:
         ends = 0 if x.domain.periodic[axis] else 1
@@ -158,7 +161,10 @@ class DiscoConv(Block):
         )
 
     def _fitting(self, x: Space, axis: int, length: float) -> Bound | None:
-        """The points beyond an end are taken from the grid, unless they are zeros or the last."""
+        """Require that a frozen stencil fits on the grid, which supplies the points beyond an end.
+
+        Zeros and repetitions of the last point need no other points.
+        """
         closed = x.domain.periodic[axis]
         if self.edges == "zeros" or (self.edges == "replicate" and not closed):
             return None
@@ -175,13 +181,13 @@ class DiscoConv(Block):
             what="stencil points",
         )
 
-    def diverges(self, *x: Space) -> str | None:  # noqa: ARG002  the same for every input
-        """A frozen stencil is a number of points, not a length."""
+    def diverges(self, _x: Space) -> str | None:
+        """Return the reason if the stencil is frozen: it is a number of points, not a length."""
         return None if self.frozen is None else "has a frozen stencil, which shrinks with the grid"
 
-    def reach(self, sizes: tuple[tuple[int, ...], ...], *x: Space) -> tuple[int, ...] | None:
-        """The points within the radius; a frozen stencil and a sphere are taken for global."""
-        domain = x[0].domain
+    def receptive_field(self, sizes: GridSizes, x: Space) -> tuple[int, ...] | None:
+        """Return the points within the radius; frozen stencils and spheres count as global."""
+        domain = x.domain
         if self.frozen is not None or not domain.regular:
             return None
         ends = (n if closed else n - 1 for n, closed in zip(sizes[0], domain.periodic, strict=True))
@@ -191,33 +197,33 @@ class DiscoConv(Block):
             for n, length in zip(ends, lengths, strict=True)
         )
 
-    def cost(self, *x: Space) -> Cost:
-        """One product for each point of the kernel, whose number the grid decides."""
-        out, c = self.infer(*x), x[0].channels
-        params = self._count(x[0]) * c * out.channels + (out.channels if self.bias else 0)
-        flops = x[0].domain.volume() * (2 * ASSUMED * c * out.channels)
+    def cost(self, x: Space) -> Cost:
+        """Count one product for each point of the kernel, assumed to be 25."""
+        out, c = self.infer(x), x.channels
+        params = self._count(x) * c * out.channels + (out.channels if self.bias else 0)
+        flops = x.domain.volume() * (2 * ASSUMED * c * out.channels)
         return Cost(params, flops, out.numbers() * BYTES)
 
     def _functions_of(self, x: Space) -> tuple[int, int]:
-        """Rings and angles."""
+        """Return rings and angles."""
         return self.shape or (3, ANGLES[x.domain.dims])
 
     def _count(self, x: Space) -> int:
-        """How many functions the kernel is a sum of."""
+        """Count the basis functions of the kernel."""
         rings, angles = self._functions_of(x)
         return (rings + 1) // 2 if angles == 1 else rings // 2 * angles + rings % 2
 
-    def lower(self, *x: Space) -> nn.Module:
-        """See `opdsl.nn.grid.disco.DiscoConv` and `opdsl.nn.sphere.disco.SphericalDiscoConv`."""
+    def lower(self, x: Space) -> nn.Module:
+        """See `opdsl.nn.grid.disco.DiscoConv` and `opdsl.nn.sphere.disco.DiscoConv`."""
         from opdsl.nn.grid import disco
         from opdsl.nn.sphere import disco as spherical_disco
 
-        domain, c, out = x[0].domain, x[0].channels, self.infer(*x).channels
+        domain, c, out = x.domain, x.channels, self.infer(x).channels
         if domain.kind == "sphere":
-            return spherical_disco.SphericalDiscoConv(
+            return spherical_disco.DiscoConv(
                 c,
                 out,
-                shape=self._functions_of(x[0]),
+                shape=self._functions_of(x),
                 radius=self.radius,
                 sampling=domain.sampling or "gauss_legendre",
                 bias=self.bias,
@@ -227,7 +233,7 @@ class DiscoConv(Block):
         return disco.DiscoConv(
             c,
             out,
-            shape=self._functions_of(x[0]),
+            shape=self._functions_of(x),
             radius=self.radius,
             lengths=tuple(a.hi - a.lo for a in domain.axes),
             closed=domain.periodic,
@@ -238,7 +244,7 @@ class DiscoConv(Block):
 
 
 def least_points(shape: tuple[int, int], axes: int, radius: float) -> int:
-    """The least n whose spacing 1 / n lets each function of the kernel meet a point.
+    """Return the least n for which each basis function meets a point of spacing 1 / n.
 
     Args:
         shape: rings and angles.
@@ -249,7 +255,7 @@ def least_points(shape: tuple[int, int], axes: int, radius: float) -> int:
 
 
 def spacings(shape: tuple[int, int], axes: int) -> float:
-    """The radius must be longer than so many spacings: else a function is zero at all points.
+    """Return how many spacings the radius must exceed, or a basis function is zero at all points.
 
     The innermost ring is met last, where its hat is not zero: between 0 and 4 / (rings + 1) of the
     radius, or 3 / (rings + 1) where the rings leave no function in the middle.
@@ -263,7 +269,7 @@ def spacings(shape: tuple[int, int], axes: int) -> float:
 
 @lru_cache
 def _nearest(angles: int) -> float:
-    """The distance, in spacings, within which each of so many sectors of the plane has a point."""
+    """Return the distance, in spacings, within which each sector of the plane has a point."""
     turn, line = 2 * math.pi / angles, range(-(angles // 4) - 2, angles // 4 + 3)
     points = [(math.hypot(i, j), math.atan2(i, j)) for i in line for j in line if i or j]
 

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from opdsl.ir.block import Ask
+from opdsl.ir.block import SideInput
 from opdsl.ir.spaces import Domain
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-def weighed(domain: Domain) -> tuple[Ask, ...]:
-    """Where the points are, if they stand for more than one over their number."""
+def weighed(domain: Domain) -> tuple[SideInput, ...]:
+    """Return the geometry that weights need; nothing where all points weigh the same."""
     told = domain.scattered and domain.measure != "uniform"
-    return (Ask(domain.name, "coordinates", domain),) if told else ()
+    return (SideInput(domain.name, "coordinates", domain),) if told else ()
 
 
 def measured(domain: Domain) -> nn.Module | None:
-    """What the points stand for, as a module; None where all count the same."""
+    """Return the module that computes the weights; None where all points weigh the same."""
     from opdsl.nn.points import inputs
 
     if not weighed(domain):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field, PositiveFloat
 
 from opdsl.blocks.pointwise.apply import TRANSCENDENTAL, Activation
-from opdsl.ir.block import BYTES, Ask, Block, Cost, Refusal
+from opdsl.ir.block import BYTES, Block, BoxKind, Cost, Ragged, Refusal, SideInput
 from opdsl.ir.dims import Poly, PositiveCount
 from opdsl.ir.spaces import KINDS, Domain, Extend, Space
 
@@ -17,50 +17,49 @@ if TYPE_CHECKING:
     from torch import nn
 
     from opdsl.nn.points.integral.gno import Side
-    from opdsl.nn.points.neighbours.search import Rule
+    from opdsl.nn.points.neighbours.search import NeighbourRule
 
 NEIGHBOURS = 16  # of a point, where the cost is told: how many there are, the data decide
 
 
 class Gno(Block):
-    """w(x) = sum over neighbours y of k(x, y) v(y) weight(y), or their mean.
+    """w(x) = sum over neighbours y of k(x, y) v(y) weight(y), or their mean, with a network k.
 
-    k is a network. v may live on points, a grid or a sphere, and so may w: this is a way between
-    any two domains in one space. Neighbours are the points not farther than `radius`, or the
+    v : D -> R^n gives w : to -> R^out, where D and `to` are points, grids or spheres in one space:
+    a kernel integral between any two of them. Neighbours of x are the points y within `radius`, the
     `nearest` so many, or with `along = edges` those at the other ends of the edges of a mesh.
 
-    | kind                 | sum of             | k has as many results as               |
+    | kind                 | sum of             | numbers of k for each pair             |
     |----------------------|--------------------|----------------------------------------|
-    | linear               | k(x, y) v(y)       | v, or with `matrix = full` out x v     |
-    | nonlinear            | k(x, y, v(y)) v(y) | the same                               |
+    | linear               | k(x, y) v(y)       | n, or with `matrix = full` out x n     |
+    | nonlinear            | k(x, y, v(y)) v(y) | n, or with `matrix = full` out x n     |
     | linear_kernelonly    | k(x, y)            | out                                    |
     | nonlinear_kernelonly | k(x, y, v(y))      | out                                    |
 
-    | reduction | over the neighbours y           | as points get denser                         |
+    | reduction | over the neighbours y           | limit as points become denser                |
     |-----------|---------------------------------|----------------------------------------------|
-    | mean      | sum / how many there are        | the mean over the ball, by the density of    |
+    | mean      | sum / number of neighbours      | the mean over the ball, by the density of    |
     |           |                                 | the points                                   |
     | integral  | sum of weight(y) k v            | the integral over the ball                   |
     | sum       | sum                             | none, it grows with their number             |
 
-    The weights of an integral are lengths, areas, volumes: on grids the trapezoidal rule, on
-    spheres their quadrature. On points they are those of the geometry that is given, else of its
-    cells, else what the domain declares as `measure`. Without any, each neighbour has its share of
-    the ball, which is right where points fill space evenly, and not on a surface. The ball ends
-    inside of the domain, so the error falls more slowly than that of the quadrature: on a grid of
-    step h like h^(3/2) in the plane, for random points like 1 / sqrt(n).
+    The weights of an integral are lengths, areas or volumes: the trapezoidal rule on grids,
+    quadrature on spheres. On points they are the weights of the geometry of the call, else the
+    sizes of its cells, else the `measure` of the domain. Without any, each neighbour has its share
+    of the ball, which is right where points fill space evenly, and not on a surface. The boundary
+    of the ball lies inside of the domain, so the error decreases more slowly than that of the
+    quadrature: on a grid of step h like h^(3/2) in the plane, for n random points like 1 / sqrt(n).
 
-    With a mollifier m each neighbour counts by m(|x - y|^2 / r^2), which falls to zero at the
-    radius: w is smooth in x, and derivatives with respect to the queries are those of autograd.
-    Means are divided by the sum of m. Without one w jumps where a neighbour comes or goes, which
-    autograd does not see. An embedding shows k sines and cosines of coordinates.
+    With a mollifier m each neighbour has the factor m(|x - y|^2 / r^2), which falls to zero at the
+    radius: w is smooth in x, and autograd gives its derivatives with respect to the queries. Means
+    are divided by the sum of m. Without a mollifier w jumps where a neighbour enters or leaves,
+    which autograd does not see. An embedding presents coordinates to k as sines and cosines.
 
-    Distances are those of coordinates. Where points declare a `period` they go around it, and k
-    sees y where it stands next to x, along edges too; `wrap = false` switches that off.
-    `wrap = true` goes around the periodic axes of grids as well. The coordinates of points are
-    given with each call of the module, under the domain's name, and are searched once as long as
-    they stay the same; k sees x as it is given, so give coordinates within one period. A point x
-    without neighbours is an error, takes the nearest y, or is zero, as `empty` says.
+    Where points declare a `period`, distances are periodic, and k receives the copy of y next to x,
+    along edges too; `wrap = false` switches that off. `wrap = true` uses the periodic axes of grids
+    as well. The coordinates of points come with each call of the module under the name of the
+    domain; the neighbours are computed once as long as they stay equal. k receives x unchanged, so
+    coordinates should lie within one period.
 
     ```op
     edition 2026
@@ -77,28 +76,29 @@ class Gno(Block):
 
     Attributes:
         to: the domain of the result.
-        radius: how far neighbours are, in the unit of the coordinates.
-        nearest: how many neighbours a point has, instead of a radius.
+        radius: greatest distance of neighbours, in the unit of the coordinates.
+        nearest: number of neighbours of each point, instead of a radius.
         kernel: widths of the hidden layers of k.
-        act: the activation between them.
-        kind: linear, nonlinear, linear_kernelonly or nonlinear_kernelonly, see above.
-        matrix: whether k(x, y) is diagonal or a full matrix.
-        out: channels of the result; those of v if it is not given. Diagonal kernels keep them.
-        embedding: of coordinates, for k: none, transformer or nerf.
-        frequencies: of the embedding, for each coordinate.
-        max_positions: of the transformer's embedding, which has waves of up to so many lengths.
+        act: activation between the layers of k, see `apply`.
+        kind: linear, nonlinear, linear_kernelonly or nonlinear_kernelonly, see the first table.
+        matrix: whether k(x, y) is a `diagonal` or a `full` matrix.
+        out: number of channels of the result; by default that of v, which diagonal kernels require.
+        embedding: of coordinates for k: none, transformer or nerf.
+        frequencies: number of frequencies of the embedding for each coordinate.
+        max_positions: p in the frequencies p^(-2 k / `frequencies`), k from 0, of `transformer`.
         mollifier: none, half_cosine, bump, quartic, quadratic or octic.
-        reduction: mean, integral or sum over the neighbours.
-        empty: what a point without neighbours is: error, nearest or zero.
-        wrap: whether distances go around periods; by default around those that points declare.
-        along: whether neighbours are found by distance, or are those along edges.
+        reduction: mean, integral or sum over the neighbours, see the second table.
+        empty: w at a point without neighbours: an error, the value from the nearest y, or zero.
+        wrap: whether distances are periodic; by default where points declare a period.
+        along: `distance`, or `edges` of a mesh.
 
-    Source: Li et al. 2020, arXiv:2003.03485, eq. (6); Li et al. 2023, arXiv:2309.00583 (GINO);
-    Lin et al. 2025, arXiv:2504.08277 (mollifiers).
+    Source: Li et al. 2020, arXiv:2003.03485, eq. (6); Li et al. 2023, arXiv:2309.00583 (GINO); Lin
+        et al. 2025, arXiv:2504.08277 (mollifiers).
     """
 
     sized: ClassVar[bool] = True
-    ragged: ClassVar[Literal["each", "pointwise", "own"]] = "own"
+    ragged: ClassVar[Ragged] = "own"
+    drawn_as: ClassVar[BoxKind | None] = "integral"
     samples: ClassVar[tuple[dict[str, Any], ...]] = (
         {"inputs": ("P -> R^2",), "to": "Q", "radius": 2.0, "kernel": (4,), "act": "tanh"},
         {"inputs": ("P -> R^2",), "to": "Q", "radius": 0.7, "kernel": (3, 3), "kind": "nonlinear"},
@@ -162,24 +162,24 @@ class Gno(Block):
         default="distance", description="what makes two points neighbours"
     )
 
-    def infer(self, *x: Space) -> Space:
-        """`out` channels on `to`."""
-        here, there = ambient(x[0].domain, None), ambient(self.to, "to")
+    def infer(self, x: Space) -> Space:
+        """Return `to` with `out` channels."""
+        here, there = ambient(x.domain, None), ambient(self.to, "to")
         if here != there:
             raise Refusal(
                 "OP0313",
-                f"`{x[0].domain}` and `{self.to}` lie in spaces of {here} and {there} dimensions",
+                f"`{x.domain}` and `{self.to}` lie in spaces of {here} and {there} dimensions",
                 f"{there} coordinates",
                 at="to",
                 notes=("neighbours are found by the distance of their coordinates",),
                 helps=(f"declare both with as many coordinates: `points({here})`",),
             )
-        for refusal in (*self._of_neighbours(x[0]), *self._of_the_kernel(x[0])):
+        for refusal in (*self._of_neighbours(x), *self._of_the_kernel(x)):
             raise refusal
-        return x[0].on(self.to).with_channels(self.out or x[0].channels)
+        return x.on(self.to).with_channels(self.out or x.channels)
 
     def _of_neighbours(self, x: Space) -> Iterator[Refusal]:
-        """What contradicts itself in what makes two points neighbours."""
+        """Yield contradictions between parameters that define neighbours."""
         found = Refusal("OP0208", "")
         if self.along == "edges":
             yield from self._of_edges(x)
@@ -211,7 +211,7 @@ class Gno(Block):
             yield Refusal("OP0301", message, f"{KINDS[x.domain.kind]}", at="along", helps=helps)
 
     def _wraps(self, x: Space) -> bool:
-        """Whether distances go around periods: where nothing is said, those of points."""
+        """Return whether distances are periodic; by default where points declare a period."""
         return declares_period(x.domain, self.to) if self.wrap is None else self.wrap
 
     def _periods(self, x: Space) -> list[tuple[float | None, ...]]:
@@ -245,7 +245,7 @@ class Gno(Block):
             )
 
     def _of_the_kernel(self, x: Space) -> Iterator[Refusal]:
-        """What contradicts itself in what the kernel gives, and in how it is weighed."""
+        """Yield contradictions between parameters of the kernel and its mollifier."""
         alone = self.kind.endswith("kernelonly")
         if alone and self.matrix == "full":
             helps = ("leave out `matrix`", f"or write `kind = {self.kind.split('_')[0]}`")
@@ -271,16 +271,18 @@ class Gno(Block):
                 ),
             )
 
-    def asks(self, *x: Space) -> tuple[Ask, ...]:
-        """Coordinates of the points of both domains, where they are not those of a grid."""
-        return tuple(Ask(y.name, "coordinates", y) for y in (x[0].domain, self.to) if y.scattered)
+    def side_inputs(self, x: Space) -> tuple[SideInput, ...]:
+        """Return the coordinates of both domains where they are points."""
+        return tuple(
+            SideInput(y.name, "coordinates", y) for y in (x.domain, self.to) if y.scattered
+        )
 
-    def integrates(self, *x: Space) -> tuple[Domain, ...]:
-        """Over the domain of v, if it is an integral."""
-        return (x[0].domain,) if self.reduction == "integral" else ()
+    def integrates(self, x: Space) -> tuple[Domain, ...]:
+        """Return the domain of v for `reduction = integral`."""
+        return (x.domain,) if self.reduction == "integral" else ()
 
-    def diverges(self, *x: Space) -> str | None:  # noqa: ARG002  the same for every space
-        """A sum grows with the number of points; the nearest come closer."""
+    def diverges(self, _x: Space) -> str | None:
+        """Return the reason for sums, for the nearest points and for edges."""
         if self.along == "edges":
             return "looks along edges, which get shorter as a mesh is refined"
         if self.nearest is not None:
@@ -293,25 +295,25 @@ class Gno(Block):
         return (2 * self._coordinates(x) + self._seen(x), *self.kernel, last)
 
     def _coordinates(self, x: Space) -> int:
-        """Numbers by which the kernel knows a point."""
+        """Count the numbers that represent a point in the input of the kernel."""
         d = ambient(x.domain, None)
         return d if self.embedding == "none" else 2 * self.frequencies * d
 
     def _seen(self, x: Space) -> int:
         return x.channels if self.kind.startswith("nonlinear") else 0
 
-    def cost(self, *x: Space) -> Cost:
-        """The kernel at 16 neighbours of each x, its first layer at the points themselves.
+    def cost(self, x: Space) -> Cost:
+        """Count the kernel at 16 neighbours of each x, its first layer at the points themselves.
 
         How many neighbours there are is up to the data: 16 stands for them.
         """
-        out = self.infer(*x)
-        params = sum(a * b + b for a, b in pairwise(self._widths(x[0])))
-        flops = self._at_points(x[0], out) + self._at_pairs(x[0], out)
+        out = self.infer(x)
+        params = sum(a * b + b for a, b in pairwise(self._widths(x)))
+        flops = self._at_points(x, out) + self._at_pairs(x, out)
         return Cost(params, flops, out.numbers() * BYTES)
 
     def _at_points(self, x: Space, out: Space) -> Poly:
-        """The embedding and the first layer, and what of the last one is done behind the sum."""
+        """Count the embedding, the first layer, and the last one where it runs after the sum."""
         each, first, last = self._coordinates(x), self.kernel[0], self.kernel[-1]
         wave = 0 if self.embedding == "none" else TRANSCENDENTAL * each
         behind = 0 if self._at_each_pair else 2 * last * self._widths(x)[-1]
@@ -320,7 +322,7 @@ class Gno(Block):
 
     @property
     def _at_each_pair(self) -> bool:
-        """Whether the last layer must be done for each pair: it does not commute with the sum."""
+        """Return whether the last layer runs for each pair, as it does not commute with the sum."""
         return self.matrix == "diagonal" and not self.kind.endswith("kernelonly")
 
     def _at_pairs(self, x: Space, out: Space) -> Poly:
@@ -333,37 +335,37 @@ class Gno(Block):
             inner += self.kernel[-1] * (2 * c if self.matrix == "full" else 1)
         return out.domain.volume() * (inner * (self.nearest or NEIGHBOURS))
 
-    def lower(self, *x: Space) -> nn.Module:
+    def lower(self, x: Space) -> nn.Module:
         """See `opdsl.nn.points.integral.gno.Gno`."""
         from opdsl.nn.layers.embedding import Sinusoids
         from opdsl.nn.points.integral import gno
 
         return gno.Gno(
-            _side(x[0].domain),
+            _side(x.domain),
             _side(self.to),
-            self._widths(x[0]),
-            self._rule(x[0]),
+            self._widths(x),
+            self._rule(x),
             act=self.act,
             kind=self.kind,
             full=self.matrix == "full",
             embedding=Sinusoids(self.embedding, self.frequencies, self.max_positions),
             mollifier=self.mollifier,
             reduction=self.reduction,
-            period=self._period(x[0]),
+            period=self._period(x),
         )
 
-    def _rule(self, x: Space) -> Rule | None:
-        """What neighbours are; None: those along edges."""
-        from opdsl.nn.points.neighbours.search import Rule
+    def _rule(self, x: Space) -> NeighbourRule | None:
+        """Return the rule for neighbours; None: those along edges."""
+        from opdsl.nn.points.neighbours.search import NeighbourRule
 
         if self.along == "edges":
             return None
-        return Rule(
+        return NeighbourRule(
             self.radius,
             self.nearest,
             self._period(x),
             nearest=self.empty == "nearest",
-            lonely=self.empty == "zero",
+            allow_isolated=self.empty == "zero",
         )
 
     def _period(self, x: Space) -> tuple[float | None, ...] | None:
@@ -371,7 +373,7 @@ class Gno(Block):
 
 
 def ambient(domain: Domain, at: str | None, block: str = "gno") -> int:
-    """The number of coordinates of the points of a domain.
+    """Return the number of coordinates of the points of a domain.
 
     Raises:
         Refusal: OP0301, its points have none.
@@ -392,7 +394,7 @@ def ambient(domain: Domain, at: str | None, block: str = "gno") -> int:
 
 
 def periods_of(domain: Domain) -> tuple[float | None, ...] | None:
-    """For each coordinate its period, None where it has none; None: nothing is known of any."""
+    """Return the period of each coordinate, None without one; None: no periods are known."""
     if not domain.regular:
         return domain.period
     ends = zip(domain.axes, domain.periodic, strict=True)
@@ -400,12 +402,12 @@ def periods_of(domain: Domain) -> tuple[float | None, ...] | None:
 
 
 def declares_period(*domains: Domain) -> bool:
-    """Whether points of some domain declare a period."""
+    """Return whether points of one of the domains declare a period."""
     return any(any(x.period or ()) for x in domains)
 
 
 def _side(domain: Domain) -> Side:
-    """Where the points of a domain are, and what they stand for."""
+    """Return coordinates and quadrature weights of the points of a domain."""
     from opdsl.nn.points.integral import gno
 
     measure = domain.measure or "uniform"
@@ -413,8 +415,8 @@ def _side(domain: Domain) -> Side:
 
 
 def place_of(domain: Domain) -> nn.Module | None:
-    """Where the points of a grid or a sphere are; None for points that are given."""
-    from opdsl.nn.grid import layout
+    """Return the coordinates of a grid or a sphere as a module; None for points."""
+    from opdsl.nn.grid import coords
     from opdsl.nn.sphere import sampling
 
     if domain.scattered:
@@ -422,16 +424,16 @@ def place_of(domain: Domain) -> nn.Module | None:
     if domain.kind == "sphere":
         return sampling.UnitVectors(domain.sampling or "gauss_legendre")
     axes = domain.axes
-    return layout.Coords(tuple(a.lo for a in axes), tuple(a.hi for a in axes), domain.periodic)
+    return coords.Coords(tuple(a.lo for a in axes), tuple(a.hi for a in axes), domain.periodic)
 
 
 def _cells(domain: Domain) -> nn.Module | None:
-    """The volumes that the points of a grid or a sphere stand for; None for points."""
+    """Return the quadrature weights of a grid or a sphere; None for points."""
     from opdsl.nn.points.integral import gno
 
     if domain.scattered:
         return None
     if domain.kind == "sphere":
-        return gno.SphereCells(domain.sampling or "gauss_legendre")
+        return gno.SphereWeights(domain.sampling or "gauss_legendre")
     axes = domain.axes
-    return gno.GridCells(tuple(a.lo for a in axes), tuple(a.hi for a in axes), domain.periodic)
+    return gno.GridWeights(tuple(a.lo for a in axes), tuple(a.hi for a in axes), domain.periodic)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from opdsl.blocks.points._quadrature import measured, weighed
-from opdsl.ir.block import BYTES, Ask, Block, Cost, Refusal
+from opdsl.ir.block import BYTES, Block, Cost, Ragged, Refusal, SideInput
 from opdsl.ir.spaces import KINDS, VECTOR, Domain, Extend, Space
 
 if TYPE_CHECKING:
@@ -13,12 +13,13 @@ if TYPE_CHECKING:
 
 
 class Integrate(Block):
-    """w = integral of v over its domain, a vector.
+    """w = integral of v over its domain, as a vector.
 
-    On grids the trapezoidal rule, on periodic axes with equal weights; on a sphere the quadrature
-    of its sampling, with area 4 pi. On points a sum with what each stands for, as their domain
-    declares by `measure`. Where that is `uniform` no geometry is asked for: it is the mean, which
-    is the integral only if the points are spread evenly in a domain of measure 1.
+    v : D -> R^n gives w : R^n, where D is a grid, points or a sphere. Grids use the trapezoidal
+    rule, which has equal weights on periodic axes; a sphere uses the quadrature of its sampling,
+    with area 4 pi. Points use the weights that their domain declares by `measure`. The measure
+    `uniform` needs no geometry: w is the mean then, which is the integral only if the points are
+    spread evenly in a domain of measure 1. It converges under refinement.
 
     ```op
     edition 2026
@@ -35,16 +36,16 @@ class Integrate(Block):
     Source: Trefethen and Weideman 2014, doi:10.1137/130932132 (the trapezoidal rule).
     """
 
-    ragged: ClassVar[Literal["each", "pointwise", "own"]] = "own"
+    ragged: ClassVar[Ragged] = "own"
     samples: ClassVar[tuple[dict[str, Any], ...]] = (
         {"inputs": (3,)},
         {"inputs": ("P -> R^2",)},
         {"inputs": ("S -> R^2",)},
     )
 
-    def infer(self, *x: Space) -> Space:
-        """As many channels, without a domain."""
-        domain = x[0].domain
+    def infer(self, x: Space) -> Space:
+        """Return the space of vectors with as many channels."""
+        domain = x.domain
         if not (domain.regular or domain.scattered or domain.kind in {"sphere", "any"}):
             raise Refusal(
                 "OP0301",
@@ -60,28 +61,28 @@ class Integrate(Block):
                 at=0,
                 helps=(f"leave the extension first: `crop(to = {domain.name})`",),
             )
-        return Space(domain=VECTOR, channels=x[0].channels)
+        return Space(domain=VECTOR, channels=x.channels)
 
-    def integrates(self, *x: Space) -> tuple[Domain, ...]:
-        """Over the whole domain."""
-        return (x[0].domain,)
+    def integrates(self, x: Space) -> tuple[Domain, ...]:
+        """Return the domain of v."""
+        return (x.domain,)
 
-    def asks(self, *x: Space) -> tuple[Ask, ...]:
-        """Where the points are, if they stand for more than one over their number."""
-        return weighed(x[0].domain)
+    def side_inputs(self, x: Space) -> tuple[SideInput, ...]:
+        """Return the geometry of points, unless all points weigh the same."""
+        return weighed(x.domain)
 
-    def cost(self, *x: Space) -> Cost:
-        """A product and a sum for each number."""
-        return Cost(0, x[0].numbers() * 2, self.infer(*x).numbers() * BYTES)
+    def cost(self, x: Space) -> Cost:
+        """Count a product and a sum for each number."""
+        return Cost(0, x.numbers() * 2, self.infer(x).numbers() * BYTES)
 
-    def lower(self, *x: Space) -> nn.Module:
+    def lower(self, x: Space) -> nn.Module:
         """See `opdsl.nn.layers.integral.Integrate`."""
         from opdsl.nn.layers import integral
 
-        domain = x[0].domain
+        domain = x.domain
         if domain.kind == "sphere":
-            return integral.OverSphere(domain.sampling or "gauss_legendre")
+            return integral.SphereIntegral(domain.sampling or "gauss_legendre")
         if domain.scattered:
-            return integral.OverPoints(measured(domain))
+            return integral.PointIntegral(measured(domain))
         lengths = tuple(a.hi - a.lo for a in domain.axes)
-        return integral.OverGrid(lengths, domain.periodic)
+        return integral.GridIntegral(lengths, domain.periodic)

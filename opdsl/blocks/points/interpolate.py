@@ -7,20 +7,21 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field, PositiveFloat
 
 from opdsl.blocks.points.gno import ambient, periods_of, place_of
-from opdsl.ir.block import BYTES, Ask, Block, Cost, Refusal
+from opdsl.ir.block import BYTES, Block, Cost, Ragged, Refusal, SideInput
 from opdsl.ir.dims import PositiveCount
 from opdsl.ir.spaces import KINDS, Domain, Space
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from opdsl.nn.grid.interpolate import Around
+    from opdsl.nn.grid.interpolate import InterpolationTable
 
 
 class Interpolate(Block):
     """w(x) = sum of weight(x, y) v(y) over some points y near x; the weights sum to one.
 
-    From points, a grid or a sphere to another domain of the same space; nothing is trained.
+    v : D -> R^n gives w : to -> R^n, where D and `to` are points, grids or spheres in one space;
+    nothing is trained.
 
     | kind     | points y              | weights                  | error, spacing h | continuous |
     |----------|-----------------------|--------------------------|------------------|------------|
@@ -29,11 +30,11 @@ class Interpolate(Block):
     |          |                       |                          |                  | y change   |
     | linear   | the corners of a cell | multilinear              | h^2              | yes        |
 
-    All take the value of v where x is one of its points. `linear` is for functions on grids, of
-    any number of axes, and exact for functions that are linear along each. Distances go around
-    the periodic axes of grids and the periods of points. A point beyond the edge of a grid, by
-    more than a millionth of its length, is an error for `linear`, or is given the value at the
-    nearest point of the edge, as `outside` says; the other kinds know no edge.
+    All kinds return the value of v where x is one of its points. The kind `linear` is for functions
+    on grids, of any number of axes, and exact for functions that are linear along each. Distances
+    respect the periodic axes of grids and the periods of points. For `linear`, `outside` decides
+    about a point beyond the edge of a grid by more than a millionth of its length; the other kinds
+    have no edge.
 
     ```op
     edition 2026
@@ -52,16 +53,18 @@ class Interpolate(Block):
 
     Attributes:
         to: the domain of the result.
-        kind: nearest, distance or linear.
-        count: for `distance`, how many points are weighed.
-        power: for `distance`, of the distance; the greater, the more the nearest one counts.
-        outside: for `linear`, what a point beyond the grid is: error or nearest.
+        kind: nearest, distance or linear, see the table.
+        count: number of points that contribute, for `distance`.
+        power: exponent of the distance, for `distance`; the greater, the more weight has the
+            nearest.
+        outside: w at a point beyond the grid, for `linear`: an error, or v at the nearest edge
+            point.
 
     Source: Shepard 1968, doi:10.1145/800186.810616 (`distance`).
     """
 
     sized: ClassVar[bool] = True
-    ragged: ClassVar[Literal["each", "pointwise", "own"]] = "own"
+    ragged: ClassVar[Ragged] = "own"
     samples: ClassVar[tuple[dict[str, Any], ...]] = (
         {"inputs": ("P -> R^3",), "to": "Q"},
         {"inputs": ("P -> R^2",), "to": "Q", "kind": "distance", "count": 3},
@@ -80,9 +83,9 @@ class Interpolate(Block):
         default="error", description="what a point beyond the grid is"
     )
 
-    def infer(self, *x: Space) -> Space:
-        """As many channels on `to`."""
-        here, name = x[0].domain, self.keyword()
+    def infer(self, x: Space) -> Space:
+        """Return `to` with as many channels."""
+        here, name = x.domain, self.keyword()
         dims, others = ambient(here, None, name), ambient(self.to, "to", name)
         if dims != others:
             raise Refusal(
@@ -100,39 +103,41 @@ class Interpolate(Block):
                 at="kind",
                 helps=("write `kind = distance`", "or carry it onto a grid first"),
             )
-        if len({p for p in self._periods(x[0]) if any(p)}) > 1:
+        if len({p for p in self._periods(x) if any(p)}) > 1:
             raise Refusal("OP0313", f"`{here}` and `{self.to}` have other periods", at="to")
-        return x[0].on(self.to)
+        return x.on(self.to)
 
     def _periods(self, x: Space) -> tuple[tuple[float | None, ...], ...]:
         found = periods_of(x.domain), periods_of(self.to)
         return tuple(p for p in found if p is not None)
 
-    def asks(self, *x: Space) -> tuple[Ask, ...]:
-        """Coordinates of the points of both domains, where they are not those of a grid."""
-        return tuple(Ask(y.name, "coordinates", y) for y in (x[0].domain, self.to) if y.scattered)
+    def side_inputs(self, x: Space) -> tuple[SideInput, ...]:
+        """Return the coordinates of both domains where they are points."""
+        return tuple(
+            SideInput(y.name, "coordinates", y) for y in (x.domain, self.to) if y.scattered
+        )
 
-    def cost(self, *x: Space) -> Cost:
-        """A product and a sum for each point that counts, and its distance; no search."""
-        out, dims = self.infer(*x), ambient(x[0].domain, None)
+    def cost(self, x: Space) -> Cost:
+        """Count a product, a sum and a distance for each point that contributes, no search."""
+        out, dims = self.infer(x), ambient(x.domain, None)
         many = {"nearest": 1, "distance": self.count, "linear": 2**dims}[self.kind]
         weighed = out.domain.volume() * (0 if self.kind == "nearest" else 3 * dims * many)
         return Cost(0, weighed + out.numbers() * (2 * many), out.numbers() * BYTES)
 
-    def lower(self, *x: Space) -> nn.Module:
+    def lower(self, x: Space) -> nn.Module:
         """See `opdsl.nn.grid.interpolate.InterpolatePoints`."""
         from opdsl.nn.grid import interpolate
 
-        given = x[0].domain.scattered
-        return interpolate.InterpolatePoints(self._table(x[0]), place_of(self.to), given=given)
+        given = x.domain.scattered
+        return interpolate.InterpolatePoints(self._table(x), place_of(self.to), given=given)
 
-    def _table(self, x: Space) -> Around:
+    def _table(self, x: Space) -> InterpolationTable:
         from opdsl.nn.grid import interpolate
 
         if self.kind == "linear":
             axes = x.domain.axes
             ends = tuple(a.lo for a in axes), tuple(a.hi for a in axes)
-            return interpolate.Corners(*ends, x.domain.periodic, strict=self.outside == "error")
+            return interpolate.Multilinear(*ends, x.domain.periodic, strict=self.outside == "error")
         period = next((p for p in self._periods(x) if any(p)), None)
         count = 1 if self.kind == "nearest" else self.count
-        return interpolate.Near(place_of(x.domain), count, self.power, period)
+        return interpolate.InverseDistance(place_of(x.domain), count, self.power, period)

@@ -10,7 +10,7 @@ from pydantic import Field, PositiveFloat
 
 from opdsl.blocks.points.gno import declares_period
 from opdsl.blocks.pointwise.apply import TRANSCENDENTAL, Activation
-from opdsl.ir.block import BYTES, Ask, Block, Cost, Refusal
+from opdsl.ir.block import BYTES, Block, BoxKind, Cost, Ragged, Refusal, SideInput
 from opdsl.ir.dims import Poly, PositiveCount
 from opdsl.ir.spaces import KINDS, Domain, Space
 
@@ -23,28 +23,29 @@ NEIGHBOURS = 16  # of a point, where the cost is told: how many there are, the d
 
 
 class MultipoleGno(Block):
-    """w = K_11 v + K_12 v'_2, where coarse levels carry what is farther than the radius.
+    """w = K_11 v + K_12 v'_2: a kernel integral whose far part acts on coarse levels.
 
-    MultipoleLevel 1 are the points of v. On the way down v_l+1 = s(K_l+1,l v_l), on the way up
-    v'_l = s(W_l v_l + K_ll v_l + K_l,l+1 v'_l+1), from the coarsest level, which has none below it.
-    Each K is a kernel integral as that of `gno`, with a network of its own, and s is `between`.
-    With one level this is `gno`. Where s is the identity w is linear in v, a sum of
-    K_12 K_23 K_33 K_32 K_21 v and the like: kernels between far points have low rank.
+    v : P -> R^n gives w : P -> R^n on points, graphs and meshes. Level 1 consists of the points of
+    v. Downwards v_l+1 = s(K_l+1,l v_l), upwards v'_l = s(W_l v_l + K_ll v_l + K_l,l+1 v'_l+1), from
+    the coarsest level, which has no next one. Each K is a kernel integral like that of `gno`, with
+    a network of its own, and s is `between`. With one level this is `gno`. If s is the identity, w
+    is linear in v, a sum of products such as K_12 K_23 K_33 K_32 K_21 v: kernels between far points
+    have low rank.
 
-    Neighbours on level l are not farther than radius * growth^(l-1), those between two levels not
-    farther than the radius of the coarser one. A level is a lattice, cells of width
-    radius * growth^(l-1) / per_radius: a coarse point is the centre of mass of the points in a
-    cell, and stands for the sum of their weights; where these have none it counts as many as they
-    are. So levels are made by the geometry and not by the number of points, and have limits as
-    these get denser: an edge of a cell is met up to the distance of the points, and the error falls
-    like that or faster. They are found once as long as the geometry stays the same. Derivatives
-    with respect to coordinates see the points and not the centres.
+    Neighbours on level l are within radius * growth^(l-1), those between two levels within the
+    radius of the coarser one. A level is a lattice with cells of width radius * growth^(l-1) /
+    per_radius: a coarse point is the centre of mass of the points in a cell, and its weight is the
+    sum of theirs, or their number. Levels therefore depend on the geometry and not on the number of
+    points, and converge as points become denser: the edge of a cell is resolved up to the distance
+    of the points, and the error falls like that distance or faster. They are computed once as long
+    as the geometry stays equal. Derivatives with respect to coordinates account for the points and
+    not for the centres.
 
-    Pairs: on a level of n points n * per_radius^d or so, and n for the points themselves if the
-    radius falls as they get denser, with a level more each time: then all distances cost as many
-    pairs as there are points, where a radius over all of them costs their square. Fitted to a
-    potential on 256 points in 300 steps this block is off by 0.31, `gno` with as many pairs and
-    parameters by 0.56 (benchmarks/far_fields.py, one seed).
+    A level of n points has about n * per_radius^d pairs. If the radius falls as points become
+    denser, with one more level each time, the cost of all distances is proportional to the number
+    of points, where one radius over all of them costs its square. Fitted to a potential on 256
+    points in 300 steps this block has an error of 0.31, `gno` with as many pairs and parameters
+    0.56 (benchmarks/far_fields.py, one seed).
 
     ```op
     edition 2026
@@ -62,26 +63,27 @@ class MultipoleGno(Block):
     ```
 
     Attributes:
-        radius: how far neighbours are on the finest level, in the unit of the coordinates.
-        levels: how many, with the points themselves.
-        growth: of the radius and of the cells from level to level.
-        per_radius: how many cells there are in a radius.
+        radius: greatest distance of neighbours on the finest level, in the unit of the coordinates.
+        levels: number of levels, the points themselves included.
+        growth: factor of the radius and of the cells from level to level, > 1.
+        per_radius: number of cells in a radius; at least the root of the number of coordinates.
         kernel: widths of the hidden layers of each kernel.
-        act: the activation between them.
-        between: the activation on coarse levels.
-        matrix: whether kernels are diagonal or full matrices.
-        embedding: of coordinates, for the kernels: none, transformer or nerf.
-        frequencies: of the embedding, for each coordinate.
+        act: activation between the layers of a kernel, see `apply`.
+        between: s, the activation on coarse levels, see `apply`.
+        matrix: whether kernels are `diagonal` or `full` matrices.
+        embedding: of coordinates for the kernels: none, transformer or nerf.
+        frequencies: number of frequencies of the embedding for each coordinate.
         reduction: integral or mean over the neighbours, see `gno`.
-        wrap: whether distances go around the periods of the domain; yes, if it declares any. Cells
+        wrap: whether distances are periodic; by default where the domain declares a period. Cells
             fill a period in any case.
 
     Source: Li et al. 2020, arXiv:2006.09535, section 3 (the V-cycle); lattices instead of points
-    drawn at random, which have no limit, and no state of coarse levels from cycle to cycle.
+        drawn at random, which have no limit, and no state of coarse levels from cycle to cycle.
     """
 
-    ragged: ClassVar[Literal["each", "pointwise", "own"]] = "own"
+    ragged: ClassVar[Ragged] = "own"
     kinds: ClassVar[frozenset[str]] = frozenset({"points", "graph", "mesh"})
+    drawn_as: ClassVar[BoxKind | None] = "integral"
     samples: ClassVar[tuple[dict[str, Any], ...]] = (
         {"inputs": ("P -> R^2",), "radius": 0.4, "kernel": (4,), "act": "tanh"},
         {
@@ -119,9 +121,9 @@ class MultipoleGno(Block):
     )
     wrap: bool | None = Field(default=None, description="whether distances go around periods")
 
-    def infer(self, *x: Space) -> Space:
-        """That of v, without names."""
-        domain = x[0].domain
+    def infer(self, x: Space) -> Space:
+        """Return the space of v without names of channels."""
+        domain = x.domain
         if not (domain.scattered and domain.ambient):
             message = "`multipole_gno` is defined on points, graphs and meshes only"
             raise Refusal("OP0301", message, f"this is {KINDS[domain.kind]}", at=0)
@@ -136,7 +138,7 @@ class MultipoleGno(Block):
             )
         if self._wraps(domain):
             self._check_wrapping(domain)
-        return x[0].with_channels(x[0].channels)
+        return x.with_channels(x.channels)
 
     def _wraps(self, domain: Domain) -> bool:
         return declares_period(domain) if self.wrap is None else self.wrap
@@ -164,13 +166,13 @@ class MultipoleGno(Block):
                 ),
             )
 
-    def asks(self, *x: Space) -> tuple[Ask, ...]:
-        """Coordinates of the points."""
-        return (Ask(x[0].domain.name, "coordinates", x[0].domain),)
+    def side_inputs(self, x: Space) -> tuple[SideInput, ...]:
+        """Return the coordinates of the points."""
+        return (SideInput(x.domain.name, "coordinates", x.domain),)
 
-    def integrates(self, *x: Space) -> tuple[Domain, ...]:
-        """Over the domain of v, if it is an integral."""
-        return (x[0].domain,) if self.reduction == "integral" else ()
+    def integrates(self, x: Space) -> tuple[Domain, ...]:
+        """Return the domain of v for `reduction = integral`."""
+        return (x.domain,) if self.reduction == "integral" else ()
 
     def _widths(self, x: Space) -> tuple[int, ...]:
         d = x.domain.ambient or 0
@@ -178,12 +180,12 @@ class MultipoleGno(Block):
         last = x.channels**2 if self.matrix == "full" else x.channels
         return (2 * seen, *self.kernel, last)
 
-    def cost(self, *x: Space) -> Cost:
-        """The kernels at 16 neighbours of each point on its level, and at 16 on the next.
+    def cost(self, x: Space) -> Cost:
+        """Count the kernels at 16 neighbours of each point on its level, and at 16 on the next.
 
         How many points coarse levels have is up to the geometry: what is done there is not told.
         """
-        widths, c = self._widths(x[0]), x[0].channels
+        widths, c = self._widths(x), x.channels
         each = sum(a * b + b for a, b in pairwise(widths))
         params = (3 * self.levels - 2) * each + (self.levels - 1) * c * c
         inner = sum(2 * a * b for a, b in pairwise(self.kernel)) + self.kernel[0]
@@ -193,21 +195,21 @@ class MultipoleGno(Block):
         first = 2 * self.kernel[0] * widths[0]
         kernels = 3 if self.levels > 1 else 1
         behind = 2 * self.kernel[-1] * widths[-1] if whole else 0
-        flops: Poly = x[0].domain.volume() * (kernels * (NEIGHBOURS * inner + first) + behind)
-        return Cost(params, flops, x[0].numbers() * BYTES)
+        flops: Poly = x.domain.volume() * (kernels * (NEIGHBOURS * inner + first) + behind)
+        return Cost(params, flops, x.numbers() * BYTES)
 
-    def lower(self, *x: Space) -> nn.Module:
+    def lower(self, x: Space) -> nn.Module:
         """See `opdsl.nn.points.integral.multipole.Multipole`."""
         from opdsl.nn.layers.embedding import Sinusoids
         from opdsl.nn.points.integral import multipole
         from opdsl.nn.points.integral.gno import Side
 
-        domain = x[0].domain
+        domain = x.domain
         return multipole.Multipole(
             Side(measure=domain.measure or "uniform", period=domain.period),
             self._levels(),
-            x[0].channels,
-            self._widths(x[0]),
+            x.channels,
+            self._widths(x),
             act=self.act,
             between=self.between,
             full=self.matrix == "full",

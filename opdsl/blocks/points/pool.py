@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field
 
 from opdsl.blocks.points._quadrature import measured, weighed
-from opdsl.ir.block import BYTES, Ask, Block, Cost, Refusal
+from opdsl.ir.block import BYTES, Block, Cost, Ragged, Refusal, SideInput
 from opdsl.ir.spaces import KINDS, VECTOR, Domain, Extend, Space
 
 if TYPE_CHECKING:
@@ -15,12 +15,13 @@ if TYPE_CHECKING:
 
 
 class Pool(Block):
-    """w = max over the domain of v, or the mean of v over it, a vector; each channel by itself.
+    """w = max over the domain of v, or the mean of v over it, as a vector; each channel by itself.
 
-    The maximum is that of the values at the points: as they get denser it grows to the maximum of
-    a continuous function, and its error falls like the square of their distance. The mean is the
-    integral over the volume, with the weights that `integrate` has; where the measure of points
-    is `uniform` all count the same.
+    v : D -> R^n gives w : R^n, where D is a grid, points or a sphere. The maximum is that of the
+    values at the points: as they become denser it grows to the maximum of a continuous function,
+    and its error falls like the square of their distance. The mean is the integral divided by the
+    volume, with the weights of `integrate`; all points weigh the same where their measure is
+    `uniform`.
 
     ```op
     edition 2026
@@ -38,12 +39,12 @@ class Pool(Block):
     ```
 
     Attributes:
-        kind: max or mean.
+        kind: max or mean; given without a name.
 
     Source: Qi et al. 2017, arXiv:1612.00593, eq. (1) (PointNet).
     """
 
-    ragged: ClassVar[Literal["each", "pointwise", "own"]] = "own"
+    ragged: ClassVar[Ragged] = "own"
     positional: ClassVar[tuple[str, ...]] = ("kind",)
     samples: ClassVar[tuple[dict[str, Any], ...]] = (
         {"inputs": ("P -> R^3",)},
@@ -55,9 +56,9 @@ class Pool(Block):
 
     kind: Literal["max", "mean"] = Field(default="max", description="what is told of all points")
 
-    def infer(self, *x: Space) -> Space:
-        """As many channels, without a domain."""
-        domain = x[0].domain
+    def infer(self, x: Space) -> Space:
+        """Return the space of vectors with as many channels."""
+        domain = x.domain
         if not (domain.regular or domain.scattered or domain.kind in {"sphere", "any"}):
             message = "`pool` is defined on grids, points and spheres only"
             raise Refusal("OP0301", message, f"this is {KINDS[domain.kind]}", at=0)
@@ -69,32 +70,32 @@ class Pool(Block):
                 at=0,
                 helps=(f"leave the extension first: `crop(to = {domain.name})`",),
             )
-        return Space(domain=VECTOR, channels=x[0].channels)
+        return Space(domain=VECTOR, channels=x.channels)
 
-    def asks(self, *x: Space) -> tuple[Ask, ...]:
-        """For a mean the geometry of points, unless all count the same."""
-        return weighed(x[0].domain) if self.kind == "mean" else ()
+    def side_inputs(self, x: Space) -> tuple[SideInput, ...]:
+        """Return the geometry of points for a mean, unless all points weigh the same."""
+        return weighed(x.domain) if self.kind == "mean" else ()
 
-    def integrates(self, *x: Space) -> tuple[Domain, ...]:
-        """A mean: over the domain of v."""
-        return (x[0].domain,) if self.kind == "mean" else ()
+    def integrates(self, x: Space) -> tuple[Domain, ...]:
+        """Return the domain of v for a mean."""
+        return (x.domain,) if self.kind == "mean" else ()
 
-    def cost(self, *x: Space) -> Cost:
-        """A product and a sum for each number, or a comparison."""
+    def cost(self, x: Space) -> Cost:
+        """Count a product and a sum for each number, or a comparison."""
         each = 2 if self.kind == "mean" else 1
-        return Cost(0, x[0].numbers() * each, self.infer(*x).numbers() * BYTES)
+        return Cost(0, x.numbers() * each, self.infer(x).numbers() * BYTES)
 
-    def lower(self, *x: Space) -> nn.Module:
+    def lower(self, x: Space) -> nn.Module:
         """See `opdsl.nn.layers.pool`."""
         from opdsl.nn.layers import pool
 
-        return pool.Max() if self.kind == "max" else self._mean(x[0].domain)
+        return pool.GlobalMax() if self.kind == "max" else self._mean(x.domain)
 
     def _mean(self, domain: Domain) -> nn.Module:
         from opdsl.nn.layers import integral, pool
 
         if domain.kind == "sphere":
-            return pool.MeanOverSphere(domain.sampling or "gauss_legendre")
+            return pool.SphereMean(domain.sampling or "gauss_legendre")
         if domain.scattered:
-            return pool.MeanOverPoints(measured(domain))
-        return integral.OverGrid((1.0,) * domain.dims, domain.periodic)
+            return pool.PointMean(measured(domain))
+        return integral.GridIntegral((1.0,) * domain.dims, domain.periodic)

@@ -12,41 +12,66 @@ if TYPE_CHECKING:
 
 
 class Position(Block):
-    """v = u + p, with one trained number p for each point and channel.
+    """w = v + p, with one trained number p for each point and channel.
 
-    Such a table exists for one resolution only, so the domain must say that it is fixed:
-    `grid(x: 0..1, fixed = 64)`. `coords(D)` with `linear` does the same at any resolution.
+    v : D -> R^n gives w : D -> R^n. Such a table exists for one resolution only, so the domain must
+    declare it: `grid(x: 0..1, fixed = 64)`. There is no limit under refinement. `coords(D)` with
+    `linear` serves the purpose at any resolution, `series` with a trained function.
+
+    ```op
+    edition 2026
+
+    model Table {
+      domain D = grid(x: 0..1, fixed = 64)
+      input v : D -> R^3
+      output w : D -> R^3
+
+      w = v |> position()
+    }
+    ```
+
+    ```op
+    edition 2026
+
+    model Located {
+      domain D = grid(x: 0..1, boundary = periodic, fixed = 64)
+      input u : D -> R^3
+      output v : D -> R^3
+
+      v = u |> position()
+    }
+    ```
 
     Source: Dosovitskiy et al. 2021, arXiv:2010.11929, section 3.1 (learned position embeddings).
     """
 
     samples: ClassVar[tuple[dict[str, Any], ...]] = ({"inputs": (3,)},)
 
-    def infer(self, *x: Space) -> Space:
-        """The space of the input."""
-        return x[0]
+    def infer(self, x: Space) -> Space:
+        """Return the space of the input."""
+        return x
 
-    def pins(self, *x: Space) -> str | None:  # noqa: ARG002  the same for every input
-        """The table has a size."""
+    def fixed_resolution(self, _x: Space) -> str | None:
+        """Return the reason: the table has one entry for each point."""
         return "has a trained value for each sample point"
 
-    def diverges(self, *x: Space) -> str | None:  # noqa: ARG002  the same for every input
-        """Nothing ties the table of one grid to that of a finer one."""
+    def diverges(self, _x: Space) -> str | None:
+        """Return the reason: tables of two grids are unrelated."""
         return "has a trained value for each sample point"
 
-    def cost(self, *x: Space) -> Cost:
-        """One number and one addition for each point and channel."""
-        numbers = x[0].numbers()
+    def cost(self, x: Space) -> Cost:
+        """Count one parameter and one addition for each point and channel."""
+        numbers = x.numbers()
         points = 1
-        for i, axis in enumerate(x[0].domain.axes):
-            points *= x[0].domain.points_on(i, axis.least)
-        return Cost(points * x[0].channels, numbers, numbers * BYTES)
+        for i, axis in enumerate(x.domain.axes):
+            points *= x.domain.points_on(i, axis.least)
+        return Cost(points * x.channels, numbers, numbers * BYTES)
 
-    def lower(self, *x: Space) -> nn.Module:
+    def lower(self, x: Space) -> nn.Module:
         """See `opdsl.nn.grid.conv.Position`."""
         from opdsl.nn.grid.conv import Position as Table
 
-        domain = x[0].domain
+        domain = x.domain
         return Table(
-            tuple(domain.points_on(i, a.least) for i, a in enumerate(domain.axes)), x[0].channels
+            tuple(domain.points_on(i, a.least) for i, a in enumerate(domain.axes)), x.channels
         )

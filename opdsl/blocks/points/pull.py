@@ -13,12 +13,13 @@ if TYPE_CHECKING:
 
 
 class Pull(Block):
-    """w(x) = v(y_n(x)), where n(x) is the number of the point y that belongs to x.
+    """w(x) = v(y_n(x)), where n(x) is the index of the point y that belongs to x.
 
-    A way back from a grid onto which points were transported: an encoding says which point each
-    cell of the grid took, and a decoding, which is n, where each point has gone. Points of v are
-    numbered from 0, the last axis running fastest. The numbers are those of the grid of each call,
-    so whoever makes another grid makes other numbers; then w converges like the nearest point.
+    v : D -> R^m and n : E -> R^1 give w : E -> R^m. It is the way back from a grid onto which
+    points were transported: an encoding states which point each cell of the grid received, and a
+    decoding, which is n, where each point has gone. Points of v are numbered from 0, the last axis
+    running fastest. The indices belong to the grid of each call, so another grid needs other
+    indices; w then converges like interpolation from the nearest point.
 
     ```op
     edition 2026
@@ -35,36 +36,35 @@ class Pull(Block):
     ```
 
     Source: Li et al. 2025, arXiv:2507.20065, section 3 (OTNO); neuralop/models/otno.py at 93d3f06,
-    for one sample at a time.
+        for one sample at a time.
     """
 
-    arity: ClassVar[tuple[int, int | None]] = (2, 2)
     samples: ClassVar[tuple[dict[str, Any], ...]] = (
         {"inputs": (2, "P -> R^1")},
         {"inputs": ("P -> R^3", "Q -> R^1")},
     )
 
-    def infer(self, *x: Space) -> Space:
-        """The channels of the function, where the numbers are."""
-        for i, y in enumerate(x):
+    def infer(self, v: Space, n: Space) -> Space:
+        """Return the domain of the indices with the channels of the function."""
+        for i, y in enumerate((v, n)):
             if y.domain.kind == "vector":
                 message = "`pull` takes a function, then the numbers of its points as a function"
                 raise Refusal("OP0301", message, f"this is `{y}`", at=i)
-        if x[1].channels != 1:
+        if n.channels != 1:
             raise Refusal(
                 "OP0303",
-                f"a point has one number, not {count(x[1].channels)}",
-                f"this is `{x[1]}`",
+                f"a point has one number, not {count(n.channels)}",
+                f"this is `{n}`",
                 at=1,
                 helps=("a position on several axes is one number: i * n + j",),
             )
-        return x[0].on(x[1].domain)
+        return v.on(n.domain)
 
-    def cost(self, *x: Space) -> Cost:
-        """Nothing is computed."""
-        return Cost(0, x[1].numbers(), self.infer(*x).numbers() * BYTES)
+    def cost(self, v: Space, n: Space) -> Cost:
+        """Count one read for each index."""
+        return Cost(0, n.numbers(), self.infer(v, n).numbers() * BYTES)
 
-    def lower(self, *x: Space) -> nn.Module:  # noqa: ARG002  the same for every space
+    def lower(self, _v: Space, _n: Space) -> nn.Module:
         """See `opdsl.nn.points.pull.Pull`."""
         from opdsl.nn.points import pull
 

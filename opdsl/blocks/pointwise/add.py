@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
 
-from opdsl.ir.block import BYTES, Block, Cost
-from opdsl.ir.combine_rules import common_components, same_channels, same_domain, same_field
+from opdsl.blocks.pointwise._arithmetic import Arithmetic
 from opdsl.ir.spaces import Space
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-class Add(Block):
+class Add(Arithmetic):
     """w = u + v at each point and channel; written `a + b`.
 
-    Both functions live on one domain and have as many channels.
+    u, v : D -> R^n give w : D -> R^n, and u, v : D -> C^n give w : D -> C^n, on any one domain D.
 
     ```op
     edition 2026
@@ -33,27 +32,18 @@ class Add(Block):
     Source: pointwise arithmetic; nothing to cite.
     """
 
-    complex: ClassVar[bool] = True
-    arity: ClassVar[tuple[int, int | None]] = (2, 2)
-    ragged: ClassVar[Literal["each", "pointwise", "own"]] = "pointwise"
-    samples: ClassVar[tuple[dict[str, Any], ...]] = ({"inputs": (3, 3)}, {"inputs": (1, 1)})
+    verb: ClassVar[str] = "add"
+    commutative: ClassVar[bool] = True
 
-    def infer(self, *x: Space) -> Space:
-        """The space of both."""
-        same_domain("add", x)
-        same_field("add", x)
-        same_channels("add", x)
-        return x[0].model_copy(update={"components": common_components(x)})
-
-    def carries(self, *x: Space) -> bool:  # noqa: ARG002  the same for every space
-        """It is linear, and the same at every point."""
+    def band_preserving(self) -> bool:
+        """Return True: it is linear and acts on every point alike."""
         return True
 
-    def cost(self, *x: Space) -> Cost:
-        """One operation for each number."""
-        return Cost(0, x[0].numbers(), x[0].numbers() * BYTES)
+    def label(self) -> str:
+        """Return the sign."""
+        return "+"
 
-    def lower(self, *x: Space) -> nn.Module:  # noqa: ARG002  the same for every space
+    def lower(self, _u: Space, _v: Space) -> nn.Module:
         """See `opdsl.nn.layers.arithmetic.Add`."""
         from opdsl.nn.layers import arithmetic
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from opdsl.ir.block import BYTES, Block, Cost
+from opdsl.ir.block import BYTES, Block, Cost, Ragged
 from opdsl.ir.spaces import Space
 
 if TYPE_CHECKING:
@@ -37,6 +37,10 @@ TRANSCENDENTAL = 10  # operations for a function with an exponential inside, a r
 class Apply(Block):
     """w = sigma(v) for each number; `gelu()` is short for `apply(gelu)`.
 
+    v : D -> R^n gives w : D -> R^n on any domain D. It acts at each point alone and converges under
+    refinement. An activation creates frequencies that v does not have: the product of two waves has
+    the sum of their frequencies. The identity adds no node.
+
     ```op
     edition 2026
 
@@ -50,14 +54,15 @@ class Apply(Block):
     ```
 
     Attributes:
-        kind: elu, gelu, identity, leaky_relu (slope 0.01), mish, relu, selu, sigmoid, silu, sin,
-            softplus, softsign or tanh.
+        kind: the function: elu, gelu (exact, with erf), identity, leaky_relu (slope 0.01), mish,
+            relu, selu, sigmoid, silu, sin, softplus, softsign or tanh.
 
-    Source: Hendrycks and Gimpel 2016, arXiv:1606.08415 (gelu, the exact one with erf).
+    Source: Hendrycks and Gimpel 2016, arXiv:1606.08415 (gelu).
     """
 
     positional: ClassVar[tuple[str, ...]] = ("kind",)
-    ragged: ClassVar[Literal["each", "pointwise", "own"]] = "pointwise"
+    shorthand: ClassVar[str | None] = "kind"
+    ragged: ClassVar[Ragged] = "pointwise"
     samples: ClassVar[tuple[dict[str, Any], ...]] = (
         {"inputs": (3,), "kind": "gelu"},
         {"inputs": (1,), "kind": "identity"},
@@ -66,20 +71,28 @@ class Apply(Block):
 
     kind: Activation = Field(description="the function")
 
-    def infer(self, *x: Space) -> Space:
-        """As many channels on the same domain; their names are lost, unless nothing happens."""
-        return x[0] if self.kind == "identity" else x[0].with_channels(x[0].channels)
+    def infer(self, x: Space) -> Space:
+        """Return the domain with as many channels; only the identity keeps their names."""
+        return x if self.kind == "identity" else x.with_channels(x.channels)
 
-    def vanishes(self, *x: Space) -> bool:  # noqa: ARG002  the same for every space
-        """The identity is nothing."""
+    def is_identity(self, _x: Space) -> bool:
+        """Return whether the function is the identity."""
         return self.kind == "identity"
 
-    def cost(self, *x: Space) -> Cost:
-        """A few operations for each number."""
+    def cost(self, x: Space) -> Cost:
+        """Count the operations of the function for each number."""
         each = CHEAP.get(self.kind, TRANSCENDENTAL)
-        return Cost(0, x[0].numbers() * each, x[0].numbers() * BYTES)
+        return Cost(0, x.numbers() * each, x.numbers() * BYTES)
 
-    def lower(self, *x: Space) -> nn.Module:  # noqa: ARG002  the same for every space
+    def saves_inputs(self, _x: Space) -> bool:
+        """Return True: the derivative depends on v."""
+        return True
+
+    def label(self) -> str:
+        """Return the name of the function."""
+        return self.kind
+
+    def lower(self, _x: Space) -> nn.Module:
         """See `opdsl.nn.layers.pointwise.Activation`."""
         from opdsl.nn.layers import pointwise
 

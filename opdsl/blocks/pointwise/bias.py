@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from opdsl.ir.block import BYTES, Block, Cost
+from opdsl.ir.block import BYTES, Block, Cost, Ragged
 from opdsl.ir.spaces import Space
 
 if TYPE_CHECKING:
@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
 
 class Bias(Block):
-    """w(x) = v(x) + b: a trained number for each channel.
+    """w(x) = v(x) + b, with one trained number for each channel.
+
+    v : D -> R^n gives w : D -> R^n on any domain D. b has n numbers, which begin at zero. It acts
+    at each point alone and converges under refinement.
 
     ```op
     edition 2026
@@ -29,23 +32,23 @@ class Bias(Block):
     Source: Lu et al. 2021, arXiv:1910.03193, eq. (2), the term b_0.
     """
 
-    ragged: ClassVar[Literal["each", "pointwise", "own"]] = "pointwise"
+    ragged: ClassVar[Ragged] = "pointwise"
     samples: ClassVar[tuple[dict[str, Any], ...]] = ({"inputs": (3,)}, {"inputs": ("R^2",)})
 
-    def infer(self, *x: Space) -> Space:
-        """The space of the input."""
-        return x[0]
+    def infer(self, x: Space) -> Space:
+        """Return the space of the input."""
+        return x
 
-    def carries(self, *x: Space) -> bool:  # noqa: ARG002  the same for every space
-        """It is linear, and the same at every point."""
+    def band_preserving(self) -> bool:
+        """Return True: it is linear and acts on every point alike."""
         return True
 
-    def cost(self, *x: Space) -> Cost:
-        """A number for each channel, an addition for each number."""
-        return Cost(x[0].channels, x[0].numbers(), x[0].numbers() * BYTES)
+    def cost(self, x: Space) -> Cost:
+        """Count a parameter for each channel and an addition for each number."""
+        return Cost(x.channels, x.numbers(), x.numbers() * BYTES)
 
-    def lower(self, *x: Space) -> nn.Module:
+    def lower(self, x: Space) -> nn.Module:
         """See `opdsl.nn.layers.modulate.Bias`."""
         from opdsl.nn.layers import modulate
 
-        return modulate.Bias(x[0].channels)
+        return modulate.Bias(x.channels)

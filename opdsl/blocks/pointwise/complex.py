@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from opdsl.ir.block import Block, Cost, free
+from opdsl.ir.block import Block, Cost, Ragged, copy_cost
 from opdsl.ir.combine_rules import same_channels, same_domain
 from opdsl.ir.spaces import Space
 
@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 
 class Complex(Block):
-    """w(x) = u(x) + i v(x); w = u where v is left out: a complex function of real ones.
+    """w(x) = u(x) + i v(x), a complex function from two real ones; w = u if v is left out.
+
+    u, v : D -> R^n give w : D -> C^n on any one domain D. It acts at each point alone and converges
+    under refinement. `real` and `imag` are its inverse.
 
     ```op
     edition 2026
@@ -31,21 +34,21 @@ class Complex(Block):
     Source: number by number; nothing to cite.
     """
 
-    arity: ClassVar[tuple[int, int | None]] = (1, 2)
-    ragged: ClassVar[Literal["each", "pointwise", "own"]] = "pointwise"
+    ragged: ClassVar[Ragged] = "pointwise"
     samples: ClassVar[tuple[dict[str, Any], ...]] = ({"inputs": (3, 3)}, {"inputs": (1,)})
 
-    def infer(self, *x: Space) -> Space:
-        """Complex values on the domain of the parts."""
-        same_domain("put together", x)
-        same_channels("put together", x)
-        return Space(domain=x[0].domain, channels=x[0].channels, field="C")
+    def infer(self, u: Space, v: Space | None = None) -> Space:
+        """Return the domain of the parts with complex values."""
+        parts = (u,) if v is None else (u, v)
+        same_domain("put together", parts)
+        same_channels("put together", parts)
+        return Space(domain=u.domain, channels=u.channels, field="C")
 
-    def cost(self, *x: Space) -> Cost:
-        """A copy."""
-        return free(self.infer(*x).numbers())
+    def cost(self, u: Space, v: Space | None = None) -> Cost:
+        """Count a copy."""
+        return copy_cost(self.infer(u, v).numbers())
 
-    def lower(self, *x: Space) -> nn.Module:  # noqa: ARG002  the same for every space
+    def lower(self, _u: Space, _v: Space | None = None) -> nn.Module:
         """See `opdsl.nn.layers.complex_parts.Complex`."""
         from opdsl.nn.layers import complex_parts
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
-from opdsl.ir.block import BYTES, Block, Cost
+from opdsl.ir.block import BYTES, Block, Cost, Ragged
 from opdsl.ir.dims import Poly, PositiveCount
 from opdsl.ir.spaces import Domain, Space
 
@@ -15,10 +15,11 @@ if TYPE_CHECKING:
 
 
 class Constant(Block):
-    """w(x) = b at every point: trained numbers, which begin at zero.
+    """w(x) = b at every point, with trained numbers b that begin at zero.
 
-    It is what `bias` adds, as a function of its own: where one constant stands in two places, as
-    the first state of a recurrence that is added to what comes in and taken from what goes out.
+    The result is w : domain -> R^out. The block `bias` adds such a constant; as a function of its
+    own it can stand in several places of a program, such as the first state of a recurrence, which
+    is added to the input and subtracted from the output. It converges under refinement.
 
     ```op
     edition 2026
@@ -36,18 +37,17 @@ class Constant(Block):
     ```
 
     Attributes:
-        domain: where the function lives.
-        out: channels.
+        domain: the domain of the function; given without a name.
+        out: number of channels.
         alike: whether one number serves all channels.
 
-    Source: Lu et al. 2021, arXiv:1910.03193, eq. (2), the term b_0; shared as the biases of
-    Liu-Schiaffini et al. 2023, arXiv:2308.08794, sec. 4.
+    Source: Lu et al. 2021, arXiv:1910.03193, eq. (2), the term b_0; shared like the biases of
+        Liu-Schiaffini et al. 2023, arXiv:2308.08794, sec. 4.
     """
 
-    arity: ClassVar[tuple[int, int | None]] = (0, 0)
     positional: ClassVar[tuple[str, ...]] = ("domain",)
     sized: ClassVar[bool] = True
-    ragged: ClassVar[Literal["each", "pointwise", "own"]] = "pointwise"
+    ragged: ClassVar[Ragged] = "pointwise"
     samples: ClassVar[tuple[dict[str, Any], ...]] = (
         {"inputs": (), "domain": "D", "out": 3},
         {"inputs": (), "domain": "D/2", "out": 2, "alike": True},
@@ -57,19 +57,19 @@ class Constant(Block):
     out: PositiveCount = Field(description="channels of the result")
     alike: bool = Field(default=False, description="whether one number serves all channels")
 
-    def infer(self, *x: Space) -> Space:  # noqa: ARG002  it has no inputs
-        """`out` channels on the domain."""
+    def infer(self) -> Space:
+        """Return the domain with `out` channels."""
         return Space(domain=self.domain, channels=self.out)
 
-    def cost(self, *x: Space) -> Cost:
-        """A number for each channel, or one."""
-        return Cost(1 if self.alike else self.out, Poly(), self.infer(*x).numbers() * BYTES)
+    def cost(self) -> Cost:
+        """Count a parameter for each channel, or one."""
+        return Cost(1 if self.alike else self.out, Poly(), self.infer().numbers() * BYTES)
 
-    def uniform(self, given: tuple[bool, ...], *x: Space) -> bool:  # noqa: ARG002  it has no inputs
-        """It is a constant."""
+    def uniform(self, _inputs: tuple[bool, ...]) -> bool:
+        """Return True."""
         return True
 
-    def lower(self, *x: Space) -> nn.Module:  # noqa: ARG002  it has no inputs
+    def lower(self) -> nn.Module:
         """See `opdsl.nn.layers.modulate.Constant`."""
         from opdsl.nn.layers import modulate
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
-from opdsl.ir.block import BYTES, Block, Cost
+from opdsl.ir.block import BYTES, Block, Cost, Ragged
 from opdsl.ir.spaces import Space
 
 if TYPE_CHECKING:
@@ -14,9 +14,10 @@ if TYPE_CHECKING:
 
 
 class Dropout(Block):
-    """w = v m / (1 - p), m = 0 with probability p, else 1, drawn for each number while training.
+    """w = v m / (1 - p), m = 0 with probability p, else 1, drawn for each number in training.
 
-    In evaluation it is the identity.
+    v : D -> R^n gives w : D -> R^n on any domain D. In evaluation it is the identity. The expected
+    value of w is v at every resolution.
 
     ```op
     edition 2026
@@ -31,13 +32,13 @@ class Dropout(Block):
     ```
 
     Attributes:
-        p: the probability that a number becomes zero, from 0 up to but not including 1.
+        p: probability that a number becomes zero, 0 <= p < 1; given without a name.
 
     Source: Srivastava et al. 2014, JMLR 15:1929.
     """
 
     positional: ClassVar[tuple[str, ...]] = ("p",)
-    ragged: ClassVar[Literal["each", "pointwise", "own"]] = "pointwise"
+    ragged: ClassVar[Ragged] = "pointwise"
     samples: ClassVar[tuple[dict[str, Any], ...]] = (
         {"inputs": (3,), "p": 0.25},
         {"inputs": (1,), "p": 0.0},
@@ -45,15 +46,15 @@ class Dropout(Block):
 
     p: float = Field(ge=0, lt=1, description="the probability that a number becomes zero")
 
-    def infer(self, *x: Space) -> Space:
-        """The space of the input."""
-        return x[0]
+    def infer(self, x: Space) -> Space:
+        """Return the space of the input."""
+        return x
 
-    def cost(self, *x: Space) -> Cost:
-        """One multiplication for each number."""
-        return Cost(0, x[0].numbers(), x[0].numbers() * BYTES)
+    def cost(self, x: Space) -> Cost:
+        """Count one multiplication for each number."""
+        return Cost(0, x.numbers(), x.numbers() * BYTES)
 
-    def lower(self, *x: Space) -> nn.Module:  # noqa: ARG002  the same for every space
+    def lower(self, _x: Space) -> nn.Module:
         """See `opdsl.nn.layers.pointwise.Dropout`."""
         from opdsl.nn.layers import pointwise
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
-from opdsl.ir.block import BYTES, Block, Cost
+from opdsl.ir.block import BYTES, Block, Cost, Ragged
 from opdsl.ir.channel_groups import COPIES, all_copies, one_copy
 from opdsl.ir.dims import PositiveCount
 from opdsl.ir.spaces import Space
@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 
 
 class Linear(Block):
-    """w(x) = W v(x) + b: the same matrix at every point.
+    """w(x) = W v(x) + b, with one matrix W for all points.
 
-    It acts on the channels alone, so it is the same operator at every resolution.
+    v : D -> R^n gives w : D -> R^out on any domain D; complex functions have complex weights. It
+    acts on the channels alone, so the weights are one operator for every resolution.
 
     ```op
     edition 2026
@@ -33,16 +34,17 @@ class Linear(Block):
     ```
 
     Attributes:
-        out: channels of the result.
+        out: number of channels of the result.
         bias: whether b is added.
-        copies: n, if the channels are those of n variables, one after the other, on each of which
-            the same matrix acts; `out` are then the channels of one.
+        copies: number of groups into which the channels are split, for functions that contain
+            several variables one after the other. W acts on each group, and `out` counts the
+            channels of one.
 
     Source: Li et al. 2021, arXiv:2010.08895, eq. (2), the term W v.
     """
 
     complex: ClassVar[bool] = True
-    ragged: ClassVar[Literal["each", "pointwise", "own"]] = "pointwise"
+    ragged: ClassVar[Ragged] = "pointwise"
     samples: ClassVar[tuple[dict[str, Any], ...]] = (
         {"inputs": (3,), "out": 5},
         {"inputs": (2,), "out": 1, "bias": False},
@@ -55,19 +57,19 @@ class Linear(Block):
     bias: bool = Field(default=True, description="whether a trained constant is added")
     copies: PositiveCount = Field(default=1, description=COPIES)
 
-    def infer(self, *x: Space) -> Space:
-        """`out` channels for each copy on the same domain."""
-        return one_copy(x[0], self.copies).with_channels(self.out * self.copies)
+    def infer(self, x: Space) -> Space:
+        """Return the domain with `out` channels for each copy."""
+        return one_copy(x, self.copies).with_channels(self.out * self.copies)
 
-    def carries(self, *x: Space) -> bool:  # noqa: ARG002  the same for every space
-        """It is linear, and the same at every point."""
+    def band_preserving(self) -> bool:
+        """Return True: it is linear and acts on every point alike."""
         return True
 
-    def cost(self, *x: Space) -> Cost:
-        """A multiplication and an addition for each entry of W at each point."""
-        volume, c = x[0].domain.volume(), one_copy(x[0], self.copies).channels
+    def cost(self, x: Space) -> Cost:
+        """Count a multiplication and an addition for each entry of W at each point."""
+        volume, c = x.domain.volume(), one_copy(x, self.copies).channels
         added = self.out if self.bias else 0
-        w = x[0].width  # a complex product is four real ones
+        w = x.width  # a complex product is four real ones
         each = Cost(
             w * (c * self.out + added),
             volume * (w * w * 2 * c * self.out + w * added),
@@ -75,17 +77,17 @@ class Linear(Block):
         )
         return all_copies(each, self.copies)
 
-    def complex_weights(self, *x: Space) -> int:
-        """All of them, of complex functions."""
-        return self.cost(*x).params // 2 if x[0].complex else 0
+    def complex_weights(self, x: Space) -> int:
+        """Count all weights if the function is complex."""
+        return self.cost(x).params // 2 if x.complex else 0
 
-    def lower(self, *x: Space) -> nn.Module:
+    def lower(self, x: Space) -> nn.Module:
         """See `opdsl.nn.layers.pointwise.Linear` and `ComplexLinear`."""
         from opdsl.nn.layers import grouped, pointwise
 
-        c = one_copy(x[0], self.copies).channels
+        c = one_copy(x, self.copies).channels
         if self.copies > 1:
-            kind = "complex_linear" if x[0].complex else "linear"
-            return grouped.Copies(kind, self.copies, c, self.out, bias=self.bias)
-        made = pointwise.ComplexLinear if x[0].complex else pointwise.Linear
+            kind = "complex_linear" if x.complex else "linear"
+            return grouped.GroupedLayer(kind, self.copies, c, self.out, bias=self.bias)
+        made = pointwise.ComplexLinear if x.complex else pointwise.Linear
         return made(c, self.out, bias=self.bias)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
 from opdsl.blocks.pointwise.apply import TRANSCENDENTAL, Activation
-from opdsl.ir.block import BYTES, Block, Cost
+from opdsl.ir.block import BYTES, Block, Cost, Ragged
 from opdsl.ir.dims import PositiveCount
 from opdsl.ir.spaces import Space
 
@@ -16,9 +16,11 @@ if TYPE_CHECKING:
 
 
 class Mlp(Block):
-    """w(x) = W_n sigma(... sigma(W_1 v(x) + b_1) ...) + b_n: the same network at every point.
+    """w(x) = W_n sigma(... sigma(W_1 v(x) + b_1) ...) + b_n, with one network for all points.
 
-    No activation stands behind the last layer. On a vector it is an ordinary network.
+    v : D -> R^m gives w : D -> R^(last of `widths`) on any domain D; on a vector it is an ordinary
+    perceptron. The last layer has no activation. It acts at each point alone and converges under
+    refinement.
 
     ```op
     edition 2026
@@ -32,13 +34,13 @@ class Mlp(Block):
     ```
 
     Attributes:
-        widths: channels behind each layer; the last is that of the result.
-        act: the activation between the layers, see `apply`.
+        widths: number of channels of each layer's result, that of the block last.
+        act: activation between the layers, see `apply`.
 
     Source: Lu et al. 2021, arXiv:1910.03193 (the nets of DeepONet).
     """
 
-    ragged: ClassVar[Literal["each", "pointwise", "own"]] = "pointwise"
+    ragged: ClassVar[Ragged] = "pointwise"
     samples: ClassVar[tuple[dict[str, Any], ...]] = (
         {"inputs": (3,), "widths": (4, 2)},
         {"inputs": ("R^2",), "widths": (5,), "act": "tanh"},
@@ -49,21 +51,21 @@ class Mlp(Block):
     )
     act: Activation = Field(default="gelu", description="between the layers")
 
-    def infer(self, *x: Space) -> Space:
-        """The last of `widths` on the same domain."""
-        return x[0].with_channels(self.widths[-1])
+    def infer(self, x: Space) -> Space:
+        """Return the domain with the last of `widths` as channels."""
+        return x.with_channels(self.widths[-1])
 
-    def cost(self, *x: Space) -> Cost:
-        """A matrix and a constant for each layer."""
-        pairs = list(zip((x[0].channels, *self.widths), self.widths, strict=False))
+    def cost(self, x: Space) -> Cost:
+        """Count a matrix and a bias for each layer."""
+        pairs = list(zip((x.channels, *self.widths), self.widths, strict=False))
         params = sum(a * b + b for a, b in pairs)
         bent = TRANSCENDENTAL * sum(self.widths[:-1])
-        volume = x[0].domain.volume()
+        volume = x.domain.volume()
         flops = volume * (sum(2 * a * b + b for a, b in pairs) + bent)
         return Cost(params, flops, volume * (self.widths[-1] * BYTES))
 
-    def lower(self, *x: Space) -> nn.Module:
+    def lower(self, x: Space) -> nn.Module:
         """See `opdsl.nn.layers.modulate.Mlp`."""
         from opdsl.nn.layers import modulate
 
-        return modulate.Mlp((x[0].channels, *self.widths), self.act)
+        return modulate.Mlp((x.channels, *self.widths), self.act)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from opdsl.ir.block import BYTES, Block, Cost, Refusal
+from opdsl.ir.block import BYTES, Block, Cost, GridSizes, Ragged, Refusal
 from opdsl.ir.spaces import Space
 
 if TYPE_CHECKING:
@@ -12,10 +12,11 @@ if TYPE_CHECKING:
 
 
 class Modulate(Block):
-    """w(x) = v(x) (1 + G c) + B c: every channel is scaled and shifted by what the vector c says.
+    """w(x) = v(x) (1 + G c) + B c: a vector c scales and shifts every channel of v (FiLM).
 
-    G c and B c are linear in c with constants, and zero at the beginning, so that training starts
-    from w = v.
+    v : D -> R^n and c : R^m give w : D -> R^n on any domain D. G c and B c stand for affine
+    functions of c that are zero at the beginning, so that training starts from w = v. It acts at
+    each point alone and converges under refinement.
 
     ```op
     edition 2026
@@ -33,40 +34,39 @@ class Modulate(Block):
     Source: Perez et al. 2018, arXiv:1709.07871, eq. (1) and (2).
     """
 
-    arity: ClassVar[tuple[int, int | None]] = (2, 2)
-    ragged: ClassVar[Literal["each", "pointwise", "own"]] = "own"
+    ragged: ClassVar[Ragged] = "own"
     samples: ClassVar[tuple[dict[str, Any], ...]] = (
         {"inputs": (3, "R^2")},
         {"inputs": ("R^3", "R^1")},
     )
 
-    def infer(self, *x: Space) -> Space:
-        """As many channels on the domain of the function."""
-        if x[1].domain.kind != "vector":
+    def infer(self, v: Space, c: Space) -> Space:
+        """Return the domain of the function with as many channels."""
+        if c.domain.kind != "vector":
             raise Refusal(
                 "OP0301",
                 "`modulate` takes a function, then a vector",
-                f"this is `{x[1]}`",
+                f"this is `{c}`",
                 at=1,
                 helps=(
                     "turn them round: `modulate(v, c)`"
-                    if x[0].domain.kind == "vector"
+                    if v.domain.kind == "vector"
                     else "a function is multiplied point by point: `v * w`",
                 ),
             )
-        return x[0].with_channels(x[0].channels)
+        return v.with_channels(v.channels)
 
-    def reach(self, sizes: tuple[tuple[int, ...], ...], *x: Space) -> tuple[int, ...]:  # noqa: ARG002  the same for every input
-        """The vector is the same at every point."""
+    def receptive_field(self, sizes: GridSizes, _v: Space, _c: Space) -> tuple[int, ...]:
+        """Return 0: the vector is the same at every point."""
         return (0,) * len(sizes[-1])
 
-    def cost(self, *x: Space) -> Cost:
-        """Two matrices with constants; two operations for each number."""
-        params = 2 * x[0].channels * (x[1].channels + 1)
-        return Cost(params, x[0].numbers() * 2 + 2 * params, x[0].numbers() * BYTES)
+    def cost(self, v: Space, c: Space) -> Cost:
+        """Count two matrices with biases, and two operations for each number."""
+        params = 2 * v.channels * (c.channels + 1)
+        return Cost(params, v.numbers() * 2 + 2 * params, v.numbers() * BYTES)
 
-    def lower(self, *x: Space) -> nn.Module:
+    def lower(self, v: Space, c: Space) -> nn.Module:
         """See `opdsl.nn.layers.modulate.Modulate`."""
         from opdsl.nn.layers import modulate
 
-        return modulate.Modulate(x[0].channels, x[1].channels)
+        return modulate.Modulate(v.channels, c.channels)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING
 
-from opdsl.ir.block import BYTES, Block, Cost
-from opdsl.ir.complex_parts import needs_complex, real_part_of
+from opdsl.blocks.pointwise._complex_part import ComplexPart
+from opdsl.ir.block import BYTES, Cost
 from opdsl.ir.spaces import Space
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-class Modulus(Block):
+class Modulus(ComplexPart):
     """w(x) = |v(x)|: the absolute value, number by number.
+
+    v : D -> C^n gives w : D -> R^n, on any domain D.
 
     ```op
     edition 2026
@@ -30,24 +32,12 @@ class Modulus(Block):
     Source: number by number; nothing to cite. The derivative at zero is taken as zero.
     """
 
-    complex: ClassVar[bool] = True
-    ragged: ClassVar[Literal["each", "pointwise", "own"]] = "pointwise"
-    samples: ClassVar[tuple[dict[str, Any], ...]] = (
-        {"inputs": ("D -> C^3",)},
-        {"inputs": ("K -> C^1",)},
-    )
-
-    def infer(self, *x: Space) -> Space:
-        """Real values of as many channels."""
-        needs_complex(self.keyword(), x[0])
-        return real_part_of(x[0])
-
-    def cost(self, *x: Space) -> Cost:
-        """Two squares, a sum and a root for each number."""
-        numbers = self.infer(*x).numbers()
+    def cost(self, x: Space) -> Cost:
+        """Count two squares, a sum and a root for each number."""
+        numbers = self.infer(x).numbers()
         return Cost(0, numbers * 4, numbers * BYTES)
 
-    def lower(self, *x: Space) -> nn.Module:  # noqa: ARG002  the same for every space
+    def lower(self, _x: Space) -> nn.Module:
         """See `opdsl.nn.layers.complex_parts.Modulus`."""
         from opdsl.nn.layers import complex_parts
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, PositiveInt
 
-from opdsl.ir.block import BYTES, Block, Cost, Refusal
+from opdsl.ir.block import BYTES, Block, Cost, GridSizes, Ragged, Refusal
 from opdsl.ir.channel_groups import COPIES, one_copy
 from opdsl.ir.combine_rules import count
 from opdsl.ir.dims import PositiveCount
@@ -20,7 +20,9 @@ OPERATIONS = 5  # for each number: two sums for the moments, one difference, two
 
 
 class Norm(Block):
-    """w = (v - mean) / sqrt(var + 1e-5) * gamma + beta; the kinds differ in what is averaged.
+    """w = (v - mean) / sqrt(var + 1e-5) * gamma + beta; `kind` chooses what the mean is taken over.
+
+    v : D -> R^n gives w : D -> R^n on any domain D.
 
     | kind     | mean over                               | trained     |
     |----------|-----------------------------------------|-------------|
@@ -29,8 +31,8 @@ class Norm(Block):
     | layer    | the channels, at each point             | gamma, beta |
     | batch    | the batch and the grid, for each channel | gamma, beta |
 
-    A mean over the grid tends to the integral, so every kind converges under refinement. `batch`
-    keeps running means for evaluation.
+    A mean over the grid tends to the integral, so every kind converges under refinement. The kind
+    `batch` uses running means in evaluation.
 
     ```op
     edition 2026
@@ -45,16 +47,17 @@ class Norm(Block):
     ```
 
     Attributes:
-        kind: instance, group, layer or batch.
-        groups: for `group`, into how many groups the channels are split evenly.
-        copies: n, if the channels are those of n variables, one after the other, each of which is
-            normalised by itself with the same gamma and beta; `groups` are then those of one.
+        kind: instance, group, layer or batch, see the table.
+        groups: for `group`, the number of groups into which the channels are split evenly.
+        copies: number of groups into which the channels are split, for functions that contain
+            several variables one after the other. Each is normalised by itself with a common gamma
+            and beta, and `groups` counts those within one.
 
-    Source: Ulyanov et al. 2016, arXiv:1607.08022; Wu and He 2018, arXiv:1803.08494;
-        Ba et al. 2016, arXiv:1607.06450; Ioffe and Szegedy 2015, arXiv:1502.03167.
+    Source: Ulyanov et al. 2016, arXiv:1607.08022; Wu and He 2018, arXiv:1803.08494; Ba et al. 2016,
+        arXiv:1607.06450; Ioffe and Szegedy 2015, arXiv:1502.03167.
     """
 
-    ragged: ClassVar[Literal["each", "pointwise", "own"]] = "own"
+    ragged: ClassVar[Ragged] = "own"
     samples: ClassVar[tuple[dict[str, Any], ...]] = (
         {"inputs": (3,)},
         {"inputs": (4,), "kind": "group", "groups": 2},
@@ -71,10 +74,10 @@ class Norm(Block):
     groups: PositiveInt = Field(default=1, description="groups of channels, for `kind = group`")
     copies: PositiveCount = Field(default=1, description=COPIES)
 
-    def infer(self, *x: Space) -> Space:
-        """As many channels on the same domain."""
-        self._check_groups(one_copy(x[0], self.copies).channels)
-        return x[0].with_channels(x[0].channels)
+    def infer(self, x: Space) -> Space:
+        """Return the domain with as many channels."""
+        self._check_groups(one_copy(x, self.copies).channels)
+        return x.with_channels(x.channels)
 
     def _check_groups(self, channels: int) -> None:
         if self.groups > 1 and self.kind != "group":
@@ -95,25 +98,25 @@ class Norm(Block):
                 helps=(f"take a divisor of {channels}",),
             )
 
-    def reach(self, sizes: tuple[tuple[int, ...], ...], *x: Space) -> tuple[int, ...] | None:  # noqa: ARG002  the same for every input
-        """No point sees another where no mean over the grid is taken; `batch` keeps its means."""
+    def receptive_field(self, sizes: GridSizes, _x: Space) -> tuple[int, ...] | None:
+        """Return 0 for kinds without a mean over the grid; `batch` has running means."""
         return (0,) * len(sizes[-1]) if self.kind in {"layer", "batch"} else None
 
-    def cost(self, *x: Space) -> Cost:
-        """Two numbers for each channel, unless the kind is `instance`."""
-        each = one_copy(x[0], self.copies)
+    def cost(self, x: Space) -> Cost:
+        """Count two parameters for each channel, unless the kind is `instance`."""
+        each = one_copy(x, self.copies)
         params = 0 if self.kind == "instance" else 2 * each.channels
-        return Cost(params, x[0].numbers() * OPERATIONS, x[0].numbers() * BYTES)
+        return Cost(params, x.numbers() * OPERATIONS, x.numbers() * BYTES)
 
-    def uniform(self, given: tuple[bool, ...], *x: Space) -> bool:  # noqa: ARG002  of no matter
-        """As what comes in."""
-        return all(given)
+    def uniform(self, inputs: tuple[bool, ...], _x: Space) -> bool:
+        """Return whether the input has one value."""
+        return all(inputs)
 
-    def lower(self, *x: Space) -> nn.Module:
+    def lower(self, x: Space) -> nn.Module:
         """See `opdsl.nn.layers.norm.Norm`."""
         from opdsl.nn.layers import grouped, norm
 
-        c = one_copy(x[0], self.copies).channels
+        c = one_copy(x, self.copies).channels
         if self.copies > 1:
-            return grouped.Copies("norm", self.copies, self.kind, c, self.groups)
+            return grouped.GroupedLayer("norm", self.copies, self.kind, c, self.groups)
         return norm.Norm(self.kind, c, self.groups)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING
 
-from opdsl.ir.block import Block, Cost, free
-from opdsl.ir.complex_parts import needs_complex, real_part_of
+from opdsl.blocks.pointwise._complex_part import ComplexPart
 from opdsl.ir.spaces import Space
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-class Real(Block):
+class Real(ComplexPart):
     """w(x) = Re v(x): the real part, number by number.
+
+    v : D -> C^n gives w : D -> R^n, on any domain D.
 
     ```op
     edition 2026
@@ -30,23 +31,7 @@ class Real(Block):
     Source: number by number; nothing to cite.
     """
 
-    complex: ClassVar[bool] = True
-    ragged: ClassVar[Literal["each", "pointwise", "own"]] = "pointwise"
-    samples: ClassVar[tuple[dict[str, Any], ...]] = (
-        {"inputs": ("D -> C^3",)},
-        {"inputs": ("K -> C^1",)},
-    )
-
-    def infer(self, *x: Space) -> Space:
-        """Real values of as many channels."""
-        needs_complex(self.keyword(), x[0])
-        return real_part_of(x[0])
-
-    def cost(self, *x: Space) -> Cost:
-        """Nothing is computed."""
-        return free(self.infer(*x).numbers())
-
-    def lower(self, *x: Space) -> nn.Module:  # noqa: ARG002  the same for every space
+    def lower(self, _x: Space) -> nn.Module:
         """See `opdsl.nn.layers.complex_parts.Real`."""
         from opdsl.nn.layers import complex_parts
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from opdsl.ir.block import BYTES, Block, Cost
+from opdsl.ir.block import BYTES, Block, Cost, Ragged
 from opdsl.ir.spaces import Space
 
 if TYPE_CHECKING:
@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
 
 class Scale(Block):
-    """w = factor * v; written `2.0 * v`, `v / 2`, `-v`.
+    """w = factor * v, with a number that is not trained; written `2.0 * v`, `v / 2`, `-v`.
+
+    v : D -> R^n gives w : D -> R^n on any domain D, and complex functions likewise. The channels
+    keep their names.
 
     ```op
     edition 2026
@@ -27,14 +30,14 @@ class Scale(Block):
     ```
 
     Attributes:
-        factor: a number that is not trained.
+        factor: the number; given without a name.
 
     Source: pointwise arithmetic; nothing to cite.
     """
 
     complex: ClassVar[bool] = True
     positional: ClassVar[tuple[str, ...]] = ("factor",)
-    ragged: ClassVar[Literal["each", "pointwise", "own"]] = "pointwise"
+    ragged: ClassVar[Ragged] = "pointwise"
     samples: ClassVar[tuple[dict[str, Any], ...]] = (
         {"inputs": (3,), "factor": -0.5},
         {"inputs": (1,), "factor": 2.0},
@@ -42,19 +45,19 @@ class Scale(Block):
 
     factor: float
 
-    def infer(self, *x: Space) -> Space:
-        """The space of the input; its channels keep their names."""
-        return x[0]
+    def infer(self, x: Space) -> Space:
+        """Return the space of the input; its channels keep their names."""
+        return x
 
-    def carries(self, *x: Space) -> bool:  # noqa: ARG002  the same for every space
-        """It is linear, and the same at every point."""
+    def band_preserving(self) -> bool:
+        """Return True: it is linear and acts on every point alike."""
         return True
 
-    def cost(self, *x: Space) -> Cost:
-        """One multiplication for each number."""
-        return Cost(0, x[0].numbers(), x[0].numbers() * BYTES)
+    def cost(self, x: Space) -> Cost:
+        """Count one multiplication for each number."""
+        return Cost(0, x.numbers(), x.numbers() * BYTES)
 
-    def lower(self, *x: Space) -> nn.Module:  # noqa: ARG002  the same for every space
+    def lower(self, _x: Space) -> nn.Module:
         """See `opdsl.nn.layers.arithmetic.Scale`."""
         from opdsl.nn.layers import arithmetic
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from opdsl.ir.block import BYTES, Block, Cost, Refusal
+from opdsl.ir.block import BYTES, Block, Cost, Ragged, Refusal
 from opdsl.ir.channel_groups import COPIES, all_copies, one_copy
 from opdsl.ir.combine_rules import count
 from opdsl.ir.dims import PositiveCount
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 class Skip(Block):
     """w = v (identity), w = W v (linear), or w = g v with one number g for each channel (soft).
+
+    v : D -> R^n gives w : D -> R^out on any domain D; for complex functions W is complex and g
+    real. It acts at each point alone and converges under refinement.
 
     ```op
     edition 2026
@@ -32,16 +35,17 @@ class Skip(Block):
     ```
 
     Attributes:
-        kind: identity, linear (a matrix, no constant) or soft (real gates that begin as one).
-        out: channels of the result, for `linear`; as many as come in by default.
-        copies: n, if the channels are those of n variables, one after the other, for each of which
-            it is the same; `out` are then the channels of one.
+        kind: identity, linear (a matrix without bias) or soft (gates g that begin as one).
+        out: number of channels of the result for `linear`; by default that of v.
+        copies: number of groups into which the channels are split, for functions that contain
+            several variables one after the other. W or g acts on each group, and `out` counts the
+            channels of one.
 
-    Source: neuralop/layers/skip_connections.py at 93d3f06; its `soft-gating` is `soft`.
+    Source: neuralop/layers/skip_connections.py at 93d3f06, where `soft` is called `soft-gating`.
     """
 
     complex: ClassVar[bool] = True
-    ragged: ClassVar[Literal["each", "pointwise", "own"]] = "pointwise"
+    ragged: ClassVar[Ragged] = "pointwise"
     samples: ClassVar[tuple[dict[str, Any], ...]] = (
         {"inputs": (3,)},
         {"inputs": (3,), "kind": "soft"},
@@ -60,9 +64,9 @@ class Skip(Block):
     )
     copies: PositiveCount = Field(default=1, description=COPIES)
 
-    def infer(self, *x: Space) -> Space:
-        """`out` channels on the same domain."""
-        each = one_copy(x[0], self.copies)
+    def infer(self, x: Space) -> Space:
+        """Return the domain with `out` channels."""
+        each = one_copy(x, self.copies)
         c = each.channels
         if self.kind != "linear" and self.out not in (None, c):
             raise Refusal(
@@ -73,32 +77,32 @@ class Skip(Block):
                 helps=(f"use a matrix: `skip(kind = linear, out = {self.out})`",),
             )
         if self.kind == "identity":
-            return x[0]
+            return x
         return each.with_channels((self.out or c) * self.copies)
 
-    def carries(self, *x: Space) -> bool:  # noqa: ARG002  the same for every space
-        """It is linear, and the same at every point."""
+    def band_preserving(self) -> bool:
+        """Return True: it is linear and acts on every point alike."""
         return True
 
-    def cost(self, *x: Space) -> Cost:
-        """Nothing, one real number for each channel, or a matrix."""
-        c, w = one_copy(x[0], self.copies).channels, x[0].width
+    def cost(self, x: Space) -> Cost:
+        """Count nothing, one real number for each channel, or a matrix."""
+        c, w = one_copy(x, self.copies).channels, x.width
         out = self.out or c
-        volume, matrix = x[0].domain.volume(), c * out
+        volume, matrix = x.domain.volume(), c * out
         params = {"identity": 0, "linear": w * matrix, "soft": out}[self.kind]
         # a product of complex numbers is four real ones and as many sums
         each = {"identity": 0, "linear": w * w * 2 * matrix, "soft": w * out}[self.kind]
         return all_copies(Cost(params, volume * each, volume * (w * out * BYTES)), self.copies)
 
-    def complex_weights(self, *x: Space) -> int:
-        """The matrix, of complex functions."""
-        return self.cost(*x).params // 2 if x[0].complex and self.kind == "linear" else 0
+    def complex_weights(self, x: Space) -> int:
+        """Count the matrix if the function is complex."""
+        return self.cost(x).params // 2 if x.complex and self.kind == "linear" else 0
 
-    def lower(self, *x: Space) -> nn.Module:
+    def lower(self, x: Space) -> nn.Module:
         """See `opdsl.nn.layers.skip.Skip`."""
         from opdsl.nn.layers import grouped, skip
 
-        c, real = one_copy(x[0], self.copies).channels, not x[0].complex
+        c, real = one_copy(x, self.copies).channels, not x.complex
         if self.copies > 1:
-            return grouped.Copies("skip", self.copies, self.kind, c, self.out or c, real=real)
+            return grouped.GroupedLayer("skip", self.copies, self.kind, c, self.out or c, real=real)
         return skip.Skip(self.kind, c, self.out or c, real=real)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
-from opdsl.ir.block import Ask, Block, Cost, Refusal, free
+from opdsl.ir.block import Block, Cost, Refusal, SideInput, copy_cost
 from opdsl.ir.spaces import Domain, Space
 
 if TYPE_CHECKING:
@@ -14,10 +14,12 @@ if TYPE_CHECKING:
 
 
 class Static(Block):
-    """w = (f_1, f_2, ...): fields that are the same for all samples, such as a land mask.
+    """w = (f_1, f_2, ...): fields that all samples share, such as a land mask.
 
-    They are given with each call of the module by their names, at the resolution of that call:
-    `model(x, orography = h)` with h of the shape of the grid.
+    The result is w : domain -> R^(number of fields); its channels have the names of the fields.
+    Each call of the module gives the fields by name, at the resolution of the call: `model(x,
+    orography = h)` with h of the shape of the grid. A domain with points of its own in each sample
+    is refused.
 
     ```op
     edition 2026
@@ -32,13 +34,12 @@ class Static(Block):
     ```
 
     Attributes:
-        domain: where they live.
-        fields: their names.
+        domain: the domain of the fields; given without a name.
+        fields: their names, one channel each.
 
     Source: nothing to cite.
     """
 
-    arity: ClassVar[tuple[int, int | None]] = (0, 0)
     positional: ClassVar[tuple[str, ...]] = ("domain",)
     samples: ClassVar[tuple[dict[str, Any], ...]] = (
         {"inputs": (), "domain": "D", "fields": ("mask", "height")},
@@ -47,8 +48,8 @@ class Static(Block):
     domain: Domain = Field(description="where the fields live")
     fields: tuple[str, ...] = Field(min_length=1, description="their names")
 
-    def infer(self, *x: Space) -> Space:  # noqa: ARG002  it has no inputs
-        """A channel for each field, with its name."""
+    def infer(self) -> Space:
+        """Return the domain with a channel for each field, with its name."""
         if self.domain.geometry == "per_sample":
             raise Refusal(
                 "OP0311",
@@ -62,16 +63,16 @@ class Static(Block):
             raise Refusal("OP0203", f"field `{twice}` is named twice", "again here", at="fields")
         return Space(domain=self.domain, channels=len(self.fields), components=self.fields)
 
-    def asks(self, *x: Space) -> tuple[Ask, ...]:  # noqa: ARG002  it has no inputs
-        """Each field, by its name."""
-        return tuple(Ask(y, "field", self.domain) for y in self.fields)
+    def side_inputs(self) -> tuple[SideInput, ...]:
+        """Return each field by its name."""
+        return tuple(SideInput(y, "field", self.domain) for y in self.fields)
 
-    def cost(self, *x: Space) -> Cost:
-        """A copy."""
-        return free(self.infer(*x).numbers())
+    def cost(self) -> Cost:
+        """Count a copy."""
+        return copy_cost(self.infer().numbers())
 
-    def lower(self, *x: Space) -> nn.Module:  # noqa: ARG002  it has no inputs
-        """See `opdsl.nn.points.inputs.Static`."""
+    def lower(self) -> nn.Module:
+        """See `opdsl.nn.points.inputs.StaticFields`."""
         from opdsl.nn.points import inputs
 
-        return inputs.Static()
+        return inputs.StaticFields()

@@ -14,13 +14,14 @@ if TYPE_CHECKING:
 
 
 class DivergenceFree(Block):
-    """w = v - grad Laplace^-1 div v: the projection of Leray, on fields without divergence.
+    """w = v - grad Laplace^-1 div v: the Leray projection onto fields without divergence.
 
-    The channels are the components of one vector field along the axes, in their order, or of
-    several, one after the other. It is exact for what the grid holds, at odd and even sizes; the
-    frequency that an even grid cannot tell from its negative counts as constant, as it does for the
-    derivative. The mean flow stays. An axis with two ends is taken to close one spacing behind the
-    last point.
+    v : D -> R^(d m) gives w : D -> R^(d m) on a grid D of d axes. The channels are the components
+    of one vector field along the axes, in their order, or of m fields one after the other. It is
+    exact for the frequencies of the grid, at odd and even sizes; the frequency that an even grid
+    cannot distinguish from its negative counts as constant, as in the derivative. The mean of the
+    field is unchanged. Every axis is treated as periodic; an axis with two ends closes one spacing
+    behind the last point.
 
     ```op
     edition 2026
@@ -39,36 +40,36 @@ class DivergenceFree(Block):
 
     kinds: ClassVar[frozenset[str]] = frozenset({"grid"})
     samples: ClassVar[tuple[dict[str, Any], ...]] = ({"inputs": (6,)},)
-    rings: ClassVar[bool] = True
+    assumes_periodic: ClassVar[bool] = True
 
-    def infer(self, *x: Space) -> Space:
-        """The same field."""
-        axes = x[0].domain.dims
-        channels: object = x[0].channels
-        if not isinstance(channels, Poly) and x[0].channels % axes:
+    def infer(self, x: Space) -> Space:
+        """Return the space of the input."""
+        axes = x.domain.dims
+        channels: object = x.channels
+        if not isinstance(channels, Poly) and x.channels % axes:
             raise Refusal(
                 "OP0303",
-                f"{x[0].channels} channels are no vector fields on {axes} axes",
+                f"{x.channels} channels are no vector fields on {axes} axes",
                 f"a field has {axes} components",
                 at=0,
                 helps=(f"make them so before: `linear(out = {axes})`",),
             )
-        return x[0]
+        return x
 
-    def carries(self, *x: Space) -> bool:  # noqa: ARG002  the same for every space
-        """It makes no frequency."""
+    def band_preserving(self) -> bool:
+        """Return True: it acts on each frequency by itself."""
         return True
 
-    def cost(self, *x: Space) -> Cost:
-        """Transforms there and back, and a product with the frequencies."""
-        flops = transform(x[0]) + transform(x[0]) + x[0].numbers() * (4 * x[0].domain.dims)
-        return Cost(0, flops, x[0].numbers() * BYTES)
+    def cost(self, x: Space) -> Cost:
+        """Count the transforms in both directions, and a product with the frequencies."""
+        flops = transform(x) + transform(x) + x.numbers() * (4 * x.domain.dims)
+        return Cost(0, flops, x.numbers() * BYTES)
 
-    def lower(self, *x: Space) -> nn.Module:
+    def lower(self, x: Space) -> nn.Module:
         """See `opdsl.nn.spectral.divergence_free.DivergenceFree`."""
         from opdsl.nn.spectral import divergence_free
 
-        domain = x[0].domain
+        domain = x.domain
         return divergence_free.DivergenceFree(
             tuple(a.hi - a.lo for a in domain.axes), domain.periodic
         )

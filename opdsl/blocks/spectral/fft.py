@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, NonNegativeInt
 
-from opdsl.ir.block import BYTES, Block, Bound, Cost, Work
-from opdsl.ir.modes import bounds, each_axis, frequencies, transform_work
+from opdsl.ir.block import BYTES, Block, Bound, Cost, GridSizes, Work
+from opdsl.ir.modes import bounds, each_axis, transform_work
 from opdsl.ir.regrid import transform
 from opdsl.ir.spaces import Space
+from opdsl.spectrum import frequencies
 
 if TYPE_CHECKING:
     from torch import nn
@@ -18,9 +19,11 @@ if TYPE_CHECKING:
 class Fft(Block):
     """s_k = mean over the grid of v(x) exp(-2 pi i k.x), for |k| <= m: Fourier coefficients.
 
-    They are the factors in v(x) = sum_k s_k exp(2 pi i k.x), x in periods of the box, and so do not
-    depend on the resolution; the mean of |v|^2 is the sum of |s_k|^2 over all k. Of a real function
-    the last axis has k = 0 ... m only, the others are conjugates.
+    v : D -> R^n gives s : spectrum(D, m) -> C^n on a grid D with 2 m + 1 points on each axis. The
+    s_k are the factors in v(x) = sum_k s_k exp(2 pi i k.x), x in periods of the box, so they do not
+    depend on the resolution; the mean of |v|^2 is the sum of |s_k|^2 over all k. For real functions
+    the last axis has k = 0 ... m only, the others are conjugates. Every axis is treated as
+    periodic.
 
     ```op
     edition 2026
@@ -35,13 +38,14 @@ class Fft(Block):
     ```
 
     Attributes:
-        modes: m, the greatest frequency kept; one number for all axes or one for each.
+        modes: m, the greatest frequency of the result, in periods per box; one number for all axes
+            or one for each.
 
     Source: Li et al. 2021, arXiv:2010.08895, eq. (4), the transform F; Trefethen 2000,
         doi:10.1137/1.9780898719598.
     """
 
-    rings: ClassVar[bool] = True
+    assumes_periodic: ClassVar[bool] = True
     kinds: ClassVar[frozenset[str]] = frozenset({"grid"})
     complex: ClassVar[bool] = True
     kernels: ClassVar[tuple[str, ...]] = ("fft", "dft")
@@ -54,30 +58,30 @@ class Fft(Block):
         description="the greatest frequency kept, one number or one for each axis"
     )
 
-    def infer(self, *x: Space) -> Space:
-        """Complex coefficients of as many channels."""
-        modes = each_axis(self.modes, x[0])
-        kept = x[0].domain.spectrum(modes, halved=not x[0].complex)
-        return Space(domain=kept, channels=x[0].channels, field="C")
+    def infer(self, x: Space) -> Space:
+        """Return the spectrum with as many channels."""
+        modes = each_axis(self.modes, x)
+        kept = x.domain.spectrum(modes, halved=not x.complex)
+        return Space(domain=kept, channels=x.channels, field="C")
 
-    def bounds(self, *x: Space) -> tuple[Bound, ...]:
-        """2 m + 1 points on each axis."""
-        return bounds(x[0].domain, self._bands(x[0]), self.modes)
+    def bounds(self, x: Space) -> tuple[Bound, ...]:
+        """Require 2 m + 1 points on each axis."""
+        return bounds(x.domain, self._bands(x), self.modes)
 
     def _bands(self, x: Space) -> tuple[range, ...]:
         return frequencies(each_axis(self.modes, x), real=not x.complex)
 
-    def cost(self, *x: Space) -> Cost:
-        """A fast transform."""
-        return Cost(0, transform(x[0]), self.infer(*x).numbers() * BYTES)
+    def cost(self, x: Space) -> Cost:
+        """Count a fast transform."""
+        return Cost(0, transform(x), self.infer(x).numbers() * BYTES)
 
-    def work(self, kernel: str, sizes: tuple[tuple[int, ...], ...], *x: Space) -> Work:
-        """One transform, cut after each axis."""
-        real = not x[0].complex
-        return transform_work(kernel, x[0].channels, sizes[0], self._bands(x[0]), real=real)
+    def work(self, kernel: str, sizes: GridSizes, x: Space) -> Work:
+        """Count one transform, truncated after each axis."""
+        real = not x.complex
+        return transform_work(kernel, x.channels, sizes[0], self._bands(x), real=real)
 
-    def lower(self, *x: Space) -> nn.Module:
-        """See `opdsl.nn.spectral.transforms.Cut`."""
+    def lower(self, x: Space) -> nn.Module:
+        """See `opdsl.nn.spectral.transforms.TruncatedFFT`."""
         from opdsl.nn.spectral import transforms
 
-        return transforms.Cut(each_axis(self.modes, x[0]))
+        return transforms.TruncatedFFT(each_axis(self.modes, x))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from opdsl.blocks.pointwise.apply import TRANSCENDENTAL
-from opdsl.ir.block import BYTES, Block, Cost
+from opdsl.ir.block import BYTES, Block, Cost, Ragged
 from opdsl.ir.spaces import Space
 
 if TYPE_CHECKING:
@@ -15,9 +15,11 @@ if TYPE_CHECKING:
 
 
 class FourierFeatures(Block):
-    """w = (sin(2 pi B v), cos(2 pi B v)): random waves of the values, for coordinates mostly.
+    """w = (sin(2 pi B v), cos(2 pi B v)): random waves of the values, mostly of coordinates.
 
-    B is drawn once from a normal distribution, is not trained, and is kept with the weights.
+    v : D -> R^n gives w : D -> R^(2 count) on any domain D. B is drawn once from a normal
+    distribution, is not trained, and is saved with the weights. It acts at each point alone and
+    converges under refinement.
 
     ```op
     edition 2026
@@ -32,13 +34,13 @@ class FourierFeatures(Block):
     ```
 
     Attributes:
-        count: waves; the result has twice as many channels.
-        scale: the standard deviation of their frequencies.
+        count: number of waves; the result has twice as many channels.
+        scale: standard deviation of their frequencies, in periods per unit of v.
 
     Source: Tancik et al. 2020, arXiv:2006.10739, eq. (5).
     """
 
-    ragged: ClassVar[Literal["each", "pointwise", "own"]] = "pointwise"
+    ragged: ClassVar[Ragged] = "pointwise"
     samples: ClassVar[tuple[dict[str, Any], ...]] = (
         {"inputs": (2,), "count": 3},
         {"inputs": ("R^1",), "count": 2, "scale": 0.5},
@@ -47,18 +49,18 @@ class FourierFeatures(Block):
     count: PositiveInt = Field(description="waves; twice as many channels")
     scale: PositiveFloat = Field(default=1.0, description="standard deviation of the frequencies")
 
-    def infer(self, *x: Space) -> Space:
-        """2 `count` channels on the same domain."""
-        return x[0].with_channels(2 * self.count)
+    def infer(self, x: Space) -> Space:
+        """Return the domain with 2 `count` channels."""
+        return x.with_channels(2 * self.count)
 
-    def cost(self, *x: Space) -> Cost:
-        """A matrix product, a sine and a cosine."""
-        volume = x[0].domain.volume()
-        each = 2 * x[0].channels * self.count + 2 * TRANSCENDENTAL * self.count
+    def cost(self, x: Space) -> Cost:
+        """Count a matrix product, a sine and a cosine."""
+        volume = x.domain.volume()
+        each = 2 * x.channels * self.count + 2 * TRANSCENDENTAL * self.count
         return Cost(0, volume * each, volume * (2 * self.count * BYTES))
 
-    def lower(self, *x: Space) -> nn.Module:
+    def lower(self, x: Space) -> nn.Module:
         """See `opdsl.nn.layers.modulate.FourierFeatures`."""
         from opdsl.nn.layers import modulate
 
-        return modulate.FourierFeatures(x[0].channels, self.count, self.scale)
+        return modulate.FourierFeatures(x.channels, self.count, self.scale)

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
-from opdsl.ir.block import BYTES, Block, Bound, Cost, Work
+from opdsl.ir.block import BYTES, Block, Bound, Cost, GridSizes, Work
 from opdsl.ir.complex_parts import needs_complex
-from opdsl.ir.modes import bounds, frequencies, transform_work
+from opdsl.ir.modes import bounds, transform_work
 from opdsl.ir.regrid import same_interval, transform
 from opdsl.ir.spaces import Domain, Space
+from opdsl.spectrum import frequencies
 
 if TYPE_CHECKING:
     from torch import nn
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
 class Ifft(Block):
     """v(x) = sum_k s_k exp(2 pi i k.x), sampled on a grid: the inverse of `fft`.
 
-    It can be sampled on every grid of the declaration that has 2 m + 1 points, and is the same
-    function on all. Coefficients that came from a real function give a real one.
+    s : spectrum(D, m) -> C^n gives v : to -> R^n if the coefficients come from a real function,
+    else v : to -> C^n. The grid needs 2 m + 1 points on each axis; v is one function for all such
+    grids.
 
     ```op
     edition 2026
@@ -35,8 +37,7 @@ class Ifft(Block):
     ```
 
     Attributes:
-        to: the grid of the result, of the same declaration; the one of which these are the modes by
-            default.
+        to: the grid of the result, of the declaration of D; by default D.
 
     Source: Li et al. 2021, arXiv:2010.08895, eq. (4), the transform F^-1.
     """
@@ -52,18 +53,18 @@ class Ifft(Block):
 
     to: Domain | None = Field(default=None, description="the grid of the result")
 
-    def infer(self, *x: Space) -> Space:
-        """As many channels on `to`, real if the coefficients are half of all."""
-        needs_complex(self.keyword(), x[0])
-        to = self.to or x[0].domain.factors[0]
-        same_interval(x[0].on(x[0].domain.factors[0]), to)
-        return Space(domain=to, channels=x[0].channels, field="R" if x[0].domain.halved else "C")
+    def infer(self, x: Space) -> Space:
+        """Return `to` with as many channels, real if the spectrum is that of a real function."""
+        needs_complex(self.keyword(), x)
+        to = self.to or x.domain.factors[0]
+        same_interval(x.on(x.domain.factors[0]), to)
+        return Space(domain=to, channels=x.channels, field="R" if x.domain.halved else "C")
 
-    def bounds(self, *x: Space) -> tuple[Bound, ...]:
-        """2 m + 1 points on each axis."""
-        modes = self._modes(x[0])
+    def bounds(self, x: Space) -> tuple[Bound, ...]:
+        """Require 2 m + 1 points on each axis."""
+        modes = self._modes(x)
         alike = len(set(modes)) == 1
-        return bounds(self.infer(*x).domain, self._bands(x[0]), modes[0] if alike else modes)
+        return bounds(self.infer(x).domain, self._bands(x), modes[0] if alike else modes)
 
     def _modes(self, x: Space) -> tuple[int, ...]:
         assert x.domain.modes is not None
@@ -72,18 +73,18 @@ class Ifft(Block):
     def _bands(self, x: Space) -> tuple[range, ...]:
         return frequencies(self._modes(x), real=x.domain.halved)
 
-    def cost(self, *x: Space) -> Cost:
-        """A fast transform."""
-        out = self.infer(*x)
+    def cost(self, x: Space) -> Cost:
+        """Count a fast transform."""
+        out = self.infer(x)
         return Cost(0, transform(out), out.numbers() * BYTES)
 
-    def work(self, kernel: str, sizes: tuple[tuple[int, ...], ...], *x: Space) -> Work:
-        """One transform, grown after each axis."""
-        real = x[0].domain.halved
-        return transform_work(kernel, x[0].channels, sizes[-1], self._bands(x[0]), real=real)
+    def work(self, kernel: str, sizes: GridSizes, x: Space) -> Work:
+        """Count one inverse transform, padded after each axis."""
+        real = x.domain.halved
+        return transform_work(kernel, x.channels, sizes[-1], self._bands(x), real=real)
 
-    def lower(self, *x: Space) -> nn.Module:
-        """See `opdsl.nn.spectral.transforms.Grow`."""
+    def lower(self, x: Space) -> nn.Module:
+        """See `opdsl.nn.spectral.transforms.InverseTruncatedFFT`."""
         from opdsl.nn.spectral import transforms
 
-        return transforms.Grow(self._modes(x[0]), real=x[0].domain.halved)
+        return transforms.InverseTruncatedFFT(self._modes(x), real=x.domain.halved)

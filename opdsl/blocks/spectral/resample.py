@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from opdsl.ir.block import BYTES, Block, Cost, Refusal, free
+from opdsl.ir.block import BYTES, Block, Cost, Refusal, copy_cost
 from opdsl.ir.regrid import same_interval, transform
 from opdsl.ir.spaces import Domain, Space
 
@@ -17,9 +17,11 @@ if TYPE_CHECKING:
 class Resample(Block):
     """w = v on the grid `to`: the trigonometric interpolant of v, sampled there.
 
-    Exact for functions whose frequencies both grids hold, at odd and even sizes, up and down; what
-    the coarser grid cannot hold is cut, not aliased. Axes that are not periodic are treated as if
-    they were: a jump between their ends rings.
+    v : D -> R^n gives w : to -> R^n, where D and `to` are grids of one declaration, and complex
+    functions likewise. It is exact for functions whose frequencies both grids resolve, at odd and
+    even sizes, up and down; frequencies beyond the coarser grid are removed and not aliased. Every
+    axis is treated as periodic: a jump between the ends of an axis causes Gibbs oscillations. On
+    the grid of v it is the identity.
 
     ```op
     edition 2026
@@ -33,12 +35,12 @@ class Resample(Block):
     }
     ```
 
-    `kind = linear` (one axis) and `kind = cubic` (two) are there for weights that were trained with
-    them: interpolation between the first and the last point, which the new grid's first and last
-    points are laid upon. On a periodic axis that shifts the function by up to a spacing.
+    `kind = linear` (one axis) and `kind = cubic` (two) serve weights that were trained with them:
+    they interpolate between the first and the last point, which become the first and the last point
+    of the new grid. On a periodic axis that shifts the function by up to a spacing.
 
     Attributes:
-        to: a grid of the same declaration: `D`, `D / 2`.
+        to: a grid of the declaration of D: `D`, `D / 2`.
         kind: fourier, linear or cubic.
 
     Source: scipy.signal.resample, on each axis; Trefethen 2000, doi:10.1137/1.9780898719598;
@@ -58,11 +60,11 @@ class Resample(Block):
         default="fourier", description="how values between the points are found"
     )
 
-    def infer(self, *x: Space) -> Space:
-        """The same channels on `to`."""
-        same_interval(x[0], self.to)
-        self._check_axes(x[0])
-        return x[0].on(self.to)
+    def infer(self, x: Space) -> Space:
+        """Return `to` with the channels of the input."""
+        same_interval(x, self.to)
+        self._check_axes(x)
+        return x.on(self.to)
 
     def _check_axes(self, x: Space) -> None:
         axes = {"linear": 1, "cubic": 2}.get(self.kind, x.domain.dims)
@@ -77,24 +79,24 @@ class Resample(Block):
             helps=("`kind = fourier` is exact on any number of axes",),
         )
 
-    def vanishes(self, *x: Space) -> bool:
-        """On its own grid a function stays as it is."""
-        return self.to == x[0].domain
+    def is_identity(self, x: Space) -> bool:
+        """Return whether `to` is the domain of v."""
+        return self.to == x.domain
 
-    def carries(self, *x: Space) -> bool:  # noqa: ARG002  the same for every space
-        """It makes no frequency."""
+    def band_preserving(self) -> bool:
+        """Return whether the interpolant is the trigonometric one."""
         return self.kind == "fourier"
 
-    def cost(self, *x: Space) -> Cost:
-        """A fast transform along each axis at the old size, and one at the new size."""
-        out = self.infer(*x)
-        if self.to == x[0].domain:
-            return free(out.numbers())
-        return Cost(0, transform(x[0]) + transform(out), out.numbers() * BYTES)
+    def cost(self, x: Space) -> Cost:
+        """Count a fast transform along each axis at the old size, and one at the new size."""
+        out = self.infer(x)
+        if self.to == x.domain:
+            return copy_cost(out.numbers())
+        return Cost(0, transform(x) + transform(out), out.numbers() * BYTES)
 
-    def lower(self, *x: Space) -> nn.Module:  # noqa: ARG002  the same for every space
-        """See `opdsl.nn.spectral.conv.resample` and `opdsl.nn.grid.conv.Interpolate`."""
+    def lower(self, _x: Space) -> nn.Module:
+        """See `opdsl.nn.spectral.resample.resample` and `opdsl.nn.grid.conv.Interpolate`."""
         from opdsl.nn.grid.conv import Interpolate
-        from opdsl.nn.spectral.conv import Resample
+        from opdsl.nn.spectral.resample import Resample
 
         return Resample() if self.kind == "fourier" else Interpolate(self.kind)

@@ -10,22 +10,23 @@ from pydantic import Field, NonNegativeInt
 
 from opdsl.ir.block import BYTES, Block, Bound, Cost, Refusal
 from opdsl.ir.dims import PositiveCount
-from opdsl.ir.modes import Bands, bounds, each_axis, frequencies
+from opdsl.ir.modes import bounds, each_axis
 from opdsl.ir.regrid import transform
 from opdsl.ir.spaces import KINDS, Domain, Space
+from opdsl.spectrum import Bands, frequencies
 
 if TYPE_CHECKING:
     from torch import nn
 
 
 class Series(Block):
-    """w(x) = sum_k c_k exp(2 pi i k x), |k| <= m: a trained function of the place alone, real.
+    """w(x) = sum_k c_k exp(2 pi i k x), |k| <= m: a trained real function of the coordinates alone.
 
-    It tells a model where it is, or which of several variables it looks at: a value for each point
-    that is the same function at every resolution, where `position` has one for each point of one
-    grid. The period is the domain, so an axis with two ends has one value at both. It begins as a
-    smooth random function, E|c_k|^2 proportional to (1 + |k|^2)^-3, of the variance one at every
-    point.
+    The result is w : domain -> R^out on a grid with 2 m + 1 points on each axis. It tells a model
+    where it is, or which of several variables it processes. It is one function for every
+    resolution, where `position` has a value for each point of one grid. The period is the domain,
+    so an axis with two ends has one value at both. It begins as a smooth random function, E|c_k|^2
+    proportional to (1 + |k|^2)^-3, with variance one at every point.
 
     ```op
     edition 2026
@@ -41,20 +42,20 @@ class Series(Block):
 
     `layout = neuralop` has k = 0 ... m on every axis, also where negative ones belong: the
     functions that neuraloperator can learn as positional encoding of a CoDA-NO. It divides them by
-    the number of points, so that they are others at every resolution; `faults = neuralop_93d3f06`
-    (its newest commit) does so too, for weights that were trained by it, and a warning says so.
+    the number of points, so that they differ at every resolution; `faults = neuralop_93d3f06` (its
+    newest commit) reproduces this for weights that were trained with it, and a warning says so.
 
     Attributes:
-        domain: a grid.
-        out: channels.
-        modes: the greatest frequency, in periods per box; one number for all axes or one for each.
-        layout: which frequencies `modes` means.
-        faults: of which release it has the faults.
+        domain: a grid; given without a name.
+        out: number of channels.
+        modes: m, the greatest frequency, in periods per box; one number for all axes or one for
+            each.
+        layout: which frequencies `modes` means: symmetric or neuralop.
+        faults: none, or the release of neuraloperator whose faults are reproduced.
 
     Source: Rahman et al. 2024, arXiv:2403.12553, sec. 4 (positional encoding of a variable).
     """
 
-    arity: ClassVar[tuple[int, int | None]] = (0, 0)
     positional: ClassVar[tuple[str, ...]] = ("domain",)
     sized: ClassVar[bool] = True
     samples: ClassVar[tuple[dict[str, Any], ...]] = (
@@ -76,8 +77,8 @@ class Series(Block):
         default="none", description="of which release it has the faults"
     )
 
-    def infer(self, *x: Space) -> Space:  # noqa: ARG002  it has no inputs
-        """`out` channels on the domain."""
+    def infer(self) -> Space:
+        """Return the domain with `out` channels."""
         if not self.domain.regular:
             raise Refusal(
                 "OP0301",
@@ -95,14 +96,17 @@ class Series(Block):
             return tuple(range(m + 1) for m in modes)
         return frequencies(modes)
 
-    def bounds(self, *x: Space) -> tuple[Bound, ...]:
-        """The points that hold the frequencies; of two ends with one value only one counts."""
-        found = bounds(self.infer(*x).domain, self._bands(), self.modes)
+    def bounds(self) -> tuple[Bound, ...]:
+        """Require points that resolve the frequencies; two ends with one value count once."""
+        found = bounds(self.infer().domain, self._bands(), self.modes)
         ends = (0 if closed else 1 for closed in self.domain.periodic)
         return tuple(_more(self._fewer(x), n) for x, n in zip(found, ends, strict=True))
 
     def _fewer(self, bound: Bound) -> Bound:
-        """Frequencies from 0 on need as many points as they are, but on the halved last axis."""
+        """Lower the bound of layout `neuralop`: n frequencies from 0 on need n points.
+
+        The last axis, of which half is stored, keeps its bound.
+        """
         if self.layout == "symmetric" or bound.axis == self.domain.dims - 1:
             return bound
         needed = len(self._bands()[bound.axis])
@@ -114,34 +118,34 @@ class Series(Block):
             cure=lambda there: f"modes = {there - 1}",
         )
 
-    def diverges(self, *x: Space) -> str | None:  # noqa: ARG002  the same for every input
-        """Values that shrink with the grid tend to nothing."""
+    def diverges(self) -> str | None:
+        """Return the reason if a fault is chosen: the values tend to zero."""
         if self.faults == "none":
             return None
         return "is divided by the number of points, a fault of neuraloperator"
 
-    def cost(self, *x: Space) -> Cost:
-        """A complex number for each frequency; a fast transform back."""
-        out = self.infer(*x)
+    def cost(self) -> Cost:
+        """Count a complex number for each frequency and an inverse fast transform."""
+        out = self.infer()
         params = 2 * self.out * math.prod(map(len, self._bands()))
         return Cost(params, transform(out), out.numbers() * BYTES)
 
-    def complex_weights(self, *x: Space) -> int:
-        """All of them."""
-        return self.cost(*x).params // 2
+    def complex_weights(self) -> int:
+        """Count all weights."""
+        return self.cost().params // 2
 
-    def lower(self, *x: Space) -> nn.Module:
+    def lower(self) -> nn.Module:
         """See `opdsl.nn.spectral.series.Series`."""
         from opdsl.nn.spectral import series
 
-        modes = each_axis(self.modes, self.infer(*x))
+        modes = each_axis(self.modes, self.infer())
         more = {"positive": True} if self.layout == "neuralop" else {}
         more |= {"divided": True} if self.faults != "none" else {}
         return series.Series(self.out, modes, self.domain.periodic, **more)
 
 
 def _more(bound: Bound, points: int) -> Bound:
-    """The same bound, so many points higher."""
+    """Raise a bound by a number of points."""
     if not points:
         return bound
     return dataclasses.replace(

@@ -7,20 +7,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, NonNegativeInt, StrictFloat, StrictInt
 
-from opdsl.ir.block import BYTES, Block, Bound, Cost, Refusal, Work
+from opdsl.ir.block import BYTES, Block, Bound, BoxKind, Cost, GridSizes, Refusal, Work
 from opdsl.ir.channel_groups import COPIES, one_copy
 from opdsl.ir.dims import Poly, PositiveCount
-from opdsl.ir.modes import (
-    MIX,
-    Bands,
-    Layouts,
-    bounds,
-    each_axis,
-    frequencies,
-    layout_of_each,
-    together,
-    transform_work,
-)
+from opdsl.ir.modes import MIX, bounds, each_axis, layout_of_each, together, transform_work
 from opdsl.ir.ranks import (
     Axes,
     count_numbers,
@@ -31,6 +21,7 @@ from opdsl.ir.ranks import (
 )
 from opdsl.ir.regrid import same_interval, transform
 from opdsl.ir.spaces import Domain, Space
+from opdsl.spectrum import Bands, Layouts, frequencies
 
 if TYPE_CHECKING:
     from torch import nn
@@ -39,12 +30,13 @@ BATCH = 16  # samples that are assumed where a choice depends on their number
 
 
 class SpectralConv(Block):
-    """w = F^-1(R . F(v)) + b: each kept Fourier mode k of v is multiplied by its own matrix R_k.
+    """w = F^-1(R . F(v)) + b: each Fourier mode k of v up to m is multiplied by its own matrix R_k.
 
-    `modes` is one-sided: m keeps |k| <= m on each axis, 2 m + 1 frequencies (of real functions
-    m + 1 on the last axis, whose other half is the conjugate). The grid must have 2 m + 1 points at
-    least, on both sides. The weights do not know the grid: at every resolution they are the same
-    operator, and with `to` the same function on another grid.
+    v : D -> R^n gives w : to -> R^out on grids, and complex functions likewise. `modes` is
+    one-sided: m means |k| <= m on each axis, 2 m + 1 frequencies (for real functions m + 1 on the
+    last axis, whose other half is the conjugate). Both grids need 2 m + 1 points on each axis. The
+    weights do not depend on the grid: they are one operator for every resolution, and with `to` the
+    result is one function on another grid. Every axis is treated as periodic.
 
     ```op
     edition 2026
@@ -59,10 +51,10 @@ class SpectralConv(Block):
     ```
 
     With `factor` all R_k together, a tensor (in, out, one axis for the frequencies of each axis of
-    the grid), are a product of small tensors, and `rank` says how small. `cp` has one rank, the
-    number of products of vectors that are added; `tucker` one for each axis of the tensor; `tt`
-    one between each two of them. A fraction such as `rank = 0.1` stands for the ranks by which the
-    factors have about a tenth of the numbers. The weights begin with the same spread as dense ones.
+    the grid), are a product of small tensors, and `rank` sets their size. `cp` has one rank, the
+    number of products of vectors that are added; `tucker` one for each axis of the tensor; `tt` one
+    between each two of them. A fraction such as `rank = 0.1` stands for the ranks for which the
+    factors have about a tenth of the numbers. The initial weights have the variance of dense ones.
 
     `layout` is for weights that were trained elsewhere; m then means other frequencies:
 
@@ -72,42 +64,46 @@ class SpectralConv(Block):
     | `neuralop`, as its `n_modes = 2 m` | -m ... m - 1 | 2 m | 0 ... m | 2 m |
     | `paper`, its blocks of weights as one | -m ... m - 1 | 2 m | 0 ... m - 1 | 2 m - 2 |
 
-    Of complex functions every axis is full. Axes may differ: `layout = (neuralop, symmetric)` is
-    its `n_modes` even on the first and odd, 2 m + 1, on the second. Where a grid has just 2 m
-    points, -m is the Nyquist frequency, which stands for +m too: `neuralop` and `paper` are the
-    same operator at every resolution above that one only.
+    For complex functions every axis is full. Axes may differ: `layout = (neuralop, symmetric)` is
+    its `n_modes` even on the first and odd, 2 m + 1, on the second. Where a grid has exactly 2 m
+    points, -m is the Nyquist frequency, which stands for +m too: `neuralop` and `paper` are one
+    operator for all resolutions above that one only.
 
-    `faults` is for weights that were trained under a fault and mean nothing without it. In two axes
+    `faults` is for weights that were trained with a fault and are useless without it. In two axes
     and more neuraloperator puts negative frequencies into wrong places where the grid changes, its
     release 2.0.0 also at odd sizes, and those of complex functions always; in any number of axes it
-    cuts the imaginary part of the last frequency there. `faults = neuralop_93d3f06` (its newest
-    commit) or `neuralop_2_0_0` does so too. That is no operator: what it does depends on the
-    resolution, and a warning says so.
+    removes the imaginary part of the last frequency there. `faults = neuralop_93d3f06` (its newest
+    commit) or `neuralop_2_0_0` reproduces this. The result depends on the resolution and has no
+    limit, and a warning says so.
 
     Attributes:
-        modes: the greatest frequency kept, in periods per box; one number for all axes or one for
-            each.
-        out: channels of the result; as many as come in by default.
-        to: the grid of the result, of the same declaration; that of v by default.
+        modes: m, the greatest frequency with weights, in periods per box; one number for all axes
+            or one for each.
+        out: number of channels of the result; by default that of v.
+        to: the grid of the result, of the declaration of D; by default D.
         bias: whether a trained constant b is added.
-        factor: how the weight is kept.
+        factor: form of the weight: dense, cp, tucker or tt.
         rank: of a factorised weight: a fraction of the numbers of a dense one, above 0 and at most
             1; or whole numbers, one for all or one for each, none above the full rank.
         separable: whether R_k is diagonal, so that each channel is convolved with itself only.
-        copies: n, if the channels are those of n variables, one after the other, each of which is
-            convolved with the same R and b; `out` are then the channels of one.
+        copies: number of groups into which the channels are split, for functions that contain
+            several variables one after the other. Each is convolved with the common R and b, and
+            `out` counts the channels of one.
         layout: which frequencies `modes` means, one word for all axes or one for each.
-        faults: of which release it has the faults.
+        faults: none, or the release of neuraloperator whose faults are reproduced.
 
-    Source: Li et al. 2021, arXiv:2010.08895, eq. (4), whose program is the layout `paper`;
-        Kossaifi et al. 2023, arXiv:2310.00120, sec. 3, for the factors.
+    Source: Li et al. 2021, arXiv:2010.08895, eq. (4), whose program is the layout `paper`; Kossaifi
+        et al. 2023, arXiv:2310.00120, sec. 3, for the factors.
     """
 
-    rings: ClassVar[bool] = True
+    assumes_periodic: ClassVar[bool] = True
     kinds: ClassVar[frozenset[str]] = frozenset({"grid"})
     complex: ClassVar[bool] = True
     sized: ClassVar[bool] = True
     kernels: ClassVar[tuple[str, ...]] = ("fft", "dft")
+    drawn_as: ClassVar[BoxKind | None] = "integral"
+    limits_modes: ClassVar[bool] = True
+    narrows_spectrum: ClassVar[bool] = True
     samples: ClassVar[tuple[dict[str, Any], ...]] = (
         {"inputs": (3,), "modes": 2, "out": 5},
         {"inputs": (2,), "modes": 1, "bias": False},
@@ -146,9 +142,9 @@ class SpectralConv(Block):
         default="none", description="of which release it has the faults"
     )
 
-    def infer(self, *x: Space) -> Space:
-        """`out` channels on `to`."""
-        each = one_copy(x[0], self.copies)
+    def infer(self, x: Space) -> Space:
+        """Return `to` with `out` channels."""
+        each = one_copy(x, self.copies)
         self._check_modes(each)
         if self.separable:
             own_channels(each, self.out)
@@ -176,7 +172,7 @@ class SpectralConv(Block):
         return frequencies(each_axis(self.modes, x), self.layout, real=not x.complex)
 
     def _axes(self, x: Space) -> Axes:
-        """The axes of the weight."""
+        """Return the axes of the weight."""
         out = self.out or x.channels
         matrix = {"channels": x.channels} if self.separable else {"in": x.channels, "out": out}
         names = (*matrix, *(a.name for a in x.domain.axes))
@@ -185,52 +181,52 @@ class SpectralConv(Block):
     def _ranks(self, x: Space) -> tuple[int, ...]:
         return ranks_of(self.factor, self._axes(x), self.rank)
 
-    def bounds(self, *x: Space) -> tuple[Bound, ...]:
-        """The points that hold the frequencies, where v comes from and where w goes to."""
-        domains = (x[0].domain,) if self.to in (None, x[0].domain) else (x[0].domain, self.to)
-        bands = self._bands(x[0])
+    def bounds(self, x: Space) -> tuple[Bound, ...]:
+        """Require points that resolve the frequencies on the grids of v and of w."""
+        domains = (x.domain,) if self.to in (None, x.domain) else (x.domain, self.to)
+        bands = self._bands(x)
         made = (bounds(x, bands, self.modes, self.layout) for x in domains if x is not None)
         return tuple(bound for each in made for bound in each)
 
-    def diverges(self, *x: Space) -> str | None:  # noqa: ARG002  the same for every input
-        """A fault depends on the resolution."""
+    def diverges(self, _x: Space) -> str | None:
+        """Return the reason if a fault is chosen: its effect depends on the resolution."""
         if self.faults == "none":
             return None
         return "has a fault of neuraloperator, whose effect depends on the resolution"
 
-    def excites(self, *x: Space) -> tuple[int, ...]:
-        """A matrix for each |k| <= m."""
-        return tuple(max(-band.start, band.stop - 1) for band in self._bands(x[0]))
+    def max_modes(self, x: Space) -> tuple[int, ...]:
+        """Return m on each axis: each |k| <= m has a matrix."""
+        return tuple(max(-band.start, band.stop - 1) for band in self._bands(x))
 
-    def carries(self, *x: Space) -> bool:  # noqa: ARG002  the same for every space
-        """It makes no frequency."""
+    def band_preserving(self) -> bool:
+        """Return whether it acts on each frequency by itself; a fault does not."""
         return self.faults == "none"
 
-    def cost(self, *x: Space) -> Cost:
-        """The numbers of the weight; fast transforms there and back; products in between."""
-        out, copy = self.infer(*x), one_copy(x[0], self.copies)
+    def cost(self, x: Space) -> Cost:
+        """Count the numbers of the weight, the fast transforms and the products between them."""
+        out, copy = self.infer(x), one_copy(x, self.copies)
         added = (self.out or copy.channels) * out.width if self.bias else 0
         once, each = self._products(copy)
-        flops = transform(x[0]) + transform(out) + MIX * (once + each * self.copies)
+        flops = transform(x) + transform(out) + MIX * (once + each * self.copies)
         return Cost(2 * self._numbers(copy) + added, flops, out.numbers() * BYTES)
 
-    def wasteful(self, *x: Space) -> str | None:
-        """Why a dense weight would be smaller, or None."""
-        each = one_copy(x[0], self.copies)
+    def wasteful(self, x: Space) -> str | None:
+        """Return why a dense weight would be smaller, or None."""
+        each = one_copy(x, self.copies)
         dense, own = math.prod(self._axes(each).shape), self._numbers(each)
         if self.factor == "dense" or own < dense:
             return None
         return f"its factors have {2 * own:,} numbers, a dense weight has {2 * dense:,}"
 
     def _numbers(self, x: Space) -> int:
-        """Complex numbers of the weight."""
+        """Count the complex numbers of the weight."""
         shape = self._axes(x).shape
         if self.factor == "dense":
             return math.prod(shape)
         return count_numbers(self.factor, shape, self._ranks(x))
 
     def _products(self, x: Space) -> tuple[int, int]:
-        """Complex products between the transforms: once for each call, then for each sample."""
+        """Count complex products between the transforms, for each call and for each sample."""
         shape = self._axes(x).shape
         if self.factor == "dense":
             return 0, math.prod(shape)
@@ -240,7 +236,7 @@ class SpectralConv(Block):
         return whole_products(self.factor, shape, ranks), math.prod(shape)
 
     def _in_ranks(self, x: Space) -> bool:
-        """Whether it is less work to apply the factors one by one than to make R of them."""
+        """Return whether applying the factors one by one is less work than multiplying out R."""
         if self.factor == "dense" or self.separable:
             return False
         shape, ranks = self._axes(x).shape, self._ranks(x)
@@ -249,35 +245,35 @@ class SpectralConv(Block):
         samples = BATCH * self.copies
         return once + samples * each < whole + samples * math.prod(shape)
 
-    def work(self, kernel: str, sizes: tuple[tuple[int, ...], ...], *x: Space) -> Work:
-        """Transforms there and back, and the products between them."""
-        bands, real, out = self._bands(x[0]), not x[0].complex, self.infer(*x).channels
-        there = transform_work(kernel, x[0].channels, sizes[0], bands, real=real)
+    def work(self, kernel: str, sizes: GridSizes, x: Space) -> Work:
+        """Count the transforms in both directions, and the products between them."""
+        bands, real, out = self._bands(x), not x.complex, self.infer(x).channels
+        there = transform_work(kernel, x.channels, sizes[0], bands, real=real)
         back = transform_work(kernel, out, sizes[-1], bands, real=real)
-        once, each = self._products(one_copy(x[0], self.copies))
+        once, each = self._products(one_copy(x, self.copies))
         mix = Work(gemm=MIX * (once / BATCH + each * self.copies))
         return together(there, mix, back)
 
-    def complex_weights(self, *x: Space) -> int:
-        """The matrices, and of complex functions the constant that is added."""
-        copy = one_copy(x[0], self.copies)
-        added = self.bias and x[0].complex
+    def complex_weights(self, x: Space) -> int:
+        """Count the matrices, and the bias if the function is complex."""
+        copy = one_copy(x, self.copies)
+        added = self.bias and x.complex
         return self._numbers(copy) + (self.out or copy.channels) * added
 
-    def lower(self, *x: Space) -> nn.Module:
+    def lower(self, x: Space) -> nn.Module:
         """See `opdsl.nn.spectral.conv.SpectralConv`."""
         from opdsl.nn.layers import grouped
         from opdsl.nn.spectral import conv
 
-        each = one_copy(x[0], self.copies)
+        each = one_copy(x, self.copies)
         made = (each.channels, self.out or each.channels, each_axis(self.modes, each))
         if self.copies > 1:
             named = {"bias": self.bias, **self._more(each)}
-            return grouped.Copies("spectral_conv", self.copies, *made, **named)
+            return grouped.GroupedLayer("spectral_conv", self.copies, *made, **named)
         return conv.SpectralConv(*made, bias=self.bias, **self._more(each))
 
     def _more(self, x: Space) -> dict[str, Any]:
-        """What is not as usual."""
+        """Return the arguments that differ from the defaults of the layer."""
         chosen = {
             "layout": (self.layout, "symmetric"),
             "faults": (self.faults, "none"),
@@ -291,5 +287,5 @@ class SpectralConv(Block):
 
 
 def _whole(*counts: object) -> bool:
-    """Whether no count of channels is open, as it is while a definition is checked."""
+    """Return whether all counts of channels are numbers; a definition has symbols."""
     return not any(isinstance(x, Poly) for x in counts)

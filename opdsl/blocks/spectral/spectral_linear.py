@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 class SpectralLinear(Block):
     """w_k = R_k s_k: each Fourier coefficient is multiplied by its own complex matrix.
 
-    Between `fft` and `ifft` it is the spectral convolution; `linear` on a spectrum has one matrix
-    for all frequencies instead.
+    s : spectrum(D, m) -> C^n gives w : spectrum(D, m) -> C^out. Between `fft` and `ifft` it is the
+    spectral convolution; `linear` on a spectrum has one matrix for all frequencies instead. It does
+    not depend on the resolution.
 
     ```op
     edition 2026
@@ -36,7 +37,7 @@ class SpectralLinear(Block):
     ```
 
     Attributes:
-        out: channels of the result; as many as come in by default.
+        out: number of channels of the result; by default that of s.
 
     Source: Li et al. 2021, arXiv:2010.08895, eq. (4), the product with R.
     """
@@ -50,24 +51,24 @@ class SpectralLinear(Block):
 
     out: PositiveCount | None = Field(default=None, description="channels of the result")
 
-    def infer(self, *x: Space) -> Space:
-        """`out` channels of the same modes."""
-        needs_complex(self.keyword(), x[0])
-        return x[0].with_channels(self.out or x[0].channels)
+    def infer(self, x: Space) -> Space:
+        """Return the modes with `out` channels."""
+        needs_complex(self.keyword(), x)
+        return x.with_channels(self.out or x.channels)
 
-    def cost(self, *x: Space) -> Cost:
-        """A complex product and sum for each entry of each matrix."""
-        out = self.infer(*x)
-        entries = math.prod(x[0].domain.frequencies) * x[0].channels * out.channels
+    def cost(self, x: Space) -> Cost:
+        """Count a complex product and sum for each entry of each matrix."""
+        out = self.infer(x)
+        entries = math.prod(x.domain.frequencies) * x.channels * out.channels
         return Cost(2 * entries, Poly.of(MIX * entries), out.numbers() * BYTES)
 
-    def complex_weights(self, *x: Space) -> int:
-        """All of them."""
-        return self.cost(*x).params // 2
+    def complex_weights(self, x: Space) -> int:
+        """Count all weights."""
+        return self.cost(x).params // 2
 
-    def lower(self, *x: Space) -> nn.Module:
-        """See `opdsl.nn.spectral.conv.SpectralLinear`."""
-        from opdsl.nn.spectral import conv
+    def lower(self, x: Space) -> nn.Module:
+        """See `opdsl.nn.spectral.linear.SpectralLinear`."""
+        from opdsl.nn.spectral import linear
 
-        out = self.infer(*x).channels
-        return conv.SpectralLinear(x[0].channels, out, x[0].domain.frequencies)
+        out = self.infer(x).channels
+        return linear.SpectralLinear(x.channels, out, x.domain.frequencies)

@@ -16,12 +16,13 @@ if TYPE_CHECKING:
 
 
 class SpectralMlp(Block):
-    """t_k = S(W_2 sigma(W_1 s_k + b_1) + b_2): two layers, the same for every coefficient s_k.
+    """t_k = S(W_2 sigma(W_1 s_k + b_1) + b_2): one perceptron for all coefficients s_k.
 
-    sigma is relu of the real and of the imaginary part; S brings both parts closer to zero by
-    `shrink` and leaves out what is smaller. The matrices have `blocks` blocks on their diagonal.
-    Coefficients are amplitudes here, as `fft` makes them, so the same threshold means the same at
-    every resolution; where it was published they grow with the grid.
+    s : spectrum(D, m) -> C^n gives t : spectrum(D, m) -> C^n. sigma is relu of the real and of the
+    imaginary part; the soft threshold S moves both parts towards zero by `shrink` and sets smaller
+    ones to zero. The matrices are block diagonal. Coefficients are amplitudes, as `fft` defines
+    them, so a threshold means the same at every resolution; in the original they grow with the
+    grid.
 
     ```op
     edition 2026
@@ -36,9 +37,10 @@ class SpectralMlp(Block):
     ```
 
     Attributes:
-        blocks: into how many groups the channels are split evenly.
-        expansion: numbers between both layers, as a multiple of the channels.
-        shrink: what is taken from the size of both parts of each result.
+        blocks: number of groups into which the channels are split evenly, one block of the matrices
+            each.
+        expansion: number of hidden channels, as a multiple of n.
+        shrink: threshold of S, in the unit of the coefficients.
 
     Source: Guibas et al. 2022, arXiv:2111.13587, section 4.
     """
@@ -54,34 +56,32 @@ class SpectralMlp(Block):
     expansion: PositiveInt = Field(default=1, description="numbers between both layers")
     shrink: NonNegativeFloat = Field(default=0.01, description="threshold of the result")
 
-    def infer(self, *x: Space) -> Space:
-        """As many channels of the same modes."""
-        needs_complex(self.keyword(), x[0])
-        if x[0].channels % self.blocks:
+    def infer(self, x: Space) -> Space:
+        """Return the modes with as many channels."""
+        needs_complex(self.keyword(), x)
+        if x.channels % self.blocks:
             raise Refusal(
                 "OP0208",
-                f"{x[0].channels} channels do not split evenly into {self.blocks} blocks",
+                f"{x.channels} channels do not split evenly into {self.blocks} blocks",
                 at="blocks",
-                helps=(f"take a divisor of {x[0].channels}",),
+                helps=(f"take a divisor of {x.channels}",),
             )
-        return x[0].with_channels(x[0].channels)
+        return x.with_channels(x.channels)
 
-    def cost(self, *x: Space) -> Cost:
-        """Two block-diagonal complex matrices and their constants."""
-        c = x[0].channels
+    def cost(self, x: Space) -> Cost:
+        """Count two block-diagonal complex matrices and their biases."""
+        c = x.channels
         matrix = self.expansion * c * c // self.blocks
         constants = (self.expansion + 1) * c
-        volume = x[0].domain.volume()
-        return Cost(
-            2 * (2 * matrix + constants), volume * (2 * MIX * matrix), x[0].numbers() * BYTES
-        )
+        volume = x.domain.volume()
+        return Cost(2 * (2 * matrix + constants), volume * (2 * MIX * matrix), x.numbers() * BYTES)
 
-    def complex_weights(self, *x: Space) -> int:
-        """All of them."""
-        return self.cost(*x).params // 2
+    def complex_weights(self, x: Space) -> int:
+        """Count all weights."""
+        return self.cost(x).params // 2
 
-    def lower(self, *x: Space) -> nn.Module:
+    def lower(self, x: Space) -> nn.Module:
         """See `opdsl.nn.spectral.mode_mlp.SpectralMLP`."""
         from opdsl.nn.spectral import mode_mlp
 
-        return mode_mlp.SpectralMLP(x[0].channels, self.blocks, self.expansion, self.shrink)
+        return mode_mlp.SpectralMLP(x.channels, self.blocks, self.expansion, self.shrink)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, NonNegativeInt, StrictFloat, StrictInt
 
-from opdsl.ir.block import BYTES, Block, Bound, Cost, Refusal, Work
+from opdsl.ir.block import BYTES, Block, Bound, BoxKind, Cost, GridSizes, Refusal, Work
 from opdsl.ir.dims import Poly, PositiveCount
 from opdsl.ir.modes import MIX, together, transform_work
 from opdsl.ir.ranks import Axes, count_numbers, own_channels, ranks_of
@@ -24,20 +24,22 @@ MOST_DEGREES = 10**6  # larger numbers do not count degrees any more
 class SphericalConv(Block):
     """w = S^-1(R_l . S(v)) + b: every degree l <= lmax of v is multiplied by its own matrix R_l.
 
-    S is the spherical harmonic transform. A matrix serves all orders of its degree, so the operator
-    commutes with every rotation of the sphere; for the same reason it is real. How many degrees
-    a grid holds exactly depends on its sampling: with n latitudes n - 1 for `gauss_legendre`,
-    n - 2 for `lobatto` and (n + 1) // 2 - 1 for `equiangular`; orders to m need 2 m + 1 longitudes.
+    v : S -> R^n gives w : to -> R^out on spheres. S is the spherical harmonic transform. One matrix
+    serves all orders of its degree, so the operator commutes with every rotation of the sphere; for
+    that reason it is real. The sampling decides which degrees a grid represents exactly: with n
+    latitudes n - 1 for `gauss_legendre`, n - 2 for `lobatto` and (n + 1) // 2 - 1 for
+    `equiangular`; orders up to m need 2 m + 1 longitudes. The weights are one operator for every
+    resolution.
 
     | `by` | matrices | commutes with |
     | --- | --- | --- |
     | `degree` | R_l | all rotations, if real |
     | `mode` | R_lm, for degree and order | rotations about the axis |
-    | `all` | one R: the band is kept, and mixed as by a matrix at each point | all rotations |
+    | `all` | one R: truncation to lmax, and one matrix for all degrees | all rotations |
 
-    `numbers = complex`, as neuraloperator and makani have it, turns the phase of each order too, so
-    rotations about the axis are all that it commutes with. Its weights may have factors, as those
-    of `spectral_conv`.
+    `numbers = complex`, as in neuraloperator and makani, turns the phase of each order too, so that
+    it commutes with rotations about the axis only. Complex weights may have factors like those of
+    `spectral_conv`.
 
     ```op
     edition 2026
@@ -52,15 +54,15 @@ class SphericalConv(Block):
     ```
 
     Attributes:
-        lmax: the greatest degree kept.
-        out: channels of the result; as many as come in by default.
-        to: the grid of the result, of the same declaration; that of v by default.
+        lmax: the greatest degree with weights.
+        out: number of channels of the result; by default that of v.
+        to: the grid of the result, of the declaration of S; by default S.
         bias: whether a trained constant b is added.
-        orders: the greatest order kept; lmax by default.
-        by: what has a matrix of its own: degree, mode or all.
-        numbers: of the matrices, real or complex.
-        separable: whether R is diagonal, so that each channel meets itself only.
-        factor: how complex weights are kept.
+        orders: the greatest order with weights; by default lmax.
+        by: what has a matrix of its own: degree, mode or all, see the table.
+        numbers: whether the matrices are real or complex.
+        separable: whether R is diagonal, so that each channel depends on itself only.
+        factor: form of complex weights: dense, cp, tucker or tt.
         rank: of a factorised weight: a fraction of the numbers of a dense one, or whole numbers.
 
     Source: Driscoll and Healy 1994, doi:10.1006/aama.1994.1008, theorem 1; Bonev et al. 2023,
@@ -70,6 +72,7 @@ class SphericalConv(Block):
     kinds: ClassVar[frozenset[str]] = frozenset({"sphere"})
     sized: ClassVar[bool] = True
     kernels: ClassVar[tuple[str, ...]] = ("fft", "dft")
+    drawn_as: ClassVar[BoxKind | None] = "integral"
     samples: ClassVar[tuple[dict[str, Any], ...]] = (
         {"inputs": ("S -> R^3",), "lmax": 4, "out": 2},
         {"inputs": ("S -> R^2",), "lmax": 2, "to": "S/2", "bias": False},
@@ -105,19 +108,19 @@ class SphericalConv(Block):
         default=1.0, description="of the factors: a part of the dense weight, or whole numbers"
     )
 
-    def infer(self, *x: Space) -> Space:
-        """`out` channels on `to`."""
-        to = self.to or x[0].domain
-        if to.kind != "sphere" or to.name != x[0].domain.name:
+    def infer(self, x: Space) -> Space:
+        """Return `to` with `out` channels."""
+        to = self.to or x.domain
+        if to.kind != "sphere" or to.name != x.domain.name:
             raise Refusal(
                 "OP0313",
-                f"`{to}` is not the sphere `{x[0].domain.name}` at some resolution",
+                f"`{to}` is not the sphere `{x.domain.name}` at some resolution",
                 f"`{to}` is {KINDS[to.kind]}",
                 at="to",
-                helps=(f"name it: `to = {x[0].domain.name} / 2`",),
+                helps=(f"name it: `to = {x.domain.name} / 2`",),
             )
-        self._check(x[0])
-        return Space(domain=to, channels=self.out or x[0].channels)
+        self._check(x)
+        return Space(domain=to, channels=self.out or x.channels)
 
     def _check(self, x: Space) -> None:
         if self.greatest_order > self.lmax:
@@ -143,11 +146,11 @@ class SphericalConv(Block):
 
     @property
     def greatest_order(self) -> int:
-        """The greatest order kept."""
+        """The greatest order that has weights."""
         return self.lmax if self.orders is None else self.orders
 
     def _axes(self, x: Space) -> Axes:
-        """The axes of the weight."""
+        """Return the axes of the weight."""
         out = self.out or x.channels
         matrix = {"channels": x.channels} if self.separable else {"in": x.channels, "out": out}
         counts = {
@@ -161,9 +164,9 @@ class SphericalConv(Block):
     def _ranks(self, x: Space) -> tuple[int, ...]:
         return ranks_of(self.factor, self._axes(x), self.rank)
 
-    def bounds(self, *x: Space) -> tuple[Bound, ...]:
-        """Latitudes and longitudes for degree `lmax`, where v comes from and where w goes to."""
-        there = (x[0].domain,) if self.to in (None, x[0].domain) else (x[0].domain, self.to)
+    def bounds(self, x: Space) -> tuple[Bound, ...]:
+        """Require latitudes and longitudes for degree `lmax` on the grids of v and of w."""
+        there = (x.domain,) if self.to in (None, x.domain) else (x.domain, self.to)
         return tuple(y for domain in there if domain for y in self._bounds(domain))
 
     def _bounds(self, domain: Domain) -> tuple[Bound, ...]:
@@ -189,15 +192,15 @@ class SphericalConv(Block):
         fits = (longitudes - 1) // 2
         return _cure(fits) if self.orders is None else f"orders = {fits}"
 
-    def cost(self, *x: Space) -> Cost:
-        """The numbers of R; transforms there and back."""
-        out, c = self.infer(*x), x[0].channels
+    def cost(self, x: Space) -> Cost:
+        """Count the numbers of R, and the transforms in both directions."""
+        out, c = self.infer(x), x.channels
         orders = self._kept_orders()
         width = 1 if self.numbers == "real" else 2
-        params = width * self._numbers(x[0]) + (out.channels if self.bias else 0)
-        rows = [Poly.atom(y.domain.atom(0)) * (4 * orders * y.channels) for y in (x[0], out)]
+        params = width * self._numbers(x) + (out.channels if self.bias else 0)
+        rows = [Poly.atom(y.domain.atom(0)) * (4 * orders * y.channels) for y in (x, out)]
         flops = (
-            transform(x[0])
+            transform(x)
             + transform(out)
             + sum(rows, Poly())
             + width * 4 * orders * self._mixed(c, out)
@@ -205,41 +208,41 @@ class SphericalConv(Block):
         return Cost(params, flops, out.numbers() * BYTES)
 
     def _numbers(self, x: Space) -> int:
-        """Real or complex numbers of the weight."""
+        """Count the real or complex numbers of the weight."""
         shape = self._axes(x).shape
         if self.factor == "dense":
             return math.prod(shape)
         return count_numbers(self.factor, shape, self._ranks(x))
 
     def _kept_orders(self) -> int:
-        """Pairs of a degree and an order: a triangle to the greatest order, then all of them."""
+        """Count the pairs of degree and order: a triangle, then all orders."""
         m = self.greatest_order
         return (m + 1) * (m + 2) // 2 + (self.lmax - m) * (m + 1)
 
     def _mixed(self, c: int, out: Space) -> int:
         return c if self.separable else c * out.channels
 
-    def wasteful(self, *x: Space) -> str | None:
-        """Why a dense weight would be smaller, or None."""
-        dense, own = math.prod(self._axes(x[0]).shape), self._numbers(x[0])
+    def wasteful(self, x: Space) -> str | None:
+        """Return why a dense weight would be smaller, or None."""
+        dense, own = math.prod(self._axes(x).shape), self._numbers(x)
         if self.factor == "dense" or own < dense:
             return None
         return f"its factors have {2 * own:,} numbers, a dense weight has {2 * dense:,}"
 
-    def work(self, kernel: str, sizes: tuple[tuple[int, ...], ...], *x: Space) -> Work:
-        """Longitudes, latitudes, the products between, and all of it back."""
-        c, out = x[0].channels, self.infer(*x).channels
+    def work(self, kernel: str, sizes: GridSizes, x: Space) -> Work:
+        """Count the transforms of longitudes and latitudes in both directions, and the products."""
+        c, out = x.channels, self.infer(x).channels
         ways = zip((c, out), (sizes[0], sizes[-1]), strict=True)
         there, back = (self._way(kernel, channels, size) for channels, size in ways)
         pairs = self._whole_band() if kernel == "fft" else self._kept_orders()
-        return together(there, Work(gemm=MIX * pairs * self._mixed(c, self.infer(*x))), back)
+        return together(there, Work(gemm=MIX * pairs * self._mixed(c, self.infer(x))), back)
 
     def _whole_band(self) -> int:
-        """Pairs of a degree and an order, also those that there are not."""
+        """Count the pairs of degree and order in the rectangle that contains the triangle."""
         return (self.lmax + 1) * (self.greatest_order + 1)
 
     def _way(self, kernel: str, channels: int, size: tuple[int, ...]) -> Work:
-        """One transform, one way; `fft` takes (re, im) apart, and copies both for the product."""
+        """Count one transform in one direction; `fft` splits (re, im) and copies both."""
         rows, band = size[0], (range(self.greatest_order + 1),)
         pairs = self._whole_band() if kernel == "fft" else self._kept_orders()
         copies = 3 if kernel == "fft" else 1
@@ -248,36 +251,36 @@ class SphericalConv(Block):
         along = transform_work(kernel, channels * rows, size[1:], band, real=True)
         return together(along, latitudes)
 
-    def complex_weights(self, *x: Space) -> int:
-        """The matrices, where `numbers` says so; the constant that is added is real."""
-        return self._numbers(x[0]) if self.numbers == "complex" else 0
+    def complex_weights(self, x: Space) -> int:
+        """Count the matrices if `numbers = complex`; the bias is real."""
+        return self._numbers(x) if self.numbers == "complex" else 0
 
-    def lower(self, *x: Space) -> nn.Module:
+    def lower(self, x: Space) -> nn.Module:
         """See `opdsl.nn.sphere.harmonics.SphericalConv`."""
         from opdsl.nn.sphere import harmonics
 
         return harmonics.SphericalConv(
-            x[0].channels,
-            self.infer(*x).channels,
+            x.channels,
+            self.infer(x).channels,
             self.lmax,
-            sampling=x[0].domain.sampling or "gauss_legendre",
+            sampling=x.domain.sampling or "gauss_legendre",
             bias=self.bias,
             orders=self.greatest_order,
             by=self.by,
             real=self.numbers == "real",
             separable=self.separable,
             factor=self.factor,
-            ranks=self._ranks(x[0]),
+            ranks=self._ranks(x),
         )
 
 
 def least_latitudes(lmax: int, sampling: Sampling) -> int:
-    """The latitudes at which the transform is exact to degree `lmax`."""
+    """Return the least number of latitudes at which the transform is exact to degree `lmax`."""
     return {"gauss_legendre": lmax + 1, "lobatto": lmax + 2, "equiangular": 2 * lmax + 1}[sampling]
 
 
 def degrees(latitudes: int, sampling: Sampling) -> int:
-    """The greatest degree for which so many latitudes are exact."""
+    """Return the greatest degree for which `latitudes` latitudes are exact."""
     exact = {
         "gauss_legendre": latitudes - 1,
         "lobatto": latitudes - 2,

@@ -9,7 +9,7 @@ from opdsl.ir.graph import Graph, Node
 def latent_size(graph: Graph) -> Iterator[Diagnostic]:
     """One diagnostic for each latent domain without a size, at the first node on it."""
     known = {y.name for x in graph.inputs for y in x.space.domain.declared}
-    known |= {y.name for x in graph.asks() for y in x.domain.declared}
+    known |= {y.name for x in graph.side_inputs() for y in x.domain.declared}
     for node in graph.nodes:
         for domain in node.space.domain.declared:
             if domain.name not in known and not all(axis.pinned for axis in domain.axes):

@@ -30,7 +30,7 @@ def dead_weights(graph: Graph) -> Iterator[Diagnostic]:
     there, used = _forwards(graph, whole), _backwards(graph, whole)
     told: set[Span] = set()
     for node, *more in _weights(graph):
-        kept = node.block.excites(*graph.arguments(node)) or ()
+        kept = node.block.max_modes(*graph.arguments(node)) or ()
         passed = [(there[x.inputs[0]], used[x.path]) for x in (node, *more)]
         fault = _fault(kept, passed)
         if fault and site(node) not in told:
@@ -42,7 +42,7 @@ def _weights(graph: Graph) -> list[list[Node]]:
     """The nodes with weights for frequencies, those that share their weights together."""
     found: dict[str, list[Node]] = {}
     for node in live(graph):
-        if node.block.excites(*graph.arguments(node)):
+        if node.block.max_modes(*graph.arguments(node)):
             found.setdefault(node.shares or node.path, []).append(node)
     return list(found.values())
 
@@ -57,7 +57,7 @@ def _forwards(graph: Graph, whole: Bands) -> dict[str, Band]:
     found = {x.name: whole[x.name] for x in graph.inputs}
     for node in graph.nodes:
         met = [found[x] for x in node.inputs]
-        passes = node.block.carries(*graph.arguments(node)) and met
+        passes = node.block.band_preserving() and met
         limits = [whole[node.path], *_kept(graph, node)]
         found[node.path] = _least(*limits, _greatest(*met)) if passes else whole[node.path]
     return found
@@ -68,7 +68,7 @@ def _backwards(graph: Graph, whole: Bands) -> dict[str, Band]:
     found = {path: tuple(0 for _ in x) for path, x in whole.items()}
     found |= {x.source: whole[x.source] for x in graph.outputs}
     for node in reversed(graph.nodes):
-        passes = node.block.carries(*graph.arguments(node))
+        passes = node.block.band_preserving()
         kept = _kept(graph, node)
         for x in node.inputs:
             asked = whole[x]
@@ -79,7 +79,7 @@ def _backwards(graph: Graph, whole: Bands) -> dict[str, Band]:
 
 
 def _kept(graph: Graph, node: Node) -> list[Band]:
-    kept = node.block.excites(*graph.arguments(node))
+    kept = node.block.max_modes(*graph.arguments(node))
     return [kept] if kept else []
 
 

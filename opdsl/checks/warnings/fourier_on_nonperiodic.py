@@ -20,7 +20,7 @@ def fourier_on_nonperiodic(graph: Graph) -> Iterator[Diagnostic]:
 
 def _open_domain(graph: Graph, node: Node) -> Domain | None:
     """What the node transforms, if not all of its axes are periodic."""
-    if not node.block.rings:
+    if not node.block.assumes_periodic:
         return None
     domains = [*(x.domain for x in graph.arguments(node)), node.space.domain]
     return next((x for x in domains if x.regular and not all(x.periodic)), None)

@@ -22,8 +22,8 @@ from opdsl.data.derive.coarsen import size_text
 from opdsl.data.io.float_range import too_large, too_small
 from opdsl.data.io.pairs import LAST
 from opdsl.diagnostics import Diagnostic, Help, OpError, did_you_mean
-from opdsl.nn.points.batch import Values, beside, changed, each, numbers
-from opdsl.nn.points.geometry import Placed
+from opdsl.nn.points.batch import Values, all_values, concat_channels, map_values, split_samples
+from opdsl.nn.points.geometry import Geometries
 from opdsl.nn.points.packed import Packed
 
 Mapped = Mapping[str, str | list[str]]
@@ -99,10 +99,10 @@ def _grounds(
     told: Told,
     mapping: Mapped,
     faults: list[Diagnostic],
-) -> tuple[dict[str, str], dict[str, Placed]]:
+) -> tuple[dict[str, str], dict[str, Geometries]]:
     """For each domain of points the set of the file, and the geometries of those that have some."""
     where: dict[str, str] = {}
-    places: dict[str, Placed] = {}
+    places: dict[str, Geometries] = {}
     used = [n for names in told.values() for n in names or ()]
     for site in sites:
         on_it = {x.name: told[x.name] or () for x in ports if x.domain == site.name}
@@ -121,7 +121,7 @@ def _weights(
     ports: Sequence[FieldRequest],
     values: Mapping[str, Values],
     sites: Sequence[PointsRequest],
-    places: Mapping[str, Placed],
+    places: Mapping[str, Geometries],
     source: str,
 ) -> Iterator[tuple[str, Values]]:
     """What the points of each input and output stand for, where they do not count alike."""
@@ -170,22 +170,22 @@ def _side(
 
 
 def _single(x: Values) -> Values:
-    return changed(x, lambda y: y.to(torch.float32))
+    return map_values(x, lambda y: y.to(torch.float32))
 
 
 def _in_time(port: FieldRequest, role: Role, parts: Sequence[Values]) -> Values:
     """Fields side by side, with an axis for the steps in time if the port has some."""
     channels = sum(_channels(x) for x in parts)
     if port.steps is None or (role == "input" and channels == port.channels):
-        return beside(parts)
+        return concat_channels(parts)
     steps = channels // port.channels
-    dense = [numbers(x) for x in parts]
+    dense = [all_values(x) for x in parts]
     whole = torch.cat([x.reshape(len(x), steps, -1, *x.shape[2:]) for x in dense], 2)
     return whole[:, port.steps.skipped : port.steps.skipped + port.steps.count]
 
 
 def _channels(x: Values) -> int:
-    return numbers(x).shape[1]
+    return all_values(x).shape[1]
 
 
 def _names(
@@ -286,11 +286,11 @@ def _bad_values(fields: Fields, name: str, role: Role) -> Iterator[Diagnostic]:
 
 
 def _not_finite(fields: Fields, name: str) -> Diagnostic | None:
-    bad = changed(fields.values[name], lambda x: ~torch.isfinite(x))
-    count = int(numbers(bad).sum())
+    bad = map_values(fields.values[name], lambda x: ~torch.isfinite(x))
+    count = int(all_values(bad).sum())
     if not count:
         return None
-    first = fields.start + next(i for i, x in enumerate(each(bad)) if x.any())
+    first = fields.start + next(i for i, x in enumerate(split_samples(bad)) if x.any())
     return Diagnostic(
         "OP0612",
         f"`{name}` holds {_count(count, 'value')} not finite, first in sample {first}",
@@ -333,7 +333,7 @@ def _unmarked(fields: Fields, port: FieldRequest, role: Role, used: Sequence[str
 
 def _ends_with_channels(port: FieldRequest, values: Sequence[Values]) -> bool:
     """Whether the last axis of the grid is as long as there should be channels."""
-    shapes = [numbers(x).shape for x in values]
+    shapes = [all_values(x).shape for x in values]
     return not port.scattered and len(shapes) == 1 and shapes[0][-1] == port.channels
 
 
@@ -363,7 +363,7 @@ def _places(fields: Fields) -> str:
     on = {k: [n for n, home in fields.homes.items() if home == k] for k in fields.places}
     told = [f"{_listed(x)} on the points `{k}`" for k, x in on.items() if x]
     grids = [n for n in fields.values if n not in fields.homes]
-    told += [f"`{n}` on {size_text(numbers(fields.values[n]).shape[2:])} points" for n in grids]
+    told += [f"`{n}` on {size_text(all_values(fields.values[n]).shape[2:])} points" for n in grids]
     return "; ".join(told)
 
 

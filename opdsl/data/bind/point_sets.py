@@ -10,9 +10,9 @@ from torch import Tensor
 
 from opdsl.data.bind.samples import FieldRequest, Fields
 from opdsl.diagnostics import Diagnostic, Help, OpError, did_you_mean
-from opdsl.nn.points.batch import Values, each, numbers
-from opdsl.nn.points.geometry import Geometry, Placed, sizes_of
-from opdsl.nn.points.measure import Measure, weights
+from opdsl.nn.points.batch import Values, all_values, split_samples
+from opdsl.nn.points.geometry import Geometries, Geometry, point_counts
+from opdsl.nn.points.measure import WeightRule, quadrature_weights
 from opdsl.nn.points.neighbours.pairs import Period
 from opdsl.nn.points.packed import Packed
 
@@ -33,7 +33,7 @@ class PointsRequest:
     dims: int | None
     shared: bool
     required: bool = True
-    measure: Measure = "uniform"
+    measure: WeightRule = "uniform"
     period: Period | None = None
 
 
@@ -73,7 +73,7 @@ def choose_point_set(
 
 def geometries_of(
     fields: Fields, site: PointsRequest, name: str
-) -> tuple[Placed, list[Diagnostic]]:
+) -> tuple[Geometries, list[Diagnostic]]:
     """The geometries of a domain, in float32, and what is wrong with them.
 
     Args:
@@ -84,7 +84,7 @@ def geometries_of(
     return tuple(_single(x) for x in found), wrong
 
 
-def point_weights(placed: Placed, site: PointsRequest, source: str) -> list[Tensor] | None:
+def point_weights(placed: Geometries, site: PointsRequest, source: str) -> list[Tensor] | None:
     """The length, area or volume that each point of each sample stands for; None: all count alike.
 
     As in the integrals of the model over this domain, but for a domain whose weights should be
@@ -105,7 +105,7 @@ def point_weights(placed: Placed, site: PointsRequest, source: str) -> list[Tens
 
 def _weights(x: Geometry, site: PointsRequest, told: str) -> Tensor | None:
     try:
-        found: Tensor | None = weights(x, site.measure, site.period)
+        found: Tensor | None = quadrature_weights(x, site.measure, site.period)
     except OpError as error:
         place = f"{told} of `{site.name}`"
         raise OpError(*(replace(y, file=place) for y in error.diagnostics)) from error
@@ -114,8 +114,8 @@ def _weights(x: Geometry, site: PointsRequest, told: str) -> Tensor | None:
 
 def value_count_fault(fields: Fields, name: str, home: str) -> Diagnostic | None:
     """OP0613 where a field has not as many values as its set has points."""
-    have = [x.shape[-1] for x in each(fields.values[name])]
-    want = list(sizes_of(fields.places[home])) if home in fields.places else have
+    have = [x.shape[-1] for x in split_samples(fields.values[name])]
+    want = list(point_counts(fields.places[home])) if home in fields.places else have
     want = want * len(have) if len(want) == 1 else want
     if len(have) != len(want):
         message = f"`{name}` has {len(have)} samples, `{home}` has points for {len(want)}"
@@ -128,9 +128,9 @@ def value_count_fault(fields: Fields, name: str, home: str) -> Diagnostic | None
     return Diagnostic("OP0613", message, helps=helps, file=fields.source)
 
 
-def _moved(x: Values) -> Placed:
+def _moved(x: Values) -> Geometries:
     """The values of a field as coordinates."""
-    return tuple(Geometry(y.T) for y in each(x))
+    return tuple(Geometry(y.T) for y in split_samples(x))
 
 
 def _single(x: Geometry) -> Geometry:
@@ -143,7 +143,9 @@ def _single(x: Geometry) -> Geometry:
 # ------------------------------------------------------------------------------ what may be wrong
 
 
-def _faults(fields: Fields, site: PointsRequest, name: str, found: Placed) -> Iterator[Diagnostic]:
+def _faults(
+    fields: Fields, site: PointsRequest, name: str, found: Geometries
+) -> Iterator[Diagnostic]:
     """The first thing that is wrong with a set of points, the coarsest things first."""
     checks = (_dims, _same_for_all, _empty, _not_finite, _negative, _strange_corners)
     told = (y for check in checks for y in check(site, name, found))
@@ -156,27 +158,27 @@ def _faults(fields: Fields, site: PointsRequest, name: str, found: Placed) -> It
 Told = tuple[str, str, str]
 
 
-def _dims(site: PointsRequest, name: str, found: Placed) -> Iterator[Told]:
+def _dims(site: PointsRequest, name: str, found: Geometries) -> Iterator[Told]:
     have = found[0].points.shape[1]
     if site.dims not in (None, have):
         message = f"`{name}` lies in {have} dimensions, `{site.name}` of the model in {site.dims}"
         yield "OP0613", message, f"in the program: `domain {site.name} = points({have})`"
 
 
-def _same_for_all(site: PointsRequest, name: str, found: Placed) -> Iterator[Told]:
+def _same_for_all(site: PointsRequest, name: str, found: Geometries) -> Iterator[Told]:
     if site.shared and len(found) > 1:
         message = f"`{name}` has points for each sample, `{site.name}` the same ones for all"
         yield "OP0613", message, f"declare `{site.name}` with `geometry = per_sample`"
 
 
-def _empty(site: PointsRequest, name: str, found: Placed) -> Iterator[Told]:  # noqa: ARG001  one of several checks
+def _empty(site: PointsRequest, name: str, found: Geometries) -> Iterator[Told]:  # noqa: ARG001  one of several checks
     for i, x in enumerate(found):
         if not len(x):
             message = f"sample {i} has no points on `{name}`"
             yield "OP0613", message, "leave such samples out of the file"
 
 
-def _not_finite(site: PointsRequest, name: str, found: Placed) -> Iterator[Told]:  # noqa: ARG001  one of several checks
+def _not_finite(site: PointsRequest, name: str, found: Geometries) -> Iterator[Told]:  # noqa: ARG001  one of several checks
     for what in ("points", "weights"):
         for i, x in enumerate(found):
             values = getattr(x, what)
@@ -187,14 +189,14 @@ def _not_finite(site: PointsRequest, name: str, found: Placed) -> Iterator[Told]
                 yield "OP0612", message, "leave such points or samples out of the file"
 
 
-def _negative(site: PointsRequest, name: str, found: Placed) -> Iterator[Told]:  # noqa: ARG001  one of several checks
+def _negative(site: PointsRequest, name: str, found: Geometries) -> Iterator[Told]:  # noqa: ARG001  one of several checks
     for i, x in enumerate(found):
         if x.weights is not None and (x.weights < 0).any():
             message = f"weights of sample {i} on `{name}` are negative"
             yield "OP0613", message, "a weight is the length, area or volume of a point"
 
 
-def _strange_corners(site: PointsRequest, name: str, found: Placed) -> Iterator[Told]:  # noqa: ARG001  one of several checks
+def _strange_corners(site: PointsRequest, name: str, found: Geometries) -> Iterator[Told]:  # noqa: ARG001  one of several checks
     for what in ("cells", "edges"):
         for i, x in enumerate(found):
             bad = _outside(getattr(x, what), len(x))
@@ -266,4 +268,4 @@ def grid_mismatch(port: FieldRequest, names: Sequence[str], fields: Fields) -> s
 
 
 def _axes(x: Values) -> int:
-    return 1 if isinstance(x, Packed) else numbers(x).ndim - 2
+    return 1 if isinstance(x, Packed) else all_values(x).ndim - 2

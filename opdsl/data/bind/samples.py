@@ -10,8 +10,8 @@ from torch import Tensor
 
 from opdsl.data.derive.coarsen import Layout, Resolution, refuse_on_points, steps
 from opdsl.diagnostics import Diagnostic
-from opdsl.nn.points.batch import Rows, Values, numbers, picked, picked_places
-from opdsl.nn.points.geometry import Placed, sizes_of
+from opdsl.nn.points.batch import SampleIndices, Values, all_values, select, select_geometries
+from opdsl.nn.points.geometry import Geometries, point_counts
 from opdsl.nn.points.packed import Packed
 
 Role = Literal["input", "output", "unknown"]
@@ -46,7 +46,7 @@ class Fields:
     source: str
     fingerprint: str
     layout: Layout = "periodic"
-    places: Mapping[str, Placed] = field(default_factory=dict)
+    places: Mapping[str, Geometries] = field(default_factory=dict)
     homes: Mapping[str, str] = field(default_factory=dict)
     start: int = 0
 
@@ -110,7 +110,7 @@ class Samples:
     fingerprint: str
     resolution: tuple[int, ...]
     layout: Layout = "periodic"
-    places: dict[str, Placed] = field(default_factory=dict)
+    places: dict[str, Geometries] = field(default_factory=dict)
     required: tuple[str, ...] = ()
     homes: dict[str, str] = field(default_factory=dict)
     weights: dict[str, Values] = field(default_factory=dict)
@@ -120,7 +120,7 @@ class Samples:
         return len(next(iter((self.inputs | self.outputs).values()), ()))
 
     @property
-    def model_points(self) -> dict[str, Placed]:
+    def model_points(self) -> dict[str, Geometries]:
         """The points that the model is called with."""
         return {k: self.places[k] for k in self.required}
 
@@ -130,7 +130,7 @@ class Samples:
         on = [self.homes[k] for k in (*self.outputs, *self.inputs) if k in self.homes]
         if not on or on[0] not in self.places:
             return "x".join(map(str, self.resolution))
-        sizes = sizes_of(self.places[on[0]])
+        sizes = point_counts(self.places[on[0]])
         low, high = min(sizes), max(sizes)
         return f"{low} points" if low == high else f"{low} to {high} points"
 
@@ -146,15 +146,15 @@ class Samples:
             return self.take(range(max(0, len(self) - n), len(self)))
         return self._each(lambda x: x[max(0, len(x) - n) :])
 
-    def take(self, rows: Rows) -> Samples:
+    def take(self, rows: SampleIndices) -> Samples:
         """Some of the samples, in this order."""
         return replace(
             self,
-            inputs={k: picked(x, rows) for k, x in self.inputs.items()},
-            outputs={k: picked(x, rows) for k, x in self.outputs.items()},
-            places={k: picked_places(x, rows) for k, x in self.places.items()},
+            inputs={k: select(x, rows) for k, x in self.inputs.items()},
+            outputs={k: select(x, rows) for k, x in self.outputs.items()},
+            places={k: select_geometries(x, rows) for k, x in self.places.items()},
             weights={
-                k: picked(x, rows) if isinstance(x, Packed) else x for k, x in self.weights.items()
+                k: select(x, rows) if isinstance(x, Packed) else x for k, x in self.weights.items()
             },
         )
 
@@ -174,6 +174,6 @@ class Samples:
         """Every tensor changed; there are no points."""
         return replace(
             self,
-            inputs={k: change(numbers(x)) for k, x in self.inputs.items()},
-            outputs={k: change(numbers(x)) for k, x in self.outputs.items()},
+            inputs={k: change(all_values(x)) for k, x in self.inputs.items()},
+            outputs={k: change(all_values(x)) for k, x in self.outputs.items()},
         )

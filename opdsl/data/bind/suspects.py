@@ -10,7 +10,7 @@ from torch import Tensor
 
 from opdsl.data.bind.samples import Fields, Role
 from opdsl.diagnostics import Diagnostic, Help
-from opdsl.nn.points.batch import Values, each
+from opdsl.nn.points.batch import Values, split_samples
 from opdsl.nn.points.packed import Packed
 
 FAR = 12.0  # robust deviations; sound published sets (Darcy, Burgers) stay below 10
@@ -90,7 +90,7 @@ def _listed(indices: Sequence[int]) -> str:
 def _far(x: Values) -> list[Tensor]:
     """For each of the three numbers of a sample: whether it is far; (samples,) bool."""
     if isinstance(x, Packed):
-        told = [_size_and_ends(y[None]) for y in each(x)]
+        told = [_size_and_ends(y[None]) for y in split_samples(x)]
         size, low, high = (torch.cat(y) for y in zip(*told, strict=True))
     else:
         size, low, high = _size_and_ends(x)

@@ -22,7 +22,7 @@ from opdsl.data.derive.derived_fields import (
 from opdsl.data.derive.distance import distance, signed_distance
 from opdsl.data.io.file_fields import FileFields
 from opdsl.diagnostics import fault
-from opdsl.nn.points.geometry import Geometry, Placed
+from opdsl.nn.points.geometry import Geometries, Geometry
 
 Progress = Callable[[int, int], None]
 Box = tuple[tuple[float, float], ...]  # the ends of each axis
@@ -85,7 +85,7 @@ def add_distance(
     return with_fields(fields, {name: (values, "input", None)}, AXES[:d]), box
 
 
-def _around(placed: Placed) -> Box:
+def _around(placed: Geometries) -> Box:
     low = torch.stack([x.points.double().min(0).values for x in placed]).min(0).values
     high = torch.stack([x.points.double().max(0).values for x in placed]).max(0).values
     return tuple(zip(low.tolist(), high.tolist(), strict=True))

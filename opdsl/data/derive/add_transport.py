@@ -29,8 +29,8 @@ from opdsl.data.derive.transport import (
 )
 from opdsl.data.io.file_fields import FileFields
 from opdsl.diagnostics import did_you_mean, fault
-from opdsl.nn.points.batch import Values, each
-from opdsl.nn.points.geometry import Geometry, Placed
+from opdsl.nn.points.batch import Values, split_samples
+from opdsl.nn.points.geometry import Geometries, Geometry
 from opdsl.nn.points.packed import Packed
 
 Progress = Callable[[int, int], None]
@@ -100,7 +100,7 @@ def add_transport(
 
 
 def _normals(
-    fields: Fields, placed: Placed, where: str, name: str | None
+    fields: Fields, placed: Geometries, where: str, name: str | None
 ) -> Sequence[np.ndarray | None]:
     """(p, 3) of each sample, by the field that is named or by triangles."""
     if name is None:
@@ -113,7 +113,7 @@ def _normals(
         met = f"`{name}` is no field of 3 channels on `{where}`"
         helps = ("leave `--normals` out: those of the triangles are taken",)
         raise fault("OP0611", met, helps=helps, file=fields.source)
-    return [x.double().numpy().T for x in each(found)][: len(placed)]
+    return [x.double().numpy().T for x in split_samples(found)][: len(placed)]
 
 
 def _turned(x: Geometry) -> np.ndarray | None:

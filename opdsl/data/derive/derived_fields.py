@@ -9,7 +9,7 @@ from opdsl.data.bind.samples import Fields, Role
 from opdsl.data.io.file_fields import FileFields
 from opdsl.diagnostics import did_you_mean, fault
 from opdsl.nn.points.batch import Values
-from opdsl.nn.points.geometry import Placed
+from opdsl.nn.points.geometry import Geometries
 
 
 def with_fields(
@@ -52,7 +52,7 @@ def select_fields(fields: Fields, names: Sequence[str]) -> Fields:
     )
 
 
-def choose_points(fields: Fields, domain: str | None) -> tuple[Placed, str]:
+def choose_points(fields: Fields, domain: str | None) -> tuple[Geometries, str]:
     """The set of points that is meant, and its name."""
     there = ", ".join(f"`{k}`" for k in fields.places) or "none"
     if domain is None and len(fields.places) == 1:

@@ -22,7 +22,7 @@ from opdsl.data.io.formats import FORMATS, Format, Pieces, ReadOptions
 from opdsl.data.io.joining import fingerprint, join_points, join_values, refuse_other_layout
 from opdsl.data.io.locate import data_files, unopened, unreadable
 from opdsl.diagnostics import fault
-from opdsl.nn.points.batch import numbers
+from opdsl.nn.points.batch import all_values
 
 
 def open_dataset(
@@ -139,7 +139,7 @@ def _pieces(parts: Sequence[Pieces], names: Sequence[str], source: str) -> Itera
 
 
 def _piece(part: FileFields, source: str, start: int) -> Fields:
-    grid = next((numbers(x).shape[2:] for x in part.values.values()), ())
+    grid = next((all_values(x).shape[2:] for x in part.values.values()), ())
     return Fields(
         name=part.name,
         values=dict(part.values),

@@ -24,7 +24,7 @@ from opdsl.data.derive.coarsen import Resolution, refuse_on_points
 from opdsl.data.io.file_fields import FileFields
 from opdsl.diagnostics import fault
 from opdsl.nn.points.batch import Values
-from opdsl.nn.points.geometry import Geometry, Placed
+from opdsl.nn.points.geometry import Geometries, Geometry
 from opdsl.nn.points.packed import Packed
 
 COORDINATES = frozenset(
@@ -196,7 +196,7 @@ def _on_grid(parts: Sequence[Tensor], grids: Mapping[int, tuple[int, ...]]) -> T
 # ---------------------------------------------------------------------------------------- places
 
 
-def _placed(name: str, sets: Table, table: Table) -> Placed:
+def _placed(name: str, sets: Table, table: Table) -> Geometries:
     """A set of points with the areas that its points stand for, and their cells and edges."""
     more = {"weights": _areas(sets[name], table)}
     if name == next(iter(sets)):

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from opdsl.data.bind.samples import Role
 from opdsl.data.derive.coarsen import Layout
 from opdsl.nn.points.batch import Values
-from opdsl.nn.points.geometry import Placed
+from opdsl.nn.points.geometry import Geometries
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,7 +29,7 @@ class FileFields:
     roles: Mapping[str, Role]
     axes: tuple[str, ...]
     layout: Layout
-    places: Mapping[str, Placed] = field(default_factory=dict)
+    places: Mapping[str, Geometries] = field(default_factory=dict)
     homes: Mapping[str, str] = field(default_factory=dict)
 
     def __len__(self) -> int:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from opdsl.data.bind.samples import Fields
 from opdsl.diagnostics import Diagnostic, Help
-from opdsl.nn.points.batch import Values, changed, each, numbers
+from opdsl.nn.points.batch import Values, all_values, map_values, split_samples
 from opdsl.nn.points.packed import Packed
 
 SMALLEST = 2.0**-126  # the smallest normal number of float32; below it digits are lost, then all
@@ -34,7 +34,7 @@ def too_small(fields: Fields, name: str, *, needed: bool) -> Diagnostic | None:
     if not small.any():
         return None
     rows = small.any(1).nonzero().flatten().tolist()
-    lost = {i: int(_lost(each(x)[i][small[i]])) for i in rows}
+    lost = {i: int(_lost(split_samples(x)[i][small[i]])) for i in rows}
     lost = {i: n for i, n in lost.items() if n}
     if not lost:
         return None
@@ -54,14 +54,14 @@ def too_small(fields: Fields, name: str, *, needed: bool) -> Diagnostic | None:
 def too_large(fields: Fields, name: str) -> Diagnostic | None:
     """The error about finite values that become infinite in float32; None without such."""
     x = fields.values[name]
-    if numbers(x).dtype != torch.float64:
+    if all_values(x).dtype != torch.float64:
         return None
-    over = changed(x, lambda y: y.isfinite() & ~y.to(torch.float32).isfinite())
-    count = int(numbers(over).sum())
+    over = map_values(x, lambda y: y.isfinite() & ~y.to(torch.float32).isfinite())
+    count = int(all_values(over).sum())
     if not count:
         return None
-    first = fields.start + next(i for i, y in enumerate(each(over)) if y.any())
-    most = float(numbers(x).nan_to_num(0.0, 0.0, 0.0).abs().max())
+    first = fields.start + next(i for i, y in enumerate(split_samples(over)) if y.any())
+    most = float(all_values(x).nan_to_num(0.0, 0.0, 0.0).abs().max())
     values = "1 value" if count == 1 else f"{count} values"
     return Diagnostic(
         "OP0619",
@@ -74,7 +74,7 @@ def too_large(fields: Fields, name: str) -> Diagnostic | None:
 
 def _sizes(x: Values) -> Tensor:
     """The largest absolute value of each channel of each sample, (samples, channels)."""
-    if numbers(x).dtype not in LOSSY:
+    if all_values(x).dtype not in LOSSY:
         return torch.zeros(len(x), 1)
     if isinstance(x, Packed):
         return torch.cat([_largest(y[None]) for y in x.parts])

@@ -10,12 +10,14 @@ from torch import Tensor
 
 from opdsl.data.io.file_fields import FileFields
 from opdsl.diagnostics import fault
-from opdsl.nn.points.batch import Values, each, joined
-from opdsl.nn.points.geometry import Placed
+from opdsl.nn.points.batch import Values, concat_samples, split_samples
+from opdsl.nn.points.geometry import Geometries
 from opdsl.nn.points.packed import Packed
 
 
-def fingerprint(values: Mapping[str, Values], places: Mapping[str, Placed] | None = None) -> str:
+def fingerprint(
+    values: Mapping[str, Values], places: Mapping[str, Geometries] | None = None
+) -> str:
     """SHA-256 of the names, number formats, shapes and bytes of fields, whatever their order.
 
     Where there are points, of their coordinates too, and of how many each sample has.
@@ -55,7 +57,7 @@ def refuse_other_layout(first: FileFields, other: FileFields, source: str) -> No
             )
 
 
-def join_points(parts: Sequence[FileFields], name: str) -> Placed:
+def join_points(parts: Sequence[FileFields], name: str) -> Geometries:
     """The points of all samples; one geometry if the files agree on one for all of theirs."""
     first = parts[0].places[name]
     shared = all(len(x.places[name]) == 1 and x.places[name][0].key == first[0].key for x in parts)
@@ -66,13 +68,13 @@ def join_points(parts: Sequence[FileFields], name: str) -> Placed:
     )
 
 
-def join_values(parts: Sequence[FileFields], name: str, places: Mapping[str, Placed]) -> Values:
+def join_values(parts: Sequence[FileFields], name: str, places: Mapping[str, Geometries]) -> Values:
     """One field of all files; packed where each sample has points of its own."""
     values = [x.values[name] for x in parts]
     home = parts[0].homes.get(name)
     if home is not None and len(places[home]) > 1:
-        return Packed.of(y for x in values for y in each(x))
-    return joined(values)
+        return Packed.of(y for x in values for y in split_samples(x))
+    return concat_samples(values)
 
 
 def _on(fields: FileFields, name: str) -> Iterator[Values]:
@@ -95,5 +97,5 @@ def _channels(x: Values) -> int:
 
 
 def _points(fields: FileFields) -> tuple[dict[str, int], dict[str, str]]:
-    """In how many dimensions the points of each set lie, and which fields are on it."""
+    """In how many dimensions the points of split_samples set lie, and which fields are on it."""
     return {k: x[0].points.shape[1] for k, x in fields.places.items()}, dict(fields.homes)

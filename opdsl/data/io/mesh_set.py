@@ -13,7 +13,7 @@ from opdsl.data.io.file_fields import FileFields
 from opdsl.data.io.meshes import Mesh
 from opdsl.diagnostics import did_you_mean, fault
 from opdsl.nn.points.batch import Values
-from opdsl.nn.points.geometry import Geometry, Placed
+from opdsl.nn.points.geometry import Geometries, Geometry
 from opdsl.nn.points.packed import Packed
 
 
@@ -79,7 +79,7 @@ def _values(parts: Sequence[np.ndarray], *, same: bool) -> Values:
     return torch.stack(rows) if same else Packed.of(rows)
 
 
-def _placed(meshes: Sequence[Mesh]) -> Placed:
+def _placed(meshes: Sequence[Mesh]) -> Geometries:
     short = all(np.array_equal(x.points, x.points.astype(np.float32)) for x in meshes)
     return tuple(_geometry(x, short=short) for x in meshes)
 

@@ -16,7 +16,7 @@ import torch
 
 from opdsl.diagnostics import fault
 from opdsl.lower.exported.silence import quiet, silent
-from opdsl.lower.exported.trace import Run, Traced, told
+from opdsl.lower.exported.trace import RunFunction, Traced, as_outputs
 
 COMPILERS = ("g++", "clang++", "c++")
 
@@ -43,13 +43,13 @@ def write(traced: Traced, path: Path, about: Mapping[str, str]) -> None:
         aoti_compile_and_package(traced.program, package_path=str(path), inductor_configs=settings)
 
 
-def opened(path: Path) -> Run:
+def open_file(path: Path) -> RunFunction:
     """The function in a file; its code is run."""
     from torch._inductor import aoti_load_package
 
     with quiet():
         model = aoti_load_package(str(path))
-    return lambda given: told(model(*given))
+    return lambda given: as_outputs(model(*given))
 
 
 def usage(path: Path, names: tuple[str, ...]) -> tuple[str, ...]:

@@ -16,14 +16,14 @@ from opdsl.ir.graph import Graph
 from opdsl.ir.origins import Grid
 from opdsl.ir.spaces import Axis, Domain
 
-ROOM = 16  # points above the least, where no size is the least one of any operator
+EXTRA_POINTS = 16  # points above the least, where no size is the least one of any operator
 SEED = 0
 
 Draw = Callable[[str, Tensor], Tensor]  # of an input, normal numbers -> values that it may have
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class ExportCall:
     """The sizes of a call.
 
     Attributes:
@@ -41,18 +41,20 @@ class Call:
 
 def example(graph: Graph) -> dict[str, Grid]:
     """A resolution that the model promises to take, a little above the least."""
-    return {x.name: tuple(_room(x)) for x in graph.domains}
+    return {x.name: tuple(_example_size(x)) for x in graph.domains}
 
 
-def finer(graph: Graph, roots: Mapping[str, Grid], more: int) -> dict[str, Grid]:
+def finer_roots(graph: Graph, roots: Mapping[str, Grid], more: int) -> dict[str, Grid]:
     """The next resolution that is promised with `more` points more, or more than these.
 
     Each axis has others, so that no two are equal that a program could take for one.
     """
-    return {x.name: _finer(x, roots[x.name], more) for x in graph.domains}
+    return {x.name: _finer_size(x, roots[x.name], more) for x in graph.domains}
 
 
-def values(graph: Graph, call: Call, dtype: torch.dtype, draw: Draw) -> tuple[Tensor, ...]:
+def call_values(
+    graph: Graph, call: ExportCall, dtype: torch.dtype, draw: Draw
+) -> tuple[Tensor, ...]:
     """A value for each input, then for each static field, always the same ones.
 
     Args:
@@ -65,7 +67,7 @@ def values(graph: Graph, call: Call, dtype: torch.dtype, draw: Draw) -> tuple[Te
         shape = (call.batch, port.space.channels, *port.space.domain.at(call.roots))
         kind = dtype.to_complex() if port.space.complex else dtype
         found.append(draw(port.name, torch.randn(shape, generator=source, dtype=kind)))
-    for ask in graph.asks():
+    for ask in graph.side_inputs():
         shape = ask.domain.at(call.roots)
         found.append(torch.randn(shape, generator=source, dtype=dtype))
     return tuple(found)
@@ -74,7 +76,7 @@ def values(graph: Graph, call: Call, dtype: torch.dtype, draw: Draw) -> tuple[Te
 def axis_names(graph: Graph) -> dict[str, tuple[str, ...]]:
     """What the axes of each input are called: `batch`, channels, `x`, `(D.x//2)`."""
     ports = {x.name: ("batch", str(x.space.channels), *_axes(x.space.domain)) for x in graph.inputs}
-    return ports | {x.name: _axes(x.domain) for x in graph.asks()}
+    return ports | {x.name: _axes(x.domain) for x in graph.side_inputs()}
 
 
 def _axes(domain: Domain) -> tuple[str, ...]:
@@ -87,13 +89,13 @@ def _axes(domain: Domain) -> tuple[str, ...]:
     )
 
 
-def _finer(domain: Domain, root: Grid, more: int) -> Grid:
+def _finer_size(domain: Domain, root: Grid, more: int) -> Grid:
     pairs = zip(domain.axes, root, strict=True)
     return tuple(_admitted(a, n + more * i) for i, (a, n) in enumerate(pairs, start=1))
 
 
-def _room(domain: Domain) -> Iterator[int]:
-    return (_admitted(a, a.least + ROOM + i) for i, a in enumerate(domain.axes))
+def _example_size(domain: Domain) -> Iterator[int]:
+    return (_admitted(a, a.least + EXTRA_POINTS + i) for i, a in enumerate(domain.axes))
 
 
 def _admitted(axis: Axis, n: int) -> int:

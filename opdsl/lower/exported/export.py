@@ -19,17 +19,25 @@ from opdsl.diagnostics import OpError, fault
 from opdsl.files import replacing
 from opdsl.ir.fingerprint import fingerprint
 from opdsl.ir.graph import Graph
-from opdsl.lower.exported.calls import Call
-from opdsl.lower.exported.formats import FORMATS, Format
-from opdsl.lower.exported.real import real
-from opdsl.lower.exported.trace import Free, Run, Shape, Subject, Traced, refuse_points, trace
+from opdsl.lower.exported.calls import ExportCall
+from opdsl.lower.exported.formats import FORMATS, ExportFormat
+from opdsl.lower.exported.real import as_real
+from opdsl.lower.exported.trace import (
+    Free,
+    InputShape,
+    RunFunction,
+    Subject,
+    Traced,
+    refuse_points,
+    trace,
+)
 
-MOST = 200  # characters of what torch says
+MAX_MESSAGE = 200  # characters of what torch says
 TOLERANCES = {torch.float32: 1e-5, torch.float64: 1e-10}
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class ExportReport:
     """What was written and how near it is.
 
     Attributes:
@@ -45,9 +53,9 @@ class Report:
 
     path: Path
     size: int
-    inputs: dict[str, Shape]
+    inputs: dict[str, InputShape]
     step: int
-    calls: tuple[Call, ...]
+    calls: tuple[ExportCall, ...]
     difference: float
     tolerance: float
     free: Free = Free.ALL
@@ -75,14 +83,14 @@ class Report:
 
 def export(
     subject: Subject,
-    call: Call,
+    call: ExportCall,
     out: Path,
     *,
     kind: str = "pt2",
     fixed: bool = False,
     about: Mapping[str, str] | None = None,
     tolerance: float | None = None,
-) -> Report:
+) -> ExportReport:
     """Write the file `out`.
 
     Args:
@@ -100,11 +108,13 @@ def export(
     form.ready()
     refuse_points(subject.graph)
     limit = TOLERANCES[subject.dtype] if tolerance is None else tolerance
-    words = _about(subject.graph) | dict(about or {})
-    with _at_rest(subject), _replacing(out) as path:
-        traced, difference, said = _written(subject, call, path, form, words, limit, fixed=fixed)
+    words = _file_metadata(subject.graph) | dict(about or {})
+    with _evaluation_mode(subject), _replacing(out) as path:
+        traced, difference, said = _trace_and_write(
+            subject, call, path, form, words, limit, fixed=fixed
+        )
         size = path.stat().st_size
-    return Report(
+    return ExportReport(
         path=out,
         size=size,
         inputs=dict(zip(traced.names, traced.shapes, strict=True)),
@@ -118,18 +128,18 @@ def export(
     )
 
 
-def _about(graph: Graph) -> dict[str, str]:
+def _file_metadata(graph: Graph) -> dict[str, str]:
     """What every file says of itself."""
     from opdsl import __version__
 
     return {"opdsl": __version__, "model": graph.name, "fingerprint": fingerprint(graph)}
 
 
-def _written(
+def _trace_and_write(
     subject: Subject,
-    call: Call,
+    call: ExportCall,
     path: Path,
-    form: Format,
+    form: ExportFormat,
     about: Mapping[str, str],
     limit: float,
     *,
@@ -145,26 +155,26 @@ def _written(
         try:
             traced = trace(subject, call, free, form.kernel)
             form.write(traced, path, {**about, "free": str(free), "traced": str(call)})
-            return traced, _compared(traced, path, form, limit), said
+            return traced, _compare(traced, path, form, limit), said
         except (OpError, OSError):
             raise
         except Exception as error:  # noqa: BLE001  a tracer meets whatever a block does
-            said = _line(error)
+            said = _first_line(error)
     name = subject.graph.name
     message = f"`{name}` cannot be exported as a {form.suffix} file"
     raise fault("OP0650", message, notes=(said,), file=name)
 
 
-def _line(error: BaseException) -> str:
+def _first_line(error: BaseException) -> str:
     """What went wrong first, without the pages that torch tells of it."""
     while error.__cause__ is not None:
         error = error.__cause__
     lines = str(error).strip().splitlines() or [""]
-    return f"{type(error).__name__}: {lines[0][:MOST]}"
+    return f"{type(error).__name__}: {lines[0][:MAX_MESSAGE]}"
 
 
 @contextmanager
-def _at_rest(subject: Subject) -> Iterator[None]:
+def _evaluation_mode(subject: Subject) -> Iterator[None]:
     """Evaluation mode."""
     mode = subject.whole.training
     subject.whole.eval()
@@ -185,14 +195,16 @@ def _replacing(out: Path) -> Iterator[Path]:
         raise fault("OP0625", message, file=str(out)) from error
 
 
-def _compared(traced: Traced, path: Path, form: Format, limit: float) -> float:
+def _compare(traced: Traced, path: Path, form: ExportFormat, limit: float) -> float:
     """The greatest difference between the file, opened again, and the module."""
-    run: Run = form.opened(path)
+    run: RunFunction = form.open_file(path)
     worst = 0.0
     for call in traced.calls:
         with torch.no_grad():
             found = run(traced.subject.values(call))
-        far = max(_far(x, y) for x, y in zip(found, traced.subject(call), strict=True))
+        far = max(
+            _relative_difference(x, y) for x, y in zip(found, traced.subject(call), strict=True)
+        )
         if not far <= limit:  # a NaN is far from everything
             message = (
                 f"the file differs from the model by {far:.2g} at {call}, allowed is {limit:.2g}"
@@ -203,9 +215,9 @@ def _compared(traced: Traced, path: Path, form: Format, limit: float) -> float:
     return worst
 
 
-def _far(x: Tensor, y: Tensor) -> float:
+def _relative_difference(x: Tensor, y: Tensor) -> float:
     """The greatest difference relative to the greatest value; of other shapes it is infinite."""
-    x, y = real(x), real(y)
+    x, y = as_real(x), as_real(y)
     if x.shape != y.shape:
         return float("inf")
     most = y.abs().max().item() if y.numel() else 0.0

@@ -11,17 +11,17 @@ from pathlib import Path
 
 from opdsl.ir.graph import Graph
 from opdsl.lower.exported import aoti, onnx, pt2
-from opdsl.lower.exported.trace import Free, Run, Traced
+from opdsl.lower.exported.trace import Free, RunFunction, Traced
 
 
 @dataclass(frozen=True, slots=True)
-class Format:
+class ExportFormat:
     """A format of files.
 
     Attributes:
         suffix: of a file's name.
         write: the program as a file, with words about it.
-        opened: the function in a file that was just written; it may be run by code in it.
+        open_file: the function in a file that was just written; it may be run by code in it.
         usage: lines of Python that run the file.
         kernel: which all nodes take that have it, because the format knows no other; None: as
             planned.
@@ -31,17 +31,19 @@ class Format:
 
     suffix: str
     write: Callable[[Traced, Path, Mapping[str, str]], None]
-    opened: Callable[[Path], Run]
+    open_file: Callable[[Path], RunFunction]
     usage: Callable[[Path, tuple[str, ...]], tuple[str, ...]]
     kernel: str | None = None
     ready: Callable[[], None] = lambda: None
     freest: Callable[[Graph], tuple[Free, str]] = lambda _: (Free.ALL, "")
 
 
-FORMATS: dict[str, Format] = {
-    "pt2": Format(".pt2", pt2.write, pt2.opened, pt2.usage),
-    "aoti": Format(".aoti.pt2", aoti.write, aoti.opened, aoti.usage, ready=aoti.check_compiler),
-    "onnx": Format(
-        ".onnx", onnx.write, onnx.opened, onnx.usage, "dft", onnx.check_packages, onnx.freest
+FORMATS: dict[str, ExportFormat] = {
+    "pt2": ExportFormat(".pt2", pt2.write, pt2.open_file, pt2.usage),
+    "aoti": ExportFormat(
+        ".aoti.pt2", aoti.write, aoti.open_file, aoti.usage, ready=aoti.check_compiler
+    ),
+    "onnx": ExportFormat(
+        ".onnx", onnx.write, onnx.open_file, onnx.usage, "dft", onnx.check_packages, onnx.freest
     ),
 }

@@ -20,14 +20,14 @@ from torch.export import Dim, ExportedProgram
 from opdsl.diagnostics import fault
 from opdsl.ir.graph import Graph
 from opdsl.lower.exported.calls import axis_names
-from opdsl.lower.exported.real import RealParts, folded, real
+from opdsl.lower.exported.real import RealParts, as_real, fold_constants
 from opdsl.lower.exported.silence import silent
-from opdsl.lower.exported.trace import Free, Run, Traced, export_quietly
+from opdsl.lower.exported.trace import Free, RunFunction, Traced, export_quietly
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 EXTRA = "pip install 'opdsl[onnx]'"
 SYMBOL = re.compile(r"s\d+")  # as torch calls a size that it knows nothing of
-MOST = 2**31 - 1  # bytes of one message, by the format
+MAX_BYTES = 2**31 - 1  # bytes of one message, by the format
 
 
 def check_packages() -> None:
@@ -48,27 +48,27 @@ def freest(graph: Graph) -> tuple[Free, str]:
     if any(y.kind == "sphere" for x in domains for y in x.parts):
         # recurrences of thousands of operations
         return Free.BATCH, "tables of spherical harmonics are stored in the file"
-    if any(x.keyword == "disco_conv" for x in graph.nodes):
-        # their arctangent in float64 is missing in onnxruntime
-        return Free.BATCH, "tables of `disco_conv` are stored in the file"
+    stored = next((x.keyword for x in graph.nodes if not x.block.traceable_tables), None)
+    if stored is not None:
+        return Free.BATCH, f"tables of `{stored}` are stored in the file"
     return Free.ALL, ""
 
 
 def write(traced: Traced, path: Path, about: Mapping[str, str]) -> None:
     """The program as an `.onnx` file."""
     with silent():
-        made = torch.onnx.export(_real(traced), dynamo=True, verbose=False)
+        made = torch.onnx.export(_real_program(traced), dynamo=True, verbose=False)
     assert made is not None  # it is when no file is named
-    _name(made, traced)
+    _rename_ports(made, traced)
     made.model.metadata_props.update(about)
     made.model.producer_name, made.model.producer_version = "opdsl", about["opdsl"]
     message = made.model_proto
-    if message.ByteSize() > MOST:
+    if message.ByteSize() > MAX_BYTES:
         raise fault("OP0650", "an ONNX file has no more than 2 GiB", file=path.name)
     path.write_bytes(message.SerializeToString())
 
 
-def opened(path: Path) -> Run:
+def open_file(path: Path) -> RunFunction:
     """The function in a file, run by onnxruntime on one processor."""
     import onnxruntime
 
@@ -79,7 +79,7 @@ def opened(path: Path) -> Run:
     names = [x.name for x in session.get_inputs()]
 
     def run(given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        values = (real(x).numpy() for x in given)
+        values = (as_real(x).numpy() for x in given)
         found = session.run(None, dict(zip(names, values, strict=True)))
         return tuple(map(torch.from_numpy, found))
 
@@ -99,21 +99,21 @@ def usage(path: Path, names: tuple[str, ...]) -> tuple[str, ...]:
 # --- parts of writing -------------------------------------------------------------------------
 
 
-def _real(traced: Traced) -> ExportedProgram:
+def _real_program(traced: Traced) -> ExportedProgram:
     """The program again, with real tensors only."""
     given, program = traced.subject.values(traced.calls[0]), traced.program
     sizes = tuple({i: Dim.AUTO for i, n in enumerate(x) if n is None} for x in traced.shapes)
     if traced.free is not Free.ALL:
         # first, so that tables are not taken apart: they may be thousands of operations
-        program = export_quietly(folded(program.module(check_guards=False)), given, sizes)
-    return export_quietly(RealParts(program, given), [*map(real, given)], (sizes,))
+        program = export_quietly(fold_constants(program.module(check_guards=False)), given, sizes)
+    return export_quietly(RealParts(program, given), [*map(as_real, given)], (sizes,))
 
 
-def _name(made: Any, traced: Traced) -> None:
+def _rename_ports(made: Any, traced: Traced) -> None:
     """Inputs, outputs and their axes are called as in the model."""
     graph, names = made.model.graph, axis_names(traced.subject.graph)
     outputs = [x.name for x in traced.subject.graph.outputs]
-    _make_room({*traced.names, *outputs}, graph)
+    _free_names({*traced.names, *outputs}, graph)
     for value, name in zip(graph.inputs, traced.names, strict=True):
         value.name = name
         _rename_axes(made, value, names[name])
@@ -121,7 +121,7 @@ def _name(made: Any, traced: Traced) -> None:
         value.name = f"{name}_out" if name in traced.names else name
 
 
-def _make_room(names: set[str], graph: Any) -> None:
+def _free_names(names: set[str], graph: Any) -> None:
     """No other value has one of these names."""
     for node in graph.all_nodes():
         for value in node.outputs:

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from opdsl.lower.exported.silence import quiet
-from opdsl.lower.exported.trace import Run, Traced, told
+from opdsl.lower.exported.trace import RunFunction, Traced, as_outputs
 
 ABOUT = "opdsl.json"  # the member of the file that says what it is
 
@@ -27,11 +27,11 @@ def write(traced: Traced, path: Path, about: Mapping[str, str]) -> None:
     path.write_bytes(held.getbuffer())
 
 
-def opened(path: Path) -> Run:
+def open_file(path: Path) -> RunFunction:
     """The function in a file."""
     with quiet():
         module = torch.export.load(path).module()
-    return lambda given: told(module(*given))
+    return lambda given: as_outputs(module(*given))
 
 
 def usage(path: Path, names: tuple[str, ...]) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ from torch.utils import _pytree as pytree
 from opdsl.lower.exported.silence import quiet
 
 aten = torch.ops.aten
-Rule = Callable[..., Any]
+RealRule = Callable[..., Any]
 
 SPLIT = "parts_of_"
 
@@ -49,16 +49,18 @@ class RealParts(nn.Module):
         super().__init__()
         self.pairs = tuple(x.is_complex() for x in inputs)
         with quiet():
-            self.held = split(folded(program.run_decompositions().module(check_guards=False)))
+            self.held = split_complex_constants(
+                fold_constants(program.run_decompositions().module(check_guards=False))
+            )
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """The outputs in their order."""
         given = zip(inputs, self.pairs, strict=True)
         found = ByParts(self.held).run(*(_as_complex(x) if pair else x for x, pair in given))
-        return tuple(map(real, pytree.tree_leaves(found)))
+        return tuple(map(as_real, pytree.tree_leaves(found)))
 
 
-def real(x: Any) -> Tensor:
+def as_real(x: Any) -> Tensor:
     """A real tensor as it is, a complex one or a pair as (..., 2)."""
     if isinstance(x, Pair):
         return torch.stack((x.re, x.im), -1)
@@ -94,7 +96,7 @@ class ByParts(fx.Interpreter):
 # --- what is known beforehand -----------------------------------------------------------------
 
 
-def folded(module: fx.GraphModule) -> fx.GraphModule:
+def fold_constants(module: fx.GraphModule) -> fx.GraphModule:
     """The same, with what depends neither on an input nor on a weight computed and stored."""
     known: dict[fx.Node, Any] = {}
     for node in module.graph.nodes:
@@ -124,7 +126,7 @@ def _writes_to(node: fx.Node, known: Mapping[fx.Node, Any]) -> bool:
     return bool(schema and schema.is_mutable) and any(x in known for x in node.all_input_nodes)
 
 
-def split(module: fx.GraphModule) -> fx.GraphModule:
+def split_complex_constants(module: fx.GraphModule) -> fx.GraphModule:
     """The same, with each complex tensor stored as (..., 2), under another name."""
     wholes = set()
     for node in module.graph.nodes:
@@ -186,7 +188,7 @@ def _imaginary(x: Any) -> Any:
     return x.im if isinstance(x, Pair) else 0.0
 
 
-def _sum(op: Rule) -> Rule:
+def _sum(op: RealRule) -> RealRule:
     """Of two; one that is real has no imaginary part."""
 
     def rule(x: Any, y: Any, **named: Any) -> Any:
@@ -201,7 +203,7 @@ def _sum(op: Rule) -> Rule:
     return rule
 
 
-def _product(op: Rule) -> Rule:
+def _product(op: RealRule) -> RealRule:
     """(a + i b) (c + i d) = (a c - b d) + i (a d + b c), whatever kind of product."""
 
     def rule(x: Any, y: Any) -> Any:
@@ -295,11 +297,11 @@ def _c2r(z: Pair, axes: Sequence[int], norm: int, n: Any) -> Tensor:
     return _along(z.re, last, (share * c).T) - _along(z.im, last, (share * s).T)
 
 
-RULES: dict[Any, Rule] = {
+RULES: dict[Any, RealRule] = {
     operator.floordiv: _floor_divided,
     aten.view_as_complex.default: _as_complex,
     aten.complex.default: Pair,
-    aten.view_as_real.default: real,
+    aten.view_as_real.default: as_real,
     aten._assert_tensor_metadata.default: lambda *_, **__: None,  # noqa: SLF001  torch's name
     aten.sym_size.int: lambda x, axis: (x.re if isinstance(x, Pair) else x).shape[axis],
     aten.view.default: _view,

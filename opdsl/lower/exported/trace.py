@@ -20,15 +20,15 @@ from torch.export import Dim, ExportedProgram
 from opdsl.diagnostics import fault
 from opdsl.ir.graph import Graph
 from opdsl.ir.spaces import Domain
-from opdsl.lower.exported.calls import Call, Draw, finer, values
+from opdsl.lower.exported.calls import Draw, ExportCall, call_values, finer_roots
 from opdsl.lower.exported.silence import quiet
 from opdsl.lower.module import OperatorModule
 
 STEPS = (1, 2, 4, 8, 16)  # points by which a resolution may have to differ from the traced one
 
-Shape = tuple[int | None, ...]  # of an input; None: free
-Sizes = dict[int, object]  # of an input, those that torch shall find out about
-Run = Callable[[tuple[Tensor, ...]], tuple[Tensor, ...]]
+InputShape = tuple[int | None, ...]  # of an input; None: free
+DynamicAxes = dict[int, object]  # of an input, those that torch shall find out about
+RunFunction = Callable[[tuple[Tensor, ...]], tuple[Tensor, ...]]
 
 
 class Free(StrEnum):
@@ -59,14 +59,14 @@ class Subject:
         """Of real numbers."""
         return next((x.dtype for x in self.operator.parameters()), torch.float32)
 
-    def values(self, call: Call) -> tuple[Tensor, ...]:
+    def values(self, call: ExportCall) -> tuple[Tensor, ...]:
         """Inputs of these sizes."""
-        return values(self.graph, call, self.dtype, self.draw)
+        return call_values(self.graph, call, self.dtype, self.draw)
 
-    def __call__(self, call: Call) -> tuple[Tensor, ...]:
+    def __call__(self, call: ExportCall) -> tuple[Tensor, ...]:
         """The outputs for these inputs, computed by the module itself."""
         with torch.no_grad():
-            return told(self.whole(*self.values(call)))
+            return as_outputs(self.whole(*self.values(call)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +82,8 @@ class Traced:
 
     subject: Subject
     program: ExportedProgram
-    shapes: tuple[Shape, ...]
-    calls: tuple[Call, ...]
+    shapes: tuple[InputShape, ...]
+    calls: tuple[ExportCall, ...]
     free: Free = Free.ALL
     step: int = 1
 
@@ -91,7 +91,7 @@ class Traced:
     def names(self) -> tuple[str, ...]:
         """Of the inputs."""
         graph = self.subject.graph
-        return (*(x.name for x in graph.inputs), *(x.name for x in graph.asks()))
+        return (*(x.name for x in graph.inputs), *(x.name for x in graph.side_inputs()))
 
     @property
     def free_batch(self) -> bool:
@@ -99,7 +99,9 @@ class Traced:
         return any(x[0] is None for x in self.shapes[: len(self.subject.graph.inputs)])
 
 
-def trace(subject: Subject, call: Call, free: Free = Free.ALL, kernel: str | None = None) -> Traced:
+def trace(
+    subject: Subject, call: ExportCall, free: Free = Free.ALL, kernel: str | None = None
+) -> Traced:
     """The program of a module, traced at a call.
 
     Args:
@@ -115,7 +117,7 @@ def trace(subject: Subject, call: Call, free: Free = Free.ALL, kernel: str | Non
     operator.latest = operator.plan(call.roots, call.batch)
     given = subject.values(call)
     sizes = _free_sizes(given, len(subject.graph.inputs), free)
-    with _forced(operator, kernel):
+    with _force_kernel(operator, kernel):
         program = export_quietly(subject.whole, given, (sizes,))
     found = Traced(subject, program, _shapes(program), (call,), free)
     return found if free is Free.NONE else _with_calls(found)
@@ -128,7 +130,7 @@ def refuse_points(graph: Graph) -> None:
         OpError: OP0650.
     """
     domains = [x.space.domain for x in (*graph.inputs, *graph.outputs)]
-    domains += [x.domain for x in graph.asks()]
+    domains += [x.domain for x in graph.side_inputs()]
     scattered = next((y for x in domains for y in x.parts if y.scattered), None)
     if scattered is None:
         return
@@ -138,7 +140,7 @@ def refuse_points(graph: Graph) -> None:
     raise fault("OP0650", message, notes=notes, helps=helps, file=graph.name)
 
 
-def told(found: object) -> tuple[Tensor, ...]:
+def as_outputs(found: object) -> tuple[Tensor, ...]:
     """The outputs of a call in order, whether it returned one, several or a dictionary."""
     if isinstance(found, Tensor):
         return (found,)
@@ -149,7 +151,7 @@ def told(found: object) -> tuple[Tensor, ...]:
 
 
 @contextmanager
-def _forced(operator: OperatorModule, kernel: str | None) -> Iterator[None]:
+def _force_kernel(operator: OperatorModule, kernel: str | None) -> Iterator[None]:
     """Every node takes this kernel, for a while."""
     before = operator.force_kernel
     operator.force_kernel = kernel or before
@@ -159,12 +161,12 @@ def _forced(operator: OperatorModule, kernel: str | None) -> Iterator[None]:
         operator.force_kernel = before
 
 
-def _free_sizes(given: Sequence[Tensor], count: int, free: Free) -> tuple[Sizes, ...]:
+def _free_sizes(given: Sequence[Tensor], count: int, free: Free) -> tuple[DynamicAxes, ...]:
     """For each input the axes of which torch shall find out; a static field is its grid only."""
     return tuple(_axes(x, field=i >= count, free=free) for i, x in enumerate(given))
 
 
-def _axes(x: Tensor, *, field: bool, free: Free) -> Sizes:
+def _axes(x: Tensor, *, field: bool, free: Free) -> DynamicAxes:
     batch = () if field or free is Free.NONE else (0,)
     behind = range(0 if field else 2, x.ndim) if free is Free.ALL else ()
     return dict.fromkeys((*batch, *behind), Dim.AUTO)
@@ -190,7 +192,7 @@ def export_quietly(module: nn.Module, given: Sequence[Tensor], sizes: object) ->
         return torch.export.export(module, tuple(given), dynamic_shapes=sizes)  # type: ignore[arg-type]  # torch's type is narrower than what it takes
 
 
-def _shapes(program: ExportedProgram) -> tuple[Shape, ...]:
+def _shapes(program: ExportedProgram) -> tuple[InputShape, ...]:
     named = {x.name: x.meta["val"].shape for x in program.graph.nodes if x.op == "placeholder"}
     inputs = (named[str(x)] for x in program.graph_signature.user_inputs)
     return tuple(tuple(n if isinstance(n, int) else None for n in x) for x in inputs)
@@ -205,19 +207,19 @@ def _with_calls(found: Traced) -> Traced:
     batches = (first.batch + 1, 1) if found.free_batch else (first.batch, first.batch)
     run = found.program.module()
     for step in STEPS if found.free is Free.ALL else (1,):
-        near = Call(_moved(found, step), batches[0])
-        if _takes(run, found.subject, near):
-            far = Call(_moved(found, _half(first, step)), batches[1])
-            calls = [first, near, *([far] if _takes(run, found.subject, far) else [])]
-            return replace(found, calls=tuple(_different(calls)), step=step)
+        near = ExportCall(_finer_call(found, step), batches[0])
+        if _accepts(run, found.subject, near):
+            far = ExportCall(_finer_call(found, _half_as_large(first, step)), batches[1])
+            calls = [first, near, *([far] if _accepts(run, found.subject, far) else [])]
+            return replace(found, calls=tuple(_distinct(calls)), step=step)
     return replace(found, step=0)
 
 
-def _moved(found: Traced, more: int) -> dict[str, tuple[int, ...]]:
+def _finer_call(found: Traced, more: int) -> dict[str, tuple[int, ...]]:
     """A finer resolution, where the inputs are free."""
     graph, roots = found.subject.graph, found.calls[0].roots
     bound = set(_bound_axes(found))
-    moved = finer(graph, roots, more)
+    moved = finer_roots(graph, roots, more)
     return {
         k: tuple(roots[k][i] if (k, i) in bound else n for i, n in enumerate(x))
         for k, x in moved.items()
@@ -235,17 +237,17 @@ def _bound_axes(found: Traced) -> Iterator[tuple[str, int]]:
 
 def _domains(graph: Graph) -> Iterator[Domain]:
     yield from (x.space.domain for x in graph.inputs)
-    yield from (x.domain for x in graph.asks())
+    yield from (x.domain for x in graph.side_inputs())
 
 
-def _half(call: Call, step: int) -> int:
+def _half_as_large(call: ExportCall, step: int) -> int:
     """Points more that make a grid about half as large again, a multiple of the step."""
     most = max((n for x in call.roots.values() for n in x), default=0)
     axes = max((len(x) for x in call.roots.values()), default=1)
     return -(-most // (2 * axes * step)) * step
 
 
-def _takes(run: Callable[..., object], subject: Subject, call: Call) -> bool:
+def _accepts(run: Callable[..., object], subject: Subject, call: ExportCall) -> bool:
     try:
         with torch.no_grad():
             run(*subject.values(call))
@@ -254,7 +256,7 @@ def _takes(run: Callable[..., object], subject: Subject, call: Call) -> bool:
     return True
 
 
-def _different(calls: Sequence[Call]) -> Iterator[Call]:
+def _distinct(calls: Sequence[ExportCall]) -> Iterator[ExportCall]:
     for i, x in enumerate(calls):
         if x not in calls[:i]:
             yield x

@@ -46,7 +46,7 @@ def _gated(uses: Uses, end: str) -> Fusion | None:
             if found is not None:
                 nodes = (*found.nodes, other, end)
                 roles = {**found.roles, "gate": other}
-                return Fusion(found.kind, found.source, nodes, roles, found.bends)
+                return Fusion(found.kind, found.source, nodes, roles, found.activations)
     return None
 
 
@@ -54,7 +54,7 @@ def _with_network(uses: Uses, end: str, gate: Node | None) -> Fusion | None:
     layers = uses.layers(end)
     if layers is None:
         return None
-    middle, path = uses.bend(layers.source)
+    middle, path = uses.producing_activation(layers.source)
     found = _sum(uses, path)
     if found is None or not uses.once(path):
         return None
@@ -62,22 +62,22 @@ def _with_network(uses: Uses, end: str, gate: Node | None) -> Fusion | None:
         return None
     if gate is not None and gate.inputs[0] != found.source:
         return None
-    return _made(uses, found, layers, middle, takers=2 if gate is None else 3)
+    return _fusion(uses, found, layers, middle, takers=2 if gate is None else 3)
 
 
 def _alone(uses: Uses, end: str) -> Fusion | None:
     found = _sum(uses, end)
-    return None if found is None else _made(uses, found, None, "identity", takers=2)
+    return None if found is None else _fusion(uses, found, None, "identity", takers=2)
 
 
-def _made(uses: Uses, found: Sum, layers: Layers | None, middle: str, takers: int) -> Fusion:
-    before, source = uses.bend(found.source, takers)
+def _fusion(uses: Uses, found: Sum, layers: Layers | None, middle: str, takers: int) -> Fusion:
+    before, source = uses.producing_activation(found.source, takers)
     nodes = [found.source] if source != found.source else []
     nodes += [found.conv, found.matrix, found.end]
     roles = {"conv": found.conv, "matrix": found.matrix}
     if layers is not None:
         nodes += [layers.source] if layers.source != found.end else []
-        nodes += [layers.first, layers.bend, layers.second]
+        nodes += [layers.first, layers.activation, layers.second]
         roles |= {"first": layers.first, "second": layers.second}
     hidden = "identity" if layers is None else layers.kind
     return Fusion("fourier_layer", source, tuple(nodes), roles, (before, middle, hidden))

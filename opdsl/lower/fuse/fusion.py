@@ -13,7 +13,7 @@ from opdsl.ir.graph import Graph, Node
 from opdsl.ir.live import live
 from opdsl.ir.spaces import Space
 
-BENDS = frozenset({"gelu", "identity", "relu"})  # activations that the kernels know
+FUSABLE_ACTIVATIONS = frozenset({"gelu", "identity", "relu"})  # activations that the kernels know
 DOMAINS = frozenset({"grid", "sphere"})  # where all samples have the same points
 
 
@@ -26,14 +26,14 @@ class Fusion:
         source: where the input comes from, a path or the name of an input.
         nodes: all paths, in no order but that the last is the end.
         roles: the node that is each part of the formula in `opdsl.nn.kernels.fourier_layer`.
-        bends: the activations `before`, `middle`, `hidden`.
+        activations: the activations `before`, `middle`, `hidden`.
     """
 
     kind: str
     source: str
     nodes: tuple[str, ...]
     roles: Mapping[str, str]
-    bends: tuple[str, str, str]
+    activations: tuple[str, str, str]
 
     @property
     def end(self) -> str:
@@ -47,7 +47,7 @@ class Layers:
 
     source: str
     first: str
-    bend: str
+    activation: str
     second: str
     kind: str
 
@@ -72,11 +72,18 @@ class Uses:
         """Whether it is a real function whose points are the same for all samples."""
         return not space.complex and space.domain is not None and space.domain.kind in DOMAINS
 
-    def bend(self, path: str, takers: int = 1) -> tuple[str, str]:
-        """The activation that the value comes from, if nobody else takes it, and what it bends."""
+    def producing_activation(self, path: str, takers: int = 1) -> tuple[str, str]:
+        """The activation that makes a value, and the value it is applied to.
+
+        `identity` and the value itself unless exactly `takers` nodes take the value.
+        """
         node = self.node(path)
-        bends = node is not None and isinstance(node.block, Apply) and node.block.kind in BENDS
-        if node is not None and bends and self.counts[path] == takers:
+        activations = (
+            node is not None
+            and isinstance(node.block, Apply)
+            and node.block.kind in FUSABLE_ACTIVATIONS
+        )
+        if node is not None and activations and self.counts[path] == takers:
             return node.block.model_dump()["kind"], node.inputs[0]
         return "identity", path
 
@@ -94,7 +101,7 @@ class Uses:
         second = self.matrix(path)
         if second is None:
             return None
-        kind, bent = self.bend(second.inputs[0])
+        kind, bent = self.producing_activation(second.inputs[0])
         first = self.matrix(bent) if kind != "identity" else None
         if first is None or not self.once(bent):
             return None

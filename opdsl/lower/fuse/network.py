@@ -10,12 +10,12 @@ def network(uses: Uses, end: str) -> Fusion | None:
     found = uses.layers(end)
     if found is None:
         return None
-    before, source = uses.bend(found.source)
+    before, source = uses.producing_activation(found.source)
     bent = (found.source,) if source != found.source else ()
     return Fusion(
         kind="network",
         source=source,
-        nodes=(*bent, found.first, found.bend, found.second),
+        nodes=(*bent, found.first, found.activation, found.second),
         roles={"first": found.first, "second": found.second},
-        bends=(before, "identity", found.kind),
+        activations=(before, "identity", found.kind),
     )

@@ -15,16 +15,16 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 
 from opdsl.lower.fuse.fusion import Fusion
-from opdsl.nn.kernels.degrees import Degrees
+from opdsl.nn.kernels.degrees import SphereDegrees
 from opdsl.nn.kernels.fourier_layer import (
-    Bends,
-    Between,
-    Weights,
-    available,
+    Activations,
+    LayerWeights,
+    SpectralStage,
     fourier_layer,
+    kernels_available,
     network,
 )
-from opdsl.nn.kernels.modes import Mixing, Modes
+from opdsl.nn.kernels.modes import GridModes, ModeMixing
 from opdsl.nn.spectral.conv import SpectralConv
 from opdsl.nn.spectral.factors import Tucker
 from opdsl.nn.sphere.harmonics import SphericalConv
@@ -41,8 +41,8 @@ class Fused:
 
     fusion: Fusion
     modules: Mapping[str, nn.Module]
-    takes: int
-    gives: int
+    operands: int
+    result: int
 
     def __call__(self, u: Tensor) -> Tensor:
         """The result of the last node."""
@@ -51,7 +51,7 @@ class Fused:
     def fits(self, u: Tensor) -> bool:
         """Whether the kernels can do it now: float32 on a CPU, no transform but the gradient."""
         weights = (x for m in self.modules.values() for x in m.parameters())
-        return available() and all(map(_ordinary, (u, *weights)))
+        return kernels_available() and all(map(_ordinary, (u, *weights)))
 
     def part(self, role: str) -> nn.Module | None:
         """The module that is this part of the formula."""
@@ -78,11 +78,11 @@ def _fourier_layer(fused: Fused, u: Tensor) -> Tensor:
     biases = [x for x in (conv.bias, cast("Tensor | None", matrix.bias)) if x is not None]
     b = sum(biases[1:], biases[0]) if biases else W.new_zeros(len(W))
     R, between = _by_degree(conv) if isinstance(conv, SphericalConv) else _by_mode(conv)
-    weights = Weights(R, W, b, **_gate(fused))
+    weights = LayerWeights(R, W, b, **_gate(fused))
     if fused.part("first") is not None:
         W1, b1, W2, b2 = _layers(fused)
         weights = replace(weights, W1=W1, b1=b1, W2=W2, b2=b2)
-    return fourier_layer(u, weights, between, Bends(*fused.fusion.bends))
+    return fourier_layer(u, weights, between, Activations(*fused.fusion.activations))
 
 
 def _gate(fused: Fused) -> dict[str, Tensor]:
@@ -92,19 +92,19 @@ def _gate(fused: Fused) -> dict[str, Tensor]:
     return {} if weight is None else {"gate" if weight.ndim == 1 else "G": weight}
 
 
-def _by_degree(conv: SphericalConv) -> tuple[Tensor | None, Between]:
-    return cast(Tensor, conv.weight), Degrees(conv.lmax, conv.orders, conv.sampling)
+def _by_degree(conv: SphericalConv) -> tuple[Tensor | None, SpectralStage]:
+    return cast(Tensor, conv.weight), SphereDegrees(conv.lmax, conv.orders, conv.sampling)
 
 
-def _by_mode(conv: SpectralConv) -> tuple[Tensor | None, Between]:
+def _by_mode(conv: SpectralConv) -> tuple[Tensor | None, SpectralStage]:
     if conv.in_ranks:
-        return None, Modes(conv.bands(), Mixing(conv.mix, tuple(_own(conv)), _parts(conv)))
-    return conv.pairs(), Modes(conv.bands())
+        return None, GridModes(conv.bands(), ModeMixing(conv.mix, tuple(_own(conv)), _parts(conv)))
+    return conv.pairs(), GridModes(conv.bands())
 
 
 def _parts(conv: SpectralConv) -> Callable[[Tensor], Tensor] | None:
     """A faster way to mix, by parts, if there is one for all of its modes."""
-    tucker = isinstance(conv.weight, Tucker) and conv.active is None
+    tucker = isinstance(conv.weight, Tucker) and conv.active_modes is None
     return cast(Tucker, conv.weight).mix_parts if tucker else None
 
 
@@ -115,7 +115,7 @@ def _own(conv: SpectralConv) -> Iterator[Tensor]:
 
 
 def _network(fused: Fused, u: Tensor) -> Tensor:
-    return network(u, _layers(fused), Bends(*fused.fusion.bends))
+    return network(u, _layers(fused), Activations(*fused.fusion.activations))
 
 
 def _layers(fused: Fused) -> tuple[Tensor, ...]:

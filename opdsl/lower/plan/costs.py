@@ -13,12 +13,10 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from opdsl.blocks.local.axis_conv import AxisConv
-from opdsl.blocks.pointwise.apply import Apply
 from opdsl.ir.block import BYTES, Work
 from opdsl.ir.graph import Graph, Node
 from opdsl.lower.fuse.fusion import Fusion
-from opdsl.lower.plan.tuning_case import Setting
+from opdsl.lower.plan.tuning_case import Workload
 
 SPECTRA = 2  # of the modes that are kept: before they are mixed, and after
 
@@ -28,78 +26,67 @@ class Load:
     """Of one call with the whole batch: what is done, and bytes kept for the gradient."""
 
     work: Work
-    kept: float
+    saved_bytes: float
 
 
-def plain(
-    graph: Graph, nodes: Iterable[Node], kernels: Mapping[str, str], setting: Setting
+def plain_load(
+    graph: Graph, nodes: Iterable[Node], kernels: Mapping[str, str], setting: Workload
 ) -> Load:
     """Nodes one by one, each result written to memory."""
     works, kept, spectra = [], set[str](), 0.0
     for node in nodes:
         works.append(_work(graph, node, kernels.get(node.path), setting))
-        if _keeps(graph, node):
+        if node.block.saves_inputs(*graph.arguments(node)):
             kept.update(node.inputs)
         spectra += _spectra(graph, node, setting)
-    numbers = sum(_numbers(graph, x, setting) for x in kept) + spectra
-    return Load(_times(_sum(works), setting.batch), BYTES * setting.batch * numbers)
+    numbers = sum(_value_count(graph, x, setting) for x in kept) + spectra
+    return Load(_scale_work(_sum_work(works), setting.batch), BYTES * setting.batch * numbers)
 
 
-def fused(graph: Graph, fusion: Fusion, setting: Setting) -> Load:
+def fused_load(graph: Graph, fusion: Fusion, setting: Workload) -> Load:
     """The nodes of a fusion as one: only the first is read from memory and the last written."""
     nodes = [graph.by_path[x] for x in fusion.nodes]
     inner = [_work(graph, x, "dft" if x.block.kernels else None, setting) for x in nodes]
-    ends = _numbers(graph, fusion.source, setting) + _numbers(graph, fusion.end, setting)
-    work = Work(gemm=_sum(inner).gemm, moved=BYTES * ends)
-    numbers = _numbers(graph, fusion.source, setting) + sum(
+    ends = _value_count(graph, fusion.source, setting) + _value_count(graph, fusion.end, setting)
+    work = Work(gemm=_sum_work(inner).gemm, moved=BYTES * ends)
+    numbers = _value_count(graph, fusion.source, setting) + sum(
         _spectra(graph, x, setting) for x in nodes
     )
-    return Load(_times(work, setting.batch), BYTES * setting.batch * numbers)
+    return Load(_scale_work(work, setting.batch), BYTES * setting.batch * numbers)
 
 
-def _work(graph: Graph, node: Node, kernel: str | None, setting: Setting) -> Work:
+def _work(graph: Graph, node: Node, kernel: str | None, setting: Workload) -> Work:
     """Of one sample."""
     inputs = graph.arguments(node)
     if kernel is not None:
         sizes = tuple(x.domain.at(setting.roots) for x in (*inputs, node.space))
         return node.block.work(kernel, sizes, *inputs)
-    moved = BYTES * sum(_numbers(graph, x, setting) for x in (*node.inputs, node.path))
+    moved = BYTES * sum(_value_count(graph, x, setting) for x in (*node.inputs, node.path))
     cost = node.block.cost(*inputs)
     gemm = cost.flops.at(graph.sizes(setting.roots)) if cost.params else 0.0
     return Work(gemm=gemm, moved=moved)
 
 
-def _keeps(graph: Graph, node: Node) -> bool:
-    """Whether its gradient takes what it took: it has weights, or bends; a transform has modes."""
-    weights = node.block.cost(*graph.arguments(node)).params > 0
-    return isinstance(node.block, Apply) or (weights and not node.block.kernels)
-
-
-def _spectra(graph: Graph, node: Node, setting: Setting) -> float:
+def _spectra(graph: Graph, node: Node, setting: Workload) -> float:
     """Numbers of the modes that a convolution keeps, for one sample."""
     inputs = graph.arguments(node)
-    modes = node.block.excites(*inputs) if node.block.kernels else None
-    if modes is None:
+    if not node.block.kernels:
         return 0.0
-    if isinstance(node.block, AxisConv):  # each axis alone, at every point of the others
-        sizes = inputs[0].domain.at(setting.roots)
-        count = sum((m + 1) * math.prod(sizes) // n for m, n in zip(modes, sizes, strict=True))
-    else:
-        count = math.prod(2 * m + 1 for m in modes[:-1]) * (modes[-1] + 1)
-    return SPECTRA * 2.0 * count * inputs[0].channels
+    sizes = tuple(x.domain.at(setting.roots) for x in (*inputs, node.space))
+    return SPECTRA * 2.0 * node.block.saved_modes(sizes, *inputs) * inputs[0].channels
 
 
-def _numbers(graph: Graph, path: str, setting: Setting) -> float:
+def _value_count(graph: Graph, path: str, setting: Workload) -> float:
     """Of one sample of a function; a complex number is two."""
     space = graph.spaces[path]
     count = space.channels * math.prod(space.domain.at(setting.roots))
     return float(count * (2 if space.complex else 1))
 
 
-def _sum(works: Iterable[Work]) -> Work:
+def _sum_work(works: Iterable[Work]) -> Work:
     found = tuple(works)
     return Work(*(sum(getattr(x, k) for x in found) for k in ("gemm", "fft", "moved")))
 
 
-def _times(work: Work, batch: int) -> Work:
+def _scale_work(work: Work, batch: int) -> Work:
     return Work(batch * work.gemm, batch * work.fft, batch * work.moved)

@@ -23,22 +23,22 @@ from opdsl.ir.spaces import Space
 from opdsl.lower.module import OperatorModule
 from opdsl.lower.plan.schedule import Unit
 from opdsl.lower.plan.tuning_case import FUSED, PLAIN
-from opdsl.nn.kernels.fourier_layer import available
+from opdsl.nn.kernels.fourier_layer import kernels_available
 
 REPEATS = 5  # calls; the fastest counts, the others met something else on the machine
 SEED = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Other:
-    """What a unit costs in a way that the plan did not choose; see `Line`."""
+class AlternativeCost:
+    """What a unit costs in a way that the plan did not choose; see `UnitCost`."""
 
     milliseconds: float
     saved: int
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class UnitCost:
     """One unit: a node, or the nodes that run as one operation.
 
     Attributes:
@@ -58,11 +58,11 @@ class Line:
     milliseconds: float
     result: int
     saved: int
-    others: Mapping[str, Other]
+    others: Mapping[str, AlternativeCost]
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class CallCost:
     """A call.
 
     Attributes:
@@ -70,7 +70,7 @@ class Measured:
         step: milliseconds of a call and the gradient of all weights.
     """
 
-    lines: tuple[Line, ...]
+    lines: tuple[UnitCost, ...]
     forward: float
     step: float
 
@@ -80,7 +80,7 @@ class _Watch:
 
     def __init__(self, module: OperatorModule) -> None:
         self.units = tuple(module.units)
-        self.weights = {_place(x) for x in module.parameters()}
+        self.weights = {_storage_address(x) for x in module.parameters()}
         self.seconds = [math.inf] * len(self.units)
         self.saved: list[dict[int, Tensor]] = []
         self.now: int | None = None
@@ -89,24 +89,26 @@ class _Watch:
         self.saved = [{} for _ in self.units]
         for i, unit in enumerate(self.units):
             self.now = i
-            _settle()
+            _synchronize()
             begin = perf_counter()
             yield unit
-            _settle()
+            _synchronize()
             self.seconds[i] = min(self.seconds[i], perf_counter() - begin)
         self.now = None
 
     def keep(self, x: Tensor) -> Tensor:
         """Note a tensor that the gradient needs; weights are there anyway."""
-        known = any(_place(x) in found for found in (self.weights, *self.saved))
+        known = any(_storage_address(x) in found for found in (self.weights, *self.saved))
         if self.now is not None and not known:
-            self.saved[self.now][_place(x)] = x.detach()  # held, so that its place stays its own
+            self.saved[self.now][_storage_address(x)] = (
+                x.detach()
+            )  # held, so that its place stays its own
         return x
 
 
 def measure(
     module: OperatorModule, sizes: Mapping[str, tuple[int, ...]], batch: int = 1
-) -> Measured:
+) -> CallCost:
     """The cost of each unit and of the whole call.
 
     Args:
@@ -128,13 +130,13 @@ def measure(
     # in turn, so that what else the machine does meets all of them
     rounds = [[_seconds(x) for x in calls] for _ in range(REPEATS)]
     *_, forward, step, _ = (1e3 * min(x) for x in zip(*rounds, strict=True))
-    return Measured(tuple(_lines(module, chosen, others, sizes, batch)), forward, step)
+    return CallCost(tuple(_unit_costs(module, chosen, others, sizes, batch)), forward, step)
 
 
 def measurable(module: OperatorModule) -> bool:
     """Whether random numbers on a grid are all that a call needs."""
     spaces = [x.space for x in module.graph.inputs]
-    return not module.graph.asks() and not any(x.domain.scattered for x in spaces)
+    return not module.graph.side_inputs() and not any(x.domain.scattered for x in spaces)
 
 
 def random_inputs(
@@ -169,7 +171,7 @@ def _step(module: OperatorModule, inputs: Sequence[Tensor]) -> None:
 def _ways(module: OperatorModule) -> list[str]:
     """Every kernel for all that have it, node by node; all that can run as one."""
     kernels = dict.fromkeys(k for x in module.steps for k in x.node.block.kernels)
-    return [*(kernels or {PLAIN: None}), *([FUSED] if module.ends and available() else [])]
+    return [*(kernels or {PLAIN: None}), *([FUSED] if module.ends and kernels_available() else [])]
 
 
 def _watched(
@@ -197,29 +199,29 @@ def _run_by(module: OperatorModule, way: str | None) -> Iterator[None]:
 
 
 def _seconds(call: Callable[[], None]) -> float:
-    _settle()
+    _synchronize()
     begin = perf_counter()
     call()
-    _settle()
+    _synchronize()
     return perf_counter() - begin
 
 
-def _settle() -> None:
+def _synchronize() -> None:
     if torch.cuda.is_available():
         torch.cuda.synchronize()
 
 
-def _place(x: Tensor) -> int:
+def _storage_address(x: Tensor) -> int:
     return x.untyped_storage().data_ptr()
 
 
-def _lines(
+def _unit_costs(
     module: OperatorModule,
     chosen: _Watch,
     others: Mapping[str, _Watch],
     sizes: Mapping[str, tuple[int, ...]],
     batch: int,
-) -> Iterator[Line]:
+) -> Iterator[UnitCost]:
     # where all run by one kernel, what has none runs plainly
     ways = {PLAIN: next(iter(others.values()))} | dict(others)
     item = next((x.element_size() for x in module.parameters()), 4)
@@ -228,7 +230,7 @@ def _lines(
         space = nodes[-1].space
         numbers = batch * space.channels * math.prod(space.domain.at(sizes))
         way = _way(module, unit)
-        yield Line(
+        yield UnitCost(
             path=nodes[-1].path,
             nodes=tuple(x.path for x in nodes),
             fused=way == FUSED,
@@ -236,7 +238,7 @@ def _lines(
             result=item * numbers * (2 if space.complex else 1),
             saved=_bytes(chosen.saved[i]),
             others={
-                name: Other(1e3 * watch.seconds[i], _bytes(watch.saved[i]))
+                name: AlternativeCost(1e3 * watch.seconds[i], _bytes(watch.saved[i]))
                 for name, watch in ways.items()
                 if name in _possible(module, unit) and name != way
             },

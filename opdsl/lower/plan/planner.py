@@ -19,13 +19,15 @@ from opdsl.ir.live import live
 from opdsl.ir.spaces import Space
 from opdsl.lower.fuse import fusions
 from opdsl.lower.fuse.fusion import Fusion
-from opdsl.lower.plan.costs import Load, fused, plain
-from opdsl.lower.plan.tuning_case import FUSED, PLAIN, Setting, Timer, Times, case_of, fused_case
+from opdsl.lower.plan.costs import Load, fused_load, plain_load
+from opdsl.lower.plan.tuning_case import FUSED, PLAIN, Timer, Times, Workload, fused_case, node_case
+from opdsl.precisions import relative_size
 
-WIDTH = {"float64": 2.0, "float32": 1.0, "bfloat16": 1.0, "float16": 1.0}  # of one number computed
 FOR_FUSED = ("cpu", "float32")  # what the kernels of fused subgraphs are for
-LEAST = 1 << 17  # numbers of a function below which fusing saves less than it takes to set up
-TIE = 1.05  # a fused subgraph keeps less for the gradient, which is worth so much
+MIN_FUSED_SIZE = (
+    1 << 17
+)  # numbers of a function below which fusing saves less than it takes to set up
+FUSED_BONUS = 1.05  # a fused subgraph keeps less for the gradient, which is worth so much
 
 MEASURED = ", measured with the gradient"
 
@@ -90,11 +92,11 @@ class Forecast:
     """What a unit is predicted to cost: milliseconds of a forward pass, bytes for the gradient."""
 
     milliseconds: float
-    kept: float
+    saved_bytes: float
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class KernelPlan:
     """The kernels of a graph at one resolution.
 
     Attributes:
@@ -117,7 +119,7 @@ class Plan:
         return self.choices[path].kernel
 
 
-def plan(
+def plan_kernels(
     graph: Graph,
     roots: Mapping[str, tuple[int, ...]],
     batch: int = 1,
@@ -125,7 +127,7 @@ def plan(
     threads: int = 1,
     dtype: str = "float32",
     timer: Timer | None = None,
-) -> Plan:
+) -> KernelPlan:
     """The fastest kernel of each node.
 
     Args:
@@ -136,7 +138,7 @@ def plan(
         dtype: name of the numbers' format: `float32`.
         timer: tells measured times, which count more than predictions.
     """
-    setting = Setting(dict(roots), batch, device, threads, dtype)
+    setting = Workload(dict(roots), batch, device, threads, dtype)
     timer = timer or _untimed
     choices = {
         node.path: _choice(graph, node, setting, timer)
@@ -144,28 +146,28 @@ def plan(
         if node.block.kernels
     }
     joined = _fused(graph, choices, setting, timer) if (device, dtype) == FOR_FUSED else {}
-    return Plan(choices, setting.roots, batch, device, threads, dtype, joined)
+    return KernelPlan(choices, setting.roots, batch, device, threads, dtype, joined)
 
 
 def _untimed(_: object) -> None:
     """Nothing was measured."""
 
 
-def _choice(graph: Graph, node: Node, setting: Setting, timer: Timer) -> Choice:
+def _choice(graph: Graph, node: Node, setting: Workload, timer: Timer) -> Choice:
     inputs = graph.arguments(node)
     sizes = tuple(x.domain.at(setting.roots) for x in (*inputs, node.space))
     told = predict(
         node.block, sizes, inputs, setting.batch, setting.device, setting.threads, setting.dtype
     )
-    case = case_of(graph, node, setting)
+    case = node_case(graph, node, setting)
     measured = timer(case) if case else None
     if measured:
-        return _fastest(node, told, measured)
-    return _choose(node, told, _kept(graph, node, setting.roots), setting.device)
+        return _choose_measured(node, told, measured)
+    return _choose_predicted(node, told, _kept_modes(graph, node, setting.roots), setting.device)
 
 
 def _fused(
-    graph: Graph, choices: Mapping[str, Choice], setting: Setting, timer: Timer
+    graph: Graph, choices: Mapping[str, Choice], setting: Workload, timer: Timer
 ) -> dict[str, str]:
     """The subgraphs that are worth it: as measured, else large ones with matrix products anyway."""
     found: dict[str, str] = {}
@@ -173,65 +175,69 @@ def _fused(
     for fusion in fusions(graph):
         measured = timer(fused_case(graph, fusion, setting, kernels))
         if measured:
-            better = measured[FUSED] <= TIE * measured[PLAIN]
+            better = measured[FUSED] <= FUSED_BONUS * measured[PLAIN]
         else:
             better = _worth_it(graph, fusion, kernels, setting)
         if better:
-            found[fusion.end] = _why(graph, fusion, setting, kernels, measured)
+            found[fusion.end] = _fusion_reason(graph, fusion, setting, kernels, measured)
     return found
 
 
-def _worth_it(graph: Graph, fusion: Fusion, kernels: Mapping[str, str], setting: Setting) -> bool:
-    numbers = setting.batch * max(_numbers(graph, x, setting.roots) for x in fusion.nodes)
-    return numbers >= LEAST and {kernels[x] for x in fusion.nodes if x in kernels} <= {"dft"}
+def _worth_it(graph: Graph, fusion: Fusion, kernels: Mapping[str, str], setting: Workload) -> bool:
+    numbers = setting.batch * max(_value_count(graph, x, setting.roots) for x in fusion.nodes)
+    return numbers >= MIN_FUSED_SIZE and {kernels[x] for x in fusion.nodes if x in kernels} <= {
+        "dft"
+    }
 
 
-def _why(
+def _fusion_reason(
     graph: Graph,
     fusion: Fusion,
-    setting: Setting,
+    setting: Workload,
     kernels: Mapping[str, str],
     measured: Times | None,
 ) -> str:
     told = forecasts(graph, fusion, setting, kernels)
     times = measured or {k: x.milliseconds for k, x in told.items()}
+    saved = [_size_text(told[x].saved_bytes) for x in (FUSED, PLAIN)]
+    time = [_time_text(times[x]) for x in (FUSED, PLAIN)]
     return (
         f"{len(fusion.nodes)} nodes as one, from `{fusion.source}` on; "
-        f"keeps {_size(told[FUSED].kept)} against {_size(told[PLAIN].kept)}; "
-        f"{_time(times[FUSED])} against {_time(times[PLAIN])} plainly{MEASURED if measured else ''}"
+        f"keeps {saved[0]} against {saved[1]}; "
+        f"{time[0]} against {time[1]} plainly{MEASURED if measured else ''}"
     )
 
 
 def forecasts(
-    graph: Graph, fusion: Fusion, setting: Setting, kernels: Mapping[str, str]
+    graph: Graph, fusion: Fusion, setting: Workload, kernels: Mapping[str, str]
 ) -> dict[str, Forecast]:
     """A fusion as one operation, and its nodes one by one."""
     nodes = [graph.by_path[x] for x in fusion.nodes]
     return {
-        FUSED: _forecast(fused(graph, fusion, setting), FUSED_RATES, setting),
+        FUSED: _forecast(fused_load(graph, fusion, setting), FUSED_RATES, setting),
         PLAIN: forecast(graph, nodes, setting, kernels),
     }
 
 
 def forecast(
-    graph: Graph, nodes: Iterable[Node], setting: Setting, kernels: Mapping[str, str]
+    graph: Graph, nodes: Iterable[Node], setting: Workload, kernels: Mapping[str, str]
 ) -> Forecast:
     """Nodes one by one."""
     rates = RATES.get(setting.device, RATES["cpu"])
-    return _forecast(plain(graph, nodes, kernels, setting), rates, setting)
+    return _forecast(plain_load(graph, nodes, kernels, setting), rates, setting)
 
 
-def _forecast(load: Load, rates: Rates, setting: Setting) -> Forecast:
-    width = WIDTH.get(setting.dtype, 1.0)
+def _forecast(load: Load, rates: Rates, setting: Workload) -> Forecast:
+    width = relative_size(setting.dtype)
     cores = max(1, setting.threads) if rates.cores else 1
-    return Forecast(1e3 * width * rates.seconds(load.work) / cores, width * load.kept)
+    return Forecast(1e3 * width * rates.seconds(load.work) / cores, width * load.saved_bytes)
 
 
-def _size(count: float) -> str:
+def _size_text(count: float) -> str:
     return f"{count / 2**20:.3g} MiB"
 
 
-def _numbers(graph: Graph, path: str, roots: Mapping[str, tuple[int, ...]]) -> int:
+def _value_count(graph: Graph, path: str, roots: Mapping[str, tuple[int, ...]]) -> int:
     space = graph.spaces[path]
     return space.channels * math.prod(space.domain.at(roots))
 
@@ -253,30 +259,30 @@ def predict(
     """
     rates = RATES.get(device, RATES["cpu"])
     cores = threads if rates.cores else 1
-    factor = 1e3 * batch * WIDTH.get(dtype, 1.0) / max(1, cores)
+    factor = 1e3 * batch * relative_size(dtype) / max(1, cores)
     work = {kernel: block.work(kernel, sizes, *inputs) for kernel in block.kernels}
     return {kernel: factor * rates.seconds(x) for kernel, x in work.items()}
 
 
-def _choose(node: Node, predicted: Mapping[str, float], kept: str, device: str) -> Choice:
+def _choose_predicted(node: Node, predicted: Mapping[str, float], kept: str, device: str) -> Choice:
     # of equal ones the block's default, which stands first
     kernel = min(predicted, key=lambda x: predicted[x])
-    others = [f"{_time(t)} for {name}" for name, t in predicted.items() if name != kernel]
+    others = [f"{_time_text(t)} for {name}" for name, t in predicted.items() if name != kernel]
     if not others:
         return Choice(node.path, kernel, predicted, f"{kernel}: the only kernel")
-    reason = f"{kernel}: {_time(predicted[kernel])} against {', '.join(others)}{kept}"
+    reason = f"{kernel}: {_time_text(predicted[kernel])} against {', '.join(others)}{kept}"
     assumed = "" if RATES.get(device, RATES["cpu"]).measured else " (assumed rates)"
     return Choice(node.path, kernel, predicted, reason + assumed)
 
 
-def _fastest(node: Node, told: Mapping[str, float], measured: Times) -> Choice:
+def _choose_measured(node: Node, told: Mapping[str, float], measured: Times) -> Choice:
     kernel = min(measured, key=lambda x: measured[x])
-    others = [f"{_time(t)} for {name}" for name, t in measured.items() if name != kernel]
-    reason = f"{kernel}: {_time(measured[kernel])} against {', '.join(others)}{MEASURED}"
+    others = [f"{_time_text(t)} for {name}" for name, t in measured.items() if name != kernel]
+    reason = f"{kernel}: {_time_text(measured[kernel])} against {', '.join(others)}{MEASURED}"
     return Choice(node.path, kernel, told, reason, measured)
 
 
-def _kept(graph: Graph, node: Node, roots: Mapping[str, tuple[int, ...]]) -> str:
+def _kept_modes(graph: Graph, node: Node, roots: Mapping[str, tuple[int, ...]]) -> str:
     """`: |k| <= 8 of 64 points on x`, for the reason."""
     inputs = graph.arguments(node)
     parts = {
@@ -291,5 +297,5 @@ def _points(bound: Bound, roots: Mapping[str, tuple[int, ...]]) -> int:
     return bound.domain.at(roots)[bound.axis]
 
 
-def _time(milliseconds: float) -> str:
+def _time_text(milliseconds: float) -> str:
     return f"{milliseconds:.3g} ms"

@@ -18,8 +18,8 @@ from opdsl.lower.fuse.fusion import Fusion
 from opdsl.lower.fuse.running import Fused
 
 
-class Step(Protocol):
-    """What is asked of a step, see `opdsl.lower.module.Step`."""
+class ScheduledStep(Protocol):
+    """What is asked of a step, see `opdsl.lower.steps.NodeStep`."""
 
     @property
     def node(self) -> Node:
@@ -30,7 +30,7 @@ class Step(Protocol):
         """Its module."""
 
     @property
-    def takes(self) -> tuple[int, ...]:
+    def operands(self) -> tuple[int, ...]:
         """Numbers of its inputs."""
 
 
@@ -42,24 +42,28 @@ class Unit:
         steps: their numbers, ascending.
         fused: how they run as one, or None.
         within: numbers of the values that only they know.
-        frees: numbers of the values that nobody needs after them.
+        dead_after: numbers of the values that nobody needs after them.
     """
 
     steps: tuple[int, ...]
     fused: Fused | None
     within: frozenset[int]
-    frees: tuple[int, ...]
+    dead_after: tuple[int, ...]
 
     def run_fused(self, values: list[Any], chosen: Container[str]) -> bool:
         """Put the result among the values, if the steps shall and can run as one."""
         fused = self.fused
-        if fused is None or fused.fusion.end not in chosen or not fused.fits(values[fused.takes]):
+        if (
+            fused is None
+            or fused.fusion.end not in chosen
+            or not fused.fits(values[fused.operands])
+        ):
             return False
-        values[fused.gives] = fused(values[fused.takes])
+        values[fused.result] = fused(values[fused.operands])
         return True
 
 
-def units(graph: Graph, steps: Sequence[Step]) -> tuple[Unit, ...]:
+def units(graph: Graph, steps: Sequence[ScheduledStep]) -> tuple[Unit, ...]:
     """All steps, each in one unit."""
     count = len(graph.inputs)
     names = [x.name for x in graph.inputs] + [x.node.path for x in steps]
@@ -77,15 +81,15 @@ def units(graph: Graph, steps: Sequence[Step]) -> tuple[Unit, ...]:
         fusion = groups.get(path)
         own = tuple(sorted(place[x] for x in (fusion.nodes if fusion else (path,))))
         within = frozenset(count + i for i in own[:-1])
-        takes = {n for i in own for n in steps[i].takes} - within
+        operands = {n for i in own for n in steps[i].operands} - within
         fused = None if fusion is None else _fused(fusion, steps, number, place)
-        made.append(Unit(own, fused, within, tuple(sorted({*takes, *within} - needed))))
-        needed |= takes
+        made.append(Unit(own, fused, within, tuple(sorted({*operands, *within} - needed))))
+        needed |= operands
     return tuple(reversed(made))
 
 
 def _fused(
-    fusion: Fusion, steps: Sequence[Step], number: dict[str, int], place: dict[str, int]
+    fusion: Fusion, steps: Sequence[ScheduledStep], number: dict[str, int], place: dict[str, int]
 ) -> Fused:
     modules = {role: steps[place[path]].module for role, path in fusion.roles.items()}
     return Fused(fusion, modules, number[fusion.source], number[fusion.end])

@@ -20,7 +20,7 @@ from typing import Any
 
 import opdsl
 from opdsl.files import read_json, user_cache, write_whole
-from opdsl.lower.plan.tuning_case import Case, Times
+from opdsl.lower.plan.tuning_case import Times, TuningCase
 
 FOLDER = "timings"
 FORMAT = 1
@@ -38,7 +38,7 @@ class Timings:
         self.folders, self.anew = folders, anew
         self.known: dict[str, Times] = {}
 
-    def __call__(self, case: Case) -> Times | None:
+    def __call__(self, case: TuningCase) -> Times | None:
         """The times of a case, or None; what a later folder has is copied to those before it."""
         key = _key(case)
         for i, folder in enumerate(() if self.anew else self.folders):
@@ -46,7 +46,7 @@ class Timings:
                 self._keep(key, found, self.folders[:i])
         return self.known.get(key)
 
-    def keep(self, case: Case, times: Times) -> None:
+    def keep(self, case: TuningCase, times: Times) -> None:
         """Remember the times of a case, in place of earlier ones."""
         self._keep(_key(case), times, self.folders)
 
@@ -72,9 +72,9 @@ def users_timings(*, anew: bool = False) -> Timings:
     return Timings(folder, anew=anew) if folder else Timings()
 
 
-def _key(case: Case) -> str:
-    """Case and machine as a text with one spelling."""
-    told = case.told() | machine(case.setting.device) | {"format": FORMAT}
+def _key(case: TuningCase) -> str:
+    """TuningCase and machine as a text with one spelling."""
+    told = case.description() | machine(case.setting.device) | {"format": FORMAT}
     return json.dumps(told, sort_keys=True)
 
 

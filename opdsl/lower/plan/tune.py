@@ -20,15 +20,15 @@ from opdsl.ir.graph import Node
 from opdsl.ir.spaces import Space
 from opdsl.lower.fuse.running import Fused
 from opdsl.lower.plan.timings import Timings
-from opdsl.lower.plan.tuning_case import FUSED, PLAIN, Case, Times
-from opdsl.nn.kernels.fourier_layer import available
+from opdsl.lower.plan.tuning_case import FUSED, PLAIN, Times, TuningCase
+from opdsl.nn.kernels.fourier_layer import kernels_available
 
 ROUNDS = 5
 SLOWER = 2.0  # what takes so many times the least is out of the race
 ENOUGH = 3.0  # seconds for one case; then what has been seen has to do
 SEED = 0
 
-Call = Callable[[], object]
+_Call = Callable[[], object]
 Clock = Callable[[], float]
 
 
@@ -39,7 +39,7 @@ class Tuner:
     timings: Timings
     clock: Clock = perf_counter
 
-    def __call__(self, case: Case) -> Times | None:
+    def __call__(self, case: TuningCase) -> Times | None:
         """Milliseconds by way; None: one of the ways cannot run here."""
         known = self.timings(case)
         if known is not None or not _runs(case):
@@ -49,7 +49,7 @@ class Tuner:
         return found
 
 
-def race(runs: Mapping[str, Call], clock: Clock = perf_counter) -> dict[str, float]:
+def race(runs: Mapping[str, _Call], clock: Clock = perf_counter) -> dict[str, float]:
     """The least milliseconds of each, taken in turn so that a busy machine hits all alike."""
     for run in runs.values():
         run()  # compiles, fills what is remembered
@@ -64,33 +64,33 @@ def race(runs: Mapping[str, Call], clock: Clock = perf_counter) -> dict[str, flo
     return {name: 1e3 * t for name, t in best.items()}
 
 
-def calls(case: Case) -> dict[str, Call]:
+def calls(case: TuningCase) -> dict[str, _Call]:
     """Each way of a case as a function without arguments: forward and backward once."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
         modules = {x.path: _module(case, x) for x in case.nodes}
         inputs = {x: _input(case, case.graph.spaces[x]) for x in _outside(case)}
-    return {way: _both(case, way, modules, inputs) for way in case.ways}
+    return {way: _forward_and_backward(case, way, modules, inputs) for way in case.ways}
 
 
-def _runs(case: Case) -> bool:
+def _runs(case: TuningCase) -> bool:
     device = case.setting.device
     there = device == "cpu" or (device == "cuda" and torch.cuda.is_available())
-    return there and (case.fusion is None or available())
+    return there and (case.fusion is None or kernels_available())
 
 
-def _outside(case: Case) -> list[str]:
+def _outside(case: TuningCase) -> list[str]:
     """What the nodes take from elsewhere."""
     own = {x.path for x in case.nodes}
     return list(dict.fromkeys(x for node in case.nodes for x in node.inputs if x not in own))
 
 
-def _module(case: Case, node: Node) -> nn.Module:
+def _module(case: TuningCase, node: Node) -> nn.Module:
     dtype = getattr(torch, case.setting.dtype)
     return node.block.lower(*case.graph.arguments(node)).to(case.setting.device, dtype)
 
 
-def _input(case: Case, space: Space) -> Tensor:
+def _input(case: TuningCase, space: Space) -> Tensor:
     setting = case.setting
     dtype = getattr(torch, setting.dtype)
     shape = (setting.batch, *space.domain.at(setting.roots), space.channels)
@@ -98,9 +98,9 @@ def _input(case: Case, space: Space) -> Tensor:
     return x.to(setting.device).requires_grad_()
 
 
-def _both(
-    case: Case, way: str, modules: Mapping[str, nn.Module], inputs: Mapping[str, Tensor]
-) -> Call:
+def _forward_and_backward(
+    case: TuningCase, way: str, modules: Mapping[str, nn.Module], inputs: Mapping[str, Tensor]
+) -> _Call:
     forward = _forward(case, way, modules, inputs)
     wanted = [*inputs.values(), *(p for m in modules.values() for p in m.parameters())]
 
@@ -115,7 +115,7 @@ def _both(
 
 
 def _forward(
-    case: Case, way: str, modules: Mapping[str, nn.Module], inputs: Mapping[str, Tensor]
+    case: TuningCase, way: str, modules: Mapping[str, nn.Module], inputs: Mapping[str, Tensor]
 ) -> Callable[[], Tensor]:
     if way == FUSED and case.fusion is not None:
         roles = {role: modules[path] for role, path in case.fusion.roles.items()}
@@ -126,7 +126,7 @@ def _forward(
 
 
 def _one_by_one(
-    case: Case,
+    case: TuningCase,
     modules: Mapping[str, nn.Module],
     inputs: Mapping[str, Tensor],
     kernels: Mapping[str, str],
@@ -142,14 +142,14 @@ def _one_by_one(
     return values[case.nodes[-1].path]
 
 
-def _seconds(call: Call, clock: Clock) -> float:
-    _settle()
+def _seconds(call: _Call, clock: Clock) -> float:
+    _synchronize()
     begin = clock()
     call()
-    _settle()
+    _synchronize()
     return clock() - begin
 
 
-def _settle() -> None:
+def _synchronize() -> None:
     if torch.cuda.is_available():
         torch.cuda.synchronize()

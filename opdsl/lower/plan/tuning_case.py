@@ -21,7 +21,7 @@ Times = Mapping[str, float]  # milliseconds of forward and gradient, by way
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
+class Workload:
     """Where it is computed.
 
     Attributes:
@@ -40,7 +40,7 @@ class Setting:
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class TuningCase:
     """Nodes that can be computed in several ways.
 
     Attributes:
@@ -50,7 +50,7 @@ class Case:
 
     graph: Graph
     nodes: tuple[Node, ...]
-    setting: Setting
+    setting: Workload
     fusion: Fusion | None = None
     kernels: Mapping[str, str] = field(default_factory=dict)
 
@@ -59,18 +59,18 @@ class Case:
         """Names of the ways to compute it."""
         return self.nodes[0].block.kernels if self.fusion is None else (PLAIN, FUSED)
 
-    def told(self) -> dict[str, Any]:
+    def description(self) -> dict[str, Any]:
         """Everything that its times depend on, but the machine and what is installed there."""
         place = {x.path: i for i, x in enumerate(self.nodes)}
         return {
             "ways": list(self.ways),
-            "nodes": [self._told(x, place) for x in self.nodes],
+            "nodes": [self._node_description(x, place) for x in self.nodes],
             "batch": self.setting.batch,
             "threads": self.setting.threads,
             "dtype": self.setting.dtype,
         }
 
-    def _told(self, node: Node, place: Mapping[str, int]) -> dict[str, Any]:
+    def _node_description(self, node: Node, place: Mapping[str, int]) -> dict[str, Any]:
         spaces = (*self.graph.arguments(node), node.space)
         return {
             "block": node.block.keyword(),
@@ -82,18 +82,20 @@ class Case:
         }
 
 
-Timer = Callable[[Case], Times | None]  # None: not known
+Timer = Callable[[TuningCase], Times | None]  # None: not known
 
 
-def case_of(graph: Graph, node: Node, setting: Setting) -> Case | None:
+def node_case(graph: Graph, node: Node, setting: Workload) -> TuningCase | None:
     """The kernels of a node; None: there is nothing to choose, or not enough to run it alone."""
-    if len(node.block.kernels) < 2 or node.block.asks(*graph.arguments(node)):
+    if len(node.block.kernels) < 2 or node.block.side_inputs(*graph.arguments(node)):
         return None
-    return Case(graph, (node,), setting)
+    return TuningCase(graph, (node,), setting)
 
 
-def fused_case(graph: Graph, fusion: Fusion, setting: Setting, kernels: Mapping[str, str]) -> Case:
+def fused_case(
+    graph: Graph, fusion: Fusion, setting: Workload, kernels: Mapping[str, str]
+) -> TuningCase:
     """A fusion, plainly with these kernels or as one operation."""
     nodes = tuple(x for x in live(graph) if x.path in fusion.nodes)
     own = {x.path: kernels[x.path] for x in nodes if x.path in kernels}
-    return Case(graph, nodes, setting, fusion, own)
+    return TuningCase(graph, nodes, setting, fusion, own)

@@ -21,11 +21,11 @@ from opdsl.ir.live import live
 from opdsl.ir.origins import Grid
 from opdsl.ir.receptive_field import one_grid, reach
 from opdsl.ir.spaces import Axis, Domain, Space
-from opdsl.lower.call_arguments import Given, lead
+from opdsl.lower.call_arguments import Argument, representative
 from opdsl.lower.module import OperatorModule, lower
-from opdsl.lower.tiles.windows import Window, cut, paste, windows
+from opdsl.lower.tiles.windows import Window, cut_window, paste_window, windows
 
-WITHOUT = "leave `--tile` out; a smaller `--batch` takes less memory and changes nothing"
+LEAVE_TILE_OUT = "leave `--tile` out; a smaller `--batch` takes less memory and changes nothing"
 
 Key = tuple[Grid, Grid, torch.dtype, torch.device]
 Named = dict[str, Tensor]
@@ -55,7 +55,7 @@ class Tiled(nn.Module):
         super().__init__()
         self.module = module
         self.domain = _grid_of(module.graph)
-        self.tile = _sides(module.graph, self.domain, tile)
+        self.tile = _tile_sides(module.graph, self.domain, tile)
         self.parts: dict[Key, tuple[OperatorModule]] = {}  # a tuple hides them from `children`
 
     def forward(self, **named: Tensor) -> Tensor | Named:
@@ -67,7 +67,7 @@ class Tiled(nn.Module):
         guards, graph = self.module.guards, self.module.graph
         given = guards.bind((), named)
         guards.check(given, self._weight())
-        inputs = {x.name: lead(y) for x, y in zip(graph.inputs, given, strict=False)}
+        inputs = {x.name: representative(y) for x, y in zip(graph.inputs, given, strict=False)}
         flat = {x.name for x in graph.inputs if x.space.domain != self.domain}
         first = next(x for name, x in inputs.items() if name not in flat)
         some = self._windows(tuple(first.shape[2:]))
@@ -85,7 +85,7 @@ class Tiled(nn.Module):
         axes = zip(size, tile, found.points, self.domain.periodic, strict=True)
         return [windows(n, x, r, periodic=closed) for n, x, r, closed in axes]
 
-    def _sources(self, first: Tensor, asked: tuple[Given, ...]) -> Named:
+    def _sources(self, first: Tensor, asked: tuple[Argument, ...]) -> Named:
         """What takes no function, on the whole grid, (batch, channels, *grid)."""
         given = [self.module.guards.asked(i, x) for i, x in enumerate(asked)]
         like, size = first.real if first.is_complex() else first, tuple(first.shape[2:])
@@ -107,7 +107,7 @@ class Tiled(nn.Module):
         ports = {x.name: x.space for x in self.module.graph.outputs}
         whole: Named = {}
         for here in itertools.product(*some):
-            found = part(**{k: x if k in flat else cut(x, here) for k, x in fields.items()})
+            found = part(**{k: x if k in flat else cut_window(x, here) for k, x in fields.items()})
             named = found if isinstance(found, dict) else {next(iter(ports)): found}
             for name, x in named.items():
                 if ports[name].domain != self.domain:
@@ -115,7 +115,7 @@ class Tiled(nn.Module):
                     continue
                 if name not in whole:
                     whole[name] = x.new_empty(*x.shape[:2], *first.shape[2:])
-                paste(whole[name], x, here)
+                paste_window(whole[name], x, here)
         return whole if len(whole) > 1 else whole.popitem()[1]
 
     def _part(self, first: Tensor, width: Grid) -> OperatorModule:
@@ -145,12 +145,17 @@ def tile_graph(graph: Graph, domain: Domain, size: Grid, width: Grid) -> Graph:
         size: points of the whole grid.
         width: points of the window.
     """
-    shorter = _on_axes(domain, tuple(map(_shortened, domain.axes, size, width)))
+    shorter = _with_axes(domain, tuple(map(_shortened, domain.axes, size, width)))
     sources = [x for x in live(graph) if not x.inputs and x.space.domain == domain]
     gone = {x.path for x in sources}
-    ports = [Port(name=x.path, space=_on(x.space, domain, shorter)) for x in sources]
-    moved = [x.model_copy(update={"space": _on(x.space, domain, shorter)}) for x in graph.inputs]
-    outs = [x.model_copy(update={"space": _on(x.space, domain, shorter)}) for x in graph.outputs]
+    ports = [Port(name=x.path, space=_moved_space(x.space, domain, shorter)) for x in sources]
+    moved = [
+        x.model_copy(update={"space": _moved_space(x.space, domain, shorter)}) for x in graph.inputs
+    ]
+    outs = [
+        x.model_copy(update={"space": _moved_space(x.space, domain, shorter)})
+        for x in graph.outputs
+    ]
     nodes = (_node_on(x, domain, shorter) for x in live(graph) if x.path not in gone)
     return Graph(
         name=graph.name,
@@ -170,17 +175,17 @@ def _shortened(axis: Axis, n: int, width: int) -> Axis:
     return Axis(name=axis.name, lo=axis.lo, hi=axis.lo + length, boundary=axis.boundary)
 
 
-def _on_axes(domain: Domain, axes: tuple[Axis, ...]) -> Domain:
+def _with_axes(domain: Domain, axes: tuple[Axis, ...]) -> Domain:
     if not domain.factors:
         return domain.model_copy(update={"axes": axes})
     parts, first = [], 0
     for x in domain.factors:
-        parts.append(_on_axes(x, axes[first : first + x.dims]))
+        parts.append(_with_axes(x, axes[first : first + x.dims]))
         first += x.dims
     return Domain.product(tuple(parts))
 
 
-def _on(space: Space, domain: Domain, other: Domain) -> Space:
+def _moved_space(space: Space, domain: Domain, other: Domain) -> Space:
     return space.model_copy(update={"domain": other}) if space.domain == domain else space
 
 
@@ -188,7 +193,9 @@ def _node_on(node: Node, domain: Domain, other: Domain) -> Node:
     """The same node; a block that names the grid names the other."""
     named = {k: other for k, x in node.block if x == domain}
     block = node.block.model_copy(update=named) if named else node.block
-    return node.model_copy(update={"block": block, "space": _on(node.space, domain, other)})
+    return node.model_copy(
+        update={"block": block, "space": _moved_space(node.space, domain, other)}
+    )
 
 
 # --- what has no tiles ------------------------------------------------------------------------
@@ -206,7 +213,7 @@ def _grid_of(graph: Graph) -> Domain:
     if node is not None:
         there = " to ".join(f"`{x}`" for x in dict.fromkeys(map(str, _domains_at(graph, node))))
         why = f"`{node.keyword}` (`{node.path}`) goes from {there}, and {why}"
-    raise _refused(graph, why, (note,), (WITHOUT,))
+    raise _not_tileable(graph, why, (note,), (LEAVE_TILE_OUT,))
 
 
 def _homes(graph: Graph) -> list[Domain]:
@@ -220,16 +227,18 @@ def _domains_at(graph: Graph, node: Node) -> list[Domain]:
     return [x.domain for x in spaces if x.domain.kind != "vector"]
 
 
-def _sides(graph: Graph, domain: Domain, tile: Mapping[str, int] | int) -> tuple[int | None, ...]:
+def _tile_sides(
+    graph: Graph, domain: Domain, tile: Mapping[str, int] | int
+) -> tuple[int | None, ...]:
     names = [x.name for x in domain.axes]
     told = dict.fromkeys(names, tile) if isinstance(tile, int) else dict(tile)
     for name, n in told.items():
         if name not in names:
             known = ", ".join(f"`{x}`" for x in names)
             helps = did_you_mean(name, names)
-            raise _refused(graph, f"`{domain}` has the axes {known}, not `{name}`", (), helps)
+            raise _not_tileable(graph, f"`{domain}` has the axes {known}, not `{name}`", (), helps)
         if n < 1:
-            raise _refused(graph, f"a tile has 1 point or more on `{name}`, not {n}")
+            raise _not_tileable(graph, f"a tile has 1 point or more on `{name}`, not {n}")
     return tuple(told.get(x) for x in names)
 
 
@@ -238,13 +247,13 @@ def _unbounded(graph: Graph, nodes: tuple[Node, ...]) -> OpError:
     others = f", as {more} other{'s' if more > 1 else ''}" if more else ""
     why = f"`{first.keyword}` (`{first.path}`) may look at the whole grid{others}"
     helps = (
-        WITHOUT,
+        LEAVE_TILE_OUT,
         "or build the model of local blocks: `conv`, `difference_conv`, `disco_conv`, `linear`",
     )
-    return _refused(graph, why, (), helps)
+    return _not_tileable(graph, why, (), helps)
 
 
-def _refused(
+def _not_tileable(
     graph: Graph, why: str, notes: tuple[str, ...] = (), helps: tuple[str, ...] = ()
 ) -> OpError:
     message = f"`{graph.name}` cannot be applied in tiles: {why}"

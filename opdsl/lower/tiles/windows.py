@@ -46,7 +46,7 @@ def windows(n: int, part: int, reach: int, *, periodic: bool) -> tuple[Window, .
     )
 
 
-def cut(x: Tensor, some: Sequence[Window]) -> Tensor:
+def cut_window(x: Tensor, some: Sequence[Window]) -> Tensor:
     """The windows of (batch, channels, *grid); an axis that is whole is not copied."""
     for axis, w in enumerate(some, start=2):
         n = x.shape[axis]
@@ -58,7 +58,7 @@ def cut(x: Tensor, some: Sequence[Window]) -> Tensor:
     return x
 
 
-def paste(whole: Tensor, x: Tensor, some: Sequence[Window]) -> None:
+def paste_window(whole: Tensor, x: Tensor, some: Sequence[Window]) -> None:
     """What is kept of the windows, at its place in (batch, channels, *grid)."""
     for axis, w in enumerate(some, start=2):
         x = x.narrow(axis, w.first - w.start, w.last - w.first)

@@ -21,7 +21,7 @@ from opdsl.syntax.printer import format_text
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from opdsl.compiler import Checked
+    from opdsl.compiler import CheckResult
     from opdsl.lower.module import OperatorModule
 
 HEAD = """# {name} of neuraloperator, imported.
@@ -82,7 +82,7 @@ def _shape(key: str, x: Tensor) -> tuple[int, ...]:
     return tuple(x.shape[:-1] if factor and not x.is_complex() else x.shape)
 
 
-def checked_draft(name: str, draft: Draft) -> Checked:
+def checked_draft(name: str, draft: Draft) -> CheckResult:
     """The program with its head, in the one layout; it allows what is warned of."""
     from opdsl.compiler import check
     from opdsl.diagnostics import CODES, Source

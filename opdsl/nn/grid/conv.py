@@ -15,9 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from opdsl.nn.precision import no_autocast, wide
-from opdsl.nn.spectral.transforms import on_axes
-
-Size = tuple[int, ...]
+from opdsl.nn.shapes import Size
+from opdsl.nn.spectral.transforms import apply_along_axes
 
 
 class Conv(nn.Module):
@@ -95,11 +94,13 @@ class Interpolate(nn.Module):
         if tuple(x.shape[1:-1]) == tuple(size):
             return x
         if torch.compiler.is_compiling() or type(x) is not Tensor:  # sizes may be symbols
-            return _interpolated(x, size, MODES[self.kind])
+            return _torch_interpolate(x, size, TORCH_MODES[self.kind])
         # one matrix for each axis: the tensors on the grid are never permuted
         pairs = zip(x.shape[1:-1], size, strict=True)
         with no_autocast(x):
-            y = on_axes(x.to(wide(x)), [between_points(self.kind, n, m, x) for n, m in pairs])
+            y = apply_along_axes(
+                x.to(wide(x)), [interpolation_matrix(self.kind, n, m, x) for n, m in pairs]
+            )
             return y.to(x.dtype)
 
     def extra_repr(self) -> str:
@@ -107,26 +108,28 @@ class Interpolate(nn.Module):
         return self.kind
 
 
-MODES = {"linear": "linear", "cubic": "bicubic"}  # as torch calls them
+TORCH_MODES = {"linear": "linear", "cubic": "bicubic"}  # as torch calls them
 
 
-def _interpolated(x: Tensor, size: Size, mode: str) -> Tensor:
+def _torch_interpolate(x: Tensor, size: Size, mode: str) -> Tensor:
     y = functional.interpolate(x.movedim(-1, 1), size=size, mode=mode, align_corners=True)
     return y.movedim(1, -1)
 
 
-def between_points(kind: str, n: int, m: int, like: Tensor) -> Tensor:
+def interpolation_matrix(kind: str, n: int, m: int, like: Tensor) -> Tensor:
     """The matrix (m, n) of `Interpolate` on one axis, in the format of `like`, wide at least."""
-    return _between(kind, n, m, wide(like), like.device)
+    return _cached_interpolation_matrix(kind, n, m, wide(like), like.device)
 
 
 @lru_cache(maxsize=64)
-def _between(kind: str, n: int, m: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+def _cached_interpolation_matrix(
+    kind: str, n: int, m: int, dtype: torch.dtype, device: torch.device
+) -> Tensor:
     # what torch makes of each unit vector, the other axis being one point
     with torch.inference_mode(mode=False), torch.no_grad():
         units = torch.eye(n, dtype=torch.float64, device="cpu")
         other = (1,) * (kind == "cubic")
-        found = _interpolated(units.reshape(n, n, *other, 1), (m, *other), MODES[kind])
+        found = _torch_interpolate(units.reshape(n, n, *other, 1), (m, *other), TORCH_MODES[kind])
         return found.reshape(n, m).T.to(device, dtype).contiguous()
 
 

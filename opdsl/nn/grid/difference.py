@@ -12,14 +12,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from opdsl.nn.precision import no_autocast, wide
-
-Size = tuple[int, ...]
-Ends = tuple[float, ...]
+from opdsl.nn.shapes import Ends, Size
 
 EDGES = ("wrap", "replicate", "reflect", "zeros")
 
 
-def ring(x: Tensor, axis: int, width: int, edges: str) -> Tensor:
+def with_halo(x: Tensor, axis: int, width: int, edges: str) -> Tensor:
     """`width` more points at both ends of an axis, by one of `EDGES`."""
     if width == 0:
         return x
@@ -91,7 +89,7 @@ class DifferenceConv(nn.Module):
         axes, half = len(scales), self.kernel // 2
         v = x
         for axis, edges in enumerate(self.edges, start=1):
-            v = ring(v, axis, half, edges)
+            v = with_halo(v, axis, half, edges)
         v, weight = v.movedim(-1, 1), self.weight.to(x.dtype)
         # each round sums the stencil over one axis more, on which the points then stay
         total = self._convolved(v, weight) * scales[0]

@@ -15,15 +15,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from opdsl.nn.eager_cache import remembered
-from opdsl.nn.grid.difference import Ends, Size, ring
+from opdsl.nn.eager_cache import eager_cached
+from opdsl.nn.grid.difference import with_halo
 from opdsl.nn.precision import no_autocast, wide
+from opdsl.nn.shapes import Ends, Size
 
-SMALL = 49  # points of a kernel; larger ones are convolved by fast transforms
-CLOSE = 1e-9  # of a spacing: an offset of just the radius counts
+DIRECT_LIMIT = 49  # points of a kernel; larger ones are convolved by fast transforms
+RADIUS_SLACK = 1e-9  # of a spacing: an offset of just the radius counts
 
 
-def count(shape: tuple[int, int]) -> int:
+def basis_size(shape: tuple[int, int]) -> int:
     """How many functions the basis has."""
     rings, angles = shape
     if angles == 1:
@@ -31,7 +32,7 @@ def count(shape: tuple[int, int]) -> int:
     return rings // 2 * angles + rings % 2
 
 
-def basis(shape: tuple[int, int], r: Tensor, theta: Tensor) -> Tensor:
+def hat_basis(shape: tuple[int, int], r: Tensor, theta: Tensor) -> Tensor:
     """Hats over rings and angles, whose sum is one near the centre.
 
     Args:
@@ -47,7 +48,7 @@ def basis(shape: tuple[int, int], r: Tensor, theta: Tensor) -> Tensor:
     rings, angles = shape
     dr, turn = 2 / (rings + 1), 2 * math.pi / angles
     first = 0.0 if rings % 2 else 0.5
-    inside = (r <= 1 + CLOSE).to(r.dtype)
+    inside = (r <= 1 + RADIUS_SLACK).to(r.dtype)
     if angles == 1:
         radii = [(i + first) * dr for i in range((rings + 1) // 2)]
         return torch.stack([_hat((r - x) / dr) * inside for x in radii])
@@ -55,9 +56,9 @@ def basis(shape: tuple[int, int], r: Tensor, theta: Tensor) -> Tensor:
     for i in range(rings // 2):
         radius = (i + (1 if rings % 2 else first)) * dr
         for a in range(angles):
-            there = _hat((r - radius) / dr) * _hat(_apart(theta - a * turn) / turn)
+            there = _hat((r - radius) / dr) * _hat(_angle_difference(theta - a * turn) / turn)
             if rings % 2 == 0:  # without a function in the middle they reach across it
-                across = _apart(theta + math.pi - a * turn) / turn
+                across = _angle_difference(theta + math.pi - a * turn) / turn
                 there = there + _hat((r + radius) / dr) * _hat(across)
             found.append(there)
     return torch.stack(found) * inside
@@ -67,12 +68,12 @@ def _hat(x: Tensor) -> Tensor:
     return (1 - x.abs()).clamp(min=0)
 
 
-def _apart(angle: Tensor) -> Tensor:
+def _angle_difference(angle: Tensor) -> Tensor:
     """The angle from zero, the short way round."""
     return torch.remainder(angle + math.pi, 2 * math.pi) - math.pi
 
 
-@remembered(32)
+@eager_cached(32)
 def stencil(
     shape: tuple[int, int], radius: float, spacings: Ends, dtype: torch.dtype, device: torch.device
 ) -> Tensor:
@@ -83,14 +84,14 @@ def stencil(
     """
     lines = [
         torch.arange(-p, p + 1, dtype=torch.float64)
-        for p in (math.floor(radius / h + CLOSE) for h in spacings)
+        for p in (math.floor(radius / h + RADIUS_SLACK) for h in spacings)
     ]
     # not -o, whose zero would have a sign and the middle an angle
     scaled = (0 - x * h for x, h in zip(lines, spacings, strict=True))
     offsets = torch.meshgrid(*scaled, indexing="ij")
     r = torch.stack(list(offsets)).square().sum(0).sqrt() / radius
     across = offsets[-2] if len(offsets) > 1 else torch.zeros_like(r)
-    psi = basis(shape, r, torch.atan2(across, offsets[-1]))
+    psi = hat_basis(shape, r, torch.atan2(across, offsets[-1]))
     total = psi.flatten(1).sum(1).reshape(-1, *(1,) * len(offsets))
     return torch.where(total > 0, psi / total.clamp(min=1e-12), 0.0).to(device, dtype)
 
@@ -134,7 +135,7 @@ class DiscoConv(nn.Module):
         super().__init__()
         self.shape, self.radius, self.frozen = shape, radius, frozen
         self.lengths, self.closed, self.edges = lengths, closed, edges
-        functions = count(shape)
+        functions = basis_size(shape)
         spread = 1 / math.sqrt(in_channels * functions)
         self.weight = nn.Parameter(spread * torch.randn(functions, in_channels, out_channels))
         self.bias = nn.Parameter(torch.zeros(out_channels)) if bias else None
@@ -145,8 +146,8 @@ class DiscoConv(nn.Module):
             v = x.to(wide(x))
             psi = stencil(self.shape, self.radius, self._spacings(x.shape[1:-1]), v.dtype, v.device)
             for axis, edges in enumerate(self.edges, start=1):
-                v = ring(v, axis, psi.shape[axis] // 2, edges)
-            small = psi[0].numel() <= SMALL
+                v = with_halo(v, axis, psi.shape[axis] // 2, edges)
+            small = psi[0].numel() <= DIRECT_LIMIT
             w = self._direct(v, psi) if small else self._by_transforms(v, psi)
             return (w if self.bias is None else w + self.bias.to(w.dtype)).to(x.dtype)
 

@@ -15,24 +15,24 @@ import torch
 from torch import Tensor, nn
 
 from opdsl.diagnostics import fault
-from opdsl.nn.grid.layout import Ends, Ragged, Size
-from opdsl.nn.points.geometry import Geometry, Placed
-from opdsl.nn.points.neighbours.pairs import Period, short_way
-from opdsl.nn.points.neighbours.search import Rule, neighbours
+from opdsl.nn.points.geometry import Geometries, Geometry
+from opdsl.nn.points.neighbours.pairs import Period, minimum_image
+from opdsl.nn.points.neighbours.search import NeighbourRule, neighbours
 from opdsl.nn.precision import wide
+from opdsl.nn.shapes import Ends, RaggedSizes, Size
 
 SLACK = 1e-6  # of the length of an axis: so far beyond its end is rounding
 
-_Any = TypeVar("_Any")
-Weighed = tuple[Tensor, Tensor]  # numbers of points and their weights: (queries, k) both
+_Item = TypeVar("_Item")
+IndexedWeights = tuple[Tensor, Tensor]  # numbers of points and their weights: (queries, k) both
 
 
-class Around(Protocol):
+class InterpolationTable(Protocol):
     """Which points count at a query."""
 
     def __call__(
         self, points: Geometry | None, queries: Geometry, size: Size, like: Tensor
-    ) -> Weighed:
+    ) -> IndexedWeights:
         """Numbers and weights; the points are given, or those of a grid of this size."""
 
 
@@ -45,12 +45,12 @@ class InterpolatePoints(nn.Module):
         given: whether the points of v are given too.
     """
 
-    def __init__(self, table: Around, there: nn.Module | None, *, given: bool) -> None:
+    def __init__(self, table: InterpolationTable, there: nn.Module | None, *, given: bool) -> None:
         super().__init__()
         self.table, self.there, self.given = table, there, given
 
     def forward(
-        self, x: Tensor, size: Size, asked: Sequence[Placed] = (), ragged: Ragged = ()
+        self, x: Tensor, size: Size, asked: Sequence[Geometries] = (), ragged: RaggedSizes = ()
     ) -> Tensor:
         """(batch, *grid, c) -> (batch, *size, c).
 
@@ -67,25 +67,27 @@ class InterpolatePoints(nn.Module):
         like = torch.empty(0, dtype=wide(x), device=x.device)
         places = [tuple(g.to(x.device) for g in placed) for placed in asked]
         points: Sequence[Geometry | None] = places.pop(0) if self.given else (None,)
-        queries = places.pop(0) if self.there is None else (_grid_of(self.there, size, like),)
+        queries = places.pop(0) if self.there is None else (_grid_geometry(self.there, size, like),)
         grid = tuple(x.shape[1:-1])
         packed = ragged or (None, None)
         if max(len(points), len(queries)) == 1 and not any(packed):
             index, weights = self.table(points[0], queries[0], grid, like)
-            return _sum_of(x.flatten(1, -2), index, weights).reshape(len(x), *size, x.shape[-1])
+            return _weighted_sum(x.flatten(1, -2), index, weights).reshape(
+                len(x), *size, x.shape[-1]
+            )
         told = next((len(sizes) for sizes in packed if sizes is not None), 0)
         samples = told or max(len(x), len(points), len(queries))
-        pairs = zip(_for_each(points, samples), _for_each(queries, samples), strict=True)
+        pairs = zip(_per_sample(points, samples), _per_sample(queries, samples), strict=True)
         tables = [self.table(p, q, grid, like) for p, q in pairs]
         own = packed[0] or (math.prod(grid),) * samples
         index = torch.cat([t[0] + at for t, at in zip(tables, (0, *accumulate(own)), strict=False)])
         values = x if packed[0] else x.expand(samples, *x.shape[1:]).flatten(1, -2)
         whole = values.flatten(0, 1)[None]
-        found = _sum_of(whole, index, torch.cat([t[1] for t in tables]))
+        found = _weighted_sum(whole, index, torch.cat([t[1] for t in tables]))
         return found if packed[1] else found.reshape(samples, *size, x.shape[-1])
 
 
-class Near:
+class InverseDistance:
     """The `count` nearest points, weighed by 1 / distance^power.
 
     Args:
@@ -99,28 +101,30 @@ class Near:
         self, place: nn.Module | None, count: int, power: float, period: Period | None
     ) -> None:
         self.place, self.power = place, power
-        self.rule = Rule(None, count, period)
+        self.rule = NeighbourRule(None, count, period)
 
     def __call__(
         self, points: Geometry | None, queries: Geometry, size: Size, like: Tensor
-    ) -> Weighed:
+    ) -> IndexedWeights:
         """See `Around`."""
         if points is None:
             assert self.place is not None
-            points = _grid_of(self.place, size, like)
+            points = _grid_geometry(self.place, size, like)
         found = neighbours(points, queries, self.rule)
         index = found.points.reshape(len(queries), self.rule.count or 1)
         if self.rule.count == 1:
             return index, torch.ones(index.shape, dtype=like.dtype, device=like.device)
         y, x = points.points.to(like.dtype), queries.points.to(like.dtype)
-        far = torch.linalg.vector_norm(short_way(x[:, None] - y[index], self.rule.period), dim=-1)
+        far = torch.linalg.vector_norm(
+            minimum_image(x[:, None] - y[index], self.rule.period), dim=-1
+        )
         # a query that is a point has its value; two points at one place share it
         far = far.clamp(min=torch.finfo(far.dtype).tiny)
         parts = (far.amin(1, keepdim=True) / far) ** self.power
         return index, parts / parts.sum(1, keepdim=True)
 
 
-class Corners:
+class Multilinear:
     """The corners of the cell of a regular grid, with multilinear weights.
 
     Args:
@@ -140,7 +144,7 @@ class Corners:
         queries: Geometry,
         size: Size,
         like: Tensor,
-    ) -> Weighed:
+    ) -> IndexedWeights:
         """See `Around`."""
         x = queries.points.to(like.dtype)
         if self.strict and not torch.compiler.is_compiling():  # a tracer sees no values
@@ -192,15 +196,15 @@ class Corners:
 # ------------------------------------------------------------------------ parts
 
 
-def _sum_of(values: Tensor, index: Tensor, weights: Tensor) -> Tensor:
+def _weighted_sum(values: Tensor, index: Tensor, weights: Tensor) -> Tensor:
     """(batch, n, c) -> (batch, queries, c)."""
     parts = values[:, index].to(weights.dtype) * weights[..., None]
     return parts.sum(2).to(values.dtype)
 
 
-def _grid_of(place: nn.Module, size: Size, like: Tensor) -> Geometry:
+def _grid_geometry(place: nn.Module, size: Size, like: Tensor) -> Geometry:
     return Geometry(place(size=size, like=like).flatten(0, -2))
 
 
-def _for_each(placed: Sequence[_Any], samples: int) -> Sequence[_Any]:
+def _per_sample(placed: Sequence[_Item], samples: int) -> Sequence[_Item]:
     return [placed[0]] * samples if len(placed) == 1 else placed

@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from opdsl.nn.kernels.fourier_layer import Call, Gradients, filled_structure
-from opdsl.nn.sphere.harmonics import degree_tables, inverse_sht_dft, mixed_by_degree, sht_dft
+from opdsl.nn.kernels.fourier_layer import LayerCall, LayerGradients, fill_structure
+from opdsl.nn.sphere.harmonics import inverse_sht_dft, legendre_tables, multiply_by_degree, sht_dft
 
 Pointer = ctypes.c_void_p
 PARTS = "re", "im"  # of R
@@ -33,7 +33,7 @@ class _Degrees(ctypes.Structure):
 
 
 @dataclass(frozen=True, slots=True)
-class Degrees:
+class SphereDegrees:
     """A `Between` of the degrees to `lmax`, each with a matrix of its own.
 
     R is (degrees, in, out), real, or pairs (degrees, in, out, 2).
@@ -49,13 +49,19 @@ class Degrees:
         """The orders."""
         return range(self.orders + 1)
 
-    def forward(self, ctx: Any, call: Call) -> tuple[Tensor, tuple[Tensor, ...]]:  # noqa: ARG002  as every `Between`
+    def forward(self, ctx: Any, call: LayerCall) -> tuple[Tensor, tuple[Tensor, ...]]:  # noqa: ARG002  as every `Between`
         """Coefficients, R, and back, a sample at a time."""
         S = call.u.new_empty(call.shape[0], 2, self.lmax + 1, len(self.band), call.c)
         tensors = self._tensors(call, S)
         return call.forward("layer_sphere", self._structure(call, tensors)), (S,)
 
-    def backward(self, ctx: Any, call: Call, g: Tensor, kept: Sequence[Tensor]) -> Gradients:  # noqa: ARG002  as every `Between`
+    def backward(
+        self,
+        ctx: Any,  # noqa: ARG002  as every `SpectralStage`
+        call: LayerCall,
+        g: Tensor,
+        kept: Sequence[Tensor],
+    ) -> LayerGradients:
         """The same from behind; what R made of the coefficients is computed again."""
         tensors = self._tensors(call, *kept)
         found = {f"g{k}": torch.zeros_like(tensors[k]) for k in PARTS if k in tensors}
@@ -63,20 +69,20 @@ class Degrees:
             "layer_sphere_backward", g, self._structure(call, tensors | found)
         )
         gR = torch.stack(list(found.values()), -1) if len(found) > 1 else found["gre"]
-        return Gradients(gu, gR, others)
+        return LayerGradients(gu, gR, others)
 
     def plain(self, x: Tensor, R: Tensor | None) -> Tensor:
         """The whole convolution."""
         assert R is not None
         z = sht_dft(x, self.lmax, self.sampling, self.orders)
         nlat, nlon = x.shape[1:-1]
-        return inverse_sht_dft(mixed_by_degree(z, R), (nlat, nlon), self.sampling)
+        return inverse_sht_dft(multiply_by_degree(z, R), (nlat, nlon), self.sampling)
 
-    def _tensors(self, call: Call, S: Tensor) -> dict[str, Tensor]:
+    def _tensors(self, call: LayerCall, S: Tensor) -> dict[str, Tensor]:
         """What the kernels read, and S, by the names there."""
         R, u = call.w.R, call.u
         assert R is not None
-        tables = degree_tables(
+        tables = legendre_tables(
             call.shape[1], self.sampling, self.lmax, self.orders, u.dtype, u.device
         )
         parts = [R] if R.ndim == 3 else [x.contiguous() for x in R.unbind(-1)]
@@ -85,7 +91,7 @@ class Degrees:
         named |= {f"adjoint_{k}": x for k, x in zip(PARTS, adjoint, strict=False)}
         return named | {"spectrum": S, "there": tables[0], "back": tables[1]}
 
-    def _structure(self, call: Call, tensors: dict[str, Tensor]) -> ctypes.Structure:
+    def _structure(self, call: LayerCall, tensors: dict[str, Tensor]) -> ctypes.Structure:
         numbers = {
             "batch": call.shape[0],
             "latitudes": call.shape[1],
@@ -93,4 +99,4 @@ class Degrees:
             "orders": len(self.band),
             "threads": torch.get_num_threads(),
         }
-        return filled_structure(_Degrees(), numbers, tensors)
+        return fill_structure(_Degrees(), numbers, tensors)

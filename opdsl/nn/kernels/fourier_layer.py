@@ -29,17 +29,21 @@ from torch import Tensor
 
 from opdsl.nn.kernels.native.library import library
 from opdsl.nn.layers.pointwise import ACTIVATIONS
-from opdsl.nn.spectral.transforms import matrix
+from opdsl.nn.spectral.transforms import dft_matrix
 
-ACTS = {"identity": 0, "gelu": 1, "relu": 2}  # those of the kernels, by their numbers there
+ACTIVATION_CODES = {
+    "identity": 0,
+    "gelu": 1,
+    "relu": 2,
+}  # those of the kernels, by their numbers there
 
 Pointer = ctypes.c_void_p
 Sizes = Sequence[int]
-WEIGHTS = 9  # tensors of `Weights`
+WEIGHT_COUNT = 9  # tensors of `Weights`
 
 
 @dataclass(frozen=True, slots=True)
-class Bends:
+class Activations:
     """The activations of a layer, keys of `ACTS`.
 
     Attributes:
@@ -54,7 +58,7 @@ class Bends:
 
 
 @dataclass(frozen=True, slots=True)
-class Weights:
+class LayerWeights:
     """What a Fourier layer is made of; the network at each point and the gate may be missing.
 
     Attributes:
@@ -81,7 +85,7 @@ class Weights:
         return (self.R, self.W, self.b, self.W1, self.b1, self.W2, self.b2, self.gate, self.G)
 
 
-class Between(Protocol):
+class SpectralStage(Protocol):
     """What a layer does to the coefficients on its last axis: the other axes, R, and back.
 
     Coefficients of the last axis are (rows, 2 k, channels), real parts first.
@@ -95,10 +99,12 @@ class Between(Protocol):
     def weights(self) -> tuple[Tensor, ...]:
         """What it depends on beside R."""
 
-    def forward(self, ctx: Any, call: Call) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def forward(self, ctx: Any, call: LayerCall) -> tuple[Tensor, tuple[Tensor, ...]]:
         """The result of the whole layer, and what is kept for the way back."""
 
-    def backward(self, ctx: Any, call: Call, g: Tensor, kept: Sequence[Tensor]) -> Gradients:
+    def backward(
+        self, ctx: Any, call: LayerCall, g: Tensor, kept: Sequence[Tensor]
+    ) -> LayerGradients:
         """The gradients of the whole layer from that of its result."""
 
     def plain(self, x: Tensor, R: Tensor | None) -> Tensor:
@@ -106,7 +112,7 @@ class Between(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Gradients:
+class LayerGradients:
     """Those of u, R, the other `Weights` in their order, and the weights of a `Between`."""
 
     u: Tensor
@@ -115,51 +121,55 @@ class Gradients:
     own: Sequence[Tensor | None] = ()
 
 
-def available() -> bool:
+def kernels_available() -> bool:
     """Whether the kernels are there; compiles them the first time."""
     return library() is not None
 
 
-def fourier_layer(u: Tensor, weights: Weights, between: Between, bends: Bends) -> Tensor:
+def fourier_layer(
+    u: Tensor, weights: LayerWeights, between: SpectralStage, activations: Activations
+) -> Tensor:
     """The layer y(u) of the module's docstring: (batch, *grid, in) -> (batch, *grid, out)."""
     y: Tensor = FourierLayer.apply(  # type: ignore[no-untyped-call]  # torch's own
-        u, between, bends, *weights.all(), *between.weights
+        u, between, activations, *weights.all(), *between.weights
     )
     return y
 
 
-def network(u: Tensor, weights: tuple[Tensor, ...], bends: Bends) -> Tensor:
+def network(u: Tensor, weights: tuple[Tensor, ...], activations: Activations) -> Tensor:
     """W_2 act_hidden(W_1 act_in(u) + b_1) + b_2 at each point, weights (W_1, b_1, W_2, b_2)."""
-    y: Tensor = Network.apply(u, bends, *weights)  # type: ignore[no-untyped-call]  # torch's own
+    y: Tensor = Network.apply(u, activations, *weights)  # type: ignore[no-untyped-call]  # torch's own
     return y
 
 
 # --- the same in torch's operations ------------------------------------------------------------
 
 
-def plain_layer(u: Tensor, w: Weights, between: Between, bends: Bends) -> Tensor:
+def plain_layer(
+    u: Tensor, w: LayerWeights, between: SpectralStage, activations: Activations
+) -> Tensor:
     """`fourier_layer` by automatic differentiation, in any precision."""
-    x = ACTIVATIONS[bends.before](u)
+    x = ACTIVATIONS[activations.before](u)
     z = between.plain(x, w.R) + x @ w.W.T + w.b
     if w.W1 is None or w.W2 is None:
         return z
-    h = torch.nn.functional.linear(ACTIVATIONS[bends.middle](z), w.W1, w.b1)
-    y = torch.nn.functional.linear(ACTIVATIONS[bends.hidden](h), w.W2, w.b2)
+    h = torch.nn.functional.linear(ACTIVATIONS[activations.middle](z), w.W1, w.b1)
+    y = torch.nn.functional.linear(ACTIVATIONS[activations.hidden](h), w.W2, w.b2)
     y = y if w.gate is None else y + w.gate * x
     return y if w.G is None else y + x @ w.G.T
 
 
-def plain_network(u: Tensor, weights: tuple[Tensor, ...], bends: Bends) -> Tensor:
+def plain_network(u: Tensor, weights: tuple[Tensor, ...], activations: Activations) -> Tensor:
     """`network` by automatic differentiation, in any precision."""
     W1, b1, W2, b2 = weights
-    h = torch.nn.functional.linear(ACTIVATIONS[bends.before](u), W1, b1)
-    return torch.nn.functional.linear(ACTIVATIONS[bends.hidden](h), W2, b2)
+    h = torch.nn.functional.linear(ACTIVATIONS[activations.before](u), W1, b1)
+    return torch.nn.functional.linear(ACTIVATIONS[activations.hidden](h), W2, b2)
 
 
-def _again(
+def _differentiable_gradients(
     y: Tensor, g: Tensor, inputs: tuple[Tensor | None, ...], needed: tuple[bool, ...]
 ) -> list[Tensor | None]:
-    """Gradients that have gradients themselves."""
+    """LayerGradients that have gradients themselves."""
     wanted = [x for x, needs in zip(inputs, needed, strict=True) if needs and x is not None]
     found = iter(torch.autograd.grad(y, wanted, g, create_graph=True))
     pairs = zip(inputs, needed, strict=True)
@@ -188,12 +198,12 @@ class FourierLayer(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, u: Tensor, between: Between, bends: Bends, *given: Tensor | None
+        ctx: Any, u: Tensor, between: SpectralStage, activations: Activations, *given: Tensor | None
     ) -> Tensor:
         """Y, and what its derivative needs."""
-        y, kept = between.forward(ctx, Call(u, given, between.band, bends))
+        y, kept = between.forward(ctx, LayerCall(u, given, between.band, activations))
         ctx.save_for_backward(u, *given, *kept)
-        ctx.between, ctx.bends, ctx.given = between, bends, len(given)
+        ctx.between, ctx.activations, ctx.given = between, activations, len(given)
         return y
 
     @staticmethod
@@ -202,16 +212,16 @@ class FourierLayer(torch.autograd.Function):
         u, *saved = ctx.saved_tensors
         given, kept, between = saved[: ctx.given], saved[ctx.given :], ctx.between
         if torch.is_grad_enabled():
-            y = plain_layer(u, Weights(*given[:WEIGHTS]), between, ctx.bends)
+            y = plain_layer(u, LayerWeights(*given[:WEIGHT_COUNT]), between, ctx.activations)
             needed = (ctx.needs_input_grad[0], *ctx.needs_input_grad[3:])
-            gu, *rest = _again(y, g, (u, *given), needed)
+            gu, *rest = _differentiable_gradients(y, g, (u, *given), needed)
             return gu, None, None, *rest
-        call = Call(u, given, between.band, ctx.bends)
+        call = LayerCall(u, given, between.band, ctx.activations)
         found = between.backward(ctx, call, g.contiguous(), kept)
         return found.u, None, None, found.R, *found.others, *found.own
 
 
-class Call:
+class LayerCall:
     """One layer on one grid: what the kernels do to the rows of the last axis.
 
     Attributes:
@@ -220,7 +230,7 @@ class Call:
     """
 
     def __init__(
-        self, u: Tensor, given: Sequence[Tensor | None], band: range, bends: Bends
+        self, u: Tensor, given: Sequence[Tensor | None], band: range, activations: Activations
     ) -> None:
         self.u, self.w, self.shape = u.contiguous(), _contiguous(given), u.shape[:-1]
         w, (*lead, width, self.c) = self.w, u.shape
@@ -228,8 +238,8 @@ class Call:
         # kept here: the kernels see addresses only
         self.tensors = {
             "u": self.u,
-            "cut": matrix("cut_half", width, band, u),
-            "grow": matrix("grow_half", width, band, u),
+            "cut": dft_matrix("cut_half", width, band, u),
+            "grow": dft_matrix("grow_half", width, band, u),
             "W": w.W,
             "Wt": w.W.T.contiguous(),
             "b": w.b,
@@ -246,20 +256,20 @@ class Call:
             "o": self.o,
             "k2": self.k2,
             "h": 0 if w.W1 is None else len(w.W1),
-            "act_in": ACTS[bends.before],
-            "act_mid": ACTS[bends.middle],
-            "act_hidden": ACTS[bends.hidden],
+            "act_in": ACTIVATION_CODES[activations.before],
+            "act_mid": ACTIVATION_CODES[activations.middle],
+            "act_hidden": ACTIVATION_CODES[activations.hidden],
             "threads": torch.get_num_threads(),
         }
 
     def kernel(self, name: str, *more: ctypes.Structure, **tensors: Tensor) -> None:
         """Run a function of rows.cpp that takes `struct Layer`, then `more`."""
-        layer = filled_structure(_Layer(), self.numbers, self.tensors | tensors)
+        layer = fill_structure(_Layer(), self.numbers, self.tensors | tensors)
         getattr(library(), name)(*map(ctypes.byref, (layer, *more)))
 
     def forward(self, name: str, *more: ctypes.Structure, **tensors: Tensor) -> Tensor:
         """Y, by the kernel of that name."""
-        y = _fresh(self.u, *self.shape, self.o)
+        y = _empty_large(self.u, *self.shape, self.o)
         self.kernel(name, *more, y=y, **tensors)
         return y
 
@@ -267,7 +277,7 @@ class Call:
         self, name: str, g: Tensor, *more: ctypes.Structure, **tensors: Tensor
     ) -> tuple[Tensor, list[Tensor | None]]:
         """The gradient of x but for F, and those of all weights but R, by the kernel."""
-        gx, h = _fresh(self.u, *self.u.shape), self.numbers["h"]
+        gx, h = _empty_large(self.u, *self.u.shape), self.numbers["h"]
         shapes = {"gW": (self.c, self.o), "gb": (self.o,)}
         if h:
             shapes |= {"gW1": (self.o, h), "gb1": (h,), "gW2": (self.o, h), "gb2": (self.o,)}
@@ -283,7 +293,7 @@ class Call:
         found: list[Tensor | None] = []
         for name in ("W", "b", "W1", "b1", "W2", "b2", "gate", "G"):
             there = getattr(self.w, name) is not None and f"g{name}" in turned
-            found.append(_laid_out(turned[f"g{name}"], self.u) if there else None)
+            found.append(_contiguous_copy(turned[f"g{name}"], self.u) if there else None)
         return found
 
 
@@ -305,12 +315,12 @@ class Network(torch.autograd.Function):
     """`network` with its derivative; only u is kept."""
 
     @staticmethod
-    def forward(ctx: Any, u: Tensor, bends: Bends, *weights: Tensor) -> Tensor:
+    def forward(ctx: Any, u: Tensor, activations: Activations, *weights: Tensor) -> Tensor:
         """Y, and what its derivative needs."""
         ctx.save_for_backward(u, *weights)
-        ctx.bends = bends
-        y = _fresh(u, *u.shape[:-1], len(weights[2]))
-        _run_network("network_points", u, weights, bends, y=y)
+        ctx.activations = activations
+        y = _empty_large(u, *u.shape[:-1], len(weights[2]))
+        _run_network("network_points", u, weights, activations, y=y)
         return y
 
     @staticmethod
@@ -319,21 +329,21 @@ class Network(torch.autograd.Function):
         u, *weights = ctx.saved_tensors
         needed = (ctx.needs_input_grad[0], *ctx.needs_input_grad[2:])
         if torch.is_grad_enabled():
-            y = plain_network(u, tuple(weights), ctx.bends)
-            gu, *rest = _again(y, g, (u, *weights), needed)
+            y = plain_network(u, tuple(weights), ctx.activations)
+            gu, *rest = _differentiable_gradients(y, g, (u, *weights), needed)
             return gu, None, *rest
         W1, b1, W2, b2 = weights
         shapes = {"gW1": W1.T.shape, "gb1": b1.shape, "gW2": W2.shape, "gb2": b2.shape}
         sums = {k: u.new_zeros(x, dtype=torch.float64) for k, x in shapes.items()}
-        more = {"y": _fresh(u, *u.shape)} if needed[0] else {}
+        more = {"y": _empty_large(u, *u.shape)} if needed[0] else {}
         name = "network_points_backward"
-        _run_network(name, u, weights, ctx.bends, g=g.contiguous(), **more, **sums)
+        _run_network(name, u, weights, ctx.activations, g=g.contiguous(), **more, **sums)
         sums["gW1"] = sums["gW1"].T
-        return more.get("y"), None, *(_laid_out(x, u) for x in sums.values())
+        return more.get("y"), None, *(_contiguous_copy(x, u) for x in sums.values())
 
 
 def _run_network(
-    name: str, u: Tensor, weights: tuple[Tensor, ...], bends: Bends, **more: Tensor
+    name: str, u: Tensor, weights: tuple[Tensor, ...], activations: Activations, **more: Tensor
 ) -> None:
     u = u.contiguous()
     W1, b1, W2, b2 = (x.contiguous() for x in weights)
@@ -342,19 +352,19 @@ def _run_network(
         "c": u.shape[-1],
         "h": len(W1),
         "o": len(W2),
-        "act_in": ACTS[bends.before],
-        "act_hidden": ACTS[bends.hidden],
+        "act_in": ACTIVATION_CODES[activations.before],
+        "act_hidden": ACTIVATION_CODES[activations.hidden],
         "threads": torch.get_num_threads(),
     }
     tensors = {"u": u, "W1": W1, "W1t": W1.T.contiguous(), "b1": b1}
     tensors |= {"W2": W2, "W2t": W2.T.contiguous(), "b2": b2, **more}
-    getattr(library(), name)(ctypes.byref(filled_structure(_Network(), numbers, tensors)))
+    getattr(library(), name)(ctypes.byref(fill_structure(_Network(), numbers, tensors)))
 
 
 # --- both --------------------------------------------------------------------------------------
 
 
-def filled_structure(
+def fill_structure(
     structure: ctypes.Structure, numbers: dict[str, int], tensors: dict[str, Tensor]
 ) -> ctypes.Structure:
     """The same structure, with numbers and with the addresses of contiguous tensors."""
@@ -366,7 +376,7 @@ def filled_structure(
     return structure
 
 
-def _fresh(like: Tensor, *shape: int) -> Tensor:
+def _empty_large(like: Tensor, *shape: int) -> Tensor:
     """An empty tensor, whose memory costs little also where it is the system's until now."""
     made = like.new_empty(shape)
     size = ctypes.c_int64(made.numel() * made.element_size())
@@ -374,14 +384,14 @@ def _fresh(like: Tensor, *shape: int) -> Tensor:
     return made
 
 
-def _laid_out(total: Tensor, like: Tensor) -> Tensor:
+def _contiguous_copy(total: Tensor, like: Tensor) -> Tensor:
     """A sum in the precision of `like`, laid out as weights are: processes share such buffers."""
     # `contiguous` leaves (n, 1) as it is, whatever its strides say
     return like.new_empty(total.shape).copy_(total)
 
 
-def _contiguous(given: Sequence[Tensor | None]) -> Weights:
-    R, W, b, *others = (None if x is None else x.contiguous() for x in given[:WEIGHTS])
+def _contiguous(given: Sequence[Tensor | None]) -> LayerWeights:
+    R, W, b, *others = (None if x is None else x.contiguous() for x in given[:WEIGHT_COUNT])
     assert W is not None
     assert b is not None
-    return Weights(R, W, b, *others)
+    return LayerWeights(R, W, b, *others)

@@ -17,8 +17,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from opdsl.nn.kernels.fourier_layer import Call, Gradients, Sizes, filled_structure
-from opdsl.nn.spectral.transforms import Bands, cut_dft, grow_dft, matrix, times
+from opdsl.nn.kernels.fourier_layer import LayerCall, LayerGradients, Sizes, fill_structure
+from opdsl.nn.spectral.transforms import (
+    batched_left_matmul,
+    dft_matrix,
+    inverse_truncated_dft,
+    truncated_dft,
+)
+from opdsl.spectrum import Bands
 
 
 class _Planes(ctypes.Structure):
@@ -31,7 +37,7 @@ class _Planes(ctypes.Structure):
 
 
 @dataclass(frozen=True, slots=True)
-class Mixing:
+class ModeMixing:
     """What R does to the kept modes, where it is no plain tensor.
 
     Attributes:
@@ -52,11 +58,11 @@ class Mixing:
 
 
 @dataclass(frozen=True, slots=True)
-class Modes:
+class GridModes:
     """A `Between` of the modes in `bands`; a `mixing` does the work of R where there is one."""
 
     bands: Bands
-    mixing: Mixing | None = None
+    mixing: ModeMixing | None = None
 
     @property
     def band(self) -> range:
@@ -68,18 +74,20 @@ class Modes:
         """What the mixing depends on."""
         return () if self.mixing is None else self.mixing.weights
 
-    def forward(self, ctx: Any, call: Call) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def forward(self, ctx: Any, call: LayerCall) -> tuple[Tensor, tuple[Tensor, ...]]:
         """All modes, R, and back."""
         shape, R = call.shape, call.w.R
         z = self._empty(call, call.c)
         call.kernel("cut_planes", self._planes(call, modes=z))
         x_hat = self._gathered(z, shape)
-        S = _by_modes(x_hat) if R is not None else x_hat
-        mixed = _mixed_bands(S, R) if R is not None else _mix_once(ctx, self.mixing, S)
+        S = _to_modes(x_hat) if R is not None else x_hat
+        mixed = _multiply_modes(S, R) if R is not None else _mix_once(ctx, self.mixing, S)
         z_hat = self._grown(mixed, shape)
         return call.forward("layer_planes", self._planes(call, modes=z_hat)), (S, z_hat)
 
-    def backward(self, ctx: Any, call: Call, g: Tensor, kept: Sequence[Tensor]) -> Gradients:
+    def backward(
+        self, ctx: Any, call: LayerCall, g: Tensor, kept: Sequence[Tensor]
+    ) -> LayerGradients:
         """The same from behind."""
         S, z_hat = kept
         g_hat = torch.empty_like(z_hat)
@@ -88,19 +96,19 @@ class Modes:
         gS, gR, own = self._mixed_back(ctx, S, self._gathered_adjoint(g_hat, call.shape), call.w.R)
         spread = self._spread_adjoint(gS, call.shape)
         call.kernel("cut_planes_backward", self._planes(call, modes=spread), y=gu)
-        return Gradients(gu, gR, others, own)
+        return LayerGradients(gu, gR, others, own)
 
-    def _planes(self, call: Call, **modes: Tensor) -> _Planes:
+    def _planes(self, call: LayerCall, **modes: Tensor) -> _Planes:
         """What the kernels have to know of the axis before the last, if there is one."""
         made, numbers, tables = _Planes(), {"planes": 1, "threads": torch.get_num_threads()}, {}
         if len(self.bands) > 1:
             n, band = call.shape[-2], self.bands[-2]
             numbers |= {"planes": call.rows // n, "n": n, "low": -band.start, "high": band.stop}
-            tables = {x: matrix(f"{x}_across", n, band, call.u) for x in ("cut", "grow")}
-        filled_structure(made, numbers, tables | modes)
+            tables = {x: dft_matrix(f"{x}_across", n, band, call.u) for x in ("cut", "grow")}
+        fill_structure(made, numbers, tables | modes)
         return made
 
-    def _empty(self, call: Call, channels: int) -> Tensor:
+    def _empty(self, call: LayerCall, channels: int) -> Tensor:
         """For what the kernels make of both axes: (planes, 2 k' k, channels)."""
         across = call.shape[-2:-1] if len(self.bands) > 1 else ()
         sizes = [len(x) for x in self.bands[-2:]]
@@ -111,18 +119,18 @@ class Modes:
     ) -> tuple[Tensor, Tensor | None, Sequence[Tensor | None]]:
         """The gradients of the modes, of R and of the mixing's weights."""
         if R is None:
-            gS, own = _mix_back(ctx, self.mixing, S, G)
+            gS, own = _mix_backward(ctx, self.mixing, S, G)
             return gS, None, own
-        T = _doubled(G)
-        gS = _by_sample(torch.bmm(T, R.transpose(1, 2)))
+        T = _real_imag_blocks(G)
+        gS = _to_samples(torch.bmm(T, R.transpose(1, 2)))
         return gS, torch.bmm(S.transpose(1, 2), T), ()
 
     def plain(self, x: Tensor, R: Tensor | None) -> Tensor:
         """The whole convolution."""
-        x_hat = cut_dft(x, self.bands)
-        mix = _mix_of(R) if self.mixing is None else self.mixing.mix
+        x_hat = truncated_dft(x, self.bands)
+        mix = _dense_mix(R) if self.mixing is None else self.mixing.mix
         z_hat = mix(x_hat.flatten(1, -2)).reshape(*x_hat.shape[:-1], -1)
-        return grow_dft(z_hat, self.bands, tuple(x.shape[1:-1]), real=True)
+        return inverse_truncated_dft(z_hat, self.bands, tuple(x.shape[1:-1]), real=True)
 
     def _full(self, shape: Sizes) -> list[tuple[int, range]]:
         """Points and frequencies of all axes but the last two."""
@@ -133,14 +141,16 @@ class Modes:
         lead, channels = len(z), z.shape[-1]
         for n, band in reversed(self._full(shape)):
             lead //= n
-            z = times(matrix("cut_full", n, band, z), z.reshape(lead, 2 * n, -1))
+            z = batched_left_matmul(dft_matrix("cut_full", n, band, z), z.reshape(lead, 2 * n, -1))
         return z.reshape(shape[0], 2, -1, channels)
 
     def _grown(self, z: Tensor, shape: Sizes) -> Tensor:
         """F^-1 on the other axes: (batch, 2, modes, out) -> (planes, 2 k, out)."""
         lead, channels = shape[0], z.shape[-1]
         for n, band in self._full(shape):
-            z = times(matrix("grow_full", n, band, z), z.reshape(lead, 2 * len(band), -1))
+            z = batched_left_matmul(
+                dft_matrix("grow_full", n, band, z), z.reshape(lead, 2 * len(band), -1)
+            )
             lead *= n
         return z.reshape(lead, -1, channels)
 
@@ -149,31 +159,35 @@ class Modes:
         lead, channels = len(g), g.shape[-1]
         for n, band in reversed(self._full(shape)):
             lead //= n
-            g = times(matrix("grow_full", n, band, g).T, g.reshape(lead, 2 * n, -1))
+            g = batched_left_matmul(
+                dft_matrix("grow_full", n, band, g).T, g.reshape(lead, 2 * n, -1)
+            )
         return g.reshape(shape[0], 2, -1, channels)
 
     def _spread_adjoint(self, g: Tensor, shape: Sizes) -> Tensor:
         """The adjoint of `_gathered`: (batch, 2, modes, in) -> (planes, 2 k, in)."""
         lead, channels = shape[0], g.shape[-1]
         for n, band in self._full(shape):
-            g = times(matrix("cut_full", n, band, g).T, g.reshape(lead, 2 * len(band), -1))
+            g = batched_left_matmul(
+                dft_matrix("cut_full", n, band, g).T, g.reshape(lead, 2 * len(band), -1)
+            )
             lead *= n
         return g.reshape(lead, -1, channels)
 
 
-def _mix_of(R: Tensor | None) -> Callable[[Tensor], Tensor]:
+def _dense_mix(R: Tensor | None) -> Callable[[Tensor], Tensor]:
     assert R is not None
     matrices = torch.view_as_complex(R.reshape(*R.shape[:-1], -1, 2))
     return lambda x_hat: torch.bmm(x_hat.transpose(0, 1), matrices).transpose(0, 1)
 
 
-def _by_modes(z: Tensor) -> Tensor:
+def _to_modes(z: Tensor) -> Tensor:
     """(batch, 2, modes, c) -> doubled (modes, 2 batch, c)."""
     batch, _, modes, c = z.shape
     return z.permute(2, 1, 0, 3).reshape(modes, 2 * batch, c)
 
 
-def _by_sample(S: Tensor) -> Tensor:
+def _to_samples(S: Tensor) -> Tensor:
     """Doubled (modes, 2 batch, c) -> (batch, 2, modes, c)."""
     modes, rows, c = S.shape
     return S.reshape(modes, 2, rows // 2, c).permute(2, 1, 0, 3).contiguous()
@@ -184,21 +198,21 @@ def _complex_parts(z: Tensor) -> Tensor:
     return torch.stack((z.real, z.imag), 1)
 
 
-def _mix_once(ctx: Any, mixing: Mixing | None, x_hat: Tensor) -> Tensor:
+def _mix_once(ctx: Any, mixing: ModeMixing | None, x_hat: Tensor) -> Tensor:
     """The mixed modes; how they came about is kept, it is little."""
     assert mixing is not None
     ctx.mixed = _mix_recorded(mixing, x_hat) if any(ctx.needs_input_grad) else None
     return mixing(x_hat) if ctx.mixed is None else ctx.mixed[1].detach()
 
 
-def _mix_recorded(mixing: Mixing, x_hat: Tensor) -> tuple[Tensor, Tensor]:
+def _mix_recorded(mixing: ModeMixing, x_hat: Tensor) -> tuple[Tensor, Tensor]:
     with torch.enable_grad():
         x = x_hat.detach().requires_grad_()
         return x, mixing(x)
 
 
-def _mix_back(
-    ctx: Any, mixing: Mixing | None, x_hat: Tensor, g: Tensor
+def _mix_backward(
+    ctx: Any, mixing: ModeMixing | None, x_hat: Tensor, g: Tensor
 ) -> tuple[Tensor, list[Tensor | None]]:
     """The gradients of the argument of a mixing and of its weights."""
     assert mixing is not None
@@ -211,7 +225,7 @@ def _mix_back(
     return gx, [next(found) if w.requires_grad else None for w in weights]
 
 
-def _mixed_bands(S: Tensor, R: Tensor) -> Tensor:
+def _multiply_modes(S: Tensor, R: Tensor) -> Tensor:
     """R . x_hat, doubled -> (batch, 2, modes, out): one real product, then two sums."""
     modes, rows, _ = S.shape
     P = torch.bmm(S, R).reshape(modes, 2, rows // 2, -1, 2)
@@ -221,7 +235,7 @@ def _mixed_bands(S: Tensor, R: Tensor) -> Tensor:
     return y
 
 
-def _doubled(g: Tensor) -> Tensor:
+def _real_imag_blocks(g: Tensor) -> Tensor:
     """(batch, 2, modes, out) -> (modes, 2 batch, 2 out): (re, im), and (im, -re) behind all."""
     batch, _, modes, out = g.shape
     T = g.new_empty(modes, 2, batch, out, 2)

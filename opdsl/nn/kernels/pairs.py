@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from opdsl.nn.kernels.fourier_layer import ACTS, filled_structure
+from opdsl.nn.kernels.fourier_layer import ACTIVATION_CODES, fill_structure
 from opdsl.nn.kernels.native.library import library
 from opdsl.nn.points.neighbours.search import Pairs
 from opdsl.nn.precision import wide
@@ -45,7 +45,7 @@ class PairSum:
     """One sum.
 
     Attributes:
-        act: a key of `opdsl.nn.kernels.fourier_layer.ACTS`, not the identity.
+        act: a key of `opdsl.nn.kernels.fourier_layer.ACTIVATION_CODES`, not the identity.
         at_points: (n, 1, h).
         at_queries: (m, h).
         values: (n, batch, c), or None: one.
@@ -113,7 +113,7 @@ class PairSum:
         if self.last:
             tensors |= {"last": self.layers[-2], "last_b": self.layers[-1]}
         there = {k: x for k, x in (tensors | own).items() if x is not None}
-        told = filled_structure(_Pairs(), self._numbers(), there)
+        told = fill_structure(_Pairs(), self._numbers(), there)
         addresses = {"W": inner[::2], "b": inner[1::2]} | lists
         held = [_set_list(told, key, x) for key, x in addresses.items() if x]
         getattr(library(), name)(ctypes.byref(told))
@@ -127,7 +127,7 @@ class PairSum:
             "c": c,
             "out": len(self.layers[-1]) if self.last else 0,
             "inner": len(self._widths()) - 1,
-            "act": ACTS[self.act],
+            "act": ACTIVATION_CODES[self.act],
             "threads": torch.get_num_threads(),
         }
 

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from opdsl.nn.grid.layout import Ragged, Size
 from opdsl.nn.layers.pointwise import Linear
-from opdsl.nn.points.geometry import Placed
+from opdsl.nn.points.geometry import Geometries
+from opdsl.nn.shapes import RaggedSizes, Size
 
 
 class Attention(nn.Module):
@@ -28,7 +28,7 @@ class Attention(nn.Module):
     ) -> None:
         super().__init__()
         self.measure = measure
-        self.heads, self.look = heads, LOOKS[kind]
+        self.heads, self.look = heads, ATTENTION_KERNELS[kind]
         self.query = Linear(asking, asking)
         self.key = Linear(answering, asking)
         self.value = Linear(answering, asking)
@@ -42,8 +42,8 @@ class Attention(nn.Module):
         self,
         x: Tensor,
         y: Tensor | None = None,
-        asked: tuple[Placed, ...] = (),
-        ragged: Ragged = (),
+        asked: tuple[Geometries, ...] = (),
+        ragged: RaggedSizes = (),
     ) -> Tensor:
         """(batch, *grid, asking) and (batch, *other, answering) -> (batch, *grid, asking).
 
@@ -60,7 +60,7 @@ class Attention(nn.Module):
         mixed: Tensor = self.out(w.transpose(1, 2).reshape(len(w), *x.shape[1:]))
         return mixed
 
-    def _weights(self, asked: tuple[Placed, ...], like: Tensor) -> tuple[Tensor, ...]:
+    def _weights(self, asked: tuple[Geometries, ...], like: Tensor) -> tuple[Tensor, ...]:
         """(1, 1, n, 1) of each sample or for all, their mean is one; none if all count the same."""
         if self.measure is None:
             return ()
@@ -74,16 +74,16 @@ class Attention(nn.Module):
         return self.look(q, k, v, w)
 
     def _of_each(
-        self, q: Tensor, k: Tensor, v: Tensor, weights: tuple[Tensor, ...], ragged: Ragged
+        self, q: Tensor, k: Tensor, v: Tensor, weights: tuple[Tensor, ...], ragged: RaggedSizes
     ) -> Tensor:
         """The points of each sample among themselves: packed, or a sample's own row."""
         count = next(len(x) for x in ragged if x)
         asking, answering = ragged[0], ragged[-2]
         each = weights if len(weights) == count else (weights or (None,)) * count
         parts = zip(
-            _samples(q, asking, count),
-            _samples(k, answering, count),
-            _samples(v, answering, count),
+            _split_samples(q, asking, count),
+            _split_samples(k, answering, count),
+            _split_samples(v, answering, count),
             each,
             strict=True,
         )
@@ -94,7 +94,7 @@ class Attention(nn.Module):
         return x.reshape(x.shape[0], -1, self.heads, x.shape[-1] // self.heads).transpose(1, 2)
 
 
-def _samples(x: Tensor, sizes: Size | None, count: int) -> Sequence[Tensor]:
+def _split_samples(x: Tensor, sizes: Size | None, count: int) -> Sequence[Tensor]:
     """(1, heads, points of all samples, d) or (samples or 1, heads, points, d), one by one."""
     if sizes:
         return torch.split(x, list(sizes), 2)
@@ -108,20 +108,20 @@ def _softmax(q: Tensor, k: Tensor, v: Tensor, w: Tensor | None) -> Tensor:
 
 
 def _galerkin(q: Tensor, k: Tensor, v: Tensor, w: Tensor | None) -> Tensor:
-    return q @ (k.transpose(-1, -2) @ _times_weights(v, w) / k.shape[-2])
+    return q @ (k.transpose(-1, -2) @ _weighted(v, w) / k.shape[-2])
 
 
 def _linear(q: Tensor, k: Tensor, v: Tensor, w: Tensor | None) -> Tensor:
     q, k = functional.elu(q) + 1, functional.elu(k) + 1
-    total = q @ _times_weights(k, w).mean(-2, keepdim=True).transpose(-1, -2)
-    return q @ (k.transpose(-1, -2) @ _times_weights(v, w) / k.shape[-2]) / total
+    total = q @ _weighted(k, w).mean(-2, keepdim=True).transpose(-1, -2)
+    return q @ (k.transpose(-1, -2) @ _weighted(v, w) / k.shape[-2]) / total
 
 
-def _times_weights(x: Tensor, w: Tensor | None) -> Tensor:
+def _weighted(x: Tensor, w: Tensor | None) -> Tensor:
     return x if w is None else x * w
 
 
-LOOKS: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]] = {
+ATTENTION_KERNELS: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]] = {
     "softmax": _softmax,
     "galerkin": _galerkin,
     "linear": _linear,

@@ -78,7 +78,9 @@ class CodomainAttention(nn.Module):
         """The weights of the points in the mean, times q."""
         for axis, n in enumerate(q.shape[1:-1]):
             lat = self.sampling is not None and axis == 0
-            weights = self._latitudes(n) if lat else line(n, closed=self.closed[axis])
+            weights = (
+                self._latitudes(n) if lat else trapezoidal_weights(n, closed=self.closed[axis])
+            )
             q = q * weights.to(q).reshape(-1, *(1,) * (q.ndim - 2 - axis))
         return q
 
@@ -92,7 +94,7 @@ class CodomainAttention(nn.Module):
         return f"{self.variables}, heads={self.heads}, temperature={self.temperature}"
 
 
-def line(n: int, *, closed: bool) -> Tensor:
+def trapezoidal_weights(n: int, *, closed: bool) -> Tensor:
     """The weights of n points of an axis in a mean: all equal, or those of the trapezoidal rule."""
     weights = torch.ones(n, dtype=torch.float64, device="cpu")
     if not closed and n > 1:

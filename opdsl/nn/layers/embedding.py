@@ -48,6 +48,6 @@ class Sinusoids(nn.Module):
         return f"{self.kind}, {self.frequencies}"
 
 
-def width(kind: Waves, frequencies: int, dims: int) -> int:
+def embedding_width(kind: Waves, frequencies: int, dims: int) -> int:
     """Channels of coordinates with this embedding."""
     return dims if kind == "none" else 2 * frequencies * dims

@@ -25,7 +25,7 @@ LAYERS: dict[str, Callable[..., nn.Module]] = {
 }
 
 
-class Copies(nn.Module):
+class GroupedLayer(nn.Module):
     """w = (A v_1, ..., A v_n): one layer A, n groups of channels.
 
     Attributes:
@@ -42,16 +42,16 @@ class Copies(nn.Module):
 
     def forward(self, x: Tensor, **named: Any) -> Tensor:
         """(batch, *grid, n c) -> (batch, *grid or size, n out)."""
-        return unfolded(self.each(folded(x, self.copies), **named), self.copies)
+        return batch_to_groups(self.each(groups_to_batch(x, self.copies), **named), self.copies)
 
 
-def folded(x: Tensor, copies: int) -> Tensor:
+def groups_to_batch(x: Tensor, copies: int) -> Tensor:
     """(batch, *grid, n c) -> (batch n, *grid, c)."""
     each = x.reshape(*x.shape[:-1], copies, x.shape[-1] // copies)
     return each.movedim(-2, 1).flatten(0, 1)
 
 
-def unfolded(x: Tensor, copies: int) -> Tensor:
+def batch_to_groups(x: Tensor, copies: int) -> Tensor:
     """(batch n, *grid, c) -> (batch, *grid, n c)."""
     each = x.reshape(x.shape[0] // copies, copies, *x.shape[1:])
     return each.movedim(1, -2).flatten(-2)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from opdsl.nn.grid.layout import Ragged
-from opdsl.nn.points.geometry import Placed
-from opdsl.nn.points.segments import sample_means, sample_totals
+from opdsl.nn.points.geometry import Geometries
+from opdsl.nn.points.segments import segment_mean, segment_sum
 from opdsl.nn.precision import wide
+from opdsl.nn.shapes import RaggedSizes
 from opdsl.nn.sphere.sampling import latitudes
 
 
-class OverGrid(nn.Module):
+class GridIntegral(nn.Module):
     """The trapezoidal rule on each axis; on periodic axes all weights are equal."""
 
     def __init__(self, lengths: tuple[float, ...], periodic: tuple[bool, ...]) -> None:
@@ -31,7 +31,7 @@ class OverGrid(nn.Module):
         return x
 
 
-class OverSphere(nn.Module):
+class SphereIntegral(nn.Module):
     """The quadrature of the sampling in latitude, equal weights in longitude; the area is 4 pi."""
 
     def __init__(self, sampling: str) -> None:
@@ -45,7 +45,7 @@ class OverSphere(nn.Module):
         return torch.einsum("blc,l->bc", around, weights.to(dtype=x.dtype, device=x.device))
 
 
-class OverPoints(nn.Module):
+class PointIntegral(nn.Module):
     """The sum with what each point stands for; the mean where all count the same.
 
     Args:
@@ -56,12 +56,14 @@ class OverPoints(nn.Module):
         super().__init__()
         self.measure = measure
 
-    def forward(self, x: Tensor, asked: tuple[Placed, ...] = (), ragged: Ragged = ()) -> Tensor:
+    def forward(
+        self, x: Tensor, asked: tuple[Geometries, ...] = (), ragged: RaggedSizes = ()
+    ) -> Tensor:
         """(batch, points, c) -> (batch, c)."""
         sizes = ragged[0] if ragged else None
         if self.measure is None:
-            return sample_means(x, sizes)[0] if sizes else x.mean(1)
+            return segment_mean(x, sizes)[0] if sizes else x.mean(1)
         weights = self.measure(asked[0], torch.empty(0, dtype=wide(x), device=x.device))
         if sizes:
-            return sample_totals(x * torch.cat(weights)[None, :, None], sizes)[0].to(x.dtype)
+            return segment_sum(x * torch.cat(weights)[None, :, None], sizes)[0].to(x.dtype)
         return (x * torch.stack(weights)[..., None]).sum(1).to(x.dtype)

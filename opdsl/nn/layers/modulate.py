@@ -8,9 +8,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from opdsl.nn.grid.layout import Ragged, Size
 from opdsl.nn.layers.pointwise import Activation, Linear
-from opdsl.nn.points.segments import at_points
+from opdsl.nn.points.segments import expand_to_points
+from opdsl.nn.shapes import RaggedSizes, Size
 
 
 class Flatten(nn.Module):
@@ -63,10 +63,10 @@ class Contract(nn.Module):
         super().__init__()
         self.out = out
 
-    def forward(self, branch: Tensor, trunk: Tensor, ragged: Ragged = ()) -> Tensor:
+    def forward(self, branch: Tensor, trunk: Tensor, ragged: RaggedSizes = ()) -> Tensor:
         """(batch, out * p) and (batch or 1, *grid, p) -> (batch, *grid, out)."""
         if ragged and ragged[-1]:
-            each = at_points(branch[None], ragged[-1])
+            each = expand_to_points(branch[None], ragged[-1])
             return (each.reshape(1, -1, self.out, trunk.shape[-1]) * trunk[:, :, None]).sum(-1)
         matrix = branch.reshape(branch.shape[0], self.out, -1).transpose(1, 2)  # (batch, p, out)
         points = trunk.flatten(1, -2)
@@ -77,10 +77,10 @@ class Contract(nn.Module):
 class Broadcast(nn.Module):
     """The constant function of a vector."""
 
-    def forward(self, x: Tensor, size: Size, ragged: Ragged = ()) -> Tensor:
+    def forward(self, x: Tensor, size: Size, ragged: RaggedSizes = ()) -> Tensor:
         """(batch, c) -> (batch, *size, c)."""
         if ragged and ragged[-1]:
-            return at_points(x[None], ragged[-1])
+            return expand_to_points(x[None], ragged[-1])
         return x.reshape(x.shape[0], *(1 for _ in size), -1).expand(-1, *size, -1)
 
 
@@ -94,16 +94,16 @@ class Modulate(nn.Module):
         for x in self.parameters():
             nn.init.zeros_(x)
 
-    def forward(self, x: Tensor, c: Tensor, ragged: Ragged = ()) -> Tensor:
+    def forward(self, x: Tensor, c: Tensor, ragged: RaggedSizes = ()) -> Tensor:
         """(batch, *grid, channels) and (batch, condition) -> (batch, *grid, channels)."""
         scale, shift = (self._beside(z, x, ragged) for z in (self.scale(c), self.shift(c)))
         moved: Tensor = torch.addcmul(x, x, scale) + shift
         return moved
 
-    def _beside(self, row: Tensor, x: Tensor, ragged: Ragged) -> Tensor:
+    def _beside(self, row: Tensor, x: Tensor, ragged: RaggedSizes) -> Tensor:
         """(batch, channels), shaped to meet x."""
         if ragged and ragged[-1]:
-            return at_points(row[None], ragged[-1])
+            return expand_to_points(row[None], ragged[-1])
         return row.reshape(row.shape[0], *(1 for _ in x.shape[1:-1]), -1)
 
 

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from opdsl.nn.grid.layout import Ragged
-from opdsl.nn.points.segments import at_points, sample_means
+from opdsl.nn.points.segments import expand_to_points, segment_mean
 from opdsl.nn.precision import no_autocast, wide
+from opdsl.nn.shapes import RaggedSizes
 
 EPS = 1e-5  # torch's own, on the variance
 
@@ -31,13 +31,13 @@ class InstanceNorm(nn.Module):
     Source: Ulyanov et al. 2016, arXiv:1607.08022.
     """
 
-    def forward(self, x: Tensor, ragged: Ragged = ()) -> Tensor:
+    def forward(self, x: Tensor, ragged: RaggedSizes = ()) -> Tensor:
         """(batch, *grid, c), kept."""
         with no_autocast(x):
             z = x.to(wide(x))
             if ragged:
-                return _of_each(z, ragged, x.shape[-1]).to(x.dtype)
-            return _standard(z, tuple(range(1, x.ndim - 1))).to(x.dtype)
+                return _standardise_packed(z, ragged, x.shape[-1]).to(x.dtype)
+            return _standardise(z, tuple(range(1, x.ndim - 1))).to(x.dtype)
 
 
 class GroupNorm(nn.Module):
@@ -57,11 +57,11 @@ class GroupNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(channels))
         self.bias = nn.Parameter(torch.zeros(channels))
 
-    def forward(self, x: Tensor, ragged: Ragged = ()) -> Tensor:
+    def forward(self, x: Tensor, ragged: RaggedSizes = ()) -> Tensor:
         """(batch, *grid, c), kept."""
         with no_autocast(x):
             z = x.to(wide(x))
-            z = _of_each(z, ragged, self.groups) if ragged else self._standard(z)
+            z = _standardise_packed(z, ragged, self.groups) if ragged else self._standard(z)
             return torch.addcmul(self.bias.to(z), z, self.weight.to(z)).to(x.dtype)
 
     def _standard(self, z: Tensor) -> Tensor:
@@ -69,7 +69,7 @@ class GroupNorm(nn.Module):
             return functional.layer_norm(z, z.shape[1:], eps=EPS)
         grouped = z.reshape(*z.shape[:-1], self.groups, -1)
         axes = (*range(1, z.ndim - 1), z.ndim)
-        return _standard(grouped, axes).flatten(-2)
+        return _standardise(grouped, axes).flatten(-2)
 
     def extra_repr(self) -> str:
         """Channels and groups."""
@@ -90,7 +90,7 @@ class LayerNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(channels))
         self.bias = nn.Parameter(torch.zeros(channels))
 
-    def forward(self, x: Tensor, ragged: Ragged = ()) -> Tensor:  # noqa: ARG002  points are alone
+    def forward(self, x: Tensor, ragged: RaggedSizes = ()) -> Tensor:  # noqa: ARG002  points are alone
         """(batch, *grid, c), kept."""
         with no_autocast(x):
             z = x.to(wide(x))
@@ -119,7 +119,7 @@ class BatchNorm(nn.Module):
         self.register_buffer("running_mean", torch.zeros(channels))
         self.register_buffer("running_var", torch.ones(channels))
 
-    def forward(self, x: Tensor, ragged: Ragged = ()) -> Tensor:  # noqa: ARG002  all samples alike
+    def forward(self, x: Tensor, ragged: RaggedSizes = ()) -> Tensor:  # noqa: ARG002  all samples alike
         """(batch, *grid, c), kept."""
         with no_autocast(x):
             rows = x.to(wide(x)).reshape(
@@ -148,16 +148,16 @@ NORMS: dict[str, Callable[[int, int], nn.Module]] = {
 }
 
 
-def _standard(x: Tensor, axes: tuple[int, ...]) -> Tensor:
+def _standardise(x: Tensor, axes: tuple[int, ...]) -> Tensor:
     var, mean = torch.var_mean(x, axes, correction=0, keepdim=True)
     return (x - mean) * torch.rsqrt(var + EPS)
 
 
-def _of_each(x: Tensor, ragged: Ragged, groups: int) -> Tensor:
+def _standardise_packed(x: Tensor, ragged: RaggedSizes, groups: int) -> Tensor:
     """Packed functions, standardised over the points of each sample and each group of channels."""
     sizes = ragged[-1]
     assert sizes is not None
     grouped = x.reshape(*x.shape[:-1], groups, -1)
-    away = grouped - at_points(sample_means(grouped.mean(-1), sizes), sizes)[..., None]
-    var = sample_means(away.square().mean(-1), sizes)
-    return (away * at_points(torch.rsqrt(var + EPS), sizes)[..., None]).flatten(-2)
+    away = grouped - expand_to_points(segment_mean(grouped.mean(-1), sizes), sizes)[..., None]
+    var = segment_mean(away.square().mean(-1), sizes)
+    return (away * expand_to_points(torch.rsqrt(var + EPS), sizes)[..., None]).flatten(-2)

@@ -5,23 +5,23 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from opdsl.nn.grid.layout import Ragged
-from opdsl.nn.layers.integral import OverPoints, OverSphere
-from opdsl.nn.points.geometry import Placed
-from opdsl.nn.points.segments import sample_maxima
+from opdsl.nn.layers.integral import PointIntegral, SphereIntegral
+from opdsl.nn.points.geometry import Geometries
+from opdsl.nn.points.segments import segment_max
+from opdsl.nn.shapes import RaggedSizes
 
 
-class Max(nn.Module):
+class GlobalMax(nn.Module):
     """The greatest value of each channel; its gradient goes to the points that have it."""
 
-    def forward(self, x: Tensor, ragged: Ragged = ()) -> Tensor:
+    def forward(self, x: Tensor, ragged: RaggedSizes = ()) -> Tensor:
         """(batch, *domain, c) -> (batch, c); of packed points (1, points, c) -> (samples, c)."""
         if ragged and ragged[0]:
-            return sample_maxima(x, ragged[0])[0]
+            return segment_max(x, ragged[0])[0]
         return x.flatten(1, -2).amax(1)
 
 
-class MeanOverSphere(OverSphere):
+class SphereMean(SphereIntegral):
     """The integral over the area."""
 
     def forward(self, x: Tensor) -> Tensor:
@@ -29,10 +29,12 @@ class MeanOverSphere(OverSphere):
         return super().forward(x) / (4 * torch.pi)
 
 
-class MeanOverPoints(OverPoints):
+class PointMean(PointIntegral):
     """The sum with what each point stands for over the sum of that."""
 
-    def forward(self, x: Tensor, asked: tuple[Placed, ...] = (), ragged: Ragged = ()) -> Tensor:
+    def forward(
+        self, x: Tensor, asked: tuple[Geometries, ...] = (), ragged: RaggedSizes = ()
+    ) -> Tensor:
         """(batch, points, c) -> (batch, c); of packed points (1, points, c) -> (samples, c)."""
         found = super().forward(torch.cat((x, torch.ones_like(x[..., :1])), -1), asked, ragged)
         return found[..., :-1] / found[..., -1:]

@@ -12,13 +12,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from opdsl.nn.grid.layout import Ragged, Size
 from opdsl.nn.layers.pointwise import Linear
-from opdsl.nn.points.geometry import Placed
+from opdsl.nn.points.geometry import Geometries
 from opdsl.nn.precision import no_autocast, wide
+from opdsl.nn.shapes import RaggedSizes, Size
 
-COLD = 0.5  # the temperature of every head at the beginning
-EMPTY = 1e-8  # added to the share of points in a slice, so that the mean of an empty one is zero
+INITIAL_TEMPERATURE = 0.5  # the temperature of every head at the beginning
+SHARE_EPSILON = (
+    1e-8  # added to the share of points in a slice, so that the mean of an empty one is zero
+)
 
 
 class SliceAttention(nn.Module):
@@ -50,18 +52,20 @@ class SliceAttention(nn.Module):
         self.assigned, self.carried = Linear(channels, channels), Linear(channels, channels)
         self.slice = Linear(each, slices)
         nn.init.orthogonal_(self.slice.weight)  # slices that differ from the beginning
-        self.temperature = nn.Parameter(torch.full((heads,), COLD))
+        self.temperature = nn.Parameter(torch.full((heads,), INITIAL_TEMPERATURE))
         self.query, self.key, self.value = (Linear(each, each, bias=False) for _ in range(3))
         self.out = Linear(channels, channels)
 
-    def forward(self, x: Tensor, asked: tuple[Placed, ...] = (), ragged: Ragged = ()) -> Tensor:
+    def forward(
+        self, x: Tensor, asked: tuple[Geometries, ...] = (), ragged: RaggedSizes = ()
+    ) -> Tensor:
         """(batch, *grid, c), kept."""
         points = x.reshape(len(x), -1, x.shape[-1])
         parts, carried = self._parts(points), self._heads(self.carried(points))
         weights = () if self.measure is None else self.measure(asked[0], points)
         sizes = ragged[0] if ragged else None
         if sizes:
-            samples = _samples_in_turn(parts, carried, weights, sizes)
+            samples = _split_samples(parts, carried, weights, sizes)
             w = torch.cat([self._sliced(*sample) for sample in samples], 1)
         else:
             w = self._sliced(parts, carried, torch.stack(weights) if weights else None)
@@ -92,12 +96,12 @@ class SliceAttention(nn.Module):
         if weights is not None:
             weighed = parts * (weights / weights.mean(1, keepdim=True))[..., None, None]
         share, n = weighed.mean(1)[..., None], parts.shape[1]
-        z = torch.einsum("bnhs,bnhc->bhsc", weighed, carried) / n / (share + EMPTY)
+        z = torch.einsum("bnhs,bnhc->bhsc", weighed, carried) / n / (share + SHARE_EPSILON)
         z = functional.scaled_dot_product_attention(self.query(z), self.key(z), self.value(z))
         return torch.einsum("bnhs,bhsc->bnhc", parts, z)
 
 
-def _samples_in_turn(
+def _split_samples(
     parts: Tensor, carried: Tensor, weights: tuple[Tensor, ...], sizes: Size
 ) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
     """The samples of a pack, each a batch of one."""

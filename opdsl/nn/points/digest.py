@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 SIZE = 16  # bytes: that two of a million are the same is as likely as one in 10^26
-MIXED = 1 << 14  # numbers that are mixed together: what the cache of a core holds
-MIXED_WIDE = 1 << 22  # the same on an accelerator, which wants to be filled
+BLOCK = 1 << 14  # numbers that are mixed together: what the cache of a core holds
+ACCELERATOR_BLOCK = 1 << 22  # the same on an accelerator, which wants to be filled
 STEP = -7046029254386353131  # 2^64 / golden ratio, as a number with a sign
 MIX_ONE = -4658895280553007687
 MIX_TWO = -7723592293110705685
@@ -25,7 +25,7 @@ def digest(x: Tensor) -> bytes:
     """The same for tensors of the same numbers, shape and format, wherever they are."""
     bits = _bits(x.detach())
     sums = torch.zeros(2, dtype=torch.int64, device=x.device)
-    size = MIXED if x.device.type == "cpu" else MIXED_WIDE
+    size = BLOCK if x.device.type == "cpu" else ACCELERATOR_BLOCK
     for at, block in zip(range(0, max(1, len(bits)), size), torch.split(bits, size), strict=True):
         place = torch.arange(at + 1, at + 1 + len(block), device=x.device)
         mixed = _mix(block + place * STEP)

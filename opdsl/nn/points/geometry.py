@@ -65,7 +65,7 @@ class Geometry:
         return digest(self.points)
 
     @cached_property
-    def measured(self) -> bytes:
+    def measure_key(self) -> bytes:
         """The same for the same coordinates, weights and cells."""
         parts = (self.weights, self.cells)
         return b"".join((self.key, *(b"-" if x is None else digest(x) for x in parts)))
@@ -78,14 +78,14 @@ class Geometry:
         held = {k: getattr(self, k) for k in names}
         moved = {k: x.to(device, non_blocking=True) for k, x in held.items() if x is not None}
         found = replace(self, **moved)
-        vars(found).update({k: vars(self)[k] for k in ("key", "measured") if k in vars(self)})
+        vars(found).update({k: vars(self)[k] for k in ("key", "measure_key") if k in vars(self)})
         return found
 
 
-Placed = tuple[Geometry, ...]  # of each sample, or one for all
+Geometries = tuple[Geometry, ...]  # of each sample, or one for all
 
 
-def stacked(placed: Placed, like: Tensor) -> Tensor:
+def stack_coordinates(placed: Geometries, like: Tensor) -> Tensor:
     """Coordinates as a function of the sample, in the format and on the device of `like`.
 
     Returns:
@@ -95,18 +95,18 @@ def stacked(placed: Placed, like: Tensor) -> Tensor:
     return found[0][None] if len(found) == 1 else torch.stack(found)
 
 
-def joined_places(placed: Placed, like: Tensor) -> Tensor:
+def concat_coordinates(placed: Geometries, like: Tensor) -> Tensor:
     """Coordinates of one sample after the other: (1, total, d), as `packed.Packed` has values."""
     found = [x.points.to(dtype=like.dtype, device=like.device) for x in placed]
     return torch.cat(found)[None]
 
 
-def sizes_of(placed: Placed) -> tuple[int, ...]:
+def point_counts(placed: Geometries) -> tuple[int, ...]:
     """How many points each sample has."""
     return tuple(len(x) for x in placed)
 
 
-def placed_at(given: Tensor | Geometry | Sequence[Tensor | Geometry]) -> Placed:
+def as_geometries(given: Tensor | Geometry | Sequence[Tensor | Geometry]) -> Geometries:
     """What a user may give for the points of a domain: one for all samples, or one for each.
 
     Args:

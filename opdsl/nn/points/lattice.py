@@ -12,23 +12,25 @@ import math
 import torch
 from torch import Tensor
 
-from opdsl.nn.byte_lru_cache import Kept
-from opdsl.nn.points.geometry import Geometry, Placed
-from opdsl.nn.points.measure import Measure, weights
-from opdsl.nn.points.neighbours.pairs import Period, widest, wrapped
+from opdsl.nn.byte_lru_cache import ByteLRUCache
+from opdsl.nn.points.geometry import Geometries, Geometry
+from opdsl.nn.points.measure import WeightRule, quadrature_weights
+from opdsl.nn.points.neighbours.pairs import Period, to_widest_float, wrap_into_period
 from opdsl.nn.points.neighbours.search import check_finite
 
-KEPT_LEVELS = Kept[Placed](lambda x: tuple(y for g in x for y in (g.points, g.weights, g.shares)))
+LEVEL_CACHE = ByteLRUCache[Geometries](
+    lambda x: tuple(y for g in x for y in (g.points, g.weights, g.shares))
+)
 
 
 # what is found by searching is no arithmetic that could be traced
 @torch.compiler.disable  # type: ignore[untyped-decorator]  # torch does not type it
-def coarse(
+def coarsen(
     geometry: Geometry,
     spacings: tuple[float, ...],
-    measure: Measure | None,
+    measure: WeightRule | None,
     period: Period | None = None,
-) -> Placed:
+) -> Geometries:
     """A coarser geometry for each spacing.
 
     Args:
@@ -44,11 +46,13 @@ def coarse(
     Raises:
         OpError: as `weights`; OP0612, a coordinate is not finite.
     """
-    key = (geometry.measured, spacings, measure, period, geometry.points.device)
-    return KEPT_LEVELS.get(key, lambda: _levels_of(geometry, spacings, measure, period))
+    key = (geometry.measure_key, spacings, measure, period, geometry.points.device)
+    return LEVEL_CACHE.get(key, lambda: _levels_of(geometry, spacings, measure, period))
 
 
-def cells_of(points: Tensor, spacing: float, period: Period | None = None) -> tuple[Tensor, int]:
+def lattice_cells(
+    points: Tensor, spacing: float, period: Period | None = None
+) -> tuple[Tensor, int]:
     """The number of the lattice cell of each point, (n,), cells in order, and how many have any.
 
     Args:
@@ -69,22 +73,22 @@ def cells_of(points: Tensor, spacing: float, period: Period | None = None) -> tu
 def _levels_of(
     geometry: Geometry,
     spacings: tuple[float, ...],
-    measure: Measure | None,
+    measure: WeightRule | None,
     period: Period | None,
-) -> Placed:
+) -> Geometries:
     check_finite(geometry.points)
-    volumes = None if measure is None else weights(geometry, measure, period)
+    volumes = None if measure is None else quadrature_weights(geometry, measure, period)
     # what is made in inference mode could never enter a gradient
     with torch.inference_mode(mode=False), torch.no_grad():
-        points = wrapped(widest(geometry.points.detach().clone()), period)
-        given = None if volumes is None else widest(volumes.detach().clone())
+        points = wrap_into_period(to_widest_float(geometry.points.detach().clone()), period)
+        given = None if volumes is None else to_widest_float(volumes.detach().clone())
         made = (_level(points, given, spacing, period) for spacing in spacings)
         return tuple(_rounded(x, geometry.points.dtype) for x in made)
 
 
 def _level(points: Tensor, given: Tensor | None, spacing: float, period: Period | None) -> Geometry:
     """The centres of mass of the points in each cell; those of no mass at their mean."""
-    numbers, count = cells_of(points, spacing, period)
+    numbers, count = lattice_cells(points, spacing, period)
     shares = torch.bincount(numbers, minlength=count).to(points.dtype)
     if given is None:
         return Geometry(_sums(points, numbers, count) / shares[:, None], shares=shares)

@@ -14,20 +14,27 @@ import torch
 from torch import Tensor
 
 from opdsl.diagnostics import OpError, fault
-from opdsl.nn.byte_lru_cache import Kept
+from opdsl.nn.byte_lru_cache import ByteLRUCache
 from opdsl.nn.points.geometry import Geometry
-from opdsl.nn.points.neighbours.cell_list import Cells
-from opdsl.nn.points.neighbours.kd_tree import Tree
-from opdsl.nn.points.neighbours.pairs import Period, Search, widest, wrapped
+from opdsl.nn.points.neighbours.cell_list import CellList
+from opdsl.nn.points.neighbours.kd_tree import KdTree
+from opdsl.nn.points.neighbours.pairs import (
+    NeighbourSearch,
+    Period,
+    to_widest_float,
+    wrap_into_period,
+)
 from opdsl.nn.points.neighbours.search import check_finite
 
-Measure = Literal["given", "voronoi", "density", "uniform"]
-Origin = Literal["weights", "cells", "voronoi", "density", "uniform"]
+WeightRule = Literal["given", "voronoi", "density", "uniform"]
+WeightSource = Literal["weights", "cells", "voronoi", "density", "uniform"]
 
-AROUND = 16  # neighbours by which a density is estimated: its error is about 1 / sqrt(16)
-FIRST = 3  # the nearest neighbour by which a dimension is estimated
+DENSITY_NEIGHBOURS = (
+    16  # neighbours by which a density is estimated: its error is about 1 / sqrt(16)
+)
+FIRST_NEIGHBOUR = 3  # the nearest neighbour by which a dimension is estimated
 # the simplices of a hexahedron, around the diagonal from its first corner to the seventh
-OF_HEXAHEDRON = (
+HEXAHEDRON_SIMPLICES = (
     (0, 1, 2, 6),
     (0, 2, 3, 6),
     (0, 3, 7, 6),
@@ -36,14 +43,16 @@ OF_HEXAHEDRON = (
     (0, 5, 1, 6),
 )
 # each quadrilateral cut along both diagonals, so that no corner is preferred
-OF_QUADRILATERAL = ((0, 1, 2), (0, 2, 3), (0, 1, 3), (1, 2, 3))
+QUADRILATERAL_SIMPLICES = ((0, 1, 2), (0, 2, 3), (0, 1, 3), (1, 2, 3))
 
-KEPT_WEIGHTS = Kept[Tensor](lambda x: (x,))
+WEIGHT_CACHE = ByteLRUCache[Tensor](lambda x: (x,))
 
 
 # what is found by searching is no arithmetic that could be traced
 @torch.compiler.disable  # type: ignore[untyped-decorator]  # torch does not type it
-def weights(geometry: Geometry, measure: Measure, period: Period | None = None) -> Tensor | None:
+def quadrature_weights(
+    geometry: Geometry, measure: WeightRule, period: Period | None = None
+) -> Tensor | None:
     """The weight of each point, (n,); None where all count the same.
 
     Args:
@@ -58,15 +67,15 @@ def weights(geometry: Geometry, measure: Measure, period: Period | None = None) 
     Raises:
         OpError: OP0910, there are none to be found; OP0612, a number is not finite.
     """
-    found = source(geometry, measure)
+    found = weight_source(geometry, measure)
     if found == "uniform":
         return None
-    key = (found, geometry.measured, period, geometry.points.device)
-    kept = KEPT_WEIGHTS.get(key, lambda: _made(geometry, found, period))
+    key = (found, geometry.measure_key, period, geometry.points.device)
+    kept = WEIGHT_CACHE.get(key, lambda: _compute(geometry, found, period))
     return geometry.weights if found == "weights" else kept
 
 
-def source(geometry: Geometry, measure: Measure) -> Origin:
+def weight_source(geometry: Geometry, measure: WeightRule) -> WeightSource:
     """Where the weights of this geometry come from.
 
     Raises:
@@ -77,7 +86,7 @@ def source(geometry: Geometry, measure: Measure) -> Origin:
     if geometry.cells is not None:
         return "cells"
     if measure == "given":
-        raise _refused(
+        raise _no_weights(
             "the points bring neither weights nor cells",
             "give them: `Geometry(points, weights = ...)` or `Geometry(points, cells = ...)`",
             "or estimate them: `measure = voronoi`, `density` or `uniform` where they are declared",
@@ -85,7 +94,7 @@ def source(geometry: Geometry, measure: Measure) -> Origin:
     return measure
 
 
-def of_cells(points: Tensor, cells: Tensor) -> Tensor:
+def cell_weights(points: Tensor, cells: Tensor) -> Tensor:
     """The length, area or volume of each cell, shared evenly by its corners.
 
     Args:
@@ -99,12 +108,12 @@ def of_cells(points: Tensor, cells: Tensor) -> Tensor:
     Raises:
         OpError: OP0910, these are no such cells.
     """
-    sizes = _sizes(widest(points), _checked(cells, points)) / cells.shape[1]
+    sizes = _cell_volumes(to_widest_float(points), _check_cells(cells, points)) / cells.shape[1]
     found = sizes.new_zeros(len(points))
     return found.index_add(0, cells.flatten(), sizes.repeat_interleave(cells.shape[1]))
 
 
-def voronoi(points: Tensor, period: Period | None = None) -> Tensor:
+def voronoi_weights(points: Tensor, period: Period | None = None) -> Tensor:
     """The volume of what is nearer to each point than to the others, in the box around all.
 
     Args:
@@ -114,19 +123,19 @@ def voronoi(points: Tensor, period: Period | None = None) -> Tensor:
     Raises:
         OpError: OP0910, two points are the same, or all lie in a plane.
     """
-    from opdsl.nn.points.voronoi import volumes
+    from opdsl.nn.points.voronoi import voronoi_volumes
 
-    places = wrapped(widest(points), period).cpu()
+    places = wrap_into_period(to_widest_float(points), period).cpu()
     lo, hi = places.amin(0), places.amax(0)
     around = period or (None,) * len(lo)
     lo = torch.stack([x if p is None else x * 0 for x, p in zip(lo, around, strict=True)])
     _check_apart(places, lo, hi, around)
-    found = torch.from_numpy(volumes(places.numpy(), lo.numpy(), hi.numpy(), period))
+    found = torch.from_numpy(voronoi_volumes(places.numpy(), lo.numpy(), hi.numpy(), period))
     _check_positive(found)
     return found.to(points.device)
 
 
-def density(points: Tensor, period: Period | None = None) -> Tensor:
+def density_weights(points: Tensor, period: Period | None = None) -> Tensor:
     """The volume of the ball to the k-th neighbour over k, k = 16: (n, d) -> (n,).
 
     Unbiased where points are scattered at random; at the boundary of their domain, where part of
@@ -140,9 +149,9 @@ def density(points: Tensor, period: Period | None = None) -> Tensor:
     """
     n, d = points.shape
     if n < 2:
-        raise _refused("one point has no neighbours to tell its weight", "give it: `weights`")
-    k = min(AROUND, n - 1)
-    made: Search = (Tree if points.device.type == "cpu" else Cells)(points, period)
+        raise _no_weights("one point has no neighbours to tell its weight", "give it: `weights`")
+    k = min(DENSITY_NEIGHBOURS, n - 1)
+    made: NeighbourSearch = (KdTree if points.device.type == "cpu" else CellList)(points, period)
     far = made.nearest(points, k + 1)[1].sort(1).values[:, 1:]
     _check_positive(far[:, -1])
     dims = _dimension(far, d)
@@ -153,7 +162,7 @@ def density(points: Tensor, period: Period | None = None) -> Tensor:
 # ------------------------------------------------------------------------ parts
 
 
-def _made(geometry: Geometry, found: Origin, period: Period | None) -> Tensor:
+def _compute(geometry: Geometry, found: WeightSource, period: Period | None) -> Tensor:
     points = geometry.points
     check_finite(points)
     # what is made in inference mode could never enter a gradient
@@ -163,65 +172,65 @@ def _made(geometry: Geometry, found: Origin, period: Period | None) -> Tensor:
             return points.new_zeros(0)
         if found == "weights":
             assert geometry.weights is not None
-            return _given(geometry.weights)
+            return _check_weights(geometry.weights)
         if found == "cells":
             assert geometry.cells is not None
-            return of_cells(points, geometry.cells.detach().clone()).to(points.dtype)
-        estimate = voronoi if found == "voronoi" else density
+            return cell_weights(points, geometry.cells.detach().clone()).to(points.dtype)
+        estimate = voronoi_weights if found == "voronoi" else density_weights
         return estimate(points, period).to(points.dtype)
 
 
-def _given(given: Tensor) -> Tensor:
+def _check_weights(given: Tensor) -> Tensor:
     """That weights are numbers, none negative and not all zero; nothing has to be kept."""
     wrong = int((~(torch.isfinite(given) & (given >= 0))).sum())
     if wrong or not (given > 0).any():
         told = f"{wrong} of {len(given)} weights are negative or no numbers"
-        raise _refused(
+        raise _no_weights(
             told if wrong else f"all {len(given)} weights are zero",
             "a weight is the length, area or volume that a point stands for",
         )
     return given.new_zeros(0)
 
 
-def _checked(cells: Tensor, points: Tensor) -> Tensor:
+def _check_cells(cells: Tensor, points: Tensor) -> Tensor:
     outside = cells[(cells < 0) | (cells >= len(points))]
     if len(outside):
-        raise _refused(
+        raise _no_weights(
             f"a cell has the corner {int(outside[0])}, and there are {len(points)} points",
             "corners are numbers of points, from 0 on",
         )
     return cells
 
 
-def _sizes(points: Tensor, cells: Tensor) -> Tensor:
+def _cell_volumes(points: Tensor, cells: Tensor) -> Tensor:
     """The length, area or volume of each cell."""
     corners, d = points[cells], points.shape[1]
     k = cells.shape[1]
     if k == 8 and d == 3:
-        found = _split(corners, OF_HEXAHEDRON)
+        found = _sum_of_simplices(corners, HEXAHEDRON_SIMPLICES)
     elif k == 4 and d == 2:
-        found = _split(corners, OF_QUADRILATERAL) / 2
+        found = _sum_of_simplices(corners, QUADRILATERAL_SIMPLICES) / 2
     elif k in {2, 3, 4} and k <= d + 1:
-        found = _simplex(corners)
+        found = _simplex_volume(corners)
     else:
-        raise _refused(
+        raise _no_weights(
             f"cells of {k} corners in {d} dimensions are not known",
             "split them into segments, triangles or tetrahedra",
         )
     if not (found > 0).any():
         what = "four corners in space are a tetrahedron, and all of these are flat"
-        raise _refused(
+        raise _no_weights(
             what if (k, d) == (4, 3) else f"all {len(cells)} cells are empty",
             "split quadrilaterals on a surface into triangles",
         )
     return found
 
 
-def _split(corners: Tensor, simplices: tuple[tuple[int, ...], ...]) -> Tensor:
-    return torch.stack([_simplex(corners[:, x]) for x in simplices]).sum(0)
+def _sum_of_simplices(corners: Tensor, simplices: tuple[tuple[int, ...], ...]) -> Tensor:
+    return torch.stack([_simplex_volume(corners[:, x]) for x in simplices]).sum(0)
 
 
-def _simplex(corners: Tensor) -> Tensor:
+def _simplex_volume(corners: Tensor) -> Tensor:
     """sqrt(det(E E^T)) / k! of the k edges E from the first corner: (m, k + 1, d) -> (m,)."""
     edges = corners[:, 1:] - corners[:, :1]
     k, d = edges.shape[1:]
@@ -243,14 +252,14 @@ def _dimension(far: Tensor, ambient: int) -> int:
     Args:
         far: (n, k), the distances to the neighbours, in order.
     """
-    if ambient == 1 or far.shape[1] < 2 * FIRST:
+    if ambient == 1 or far.shape[1] < 2 * FIRST_NEIGHBOUR:
         return ambient
     apart = far[far[:, 0] > 0]
     if not len(apart):
         return ambient
     steps = torch.tensor([1 / i for i in range(1, far.shape[1])], dtype=torch.float64)
-    x = torch.cat((steps.new_zeros(1), steps.cumsum(0)))[FIRST:]
-    y = apart.double().log().mean(0).cpu()[FIRST:]
+    x = torch.cat((steps.new_zeros(1), steps.cumsum(0)))[FIRST_NEIGHBOUR:]
+    y = apart.double().log().mean(0).cpu()[FIRST_NEIGHBOUR:]
     slope = ((x - x.mean()) * (y - y.mean())).sum() / (x - x.mean()).square().sum()
     return ambient if slope < 1 / (ambient - 0.5) else ambient - 1
 
@@ -259,11 +268,11 @@ def _check_apart(points: Tensor, lo: Tensor, hi: Tensor, period: Period) -> None
     """Refuse points of which two are the same, or which all lie in a plane (OP0910)."""
     copies = len(points) - len(torch.unique(points, dim=0))
     if copies:
-        raise _coincide(copies, len(points))
+        raise _coincident(copies, len(points))
     ends = zip(lo.tolist(), hi.tolist(), period, strict=True)
     flat = [i for i, (a, b, p) in enumerate(ends) if p is None and a == b]
     if flat:
-        raise _refused(
+        raise _no_weights(
             f"all points have the same coordinate {flat[0]}, so their Voronoi cells have no volume",
             "give their cells, or estimate their weights by `measure = density`",
         )
@@ -272,16 +281,16 @@ def _check_apart(points: Tensor, lo: Tensor, hi: Tensor, period: Period) -> None
 def _check_positive(found: Tensor) -> None:
     empty = int((found <= 0).sum())
     if empty:
-        raise _coincide(empty, len(found))
+        raise _coincident(empty, len(found))
 
 
-def _coincide(count: int, n: int) -> OpError:
-    return _refused(
+def _coincident(count: int, n: int) -> OpError:
+    return _no_weights(
         f"{count} of {n} points lie where another one does, and stand for nothing",
         "leave out the copies: `torch.unique(xyz, dim=0)`",
         "or give their weights: `Geometry(points, weights = ...)`",
     )
 
 
-def _refused(message: str, *helps: str) -> OpError:
+def _no_weights(message: str, *helps: str) -> OpError:
     return fault("OP0910", message, helps=helps, file="points")

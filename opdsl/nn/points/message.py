@@ -13,18 +13,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from opdsl.nn.grid.layout import Ragged, Size
 from opdsl.nn.layers.modulate import Mlp
 from opdsl.nn.layers.pointwise import Linear
-from opdsl.nn.points.geometry import Placed, joined_places, sizes_of
-from opdsl.nn.points.neighbours.edges import along
-from opdsl.nn.points.neighbours.pairs import Period, short_way
-from opdsl.nn.points.neighbours.search import Pairs, batched
+from opdsl.nn.points.geometry import Geometries, concat_coordinates, point_counts
+from opdsl.nn.points.neighbours.edges import edge_pairs
+from opdsl.nn.points.neighbours.pairs import Period, minimum_image
+from opdsl.nn.points.neighbours.search import Pairs, batch_pairs
 from opdsl.nn.precision import no_autocast, wide
+from opdsl.nn.shapes import RaggedSizes, Size
 
 
 @dataclass(frozen=True, slots=True)
-class Perceptron:
+class PerceptronSettings:
     """What all perceptrons of a processor have alike.
 
     Attributes:
@@ -71,12 +71,12 @@ class Message(nn.Module):
     ) -> None:
         super().__init__()
         self.mean, self.period, self.steps = mean, period, steps
-        kind, c = Perceptron(hidden, act, normed), channels
+        kind, c = PerceptronSettings(hidden, act, normed), channels
         self.begin = _perceptron((dims + 1, *hidden, c), kind)
-        self.tell = nn.ModuleList(Tell(c, kind) for _ in range(steps))
+        self.tell = nn.ModuleList(EdgeUpdate(c, kind) for _ in range(steps))
         self.hear = nn.ModuleList(_perceptron((2 * c, *hidden, c), kind) for _ in range(steps))
 
-    def forward(self, x: Tensor, asked: tuple[Placed, ...], ragged: Ragged = ()) -> Tensor:
+    def forward(self, x: Tensor, asked: tuple[Geometries, ...], ragged: RaggedSizes = ()) -> Tensor:
         """(batch, points, c) -> the same; of packed points (1, points, c).
 
         Args:
@@ -90,7 +90,7 @@ class Message(nn.Module):
         placed = tuple(g.to(x.device) for g in asked[0])
         packed = bool(ragged) and ragged[0] is not None
         samples = len(placed) if packed else max(len(x), len(placed))
-        pairs = _pairs(placed, samples)
+        pairs = _batched_edges(placed, samples)
         nodes = x if packed else x.expand(samples, *x.shape[1:])
         v = nodes.flatten(0, 1)
         e = self.begin(self._between(placed, samples, pairs, x).to(x.dtype))
@@ -99,11 +99,11 @@ class Message(nn.Module):
             v = v + hear(torch.cat((v, self._heard(e, pairs).to(v.dtype)), -1))
         return v.reshape(nodes.shape).to(x.dtype)
 
-    def _between(self, placed: Placed, samples: int, pairs: Pairs, x: Tensor) -> Tensor:
+    def _between(self, placed: Geometries, samples: int, pairs: Pairs, x: Tensor) -> Tensor:
         """x_j - x_i and its length at each edge: (edges, d + 1)."""
-        where = joined_places(placed, torch.empty(0, dtype=wide(x), device=x.device))[0]
+        where = concat_coordinates(placed, torch.empty(0, dtype=wide(x), device=x.device))[0]
         where = where if len(placed) == samples else where.repeat(samples, 1)
-        step = short_way(where[pairs.points] - where[pairs.queries], self.period)
+        step = minimum_image(where[pairs.points] - where[pairs.queries], self.period)
         return torch.cat((step, torch.linalg.vector_norm(step, dim=-1, keepdim=True)), -1)
 
     def _heard(self, e: Tensor, pairs: Pairs) -> Tensor:
@@ -113,10 +113,10 @@ class Message(nn.Module):
         return total / pairs.counts.clamp(min=1)[:, None] if self.mean else total
 
 
-class Tell(nn.Module):
+class EdgeUpdate(nn.Module):
     """f(e_ij, v_j, v_i); what its first layer makes of v is computed at points, then paired."""
 
-    def __init__(self, channels: int, kind: Perceptron) -> None:
+    def __init__(self, channels: int, kind: PerceptronSettings) -> None:
         super().__init__()
         whole = _perceptron((3 * channels, *kind.hidden, channels), kind)
         first = whole[0]
@@ -133,7 +133,7 @@ class Tell(nn.Module):
         return found
 
 
-class LastNorm(nn.LayerNorm):
+class WideLayerNorm(nn.LayerNorm):
     """A layer norm in single precision at least."""
 
     def forward(self, x: Tensor) -> Tensor:
@@ -142,14 +142,14 @@ class LastNorm(nn.LayerNorm):
             return super().forward(x.to(wide(x))).to(x.dtype)
 
 
-def _perceptron(widths: Size, kind: Perceptron) -> nn.Sequential:
+def _perceptron(widths: Size, kind: PerceptronSettings) -> nn.Sequential:
     whole = Mlp(widths, kind.act)
-    return nn.Sequential(*whole, LastNorm(widths[-1])) if kind.normed else whole
+    return nn.Sequential(*whole, WideLayerNorm(widths[-1])) if kind.normed else whole
 
 
-def _pairs(placed: Placed, samples: int) -> Pairs:
+def _batched_edges(placed: Geometries, samples: int) -> Pairs:
     """Of all samples, numbered through the batch."""
-    found, sizes = [along(g, lonely=True) for g in placed], sizes_of(placed)
+    found, sizes = [edge_pairs(g, allow_isolated=True) for g in placed], point_counts(placed)
     if len(placed) < samples:
         found, sizes = found * samples, sizes * samples
-    return batched(found, sizes, sizes)
+    return batch_pairs(found, sizes, sizes)

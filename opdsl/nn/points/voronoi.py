@@ -18,15 +18,19 @@ from numpy.typing import NDArray
 
 from opdsl.nn.points.neighbours.pairs import Period
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+_Floats = NDArray[np.float64]
+_Ints = NDArray[np.int64]
 
-FAR = 10.0  # boxes away, points that close the cells; none of them is nearest to a place in the box
-ROUND = 1e-9  # of the longest side: how far a cell may leave the box by rounding
-START = 4.0  # mean spacings from the ends of a period up to which images are taken at first
+CORNER_DISTANCE = (
+    10.0  # boxes away, points that close the cells; none of them is nearest to a place in the box
+)
+ROUNDING = 1e-9  # of the longest side: how far a cell may leave the box by rounding
+FIRST_REACH = 4.0  # mean spacings from the ends of a period up to which images are taken at first
 
 
-def volumes(points: Floats, lo: Floats, hi: Floats, period: Period | None = None) -> Floats:
+def voronoi_volumes(
+    points: _Floats, lo: _Floats, hi: _Floats, period: Period | None = None
+) -> _Floats:
     """(n, d), (d,), (d,) -> (n,).
 
     Args:
@@ -39,37 +43,37 @@ def volumes(points: Floats, lo: Floats, hi: Floats, period: Period | None = None
     size = np.where(closed, hi - lo, around)
     scale = size.max()
     inside = (points - lo) / scale
-    cell = _on_a_line if points.shape[1] == 1 else _in_space
+    cell = _volumes_1d if points.shape[1] == 1 else _volumes_nd
     shares = cell(inside, size / scale, closed)
-    found: Floats = shares * scale ** points.shape[1]
+    found: _Floats = shares * scale ** points.shape[1]
     return found
 
 
-def _on_a_line(points: Floats, size: Floats, closed: NDArray[np.bool_]) -> Floats:
+def _volumes_1d(points: _Floats, size: _Floats, closed: NDArray[np.bool_]) -> _Floats:
     """From the middle between a point and the one before to that of it and the one behind."""
     order = np.argsort(points[:, 0])
     x, length = points[order, 0], size[0]
     before, behind = (-x[0], 2 * length - x[-1]) if closed[0] else (x[-1] - length, x[0] + length)
     whole = np.concatenate(([before], x, [behind]))
-    found: Floats = np.zeros(len(x))
+    found: _Floats = np.zeros(len(x))
     found[order] = (whole[2:] - whole[:-2]) / 2
     return found
 
 
-def _in_space(points: Floats, size: Floats, closed: NDArray[np.bool_]) -> Floats:
+def _volumes_nd(points: _Floats, size: _Floats, closed: NDArray[np.bool_]) -> _Floats:
     """The same in two or three dimensions, with as many images as the largest cell asks for."""
     n, d = points.shape
-    reach = START * float(np.prod(size) / n) ** (1 / d)
+    reach = FIRST_REACH * float(np.prod(size) / n) ** (1 / d)
     while True:
         cells = _Cells(points, _images(points, size, closed, reach), size, closed)
-        found, widest = cells.measured()
+        found, widest = cells.volumes_and_radius()
         # a point farther away than twice the radius of a cell cannot cut it
         if closed.all() or 2 * widest <= reach:
             return found
         reach = min(2 * reach, 2.02 * widest)
 
 
-def _images(points: Floats, size: Floats, closed: NDArray[np.bool_], reach: float) -> Floats:
+def _images(points: _Floats, size: _Floats, closed: NDArray[np.bool_], reach: float) -> _Floats:
     """The points of the neighbouring periods, up to `reach` from the box."""
     steps = [
         range(1) if c else range(-(k := int(np.ceil(reach / s))), k + 1)
@@ -88,17 +92,17 @@ def _images(points: Floats, size: Floats, closed: NDArray[np.bool_], reach: floa
 class _Cells:
     """The cells of `points`, of a diagram that has `others` too."""
 
-    points: Floats
-    others: Floats
-    size: Floats
+    points: _Floats
+    others: _Floats
+    size: _Floats
     closed: NDArray[np.bool_]
 
-    def measured(self) -> tuple[Floats, float]:
+    def volumes_and_radius(self) -> tuple[_Floats, float]:
         """The volume of each, and the radius of the largest."""
         from scipy.spatial import Voronoi
 
         n, (_, d) = len(self.points), self.points.shape
-        ends = np.array(list(product((-FAR, 1 + FAR), repeat=d)))
+        ends = np.array(list(product((-CORNER_DISTANCE, 1 + CORNER_DISTANCE), repeat=d)))
         every = np.concatenate((self.points, self.others, ends * max(1.0, self.size.max())))
         diagram = Voronoi(every)
         own = np.flatnonzero((diagram.ridge_points < n).any(1))
@@ -106,21 +110,21 @@ class _Cells:
         faces = _Faces.of([diagram.ridge_vertices[i] for i in own])
         apart = _lengths(every[pairs[:, 0]] - every[pairs[:, 1]])
         pyramids = faces.areas(diagram.vertices) * apart / (2 * d)
-        found = _over_faces(pairs, pyramids, n)
-        leaves = _over_faces(pairs, ~faces.all(self._contains(diagram.vertices)), n) > 0
-        widest = _widest(self.points, pairs, faces, diagram.vertices, ~leaves)
+        found = _sum_over_faces(pairs, pyramids, n)
+        leaves = _sum_over_faces(pairs, ~faces.all(self._contains(diagram.vertices)), n) > 0
+        widest = _largest_radius(self.points, pairs, faces, diagram.vertices, ~leaves)
         near = _neighbours(pairs, n)
         for i in np.flatnonzero(leaves):
             found[i], radius = self._cut(self.points[i], every[near[i]])
             widest = max(widest, radius)
         return found, widest
 
-    def _contains(self, places: Floats) -> NDArray[np.bool_]:
-        inside = (places >= -ROUND) & (places <= self.size + ROUND) | ~self.closed
+    def _contains(self, places: _Floats) -> NDArray[np.bool_]:
+        inside = (places >= -ROUNDING) & (places <= self.size + ROUNDING) | ~self.closed
         found: NDArray[np.bool_] = np.logical_and.reduce(inside, axis=1)
         return found
 
-    def _cut(self, point: Floats, near: Floats) -> tuple[float, float]:
+    def _cut(self, point: _Floats, near: _Floats) -> tuple[float, float]:
         """The volume and the radius of a cell in the box: what all half-spaces have in common."""
         from scipy.spatial import ConvexHull, HalfspaceIntersection
 
@@ -143,8 +147,8 @@ class _Cells:
 class _Faces:
     """Polygons, or segments in the plane: the numbers of their corners, one after the other."""
 
-    corners: Ints
-    sizes: Ints
+    corners: _Ints
+    sizes: _Ints
 
     @classmethod
     def of(cls, faces: list[list[int]]) -> _Faces:
@@ -152,14 +156,14 @@ class _Faces:
         return cls(np.fromiter(chain.from_iterable(faces), np.int64, int(sizes.sum())), sizes)
 
     @property
-    def starts(self) -> Ints:
+    def starts(self) -> _Ints:
         return np.cumsum(self.sizes) - self.sizes
 
     def all(self, of_corner: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Whether it is so at all corners of a face."""
         return np.logical_and.reduceat(of_corner[self.corners], self.starts)
 
-    def areas(self, places: Floats) -> Floats:
+    def areas(self, places: _Floats) -> _Floats:
         """Of each face; its corners are in order around it."""
         first = places[self.corners[self.starts]]
         if places.shape[1] == 2:
@@ -175,7 +179,7 @@ class _Faces:
         return _lengths(np.stack(sums, 1)) / 2
 
 
-def _over_faces(pairs: Ints, values: NDArray[np.generic], n: int) -> Floats:
+def _sum_over_faces(pairs: _Ints, values: NDArray[np.generic], n: int) -> _Floats:
     """The values of the faces of each of the first n cells, added up."""
     count = int(pairs.max(initial=n - 1)) + 1
     found = np.zeros(count)
@@ -184,14 +188,14 @@ def _over_faces(pairs: Ints, values: NDArray[np.generic], n: int) -> Floats:
     return found[:n]
 
 
-def _lengths(vectors: Floats) -> Floats:
+def _lengths(vectors: _Floats) -> _Floats:
     """(m, d) -> (m,)."""
-    found: Floats = np.sqrt(np.square(vectors).sum(1))
+    found: _Floats = np.sqrt(np.square(vectors).sum(1))
     return found
 
 
-def _widest(
-    points: Floats, pairs: Ints, faces: _Faces, places: Floats, whole: NDArray[np.bool_]
+def _largest_radius(
+    points: _Floats, pairs: _Ints, faces: _Faces, places: _Floats, whole: NDArray[np.bool_]
 ) -> float:
     """The largest distance from a point to a corner of its cell, of the cells that are whole."""
     face, found = np.repeat(np.arange(len(faces.sizes)), faces.sizes), 0.0
@@ -204,7 +208,7 @@ def _widest(
     return found
 
 
-def _neighbours(pairs: Ints, n: int) -> list[Ints]:
+def _neighbours(pairs: _Ints, n: int) -> list[_Ints]:
     """The numbers of the neighbours of each of the first n cells."""
     both = np.concatenate((pairs, pairs[:, ::-1]))
     both = both[both[:, 0] < n]

@@ -8,7 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from opdsl.nn.precision import no_autocast, wide
-from opdsl.nn.spectral.transforms import CUTS, GROWS, Size, check_points
+from opdsl.nn.shapes import Size
+from opdsl.nn.spectral.transforms import INVERSE_TRANSFORMS, TRUNCATED_TRANSFORMS
+from opdsl.spectrum import check_points
 
 
 class AxisConv(nn.Module):
@@ -54,10 +56,10 @@ class AxisConv(nn.Module):
         check_points((n,), (band,))
         R = torch.view_as_complex(self.weights[axis].to(u.dtype))
         before, behind = math.prod(u.shape[: 1 + axis]), math.prod(u.shape[2 + axis : -1])
-        z = CUTS[kernel](u.reshape(before, n, -1), (band,))
+        z = TRUNCATED_TRANSFORMS[kernel](u.reshape(before, n, -1), (band,))
         z = z.reshape(before, len(band), behind, -1).movedim(1, 0)
         mixed = torch.bmm(z.flatten(1, 2), R).reshape(len(band), before, -1).movedim(0, 1)
-        v = GROWS[kernel](mixed, (band,), (n,), real=True)
+        v = INVERSE_TRANSFORMS[kernel](mixed, (band,), (n,), real=True)
         return v.reshape(*u.shape[:-1], R.shape[-1])
 
     def extra_repr(self) -> str:

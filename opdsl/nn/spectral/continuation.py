@@ -11,20 +11,20 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from opdsl.nn.eager_cache import remembered
+from opdsl.nn.eager_cache import eager_cached
 from opdsl.nn.precision import no_autocast, wide
-from opdsl.nn.spectral.transforms import Size
+from opdsl.nn.shapes import Size
 
-POINTS = 4  # at each end
+POINTS_PER_END = 4  # at each end
 
 
-def stride(points: int, added: int) -> int:
+def node_stride(points: int, added: int) -> int:
     """Spacings between the points that are looked at, on an axis of so many points."""
-    return max(1, min((added + 1) // POINTS, (points - 1) // (POINTS - 1)))
+    return max(1, min((added + 1) // POINTS_PER_END, (points - 1) // (POINTS_PER_END - 1)))
 
 
-@remembered(64)
-def weights_of_ends(
+@eager_cached(64)
+def continuation_matrix(
     kind: str, points: int, added: int, dtype: torch.dtype, device: torch.device
 ) -> Tensor:
     """The map from values to added values, (added, 8): four at the end, inwards, four at the start.
@@ -36,19 +36,19 @@ def weights_of_ends(
         added: behind it, before it closes.
         dtype, device: of the result, which is computed in float64.
     """
-    step = stride(points, added) / (added + 1)
-    inwards = torch.arange(POINTS, dtype=torch.float64) * step
+    step = node_stride(points, added) / (added + 1)
+    inwards = torch.arange(POINTS_PER_END, dtype=torch.float64) * step
     t = torch.arange(1, added + 1, dtype=torch.float64) / (added + 1)
     if kind == "legendre":
-        found = _interpolation(torch.cat((-inwards, 1 + inwards)), t)
+        found = _lagrange_matrix(torch.cat((-inwards, 1 + inwards)), t)
     else:
         fade = torch.sigmoid(1 / t - 1 / (1 - t))[:, None]  # smooth, with all derivatives
-        ends = _interpolation(-inwards, t), _interpolation(1 + inwards, t)
+        ends = _lagrange_matrix(-inwards, t), _lagrange_matrix(1 + inwards, t)
         found = torch.cat((fade * ends[0], (1 - fade) * ends[1]), 1)
     return found.to(device, dtype)
 
 
-def _interpolation(nodes: Tensor, t: Tensor) -> Tensor:
+def _lagrange_matrix(nodes: Tensor, t: Tensor) -> Tensor:
     """Lagrange's polynomials of the nodes at the points t, (t, nodes)."""
     apart = nodes[:, None] - nodes
     others = apart + torch.eye(len(nodes), dtype=nodes.dtype)
@@ -57,7 +57,7 @@ def _interpolation(nodes: Tensor, t: Tensor) -> Tensor:
     return torch.where(own, 1.0, factors).prod(2)
 
 
-class Continue(nn.Module):
+class FourierContinuation(nn.Module):
     """`pad` to a given grid, the added points with a continuation of the function.
 
     Attributes:
@@ -81,10 +81,12 @@ class Continue(nn.Module):
         n = v.shape[axis]
         if n == size:
             return v
-        step = stride(n, size - n)
-        ends = [n - 1 - i * step for i in range(POINTS)] + [i * step for i in range(POINTS)]
+        step = node_stride(n, size - n)
+        ends = [n - 1 - i * step for i in range(POINTS_PER_END)] + [
+            i * step for i in range(POINTS_PER_END)
+        ]
         seen = v.index_select(axis, torch.tensor(ends).to(v.device)).movedim(axis, -1)
-        map_ = weights_of_ends(self.kind, n, size - n, v.real.dtype, v.device).to(v.dtype)
+        map_ = continuation_matrix(self.kind, n, size - n, v.real.dtype, v.device).to(v.dtype)
         added = (seen @ map_.T).movedim(-1, axis)
         before = (size - n) // 2 if self.sides == "both" else 0
         # the function closes, so what stands before it are the last of the added points

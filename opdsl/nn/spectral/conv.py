@@ -6,43 +6,26 @@ or complex. What stays inside: spectra, of which only the kept modes are ever st
 Modes are one-sided: `m` keeps |k| <= m, that is 2m + 1 frequencies on every axis but the last and
 m + 1 on the last, whose negative half is the conjugate of the positive one. This set is closed
 under conjugation and needs n >= 2m + 1 points. Other index sets are there for weights that were
-published with them, see `opdsl.nn.spectral.transforms.frequencies`.
+published with them, see `opdsl.spectrum.frequencies`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
 
 from opdsl.nn.precision import no_autocast, wide
+from opdsl.nn.shapes import Size
+from opdsl.nn.spectral.convolve import KERNELS
 from opdsl.nn.spectral.factors import FACTORS, Factored
 from opdsl.nn.spectral.neuralop_compat import FAULTS, convolve_faulty, convolve_faulty_dft
 from opdsl.nn.spectral.transforms import (
-    LAYOUTS,
-    Bands,
-    Size,
-    check_points,
-    cut_dft,
-    cut_fft,
-    cut_parts,
-    frequencies,
-    grow_dft,
-    grow_fft,
-    grow_parts,
-    irfft,
-    rfft,
-    times,
-    with_real,
+    inverse_truncated_dft_parts,
+    truncated_dft_parts,
 )
-
-PRODUCTS = 512  # points of an axis up to which matrix products resample faster than transforms
-
-Mix = Callable[[Tensor], Tensor]
-Kernel = Callable[[Tensor, Mix, Bands, Size], Tensor]
+from opdsl.spectrum import LAYOUTS, Bands, check_points, frequencies
 
 
 class SpectralConv(nn.Module):
@@ -56,9 +39,9 @@ class SpectralConv(nn.Module):
             (in, *frequencies). Real numbers, because mixed precision,
             fused optimizers and sharding have no complex ones.
         bias: b, (out,), pairs (out, 2) of complex functions, or None.
-        active: the modes that take part now, see `limit`; None: all.
-        narrow: whether the transforms and R are in the format of autocast, where it is on, by
-            matrix products, for any number of points. By default they are in float32 at least.
+        active_modes: the modes that take part now, see `limit`; None: all.
+        low_precision: whether the transforms and R are in the format of autocast, where it is on,
+            by matrix products, for any number of points. By default they are in float32 at least.
             Coefficients carry the factor 1 / n, so float16 holds those of what it holds.
 
     Source: Li et al. 2021, arXiv:2010.08895, eq. (4); factorised: Kossaifi et al. 2023,
@@ -107,8 +90,8 @@ class SpectralConv(nn.Module):
         self.modes, self.layout, self.real, self.faults = modes, layouts, real, faults
         self.separable, self.in_ranks = separable, in_ranks and not separable
         self.channels = (in_channels, out_channels)
-        self.active: Size | None = None
-        self.narrow = False
+        self.active_modes: Size | None = None
+        self.low_precision = False
         matrix = (in_channels,) if separable else self.channels
         counts = tuple(len(x) for x in frequencies(modes, layouts, real=real))
         self.weight: nn.Parameter | Factored = (
@@ -151,11 +134,11 @@ class SpectralConv(nn.Module):
         if modes is not None and (len(modes) != len(self.modes) or min(modes) < 0):
             raise ValueError(f"{len(self.modes)} axes have modes, not {modes}")
         pairs = zip(modes or (), self.modes, strict=False)
-        self.active = None if modes is None else tuple(min(a, m) for a, m in pairs)
+        self.active_modes = None if modes is None else tuple(min(a, m) for a, m in pairs)
 
     def bands(self) -> Bands:
         """The frequencies that take part now."""
-        return frequencies(self.active or self.modes, self.layout, real=self.real)
+        return frequencies(self.active_modes or self.modes, self.layout, real=self.real)
 
     def forward(self, x: Tensor, size: Size | None = None, kernel: str = "fft") -> Tensor:
         """The convolution of `x`, sampled on the grid `size`.
@@ -175,21 +158,23 @@ class SpectralConv(nn.Module):
         bands = self.bands()
         check_points(tuple(x.shape[1:-1]), bands, self.layout)
         check_points(size, bands, self.layout)
-        dtype = self._narrow_dtype(x)
+        dtype = self._low_precision_dtype(x)
         with no_autocast(x):
             if dtype is None:
                 v = self._convolved(x.to(wide(x)), bands, size, kernel)
             else:
-                z = _mixed_parts(cut_parts(x.to(dtype), bands), self._matrices(torch.float32))
-                v = grow_parts(z, bands, size, real=True)
+                z = _mix_parts(
+                    truncated_dft_parts(x.to(dtype), bands), self._matrices(torch.float32)
+                )
+                v = inverse_truncated_dft_parts(z, bands, size, real=True)
             v = v if self.bias is None else v + self._constant(self.bias).to(v.dtype)
             return v.to(x.dtype)
 
-    def _narrow_dtype(self, x: Tensor) -> torch.dtype | None:
+    def _low_precision_dtype(self, x: Tensor) -> torch.dtype | None:
         """The format of autocast, if the transforms are in it; None: they are in a wide one."""
         kind = x.device.type
         plain = self.real and self.faults == "none" and wide(x) == torch.float32
-        if self.narrow and plain and torch.is_autocast_enabled(kind):
+        if self.low_precision and plain and torch.is_autocast_enabled(kind):
             return torch.get_autocast_dtype(kind)
         return None
 
@@ -204,7 +189,7 @@ class SpectralConv(nn.Module):
     def mix(self, u_hat: Tensor) -> Tensor:
         """R . u_hat for every mode: complex (batch, modes, in) -> complex (batch, modes, out)."""
         dtype = u_hat.real.dtype
-        if self.in_ranks and self.active is None and not isinstance(self.weight, Tensor):
+        if self.in_ranks and self.active_modes is None and not isinstance(self.weight, Tensor):
             return self.weight.mix(u_hat, dtype)
         R = self._matrices(dtype)
         if self.separable:
@@ -228,7 +213,7 @@ class SpectralConv(nn.Module):
 
     def _taking_part(self, R: Tensor, first: int) -> Tensor:
         """The frequencies that take part; their axes begin at `first`."""
-        if self.active is None:
+        if self.active_modes is None:
             return R
         there = frequencies(self.modes, self.layout, real=self.real)
         for axis, (band, kept) in enumerate(zip(there, self.bands(), strict=True), start=first):
@@ -249,40 +234,7 @@ class SpectralConv(nn.Module):
         )
 
 
-# --- kernels: (x, mix, bands, size) -> v, all equal up to rounding -----------------------------
-
-
-def convolve_fft(x: Tensor, mix: Mix, bands: Bands, size: Size) -> Tensor:
-    """F^-1(R . F(u)) by fast transforms, one axis at a time, cut to the kept modes after each.
-
-    Args:
-        x: (batch, *grid, in), real or complex.
-        mix: R on complex (batch, modes, in).
-        bands: the frequencies of each axis.
-        size: grid of the result.
-
-    Returns:
-        (batch, *size, out).
-    """
-    v_hat = _mixed(cut_fft(x, bands), mix)
-    return grow_fft(v_hat, bands, size, real=not x.is_complex())
-
-
-def convolve_dft(x: Tensor, mix: Mix, bands: Bands, size: Size) -> Tensor:
-    """F^-1(R . F(u)) by real matrix products with the kept modes only, one axis at a time.
-
-    No transform of the whole grid is made and the tensors on the grid are never permuted.
-
-    Args, Returns: as `convolve_fft`.
-    """
-    v_hat = _mixed(cut_dft(x, bands), mix)
-    return grow_dft(v_hat, bands, size, real=not x.is_complex())
-
-
-KERNELS: dict[str, Kernel] = {"fft": convolve_fft, "dft": convolve_dft}
-
-
-def _mixed_parts(z: Tensor, R: Tensor) -> Tensor:
+def _mix_parts(z: Tensor, R: Tensor) -> Tensor:
     """R . z of real and imaginary parts, (batch, 2, *frequencies, in), in the format of `z`."""
     batch, _, *kept, _ = z.shape
     re, im = z.flatten(2, -2).unbind(1)
@@ -296,141 +248,3 @@ def _mixed_parts(z: Tensor, R: Tensor) -> Tensor:
     real = found[:batch, :, :out] - found[batch:, :, out:]
     imag = found[:batch, :, out:] + found[batch:, :, :out]
     return torch.stack((real, imag), 1).reshape(batch, 2, *kept, out)
-
-
-def _mixed(u_hat: Tensor, mix: Mix) -> Tensor:
-    """`mix` on complex (batch, *frequencies, in)."""
-    batch, *kept, _ = u_hat.shape
-    return mix(u_hat.flatten(1, -2)).reshape(batch, *kept, -1)
-
-
-class SpectralLinear(nn.Module):
-    """R_k s_k: each coefficient of a spectrum is multiplied by its own matrix.
-
-    Attributes:
-        weight: R as pairs (re, im), (*frequencies, in, out, 2).
-    """
-
-    def __init__(self, in_channels: int, out_channels: int, counts: Size) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.empty(*counts, in_channels, out_channels, 2))
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """As those of `SpectralConv`."""
-        inward, outward = self.weight.shape[-3:-1]
-        nn.init.normal_(self.weight, std=math.sqrt(1 / (inward + outward)))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Complex (batch, *frequencies, in) -> complex (batch, *frequencies, out)."""
-        R = torch.view_as_complex(self.weight.to(x.real.dtype)).flatten(0, -3)
-        return _mixed(x, lambda u: torch.bmm(u.transpose(0, 1), R).transpose(0, 1))
-
-
-# --- resampling -------------------------------------------------------------------------------
-
-
-def resample(x: Tensor, size: Size) -> Tensor:
-    """The trigonometric interpolant of `x`, sampled at `size` points: exact where band-limited.
-
-    Every axis is treated as periodic, also one that is not; its jump at the ends then rings. At
-    even sizes the Nyquist coefficient is shared by both signs of its frequency, so going up and
-    down again gives `x` back. Axes whose size stays are left alone.
-
-    Args:
-        x: (batch, *grid, c), real or complex.
-        size: the new grid.
-
-    Returns:
-        (batch, *size, c), in the dtype of x, computed in float32 at least.
-
-    Source: as scipy.signal.resample, on each axis.
-    """
-    if tuple(x.shape[1:-1]) == tuple(size):
-        return x
-    tracing = torch.compiler.is_compiling() or type(x) is not Tensor
-    products = not (x.is_complex() or tracing) and max(*x.shape[1:-1], *size) <= PRODUCTS
-    with no_autocast(x):
-        z = (_resample_dft if products else _resample_fft)(x.to(wide(x)), size)
-        return z.to(x.dtype)
-
-
-class Resample(nn.Module):
-    """`resample` as a module."""
-
-    def forward(self, x: Tensor, size: Size) -> Tensor:
-        """(batch, *grid, c) -> (batch, *size, c)."""
-        return resample(x, size)
-
-
-def _resample_fft(x: Tensor, size: Size) -> Tensor:
-    for axis, n in enumerate(size, start=1):
-        x = _resample_axis(x, axis, n)
-    return x
-
-
-def _resample_dft(x: Tensor, size: Size) -> Tensor:
-    """The same of a real function, by one matrix for each axis whose size changes."""
-    for axis, m in enumerate(size, start=1):
-        n = x.shape[axis]
-        if n != m:
-            before, behind = math.prod(x.shape[:axis]), math.prod(x.shape[axis + 1 :])
-            y = times(_resampling(n, m, x.dtype, x.device), x.reshape(before, n, behind))
-            x = y.reshape(*x.shape[:axis], m, *x.shape[axis + 1 :])
-    return x
-
-
-@lru_cache(maxsize=64)
-def _resampling(n: int, m: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """(m, n): what becomes of each unit vector."""
-    with torch.inference_mode(mode=False), torch.no_grad():
-        units = torch.eye(n, dtype=torch.float64, device="cpu")
-        return _resample_real(units, 0, m).to(device, dtype).contiguous()
-
-
-def _resample_axis(x: Tensor, axis: int, size: int) -> Tensor:
-    n = x.shape[axis]
-    if n == size:
-        return x
-    return (_resample_complex if x.is_complex() else _resample_real)(x, axis, size)
-
-
-def _resample_real(x: Tensor, axis: int, size: int) -> Tensor:
-    n = x.shape[axis]
-    less = min(n, size)
-    z = with_real(rfft(x, axis, less // 2 + 1), axis, 0)
-    return irfft(_with_nyquist(z, axis, less, 0.5 if n < size else 2.0), size, axis)
-
-
-def _with_nyquist(z: Tensor, axis: int, less: int, factor: float) -> Tensor:
-    """The Nyquist frequency of an even size is one coefficient there, and a pair at the other.
-
-    Without a branch, which would bind an exported program to even sizes or to odd ones.
-    """
-    even, half = 1 - less % 2, less // 2
-    last = z.narrow(axis, half, 1)
-    column = torch.complex(last.real * (1 + even * (factor - 1)), last.imag * (1 - even))
-    return torch.cat((z.narrow(axis, 0, half), column), axis)
-
-
-def _resample_complex(x: Tensor, axis: int, size: int) -> Tensor:
-    n = x.shape[axis]
-    z = torch.fft.fft(x, dim=axis, norm="forward")
-    less = min(n, size)
-    half = (less - 1) // 2
-    positive, negative = z.narrow(axis, 0, half + 1), z.narrow(axis, n - half, half)
-    middle = z.new_zeros(*z.shape[:axis], size - 2 * half - 1, *z.shape[axis + 1 :])
-    if less % 2 == 0:
-        middle = _nyquist(z, axis, less // 2, middle)
-    y: Tensor = torch.fft.ifft(
-        torch.cat((positive, middle, negative), axis), dim=axis, norm="forward"
-    )
-    return y
-
-
-def _nyquist(z: Tensor, axis: int, k: int, middle: Tensor) -> Tensor:
-    """The coefficients beyond |k| - 1: shared by both signs going up, put together going down."""
-    if middle.shape[axis] == 1:
-        return z.narrow(axis, k, 1) + z.narrow(axis, z.shape[axis] - k, 1)
-    shared = 0.5 * z.narrow(axis, k, 1)
-    return torch.cat((shared, middle.narrow(axis, 1, middle.shape[axis] - 2), shared), axis)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from opdsl.nn.grid.difference import Ends, Size
 from opdsl.nn.precision import no_autocast, wide
+from opdsl.nn.shapes import Ends, Size
 
 
 def wave_numbers(size: Size, lengths: Ends, like: Tensor) -> Tensor:

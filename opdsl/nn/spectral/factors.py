@@ -20,9 +20,8 @@ from functools import reduce
 import torch
 from torch import Tensor, nn
 
-from opdsl.nn.spectral.tucker import in_rank_space, small_matrices
-
-Size = tuple[int, ...]
+from opdsl.nn.shapes import Size
+from opdsl.nn.spectral.tucker import core_matrices, rank_space_product
 
 
 class CP(nn.Module):
@@ -39,22 +38,22 @@ class CP(nn.Module):
         self.shape = shape
         orders = range(1, len(shape))
         self.cut = min(orders, key=lambda i: math.prod(shape[:i]) + math.prod(shape[i:]))
-        self.factors = pairs((n, self.rank) for n in shape)
+        self.factors = complex_parameters((n, self.rank) for n in shape)
 
     def reset_parameters(self, variance: float) -> None:
         """Normal factors for which E|R|^2 is `variance`."""
-        reset(self.factors, (variance / self.rank) ** (1 / len(self.shape)))
+        init_complex_normal(self.factors, (variance / self.rank) ** (1 / len(self.shape)))
 
     def full(self, dtype: torch.dtype) -> Tensor:
         """R, complex, of `shape`: one product of two matrices, which are small in the middle."""
-        factors = [complex_numbers(x, dtype) for x in self.factors]
+        factors = [as_complex(x, dtype) for x in self.factors]
         left, right = factors[: self.cut], factors[self.cut :]
-        return (columns(left) @ columns(right).T).reshape(self.shape)
+        return (khatri_rao(left) @ khatri_rao(right).T).reshape(self.shape)
 
     def mix(self, u: Tensor, dtype: torch.dtype) -> Tensor:
         """(batch, modes, in) -> (batch, modes, out): with U_1, each mode's number, U_2."""
-        inward, outward, *rest = (complex_numbers(x, dtype) for x in self.factors)
-        return (u @ inward * columns(rest)) @ outward.T
+        inward, outward, *rest = (as_complex(x, dtype) for x in self.factors)
+        return (u @ inward * khatri_rao(rest)) @ outward.T
 
 
 class Tucker(nn.Module):
@@ -69,32 +68,34 @@ class Tucker(nn.Module):
         super().__init__()
         self.shape, self.ranks = shape, ranks
         self.core = nn.Parameter(torch.empty(*ranks, 2))
-        self.factors = pairs(zip(shape, ranks, strict=True))
+        self.factors = complex_parameters(zip(shape, ranks, strict=True))
 
     def reset_parameters(self, variance: float) -> None:
         """Normal core and factors for which E|R|^2 is `variance`."""
         each = (variance / math.prod(self.ranks)) ** (1 / (len(self.shape) + 1))
-        reset((self.core, *self.factors), each)
+        init_complex_normal((self.core, *self.factors), each)
 
     def full(self, dtype: torch.dtype) -> Tensor:
         """R, complex, of `shape`."""
-        return expanded(
-            complex_numbers(self.core, dtype), [complex_numbers(x, dtype) for x in self.factors]
+        return multi_mode_product(
+            as_complex(self.core, dtype), [as_complex(x, dtype) for x in self.factors]
         )
 
     def mix(self, u: Tensor, dtype: torch.dtype) -> Tensor:
         """(batch, modes, in) -> (batch, modes, out): with U_1, each mode's small matrix, U_2."""
-        inward, outward, *rest = (complex_numbers(x, dtype) for x in self.factors)
+        inward, outward, *rest = (as_complex(x, dtype) for x in self.factors)
         small = (
-            expanded(complex_numbers(self.core, dtype), rest, skip=2).flatten(2).permute(2, 0, 1)
+            multi_mode_product(as_complex(self.core, dtype), rest, skip=2)
+            .flatten(2)
+            .permute(2, 0, 1)
         )
         return (torch.bmm((u @ inward).transpose(0, 1), small) @ outward.T).transpose(0, 1)
 
     def mix_parts(self, x: Tensor) -> Tensor:
         """`mix` of parts, (batch, 2, modes, in) -> (batch, 2, modes, out), in real products."""
         inward, outward, *rest = (y.to(x.dtype) for y in self.factors)
-        small = small_matrices(self.core.to(x.dtype), rest)
-        return in_rank_space(x, inward, small, outward)
+        small = core_matrices(self.core.to(x.dtype), rest)
+        return rank_space_product(x, inward, small, outward)
 
 
 class TT(nn.Module):
@@ -107,20 +108,22 @@ class TT(nn.Module):
     def __init__(self, shape: Size, ranks: Size) -> None:
         super().__init__()
         self.shape, self.ranks = shape, ranks
-        self.factors = pairs(zip((1, *ranks), shape, (*ranks, 1), strict=True))
+        self.factors = complex_parameters(zip((1, *ranks), shape, (*ranks, 1), strict=True))
 
     def reset_parameters(self, variance: float) -> None:
         """Normal factors for which E|R|^2 is `variance`."""
-        reset(self.factors, (variance / math.prod(self.ranks)) ** (1 / len(self.shape)))
+        init_complex_normal(
+            self.factors, (variance / math.prod(self.ranks)) ** (1 / len(self.shape))
+        )
 
     def full(self, dtype: torch.dtype) -> Tensor:
         """R, complex, of `shape`."""
-        return chain([complex_numbers(x, dtype) for x in self.factors]).reshape(self.shape)
+        return tensor_train([as_complex(x, dtype) for x in self.factors]).reshape(self.shape)
 
     def mix(self, u: Tensor, dtype: torch.dtype) -> Tensor:
         """(batch, modes, in) -> (batch, modes, out): with G_1, then each mode's other factors."""
-        inward, outward, *rest = (complex_numbers(x, dtype) for x in self.factors)
-        tail = chain(rest).flatten(1)  # (rank, modes)
+        inward, outward, *rest = (as_complex(x, dtype) for x in self.factors)
+        tail = tensor_train(rest).flatten(1)  # (rank, modes)
         small = torch.tensordot(outward, tail, 1).permute(2, 0, 1)
         return torch.bmm((u @ inward[0]).transpose(0, 1), small).transpose(0, 1)
 
@@ -132,34 +135,34 @@ FACTORS: dict[str, type[CP | Tucker | TT]] = {"cp": CP, "tucker": Tucker, "tt": 
 # --- parts ------------------------------------------------------------------------------------
 
 
-def pairs(shapes: Iterable[Size]) -> nn.ParameterList:
+def complex_parameters(shapes: Iterable[Size]) -> nn.ParameterList:
     """Parameters of complex numbers as pairs, of these shapes."""
     return nn.ParameterList(nn.Parameter(torch.empty(*shape, 2)) for shape in shapes)
 
 
-def reset(factors: Iterable[Tensor], variance: float) -> None:
+def init_complex_normal(factors: Iterable[Tensor], variance: float) -> None:
     """Complex normal numbers with E|z|^2 = `variance`."""
     for x in factors:
         nn.init.normal_(x, std=math.sqrt(variance / 2))
 
 
-def complex_numbers(x: Tensor, dtype: torch.dtype) -> Tensor:
+def as_complex(x: Tensor, dtype: torch.dtype) -> Tensor:
     """Pairs as complex numbers, whose parts have `dtype`."""
     return torch.view_as_complex(x.to(dtype))
 
 
-def columns(factors: list[Tensor]) -> Tensor:
+def khatri_rao(factors: list[Tensor]) -> Tensor:
     """(n_i, r) each -> (n_1 n_2 ..., r): column by column all products of entries."""
     return reduce(lambda a, b: (a[:, None] * b).flatten(0, 1), factors)
 
 
-def expanded(core: Tensor, factors: list[Tensor], skip: int = 0) -> Tensor:
+def multi_mode_product(core: Tensor, factors: list[Tensor], skip: int = 0) -> Tensor:
     """A matrix on each axis of `core` but the first `skip`: (..., r_i, ...) -> (..., n_i, ...)."""
     for x in factors:
         core = torch.tensordot(core, x, ([skip], [1]))  # the new axis goes behind the others
     return core
 
 
-def chain(factors: list[Tensor]) -> Tensor:
+def tensor_train(factors: list[Tensor]) -> Tensor:
     """(r_0, n_1, r_1), (r_1, n_2, r_2), ... -> (r_0, n_1, n_2, ..., r_last)."""
     return reduce(lambda a, b: torch.tensordot(a, b, 1), factors)

@@ -17,49 +17,57 @@ Source: neuralop/layers/spectral_convolution.py, release 2.0.0 and commit 93d3f0
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from functools import lru_cache
 
 import torch
 from torch import Tensor
 
-from opdsl.nn.spectral.transforms import Bands, Size, cut_dft, cut_fft, grow_by, turning
+from opdsl.nn.shapes import Size
+from opdsl.nn.spectral.convolve import Mix, mix_frequencies
+from opdsl.nn.spectral.transforms import (
+    complex_as_real_matrix,
+    inverse_by_matrices,
+    truncated_dft,
+    truncated_fft,
+)
+from opdsl.spectrum import Bands
 
 FAULTS = ("none", "neuralop_2_0_0", "neuralop_93d3f06")
-Mix = Callable[[Tensor], Tensor]
 
 
 def convolve_faulty(x: Tensor, mix: Mix, bands: Bands, size: Size, faults: str) -> Tensor:
     """What `faults`, one of `FAULTS` but `none`, makes of F^-1(R . F(u)).
 
-    Args, Returns: as `opdsl.nn.spectral.conv.convolve_fft`.
+    Args, Returns: as `opdsl.nn.spectral.convolve.convolve_fft`.
     """
-    u_hat = _cut_shifted(x, bands) if x.is_complex() else cut_fft(x, bands)
-    batch, *kept, _ = u_hat.shape
-    v_hat = mix(u_hat.flatten(1, -2)).reshape(batch, *kept, -1)
+    u_hat = _shifted_spectrum(x, bands) if x.is_complex() else truncated_fft(x, bands)
+    v_hat = mix_frequencies(u_hat, mix)
     grid = x.shape[1:-1]
     last = grid[-1] if x.is_complex() else grid[-1] // 2 + 1
     for axis, (band, n) in enumerate(zip(bands[:-1], grid[:-1], strict=True), start=1):
-        v_hat = _placed_at(v_hat, axis, [(k - _moved_by(n, faults)) % n for k in band], n)
-    v_hat = _placed_at(v_hat, len(grid), list(range(len(bands[-1]))), last)
-    return _cut_back(v_hat, size, real=not x.is_complex(), newest=faults == FAULTS[2])
+        v_hat = _scatter_frequencies(v_hat, axis, [(k - _shift_of(n, faults)) % n for k in band], n)
+    v_hat = _scatter_frequencies(v_hat, len(grid), list(range(len(bands[-1]))), last)
+    return _faulty_inverse(v_hat, size, real=not x.is_complex(), newest=faults == FAULTS[2])
 
 
 def convolve_faulty_dft(x: Tensor, mix: Mix, bands: Bands, size: Size, faults: str) -> Tensor:
     """`convolve_faulty` of a real function by matrix products with the kept modes only."""
-    u_hat = cut_dft(x, bands)
-    v_hat = mix(u_hat.flatten(1, -2)).reshape(*u_hat.shape[:-1], -1)
-    return grow_by(
-        v_hat, faulty_matrices(tuple(x.shape[1:-1]), bands, size, faults, x), size, real=True
+    u_hat = truncated_dft(x, bands)
+    v_hat = mix_frequencies(u_hat, mix)
+    return inverse_by_matrices(
+        v_hat,
+        faulty_inverse_matrices(tuple(x.shape[1:-1]), bands, size, faults, x),
+        size,
+        real=True,
     )
 
 
-def faulty_matrices(
+def faulty_inverse_matrices(
     grid: Size, bands: Bands, size: Size, faults: str, like: Tensor
 ) -> list[Tensor]:
     """The way back of `convolve_faulty` on each axis, from `grid` to `size` points."""
     axes = list(zip(grid, bands, size, strict=True))
-    moved = [_moved_by(n, faults) for n in grid]
+    moved = [_shift_of(n, faults) for n in grid]
     found = [_faulty_full(*axis, by) for axis, by in zip(axes[:-1], moved, strict=False)]
     found.append(_faulty_half(grid[-1], bands[-1], size[-1], faults))
     return [x.to(like) for x in found]
@@ -70,8 +78,8 @@ def _faulty_full(n: int, band: range, size: int, moved: int) -> Tensor:
     """Frequency k stands as k mod n, which at `size` points is another one, or cut off."""
     with torch.inference_mode(mode=False):
         places = torch.tensor([(k - moved) % n for k in band], dtype=torch.float64)
-        angle, there = _turns_at(places, size), (places < size).to(places)
-        return turning(there * angle.cos(), there * angle.sin())
+        angle, there = _angles_of(places, size), (places < size).to(places)
+        return complex_as_real_matrix(there * angle.cos(), there * angle.sin())
 
 
 @lru_cache(maxsize=64)
@@ -80,23 +88,23 @@ def _faulty_half(n: int, band: range, size: int, faults: str) -> Tensor:
     real_end = n // 2 if faults == FAULTS[2] and size % 2 == 0 else None
     shares = [(1.0 + (0 < 2 * k != size)) * (2 * k <= size) for k in band]
     with torch.inference_mode(mode=False):
-        angle = _turns_at(torch.tensor(list(band), dtype=torch.float64), size)
+        angle = _angles_of(torch.tensor(list(band), dtype=torch.float64), size)
         share = torch.tensor(shares, dtype=torch.float64)
         turned = torch.tensor([k != real_end for k in band]).to(share)
         return torch.cat((share * angle.cos(), -share * turned * angle.sin()), 1)
 
 
-def _turns_at(places: Tensor, size: int) -> Tensor:
+def _angles_of(places: Tensor, size: int) -> Tensor:
     """2 pi p j / size, (j, p)."""
     j = torch.arange(size, dtype=torch.float64)[:, None]
     return 2 * math.pi / size * (j * places % size)
 
 
-def _moved_by(n: int, faults: str) -> int:
+def _shift_of(n: int, faults: str) -> int:
     return n % 2 if faults == "neuralop_2_0_0" else 0
 
 
-def _cut_shifted(x: Tensor, bands: Bands) -> Tensor:
+def _shifted_spectrum(x: Tensor, bands: Bands) -> Tensor:
     """The spectrum; on the last axis of two or more the frequencies from the lowest one on."""
     axes = list(range(1, x.ndim - 1))
     z: Tensor = torch.fft.fftn(x, dim=axes, norm="forward")
@@ -109,14 +117,14 @@ def _cut_shifted(x: Tensor, bands: Bands) -> Tensor:
     return z
 
 
-def _placed_at(z: Tensor, axis: int, index: list[int], n: int) -> Tensor:
+def _scatter_frequencies(z: Tensor, axis: int, index: list[int], n: int) -> Tensor:
     """Zeros of length `n` on the axis, but `z` at `index`."""
     full = z.new_zeros(*z.shape[:axis], n, *z.shape[axis + 1 :])
     placed: Tensor = full.index_copy(axis, torch.tensor(index).to(z.device), z)
     return placed
 
 
-def _cut_back(z: Tensor, size: Size, *, real: bool, newest: bool) -> Tensor:
+def _faulty_inverse(z: Tensor, size: Size, *, real: bool, newest: bool) -> Tensor:
     """The inverse transform, which cuts and fills every axis at its end."""
     axes = list(range(1, len(size) + 1))
     y: Tensor

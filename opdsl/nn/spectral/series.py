@@ -11,7 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from opdsl.nn.precision import no_autocast, wide
-from opdsl.nn.spectral.transforms import Bands, Size, check_points, frequencies, grow_fft
+from opdsl.nn.shapes import Size
+from opdsl.nn.spectral.transforms import inverse_truncated_fft
+from opdsl.spectrum import Bands, check_points, frequencies
 
 
 class Series(nn.Module):
@@ -75,7 +77,7 @@ class Series(nn.Module):
         self._check_points(ring)
         with no_autocast(like):
             c = torch.view_as_complex(self.weight.to(wide(like)))
-            w = grow_fft(c[None], self.bands, ring, real=True)
+            w = inverse_truncated_fft(c[None], self.bands, ring, real=True)
             for axis, closed in enumerate(self.closed, start=1):
                 if not closed:
                     w = torch.cat((w, w.narrow(axis, 0, 1)), axis)

@@ -25,70 +25,37 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from opdsl.nn.precision import no_autocast, wide
-
-Size = tuple[int, ...]
-Bands = tuple[range, ...]
-
-LAYOUTS = ("symmetric", "neuralop", "paper")
-
-
-def frequencies(
-    modes: Size, layout: str | tuple[str, ...] = "symmetric", *, real: bool = True
-) -> Bands:
-    """The band of each axis.
-
-    Args:
-        modes: m, one for each axis, one-sided.
-        layout: `symmetric` keeps -m ... m on full axes and 0 ... m on the last one of a real
-            function; `neuralop` -m ... m - 1 and 0 ... m; `paper` -m ... m - 1 and 0 ... m - 1;
-            or one of these for each axis.
-        real: whether the function is real.
-    """
-    layouts = layout if isinstance(layout, tuple) else (layout,) * len(modes)
-    pairs = zip(modes, layouts, strict=True)
-    full = tuple(range(-m, m + (x == "symmetric")) for m, x in pairs)
-    half = range(modes[-1] + (layouts[-1] != "paper"))
-    return (*full[:-1], half) if real else full
-
-
-def least_points(band: range, layout: str = "symmetric") -> int:
-    """The points that an axis needs to have these frequencies, of a real function or not.
-
-    A symmetric band needs its greatest frequency to be below half of the points; the others, as
-    the programs from which they come, take half of them too, the Nyquist frequency.
-    """
-    top = band.stop - 1
-    return 2 * top + 1 if layout == "symmetric" else max(len(band), 2 * top, 1)
-
+from opdsl.nn.shapes import Size
+from opdsl.spectrum import Bands, check_points, frequencies
 
 # --- the two ways ------------------------------------------------------------------------------
 
 
-def cut_fft(x: Tensor, bands: Bands) -> Tensor:
+def truncated_fft(x: Tensor, bands: Bands) -> Tensor:
     """The kept part of F(x): (batch, *grid, c) -> complex (batch, *frequencies, c)."""
     last = len(bands)
-    z = x if x.is_complex() else _cut_half_fft(x, last, bands[-1])
+    z = x if x.is_complex() else _truncated_rfft(x, last, bands[-1])
     for axis in range(last if x.is_complex() else last - 1, 0, -1):
-        z = _pick(torch.fft.fft(z, dim=axis, norm="forward"), axis, bands[axis - 1])
+        z = _select_band(torch.fft.fft(z, dim=axis, norm="forward"), axis, bands[axis - 1])
     return z
 
 
-def grow_fft(z: Tensor, bands: Bands, size: Size, *, real: bool) -> Tensor:
+def inverse_truncated_fft(z: Tensor, bands: Bands, size: Size, *, real: bool) -> Tensor:
     """F^-1 of a cut spectrum: complex (batch, *frequencies, c) -> (batch, *size, c)."""
     last = len(bands)
     for axis in range(1, last if real else last + 1):
-        z = _spread(z, axis, bands[axis - 1], size[axis - 1])
+        z = _zero_fill_band(z, axis, bands[axis - 1], size[axis - 1])
         z = torch.fft.ifft(z, dim=axis, norm="forward")
-    return _grow_half_fft(z, last, bands[-1], size[-1]) if real else z
+    return _inverse_truncated_rfft(z, last, bands[-1], size[-1]) if real else z
 
 
-def cut_dft(x: Tensor, bands: Bands) -> Tensor:
+def truncated_dft(x: Tensor, bands: Bands) -> Tensor:
     """The same as `cut_fft`."""
-    z = cut_parts(x, bands)
+    z = truncated_dft_parts(x, bands)
     return torch.complex(z[:, 0], z[:, 1])
 
 
-def cut_parts(x: Tensor, bands: Bands) -> Tensor:
+def truncated_dft_parts(x: Tensor, bands: Bands) -> Tensor:
     """Real and imaginary parts of `cut_fft`, (batch, 2, *frequencies, c), in the format of `x`.
 
     (re, im) stands where the axis that was transformed last stood, outside of its frequencies.
@@ -100,54 +67,64 @@ def cut_parts(x: Tensor, bands: Bands) -> Tensor:
     if not x.is_complex():
         n, band = axes.pop()
         lead //= n
-        z = times(matrix("cut_half", n, band, x), x.reshape(lead, n, channels))
+        z = batched_left_matmul(dft_matrix("cut_half", n, band, x), x.reshape(lead, n, channels))
     for n, band in reversed(axes):
         lead //= n
-        z = times(matrix("cut_full", n, band, z), z.reshape(lead, 2 * n, -1))
+        z = batched_left_matmul(dft_matrix("cut_full", n, band, z), z.reshape(lead, 2 * n, -1))
     return z.reshape(batch, 2, *map(len, bands), channels)
 
 
-def grow_dft(z: Tensor, bands: Bands, size: Size, *, real: bool) -> Tensor:
+def inverse_truncated_dft(z: Tensor, bands: Bands, size: Size, *, real: bool) -> Tensor:
     """The same as `grow_fft`."""
-    y = grow_parts(torch.view_as_real(z).movedim(-1, 1), bands, size, real=real)
-    return y if real else _complex_numbers(y)
+    y = inverse_truncated_dft_parts(torch.view_as_real(z).movedim(-1, 1), bands, size, real=real)
+    return y if real else _as_complex(y)
 
 
-def grow_parts(z: Tensor, bands: Bands, size: Size, *, real: bool) -> Tensor:
+def inverse_truncated_dft_parts(z: Tensor, bands: Bands, size: Size, *, real: bool) -> Tensor:
     """The same from (batch, 2, *frequencies, c), in the format of `z`; not real: (..., 2, c)."""
     kinds = ["grow_full"] * (len(size) - real) + ["grow_half"] * real
     axes = zip(kinds, size, bands, strict=True)
-    return _grown_by(z, [matrix(kind, n, band, z) for kind, n, band in axes], size, real=real)
+    return _apply_inverse_matrices(
+        z, [dft_matrix(kind, n, band, z) for kind, n, band in axes], size, real=real
+    )
 
 
-def grow_by(z: Tensor, matrices: Sequence[Tensor], size: Size, *, real: bool) -> Tensor:
+def inverse_by_matrices(z: Tensor, matrices: Sequence[Tensor], size: Size, *, real: bool) -> Tensor:
     """Complex (batch, *frequencies, c) -> (batch, *size, c) by these matrices, one for each axis.
 
     The last one of a real function is as `_grow_half`, all others are as `_grow_full`.
     """
-    y = _grown_by(torch.view_as_real(z).movedim(-1, 1), matrices, size, real=real)
-    return y if real else _complex_numbers(y)
+    y = _apply_inverse_matrices(torch.view_as_real(z).movedim(-1, 1), matrices, size, real=real)
+    return y if real else _as_complex(y)
 
 
-def _grown_by(z: Tensor, matrices: Sequence[Tensor], size: Size, *, real: bool) -> Tensor:
+def _apply_inverse_matrices(
+    z: Tensor, matrices: Sequence[Tensor], size: Size, *, real: bool
+) -> Tensor:
     batch, channels = z.shape[0], z.shape[-1]
     lead, y = batch, z
     for n, each in zip(size, matrices, strict=True):
-        y = times(each, y.reshape(lead, each.shape[1], -1))
+        y = batched_left_matmul(each, y.reshape(lead, each.shape[1], -1))
         lead *= n
     return y.reshape(batch, *size, *(() if real else (2,)), channels)
 
 
-def _complex_numbers(y: Tensor) -> Tensor:
+def _as_complex(y: Tensor) -> Tensor:
     """(..., 2, c) -> complex (..., c)."""
     return torch.view_as_complex(y.movedim(-2, -1).contiguous())
 
 
-CUTS: dict[str, Callable[[Tensor, Bands], Tensor]] = {"fft": cut_fft, "dft": cut_dft}
-GROWS: dict[str, Callable[..., Tensor]] = {"fft": grow_fft, "dft": grow_dft}
+TRUNCATED_TRANSFORMS: dict[str, Callable[[Tensor, Bands], Tensor]] = {
+    "fft": truncated_fft,
+    "dft": truncated_dft,
+}
+INVERSE_TRANSFORMS: dict[str, Callable[..., Tensor]] = {
+    "fft": inverse_truncated_fft,
+    "dft": inverse_truncated_dft,
+}
 
 
-class Cut(nn.Module):
+class TruncatedFFT(nn.Module):
     """The coefficients of a function for |k| <= m."""
 
     def __init__(self, modes: Size) -> None:
@@ -159,14 +136,14 @@ class Cut(nn.Module):
         bands = frequencies(self.modes, real=not x.is_complex())
         check_points(tuple(x.shape[1:-1]), bands)
         with no_autocast(x):
-            return CUTS[kernel](x.to(wide(x)), bands)
+            return TRUNCATED_TRANSFORMS[kernel](x.to(wide(x)), bands)
 
     def extra_repr(self) -> str:
         """The modes."""
         return f"modes={self.modes}"
 
 
-class Grow(nn.Module):
+class InverseTruncatedFFT(nn.Module):
     """The function of given coefficients for |k| <= m; real if they are half of them."""
 
     def __init__(self, modes: Size, *, real: bool = True) -> None:
@@ -178,58 +155,44 @@ class Grow(nn.Module):
         bands = frequencies(self.modes, real=self.real)
         check_points(size, bands)
         with no_autocast(x):
-            return GROWS[kernel](x, bands, size, real=self.real)
+            return INVERSE_TRANSFORMS[kernel](x, bands, size, real=self.real)
 
     def extra_repr(self) -> str:
         """The modes."""
         return f"modes={self.modes}, real={self.real}"
 
 
-def check_points(size: Size, bands: Bands, layout: str | tuple[str, ...] = "symmetric") -> None:
-    """A grid has all frequencies of the bands.
-
-    Raises:
-        ValueError: it has another number of axes, or too few points on one.
-    """
-    if len(size) != len(bands):
-        raise ValueError(f"{len(bands)} axes have modes, the grid is {size}")
-    layouts = layout if isinstance(layout, tuple) else (layout,) * len(bands)
-    for n, band, each in zip(size, bands, layouts, strict=True):
-        needed = least_points(band, each)
-        if n < needed:
-            kept = f"k = {band.start} ... {band.stop - 1}"
-            raise ValueError(f"keeping {kept} needs at least {needed} points, got {n}")
-
-
 # --- fast transforms --------------------------------------------------------------------------
 
 
-def _pick(z: Tensor, axis: int, band: range) -> Tensor:
+def _select_band(z: Tensor, axis: int, band: range) -> Tensor:
     """The frequencies of a band, ascending, out of all of an axis in the order of an FFT."""
     n = z.shape[axis]
     negative = z.narrow(axis, n + band.start, -band.start)
     return torch.cat((negative, z.narrow(axis, 0, band.stop)), axis)
 
 
-def _spread(z: Tensor, axis: int, band: range, n: int) -> Tensor:
+def _zero_fill_band(z: Tensor, axis: int, band: range, n: int) -> Tensor:
     """The other way round, with zeros for all other frequencies."""
     positive, negative = z.narrow(axis, -band.start, band.stop), z.narrow(axis, 0, -band.start)
     if torch.compiler.is_compiling():
         # a tracer would take a gap of its own to have two points or more
-        return torch.cat((_filled(positive, axis, n - len(band)), negative), axis)
+        return torch.cat((_pad_end(positive, axis, n - len(band)), negative), axis)
     gap = z.new_zeros(*z.shape[:axis], n - len(band), *z.shape[axis + 1 :])
     return torch.cat((positive, gap, negative), axis)
 
 
-def _cut_half_fft(x: Tensor, axis: int, band: range) -> Tensor:
+def _truncated_rfft(x: Tensor, axis: int, band: range) -> Tensor:
     z = rfft(x, axis, len(band))
-    return scaled_at(z, axis, band.stop - 1, 0.5) if _has_nyquist(band, x.shape[axis]) else z
+    return (
+        with_scaled_column(z, axis, band.stop - 1, 0.5) if _has_nyquist(band, x.shape[axis]) else z
+    )
 
 
-def _grow_half_fft(z: Tensor, axis: int, band: range, n: int) -> Tensor:
-    z = with_real(z, axis, 0)
+def _inverse_truncated_rfft(z: Tensor, axis: int, band: range, n: int) -> Tensor:
+    z = with_real_column(z, axis, 0)
     if _has_nyquist(band, n):
-        z = with_real(scaled_at(z, axis, band.stop - 1, 2.0), axis, band.stop - 1)
+        z = with_real_column(with_scaled_column(z, axis, band.stop - 1, 2.0), axis, band.stop - 1)
     return irfft(z, n, axis)
 
 
@@ -249,32 +212,32 @@ def rfft(x: Tensor, axis: int, count: int) -> Tensor:
 def irfft(z: Tensor, n: int, axis: int) -> Tensor:
     """The real function of the first coefficients on one axis."""
     if torch.compiler.is_compiling():  # a tracer would take it that zeros are missing
-        z = _filled(z, axis, n // 2 + 1 - z.shape[axis])
+        z = _pad_end(z, axis, n // 2 + 1 - z.shape[axis])
     x: Tensor = torch.fft.irfft(z, n=n, dim=axis, norm="forward")
     return x
 
 
-def _filled(z: Tensor, axis: int, count: int) -> Tensor:
+def _pad_end(z: Tensor, axis: int, count: int) -> Tensor:
     """`z` with so many zeros behind."""
     return functional.pad(z, (*2 * (z.ndim - 1 - axis) * (0,), 0, count))
 
 
-def with_real(z: Tensor, axis: int, index: int) -> Tensor:
+def with_real_column(z: Tensor, axis: int, index: int) -> Tensor:
     """`z` with one column of `axis` replaced by its real part.
 
     The inverse real transform ignores the imaginary part of the first and of the Nyquist column by
     definition, but cuFFT does not for some sizes (pytorch#154496).
     """
     column = z.narrow(axis, index, 1).real
-    return _replaced(z, axis, index, torch.complex(column, torch.zeros_like(column)))
+    return _with_column(z, axis, index, torch.complex(column, torch.zeros_like(column)))
 
 
-def scaled_at(z: Tensor, axis: int, index: int, factor: float) -> Tensor:
+def with_scaled_column(z: Tensor, axis: int, index: int, factor: float) -> Tensor:
     """`z` with one column of `axis` multiplied."""
-    return _replaced(z, axis, index, z.narrow(axis, index, 1) * factor)
+    return _with_column(z, axis, index, z.narrow(axis, index, 1) * factor)
 
 
-def _replaced(z: Tensor, axis: int, index: int, column: Tensor) -> Tensor:
+def _with_column(z: Tensor, axis: int, index: int, column: Tensor) -> Tensor:
     after = z.narrow(axis, index + 1, z.shape[axis] - index - 1)
     return torch.cat((z.narrow(axis, 0, index), column, after), axis)
 
@@ -282,32 +245,32 @@ def _replaced(z: Tensor, axis: int, index: int, column: Tensor) -> Tensor:
 # --- transforms as matrix products ------------------------------------------------------------
 
 
-def times(matrix: Tensor, z: Tensor) -> Tensor:
+def batched_left_matmul(matrix: Tensor, z: Tensor) -> Tensor:
     """(r, c), (batch, c, p) -> (batch, r, p): one matrix on the left of every one of a batch."""
     return torch.bmm(matrix.expand(z.shape[0], *matrix.shape), z)
 
 
-def on_axes(x: Tensor, matrices: Sequence[Tensor]) -> Tensor:
+def apply_along_axes(x: Tensor, matrices: Sequence[Tensor]) -> Tensor:
     """(batch, *grid, c) -> (batch, *size, c): one matrix (size, grid) on each axis in turn."""
     batch, *grid, channels = x.shape
     lead = batch
     for axis, each in enumerate(matrices):
         behind = math.prod(grid[axis + 1 :]) * channels
-        x = times(each, x.reshape(lead, grid[axis], behind))
+        x = batched_left_matmul(each, x.reshape(lead, grid[axis], behind))
         lead *= len(each)
     return x.reshape(batch, *map(len, matrices), channels)
 
 
-def matrix(name: str, n: int, band: range, like: Tensor) -> Tensor:
+def dft_matrix(name: str, n: int, band: range, like: Tensor) -> Tensor:
     """The matrix `name`, a key of `MATRICES`, of an axis of n points, in the format of `like`."""
     # what a tracer or a tensor without numbers makes must not outlive it in a cache
     if torch.compiler.is_compiling() or type(like) is not Tensor:
         return MATRICES[name](n, band).to(like)
-    return _kept_matrix(name, n, band, like.dtype, like.device)
+    return _cached_matrix(name, n, band, like.dtype, like.device)
 
 
 @lru_cache(maxsize=256)
-def _kept_matrix(
+def _cached_matrix(
     name: str, n: int, band: range, dtype: torch.dtype, device: torch.device
 ) -> Tensor:
     with torch.inference_mode(mode=False):  # else a later training step could not use it
@@ -317,7 +280,7 @@ def _kept_matrix(
 def _cut_half(n: int, band: range) -> Tensor:
     """F on the last axis, real to half spectrum: rows ((re, im), k), columns j."""
     angle = _angles(band, n)
-    share = _numbers([0.5 if k and 2 * k == n else 1.0 for k in band])[:, None]
+    share = _float64([0.5 if k and 2 * k == n else 1.0 for k in band])[:, None]
     return torch.cat((share * angle.cos(), -share * angle.sin())) / n
 
 
@@ -332,7 +295,7 @@ def _cut_full(n: int, band: range) -> Tensor:
 def _grow_full(n: int, band: range) -> Tensor:
     """F^-1 on an axis but the last: rows (j, (re, im)), columns ((re, im), k); z = (c + i s) X."""
     angle = _angles(band, n).T
-    return turning(angle.cos(), angle.sin())
+    return complex_as_real_matrix(angle.cos(), angle.sin())
 
 
 def _cut_across(n: int, band: range) -> Tensor:
@@ -346,7 +309,7 @@ def _grow_across(n: int, band: range) -> Tensor:
     return torch.stack((angle.cos(), angle.sin()))
 
 
-def turning(c: Tensor, s: Tensor) -> Tensor:
+def complex_as_real_matrix(c: Tensor, s: Tensor) -> Tensor:
     """The real matrix of c + i s, (j, k): rows (j, (re, im)), columns ((re, im), k)."""
     rows = (torch.cat((c, -s), 1), torch.cat((s, c), 1))
     return torch.stack(rows, 1).flatten(0, 1)
@@ -355,7 +318,7 @@ def turning(c: Tensor, s: Tensor) -> Tensor:
 def _grow_half(n: int, band: range) -> Tensor:
     """F^-1 on the last axis: rows j, columns ((re, im), k); k > 0 stands for its conjugate too."""
     angle = _angles(band, n).T
-    twice = _numbers([2.0 if k else 1.0 for k in band])
+    twice = _float64([2.0 if k else 1.0 for k in band])
     return torch.cat((twice * angle.cos(), -twice * angle.sin()), 1)
 
 
@@ -365,7 +328,7 @@ def _angles(band: range, n: int) -> Tensor:
     return 2 * math.pi / n * (rows * torch.arange(n, dtype=torch.float64, device="cpu") % n)
 
 
-def _numbers(values: list[float]) -> Tensor:
+def _float64(values: list[float]) -> Tensor:
     return torch.tensor(values, dtype=torch.float64, device="cpu")
 
 

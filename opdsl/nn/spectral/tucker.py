@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from opdsl.nn.spectral.transforms import times, turning
+from opdsl.nn.spectral.transforms import batched_left_matmul, complex_as_real_matrix
 
 
-def in_rank_space(x: Tensor, A: Tensor, S: Tensor, B: Tensor) -> Tensor:
+def rank_space_product(x: Tensor, A: Tensor, S: Tensor, B: Tensor) -> Tensor:
     """x_k A S_k B^T: (batch, 2, modes, in) -> (batch, 2, modes, out).
 
     Args:
@@ -26,11 +26,11 @@ def in_rank_space(x: Tensor, A: Tensor, S: Tensor, B: Tensor) -> Tensor:
         B: (out, q, 2), pairs.
     """
     left, right = A.permute(0, 2, 1).flatten(1), B.permute(1, 2, 0).flatten(1)
-    y: Tensor = RankSpace.apply(x, left, S, right)  # type: ignore[no-untyped-call]  # torch's own
+    y: Tensor = RankSpaceProduct.apply(x, left, S, right)  # type: ignore[no-untyped-call]  # torch's own
     return y
 
 
-def small_matrices(core: Tensor, factors: Sequence[Tensor]) -> Tensor:
+def core_matrices(core: Tensor, factors: Sequence[Tensor]) -> Tensor:
     """The core with a matrix on each axis but the first two: (modes, 2, r, q), by parts.
 
     Args:
@@ -40,13 +40,13 @@ def small_matrices(core: Tensor, factors: Sequence[Tensor]) -> Tensor:
     r, q, *ranks, _ = core.shape
     found, lead = core.permute(-1, *range(2, core.ndim - 1), 0, 1).contiguous(), 1
     for each, rank in zip(factors, ranks, strict=True):
-        turned = turning(each[..., 0], each[..., 1])
-        found = times(turned, found.reshape(lead, 2 * rank, -1))
+        turned = complex_as_real_matrix(each[..., 0], each[..., 1])
+        found = batched_left_matmul(turned, found.reshape(lead, 2 * rank, -1))
         lead *= len(each)
     return found.reshape(lead, 2, r, q)
 
 
-class RankSpace(torch.autograd.Function):
+class RankSpaceProduct(torch.autograd.Function):
     """`in_rank_space` with its derivative, matrices as pairs side by side.
 
     With P = (wr; wi) (Mr, Mi) the product w M is (P_rr - P_ii, P_ri + P_ir). With T = ((gr, gi);
@@ -57,7 +57,7 @@ class RankSpace(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, left: Tensor, small: Tensor, right: Tensor) -> Tensor:
         """All modes by `left`, each by its own, all by `right`."""
         batch, _, modes, _ = x.shape
-        v = _joined_by_modes(x @ left)
+        v = _combine_parts_by_mode(x @ left)
         ctx.dims = (batch, modes)
         pairs = (torch.bmm(v.flatten(1, 2), m) for m in small.unbind(1))
         re, im = (x.reshape(modes, 2, batch, -1) for x in pairs)
@@ -77,7 +77,7 @@ class RankSpace(torch.autograd.Function):
         """Those of the spectrum and of the three matrices."""
         x, v, w, left, small, right = ctx.saved_tensors
         batch, modes = ctx.dims
-        T = _beside(g)
+        T = _real_imag_blocks(g)
         g_right = w.flatten(0, 2).T @ T.flatten(0, 2)
         gw = (T @ right.T).permute(2, 1, 0, 3)  # (modes, 2, batch, q)
         both = gw.contiguous().flatten(1, 2), torch.cat((gw[:, 1], -gw[:, 0]), 1)
@@ -85,12 +85,12 @@ class RankSpace(torch.autograd.Function):
         gv = torch.bmm(both[0], small[:, 0].transpose(1, 2))
         gv.baddbmm_(both[1], small[:, 1].transpose(1, 2))
         gv = gv.reshape(modes, 2, batch, -1).permute(2, 1, 0, 3)
-        T = _beside(gv)
+        T = _real_imag_blocks(gv)
         g_left = x.flatten(0, 2).T @ T.flatten(0, 2)
         return T @ left.T, g_left, g_small, g_right
 
 
-def _beside(g: Tensor) -> Tensor:
+def _real_imag_blocks(g: Tensor) -> Tensor:
     """T of the class, (batch, 2, modes, 2 c)."""
     re, im = g.unbind(1)
     T = g.new_empty(*g.shape[:3], 2, g.shape[-1])
@@ -99,7 +99,7 @@ def _beside(g: Tensor) -> Tensor:
     return T.flatten(3)
 
 
-def _joined_by_modes(P: Tensor) -> Tensor:
+def _combine_parts_by_mode(P: Tensor) -> Tensor:
     """(batch, 2, modes, (re, im) r) -> the product, (modes, 2, batch, r)."""
     P = P.reshape(*P.shape[:-1], 2, -1).transpose(0, 2)  # (modes, 2, batch, 2, r)
     v = P.new_empty(*P.shape[:3], P.shape[-1])

@@ -15,16 +15,16 @@ import math
 import torch
 from torch import Tensor, nn
 
-from opdsl.nn.eager_cache import remembered
-from opdsl.nn.grid.disco import CLOSE, basis, count
+from opdsl.nn.eager_cache import eager_cached
+from opdsl.nn.grid.disco import RADIUS_SLACK, basis_size, hat_basis
 from opdsl.nn.precision import no_autocast, wide
 from opdsl.nn.sphere.sampling import latitudes
 
-Table = tuple[Tensor, Tensor]
+_KernelSpectra = tuple[Tensor, Tensor]
 
 
-@remembered(8)
-def tables(
+@eager_cached(8)
+def kernel_spectra(
     shape: tuple[int, int],
     radius: float,
     sampling: str,
@@ -32,7 +32,7 @@ def tables(
     nlon: int,
     dtype: torch.dtype,
     device: torch.device,
-) -> Table:
+) -> _KernelSpectra:
     """For each latitude those within the radius, and the functions there, transformed in longitude.
 
     Returns:
@@ -41,13 +41,13 @@ def tables(
     """
     cos, weights = latitudes(nlat, sampling)
     theta = cos.clamp(-1, 1).arccos()
-    near = (theta[:, None] - theta).abs() <= radius * (1 + CLOSE)
+    near = (theta[:, None] - theta).abs() <= radius * (1 + RADIUS_SLACK)
     band = int(near.sum(1).max())
     rows = near.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, :band]
     there = near.gather(1, rows)
     phi = torch.arange(nlon, dtype=torch.float64) * (2 * math.pi / nlon)
     distance, bearing = _offsets(theta[:, None, None], theta[rows][..., None], phi)
-    psi = basis(shape, distance / radius, bearing)
+    psi = hat_basis(shape, distance / radius, bearing)
     psi = psi * (weights[rows] * there)[..., None]
     total = psi.sum((2, 3), keepdim=True)
     psi = torch.where(total > 0, psi / total.clamp(min=1e-15), 0.0)
@@ -66,7 +66,7 @@ def _offsets(a: Tensor, b: Tensor, phi: Tensor) -> tuple[Tensor, Tensor]:
     return torch.atan2((x**2 + y**2).sqrt(), z), torch.atan2(x, y)
 
 
-class SphericalDiscoConv(nn.Module):
+class DiscoConv(nn.Module):
     """w(x) = integral of k(x, y) v(y) dy + b over the points y within the radius of x.
 
     Attributes:
@@ -86,7 +86,7 @@ class SphericalDiscoConv(nn.Module):
     ) -> None:
         super().__init__()
         self.shape, self.radius, self.sampling = shape, radius, sampling
-        functions = count(shape)
+        functions = basis_size(shape)
         spread = 1 / math.sqrt(in_channels * functions)
         self.weight = nn.Parameter(spread * torch.randn(functions, in_channels, out_channels))
         self.bias = nn.Parameter(torch.zeros(out_channels)) if bias else None
@@ -96,7 +96,7 @@ class SphericalDiscoConv(nn.Module):
         with no_autocast(x):
             v = x.to(wide(x))
             nlat, nlon = v.shape[1:3]
-            rows, spectra = tables(
+            rows, spectra = kernel_spectra(
                 self.shape, self.radius, self.sampling, nlat, nlon, v.dtype, v.device
             )
             z = torch.fft.rfft(v, dim=2)

@@ -18,15 +18,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from opdsl.nn.eager_cache import remembered
+from opdsl.nn.eager_cache import eager_cached
 from opdsl.nn.precision import no_autocast, wide
+from opdsl.nn.shapes import Size
 from opdsl.nn.spectral.factors import FACTORS, Factored
-from opdsl.nn.spectral.transforms import matrix, times
+from opdsl.nn.spectral.transforms import batched_left_matmul, dft_matrix
 from opdsl.nn.sphere.sampling import latitudes
 
-Size = tuple[int, ...]
-
-STEPS = 4  # parts of the orders, each of which begins at the degree of its first order
+ORDER_BLOCKS = 4  # parts of the orders, each of which begins at the degree of its first order
 
 
 def legendre(lmax: int, x: Tensor) -> Tensor:
@@ -66,8 +65,8 @@ def _diagonal(found: Tensor, x: Tensor) -> None:
         found[m, m] = -found[m - 1, m - 1] * sin * math.sqrt((2 * m + 1) / (2 * m))
 
 
-@remembered(8)
-def degree_tables(
+@eager_cached(8)
+def legendre_tables(
     nlat: int, sampling: str, lmax: int, orders: int, dtype: torch.dtype, device: torch.device
 ) -> tuple[Tensor, Tensor]:
     """P_lm at the latitudes, for the way back, and times the quadrature weights, for the way in."""
@@ -90,28 +89,28 @@ def sht(x: Tensor, lmax: int, sampling: str, orders: int | None = None) -> Tenso
         complex (batch, lmax + 1, orders + 1, c), over l and m.
     """
     orders = lmax if orders is None else orders
-    there, _ = degree_tables(x.shape[1], sampling, lmax, orders, x.dtype, x.device)
-    return over_latitudes("bjmc,mlj->blmc", waves(x, orders), there)
+    there, _ = legendre_tables(x.shape[1], sampling, lmax, orders, x.dtype, x.device)
+    return contract_with_table("bjmc,mlj->blmc", longitude_rfft(x, orders), there)
 
 
 def inverse_sht(z: Tensor, size: Size, sampling: str) -> Tensor:
     """The real function of the coefficients `z` on (nlat, nlon) points."""
     nlat, nlon = size
     orders, real = z.shape[2] - 1, z.real.dtype
-    _, back = degree_tables(nlat, sampling, z.shape[1] - 1, orders, real, z.device)
+    _, back = legendre_tables(nlat, sampling, z.shape[1] - 1, orders, real, z.device)
     x: Tensor = torch.fft.irfft(
-        over_latitudes("blmc,mlj->bjmc", z, back), n=nlon, dim=2, norm="forward"
+        contract_with_table("blmc,mlj->bjmc", z, back), n=nlon, dim=2, norm="forward"
     )
     return x
 
 
-def waves(x: Tensor, orders: int) -> Tensor:
+def longitude_rfft(x: Tensor, orders: int) -> Tensor:
     """The Fourier coefficients along the longitudes, (batch, nlat, orders + 1, c)."""
     z: Tensor = torch.fft.rfft(x, dim=2, norm="forward").narrow(2, 0, orders + 1)
     return z
 
 
-def over_latitudes(rule: str, z: Tensor, table: Tensor) -> Tensor:
+def contract_with_table(rule: str, z: Tensor, table: Tensor) -> Tensor:
     """A sum of complex coefficients with a real table."""
     return torch.complex(torch.einsum(rule, z.real, table), torch.einsum(rule, z.imag, table))
 
@@ -119,13 +118,13 @@ def over_latitudes(rule: str, z: Tensor, table: Tensor) -> Tensor:
 def sht_dft(x: Tensor, lmax: int, sampling: str, orders: int) -> Tensor:
     """The same as `sht`."""
     batch, nlat, nlon, channels = x.shape
-    there, _ = degree_tables(nlat, sampling, lmax, orders, x.dtype, x.device)
-    cut = matrix("cut_half", nlon, range(orders + 1), x)
-    z = times(cut, x.reshape(batch * nlat, nlon, channels))
+    there, _ = legendre_tables(nlat, sampling, lmax, orders, x.dtype, x.device)
+    cut = dft_matrix("cut_half", nlon, range(orders + 1), x)
+    z = batched_left_matmul(cut, x.reshape(batch * nlat, nlon, channels))
     z = z.reshape(batch, nlat, 2, orders + 1, channels).permute(3, 1, 0, 2, 4).flatten(2)
     parts = [
         functional.pad(torch.bmm(there[m, m.start :], z[m]), (0, 0, m.start, 0))
-        for m in _steps(orders)
+        for m in _order_blocks(orders)
     ]
     y = torch.cat(parts).reshape(orders + 1, lmax + 1, batch, 2, channels)
     re, im = y.permute(3, 2, 1, 0, 4)
@@ -137,30 +136,30 @@ def inverse_sht_dft(z: Tensor, size: Size, sampling: str) -> Tensor:
     nlat, nlon = size
     batch, degrees, count, channels = z.shape
     y = torch.view_as_real(z).permute(2, 1, 0, 4, 3).flatten(2)
-    _, back = degree_tables(nlat, sampling, degrees - 1, count - 1, y.dtype, y.device)
-    parts = [torch.bmm(back[m, m.start :].mT, y[m, m.start :]) for m in _steps(count - 1)]
+    _, back = legendre_tables(nlat, sampling, degrees - 1, count - 1, y.dtype, y.device)
+    parts = [torch.bmm(back[m, m.start :].mT, y[m, m.start :]) for m in _order_blocks(count - 1)]
     y = torch.cat(parts).reshape(count, nlat, batch, 2, channels).permute(2, 1, 3, 0, 4)
-    grow = matrix("grow_half", nlon, range(count), y)
-    return times(grow, y.reshape(batch * nlat, 2 * count, channels)).reshape(
+    grow = dft_matrix("grow_half", nlon, range(count), y)
+    return batched_left_matmul(grow, y.reshape(batch * nlat, 2 * count, channels)).reshape(
         batch, nlat, nlon, channels
     )
 
 
-def _steps(orders: int) -> list[slice]:
+def _order_blocks(orders: int) -> list[slice]:
     """The orders from 0 on in a few parts about equal."""
     count = orders + 1
-    ends = sorted({count * i // STEPS for i in range(STEPS + 1)})
+    ends = sorted({count * i // ORDER_BLOCKS for i in range(ORDER_BLOCKS + 1)})
     return [slice(a, b) for a, b in pairwise(ends)]
 
 
 SHTS: dict[str, Callable[[Tensor, int, str, int], Tensor]] = {"fft": sht, "dft": sht_dft}
-INVERSES: dict[str, Callable[[Tensor, Size, str], Tensor]] = {
+INVERSE_SHTS: dict[str, Callable[[Tensor, Size, str], Tensor]] = {
     "fft": inverse_sht,
     "dft": inverse_sht_dft,
 }
 
 
-def mixed_by_degree(z: Tensor, R: Tensor) -> Tensor:
+def multiply_by_degree(z: Tensor, R: Tensor) -> Tensor:
     """R . z for (degrees, in, out), or pairs of numbers behind that."""
     if R.ndim == 3:
         R = torch.stack((R, torch.zeros_like(R)), -1)
@@ -239,7 +238,7 @@ class SphericalConv(nn.Module):
         with no_autocast(x):
             dtype = wide(x)
             z = SHTS[kernel](x.to(dtype), self.lmax, self.sampling, self.orders)
-            y = INVERSES[kernel](self.mix(z), size, self.sampling)
+            y = INVERSE_SHTS[kernel](self.mix(z), size, self.sampling)
             return (y if self.bias is None else y + self.bias.to(dtype)).to(x.dtype)
 
     def mix(self, z: Tensor) -> Tensor:

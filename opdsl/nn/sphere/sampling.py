@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from opdsl.nn.grid.layout import Size
+from opdsl.nn.shapes import Size
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
     LongDoubles = NDArray[np.floating[Any]]
 
-Nodes = tuple[Tensor, Tensor]
+_Nodes = tuple[Tensor, Tensor]
 
 
-def latitudes(n: int, sampling: str) -> Nodes:
+def latitudes(n: int, sampling: str) -> _Nodes:
     """Cosines of the colatitudes, from north to south, and weights of the integral over them.
 
     Args:
@@ -36,7 +36,7 @@ def latitudes(n: int, sampling: str) -> Nodes:
     return rules[sampling](n)
 
 
-def _gauss(n: int) -> Nodes:
+def _gauss(n: int) -> _Nodes:
     """Zeros of P_n(x); weights 2 / ((1 - x^2) P'_n(x)^2).
 
     Two steps of Newton in the longest floats of the machine: at 256 latitudes double precision
@@ -64,7 +64,7 @@ def _legendre_and_slope(n: int, x: LongDoubles) -> tuple[LongDoubles, LongDouble
     return here, n * (before - x * here) / (1 - x * x)
 
 
-def _lobatto(n: int) -> Nodes:
+def _lobatto(n: int) -> _Nodes:
     """Zeros of (1 - x^2) P'_(n-1)(x); weights 2 / (n (n - 1) P_(n-1)(x)^2).
 
     P'_(n-1) is the Jacobi polynomial of degree n - 2 with both exponents 1.
@@ -80,7 +80,7 @@ def _lobatto(n: int) -> Nodes:
     return torch.from_numpy(nodes), torch.from_numpy(weights)
 
 
-def _clenshaw_curtis(n: int) -> Nodes:
+def _clenshaw_curtis(n: int) -> _Nodes:
     """Equal angles from pole to pole; weights integrate the cosine series.
 
     Source: Waldvogel 2006, doi:10.1007/s10543-006-0045-4.

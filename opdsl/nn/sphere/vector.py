@@ -15,12 +15,13 @@ import math
 import torch
 from torch import Tensor
 
-from opdsl.nn.eager_cache import remembered
-from opdsl.nn.sphere.harmonics import Size, legendre, over_latitudes, waves
+from opdsl.nn.eager_cache import eager_cached
+from opdsl.nn.shapes import Size
+from opdsl.nn.sphere.harmonics import contract_with_table, legendre, longitude_rfft
 from opdsl.nn.sphere.sampling import latitudes
 
 
-def slopes(p: Tensor) -> tuple[Tensor, Tensor]:
+def legendre_derivatives(p: Tensor) -> tuple[Tensor, Tensor]:
     """D P_lm / d theta and m P_lm / sin(theta), from P_lm to one degree more.
 
     Args:
@@ -50,13 +51,13 @@ def slopes(p: Tensor) -> tuple[Tensor, Tensor]:
     return slope, turn
 
 
-@remembered(8)
-def _slope_tables(
+@eager_cached(8)
+def _derivative_tables(
     nlat: int, sampling: str, lmax: int, dtype: torch.dtype, device: torch.device
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """For the way in, with quadrature weights and 1 / (l (l + 1)); for the way back."""
     cos, weights = latitudes(nlat, sampling)
-    slope, turn = slopes(legendre(lmax + 1, cos))
+    slope, turn = legendre_derivatives(legendre(lmax + 1, cos))
     l = torch.arange(lmax + 1, dtype=cos.dtype)  # noqa: E741  the degree
     scale = torch.where(l > 0, 1 / (l * (l + 1)).clamp(min=1), 0.0)[:, None]
     there = weights * 2 * math.pi * scale
@@ -76,21 +77,21 @@ def vector_sht(u: Tensor, lmax: int, sampling: str) -> tuple[Tensor, Tensor]:
     Returns:
         twice complex (batch, lmax + 1, lmax + 1, c).
     """
-    slope, turn, _, _ = _slope_tables(u.shape[1], sampling, lmax, u.dtype, u.device)
-    south, east = (waves(x, lmax) for x in u.unbind(-1))
+    slope, turn, _, _ = _derivative_tables(u.shape[1], sampling, lmax, u.dtype, u.device)
+    south, east = (longitude_rfft(x, lmax) for x in u.unbind(-1))
     rule = "bjmc,mlj->blmc"
-    S = over_latitudes(rule, south, slope) - 1j * over_latitudes(rule, east, turn)
-    T = over_latitudes(rule, east, slope) + 1j * over_latitudes(rule, south, turn)
+    S = contract_with_table(rule, south, slope) - 1j * contract_with_table(rule, east, turn)
+    T = contract_with_table(rule, east, slope) + 1j * contract_with_table(rule, south, turn)
     return S, T
 
 
 def inverse_vector_sht(S: Tensor, T: Tensor, size: Size, sampling: str) -> Tensor:
     """The field grad S + r x grad T on (nlat, nlon) points."""
     nlat, nlon = size
-    _, _, slope, turn = _slope_tables(nlat, sampling, S.shape[1] - 1, S.real.dtype, S.device)
+    _, _, slope, turn = _derivative_tables(nlat, sampling, S.shape[1] - 1, S.real.dtype, S.device)
     rule = "blmc,mlj->bjmc"
-    south = over_latitudes(rule, S, slope) - 1j * over_latitudes(rule, T, turn)
-    east = over_latitudes(rule, T, slope) + 1j * over_latitudes(rule, S, turn)
+    south = contract_with_table(rule, S, slope) - 1j * contract_with_table(rule, T, turn)
+    east = contract_with_table(rule, T, slope) + 1j * contract_with_table(rule, S, turn)
     return torch.stack(
         [torch.fft.irfft(x, n=nlon, dim=2, norm="forward") for x in (south, east)], -1
     )

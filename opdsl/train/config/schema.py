@@ -16,6 +16,7 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, core_schema
 
+from opdsl.precisions import PrecisionName
 from opdsl.registry import Registry
 from opdsl.train.losses import LOSSES
 from opdsl.train.optimizers import OPTIMIZERS
@@ -120,7 +121,16 @@ class Data(Section):
 
 
 class Optimizer(Section):
-    """`optimizer adamw { lr = 1e-3 weight_decay = 1e-4 }`; betas of Adam, momentum of SGD."""
+    """`optimizer adamw { lr = 1e-3 weight_decay = 1e-4 }`: how a step follows from the gradient.
+
+    Attributes:
+        kind: the algorithm.
+        lr: the learning rate; the peak where a schedule varies it.
+        weight_decay: `adamw` shrinks a weight w by lr * weight_decay * w in a step; `adam` and
+            `sgd` add weight_decay * w to the gradient.
+        betas: decay rates of the two running means of the gradient (`adamw`, `adam`).
+        momentum: decay rate of the running mean of the gradient (`sgd`).
+    """
 
     kind: Annotated[str, MemberOf(OPTIMIZERS), FIXED] = "adamw"
     lr: Annotated[Positive, FREE] = 1e-3
@@ -210,7 +220,13 @@ class Eval(Section):
 
 
 class Checkpoint(Section):
-    """`checkpoint { every = 10 keep = 2 }`: in epochs; `steps` saves within an epoch as well."""
+    """`checkpoint { every = 10 keep = 2 }`: when the state of training is saved.
+
+    Attributes:
+        every: epochs between two checkpoints.
+        steps: steps between two checkpoints within an epoch; `none` saves after epochs only.
+        keep: how many checkpoints stay, the newest.
+    """
 
     every: Annotated[Count, FREE] = 1
     steps: Annotated[Count | None, BeforeValidator(_nothing), FREE] = None
@@ -218,7 +234,13 @@ class Checkpoint(Section):
 
 
 class Normalise(Section):
-    """`normalise { inputs = true outputs = false }`: mean 0 and deviation 1 for each channel."""
+    """`normalise { inputs = true outputs = false }`: mean 0 and deviation 1 for each channel.
+
+    Attributes:
+        inputs: `channel` (or true) shifts and scales each channel of the inputs by mean and
+            deviation of the training samples; `none` (or false) leaves them as they are.
+        outputs: the scaling of the outputs, which predictions undo.
+    """
 
     inputs: Annotated[Scaling, FIXED] = "channel"
     outputs: Annotated[Scaling, FIXED] = "channel"
@@ -249,10 +271,7 @@ class Settings(Section):
     schedule: Schedule = Schedule()
     incremental: Incremental = Incremental()
     batch: Annotated[Count, FIXED] = 16
-    precision: Annotated[
-        Literal["fp32", "tf32", "mixed", "bf16", "bf16_spectral", "fp16", "fp16_spectral", "fp64"],
-        FREE,
-    ] = "fp32"
+    precision: Annotated[PrecisionName, FREE] = "fp32"
     device: Annotated[DeviceName, FREE] = "auto"
     autotune: Annotated[bool, FIXED] = False
     seed: Annotated[int, Field(ge=0, lt=2**63), FIXED] = 0

@@ -5,13 +5,14 @@ are collected and raised together. No torch.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, get_args
 
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from opdsl.diagnostics import Diagnostic, Help, Label, OpError, Span, did_you_mean
+from opdsl.setting import Setting
 from opdsl.train.config.schema import MemberOf, Section, Settings, kinds_that_use, uses
 
 SettingPath = tuple[str, ...]
@@ -19,25 +20,6 @@ SettingPath = tuple[str, ...]
 DEFAULT = "default"
 WITH_KINDS = ("optimizer", "schedule")  # sections of which some settings suit some kinds only
 RATES_IN_TEXT = ("optimizer.lr", "optimizer.weight_decay", "schedule.max_lr", "clip")
-
-
-@dataclass(frozen=True, slots=True)
-class Assignment:
-    """One value that somebody gave.
-
-    Attributes:
-        path: `("optimizer", "lr")`; `("optimizer", "kind")` for the word behind a block's name.
-        value: int, float, bool, str or a list of them.
-        origin: `train block specs/fno_darcy.op:31`, `run.yaml:4`, `--set`.
-        span: of the value.
-        key_span: of the last key.
-    """
-
-    path: SettingPath
-    value: object
-    origin: str
-    span: Span | None = None
-    key_span: Span | None = None
 
 
 @dataclass(frozen=True)
@@ -52,7 +34,7 @@ class ResolvedSettings:
         return [(key, value, self.origins[key]) for key, value in self.settings.rows()]
 
 
-def resolve(assignments: Sequence[Assignment]) -> ResolvedSettings:
+def resolve(assignments: Sequence[Setting]) -> ResolvedSettings:
     """The settings of a run from every value given; later assignments win.
 
     Raises:
@@ -70,22 +52,29 @@ def resolve(assignments: Sequence[Assignment]) -> ResolvedSettings:
     return ResolvedSettings(settings, {key: _origin(last, key) for key, _ in settings.rows()})
 
 
-def _with_kind(given: Assignment) -> Assignment:
+def _with_kind(given: Setting) -> Setting:
     """`optimizer = adam` says the kind of the section."""
     if len(given.path) == 1 and "kind" in _fields(given.path) and isinstance(given.value, str):
         path = (*given.path, "kind")
-        return Assignment(path, given.value, given.origin, given.span, given.key_span)
+        return replace(given, path=path)
     return given
 
 
 # ------------------------------------------------------------------------------ one assignment
 
 
-def _faults_of(given: Assignment) -> Iterator[Diagnostic]:
+def _faults_of(given: Setting) -> Iterator[Diagnostic]:
     if unknown := _unknown(given):
         yield unknown
     elif bad := _bad(given):
         yield bad
+
+
+def _key_span(given: Setting) -> Span | None:
+    """The key that an error about the path points to: the section, if there is none such."""
+    if not given.keys:
+        return None
+    return given.keys[-1 if given.path[0] in Settings.model_fields else 0]
 
 
 def _fields(path: SettingPath) -> Mapping[str, FieldInfo]:
@@ -102,7 +91,7 @@ def _takes_keys(path: SettingPath) -> bool:
     return path[:2] == ("data", "fields")
 
 
-def _unknown(given: Assignment) -> Diagnostic | None:
+def _unknown(given: Setting) -> Diagnostic | None:
     """OP0603 if the path leads nowhere."""
     for depth, key in enumerate(given.path[:2]):
         known = _fields(given.path[:depth])
@@ -113,7 +102,7 @@ def _unknown(given: Assignment) -> Diagnostic | None:
     return None
 
 
-def _no_such_key(given: Assignment, depth: int, known: Mapping[str, FieldInfo]) -> Diagnostic:
+def _no_such_key(given: Setting, depth: int, known: Mapping[str, FieldInfo]) -> Diagnostic:
     key, section = given.path[depth], ".".join(given.path[:depth])
     if key == "kind" and known:
         message = f"`{section}` takes no word behind its name"
@@ -125,7 +114,7 @@ def _no_such_key(given: Assignment, depth: int, known: Mapping[str, FieldInfo]) 
     if known:
         owner = f" of `{section}`" if section else ""
         helps.append(f"the settings{owner} are: {', '.join(known)}")
-    return _diagnostic("OP0603", message, given, given.key_span, helps)
+    return _diagnostic("OP0603", message, given, _key_span(given), helps)
 
 
 def _elsewhere(key: str) -> Iterator[str]:
@@ -137,7 +126,7 @@ def _elsewhere(key: str) -> Iterator[str]:
         yield "it stands elsewhere: " + ", ".join(f"`{x}`" for x in found)
 
 
-def _bad(given: Assignment) -> Diagnostic | None:
+def _bad(given: Setting) -> Diagnostic | None:
     """OP0604 if the value does not fit its setting."""
     try:
         Settings.model_validate(_tree({given.path: given}))
@@ -159,7 +148,7 @@ def _shown(value: object) -> str:
 
 
 def _diagnostic(
-    code: str, message: str, given: Assignment, span: Span | None, helps: Sequence[str]
+    code: str, message: str, given: Setting, span: Span | None, helps: Sequence[str]
 ) -> Diagnostic:
     labels = (Label(span),) if span else ()
     file = None if span else given.origin
@@ -220,7 +209,7 @@ def _words(path: SettingPath) -> tuple[str, ...]:
 # ------------------------------------------------------------------------------- all assignments
 
 
-def _idle_keys(given: Sequence[Assignment]) -> Iterator[Diagnostic]:
+def _idle_keys(given: Sequence[Setting]) -> Iterator[Diagnostic]:
     """OP0603 for a key that the kind of its block does not use.
 
     A kind given later than the key starts the section anew: the key is dropped (see `_last`).
@@ -234,17 +223,17 @@ def _idle_keys(given: Sequence[Assignment]) -> Iterator[Diagnostic]:
         if not uses(section, kind, key):
             message = f"`{key}` has no effect in `{section} {kind}`"
             helps = [f"it belongs to {' and '.join(kinds_that_use(section, key))}"]
-            yield _diagnostic("OP0603", message, each, each.key_span, helps)
+            yield _diagnostic("OP0603", message, each, _key_span(each), helps)
 
 
-def _kind(last: Mapping[SettingPath, Assignment], section: str) -> str:
+def _kind(last: Mapping[SettingPath, Setting], section: str) -> str:
     default: str = getattr(Settings(), section).kind
     return str(last[section, "kind"].value) if (section, "kind") in last else default
 
 
-def _last(given: Sequence[Assignment]) -> dict[SettingPath, Assignment]:
+def _last(given: Sequence[Setting]) -> dict[SettingPath, Setting]:
     """The last word on each path; a new kind forgets what only the old kind used."""
-    last: dict[SettingPath, Assignment] = {}
+    last: dict[SettingPath, Setting] = {}
     for each in given:
         if each.path[-1] == "kind":
             section, kind = each.path[0], str(each.value)
@@ -253,7 +242,7 @@ def _last(given: Sequence[Assignment]) -> dict[SettingPath, Assignment]:
     return last
 
 
-def _tree(last: Mapping[SettingPath, Assignment]) -> dict[str, Any]:
+def _tree(last: Mapping[SettingPath, Setting]) -> dict[str, Any]:
     """Nested dictionaries, as the models read them."""
     tree: dict[str, Any] = {}
     for path, each in last.items():
@@ -274,14 +263,14 @@ def _number(path: SettingPath, value: object) -> object:
         return value
 
 
-def _origin(last: Mapping[SettingPath, Assignment], key: str) -> str:
+def _origin(last: Mapping[SettingPath, Setting], key: str) -> str:
     """Where a setting comes from; for a setting of many keys, the last one given."""
     path = tuple(key.split("."))
     found = [x.origin for p, x in last.items() if p[: len(path)] == path]
     return found[-1] if found else DEFAULT
 
 
-def _warmup_fault(settings: Settings, last: Mapping[SettingPath, Assignment]) -> Diagnostic | None:
+def _warmup_fault(settings: Settings, last: Mapping[SettingPath, Setting]) -> Diagnostic | None:
     """OP0604 if the rate would never stop rising."""
     warmup, epochs = settings.schedule.warmup, settings.schedule.epochs
     if warmup is None or warmup <= epochs:

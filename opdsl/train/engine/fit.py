@@ -15,7 +15,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from opdsl.diagnostics import fault
-from opdsl.nn.module_tree import at
+from opdsl.nn.module_tree import module_at
 from opdsl.train.config.changes import Change
 from opdsl.train.config.schema import Settings
 from opdsl.train.engine.device import device_of
@@ -188,7 +188,7 @@ def _train_step(
     seed_everything(settings.seed)
     policy.prepare_module(module)
     for path in frozen.paths if frozen else ():
-        at(module, path).requires_grad_(requires_grad=False)
+        module_at(module, path).requires_grad_(requires_grad=False)
     if frozen:
         normaliser = frozen.normaliser
     else:

@@ -7,14 +7,14 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from opdsl.nn.points.batch import Values, changed, numbers, picked, picked_places
-from opdsl.nn.points.geometry import Geometry, Placed
+from opdsl.nn.points.batch import Values, all_values, map_values, select, select_geometries
+from opdsl.nn.points.geometry import Geometries, Geometry
 from opdsl.nn.points.packed import Packed
 from opdsl.train.engine.precision import PrecisionPolicy
 from opdsl.train.metrics.quadrature import Samplings, field_weights
 
 FieldValues = dict[str, Values]
-Places = Mapping[str, Placed]
+Places = Mapping[str, Geometries]
 
 RESIDENT = 0.25  # of the free memory of a CUDA device may be filled with samples once and for all
 
@@ -53,7 +53,7 @@ class PointSampleSet(Protocol):
     """
 
     @property
-    def model_points(self) -> dict[str, Placed]: ...  # noqa: D102  the class says it
+    def model_points(self) -> dict[str, Geometries]: ...  # noqa: D102  the class says it
     @property
     def weights(self) -> FieldValues: ...  # noqa: D102  the class says it
 
@@ -125,7 +125,7 @@ class DeviceLoader:
         weights = field_weights(outputs, samplings or {}, own)
         for x in _geometries(places):
             _ = x.key  # once, before it moves
-        tensors = [numbers(x) for fields in (inputs, outputs, weights) for x in fields.values()]
+        tensors = [all_values(x) for fields in (inputs, outputs, weights) for x in fields.values()]
         if _fits([*tensors, *(x.points for x in _geometries(places))], policy.device):
             inputs, outputs, weights = (
                 _moved(x, policy.device) for x in (inputs, outputs, weights)
@@ -151,10 +151,10 @@ class DeviceLoader:
             yield self.take(rows)
 
     def _some(self, fields: Mapping[str, Values], rows: Tensor) -> FieldValues:
-        return {k: self._put(picked(x, rows)) for k, x in fields.items()}
+        return {k: self._put(select(x, rows)) for k, x in fields.items()}
 
     def _put(self, x: Values) -> Values:
-        return changed(x, self.policy.place)
+        return map_values(x, self.policy.place)
 
 
 def _in_units(fields: FieldValues, units: Mapping[str, float]) -> FieldValues:
@@ -163,12 +163,12 @@ def _in_units(fields: FieldValues, units: Mapping[str, float]) -> FieldValues:
 
 
 def _divided(x: Values, unit: float) -> Values:
-    return x if unit == 1 else changed(x, lambda y: y * (1 / unit))
+    return x if unit == 1 else map_values(x, lambda y: y * (1 / unit))
 
 
 def places_on_device(places: Places, rows: Tensor, device: torch.device) -> Places:
     """Where the points of some samples are, on a device."""
-    return _moved_places({k: picked_places(x, rows) for k, x in places.items()}, device)
+    return _moved_places({k: select_geometries(x, rows) for k, x in places.items()}, device)
 
 
 def _geometries(places: Places) -> Iterator[Geometry]:
@@ -176,7 +176,7 @@ def _geometries(places: Places) -> Iterator[Geometry]:
 
 
 def _moved(fields: FieldValues, device: torch.device) -> FieldValues:
-    return {k: changed(x, lambda y: y.to(device)) for k, x in fields.items()}
+    return {k: map_values(x, lambda y: y.to(device)) for k, x in fields.items()}
 
 
 def _moved_places(places: Places, device: torch.device) -> Places:

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from opdsl.diagnostics import OpError, fault
-from opdsl.nn.points.batch import numbers
+from opdsl.nn.points.batch import all_values
 from opdsl.train.config.changes import (
     Change,
     as_flat,
@@ -241,7 +241,7 @@ class Training:
         sides = {"inputs": self.train_step.encoded(batch.inputs), "outputs": batch.truth}
         for side, fields in sides.items():
             for name, x in fields.items():
-                if float(numbers(x).abs().max()) > HUGE:
+                if float(all_values(x).abs().max()) > HUGE:
                     text = f"the model sees `{name}` at values above {HUGE:g}: "
                     return f"{text}set `normalise.{side} = channel`, or give it in another unit"
         return "lower `optimizer.lr`, or set `clip = 1.0`"

@@ -10,7 +10,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from opdsl.nn.points.batch import Values, changed, numbers
+from opdsl.nn.points.batch import Values, all_values, map_values
 from opdsl.train.config.schema import Normalise
 from opdsl.train.engine.loader import FieldUnits, FieldValues, PointSampleSet, SampleSet
 from opdsl.train.engine.rollout import Rollout
@@ -86,8 +86,8 @@ class Normaliser(nn.Module):
         """
         own = train.weights if isinstance(train, PointSampleSet) else {}
         weights = field_weights(train.inputs | train.outputs, samplings or {}, own)
-        ins = {k: _all_steps(numbers(v), k, loop) for k, v in train.inputs.items()}
-        outs = {k: _steps(numbers(v), loop) for k, v in train.outputs.items()}
+        ins = {k: _all_steps(all_values(v), k, loop) for k, v in train.inputs.items()}
+        outs = {k: _steps(all_values(v), loop) for k, v in train.outputs.items()}
         return cls(
             {k: _scale(v, kinds.inputs, weights.get(k)) for k, v in ins.items()},
             {k: _scale(v, kinds.outputs, weights.get(k)) for k, v in outs.items()},
@@ -128,18 +128,18 @@ class Normaliser(nn.Module):
         """Inputs in physical units -> as the module reads them (who will complain of strangers)."""
         scales = self.scales
         return {
-            k: changed(x, scales[f"in_{k}"]) if f"in_{k}" in scales else x
+            k: map_values(x, scales[f"in_{k}"]) if f"in_{k}" in scales else x
             for k, x in inputs.items()
         }
 
     def decode(self, outputs: Values | FieldValues) -> FieldValues:
         """What the module returned -> physical units, by name, in float32 or better."""
         named = outputs if isinstance(outputs, dict) else {self.outputs[0]: outputs}
-        return {k: changed(x, partial(self._back, k)) for k, x in named.items()}
+        return {k: map_values(x, partial(self._back, k)) for k, x in named.items()}
 
     def deviation(self, name: str, like: Values) -> Tensor:
         """The deviation of an output, shaped to meet (batch, channels, *grid)."""
-        return _beside(dict(self._scales("out_"))[f"out_{name}"].std, numbers(like))
+        return _beside(dict(self._scales("out_"))[f"out_{name}"].std, all_values(like))
 
     def _back(self, name: str, x: Tensor) -> Tensor:
         wide = x if x.dtype == torch.float64 else x.float()
@@ -162,7 +162,7 @@ def _scale(x: Tensor, kind: str, weights: Values | None) -> Scale:
     channels = x.shape[1]
     if kind == "none":
         return Scale(torch.zeros(channels), torch.ones(channels))
-    w = torch.ones(1, 1, *x.shape[2:]) if weights is None else numbers(weights)
+    w = torch.ones(1, 1, *x.shape[2:]) if weights is None else all_values(weights)
     w = w.double().expand(1, 1, *x.shape[2:])
     total = w.sum() * len(x)
     mean = torch.stack([(c * w).sum(_but_channels(c)) for c in _chunks(x)]).sum(0) / total

@@ -8,13 +8,13 @@ autocast, in float32 or better.
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from opdsl.diagnostics import fault
-from opdsl.nn.spectral.conv import SpectralConv
+from opdsl.nn.capabilities import NarrowsSpectrum
+from opdsl.precisions import PRECISIONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +43,8 @@ class PrecisionPolicy:
         """The module on the device, in its dtype, its Fourier layers in theirs."""
         module.to(self.device, self.weights)
         for x in module.modules():
-            if isinstance(x, SpectralConv):
-                x.narrow = self.spectral
+            if isinstance(x, NarrowsSpectrum):
+                x.low_precision = self.spectral
 
     @contextmanager
     def arithmetic(self) -> Iterator[None]:
@@ -86,22 +86,25 @@ def policy_of(name: str, device: torch.device) -> PrecisionPolicy:
         name = "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
     if reason := _refusal(name, device):
         raise fault("OP0622", reason, helps=(_cure(name, device),))
-    return policies(device)[name]
+    return _policy(name, device)
 
 
 def policies(device: torch.device) -> dict[str, PrecisionPolicy]:
-    """All by name, whether the device can compute so or not."""
-    bf16, fp16 = {"products": torch.bfloat16}, {"products": torch.float16, "scaled": True}
-    more: dict[str, dict[str, Any]] = {
-        "fp64": {"weights": torch.float64},
-        "fp32": {},
-        "tf32": {"tf32": True},
-        "bf16": bf16,
-        "bf16_spectral": bf16 | {"spectral": True},
-        "fp16": fp16,
-        "fp16_spectral": fp16 | {"spectral": True},
-    }
-    return {name: PrecisionPolicy(name, device, **each) for name, each in more.items()}
+    """All policies by name, whether the device can compute so or not."""
+    return {name: _policy(name, device) for name in PRECISIONS}
+
+
+def _policy(name: str, device: torch.device) -> PrecisionPolicy:
+    precision = PRECISIONS[name]
+    return PrecisionPolicy(
+        name,
+        device,
+        weights=getattr(torch, precision.weights),
+        products=getattr(torch, precision.products) if precision.products else None,
+        scaled=precision.scaled,
+        spectral=precision.spectral,
+        tf32=precision.tf32,
+    )
 
 
 def _refusal(name: str, device: torch.device) -> str | None:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from opdsl.diagnostics import fault
-from opdsl.nn.points.batch import Values, beside, changed, numbers
+from opdsl.nn.points.batch import Values, all_values, concat_channels, map_values
 from opdsl.nn.points.packed import Packed
 from opdsl.train.engine.loader import FieldValues
 
@@ -34,7 +34,7 @@ class Rollout:
 
     def timed(self, name: str, x: Values) -> bool:
         """Whether an input is (batch, steps, channels, *grid)."""
-        return name in self.axes and numbers(x).dim() == self.axes[name] + 3
+        return name in self.axes and all_values(x).dim() == self.axes[name] + 3
 
     def run(
         self, step: Callable[[FieldValues], FieldValues], inputs: FieldValues, steps: int
@@ -52,7 +52,7 @@ class Rollout:
         given = {k: x for k, x in inputs.items() if k not in timed}
         told: dict[str, list[Tensor]] = {}
         for i in range(steps):
-            found = step(given | {k: numbers(inputs[k])[:, i] for k in timed})
+            found = step(given | {k: all_values(inputs[k])[:, i] for k in timed})
             for name, x in found.items():
                 told.setdefault(name, []).append(_dense(name, x))
             given |= {to: shift_window(given[to], found[of]) for of, to in self.feedback}
@@ -61,8 +61,8 @@ class Rollout:
 
 def shift_window(old: Values, new: Values) -> Values:
     """The window over the last steps, one step later: the oldest channels go."""
-    new = changed(new, lambda x: x.to(numbers(old).dtype))
-    return changed(beside((old, new)), lambda x: x[:, numbers(new).shape[1] :])
+    new = map_values(new, lambda x: x.to(all_values(old).dtype))
+    return map_values(concat_channels((old, new)), lambda x: x[:, all_values(new).shape[1] :])
 
 
 def _dense(name: str, x: Values) -> Tensor:

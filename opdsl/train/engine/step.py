@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from opdsl.nn.module_tree import at
-from opdsl.nn.points.batch import Values, alike, numbers
+from opdsl.nn.module_tree import module_at
+from opdsl.nn.points.batch import Values, all_values, match_packing
 from opdsl.train.config.schema import Band
 from opdsl.train.engine.loader import Batch, FieldUnits, FieldValues
 from opdsl.train.engine.normalise import Normaliser
@@ -67,7 +67,7 @@ class TrainStep:
         """The module in training mode, but for what is kept as it is."""
         self.module.train()
         for path in self.frozen:
-            at(self.module, path).eval()
+            module_at(self.module, path).eval()
 
     def take(self, inputs: FieldValues, truth: FieldValues, rate: float) -> StepResult:
         """Learn from functions on grids, as `learn`."""
@@ -120,9 +120,9 @@ class TrainStep:
         return torch.stack(each).mean()
 
     def _error(self, pred: Values, true: Values, weights: Values | None, grid: GridAxes) -> Tensor:
-        pred, counted = alike(pred, true), self._nonzero(true, weights).flatten()
+        pred, counted = match_packing(pred, true), self._nonzero(true, weights).flatten()
         if self.loop:
-            pred, true = numbers(pred).flatten(0, 1), numbers(true).flatten(0, 1)
+            pred, true = all_values(pred).flatten(0, 1), all_values(true).flatten(0, 1)
         return mean_where(self.loss.error(pred, true, weights, grid), counted)
 
     def _counted(self, batch: Batch) -> int:
@@ -134,10 +134,10 @@ class TrainStep:
 
     def _nonzero(self, true: Values, weights: Values | None) -> Tensor:
         """(batch, steps): which functions have an error; a relative one needs a truth."""
-        each = numbers(true).flatten(0, 1) if self.loop else true
+        each = all_values(true).flatten(0, 1) if self.loop else true
         if not self.loss.relative:
             return torch.ones(
-                len(true), len(each) // len(true), dtype=torch.bool, device=numbers(true).device
+                len(true), len(each) // len(true), dtype=torch.bool, device=all_values(true).device
             )
         return nonzero_samples(each, weights).reshape(len(true), -1)
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from opdsl.nn.points.batch import Values, numbers
+from opdsl.nn.points.batch import Values, all_values
 from opdsl.train.losses import Loss
 from opdsl.train.metrics.norms import GridAxes, l2_norm, quotient, wide
 
@@ -74,7 +74,7 @@ def _with_derivatives(u: Tensor, grid: GridAxes) -> Iterator[Tensor]:
 
 
 def _error(pred: Values, true: Values, _: Values | None, grid: GridAxes) -> Tensor:
-    return rel_h1(numbers(pred), numbers(true), grid)
+    return rel_h1(all_values(pred), all_values(true), grid)
 
 
 LOSS = Loss(

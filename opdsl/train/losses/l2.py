@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from opdsl.nn.points.batch import Values, changed, numbers
+from opdsl.nn.points.batch import Values, all_values, map_values
 from opdsl.train.losses import Loss
 from opdsl.train.metrics.norms import (
     GridAxes,
@@ -33,7 +33,7 @@ def rel_l2(pred: Values, true: Values, weights: Values | None = None) -> Tensor:
     Source: Li et al. 2021, arXiv:2010.08895, sec. 5 (relative error).
     """
     pred, true = wide_pair(pred, true)
-    difference = changed(pred, lambda x: x - numbers(true))
+    difference = map_values(pred, lambda x: x - all_values(true))
     if weights is not None:
         factors = sqrt_weights(weights)
         difference, true = weighted(difference, factors), weighted(true, factors)

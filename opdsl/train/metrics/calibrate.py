@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from opdsl.diagnostics import fault
-from opdsl.nn.points.batch import Values, alike, each, numbers
+from opdsl.nn.points.batch import Values, all_values, match_packing, split_samples
 from opdsl.train.metrics.norms import mean_over_points
 
 CONFIDENCE = 0.95  # of what is said about the functions to come
@@ -147,9 +147,11 @@ def factors(
         weights: as for `calibrate`.
     """
     if isinstance(true, Tensor):
-        dense = numbers(alike(pred, true)), numbers(alike(width, true)), true
-        return _factors(*dense, alpha, None if weights is None else numbers(weights))
-    triples = zip(*(each(x) for x in (pred, width, true)), _each(weights, len(true)), strict=True)
+        dense = all_values(match_packing(pred, true)), all_values(match_packing(width, true)), true
+        return _factors(*dense, alpha, None if weights is None else all_values(weights))
+    triples = zip(
+        *(split_samples(x) for x in (pred, width, true)), _each(weights, len(true)), strict=True
+    )
     return torch.cat([_factors(p[None], w[None], t[None], alpha, m) for p, w, t, m in triples])
 
 
@@ -157,7 +159,7 @@ def _each(weights: Values | None, count: int) -> list[Tensor | None]:
     """The weights of each function, (1, *grid or 1)."""
     if weights is None:
         return [None] * count
-    rows: list[Tensor | None] = list(each(weights))
+    rows: list[Tensor | None] = list(split_samples(weights))
     return rows * count if len(rows) == 1 else rows
 
 
@@ -196,7 +198,9 @@ def coverage(
         found: the band.
         weights: as for `calibrate`.
     """
-    triples = zip(*(each(x) for x in (pred, width, true)), _each(weights, len(true)), strict=True)
+    triples = zip(
+        *(split_samples(x) for x in (pred, width, true)), _each(weights, len(true)), strict=True
+    )
     halves = ((p, half_width(w, found.factor).double(), t, m) for p, w, t, m in triples)
     told = [
         (_mean(((t - p).double().abs() <= h).double(), m), _mean(h, m)) for p, h, t, m in halves

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from opdsl.nn.points.batch import Values, changed, numbers
+from opdsl.nn.points.batch import Values, all_values, map_values
 from opdsl.nn.points.packed import Packed
 from opdsl.train.losses.h1 import rel_h1
 from opdsl.train.losses.l2 import rel_l2
@@ -93,7 +93,7 @@ class ErrorSums:
         """
         batch, self.timed = len(true), timed
         if timed:  # a step is a function like any other
-            pred, true = (numbers(x).flatten(0, 1) for x in (pred, true))
+            pred, true = (all_values(x).flatten(0, 1) for x in (pred, true))
         counted = nonzero_samples(true, weights).cpu()
         self.samples += batch
         self._add_relative(pred, true, grid, weights, counted.reshape(batch, -1))
@@ -112,10 +112,10 @@ class ErrorSums:
     def _add_absolute(
         self, pred: Values, true: Values, weights: Values | None, counted: Tensor
     ) -> None:
-        error = changed(true, lambda x: (numbers(pred) - x).abs())
-        self.values += numbers(error).numel()
-        self.largest.append(float(numbers(error).max()) * self.unit)
-        wide = changed(error, lambda x: x.to(sum_dtype(x)))
+        error = map_values(true, lambda x: (all_values(pred) - x).abs())
+        self.values += all_values(error).numel()
+        self.largest.append(float(all_values(error).max()) * self.unit)
+        wide = map_values(error, lambda x: x.to(sum_dtype(x)))
         squares = rms(wide, weights).cpu().double().square()
         sizes = _measures(error, weights)
         rows = torch.stack([squares * sizes, sizes], 1)

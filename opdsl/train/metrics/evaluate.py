@@ -12,12 +12,12 @@ from torch import Tensor, nn
 
 from opdsl.nn.points.batch import (
     Values,
-    alike,
-    changed,
-    joined,
-    numbers,
-    picked,
-    told_places,
+    all_values,
+    as_call_argument,
+    concat_samples,
+    map_values,
+    match_packing,
+    select,
 )
 from opdsl.nn.points.packed import Packed
 from opdsl.train.config.schema import Band
@@ -96,11 +96,11 @@ def predict(  # noqa: PLR0913  the contract with the callers
     parts: list[FieldValues] = []
     with _at_rest(module):
         for rows in torch.split(torch.arange(_size(inputs)), batch):
-            some = {k: changed(picked(v, rows), policy.place) for k, v in inputs.items()}
+            some = {k: map_values(select(v, rows), policy.place) for k, v in inputs.items()}
             where = places_on_device(places or {}, rows, policy.device)
             found = apply(module, normaliser, some, policy, loop, steps, where)
-            parts.append({k: changed(v, Tensor.cpu) for k, v in found.items()})
-    return {k: joined([p[k] for p in parts]) for k in parts[0]}
+            parts.append({k: map_values(v, Tensor.cpu) for k, v in found.items()})
+    return {k: concat_samples([p[k] for p in parts]) for k in parts[0]}
 
 
 def apply(
@@ -116,7 +116,7 @@ def apply(
 
     With `steps` and their `loop`, (batch, steps, channels, *grid).
     """
-    where = {k: told_places(x) for k, x in (places or {}).items()}
+    where = {k: as_call_argument(x) for k, x in (places or {}).items()}
 
     def step(given: FieldValues) -> FieldValues:
         encoded = normaliser.encode(given)
@@ -161,7 +161,7 @@ def measure(
             outputs = apply(module, scales, some.inputs, loader.policy, loop, steps, some.places)
             zero = torch.zeros(_size(some.inputs), dtype=torch.bool)
             for name, tally in tallies.items():
-                pair = alike(outputs[name], truth[name]), truth[name]
+                pair = match_packing(outputs[name], truth[name]), truth[name]
                 weights = some.weights.get(name)
                 zero |= tally.add(*pair, grids[name], weights, timed=loop is not None)
             vanishing += int(zero.sum())
@@ -174,7 +174,7 @@ def measure(
 
 def steps_of(truth: FieldValues, loop: Rollout | None) -> int | None:
     """How many steps in time the truth has."""
-    return numbers(next(iter(truth.values()))).shape[1] if loop else None
+    return all_values(next(iter(truth.values()))).shape[1] if loop else None
 
 
 def band_loss(
@@ -187,9 +187,9 @@ def band_loss(
     """The pinball loss of the width, in units of the deviation of the output; (batch,)."""
     assert band.of
     unit = normaliser.deviation(band.of, outputs[band.of])
-    pred = numbers(outputs[band.of]).detach()
-    away = changed(truth[band.of], lambda x: (x - pred).abs() / unit)
-    width = changed(outputs[band.width], lambda x: x / unit)
+    pred = all_values(outputs[band.of]).detach()
+    away = map_values(truth[band.of], lambda x: (x - pred).abs() / unit)
+    width = map_values(outputs[band.width], lambda x: x / unit)
     return pinball(width, away, 1 - band.alpha, (weights or {}).get(band.of))
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from opdsl.nn.points.batch import Values, alike, changed, numbers
+from opdsl.nn.points.batch import Values, all_values, map_values, match_packing
 from opdsl.nn.points.packed import Packed
 
 # The bits of the exponent of a floating-point number, and the largest power of two whose inverse
@@ -50,7 +50,7 @@ def per_sample(u: Values, measure: Callable[[Tensor], Tensor]) -> Tensor:
 
 def nonzero_samples(true: Values, weights: Values | None = None) -> Tensor:
     """(batch,): whether the norm of each sample is positive, so that it has a relative error."""
-    true = changed(true, wide)
+    true = map_values(true, wide)
     if weights is not None:
         true = weighted(true, sqrt_weights(weights))
     return per_sample(true, max_abs) > 0
@@ -70,8 +70,8 @@ def mean_over_points(u: Values, weights: Values | None = None) -> Tensor:
     if weights is None:
         return per_sample(u, lambda x: x.flatten(1).mean(1))
     factors = _rescaled(weights)
-    whole = changed(u, lambda x: numbers(factors).to(x.dtype).expand_as(x))
-    products = changed(u, lambda x: x * numbers(factors).to(x.dtype))
+    whole = map_values(u, lambda x: all_values(factors).to(x.dtype).expand_as(x))
+    products = map_values(u, lambda x: x * all_values(factors).to(x.dtype))
     # each function by the sum of its own weights: those on points of their own differ in measure
     return per_sample(products, _sum) / per_sample(whole, _sum)
 
@@ -86,8 +86,8 @@ def l2_norm(u: Tensor) -> Tensor:
 
 def rms(u: Values, weights: Values | None = None) -> Tensor:
     """(batch,): the root of the mean square over channels and points, by quadrature weights."""
-    unit = power_of_two(numbers(u).detach().abs().amax())
-    squares = changed(u, lambda x: (x / unit).square())
+    unit = power_of_two(all_values(u).detach().abs().amax())
+    squares = map_values(u, lambda x: (x / unit).square())
     return mean_over_points(squares, weights).sqrt() * unit
 
 
@@ -109,12 +109,12 @@ def power_of_two(x: Tensor) -> Tensor:
 
 def sqrt_weights(weights: Values) -> Values:
     """The square roots of quadrature weights, in a unit near the greatest."""
-    return changed(_rescaled(weights), torch.sqrt)
+    return map_values(_rescaled(weights), torch.sqrt)
 
 
 def weighted(u: Values, factors: Values) -> Values:
     """sqrt(w) u, whose plain norm is the weighted norm of u."""
-    return changed(u, lambda x: x * numbers(factors).to(x.dtype))
+    return map_values(u, lambda x: x * all_values(factors).to(x.dtype))
 
 
 def quotient(error: Tensor, size: Tensor) -> Tensor:
@@ -131,13 +131,13 @@ def wide(u: Tensor) -> Tensor:
 
 def wide_pair(pred: Values, true: Values) -> tuple[Values, Values]:
     """Both in float32 or better, and both packed or neither."""
-    return changed(alike(pred, true), wide), changed(true, wide)
+    return map_values(match_packing(pred, true), wide), map_values(true, wide)
 
 
 def _rescaled(weights: Values) -> Values:
     """Weights in a unit near the greatest, so that products with them do not vanish."""
-    unit = power_of_two(wide(numbers(weights)).amax())
-    return changed(weights, lambda x: wide(x) / unit)
+    unit = power_of_two(wide(all_values(weights)).amax())
+    return map_values(weights, lambda x: wide(x) / unit)
 
 
 def _sum(u: Tensor) -> Tensor:

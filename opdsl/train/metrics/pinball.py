@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from opdsl.nn.points.batch import Values, changed, numbers
+from opdsl.nn.points.batch import Values, all_values, map_values
 from opdsl.train.metrics.norms import mean_over_points, wide_pair
 
 
@@ -26,6 +26,6 @@ def pinball(pred: Values, true: Values, level: float, weights: Values | None = N
     minimum; this does not.
     """
     pred, true = wide_pair(pred, true)
-    r = changed(true, lambda x: x - numbers(pred))
-    loss = changed(r, lambda x: torch.maximum(level * x, (level - 1) * x))
+    r = map_values(true, lambda x: x - all_values(pred))
+    loss = map_values(r, lambda x: torch.maximum(level * x, (level - 1) * x))
     return mean_over_points(loss, weights)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from opdsl.nn.spectral.conv import SpectralConv
+from opdsl.nn.capabilities import NarrowsSpectrum
 from opdsl.train.engine.precision import PrecisionPolicy, policies
 
 
@@ -61,7 +61,7 @@ def _compared(
     except (RuntimeError, NotImplementedError) as error:  # what torch has no kernel for
         return PrecisionError(policy.name, why=str(error).splitlines()[0])
     result, gradient = (_apart(a, b) for a, b in zip(found, truth, strict=True))
-    fourier = any(isinstance(x, SpectralConv) for x in module.modules())
+    fourier = any(isinstance(x, NarrowsSpectrum) for x in module.modules())
     why = "no Fourier layer that it makes narrow" if policy.spectral and not fourier else ""
     return PrecisionError(policy.name, result, gradient, why)
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from opdsl.nn.points.batch import Values, numbers
+from opdsl.nn.points.batch import Values, all_values
 from opdsl.nn.points.packed import Packed
 from opdsl.nn.sphere.sampling import latitudes
 
@@ -51,6 +51,6 @@ def field_weights(
     for name, x in fields.items():
         rules = samplings.get(name, ())
         if name not in found and any(rules) and not isinstance(x, Packed):
-            weights = grid_weights(rules, numbers(x).shape[-len(rules) :])
+            weights = grid_weights(rules, all_values(x).shape[-len(rules) :])
             found |= {} if weights is None else {name: weights}
     return found

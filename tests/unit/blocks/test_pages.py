@@ -28,6 +28,18 @@ def test_a_page_names_its_source(keyword):
     assert "\nSource: " in page(keyword)
 
 
+@every_block
+def test_a_page_has_one_example(keyword):
+    assert len(OP.findall(page(keyword))) == 1
+
+
+@every_block
+def test_a_page_begins_with_a_sentence_on_one_line(keyword):
+    first, _, rest = page(keyword).partition("\n")
+    assert first.endswith(".")
+    assert rest.startswith("\n")
+
+
 @pytest.mark.parametrize(
     ("keyword", "program"), [(k, x) for k in blocks.names() for x in OP.findall(page(k))]
 )

@@ -117,7 +117,7 @@ def test_coordinates_exist_on_a_declared_grid_only(domain):
 def test_one_number_of_modes_is_needed_for_each_axis():
     found = refusal(make("spectral_conv", modes=(1, 2, 3)), of(3))
     assert (found.code, found.at) == ("OP0308", "modes")
-    assert found.message == "3 numbers of modes for 2 axes"
+    assert found.message == "`modes` has 3 entries; the domain has 2 axes"
 
 
 def test_channels_must_split_into_groups():

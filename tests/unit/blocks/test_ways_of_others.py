@@ -72,7 +72,7 @@ def test_a_layout_for_each_axis_counts_its_frequencies():
         block = make("spectral_conv", modes=2, layout=layout, bias=False)
         assert block.cost(x).params == 2 * count * 3 * 2 * 2
         assert sum(p.numel() for p in block.lower(x).parameters()) == block.cost(x).params
-    with pytest.raises(Refusal, match="3 words for 2 axes"):
+    with pytest.raises(Refusal, match="3 entries; the domain has 2 axes"):
         make("spectral_conv", modes=2, layout=("neuralop",) * 3).infer(x)
 
 

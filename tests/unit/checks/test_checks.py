@@ -113,7 +113,7 @@ def test_a_grid_that_is_divided_away_is_refused():
     assert fault.message == "too many divisions for the resolution this model promises"
 
 
-def test_the_innermost_call_of_the_users_own_files_is_to_blame():
+def test_the_innermost_call_of_the_users_own_files_is_key_to_blame():
     block = "block Mine {\n  domain D : grid\n  dim c\n  input v : D -> R^c\n"
     block += "  output w : D -> R^c\n  w = FourierLayer(v, modes = 99)\n}\n"
     fault = only(model(f"{FREE}u = Mine(a)", before=block))

@@ -8,7 +8,7 @@ from opdsl.checks.instructions import LINTS
 from opdsl.cli.explain import page
 from opdsl.compiler import check
 from opdsl.diagnostics import Source
-from opdsl.elaborate.instance import Given
+from opdsl.elaborate import Argument
 
 RING = "x: 0..1, y: 0..1, boundary = periodic, min = 33"
 ENDS = "x: 0..1, y: 0..1, boundary = dirichlet, min = 33"
@@ -226,7 +226,7 @@ def test_a_comment_for_another_model_or_another_parameter_is_not_useless():
     choice = "param n : int = 3\nu = if n == 3 then conv(a, out = 2) else a"
     text = program(f"{choice}  # op: allow(not-convergent)")
     one = Source("<--set>", "n=1")
-    given = {"n": Given(1, one.span(2, 3), one.span(0, 1))}
+    given = {"n": Argument(1, one.span(2, 3), one.span(0, 1))}
     assert check(text).diagnostics == check(text, given=given).diagnostics == ()
 
 

@@ -9,7 +9,7 @@ import pytest
 from opdsl import blocks
 from opdsl.diagnostics.codes import CODES
 from opdsl.diagnostics.suggest import nearest
-from opdsl.elaborate.domains import BOUNDARIES, CONSTRUCTORS, GRID, SAMPLINGS
+from opdsl.elaborate.bind.domains import BOUNDARIES, CONSTRUCTORS, GRID, SAMPLINGS
 from opdsl.train.config.schema import Settings
 
 ENOUGH = 0.97

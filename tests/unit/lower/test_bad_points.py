@@ -5,7 +5,7 @@ import torch
 
 import opdsl
 from opdsl import Geometry, OpError, Packed
-from opdsl.nn.points.measure import weights
+from opdsl.nn.points.measure import quadrature_weights
 
 PROGRAM = """edition 2026
 model M {
@@ -117,7 +117,7 @@ def test_samples_with_and_without_weights_are_not_mixed():
 def test_an_integral_has_the_weights_that_the_domain_declares(how):
     torch.manual_seed(0)
     model = opdsl.compile(measured(how))
-    given = Geometry(P, weights(Geometry(P), how))
+    given = Geometry(P, quadrature_weights(Geometry(P), how))
     assert not torch.equal(given.weights, torch.ones(100))
     torch.manual_seed(0)
     other = opdsl.compile(measured("given"))

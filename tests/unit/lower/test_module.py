@@ -232,12 +232,12 @@ def test_the_latest_plan_is_that_of_the_latest_call():
 
 
 def test_few_resolutions_are_remembered():
-    from opdsl.lower.module import KEPT
+    from opdsl.lower.module import CACHED_CALLS
 
     module = lower(chain(Dense(out=1)))
-    for n in range(9, 9 + 3 * KEPT):
+    for n in range(9, 9 + 3 * CACHED_CALLS):
         module(torch.zeros(1, 2, n))
-    assert len(module.calls) == KEPT
+    assert len(module.calls) == CACHED_CALLS
 
 
 def test_a_model_moved_to_another_format_is_checked_anew():

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from opdsl import Geometry, Packed
-from opdsl.nn.points.geometry import joined_places, placed_at
+from opdsl.nn.points.geometry import as_geometries, concat_coordinates
 from opdsl.nn.points.packed import Packed as Pack
 
 SIZES = (9, 4, 12, 7, 5)
@@ -38,10 +38,10 @@ class OnEach(nn.Module):
         self.seen = []
 
     def forward(self, f, P):
-        placed = placed_at(P)
+        placed = as_geometries(P)
         self.seen.append(placed)
         if isinstance(f, Pack):
-            return f.map(lambda x: self.act(x.mT, joined_places(placed, x)).mT)
+            return f.map(lambda x: self.act(x.mT, concat_coordinates(placed, x)).mT)
         where = torch.stack([x.points for x in placed]).to(f.dtype)
         return self.act(f.mT, where.expand(len(f), -1, -1)).mT
 

@@ -21,7 +21,7 @@ from opdsl.data.io.hdf5_writing import new_hdf5, write_errors
 from opdsl.data.io.safe_h5 import Hdf5Array, Hdf5File
 from opdsl.diagnostics import OpError, fault
 from opdsl.nn.points.batch import Values
-from opdsl.nn.points.geometry import Geometry, Placed
+from opdsl.nn.points.geometry import Geometries, Geometry
 from opdsl.nn.points.packed import Packed
 
 AXES = ("x", "y", "z", "t")
@@ -228,7 +228,7 @@ def _values(inside: Hdf5File, x: _Entry, rows: int) -> Values:
     return Packed(flat.T.contiguous()[None], tuple(np.diff(starts[: rows + 1]).tolist()))
 
 
-def _placed(inside: Hdf5File, place: _Place, rows: int) -> Placed:
+def _placed(inside: Hdf5File, place: _Place, rows: int) -> Geometries:
     """Where the points of the first samples are."""
     held = inside.below(place.path)
     starts = {"points": place.points} | {k: s for k, s in place.starts.items() if k in LISTS}

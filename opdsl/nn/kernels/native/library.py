@@ -29,7 +29,7 @@ from opdsl.files import only_ours, user_cache
 SOURCES = tuple(Path(__file__).with_name(x) for x in ("rows.cpp", "pairs.cpp"))
 HEADERS = tuple(Path(__file__).with_name(x) for x in ("vectors.h", "tiles.h"))
 FLAGS = ("-O3", "-march=native", "-std=c++17", "-fPIC", "-fopenmp", "-w")
-SECONDS = 120.0  # a compiler that takes longer is taken for stuck
+COMPILER_TIMEOUT = 120.0  # a compiler that takes longer is taken for stuck
 
 
 class CompilerError(Exception):
@@ -42,14 +42,14 @@ def library() -> ctypes.CDLL | None:
     if os.environ.get("OPDSL_NATIVE", "1") == "0":
         return None
     try:
-        return _loaded()
+        return _load()
     except (OSError, subprocess.SubprocessError, CompilerError) as error:
         why = _reason(error)
-        _note(f"compiled kernels are not there ({why}): torch does their work, more slowly")
+        _warn(f"compiled kernels are not there ({why}): torch does their work, more slowly")
         return None
 
 
-def _note(text: str) -> None:
+def _warn(text: str) -> None:
     # the caller's caller: the line that wanted the kernels
     warnings.warn(text, RuntimeWarning, stacklevel=4)
 
@@ -60,30 +60,32 @@ def _reason(error: Exception) -> str:
     return str(error).strip().splitlines()[0]
 
 
-def _loaded() -> ctypes.CDLL:
+def _load() -> ctypes.CDLL:
     compiler = _compiler()
-    name = f"kernels-{_key(compiler)}.so"
+    name = f"kernels-{_cache_key(compiler)}.so"
     try:
-        kept = _folder()
-        found = _from(kept / name)
+        kept = _cache_folder()
+        found = _open_cached(kept / name)
         if found is not None:
             return found
-        folder = _room(kept)
+        folder = _cache_workspace(kept)
     except (OSError, RuntimeError) as error:  # RuntimeError: the user has no home
-        return _for_now(compiler, error)
-    with folder, _alone(kept):
+        return _compile_for_process(compiler, error)
+    with folder, _exclusive(kept):
         # who had to wait for another process finds what that one has made
-        return _from(kept / name) or _put_into_cache(compiler, Path(folder.name), kept / name)
+        return _open_cached(kept / name) or _compile_into_cache(
+            compiler, Path(folder.name), kept / name
+        )
 
 
-def _room(kept: Path) -> tempfile.TemporaryDirectory[str]:
+def _cache_workspace(kept: Path) -> tempfile.TemporaryDirectory[str]:
     kept.mkdir(parents=True, exist_ok=True, mode=0o700)
     if not only_ours(kept):
         raise PermissionError(f"others may write to {kept}")
     return tempfile.TemporaryDirectory(dir=kept)
 
 
-def _from(target: Path) -> ctypes.CDLL | None:
+def _open_cached(target: Path) -> ctypes.CDLL | None:
     """None: it is not there, somebody else may have written it, or this system cannot load it."""
     if target.exists() and only_ours(target) and only_ours(target.parent):
         with suppress(OSError):
@@ -91,21 +93,21 @@ def _from(target: Path) -> ctypes.CDLL | None:
     return None
 
 
-def _put_into_cache(compiler: str, folder: Path, target: Path) -> ctypes.CDLL:
+def _compile_into_cache(compiler: str, folder: Path, target: Path) -> ctypes.CDLL:
     made = _compile(compiler, folder / "kernels.so")
     made.chmod(0o700)  # some users let their group write all that they make
     return ctypes.CDLL(str(made.replace(target)))
 
 
-def _for_now(compiler: str, error: Exception) -> ctypes.CDLL:
+def _compile_for_process(compiler: str, error: Exception) -> ctypes.CDLL:
     """A library of this process; its file goes as soon as it is loaded."""
-    _note(f"compiled kernels cannot be kept ({_reason(error)}): each process compiles them anew")
+    _warn(f"compiled kernels cannot be kept ({_reason(error)}): each process compiles them anew")
     with tempfile.TemporaryDirectory() as folder:
         return ctypes.CDLL(str(_compile(compiler, Path(folder) / "kernels.so")))
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def _exclusive(folder: Path) -> Iterator[None]:
     """Wait until no other process compiles there; the system lets go when a process dies."""
     handle = os.open(folder, os.O_RDONLY)
     try:
@@ -137,16 +139,20 @@ def _compile(compiler: str, made: Path) -> Path:
 
 def _run(compiler: str, *arguments: str) -> None:
     done = subprocess.run(  # noqa: S603  the user's own compiler, our own source
-        [compiler, *FLAGS, *arguments], capture_output=True, check=False, text=True, timeout=SECONDS
+        [compiler, *FLAGS, *arguments],
+        capture_output=True,
+        check=False,
+        text=True,
+        timeout=COMPILER_TIMEOUT,
     )
     if done.returncode:
         lines = [x for x in done.stderr.splitlines() if "error" in x]
         raise CompilerError(f"{compiler} failed: {(lines or ['no message'])[0]}")
 
 
-def _key(compiler: str) -> str:
+def _cache_key(compiler: str) -> str:
     said = subprocess.run(  # noqa: S603  the user's own compiler
-        [compiler, "--version"], capture_output=True, check=False, timeout=SECONDS
+        [compiler, "--version"], capture_output=True, check=False, timeout=COMPILER_TIMEOUT
     )
     if said.returncode:
         raise CompilerError(f"{compiler} does not tell its version")
@@ -165,5 +171,5 @@ def processor() -> str:
     return platform.machine() + "".join(sorted(told))
 
 
-def _folder() -> Path:
+def _cache_folder() -> Path:
     return user_cache() / "native"

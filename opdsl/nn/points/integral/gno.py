@@ -16,26 +16,26 @@ import torch
 from torch import Tensor, nn
 
 from opdsl.diagnostics import fault
-from opdsl.nn.grid.layout import Ends, Size
 from opdsl.nn.layers.embedding import Sinusoids
 from opdsl.nn.layers.modulate import Mlp
 from opdsl.nn.layers.pointwise import ACTIVATIONS, Linear
-from opdsl.nn.points.geometry import Geometry, Placed, sizes_of
-from opdsl.nn.points.integral.kernel_sum import Layer, Terms, kernel_sum
-from opdsl.nn.points.integral.mollifier import MOLLIFIERS, Mollifier, mass
-from opdsl.nn.points.measure import Measure, weights
-from opdsl.nn.points.neighbours.edges import along
+from opdsl.nn.points.geometry import Geometries, Geometry, point_counts
+from opdsl.nn.points.integral.kernel_sum import Terms, kernel_sum
+from opdsl.nn.points.integral.mollifier import MOLLIFIERS, Mollifier, mollifier_integral
+from opdsl.nn.points.integral.sum_terms import DenseLayer
+from opdsl.nn.points.measure import WeightRule, quadrature_weights
+from opdsl.nn.points.neighbours.edges import edge_pairs
 from opdsl.nn.points.neighbours.ghosts import Ghosts, ghosts
 from opdsl.nn.points.neighbours.pairs import Period
-from opdsl.nn.points.neighbours.search import Pairs, Rule, batched, neighbours
+from opdsl.nn.points.neighbours.search import NeighbourRule, Pairs, batch_pairs, neighbours
 from opdsl.nn.precision import no_autocast, wide
+from opdsl.nn.shapes import Ends, RaggedSizes, Size
 from opdsl.nn.sphere.sampling import latitudes
 
-KEPT = 8  # grids whose coordinates and weights are remembered
+CACHED_GRIDS = 8  # grids whose coordinates and weights are remembered
 
-_Points = tuple[Tensor, Tensor, Tensor | None]  # coordinates, values, volumes
-Kind = Literal["linear", "nonlinear", "linear_kernelonly", "nonlinear_kernelonly"]
-Ragged = tuple[Size | None, ...]
+_PointValues = tuple[Tensor, Tensor, Tensor | None]  # coordinates, values, volumes
+KernelKind = Literal["linear", "nonlinear", "linear_kernelonly", "nonlinear_kernelonly"]
 Reduction = Literal["mean", "sum", "integral"]
 
 
@@ -52,7 +52,7 @@ class Side:
 
     place: nn.Module | None = None
     cells: nn.Module | None = None
-    measure: Measure = "uniform"
+    measure: WeightRule = "uniform"
     period: Period | None = None
 
 
@@ -86,10 +86,10 @@ class Gno(nn.Module):
         here: Side,
         there: Side,
         widths: Size,
-        rule: Rule | None,
+        rule: NeighbourRule | None,
         *,
         act: str,
-        kind: Kind = "linear",
+        kind: KernelKind = "linear",
         full: bool = False,
         embedding: Sinusoids | None = None,
         mollifier: Mollifier = "none",
@@ -109,7 +109,7 @@ class Gno(nn.Module):
         self.grids: dict[tuple[object, ...], Geometry] = {}
 
     def forward(
-        self, x: Tensor, size: Size, asked: Sequence[Placed] = (), ragged: Ragged = ()
+        self, x: Tensor, size: Size, asked: Sequence[Geometries] = (), ragged: RaggedSizes = ()
     ) -> Tensor:
         """(batch, *grid, c) -> (batch, *size, out).
 
@@ -127,13 +127,13 @@ class Gno(nn.Module):
         grid = tuple(x.shape[1:-1])
         points = given.pop(0) if self.here.place is None else (self._on(self.here, grid, x),)
         queries = given.pop(0) if self.there.place is None else (self._on(self.there, size, x),)
-        points, queries = _at(points, x), _at(queries, x)
+        points, queries = _on_device(points, x), _on_device(queries, x)
         packed = ragged or (None, None)
         if max(len(points), len(queries)) == 1 and not any(packed):
             values = x.flatten(1, -2).transpose(0, 1)  # (points, batch, c)
             found = self._integral(points, queries, values, 1).transpose(0, 1)
             return found.expand(x.shape[0], -1, -1).reshape(x.shape[0], *size, found.shape[-1])
-        samples = _how_many(x, points, queries, packed)
+        samples = _sample_count(x, points, queries, packed)
         values = x if packed[0] else x.expand(samples, *x.shape[1:]).flatten(1, -2)
         found = self._integral(points, queries, values.flatten(0, 1)[:, None], samples)[:, 0]
         return found[None] if packed[1] else found.reshape(samples, *size, found.shape[-1])
@@ -144,41 +144,45 @@ class Gno(nn.Module):
         """The points of a grid."""
         key = (side, size, wide(x), x.device)
         if key not in self.grids:
-            if len(self.grids) >= KEPT:
+            if len(self.grids) >= CACHED_GRIDS:
                 self.grids.clear()
             with torch.inference_mode(mode=False):  # else a later gradient could not use it
                 like = torch.empty(0, dtype=wide(x), device=x.device)
-                self.grids[key] = _grid(side, size, like)
+                self.grids[key] = _grid_geometry(side, size, like)
         return self.grids[key]
 
-    def _integral(self, points: Placed, queries: Placed, values: Tensor, samples: int) -> Tensor:
+    def _integral(
+        self, points: Geometries, queries: Geometries, values: Tensor, samples: int
+    ) -> Tensor:
         """(points, batch, c) -> (queries, batch, out), points of all samples."""
         pairs = self._pairs(points, queries, samples)
-        y, x = _joined(points, values), _joined(queries, values)
-        y, x = _repeated(y, points, samples), _repeated(x, queries, samples)
-        weights = _weights(self.here, points, values) if self.reduction == "integral" else None
+        y, x = _concat_points(points, values), _concat_points(queries, values)
+        y, x = _repeat_for_samples(y, points, samples), _repeat_for_samples(x, queries, samples)
+        weights = (
+            _concat_weights(self.here, points, values) if self.reduction == "integral" else None
+        )
         weighed = weights is not None
-        counts = weights if weighed else _shares(points, values)
+        counts = weights if weighed else _concat_shares(points, values)
         if counts is not None:
-            counts = _repeated(counts, points, samples)
+            counts = _repeat_for_samples(counts, points, samples)
         around = ghosts(pairs)
         if around is not None:
             pairs = around.pairs
-            y, values, counts = _moved(around, y, values, counts)
+            y, values, counts = _ghost_values(around, y, values, counts)
         mollified = self._mollified(x, y, pairs)
         if counts is not None and not weighed:
             mollified = _product(counts[pairs.points], mollified)
         total = self._sum(x, y, values, counts if weighed else None, mollified, pairs)
         return self._scaled(total, pairs, mollified, x.shape[1], weighed=weighed)
 
-    def _pairs(self, points: Placed, queries: Placed, samples: int) -> Pairs:
+    def _pairs(self, points: Geometries, queries: Geometries, samples: int) -> Pairs:
         """Of all samples, numbered through the batch."""
-        points, queries = _each(points, samples), _each(queries, samples)
+        points, queries = _one_per_sample(points, samples), _one_per_sample(queries, samples)
         if self.rule is None:
-            found = [along(x, period=self.period) for x in points]
+            found = [edge_pairs(x, period=self.period) for x in points]
         else:
             found = [neighbours(p, q, self.rule) for p, q in zip(points, queries, strict=True)]
-        return batched(found, sizes_of(points), sizes_of(queries))
+        return batch_pairs(found, point_counts(points), point_counts(queries))
 
     def _mollified(self, x: Tensor, y: Tensor, pairs: Pairs) -> Tensor | None:
         """What each pair counts, with gradients to both coordinates."""
@@ -206,7 +210,7 @@ class Gno(nn.Module):
         terms = Terms(at_points, at_queries, None if alone else weighed, mollified)
         return kernel_sum(terms, pairs, self._layers(), ACTIVATIONS[self.act], full=self.full)
 
-    def _layers(self) -> list[Layer]:
+    def _layers(self) -> list[DenseLayer]:
         return [(x.weight, x.bias) for x in self.rest if isinstance(x, Linear)]
 
     def _first(self, x: Tensor, y: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
@@ -234,7 +238,7 @@ class Gno(nn.Module):
         if self.reduction == "integral":
             assert self.rule is not None
             assert self.rule.radius is not None
-            counts = counts / mass(self.mollifier, dims, self.rule.radius)
+            counts = counts / mollifier_integral(self.mollifier, dims, self.rule.radius)
         return (total / counts[:, None, None]).to(total.dtype)
 
     def extra_repr(self) -> str:
@@ -245,30 +249,30 @@ class Gno(nn.Module):
 # ------------------------------------------------------------------- points of samples
 
 
-def _at(placed: Placed, x: Tensor) -> Placed:
+def _on_device(placed: Geometries, x: Tensor) -> Geometries:
     return tuple(g.to(x.device) for g in placed)
 
 
-def _how_many(x: Tensor, points: Placed, queries: Placed, packed: Ragged) -> int:
+def _sample_count(x: Tensor, points: Geometries, queries: Geometries, packed: RaggedSizes) -> int:
     told = next((len(sizes) for sizes in packed if sizes is not None), 0)
     return told or max(x.shape[0], len(points), len(queries))
 
 
-def _each(placed: Placed, samples: int) -> Placed:
+def _one_per_sample(placed: Geometries, samples: int) -> Geometries:
     return placed * samples if len(placed) == 1 else placed
 
 
-def _joined(placed: Placed, values: Tensor) -> Tensor:
+def _concat_points(placed: Geometries, values: Tensor) -> Tensor:
     """Coordinates of the geometries there are, one behind the other."""
     return torch.cat([g.points.to(wide(values)) for g in placed])
 
 
-def _repeated(x: Tensor, placed: Placed, samples: int) -> Tensor:
+def _repeat_for_samples(x: Tensor, placed: Geometries, samples: int) -> Tensor:
     """For all samples what there is for one geometry that they share."""
     return x if len(placed) == samples else x.repeat(samples, *(1 for _ in x.shape[1:]))
 
 
-def _moved(found: Ghosts, y: Tensor, values: Tensor, weights: Tensor | None) -> _Points:
+def _ghost_values(found: Ghosts, y: Tensor, values: Tensor, weights: Tensor | None) -> _PointValues:
     """Points as they stand next to the queries, with what is there."""
     y = y[found.owners] + found.shifts.to(dtype=y.dtype, device=y.device)
     return y, values[found.owners], None if weights is None else weights[found.owners]
@@ -281,15 +285,15 @@ def _product(x: Tensor, y: Tensor | None) -> Tensor:
 # ------------------------------------------------------------------- volumes
 
 
-def _shares(placed: Placed, values: Tensor) -> Tensor | None:
+def _concat_shares(placed: Geometries, values: Tensor) -> Tensor | None:
     """What points count in a mean, one geometry behind the other; None: alike."""
     found = [x.shares for x in placed if x.shares is not None]
     return torch.cat([x.to(wide(values)) for x in found]) if found else None
 
 
-def _weights(side: Side, placed: Placed, values: Tensor) -> Tensor | None:
+def _concat_weights(side: Side, placed: Geometries, values: Tensor) -> Tensor | None:
     """The volumes of the points of the geometries, one behind the other; None: alike."""
-    found = [weights(g, side.measure, side.period) for g in placed]
+    found = [quadrature_weights(g, side.measure, side.period) for g in placed]
     told = [x.to(wide(values)) for x in found if x is not None]
     if told and len(told) < len(found):
         bare = next(i for i, x in enumerate(found) if x is None)
@@ -302,7 +306,7 @@ def _weights(side: Side, placed: Placed, values: Tensor) -> Tensor | None:
     return torch.cat(told) if told else None
 
 
-def _grid(side: Side, size: Size, like: Tensor) -> Geometry:
+def _grid_geometry(side: Side, size: Size, like: Tensor) -> Geometry:
     """The points of a grid and their volumes."""
     assert side.place is not None
     points = side.place(size=size, like=like).flatten(0, -2)
@@ -310,7 +314,7 @@ def _grid(side: Side, size: Size, like: Tensor) -> Geometry:
     return Geometry(points, cells)
 
 
-class GridCells(nn.Module):
+class GridWeights(nn.Module):
     """The weights of the trapezoidal rule; on periodic axes all are equal."""
 
     def __init__(self, lo: Ends, hi: Ends, periodic: tuple[bool, ...]) -> None:
@@ -329,7 +333,7 @@ class GridCells(nn.Module):
         return found[None, ..., None].to(dtype=like.dtype, device=like.device)
 
 
-class SphereCells(nn.Module):
+class SphereWeights(nn.Module):
     """The quadrature of the sampling in latitude, equal weights in longitude."""
 
     def __init__(self, sampling: str) -> None:

@@ -15,7 +15,9 @@ from torch import Tensor
 
 Mollifier = Literal["none", "half_cosine", "bump", "quartic", "quadratic", "octic"]
 GAP = 1e-7  # keeps the exponent of the bump finite at the radius
-NODES = 200  # of a quadrature on each of two pieces: ten digits for the bump, more for the others
+QUADRATURE_NODES = (
+    200  # of a quadrature on each of two pieces: ten digits for the bump, more for the others
+)
 
 
 def half_cosine(s: Tensor) -> Tensor:
@@ -53,23 +55,23 @@ MOLLIFIERS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-def ball(dims: int, radius: float) -> float:
+def ball_volume(dims: int, radius: float) -> float:
     """pi^(d/2) r^d / Gamma(d/2 + 1), the volume of a ball."""
     return math.pow(math.sqrt(math.pi) * radius, dims) / math.gamma(dims / 2 + 1)
 
 
-def mass(kind: Mollifier, dims: int, radius: float) -> float:
+def mollifier_integral(kind: Mollifier, dims: int, radius: float) -> float:
     """The integral of a mollifier over the ball; the volume of the ball for `none`.
 
     It is ball(d, r) d times the integral of m(t^2) t^(d - 1) over 0 < t < 1.
     """
     if kind == "none":
-        return ball(dims, radius)
-    nodes, weights = np.polynomial.legendre.leggauss(NODES)
+        return ball_volume(dims, radius)
+    nodes, weights = np.polynomial.legendre.leggauss(QUADRATURE_NODES)
     kink = math.sqrt(0.5)  # of `quadratic`
     total = 0.0
     for lo, hi in ((0.0, kink), (kink, 1.0)):
         t = lo + (hi - lo) * (nodes + 1) / 2
         values = MOLLIFIERS[kind](torch.from_numpy(t**2)).numpy() * t ** (dims - 1)
         total += float((weights * values).sum()) * (hi - lo) / 2
-    return ball(dims, radius) * dims * total
+    return ball_volume(dims, radius) * dims * total

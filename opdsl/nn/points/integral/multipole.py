@@ -10,13 +10,13 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from opdsl.nn.grid.layout import Size
 from opdsl.nn.layers.embedding import Sinusoids
 from opdsl.nn.layers.pointwise import ACTIVATIONS, Linear
-from opdsl.nn.points.geometry import Placed, sizes_of
-from opdsl.nn.points.integral.gno import Gno, Ragged, Reduction, Side
-from opdsl.nn.points.lattice import coarse
-from opdsl.nn.points.neighbours.search import Rule
+from opdsl.nn.points.geometry import Geometries, point_counts
+from opdsl.nn.points.integral.gno import Gno, Reduction, Side
+from opdsl.nn.points.lattice import coarsen
+from opdsl.nn.points.neighbours.search import NeighbourRule
+from opdsl.nn.shapes import RaggedSizes, Size
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class MultipoleLevel:
 class _LevelPoints:
     """The points of a level, and the sizes of the samples where they are packed."""
 
-    placed: Placed
+    placed: Geometries
     packed: Size | None
 
     @property
@@ -92,7 +92,7 @@ class Multipole(nn.Module):
         def kernel(radius: float) -> Gno:
             period = side.period if wrap else None
             # a point is a neighbour of itself, and of its cell, but for the last digit
-            rule = Rule(radius, period=period, nearest=True)
+            rule = NeighbourRule(radius, period=period, nearest=True)
             shown = {"embedding": embedding, "reduction": reduction}
             return Gno(side, side, widths, rule, act=act, full=full, **shown)  # type: ignore[arg-type]  # mypy joins the types of the two
 
@@ -101,7 +101,7 @@ class Multipole(nn.Module):
         self.up = nn.ModuleList(kernel(x.radius) for x in levels[1:])
         self.mix = nn.ModuleList(Linear(channels, channels, bias=False) for _ in levels[1:])
 
-    def forward(self, x: Tensor, asked: tuple[Placed, ...], ragged: Ragged = ()) -> Tensor:
+    def forward(self, x: Tensor, asked: tuple[Geometries, ...], ragged: RaggedSizes = ()) -> Tensor:
         """(batch, points, c) -> the same; of packed points (1, points, c).
 
         Args:
@@ -116,17 +116,17 @@ class Multipole(nn.Module):
         points = self._points(tuple(g.to(x.device) for g in asked[0]), len(x), ragged)
         seen = [x]
         for i, net in enumerate(self.down):
-            seen.append(act(_along(net, seen[-1], points[i], points[i + 1])))
+            seen.append(act(_kernel_integral(net, seen[-1], points[i], points[i + 1])))
         found = None
         for i in reversed(range(len(points))):
-            total = _along(self.within[i], seen[i], points[i], points[i])
+            total = _kernel_integral(self.within[i], seen[i], points[i], points[i])
             if found is not None:
-                total = total + _along(self.up[i], found, points[i + 1], points[i])
+                total = total + _kernel_integral(self.up[i], found, points[i + 1], points[i])
             found = act(total + self.mix[i - 1](seen[i])) if i else total
         assert found is not None
         return found
 
-    def _points(self, placed: Placed, batch: int, ragged: Ragged) -> list[_LevelPoints]:
+    def _points(self, placed: Geometries, batch: int, ragged: RaggedSizes) -> list[_LevelPoints]:
         """Of each level; samples with points of their own are packed on coarse levels."""
         packed = ragged[0] if ragged else None
         samples = len(packed) if packed else max(batch, len(placed))
@@ -134,11 +134,11 @@ class Multipole(nn.Module):
         placed = placed if shared or len(placed) == samples else placed * samples
         measure = self.side.measure if self.reduction == "integral" else None
         spacings = tuple(x.spacing for x in self.levels[1:])
-        each = [coarse(g, spacings, measure, self.side.period) for g in placed]
+        each = [coarsen(g, spacings, measure, self.side.period) for g in placed]
         levels = list(zip(*each, strict=True))
         return [
             _LevelPoints(placed, packed),
-            *(_LevelPoints(level, None if shared else sizes_of(level)) for level in levels),
+            *(_LevelPoints(level, None if shared else point_counts(level)) for level in levels),
         ]
 
     def extra_repr(self) -> str:
@@ -146,7 +146,7 @@ class Multipole(nn.Module):
         return ", ".join(f"{x.radius:g}" for x in self.levels)
 
 
-def _along(net: nn.Module, x: Tensor, here: _LevelPoints, there: _LevelPoints) -> Tensor:
+def _kernel_integral(net: nn.Module, x: Tensor, here: _LevelPoints, there: _LevelPoints) -> Tensor:
     """The kernel integral from one level to another."""
     ragged = (here.packed, there.packed)
     found: Tensor = net(x, there.size, (here.placed, there.placed), ragged)

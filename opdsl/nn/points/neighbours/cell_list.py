@@ -14,30 +14,30 @@ import torch
 from torch import Tensor
 
 from opdsl.nn.points.neighbours.pairs import (
-    TOUCH,
+    RADIUS_TOLERANCE,
     Candidates,
     Period,
-    closest,
-    joined_candidates,
-    sorted_pairs,
-    widest,
-    wrapped,
+    concat_candidates,
+    k_closest,
+    sort_pairs,
+    to_widest_float,
+    wrap_into_period,
 )
 
-MOST_CANDIDATES = 1 << 21  # candidates that are looked at together, unless one query has more
-MOST_CELLS = 1 << 20  # on an axis, so that the number of a cell in space fits in 60 bits
-AXES = 3  # that are cut into cells; of more the longest are, and distances decide
-CROWD = 32  # points in the fullest cell at the radius from which nearest points are looked for
-HALVINGS = 40
-WIDER = 1 + 1e-5  # a cell than the radius, so that rounding moves no neighbour two cells away
+MAX_CANDIDATES = 1 << 21  # candidates that are looked at together, unless one query has more
+MAX_CELLS = 1 << 20  # on an axis, so that the number of a cell in space fits in 60 bits
+MAX_AXES = 3  # that are cut into cells; of more the longest are, and distances decide
+MAX_CROWD = 32  # points in the fullest cell at the radius from which nearest points are looked for
+MAX_HALVINGS = 40
+CELL_SLACK = 1 + 1e-5  # a cell than the radius, so that rounding moves no neighbour two cells away
 
 
-class Cells:
+class CellList:
     """Points for searches of any radius; on a torus where there is a period."""
 
     def __init__(self, points: Tensor, period: Period | None = None) -> None:
         self.period = period
-        self.points = wrapped(widest(points), period)
+        self.points = wrap_into_period(to_widest_float(points), period)
 
     def count(self, queries: Tensor, radius: float) -> Tensor:
         """How many points are within the radius of each query."""
@@ -47,7 +47,7 @@ class Cells:
     def within(self, queries: Tensor, radius: float) -> tuple[Tensor, Tensor]:
         """The numbers of queries and of the points within their radius, sorted by both."""
         found = self._near(self._place(queries), radius)
-        return sorted_pairs(found.queries, found.points, len(self.points))
+        return sort_pairs(found.queries, found.points, len(self.points))
 
     def nearest(self, queries: Tensor, count: int) -> tuple[Tensor, Tensor]:
         """The nearest points and their distances, by balls that grow until they hold enough."""
@@ -55,17 +55,17 @@ class Cells:
         asked = torch.arange(len(queries), device=queries.device)
         radius, done = self._dense(count), [self._none()]
         while len(asked):
-            found = self._near(places[asked], radius * TOUCH)
+            found = self._near(places[asked], radius * RADIUS_TOLERANCE)
             inside = found.queries[found.distances <= radius]
             whole = torch.bincount(inside, minlength=len(asked)) >= count
             kept = whole[found.queries]
             owners = asked[found.queries[kept]]
             done.append(Candidates(owners, found.points[kept], found.distances[kept]))
             asked, radius = asked[~whole], radius * 2
-        return closest(joined_candidates(done), count, len(self.points))
+        return k_closest(concat_candidates(done), count, len(self.points))
 
     def _place(self, queries: Tensor) -> Tensor:
-        return wrapped(widest(queries), self.period)
+        return wrap_into_period(to_widest_float(queries), self.period)
 
     def _none(self) -> Candidates:
         number = torch.zeros(0, dtype=torch.int64, device=self.points.device)
@@ -75,14 +75,14 @@ class Cells:
         """The pairs in any order, with distances."""
         if not len(places) or not len(self.points):
             return self._none()
-        grid = _Grid(self.points, radius, self.period)
+        grid = _CellGrid(self.points, radius, self.period)
         parts = [self._none()]
         for owners, numbers in grid.candidates(places):
             apart = places[owners] - self.points[numbers]
             distances = self._on_torus(apart).square().sum(-1).sqrt()
             near = distances <= radius
             parts.append(Candidates(owners[near], numbers[near], distances[near]))
-        return joined_candidates(parts)
+        return concat_candidates(parts)
 
     def _on_torus(self, apart: Tensor) -> Tensor:
         if self.period is None:
@@ -97,17 +97,17 @@ class Cells:
         """A radius at which no cell is crowded, so that the first balls are cheap."""
         lo, hi = self.points.amin(0), self.points.amax(0)
         extent = (hi - lo).max().item()
-        radius = extent * (count / len(self.points)) ** (1 / min(AXES, self.points.shape[1]))
-        for _ in range(HALVINGS):
-            grid = _Grid(self.points, radius, self.period) if radius > 0 else None
-            if grid is None or grid.fullest <= CROWD + 8 * count:
+        radius = extent * (count / len(self.points)) ** (1 / min(MAX_AXES, self.points.shape[1]))
+        for _ in range(MAX_HALVINGS):
+            grid = _CellGrid(self.points, radius, self.period) if radius > 0 else None
+            if grid is None or grid.fullest <= MAX_CROWD + 8 * count:
                 break
             radius /= 2
         # all points in one place: any radius would do, and the balls grow
         return radius or 1.0
 
 
-class _Grid:
+class _CellGrid:
     """Points sorted by the cell they lie in; cells are not smaller than the radius."""
 
     def __init__(self, points: Tensor, radius: float, period: Period | None) -> None:
@@ -116,9 +116,9 @@ class _Grid:
         spans = (ends[1] - ends[0]).tolist()
         periods = period or (None,) * len(spans)
         # an axis that does not close comes last: on it the cells of a query are one run of numbers
-        longest = sorted(range(len(spans)), key=lambda i: -spans[i])[:AXES]
+        longest = sorted(range(len(spans)), key=lambda i: -spans[i])[:MAX_AXES]
         self.axes = sorted(longest, key=lambda i: periods[i] is None)
-        self.cuts = [_Cut(ends[0, i].item(), spans[i], radius, periods[i]) for i in self.axes]
+        self.cuts = [_CellAxis(ends[0, i].item(), spans[i], radius, periods[i]) for i in self.axes]
         codes = self._code(
             [cut.cell(points[:, i]) for i, cut in zip(self.axes, self.cuts, strict=True)]
         )
@@ -137,9 +137,9 @@ class _Grid:
         at = 0
         while at < len(places):
             before = int(total[at - 1]) if at else 0
-            end = max(at + 1, int(torch.searchsorted(total, before + MOST_CANDIDATES, right=True)))
+            end = max(at + 1, int(torch.searchsorted(total, before + MAX_CANDIDATES, right=True)))
             block = slice(at, end)
-            runs, steps = _expanded(sizes[block].flatten())
+            runs, steps = _run_indices(sizes[block].flatten())
             owners = torch.div(runs, sizes.shape[1], rounding_mode="floor") + at
             yield owners, self.order[first[block].flatten()[runs] + steps]
             at = end
@@ -167,7 +167,7 @@ class _Grid:
         return code
 
 
-class _Cut:
+class _CellAxis:
     """An axis cut into cells.
 
     On an axis that closes, cells fill the period; on another there is an empty one at each end,
@@ -177,12 +177,12 @@ class _Cut:
     def __init__(self, lo: float, span: float, radius: float, period: float | None) -> None:
         self.period = period
         if period is not None:
-            fit = int(min(MOST_CELLS, period / (radius * WIDER)))
+            fit = int(min(MAX_CELLS, period / (radius * CELL_SLACK)))
             # of two, each would be the neighbour of the other from both sides
             self.lo, self.count = 0.0, fit if fit >= 3 else 1
             self.width = period / self.count
             return
-        self.lo, self.width = lo, max(radius * WIDER, span / (MOST_CELLS - 8))
+        self.lo, self.width = lo, max(radius * CELL_SLACK, span / (MAX_CELLS - 8))
         self.count = int(span / self.width) + 5
 
     def cell(self, x: Tensor) -> Tensor:
@@ -205,7 +205,7 @@ class _Cut:
         return [torch.remainder(cell + i, self.count) for i in (-1, 0, 1)]
 
 
-def _expanded(sizes: Tensor) -> tuple[Tensor, Tensor]:
+def _run_indices(sizes: Tensor) -> tuple[Tensor, Tensor]:
     """Run i `sizes[i]` times, and 0, 1, 2 ... in each."""
     runs = torch.repeat_interleave(torch.arange(len(sizes), device=sizes.device), sizes)
     starts = sizes.cumsum(0) - sizes

@@ -12,20 +12,22 @@ from torch import Tensor
 
 from opdsl.diagnostics import OpError, fault
 from opdsl.nn.points.geometry import Geometry
-from opdsl.nn.points.neighbours.pairs import Period, sorted_pairs
-from opdsl.nn.points.neighbours.search import Pairs, moved
+from opdsl.nn.points.neighbours.pairs import Period, sort_pairs
+from opdsl.nn.points.neighbours.search import Pairs, with_shifts
 
 
 # numbers of points are no arithmetic that could be traced
 @torch.compiler.disable  # type: ignore[untyped-decorator]  # torch does not type it
-def along(geometry: Geometry, *, lonely: bool = False, period: Period | None = None) -> Pairs:
+def edge_pairs(
+    geometry: Geometry, *, allow_isolated: bool = False, period: Period | None = None
+) -> Pairs:
     """The points from which an edge leads to each point; each edge once.
 
     Where no edges are given, all corners of a cell are neighbours of each other.
 
     Args:
         geometry: of one sample.
-        lonely: whether there may be points to which no edge leads.
+        allow_isolated: whether there may be points to which no edge leads.
         period: for each axis the length after which space repeats, None where it does not: an
             edge is the short way around.
 
@@ -35,12 +37,12 @@ def along(geometry: Geometry, *, lonely: bool = False, period: Period | None = N
     """
     edges, n = _edges(geometry), len(geometry)
     if len(edges) and (int(edges.min()) < 0 or int(edges.max()) >= n):
-        raise _astray(edges, n)
+        raise _edges_out_of_range(edges, n)
     keys = torch.unique(edges[:, 1] * n + edges[:, 0])
-    queries, points = sorted_pairs(keys // n, keys % n, n)
+    queries, points = sort_pairs(keys // n, keys % n, n)
     counts = torch.bincount(queries, minlength=n)
     alone = int((counts == 0).sum())
-    if alone and not lonely:
+    if alone and not allow_isolated:
         raise fault(
             "OP0908",
             f"no edge leads to {alone} of {n} points",
@@ -49,7 +51,7 @@ def along(geometry: Geometry, *, lonely: bool = False, period: Period | None = N
             file="edges",
         )
     found = Pairs(points, queries, counts, torch.cat((counts.new_zeros(1), counts.cumsum(0))))
-    return moved(found, geometry.points.detach(), geometry.points.detach(), period)
+    return with_shifts(found, geometry.points.detach(), geometry.points.detach(), period)
 
 
 def _edges(geometry: Geometry) -> Tensor:
@@ -67,7 +69,7 @@ def _edges(geometry: Geometry) -> Tensor:
     return torch.cat([cells[:, list(pair)] for pair in permutations(corners, 2)])
 
 
-def _astray(edges: Tensor, n: int) -> OpError:
+def _edges_out_of_range(edges: Tensor, n: int) -> OpError:
     wrong = int(((edges < 0) | (edges >= n)).any(1).sum())
     return fault(
         "OP0907",

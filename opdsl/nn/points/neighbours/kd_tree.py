@@ -13,21 +13,29 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from opdsl.nn.points.neighbours.pairs import TOUCH, Candidates, Period, closest, wrapped
+from opdsl.nn.points.neighbours.pairs import (
+    RADIUS_TOLERANCE,
+    Candidates,
+    Period,
+    k_closest,
+    wrap_into_period,
+)
 
 if TYPE_CHECKING:
     from scipy.spatial import cKDTree
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+_Floats = NDArray[np.float64]
+_Ints = NDArray[np.int64]
 
-LEAF = 8  # points in a leaf: the fastest of 8, 16, 32, 64 for 4000 and 200,000 points
-MOST_TOGETHER = 1 << 24  # pairs that are searched together, where the density is even
+LEAF_SIZE = 8  # points in a leaf: the fastest of 8, 16, 32, 64 for 4000 and 200,000 points
+MAX_PAIRS_PER_BLOCK = 1 << 24  # pairs that are searched together, where the density is even
 SAMPLE = 256  # queries by which the number of pairs is estimated
-SPARE = 8  # times as many points behind the k-th are looked at while they are as far as it is
+SPARE_FACTOR = (
+    8  # times as many points behind the k-th are looked at while they are as far as it is
+)
 
 
-class Tree:
+class KdTree:
     """A k-d tree of the points; on a torus where there is a period."""
 
     def __init__(self, points: Tensor, period: Period | None = None) -> None:
@@ -62,39 +70,39 @@ class Tree:
         while len(asked):
             k = min(self.n, count + spare)
             far, near = map(np.asarray, self.tree.query(places[asked], k=range(1, k + 1)))
-            whole = (far[:, -1] > far[:, count - 1] * TOUCH) | (k == self.n)
-            found = _picked(near[whole], far[whole], count, self.n)
+            whole = (far[:, -1] > far[:, count - 1] * RADIUS_TOLERANCE) | (k == self.n)
+            found = _resolve_ties(near[whole], far[whole], count, self.n)
             numbers[asked[whole]], distances[asked[whole]] = found
-            asked, spare = asked[~whole], spare * SPARE
+            asked, spare = asked[~whole], spare * SPARE_FACTOR
         return torch.from_numpy(numbers), torch.from_numpy(distances)
 
     def _rows(self, queries: Tensor, radius: float) -> int:
         """Queries of a block: all of them unless there are very many pairs."""
-        if len(queries) * self.n <= MOST_TOGETHER:
+        if len(queries) * self.n <= MAX_PAIRS_PER_BLOCK:
             return max(1, len(queries))
         some = queries[:: -(-len(queries) // SAMPLE)]
         each = self.count(some, radius).double().mean().item()
-        return max(1, min(len(queries), int(MOST_TOGETHER / max(each, 1))))
+        return max(1, min(len(queries), int(MAX_PAIRS_PER_BLOCK / max(each, 1))))
 
-    def _numbers(self, x: Tensor) -> Floats:
-        return wrapped(x.detach().double(), self.period).numpy()
+    def _numbers(self, x: Tensor) -> _Floats:
+        return wrap_into_period(x.detach().double(), self.period).numpy()
 
-    def _tree(self, numbers: Floats) -> cKDTree:
+    def _tree(self, numbers: _Floats) -> cKDTree:
         from scipy.spatial import cKDTree
 
         box = None if self.period is None else [p or 0.0 for p in self.period]
-        return cKDTree(numbers, leafsize=LEAF, boxsize=box)  # type: ignore[arg-type]  # stubs know None only
+        return cKDTree(numbers, leafsize=LEAF_SIZE, boxsize=box)  # type: ignore[arg-type]  # stubs know None only
 
 
-def _picked(near: Ints, far: Floats, count: int, points: int) -> tuple[Ints, Floats]:
+def _resolve_ties(near: _Ints, far: _Floats, count: int, points: int) -> tuple[_Ints, _Floats]:
     """Of the nearest (m, k), with all that are as far as the last of `count`, these: (m, count)."""
-    tied = (far[:, count:] <= far[:, count - 1 : count] * TOUCH).any(1)
+    tied = (far[:, count:] <= far[:, count - 1 : count] * RADIUS_TOLERANCE).any(1)
     order = np.argsort(near[:, :count], axis=1)
     numbers = np.take_along_axis(near[:, :count], order, 1)
     distances = np.take_along_axis(far[:, :count], order, 1)
     if tied.any():
         owners = torch.arange(int(tied.sum())).repeat_interleave(far.shape[1])
         flat = (torch.from_numpy(x[tied].ravel()) for x in (near, far))
-        found = closest(Candidates(owners, *flat), count, points)
+        found = k_closest(Candidates(owners, *flat), count, points)
         numbers[tied], distances[tied] = (x.numpy() for x in found)
     return numbers, distances

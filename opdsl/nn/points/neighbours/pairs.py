@@ -14,7 +14,7 @@ from torch import Tensor
 
 # a point at exactly the radius is a neighbour, whatever rounding makes of the distance: on a grid
 # whose step divides the radius there are many. Points equally far by this are equally far.
-TOUCH = 1 + 1e-6
+RADIUS_TOLERANCE = 1 + 1e-6
 
 Period = tuple[float | None, ...]
 
@@ -28,7 +28,7 @@ class Candidates:
     distances: Tensor
 
 
-class Search(Protocol):
+class NeighbourSearch(Protocol):
     """Points, prepared for queries."""
 
     def count(self, queries: Tensor, radius: float) -> Tensor:
@@ -44,20 +44,23 @@ class Search(Protocol):
         """
 
 
-def widest(x: Tensor) -> Tensor:
+def to_widest_float(x: Tensor) -> Tensor:
     """Coordinates in float64 where the device has it."""
     return x.detach().float() if x.device.type == "mps" else x.detach().double()
 
 
-def wrapped(x: Tensor, period: Period | None) -> Tensor:
+def wrap_into_period(x: Tensor, period: Period | None) -> Tensor:
     """Coordinates moved by whole periods into [0, period) on the axes that have one."""
     if period is None:
         return x
-    columns = [c if p is None else _into(c, p) for c, p in zip(x.unbind(-1), period, strict=True)]
+    columns = [
+        c if p is None else _wrap_coordinate(c, p)
+        for c, p in zip(x.unbind(-1), period, strict=True)
+    ]
     return torch.stack(columns, -1)
 
 
-def short_way(step: Tensor, period: Period | None) -> Tensor:
+def minimum_image(step: Tensor, period: Period | None) -> Tensor:
     """Differences of coordinates, (..., d), each moved by whole periods to be the shortest."""
     if period is None:
         return step
@@ -65,13 +68,13 @@ def short_way(step: Tensor, period: Period | None) -> Tensor:
     return torch.stack([s if p is None else s - p * torch.round(s / p) for s, p in columns], -1)
 
 
-def _into(x: Tensor, period: float) -> Tensor:
+def _wrap_coordinate(x: Tensor, period: float) -> Tensor:
     moved = torch.remainder(x, period)
     # a tiny negative number is rounded up to the period itself
     return torch.where(moved >= period, torch.zeros_like(moved), moved)
 
 
-def sorted_pairs(queries: Tensor, points: Tensor, count: int) -> tuple[Tensor, Tensor]:
+def sort_pairs(queries: Tensor, points: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """The same pairs, sorted by query, then by point; `count` points there are."""
     key = queries * max(1, count) + points
     if key.device.type == "cpu":
@@ -82,7 +85,7 @@ def sorted_pairs(queries: Tensor, points: Tensor, count: int) -> tuple[Tensor, T
     return owners, key - owners * max(1, count)
 
 
-def closest(found: Candidates, count: int, points: int) -> tuple[Tensor, Tensor]:
+def k_closest(found: Candidates, count: int, points: int) -> tuple[Tensor, Tensor]:
     """Of candidates the `count` nearest of each query.
 
     Args:
@@ -101,9 +104,9 @@ def closest(found: Candidates, count: int, points: int) -> tuple[Tensor, Tensor]
     )
     rows = sizes.cumsum(0) - sizes
     last = found.distances[order][rows + count - 1][owner]
-    near = found.distances[order] <= last * TOUCH
+    near = found.distances[order] <= last * RADIUS_TOLERANCE
     order, owner, last = order[near], owner[near], last[near]
-    tied = found.distances[order] * TOUCH >= last
+    tied = found.distances[order] * RADIUS_TOLERANCE >= last
     key = (owner * 2 + tied) * points + found.points[order]
     by_rank = torch.argsort(key)
     order, owner = order[by_rank], owner[by_rank]
@@ -115,7 +118,7 @@ def closest(found: Candidates, count: int, points: int) -> tuple[Tensor, Tensor]
     return found.points[kept].reshape(shape), found.distances[kept].reshape(shape)
 
 
-def joined_candidates(parts: list[Candidates]) -> Candidates:
+def concat_candidates(parts: list[Candidates]) -> Candidates:
     """All pairs, one part after the other."""
     return Candidates(
         torch.cat([x.queries for x in parts]),

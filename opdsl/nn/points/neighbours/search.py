@@ -16,19 +16,19 @@ import torch
 from torch import Tensor
 
 from opdsl.diagnostics import OpError, fault
-from opdsl.nn.byte_lru_cache import Kept
+from opdsl.nn.byte_lru_cache import ByteLRUCache
 from opdsl.nn.points.geometry import Geometry
-from opdsl.nn.points.neighbours.cell_list import Cells
-from opdsl.nn.points.neighbours.kd_tree import Tree
-from opdsl.nn.points.neighbours.pairs import TOUCH, Period, Search, sorted_pairs
+from opdsl.nn.points.neighbours.cell_list import CellList
+from opdsl.nn.points.neighbours.kd_tree import KdTree
+from opdsl.nn.points.neighbours.pairs import RADIUS_TOLERANCE, NeighbourSearch, Period, sort_pairs
 
-MOST_PAIRS = 1 << 28  # of one search; their numbers alone take 4 GiB
+MAX_PAIRS = 1 << 28  # of one search; their numbers alone take 4 GiB
 SAMPLE = 256  # queries by which the number of pairs is estimated
-USUAL = 32  # neighbours, for a radius that is advised
+USUAL_NEIGHBOURS = 32  # neighbours, for a radius that is advised
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class NeighbourRule:
     """What a neighbour is.
 
     Attributes:
@@ -38,14 +38,14 @@ class Rule:
         period: for each axis the length after which space repeats, None where it does not.
             Distances are those on the torus; coordinates may lie anywhere.
         nearest: whether a query that has none takes the nearest point.
-        lonely: whether a query may have none.
+        allow_isolated: whether a query may have none.
     """
 
     radius: float | None
     count: int | None = None
     period: Period | None = None
     nearest: bool = False
-    lonely: bool = False
+    allow_isolated: bool = False
 
     def __post_init__(self) -> None:
         assert self.radius is not None or self.count is not None
@@ -77,22 +77,22 @@ class Pairs:
         return len(self.points)
 
 
-KEPT_PAIRS = Kept[Pairs](lambda x: (x.points, x.queries, x.counts, x.rows, x.images))
+PAIR_CACHE = ByteLRUCache[Pairs](lambda x: (x.points, x.queries, x.counts, x.rows, x.images))
 
 
 # a search is no arithmetic that could be traced
 @torch.compiler.disable  # type: ignore[untyped-decorator]  # torch does not type it
-def neighbours(points: Geometry, queries: Geometry, rule: Rule) -> Pairs:
+def neighbours(points: Geometry, queries: Geometry, rule: NeighbourRule) -> Pairs:
     """The neighbours of each query among the points; found once for each pair of geometries.
 
     Raises:
         OpError: as `search`.
     """
     key = (points.key, queries.key, rule, points.points.device)
-    return KEPT_PAIRS.get(key, lambda: search(points.points, queries.points, rule))
+    return PAIR_CACHE.get(key, lambda: search(points.points, queries.points, rule))
 
 
-def batched(found: Sequence[Pairs], points: Sequence[int], queries: Sequence[int]) -> Pairs:
+def batch_pairs(found: Sequence[Pairs], points: Sequence[int], queries: Sequence[int]) -> Pairs:
     """The pairs of all samples, numbered in the packed batch.
 
     Args:
@@ -101,7 +101,7 @@ def batched(found: Sequence[Pairs], points: Sequence[int], queries: Sequence[int
     """
     if len(found) == 1:
         return found[0]
-    of_points, of_queries, of_pairs = (_starts(x) for x in (points, queries, map(len, found)))
+    of_points, of_queries, of_pairs = (_offsets(x) for x in (points, queries, map(len, found)))
     some = list(zip(found, of_points, of_queries, of_pairs, strict=True))
     whole = Pairs(
         torch.cat([x.points + at for x, at, _, _ in some]),
@@ -112,14 +112,14 @@ def batched(found: Sequence[Pairs], points: Sequence[int], queries: Sequence[int
     tables = [(x.images, x.shifts) for x in found if x.images is not None and x.shifts is not None]
     if len(tables) < len(found):
         return whole
-    starts = _starts(len(x) for _, x in tables)
+    starts = _offsets(len(x) for _, x in tables)
     images = torch.cat([x + at for (x, _), at in zip(tables, starts, strict=True)])
     shifts = torch.cat([x for _, x in tables])
     return Pairs(whole.points, whole.queries, whole.counts, whole.rows, images, shifts)
 
 
 @torch.compiler.disable  # type: ignore[untyped-decorator]  # as above
-def search(points: Tensor, queries: Tensor, rule: Rule) -> Pairs:
+def search(points: Tensor, queries: Tensor, rule: NeighbourRule) -> Pairs:
     """The same of coordinates (n, d) and (m, d), not kept.
 
     Raises:
@@ -131,10 +131,10 @@ def search(points: Tensor, queries: Tensor, rule: Rule) -> Pairs:
     with torch.inference_mode(mode=False), torch.no_grad():
         points, queries = points.detach().clone(), queries.detach().clone()
         if len(queries) and not len(points):
-            raise _empty(len(queries))
-        kind = Tree if points.device.type == "cpu" else Cells
-        made: Search = kind(points, rule.period)
-        return _paired(points, queries, rule, *_found(made, len(points), queries, rule))
+            raise _no_points(len(queries))
+        kind = KdTree if points.device.type == "cpu" else CellList
+        made: NeighbourSearch = kind(points, rule.period)
+        return _as_pairs(points, queries, rule, *_matches(made, len(points), queries, rule))
 
 
 def check_finite(*coordinates: Tensor) -> None:
@@ -153,50 +153,56 @@ def check_finite(*coordinates: Tensor) -> None:
 # ------------------------------------------------------------------------ parts
 
 
-def _starts(sizes: Iterable[int]) -> list[int]:
+def _offsets(sizes: Iterable[int]) -> list[int]:
     return [0, *accumulate(sizes)][:-1]
 
 
-def _found(made: Search, n: int, queries: Tensor, rule: Rule) -> tuple[Tensor, Tensor]:
+def _matches(
+    made: NeighbourSearch, n: int, queries: Tensor, rule: NeighbourRule
+) -> tuple[Tensor, Tensor]:
     """The numbers of queries and of points, sorted."""
     if not len(queries):
         none = torch.zeros(0, dtype=torch.int64, device=queries.device)
         return none, none
     if rule.count is not None:
-        owners, numbers = _nearest(made, n, queries, rule)
+        owners, numbers = _nearest_pairs(made, n, queries, rule)
     else:
         assert rule.radius is not None
-        _check_room(made, n, queries, rule.radius)
-        owners, numbers = made.within(queries, rule.radius * TOUCH)
+        _check_pair_count(made, n, queries, rule.radius)
+        owners, numbers = made.within(queries, rule.radius * RADIUS_TOLERANCE)
     alone = (torch.bincount(owners, minlength=len(queries)) == 0).nonzero()[:, 0]
-    if not len(alone) or rule.lonely:
+    if not len(alone) or rule.allow_isolated:
         return owners, numbers
     closest, distances = made.nearest(queries[alone], 1)
     if not rule.nearest:
-        raise _lonely(len(alone), len(queries), rule, distances.max().item())
-    return sorted_pairs(torch.cat((owners, alone)), torch.cat((numbers, closest[:, 0])), n)
+        raise _no_neighbours(len(alone), len(queries), rule, distances.max().item())
+    return sort_pairs(torch.cat((owners, alone)), torch.cat((numbers, closest[:, 0])), n)
 
 
-def _nearest(made: Search, n: int, queries: Tensor, rule: Rule) -> tuple[Tensor, Tensor]:
+def _nearest_pairs(
+    made: NeighbourSearch, n: int, queries: Tensor, rule: NeighbourRule
+) -> tuple[Tensor, Tensor]:
     """The pairs of the `rule.count` nearest, without those beyond the radius."""
     assert rule.count is not None
     if rule.radius is None and n < rule.count:
-        raise _few(rule.count, n)
+        raise _too_few_points(rule.count, n)
     numbers, distances = made.nearest(queries, min(rule.count, n))
     owners = torch.arange(len(queries), device=queries.device)[:, None].expand_as(numbers)
     if rule.radius is None:
         return owners.flatten(), numbers.flatten()
-    near = distances <= rule.radius * TOUCH
+    near = distances <= rule.radius * RADIUS_TOLERANCE
     return owners[near], numbers[near]
 
 
-def _paired(points: Tensor, queries: Tensor, rule: Rule, owners: Tensor, numbers: Tensor) -> Pairs:
+def _as_pairs(
+    points: Tensor, queries: Tensor, rule: NeighbourRule, owners: Tensor, numbers: Tensor
+) -> Pairs:
     counts = torch.bincount(owners, minlength=len(queries))
     rows = torch.cat((counts.new_zeros(1), counts.cumsum(0)))
-    return moved(Pairs(numbers, owners, counts, rows), points, queries, rule.period)
+    return with_shifts(Pairs(numbers, owners, counts, rows), points, queries, rule.period)
 
 
-def moved(pairs: Pairs, points: Tensor, queries: Tensor, period: Period | None) -> Pairs:
+def with_shifts(pairs: Pairs, points: Tensor, queries: Tensor, period: Period | None) -> Pairs:
     """The pairs, with the whole periods by which each point is moved next to its query."""
     if period is None or not any(period):
         return pairs
@@ -212,36 +218,36 @@ def moved(pairs: Pairs, points: Tensor, queries: Tensor, period: Period | None) 
     return replace(pairs, images=images, shifts=moves * lengths.to(moves.device))
 
 
-def _check_room(made: Search, n: int, queries: Tensor, radius: float) -> None:
+def _check_pair_count(made: NeighbourSearch, n: int, queries: Tensor, radius: float) -> None:
     """Refuse a radius that catches nearly everything of very many points (OP0909)."""
     m = len(queries)
-    if m * n <= MOST_PAIRS:
+    if m * n <= MAX_PAIRS:
         return
     some = queries[:: -(-m // SAMPLE)]
-    pairs = round(made.count(some, radius * TOUCH).double().mean().item() * m)
-    if pairs > MOST_PAIRS:
-        usual = made.nearest(some, min(USUAL, n))[1].amax(1).median().item()
-        raise _many(pairs, n, m, radius, usual)
+    pairs = round(made.count(some, radius * RADIUS_TOLERANCE).double().mean().item() * m)
+    if pairs > MAX_PAIRS:
+        usual = made.nearest(some, min(USUAL_NEIGHBOURS, n))[1].amax(1).median().item()
+        raise _too_many_pairs(pairs, n, m, radius, usual)
 
 
-def _many(pairs: int, n: int, m: int, radius: float, usual: float) -> OpError:
+def _too_many_pairs(pairs: int, n: int, m: int, radius: float, usual: float) -> OpError:
     return fault(
         "OP0909",
         f"within radius {radius:g} there are about {pairs:.2g} pairs of {n} points and {m} queries",
         notes=(
             f"their numbers alone would take {pairs * 16 / 2**30:.0f} GiB",
-            f"at most {MOST_PAIRS:.2g} pairs are searched",
+            f"at most {MAX_PAIRS:.2g} pairs are searched",
             f"each query has about {pairs // m} neighbours",
         ),
         helps=(
-            f"take a smaller radius: {usual:.2g} gives about {USUAL} neighbours",
+            f"take a smaller radius: {usual:.2g} gives about {USUAL_NEIGHBOURS} neighbours",
             "check the unit of the coordinates against that of the radius",
         ),
         file="points",
     )
 
 
-def _few(count: int, n: int) -> OpError:
+def _too_few_points(count: int, n: int) -> OpError:
     return fault(
         "OP0908",
         f"{count} neighbours of each query are asked for, but there are {n} points",
@@ -250,7 +256,7 @@ def _few(count: int, n: int) -> OpError:
     )
 
 
-def _empty(queries: int) -> OpError:
+def _no_points(queries: int) -> OpError:
     return fault(
         "OP0907",
         f"there are no points that {queries} queries could have as neighbours",
@@ -259,20 +265,20 @@ def _empty(queries: int) -> OpError:
     )
 
 
-def _lonely(alone: int, count: int, rule: Rule, needed: float) -> OpError:
+def _no_neighbours(alone: int, count: int, rule: NeighbourRule, needed: float) -> OpError:
     return fault(
         "OP0908",
         f"{alone} of {count} query points have no neighbours within radius {rule.radius:g}",
         notes=("a kernel integral over no points would be zero in silence",),
         helps=(
-            f"take a radius of at least {_above(needed)}",
+            f"take a radius of at least {_round_up(needed)}",
             "or take the nearest point: `gno(..., empty = nearest)`",
         ),
         file="points",
     )
 
 
-def _above(x: float) -> str:
+def _round_up(x: float) -> str:
     """The number with four digits, rounded up."""
     digit = 10.0 ** (math.floor(math.log10(x)) - 3)
     return f"{math.ceil(x / digit) * digit:.4g}"

@@ -8,7 +8,7 @@ import torch
 
 from opdsl import Geometry, OpError, Packed
 from opdsl.data import FieldRequest, Fields, PointsRequest, bind_fields
-from opdsl.nn.points.measure import weights
+from opdsl.nn.points.measure import quadrature_weights
 
 SIZES = (5, 3, 7)
 
@@ -292,7 +292,7 @@ def test_points_stand_for_what_the_program_declares():
     held = fields()
     got = bound(held, sites=(PointsRequest("P", 2, shared=False, measure="voronoi"),)).weights["p"]
     for part, place in zip(got.parts, held.places["body"], strict=True):
-        torch.testing.assert_close(part[0], weights(place, "voronoi"))
+        torch.testing.assert_close(part[0], quadrature_weights(place, "voronoi"))
     assert bound(held, sites=(PointsRequest("P", 2, shared=False, measure="given"),)).weights == {}
 
 

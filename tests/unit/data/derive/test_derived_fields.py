@@ -17,7 +17,7 @@ from opdsl.data.io.formats import points
 from opdsl.data.io.mesh_set import as_fields
 from opdsl.data.io.meshes import Mesh
 from opdsl.diagnostics import OpError
-from opdsl.nn.points.batch import each
+from opdsl.nn.points.batch import split_samples
 
 
 def blobs(count=2, width=0.4, *, alike=False):
@@ -224,7 +224,7 @@ def test_a_transport_is_on_one_grid_for_all_samples(tmp_path):
 def test_normals_may_be_a_field(tmp_path):
     held = filed(tmp_path / "a.h5", blobs(1, 0.5))
     raw, found = add_transport(held, normals="v")
-    v = next(iter(each(held.values["v"]))).T.double().numpy()
+    v = next(iter(split_samples(held.values["v"]))).T.double().numpy()
     want = np.cross(v[found[0].encode], torus_normals(found[0].size).reshape(-1, 3)).T
     assert raw.values["cross"][0].flatten(1).numpy() == pytest.approx(want, abs=1e-6)
     refused("OP0611", add_transport, held, normals="p")

@@ -9,7 +9,17 @@ import torch
 
 import opdsl
 from opdsl import OpError
-from opdsl.lower.exported import FORMATS, Call, Free, Subject, aoti, example, export, onnx, pt2
+from opdsl.lower.exported import (
+    FORMATS,
+    ExportCall,
+    Free,
+    Subject,
+    aoti,
+    example,
+    export,
+    onnx,
+    pt2,
+)
 
 FNO = """edition 2026
 from std.fourier import FourierLayer
@@ -81,10 +91,10 @@ def test_a_file_computes_the_same_at_resolutions_and_batches_that_were_not_trace
     tmp_path, dtype, limit
 ):
     held = subject(FNO, dtype)
-    report = export(held, Call(example(held.graph), 2), tmp_path / "m.pt2")
+    report = export(held, ExportCall(example(held.graph), 2), tmp_path / "m.pt2")
     assert report.inputs == {"a": (None, 2, None, None)}
     assert len({str(x) for x in report.calls}) == 3
-    run = pt2.opened(report.path)
+    run = pt2.open_file(report.path)
     for size, batch in (((12, 12), 1), ((31, 40), 4)):
         a = torch.randn(batch, 2, *size, dtype=dtype, generator=torch.Generator().manual_seed(1))
         with torch.no_grad():
@@ -94,10 +104,10 @@ def test_a_file_computes_the_same_at_resolutions_and_batches_that_were_not_trace
 
 def test_a_file_for_one_size_refuses_others(tmp_path):
     held = subject(FNO)
-    report = export(held, Call({"D": (16, 17)}, 2), tmp_path / "m.pt2", fixed=True)
+    report = export(held, ExportCall({"D": (16, 17)}, 2), tmp_path / "m.pt2", fixed=True)
     assert report.inputs == {"a": (2, 2, 16, 17)}
     with pytest.raises((AssertionError, RuntimeError)):
-        pt2.opened(report.path)((torch.randn(2, 2, 17, 17),))
+        pt2.open_file(report.path)((torch.randn(2, 2, 17, 17),))
 
 
 def test_a_file_that_differs_is_not_kept(tmp_path, monkeypatch):
@@ -106,9 +116,9 @@ def test_a_file_that_differs_is_not_kept(tmp_path, monkeypatch):
     def wrong(_):
         return lambda given: (held.operator(*given) * 1.001,)
 
-    monkeypatch.setitem(FORMATS, "pt2", replace(FORMATS["pt2"], opened=wrong))
+    monkeypatch.setitem(FORMATS, "pt2", replace(FORMATS["pt2"], open_file=wrong))
     with pytest.raises(OpError) as caught:
-        export(held, Call(example(held.graph), 2), tmp_path / "m.pt2")
+        export(held, ExportCall(example(held.graph), 2), tmp_path / "m.pt2")
     assert caught.value.diagnostics[0].code == "OP0651"
     assert list(tmp_path.iterdir()) == []
 
@@ -116,7 +126,7 @@ def test_a_file_that_differs_is_not_kept(tmp_path, monkeypatch):
 def test_a_model_on_points_is_refused(tmp_path):
     held = subject(POINTS)
     with pytest.raises(OpError) as caught:
-        export(held, Call({}, 2), tmp_path / "m.pt2")
+        export(held, ExportCall({}, 2), tmp_path / "m.pt2")
     assert caught.value.diagnostics[0].code == "OP0650"
     assert list(tmp_path.iterdir()) == []
 
@@ -124,10 +134,10 @@ def test_a_model_on_points_is_refused(tmp_path):
 @runtime
 def test_onnxruntime_computes_the_same_at_sizes_that_were_not_traced(tmp_path):
     held = subject(FNO)
-    report = export(held, Call(example(held.graph), 2), tmp_path / "m.onnx", kind="onnx")
+    report = export(held, ExportCall(example(held.graph), 2), tmp_path / "m.onnx", kind="onnx")
     assert report.inputs == {"a": (None, 2, None, None)}
     assert len({str(x) for x in report.calls}) == 3
-    run = onnx.opened(report.path)
+    run = onnx.open_file(report.path)
     for size, batch in (((12, 12), 1), ((31, 40), 4)):
         a = torch.randn(batch, 2, *size, generator=torch.Generator().manual_seed(1))
         with torch.no_grad():
@@ -141,7 +151,7 @@ def test_an_onnx_file_names_inputs_outputs_and_axes_and_says_what_it_is(tmp_path
 
     held = subject(FNO)
     about = {"values": "physical"}
-    call = Call(example(held.graph), 2)
+    call = ExportCall(example(held.graph), 2)
     export(held, call, tmp_path / "m.onnx", kind="onnx", about=about)
     model = format_of.load(tmp_path / "m.onnx")
     format_of.checker.check_model(model, full_check=True)
@@ -158,7 +168,7 @@ def test_an_onnx_file_names_inputs_outputs_and_axes_and_says_what_it_is(tmp_path
 @runtime
 def test_sizes_that_are_rounded_up_are_so_in_onnx(tmp_path):
     held = subject(CONTINUED)
-    call = Call({"D": (20,)}, 2)  # 19 spacings and a quarter more are 24, rounded up
+    call = ExportCall({"D": (20,)}, 2)  # 19 spacings and a quarter more are 24, rounded up
     report = export(held, call, tmp_path / "m.onnx", kind="onnx")
     assert report.free is Free.ALL
     assert report.difference < 2e-6
@@ -168,7 +178,7 @@ def test_sizes_that_are_rounded_up_are_so_in_onnx(tmp_path):
 @runtime
 def test_complex_functions_are_pairs_in_onnx(tmp_path):
     held = subject(COMPLEX)
-    report = export(held, Call(example(held.graph), 2), tmp_path / "m.onnx", kind="onnx")
+    report = export(held, ExportCall(example(held.graph), 2), tmp_path / "m.onnx", kind="onnx")
     assert report.free is Free.ALL
     assert report.difference < 2e-6
 
@@ -180,10 +190,10 @@ def test_what_a_runtime_cannot_run_is_exported_with_less_free(tmp_path, monkeypa
         asked.append(path)
         if len(asked) == 1:
             raise RuntimeError("no implementation of Atan")
-        return pt2.opened(path)
+        return pt2.open_file(path)
 
-    monkeypatch.setitem(FORMATS, "pt2", replace(FORMATS["pt2"], opened=opened))
-    report = export(held, Call({"D": (20,)}, 2), tmp_path / "m.pt2")
+    monkeypatch.setitem(FORMATS, "pt2", replace(FORMATS["pt2"], open_file=opened))
+    report = export(held, ExportCall({"D": (20,)}, 2), tmp_path / "m.pt2")
     assert report.inputs == {"a": (None, 2, 20)}
     assert report.free is Free.BATCH
     assert "Atan" in report.said
@@ -193,7 +203,7 @@ def test_what_a_runtime_cannot_run_is_exported_with_less_free(tmp_path, monkeypa
 @runtime
 def test_a_model_on_a_sphere_is_for_one_resolution_in_onnx(tmp_path):
     held = subject(SPHERE)
-    report = export(held, Call({"D": (8, 16)}, 2), tmp_path / "m.onnx", kind="onnx")
+    report = export(held, ExportCall({"D": (8, 16)}, 2), tmp_path / "m.onnx", kind="onnx")
     assert report.inputs == {"a": (None, 2, 8, 16)}
     assert report.free is Free.BATCH
     assert "spherical" in report.said
@@ -203,11 +213,11 @@ def test_a_model_on_a_sphere_is_for_one_resolution_in_onnx(tmp_path):
 @pytest.mark.slow  # torch's compiler tries the processor first, then compiles for half a minute
 def test_compiled_code_computes_the_same_at_sizes_that_were_not_traced(tmp_path):
     held = subject(LINE)
-    report = export(held, Call({"D": (32,)}, 2), tmp_path / "m.aoti.pt2", kind="aoti")
+    report = export(held, ExportCall({"D": (32,)}, 2), tmp_path / "m.aoti.pt2", kind="aoti")
     assert report.free is Free.ALL
     assert len({str(x) for x in report.calls}) == 3
     assert report.difference < 2e-6
-    run = aoti.opened(report.path)
+    run = aoti.open_file(report.path)
     a = torch.randn(5, 2, 45, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         expected = held.operator(a)
@@ -218,7 +228,7 @@ def test_a_missing_compiler_is_told_before_anything_is_done(tmp_path, monkeypatc
     monkeypatch.setenv("CXX", "no-such-compiler")
     held = subject(FNO)
     with pytest.raises(OpError) as caught:
-        export(held, Call(example(held.graph), 2), tmp_path / "m.aoti.pt2", kind="aoti")
+        export(held, ExportCall(example(held.graph), 2), tmp_path / "m.aoti.pt2", kind="aoti")
     assert caught.value.diagnostics[0].code == "OP0645"
     assert list(tmp_path.iterdir()) == []
 
@@ -227,7 +237,7 @@ def test_a_missing_package_is_told_before_anything_is_done(tmp_path, monkeypatch
     monkeypatch.setattr(onnx, "PACKAGES", ("no_such_package",))
     held = subject(FNO)
     with pytest.raises(OpError) as caught:
-        export(held, Call(example(held.graph), 2), tmp_path / "m.onnx", kind="onnx")
+        export(held, ExportCall(example(held.graph), 2), tmp_path / "m.onnx", kind="onnx")
     (found,) = caught.value.diagnostics
     assert found.code == "OP0645"
     assert "opdsl[onnx]" in found.helps[0].text

@@ -40,7 +40,9 @@ FUSED = {
     "another grid": (BLOCKS.replace("repeat 2 { %s }", "%s") % OTHER, 2),
 }
 TOLERANCE = 5e-6  # relative, of float32 on both sides
-needs_kernels = pytest.mark.skipif(not fourier_layer.available(), reason="no C++ compiler here")
+needs_kernels = pytest.mark.skipif(
+    not fourier_layer.kernels_available(), reason="no C++ compiler here"
+)
 
 
 def text(name: str) -> str:

@@ -11,7 +11,9 @@ from opdsl.nn.kernels import fourier_layer
 from opdsl.nn.kernels.native.library import library
 from tests.programs import graph
 
-pytestmark = pytest.mark.skipif(not fourier_layer.available(), reason="no C++ compiler here")
+pytestmark = pytest.mark.skipif(
+    not fourier_layer.kernels_available(), reason="no C++ compiler here"
+)
 
 # relative, of float32 against float64, by the norm of all numbers together; the way back is as long
 # again, and the gradient of the input is a sum of many terms that cancel
@@ -92,7 +94,7 @@ def built(name: str):
 def without_kernels(monkeypatch) -> None:
     monkeypatch.setenv("OPDSL_NATIVE", "0")
     library.cache_clear()
-    assert not fourier_layer.available()
+    assert not fourier_layer.kernels_available()
 
 
 def results(made, x: torch.Tensor) -> dict[str, torch.Tensor]:

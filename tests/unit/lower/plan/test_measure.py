@@ -5,7 +5,7 @@ import torch
 
 from opdsl.lower.module import lower
 from opdsl.lower.plan.measure import measurable, measure
-from opdsl.nn.kernels.fourier_layer import available
+from opdsl.nn.kernels.fourier_layer import kernels_available
 from tests.programs import graph
 
 POINTWISE = """edition 2026
@@ -82,7 +82,7 @@ model M {
 }
 """
 PLANE = {"D": (16, 12)}
-needs_kernels = pytest.mark.skipif(not available(), reason="no C++ compiler here")
+needs_kernels = pytest.mark.skipif(not kernels_available(), reason="no C++ compiler here")
 
 
 def ways(fuse, kernel=None, text=LAYER):

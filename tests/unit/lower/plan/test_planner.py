@@ -6,7 +6,7 @@ import pytest
 from opdsl.blocks.spectral.spectral_conv import SpectralConv
 from opdsl.ir.block import Work
 from opdsl.ir.spaces import Axis, Domain, Space
-from opdsl.lower.plan.planner import RATES, plan, predict
+from opdsl.lower.plan.planner import RATES, plan_kernels, predict
 from tests.hand_built import Writer
 from tests.operators import Wave, fourier, plane
 
@@ -20,23 +20,23 @@ def layer(modes, channels=64, to=None, dims=1):
 
 def test_few_kept_modes_are_computed_by_matrix_products_and_many_by_fast_transforms():
     # performance.md, section 3: 1-D 1024, 64 channels, batch 20
-    chosen = {m: plan(layer((m,)), {"D": (1024,)}, 20).kernel("k") for m in (16, 256)}
+    chosen = {m: plan_kernels(layer((m,)), {"D": (1024,)}, 20).kernel("k") for m in (16, 256)}
     assert chosen == {16: "dft", 256: "fft"}
 
 
 def test_the_fastest_prediction_is_chosen():
-    choice = plan(fourier(), {"D": (64, 64)}, 4).choices["u.repeat.0.fourier_layer.k"]
+    choice = plan_kernels(fourier(), {"D": (64, 64)}, 4).choices["u.repeat.0.fourier_layer.k"]
     assert choice.milliseconds[choice.kernel] == min(choice.milliseconds.values())
     assert list(choice.milliseconds) == ["fft", "dft"]
 
 
 def test_only_nodes_with_kernels_are_in_a_plan():
-    found = plan(fourier(), {"D": (64, 64)})
+    found = plan_kernels(fourier(), {"D": (64, 64)})
     assert set(found.choices) == {f"u.repeat.{i}.fourier_layer.k" for i in range(2)}
 
 
 def test_a_reason_tells_the_times_and_what_is_kept():
-    choice = plan(layer((8, 4), dims=2), {"D": (64, 48)}).choices["k"]
+    choice = plan_kernels(layer((8, 4), dims=2), {"D": (64, 48)}).choices["k"]
     times = {k: f"{t:.3g} ms" for k, t in choice.milliseconds.items()}
     kept = "|k| <= 8 of 64 points on x, |k| <= 4 of 48 points on y"
     assert choice.reason == f"dft: {times['dft']} against {times['fft']} for fft: {kept}"
@@ -44,19 +44,22 @@ def test_a_reason_tells_the_times_and_what_is_kept():
 
 def test_rates_that_nobody_measured_are_called_assumed():
     graph = layer((8,))
-    assert "assumed" not in plan(graph, {"D": (64,)}).choices["k"].reason
-    assert "(assumed rates)" in plan(graph, {"D": (64,)}, device="cuda").choices["k"].reason
+    assert "assumed" not in plan_kernels(graph, {"D": (64,)}).choices["k"].reason
+    assert "(assumed rates)" in plan_kernels(graph, {"D": (64,)}, device="cuda").choices["k"].reason
 
 
 def test_an_unknown_device_is_planned_as_a_cpu():
     graph, at = layer((8,)), {"D": (64,)}
-    assert plan(graph, at, device="xpu").choices == plan(graph, at, device="cpu").choices
+    assert (
+        plan_kernels(graph, at, device="xpu").choices
+        == plan_kernels(graph, at, device="cpu").choices
+    )
 
 
 def test_the_sizes_of_both_grids_reach_the_block(monkeypatch):
     met = []
     monkeypatch.setattr(SpectralConv, "work", lambda _, *x: (met.append(x[1]), Work(gemm=1.0))[1])
-    plan(layer((4,), to=2), {"D": (65,)})
+    plan_kernels(layer((4,), to=2), {"D": (65,)})
     assert set(met) == {((65,), (32,))}
 
 

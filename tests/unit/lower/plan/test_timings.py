@@ -6,7 +6,7 @@ from opdsl.blocks.spectral.spectral_conv import SpectralConv
 from opdsl.ir.spaces import Axis, Domain, Space
 from opdsl.lower.plan import timings as module
 from opdsl.lower.plan.timings import Timings, users_folder
-from opdsl.lower.plan.tuning_case import Setting, case_of
+from opdsl.lower.plan.tuning_case import Workload, node_case
 from tests.hand_built import Writer
 
 SPACE = Space(domain=Domain(name="D", axes=(Axis(name="x", boundary="periodic"),)), channels=3)
@@ -16,7 +16,7 @@ TIMES = {"fft": 2.0, "dft": 0.5}
 def case(modes=4, path="k", **setting):
     p = Writer(a=SPACE)
     graph = p.graph("Layer", {"u": p.node(path, SpectralConv(modes=(modes,)), "a")})
-    return case_of(graph, graph.nodes[0], Setting(**{"roots": {"D": (32,)}} | setting))
+    return node_case(graph, graph.nodes[0], Workload(**{"roots": {"D": (32,)}} | setting))
 
 
 @pytest.fixture

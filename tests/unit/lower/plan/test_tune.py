@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from opdsl.lower.module import lower
-from opdsl.lower.plan.planner import plan
+from opdsl.lower.plan.planner import plan_kernels
 from opdsl.lower.plan.timings import Timings
 from opdsl.lower.plan.tune import ROUNDS, Tuner, calls, race
 from opdsl.lower.plan.tuning_case import FUSED, PLAIN
@@ -23,7 +23,9 @@ model M {
 }
 """
 AT = {"D": (16, 12)}
-needs_kernels = pytest.mark.skipif(not fourier_layer.available(), reason="no C++ compiler here")
+needs_kernels = pytest.mark.skipif(
+    not fourier_layer.kernels_available(), reason="no C++ compiler here"
+)
 
 
 class Clock:
@@ -50,7 +52,7 @@ def told(times):
 
 def cases(made):
     found = []
-    plan(made, AT, 2, timer=found.append)
+    plan_kernels(made, AT, 2, timer=found.append)
     return found
 
 
@@ -87,7 +89,7 @@ def test_long_calls_are_not_repeated():
 @pytest.mark.parametrize("fastest", ["fft", "dft"])
 def test_the_plan_takes_the_kernel_that_was_measured_to_be_the_fastest(fastest):
     times = {"fft": 3.0, "dft": 3.0} | {fastest: 1.25}
-    found = plan(graph(TEXT), AT, timer=told(times))
+    found = plan_kernels(graph(TEXT), AT, timer=told(times))
     other = {"fft": "dft", "dft": "fft"}[fastest]
     for choice in found.choices.values():
         assert choice.kernel == fastest
@@ -98,14 +100,14 @@ def test_the_plan_takes_the_kernel_that_was_measured_to_be_the_fastest(fastest):
 
 @pytest.mark.parametrize(("one", "many", "kept"), [(1.0, 3.0, True), (3.0, 1.0, False)])
 def test_nodes_run_as_one_where_that_was_measured_to_be_faster(one, many, kept):
-    found = plan(graph(TEXT), AT, timer=told({FUSED: one, PLAIN: many})).fused
+    found = plan_kernels(graph(TEXT), AT, timer=told({FUSED: one, PLAIN: many})).fused
     assert bool(found) == kept
     assert all("1 ms against 3 ms plainly, measured" in x for x in found.values())
 
 
 def test_what_was_not_measured_is_predicted():
     made = graph(TEXT)
-    assert plan(made, AT, 2, timer=lambda _: None) == plan(made, AT, 2)
+    assert plan_kernels(made, AT, 2, timer=lambda _: None) == plan_kernels(made, AT, 2)
 
 
 # ---------------------------------------------------------------------------------- the calls
@@ -115,7 +117,7 @@ def test_all_ways_of_a_case_compute_the_same_function_with_the_same_weights(monk
     ends = []
     monkeypatch.setattr(torch.autograd, "grad", lambda y, *_, **__: ends.append(y.detach()))
     for case in cases(graph(TEXT)):
-        if case.fusion is None or fourier_layer.available():
+        if case.fusion is None or fourier_layer.kernels_available():
             ends.clear()
             for call in calls(case).values():
                 call()

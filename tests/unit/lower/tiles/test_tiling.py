@@ -12,7 +12,7 @@ from opdsl.diagnostics import OpError
 from opdsl.ir.receptive_field import one_grid, reach
 from opdsl.lower.module import lower
 from opdsl.lower.tiles.tiling import Tiled
-from opdsl.lower.tiles.windows import cut, paste, windows
+from opdsl.lower.tiles.windows import cut_window, paste_window, windows
 
 LOCAL = """
 edition 2026
@@ -248,5 +248,5 @@ def test_windows_cut_and_pasted_are_the_whole():
     rows, columns = windows(11, 4, 1, periodic=True), windows(13, 5, 2, periodic=False)
     found = torch.full_like(x, torch.nan)
     for some in itertools.product(rows, columns):
-        paste(found, cut(x, some), some)
+        paste_window(found, cut_window(x, some), some)
     torch.testing.assert_close(found, x, rtol=0, atol=0)

@@ -10,9 +10,9 @@ from opdsl import blocks
 from opdsl.blocks.local.disco_conv import least_points
 from opdsl.ir.block import Refusal
 from opdsl.ir.spaces import Axis, Domain, Space
-from opdsl.nn.grid.difference import DifferenceConv
-from opdsl.nn.grid.disco import DiscoConv, basis, count, ring, stencil
-from opdsl.nn.sphere.disco import SphericalDiscoConv
+from opdsl.nn.grid.difference import DifferenceConv, with_halo
+from opdsl.nn.grid.disco import DiscoConv, basis_size, hat_basis, stencil
+from opdsl.nn.sphere.disco import DiscoConv as SphericalDiscoConv
 from opdsl.nn.sphere.harmonics import inverse_sht, sht
 
 CPU = torch.device("cpu")
@@ -143,7 +143,7 @@ def test_a_plane_wave_meets_the_transform_of_the_kernel(shape, aspect):
     found = layer(torch.cos(wave)[None, ..., None])[0, ..., 0]
     fine = torch.linspace(-0.15, 0.15, 601, dtype=torch.float64)
     a, b = torch.meshgrid(fine, fine, indexing="ij")
-    psi = basis(shape, (a**2 + b**2).sqrt() / 0.15, torch.atan2(a, b))
+    psi = hat_basis(shape, (a**2 + b**2).sqrt() / 0.15, torch.atan2(a, b))
     psi = psi / psi.sum((1, 2), keepdim=True)
     phase = torch.exp(-2j * math.pi * (2 * a + 3 * b / 2))
     factor = ((psi * phase).sum((1, 2)) * layer.weight[:, 0, 0]).sum()
@@ -157,7 +157,7 @@ def test_at_the_least_resolution_each_function_of_the_kernel_meets_a_point(rings
     shape, radius = (rings, angles), 0.1
     n = least_points(shape, 2, radius)
     values = stencil(shape, radius, (1 / n, 1 / n), torch.float64, CPU)
-    torch.testing.assert_close(values.sum((1, 2)), torch.ones(count(shape)).double())
+    torch.testing.assert_close(values.sum((1, 2)), torch.ones(basis_size(shape)).double())
 
 
 @pytest.mark.parametrize("shape", [(5, 4), (3, 8), (7, 4), (4, 4)])
@@ -204,7 +204,7 @@ def test_both_ways_to_convolve_are_equal():
     v = torch.randn(1, 40, 48, 3, dtype=torch.float64)
     psi = stencil((3, 4), 0.15, (1 / 40, 2 / 48), torch.float64, CPU)
     for axis in (1, 2):
-        v = ring(v, axis, psi.shape[axis] // 2, "wrap")
+        v = with_halo(v, axis, psi.shape[axis] // 2, "wrap")
     torch.testing.assert_close(layer._direct(v, psi), layer._by_transforms(v, psi))
 
 
@@ -213,8 +213,8 @@ def test_the_functions_add_up_to_one_near_the_middle(shape):
     """Up to the outermost ring they are a partition of unity; each has its number in `count`."""
     r = torch.linspace(0, 1 - 2 / (shape[0] + 1), 50, dtype=torch.float64)
     theta = torch.linspace(-3, 9, 50, dtype=torch.float64)
-    values = basis(shape, r, theta)
-    assert len(values) == count(shape)
+    values = hat_basis(shape, r, theta)
+    assert len(values) == basis_size(shape)
     if shape[0] % 2 or shape[1] > 1:
         torch.testing.assert_close(values.sum(0), torch.ones(50, dtype=torch.float64))
 
@@ -240,7 +240,7 @@ def test_rings_on_the_sphere_scale_each_degree(sampling):
     size = (96, 192)
     found = sht(layer(inverse_sht(z, size, sampling)), 4, sampling)
     t = torch.linspace(0, 0.5, 4001, dtype=torch.float64)
-    psi = basis((3, 1), t / 0.5, 0 * t) * t.sin()
+    psi = hat_basis((3, 1), t / 0.5, 0 * t) * t.sin()
     x = t.cos()
     legendre = (35 * x**4 - 30 * x**2 + 3) / 8
     factor = ((psi * legendre).sum(1) / psi.sum(1) * layer.weight[:, 0, 0]).sum()

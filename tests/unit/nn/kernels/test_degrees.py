@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from opdsl.nn.kernels import fourier_layer as fused
-from opdsl.nn.kernels.degrees import Degrees
-from opdsl.nn.kernels.fourier_layer import Bends, Weights, fourier_layer, plain_layer
+from opdsl.nn.kernels.degrees import SphereDegrees
+from opdsl.nn.kernels.fourier_layer import Activations, LayerWeights, fourier_layer, plain_layer
 from opdsl.nn.sphere.harmonics import SphericalConv, inverse_sht, inverse_sht_dft, sht, sht_dft
 
-needs_kernels = pytest.mark.skipif(not fused.available(), reason="no C++ compiler here")
+needs_kernels = pytest.mark.skipif(not fused.kernels_available(), reason="no C++ compiler here")
 
 LAYERS = {  # sampling, grid, lmax, orders, real, in, out, hidden
     "Gauss-Legendre": ("gauss_legendre", (12, 25), 11, 11, False, 16, 16, 8),
@@ -30,11 +30,11 @@ def layer(name: str):
     sampling, grid, lmax, orders, real, c, o, h = LAYERS[name]
     torch.manual_seed(0)
     R = numbers(lmax + 1, c, o, *(() if real else (2,)), fan=c)
-    w = Weights(R, numbers(o, c, fan=c), numbers(o))
+    w = LayerWeights(R, numbers(o, c, fan=c), numbers(o))
     if h:
         more = (numbers(h, o, fan=o), numbers(h), numbers(o, h, fan=h), numbers(o), numbers(o))
-        w = Weights(w.R, w.W, w.b, *more)
-    return numbers(3, *grid, c), w, Degrees(lmax, orders, sampling), Bends("gelu")
+        w = LayerWeights(w.R, w.W, w.b, *more)
+    return numbers(3, *grid, c), w, SphereDegrees(lmax, orders, sampling), Activations("gelu")
 
 
 def doubled(x):
@@ -50,17 +50,17 @@ def off(x: torch.Tensor, y: torch.Tensor) -> float:
 
 
 def through(name: str, g: torch.Tensor):
-    u, w, between, bends = layer(name)
-    y = fourier_layer(u, w, between, bends)
+    u, w, between, activations = layer(name)
+    y = fourier_layer(u, w, between, activations)
     return (y, *gradients(y, (u, *w.all()), g))
 
 
 @needs_kernels
 @pytest.mark.parametrize("name", LAYERS)
 def test_a_fused_layer_is_its_formula_in_float64_forward_and_backward(name):
-    u, w, between, bends = layer(name)
-    v, m = doubled(u), Weights(*map(doubled, w.all()))
-    z = plain_layer(v, m, between, bends)
+    u, w, between, activations = layer(name)
+    v, m = doubled(u), LayerWeights(*map(doubled, w.all()))
+    z = plain_layer(v, m, between, activations)
     g = torch.rand(z.shape)  # of one sign: the gradients of constants are sums, which would cancel
     exact = (z, *gradients(z, (v, *m.all()), g))
     assert max(off(a, b) for a, b in zip(through(name, g), exact, strict=True)) <= 1e-6
@@ -68,14 +68,14 @@ def test_a_fused_layer_is_its_formula_in_float64_forward_and_backward(name):
 
 @needs_kernels
 def test_the_derivative_of_a_derivative_is_that_of_the_formula():
-    u, w, between, bends = layer("Gauss-Legendre")
+    u, w, between, activations = layer("Gauss-Legendre")
 
     def penalty(layer_of, x, weights):
-        y = layer_of(x, weights, between, bends)
+        y = layer_of(x, weights, between, activations)
         (slope,) = torch.autograd.grad(y.sum(), x, create_graph=True)
         return torch.autograd.grad(slope.square().sum(), (x, weights.W, weights.R))
 
-    v, m = doubled(u), Weights(*map(doubled, w.all()))
+    v, m = doubled(u), LayerWeights(*map(doubled, w.all()))
     pairs = zip(penalty(fourier_layer, u, w), penalty(plain_layer, v, m), strict=True)
     assert max(off(a, b) for a, b in pairs) <= 5e-6
 
@@ -96,10 +96,10 @@ def test_two_threads_compute_what_one_does_bit_for_bit_the_same_twice():
 
 @needs_kernels
 def test_only_spectra_and_the_input_are_kept():
-    u, w, between, bends = layer("equiangular")
+    u, w, between, activations = layer("equiangular")
     kept: list[torch.Tensor] = []
     with torch.autograd.graph.saved_tensors_hooks(lambda x: kept.append(x) or x, lambda x: x):
-        fourier_layer(u, w, between, bends)
+        fourier_layer(u, w, between, activations)
     weights = sum(x.numel() for x in w.all() if x is not None)
     # 12 degrees of 10 orders on the way in, 23 latitudes of them on the way out
     spectra = 3 * 2 * (12 + 23) * 10 * 32

@@ -7,7 +7,9 @@ import pytest
 from opdsl.nn.kernels import fourier_layer
 from opdsl.nn.kernels.native import library as native
 
-needs_compiler = pytest.mark.skipif(not fourier_layer.available(), reason="no C++ compiler here")
+needs_compiler = pytest.mark.skipif(
+    not fourier_layer.kernels_available(), reason="no C++ compiler here"
+)
 
 
 @pytest.fixture(autouse=True)
@@ -34,10 +36,10 @@ def test_without_a_compiler_there_is_one_note_and_no_error(monkeypatch, tmp_path
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.warns(RuntimeWarning, match="there is no C\\+\\+ compiler"):
-        assert not fourier_layer.available()
+        assert not fourier_layer.kernels_available()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert not fourier_layer.available()
+        assert not fourier_layer.kernels_available()
 
 
 def test_a_compiler_that_fails_leaves_nothing_behind(monkeypatch, tmp_path):
@@ -102,7 +104,7 @@ def test_a_user_without_a_home_compiles_for_each_process(monkeypatch):
 @pytest.mark.usefixtures("quick")
 def test_a_file_in_the_cache_that_is_no_library_is_replaced(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    broken = native._folder() / f"kernels-{native._key(native._compiler())}.so"
+    broken = native._cache_folder() / f"kernels-{native._cache_key(native._compiler())}.so"
     broken.parent.mkdir(parents=True, mode=0o700)
     broken.write_bytes(b"no library" * 400)
     broken.chmod(0o700)
@@ -144,8 +146,8 @@ def test_of_two_processes_at_once_one_compiles(tmp_path):
 @pytest.mark.usefixtures("quick")
 def test_what_others_may_have_written_is_not_loaded(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    native._folder().mkdir(parents=True)
-    native._folder().chmod(0o777)
+    native._cache_folder().mkdir(parents=True)
+    native._cache_folder().chmod(0o777)
     with pytest.warns(RuntimeWarning, match="others may write to"):
         assert native.library() is not None
     assert not list(tmp_path.rglob("*.so"))

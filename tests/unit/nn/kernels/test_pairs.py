@@ -7,11 +7,13 @@ import torch
 
 from opdsl.nn.kernels import fourier_layer, pairs
 from opdsl.nn.layers.pointwise import ACTIVATIONS
-from opdsl.nn.points.integral import kernel_sum as kernel_integral
+from opdsl.nn.points.integral import chunked_sum
 from opdsl.nn.points.integral.kernel_sum import Terms, kernel_sum
 from opdsl.nn.points.neighbours.search import Pairs
 
-needs_kernels = pytest.mark.skipif(not fourier_layer.available(), reason="no compiled kernels here")
+needs_kernels = pytest.mark.skipif(
+    not fourier_layer.kernels_available(), reason="no compiled kernels here"
+)
 
 POINTS, QUERIES, PAIRS = 40, 30, 500
 # values, matrix in one row, widths of the layers behind the first, batch, channels
@@ -104,7 +106,7 @@ def test_kernels_give_the_sum_and_all_gradients_of_float64(form, weighed, calls)
 def unit(request):
     """With the processor's tile units, and without."""
     wanted = request.param == "tiles"
-    if not fourier_layer.available():
+    if not fourier_layer.kernels_available():
         pytest.skip("no compiled kernels here")
     if pairs.library().use_tiles(wanted) != wanted:
         pytest.skip("this processor has no tile units, or its system keeps them")
@@ -115,10 +117,10 @@ def unit(request):
 @needs_kernels
 @pytest.mark.usefixtures("unit")
 @pytest.mark.parametrize("act", ["gelu", "relu"])
-@pytest.mark.parametrize("kept", [0, kernel_integral.SAVED])
+@pytest.mark.parametrize("kept", [0, chunked_sum.MAX_SAVED])
 @pytest.mark.parametrize("form", ["diagonal, wide", "diagonal, wide to the end", "matrix"])
 def test_both_units_of_the_processor_are_as_near_to_float64(form, kept, act, monkeypatch):
-    monkeypatch.setattr(kernel_integral, "SAVED", kept)
+    monkeypatch.setattr(chunked_sum, "MAX_SAVED", kept)
     found = run(form, act, first=40)
     assert apart(found, run(form, act, torch.float64, first=40)) < 1e-6
 
@@ -146,7 +148,7 @@ def test_so_they_do_with_another_activation(calls):
 @pytest.mark.parametrize("form", ["diagonal, wide", "matrix"])
 def test_pieces_of_the_pairs_and_layers_computed_again_change_rounding_only(form, monkeypatch):
     exact = run(form, dtype=torch.float64)
-    monkeypatch.setattr(kernel_integral, "SAVED", 0)
+    monkeypatch.setattr(chunked_sum, "MAX_SAVED", 0)
     assert apart(run(form), exact) < 1e-6
 
 

@@ -9,7 +9,7 @@ import torch
 import opdsl
 from opdsl import OpError
 from opdsl.nn.layers.attention import Attention
-from opdsl.nn.layers.integral import OverGrid, OverSphere
+from opdsl.nn.layers.integral import GridIntegral, SphereIntegral
 from opdsl.nn.layers.modulate import Contract, FourierFeatures, Modulate
 from opdsl.nn.sphere.sampling import latitudes
 from tests.programs import model
@@ -23,14 +23,14 @@ def line(n: int, *, periodic: bool = False):
 
 def test_the_integral_of_a_plane_is_exact():
     x, y = torch.meshgrid(2 * line(5), 3 * line(4), indexing="ij")
-    found = OverGrid((2.0, 3.0), (False, False))((1 + x + 2 * y)[None, ..., None])
+    found = GridIntegral((2.0, 3.0), (False, False))((1 + x + 2 * y)[None, ..., None])
     assert found.item() == pytest.approx(6 + 6 + 18)
 
 
 def test_the_integral_over_a_period_is_exact_for_waves():
     x = line(9, periodic=True)
     wave = 2 + torch.cos(2 * torch.pi * 3 * x)
-    assert OverGrid((0.5,), (True,))(wave[None, :, None]).item() == pytest.approx(1.0)
+    assert GridIntegral((0.5,), (True,))(wave[None, :, None]).item() == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize("sampling", ["gauss_legendre", "lobatto", "equiangular"])
@@ -38,7 +38,7 @@ def test_the_integral_over_a_period_is_exact_for_waves():
 def test_the_integral_over_a_sphere_is_exact_for_low_powers(sampling, n):
     z, _ = latitudes(n, sampling)
     values = (z**4)[None, :, None, None].expand(1, n, 5, 1)
-    assert OverSphere(sampling)(values).item() == pytest.approx(4 * math.pi / 5)
+    assert SphereIntegral(sampling)(values).item() == pytest.approx(4 * math.pi / 5)
 
 
 def test_latitudes_go_from_north_to_south():

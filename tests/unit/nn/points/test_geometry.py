@@ -5,7 +5,12 @@ import pytest
 import torch
 
 from opdsl import Geometry, OpError, Packed
-from opdsl.nn.points.geometry import joined_places, placed_at, sizes_of, stacked
+from opdsl.nn.points.geometry import (
+    as_geometries,
+    concat_coordinates,
+    point_counts,
+    stack_coordinates,
+)
 
 
 def _points(n: int, seed: int = 0) -> torch.Tensor:
@@ -49,11 +54,13 @@ def test_what_is_no_tensor_is_refused(given):
 
 def test_points_are_given_for_all_samples_or_for_each():
     x = _points(6)
-    assert sizes_of(placed_at(x)) == (6,)
-    assert sizes_of(placed_at(torch.stack((x, x)))) == (6, 6)
-    assert sizes_of(placed_at([x, Geometry(x[:4])])) == (6, 4)
-    assert stacked(placed_at(torch.stack((x, 2 * x))), x).equal(torch.stack((x, 2 * x)))
-    assert joined_places(placed_at([x, x[:4]]), x).equal(torch.cat((x, x[:4]))[None])
+    assert point_counts(as_geometries(x)) == (6,)
+    assert point_counts(as_geometries(torch.stack((x, x)))) == (6, 6)
+    assert point_counts(as_geometries([x, Geometry(x[:4])])) == (6, 4)
+    assert stack_coordinates(as_geometries(torch.stack((x, 2 * x))), x).equal(
+        torch.stack((x, 2 * x))
+    )
+    assert concat_coordinates(as_geometries([x, x[:4]]), x).equal(torch.cat((x, x[:4]))[None])
 
 
 def test_a_pack_gives_back_its_samples():

@@ -9,7 +9,7 @@ import opdsl
 from opdsl import Geometry, OpError, Packed
 from opdsl.compiler import load
 from opdsl.ir.certificate import certify
-from opdsl.nn.points.measure import weights
+from opdsl.nn.points.measure import quadrature_weights
 
 PROGRAM = """edition 2026
 model M {{
@@ -32,7 +32,7 @@ def cloud(n, d=2, seed=0):
 @pytest.mark.parametrize("batch", [1, 3])
 def test_the_integral_is_the_sum_with_the_weights_of_the_domain(how, batch):
     points, f = cloud(40), torch.randn(batch, 2, 40).double()
-    expected = (f * weights(Geometry(points), how)).sum(-1)
+    expected = (f * quadrature_weights(Geometry(points), how)).sum(-1)
     torch.testing.assert_close(model(f"points(2, measure = {how})").double()(f, P=points), expected)
 
 

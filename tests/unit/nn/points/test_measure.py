@@ -11,7 +11,12 @@ from torch.nn.functional import normalize
 from opdsl import Geometry, OpError
 from opdsl.nn.points import measure
 from opdsl.nn.points.digest import digest
-from opdsl.nn.points.measure import density, of_cells, voronoi, weights
+from opdsl.nn.points.measure import (
+    cell_weights,
+    density_weights,
+    quadrature_weights,
+    voronoi_weights,
+)
 
 
 def cloud(*shape: int, seed: int = 1):
@@ -58,17 +63,17 @@ def wavy(n, corners):
 
 def test_each_cell_is_shared_evenly_by_its_corners():
     corner = torch.tensor([[0.0, 0, 0], [2, 0, 0], [0, 3, 0], [0, 0, 4]])
-    assert of_cells(corner[:, :1], torch.tensor([[0, 1]])).tolist() == [1, 1, 0, 0]
-    assert of_cells(corner, torch.tensor([[0, 1, 2]])).tolist() == [1, 1, 1, 0]
-    assert of_cells(corner, torch.tensor([[0, 1, 2, 3]])).tolist() == [1, 1, 1, 1]
+    assert cell_weights(corner[:, :1], torch.tensor([[0, 1]])).tolist() == [1, 1, 0, 0]
+    assert cell_weights(corner, torch.tensor([[0, 1, 2]])).tolist() == [1, 1, 1, 0]
+    assert cell_weights(corner, torch.tensor([[0, 1, 2, 3]])).tolist() == [1, 1, 1, 1]
 
 
 def test_quadrilaterals_and_hexahedra_have_their_area_and_volume():
     box = torch.tensor([[0.0, 0, 0], [2, 0, 0], [2, 3, 0], [0, 3, 0]]).double()
     shear = torch.tensor([[1.0, 0, 0], [0.3, 1, 0], [0.2, 0.7, 1]]).double()
     box = torch.cat((box, box + torch.tensor([0, 0, 5.0]))) @ shear
-    assert of_cells(box, torch.arange(8)[None]).tolist() == pytest.approx([30 / 8] * 8)
-    assert of_cells(box[:4, :2], torch.arange(4)[None]).tolist() == pytest.approx([6 / 4] * 4)
+    assert cell_weights(box, torch.arange(8)[None]).tolist() == pytest.approx([30 / 8] * 8)
+    assert cell_weights(box[:4, :2], torch.arange(4)[None]).tolist() == pytest.approx([6 / 4] * 4)
 
 
 @pytest.mark.parametrize("d", [2, 3, 5])
@@ -78,7 +83,7 @@ def test_the_size_of_a_simplex_does_not_depend_on_the_space_around(d):
     a, b, c = (triangles[cells[:, i]] for i in range(3))
     areas = ((b - a)[:, 0] * (c - a)[:, 1] - (b - a)[:, 1] * (c - a)[:, 0]).abs() / 2
     flat = torch.nn.functional.pad(triangles, (0, d - 2)) @ turn
-    found = of_cells(flat, cells)
+    found = cell_weights(flat, cells)
     expected = torch.zeros(30, dtype=torch.float64).index_add(
         0, cells.flatten(), areas.repeat_interleave(3) / 3
     )
@@ -89,7 +94,7 @@ def test_the_area_of_a_sphere_of_triangles_converges_with_order_two():
     errors = []
     for level in range(2, 5):
         points, cells = octahedron(level)
-        found = of_cells(points, cells)
+        found = cell_weights(points, cells)
         exact = torch.tensor([4 * math.pi, 4 * math.pi / 3])
         sums = torch.stack((found.sum(), (found * points[:, 2] ** 2).sum()))
         errors.append((sums - exact).abs().max().item())
@@ -103,14 +108,16 @@ def test_integrals_over_a_bent_mesh_converge_with_order_two(corners):
     for n in (9, 17, 33):
         points, cells = wavy(n, corners)
         f = points[:, 0].exp() * points[:, 1].cos()
-        errors.append(abs((of_cells(points, cells) * f).sum().item() - exact))
+        errors.append(abs((cell_weights(points, cells) * f).sum().item() - exact))
     assert order(errors) == pytest.approx(2, abs=0.1)
 
 
 def test_tetrahedra_fill_their_hull():
     points = cloud(60, 3)
     cells = torch.from_numpy(Delaunay(points.numpy()).simplices).long()
-    assert of_cells(points, cells).sum().item() == pytest.approx(ConvexHull(points.numpy()).volume)
+    assert cell_weights(points, cells).sum().item() == pytest.approx(
+        ConvexHull(points.numpy()).volume
+    )
 
 
 # --- Voronoi cells
@@ -120,7 +127,7 @@ def test_tetrahedra_fill_their_hull():
 @pytest.mark.parametrize("d", [1, 2, 3])
 def test_voronoi_cells_fill_the_box(d, n):
     points = 3 * cloud(n, d) - 1
-    found = voronoi(points)
+    found = voronoi_weights(points)
     box = (points.amax(0) - points.amin(0)).prod().item()
     assert (found > 0).all()
     assert found.sum().item() == pytest.approx(box, rel=1e-9)
@@ -132,13 +139,13 @@ def test_on_a_lattice_they_are_the_trapezoidal_rule(d):
     one = torch.tensor([0.1, 0.2, 0.2, 0.2, 0.2, 0.1]).double()
     points = torch.cartesian_prod(*[line] * d).reshape(-1, d)
     expected = torch.cartesian_prod(*[one] * d).reshape(-1, d).prod(1)
-    torch.testing.assert_close(voronoi(points), expected)
+    torch.testing.assert_close(voronoi_weights(points), expected)
 
 
 @pytest.mark.parametrize("d", [2, 3])
 def test_cells_inside_of_the_box_are_those_of_scipy(d):
     points = cloud(200, d)
-    diagram, found = Voronoi(points.numpy()), voronoi(points)
+    diagram, found = Voronoi(points.numpy()), voronoi_weights(points)
     lo, hi = points.amin(0).numpy(), points.amax(0).numpy()
     compared = 0
     for i, region in enumerate(diagram.point_region):
@@ -156,7 +163,7 @@ def test_cut_cells_have_the_share_of_random_places_that_are_nearest(d):
     lo, hi = points.amin(0), points.amax(0)
     places = lo + places * (hi - lo)
     share = torch.cdist(places, points).argmin(1).bincount(minlength=12) / len(places)
-    found = voronoi(points) / (hi - lo).prod()
+    found = voronoi_weights(points) / (hi - lo).prod()
     assert (found - share).abs().max().item() < 5 * math.sqrt(0.25 / len(places))
 
 
@@ -165,28 +172,28 @@ def test_cut_cells_have_the_share_of_random_places_that_are_nearest(d):
 def test_in_a_periodic_space_cells_fill_a_period_and_may_be_moved(period, n):
     size = torch.tensor(period, dtype=torch.float64)
     points = cloud(n, len(period)) * size
-    found = voronoi(points, period)
+    found = voronoi_weights(points, period)
     assert found.sum().item() == pytest.approx(math.prod(period), rel=1e-9)
     moved = points + torch.tensor([0.3, -0.77, 5.1]).double()[: len(period)]
-    torch.testing.assert_close(voronoi(moved, period), found)
+    torch.testing.assert_close(voronoi_weights(moved, period), found)
 
 
 def test_cells_of_a_cluster_reach_its_images():
     points = 0.4 + 0.05 * cloud(400, 2)
     moves = torch.cartesian_prod(*[torch.tensor([0.0, 1.0, -1.0]).double()] * 2)
     tiled = (points + moves[:, None]).reshape(-1, 2)
-    found = voronoi(points, (1.0, 1.0))
+    found = voronoi_weights(points, (1.0, 1.0))
     assert found.sum().item() == pytest.approx(1, rel=1e-9)
-    torch.testing.assert_close(found, voronoi(tiled)[:400])
+    torch.testing.assert_close(found, voronoi_weights(tiled)[:400])
 
 
 def test_where_one_axis_repeats_the_others_have_ends():
     points, size = cloud(100, 2), torch.tensor([1.0, 0.0]).double()
     tiled = torch.cat([points + i * size for i in (-1, 0, 1)])
     height = (points[:, 1].max() - points[:, 1].min()).item()
-    found = voronoi(points, (1.0, None))
+    found = voronoi_weights(points, (1.0, None))
     assert found.sum().item() == pytest.approx(height, rel=1e-9)
-    torch.testing.assert_close(found, voronoi(tiled)[100:200])
+    torch.testing.assert_close(found, voronoi_weights(tiled)[100:200])
 
 
 def test_integrals_by_voronoi_cells_converge_faster_than_means():
@@ -202,7 +209,7 @@ def test_integrals_by_voronoi_cells_converge_faster_than_means():
             )
             f = points[:, 0].exp() * points[:, 1].cos()
             exact = (math.e - 1) * math.sin(1)
-            found["voronoi"] += abs((voronoi(points) * f).sum().item() - exact)
+            found["voronoi"] += abs((voronoi_weights(points) * f).sum().item() - exact)
             found["mean"] += abs(f.mean().item() - exact)
         for k, x in found.items():
             errors[k].append(x / 8)
@@ -217,14 +224,14 @@ def test_integrals_by_voronoi_cells_converge_faster_than_means():
 
 @pytest.mark.parametrize("d", [1, 2, 3])
 def test_densities_sum_to_the_volume_of_a_periodic_space(d):
-    found = density(2 * cloud(4000, d), (2.0,) * d)
+    found = density_weights(2 * cloud(4000, d), (2.0,) * d)
     assert found.sum().item() == pytest.approx(2**d, rel=0.02)
 
 
 def test_on_a_surface_densities_are_areas():
     random = torch.randn(4000, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     sphere = normalize(random)
-    found = density(sphere)
+    found = density_weights(sphere)
     assert found.sum().item() == pytest.approx(4 * math.pi, rel=0.03)
     assert (found * sphere[:, 2] ** 2).sum().item() == pytest.approx(4 * math.pi / 3, rel=0.05)
 
@@ -232,14 +239,14 @@ def test_on_a_surface_densities_are_areas():
 @pytest.mark.parametrize(("d", "n"), [(2, 30), (3, 12)])
 def test_lattices_are_no_surfaces(d, n):
     line = torch.arange(n, dtype=torch.float64) / n
-    found = density(torch.cartesian_prod(*[line] * d), (1.0,) * d)
+    found = density_weights(torch.cartesian_prod(*[line] * d), (1.0,) * d)
     assert found.sum().item() == pytest.approx(1, rel=0.3)
 
 
 def test_where_points_are_denser_they_weigh_less():
     x = cloud(20_000, 1)
     y = x.square()  # of density 1 / (2 sqrt(y))
-    found = density(y)[(y > 0.05)[:, 0] & (y < 0.95)[:, 0]]
+    found = density_weights(y)[(y > 0.05)[:, 0] & (y < 0.95)[:, 0]]
     exact = (2 * x / 20_000)[(y > 0.05) & (y < 0.95)]
     assert (found / exact).mean().item() == pytest.approx(1, rel=0.02)
 
@@ -250,32 +257,37 @@ def test_where_points_are_denser_they_weigh_less():
 def test_weights_count_before_cells_and_cells_before_estimates():
     points, cells = cloud(3, 2), torch.tensor([[0, 1, 2]])
     given = torch.tensor([1.0, 2, 3])
-    assert weights(Geometry(points, given, cells), "density") is given
-    area = of_cells(points, cells)
-    torch.testing.assert_close(weights(Geometry(points, None, cells), "uniform"), area)
-    torch.testing.assert_close(weights(Geometry(points), "voronoi"), voronoi(points))
-    assert weights(Geometry(points), "uniform") is None
-    told = [measure.source(Geometry(points, *x), "density") for x in ((given,), (None, cells), ())]
+    assert quadrature_weights(Geometry(points, given, cells), "density") is given
+    area = cell_weights(points, cells)
+    torch.testing.assert_close(quadrature_weights(Geometry(points, None, cells), "uniform"), area)
+    torch.testing.assert_close(
+        quadrature_weights(Geometry(points), "voronoi"), voronoi_weights(points)
+    )
+    assert quadrature_weights(Geometry(points), "uniform") is None
+    told = [
+        measure.weight_source(Geometry(points, *x), "density")
+        for x in ((given,), (None, cells), ())
+    ]
     assert told == ["weights", "cells", "density"]
 
 
 def test_weights_are_found_once_for_a_geometry(monkeypatch):
-    made, whole = [], measure.voronoi
-    monkeypatch.setattr(measure, "voronoi", lambda *x: (made.append(1), whole(*x))[1])
-    measure.KEPT_WEIGHTS.clear()
+    made, whole = [], measure.voronoi_weights
+    monkeypatch.setattr(measure, "voronoi_weights", lambda *x: (made.append(1), whole(*x))[1])
+    measure.WEIGHT_CACHE.clear()
     points = cloud(40, 2)
-    first = weights(Geometry(points), "voronoi")
-    assert weights(Geometry(points.clone()), "voronoi") is first
-    weights(Geometry(points), "voronoi", (1.0, 2.0))
-    weights(Geometry(points + 1), "voronoi")
+    first = quadrature_weights(Geometry(points), "voronoi")
+    assert quadrature_weights(Geometry(points.clone()), "voronoi") is first
+    quadrature_weights(Geometry(points), "voronoi", (1.0, 2.0))
+    quadrature_weights(Geometry(points + 1), "voronoi")
     assert len(made) == 3
 
 
 def test_weights_found_in_inference_mode_serve_a_gradient():
     points, v = cloud(40, 2).float(), torch.ones(40, requires_grad=True)
-    measure.KEPT_WEIGHTS.clear()
+    measure.WEIGHT_CACHE.clear()
     with torch.inference_mode():
-        found = weights(Geometry(points), "density")
+        found = quadrature_weights(Geometry(points), "density")
     (found * v).sum().backward()
     assert found.dtype == torch.float32
     assert torch.equal(v.grad, found)
@@ -286,7 +298,7 @@ def test_weights_found_in_inference_mode_serve_a_gradient():
 
 def refused(*args):
     with pytest.raises(OpError) as caught:
-        weights(*args)
+        quadrature_weights(*args)
     (found,) = caught.value.diagnostics
     return found
 
@@ -354,7 +366,7 @@ def test_every_bit_place_shape_and_format_counts(dtype):
 def test_keys_do_not_depend_on_how_a_tensor_is_cut_for_them(monkeypatch):
     x = cloud(1001, 3)
     before = digest(x)
-    monkeypatch.setattr("opdsl.nn.points.digest.MIXED", 100)
+    monkeypatch.setattr("opdsl.nn.points.digest.BLOCK", 100)
     assert digest(x) == before
 
 

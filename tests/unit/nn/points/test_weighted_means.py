@@ -48,7 +48,7 @@ def at_the_end(model, place: Geometry) -> torch.Tensor:
     x = torch.cat((place.points, torch.tensor([[0.4]], dtype=torch.float64)))
     weights = torch.cat((place.weights, torch.full((1,), 1e-30, dtype=torch.float64)))
     with torch.no_grad():
-        asked = {"P": Geometry(x, weights=weights)} if model.graph.asks() else {}
+        asked = {"P": Geometry(x, weights=weights)} if model.graph.side_inputs() else {}
         return model(wave(x), **asked)[0, :, -1]
 
 

@@ -6,8 +6,13 @@ import pytest
 import torch
 
 import opdsl
-from opdsl.nn.grid.layout import Pad
-from opdsl.nn.spectral.continuation import POINTS, Continue, stride, weights_of_ends
+from opdsl.nn.grid.pad import Pad
+from opdsl.nn.spectral.continuation import (
+    POINTS_PER_END,
+    FourierContinuation,
+    continuation_matrix,
+    node_stride,
+)
 
 KINDS = ("legendre", "gram")
 CPU = torch.device("cpu")
@@ -20,7 +25,7 @@ def line(spacings: int) -> torch.Tensor:
 
 def led_on(kind: str, values: torch.Tensor, added: int, sides: str = "end") -> torch.Tensor:
     x = values[None, :, None]
-    return Continue(kind, sides)(x, (len(values) + added,))[0, :, 0]
+    return FourierContinuation(kind, sides)(x, (len(values) + added,))[0, :, 0]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -42,10 +47,10 @@ def test_legendre_is_the_polynomial_through_the_points_of_both_ends():
     import numpy as np
 
     v, added = torch.sin(5 * line(32)), 15
-    step = stride(33, added)
-    inner = [32 - i * step for i in range(POINTS)]
-    outer = [48 + i * step for i in range(POINTS)]
-    values = v[inner + [i * step for i in range(POINTS)]]
+    step = node_stride(33, added)
+    inner = [32 - i * step for i in range(POINTS_PER_END)]
+    outer = [48 + i * step for i in range(POINTS_PER_END)]
+    values = v[inner + [i * step for i in range(POINTS_PER_END)]]
     fit = np.polynomial.Polynomial.fit(inner + outer, values.numpy(), 7)
     wanted = torch.from_numpy(fit(np.arange(33, 48)))
     torch.testing.assert_close(led_on("legendre", v, added)[33:], wanted)
@@ -81,7 +86,7 @@ def test_a_finer_grid_has_the_same_continuation(kind):
 def test_the_derivative_of_the_ring_is_that_of_the_function(kind):
     """By Fourier series; with zeros the jump rings through the whole interval."""
     gaps = {}
-    for name, layer in (("zero", Pad("end")), (kind, Continue(kind, "end"))):
+    for name, layer in (("zero", Pad("end")), (kind, FourierContinuation(kind, "end"))):
         v = layer(torch.exp(line(128))[None, :, None], (192,))[0, :, 0]
         k = torch.fft.rfftfreq(192, 1 / 128, dtype=torch.float64)
         slope = torch.fft.irfft(torch.fft.rfft(v) * 2j * math.pi * k, n=192)
@@ -94,7 +99,7 @@ def test_the_derivative_of_the_ring_is_that_of_the_function(kind):
 def test_no_value_is_amplified_beyond_measure(kind):
     """So float32 is enough; with neighbours for points it would not be on fine grids."""
     sums = [
-        weights_of_ends(kind, n + 1, n // 4 - 1, torch.float64, CPU).abs().sum(1).max()
+        continuation_matrix(kind, n + 1, n // 4 - 1, torch.float64, CPU).abs().sum(1).max()
         for n in (32, 128, 1024)
     ]
     assert max(sums) < 60
@@ -103,7 +108,7 @@ def test_no_value_is_amplified_beyond_measure(kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_gradients_are_right_on_two_axes(kind):
     x = torch.randn(1, 9, 8, 2, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda x: Continue(kind, "both")(x, (13, 8)), x)
+    assert torch.autograd.gradcheck(lambda x: FourierContinuation(kind, "both")(x, (13, 8)), x)
 
 
 def test_a_program_says_how_its_extension_is_filled():
@@ -124,7 +129,7 @@ model Continued {
     assert {tuple(x.shape) for x in found.values()} == {(1, 2, 40)}
     assert not found["zero"][..., 33:].any()
     for kind in KINDS:
-        wanted = Continue(kind, "end")(v.movedim(1, -1), (40,)).movedim(-1, 1)
+        wanted = FourierContinuation(kind, "end")(v.movedim(1, -1), (40,)).movedim(-1, 1)
         torch.testing.assert_close(found[kind], wanted)
     faults = opdsl.check(program.replace("KIND", "smooth")).diagnostics
     assert [x.code for x in faults] == ["OP0208"]

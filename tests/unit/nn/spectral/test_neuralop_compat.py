@@ -3,7 +3,7 @@ import torch
 
 from opdsl.nn.spectral.conv import SpectralConv
 from opdsl.nn.spectral.neuralop_compat import FAULTS, convolve_faulty, convolve_faulty_dft
-from opdsl.nn.spectral.transforms import frequencies
+from opdsl.spectrum import frequencies
 
 GRIDS = {  # grid, grid of the result, modes
     "coarser": ((16, 12), (8, 6), (3, 3)),

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from opdsl.nn import resample
-from opdsl.nn.spectral.conv import PRODUCTS, _resample_fft
+from opdsl.nn.spectral.resample import MATRIX_PRODUCT_LIMIT, _resample_fft
 
 SIZES = [((8,), (12,)), ((9, 8), (4, 16)), ((10, 7), (10, 5)), ((6, 4, 8), (3, 8, 8))]
 
@@ -20,5 +20,7 @@ def test_resampling_by_products_is_that_by_transforms(grid, size, dtype, off):
 
 
 def test_long_axes_are_resampled_by_transforms():
-    x = torch.randn(1, PRODUCTS + 2, 1)
-    assert torch.equal(resample(x, (PRODUCTS // 2,)), _resample_fft(x, (PRODUCTS // 2,)))
+    x = torch.randn(1, MATRIX_PRODUCT_LIMIT + 2, 1)
+    assert torch.equal(
+        resample(x, (MATRIX_PRODUCT_LIMIT // 2,)), _resample_fft(x, (MATRIX_PRODUCT_LIMIT // 2,))
+    )

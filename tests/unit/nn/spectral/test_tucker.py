@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from opdsl.nn.spectral.factors import Tucker
-from opdsl.nn.spectral.tucker import in_rank_space, small_matrices
+from opdsl.nn.spectral.tucker import core_matrices, rank_space_product
 
 SHAPES = {"one axis": (5, 4, 7), "two axes": (5, 4, 6, 3), "three axes": (3, 4, 4, 3, 2)}
 
@@ -36,12 +36,14 @@ def test_small_matrices_are_the_core_at_each_mode():
     made = weight("two axes")
     core, _, _, *rest = (torch.view_as_complex(x) for x in (made.core, *made.factors))
     there = torch.einsum("rqab,ma,nb->mnrq", core, *rest).flatten(0, 1)
-    found = small_matrices(made.core, list(made.factors)[2:])
+    found = core_matrices(made.core, list(made.factors)[2:])
     assert torch.allclose(found, parts(there), atol=1e-13)
 
 
 def test_the_derivative_is_that_of_differences():
     made = weight("one axis")
-    small = small_matrices(made.core, list(made.factors)[2:]).detach().requires_grad_()
+    small = core_matrices(made.core, list(made.factors)[2:]).detach().requires_grad_()
     x = torch.randn(2, 2, 7, 5, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(in_rank_space, (x, made.factors[0], small, made.factors[1]))
+    assert torch.autograd.gradcheck(
+        rank_space_product, (x, made.factors[0], small, made.factors[1])
+    )

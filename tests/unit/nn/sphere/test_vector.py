@@ -7,7 +7,7 @@ import torch
 
 from opdsl.nn.sphere.harmonics import inverse_sht, legendre, sht
 from opdsl.nn.sphere.sampling import latitudes
-from opdsl.nn.sphere.vector import inverse_vector_sht, slopes, vector_sht
+from opdsl.nn.sphere.vector import inverse_vector_sht, legendre_derivatives, vector_sht
 
 SAMPLINGS = ("gauss_legendre", "lobatto", "equiangular")
 
@@ -34,7 +34,7 @@ def test_there_and_back_is_exact(sampling, lmax):
 
 def test_slopes_are_derivatives_of_the_legendre_functions():
     theta = torch.linspace(0.2, 2.9, 7, dtype=torch.float64)
-    slope, turn = slopes(legendre(13, theta.cos()))
+    slope, turn = legendre_derivatives(legendre(13, theta.cos()))
     h = 1e-6
     wanted = (legendre(12, (theta + h).cos()) - legendre(12, (theta - h).cos())) / (2 * h)
     torch.testing.assert_close(slope, wanted, rtol=0, atol=1e-8)

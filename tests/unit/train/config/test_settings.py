@@ -8,13 +8,14 @@ import pytest
 
 import opdsl
 from opdsl.diagnostics import OpError, Source
+from opdsl.setting import Setting
 from opdsl.train.config.changes import on_resume
 from opdsl.train.config.schema import Settings
-from opdsl.train.config.settings import Assignment, resolve
+from opdsl.train.config.settings import resolve
 
 
 def give(name, value, origin="--set"):
-    return Assignment(tuple(name.split(".")), value, origin)
+    return Setting(tuple(name.split(".")), value, origin)
 
 
 def faults(*assignments):
@@ -57,7 +58,7 @@ def test_the_block_of_the_manual_resolves():
 def test_a_misspelt_key_is_pointed_at_with_its_cure():
     source = Source("a.op", "optimizer adamw { larning = 1 }")
     key, value = source.span(18, 25), source.span(28, 29)
-    given = Assignment(("optimizer", "momentums"), 1, "a.op:1", value, key)
+    given = Setting(("optimizer", "momentums"), 1, "a.op:1", value, (source.span(0, 9), key))
     (told,) = faults(given)
     assert told.code == "OP0603"
     assert told.primary.span == key

@@ -63,7 +63,7 @@ class Stop(SilentListener):
     def __init__(self, epoch, step):
         self.at, self.notes = (epoch, step), []
 
-    def step(self, epoch, step, loss):  # noqa: ARG002  the interface
+    def step(self, epoch, step, loss):
         if (epoch, step) == self.at:
             raise RuntimeError("the plug was pulled")
 

@@ -31,7 +31,7 @@ def conv(axes, modes=5, **more):
 
 
 def narrow(layer, x, dtype):
-    layer.narrow = True
+    layer.low_precision = True
     with torch.autocast("cpu", dtype):
         return layer(x)
 
@@ -66,7 +66,7 @@ def test_its_gradients_are_as_near():
 def test_else_a_layer_is_in_single_precision(reason):
     real = reason != "complex"
     layer, x = conv(2, real=real), torch.randn(2, 30, 27, 6, dtype=None if real else torch.cfloat)
-    layer.narrow = reason != "not asked for"
+    layer.low_precision = reason != "not asked for"
     exact = conv(2, real=real).double()(x.to(torch.float64 if real else torch.complex128))
     with torch.autocast("cpu", torch.bfloat16, enabled=reason != "no autocast"):
         found = layer(x)
@@ -153,7 +153,7 @@ class Waves(nn.Module):
 
 
 class Plug(SilentListener):
-    def step(self, epoch, step, loss):  # noqa: ARG002  the interface
+    def step(self, epoch, step, loss):
         if (epoch, step) == (3, 2):
             raise RuntimeError("the plug was pulled")
 

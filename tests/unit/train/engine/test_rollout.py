@@ -5,7 +5,6 @@ import torch
 from torch import nn
 
 import opdsl
-from opdsl.cli.datasets import Binding
 from opdsl.data.bind.samples import Fields, TimeSteps
 from opdsl.diagnostics import OpError
 from opdsl.train.config.schema import Checkpoint, Normalise
@@ -15,6 +14,7 @@ from opdsl.train.engine.precision import PrecisionPolicy
 from opdsl.train.engine.rollout import Rollout, shift_window
 from opdsl.train.losses.l2 import rel_l2
 from opdsl.train.metrics.evaluate import apply, evaluate, predict
+from opdsl.workflow.datasets.binding import Binding
 from opdsl.workflow.rollout import loop_of
 from tests.unit.train.engine.test_fit import Stop
 from tests.unit.train.toy_problem import Cloud, quick

@@ -317,7 +317,7 @@ def test_an_output_that_comes_back_has_the_unit_of_its_input():
         (1.0, "inputs", "lower `optimizer.lr`"),
     ],
 )
-def test_the_advice_about_divergence_blames_the_unit_where_it_is_to_blame(
+def test_the_advice_about_divergence_blames_the_unit_where_it_is_key_to_blame(
     tmp_path, scale, side, advice
 ):
     class Square(nn.Module):

@@ -12,7 +12,6 @@ import torch
 from torch import nn
 
 import opdsl
-from opdsl.cli.evaluate_tests import samplings
 from opdsl.nn.points.packed import Packed
 from opdsl.nn.sphere.sampling import latitudes
 from opdsl.train.config.schema import Checkpoint, Normalise
@@ -24,6 +23,7 @@ from opdsl.train.metrics.evaluate import evaluate
 from opdsl.train.metrics.norms import rms
 from opdsl.train.metrics.pinball import pinball
 from opdsl.train.metrics.quadrature import field_weights, grid_weights
+from opdsl.workflow.evaluation import latitude_samplings
 from tests.unit.train.toy_problem import Cloud, quick
 
 RULES = ["equiangular", "gauss_legendre", "lobatto"]
@@ -142,7 +142,7 @@ def test_a_program_says_which_axes_are_latitudes(tmp_path, sampling):
     path = tmp_path / "m.op"
     path.write_text(PROGRAM.format(sampling=f", sampling = {sampling}"))
     graph = opdsl.load(path)
-    assert samplings(graph) == {
+    assert latitude_samplings(graph) == {
         "a": (sampling, None),
         "b": (sampling, None, None),
         "u": (sampling, None),

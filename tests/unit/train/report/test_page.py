@@ -8,9 +8,9 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
+from opdsl.cli.training_progress import LiveTable, PlainLines, progress
 from opdsl.train.report.page import Picture, write_report
 from opdsl.train.report.pictures import Cloud, Panel, curves_svg, fields_png
-from opdsl.train.report.progress import LiveTable, PlainLines, progress
 from opdsl.train.run.listener import RunPlan
 
 EVIL = '<script>alert("x")</script>&'

@@ -12,13 +12,13 @@ from torch.nn.functional import normalize
 import opdsl
 from opdsl import OpError
 from opdsl.ir.certificate import certify
-from opdsl.nn.grid.layout import Coords
+from opdsl.nn.grid.coords import Coords
 from opdsl.nn.layers.pointwise import Linear
-from opdsl.nn.points.geometry import placed_at
-from opdsl.nn.points.integral.gno import Gno, GridCells, Side, SphereCells
-from opdsl.nn.points.integral.mollifier import ball
+from opdsl.nn.points.geometry import as_geometries
+from opdsl.nn.points.integral.gno import Gno, GridWeights, Side, SphereWeights
+from opdsl.nn.points.integral.mollifier import ball_volume
 from opdsl.nn.points.neighbours import search as neighbours
-from opdsl.nn.points.neighbours.search import Rule
+from opdsl.nn.points.neighbours.search import NeighbourRule
 from opdsl.nn.sphere.sampling import UnitVectors
 
 SQUARE = ((0.0, 0.0), (1.0, 1.0), (False, False))
@@ -37,12 +37,12 @@ class OnTensors(Gno):
     """Coordinates as tensors, (samples or 1, points, d)."""
 
     def forward(self, x, size, asked=(), ragged=()):
-        return super().forward(x, size, tuple(placed_at(y) for y in asked), ragged)
+        return super().forward(x, size, tuple(as_geometries(y) for y in asked), ragged)
 
 
 def module(widths=(4, 8, 2), radius=0.4, here=None, there=None, cells=None, **more):
     torch.manual_seed(0)
-    rule, more = Rule(radius), {"act": "tanh"} | more
+    rule, more = NeighbourRule(radius), {"act": "tanh"} | more
     return OnTensors(Side(here, cells), Side(there), widths, rule, **more).double()
 
 
@@ -72,7 +72,7 @@ def searches(monkeypatch) -> list[torch.dtype]:
         return search(points, queries, rule)
 
     monkeypatch.setattr(neighbours, "search", spied)
-    neighbours.KEPT_PAIRS.clear()
+    neighbours.PAIR_CACHE.clear()
     return seen
 
 
@@ -152,7 +152,7 @@ def distance(found: torch.Tensor, exact: torch.Tensor) -> float:
 
 @pytest.mark.parametrize("reduction", ["mean", "integral"])
 def test_on_a_grid_the_error_falls_like_the_step_to_three_halves(reduction):
-    cells = GridCells(*SQUARE) if reduction == "integral" else None
+    cells = GridWeights(*SQUARE) if reduction == "integral" else None
     net = module((4, 8, 1), 0.25, Coords(*SQUARE), reduction=reduction, cells=cells)
     q, numbers = 0.3 + 0.4 * cloud(200, 2), (17, 33, 65, 129)
     exact = over_discs(net, q, 0.25) / (1 if reduction == "integral" else math.pi / 16)
@@ -185,7 +185,7 @@ def test_on_a_sphere_the_integral_of_one_is_the_area_of_a_cap(sampling):
         0.8,
         UnitVectors(sampling),
         reduction="integral",
-        cells=SphereCells(sampling),
+        cells=SphereWeights(sampling),
     )
     make_one(net)
     q = normalize(cloud(100, 3) - 0.5, dim=-1)
@@ -207,13 +207,13 @@ def test_a_sum_grows_with_the_points_and_says_so():
 
 @pytest.mark.parametrize(("d", "volume"), [(1, 4.0), (2, 4 * math.pi), (3, 32 * math.pi / 3)])
 def test_a_ball_has_its_volume(d, volume):
-    assert ball(d, 2.0) == pytest.approx(volume)
+    assert ball_volume(d, 2.0) == pytest.approx(volume)
 
 
 def test_cells_cover_their_domain():
     like = torch.empty(0).double()
-    assert GridCells((0.0, 1.0), (2.0, 4.0), (True, False))(size=(5, 4), like=like).sum() == 6
-    found = SphereCells("lobatto")(size=(6, 9), like=like).sum().item()
+    assert GridWeights((0.0, 1.0), (2.0, 4.0), (True, False))(size=(5, 4), like=like).sum() == 6
+    found = SphereWeights("lobatto")(size=(6, 9), like=like).sum().item()
     assert found == pytest.approx(4 * math.pi)
 
 
@@ -441,6 +441,6 @@ def test_the_example_of_the_manual_meets_the_pairs_across_its_seam():
     flat = int((torch.cdist(p, p) <= 0.1).sum())
     net = compiled(TORUS.replace("radius = 0.4", "radius = 0.1, empty = zero"))
     gno = next(x for x in net.modules() if isinstance(x, Gno))
-    found = len(neighbours.neighbours(*placed_at(p), *placed_at(p), gno.rule))
+    found = len(neighbours.neighbours(*as_geometries(p), *as_geometries(p), gno.rule))
     assert found == wanted
     assert wanted > flat

@@ -5,9 +5,10 @@ import torch
 from torch import nn
 
 from opdsl.nn.points.geometry import Geometry
-from opdsl.nn.points.integral import kernel_sum
+from opdsl.nn.points.integral import chunked_sum
 from opdsl.nn.points.integral.gno import Gno, Side
-from opdsl.nn.points.neighbours.search import Rule, neighbours
+from opdsl.nn.points.integral.sum_terms import KernelSum
+from opdsl.nn.points.neighbours.search import NeighbourRule, neighbours
 
 KINDS = ("linear", "nonlinear", "linear_kernelonly", "nonlinear_kernelonly")
 FORMS = [(kind, "diagonal") for kind in KINDS] + [("linear", "full"), ("nonlinear", "full")]
@@ -25,7 +26,7 @@ def made(kind, matrix, *, hidden=(6, 5), **more) -> Gno:
     seen = 4 + (C if kind.startswith("nonlinear") else 0)
     widths = (seen, *hidden, last)
     more = {"act": "gelu", "kind": kind, "full": full, "reduction": "sum"} | more
-    return Gno(Side(), Side(), widths, Rule(RADIUS), **more).double()
+    return Gno(Side(), Side(), widths, NeighbourRule(RADIUS), **more).double()
 
 
 def given(batch=2):
@@ -55,9 +56,9 @@ def dense(net, v, y, x):
 def chunks(request, monkeypatch):
     """One chunk of all pairs, or chunks of few, whose layers are kept or computed again."""
     if request.param != "one":
-        monkeypatch.setattr(kernel_sum, "CACHED", 500)
+        monkeypatch.setattr(chunked_sum, "CPU_CHUNK", 500)
     if request.param == "again":
-        monkeypatch.setattr(kernel_sum, "SAVED", 0)
+        monkeypatch.setattr(chunked_sum, "MAX_SAVED", 0)
     return request.param
 
 
@@ -95,11 +96,13 @@ def test_derivatives_of_derivatives_are_those_of_the_kernel_at_all_pairs(kind, m
 
 
 def test_chunks_have_as_many_pairs_as_their_bound_allows(monkeypatch):
-    pairs = neighbours(Geometry(cloud(50, 2, seed=1)), Geometry(cloud(40, 2, seed=2)), Rule(0.5))
-    monkeypatch.setattr(kernel_sum, "CACHED", 16 * 8 * 10)  # ten pairs of sixteen numbers
-    sum_ = kernel_sum._Sum(pairs, torch.tanh, outer=False, last=False, keep=False)
+    pairs = neighbours(
+        Geometry(cloud(50, 2, seed=1)), Geometry(cloud(40, 2, seed=2)), NeighbourRule(0.5)
+    )
+    monkeypatch.setattr(chunked_sum, "CPU_CHUNK", 16 * 8 * 10)  # ten pairs of sixteen numbers
+    sum_ = KernelSum(pairs, torch.tanh, outer=False, last=False, keep=False)
     flat = [torch.zeros(16, 8, dtype=torch.float64), torch.zeros(16, dtype=torch.float64)]
-    found = list(kernel_sum._chunks(sum_, torch.zeros(50, 1, 8).double(), None, flat))
+    found = list(chunked_sum._chunks(sum_, torch.zeros(50, 1, 8).double(), None, flat))
     size = 10 * torch.get_num_threads()
     assert {len(x.points) for x in found[:-1]} == {size}
     assert torch.equal(torch.cat([x.queries for x in found]), pairs.queries)
@@ -108,7 +111,7 @@ def test_chunks_have_as_many_pairs_as_their_bound_allows(monkeypatch):
 def test_layers_beyond_the_bound_are_not_kept(monkeypatch):
     net, numbers = made("linear", "diagonal", hidden=(6, 5)), []
     for saved in (1 << 30, 0):
-        monkeypatch.setattr(kernel_sum, "SAVED", saved)
+        monkeypatch.setattr(chunked_sum, "MAX_SAVED", saved)
         held: list[int] = []
 
         def pack(x, held=held):
@@ -134,7 +137,7 @@ def test_half_precision_adds_up_in_single(kind, matrix):
 @pytest.mark.parametrize(("kind", "matrix"), FORMS)
 def test_a_query_without_neighbours_is_zero_where_that_is_declared(kind, matrix):
     net = made(kind, matrix, reduction="mean")
-    net.rule = Rule(RADIUS, lonely=True)
+    net.rule = NeighbourRule(RADIUS, allow_isolated=True)
     v, y, x = given()
     far = torch.cat((x, x.new_full((1, 2), 9.0)))
     found = run(net, v, y, far)

@@ -11,8 +11,8 @@ from opdsl import OpError, Packed
 from opdsl.nn.points.geometry import Geometry
 from opdsl.nn.points.integral.gno import Gno, Side
 from opdsl.nn.points.integral.multipole import Multipole, MultipoleLevel
-from opdsl.nn.points.lattice import KEPT_LEVELS, cells_of, coarse
-from opdsl.nn.points.neighbours.search import Rule, neighbours
+from opdsl.nn.points.lattice import LEVEL_CACHE, coarsen, lattice_cells
+from opdsl.nn.points.neighbours.search import NeighbourRule, neighbours
 
 LEVELS = (MultipoleLevel(0.3, 0.0), MultipoleLevel(0.6, 0.3), MultipoleLevel(1.2, 0.6))
 PROGRAM = """edition 2026
@@ -63,7 +63,7 @@ def make_constant(net: Multipole) -> list[float]:
 def test_a_level_is_the_centres_of_mass_of_cells_and_their_weights():
     place = weighed(60)
     cells = parts(place, 0.3)
-    found = coarse(place, (0.3,), "uniform")[0]
+    found = coarsen(place, (0.3,), "uniform")[0]
     total = cells @ place.weights
     torch.testing.assert_close(found.weights, total, rtol=1e-12, atol=0)
     centres = cells @ (place.weights[:, None] * place.points) / total[:, None]
@@ -74,41 +74,41 @@ def test_a_level_is_the_centres_of_mass_of_cells_and_their_weights():
 @pytest.mark.parametrize("spacing", [0.05, 0.3, 5.0])
 def test_weights_of_every_level_have_the_same_sum(spacing):
     place = weighed(200)
-    found = coarse(place, (spacing, 2 * spacing), "uniform")
+    found = coarsen(place, (spacing, 2 * spacing), "uniform")
     for level in found:
         assert float(level.weights.sum()) == pytest.approx(float(place.weights.sum()), rel=1e-12)
 
 
 def test_points_of_no_weight_have_their_mean_as_centre():
     place = Geometry(torch.tensor([[0.1], [0.3], [1.5]]), weights=torch.tensor([0.0, 0.0, 1.0]))
-    found = coarse(place, (1.0,), "uniform")[0]
+    found = coarsen(place, (1.0,), "uniform")[0]
     torch.testing.assert_close(found.points, torch.tensor([[0.2], [1.5]]))
 
 
 def test_a_whole_number_of_cells_fits_into_a_period():
     points = (torch.arange(20).double()[:, None] + 0.5) / 20
-    numbers, count = cells_of(points, 0.3, (1.0,))
+    numbers, count = lattice_cells(points, 0.3, (1.0,))
     assert count == 4
     assert torch.equal(numbers.bincount(), torch.tensor([5, 5, 5, 5]))
 
 
 def test_points_around_the_period_are_in_the_same_cell():
     points = torch.tensor([[0.1, 0.1], [1.1, -0.9]])
-    assert len(coarse(Geometry(points), (0.25,), None, (1.0, 1.0))[0]) == 1
+    assert len(coarsen(Geometry(points), (0.25,), None, (1.0, 1.0))[0]) == 1
 
 
 def test_levels_are_found_once_for_a_geometry():
-    KEPT_LEVELS.clear()
-    found = coarse(Geometry(cloud(30)), (0.3,), "uniform")
-    again = coarse(Geometry(cloud(30)), (0.3,), "uniform")
+    LEVEL_CACHE.clear()
+    found = coarsen(Geometry(cloud(30)), (0.3,), "uniform")
+    again = coarsen(Geometry(cloud(30)), (0.3,), "uniform")
     assert found[0] is again[0]
-    other = coarse(Geometry(cloud(30), weights=torch.ones(30)), (0.3,), "uniform")
+    other = coarsen(Geometry(cloud(30), weights=torch.ones(30)), (0.3,), "uniform")
     assert other[0].weights is not None
 
 
 def test_a_coordinate_that_is_no_number_is_refused():
     with pytest.raises(OpError, match="NaN") as found:
-        coarse(Geometry(torch.tensor([[math.nan]])), (0.3,), None)
+        coarsen(Geometry(torch.tensor([[math.nan]])), (0.3,), None)
     assert found.value.diagnostics[0].code == "OP0612"
 
 
@@ -120,7 +120,7 @@ def test_a_coordinate_that_is_no_number_is_refused():
 def test_one_level_is_the_kernel_integral(reduction, place):
     net = module(LEVELS[:1], reduction=reduction)
     side = Side()
-    plain = Gno(side, side, (4, 6, 2), Rule(0.3), act="tanh", reduction=reduction).double()
+    plain = Gno(side, side, (4, 6, 2), NeighbourRule(0.3), act="tanh", reduction=reduction).double()
     plain.load_state_dict(net.within[0].state_dict())
     v = cloud(80, 9).reshape(2, 40, 2)
     expected = plain(v, (40,), ((place,), (place,)))
@@ -242,7 +242,7 @@ def test_denser_points_change_the_result_by_the_error_of_the_quadrature():
 
 
 def test_coarse_levels_keep_their_size_as_points_get_denser():
-    counts = [[len(x) for x in coarse(jittered(n, 0), (0.25, 0.5), None)] for n in (20, 40, 80)]
+    counts = [[len(x) for x in coarsen(jittered(n, 0), (0.25, 0.5), None)] for n in (20, 40, 80)]
     assert counts == [[16, 4]] * 3
 
 
@@ -251,7 +251,7 @@ def test_coarse_levels_keep_their_size_as_points_get_denser():
 
 def pairs(net: Multipole, place: Geometry) -> int:
     """All pairs of all kernels."""
-    levels = (place, *coarse(place, tuple(x.spacing for x in net.levels[1:]), None))
+    levels = (place, *coarsen(place, tuple(x.spacing for x in net.levels[1:]), None))
     of = [(net.within[i].rule, g, g) for i, g in enumerate(levels)]
     of += [(net.down[i].rule, levels[i], levels[i + 1]) for i in range(len(levels) - 1)]
     of += [(net.up[i].rule, levels[i + 1], levels[i]) for i in range(len(levels) - 1)]
@@ -268,7 +268,7 @@ def test_all_distances_cost_as_many_pairs_as_points_where_one_radius_costs_their
         found.append(pairs(module(levels), jittered(n, 0)) / n**2)
     assert max(found) < 1.3 * min(found)
     assert max(found) < 70
-    everything = neighbours(jittered(32, 0), jittered(32, 0), Rule(1.5))
+    everything = neighbours(jittered(32, 0), jittered(32, 0), NeighbourRule(1.5))
     assert len(everything) == 32**4
 
 

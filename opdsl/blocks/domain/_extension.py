@@ -1,0 +1,43 @@
+"""The base of `pad` and `crop`: functions on a domain and on its extension."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from opdsl.ir.block import Block, Cost, copy_cost
+from opdsl.ir.regrid import extension
+from opdsl.ir.spaces import Domain, Extend, Space
+
+
+class BetweenExtensions(Block):
+    """w on `to`, where one of `to` and the domain of v extends the other.
+
+    Attributes:
+        to: the domain of the result.
+        outward: whether `to` is the extension.
+    """
+
+    outward: ClassVar[bool]
+    kinds: ClassVar[frozenset[str]] = frozenset({"grid"})
+    complex: ClassVar[bool] = True
+    sized: ClassVar[bool] = True
+
+    to: Domain
+
+    def infer(self, x: Space) -> Space:
+        """Return the channels of v on `to`.
+
+        Raises:
+            Refusal: OP0313, neither of both domains extends the other.
+        """
+        self._steps(x)
+        return x.on(self.to)
+
+    def _steps(self, x: Space) -> tuple[Extend | None, ...]:
+        """Return the extension on each axis, None where there is none."""
+        inner, outer = (x.domain, self.to) if self.outward else (self.to, x.domain)
+        return extension(inner, outer, x, self.keyword())
+
+    def cost(self, x: Space) -> Cost:
+        """Count a copy."""
+        return copy_cost(self.infer(x).numbers())

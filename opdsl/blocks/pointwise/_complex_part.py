@@ -1,0 +1,33 @@
+"""The base of `real`, `imag` and `modulus`: real numbers from complex ones."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from opdsl.ir.block import Block, Cost, Ragged, copy_cost
+from opdsl.ir.complex_parts import needs_complex, real_part_of
+from opdsl.ir.spaces import Space
+
+
+class ComplexPart(Block):
+    """w(x) = f(v(x)), number by number, with f from complex to real numbers."""
+
+    complex: ClassVar[bool] = True
+    ragged: ClassVar[Ragged] = "pointwise"
+    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+        {"inputs": ("D -> C^3",)},
+        {"inputs": ("K -> C^1",)},
+    )
+
+    def infer(self, x: Space) -> Space:
+        """Return the domain with as many channels of real numbers.
+
+        Raises:
+            Refusal: OP0312, the input is real.
+        """
+        needs_complex(self.keyword(), x)
+        return real_part_of(x)
+
+    def cost(self, x: Space) -> Cost:
+        """Count a copy."""
+        return copy_cost(self.infer(x).numbers())

@@ -1,0 +1,144 @@
+"""Declared types: the space that `D -> R^c` says, with every name in it evaluated."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from opdsl.diagnostics import Label, Span, did_you_mean
+from opdsl.elaborate.bind.domains import CONSTRUCTORS
+from opdsl.elaborate.bind.extensions import spectrum
+from opdsl.elaborate.bind.scope import Scope
+from opdsl.elaborate.evaluate.arithmetic import is_count
+from opdsl.elaborate.evaluate.problems import Poisoned
+from opdsl.elaborate.evaluate.values import Value, describe
+from opdsl.ir.dims import Dim
+from opdsl.ir.spaces import VECTOR, Domain, Space
+from opdsl.syntax import tree
+
+REAL_PARTS = "take a real part of it: `real(...)`, `imag(...)` or `modulus(...)`"
+
+
+def declared(scope: Scope, type_: tree.TypeExpr) -> Space:
+    """The space that a type says.
+
+    Raises:
+        Poisoned: after a diagnostic; something in it is unknown.
+    """
+    field = field_of(scope, type_.codomain)
+    domain = domain_of(scope, type_.domain) if type_.domain else VECTOR
+    names = components(type_.codomain)
+    channels = channels_of(scope, type_.codomain)
+    return Space(domain=domain, channels=channels, field=field, components=names)
+
+
+def components(codomain: tree.Codomain) -> tuple[str, ...] | None:
+    """The names in `R^{ux, uy}`."""
+    return tuple(x.text for x in codomain.names) if codomain.names else None
+
+
+def field_of(scope: Scope, codomain: tree.Codomain) -> Literal["R", "C"]:
+    """Whether the values are real or complex.
+
+    Raises:
+        Poisoned: after OP0201; it is neither.
+    """
+    if codomain.field.text == "R":
+        return "R"
+    if codomain.field.text == "C":
+        return "C"
+    raise scope.fail(
+        "OP0201",
+        f"unknown set of numbers `{codomain.field.text}`",
+        Label(codomain.field.span, "write `R`, the real numbers, or `C`, the complex ones"),
+    )
+
+
+def in_words(field: str) -> str:
+    """`complex` or `real`."""
+    return "complex" if field == "C" else "real"
+
+
+def domain_of(scope: Scope, expr: tree.Expr) -> Domain:
+    """The domain left of `->`.
+
+    Raises:
+        Poisoned: after a diagnostic; it is none.
+    """
+    if isinstance(expr, tree.Call) and expr.name in CONSTRUCTORS and expr.name != "spectrum":
+        raise scope.fail(
+            "OP0209",
+            "a domain is declared by a statement of its own",
+            Label(expr.span, "not here"),
+            helps=(f"write `domain D = {expr.name}(...)`",),
+        )
+    if isinstance(expr, tree.Call) and expr.name == "spectrum":
+        return spectrum(scope.domains, expr)
+    value = _declared_value(scope, expr)
+    if isinstance(value, Domain):
+        return value
+    raise scope.fail(
+        "OP0209",
+        "the left side of `->` is a domain",
+        Label(expr.span, f"this is {describe(value)}"),
+    )
+
+
+def _declared_value(scope: Scope, expr: tree.Expr) -> Value:
+    """The value of an expression whose name must be declared."""
+    if isinstance(expr, tree.Name) and scope.lookup(expr.text) is None:
+        if scope.lost(expr.text):
+            raise Poisoned
+        domains = [x.name.text for x in scope.statements(tree.Domain)]
+        raise scope.fail(
+            "OP0201",
+            f"unknown name `{expr.text}`",
+            Label(expr.span, "not found"),
+            helps=did_you_mean(expr.text, domains)
+            or (f"declare it: `domain {expr.text} = grid(x: 0..1, y: 0..1)`",),
+        )
+    return scope.number(expr)
+
+
+def channels_of(scope: Scope, codomain: tree.Codomain) -> Dim:
+    """The number of channels.
+
+    Raises:
+        Poisoned: after a diagnostic.
+    """
+    if codomain.names is not None:
+        return _number_of_names(scope, codomain.names)
+    if codomain.channels is None:
+        return 1
+    value = scope.number(codomain.channels)
+    if is_count(value) and value >= 1:
+        return value
+    raise scope.fail(
+        "OP0208",
+        "a number of channels is a whole number above zero",
+        Label(codomain.channels.span, f"this is {describe(value)}"),
+    )
+
+
+def _number_of_names(scope: Scope, names: tuple[tree.Ident, ...]) -> int:
+    seen: dict[str, Span] = {}
+    for name in names:
+        if name.text in seen:
+            raise scope.problems.fail(
+                "OP0203",
+                f"two components are called `{name.text}`",
+                Label(name.span, "the second one"),
+                Label(seen[name.text], "the first one"),
+            )
+        seen[name.text] = name.span
+    return len(names)
+
+
+def moves(declared: Domain, actual: Domain) -> tuple[str, ...]:
+    """How to bring a function from one domain to another of the same declaration."""
+    if declared.name != actual.name:
+        return ()
+    if declared.kind == "vector" or actual.kind == "vector":
+        return ()
+    if actual.extension_over(declared):
+        return (f"leave the extension: `crop(to = {declared})`",)
+    return (f"resample it: `resample(to = {declared})`",)

@@ -1,0 +1,68 @@
+"""Constant expressions, made of literals only: the values of settings."""
+
+from __future__ import annotations
+
+from opdsl.diagnostics import Label, fault
+from opdsl.elaborate.evaluate import arithmetic
+from opdsl.elaborate.evaluate.limits import excess
+from opdsl.elaborate.evaluate.values import Interval, Value, Word
+from opdsl.ir.spaces import Domain
+from opdsl.syntax import tree
+
+
+def constant(expr: tree.Expr) -> object:
+    """The plain value of an expression of literals: number, truth value, text, list.
+
+    Raises:
+        OpError: OP0209, it is none; OP0212, it is too large or not finite.
+    """
+    value = _constant(expr)
+    if value is None:
+        raise fault(
+            "OP0209",
+            "a setting is a number, a word, a text or a list of them",
+            Label(expr.span, "this is not one"),
+            notes=("a train block cannot see or change the model",),
+        )
+    return _as_setting(value)
+
+
+def _as_setting(value: Value) -> object:
+    """A word becomes its text, a tuple a list."""
+    if isinstance(value, Word):
+        return value.text
+    return [_as_setting(x) for x in value] if isinstance(value, tuple) else value
+
+
+def _constant(expr: tree.Expr) -> Value | None:
+    value = _evaluated(expr)
+    reason = None if value is None else excess(value)
+    if reason is not None:
+        raise fault("OP0212", reason[0], Label(expr.span, reason[1]))
+    return value
+
+
+def _evaluated(expr: tree.Expr) -> Value | None:
+    match expr:
+        case tree.Literal():
+            return expr.value
+        case tree.Name():
+            return Word(expr.text, expr.span)
+        case tree.Sequence():
+            items = [_constant(x) for x in expr.items]
+            values = tuple(x for x in items if x is not None)
+            return values if len(values) == len(items) else None
+        case tree.Unary(sign="-"):
+            value = _constant(expr.value)
+            return None if value is None else arithmetic.negative(value)
+        case tree.Binary():
+            return _arithmetic(expr)
+    return None
+
+
+def _arithmetic(expr: tree.Binary) -> Value | None:
+    left, right = _constant(expr.left), _constant(expr.right)
+    if left is None or right is None:
+        return None
+    value = arithmetic.binary(expr.sign, left, right)
+    return None if isinstance(value, Interval | Domain) else value

@@ -1,0 +1,91 @@
+"""Values that expressions of a program have while it is elaborated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from opdsl.diagnostics import Span
+from opdsl.ir.dims import Poly
+from opdsl.ir.spaces import Domain, Space
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A function: the path of the node (or the name of the input) that makes it, and its space."""
+
+    ref: str
+    space: Space
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A bare word such as `gelu`; the parameter that takes it decides what it means."""
+
+    text: str
+    span: Span | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """`lo..hi`."""
+
+    lo: float
+    hi: float
+
+
+Value = Function | Word | Interval | Domain | Poly | bool | int | float | str | tuple["Value", ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """A value that a call passes.
+
+    Attributes:
+        span: of the value.
+        key: of the parameter's name; of the value where it is passed without a name.
+    """
+
+    value: Value
+    span: Span
+    key: Span
+
+
+def show(value: Value) -> str:
+    """Format the value as a program would write it."""
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case Function():
+            return str(value.space)
+        case Word():
+            return value.text
+        case Interval():
+            return f"{value.lo:g}..{value.hi:g}"
+        case str():
+            return f'"{value}"'
+        case tuple():
+            return "(" + ", ".join(show(x) for x in value) + ")"
+        case _:
+            return str(value)
+
+
+def describe(value: Value) -> str:
+    """Name the sort of the value and the value itself, for diagnostics."""
+    match value:
+        case Function():
+            return f"a function `{value.space}`"
+        case Word():
+            return f"the word `{value.text}`"
+        case Domain():
+            return f"the domain `{value}`"
+        case tuple():
+            return f"the tuple `{show(value)}`"
+        case _:
+            return f"`{show(value)}`"
+
+
+def plain(value: Value) -> object:
+    """Convert to Python's own types: a word becomes its text; tuples go element by element."""
+    if isinstance(value, Word):
+        return value.text
+    return tuple(plain(x) for x in value) if isinstance(value, tuple) else value

@@ -1,0 +1,28 @@
+"""The interface of a place in the graph, as calls and chains see it."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from opdsl.elaborate.bind.scope import Scope
+from opdsl.elaborate.evaluate.environment import Nodes
+from opdsl.elaborate.instantiate.builder import Builder
+
+
+class Place(Nodes, Protocol):
+    """A place in the graph, and the definition whose statement adds nodes there.
+
+    The outermost call of a binding takes the binding's own path; everything inside a chain or an
+    argument gets the path of what holds it, then its own name.
+    """
+
+    @property
+    def scope(self) -> Scope:
+        """The definition."""
+
+    @property
+    def builder(self) -> Builder:
+        """The graph."""
+
+    def below(self, path: str | None = None) -> Place:
+        """The place for nodes inside of `path`, or inside of this place."""

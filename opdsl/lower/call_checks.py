@@ -1,0 +1,153 @@
+"""Checks of the inputs of a call against each other, and of what blocks need beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from opdsl.diagnostics import OpError, fault
+from opdsl.ir.block import SideInput
+from opdsl.ir.origins import roots
+from opdsl.lower.call_arguments import Argument, Coordinates, representative, sample_count
+from opdsl.lower.input_checks import NO_POINTS, broken_promise
+from opdsl.lower.shape_texts import dtype_name, shape_text, size_text
+from opdsl.nn.points.geometry import point_counts
+from opdsl.nn.points.packed import Packed
+
+if TYPE_CHECKING:
+    from opdsl.lower.guards import Guards
+
+
+def check_batches(guards: Guards, given: Sequence[Argument]) -> None:
+    """Check that all inputs have as many samples, packed ones with as many points in each.
+
+    Raises:
+        OpError: OP0906, they have not.
+    """
+    whole = guards.batch(given)
+    for port, x in zip(guards.graph.inputs, given, strict=False):
+        if sample_count(x) != whole:
+            first = guards.graph.inputs[0].name
+            counts = f"`{first}` has {whole} samples, `{port.name}` {sample_count(x)}"
+            shape = ", ".join((str(whole), *["-1"] * (representative(x).ndim - 1)))
+            cure = f"one for all samples: `{port.name}.expand({shape})`"
+            alone = isinstance(x, Tensor) and sample_count(x) == 1
+            helps = (cure,) if alone else ("give as many samples of each input",)
+            raise guards.refuse("OP0906", port, f"the batches differ: {counts}", helps)
+    for ask, y in zip(guards.asks, given[len(guards.graph.inputs) :], strict=True):
+        if isinstance(y, Coordinates) and sample_count(y) not in {1, whole}:
+            message = f"`{ask.name}` has coordinates for {sample_count(y)} samples of {whole}"
+            helps = ("give coordinates for each sample, or one set for all",)
+            raise fault("OP0906", message, helps=helps, file=guards.graph.name)
+    _check_packed_sizes(guards, given)
+
+
+def _check_packed_sizes(guards: Guards, given: Sequence[Argument]) -> None:
+    """Samples that are packed on one domain have one number of points each."""
+    sizes = guards.packed(given)
+    domains = [x.space.domain for x in guards.graph.inputs] + [x.domain for x in guards.asks]
+    for name, domain, x in zip(guards.names, domains, given, strict=True):
+        wanted = sizes.get(domain.name)
+        if wanted is None or not (isinstance(x, Coordinates) or domain.name in sizes):
+            continue
+        met = x.sizes if isinstance(x, Packed) else _argument_sizes(x)
+        if met != wanted:
+            message = f"`{name}` {_difference(met, wanted)} on `{domain}`"
+            helps = ("give for each sample as many values as coordinates",)
+            raise fault("OP0906", message, helps=helps, file=guards.graph.name)
+
+
+def _difference(met: tuple[int, ...], wanted: tuple[int, ...]) -> str:
+    if len(met) != len(wanted):
+        return f"has {len(met)} samples of {len(wanted)}"
+    i = next(i for i, (a, b) in enumerate(zip(met, wanted, strict=True)) if a != b)
+    return f"has {met[i]} points in sample {i}, where others have {wanted[i]}"
+
+
+def _argument_sizes(x: Argument) -> tuple[int, ...]:
+    if isinstance(x, Coordinates):
+        return point_counts(x.geometry)
+    y = representative(x)
+    return (int(y.shape[-1]),) * int(y.shape[0])
+
+
+def check_grids(guards: Guards, given: Sequence[Argument]) -> None:
+    """Check that inputs on one domain have one number of points on each axis.
+
+    Raises:
+        OpError: OP0906, they have not.
+    """
+    grids = guards.grids(given)
+    known = roots(guards.sources, grids)
+    domains = [x.space.domain for x in guards.graph.inputs] + [x.domain for x in guards.asks]
+    for name, domain, met in zip(guards.names, domains, grids, strict=True):
+        expected = domain.at(known)
+        if met != expected:
+            first = guards.names[guards.sources[domain.declared[0].name].port or 0]
+            message = (
+                f"`{first}` and `{name}` differ in size: `{domain}` has "
+                f"{size_text(expected)} points from `{first}`, `{name}` has {size_text(met)}"
+            )
+            help_ = (
+                f"give coordinates for {size_text(expected)} points"
+                if domain.scattered
+                else f"resample `{name}` to {size_text(expected)}"
+            )
+            ports = {x.name: x for x in guards.graph.inputs}
+            if name in ports:
+                raise guards.refuse("OP0906", ports[name], message, (help_,))
+            raise fault("OP0906", message, helps=(help_,), file=guards.graph.name)
+
+
+def check_side_input(guards: Guards, ask: SideInput, x: Argument) -> None:
+    """Coordinates (points, d) of each sample or for all, with real numbers; fields (*grid)."""
+    y = representative(x)
+    if not y.dtype.is_floating_point:
+        message = (
+            f"`{ask.name}` holds {dtype_name(y)} numbers, expected real floating-point numbers"
+        )
+        cure = f"convert it: `{ask.name}.float()`"
+        raise fault("OP0905", message, helps=(cure,), file=guards.graph.name)
+    if isinstance(x, Coordinates):
+        _check_coordinates(guards, ask, x)
+    elif not _fits_domain(ask, y):
+        raise wrong_coordinates(guards, ask, f"the shape {shape_text(y)}")
+
+
+def _check_coordinates(guards: Guards, ask: SideInput, x: Coordinates) -> None:
+    each = ask.domain.geometry == "per_sample"
+    wrong = [y.points for y in x.geometry if y.points.shape[-1] != ask.domain.ambient]
+    if wrong:
+        raise wrong_coordinates(guards, ask, f"points with {wrong[0].shape[-1]} coordinates")
+    if len(x.geometry) > 1 and not each:
+        raise wrong_coordinates(guards, ask, f"coordinates for {len(x.geometry)} samples")
+    if not x.listed and len({len(y) for y in x.geometry}) > 1:
+        raise wrong_coordinates(guards, ask, "samples of different sizes")
+    for n in sorted({len(y) for y in x.geometry}):
+        wanted = broken_promise(ask.domain.axes[0], n, 1)
+        if wanted:
+            message = f"`{ask.name}` has {n} points; `{guards.graph.name}` promises {wanted}"
+            helps = (NO_POINTS,) if n == 0 else ()
+            raise fault("OP0903", message, helps=helps, file=guards.graph.name)
+
+
+def wrong_coordinates(guards: Guards, ask: SideInput, met: str) -> OpError:
+    """OP0907: coordinates or a static field have the wrong shape, which `met` describes."""
+    what = "the coordinates of its points" if ask.what == "coordinates" else "a static field"
+    message = f"`{ask.name}` has {met}, expected {_expected_shape(ask)}"
+    return fault("OP0907", message, notes=(f"`{ask.name}` is {what}",), file=guards.graph.name)
+
+
+def _fits_domain(ask: SideInput, x: Tensor) -> bool:
+    lead = x.shape[: max(0, x.ndim - ask.domain.dims)]
+    return ask.domain.dims <= x.ndim <= ask.domain.dims + 2 and all(n == 1 for n in lead)
+
+
+def _expected_shape(ask: SideInput) -> str:
+    if ask.what == "field":
+        return f"({', '.join(x.name for x in ask.domain.axes)})"
+    shared = f"(points, {ask.domain.ambient})"
+    each = f" or (batch, points, {ask.domain.ambient})"
+    return shared + each * (ask.domain.geometry == "per_sample")

@@ -1,0 +1,30 @@
+"""Abilities of single layers, for callers that walk a module and do not know its classes."""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+
+@runtime_checkable
+class LimitsModes(Protocol):
+    """A layer with weights for Fourier modes that can leave some of them out.
+
+    Attributes:
+        modes: the greatest frequency that has weights, on each axis.
+    """
+
+    modes: tuple[int, ...]
+
+    def limit(self, modes: tuple[int, ...] | None) -> None:
+        """Use only the modes up to `modes`, one number for each axis; None: all modes."""
+
+
+@runtime_checkable
+class NarrowsSpectrum(Protocol):
+    """A layer whose transforms and products of modes can run in the dtype of autocast.
+
+    Attributes:
+        low_precision: whether they do.
+    """
+
+    low_precision: bool

@@ -1,0 +1,83 @@
+"""Coordinates of the points of a regular grid, as a function on it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from opdsl.nn.shapes import Ends, Size
+
+
+def coords(
+    size: Size,
+    lo: Ends,
+    hi: Ends,
+    periodic: tuple[bool, ...],
+    *,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str = "cpu",
+) -> Tensor:
+    """The coordinates of every point of a grid.
+
+    A periodic axis has the n points lo + i (hi - lo) / n, since hi is lo again; any other has both
+    ends, lo + i (hi - lo) / (n - 1).
+
+    Args:
+        size: points on each axis.
+        lo: the lower end of each axis, in its unit of length.
+        hi: the upper end.
+        periodic: whether the axis closes on itself.
+        dtype: of the result; it is computed in float64.
+        device: of the result.
+
+    Returns:
+        (1, *size, axes).
+    """
+    lines = [
+        _line(n, a, b, closed, device)
+        for n, a, b, closed in zip(size, lo, hi, periodic, strict=True)
+    ]
+    return torch.stack(torch.meshgrid(lines, indexing="ij"), -1)[None].to(dtype)
+
+
+def circle(size: Size, periodic: tuple[bool, ...], where: Tensor) -> Tensor:
+    """The coordinates, on each periodic axis cos and sin of 2 pi i / n instead.
+
+    Args:
+        size: points on each axis.
+        periodic: whether the axis closes on itself.
+        where: (1, *size, axes), the coordinates, from which the other axes are taken.
+
+    Returns:
+        (1, *size, axes + periodic axes), as `where`.
+    """
+    zeros, ones = (0.0,) * len(size), (1.0,) * len(size)
+    turns = coords(size, zeros, ones, periodic, dtype=torch.float64, device=where.device)
+    angles = 2 * torch.pi * turns
+    found = []
+    for axis, closed in enumerate(periodic):
+        angle = angles[..., axis]
+        found += [angle.cos(), angle.sin()] if closed else [where[..., axis]]
+    return torch.stack([x.to(where.dtype) for x in found], -1)
+
+
+class Coords(nn.Module):
+    """`coords` as a module; it takes no function, so `like` says with which dtype and where."""
+
+    def __init__(
+        self, lo: Ends, hi: Ends, periodic: tuple[bool, ...], *, circle: bool = False
+    ) -> None:
+        super().__init__()
+        self.lo, self.hi, self.periodic = lo, hi, periodic
+        self.circle = circle
+
+    def forward(self, *, size: Size, like: Tensor) -> Tensor:
+        """-> (1, *size, axes), or for `circle` a channel more for each periodic axis."""
+        ends = self.lo, self.hi, self.periodic
+        where = coords(size, *ends, dtype=like.dtype, device=like.device)
+        return circle(size, self.periodic, where) if self.circle else where
+
+
+def _line(n: int, lo: float, hi: float, periodic: bool, device: torch.device | str) -> Tensor:
+    steps = n if periodic else max(n - 1, 1)
+    return lo + torch.arange(n, dtype=torch.float64, device=device) * ((hi - lo) / steps)

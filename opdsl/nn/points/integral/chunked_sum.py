@@ -1,0 +1,246 @@
+"""A kernel sum one chunk of pairs after the other, with its gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from opdsl.nn.kernels.pairs import PairSum
+from opdsl.nn.layers.pointwise import ACTIVATIONS
+from opdsl.nn.points.integral.sum_terms import (
+    ActivationFunction,
+    DenseLayer,
+    KernelSum,
+    unchunked_sum,
+)
+from opdsl.nn.points.neighbours.search import Pairs
+from opdsl.nn.precision import wide
+
+CPU_CHUNK = 2 << 20  # bytes of a chunk's widest layer on a CPU, for each thread
+ACCELERATOR_CHUNK = 128 << 20  # the same on other devices, which are fast at what is large
+MAX_SAVED = 512 << 20  # bytes of layers that are kept for the gradient
+
+
+class ChunkedSum(torch.autograd.Function):
+    """The sum, one chunk of pairs after the other."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        sum_: KernelSum,
+        at_points: Tensor,
+        at_queries: Tensor,
+        values: Tensor | None,
+        weights: Tensor | None,
+        *flat: Tensor,
+    ) -> Tensor:
+        """See `unchunked_sum`."""
+        given = (at_points, at_queries, values, weights, *flat)
+        zeros = sum_.empty(at_points, values, flat)
+        compiled = _compiled(sum_, given)
+        total, kept = (
+            compiled.total(zeros, keep=sum_.keep) if compiled else _total(sum_, given, zeros)
+        )
+        ctx.sum, ctx.given = sum_, len(given)
+        ctx.save_for_backward(*given, *kept)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        """The gradients of all tensors that were given."""
+        given, kept = ctx.saved_tensors[: ctx.given], ctx.saved_tensors[ctx.given :]
+        needed = ctx.needs_input_grad[1:]
+        if torch.is_grad_enabled():
+            return (None, *_differentiable(ctx.sum, given, needed, grad))
+        compiled = _compiled(ctx.sum, given)
+        if compiled:
+            return (None, *compiled.gradients(grad.contiguous(), kept, needed))
+        return (None, *_gradients(ctx.sum, given, kept, needed, grad))
+
+
+def _compiled(sum_: KernelSum, given: Sequence[Any]) -> PairSum | None:
+    """The same by kernels, where there are some for it."""
+    own: list[Any] = [x if x is None else x.contiguous() for x in given]
+    at_points, at_queries, values, weights, *flat = own
+    act = next((name for name, act in ACTIVATIONS.items() if act is sum_.act), "")
+    found = PairSum(
+        sum_.pairs, act, at_points, at_queries, values, weights, tuple(flat), last=sum_.last
+    )
+    return found if found.fits() else None
+
+
+def _total(sum_: KernelSum, given: Sequence[Any], total: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """The sum, added to `total`, and the hidden layers if they are to be kept."""
+    at_points, at_queries, values, weights, *flat = given
+    inner, last = sum_.layers(flat)
+    kept: list[Tensor] = []
+    for chunk in _chunks(sum_, at_points, values, flat):
+        hidden = chunk.hidden(at_points, at_queries, inner, sum_.act)
+        v, w = chunk.at_points(values), chunk.at_pairs(weights)
+        found, owners = sum_.terms(hidden[-1], chunk.queries, v, w, last)
+        total.index_add_(0, owners, found.to(total.dtype))
+        kept += hidden if sum_.keep else []
+    return total, kept
+
+
+def _differentiable(
+    sum_: KernelSum, given: Sequence[Any], needed: Sequence[bool], grad: Tensor
+) -> Iterator[Tensor | None]:
+    """Gradients that have gradients themselves."""
+    # new names for the tensors: one may have come from another, and that way is not meant here
+    own: list[Any] = [None if x is None else x.view_as(x) for x in given]
+    wanted = [x for x, need in zip(own, needed, strict=True) if need]
+    total = unchunked_sum(sum_, *own)
+    found = iter(torch.autograd.grad(total, wanted, grad, create_graph=True))
+    return (next(found) if need else None for need in needed)
+
+
+def _gradients(
+    sum_: KernelSum,
+    given: Sequence[Any],
+    kept: Sequence[Tensor],
+    needed: Sequence[bool],
+    grad: Tensor,
+) -> list[Tensor | None]:
+    at_points, at_queries, values, weights, *flat = given
+    inner, last = sum_.layers(flat)
+    made = [_zeros(x) if need else None for x, need in zip(given, needed, strict=True)]
+    rest = iter(kept)
+    for chunk in _chunks(sum_, at_points, values, flat):
+        if kept:
+            hidden = [next(rest) for _ in range(len(inner) + 1)]
+        else:
+            hidden = chunk.hidden(at_points, at_queries, inner, sum_.act)
+        v, w = chunk.at_points(values), chunk.at_pairs(weights)
+        x, to_v, to_w, *to_last = _term_gradients(sum_, hidden[-1], chunk.queries, v, w, last, grad)
+        if last is not None:
+            _add(made[-2:], to_last)
+        for i in reversed(range(len(inner))):
+            x = _layer_gradients(sum_.act, hidden[i], inner[i][0], x, made[4 + 2 * i : 6 + 2 * i])
+        _add_at(made[0], chunk.points, x)
+        _add_at(made[1], chunk.queries, x.sum(1))
+        _add_at(made[2], chunk.points, to_v)
+        if made[3] is not None and to_w is not None:
+            made[3][chunk.span] = to_w.to(made[3].dtype)
+    return [None if x is None else x.to(y.dtype) for x, y in zip(made, given, strict=True)]
+
+
+def _term_gradients(
+    sum_: KernelSum,
+    x: Tensor,
+    queries: Tensor,
+    v: Tensor | None,
+    w: Tensor | None,
+    last: DenseLayer | None,
+    grad: Tensor,
+) -> Iterator[Any]:
+    """Gradients of the last hidden layer, the values, the weights, and the last layer, if any."""
+    with torch.enable_grad():
+        given = [y if y is None else y.detach().requires_grad_() for y in (x, v, w, *(last or ()))]
+        own = (given[3], given[4]) if last else None
+        found, owners = sum_.terms(given[0], queries, given[1], given[2], own)  # type: ignore[arg-type]  # x is a tensor
+    mine = grad.index_select(0, owners).to(found.dtype)
+    made = iter(torch.autograd.grad(found, [y for y in given if y is not None], mine))
+    return (None if y is None else next(made) for y in given)
+
+
+def _layer_gradients(
+    act: ActivationFunction, x: Tensor, weight: Tensor, grad: Tensor, made: Sequence[Tensor | None]
+) -> Tensor:
+    """The gradient of what a hidden layer is of, from that of the next one; adds to its weights."""
+    with torch.enable_grad():
+        x = x.detach().requires_grad_()
+        h = act(x.to(weight.dtype))
+    rows = grad.flatten(0, -2)
+    _add(made, (rows.T @ h.detach().flatten(0, -2), rows.sum(0)))
+    (found,) = torch.autograd.grad(h, x, grad @ weight)
+    return found
+
+
+def _add(made: Sequence[Tensor | None], more: Sequence[Tensor]) -> None:
+    for x, y in zip(made, more, strict=True):
+        if x is not None:
+            x.add_(y)
+
+
+def _add_at(made: Tensor | None, rows: Tensor, more: Tensor | None) -> None:
+    if made is not None and more is not None:
+        made.index_add_(0, rows, more.to(made.dtype))
+
+
+def _zeros(x: Tensor) -> Tensor:
+    return torch.zeros_like(x, dtype=wide(x))
+
+
+@dataclass(frozen=True, slots=True)
+class _Chunk:
+    """Some pairs that lie behind each other.
+
+    Attributes:
+        span: which.
+        points, queries: of each.
+    """
+
+    span: slice
+    points: Tensor
+    queries: Tensor
+
+    def hidden(
+        self,
+        at_points: Tensor,
+        at_queries: Tensor,
+        inner: Sequence[DenseLayer],
+        act: ActivationFunction,
+    ) -> list[Tensor]:
+        """The hidden layers before they are activated, each (pairs, batch or 1, h)."""
+        x = at_points.index_select(0, self.points)
+        x += at_queries.index_select(0, self.queries)[:, None]
+        found = [x]
+        for weight, bias in inner:
+            x = functional.linear(act(x.to(weight.dtype)), weight, bias)
+            found.append(x)
+        return found
+
+    def at_points(self, x: Tensor | None) -> Tensor | None:
+        """What is known of points, for each pair."""
+        return None if x is None else x.index_select(0, self.points)
+
+    def at_pairs(self, x: Tensor | None) -> Tensor | None:
+        """What is known of pairs."""
+        return None if x is None else x[self.span]
+
+
+def _chunks(
+    sum_: KernelSum, at_points: Tensor, values: Tensor | None, flat: Sequence[Tensor]
+) -> Iterator[_Chunk]:
+    """All pairs, so many at a time that their widest layer has a bound."""
+    pairs, batch = sum_.pairs, at_points.shape[1]
+    widths = [batch * x for x in _widths(at_points, flat)]
+    if values is not None:
+        widths.append(values.shape[1] * values.shape[2])
+    if sum_.outer:
+        each = max(1, len(pairs) // max(1, len(pairs.counts)))  # pairs of a query
+        widths.append(widths[-1] * widths[-2] // each)
+    bound = (
+        CPU_CHUNK * torch.get_num_threads() if at_points.device.type == "cpu" else ACCELERATOR_CHUNK
+    )
+    size = max(1, bound // (max(widths) * at_points.element_size()))
+    for at in range(0, len(pairs), size):
+        span = slice(at, at + size)
+        yield _Chunk(span, pairs.points[span], pairs.queries[span])
+
+
+def _widths(at_points: Tensor, flat: Sequence[Tensor]) -> list[int]:
+    """Of the layers."""
+    return [at_points.shape[-1], *(x.shape[0] for x in flat[::2])]
+
+
+def fits_in_memory(pairs: Pairs, at_points: Tensor, flat: Sequence[Tensor]) -> bool:
+    """Whether the layers of all pairs may be kept."""
+    numbers = len(pairs) * at_points.shape[1] * sum(_widths(at_points, flat))
+    return numbers * at_points.element_size() <= MAX_SAVED

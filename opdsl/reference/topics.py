@@ -1,0 +1,30 @@
+"""What `opdsl explain` can print: blocks, settings and their sections, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from opdsl import blocks
+from opdsl.reference.blocks import block_entry, block_text
+from opdsl.reference.settings import section_text, setting_entries, setting_text
+
+
+def explanations(name: str) -> Iterator[str]:
+    """The text of every topic of this name; a block and a setting may share one."""
+    entry = block_entry(name)
+    if entry is not None:
+        yield block_text(entry)
+    settings = setting_entries()
+    yield from (setting_text(x) for x in settings if x.name == name)
+    inside = [x for x in settings if x.name.rpartition(".")[0] == name]
+    if inside:
+        yield section_text(name, inside)
+
+
+def topic_names() -> Iterator[tuple[str, str]]:
+    """Every name that `explanations` knows, with its kind; plug-in blocks are not listed."""
+    yield from ((x, "a block") for x in blocks.names())
+    settings = setting_entries()
+    yield from ((x.name, "a setting") for x in settings)
+    sections = dict.fromkeys(x.name.rpartition(".")[0] for x in settings)
+    yield from ((x, "a section of settings") for x in sections if x)

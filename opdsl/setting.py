@@ -1,0 +1,28 @@
+"""A setting: one value that a program, a file or an option gives under a dotted name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from opdsl.diagnostics import OpError, Span
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One value, with its places in the text.
+
+    Attributes:
+        path: `("optimizer", "lr")`; `("optimizer", "kind")` for the word after a block's name.
+        value: a number, a truth value, a text, None or a list of these.
+        origin: `train block specs/fno_darcy.op:31`, `run.yaml:4`, `--set`.
+        span: of the value.
+        keys: of each key of the path.
+        invalid: why the text is no value of the language; a setting may be any text.
+    """
+
+    path: tuple[str, ...]
+    value: object
+    origin: str
+    span: Span | None = None
+    keys: tuple[Span, ...] = ()
+    invalid: OpError | None = None

@@ -1,0 +1,83 @@
+"""Everything that can be said of a file of programs before it runs.
+
+`opdsl check` is called at every save of an editor, so this module imports little, and settings only
+for a program that has some.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from opdsl.compiler import CheckResult, check_each, read, train_settings
+from opdsl.diagnostics import Diagnostic, OpError, Source
+from opdsl.elaborate import models
+
+if TYPE_CHECKING:
+    from opdsl.diagnostics.codes import Level
+
+NO_MODEL = "OP0210"  # a file of blocks, to be imported, is no mistake
+
+
+def read_source(path: str) -> tuple[Source, Path]:
+    """Read a program or a graph, and return its folder with it.
+
+    Raises:
+        OpError: OP0202, the file cannot be read.
+    """
+    source, folder = read(Path(path))
+    return source, folder or Path()
+
+
+def check_file(
+    source: Source, folder: Path, levels: Mapping[str, Level] | None = None
+) -> list[Diagnostic]:
+    """Return the diagnostics of each model of a file, of its blocks and of its settings.
+
+    Args:
+        source: the text of the file.
+        folder: where its imports are.
+        levels: `allow`, `warn` or `deny` for warnings, by code.
+    """
+    diagnostics: dict[Diagnostic, None] = {}
+    has_model = False
+    for checked in check_each(source, folder=folder, levels=levels):
+        has_model = bool(models(checked.file))
+        diagnostics |= dict.fromkeys(checked.diagnostics)
+        if checked.graph:
+            diagnostics |= dict.fromkeys(_errors_of_settings(checked))
+    return [x for x in diagnostics if has_model or x.code != NO_MODEL]
+
+
+def _errors_of_settings(checked: CheckResult) -> Iterator[Diagnostic]:
+    settings = train_settings(checked)
+    if not settings:
+        return  # the models of the settings take a while to import
+    from opdsl.train.config.settings import resolve
+
+    try:
+        resolve(settings)
+    except OpError as error:
+        yield from error.diagnostics
+
+
+def lint_levels(allow: Sequence[str], warn: Sequence[str], deny: Sequence[str]) -> dict[str, Level]:
+    """Return the level of each warning by its code.
+
+    Args:
+        allow, warn, deny: names of warnings.
+
+    Raises:
+        KeyError: a warning that does not exist; its name is the argument.
+    """
+    from opdsl.checks.levels import chosen
+
+    return dict(chosen(allow, warn, deny))
+
+
+def lint_names() -> list[str]:
+    """Return the names of all warnings."""
+    from opdsl.checks.instructions import LINTS
+
+    return list(LINTS)

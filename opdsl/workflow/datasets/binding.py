@@ -1,0 +1,169 @@
+"""How the fields of a data set become the inputs and outputs of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+
+from opdsl.data.bind.binding import Mapped, bind_fields
+from opdsl.data.bind.point_sets import PointsRequest
+from opdsl.data.bind.samples import FieldRequest as DataPort
+from opdsl.data.bind.samples import Fields, Samples, TimeSteps
+from opdsl.data.bind.suspects import suspects_warning
+from opdsl.diagnostics import fault
+from opdsl.ir.graph import Graph, Port
+from opdsl.ir.origins import completed
+from opdsl.nn.points.batch import Values, all_values
+from opdsl.train.config.schema import Settings
+from opdsl.workflow.datasets.sources import in_memory
+from opdsl.workflow.errors import Warn, ignore
+
+ABSENT = "none"  # the field of a port that the file does not have
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """How the fields of a data set become inputs and outputs of a model.
+
+    Attributes:
+        graph: the model.
+        fields: field names by the name of the port; `none` for what the file does not have.
+        steps: in time, of the outputs and of the inputs that do not come back.
+        warn: receives warnings about the samples.
+    """
+
+    graph: Graph
+    fields: Mapped | None = None
+    steps: TimeSteps | None = None
+    warn: Warn = ignore
+
+    def __call__(self, fields: Fields) -> Samples:
+        """Bind inputs and outputs, and warn of samples that look corrupt."""
+        if doubt := suspects_warning(fields):
+            self.warn([doubt])
+        samples = self._bound(fields, self._outputs(), self._mapping(fields))
+        self.warn(samples.warnings)
+        return samples
+
+    def inputs(self, fields: Fields) -> Samples:
+        """Bind inputs alone, for predictions."""
+        names = {x.name for x in self.graph.inputs} | {x.name for x in sites(self.graph)}
+        mapping = {k: v for k, v in self._mapping(fields).items() if k in names}
+        return self._bound(fields, (), mapping)
+
+    def _mapping(self, fields: Fields) -> Mapped:
+        """Return the field names by port; arrays in memory are named as the ports themselves."""
+        if in_memory(fields.source):
+            return {k: k for k in (*fields.values, *fields.places)}
+        return {k: v for k, v in (self.fields or {}).items() if v != ABSENT}
+
+    def _bound(self, fields: Fields, outputs: Sequence[DataPort], mapping: Mapped) -> Samples:
+        """Bind the fields; an input that begins at zero is added."""
+        inputs = [x for x in self.graph.inputs if x.name not in self.absent]
+        samples = bind_fields(fields, self._timed(inputs), outputs, mapping, sites(self.graph))
+        return replace(samples, inputs=samples.inputs | self._zeros(samples))
+
+    @property
+    def absent(self) -> frozenset[str]:
+        """The inputs that begin at zero.
+
+        Raises:
+            OpError: OP0604, one does not come back, so it would stay there.
+        """
+        said = {k for k, v in (self.fields or {}).items() if v == ABSENT}
+        absent = {x.name for x in self.graph.inputs} & said
+        back = {x.input for x in self.graph.feedback}
+        for name in sorted(absent - back if self.steps else absent):
+            message = f"`data.fields.{name} = none`, but `{name}` "
+            message += "does not come back" if self.steps else "comes back in a `rollout` only"
+            helps = ("an input that comes back by `feedback` may begin at zero in a `rollout`",)
+            raise fault("OP0604", message, helps=helps)
+        return frozenset(absent)
+
+    @property
+    def states(self) -> frozenset[str]:
+        """The outputs that become inputs which begin at zero: the memory of the model."""
+        return frozenset(x.output for x in self.graph.feedback if x.input in self.absent)
+
+    def _outputs(self) -> list[DataPort]:
+        """Select the outputs that the file has; those that become absent inputs may be missing."""
+        mapping = self.fields or {}
+        gone = {k for k, v in mapping.items() if v == ABSENT} | (self.states - set(mapping))
+        return self._timed([x for x in self.graph.outputs if x.name not in gone])
+
+    def _timed(self, of: Sequence[Port]) -> list[DataPort]:
+        back = {x.input for x in self.graph.feedback}
+        pairs = zip(ports(of), of, strict=True)
+        return [x if y.name in back else replace(x, steps=self.steps) for x, y in pairs]
+
+    def _zeros(self, samples: Samples) -> dict[str, Values]:
+        if not self.absent:
+            return {}
+        axes = {x.name: x.space.domain.dims for x in self.graph.inputs}
+        known = {k: all_values(x).shape for k, x in samples.inputs.items()}
+        grids = {k: tuple(x[len(x) - axes[k] :]) for k, x in known.items()}
+        sizes = completed(self.graph, grids)
+        return {
+            x.name: torch.zeros(1, x.space.channels, *sizes[x.name]).expand(
+                len(samples), -1, *(-1 for _ in sizes[x.name])
+            )
+            for x in self.graph.inputs
+            if x.name in self.absent
+        }
+
+
+def binding_of(
+    graph: Graph, settings: Settings, *, testing: bool = False, warn: Warn = ignore
+) -> Binding:
+    """Return how the settings of a run bind data, for training or for tests.
+
+    Raises:
+        OpError: OP0604, a setting is about steps in time, but there is one step.
+    """
+    count = settings.rollout
+    timed = (("eval.rollout", settings.eval.rollout), ("data.start", settings.data.start))
+    idle = [key for key, value in timed if value and not count]
+    if idle:
+        message = f"`{idle[0]}` has no effect without `rollout`"
+        raise fault("OP0604", message, helps=("`rollout = 16` learns sixteen steps in time",))
+    if testing and count:
+        count = settings.eval.rollout or count
+    fields = dict(settings.data.fields or {})
+    if settings.band.of:
+        fields.setdefault(settings.band.width, ABSENT)
+    steps = TimeSteps(count, settings.data.start) if count else None
+    return Binding(graph, fields, steps, warn)
+
+
+def ports(of: Iterable[Port]) -> list[DataPort]:
+    """Describe inputs or outputs of the model to `opdsl.data`."""
+    return [
+        DataPort(
+            x.name,
+            x.space.channels,
+            x.space.components,
+            x.space.domain.dims,
+            domain=x.space.domain.name,
+            scattered=x.space.domain.scattered,
+        )
+        for x in of
+    ]
+
+
+def sites(graph: Graph) -> list[PointsRequest]:
+    """Describe the domains of points of the model to `opdsl.data`."""
+    asked = {x.domain.name for x in graph.side_inputs() if x.what == "coordinates"}
+    return [
+        PointsRequest(
+            x.name,
+            x.ambient,
+            shared=x.geometry == "shared",
+            required=x.name in asked,
+            measure=x.measure or "uniform",
+            period=x.period,
+        )
+        for x in graph.domains
+        if x.scattered
+    ]

@@ -1,0 +1,142 @@
+"""Held-out samples, for validation and tests: where they are, and at which resolutions to read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from opdsl.data.bind.samples import Samples
+from opdsl.data.derive.coarsen import Resolution
+from opdsl.train.run.folder import ABOUT
+from opdsl.workflow.datasets.binding import Binding
+from opdsl.workflow.datasets.sources import Sources, parts_of
+from opdsl.workflow.folder.reading import no_run
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """Where samples are that no weights are learnt from.
+
+    Attributes:
+        path: a file, a folder, or a data set in memory.
+        split: part of a folder.
+        last: only so many at the end, of the `first` ones if these are limited too.
+        first: only so many at the beginning.
+    """
+
+    path: str
+    split: str | None = None
+    last: int | None = None
+    first: int | None = None
+
+
+def best_part(parts: Sequence[str]) -> str | None:
+    """Return the part of a folder that is for tests, if it has one."""
+    return next((x for x in ("test", "valid") if x in parts), None)
+
+
+def held_out_in(path: str, split: str | None = None) -> HeldOut:
+    """Return all held-out samples of a file, or of a part of a folder, `test` if not named."""
+    return HeldOut(path, split or best_part(parts_of(path)))
+
+
+def read_held_out(
+    source: HeldOut, resolution: Resolution | None, binding: Binding, sources: Sources
+) -> Samples:
+    """Read held-out samples as the inputs and outputs of a model.
+
+    Raises:
+        OpError: OP0610 to OP0615.
+    """
+    samples = binding(sources.open(source.path, split=source.split, resolution=resolution))
+    samples = samples.first(source.first) if source.first else samples
+    return samples.last(source.last) if source.last else samples
+
+
+def read_sets(
+    held_out: Sequence[HeldOut],
+    resolutions: Sequence[Resolution],
+    usual: Resolution | None,
+    binding: Binding,
+    sources: Sources,
+) -> dict[str, Samples]:
+    """Read the sets to be measured, by name, in the order of the resolutions.
+
+    Args:
+        held_out: where they are; without any the result is empty.
+        resolutions: at which to read; without any, each file at `usual` if it has that, else as it
+            is.
+        usual: the resolution of training.
+        binding: how fields become inputs and outputs.
+        sources: data sets in memory.
+
+    Raises:
+        OpError: OP0610 to OP0615; OP0614 for a resolution that no file has.
+    """
+    sets: dict[str, Samples] = {}
+    for source, resolution in _requests(held_out, resolutions, usual, sources):
+        samples = replace(read_held_out(source, resolution, binding, sources), name="")
+        name = _free_name(samples.extent, source, sets)
+        sets[name] = replace(samples, name=name)
+    return sets
+
+
+def _requests(
+    held_out: Sequence[HeldOut],
+    resolutions: Sequence[Resolution],
+    usual: Resolution | None,
+    sources: Sources,
+) -> list[tuple[HeldOut, Resolution | None]]:
+    if resolutions and held_out:
+        return [(_source_of(held_out, x, sources), x) for x in resolutions]
+    found: list[tuple[HeldOut, Resolution | None]] = []
+    for x in held_out:
+        has = usual is not None and sources.has(x.path, x.split, usual)
+        found.append((x, usual if has else None))
+    return found
+
+
+def _source_of(held_out: Sequence[HeldOut], resolution: Resolution, sources: Sources) -> HeldOut:
+    """Choose the file with just this resolution, else the first with a finer one."""
+    just = (x for x in held_out if _same(sources.first(x.path, x.split).resolution, resolution))
+    finer = (x for x in held_out if sources.has(x.path, x.split, resolution))
+    # where none has it, the error of reading the first says which resolutions there are
+    return next(just, None) or next(finer, held_out[0])
+
+
+def _same(have: tuple[int, ...], want: Resolution) -> bool:
+    return have == ((want,) * len(have) if isinstance(want, int) else tuple(want))
+
+
+def _free_name(name: str, source: HeldOut, used: Mapping[str, object]) -> str:
+    """Return `33x33`, or `test_33 33x33` if there is one already, then numbered."""
+    names = [name, f"{Path(source.path).stem} {name}"]
+    names += [f"{names[1]} ({i})" for i in range(2, len(used) + 3)]
+    return next(x for x in names if x not in used)
+
+
+def tests_of(run: Path, about: Mapping[str, Any]) -> tuple[HeldOut, ...]:
+    """Return where the test data of a run are.
+
+    Raises:
+        OpError: OP0627, `opdsl.json` names no data.
+    """
+    try:
+        return tuple(HeldOut(**x) for x in about["data"]["tests"])
+    except (LookupError, TypeError) as error:
+        raise no_run(run, f"`{ABOUT}` names no data") from error
+
+
+def valid_of(run: Path, about: Mapping[str, Any]) -> HeldOut | None:
+    """Return where the validation data are; None without any, and for runs of earlier versions.
+
+    Raises:
+        OpError: OP0627, `opdsl.json` names no data.
+    """
+    try:
+        found = about["data"].get("valid")
+        return HeldOut(**found) if found else None
+    except (LookupError, TypeError, AttributeError) as error:
+        raise no_run(run, f"`{ABOUT}` names no data") from error

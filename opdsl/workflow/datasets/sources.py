@@ -1,0 +1,129 @@
+"""Where the samples of a run come from: files and folders, or data sets in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from opdsl.data.bind.samples import Fields
+from opdsl.data.derive.coarsen import Layout, Resolution, refuse_on_points, steps
+from opdsl.data.io.dataset import open_dataset
+from opdsl.data.io.locate import SPLITS
+from opdsl.diagnostics import OpError, fault
+from opdsl.nn.points.batch import Values, all_values, select, select_geometries
+
+TRAIN, VALID, TEST = "<data>", "<valid>", "<test>"  # paths of data sets in memory
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """The data sets that a path can mean.
+
+    Attributes:
+        memory: data sets in memory by their paths, which no file can have.
+    """
+
+    memory: Mapping[str, Fields] = field(default_factory=dict)
+
+    def open(
+        self,
+        path: str,
+        *,
+        split: str | None = None,
+        resolution: Resolution | None = None,
+        samples: int | None = None,
+    ) -> Fields:
+        """Read a data set, as `opdsl.data.open_dataset` does.
+
+        Raises:
+            OpError: OP0610, OP0614, OP0615; OP0610 for a data set in memory that is not here.
+        """
+        if not in_memory(path):
+            return open_dataset(path, split=split, resolution=resolution, samples=samples)
+        if path not in self.memory:
+            raise not_in_memory(path)
+        return _part(self.memory[path], resolution, samples)
+
+    def first(self, path: str, split: str | None) -> Fields:
+        """Read the first sample of a data set."""
+        return self.open(path, split=split, samples=1)
+
+    def exists(self, path: str) -> bool:
+        """Return whether there is a file, a folder or a data set in memory of this path."""
+        return path in self.memory if in_memory(path) else Path(path).exists()
+
+    def has(self, path: str, split: str | None, resolution: Resolution) -> bool:
+        """Return whether a data set can be read at a resolution."""
+        try:
+            self.open(path, split=split, resolution=resolution, samples=1)
+        except OpError as error:
+            if error.diagnostics[0].code == "OP0614":
+                return False
+            raise
+        return True
+
+
+def in_memory(path: str) -> bool:
+    """Return whether a path means a data set in memory."""
+    return path in {TRAIN, VALID} or (path.startswith(TEST[:-1]) and path.endswith(">"))
+
+
+def not_in_memory(path: str) -> OpError:
+    """Make the OP0610 for a data set in memory that a run was trained with, and that is gone."""
+    message = "the run was trained on arrays in memory, which its folder does not contain"
+    helps = (
+        "pass them again, as `run.evaluate({...})` or `opdsl.resume(run, data={...})`",
+        "or name a file: `--data PATH`",
+    )
+    return fault("OP0610", message, helps=helps, file=path)
+
+
+def absolute(path: str) -> str:
+    """Return the path as seen from any working directory; that of memory stays as it is."""
+    return path if in_memory(path) else str(Path(path).resolve())
+
+
+def located(path: str, folder: Path) -> str:
+    """Return the path from here if it exists, else from the folder of the program."""
+    beside = folder / path
+    return str(beside) if not Path(path).exists() and beside.exists() else path
+
+
+def parts_of(path: str) -> tuple[str, ...]:
+    """Return the parts (`train`, `valid`, `test`) of a folder of data."""
+    homes = (Path(path) / "data", Path(path))
+    return tuple(x for x in SPLITS if any((home / x).is_dir() for home in homes))
+
+
+def _part(fields: Fields, resolution: Resolution | None, samples: int | None) -> Fields:
+    """The first samples of a data set in memory, on every k-th point."""
+    count = len(next(iter(fields.values.values())))
+    if samples is not None and samples > count:
+        message = f"the data hold {count} samples, {samples} were asked for"
+        raise fault("OP0610", message, file=fields.source)
+    if samples is not None:
+        fields = _first(fields, samples)
+    return fields if resolution is None else _coarser(fields, resolution)
+
+
+def _first(fields: Fields, count: int) -> Fields:
+    rows = range(count)
+    return replace(
+        fields,
+        values={k: select(x, rows) for k, x in fields.values.items()},
+        places={k: select_geometries(x, rows) for k, x in fields.places.items()},
+    )
+
+
+def _coarser(fields: Fields, resolution: Resolution) -> Fields:
+    refuse_on_points(resolution if fields.places else None, fields.source)
+    layout: Layout = fields.layout
+    k = steps(fields.resolution, resolution, layout, source=fields.source)
+    every = (slice(None), slice(None), *(slice(None, None, n) for n in k))
+
+    def thin(x: Values) -> Values:
+        return all_values(x)[every].contiguous()
+
+    size = (resolution,) * len(k) if isinstance(resolution, int) else tuple(resolution)
+    return replace(fields, values={n: thin(x) for n, x in fields.values.items()}, resolution=size)

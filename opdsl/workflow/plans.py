@@ -1,0 +1,102 @@
+"""Plans of execution: which kernel computes each node, how fast it is, and how exact."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from opdsl.ir.graph import Graph
+from opdsl.workflow.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from opdsl.lower.plan.measure import CallCost
+    from opdsl.lower.plan.planner import Forecast, KernelPlan
+    from opdsl.lower.plan.tuning_case import Timer
+    from opdsl.train.metrics.precision_errors import PrecisionError
+
+Sizes = Mapping[str, tuple[int, ...]]  # points on each axis of each declared domain
+
+
+def kernel_timer(device: str, threads: int, *, autotune: bool) -> Timer | None:
+    """Return the user's measured times, with `autotune` one that measures; None without any."""
+    from opdsl.lower.plan.timings import users_folder, users_timings
+
+    if autotune:
+        import torch
+
+        from opdsl.lower.plan.tune import Tuner
+
+        torch.set_num_threads(threads)
+        return Tuner(users_timings(anew=True))
+    folder = users_folder()
+    # looking into them takes the compiled kernels, which an empty folder is not worth
+    known = device == "cpu" and folder is not None and folder.is_dir()
+    return users_timings() if known else None
+
+
+def make_plan(
+    graph: Graph, sizes: Sizes | None, batch: int, device: str, threads: int, timer: Timer | None
+) -> KernelPlan:
+    """Choose the kernels at a resolution, or at the smallest that is promised."""
+    from opdsl.lower.plan.planner import plan_kernels
+
+    least = {x.name: tuple(a.least for a in x.axes) for x in graph.domains}
+    return plan_kernels(graph, dict(sizes) if sizes else least, batch, device, threads, timer=timer)
+
+
+def measure_plan(graph: Graph, plan: KernelPlan, timer: Timer | None) -> CallCost:
+    """Run a plan with fresh weights, and measure times and bytes of each node.
+
+    Raises:
+        ArgumentError: an input of the model is not on a grid.
+    """
+    import torch
+
+    from opdsl.lower.module import lower
+    from opdsl.lower.plan.measure import measurable, measure
+
+    torch.set_num_threads(plan.threads)
+    module = lower(graph)
+    module.timer = timer
+    if not measurable(module):
+        raise ArgumentError("`--measure` needs a model all of whose inputs are on grids")
+    return measure(module, plan.roots, plan.batch)
+
+
+def forecasts_of(graph: Graph, plan: KernelPlan, measured: CallCost) -> list[Forecast]:
+    """Return the predicted time and bytes for each measured line."""
+    from opdsl.lower.fuse import fusions
+    from opdsl.lower.plan.planner import forecast, forecasts
+    from opdsl.lower.plan.tuning_case import FUSED, Workload
+
+    setting = Workload(plan.roots, plan.batch, plan.device, plan.threads, plan.dtype)
+    kernels = {path: x.kernel for path, x in plan.choices.items()}
+    known = {x.end: x for x in fusions(graph)}
+    return [
+        forecasts(graph, known[x.path], setting, kernels)[FUSED]
+        if x.fused
+        else forecast(graph, [graph.by_path[y] for y in x.nodes], setting, kernels)
+        for x in measured.lines
+    ]
+
+
+def precision_errors(
+    graph: Graph, sizes: Sizes, batch: int, device: str
+) -> Sequence[PrecisionError]:
+    """Compare each precision with fp64, with fresh weights and random inputs.
+
+    Raises:
+        ArgumentError: an input of the model is not on a grid.
+    """
+    import torch
+
+    from opdsl.lower.module import lower
+    from opdsl.lower.plan.measure import measurable, random_inputs
+    from opdsl.train.engine.device import device_of
+    from opdsl.train.metrics.precision_errors import precision_errors
+
+    torch.manual_seed(0)
+    module = lower(graph)
+    if not measurable(module):
+        raise ArgumentError("`--precision` needs a model all of whose inputs are on grids")
+    return precision_errors(module, random_inputs(module, dict(sizes), batch), device_of(device))

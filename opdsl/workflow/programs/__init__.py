@@ -1,0 +1,1 @@
+"""Programs as the workflow takes them: text, parameters and settings from several sources."""

@@ -1,0 +1,172 @@
+"""A sound program with its parameters, and the settings of a run of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from opdsl.compiler import CheckResult, check, train_settings
+from opdsl.diagnostics import OpError, Source
+from opdsl.elaborate import Argument, models
+from opdsl.ir.graph import Graph
+from opdsl.setting import Setting
+from opdsl.syntax.parser import parse
+from opdsl.train.config.schema import uses
+from opdsl.train.config.settings import ResolvedSettings, resolve
+from opdsl.workflow.errors import ArgumentError, Warn, ignore
+from opdsl.workflow.programs.config import read_config
+from opdsl.workflow.programs.overrides import (
+    MODEL,
+    OPTION,
+    assignments,
+    parameters,
+    parse_set,
+)
+
+DATA = ("--data", "data")  # origins of a `data.path` that replaces the data of a train block
+SETS = f"<{OPTION}>"  # the source of the values of `--set`
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A sound program.
+
+    Attributes:
+        source: its text.
+        folder: where its imports are, and where its data may be.
+        checked: the graph, with warnings.
+        given: parameters from outside; `origins` says by whom.
+        overrides: all values from outside.
+    """
+
+    source: Source
+    folder: Path
+    checked: CheckResult
+    given: dict[str, Argument]
+    overrides: tuple[Setting, ...] = ()
+
+    @property
+    def graph(self) -> Graph:
+        """The model."""
+        return self.checked.sound()
+
+    @property
+    def names(self) -> list[str]:
+        """The names of its models."""
+        return [x.name.text for x in models(self.checked.file)]
+
+    @property
+    def origins(self) -> dict[str, str]:
+        """Who set each parameter that has a value from outside."""
+        heads = {MODEL, *self.names}
+        return {x.path[1]: x.origin for x in self.overrides if x.path[0] in heads}
+
+
+def open_program(
+    source: Source,
+    folder: Path,
+    *,
+    model: str | None = None,
+    sets: Sequence[str] | None = None,
+    configs: Sequence[str] | None = None,
+    warn: Warn = ignore,
+) -> Program:
+    """Check a program with the parameters that are set from outside.
+
+    Args:
+        source: the text.
+        folder: where its imports are.
+        model: which model, where the program has several.
+        sets: texts `KEY=VALUE`.
+        configs: paths of settings files.
+        warn: receives the warnings.
+
+    Raises:
+        OpError: everything that is wrong with the program, a file or a value.
+        ArgumentError: a text that is not `KEY=VALUE`.
+    """
+    overrides = [x for path in configs or () for x in read_config(path)]
+    overrides += [parse_set(x) for x in sets or ()]
+    names = [x.name.text for x in models(parse(source)[0])] if overrides else []
+    given = parameters(overrides, names)
+    checked = check(source, model=model, given=given, folder=folder)
+    checked.sound()
+    warn(checked.diagnostics)
+    return Program(source, folder, checked, given, tuple(overrides))
+
+
+def open_model(
+    source: Source,
+    folder: Path,
+    *,
+    model: str | None = None,
+    sets: Sequence[str] | None = None,
+    warn: Warn = ignore,
+) -> Program:
+    """Check a program whose `sets` may be parameters of the model only.
+
+    Raises:
+        ArgumentError: a setting of a run is among them.
+        OpError: as for `open_program`.
+    """
+    program = open_program(source, folder, model=model, sets=sets, warn=warn)
+    heads = {MODEL, *program.names}
+    for x in program.overrides:
+        if x.path[0] not in heads:
+            name = ".".join(x.path)
+            raise ArgumentError(
+                f"`--set {name}`: only parameters of the model can be set here, "
+                "as in `--set model.width=96`"
+            )
+    return program
+
+
+def resolve_settings(program: Program, options: Iterable[Setting] = ()) -> ResolvedSettings:
+    """Resolve the settings of a run: defaults, train block, settings files, `--set`, options.
+
+    Raises:
+        OpError: OP0603, an unknown setting; OP0604, a value that does not fit.
+    """
+    before = [*train_settings(program.checked), *assignments(program.overrides, program.names)]
+    last = list(options)
+    if any(x.origin in DATA for x in last):
+        before = _without_other_data(before)
+    try:
+        return resolve([*before, *last])
+    except OpError as error:  # one unknown section, however many keys it has
+        raise OpError(*dict.fromkeys(error.diagnostics)) from error
+
+
+def _without_other_data(values: Sequence[Setting]) -> list[Setting]:
+    """Leave out the settings about data that `--data` replaces.
+
+    A train block or a settings file with a `data.path` speaks of that file in all its `data`
+    section, and in `eval.resolutions` of its test files. One without a path speaks of any data.
+    """
+    places = {x.span.source.name for x in values if x.path == ("data", "path") and x.span}
+    return [
+        x
+        for x in values
+        if not (x.span and x.span.source.name in places - {SETS})
+        or not (x.path[0] == "data" or x.path == ("eval", "resolutions"))
+    ]
+
+
+def used_settings(resolved: ResolvedSettings) -> list[tuple[str, Any, str]]:
+    """Return rows (key, value, origin) of the settings that have an effect on the run."""
+    kinds = {k.partition(".")[0]: v for k, v, _ in resolved.explain() if k.endswith(".kind")}
+    return [row for row in resolved.explain() if _has_effect(row[0], kinds)]
+
+
+def _has_effect(key: str, kinds: Mapping[str, str]) -> bool:
+    section, _, name = key.partition(".")
+    return section not in kinds or uses(section, str(kinds[section]), name)
+
+
+def train_block_exists(program: Program) -> bool:
+    """Return whether the program has a train block for its model."""
+    from opdsl.elaborate.bind.settings import train_block
+
+    return train_block(program.checked.file, program.graph.name) is not None
