@@ -81,16 +81,17 @@ from opdsl import compiler
 before = "theirs" in sys.modules
 from opdsl.data import open_dataset
 from opdsl.diagnostics import OpError
-from opdsl.train.config.settings import Assignment, resolve
+from opdsl.setting import Setting
+from opdsl.train.config.settings import resolve
 
 def refused(*path_value):
     *path, value = path_value
     try:
-        resolve([Assignment(tuple(path), value, "test")])
+        resolve([Setting(tuple(path), value, "test")])
     except OpError as error:
         return " | ".join(x.text for x in error.diagnostics[0].helps)
 
-say = Assignment
+say = Setting
 told = resolve([say(("loss",), "squared", "t"), say(("optimizer",), "rmsprop", "t")]).settings
 print(before, told.loss, told.optimizer.kind)
 print(resolve([say(("optimizer",), "rmsprop", "t"), say(("optimizer", "momentum"), 0.5, "t")])
