@@ -1,6 +1,6 @@
-"""What moves in a run, taken down for a checkpoint and put back, bit for bit.
+"""The state of a run: captured for a checkpoint and restored, bit for bit.
 
-What does not move is not here: the order of samples and the learning rate are functions of seed,
+Constants are not here: the order of samples and the learning rate are functions of seed,
 epoch and step.
 """
 
@@ -18,7 +18,7 @@ from opdsl.train.run.checkpoint import FORMAT, State
 
 @dataclass(slots=True)
 class RunPosition:
-    """Where a run stands; all of it is in the checkpoint.
+    """Position of a run; all of it is in the checkpoint.
 
     Attributes:
         epoch: finished epochs.
@@ -27,7 +27,7 @@ class RunPosition:
         loss_sum: losses of the current epoch times their samples.
         loss_count: samples in that sum.
         skipped: steps of the current epoch without a finite loss and gradient.
-        skipped_before: the same in the epochs before.
+        skipped_before: such steps in the epochs before.
         bad: such steps in a row up to now.
         seconds: time of the current epoch in earlier sittings.
         best, best_epoch: as in `Outcome`.
@@ -52,7 +52,7 @@ class RunPosition:
     changes: list[dict[str, Any]] = field(default_factory=list)
 
     def close_epoch(self) -> None:
-        """The next epoch begins."""
+        """Count the epoch as finished and reset what is counted within one."""
         self.epoch += 1
         self.skipped_before += self.skipped
         self.position, self.skipped, self.seconds = 0, 0, 0.0
@@ -60,7 +60,7 @@ class RunPosition:
 
 
 def weights_state(train_step: TrainStep, at: RunPosition, meta: Mapping[str, str]) -> State:
-    """What `predict` needs."""
+    """The part of a state that `predict` needs."""
     return {
         "format": FORMAT,
         "module": dict(train_step.module.state_dict()),
@@ -72,7 +72,7 @@ def weights_state(train_step: TrainStep, at: RunPosition, meta: Mapping[str, str
 
 
 def capture(train_step: TrainStep, at: RunPosition, settings: Settings) -> State:
-    """Everything else that moves, as tensors and plain values."""
+    """The rest of the state, as tensors and plain values."""
     return {
         "optimizer": train_step.optimizer.state_dict(),
         "scaler": train_step.scaler.state_dict(),
@@ -110,7 +110,7 @@ def restore(state: State, train_step: TrainStep, settings: Settings, run: Path) 
 
 
 def _refuse_no_counts(at: RunPosition) -> None:
-    """Refuse counts that are none: the file may come from a stranger.
+    """Refuse counts of other types: the file may come from a stranger.
 
     Raises:
         TypeError: a value has another type than its default.
@@ -150,7 +150,7 @@ def refuse_other(
 
 
 def changed_versions(state: State, meta: Mapping[str, str]) -> Iterator[str]:
-    """What else is not as it was when the checkpoint was written; allowed, but said."""
+    """Messages about metadata that differ from the checkpoint, such as versions; allowed."""
     for key in sorted(meta.keys() | state["meta"].keys()):
         was, now = state["meta"].get(key), meta.get(key)
         if was != now:

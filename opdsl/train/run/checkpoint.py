@@ -4,8 +4,8 @@
 `weights_only=True`) and `MANIFEST.json` with its SHA-256. Both are written into a folder under
 another name on the same file system, synced, and the folder is renamed; what has no good manifest
 does not exist. Without the hash, `torch.load` returns changed tensors for one flipped bit in two.
-`best-00001234/` is the same with only what `predict` needs. A checkpoint may come from a stranger,
-whose hashes are right whatever they wrote: see `opdsl.safe_pt`.
+`best-00001234/` has the part of a state that `predict` needs. A checkpoint may come from a
+stranger, whose hashes are right whatever they wrote: see `opdsl.safe_pt`.
 """
 
 import hashlib
@@ -50,7 +50,7 @@ CheckpointKind = Literal["step", "best"]
 
 @dataclass(frozen=True, slots=True)
 class CheckpointStore:
-    """The checkpoints of a run.
+    """The checkpoints of a run on the disk.
 
     Attributes:
         run: the run's folder.
@@ -62,7 +62,7 @@ class CheckpointStore:
 
     @property
     def folder(self) -> Path:
-        """Where they stand."""
+        """The folder of all checkpoints."""
         return self.run / CHECKPOINTS
 
     def save(self, state: State, step: int, kind: CheckpointKind = "step") -> Path:

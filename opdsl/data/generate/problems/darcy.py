@@ -1,9 +1,8 @@
 """Darcy flow: -div(a grad u) = 1 on the unit square, u = 0 on its boundary, a random.
 
-What comes in: a resolution, a number of samples, a seed. What goes out: an HDF5 file with the
-fields `coefficient` (input) and `pressure` (output), which has passed its own check before it gets
-its name, and a `Report`. The grid is one of nodes, both ends included; published sets of the same
-problem (Li et al.) are on cell centres moved to nodes by splines, with u not quite 0 at the edge.
+Fields `coefficient` (input) and `pressure` (output). The grid is one of nodes, both ends included;
+published sets of this problem (Li et al.) are on cell centres moved to nodes by splines, with u not
+quite 0 at the edge.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """div((1 + u^2 / 10) grad u) = f in random shapes, u = g on their boundary.
 
-What comes in: edges along a unit of length, a number of samples, a seed. What goes out: an HDF5
-file which has passed its own check before it gets its name, and a `Report`. Each sample has a shape
-within the unit circle and triangles of its own, as the domain `P`, and on its points
+Each sample has a shape within the unit circle and triangles of its own, as the domain `P`, and on
+its points
 
     forcing     input   f, a random wave
     boundary    input   g at the boundary, continued harmonically inside

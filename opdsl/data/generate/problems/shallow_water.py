@@ -1,10 +1,8 @@
 """Shallow water on the rotating sphere: a random state and the state some hours later.
 
-What comes in: a number of latitudes, a number of samples, a seed. What goes out: an .npz file with
-`x` and `y`, (samples, 3, latitudes, longitudes) on an equiangular grid with both poles, which has
-passed its own check before it gets its name, and a `Report`. The channels are the height above its
-mean in kilometres, vorticity and divergence in 1e-4 / s: numbers of one size, so that a loss over
-all channels sees each.
+Arrays `x` and `y`, (samples, 3, latitudes, longitudes), on an equiangular grid with both poles. The
+channels are the height above its mean in kilometres, vorticity and divergence in 1e-4 / s: numbers
+of one size, so that a loss over all channels sees each.
 
 In units of the radius a and of 1 / (2 Omega), with phi the geopotential above its mean Phi:
 

@@ -1,8 +1,7 @@
 """u - Laplace u / 10 = f on random closed surfaces in space: a membrane that springs hold.
 
-What comes in: edges along a unit of length, a number of samples, a seed. What goes out: an HDF5
-file which has passed its own check before it gets its name, and a `Report`. Each sample has a
-surface within the unit sphere and triangles of its own, as the domain `S`, and on its points
+Each sample has a surface within the unit sphere and triangles of its own, as the domain `S`, and on
+its points
 
     forcing     input   f, a random wave of space
     solution    output  u
