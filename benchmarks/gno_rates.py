@@ -73,7 +73,7 @@ class Case:
 
     @cached_property
     def placed(self) -> tuple[tuple[Geometry], tuple[Geometry]]:
-        """The same as our layer takes them."""
+        """The geometries as our layer takes them."""
         points, queries = self.places
         return (Geometry(points),), (Geometry(queries),)
 
@@ -150,7 +150,7 @@ def reduced(source: Tensor, rows: Tensor, **_) -> Tensor:
 
 
 def added(source: Tensor, rows: Tensor, **_) -> Tensor:
-    """The same by addition to rows."""
+    """Sum over neighbours by addition to rows."""
     owners = torch.repeat_interleave(rows.diff())
     return source.new_zeros(len(rows) - 1, source.shape[1]).index_add(0, owners, source)
 

@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def on_points() -> list[str]:
-    """The same of `tests/conformance/test_import_gino.py`: models between points and grids."""
+    """The cases of `tests/conformance/test_import_gino.py`: models between points and grids."""
     from tests import imports
     from tests.conformance.test_import_gino import SIZES, VARIANTS, built, gaps, imported
 

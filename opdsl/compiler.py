@@ -129,7 +129,7 @@ def check(
     source: Source | str | Path,
     *,
     model: str | None = None,
-    given: Mapping[str, Argument] | None = None,
+    arguments: Mapping[str, Argument] | None = None,
     folder: Path | None = None,
     levels: Mapping[str, Level] | None = None,
 ) -> CheckResult:
@@ -139,7 +139,7 @@ def check(
         source: the path of a program, or its text. A source whose name ends in `.json` contains a
             graph, which has no model to choose and no parameters to set.
         model: which model, where the program has several.
-        given: values of the model's parameters.
+        arguments: values of the model's parameters.
         folder: where the program is; its imports stay inside.
         levels: `allow`, `warn` or `deny` for warnings, by code.
 
@@ -147,15 +147,15 @@ def check(
         OpError: OP0202, the file cannot be read.
 
     >>> import opdsl
-    >>> wrong = opdsl.check(PROGRAM.replace("out = 8", "out = eight"))
+    >>> wrong = opdsl.check(PROGRAM.replace("out = width", "out = wide"))
     >>> [x.code for x in wrong.errors]
-    ['OP0204']
+    ['OP0208']
     """
     if not isinstance(source, Source):
         source, folder = read(source)
     if source.name.endswith(GRAPH_SUFFIX):
-        return _check_graph(source, model, given or {}, levels or {})
-    return _check_file(_Parsed(*parse(source)), model, given, folder, levels or {}, Budget())
+        return _check_graph(source, model, arguments or {}, levels or {})
+    return _check_file(_Parsed(*parse(source)), model, arguments, folder, levels or {}, Budget())
 
 
 def check_each(
@@ -182,7 +182,7 @@ def check_each(
 def _check_file(
     parsed: _Parsed,
     model: str | None,
-    given: Mapping[str, Argument] | None,
+    arguments: Mapping[str, Argument] | None,
     folder: Path | None,
     levels: Mapping[str, Level],
     budget: Budget,
@@ -190,7 +190,7 @@ def _check_file(
     """Elaborate and check one model of a parsed program."""
     file = parsed.file
     source = file.source
-    graph, more = elaborate(file, model=model, given=given, folder=folder, budget=budget)
+    graph, more = elaborate(file, model=model, arguments=arguments, folder=folder, budget=budget)
     later = [y for x in CHECKS for y in x(graph)] if graph else []
     diagnostics = (*parsed.faults, *more, *later, *check_train_blocks(file))
     known = models(file)
@@ -199,20 +199,20 @@ def _check_file(
         return CheckResult(file, None, _in_order(diagnostics, source))
     # only now: what an error cuts off looks unused
     lints = [y for x in WARNINGS for y in x(graph)] if graph else []
-    found = (*diagnostics, *parsed.lints, *lints)
-    return _levelled(file, graph, found, levels, whole=len(known) == 1 and not given)
+    everything = (*diagnostics, *parsed.lints, *lints)
+    return _levelled(file, graph, everything, levels, whole=len(known) == 1 and not arguments)
 
 
 def _levelled(
     file: File,
     graph: Graph | None,
-    found: Sequence[Diagnostic],
+    diagnostics: Sequence[Diagnostic],
     levels: Mapping[str, Level],
     *,
     whole: bool,
 ) -> CheckResult:
     """Return the result, with warnings at their configured levels."""
-    configured = levelled(found, file.source, levels, whole=whole)
+    configured = levelled(diagnostics, file.source, levels, whole=whole)
     denied = any(x.severity == "error" for x in configured)
     ordered = _in_order(configured, file.source)
     return CheckResult(file, None if denied else graph, ordered, levels_of(file.source, levels))
@@ -221,7 +221,7 @@ def _levelled(
 def _check_graph(
     source: Source,
     model: str | None,
-    given: Mapping[str, Argument],
+    arguments: Mapping[str, Argument],
     levels: Mapping[str, Level],
 ) -> CheckResult:
     """Read and check a graph file."""
@@ -230,18 +230,18 @@ def _check_graph(
     file = File(source, None, ())
     try:
         graph = read_graph(source)
-        _refuse_choices(graph, model, given, source)
+        _refuse_choices(graph, model, arguments, source)
     except OpError as error:
         return CheckResult(file, None, error.diagnostics)
     faults = tuple(y for x in CHECKS for y in x(graph))
     if faults:
         return CheckResult(file, None, _in_order(faults, source))
-    found = [y for x in WARNINGS for y in x(graph)]
-    return _levelled(file, graph, found, levels, whole=True)
+    warnings = [y for x in WARNINGS for y in x(graph)]
+    return _levelled(file, graph, warnings, levels, whole=True)
 
 
 def _refuse_choices(
-    graph: Graph, model: str | None, given: Mapping[str, Argument], source: Source
+    graph: Graph, model: str | None, arguments: Mapping[str, Argument], source: Source
 ) -> None:
     """Refuse another model and parameters for a graph file, whose model is fixed.
 
@@ -255,10 +255,10 @@ def _refuse_choices(
             helps=did_you_mean(model or "", [graph.name]) or (f"it holds `{graph.name}`",),
             file=source.name,
         )
-    if given:
+    if arguments:
         raise fault(
             "OP0207",
-            f"`{graph.name}` has no parameter `{next(iter(given))}` left to set",
+            f"`{graph.name}` has no parameter `{next(iter(arguments))}` left to set",
             notes=("the parameters of a graph file have their values",),
             helps=("set it in the program from which the file was made",),
             file=source.name,
@@ -278,9 +278,9 @@ def load(path_or_text: str | Path, model: str | None = None, **params: object) -
 
     >>> import opdsl
     >>> opdsl.load(PROGRAM, width=4)
-    <Graph Line: a -> u, 5 nodes>
+    <Graph Line: a -> u, 6 nodes>
     """
-    return check(path_or_text, model=model, given=with_places(params)).sound()
+    return check(path_or_text, model=model, arguments=with_places(params)).sound()
 
 
 def compile(  # noqa: A001  the verb of the language, as in re.compile

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
+
+from opdsl.records import value
 
 # `mixed` is bf16 on a CUDA device that has it, fp32 everywhere else
 PrecisionName = Literal[
@@ -18,7 +19,7 @@ def relative_size(dtype: str) -> float:
     return max(1.0, BYTES.get(dtype, 4) / BYTES["float32"])
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Precision:
     """Which dtype each part of a computation has.
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from opdsl.diagnostics import OpError, Span
+from opdsl.records import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Setting:
     """One value, with its places in the text.
 

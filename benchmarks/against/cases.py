@@ -1,7 +1,7 @@
-"""What is compared: models of neuraloperator with their inputs, and how each quantity is varied.
+"""The compared cases: models of neuraloperator with their inputs, and how each quantity is varied.
 
-What goes out: `CASES`, the table of the issue, and `GROWTH`, series around one small case. Nothing
-of neuraloperator is imported here: a case names a class and its arguments.
+`CASES` is the table of the report, and `GROWTH` holds series around one small case. Nothing of
+neuraloperator is imported here: a case names a class and its arguments.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The models of one case, all with the same weights, and what they are called with.
+"""The models of one case, all with equal weights, and their inputs.
 
-What comes in: a case, and neuraloperator importable as `neuralop`. What goes out: `Competitor`s by
-name: `reference`, `ours`, for an FNO also `plain`, and `compiled` if asked for.
+`Competitor`s by name: `reference`, `ours`, for an FNO also `plain`, and `compiled` if asked for.
+`neuralop` must be importable.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from against.cases import Case
-from opdsl import from_neuralop
+from opdsl.migrate.neuralop.importing import from_neuralop
 
 SEED = 0
 

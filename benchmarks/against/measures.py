@@ -1,6 +1,5 @@
-"""Time, memory, flops and errors of competitors.
+"""Time, memory, flops and errors of competitors: seconds, bytes, operations, relative errors.
 
-What comes in: calls by name. What goes out: numbers: seconds, bytes, operations, relative errors.
 Competitors take turns, so that a busy machine hits all alike, and a ratio is the median over the
 turns. With one thread the clock is that of the process (user and system), which does not run while
 others have the core; with several it is the clock on the wall.

@@ -1,9 +1,9 @@
 """Models on points as modules of one input, (batch, channels, points): theirs and ours.
 
-What comes in: a case `GNO` or `GINO`. What goes out: theirs and ours with the same weights. Points
-are random in the unit cube, and buffers. Of `GNO` the neighbours are found once on both sides, and
-theirs adds them up with `index_add` instead of its loop in Python, which users with torch_scatter
-are spared; `GINO` is theirs as it comes, with its search in every call.
+Both have equal weights; points are random in the unit cube, and buffers. For `GNO` the neighbours
+are searched once on both sides, and theirs sums with `index_add` instead of its loop in Python,
+which users with torch_scatter do not have; `GINO` is theirs as released, with its search in every
+call.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from against.cases import Case
-from opdsl import from_neuralop
+from opdsl.migrate.neuralop.importing import from_neuralop
 
 NATIVE = {"gno_use_torch_scatter": False, "gno_use_open3d": False}
 NATIVE_LAYER = {"use_torch_scatter_reduce": False, "use_open3d_neighbor_search": False}

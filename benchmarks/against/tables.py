@@ -1,7 +1,6 @@
-"""What was measured as text, JSON and pictures: ratios, which say nothing of the machine's speed.
+"""Results as text, JSON and pictures: ratios, which say nothing of the machine's speed.
 
-What comes in: cases and the figures found for them, as `against_neuraloperator.py` makes them. What
-goes out: `PATH.md`, `PATH.json`, `PATH.png`.
+Writes `PATH.md`, `PATH.json`, `PATH.png` of the figures that `against_neuraloperator.py` collects.
 """
 
 from __future__ import annotations

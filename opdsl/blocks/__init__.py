@@ -4,6 +4,7 @@ A block is looked up by its keyword, which is the name of its module; only that 
 Other packages add blocks through the entry-point group `opdsl.blocks`, keyword to class.
 """
 
+import os
 from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
@@ -16,13 +17,23 @@ GROUP = "opdsl.blocks"
 @cache
 def _families() -> dict[str, str]:
     """Map each block of this package to its family, by keyword."""
-    # iter_modules works inside a zip file as well, which has modules but no folders
     return {
-        block.name: family.name
-        for family in iter_modules(__path__)
-        for block in iter_modules([f"{path}/{family.name}" for path in __path__])
-        if not block.name.startswith("_")
+        block: family
+        for path in __path__
+        for family in _names_in(path)
+        for block in _names_in(f"{path}/{family}")
+        if not block.startswith("_")
     }
+
+
+def _names_in(folder: str) -> list[str]:
+    """Return the names of modules and folders; inside a zip file those that Python finds."""
+    try:
+        # a tenth of the work of `iter_modules`, on the way of every `check`
+        names = [x.name for x in os.scandir(folder) if not x.name.startswith("__")]
+        return [x.removesuffix(".py") for x in names if x.endswith(".py") or "." not in x]
+    except OSError:  # a zip file, which has modules but no folders
+        return [x.name for x in iter_modules([folder])]
 
 
 def names() -> tuple[str, ...]:

@@ -14,14 +14,14 @@ def bidirectional(source: Source) -> Iterator[Diagnostic]:
     if source.text.isascii():
         return
     lines: set[int] = set()
-    for found in BIDIRECTIONAL.finditer(source.text):
-        span = source.span(*found.span())
+    for match in BIDIRECTIONAL.finditer(source.text):
+        span = source.span(*match.span())
         if span.line in lines:
             continue
         lines.add(span.line)
         yield Diagnostic(
             "OP0415",
-            f"the character U+{ord(found[0]):04X} changes the order in which this line is shown",
+            f"the character U+{ord(match[0]):04X} changes the order in which this line is shown",
             (Label(span, "an editor may show what follows elsewhere"),),
             helps=(Help(f"remove it, or {on_purpose('OP0415')}"),),
             severity="warning",

@@ -2,10 +2,7 @@
 
     u = a |> conv(out = 4)  # op: allow(not-convergent), the stencil is meant
 
-What comes in: a text. What goes out: for each name in such a comment an `Instruction` with the
-lines that it is for, and warnings about comments that say nothing.
-
-A comment behind code is for the call or name on its line. One on a line of its own is for the
+A comment after code is for the call or name on its line. One on a line of its own is for the
 statement or definition that begins on the next line, and one above all imports and definitions for
 the whole file.
 """
@@ -15,11 +12,11 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 
 from opdsl.diagnostics import CODES, Diagnostic, Help, Label, Source, Span, did_you_mean
 from opdsl.diagnostics.codes import LEVELS, Level
+from opdsl.records import record, value
 from opdsl.syntax.regions import Region, regions
 from opdsl.syntax.scan import Piece, pieces
 
@@ -30,13 +27,13 @@ LINTS = {x.slug: k for k, x in CODES.items() if x.level}
 FORMS = "`# op: allow(unused-node)`, or `warn` or `deny` instead of `allow`"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Instruction:
     """A level for the warnings of one code that begin on the lines `first` to `last`.
 
     Attributes:
         last: None for the end of the file.
-        behind: whether code stands before the comment, so that it is also for what ends there.
+        trailing: whether code stands before the comment, so that it is also for what ends there.
         span: the name in the comment.
     """
 
@@ -44,7 +41,7 @@ class Instruction:
     code: str
     first: int
     last: int | None
-    behind: bool
+    trailing: bool
     span: Span
 
     @property
@@ -54,7 +51,7 @@ class Instruction:
 
     def covers(self, first: int, last: int) -> bool:
         """Whether it is for what stands on the lines `first` to `last`."""
-        if self.last is None or (self.behind and last == self.first):
+        if self.last is None or (self.trailing and last == self.first):
             return True
         return self.first <= first <= self.last
 
@@ -76,7 +73,7 @@ def code_of(word: str) -> str | None:
 def instructions(source: Source) -> tuple[Instruction, ...]:
     """Those of a text, in order."""
     return tuple(
-        Instruction(x.level, code, *x.lines, x.behind, span)
+        Instruction(x.level, code, *x.lines, x.trailing, span)
         for x in _comments(source)
         if x.level is not None
         for name, span in x.names
@@ -87,10 +84,10 @@ def instructions(source: Source) -> tuple[Instruction, ...]:
 @lru_cache(maxsize=64)
 def by_code(source: Source) -> dict[str, list[Instruction]]:
     """The instructions of a text for each code, in order."""
-    found: dict[str, list[Instruction]] = {}
+    by_key: dict[str, list[Instruction]] = {}
     for x in instructions(source):
-        found.setdefault(x.code, []).append(x)
-    return found
+        by_key.setdefault(x.code, []).append(x)
+    return by_key
 
 
 def faults(source: Source) -> Iterator[Diagnostic]:
@@ -114,14 +111,14 @@ def _unknown(name: str, span: Span) -> Diagnostic:
 
 
 def _fault(message: str, span: Span, helps: tuple[str, ...]) -> Diagnostic:
-    made = tuple(Help(x) for x in helps)
-    return Diagnostic("OP0410", message, (Label(span, "sets nothing"),), (), made, "warning")
+    cures = tuple(Help(x) for x in helps)
+    return Diagnostic("OP0410", message, (Label(span, "sets nothing"),), (), cures, "warning")
 
 
 # ---------------------------------------------------------------------- the comments
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Comment:
     """A comment that begins with `# op:`.
 
@@ -135,7 +132,7 @@ class _Comment:
     word: str
     names: tuple[tuple[str, Span], ...]
     lines: tuple[int, int | None]
-    behind: bool
+    trailing: bool
     span: Span
 
     @property
@@ -150,10 +147,10 @@ def _comments(source: Source) -> Iterator[_Comment]:
     tokens = pieces(source.text)
     code = [x for x in tokens if x.kind != "comment"]
     # of regions that begin together the first one is the outermost
-    found = {x.first: x for x in reversed(regions(code))}
+    by_key = {x.first: x for x in reversed(regions(code))}
     for piece in tokens:
         if piece.kind == "comment" and MARK.match(piece.text):
-            yield _comment(source, piece, _lines(source, piece, code, found))
+            yield _comment(source, piece, _lines(source, piece, code, by_key))
 
 
 def _comment(source: Source, piece: Piece, lines: tuple[int, int | None]) -> _Comment:
@@ -171,7 +168,7 @@ def _comment(source: Source, piece: Piece, lines: tuple[int, int | None]) -> _Co
 
 
 def _lines(
-    source: Source, comment: Piece, code: Sequence[Piece], found: Mapping[int, Region]
+    source: Source, comment: Piece, code: Sequence[Piece], by_key: Mapping[int, Region]
 ) -> tuple[int, int | None]:
     """The lines that a comment is for."""
     if not comment.first:
@@ -180,7 +177,7 @@ def _lines(
     after = bisect_right(code, comment.start, key=lambda x: x.start)
     if after == len(code) or after <= _edition(code):
         return 1, None
-    region = found.get(after)
+    region = by_key.get(after)
     last = code[after].start if region is None else code[region.whole - 1].start
     return _line(source, code[after].start), _line(source, last)
 

@@ -1,8 +1,7 @@
-"""Levels of warnings: comments in the program, options of the command, defaults.
+"""Levels of warnings, from comments in the program, options of the command, and defaults.
 
-What comes in: what is to be said of a program. What goes out: the same at the levels that are
-wished for: `allow` says nothing, `warn` warns, `deny` makes an error of it. The narrowest comment
-holds, then the comment for the file, then the option, then the default. Errors have no level.
+`allow` says nothing, `warn` warns, `deny` makes an error of it. The narrowest comment holds, then
+the comment for the file, then the option, then the default. Errors have no level.
 """
 
 from __future__ import annotations
@@ -26,28 +25,28 @@ OF_THE_TEXT = frozenset({"OP0401", "OP0402", "OP0403", "OP0404", "OP0405", "OP04
 
 
 def levelled(
-    found: Sequence[Diagnostic], source: Source, options: Options, *, whole: bool
+    diagnostics: Sequence[Diagnostic], source: Source, options: Options, *, whole: bool
 ) -> list[Diagnostic]:
-    """The diagnostics at the levels that are wished for, and those about the wishes themselves.
+    """The diagnostics at their configured levels, plus diagnostics about the configuration.
 
     Args:
-        found: all that is to be said of the program.
-        source: the program; what is said of a file that it imports follows the comments there.
+        diagnostics: all errors and warnings of the program.
+        source: the program; warnings about an imported file follow the comments there.
         options: levels by code, for whole programs.
         whole: whether this is all that can ever be said of the program. With other parameters, or
             of its other models, more may be said, and a comment that seems useless may be for that.
     """
     used: set[Instruction] = set()
-    kept = _judged(found, source, options, used)
+    result = _judged(diagnostics, source, options, used)
     judged = LINTS.values() if whole else OF_THE_TEXT
     useless = _useless(source, used, judged)
-    return kept + _judged([*faults(source), *useless], source, options, used)
+    return result + _judged([*faults(source), *useless], source, options, used)
 
 
 def levels(source: Source, options: Options) -> dict[str, Level]:
     """The level that each warning has in the whole file, by slug."""
-    wished = {x.code: x.level for x in instructions(source) if x.last is None}
-    return {slug: wished.get(k) or options.get(k) or _default(k) for slug, k in LINTS.items()}
+    in_file = {x.code: x.level for x in instructions(source) if x.last is None}
+    return {slug: in_file.get(k) or options.get(k) or _default(k) for slug, k in LINTS.items()}
 
 
 def chosen(
@@ -67,20 +66,20 @@ def chosen(
 
 
 def _judged(
-    found: Sequence[Diagnostic], source: Source, options: Options, used: set[Instruction]
+    diagnostics: Sequence[Diagnostic], source: Source, options: Options, used: set[Instruction]
 ) -> list[Diagnostic]:
     """What is left of them; the instructions that were followed are added to `used`."""
-    kept = []
-    for x in found:
+    result = []
+    for x in diagnostics:
         if CODES[x.code].level is None:
-            kept.append(x)
+            result.append(x)
             continue
         wish = _wish(x, source)
         used |= {wish} if wish else set()
         level = wish.level if wish else options.get(x.code) or _default(x.code)
         if level != "allow":
-            kept.append(replace(x, severity="error" if level == "deny" else "warning"))
-    return kept
+            result.append(replace(x, severity="error" if level == "deny" else "warning"))
+    return result
 
 
 def _wish(diagnostic: Diagnostic, source: Source) -> Instruction | None:

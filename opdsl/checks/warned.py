@@ -1,4 +1,4 @@
-"""How warnings are made: about a node at the user's own call, once for each call."""
+"""Warnings about nodes: at the user's own call, once for each call."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ def warning(
     notes: tuple[str, ...] = (),
     helps: tuple[str, ...] = (),
 ) -> Diagnostic:
-    """A warning whose first label is the user's call that made the node."""
+    """A warning whose first label is the user's call that leads to the node."""
     labels = blame((Label(node.spans[-1], say), *more), node.spans)
-    made = tuple(Help(x) for x in (*helps, f"or {on_purpose(code)}"))
-    return Diagnostic(code, message, labels, notes, made, severity="warning")
+    cures = tuple(Help(x) for x in (*helps, f"or {on_purpose(code)}"))
+    return Diagnostic(code, message, labels, notes, cures, severity="warning")
 
 
 def on_purpose(code: str) -> str:

@@ -117,7 +117,7 @@ def _open(stream: TextIO | None) -> TextIO:
 
 def _terminated(signum: int, _frame: FrameType | None) -> None:
     """Unwind as for Ctrl-C, so that half-written files are removed."""
-    from opdsl.workflow.interrupt import Interrupted
+    from opdsl.workflow.training.interrupt import Interrupted
 
     raise Interrupted(signum)
 

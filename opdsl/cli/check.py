@@ -39,15 +39,17 @@ def command(
     format_: Annotated[
         Format, typer.Option("--format", "-f", metavar="KIND", help="text, json or github.")
     ] = Format.TEXT,
-    strict: Annotated[bool, typer.Option("--strict", help="Warnings fail too.")] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with an error for warnings too.")
+    ] = False,
     allow: Annotated[
-        list[str] | None, typer.Option("--allow", metavar="NAME", help="Do not give this warning.")
+        list[str] | None, typer.Option("--allow", metavar="NAME", help="Hide this warning.")
     ] = None,
     warn: Annotated[
-        list[str] | None, typer.Option("--warn", metavar="NAME", help="Give this warning.")
+        list[str] | None, typer.Option("--warn", metavar="NAME", help="Show this warning.")
     ] = None,
     deny: Annotated[
-        list[str] | None, typer.Option("--deny", metavar="NAME", help="Make it an error.")
+        list[str] | None, typer.Option("--deny", metavar="NAME", help="Make this warning an error.")
     ] = None,
 ) -> None:
     """Check programs: names, spaces, resolutions, settings.
@@ -59,16 +61,16 @@ def command(
     """
     levels = _levels(allow or [], warn or [], deny or [])
     paths = expanded(files)
-    found = [x for path in paths for x in diagnostics(path, levels)]
+    problems = [x for path in paths for x in diagnostics(path, levels)]
     match format_:
         case Format.JSON:
-            show_json([x.to_json() for x in found])
+            show_json([x.to_json() for x in problems])
         case Format.GITHUB:
-            result("".join(f"{annotation(x)}\n" for x in found))
+            result("".join(f"{annotation(x)}\n" for x in problems))
         case Format.TEXT:
-            print_diagnostics(found)
-            result(verdict(paths, found))
-    raise typer.Exit(exit_code(found, strict=strict))
+            print_diagnostics(problems)
+            result(verdict(paths, problems))
+    raise typer.Exit(exit_code(problems, strict=strict))
 
 
 def _levels(allow: list[str], warn: list[str], deny: list[str]) -> dict[str, Level]:
@@ -93,17 +95,17 @@ def diagnostics(path: str, levels: Mapping[str, Level] | None = None) -> list[Di
     return check_file(source, folder, levels)
 
 
-def exit_code(found: list[Diagnostic], *, strict: bool = False) -> int:
+def exit_code(problems: list[Diagnostic], *, strict: bool = False) -> int:
     """Return the exit code of the first error; with `strict`, warnings count too."""
-    failing = (CODES[x.code].exit for x in found if strict or x.severity == "error")
+    failing = (CODES[x.code].exit for x in problems if strict or x.severity == "error")
     return next(failing, Exit.OK)
 
 
-def verdict(paths: list[str], found: list[Diagnostic]) -> str:
+def verdict(paths: list[str], problems: list[Diagnostic]) -> str:
     """Return the last line: the numbers of files, errors and warnings."""
     files = paths[0] if len(paths) == 1 else f"{len(paths)} files"
-    errors = sum(x.severity == "error" for x in found)
-    counts = [_count(errors, "error"), _count(len(found) - errors, "warning")]
+    errors = sum(x.severity == "error" for x in problems)
+    counts = [_count(errors, "error"), _count(len(problems) - errors, "warning")]
     return f"{files}: {', '.join(x for x in counts if x) or 'no faults'}"
 
 

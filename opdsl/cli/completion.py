@@ -31,13 +31,13 @@ def _quiet(
 def programs(incomplete: str) -> list[str]:
     """Offer programs, graphs and folders; a single folder is expanded."""
     folder, _, _ = incomplete.rpartition("/")
-    found = _below(folder, incomplete)
-    while len(found) == 1 and found[0].endswith("/"):
-        inside = _below(found[0].rstrip("/"), found[0])
+    matches = _below(folder, incomplete)
+    while len(matches) == 1 and matches[0].endswith("/"):
+        inside = _below(matches[0].rstrip("/"), matches[0])
         if not inside:
             break
-        found = inside
-    return found
+        matches = inside
+    return matches
 
 
 def _below(folder: str, begin: str) -> list[str]:

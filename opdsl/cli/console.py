@@ -1,7 +1,7 @@
 """The two streams of a command: results on stdout, progress and errors on stderr.
 
-What comes in: text, bytes and plain data. What goes out: what the reader at the other end can take:
-colours only where they are wanted, a width, JSON. No command prints by other means.
+Text is adapted to its reader: colours only where they are wanted, a width, JSON. No command prints
+by other means.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ UNKNOWN_WIDTH = 100  # columns where no terminal tells
 
 
 class UsageError(Exception):
-    """The command line makes no sense; the text says in what."""
+    """A wrong command line; the text says what is wrong."""
 
 
 def stdin() -> bytes:
-    """All of stdin.
+    """Read all of stdin.
 
     Raises:
-        UsageError: there is no stdin to read.
+        UsageError: stdin is closed.
     """
     if sys.stdin is None or sys.stdin.closed:  # as in `opdsl check - <&-`
         raise UsageError("`-` reads stdin, which is closed")
@@ -40,7 +40,7 @@ def stdin() -> bytes:
 
 
 def result(text: str) -> None:
-    """Text on stdout, safe for a terminal, with a line end if it has none."""
+    """Print text on stdout, safe for a terminal, with a line end if it has none."""
     _write(printable(text))
 
 
@@ -49,22 +49,22 @@ def _write(text: str) -> None:
 
 
 def binary(data: bytes) -> None:
-    """Bytes on stdout."""
+    """Write bytes to stdout."""
     sys.stdout.buffer.write(data)
 
 
 def show_json(value: Any) -> None:
-    """A result for a program."""
+    """Print a result as JSON."""
     _write(json_safe(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)))
 
 
 def print_diagnostics(diagnostics: Iterable[Diagnostic]) -> None:
-    """Diagnostics on stdout, an empty line behind each."""
+    """Print diagnostics on stdout, an empty line behind each."""
     _write("".join(f"{as_text(x, sys.stdout)}\n\n" for x in diagnostics))
 
 
 def say(text: str) -> None:
-    """A line on stderr, safe for a terminal; nobody listening is no reason to stop."""
+    """Print a line on stderr, safe for a terminal; a closed stream is no reason to stop."""
     _say(printable(text))
 
 
@@ -76,14 +76,14 @@ def _say(text: str) -> None:
 
 
 def warn(diagnostics: Iterable[Diagnostic]) -> None:
-    """Diagnostics on stderr, an empty line behind each."""
+    """Print diagnostics on stderr, an empty line behind each."""
     for x in diagnostics:
         _say(as_text(x, sys.stderr) + "\n")
 
 
 @contextmanager
 def own_warnings_as_lines() -> Iterator[None]:
-    """Our own warnings as `warning: ...`, without the line of Python that gave them."""
+    """Show warnings of opdsl as `warning: ...`, without the line of Python that issued them."""
     with warnings.catch_warnings():
         others = warnings.showwarning
         warnings.showwarning = partial(_show_warning, others)
@@ -106,14 +106,14 @@ def _show_warning(
 
 
 def as_text(diagnostic: Diagnostic, stream: TextIO) -> str:
-    """A diagnostic with carets, as the stream can show it."""
+    """Return a diagnostic with carets, as the stream can show it."""
     from opdsl.diagnostics.carets import show
 
     return show(diagnostic, color=coloured(stream), width=width(stream))
 
 
 def coloured(stream: TextIO) -> bool:
-    """Whether colours are wanted there: NO_COLOR, CLICOLOR_FORCE, TERM=dumb, then a terminal."""
+    """Return whether to colour: NO_COLOR, CLICOLOR_FORCE, TERM=dumb, then a terminal decide."""
     if os.environ.get("NO_COLOR"):
         return False
     if os.environ.get("CLICOLOR_FORCE", "0") != "0":
@@ -122,17 +122,17 @@ def coloured(stream: TextIO) -> bool:
 
 
 def lively(stream: TextIO) -> bool:
-    """Whether the stream is a terminal that can move its cursor."""
+    """Return whether the stream is a terminal that can move its cursor."""
     return stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def width(stream: TextIO) -> int | None:
-    """Columns of the terminal; None for a file or a pipe."""
+    """Return the columns of the terminal; None for a file or a pipe."""
     return shutil.get_terminal_size().columns if stream.isatty() else None
 
 
 def table(rows: Sequence[tuple[str, ...]], *, left: int = 1) -> str:
-    """Aligned columns, the first `left` of them to the left, the others to the right."""
+    """Align columns, the first `left` of them to the left, the others to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
     for row in rows:

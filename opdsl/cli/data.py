@@ -18,7 +18,8 @@ def show(
         str, typer.Argument(metavar="PATH", help="A file or a folder.", show_default=False)
     ],
     split: Annotated[
-        str | None, typer.Option("--split", metavar="PART", help="Of a folder: train, valid, test.")
+        str | None,
+        typer.Option("--split", metavar="PART", help="The part of a folder: train, valid or test."),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -28,24 +29,24 @@ def show(
     """
     from opdsl.workflow.datasets.description import describe_dataset
 
-    found = describe_dataset(path, split)
+    description = describe_dataset(path, split)
     if as_json:
-        show_json(found.to_json())
+        show_json(description.to_json())
         return
-    result(_title(found))
-    on = ("on",) if found.points else ()
+    result(_title(description))
+    on = ("on",) if description.points else ()
     heads = ("field", *on, "role", "samples", "channels", "type", "min", "mean", "max")
-    result(table([heads, *(tuple(_cell(x[k]) for k in heads) for x in found.rows())], left=2))
-    if found.warning:
+    result(table([heads, *(tuple(_cell(x[k]) for k in heads) for x in description.rows())], left=2))
+    if description.warning:
         result("")
-        print_diagnostics([found.warning])
+        print_diagnostics([description.warning])
 
 
-def _title(found: DatasetDescription) -> str:
+def _title(description: DatasetDescription) -> str:
     """Return the name, the grid, and a line for each set of points."""
-    about = found.about
+    about = description.about
     grid = f"  {'x'.join(map(str, about['resolution']))} ({', '.join(about['axes'])})"
-    return "\n".join([about["name"] + grid * bool(about["axes"]), *found.points])
+    return "\n".join([about["name"] + grid * bool(about["axes"]), *description.points])
 
 
 def _cell(value: Any) -> str:

@@ -22,13 +22,19 @@ def command(
     old: Annotated[
         str,
         typer.Argument(
-            metavar="OLD", help="A .op file.", show_default=False, autocompletion=programs
+            metavar="OLD",
+            help="A .op file or a graph.",
+            show_default=False,
+            autocompletion=programs,
         ),
     ],
     new: Annotated[
         str,
         typer.Argument(
-            metavar="NEW", help="Another one.", show_default=False, autocompletion=programs
+            metavar="NEW",
+            help="Another .op file or graph.",
+            show_default=False,
+            autocompletion=programs,
         ),
     ],
     model: Model = None,
@@ -44,28 +50,28 @@ def command(
     from opdsl.cli.files import open_graph
     from opdsl.workflow.views import diff
 
-    found = diff(open_graph(old, model, None), open_graph(new, model, None))
+    difference = diff(open_graph(old, model, None), open_graph(new, model, None))
     if as_json:
-        show_json(found.to_json())
+        show_json(difference.to_json())
     else:
-        result(to_text(found))
-    raise typer.Exit(Exit.OK if found.same else Exit.FAILED)
+        result(to_text(difference))
+    raise typer.Exit(Exit.OK if difference.same else Exit.FAILED)
 
 
-def to_text(found: Difference) -> str:
+def to_text(difference: Difference) -> str:
     """Return the differences in sections, names in one column, gained parameters in another."""
-    parts = [_section(name, getattr(found, name)) for name in SECTIONS]
-    before, after = found.params
+    parts = [_section(name, getattr(difference, name)) for name in SECTIONS]
+    before, after = difference.params
     gained = f" ({_gained(after - before)})" if after != before else ""
     total = f"parameters  {before:,}" + (f" => {after:,}{gained}" if gained else "")
-    return "\n\n".join([*(x for x in parts if x), f"{total}\n{found.verdict}"])
+    return "\n\n".join([*(x for x in parts if x), f"{total}\n{difference.verdict}"])
 
 
 def _section(name: str, changes: tuple[ModelChange, ...]) -> str:
     """Return a heading and its rows; further changes of one name get rows of their own."""
     rows: list[tuple[str, ...]] = []
     for x in changes:
-        first, *rest = x.told or ("",)
+        first, *rest = x.details or ("",)
         rows.append((f"  {x.sign} {x.name}", _gained(x.params) if x.params else "", first))
         rows += [("", "", y) for y in rest]
     if not rows:

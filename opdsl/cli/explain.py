@@ -1,4 +1,4 @@
-"""`opdsl explain`: the page of a diagnostic, a block, a setting or a command."""
+"""`opdsl explain`: a diagnostic, a block, a setting, a data format, a loss, a command, ..."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def command(
         ),
     ] = None,
 ) -> None:
-    """Explain a diagnostic, a block, a setting or a command.
+    """Explain a diagnostic, block, setting, format or command.
 
     Without a topic, list all diagnostics.
 
@@ -75,9 +75,9 @@ def _topics(name: str) -> Iterator[str]:
     from opdsl.reference.topics import explanations
 
     yield from explanations(name)
-    for words, found in _commands():
+    for words, command_ in _commands():
         if name in {words, words.partition(" ")[2]}:
-            yield command_text(words, found)
+            yield command_text(words, command_)
 
 
 def _commands() -> list[tuple[str, object]]:
@@ -99,5 +99,5 @@ def _unknown(word: str, code: str = "") -> UsageError:
         *(x.partition(" ")[2] for x, _ in _commands()),
     ]
     near = did_you_mean(code or word, names) or ("`opdsl explain` lists the diagnostics",)
-    what = "code" if code else "diagnostic, block, setting or command"
+    what = "code" if code else "topic"
     return UsageError(f"there is no {what} `{word}`; {near[0]}")

@@ -32,10 +32,10 @@ def expanded(paths: Sequence[str]) -> list[str]:
 def _below(path: str) -> list[str]:
     if not Path(path).is_dir():
         return [path]
-    found = sorted(str(x) for x in Path(path).rglob(f"*{SUFFIX}"))
-    if not found:
+    programs = sorted(str(x) for x in Path(path).rglob(f"*{SUFFIX}"))
+    if not programs:
         raise UsageError(f"no {SUFFIX} file below `{path}`")
-    return found
+    return programs
 
 
 def open_source(path: str) -> tuple[Source, Path]:

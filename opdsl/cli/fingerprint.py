@@ -20,8 +20,8 @@ def command(
     from opdsl.cli.files import open_checked
     from opdsl.workflow.texts import fingerprints
 
-    found = fingerprints(open_checked(spec, model, sets), of_run=as_json)
+    hashes = fingerprints(open_checked(spec, model, sets), of_run=as_json)
     if as_json:
-        show_json(found)
+        show_json(hashes)
     else:
-        result(found["function"])
+        result(hashes["function"])

@@ -72,7 +72,7 @@ def _parameters(generator: Generator) -> list[inspect.Parameter]:
     others = [x for x in generator.options if x not in needed]
     file_help = f"The {generator.suffix} file to make."
     out = typer.Option("--out", "-o", metavar="FILE", help=file_help)
-    seed = typer.Option("--seed", metavar="S", help="The same seed, the same data.")
+    seed = typer.Option("--seed", metavar="S", help="Seed of the random samples.")
     return [
         *map(_parameter, needed),
         _keyword("out", Annotated[Path, out]),

@@ -23,13 +23,11 @@ Data = Annotated[
 Out = Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The .h5 file to make.")]
 Domain = Annotated[
     str | None,
-    typer.Option("--domain", metavar="NAME", help="Which set of points, where there are several."),
+    typer.Option("--domain", metavar="NAME", help="The set of points, where there are several."),
 ]
 Keep = Annotated[
     list[str] | None,
-    typer.Option(
-        "--keep", metavar="FIELD", help="A field to take over; repeatable. All if not given."
-    ),
+    typer.Option("--keep", metavar="FIELD", help="A field to copy; repeatable. All if not given."),
 ]
 
 
@@ -45,13 +43,13 @@ def convert(
     ] = None,
     outputs: Annotated[
         list[str] | None,
-        typer.Option("--output", metavar="FIELD", help="A field that models give; repeatable."),
+        typer.Option("--output", metavar="FIELD", help="A field that models return; repeatable."),
     ] = None,
     domain: Annotated[
-        str, typer.Option("--domain", metavar="NAME", help="What to call the points.")
+        str, typer.Option("--domain", metavar="NAME", help="The name of the set of points.")
     ] = "P",
     name: Annotated[
-        str | None, typer.Option("--name", metavar="NAME", help="Of the data set.")
+        str | None, typer.Option("--name", metavar="NAME", help="The name of the data set.")
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -67,7 +65,7 @@ def convert(
     from opdsl.workflow.datasets.meshes import convert_meshes
 
     progress = SampleProgress()
-    found = convert_meshes(
+    summary = convert_meshes(
         paths,
         out,
         name=name,
@@ -78,21 +76,21 @@ def convert(
     )
     progress.end()
     if as_json:
-        show_json(asdict(found) | {"path": str(out)})
+        show_json(asdict(summary) | {"path": str(out)})
         return
-    low, high = found.points
-    lines = [f"{out}: {found.samples} samples of {low} to {high} points, {found.cells}"]
-    lines += [f"field {k}: {_channels(k, n, found)}" for k, n in found.fields.items()]
-    if found.left_out:
-        lines.append(f"left out: {found.left_out} points that no cell uses")
-    if found.labels:
-        lines.append(f"left out: {', '.join(found.labels)}, whole numbers on cells")
+    low, high = summary.points
+    lines = [f"{out}: {summary.samples} samples of {low} to {high} points, {summary.cells}"]
+    lines += [f"field {k}: {_channels(k, n, summary)}" for k, n in summary.fields.items()]
+    if summary.left_out:
+        lines.append(f"left out: {summary.left_out} points that no cell uses")
+    if summary.labels:
+        lines.append(f"left out: {', '.join(summary.labels)}, whole numbers on cells")
     result("\n".join(lines))
 
 
-def _channels(name: str, channels: int, found: MeshConversion) -> str:
+def _channels(name: str, channels: int, summary: MeshConversion) -> str:
     count = "1 channel" if channels == 1 else f"{channels} channels"
-    return f"{count}, moved from cells to points" if name in found.averaged else count
+    return f"{count}, moved from cells to points" if name in summary.averaged else count
 
 
 def distance(
@@ -110,13 +108,13 @@ def distance(
     domain: Domain = None,
     keep: Keep = None,
     name: Annotated[
-        str, typer.Option("--name", metavar="FIELD", help="What to call the new field.")
+        str, typer.Option("--name", metavar="FIELD", help="The name of the new field.")
     ] = "distance",
     unsigned: Annotated[
-        bool, typer.Option("--unsigned", help="No sign: for surfaces that are open.")
+        bool, typer.Option("--unsigned", help="Distances without a sign, for open surfaces.")
     ] = False,
     holes: Annotated[
-        bool, typer.Option("--holes", help="A sign also where a surface has small holes.")
+        bool, typer.Option("--holes", help="Give a sign also where a surface has small holes.")
     ] = False,
     as_json: Json = False,
 ) -> None:
@@ -134,7 +132,7 @@ def distance(
 
     sizes, ends = _grid(grid), None if box is None else _box(box)
     progress = SampleProgress()
-    found = add_distance(
+    summary = add_distance(
         data,
         out,
         grid=sizes,
@@ -149,12 +147,13 @@ def distance(
     )
     progress.end()
     if as_json:
-        about = {"path": str(out), "samples": found.samples}
-        show_json(about | {"grid": list(found.grid), "box": found.box})
+        about = {"path": str(out), "samples": summary.samples}
+        show_json(about | {"grid": list(summary.grid), "box": summary.box})
         return
+    grid_text = "x".join(map(str, summary.grid))
     result(
-        f"{out}: {found.samples} samples with `{name}` on {'x'.join(map(str, found.grid))} points "
-        f"of the box {_box_text(found.box)}"
+        f"{out}: {summary.samples} samples with `{name}` on {grid_text} points "
+        f"of the box {_box_text(summary.box)}"
     )
 
 
@@ -188,7 +187,9 @@ def transport(
     keep: Keep = None,
     normals: Annotated[
         str | None,
-        typer.Option("--normals", metavar="FIELD", help="Normals; else those of the triangles."),
+        typer.Option(
+            "--normals", metavar="FIELD", help="The field of normals; else those of the triangles."
+        ),
     ] = None,
     size: Annotated[
         int | None,
@@ -210,7 +211,7 @@ def transport(
     from opdsl.workflow.datasets.meshes import add_transport
 
     progress = SampleProgress()
-    found = add_transport(
+    summary = add_transport(
         data,
         out,
         domain=domain,
@@ -221,12 +222,12 @@ def transport(
     )
     progress.end()
     if as_json:
-        show_json({"path": str(out), **asdict(found)})
+        show_json({"path": str(out), **asdict(summary)})
         return
-    mean = sum(found.costs) / len(found.costs)
+    mean = sum(summary.costs) / len(summary.costs)
     result(
-        f"{out}: {found.samples} samples on {found.size}x{found.size} points of a torus, "
-        f"{'with' if found.normals else 'without'} normals\n"
+        f"{out}: {summary.samples} samples on {summary.size}x{summary.size} points of a torus, "
+        f"{'with' if summary.normals else 'without'} normals\n"
         f"mean squared distance moved: {mean:.4g}; points without a grid point: "
-        f"{sum(found.missed)}"
+        f"{sum(summary.missed)}"
     )

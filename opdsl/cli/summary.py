@@ -22,10 +22,10 @@ def command(
     spec: Spec,
     at: Annotated[
         str | None,
-        typer.Option("--at", metavar="x=64,y=64", help="Numbers at this resolution."),
+        typer.Option("--at", metavar="x=64,y=64", help="The resolution of the numbers."),
     ] = None,
     plan: Annotated[
-        bool, typer.Option("--plan", help="Which kernel computes each node, and why.")
+        bool, typer.Option("--plan", help="Show which kernel computes each node, and why.")
     ] = False,
     batch: Annotated[
         int, typer.Option("--batch", min=1, metavar="N", help="Samples at a time, for --plan.")
@@ -34,13 +34,13 @@ def command(
         str, typer.Option("--device", metavar="KIND", help="cpu or cuda, for --plan, --precision.")
     ] = "cpu",
     measure: Annotated[
-        bool, typer.Option("--measure", help="Run the plan: its milliseconds and bytes.")
+        bool, typer.Option("--measure", help="Run the plan, and show its times and bytes.")
     ] = False,
     autotune: Annotated[
-        bool, typer.Option("--autotune", help="Measure each choice now, and keep the times.")
+        bool, typer.Option("--autotune", help="Measure each kernel now, and store the times.")
     ] = False,
     precision: Annotated[
-        bool, typer.Option("--precision", help="Errors of each precision against fp64.")
+        bool, typer.Option("--precision", help="Show the error of each precision against fp64.")
     ] = False,
     threads: Annotated[
         int, typer.Option("--threads", min=1, metavar="N", help="Cores of a CPU, for --plan.")
@@ -68,7 +68,7 @@ def command(
         raise UsageError("`--precision` needs a resolution, as `--at x=64,y=64`")
     graph = open_graph(spec, model, sets)
     sizes = resolution(graph, at) if at is not None else None
-    found = summary(graph, at)
+    model_summary = summary(graph, at)
     timer = kernel_timer(device, threads, autotune=autotune) if plan else None
     chosen = make_plan(graph, sizes, batch, device, threads, timer) if plan else None
     measured = measure_plan(graph, chosen, timer) if chosen and measure else None
@@ -78,9 +78,9 @@ def command(
         more: dict[str, Any] = {"plan": _plan_json(chosen)} if chosen else {}
         more |= {"measured": _measured_json(measured, forecasts)} if measured else {}
         more |= {"precisions": [asdict(x) for x in errors]} if errors else {}
-        show_json(found.to_json() | more)
+        show_json(model_summary.to_json() | more)
         return
-    result(found.to_text(width(sys.stdout) or UNKNOWN_WIDTH))
+    result(model_summary.to_text(width(sys.stdout) or UNKNOWN_WIDTH))
     if chosen:
         result("\n" + _plan_text(chosen))
     if chosen and measured:

@@ -1,50 +1,47 @@
-"""How a run goes, for people: a live table on a terminal, one plain line an epoch in a pipe.
-
-All of it goes to stderr: stdout belongs to results.
-"""
+"""The progress of training on stderr: a live table on a terminal, a line per epoch in a pipe."""
 
 import sys
 from typing import Any, TextIO
 
 from opdsl.diagnostics.terminal import printable
-from opdsl.train.run.listener import Listener, RunPlan
+from opdsl.workflow.training.progress import Listener, RunPlan
 
 SHOWN = 12  # rows of the table that stay in sight
 
 
 def progress(stream: TextIO | None = None) -> Listener:
-    """The listener that suits the stream (stderr if not given)."""
+    """Return the listener that suits the stream (stderr if not given)."""
     stream = stream or sys.stderr
     return LiveTable(stream) if stream.isatty() else PlainLines(stream)
 
 
 class PlainLines:
-    """One line for each epoch; a closed pipe is no reason to stop."""
+    """A listener that prints one line per epoch; a closed pipe is no reason to stop."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._epochs = 0
 
     def start(self, plan: RunPlan) -> None:
-        """One line about the run."""
+        """Print one line about the run."""
         self._epochs = plan.epochs
         self._say(opening(plan))
         if plan.choice:
             self._say(f"validation: {plan.choice}")
 
     def step(self, epoch: int, step: int, loss: float) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def epoch(self, row: dict[str, Any]) -> None:
-        """The row in words."""
+        """Print the row in words."""
         self._say(f"epoch {row['epoch']}/{self._epochs}  " + "  ".join(_words(row)))
 
     def note(self, text: str) -> None:
-        """As a warning."""
+        """Print a note."""
         self._say(f"note: {text}")
 
     def end(self) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def _say(self, text: str) -> None:
         try:
@@ -54,7 +51,7 @@ class PlainLines:
 
 
 class LiveTable:
-    """A bar for the epoch, a bar for the run, and the last rows."""
+    """A listener that draws a bar for the epoch, a bar for the run, and the last rows."""
 
     def __init__(self, stream: TextIO) -> None:
         from rich.console import Console
@@ -93,7 +90,7 @@ class LiveTable:
         self._draw()
 
     def note(self, text: str) -> None:
-        """Above the table."""
+        """Print a note above the table."""
         self._console.print(
             f"note: {printable(text)}", style="yellow", highlight=False, markup=False
         )
@@ -123,7 +120,7 @@ class LiveTable:
 
 
 def opening(plan: RunPlan) -> str:
-    """What the run is about to do, in one line."""
+    """Describe what the run is about to do, in one line."""
     text = f"{plan.samples} samples, {plan.parameters:,} parameters, {plan.steps} steps an epoch, "
     text += f"{plan.precision} on {plan.device}"
     return text + (f", from epoch {plan.first_epoch}" if plan.first_epoch > 1 else "")

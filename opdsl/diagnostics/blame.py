@@ -1,7 +1,6 @@
-"""The blame rule: where the violated rule stands in the library, the user's own call is at fault.
+"""The blame rule: an error inside the library is blamed on the user's own call.
 
-What comes in: the labels of a diagnostic and the calls that lead to its place. What goes out: the
-labels with the user's call first and the library's line second.
+The user's call becomes the first label, the line of the library the second.
 """
 
 from opdsl.diagnostics.model import Label, Span

@@ -1,8 +1,8 @@
 """A diagnostic as text: the lines of the program, with carets under what is wrong.
 
-What comes in: a `Diagnostic`. What goes out: the text for a terminal, in plain ASCII but for what
-the program itself says, or with ANSI colours. Characters that could steer a terminal are shown as
-signs. The layout is that of rustc: `-->` the file, `:::` a second file, `...` lines left out.
+The text is plain ASCII but for quotations of the program; with `color` it has ANSI colours.
+Characters that could steer a terminal are shown as signs. The layout is that of rustc: `-->` the
+file, `:::` a second file, `...` lines left out.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ RED, YELLOW, BLUE, BOLD, END = "\x1b[1;31m", "\x1b[1;33m", "\x1b[1;34m", "\x1b[1
 
 
 def show(diagnostic: Diagnostic, *, color: bool = False, width: int | None = None) -> str:
-    """The text of a diagnostic, without a line end behind it.
+    """Format a diagnostic, without a final line end.
 
     Args:
         diagnostic: what to show.
@@ -168,16 +168,16 @@ class Mark:
 
 
 def _marked(marks: Sequence[Mark], paint: Paint) -> list[str]:
-    """The rows under a line: carets, then the texts, the rightmost beside its carets."""
+    """The rows under a line: carets, then the texts, the rightmost next to its carets."""
     row = _underlines(marks)
     right = max(marks, key=lambda x: (x.first, x.end))
     hanging = [x for x in marks if x.text]
     if right.text and right.end >= max(x.end for x in marks):
         hanging.remove(right)
-        beside = " " + paint(right.text, _style(right, paint))
+        inline = " " + paint(right.text, _style(right, paint))
     else:
-        beside = ""
-    rows = ["".join(paint(x, paint.main if x[0] == "^" else BLUE) for x in _runs(row)) + beside]
+        inline = ""
+    rows = ["".join(paint(x, paint.main if x[0] == "^" else BLUE) for x in _runs(row)) + inline]
     hanging.sort(key=lambda x: x.first)
     while hanging:
         rows.append(_bars(hanging, paint))

@@ -3,9 +3,10 @@
 Every code here has a page `grammar/diagnostics/CODE.md`; a test sees to that.
 """
 
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import Literal
+
+from opdsl.records import value
 
 Level = Literal["allow", "warn", "deny"]
 LEVELS: tuple[Level, ...] = ("allow", "warn", "deny")  # from the mildest on
@@ -25,7 +26,7 @@ class Exit(IntEnum):
     TERMINATED = 143
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Code:
     """What a diagnostic is about.
 
@@ -43,40 +44,40 @@ class Code:
 
 CODES: dict[str, Code] = {
     # syntax
-    "OP0101": Code("a word or sign is not expected here", "syntax"),
-    "OP0102": Code("a character or text that the language does not know", "bad-character"),
+    "OP0101": Code("unexpected word or sign", "syntax"),
+    "OP0102": Code("invalid character or unterminated text", "bad-character"),
     "OP0103": Code("the file ends inside an open block", "unclosed"),
     "OP0104": Code("the edition is missing or unknown", "edition"),
     "OP0105": Code("the program is too large or too deeply nested", "limit"),
     "OP0106": Code("a reserved word is used as a name", "reserved"),
-    "OP0107": Code("a construct that this version does not compile", "not-yet"),
+    "OP0107": Code("the construct is not supported here", "not-yet"),
     # names and parameters
     "OP0201": Code("a name is unknown", "unknown-name"),
     "OP0202": Code("an import is not found", "unknown-import"),
     "OP0203": Code("a name is bound twice", "rebound"),
     "OP0204": Code("an output is never computed", "missing-output"),
     "OP0205": Code("a required argument is missing", "missing-argument"),
-    "OP0206": Code("a block gets the wrong number of inputs", "arity"),
+    "OP0206": Code("wrong number of inputs", "arity"),
     "OP0207": Code("a block has no such parameter", "unknown-parameter"),
-    "OP0208": Code("a value does not fit its parameter", "bad-value"),
-    "OP0209": Code("a value of another kind is needed here", "kind-of-value"),
-    "OP0210": Code("which model is meant", "which-model"),
-    "OP0211": Code("blocks, constants or imports go round in a circle", "recursion"),
-    "OP0212": Code("the program takes too much to evaluate", "budget"),
+    "OP0208": Code("a parameter has an invalid value", "bad-value"),
+    "OP0209": Code("a value has the wrong kind", "kind-of-value"),
+    "OP0210": Code("no model, or an ambiguous or unknown one", "which-model"),
+    "OP0211": Code("blocks, constants or imports depend on themselves", "recursion"),
+    "OP0212": Code("the program exceeds the evaluation budget", "budget"),
     # spaces
     "OP0301": Code("the operator is not defined on this kind of domain", "domain-kind"),
     "OP0302": Code("the graph has a cycle", "cycle"),
-    "OP0303": Code("channels do not fit", "channels"),
-    "OP0304": Code("functions on different domains are joined", "domains-differ"),
-    "OP0305": Code("an annotation does not hold", "annotation"),
+    "OP0303": Code("numbers or names of channels differ", "channels"),
+    "OP0304": Code("functions on different domains are combined", "domains-differ"),
+    "OP0305": Code("an annotation is wrong", "annotation"),
     "OP0306": Code("a repeat with shared weights changes the space", "shared-repeat"),
-    "OP0307": Code("an operator would pin the resolution", "hidden-pin"),
-    "OP0308": Code("one number of modes is needed for each axis", "mode-arity"),
+    "OP0307": Code("an operator would fix the resolution", "hidden-pin"),
+    "OP0308": Code("the number of modes differs from the number of axes", "mode-arity"),
     "OP0309": Code("too many modes for the promised resolution", "too-many-modes"),
     "OP0310": Code("a latent domain has no size", "latent-size"),
-    "OP0311": Code("samples with points of their own where all need the same", "batching"),
+    "OP0311": Code("an operator needs the same points in every sample", "batching"),
     "OP0312": Code("real and complex functions are mixed", "reality"),
-    "OP0313": Code("one domain is not reached from the other", "unrelated-domains"),
+    "OP0313": Code("the domains are unrelated", "unrelated-domains"),
     "OP0320": Code("a requirement of a block is not met", "require"),
     # warnings
     "OP0401": Code("a node is never used", "unused-node", level="warn"),
@@ -85,63 +86,65 @@ CODES: dict[str, Code] = {
     "OP0404": Code("a domain or dim is never used", "unused-domain", level="warn"),
     "OP0405": Code("an import is never used", "unused-import", level="warn"),
     "OP0406": Code("a constant is never used", "unused-constant", level="warn"),
-    "OP0409": Code("a comment allows a warning that there is not", "useless-allow", level="warn"),
-    "OP0410": Code("a comment names no warning", "unknown-warning", level="warn"),
+    "OP0409": Code("this `allow` comment suppresses nothing", "useless-allow", level="warn"),
+    "OP0410": Code("a comment names an unknown warning", "unknown-warning", level="warn"),
     "OP0411": Code(
-        "a Fourier layer on an axis with two ends", "fourier-on-nonperiodic", level="warn"
+        "a Fourier layer on an axis that is not periodic", "fourier-on-nonperiodic", level="warn"
     ),
     "OP0412": Code(
         "a model runs at every resolution but does not converge", "not-convergent", level="warn"
     ),
     "OP0413": Code(
-        "the factors of a weight are larger than the weight", "rank-exceeds-dense", level="warn"
+        "a factorised weight is larger than the dense one", "rank-exceeds-dense", level="warn"
     ),
-    "OP0414": Code("weights for frequencies that never arrive", "dead-weights", level="warn"),
+    "OP0414": Code(
+        "weights for frequencies that the input does not have", "dead-weights", level="warn"
+    ),
     "OP0415": Code(
         "a character changes the order in which the text is shown",
         "bidirectional-text",
         level="warn",
     ),
-    "OP0416": Code("an attention sees equal tokens only", "equal-tokens", level="warn"),
+    "OP0416": Code("all tokens of an attention are equal", "equal-tokens", level="warn"),
     # graph files
     "OP0501": Code("a graph file cannot be read", "bad-graph"),
     # settings, data and training
     "OP0602": Code("the program has no train block or lacks a setting", "no-train", Exit.SPEC),
     "OP0603": Code("a setting is unknown", "unknown-setting", Exit.SPEC),
-    "OP0604": Code("a setting has a value that does not fit", "bad-setting", Exit.SPEC),
+    "OP0604": Code("a setting has an invalid value", "bad-setting", Exit.SPEC),
     "OP0605": Code("a settings file cannot be read", "bad-config", Exit.USAGE),
     "OP0610": Code("a data file cannot be read", "unreadable-data", Exit.DATA),
     "OP0611": Code("a data file lacks a field", "missing-field", Exit.DATA),
     "OP0612": Code("the data hold NaN or infinite values", "not-finite", Exit.DATA),
     "OP0613": Code("the data do not fit the model", "data-shape", Exit.DATA),
     "OP0614": Code("the data have no such resolution", "data-resolution", Exit.DATA),
-    "OP0615": Code("a data file points outside itself", "unsafe-data", Exit.DATA),
+    "OP0615": Code("a data file links to other files", "unsafe-data", Exit.DATA),
     "OP0616": Code("some samples look corrupt", "suspect-samples", Exit.DATA),
-    "OP0617": Code("generated data fail their own check", "bad-generation", Exit.FAILED),
-    "OP0618": Code("a geometry does not do for what is asked of it", "bad-geometry", Exit.DATA),
+    "OP0617": Code("generated data fail their verification", "bad-generation", Exit.FAILED),
+    "OP0618": Code("the geometry does not support this operation", "bad-geometry", Exit.DATA),
     "OP0619": Code("values are outside the range of float32", "float32-range", Exit.DATA),
     "OP0620": Code("training diverged", "diverged", Exit.DIVERGED),
     "OP0621": Code("a checkpoint is damaged", "bad-checkpoint", Exit.FAILED),
-    "OP0622": Code("this precision is not available here", "precision", Exit.USAGE),
-    "OP0623": Code("this device is not available here", "device", Exit.USAGE),
+    "OP0622": Code("the device does not support this precision", "precision", Exit.USAGE),
+    "OP0623": Code("the device is not available", "device", Exit.USAGE),
     "OP0624": Code("the run folder is in use or not empty", "run-folder", Exit.USAGE),
     "OP0625": Code("a file could not be written", "write-failed", Exit.FAILED),
     "OP0626": Code("the run belongs to another program", "other-program", Exit.SPEC),
     "OP0627": Code("this folder is not a run", "not-a-run", Exit.USAGE),
     "OP0628": Code("a run folder contains a link", "linked-run", Exit.USAGE),
-    "OP0629": Code("a setting cannot change while a run goes on", "fixed-setting", Exit.USAGE),
+    "OP0629": Code("a setting cannot change when a run is resumed", "fixed-setting", Exit.USAGE),
     "OP0630": Code("the model does not fit into memory", "too-large", Exit.TOO_LARGE),
     "OP0631": Code("the truth of some samples is zero", "zero-truth", Exit.DATA),
     "OP0645": Code(
         "an optional package or compiler is not installed", "missing-package", Exit.USAGE
     ),
-    "OP0641": Code("a model of another library has no counterpart", "not-importable", Exit.SPEC),
+    "OP0641": Code("a model of another library cannot be expressed", "not-importable", Exit.SPEC),
     "OP0642": Code("a call or config of another library cannot be read", "bad-call", Exit.USAGE),
     "OP0643": Code("weights of another library do not fit", "bad-weights", Exit.DATA),
     "OP0650": Code("the model cannot be exported", "not-exportable", Exit.SPEC),
-    "OP0651": Code("an exported file computes something else", "export-differs", Exit.FAILED),
+    "OP0651": Code("an exported file differs from the model", "export-differs", Exit.FAILED),
     "OP0652": Code("the model cannot be applied in tiles", "no-tiles", Exit.SPEC),
-    "OP0640": Code("nothing on this machine can draw a graph", "no-graphviz", Exit.USAGE),
+    "OP0640": Code("no program to lay out a graph is installed", "no-graphviz", Exit.USAGE),
     # run time
     "OP0901": Code("an input has the wrong number of axes", "input-axes", Exit.DATA),
     "OP0902": Code("an input has the wrong number of channels", "input-channels", Exit.DATA),
@@ -152,7 +155,7 @@ CODES: dict[str, Code] = {
     "OP0907": Code("coordinates or a static field have the wrong shape", "asked-shape", Exit.DATA),
     "OP0908": Code("a query point has no neighbours", "no-neighbours", Exit.DATA),
     "OP0909": Code("query points have too many neighbours", "many-neighbours", Exit.DATA),
-    "OP0910": Code("the weights of points cannot be found", "no-weights", Exit.DATA),
-    "OP0911": Code("a number is that of no point", "strange-number", Exit.DATA),
+    "OP0910": Code("quadrature weights of points cannot be computed", "no-weights", Exit.DATA),
+    "OP0911": Code("a point index is out of range", "strange-number", Exit.DATA),
     "OP0920": Code("weights of a run without their normaliser", "bare-weights", Exit.DATA),
 }

@@ -6,17 +6,18 @@ The text with carets (`carets.py`) and the JSON (`Diagnostic.to_json`) are two p
 from __future__ import annotations
 
 from bisect import bisect_left
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import lru_cache
 from typing import Any, Literal
 
 from opdsl.diagnostics.codes import CODES, Level
+from opdsl.records import value
 
 Severity = Literal["error", "warning"]
 Applicability = Literal["safe", "unsafe", "hint"]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Source:
     """A text and the name under which the user knows it (a path, `<text>`, `<--set>`).
 
@@ -34,7 +35,7 @@ class Source:
         return Span(self, start, max(start, min(end, size)))
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Span:
     """Characters `start` to `end` (excluded) of a source; lines and columns count from 1."""
 
@@ -59,7 +60,7 @@ class Span:
 
     @property
     def end_column(self) -> int:
-        """Column just behind the last character, from 1."""
+        """Column after the last character, from 1."""
         last = max(self.start, self.end - 1)
         return last - self.source.text.rfind("\n", 0, last) + (1 if self.end > self.start else 0)
 
@@ -94,15 +95,15 @@ def _line_ends(source: Source) -> list[int]:
     return [i for i, sign in enumerate(source.text) if sign == "\n"]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Label:
-    """A span with what is to be said beside it; the first label of a diagnostic is the primary."""
+    """A span and its text; the first label of a diagnostic is the primary."""
 
     span: Span
     text: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Help:
     """What to do; with `span` and `replacement` it is an edit that a tool can apply."""
 
@@ -123,7 +124,7 @@ class Help:
         }
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Diagnostic:
     """One root cause, said once.
 
@@ -156,7 +157,7 @@ class Diagnostic:
 
     @property
     def level(self) -> Level | None:
-        """`warn`, or `deny` for a warning that was made an error; an error as such has none."""
+        """`warn`, or `deny` for a warning raised to an error; an error as such has none."""
         if CODES[self.code].level is None:
             return None
         return "warn" if self.severity == "warning" else "deny"
@@ -207,5 +208,5 @@ def fault(
     severity: Severity = "error",
 ) -> OpError:
     """An `OpError` of one diagnostic, to be raised."""
-    made = tuple(Help(x) if isinstance(x, str) else x for x in helps)
-    return OpError(Diagnostic(code, message, labels, notes, made, severity, file))
+    cures = tuple(Help(x) if isinstance(x, str) else x for x in helps)
+    return OpError(Diagnostic(code, message, labels, notes, cures, severity, file))

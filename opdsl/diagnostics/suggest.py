@@ -1,4 +1,4 @@
-"""Did you mean? What comes in: a word and the words that would do. What goes out: the nearest."""
+"""Did you mean? The nearest of the words that would do."""
 
 from collections.abc import Iterable
 
@@ -10,11 +10,11 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     from difflib import get_close_matches  # only those who err wait for it
 
     pool = {x.lower(): x for x in sorted(known, reverse=True)}
-    found = get_close_matches(word.lower(), pool, n=1, cutoff=CUTOFF)
-    return pool[found[0]] if found else None
+    match = get_close_matches(word.lower(), pool, n=1, cutoff=CUTOFF)
+    return pool[match[0]] if match else None
 
 
 def did_you_mean(word: str, known: Iterable[str], *, what: str = "") -> tuple[str, ...]:
     """The help line for a misspelt word, empty if nothing is near."""
-    found = nearest(word, known)
-    return (f"did you mean {what}`{found}`?",) if found else ()
+    match = nearest(word, known)
+    return (f"did you mean {what}`{match}`?",) if match else ()

@@ -1,4 +1,4 @@
-"""What leaves the language: JSON, Python, flat programs, differences, a folder with weights."""
+"""Formats outside of the language: JSON, Python, flat programs, differences, compiled folders."""
 
 from opdsl.export.diff import Difference, compare
 from opdsl.export.folder import CompiledFolder, load_compiled, save_compiled

@@ -1,7 +1,6 @@
-"""Domains as a program declares and says them.
+"""Domains as text: the statements that declare them, and the expressions that refer to them.
 
-What comes in: domains. What goes out: statements that declare them, `domain E = extend(D, ...)`,
-and expressions that say them, `D / 2`.
+`domain E = extend(D, ...)` declares, `D / 2` refers.
 """
 
 from __future__ import annotations
@@ -10,16 +9,17 @@ from collections.abc import Callable, Iterable, Iterator
 
 from opdsl.diagnostics import OpError, fault
 from opdsl.export.literals import number, sequence
-from opdsl.ir.spaces import MEASURED, Axis, Coarsen, Domain, Extend
+from opdsl.ir.spaces import MEASURED, Axis, Domain
+from opdsl.ir.steps import Coarsen, Extend
 
 PROMISES = ("boundary", "min", "max", "multiple_of", "fixed", "size")
 
 
 class DomainNames:
-    """The domains that have a name.
+    """The names of the domains declared so far.
 
     Attributes:
-        free: makes a wanted name one that is free.
+        free: makes an unused name of a preferred one.
         names: the name of each domain that a statement declares.
     """
 
@@ -28,7 +28,7 @@ class DomainNames:
         self.names: dict[Domain, str] = {}
 
     def declare(self, domain: Domain) -> list[str]:
-        """The statements before which the domain cannot be said; none if it can."""
+        """Statements that must precede a use of the domain; none if it can be written already."""
         return [self._declare(x) for x in _needed_domains(domain) if x not in self.names]
 
     def _declare(self, domain: Domain) -> str:
@@ -37,16 +37,20 @@ class DomainNames:
         return f"domain {self.names[domain]} = {value}"
 
     def inside(self, domains: Iterable[Domain]) -> tuple[list[str], list[str]]:
-        """The same domains in a block: names of those that a call gives, and the statements."""
+        """Domains within a block.
+
+        Returns:
+            The names of those that a call passes, and the statements of the block.
+        """
         named = dict.fromkeys(y for x in domains for y in _needed_domains(x))
         opened = [x for x in named if _is_root(x)]
         lines = [f"domain {self.names[x]} : {x.kind}" for x in opened]
-        made = [x for x in named if not _is_root(x)]
-        lines += [f"domain {self.names[x]} = {self._value(x)}" for x in made]
+        derived = [x for x in named if not _is_root(x)]
+        lines += [f"domain {self.names[x]} = {self._value(x)}" for x in derived]
         return [self.names[x] for x in opened], lines
 
     def expression(self, domain: Domain) -> str:
-        """`D`, `D / 2`, `X * (T / 2)`."""
+        """The text of a domain: `D`, `D / 2`, `X * (T / 2)`."""
         if domain in self.names:
             return self.names[domain]
         if domain.kind == "product":
@@ -80,7 +84,7 @@ def _fraction(step: Extend) -> str:
 
 
 def _needed_domains(domain: Domain) -> Iterator[Domain]:
-    """The domains that need a statement before this one can be said, in order."""
+    """The domains that need a statement before this one can be written, in order."""
     for x in domain.factors:
         yield from _needed_domains(x)
     if domain.kind == "spectrum":
@@ -108,7 +112,7 @@ def _before(domain: Domain) -> Domain:
 
 
 def _arguments(domain: Domain) -> Iterator[str]:
-    """Of the call that makes a declared domain."""
+    """The arguments of the call that makes a declared domain."""
     if domain.scattered:
         yield str(domain.ambient)
         if domain.geometry != "shared":
@@ -133,7 +137,7 @@ def _period(period: tuple[float | None, ...]) -> str:
 
 
 def _promise(axes: tuple[Axis, ...], key: str) -> Iterator[str]:
-    """`min = 65`, or `min = (65, 33)`; nothing where it is the default."""
+    """`min = 65`, or `min = (65, 33)`; nothing where all axes have the default."""
     values = [getattr(x, key) for x in axes]
     if all(x == Axis.model_fields[key].default for x in values):
         return
@@ -144,7 +148,7 @@ def _promise(axes: tuple[Axis, ...], key: str) -> Iterator[str]:
 
 
 def unsayable(what: str) -> OpError:
-    """OP0107 for a graph that has no text."""
+    """OP0107: no program text means this graph."""
     return fault(
         "OP0107",
         f"a flat program cannot say this: {what}",

@@ -1,14 +1,14 @@
-"""What differs between two models: parameters, domains, ports, feedback, nodes.
+"""Differences between two models: parameters, domains, ports, feedback, nodes.
 
-What comes in: two graphs. What goes out: a `Difference`: changes by name or path, each `+` (new),
-`-` (gone) or `~` (other), with the parameters that are gained or lost. Equal iterations of a repeat
-are one line; nodes are told apart by their paths.
+Changes are listed by name or path, each `+` (new), `-` (gone) or `~` (other), with the parameters
+that are gained or lost. Equal iterations of a repeat are one line; nodes are identified by their
+paths.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 from opdsl.ir.display import telling, value_text
@@ -28,23 +28,28 @@ class ModelChange:
     """One thing that is new, gone or other.
 
     Attributes:
-        name: its name or path; with `×4` behind it for four equal iterations.
-        told: what it is, or each thing that changed as `what before => after`.
+        name: its name or path, followed by `×4` for four equal iterations.
+        details: its text, or each thing that changed as `before => after`.
         params: trained numbers gained, negative if lost.
     """
 
     sign: ChangeSign
     name: str
-    told: tuple[str, ...]
+    details: tuple[str, ...]
     params: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data; the key `told` is older than the name of the attribute."""
+        named = {"sign": self.sign, "name": self.name, "told": self.details}
+        return {**named, "params": self.params}
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """All that differs.
+    """All differences between two models.
 
     Attributes:
-        same: whether both are the same function of the same weights.
+        same: whether both are one function of the same weights.
         params: trained numbers before and after.
         settings: parameters of the model.
     """
@@ -58,7 +63,7 @@ class Difference:
 
     @property
     def verdict(self) -> str:
-        """One line."""
+        """One line: whether the function differs, or only names and promises."""
         if not self.same:
             return "another function"
         names = any(x.sign == "~" for x in self.nodes) or bool(self.ports)
@@ -67,11 +72,13 @@ class Difference:
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
-        return {"verdict": self.verdict, **asdict(self)}
+        parts = ("settings", "domains", "ports", "nodes")
+        lists = {x: [y.to_json() for y in getattr(self, x)] for x in parts}
+        return {"verdict": self.verdict, "same": self.same, "params": self.params, **lists}
 
 
 def compare(old: Graph, new: Graph) -> Difference:
-    """What is new in `new`, gone from `old`, or other."""
+    """List what is new in `new`, gone from `old`, or other."""
     before, after = _rows(old), _rows(new)
     same = fingerprint(old) == fingerprint(new)
     return Difference(
@@ -103,15 +110,15 @@ _Describe = Callable[[str, _T | None, _T | None], ModelChange | None]
 
 
 def _changes(
-    old: Mapping[str, _T], new: Mapping[str, _T], tell: _Describe[_T]
+    old: Mapping[str, _T], new: Mapping[str, _T], describe: _Describe[_T]
 ) -> tuple[ModelChange, ...]:
-    """In the order of the new one, what is gone at its place in the old one."""
-    told = (tell(x, old.get(x), new.get(x)) for x in _merge_names([*old], [*new]))
-    return tuple(x for x in told if x)
+    """Changes in the order of the new model; gone items at their place in the old one."""
+    changes = (describe(x, old.get(x), new.get(x)) for x in _merge_names([*old], [*new]))
+    return tuple(x for x in changes if x)
 
 
 def _merge_names(old: list[str], new: list[str]) -> Iterator[str]:
-    """The names of both, each once; one that is gone comes after what it came after."""
+    """The names of both, each once; a gone one follows its predecessor in the old order."""
     kept, gone = set(new), dict[str, list[str]]()
     last = ""
     for x in old:
@@ -154,11 +161,11 @@ def _setting(name: str, old: tuple[object] | None, new: tuple[object] | None) ->
 
 def _domains(graph: Graph) -> dict[str, str | Axis]:
     """Each declared domain, and each of its axes as `D.x`."""
-    found: dict[str, str | Axis] = {}
+    result: dict[str, str | Axis] = {}
     for x in graph.domains:
-        found[x.name] = _domain_text(x)
-        found |= {f"{x.name}.{a.name}": a for a in x.axes}
-    return found
+        result[x.name] = _domain_text(x)
+        result |= {f"{x.name}.{a.name}": a for a in x.axes}
+    return result
 
 
 def _domain_text(x: Domain) -> str:
@@ -179,8 +186,8 @@ def _domain(name: str, old: str | Axis | None, new: str | Axis | None) -> ModelC
         return ModelChange("~", name, _axis_changes(old, new))
     if old is None or new is None:
         value = new or old
-        told = _axis(value) if isinstance(value, Axis) else (str(value),)
-        return ModelChange(_sign(old, new), name, (", ".join(told),))
+        changes = _axis(value) if isinstance(value, Axis) else (str(value),)
+        return ModelChange(_sign(old, new), name, (", ".join(changes),))
     return ModelChange("~", name, (_arrow("", old, new),))
 
 
@@ -192,18 +199,18 @@ def _axis(axis: Axis) -> tuple[str, ...]:
 
 def _axis_changes(old: Axis, new: Axis) -> tuple[str, ...]:
     ends = (f"{old.lo:g}..{old.hi:g}", f"{new.lo:g}..{new.hi:g}")
-    told = [_arrow("", *ends)] if ends[0] != ends[1] else []
+    changes = [_arrow("", *ends)] if ends[0] != ends[1] else []
     for key in ("boundary", *PROMISES):
         a, b = getattr(old, key), getattr(new, key)
-        told += [_arrow(f"{key} ", a, b)] if a != b else []
-    return tuple(told)
+        changes += [_arrow(f"{key} ", a, b)] if a != b else []
+    return tuple(changes)
 
 
 def _ports(graph: Graph) -> dict[str, tuple[str, str]]:
     """Inputs and outputs with their places, and feedback."""
-    found = {f"input {x.name}": (_space(x), f"place {i}") for i, x in enumerate(graph.inputs, 1)}
-    found |= {f"output {x.name}": (_space(x), "") for x in graph.outputs}
-    return found | {f"feedback {x.output} -> {x.input}": ("", "") for x in graph.feedback}
+    result = {f"input {x.name}": (_space(x), f"place {i}") for i, x in enumerate(graph.inputs, 1)}
+    result |= {f"output {x.name}": (_space(x), "") for x in graph.outputs}
+    return result | {f"feedback {x.output} -> {x.input}": ("", "") for x in graph.feedback}
 
 
 def _space(port: Port) -> str:
@@ -217,8 +224,8 @@ _PortTexts = tuple[str, str]
 def _port(name: str, old: _PortTexts | None, new: _PortTexts | None) -> ModelChange | None:
     if old is None or new is None:
         return ModelChange(_sign(old, new), name, ((new or old or ("",))[0],))
-    told = tuple(_arrow("", a, b) for a, b in zip(old, new, strict=True) if a != b)
-    return ModelChange("~", name, told) if told else None
+    changes = tuple(_arrow("", a, b) for a, b in zip(old, new, strict=True) if a != b)
+    return ModelChange("~", name, changes) if changes else None
 
 
 # --- nodes ------------------------------------------------------------------------------------
@@ -226,18 +233,18 @@ def _port(name: str, old: _PortTexts | None, new: _PortTexts | None) -> ModelCha
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """A node with all that is told of it.
+    """A node and its compared properties.
 
     Attributes:
-        times: how many equal ones it stands for; `copies` of them have weights of their own.
-        given: its parameters as they are meant.
-        inputs: the nodes that stand for what it takes.
-        source: whose weights it uses.
+        times: number of equal nodes it stands for; `copies` of them have weights of their own.
+        params_by_name: its parameters, normalised.
+        inputs: the nodes that stand for its inputs.
+        source: the node whose weights it uses.
     """
 
     node: Node
-    telling: tuple[str, ...]
-    given: Mapping[str, object]
+    call_arguments: tuple[str, ...]
+    params_by_name: Mapping[str, object]
     inputs: tuple[str, ...]
     source: str
     times: int
@@ -246,13 +253,13 @@ class _Row:
 
     @property
     def name(self) -> str:
-        """Its path, and how many equal ones it stands for."""
+        """Its path, and the number of equal nodes it stands for."""
         tied = " shared" if self.copies < self.times else ""
         return self.node.path + (f" ×{self.times}{tied}" if self.times > 1 else "")
 
 
 def _rows(graph: Graph) -> dict[str, _Row]:
-    """Each node that is told, by its path."""
+    """One row for each node that is listed, by path."""
     folded = outline(graph)
 
     def rows(items: tuple[Group | Node, ...], times: int, copies: int) -> Iterator[_Row]:
@@ -270,8 +277,8 @@ def _row(graph: Graph, node: Node, stand_in: Callable[[str], str], times: int, c
     tied = node.shares is not None
     return _Row(
         node=node,
-        telling=telling(node, x),
-        given=meant(node, x),
+        call_arguments=telling(node, x),
+        params_by_name=meant(node, x),
         inputs=tuple(map(stand_in, node.inputs)),
         source=stand_in(node.shares) if node.shares else "",
         times=times,
@@ -288,18 +295,18 @@ def _node(path: str, old: _Row | None, new: _Row | None) -> ModelChange | None: 
     if old is None or new is None:
         row = new or old
         assert row is not None
-        said = f"{row.node.keyword}({', '.join(row.telling)}) : {row.node.space}"
+        said = f"{row.node.keyword}({', '.join(row.call_arguments)}) : {row.node.space}"
         return ModelChange(_sign(old, new), row.name, (said,), row.params if new else -row.params)
-    told = tuple(_node_changes(old, new))
-    return ModelChange("~", new.name, told, new.params - old.params) if told else None
+    changes = tuple(_node_changes(old, new))
+    return ModelChange("~", new.name, changes, new.params - old.params) if changes else None
 
 
 def _node_changes(old: _Row, new: _Row) -> Iterator[str]:
     """What changed, each as `what before => after`."""
     if old.node.keyword != new.node.keyword:
         yield _arrow("", old.node.keyword, new.node.keyword)
-    for key in {**old.given, **new.given}:
-        a, b = old.given.get(key), new.given.get(key)
+    for key in {**old.params_by_name, **new.params_by_name}:
+        a, b = old.params_by_name.get(key), new.params_by_name.get(key)
         if _text(a) != _text(b) and not (key == "to" and _follows_target(old, new)):
             yield _arrow(f"{key} ", a, b)
     yield from _space_changes(old, new)
@@ -312,17 +319,19 @@ def _node_changes(old: _Row, new: _Row) -> Iterator[str]:
 
 
 def _space_changes(old: _Row, new: _Row) -> Iterator[str]:
-    """The space, unless `out` says it already."""
+    """The change of the space, unless the parameter `out` says it already."""
     a, b = old.node.space, new.node.space
     if str(a.domain) != str(b.domain) or a.field != b.field:
         yield _arrow("", str(a), str(b))
-    elif a.channels != b.channels and old.given.get("out") == new.given.get("out"):
+    elif a.channels != b.channels and old.params_by_name.get("out") == new.params_by_name.get(
+        "out"
+    ):
         yield _arrow("", f"{a.field}^{a.channels}", f"{b.field}^{b.channels}")
 
 
 def _follows_target(old: _Row, new: _Row) -> bool:
-    """Whether the target is that of the space, which is told anyway."""
-    return all(x.given.get("to") == x.node.space.domain for x in (old, new))
+    """Whether the parameter `to` repeats the domain of the space, which is compared anyway."""
+    return all(x.params_by_name.get("to") == x.node.space.domain for x in (old, new))
 
 
 def _repeat_text(row: _Row) -> str:

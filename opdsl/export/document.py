@@ -1,8 +1,7 @@
-"""The shape of a graph file: what `opdsl ir` writes and what is read back.
+"""The schema of a graph file: what `opdsl ir` writes and what is read back.
 
-What comes in: text. What goes out: a `Document` whose parts have the right types; whether they fit
-together is for `opdsl.export.reading`. `FORMAT` counts changes after which an old reader would
-misread.
+`Document` checks the types of its parts; `opdsl.export.reading` checks whether they fit together.
+`FORMAT` counts changes after which an old reader would misread.
 """
 
 from __future__ import annotations
@@ -61,7 +60,7 @@ class FeedbackEntry(BaseModel):
 
 
 class ScopeEntry(BaseModel):
-    """A part of the program that holds nodes, see `opdsl.ir.graph.Scope`."""
+    """A part of the program that contains nodes, see `opdsl.ir.graph.Scope`."""
 
     model_config = SHAPE
 
@@ -78,7 +77,7 @@ class Document(BaseModel):
     """A graph file.
 
     Attributes:
-        certificate, hashes: follow from the rest; a reader makes them anew.
+        certificate, hashes: derived from the rest; a reader computes them anew.
     """
 
     model_config = SHAPE

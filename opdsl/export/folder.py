@@ -1,13 +1,12 @@
-"""A compiled model as a folder: the program, its graph, its weights, and the sums of all three.
+"""A compiled model as a folder: the program, its graph, its weights, and checksums of all three.
 
     model.safetensors   the weights, by path
     resolved.op         the program
     ir.json             the graph, see `opdsl.export.ir`
     opdsl.json          versions, fingerprint, sha256 of the other files
 
-What comes in: a graph, its module, its text. What goes out: the folder, whole or not at all; and
-back, what a compiler needs to make the module again. Nothing in it is ever executed: there is no
-pickle, and the sums are looked at before anything is read.
+The folder is written whole or not at all. Nothing in it is ever executed: there is no pickle, and
+checksums are compared before anything is read.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import opdsl
 from opdsl.diagnostics import OpError, fault
 from opdsl.export.ir import to_json
 from opdsl.files import read_json, read_regular, write_folder
@@ -36,13 +36,13 @@ PARTS = (WEIGHTS, PROGRAM, IR)
 
 @dataclass(frozen=True, slots=True)
 class CompiledFolder:
-    """What a folder holds.
+    """The contents of a folder.
 
     Attributes:
         text: the program.
         ir: the graph as JSON.
         weights: for `load_state_dict` of the module.
-        manifest: versions, fingerprint and sums.
+        manifest: versions, fingerprint and checksums.
     """
 
     text: str
@@ -74,10 +74,10 @@ def save_compiled(graph: Graph, module: nn.Module, text: str, out: Path) -> Path
 
 
 def load_compiled(folder: Path) -> CompiledFolder:
-    """Read a folder after a look at its sums.
+    """Read a folder after comparing its checksums.
 
     Raises:
-        OpError: OP0621, something is missing, altered or of a newer format.
+        OpError: OP0621, a file is missing, altered or of a newer format.
     """
     folder = Path(folder)
     manifest = _manifest(folder)
@@ -111,10 +111,8 @@ def _manifest_of(
 ) -> dict[str, Any]:
     import torch
 
-    from opdsl import __version__
-
     versions = {
-        "opdsl": __version__,
+        "opdsl": opdsl.__version__,
         "torch": str(torch.__version__),
         "python": platform.python_version(),
     }
@@ -142,16 +140,16 @@ def _not_written(out: Path, error: OSError) -> OpError:
 
 def _manifest(folder: Path) -> dict[str, Any]:
     try:
-        found = read_json(folder / MANIFEST)
+        manifest = read_json(folder / MANIFEST)
     except OSError as error:
         raise _damaged(folder, f"it has no readable `{MANIFEST}`") from error
     except ValueError as error:
         raise _damaged(folder, f"`{MANIFEST}` is no JSON") from error
-    if not isinstance(found, dict) or not isinstance(found.get("sha256"), dict):
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("sha256"), dict):
         raise _damaged(folder, f"`{MANIFEST}` lists no sums")
-    if found.get("format") != FORMAT:
-        raise _damaged(folder, f"its format is {found.get('format')!r}, known is {FORMAT}")
-    return found
+    if manifest.get("format") != FORMAT:
+        raise _damaged(folder, f"its format is {manifest.get('format')!r}, known is {FORMAT}")
+    return manifest
 
 
 def _read_checked(folder: Path, name: str, expected: object) -> bytes:

@@ -1,7 +1,6 @@
-"""A graph as JSON: everything that is resolved, no tensor, the places in the text as words.
+"""A graph as JSON: everything that is resolved, no tensor, places in the text as strings.
 
-What comes in: a graph. What goes out: a dict that `json.dumps` takes as it is, of the shape of
-`opdsl.export.document`. Its way back is `opdsl.export.reading`.
+The dict has the schema of `opdsl.export.document`; `opdsl.export.reading` reads it back.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from opdsl.ir.graph import Feedback, Graph, Node, Port, Scope
 
 
 def to_json(graph: Graph) -> dict[str, Any]:
-    """The graph, its certificate and its fingerprint."""
+    """Convert a graph, its certificate and its fingerprint to a dict for `json.dumps`."""
     return {
         "format": FORMAT,
         "model": graph.name,
@@ -34,15 +33,15 @@ def to_json(graph: Graph) -> dict[str, Any]:
 
 
 def certificate(graph: Graph) -> dict[str, Any]:
-    """What the model accepts, and whether it converges, each with the reason."""
-    found = certify(graph)
+    """The resolutions that the model accepts, and whether it converges, each with the reason."""
+    certified = certify(graph)
     return {
-        "agnostic": found.agnostic,
-        "convergent": found.convergent,
-        "promises": [_promise(x) for x in found.promises],
-        "pinned": list(found.pinned),
-        "diverging": [{"node": node.path, "why": why} for node, why in found.diverging],
-        "measures": {x.name: x.measure for x in found.measured},
+        "agnostic": certified.agnostic,
+        "convergent": certified.convergent,
+        "promises": [_promise(x) for x in certified.promises],
+        "pinned": list(certified.pinned),
+        "diverging": [{"node": node.path, "why": why} for node, why in certified.diverging],
+        "measures": {x.name: x.measure for x in certified.measured},
     }
 
 
@@ -73,7 +72,7 @@ def _placed(part: Port | Feedback | Scope) -> dict[str, Any]:
 
 
 def _value(value: object) -> Any:
-    """A parameter of the model: a number, a truth, a tuple, or a word."""
+    """A parameter of the model: a number, a Boolean, a tuple, or a word."""
     if isinstance(value, tuple | list):
         return [_value(x) for x in value]
     return value if isinstance(value, bool | int | float | str | None) else str(value)

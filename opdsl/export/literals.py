@@ -8,18 +8,18 @@ EXACT = 2.0**53  # whole numbers below are written without a point
 
 
 def number(value: float) -> str:
-    """`64`, `0.5`, `-1`; reading it gives the value again, as a whole number if it is one."""
+    """Write a number, `64`, `0.5`, `-1`, so that reading it gives an equal one of the same kind."""
     whole = float(value).is_integer() and abs(value) < EXACT
     return str(int(value)) if whole and str(value) != "-0.0" else repr(value)
 
 
 def sequence(values: list[str]) -> str:
-    """`(a, b)`, `(a,)`, `[]`."""
+    """Write a tuple: `(a, b)`, `(a,)`, `[]`."""
     if not values:
         return "[]"
     return f"({values[0]},)" if len(values) == 1 else f"({', '.join(values)})"
 
 
 def doc(text: str | None) -> str:
-    """A doc string behind a statement."""
+    """Write a doc string behind a statement; nothing if there is none."""
     return f" {quoted(text)}" if text else ""

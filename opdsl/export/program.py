@@ -1,10 +1,10 @@
 """A graph as a flat program: one primitive call for each node, no library, no repeat.
 
-What comes in: a graph. What goes out: text in the one layout, which reads as a graph that is equal
-up to names: the path `u.repeat.0.k` is called `u_repeat_0_k`, and the node that an output shows has
-the output's name. Domains, inputs, outputs, components and static fields keep their names.
+The text reads as a graph that is equal up to names: the path `u.repeat.0.k` is called
+`u_repeat_0_k`, and a node that is an output has the output's name. Domains, inputs, outputs,
+components and static fields keep their names.
 
-Weights are shared by a repeat only, so a shared repeat stays one, of a block of its own.
+Only a repeat can share weights, so a shared repeat stays one, of a block of its own.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ from opdsl.syntax.words import KEYWORDS
 
 
 def to_program(graph: Graph) -> str:
-    """The text of a program that means the graph.
+    """Write a program that means the graph.
 
     Raises:
-        OpError: OP0107, it holds what no program can say.
+        OpError: OP0107, no program can express the graph.
     """
-    made = _Program(graph)
-    text = format_text(made.text(), f"<{graph.name}>")
-    if made.loops and not _reads_as(text, graph):
+    program = _Program(graph)
+    text = format_text(program.text(), f"<{graph.name}>")
+    if program.loops and not _reads_as(text, graph):
         raise unsayable("repeats with shared weights that do not do the same each time")
     return text
 
 
 def _reads_as(text: str, graph: Graph) -> bool:
-    """Whether the program is the graph: a graph file may call anything a shared repeat."""
+    """Whether the program means the graph: a graph file may call anything a shared repeat."""
     file, faults = parse(Source("<flat>", text))
     again, more = elaborate(file)
     return not (faults or more) and again is not None and fingerprint(again) == fingerprint(graph)
@@ -60,14 +60,14 @@ class _Program:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         ports = {x.name for x in (*graph.inputs, *graph.outputs)}
-        self.taken = _UsedNames(_words(graph.nodes), {*ports, graph.name})
-        self.domains = DomainNames(self.taken.free)
+        self.used = _UsedNames(_words(graph.nodes), {*ports, graph.name})
+        self.domains = DomainNames(self.used.free)
         self.names = {x.name: x.name for x in graph.inputs}
         self.blocks: list[str] = []
         self.loops = [x for x in graph.scopes if x.kind == "repeat" and _is_tied(x)]
 
     def text(self) -> str:
-        """The program, in any layout."""
+        """The program, not yet formatted."""
         graph = self.graph
         declared = [y for x in self._domains() for y in self.domains.declare(x)]
         self._name()
@@ -80,7 +80,7 @@ class _Program:
         return "\n".join([f"edition {graph.edition}", *self.blocks, *model])
 
     def _domains(self) -> Iterator[Domain]:
-        """What a program must be able to say: declared domains, those of ports and parameters."""
+        """The domains that the program has to write: declared ones, of ports, of parameters."""
         yield from self.graph.domains
         yield from (x.space.domain for x in (*self.graph.inputs, *self.graph.outputs))
         for node in self.graph.nodes:
@@ -93,10 +93,10 @@ class _Program:
             self.names.setdefault(x.source, x.name)
         for node in self.graph.nodes:
             if node.path not in self.names:
-                self.names[node.path] = self.taken.free(node.path.replace(".", "_"))
+                self.names[node.path] = self.used.free(node.path.replace(".", "_"))
 
     def _aliases(self) -> Iterator[str]:
-        """The outputs that show an input, or what another output shows."""
+        """Statements for outputs that equal an input or another output."""
         for x in self.graph.outputs:
             if self.names[x.source] != x.name:
                 yield f"{x.name} = {self.names[x.source]}"
@@ -114,7 +114,7 @@ class _Program:
         return f"{self.domains.expression(space.domain)} -> {space.field}^{power}"
 
     def _statements(self, nodes: Iterable[Node], above: str = "") -> list[str]:
-        """A statement for each node, and for each shared repeat right below `above`."""
+        """A statement for each node, and for each shared repeat directly below `above`."""
         lines, done = [], set[str]()
         for node in nodes:
             loop = self._loop(node.path, above)
@@ -139,7 +139,7 @@ class _Program:
         return f"{self.names[node.path]} = {word}({', '.join(args)})"
 
     def _parameters(self, block: Block) -> Iterator[tuple[str, str]]:
-        """Those that differ from their defaults, as text."""
+        """Parameters that differ from their defaults, as text."""
         for name, info in type(block).model_fields.items():
             value = getattr(block, name)
             if info.is_required() or value != info.default:
@@ -152,7 +152,7 @@ class _Program:
             case int() | float():
                 return number(value)
             case str():
-                return value if self.taken.is_word(value) else quoted(value)
+                return value if self.used.is_word(value) else quoted(value)
             case Domain():
                 return self.domains.expression(value)
             case tuple():
@@ -162,14 +162,14 @@ class _Program:
     # ----------------------------------------------------------- shared repeats
 
     def _loop(self, path: str, above: str) -> Scope | None:
-        """The outermost shared repeat below `above` that holds the node."""
+        """The outermost shared repeat below `above` that contains the node."""
         inside = (x for x in self.loops if path.startswith(f"{x.path}."))
         return next((x for x in inside if x.path.startswith(above)), None)
 
     def _repeat(self, loop: Scope) -> str:
         """`name = enters |> repeat n shared { Step(...) }`."""
         body = _Body.of(self.graph, loop)
-        step = self.taken.free("Step")
+        step = self.used.free("Step")
         spaces = [self.graph.spaces[x] for x in (body.before, *body.others, body.after)]
         needed = [x.domain for x in spaces]
         needed += [y for x in body.nodes for y in _parameter_domains(x)]
@@ -207,13 +207,13 @@ def _parameter_domains(node: Node) -> Iterator[Domain]:
 
 @dataclass(frozen=True, slots=True)
 class _Body:
-    """One iteration of a shared repeat: the second, in which all that enters has its own name.
+    """One iteration of a shared repeat: the second, in which every input has its own name.
 
     Attributes:
         prefix: of the paths of its nodes.
         before, after: the results of the first iteration and of this one.
-        others: what else it takes from outside.
-        enters, leaves: what the first iteration takes, and the result of the last one.
+        others: further values from outside.
+        enters, leaves: the input of the first iteration, and the result of the last one.
     """
 
     nodes: tuple[Node, ...]
@@ -229,7 +229,7 @@ class _Body:
         """The body of a shared repeat.
 
         Raises:
-            OpError: its iterations are not what the elaborator makes.
+            OpError: OP0107, its iterations are not of the form that the elaborator makes.
         """
         first, second = f"{loop.path}.0.", f"{loop.path}.1."
         runs = [[x for x in graph.nodes if x.path.startswith(y)] for y in (first, second)]
@@ -247,8 +247,8 @@ class _Body:
         leaves = f"{loop.path}.{(loop.count or 0) - 1}.{rest}"
         if not {leaves, f"{second}{rest}"} <= graph.by_path.keys():
             raise unsayable(f"the repeat `{loop.path}`")
-        made = (second, f"{first}{rest}", f"{second}{rest}", tuple(others))
-        return _Body(tuple(runs[1]), *made, entering.pop(), leaves)
+        values = (second, f"{first}{rest}", f"{second}{rest}", tuple(others))
+        return _Body(tuple(runs[1]), *values, entering.pop(), leaves)
 
 
 # --- names ------------------------------------------------------------------------------------
@@ -256,13 +256,13 @@ class _Body:
 
 @dataclass(slots=True)
 class _UsedNames:
-    """The names that are in use; `words` stand for themselves and name nothing."""
+    """The names in use; `words` are parameter values and must not name anything."""
 
     words: set[str]
     used: set[str]
 
     def free(self, wanted: str) -> str:
-        """The name, or with `_2`, `_3` behind it if it is in use."""
+        """An unused name: the wanted one, or with `_2`, `_3` appended."""
         name, count = wanted, 1
         while name in self.used or name in self.words or name in KEYWORDS:
             count += 1
@@ -271,12 +271,12 @@ class _UsedNames:
         return name
 
     def is_word(self, text: str) -> bool:
-        """Whether it can be written without quotes."""
+        """Whether the text can be written without quotes."""
         return bool(re.fullmatch(NAME, text)) and text not in self.used and text not in KEYWORDS
 
 
 def _words(nodes: tuple[Node, ...]) -> set[str]:
-    """The words that parameters hold: no name may stand for something else."""
+    """The words among the parameters: no name may be one of them."""
     values = (getattr(x.block, k) for x in nodes for k in type(x.block).model_fields)
     flat = (y for x in values for y in (x if isinstance(x, tuple) else (x,)))
     return {x for x in flat if isinstance(x, str)}

@@ -1,27 +1,30 @@
 """A graph as Python source that needs torch and nothing of this package.
 
-What comes in: a graph. What goes out: the text of one file: the numerics that the model uses, cut
-out of `opdsl.nn`, then one class whose `forward` has a line for each node. Its weights have the
-names of ours, so `load_state_dict` takes them. Kernels are the default ones, guards are left out.
+The file contains the numerics that the model uses, cut out of `opdsl.nn`, and one class whose
+`forward` has a line for each node. Its weights have the names of ours, so `load_state_dict` takes
+them. Kernels are the default ones; there are no checks of inputs.
 
-Every name in the text is made of identifiers, every value is written by `repr`, and what else comes
-from the program stands in comments, without control characters.
+Every name in the text is made of identifiers, every value is written by `repr`, and other text of
+the program is in comments, without control characters.
 """
 
 from __future__ import annotations
 
 import keyword
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from types import FunctionType
+from typing import TYPE_CHECKING, Any, TypeGuard
 
+import opdsl
 from opdsl.diagnostics import OpError, fault
-from opdsl.export.sources import Sources
+from opdsl.export.sources import SourceCollection
 from opdsl.ir.block import Block
 from opdsl.ir.graph import Graph, Node, Port
 from opdsl.ir.live import constants, live
 from opdsl.ir.origins import Origin, origins
-from opdsl.ir.spaces import Coarsen, Domain, Extend, Space
+from opdsl.ir.spaces import Domain, Space
+from opdsl.ir.steps import Coarsen, Extend
 
 if TYPE_CHECKING:
     from torch import nn
@@ -38,23 +41,23 @@ def finer(grow, n):
 
 
 def emit_python(graph: Graph) -> str:
-    """The source of a module of the graph.
+    """Write the source of a module of the graph.
 
     Raises:
-        OpError: OP0107, its calls take more than functions on grids and vectors.
+        OpError: OP0107, its calls need coordinates or fields, or it has a product of domains.
     """
     from opdsl.nn.module_tree import Branch, place
 
     _refuse_what_has_no_source(graph)
     own = (x for x in live(graph) if x.shares is None)
-    made = {node.path: _constructed(graph, node) for node in own}
-    sources = Sources({"finer"})
+    constructed = {node.path: _constructed(graph, node) for node in own}
+    sources = SourceCollection({"finer"})
     sources.add_external("torch")
     sources.add_external("torch", "nn")
-    for needed in (Branch, place, *(x.kind for x in made.values())):
+    for needed in (Branch, place, *(y for x in constructed.values() for y in x.definitions)):
         if _is_ours(needed):
             sources.add(needed)
-    calls = {path: x.text(sources) for path, x in made.items()}
+    calls = {path: x.text(sources) for path, x in constructed.items()}
     body = _Body(graph, {"self", "finer", "tuple"})
     parts = [_heading(graph), "\n".join(sources.imports()), *sources.texts()]
     if body.searches:
@@ -86,14 +89,18 @@ def _no_source(graph: Graph, why: str) -> OpError:
 
 
 def _heading(graph: Graph) -> str:
-    from opdsl import __version__
-
-    first = f"{graph.name}, a neural operator; written by opdsl {__version__}, needs torch only."
+    first = (
+        f"{graph.name}, a neural operator; written by opdsl {opdsl.__version__}, needs torch only."
+    )
     return f"# {_plain(first)}\n\nfrom __future__ import annotations"
 
 
 def _class(
-    graph: Graph, calls: Mapping[str, str], body: _Body, sources: Sources, tree: tuple[str, str]
+    graph: Graph,
+    calls: Mapping[str, str],
+    body: _Body,
+    sources: SourceCollection,
+    tree: tuple[str, str],
 ) -> str:
     """The class of the model; `tree` holds the emitted names of `Branch` and `place`."""
     branch, place = tree
@@ -138,12 +145,22 @@ class _Constructed:
     args: tuple[Any, ...]
     named: dict[str, Any]
 
-    def text(self, sources: Sources) -> str:
+    @property
+    def definitions(self) -> tuple[Callable[..., nn.Module], ...]:
+        """The class, and the constructors of layers among the arguments."""
+        arguments = (*self.args, *self.named.values())
+        return (self.kind, *(x for x in arguments if _is_constructor(x)))
+
+    def text(self, sources: SourceCollection) -> str:
         """`SpectralConv(3, 64, (16, 16), bias=True)`: the call that makes the module."""
-        texts = [_literal(x) for x in self.args]
-        texts += [f"{k}={_literal(x)}" for k, x in self.named.items()]
-        name = sources.name(self.kind) if _is_ours(self.kind) else f"nn.{self.kind.__name__}"
-        return f"{name}({', '.join(texts)})"
+        texts = [_expression(x, sources) for x in self.args]
+        texts += [f"{k}={_expression(x, sources)}" for k, x in self.named.items()]
+        return f"{_expression(self.kind, sources)}({', '.join(texts)})"
+
+
+def _is_constructor(value: object) -> TypeGuard[type[nn.Module] | FunctionType]:
+    """Return whether a value is a class or a function that makes a layer."""
+    return isinstance(value, type | FunctionType)
 
 
 def _is_ours(thing: object) -> bool:
@@ -153,10 +170,10 @@ def _is_ours(thing: object) -> bool:
 
 def _constructed(graph: Graph, node: Node) -> _Constructed:
     """The construction of a node's module, all arguments of which `repr` can write."""
-    found = _recorded(node.block, graph.arguments(node))
-    if not all(_is_written_by_repr(x) for x in (*found.args, *found.named.values())):
+    result = _recorded(node.block, graph.arguments(node))
+    if not all(_is_expressible(x) for x in (*result.args, *result.named.values())):
         raise _no_source(graph, f"`{node.block.keyword()}` looks for points near each other")
-    return found
+    return result
 
 
 def _recorded(block: Block, spaces: tuple[Space, ...]) -> _Constructed:
@@ -169,25 +186,29 @@ def _recorded(block: Block, spaces: tuple[Space, ...]) -> _Constructed:
     with torch.device("meta"):  # no memory, and no random numbers
         kind = type(block.lower(*spaces))
         constructor, own = kind.__init__, "__init__" in vars(kind)
-        made: dict[int, _Constructed] = {}
+        constructed: dict[int, _Constructed] = {}
 
         def record(module: nn.Module, *args: Any, **named: Any) -> None:
-            made[id(module)] = _Constructed(kind, args, named)
+            constructed[id(module)] = _Constructed(kind, args, named)
             constructor(module, *args, **named)
 
         setattr(kind, "__init__", record)  # noqa: B010  a type checker forbids the assignment
         try:
-            return made[id(block.lower(*spaces))]
+            return constructed[id(block.lower(*spaces))]
         finally:
             setattr(kind, "__init__", constructor) if own else delattr(kind, "__init__")
 
 
-def _literal(value: object) -> str:
+def _expression(value: object, sources: SourceCollection) -> str:
+    if _is_constructor(value):
+        return sources.name(value) if _is_ours(value) else f"nn.{value.__name__}"
     return repr(type(value)(value)) if isinstance(value, tuple | list) else repr(value)
 
 
-def _is_written_by_repr(value: object) -> bool:
-    """Whether `repr` writes it."""
+def _is_expressible(value: object) -> bool:
+    """Return whether a value is the constructor of a layer, or one that `repr` writes."""
+    if _is_constructor(value):
+        return True
     parts = value if isinstance(value, tuple | list) else (value,)
     return all(type(x) in LITERALS for x in parts)
 
@@ -200,7 +221,7 @@ class _Body:
     """The lines of `forward`, and the names in it."""
 
     graph: Graph
-    taken: set[str]
+    used: set[str]
     inputs: list[str] = field(init=False)
     names: dict[str, str] = field(init=False)
     sizes: dict[Domain, str] = field(init=False)
@@ -211,8 +232,8 @@ class _Body:
     def __post_init__(self) -> None:
         self.names, self.sizes, self.lines = {}, {}, []
         self.inputs = [self._name(x.name, x.name) for x in self.graph.inputs]
-        self.batch = _fresh("batch", self.taken)
-        self.taken.add(self.batch)
+        self.batch = _fresh("batch", self.used)
+        self.used.add(self.batch)
         if any(x.source in constants(self.graph) for x in self.graph.outputs):
             self.lines.append(f"{self.batch} = {self.inputs[0]}.shape[0]")
         for domain in self._sized():
@@ -230,8 +251,8 @@ class _Body:
         return "\n".join(f"        {x}" for x in self.lines)
 
     def _name(self, wanted: str, key: str) -> str:
-        self.names[key] = _fresh(_identifier(wanted), self.taken)
-        self.taken.add(self.names[key])
+        self.names[key] = _fresh(_identifier(wanted), self.used)
+        self.used.add(self.names[key])
         return self.names[key]
 
     def _sized(self) -> list[Domain]:
@@ -240,8 +261,8 @@ class _Body:
 
     def _size(self, domain: Domain) -> None:
         origin = origins(self.graph)[domain.name]
-        name = _fresh(_identifier(f"size_{domain.label}"), self.taken)
-        self.taken.add(name)
+        name = _fresh(_identifier(f"size_{domain.label}"), self.used)
+        self.used.add(name)
         self.sizes[domain] = name
         self.lines.append(f"{name} = {self._grid(domain, origin)}")
 
@@ -271,10 +292,10 @@ class _Body:
         self.lines.append(f"{name} = self.nodes[{owner!r}]({', '.join(given)})")
 
     def _results(self) -> list[str]:
-        found = {x.name: self._result(x) for x in self.graph.outputs}
-        if len(found) == 1:
-            return [f"return {found.popitem()[1]}"]
-        return ["return {", *(f"    {name!r}: {x}," for name, x in found.items()), "}"]
+        result = {x.name: self._result(x) for x in self.graph.outputs}
+        if len(result) == 1:
+            return [f"return {result.popitem()[1]}"]
+        return ["return {", *(f"    {name!r}: {x}," for name, x in result.items()), "}"]
 
     def _result(self, port: Port) -> str:
         alone = port.source in constants(self.graph)
@@ -284,7 +305,7 @@ class _Body:
 
 
 def _each_axis(domain: Domain, root: str) -> str:
-    """The grid of a domain from that of the declared one, shortest where all axes are alike."""
+    """The grid of a domain from that of the declared one; shorter where all axes are equal."""
     said = {_points_expression("n", domain, i) for i in range(domain.dims)}
     if len(said) == 1:
         return f"tuple({said.pop()} for n in {root})"

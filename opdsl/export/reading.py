@@ -1,8 +1,7 @@
-"""A graph file, read back and checked again.
+"""Reading of graph files, with all checks that hold for a graph made from a program.
 
-What comes in: JSON. What goes out: a graph of which everything holds that holds for one made from a
-program: names stand for something that comes before, blocks take what they get, every space is the
-one that is inferred. Nothing in the file is executed or imported.
+Names refer to something that comes before, blocks accept their inputs, and every space is the one
+that is inferred. Nothing in the file is executed or imported.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ from opdsl.diagnostics import Label, OpError, Source, Span, did_you_mean, fault
 from opdsl.export.declarable import can_be_declared
 from opdsl.export.document import FORMAT, NAME, Document, FeedbackEntry, NodeEntry, PortEntry
 from opdsl.ir.block import Block, Refusal
+from opdsl.ir.dims import Dim, decided
 from opdsl.ir.graph import Feedback, Graph, Node, Port, Scope
 from opdsl.ir.spaces import Domain, Space
 
@@ -28,19 +28,19 @@ DIGITS = 15  # of a whole number; all such numbers are floats too
 
 
 def from_json(data: Mapping[str, Any]) -> Graph:
-    """The graph of which `data` is the JSON.
+    """Read a graph from its JSON.
 
     Raises:
-        OpError: OP0501, it is not the JSON of a graph; or what is wrong with its spaces.
+        OpError: OP0501, it is not the JSON of a graph; or the code of an error of its spaces.
     """
     return read_graph(Source("<graph>", json.dumps(data, indent=1)))
 
 
 def read_graph(source: Source) -> Graph:
-    """The graph of a text; its spans lie in that text.
+    """Read a graph from text; its spans lie in that text.
 
     Raises:
-        OpError: OP0501, it is not the JSON of a graph; or what is wrong with its spaces.
+        OpError: OP0501, it is not the JSON of a graph; or the code of an error of its spaces.
     """
     return _Reader(source).graph()
 
@@ -60,7 +60,7 @@ class _Reader:
         self.nodes: dict[str, Node] = {}
 
     def graph(self) -> Graph:
-        """The graph, of which every part fits the others."""
+        """The graph, of which all parts fit each other."""
         given = self.document
         self._declared()
         inputs = tuple(self._input(x) for x in given.inputs)
@@ -86,14 +86,14 @@ class _Reader:
 
     def _document(self) -> Document:
         try:
-            found = Document.model_validate_json(self.source.text, strict=True)
+            document = Document.model_validate_json(self.source.text, strict=True)
         except ValidationError as error:
             raise self._misshapen(error) from error
         json.loads(self.source.text, parse_int=self._moderate)
-        return found
+        return document
 
     def _moderate(self, digits: str) -> int:
-        """A whole number that others than us can handle too."""
+        """A whole number that other readers of JSON can represent too."""
         if len(digits) > DIGITS:
             raise self._wrong(f"the number {digits[:DIGITS]}... is too large")
         return int(digits)
@@ -141,8 +141,8 @@ class _Reader:
         return tuple(self._port(x, x.source) for x in self.document.outputs)
 
     def _port(self, entry: PortEntry, source: str) -> Port:
-        made = Port(name=entry.name, space=entry.space, source=source, doc=entry.doc)
-        return made.model_copy(update={"span": self._span(entry.name)})
+        port = Port(name=entry.name, space=entry.space, source=source, doc=entry.doc)
+        return port.model_copy(update={"span": self._span(entry.name)})
 
     def _feedback(self, entry: FeedbackEntry) -> Feedback:
         outputs = {x.name: x.space for x in self.document.outputs}
@@ -151,7 +151,7 @@ class _Reader:
             if name not in known:
                 raise self._wrong(f"feedback names `{name}`", helps=did_you_mean(name, known))
         a, b = outputs[entry.output], inputs[entry.input]
-        if (a.domain, a.field) != (b.domain, b.field) or b.channels % a.channels:
+        if (a.domain, a.field) != (b.domain, b.field) or decided(b.channels) % decided(a.channels):
             raise self._wrong(f"feedback joins `{a}` and `{b}`")
         return Feedback(output=entry.output, input=entry.input, span=self._whole)
 
@@ -223,7 +223,7 @@ class _Reader:
             ) from refusal
 
     def _owner(self, entry: NodeEntry, block: Block, inputs: tuple[Space, ...]) -> str | None:
-        """The node whose weights it uses, which has the same weights."""
+        """The node whose weights it uses, which must have equal weights."""
         if entry.shares is None:
             return None
         owner = self.nodes.get(entry.shares)
@@ -277,7 +277,7 @@ class _Reader:
         return self.spans.get(path, self._whole)
 
     def _at(self, where: tuple[int | str, ...]) -> str | None:
-        """The path of the node that is meant by `nodes, 3, ...`, as far as it can be told."""
+        """The path of the node at `nodes, 3, ...`, as far as the text can be parsed."""
         try:
             data = json.loads(self.source.text)
             return str(data[where[0]][where[1]].get("path"))
@@ -286,20 +286,20 @@ class _Reader:
 
     def _wrong(self, what: str, at: str | None = None, helps: tuple[str, ...] = ()) -> OpError:
         span = self._span(at) if at else self._whole
-        told = f"`{at}`" if at and span != self._whole else "the file"
+        place = f"`{at}`" if at and span != self._whole else "the file"
         # the file is not to send signs to a terminal
         plain = "".join(x if x.isprintable() else "?" for x in what)
-        label = Label(span, f"in {told}")
+        label = Label(span, f"in {place}")
         return fault("OP0501", f"this graph cannot be read: {plain}", label, helps=helps)
 
 
-def _without_names(space: Space) -> tuple[Domain, int, str]:
+def _without_names(space: Space) -> tuple[Domain, Dim, str]:
     """A space without the names of its components."""
     return space.domain, space.channels, space.field
 
 
 def _parameter_values(model: BaseModel) -> Iterator[object]:
-    """The values of the parameters, those in tuples one by one."""
+    """The values of the parameters, elements of tuples one by one."""
     for value in (getattr(model, x) for x in type(model).model_fields):
         yield from value if isinstance(value, tuple) else (value,)
 
@@ -312,11 +312,11 @@ def _frozen(value: Any) -> object:
 
 
 def _spans(source: Source) -> dict[str, Span]:
-    """Where each path or name of a port stands first, as far as a search can tell."""
-    found: dict[str, Span] = {}
+    """The place where each path or name of a port first occurs, as found by a search."""
+    result: dict[str, Span] = {}
     for x in re.finditer(r'"(?:path|name)"\s*:\s*"([^"\\]*)"', source.text):
-        found.setdefault(x[1], source.span(x.start(1) - 1, x.end(1) + 1))
-    return found
+        result.setdefault(x[1], source.span(x.start(1) - 1, x.end(1) + 1))
+    return result
 
 
 def _dotted(where: Iterable[int | str]) -> str:
@@ -324,7 +324,7 @@ def _dotted(where: Iterable[int | str]) -> str:
 
 
 def _pydantic_message(error: Mapping[str, Any]) -> str:
-    """The words of pydantic, as a part of a sentence."""
+    """The message of pydantic, as a part of a sentence."""
     said = str(error["msg"]).removeprefix("Value error, ")
     return f"{said[:1].lower()}{said[1:]}"
 

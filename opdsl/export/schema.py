@@ -1,7 +1,6 @@
-"""JSON schemas: of a graph file, and of the parameters of every block.
+"""JSON schemas of a graph file, and of the parameters of every block, derived from the classes.
 
-What comes in: nothing; the schemas follow from the classes. What goes out: dicts, draft 2020-12,
-whose `$id` ends in the format of what they describe.
+They are dicts of draft 2020-12, whose `$id` ends in the format of what they describe.
 """
 
 from __future__ import annotations
@@ -19,25 +18,25 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def ir_schema() -> dict[str, Any]:
-    """The schema of what `opdsl ir` writes: a node's `params` are those of its block."""
-    found = Document.model_json_schema()
+    """The schema of the files of `opdsl ir`; the `params` of a node are those of its block."""
+    schema = Document.model_json_schema()
     known = blocks_schema()
-    entry = found["$defs"]["NodeEntry"]
+    entry = schema["$defs"]["NodeEntry"]
     entry["properties"]["op"] = {"enum": sorted(known["properties"])}
     entry["allOf"] = [_params_of(x, y) for x, y in known["properties"].items()]
-    found["$defs"] |= known["$defs"]
-    return with_heading("ir", FORMAT, found)
+    schema["$defs"] |= known["$defs"]
+    return with_heading("ir", FORMAT, schema)
 
 
 def blocks_schema() -> dict[str, Any]:
-    """The parameters of every block: an object with a key for each block."""
+    """The schema of the parameters of every block: an object with a key for each block."""
     classes = {x: y for x in blocks.names() if (y := blocks.find(x)) is not None}
     _, shared = models_json_schema([(x, "validation") for x in classes.values()])
     refs = {x: {"$ref": f"#/$defs/{y.__name__}"} for x, y in classes.items()}
     for word, cls in classes.items():
         shared["$defs"][cls.__name__] |= {"description": _first_line(cls), "title": word}
-    made = {"type": "object", "properties": refs, "additionalProperties": False}
-    return with_heading("blocks", FORMAT, made | {"$defs": shared["$defs"]})
+    schema = {"type": "object", "properties": refs, "additionalProperties": False}
+    return with_heading("blocks", FORMAT, schema | {"$defs": shared["$defs"]})
 
 
 def with_heading(name: str, version: int, schema: Mapping[str, Any]) -> dict[str, Any]:

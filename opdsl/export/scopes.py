@@ -6,9 +6,9 @@ import ast
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
-Comprehension = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
-Found = tuple[ast.Name, ast.Attribute | None]
+_Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
+_Comprehension = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
+_Found = tuple[ast.Name, ast.Attribute | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class _Scope:
     of_class: bool = False
 
 
-def module_level_names(statement: ast.stmt) -> list[Found]:
+def module_level_names(statement: ast.stmt) -> list[_Found]:
     """Each name that is not local to the statement, with the attribute read from it, if any.
 
     The name that an assignment binds is among them, that of a class or function is not.
@@ -27,7 +27,7 @@ def module_level_names(statement: ast.stmt) -> list[Found]:
     return list(_visit(statement, (), None))
 
 
-def _visit(node: ast.AST, scopes: tuple[_Scope, ...], parent: ast.AST | None) -> Iterator[Found]:
+def _visit(node: ast.AST, scopes: tuple[_Scope, ...], parent: ast.AST | None) -> Iterator[_Found]:
     match node:
         case ast.Name(id=name):
             # functions do not see the names of a class around them
@@ -52,12 +52,12 @@ def _visit(node: ast.AST, scopes: tuple[_Scope, ...], parent: ast.AST | None) ->
 
 def _all(
     nodes: Iterable[ast.AST], scopes: tuple[_Scope, ...], parent: ast.AST | None = None
-) -> Iterator[Found]:
+) -> Iterator[_Found]:
     for x in nodes:
         yield from _visit(x, scopes, parent)
 
 
-def _in_function(node: Function, scopes: tuple[_Scope, ...]) -> Iterator[Found]:
+def _in_function(node: _Function, scopes: tuple[_Scope, ...]) -> Iterator[_Found]:
     args = node.args
     every = [*args.posonlyargs, *args.args, *args.kwonlyargs, args.vararg, args.kwarg]
     given = [x for x in every if x is not None]
@@ -71,7 +71,7 @@ def _in_function(node: Function, scopes: tuple[_Scope, ...]) -> Iterator[Found]:
     yield from _all(body, (*scopes, own))
 
 
-def _in_comprehension(node: Comprehension, scopes: tuple[_Scope, ...]) -> Iterator[Found]:
+def _in_comprehension(node: _Comprehension, scopes: tuple[_Scope, ...]) -> Iterator[_Found]:
     own = _Scope(frozenset(y for x in node.generators for y in _bound([x.target])))
     first = node.generators[0]
     yield from _visit(first.iter, scopes, None)  # the only part that is evaluated outside

@@ -20,7 +20,7 @@ from opdsl.export.scopes import module_level_names
 
 
 @dataclass(frozen=True, slots=True)
-class Definition:
+class SourceDefinition:
     """A statement of one of our modules that binds a name."""
 
     module: str
@@ -57,11 +57,11 @@ class OwnModule:
     module: str
 
 
-Target = Definition | External
-Edit = tuple[int, int, str]  # first byte, the byte behind the last, the new text
+_Target = SourceDefinition | External
+_Edit = tuple[int, int, str]  # first byte, the byte behind the last, the new text
 
 
-class Sources:
+class SourceCollection:
     """A set of definitions that is closed under what they need.
 
     Add everything first; names and texts are final afterwards.
@@ -72,55 +72,55 @@ class Sources:
 
     def __init__(self, reserved: Iterable[str] = ()) -> None:
         self.reserved = frozenset(reserved)
-        self.preferred: dict[Target, str] = {}
-        self._names: dict[Target, str] = {}
-        self.order: list[Definition] = []  # each behind the definitions it needs
+        self.preferred: dict[_Target, str] = {}
+        self._names: dict[_Target, str] = {}
+        self.order: list[SourceDefinition] = []  # each behind the definitions it needs
 
     def add(self, thing: type | object) -> None:
         """Include a class or a function of one of our modules."""
         assert isinstance(thing, type) or inspect.isfunction(thing)
         target = _resolved(thing.__module__, thing.__name__)
-        assert isinstance(target, Definition)
+        assert isinstance(target, SourceDefinition)
         self._include(target, target.name)
 
     def add_external(self, module: str, name: str | None = None) -> None:
         """Include an import: `from module import name`, or `import module`."""
         self._include(External(module, name), name or module)
 
-    def _include(self, target: Target, name: str) -> None:
+    def _include(self, target: _Target, name: str) -> None:
         if target in self.preferred:
             return
-        # before its needs: a definition may need itself, or two each other
+        # before its references: a definition may refer to itself, or two to each other
         self.preferred[target] = name
-        if isinstance(target, Definition):
+        if isinstance(target, SourceDefinition):
             for node, needed in _references(target):
-                self._include(needed, needed.name if isinstance(needed, Definition) else node)
+                self._include(needed, needed.name if isinstance(needed, SourceDefinition) else node)
             self.order.append(target)
 
     @property
-    def names(self) -> dict[Target, str]:
+    def names(self) -> dict[_Target, str]:
         """The name of every definition and import in the emitted text; equal ones share a name."""
         if len(self._names) < len(self.preferred):
             self._names = self._chosen()
         return self._names
 
-    def _chosen(self) -> dict[Target, str]:
-        found: dict[Target, str] = {}
-        owners: dict[str, Target] = {}
+    def _chosen(self) -> dict[_Target, str]:
+        result: dict[_Target, str] = {}
+        owners: dict[str, _Target] = {}
         uses, occupied = self._uses(), self.reserved | self._builtins()
         for target, wanted in self.preferred.items():
             for name in _candidates(target, wanted):
                 owner = owners.get(name, target)
                 free = name not in occupied and not _captured(name, uses.get(target, ()))
                 if free and _equal(owner, target):
-                    found[target], owners[name] = name, owner
+                    result[target], owners[name] = name, owner
                     break
-        return found
+        return result
 
     def name(self, thing: type | object) -> str:
         """What the emitted text calls a class or function that was added."""
         target = _resolved(getattr(thing, "__module__", ""), getattr(thing, "__name__", ""))
-        assert isinstance(target, Definition)
+        assert isinstance(target, SourceDefinition)
         return self.names[target]
 
     def imports(self) -> list[str]:
@@ -138,14 +138,14 @@ class Sources:
         """Builtins that some definition uses, which nothing else may hide."""
         return {x for d in self.order for x in _identifiers(d) if hasattr(builtins, x)}
 
-    def _uses(self) -> dict[Target, list[tuple[str, frozenset[str]]]]:
+    def _uses(self) -> dict[_Target, list[tuple[str, frozenset[str]]]]:
         """For each target how definitions call it, and the identifiers that occur there."""
-        found: dict[Target, list[tuple[str, frozenset[str]]]] = {}
+        result: dict[_Target, list[tuple[str, frozenset[str]]]] = {}
         for definition in self.order:
             identifiers = _identifiers(definition)
             for name, target in _references(definition):
-                found.setdefault(target, []).append((name, identifiers))
-        return found
+                result.setdefault(target, []).append((name, identifiers))
+        return result
 
 
 def _captured(name: str, uses: Iterable[tuple[str, frozenset[str]]]) -> bool:
@@ -156,7 +156,7 @@ def _captured(name: str, uses: Iterable[tuple[str, frozenset[str]]]) -> bool:
     return any(name != old and name in identifiers for old, identifiers in uses)
 
 
-def _candidates(target: Target, wanted: str) -> Iterator[str]:
+def _candidates(target: _Target, wanted: str) -> Iterator[str]:
     """The wanted name, then with more and more of its module in front, then with a number."""
     yield wanted
     private = "_" if wanted.startswith("_") else ""
@@ -169,12 +169,12 @@ def _candidates(target: Target, wanted: str) -> Iterator[str]:
         count += 1
 
 
-def _equal(a: Target, b: Target) -> bool:
+def _equal(a: _Target, b: _Target) -> bool:
     """Whether two definitions have one text, in which every name has one meaning.
 
     Type aliases such as `Size = tuple[int, ...]` stand in several modules.
     """
-    if a == b or not (isinstance(a, Definition) and isinstance(b, Definition)):
+    if a == b or not (isinstance(a, SourceDefinition) and isinstance(b, SourceDefinition)):
         return a == b
     others_a = [x for _, x in _references(a) if x != a]
     others_b = [x for _, x in _references(b) if x != b]
@@ -185,13 +185,13 @@ def _equal(a: Target, b: Target) -> bool:
 
 
 @cache
-def _resolved(module: str, name: str) -> Target | OwnModule | None:
+def _resolved(module: str, name: str) -> _Target | OwnModule | None:
     """What a name means at the top of a module; None: a builtin, or nothing."""
     statement = _statements(module).get(name)
     if isinstance(statement, ast.Import):
         return External(next(x.name for x in statement.names if _bound(x) == name))
     if not isinstance(statement, ast.ImportFrom):
-        return None if statement is None else Definition(module, name)
+        return None if statement is None else SourceDefinition(module, name)
     alias = next(x for x in statement.names if _bound(x) == name)
     source = statement.module or ""
     if source.partition(".")[0] != module.partition(".")[0]:
@@ -200,22 +200,22 @@ def _resolved(module: str, name: str) -> Target | OwnModule | None:
 
 
 @cache
-def _references(definition: Definition) -> tuple[tuple[str, Target], ...]:
+def _references(definition: SourceDefinition) -> tuple[tuple[str, _Target], ...]:
     """The names that a definition takes from its module and what they mean, each once."""
-    found: dict[tuple[str, Target], None] = {}
+    result: dict[tuple[str, _Target], None] = {}
     for node, attribute in _free_names(definition):
         target = _meant(definition.module, node, attribute)
         if target is not None:
-            found[node.id, target] = None
-    return tuple(found)
+            result[node.id, target] = None
+    return tuple(result)
 
 
 @cache
-def _free_names(definition: Definition) -> list[tuple[ast.Name, ast.Attribute | None]]:
+def _free_names(definition: SourceDefinition) -> list[tuple[ast.Name, ast.Attribute | None]]:
     return module_level_names(definition.statement)
 
 
-def _meant(module: str, node: ast.Name, attribute: ast.Attribute | None) -> Target | None:
+def _meant(module: str, node: ast.Name, attribute: ast.Attribute | None) -> _Target | None:
     target = _resolved(module, node.id)
     if not isinstance(target, OwnModule):
         return target
@@ -226,7 +226,7 @@ def _meant(module: str, node: ast.Name, attribute: ast.Attribute | None) -> Targ
 
 
 @cache
-def _identifiers(definition: Definition) -> frozenset[str]:
+def _identifiers(definition: SourceDefinition) -> frozenset[str]:
     """All identifiers in a definition, whatever they are."""
     nodes = list(ast.walk(definition.statement))
     names = {x.id for x in nodes if isinstance(x, ast.Name)}
@@ -259,7 +259,7 @@ def _bound(alias: ast.alias) -> str:
 # --- text -------------------------------------------------------------------------------------
 
 
-def _text(definition: Definition, names: dict[Target, str]) -> str:
+def _text(definition: SourceDefinition, names: dict[_Target, str]) -> str:
     """The lines of a definition, with its comments, in which every name is the emitted one."""
     first, last = _span(definition.statement)
     source = _source(definition.module).encode()
@@ -271,7 +271,9 @@ def _text(definition: Definition, names: dict[Target, str]) -> str:
     return source[starts[first - 1] : starts[last] + grown].decode().rstrip("\n")
 
 
-def _edits(definition: Definition, names: dict[Target, str], starts: list[int]) -> Iterator[Edit]:
+def _edits(
+    definition: SourceDefinition, names: dict[_Target, str], starts: list[int]
+) -> Iterator[_Edit]:
     source = _source(definition.module).encode()
 
     def span(x: ast.expr) -> tuple[int, int]:
@@ -294,7 +296,7 @@ def _edits(definition: Definition, names: dict[Target, str], starts: list[int]) 
             yield begin, begin + len(statement.name.encode()), names[definition]
 
 
-def _source_lines(definition: Definition) -> str:
+def _source_lines(definition: SourceDefinition) -> str:
     first, last = _span(definition.statement)
     return "\n".join(_source(definition.module).splitlines()[first - 1 : last])
 

@@ -6,8 +6,6 @@ every field and refuses unknown ones), calls `infer` for the space of the result
 a node of the graph. Batch never appears: costs are for one sample.
 """
 
-from __future__ import annotations
-
 import inspect
 import math
 import re
@@ -300,7 +298,7 @@ class Block(BaseModel):
         """Return the title of its box in a drawing."""
         return self.keyword()
 
-    def lower(self, *x: Any, **_: Any) -> nn.Module:
+    def lower(self, *x: Any, **_: Any) -> "nn.Module":
         """Return a torch module on channels-last tensors, (batch, *grid, channels).
 
         The only method that imports torch.

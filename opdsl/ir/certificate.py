@@ -1,21 +1,22 @@
 """The certificate: which resolutions a model accepts, why, and whether it converges.
 
-What comes in: a graph. What goes out: for each declared domain and axis the promise of the program
-and the bound that the operators ask for, each with the node and the line it comes from; and the two
-verdicts that must not be confused: *shape-agnostic* (any promised resolution runs) and *convergent*
-(refining the grid leads to one operator).
+For each declared domain and axis it holds the promise of the program and the bound of the
+operators, each with the node and the line it comes from; and the two verdicts that must not be
+confused: *shape-agnostic* (any promised resolution runs) and *convergent* (refining the grid leads
+to one operator).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from opdsl.ir.block import Bound
 from opdsl.ir.graph import Graph, Node
 from opdsl.ir.spaces import Axis, Domain
+from opdsl.records import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Cause:
     """A bound, traced to its node: the declared domain needs at least `points` points."""
 
@@ -35,7 +36,7 @@ class Cause:
         return f"{span.source.name}:{span.line}"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class AxisPromise:
     """What holds on one axis of a declared domain; `cause` is the tightest bound, if any."""
 
@@ -49,12 +50,12 @@ class AxisPromise:
         return self.cause.points if self.cause else 1
 
     @property
-    def kept(self) -> bool:
+    def holds(self) -> bool:
         """Whether every promised resolution works."""
         return self.axis.least >= self.needed
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Certificate:
     """The verdict on a graph.
 
@@ -133,8 +134,8 @@ def _tightest(causes: tuple[Cause, ...], domain: Domain, axis: int) -> Cause | N
 
 
 def _measured(graph: Graph) -> tuple[Domain, ...]:
-    met = (x for n in graph.nodes for x in n.block.integrates(*graph.arguments(n)))
-    names = {x.name for whole in met for x in whole.declared if x.scattered}
+    domains = (x for n in graph.nodes for x in n.block.integrates(*graph.arguments(n)))
+    names = {x.name for whole in domains for x in whole.declared if x.scattered}
     return tuple(x for x in graph.domains if x.name in names)
 
 

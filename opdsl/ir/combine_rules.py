@@ -1,7 +1,6 @@
-"""Rules for blocks that join functions: one domain, equal channels.
+"""Rules for blocks that combine functions: one domain, equal channels.
 
-What comes in: the spaces of the parts. What goes out: nothing, or a `Refusal` that says what each
-part is and how to make them fit.
+A `Refusal` names the space of each part, and how to make them fit.
 """
 
 from opdsl.ir.block import Refusal

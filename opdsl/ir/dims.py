@@ -1,9 +1,8 @@
 """Polynomials in sizes: what a node costs before a resolution is known, channels of a definition.
 
 An atom is the text of one size: `D.x`, `(D.x//2)`, `log2(D.x)`, or the name of a dim. Every atom
-stands for a whole number of at least one. What comes in: numbers and atoms. What goes out: sums of
-monomials that print as formulas, take numbers, and compare where the comparison holds for all
-sizes.
+stands for a whole number of at least one. A polynomial is a sum of monomials in atoms; it prints as
+a formula, is evaluated at numbers, and compares where the comparison holds for all sizes.
 """
 
 from __future__ import annotations
@@ -13,7 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import Field, WrapValidator
+from pydantic import Field, GetCoreSchemaHandler
+from pydantic_core.core_schema import CoreSchema, no_info_wrap_validator_function
 
 Monomial = tuple[tuple[str, int], ...]
 Number = int | float
@@ -161,7 +161,18 @@ def product(factors: tuple[Poly, ...]) -> Poly:
     return math.prod(factors, start=Poly.of(1))
 
 
-def larger(a: int | Poly, b: int | Poly) -> int | Poly:
+def decided(dim: Dim) -> int:
+    """The number that a dim is.
+
+    Raises:
+        Undecided: it is open, as it may be while a definition is checked for all sizes.
+    """
+    if isinstance(dim, Poly):
+        raise Undecided
+    return dim
+
+
+def larger(a: Dim, b: Dim) -> Dim:
     """The larger one; of what cannot be compared the first."""
     try:
         return max(b, a)
@@ -169,19 +180,24 @@ def larger(a: int | Poly, b: int | Poly) -> int | Poly:
         return a
 
 
+class _IntOrPoly:
+    """Validates and serialises a `Dim` as a whole number; a polynomial passes as it is."""
+
+    def __get_pydantic_core_schema__(self, _: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return no_info_wrap_validator_function(_symbolic, handler(int))
+
+
 def _symbolic(value: Any, check: Callable[[Any], int]) -> Any:
     return value if isinstance(value, Poly) and value.range()[1] >= 1 else check(value)
 
 
-# a number of channels; while a definition is checked for all sizes a Poly stands in its place and
-# calculates like one
-Count = Annotated[int, WrapValidator(_symbolic)]
-PositiveCount = Annotated[int, Field(gt=0), WrapValidator(_symbolic)]
+Count = Annotated[Dim, _IntOrPoly()]
+PositiveCount = Annotated[Dim, Field(gt=0), _IntOrPoly()]
 
 
 def _collect(terms: Mapping[Monomial, Number]) -> Poly:
-    kept = [(m, f) for m, f in terms.items() if f != 0]
-    return Poly(tuple(sorted(kept, key=lambda x: (-sum(p for _, p in x[0]), x[0]))))
+    nonzero = [(m, f) for m, f in terms.items() if f != 0]
+    return Poly(tuple(sorted(nonzero, key=lambda x: (-sum(p for _, p in x[0]), x[0]))))
 
 
 def _number(value: Number | Poly) -> Number:

@@ -1,7 +1,4 @@
-"""The parameters of a block that are worth a reader's look, as short texts.
-
-What comes in: a node. What goes out: `modes = 16×16`, `out = 64`, `gelu`; for drawings and tables.
-"""
+"""The parameters of a block as short texts for drawings and tables: `modes = 16×16`, `gelu`."""
 
 from __future__ import annotations
 
@@ -18,13 +15,15 @@ def telling(node: Node, x: tuple[Space, ...]) -> tuple[str, ...]:
 
     Args:
         node: the node.
-        x: the spaces of its inputs; that the result stays on their domain is not told.
+        x: the spaces of its inputs; a domain that is one of theirs is left out.
     """
     fields = type(node.block).model_fields
     values = ((name, getattr(node.block, name), field.default) for name, field in fields.items())
-    told = ((n, v) for n, v, default in values if v != default and n not in SILENT)
+    shown = ((n, v) for n, v, default in values if v != default and n not in SILENT)
     here = {y.domain.label for y in x}
-    return tuple(_told(n, v) for n, v in told if not (isinstance(v, Domain) and v.label in here))
+    return tuple(
+        _assignment(n, v) for n, v in shown if not (isinstance(v, Domain) and v.label in here)
+    )
 
 
 def parameters(block: Block) -> dict[str, str]:
@@ -43,5 +42,5 @@ def value_text(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _told(name: str, value: object) -> str:
+def _assignment(name: str, value: object) -> str:
     return value_text(value) if name in BARE else f"{name} = {value_text(value)}"

@@ -1,14 +1,14 @@
 """The fingerprint of a graph: equal for programs that mean the same function of the same weights.
 
-What comes in: a graph. What goes out: a sha256 in hex. It is taken over the graph written down in
-one canonical way: nodes numbered in the order in which the outputs reach them, so a result used
-twice differs from two equal nodes, and a node that no output needs does not count.
+It is the sha256 in hex of the graph in a canonical form: nodes are numbered in the order in which
+the outputs reach them, so a result used twice differs from two equal nodes, and a node that no
+output needs does not count.
 
 Counts: every parameter of a block, the wiring, weights that are shared, the number of channels and
 whether they are complex, the ends, boundary and kind of a domain, where a sphere has its latitudes,
 `fixed` and `size`, how domains come from each other, the order of the inputs (a call gives them by
-place), what is fed back, and the names by which alone something is given or got: of several outputs
-(they are the keys of the result) and of static fields.
+place), what is fed back, and names that a caller needs: of several outputs (the keys of the result)
+and of static fields.
 
 Does not count: names of nodes, domains, axes, components and inputs, the order of statements,
 comments, the promises `min`, `max` and `multiple_of`, which say where the function may be asked and
@@ -29,7 +29,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from opdsl.ir.graph import Graph, Node, Port
-from opdsl.ir.spaces import MEASURED, Axis, Coarsen, Domain, Space, Step
+from opdsl.ir.spaces import MEASURED, Axis, Domain, Space
+from opdsl.ir.steps import Coarsen, Step
 
 SCHEME = "opdsl-function-2"  # a change of what counts is a new scheme
 
@@ -147,11 +148,11 @@ class _Blind(_Numbers):
 
 def _node(graph: Graph, node: Node, place: Mapping[str, int], names: _Numbers) -> dict[str, Any]:
     inputs = [place[x] for x in node.inputs]
-    made = _what(graph, node, names)
-    made["inputs"] = sorted(inputs) if node.block.commutative else inputs
-    if made.pop("trained"):
-        made["weights"] = names.of(f"weights {node.shares or node.path}")
-    return made
+    record = _what(graph, node, names)
+    record["inputs"] = sorted(inputs) if node.block.commutative else inputs
+    if record.pop("trained"):
+        record["weights"] = names.of(f"weights {node.shares or node.path}")
+    return record
 
 
 def _what(graph: Graph, node: Node, names: _Numbers) -> dict[str, Any]:
@@ -241,19 +242,19 @@ def _space(space: Space, names: _Numbers) -> list[Any]:
 
 
 def _domain(domain: Domain, names: _Numbers) -> dict[str, Any]:
-    made: dict[str, Any] = {
+    record: dict[str, Any] = {
         "kind": [domain.kind, domain.ambient, domain.geometry, domain.sampling],
         "steps": [_step(x, names) for x in domain.steps],
     }
     if domain.measure != MEASURED.get(domain.kind):
-        made["measure"] = domain.measure
+        record["measure"] = domain.measure
     if domain.period is not None:
-        made["period"] = [p and p.hex() for p in domain.period]
+        record["period"] = [p and p.hex() for p in domain.period]
     if domain.factors:
-        made["factors"] = [_domain(x, names) for x in domain.factors]
-        return made | {"modes": domain.modes, "halved": domain.halved}
+        record["factors"] = [_domain(x, names) for x in domain.factors]
+        return record | {"modes": domain.modes, "halved": domain.halved}
     number = names.of(f"domain {domain.name}")
-    return made | {"declared": number, "axes": [_axis(x) for x in domain.axes]}
+    return record | {"declared": number, "axes": [_axis(x) for x in domain.axes]}
 
 
 def _axis(axis: Axis) -> list[Any]:

@@ -1,8 +1,6 @@
 """The graph: what a program means. Nodes are blocks, every edge has a space.
 
-What comes in: the elaborator's nodes. What goes out: a frozen graph in topological order, read by
-the checks, the drawings, the summary, the lowering. `spans` lead back to the text and stay out of
-JSON.
+It is frozen and in topological order. `spans` lead back to the text and stay out of JSON.
 """
 
 from __future__ import annotations
@@ -151,17 +149,17 @@ class Graph(BaseModel):
         return tuple(self.spaces[x] for x in node.inputs)
 
     def side_inputs(self) -> tuple[SideInput, ...]:
-        """What the blocks need beside the inputs, each once, in the order of the nodes."""
-        found = (y for x in self.nodes for y in x.block.side_inputs(*self.arguments(x)))
-        return tuple({x.name: x for x in found}.values())
+        """The inputs that blocks need besides functions, each once, in the order of the nodes."""
+        result = (y for x in self.nodes for y in x.block.side_inputs(*self.arguments(x)))
+        return tuple({x.name: x for x in result}.values())
 
     def sizes(self, roots: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
         """Every atom of a size where the declared domains have these resolutions."""
-        found: dict[str, int] = {}
+        result: dict[str, int] = {}
         for domain in self._all_domains():
             if domain.modes is None:
-                found |= {domain.atom(i): n for i, n in enumerate(domain.at(roots))}
-        return found
+                result |= {domain.atom(i): n for i, n in enumerate(domain.at(roots))}
+        return result
 
     def _all_domains(self) -> Iterator[Domain]:
         yield from self.domains

@@ -73,21 +73,21 @@ def bounds(
     domain: Domain, bands: Bands, modes: Modes, layout: Layouts = "symmetric"
 ) -> tuple[Bound, ...]:
     """What the bands ask of each axis of a domain; `modes` as the program says them."""
-    said = (modes,) * len(bands) if isinstance(modes, int) else modes
+    each = (modes,) * len(bands) if isinstance(modes, int) else modes
     layouts = layout_of_each(layout, len(bands))
-    return tuple(_bound(domain, i, x, said, modes, layouts[i]) for i, x in enumerate(bands))
+    return tuple(_bound(domain, i, x, each, modes, layouts[i]) for i, x in enumerate(bands))
 
 
 def _bound(
-    domain: Domain, axis: int, band: range, said: Counts, modes: Modes, layout: Layout
+    domain: Domain, axis: int, band: range, each: Counts, modes: Modes, layout: Layout
 ) -> Bound:
-    m, points = said[axis], points_needed(band, layout)
+    m, points = each[axis], points_needed(band, layout)
 
     def cure(there: int) -> str:
         fits = m - -(-(points - there) // 2)  # each mode less needs two points less
         if isinstance(modes, int):
             return f"modes = {fits}"
-        shown = (str(fits if i == axis else k) for i, k in enumerate(said))
+        shown = (str(fits if i == axis else k) for i, k in enumerate(each))
         return f"modes = ({', '.join(shown)})"
 
     if layout == "symmetric":
@@ -119,17 +119,17 @@ def together(*parts: Work) -> Work:
 
 def fft_flops(size: Counts, bands: Bands, *, real: bool) -> float:
     """Of one channel: real on the last axis of a real function, complex on what is left of it."""
-    total, kept, width = 0.0, 1, 1 if real else 2
+    total, coefficients, width = 0.0, 1, 1 if real else 2
     for axis in range(len(size) - 1, -1, -1):
-        total += width * FFT * math.prod(size[: axis + 1]) * kept * math.log2(size[axis])
-        kept, width = kept * len(bands[axis]), 2
+        total += width * FFT * math.prod(size[: axis + 1]) * coefficients * math.log2(size[axis])
+        coefficients, width = coefficients * len(bands[axis]), 2
     return total
 
 
 def dft_flops(size: Counts, bands: Bands, *, real: bool) -> float:
-    """Of one channel: a (2 kept, n) matrix on a real axis, (2 kept, 2 n) elsewhere."""
-    total, kept, width = 0.0, 1, 1 if real else 2
+    """Of one channel: a (2 modes, n) matrix on a real axis, (2 modes, 2 n) elsewhere."""
+    total, coefficients, width = 0.0, 1, 1 if real else 2
     for axis in range(len(size) - 1, -1, -1):
-        total += 2.0 * math.prod(size[: axis + 1]) * 2 * width * len(bands[axis]) * kept
-        kept, width = kept * len(bands[axis]), 2
+        total += 2.0 * math.prod(size[: axis + 1]) * 2 * width * len(bands[axis]) * coefficients
+        coefficients, width = coefficients * len(bands[axis]), 2
     return total

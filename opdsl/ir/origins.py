@@ -1,7 +1,7 @@
 """Where the resolutions of the declared domains come from when a model is called.
 
-What comes in: a graph, then the grids of its inputs and of what its blocks ask for. What goes out:
-the size of every declared domain. The sizes may be the symbols of a tracer as well as numbers.
+The size of every declared domain follows from the grids of the inputs and side inputs. Sizes may be
+the symbols of a tracer as well as numbers.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ Grid = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """A declared domain has the grid of one input, or the sizes that the program gives to it.
+    """A declared domain has the grid of one input, or sizes fixed by the program.
 
     Attributes:
-        port: index of the input, or behind the inputs of what is asked for; None for a latent
+        port: index among the inputs and then the side inputs; None for a latent
             domain.
         domain: what the input lives on, if that is a product the factor; or the declared domain.
         first: which of the input's axes is the first one of `domain`.
@@ -42,12 +42,12 @@ class Origin:
 
 def origins(graph: Graph) -> dict[str, Origin]:
     """The origin of each declared domain; an input on the domain itself goes before one on D/2."""
-    found = {x.name: Origin(None, x) for x in _declared(graph)}
+    result = {x.name: Origin(None, x) for x in _declared(graph)}
     for origin in sorted(_offers(graph), key=lambda x: len(x.domain.steps)):
         name = origin.domain.name
-        if found[name].port is None:
-            found[name] = origin
-    return found
+        if result[name].port is None:
+            result[name] = origin
+    return result
 
 
 def roots(sources: Mapping[str, Origin], grids: Sequence[Grid]) -> dict[str, Grid]:
@@ -60,17 +60,17 @@ def completed(graph: Graph, grids: Mapping[str, Grid]) -> dict[str, Grid]:
     known = tuple(x for x in graph.inputs if x.name in grids)
     smaller = graph.model_copy(update={"inputs": known})
     sources = origins(smaller)
-    told = {k: x for k, x in sources.items() if x.port is None or x.port < len(known)}
-    sizes = roots(told, [grids[x.name] for x in known])
-    found = dict(grids)
+    known_sources = {k: x for k, x in sources.items() if x.port is None or x.port < len(known)}
+    sizes = roots(known_sources, [grids[x.name] for x in known])
+    result = dict(grids)
     for x in graph.inputs:
         domain = x.space.domain
-        if x.name not in found:
+        if x.name not in result:
             for y in domain.declared:
-                if told[y.name].port is None and not _fixed(y):
+                if known_sources[y.name].port is None and not _fixed(y):
                     raise KeyError(y.name)
-            found[x.name] = domain.at(sizes)
-    return found
+            result[x.name] = domain.at(sizes)
+    return result
 
 
 def _fixed(domain: Domain) -> bool:
@@ -91,7 +91,7 @@ def _offers(graph: Graph) -> Iterator[Origin]:
 def _declared(graph: Graph) -> list[Domain]:
     """Declared domains, also those that only a node speaks of."""
     spaces = [*graph.spaces.values(), *(x.space for x in graph.inputs)]
-    met = [y for x in spaces for y in x.domain.declared] + [
+    mentioned = [y for x in spaces for y in x.domain.declared] + [
         y for x in graph.side_inputs() for y in x.domain.declared
     ]
-    return list({x.name: x for x in (*graph.domains, *met)}.values())
+    return list({x.name: x for x in (*graph.domains, *mentioned)}.values())

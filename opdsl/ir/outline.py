@@ -1,7 +1,6 @@
-"""The outline of a graph: its scopes as a tree, with equal iterations of a repeat told once.
+"""The outline of a graph: its scopes as a tree, with equal iterations of a repeat shown once.
 
-What comes in: a graph. What goes out: groups and nodes in the order of the graph, for the drawings
-and the summary, and for every node the node that stands for it.
+Groups and nodes stand in the order of the graph; every node that is not shown has a representative.
 """
 
 from __future__ import annotations
@@ -41,13 +40,13 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Outline:
-    """The tree, and the node that stands for each node that is not told (`stand_in`)."""
+    """The tree, and the representative of each node that is not shown."""
 
     children: tuple[Group | Node, ...]
     stand_ins: Mapping[str, str]
 
     def stand_in(self, path: str) -> str:
-        """The path that is told in place of `path`, of a node or an input of the model."""
+        """The path that is shown in place of `path`, of a node or an input of the model."""
         # equal iterations may lie in iterations that are themselves not told
         while path in self.stand_ins:
             path = self.stand_ins[path]
@@ -108,13 +107,13 @@ def _held(graph: Graph) -> _Held:
     """What each scope holds itself, by its path, in the order of the graph."""
     scopes = {x.path: x for x in graph.scopes}
     held: dict[str, list[Scope | Node]] = defaultdict(list)
-    met: set[str] = set()
+    visited: set[str] = set()
     for node in graph.nodes:
         child: Scope | Node = node
         parent = _parent(child.path, scopes)
         held[parent].append(child)
-        while parent and parent not in met:
-            met.add(parent)
+        while parent and parent not in visited:
+            visited.add(parent)
             child = scopes[parent]
             parent = _parent(child.path, scopes)
             held[parent].append(child)
@@ -136,30 +135,30 @@ def _part(item: Scope | Node, held: _Held, stand_ins: dict[str, str]) -> _Part |
 
 
 def _folded(children: list[_Part | Node], stand_ins: dict[str, str]) -> list[_Part | Node]:
-    """The children, with runs of equal iterations made one."""
-    told: list[_Part | Node] = []
+    """The children, with runs of equal iterations merged."""
+    shown: list[_Part | Node] = []
     previous: _Part | None = None
     for child in children:
-        last = told[-1] if told else None
+        last = shown[-1] if shown else None
         if _repeats(last, previous, child):
             assert isinstance(last, _Part)
             assert isinstance(child, _Part)
-            told[-1] = _Part(last.scope, last.children, last.times + 1)
+            shown[-1] = _Part(last.scope, last.children, last.times + 1)
             stand_ins.update(_pairs(child, last))
         else:
-            told.append(child)
+            shown.append(child)
         previous = child if isinstance(child, _Part) else None
-    return told
+    return shown
 
 
-def _pairs(copy: _Part, told: _Part) -> Iterator[tuple[str, str]]:
+def _pairs(copy: _Part, shown: _Part) -> Iterator[tuple[str, str]]:
     for node in copy.nodes():
-        yield node.path, told.scope.path + node.path.removeprefix(copy.scope.path)
+        yield node.path, shown.scope.path + node.path.removeprefix(copy.scope.path)
 
 
-def _repeats(told: _Part | Node | None, previous: _Part | None, child: _Part | Node) -> bool:
-    """Whether `child` is one more iteration like `previous`, which `told` stands for."""
-    if not (isinstance(told, _Part) and isinstance(child, _Part) and previous):
+def _repeats(shown: _Part | Node | None, previous: _Part | None, child: _Part | Node) -> bool:
+    """Whether `child` is one more iteration like `previous`, which `shown` represents."""
+    if not (isinstance(shown, _Part) and isinstance(child, _Part) and previous):
         return False
     if child.scope.kind != "iteration" or previous.scope.kind != "iteration":
         return False

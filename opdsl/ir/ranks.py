@@ -1,12 +1,10 @@
-"""Ranks of a factorised weight: what a program says about them, what they cost.
+"""Ranks of a factorised weight: how a program gives them, what they cost.
 
-What comes in: the factorisation, the sizes of the tensor's axes, `rank` as written. What goes out:
-whole ranks, a `Refusal`, counts of numbers and operations. The tensors are in
-`opdsl.nn.spectral.factors`.
+The tensors are in `opdsl.nn.spectral.factors`.
 
-A fraction is the part of the dense tensor's numbers that the factors have about; the proportions of
-the ranks are those of tensorly (`validate_cp_rank`, `validate_tucker_rank`, `validate_tt_rank`),
-whose trains may also have ranks above the full one, numbers without effect.
+A fraction is the approximate part of the dense tensor's numbers that the factors have; the
+proportions of the ranks are those of tensorly (`validate_cp_rank`, `validate_tucker_rank`,
+`validate_tt_rank`), whose trains may also have ranks above the full one, numbers without effect.
 """
 
 from __future__ import annotations
@@ -18,6 +16,7 @@ from itertools import pairwise
 from typing import Literal
 
 from opdsl.ir.block import Refusal
+from opdsl.ir.dims import Dim
 from opdsl.ir.spaces import Space
 
 Factor = Literal["cp", "tucker", "tt"]
@@ -55,7 +54,7 @@ def find_ranks(factor: Factor, axes: Axes, rank: Rank) -> Shape:
 
 
 def ranks_of(factor: Factor | Literal["dense"], axes: Axes, rank: Rank) -> Shape:
-    """The same, and none of a dense weight, which has no rank.
+    """The ranks of a weight; none of a dense one, which has no rank.
 
     Raises:
         Refusal: OP0208.
@@ -73,7 +72,7 @@ def ranks_of(factor: Factor | Literal["dense"], axes: Axes, rank: Rank) -> Shape
     )
 
 
-def own_channels(x: Space, out: int | None) -> None:
+def own_channels(x: Space, out: Dim | None) -> None:
     """A separable convolution keeps its channels.
 
     Raises:
@@ -209,12 +208,12 @@ def _no_fraction(rank: float, factor: Factor) -> Refusal:
     )
 
 
-def _wrong_length(factor: Factor, axes: Axes, met: int) -> Refusal:
+def _wrong_length(factor: Factor, axes: Axes, count: int) -> Refusal:
     wanted, of = _wanted(factor, axes)
     return _refused(
-        f"{met} rank{'' if met == 1 else 's'} for a weight that has {wanted}",
+        f"{count} rank{'' if count == 1 else 's'} for a weight that has {wanted}",
         of,
-        notes=(f"the axes of the weight are {_said(axes.names, axes.shape)}",),
+        notes=(f"the axes of the weight are {_list_axes(axes.names, axes.shape)}",),
         helps=("one fraction stands for all of them: `rank = 0.1`",),
     )
 
@@ -234,7 +233,7 @@ def _too_large(factor: Factor, axes: Axes, ranks: Shape, greatest: Shape) -> Ref
     return _refused(
         f"a rank of {ranks[where]} is above the full rank, {greatest[where]}",
         f"{_place(factor, axes, where)}{greatest[where]} hold every tensor of this size",
-        notes=(f"the axes of the weight are {_said(axes.names, axes.shape)}",),
+        notes=(f"the axes of the weight are {_list_axes(axes.names, axes.shape)}",),
         helps=(f"`rank = {fits[0] if len(fits) == 1 else fits}`",),
     )
 
@@ -247,7 +246,7 @@ def _place(factor: Factor, axes: Axes, where: int) -> str:
     return f"between {axes.names[where]} and {axes.names[where + 1]}, "
 
 
-def _said(names: Sequence[str], shape: Shape) -> str:
+def _list_axes(names: Sequence[str], shape: Shape) -> str:
     return ", ".join(f"{name} {n}" for name, n in zip(names, shape, strict=True))
 
 

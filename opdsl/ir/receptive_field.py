@@ -1,8 +1,7 @@
-"""How far the outputs of a model look: what a part of a function needs around it.
+"""The receptive field of a model: the points of the input on which a point of the output depends.
 
-What comes in: a graph with one grid, and its resolution. What goes out: for each axis the points
-around a point that the outputs there depend on, or the nodes for which nothing less than the whole
-grid will do.
+For a graph with one grid it is a number of points on each axis, or the nodes that need the whole
+grid.
 """
 
 from __future__ import annotations
@@ -45,10 +44,10 @@ def reach(graph: Graph, domain: Domain, size: Grid) -> Reach:
 
 
 def one_grid(graph: Graph) -> Domain | None:
-    """The grid that all functions of the model live on, beside vectors; None if there is no one."""
-    found = dict.fromkeys(_domains(graph))
-    domain = next(iter(found), None)
-    return domain if len(found) == 1 and domain and _plain(domain) else None
+    """The one grid of all functions of the model that are no vectors; None if there are several."""
+    grids = dict.fromkeys(_domains(graph))
+    domain = next(iter(grids), None)
+    return domain if len(grids) == 1 and domain and _plain(domain) else None
 
 
 def _domains(graph: Graph) -> Iterator[Domain]:
@@ -74,11 +73,11 @@ def _step(graph: Graph, node: Node, domain: Domain, size: Grid) -> Grid | None:
 
 def _roots(domain: Domain, size: Grid) -> dict[str, Grid]:
     """The resolution of each factor."""
-    found, first = {}, 0
+    grids, first = {}, 0
     for part in domain.parts:
-        found[part.name] = size[first : first + part.dims]
+        grids[part.name] = size[first : first + part.dims]
         first += part.dims
-    return found
+    return grids
 
 
 def _sum(a: Grid, b: Grid) -> Grid:

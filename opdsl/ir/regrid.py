@@ -1,12 +1,12 @@
 """Rules for blocks that move a function to another grid: both must stem from one declaration.
 
-What comes in: a space and the domain to go to. What goes out: nothing, or a `Refusal`; and what a
-transform costs on the way.
+Also the cost of the transform that does so.
 """
 
 from opdsl.ir.block import Refusal
 from opdsl.ir.dims import Poly
-from opdsl.ir.spaces import KINDS, Coarsen, Domain, Extend, Space, Step
+from opdsl.ir.spaces import KINDS, Domain, Space
+from opdsl.ir.steps import Coarsen, Extend, Step
 
 
 def same_interval(x: Space, to: Domain) -> None:

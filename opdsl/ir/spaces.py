@@ -1,23 +1,20 @@
 """Function spaces: domains with a symbolic resolution, and `D -> R^c`.
 
-What comes in: declarations that the elaborator has read. What goes out: values that compare by
-declaration. Two domains are the same only if they come from one declaration by the same steps:
-two grids that happen to have 64 points each are different.
+Spaces compare by declaration. Two domains are equal only if they come from one declaration by the
+same steps: two grids that happen to have 64 points each are different.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from opdsl.ir.dims import Count, Poly, product
+from opdsl.ir.dims import Count, Dim, Poly, product
+from opdsl.ir.steps import Coarsen, Extend, Step
 
 Boundary = Literal["periodic", "dirichlet", "neumann", "none"]
-Sides = Literal["end", "both"]
-Filling = Literal["zero", "legendre", "gram"]
-Rounding = Literal["up", "nearest"]
 Sampling = Literal["gauss_legendre", "lobatto", "equiangular"]
 Measure = Literal["given", "voronoi", "density", "uniform"]
 Kind = Literal[
@@ -98,63 +95,6 @@ class Axis(BaseModel):
         return self.fixed is not None or self.size is not None
 
 
-class Coarsen(BaseModel):
-    """`D / factor`: n // factor points on each axis."""
-
-    model_config = FROZEN
-
-    op: Literal["coarsen"] = "coarsen"
-    factor: int
-
-
-class Extend(BaseModel):
-    """`extend(D, fraction)`: longer by numerator / denominator of its length, and periodic.
-
-    There is one numerator for all axes, or one for each.
-
-    A periodic axis of n points has n spacings, any other n - 1; the extension has (1 + fraction)
-    as many, rounded up, and closes on itself, so as many points. With `rounding = nearest` what is
-    added on each side is rounded to the nearest whole number instead. Where nothing is rounded its
-    period is the same length at every resolution, which is what Fourier layers on it converge by.
-
-    `name` is the name of the declaration, which makes two extensions different domains; `kind` is
-    what a function has on the added points.
-    """
-
-    model_config = FROZEN
-
-    op: Literal["extend"] = "extend"
-    name: str
-    numerator: int | tuple[int, ...]
-    denominator: int
-    sides: Sides = "end"
-    kind: Filling = "zero"
-    rounding: Rounding = "up"
-
-    def points(self, n: int, *, periodic: bool, axis: int) -> int:
-        """Points of the extension of an axis of n points."""
-        spacings, part = n if periodic else n - 1, self.numerator_on(axis)
-        if self.rounding == "nearest":
-            return max(n, spacings + self.ends * round(self.share(axis) * spacings))
-        return max(n, spacings - (-spacings * part // self.denominator))
-
-    def numerator_on(self, axis: int) -> int:
-        """The numerator of an axis."""
-        return self.numerator if isinstance(self.numerator, int) else self.numerator[axis]
-
-    @property
-    def ends(self) -> int:
-        """How many ends of an axis get points."""
-        return 2 if self.sides == "both" else 1
-
-    def share(self, axis: int) -> float:
-        """The part of an axis that is added at each of these ends."""
-        return self.numerator_on(axis) / (self.ends * self.denominator)
-
-
-Step = Annotated[Coarsen | Extend, Field(discriminator="op")]
-
-
 class Domain(BaseModel):
     """A set on which functions live.
 
@@ -164,11 +104,11 @@ class Domain(BaseModel):
     Attributes:
         name: the declaration it comes from; of a product the names of its factors.
         axes: the axes as declared.
-        steps: what was done since.
+        steps: from the declaration to this domain.
         ambient: the dimension of the space in which points lie.
         geometry: whether all samples have the same points.
-        measure: of points, how the length, area or volume is found that each stands for in an
-            integral, where a geometry brings neither weights nor cells.
+        measure: of points, where their quadrature weights come from if a geometry brings neither
+            weights nor cells.
         period: of points, for each coordinate the length after which space repeats, if it does.
         sampling: where a sphere has its latitudes.
         factors: of a product its parts; of a spectrum the one domain whose modes it holds.
@@ -182,7 +122,7 @@ class Domain(BaseModel):
     kind: Kind = "grid"
     ambient: int | None = None
     geometry: Literal["shared", "per_sample"] = "shared"
-    measure: Measure | None = Field(default_factory=lambda given: MEASURED.get(given["kind"]))
+    measure: Measure | None = Field(default_factory=lambda data: MEASURED.get(data["kind"]))
     period: tuple[float | None, ...] | None = None
     sampling: Sampling | None = None
     name: str
@@ -233,7 +173,7 @@ class Domain(BaseModel):
         return self.reached_by(*self.steps, step)
 
     def reached_by(self, *steps: Step) -> Domain:
-        """The same declaration, reached by other steps."""
+        """Replace the steps that lead to this domain from its declaration."""
         return self.model_copy(update={"steps": steps})
 
     # ------------------------------------------------------------------ what it is
@@ -267,7 +207,7 @@ class Domain(BaseModel):
 
     @property
     def scattered(self) -> bool:
-        """Whether its points are given one by one, with coordinates."""
+        """Whether its points have coordinates one by one."""
         return self.kind in {"points", "graph", "mesh"}
 
     @property
@@ -282,8 +222,8 @@ class Domain(BaseModel):
     def label(self) -> str:
         """How the program names it: `D`, `D/2`, `X * T`, or the name of an extension."""
         if self.modes is not None:
-            said = self.modes[0] if len(set(self.modes)) == 1 else self.modes
-            return f"spectrum({self.factors[0]}, {said})"
+            shown = self.modes[0] if len(set(self.modes)) == 1 else self.modes
+            return f"spectrum({self.factors[0]}, {shown})"
         if self.kind == "product":
             return " * ".join(x.label for x in self.factors)
         label = self.name
@@ -368,7 +308,7 @@ class Domain(BaseModel):
         return low
 
     def root_of(self, axis: int, n: int) -> int:
-        """The resolution of the declared domain behind `n` points here.
+        """The resolution of the declared domain that has `n` points here.
 
         Divisions round down, so there may be several: it is the smallest one that the program
         promises, or the smallest of all if it promises none of them.
@@ -428,12 +368,12 @@ class Space(BaseModel):
         """Real numbers in a number: 2 for complex ones."""
         return 2 if self.complex else 1
 
-    def with_channels(self, channels: int) -> Space:
-        """The same domain and numbers, `channels` nameless channels."""
+    def with_channels(self, channels: Dim) -> Space:
+        """Replace the channels by `channels` nameless ones."""
         return Space(domain=self.domain, channels=channels, field=self.field)
 
     def on(self, domain: Domain) -> Space:
-        """The same channels on another domain."""
+        """Replace the domain."""
         return self.model_copy(update={"domain": domain})
 
     def numbers(self) -> Poly:

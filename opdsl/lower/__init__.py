@@ -1,1 +1,1 @@
-"""From a graph to a torch module: the plan, the guards, the module; torch only in `torch.py`."""
+"""From a graph to a torch module: kernel plans, checks of calls, fusion, tiles, exported files."""

@@ -1,8 +1,7 @@
-"""What a model is called with: tensors, packed functions, and where points are.
+"""Arguments of a model's call: tensors, packed functions, and coordinates of points.
 
-What comes in: what a user gave for an input or for the coordinates of a domain. What goes out: one
-of three kinds of values, how many points each sample has, and a signature by which calls that are
-alike are known again.
+Three kinds of values come out of what a user passes, with the number of points of each sample and a
+signature by which calls of equal shapes are recognised.
 """
 
 from __future__ import annotations
@@ -24,11 +23,12 @@ PackedSizes = Mapping[str, tuple[int, ...]]  # of the domains whose samples are 
 
 @dataclass(frozen=True, slots=True)
 class Coordinates:
-    """Where the points of a domain are.
+    """Coordinates of the points of a domain.
 
     Attributes:
         geometry: of each sample, or one for all.
-        listed: whether it came as a list, one for each sample, so that numbers may differ.
+        listed: whether they were passed as a list, one for each sample, so that numbers of points
+            may differ.
     """
 
     geometry: Geometries
@@ -36,15 +36,15 @@ class Coordinates:
 
     @property
     def lead(self) -> Tensor:
-        """One of the coordinates' tensors."""
+        """One of the tensors, which has the number format and the device of all."""
         return self.geometry[0].points
 
 
-Argument = Tensor | Packed | Coordinates
+CallArgument = Tensor | Packed | Coordinates
 
 
 def as_coordinates(x: object) -> Coordinates | None:
-    """What was given for coordinates, if it can be that."""
+    """Convert an argument for the coordinates of a domain; None: it cannot be that."""
     if isinstance(x, Tensor):
         if x.ndim == 3 and not len(x):  # no samples: any points will do, if there are as many
             x = x.new_zeros(x.shape[1:])
@@ -60,13 +60,13 @@ def _is_one_geometry(x: object) -> bool:
     return isinstance(x, Geometry) or (isinstance(x, Tensor) and x.ndim == 2)
 
 
-def representative(x: Argument) -> Tensor:
-    """A tensor that has the number format and the device."""
+def representative(x: CallArgument) -> Tensor:
+    """A tensor with the number format and the device of the argument."""
     return x if isinstance(x, Tensor) else x.values if isinstance(x, Packed) else x.lead
 
 
-def signature(x: Argument) -> tuple[object, ...]:
-    """Equal for values that a module treats alike."""
+def signature(x: CallArgument) -> tuple[object, ...]:
+    """A key that is equal for arguments that a module treats in one way."""
     y = representative(x)
     if isinstance(x, Tensor):
         return x.shape, x.dtype, x.device
@@ -75,30 +75,30 @@ def signature(x: Argument) -> tuple[object, ...]:
     return point_counts(x.geometry), x.listed, y.shape[-1], y.dtype, y.device
 
 
-def sample_count(x: Argument) -> int:
-    """How many samples an input or the coordinates of points have."""
+def sample_count(x: CallArgument) -> int:
+    """Number of samples of an input or of coordinates."""
     if isinstance(x, Tensor):
         return x.shape[0]  # maybe a symbol of a tracer, which `int` would fix
     return len(x) if isinstance(x, Packed) else len(x.geometry)
 
 
 def packed_sizes(
-    ports: Sequence[Port], asks: Sequence[SideInput], given: Sequence[Argument]
+    ports: Sequence[Port], asks: Sequence[SideInput], arguments: Sequence[CallArgument]
 ) -> PackedSizes:
-    """The points of each sample, for the domains whose samples have numbers of their own."""
-    found: dict[str, tuple[int, ...]] = {}
-    for port, x in zip(ports, given, strict=False):
+    """The points of each sample, for domains whose samples differ in number of points."""
+    result: dict[str, tuple[int, ...]] = {}
+    for port, x in zip(ports, arguments, strict=False):
         if isinstance(x, Packed):
-            found.setdefault(port.space.domain.name, x.sizes)
-    dense = {x.space.domain.name for x in ports} - set(found)
-    for ask, x in zip(asks, given[len(ports) :], strict=True):
+            result.setdefault(port.space.domain.name, x.sizes)
+    dense = {x.space.domain.name for x in ports} - set(result)
+    for ask, x in zip(asks, arguments[len(ports) :], strict=True):
         if isinstance(x, Coordinates) and x.listed and ask.domain.name not in dense:
-            found.setdefault(ask.domain.name, point_counts(x.geometry))
-    return found
+            result.setdefault(ask.domain.name, point_counts(x.geometry))
+    return result
 
 
-def grid_of(x: Argument, domain: Domain, sizes: PackedSizes) -> Grid:
-    """The points of a value on each axis; of packed samples all together."""
+def grid_of(x: CallArgument, domain: Domain, sizes: PackedSizes) -> Grid:
+    """Points of an argument on each axis; of packed samples their total."""
     if isinstance(x, Packed):
         return (x.values.shape[-1],)
     if isinstance(x, Coordinates):
@@ -106,11 +106,11 @@ def grid_of(x: Argument, domain: Domain, sizes: PackedSizes) -> Grid:
     return tuple(x.shape[x.ndim - domain.dims :])
 
 
-def to_channels_last(x: Argument) -> Tensor:
-    """The values of an input as blocks take them, channels last."""
+def to_channels_last(x: CallArgument) -> Tensor:
+    """The values of an input in the layout of blocks, channels last."""
     return representative(x).movedim(1, -1).contiguous()
 
 
 def field_argument(x: Tensor, dims: int) -> Tensor:
-    """A static field as blocks take it: (1, *grid, 1)."""
+    """A static field in the layout of blocks: (1, *grid, 1)."""
     return x.reshape(1, *x.shape[x.ndim - dims :], 1)

@@ -10,7 +10,7 @@ from torch import Tensor
 from opdsl.diagnostics import OpError, fault
 from opdsl.ir.block import SideInput
 from opdsl.ir.origins import roots
-from opdsl.lower.call_arguments import Argument, Coordinates, representative, sample_count
+from opdsl.lower.call_arguments import CallArgument, Coordinates, representative, sample_count
 from opdsl.lower.input_checks import NO_POINTS, broken_promise
 from opdsl.lower.shape_texts import dtype_name, shape_text, size_text
 from opdsl.nn.points.geometry import point_counts
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from opdsl.lower.guards import Guards
 
 
-def check_batches(guards: Guards, given: Sequence[Argument]) -> None:
+def check_batches(guards: Guards, arguments: Sequence[CallArgument]) -> None:
     """Check that all inputs have as many samples, packed ones with as many points in each.
 
     Raises:
         OpError: OP0906, they have not.
     """
-    whole = guards.batch(given)
-    for port, x in zip(guards.graph.inputs, given, strict=False):
+    whole = guards.batch(arguments)
+    for port, x in zip(guards.graph.inputs, arguments, strict=False):
         if sample_count(x) != whole:
             first = guards.graph.inputs[0].name
             counts = f"`{first}` has {whole} samples, `{port.name}` {sample_count(x)}"
@@ -36,19 +36,19 @@ def check_batches(guards: Guards, given: Sequence[Argument]) -> None:
             alone = isinstance(x, Tensor) and sample_count(x) == 1
             helps = (cure,) if alone else ("give as many samples of each input",)
             raise guards.refuse("OP0906", port, f"the batches differ: {counts}", helps)
-    for ask, y in zip(guards.asks, given[len(guards.graph.inputs) :], strict=True):
+    for ask, y in zip(guards.side_inputs, arguments[len(guards.graph.inputs) :], strict=True):
         if isinstance(y, Coordinates) and sample_count(y) not in {1, whole}:
             message = f"`{ask.name}` has coordinates for {sample_count(y)} samples of {whole}"
             helps = ("give coordinates for each sample, or one set for all",)
             raise fault("OP0906", message, helps=helps, file=guards.graph.name)
-    _check_packed_sizes(guards, given)
+    _check_packed_sizes(guards, arguments)
 
 
-def _check_packed_sizes(guards: Guards, given: Sequence[Argument]) -> None:
-    """Samples that are packed on one domain have one number of points each."""
-    sizes = guards.packed(given)
-    domains = [x.space.domain for x in guards.graph.inputs] + [x.domain for x in guards.asks]
-    for name, domain, x in zip(guards.names, domains, given, strict=True):
+def _check_packed_sizes(guards: Guards, arguments: Sequence[CallArgument]) -> None:
+    """Check that arguments on one packed domain have equal numbers of points in each sample."""
+    sizes = guards.packed(arguments)
+    domains = [x.space.domain for x in guards.graph.inputs] + [x.domain for x in guards.side_inputs]
+    for name, domain, x in zip(guards.names, domains, arguments, strict=True):
         wanted = sizes.get(domain.name)
         if wanted is None or not (isinstance(x, Coordinates) or domain.name in sizes):
             continue
@@ -66,22 +66,22 @@ def _difference(met: tuple[int, ...], wanted: tuple[int, ...]) -> str:
     return f"has {met[i]} points in sample {i}, where others have {wanted[i]}"
 
 
-def _argument_sizes(x: Argument) -> tuple[int, ...]:
+def _argument_sizes(x: CallArgument) -> tuple[int, ...]:
     if isinstance(x, Coordinates):
         return point_counts(x.geometry)
     y = representative(x)
     return (int(y.shape[-1]),) * int(y.shape[0])
 
 
-def check_grids(guards: Guards, given: Sequence[Argument]) -> None:
+def check_grids(guards: Guards, arguments: Sequence[CallArgument]) -> None:
     """Check that inputs on one domain have one number of points on each axis.
 
     Raises:
         OpError: OP0906, they have not.
     """
-    grids = guards.grids(given)
+    grids = guards.grids(arguments)
     known = roots(guards.sources, grids)
-    domains = [x.space.domain for x in guards.graph.inputs] + [x.domain for x in guards.asks]
+    domains = [x.space.domain for x in guards.graph.inputs] + [x.domain for x in guards.side_inputs]
     for name, domain, met in zip(guards.names, domains, grids, strict=True):
         expected = domain.at(known)
         if met != expected:
@@ -101,8 +101,13 @@ def check_grids(guards: Guards, given: Sequence[Argument]) -> None:
             raise fault("OP0906", message, helps=(help_,), file=guards.graph.name)
 
 
-def check_side_input(guards: Guards, ask: SideInput, x: Argument) -> None:
-    """Coordinates (points, d) of each sample or for all, with real numbers; fields (*grid)."""
+def check_side_input(guards: Guards, ask: SideInput, x: CallArgument) -> None:
+    """Check coordinates (points, d), of each sample or for all, or a static field (*grid).
+
+    Raises:
+        OpError: OP0903, the number of points is not promised; OP0905, they are not real
+            floating-point numbers; OP0907, they have another shape.
+    """
     y = representative(x)
     if not y.dtype.is_floating_point:
         message = (

@@ -12,7 +12,7 @@ from opdsl.ir.certificate import AxisPromise
 from opdsl.ir.graph import Port
 from opdsl.ir.origins import Grid
 from opdsl.ir.spaces import Axis, Domain
-from opdsl.lower.call_arguments import Argument, representative
+from opdsl.lower.call_arguments import CallArgument, representative
 from opdsl.lower.shape_texts import dtype_name, layout_text, shape_text, size_text
 from opdsl.nn.points.packed import Packed
 
@@ -24,7 +24,7 @@ CASTABLE = {torch.float32, torch.bfloat16, torch.float16}  # autocast leaves flo
 NO_POINTS = "leave out samples without points"
 
 
-def check_input(guards: Guards, port: Port, x: Argument, weight: Tensor) -> None:
+def check_input(guards: Guards, port: Port, x: CallArgument, weight: Tensor) -> None:
     """Check one input against its space and against the weights.
 
     Args:
@@ -121,7 +121,7 @@ def _check_frequencies(guards: Guards, port: Port, x: Tensor) -> None:
 
 
 def _check_factor(guards: Guards, port: Port, domain: Domain, grid: Grid) -> None:
-    """The grid of an input on one factor of its domain."""
+    """Check the grid of an input on one factor of its domain."""
     for i, axis in enumerate(domain.axes):
         n = int(grid[i])
         promise = guards.promises.get((domain.name, axis.name))
@@ -136,7 +136,7 @@ def _check_factor(guards: Guards, port: Port, domain: Domain, grid: Grid) -> Non
 
 
 def broken_promise(axis: Axis, n: int, needed: int) -> str | None:
-    """What is promised and not kept by `n` points, as the program would write it."""
+    """The promise that `n` points break, as a program would write it; None: all are kept."""
     least = max(axis.least, needed)
     if axis.pinned and n != (axis.fixed or axis.size):
         return f"{axis.name} = {axis.fixed or axis.size} only"
@@ -165,7 +165,7 @@ def _unfit_size(guards: Guards, port: Port, domain: Domain, i: int, n: int, want
 
 
 def _reasons(root: int, axis: Axis, promise: AxisPromise | None) -> tuple[Texts, Texts]:
-    """Why the operators need more, and what to change in the program, if it is for them."""
+    """Notes on the operator that needs more points, and how to change it."""
     cause = promise.cause if promise else None
     if cause is None:
         return (), ()
@@ -177,7 +177,7 @@ def _reasons(root: int, axis: Axis, promise: AxisPromise | None) -> tuple[Texts,
 
 
 def _nearest_sizes(n: int, domain: Domain, i: int, promise: AxisPromise | None) -> list[int]:
-    """The admissible numbers of points on axis `i` next to `n`, one or two."""
+    """The one or two admissible numbers of points on axis `i` that are nearest to `n`."""
     axis = domain.axes[i]
     if axis.pinned:
         return [domain.points_on(i, axis.fixed or axis.size or n)]
@@ -205,7 +205,7 @@ def _check_format(guards: Guards, port: Port, x: Tensor, weight: Tensor) -> None
 
 
 def autocast(x: Tensor) -> bool:
-    """Whether autocast acts on the device of `x`."""
+    """Whether autocast is active on the device of `x`."""
     kind = x.device.type
     return torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
 
@@ -215,8 +215,8 @@ def _convert(name: str, dtype: torch.dtype) -> str:
     return f"{name}.{short[dtype]}()" if dtype in short else f"{name}.to({dtype})"
 
 
-def _check_sizes(guards: Guards, port: Port, x: Argument) -> None:
-    """Samples of different sizes are for points that are declared so; each keeps the promise."""
+def _check_sizes(guards: Guards, port: Port, x: CallArgument) -> None:
+    """Check the resolution, of packed samples one by one; only points of samples may be packed."""
     if not isinstance(x, Packed):
         _check_resolution(guards, port, representative(x))
         return

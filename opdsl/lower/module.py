@@ -1,7 +1,7 @@
-"""A graph as a torch module that accepts every resolution which the program promises.
+"""`OperatorModule`: a graph as a torch module for every resolution that the program promises.
 
-What comes in: a graph. What goes out: `OperatorModule`, whose tensors are (batch, channels, *grid)
-outside and (batch, *grid, channels) inside, and whose state_dict has the keys `path.parameter`.
+Tensors are (batch, channels, *grid) outside and (batch, *grid, channels) inside; keys of the
+state_dict are `path.parameter`.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ import torch
 from torch import Tensor
 
 from opdsl.diagnostics import fault
+from opdsl.ir.dims import decided
 from opdsl.ir.graph import Graph, Node
 from opdsl.ir.live import constants, live
 from opdsl.ir.origins import Grid, origins, roots
 from opdsl.lower.call_arguments import (
-    Argument,
+    CallArgument,
     PackedSizes,
     representative,
     signature,
@@ -46,7 +47,7 @@ Result = Tensor | Packed | dict[str, Tensor | Packed]
 
 
 def lower(graph: Graph) -> OperatorModule:
-    """The module of a graph, with fresh weights from torch's random numbers."""
+    """Make the module of a graph, with fresh weights from torch's random numbers."""
     return OperatorModule(graph)
 
 
@@ -54,14 +55,15 @@ class OperatorModule(Branch):
     """An operator between function spaces, called with tensors (batch, channels, *grid).
 
     Attributes:
-        graph: what it was made from.
+        graph: the graph that it computes.
         steps: the nodes that the outputs need, in the order in which they run.
         force_kernel: a kernel that every node which has it must use, for comparisons; None: the
             plan decides.
         ends: the last nodes of the subgraphs that may run as one operation.
         fuse: whether subgraphs run as one operation; None: the plan decides.
+        constant_values: numbers of the values that depend on no input, whose batch is one.
         latest: the plan of the latest ordinary call; a tracer (export, compile) takes its kernels.
-        timer: tells measured times for the plan; None: it predicts. See `autotune`.
+        timer: measures times for the plan; None: they are predicted. See `autotune`.
     """
 
     def __init__(self, graph: Graph) -> None:
@@ -86,15 +88,15 @@ class OperatorModule(Branch):
         self.sample = next(float_weights(self), None)
 
     def forward(self, /, *inputs: Tensor | Packed, **named: Points | Packed) -> Result:
-        """The outputs: a tensor if there is one, else a dict by name.
+        """Compute the outputs: a tensor if there is one, else a dict by name.
 
         Args:
             inputs: (batch, channels, *grid), in the order of the model's inputs, or by name. A
-                state, an input to which an output behind the first comes back, may be left out:
+                state, an input to which an output behind the first is fed back, may be left out:
                 it is zero.
                 Functions on points whose number differs from sample to sample are `Packed`, and so
                 are results on these points.
-            named: beside inputs, by name, what its blocks ask for. Of a points domain the
+            named: inputs by name, and what blocks need beside them. Of a points domain the
                 coordinates: (points, d) for all samples, (batch, points, d), a `Geometry`, or a
                 list with one of these for each sample. Of a static field its values, (*grid).
 
@@ -104,28 +106,27 @@ class OperatorModule(Branch):
         Raises:
             OpError: OP0901 to OP0907, the inputs do not fit the program.
         """
-        given = self.guards.bind(inputs, named)
+        arguments = self.guards.bind(inputs, named)
         if torch.compiler.is_compiling():
-            return self._run(given, self._arguments(given, self.latest))
-        if self.guards.batch(given) == 0 or representative(given[0]).is_meta:
-            self.guards.check(given, self._weight())
-            return self._without_values(given)
-        return self._run(given, self._known(given))
+            return self._run(arguments, self._arguments(arguments, self.latest))
+        if self.guards.batch(arguments) == 0 or representative(arguments[0]).is_meta:
+            self.guards.check(arguments, self._weight())
+            return self._without_values(arguments)
+        return self._run(arguments, self._known(arguments))
 
     def rollout(
         self, steps: int, /, *inputs: Tensor | None, **named: Points | None
     ) -> Tensor | dict[str, Tensor]:
-        """The outputs of `steps` steps in time, each fed back as the program's `feedback` says.
+        """Roll out in time, feeding each step's outputs back as the program's `feedback` says.
 
         An input may have an axis of time behind the batch, (batch, times, channels, *grid): it is
-        taken step by step. If it comes back, it may end before the steps do; from then on it is
-        what has come back. An input that comes back may be None: it begins at zero, as states that
-        are left out do.
+        read step by step. If it is fed back, it may end before the steps do; from then on it is
+        what has been fed back. An input that is fed back may be None: it begins at zero.
 
         Args:
-            steps: how many, at least one.
+            steps: number of steps, at least one.
             inputs: those of the first step, as for a call.
-            named: the same.
+            named: inputs by name, as for a call.
 
         Returns:
             (batch, steps, channels, *grid) of the output, or of each by name.
@@ -135,18 +136,18 @@ class OperatorModule(Branch):
                 otherwise as a call.
         """
         self.guards.check_loop(steps)
-        given, timed = self.guards.rollout_inputs(steps, inputs, named)
-        told: dict[str, list[Tensor]] = {x.name: [] for x in self.graph.outputs}
+        arguments, timed = self.guards.rollout_inputs(steps, inputs, named)
+        outputs: dict[str, list[Tensor]] = {x.name: [] for x in self.graph.outputs}
         for i in range(steps):
-            given |= {k: x[:, i] for k, x in timed.items() if i < x.shape[1]}
-            result = self(**given)
+            arguments |= {k: x[:, i] for k, x in timed.items() if i < x.shape[1]}
+            result = self(**arguments)
             found = result if isinstance(result, dict) else {self.graph.outputs[0].name: result}
             for name, x in found.items():
-                told[name].append(x)
+                outputs[name].append(x)
             for loop in self.graph.feedback:
-                new, old = found[loop.output], given[loop.input]
-                given[loop.input] = torch.cat((old, new), 1)[:, new.shape[1] :]
-        whole = {name: torch.stack(x, 1) for name, x in told.items()}
+                new, old = found[loop.output], arguments[loop.input]
+                arguments[loop.input] = torch.cat((old, new), 1)[:, new.shape[1] :]
+        whole = {name: torch.stack(x, 1) for name, x in outputs.items()}
         return whole if len(whole) > 1 else whole.popitem()[1]
 
     @property
@@ -156,7 +157,7 @@ class OperatorModule(Branch):
         return max((m for x in layers for m in x.modes), default=0)
 
     def limit_modes(self, modes: int | Sequence[int] | None) -> None:
-        """Let only so many modes of every spectral convolution take part; None: all again.
+        """Limit the modes of every spectral convolution; None: all modes again.
 
         Args:
             modes: the greatest frequency, one number for all axes or one for each.
@@ -170,16 +171,21 @@ class OperatorModule(Branch):
                 x.limit(None if each is None else tuple(each))
 
     def autotune(self, timings: Timings | None = None) -> None:
-        """From now on measure the kernels at each new resolution and batch, once, and keep that.
+        """Measure the kernels once at each new resolution and batch, and use the fastest.
 
         Args:
-            timings: where known times are and new ones go; this user's cache if not given.
+            timings: the cache of measured times; the user's cache if not given.
         """
         self.timer = Tuner(users_timings() if timings is None else timings)
         self.calls.clear()
 
     def plan(self, sizes: Mapping[str, Grid], batch: int = 1) -> KernelPlan:
-        """The kernels that the module would choose where the declared domains have these sizes."""
+        """The kernels that the module would choose where the declared domains have these sizes.
+
+        Args:
+            sizes: points on each axis of each declared domain.
+            batch: number of samples.
+        """
         weight = self._weight()
         device = weight.device.type if weight is not None else "cpu"
         dtype = weight.dtype if weight is not None else torch.float32
@@ -187,7 +193,7 @@ class OperatorModule(Branch):
         return self._planned(known | dict(sizes), batch, device, dtype)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out what the next call makes again: plans and arguments of calls."""
+        """Leave out plans and arguments of calls, which the next call makes again."""
         return {**vars(self), "calls": {}, "latest": None}
 
     def _load_from_state_dict(
@@ -221,33 +227,33 @@ class OperatorModule(Branch):
 
     # --- once for each resolution ---------------------------------------------------------
 
-    def _known(self, given: Sequence[Argument]) -> list[StepArguments]:
+    def _known(self, arguments: Sequence[CallArgument]) -> list[StepArguments]:
         """The keyword arguments of every step, checked and made once for each signature."""
         weight = self._weight()
         key = (
             self.force_kernel,
             self.training,
             None if weight is None else (weight.dtype, weight.device),
-            *(signature(x) for x in given),
-            autocast(representative(given[0])),
+            *(signature(x) for x in arguments),
+            autocast(representative(arguments[0])),
         )
-        found = self.calls.pop(key, None)
-        if found is None:
-            found = self._made(given, weight)
+        result = self.calls.pop(key, None)
+        if result is None:
+            result = self._made(arguments, weight)
             if len(self.calls) >= CACHED_CALLS:
                 del self.calls[next(iter(self.calls))]
-        self.calls[key] = found  # behind the others: the longest unused goes first
-        self.latest, arguments = found
-        return arguments
+        self.calls[key] = result  # behind the others: the longest unused goes first
+        self.latest, keywords = result
+        return keywords
 
     def _made(
-        self, given: Sequence[Argument], weight: Tensor | None
+        self, arguments: Sequence[CallArgument], weight: Tensor | None
     ) -> tuple[KernelPlan, list[StepArguments]]:
-        self.guards.check(given, weight)
-        x = representative(given[0])
-        sizes = self._sizes(given)
-        chosen = self._planned(sizes, self.guards.batch(given), x.device.type, x.dtype)
-        return chosen, self._arguments(given, chosen)
+        self.guards.check(arguments, weight)
+        x = representative(arguments[0])
+        sizes = self._sizes(arguments)
+        chosen = self._planned(sizes, self.guards.batch(arguments), x.device.type, x.dtype)
+        return chosen, self._arguments(arguments, chosen)
 
     def _planned(
         self, sizes: Mapping[str, Grid], batch: int, device: str, dtype: torch.dtype
@@ -258,13 +264,13 @@ class OperatorModule(Branch):
         return plan_kernels(self.graph, sizes, batch, device, torch.get_num_threads(), name, timer)
 
     def _arguments(
-        self, given: Sequence[Argument], chosen: KernelPlan | None
+        self, arguments: Sequence[CallArgument], chosen: KernelPlan | None
     ) -> list[StepArguments]:
-        sizes, packed = self._sizes(given), self.guards.packed(given)
+        sizes, packed = self._sizes(arguments), self.guards.packed(arguments)
         return [self._keywords(x, sizes, packed, chosen) for x in self.steps]
 
-    def _sizes(self, given: Sequence[Argument]) -> dict[str, Grid]:
-        return roots(self.sources, self.guards.grids(given))
+    def _sizes(self, arguments: Sequence[CallArgument]) -> dict[str, Grid]:
+        return roots(self.sources, self.guards.grids(arguments))
 
     def _keywords(
         self,
@@ -273,16 +279,16 @@ class OperatorModule(Branch):
         packed: PackedSizes,
         chosen: KernelPlan | None,
     ) -> StepArguments:
-        found: dict[str, Any] = {}
+        result: dict[str, Any] = {}
         node = step.node
         domain = node.space.domain
         if node.block.ragged == "own" and any(step.ragged(packed)):
-            found["ragged"] = step.ragged(packed)
+            result["ragged"] = step.ragged(packed)
         if node.block.sized:
-            found["size"] = domain.at(sizes)
+            result["size"] = domain.at(sizes)
         if node.block.kernels:
-            found["kernel"] = self._kernel(node, chosen)
-        return found
+            result["kernel"] = self._kernel(node, chosen)
+        return result
 
     def _kernel(self, node: Node, chosen: KernelPlan | None) -> str:
         if self.force_kernel in node.block.kernels:
@@ -298,21 +304,21 @@ class OperatorModule(Branch):
 
     # --- every call -----------------------------------------------------------------------
 
-    def _run(self, given: Sequence[Argument], calls: Sequence[StepArguments]) -> Result:
-        batch, packed = self.guards.batch(given), self.guards.packed(given)
-        count, first = len(self.graph.inputs), representative(given[0])
-        asked = [self.guards.asked(i, x) for i, x in enumerate(given[count:])]
+    def _run(self, arguments: Sequence[CallArgument], calls: Sequence[StepArguments]) -> Result:
+        batch, packed = self.guards.batch(arguments), self.guards.packed(arguments)
+        count, first = len(self.graph.inputs), representative(arguments[0])
+        asked = [self.guards.asked(i, x) for i, x in enumerate(arguments[count:])]
 
         def run(step: NodeStep, keywords: StepArguments) -> Tensor:
             more = dict(keywords)
             if step.source:
                 # what takes no function makes real numbers
                 more["like"] = first.real if first.is_complex() else first
-            if step.asks:
-                more["asked"] = tuple(asked[i] for i in step.asks)
+            if step.side_inputs:
+                more["asked"] = tuple(asked[i] for i in step.side_inputs)
             return step.run([values[i] for i in step.operands], packed, more)
 
-        values: list[Any] = [*map(to_channels_last, given[:count]), *(None for _ in self.steps)]
+        values: list[Any] = [*map(to_channels_last, arguments[:count]), *(None for _ in self.steps)]
         fused = self.fused_now()
         for unit in self.units:
             if not unit.run_fused(values, fused):
@@ -322,30 +328,30 @@ class OperatorModule(Branch):
                         values[n] = None
             for n in unit.dead_after:
                 values[n] = None
-        found = {
+        result = {
             x.name: self._result(values[i], i, batch, packed.get(x.space.domain.name))
             for x, i in self.results
         }
-        return found if len(found) > 1 else found.popitem()[1]
+        return result if len(result) > 1 else result.popitem()[1]
 
-    def _without_values(self, given: Sequence[Argument]) -> Result:
-        """The outputs as shapes, where there is nothing to compute."""
-        sizes, packed = self._sizes(given), self.guards.packed(given)
-        batch, x = self.guards.batch(given), representative(given[0])
+    def _without_values(self, arguments: Sequence[CallArgument]) -> Result:
+        """Empty outputs of the right shapes, where there is nothing to compute."""
+        sizes, packed = self._sizes(arguments), self.guards.packed(arguments)
+        batch, x = self.guards.batch(arguments), representative(arguments[0])
         learns = torch.is_grad_enabled() and any(p.requires_grad for p in self.parameters())
-        found: dict[str, Tensor | Packed] = {}
+        result: dict[str, Tensor | Packed] = {}
         for port, _ in self.results:
             domain = port.space.domain
             each = packed.get(domain.name)
-            shape = (batch if each is None else 1, port.space.channels, *domain.at(sizes))
+            shape = (batch if each is None else 1, decided(port.space.channels), *domain.at(sizes))
             real = x.dtype.to_real()
             dtype = real.to_complex() if port.space.complex else real
             y = x.new_empty(shape, dtype=dtype).requires_grad_(learns or x.requires_grad)
-            found[port.name] = y if each is None else Packed(y, each)
-        return found if len(found) > 1 else found.popitem()[1]
+            result[port.name] = y if each is None else Packed(y, each)
+        return result if len(result) > 1 else result.popitem()[1]
 
     def fused_now(self) -> Container[str]:
-        """The ends of the subgraphs that run as one operation in an ordinary call like the last."""
+        """The last nodes of the subgraphs that run as one operation in a call like the latest."""
         if self.fuse is False or self.force_kernel is not None or not ordinary_call():
             return ()
         if self.fuse:

@@ -1,8 +1,7 @@
-"""A node at work where samples have numbers of points of their own.
+"""A node run sample by sample, where samples differ in their number of points.
 
-What comes in: the tensors of a node, packed where a domain of it is, (1, points of all samples,
-c). What goes out: its result, packed the same way. What acts at each point alone takes packed
-tensors as they are, and a module that knows packs is told the sizes; any other runs here.
+Pointwise modules take packed tensors (1, points of all samples, c) as they are, and some modules
+support packed tensors through `ragged`; every other module runs here.
 """
 
 from __future__ import annotations
@@ -24,13 +23,13 @@ def run_per_sample(
     ragged: Sequence[SampleSizes],
     more: Mapping[str, Any],
 ) -> Tensor:
-    """The module for each sample on its own, and the results together again.
+    """Run a module for each sample on its own, and concatenate the results.
 
     Args:
-        module: that of a node, which has never heard of packs.
+        module: of a node, without support for packed tensors.
         inputs: (1, total, c) where packed, else (samples or 1, *grid, c).
         ragged: of each input, and last of the result, the points of each sample.
-        more: keywords of the module; `size` and `asked` are made those of the sample.
+        more: keywords of the module; `size` and `asked` are narrowed to the sample.
     """
     count = next(len(x) for x in ragged if x is not None)
     pieces = [_split(x, sizes, count) for x, sizes in zip(inputs, ragged, strict=False)]
@@ -61,5 +60,5 @@ def _sample_keywords(more: Mapping[str, Any], i: int, points: int | None) -> dic
 
 
 def _sample_of(x: Tensor | Geometries, i: int) -> Tensor | Geometries:
-    """What was asked for, for sample `i`; a field is one for all."""
+    """The geometry of sample `i`; a field is one for all samples."""
     return x if isinstance(x, Tensor) or len(x) == 1 else (x[i],)

@@ -1,4 +1,4 @@
-"""The nodes of a graph as the steps of a module: what each reads, and what it frees."""
+"""The nodes of a graph as steps of a module: their operands and the values that die behind them."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from opdsl.lower.per_sample import run_per_sample
 
 @dataclass(frozen=True, slots=True)
 class NodeStep:
-    """A node as it runs: values are numbered, the inputs first, then the nodes in order.
+    """A node as it runs. Values are numbered, the inputs first, then the nodes in order.
 
     Attributes:
         operands: numbers of its inputs.
-        dead_after: numbers of the values that nobody needs after it.
-        source: whether it takes nothing, and so is told dtype and device by `like`.
-        asks: numbers of what it needs beside them.
-        domains: names of those of its inputs and last of its result.
+        dead_after: numbers of the values that no later step reads.
+        source: whether it has no inputs; `like` then gives it dtype and device.
+        side_inputs: numbers of what it needs beside the inputs.
+        domains: names of the domains of its inputs and last of its result.
     """
 
     node: Node
@@ -31,7 +31,7 @@ class NodeStep:
     operands: tuple[int, ...]
     dead_after: tuple[int, ...]
     source: bool
-    asks: tuple[int, ...] = ()
+    side_inputs: tuple[int, ...] = ()
     domains: tuple[str, ...] = ()
 
     def ragged(self, packed: PackedSizes) -> tuple[tuple[int, ...] | None, ...]:
@@ -39,12 +39,12 @@ class NodeStep:
         return tuple(packed.get(x) for x in self.domains)
 
     def run(self, inputs: Sequence[Tensor], packed: PackedSizes, more: Mapping[str, Any]) -> Tensor:
-        """The node's result, whether samples are packed or not."""
+        """Compute the node's result, whether samples are packed or not."""
         ragged = self.ragged(packed) if packed else ()
         if self.node.block.ragged == "each" and any(ragged):
             return run_per_sample(self.module, inputs, ragged, more)
-        found: Tensor = self.module(*inputs, **more)
-        return found
+        result: Tensor = self.module(*inputs, **more)
+        return result
 
 
 def value_number(graph: Graph, path: str) -> int:
@@ -64,7 +64,7 @@ def steps_of(graph: Graph) -> Iterator[NodeStep]:
         number[node.path] = len(number)
     asks = {x.name: i for i, x in enumerate(graph.side_inputs())}
     modules: dict[str, nn.Module] = {}
-    last = {x: node.path for node in nodes for x in node.inputs}
+    last = {x: node.path for node in nodes for x in node.inputs}  # later ones overwrite
     kept = {x.source for x in graph.outputs}
     for node in nodes:
         shared = modules.get(node.shares or "")
@@ -76,19 +76,19 @@ def steps_of(graph: Graph) -> Iterator[NodeStep]:
             operands=tuple(number[x] for x in node.inputs),
             dead_after=tuple(sorted(dead_after)),
             source=not node.inputs,
-            asks=tuple(asks[x.name] for x in node.block.side_inputs(*graph.arguments(node))),
+            side_inputs=tuple(asks[x.name] for x in node.block.side_inputs(*graph.arguments(node))),
             domains=tuple(x.domain.name for x in (*graph.arguments(node), node.space)),
         )
 
 
 def own_weights(module: nn.Module) -> dict[str, Tensor | None]:
-    """The weights of the module itself; an attribute might be a child of that name."""
-    found: dict[str, Tensor | None] = vars(module)["_parameters"]
-    return found
+    """The weights of the module itself; `getattr` might find a child of that name."""
+    result: dict[str, Tensor | None] = vars(module)["_parameters"]
+    return result
 
 
 def float_weights(root: nn.Module) -> Iterator[tuple[nn.Module, str]]:
-    """Where the weights are: the module and the name in it."""
+    """All floating-point weights: the module and the name in it."""
     for module in root.modules():
         for name, weight in own_weights(module).items():
             if weight is not None and weight.is_floating_point():

@@ -1,7 +1,6 @@
-"""What was computed for a geometry, kept for the next time: the latest, under a bound of bytes.
+"""A least-recently-used cache bounded by bytes, for what is computed from a geometry.
 
-What comes in: a key and how to make its value. What goes out: the value. One such store serves all
-layers of a process, so that two layers on one geometry search it once.
+One cache serves all layers of a process, so that two layers on one geometry search it once.
 """
 
 from __future__ import annotations
@@ -19,12 +18,12 @@ MAX_BYTES = 1 << 30  # bytes of one store
 
 
 class ByteLRUCache(Generic[_Value]):
-    """Values by key; where they outgrow `most` bytes, those go that were not asked for longest.
+    """Values by key; beyond `most` bytes the least recently used ones are dropped.
 
-    The latest value stays, however large it is.
+    The latest value stays, however large it is. Safe for several threads.
 
     Args:
-        tensors: what a value holds, to count its bytes.
+        tensors: the tensors that a value holds, for counting its bytes.
         most: bytes.
     """
 
@@ -37,7 +36,10 @@ class ByteLRUCache(Generic[_Value]):
         self.lock = Lock()
 
     def get(self, key: Hashable, make: Callable[[], _Value]) -> _Value:
-        """The value of the key, made if it is not held."""
+        """Return the value of the key, calling `make` where there is none.
+
+        Two threads that miss at once both call `make`; the first value is cached.
+        """
         with self.lock:
             if key in self.held:
                 self.held.move_to_end(key)
@@ -52,7 +54,7 @@ class ByteLRUCache(Generic[_Value]):
         return value
 
     def clear(self) -> None:
-        """Forget all."""
+        """Drop all values."""
         with self.lock:
             self.held.clear()
             self.bytes = 0

@@ -1,4 +1,4 @@
-"""Tables that a layer needs once for each grid, and keeps."""
+"""A cache for functions that make tables of tensors, safe under tracing and inference mode."""
 
 from __future__ import annotations
 
@@ -15,7 +15,11 @@ _Result = TypeVar("_Result")
 def eager_cached(
     most: int,
 ) -> Callable[[Callable[_Arguments, _Result]], Callable[_Arguments, _Result]]:
-    """Remember the `most` latest results, but none that a tracer sees: its tensors are empty."""
+    """Cache the `most` latest results of eager calls.
+
+    Under `torch.compile` and `torch.export` the function runs anew: a tensor made by a tracer has
+    no values and must not outlive the trace.
+    """
 
     def decorate(make: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
         kept = lru_cache(maxsize=most)(make)

@@ -1,4 +1,4 @@
-"""Where autocast must not act: Fourier transforms and statistics run in float32 or float64.
+"""Sections in which autocast must not act: Fourier transforms and statistics need float32 or more.
 
 CUDA's autocast does not know the FFTs at all, bfloat16 has none, and half precision has them for
 powers of two only; CPU's autocast hides this. So the sections that need it say so themselves.

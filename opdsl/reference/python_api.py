@@ -104,7 +104,7 @@ def _is_bound(cls: type[Any], name: str) -> bool:
 def _described(doc: Docstring) -> Iterator[str]:
     """Paragraphs and sections of a docstring as Markdown."""
     yield doc.summary
-    yield doc.prose
+    yield _with_fenced_examples(doc.prose)
     for section in SECTIONS:
         rows = [(f"`{k}`", x) for k, x in doc.items.get(section, {}).items()]
         if rows:
@@ -117,6 +117,12 @@ def _described(doc: Docstring) -> Iterator[str]:
         yield text if "```" in text else fence("python", text)
     if doc.source:
         yield f"Source: {doc.source}"
+
+
+def _with_fenced_examples(prose: str) -> str:
+    """Paragraphs that are interactive sessions (`>>> ...`) as fenced blocks."""
+    paragraphs = prose.split("\n\n")
+    return "\n\n".join(fence("pycon", x) if x.startswith(">>> ") else x for x in paragraphs)
 
 
 def _parameters(parameters: Iterable[inspect.Parameter]) -> Iterator[str]:
@@ -144,7 +150,7 @@ def _value(value: Any) -> str:
     if isinstance(value, Enum):
         return f"{type(value).__name__}.{value.name}"
     text = repr(value)
-    return "..." if " at 0x" in text or len(text) > 40 else text
+    return "..." if " at 0x" in text or text.startswith("<") or len(text) > 40 else text
 
 
 def _anchor(heading: str) -> str:

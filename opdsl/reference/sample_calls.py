@@ -8,9 +8,8 @@ from typing import Any
 
 from opdsl.ir.block import Block
 from opdsl.ir.display import value_text
-from opdsl.ir.spaces import VECTOR, Axis, Domain, Extend, Space
-
-INPUT_ON = {"crop": "E"}  # domain of an input that a sample gives by its channels; others are on D
+from opdsl.ir.spaces import VECTOR, Axis, Domain, Space
+from opdsl.ir.steps import Extend
 
 
 def _extension(name: str, kind: Any = "zero") -> Extend:
@@ -80,7 +79,7 @@ def sample_calls(cls: type[Block]) -> tuple[SampleCall, ...]:
 def _call(cls: type[Block], sample: Mapping[str, Any]) -> SampleCall:
     values = {k: v for k, v in sample.items() if k != "inputs"}
     given = {k: DOMAINS[v] if _is_domain(cls, k) else v for k, v in values.items()}
-    inputs = tuple(_space(x, INPUT_ON.get(cls.keyword(), "D")) for x in sample["inputs"])
+    inputs = tuple(_space(x) for x in sample["inputs"])
     block = cls(**given)
     shown = {k: value_text(getattr(block, k)) for k in values}
     return SampleCall(block, inputs, shown)
@@ -90,10 +89,10 @@ def _is_domain(cls: type[Block], parameter: str) -> bool:
     return "Domain" in str(cls.model_fields[parameter].annotation)
 
 
-def _space(text: int | str, default: str) -> Space:
-    """`3` on the default domain, or a space as a program writes it: `D/2 -> R^3`."""
+def _space(text: int | str) -> Space:
+    """`3` on the grid D, or a space as a program writes it: `D/2 -> R^3`."""
     if isinstance(text, int):
-        return Space(domain=DOMAINS[default], channels=text)
+        return Space(domain=DOMAINS["D"], channels=text)
     domain, _, power = text.rpartition(" -> ")
     field, _, channels = power.partition("^")
     return Space.model_validate(

@@ -1,4 +1,4 @@
-"""What `opdsl explain` can print: blocks, settings and their sections, by name."""
+"""What `opdsl explain` can print: blocks, settings, formats, losses and others, by name."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from opdsl import blocks
 from opdsl.reference.blocks import block_entry, block_text
+from opdsl.reference.registered import KINDS, Member, member_text, members
 from opdsl.reference.settings import section_text, setting_entries, setting_text
 
 
@@ -19,6 +20,7 @@ def explanations(name: str) -> Iterator[str]:
     inside = [x for x in settings if x.name.rpartition(".")[0] == name]
     if inside:
         yield section_text(name, inside)
+    yield from (member_text(x) for x in _members() if x.name == name)
 
 
 def topic_names() -> Iterator[tuple[str, str]]:
@@ -28,3 +30,8 @@ def topic_names() -> Iterator[tuple[str, str]]:
     yield from ((x.name, "a setting") for x in settings)
     sections = dict.fromkeys(x.name.rpartition(".")[0] for x in settings)
     yield from ((x, "a section of settings") for x in sections if x)
+    yield from ((x.name, f"a {x.kind.name}") for x in _members())
+
+
+def _members() -> Iterator[Member]:
+    return (x for kind in KINDS for x in members(kind))

@@ -1,7 +1,6 @@
-"""A picture as DOT text, built with the graphviz package.
+"""Drawings as DOT text, built with the graphviz package.
 
-What comes in: a `Picture`. What goes out: the text of a digraph. Every word of the user is escaped
-here: for HTML in labels, for escape strings in tooltips.
+Texts of the user are escaped here: for HTML in labels, for escape strings in tooltips.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ import textwrap
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from opdsl.render.fold import Box, Frame, Picture
+from opdsl.render.fold import Drawing, DrawingBox, Frame
 from opdsl.render.style import FONT, FRAME, GROUND, INK, LINE, LOOKS, QUIET, Direction
 
 if TYPE_CHECKING:
@@ -24,13 +23,13 @@ DOC_WIDTH = 64
 NO_BREAK = "\N{NO-BREAK SPACE}"
 
 
-def dot(picture: Picture, direction: Direction = "down") -> str:
-    """The DOT text of a picture."""
+def dot(drawing: Drawing, direction: Direction = "down") -> str:
+    """Write a drawing as DOT text."""
     from graphviz import Digraph
 
     graph = Digraph(
-        name=_plain(picture.title),
-        graph_attr=_graph_look(picture, direction),
+        name=_plain(drawing.title),
+        graph_attr=_graph_look(drawing, direction),
         node_attr={"fontname": FONT, "fontsize": "13", "fontcolor": INK, "margin": "0.16,0.07"},
         edge_attr={
             "fontname": FONT,
@@ -40,20 +39,20 @@ def dot(picture: Picture, direction: Direction = "down") -> str:
             "arrowsize": "0.7",
         },
     )
-    _rank(graph, "min", picture.inputs)
-    for child in picture.children:
+    _rank(graph, "min", drawing.inputs)
+    for child in drawing.children:
         _draw(graph, child)
-    _rank(graph, "max", picture.outputs)
-    for arrow in picture.arrows:
+    _rank(graph, "max", drawing.outputs)
+    for arrow in drawing.arrows:
         label = _html(f" {arrow.label}") if arrow.label else None
         graph.edge(_quoted(arrow.tail), _quoted(arrow.head), label=label)
     text: str = graph.source
     return text
 
 
-def _graph_look(picture: Picture, direction: Direction) -> dict[str, str]:
+def _graph_look(drawing: Drawing, direction: Direction) -> dict[str, str]:
     return {
-        "label": _title(picture),
+        "label": _title(drawing),
         "labelloc": "t",
         "fontname": FONT,
         "fontcolor": INK,
@@ -62,24 +61,24 @@ def _graph_look(picture: Picture, direction: Direction) -> dict[str, str]:
         "nodesep": "0.3",
         "ranksep": "0.38",
         "pad": "0.2",
-        "tooltip": _tooltip((picture.title, picture.doc)),
+        "tooltip": _tooltip((drawing.title, drawing.doc)),
     }
 
 
-def _title(picture: Picture) -> str:
-    doc = textwrap.wrap(_plain(picture.doc), DOC_WIDTH)
-    return _lines((_bold(picture.title, 19), *(_quiet(x, 12) for x in doc), " "))
+def _title(drawing: Drawing) -> str:
+    doc = textwrap.wrap(_plain(drawing.doc), DOC_WIDTH)
+    return _lines((_bold(drawing.title, 19), *(_quiet(x, 12) for x in doc), " "))
 
 
-def _rank(graph: Digraph, rank: str, ports: Iterable[Box]) -> None:
+def _rank(graph: Digraph, rank: str, ports: Iterable[DrawingBox]) -> None:
     with graph.subgraph() as row:
         row.attr(rank=rank)
         for port in ports:
             _draw(row, port)
 
 
-def _draw(graph: Digraph, item: Frame | Box) -> None:
-    if isinstance(item, Box):
+def _draw(graph: Digraph, item: Frame | DrawingBox) -> None:
+    if isinstance(item, DrawingBox):
         graph.node(_quoted(item.key), label=_label(item), **_box_look(item))
         return
     with graph.subgraph(name=f"cluster_{item.key}") as inner:
@@ -103,7 +102,7 @@ def _frame_look(frame: Frame) -> dict[str, str]:
     }
 
 
-def _box_look(box: Box) -> dict[str, str]:
+def _box_look(box: DrawingBox) -> dict[str, str]:
     look = LOOKS[box.kind]
     shape = {"shape": "box", "style": "rounded,filled" if box.kind == "port" else "filled"}
     if box.title == "+":
@@ -117,7 +116,7 @@ def _box_look(box: Box) -> dict[str, str]:
     }
 
 
-def _label(box: Box) -> str:
+def _label(box: DrawingBox) -> str:
     # a parameter is not broken: wrap knows no-break spaces
     details = ", ".join(x.replace(" ", NO_BREAK) for x in box.details)
     wrapped = textwrap.wrap(_plain(details), DETAIL_WIDTH, break_long_words=False)
@@ -125,7 +124,7 @@ def _label(box: Box) -> str:
 
 
 def _lines(lines: tuple[str, ...]) -> str:
-    """Lines as a table, which keeps them apart better than a break does."""
+    """Join lines as a table, which separates them better than a line break."""
     if len(lines) == 1:
         return f"<{lines[0]}>"
     rows = "".join(f"<TR><TD>{x}</TD></TR>" for x in lines)

@@ -1,8 +1,7 @@
-"""The picture of a graph: boxes in frames and arrows between them, before any format.
+"""The drawing of a graph: boxes in frames and arrows between them, before any format.
 
-What comes in: a graph and how deep to look. What goes out: a `Picture`, in which equal iterations
-of a repeat are drawn once with their number, bindings leave no frame, and the blocks below the
-chosen depth are closed to one box.
+Equal iterations of a repeat are drawn once with their number, bindings have no frame, and blocks
+below the chosen depth are closed to one box.
 """
 
 from __future__ import annotations
@@ -16,15 +15,15 @@ from opdsl.ir.display import parameters, telling
 from opdsl.ir.graph import Graph, Node, Port
 from opdsl.ir.outline import Group, Outline, outline
 from opdsl.ir.spaces import Space
-from opdsl.render.style import Kind
+from opdsl.render.style import BoxStyle
 
 SUPERSCRIPT = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
-CHAIN = 5  # so many operations are named on a closed box
-READABLE = 20  # so many boxes make one drawing, unless a depth is asked for
+CHAIN = 5  # most operations that a closed box names
+READABLE = 20  # most boxes of a drawing, unless the caller chooses a depth
 
 
 @dataclass(frozen=True, slots=True)
-class Box:
+class DrawingBox:
     """One operation, one closed block, or an input or output of the model.
 
     Attributes:
@@ -33,9 +32,9 @@ class Box:
         closed: the box stands for a block with more inside.
     """
 
-    key: str  # a path, or `in/a`, `out/u`, which are none
+    key: str  # a path; `in/a` and `out/u` for ports
     title: str
-    kind: Kind
+    kind: BoxStyle
     details: tuple[str, ...] = ()
     tooltip: tuple[str, ...] = ()
     closed: bool = False
@@ -47,7 +46,7 @@ class Frame:
 
     key: str
     title: str
-    children: tuple[Frame | Box, ...]
+    children: tuple[Frame | DrawingBox, ...]
     tooltip: tuple[str, ...] = ()
     dashed: bool = False
 
@@ -62,48 +61,56 @@ class Arrow:
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
-    """All that a format needs."""
+class Drawing:
+    """The input of every format.
+
+    Attributes:
+        title: name of the model.
+        doc: its text, or empty.
+        inputs, outputs: its ports.
+        children: frames and boxes between them.
+        arrows: from box to box.
+    """
 
     title: str
     doc: str
-    inputs: tuple[Box, ...]
-    outputs: tuple[Box, ...]
-    children: tuple[Frame | Box, ...]
+    inputs: tuple[DrawingBox, ...]
+    outputs: tuple[DrawingBox, ...]
+    children: tuple[Frame | DrawingBox, ...]
     arrows: tuple[Arrow, ...]
 
 
-def picture(graph: Graph, depth: int | None = None) -> Picture:
-    """What is drawn of a graph; `depth` as for `render`."""
-    told = outline(graph)
-    items = told.children
+def folded_drawing(graph: Graph, depth: int | None = None) -> Drawing:
+    """Decide what is drawn of a graph; `depth` as for `render`."""
+    contents = outline(graph)
+    items = contents.children
     children = _readable(items, graph) if depth is None else _all_drawn(items, graph, depth)
     homes = {x.name: _Home(f"in/{x.name}") for x in graph.inputs}
     for item, drawn in zip(items, children, strict=True):
         homes |= {node.path: home for node, home in _homes(item, drawn, "")}
-    return Picture(
+    return Drawing(
         title=graph.name,
         doc=graph.doc or "",
         inputs=tuple(_port(x, "in") for x in graph.inputs),
         outputs=tuple(_port(x, "out") for x in graph.outputs),
         children=children,
-        arrows=tuple(_labelled(list(_ways(graph, told, homes)))),
+        arrows=tuple(_labelled(list(_connections(graph, contents, homes)))),
     )
 
 
 def space_text(space: Space) -> str:
-    """`D → R⁶⁴`."""
+    """Write a space for a drawing: `D → R⁶⁴`."""
     return f"{space.domain} → R{str(space.channels).translate(SUPERSCRIPT)}"
 
 
 # --------------------------------------------------------------- what is drawn
 
 
-def _readable(items: tuple[Group | Node, ...], graph: Graph) -> tuple[Frame | Box, ...]:
-    """As much as fits one drawing: blocks that only act pointwise closed, others if need be."""
+def _readable(items: tuple[Group | Node, ...], graph: Graph) -> tuple[Frame | DrawingBox, ...]:
+    """Open as many blocks as one drawing can hold; those that act pointwise stay closed."""
     levels = max((_levels(x) for x in items), default=0)
     drawings = (_all_drawn(items, graph, d, quiet=True) for d in range(levels, -1, -1))
-    drawn: tuple[Frame | Box, ...] = ()
+    drawn: tuple[Frame | DrawingBox, ...] = ()
     for drawn in drawings:
         if sum(map(_boxes, drawn)) <= READABLE:
             break
@@ -114,17 +121,17 @@ def _levels(item: Group | Node) -> int:
     return 1 + max(map(_levels, item.children)) if isinstance(item, Group) else 0
 
 
-def _boxes(item: Frame | Box) -> int:
+def _boxes(item: Frame | DrawingBox) -> int:
     return sum(map(_boxes, item.children)) if isinstance(item, Frame) else 1
 
 
 def _all_drawn(
     items: Iterable[Group | Node], graph: Graph, depth: int, *, quiet: bool = False
-) -> tuple[Frame | Box, ...]:
+) -> tuple[Frame | DrawingBox, ...]:
     return tuple(_drawn(x, graph, depth, quiet) for x in items)
 
 
-def _drawn(item: Group | Node, graph: Graph, depth: int, quiet: bool) -> Frame | Box:
+def _drawn(item: Group | Node, graph: Graph, depth: int, quiet: bool) -> Frame | DrawingBox:
     if isinstance(item, Node):
         return _operation(item, graph)
     if depth <= 0 or (quiet and all(_kind(x, graph) == "pointwise" for x in item.nodes())):
@@ -134,21 +141,21 @@ def _drawn(item: Group | Node, graph: Graph, depth: int, quiet: bool) -> Frame |
     return Frame(item.scope.path, item.title, inside, _about(item), dashed)
 
 
-def _operation(node: Node, graph: Graph) -> Box:
+def _operation(node: Node, graph: Graph) -> DrawingBox:
     title = node.block.label()
     details = tuple(x for x in telling(node, graph.arguments(node)) if x != title)
-    return Box(node.path, title, _kind(node, graph), details, _node_tooltip(node))
+    return DrawingBox(node.path, title, _kind(node, graph), details, _node_tooltip(node))
 
 
-def _closed(group: Group, graph: Graph) -> Box:
+def _closed(group: Group, graph: Graph) -> DrawingBox:
     nodes = list(group.nodes())
     kinds = [_kind(x, graph) for x in nodes]
-    order: tuple[Kind, ...] = ("integral", "resolution", "pointwise", "join", "source")
+    order: tuple[BoxStyle, ...] = ("integral", "resolution", "pointwise", "join", "source")
     kind = next(x for x in order if x in kinds)
     main = nodes[kinds.index(kind)]
     integral = kind == "integral"
     details = telling(main, graph.arguments(main)) if integral else _chain(nodes, graph)
-    return Box(group.scope.path, group.title, kind, details, _about(group), closed=True)
+    return DrawingBox(group.scope.path, group.title, kind, details, _about(group), closed=True)
 
 
 def _chain(nodes: list[Node], graph: Graph) -> tuple[str, ...]:
@@ -157,8 +164,8 @@ def _chain(nodes: list[Node], graph: Graph) -> tuple[str, ...]:
     return (" · ".join(_operation(x, graph).title for x in nodes),)
 
 
-def _kind(node: Node, graph: Graph) -> Kind:
-    """What a block does, seen from its signature."""
+def _kind(node: Node, graph: Graph) -> BoxStyle:
+    """Return the kind of box: that of the block, else the one that its signature suggests."""
     x = graph.arguments(node)
     if node.block.drawn_as is not None:
         return node.block.drawn_as
@@ -171,12 +178,12 @@ def _kind(node: Node, graph: Graph) -> Kind:
     return "pointwise" if x[0].domain == node.space.domain else "resolution"
 
 
-def _port(port: Port, side: str) -> Box:
+def _port(port: Port, side: str) -> DrawingBox:
     names = ", ".join(port.space.components or ())
     details = (space_text(port.space), names) if names else (space_text(port.space),)
     word = "input" if side == "in" else "output"
     tooltip = (f"{word} {port.name}", str(port.space), *_text(port.doc), *_place(port.span))
-    return Box(f"{side}/{port.name}", port.name, "port", details, tooltip)
+    return DrawingBox(f"{side}/{port.name}", port.name, "port", details, tooltip)
 
 
 # -------------------------------------------------------------------- tooltips
@@ -213,54 +220,56 @@ class _Home:
 
 
 @dataclass(frozen=True, slots=True)
-class _Way:
-    """An arrow before it is decided which ones are labelled."""
+class _Connection:
+    """An arrow without the decision about its label."""
 
     tail: _Home
     head: _Home
     space: str
 
 
-def _homes(item: Group | Node, drawn: Frame | Box, frame: str) -> Iterator[tuple[Node, _Home]]:
+def _homes(
+    item: Group | Node, drawn: Frame | DrawingBox, frame: str
+) -> Iterator[tuple[Node, _Home]]:
     if isinstance(item, Node):
         yield item, _Home(drawn.key, frame)
-    elif isinstance(drawn, Box):
+    elif isinstance(drawn, DrawingBox):
         yield from ((x, _Home(drawn.key, frame)) for x in item.nodes())
     else:
         for child, inner in zip(item.children, drawn.children, strict=True):
             yield from _homes(child, inner, drawn.key)
 
 
-def _ways(graph: Graph, told: Outline, homes: dict[str, _Home]) -> Iterator[_Way]:
+def _connections(graph: Graph, contents: Outline, homes: dict[str, _Home]) -> Iterator[_Connection]:
     for node in graph.nodes:
-        head = homes.get(node.path)  # an iteration that is not told has no home
+        head = homes.get(node.path)  # an iteration that is not drawn has no home
         for source in node.inputs if head else ():
-            tail = homes[told.stand_in(source)]
+            tail = homes[contents.stand_in(source)]
             if head and tail.box != head.box:  # inside a closed box there is nothing to draw
-                yield _Way(tail, head, space_text(graph.spaces[source]))
+                yield _Connection(tail, head, space_text(graph.spaces[source]))
     for port in graph.outputs:
-        tail = homes[told.stand_in(port.source)]
-        yield _Way(tail, _Home(f"out/{port.name}"), space_text(port.space))
+        tail = homes[contents.stand_in(port.source)]
+        yield _Connection(tail, _Home(f"out/{port.name}"), space_text(port.space))
 
 
-def _labelled(ways: list[_Way]) -> Iterator[Arrow]:
-    """One arrow for each pair of boxes.
+def _labelled(connections: list[_Connection]) -> Iterator[Arrow]:
+    """Yield one arrow for each pair of boxes.
 
     A label stands where a space is new or enters another frame, once for all arrows of a box that
     go the same way. Ports show their space themselves.
     """
-    met: dict[str, set[str]] = defaultdict(set)
-    for way in ways:
-        met[way.head.box].add(way.space)
-    pairs, said = set(), set()
-    for way in ways:
-        pair, saying = (way.tail.box, way.head.box), (way.tail.box, way.head.frame, way.space)
-        old = way.tail.frame == way.head.frame and met.get(way.tail.box) == {way.space}
+    arriving: dict[str, set[str]] = defaultdict(set)
+    for way in connections:
+        arriving[way.head.box].add(way.space)
+    pairs, labels = set(), set()
+    for way in connections:
+        pair, label = (way.tail.box, way.head.box), (way.tail.box, way.head.frame, way.space)
+        old = way.tail.frame == way.head.frame and arriving.get(way.tail.box) == {way.space}
         if pair not in pairs:
-            yield Arrow(*pair, "" if old or saying in said or _at_port(way) else way.space)
+            yield Arrow(*pair, "" if old or label in labels or _at_port(way) else way.space)
         pairs.add(pair)
-        said.add(saying)
+        labels.add(label)
 
 
-def _at_port(way: _Way) -> bool:
+def _at_port(way: _Connection) -> bool:
     return way.tail.box.startswith("in/") or way.head.box.startswith("out/")

@@ -1,7 +1,7 @@
-"""DOT text, laid out by Graphviz.
+"""Layout of DOT text by Graphviz, as SVG, PNG or PDF.
 
-What comes in: DOT. What goes out: SVG text, PNG or PDF bytes. pygraphviz carries the Graphviz
-libraries in its wheel; where it is missing, a `dot` program on PATH does the same.
+The wheel of pygraphviz contains the Graphviz libraries; where it is missing, a `dot` program on
+PATH serves instead.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ DOTS_PER_INCH = 192  # of a PNG: twice the density of a screen
 
 
 def laid_out(text: str, form: Literal["svg", "png", "pdf"]) -> str | bytes:
-    """The drawing of a DOT text.
+    """Draw a DOT text.
 
     Raises:
-        OpError: OP0640, neither pygraphviz nor `dot` is there, or they refuse.
+        OpError: OP0640, neither pygraphviz nor `dot` is installed, or Graphviz refuses the text.
     """
     data = _drawn_by_library(text, form)
     if data is None:
@@ -51,13 +51,13 @@ def _drawn_by_library(text: str, form: str) -> bytes | None:
 def _no_chatter() -> Iterator[None]:
     """Keep stderr clean: font libraries write their complaints about a machine straight to it."""
     with Path(os.devnull).open("wb") as nowhere:
-        kept = os.dup(STDERR)
+        original = os.dup(STDERR)
         os.dup2(nowhere.fileno(), STDERR)
         try:
             yield
         finally:
-            os.dup2(kept, STDERR)
-            os.close(kept)
+            os.dup2(original, STDERR)
+            os.close(original)
 
 
 def _drawn_by_program(text: str, form: str) -> bytes:
@@ -65,7 +65,7 @@ def _drawn_by_program(text: str, form: str) -> bytes:
     if dot is None:
         raise fault(
             "OP0640",
-            "nothing on this machine can draw a graph",
+            "Graphviz is not available",
             notes=("neither the package pygraphviz nor the program `dot` is found",),
             helps=(
                 "install one of them: `pip install pygraphviz`, or Graphviz from your system",
@@ -77,6 +77,6 @@ def _drawn_by_program(text: str, form: str) -> bytes:
         [dot, f"-T{form}", *density], input=text.encode(), capture_output=True, check=False
     )
     if run.returncode:
-        said = run.stderr.decode(errors="replace").strip()
-        raise fault("OP0640", "Graphviz did not draw the graph", notes=(said,) if said else ())
+        reason = run.stderr.decode(errors="replace").strip()
+        raise fault("OP0640", "Graphviz did not draw the graph", notes=(reason,) if reason else ())
     return run.stdout

@@ -1,13 +1,10 @@
-"""A picture as a Mermaid flowchart, for Markdown pages that draw it themselves.
-
-What comes in: a `Picture`. What goes out: the text of a flowchart with one subgraph for each frame.
-"""
+"""Drawings as Mermaid flowcharts, which Markdown viewers draw; one subgraph for each frame."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from opdsl.render.fold import Box, Frame, Picture
+from opdsl.render.fold import Drawing, DrawingBox, Frame
 from opdsl.render.style import INK, LOOKS, Direction
 
 ENTITIES = str.maketrans(
@@ -15,14 +12,14 @@ ENTITIES = str.maketrans(
 )
 
 
-def mermaid(picture: Picture, direction: Direction = "down") -> str:
-    """The text of a flowchart; `title` is given as front matter."""
-    names = _names(picture)
-    lines = ["---", f'title: "{_front_matter(picture.title)}"', "---"]
+def mermaid(drawing: Drawing, direction: Direction = "down") -> str:
+    """Write a drawing as a flowchart, its title as front matter."""
+    names = _names(drawing)
+    lines = ["---", f'title: "{_front_matter(drawing.title)}"', "---"]
     lines.append(f"flowchart {'TD' if direction == 'down' else 'LR'}")
-    for box in (*picture.inputs, *picture.children, *picture.outputs):
+    for box in (*drawing.inputs, *drawing.children, *drawing.outputs):
         lines += _lines(box, names, "  ")
-    lines += [f"  {names[x.tail]} {_arrow(x.label)} {names[x.head]}" for x in picture.arrows]
+    lines += [f"  {names[x.tail]} {_arrow(x.label)} {names[x.head]}" for x in drawing.arrows]
     lines += [
         f"  classDef {kind} fill:{look.fill},stroke:{look.border},color:{INK}"
         for kind, look in LOOKS.items()
@@ -30,22 +27,22 @@ def mermaid(picture: Picture, direction: Direction = "down") -> str:
     return "\n".join(lines) + "\n"
 
 
-def _names(picture: Picture) -> dict[str, str]:
-    """A short name for each box and frame: paths may hold words that Mermaid keeps for itself."""
-    items = (*picture.inputs, *picture.children, *picture.outputs)
+def _names(drawing: Drawing) -> dict[str, str]:
+    """Map each box and frame to a short name: a path may contain reserved words of Mermaid."""
+    items = (*drawing.inputs, *drawing.children, *drawing.outputs)
     return {key: f"n{i}" for i, key in enumerate(key for x in items for key in _keys(x))}
 
 
-def _keys(item: Frame | Box) -> Iterator[str]:
+def _keys(item: Frame | DrawingBox) -> Iterator[str]:
     yield item.key
     if isinstance(item, Frame):
         for child in item.children:
             yield from _keys(child)
 
 
-def _lines(item: Frame | Box, names: dict[str, str], indent: str) -> Iterator[str]:
+def _lines(item: Frame | DrawingBox, names: dict[str, str], indent: str) -> Iterator[str]:
     name = names[item.key]
-    if isinstance(item, Box):
+    if isinstance(item, DrawingBox):
         left, right = _brackets(item)
         text = "<br/>".join(_text(x) for x in (item.title, ", ".join(item.details)) if x)
         yield f'{indent}{name}{left}"{text}"{right}:::{item.kind}'
@@ -56,7 +53,7 @@ def _lines(item: Frame | Box, names: dict[str, str], indent: str) -> Iterator[st
     yield f"{indent}end"
 
 
-def _brackets(box: Box) -> tuple[str, str]:
+def _brackets(box: DrawingBox) -> tuple[str, str]:
     if box.title == "+":
         return "((", "))"
     if box.kind == "port":

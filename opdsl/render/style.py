@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["integral", "pointwise", "resolution", "join", "source", "port"]
+BoxStyle = Literal["integral", "pointwise", "resolution", "join", "source", "port"]
 Direction = Literal["down", "right"]
 
 FONT = "Helvetica,Arial,sans-serif"
@@ -28,7 +28,7 @@ class Look:
     border: str
 
 
-LOOKS: dict[Kind, Look] = {
+LOOKS: dict[BoxStyle, Look] = {
     "integral": Look("#dbeafe", "#2563ab"),
     "pointwise": Look("#e4f1e4", "#4d7c4f"),
     "resolution": Look("#fdeccf", "#b0701a"),

@@ -1,8 +1,7 @@
-"""The titles of frames, moved out of the way of the arrows.
+"""Placement of the titles of frames, away from the arrows.
 
-What comes in: a pygraphviz graph whose frames have their titles at the bottom right. What goes out:
-the same graph; where fewer arrows cross the bottom left corner, the title stands there. Graphviz
-itself does not look at the arrows when it places titles.
+Titles are at the bottom right, or at the bottom left where fewer arrows cross that corner. Graphviz
+itself ignores the arrows when it places titles.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-Point = tuple[float, float]
+PlanePoint = tuple[float, float]
 SAMPLES = 8  # points looked at between two points of a spline
 
 
@@ -25,13 +24,13 @@ class Corner:
     right: float
     top: float
 
-    def holds(self, point: Point) -> bool:
-        """Whether the point lies inside."""
+    def holds(self, point: PlanePoint) -> bool:
+        """Return whether the point lies inside."""
         return self.left <= point[0] <= self.right and self.bottom <= point[1] <= self.top
 
 
 def move_titles(graph: Any) -> None:
-    """Place the nodes once, and give each frame the better corner for its title."""
+    """Place the nodes, then choose the better corner for the title of each frame."""
     graph.layout(prog="dot")
     points = [p for edge in graph.edges() for p in _points(edge.attr["pos"])]
     for frame in _frames(graph):
@@ -48,14 +47,14 @@ def _frames(graph: Any) -> Iterator[Any]:
 
 
 def _corners(frame: Any) -> tuple[Corner, Corner]:
-    """The places at the bottom left and at the bottom right that the title would take."""
+    """Return the rectangles of the title at the bottom left and at the bottom right."""
     x0, y0, x1, _ = (float(x) for x in frame["bb"].split(","))
     wide, high = 72 * float(frame["lwidth"]) + 8, 72 * float(frame["lheight"]) + 8
     return Corner(x0, y0, x0 + wide, y0 + high), Corner(x1 - wide, y0, x1, y0 + high)
 
 
-def _points(spline: str) -> Iterator[Point]:
-    """Points along an arrow: `e,0,1 5,9 ...`, its head, its beginning, and three for each arc."""
+def _points(spline: str) -> Iterator[PlanePoint]:
+    """Yield points along an arrow: `e,0,1 5,9 ...`, its head, its start, three for each arc."""
     texts = [x.removeprefix("e,") for x in spline.replace("\\\n", "").split()]
     head, *along = [(float(x), float(y)) for x, y in (t.split(",") for t in texts)]
     for (x0, y0), (x1, y1) in pairwise([*along, head]):

@@ -1,7 +1,6 @@
 """Parameters, operations and memory of every node, exactly and for every resolution.
 
-What comes in: a graph. What goes out: rows in the order of the program, equal iterations of a
-repeat once, and totals over all nodes.
+Rows are in the order of the program and contain equal iterations of a repeat once.
 """
 
 from __future__ import annotations
@@ -18,15 +17,19 @@ from opdsl.ir.outline import Group, outline
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """A node, or a group with all that it holds.
+class SummaryRow:
+    """A node, or a group with its contents.
 
     Attributes:
-        level: how deep it is nested.
-        group: whether the rows below of a deeper level are its parts.
-        times: for a group, how many equal ones it stands for; its numbers are those of all.
-        space: of the result, as the program writes it.
-        params: real numbers that are trained; `complex_params` of them come in pairs.
+        path: of the node or group.
+        title: keyword of the block, or name of the group.
+        details: parameters that differ from their defaults.
+        level: depth of nesting.
+        group: whether the following rows of a deeper level are its parts.
+        times: number of equal groups that the row represents; its numbers are their sums.
+        space: of the result, as in the program.
+        params: trained real numbers.
+        complex_params: trained complex numbers, each of which is two of `params`.
         flops: of one forward pass of one sample.
         bytes: of the results in float32, for one sample.
     """
@@ -46,18 +49,27 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What there is to say of a model.
+    """Parameters, cost and certificate of a model.
 
     Attributes:
-        at: the resolution of each declared domain, where one was asked for.
-        sizes: the number that each size in the formulas has there.
+        model: name.
+        doc: text of the program about it.
+        inputs, outputs: ports with their spaces.
+        rows: nodes and groups.
+        params: trained real numbers.
+        complex_params: trained complex numbers, each of which is two of `params`.
+        flops: of one forward pass of one sample, a formula in the sizes.
+        bytes: of all results in float32, for one sample.
+        certificate: promises of the model.
+        at: the resolution of each declared domain, if the caller chose one.
+        sizes: the value of each size in the formulas there.
     """
 
     model: str
     doc: str | None
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[SummaryRow, ...]
     params: int
     complex_params: int
     flops: Poly
@@ -67,16 +79,16 @@ class Summary:
     sizes: Mapping[str, int] | None = None
 
     def number(self, formula: Poly) -> int | None:
-        """The value of a formula at the resolution, if one was asked for."""
+        """Return the value of a formula at the resolution, or None without one."""
         return None if self.sizes is None else round(formula.at(self.sizes))
 
 
 def summarise(graph: Graph, at: Mapping[str, tuple[int, ...]] | None = None) -> Summary:
-    """The summary of a graph.
+    """Summarise a graph.
 
     Args:
         graph: the model.
-        at: the resolution of each declared domain, as `parse_at` gives it.
+        at: the resolution of each declared domain, as `parse_at` returns it.
     """
     costs = {x.path: _cost(x, graph) for x in graph.nodes}
     rows = (y for x in outline(graph).children for y in _rows(x, graph, costs, 0))
@@ -97,7 +109,7 @@ def summarise(graph: Graph, at: Mapping[str, tuple[int, ...]] | None = None) -> 
 
 
 def _cost(node: Node, graph: Graph) -> Cost:
-    """What the node costs; weights that it shares are those of another node."""
+    """Return the cost of a node; shared weights belong to another node."""
     cost = node.block.cost(*graph.arguments(node))
     return replace(cost, params=0) if node.shares else cost
 
@@ -105,7 +117,7 @@ def _cost(node: Node, graph: Graph) -> Cost:
 _Costs = Mapping[str, Cost]
 
 
-def _rows(item: Group | Node, graph: Graph, costs: _Costs, level: int) -> Iterator[Row]:
+def _rows(item: Group | Node, graph: Graph, costs: _Costs, level: int) -> Iterator[SummaryRow]:
     if isinstance(item, Node):
         yield _node_row(item, graph, costs[item.path], level)
         return
@@ -115,8 +127,8 @@ def _rows(item: Group | Node, graph: Graph, costs: _Costs, level: int) -> Iterat
         yield from rows
 
 
-def _node_row(node: Node, graph: Graph, cost: Cost, level: int) -> Row:
-    return Row(
+def _node_row(node: Node, graph: Graph, cost: Cost, level: int) -> SummaryRow:
+    return SummaryRow(
         path=node.path,
         title=node.keyword,
         details=telling(node, graph.arguments(node)),
@@ -131,8 +143,8 @@ def _node_row(node: Node, graph: Graph, cost: Cost, level: int) -> Row:
     )
 
 
-def _group_row(group: Group, parts: list[Row], level: int) -> Row:
-    return Row(
+def _group_row(group: Group, parts: list[SummaryRow], level: int) -> SummaryRow:
+    return SummaryRow(
         path=group.scope.path,
         title=group.title,
         details=(),
@@ -148,5 +160,5 @@ def _group_row(group: Group, parts: list[Row], level: int) -> Row:
 
 
 def _complex(node: Node, graph: Graph) -> int:
-    """How many complex numbers the node trains."""
+    """Count the complex numbers that the node trains."""
     return 0 if node.shares else node.block.complex_weights(*graph.arguments(node))

@@ -1,7 +1,6 @@
-"""Whether a model can fit at all, before anything is allocated.
+"""Check whether a model fits into memory, before anything is allocated.
 
-What comes in: a graph and, for training, the size of a step. What goes out: nothing, or OP0630 with
-the numbers. The estimate is a lower bound: whatever is refused could not have run.
+The estimate is a lower bound: whatever is refused could not have run.
 """
 
 from __future__ import annotations
@@ -15,18 +14,18 @@ from opdsl.precisions import BYTES, PRECISIONS, Precision
 from opdsl.summary.count import summarise
 from opdsl.summary.table import memory
 
-MOMENTS = {"adamw": 2, "adam": 2, "sgd": 1}  # numbers that an optimizer keeps for each weight
-
-Sizes = Mapping[str, tuple[int, ...]]
+DomainSizes = Mapping[str, tuple[int, ...]]
 
 
 def sizes_at(
     graph: Graph, resolution: tuple[int, ...], points: int | None = None
 ) -> dict[str, tuple[int, ...]]:
-    """Points on each axis of each declared domain where the data have `resolution`.
+    """Return the points on each axis of each declared domain for data of `resolution`.
 
     Args:
-        points: of a sample, where the data have points beside or instead of a grid.
+        graph: the model.
+        resolution: of the data on a grid.
+        points: number of scattered points of a sample, if the data have any.
     """
     scattered = None if points is None else (points,)
     have = {x.name: (scattered if x.scattered else None) or resolution for x in graph.domains}
@@ -40,7 +39,7 @@ def sizes_at(
 
 
 def weight_bytes(graph: Graph, precision: str = "fp32") -> int:
-    """Bytes of the weights."""
+    """Return the bytes of the weights."""
     return summarise(graph).params * BYTES[_precision(precision).weights]
 
 
@@ -50,17 +49,25 @@ def _precision(name: str) -> Precision:
 
 
 def step_bytes(
-    graph: Graph, sizes: Sizes, batch: int, precision: str, optimizer: str
+    graph: Graph, sizes: DomainSizes, batch: int, precision: str, moments: int
 ) -> dict[str, int]:
-    """What a step of training takes at least, by what takes it."""
-    found = summarise(graph, sizes)
+    """Return the least bytes of a training step, by purpose.
+
+    Args:
+        graph: the model.
+        sizes: points on each axis of each declared domain.
+        batch: number of samples.
+        precision: name of the precision.
+        moments: numbers in the state of the optimizer for each weight.
+    """
+    summary = summarise(graph, sizes)
     weights = weight_bytes(graph, precision)
-    wide = batch * (found.number(found.bytes) or 0)  # in float32
+    wide = batch * (summary.number(summary.bytes) or 0)  # in float32
     results = wide * BYTES[_precision(precision).results] // BYTES["float32"]
     return {
         "weights": weights,
         "gradients": weights,
-        "optimizer": MOMENTS[optimizer] * weights,
+        "optimizer": moments * weights,
         f"results of {batch} samples": results,
     }
 
@@ -68,30 +75,30 @@ def step_bytes(
 def refuse_too_large(
     model: str, parts: Mapping[str, int], *, free: int | None = None, helps: tuple[str, ...] = ()
 ) -> None:
-    """Stop before something that cannot fit.
+    """Refuse what cannot fit into memory.
 
     Args:
         model: its name.
-        parts: bytes, by what takes them.
-        free: bytes that there are; those of this machine if not given.
-        helps: what would make it smaller.
+        parts: bytes, by purpose.
+        free: available bytes; by default those of this machine.
+        helps: ways to make it smaller.
 
     Raises:
-        OpError: OP0630.
+        OpError: OP0630, the parts exceed the available memory.
     """
-    needed, room = sum(parts.values()), available() if free is None else free
-    if room is None or needed <= room:
+    needed, budget = sum(parts.values()), available() if free is None else free
+    if budget is None or needed <= budget:
         return
-    told = ", ".join(f"{what} {memory(size)}" for what, size in parts.items())
-    message = f"`{model}` needs at least {memory(needed)}, and {memory(room)} are free"
+    sizes = ", ".join(f"{what} {memory(size)}" for what, size in parts.items())
+    message = f"`{model}` needs at least {memory(needed)}, and {memory(budget)} are free"
     cures = (*helps, "or use fewer modes or channels: `--set model.NAME=VALUE`")
-    raise fault("OP0630", message, notes=(told,), helps=cures)
+    raise fault("OP0630", message, notes=(sizes,), helps=cures)
 
 
 def available() -> int | None:
-    """Bytes that this process can still get, None where the system does not tell."""
-    told = [x for x in (_machine(), _group()) if x is not None]
-    return min(told) if told else None
+    """Return the bytes that this process can still allocate; None if the system does not tell."""
+    limits = [x for x in (_machine(), _group()) if x is not None]
+    return min(limits) if limits else None
 
 
 def _machine() -> int | None:
@@ -103,7 +110,7 @@ def _machine() -> int | None:
 
 
 def _group() -> int | None:
-    """What the control group of a container leaves; its cache counts as free."""
+    """Return the free bytes of the control group of a container; its cache counts as free."""
     root = Path("/sys/fs/cgroup")
     try:
         limit = int((root / "memory.max").read_text("ascii"))

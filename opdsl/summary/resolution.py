@@ -1,8 +1,4 @@
-"""The resolution that a user asks for: `x=64,y=64`, or `D.x=64` where there are several domains.
-
-What comes in: the text and the graph. What goes out: the points on each axis of each declared
-domain; axes that the program fixes need not be named.
-"""
+"""Parsing of resolutions: `x=64,y=64`, or `D.x=64` where there are several domains."""
 
 from __future__ import annotations
 
@@ -13,36 +9,36 @@ from opdsl.diagnostics import Label, OpError, Source, Span, did_you_mean, fault
 from opdsl.ir.certificate import AxisPromise, certify
 from opdsl.ir.graph import Graph
 
-Axis = tuple[str, str]  # a domain and one of its axes
+AxisKey = tuple[str, str]  # a domain and one of its axes
 ENTRY = re.compile(r"\s*((?:[A-Za-z]\w*\.)?[A-Za-z]\w*)\s*=\s*(\d+)\s*")
 
 
 def parse_at(text: str, graph: Graph) -> dict[str, tuple[int, ...]]:
-    """The resolution of each declared domain.
+    """Return the points on each axis of each declared domain; axes of fixed size may be absent.
 
     Raises:
         OpError: OP0604, the text or an axis is not understood; OP0903, the model does not promise
             this resolution.
     """
     promises = {(x.domain.name, x.axis.name): x for x in certify(graph).promises}
-    given: dict[Axis, Span] = {}
+    named: dict[AxisKey, Span] = {}
     points = {a: p.axis.least for a, p in promises.items() if p.axis.pinned}
     for name, number in _entries(Source("<--at>", text)):
-        for axis in _meant(name, promises):
-            if axis in given:
+        for axis in _matching_axes(name, promises):
+            if axis in named:
                 raise fault("OP0604", f"`{name.text}` is given twice", Label(name))
-            given[axis], points[axis] = name, int(number.text)
-    _all_there(text, promises, points)
-    for axis, span in given.items():
-        _kept(graph.name, promises[axis], points[axis], span)
+            named[axis], points[axis] = name, int(number.text)
+    _check_complete(text, promises, points)
+    for axis, span in named.items():
+        _check_promise(graph.name, promises[axis], points[axis], span)
     return {d.name: tuple(points[d.name, a.name] for a in d.axes) for d in graph.domains}
 
 
 def _entries(source: Source) -> Iterator[tuple[Span, Span]]:
     start = 0
     for part in source.text.split(","):
-        found = ENTRY.fullmatch(part)
-        if found is None:
+        entry = ENTRY.fullmatch(part)
+        if entry is None:
             place = source.span(start, start + len(part))
             raise fault(
                 "OP0604",
@@ -50,38 +46,40 @@ def _entries(source: Source) -> Iterator[tuple[Span, Span]]:
                 Label(place, "expected an axis, `=` and a number of points"),
                 helps=("write `x=64,y=64`",),
             )
-        yield tuple(source.span(start + a, start + b) for a, b in map(found.span, (1, 2)))  # type: ignore[misc]  # two groups, two spans
+        yield tuple(source.span(start + a, start + b) for a, b in map(entry.span, (1, 2)))  # type: ignore[misc]  # two groups, two spans
         start += len(part) + 1
 
 
-def _meant(name: Span, known: dict[Axis, AxisPromise]) -> list[Axis]:
-    """The axes that a name stands for: `D.x` for one, `x` for that of every domain."""
+def _matching_axes(name: Span, known: dict[AxisKey, AxisPromise]) -> list[AxisKey]:
+    """Return the axes with a name: `D.x` is one, `x` that of every domain."""
     domain, _, axis = name.text.rpartition(".")
-    found = [a for a in known if a[1] == axis and domain in {"", a[0]}]
-    if found:
-        return [a for a in found if domain or not known[a].axis.pinned] or found
+    matches = [a for a in known if a[1] == axis and domain in {"", a[0]}]
+    if matches:
+        return [a for a in matches if domain or not known[a].axis.pinned] or matches
     names = _names(known)
     raise fault(
         "OP0604",
         f"there is no axis `{name.text}`",
         Label(name, "unknown axis"),
         notes=(f"the axes are: {', '.join(names)}",),
-        helps=_perhaps(name.text, known) or did_you_mean(name.text, names),
+        helps=_axes_of_domain(name.text, known) or did_you_mean(name.text, names),
     )
 
 
-def _perhaps(name: str, known: dict[Axis, AxisPromise]) -> tuple[str, ...]:
-    """What to write where a domain is named and its axis is not."""
+def _axes_of_domain(name: str, known: dict[AxisKey, AxisPromise]) -> tuple[str, ...]:
+    """Suggest the axes where the name is that of a domain."""
     meant = ",".join(f"{d}.{a}={p.axis.least}" for (d, a), p in known.items() if d == name)
     return (f"`{name}` is a domain: write `{meant}`",) if meant else ()
 
 
-def _names(known: dict[Axis, AxisPromise]) -> list[str]:
+def _names(known: dict[AxisKey, AxisPromise]) -> list[str]:
     one = len({domain for domain, _ in known}) == 1
     return [axis if one else f"{domain}.{axis}" for domain, axis in known]
 
 
-def _all_there(text: str, known: dict[Axis, AxisPromise], points: dict[Axis, int]) -> None:
+def _check_complete(
+    text: str, known: dict[AxisKey, AxisPromise], points: dict[AxisKey, int]
+) -> None:
     lacking = {a: p for a, p in known.items() if a not in points}
     if not lacking:
         return
@@ -95,13 +93,13 @@ def _all_there(text: str, known: dict[Axis, AxisPromise], points: dict[Axis, int
     )
 
 
-def _example(known: dict[Axis, AxisPromise]) -> list[tuple[str, AxisPromise]]:
+def _example(known: dict[AxisKey, AxisPromise]) -> list[tuple[str, AxisPromise]]:
     free = {a: p for a, p in known.items() if not p.axis.pinned}
     return list(zip(_names(free), free.values(), strict=True))
 
 
-def _kept(model: str, promise: AxisPromise, n: int, span: Span) -> None:
-    """The model promises to work with `n` points on the axis."""
+def _check_promise(model: str, promise: AxisPromise, n: int, span: Span) -> None:
+    """Check that the model promises to work with `n` points on the axis."""
     axis = promise.axis
     if axis.pinned and n != axis.least:
         raise _broken(model, promise, n, span, f"{axis.name} = {axis.least} only")

@@ -1,7 +1,6 @@
-"""A summary as a table for a terminal, and as JSON.
+"""Summaries as tables for a terminal, and as JSON.
 
-What comes in: a `Summary`. What goes out: text that fits a width, or plain dicts and numbers. Exact
-numbers stand first; rounded ones with a unit stand beside them.
+Exact numbers come first, rounded ones with a unit after them.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from typing import Any
 from opdsl.ir.certificate import AxisPromise, Certificate
 from opdsl.ir.dims import Poly
 from opdsl.ir.spaces import Axis, Domain
-from opdsl.summary.count import Row, Summary
+from opdsl.summary.count import Summary, SummaryRow
 
 GAP = "  "
 INDENT = 14  # of the facts below the table
@@ -23,7 +22,7 @@ BINARY = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
 def to_text(summary: Summary, width: int = 100) -> str:
-    """The table, the totals and the certificate."""
+    """Write the table, the totals and the certificate."""
     head = summary.model + (f"  {summary.doc}" if summary.doc else "")
     ports = [f"  input   {x}" for x in summary.inputs] + [f"  output  {x}" for x in summary.outputs]
     parts = [head, *ports, "", *_table(summary, width), "", *_totals(summary, width)]
@@ -31,14 +30,14 @@ def to_text(summary: Summary, width: int = 100) -> str:
 
 
 def certificate_text(certificate: Certificate, width: int = 100) -> str:
-    """What the model promises, and why."""
+    """Write the promises of a model and their reasons."""
     lines = [f"certificate  {certificate.model}"]
     for _, promises in groupby(certificate.promises, key=lambda x: x.domain.name):
         lines += _domain(list(promises), width)
     lines += _fact("shape", "agnostic" if certificate.agnostic else "pinned", width)
     lines += _fact("convergent", _convergence(certificate), width)
-    said = map(_integrals, certificate.measured)
-    lines += [y for i, x in enumerate(said) for y in _fact("" if i else "integrals", x, width)]
+    integrals = map(_integrals, certificate.measured)
+    lines += [y for i, x in enumerate(integrals) for y in _fact("" if i else "integrals", x, width)]
     pinned = certificate.pinned or ("nothing",)
     lines += _fact("pinned", pinned[0], width)
     return "\n".join(lines + [y for x in pinned[1:] for y in _fact("", x, width)])
@@ -59,7 +58,7 @@ def _table(summary: Summary, width: int) -> list[str]:
 
 
 def _fitted(widths: list[int], width: int) -> list[int]:
-    """The widths of the columns, formulas and then names cut where the whole is too wide."""
+    """Fit the widths of the columns: first formulas and then names are cut."""
     fitted = list(widths)
     for column, least in LEAST:
         spare = width - sum(fitted) - len(GAP) * (len(fitted) - 1)
@@ -71,7 +70,7 @@ def _headings(summary: Summary) -> tuple[str, ...]:
     return ("operation", "space", "params", "FLOP" if summary.sizes else "FLOP (formula)", "memory")
 
 
-def _cells(row: Row, summary: Summary) -> tuple[str, ...]:
+def _cells(row: SummaryRow, summary: Summary) -> tuple[str, ...]:
     details = f"  {', '.join(row.details)}" if row.details else ""
     return (
         f"{'  ' * row.level}{row.title}{details}",
@@ -102,12 +101,12 @@ def _line(cells: tuple[str, ...], widths: list[int]) -> str:
 
 
 def _cut(text: str, width: int) -> str:
-    """The text, or its beginning; of a sum as many whole terms as fit."""
+    """Return the text or its beginning; of a sum as many whole terms as fit."""
     if len(text) <= width:
         return text
-    kept = text[: width - 1]
-    whole, plus, _ = kept.rpartition(" + ")
-    return f"{whole}{plus}…" if plus else f"{kept}…"
+    start = text[: width - 1]
+    whole, plus, _ = start.rpartition(" + ")
+    return f"{whole}{plus}…" if plus else f"{start}…"
 
 
 # ------------------------------------------------------------------ the totals
@@ -131,8 +130,8 @@ def _total(summary: Summary, formula: Poly, unit: str) -> str:
     number = summary.number(formula)
     if number is None:
         return f"{formula or 0} {unit}"
-    beside = f" ({memory(number)})" if unit == "B" else f" ({human(number)}{unit})"
-    return f"{number:,} {unit}{beside}"
+    rounded = f" ({memory(number)})" if unit == "B" else f" ({human(number)}{unit})"
+    return f"{number:,} {unit}{rounded}"
 
 
 def _short(number: int) -> str:
@@ -140,7 +139,7 @@ def _short(number: int) -> str:
 
 
 def human(number: float) -> str:
-    """`3.4 G` for 3400000000; a space before the unit that follows."""
+    """Write a number with a prefix: `3.4 G` for 3400000000, with a space before the unit."""
     power = 0
     while number >= 999.95 and power < len(UNITS) - 1:  # 999.95 would be written as 1000.0
         number, power = number / 1000, power + 1
@@ -148,9 +147,9 @@ def human(number: float) -> str:
 
 
 def memory(number: float) -> str:
-    """`1.5 MiB` for 1572864."""
+    """Write bytes with a unit: `1.5 MiB` for 1572864."""
     power = 0
-    while number >= 1023.95 and power < len(BINARY) - 1:  # the same
+    while number >= 1023.95 and power < len(BINARY) - 1:  # as in `human`
         number, power = number / 1024, power + 1
     return f"{number:.1f} {BINARY[power]}" if power else f"{number:.0f} B"
 
@@ -159,21 +158,21 @@ def memory(number: float) -> str:
 
 
 def _fact(name: str, text: str, width: int) -> list[str]:
-    """`name  text`, on as many lines as the text needs."""
-    said = textwrap.wrap(text, width - INDENT, break_long_words=False, break_on_hyphens=False)
-    names = [name, *[""] * (len(said) - 1)]
-    return [f"  {x:<{INDENT - 2}}{y}" for x, y in zip(names, said, strict=True)]
+    """Write `name  text` on as many lines as the text needs."""
+    lines = textwrap.wrap(text, width - INDENT, break_long_words=False, break_on_hyphens=False)
+    names = [name, *[""] * (len(lines) - 1)]
+    return [f"  {x:<{INDENT - 2}}{y}" for x, y in zip(names, lines, strict=True)]
 
 
 def _domain(promises: list[AxisPromise], width: int) -> list[str]:
-    """What the program promises for a domain, and what the operators ask for."""
+    """Write what the program promises for a domain, and what the operators need."""
     domain = promises[0].domain
     accepted = ", ".join(_accepted(x.axis) for x in promises)
     causes = {x.cause.text: x.cause for x in promises if x.cause}
     needs = (f"{x.points} needed: {x.text}  ({x.place})" for x in causes.values())
     noun = "points" if domain.scattered else "sphere" if domain.kind == "sphere" else "grid"
-    said = [("domain", f"{domain}: any {noun} with {accepted}"), *(("", x) for x in needs)]
-    return [line for name, text in said for line in _fact(name, text, width)]
+    facts = [("domain", f"{domain}: any {noun} with {accepted}"), *(("", x) for x in needs)]
+    return [line for name, text in facts for line in _fact(name, text, width)]
 
 
 def _accepted(axis: Axis) -> str:
@@ -193,7 +192,7 @@ INTEGRALS = {
 
 
 def _integrals(domain: Domain) -> str:
-    """What a point of the domain stands for in integrals."""
+    """Write how integrals over a domain are weighted."""
     return f"on {domain} {INTEGRALS[domain.measure or 'uniform']}"
 
 
@@ -213,7 +212,7 @@ def _convergence(certificate: Certificate) -> str:
 
 
 def to_json(summary: Summary) -> dict[str, Any]:
-    """Formulas as text, and numbers where a resolution was asked for."""
+    """Return formulas as text, and numbers if there is a resolution."""
     certificate = summary.certificate
     return {
         "model": summary.model,
@@ -235,7 +234,7 @@ def to_json(summary: Summary) -> dict[str, Any]:
     }
 
 
-def _counts(item: Row | Summary, summary: Summary) -> dict[str, Any]:
+def _counts(item: SummaryRow | Summary, summary: Summary) -> dict[str, Any]:
     return {
         "params": item.params,
         "complex_params": item.complex_params,
@@ -244,7 +243,7 @@ def _counts(item: Row | Summary, summary: Summary) -> dict[str, Any]:
     }
 
 
-def _row_json(row: Row, summary: Summary) -> dict[str, Any]:
+def _row_json(row: SummaryRow, summary: Summary) -> dict[str, Any]:
     return {
         "path": row.path,
         "title": row.title,

@@ -1,7 +1,7 @@
-"""From the concrete syntax tree to the abstract one: one function for each rule of the grammar.
+"""From the concrete syntax tree to the abstract one: one method for each rule of the grammar.
 
-What is wrong in a text that the grammar accepts (a number too large, an expression too deep) raises
-`OpError`.
+A text that the grammar accepts may still be wrong (a number too large, an expression too deep);
+that raises `OpError`.
 """
 
 from __future__ import annotations
@@ -13,18 +13,16 @@ from typing import Any
 
 from opdsl.diagnostics import Label, Source, Span, fault
 from opdsl.syntax import tree as t
+from opdsl.syntax.concrete import DEPTH, Kids, after, is_token, is_tree, subtrees, too_deep
 from opdsl.syntax.lalr import Node, Token
 
-DEPTH = 128  # of expressions; every later stage walks them by recursion
 NAME_LENGTH = 256
 DIGITS = 4300  # beyond this, Python refuses to read an integer
 ESCAPES = {'"': '"', "\\": "\\", "n": "\n", "t": "\t"}
 
-Kids = list[Any]
-
 
 class Builder:
-    """Makes the nodes of one text."""
+    """Builds the nodes of one text."""
 
     def __init__(self, source: Source) -> None:
         self.source = source
@@ -32,46 +30,46 @@ class Builder:
 
     def file(self, node: Node) -> tuple[t.Edition | None, tuple[t.Item, ...]]:
         """The edition and the items of a program."""
-        made = [self._made(x) for x in _kids(node)]
-        edition = made.pop(0) if made and isinstance(made[0], t.Edition) else None
-        return edition, tuple(made)
+        items = [self._build(x) for x in node.children]
+        edition = items.pop(0) if items and isinstance(items[0], t.Edition) else None
+        return edition, tuple(items)
 
     def expr(self, node: Node) -> t.Expr:
         """Any expression, pipes included."""
         self.depth += 1
         if self.depth > DEPTH:
-            raise _too_deep(self.span(node))
-        made: t.Expr = self._made(node)
+            raise too_deep(self.span(node))
+        built: t.Expr = getattr(self, f"_{node.rule}")(node)
         self.depth -= 1
-        return made
+        return built
 
-    def _made(self, node: Node) -> Any:
-        """The node of a rule, from the method that has its name."""
+    def _build(self, node: Node) -> Any:
+        """Build the node of a rule, by the method that has its name."""
         return getattr(self, f"_{node.rule}")(node)
 
     # ---------------------------------------------------------------- items
 
     def _edition(self, node: Node) -> t.Edition:
-        return t.Edition(self._integer(_kids(node)[1]), self.span(node))
+        return t.Edition(self._integer(node.children[1]), self.span(node))
 
     def _import_module(self, node: Node) -> t.Import:
-        path, file = self._source(_kids(node)[1])
-        alias = _after(_kids(node), "AS")
-        place = self.span(_kids(node)[1])
+        path, file = self._source(node.children[1])
+        alias = after(node.children, "AS")
+        place = self.span(node.children[1])
         return t.Import(path, file, (), alias and self._ident(alias), place, self.span(node))
 
     def _import_names(self, node: Node) -> t.Import:
-        path, file = self._source(_kids(node)[1])
-        names = self._names(_kids(node)[3:])
-        return t.Import(path, file, names, None, self.span(_kids(node)[1]), self.span(node))
+        path, file = self._source(node.children[1])
+        names = self._names(node.children[3:])
+        return t.Import(path, file, names, None, self.span(node.children[1]), self.span(node))
 
     def _source(self, node: Any) -> tuple[tuple[t.Ident, ...], str | None]:
         if isinstance(node, Token):
             return (), self._text(node)
-        return self._names(_kids(node)), None
+        return self._names(node.children), None
 
     def _const(self, node: Node) -> t.Const:
-        kids = _kids(node)
+        kids = node.children
         return t.Const(self._ident(kids[1]), self.expr(kids[3]), self._doc(kids), self.span(node))
 
     def _block(self, node: Node) -> t.Definition:
@@ -90,104 +88,104 @@ class Builder:
 
     def _braced(self, node: Node) -> tuple[t.Ident, t.Doc | None, Iterator[Any]]:
         """The parts of `keyword NAME [doc] "{" part* "}"`."""
-        kids = _kids(node)
+        kids = node.children
         parts = [x for x in kids[2:] if not isinstance(x, Token)]
         doc = self._doc(parts[:1]) if parts else None
-        body = (self._made(x) for x in parts[doc is not None :])
+        body = (self._build(x) for x in parts[doc is not None :])
         return self._ident(kids[1]), doc, body
 
     # ----------------------------------------------------------- statements
 
     def _domain(self, node: Node) -> t.Domain:
-        kids = _kids(node)
+        kids = node.children
         name, kind = self._ident(kids[1]), self._kind(kids[3])
         return t.Domain(name, kind, self._value(kids), self._doc(kids), self.span(node))
 
     def _domain_value(self, node: Node) -> t.Domain:
-        kids = _kids(node)
+        kids = node.children
         name, doc = self._ident(kids[1]), self._doc(kids)
         return t.Domain(name, None, self._value(kids), doc, self.span(node))
 
     def _dim(self, node: Node) -> t.Dim:
-        kids = _kids(node)
+        kids = node.children
         return t.Dim(self._ident(kids[1]), self._value(kids), self._doc(kids), self.span(node))
 
     def _param(self, node: Node) -> t.Param:
-        kids = _kids(node)
+        kids = node.children
         name, kind = self._ident(kids[1]), self._alternatives(kids[3])
         return t.Param(name, kind, self._value(kids), self._doc(kids), self.span(node))
 
     def _input(self, node: Node) -> t.Input:
-        kids = _kids(node)
+        kids = node.children
         return t.Input(self._ident(kids[1]), self._type(kids[3]), self._doc(kids), self.span(node))
 
     def _output(self, node: Node) -> t.Output:
-        kids = _kids(node)
+        kids = node.children
         name, space = self._ident(kids[1]), self._type(kids[3])
         return t.Output(name, space, self._doc(kids), self.span(node))
 
     def _require(self, node: Node) -> t.Require:
-        kids = _kids(node)
+        kids = node.children
         return t.Require(self.expr(kids[1]), self._doc(kids), self.span(node))
 
     def _feedback(self, node: Node) -> t.Feedback:
-        _, output, _, entry = _kids(node)
+        _, output, _, entry = node.children
         return t.Feedback(self._ident(output), self._ident(entry), self.span(node))
 
     def _bind(self, node: Node) -> t.Bind:
-        kids = _kids(node)
+        kids = node.children
         return t.Bind(self._names(kids), None, self.expr(kids[-1]), self.span(node))
 
     def _bind_typed(self, node: Node) -> t.Bind:
-        name, _, space, _, value = _kids(node)
-        found = self._type(space)
-        return t.Bind((self._ident(name),), found, self.expr(value), self.span(node))
+        name, _, space, _, value = node.children
+        type_ = self._type(space)
+        return t.Bind((self._ident(name),), type_, self.expr(value), self.span(node))
 
     def _setting(self, node: Node) -> t.Setting:
-        name, _, value = _kids(node)
+        name, _, value = node.children
         return t.Setting(self._ident(name), self.expr(value), self.span(node))
 
     def _setting_block(self, node: Node) -> t.SettingBlock:
-        kids = _kids(node)
+        kids = node.children
         names = self._names(kids)
         kind = names[1] if len(names) > 1 else None
-        body = tuple(self._made(x) for x in kids if not isinstance(x, Token))
+        body = tuple(self._build(x) for x in kids if not isinstance(x, Token))
         return t.SettingBlock(names[0], kind, body, self.span(node))
 
     # ---------------------------------------------------------------- types
 
     def _kind(self, node: Node) -> t.DomainKind:
-        kids = _kids(node)
+        kids = node.children
         return t.DomainKind(self._ident(kids[0]), self._args(kids), self.span(node))
 
     def _alternatives(self, node: Node) -> tuple[t.ParamType, ...]:
-        return tuple(self._param_type(x) for x in _trees(node))
+        return tuple(self._param_type(x) for x in subtrees(node))
 
     def _param_type(self, node: Node) -> t.ParamType:
         self.depth += 1
         if self.depth > DEPTH:
-            raise _too_deep(self.span(node))
-        args = tuple(self._alternatives(x) for x in _trees(node))
+            raise too_deep(self.span(node))
+        args = tuple(self._alternatives(x) for x in subtrees(node))
         self.depth -= 1
-        return t.ParamType(self._ident(_kids(node)[0]), args, self.span(node))
+        return t.ParamType(self._ident(node.children[0]), args, self.span(node))
 
     def _type(self, node: Node) -> t.TypeExpr:
-        kids = _kids(node)
+        kids = node.children
         domain = self.expr(kids[0]) if len(kids) > 1 else None
         return t.TypeExpr(domain, self._codomain(kids[-1]), self.span(node))
 
     def _codomain(self, node: Node) -> t.Codomain:
-        field = self._ident(_kids(node)[0])
-        spec = _kids(node)[-1]
+        field = self._ident(node.children[0])
+        spec = node.children[-1]
         channels: t.Expr | None = None
         names: tuple[t.Ident, ...] | None = None
         match spec:
             case Node(rule="chan_names"):
-                names = self._names(_kids(spec))
+                names = self._names(spec.children)
             case Node(rule="chan_name"):
-                channels = self._name(_kids(spec)[0])
+                channels = self._name(spec.children[0])
             case Node(rule="chan_expr"):
-                channels = self.expr(_kids(spec)[1])
+                channels = self.expr(spec.children[1])
             case Node():
                 channels = self.expr(spec)
         return t.Codomain(field, channels, names, self.span(node))
@@ -195,93 +193,93 @@ class Builder:
     # ---------------------------------------------------------- expressions
 
     def _pipe_to(self, node: Node) -> t.Pipe:
-        head, *rest = _trees(node)
+        head, *rest = subtrees(node)
         first = self.expr(head)
-        stages = tuple(self._made(x) for x in rest)
+        stages = tuple(self._build(x) for x in rest)
         if isinstance(first, t.Pipe):  # (a |> f()) |> g() is a |> f() |> g()
             return t.Pipe(first.head, first.stages + stages, self.span(node))
         return t.Pipe(first, stages, self.span(node))
 
     def _call(self, node: Node) -> t.Call:
-        path, *_ = _kids(node)
-        return t.Call(self._names(_kids(path)), self._args(_kids(node)), self.span(node))
+        path, *_ = node.children
+        return t.Call(self._names(path.children), self._args(node.children), self.span(node))
 
     _stage_call = _call
 
     def _repeat(self, node: Node) -> t.Repeat:
-        kids = _kids(node)
-        count, chain = _trees(node)
-        index = _after(kids, "AS")
-        brace = next(i for i, x in enumerate(kids) if _is(x, "LBRACE"))
+        kids = node.children
+        count, chain = subtrees(node)
+        index = after(kids, "AS")
+        brace = next(i for i, x in enumerate(kids) if is_token(x, "LBRACE"))
         head = self.span(kids[0]).cover(self.span(kids[brace - 1]))
         return t.Repeat(
             self.expr(count),
             index and self._ident(index),
-            any(_is(x, "SHARED") for x in kids),
+            any(is_token(x, "SHARED") for x in kids),
             self._chain(chain),
             self.span(node),
             head,
         )
 
     def _residual(self, node: Node) -> t.Residual:
-        kids = _kids(node)
+        kids = node.children
         return t.Residual(self._chain(kids[2]), self.span(node), self.span(kids[0]))
 
     def _chain(self, node: Node) -> t.Chain:
         self.depth += 1
         if self.depth > DEPTH:
-            raise _too_deep(self.span(node))
-        stages = tuple(self._made(x) for x in _trees(node))
+            raise too_deep(self.span(node))
+        stages = tuple(self._build(x) for x in subtrees(node))
         self.depth -= 1
         return t.Chain(stages, self.span(node))
 
     def _if_expr(self, node: Node) -> t.If:
-        test, yes, no = _trees(node)
+        test, yes, no = subtrees(node)
         return t.If(self.expr(test), self.expr(yes), self.expr(no), self.span(node))
 
     def _binary(self, node: Node) -> t.Binary:
-        left, sign, right = _kids(node)
+        left, sign, right = node.children
         a, b = self.expr(left), self.expr(right)
         return t.Binary(sign.text, a, b, self.span(node), self.span(sign))
 
     def _unary(self, node: Node) -> t.Unary:
-        sign, value = _kids(node)
+        sign, value = node.children
         return t.Unary(sign.text, self.expr(value), self.span(node), self.span(sign))
 
     def _member(self, node: Node) -> t.Member:
-        value, _, name = _kids(node)
+        value, _, name = node.children
         return t.Member(self.expr(value), self._ident(name), self.span(node))
 
     def _index(self, node: Node) -> t.Index:
-        value, _, index, _ = _kids(node)
+        value, _, index, _ = node.children
         return t.Index(self.expr(value), self.expr(index), self.span(node))
 
     def _path(self, node: Node) -> t.Name | t.Member:
-        first, *rest = self._names(_kids(node))
-        made: t.Name | t.Member = t.Name(first.text, first.span)
+        first, *rest = (self._ident(x) for x in node.children if x.kind == "NAME")
+        path: t.Name | t.Member = t.Name(first.text, first.span)
         for x in rest:
             self._deep(len(rest), node)
-            made = t.Member(made, x, first.span.cover(x.span))
-        return made
+            path = t.Member(path, x, first.span.cover(x.span))
+        return path
 
     def _deep(self, more: int, node: Node) -> None:
         if self.depth + more > DEPTH:
-            raise _too_deep(self.span(node))
+            raise too_deep(self.span(node))
 
     def _group(self, node: Node) -> t.Expr:
-        return self.expr(_kids(node)[1])
+        return self.expr(node.children[1])
 
     def _tuple(self, node: Node) -> t.Sequence:
-        return t.Sequence("(", tuple(self.expr(x) for x in _trees(node)), self.span(node))
+        return t.Sequence("(", tuple(self.expr(x) for x in subtrees(node)), self.span(node))
 
     def _list(self, node: Node) -> t.Sequence:
-        return t.Sequence("[", tuple(self.expr(x) for x in _trees(node)), self.span(node))
+        return t.Sequence("[", tuple(self.expr(x) for x in subtrees(node)), self.span(node))
 
     def _int(self, node: Node) -> t.Literal:
-        return t.Literal(self._integer(_kids(node)[0]), self.span(node))
+        return t.Literal(self._integer(node.children[0]), self.span(node))
 
     def _float(self, node: Node) -> t.Literal:
-        value = float(_kids(node)[0].text)
+        value = float(node.children[0].text)
         if math.isinf(value):
             raise fault(
                 "OP0105",
@@ -291,7 +289,7 @@ class Builder:
         return t.Literal(value, self.span(node))
 
     def _string(self, node: Node) -> t.Literal:
-        return t.Literal(self._text(_kids(node)[0]), self.span(node))
+        return t.Literal(self._text(node.children[0]), self.span(node))
 
     def _true(self, node: Node) -> t.Literal:
         return t.Literal(True, self.span(node))
@@ -306,44 +304,42 @@ class Builder:
         return self._keyed(node, "=")
 
     def _word(self, node: Node) -> t.Name:
-        return self._name(_kids(node)[0])
+        return self._name(node.children[0])
 
     def _axis_arg(self, node: Node) -> t.Arg:
         return self._keyed(node, ":")
 
     def _keyed(self, node: Node, sign: str) -> t.Arg:
-        name, _, value = _kids(node)
+        name, _, value = node.children
         return t.Arg(self._ident(name), sign, self.expr(value), self.span(node))
 
     def _posarg(self, node: Node) -> t.Arg:
-        return t.Arg(None, "", self.expr(_kids(node)[0]), self.span(node))
+        return t.Arg(None, "", self.expr(node.children[0]), self.span(node))
 
     def _args(self, kids: Kids) -> tuple[t.Arg, ...]:
-        found = next((x for x in kids if _is_tree(x, "args")), None)
-        if found is None:
-            return ()
-        return tuple(self._made(x) for x in _trees(found))
+        args = next((x for x in kids if is_tree(x, "args")), None)
+        return () if args is None else tuple(self._build(x) for x in subtrees(args))
 
     # --------------------------------------------------------------- leaves
 
     def _value(self, kids: Kids) -> t.Expr | None:
         """What follows `=`."""
-        node = _after(kids, "EQUAL")
+        node = after(kids, "EQUAL")
         return None if node is None else self.expr(node)
 
     def _doc(self, kids: Kids) -> t.Doc | None:
         """The doc string, which stands last if there is one."""
         last = kids[-1]
         return (
-            t.Doc(self._text(last.children[0]), self.span(last)) if _is_tree(last, "doc") else None
+            t.Doc(self._text(last.children[0]), self.span(last)) if is_tree(last, "doc") else None
         )
 
     def _names(self, kids: Kids) -> tuple[t.Ident, ...]:
-        return tuple(self._ident(x) for x in kids if _is(x, "NAME"))
+        return tuple(self._ident(x) for x in kids if is_token(x, "NAME"))
 
     def _name(self, token: Token) -> t.Name:
-        found = self._ident(token)
-        return t.Name(found.text, found.span)
+        ident = self._ident(token)
+        return t.Name(ident.text, ident.span)
 
     def _ident(self, token: Token) -> t.Ident:
         if len(token.text) > NAME_LENGTH:
@@ -352,7 +348,7 @@ class Builder:
                 f"this name has {len(token.text)} letters",
                 Label(self.span(token), f"a name has at most {NAME_LENGTH}"),
             )
-        return t.Ident(token.text, self.span(token))
+        return t.Ident(token.text, self.source.span(token.start, token.end))
 
     def _integer(self, token: Token) -> int:
         if len(token.text) > DIGITS:
@@ -377,37 +373,3 @@ class Builder:
         while not isinstance(last, Token):
             last = last.children[-1]
         return self.source.span(first.start, last.end)  # clipped: recovery adds `}` at the end
-
-
-def _kids(node: Node) -> Kids:
-    """The tokens and nodes of which a node consists."""
-    return node.children
-
-
-def _is(node: Any, kind: str) -> bool:
-    return isinstance(node, Token) and node.kind == kind
-
-
-def _is_tree(node: Any, rule: str) -> bool:
-    return isinstance(node, Node) and node.rule == rule
-
-
-def _trees(node: Node) -> list[Node]:
-    return [x for x in _kids(node) if not isinstance(x, Token)]
-
-
-def _after(kids: Kids, kind: str) -> Any:
-    """The child behind the first token of a kind, or None."""
-    for i, x in enumerate(kids):
-        if _is(x, kind):
-            return kids[i + 1]
-    return None
-
-
-def _too_deep(span: Span) -> Exception:
-    return fault(
-        "OP0105",
-        "this expression is too deep",
-        Label(span, f"more than {DEPTH} operators inside each other"),
-        helps=("give a part of it a name of its own",),
-    )

@@ -1,7 +1,7 @@
-"""A complaint of the grammar in its surroundings.
+"""The surroundings of the place where the parser stopped.
 
-A complaint says where the parser stopped; a `Scene` adds the piece that is not accepted, what would
-have been accepted, and the statements around it.
+An `ErrorContext` holds the piece that is not accepted, what would have been accepted, and the
+statements around it.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from opdsl.syntax.regions import Region, is_binding, regions
 from opdsl.syntax.scan import Piece, pieces
 from opdsl.syntax.words import CLOSING, ITEMS, OPENING, STATEMENTS
 
-# what may stand behind a complete value
-BEHIND = frozenset({"ADD", "MUL", "CMP", "AND", "OR", "RANGE", "DOT", "LPAR", "LSQB"})
+# what may follow a complete value
+FOLLOWERS = frozenset({"ADD", "MUL", "CMP", "AND", "OR", "RANGE", "DOT", "LPAR", "LSQB"})
 
 
 @dataclass(frozen=True)
-class Scene:
-    """A complaint: piece number `at` is not what the grammar accepts."""
+class ErrorContext:
+    """A syntax error: piece number `at` is not what the grammar accepts."""
 
     source: Source
     text: str
@@ -42,7 +42,7 @@ class Scene:
 
     @property
     def next(self) -> Piece | None:
-        """The piece behind it."""
+        """The piece after it."""
         return self.pieces[self.at + 1] if self.at + 1 < len(self.pieces) else None
 
     @cached_property
@@ -58,7 +58,7 @@ class Scene:
     @property
     def complete(self) -> bool:
         """Whether a statement or an item may end before the piece."""
-        train = "RBRACE" in self.accepts and self.accepts <= {"RBRACE", "NAME"} | BEHIND
+        train = "RBRACE" in self.accepts and self.accepts <= {"RBRACE", "NAME"} | FOLLOWERS
         return "$END" in self.accepts or "INPUT" in self.accepts or train
 
     @property
@@ -100,8 +100,8 @@ class Scene:
         """The earlier region with a `(` or `[` that is never closed, so that we are inside it."""
         starts = [i for i in _unclosed(self.pieces) if i < self.region.first]
         place = starts[-1] if starts else None
-        found = (i for i, x in enumerate(self.regions) if place is not None and place < x.end)
-        return next(found, None)
+        tokens = (i for i, x in enumerate(self.regions) if place is not None and place < x.end)
+        return next(tokens, None)
 
     def starts(self, at: int) -> bool:
         """Whether a statement begins at a piece."""
@@ -128,29 +128,29 @@ class Scene:
         return self.source.span(piece.start, piece.end)
 
 
-def scene_of(source: Source, text: str, error: Refused) -> Scene:
-    """The scene of a complaint; at the end of the file, `at` is behind the last piece."""
-    found = [x for x in pieces(text) if x.kind != "comment"]
+def context_of(source: Source, text: str, error: Refused) -> ErrorContext:
+    """The context of a complaint; at the end of the file, `at` is one past the last piece."""
+    tokens = [x for x in pieces(text) if x.kind != "comment"]
     place = len(text) if error.at is None else error.at
-    at = next((i for i, x in enumerate(found) if x.end > place), len(found))
-    return Scene(source, text, found, at, error.accepts, regions(found))
+    at = next((i for i, x in enumerate(tokens) if x.end > place), len(tokens))
+    return ErrorContext(source, text, tokens, at, error.accepts, regions(tokens))
 
 
-def _unclosed(found: list[Piece]) -> list[int]:
+def _unclosed(tokens: list[Piece]) -> list[int]:
     """The places of the `(` and `[` that have no partner."""
     stack: list[int] = []
     lost: list[int] = []
-    for i, x in enumerate(found):
+    for i, x in enumerate(tokens):
         if x.kind != "sign":
             continue
         if x.text in OPENING:
             stack.append(i)
-        elif x.text in CLOSING and any(found[j].text == CLOSING[x.text] for j in stack):
-            while found[j := stack.pop()].text != CLOSING[x.text]:
+        elif x.text in CLOSING and any(tokens[j].text == CLOSING[x.text] for j in stack):
+            while tokens[j := stack.pop()].text != CLOSING[x.text]:
                 lost.append(j)
-    return sorted(i for i in lost + stack if found[i].text != "{")
+    return sorted(i for i in lost + stack if tokens[i].text != "{")
 
 
-def _binding_sign(found: list[Piece], at: int) -> int:
+def _binding_sign(tokens: list[Piece], at: int) -> int:
     """The place of the sign in `name, name =`."""
-    return next(i for i in range(at, len(found)) if found[i].text in ("=", ":"))
+    return next(i for i in range(at, len(tokens)) if tokens[i].text in ("=", ":"))

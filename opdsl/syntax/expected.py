@@ -1,12 +1,9 @@
-"""What the grammar would have accepted, in words.
-
-What comes in: a scene. What goes out: `expected ... before ...`, and the pieces of such sentences.
-"""
+"""The tokens that the grammar would have accepted, in words: `expected ... before ...`."""
 
 from __future__ import annotations
 
 from opdsl.diagnostics import Diagnostic, Help, Label
-from opdsl.syntax.error_context import Scene
+from opdsl.syntax.error_context import ErrorContext
 from opdsl.syntax.scan import Piece
 
 VALUE = frozenset(
@@ -27,17 +24,17 @@ WORD_OF = {
 }  # fmt: skip
 
 
-def expected(scene: Scene) -> Diagnostic:
-    """No story fits: what the grammar would have accepted."""
-    shown = short(scene.piece)
-    words = _choices(scene.accepts)
-    if not words or len(words) > 3 or scene.complete:
+def expected(context: ErrorContext) -> Diagnostic:
+    """No rule fits: what the grammar would have accepted."""
+    shown = short(context.piece)
+    words = _choices(context.accepts)
+    if not words or len(words) > 3 or context.complete:
         return error(
-            f"`{shown}` is not expected here", Label(scene.span(scene.piece), "not expected")
+            f"`{shown}` is not expected here", Label(context.span(context.piece), "not expected")
         )
     return error(
         f"expected {_joined(words)} before `{shown}`",
-        Label(scene.span(scene.piece), "not expected"),
+        Label(context.span(context.piece), "not expected"),
     )
 
 
@@ -86,5 +83,5 @@ def error(
     helps: tuple[Help, ...] = (),
     code: str = "OP0101",
 ) -> Diagnostic:
-    """A diagnostic of syntax, to be made in one line."""
+    """A diagnostic of a syntax error."""
     return Diagnostic(code, message, labels, helps=helps)

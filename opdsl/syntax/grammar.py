@@ -1,7 +1,7 @@
 """The parser of the language, from the tables in `grammar/op.tables.json`.
 
-They are used only if they were made of the present `grammar/op.lark`, which they name by its hash.
-Otherwise, as after an edit of the grammar, lark makes the tables anew (0.3 s in each process).
+The tables name the `grammar/op.lark` that they come from by its hash. If it is another one, as
+after an edit of the grammar, lark generates the tables anew (0.3 s in each process).
 """
 
 from __future__ import annotations
@@ -45,5 +45,5 @@ def _stored(file: Path) -> dict[str, Any]:
 
 
 def digest(grammar: str) -> str:
-    """What the file of the tables says of the grammar that they were made of."""
+    """The hash by which the file of the tables names its grammar."""
     return hashlib.sha256(grammar.encode()).hexdigest()

@@ -1,7 +1,7 @@
-"""The words of a program that is to be laid out: what stands between them, and what was broken.
+"""The tokens of a program as the printer reads them.
 
-What comes in: a text without syntax errors. What goes out, for each piece that is no comment: the
-comments before it, whether a space wants to be there, and the place of the other bracket.
+For each token of a text without syntax errors: the comments before it, whether a space may stand
+before it, and the index of the matching bracket.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Words:
 
     Attributes:
         comments: the comments before each word.
-        tail: the comments behind the last word.
+        tail: the comments after the last word.
         spaces: whether a space stands before the word when it is not first on its line.
         partner: the place of the other bracket; -1 for what is no bracket.
         gaps: the offsets of pieces with a blank line before them.
@@ -55,18 +55,18 @@ class Words:
         return [i for i in self._level(first, end) if self.texts[i] == "|>"]
 
     def parts(self, opening: int, close: int) -> list[tuple[int, int]]:
-        """What stands between two brackets, cut behind each comma."""
+        """The words between two brackets, cut after each comma."""
         cuts = [i + 1 for i in self._level(opening + 1, close) if self.texts[i] == ","]
         edges = [opening + 1, *cuts, close]
         return [(a, b) for a, b in pairwise(edges) if a < b]
 
     def _level(self, first: int, end: int) -> list[int]:
         """The words that stand in no bracket, opening brackets included."""
-        found, at = [], first
+        offsets, at = [], first
         while at < end:
-            found.append(at)
+            offsets.append(at)
             at = self.partner[at] + 1 if at < self.partner[at] < end else at + 1
-        return found
+        return offsets
 
     def width(self, first: int, end: int) -> int:
         """Columns of some words on one line."""
@@ -131,12 +131,12 @@ class Words:
 
 def _gaps(text: str) -> set[int]:
     """The offsets of pieces with a blank line before them."""
-    found, last = set(), 0
+    offsets, last = set(), 0
     for x in pieces(text):
         if text.count("\n", last, x.start) > 1:
-            found.add(x.start)
+            offsets.add(x.start)
         last = x.end
-    return found
+    return offsets
 
 
 def _partners(texts: list[str]) -> list[int]:

@@ -1,8 +1,7 @@
-"""From text to tree: every syntax error of a program, and the tree of all that could be read.
+"""From text to tree: every syntax error of a program, and the tree of everything that can be read.
 
-What comes in: a `Source`. What goes out: a `tree.File` and diagnostics; a text of a user never
-raises anything else. The machine is built outside every `try` that catches mistakes of users: a
-broken grammar is our fault.
+A text of a user never raises anything but diagnostics. The parser is built outside every `try` that
+catches mistakes of users: a broken grammar is our fault.
 """
 
 from __future__ import annotations
@@ -30,8 +29,8 @@ def parse(source: Source) -> tuple[File, tuple[Diagnostic, ...]]:
         return _empty(source), (bad,)
     file, faults = read(source)
     wrong = _wrong_edition(source, file.edition)
-    found = (*faults, wrong) if wrong else faults
-    return file, tuple(sorted(found, key=lambda x: x.labels[0].span.start))
+    diagnostics = (*faults, wrong) if wrong else faults
+    return file, tuple(sorted(diagnostics, key=lambda x: x.labels[0].span.start))
 
 
 def parse_expr(source: Source) -> Expr:

@@ -1,12 +1,11 @@
 """The one layout of a program: `opdsl fmt`, and the print of a tree.
 
-What comes in: a text without syntax errors, or a tree. What goes out: the same pieces in the same
-order, comments included, with other white space. Nothing else is looked at, so a program that does
-not type-check is laid out as well.
+The same tokens in the same order, comments included, with other white space. Only the tokens are
+looked at, so a program that does not type-check is laid out as well.
 
 A line has at most 88 columns where it can be broken. A chain that was on one line stays so if it
 fits, else every step has a line; the body of a repeat or a residual likewise. Arguments stand on
-lines of their own only if they must. A comment stays behind the word that it follows, or above the
+lines of their own only if they must. A comment stays after the word that it follows, or above the
 word that it precedes.
 """
 
@@ -31,7 +30,7 @@ def format_text(text: str, name: str) -> str:
 
     Args:
         text: the program.
-        name: under which its errors are told.
+        name: under which its errors are reported.
 
     Raises:
         OpError: the syntax errors of the text.
@@ -49,7 +48,7 @@ def print_file(file: t.File) -> str:
 
 
 class _Layout:
-    """Writes the words of a file one by one, each behind a space, a new line or nothing.
+    """Writes the words of a file one by one, each after a space, a new line or nothing.
 
     Attributes:
         line: what is being written; a text of several lines makes it longer than one line.
@@ -120,7 +119,7 @@ class _Layout:
         self.opened = word
 
     def _comments(self, comments: list[Piece], indent: int, *, top: bool = False) -> None:
-        """Comments behind the last word, or on lines of their own."""
+        """Comments after the last word, or on lines of their own."""
         for x in comments:
             if x.first and (self.line or self.lines):
                 self._new_line(indent, blank=x.start in self.words.gaps and not top)
@@ -211,7 +210,7 @@ class _Layout:
         self.opened = word
 
     def _put(self, word: int, indent: int) -> None:
-        """A word behind what is there; if comments come between, on a new line."""
+        """Append a word; if comments come between, on a new line."""
         if self.opened != word:
             if self.words.comments[word]:
                 self._open(word, indent)
@@ -221,7 +220,7 @@ class _Layout:
         self.opened = -1
 
     def _fits(self, first: int, end: int, more: int = 0) -> bool:
-        """Whether words may and can follow on this line, with `more` columns behind them."""
+        """Whether words may and can follow on this line, with `more` columns after them."""
         if self.words.broken(first, end):
             return False
         column = len(self.line.rsplit("\n", 1)[-1])

@@ -1,8 +1,8 @@
-"""Reading on after a mistake: the statement to blame is made blank, and the text is read again.
+"""Error recovery: the statement to blame is blanked, and the text is parsed again.
 
-What comes in: a source. What goes out: the tree of what could be read, and one diagnostic for each
-wrong statement. Blanks keep every offset, so that all spans stay right; names that blank statements
-declared are kept in `File.lost`, so that nobody complains about them.
+The result is the tree of what can be read, and one diagnostic for each wrong statement. Blanks keep
+every offset, so that all spans stay right; names that blanked statements declared are listed in
+`File.lost`, so that they are not reported as unknown.
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ def read(source: Source) -> tuple[File, tuple[Diagnostic, ...]]:
     rounds = max(1, min(2 * MOST, BUDGET // (len(text) + 1)))
     ended = False
     for _ in range(rounds):
-        made = _attempt(source, text)
-        if isinstance(made, tuple):
-            edition, items = made
+        attempt = _attempt(source, text)
+        if isinstance(attempt, tuple):
+            edition, items = attempt
             return File(source, edition, items, tuple(lost)), tuple(faults)
         if len(faults) == MOST:
             break
-        if not (ended and made.at_end):
-            faults.append(made.diagnostic)
-        ended = ended or made.at_end
-        lost += made.lost
-        text = made.text
+        if not (ended and attempt.at_end):
+            faults.append(attempt.diagnostic)
+        ended = ended or attempt.at_end
+        lost += attempt.lost
+        text = attempt.text
     return File(source, None, (), tuple(lost)), tuple(faults)
 
 

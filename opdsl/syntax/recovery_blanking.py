@@ -1,7 +1,4 @@
-"""Which statement is made blank for a mistake, and what the text then no longer declares.
-
-What comes in: a scene or a place. What goes out: a `Finding`, with the text to read next.
-"""
+"""Which statement is blanked for a mistake, and which names the text then no longer declares."""
 
 from __future__ import annotations
 
@@ -10,7 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from opdsl.diagnostics import Diagnostic
-from opdsl.syntax.error_context import Scene
+from opdsl.syntax.error_context import ErrorContext
 from opdsl.syntax.regions import DEFINITIONS, regions
 from opdsl.syntax.scan import Piece, pieces
 from opdsl.syntax.words import ITEMS, KEYWORDS, STATEMENTS
@@ -20,7 +17,7 @@ from opdsl.syntax.words import ITEMS, KEYWORDS, STATEMENTS
 class Finding:
     """A mistake, the text to read next, and what that text no longer declares.
 
-    That the text ends too early (`at_end`) is told once: what follows from the cure is no news.
+    That the text ends too early (`at_end`) is reported once, since the cure decides what follows.
     """
 
     diagnostic: Diagnostic
@@ -31,53 +28,55 @@ class Finding:
 
 def refused(text: str, diagnostic: Diagnostic) -> Finding:
     """The finding for a text that the grammar accepts and the builder refuses."""
-    found = [x for x in pieces(text) if x.kind != "comment"]
+    tokens = [x for x in pieces(text) if x.kind != "comment"]
     start = diagnostic.labels[0].span.start
-    at = next(i for i, x in enumerate(found) if x.end > start)
-    region = next(x for x in regions(found) if x.first <= at < x.end)
-    return blank(text, found, (region.first, region.whole), diagnostic)
+    at = next(i for i, x in enumerate(tokens) if x.end > start)
+    region = next(x for x in regions(tokens) if x.first <= at < x.end)
+    return blank(text, tokens, (region.first, region.whole), diagnostic)
 
 
-def extent(scene: Scene) -> tuple[int, int]:
+def extent(context: ErrorContext) -> tuple[int, int]:
     """The pieces to make blank: the statement to blame, or a whole definition with its head."""
-    outside = scene.outside and not scene.unfinished and scene.region.level != "stray"
-    if outside and scene.piece.text not in ITEMS:
-        return scene.region.first, _next_item(scene)
-    region = scene.regions[scene.culprit]
+    outside = context.outside and not context.unfinished and context.region.level != "stray"
+    if outside and context.piece.text not in ITEMS:
+        return context.region.first, _next_item(context)
+    region = context.regions[context.culprit]
     if region.level == "close":
-        region = scene.region
+        region = context.region
     return region.first, region.whole
 
 
-def _next_item(scene: Scene) -> int:
+def _next_item(context: ErrorContext) -> int:
     """Where the next item begins, after statements that stand outside all blocks."""
-    rest = scene.regions[scene.number + 1 :]
-    stray = scene.starts(scene.at)
+    rest = context.regions[context.number + 1 :]
+    stray = context.starts(context.at)
     for x in rest:
-        if scene.pieces[x.first].text in ITEMS or not (stray or x.level == "stray"):
+        if context.pieces[x.first].text in ITEMS or not (stray or x.level == "stray"):
             return x.first
-    return len(scene.pieces)
+    return len(context.pieces)
 
 
-def blank(text: str, found: list[Piece], extent: tuple[int, int], told: Diagnostic) -> Finding:
+def blank(
+    text: str, tokens: list[Piece], extent: tuple[int, int], diagnostic: Diagnostic
+) -> Finding:
     """The finding whose text has blanks for some pieces; offsets and lines stay."""
     first, end = extent
-    start, stop = found[first].start, found[end - 1].end
+    start, stop = tokens[first].start, tokens[end - 1].end
     blank = re.sub(r"[^\n]", " ", text[start:stop])
-    lost = declared(found[first:end])
-    return Finding(told, text[:start] + blank + text[stop:], lost)
+    lost = declared(tokens[first:end])
+    return Finding(diagnostic, text[:start] + blank + text[stop:], lost)
 
 
-def declared(found: list[Piece]) -> tuple[str, ...]:
+def declared(tokens: list[Piece]) -> tuple[str, ...]:
     """The names that some pieces declare, as far as that can be seen."""
-    if found[0].text in DEFINITIONS:
-        return tuple(x.text for x in found[1:2] if is_name(x))
-    if found[0].text in ("from", "import"):
-        return tuple(x.text for x in found if is_name(x))
-    pairs = list(pairwise(found))
+    if tokens[0].text in DEFINITIONS:
+        return tuple(x.text for x in tokens[1:2] if is_name(x))
+    if tokens[0].text in ("from", "import"):
+        return tuple(x.text for x in tokens if is_name(x))
+    pairs = list(pairwise(tokens))
     names = [b.text for a, b in pairs if a.text in (*STATEMENTS, "const")]
     names += [a.text for a, b in pairs if b.text in ("=", ":")]
-    for x in found:
+    for x in tokens:
         if x.text in ("=", ":"):
             break
         names.append(x.text)

@@ -1,16 +1,16 @@
 """Which piece of a text belongs to which statement, also where the text is wrong.
 
-What comes in: the pieces of a text without its comments. What goes out: regions, each a statement
-or the head of a definition, that cover all pieces. The grammar needs no line ends, but people write
-them, so a statement begins at a line that looks like one.
+Regions cover all pieces of a text without its comments; each is a statement or the head of a
+definition. The grammar needs no line ends, but people write them, so a statement begins at a line
+that looks like one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
+from opdsl.records import value
 from opdsl.syntax.scan import Piece
 from opdsl.syntax.words import CLOSING, ITEMS, KEYWORDS, OPENING, STATEMENTS
 
@@ -19,7 +19,7 @@ DEFINITIONS = ("block", "model", "train")
 Level = Literal["item", "head", "statement", "close", "stray"]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Region:
     """Pieces `first` to `end` (excluded); `whole` is where the definition that it opens ends."""
 
@@ -31,11 +31,11 @@ class Region:
 
 def regions(pieces: Sequence[Piece]) -> list[Region]:
     """The regions of a text, in order."""
-    found: list[Region] = []
+    output: list[Region] = []
     at = 0
     while at < len(pieces):
-        at = _item(pieces, at, found)
-    return found
+        at = _item(pieces, at, output)
+    return output
 
 
 def is_binding(pieces: Sequence[Piece], at: int) -> bool:
@@ -45,20 +45,20 @@ def is_binding(pieces: Sequence[Piece], at: int) -> bool:
     return _is_name(pieces, at) and _text(pieces, at + 1) in ("=", ":")
 
 
-def _item(pieces: Sequence[Piece], at: int, found: list[Region]) -> int:
+def _item(pieces: Sequence[Piece], at: int, output: list[Region]) -> int:
     """Add the regions of one item; where the next begins."""
     if pieces[at].text == "}":
-        found.append(Region("stray", at, at + 1, at + 1))
+        output.append(Region("stray", at, at + 1, at + 1))
         return at + 1
     brace = _opening(pieces, at)
     if brace is None:
         end = _statement_end(pieces, at)
-        found.append(Region("item", at, end, end))
+        output.append(Region("item", at, end, end))
         return end
     body: list[Region] = []
     end = _body(pieces, brace + 1, body)
-    found.append(Region("head", at, brace + 1, end))
-    found.extend(body)
+    output.append(Region("head", at, brace + 1, end))
+    output.extend(body)
     return end
 
 
@@ -74,14 +74,14 @@ def _opening(pieces: Sequence[Piece], at: int) -> int | None:
     return None
 
 
-def _body(pieces: Sequence[Piece], at: int, found: list[Region]) -> int:
+def _body(pieces: Sequence[Piece], at: int, output: list[Region]) -> int:
     """Add the statements of a body and its `}`; where the text goes on."""
     while at < len(pieces) and not _begins_item(pieces, at):
         if pieces[at].text == "}":
-            found.append(Region("close", at, at + 1, at + 1))
+            output.append(Region("close", at, at + 1, at + 1))
             return at + 1
         end = _statement_end(pieces, at)
-        found.append(Region("statement", at, end, end))
+        output.append(Region("statement", at, end, end))
         at = end
     return at
 

@@ -1,14 +1,14 @@
-"""The pieces of a text, whatever is in it: names, numbers, texts, signs, comments, and the rest.
+"""The pieces of any text: names, numbers, texts, signs, comments, and the rest.
 
-What comes in: any text. What goes out: pieces that hold every character but the white space. For a
-program without mistakes these are the tokens of the grammar. Recovery and the printer read them.
+The pieces hold every character but the white space. For a program without mistakes they are the
+tokens of the grammar. Recovery and the printer read them.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
+from opdsl.records import value
 from opdsl.syntax.words import SIGNS
 
 PIECE = (
@@ -26,7 +26,7 @@ PIECE = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Piece:
     """Characters `start` to `end`; `first` on its line, which is indented by `indent` columns."""
 
@@ -40,19 +40,19 @@ class Piece:
 
 def pieces(text: str) -> list[Piece]:
     """The pieces of a text in order, comments included."""
-    found: list[Piece] = []
+    output: list[Piece] = []
     begin, indent, last = 0, 0, 0
     for match in re.finditer(PIECE, plain(text), re.VERBOSE):
         start = match.start()
-        first = not found or text.find("\n", last, start) >= 0
+        first = not output or text.find("\n", last, start) >= 0
         if first:
             begin = text.rfind("\n", 0, start) + 1
             indent = len(text[begin:start].expandtabs(4))
         last = match.end()
-        found.append(Piece(match.lastgroup or "", match[0], start, last, first, indent))
-    return found
+        output.append(Piece(match.lastgroup or "", match[0], start, last, first, indent))
+    return output
 
 
 def plain(text: str) -> str:
-    """The text with a byte order mark made a blank, so that no offset moves."""
+    """Replace a byte order mark by a blank, so that no offset moves."""
     return " " + text[1:] if text.startswith("\ufeff") else text

@@ -1,9 +1,9 @@
-"""The tables of the parser, made of `grammar/op.lark` by lark.
+"""The tables of the parser, generated from `grammar/op.lark` by lark.
 
     python -m opdsl.syntax.tables   # writes grammar/op.tables.json, after each change of op.lark
 
 `opdsl` runs the tables of the file and does not import this module, unless the grammar has changed
-since they were made: then `opdsl.syntax.grammar` makes them anew in each process.
+since: then `opdsl.syntax.grammar` generates them anew in each process.
 """
 
 from __future__ import annotations
@@ -71,14 +71,14 @@ def _numbered(
     states: Mapping[int, Mapping[str, tuple[object, Any]]], first: list[int]
 ) -> dict[int, int]:
     """Numbers of the states that depend on the grammar only; lark's change from run to run."""
-    found = dict.fromkeys(first)
+    order = dict.fromkeys(first)
     queue = deque(first)
     while queue:
         for _, (action, x) in sorted(states[queue.popleft()].items()):
-            if action is not Reduce and x not in found:
-                found[x] = None
+            if action is not Reduce and x not in order:
+                order[x] = None
                 queue.append(x)
-    return {x: i for i, x in enumerate(found)}
+    return {x: i for i, x in enumerate(order)}
 
 
 def _lexer(lexer: BasicLexer) -> dict[str, Any]:

@@ -1,16 +1,16 @@
-"""The tree of a program: what the grammar says, nothing more, with a span on every node.
+"""The abstract syntax tree: what the grammar says, nothing more, with a span on every node.
 
-One frozen class for each rule of `grammar/op.lark`. The parser makes the tree; the elaborator
-and the tools read it. Names are kept as written; nothing is resolved here.
+One frozen class for each rule of `grammar/op.lark`. Names stay as written; nothing is resolved
+here.
 """
 
 from __future__ import annotations
 
 from opdsl.diagnostics import Source, Span
-from opdsl.syntax.node import node
+from opdsl.records import record
 
 
-@node
+@record
 class Ident:
     """A name where it is declared, or the key of an argument."""
 
@@ -18,7 +18,7 @@ class Ident:
     span: Span
 
 
-@node
+@record
 class Doc:
     """A doc string; `text` is without its quotes."""
 
@@ -29,7 +29,7 @@ class Doc:
 # ------------------------------------------------------------------ expressions
 
 
-@node
+@record
 class Name:
     """`width`."""
 
@@ -37,7 +37,7 @@ class Name:
     span: Span
 
 
-@node
+@record
 class Literal:
     """`64`, `0.5`, `true`, `"text"`."""
 
@@ -45,14 +45,14 @@ class Literal:
     span: Span
 
 
-@node
+@record
 class Hole:
     """`_`."""
 
     span: Span
 
 
-@node
+@record
 class Sequence:
     """`(a, b)` (bracket `(`) or `[a, b]` (bracket `[`)."""
 
@@ -61,7 +61,7 @@ class Sequence:
     span: Span
 
 
-@node
+@record
 class Arg:
     """`modes = 16` (sign `=`), `x: 0..1` (sign `:`), or `v` (no name, sign empty)."""
 
@@ -71,7 +71,7 @@ class Arg:
     span: Span
 
 
-@node
+@record
 class Call:
     """`path(args)`; as a stage of a chain its first input comes through the pipe."""
 
@@ -90,7 +90,7 @@ class Call:
         return self.path[0].span.cover(self.path[-1].span)
 
 
-@node
+@record
 class Member:
     """`value.name`."""
 
@@ -99,7 +99,7 @@ class Member:
     span: Span
 
 
-@node
+@record
 class Index:
     """`value[index]`."""
 
@@ -108,7 +108,7 @@ class Index:
     span: Span
 
 
-@node
+@record
 class Unary:
     """`-x`, `+x`, `not x`."""
 
@@ -118,7 +118,7 @@ class Unary:
     sign_span: Span
 
 
-@node
+@record
 class Binary:
     """`a + b`; signs `+ - * / % == != <= >= < > and or ..`."""
 
@@ -129,7 +129,7 @@ class Binary:
     sign_span: Span
 
 
-@node
+@record
 class If:
     """`if test then yes else no`."""
 
@@ -139,7 +139,7 @@ class If:
     span: Span
 
 
-@node
+@record
 class Repeat:
     """`repeat count as index shared { chain }`."""
 
@@ -151,7 +151,7 @@ class Repeat:
     head: Span
 
 
-@node
+@record
 class Residual:
     """`residual { chain }`: v + chain(v)."""
 
@@ -160,7 +160,7 @@ class Residual:
     head: Span
 
 
-@node
+@record
 class Chain:
     """`stage |> stage`, the body of a repeat or a residual."""
 
@@ -168,7 +168,7 @@ class Chain:
     span: Span
 
 
-@node
+@record
 class Pipe:
     """`head |> stage |> stage`; `head` is never itself a pipe."""
 
@@ -184,7 +184,7 @@ Expr = Name | Literal | Hole | Sequence | Call | Member | Index | Unary | Binary
 # ------------------------------------------------------------------------ types
 
 
-@node
+@record
 class Codomain:
     """`R^64`, `R^c`, `R^(2 * c)`, `R^{ux, uy}`, `R`: `channels` or `names`, or neither."""
 
@@ -194,7 +194,7 @@ class Codomain:
     span: Span
 
 
-@node
+@record
 class TypeExpr:
     """`D -> R^c`; a vector `R^c` has no domain."""
 
@@ -203,7 +203,7 @@ class TypeExpr:
     span: Span
 
 
-@node
+@record
 class ParamType:
     """One alternative of a parameter's type: `int`, `tucker`, `list[int]`."""
 
@@ -215,7 +215,7 @@ class ParamType:
 # ------------------------------------------------------------------- statements
 
 
-@node
+@record
 class DomainKind:
     """`grid`, or `grid(x: 0..1)` as a bound of a domain variable."""
 
@@ -224,7 +224,7 @@ class DomainKind:
     span: Span
 
 
-@node
+@record
 class Domain:
     """`domain D = value` (no kind), `domain D : kind`, `domain D : kind = value`."""
 
@@ -235,7 +235,7 @@ class Domain:
     span: Span
 
 
-@node
+@record
 class Dim:
     """`dim c`, `dim out = c`."""
 
@@ -245,7 +245,7 @@ class Dim:
     span: Span
 
 
-@node
+@record
 class Param:
     """`param width : int = 64`; `type` holds the alternatives."""
 
@@ -256,7 +256,7 @@ class Param:
     span: Span
 
 
-@node
+@record
 class Input:
     """`input a : D -> R^1`."""
 
@@ -266,7 +266,7 @@ class Input:
     span: Span
 
 
-@node
+@record
 class Output:
     """`output u : D -> R^1`."""
 
@@ -276,7 +276,7 @@ class Output:
     span: Span
 
 
-@node
+@record
 class Require:
     """`require test "text"`."""
 
@@ -285,7 +285,7 @@ class Require:
     span: Span
 
 
-@node
+@record
 class Feedback:
     """`feedback out -> in`."""
 
@@ -294,7 +294,7 @@ class Feedback:
     span: Span
 
 
-@node
+@record
 class Bind:
     """`u = value`, `u : D -> R^c = value`, `u, v = value`."""
 
@@ -310,7 +310,7 @@ Statement = Domain | Dim | Param | Input | Output | Require | Feedback | Bind
 # ------------------------------------------------------------------------ items
 
 
-@node
+@record
 class Edition:
     """`edition 2026`."""
 
@@ -318,7 +318,7 @@ class Edition:
     span: Span
 
 
-@node
+@record
 class Import:
     """`from source import names`, or `import source as alias` (no names).
 
@@ -333,7 +333,7 @@ class Import:
     span: Span
 
 
-@node
+@record
 class Const:
     """`const LMAX = 63`."""
 
@@ -343,7 +343,7 @@ class Const:
     span: Span
 
 
-@node
+@record
 class Definition:
     """`block Name { ... }` (keyword `block`) or `model Name { ... }` (keyword `model`)."""
 
@@ -354,7 +354,7 @@ class Definition:
     span: Span
 
 
-@node
+@record
 class Setting:
     """`key = value` of a train block."""
 
@@ -363,7 +363,7 @@ class Setting:
     span: Span
 
 
-@node
+@record
 class SettingBlock:
     """`name kind { settings }` of a train block."""
 
@@ -373,7 +373,7 @@ class SettingBlock:
     span: Span
 
 
-@node
+@record
 class Train:
     """`train Model { settings }`."""
 
@@ -386,7 +386,7 @@ class Train:
 Item = Import | Const | Definition | Train
 
 
-@node
+@record
 class File:
     """A whole program text; `lost` holds names declared in statements that could not be read."""
 

@@ -1,7 +1,7 @@
-"""Stories of what was not finished: a statement, a bracket, a block, the file.
+"""Rules for errors in what is not finished: a statement, a bracket, a block, the file.
 
-What comes in: a scene whose piece begins something new, or the end of the file. What goes out: the
-diagnostic that blames what stands before.
+The context is a piece that begins something new, or the end of the file; the diagnostic blames what
+stands before it.
 """
 
 from __future__ import annotations
@@ -9,95 +9,99 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from opdsl.diagnostics import Diagnostic, Label
-from opdsl.syntax.error_context import Scene
-from opdsl.syntax.error_rules import bad_character, bare_step, edition, late_from, no_else
+from opdsl.syntax.error_context import ErrorContext
+from opdsl.syntax.error_rules import bare_step, edition, late_from, no_else
 from opdsl.syntax.expected import error, short, words
 from opdsl.syntax.recovery_blanking import Finding, blank
 from opdsl.syntax.scan import Piece
+from opdsl.syntax.sign_rules import bad_character
 from opdsl.syntax.words import CLOSING, KEYWORDS, OPENING
 
 # ------------------------------------------------------------------ blocks left open
 
 
-def at_the_end(scene: Scene) -> Finding:
+def at_the_end(context: ErrorContext) -> Finding:
     """The text ends too early."""
-    if not scene.pieces:
-        label = Label(scene.source.span(0, 0), "nothing is here")
+    if not context.pieces:
+        label = Label(context.source.span(0, 0), "nothing is here")
         return Finding(error("expected a value", label), "")
-    stack = scene.open(len(scene.pieces))
+    stack = context.open(len(context.pieces))
     if not stack:
-        last = scene.pieces[-1]
-        told = error(_after(scene, last), Label(scene.span(last), "nothing follows"))
-        region = scene.regions[-1]
-        return blank(scene.text, scene.pieces, (region.first, region.whole), told)
-    text = "text" if scene.source.name.startswith("<") else "file"
-    told = error(
+        last = context.pieces[-1]
+        diagnostic = error(_after(context, last), Label(context.span(last), "nothing follows"))
+        region = context.regions[-1]
+        return blank(context.text, context.pieces, (region.first, region.whole), diagnostic)
+    text = "text" if context.source.name.startswith("<") else "file"
+    diagnostic = error(
         f"this {text} ends inside an open {BRACKETS[stack[-1].text]}",
-        Label(scene.span(scene.pieces[-1]), f"expected `{OPENING[stack[-1].text]}` after this"),
-        Label(scene.span(stack[-1]), "opened here"),
+        Label(context.span(context.pieces[-1]), f"expected `{OPENING[stack[-1].text]}` after this"),
+        Label(context.span(stack[-1]), "opened here"),
         code="OP0103",
     )
-    if scene.complete:
-        return Finding(told, scene.text + "}" * sum(x.text == "{" for x in stack), at_end=True)
-    region = scene.regions[-1]
-    found = blank(scene.text, scene.pieces, (region.first, region.end), told)
-    return Finding(told, found.text, found.lost, at_end=True)
+    if context.complete:
+        closed = context.text + "}" * sum(x.text == "{" for x in stack)
+        return Finding(diagnostic, closed, at_end=True)
+    region = context.regions[-1]
+    finding = blank(context.text, context.pieces, (region.first, region.end), diagnostic)
+    return Finding(diagnostic, finding.text, finding.lost, at_end=True)
 
 
 BRACKETS = {"{": "block", "(": "bracket", "[": "list"}
 
 
-def unclosed_body(scene: Scene) -> Finding:
+def unclosed_body(context: ErrorContext) -> Finding:
     """An item begins inside a block: a `}` is missing before it."""
-    braces = [x for x in scene.open(scene.at) if x.text == "{"]
-    told = error(
+    braces = [x for x in context.open(context.at) if x.text == "{"]
+    diagnostic = error(
         "this block is not closed",
-        Label(scene.span(scene.piece), "expected `}` before this"),
-        *(Label(scene.span(x), "opened here") for x in braces[-1:]),
+        Label(context.span(context.piece), "expected `}` before this"),
+        *(Label(context.span(x), "opened here") for x in braces[-1:]),
         code="OP0103",
     )
-    end, count = scene.last.end, len(braces)
-    if scene.text[end : end + count].isspace():
-        return Finding(told, scene.text[:end] + "}" * count + scene.text[end + count :])
-    return blank(scene.text, scene.pieces, (scene.region.first, scene.region.whole), told)
+    end, count = context.last.end, len(braces)
+    if context.text[end : end + count].isspace():
+        closed = context.text[:end] + "}" * count + context.text[end + count :]
+        return Finding(diagnostic, closed)
+    statement = (context.region.first, context.region.whole)
+    return blank(context.text, context.pieces, statement, diagnostic)
 
 
 # -------------------------------------------------- the statement before is incomplete
 
 
-def _left_open(scene: Scene) -> Diagnostic | None:
-    begin, following = scene.regions[scene.culprit : scene.culprit + 2]
+def _left_open(context: ErrorContext) -> Diagnostic | None:
+    begin, following = context.regions[context.culprit : context.culprit + 2]
     stack: list[Piece] = []
-    for x in scene.pieces[begin.first : begin.end]:
+    for x in context.pieces[begin.first : begin.end]:
         if x.text in OPENING:
             stack.append(x)
         elif x.text in CLOSING and stack:
             stack.pop()
     if not stack or begin.level == "head":
         return None
-    first = scene.pieces[following.first]
+    first = context.pieces[following.first]
     return error(
         f"this `{stack[-1].text}` is never closed",
-        Label(scene.span(stack[-1]), "opened here"),
-        Label(scene.span(first), f"expected `{OPENING[stack[-1].text]}` before this"),
+        Label(context.span(stack[-1]), "opened here"),
+        Label(context.span(first), f"expected `{OPENING[stack[-1].text]}` before this"),
     )
 
 
-def _nothing_after(scene: Scene) -> Diagnostic | None:
+def _nothing_after(context: ErrorContext) -> Diagnostic | None:
     """`u = a +`."""
-    last = scene.last
+    last = context.last
     if last.text not in DANGLING or last.kind == "text":
         return None
-    return error(_after(scene, last), Label(scene.span(last), "nothing follows"))
+    return error(_after(context, last), Label(context.span(last), "nothing follows"))
 
 
-def _after(scene: Scene, last: Piece) -> str:
+def _after(context: ErrorContext, last: Piece) -> str:
     """What had to follow the last piece of a statement."""
     if last.text == "|>":
         return "expected a step after `|>`"
     if last.text in VALUE_FOLLOWS and last.kind != "text":
         return f"expected a value after `{last.text}`"
-    return f"expected {words(scene.accepts)} after `{short(last)}`"
+    return f"expected {words(context.accepts)} after `{short(last)}`"
 
 
 VALUE_FOLLOWS = {
@@ -107,42 +111,42 @@ VALUE_FOLLOWS = {
 DANGLING = VALUE_FOLLOWS | {":", "->", "|>", "^", "|", "."} | KEYWORDS - {"true", "false", "shared"}
 
 
-def _incomplete(scene: Scene) -> Diagnostic | None:
-    last = scene.last
+def _incomplete(context: ErrorContext) -> Diagnostic | None:
+    last = context.last
     return error(
-        f"expected {words(scene.accepts)} after `{short(last)}`",
-        Label(scene.span(last), "the statement ends here"),
+        f"expected {words(context.accepts)} after `{short(last)}`",
+        Label(context.span(last), "the statement ends here"),
     )
 
 
-def _side_by_side(scene: Scene) -> Diagnostic | None:
+def _side_by_side(context: ErrorContext) -> Diagnostic | None:
     """`u = 64x`: the name begins a new statement, which was not meant."""
-    last = scene.last
-    if last.kind != "name" or last.first or not {"EQUAL", "COLON"} <= scene.accepts:
+    last = context.last
+    if last.kind != "name" or last.first or not {"EQUAL", "COLON"} <= context.accepts:
         return None
-    label = Label(scene.span(last), "nothing joins it to what stands before")
+    label = Label(context.span(last), "nothing joins it to what stands before")
     return error(f"`{short(last)}` is not expected here", label)
 
 
-def _bare_step_blamed(scene: Scene) -> Diagnostic | None:
-    if scene.at != scene.region.first:
+def _bare_step_blamed(context: ErrorContext) -> Diagnostic | None:
+    if context.at != context.region.first:
         return None
-    return bare_step(scene)
+    return bare_step(context)
 
 
-def _no_edition(scene: Scene) -> Diagnostic | None:
-    """`edition`, and nothing behind it."""
-    if scene.last.text != "edition":
+def _no_edition(context: ErrorContext) -> Diagnostic | None:
+    """`edition` at the end of the file."""
+    if context.last.text != "edition":
         return None
-    return edition(Label(scene.span(scene.last), "expected a year after this"))
+    return edition(Label(context.span(context.last), "expected a year after this"))
 
 
-def _from_after(scene: Scene) -> Diagnostic | None:
+def _from_after(context: ErrorContext) -> Diagnostic | None:
     """`import A from std.pointwise`, noticed only at the next statement."""
-    return late_from(scene, scene.regions[scene.culprit])
+    return late_from(context, context.regions[context.culprit])
 
 
-UNFINISHED: tuple[Callable[[Scene], Diagnostic | None], ...] = (
+UNFINISHED: tuple[Callable[[ErrorContext], Diagnostic | None], ...] = (
     bad_character,
     no_else,
     _no_edition,

@@ -1,7 +1,6 @@
 """A tree as text on as few lines as possible, with brackets only where the grammar needs them.
 
-What comes in: a `tree.File`. What goes out: text that reads as that tree; the layout is the
-printer's.
+The text reads as that tree; its layout is the printer's.
 """
 
 from __future__ import annotations

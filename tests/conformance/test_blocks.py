@@ -9,13 +9,13 @@ from torch.func import functional_call
 
 from opdsl import blocks
 from opdsl.ir.block import Block
-from opdsl.ir.spaces import VECTOR, Axis, Domain, Extend, Space
+from opdsl.ir.spaces import VECTOR, Axis, Domain, Space
+from opdsl.ir.steps import Extend
 from opdsl.nn.points.geometry import Geometries, Geometry, as_geometries
 
 BATCH = 2
 SIZES = {1: (12,), 2: (8, 7), 3: (6, 7, 8)}
 NUMBERED = {"pull"}  # whose last input is numbers of points
-INPUT_ON = {"crop": "E"}  # where the inputs of a sample live, if not on D
 PRECISIONS = {"float32": 1e-5, "bfloat16 autocast": 0.05, "float64": 1e-12}
 
 
@@ -51,10 +51,10 @@ def named(D: Domain) -> dict[str, Domain]:
     return made | more | {"K": D.spectrum((2,) * D.dims)}
 
 
-def space_of(text: int | str, domains: dict[str, Domain], default: str) -> Space:
-    """`3` on the default domain, or a space as a program writes it."""
+def space_of(text: int | str, domains: dict[str, Domain]) -> Space:
+    """`3` on the grid D, or a space as a program writes it."""
     if isinstance(text, int):
-        return Space(domain=domains[default], channels=text)
+        return Space(domain=domains["D"], channels=text)
     domain, _, power = text.rpartition(" -> ")
     field, _, channels = power.partition("^")
     return Space(domain=domains[domain], channels=int(channels), field=field)
@@ -86,8 +86,7 @@ class Case:
     @cached_property
     def spaces(self) -> tuple[Space, ...]:
         inputs = blocks.find(self.keyword).samples[self.index]["inputs"]
-        default = INPUT_ON.get(self.keyword, "D")
-        return tuple(space_of(x, self.domains, default) for x in inputs)
+        return tuple(space_of(x, self.domains) for x in inputs)
 
     @cached_property
     def result(self) -> Space:

@@ -9,7 +9,6 @@ import pytest
 import opdsl
 from tests.e2e.command_line import ROOT, good, run
 
-PAGES = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs", "grammar"]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
@@ -63,6 +62,9 @@ def test_modules_without_training_run():
     scope: dict[str, object] = {}
     exec(text, scope)  # noqa: S102  our page
     assert scope["u"].shape == (1, 1, 129, 129)
+
+
+PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs", "grammar", "examples")
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, PositiveInt
 
-from opdsl.blocks.points._quadrature import measured, weighed
-from opdsl.ir.block import BYTES, Block, BoxKind, Cost, Ragged, Refusal, SideInput
+from opdsl.blocks.points._quadrature import geometry_of_weights, point_weights
+from opdsl.ir.block import BYTES, Block, Cost, Refusal, SideInput
 from opdsl.ir.combine_rules import count
+from opdsl.ir.dims import Dim, decided
 from opdsl.ir.spaces import Domain, Space
 
 if TYPE_CHECKING:
@@ -56,12 +57,12 @@ class Attention(Block):
         Katharopoulos et al. 2020, arXiv:2006.16236.
     """
 
-    ragged: ClassVar[Ragged] = "own"
+    ragged = "own"
     tokens: ClassVar[Mapping[int, str]] = {
         0: "all points look alike, so the attention is a mean of equal values",
     }
-    drawn_as: ClassVar[BoxKind | None] = "integral"
-    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+    drawn_as = "integral"
+    samples = (
         {"inputs": (4,), "heads": 2},
         {"inputs": (8,), "kind": "galerkin"},
         {"inputs": ("P -> R^4",), "kind": "linear"},
@@ -83,7 +84,7 @@ class Attention(Block):
 
     def side_inputs(self, x: Space) -> tuple[SideInput, ...]:
         """Return the geometry of the points of v, unless all points weigh the same."""
-        return weighed(x.domain)
+        return geometry_of_weights(x.domain)
 
     def cost(self, x: Space) -> Cost:
         """Count four matrices with biases; for `galerkin` two normalisations of each head."""
@@ -92,7 +93,7 @@ class Attention(Block):
         params = 4 * (c * c + c) + norms
         pairs = volume * volume * (4 * c)
         seen = pairs if self.kind == "softmax" else volume * (4 * c * (c // self.heads))
-        return Cost(params, volume * (8 * c * c) + seen, x.numbers() * BYTES)
+        return Cost(decided(params), volume * (8 * c * c) + seen, x.numbers() * BYTES)
 
     def uniform(self, inputs: tuple[bool, ...], _x: Space) -> bool:
         """Return whether the input has one value: equal queries get equal answers."""
@@ -103,11 +104,11 @@ class Attention(Block):
         from opdsl.nn.layers import attention
 
         return attention.Attention(
-            x.channels, x.channels, self.heads, self.kind, measured(x.domain)
+            decided(x.channels), decided(x.channels), self.heads, self.kind, point_weights(x.domain)
         )
 
 
-def split(channels: int, heads: int) -> None:
+def split(channels: Dim, heads: int) -> None:
     """Check that the channels split evenly over the heads.
 
     Raises:

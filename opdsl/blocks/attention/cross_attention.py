@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, PositiveInt
 
 from opdsl.blocks.attention.attention import HEADS, split
-from opdsl.blocks.points._quadrature import measured, weighed
-from opdsl.ir.block import BYTES, Block, BoxKind, Cost, Ragged, SideInput
+from opdsl.blocks.points._quadrature import geometry_of_weights, point_weights
+from opdsl.ir.block import BYTES, Block, Cost, SideInput
+from opdsl.ir.dims import decided
 from opdsl.ir.spaces import Domain, Space
 
 if TYPE_CHECKING:
@@ -43,13 +44,13 @@ class CrossAttention(Block):
     Source: Vaswani et al. 2017, arXiv:1706.03762; Li et al. 2023, arXiv:2205.13671 (OFormer).
     """
 
-    ragged: ClassVar[Ragged] = "own"
+    ragged = "own"
     tokens: ClassVar[Mapping[int, str]] = {
         0: "every point asks the same, so all get one answer: the result has rank one",
         1: "every point answers the same, whatever is asked",
     }
-    drawn_as: ClassVar[BoxKind | None] = "integral"
-    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+    drawn_as = "integral"
+    samples = (
         {"inputs": (4, "P -> R^3"), "heads": 2},
         {"inputs": ("Q -> R^2", 3)},
     )
@@ -67,7 +68,7 @@ class CrossAttention(Block):
 
     def side_inputs(self, _q: Space, v: Space) -> tuple[SideInput, ...]:
         """Return the geometry of the points of v, unless all points weigh the same."""
-        return weighed(v.domain)
+        return geometry_of_weights(v.domain)
 
     def cost(self, q: Space, v: Space) -> Cost:
         """Count four matrices with biases, and all pairs of points."""
@@ -75,7 +76,7 @@ class CrossAttention(Block):
         asks, answers = q.domain.volume(), v.domain.volume()
         flops = asks * (4 * c * c) + answers * (4 * c * d) + asks * answers * (4 * c)
         params = 2 * (c * c + c) + 2 * (c * d + c)
-        return Cost(params, flops, q.numbers() * BYTES)
+        return Cost(decided(params), flops, q.numbers() * BYTES)
 
     def uniform(self, inputs: tuple[bool, ...], _q: Space, _v: Space) -> bool:
         """Return whether the queries have one value: equal queries get equal answers."""
@@ -86,5 +87,5 @@ class CrossAttention(Block):
         from opdsl.nn.layers import attention
 
         return attention.Attention(
-            q.channels, v.channels, self.heads, "softmax", measured(v.domain)
+            decided(q.channels), decided(v.channels), self.heads, "softmax", point_weights(v.domain)
         )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, PositiveInt
 
 from opdsl.blocks.attention.attention import HEADS, split
-from opdsl.blocks.points._quadrature import measured, weighed
-from opdsl.ir.block import BYTES, Block, BoxKind, Cost, Ragged, SideInput
+from opdsl.blocks.points._quadrature import geometry_of_weights, point_weights
+from opdsl.ir.block import BYTES, Block, Cost, SideInput
+from opdsl.ir.dims import decided
 from opdsl.ir.spaces import Domain, Space
 
 if TYPE_CHECKING:
@@ -45,12 +46,12 @@ class SliceAttention(Block):
     Source: Wu et al. 2024, arXiv:2402.02366, eq. (1) to (4) (Transolver, irregular meshes).
     """
 
-    ragged: ClassVar[Ragged] = "own"
+    ragged = "own"
     tokens: ClassVar[Mapping[int, str]] = {
         0: "all points look alike, so the attention is a mean of equal values",
     }
-    drawn_as: ClassVar[BoxKind | None] = "integral"
-    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+    drawn_as = "integral"
+    samples = (
         {"inputs": (4,), "heads": 2, "slices": 3},
         {"inputs": ("P -> R^4",), "slices": 5},
     )
@@ -69,7 +70,7 @@ class SliceAttention(Block):
 
     def side_inputs(self, x: Space) -> tuple[SideInput, ...]:
         """Return the geometry of points, unless all points weigh the same."""
-        return weighed(x.domain)
+        return geometry_of_weights(x.domain)
 
     def cost(self, x: Space) -> Cost:
         """Count three matrices at each point, the slices of each head, and attention among them."""
@@ -78,7 +79,7 @@ class SliceAttention(Block):
         params = 3 * (c * c + c) + d * m + m + self.heads + 3 * d * d
         among = self.heads * (6 * m * d * d + 4 * m * m * d)
         flops = volume * (6 * c * c + 2 * c * m + 4 * c * m) + among
-        return Cost(params, flops, x.numbers() * BYTES)
+        return Cost(decided(params), flops, x.numbers() * BYTES)
 
     def uniform(self, inputs: tuple[bool, ...], _x: Space) -> bool:
         """Return whether the input has one value: equal queries get equal answers."""
@@ -89,5 +90,5 @@ class SliceAttention(Block):
         from opdsl.nn.layers import slice_attention
 
         return slice_attention.SliceAttention(
-            x.channels, self.slices, self.heads, measured(x.domain)
+            decided(x.channels), self.slices, self.heads, point_weights(x.domain)
         )

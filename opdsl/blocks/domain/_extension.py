@@ -6,7 +6,8 @@ from typing import ClassVar
 
 from opdsl.ir.block import Block, Cost, copy_cost
 from opdsl.ir.regrid import extension
-from opdsl.ir.spaces import Domain, Extend, Space
+from opdsl.ir.spaces import Domain, Space
+from opdsl.ir.steps import Extend
 
 
 class BetweenExtensions(Block):
@@ -18,9 +19,9 @@ class BetweenExtensions(Block):
     """
 
     outward: ClassVar[bool]
-    kinds: ClassVar[frozenset[str]] = frozenset({"grid"})
-    complex: ClassVar[bool] = True
-    sized: ClassVar[bool] = True
+    kinds = frozenset({"grid"})
+    complex = True
+    sized = True
 
     to: Domain
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from opdsl.ir.block import Block, Cost, GridSizes, Ragged, Refusal, copy_cost
+from opdsl.ir.block import Block, Cost, GridSizes, Refusal, copy_cost
 from opdsl.ir.spaces import KINDS, Domain, Space
 
 if TYPE_CHECKING:
@@ -37,10 +37,10 @@ class Broadcast(Block):
     Source: nothing to cite.
     """
 
-    complex: ClassVar[bool] = True
-    sized: ClassVar[bool] = True
-    ragged: ClassVar[Ragged] = "own"
-    samples: ClassVar[tuple[dict[str, Any], ...]] = ({"inputs": ("R^3",), "to": "D"},)
+    complex = True
+    sized = True
+    ragged = "own"
+    samples = ({"inputs": ("R^3",), "to": "D"},)
 
     to: Domain = Field(description="the domain of the function")
 

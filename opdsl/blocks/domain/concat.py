@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING
 
-from opdsl.ir.block import Block, Cost, Ragged, copy_cost
+from opdsl.ir.block import Block, Cost, copy_cost
 from opdsl.ir.combine_rules import same_domain, same_field
 from opdsl.ir.spaces import Space
 
@@ -33,9 +33,9 @@ class Concat(Block):
     Source: Li et al. 2021, arXiv:2010.08895, section 5 (a and the coordinates as input).
     """
 
-    complex: ClassVar[bool] = True
-    ragged: ClassVar[Ragged] = "pointwise"
-    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+    complex = True
+    ragged = "pointwise"
+    samples = (
         {"inputs": (3, 2)},
         {"inputs": (1,)},
         {"inputs": (1, 2, 3)},

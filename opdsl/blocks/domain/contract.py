@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING
 
 from pydantic import Field, PositiveInt
 
-from opdsl.ir.block import BYTES, Block, Cost, Ragged, Refusal
+from opdsl.ir.block import BYTES, Block, Cost, Refusal
 from opdsl.ir.combine_rules import count
 from opdsl.ir.spaces import Space
 
@@ -40,8 +40,8 @@ class Contract(Block):
     Source: Lu et al. 2021, arXiv:1910.03193, eq. (2).
     """
 
-    ragged: ClassVar[Ragged] = "own"
-    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+    ragged = "own"
+    samples = (
         {"inputs": ("R^3", 3)},
         {"inputs": ("R^4", 2), "out": 2},
     )

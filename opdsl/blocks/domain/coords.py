@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from opdsl.ir.block import Block, Cost, Ragged, Refusal, SideInput, copy_cost
-from opdsl.ir.spaces import KINDS, Domain, Extend, Space
+from opdsl.ir.block import Block, Cost, Refusal, SideInput, copy_cost
+from opdsl.ir.spaces import KINDS, Domain, Space
+from opdsl.ir.steps import Extend
 
 if TYPE_CHECKING:
     from torch import nn
@@ -50,10 +51,10 @@ class Coords(Block):
     Source: Li et al. 2021, arXiv:2010.08895, section 5.
     """
 
-    positional: ClassVar[tuple[str, ...]] = ("domain",)
-    sized: ClassVar[bool] = True
-    ragged: ClassVar[Ragged] = "own"
-    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+    positional = ("domain",)
+    sized = True
+    ragged = "own"
+    samples = (
         {"inputs": (), "domain": "D"},
         {"inputs": (), "domain": "D/2"},
         {"inputs": (), "domain": "D", "kind": "circle"},

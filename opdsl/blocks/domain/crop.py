@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
@@ -42,7 +42,7 @@ class Crop(BetweenExtensions):
     """
 
     outward: ClassVar[bool] = False
-    samples: ClassVar[tuple[dict[str, Any], ...]] = ({"inputs": (3,), "to": "D"},)
+    samples = ({"inputs": ("E -> R^3",), "to": "D"},)
 
     to: Domain = Field(description="the inner domain")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING
 
 from opdsl.ir.block import Block, Cost, Refusal, copy_cost
 from opdsl.ir.spaces import VECTOR, Space
@@ -35,8 +35,8 @@ class Flatten(Block):
     Source: Lu et al. 2021, arXiv:1910.03193 (the branch net of DeepONet).
     """
 
-    complex: ClassVar[bool] = True
-    samples: ClassVar[tuple[dict[str, Any], ...]] = ({"inputs": (3,)}, {"inputs": ("P -> R^2",)})
+    complex = True
+    samples = ({"inputs": (3,)}, {"inputs": ("P -> R^2",)})
 
     def infer(self, x: Space) -> Space:
         """Return the space of vectors with channels times points entries.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
@@ -49,7 +49,7 @@ class Pad(BetweenExtensions):
     """
 
     outward: ClassVar[bool] = True
-    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+    samples = (
         {"inputs": (3,), "to": "E"},
         {"inputs": (3,), "to": "L"},
         {"inputs": (3,), "to": "G"},

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING
 
 from pydantic import Field, NonNegativeInt
 
 from opdsl.diagnostics import did_you_mean
-from opdsl.ir.block import Block, Cost, Ragged, Refusal, copy_cost
+from opdsl.ir.block import Block, Cost, Refusal, copy_cost
 from opdsl.ir.combine_rules import count
 from opdsl.ir.spaces import Space
 
@@ -39,9 +39,9 @@ class Select(Block):
     Source: nothing to cite.
     """
 
-    complex: ClassVar[bool] = True
-    ragged: ClassVar[Ragged] = "pointwise"
-    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+    complex = True
+    ragged = "pointwise"
+    samples = (
         {"inputs": (3,), "channels": (2, 0)},
         {"inputs": ("R^4",), "channels": (1,)},
     )
@@ -54,8 +54,8 @@ class Select(Block):
         """Return the domain with the chosen channels and their names."""
         chosen = self._numbers(x)
         names = x.components
-        picked = tuple(names[i] for i in chosen) if names else None
-        distinct = picked if picked and len(set(picked)) == len(picked) else None
+        labels = tuple(names[i] for i in chosen) if names else None
+        distinct = labels if labels and len(set(labels)) == len(labels) else None
         return x.model_copy(update={"channels": len(chosen), "components": distinct})
 
     def _numbers(self, x: Space) -> tuple[int, ...]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING
 
 from pydantic import Field, NonNegativeInt
 
 from opdsl.ir.block import BYTES, Block, Bound, Cost, GridSizes, Work
-from opdsl.ir.dims import PositiveCount
+from opdsl.ir.dims import PositiveCount, decided
 from opdsl.ir.modes import MIX, bounds, each_axis, together, transform_work
 from opdsl.ir.regrid import transform
 from opdsl.ir.spaces import Space
@@ -46,16 +46,16 @@ class AxisConv(Block):
     Source: Tran et al. 2023, arXiv:2111.13802, eq. (6).
     """
 
-    assumes_periodic: ClassVar[bool] = True
-    kinds: ClassVar[frozenset[str]] = frozenset({"grid"})
-    kernels: ClassVar[tuple[str, ...]] = ("fft", "dft")
-    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+    assumes_periodic = True
+    kinds = frozenset({"grid"})
+    kernels = ("fft", "dft")
+    samples = (
         {"inputs": (3,), "modes": 2, "out": 5},
         {"inputs": (2,), "modes": 1},
     )
 
     modes: NonNegativeInt | tuple[NonNegativeInt, ...] = Field(
-        description="the greatest frequency kept, one number or one for each axis"
+        description="the greatest frequency with weights, one number or one for each axis"
     )
     out: PositiveCount | None = Field(default=None, description="channels of the result")
 
@@ -84,7 +84,7 @@ class AxisConv(Block):
         numbers = sum((m + 1) * c * out.channels for m in modes)
         volume = x.domain.volume()
         flops = transform(x) + transform(out) + volume * (MIX * c * out.channels * len(modes))
-        return Cost(2 * numbers, flops, out.numbers() * BYTES)
+        return Cost(decided(2 * numbers), flops, out.numbers() * BYTES)
 
     def work(self, kernel: str, sizes: GridSizes, x: Space) -> Work:
         """Count transforms of all lines of each axis in both directions, and the products."""
@@ -92,9 +92,9 @@ class AxisConv(Block):
         parts = []
         for n, m in zip(sizes[0], each_axis(self.modes, x), strict=True):
             lines, size, bands = math.prod(sizes[0]) // n, (n,), (range(m + 1),)
-            there = transform_work(kernel, lines * c, size, bands, real=True)
-            back = transform_work(kernel, lines * out, size, bands, real=True)
-            parts += [there, Work(gemm=MIX * lines * (m + 1) * c * out), back]
+            there = transform_work(kernel, decided(lines * c), size, bands, real=True)
+            back = transform_work(kernel, decided(lines * out), size, bands, real=True)
+            parts += [there, Work(gemm=MIX * lines * (m + 1) * decided(c * out)), back]
         return together(*parts)
 
     def saved_modes(self, sizes: GridSizes, x: Space) -> int:
@@ -110,4 +110,6 @@ class AxisConv(Block):
         """See `opdsl.nn.spectral.axes.AxisConv`."""
         from opdsl.nn.spectral import axes
 
-        return axes.AxisConv(x.channels, self.infer(x).channels, each_axis(self.modes, x))
+        return axes.AxisConv(
+            decided(x.channels), decided(self.infer(x).channels), each_axis(self.modes, x)
+        )

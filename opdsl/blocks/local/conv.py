@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, PositiveInt, field_validator
 
 from opdsl.ir.block import BYTES, Block, Bound, Cost, GridSizes
-from opdsl.ir.dims import PositiveCount
+from opdsl.ir.dims import PositiveCount, decided
 from opdsl.ir.spaces import Space
 from opdsl.ir.stencil import stencil_bounds
 
@@ -34,18 +34,6 @@ class Conv(Block):
     }
     ```
 
-    ```op
-    edition 2026
-
-    model Stencil {
-      domain D = grid(x: 0..1, y: 0..1, boundary = periodic, min = 16)
-      input u : D -> R^3
-      output v : D -> R^8
-
-      v = u |> conv(out = 8, kernel = 3)  # op: allow(not-convergent)
-    }
-    ```
-
     Attributes:
         out: number of channels of the result.
         kernel: points of the stencil on each axis, odd.
@@ -56,8 +44,8 @@ class Conv(Block):
     Source: LeCun et al. 1998, doi:10.1109/5.726791.
     """
 
-    kinds: ClassVar[frozenset[str]] = frozenset({"grid"})
-    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+    kinds = frozenset({"grid"})
+    samples = (
         {"inputs": (3,), "out": 5, "kernel": 3},
         {"inputs": (1,), "out": 1, "kernel": 1},
         {"inputs": (2,), "out": 2, "kernel": 3, "bias": False, "edges": "zeros"},
@@ -105,4 +93,4 @@ class Conv(Block):
         from opdsl.nn.grid import conv
 
         wraps = tuple(y and self.edges == "domain" for y in x.domain.periodic)
-        return conv.Conv(x.channels, self.out, self.kernel, wraps, bias=self.bias)
+        return conv.Conv(decided(x.channels), decided(self.out), self.kernel, wraps, bias=self.bias)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 
 from opdsl.ir.block import BYTES, Block, Bound, Cost, GridSizes, Refusal
-from opdsl.ir.dims import PositiveCount
+from opdsl.ir.dims import PositiveCount, decided
 from opdsl.ir.spaces import Space
 from opdsl.ir.stencil import stencil_bounds
 
@@ -53,8 +53,8 @@ class DifferenceConv(Block):
         program divides by that spacing.
     """
 
-    kinds: ClassVar[frozenset[str]] = frozenset({"grid"})
-    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+    kinds = frozenset({"grid"})
+    samples = (
         {"inputs": (3,), "out": 4, "width": 0.5},
         {"inputs": (2,), "mix": False, "edges": "reflect"},
         {"inputs": (2,), "kernel": 5, "edges": "zeros"},
@@ -136,12 +136,12 @@ class DifferenceConv(Block):
         wraps = (y and self.edges != "zeros" for y in domain.periodic)
         widths = self.width if isinstance(self.width, tuple) else (self.width,) * domain.dims
         return difference.DifferenceConv(
-            x.channels,
-            self.infer(x).channels,
+            decided(x.channels),
+            decided(self.infer(x).channels),
             self.kernel,
             lengths=tuple(a.hi - a.lo for a in domain.axes),
             widths=widths,
             closed=domain.periodic,
             edges=tuple("wrap" if y else self.edges for y in wraps),
-            groups=1 if self.mix else x.channels,
+            groups=decided(1 if self.mix else x.channels),
         )

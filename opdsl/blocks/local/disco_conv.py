@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from opdsl.ir.block import BYTES, Block, Bound, Cost, GridSizes, Refusal
-from opdsl.ir.dims import PositiveCount
+from opdsl.ir.dims import PositiveCount, decided
 from opdsl.ir.spaces import Space
 
 if TYPE_CHECKING:
     from torch import nn
 
-ASSUMED = 25  # points of a kernel, where its cost is told before the grid is known
+ASSUMED = 25  # points of a kernel in `cost`, which does not know the grid
 MOST_AXES = 3
 ANGLES = {1: 2, 2: 4, 3: 1}  # by the number of axes, if none are asked for
 Few = Annotated[int, Field(ge=1, le=1000)]
@@ -59,9 +59,9 @@ class DiscoConv(Block):
         (9).
     """
 
-    kinds: ClassVar[frozenset[str]] = frozenset({"grid", "sphere"})
-    traceable_tables: ClassVar[bool] = False  # onnxruntime lacks the arctangent in float64
-    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+    kinds = frozenset({"grid", "sphere"})
+    traceable_tables = False  # onnxruntime lacks the arctangent in float64
+    samples = (
         {"inputs": (3,), "out": 4, "radius": 0.7, "shape": (3, 1)},
         {"inputs": (2,), "radius": 0.7, "shape": (4, 1), "bias": False},
         {"inputs": (2,), "radius": 0.7, "shape": (2, 1), "frozen": 6},
@@ -202,7 +202,7 @@ class DiscoConv(Block):
         out, c = self.infer(x), x.channels
         params = self._count(x) * c * out.channels + (out.channels if self.bias else 0)
         flops = x.domain.volume() * (2 * ASSUMED * c * out.channels)
-        return Cost(params, flops, out.numbers() * BYTES)
+        return Cost(decided(params), flops, out.numbers() * BYTES)
 
     def _functions_of(self, x: Space) -> tuple[int, int]:
         """Return rings and angles."""
@@ -221,8 +221,8 @@ class DiscoConv(Block):
         domain, c, out = x.domain, x.channels, self.infer(x).channels
         if domain.kind == "sphere":
             return spherical_disco.DiscoConv(
-                c,
-                out,
+                decided(c),
+                decided(out),
                 shape=self._functions_of(x),
                 radius=self.radius,
                 sampling=domain.sampling or "gauss_legendre",
@@ -231,8 +231,8 @@ class DiscoConv(Block):
         wraps = (y and self.edges != "zeros" for y in domain.periodic)
         frozen = (self.frozen,) * domain.dims if isinstance(self.frozen, int) else self.frozen
         return disco.DiscoConv(
-            c,
-            out,
+            decided(c),
+            decided(out),
             shape=self._functions_of(x),
             radius=self.radius,
             lengths=tuple(a.hi - a.lo for a in domain.axes),
@@ -257,8 +257,8 @@ def least_points(shape: tuple[int, int], axes: int, radius: float) -> int:
 def spacings(shape: tuple[int, int], axes: int) -> float:
     """Return how many spacings the radius must exceed, or a basis function is zero at all points.
 
-    The innermost ring is met last, where its hat is not zero: between 0 and 4 / (rings + 1) of the
-    radius, or 3 / (rings + 1) where the rings leave no function in the middle.
+    The innermost ring is the last to meet a point, where its hat is not zero: between 0
+    and 4 / (rings + 1) of the radius, or 3 / (rings + 1) if there is no function in the middle.
     """
     rings, angles = shape
     if rings == 1 or (rings == 2 and angles == 1):

@@ -1,4 +1,4 @@
-"""What points stand for, for blocks that add up over them: what is asked for, and the weights."""
+"""Quadrature weights of points, for blocks that sum over them."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-def weighed(domain: Domain) -> tuple[SideInput, ...]:
+def geometry_of_weights(domain: Domain) -> tuple[SideInput, ...]:
     """Return the geometry that weights need; nothing where all points weigh the same."""
-    told = domain.scattered and domain.measure != "uniform"
-    return (SideInput(domain.name, "coordinates", domain),) if told else ()
+    weighted = domain.scattered and domain.measure != "uniform"
+    return (SideInput(domain.name, "coordinates", domain),) if weighted else ()
 
 
-def measured(domain: Domain) -> nn.Module | None:
+def point_weights(domain: Domain) -> nn.Module | None:
     """Return the module that computes the weights; None where all points weigh the same."""
     from opdsl.nn.points import inputs
 
-    if not weighed(domain):
+    if not geometry_of_weights(domain):
         return None
     return inputs.PointWeights(domain.measure or "uniform", domain.period)

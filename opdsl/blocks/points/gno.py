@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, PositiveFloat
 
-from opdsl.blocks.pointwise.apply import TRANSCENDENTAL, Activation
-from opdsl.ir.block import BYTES, Block, BoxKind, Cost, Ragged, Refusal, SideInput
-from opdsl.ir.dims import Poly, PositiveCount
-from opdsl.ir.spaces import KINDS, Domain, Extend, Space
+from opdsl.blocks.points._geometry import coordinate_count, declares_period, periods_of, side_of
+from opdsl.blocks.pointwise.apply import TRANSCENDENTAL, ActivationName
+from opdsl.ir.block import BYTES, Block, Cost, Refusal, SideInput
+from opdsl.ir.dims import Poly, PositiveCount, decided
+from opdsl.ir.spaces import KINDS, Domain, Space
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from opdsl.nn.points.integral.gno import Side
     from opdsl.nn.points.neighbours.search import NeighbourRule
 
-NEIGHBOURS = 16  # of a point, where the cost is told: how many there are, the data decide
+NEIGHBOURS = 16  # of each point, assumed in `cost`: the data decide how many there are
 
 
 class Gno(Block):
@@ -96,10 +96,10 @@ class Gno(Block):
         et al. 2025, arXiv:2504.08277 (mollifiers).
     """
 
-    sized: ClassVar[bool] = True
-    ragged: ClassVar[Ragged] = "own"
-    drawn_as: ClassVar[BoxKind | None] = "integral"
-    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+    sized = True
+    ragged = "own"
+    drawn_as = "integral"
+    samples = (
         {"inputs": ("P -> R^2",), "to": "Q", "radius": 2.0, "kernel": (4,), "act": "tanh"},
         {"inputs": ("P -> R^2",), "to": "Q", "radius": 0.7, "kernel": (3, 3), "kind": "nonlinear"},
         {"inputs": ("Q -> R^1",), "to": "P", "radius": 0.1, "kernel": (2,), "empty": "nearest"},
@@ -137,7 +137,7 @@ class Gno(Block):
     kernel: tuple[PositiveCount, ...] = Field(
         default=(64, 64), min_length=1, description="widths of the hidden layers of the kernel"
     )
-    act: Activation = Field(default="gelu", description="between the layers of the kernel")
+    act: ActivationName = Field(default="gelu", description="between the layers of the kernel")
     kind: Literal["linear", "nonlinear", "linear_kernelonly", "nonlinear_kernelonly"] = Field(
         default="linear", description="what the kernel sees, and whether it multiplies the function"
     )
@@ -164,14 +164,14 @@ class Gno(Block):
 
     def infer(self, x: Space) -> Space:
         """Return `to` with `out` channels."""
-        here, there = ambient(x.domain, None), ambient(self.to, "to")
+        here, there = coordinate_count(x.domain, None), coordinate_count(self.to, "to")
         if here != there:
             raise Refusal(
                 "OP0313",
                 f"`{x.domain}` and `{self.to}` lie in spaces of {here} and {there} dimensions",
                 f"{there} coordinates",
                 at="to",
-                notes=("neighbours are found by the distance of their coordinates",),
+                notes=("neighbours are defined by the distance of their coordinates",),
                 helps=(f"declare both with as many coordinates: `points({here})`",),
             )
         for refusal in (*self._of_neighbours(x), *self._of_the_kernel(x)):
@@ -180,20 +180,17 @@ class Gno(Block):
 
     def _of_neighbours(self, x: Space) -> Iterator[Refusal]:
         """Yield contradictions between parameters that define neighbours."""
-        found = Refusal("OP0208", "")
         if self.along == "edges":
             yield from self._of_edges(x)
         elif self.radius is None and self.nearest is None:
             helps = ("give `radius`, a length, or `nearest`, how many",)
             yield Refusal("OP0205", "`gno` needs to know what neighbours are", helps=helps)
         elif self.radius is not None and self.nearest is not None:
-            found.message = "neighbours are those within `radius` or the `nearest`, not both"
-            found.at, found.helps = "nearest", ("leave one of them out",)
-            yield found
+            message = "neighbours are those within `radius` or the `nearest`, not both"
+            yield Refusal("OP0208", message, at="nearest", helps=("leave one of them out",))
         if self.empty != "error" and (self.nearest or self.along == "edges"):
-            found.message = f"`empty = {self.empty}` is about a radius, and there is none"
-            found.at, found.helps = "empty", ("leave it out",)
-            yield found
+            message = f"`empty = {self.empty}` is about a radius, and there is none"
+            yield Refusal("OP0208", message, at="empty", helps=("leave it out",))
         if self._wraps(x):
             yield from self._of_wrapping(x)
 
@@ -216,8 +213,8 @@ class Gno(Block):
 
     def _periods(self, x: Space) -> list[tuple[float | None, ...]]:
         """Return the periods of the two domains, of those that have any."""
-        found = periods_of(x.domain), periods_of(self.to)
-        return [p for p in found if p is not None and any(p)]
+        periods = periods_of(x.domain), periods_of(self.to)
+        return [p for p in periods if p is not None and any(p)]
 
     def _of_wrapping(self, x: Space) -> Iterator[Refusal]:
         known = self._periods(x)
@@ -292,15 +289,15 @@ class Gno(Block):
     def _widths(self, x: Space) -> tuple[int, ...]:
         out = self.out or x.channels
         last = out * x.channels if self.matrix == "full" else out
-        return (2 * self._coordinates(x) + self._seen(x), *self.kernel, last)
+        return (2 * self._coordinates(x) + self._seen(x), *map(decided, self.kernel), decided(last))
 
     def _coordinates(self, x: Space) -> int:
         """Count the numbers that represent a point in the input of the kernel."""
-        d = ambient(x.domain, None)
-        return d if self.embedding == "none" else 2 * self.frequencies * d
+        d = coordinate_count(x.domain, None)
+        return d if self.embedding == "none" else 2 * decided(self.frequencies) * d
 
     def _seen(self, x: Space) -> int:
-        return x.channels if self.kind.startswith("nonlinear") else 0
+        return decided(x.channels) if self.kind.startswith("nonlinear") else 0
 
     def cost(self, x: Space) -> Cost:
         """Count the kernel at 16 neighbours of each x, its first layer at the points themselves.
@@ -341,14 +338,14 @@ class Gno(Block):
         from opdsl.nn.points.integral import gno
 
         return gno.Gno(
-            _side(x.domain),
-            _side(self.to),
+            side_of(x.domain),
+            side_of(self.to),
             self._widths(x),
             self._rule(x),
             act=self.act,
             kind=self.kind,
             full=self.matrix == "full",
-            embedding=Sinusoids(self.embedding, self.frequencies, self.max_positions),
+            embedding=Sinusoids(self.embedding, decided(self.frequencies), self.max_positions),
             mollifier=self.mollifier,
             reduction=self.reduction,
             period=self._period(x),
@@ -362,7 +359,7 @@ class Gno(Block):
             return None
         return NeighbourRule(
             self.radius,
-            self.nearest,
+            None if self.nearest is None else decided(self.nearest),
             self._period(x),
             nearest=self.empty == "nearest",
             allow_isolated=self.empty == "zero",
@@ -370,70 +367,3 @@ class Gno(Block):
 
     def _period(self, x: Space) -> tuple[float | None, ...] | None:
         return next(iter(self._periods(x)), None) if self._wraps(x) else None
-
-
-def ambient(domain: Domain, at: str | None, block: str = "gno") -> int:
-    """Return the number of coordinates of the points of a domain.
-
-    Raises:
-        Refusal: OP0301, its points have none.
-    """
-    extended = any(isinstance(y, Extend) for part in domain.parts for y in part.steps)
-    if domain.scattered and domain.ambient:
-        return domain.ambient
-    if domain.kind == "sphere":
-        return 3
-    if domain.regular and not extended:
-        return domain.dims
-    raise Refusal(
-        "OP0301",
-        f"`{block}` is defined on grids, points and spheres only",
-        f"`{domain}` extends a grid" if extended else f"this is {KINDS[domain.kind]}",
-        at=at or 0,
-    )
-
-
-def periods_of(domain: Domain) -> tuple[float | None, ...] | None:
-    """Return the period of each coordinate, None without one; None: no periods are known."""
-    if not domain.regular:
-        return domain.period
-    ends = zip(domain.axes, domain.periodic, strict=True)
-    return tuple(a.hi - a.lo if closed else None for a, closed in ends)
-
-
-def declares_period(*domains: Domain) -> bool:
-    """Return whether points of one of the domains declare a period."""
-    return any(any(x.period or ()) for x in domains)
-
-
-def _side(domain: Domain) -> Side:
-    """Return coordinates and quadrature weights of the points of a domain."""
-    from opdsl.nn.points.integral import gno
-
-    measure = domain.measure or "uniform"
-    return gno.Side(place_of(domain), _cells(domain), measure, domain.period)
-
-
-def place_of(domain: Domain) -> nn.Module | None:
-    """Return the coordinates of a grid or a sphere as a module; None for points."""
-    from opdsl.nn.grid import coords
-    from opdsl.nn.sphere import sampling
-
-    if domain.scattered:
-        return None
-    if domain.kind == "sphere":
-        return sampling.UnitVectors(domain.sampling or "gauss_legendre")
-    axes = domain.axes
-    return coords.Coords(tuple(a.lo for a in axes), tuple(a.hi for a in axes), domain.periodic)
-
-
-def _cells(domain: Domain) -> nn.Module | None:
-    """Return the quadrature weights of a grid or a sphere; None for points."""
-    from opdsl.nn.points.integral import gno
-
-    if domain.scattered:
-        return None
-    if domain.kind == "sphere":
-        return gno.SphereWeights(domain.sampling or "gauss_legendre")
-    axes = domain.axes
-    return gno.GridWeights(tuple(a.lo for a in axes), tuple(a.hi for a in axes), domain.periodic)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING
 
-from opdsl.blocks.points._quadrature import measured, weighed
-from opdsl.ir.block import BYTES, Block, Cost, Ragged, Refusal, SideInput
-from opdsl.ir.spaces import KINDS, VECTOR, Domain, Extend, Space
+from opdsl.blocks.points._quadrature import geometry_of_weights, point_weights
+from opdsl.ir.block import BYTES, Block, Cost, Refusal, SideInput
+from opdsl.ir.spaces import KINDS, VECTOR, Domain, Space
+from opdsl.ir.steps import Extend
 
 if TYPE_CHECKING:
     from torch import nn
@@ -36,8 +37,8 @@ class Integrate(Block):
     Source: Trefethen and Weideman 2014, doi:10.1137/130932132 (the trapezoidal rule).
     """
 
-    ragged: ClassVar[Ragged] = "own"
-    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+    ragged = "own"
+    samples = (
         {"inputs": (3,)},
         {"inputs": ("P -> R^2",)},
         {"inputs": ("S -> R^2",)},
@@ -69,7 +70,7 @@ class Integrate(Block):
 
     def side_inputs(self, x: Space) -> tuple[SideInput, ...]:
         """Return the geometry of points, unless all points weigh the same."""
-        return weighed(x.domain)
+        return geometry_of_weights(x.domain)
 
     def cost(self, x: Space) -> Cost:
         """Count a product and a sum for each number."""
@@ -83,6 +84,6 @@ class Integrate(Block):
         if domain.kind == "sphere":
             return integral.SphereIntegral(domain.sampling or "gauss_legendre")
         if domain.scattered:
-            return integral.PointIntegral(measured(domain))
+            return integral.PointIntegral(point_weights(domain))
         lengths = tuple(a.hi - a.lo for a in domain.axes)
         return integral.GridIntegral(lengths, domain.periodic)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, PositiveFloat
 
-from opdsl.blocks.points.gno import ambient, periods_of, place_of
-from opdsl.ir.block import BYTES, Block, Cost, Ragged, Refusal, SideInput
-from opdsl.ir.dims import PositiveCount
+from opdsl.blocks.points._geometry import coordinate_count, periods_of, place_of
+from opdsl.ir.block import BYTES, Block, Cost, Refusal, SideInput
+from opdsl.ir.dims import PositiveCount, decided
 from opdsl.ir.spaces import KINDS, Domain, Space
 
 if TYPE_CHECKING:
@@ -63,9 +63,9 @@ class Interpolate(Block):
     Source: Shepard 1968, doi:10.1145/800186.810616 (`distance`).
     """
 
-    sized: ClassVar[bool] = True
-    ragged: ClassVar[Ragged] = "own"
-    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+    sized = True
+    ragged = "own"
+    samples = (
         {"inputs": ("P -> R^3",), "to": "Q"},
         {"inputs": ("P -> R^2",), "to": "Q", "kind": "distance", "count": 3},
         {"inputs": ("S -> R^2",), "to": "S", "kind": "distance", "count": 4, "power": 1.0},
@@ -86,7 +86,7 @@ class Interpolate(Block):
     def infer(self, x: Space) -> Space:
         """Return `to` with as many channels."""
         here, name = x.domain, self.keyword()
-        dims, others = ambient(here, None, name), ambient(self.to, "to", name)
+        dims, others = coordinate_count(here, None, name), coordinate_count(self.to, "to", name)
         if dims != others:
             raise Refusal(
                 "OP0313",
@@ -108,8 +108,8 @@ class Interpolate(Block):
         return x.on(self.to)
 
     def _periods(self, x: Space) -> tuple[tuple[float | None, ...], ...]:
-        found = periods_of(x.domain), periods_of(self.to)
-        return tuple(p for p in found if p is not None)
+        periods = periods_of(x.domain), periods_of(self.to)
+        return tuple(p for p in periods if p is not None)
 
     def side_inputs(self, x: Space) -> tuple[SideInput, ...]:
         """Return the coordinates of both domains where they are points."""
@@ -119,7 +119,7 @@ class Interpolate(Block):
 
     def cost(self, x: Space) -> Cost:
         """Count a product, a sum and a distance for each point that contributes, no search."""
-        out, dims = self.infer(x), ambient(x.domain, None)
+        out, dims = self.infer(x), coordinate_count(x.domain, None)
         many = {"nearest": 1, "distance": self.count, "linear": 2**dims}[self.kind]
         weighed = out.domain.volume() * (0 if self.kind == "nearest" else 3 * dims * many)
         return Cost(0, weighed + out.numbers() * (2 * many), out.numbers() * BYTES)
@@ -128,8 +128,8 @@ class Interpolate(Block):
         """See `opdsl.nn.grid.interpolate.InterpolatePoints`."""
         from opdsl.nn.grid import interpolate
 
-        given = x.domain.scattered
-        return interpolate.InterpolatePoints(self._table(x), place_of(self.to), given=given)
+        scattered = x.domain.scattered
+        return interpolate.InterpolatePoints(self._table(x), place_of(self.to), given=scattered)
 
     def _table(self, x: Space) -> InterpolationTable:
         from opdsl.nn.grid import interpolate
@@ -140,4 +140,4 @@ class Interpolate(Block):
             return interpolate.Multilinear(*ends, x.domain.periodic, strict=self.outside == "error")
         period = next((p for p in self._periods(x) if any(p)), None)
         count = 1 if self.kind == "nearest" else self.count
-        return interpolate.InverseDistance(place_of(x.domain), count, self.power, period)
+        return interpolate.InverseDistance(place_of(x.domain), decided(count), self.power, period)

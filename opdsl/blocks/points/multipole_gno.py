@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, PositiveFloat
 
-from opdsl.blocks.points.gno import declares_period
-from opdsl.blocks.pointwise.apply import TRANSCENDENTAL, Activation
-from opdsl.ir.block import BYTES, Block, BoxKind, Cost, Ragged, Refusal, SideInput
-from opdsl.ir.dims import Poly, PositiveCount
+from opdsl.blocks.points._geometry import declares_period
+from opdsl.blocks.pointwise.apply import TRANSCENDENTAL, ActivationName
+from opdsl.ir.block import BYTES, Block, Cost, Refusal, SideInput
+from opdsl.ir.dims import Poly, PositiveCount, decided
 from opdsl.ir.spaces import KINDS, Domain, Space
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from opdsl.nn.points.integral.multipole import MultipoleLevel
 
-NEIGHBOURS = 16  # of a point, where the cost is told: how many there are, the data decide
+NEIGHBOURS = 16  # of each point, assumed in `cost`: the data decide how many there are
 
 
 class MultipoleGno(Block):
@@ -81,10 +81,10 @@ class MultipoleGno(Block):
         drawn at random, which have no limit, and no state of coarse levels from cycle to cycle.
     """
 
-    ragged: ClassVar[Ragged] = "own"
-    kinds: ClassVar[frozenset[str]] = frozenset({"points", "graph", "mesh"})
-    drawn_as: ClassVar[BoxKind | None] = "integral"
-    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+    ragged = "own"
+    kinds = frozenset({"points", "graph", "mesh"})
+    drawn_as = "integral"
+    samples = (
         {"inputs": ("P -> R^2",), "radius": 0.4, "kernel": (4,), "act": "tanh"},
         {
             "inputs": ("P -> R^2",),
@@ -109,8 +109,8 @@ class MultipoleGno(Block):
     kernel: tuple[PositiveCount, ...] = Field(
         default=(64, 64), min_length=1, description="widths of the hidden layers of each kernel"
     )
-    act: Activation = Field(default="gelu", description="between the layers of a kernel")
-    between: Activation = Field(default="gelu", description="on coarse levels")
+    act: ActivationName = Field(default="gelu", description="between the layers of a kernel")
+    between: ActivationName = Field(default="gelu", description="on coarse levels")
     matrix: Literal["diagonal", "full"] = Field(default="diagonal", description="of the kernels")
     embedding: Literal["none", "transformer", "nerf"] = Field(
         default="none", description="of coordinates"
@@ -153,7 +153,7 @@ class MultipoleGno(Block):
                 at="wrap",
                 helps=("declare points with `period = ...`",),
             )
-        widest = self.radius * self.growth ** (self.levels - 1)
+        widest = self.radius * self.growth ** (decided(self.levels) - 1)
         if 2 * widest > least:
             raise Refusal(
                 "OP0208",
@@ -177,13 +177,14 @@ class MultipoleGno(Block):
     def _widths(self, x: Space) -> tuple[int, ...]:
         d = x.domain.ambient or 0
         seen = d if self.embedding == "none" else 2 * self.frequencies * d
-        last = x.channels**2 if self.matrix == "full" else x.channels
-        return (2 * seen, *self.kernel, last)
+        c = decided(x.channels)
+        last = c**2 if self.matrix == "full" else c
+        return (decided(2 * seen), *map(decided, self.kernel), last)
 
     def cost(self, x: Space) -> Cost:
         """Count the kernels at 16 neighbours of each point on its level, and at 16 on the next.
 
-        How many points coarse levels have is up to the geometry: what is done there is not told.
+        Work on coarse levels is not counted: the geometry decides how many points they have.
         """
         widths, c = self._widths(x), x.channels
         each = sum(a * b + b for a, b in pairwise(widths))
@@ -196,7 +197,7 @@ class MultipoleGno(Block):
         kernels = 3 if self.levels > 1 else 1
         behind = 2 * self.kernel[-1] * widths[-1] if whole else 0
         flops: Poly = x.domain.volume() * (kernels * (NEIGHBOURS * inner + first) + behind)
-        return Cost(params, flops, x.numbers() * BYTES)
+        return Cost(decided(params), flops, x.numbers() * BYTES)
 
     def lower(self, x: Space) -> nn.Module:
         """See `opdsl.nn.points.integral.multipole.Multipole`."""
@@ -208,12 +209,12 @@ class MultipoleGno(Block):
         return multipole.Multipole(
             Side(measure=domain.measure or "uniform", period=domain.period),
             self._levels(),
-            x.channels,
+            decided(x.channels),
             self._widths(x),
             act=self.act,
             between=self.between,
             full=self.matrix == "full",
-            embedding=Sinusoids(self.embedding, self.frequencies, 10000.0),
+            embedding=Sinusoids(self.embedding, decided(self.frequencies), 10000.0),
             reduction=self.reduction,
             wrap=self._wraps(domain),
         )
@@ -221,6 +222,6 @@ class MultipoleGno(Block):
     def _levels(self) -> tuple[MultipoleLevel, ...]:
         from opdsl.nn.points.integral.multipole import MultipoleLevel
 
-        radii = [self.radius * self.growth**i for i in range(self.levels)]
+        radii = [self.radius * self.growth**i for i in range(decided(self.levels))]
         spacings = [0.0, *(r / self.per_radius for r in radii[1:])]
         return tuple(MultipoleLevel(r, s) for r, s in zip(radii, spacings, strict=True))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from opdsl.blocks.points._quadrature import measured, weighed
-from opdsl.ir.block import BYTES, Block, Cost, Ragged, Refusal, SideInput
-from opdsl.ir.spaces import KINDS, VECTOR, Domain, Extend, Space
+from opdsl.blocks.points._quadrature import geometry_of_weights, point_weights
+from opdsl.ir.block import BYTES, Block, Cost, Refusal, SideInput
+from opdsl.ir.spaces import KINDS, VECTOR, Domain, Space
+from opdsl.ir.steps import Extend
 
 if TYPE_CHECKING:
     from torch import nn
@@ -44,9 +45,9 @@ class Pool(Block):
     Source: Qi et al. 2017, arXiv:1612.00593, eq. (1) (PointNet).
     """
 
-    ragged: ClassVar[Ragged] = "own"
-    positional: ClassVar[tuple[str, ...]] = ("kind",)
-    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+    ragged = "own"
+    positional = ("kind",)
+    samples = (
         {"inputs": ("P -> R^3",)},
         {"inputs": ("P -> R^2",), "kind": "mean"},
         {"inputs": (2,), "kind": "mean"},
@@ -54,7 +55,9 @@ class Pool(Block):
         {"inputs": ("S -> R^2",)},
     )
 
-    kind: Literal["max", "mean"] = Field(default="max", description="what is told of all points")
+    kind: Literal["max", "mean"] = Field(
+        default="max", description="the greatest value or the mean"
+    )
 
     def infer(self, x: Space) -> Space:
         """Return the space of vectors with as many channels."""
@@ -74,7 +77,7 @@ class Pool(Block):
 
     def side_inputs(self, x: Space) -> tuple[SideInput, ...]:
         """Return the geometry of points for a mean, unless all points weigh the same."""
-        return weighed(x.domain) if self.kind == "mean" else ()
+        return geometry_of_weights(x.domain) if self.kind == "mean" else ()
 
     def integrates(self, x: Space) -> tuple[Domain, ...]:
         """Return the domain of v for a mean."""
@@ -97,5 +100,5 @@ class Pool(Block):
         if domain.kind == "sphere":
             return pool.SphereMean(domain.sampling or "gauss_legendre")
         if domain.scattered:
-            return pool.PointMean(measured(domain))
+            return pool.PointMean(point_weights(domain))
         return integral.GridIntegral((1.0,) * domain.dims, domain.periodic)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING
 
 from opdsl.ir.block import BYTES, Block, Cost
+from opdsl.ir.dims import decided
 from opdsl.ir.spaces import Space
 
 if TYPE_CHECKING:
@@ -30,22 +31,10 @@ class Position(Block):
     }
     ```
 
-    ```op
-    edition 2026
-
-    model Located {
-      domain D = grid(x: 0..1, boundary = periodic, fixed = 64)
-      input u : D -> R^3
-      output v : D -> R^3
-
-      v = u |> position()
-    }
-    ```
-
     Source: Dosovitskiy et al. 2021, arXiv:2010.11929, section 3.1 (learned position embeddings).
     """
 
-    samples: ClassVar[tuple[dict[str, Any], ...]] = ({"inputs": (3,)},)
+    samples = ({"inputs": (3,)},)
 
     def infer(self, x: Space) -> Space:
         """Return the space of the input."""
@@ -65,7 +54,7 @@ class Position(Block):
         points = 1
         for i, axis in enumerate(x.domain.axes):
             points *= x.domain.points_on(i, axis.least)
-        return Cost(points * x.channels, numbers, numbers * BYTES)
+        return Cost(decided(points * x.channels), numbers, numbers * BYTES)
 
     def lower(self, x: Space) -> nn.Module:
         """See `opdsl.nn.grid.conv.Position`."""
@@ -73,5 +62,6 @@ class Position(Block):
 
         domain = x.domain
         return Table(
-            tuple(domain.points_on(i, a.least) for i, a in enumerate(domain.axes)), x.channels
+            tuple(domain.points_on(i, a.least) for i, a in enumerate(domain.axes)),
+            decided(x.channels),
         )

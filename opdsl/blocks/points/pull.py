@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING
 
 from opdsl.ir.block import BYTES, Block, Cost, Refusal
 from opdsl.ir.combine_rules import count
@@ -39,7 +39,7 @@ class Pull(Block):
         for one sample at a time.
     """
 
-    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+    samples = (
         {"inputs": (2, "P -> R^1")},
         {"inputs": ("P -> R^3", "Q -> R^1")},
     )

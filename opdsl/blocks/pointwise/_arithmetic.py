@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from opdsl.ir.block import BYTES, Block, Cost, Ragged
+from opdsl.ir.block import BYTES, Block, Cost
 from opdsl.ir.combine_rules import common_components, same_channels, same_domain, same_field
 from opdsl.ir.spaces import Space
 
@@ -17,9 +17,9 @@ class Arithmetic(Block):
     """
 
     verb: ClassVar[str]
-    complex: ClassVar[bool] = True
-    ragged: ClassVar[Ragged] = "pointwise"
-    samples: ClassVar[tuple[dict[str, Any], ...]] = ({"inputs": (3, 3)}, {"inputs": (1, 1)})
+    complex = True
+    ragged = "pointwise"
+    samples = ({"inputs": (3, 3)}, {"inputs": (1, 1)})
 
     def infer(self, u: Space, v: Space) -> Space:
         """Return the space of both; the channels keep the names on which both agree.

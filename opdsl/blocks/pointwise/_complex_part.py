@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
-
-from opdsl.ir.block import Block, Cost, Ragged, copy_cost
+from opdsl.ir.block import Block, Cost, copy_cost
 from opdsl.ir.complex_parts import needs_complex, real_part_of
 from opdsl.ir.spaces import Space
 
@@ -12,9 +10,9 @@ from opdsl.ir.spaces import Space
 class ComplexPart(Block):
     """w(x) = f(v(x)), number by number, with f from complex to real numbers."""
 
-    complex: ClassVar[bool] = True
-    ragged: ClassVar[Ragged] = "pointwise"
-    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+    complex = True
+    ragged = "pointwise"
+    samples = (
         {"inputs": ("D -> C^3",)},
         {"inputs": ("K -> C^1",)},
     )

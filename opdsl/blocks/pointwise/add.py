@@ -33,7 +33,7 @@ class Add(Arithmetic):
     """
 
     verb: ClassVar[str] = "add"
-    commutative: ClassVar[bool] = True
+    commutative = True
 
     def band_preserving(self) -> bool:
         """Return True: it is linear and acts on every point alike."""

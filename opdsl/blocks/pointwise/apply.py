@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from opdsl.ir.block import BYTES, Block, Cost, Ragged
+from opdsl.ir.block import BYTES, Block, Cost
 from opdsl.ir.spaces import Space
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 # the words that every parameter of the type `activation` takes; the functions are in
 # opdsl.nn.layers.pointwise.ACTIVATIONS, which the checker must not import
-Activation = Literal[
+ActivationName = Literal[
     "elu",
     "gelu",
     "identity",
@@ -60,16 +60,16 @@ class Apply(Block):
     Source: Hendrycks and Gimpel 2016, arXiv:1606.08415 (gelu).
     """
 
-    positional: ClassVar[tuple[str, ...]] = ("kind",)
-    shorthand: ClassVar[str | None] = "kind"
-    ragged: ClassVar[Ragged] = "pointwise"
-    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+    positional = ("kind",)
+    shorthand = "kind"
+    ragged = "pointwise"
+    samples = (
         {"inputs": (3,), "kind": "gelu"},
         {"inputs": (1,), "kind": "identity"},
         {"inputs": (2,), "kind": "sin"},
     )
 
-    kind: Activation = Field(description="the function")
+    kind: ActivationName = Field(description="the function")
 
     def infer(self, x: Space) -> Space:
         """Return the domain with as many channels; only the identity keeps their names."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING
 
-from opdsl.ir.block import BYTES, Block, Cost, Ragged
+from opdsl.ir.block import BYTES, Block, Cost
+from opdsl.ir.dims import decided
 from opdsl.ir.spaces import Space
 
 if TYPE_CHECKING:
@@ -32,8 +33,8 @@ class Bias(Block):
     Source: Lu et al. 2021, arXiv:1910.03193, eq. (2), the term b_0.
     """
 
-    ragged: ClassVar[Ragged] = "pointwise"
-    samples: ClassVar[tuple[dict[str, Any], ...]] = ({"inputs": (3,)}, {"inputs": ("R^2",)})
+    ragged = "pointwise"
+    samples = ({"inputs": (3,)}, {"inputs": ("R^2",)})
 
     def infer(self, x: Space) -> Space:
         """Return the space of the input."""
@@ -45,10 +46,10 @@ class Bias(Block):
 
     def cost(self, x: Space) -> Cost:
         """Count a parameter for each channel and an addition for each number."""
-        return Cost(x.channels, x.numbers(), x.numbers() * BYTES)
+        return Cost(decided(x.channels), x.numbers(), x.numbers() * BYTES)
 
     def lower(self, x: Space) -> nn.Module:
         """See `opdsl.nn.layers.modulate.Bias`."""
         from opdsl.nn.layers import modulate
 
-        return modulate.Bias(x.channels)
+        return modulate.Bias(decided(x.channels))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING
 
-from opdsl.ir.block import Block, Cost, Ragged, copy_cost
+from opdsl.ir.block import Block, Cost, copy_cost
 from opdsl.ir.combine_rules import same_channels, same_domain
 from opdsl.ir.spaces import Space
 
@@ -34,8 +34,8 @@ class Complex(Block):
     Source: number by number; nothing to cite.
     """
 
-    ragged: ClassVar[Ragged] = "pointwise"
-    samples: ClassVar[tuple[dict[str, Any], ...]] = ({"inputs": (3, 3)}, {"inputs": (1,)})
+    ragged = "pointwise"
+    samples = ({"inputs": (3, 3)}, {"inputs": (1,)})
 
     def infer(self, u: Space, v: Space | None = None) -> Space:
         """Return the domain of the parts with complex values."""

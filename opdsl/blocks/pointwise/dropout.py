@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from opdsl.ir.block import BYTES, Block, Cost, Ragged
+from opdsl.ir.block import BYTES, Block, Cost
 from opdsl.ir.spaces import Space
 
 if TYPE_CHECKING:
@@ -37,9 +37,9 @@ class Dropout(Block):
     Source: Srivastava et al. 2014, JMLR 15:1929.
     """
 
-    positional: ClassVar[tuple[str, ...]] = ("p",)
-    ragged: ClassVar[Ragged] = "pointwise"
-    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+    positional = ("p",)
+    ragged = "pointwise"
+    samples = (
         {"inputs": (3,), "p": 0.25},
         {"inputs": (1,), "p": 0.0},
     )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from opdsl.ir.block import BYTES, Block, Cost, Ragged
+from opdsl.ir.block import BYTES, Block, Cost
 from opdsl.ir.channel_groups import COPIES, all_copies, one_copy
-from opdsl.ir.dims import PositiveCount
+from opdsl.ir.dims import PositiveCount, decided
 from opdsl.ir.spaces import Space
 
 if TYPE_CHECKING:
@@ -43,9 +43,9 @@ class Linear(Block):
     Source: Li et al. 2021, arXiv:2010.08895, eq. (2), the term W v.
     """
 
-    complex: ClassVar[bool] = True
-    ragged: ClassVar[Ragged] = "pointwise"
-    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+    complex = True
+    ragged = "pointwise"
+    samples = (
         {"inputs": (3,), "out": 5},
         {"inputs": (2,), "out": 1, "bias": False},
         {"inputs": ("D -> C^3",), "out": 2},
@@ -71,7 +71,7 @@ class Linear(Block):
         added = self.out if self.bias else 0
         w = x.width  # a complex product is four real ones
         each = Cost(
-            w * (c * self.out + added),
+            decided(w * (c * self.out + added)),
             volume * (w * w * 2 * c * self.out + w * added),
             volume * (w * self.out * BYTES),
         )
@@ -86,8 +86,7 @@ class Linear(Block):
         from opdsl.nn.layers import grouped, pointwise
 
         c = one_copy(x, self.copies).channels
+        layer = pointwise.ComplexLinear if x.complex else pointwise.Linear
         if self.copies > 1:
-            kind = "complex_linear" if x.complex else "linear"
-            return grouped.GroupedLayer(kind, self.copies, c, self.out, bias=self.bias)
-        made = pointwise.ComplexLinear if x.complex else pointwise.Linear
-        return made(c, self.out, bias=self.bias)
+            return grouped.GroupedLayer(layer, decided(self.copies), c, self.out, bias=self.bias)
+        return layer(decided(c), decided(self.out), bias=self.bias)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from opdsl.blocks.pointwise.apply import TRANSCENDENTAL, Activation
-from opdsl.ir.block import BYTES, Block, Cost, Ragged
-from opdsl.ir.dims import PositiveCount
+from opdsl.blocks.pointwise.apply import TRANSCENDENTAL, ActivationName
+from opdsl.ir.block import BYTES, Block, Cost
+from opdsl.ir.dims import PositiveCount, decided
 from opdsl.ir.spaces import Space
 
 if TYPE_CHECKING:
@@ -40,8 +40,8 @@ class Mlp(Block):
     Source: Lu et al. 2021, arXiv:1910.03193 (the nets of DeepONet).
     """
 
-    ragged: ClassVar[Ragged] = "pointwise"
-    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+    ragged = "pointwise"
+    samples = (
         {"inputs": (3,), "widths": (4, 2)},
         {"inputs": ("R^2",), "widths": (5,), "act": "tanh"},
     )
@@ -49,7 +49,7 @@ class Mlp(Block):
     widths: tuple[PositiveCount, ...] = Field(
         min_length=1, description="channels behind each layer"
     )
-    act: Activation = Field(default="gelu", description="between the layers")
+    act: ActivationName = Field(default="gelu", description="between the layers")
 
     def infer(self, x: Space) -> Space:
         """Return the domain with the last of `widths` as channels."""
@@ -62,10 +62,10 @@ class Mlp(Block):
         bent = TRANSCENDENTAL * sum(self.widths[:-1])
         volume = x.domain.volume()
         flops = volume * (sum(2 * a * b + b for a, b in pairs) + bent)
-        return Cost(params, flops, volume * (self.widths[-1] * BYTES))
+        return Cost(decided(params), flops, volume * (self.widths[-1] * BYTES))
 
     def lower(self, x: Space) -> nn.Module:
         """See `opdsl.nn.layers.modulate.Mlp`."""
         from opdsl.nn.layers import modulate
 
-        return modulate.Mlp((x.channels, *self.widths), self.act)
+        return modulate.Mlp((decided(x.channels), *map(decided, self.widths)), self.act)

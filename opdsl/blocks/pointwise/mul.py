@@ -33,7 +33,7 @@ class Mul(Arithmetic):
     """
 
     verb: ClassVar[str] = "multiply"
-    commutative: ClassVar[bool] = True
+    commutative = True
 
     def lower(self, _u: Space, _v: Space) -> nn.Module:
         """See `opdsl.nn.layers.arithmetic.Mul`."""

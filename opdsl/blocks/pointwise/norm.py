@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, PositiveInt
 
-from opdsl.ir.block import BYTES, Block, Cost, GridSizes, Ragged, Refusal
+from opdsl.ir.block import BYTES, Block, Cost, GridSizes, Refusal
 from opdsl.ir.channel_groups import COPIES, one_copy
 from opdsl.ir.combine_rules import count
-from opdsl.ir.dims import PositiveCount
+from opdsl.ir.dims import Dim, PositiveCount, decided
 from opdsl.ir.spaces import Space
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ OPERATIONS = 5  # for each number: two sums for the moments, one difference, two
 
 
 class Norm(Block):
-    """w = (v - mean) / sqrt(var + 1e-5) * gamma + beta; `kind` chooses what the mean is taken over.
+    """w = (v - mean) / sqrt(var + 1e-5) * gamma + beta; `kind` chooses the axes of the mean.
 
     v : D -> R^n gives w : D -> R^n on any domain D.
 
@@ -57,8 +57,8 @@ class Norm(Block):
         arXiv:1607.06450; Ioffe and Szegedy 2015, arXiv:1502.03167.
     """
 
-    ragged: ClassVar[Ragged] = "own"
-    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+    ragged = "own"
+    samples = (
         {"inputs": (3,)},
         {"inputs": (4,), "kind": "group", "groups": 2},
         {"inputs": (3,), "kind": "group"},
@@ -69,7 +69,7 @@ class Norm(Block):
     )
 
     kind: Literal["instance", "group", "layer", "batch"] = Field(
-        default="instance", description="what the mean is taken over"
+        default="instance", description="the axes of the mean"
     )
     groups: PositiveInt = Field(default=1, description="groups of channels, for `kind = group`")
     copies: PositiveCount = Field(default=1, description=COPIES)
@@ -79,7 +79,7 @@ class Norm(Block):
         self._check_groups(one_copy(x, self.copies).channels)
         return x.with_channels(x.channels)
 
-    def _check_groups(self, channels: int) -> None:
+    def _check_groups(self, channels: Dim) -> None:
         if self.groups > 1 and self.kind != "group":
             raise Refusal(
                 "OP0208",
@@ -106,7 +106,7 @@ class Norm(Block):
         """Count two parameters for each channel, unless the kind is `instance`."""
         each = one_copy(x, self.copies)
         params = 0 if self.kind == "instance" else 2 * each.channels
-        return Cost(params, x.numbers() * OPERATIONS, x.numbers() * BYTES)
+        return Cost(decided(params), x.numbers() * OPERATIONS, x.numbers() * BYTES)
 
     def uniform(self, inputs: tuple[bool, ...], _x: Space) -> bool:
         """Return whether the input has one value."""
@@ -118,5 +118,5 @@ class Norm(Block):
 
         c = one_copy(x, self.copies).channels
         if self.copies > 1:
-            return grouped.GroupedLayer("norm", self.copies, self.kind, c, self.groups)
-        return norm.Norm(self.kind, c, self.groups)
+            return grouped.GroupedLayer(norm.Norm, decided(self.copies), self.kind, c, self.groups)
+        return norm.Norm(self.kind, decided(c), self.groups)

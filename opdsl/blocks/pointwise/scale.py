@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING
 
-from opdsl.ir.block import BYTES, Block, Cost, Ragged
+from opdsl.ir.block import BYTES, Block, Cost
 from opdsl.ir.spaces import Space
 
 if TYPE_CHECKING:
@@ -35,10 +35,10 @@ class Scale(Block):
     Source: pointwise arithmetic; nothing to cite.
     """
 
-    complex: ClassVar[bool] = True
-    positional: ClassVar[tuple[str, ...]] = ("factor",)
-    ragged: ClassVar[Ragged] = "pointwise"
-    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+    complex = True
+    positional = ("factor",)
+    ragged = "pointwise"
+    samples = (
         {"inputs": (3,), "factor": -0.5},
         {"inputs": (1,), "factor": 2.0},
     )

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from opdsl.ir.block import BYTES, Block, Cost, Ragged, Refusal
+from opdsl.ir.block import BYTES, Block, Cost, Refusal
 from opdsl.ir.channel_groups import COPIES, all_copies, one_copy
 from opdsl.ir.combine_rules import count
-from opdsl.ir.dims import PositiveCount
+from opdsl.ir.dims import PositiveCount, decided
 from opdsl.ir.spaces import Space
 
 if TYPE_CHECKING:
@@ -44,9 +44,9 @@ class Skip(Block):
     Source: neuralop/layers/skip_connections.py at 93d3f06, where `soft` is called `soft-gating`.
     """
 
-    complex: ClassVar[bool] = True
-    ragged: ClassVar[Ragged] = "pointwise"
-    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+    complex = True
+    ragged = "pointwise"
+    samples = (
         {"inputs": (3,)},
         {"inputs": (3,), "kind": "soft"},
         {"inputs": (3,), "kind": "linear", "out": 5},
@@ -92,7 +92,9 @@ class Skip(Block):
         params = {"identity": 0, "linear": w * matrix, "soft": out}[self.kind]
         # a product of complex numbers is four real ones and as many sums
         each = {"identity": 0, "linear": w * w * 2 * matrix, "soft": w * out}[self.kind]
-        return all_copies(Cost(params, volume * each, volume * (w * out * BYTES)), self.copies)
+        return all_copies(
+            Cost(decided(params), volume * each, volume * (w * out * BYTES)), self.copies
+        )
 
     def complex_weights(self, x: Space) -> int:
         """Count the matrix if the function is complex."""
@@ -104,5 +106,7 @@ class Skip(Block):
 
         c, real = one_copy(x, self.copies).channels, not x.complex
         if self.copies > 1:
-            return grouped.GroupedLayer("skip", self.copies, self.kind, c, self.out or c, real=real)
-        return skip.Skip(self.kind, c, self.out or c, real=real)
+            return grouped.GroupedLayer(
+                skip.Skip, decided(self.copies), self.kind, c, self.out or c, real=real
+            )
+        return skip.Skip(self.kind, decided(c), decided(self.out or c), real=real)

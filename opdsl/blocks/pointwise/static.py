@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
@@ -40,10 +40,8 @@ class Static(Block):
     Source: nothing to cite.
     """
 
-    positional: ClassVar[tuple[str, ...]] = ("domain",)
-    samples: ClassVar[tuple[dict[str, Any], ...]] = (
-        {"inputs": (), "domain": "D", "fields": ("mask", "height")},
-    )
+    positional = ("domain",)
+    samples = ({"inputs": (), "domain": "D", "fields": ("mask", "height")},)
 
     domain: Domain = Field(description="where the fields live")
     fields: tuple[str, ...] = Field(min_length=1, description="their names")

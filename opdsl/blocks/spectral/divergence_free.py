@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING
 
 from opdsl.ir.block import BYTES, Block, Cost, Refusal
 from opdsl.ir.dims import Poly
@@ -38,9 +38,9 @@ class DivergenceFree(Block):
     Source: Temam 2001, doi:10.1090/chel/343, chapter I, section 1.4; on a torus by Fourier modes.
     """
 
-    kinds: ClassVar[frozenset[str]] = frozenset({"grid"})
-    samples: ClassVar[tuple[dict[str, Any], ...]] = ({"inputs": (6,)},)
-    assumes_periodic: ClassVar[bool] = True
+    kinds = frozenset({"grid"})
+    samples = ({"inputs": (6,)},)
+    assumes_periodic = True
 
     def infer(self, x: Space) -> Space:
         """Return the space of the input."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING
 
 from pydantic import Field, NonNegativeInt
 
 from opdsl.ir.block import BYTES, Block, Bound, Cost, GridSizes, Work
+from opdsl.ir.dims import decided
 from opdsl.ir.modes import bounds, each_axis, transform_work
 from opdsl.ir.regrid import transform
 from opdsl.ir.spaces import Space
@@ -45,24 +46,24 @@ class Fft(Block):
         doi:10.1137/1.9780898719598.
     """
 
-    assumes_periodic: ClassVar[bool] = True
-    kinds: ClassVar[frozenset[str]] = frozenset({"grid"})
-    complex: ClassVar[bool] = True
-    kernels: ClassVar[tuple[str, ...]] = ("fft", "dft")
-    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+    assumes_periodic = True
+    kinds = frozenset({"grid"})
+    complex = True
+    kernels = ("fft", "dft")
+    samples = (
         {"inputs": (3,), "modes": 2},
         {"inputs": ("D -> C^2",), "modes": 1},
     )
 
     modes: NonNegativeInt | tuple[NonNegativeInt, ...] = Field(
-        description="the greatest frequency kept, one number or one for each axis"
+        description="the greatest frequency of the result, one number or one for each axis"
     )
 
     def infer(self, x: Space) -> Space:
         """Return the spectrum with as many channels."""
         modes = each_axis(self.modes, x)
-        kept = x.domain.spectrum(modes, halved=not x.complex)
-        return Space(domain=kept, channels=x.channels, field="C")
+        spectrum = x.domain.spectrum(modes, halved=not x.complex)
+        return Space(domain=spectrum, channels=x.channels, field="C")
 
     def bounds(self, x: Space) -> tuple[Bound, ...]:
         """Require 2 m + 1 points on each axis."""
@@ -78,7 +79,7 @@ class Fft(Block):
     def work(self, kernel: str, sizes: GridSizes, x: Space) -> Work:
         """Count one transform, truncated after each axis."""
         real = not x.complex
-        return transform_work(kernel, x.channels, sizes[0], self._bands(x), real=real)
+        return transform_work(kernel, decided(x.channels), sizes[0], self._bands(x), real=real)
 
     def lower(self, x: Space) -> nn.Module:
         """See `opdsl.nn.spectral.transforms.TruncatedFFT`."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from opdsl.blocks.pointwise.apply import TRANSCENDENTAL
-from opdsl.ir.block import BYTES, Block, Cost, Ragged
+from opdsl.ir.block import BYTES, Block, Cost
+from opdsl.ir.dims import decided
 from opdsl.ir.spaces import Space
 
 if TYPE_CHECKING:
@@ -40,8 +41,8 @@ class FourierFeatures(Block):
     Source: Tancik et al. 2020, arXiv:2006.10739, eq. (5).
     """
 
-    ragged: ClassVar[Ragged] = "pointwise"
-    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+    ragged = "pointwise"
+    samples = (
         {"inputs": (2,), "count": 3},
         {"inputs": ("R^1",), "count": 2, "scale": 0.5},
     )
@@ -63,4 +64,4 @@ class FourierFeatures(Block):
         """See `opdsl.nn.layers.modulate.FourierFeatures`."""
         from opdsl.nn.layers import modulate
 
-        return modulate.FourierFeatures(x.channels, self.count, self.scale)
+        return modulate.FourierFeatures(decided(x.channels), self.count, self.scale)

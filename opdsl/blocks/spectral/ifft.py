@@ -1,13 +1,14 @@
-"""The block `ifft`: the function of given Fourier coefficients."""
+"""The block `ifft`: the function with these Fourier coefficients."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
 from opdsl.ir.block import BYTES, Block, Bound, Cost, GridSizes, Work
 from opdsl.ir.complex_parts import needs_complex
+from opdsl.ir.dims import decided
 from opdsl.ir.modes import bounds, transform_work
 from opdsl.ir.regrid import same_interval, transform
 from opdsl.ir.spaces import Domain, Space
@@ -42,11 +43,11 @@ class Ifft(Block):
     Source: Li et al. 2021, arXiv:2010.08895, eq. (4), the transform F^-1.
     """
 
-    kinds: ClassVar[frozenset[str]] = frozenset({"spectrum"})
-    complex: ClassVar[bool] = True
-    sized: ClassVar[bool] = True
-    kernels: ClassVar[tuple[str, ...]] = ("fft", "dft")
-    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+    kinds = frozenset({"spectrum"})
+    complex = True
+    sized = True
+    kernels = ("fft", "dft")
+    samples = (
         {"inputs": ("K -> C^3",), "to": "D"},
         {"inputs": ("K -> C^2",)},
     )
@@ -81,7 +82,7 @@ class Ifft(Block):
     def work(self, kernel: str, sizes: GridSizes, x: Space) -> Work:
         """Count one inverse transform, padded after each axis."""
         real = x.domain.halved
-        return transform_work(kernel, x.channels, sizes[-1], self._bands(x), real=real)
+        return transform_work(kernel, decided(x.channels), sizes[-1], self._bands(x), real=real)
 
     def lower(self, x: Space) -> nn.Module:
         """See `opdsl.nn.spectral.transforms.InverseTruncatedFFT`."""

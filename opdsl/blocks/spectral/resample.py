@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
@@ -47,17 +47,17 @@ class Resample(Block):
         `linear` and `cubic`: neuralop/layers/resample.py at 93d3f06.
     """
 
-    complex: ClassVar[bool] = True
-    kinds: ClassVar[frozenset[str]] = frozenset({"grid"})
-    sized: ClassVar[bool] = True
-    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+    complex = True
+    kinds = frozenset({"grid"})
+    sized = True
+    samples = (
         {"inputs": (3,), "to": "D/2"},
         {"inputs": (1,), "to": "D"},
     )
 
     to: Domain = Field(description="the grid of the result")
     kind: Literal["fourier", "linear", "cubic"] = Field(
-        default="fourier", description="how values between the points are found"
+        default="fourier", description="the interpolant"
     )
 
     def infer(self, x: Space) -> Space:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, NonNegativeInt
 
 from opdsl.ir.block import BYTES, Block, Bound, Cost, Refusal
-from opdsl.ir.dims import PositiveCount
+from opdsl.ir.dims import PositiveCount, decided
 from opdsl.ir.modes import bounds, each_axis
 from opdsl.ir.regrid import transform
 from opdsl.ir.spaces import KINDS, Domain, Space
@@ -56,9 +56,9 @@ class Series(Block):
     Source: Rahman et al. 2024, arXiv:2403.12553, sec. 4 (positional encoding of a variable).
     """
 
-    positional: ClassVar[tuple[str, ...]] = ("domain",)
-    sized: ClassVar[bool] = True
-    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+    positional = ("domain",)
+    sized = True
+    samples = (
         {"inputs": (), "domain": "D", "out": 3, "modes": 2},
         {"inputs": (), "domain": "D/2", "out": 1, "modes": 0},
         {"inputs": (), "domain": "D", "out": 2, "modes": 2, "layout": "neuralop"},
@@ -98,9 +98,9 @@ class Series(Block):
 
     def bounds(self) -> tuple[Bound, ...]:
         """Require points that resolve the frequencies; two ends with one value count once."""
-        found = bounds(self.infer().domain, self._bands(), self.modes)
+        periodic = bounds(self.infer().domain, self._bands(), self.modes)
         ends = (0 if closed else 1 for closed in self.domain.periodic)
-        return tuple(_more(self._fewer(x), n) for x, n in zip(found, ends, strict=True))
+        return tuple(_more(self._fewer(y), n) for y, n in zip(periodic, ends, strict=True))
 
     def _fewer(self, bound: Bound) -> Bound:
         """Lower the bound of layout `neuralop`: n frequencies from 0 on need n points.
@@ -128,7 +128,7 @@ class Series(Block):
         """Count a complex number for each frequency and an inverse fast transform."""
         out = self.infer()
         params = 2 * self.out * math.prod(map(len, self._bands()))
-        return Cost(params, transform(out), out.numbers() * BYTES)
+        return Cost(decided(params), transform(out), out.numbers() * BYTES)
 
     def complex_weights(self) -> int:
         """Count all weights."""
@@ -141,7 +141,7 @@ class Series(Block):
         modes = each_axis(self.modes, self.infer())
         more = {"positive": True} if self.layout == "neuralop" else {}
         more |= {"divided": True} if self.faults != "none" else {}
-        return series.Series(self.out, modes, self.domain.periodic, **more)
+        return series.Series(decided(self.out), modes, self.domain.periodic, **more)
 
 
 def _more(bound: Bound, points: int) -> Bound:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, NonNegativeInt, StrictFloat, StrictInt
 
-from opdsl.ir.block import BYTES, Block, Bound, BoxKind, Cost, GridSizes, Refusal, Work
+from opdsl.ir.block import BYTES, Block, Bound, Cost, GridSizes, Refusal, Work
 from opdsl.ir.channel_groups import COPIES, one_copy
-from opdsl.ir.dims import Poly, PositiveCount
+from opdsl.ir.dims import Poly, PositiveCount, decided
 from opdsl.ir.modes import MIX, bounds, each_axis, layout_of_each, together, transform_work
 from opdsl.ir.ranks import (
     Axes,
@@ -96,15 +96,15 @@ class SpectralConv(Block):
         et al. 2023, arXiv:2310.00120, sec. 3, for the factors.
     """
 
-    assumes_periodic: ClassVar[bool] = True
-    kinds: ClassVar[frozenset[str]] = frozenset({"grid"})
-    complex: ClassVar[bool] = True
-    sized: ClassVar[bool] = True
-    kernels: ClassVar[tuple[str, ...]] = ("fft", "dft")
-    drawn_as: ClassVar[BoxKind | None] = "integral"
-    limits_modes: ClassVar[bool] = True
-    narrows_spectrum: ClassVar[bool] = True
-    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+    assumes_periodic = True
+    kinds = frozenset({"grid"})
+    complex = True
+    sized = True
+    kernels = ("fft", "dft")
+    drawn_as = "integral"
+    limits_modes = True
+    narrows_spectrum = True
+    samples = (
         {"inputs": (3,), "modes": 2, "out": 5},
         {"inputs": (2,), "modes": 1, "bias": False},
         {"inputs": (1,), "modes": 1, "to": "D/2"},
@@ -122,13 +122,13 @@ class SpectralConv(Block):
     )
 
     modes: NonNegativeInt | tuple[NonNegativeInt, ...] = Field(
-        description="the greatest frequency kept, one number or one for each axis"
+        description="the greatest frequency with weights, one number or one for each axis"
     )
     out: PositiveCount | None = Field(default=None, description="channels of the result")
     to: Domain | None = Field(default=None, description="the grid of the result")
     bias: bool = Field(default=True, description="whether a trained constant is added")
     factor: Literal["dense", "cp", "tucker", "tt"] = Field(
-        default="dense", description="how the weight is kept"
+        default="dense", description="form of the weight"
     )
     rank: StrictInt | StrictFloat | tuple[StrictInt, ...] = Field(
         default=1.0, description="of the factors: a part of the dense weight, or whole numbers"
@@ -176,7 +176,7 @@ class SpectralConv(Block):
         out = self.out or x.channels
         matrix = {"channels": x.channels} if self.separable else {"in": x.channels, "out": out}
         names = (*matrix, *(a.name for a in x.domain.axes))
-        return Axes(names, (*matrix.values(), *map(len, self._bands(x))))
+        return Axes(names, (*map(decided, matrix.values()), *map(len, self._bands(x))))
 
     def _ranks(self, x: Space) -> tuple[int, ...]:
         return ranks_of(self.factor, self._axes(x), self.rank)
@@ -185,8 +185,8 @@ class SpectralConv(Block):
         """Require points that resolve the frequencies on the grids of v and of w."""
         domains = (x.domain,) if self.to in (None, x.domain) else (x.domain, self.to)
         bands = self._bands(x)
-        made = (bounds(x, bands, self.modes, self.layout) for x in domains if x is not None)
-        return tuple(bound for each in made for bound in each)
+        each = (bounds(y, bands, self.modes, self.layout) for y in domains if y is not None)
+        return tuple(bound for of_domain in each for bound in of_domain)
 
     def diverges(self, _x: Space) -> str | None:
         """Return the reason if a fault is chosen: its effect depends on the resolution."""
@@ -208,7 +208,7 @@ class SpectralConv(Block):
         added = (self.out or copy.channels) * out.width if self.bias else 0
         once, each = self._products(copy)
         flops = transform(x) + transform(out) + MIX * (once + each * self.copies)
-        return Cost(2 * self._numbers(copy) + added, flops, out.numbers() * BYTES)
+        return Cost(decided(2 * self._numbers(copy) + added), flops, out.numbers() * BYTES)
 
     def wasteful(self, x: Space) -> str | None:
         """Return why a dense weight would be smaller, or None."""
@@ -248,17 +248,17 @@ class SpectralConv(Block):
     def work(self, kernel: str, sizes: GridSizes, x: Space) -> Work:
         """Count the transforms in both directions, and the products between them."""
         bands, real, out = self._bands(x), not x.complex, self.infer(x).channels
-        there = transform_work(kernel, x.channels, sizes[0], bands, real=real)
-        back = transform_work(kernel, out, sizes[-1], bands, real=real)
+        there = transform_work(kernel, decided(x.channels), sizes[0], bands, real=real)
+        back = transform_work(kernel, decided(out), sizes[-1], bands, real=real)
         once, each = self._products(one_copy(x, self.copies))
-        mix = Work(gemm=MIX * (once / BATCH + each * self.copies))
+        mix = Work(gemm=MIX * (once / BATCH + each * decided(self.copies)))
         return together(there, mix, back)
 
     def complex_weights(self, x: Space) -> int:
         """Count the matrices, and the bias if the function is complex."""
         copy = one_copy(x, self.copies)
         added = self.bias and x.complex
-        return self._numbers(copy) + (self.out or copy.channels) * added
+        return self._numbers(copy) + decided(self.out or copy.channels) * added
 
     def lower(self, x: Space) -> nn.Module:
         """See `opdsl.nn.spectral.conv.SpectralConv`."""
@@ -266,11 +266,12 @@ class SpectralConv(Block):
         from opdsl.nn.spectral import conv
 
         each = one_copy(x, self.copies)
-        made = (each.channels, self.out or each.channels, each_axis(self.modes, each))
+        c, out = decided(each.channels), decided(self.out or each.channels)
+        shape = (c, out, each_axis(self.modes, each))
         if self.copies > 1:
             named = {"bias": self.bias, **self._more(each)}
-            return grouped.GroupedLayer("spectral_conv", self.copies, *made, **named)
-        return conv.SpectralConv(*made, bias=self.bias, **self._more(each))
+            return grouped.GroupedLayer(conv.SpectralConv, decided(self.copies), *shape, **named)
+        return conv.SpectralConv(*shape, bias=self.bias, **self._more(each))
 
     def _more(self, x: Space) -> dict[str, Any]:
         """Return the arguments that differ from the defaults of the layer."""

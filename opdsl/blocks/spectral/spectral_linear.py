@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
 from opdsl.ir.block import BYTES, Block, Cost
 from opdsl.ir.complex_parts import needs_complex
-from opdsl.ir.dims import Poly, PositiveCount
+from opdsl.ir.dims import Poly, PositiveCount, decided
 from opdsl.ir.modes import MIX
 from opdsl.ir.spaces import Space
 
@@ -42,9 +42,9 @@ class SpectralLinear(Block):
     Source: Li et al. 2021, arXiv:2010.08895, eq. (4), the product with R.
     """
 
-    kinds: ClassVar[frozenset[str]] = frozenset({"spectrum"})
-    complex: ClassVar[bool] = True
-    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+    kinds = frozenset({"spectrum"})
+    complex = True
+    samples = (
         {"inputs": ("K -> C^3",), "out": 5},
         {"inputs": ("K -> C^2",)},
     )
@@ -60,7 +60,7 @@ class SpectralLinear(Block):
         """Count a complex product and sum for each entry of each matrix."""
         out = self.infer(x)
         entries = math.prod(x.domain.frequencies) * x.channels * out.channels
-        return Cost(2 * entries, Poly.of(MIX * entries), out.numbers() * BYTES)
+        return Cost(decided(2 * entries), Poly.of(MIX * entries), out.numbers() * BYTES)
 
     def complex_weights(self, x: Space) -> int:
         """Count all weights."""
@@ -71,4 +71,4 @@ class SpectralLinear(Block):
         from opdsl.nn.spectral import linear
 
         out = self.infer(x).channels
-        return linear.SpectralLinear(x.channels, out, x.domain.frequencies)
+        return linear.SpectralLinear(decided(x.channels), decided(out), x.domain.frequencies)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING
 
 from pydantic import Field, NonNegativeFloat, PositiveInt
 
 from opdsl.ir.block import BYTES, Block, Cost, Refusal
 from opdsl.ir.complex_parts import needs_complex
+from opdsl.ir.dims import decided
 from opdsl.ir.modes import MIX
 from opdsl.ir.spaces import Space
 
@@ -45,9 +46,9 @@ class SpectralMlp(Block):
     Source: Guibas et al. 2022, arXiv:2111.13587, section 4.
     """
 
-    kinds: ClassVar[frozenset[str]] = frozenset({"spectrum"})
-    complex: ClassVar[bool] = True
-    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+    kinds = frozenset({"spectrum"})
+    complex = True
+    samples = (
         {"inputs": ("K -> C^4",), "blocks": 2},
         {"inputs": ("K -> C^3",), "expansion": 2, "shrink": 0.0},
     )
@@ -74,7 +75,9 @@ class SpectralMlp(Block):
         matrix = self.expansion * c * c // self.blocks
         constants = (self.expansion + 1) * c
         volume = x.domain.volume()
-        return Cost(2 * (2 * matrix + constants), volume * (2 * MIX * matrix), x.numbers() * BYTES)
+        return Cost(
+            decided(2 * (2 * matrix + constants)), volume * (2 * MIX * matrix), x.numbers() * BYTES
+        )
 
     def complex_weights(self, x: Space) -> int:
         """Count all weights."""
@@ -84,4 +87,4 @@ class SpectralMlp(Block):
         """See `opdsl.nn.spectral.mode_mlp.SpectralMLP`."""
         from opdsl.nn.spectral import mode_mlp
 
-        return mode_mlp.SpectralMLP(x.channels, self.blocks, self.expansion, self.shrink)
+        return mode_mlp.SpectralMLP(decided(x.channels), self.blocks, self.expansion, self.shrink)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, NonNegativeInt, StrictFloat, StrictInt
 
-from opdsl.ir.block import BYTES, Block, Bound, BoxKind, Cost, GridSizes, Refusal, Work
-from opdsl.ir.dims import Poly, PositiveCount
+from opdsl.ir.block import BYTES, Block, Bound, Cost, GridSizes, Refusal, Work
+from opdsl.ir.dims import Poly, PositiveCount, decided
 from opdsl.ir.modes import MIX, together, transform_work
 from opdsl.ir.ranks import Axes, count_numbers, own_channels, ranks_of
 from opdsl.ir.regrid import transform
@@ -69,11 +69,11 @@ class SphericalConv(Block):
         arXiv:2306.03838, eq. (8).
     """
 
-    kinds: ClassVar[frozenset[str]] = frozenset({"sphere"})
-    sized: ClassVar[bool] = True
-    kernels: ClassVar[tuple[str, ...]] = ("fft", "dft")
-    drawn_as: ClassVar[BoxKind | None] = "integral"
-    samples: ClassVar[tuple[dict[str, Any], ...]] = (
+    kinds = frozenset({"sphere"})
+    sized = True
+    kernels = ("fft", "dft")
+    drawn_as = "integral"
+    samples = (
         {"inputs": ("S -> R^3",), "lmax": 4, "out": 2},
         {"inputs": ("S -> R^2",), "lmax": 2, "to": "S/2", "bias": False},
         {"inputs": ("S -> R^3",), "lmax": 4, "out": 2, "orders": 2, "numbers": "complex"},
@@ -91,18 +91,22 @@ class SphericalConv(Block):
         {"inputs": ("S -> R^3",), "lmax": 4, "numbers": "complex", "factor": "tt", "rank": 0.5},
     )
 
-    lmax: NonNegativeInt = Field(le=MOST_DEGREES, description="the greatest degree kept")
+    lmax: NonNegativeInt = Field(le=MOST_DEGREES, description="the greatest degree with weights")
     out: PositiveCount | None = Field(default=None, description="channels of the result")
     to: Domain | None = Field(default=None, description="the grid of the result")
     bias: bool = Field(default=True, description="whether a trained constant is added")
-    orders: NonNegativeInt | None = Field(default=None, description="the greatest order kept")
+    orders: NonNegativeInt | None = Field(
+        default=None, description="the greatest order with weights"
+    )
     by: Literal["degree", "mode", "all"] = Field(
         default="degree", description="what has a matrix of its own"
     )
-    numbers: Literal["real", "complex"] = Field(default="real", description="of the matrices")
+    numbers: Literal["real", "complex"] = Field(
+        default="real", description="whether the matrices are real or complex"
+    )
     separable: bool = Field(default=False, description="whether each channel meets itself only")
     factor: Literal["dense", "cp", "tucker", "tt"] = Field(
-        default="dense", description="how complex weights are kept"
+        default="dense", description="form of complex weights"
     )
     rank: StrictInt | StrictFloat | tuple[StrictInt, ...] = Field(
         default=1.0, description="of the factors: a part of the dense weight, or whole numbers"
@@ -158,7 +162,7 @@ class SphericalConv(Block):
             "mode": {"degree": self.lmax + 1, "order": self.greatest_order + 1},
             "all": {},
         }[self.by]
-        whole = matrix | counts
+        whole = {key: decided(n) for key, n in matrix.items()} | counts
         return Axes(tuple(whole), tuple(whole.values()))
 
     def _ranks(self, x: Space) -> tuple[int, ...]:
@@ -203,9 +207,9 @@ class SphericalConv(Block):
             transform(x)
             + transform(out)
             + sum(rows, Poly())
-            + width * 4 * orders * self._mixed(c, out)
+            + width * 4 * orders * self._mixed(decided(c), out)
         )
-        return Cost(params, flops, out.numbers() * BYTES)
+        return Cost(decided(params), flops, out.numbers() * BYTES)
 
     def _numbers(self, x: Space) -> int:
         """Count the real or complex numbers of the weight."""
@@ -220,7 +224,7 @@ class SphericalConv(Block):
         return (m + 1) * (m + 2) // 2 + (self.lmax - m) * (m + 1)
 
     def _mixed(self, c: int, out: Space) -> int:
-        return c if self.separable else c * out.channels
+        return c if self.separable else c * decided(out.channels)
 
     def wasteful(self, x: Space) -> str | None:
         """Return why a dense weight would be smaller, or None."""
@@ -233,9 +237,11 @@ class SphericalConv(Block):
         """Count the transforms of longitudes and latitudes in both directions, and the products."""
         c, out = x.channels, self.infer(x).channels
         ways = zip((c, out), (sizes[0], sizes[-1]), strict=True)
-        there, back = (self._way(kernel, channels, size) for channels, size in ways)
+        there, back = (self._way(kernel, decided(channels), size) for channels, size in ways)
         pairs = self._whole_band() if kernel == "fft" else self._kept_orders()
-        return together(there, Work(gemm=MIX * pairs * self._mixed(c, self.infer(x))), back)
+        return together(
+            there, Work(gemm=MIX * pairs * self._mixed(decided(c), self.infer(x))), back
+        )
 
     def _whole_band(self) -> int:
         """Count the pairs of degree and order in the rectangle that contains the triangle."""
@@ -260,8 +266,8 @@ class SphericalConv(Block):
         from opdsl.nn.sphere import harmonics
 
         return harmonics.SphericalConv(
-            x.channels,
-            self.infer(x).channels,
+            decided(x.channels),
+            decided(self.infer(x).channels),
             self.lmax,
             sampling=x.domain.sampling or "gauss_legendre",
             bias=self.bias,

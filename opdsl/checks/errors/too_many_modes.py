@@ -33,8 +33,8 @@ def _tighter(cause: Cause, other: Cause) -> bool:
 def _fault(graph: Graph, cause: Cause, axis: Axis) -> Diagnostic:
     bound = cause.bound
     points = f"{bound.points} point" + ("" if bound.points == 1 else "s")
-    said = f"keeping {bound.keeps} on `{bound.domain}` needs at least {points}"
-    labels = (Label(cause.node.spans[-1], said), *_promise(graph, bound, axis))
+    requirement = f"keeping {bound.keeps} on `{bound.domain}` needs at least {points}"
+    labels = (Label(cause.node.spans[-1], requirement), *_promise(graph, bound, axis))
     return Diagnostic(
         "OP0309",
         f"too many {bound.what} for the resolution this model promises",

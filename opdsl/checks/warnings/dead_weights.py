@@ -1,10 +1,10 @@
-"""OP0414: weights for frequencies that never arrive, or that nothing behind them uses.
+"""OP0414: weights for frequencies that never arrive, or that no later operator uses.
 
-The greatest frequency that can be there at the smallest promised resolution is followed through the
+The greatest frequency that is possible at the smallest promised resolution is followed through the
 graph, forwards and backwards. A function on a grid of n points has frequencies up to n // 2. Linear
-operators make no new ones, and hand back gradients for no others; every other operator may make
-all. So a function that came from a coarser grid by linear operators alone has the frequencies of
-that grid only, and weights for greater ones never see a gradient.
+operators add none, and pass back gradients for no others; every other operator may add all. So a
+function that comes from a coarser grid by linear operators alone has the frequencies of that grid
+only, and weights for greater ones never get a gradient.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ def dead_weights(graph: Graph) -> Iterator[Diagnostic]:
         return
     whole = {path: _all(x.domain, least) for path, x in graph.spaces.items()}
     there, used = _forwards(graph, whole), _backwards(graph, whole)
-    told: set[Span] = set()
+    reported: set[Span] = set()
     for node, *more in _weights(graph):
-        kept = node.block.max_modes(*graph.arguments(node)) or ()
+        modes = node.block.max_modes(*graph.arguments(node)) or ()
         passed = [(there[x.inputs[0]], used[x.path]) for x in (node, *more)]
-        fault = _fault(kept, passed)
-        if fault and site(node) not in told:
-            told.add(site(node))
+        fault = _fault(modes, passed)
+        if fault and site(node) not in reported:
+            reported.add(site(node))
             yield _warning(graph, node, *fault)
 
 
 def _weights(graph: Graph) -> list[list[Node]]:
     """The nodes with weights for frequencies, those that share their weights together."""
-    found: dict[str, list[Node]] = {}
+    groups: dict[str, list[Node]] = {}
     for node in live(graph):
         if node.block.max_modes(*graph.arguments(node)):
-            found.setdefault(node.shares or node.path, []).append(node)
-    return list(found.values())
+            groups.setdefault(node.shares or node.path, []).append(node)
+    return list(groups.values())
 
 
 def _all(domain: Domain, least: Bands) -> Band:
@@ -54,33 +54,33 @@ def _all(domain: Domain, least: Bands) -> Band:
 
 def _forwards(graph: Graph, whole: Bands) -> dict[str, Band]:
     """The greatest frequencies that each value can have."""
-    found = {x.name: whole[x.name] for x in graph.inputs}
+    bands = {x.name: whole[x.name] for x in graph.inputs}
     for node in graph.nodes:
-        met = [found[x] for x in node.inputs]
-        passes = node.block.band_preserving() and met
-        limits = [whole[node.path], *_kept(graph, node)]
-        found[node.path] = _least(*limits, _greatest(*met)) if passes else whole[node.path]
-    return found
+        arriving = [bands[x] for x in node.inputs]
+        passes = node.block.band_preserving() and arriving
+        limits = [whole[node.path], *_modes_of(graph, node)]
+        bands[node.path] = _least(*limits, _greatest(*arriving)) if passes else whole[node.path]
+    return bands
 
 
 def _backwards(graph: Graph, whole: Bands) -> dict[str, Band]:
     """The greatest frequencies of each value on which an output depends."""
-    found = {path: tuple(0 for _ in x) for path, x in whole.items()}
-    found |= {x.source: whole[x.source] for x in graph.outputs}
+    bands = {path: tuple(0 for _ in x) for path, x in whole.items()}
+    bands |= {x.source: whole[x.source] for x in graph.outputs}
     for node in reversed(graph.nodes):
         passes = node.block.band_preserving()
-        kept = _kept(graph, node)
+        modes = _modes_of(graph, node)
         for x in node.inputs:
-            asked = whole[x]
+            needed = whole[x]
             if passes:
-                asked = _least(whole[x], whole[node.path], found[node.path], *kept)
-            found[x] = _greatest(found[x], asked)
-    return found
+                needed = _least(whole[x], whole[node.path], bands[node.path], *modes)
+            bands[x] = _greatest(bands[x], needed)
+    return bands
 
 
-def _kept(graph: Graph, node: Node) -> list[Band]:
-    kept = node.block.max_modes(*graph.arguments(node))
-    return [kept] if kept else []
+def _modes_of(graph: Graph, node: Node) -> list[Band]:
+    modes = node.block.max_modes(*graph.arguments(node))
+    return [modes] if modes else []
 
 
 def _least(*bands: Band) -> Band:
@@ -96,26 +96,26 @@ def _alike(bands: tuple[Band, ...]) -> bool:
     return len({len(x) for x in bands}) == 1
 
 
-def _fault(kept: Band, passed: list[tuple[Band, Band]]) -> tuple[int, int, bool] | None:
-    """What is kept, what of it lives, and whether it is lost before; None if all of it lives.
+def _fault(modes: Band, passed: list[tuple[Band, Band]]) -> tuple[int, int, bool] | None:
+    """The modes with weights, those that get a gradient, and whether the others never arrive.
 
     Args:
-        kept: the greatest frequency with a weight on each axis.
+        modes: the greatest frequency with a weight on each axis.
         passed: for each use of these weights what arrives there, and what is used of the result.
     """
-    for axis, m in enumerate(kept):
+    for axis, m in enumerate(modes):
         alive, before = max((min(x[axis], y[axis]), x[axis] <= y[axis]) for x, y in passed)
         if alive < m:
             return m, alive, before
     return None
 
 
-def _warning(graph: Graph, node: Node, kept: int, alive: int, before: bool) -> Diagnostic:
+def _warning(graph: Graph, node: Node, modes: int, alive: int, before: bool) -> Diagnostic:
     domain = graph.arguments(node)[0].domain
     say = (
-        f"keeps |k| <= {kept} of a function on `{domain}` that has |k| <= {alive} only"
+        f"keeps |k| <= {modes} of a function on `{domain}` that has |k| <= {alive} only"
         if before
-        else f"keeps |k| <= {kept}, of which what follows uses |k| <= {alive} only"
+        else f"keeps |k| <= {modes}, of which what follows uses |k| <= {alive} only"
     )
     return warning(
         "OP0414",

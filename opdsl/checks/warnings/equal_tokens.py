@@ -13,23 +13,23 @@ from opdsl.ir.live import live
 def equal_tokens(graph: Graph) -> Iterator[Diagnostic]:
     """Warn once for each of the user's calls of an attention that cannot tell points apart."""
     uniform: set[str] = set()
-    warned: set[Span] = set()
+    reported: set[Span] = set()
     needed = {x.path for x in live(graph)}
     for node in graph.nodes:
-        given = tuple(x in uniform for x in node.inputs)
-        equal = _equal(graph, node, given)
+        inputs = tuple(x in uniform for x in node.inputs)
+        equal = _equal(graph, node, inputs)
         # what follows from a warning gets none of its own
-        if equal is None and node.block.uniform(given, *graph.arguments(node)):
+        if equal is None and node.block.uniform(inputs, *graph.arguments(node)):
             uniform.add(node.path)
-        if equal is not None and node.path in needed and site(node) not in warned:
-            warned.add(site(node))
+        if equal is not None and node.path in needed and site(node) not in reported:
+            reported.add(site(node))
             yield _warning(graph, node, equal)
 
 
-def _equal(graph: Graph, node: Node, given: tuple[bool, ...]) -> int | None:
+def _equal(graph: Graph, node: Node, inputs: tuple[bool, ...]) -> int | None:
     """The first input whose points are tokens and have one value."""
     spaces = graph.arguments(node)
-    return next((i for i in node.block.tokens if given[i] and spaces[i].domain.axes), None)
+    return next((i for i in node.block.tokens if inputs[i] and spaces[i].domain.axes), None)
 
 
 def _warning(graph: Graph, node: Node, index: int) -> Diagnostic:

@@ -1,4 +1,4 @@
-"""OP0411: a Fourier layer takes every axis for a ring."""
+"""OP0411: a Fourier layer assumes that every axis is periodic."""
 
 from collections.abc import Iterator
 
@@ -10,11 +10,11 @@ from opdsl.ir.spaces import Domain
 
 def fourier_on_nonperiodic(graph: Graph) -> Iterator[Diagnostic]:
     """One warning for each of the user's calls that transforms an axis that is no ring."""
-    told: set[Span] = set()
+    reported: set[Span] = set()
     for node in graph.nodes:
         domain = _open_domain(graph, node)
-        if domain is not None and site(node) not in told:
-            told.add(site(node))
+        if domain is not None and site(node) not in reported:
+            reported.add(site(node))
             yield _warning(graph, node, domain)
 
 
@@ -31,13 +31,13 @@ def _warning(graph: Graph, node: Node, domain: Domain) -> Diagnostic:
     names = " and ".join(f"`{x}`" for x in axes)
     part = next(x for x in domain.parts if not all(x.periodic))
     place = graph.places.get(part.name)
-    said = f"{names} {'has' if len(axes) == 1 else 'have'} two ends"
-    here = (Label(place, said),) if place else ()
+    ends = f"{names} {'has' if len(axes) == 1 else 'have'} two ends"
+    here = (Label(place, ends),) if place else ()
     return warning(
         "OP0411",
         f"`{node.keyword}` acts on `{domain}`, which is not periodic",
         node,
-        f"takes {names} for a ring",
+        f"assumes that {names} {'is' if len(axes) == 1 else 'are'} periodic",
         *here,
         notes=("the jump from one end to the other rings through the function (Gibbs)",),
         helps=(

@@ -9,11 +9,11 @@ from opdsl.ir.graph import Graph
 
 def wasteful_rank(graph: Graph) -> Iterator[Diagnostic]:
     """One warning for each of the user's calls."""
-    told: set[Span] = set()
+    reported: set[Span] = set()
     for node in graph.nodes:
         why = node.block.wasteful(*graph.arguments(node))
-        if why and site(node) not in told:
-            told.add(site(node))
+        if why and site(node) not in reported:
+            reported.add(site(node))
             yield warning(
                 "OP0413",
                 "the factors are larger than what they stand for",

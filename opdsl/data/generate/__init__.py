@@ -98,6 +98,6 @@ class Generator:
         object.__setattr__(self, "description", cleandoc(self.description))
 
 
-SAMPLES = Option("samples", int, "How many.", "K")
+SAMPLES = Option("samples", int, "The number of samples.", "K")
 
 GENERATORS: Registry[Generator] = Registry(__name__, "GENERATOR", "opdsl.generators")

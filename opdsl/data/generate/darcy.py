@@ -19,16 +19,16 @@ GENERATOR = Generator(
     (
         Option("resolution", int, "Points on each axis.", "N"),
         SAMPLES,
-        Option("fine", int, "Points on which to solve; 129 or more.", "M", optional=True),
+        Option("fine", int, "Points on each axis of the solver; 129 or more.", "M", optional=True),
         Option(
             "kind",
             str,
-            "piecewise or lognormal coefficients.",
+            "The law of the coefficient: piecewise or lognormal.",
             "KIND",
             "piecewise",
             choices=("piecewise", "lognormal"),
         ),
-        Option("workers", int, "Threads that solve side by side.", "N", 2),
+        Option("workers", int, "Threads that solve in parallel.", "N", 2),
     ),
     "--resolution 65 --samples 100 -o d.h5",
 )

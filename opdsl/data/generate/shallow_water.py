@@ -19,7 +19,7 @@ GENERATOR = Generator(
     (
         Option("resolution", int, "Latitudes; twice as many longitudes.", "N"),
         SAMPLES,
-        Option("hours", float, "Between both states.", "H", 1.0),
+        Option("hours", float, "Hours between both states.", "H", 1.0),
     ),
     "--resolution 32 --samples 100 -o s.npz",
 )

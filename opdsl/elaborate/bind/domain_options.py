@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
@@ -12,13 +11,14 @@ from opdsl.diagnostics import Label, Span, did_you_mean
 from opdsl.elaborate.evaluate.problems import Poisoned, Problems
 from opdsl.elaborate.evaluate.values import Interval, Value, Word, describe, show
 from opdsl.ir.spaces import Axis
+from opdsl.records import record
 from opdsl.syntax.tree import Arg, Call, Expr, Name
 
 BOUNDARIES = ("periodic", "dirichlet", "neumann", "none")
 Options = dict[str, tuple[Arg, Value]]  # by name: the argument and its value
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class OptionReader:
     """Reads the arguments of a declaration.
 
@@ -148,7 +148,7 @@ class OptionReader:
         except ValidationError as error:
             raise self.problems.fail(
                 "OP0208",
-                "this axis cannot be",
+                "the promises of this axis contradict each other",
                 Label(call.span, str(error.errors()[0]["msg"]).lower()),
             ) from error
         if axis.max is not None and axis.max < axis.least:

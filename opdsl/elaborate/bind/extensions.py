@@ -11,13 +11,14 @@ from opdsl.elaborate.evaluate.arithmetic import is_number
 from opdsl.elaborate.evaluate.problems import Poisoned
 from opdsl.elaborate.evaluate.values import Value, describe
 from opdsl.ir.modes import axis_count
-from opdsl.ir.spaces import KINDS, REGULAR, Domain, Extend
+from opdsl.ir.spaces import KINDS, REGULAR, Domain
+from opdsl.ir.steps import Extend
 from opdsl.syntax.tree import Arg, Call
 
 if TYPE_CHECKING:
     from fractions import Fraction
 
-    from opdsl.ir.spaces import Filling
+    from opdsl.ir.steps import Filling
 
 FILLINGS = ("zero", "legendre", "gram")
 ROUNDINGS = ("up", "nearest")

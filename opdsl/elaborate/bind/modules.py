@@ -22,7 +22,7 @@ from opdsl.syntax.tree import Const, Definition, File, Import
 DEPTH = 16  # imports of imports; more is a mistake
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class Constant:
     """A constant and the state of its evaluation; files that import it share it."""
 
@@ -32,7 +32,7 @@ class Constant:
     value: Value | None = None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Module:
     """A file and the definitions that its names mean, its own and the imported ones.
 
@@ -51,7 +51,7 @@ class Module:
     busy: list[Constant] = field(default_factory=list)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Loader:
     """Reads each file once.
 
@@ -186,7 +186,7 @@ class Loader:
             raise self.problems.fail(
                 "OP0202",
                 f"cannot read `{item.source_span.text}`",
-                Label(item.source_span, "this is no path"),
+                Label(item.source_span, "this is not a path"),
             ) from error
         if not path.is_relative_to(root):
             raise self.problems.fail(

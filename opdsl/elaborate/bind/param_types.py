@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import get_args
 
-from opdsl.blocks.pointwise.apply import Activation
+from opdsl.blocks.pointwise.apply import ActivationName
 from opdsl.elaborate.evaluate.values import Value, Word
 from opdsl.ir.dims import Poly
 from opdsl.syntax.tree import ParamType
@@ -17,7 +17,7 @@ from opdsl.syntax.tree import ParamType
 
 def activations() -> tuple[str, ...]:
     """The words that a parameter of type `activation` accepts."""
-    return get_args(Activation)
+    return get_args(ActivationName)
 
 
 def accepted(value: Value, alternatives: tuple[ParamType, ...]) -> Value | None:

@@ -18,10 +18,10 @@ def check_requirements(scope: Scope) -> None:
     """
     for statement in scope.statements(tree.Require):
         try:
-            met = scope.number(statement.test)
+            holds = scope.number(statement.test)
         except Undecided:
             continue
-        if met is not True:
+        if holds is not True:
             raise _not_met(scope, statement)
 
 

@@ -28,7 +28,7 @@ T = TypeVar("T", bound=tree.Statement)
 Compute = Callable[["Scope", tree.Bind], tuple[Value, ...]]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Shared:
     """State that all scopes of one elaboration share.
 
@@ -44,7 +44,7 @@ class Shared:
     places: dict[str, Span] = field(default_factory=dict)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Entry:
     """A declared name and the state of its evaluation."""
 
@@ -284,7 +284,7 @@ class Scope:
             *labels[first:],
             *labels[:first],
             helps=(
-                "let one of them do without the other",
+                "remove one of these dependencies",
                 "to feed an output back into an input over time: `feedback out -> in`",
             ),
         )

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, MutableMapping
-from dataclasses import dataclass
 
 from opdsl.diagnostics import Help, Label, Span
 from opdsl.elaborate.evaluate.problems import Poisoned, Problems
+from opdsl.records import record
 from opdsl.syntax import tree
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Site:
     """A definition in the place from which it is called.
 

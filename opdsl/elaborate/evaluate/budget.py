@@ -31,7 +31,7 @@ CALL = 6
 CHAIN = 3
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Budget:
     """What has been spent.
 

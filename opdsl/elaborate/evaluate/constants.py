@@ -5,7 +5,7 @@ from __future__ import annotations
 from opdsl.diagnostics import Label, fault
 from opdsl.elaborate.evaluate import arithmetic
 from opdsl.elaborate.evaluate.limits import excess
-from opdsl.elaborate.evaluate.values import Interval, Value, Word
+from opdsl.elaborate.evaluate.values import Interval, Value
 from opdsl.ir.spaces import Domain
 from opdsl.syntax import tree
 
@@ -24,14 +24,12 @@ def constant(expr: tree.Expr) -> object:
             Label(expr.span, "this is not one"),
             notes=("a train block cannot see or change the model",),
         )
-    return _as_setting(value)
+    return _as_list(value) if isinstance(value, tuple) else value
 
 
-def _as_setting(value: Value) -> object:
-    """A word becomes its text, a tuple a list."""
-    if isinstance(value, Word):
-        return value.text
-    return [_as_setting(x) for x in value] if isinstance(value, tuple) else value
+def _as_list(value: tuple[Value, ...]) -> list[object]:
+    """A tuple, and the tuples in it, as lists."""
+    return [_as_list(x) if isinstance(x, tuple) else x for x in value]
 
 
 def _constant(expr: tree.Expr) -> Value | None:
@@ -47,7 +45,7 @@ def _evaluated(expr: tree.Expr) -> Value | None:
         case tree.Literal():
             return expr.value
         case tree.Name():
-            return Word(expr.text, expr.span)
+            return expr.text
         case tree.Sequence():
             items = [_constant(x) for x in expr.items]
             values = tuple(x for x in items if x is not None)

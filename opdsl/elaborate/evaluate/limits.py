@@ -6,7 +6,8 @@ import math
 
 from opdsl.elaborate.evaluate.values import Value
 from opdsl.ir.dims import Poly
-from opdsl.ir.spaces import Coarsen, Domain
+from opdsl.ir.spaces import Domain
+from opdsl.ir.steps import Coarsen
 
 BITS = 128  # a product of seven such numbers is still a finite float
 LEAVES = 16_384  # numbers of a tuple, its nested tuples included

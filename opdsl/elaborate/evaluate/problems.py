@@ -27,7 +27,7 @@ class Reporter(Protocol):
         """Report an error, blamed on the calls that lead here; the result is to be raised."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Problems:
     """The diagnostics so far."""
 

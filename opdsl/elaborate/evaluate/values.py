@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from opdsl.diagnostics import Span
 from opdsl.ir.dims import Poly
 from opdsl.ir.spaces import Domain, Space
+from opdsl.records import record, value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Function:
     """A function: the path of the node (or the name of the input) that makes it, and its space."""
 
@@ -17,7 +18,7 @@ class Function:
     space: Space
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Word:
     """A bare word such as `gelu`; the parameter that takes it decides what it means."""
 
@@ -25,7 +26,7 @@ class Word:
     span: Span | None = field(default=None, compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Interval:
     """`lo..hi`."""
 
@@ -36,7 +37,7 @@ class Interval:
 Value = Function | Word | Interval | Domain | Poly | bool | int | float | str | tuple["Value", ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Argument:
     """A value that a call passes.
 

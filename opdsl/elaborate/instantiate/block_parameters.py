@@ -58,9 +58,7 @@ def make_block(scope: Scope, cls: type[Block], named: Named, span: Span) -> Bloc
     Raises:
         Poisoned: after a diagnostic for each parameter that does not fit.
     """
-    for key, argument in named.items():
-        _check_value(scope, cls, key, argument)
-    values = {key: plain(x.value) for key, x in named.items()}
+    values = {key: _parameter(scope, cls, key, x) for key, x in named.items()}
     try:
         return cls(**values)
     except ValidationError as error:
@@ -87,7 +85,8 @@ def _roots(error: ValidationError) -> list[Any]:
     return [x for x in roots if x["type"] == "extra_forbidden"] or roots
 
 
-def _check_value(scope: Scope, cls: type[Block], key: str, argument: Argument) -> None:
+def _parameter(scope: Scope, cls: type[Block], key: str, argument: Argument) -> object:
+    """The value of an argument as pydantic reads it."""
     value = argument.value
     if isinstance(value, Function):
         raise scope.fail(
@@ -103,6 +102,7 @@ def _check_value(scope: Scope, cls: type[Block], key: str, argument: Argument) -
             f"`{key}` of `{cls.keyword()}` cannot be {describe(value)}",
             Label(argument.span, "a number or another value is needed"),
         )
+    return plain(value) if isinstance(value, Word | tuple) else value
 
 
 def _takes_words(cls: type[Block], key: str) -> bool:

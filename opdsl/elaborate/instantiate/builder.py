@@ -14,7 +14,7 @@ from opdsl.ir.spaces import Space
 ScopeKind = Literal["binding", "block", "repeat", "iteration", "residual"]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Builder:
     """Collects nodes and scopes of one model."""
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from opdsl.diagnostics import Label, Span
 from opdsl.elaborate.bind.outputs import check_annotation
 from opdsl.elaborate.bind.scope import Scope
@@ -17,10 +15,11 @@ from opdsl.elaborate.instantiate.builder import Builder
 from opdsl.elaborate.instantiate.calls import call
 from opdsl.elaborate.instantiate.chains import pipe
 from opdsl.elaborate.instantiate.primitives import primitive
+from opdsl.records import record
 from opdsl.syntax import tree
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Bindings:
     """Evaluates bindings; their nodes go to `builder`."""
 
@@ -63,7 +62,7 @@ def _check_words(scope: Scope, statement: tree.Bind, value: Value) -> None:
             raise unknown_name(scope, word, statement.value.span)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class GraphPlace:
     """The next node goes to `path` itself (exact), or below it under its own name."""
 

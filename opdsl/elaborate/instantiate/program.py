@@ -32,7 +32,7 @@ def elaborate(
     file: tree.File,
     *,
     model: str | None = None,
-    given: Mapping[str, Argument] | None = None,
+    arguments: Mapping[str, Argument] | None = None,
     folder: Path | None = None,
     budget: Budget | None = None,
 ) -> tuple[Graph | None, tuple[Diagnostic, ...]]:
@@ -41,7 +41,7 @@ def elaborate(
     Args:
         file: a parsed program.
         model: which of the file's models; may be left out where there is one.
-        given: values of the model's parameters, instead of their defaults.
+        arguments: values of the model's parameters, instead of their defaults.
         folder: where the file stands; its imports stay inside.
         budget: what the evaluation may cost; of one file, all models share it.
     """
@@ -51,7 +51,7 @@ def elaborate(
     module = loader.module(file, folder)
     _evaluate_constants(module, problems, budget)
     try:
-        graph = _graph(module, _choose(problems, module, model), problems, given or {}, budget)
+        graph = _graph(module, _choose(problems, module, model), problems, arguments or {}, budget)
     except Poisoned:
         graph = None
     for each in (module, *loader.loaded.values()):
@@ -124,13 +124,13 @@ def _graph(
     module: Module,
     definition: tree.Definition,
     problems: Problems,
-    given: Mapping[str, Argument],
+    arguments: Mapping[str, Argument],
     budget: Budget,
 ) -> Graph:
     builder = Builder()
     shared = Shared(problems, budget, Bindings(builder).compute)
     scope = Scope(shared, module, definition)
-    bind_parameters(scope, given)
+    bind_parameters(scope, arguments)
     _bind_inputs(scope)
     functions = outputs(scope)
     loops = feedback(scope)

@@ -1,8 +1,4 @@
-"""A module as a file that runs without the language, checked against the module itself.
-
-What comes in: a graph, its module, a resolution. What goes out: a file, and how far it is from the
-module at several resolutions and batches.
-"""
+"""A module as a file that runs without the language, compared with the module before it is kept."""
 
 from opdsl.lower.exported.calls import ExportCall, axis_names, example
 from opdsl.lower.exported.export import ExportReport, export

@@ -1,8 +1,7 @@
-"""A program compiled by AOTInductor as a file, and the file just written as a function again.
+"""Files of AOTInductor: native code for processors such as this one.
 
-What comes in: a traced program and a path. What goes out: a file with native code for processors
-such as this one, which needs neither a compiler nor Python's part of torch to run; and back, a
-function of tensors. Fast transforms stay calls of torch's own.
+A file needs neither a compiler nor Python's part of torch to run. Fast transforms stay calls of
+torch's own.
 """
 
 from __future__ import annotations
@@ -22,10 +21,10 @@ COMPILERS = ("g++", "clang++", "c++")
 
 
 def check_compiler() -> None:
-    """What compiles C++ is there.
+    """Check that there is a C++ compiler.
 
     Raises:
-        OpError: OP0645.
+        OpError: OP0645, there is none.
     """
     names = [x for x in (os.environ.get("CXX"),) if x] or COMPILERS
     if not any(map(shutil.which, names)):
@@ -35,7 +34,7 @@ def check_compiler() -> None:
 
 
 def write(traced: Traced, path: Path, about: Mapping[str, str]) -> None:
-    """The program as an `.aoti.pt2` file."""
+    """Write the program as an `.aoti.pt2` file."""
     from torch._inductor import aoti_compile_and_package
 
     settings = {"aot_inductor.metadata": dict(about)}
@@ -44,7 +43,7 @@ def write(traced: Traced, path: Path, about: Mapping[str, str]) -> None:
 
 
 def open_file(path: Path) -> RunFunction:
-    """The function in a file; its code is run."""
+    """Load the function in a file; this runs code of the file."""
     from torch._inductor import aoti_load_package
 
     with quiet():

@@ -1,8 +1,4 @@
-"""Calls at which a file is compared with its module: resolutions, batches, random values.
-
-What comes in: a graph. What goes out: the sizes of its declared domains that it promises to take,
-and tensors for its inputs.
-"""
+"""Calls at which an exported file is compared with its module: sizes and random values."""
 
 from __future__ import annotations
 
@@ -12,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from opdsl.ir.dims import decided
 from opdsl.ir.graph import Graph
 from opdsl.ir.origins import Grid
 from opdsl.ir.spaces import Axis, Domain
@@ -28,7 +25,7 @@ class ExportCall:
 
     Attributes:
         roots: points on each axis of each declared domain.
-        batch: samples.
+        batch: number of samples.
     """
 
     roots: Mapping[str, Grid]
@@ -45,9 +42,9 @@ def example(graph: Graph) -> dict[str, Grid]:
 
 
 def finer_roots(graph: Graph, roots: Mapping[str, Grid], more: int) -> dict[str, Grid]:
-    """The next resolution that is promised with `more` points more, or more than these.
+    """The next promised resolution with at least `more` more points.
 
-    Each axis has others, so that no two are equal that a program could take for one.
+    The axes get different numbers of points, so that a tracer does not take two of them for one.
     """
     return {x.name: _finer_size(x, roots[x.name], more) for x in graph.domains}
 
@@ -55,26 +52,26 @@ def finer_roots(graph: Graph, roots: Mapping[str, Grid], more: int) -> dict[str,
 def call_values(
     graph: Graph, call: ExportCall, dtype: torch.dtype, draw: Draw
 ) -> tuple[Tensor, ...]:
-    """A value for each input, then for each static field, always the same ones.
+    """Reproducible values for each input, then for each static field.
 
     Args:
         dtype: of real numbers.
-        draw: makes values of normal numbers.
+        draw: makes values of an input from normal numbers.
     """
     source = torch.Generator().manual_seed(SEED)
-    found = []
+    result = []
     for port in graph.inputs:
-        shape = (call.batch, port.space.channels, *port.space.domain.at(call.roots))
+        shape = (call.batch, decided(port.space.channels), *port.space.domain.at(call.roots))
         kind = dtype.to_complex() if port.space.complex else dtype
-        found.append(draw(port.name, torch.randn(shape, generator=source, dtype=kind)))
+        result.append(draw(port.name, torch.randn(shape, generator=source, dtype=kind)))
     for ask in graph.side_inputs():
         shape = ask.domain.at(call.roots)
-        found.append(torch.randn(shape, generator=source, dtype=dtype))
-    return tuple(found)
+        result.append(torch.randn(shape, generator=source, dtype=dtype))
+    return tuple(result)
 
 
 def axis_names(graph: Graph) -> dict[str, tuple[str, ...]]:
-    """What the axes of each input are called: `batch`, channels, `x`, `(D.x//2)`."""
+    """Names of the axes of each input: `batch`, channels, `x`, `(D.x//2)`."""
     ports = {x.name: ("batch", str(x.space.channels), *_axes(x.space.domain)) for x in graph.inputs}
     return ports | {x.name: _axes(x.domain) for x in graph.side_inputs()}
 
@@ -99,7 +96,7 @@ def _example_size(domain: Domain) -> Iterator[int]:
 
 
 def _admitted(axis: Axis, n: int) -> int:
-    """The least number of points from `n` on that is promised, or else the greatest."""
+    """The least promised number of points from `n` on, or else the greatest."""
     if axis.pinned:
         return axis.least
     step = axis.multiple_of

@@ -1,8 +1,4 @@
-"""`export`: trace, write, open again, compare; a file that differs from its module is not kept.
-
-What comes in: a module and a call. What goes out: a file under the wished name, or a diagnostic and
-no file.
-"""
+"""`export`: trace, write, open again, compare; a file that differs from its module is not kept."""
 
 from __future__ import annotations
 
@@ -15,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+import opdsl
 from opdsl.diagnostics import OpError, fault
 from opdsl.files import replacing
 from opdsl.ir.fingerprint import fingerprint
@@ -38,16 +35,16 @@ TOLERANCES = {torch.float32: 1e-5, torch.float64: 1e-10}
 
 @dataclass(frozen=True, slots=True)
 class ExportReport:
-    """What was written and how near it is.
+    """What was written, and how near it is to the module.
 
     Attributes:
         size: bytes of the file.
         inputs: name -> shape, None where a size is free.
         step: a free resolution differs from the first call's by multiples of this.
-        calls: those compared.
-        difference: the greatest, relative to the greatest value of the output.
-        free: which sizes are.
-        said: why not more, though that was not asked for.
+        calls: those at which file and module were compared.
+        difference: the greatest one, relative to the greatest value of the output.
+        free: which sizes are free.
+        said: why fewer sizes are free than could be.
         usage: lines of Python that run the file.
     """
 
@@ -63,7 +60,7 @@ class ExportReport:
     usage: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """The same as plain data."""
+        """Plain data."""
         calls = [
             {"at": {k: list(x) for k, x in c.roots.items()}, "batch": c.batch} for c in self.calls
         ]
@@ -91,14 +88,16 @@ def export(
     about: Mapping[str, str] | None = None,
     tolerance: float | None = None,
 ) -> ExportReport:
-    """Write the file `out`.
+    """Write a module as the file `out`.
 
     Args:
-        call: resolution and batch at which the module is traced.
+        subject: the module.
+        call: resolution and batch at which it is traced.
+        out: the file.
         kind: a key of `FORMATS`.
         fixed: whether the file is for this batch and resolution only.
-        about: what the file shall say of itself, beside what is said always.
-        tolerance: the greatest relative difference; that of the number format if not given.
+        about: further metadata of the file.
+        tolerance: the greatest relative difference; by default that of the number format.
 
     Raises:
         OpError: OP0645, a package is missing; OP0650, it cannot be exported; OP0651, the file
@@ -129,10 +128,8 @@ def export(
 
 
 def _file_metadata(graph: Graph) -> dict[str, str]:
-    """What every file says of itself."""
-    from opdsl import __version__
-
-    return {"opdsl": __version__, "model": graph.name, "fingerprint": fingerprint(graph)}
+    """Metadata of every file."""
+    return {"opdsl": opdsl.__version__, "model": graph.name, "fingerprint": fingerprint(graph)}
 
 
 def _trace_and_write(
@@ -145,10 +142,13 @@ def _trace_and_write(
     *,
     fixed: bool,
 ) -> tuple[Traced, float, str]:
-    """The program that is in the file, how near it is, and why it is not free, if it should be.
+    """Write the file with as many free sizes as possible.
 
-    A block that torch cannot follow through all sizes, or a runtime cannot run, is exported for
+    A block that torch cannot trace through all sizes, or a runtime cannot run, is exported for
     fewer.
+
+    Returns:
+        The program in the file, its difference from the module, and why fewer sizes are free.
     """
     freest, said = (Free.NONE, "") if fixed else form.freest(subject.graph)
     for free in (*Free,)[(*Free,).index(freest) :]:
@@ -166,7 +166,7 @@ def _trace_and_write(
 
 
 def _first_line(error: BaseException) -> str:
-    """What went wrong first, without the pages that torch tells of it."""
+    """The first line of the first cause of an error, without the pages that torch appends."""
     while error.__cause__ is not None:
         error = error.__cause__
     lines = str(error).strip().splitlines() or [""]
@@ -186,7 +186,7 @@ def _evaluation_mode(subject: Subject) -> Iterator[None]:
 
 @contextmanager
 def _replacing(out: Path) -> Iterator[Path]:
-    """A path of the same name in a new folder beside, whose file replaces `out` at the end."""
+    """A path of that name in a new folder beside, whose file replaces `out` at the end."""
     try:
         with replacing(out) as path:
             yield path
@@ -201,9 +201,9 @@ def _compare(traced: Traced, path: Path, form: ExportFormat, limit: float) -> fl
     worst = 0.0
     for call in traced.calls:
         with torch.no_grad():
-            found = run(traced.subject.values(call))
+            result = run(traced.subject.values(call))
         far = max(
-            _relative_difference(x, y) for x, y in zip(found, traced.subject(call), strict=True)
+            _relative_difference(x, y) for x, y in zip(result, traced.subject(call), strict=True)
         )
         if not far <= limit:  # a NaN is far from everything
             message = (
@@ -216,7 +216,7 @@ def _compare(traced: Traced, path: Path, form: ExportFormat, limit: float) -> fl
 
 
 def _relative_difference(x: Tensor, y: Tensor) -> float:
-    """The greatest difference relative to the greatest value; of other shapes it is infinite."""
+    """The greatest difference relative to the greatest value; infinite for other shapes."""
     x, y = as_real(x), as_real(y)
     if x.shape != y.shape:
         return float("inf")

@@ -1,7 +1,4 @@
-"""The formats of exported files: how each is written, opened again, and run by a user.
-
-What comes in: a traced program. What goes out: a file; and back, a function of tensors.
-"""
+"""The formats of exported files: how each is written, opened again, and run by a user."""
 
 from __future__ import annotations
 
@@ -20,13 +17,13 @@ class ExportFormat:
 
     Attributes:
         suffix: of a file's name.
-        write: the program as a file, with words about it.
-        open_file: the function in a file that was just written; it may be run by code in it.
+        write: writes a program as a file, with metadata.
+        open_file: loads the function in a file that was just written; this may run its code.
         usage: lines of Python that run the file.
-        kernel: which all nodes take that have it, because the format knows no other; None: as
+        kernel: used by all nodes that have it, because the format supports no other; None: as
             planned.
         ready: raises OP0645 where a package or a compiler is missing.
-        freest: the most that can be free of a graph, and why not more.
+        freest: the most sizes of a graph that can be free, and why not more.
     """
 
     suffix: str

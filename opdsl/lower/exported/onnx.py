@@ -1,8 +1,7 @@
-"""A program as an ONNX file, and the file just written as a function again.
+"""ONNX files, for onnxruntime and others.
 
-What comes in: a traced program and a path. What goes out: a file that onnxruntime and others run;
-and back, a function of tensors. ONNX has no complex numbers, see `opdsl.lower.exported.real`;
-complex inputs and outputs are (..., 2).
+ONNX has no complex numbers, see `opdsl.lower.exported.real`; complex inputs and outputs are
+(..., 2).
 """
 
 from __future__ import annotations
@@ -31,10 +30,10 @@ MAX_BYTES = 2**31 - 1  # bytes of one message, by the format
 
 
 def check_packages() -> None:
-    """What writes and runs ONNX is there.
+    """Check that the packages that write and run ONNX are installed.
 
     Raises:
-        OpError: OP0645.
+        OpError: OP0645, one is missing.
     """
     missing = [x for x in PACKAGES if find_spec(x) is None]
     if missing:
@@ -43,7 +42,7 @@ def check_packages() -> None:
 
 
 def freest(graph: Graph) -> tuple[Free, str]:
-    """Where tables are beyond the format they are stored, for one resolution."""
+    """Free only the batch where tables need operations that ONNX lacks, and must be stored."""
     domains = (x.domain for x in graph.spaces.values())
     if any(y.kind == "sphere" for x in domains for y in x.parts):
         # recurrences of thousands of operations
@@ -55,21 +54,21 @@ def freest(graph: Graph) -> tuple[Free, str]:
 
 
 def write(traced: Traced, path: Path, about: Mapping[str, str]) -> None:
-    """The program as an `.onnx` file."""
+    """Write the program as an `.onnx` file."""
     with silent():
-        made = torch.onnx.export(_real_program(traced), dynamo=True, verbose=False)
-    assert made is not None  # it is when no file is named
-    _rename_ports(made, traced)
-    made.model.metadata_props.update(about)
-    made.model.producer_name, made.model.producer_version = "opdsl", about["opdsl"]
-    message = made.model_proto
+        result = torch.onnx.export(_real_program(traced), dynamo=True, verbose=False)
+    assert result is not None  # it is when no file is named
+    _rename_ports(result, traced)
+    result.model.metadata_props.update(about)
+    result.model.producer_name, result.model.producer_version = "opdsl", about["opdsl"]
+    message = result.model_proto
     if message.ByteSize() > MAX_BYTES:
         raise fault("OP0650", "an ONNX file has no more than 2 GiB", file=path.name)
     path.write_bytes(message.SerializeToString())
 
 
 def open_file(path: Path) -> RunFunction:
-    """The function in a file, run by onnxruntime on one processor."""
+    """Load the function in a file, run by onnxruntime on one processor."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -80,8 +79,8 @@ def open_file(path: Path) -> RunFunction:
 
     def run(given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         values = (as_real(x).numpy() for x in given)
-        found = session.run(None, dict(zip(names, values, strict=True)))
-        return tuple(map(torch.from_numpy, found))
+        result = session.run(None, dict(zip(names, values, strict=True)))
+        return tuple(map(torch.from_numpy, result))
 
     return run
 
@@ -100,7 +99,7 @@ def usage(path: Path, names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _real_program(traced: Traced) -> ExportedProgram:
-    """The program again, with real tensors only."""
+    """Trace the program again, with real tensors only."""
     given, program = traced.subject.values(traced.calls[0]), traced.program
     sizes = tuple({i: Dim.AUTO for i, n in enumerate(x) if n is None} for x in traced.shapes)
     if traced.free is not Free.ALL:
@@ -110,7 +109,7 @@ def _real_program(traced: Traced) -> ExportedProgram:
 
 
 def _rename_ports(made: Any, traced: Traced) -> None:
-    """Inputs, outputs and their axes are called as in the model."""
+    """Name inputs, outputs and their axes as in the model."""
     graph, names = made.model.graph, axis_names(traced.subject.graph)
     outputs = [x.name for x in traced.subject.graph.outputs]
     _free_names({*traced.names, *outputs}, graph)
@@ -122,7 +121,7 @@ def _rename_ports(made: Any, traced: Traced) -> None:
 
 
 def _free_names(names: set[str], graph: Any) -> None:
-    """No other value has one of these names."""
+    """Rename other values that have one of these names."""
     for node in graph.all_nodes():
         for value in node.outputs:
             if value.name in names:

@@ -1,7 +1,6 @@
-"""A program of torch.export as a file, and the file just written as a function again.
+"""Files of torch.export.
 
-What comes in: a traced program and a path. What goes out: a file; and back, a function of tensors.
-Only what was written a moment ago is ever opened: `torch.export.load` may unpickle.
+Only a file that was written a moment ago is ever opened: `torch.export.load` may unpickle.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ ABOUT = "opdsl.json"  # the member of the file that says what it is
 
 
 def write(traced: Traced, path: Path, about: Mapping[str, str]) -> None:
-    """The program as a `.pt2` file."""
+    """Write the program as a `.pt2` file."""
     held = io.BytesIO()  # so that a full disk is told by the system and not by torch
     with quiet():
         torch.export.save(traced.program, held, extra_files={ABOUT: json.dumps(dict(about))})
@@ -28,7 +27,7 @@ def write(traced: Traced, path: Path, about: Mapping[str, str]) -> None:
 
 
 def open_file(path: Path) -> RunFunction:
-    """The function in a file."""
+    """Load the function in a file."""
     with quiet():
         module = torch.export.load(path).module()
     return lambda given: as_outputs(module(*given))

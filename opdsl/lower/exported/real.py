@@ -1,8 +1,8 @@
 """A program without complex numbers: each complex tensor becomes its two parts.
 
-What comes in: a program of torch.export. What goes out: a module that computes the same with real
-tensors only, to be traced for formats that have no others. Fast transforms become products with
-matrices, which are made from the size that is met; what depends on no input is computed here.
+The resulting module is traced for formats that have real tensors only. Fast transforms become
+products with matrices, which the program makes from the size that it meets; what depends on no
+input is computed here.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ class RealParts(nn.Module):
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """The outputs in their order."""
         given = zip(inputs, self.pairs, strict=True)
-        found = ByParts(self.held).run(*(_as_complex(x) if pair else x for x, pair in given))
-        return tuple(map(as_real, pytree.tree_leaves(found)))
+        result = ByParts(self.held).run(*(_as_complex(x) if pair else x for x, pair in given))
+        return tuple(map(as_real, pytree.tree_leaves(result)))
 
 
 def as_real(x: Any) -> Tensor:
@@ -81,23 +81,23 @@ class ByParts(fx.Interpreter):
             return RULES[target](*args, **kwargs)
         kept, kind = _real_format(kwargs)
         if not any(isinstance(x, Pair) for x in pytree.tree_leaves((args, kept))):
-            found = super().call_function(target, args, kept)
-            return Pair(found, torch.zeros_like(found)) if kind else found
+            result = super().call_function(target, args, kept)
+            return Pair(result, torch.zeros_like(result)) if kind else result
         if target in PARTWISE:
             return Pair(*(target(*_part(args, name), **_part(kept, name)) for name in PARTS))
         raise NotImplementedError(f"{target} of complex numbers has no real form here")
 
     def get_attr(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """A stored tensor."""
-        found = super().get_attr(target, args, kwargs)
-        return _as_complex(found) if target.startswith(SPLIT) else found
+        result = super().get_attr(target, args, kwargs)
+        return _as_complex(result) if target.startswith(SPLIT) else result
 
 
 # --- what is known beforehand -----------------------------------------------------------------
 
 
 def fold_constants(module: fx.GraphModule) -> fx.GraphModule:
-    """The same, with what depends neither on an input nor on a weight computed and stored."""
+    """Compute and store what depends neither on an input nor on a weight; changes the module."""
     known: dict[fx.Node, Any] = {}
     for node in module.graph.nodes:
         if node.op == "get_attr":
@@ -121,13 +121,13 @@ def fold_constants(module: fx.GraphModule) -> fx.GraphModule:
 
 
 def _writes_to(node: fx.Node, known: Mapping[fx.Node, Any]) -> bool:
-    """Whether a known value becomes unknown: one of the inputs is written into it."""
+    """Whether an input is written into a constant, which then is none."""
     schema = getattr(node.target, "_schema", None)
     return bool(schema and schema.is_mutable) and any(x in known for x in node.all_input_nodes)
 
 
 def split_complex_constants(module: fx.GraphModule) -> fx.GraphModule:
-    """The same, with each complex tensor stored as (..., 2), under another name."""
+    """Store each complex tensor as (..., 2), under another name; changes the module."""
     wholes = set()
     for node in module.graph.nodes:
         if node.op == "get_attr" and torch.is_complex(_attribute(module, str(node.target))):
@@ -169,7 +169,7 @@ def _number(x: Any) -> Any:
 
 
 def _real_format(kwargs: dict[str, Any]) -> tuple[dict[str, Any], bool]:
-    """The same with a real format for the parts, and whether a complex one was asked for."""
+    """Replace a complex `dtype` by that of its parts; returns whether there was one."""
     dtype = kwargs.get("dtype")
     if dtype is None or not dtype.is_complex:
         return kwargs, False
@@ -189,7 +189,7 @@ def _imaginary(x: Any) -> Any:
 
 
 def _sum(op: RealRule) -> RealRule:
-    """Of two; one that is real has no imaginary part."""
+    """The rule of a sum of two; a real term has no imaginary part."""
 
     def rule(x: Any, y: Any, **named: Any) -> Any:
         if not _either(x, y):
@@ -204,7 +204,7 @@ def _sum(op: RealRule) -> RealRule:
 
 
 def _product(op: RealRule) -> RealRule:
-    """(a + i b) (c + i d) = (a c - b d) + i (a d + b c), whatever kind of product."""
+    """(a + i b) (c + i d) = (a c - b d) + i (a d + b c), for any kind of product."""
 
     def rule(x: Any, y: Any) -> Any:
         if not (isinstance(x, Pair) and isinstance(y, Pair)):
@@ -229,7 +229,7 @@ def _quotient(x: Any, y: Any) -> Any:
 
 
 def _view(x: Any, shape: Any) -> Any:
-    """A part may lie in memory in another order than the whole did."""
+    """Reshape both parts, whose memory order may differ from that of the whole."""
     return (
         Pair(x.re.reshape(shape), x.im.reshape(shape)) if isinstance(x, Pair) else x.reshape(shape)
     )
@@ -240,7 +240,7 @@ def _modulus(x: Any) -> Any:
 
 
 def _floor_divided(a: Any, b: Any) -> Any:
-    """Of sizes; without a remainder, because formats differ in how they round what is negative."""
+    """Floor division of sizes without a remainder: formats differ in rounding negative numbers."""
     return (a - a % b) // b
 
 
@@ -287,7 +287,7 @@ def _r2c(x: Tensor, axes: Sequence[int], norm: int, onesided: bool) -> Pair:
 
 
 def _c2r(z: Pair, axes: Sequence[int], norm: int, n: Any) -> Tensor:
-    """Each frequency stands for its conjugate too, but zero and that of an even size's half."""
+    """The inverse real transform: each frequency but 0 and Nyquist includes its conjugate."""
     *others, last = axes
     z = _c2c(z, others, norm, forward=False)
     count = n // 2 + 1

@@ -1,4 +1,4 @@
-"""What torch's exporters say about themselves, kept from users."""
+"""Contexts without the warnings and progress output of torch's exporters."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without warnings."""
+    """Ignore warnings."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
@@ -19,7 +19,7 @@ def quiet() -> Iterator[None]:
 
 @contextmanager
 def silent() -> Iterator[None]:
-    """Without warnings, logged or not, nor progress."""
+    """Ignore warnings, logged or not, and progress output."""
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -1,9 +1,8 @@
 """A module as a program of torch.export, with batch and resolution free where they can be.
 
-What comes in: a module and a call of it. What goes out: the program, which sizes are free, and the
-calls at which it claims to be the module. Nothing of it is native code or a plan of ours: the
-kernels are those that the plan takes at the first call, or one that the format needs, and matrices
-are made in the program from the size that it meets.
+The program contains no native code and no plan of ours: kernels are those of the plan of the first
+call, or one that the format needs, and matrices are made in the program from the size that it
+meets.
 """
 
 from __future__ import annotations
@@ -41,12 +40,12 @@ class Free(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What is exported.
+    """The module to be exported.
 
     Attributes:
         operator: the module of the graph.
-        whole: what is called: the module itself, or what normalises around it.
-        draw: values of an input from normal numbers.
+        whole: the module that is called: the operator itself, or a normaliser around it.
+        draw: makes values of an input from normal numbers.
     """
 
     graph: Graph
@@ -56,7 +55,7 @@ class Subject:
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of real numbers."""
+        """The dtype of real numbers."""
         return next((x.dtype for x in self.operator.parameters()), torch.float32)
 
     def values(self, call: ExportCall) -> tuple[Tensor, ...]:
@@ -71,11 +70,11 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Traced:
-    """A program.
+    """A traced program.
 
     Attributes:
         shapes: of the inputs.
-        calls: those at which it claims to be the module; the first is the one traced.
+        calls: those at which it should equal the module; the first is the traced one.
         free: the sizes that were meant to be free.
         step: a free resolution differs from the traced one by multiples of this.
     """
@@ -89,28 +88,30 @@ class Traced:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of the inputs."""
+        """Names of the inputs."""
         graph = self.subject.graph
         return (*(x.name for x in graph.inputs), *(x.name for x in graph.side_inputs()))
 
     @property
     def free_batch(self) -> bool:
-        """Whether any number of samples will do."""
+        """Whether any number of samples is accepted."""
         return any(x[0] is None for x in self.shapes[: len(self.subject.graph.inputs)])
 
 
 def trace(
     subject: Subject, call: ExportCall, free: Free = Free.ALL, kernel: str | None = None
 ) -> Traced:
-    """The program of a module, traced at a call.
+    """Trace a module at a call.
 
     Args:
+        subject: the module.
+        call: resolution and batch.
         free: which sizes another call may choose.
-        kernel: which all nodes take that have it; None: the plan's.
+        kernel: used by all nodes that have it; None: as planned.
 
     Raises:
-        OpError: OP0650, it is on points.
-        Exception: what torch says of a module that it cannot follow.
+        OpError: OP0650, the model is on points.
+        Exception: torch's own, for a module that it cannot trace.
     """
     refuse_points(subject.graph)
     operator = subject.operator
@@ -119,15 +120,15 @@ def trace(
     sizes = _free_sizes(given, len(subject.graph.inputs), free)
     with _force_kernel(operator, kernel):
         program = export_quietly(subject.whole, given, (sizes,))
-    found = Traced(subject, program, _shapes(program), (call,), free)
-    return found if free is Free.NONE else _with_calls(found)
+    result = Traced(subject, program, _shapes(program), (call,), free)
+    return result if free is Free.NONE else _with_calls(result)
 
 
 def refuse_points(graph: Graph) -> None:
-    """A model on points searches neighbours, which no file holds.
+    """Refuse a model on points, whose neighbour search no file can hold.
 
     Raises:
-        OpError: OP0650.
+        OpError: OP0650, it is on points.
     """
     domains = [x.space.domain for x in (*graph.inputs, *graph.outputs)]
     domains += [x.domain for x in graph.side_inputs()]
@@ -141,7 +142,7 @@ def refuse_points(graph: Graph) -> None:
 
 
 def as_outputs(found: object) -> tuple[Tensor, ...]:
-    """The outputs of a call in order, whether it returned one, several or a dictionary."""
+    """The outputs of a call in order, whether it returned a tensor, a sequence or a dictionary."""
     if isinstance(found, Tensor):
         return (found,)
     return tuple(found.values() if isinstance(found, dict) else found)  # type: ignore[arg-type]  # nothing else is returned
@@ -152,7 +153,7 @@ def as_outputs(found: object) -> tuple[Tensor, ...]:
 
 @contextmanager
 def _force_kernel(operator: OperatorModule, kernel: str | None) -> Iterator[None]:
-    """Every node takes this kernel, for a while."""
+    """Make every node use this kernel, for a while."""
     before = operator.force_kernel
     operator.force_kernel = kernel or before
     try:
@@ -162,7 +163,7 @@ def _force_kernel(operator: OperatorModule, kernel: str | None) -> Iterator[None
 
 
 def _free_sizes(given: Sequence[Tensor], count: int, free: Free) -> tuple[DynamicAxes, ...]:
-    """For each input the axes of which torch shall find out; a static field is its grid only."""
+    """The free axes of each input; a static field has those of its grid only."""
     return tuple(_axes(x, field=i >= count, free=free) for i, x in enumerate(given))
 
 
@@ -173,9 +174,11 @@ def _axes(x: Tensor, *, field: bool, free: Free) -> DynamicAxes:
 
 
 def export_quietly(module: nn.Module, given: Sequence[Tensor], sizes: object) -> ExportedProgram:
-    """The program of a module of these inputs.
+    """Export a module at these inputs, without warnings.
 
     Args:
+        module: the module.
+        given: its inputs.
         sizes: which are free, for each of its arguments; `*inputs` is one.
 
     Raises:
@@ -202,8 +205,9 @@ def _shapes(program: ExportedProgram) -> tuple[InputShape, ...]:
 
 
 def _with_calls(found: Traced) -> Traced:
-    """Two further resolutions and batches, as far as these are free."""
+    """Add two further resolutions and batches, as far as these are free."""
     first = found.calls[0]
+    # a batch of one is what tracers specialise on first
     batches = (first.batch + 1, 1) if found.free_batch else (first.batch, first.batch)
     run = found.program.module()
     for step in STEPS if found.free is Free.ALL else (1,):
@@ -216,7 +220,7 @@ def _with_calls(found: Traced) -> Traced:
 
 
 def _finer_call(found: Traced, more: int) -> dict[str, tuple[int, ...]]:
-    """A finer resolution, where the inputs are free."""
+    """A finer resolution on the axes that are free."""
     graph, roots = found.subject.graph, found.calls[0].roots
     bound = set(_bound_axes(found))
     moved = finer_roots(graph, roots, more)
@@ -227,7 +231,7 @@ def _finer_call(found: Traced, more: int) -> dict[str, tuple[int, ...]]:
 
 
 def _bound_axes(found: Traced) -> Iterator[tuple[str, int]]:
-    """Axes of declared domains on which an input has the traced size only."""
+    """Axes of declared domains on which an input accepts the traced size only."""
     for domain, shape in zip(_domains(found.subject.graph), found.shapes, strict=True):
         for i, n in enumerate(shape[len(shape) - domain.dims :]):
             if n is not None and domain.modes is None:
@@ -241,7 +245,7 @@ def _domains(graph: Graph) -> Iterator[Domain]:
 
 
 def _half_as_large(call: ExportCall, step: int) -> int:
-    """Points more that make a grid about half as large again, a multiple of the step."""
+    """Additional points that make a grid about half as large again, a multiple of the step."""
     most = max((n for x in call.roots.values() for n in x), default=0)
     axes = max((len(x) for x in call.roots.values()), default=1)
     return -(-most // (2 * axes * step)) * step

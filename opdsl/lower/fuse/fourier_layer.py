@@ -18,7 +18,7 @@ from opdsl.lower.fuse.fusion import Fusion, Layers, Uses
 
 @dataclass(frozen=True, slots=True)
 class Sum:
-    """K v + W v."""
+    """K v + W v: its input, its two terms, and the node of the sum."""
 
     source: str
     conv: str
@@ -27,10 +27,10 @@ class Sum:
 
 
 def fourier_layer(uses: Uses, end: str) -> Fusion | None:
-    """W_2 sigma_1(W_1 sigma(K v + W v) + b_1) + b_2 + g v, or K v + W v alone.
+    """Match W_2 sigma_1(W_1 sigma(K v + W v) + b_1) + b_2 + g v, or K v + W v alone.
 
-    g is a number for each channel, or a matrix. An activation before v belongs to it if nobody else
-    takes its result.
+    g is a number for each channel, or a matrix. An activation before v is included if no other node
+    reads its result.
     """
     return _gated(uses, end) or _with_network(uses, end, None) or _alone(uses, end)
 
@@ -42,11 +42,11 @@ def _gated(uses: Uses, end: str) -> Fusion | None:
             continue
         gates = node.block.kind in ("soft", "linear") and uses.plain(node.space)
         if gates and node.block.copies == 1 and uses.once(inner):
-            found = _with_network(uses, inner, node)
-            if found is not None:
-                nodes = (*found.nodes, other, end)
-                roles = {**found.roles, "gate": other}
-                return Fusion(found.kind, found.source, nodes, roles, found.activations)
+            result = _with_network(uses, inner, node)
+            if result is not None:
+                nodes = (*result.nodes, other, end)
+                roles = {**result.roles, "gate": other}
+                return Fusion(result.kind, result.source, nodes, roles, result.activations)
     return None
 
 
@@ -55,19 +55,19 @@ def _with_network(uses: Uses, end: str, gate: Node | None) -> Fusion | None:
     if layers is None:
         return None
     middle, path = uses.producing_activation(layers.source)
-    found = _sum(uses, path)
-    if found is None or not uses.once(path):
+    result = _sum(uses, path)
+    if result is None or not uses.once(path):
         return None
     if uses.graph.spaces[end].channels != uses.graph.spaces[path].channels:
         return None
-    if gate is not None and gate.inputs[0] != found.source:
+    if gate is not None and gate.inputs[0] != result.source:
         return None
-    return _fusion(uses, found, layers, middle, takers=2 if gate is None else 3)
+    return _fusion(uses, result, layers, middle, takers=2 if gate is None else 3)
 
 
 def _alone(uses: Uses, end: str) -> Fusion | None:
-    found = _sum(uses, end)
-    return None if found is None else _fusion(uses, found, None, "identity", takers=2)
+    result = _sum(uses, end)
+    return None if result is None else _fusion(uses, result, None, "identity", takers=2)
 
 
 def _fusion(uses: Uses, found: Sum, layers: Layers | None, middle: str, takers: int) -> Fusion:
@@ -94,7 +94,7 @@ def _sum(uses: Uses, end: str) -> Sum | None:
 
 
 def _suits(uses: Uses, node: Node) -> bool:
-    """A convolution with a matrix for each mode or degree, whose result is where its input is."""
+    """Whether it is a convolution with a matrix per mode or degree, on one domain."""
     space = uses.graph.spaces[node.inputs[0]]
     same = space.domain == node.space.domain and uses.plain(space) and uses.plain(node.space)
     return same and (_by_mode(node.block) or _by_degree(node.block))

@@ -1,4 +1,4 @@
-"""A subgraph that may run as one operation, and the questions that patterns ask of a graph."""
+"""A subgraph that may run as one operation, and the queries by which patterns match it."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ DOMAINS = frozenset({"grid", "sphere"})  # where all samples have the same point
 
 @dataclass(frozen=True, slots=True)
 class Fusion:
-    """Nodes that run as one.
+    """Nodes that run as one operation.
 
     Attributes:
         kind: the pattern, `fourier_layer` or `network`.
         source: where the input comes from, a path or the name of an input.
         nodes: all paths, in no order but that the last is the end.
         roles: the node that is each part of the formula in `opdsl.nn.kernels.fourier_layer`.
-        activations: the activations `before`, `middle`, `hidden`.
+        activations: keys for `before`, `middle`, `hidden`.
     """
 
     kind: str
@@ -37,13 +37,13 @@ class Fusion:
 
     @property
     def end(self) -> str:
-        """The node whose result it has."""
+        """The node whose result it computes."""
         return self.nodes[-1]
 
 
 @dataclass(frozen=True, slots=True)
 class Layers:
-    """Two layers at each point: first, activation, second."""
+    """A pointwise network: first layer, activation, second layer."""
 
     source: str
     first: str
@@ -53,7 +53,7 @@ class Layers:
 
 
 class Uses:
-    """Who takes each value of a graph."""
+    """The uses of each value of a graph."""
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
@@ -61,15 +61,15 @@ class Uses:
         self.counts.update(x.source for x in graph.outputs)
 
     def node(self, path: str) -> Node | None:
-        """The node, or None: it is an input."""
+        """The node at a path; None: it is an input."""
         return self.graph.by_path.get(path)
 
     def once(self, path: str) -> bool:
-        """Whether one node takes it, and no output shows it."""
+        """Whether exactly one node reads the value, and no output is it."""
         return self.counts[path] == 1
 
     def plain(self, space: Space) -> bool:
-        """Whether it is a real function whose points are the same for all samples."""
+        """Whether it is a real function on points that all samples share."""
         return not space.complex and space.domain is not None and space.domain.kind in DOMAINS
 
     def producing_activation(self, path: str, takers: int = 1) -> tuple[str, str]:
@@ -88,7 +88,7 @@ class Uses:
         return "identity", path
 
     def matrix(self, path: str) -> Node | None:
-        """The node, if it is one matrix at every point."""
+        """The node, if it applies one matrix at every point."""
         node = self.node(path)
         if node is None or not self.plain(node.space):
             return None
@@ -97,7 +97,7 @@ class Uses:
         return node if (linear or skip) and node.block.model_dump()["copies"] == 1 else None
 
     def layers(self, path: str) -> Layers | None:
-        """The two layers that end there, each taken once up to the end."""
+        """The pointwise network that ends at a node, all values inside of it used once."""
         second = self.matrix(path)
         if second is None:
             return None

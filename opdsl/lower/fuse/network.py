@@ -1,4 +1,4 @@
-"""W_2 sigma(W_1 x + b_1) + b_2: lifting, projection and the networks between them."""
+"""The pattern W_2 sigma(W_1 x + b_1) + b_2: lifting, projection and networks between them."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from opdsl.lower.fuse.fusion import Fusion, Uses
 
 
 def network(uses: Uses, end: str) -> Fusion | None:
-    """Two layers at each point that end there, with an activation before them."""
-    found = uses.layers(end)
-    if found is None:
+    """Match a pointwise network that ends at a node, with an activation before it."""
+    result = uses.layers(end)
+    if result is None:
         return None
-    before, source = uses.producing_activation(found.source)
-    bent = (found.source,) if source != found.source else ()
+    before, source = uses.producing_activation(result.source)
+    bent = (result.source,) if source != result.source else ()
     return Fusion(
         kind="network",
         source=source,
-        nodes=(*bent, found.first, found.activation, found.second),
-        roles={"first": found.first, "second": found.second},
-        activations=(before, "identity", found.kind),
+        nodes=(*bent, result.first, result.activation, result.second),
+        roles={"first": result.first, "second": result.second},
+        activations=(before, "identity", result.kind),
     )

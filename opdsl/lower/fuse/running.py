@@ -1,7 +1,6 @@
-"""A fusion as a function of one tensor, with the modules of its nodes.
+"""A fusion as a function of one channels-last tensor.
 
-What comes in: a fusion, the modules by path, a channels-last tensor. What goes out: the result of
-its last node. Weights are read at each call from the modules where they always are.
+Weights are read at each call from the modules of the nodes.
 """
 
 from __future__ import annotations
@@ -22,9 +21,9 @@ from opdsl.nn.kernels.fourier_layer import (
     SpectralStage,
     fourier_layer,
     kernels_available,
-    network,
 )
 from opdsl.nn.kernels.modes import GridModes, ModeMixing
+from opdsl.nn.kernels.network import network
 from opdsl.nn.spectral.conv import SpectralConv
 from opdsl.nn.spectral.factors import Tucker
 from opdsl.nn.sphere.harmonics import SphericalConv
@@ -32,11 +31,12 @@ from opdsl.nn.sphere.harmonics import SphericalConv
 
 @dataclass(frozen=True, slots=True)
 class Fused:
-    """A fusion that can run.
+    """A fusion with the modules of its nodes.
 
     Attributes:
         modules: by role.
-        takes, gives: numbers of its input and of its result.
+        operands: number of its input.
+        result: number of its result.
     """
 
     fusion: Fusion
@@ -49,17 +49,17 @@ class Fused:
         return RUNS[self.fusion.kind](self, u)
 
     def fits(self, u: Tensor) -> bool:
-        """Whether the kernels can do it now: float32 on a CPU, no transform but the gradient."""
+        """Whether the kernels support the call: float32 on a CPU, no transform but the gradient."""
         weights = (x for m in self.modules.values() for x in m.parameters())
         return kernels_available() and all(map(_ordinary, (u, *weights)))
 
     def part(self, role: str) -> nn.Module | None:
-        """The module that is this part of the formula."""
+        """The module with this role in the formula, if there is one."""
         return self.modules.get(role)
 
 
 def ordinary_call() -> bool:
-    """Whether nothing but the gradient is asked of a call: no tracing, no other derivative."""
+    """Whether the call is neither traced nor transformed otherwise than by the gradient."""
     traced = torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None  # noqa: SLF001  no public name
     mapped = torch._C._functorch.maybe_current_level() is not None  # noqa: SLF001  no public name
     forward = forward_ad._current_level >= 0  # noqa: SLF001  no public name
@@ -86,7 +86,7 @@ def _fourier_layer(fused: Fused, u: Tensor) -> Tensor:
 
 
 def _gate(fused: Fused) -> dict[str, Tensor]:
-    """What passes by, if anything does: a number for each channel, or a matrix."""
+    """The weight of the skip past the network: a number for each channel, or a matrix."""
     part = fused.part("gate")
     weight = None if part is None else cast(Tensor, part.weight)
     return {} if weight is None else {"gate" if weight.ndim == 1 else "G": weight}
@@ -103,7 +103,7 @@ def _by_mode(conv: SpectralConv) -> tuple[Tensor | None, SpectralStage]:
 
 
 def _parts(conv: SpectralConv) -> Callable[[Tensor], Tensor] | None:
-    """A faster way to mix, by parts, if there is one for all of its modes."""
+    """A faster product by parts, if the weight has one for all of its modes."""
     tucker = isinstance(conv.weight, Tucker) and conv.active_modes is None
     return cast(Tucker, conv.weight).mix_parts if tucker else None
 
@@ -119,13 +119,13 @@ def _network(fused: Fused, u: Tensor) -> Tensor:
 
 
 def _layers(fused: Fused) -> tuple[Tensor, ...]:
-    """W_1, b_1, W_2, b_2, zeros where a layer has no constant."""
-    found: list[Tensor] = []
+    """W_1, b_1, W_2, b_2, with zeros where a layer has no bias."""
+    result: list[Tensor] = []
     for role in ("first", "second"):
         W = cast(Tensor, fused.modules[role].weight)
         b = cast("Tensor | None", fused.modules[role].bias)
-        found += [W, W.new_zeros(len(W)) if b is None else b]
-    return tuple(found)
+        result += [W, W.new_zeros(len(W)) if b is None else b]
+    return tuple(result)
 
 
 RUNS: dict[str, Callable[[Fused, Tensor], Tensor]] = {

@@ -1,10 +1,8 @@
-"""What nodes are predicted to cost, one by one or as one operation: milliseconds and bytes kept.
+"""Predicted costs of nodes, one by one or fused: work of a forward pass, bytes for the gradient.
 
-What comes in: nodes of a graph, the kernel of each that has some, a setting. What goes out: the
-work of a forward pass, and the bytes that stay in memory until the gradient has been taken. One by
-one, each layer keeps what it takes. As one, the subgraph keeps what it takes and the modes between
+One by one, each layer saves its input. Fused, the subgraph saves its input and the modes between
 its transforms; the rest is computed again backward. An activation costs what it reads and writes.
-Torch never enters.
+Torch is never imported here.
 """
 
 from __future__ import annotations
@@ -14,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from opdsl.ir.block import BYTES, Work
+from opdsl.ir.dims import decided
 from opdsl.ir.graph import Graph, Node
 from opdsl.lower.fuse.fusion import Fusion
 from opdsl.lower.plan.tuning_case import Workload
@@ -23,7 +22,7 @@ SPECTRA = 2  # of the modes that are kept: before they are mixed, and after
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Of one call with the whole batch: what is done, and bytes kept for the gradient."""
+    """Work of a forward pass of the whole batch, and bytes saved for the gradient."""
 
     work: Work
     saved_bytes: float
@@ -32,19 +31,20 @@ class Load:
 def plain_load(
     graph: Graph, nodes: Iterable[Node], kernels: Mapping[str, str], setting: Workload
 ) -> Load:
-    """Nodes one by one, each result written to memory."""
+    """The load of nodes that run one by one, each writing its result to memory."""
     works, kept, spectra = [], set[str](), 0.0
     for node in nodes:
         works.append(_work(graph, node, kernels.get(node.path), setting))
         if node.block.saves_inputs(*graph.arguments(node)):
             kept.update(node.inputs)
         spectra += _spectra(graph, node, setting)
+    # a value that several nodes save is one tensor
     numbers = sum(_value_count(graph, x, setting) for x in kept) + spectra
     return Load(_scale_work(_sum_work(works), setting.batch), BYTES * setting.batch * numbers)
 
 
 def fused_load(graph: Graph, fusion: Fusion, setting: Workload) -> Load:
-    """The nodes of a fusion as one: only the first is read from memory and the last written."""
+    """The load of a fusion, which reads its input from memory and writes its last result."""
     nodes = [graph.by_path[x] for x in fusion.nodes]
     inner = [_work(graph, x, "dft" if x.block.kernels else None, setting) for x in nodes]
     ends = _value_count(graph, fusion.source, setting) + _value_count(graph, fusion.end, setting)
@@ -56,7 +56,7 @@ def fused_load(graph: Graph, fusion: Fusion, setting: Workload) -> Load:
 
 
 def _work(graph: Graph, node: Node, kernel: str | None, setting: Workload) -> Work:
-    """Of one sample."""
+    """The work of one sample."""
     inputs = graph.arguments(node)
     if kernel is not None:
         sizes = tuple(x.domain.at(setting.roots) for x in (*inputs, node.space))
@@ -68,24 +68,24 @@ def _work(graph: Graph, node: Node, kernel: str | None, setting: Workload) -> Wo
 
 
 def _spectra(graph: Graph, node: Node, setting: Workload) -> float:
-    """Numbers of the modes that a convolution keeps, for one sample."""
+    """Numbers of the modes that a convolution saves, for one sample."""
     inputs = graph.arguments(node)
     if not node.block.kernels:
         return 0.0
     sizes = tuple(x.domain.at(setting.roots) for x in (*inputs, node.space))
-    return SPECTRA * 2.0 * node.block.saved_modes(sizes, *inputs) * inputs[0].channels
+    return SPECTRA * 2.0 * node.block.saved_modes(sizes, *inputs) * decided(inputs[0].channels)
 
 
 def _value_count(graph: Graph, path: str, setting: Workload) -> float:
-    """Of one sample of a function; a complex number is two."""
+    """Numbers of one sample of a function; a complex number counts twice."""
     space = graph.spaces[path]
-    count = space.channels * math.prod(space.domain.at(setting.roots))
+    count = decided(space.channels) * math.prod(space.domain.at(setting.roots))
     return float(count * (2 if space.complex else 1))
 
 
 def _sum_work(works: Iterable[Work]) -> Work:
-    found = tuple(works)
-    return Work(*(sum(getattr(x, k) for x in found) for k in ("gemm", "fft", "moved")))
+    result = tuple(works)
+    return Work(*(sum(getattr(x, k) for x in result) for k in ("gemm", "fft", "moved")))
 
 
 def _scale_work(work: Work, batch: int) -> Work:

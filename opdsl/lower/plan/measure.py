@@ -1,9 +1,7 @@
-"""What each step of a module costs in a call: milliseconds, bytes of its result, bytes kept.
+"""Measured costs of each step of a module in a call: milliseconds, bytes of results, bytes saved.
 
-What comes in: a module all of whose functions are on grids, a resolution, a batch. What goes out:
-a line for each unit of the plan, a fused one as one line, with what the ways that the plan did not
-choose cost, and the whole call with and without its gradient. The input is random numbers; the
-weights are those of the module.
+Alternatives that the plan did not choose are measured too, and the whole call with and without its
+gradient. Inputs are random numbers; all functions of the module must be on grids.
 """
 
 from __future__ import annotations
@@ -19,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
+from opdsl.ir.dims import decided
 from opdsl.ir.spaces import Space
 from opdsl.lower.module import OperatorModule
 from opdsl.lower.plan.schedule import Unit
@@ -31,7 +30,7 @@ SEED = 0
 
 @dataclass(frozen=True, slots=True)
 class AlternativeCost:
-    """What a unit costs in a way that the plan did not choose; see `UnitCost`."""
+    """The cost of a unit in a way that the plan did not choose; see `UnitCost`."""
 
     milliseconds: float
     saved: int
@@ -39,17 +38,17 @@ class AlternativeCost:
 
 @dataclass(frozen=True, slots=True)
 class UnitCost:
-    """One unit: a node, or the nodes that run as one operation.
+    """The cost of one unit: a node, or the nodes that run as one operation.
 
     Attributes:
         path: of its last node.
         nodes: all of its nodes, by path.
         fused: whether they ran as one operation.
-        milliseconds: of one forward pass with the gradient's tensors kept.
-        result: bytes of what it hands on.
-        saved: bytes that it keeps for the gradient, each tensor counted where it is first kept.
-        others: the ways that the plan did not choose: a kernel, by which the nodes run one by one,
-            `plain` for nodes one by one without kernels, `fused` for nodes as one.
+        milliseconds: of one forward pass that saves tensors for the gradient.
+        result: bytes of its result.
+        saved: bytes saved for the gradient, each tensor counted where it is first saved.
+        others: the ways that the plan did not choose: a kernel, with which the nodes run one by
+            one, `plain` for nodes one by one without kernels, `fused` for nodes as one.
     """
 
     path: str
@@ -63,7 +62,7 @@ class UnitCost:
 
 @dataclass(frozen=True, slots=True)
 class CallCost:
-    """A call.
+    """The cost of a call.
 
     Attributes:
         forward: milliseconds of a call without gradient.
@@ -76,7 +75,7 @@ class CallCost:
 
 
 class _Watch:
-    """The units of a module, and what happens between one and the next."""
+    """Iterates over the units of a module and records time and saved tensors of each."""
 
     def __init__(self, module: OperatorModule) -> None:
         self.units = tuple(module.units)
@@ -97,8 +96,8 @@ class _Watch:
         self.now = None
 
     def keep(self, x: Tensor) -> Tensor:
-        """Note a tensor that the gradient needs; weights are there anyway."""
-        known = any(_storage_address(x) in found for found in (self.weights, *self.saved))
+        """Record a tensor that the gradient needs; weights exist anyway."""
+        known = any(_storage_address(x) in result for result in (self.weights, *self.saved))
         if self.now is not None and not known:
             self.saved[self.now][_storage_address(x)] = (
                 x.detach()
@@ -109,7 +108,7 @@ class _Watch:
 def measure(
     module: OperatorModule, sizes: Mapping[str, tuple[int, ...]], batch: int = 1
 ) -> CallCost:
-    """The cost of each unit and of the whole call.
+    """Measure each unit and the whole call.
 
     Args:
         module: all of whose inputs are on grids; see `measurable`.
@@ -134,7 +133,7 @@ def measure(
 
 
 def measurable(module: OperatorModule) -> bool:
-    """Whether random numbers on a grid are all that a call needs."""
+    """Whether all inputs are functions on grids, so that random numbers can be passed."""
     spaces = [x.space for x in module.graph.inputs]
     return not module.graph.side_inputs() and not any(x.domain.scattered for x in spaces)
 
@@ -142,13 +141,13 @@ def measurable(module: OperatorModule) -> bool:
 def random_inputs(
     module: OperatorModule, sizes: Mapping[str, tuple[int, ...]], batch: int
 ) -> list[Tensor]:
-    """Normal numbers for the inputs of a module, the same ones each time."""
+    """Reproducible normal numbers for the inputs of a module."""
     weight = next(module.parameters(), torch.zeros(()))
     random = torch.Generator().manual_seed(SEED)
 
     def of(space: Space) -> Tensor:
         dtype = weight.dtype.to_complex() if space.complex else weight.dtype
-        shape = (batch, space.channels, *space.domain.at(sizes))
+        shape = (batch, decided(space.channels), *space.domain.at(sizes))
         return torch.randn(shape, generator=random, dtype=dtype).to(weight.device)
 
     return [of(x.space) for x in module.graph.inputs]
@@ -160,8 +159,8 @@ def _forward(module: OperatorModule, inputs: Sequence[Tensor]) -> None:
 
 
 def _step(module: OperatorModule, inputs: Sequence[Tensor]) -> None:
-    found = module(*inputs)
-    results = found.values() if isinstance(found, dict) else (found,)
+    result = module(*inputs)
+    results = result.values() if isinstance(result, dict) else (result,)
     grads = [x for x in results if isinstance(x, Tensor) and x.requires_grad]
     if grads:
         weights = [x for x in module.parameters() if x.requires_grad]
@@ -169,7 +168,7 @@ def _step(module: OperatorModule, inputs: Sequence[Tensor]) -> None:
 
 
 def _ways(module: OperatorModule) -> list[str]:
-    """Every kernel for all that have it, node by node; all that can run as one."""
+    """All ways to run: each kernel for all nodes that have it, and all fusions."""
     kernels = dict.fromkeys(k for x in module.steps for k in x.node.block.kernels)
     return [*(kernels or {PLAIN: None}), *([FUSED] if module.ends and kernels_available() else [])]
 
@@ -187,7 +186,7 @@ def _watched(
 
 @contextmanager
 def _run_by(module: OperatorModule, way: str | None) -> Iterator[None]:
-    """Run all in one way; None: as the plan says."""
+    """Run all nodes in one way; None: as planned."""
     before = module.force_kernel, module.fuse
     if way is not None:
         module.fuse = way == FUSED
@@ -235,7 +234,7 @@ def _unit_costs(
             nodes=tuple(x.path for x in nodes),
             fused=way == FUSED,
             milliseconds=1e3 * chosen.seconds[i],
-            result=item * numbers * (2 if space.complex else 1),
+            result=decided(item * numbers * (2 if space.complex else 1)),
             saved=_bytes(chosen.saved[i]),
             others={
                 name: AlternativeCost(1e3 * watch.seconds[i], _bytes(watch.saved[i]))
@@ -252,7 +251,7 @@ def _possible(module: OperatorModule, unit: Unit) -> set[str]:
 
 
 def _way(module: OperatorModule, unit: Unit) -> str:
-    """The way in which it runs by the latest plan."""
+    """The way in which a unit runs by the latest plan."""
     nodes = [module.steps[i].node for i in unit.steps]
     if unit.fused is not None and nodes[-1].path in module.fused_now():
         return FUSED

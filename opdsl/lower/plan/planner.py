@@ -1,10 +1,7 @@
-"""Which kernel computes each node, from the blocks' own counts of work and measured rates.
+"""The kernel of each node, from the blocks' counts of work and measured rates or times.
 
-What comes in: a graph, the resolution of the declared domains, the batch, the device, and times
-that were measured, if there are any. What goes out: for each node with kernels the one that is
-predicted to be fastest, or was fastest, all predictions, and the reason in words. All kernels of a
-node compute the same function, so a plan changes time and rounding only. Torch never enters:
-`opdsl summary --plan` prints this.
+All kernels of a node compute one function, so a plan changes time and rounding only. Torch is never
+imported here: `opdsl summary --plan` prints plans.
 """
 
 from __future__ import annotations
@@ -14,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from opdsl.ir.block import Block, Bound, Work
+from opdsl.ir.dims import decided
 from opdsl.ir.graph import Graph, Node
 from opdsl.ir.live import live
 from opdsl.ir.spaces import Space
@@ -24,9 +22,8 @@ from opdsl.lower.plan.tuning_case import FUSED, PLAIN, Timer, Times, Workload, f
 from opdsl.precisions import relative_size
 
 FOR_FUSED = ("cpu", "float32")  # what the kernels of fused subgraphs are for
-MIN_FUSED_SIZE = (
-    1 << 17
-)  # numbers of a function below which fusing saves less than it takes to set up
+# numbers of a function below which fusing saves less than it takes to set up
+MIN_FUSED_SIZE = 1 << 17
 FUSED_BONUS = 1.05  # a fused subgraph keeps less for the gradient, which is worth so much
 
 MEASURED = ", measured with the gradient"
@@ -34,7 +31,7 @@ MEASURED = ", measured with the gradient"
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """What one core of a CPU, or a whole accelerator, does in a second, in float32.
+    """Work per second of one core of a CPU, or of a whole accelerator, in float32.
 
     Attributes:
         gemm: floating point operations of matrix products of the shapes of an operator's layers.
@@ -53,7 +50,7 @@ class Rates:
     cores: bool = False
 
     def seconds(self, work: Work) -> float:
-        """How long the work takes."""
+        """Predicted seconds for the work."""
         return work.gemm / self.gemm + work.fft / self.fft + work.moved / self.moved
 
 
@@ -89,7 +86,7 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """What a unit is predicted to cost: milliseconds of a forward pass, bytes for the gradient."""
+    """The predicted cost of a unit: milliseconds of a forward pass, bytes for the gradient."""
 
     milliseconds: float
     saved_bytes: float
@@ -128,15 +125,16 @@ def plan_kernels(
     dtype: str = "float32",
     timer: Timer | None = None,
 ) -> KernelPlan:
-    """The fastest kernel of each node.
+    """Choose the fastest kernel of each node.
 
     Args:
+        graph: the model.
         roots: points on each axis of each declared domain.
         batch: samples in one call.
         device: kind of device: `cpu`, `cuda`.
         threads: cores of a CPU that work together.
-        dtype: name of the numbers' format: `float32`.
-        timer: tells measured times, which count more than predictions.
+        dtype: name of the number format: `float32`.
+        timer: gives measured times, which have precedence over predictions.
     """
     setting = Workload(dict(roots), batch, device, threads, dtype)
     timer = timer or _untimed
@@ -150,27 +148,29 @@ def plan_kernels(
 
 
 def _untimed(_: object) -> None:
-    """Nothing was measured."""
+    """A timer without measurements."""
 
 
 def _choice(graph: Graph, node: Node, setting: Workload, timer: Timer) -> Choice:
     inputs = graph.arguments(node)
     sizes = tuple(x.domain.at(setting.roots) for x in (*inputs, node.space))
-    told = predict(
+    predicted = predict(
         node.block, sizes, inputs, setting.batch, setting.device, setting.threads, setting.dtype
     )
     case = node_case(graph, node, setting)
     measured = timer(case) if case else None
     if measured:
-        return _choose_measured(node, told, measured)
-    return _choose_predicted(node, told, _kept_modes(graph, node, setting.roots), setting.device)
+        return _choose_measured(node, predicted, measured)
+    return _choose_predicted(
+        node, predicted, _kept_modes(graph, node, setting.roots), setting.device
+    )
 
 
 def _fused(
     graph: Graph, choices: Mapping[str, Choice], setting: Workload, timer: Timer
 ) -> dict[str, str]:
-    """The subgraphs that are worth it: as measured, else large ones with matrix products anyway."""
-    found: dict[str, str] = {}
+    """The fusions that pay: as measured, else large ones that use matrix products anyway."""
+    result: dict[str, str] = {}
     kernels = {path: x.kernel for path, x in choices.items()}
     for fusion in fusions(graph):
         measured = timer(fused_case(graph, fusion, setting, kernels))
@@ -179,8 +179,8 @@ def _fused(
         else:
             better = _worth_it(graph, fusion, kernels, setting)
         if better:
-            found[fusion.end] = _fusion_reason(graph, fusion, setting, kernels, measured)
-    return found
+            result[fusion.end] = _fusion_reason(graph, fusion, setting, kernels, measured)
+    return result
 
 
 def _worth_it(graph: Graph, fusion: Fusion, kernels: Mapping[str, str], setting: Workload) -> bool:
@@ -197,9 +197,9 @@ def _fusion_reason(
     kernels: Mapping[str, str],
     measured: Times | None,
 ) -> str:
-    told = forecasts(graph, fusion, setting, kernels)
-    times = measured or {k: x.milliseconds for k, x in told.items()}
-    saved = [_size_text(told[x].saved_bytes) for x in (FUSED, PLAIN)]
+    predicted = forecasts(graph, fusion, setting, kernels)
+    times = measured or {k: x.milliseconds for k, x in predicted.items()}
+    saved = [_size_text(predicted[x].saved_bytes) for x in (FUSED, PLAIN)]
     time = [_time_text(times[x]) for x in (FUSED, PLAIN)]
     return (
         f"{len(fusion.nodes)} nodes as one, from `{fusion.source}` on; "
@@ -211,7 +211,7 @@ def _fusion_reason(
 def forecasts(
     graph: Graph, fusion: Fusion, setting: Workload, kernels: Mapping[str, str]
 ) -> dict[str, Forecast]:
-    """A fusion as one operation, and its nodes one by one."""
+    """Predict a fusion as one operation, and its nodes one by one."""
     nodes = [graph.by_path[x] for x in fusion.nodes]
     return {
         FUSED: _forecast(fused_load(graph, fusion, setting), FUSED_RATES, setting),
@@ -222,7 +222,7 @@ def forecasts(
 def forecast(
     graph: Graph, nodes: Iterable[Node], setting: Workload, kernels: Mapping[str, str]
 ) -> Forecast:
-    """Nodes one by one."""
+    """Predict nodes one by one."""
     rates = RATES.get(setting.device, RATES["cpu"])
     return _forecast(plain_load(graph, nodes, kernels, setting), rates, setting)
 
@@ -239,7 +239,7 @@ def _size_text(count: float) -> str:
 
 def _value_count(graph: Graph, path: str, roots: Mapping[str, tuple[int, ...]]) -> int:
     space = graph.spaces[path]
-    return space.channels * math.prod(space.domain.at(roots))
+    return decided(space.channels) * math.prod(space.domain.at(roots))
 
 
 def predict(
@@ -251,11 +251,13 @@ def predict(
     threads: int = 1,
     dtype: str = "float32",
 ) -> dict[str, float]:
-    """Milliseconds of one forward pass by each kernel of a block.
+    """Predict milliseconds of one forward pass by each kernel of a block.
 
     Args:
+        block: the block.
         sizes: the grid of each input, and last the grid of the result.
         inputs: the spaces of the inputs.
+        batch, device, threads, dtype: as in `plan_kernels`.
     """
     rates = RATES.get(device, RATES["cpu"])
     cores = threads if rates.cores else 1
@@ -275,11 +277,11 @@ def _choose_predicted(node: Node, predicted: Mapping[str, float], kept: str, dev
     return Choice(node.path, kernel, predicted, reason + assumed)
 
 
-def _choose_measured(node: Node, told: Mapping[str, float], measured: Times) -> Choice:
+def _choose_measured(node: Node, predicted: Mapping[str, float], measured: Times) -> Choice:
     kernel = min(measured, key=lambda x: measured[x])
     others = [f"{_time_text(t)} for {name}" for name, t in measured.items() if name != kernel]
     reason = f"{kernel}: {_time_text(measured[kernel])} against {', '.join(others)}{MEASURED}"
-    return Choice(node.path, kernel, told, reason, measured)
+    return Choice(node.path, kernel, predicted, reason, measured)
 
 
 def _kept_modes(graph: Graph, node: Node, roots: Mapping[str, tuple[int, ...]]) -> str:

@@ -1,7 +1,6 @@
-"""The order in which the steps of a graph run, where some of them may run as one operation.
+"""The schedule of a graph: the order of its steps, where some of them may run as one operation.
 
-What comes in: a graph and its steps. What goes out: units, each one step or the steps of a fusion,
-which then stand together where its last one was, and what nobody needs behind each of them.
+The steps of a fusion stand together at the place of its last one.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from opdsl.lower.fuse.running import Fused
 
 
 class ScheduledStep(Protocol):
-    """What is asked of a step, see `opdsl.lower.steps.NodeStep`."""
+    """The part of `opdsl.lower.steps.NodeStep` that a schedule needs."""
 
     @property
     def node(self) -> Node:
@@ -36,13 +35,13 @@ class ScheduledStep(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """Steps that stand together.
+    """Steps that run together.
 
     Attributes:
         steps: their numbers, ascending.
-        fused: how they run as one, or None.
-        within: numbers of the values that only they know.
-        dead_after: numbers of the values that nobody needs after them.
+        fused: how they run as one operation, or None.
+        within: numbers of the values that only they use.
+        dead_after: numbers of the values that no later step reads.
     """
 
     steps: tuple[int, ...]
@@ -51,7 +50,7 @@ class Unit:
     dead_after: tuple[int, ...]
 
     def run_fused(self, values: list[Any], chosen: Container[str]) -> bool:
-        """Put the result among the values, if the steps shall and can run as one."""
+        """Run as one operation if it is chosen and supported; returns whether it did."""
         fused = self.fused
         if (
             fused is None
@@ -64,7 +63,7 @@ class Unit:
 
 
 def units(graph: Graph, steps: Sequence[ScheduledStep]) -> tuple[Unit, ...]:
-    """All steps, each in one unit."""
+    """Group all steps into units."""
     count = len(graph.inputs)
     names = [x.name for x in graph.inputs] + [x.node.path for x in steps]
     number = {name: i for i, name in enumerate(names)}
@@ -72,8 +71,9 @@ def units(graph: Graph, steps: Sequence[ScheduledStep]) -> tuple[Unit, ...]:
     groups = {x.end: x for x in fusions(graph)}
     inner = {x for fusion in groups.values() for x in fusion.nodes if x != fusion.end}
     kept = {number[x.source] for x in graph.outputs}
-    made: list[Unit] = []
+    result: list[Unit] = []
     needed = set(kept)
+    # backwards: a value dies behind the last unit that reads it
     for step in reversed(steps):
         path = step.node.path
         if path in inner:
@@ -83,9 +83,9 @@ def units(graph: Graph, steps: Sequence[ScheduledStep]) -> tuple[Unit, ...]:
         within = frozenset(count + i for i in own[:-1])
         operands = {n for i in own for n in steps[i].operands} - within
         fused = None if fusion is None else _fused(fusion, steps, number, place)
-        made.append(Unit(own, fused, within, tuple(sorted({*operands, *within} - needed))))
+        result.append(Unit(own, fused, within, tuple(sorted({*operands, *within} - needed))))
         needed |= operands
-    return tuple(reversed(made))
+    return tuple(reversed(result))
 
 
 def _fused(

@@ -1,7 +1,6 @@
-"""Times of a case, measured here: each way forward and backward, the least of several.
+"""Measurement of a tuning case: each way forward and backward, the least time of several rounds.
 
-What comes in: a case. What goes out: milliseconds by way. The modules are fresh ones of the case's
-blocks and the inputs random numbers; the random state of the caller stays as it was, and its
+Modules are fresh ones of the case's blocks and inputs random numbers; the caller's random state,
 weights and gradients are not touched.
 """
 
@@ -16,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from opdsl.ir.dims import decided
 from opdsl.ir.graph import Node
 from opdsl.ir.spaces import Space
 from opdsl.lower.fuse.running import Fused
@@ -34,7 +34,7 @@ Clock = Callable[[], float]
 
 @dataclass(frozen=True, slots=True)
 class Tuner:
-    """The times of each case: known ones, else measured and kept."""
+    """The times of each case: cached, or else measured and cached."""
 
     timings: Timings
     clock: Clock = perf_counter
@@ -44,13 +44,13 @@ class Tuner:
         known = self.timings(case)
         if known is not None or not _runs(case):
             return known
-        found = race(calls(case), self.clock)
-        self.timings.keep(case, found)
-        return found
+        result = race(calls(case), self.clock)
+        self.timings.keep(case, result)
+        return result
 
 
 def race(runs: Mapping[str, _Call], clock: Clock = perf_counter) -> dict[str, float]:
-    """The least milliseconds of each, taken in turn so that a busy machine hits all alike."""
+    """The least milliseconds of each function, called in turn so that a busy machine hits all."""
     for run in runs.values():
         run()  # compiles, fills what is remembered
     best = dict.fromkeys(runs, math.inf)
@@ -65,7 +65,7 @@ def race(runs: Mapping[str, _Call], clock: Clock = perf_counter) -> dict[str, fl
 
 
 def calls(case: TuningCase) -> dict[str, _Call]:
-    """Each way of a case as a function without arguments: forward and backward once."""
+    """Each way of a case as a function without arguments: one forward and backward pass."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
         modules = {x.path: _module(case, x) for x in case.nodes}
@@ -80,7 +80,7 @@ def _runs(case: TuningCase) -> bool:
 
 
 def _outside(case: TuningCase) -> list[str]:
-    """What the nodes take from elsewhere."""
+    """Values that the nodes read from other nodes."""
     own = {x.path for x in case.nodes}
     return list(dict.fromkeys(x for node in case.nodes for x in node.inputs if x not in own))
 
@@ -93,7 +93,7 @@ def _module(case: TuningCase, node: Node) -> nn.Module:
 def _input(case: TuningCase, space: Space) -> Tensor:
     setting = case.setting
     dtype = getattr(torch, setting.dtype)
-    shape = (setting.batch, *space.domain.at(setting.roots), space.channels)
+    shape = (setting.batch, *space.domain.at(setting.roots), decided(space.channels))
     x = torch.randn(shape, dtype=dtype.to_complex() if space.complex else dtype)
     return x.to(setting.device).requires_grad_()
 

@@ -1,8 +1,7 @@
-"""What a plan can be unsure of: one node with several kernels, or nodes that may run as one.
+"""Tuning cases: one node with several kernels, or nodes that may run as one operation.
 
-What comes in: nodes of a graph at one resolution, batch, device. What goes out: the ways to compute
-them, and a description as plain data that is equal wherever the same is computed: paths and
-weights are not in it, so that the layers of a network are one case. Torch never enters.
+The description of a case is plain data without paths and weights, so that the equal layers of a
+network are one case. Torch is never imported here.
 """
 
 from __future__ import annotations
@@ -22,14 +21,14 @@ Times = Mapping[str, float]  # milliseconds of forward and gradient, by way
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """Where it is computed.
+    """The conditions under which a case is computed.
 
     Attributes:
         roots: points on each axis of each declared domain.
         batch: samples in one call.
         device: kind of device: `cpu`, `cuda`.
         threads: cores of a CPU that work together.
-        dtype: name of the numbers' format: `float32`.
+        dtype: name of the number format: `float32`.
     """
 
     roots: Mapping[str, tuple[int, ...]]
@@ -45,7 +44,7 @@ class TuningCase:
 
     Attributes:
         nodes: in the order in which they run; one, or those of the fusion.
-        kernels: by path, those of the nodes of a fusion where they run one by one.
+        kernels: by path, for the nodes of a fusion where they run one by one.
     """
 
     graph: Graph
@@ -60,7 +59,7 @@ class TuningCase:
         return self.nodes[0].block.kernels if self.fusion is None else (PLAIN, FUSED)
 
     def description(self) -> dict[str, Any]:
-        """Everything that its times depend on, but the machine and what is installed there."""
+        """Everything that its times depend on, except the machine and its software."""
         place = {x.path: i for i, x in enumerate(self.nodes)}
         return {
             "ways": list(self.ways),
@@ -86,7 +85,7 @@ Timer = Callable[[TuningCase], Times | None]  # None: not known
 
 
 def node_case(graph: Graph, node: Node, setting: Workload) -> TuningCase | None:
-    """The kernels of a node; None: there is nothing to choose, or not enough to run it alone."""
+    """The kernels of a node; None: it has no choice, or cannot run on its own."""
     if len(node.block.kernels) < 2 or node.block.side_inputs(*graph.arguments(node)):
         return None
     return TuningCase(graph, (node,), setting)
@@ -95,7 +94,7 @@ def node_case(graph: Graph, node: Node, setting: Workload) -> TuningCase | None:
 def fused_case(
     graph: Graph, fusion: Fusion, setting: Workload, kernels: Mapping[str, str]
 ) -> TuningCase:
-    """A fusion, plainly with these kernels or as one operation."""
+    """A fusion, one by one with these kernels or as one operation."""
     nodes = tuple(x for x in live(graph) if x.path in fusion.nodes)
     own = {x.path: kernels[x.path] for x in nodes if x.path in kernels}
     return TuningCase(graph, nodes, setting, fusion, own)

@@ -1,10 +1,9 @@
-"""A model applied tile by tile: the same function, in the memory of a tile.
+"""A model applied tile by tile: an equal function, in the memory of a tile.
 
-What comes in: a lowered model and the points of a tile on each axis. What goes out: a module that
-is called the same way. It is exact: around each tile so many points are taken along as the model
-looks far (`ir.reach`), spacings are those of the whole grid, and what takes no function
-(coordinates, static fields) is computed on the whole grid and cut. Where some block looks at the
-whole grid no such tile exists, and the model is refused.
+It is exact: each tile is surrounded by a halo as wide as the receptive field of the model
+(`ir.receptive_field`), spacings are those of the whole grid, and what has no input (coordinates,
+static fields) is computed on the whole grid and cut. Where some block reads the whole grid no such
+tile exists, and the model is refused.
 """
 
 from __future__ import annotations
@@ -21,20 +20,20 @@ from opdsl.ir.live import live
 from opdsl.ir.origins import Grid
 from opdsl.ir.receptive_field import one_grid, reach
 from opdsl.ir.spaces import Axis, Domain, Space
-from opdsl.lower.call_arguments import Argument, representative
+from opdsl.lower.call_arguments import CallArgument, representative
 from opdsl.lower.module import OperatorModule, lower
 from opdsl.lower.tiles.windows import Window, cut_window, paste_window, windows
 
 LEAVE_TILE_OUT = "leave `--tile` out; a smaller `--batch` takes less memory and changes nothing"
 
-Key = tuple[Grid, Grid, torch.dtype, torch.device]
-Named = dict[str, Tensor]
+_PartKey = tuple[Grid, Grid, torch.dtype, torch.device]
+NamedTensors = dict[str, Tensor]
 
 
 class Tiled(nn.Module):
-    """A model that is called by name as it was, and runs on one tile after the other.
+    """A model that runs on one tile after the other; called by name.
 
-    It is for evaluation: tiles never see the means that a `norm` of a batch takes in training.
+    It is for evaluation: tiles do not have the batch statistics that a `norm` uses in training.
 
     Attributes:
         module: the model.
@@ -43,72 +42,76 @@ class Tiled(nn.Module):
     """
 
     def __init__(self, module: OperatorModule, tile: Mapping[str, int] | int) -> None:
-        """The tiles of a model, which have the weights of the model itself.
+        """Prepare tiles of a model, whose weights are shared.
 
         Args:
             module: the model.
-            tile: points of a tile, on the axes named, or on every axis.
+            tile: points of a tile, on the named axes, or on every axis.
 
         Raises:
-            OpError: OP0652, there is no such axis, or not one grid.
+            OpError: OP0652, there is no such axis, or functions are on several grids.
         """
         super().__init__()
         self.module = module
         self.domain = _grid_of(module.graph)
         self.tile = _tile_sides(module.graph, self.domain, tile)
-        self.parts: dict[Key, tuple[OperatorModule]] = {}  # a tuple hides them from `children`
+        self.parts: dict[_PartKey, tuple[OperatorModule]] = {}  # a tuple hides them from `children`
 
-    def forward(self, **named: Tensor) -> Tensor | Named:
-        """The outputs, as those of a call of the model by name.
+    def forward(self, **named: Tensor) -> Tensor | NamedTensors:
+        """Compute the outputs of a call of the model by name.
 
         Raises:
-            OpError: OP0652, a block may look at the whole grid; otherwise as the model.
+            OpError: OP0652, a block may read the whole grid; otherwise as the model.
         """
         guards, graph = self.module.guards, self.module.graph
-        given = guards.bind((), named)
-        guards.check(given, self._weight())
-        inputs = {x.name: representative(y) for x, y in zip(graph.inputs, given, strict=False)}
+        arguments = guards.bind((), named)
+        guards.check(arguments, self._weight())
+        inputs = {x.name: representative(y) for x, y in zip(graph.inputs, arguments, strict=False)}
         flat = {x.name for x in graph.inputs if x.space.domain != self.domain}
         first = next(x for name, x in inputs.items() if name not in flat)
         some = self._windows(tuple(first.shape[2:]))
         if all(len(x) == 1 for x in some):
-            whole: Tensor | Named = self.module(**named)
+            whole: Tensor | NamedTensors = self.module(**named)
             return whole
-        fields = inputs | self._sources(first, given[len(graph.inputs) :])
+        fields = inputs | self._sources(first, arguments[len(graph.inputs) :])
         return self._pasted(first, fields, flat, some)
 
     def _windows(self, size: Grid) -> list[tuple[Window, ...]]:
-        found = reach(self.module.graph, self.domain, size)
+        result = reach(self.module.graph, self.domain, size)
         tile = [n if x is None else x for x, n in zip(self.tile, size, strict=True)]
-        if found.unbounded and any(x < n for x, n in zip(tile, size, strict=True)):
-            raise _unbounded(self.module.graph, found.unbounded)
-        axes = zip(size, tile, found.points, self.domain.periodic, strict=True)
+        if result.unbounded and any(x < n for x, n in zip(tile, size, strict=True)):
+            raise _unbounded(self.module.graph, result.unbounded)
+        axes = zip(size, tile, result.points, self.domain.periodic, strict=True)
         return [windows(n, x, r, periodic=closed) for n, x, r, closed in axes]
 
-    def _sources(self, first: Tensor, asked: tuple[Argument, ...]) -> Named:
-        """What takes no function, on the whole grid, (batch, channels, *grid)."""
-        given = [self.module.guards.asked(i, x) for i, x in enumerate(asked)]
+    def _sources(self, first: Tensor, asked: tuple[CallArgument, ...]) -> NamedTensors:
+        """Results of nodes without inputs, on the whole grid, (batch, channels, *grid)."""
+        arguments = [self.module.guards.asked(i, x) for i, x in enumerate(asked)]
         like, size = first.real if first.is_complex() else first, tuple(first.shape[2:])
-        found = {}
+        result = {}
         for step in self.module.steps:
             if step.source and step.node.space.domain == self.domain:
                 more: dict[str, object] = {"like": like}
                 more |= {"size": size} if step.node.block.sized else {}
-                more |= {"asked": tuple(given[i] for i in step.asks)} if step.asks else {}
+                more |= (
+                    {"asked": tuple(arguments[i] for i in step.side_inputs)}
+                    if step.side_inputs
+                    else {}
+                )
                 x = step.run((), {}, more).movedim(-1, 1)
-                found[step.node.path] = x.expand(len(first), *x.shape[1:])
-        return found
+                result[step.node.path] = x.expand(len(first), *x.shape[1:])
+        return result
 
     def _pasted(
-        self, first: Tensor, fields: Named, flat: set[str], some: list[tuple[Window, ...]]
-    ) -> Tensor | Named:
-        """The outputs on all tiles, each at its place."""
+        self, first: Tensor, fields: NamedTensors, flat: set[str], some: list[tuple[Window, ...]]
+    ) -> Tensor | NamedTensors:
+        """Run all tiles and paste their outputs."""
         part = self._part(first, tuple(x[0].width for x in some))
         ports = {x.name: x.space for x in self.module.graph.outputs}
-        whole: Named = {}
+        whole: NamedTensors = {}
         for here in itertools.product(*some):
-            found = part(**{k: x if k in flat else cut_window(x, here) for k, x in fields.items()})
-            named = found if isinstance(found, dict) else {next(iter(ports)): found}
+            result = part(**{k: x if k in flat else cut_window(x, here) for k, x in fields.items()})
+            named = result if isinstance(result, dict) else {next(iter(ports)): result}
             for name, x in named.items():
                 if ports[name].domain != self.domain:
                     whole[name] = x
@@ -119,7 +122,7 @@ class Tiled(nn.Module):
         return whole if len(whole) > 1 else whole.popitem()[1]
 
     def _part(self, first: Tensor, width: Grid) -> OperatorModule:
-        """The model on a grid of a tile and what is around it."""
+        """The model on a window: a tile and its halo."""
         size, weight = tuple(first.shape[2:]), self._weight()
         like = first if weight is None else weight
         key = size, width, like.dtype, like.device
@@ -137,7 +140,7 @@ class Tiled(nn.Module):
 
 
 def tile_graph(graph: Graph, domain: Domain, size: Grid, width: Grid) -> Graph:
-    """The model on a window of a grid: as long as its points make it, and its sources as inputs.
+    """The graph on a window of a grid, with the results of its sources as further inputs.
 
     Args:
         graph: the model.
@@ -169,7 +172,7 @@ def tile_graph(graph: Graph, domain: Domain, size: Grid, width: Grid) -> Graph:
 
 
 def _shortened(axis: Axis, n: int, width: int) -> Axis:
-    """An axis of `width` points with the spacing that `n` points have on the whole one."""
+    """An axis of `width` points with the spacing of `n` points on the whole axis."""
     ends = 0 if axis.periodic else 1
     length = (axis.hi - axis.lo) * (width - ends) / max(n - ends, 1)
     return Axis(name=axis.name, lo=axis.lo, hi=axis.lo + length, boundary=axis.boundary)
@@ -190,7 +193,7 @@ def _moved_space(space: Space, domain: Domain, other: Domain) -> Space:
 
 
 def _node_on(node: Node, domain: Domain, other: Domain) -> Node:
-    """The same node; a block that names the grid names the other."""
+    """Move a node, and a grid that its block names, to another domain."""
     named = {k: other for k, x in node.block if x == domain}
     block = node.block.model_copy(update=named) if named else node.block
     return node.model_copy(
@@ -222,7 +225,7 @@ def _homes(graph: Graph) -> list[Domain]:
 
 
 def _domains_at(graph: Graph, node: Node) -> list[Domain]:
-    """Those of what a node takes and makes, but for vectors."""
+    """The domains of the inputs and the result of a node, without vectors."""
     spaces = (*graph.arguments(node), node.space)
     return [x.domain for x in spaces if x.domain.kind != "vector"]
 
@@ -231,15 +234,15 @@ def _tile_sides(
     graph: Graph, domain: Domain, tile: Mapping[str, int] | int
 ) -> tuple[int | None, ...]:
     names = [x.name for x in domain.axes]
-    told = dict.fromkeys(names, tile) if isinstance(tile, int) else dict(tile)
-    for name, n in told.items():
+    sides = dict.fromkeys(names, tile) if isinstance(tile, int) else dict(tile)
+    for name, n in sides.items():
         if name not in names:
             known = ", ".join(f"`{x}`" for x in names)
             helps = did_you_mean(name, names)
             raise _not_tileable(graph, f"`{domain}` has the axes {known}, not `{name}`", (), helps)
         if n < 1:
             raise _not_tileable(graph, f"a tile has 1 point or more on `{name}`, not {n}")
-    return tuple(told.get(x) for x in names)
+    return tuple(sides.get(x) for x in names)
 
 
 def _unbounded(graph: Graph, nodes: tuple[Node, ...]) -> OpError:

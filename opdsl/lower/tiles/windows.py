@@ -1,11 +1,10 @@
-"""The windows in which a grid is looked at, part by part.
+"""Windows on a grid: tiles with a halo around each.
 
-What comes in: the points of an axis, of a part, and how far to look around it. What goes out:
-windows that are all of one length, and cutting and pasting of tensors (batch, channels, *grid).
+All windows of an axis have one length. Tensors are (batch, channels, *grid).
 
     points      0 . . . . . . . . . . . . . n
-    window            [ r | part | r ]            r: how far; at an end of an axis that does not
-    kept                  [ part ]                close the window is moved inwards, not shortened
+    window            [ r | part | r ]            r: halo; at the ends of an axis with two
+    pasted                [ part ]                ends the window is moved inwards, not shortened
 """
 
 from __future__ import annotations
@@ -19,12 +18,12 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Some points of an axis, and which of them are kept.
+    """Some points of an axis, and the part of them that is pasted.
 
     Attributes:
-        start: the first point of the window; below zero it begins before the end of a ring.
+        start: the first point of the window; negative: it begins before the end of a periodic axis.
         width: points of the window.
-        first, last: the points kept, without the last.
+        first, last: the points of the part, without the last.
     """
 
     start: int
@@ -34,7 +33,7 @@ class Window:
 
 
 def windows(n: int, part: int, reach: int, *, periodic: bool) -> tuple[Window, ...]:
-    """The parts of an axis of n points, each with `reach` points around it."""
+    """Divide an axis of n points into parts, each with a halo of `reach` points."""
     width = part + 2 * reach
     if part >= n or width >= n:
         return (Window(0, n, 0, n),)  # a part would take in the whole axis
@@ -47,7 +46,7 @@ def windows(n: int, part: int, reach: int, *, periodic: bool) -> tuple[Window, .
 
 
 def cut_window(x: Tensor, some: Sequence[Window]) -> Tensor:
-    """The windows of (batch, channels, *grid); an axis that is whole is not copied."""
+    """Cut the windows out of (batch, channels, *grid); a whole axis is not copied."""
     for axis, w in enumerate(some, start=2):
         n = x.shape[axis]
         if w.start < 0 or w.start + w.width > n:
@@ -59,7 +58,7 @@ def cut_window(x: Tensor, some: Sequence[Window]) -> Tensor:
 
 
 def paste_window(whole: Tensor, x: Tensor, some: Sequence[Window]) -> None:
-    """What is kept of the windows, at its place in (batch, channels, *grid)."""
+    """Write the parts of the windows to their places in (batch, channels, *grid)."""
     for axis, w in enumerate(some, start=2):
         x = x.narrow(axis, w.first - w.start, w.last - w.first)
         whole = whole.narrow(axis, w.first, w.last - w.first)

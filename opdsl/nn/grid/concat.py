@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 def concat(xs: Sequence[Tensor]) -> Tensor:
-    """Channels side by side; a batch of one is repeated for every sample.
+    """Join functions along their channels; a batch of one is repeated for every sample.
 
     Args:
         xs: (batch or 1, *grid, c_i), on one grid.

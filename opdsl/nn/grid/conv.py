@@ -1,7 +1,6 @@
-"""Layers that see the grid itself: a local stencil, a value for each point, interpolation.
+"""Layers that depend on the grid itself: a local stencil, a value per point, interpolation.
 
-What comes in and goes out: channels-last tensors, (batch, *grid, channels). A stencil and a value
-for each point have no limit under refinement; the language says so of both.
+A stencil and a value per point have no limit under refinement; the language says so of both.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from opdsl.nn.spectral.transforms import apply_along_axes
 class Conv(nn.Module):
     """v(x_i) = sum over offsets o of W_o u(x_(i + o)) + b, |o| <= kernel // 2 on each axis.
 
-    Axes that close on themselves wrap; on the others the function is zero beyond its ends.
+    Periodic axes wrap; on the others the function is zero beyond its ends.
 
     Attributes:
         weight: W, (kernel, ..., kernel, in, out).
@@ -63,7 +62,7 @@ class Conv(nn.Module):
 
 
 class Position(nn.Module):
-    """v = u + p, one trained value for each point of one grid and each channel.
+    """v = u + p: one trained value for each point of one grid and each channel.
 
     Attributes:
         weight: p, (*size, channels); zero at the start.
@@ -74,12 +73,12 @@ class Position(nn.Module):
         self.weight = nn.Parameter(torch.zeros(*size, channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(batch, *size, channels), kept."""
+        """(batch, *size, channels) -> (batch, *size, channels)."""
         return x + self.weight.to(x.dtype)
 
 
 class Interpolate(nn.Module):
-    """v between the points of u, the first and last points of both grids on each other.
+    """Interpolate u to another grid; the first and last points of both grids coincide.
 
     Attributes:
         kind: `linear` in one axis, `cubic` in two.
@@ -117,7 +116,7 @@ def _torch_interpolate(x: Tensor, size: Size, mode: str) -> Tensor:
 
 
 def interpolation_matrix(kind: str, n: int, m: int, like: Tensor) -> Tensor:
-    """The matrix (m, n) of `Interpolate` on one axis, in the format of `like`, wide at least."""
+    """The matrix (m, n) of `Interpolate` on one axis, in the dtype of `like`, at least float32."""
     return _cached_interpolation_matrix(kind, n, m, wide(like), like.device)
 
 
@@ -129,8 +128,8 @@ def _cached_interpolation_matrix(
     with torch.inference_mode(mode=False), torch.no_grad():
         units = torch.eye(n, dtype=torch.float64, device="cpu")
         other = (1,) * (kind == "cubic")
-        found = _torch_interpolate(units.reshape(n, n, *other, 1), (m, *other), TORCH_MODES[kind])
-        return found.reshape(n, m).T.to(device, dtype).contiguous()
+        result = _torch_interpolate(units.reshape(n, n, *other, 1), (m, *other), TORCH_MODES[kind])
+        return result.reshape(n, m).T.to(device, dtype).contiguous()
 
 
 def _ring(x: Tensor, axis: int, width: int, *, wrap: bool) -> Tensor:

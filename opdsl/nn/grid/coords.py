@@ -41,28 +41,28 @@ def coords(
 
 
 def circle(size: Size, periodic: tuple[bool, ...], where: Tensor) -> Tensor:
-    """The coordinates, on each periodic axis cos and sin of 2 pi i / n instead.
+    """The coordinates with cos and sin of 2 pi i / n in place of each periodic one.
 
     Args:
         size: points on each axis.
         periodic: whether the axis closes on itself.
-        where: (1, *size, axes), the coordinates, from which the other axes are taken.
+        where: (1, *size, axes), the coordinates, which stay on axes that are not periodic.
 
     Returns:
-        (1, *size, axes + periodic axes), as `where`.
+        (1, *size, axes + periodic axes), in the dtype of `where`.
     """
     zeros, ones = (0.0,) * len(size), (1.0,) * len(size)
     turns = coords(size, zeros, ones, periodic, dtype=torch.float64, device=where.device)
     angles = 2 * torch.pi * turns
-    found = []
+    result = []
     for axis, closed in enumerate(periodic):
         angle = angles[..., axis]
-        found += [angle.cos(), angle.sin()] if closed else [where[..., axis]]
-    return torch.stack([x.to(where.dtype) for x in found], -1)
+        result += [angle.cos(), angle.sin()] if closed else [where[..., axis]]
+    return torch.stack([x.to(where.dtype) for x in result], -1)
 
 
 class Coords(nn.Module):
-    """`coords` as a module; it takes no function, so `like` says with which dtype and where."""
+    """`coords` as a module. It has no input, so `like` gives dtype and device."""
 
     def __init__(
         self, lo: Ends, hi: Ends, periodic: tuple[bool, ...], *, circle: bool = False
@@ -72,7 +72,7 @@ class Coords(nn.Module):
         self.circle = circle
 
     def forward(self, *, size: Size, like: Tensor) -> Tensor:
-        """-> (1, *size, axes), or for `circle` a channel more for each periodic axis."""
+        """-> (1, *size, axes), with `circle` one channel more for each periodic axis."""
         ends = self.lo, self.hi, self.periodic
         where = coords(size, *ends, dtype=like.dtype, device=like.device)
         return circle(size, self.periodic, where) if self.circle else where

@@ -1,7 +1,4 @@
-"""Convolution with differences: a small stencil that tends to a derivative under refinement.
-
-What comes in and goes out: channels-last tensors, (batch, *grid, channels).
-"""
+"""Convolution with differences: a small stencil that tends to a derivative under refinement."""
 
 from __future__ import annotations
 
@@ -18,7 +15,14 @@ EDGES = ("wrap", "replicate", "reflect", "zeros")
 
 
 def with_halo(x: Tensor, axis: int, width: int, edges: str) -> Tensor:
-    """`width` more points at both ends of an axis, by one of `EDGES`."""
+    """Add `width` points at both ends of an axis, filled by one of `EDGES`.
+
+    Args:
+        x: (batch, *grid, c).
+        axis: counted in `x`, so 1 is the first axis of the grid.
+        width: points at each end.
+        edges: `wrap` around a periodic axis, `replicate` the end, `reflect` at it, or `zeros`.
+    """
     if width == 0:
         return x
     n = x.shape[axis]

@@ -1,8 +1,7 @@
 """Discrete-continuous convolution: a local kernel that is a function, sampled on the grid at hand.
 
-What comes in and goes out: channels-last tensors, (batch, *grid, channels). The kernel is a sum of
-fixed functions of the offset, with trained weights; its radius is a length, so a finer grid sees
-more points of the same kernel.
+The kernel is a sum of fixed functions of the offset with trained weights. Its radius is a length,
+so a finer grid samples one kernel at more points.
 
 Source: Ocampo et al. 2023, arXiv:2209.13603; Liu-Schiaffini et al. 2024, arXiv:2402.16845.
 """
@@ -25,7 +24,7 @@ RADIUS_SLACK = 1e-9  # of a spacing: an offset of just the radius counts
 
 
 def basis_size(shape: tuple[int, int]) -> int:
-    """How many functions the basis has."""
+    """Number of functions in the basis of `hat_basis`."""
     rings, angles = shape
     if angles == 1:
         return (rings + 1) // 2
@@ -52,7 +51,7 @@ def hat_basis(shape: tuple[int, int], r: Tensor, theta: Tensor) -> Tensor:
     if angles == 1:
         radii = [(i + first) * dr for i in range((rings + 1) // 2)]
         return torch.stack([_hat((r - x) / dr) * inside for x in radii])
-    found = [_hat(r / dr)] if rings % 2 else []
+    result = [_hat(r / dr)] if rings % 2 else []
     for i in range(rings // 2):
         radius = (i + (1 if rings % 2 else first)) * dr
         for a in range(angles):
@@ -60,8 +59,8 @@ def hat_basis(shape: tuple[int, int], r: Tensor, theta: Tensor) -> Tensor:
             if rings % 2 == 0:  # without a function in the middle they reach across it
                 across = _angle_difference(theta + math.pi - a * turn) / turn
                 there = there + _hat((r + radius) / dr) * _hat(across)
-            found.append(there)
-    return torch.stack(found) * inside
+            result.append(there)
+    return torch.stack(result) * inside
 
 
 def _hat(x: Tensor) -> Tensor:
@@ -77,10 +76,13 @@ def _angle_difference(angle: Tensor) -> Tensor:
 def stencil(
     shape: tuple[int, int], radius: float, spacings: Ends, dtype: torch.dtype, device: torch.device
 ) -> Tensor:
-    """The functions at the offsets of the grid, each with the sum one: (functions, *offsets).
+    """Sample the basis functions at the offsets of a grid, each with the sum one.
 
     The value for the offset o is that of k(x - y) with y = x + o; angles are counted from the last
     axis to the one before.
+
+    Returns:
+        (functions, *offsets).
     """
     lines = [
         torch.arange(-p, p + 1, dtype=torch.float64)

@@ -1,8 +1,4 @@
-"""The values of a function at other points than its own.
-
-What comes in: a function on points, a grid or a sphere, channels-last, and the geometry of points
-that no grid gives. What goes out: at each query a weighed sum of values near it.
-"""
+"""Values of a function at points that are not its own: weighted sums of values nearby."""
 
 from __future__ import annotations
 
@@ -28,21 +24,28 @@ IndexedWeights = tuple[Tensor, Tensor]  # numbers of points and their weights: (
 
 
 class InterpolationTable(Protocol):
-    """Which points count at a query."""
+    """Chooses for each query the points that count, and their weights."""
 
     def __call__(
         self, points: Geometry | None, queries: Geometry, size: Size, like: Tensor
     ) -> IndexedWeights:
-        """Numbers and weights; the points are given, or those of a grid of this size."""
+        """Indices and weights, (queries, k) each.
+
+        Args:
+            points: the points of the function; None: those of a grid of `size`.
+            queries: where it is wanted.
+            size: points of that grid on each axis.
+            like: a tensor with the dtype and device of the weights.
+        """
 
 
 class InterpolatePoints(nn.Module):
-    """w(x) = sum of weight(x, y) v(y).
+    """w(x) = sum over points y of weight(x, y) v(y).
 
     Args:
-        table: which points y count at x, and how much.
-        there: where the queries are, as a module with `size` and `like`; None: they are given.
-        given: whether the points of v are given too.
+        table: chooses the points y for each x, and their weights.
+        there: makes the queries from `size` and `like`; None: each call brings them.
+        given: whether each call brings the points of v too.
     """
 
     def __init__(self, table: InterpolationTable, there: nn.Module | None, *, given: bool) -> None:
@@ -57,7 +60,7 @@ class InterpolatePoints(nn.Module):
         Args:
             x: v; (1, points of all samples, c) where its domain is packed.
             size: the grid of the result.
-            asked: where points are, first those of v.
+            asked: coordinates of points, first those of v.
             ragged: of v and of the result the points of each sample, None where not packed.
 
         Raises:
@@ -75,26 +78,26 @@ class InterpolatePoints(nn.Module):
             return _weighted_sum(x.flatten(1, -2), index, weights).reshape(
                 len(x), *size, x.shape[-1]
             )
-        told = next((len(sizes) for sizes in packed if sizes is not None), 0)
-        samples = told or max(len(x), len(points), len(queries))
+        count = next((len(sizes) for sizes in packed if sizes is not None), 0)
+        samples = count or max(len(x), len(points), len(queries))
         pairs = zip(_per_sample(points, samples), _per_sample(queries, samples), strict=True)
         tables = [self.table(p, q, grid, like) for p, q in pairs]
         own = packed[0] or (math.prod(grid),) * samples
         index = torch.cat([t[0] + at for t, at in zip(tables, (0, *accumulate(own)), strict=False)])
         values = x if packed[0] else x.expand(samples, *x.shape[1:]).flatten(1, -2)
         whole = values.flatten(0, 1)[None]
-        found = _weighted_sum(whole, index, torch.cat([t[1] for t in tables]))
-        return found if packed[1] else found.reshape(samples, *size, x.shape[-1])
+        result = _weighted_sum(whole, index, torch.cat([t[1] for t in tables]))
+        return result if packed[1] else result.reshape(samples, *size, x.shape[-1])
 
 
 class InverseDistance:
-    """The `count` nearest points, weighed by 1 / distance^power.
+    """The `count` nearest points, weighted by 1 / distance^power.
 
     Args:
-        place: where the points of a grid are, as a module; None: they are given.
-        count: how many.
+        place: makes the points of a grid; None: each call brings points.
+        count: number of neighbours.
         power: of the distance.
-        period: after which space repeats, for each coordinate.
+        period: the length after which space repeats, for each coordinate.
     """
 
     def __init__(
@@ -106,12 +109,12 @@ class InverseDistance:
     def __call__(
         self, points: Geometry | None, queries: Geometry, size: Size, like: Tensor
     ) -> IndexedWeights:
-        """See `Around`."""
+        """See `InterpolationTable`."""
         if points is None:
             assert self.place is not None
             points = _grid_geometry(self.place, size, like)
-        found = neighbours(points, queries, self.rule)
-        index = found.points.reshape(len(queries), self.rule.count or 1)
+        result = neighbours(points, queries, self.rule)
+        index = result.points.reshape(len(queries), self.rule.count or 1)
         if self.rule.count == 1:
             return index, torch.ones(index.shape, dtype=like.dtype, device=like.device)
         y, x = points.points.to(like.dtype), queries.points.to(like.dtype)
@@ -125,13 +128,13 @@ class InverseDistance:
 
 
 class Multilinear:
-    """The corners of the cell of a regular grid, with multilinear weights.
+    """The corners of the cell of a regular grid around each query, with multilinear weights.
 
     Args:
         lo: the lower end of each axis.
         hi: the upper end.
         periodic: whether the axis closes on itself.
-        strict: whether a query beyond an end is refused; else it takes the value at the end.
+        strict: whether a query beyond an end is refused; else it gets the value at the end.
     """
 
     def __init__(self, lo: Ends, hi: Ends, periodic: tuple[bool, ...], *, strict: bool) -> None:
@@ -145,7 +148,7 @@ class Multilinear:
         size: Size,
         like: Tensor,
     ) -> IndexedWeights:
-        """See `Around`."""
+        """See `InterpolationTable`."""
         x = queries.points.to(like.dtype)
         if self.strict and not torch.compiler.is_compiling():  # a tracer sees no values
             self._check(x)
@@ -160,7 +163,7 @@ class Multilinear:
         return torch.stack(index, 1), torch.stack(weights, 1)
 
     def _sides(self, x: Tensor, axis: int, n: int) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-        """The points of the axis below and above x, and what they count."""
+        """Indices of the points of the axis below and above x, and their weights."""
         lo, hi, periodic = self.axes[axis]
         t = (x - lo) * ((n if periodic else n - 1) / (hi - lo))
         if not periodic:
@@ -171,7 +174,7 @@ class Multilinear:
         return (number % n, (number + 1) % n), (1 - part, part)
 
     def _check(self, x: Tensor) -> None:
-        """Refuse queries beyond the ends of the grid."""
+        """Raise OP0908 for queries beyond the ends of the grid."""
         beyond = torch.zeros_like(x)
         for i, (lo, hi, periodic) in enumerate(self.axes):
             if not periodic:

@@ -9,12 +9,12 @@ from opdsl.nn.shapes import Size
 
 
 def pad(x: Tensor, before: Size, after: Size) -> Tensor:
-    """Zeros around `x`: `before` and `after` points on each axis.
+    """Surround `x` by zeros.
 
     Args:
         x: (batch, *grid, c).
-        before: points on each axis, not negative.
-        after: the same.
+        before: points added at the start of each axis, not negative.
+        after: points added at its end.
 
     Returns:
         (batch, *(before + grid + after), c).
@@ -24,7 +24,7 @@ def pad(x: Tensor, before: Size, after: Size) -> Tensor:
 
 
 def crop(x: Tensor, before: Size, size: Size) -> Tensor:
-    """The part of `x` that begins at point `before` and has `size` points on each axis.
+    """Cut out the part of `x` that begins at point `before` and has `size` points on each axis.
 
     Args:
         x: (batch, *grid, c).
@@ -40,7 +40,7 @@ def crop(x: Tensor, before: Size, size: Size) -> Tensor:
 
 
 class Pad(nn.Module):
-    """`pad` to a given grid, all points behind (`end`) or half of them before (`both`)."""
+    """Pad to a given grid, all points at the end of each axis (`end`) or half before (`both`)."""
 
     def __init__(self, sides: str) -> None:
         super().__init__()
@@ -54,7 +54,7 @@ class Pad(nn.Module):
 
 
 class Crop(nn.Module):
-    """Undoes `Pad`."""
+    """Undo `Pad`."""
 
     def __init__(self, sides: str) -> None:
         super().__init__()

@@ -1,8 +1,7 @@
-"""Degrees of a sphere: longitudes, latitudes, R, and back, by kernels, a sample at a time.
+"""The spherical stage of a fused Fourier layer: harmonics, R, and back, one sample at a time.
 
-What comes in and goes out: one layer as a `Call`. What is kept for the way back: the spectrum
-(batch, 2, degrees, orders, in) of what came in, real parts first. Only coefficients with order <=
-degree are computed; the others are never read.
+Saved for the backward pass: the spectrum (batch, 2, degrees, orders, in), real parts first. Only
+coefficients with order <= degree are computed; the others are never read.
 """
 
 from __future__ import annotations
@@ -15,10 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from opdsl.nn.kernels.fourier_layer import LayerCall, LayerGradients, fill_structure
+from opdsl.nn.kernels.fourier_layer import LayerCall, LayerGradients, Pointer, fill_structure
 from opdsl.nn.sphere.harmonics import inverse_sht_dft, legendre_tables, multiply_by_degree, sht_dft
 
-Pointer = ctypes.c_void_p
 PARTS = "re", "im"  # of R
 
 
@@ -34,7 +32,7 @@ class _Degrees(ctypes.Structure):
 
 @dataclass(frozen=True, slots=True)
 class SphereDegrees:
-    """A `Between` of the degrees to `lmax`, each with a matrix of its own.
+    """A `SpectralStage` with a matrix for each degree up to `lmax`.
 
     R is (degrees, in, out), real, or pairs (degrees, in, out, 2).
     """
@@ -50,7 +48,7 @@ class SphereDegrees:
         return range(self.orders + 1)
 
     def forward(self, ctx: Any, call: LayerCall) -> tuple[Tensor, tuple[Tensor, ...]]:  # noqa: ARG002  as every `Between`
-        """Coefficients, R, and back, a sample at a time."""
+        """See `SpectralStage`."""
         S = call.u.new_empty(call.shape[0], 2, self.lmax + 1, len(self.band), call.c)
         tensors = self._tensors(call, S)
         return call.forward("layer_sphere", self._structure(call, tensors)), (S,)
@@ -62,24 +60,24 @@ class SphereDegrees:
         g: Tensor,
         kept: Sequence[Tensor],
     ) -> LayerGradients:
-        """The same from behind; what R made of the coefficients is computed again."""
+        """See `SpectralStage`; the products with R are computed again."""
         tensors = self._tensors(call, *kept)
-        found = {f"g{k}": torch.zeros_like(tensors[k]) for k in PARTS if k in tensors}
+        result = {f"g{k}": torch.zeros_like(tensors[k]) for k in PARTS if k in tensors}
         gu, others = call.backward(
-            "layer_sphere_backward", g, self._structure(call, tensors | found)
+            "layer_sphere_backward", g, self._structure(call, tensors | result)
         )
-        gR = torch.stack(list(found.values()), -1) if len(found) > 1 else found["gre"]
+        gR = torch.stack(list(result.values()), -1) if len(result) > 1 else result["gre"]
         return LayerGradients(gu, gR, others)
 
     def plain(self, x: Tensor, R: Tensor | None) -> Tensor:
-        """The whole convolution."""
+        """See `SpectralStage`."""
         assert R is not None
         z = sht_dft(x, self.lmax, self.sampling, self.orders)
         nlat, nlon = x.shape[1:-1]
         return inverse_sht_dft(multiply_by_degree(z, R), (nlat, nlon), self.sampling)
 
     def _tensors(self, call: LayerCall, S: Tensor) -> dict[str, Tensor]:
-        """What the kernels read, and S, by the names there."""
+        """The arrays of the kernels by their names in `struct Degrees`."""
         R, u = call.w.R, call.u
         assert R is not None
         tables = legendre_tables(

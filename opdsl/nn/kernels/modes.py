@@ -1,9 +1,9 @@
-"""Modes of a grid: the axes of a plane by kernels, the other axes and R by torch, and back.
+"""The grid stage of a fused Fourier layer: the last two axes by kernels, others and R by torch.
 
-What comes in and goes out: one layer as a `Call`. Coefficients of the last two axes are
-(planes, 2 k' k, channels), real parts first; of a function on one axis they are all in one plane.
-All modes are doubled, (modes, 2 batch, channels): first the real parts of all samples, then the
-imaginary ones. What is kept for the way back: the modes, and the coefficients that went out.
+Coefficients of the last two axes are (planes, 2 k' k, channels), real parts first; of a function on
+one axis they form one plane. All modes are stored doubled, (modes, 2 batch, channels): first the
+real parts of all samples, then the imaginary ones. Saved for the backward pass: the modes before
+and behind R.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from opdsl.nn.kernels.fourier_layer import LayerCall, LayerGradients, Sizes, fill_structure
+from opdsl.nn.kernels.fourier_layer import LayerCall, LayerGradients, fill_structure
 from opdsl.nn.spectral.transforms import (
     batched_left_matmul,
     dft_matrix,
@@ -38,12 +38,12 @@ class _Planes(ctypes.Structure):
 
 @dataclass(frozen=True, slots=True)
 class ModeMixing:
-    """What R does to the kept modes, where it is no plain tensor.
+    """The product of the modes with R, where R is no plain tensor.
 
     Attributes:
         mix: complex (batch, modes, in) -> complex (batch, modes, out), by torch's operations.
-        weights: what it depends on beside its argument.
-        parts: the same of real (batch, 2, modes, in), where that is faster.
+        weights: tensors that it depends on.
+        parts: the product for real (batch, 2, modes, in), where that is faster.
     """
 
     mix: Callable[[Tensor], Tensor]
@@ -59,7 +59,7 @@ class ModeMixing:
 
 @dataclass(frozen=True, slots=True)
 class GridModes:
-    """A `Between` of the modes in `bands`; a `mixing` does the work of R where there is one."""
+    """A `SpectralStage` with the modes in `bands`; a `mixing` replaces R."""
 
     bands: Bands
     mixing: ModeMixing | None = None
@@ -71,11 +71,11 @@ class GridModes:
 
     @property
     def weights(self) -> tuple[Tensor, ...]:
-        """What the mixing depends on."""
+        """The weights of the mixing."""
         return () if self.mixing is None else self.mixing.weights
 
     def forward(self, ctx: Any, call: LayerCall) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """All modes, R, and back."""
+        """See `SpectralStage`."""
         shape, R = call.shape, call.w.R
         z = self._empty(call, call.c)
         call.kernel("cut_planes", self._planes(call, modes=z))
@@ -88,7 +88,7 @@ class GridModes:
     def backward(
         self, ctx: Any, call: LayerCall, g: Tensor, kept: Sequence[Tensor]
     ) -> LayerGradients:
-        """The same from behind."""
+        """See `SpectralStage`."""
         S, z_hat = kept
         g_hat = torch.empty_like(z_hat)
         planes = self._planes(call, modes=z_hat, gradient=g_hat)
@@ -99,17 +99,17 @@ class GridModes:
         return LayerGradients(gu, gR, others, own)
 
     def _planes(self, call: LayerCall, **modes: Tensor) -> _Planes:
-        """What the kernels have to know of the axis before the last, if there is one."""
-        made, numbers, tables = _Planes(), {"planes": 1, "threads": torch.get_num_threads()}, {}
+        """Sequence[int] and tables of the axis before the last, if there is one."""
+        result, numbers, tables = _Planes(), {"planes": 1, "threads": torch.get_num_threads()}, {}
         if len(self.bands) > 1:
             n, band = call.shape[-2], self.bands[-2]
             numbers |= {"planes": call.rows // n, "n": n, "low": -band.start, "high": band.stop}
             tables = {x: dft_matrix(f"{x}_across", n, band, call.u) for x in ("cut", "grow")}
-        fill_structure(made, numbers, tables | modes)
-        return made
+        fill_structure(result, numbers, tables | modes)
+        return result
 
     def _empty(self, call: LayerCall, channels: int) -> Tensor:
-        """For what the kernels make of both axes: (planes, 2 k' k, channels)."""
+        """An empty tensor for the coefficients of the last two axes: (planes, 2 k' k, channels)."""
         across = call.shape[-2:-1] if len(self.bands) > 1 else ()
         sizes = [len(x) for x in self.bands[-2:]]
         return call.u.new_empty(call.rows // math.prod(across), 2 * math.prod(sizes), channels)
@@ -126,17 +126,17 @@ class GridModes:
         return gS, torch.bmm(S.transpose(1, 2), T), ()
 
     def plain(self, x: Tensor, R: Tensor | None) -> Tensor:
-        """The whole convolution."""
+        """See `SpectralStage`."""
         x_hat = truncated_dft(x, self.bands)
         mix = _dense_mix(R) if self.mixing is None else self.mixing.mix
         z_hat = mix(x_hat.flatten(1, -2)).reshape(*x_hat.shape[:-1], -1)
         return inverse_truncated_dft(z_hat, self.bands, tuple(x.shape[1:-1]), real=True)
 
-    def _full(self, shape: Sizes) -> list[tuple[int, range]]:
+    def _full(self, shape: Sequence[int]) -> list[tuple[int, range]]:
         """Points and frequencies of all axes but the last two."""
         return list(zip(shape[1:-2], self.bands[:-2], strict=True))
 
-    def _gathered(self, z: Tensor, shape: Sizes) -> Tensor:
+    def _gathered(self, z: Tensor, shape: Sequence[int]) -> Tensor:
         """F on the other axes: (planes, 2 k, in) -> (batch, 2, modes, in)."""
         lead, channels = len(z), z.shape[-1]
         for n, band in reversed(self._full(shape)):
@@ -144,7 +144,7 @@ class GridModes:
             z = batched_left_matmul(dft_matrix("cut_full", n, band, z), z.reshape(lead, 2 * n, -1))
         return z.reshape(shape[0], 2, -1, channels)
 
-    def _grown(self, z: Tensor, shape: Sizes) -> Tensor:
+    def _grown(self, z: Tensor, shape: Sequence[int]) -> Tensor:
         """F^-1 on the other axes: (batch, 2, modes, out) -> (planes, 2 k, out)."""
         lead, channels = shape[0], z.shape[-1]
         for n, band in self._full(shape):
@@ -154,7 +154,7 @@ class GridModes:
             lead *= n
         return z.reshape(lead, -1, channels)
 
-    def _gathered_adjoint(self, g: Tensor, shape: Sizes) -> Tensor:
+    def _gathered_adjoint(self, g: Tensor, shape: Sequence[int]) -> Tensor:
         """The adjoint of `_grown`: (planes, 2 k, out) -> (batch, 2, modes, out)."""
         lead, channels = len(g), g.shape[-1]
         for n, band in reversed(self._full(shape)):
@@ -164,7 +164,7 @@ class GridModes:
             )
         return g.reshape(shape[0], 2, -1, channels)
 
-    def _spread_adjoint(self, g: Tensor, shape: Sizes) -> Tensor:
+    def _spread_adjoint(self, g: Tensor, shape: Sequence[int]) -> Tensor:
         """The adjoint of `_gathered`: (batch, 2, modes, in) -> (planes, 2 k, in)."""
         lead, channels = shape[0], g.shape[-1]
         for n, band in self._full(shape):
@@ -199,7 +199,7 @@ def _complex_parts(z: Tensor) -> Tensor:
 
 
 def _mix_once(ctx: Any, mixing: ModeMixing | None, x_hat: Tensor) -> Tensor:
-    """The mixed modes; how they came about is kept, it is little."""
+    """Mix the modes; records the operations for the backward pass where a gradient is needed."""
     assert mixing is not None
     ctx.mixed = _mix_recorded(mixing, x_hat) if any(ctx.needs_input_grad) else None
     return mixing(x_hat) if ctx.mixed is None else ctx.mixed[1].detach()
@@ -221,8 +221,8 @@ def _mix_backward(
     weights = mixing.weights
     wanted = [w for w in weights if w.requires_grad]
     gx, *rest = torch.autograd.grad(y, [x, *wanted], g, allow_unused=True)
-    found = iter(rest)
-    return gx, [next(found) if w.requires_grad else None for w in weights]
+    result = iter(rest)
+    return gx, [next(result) if w.requires_grad else None for w in weights]
 
 
 def _multiply_modes(S: Tensor, R: Tensor) -> Tensor:
@@ -236,7 +236,7 @@ def _multiply_modes(S: Tensor, R: Tensor) -> Tensor:
 
 
 def _real_imag_blocks(g: Tensor) -> Tensor:
-    """(batch, 2, modes, out) -> (modes, 2 batch, 2 out): (re, im), and (im, -re) behind all."""
+    """(batch, 2, modes, out) -> (modes, 2 batch, 2 out): rows (re, im), then rows (im, -re)."""
     batch, _, modes, out = g.shape
     T = g.new_empty(modes, 2, batch, out, 2)
     re, im = (x.transpose(0, 1) for x in g.unbind(1))

@@ -1,4 +1,4 @@
-"""Sums over pairs by kernels, and their gradients: some pairs at a time, which stay in the cache.
+"""Kernel sums over pairs by compiled kernels, and their gradients, in blocks that fit the cache.
 
 The terms of `opdsl.nn.points.integral.kernel_sum`, float32, on a CPU. With h_0 = p[y] + q[x] at
 the pair of a query x and a point y and h_{i+1} = W_i act(h_i) + b_i the sum over the pairs of x
@@ -6,8 +6,7 @@ has the terms
 
     w (W act(h_L) + b) v[y]    or    w v[y] [act(h_L), 1]^T
 
-The layers behind the first go out too, for all pairs, if they are to be kept; else they are
-computed again.
+Hidden layers of all pairs are returned if they are to be saved; else they are computed again.
 """
 
 from __future__ import annotations
@@ -20,12 +19,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from opdsl.nn.kernels.fourier_layer import ACTIVATION_CODES, fill_structure
+from opdsl.nn.kernels.fourier_layer import ACTIVATION_CODES, Pointer, fill_structure
 from opdsl.nn.kernels.native.library import library
 from opdsl.nn.points.neighbours.search import Pairs
 from opdsl.nn.precision import wide
-
-Pointer = ctypes.c_void_p
 
 
 class _Pairs(ctypes.Structure):
@@ -42,7 +39,7 @@ class _Pairs(ctypes.Structure):
 
 @dataclass(frozen=True, slots=True)
 class PairSum:
-    """One sum.
+    """One kernel sum.
 
     Attributes:
         act: a key of `opdsl.nn.kernels.fourier_layer.ACTIVATION_CODES`, not the identity.
@@ -50,8 +47,8 @@ class PairSum:
         at_queries: (m, h).
         values: (n, batch, c), or None: one.
         weights: (pairs,), or None: one.
-        layers: weights and biases, the last ones of the last layer if `last`.
-        last: whether it is done for each pair.
+        layers: weights and biases, with those of the last layer if `last`.
+        last: whether the last layer is applied at each pair.
     """
 
     pairs: Pairs
@@ -64,7 +61,7 @@ class PairSum:
     last: bool
 
     def fits(self) -> bool:
-        """Whether the kernels can do it."""
+        """Whether the kernels support it."""
         given = (self.at_points, self.at_queries, self.values, self.weights, *self.layers)
         there = [x for x in given if x is not None]
         if self.at_points.shape[1] != 1 or self.act not in ("gelu", "relu"):
@@ -74,7 +71,7 @@ class PairSum:
         return all(map(_plain_float, there)) and library() is not None
 
     def total(self, zeros: Tensor, *, keep: bool) -> tuple[Tensor, list[Tensor]]:
-        """The sum, added to `zeros`, and the hidden layers if they are to be kept."""
+        """Add the sum to `zeros`; returns it and the hidden layers, none unless `keep`."""
         count = len(self.pairs)
         kept = [self.at_points.new_empty(count, n) for n in self._widths()[1:] if keep]
         self._run("pairs_forward", {"total": zeros}, {"hidden": kept})
@@ -83,7 +80,7 @@ class PairSum:
     def gradients(
         self, grad: Tensor, kept: Sequence[Tensor], needed: Sequence[bool]
     ) -> list[Tensor | None]:
-        """Of `at_points`, `at_queries`, `values`, `weights` and all layers, as far as `needed`."""
+        """Gradients of `at_points`, `at_queries`, `values`, `weights`, `layers` where `needed`."""
         layers = [x.new_zeros(x.shape, dtype=torch.float64) for x in self.layers]
         points, queries = torch.zeros_like(self.at_points), torch.zeros_like(self.at_queries)
         values, weights = (
@@ -96,8 +93,8 @@ class PairSum:
             own |= {"glast": layers[-2], "glast_b": layers[-1]}
         lists = {"hidden": kept, "gW": inner[::2], "gb": inner[1::2]}
         self._run("pairs_backward", own, lists)
-        found = (points, queries, values, weights, *(x.to(grad.dtype) for x in layers))
-        return [x if need else None for x, need in zip(found, needed, strict=True)]
+        result = (points, queries, values, weights, *(x.to(grad.dtype) for x in layers))
+        return [x if need else None for x, need in zip(result, needed, strict=True)]
 
     def _run(self, name: str, own: dict[str, Tensor | None], lists: dict[str, Any]) -> None:
         inner = self.layers[:-2] if self.last else self.layers
@@ -113,13 +110,13 @@ class PairSum:
         if self.last:
             tensors |= {"last": self.layers[-2], "last_b": self.layers[-1]}
         there = {k: x for k, x in (tensors | own).items() if x is not None}
-        told = fill_structure(_Pairs(), self._numbers(), there)
+        structure = fill_structure(_Pairs(), self._sizes(), there)
         addresses = {"W": inner[::2], "b": inner[1::2]} | lists
-        held = [_set_list(told, key, x) for key, x in addresses.items() if x]
-        getattr(library(), name)(ctypes.byref(told))
+        held = [_set_list(structure, key, x) for key, x in addresses.items() if x]
+        getattr(library(), name)(ctypes.byref(structure))
         del held
 
-    def _numbers(self) -> dict[str, int]:
+    def _sizes(self) -> dict[str, int]:
         batch, c = (1, 0) if self.values is None else self.values.shape[1:]
         return {
             "pairs": len(self.pairs),
@@ -132,7 +129,7 @@ class PairSum:
         }
 
     def _widths(self) -> list[int]:
-        """Of the hidden layers."""
+        """Widths of the hidden layers."""
         inner = self.layers[:-2] if self.last else self.layers
         return [self.at_points.shape[-1], *(len(b) for b in inner[1::2])]
 
@@ -142,8 +139,8 @@ def _plain_float(x: Tensor) -> bool:
     return known and x.dtype == torch.float32 == wide(x) and x.device.type == "cpu"
 
 
-def _set_list(told: ctypes.Structure, key: str, tensors: Sequence[Tensor]) -> Any:
-    """An array of addresses, which has to live as long as it is looked at."""
+def _set_list(structure: ctypes.Structure, key: str, tensors: Sequence[Tensor]) -> Any:
+    """Store an array of addresses in a structure; the caller keeps the array alive."""
     addresses = (Pointer * len(tensors))(*(x.data_ptr() for x in tensors))
-    setattr(told, key, ctypes.cast(addresses, Pointer))
+    setattr(structure, key, ctypes.cast(addresses, Pointer))
     return addresses

@@ -8,7 +8,7 @@ class Add(nn.Module):
     """The sum u + v."""
 
     def forward(self, u: Tensor, v: Tensor) -> Tensor:
-        """(batch, *grid, c) both, kept; a batch of one meets every sample."""
+        """(batch or 1, *grid, c) both -> (batch, *grid, c)."""
         return u + v
 
 
@@ -16,7 +16,7 @@ class Sub(nn.Module):
     """The difference u - v."""
 
     def forward(self, u: Tensor, v: Tensor) -> Tensor:
-        """(batch, *grid, c) both, kept; a batch of one meets every sample."""
+        """(batch or 1, *grid, c) both -> (batch, *grid, c)."""
         return u - v
 
 
@@ -24,7 +24,7 @@ class Mul(nn.Module):
     """The product u v at each point and channel."""
 
     def forward(self, u: Tensor, v: Tensor) -> Tensor:
-        """(batch, *grid, c) both, kept; a batch of one meets every sample."""
+        """(batch or 1, *grid, c) both -> (batch, *grid, c)."""
         return u * v
 
 
@@ -45,7 +45,7 @@ class Scale(nn.Module):
 
 
 class Select(nn.Module):
-    """Some channels, in the order given."""
+    """Choose some channels, in a given order."""
 
     def __init__(self, channels: tuple[int, ...]) -> None:
         super().__init__()

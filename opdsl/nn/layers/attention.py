@@ -14,13 +14,14 @@ from opdsl.nn.shapes import RaggedSizes, Size
 
 
 class Attention(nn.Module):
-    """Points that ask look at points that answer; one set of both if nothing else is given.
+    """Attention of query points to source points; without a second input, of a function to itself.
 
     Args:
-        asking, answering: channels of both.
-        heads: into how many heads the channels are split.
-        kind: a key of `LOOKS`.
-        measure: what the points that answer stand for; None: all count the same.
+        asking: channels of the queries, and of the result.
+        answering: channels of the sources.
+        heads: number of parts that the channels are split into.
+        kind: a key of `ATTENTION_KERNELS`.
+        measure: quadrature weights of the sources; None: all count the same.
     """
 
     def __init__(
@@ -48,8 +49,9 @@ class Attention(nn.Module):
         """(batch, *grid, asking) and (batch, *other, answering) -> (batch, *grid, asking).
 
         Args:
-            x, y: the points that ask and those that answer.
-            asked: where those that answer are, if they have a measure.
+            x: the queries.
+            y: the sources; None: `x`.
+            asked: coordinates of the sources, if they have a measure.
             ragged: the points of each sample where they are packed.
         """
         seen = x if y is None else y
@@ -61,13 +63,13 @@ class Attention(nn.Module):
         return mixed
 
     def _weights(self, asked: tuple[Geometries, ...], like: Tensor) -> tuple[Tensor, ...]:
-        """(1, 1, n, 1) of each sample or for all, their mean is one; none if all count the same."""
+        """(1, 1, n, 1) for each sample or for all, with mean one; none if points count the same."""
         if self.measure is None:
             return ()
         return tuple((w / w.mean())[None, None, :, None] for w in self.measure(asked[0], like))
 
     def _look(self, q: Tensor, k: Tensor, v: Tensor, weights: tuple[Tensor, ...]) -> Tensor:
-        """What depends on no input has a batch of one, and meets every sample."""
+        """Attend, with tensors that depend on no input (a batch of one) expanded to all samples."""
         batch = max(len(q), len(k), len(v), len(weights))
         w = torch.cat(weights) if weights else None
         q, k, v = (z.expand(batch, -1, -1, -1) for z in (q, k, v))
@@ -76,7 +78,7 @@ class Attention(nn.Module):
     def _of_each(
         self, q: Tensor, k: Tensor, v: Tensor, weights: tuple[Tensor, ...], ragged: RaggedSizes
     ) -> Tensor:
-        """The points of each sample among themselves: packed, or a sample's own row."""
+        """Attend within each sample, whether its points are packed or a row of the batch."""
         count = next(len(x) for x in ragged if x)
         asking, answering = ragged[0], ragged[-2]
         each = weights if len(weights) == count else (weights or (None,)) * count
@@ -95,14 +97,14 @@ class Attention(nn.Module):
 
 
 def _split_samples(x: Tensor, sizes: Size | None, count: int) -> Sequence[Tensor]:
-    """(1, heads, points of all samples, d) or (samples or 1, heads, points, d), one by one."""
+    """Split (1, heads, points of all samples, d) or (samples or 1, heads, points, d) by samples."""
     if sizes:
         return torch.split(x, list(sizes), 2)
     return torch.split(x.expand(count, -1, -1, -1), 1)
 
 
 def _softmax(q: Tensor, k: Tensor, v: Tensor, w: Tensor | None) -> Tensor:
-    """Weights inside of the integral are their logarithms added to the scores."""
+    """Softmax attention; weights in the integral are their logarithms added to the scores."""
     mask = None if w is None else w.log().transpose(-1, -2)
     return functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
 

@@ -1,7 +1,4 @@
-"""Attention between the variables of a system, each a function with channels of its own.
-
-What comes in and goes out: channels-last tensors whose channels stand variable by variable.
-"""
+"""Attention between the variables of a system, whose channels are stored variable by variable."""
 
 from __future__ import annotations
 
@@ -15,10 +12,10 @@ from opdsl.nn.sphere.sampling import latitudes
 
 
 class CodomainAttention(nn.Module):
-    """w_i = sum_j softmax_j(<q_i, k_j> / (sqrt(d) T)) v_j: each variable looks at all.
+    """w_i = sum_j softmax_j(<q_i, k_j> / (sqrt(d) T)) v_j: each variable attends to all.
 
-    <q, k> is the mean of q . k over the domain, d the channels of a variable of q in one head.
-    Nothing is trained.
+    <q, k> is the mean of q . k over the domain, d the channels of a variable of q in one head. The
+    layer has no parameters.
 
     Source: Rahman et al. 2024, arXiv:2403.12553, eq. (4) and (5).
     """
@@ -33,11 +30,11 @@ class CodomainAttention(nn.Module):
         *,
         adds: bool = False,
     ) -> None:
-        """The attention of functions on one kind of domain.
+        """Attention of functions on one kind of domain.
 
         Args:
-            variables: functions, each of which looks at all.
-            heads: into how many parts the channels of a variable are split.
+            variables: number of functions.
+            heads: number of parts that the channels of a variable are split into.
             temperature: T.
             closed: for each axis of q and k, whether all of its points weigh the same.
             sampling: of a sphere, where its latitudes are.
@@ -63,19 +60,19 @@ class CodomainAttention(nn.Module):
         return math.sqrt(points / d) / self.temperature
 
     def _functions(self, x: Tensor, batch: int) -> Tensor:
-        """(batch, *grid, c) -> (batch, heads, variables, all numbers of a function)."""
+        """(batch, *grid, c) -> (batch, heads, variables, points times channels)."""
         split = x.flatten(1, -2) if x.ndim > 2 else x[:, None]
         each = split.reshape(x.shape[0], split.shape[1], self.variables, self.heads, -1)
         return each.permute(0, 3, 2, 1, 4).flatten(3).expand(batch, -1, -1, -1)
 
     def _channels(self, x: Tensor, like: Tensor) -> Tensor:
-        """The other way round, on the domain of `like`."""
+        """Undo `_functions`, on the domain of `like`."""
         each = x.unflatten(-1, (math.prod(like.shape[1:-1]), -1))  # type: ignore[no-untyped-call]  # torch has no types there
         mixed: Tensor = each.permute(0, 3, 2, 1, 4)
         return mixed.reshape(x.shape[0], *like.shape[1:])
 
     def _weighed(self, q: Tensor) -> Tensor:
-        """The weights of the points in the mean, times q."""
+        """Multiply q by the quadrature weights of its points."""
         for axis, n in enumerate(q.shape[1:-1]):
             lat = self.sampling is not None and axis == 0
             weights = (
@@ -95,7 +92,7 @@ class CodomainAttention(nn.Module):
 
 
 def trapezoidal_weights(n: int, *, closed: bool) -> Tensor:
-    """The weights of n points of an axis in a mean: all equal, or those of the trapezoidal rule."""
+    """Weights of n points of an axis in a mean: equal if `closed`, else of the trapezoidal rule."""
     weights = torch.ones(n, dtype=torch.float64, device="cpu")
     if not closed and n > 1:
         weights[0] = weights[-1] = 0.5

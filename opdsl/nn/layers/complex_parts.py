@@ -1,4 +1,4 @@
-"""Between real and complex functions, number by number, as modules."""
+"""Conversions between real and complex functions, as modules."""
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +10,7 @@ class Real(nn.Module):
     """The real part of v."""
 
     def forward(self, v: Tensor) -> Tensor:
-        """Complex (batch, *grid, c) -> real, the same shape."""
+        """Complex (batch, *grid, c) -> real (batch, *grid, c)."""
         return v.real
 
 
@@ -18,7 +18,7 @@ class Imag(nn.Module):
     """The imaginary part of v."""
 
     def forward(self, v: Tensor) -> Tensor:
-        """Complex (batch, *grid, c) -> real, the same shape."""
+        """Complex (batch, *grid, c) -> real (batch, *grid, c)."""
         return v.imag
 
 
@@ -26,7 +26,7 @@ class Modulus(nn.Module):
     """The absolute value |v|; its derivative at zero is taken as zero."""
 
     def forward(self, v: Tensor) -> Tensor:
-        """Complex (batch, *grid, c) -> real, the same shape."""
+        """Complex (batch, *grid, c) -> real (batch, *grid, c)."""
         return v.abs()
 
 
@@ -34,6 +34,6 @@ class Complex(nn.Module):
     """The complex function u + i v; u alone where v is left out."""
 
     def forward(self, u: Tensor, v: Tensor | None = None) -> Tensor:
-        """Real (batch, *grid, c), one or both -> complex; a batch of one meets every sample."""
+        """Real (batch or 1, *grid, c), one or both -> complex (batch, *grid, c)."""
         u = u.to(wide(u))
         return torch.complex(u, torch.zeros_like(u) if v is None else v.to(u.dtype))

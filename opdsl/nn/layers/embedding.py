@@ -1,7 +1,4 @@
-"""Coordinates as waves, for networks that take them.
-
-What comes in: coordinates, (points, d). What goes out: sines and cosines of them, more channels.
-"""
+"""Sinusoidal embedding of coordinates, for networks that take them."""
 
 from __future__ import annotations
 
@@ -30,7 +27,7 @@ class Sinusoids(nn.Module):
         self.kind, self.frequencies, self.max_positions = kind, frequencies, max_positions
 
     def forward(self, x: Tensor) -> Tensor:
-        """(n, d) -> (n, 2 L d), or itself for `none`."""
+        """(n, d) -> (n, 2 L d); with `none` the input itself."""
         if self.kind == "none":
             return x
         phase = x[..., None] * self._frequencies(x)
@@ -49,5 +46,5 @@ class Sinusoids(nn.Module):
 
 
 def embedding_width(kind: Waves, frequencies: int, dims: int) -> int:
-    """Channels of coordinates with this embedding."""
+    """Number of channels of embedded coordinates."""
     return dims if kind == "none" else 2 * frequencies * dims

@@ -13,7 +13,7 @@ from opdsl.nn.sphere.sampling import latitudes
 
 
 class GridIntegral(nn.Module):
-    """The trapezoidal rule on each axis; on periodic axes all weights are equal."""
+    """Integrate by the trapezoidal rule on each axis; on periodic axes all weights are equal."""
 
     def __init__(self, lengths: tuple[float, ...], periodic: tuple[bool, ...]) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class GridIntegral(nn.Module):
 
 
 class SphereIntegral(nn.Module):
-    """The quadrature of the sampling in latitude, equal weights in longitude; the area is 4 pi."""
+    """Integrate by the quadrature of the latitudes and equal weights in longitude; area 4 pi."""
 
     def __init__(self, sampling: str) -> None:
         super().__init__()
@@ -46,10 +46,10 @@ class SphereIntegral(nn.Module):
 
 
 class PointIntegral(nn.Module):
-    """The sum with what each point stands for; the mean where all count the same.
+    """Sum over points with quadrature weights; the mean where all points count the same.
 
     Args:
-        measure: what they stand for, a `points.PointWeights`, or None.
+        measure: makes the weights, a `points.inputs.PointWeights`, or None.
     """
 
     def __init__(self, measure: nn.Module | None) -> None:

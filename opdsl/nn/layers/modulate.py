@@ -1,4 +1,4 @@
-"""Vectors, one for each sample, beside functions: (batch, channels)."""
+"""Layers between functions and vectors: one vector (batch, channels) for each sample."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from opdsl.nn.shapes import RaggedSizes, Size
 
 
 class Flatten(nn.Module):
-    """All values of a sample as one vector, the points in order, their channels together."""
+    """All values of a sample as one vector, point by point."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, *grid, c) -> (batch, points * c)."""
@@ -22,7 +22,12 @@ class Flatten(nn.Module):
 
 
 class Mlp(nn.Sequential):
-    """Linear layers of these widths, the first that of the input, with activations between."""
+    """Linear layers with activations between them.
+
+    Args:
+        widths: channels before, between and behind the layers.
+        act: a key of `ACTIVATIONS`.
+    """
 
     def __init__(self, widths: Size, act: str) -> None:
         layers: list[nn.Module] = []
@@ -32,19 +37,19 @@ class Mlp(nn.Sequential):
 
 
 class Bias(nn.Module):
-    """v + b."""
+    """v + b, with one trained number for each channel."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.bias = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(batch, *grid, c) -> the same."""
+        """(batch, *grid, c) -> (batch, *grid, c)."""
         return x + self.bias.to(x.dtype)
 
 
 class Constant(nn.Module):
-    """b at every point."""
+    """The constant function b: a trained number for each channel, or one for all if `alike`."""
 
     def __init__(self, channels: int, *, alike: bool) -> None:
         super().__init__()
@@ -57,7 +62,7 @@ class Constant(nn.Module):
 
 
 class Contract(nn.Module):
-    """w_j(x) = sum over i of b_ji t_i(x)."""
+    """w_j(x) = sum over i of b_ji t_i(x): contract branch and trunk of a DeepONet."""
 
     def __init__(self, out: int) -> None:
         super().__init__()
@@ -75,7 +80,7 @@ class Contract(nn.Module):
 
 
 class Broadcast(nn.Module):
-    """The constant function of a vector."""
+    """Turn a vector into a constant function."""
 
     def forward(self, x: Tensor, size: Size, ragged: RaggedSizes = ()) -> Tensor:
         """(batch, c) -> (batch, *size, c)."""
@@ -85,7 +90,7 @@ class Broadcast(nn.Module):
 
 
 class Modulate(nn.Module):
-    """v (1 + G c) + B c, zero G and B at the beginning."""
+    """v (1 + G c) + B c, feature-wise modulation by a vector c; G and B begin as zero."""
 
     def __init__(self, channels: int, condition: int) -> None:
         super().__init__()
@@ -101,14 +106,14 @@ class Modulate(nn.Module):
         return moved
 
     def _beside(self, row: Tensor, x: Tensor, ragged: RaggedSizes) -> Tensor:
-        """(batch, channels), shaped to meet x."""
+        """Reshape (batch, channels) so that it broadcasts against x."""
         if ragged and ragged[-1]:
             return expand_to_points(row[None], ragged[-1])
         return row.reshape(row.shape[0], *(1 for _ in x.shape[1:-1]), -1)
 
 
 class FourierFeatures(nn.Module):
-    """sin and cos of 2 pi B v; B is drawn once."""
+    """sin and cos of 2 pi B v with random B, which is not trained."""
 
     waves: Tensor
 

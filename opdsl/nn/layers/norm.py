@@ -26,13 +26,13 @@ def Norm(kind: str, channels: int, groups: int = 1) -> nn.Module:  # noqa: N802 
 
 
 class InstanceNorm(nn.Module):
-    """Mean over the grid, for each sample and channel; nothing is trained.
+    """Normalise each sample and channel over the grid; there are no parameters.
 
     Source: Ulyanov et al. 2016, arXiv:1607.08022.
     """
 
     def forward(self, x: Tensor, ragged: RaggedSizes = ()) -> Tensor:
-        """(batch, *grid, c), kept."""
+        """(batch, *grid, c) -> (batch, *grid, c)."""
         with no_autocast(x):
             z = x.to(wide(x))
             if ragged:
@@ -41,7 +41,7 @@ class InstanceNorm(nn.Module):
 
 
 class GroupNorm(nn.Module):
-    """Mean over the grid and a group of neighbouring channels, for each sample.
+    """Normalise each sample over the grid and a group of neighbouring channels.
 
     Attributes:
         weight, bias: (c,), begin as one and zero.
@@ -58,7 +58,7 @@ class GroupNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Tensor, ragged: RaggedSizes = ()) -> Tensor:
-        """(batch, *grid, c), kept."""
+        """(batch, *grid, c) -> (batch, *grid, c)."""
         with no_autocast(x):
             z = x.to(wide(x))
             z = _standardise_packed(z, ragged, self.groups) if ragged else self._standard(z)
@@ -77,7 +77,7 @@ class GroupNorm(nn.Module):
 
 
 class LayerNorm(nn.Module):
-    """Mean over the channels, at each point alone, so it is the same at every resolution.
+    """Normalise over the channels at each point alone, which does not depend on the resolution.
 
     Attributes:
         weight, bias: (c,), begin as one and zero.
@@ -91,7 +91,7 @@ class LayerNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Tensor, ragged: RaggedSizes = ()) -> Tensor:  # noqa: ARG002  points are alone
-        """(batch, *grid, c), kept."""
+        """(batch, *grid, c) -> (batch, *grid, c)."""
         with no_autocast(x):
             z = x.to(wide(x))
             y = functional.layer_norm(z, z.shape[-1:], self.weight.to(z), self.bias.to(z), EPS)
@@ -99,11 +99,11 @@ class LayerNorm(nn.Module):
 
 
 class BatchNorm(nn.Module):
-    """Mean over the batch and the grid, for each channel; running means when evaluating.
+    """Normalise each channel over the batch and the grid; with running statistics in evaluation.
 
     Attributes:
         weight, bias: (c,), begin as one and zero.
-        running_mean, running_var: (c,), what evaluation uses; each step moves them by `MOMENTUM`.
+        running_mean, running_var: (c,), used in evaluation; each step moves them by `MOMENTUM`.
 
     Source: Ioffe and Szegedy 2015, arXiv:1502.03167.
     """
@@ -120,7 +120,7 @@ class BatchNorm(nn.Module):
         self.register_buffer("running_var", torch.ones(channels))
 
     def forward(self, x: Tensor, ragged: RaggedSizes = ()) -> Tensor:  # noqa: ARG002  all samples alike
-        """(batch, *grid, c), kept."""
+        """(batch, *grid, c) -> (batch, *grid, c)."""
         with no_autocast(x):
             rows = x.to(wide(x)).reshape(
                 -1, x.shape[-1]
@@ -154,7 +154,7 @@ def _standardise(x: Tensor, axes: tuple[int, ...]) -> Tensor:
 
 
 def _standardise_packed(x: Tensor, ragged: RaggedSizes, groups: int) -> Tensor:
-    """Packed functions, standardised over the points of each sample and each group of channels."""
+    """Standardise packed functions over the points of each sample and each group of channels."""
     sizes = ragged[-1]
     assert sizes is not None
     grouped = x.reshape(*x.shape[:-1], groups, -1)

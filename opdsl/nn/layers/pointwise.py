@@ -51,7 +51,7 @@ class ComplexLinear(nn.Module):
 
 
 def identity(x: Tensor) -> Tensor:
-    """The input itself, so that a layer without activation needs no other program."""
+    """Return the input; a layer without activation then needs no other code."""
     return x
 
 

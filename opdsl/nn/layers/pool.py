@@ -1,4 +1,4 @@
-"""One vector for all points: (batch, *domain, c) -> (batch, c)."""
+"""Global pooling of functions: (batch, *domain, c) -> (batch, c)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from opdsl.nn.shapes import RaggedSizes
 
 
 class GlobalMax(nn.Module):
-    """The greatest value of each channel; its gradient goes to the points that have it."""
+    """The greatest value of each channel; its gradient goes to the points where it is reached."""
 
     def forward(self, x: Tensor, ragged: RaggedSizes = ()) -> Tensor:
         """(batch, *domain, c) -> (batch, c); of packed points (1, points, c) -> (samples, c)."""
@@ -22,7 +22,7 @@ class GlobalMax(nn.Module):
 
 
 class SphereMean(SphereIntegral):
-    """The integral over the area."""
+    """The mean over a sphere: the integral divided by the area."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, nlat, nlon, c) -> (batch, c)."""
@@ -30,11 +30,11 @@ class SphereMean(SphereIntegral):
 
 
 class PointMean(PointIntegral):
-    """The sum with what each point stands for over the sum of that."""
+    """The mean over points with quadrature weights: their weighted sum over the sum of weights."""
 
     def forward(
         self, x: Tensor, asked: tuple[Geometries, ...] = (), ragged: RaggedSizes = ()
     ) -> Tensor:
         """(batch, points, c) -> (batch, c); of packed points (1, points, c) -> (samples, c)."""
-        found = super().forward(torch.cat((x, torch.ones_like(x[..., :1])), -1), asked, ragged)
-        return found[..., :-1] / found[..., -1:]
+        result = super().forward(torch.cat((x, torch.ones_like(x[..., :1])), -1), asked, ragged)
+        return result[..., :-1] / result[..., -1:]

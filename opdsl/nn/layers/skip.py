@@ -1,4 +1,4 @@
-"""What carries a function past a block: (batch, *grid, in) -> (batch, *grid, out)."""
+"""Skip connections: (batch, *grid, in) -> (batch, *grid, out)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
-"""Attention among slices, into which points are gathered by what they carry.
+"""Attention among slices, to which points are softly assigned by their features.
 
-What comes in and goes out: functions on any points, channels-last, packed or not. Nothing here is
-quadratic in the number of points.
+Nothing here is quadratic in the number of points.
 """
 
 from __future__ import annotations
@@ -29,15 +28,16 @@ class SliceAttention(nn.Module):
     Args:
         channels: of the function.
         slices: in each head.
-        heads: into how many heads the channels are split.
-        measure: what each point stands for, a `points.PointWeights`; None: all count the same.
+        heads: number of parts that the channels are split into.
+        measure: makes quadrature weights, a `points.inputs.PointWeights`; None: all points count
+            the same.
 
     Attributes:
-        assigned: what slices are chosen by.
-        carried: what slices are means of.
-        slice: from the channels of a head to its slices, the same in all heads.
+        assigned: makes the features by which slices are chosen.
+        carried: makes the features of which slices are means.
+        slice: from the channels of a head to its slices, shared by all heads.
         temperature: (heads,), of the softmax over slices.
-        query, key, value: among slices, the same in all heads.
+        query, key, value: among slices, shared by all heads.
         out: at each point, at the end.
 
     Source: Wu et al. 2024, arXiv:2402.02366, sec. 3.1.
@@ -59,7 +59,7 @@ class SliceAttention(nn.Module):
     def forward(
         self, x: Tensor, asked: tuple[Geometries, ...] = (), ragged: RaggedSizes = ()
     ) -> Tensor:
-        """(batch, *grid, c), kept."""
+        """(batch, *grid, c) -> (batch, *grid, c)."""
         points = x.reshape(len(x), -1, x.shape[-1])
         parts, carried = self._parts(points), self._heads(self.carried(points))
         weights = () if self.measure is None else self.measure(asked[0], points)
@@ -77,7 +77,7 @@ class SliceAttention(nn.Module):
         return x.reshape(*x.shape[:-1], self.heads, -1)
 
     def _parts(self, x: Tensor) -> Tensor:
-        """How much of each point belongs to each slice: (batch, points, heads, slices)."""
+        """The share of each point in each slice: (batch, points, heads, slices)."""
         scores = self.slice(self._heads(self.assigned(x)))
         with no_autocast(x):
             warm = self.temperature.to(wide(scores))[:, None]
@@ -85,12 +85,15 @@ class SliceAttention(nn.Module):
             return parts
 
     def _sliced(self, parts: Tensor, carried: Tensor, weights: Tensor | None) -> Tensor:
-        """Slices, attention among them, and back: (batch, points, heads, c / heads).
+        """Average over slices, attend among them, and distribute to points again.
 
         Args:
-            parts: (batch, points, heads, slices).
+            parts: (batch, points, heads, slices), the share of each point in each slice.
             carried: (batch, points, heads, c / heads).
-            weights: (batch or 1, points), what each point stands for.
+            weights: (batch or 1, points), quadrature weights.
+
+        Returns:
+            (batch, points, heads, c / heads).
         """
         weighed = parts
         if weights is not None:
@@ -104,7 +107,7 @@ class SliceAttention(nn.Module):
 def _split_samples(
     parts: Tensor, carried: Tensor, weights: tuple[Tensor, ...], sizes: Size
 ) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
-    """The samples of a pack, each a batch of one."""
+    """The samples of a packed batch, each a batch of one."""
     each: list[Tensor | None] = [w[None] for w in weights]
     each = each or [None] * len(sizes)
     split = (torch.split(x, list(sizes), 1) for x in (parts, carried))

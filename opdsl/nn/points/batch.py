@@ -1,7 +1,6 @@
-"""Samples of functions, picked, joined and changed, whether they have as many points each or not.
+"""Operations on batches of functions, whether samples have equally many points or not.
 
-What comes in: functions as tensors (samples, channels, ...) or `Packed`, and where their points
-are. What goes out: the same of other samples.
+A batch is a tensor (samples, channels, ...) or `Packed`.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ SampleIndices = Sequence[int] | Tensor
 
 
 def select(x: Values, rows: SampleIndices) -> Values:
-    """Some of the samples, in this order."""
+    """Select samples, in the order of `rows`."""
     if isinstance(x, Packed):
         return x.take(rows)
     index = rows if isinstance(rows, Tensor) else torch.tensor(rows, dtype=torch.long)
@@ -27,32 +26,32 @@ def select(x: Values, rows: SampleIndices) -> Values:
 
 
 def select_geometries(placed: Geometries, rows: SampleIndices) -> Geometries:
-    """Where the points of some of the samples are; what all share stays one."""
+    """Select the geometries of some samples; one that all samples share stays one."""
     return placed if len(placed) == 1 else tuple(placed[int(i)] for i in rows)
 
 
 def as_call_argument(placed: Geometries) -> Geometry | Geometries:
-    """As a call of a model takes it: one geometry for all samples, or one for each."""
+    """Return geometries as a model's call takes them: a single one where all samples share it."""
     return placed[0] if len(placed) == 1 else placed
 
 
 def map_values(x: Values, change: Callable[[Tensor], Tensor]) -> Values:
-    """The same samples with other values; `change` acts at each point on its own."""
+    """Apply `change`, which acts at each point on its own, to the values of all samples."""
     return x.map(change) if isinstance(x, Packed) else change(x)
 
 
 def all_values(x: Values) -> Tensor:
-    """All values, (samples or 1, channels, ...)."""
+    """Return all values as one tensor, (samples or 1, channels, ...)."""
     return x.values if isinstance(x, Packed) else x
 
 
 def split_samples(x: Values) -> tuple[Tensor, ...]:
-    """The samples, (channels, ...) each."""
+    """Split into samples, (channels, ...) each."""
     return x.parts if isinstance(x, Packed) else x.unbind(0)
 
 
 def concat_samples(parts: Sequence[Values]) -> Values:
-    """The samples of the first, then those of the next; packed if one of them is."""
+    """Concatenate batches along their samples; the result is packed if one of them is."""
     if any(isinstance(x, Packed) for x in parts):
         return Packed.of(y for x in parts for y in split_samples(x))
     dense = [x for x in parts if isinstance(x, Tensor)]
@@ -60,14 +59,14 @@ def concat_samples(parts: Sequence[Values]) -> Values:
 
 
 def match_packing(x: Values, like: Values) -> Values:
-    """The same functions, packed or not as `like` is."""
+    """Pack or unpack `x` so that it is packed exactly if `like` is."""
     if isinstance(like, Packed):
         return x if isinstance(x, Packed) else Packed.of(x.unbind(0))
     return torch.stack(x.parts) if isinstance(x, Packed) else x
 
 
 def concat_channels(parts: Sequence[Values]) -> Values:
-    """The channels of the first, then those of the next, at the same points."""
+    """Concatenate functions on the same points along their channels."""
     if len(parts) == 1:
         return parts[0]
     whole = torch.cat([all_values(x) for x in parts], 1)

@@ -1,9 +1,8 @@
-"""A short name for the content of a tensor, found where the tensor is.
+"""A 16-byte digest of a tensor, computed on the device of the tensor.
 
-What comes in: a tensor on any device. What goes out: 16 bytes, the same for the same numbers. Each
-number is mixed with its place by the finaliser of SplitMix64 (Steele, Lea and Flood 2014,
-doi:10.1145/2714064.2660195), and the results are added up twice. So one number has to leave an
-accelerator, and not all of them.
+Each number is mixed with its index by the finaliser of SplitMix64 (Steele, Lea and Flood 2014,
+doi:10.1145/2714064.2660195), and the results are summed twice. So an accelerator sends two numbers
+and not the whole tensor.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ MIX_TWO = -7723592293110705685
 
 
 def digest(x: Tensor) -> bytes:
-    """The same for tensors of the same numbers, shape and format, wherever they are."""
+    """Digest values, shape and dtype of a tensor; equal tensors have one digest on every device."""
     bits = _bits(x.detach())
     sums = torch.zeros(2, dtype=torch.int64, device=x.device)
     size = BLOCK if x.device.type == "cpu" else ACCELERATOR_BLOCK
@@ -31,12 +30,12 @@ def digest(x: Tensor) -> bytes:
         mixed = _mix(block + place * STEP)
         sums[0] += mixed.sum()
         sums[1] += _mix(mixed ^ place).sum()
-    told = f"{x.dtype} {tuple(x.shape)}".encode()
-    return blake2b(sums.cpu().numpy().tobytes(), digest_size=SIZE, key=told).digest()
+    key = f"{x.dtype} {tuple(x.shape)}".encode()
+    return blake2b(sums.cpu().numpy().tobytes(), digest_size=SIZE, key=key).digest()
 
 
 def _bits(x: Tensor) -> Tensor:
-    """The bytes as 64-bit numbers, with zeros at the end."""
+    """The bytes of a tensor as 64-bit integers, zero-padded at the end."""
     raw = x.contiguous().view(-1).view(torch.uint8)
     spare = -len(raw) % 8
     if spare or raw.storage_offset() % 8:  # a part of a tensor may begin anywhere
@@ -45,12 +44,12 @@ def _bits(x: Tensor) -> Tensor:
 
 
 def _mix(z: Tensor) -> Tensor:
-    """One to one on 64-bit numbers, in their place; products wrap around."""
+    """Mix 64-bit integers in place, one to one; products wrap around."""
     z.bitwise_xor_(_right(z, 30)).mul_(MIX_ONE)
     z.bitwise_xor_(_right(z, 27)).mul_(MIX_TWO)
     return z.bitwise_xor_(_right(z, 31))
 
 
 def _right(z: Tensor, bits: int) -> Tensor:
-    """A shift that fills with zeros."""
+    """Shift right, filling with zeros."""
     return (z >> bits).bitwise_and_((1 << (64 - bits)) - 1)

@@ -1,8 +1,6 @@
-"""Where the points of a domain are, and what is known of them beside.
+"""`Geometry`: coordinates, weights, cells and edges of the points of one sample.
 
-What comes in: coordinates, maybe quadrature weights, cells or edges, of one sample. What goes out:
-`Geometry`, which layers, searches and data share; a batch is a tuple of them, one for each sample,
-or a single one that all samples share.
+A batch has a tuple of geometries, one for each sample, or a single one that all samples share.
 """
 
 from __future__ import annotations
@@ -24,11 +22,13 @@ class Geometry:
 
     Attributes:
         points: (n, d), in the program's unit of length.
-        weights: (n,), the length, area or volume that each point stands for.
-        cells: (m, k), the numbers of the corners of each cell: segments, triangles, tetrahedra.
-        edges: (e, 2), from point to point.
-        shares: (n,), what each point counts in a mean over points that have no weights; None: all
-            count the same.
+        weights: (n,), quadrature weights: the length, area or volume of each point.
+        cells: (m, k), point indices of the corners of each cell: segments, triangles, tetrahedra.
+        edges: (e, 2), point indices, from and to.
+        shares: (n,), weights in a mean over points without quadrature weights; None: all equal.
+
+    Raises:
+        OpError: OP0904, one of them is not a tensor; OP0907, one has another shape.
     """
 
     points: Tensor
@@ -42,9 +42,9 @@ class Geometry:
             _tensor(name, getattr(self, name))
         for name, x, wanted in self._shapes():
             if x is not None and not _fits(x, wanted):
-                told = ", ".join(str(n or "any") for n in wanted)
+                expected = ", ".join(str(n or "any") for n in wanted)
                 message = f"`{name}` of a geometry has the shape {tuple(x.shape)}"
-                raise fault("OP0907", message, helps=(f"expected ({told})",), file="geometry")
+                raise fault("OP0907", message, helps=(f"expected ({expected})",), file="geometry")
 
     def _shapes(self) -> tuple[tuple[str, Tensor | None, tuple[int, ...]], ...]:
         n = self.points.shape[0] if self.points.ndim else 0
@@ -61,56 +61,56 @@ class Geometry:
 
     @cached_property
     def key(self) -> bytes:
-        """The same for the same coordinates, wherever they are; other numbers do not count."""
+        """A digest of the coordinates alone, for caches of searches."""
         return digest(self.points)
 
     @cached_property
     def measure_key(self) -> bytes:
-        """The same for the same coordinates, weights and cells."""
+        """A digest of coordinates, weights and cells, for caches of quadrature weights."""
         parts = (self.weights, self.cells)
         return b"".join((self.key, *(b"-" if x is None else digest(x) for x in parts)))
 
     def to(self, device: torch.device | str) -> Geometry:
-        """The same on another device; its keys stay known."""
+        """Move to a device; digests that are known stay known."""
         if self.points.device == torch.device(device):
             return self
         names = ("points", "weights", "cells", "edges", "shares")
         held = {k: getattr(self, k) for k in names}
         moved = {k: x.to(device, non_blocking=True) for k, x in held.items() if x is not None}
-        found = replace(self, **moved)
-        vars(found).update({k: vars(self)[k] for k in ("key", "measure_key") if k in vars(self)})
-        return found
+        result = replace(self, **moved)
+        vars(result).update({k: vars(self)[k] for k in ("key", "measure_key") if k in vars(self)})
+        return result
 
 
 Geometries = tuple[Geometry, ...]  # of each sample, or one for all
 
 
 def stack_coordinates(placed: Geometries, like: Tensor) -> Tensor:
-    """Coordinates as a function of the sample, in the format and on the device of `like`.
+    """Stack coordinates to (samples or 1, n, d), in the dtype and on the device of `like`.
 
-    Returns:
-        (samples or 1, n, d); all samples must have as many points.
+    All samples must have equally many points.
     """
-    found = [x.points.to(dtype=like.dtype, device=like.device) for x in placed]
-    return found[0][None] if len(found) == 1 else torch.stack(found)
+    result = [x.points.to(dtype=like.dtype, device=like.device) for x in placed]
+    return result[0][None] if len(result) == 1 else torch.stack(result)
 
 
 def concat_coordinates(placed: Geometries, like: Tensor) -> Tensor:
-    """Coordinates of one sample after the other: (1, total, d), as `packed.Packed` has values."""
-    found = [x.points.to(dtype=like.dtype, device=like.device) for x in placed]
-    return torch.cat(found)[None]
+    """Concatenate coordinates of all samples to (1, total, d), the layout of `Packed` values."""
+    result = [x.points.to(dtype=like.dtype, device=like.device) for x in placed]
+    return torch.cat(result)[None]
 
 
 def point_counts(placed: Geometries) -> tuple[int, ...]:
-    """How many points each sample has."""
+    """Number of points of each sample."""
     return tuple(len(x) for x in placed)
 
 
 def as_geometries(given: Tensor | Geometry | Sequence[Tensor | Geometry]) -> Geometries:
-    """What a user may give for the points of a domain: one for all samples, or one for each.
+    """Convert what a user passes for the points of a domain.
 
     Args:
-        given: (n, d), (samples, n, d), a geometry, or one of these for each sample.
+        given: (n, d) for all samples, (samples, n, d), a geometry, or a list with (n, d) or a
+            geometry for each sample.
     """
     if isinstance(given, Geometry):
         return (given,)

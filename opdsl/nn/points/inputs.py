@@ -1,10 +1,11 @@
-"""What is given for points with each call: coordinates and static fields."""
+"""Inputs that each call brings beside functions: coordinates, weights and static fields."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
+from opdsl.nn.grid.concat import concat
 from opdsl.nn.points.geometry import Geometries, concat_coordinates, stack_coordinates
 from opdsl.nn.points.measure import WeightRule, quadrature_weights
 from opdsl.nn.points.neighbours.pairs import Period
@@ -29,11 +30,11 @@ class PointCoordinates(nn.Module):
 
 
 class PointWeights(nn.Module):
-    """What each point stands for in an integral: weights that its geometry brings, else found.
+    """Quadrature weights of points, for blocks that sum over them.
 
     Args:
-        measured: how they are found, as the domain declares it.
-        period: as the domain declares it.
+        measured: how weights are found where the geometry has none.
+        period: the length after which space repeats, for each coordinate.
     """
 
     def __init__(self, measured: WeightRule, period: Period | None) -> None:
@@ -43,17 +44,18 @@ class PointWeights(nn.Module):
     # weights that have been found are remembered, which is no part of a graph
     @torch.compiler.disable  # type: ignore[untyped-decorator]  # torch does not type it
     def forward(self, place: Geometries, like: Tensor) -> tuple[Tensor, ...]:
-        """Of each sample, or once for all, (n,), in the format of `like`."""
-        found = (quadrature_weights(x, self.measure, self.period) for x in place)
+        """(n,) for each sample, or once for all, in the dtype of `like`.
+
+        Ones where all points count the same.
+        """
+        result = (quadrature_weights(x, self.measure, self.period) for x in place)
         alike = (torch.ones(len(x)) for x in place)
-        return tuple((a if w is None else w).to(like) for w, a in zip(found, alike, strict=True))
+        return tuple((a if w is None else w).to(like) for w, a in zip(result, alike, strict=True))
 
 
 class StaticFields(nn.Module):
-    """Fields that are the same for all samples, side by side."""
+    """Fields that are shared by all samples, as channels of one function."""
 
     def forward(self, *, like: Tensor, asked: tuple[Tensor, ...]) -> Tensor:
         """(1, *grid, 1) each -> (1, *grid, fields)."""
-        from opdsl.nn.grid.concat import concat
-
         return concat(tuple(x.to(dtype=like.dtype, device=like.device) for x in asked))

@@ -1,8 +1,7 @@
-"""Coarse points for fine ones: the centres of the cells of a lattice that the points fall into.
+"""Coarsening of point sets: one point for each occupied cell of a lattice.
 
-What comes in: the geometry of one sample and the widths of lattices. What goes out: a geometry for
-each lattice. A lattice lies where it lies, whatever the points are: as they get denser its centres
-and what they stand for have limits. What was found for a geometry is kept for the next call.
+A lattice is fixed in space. So as points get denser, its centres and their weights have limits.
+Results are cached by geometry.
 """
 
 from __future__ import annotations
@@ -31,20 +30,21 @@ def coarsen(
     measure: WeightRule | None,
     period: Period | None = None,
 ) -> Geometries:
-    """A coarser geometry for each spacing.
+    """Coarsen a geometry, once for each spacing.
 
     Args:
         geometry: of one sample.
-        spacings: how wide the cells of each lattice are, in the unit of the coordinates.
-        measure: how volumes are estimated where none are given; None: they are not asked for.
-        period: of space, for each coordinate. A whole number of cells fits into it.
+        spacings: cell widths of the lattices, in the unit of the coordinates.
+        measure: how quadrature weights are found where the geometry has none; None: without them.
+        period: the length after which space repeats, for each coordinate. Cells are shrunk so that
+            a whole number fits into it.
 
     Returns:
-        In the format of the coordinates, without gradients. `weights` are the sums over cells, None
-        where the points have none; `shares` are how many points there are in each.
+        In the dtype of the coordinates, without gradients. `weights` are the sums over cells, None
+        where the points have none; `shares` are the numbers of points in each cell.
 
     Raises:
-        OpError: as `weights`; OP0612, a coordinate is not finite.
+        OpError: OP0910, there are no weights to be found; OP0612, a number is not finite.
     """
     key = (geometry.measure_key, spacings, measure, period, geometry.points.device)
     return LEVEL_CACHE.get(key, lambda: _levels_of(geometry, spacings, measure, period))
@@ -53,18 +53,18 @@ def coarsen(
 def lattice_cells(
     points: Tensor, spacing: float, period: Period | None = None
 ) -> tuple[Tensor, int]:
-    """The number of the lattice cell of each point, (n,), cells in order, and how many have any.
+    """The index of the lattice cell of each point, (n,), and the number of occupied cells.
 
     Args:
         points: (n, d).
-        spacing: how wide they are at most.
+        spacing: greatest cell width.
         period: for each coordinate; points lie inside of it.
     """
     around = period or (None,) * points.shape[1]
     steps = [spacing if p is None else p / math.ceil(p / spacing) for p in around]
     places = torch.floor(points / points.new_tensor(steps)).long()
-    found, numbers = torch.unique(places, dim=0, return_inverse=True)
-    return numbers, len(found)
+    result, numbers = torch.unique(places, dim=0, return_inverse=True)
+    return numbers, len(result)
 
 
 # ------------------------------------------------------------------------ parts
@@ -82,12 +82,12 @@ def _levels_of(
     with torch.inference_mode(mode=False), torch.no_grad():
         points = wrap_into_period(to_widest_float(geometry.points.detach().clone()), period)
         given = None if volumes is None else to_widest_float(volumes.detach().clone())
-        made = (_level(points, given, spacing, period) for spacing in spacings)
-        return tuple(_rounded(x, geometry.points.dtype) for x in made)
+        result = (_level(points, given, spacing, period) for spacing in spacings)
+        return tuple(_rounded(x, geometry.points.dtype) for x in result)
 
 
 def _level(points: Tensor, given: Tensor | None, spacing: float, period: Period | None) -> Geometry:
-    """The centres of mass of the points in each cell; those of no mass at their mean."""
+    """Centres of mass of the points in each cell; means of points where the mass is zero."""
     numbers, count = lattice_cells(points, spacing, period)
     shares = torch.bincount(numbers, minlength=count).to(points.dtype)
     if given is None:

@@ -1,8 +1,7 @@
-"""What a point stands for in an integral: its weight, a length, an area or a volume.
+"""Quadrature weights of points: the length, area or volume that each point represents.
 
-What comes in: a geometry, and how the program says that weights are found. What goes out: one
-weight for each point, or none where an integral is a mean. The weights of the geometry count first,
-then its cells, then the estimate. What was found for a geometry is kept for the next call.
+The weights of a geometry come first, then its cells, then the estimate that the program declares.
+Results are cached by geometry.
 """
 
 from __future__ import annotations
@@ -25,6 +24,7 @@ from opdsl.nn.points.neighbours.pairs import (
     wrap_into_period,
 )
 from opdsl.nn.points.neighbours.search import check_finite
+from opdsl.nn.points.voronoi import voronoi_volumes
 
 WeightRule = Literal["given", "voronoi", "density", "uniform"]
 WeightSource = Literal["weights", "cells", "voronoi", "density", "uniform"]
@@ -53,7 +53,7 @@ WEIGHT_CACHE = ByteLRUCache[Tensor](lambda x: (x,))
 def quadrature_weights(
     geometry: Geometry, measure: WeightRule, period: Period | None = None
 ) -> Tensor | None:
-    """The weight of each point, (n,); None where all count the same.
+    """The quadrature weight of each point, (n,); None where all points count the same.
 
     Args:
         geometry: of one sample.
@@ -61,25 +61,25 @@ def quadrature_weights(
         period: as the domain declares it.
 
     Returns:
-        In the format of the coordinates, without a gradient; weights that the geometry brings are
-        returned as they are.
+        In the dtype of the coordinates, without a gradient; weights of the geometry are returned as
+        they are.
 
     Raises:
-        OpError: OP0910, there are none to be found; OP0612, a number is not finite.
+        OpError: OP0910, there are no weights to be found; OP0612, a number is not finite.
     """
-    found = weight_source(geometry, measure)
-    if found == "uniform":
+    result = weight_source(geometry, measure)
+    if result == "uniform":
         return None
-    key = (found, geometry.measure_key, period, geometry.points.device)
-    kept = WEIGHT_CACHE.get(key, lambda: _compute(geometry, found, period))
-    return geometry.weights if found == "weights" else kept
+    key = (result, geometry.measure_key, period, geometry.points.device)
+    kept = WEIGHT_CACHE.get(key, lambda: _compute(geometry, result, period))
+    return geometry.weights if result == "weights" else kept
 
 
 def weight_source(geometry: Geometry, measure: WeightRule) -> WeightSource:
-    """Where the weights of this geometry come from.
+    """The source of the quadrature weights of a geometry.
 
     Raises:
-        OpError: OP0910, they should be given and are not.
+        OpError: OP0910, the geometry has none, and the domain declares that they are given.
     """
     if geometry.weights is not None:
         return "weights"
@@ -95,44 +95,42 @@ def weight_source(geometry: Geometry, measure: WeightRule) -> WeightSource:
 
 
 def cell_weights(points: Tensor, cells: Tensor) -> Tensor:
-    """The length, area or volume of each cell, shared evenly by its corners.
+    """Distribute the length, area or volume of each cell evenly to its corners.
 
     Args:
         points: (n, d), in any dimension, so that cells may lie on a surface.
         cells: (m, k), segments, triangles, quadrilaterals (in the plane), tetrahedra (in space) or
-            hexahedra, in the order of VTK.
+            hexahedra, corners in the order of VTK.
 
     Returns:
         (n,).
 
     Raises:
-        OpError: OP0910, these are no such cells.
+        OpError: OP0910, cells of this kind are not supported, or corners are out of range.
     """
     sizes = _cell_volumes(to_widest_float(points), _check_cells(cells, points)) / cells.shape[1]
-    found = sizes.new_zeros(len(points))
-    return found.index_add(0, cells.flatten(), sizes.repeat_interleave(cells.shape[1]))
+    result = sizes.new_zeros(len(points))
+    return result.index_add(0, cells.flatten(), sizes.repeat_interleave(cells.shape[1]))
 
 
 def voronoi_weights(points: Tensor, period: Period | None = None) -> Tensor:
-    """The volume of what is nearer to each point than to the others, in the box around all.
+    """The volume of the Voronoi cell of each point, within the bounding box of all points.
 
     Args:
         points: (n, d), d = 1, 2, 3.
-        period: where space repeats it has no box: cells go around.
+        period: on an axis with a period, cells go around and there is no box.
 
     Raises:
-        OpError: OP0910, two points are the same, or all lie in a plane.
+        OpError: OP0910, two points coincide, or all points have one coordinate in common.
     """
-    from opdsl.nn.points.voronoi import voronoi_volumes
-
     places = wrap_into_period(to_widest_float(points), period).cpu()
     lo, hi = places.amin(0), places.amax(0)
     around = period or (None,) * len(lo)
     lo = torch.stack([x if p is None else x * 0 for x, p in zip(lo, around, strict=True)])
     _check_apart(places, lo, hi, around)
-    found = torch.from_numpy(voronoi_volumes(places.numpy(), lo.numpy(), hi.numpy(), period))
-    _check_positive(found)
-    return found.to(points.device)
+    result = torch.from_numpy(voronoi_volumes(places.numpy(), lo.numpy(), hi.numpy(), period))
+    _check_positive(result)
+    return result.to(points.device)
 
 
 def density_weights(points: Tensor, period: Period | None = None) -> Tensor:
@@ -140,7 +138,7 @@ def density_weights(points: Tensor, period: Period | None = None) -> Tensor:
 
     Unbiased where points are scattered at random; at the boundary of their domain, where part of
     the ball is empty, too large. Points that lie on a surface get areas: the distances of the
-    neighbours tell its dimension, d or d - 1.
+    neighbours show its dimension, d or d - 1.
 
     Raises:
         OpError: OP0910, there is one point only, or there are too many at one place.
@@ -151,8 +149,8 @@ def density_weights(points: Tensor, period: Period | None = None) -> Tensor:
     if n < 2:
         raise _no_weights("one point has no neighbours to tell its weight", "give it: `weights`")
     k = min(DENSITY_NEIGHBOURS, n - 1)
-    made: NeighbourSearch = (KdTree if points.device.type == "cpu" else CellList)(points, period)
-    far = made.nearest(points, k + 1)[1].sort(1).values[:, 1:]
+    result: NeighbourSearch = (KdTree if points.device.type == "cpu" else CellList)(points, period)
+    far = result.nearest(points, k + 1)[1].sort(1).values[:, 1:]
     _check_positive(far[:, -1])
     dims = _dimension(far, d)
     volume: Tensor = far[:, -1] ** dims * (math.pi ** (dims / 2) / math.gamma(dims / 2 + 1))
@@ -181,12 +179,12 @@ def _compute(geometry: Geometry, found: WeightSource, period: Period | None) -> 
 
 
 def _check_weights(given: Tensor) -> Tensor:
-    """That weights are numbers, none negative and not all zero; nothing has to be kept."""
+    """Check that weights are numbers, none negative and not all zero; returns nothing to cache."""
     wrong = int((~(torch.isfinite(given) & (given >= 0))).sum())
     if wrong or not (given > 0).any():
-        told = f"{wrong} of {len(given)} weights are negative or no numbers"
+        message = f"{wrong} of {len(given)} weights are negative or no numbers"
         raise _no_weights(
-            told if wrong else f"all {len(given)} weights are zero",
+            message if wrong else f"all {len(given)} weights are zero",
             "a weight is the length, area or volume that a point stands for",
         )
     return given.new_zeros(0)
@@ -207,23 +205,23 @@ def _cell_volumes(points: Tensor, cells: Tensor) -> Tensor:
     corners, d = points[cells], points.shape[1]
     k = cells.shape[1]
     if k == 8 and d == 3:
-        found = _sum_of_simplices(corners, HEXAHEDRON_SIMPLICES)
+        result = _sum_of_simplices(corners, HEXAHEDRON_SIMPLICES)
     elif k == 4 and d == 2:
-        found = _sum_of_simplices(corners, QUADRILATERAL_SIMPLICES) / 2
+        result = _sum_of_simplices(corners, QUADRILATERAL_SIMPLICES) / 2
     elif k in {2, 3, 4} and k <= d + 1:
-        found = _simplex_volume(corners)
+        result = _simplex_volume(corners)
     else:
         raise _no_weights(
             f"cells of {k} corners in {d} dimensions are not known",
             "split them into segments, triangles or tetrahedra",
         )
-    if not (found > 0).any():
+    if not (result > 0).any():
         what = "four corners in space are a tetrahedron, and all of these are flat"
         raise _no_weights(
             what if (k, d) == (4, 3) else f"all {len(cells)} cells are empty",
             "split quadrilaterals on a surface into triangles",
         )
-    return found
+    return result
 
 
 def _sum_of_simplices(corners: Tensor, simplices: tuple[tuple[int, ...], ...]) -> Tensor:
@@ -244,7 +242,7 @@ def _simplex_volume(corners: Tensor) -> Tensor:
 
 
 def _dimension(far: Tensor, ambient: int) -> int:
-    """`ambient`, or one less where the points lie on a surface.
+    """The dimension of the point set: `ambient`, or one less for points on a surface.
 
     The mean of log r_i, the distance to the i-th neighbour, grows like (1/1 + ... + 1/(i-1)) / D:
     of points at random exactly (Levina and Bickel 2004).
@@ -265,7 +263,7 @@ def _dimension(far: Tensor, ambient: int) -> int:
 
 
 def _check_apart(points: Tensor, lo: Tensor, hi: Tensor, period: Period) -> None:
-    """Refuse points of which two are the same, or which all lie in a plane (OP0910)."""
+    """Raise OP0910 where two points coincide, or all points have one coordinate in common."""
     copies = len(points) - len(torch.unique(points, dim=0))
     if copies:
         raise _coincident(copies, len(points))

@@ -1,7 +1,6 @@
-"""Messages along the edges of a mesh or a graph.
+"""Message passing along the edges of a mesh or a graph.
 
-What comes in: a function on points, channels-last, and geometries with edges or cells. What goes
-out: a function on the same points. The edges of all samples are one list.
+The edges of all samples form one list.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from opdsl.nn.shapes import RaggedSizes, Size
 
 @dataclass(frozen=True, slots=True)
 class PerceptronSettings:
-    """What all perceptrons of a processor have alike.
+    """Settings that all perceptrons of a processor share.
 
     Attributes:
         hidden: widths of their hidden layers.
@@ -45,16 +44,18 @@ class Message(nn.Module):
         channels: of v and of e.
         dims: coordinates of a point.
         hidden: widths of the hidden layers.
-        steps: how often; each has its own f and g.
+        steps: number of rounds; each has its own f and g.
         act: the activation between layers.
         normed: whether perceptrons end with a layer norm.
-        mean: whether what is told is divided by the number of edges.
+        mean: whether the sum of messages is divided by the number of edges.
         period: of the space of the points, for each coordinate.
 
     Attributes:
         begin: makes e of x_j - x_i and its length.
         tell: f of each step.
         hear: g of each step.
+
+    Source: Pfaff et al. 2021, arXiv:2010.03409, eq. (1) and appendix A.1 (MeshGraphNets).
     """
 
     def __init__(
@@ -77,15 +78,15 @@ class Message(nn.Module):
         self.hear = nn.ModuleList(_perceptron((2 * c, *hidden, c), kind) for _ in range(steps))
 
     def forward(self, x: Tensor, asked: tuple[Geometries, ...], ragged: RaggedSizes = ()) -> Tensor:
-        """(batch, points, c) -> the same; of packed points (1, points, c).
+        """(batch, points, c) -> (batch, points, c); packed points are (1, points, c).
 
         Args:
             x: v.
-            asked: where points are, and their edges.
+            asked: coordinates and edges of the points.
             ragged: the points of each sample, where they are packed.
 
         Raises:
-            OpError: OP0907, a geometry has neither edges nor cells, or one leads to no point.
+            OpError: OP0907, a geometry has neither edges nor cells, or an edge is out of range.
         """
         placed = tuple(g.to(x.device) for g in asked[0])
         packed = bool(ragged) and ragged[0] is not None
@@ -107,14 +108,14 @@ class Message(nn.Module):
         return torch.cat((step, torch.linalg.vector_norm(step, dim=-1, keepdim=True)), -1)
 
     def _heard(self, e: Tensor, pairs: Pairs) -> Tensor:
-        """The sum or the mean over the edges that lead to each point; many numbers are added."""
+        """The sum or mean over the edges to each point, accumulated in float32 at least."""
         total = e.new_zeros(len(pairs.counts), e.shape[-1], dtype=wide(e))
         total = total.index_add(0, pairs.queries, e.to(total.dtype))
         return total / pairs.counts.clamp(min=1)[:, None] if self.mean else total
 
 
 class EdgeUpdate(nn.Module):
-    """f(e_ij, v_j, v_i); what its first layer makes of v is computed at points, then paired."""
+    """f(e_ij, v_j, v_i); the first layer acts on v at points, before these are paired."""
 
     def __init__(self, channels: int, kind: PerceptronSettings) -> None:
         super().__init__()
@@ -127,17 +128,17 @@ class EdgeUpdate(nn.Module):
         """(edges, c), (points, c) -> (edges, c)."""
         of_edge, of_sender, of_hearer = self.first.weight.chunk(3, 1)
         at_edges = functional.linear(e, of_edge.to(e.dtype), self.first.bias.to(e.dtype))
-        told = functional.linear(v, of_sender.to(v.dtype))[pairs.points]
-        known = functional.linear(v, of_hearer.to(v.dtype))[pairs.queries]
-        found: Tensor = self.rest(at_edges + told + known)
-        return found
+        at_senders = functional.linear(v, of_sender.to(v.dtype))[pairs.points]
+        at_receivers = functional.linear(v, of_hearer.to(v.dtype))[pairs.queries]
+        result: Tensor = self.rest(at_edges + at_senders + at_receivers)
+        return result
 
 
 class WideLayerNorm(nn.LayerNorm):
-    """A layer norm in single precision at least."""
+    """A layer norm in float32 at least."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """(n, c) -> the same."""
+        """(n, c) -> (n, c)."""
         with no_autocast(x):
             return super().forward(x.to(wide(x))).to(x.dtype)
 
@@ -148,8 +149,8 @@ def _perceptron(widths: Size, kind: PerceptronSettings) -> nn.Sequential:
 
 
 def _batched_edges(placed: Geometries, samples: int) -> Pairs:
-    """Of all samples, numbered through the batch."""
-    found, sizes = [edge_pairs(g, allow_isolated=True) for g in placed], point_counts(placed)
+    """The edges of all samples, numbered through the batch."""
+    result, sizes = [edge_pairs(g, allow_isolated=True) for g in placed], point_counts(placed)
     if len(placed) < samples:
-        found, sizes = found * samples, sizes * samples
-    return batch_pairs(found, sizes, sizes)
+        result, sizes = result * samples, sizes * samples
+    return batch_pairs(result, sizes, sizes)

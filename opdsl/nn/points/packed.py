@@ -1,7 +1,7 @@
 """Functions on points whose number differs from sample to sample.
 
-What comes in: one tensor for each sample. What goes out: `Packed`, the samples one after the other
-along the axis of points, so that what acts at each point on its own takes them as one sample.
+`Packed` stores the samples one after the other along the axis of points, so that a layer which acts
+at each point on its own takes them as one sample.
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ class Packed:
 
     Attributes:
         values: (1, channels, total), the samples one after the other.
-        sizes: how many points each sample has; they sum to `total`.
+        sizes: number of points of each sample; they sum to `total`.
+
+    Raises:
+        OpError: OP0901, values have another shape; OP0906, sizes do not fit the values.
     """
 
     values: Tensor
@@ -40,7 +43,11 @@ class Packed:
 
     @classmethod
     def of(cls, parts: Iterable[Tensor]) -> Packed:
-        """From the samples, each (channels, points)."""
+        """Pack samples, each (channels, points).
+
+        Raises:
+            OpError: OP0901, a sample has another shape, or there is none.
+        """
         parts = tuple(parts)
         wrong = [x for x in parts if x.ndim != 2 or x.shape[0] != parts[0].shape[0]]
         if wrong or not parts:
@@ -56,19 +63,19 @@ class Packed:
 
     @property
     def channels(self) -> int:
-        """How many each function has."""
+        """Number of channels."""
         return self.values.shape[1]
 
     def __len__(self) -> int:
         return len(self.sizes)
 
     def take(self, rows: Sequence[int] | Tensor) -> Packed:
-        """Some of the samples, in this order."""
+        """Select samples, in the order of `rows`."""
         ends = list(accumulate(self.sizes))
         chosen = [range(len(ends))[int(i)] for i in rows]  # -1 is the last
         # not `parts`: a batch looks at few of many samples
         return Packed.of(self.values[0, :, ends[i] - self.sizes[i] : ends[i]] for i in chosen)
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Packed:
-        """The same samples with other values: `change` maps (1, c, total) to (1, c', total)."""
+        """Apply `change`, which maps (1, c, total) to (1, c', total), to the values."""
         return Packed(change(self.values), self.sizes)

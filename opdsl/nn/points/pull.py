@@ -1,8 +1,4 @@
-"""A function read at points that are named by their numbers.
-
-What comes in: a function, and numbers of its points, channels-last. What goes out: its values at
-these points.
-"""
+"""Gathering of function values by point indices."""
 
 from __future__ import annotations
 
@@ -13,26 +9,26 @@ from opdsl.diagnostics import fault
 
 
 class Pull(nn.Module):
-    """w_i = v[n_i]; no gradient goes to the numbers."""
+    """w_i = v[n_i]; no gradient goes to the indices n."""
 
     def forward(self, x: Tensor, numbers: Tensor) -> Tensor:
         """(batch or 1, *grid, c), (batch or 1, *points, 1) -> (batch, *points, c).
 
         Raises:
-            OpError: OP0911, a number is that of no point, or its format is too narrow for it.
+            OpError: OP0911, a point index is out of range, or its dtype cannot represent it.
         """
         values = x.flatten(1, -2)
-        found = numbers.detach().flatten(1).round()
+        result = numbers.detach().flatten(1).round()
         if not torch.compiler.is_compiling():  # a tracer sees no values
-            _check(found, values.shape[1])
-        batch = max(len(values), len(found))
-        index = found.long().expand(batch, -1)[..., None].expand(-1, -1, x.shape[-1])
-        taken = values.expand(batch, -1, -1).gather(1, index)
-        return taken.reshape(batch, *numbers.shape[1:-1], x.shape[-1])
+            _check(result, values.shape[1])
+        batch = max(len(values), len(result))
+        index = result.long().expand(batch, -1)[..., None].expand(-1, -1, x.shape[-1])
+        values_at = values.expand(batch, -1, -1).gather(1, index)
+        return values_at.reshape(batch, *numbers.shape[1:-1], x.shape[-1])
 
 
 def _check(numbers: Tensor, points: int) -> None:
-    """Refuse numbers that are NaN or of no point, and formats in which they are rounded."""
+    """Raise OP0911 for indices that are NaN or out of range, and for dtypes that round them."""
     exact = round(2 / torch.finfo(numbers.dtype).eps)
     if points > exact:
         raise fault(

@@ -1,7 +1,6 @@
-"""Sums and means over the points of each sample, and back, where samples are packed.
+"""Segment reductions over the points of each sample of a packed batch, and their transpose.
 
-What comes in: (packs, points of all samples, c), mostly one pack, and how many points each sample
-has. What goes out: a row for each sample, or a row for each point.
+Packed values are (packs, points of all samples, c), mostly of one pack.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from opdsl.nn.shapes import Size
 
 
 def sample_index(sizes: Size, device: torch.device) -> Tensor:
-    """The number of the sample that each point belongs to: (points,)."""
+    """The index of the sample that each point belongs to: (points,)."""
     counts = torch.tensor(sizes, device=device)
     return torch.repeat_interleave(torch.arange(len(sizes), device=device), counts)
 
@@ -30,13 +29,13 @@ def segment_mean(x: Tensor, sizes: Size) -> Tensor:
 
 
 def expand_to_points(rows: Tensor, sizes: Size) -> Tensor:
-    """The row of its sample at each point: (packs, samples or 1, c) -> (packs, points, c)."""
+    """Repeat a sample's row at its points: (packs, samples or 1, c) -> (packs, points, c)."""
     each = rows.expand(-1, len(sizes), -1)
     return each.index_select(1, sample_index(sizes, rows.device))
 
 
 def segment_max(x: Tensor, sizes: Size) -> Tensor:
-    """The greatest over the points of each sample: (packs, points, c) -> (packs, samples, c)."""
+    """The maximum over the points of each sample: (packs, points, c) -> (packs, samples, c)."""
     lowest = x.new_full((len(x), len(sizes), x.shape[-1]), -torch.inf)
     index = sample_index(sizes, x.device)[None, :, None].expand_as(x)
     return lowest.scatter_reduce(1, index, x, "amax")

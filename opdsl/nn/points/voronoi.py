@@ -1,11 +1,8 @@
-"""The volumes of Voronoi cells in a box: what is nearer to a point than to the others.
+"""The volumes of Voronoi cells in a box or a periodic space of one to three dimensions.
 
-What comes in: points, different ones, in a box or in a periodic space of 1 to 3 dimensions. What
-goes out: the lengths, areas or volumes of their cells, which sum to that of the box.
-
-Qhull finds the cells (Barber, Dobkin and Huhdanpaa 1996, doi:10.1145/235815.235821). One that lies
-inside of the box is the sum of the pyramids from its point to its faces. One that leaves the box is
-cut: it is the intersection of the half-spaces of its neighbours and of the box.
+Qhull finds the cells (Barber, Dobkin and Huhdanpaa 1996, doi:10.1145/235815.235821). A cell inside
+of the box is the sum of the pyramids from its point to its faces. A cell that leaves the box is the
+intersection of the half-spaces of its neighbours and of the box.
 """
 
 from __future__ import annotations
@@ -31,10 +28,10 @@ FIRST_REACH = 4.0  # mean spacings from the ends of a period up to which images 
 def voronoi_volumes(
     points: _Floats, lo: _Floats, hi: _Floats, period: Period | None = None
 ) -> _Floats:
-    """(n, d), (d,), (d,) -> (n,).
+    """The length, area or volume of each cell: (n, d), (d,), (d,) -> (n,).
 
     Args:
-        points: no two the same; in [lo, hi], on axes with a period in [lo, lo + period).
+        points: pairwise different; in [lo, hi], on axes with a period in [lo, lo + period).
         lo, hi: the ends of the box; of axes with a period only `lo` counts.
         period: for each axis, the length after which space repeats.
     """
@@ -45,52 +42,52 @@ def voronoi_volumes(
     inside = (points - lo) / scale
     cell = _volumes_1d if points.shape[1] == 1 else _volumes_nd
     shares = cell(inside, size / scale, closed)
-    found: _Floats = shares * scale ** points.shape[1]
-    return found
+    result: _Floats = shares * scale ** points.shape[1]
+    return result
 
 
 def _volumes_1d(points: _Floats, size: _Floats, closed: NDArray[np.bool_]) -> _Floats:
-    """From the middle between a point and the one before to that of it and the one behind."""
+    """Lengths between the midpoints of neighbouring points."""
     order = np.argsort(points[:, 0])
     x, length = points[order, 0], size[0]
     before, behind = (-x[0], 2 * length - x[-1]) if closed[0] else (x[-1] - length, x[0] + length)
     whole = np.concatenate(([before], x, [behind]))
-    found: _Floats = np.zeros(len(x))
-    found[order] = (whole[2:] - whole[:-2]) / 2
-    return found
+    result: _Floats = np.zeros(len(x))
+    result[order] = (whole[2:] - whole[:-2]) / 2
+    return result
 
 
 def _volumes_nd(points: _Floats, size: _Floats, closed: NDArray[np.bool_]) -> _Floats:
-    """The same in two or three dimensions, with as many images as the largest cell asks for."""
+    """Areas or volumes, with as many periodic images as the largest cell requires."""
     n, d = points.shape
     reach = FIRST_REACH * float(np.prod(size) / n) ** (1 / d)
     while True:
         cells = _Cells(points, _images(points, size, closed, reach), size, closed)
-        found, widest = cells.volumes_and_radius()
+        result, widest = cells.volumes_and_radius()
         # a point farther away than twice the radius of a cell cannot cut it
         if closed.all() or 2 * widest <= reach:
-            return found
+            return result
         reach = min(2 * reach, 2.02 * widest)
 
 
 def _images(points: _Floats, size: _Floats, closed: NDArray[np.bool_], reach: float) -> _Floats:
-    """The points of the neighbouring periods, up to `reach` from the box."""
+    """Periodic images of the points, up to `reach` from the box."""
     steps = [
         range(1) if c else range(-(k := int(np.ceil(reach / s))), k + 1)
         for s, c in zip(size, closed, strict=True)
     ]
     moves = [np.array(m) * size for m in product(*steps) if any(m)]
-    found = [points[:0]]
+    result = [points[:0]]
     for move in moves:
         moved = points + move
         near = closed | ((moved >= -reach) & (moved <= size + reach))
-        found.append(moved[near.all(1)])
-    return np.concatenate(found)
+        result.append(moved[near.all(1)])
+    return np.concatenate(result)
 
 
 @dataclass(frozen=True, slots=True)
 class _Cells:
-    """The cells of `points`, of a diagram that has `others` too."""
+    """The cells of `points` in the diagram of `points` and `others`."""
 
     points: _Floats
     others: _Floats
@@ -98,7 +95,7 @@ class _Cells:
     closed: NDArray[np.bool_]
 
     def volumes_and_radius(self) -> tuple[_Floats, float]:
-        """The volume of each, and the radius of the largest."""
+        """The volume of each cell, and the radius of the largest."""
         from scipy.spatial import Voronoi
 
         n, (_, d) = len(self.points), self.points.shape
@@ -110,22 +107,22 @@ class _Cells:
         faces = _Faces.of([diagram.ridge_vertices[i] for i in own])
         apart = _lengths(every[pairs[:, 0]] - every[pairs[:, 1]])
         pyramids = faces.areas(diagram.vertices) * apart / (2 * d)
-        found = _sum_over_faces(pairs, pyramids, n)
+        result = _sum_over_faces(pairs, pyramids, n)
         leaves = _sum_over_faces(pairs, ~faces.all(self._contains(diagram.vertices)), n) > 0
         widest = _largest_radius(self.points, pairs, faces, diagram.vertices, ~leaves)
         near = _neighbours(pairs, n)
         for i in np.flatnonzero(leaves):
-            found[i], radius = self._cut(self.points[i], every[near[i]])
+            result[i], radius = self._cut(self.points[i], every[near[i]])
             widest = max(widest, radius)
-        return found, widest
+        return result, widest
 
     def _contains(self, places: _Floats) -> NDArray[np.bool_]:
         inside = (places >= -ROUNDING) & (places <= self.size + ROUNDING) | ~self.closed
-        found: NDArray[np.bool_] = np.logical_and.reduce(inside, axis=1)
-        return found
+        result: NDArray[np.bool_] = np.logical_and.reduce(inside, axis=1)
+        return result
 
     def _cut(self, point: _Floats, near: _Floats) -> tuple[float, float]:
-        """The volume and the radius of a cell in the box: what all half-spaces have in common."""
+        """The volume and radius of a cell within the box: the intersection of all half-spaces."""
         from scipy.spatial import ConvexHull, HalfspaceIntersection
 
         apart = near - point
@@ -145,7 +142,7 @@ class _Cells:
 
 @dataclass(frozen=True, slots=True)
 class _Faces:
-    """Polygons, or segments in the plane: the numbers of their corners, one after the other."""
+    """Polygons, or segments in the plane: the indices of their corners, face by face."""
 
     corners: _Ints
     sizes: _Ints
@@ -160,11 +157,11 @@ class _Faces:
         return np.cumsum(self.sizes) - self.sizes
 
     def all(self, of_corner: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Whether it is so at all corners of a face."""
+        """Whether a condition holds at all corners of each face."""
         return np.logical_and.reduceat(of_corner[self.corners], self.starts)
 
     def areas(self, places: _Floats) -> _Floats:
-        """Of each face; its corners are in order around it."""
+        """The area of each face, whose corners are in order around it."""
         first = places[self.corners[self.starts]]
         if places.shape[1] == 2:
             second = places[self.corners[self.starts + 1]]
@@ -180,32 +177,32 @@ class _Faces:
 
 
 def _sum_over_faces(pairs: _Ints, values: NDArray[np.generic], n: int) -> _Floats:
-    """The values of the faces of each of the first n cells, added up."""
+    """Sum values of faces over the faces of each of the first n cells."""
     count = int(pairs.max(initial=n - 1)) + 1
-    found = np.zeros(count)
+    result = np.zeros(count)
     for i in (0, 1):
-        found += np.bincount(pairs[:, i], values, count)
-    return found[:n]
+        result += np.bincount(pairs[:, i], values, count)
+    return result[:n]
 
 
 def _lengths(vectors: _Floats) -> _Floats:
     """(m, d) -> (m,)."""
-    found: _Floats = np.sqrt(np.square(vectors).sum(1))
-    return found
+    result: _Floats = np.sqrt(np.square(vectors).sum(1))
+    return result
 
 
 def _largest_radius(
     points: _Floats, pairs: _Ints, faces: _Faces, places: _Floats, whole: NDArray[np.bool_]
 ) -> float:
-    """The largest distance from a point to a corner of its cell, of the cells that are whole."""
-    face, found = np.repeat(np.arange(len(faces.sizes)), faces.sizes), 0.0
+    """The largest distance from a point to a corner of its cell, over cells inside of the box."""
+    face, result = np.repeat(np.arange(len(faces.sizes)), faces.sizes), 0.0
     for i in (0, 1):
         owner = pairs[face, i]
         kept = owner < len(points)
         kept[kept] = whole[owner[kept]]
         apart = places[faces.corners[kept]] - points[owner[kept]]
-        found = max(found, float(_lengths(apart).max(initial=0.0)))
-    return found
+        result = max(result, float(_lengths(apart).max(initial=0.0)))
+    return result
 
 
 def _neighbours(pairs: _Ints, n: int) -> list[_Ints]:

@@ -14,7 +14,7 @@ from opdsl.spectrum import check_points
 
 
 class AxisConv(nn.Module):
-    """v = sum over axes a of F_a^-1(R_a . F_a(u)), real functions.
+    """v = sum over axes a of F_a^-1(R_a . F_a(u)), for real functions: one axis at a time.
 
     Attributes:
         weights: R_a as pairs (re, im), (m_a + 1, in, out, 2), one for each axis.
@@ -51,7 +51,7 @@ class AxisConv(nn.Module):
             return torch.stack(list(parts)).sum(0).to(x.dtype)
 
     def _along(self, u: Tensor, axis: int, kernel: str) -> Tensor:
-        """The axis stands between all before it and all behind it, channels last."""
+        """Transform one axis, with the axes before and behind it flattened."""
         n, band = u.shape[1 + axis], range(self.modes[axis] + 1)
         check_points((n,), (band,))
         R = torch.view_as_complex(self.weights[axis].to(u.dtype))

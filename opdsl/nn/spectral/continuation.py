@@ -1,7 +1,7 @@
-"""Fourier continuation: a function on an interval led on until it closes, (batch, *grid, c).
+"""Fourier continuation: extend a function on an interval so that it becomes periodic.
 
 The added values are a fixed linear map of eight values of the function, four at each end, which lie
-a quarter of the added length apart: an operator that does not know the grid.
+a quarter of the added length apart: an operator that does not depend on the grid.
 
 Source: Lyon and Bruno 2010, doi:10.1016/j.jcp.2009.11.020, whose points are neighbours on the grid.
 """
@@ -19,7 +19,7 @@ POINTS_PER_END = 4  # at each end
 
 
 def node_stride(points: int, added: int) -> int:
-    """Spacings between the points that are looked at, on an axis of so many points."""
+    """Spacings between the points whose values are used, on an axis with `points` points."""
     return max(1, min((added + 1) // POINTS_PER_END, (points - 1) // (POINTS_PER_END - 1)))
 
 
@@ -33,19 +33,19 @@ def continuation_matrix(
         kind: `legendre`, one polynomial of degree 7 through all; `gram`, two of degree 3, of which
             the first fades out as the second fades in.
         points: of the axis.
-        added: behind it, before it closes.
+        added: points behind it, before it closes.
         dtype, device: of the result, which is computed in float64.
     """
     step = node_stride(points, added) / (added + 1)
     inwards = torch.arange(POINTS_PER_END, dtype=torch.float64) * step
     t = torch.arange(1, added + 1, dtype=torch.float64) / (added + 1)
     if kind == "legendre":
-        found = _lagrange_matrix(torch.cat((-inwards, 1 + inwards)), t)
+        result = _lagrange_matrix(torch.cat((-inwards, 1 + inwards)), t)
     else:
         fade = torch.sigmoid(1 / t - 1 / (1 - t))[:, None]  # smooth, with all derivatives
         ends = _lagrange_matrix(-inwards, t), _lagrange_matrix(1 + inwards, t)
-        found = torch.cat((fade * ends[0], (1 - fade) * ends[1]), 1)
-    return found.to(device, dtype)
+        result = torch.cat((fade * ends[0], (1 - fade) * ends[1]), 1)
+    return result.to(device, dtype)
 
 
 def _lagrange_matrix(nodes: Tensor, t: Tensor) -> Tensor:
@@ -58,11 +58,11 @@ def _lagrange_matrix(nodes: Tensor, t: Tensor) -> Tensor:
 
 
 class FourierContinuation(nn.Module):
-    """`pad` to a given grid, the added points with a continuation of the function.
+    """Pad to a given grid; the added points continue the function periodically.
 
     Attributes:
         kind: `legendre` or `gram`.
-        sides: all points behind (`end`), or half of them before (`both`).
+        sides: all points at the end (`end`), or half of them before the start (`both`).
     """
 
     def __init__(self, kind: str, sides: str) -> None:

@@ -1,11 +1,8 @@
-"""Fourier layers on regular grids: spectral convolution and spectral resampling.
+"""Spectral convolution on regular grids.
 
-What comes in and goes out: channels-last tensors, (batch, *grid, channels), one axis or more, real
-or complex. What stays inside: spectra, of which only the kept modes are ever stored.
-
-Modes are one-sided: `m` keeps |k| <= m, that is 2m + 1 frequencies on every axis but the last and
+Modes are one-sided: `m` means |k| <= m, that is 2m + 1 frequencies on every axis but the last and
 m + 1 on the last, whose negative half is the conjugate of the positive one. This set is closed
-under conjugation and needs n >= 2m + 1 points. Other index sets are there for weights that were
+under conjugation and needs n >= 2m + 1 points. Other index sets exist for weights that were
 published with them, see `opdsl.spectrum.frequencies`.
 """
 
@@ -29,7 +26,7 @@ from opdsl.spectrum import LAYOUTS, Bands, check_points, frequencies
 
 
 class SpectralConv(nn.Module):
-    """v = F^-1(R . F(u)) + b: each kept Fourier mode k of u is multiplied by its own matrix R_k.
+    """v = F^-1(R . F(u)) + b: each Fourier mode k of u up to m is multiplied by a matrix R_k.
 
     Attributes:
         weight: R. Dense, as pairs (re, im): (*frequencies, in, out, 2), for the symmetric layout
@@ -40,9 +37,10 @@ class SpectralConv(nn.Module):
             fused optimizers and sharding have no complex ones.
         bias: b, (out,), pairs (out, 2) of complex functions, or None.
         active_modes: the modes that take part now, see `limit`; None: all.
-        low_precision: whether the transforms and R are in the format of autocast, where it is on,
-            by matrix products, for any number of points. By default they are in float32 at least.
-            Coefficients carry the factor 1 / n, so float16 holds those of what it holds.
+        low_precision: whether transforms and products run in the dtype of autocast, where it is on,
+            by matrix products, for any number of points. By default they run in float32 at least.
+            Coefficients carry the factor 1 / n, so float16 can represent those of every function
+            that it can represent.
 
     Source: Li et al. 2021, arXiv:2010.08895, eq. (4); factorised: Kossaifi et al. 2023,
         arXiv:2310.00120, sec. 3.
@@ -70,14 +68,17 @@ class SpectralConv(nn.Module):
             out_channels: of v.
             modes: m, for each axis.
             bias: whether b is added.
-            layout: which frequencies m means, one of `LAYOUTS`, or one for each axis.
-            faults: the release whose faults are reproduced, a key of `neuralop_compat.FAULTS`.
+            layout: the frequencies that m means, one of `opdsl.spectrum.LAYOUTS`, or one per axis.
+            faults: the release whose faults are reproduced, one of `neuralop_compat.FAULTS`.
             factor: `dense` or a key of `FACTORS`.
             ranks: of the factorised weight.
             in_ranks: whether the factors are applied one after the other, which is less work for
                 few samples, instead of making R from them first.
             separable: whether each channel is convolved with itself only.
             real: whether the functions are real.
+
+        Raises:
+            ValueError: `separable` with different channels, or an unknown layout or release.
         """
         super().__init__()
         if separable and in_channels != out_channels:
@@ -104,7 +105,7 @@ class SpectralConv(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """R_k and b normal, E|R_k|^2 = E|b|^2 = 2 / (in + out), the variance of Glorot.
+        """Draw R_k and b normal with E|R_k|^2 = E|b|^2 = 2 / (in + out), the variance of Glorot.
 
         The two parts of a complex number share its variance, so each has 1 / (in + out). The
         factors of a factorised weight are normal, of a spread that gives R_k this variance.
@@ -121,13 +122,13 @@ class SpectralConv(nn.Module):
             nn.init.normal_(self.bias, std=math.sqrt(variance / parts))
 
     def limit(self, modes: Size | None) -> None:
-        """Let only the modes up to `modes`, one for each axis, take part; None: all.
+        """Use only the modes up to `modes`, one number for each axis; None: all modes.
 
         Training that begins with few modes and adds others is cheaper, and often ends better. The
-        weights of the others stay as they are, without gradient.
+        weights of the other modes stay as they are, without gradient.
 
         Raises:
-            ValueError: other than one number, not negative, for each axis.
+            ValueError: `modes` has not one non-negative number for each axis.
 
         Source: George et al. 2024, arXiv:2211.15188 (incremental Fourier neural operator).
         """
@@ -137,19 +138,20 @@ class SpectralConv(nn.Module):
         self.active_modes = None if modes is None else tuple(min(a, m) for a, m in pairs)
 
     def bands(self) -> Bands:
-        """The frequencies that take part now."""
+        """The frequencies of each axis that take part now."""
         return frequencies(self.active_modes or self.modes, self.layout, real=self.real)
 
     def forward(self, x: Tensor, size: Size | None = None, kernel: str = "fft") -> Tensor:
-        """The convolution of `x`, sampled on the grid `size`.
+        """Convolve `x` and sample the result on the grid `size`.
 
         Args:
             x: u, (batch, *grid, in).
-            size: grid of the result, that of `x` by default. The result is the same function.
-            kernel: a key of `KERNELS`; all compute the same.
+            size: grid of the result, that of `x` by default.
+            kernel: a key of `KERNELS`; their results are equal up to rounding.
 
         Returns:
-            v, (batch, *size, out), in the dtype of x, computed in float32 at least or `narrow`.
+            v, (batch, *size, out), in the dtype of x, computed in float32 at least unless
+            `low_precision`.
 
         Raises:
             ValueError: the grid of `x` or `size` has too few points on an axis for its modes.
@@ -171,7 +173,7 @@ class SpectralConv(nn.Module):
             return v.to(x.dtype)
 
     def _low_precision_dtype(self, x: Tensor) -> torch.dtype | None:
-        """The format of autocast, if the transforms are in it; None: they are in a wide one."""
+        """The dtype of autocast if the transforms run in it, else None."""
         kind = x.device.type
         plain = self.real and self.faults == "none" and wide(x) == torch.float32
         if self.low_precision and plain and torch.is_autocast_enabled(kind):
@@ -187,7 +189,7 @@ class SpectralConv(nn.Module):
         return convolve(x, self.mix, bands, size, self.faults)
 
     def mix(self, u_hat: Tensor) -> Tensor:
-        """R . u_hat for every mode: complex (batch, modes, in) -> complex (batch, modes, out)."""
+        """Multiply each mode by R: complex (batch, modes, in) -> complex (batch, modes, out)."""
         dtype = u_hat.real.dtype
         if self.in_ranks and self.active_modes is None and not isinstance(self.weight, Tensor):
             return self.weight.mix(u_hat, dtype)
@@ -198,7 +200,7 @@ class SpectralConv(nn.Module):
         return torch.bmm(u_hat.transpose(0, 1), R).transpose(0, 1)
 
     def pairs(self) -> Tensor:
-        """R as real numbers, (modes, in, 2 out), the pairs (re, im) innermost; not `separable`."""
+        """R as real numbers, (modes, in, 2 out), pairs (re, im) innermost; not for `separable`."""
         weight = self.weight if isinstance(self.weight, Tensor) else next(self.weight.parameters())
         return torch.view_as_real(self._matrices(wide(weight))).flatten(-2)
 
@@ -212,7 +214,7 @@ class SpectralConv(nn.Module):
         return R.flatten(trailing).movedim(-1, 0)
 
     def _taking_part(self, R: Tensor, first: int) -> Tensor:
-        """The frequencies that take part; their axes begin at `first`."""
+        """The part of R for `active_modes`; its axes of frequencies begin at `first`."""
         if self.active_modes is None:
             return R
         there = frequencies(self.modes, self.layout, real=self.real)
@@ -235,7 +237,7 @@ class SpectralConv(nn.Module):
 
 
 def _mix_parts(z: Tensor, R: Tensor) -> Tensor:
-    """R . z of real and imaginary parts, (batch, 2, *frequencies, in), in the format of `z`."""
+    """R . z of real and imaginary parts, (batch, 2, *frequencies, in), in the dtype of `z`."""
     batch, _, *kept, _ = z.shape
     re, im = z.flatten(2, -2).unbind(1)
     a, b = (x.to(z.dtype) for x in (R.real, R.imag))
@@ -243,8 +245,8 @@ def _mix_parts(z: Tensor, R: Tensor) -> Tensor:
         y = torch.stack((re * a - im * b, re * b + im * a), 1)
         return y.reshape(batch, 2, *kept, -1)
     parts = torch.cat((re, im), 0).transpose(0, 1)  # (modes, 2 batch, in)
-    found = torch.bmm(parts, torch.cat((a, b), -1)).transpose(0, 1)
+    result = torch.bmm(parts, torch.cat((a, b), -1)).transpose(0, 1)
     out = R.shape[-1]
-    real = found[:batch, :, :out] - found[batch:, :, out:]
-    imag = found[:batch, :, out:] + found[batch:, :, :out]
+    real = result[:batch, :, :out] - result[batch:, :, out:]
+    imag = result[:batch, :, out:] + result[batch:, :, :out]
     return torch.stack((real, imag), 1).reshape(batch, 2, *kept, out)

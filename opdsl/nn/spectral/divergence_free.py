@@ -1,4 +1,4 @@
-"""Vector fields without divergence on a torus: (batch, *grid, fields * axes), kept."""
+"""Projection of vector fields on a torus onto those without divergence."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from opdsl.nn.shapes import Ends, Size
 def wave_numbers(size: Size, lengths: Ends, like: Tensor) -> Tensor:
     """Frequencies of a real transform, (*size but half of the last axis, axes), per unit of length.
 
-    The frequency that is its own negative, at even sizes, is 0, as its derivative has to be.
+    At even sizes the Nyquist frequency, which is its own negative, is 0, as its derivative must be.
     """
     lines = []
     for axis, (n, length) in enumerate(zip(size, lengths, strict=True)):
@@ -35,7 +35,7 @@ class DivergenceFree(nn.Module):
         self.lengths, self.closed = lengths, closed
 
     def forward(self, x: Tensor) -> Tensor:
-        """(batch, *grid, fields * axes), kept."""
+        """(batch, *grid, fields * axes) -> (batch, *grid, fields * axes)."""
         with no_autocast(x):
             v = x.to(wide(x))
             size = tuple(v.shape[1:-1])

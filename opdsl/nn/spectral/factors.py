@@ -1,8 +1,7 @@
-"""Weights of few parameters: a complex tensor as a product of small ones.
+"""Factorised weights: a complex tensor (in, out, *frequencies) as a product of small ones.
 
-What comes in: the shape (in, out, *frequencies) of a spectral weight, or (channels, *frequencies)
-of a separable one, and its ranks. What goes out: the whole tensor, or its product with a spectrum,
-for which the whole tensor is never made: R_k = A C_k B with A and B common to all modes.
+A separable weight has the shape (channels, *frequencies). Factors can be applied to a spectrum
+without making the whole tensor: R_k = A C_k B with A and B common to all modes.
 
 Each factor is a parameter of pairs (re, im). The names and shapes are those of tensorly-torch,
 whose published weights therefore fit; its vector `weights` of a CP tensor is a factor's columns.
@@ -45,13 +44,13 @@ class CP(nn.Module):
         init_complex_normal(self.factors, (variance / self.rank) ** (1 / len(self.shape)))
 
     def full(self, dtype: torch.dtype) -> Tensor:
-        """R, complex, of `shape`: one product of two matrices, which are small in the middle."""
+        """R, complex, of `shape`: one product of two matrices, whose inner dimension is small."""
         factors = [as_complex(x, dtype) for x in self.factors]
         left, right = factors[: self.cut], factors[self.cut :]
         return (khatri_rao(left) @ khatri_rao(right).T).reshape(self.shape)
 
     def mix(self, u: Tensor, dtype: torch.dtype) -> Tensor:
-        """(batch, modes, in) -> (batch, modes, out): with U_1, each mode's number, U_2."""
+        """(batch, modes, in) -> (batch, modes, out): U_1, a number for each mode, U_2."""
         inward, outward, *rest = (as_complex(x, dtype) for x in self.factors)
         return (u @ inward * khatri_rao(rest)) @ outward.T
 
@@ -82,7 +81,7 @@ class Tucker(nn.Module):
         )
 
     def mix(self, u: Tensor, dtype: torch.dtype) -> Tensor:
-        """(batch, modes, in) -> (batch, modes, out): with U_1, each mode's small matrix, U_2."""
+        """(batch, modes, in) -> (batch, modes, out): U_1, a small matrix for each mode, U_2."""
         inward, outward, *rest = (as_complex(x, dtype) for x in self.factors)
         small = (
             multi_mode_product(as_complex(self.core, dtype), rest, skip=2)
@@ -92,7 +91,7 @@ class Tucker(nn.Module):
         return (torch.bmm((u @ inward).transpose(0, 1), small) @ outward.T).transpose(0, 1)
 
     def mix_parts(self, x: Tensor) -> Tensor:
-        """`mix` of parts, (batch, 2, modes, in) -> (batch, 2, modes, out), in real products."""
+        """`mix` of real and imaginary parts, (batch, 2, modes, in) -> (batch, 2, modes, out)."""
         inward, outward, *rest = (y.to(x.dtype) for y in self.factors)
         small = core_matrices(self.core.to(x.dtype), rest)
         return rank_space_product(x, inward, small, outward)
@@ -136,33 +135,33 @@ FACTORS: dict[str, type[CP | Tucker | TT]] = {"cp": CP, "tucker": Tucker, "tt": 
 
 
 def complex_parameters(shapes: Iterable[Size]) -> nn.ParameterList:
-    """Parameters of complex numbers as pairs, of these shapes."""
+    """Make uninitialised parameters of complex numbers as pairs, of these shapes."""
     return nn.ParameterList(nn.Parameter(torch.empty(*shape, 2)) for shape in shapes)
 
 
 def init_complex_normal(factors: Iterable[Tensor], variance: float) -> None:
-    """Complex normal numbers with E|z|^2 = `variance`."""
+    """Fill with complex normal numbers, E|z|^2 = `variance`."""
     for x in factors:
         nn.init.normal_(x, std=math.sqrt(variance / 2))
 
 
 def as_complex(x: Tensor, dtype: torch.dtype) -> Tensor:
-    """Pairs as complex numbers, whose parts have `dtype`."""
+    """View pairs as complex numbers whose parts have `dtype`."""
     return torch.view_as_complex(x.to(dtype))
 
 
 def khatri_rao(factors: list[Tensor]) -> Tensor:
-    """(n_i, r) each -> (n_1 n_2 ..., r): column by column all products of entries."""
+    """Column-wise Kronecker product: (n_i, r) each -> (n_1 n_2 ..., r)."""
     return reduce(lambda a, b: (a[:, None] * b).flatten(0, 1), factors)
 
 
 def multi_mode_product(core: Tensor, factors: list[Tensor], skip: int = 0) -> Tensor:
-    """A matrix on each axis of `core` but the first `skip`: (..., r_i, ...) -> (..., n_i, ...)."""
+    """Multiply each axis of `core` but the first `skip` by a matrix of (n_i, r_i)."""
     for x in factors:
         core = torch.tensordot(core, x, ([skip], [1]))  # the new axis goes behind the others
     return core
 
 
 def tensor_train(factors: list[Tensor]) -> Tensor:
-    """(r_0, n_1, r_1), (r_1, n_2, r_2), ... -> (r_0, n_1, n_2, ..., r_last)."""
+    """Contract a tensor train: (r_0, n_1, r_1), (r_1, n_2, r_2), ... -> (r_0, n_1, ..., r_last)."""
     return reduce(lambda a, b: torch.tensordot(a, b, 1), factors)

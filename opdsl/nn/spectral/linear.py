@@ -12,7 +12,7 @@ from opdsl.nn.spectral.convolve import mix_frequencies
 
 
 class SpectralLinear(nn.Module):
-    """R_k s_k: each coefficient of a spectrum is multiplied by its own matrix.
+    """R_k s_k: multiply each coefficient of a spectrum by a matrix.
 
     Attributes:
         weight: R as pairs (re, im), (*frequencies, in, out, 2).
@@ -24,7 +24,7 @@ class SpectralLinear(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """As those of `SpectralConv`."""
+        """Draw R normal with E|R_k|^2 = 2 / (in + out), as `SpectralConv`."""
         inward, outward = self.weight.shape[-3:-1]
         nn.init.normal_(self.weight, std=math.sqrt(1 / (inward + outward)))
 

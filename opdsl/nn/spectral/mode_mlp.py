@@ -1,4 +1,4 @@
-"""A small network for every Fourier coefficient: complex (batch, *frequencies, c), kept."""
+"""A small network applied to every Fourier coefficient."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from opdsl.nn.precision import no_autocast, wide
 
 
 class SpectralMLP(nn.Module):
-    """S(W_2 relu(W_1 s + b_1) + b_2), each part of a complex number by itself.
+    """S(W_2 relu(W_1 s + b_1) + b_2), with relu and shrinkage of each part of a complex number.
 
     Attributes:
         weight_1, weight_2: pairs, (blocks, in of a block, out of a block, 2).
@@ -33,14 +33,14 @@ class SpectralMLP(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Matrices that keep the variance of a coefficient; constants of zero."""
+        """Draw matrices that preserve the variance of a coefficient; biases are zero."""
         for x in (self.weight_1, self.weight_2):
             nn.init.normal_(x, std=math.sqrt(1 / (2 * x.shape[1])))
         for x in (self.bias_1, self.bias_2):
             nn.init.zeros_(x)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Complex (batch, *frequencies, c), kept."""
+        """Complex (batch, *frequencies, c) -> complex (batch, *frequencies, c)."""
         with no_autocast(x):
             dtype = wide(x.real)
             s = x.unflatten(-1, (self.blocks, -1))  # type: ignore[no-untyped-call]  # of torch
@@ -63,6 +63,6 @@ def _layer(s: Tensor, weight: Tensor, bias: Tensor, dtype: torch.dtype) -> Tenso
 
 
 def _parts(f: object, z: Tensor) -> Tensor:
-    """F of the real and of the imaginary part."""
+    """Apply f to the real and to the imaginary part."""
     assert callable(f)
     return torch.complex(f(z.real), f(z.imag))

@@ -18,11 +18,11 @@ MATRIX_PRODUCT_LIMIT = (
 
 
 def resample(x: Tensor, size: Size) -> Tensor:
-    """The trigonometric interpolant of `x`, sampled at `size` points: exact where band-limited.
+    """Sample the trigonometric interpolant of `x` at `size` points; exact where band-limited.
 
     Every axis is treated as periodic, also one that is not; its jump at the ends then rings. At
-    even sizes the Nyquist coefficient is shared by both signs of its frequency, so going up and
-    down again gives `x` back. Axes whose size stays are left alone.
+    even sizes the Nyquist coefficient is shared by both signs of its frequency, so refining and
+    coarsening again gives `x` back. Axes whose size does not change are left alone.
 
     Args:
         x: (batch, *grid, c), real or complex.
@@ -59,7 +59,7 @@ def _resample_fft(x: Tensor, size: Size) -> Tensor:
 
 
 def _resample_dft(x: Tensor, size: Size) -> Tensor:
-    """The same of a real function, by one matrix for each axis whose size changes."""
+    """Resample a real function by one matrix for each axis whose size changes."""
     for axis, m in enumerate(size, start=1):
         n = x.shape[axis]
         if n != m:
@@ -73,7 +73,7 @@ def _resample_dft(x: Tensor, size: Size) -> Tensor:
 
 @lru_cache(maxsize=64)
 def _resampling_matrix(n: int, m: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """(m, n): what becomes of each unit vector."""
+    """The matrix (m, n), whose columns are the resampled unit vectors."""
     with torch.inference_mode(mode=False), torch.no_grad():
         units = torch.eye(n, dtype=torch.float64, device="cpu")
         return _resample_real(units, 0, m).to(device, dtype).contiguous()
@@ -94,7 +94,7 @@ def _resample_real(x: Tensor, axis: int, size: int) -> Tensor:
 
 
 def _rescale_nyquist(z: Tensor, axis: int, less: int, factor: float) -> Tensor:
-    """The Nyquist frequency of an even size is one coefficient there, and a pair at the other.
+    """Convert the Nyquist coefficient of an even size, a pair of coefficients at the other size.
 
     Without a branch, which would bind an exported program to even sizes or to odd ones.
     """
@@ -120,7 +120,7 @@ def _resample_complex(x: Tensor, axis: int, size: int) -> Tensor:
 
 
 def _middle_frequencies(z: Tensor, axis: int, k: int, middle: Tensor) -> Tensor:
-    """The coefficients beyond |k| - 1: shared by both signs going up, put together going down."""
+    """Coefficients beyond |k| - 1: the Nyquist one is halved going up, summed going down."""
     if middle.shape[axis] == 1:
         return z.narrow(axis, k, 1) + z.narrow(axis, z.shape[axis] - k, 1)
     shared = 0.5 * z.narrow(axis, k, 1)

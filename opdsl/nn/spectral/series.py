@@ -1,7 +1,4 @@
-"""A trained Fourier series: a function of the place alone, the same at every resolution.
-
-What comes in: a grid. What goes out: (1, *grid, channels).
-"""
+"""A trained Fourier series: a function of the coordinates alone, equal at every resolution."""
 
 from __future__ import annotations
 
@@ -35,7 +32,7 @@ class Series(nn.Module):
         positive: bool = False,
         divided: bool = False,
     ) -> None:
-        """A series of random coefficients.
+        """A series with random coefficients.
 
         Args:
             channels: of w.
@@ -84,7 +81,10 @@ class Series(nn.Module):
             return (w / math.prod(size) if self.divided else w).to(like.dtype)
 
     def _check_points(self, ring: Size) -> None:
-        """Values of waves may be taken at few points; a transform of few has no room for them."""
+        """Check that the grid has room for the frequencies.
+
+        Waves could be sampled at fewer points; the transform could not.
+        """
         *full, last = self.bands
         if not self.positive:
             check_points(ring, self.bands)

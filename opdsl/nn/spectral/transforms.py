@@ -1,17 +1,16 @@
-"""Fourier transforms of which only some frequencies are kept, there and back.
+"""Truncated Fourier transforms: coefficients of the frequencies of some bands, there and back.
 
-What comes in and goes out: channels-last functions (batch, *grid, c), real or complex, and their
-kept coefficients, complex (batch, *frequencies, c). Every transform goes axis by axis with `cat`
-and slices instead of assignments, so that export and compile understand it, and cuts after each
-axis. Transforms carry the factor 1 / n on the way in (norm "forward"): the coefficient of
-exp(2 pi i k x) is the same number at every resolution.
+Functions are (batch, *grid, c), real or complex, coefficients complex (batch, *frequencies, c).
+Transforms go axis by axis with `cat` and slices instead of assignments, so that export and compile
+understand them, and truncate after each axis. They carry the factor 1 / n in the forward direction
+(norm "forward"): the coefficient of exp(2 pi i k x) is one number at every resolution.
 
-A band is the range of frequencies that are kept on an axis. Of a real function the last axis has
-frequencies from 0 on only, which stand for their conjugates too. Where such an axis has an even
-number of points and its Nyquist frequency is kept, that one coefficient is shared by both signs.
+A band is the range of frequencies of an axis. Of a real function the last axis has frequencies from
+0 on only, which represent their conjugates too. Where such an axis has an even number of points and
+its band reaches the Nyquist frequency, that coefficient is shared by both signs.
 
-Two ways, equal up to rounding: `fft`, fast transforms; `dft`, real matrix products with the kept
-frequencies only, which never make the whole spectrum nor permute the grid.
+Two kernels, equal up to rounding: `fft`, fast transforms; `dft`, real matrix products with the
+frequencies of the bands only, which never make the whole spectrum nor permute the grid.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ from opdsl.spectrum import Bands, check_points, frequencies
 
 
 def truncated_fft(x: Tensor, bands: Bands) -> Tensor:
-    """The kept part of F(x): (batch, *grid, c) -> complex (batch, *frequencies, c)."""
+    """F(x) by fast transforms: (batch, *grid, c) -> complex (batch, *frequencies, c)."""
     last = len(bands)
     z = x if x.is_complex() else _truncated_rfft(x, last, bands[-1])
     for axis in range(last if x.is_complex() else last - 1, 0, -1):
@@ -41,7 +40,7 @@ def truncated_fft(x: Tensor, bands: Bands) -> Tensor:
 
 
 def inverse_truncated_fft(z: Tensor, bands: Bands, size: Size, *, real: bool) -> Tensor:
-    """F^-1 of a cut spectrum: complex (batch, *frequencies, c) -> (batch, *size, c)."""
+    """F^-1 by fast transforms: complex (batch, *frequencies, c) -> (batch, *size, c)."""
     last = len(bands)
     for axis in range(1, last if real else last + 1):
         z = _zero_fill_band(z, axis, bands[axis - 1], size[axis - 1])
@@ -50,15 +49,15 @@ def inverse_truncated_fft(z: Tensor, bands: Bands, size: Size, *, real: bool) ->
 
 
 def truncated_dft(x: Tensor, bands: Bands) -> Tensor:
-    """The same as `cut_fft`."""
+    """F(x) by matrix products: (batch, *grid, c) -> complex (batch, *frequencies, c)."""
     z = truncated_dft_parts(x, bands)
     return torch.complex(z[:, 0], z[:, 1])
 
 
 def truncated_dft_parts(x: Tensor, bands: Bands) -> Tensor:
-    """Real and imaginary parts of `cut_fft`, (batch, 2, *frequencies, c), in the format of `x`.
+    """Parts of `truncated_dft`, (batch, 2, *frequencies, c), in the dtype of `x`.
 
-    (re, im) stands where the axis that was transformed last stood, outside of its frequencies.
+    The axis of (re, im) stands outside of the frequencies, where the last transform puts it.
     """
     batch, *grid, channels = x.shape
     axes = list(zip(grid, bands, strict=True))
@@ -75,13 +74,16 @@ def truncated_dft_parts(x: Tensor, bands: Bands) -> Tensor:
 
 
 def inverse_truncated_dft(z: Tensor, bands: Bands, size: Size, *, real: bool) -> Tensor:
-    """The same as `grow_fft`."""
+    """F^-1 by matrix products: complex (batch, *frequencies, c) -> (batch, *size, c)."""
     y = inverse_truncated_dft_parts(torch.view_as_real(z).movedim(-1, 1), bands, size, real=real)
     return y if real else _as_complex(y)
 
 
 def inverse_truncated_dft_parts(z: Tensor, bands: Bands, size: Size, *, real: bool) -> Tensor:
-    """The same from (batch, 2, *frequencies, c), in the format of `z`; not real: (..., 2, c)."""
+    """`inverse_truncated_dft` of (batch, 2, *frequencies, c), in its dtype.
+
+    The result of a complex function is (batch, *size, 2, c).
+    """
     kinds = ["grow_full"] * (len(size) - real) + ["grow_half"] * real
     axes = zip(kinds, size, bands, strict=True)
     return _apply_inverse_matrices(
@@ -90,9 +92,9 @@ def inverse_truncated_dft_parts(z: Tensor, bands: Bands, size: Size, *, real: bo
 
 
 def inverse_by_matrices(z: Tensor, matrices: Sequence[Tensor], size: Size, *, real: bool) -> Tensor:
-    """Complex (batch, *frequencies, c) -> (batch, *size, c) by these matrices, one for each axis.
+    """Apply one matrix per axis: complex (batch, *frequencies, c) -> (batch, *size, c).
 
-    The last one of a real function is as `_grow_half`, all others are as `_grow_full`.
+    The last one of a real function is laid out as by `_grow_half`, all others as by `_grow_full`.
     """
     y = _apply_inverse_matrices(torch.view_as_real(z).movedim(-1, 1), matrices, size, real=real)
     return y if real else _as_complex(y)
@@ -144,7 +146,7 @@ class TruncatedFFT(nn.Module):
 
 
 class InverseTruncatedFFT(nn.Module):
-    """The function of given coefficients for |k| <= m; real if they are half of them."""
+    """The function with given coefficients for |k| <= m; `real`: they are half of all."""
 
     def __init__(self, modes: Size, *, real: bool = True) -> None:
         super().__init__()
@@ -166,14 +168,14 @@ class InverseTruncatedFFT(nn.Module):
 
 
 def _select_band(z: Tensor, axis: int, band: range) -> Tensor:
-    """The frequencies of a band, ascending, out of all of an axis in the order of an FFT."""
+    """The frequencies of a band, ascending, out of an axis in the order of an FFT."""
     n = z.shape[axis]
     negative = z.narrow(axis, n + band.start, -band.start)
     return torch.cat((negative, z.narrow(axis, 0, band.stop)), axis)
 
 
 def _zero_fill_band(z: Tensor, axis: int, band: range, n: int) -> Tensor:
-    """The other way round, with zeros for all other frequencies."""
+    """Undo `_select_band`, with zeros for all other frequencies."""
     positive, negative = z.narrow(axis, -band.start, band.stop), z.narrow(axis, 0, -band.start)
     if torch.compiler.is_compiling():
         # a tracer would take a gap of its own to have two points or more
@@ -202,7 +204,7 @@ def _has_nyquist(band: range, n: int) -> bool:
 
 
 def rfft(x: Tensor, axis: int, count: int) -> Tensor:
-    """The first coefficients on one axis of a real tensor."""
+    """The first `count` coefficients on one axis of a real tensor."""
     z: Tensor = torch.fft.rfft(x, dim=axis, norm="forward")  # torch.fft has no types
     if torch.compiler.is_compiling():  # a tracer would take a slice to leave something out
         return z.index_select(axis, torch.arange(count, device=z.device))
@@ -210,7 +212,7 @@ def rfft(x: Tensor, axis: int, count: int) -> Tensor:
 
 
 def irfft(z: Tensor, n: int, axis: int) -> Tensor:
-    """The real function of the first coefficients on one axis."""
+    """The real function of n points with the given first coefficients on one axis."""
     if torch.compiler.is_compiling():  # a tracer would take it that zeros are missing
         z = _pad_end(z, axis, n // 2 + 1 - z.shape[axis])
     x: Tensor = torch.fft.irfft(z, n=n, dim=axis, norm="forward")
@@ -218,7 +220,7 @@ def irfft(z: Tensor, n: int, axis: int) -> Tensor:
 
 
 def _pad_end(z: Tensor, axis: int, count: int) -> Tensor:
-    """`z` with so many zeros behind."""
+    """`z` zero-padded on the right by `count`."""
     return functional.pad(z, (*2 * (z.ndim - 1 - axis) * (0,), 0, count))
 
 
@@ -246,12 +248,12 @@ def _with_column(z: Tensor, axis: int, index: int, column: Tensor) -> Tensor:
 
 
 def batched_left_matmul(matrix: Tensor, z: Tensor) -> Tensor:
-    """(r, c), (batch, c, p) -> (batch, r, p): one matrix on the left of every one of a batch."""
+    """Multiply a batch of matrices by one from the left: (r, c), (batch, c, p) -> (batch, r, p)."""
     return torch.bmm(matrix.expand(z.shape[0], *matrix.shape), z)
 
 
 def apply_along_axes(x: Tensor, matrices: Sequence[Tensor]) -> Tensor:
-    """(batch, *grid, c) -> (batch, *size, c): one matrix (size, grid) on each axis in turn."""
+    """Apply a matrix (size, grid) along each axis: (batch, *grid, c) -> (batch, *size, c)."""
     batch, *grid, channels = x.shape
     lead = batch
     for axis, each in enumerate(matrices):
@@ -262,7 +264,7 @@ def apply_along_axes(x: Tensor, matrices: Sequence[Tensor]) -> Tensor:
 
 
 def dft_matrix(name: str, n: int, band: range, like: Tensor) -> Tensor:
-    """The matrix `name`, a key of `MATRICES`, of an axis of n points, in the format of `like`."""
+    """The matrix `name`, a key of `MATRICES`, of an axis of n points, in the dtype of `like`."""
     # what a tracer or a tensor without numbers makes must not outlive it in a cache
     if torch.compiler.is_compiling() or type(like) is not Tensor:
         return MATRICES[name](n, band).to(like)
@@ -316,7 +318,7 @@ def complex_as_real_matrix(c: Tensor, s: Tensor) -> Tensor:
 
 
 def _grow_half(n: int, band: range) -> Tensor:
-    """F^-1 on the last axis: rows j, columns ((re, im), k); k > 0 stands for its conjugate too."""
+    """F^-1 on the last axis: rows j, columns ((re, im), k); k > 0 includes its conjugate."""
     angle = _angles(band, n).T
     twice = _float64([2.0 if k else 1.0 for k in band])
     return torch.cat((twice * angle.cos(), -twice * angle.sin()), 1)

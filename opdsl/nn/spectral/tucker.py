@@ -1,8 +1,8 @@
 """A Tucker weight applied to a spectrum factor by factor, in real matrix products.
 
-What comes in and goes out: spectra by parts, (batch, 2, modes, channels), real parts first. Each
-mode has A S_k B^T as its matrix. Complex products would cost copies of conjugates on the way back
-and, for each mode, a call; here (re, im) of a matrix stand side by side in one real matrix.
+Spectra are stored by parts, (batch, 2, modes, channels), real parts first. The matrix of mode k is
+A S_k B^T. Complex products would cost copies of conjugates in the backward pass and a call for each
+mode; here (re, im) of a matrix are the two halves of one real matrix.
 """
 
 from __future__ import annotations
@@ -31,23 +31,23 @@ def rank_space_product(x: Tensor, A: Tensor, S: Tensor, B: Tensor) -> Tensor:
 
 
 def core_matrices(core: Tensor, factors: Sequence[Tensor]) -> Tensor:
-    """The core with a matrix on each axis but the first two: (modes, 2, r, q), by parts.
+    """Multiply all axes of the core but the first two by their factors: (modes, 2, r, q), by parts.
 
     Args:
         core: (r, q, *ranks, 2), pairs.
         factors: (frequencies, rank, 2), pairs, for each further axis.
     """
     r, q, *ranks, _ = core.shape
-    found, lead = core.permute(-1, *range(2, core.ndim - 1), 0, 1).contiguous(), 1
+    result, lead = core.permute(-1, *range(2, core.ndim - 1), 0, 1).contiguous(), 1
     for each, rank in zip(factors, ranks, strict=True):
         turned = complex_as_real_matrix(each[..., 0], each[..., 1])
-        found = batched_left_matmul(turned, found.reshape(lead, 2 * rank, -1))
+        result = batched_left_matmul(turned, result.reshape(lead, 2 * rank, -1))
         lead *= len(each)
-    return found.reshape(lead, 2, r, q)
+    return result.reshape(lead, 2, r, q)
 
 
 class RankSpaceProduct(torch.autograd.Function):
-    """`in_rank_space` with its derivative, matrices as pairs side by side.
+    """`rank_space_product` with its derivative; matrices have (re, im) as their two halves.
 
     With P = (wr; wi) (Mr, Mi) the product w M is (P_rr - P_ii, P_ri + P_ir). With T = ((gr, gi);
     (gi, -gr)) the gradients are T (Mr, Mi)^T of w and w^T T of (Mr, Mi).
@@ -55,12 +55,13 @@ class RankSpaceProduct(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, left: Tensor, small: Tensor, right: Tensor) -> Tensor:
-        """All modes by `left`, each by its own, all by `right`."""
+        """Multiply all modes by `left`, each by its matrix of `small`, all by `right`."""
         batch, _, modes, _ = x.shape
         v = _combine_parts_by_mode(x @ left)
         ctx.dims = (batch, modes)
         pairs = (torch.bmm(v.flatten(1, 2), m) for m in small.unbind(1))
         re, im = (x.reshape(modes, 2, batch, -1) for x in pairs)
+        # written through transposed views, so that no copy turns modes and samples
         w = v.new_empty(batch, 2, modes, re.shape[-1])
         torch.sub(re[:, 0], im[:, 1], out=w[:, 0].transpose(0, 1))
         torch.add(im[:, 0], re[:, 1], out=w[:, 1].transpose(0, 1))
@@ -74,7 +75,7 @@ class RankSpaceProduct(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor, ...]:
-        """Those of the spectrum and of the three matrices."""
+        """The gradients of the spectrum and of the three matrices."""
         x, v, w, left, small, right = ctx.saved_tensors
         batch, modes = ctx.dims
         T = _real_imag_blocks(g)
@@ -91,7 +92,7 @@ class RankSpaceProduct(torch.autograd.Function):
 
 
 def _real_imag_blocks(g: Tensor) -> Tensor:
-    """T of the class, (batch, 2, modes, 2 c)."""
+    """T of the class docstring, (batch, 2, modes, 2 c)."""
     re, im = g.unbind(1)
     T = g.new_empty(*g.shape[:3], 2, g.shape[-1])
     T[:, 0, :, 0], T[:, 0, :, 1], T[:, 1, :, 0] = re, im, im
@@ -100,7 +101,7 @@ def _real_imag_blocks(g: Tensor) -> Tensor:
 
 
 def _combine_parts_by_mode(P: Tensor) -> Tensor:
-    """(batch, 2, modes, (re, im) r) -> the product, (modes, 2, batch, r)."""
+    """(batch, 2, modes, (re, im) r) -> the complex product by parts, (modes, 2, batch, r)."""
     P = P.reshape(*P.shape[:-1], 2, -1).transpose(0, 2)  # (modes, 2, batch, 2, r)
     v = P.new_empty(*P.shape[:3], P.shape[-1])
     torch.sub(P[:, 0, :, 0], P[:, 1, :, 1], out=v[:, 0])

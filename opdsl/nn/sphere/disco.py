@@ -1,9 +1,9 @@
 """Discrete-continuous convolution on the sphere: a local kernel that is a function.
 
-What comes in and goes out: (batch, nlat, nlon, channels), as in `opdsl.nn.sphere.harmonics`.
-
-The offset of two points is their distance on the unit sphere and the bearing from one to the other,
-which turn with the longitudes: on each pair of latitudes it is a convolution along longitudes.
+Functions are (batch, nlat, nlon, channels), as in `opdsl.nn.sphere.harmonics`. The offset of two
+points is their distance on the unit sphere and the bearing from one to the other. Both are
+invariant under rotation in longitude, so on each pair of latitudes this is a convolution along
+longitudes.
 
 Source: Ocampo et al. 2023, arXiv:2209.13603, section 3.
 """
@@ -33,11 +33,11 @@ def kernel_spectra(
     dtype: torch.dtype,
     device: torch.device,
 ) -> _KernelSpectra:
-    """For each latitude those within the radius, and the functions there, transformed in longitude.
+    """Latitudes within the radius of each latitude, and the basis there, transformed in longitude.
 
     Returns:
         rows, (nlat, band); spectra, complex (functions, nlat, band, nlon // 2 + 1), zero where a
-        row stands twice or is too far. Each function has the integral one around every point.
+        row is repeated or too far. Each function has the integral one around every point.
     """
     cos, weights = latitudes(nlat, sampling)
     theta = cos.clamp(-1, 1).arccos()

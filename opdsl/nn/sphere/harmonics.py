@@ -1,11 +1,11 @@
-"""Spherical harmonic transforms of real functions, there and back, and a convolution between them.
+"""Spherical harmonic transforms of real functions, and a convolution by them.
 
-What comes in and goes out: (batch, nlat, nlon, c), latitudes from north to south, longitudes from 0
-on. The coefficients are those of orthonormal harmonics Y_lm = P_lm(cos theta) exp(i m phi) with
-m >= 0, which stand for their conjugates too: complex (batch, l, m, c).
+Functions are (batch, nlat, nlon, c), latitudes from north to south, longitudes from 0 on.
+Coefficients are complex (batch, l, m, c), of orthonormal harmonics Y_lm = P_lm(cos theta)
+exp(i m phi) with m >= 0, which represent their conjugates too.
 
-Two ways, equal up to rounding: `fft`, fast transforms along the longitudes; `dft`, real matrix
-products with the kept orders only, then products that pass over most degrees below the order.
+Two kernels, equal up to rounding: `fft`, fast transforms along the longitudes; `dft`, real matrix
+products with the needed orders only, then products that skip most degrees below the order.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ ORDER_BLOCKS = 4  # parts of the orders, each of which begins at the degree of i
 def legendre(lmax: int, x: Tensor) -> Tensor:
     """Orthonormal associated Legendre functions P_lm(x), with the factor 1 / sqrt(2 pi) of Y_lm.
 
-    The recurrence in l runs for all m at once and begins at P_mm, which may underflow to the zero
-    that it is to all digits; nothing grows.
+    The recurrence in l runs for all m at once and begins at P_mm, which may underflow to zero; the
+    exact value then is zero to all digits, and nothing grows.
 
     Args:
         lmax: the greatest degree.
@@ -43,18 +43,18 @@ def legendre(lmax: int, x: Tensor) -> Tensor:
 
     Source: Holmes and Featherstone 2002, doi:10.1007/s00190-002-0216-2, eq. (11) and (13).
     """
-    found = x.new_zeros(lmax + 1, lmax + 1, x.shape[0])
-    _diagonal(found, x)
+    result = x.new_zeros(lmax + 1, lmax + 1, x.shape[0])
+    _diagonal(result, x)
     m = torch.arange(lmax + 1, dtype=x.dtype)[:, None]
     for l in range(1, lmax + 1):  # noqa: E741  the degree is called l everywhere
         k = m[:l]
         a = torch.sqrt((4 * l * l - 1) / (l * l - k * k))
-        found[:l, l] = a * x * found[:l, l - 1]
+        result[:l, l] = a * x * result[:l, l - 1]
         if l > 1:
             # zero at m = l - 1, where there is no P_(l-2) m
             b = torch.sqrt(((l - 1) ** 2 - k * k).clamp(min=0) / (4 * (l - 1) ** 2 - 1))
-            found[:l, l] -= a * b * found[:l, l - 2]
-    return found
+            result[:l, l] -= a * b * result[:l, l - 2]
+    return result
 
 
 def _diagonal(found: Tensor, x: Tensor) -> None:
@@ -69,7 +69,7 @@ def _diagonal(found: Tensor, x: Tensor) -> None:
 def legendre_tables(
     nlat: int, sampling: str, lmax: int, orders: int, dtype: torch.dtype, device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """P_lm at the latitudes, for the way back, and times the quadrature weights, for the way in."""
+    """P_lm at the latitudes, times the quadrature weights (forward) and alone (inverse)."""
     cos, weights = latitudes(nlat, sampling)
     back = legendre(lmax, cos)[: orders + 1]
     there = back * (weights * 2 * math.pi)
@@ -77,7 +77,7 @@ def legendre_tables(
 
 
 def sht(x: Tensor, lmax: int, sampling: str, orders: int | None = None) -> Tensor:
-    """The coefficients to degree `lmax`; exact where the function has no greater one.
+    """The coefficients up to degree `lmax`; exact where the function has no greater degree.
 
     Args:
         x: (batch, nlat, nlon, c), real, nlon >= 2 orders + 1.
@@ -94,7 +94,7 @@ def sht(x: Tensor, lmax: int, sampling: str, orders: int | None = None) -> Tenso
 
 
 def inverse_sht(z: Tensor, size: Size, sampling: str) -> Tensor:
-    """The real function of the coefficients `z` on (nlat, nlon) points."""
+    """The real function with coefficients `z` on (nlat, nlon) points."""
     nlat, nlon = size
     orders, real = z.shape[2] - 1, z.real.dtype
     _, back = legendre_tables(nlat, sampling, z.shape[1] - 1, orders, real, z.device)
@@ -105,23 +105,24 @@ def inverse_sht(z: Tensor, size: Size, sampling: str) -> Tensor:
 
 
 def longitude_rfft(x: Tensor, orders: int) -> Tensor:
-    """The Fourier coefficients along the longitudes, (batch, nlat, orders + 1, c)."""
+    """Fourier coefficients along the longitudes, (batch, nlat, orders + 1, c)."""
     z: Tensor = torch.fft.rfft(x, dim=2, norm="forward").narrow(2, 0, orders + 1)
     return z
 
 
 def contract_with_table(rule: str, z: Tensor, table: Tensor) -> Tensor:
-    """A sum of complex coefficients with a real table."""
+    """Contract complex coefficients with a real table by an einsum rule."""
     return torch.complex(torch.einsum(rule, z.real, table), torch.einsum(rule, z.imag, table))
 
 
 def sht_dft(x: Tensor, lmax: int, sampling: str, orders: int) -> Tensor:
-    """The same as `sht`."""
+    """`sht` by matrix products."""
     batch, nlat, nlon, channels = x.shape
     there, _ = legendre_tables(nlat, sampling, lmax, orders, x.dtype, x.device)
     cut = dft_matrix("cut_half", nlon, range(orders + 1), x)
     z = batched_left_matmul(cut, x.reshape(batch * nlat, nlon, channels))
     z = z.reshape(batch, nlat, 2, orders + 1, channels).permute(3, 1, 0, 2, 4).flatten(2)
+    # P_lm is zero for l < m: each block of orders begins at its first degree
     parts = [
         functional.pad(torch.bmm(there[m, m.start :], z[m]), (0, 0, m.start, 0))
         for m in _order_blocks(orders)
@@ -132,7 +133,7 @@ def sht_dft(x: Tensor, lmax: int, sampling: str, orders: int) -> Tensor:
 
 
 def inverse_sht_dft(z: Tensor, size: Size, sampling: str) -> Tensor:
-    """The same as `inverse_sht`."""
+    """`inverse_sht` by matrix products."""
     nlat, nlon = size
     batch, degrees, count, channels = z.shape
     y = torch.view_as_real(z).permute(2, 1, 0, 4, 3).flatten(2)
@@ -146,7 +147,7 @@ def inverse_sht_dft(z: Tensor, size: Size, sampling: str) -> Tensor:
 
 
 def _order_blocks(orders: int) -> list[slice]:
-    """The orders from 0 on in a few parts about equal."""
+    """Split the orders into a few blocks of about equal size."""
     count = orders + 1
     ends = sorted({count * i // ORDER_BLOCKS for i in range(ORDER_BLOCKS + 1)})
     return [slice(a, b) for a, b in pairwise(ends)]
@@ -160,14 +161,14 @@ INVERSE_SHTS: dict[str, Callable[[Tensor, Size, str], Tensor]] = {
 
 
 def multiply_by_degree(z: Tensor, R: Tensor) -> Tensor:
-    """R . z for (degrees, in, out), or pairs of numbers behind that."""
+    """Multiply each degree by a matrix, real (degrees, in, out) or pairs (degrees, in, out, 2)."""
     if R.ndim == 3:
         R = torch.stack((R, torch.zeros_like(R)), -1)
     return torch.einsum("blmi,lio->blmo", z, torch.view_as_complex(R.contiguous()))
 
 
 class SphericalConv(nn.Module):
-    """w = S^-1(R . S(v)) + b; R is a matrix for each degree, for each degree and order, or one.
+    """w = S^-1(R . S(v)) + b; R is a matrix per degree, per degree and order, or for all.
 
     Attributes:
         weight: R, (in, out) behind the axes that it has: (lmax + 1,) for `degree`,
@@ -175,6 +176,9 @@ class SphericalConv(nn.Module):
             it is complex; without `out` where it is separable. Factorised: a module of
             `opdsl.nn.spectral.factors` of the shape (in, out, ...) or (in, ...).
         bias: b, (out,), or None.
+
+    Source: Driscoll and Healy 1994, doi:10.1006/aama.1994.1008, theorem 1; Bonev et al. 2023,
+        arXiv:2306.03838, eq. (8).
     """
 
     def __init__(  # noqa: PLR0913  one for each parameter of the block
@@ -223,7 +227,7 @@ class SphericalConv(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """E|R|^2 = 1 / in, so that a coefficient keeps its variance, however R is kept; b = 0."""
+        """Draw R normal with E|R|^2 = 1 / in, which keeps the variance of coefficients; b = 0."""
         variance = 1.0 if self.separable else 1 / self.channels[0]
         if isinstance(self.weight, Tensor):
             parts = 1 if self.real else 2
@@ -234,7 +238,7 @@ class SphericalConv(nn.Module):
             nn.init.zeros_(self.bias)
 
     def forward(self, x: Tensor, size: Size, kernel: str = "fft") -> Tensor:
-        """(batch, nlat, nlon, in) -> (batch, *size, out), by a key of `SHTS`."""
+        """(batch, nlat, nlon, in) -> (batch, *size, out); `kernel` is a key of `SHTS`."""
         with no_autocast(x):
             dtype = wide(x)
             z = SHTS[kernel](x.to(dtype), self.lmax, self.sampling, self.orders)
@@ -242,7 +246,7 @@ class SphericalConv(nn.Module):
             return (y if self.bias is None else y + self.bias.to(dtype)).to(x.dtype)
 
     def mix(self, z: Tensor) -> Tensor:
-        """R . z: complex (batch, l, m, in) -> (batch, l, m, out)."""
+        """Multiply by R: complex (batch, l, m, in) -> (batch, l, m, out)."""
         R = self._matrices(z.real.dtype)
         axes = {"degree": "l", "mode": "lm", "all": ""}[self.by]
         rule = f"blmi,{axes}i->blmi" if self.separable else f"blmi,{axes}io->blmo"

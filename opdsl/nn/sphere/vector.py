@@ -1,11 +1,11 @@
 """Vector spherical harmonic transforms: a tangent field as gradient and curl of two functions.
 
-What comes in and goes out: (batch, nlat, nlon, c, 2), the components to the south and to the east,
-and two spectra as in `opdsl.nn.sphere.harmonics`, of S and T in
+Fields are (batch, nlat, nlon, c, 2), the components to the south and to the east; spectra of S and
+T are as in `opdsl.nn.sphere.harmonics`, with
 
     u = grad S + r x grad T,    div u = Laplace S,    curl u = Laplace T.
 
-Nothing divides by the sine of the colatitude, so poles are points like others.
+Nothing is divided by the sine of the colatitude, so the poles are not singular.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from opdsl.nn.sphere.sampling import latitudes
 
 
 def legendre_derivatives(p: Tensor) -> tuple[Tensor, Tensor]:
-    """D P_lm / d theta and m P_lm / sin(theta), from P_lm to one degree more.
+    """Derivatives d P_lm / d theta and m P_lm / sin(theta), from P_lm up to one degree more.
 
     Args:
         p: of `legendre(lmax + 1, x)`, (m, l, n).
 
     Returns:
-        two tables (m, l, n) to degree lmax.
+        two tables (m, l, n) up to degree lmax.
 
     Source: Bosch 2000, doi:10.1016/S1464-1895(00)00101-0, eq. (17) and (22), for these signs.
     """
@@ -55,7 +55,7 @@ def legendre_derivatives(p: Tensor) -> tuple[Tensor, Tensor]:
 def _derivative_tables(
     nlat: int, sampling: str, lmax: int, dtype: torch.dtype, device: torch.device
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """For the way in, with quadrature weights and 1 / (l (l + 1)); for the way back."""
+    """Tables for the forward transform, with weights and 1 / (l (l + 1)), and for the inverse."""
     cos, weights = latitudes(nlat, sampling)
     slope, turn = legendre_derivatives(legendre(lmax + 1, cos))
     l = torch.arange(lmax + 1, dtype=cos.dtype)  # noqa: E741  the degree
@@ -67,7 +67,7 @@ def _derivative_tables(
 
 
 def vector_sht(u: Tensor, lmax: int, sampling: str) -> tuple[Tensor, Tensor]:
-    """The spectra of S and T, whose means are taken to be zero.
+    """The spectra of S and T, whose means are set to zero.
 
     Args:
         u: (batch, nlat, nlon, c, 2), real.

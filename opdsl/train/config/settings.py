@@ -249,18 +249,17 @@ def _tree(last: Mapping[SettingPath, Setting]) -> dict[str, Any]:
         at = tree
         for key in path[:-1]:
             at = at.setdefault(key, {})
-        at[path[-1]] = _number(path, each.value)
+        rate = ".".join(path) in RATES_IN_TEXT and isinstance(each.value, str)
+        at[path[-1]] = _number(str(each.value)) if rate else each.value
     return tree
 
 
-def _number(path: SettingPath, value: object) -> object:
+def _number(text: str) -> object:
     """`1e-3` in YAML is a text (YAML 1.1 asks for a dot); where a number belongs it is one."""
-    if ".".join(path) not in RATES_IN_TEXT or not isinstance(value, str):
-        return value
     try:
-        return float(value)
+        return float(text)
     except ValueError:
-        return value
+        return text
 
 
 def _origin(last: Mapping[SettingPath, Setting], key: str) -> str:

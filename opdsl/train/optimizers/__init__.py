@@ -27,12 +27,14 @@ class OptimizerEntry:
         description: for the reference: the update, and when to choose it.
         build: (parameters, settings of the section `optimizer`) to the optimizer, all parameters in
             one group. The learning rate is set before each step.
+        moments: numbers in its state for each weight, which the memory check counts.
         uses: settings of the section besides `lr` and `weight_decay`; the others are refused.
     """
 
     description: str
     build: Callable[[Iterable[nn.Parameter], Any], Optimizer]
     uses: tuple[str, ...] = ()
+    moments: int = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "description", cleandoc(self.description))

@@ -29,4 +29,5 @@ OPTIMIZER = OptimizerEntry(
     """,
     _build,
     uses=("betas",),
+    moments=2,
 )

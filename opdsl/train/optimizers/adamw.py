@@ -27,4 +27,5 @@ OPTIMIZER = OptimizerEntry(
     """,
     _build,
     uses=("betas",),
+    moments=2,
 )

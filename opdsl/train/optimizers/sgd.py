@@ -27,4 +27,5 @@ OPTIMIZER = OptimizerEntry(
     """,
     _build,
     uses=("momentum",),
+    moments=1,
 )

@@ -1,4 +1,4 @@
-"""How the fields of a data set become the inputs and outputs of a model."""
+"""The assignment of the fields of a data set to the inputs and outputs of a model."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from opdsl.data.bind.samples import FieldRequest as DataPort
 from opdsl.data.bind.samples import Fields, Samples, TimeSteps
 from opdsl.data.bind.suspects import suspects_warning
 from opdsl.diagnostics import fault
+from opdsl.ir.dims import decided
 from opdsl.ir.graph import Graph, Port
 from opdsl.ir.origins import completed
 from opdsl.nn.points.batch import Values, all_values
@@ -25,7 +26,7 @@ ABSENT = "none"  # the field of a port that the file does not have
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """How the fields of a data set become inputs and outputs of a model.
+    """An assignment of the fields of a data set to the inputs and outputs of a model.
 
     Attributes:
         graph: the model.
@@ -56,6 +57,7 @@ class Binding:
     def _mapping(self, fields: Fields) -> Mapped:
         """Return the field names by port; arrays in memory are named as the ports themselves."""
         if in_memory(fields.source):
+            self._refuse_missing(fields)
             return {k: k for k in (*fields.values, *fields.places)}
         return {k: v for k, v in (self.fields or {}).items() if v != ABSENT}
 
@@ -64,6 +66,22 @@ class Binding:
         inputs = [x for x in self.graph.inputs if x.name not in self.absent]
         samples = bind_fields(fields, self._timed(inputs), outputs, mapping, sites(self.graph))
         return replace(samples, inputs=samples.inputs | self._zeros(samples))
+
+    def _refuse_missing(self, fields: Fields) -> None:
+        """Refuse arrays of which one is missing.
+
+        Raises:
+            OpError: OP0611, the name and the shape that it should have.
+        """
+        outputs = {x.name for x in self._outputs()}
+        for port in (*self.graph.inputs, *self.graph.outputs):
+            wanted = port.name in outputs or port in self.graph.inputs
+            if wanted and port.name not in {*fields.values, *self.absent}:
+                role = "output" if port.name in outputs else "input"
+                message = f"the {role} `{port.name}` of `{self.graph.name}` is missing"
+                shape = ", ".join(("samples", str(port.space.channels), *_axes(port)))
+                helps = (f'add it by its name: `{{"{port.name}": array}}`, ({shape})',)
+                raise fault("OP0611", message, helps=helps, file=fields.source)
 
     @property
     def absent(self) -> frozenset[str]:
@@ -106,12 +124,17 @@ class Binding:
         grids = {k: tuple(x[len(x) - axes[k] :]) for k, x in known.items()}
         sizes = completed(self.graph, grids)
         return {
-            x.name: torch.zeros(1, x.space.channels, *sizes[x.name]).expand(
+            x.name: torch.zeros(1, decided(x.space.channels), *sizes[x.name]).expand(
                 len(samples), -1, *(-1 for _ in sizes[x.name])
             )
             for x in self.graph.inputs
             if x.name in self.absent
         }
+
+
+def _axes(port: Port) -> list[str]:
+    domain = port.space.domain
+    return ["points"] if domain.scattered else [x.name for x in domain.axes]
 
 
 def binding_of(
@@ -142,7 +165,7 @@ def ports(of: Iterable[Port]) -> list[DataPort]:
     return [
         DataPort(
             x.name,
-            x.space.channels,
+            decided(x.space.channels),
             x.space.components,
             x.space.domain.dims,
             domain=x.space.domain.name,

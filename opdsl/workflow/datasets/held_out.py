@@ -17,7 +17,7 @@ from opdsl.workflow.folder.reading import no_run
 
 @dataclass(frozen=True, slots=True)
 class HeldOut:
-    """Where samples are that no weights are learnt from.
+    """The place of samples that no weights are learnt from.
 
     Attributes:
         path: a file, a folder, or a data set in memory.
@@ -91,11 +91,11 @@ def _requests(
 ) -> list[tuple[HeldOut, Resolution | None]]:
     if resolutions and held_out:
         return [(_source_of(held_out, x, sources), x) for x in resolutions]
-    found: list[tuple[HeldOut, Resolution | None]] = []
+    requests: list[tuple[HeldOut, Resolution | None]] = []
     for x in held_out:
         has = usual is not None and sources.has(x.path, x.split, usual)
-        found.append((x, usual if has else None))
-    return found
+        requests.append((x, usual if has else None))
+    return requests
 
 
 def _source_of(held_out: Sequence[HeldOut], resolution: Resolution, sources: Sources) -> HeldOut:
@@ -136,7 +136,7 @@ def valid_of(run: Path, about: Mapping[str, Any]) -> HeldOut | None:
         OpError: OP0627, `opdsl.json` names no data.
     """
     try:
-        found = about["data"].get("valid")
-        return HeldOut(**found) if found else None
+        valid = about["data"].get("valid")
+        return HeldOut(**valid) if valid else None
     except (LookupError, TypeError, AttributeError) as error:
         raise no_run(run, f"`{ABOUT}` names no data") from error

@@ -37,14 +37,14 @@ class Program:
         source: its text.
         folder: where its imports are, and where its data may be.
         checked: the graph, with warnings.
-        given: parameters from outside; `origins` says by whom.
+        arguments: parameters from outside; `origins` says by whom.
         overrides: all values from outside.
     """
 
     source: Source
     folder: Path
     checked: CheckResult
-    given: dict[str, Argument]
+    arguments: dict[str, Argument]
     overrides: tuple[Setting, ...] = ()
 
     @property
@@ -59,7 +59,7 @@ class Program:
 
     @property
     def origins(self) -> dict[str, str]:
-        """Who set each parameter that has a value from outside."""
+        """The origin of each parameter that has a value from outside."""
         heads = {MODEL, *self.names}
         return {x.path[1]: x.origin for x in self.overrides if x.path[0] in heads}
 
@@ -90,11 +90,11 @@ def open_program(
     overrides = [x for path in configs or () for x in read_config(path)]
     overrides += [parse_set(x) for x in sets or ()]
     names = [x.name.text for x in models(parse(source)[0])] if overrides else []
-    given = parameters(overrides, names)
-    checked = check(source, model=model, given=given, folder=folder)
+    arguments = parameters(overrides, names)
+    checked = check(source, model=model, arguments=arguments, folder=folder)
     checked.sound()
     warn(checked.diagnostics)
-    return Program(source, folder, checked, given, tuple(overrides))
+    return Program(source, folder, checked, arguments, tuple(overrides))
 
 
 def open_model(

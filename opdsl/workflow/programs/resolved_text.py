@@ -39,8 +39,8 @@ def resolved_text(program: Program) -> str:
 def _edits(program: Program) -> Iterator[Edit]:
     definition = next(x for x in models(program.checked.file) if x.name.text == program.graph.name)
     for x in definition.body:
-        if isinstance(x, tree.Param) and x.name.text in program.given:
-            yield _edit(x, show(program.given[x.name.text].value))
+        if isinstance(x, tree.Param) and x.name.text in program.arguments:
+            yield _edit(x, show(program.arguments[x.name.text].value))
 
 
 def _edit(param: tree.Param, value: str) -> Edit:
@@ -53,17 +53,17 @@ def _edit(param: tree.Param, value: str) -> Edit:
 def imported_files(program: Program) -> dict[str, str]:
     """Return the texts of the user's files that the program imports, by their relative paths."""
     folder = program.folder.resolve()
-    found: dict[Path, str] = {}
-    _collect(program.checked.file, folder, found)
-    return {str(k.relative_to(folder)): text for k, text in found.items()}
+    texts: dict[Path, str] = {}
+    _collect(program.checked.file, folder, texts)
+    return {str(k.relative_to(folder)): text for k, text in texts.items()}
 
 
-def _collect(file: tree.File, folder: Path, found: dict[Path, str]) -> None:
+def _collect(file: tree.File, folder: Path, texts: dict[Path, str]) -> None:
     for item in file.items:
         if not isinstance(item, tree.Import) or item.file is None:
             continue
         path = (folder / item.file).resolve()
-        if path not in found:
+        if path not in texts:
             source, _ = read(path)
-            found[path] = source.text
-            _collect(parse(source)[0], path.parent, found)
+            texts[path] = source.text
+            _collect(parse(source)[0], path.parent, texts)

@@ -9,7 +9,8 @@ from scipy.signal import resample as scipy_resample
 from torch.utils.flop_counter import FlopCounterMode
 
 from opdsl import blocks
-from opdsl.ir.spaces import Axis, Domain, Extend, Space
+from opdsl.ir.spaces import Axis, Domain, Space
+from opdsl.ir.steps import Extend
 
 F64 = torch.float64
 
@@ -158,7 +159,7 @@ def test_the_work_of_the_matrix_kernel_is_what_torch_counts(dims):
 def test_the_words_for_activations_are_those_of_the_numerics():
     from typing import get_args
 
-    from opdsl.blocks.pointwise.apply import Activation
+    from opdsl.blocks.pointwise.apply import ActivationName
     from opdsl.nn import ACTIVATIONS
 
-    assert list(get_args(Activation)) == sorted(ACTIVATIONS)
+    assert list(get_args(ActivationName)) == sorted(ACTIVATIONS)

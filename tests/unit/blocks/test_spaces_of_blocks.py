@@ -4,7 +4,8 @@ import pytest
 
 from opdsl import blocks
 from opdsl.ir.block import Refusal
-from opdsl.ir.spaces import Axis, Domain, Extend, Space
+from opdsl.ir.spaces import Axis, Domain, Space
+from opdsl.ir.steps import Extend
 
 D = Domain(name="D", axes=(Axis(name="x"), Axis(name="y")))
 OTHER = Domain(name="G", axes=(Axis(name="x"), Axis(name="y")))

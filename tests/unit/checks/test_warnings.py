@@ -227,7 +227,7 @@ def test_a_comment_for_another_model_or_another_parameter_is_not_useless():
     text = program(f"{choice}  # op: allow(not-convergent)")
     one = Source("<--set>", "n=1")
     given = {"n": Argument(1, one.span(2, 3), one.span(0, 1))}
-    assert check(text).diagnostics == check(text, given=given).diagnostics == ()
+    assert check(text).diagnostics == check(text, arguments=given).diagnostics == ()
 
 
 def test_a_file_of_blocks_gets_warnings_about_its_names():

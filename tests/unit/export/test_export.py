@@ -27,9 +27,10 @@ from opdsl.blocks.spectral.spectral_conv import SpectralConv
 from opdsl.diagnostics import OpError, Source
 from opdsl.export import emit_python, load_compiled, save_compiled, to_json
 from opdsl.export import folder as compiled
-from opdsl.export.sources import Sources
+from opdsl.export.sources import SourceCollection
 from opdsl.ir.fingerprint import fingerprint
-from opdsl.ir.spaces import Axis, Domain, Extend, Space
+from opdsl.ir.spaces import Axis, Domain, Space
+from opdsl.ir.steps import Extend
 from opdsl.lower.module import lower
 from tests.hand_built import Writer
 
@@ -163,7 +164,7 @@ def test_an_input_on_a_coarser_grid_tells_the_finer_one():
 
 
 def test_all_definitions_of_the_numerics_fit_into_one_file():
-    sources = Sources()
+    sources = SourceCollection()
     for info in pkgutil.walk_packages(opdsl.nn.__path__, "opdsl.nn."):
         module = import_module(info.name)
         for x in vars(module).values():

@@ -7,7 +7,7 @@ import torch
 
 from opdsl.compiler import load
 from opdsl.export import emit_python
-from opdsl.export.sources import Sources
+from opdsl.export.sources import SourceCollection
 from opdsl.lower.module import lower
 
 FIRST = """
@@ -83,7 +83,7 @@ def executed(sources):
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
 def test_definitions_of_one_name_run_beside_each_other(twins, order):
-    sources = Sources()
+    sources = SourceCollection()
     for i in order:
         sources.add(twins[i].Layer)
     sources.add(twins[1].Grown)
@@ -97,7 +97,7 @@ def test_definitions_of_one_name_run_beside_each_other(twins, order):
 
 
 def test_the_second_of_one_name_is_called_after_its_module(twins):
-    sources = Sources()
+    sources = SourceCollection()
     sources.add(twins[0].scale)
     sources.add(twins[1].scale)
     assert sources.name(twins[0].scale) == "scale"
@@ -105,7 +105,7 @@ def test_the_second_of_one_name_is_called_after_its_module(twins):
 
 
 def test_a_new_name_is_not_one_that_is_a_local_variable(twins):
-    sources = Sources()
+    sources = SourceCollection()
     sources.add(twins[0].scale)
     sources.add(twins[1].scale)
     text, _ = executed(sources)
@@ -114,7 +114,7 @@ def test_a_new_name_is_not_one_that_is_a_local_variable(twins):
 
 
 def test_equal_definitions_stand_once(twins):
-    sources = Sources()
+    sources = SourceCollection()
     sources.add(twins[0].Layer)
     sources.add(twins[1].Layer)
     text, _ = executed(sources)
@@ -123,13 +123,13 @@ def test_equal_definitions_stand_once(twins):
 
 
 def test_comments_stay(twins):
-    sources = Sources()
+    sources = SourceCollection()
     sources.add(twins[0].scale)
     assert "# a parameter that hides a constant" in executed(sources)[0]
 
 
 def test_reserved_names_are_left_free(twins):
-    sources = Sources({"scale"})
+    sources = SourceCollection({"scale"})
     sources.add(twins[0].scale)
     assert sources.name(twins[0].scale) == "first_scale"
 

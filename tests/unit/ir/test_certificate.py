@@ -25,8 +25,8 @@ def coarse(factor, modes):
 
 def test_a_promise_is_kept_if_every_operator_has_enough_points():
     found = certify(model(SpectralConv(modes=(8, 4)), min=17))
-    assert [(x.needed, x.kept) for x in found.promises] == [(17, True), (9, True)]
-    assert [x.kept for x in certify(model(SpectralConv(modes=(8, 4)), min=16)).promises] == [
+    assert [(x.needed, x.holds) for x in found.promises] == [(17, True), (9, True)]
+    assert [x.holds for x in certify(model(SpectralConv(modes=(8, 4)), min=16)).promises] == [
         False,
         True,
     ]
@@ -50,12 +50,12 @@ def test_a_bound_on_a_coarser_grid_is_a_bound_on_the_declared_one():
     found = certify(model(coarse(4, 8), min=68))
     # 17 points on D/4 need 68 on D
     assert {x.needed for x in found.promises} == {68}
-    assert all(x.kept for x in found.promises)
+    assert all(x.holds for x in found.promises)
 
 
 def test_a_model_without_bounds_works_at_one_point():
     found = certify(model(Linear(out=1)))
-    assert {(x.needed, x.kept, x.cause) for x in found.promises} == {(1, True, None)}
+    assert {(x.needed, x.holds, x.cause) for x in found.promises} == {(1, True, None)}
 
 
 def test_pointwise_and_spectral_layers_are_agnostic_and_convergent():

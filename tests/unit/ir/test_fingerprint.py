@@ -12,7 +12,8 @@ from opdsl.blocks.spectral.resample import Resample
 from opdsl.blocks.spectral.spectral_conv import SpectralConv
 from opdsl.ir.fingerprint import fingerprint
 from opdsl.ir.graph import Graph, Node, Port
-from opdsl.ir.spaces import Axis, Domain, Extend, Space
+from opdsl.ir.spaces import Axis, Domain, Space
+from opdsl.ir.steps import Extend
 from tests.hand_built import SOURCE, Writer
 
 

@@ -116,7 +116,7 @@ def test_a_broken_promise_says_which_resolutions_are_near(axis, points, wanted, 
 
 
 def test_the_grid_of_an_extension_is_one_that_exists():
-    from opdsl.ir.spaces import Extend
+    from opdsl.ir.steps import Extend
 
     step = Extend(name="E", numerator=1, denominator=2)
     module = one(domain=line(1).extended(step))

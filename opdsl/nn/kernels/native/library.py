@@ -1,11 +1,9 @@
-"""The kernels beside this file as a library, compiled at first use and kept in the user's cache.
+"""The C++ kernels beside this file as a library, compiled at first use and cached for the user.
 
-What comes in: their source, the compiler and the processor of this machine. What
-goes out: the loaded library, or None where it cannot be had; a note then says why, once. The name
-of the file in the cache is a hash of source, compiler, flags and processor, so another of these is
-another file. It is written whole or not at all; of several processes that need it at once, one
-compiles it. Where the cache cannot be written, each process compiles for itself. `OPDSL_NATIVE=0`
-does without.
+The file name in the cache is a hash of source, compiler, flags and processor. The file is written
+whole or not at all; of several processes that need it at once, one compiles it. Where the cache
+cannot be written, each process compiles for itself. Without a compiler, or with `OPDSL_NATIVE=0`,
+there is no library, and torch does the work; a warning then gives the reason, once.
 """
 
 from __future__ import annotations
@@ -33,12 +31,12 @@ COMPILER_TIMEOUT = 120.0  # a compiler that takes longer is taken for stuck
 
 
 class CompilerError(Exception):
-    """It said so; the text is its first error."""
+    """The compiler failed; the text is its first error."""
 
 
 @cache
 def library() -> ctypes.CDLL | None:
-    """The kernels, or None: there is no compiler, or it failed."""
+    """The loaded kernels; None: they are switched off, there is no compiler, or it failed."""
     if os.environ.get("OPDSL_NATIVE", "1") == "0":
         return None
     try:
@@ -65,9 +63,9 @@ def _load() -> ctypes.CDLL:
     name = f"kernels-{_cache_key(compiler)}.so"
     try:
         kept = _cache_folder()
-        found = _open_cached(kept / name)
-        if found is not None:
-            return found
+        result = _open_cached(kept / name)
+        if result is not None:
+            return result
         folder = _cache_workspace(kept)
     except (OSError, RuntimeError) as error:  # RuntimeError: the user has no home
         return _compile_for_process(compiler, error)
@@ -86,7 +84,7 @@ def _cache_workspace(kept: Path) -> tempfile.TemporaryDirectory[str]:
 
 
 def _open_cached(target: Path) -> ctypes.CDLL | None:
-    """None: it is not there, somebody else may have written it, or this system cannot load it."""
+    """The cached library; None: it is missing, others may have written it, or it does not load."""
     if target.exists() and only_ours(target) and only_ours(target.parent):
         with suppress(OSError):
             return ctypes.CDLL(str(target))
@@ -94,13 +92,13 @@ def _open_cached(target: Path) -> ctypes.CDLL | None:
 
 
 def _compile_into_cache(compiler: str, folder: Path, target: Path) -> ctypes.CDLL:
-    made = _compile(compiler, folder / "kernels.so")
-    made.chmod(0o700)  # some users let their group write all that they make
-    return ctypes.CDLL(str(made.replace(target)))
+    result = _compile(compiler, folder / "kernels.so")
+    result.chmod(0o700)  # some users let their group write all that they make
+    return ctypes.CDLL(str(result.replace(target)))
 
 
 def _compile_for_process(compiler: str, error: Exception) -> ctypes.CDLL:
-    """A library of this process; its file goes as soon as it is loaded."""
+    """Compile a library for this process; its file is deleted as soon as it is loaded."""
     _warn(f"compiled kernels cannot be kept ({_reason(error)}): each process compiles them anew")
     with tempfile.TemporaryDirectory() as folder:
         return ctypes.CDLL(str(_compile(compiler, Path(folder) / "kernels.so")))
@@ -108,7 +106,7 @@ def _compile_for_process(compiler: str, error: Exception) -> ctypes.CDLL:
 
 @contextmanager
 def _exclusive(folder: Path) -> Iterator[None]:
-    """Wait until no other process compiles there; the system lets go when a process dies."""
+    """Hold a lock, so that no two processes compile at once; the system releases it at exit."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         # some network file systems have no locks: two processes then do the same work
@@ -122,10 +120,10 @@ def _exclusive(folder: Path) -> Iterator[None]:
 
 
 def _compiler() -> str:
-    found = shutil.which(os.environ.get("CXX", "g++")) or shutil.which("c++")
-    if found is None:
+    result = shutil.which(os.environ.get("CXX", "g++")) or shutil.which("c++")
+    if result is None:
         raise FileNotFoundError("there is no C++ compiler")
-    return found
+    return result
 
 
 def _compile(compiler: str, made: Path) -> Path:
@@ -162,13 +160,13 @@ def _cache_key(compiler: str) -> str:
 
 
 def processor() -> str:
-    """What `-march=native` means here: the processor's name and what it can do."""
+    """What `-march=native` means here: the processor's name and its instruction sets."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return platform.processor() + platform.machine()
-    told = {x for x in lines if x.startswith(("model name", "flags", "Features"))}
-    return platform.machine() + "".join(sorted(told))
+    features = {x for x in lines if x.startswith(("model name", "flags", "Features"))}
+    return platform.machine() + "".join(sorted(features))
 
 
 def _cache_folder() -> Path:

@@ -27,7 +27,7 @@ MAX_SAVED = 512 << 20  # bytes of layers that are kept for the gradient
 
 
 class ChunkedSum(torch.autograd.Function):
-    """The sum, one chunk of pairs after the other."""
+    """A kernel sum, one chunk of pairs after the other."""
 
     @staticmethod
     def forward(
@@ -52,10 +52,10 @@ class ChunkedSum(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        """The gradients of all tensors that were given."""
+        """The gradients of all tensor arguments."""
         given, kept = ctx.saved_tensors[: ctx.given], ctx.saved_tensors[ctx.given :]
         needed = ctx.needs_input_grad[1:]
-        if torch.is_grad_enabled():
+        if torch.is_grad_enabled():  # a second derivative is wanted: chunks have none
             return (None, *_differentiable(ctx.sum, given, needed, grad))
         compiled = _compiled(ctx.sum, given)
         if compiled:
@@ -64,26 +64,27 @@ class ChunkedSum(torch.autograd.Function):
 
 
 def _compiled(sum_: KernelSum, given: Sequence[Any]) -> PairSum | None:
-    """The same by kernels, where there are some for it."""
+    """The sum by compiled kernels; None: they do not support it."""
+    # the kernels see addresses only, so strides must be those of C
     own: list[Any] = [x if x is None else x.contiguous() for x in given]
     at_points, at_queries, values, weights, *flat = own
     act = next((name for name, act in ACTIVATIONS.items() if act is sum_.act), "")
-    found = PairSum(
+    result = PairSum(
         sum_.pairs, act, at_points, at_queries, values, weights, tuple(flat), last=sum_.last
     )
-    return found if found.fits() else None
+    return result if result.fits() else None
 
 
 def _total(sum_: KernelSum, given: Sequence[Any], total: Tensor) -> tuple[Tensor, list[Tensor]]:
-    """The sum, added to `total`, and the hidden layers if they are to be kept."""
+    """Add the sum to `total`; returns it and the hidden layers to be saved."""
     at_points, at_queries, values, weights, *flat = given
     inner, last = sum_.layers(flat)
     kept: list[Tensor] = []
     for chunk in _chunks(sum_, at_points, values, flat):
         hidden = chunk.hidden(at_points, at_queries, inner, sum_.act)
         v, w = chunk.at_points(values), chunk.at_pairs(weights)
-        found, owners = sum_.terms(hidden[-1], chunk.queries, v, w, last)
-        total.index_add_(0, owners, found.to(total.dtype))
+        result, owners = sum_.terms(hidden[-1], chunk.queries, v, w, last)
+        total.index_add_(0, owners, result.to(total.dtype))
         kept += hidden if sum_.keep else []
     return total, kept
 
@@ -91,13 +92,13 @@ def _total(sum_: KernelSum, given: Sequence[Any], total: Tensor) -> tuple[Tensor
 def _differentiable(
     sum_: KernelSum, given: Sequence[Any], needed: Sequence[bool], grad: Tensor
 ) -> Iterator[Tensor | None]:
-    """Gradients that have gradients themselves."""
+    """Gradients that can be differentiated again."""
     # new names for the tensors: one may have come from another, and that way is not meant here
     own: list[Any] = [None if x is None else x.view_as(x) for x in given]
     wanted = [x for x, need in zip(own, needed, strict=True) if need]
     total = unchunked_sum(sum_, *own)
-    found = iter(torch.autograd.grad(total, wanted, grad, create_graph=True))
-    return (next(found) if need else None for need in needed)
+    result = iter(torch.autograd.grad(total, wanted, grad, create_graph=True))
+    return (next(result) if need else None for need in needed)
 
 
 def _gradients(
@@ -109,7 +110,7 @@ def _gradients(
 ) -> list[Tensor | None]:
     at_points, at_queries, values, weights, *flat = given
     inner, last = sum_.layers(flat)
-    made = [_zeros(x) if need else None for x, need in zip(given, needed, strict=True)]
+    result = [_zeros(x) if need else None for x, need in zip(given, needed, strict=True)]
     rest = iter(kept)
     for chunk in _chunks(sum_, at_points, values, flat):
         if kept:
@@ -119,15 +120,15 @@ def _gradients(
         v, w = chunk.at_points(values), chunk.at_pairs(weights)
         x, to_v, to_w, *to_last = _term_gradients(sum_, hidden[-1], chunk.queries, v, w, last, grad)
         if last is not None:
-            _add(made[-2:], to_last)
+            _add(result[-2:], to_last)
         for i in reversed(range(len(inner))):
-            x = _layer_gradients(sum_.act, hidden[i], inner[i][0], x, made[4 + 2 * i : 6 + 2 * i])
-        _add_at(made[0], chunk.points, x)
-        _add_at(made[1], chunk.queries, x.sum(1))
-        _add_at(made[2], chunk.points, to_v)
-        if made[3] is not None and to_w is not None:
-            made[3][chunk.span] = to_w.to(made[3].dtype)
-    return [None if x is None else x.to(y.dtype) for x, y in zip(made, given, strict=True)]
+            x = _layer_gradients(sum_.act, hidden[i], inner[i][0], x, result[4 + 2 * i : 6 + 2 * i])
+        _add_at(result[0], chunk.points, x)
+        _add_at(result[1], chunk.queries, x.sum(1))
+        _add_at(result[2], chunk.points, to_v)
+        if result[3] is not None and to_w is not None:
+            result[3][chunk.span] = to_w.to(result[3].dtype)
+    return [None if x is None else x.to(y.dtype) for x, y in zip(result, given, strict=True)]
 
 
 def _term_gradients(
@@ -143,23 +144,23 @@ def _term_gradients(
     with torch.enable_grad():
         given = [y if y is None else y.detach().requires_grad_() for y in (x, v, w, *(last or ()))]
         own = (given[3], given[4]) if last else None
-        found, owners = sum_.terms(given[0], queries, given[1], given[2], own)  # type: ignore[arg-type]  # x is a tensor
-    mine = grad.index_select(0, owners).to(found.dtype)
-    made = iter(torch.autograd.grad(found, [y for y in given if y is not None], mine))
+        result, owners = sum_.terms(given[0], queries, given[1], given[2], own)  # type: ignore[arg-type]  # x is a tensor
+    mine = grad.index_select(0, owners).to(result.dtype)
+    made = iter(torch.autograd.grad(result, [y for y in given if y is not None], mine))
     return (None if y is None else next(made) for y in given)
 
 
 def _layer_gradients(
     act: ActivationFunction, x: Tensor, weight: Tensor, grad: Tensor, made: Sequence[Tensor | None]
 ) -> Tensor:
-    """The gradient of what a hidden layer is of, from that of the next one; adds to its weights."""
+    """The gradient of a hidden layer before its activation; adds to those of its weights."""
     with torch.enable_grad():
         x = x.detach().requires_grad_()
         h = act(x.to(weight.dtype))
     rows = grad.flatten(0, -2)
     _add(made, (rows.T @ h.detach().flatten(0, -2), rows.sum(0)))
-    (found,) = torch.autograd.grad(h, x, grad @ weight)
-    return found
+    (result,) = torch.autograd.grad(h, x, grad @ weight)
+    return result
 
 
 def _add(made: Sequence[Tensor | None], more: Sequence[Tensor]) -> None:
@@ -179,11 +180,11 @@ def _zeros(x: Tensor) -> Tensor:
 
 @dataclass(frozen=True, slots=True)
 class _Chunk:
-    """Some pairs that lie behind each other.
+    """Consecutive pairs.
 
     Attributes:
-        span: which.
-        points, queries: of each.
+        span: their slice of all pairs.
+        points, queries: indices of each pair.
     """
 
     span: slice
@@ -197,28 +198,28 @@ class _Chunk:
         inner: Sequence[DenseLayer],
         act: ActivationFunction,
     ) -> list[Tensor]:
-        """The hidden layers before they are activated, each (pairs, batch or 1, h)."""
+        """The hidden layers before their activation, each (pairs, batch or 1, h)."""
         x = at_points.index_select(0, self.points)
         x += at_queries.index_select(0, self.queries)[:, None]
-        found = [x]
+        result = [x]
         for weight, bias in inner:
             x = functional.linear(act(x.to(weight.dtype)), weight, bias)
-            found.append(x)
-        return found
+            result.append(x)
+        return result
 
     def at_points(self, x: Tensor | None) -> Tensor | None:
-        """What is known of points, for each pair."""
+        """Values of points, gathered for each pair."""
         return None if x is None else x.index_select(0, self.points)
 
     def at_pairs(self, x: Tensor | None) -> Tensor | None:
-        """What is known of pairs."""
+        """Values of the pairs of the chunk."""
         return None if x is None else x[self.span]
 
 
 def _chunks(
     sum_: KernelSum, at_points: Tensor, values: Tensor | None, flat: Sequence[Tensor]
 ) -> Iterator[_Chunk]:
-    """All pairs, so many at a time that their widest layer has a bound."""
+    """Split all pairs so that the widest layer of a chunk has a bound."""
     pairs, batch = sum_.pairs, at_points.shape[1]
     widths = [batch * x for x in _widths(at_points, flat)]
     if values is not None:
@@ -236,11 +237,11 @@ def _chunks(
 
 
 def _widths(at_points: Tensor, flat: Sequence[Tensor]) -> list[int]:
-    """Of the layers."""
+    """Widths of the hidden layers."""
     return [at_points.shape[-1], *(x.shape[0] for x in flat[::2])]
 
 
 def fits_in_memory(pairs: Pairs, at_points: Tensor, flat: Sequence[Tensor]) -> bool:
-    """Whether the layers of all pairs may be kept."""
+    """Whether the layers of all pairs may be saved for the gradient."""
     numbers = len(pairs) * at_points.shape[1] * sum(_widths(at_points, flat))
     return numbers * at_points.element_size() <= MAX_SAVED

@@ -1,8 +1,6 @@
-"""A kernel integral between the points of two domains.
+"""A kernel integral between the points of two domains: points, a grid or a sphere.
 
-What comes in: a function on points, a grid or a sphere, channels-last, and the geometry of points
-that no grid gives. What goes out: a function on the other domain. Samples with points of their own
-become one list of pairs, numbered through the batch.
+Samples with points of their own form one list of pairs, with indices into the batch.
 """
 
 from __future__ import annotations
@@ -44,10 +42,10 @@ class Side:
     """One of the two domains.
 
     Attributes:
-        place: where its points are, as a module with `size` and `like`; None: they are given.
-        cells: the volumes that they stand for, as such a module.
-        measure: how volumes are estimated where none are given.
-        period: of the space of given points, for each coordinate.
+        place: makes the points of a grid from `size` and `like`; None: each call brings them.
+        cells: makes their quadrature weights in the same way.
+        measure: how weights are found where a geometry has none.
+        period: of the space of points, for each coordinate.
     """
 
     place: nn.Module | None = None
@@ -65,20 +63,22 @@ class Gno(nn.Module):
 
     Args:
         here: the domain of v.
-        there: that of the result.
-        widths: of the layers of k, the first that of x, y and maybe v(y).
-        rule: what neighbours are; None: those along the edges of the geometry.
+        there: the domain of the result.
+        widths: of the layers of k, the first of x, y and maybe v(y).
+        rule: which points are neighbours; None: along the edges of the geometry.
         act: the activation of k.
-        kind: whether k sees v, and whether it multiplies v.
+        kind: whether k depends on v, and whether it multiplies v.
         full: whether k is a matrix, in one row.
         embedding: of coordinates.
-        mollifier: what neighbours count by their distance.
+        mollifier: weight of a neighbour by its distance.
         reduction: over the neighbours.
-        period: of space, for neighbours along edges; `rule` has that of distances.
+        period: of space, for neighbours along edges; `rule` has its own.
 
     Attributes:
         first: the first layer of k.
         rest: the layers behind it.
+
+    Source: Li et al. 2020, arXiv:2003.03485, eq. (6).
     """
 
     def __init__(  # noqa: PLR0913  the block's parameters, and two domains
@@ -114,14 +114,15 @@ class Gno(nn.Module):
         """(batch, *grid, c) -> (batch, *size, out).
 
         Args:
-            x: the function; (1, points of all samples, c) where its domain is packed.
+            x: v; (1, points of all samples, c) where its domain is packed.
             size: the grid of the result.
-            asked: where points are, first those of x.
+            asked: coordinates of points, first those of x.
             ragged: of x and of the result the points of each sample, None where it is not packed.
 
         Raises:
             OpError: OP0908, a query has no neighbours; OP0612, a coordinate is not finite; OP0907,
-                a geometry lacks what is needed of it.
+                a geometry has no edges, where neighbours are along them; OP0910, quadrature weights
+                are missing.
         """
         given = list(asked)
         grid = tuple(x.shape[1:-1])
@@ -131,12 +132,12 @@ class Gno(nn.Module):
         packed = ragged or (None, None)
         if max(len(points), len(queries)) == 1 and not any(packed):
             values = x.flatten(1, -2).transpose(0, 1)  # (points, batch, c)
-            found = self._integral(points, queries, values, 1).transpose(0, 1)
-            return found.expand(x.shape[0], -1, -1).reshape(x.shape[0], *size, found.shape[-1])
+            result = self._integral(points, queries, values, 1).transpose(0, 1)
+            return result.expand(x.shape[0], -1, -1).reshape(x.shape[0], *size, result.shape[-1])
         samples = _sample_count(x, points, queries, packed)
         values = x if packed[0] else x.expand(samples, *x.shape[1:]).flatten(1, -2)
-        found = self._integral(points, queries, values.flatten(0, 1)[:, None], samples)[:, 0]
-        return found[None] if packed[1] else found.reshape(samples, *size, found.shape[-1])
+        result = self._integral(points, queries, values.flatten(0, 1)[:, None], samples)[:, 0]
+        return result[None] if packed[1] else result.reshape(samples, *size, result.shape[-1])
 
     # what is remembered is no part of a graph
     @torch.compiler.disable  # type: ignore[untyped-decorator]  # torch does not type it
@@ -176,16 +177,16 @@ class Gno(nn.Module):
         return self._scaled(total, pairs, mollified, x.shape[1], weighed=weighed)
 
     def _pairs(self, points: Geometries, queries: Geometries, samples: int) -> Pairs:
-        """Of all samples, numbered through the batch."""
+        """The pairs of all samples, with indices into the batch."""
         points, queries = _one_per_sample(points, samples), _one_per_sample(queries, samples)
         if self.rule is None:
-            found = [edge_pairs(x, period=self.period) for x in points]
+            result = [edge_pairs(x, period=self.period) for x in points]
         else:
-            found = [neighbours(p, q, self.rule) for p, q in zip(points, queries, strict=True)]
-        return batch_pairs(found, point_counts(points), point_counts(queries))
+            result = [neighbours(p, q, self.rule) for p, q in zip(points, queries, strict=True)]
+        return batch_pairs(result, point_counts(points), point_counts(queries))
 
     def _mollified(self, x: Tensor, y: Tensor, pairs: Pairs) -> Tensor | None:
-        """What each pair counts, with gradients to both coordinates."""
+        """The mollifier at each pair, with gradients to both coordinates."""
         if self.mollifier == "none":
             return None
         assert self.rule is not None
@@ -228,7 +229,7 @@ class Gno(nn.Module):
     def _scaled(
         self, total: Tensor, pairs: Pairs, mollified: Tensor | None, dims: int, *, weighed: bool
     ) -> Tensor:
-        """The mean, the sum or the integral from the sum over neighbours."""
+        """Turn the sum over neighbours into the mean or the integral."""
         if self.reduction == "sum" or weighed:
             return total
         counts = pairs.counts.to(wide(total)).clamp(min=1)
@@ -254,8 +255,8 @@ def _on_device(placed: Geometries, x: Tensor) -> Geometries:
 
 
 def _sample_count(x: Tensor, points: Geometries, queries: Geometries, packed: RaggedSizes) -> int:
-    told = next((len(sizes) for sizes in packed if sizes is not None), 0)
-    return told or max(x.shape[0], len(points), len(queries))
+    count = next((len(sizes) for sizes in packed if sizes is not None), 0)
+    return count or max(x.shape[0], len(points), len(queries))
 
 
 def _one_per_sample(placed: Geometries, samples: int) -> Geometries:
@@ -263,17 +264,17 @@ def _one_per_sample(placed: Geometries, samples: int) -> Geometries:
 
 
 def _concat_points(placed: Geometries, values: Tensor) -> Tensor:
-    """Coordinates of the geometries there are, one behind the other."""
+    """Concatenate the coordinates of geometries."""
     return torch.cat([g.points.to(wide(values)) for g in placed])
 
 
 def _repeat_for_samples(x: Tensor, placed: Geometries, samples: int) -> Tensor:
-    """For all samples what there is for one geometry that they share."""
+    """Repeat values of one geometry that all samples share."""
     return x if len(placed) == samples else x.repeat(samples, *(1 for _ in x.shape[1:]))
 
 
 def _ghost_values(found: Ghosts, y: Tensor, values: Tensor, weights: Tensor | None) -> _PointValues:
-    """Points as they stand next to the queries, with what is there."""
+    """Coordinates, values and weights of ghost points."""
     y = y[found.owners] + found.shifts.to(dtype=y.dtype, device=y.device)
     return y, values[found.owners], None if weights is None else weights[found.owners]
 
@@ -286,28 +287,28 @@ def _product(x: Tensor, y: Tensor | None) -> Tensor:
 
 
 def _concat_shares(placed: Geometries, values: Tensor) -> Tensor | None:
-    """What points count in a mean, one geometry behind the other; None: alike."""
-    found = [x.shares for x in placed if x.shares is not None]
-    return torch.cat([x.to(wide(values)) for x in found]) if found else None
+    """Concatenate the shares of geometries; None: all points count the same."""
+    result = [x.shares for x in placed if x.shares is not None]
+    return torch.cat([x.to(wide(values)) for x in result]) if result else None
 
 
 def _concat_weights(side: Side, placed: Geometries, values: Tensor) -> Tensor | None:
-    """The volumes of the points of the geometries, one behind the other; None: alike."""
-    found = [quadrature_weights(g, side.measure, side.period) for g in placed]
-    told = [x.to(wide(values)) for x in found if x is not None]
-    if told and len(told) < len(found):
-        bare = next(i for i, x in enumerate(found) if x is None)
+    """Concatenate the quadrature weights of geometries; None: all points count the same."""
+    result = [quadrature_weights(g, side.measure, side.period) for g in placed]
+    known = [x.to(wide(values)) for x in result if x is not None]
+    if known and len(known) < len(result):
+        bare = next(i for i, x in enumerate(result) if x is None)
         raise fault(
             "OP0910",
             f"sample {bare} of the batch has no weights, and others have",
             helps=("give weights or cells for all samples", "or declare a `measure`"),
             file="gno",
         )
-    return torch.cat(told) if told else None
+    return torch.cat(known) if known else None
 
 
 def _grid_geometry(side: Side, size: Size, like: Tensor) -> Geometry:
-    """The points of a grid and their volumes."""
+    """The points of a grid and their quadrature weights."""
     assert side.place is not None
     points = side.place(size=size, like=like).flatten(0, -2)
     cells = None if side.cells is None else side.cells(size=size, like=like).flatten()
@@ -315,7 +316,7 @@ def _grid_geometry(side: Side, size: Size, like: Tensor) -> Geometry:
 
 
 class GridWeights(nn.Module):
-    """The weights of the trapezoidal rule; on periodic axes all are equal."""
+    """Quadrature weights of a grid by the trapezoidal rule; on periodic axes all are equal."""
 
     def __init__(self, lo: Ends, hi: Ends, periodic: tuple[bool, ...]) -> None:
         super().__init__()
@@ -324,17 +325,17 @@ class GridWeights(nn.Module):
 
     def forward(self, *, size: Size, like: Tensor) -> Tensor:
         """-> (1, *size, 1); they sum to the volume."""
-        found = torch.ones((), dtype=torch.float64)
+        result = torch.ones((), dtype=torch.float64)
         for n, length, periodic in zip(size, self.lengths, self.periodic, strict=True):
             line = torch.ones(n, dtype=torch.float64)
             if not periodic and n > 1:
                 line[0] = line[-1] = 0.5
-            found = found[..., None] * (line * (length / line.sum()))
-        return found[None, ..., None].to(dtype=like.dtype, device=like.device)
+            result = result[..., None] * (line * (length / line.sum()))
+        return result[None, ..., None].to(dtype=like.dtype, device=like.device)
 
 
 class SphereWeights(nn.Module):
-    """The quadrature of the sampling in latitude, equal weights in longitude."""
+    """Quadrature weights of a sphere: those of its latitudes, equal in longitude."""
 
     def __init__(self, sampling: str) -> None:
         super().__init__()

@@ -1,9 +1,8 @@
-"""Sums over neighbours of what a network makes of a query, a point and the function there.
+"""Sums over neighbours of a kernel network: sum over y of k(x, y, v(y)) v(y).
 
-What comes in: the first layer's results at points and at queries, values at points, and pairs. What
-goes out: at each query the sum. No loop runs over points: pairs are taken a chunk at a time, so
-that a chunk's layers stay in the cache and the memory for them has a bound. For the gradient they
-are kept if they are small, else computed again. Where there are kernels for it, they do a chunk.
+There is no loop over points: pairs are processed in chunks, so that the layers of a chunk stay in
+the cache and their memory has a bound. For the gradient they are saved if they are small, else
+computed again.
 """
 
 from __future__ import annotations
@@ -28,13 +27,13 @@ from opdsl.nn.precision import no_autocast
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What is added up.
+    """Inputs of a kernel sum.
 
     Attributes:
-        at_points: (n, batch or 1, h), the first layer's result but for what the query adds.
-        at_queries: (m, h), what it adds.
-        values: (n, batch, c), what the kernel multiplies; None: nothing.
-        weights: (pairs,), what each pair counts; None: one.
+        at_points: (n, batch or 1, h), the first layer's result but for the part of the query.
+        at_queries: (m, h), that part.
+        values: (n, batch, c), multiplied by the kernel; None: the kernel alone is summed.
+        weights: (pairs,), weight of each pair; None: one.
     """
 
     at_points: Tensor
@@ -48,11 +47,10 @@ def kernel_sum(
 ) -> Tensor:
     """The sum over neighbours y of k(x, y) v(y), or of k(x, y) where there are no values.
 
-    Derivatives of derivatives are those of the same sum without chunks, so they need the memory of
-    all pairs.
+    Second derivatives are computed without chunks, so they need the memory of all pairs.
 
     Args:
-        terms: of it.
+        terms: inputs of the sum.
         pairs: of queries and points.
         layers: of the network, behind the first.
         act: before each of them.
@@ -75,22 +73,22 @@ def kernel_sum(
             unchunked_sum if torch.compiler.is_compiling() else ChunkedSum.apply
         )
         total = run(*tensors)
-        found = total if diagonal else _last_layer(total, *layers[-1], full=full)
-    return found.to(dtype)
+        result = total if diagonal else _last_layer(total, *layers[-1], full=full)
+    return result.to(dtype)
 
 
 def _compute_dtype(x: Tensor, dtype: torch.dtype) -> torch.dtype:
-    """The format in which layers run, which autocast may choose."""
+    """The dtype of the layers, which autocast may choose."""
     kind = x.device.type
     chosen = torch.is_autocast_enabled(kind) and dtype == torch.float32
     return torch.get_autocast_dtype(kind) if chosen else dtype
 
 
 def _last_layer(total: Tensor, weight: Tensor, bias: Tensor, *, full: bool) -> Tensor:
-    """The last layer behind the sum, with which it commutes.
+    """Apply the last layer to the sum, with which it commutes.
 
     Args:
-        total: (m, batch, h + 1), or (m, batch, c * (h + 1)), the bias' factor last of the h + 1.
+        total: (m, batch, h + 1), or (m, batch, c * (h + 1)), the factor of the bias last.
         weight, bias: of the layer.
         full: whether its results are a matrix, (out, c).
     """

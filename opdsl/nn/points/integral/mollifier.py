@@ -1,6 +1,6 @@
-"""Weights that fall to zero at the radius, so that a sum over neighbours is smooth in the query.
+"""Mollifiers: weights of s = |x - y|^2 / r^2, 1 at s = 0 and 0 at s = 1.
 
-What comes in: s = |x - y|^2 / r^2. What goes out: a weight, 1 at s = 0 and 0 at s = 1.
+With them a sum over neighbours is smooth in the query.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""Kernel integrals on levels of coarser and coarser points: near ones finely, far ones coarsely.
+"""Kernel integrals on levels of coarser and coarser points: near finely, far coarsely.
 
-What comes in: a function on points, channels-last, and where they are. What goes out: a function on
-the same points. Coarse levels are lattices, see `coarse`; between any two levels there is a `Gno`.
+Coarse levels are made by `lattice.coarsen`; between any two levels there is a `Gno`.
 """
 
 from __future__ import annotations
@@ -21,11 +20,11 @@ from opdsl.nn.shapes import RaggedSizes, Size
 
 @dataclass(frozen=True, slots=True)
 class MultipoleLevel:
-    """How far neighbours are, and how wide the cells are of which a point is made.
+    """The radius and the lattice of a level.
 
     Attributes:
         radius: of neighbours on this level, and of those on the finer one.
-        spacing: of the lattice; 0: points as they are given.
+        spacing: cell width of the lattice; 0: the points themselves.
     """
 
     radius: float
@@ -34,7 +33,7 @@ class MultipoleLevel:
 
 @dataclass(frozen=True, slots=True)
 class _LevelPoints:
-    """The points of a level, and the sizes of the samples where they are packed."""
+    """The points of a level, and the number of points of each sample where they are packed."""
 
     placed: Geometries
     packed: Size | None
@@ -45,9 +44,9 @@ class _LevelPoints:
 
 
 class Multipole(nn.Module):
-    """A cycle down and up: K_11 v_1 + K_12 v'_2, v'_l = s(W_l v_l + K_ll v_l + K_l,l+1 v'_l+1).
+    """A V-cycle: K_11 v_1 + K_12 v'_2, v'_l = s(W_l v_l + K_ll v_l + K_l,l+1 v'_l+1).
 
-    On the way down v_l+1 = s(K_l+1,l v_l). MultipoleLevel 1 is that of the points; all K are kernel
+    On the way down v_l+1 = s(K_l+1,l v_l). Level 1 is that of the points; all K are kernel
     integrals with a network each.
 
     Args:
@@ -56,7 +55,7 @@ class Multipole(nn.Module):
         channels: of v and of the result.
         widths: of the layers of each kernel.
         act: of the kernels.
-        between: s, what acts on the coarse levels.
+        between: s, the activation on coarse levels.
         full: whether kernels are matrices.
         embedding: of coordinates, for the kernels.
         reduction: over neighbours.
@@ -102,11 +101,11 @@ class Multipole(nn.Module):
         self.mix = nn.ModuleList(Linear(channels, channels, bias=False) for _ in levels[1:])
 
     def forward(self, x: Tensor, asked: tuple[Geometries, ...], ragged: RaggedSizes = ()) -> Tensor:
-        """(batch, points, c) -> the same; of packed points (1, points, c).
+        """(batch, points, c) -> (batch, points, c); packed points are (1, points, c).
 
         Args:
             x: v.
-            asked: where points are.
+            asked: coordinates of the points.
             ragged: the points of each sample, where they are packed.
 
         Raises:
@@ -117,17 +116,17 @@ class Multipole(nn.Module):
         seen = [x]
         for i, net in enumerate(self.down):
             seen.append(act(_kernel_integral(net, seen[-1], points[i], points[i + 1])))
-        found = None
+        result = None
         for i in reversed(range(len(points))):
             total = _kernel_integral(self.within[i], seen[i], points[i], points[i])
-            if found is not None:
-                total = total + _kernel_integral(self.up[i], found, points[i + 1], points[i])
-            found = act(total + self.mix[i - 1](seen[i])) if i else total
-        assert found is not None
-        return found
+            if result is not None:
+                total = total + _kernel_integral(self.up[i], result, points[i + 1], points[i])
+            result = act(total + self.mix[i - 1](seen[i])) if i else total
+        assert result is not None
+        return result
 
     def _points(self, placed: Geometries, batch: int, ragged: RaggedSizes) -> list[_LevelPoints]:
-        """Of each level; samples with points of their own are packed on coarse levels."""
+        """The points of each level; samples with own points are packed on coarse levels."""
         packed = ragged[0] if ragged else None
         samples = len(packed) if packed else max(batch, len(placed))
         shared = len(placed) == 1 and not packed
@@ -149,5 +148,5 @@ class Multipole(nn.Module):
 def _kernel_integral(net: nn.Module, x: Tensor, here: _LevelPoints, there: _LevelPoints) -> Tensor:
     """The kernel integral from one level to another."""
     ragged = (here.packed, there.packed)
-    found: Tensor = net(x, there.size, (here.placed, there.placed), ragged)
-    return found
+    result: Tensor = net(x, there.size, (here.placed, there.placed), ragged)
+    return result

@@ -18,12 +18,12 @@ DenseLayer = tuple[Tensor, Tensor]  # weight (out, in) and bias (out,)
 
 @dataclass(frozen=True, slots=True)
 class KernelSum:
-    """How it is done.
+    """How a kernel sum is computed.
 
     Attributes:
         outer: whether terms are v h^T, h the last hidden layer.
-        last: whether the last layer is done for each pair; else h has a 1 behind it for its bias.
-        keep: whether hidden layers are kept for the gradient.
+        last: whether the last layer is applied at each pair; else h has a 1 appended for its bias.
+        keep: whether hidden layers are saved for the gradient.
     """
 
     pairs: Pairs
@@ -33,12 +33,12 @@ class KernelSum:
     keep: bool
 
     def layers(self, flat: Sequence[Tensor]) -> tuple[list[DenseLayer], DenseLayer | None]:
-        """Those between hidden layers, and the last."""
-        found = list(zip(flat[::2], flat[1::2], strict=True))
-        return (found[:-1], found[-1]) if self.last else (found, None)
+        """The layers between hidden layers, and the last one if it is applied at each pair."""
+        result = list(zip(flat[::2], flat[1::2], strict=True))
+        return (result[:-1], result[-1]) if self.last else (result, None)
 
     def empty(self, at_points: Tensor, values: Tensor | None, flat: Sequence[Tensor]) -> Tensor:
-        """Zeros for the result, in single precision at least, as many numbers are added up."""
+        """Zeros for the result, in float32 at least, because many numbers are added up."""
         h = flat[-1].shape[0] if flat else at_points.shape[-1]
         batch = at_points.shape[1] if values is None else values.shape[1]
         c = 1 if values is None or self.last else values.shape[-1]
@@ -54,14 +54,14 @@ class KernelSum:
         w: Tensor | None,
         last: DenseLayer | None,
     ) -> tuple[Tensor, Tensor]:
-        """What is added up, (terms, batch, width), and to which queries.
+        """The summands, (terms, batch, width), and the query of each.
 
         Args:
-            x: (pairs, batch or 1, h), what the last hidden layer is of before it is activated.
+            x: (pairs, batch or 1, h), the last hidden layer before its activation.
             queries: (pairs,), sorted.
             v: (pairs, batch, c).
             w: (pairs,).
-            last: the last layer, if it belongs here.
+            last: the last layer, if it is applied here.
         """
         h = self.act(x if v is None else x.to(v.dtype))
         if last is not None:
@@ -95,8 +95,8 @@ def _outer(h: Tensor, v: Tensor, queries: Tensor) -> tuple[Tensor, Tensor]:
         x.new_zeros(length, *x.shape[1:]).index_copy(0, spot, x).reshape(-1, slots, *x.shape[1:])
         for x in (h, v)
     ]
-    found = torch.einsum("rsbh,rsbc->rbch", *filled).flatten(2)
-    return found, torch.repeat_interleave(owners, rows)
+    result = torch.einsum("rsbh,rsbc->rbch", *filled).flatten(2)
+    return result, torch.repeat_interleave(owners, rows)
 
 
 def unchunked_sum(
@@ -107,13 +107,13 @@ def unchunked_sum(
     weights: Tensor | None,
     *flat: Tensor,
 ) -> Tensor:
-    """All pairs at once, by operations that can be differentiated again and traced."""
+    """Sum over all pairs at once, by operations that can be traced and differentiated twice."""
     inner, last = sum_.layers(flat)
     points, queries = sum_.pairs.points, sum_.pairs.queries
     x = at_points[points] + at_queries[queries][:, None]
     for weight, bias in inner:
         x = functional.linear(sum_.act(x.to(weight.dtype)), weight, bias)
     v = None if values is None else values[points]
-    found, owners = sum_.terms(x, queries, v, weights, last)
+    result, owners = sum_.terms(x, queries, v, weights, last)
     total = sum_.empty(at_points, values, flat)
-    return total.index_add(0, owners, found.to(total.dtype))
+    return total.index_add(0, owners, result.to(total.dtype))

@@ -1,8 +1,7 @@
-"""The neighbours of points by a grid of cells, in plain torch: for accelerators.
+"""Fixed-radius and k-nearest neighbours by a cell list, in plain torch, for accelerators.
 
-What comes in: points and queries, (n, d) and (m, d), finite. What goes out: pairs, sorted. Points
-are sorted by the cell that they lie in; a query looks at the cells around its own. Only cells with
-points take memory, and candidates are looked at a block at a time, so memory is that of the result.
+Points are sorted by cell; a query looks at the cells around its own. Only occupied cells take
+memory, and candidates are examined in blocks, so memory is that of the result.
 """
 
 from __future__ import annotations
@@ -33,34 +32,42 @@ CELL_SLACK = 1 + 1e-5  # a cell than the radius, so that rounding moves no neigh
 
 
 class CellList:
-    """Points for searches of any radius; on a torus where there is a period."""
+    """Points for searches of any radius, on a torus where there is a period.
+
+    Args:
+        points: (n, d), finite.
+        period: the length after which space repeats, for each axis.
+    """
 
     def __init__(self, points: Tensor, period: Period | None = None) -> None:
         self.period = period
         self.points = wrap_into_period(to_widest_float(points), period)
 
     def count(self, queries: Tensor, radius: float) -> Tensor:
-        """How many points are within the radius of each query."""
-        found = self._near(self._place(queries), radius)
-        return torch.bincount(found.queries, minlength=len(queries))
+        """Number of points within the radius of each query."""
+        result = self._near(self._place(queries), radius)
+        return torch.bincount(result.queries, minlength=len(queries))
 
     def within(self, queries: Tensor, radius: float) -> tuple[Tensor, Tensor]:
-        """The numbers of queries and of the points within their radius, sorted by both."""
-        found = self._near(self._place(queries), radius)
-        return sort_pairs(found.queries, found.points, len(self.points))
+        """Indices of queries and of the points within their radius, sorted by both."""
+        result = self._near(self._place(queries), radius)
+        return sort_pairs(result.queries, result.points, len(self.points))
 
     def nearest(self, queries: Tensor, count: int) -> tuple[Tensor, Tensor]:
-        """The nearest points and their distances, by balls that grow until they hold enough."""
+        """Indices and distances of the nearest points: (m, count) each.
+
+        Balls around the queries grow until they hold enough points.
+        """
         places = self._place(queries)
         asked = torch.arange(len(queries), device=queries.device)
         radius, done = self._dense(count), [self._none()]
         while len(asked):
-            found = self._near(places[asked], radius * RADIUS_TOLERANCE)
-            inside = found.queries[found.distances <= radius]
+            result = self._near(places[asked], radius * RADIUS_TOLERANCE)
+            inside = result.queries[result.distances <= radius]
             whole = torch.bincount(inside, minlength=len(asked)) >= count
-            kept = whole[found.queries]
-            owners = asked[found.queries[kept]]
-            done.append(Candidates(owners, found.points[kept], found.distances[kept]))
+            kept = whole[result.queries]
+            owners = asked[result.queries[kept]]
+            done.append(Candidates(owners, result.points[kept], result.distances[kept]))
             asked, radius = asked[~whole], radius * 2
         return k_closest(concat_candidates(done), count, len(self.points))
 
@@ -72,7 +79,7 @@ class CellList:
         return Candidates(number, number, self.points.new_zeros(0))
 
     def _near(self, places: Tensor, radius: float) -> Candidates:
-        """The pairs in any order, with distances."""
+        """All pairs within the radius, unsorted, with distances."""
         if not len(places) or not len(self.points):
             return self._none()
         grid = _CellGrid(self.points, radius, self.period)
@@ -94,7 +101,7 @@ class CellList:
         return torch.stack(columns, -1)
 
     def _dense(self, count: int) -> float:
-        """A radius at which no cell is crowded, so that the first balls are cheap."""
+        """A first radius at which no cell is crowded, so that the first balls are cheap."""
         lo, hi = self.points.amin(0), self.points.amax(0)
         extent = (hi - lo).max().item()
         radius = extent * (count / len(self.points)) ** (1 / min(MAX_AXES, self.points.shape[1]))
@@ -108,7 +115,7 @@ class CellList:
 
 
 class _CellGrid:
-    """Points sorted by the cell they lie in; cells are not smaller than the radius."""
+    """Points sorted by their cell; cells are not smaller than the radius."""
 
     def __init__(self, points: Tensor, radius: float, period: Period | None) -> None:
         lo, hi = points.amin(0), points.amax(0)
@@ -126,11 +133,11 @@ class _CellGrid:
 
     @property
     def fullest(self) -> int:
-        """Points in the cell that has most."""
+        """Number of points in the fullest cell."""
         return int(torch.unique_consecutive(self.codes, return_counts=True)[1].max())
 
     def candidates(self, places: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        """Numbers of queries and of points in the cells around them, a block at a time."""
+        """Indices of queries and of points in the cells around them, block by block."""
         first, last = self._runs(places)
         sizes = last - first
         total = sizes.sum(1).cumsum(0).cpu()
@@ -145,7 +152,7 @@ class _CellGrid:
             at = end
 
     def _runs(self, places: Tensor) -> tuple[Tensor, Tensor]:
-        """(m, d) -> (m, runs) twice: where in `order` the cells to look at begin and end."""
+        """(m, d) -> (m, runs) twice: begin and end in `order` of the cells around each query."""
         own = [cut.cell(places[:, i]) for i, cut in zip(self.axes, self.cuts, strict=True)]
         *around, along = [cut.around(x) for cut, x in zip(self.cuts, own, strict=True)]
         if self.cuts[-1].period is None:  # from the cell before to the cell behind
@@ -168,10 +175,10 @@ class _CellGrid:
 
 
 class _CellAxis:
-    """An axis cut into cells.
+    """An axis divided into cells.
 
-    On an axis that closes, cells fill the period; on another there is an empty one at each end,
-    where queries beyond the ends look from.
+    On a periodic axis cells fill the period; on another there is an empty cell at each end, for
+    queries beyond the ends.
     """
 
     def __init__(self, lo: float, span: float, radius: float, period: float | None) -> None:
@@ -186,18 +193,18 @@ class _CellAxis:
         self.count = int(span / self.width) + 5
 
     def cell(self, x: Tensor) -> Tensor:
-        """The number of the cell that x lies in; far outside, of one with no points around it."""
+        """The index of the cell of x; far outside, of a cell without points around it."""
         at = torch.floor((x - self.lo) / self.width)
         if self.period is not None:
             return at.clamp(0, self.count - 1).long()
         return self.clamped(at.clamp(-4, self.count).long() + 2)
 
     def clamped(self, cell: Tensor) -> Tensor:
-        """On an axis with two ends, the cell or that at the end."""
+        """The nearest existing cell, on an axis with two ends."""
         return cell.clamp(0, self.count - 1)
 
     def around(self, cell: Tensor) -> list[Tensor]:
-        """The cell and those beside it."""
+        """The cell and its neighbours."""
         if self.count == 1:
             return [cell]
         if self.period is None:
@@ -206,7 +213,7 @@ class _CellAxis:
 
 
 def _run_indices(sizes: Tensor) -> tuple[Tensor, Tensor]:
-    """Run i `sizes[i]` times, and 0, 1, 2 ... in each."""
+    """Repeat run i `sizes[i]` times, with 0, 1, 2 ... counted in each run."""
     runs = torch.repeat_interleave(torch.arange(len(sizes), device=sizes.device), sizes)
     starts = sizes.cumsum(0) - sizes
     return runs, torch.arange(len(runs), device=sizes.device) - starts[runs]

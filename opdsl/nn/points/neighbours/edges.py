@@ -1,7 +1,4 @@
-"""Neighbours that a mesh or a graph names itself.
-
-What comes in: a geometry with edges or cells. What goes out: its pairs, sorted by the query.
-"""
+"""Neighbours along the edges of a mesh or a graph."""
 
 from __future__ import annotations
 
@@ -21,9 +18,9 @@ from opdsl.nn.points.neighbours.search import Pairs, with_shifts
 def edge_pairs(
     geometry: Geometry, *, allow_isolated: bool = False, period: Period | None = None
 ) -> Pairs:
-    """The points from which an edge leads to each point; each edge once.
+    """The points from which an edge leads to each point, each edge once, sorted by the target.
 
-    Where no edges are given, all corners of a cell are neighbours of each other.
+    Where a geometry has no edges, all corners of a cell are neighbours of each other.
 
     Args:
         geometry: of one sample.
@@ -32,8 +29,8 @@ def edge_pairs(
             edge is the short way around.
 
     Raises:
-        OpError: OP0907, there are neither edges nor cells, or one leads to a point that is not
-            there; OP0908, no edge leads to some point.
+        OpError: OP0907, there are neither edges nor cells, or a point index is out of range;
+            OP0908, no edge leads to some point.
     """
     edges, n = _edges(geometry), len(geometry)
     if len(edges) and (int(edges.min()) < 0 or int(edges.max()) >= n):
@@ -50,8 +47,8 @@ def edge_pairs(
             helps=("leave out points that no edge or cell has",),
             file="edges",
         )
-    found = Pairs(points, queries, counts, torch.cat((counts.new_zeros(1), counts.cumsum(0))))
-    return with_shifts(found, geometry.points.detach(), geometry.points.detach(), period)
+    result = Pairs(points, queries, counts, torch.cat((counts.new_zeros(1), counts.cumsum(0))))
+    return with_shifts(result, geometry.points.detach(), geometry.points.detach(), period)
 
 
 def _edges(geometry: Geometry) -> Tensor:

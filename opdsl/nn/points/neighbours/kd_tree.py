@@ -1,7 +1,6 @@
-"""The neighbours of points on a CPU, by a k-d tree in float64.
+"""Fixed-radius and k-nearest neighbours on a CPU, by a k-d tree in float64.
 
-What comes in: points and queries, (n, d) and (m, d), finite. What goes out: pairs, sorted. Time is
-n log n, memory a block of pairs beside the result.
+Time is n log n, memory a block of pairs beside the result.
 """
 
 from __future__ import annotations
@@ -36,20 +35,25 @@ SPARE_FACTOR = (
 
 
 class KdTree:
-    """A k-d tree of the points; on a torus where there is a period."""
+    """A k-d tree of points, on a torus where there is a period.
+
+    Args:
+        points: (n, d), finite.
+        period: the length after which space repeats, for each axis.
+    """
 
     def __init__(self, points: Tensor, period: Period | None = None) -> None:
         self.period, self.n = period, len(points)
-        self.tree = self._tree(self._numbers(points))
+        self.tree = self._tree(self._coordinates(points))
 
     def count(self, queries: Tensor, radius: float) -> Tensor:
-        """How many points are within the radius of each query."""
-        found = self.tree.query_ball_point(self._numbers(queries), radius, return_length=True)
-        return torch.from_numpy(np.asarray(found, dtype=np.int64))
+        """Number of points within the radius of each query."""
+        result = self.tree.query_ball_point(self._coordinates(queries), radius, return_length=True)
+        return torch.from_numpy(np.asarray(result, dtype=np.int64))
 
     def within(self, queries: Tensor, radius: float) -> tuple[Tensor, Tensor]:
-        """The numbers of queries and of the points within their radius, sorted by both."""
-        numbers, rows = self._numbers(queries), self._rows(queries, radius)
+        """Indices of queries and of the points within their radius, sorted by both."""
+        numbers, rows = self._coordinates(queries), self._rows(queries, radius)
         keys, at = [], 0
         for block in np.split(numbers, range(rows, len(queries), rows)):
             # a tree of the queries too spares a list in Python for each of them
@@ -63,28 +67,29 @@ class KdTree:
         return torch.from_numpy(owners), torch.from_numpy(points)
 
     def nearest(self, queries: Tensor, count: int) -> tuple[Tensor, Tensor]:
-        """The nearest points and their distances: (m, count)."""
-        places = self._numbers(queries)
+        """Indices and distances of the nearest points: (m, count) each."""
+        places = self._coordinates(queries)
         numbers, distances = np.zeros((len(places), count), int), np.zeros((len(places), count))
         asked, spare = np.arange(len(places)), 1
         while len(asked):
             k = min(self.n, count + spare)
             far, near = map(np.asarray, self.tree.query(places[asked], k=range(1, k + 1)))
+            # with a farther point in sight, all that are as far as the last one are known
             whole = (far[:, -1] > far[:, count - 1] * RADIUS_TOLERANCE) | (k == self.n)
-            found = _resolve_ties(near[whole], far[whole], count, self.n)
-            numbers[asked[whole]], distances[asked[whole]] = found
+            result = _resolve_ties(near[whole], far[whole], count, self.n)
+            numbers[asked[whole]], distances[asked[whole]] = result
             asked, spare = asked[~whole], spare * SPARE_FACTOR
         return torch.from_numpy(numbers), torch.from_numpy(distances)
 
     def _rows(self, queries: Tensor, radius: float) -> int:
-        """Queries of a block: all of them unless there are very many pairs."""
+        """Number of queries in a block: all of them unless there are very many pairs."""
         if len(queries) * self.n <= MAX_PAIRS_PER_BLOCK:
             return max(1, len(queries))
         some = queries[:: -(-len(queries) // SAMPLE)]
         each = self.count(some, radius).double().mean().item()
         return max(1, min(len(queries), int(MAX_PAIRS_PER_BLOCK / max(each, 1))))
 
-    def _numbers(self, x: Tensor) -> _Floats:
+    def _coordinates(self, x: Tensor) -> _Floats:
         return wrap_into_period(x.detach().double(), self.period).numpy()
 
     def _tree(self, numbers: _Floats) -> cKDTree:
@@ -95,7 +100,7 @@ class KdTree:
 
 
 def _resolve_ties(near: _Ints, far: _Floats, count: int, points: int) -> tuple[_Ints, _Floats]:
-    """Of the nearest (m, k), with all that are as far as the last of `count`, these: (m, count)."""
+    """Choose `count` of the nearest (m, k), by index among those equally far: (m, count)."""
     tied = (far[:, count:] <= far[:, count - 1 : count] * RADIUS_TOLERANCE).any(1)
     order = np.argsort(near[:, :count], axis=1)
     numbers = np.take_along_axis(near[:, :count], order, 1)
@@ -103,6 +108,6 @@ def _resolve_ties(near: _Ints, far: _Floats, count: int, points: int) -> tuple[_
     if tied.any():
         owners = torch.arange(int(tied.sum())).repeat_interleave(far.shape[1])
         flat = (torch.from_numpy(x[tied].ravel()) for x in (near, far))
-        found = k_closest(Candidates(owners, *flat), count, points)
-        numbers[tied], distances[tied] = (x.numpy() for x in found)
+        result = k_closest(Candidates(owners, *flat), count, points)
+        numbers[tied], distances[tied] = (x.numpy() for x in result)
     return numbers, distances

@@ -1,7 +1,6 @@
-"""What both searches share: pairs with their distances, ties, distances on a torus.
+"""Parts shared by both neighbour searches: candidate pairs, ties, distances on a torus.
 
-What comes in: pairs of a query and a point. What goes out: the pairs that count, in one order, so
-that a k-d tree and a grid of cells give the same ones.
+Pairs are put in one order, so that a k-d tree and a cell list give equal results.
 """
 
 from __future__ import annotations
@@ -29,18 +28,18 @@ class Candidates:
 
 
 class NeighbourSearch(Protocol):
-    """Points, prepared for queries."""
+    """Points prepared for queries."""
 
     def count(self, queries: Tensor, radius: float) -> Tensor:
-        """How many points are within the radius of each query; meant for few queries."""
+        """Number of points within the radius of each query; meant for few queries."""
 
     def within(self, queries: Tensor, radius: float) -> tuple[Tensor, Tensor]:
-        """The numbers of queries and of the points within their radius, sorted by both."""
+        """Indices of queries and of the points within their radius, sorted by both."""
 
     def nearest(self, queries: Tensor, count: int) -> tuple[Tensor, Tensor]:
-        """The numbers of the `count` nearest points, sorted, and their distances: (m, count).
+        """Indices of the `count` nearest points, sorted, and their distances: (m, count) each.
 
-        Of points equally far those with the lowest numbers.
+        Of points equally far the ones with the lowest indices.
         """
 
 
@@ -50,7 +49,7 @@ def to_widest_float(x: Tensor) -> Tensor:
 
 
 def wrap_into_period(x: Tensor, period: Period | None) -> Tensor:
-    """Coordinates moved by whole periods into [0, period) on the axes that have one."""
+    """Move coordinates by whole periods into [0, period) on the axes that have one."""
     if period is None:
         return x
     columns = [
@@ -61,7 +60,7 @@ def wrap_into_period(x: Tensor, period: Period | None) -> Tensor:
 
 
 def minimum_image(step: Tensor, period: Period | None) -> Tensor:
-    """Differences of coordinates, (..., d), each moved by whole periods to be the shortest."""
+    """Move differences of coordinates, (..., d), by whole periods to their shortest form."""
     if period is None:
         return step
     columns = zip(step.unbind(-1), period, strict=True)
@@ -75,7 +74,7 @@ def _wrap_coordinate(x: Tensor, period: float) -> Tensor:
 
 
 def sort_pairs(queries: Tensor, points: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The same pairs, sorted by query, then by point; `count` points there are."""
+    """Sort pairs by query, then by point; there are `count` points."""
     key = queries * max(1, count) + points
     if key.device.type == "cpu":
         key.numpy().sort()  # several times faster than torch's
@@ -86,16 +85,16 @@ def sort_pairs(queries: Tensor, points: Tensor, count: int) -> tuple[Tensor, Ten
 
 
 def k_closest(found: Candidates, count: int, points: int) -> tuple[Tensor, Tensor]:
-    """Of candidates the `count` nearest of each query.
+    """Choose the `count` nearest candidates of each query.
 
     Args:
-        found: each query that occurs has at least `count`, and all that are as far as the last of
-            these.
-        count: how many are kept.
-        points: how many points there are.
+        found: candidates; each query that occurs has at least `count`, and all that are as far as
+            the last of these.
+        count: number of points chosen.
+        points: number of all points.
 
     Returns:
-        The numbers, sorted, and the distances of each query that occurs: (queries, count).
+        Indices, sorted, and distances for each query that occurs: (queries, count) each.
     """
     order = torch.argsort(found.distances)
     order = order[torch.argsort(found.queries[order], stable=True)]
@@ -119,7 +118,7 @@ def k_closest(found: Candidates, count: int, points: int) -> tuple[Tensor, Tenso
 
 
 def concat_candidates(parts: list[Candidates]) -> Candidates:
-    """All pairs, one part after the other."""
+    """Concatenate candidates."""
     return Candidates(
         torch.cat([x.queries for x in parts]),
         torch.cat([x.points for x in parts]),

@@ -1,8 +1,6 @@
-"""Which points lie near which: exact, without a matrix of all distances.
+"""Exact neighbour search without a matrix of all distances.
 
-What comes in: the geometries of points and of queries, and a rule. What goes out: pairs of their
-numbers, sorted by the query. On a CPU a k-d tree finds them, on another device a grid of cells.
-What was found for a geometry is kept for the next call.
+A k-d tree searches on a CPU, a cell list on other devices. Results are cached by geometry.
 """
 
 from __future__ import annotations
@@ -29,16 +27,16 @@ USUAL_NEIGHBOURS = 32  # neighbours, for a radius that is advised
 
 @dataclass(frozen=True, slots=True)
 class NeighbourRule:
-    """What a neighbour is.
+    """Which points are neighbours of a query.
 
     Attributes:
-        radius: how far they are at most, in the unit of the coordinates, compared to six digits.
-        count: how many, the nearest ones; of points equally far those with lower numbers. With a
-            radius too: so many of those within it.
+        radius: greatest distance, in the unit of the coordinates, compared to six digits.
+        count: number of neighbours, the nearest ones; of points equally far the ones with lower
+            indices. With a radius too: so many of those within it.
         period: for each axis the length after which space repeats, None where it does not.
             Distances are those on the torus; coordinates may lie anywhere.
-        nearest: whether a query that has none takes the nearest point.
-        allow_isolated: whether a query may have none.
+        nearest: whether a query without neighbours takes the nearest point.
+        allow_isolated: whether a query may have no neighbours.
     """
 
     radius: float | None
@@ -58,12 +56,12 @@ class Pairs:
     """Point `points[i]` is a neighbour of query `queries[i]`; sorted by query, then by point.
 
     Attributes:
-        points, queries: (pairs,), the numbers.
-        counts: (m,), how many neighbours each query has.
+        points, queries: (pairs,), indices.
+        counts: (m,), number of neighbours of each query.
         rows: (m + 1,), where the pairs of each query begin, and the number of pairs.
         images: (pairs,), in a periodic space, the row of `shifts` that moves the point next to the
             query: it is at `y[points] + shifts[images]`. None: nothing is moved.
-        shifts: (s, d), in float64, the moves that occur, whole periods.
+        shifts: (s, d), in float64, the shifts that occur, whole periods.
     """
 
     points: Tensor
@@ -83,7 +81,7 @@ PAIR_CACHE = ByteLRUCache[Pairs](lambda x: (x.points, x.queries, x.counts, x.row
 # a search is no arithmetic that could be traced
 @torch.compiler.disable  # type: ignore[untyped-decorator]  # torch does not type it
 def neighbours(points: Geometry, queries: Geometry, rule: NeighbourRule) -> Pairs:
-    """The neighbours of each query among the points; found once for each pair of geometries.
+    """Search the neighbours of each query among the points, once for each pair of geometries.
 
     Raises:
         OpError: as `search`.
@@ -93,11 +91,11 @@ def neighbours(points: Geometry, queries: Geometry, rule: NeighbourRule) -> Pair
 
 
 def batch_pairs(found: Sequence[Pairs], points: Sequence[int], queries: Sequence[int]) -> Pairs:
-    """The pairs of all samples, numbered in the packed batch.
+    """Concatenate the pairs of all samples, with indices into the packed batch.
 
     Args:
         found: of each sample.
-        points, queries: how many each sample has.
+        points, queries: their numbers in each sample.
     """
     if len(found) == 1:
         return found[0]
@@ -120,31 +118,36 @@ def batch_pairs(found: Sequence[Pairs], points: Sequence[int], queries: Sequence
 
 @torch.compiler.disable  # type: ignore[untyped-decorator]  # as above
 def search(points: Tensor, queries: Tensor, rule: NeighbourRule) -> Pairs:
-    """The same of coordinates (n, d) and (m, d), not kept.
+    """Search the neighbours of queries (m, d) among points (n, d), without a cache.
 
     Raises:
-        OpError: OP0907, there are no points; OP0908, a query has none, or there are fewer than
-            `rule.count`; OP0909, there are too many; OP0612, a coordinate is not finite.
+        OpError: OP0907, there are no points; OP0908, a query has no neighbours, or there are fewer
+            than `rule.count`; OP0909, there are too many; OP0612, a coordinate is not finite.
     """
     check_finite(points, queries)
     # what is made in inference mode could never enter a gradient
     with torch.inference_mode(mode=False), torch.no_grad():
+        # clones: an inference tensor would make inference tensors of the cached pairs
         points, queries = points.detach().clone(), queries.detach().clone()
         if len(queries) and not len(points):
             raise _no_points(len(queries))
         kind = KdTree if points.device.type == "cpu" else CellList
-        made: NeighbourSearch = kind(points, rule.period)
-        return _as_pairs(points, queries, rule, *_matches(made, len(points), queries, rule))
+        result: NeighbourSearch = kind(points, rule.period)
+        return _as_pairs(points, queries, rule, *_matches(result, len(points), queries, rule))
 
 
 def check_finite(*coordinates: Tensor) -> None:
-    """Refuse coordinates that are no numbers (OP0612)."""
+    """Check that coordinates are finite.
+
+    Raises:
+        OpError: OP0612, a coordinate is not finite.
+    """
     wrong = [len(x) - int(torch.isfinite(x).all(-1).sum()) for x in coordinates]
     if any(wrong):
-        told = ", ".join(f"{k} of {len(x)}" for k, x in zip(wrong, coordinates, strict=True) if k)
+        counts = ", ".join(f"{k} of {len(x)}" for k, x in zip(wrong, coordinates, strict=True) if k)
         raise fault(
             "OP0612",
-            f"coordinates hold NaN or infinite values, at {told} points",
+            f"coordinates hold NaN or infinite values, at {counts} points",
             helps=("clean them: `torch.isfinite(xyz).all(-1)` says which points are right",),
             file="points",
         )
@@ -160,7 +163,7 @@ def _offsets(sizes: Iterable[int]) -> list[int]:
 def _matches(
     made: NeighbourSearch, n: int, queries: Tensor, rule: NeighbourRule
 ) -> tuple[Tensor, Tensor]:
-    """The numbers of queries and of points, sorted."""
+    """Indices of queries and of their neighbours, sorted."""
     if not len(queries):
         none = torch.zeros(0, dtype=torch.int64, device=queries.device)
         return none, none
@@ -182,7 +185,7 @@ def _matches(
 def _nearest_pairs(
     made: NeighbourSearch, n: int, queries: Tensor, rule: NeighbourRule
 ) -> tuple[Tensor, Tensor]:
-    """The pairs of the `rule.count` nearest, without those beyond the radius."""
+    """The pairs of the `rule.count` nearest points, without those beyond the radius."""
     assert rule.count is not None
     if rule.radius is None and n < rule.count:
         raise _too_few_points(rule.count, n)
@@ -203,7 +206,7 @@ def _as_pairs(
 
 
 def with_shifts(pairs: Pairs, points: Tensor, queries: Tensor, period: Period | None) -> Pairs:
-    """The pairs, with the whole periods by which each point is moved next to its query."""
+    """Add to each pair the whole periods by which its point is moved next to its query."""
     if period is None or not any(period):
         return pairs
     owners, numbers = pairs.queries, pairs.points
@@ -219,7 +222,7 @@ def with_shifts(pairs: Pairs, points: Tensor, queries: Tensor, period: Period | 
 
 
 def _check_pair_count(made: NeighbourSearch, n: int, queries: Tensor, radius: float) -> None:
-    """Refuse a radius that catches nearly everything of very many points (OP0909)."""
+    """Raise OP0909 for a radius within which there are too many pairs."""
     m = len(queries)
     if m * n <= MAX_PAIRS:
         return
@@ -279,6 +282,6 @@ def _no_neighbours(alone: int, count: int, rule: NeighbourRule, needed: float) -
 
 
 def _round_up(x: float) -> str:
-    """The number with four digits, rounded up."""
+    """Write a number with four digits, rounded up."""
     digit = 10.0 ** (math.floor(math.log10(x)) - 3)
     return f"{math.ceil(x / digit) * digit:.4g}"

@@ -77,7 +77,7 @@ def test_the_reach_is_that_of_the_derivative(tmp_path):
 
 def test_too_little_around_a_tile_is_another_function(tmp_path, monkeypatch):
     module, given = local(tmp_path, 1, "none")
-    monkeypatch.setattr("opdsl.blocks.local.conv.Conv.reach", lambda *_: (0,))
+    monkeypatch.setattr("opdsl.blocks.local.conv.Conv.receptive_field", lambda *_: (0,))
     with torch.no_grad():
         assert (Tiled(module, 7)(**given) - module(**given)).abs().max() > 1e-6
 

@@ -87,7 +87,7 @@ def test_only_spectral_policies_make_layers_narrow_and_others_undo_it():
     layer = nn.Sequential(conv(1))
     for name, policy in policies(CPU).items():
         policy.prepare_module(layer)
-        assert layer[0].narrow is name.endswith("_spectral")
+        assert layer[0].low_precision is name.endswith("_spectral")
 
 
 @pytest.mark.parametrize("name", ["fp16_spectral", "tf32"])

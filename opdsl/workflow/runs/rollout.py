@@ -1,4 +1,4 @@
-"""How the steps in time of a model follow each other."""
+"""The sequence of steps in time of a model with feedback."""
 
 from __future__ import annotations
 

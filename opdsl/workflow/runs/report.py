@@ -24,11 +24,11 @@ from opdsl.train.metrics.evaluate import predict, steps_of
 from opdsl.train.report.page import Picture, write_report
 from opdsl.train.report.pictures import Cloud
 from opdsl.workflow.datasets.division import BY_TEST
-from opdsl.workflow.evaluation import SPLITS
 from opdsl.workflow.folder.reading import PROGRAM
 from opdsl.workflow.folder.writing import REPORT, versions
 from opdsl.workflow.programs.program import used_settings
-from opdsl.workflow.rollout import loop_of
+from opdsl.workflow.runs.evaluation import SPLITS
+from opdsl.workflow.runs.rollout import loop_of
 
 SAMPLES = 2  # shown of each test set
 SETS = 3  # shown

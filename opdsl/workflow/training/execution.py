@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from opdsl.data.bind.samples import Samples
-from opdsl.files import read_json
 from opdsl.ir.fingerprint import fingerprint
 from opdsl.ir.graph import Graph
 from opdsl.lower.module import OperatorModule, lower
@@ -19,7 +18,6 @@ from opdsl.lower.plan.timings import FOLDER as TIMINGS
 from opdsl.lower.plan.timings import Timings, users_folder
 from opdsl.nn.points.batch import all_values, as_call_argument
 from opdsl.summary.memory_check import refuse_too_large, sizes_at, step_bytes
-from opdsl.train.config.changes import read_changes
 from opdsl.train.config.schema import Settings
 from opdsl.train.config.settings import ResolvedSettings
 from opdsl.train.engine.device import device_of
@@ -28,26 +26,18 @@ from opdsl.train.engine.precision import policy_of
 from opdsl.train.engine.randomness import seed_everything
 from opdsl.train.engine.rollout import Rollout
 from opdsl.train.engine.train_state import refuse_other
-from opdsl.train.engine.warm_start import WarmStart, warm_start
+from opdsl.train.engine.warm_start import warm_start
+from opdsl.train.optimizers import OPTIMIZERS
 from opdsl.train.run.folder import CHECKPOINTS, lock, refuse_used
 from opdsl.train.run.listener import Listener
-from opdsl.train.run.metrics_log import read_metrics, validation
 from opdsl.train.run.trained import load_trained
-from opdsl.workflow.bands import frozen_prediction, frozen_prediction_of, refuse_bad_band
 from opdsl.workflow.datasets.binding import binding_of
 from opdsl.workflow.datasets.division import BY_TEST, Division, divide
 from opdsl.workflow.datasets.held_out import read_sets
 from opdsl.workflow.datasets.sources import Sources, located, parts_of
 from opdsl.workflow.errors import ArgumentError, Warn, ignore
-from opdsl.workflow.evaluation import (
-    axis_lengths,
-    evaluate_sets,
-    latitude_samplings,
-    periodic_axes,
-)
 from opdsl.workflow.folder.reading import SETTINGS, read_about
 from opdsl.workflow.folder.writing import (
-    REPORT,
     about_data,
     settings_text,
     versions,
@@ -57,51 +47,17 @@ from opdsl.workflow.folder.writing import (
 )
 from opdsl.workflow.output import write_file
 from opdsl.workflow.programs.program import Program
-from opdsl.workflow.report import make_report, selection
-from opdsl.workflow.resuming import ResumableRun
-from opdsl.workflow.rollout import loop_of
-
-START = "start.json"  # in the folder of a run: which of its first weights were those of another
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingSummary:
-    """The end of a run.
-
-    Attributes:
-        run: its folder.
-        report: its report page.
-        epochs, steps, skipped: how many of each, over all sessions.
-        best_epoch: the epoch of the weights that the run kept, None if it kept the last.
-        train_loss: of the last epoch.
-        choice: the validation data in words.
-        valid, tests: a row of errors for each set.
-        changes: settings that changed while the run went on.
-        notes: what the user should know, a sentence each.
-        start: the weights that the run began with, in words, if they are of another run.
-    """
-
-    run: Path
-    report: Path
-    epochs: int
-    steps: int
-    skipped: int
-    best_epoch: int | None
-    train_loss: float | None
-    choice: str
-    valid: list[dict[str, Any]]
-    tests: list[dict[str, Any]]
-    changes: list[dict[str, Any]] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    start: str | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the summary as plain data; `start` only where there is one."""
-        names = [x for x in type(self).__dataclass_fields__ if x != "start" or self.start]
-        return {x: getattr(self, x) for x in names} | {
-            "run": str(self.run),
-            "report": str(self.report),
-        }
+from opdsl.workflow.runs.bands import frozen_prediction, frozen_prediction_of, refuse_bad_band
+from opdsl.workflow.runs.evaluation import (
+    axis_lengths,
+    evaluate_sets,
+    latitude_samplings,
+    periodic_axes,
+)
+from opdsl.workflow.runs.report import make_report, selection
+from opdsl.workflow.runs.rollout import loop_of
+from opdsl.workflow.training.resuming import ResumableRun
+from opdsl.workflow.training.summary import START, TrainingSummary, first_weights, summary_of
 
 
 def begin_run(
@@ -167,7 +123,7 @@ def resume_run(
     band = resolved.settings.band.of
     frozen = None
     if state is None and (run / START).exists():
-        start = warm_start(Path(_start(run)["run"]), module)
+        start = warm_start(Path(first_weights(run)["run"]), module)
         frozen = frozen_prediction(program.graph, resolved.settings, start) if band else None
     elif state is not None and band:
         frozen = frozen_prediction_of(program.graph, resolved.settings, state)
@@ -340,18 +296,12 @@ def refuse_other_start(run: Path, source: Path) -> None:
     Raises:
         ArgumentError: `source` is not the run with whose weights it began.
     """
-    if _start(run).get("run") is None or Path(_start(run)["run"]).resolve() != source.resolve():
+    if (
+        first_weights(run).get("run") is None
+        or Path(first_weights(run)["run"]).resolve() != source.resolve()
+    ):
         message = f"`--from {source}`: a run that goes on has its weights; leave `--from` out"
         raise ArgumentError(message)
-
-
-def _start(run: Path) -> dict[str, Any]:
-    """Read which weights the run began with; empty if they were its own."""
-    try:
-        start: dict[str, Any] = read_json(run / START)
-    except (OSError, ValueError):
-        return {}
-    return start
 
 
 def _refuse_too_large(graph: Graph, settings: Settings, folder: Path, sources: Sources) -> None:
@@ -365,9 +315,10 @@ def _refuse_too_large(graph: Graph, settings: Settings, folder: Path, sources: S
         one = sources.first(path, "train" if "train" in parts_of(path) else None)
         points = min((len(x[0]) for x in one.places.values()), default=None)
         sizes = sizes_at(graph, one.resolution, points)
-    kind = settings.optimizer.kind
+    optimizer = OPTIMIZERS.find(settings.optimizer.kind)
+    moments = optimizer.moments if optimizer else 0
     batch = settings.batch * (settings.rollout or 1)  # every step in time is kept for the gradient
-    parts = step_bytes(graph, sizes, batch, settings.precision, kind)
+    parts = step_bytes(graph, sizes, batch, settings.precision, moments)
     helps = ("lower `batch`", "train at a lower `data.resolution`")
     refuse_too_large(graph.name, parts, free=_free(settings.device), helps=helps)
 
@@ -388,40 +339,3 @@ def _try(module: OperatorModule, sets: Sequence[Samples], loop: Rollout | None) 
             inputs = {k: all_values(x)[:, 0] if k in timed else x for k, x in one.inputs.items()}
             module(**inputs, **{k: as_call_argument(x) for k, x in one.model_points.items()})
     module.train()
-
-
-def summary_of(run: Path, about: Mapping[str, Any], notes: Sequence[str] = ()) -> TrainingSummary:
-    """Return the summary of a finished run, from its files."""
-    history = read_metrics(run)
-    end = about.get("finished") or _earlier_end(history)
-    start = _start(run)
-    return TrainingSummary(
-        run=run,
-        report=run / REPORT,
-        epochs=end["epochs"],
-        steps=end["step"],
-        skipped=end["skipped"],
-        best_epoch=end["best_epoch"],
-        train_loss=history[-1]["train_loss"] if history else None,
-        choice=about["data"].get("choice", BY_TEST),
-        valid=end["valid"],
-        tests=end["tests"],
-        changes=[x.data() for x in read_changes(run)],
-        notes=list(notes),
-        start=str(WarmStart(**start)) if start else None,
-    )
-
-
-def _earlier_end(history: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the end of a run that an earlier version has finished, from its metrics."""
-    scored = [(x.get("pinball", x["rel_l2"]), row) for row in history if (x := validation(row))]
-    best = min(scored, key=lambda x: x[0], default=(None, {}))[1]
-    tests = [{"set": k, **x, "split": "test"} for k, x in (best.get("tests") or {}).items()]
-    return {
-        "epochs": history[-1]["epoch"] if history else 0,
-        "step": history[-1]["step"] if history else 0,
-        "skipped": sum(x["skipped"] for x in history),
-        "best_epoch": best.get("epoch"),
-        "valid": [],
-        "tests": tests,
-    }

@@ -20,10 +20,10 @@ from opdsl.workflow.folder.reading import read_run_folder
 from opdsl.workflow.folder.writing import new_folder
 from opdsl.workflow.programs.overrides import settings_in_python
 from opdsl.workflow.programs.program import Program, resolve_settings
-from opdsl.workflow.progress import Progress, as_listener
-from opdsl.workflow.resuming import resumable_run
-from opdsl.workflow.run import Run, open_run
-from opdsl.workflow.training import begin_run, resume_run
+from opdsl.workflow.runs.run import Run, open_run
+from opdsl.workflow.training.execution import begin_run, resume_run
+from opdsl.workflow.training.progress import Progress, as_listener
+from opdsl.workflow.training.resuming import resumable_run
 from opdsl.workflow.views import ProgramSource
 
 DATA = "data"  # the origin of settings that lead to the data
@@ -154,7 +154,7 @@ def _program(
     source, place = read(program if isinstance(program, str) else Path(program))
     folder = place or Path()
     values = with_places(parameters or {})
-    checked = check(source, model=model, given=values, folder=folder)
+    checked = check(source, model=model, arguments=values, folder=folder)
     checked.sound()
     return Program(source, folder, checked, values)
 
@@ -166,7 +166,7 @@ def _own_program(graph: Graph) -> Program | None:
         return None
     source = span.source
     folder, values = Path(source.name).parent, with_places(graph.params)
-    checked = check(source, model=graph.name, given=values, folder=folder)
+    checked = check(source, model=graph.name, arguments=values, folder=folder)
     if checked.graph is None or fingerprint(checked.graph) != fingerprint(graph):
         return None
     return Program(source, folder, checked, values)

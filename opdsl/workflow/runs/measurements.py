@@ -1,4 +1,4 @@
-"""What a trained run measures and writes: errors on data, a calibrated band, the report page."""
+"""Measurements of a trained run: errors on data, a calibrated band, the report page."""
 
 from __future__ import annotations
 
@@ -13,8 +13,6 @@ from opdsl.data.derive.coarsen import Resolution
 from opdsl.diagnostics import fault
 from opdsl.train.config.changes import Change, read_changes
 from opdsl.train.config.settings import resolve
-from opdsl.workflow.bands import BandedModel
-from opdsl.workflow.calibration import CalibrationReport, write_calibration
 from opdsl.workflow.datasets.binding import binding_of
 from opdsl.workflow.datasets.division import BY_TEST
 from opdsl.workflow.datasets.held_out import (
@@ -27,14 +25,16 @@ from opdsl.workflow.datasets.held_out import (
 from opdsl.workflow.datasets.in_memory import Data, as_fields
 from opdsl.workflow.datasets.sources import TEST, Sources, in_memory, not_in_memory
 from opdsl.workflow.errors import ArgumentError, Warn
-from opdsl.workflow.evaluation import SPLITS, Report, evaluate_sets
 from opdsl.workflow.folder.reading import own_settings
-from opdsl.workflow.report import make_report, selection
+from opdsl.workflow.runs.bands import BandedModel
+from opdsl.workflow.runs.calibration import CalibrationReport, write_calibration
+from opdsl.workflow.runs.evaluation import SPLITS, Report, evaluate_sets
+from opdsl.workflow.runs.report import make_report, selection
 
 if TYPE_CHECKING:
     from opdsl.ir.graph import Graph
     from opdsl.train.config.schema import Settings
-    from opdsl.workflow.run import Run
+    from opdsl.workflow.runs.run import Run
 
 Sets = tuple[list[HeldOut], Sources]
 

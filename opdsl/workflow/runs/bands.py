@@ -23,8 +23,8 @@ from opdsl.train.metrics.evaluate import predict
 from opdsl.train.metrics.quadrature import field_weights
 from opdsl.train.run.checkpoint import State
 from opdsl.train.run.trained import trained_state
-from opdsl.workflow.calibration import weights_of
-from opdsl.workflow.evaluation import latitude_samplings
+from opdsl.workflow.runs.calibration import weights_of
+from opdsl.workflow.runs.evaluation import latitude_samplings
 
 
 def refuse_bad_band(graph: Graph, settings: Settings) -> None:

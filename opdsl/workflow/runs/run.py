@@ -17,20 +17,20 @@ from opdsl.train.engine.device import device_of
 from opdsl.train.engine.precision import policy_of
 from opdsl.train.metrics.calibrate import Calibration
 from opdsl.train.run.metrics_log import read_metrics
-from opdsl.workflow.calibration import (
+from opdsl.workflow.datasets.in_memory import Data
+from opdsl.workflow.errors import Warn, warn_in_python
+from opdsl.workflow.folder.reading import read_run_folder
+from opdsl.workflow.folder.weights import trained_module
+from opdsl.workflow.programs.overrides import option
+from opdsl.workflow.runs.calibration import (
     CALIBRATION,
     CalibrationReport,
     stored_calibration,
     weights_of,
 )
-from opdsl.workflow.datasets.in_memory import Data
-from opdsl.workflow.errors import Warn, warn_in_python
-from opdsl.workflow.evaluation import Report
-from opdsl.workflow.folder.reading import read_run_folder
-from opdsl.workflow.folder.weights import trained_module
-from opdsl.workflow.operator import Operator
-from opdsl.workflow.prediction import predict
-from opdsl.workflow.programs.overrides import option
+from opdsl.workflow.runs.evaluation import Report
+from opdsl.workflow.runs.operator import Operator
+from opdsl.workflow.runs.prediction import predict
 
 MOST = 100  # characters of a folder in the text of a run
 
@@ -134,6 +134,13 @@ class Run:
         Raises:
             OpError: OP0901 to OP0907, the inputs do not fit the program; OP0652, it cannot be
                 applied in tiles.
+
+        >>> import numpy as np, opdsl
+        >>> run = opdsl.open_run(RUN)
+        >>> sizes = [(x.name, x.space.channels) for x in run.graph.inputs]
+        >>> a = np.zeros((2, sizes[0][1], 16, 16), "float32")
+        >>> run.predict(a).shape
+        (2, 1, 16, 16)
         """
         return predict(self, inputs, named, batch=batch, steps=steps, tile=tile)
 
@@ -164,7 +171,7 @@ class Run:
         >>> 0 < report["16"].rel_l2 < 2
         True
         """
-        from opdsl.workflow.run_reports import evaluate_run
+        from opdsl.workflow.runs.measurements import evaluate_run
 
         return evaluate_run(self, data, resolutions, split, warn)
 
@@ -200,9 +207,9 @@ class Run:
 
         >>> import opdsl
         >>> opdsl.open_run(BAND).calibrate(BAND_DATA).calibration.of
-        'u'
+        'y'
         """
-        from opdsl.workflow.run_reports import calibrate_run
+        from opdsl.workflow.runs.measurements import calibrate_run
 
         report = calibrate_run(
             self,
@@ -244,7 +251,7 @@ class Run:
         >>> run.report({"a": a, "u": a}).name
         'report.html'
         """
-        from opdsl.workflow.run_reports import write_report_of
+        from opdsl.workflow.runs.measurements import write_report_of
 
         return write_report_of(self, data, None if out is None else Path(out), warn)
 

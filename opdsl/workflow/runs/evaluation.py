@@ -19,7 +19,7 @@ from opdsl.train.engine.normalise import Normaliser
 from opdsl.train.metrics.calibrate import Coverage
 from opdsl.train.metrics.error_sums import Metrics
 from opdsl.train.metrics.evaluate import evaluate
-from opdsl.workflow.rollout import loop_of
+from opdsl.workflow.runs.rollout import loop_of
 
 SPLITS = {"valid": "validation", "test": "test", "train": "training"}  # in words
 COLUMNS = {"samples": "samples", "rel_l2": "rel. L2", "rmse": "RMSE", "max_error": "max error"}

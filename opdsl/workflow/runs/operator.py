@@ -46,10 +46,10 @@ class Operator(nn.Module):
         Raises:
             OpError: OP0901 to OP0907, the inputs do not fit the program.
         """
-        given = self.module.guards.by_name(inputs, named)
-        found = self.module(**{k: self._normalised(k, x) for k, x in given.items()})
-        outputs: dict[str, Tensor | Packed] = self.normaliser.decode(self._by_name(found))
-        return outputs if isinstance(found, dict) else outputs.popitem()[1]
+        arguments = self.module.guards.by_name(inputs, named)
+        result = self.module(**{k: self._normalised(k, x) for k, x in arguments.items()})
+        outputs: dict[str, Tensor | Packed] = self.normaliser.decode(self._by_name(result))
+        return outputs if isinstance(result, dict) else outputs.popitem()[1]
 
     def draw(self, name: str, x: Tensor) -> Tensor:
         """Physical values of an input that are normal numbers when normalised."""
@@ -62,14 +62,14 @@ class Operator(nn.Module):
         return scale if isinstance(scale, Scale) else None
 
     def _normalised(self, name: str, x: Any) -> Any:
-        """What the scale does not fit stays as it is: the module says what is wrong with it."""
+        """Normalise an input; one that does not fit the scale is left for the module to refuse."""
         scale = self._scale(name)
         if scale is None or not isinstance(x, Tensor | Packed) or not _fits(scale, x):
             return x
         return map_values(x, scale)
 
-    def _by_name(self, found: Result) -> dict[str, Values]:
-        return found if isinstance(found, dict) else {self.graph.outputs[0].name: found}
+    def _by_name(self, result: Result) -> dict[str, Values]:
+        return result if isinstance(result, dict) else {self.graph.outputs[0].name: result}
 
 
 def _fits(scale: Scale, x: Values) -> bool:

@@ -237,9 +237,9 @@ def _refuse_other_program(
 ) -> None:
     """Raise OP0626 unless a program, with the parameters of the run, is that of the run."""
     texts = {k: x if isinstance(x, str) else show(x) for k, x in graph.params.items()}  # type: ignore[arg-type]  # from a Value
-    given = parameters([parse_set(f"{MODEL}.{k}={x}") for k, x in texts.items()], ())
+    arguments = parameters([parse_set(f"{MODEL}.{k}={x}") for k, x in texts.items()], ())
     try:
-        other = check(source, model=model, given=given, folder=folder).sound()
+        other = check(source, model=model, arguments=arguments, folder=folder).sound()
         same = fingerprint(other) == fingerprint(graph)
     except OpError as error:
         if error.diagnostics[0].code not in {"OP0207", "OP0210"}:

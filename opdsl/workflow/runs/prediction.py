@@ -20,14 +20,14 @@ from opdsl.nn.points.packed import Packed
 from opdsl.train.engine.loader import FieldValues, Places, places_on_device
 from opdsl.train.engine.precision import policy_of
 from opdsl.train.metrics.evaluate import apply
-from opdsl.workflow.arrays import as_arguments, as_input
-from opdsl.workflow.calibration import with_edges
 from opdsl.workflow.datasets.binding import ABSENT, Binding
-from opdsl.workflow.prediction_files import peek, write_h5, write_npz, write_points
-from opdsl.workflow.rollout import loop_of
+from opdsl.workflow.runs.arrays import as_arguments, as_input
+from opdsl.workflow.runs.calibration import with_edges
+from opdsl.workflow.runs.prediction_files import peek, write_h5, write_npz, write_points
+from opdsl.workflow.runs.rollout import loop_of
 
 if TYPE_CHECKING:
-    from opdsl.workflow.run import Run
+    from opdsl.workflow.runs.run import Run
 
 Tile = Mapping[str, int] | int  # points of a tile by the name of the axis, or on each axis
 

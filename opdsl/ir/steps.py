@@ -1,0 +1,69 @@
+"""Steps that lead from a declared domain to another one: coarsening and extension."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Sides = Literal["end", "both"]
+Filling = Literal["zero", "legendre", "gram"]
+Rounding = Literal["up", "nearest"]
+FROZEN = ConfigDict(frozen=True, extra="forbid")
+
+
+class Coarsen(BaseModel):
+    """`D / factor`: n // factor points on each axis."""
+
+    model_config = FROZEN
+
+    op: Literal["coarsen"] = "coarsen"
+    factor: int
+
+
+class Extend(BaseModel):
+    """`extend(D, fraction)`: longer by numerator / denominator of its length, and periodic.
+
+    There is one numerator for all axes, or one for each.
+
+    A periodic axis of n points has n spacings, any other n - 1; the extension has (1 + fraction)
+    as many, rounded up, and closes on itself, so as many points. With `rounding = nearest` what is
+    added on each side is rounded to the nearest whole number instead. Where nothing is rounded its
+    period is the same length at every resolution, which is what Fourier layers on it converge by.
+
+    `name` is the name of the declaration, which makes two extensions different domains; `kind` is
+    what a function has on the added points.
+    """
+
+    model_config = FROZEN
+
+    op: Literal["extend"] = "extend"
+    name: str
+    numerator: int | tuple[int, ...]
+    denominator: int
+    sides: Sides = "end"
+    kind: Filling = "zero"
+    rounding: Rounding = "up"
+
+    def points(self, n: int, *, periodic: bool, axis: int) -> int:
+        """Points of the extension of an axis of n points."""
+        spacings, part = n if periodic else n - 1, self.numerator_on(axis)
+        if self.rounding == "nearest":
+            return max(n, spacings + self.ends * round(self.share(axis) * spacings))
+        return max(n, spacings - (-spacings * part // self.denominator))
+
+    def numerator_on(self, axis: int) -> int:
+        """The numerator of an axis."""
+        return self.numerator if isinstance(self.numerator, int) else self.numerator[axis]
+
+    @property
+    def ends(self) -> int:
+        """How many ends of an axis get points."""
+        return 2 if self.sides == "both" else 1
+
+    def share(self, axis: int) -> float:
+        """The part of an axis that is added at each of these ends."""
+        return self.numerator_on(axis) / (self.ends * self.denominator)
+
+
+Step = Annotated[Coarsen | Extend, Field(discriminator="op")]

@@ -1,0 +1,160 @@
+"""Data formats, losses, optimizers and generators: their descriptions, read from their sources.
+
+The sources are parsed and not imported, so that `opdsl explain l2` does not wait for torch. Members
+of other packages are described by `opdsl.registry` and are not listed here.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from inspect import cleandoc
+from pkgutil import get_data, iter_modules
+from typing import Any
+
+import opdsl
+from opdsl.reference.layout import page, plain, wrapped
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of members.
+
+    Attributes:
+        name: in the singular.
+        title: of its section.
+        folder: of its modules, below `opdsl`.
+        attribute: the name of the member in its module.
+        usage: how a member is chosen.
+    """
+
+    name: str
+    title: str
+    folder: str
+    attribute: str
+    usage: str
+
+
+KINDS = (
+    Kind(
+        "data format",
+        "Data formats",
+        "data/io/formats",
+        "FORMAT",
+        "A file is read by the first format that recognises its content; its name does not matter "
+        "except for meshes. `opdsl data show FILE` prints its fields.",
+    ),
+    Kind("loss", "Losses", "train/losses", "LOSS", "Choose one with `loss = NAME`."),
+    Kind(
+        "optimizer",
+        "Optimizers",
+        "train/optimizers",
+        "OPTIMIZER",
+        "Choose one with `optimizer NAME { lr = 1e-3 }`; all of them use `lr` and `weight_decay`.",
+    ),
+    Kind(
+        "generator",
+        "Data generators",
+        "data/generate",
+        "GENERATOR",
+        "Run one with `opdsl data generate NAME`; it verifies its results before it writes a file.",
+    ),
+)
+FACTS: dict[str, Callable[[Any], str]] = {
+    "uses": lambda x: f"It uses {', '.join(f'`optimizer.{y}`' for y in x)}." if x else "",
+    "needs_grid": lambda x: "It needs a grid." if x else "",
+    "relative": lambda x: "" if x else "It is not relative: samples whose truth is zero count.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A member of a kind.
+
+    Attributes:
+        description: Markdown; the first paragraph is complete in itself.
+        facts: literal keyword arguments of its definition, such as `uses`.
+    """
+
+    name: str
+    kind: Kind
+    description: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def sentences(self) -> str:
+        """The facts in words."""
+        found = (FACTS[k](x) for k, x in self.facts.items() if k in FACTS)
+        return " ".join(x for x in found if x)
+
+
+def members(kind: Kind) -> tuple[Member, ...]:
+    """Every member of a kind, sorted by name."""
+    paths = [f"{x}/{kind.folder}" for x in opdsl.__path__]
+    names = sorted(x.name for x in iter_modules(paths) if not x.ispkg)
+    found = (_member(kind, name) for name in names if not name.startswith("_"))
+    return tuple(x for x in found if x is not None)
+
+
+def registered_page() -> str:
+    """The Markdown page of all kinds."""
+    parts = []
+    for kind in KINDS:
+        inside = members(kind)
+        if inside:
+            parts += [f"## {kind.title}", kind.usage, *map(_section, inside)]
+    return page(
+        "# Data formats, losses, optimizers, generators",
+        "Other packages can add members through entry points; "
+        "[CONTRIBUTING.md](../../CONTRIBUTING.md) has a recipe for each kind.",
+        *parts,
+    )
+
+
+def member_text(member: Member) -> str:
+    """A member for a terminal."""
+    paragraphs = plain(member.description).split("\n\n")
+    shown = (x if x.startswith((" ", "|")) else wrapped(x) for x in paragraphs)
+    return page(
+        f"{member.name} ({member.kind.name})",
+        *shown,
+        wrapped(member.sentences),
+        wrapped(member.kind.usage.replace("NAME", member.name)),
+    )
+
+
+def _section(member: Member) -> str:
+    return page(f"### {member.name}", member.description, member.sentences)
+
+
+def _member(kind: Kind, name: str) -> Member | None:
+    """The member that a module defines; None if the module is no member."""
+    source = get_data("opdsl", f"{kind.folder}/{name}.py")
+    for statement in ast.parse(source or b"").body:
+        if isinstance(statement, ast.Assign | ast.AnnAssign) and _assigns(statement, kind):
+            call = statement.value
+            if isinstance(call, ast.Call):
+                description = cleandoc(_strings(call)[-1])
+                return Member(name, kind, description, dict(_literals(call)))
+    return None
+
+
+def _assigns(statement: ast.Assign | ast.AnnAssign, kind: Kind) -> bool:
+    targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+    return any(isinstance(x, ast.Name) and x.id == kind.attribute for x in targets)
+
+
+def _strings(call: ast.Call) -> list[str]:
+    """Texts among the arguments, a keyword `description` last."""
+    keywords = [x.value for x in call.keywords if x.arg == "description"]
+    values = (x.value for x in [*call.args, *keywords] if isinstance(x, ast.Constant))
+    return [x for x in values if isinstance(x, str)] or [""]
+
+
+def _literals(call: ast.Call) -> Iterator[tuple[str, Any]]:
+    for keyword in call.keywords:
+        try:
+            yield keyword.arg or "", ast.literal_eval(keyword.value)
+        except ValueError:  # an expression, which only running the module would tell
+            continue

@@ -1,0 +1,45 @@
+"""Access to the concrete syntax tree: children by kind of token or by rule."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from opdsl.diagnostics import Label, Span, fault
+from opdsl.syntax.lalr import Node, Token
+
+DEPTH = 128  # of expressions; every later stage walks them by recursion
+
+Kids = list[Any]
+
+
+def is_token(node: Any, kind: str) -> bool:
+    """Whether a child is a token of this kind."""
+    return isinstance(node, Token) and node.kind == kind
+
+
+def is_tree(node: Any, rule: str) -> bool:
+    """Whether a child is a node of this rule."""
+    return isinstance(node, Node) and node.rule == rule
+
+
+def subtrees(node: Node) -> list[Node]:
+    """The children that are nodes."""
+    return [x for x in node.children if not isinstance(x, Token)]
+
+
+def after(kids: Kids, kind: str) -> Any:
+    """The child after the first token of a kind, or None."""
+    for i, x in enumerate(kids):
+        if is_token(x, kind):
+            return kids[i + 1]
+    return None
+
+
+def too_deep(span: Span) -> Exception:
+    """OP0105 for an expression that later stages could not walk."""
+    return fault(
+        "OP0105",
+        "this expression is too deep",
+        Label(span, f"more than {DEPTH} operators inside each other"),
+        helps=("give a part of it a name of its own",),
+    )
