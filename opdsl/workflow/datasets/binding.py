@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from opdsl.data.bind.binding import Mapped, bind
+from opdsl.data.bind.binding import Mapped, bind_fields
 from opdsl.data.bind.point_sets import PointsRequest
 from opdsl.data.bind.samples import FieldRequest as DataPort
 from opdsl.data.bind.samples import Fields, Samples, TimeSteps
@@ -64,7 +64,7 @@ class Binding:
     def _bound(self, fields: Fields, outputs: Sequence[DataPort], mapping: Mapped) -> Samples:
         """Bind the fields; an input that begins at zero is added."""
         inputs = [x for x in self.graph.inputs if x.name not in self.absent]
-        samples = bind(fields, self._timed(inputs), outputs, mapping, sites(self.graph))
+        samples = bind_fields(fields, self._timed(inputs), outputs, mapping, sites(self.graph))
         return replace(samples, inputs=samples.inputs | self._zeros(samples))
 
     def _refuse_missing(self, fields: Fields) -> None:
@@ -183,7 +183,7 @@ def sites(graph: Graph) -> list[PointsRequest]:
             x.name,
             x.ambient,
             shared=x.geometry == "shared",
-            asked=x.name in asked,
+            required=x.name in asked,
             measure=x.measure or "uniform",
             period=x.period,
         )

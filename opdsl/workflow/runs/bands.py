@@ -133,7 +133,7 @@ class BandedModel:
             device=self.settings.device,
             precision=self.settings.precision,
             batch=self.settings.batch,
-            places=samples.given,
+            places=samples.model_points,
         )
         return outputs[of], outputs[width], samples.outputs[of]
 

@@ -235,7 +235,7 @@ def _predicted(
         outputs = outputs_of(
             run,
             samples.inputs,
-            samples.given,
+            samples.model_points,
             model=model,
             batch=batch,
             steps=steps,

@@ -153,7 +153,7 @@ def _pictures(
         precision=settings.precision,
         loop=loop,
         steps=steps_of(few.outputs, loop),
-        places=few.given,
+        places=few.model_points,
     )
     domains = {x.name: x.space.domain.name for x in (*graph.inputs, *graph.outputs)}
     timed = {k for k, x in few.inputs.items() if loop and loop.timed(k, x)}

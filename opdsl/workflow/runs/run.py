@@ -314,7 +314,7 @@ def open_run(
         path = content.folder / CALIBRATION
         notes = (f"{path} is of other weights than these, so there is no band; calibrate again",)
         calibration = None
-    policy.settle(module)
+    policy.prepare_module(module)
     operator = Operator(module, trained.normaliser.to(policy.device, policy.weights))
     operator.eval()
     return Run(

@@ -229,7 +229,7 @@ class _Training:
             resume=resume,
             listener=listener,
             loop=self.sets.loop,
-            kept=self.frozen,
+            frozen=self.frozen,
             choice=self.sets.division.choice,
         )
         return self._finish(outcome)
@@ -337,5 +337,5 @@ def _try(module: OperatorModule, sets: Sequence[Samples], loop: Rollout | None) 
             one = samples.first(1)
             timed = {k for k, x in one.inputs.items() if loop and loop.timed(k, x)}
             inputs = {k: all_values(x)[:, 0] if k in timed else x for k, x in one.inputs.items()}
-            module(**inputs, **{k: as_call_argument(x) for k, x in one.given.items()})
+            module(**inputs, **{k: as_call_argument(x) for k, x in one.model_points.items()})
     module.train()

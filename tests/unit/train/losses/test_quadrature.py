@@ -289,7 +289,7 @@ class Weighed:
     inputs: dict
     outputs: dict
     weights: dict
-    given: dict = field(default_factory=dict)
+    model_points: dict = field(default_factory=dict)
     name: str = "toy"
     fingerprint: str = "f0"
     resolution: tuple = ()

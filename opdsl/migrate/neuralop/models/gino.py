@@ -15,14 +15,15 @@ from opdsl.migrate.neuralop.draft import (
     Draft,
     Options,
     Shapes,
-    Take,
+    WeightSource,
     each,
     not_importable,
     word,
 )
-from opdsl.migrate.neuralop.fno import FNOOptions, Stack, activation, stack_of
-from opdsl.migrate.neuralop.gno import EMPTY, Integral, Numbers, box, integral, points
 from opdsl.migrate.neuralop.layer import ADAPTIVE
+from opdsl.migrate.neuralop.models.fno import Stack, stack_of
+from opdsl.migrate.neuralop.models.fno_options import FNOOptions, activation
+from opdsl.migrate.neuralop.models.gno import EMPTY, Integral, Numbers, box, integral, points
 from opdsl.migrate.neuralop.writing import Lines, call, mlp, weight
 
 TOLD = "ada_in"
@@ -285,7 +286,7 @@ def decoder(
     )
 
 
-def layered(lines: Lines, o: Any, stack: Stack, x: str) -> tuple[str, list[Take]]:
+def layered(lines: Lines, o: Any, stack: Stack, x: str) -> tuple[str, list[WeightSource]]:
     """The layers on the latent grid, after waves of what their norms are told."""
     if o.fno_norm == ADAPTIVE and o.waves:
         count = o.fno_ada_in_features * o.fno_ada_in_dim
@@ -331,7 +332,7 @@ def written(
     name: str,
     stack: Stack,
     lines: Lines,
-    takes: list[Take],
+    takes: list[WeightSource],
     ports: list[str],
     told: tuple[str, ...],
 ) -> Draft:

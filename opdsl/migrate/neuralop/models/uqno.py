@@ -13,15 +13,16 @@ from typing import Any
 
 from opdsl.migrate.neuralop.draft import (
     BOOKKEEPING,
-    Call,
+    ConstructorCall,
     Draft,
     Options,
     Shapes,
-    Take,
+    WeightSource,
     not_importable,
     options_of,
 )
-from opdsl.migrate.neuralop.fno import FNOOptions, Stack, TFNOOptions, notes, stack_of
+from opdsl.migrate.neuralop.models.fno import Stack, stack_of
+from opdsl.migrate.neuralop.models.fno_options import FNOOptions, TFNOOptions, notes
 
 PARTS = {"FNO": FNOOptions, "TFNO": TFNOOptions}
 FROZEN = "the first output is not trained there; train the second with the first kept as it is"
@@ -48,7 +49,7 @@ def uqno(name: str, o: UQNOOptions, shapes: Shapes, *, corrected: bool) -> Draft
     names = (("Base", "solution", "base_model."), ("Residual", "width", "residual_model."))
     stacks = [replace(x, prefix=p) for (x, _), (p, _, _) in zip(parts, names, strict=True)]
     blocks: list[str] = []
-    takes: list[Take] = []
+    takes: list[WeightSource] = []
     for stack, (prefix, output, theirs) in zip(stacks, names, strict=True):
         blocks += [*(x.definition(y) for x, y in stack.names().items()), _block(stack, prefix)]
         takes += _takes(stack, output, theirs)
@@ -70,8 +71,8 @@ def _stack(
     name: str, made_by: Any, part: str, shapes: Shapes, corrected: bool
 ) -> tuple[Stack, tuple[str, ...]]:
     """One of the two operators, and what is to be said of it."""
-    kind = made_by.name if isinstance(made_by, Call) else type(made_by).__name__
-    if not isinstance(made_by, Call) or kind not in PARTS:
+    kind = made_by.name if isinstance(made_by, ConstructorCall) else type(made_by).__name__
+    if not isinstance(made_by, ConstructorCall) or kind not in PARTS:
         raise not_importable(name, f"a `{kind}` as `{part}`", f"known: {', '.join(PARTS)}")
     options = options_of(PARTS[kind], kind, made_by.args, made_by.named)
     own = {k.removeprefix(f"{part}."): x for k, x in shapes.items() if k.startswith(f"{part}.")}
@@ -92,10 +93,10 @@ def _block(stack: Stack, name: str) -> str:
     return f'block {name} "an FNO of neuraloperator" {{\n{body}\n\n{lines.text("y")}\n}}'
 
 
-def _takes(stack: Stack, path: str, theirs: str) -> Iterator[Take]:
+def _takes(stack: Stack, path: str, theirs: str) -> Iterator[WeightSource]:
     lines, layers = stack.body()
     for x in (*lines.taken("y", "", ""), *layers):
-        yield Take(f"{path}.{x.ours}", tuple(theirs + y for y in x.theirs), x.change)
+        yield WeightSource(f"{path}.{x.ours}", tuple(theirs + y for y in x.theirs), x.change)
 
 
 def uqno_arguments(module: Any) -> dict[str, Any]:
@@ -108,4 +109,4 @@ def _call(module: Any) -> Any:
     if kept is None:
         return module
     named = {k: x for k, x in kept.items() if k not in BOOKKEEPING}
-    return Call(type(module).__name__, tuple(kept.get("args", ())), named)
+    return ConstructorCall(type(module).__name__, tuple(kept.get("args", ())), named)

@@ -1,12 +1,10 @@
-"""div((1 + u^2 / 10) grad u) = f in a shape, u = g on its boundary: by finite elements and Newton.
+"""div((1 + u^2 / 10) grad u) = f in a shape, u = g on its boundary: finite elements and Newton.
 
-What comes in: triangles, f and g at their points. What goes out: u there, linear on each triangle,
-the residual of the discrete equations, and the same u by another way.
-
-The other way is Kirchhoff's: w = u + u^3 / 30 solves Laplace w = f, w = g + g^3 / 30, which is
-linear. Both discretisations have order two, so their gap has. It also bounds u: with F the largest
-f and -F' the least, w + F (1 - |x|^2) / 4 takes its minimum on the boundary of a shape in the unit
-circle, and w - F' (1 - |x|^2) / 4 its maximum.
+A second solution checks the first. By Kirchhoff's transform w = u + u^3 / 30 solves the linear
+problem Laplace w = f, w = g + g^3 / 30. Both discretisations have order two, and so has their
+difference. The transform also bounds u: with F the largest f and -F' the least, w + F (1 - |x|^2) /
+4 takes its minimum on the boundary of a shape in the unit circle, and w - F' (1 - |x|^2) / 4 its
+maximum.
 """
 
 from __future__ import annotations
@@ -16,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from opdsl.data.generate.star import Triangles
+from opdsl.data.generate.sampling.star import Triangles
 
 Floats = NDArray[np.float64]
 

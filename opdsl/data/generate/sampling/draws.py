@@ -1,9 +1,7 @@
-"""Normal numbers that are the same for ever, whatever the release of NumPy.
+"""Reproducible normal numbers, which do not change with the release of NumPy.
 
-What comes in: a seed, the index of a sample, a count. What goes out: numbers that depend on nothing
-else. The random bits come from Philox with the key (seed, index), which numbers every block; they
-become normal numbers by the inverse of the distribution function. Both are defined by their
-authors.
+Random bits come from Philox with the key (seed, index of the sample), and become normal numbers by
+the inverse of the distribution function; both are defined by their authors.
 """
 
 import numpy as np

@@ -16,10 +16,19 @@ from itertools import accumulate
 from typing import Any
 
 from opdsl.blocks.local.disco_conv import least_points
-from opdsl.migrate.neuralop.draft import Draft, Options, Shapes, Take, each, not_importable
-from opdsl.migrate.neuralop.fno import Stack, activation, grid, padding
-from opdsl.migrate.neuralop.layer import NORMS, SKIPS, Layer, Local, kept_as
+from opdsl.migrate.neuralop.draft import (
+    Draft,
+    Options,
+    Shapes,
+    WeightSource,
+    each,
+    not_importable,
+)
+from opdsl.migrate.neuralop.layer import NORMS, SKIPS, Layer, Local
+from opdsl.migrate.neuralop.layer_weights import stored_weights
 from opdsl.migrate.neuralop.levels import Ends, levels_of
+from opdsl.migrate.neuralop.models.fno import Stack
+from opdsl.migrate.neuralop.models.fno_options import activation, grid, padding
 from opdsl.migrate.neuralop.writing import call, value
 
 Numbers = tuple[int, ...]
@@ -113,7 +122,7 @@ def local_no(name: str, o: LocalNOOptions, shapes: Shapes, *, corrected: bool) -
             out=c,
             act=act,
             closing=i < o.n_layers - 1,
-            weights=kept_as(name, o, shapes, f"local_no_blocks.convs.{i}.weight."),
+            weights=stored_weights(name, o, shapes, f"local_no_blocks.convs.{i}.weight."),
             fno_skip=o.local_no_skip,
             mlp=round(c * o.channel_mlp_expansion) if o.use_channel_mlp else None,
             mlp_skip=o.channel_mlp_skip,
@@ -173,7 +182,7 @@ def _local(
             mix=None if o.mix_derivatives else False,
         )
         terms.append(("d", expression))
-        takes.append(Take("d.weight", (f"differential.{difference}.weight",), "same"))
+        takes.append(WeightSource("d.weight", (f"differential.{difference}.weight",), "same"))
         least = o.fin_diff_kernel_size
     if disco is not None:
         theirs = f"local_convs.{disco}."
@@ -224,13 +233,13 @@ def _disco(o: LocalNOOptions, length: float, *, corrected: bool) -> str:
     )
 
 
-def _disco_takes(o: LocalNOOptions, theirs: str, *, corrected: bool) -> Iterator[Take]:
+def _disco_takes(o: LocalNOOptions, theirs: str, *, corrected: bool) -> Iterator[WeightSource]:
     if o.noisy and not corrected:
-        yield Take("c.weight", (f"{theirs}{TABLE}", f"{theirs}weight"), "sampled")
+        yield WeightSource("c.weight", (f"{theirs}{TABLE}", f"{theirs}weight"), "sampled")
     else:
-        yield Take("c.weight", (f"{theirs}weight",), f"functions_{functions(o)}")
+        yield WeightSource("c.weight", (f"{theirs}weight",), f"functions_{functions(o)}")
     if o.disco_bias:
-        yield Take("c.bias", (f"{theirs}bias",), "same")
+        yield WeightSource("c.bias", (f"{theirs}bias",), "same")
 
 
 def functions(o: LocalNOOptions) -> int:

@@ -1,7 +1,7 @@
-"""Smooth random functions of space: sums of waves, each with a random amplitude.
+"""Smooth random functions of space: sums of waves with random amplitudes.
 
-What comes in: normal numbers, points. What goes out: values of deviation 1 at every point. The
-function depends on the numbers alone, not on the points.
+Their values have deviation 1 at every point, and depend on the random numbers alone, not on the
+points where they are wanted.
 """
 
 import itertools

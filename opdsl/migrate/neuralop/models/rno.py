@@ -1,6 +1,6 @@
 """RNO: a recurrence of Fourier layers, one step of which is the program.
 
-What theirs makes of a sequence is `module.rollout(times, x = sequence)` here.
+A sequence is processed by `module.rollout(times, x = sequence)`.
 
 Source: neuralop/models/rno.py and layers/rno_block.py at 93d3f06.
 """
@@ -11,9 +11,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from opdsl.migrate.neuralop.draft import Draft, Options, Shapes, Take, not_importable, word
-from opdsl.migrate.neuralop.fno import (
-    Numbers,
+from opdsl.migrate.neuralop.draft import (
+    Draft,
+    Options,
+    Shapes,
+    WeightSource,
+    not_importable,
+    word,
+)
+from opdsl.migrate.neuralop.layer import Layer
+from opdsl.migrate.neuralop.layer_weights import stored_weights
+from opdsl.migrate.neuralop.levels import Levels, levels_of
+from opdsl.migrate.neuralop.models.fno import Numbers
+from opdsl.migrate.neuralop.models.fno_options import (
     activation,
     grid,
     notes,
@@ -22,8 +32,6 @@ from opdsl.migrate.neuralop.fno import (
     refuse_changes,
     scalings,
 )
-from opdsl.migrate.neuralop.layer import Layer, kept_as
-from opdsl.migrate.neuralop.levels import Levels, levels_of
 from opdsl.migrate.neuralop.writing import Lines, block, call, mlp, weight
 
 GATES = ("update", "reset", "candidate")
@@ -70,7 +78,7 @@ class Cell:
             self.name, "one step of neuraloperator's RNOCell", ports, self._lines.text("w")
         )
 
-    def takes(self, path: str, theirs: str) -> Iterator[Take]:
+    def takes(self, path: str, theirs: str) -> Iterator[WeightSource]:
         """The weights of a cell at `path` here and at `theirs` there."""
         yield from self._lines.taken("w", path, theirs)
         for i, gate in enumerate(GATES):
@@ -217,7 +225,7 @@ def _layer(name: str, o: RNOOptions, shapes: Shapes) -> Layer:
         out=c,
         act=activation(name, o.non_linearity),
         closing=False,
-        weights=kept_as(name, o, shapes, "layers.0.cell.input_gates.0.convs.0.weight."),
+        weights=stored_weights(name, o, shapes, "layers.0.cell.input_gates.0.convs.0.weight."),
         fno_skip=o.fno_skip,
         mlp=round(c * o.channel_mlp_expansion) if o.use_channel_mlp else None,
         mlp_skip=o.channel_mlp_skip,
@@ -243,11 +251,11 @@ def _ports(o: RNOOptions, levels: Levels, places: list[str]) -> Iterator[str]:
 
 def _body(
     name: str, o: RNOOptions, cells: list[Cell], levels: Levels, places: list[str]
-) -> tuple[Lines, list[Take]]:
+) -> tuple[Lines, list[WeightSource]]:
     """The lines of the model, the last of which is the output, and the weights of its cells."""
     c, act, x = o.hidden_channels, activation(name, o.non_linearity), "x"
     lines, padded = Lines(), any(padding(name, o, len(o.n_modes)))
-    takes: list[Take] = []
+    takes: list[WeightSource] = []
     if grid(name, o) is not None:
         x = lines.add("placed", call("concat", x, call("coords", levels.domain(0))))
     wide = int(o.lifting_channel_ratio * c)

@@ -1,8 +1,7 @@
 """psi ~ N(0, 9 (-Laplace + 9)^-2) on the unit square with zero Neumann conditions, without mean.
 
-What comes in: a seed and the index of a sample. What goes out: one function, the same for ever: its
-coefficients depend on nothing else, neither on the grid nor on how many samples are made or by
-how many workers.
+The coefficients depend on the seed and the index of the sample alone, neither on the grid nor on
+the number of samples and workers.
 
 Source: Li et al. 2021, arXiv:2010.08895, app. A.3.2; their GRF.m with tau = 3, alpha = 2, which
 has the factor 9 = tau^(2 alpha - 2) and leaves out the constant mode.
@@ -11,7 +10,7 @@ has the factor 9 = tau^(2 alpha - 2) and leaves out the constant mode.
 import numpy as np
 from numpy.typing import NDArray
 
-from opdsl.data.generate.draws import normals
+from opdsl.data.generate.sampling.draws import normals
 
 TAU = 3.0
 MODES = 64  # cosines on each axis: wavelengths down to 1/32, resolved by 129 points

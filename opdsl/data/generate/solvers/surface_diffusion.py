@@ -1,7 +1,6 @@
-"""u - Laplace u / 10 = f on a closed surface, by linear elements on its triangles.
+"""u - Laplace u / 10 = f on a closed surface, by linear finite elements on its triangles.
 
-What comes in: points in space, triangles, f at the points. What goes out: u there, which minimises
-the integral of (|grad u|^2 / 10 + u^2) / 2 - f u over functions linear on each triangle.
+u minimises the integral of (|grad u|^2 / 10 + u^2) / 2 - f u over functions linear on triangles.
 
 Source: Dziuk 1988, "Finite elements for the Beltrami operator on arbitrary surfaces".
 """

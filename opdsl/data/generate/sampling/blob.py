@@ -1,8 +1,7 @@
-"""Random smooth closed surfaces in space that a centre sees whole, and triangles on them.
+"""Random smooth closed surfaces in space, star-shaped around the origin, and triangles on them.
 
-What comes in: normal numbers, a mesh width. What goes out: points (n, 3) and triangles (m, 3) that
-turn outwards, on r(direction) = exp(a random wave), scaled so that the surface touches the unit
-sphere from within. The surface depends on the numbers alone, not on the width.
+r(direction) = exp(a random wave), scaled so that the surface touches the unit sphere from within.
+The surface depends on the random numbers alone, not on the mesh width.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opdsl.data.derive.simplices import sizes
-from opdsl.data.generate.wave import count, wave
+from opdsl.data.generate.sampling.wave import count, wave
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

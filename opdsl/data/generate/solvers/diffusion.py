@@ -1,7 +1,4 @@
-"""-div(a grad u) = f on the unit square, u = 0 on its boundary: five points, solved directly.
-
-What comes in: a and f on a grid of nodes that includes the boundary. What goes out: u there.
-"""
+"""-div(a grad u) = f on the unit square, u = 0 on its boundary, by a five-point stencil."""
 
 from __future__ import annotations
 
@@ -18,14 +15,14 @@ Grid = NDArray[np.float64]
 
 
 def solve(a: Grid, f: Grid | float = 1.0) -> tuple[Grid, float]:
-    """u, and its relative residual ||f - A u|| / ||f|| in the discrete equations.
+    """Solve for u; also its relative residual ||f - A u|| / ||f|| in the discrete equations.
 
     The coefficient of a face is the arithmetic mean of its two nodes, as in Li's solve_gwf.m; the
     error is O(h^2) where a is smooth, O(h) where it jumps. One step of refinement removes most of
     the rounding of the factorisation.
 
     Args:
-        a: (n, n), positive.
+        a: (n, n) at the nodes, those of the boundary included; positive.
         f: (n, n) or a constant.
 
     Source: Li et al. 2021, arXiv:2010.08895, app. A.3.2. They work on cell centres and move the

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from opdsl.migrate.neuralop.draft import Draft, Options, Shapes
-from opdsl.migrate.neuralop.gino import (
+from opdsl.migrate.neuralop.layer import ADAPTIVE
+from opdsl.migrate.neuralop.models.gino import (
     back,
     decoder,
     latent,
@@ -19,8 +20,7 @@ from opdsl.migrate.neuralop.gino import (
     vector,
     written,
 )
-from opdsl.migrate.neuralop.gno import Numbers, box, points
-from opdsl.migrate.neuralop.layer import ADAPTIVE
+from opdsl.migrate.neuralop.models.gno import Numbers, box, points
 from opdsl.migrate.neuralop.writing import Lines, call, mlp
 
 

@@ -1,8 +1,7 @@
-"""Random smooth shapes in the plane that a centre sees whole, and triangles in them.
+"""Random smooth star-shaped domains in the plane, and triangle meshes of them.
 
-What comes in: normal numbers, a mesh width. What goes out: a `Star`, r(angle) = exp(sum c_k cos k
-angle + s_k sin k angle), scaled so that it touches the unit circle from within; points and
-triangles of it. The shape depends on the numbers alone, not on the width.
+r(angle) = exp(sum c_k cos k angle + s_k sin k angle), scaled so that the shape touches the unit
+circle from within. It depends on the random numbers alone, not on the mesh width.
 
 Source: the mesh is made as by Persson, Strang 2004, "A simple mesh generator in MATLAB": points of
 a lattice are moved to the middle of their neighbours.

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
-from opdsl.migrate.neuralop.draft import Draft, Options, Shapes, Take, not_importable
-from opdsl.migrate.neuralop.fno import activation, change_note, grid, padding
-from opdsl.migrate.neuralop.layer import SKIPS, Layer, kept_as
+from opdsl.migrate.neuralop.draft import Draft, Options, Shapes, WeightSource, not_importable
+from opdsl.migrate.neuralop.layer import SKIPS, Layer
+from opdsl.migrate.neuralop.layer_weights import stored_weights
 from opdsl.migrate.neuralop.levels import Levels, levels_of
+from opdsl.migrate.neuralop.models.fno_options import activation, change_note, grid, padding
 from opdsl.migrate.neuralop.writing import AXES, Lines, call, mlp, weight
 
 Numbers = tuple[int, ...]
@@ -64,7 +65,7 @@ class UNOOptions(Options):
 
 
 @dataclass(frozen=True, slots=True)
-class Built:
+class UNOSpec:
     """A UNO on its way to a program."""
 
     name: str
@@ -94,7 +95,7 @@ class Built:
             out=out,
             act=activation(self.name, o.non_linearity),
             closing=self.corrected and i < o.n_layers - 1,
-            weights=kept_as(self.name, o, shapes, f"fno_blocks.{i}.convs.0.weight."),
+            weights=stored_weights(self.name, o, shapes, f"fno_blocks.{i}.convs.0.weight."),
             fno_skip=o.fno_skip,
             mlp=round(out * o.channel_mlp_expansion),
             mlp_skip=o.channel_mlp_skip,
@@ -147,7 +148,7 @@ def uno(name: str, o: UNOOptions, shapes: Shapes, *, corrected: bool) -> Draft:
     axes = len(o.uno_n_modes[0])
     refuse(name, o, axes)
     levels = levels_of(name, o.uno_scalings, axes=axes)
-    built = Built(name, o, levels, corrected)
+    built = UNOSpec(name, o, levels, corrected)
     layers = [built.layer(i, shapes) for i in range(o.n_layers)]
     ends = grid(name, o)
     lines = Lines()
@@ -159,7 +160,7 @@ def uno(name: str, o: UNOOptions, shapes: Shapes, *, corrected: bool) -> Draft:
     if any(around) and levels.any:
         raise not_importable(name, f"`domain_padding = {o.domain_padding}` on changing grids")
     x = lines.add("padded", call("pad", x, to="E")) if any(around) else x
-    takes: list[Take] = []
+    takes: list[WeightSource] = []
     for i, layer in enumerate(layers):
         x = built.joined(lines, x, i)
         to = levels.domain(i + 1) if layer.changes else None
@@ -201,7 +202,7 @@ def refuse(name: str, o: UNOOptions, axes: int) -> None:
         )
 
 
-def notes(built: Built) -> Iterator[str]:
+def notes(built: UNOSpec) -> Iterator[str]:
     """What is wrong there, and what was done about it."""
     if built.corrected:
         yield "corrected: the activation stands between the levels, where neuraloperator has none"
