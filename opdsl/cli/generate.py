@@ -13,7 +13,7 @@ import typer
 from opdsl.cli.console import result, show_json
 from opdsl.cli.options import Json
 from opdsl.cli.progress import SampleProgress
-from opdsl.data.generate import GENERATORS, Generator, Option
+from opdsl.workflow.datasets.generation import GENERATORS, Generator, Option
 
 
 def __getattr__(name: str) -> Callable[..., None]:
@@ -84,13 +84,15 @@ def _parameters(generator: Generator) -> list[inspect.Parameter]:
 
 def _parameter(option: Option) -> inspect.Parameter:
     kind: Any = option.type
+    enum: Any = StrEnum  # made of the words, which mypy would have as literals
     default = option.default
     if option.choices:
-        kind = StrEnum(option.name, [(x.upper(), x) for x in option.choices])
+        kind = enum(option.name, [(x.upper(), x) for x in option.choices])
         default = None if default is None else kind(default)
     text = typer.Option(f"--{option.name}", metavar=option.metavar, help=option.help)
     needed = option.default is None and not option.optional
-    annotation = Annotated[kind | None if option.optional else kind, text]
+    value: Any = kind | None if option.optional else kind
+    annotation: Any = Annotated.__class_getitem__((value, text))
     return _keyword(option.name, annotation, inspect.Parameter.empty if needed else default)
 
 
