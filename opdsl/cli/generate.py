@@ -92,7 +92,8 @@ def _parameter(option: Option) -> inspect.Parameter:
     text = typer.Option(f"--{option.name}", metavar=option.metavar, help=option.help)
     needed = option.default is None and not option.optional
     value: Any = kind | None if option.optional else kind
-    annotation: Any = Annotated.__class_getitem__((value, text))
+    annotated: Any = Annotated  # of a type that is known at run time only
+    annotation = annotated[value, text]
     return _keyword(option.name, annotation, inspect.Parameter.empty if needed else default)
 
 
