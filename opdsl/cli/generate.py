@@ -13,11 +13,18 @@ import typer
 from opdsl.cli.console import result, show_json
 from opdsl.cli.options import Json
 from opdsl.cli.progress import SampleProgress
-from opdsl.workflow.datasets.generation import GENERATORS, Generator, Option
+from opdsl.workflow.datasets.generation import (
+    GENERATORS,
+    Generator,
+    Option,
+    generate_dataset,
+)
+
+ENUM: Any = StrEnum  # made at run time, from the choices of an option
 
 
 def __getattr__(name: str) -> Callable[..., None]:
-    """The command of the generator `name`, which the group of commands asks this module for."""
+    """Return the command of the generator `name`, which the group of commands looks up here."""
     generator = None if name.startswith("__") else GENERATORS.find(name)
     if generator is None:
         raise AttributeError(name)
@@ -25,7 +32,7 @@ def __getattr__(name: str) -> Callable[..., None]:
 
 
 class GeneratorCommands(Mapping[str, str]):
-    """The generators by the names of their commands, with the places of these in this folder."""
+    """The module and attribute of each command, by its name."""
 
     def __getitem__(self, command: str) -> str:
         name = command.replace("-", "_")
@@ -41,12 +48,12 @@ class GeneratorCommands(Mapping[str, str]):
 
 
 def _command(name: str, generator: Generator) -> Callable[..., None]:
-    """A function whose signature has the options of a generator, for typer."""
+    """Return a function whose signature has the options of a generator, for typer."""
 
     def command(*, out: Path, seed: int, as_json: bool, **options: Any) -> None:
         progress = SampleProgress()
         values = {k: x.value if isinstance(x, StrEnum) else x for k, x in options.items()}
-        written = generator.generate(out=out, seed=seed, progress=progress, **values)
+        written = generate_dataset(name, out, seed=seed, progress=progress, **values)
         progress.end()
         if as_json:
             show_json(written.to_json())
@@ -67,7 +74,7 @@ def _help(name: str, generator: Generator) -> str:
 
 
 def _parameters(generator: Generator) -> list[inspect.Parameter]:
-    """Options that must be given, then the file and the seed, then the others."""
+    """Return the required options, then the file and the seed, then the others."""
     needed = [x for x in generator.options if x.default is None and not x.optional]
     others = [x for x in generator.options if x not in needed]
     file_help = f"The {generator.suffix} file to make."
@@ -84,16 +91,13 @@ def _parameters(generator: Generator) -> list[inspect.Parameter]:
 
 def _parameter(option: Option) -> inspect.Parameter:
     kind: Any = option.type
-    enum: Any = StrEnum  # made of the words, which mypy would have as literals
     default = option.default
     if option.choices:
-        kind = enum(option.name, [(x.upper(), x) for x in option.choices])
+        kind = ENUM(option.name, [(x.upper(), x) for x in option.choices])
         default = None if default is None else kind(default)
     text = typer.Option(f"--{option.name}", metavar=option.metavar, help=option.help)
     needed = option.default is None and not option.optional
-    value: Any = kind | None if option.optional else kind
-    annotated: Any = Annotated  # of a type that is known at run time only
-    annotation = annotated[value, text]
+    annotation = Annotated[kind | None if option.optional else kind, text]
     return _keyword(option.name, annotation, inspect.Parameter.empty if needed else default)
 
 

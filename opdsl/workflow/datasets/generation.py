@@ -6,16 +6,10 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from opdsl.data.generate import (
-    GENERATORS,
-    GeneratedFile,
-    Generator,
-    Option,
-    ProgressCallback,
-)
+from opdsl.data.generate import GENERATORS, GeneratedFile, Generator, Option, ProgressCallback
 from opdsl.diagnostics import did_you_mean, fault
 
-__all__ = ["GENERATORS", "GeneratedFile", "Generator", "Option", "generate_dataset"]
+__all__ = ["GENERATORS", "Generator", "Option", "generate_dataset"]
 
 
 def generate_dataset(

@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from opdsl.migrate.neuralop.draft import Draft, Options, Shapes, not_importable
-from opdsl.migrate.neuralop.models.fno import Numbers, stack_of
-from opdsl.migrate.neuralop.models.fno_options import FNOOptions, notes
+from opdsl.migrate.neuralop.models.fno import stack_of
+from opdsl.migrate.neuralop.models.fno_options import FNOOptions, Numbers, notes
 from opdsl.migrate.neuralop.writing import Lines, call, mlp
 
 BATCHED = (

@@ -22,8 +22,8 @@ from opdsl.migrate.neuralop.draft import (
 from opdsl.migrate.neuralop.layer import Layer
 from opdsl.migrate.neuralop.layer_weights import stored_weights
 from opdsl.migrate.neuralop.levels import Levels, levels_of
-from opdsl.migrate.neuralop.models.fno import Numbers
 from opdsl.migrate.neuralop.models.fno_options import (
+    Numbers,
     activation,
     grid,
     notes,
