@@ -127,7 +127,7 @@ class Stack:
         return Draft("\n\n".join([*blocks, model]), (*lines.taken("y", "", ""), *takes), notes)
 
     def ports(self) -> list[str]:
-        """What goes in and comes out."""
+        """The inputs and the output, as lines of the program."""
         return [
             f"input x : {self.levels.domain(0)} -> {self.field}^{self.inward}",
             f"output y : {self.levels.domain(len(self.layers))} -> {self.field}^{self.out}",
