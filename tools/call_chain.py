@@ -90,7 +90,7 @@ CARRIERS = {
     "Arg": ("value",),
     "Setting": ("value",),
     "Argument": ("value",),
-    "Rule": ("radius",),
+    "NeighbourRule": ("radius",),
 }
 
 
