@@ -30,7 +30,7 @@ from torch.func import functional_call
 
 import opdsl
 from opdsl.compiler import check, train_settings
-from opdsl.data import FieldRequest, Samples, bind
+from opdsl.data import FieldRequest, Samples, bind_fields
 from opdsl.data.io.dataset import open_dataset
 from opdsl.setting import Setting
 from opdsl.train.config.settings import Settings, resolve
@@ -88,7 +88,7 @@ def main() -> None:
 
 def samples(path: Path) -> Samples:
     """The file as samples of x -> y, a channel for each time."""
-    return bind(
+    return bind_fields(
         open_dataset(path), [FieldRequest("x", 1, None, 1)], [FieldRequest("y", TIMES, None, 1)]
     )
 

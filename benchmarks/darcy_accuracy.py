@@ -24,7 +24,7 @@ import torch
 
 import opdsl
 from opdsl.compiler import check, train_settings
-from opdsl.data import FieldRequest, Samples, bind
+from opdsl.data import FieldRequest, Samples, bind_fields
 from opdsl.data.io.dataset import open_dataset
 from opdsl.setting import Setting
 from opdsl.train.config.settings import resolve
@@ -59,7 +59,7 @@ def main() -> None:
 def samples(path: Path) -> Samples:
     """The file as samples of x -> y."""
     port = {name: FieldRequest(name, 1, None, 2) for name in "xy"}
-    return bind(open_dataset(path), [port["x"]], [port["y"]])
+    return bind_fields(open_dataset(path), [port["x"]], [port["y"]])
 
 
 def row(name: str, train, data: list[Samples], seeds: int) -> dict[str, object]:

@@ -122,7 +122,7 @@ def large() -> list[str]:
     points, queries = LARGE.make()
     times, found = timed(WAYS[:2], points, queries, LARGE.radius, repeats=3)
     assert torch.equal(found["tree"], found["cells"])
-    neighbours.Tree, start = KdTree, time.perf_counter()
+    neighbours.KdTree, start = KdTree, time.perf_counter()
     search(points, queries, NeighbourRule(None, count=16))
     nearest = time.perf_counter() - start
     memory = [peak(x, LARGE) for x in WAYS[:2]]
@@ -158,7 +158,7 @@ def look(way: str, points: Tensor, queries: Tensor, radius: float):
     """One search."""
     if way == "neuraloperator":
         return NeighborSearch(use_open3d=False)(points, queries, radius)
-    neighbours.Tree = KdTree if way == "tree" else CellList
+    neighbours.KdTree = KdTree if way == "tree" else CellList
     return search(points, queries, NeighbourRule(radius, allow_isolated=True))
 
 
@@ -175,7 +175,7 @@ def keys_of_all(points: Tensor, queries: Tensor, radius: float) -> Tensor:
     found = []
     for at, part in enumerate(queries.double().split(PART)):
         far = torch.cdist(part, points.double(), compute_mode="donot_use_mm_for_euclid_dist")
-        pairs = (far <= radius * neighbours.TOUCH).nonzero()
+        pairs = (far <= radius * neighbours.RADIUS_TOLERANCE).nonzero()
         found.append((pairs[:, 0] + at * PART) * len(points) + pairs[:, 1])
     return torch.cat(found)
 

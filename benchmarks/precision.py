@@ -80,7 +80,7 @@ def errors(name: str, other: int, n: int, fine: int) -> dict[str, dict[str, floa
 def computed(module: nn.Module, policy: PrecisionPolicy, x: Tensor) -> Tensor:
     """The result in a precision."""
     own = deepcopy(module)
-    policy.settle(own)
+    policy.prepare_module(own)
     with policy.autocast():
         y: Tensor = own(policy.place(x))
     return y

@@ -28,8 +28,8 @@ from torch import nn
 
 import opdsl
 from opdsl.compiler import check, train_settings
-from opdsl.data import FieldRequest, Samples, bind
-from opdsl.data.generate.shallow_water import generate
+from opdsl.data import FieldRequest, Samples, bind_fields
+from opdsl.data.generate.problems.shallow_water import generate
 from opdsl.data.io.dataset import open_dataset
 from opdsl.setting import Setting
 from opdsl.train.config.settings import Settings, resolve
@@ -70,7 +70,7 @@ def samples(path: Path, latitudes: int, count: int, seed: int) -> Samples:
     """The file, made if it is not there, as samples of x -> y."""
     if not path.is_file():
         print(generate(resolution=latitudes, samples=count, seed=seed, out=path))
-    return bind(
+    return bind_fields(
         open_dataset(str(path)), [FieldRequest("x", 3, None, 2)], [FieldRequest("y", 3, None, 2)]
     )
 

@@ -33,12 +33,12 @@ if TYPE_CHECKING:
     from opdsl.nn.points.packed import Packed
     from opdsl.workflow.datasets.description import open_dataset
     from opdsl.workflow.errors import ArgumentError, OpWarning
-    from opdsl.workflow.evaluation import Report
     from opdsl.workflow.export import export
     from opdsl.workflow.neuralop import import_neuralop
-    from opdsl.workflow.progress import EpochRecord
-    from opdsl.workflow.run import Run, open_run
-    from opdsl.workflow.train import resume, train
+    from opdsl.workflow.runs.evaluation import Report
+    from opdsl.workflow.runs.run import Run, open_run
+    from opdsl.workflow.training.progress import EpochRecord
+    from opdsl.workflow.training.train import resume, train
     from opdsl.workflow.views import diff, render, summary
 
 # pydantic looks through all installed packages for plugins, which `opdsl check` would wait for
@@ -74,14 +74,14 @@ __all__ = [
 HOMES = {
     "ArgumentError": "opdsl.workflow.errors",
     "Diagnostic": "opdsl.diagnostics",
-    "EpochRecord": "opdsl.workflow.progress",
+    "EpochRecord": "opdsl.workflow.training.progress",
     "Geometry": "opdsl.nn.points.geometry",
     "Graph": "opdsl.ir.graph",
     "OpError": "opdsl.diagnostics",
     "OpWarning": "opdsl.workflow.errors",
     "Packed": "opdsl.nn.points.packed",
-    "Report": "opdsl.workflow.evaluation",
-    "Run": "opdsl.workflow.run",
+    "Report": "opdsl.workflow.runs.evaluation",
+    "Run": "opdsl.workflow.runs.run",
     "check": "opdsl.compiler",
     "compile": "opdsl.compiler",
     "diff": "opdsl.workflow.views",
@@ -89,11 +89,11 @@ HOMES = {
     "import_neuralop": "opdsl.workflow.neuralop",
     "load": "opdsl.compiler",
     "open_dataset": "opdsl.workflow.datasets.description",
-    "open_run": "opdsl.workflow.run",
+    "open_run": "opdsl.workflow.runs.run",
     "render": "opdsl.workflow.views",
-    "resume": "opdsl.workflow.train",
+    "resume": "opdsl.workflow.training.train",
     "summary": "opdsl.workflow.views",
-    "train": "opdsl.workflow.train",
+    "train": "opdsl.workflow.training.train",
 }
 PACKAGES = ("export", "render", "summary", "train")  # functions, and packages of the same names
 

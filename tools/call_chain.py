@@ -79,8 +79,8 @@ ASIDE = (
     "diagnostics",
 )
 KERNELS = {
-    "nn.spectral.conv.convolve_fft",
-    "nn.spectral.conv.convolve_dft",
+    "nn.spectral.convolve.convolve_fft",
+    "nn.spectral.convolve.convolve_dft",
     "nn.points.neighbours.search.search",
 }
 # objects whose only purpose is to carry the value, by the attributes that hold it

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from against.cases import Case
-from opdsl import from_neuralop
+from opdsl.migrate.neuralop.importing import from_neuralop
 
 SEED = 0
 

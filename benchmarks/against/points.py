@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from against.cases import Case
-from opdsl import from_neuralop
+from opdsl.migrate.neuralop.importing import from_neuralop
 
 NATIVE = {"gno_use_torch_scatter": False, "gno_use_open3d": False}
 NATIVE_LAYER = {"use_torch_scatter_reduce": False, "use_open3d_neighbor_search": False}

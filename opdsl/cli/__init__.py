@@ -40,6 +40,24 @@ class Group(NamedTuple):
     commands: Mapping[str, str | Group]
 
 
+class _Generators(Mapping[str, str]):
+    """The commands of generators, which are looked up when one is wanted."""
+
+    def __getitem__(self, name: str) -> str:
+        return self._commands()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._commands())
+
+    def __len__(self) -> int:
+        return len(self._commands())
+
+    def _commands(self) -> Mapping[str, str]:
+        from opdsl.cli.generate import GeneratorCommands
+
+        return GeneratorCommands()
+
+
 # functions, by their modules in this folder; only that of the command that is run is imported
 COMMANDS: dict[str, str | Group] = {
     "new": "new.command",
@@ -72,12 +90,7 @@ COMMANDS: dict[str, str | Group] = {
             "transport": "geometry.transport",
             "generate": Group(
                 "Make data sets that check themselves.",
-                {
-                    "darcy": "data.darcy",
-                    "shallow-water": "data.shallow_water",
-                    "poisson-shapes": "generate_unstructured.poisson_shapes",
-                    "surface": "generate_unstructured.surface",
-                },
+                _Generators(),
             ),
         },
     ),
@@ -104,7 +117,7 @@ def _open(stream: TextIO | None) -> TextIO:
 
 def _terminated(signum: int, _frame: FrameType | None) -> None:
     """Unwind as for Ctrl-C, so that half-written files are removed."""
-    from opdsl.workflow.interrupt import Interrupted
+    from opdsl.workflow.training.interrupt import Interrupted
 
     raise Interrupted(signum)
 

@@ -11,34 +11,41 @@ from opdsl.cli.console import UsageError, result, show_json, table, warn
 from opdsl.cli.options import Device, Json, Precision, Run
 
 if TYPE_CHECKING:
-    from opdsl.workflow.calibration import CalibrationReport
+    from opdsl.workflow.runs.calibration import CalibrationReport
 
 
 def command(
     run: Run,
     data: Annotated[
         str,
-        typer.Option("--data", metavar="PATH", help="Samples that nothing has learnt from."),
+        typer.Option("--data", metavar="PATH", help="Samples that no weights were learnt from."),
     ],
     test: Annotated[
         list[str] | None,
-        typer.Option("--test", metavar="PATH", help="To measure coverage on; may be repeated."),
+        typer.Option(
+            "--test", metavar="PATH", help="Samples to measure coverage on; may be repeated."
+        ),
     ] = None,
     alpha: Annotated[
         float | None,
-        typer.Option("--alpha", metavar="A", help="Points outside of the band; as in training."),
+        typer.Option("--alpha", metavar="A", help="Part of the points outside; as in training."),
     ] = None,
     delta: Annotated[
-        float, typer.Option("--delta", metavar="D", help="Functions with more points outside.")
+        float,
+        typer.Option(
+            "--delta", metavar="D", help="Part of the functions with more points outside."
+        ),
     ] = 0.1,
     skip: Annotated[
         int, typer.Option("--skip", metavar="N", min=0, help="Samples to leave out at the start.")
     ] = 0,
     split: Annotated[
-        str | None, typer.Option("--split", metavar="PART", help="Of a folder: train, valid, test.")
+        str | None,
+        typer.Option("--split", metavar="PART", help="The part of a folder: train, valid or test."),
     ] = None,
     samples: Annotated[
-        int | None, typer.Option("--samples", metavar="N", min=1, help="Samples to use.")
+        int | None,
+        typer.Option("--samples", metavar="N", min=1, help="The number of samples to use."),
     ] = None,
     device: Device = None,
     precision: Precision = None,
@@ -53,7 +60,7 @@ def command(
     for name, x in (("--alpha", alpha), ("--delta", delta)):
         if x is not None and not 0 < x < 1:
             raise UsageError(f"`{name} {x:g}`: a part is a number between 0 and 1")
-    from opdsl.workflow.run import open_run
+    from opdsl.workflow.runs.run import open_run
 
     opened = open_run(run, device=device or "auto", precision=precision)
     report = opened.calibrate(
@@ -76,7 +83,7 @@ def command(
 
 def _text(report: CalibrationReport) -> str:
     """Say the promise, how the test sets keep it, and where it is written."""
-    from opdsl.workflow.calibration import CONFIDENCE
+    from opdsl.workflow.runs.calibration import CONFIDENCE
 
     band = report.calibration
     points, functions = f"{1 - band.alpha:.4g}", f"{1 - band.delta:.4g}"

@@ -39,15 +39,17 @@ def command(
     format_: Annotated[
         Format, typer.Option("--format", "-f", metavar="KIND", help="text, json or github.")
     ] = Format.TEXT,
-    strict: Annotated[bool, typer.Option("--strict", help="Warnings fail too.")] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with an error for warnings too.")
+    ] = False,
     allow: Annotated[
-        list[str] | None, typer.Option("--allow", metavar="NAME", help="Do not give this warning.")
+        list[str] | None, typer.Option("--allow", metavar="NAME", help="Hide this warning.")
     ] = None,
     warn: Annotated[
-        list[str] | None, typer.Option("--warn", metavar="NAME", help="Give this warning.")
+        list[str] | None, typer.Option("--warn", metavar="NAME", help="Show this warning.")
     ] = None,
     deny: Annotated[
-        list[str] | None, typer.Option("--deny", metavar="NAME", help="Make it an error.")
+        list[str] | None, typer.Option("--deny", metavar="NAME", help="Make this warning an error.")
     ] = None,
 ) -> None:
     """Check programs: names, spaces, resolutions, settings.

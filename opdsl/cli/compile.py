@@ -29,7 +29,9 @@ def command(
         Emit | None,
         typer.Option("--emit", metavar="KIND", help="python: source that needs torch only."),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Of the weights.")] = 0,
+    seed: Annotated[
+        int, typer.Option("--seed", min=0, metavar="N", help="Seed of the weights.")
+    ] = 0,
     model: Model = None,
     sets: Parameters = None,
 ) -> None:

@@ -113,7 +113,7 @@ def as_text(diagnostic: Diagnostic, stream: TextIO) -> str:
 
 
 def coloured(stream: TextIO) -> bool:
-    """Return whether a stream gets colours, by NO_COLOR, CLICOLOR_FORCE, TERM and its kind."""
+    """Return whether to colour: NO_COLOR, CLICOLOR_FORCE, TERM=dumb, then a terminal decide."""
     if os.environ.get("NO_COLOR"):
         return False
     if os.environ.get("CLICOLOR_FORCE", "0") != "0":

@@ -22,13 +22,19 @@ def command(
     old: Annotated[
         str,
         typer.Argument(
-            metavar="OLD", help="A .op file.", show_default=False, autocompletion=programs
+            metavar="OLD",
+            help="A .op file or a graph.",
+            show_default=False,
+            autocompletion=programs,
         ),
     ],
     new: Annotated[
         str,
         typer.Argument(
-            metavar="NEW", help="Another one.", show_default=False, autocompletion=programs
+            metavar="NEW",
+            help="Another .op file or graph.",
+            show_default=False,
+            autocompletion=programs,
         ),
     ],
     model: Model = None,

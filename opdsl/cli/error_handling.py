@@ -71,7 +71,7 @@ def report(error: BaseException, *, as_json: bool) -> int:
     """Say what went wrong, and return the exit code for it."""
     # only now: `opdsl check` of a sound program does without these modules
     from opdsl.workflow.errors import ArgumentError
-    from opdsl.workflow.interrupt import Interrupted
+    from opdsl.workflow.training.interrupt import Interrupted
 
     if os.environ.get(TRACEBACK, "0") not in {"", "0"}:
         _show_traceback(error)

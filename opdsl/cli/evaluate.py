@@ -14,14 +14,19 @@ def command(
     run: Run,
     data: Annotated[
         list[str] | None,
-        typer.Option("--data", metavar="PATH", help="Instead of the run's test data; repeatable."),
+        typer.Option(
+            "--data", metavar="PATH", help="Data instead of the run's test data; repeatable."
+        ),
     ] = None,
     resolutions: Annotated[
         str | None,
-        typer.Option("--resolutions", metavar="16,32", help="Points on an axis; 64x32 for two."),
+        typer.Option(
+            "--resolutions", metavar="16,32", help="Points on each axis; 64x32 where they differ."
+        ),
     ] = None,
     split: Annotated[
-        str | None, typer.Option("--split", metavar="PART", help="Of a folder: train, valid, test.")
+        str | None,
+        typer.Option("--split", metavar="PART", help="The part of a folder: train, valid or test."),
     ] = None,
     last: Annotated[
         bool, typer.Option("--last", help="The last weights instead of the best.")
@@ -36,7 +41,7 @@ def command(
     """
     sizes = parsed(resolutions) if resolutions is not None else []
     from opdsl.cli.results import metrics_table
-    from opdsl.workflow.run import open_run
+    from opdsl.workflow.runs.run import open_run
 
     opened = open_run(run, last=last, device=device or "auto", precision=precision)
     for text in opened.notes:

@@ -24,7 +24,7 @@ def command(
         ),
     ] = None,
 ) -> None:
-    """Explain a diagnostic, a block, a setting, a data format, a loss, a command and others.
+    """Explain a diagnostic, block, setting, format or command.
 
     Without a topic, list all diagnostics.
 

@@ -40,21 +40,27 @@ def command(
     source: Annotated[
         str,
         typer.Argument(
-            metavar="RUN|SPEC", help="The folder of a run, or a program: fresh weights."
+            metavar="RUN|SPEC", help="The folder of a run, or a program with fresh weights."
         ),
     ],
     out: Annotated[
         Path, typer.Option("--out", "-o", metavar="FILE", help="A .pt2, .onnx or .aoti.pt2 file.")
     ],
     kind: Annotated[
-        Kind | None, typer.Option("--format", help="What to write, if the name does not say it.")
+        Kind | None,
+        typer.Option("--format", help="pt2, onnx or aoti, if the name does not say it."),
     ] = None,
     at: Annotated[
         str | None,
-        typer.Option("--at", metavar="x=64,y=64", help="The resolution at which it is traced."),
+        typer.Option(
+            "--at", metavar="x=64,y=64", help="The resolution at which the model is traced."
+        ),
     ] = None,
     batch: Annotated[
-        int, typer.Option("--batch", min=1, metavar="N", help="Samples where it is traced.")
+        int,
+        typer.Option(
+            "--batch", min=1, metavar="N", help="The batch with which the model is traced."
+        ),
     ] = 2,
     fixed: Annotated[
         bool, typer.Option("--fixed", help="For this batch and resolution only: faster.")
@@ -63,9 +69,11 @@ def command(
         Numbers, typer.Option("--precision", help="fp32 or fp64, of weights and values.")
     ] = Numbers.FP32,
     last: Annotated[
-        bool, typer.Option("--last", help="Of a run, the last weights instead of the best.")
+        bool, typer.Option("--last", help="The last weights of a run instead of the best.")
     ] = False,
-    seed: Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Of fresh weights.")] = 0,
+    seed: Annotated[
+        int, typer.Option("--seed", min=0, metavar="N", help="Seed of fresh weights.")
+    ] = 0,
     model: Model = None,
     sets: Parameters = None,
     as_json: Json = False,

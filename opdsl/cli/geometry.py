@@ -23,13 +23,11 @@ Data = Annotated[
 Out = Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The .h5 file to make.")]
 Domain = Annotated[
     str | None,
-    typer.Option("--domain", metavar="NAME", help="Which set of points, where there are several."),
+    typer.Option("--domain", metavar="NAME", help="The set of points, where there are several."),
 ]
 Keep = Annotated[
     list[str] | None,
-    typer.Option(
-        "--keep", metavar="FIELD", help="A field to take over; repeatable. All if not given."
-    ),
+    typer.Option("--keep", metavar="FIELD", help="A field to copy; repeatable. All if not given."),
 ]
 
 
@@ -45,13 +43,13 @@ def convert(
     ] = None,
     outputs: Annotated[
         list[str] | None,
-        typer.Option("--output", metavar="FIELD", help="A field that models give; repeatable."),
+        typer.Option("--output", metavar="FIELD", help="A field that models return; repeatable."),
     ] = None,
     domain: Annotated[
-        str, typer.Option("--domain", metavar="NAME", help="What to call the points.")
+        str, typer.Option("--domain", metavar="NAME", help="The name of the set of points.")
     ] = "P",
     name: Annotated[
-        str | None, typer.Option("--name", metavar="NAME", help="Of the data set.")
+        str | None, typer.Option("--name", metavar="NAME", help="The name of the data set.")
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -110,13 +108,13 @@ def distance(
     domain: Domain = None,
     keep: Keep = None,
     name: Annotated[
-        str, typer.Option("--name", metavar="FIELD", help="What to call the new field.")
+        str, typer.Option("--name", metavar="FIELD", help="The name of the new field.")
     ] = "distance",
     unsigned: Annotated[
-        bool, typer.Option("--unsigned", help="No sign: for surfaces that are open.")
+        bool, typer.Option("--unsigned", help="Distances without a sign, for open surfaces.")
     ] = False,
     holes: Annotated[
-        bool, typer.Option("--holes", help="A sign also where a surface has small holes.")
+        bool, typer.Option("--holes", help="Give a sign also where a surface has small holes.")
     ] = False,
     as_json: Json = False,
 ) -> None:
@@ -189,7 +187,9 @@ def transport(
     keep: Keep = None,
     normals: Annotated[
         str | None,
-        typer.Option("--normals", metavar="FIELD", help="Normals; else those of the triangles."),
+        typer.Option(
+            "--normals", metavar="FIELD", help="The field of normals; else those of the triangles."
+        ),
     ] = None,
     size: Annotated[
         int | None,

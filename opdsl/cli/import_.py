@@ -22,15 +22,17 @@ def neuralop(
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", "-o", metavar="PATH", help="A new .op file, or with weights a folder."
+            "--out", "-o", metavar="PATH", help="A new .op file, or a folder for weights."
         ),
     ] = None,
     call: Annotated[
         str | None,
-        typer.Option("--call", metavar="CALL", help="Of weights that do not say what they are of."),
+        typer.Option(
+            "--call", metavar="CALL", help="The constructor call, for weights without one."
+        ),
     ] = None,
     corrected: Annotated[
-        bool, typer.Option("--corrected", help="Be right where neuraloperator is wrong.")
+        bool, typer.Option("--corrected", help="Correct the faults of neuraloperator.")
     ] = False,
     latent: Annotated[
         int | None,
@@ -38,7 +40,9 @@ def neuralop(
     ] = None,
     variables: Annotated[
         str | None,
-        typer.Option("--variables", metavar="N|NAMES", help="Of CODANO: how many, or `ux,uy,p`."),
+        typer.Option(
+            "--variables", metavar="N|NAMES", help="Variables of CODANO: how many, or `ux,uy,p`."
+        ),
     ] = None,
 ) -> None:
     """A model of neuraloperator as a program, and its weights as ours.

@@ -16,7 +16,8 @@ from opdsl.cli.options import Model, Parameters, Spec
 def command(
     spec: Spec,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", metavar="FILE", help="Instead of stdout.")
+        Path | None,
+        typer.Option("--out", "-o", metavar="FILE", help="The file to write, instead of stdout."),
     ] = None,
     model: Model = None,
     sets: Parameters = None,

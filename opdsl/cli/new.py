@@ -56,7 +56,12 @@ train {model} {{
 
 def command(
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help="Of the model, or its path.", show_default=False)
+        str,
+        typer.Argument(
+            metavar="NAME",
+            help="The name of the model, or the path of its file.",
+            show_default=False,
+        ),
     ],
 ) -> None:
     """Write a commented program to begin with.

@@ -30,7 +30,7 @@ Model = Annotated[
     typer.Option(
         "--model",
         metavar="NAME",
-        help="Which model, where the file has several.",
+        help="The model, where the file has several.",
         autocompletion=completion.models,
     ),
 ]
@@ -52,7 +52,7 @@ Parameters = Annotated[
         autocompletion=completion.parameters,
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="The result as JSON.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Device = Annotated[
     str | None,
     typer.Option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps ..."),

@@ -17,28 +17,32 @@ SUFFIXES = (*HDF5, ".npz")
 def command(
     run: Run,
     input_: Annotated[
-        str, typer.Option("--input", "-i", metavar="FILE", help="Inputs, as .h5, .npz or .pt.")
+        str,
+        typer.Option("--input", "-i", metavar="FILE", help="The inputs, a .h5, .npz or .pt file."),
     ],
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="FILE", help="A new .h5 or .npz file.")
     ],
     split: Annotated[
-        str | None, typer.Option("--split", metavar="PART", help="Of a folder: train, valid, test.")
+        str | None,
+        typer.Option("--split", metavar="PART", help="The part of a folder: train, valid or test."),
     ] = None,
     last: Annotated[
         bool, typer.Option("--last", help="The last weights instead of the best.")
     ] = False,
     steps: Annotated[
         int | None,
-        typer.Option("--steps", metavar="N", min=1, help="Steps in time; as in training."),
+        typer.Option("--steps", metavar="N", min=1, help="Steps in time; default: as in training."),
     ] = None,
     batch: Annotated[
         int | None,
-        typer.Option("--batch", metavar="N", min=1, help="Samples at a time; as in training."),
+        typer.Option(
+            "--batch", metavar="N", min=1, help="Samples at a time; default: as in training."
+        ),
     ] = None,
     tile: Annotated[
         str | None,
-        typer.Option("--tile", metavar="N", help="Points at a time: 256, or x=256,y=128."),
+        typer.Option("--tile", metavar="N", help="Points of a tile: 256, or x=256,y=128."),
     ] = None,
     device: Device = None,
     precision: Precision = None,
@@ -55,8 +59,8 @@ def command(
     sides = None if tile is None else _sides(tile)
     named("--output", output, SUFFIXES)
     apart("--output", output, input_)
-    from opdsl.workflow.prediction import predict_file
-    from opdsl.workflow.run import open_run
+    from opdsl.workflow.runs.prediction import predict_file
+    from opdsl.workflow.runs.run import open_run
 
     opened = open_run(run, last=last, device=device or "auto", precision=precision)
     for text in opened.notes:

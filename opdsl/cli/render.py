@@ -40,15 +40,20 @@ def command(
         typer.Option("--format", "-f", metavar="KIND", help="svg, png, pdf, dot or mermaid."),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", metavar="FILE", help="Instead of stdout.")
+        Path | None,
+        typer.Option("--out", "-o", metavar="FILE", help="The file to write, instead of stdout."),
     ] = None,
     depth: Annotated[
         int | None,
-        typer.Option("--depth", min=0, metavar="N", help="Close blocks nested deeper."),
+        typer.Option(
+            "--depth", min=0, metavar="N", help="Draw blocks nested deeper as closed boxes."
+        ),
     ] = None,
     direction: Annotated[
         Direction,
-        typer.Option("--direction", metavar="WAY", help="Where the data flow to: down or right."),
+        typer.Option(
+            "--direction", metavar="WAY", help="The direction of the data flow: down or right."
+        ),
     ] = Direction.DOWN,
     model: Model = None,
     sets: Parameters = None,

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from opdsl.cli.console import table
-from opdsl.workflow.evaluation import SPLITS
+from opdsl.workflow.runs.evaluation import SPLITS
 
 HEADS = {
     "set": "test set",

@@ -13,10 +13,10 @@ from opdsl.cli.options import Model, Parameters, Spec
 def command(
     spec: Spec,
     core: Annotated[
-        bool, typer.Option("--core", help="As a flat program: one primitive for each node.")
+        bool, typer.Option("--core", help="Print a flat program: one primitive for each node.")
     ] = False,
     python: Annotated[
-        bool, typer.Option("--python", help="As Python source that needs torch only.")
+        bool, typer.Option("--python", help="Print Python source that needs torch only.")
     ] = False,
     model: Model = None,
     sets: Parameters = None,

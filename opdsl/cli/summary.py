@@ -22,10 +22,10 @@ def command(
     spec: Spec,
     at: Annotated[
         str | None,
-        typer.Option("--at", metavar="x=64,y=64", help="Numbers at this resolution."),
+        typer.Option("--at", metavar="x=64,y=64", help="The resolution of the numbers."),
     ] = None,
     plan: Annotated[
-        bool, typer.Option("--plan", help="Which kernel computes each node, and why.")
+        bool, typer.Option("--plan", help="Show which kernel computes each node, and why.")
     ] = False,
     batch: Annotated[
         int, typer.Option("--batch", min=1, metavar="N", help="Samples at a time, for --plan.")
@@ -34,13 +34,13 @@ def command(
         str, typer.Option("--device", metavar="KIND", help="cpu or cuda, for --plan, --precision.")
     ] = "cpu",
     measure: Annotated[
-        bool, typer.Option("--measure", help="Run the plan: its milliseconds and bytes.")
+        bool, typer.Option("--measure", help="Run the plan, and show its times and bytes.")
     ] = False,
     autotune: Annotated[
-        bool, typer.Option("--autotune", help="Measure each choice now, and keep the times.")
+        bool, typer.Option("--autotune", help="Measure each kernel now, and store the times.")
     ] = False,
     precision: Annotated[
-        bool, typer.Option("--precision", help="Errors of each precision against fp64.")
+        bool, typer.Option("--precision", help="Show the error of each precision against fp64.")
     ] = False,
     threads: Annotated[
         int, typer.Option("--threads", min=1, metavar="N", help="Cores of a CPU, for --plan.")

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from opdsl.setting import Setting
     from opdsl.train.config.settings import ResolvedSettings
     from opdsl.train.run.listener import Listener
-    from opdsl.workflow.interrupt import Interrupted
     from opdsl.workflow.programs.program import Program
-    from opdsl.workflow.resuming import ResumableRun
-    from opdsl.workflow.training_summary import TrainingSummary
+    from opdsl.workflow.training.interrupt import Interrupted
+    from opdsl.workflow.training.resuming import ResumableRun
+    from opdsl.workflow.training.summary import TrainingSummary
 
 PROGRAMS = (".op", ".json")  # how the name of a program ends
 
@@ -57,7 +57,7 @@ def command(
     valid: Annotated[
         str | None,
         typer.Option(
-            "--valid", metavar="PATH", help="What chooses the weights: PATH, 0.1 or none."
+            "--valid", metavar="PATH", help="Data that choose the weights: PATH, 0.1 or none."
         ),
     ] = None,
     test: Annotated[
@@ -94,9 +94,9 @@ def command(
     ] = None,
     model: Model = None,
     print_config: Annotated[
-        bool, typer.Option("--print-config", help="Show every setting and who gave it; stop.")
+        bool, typer.Option("--print-config", help="Print every setting with its origin, and stop.")
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress.")] = False,
     as_json: Json = False,
 ) -> None:
     """Train a model.
@@ -123,8 +123,8 @@ def command(
         return
     if resolved.settings.data.path is None:
         raise _no_data(program)
-    from opdsl.workflow.interrupt import Interrupted
-    from opdsl.workflow.training import begin_run, resume_run
+    from opdsl.workflow.training.execution import begin_run, resume_run
+    from opdsl.workflow.training.interrupt import Interrupted
 
     if resumable is None:
         from opdsl.workflow.folder.writing import new_folder
@@ -182,8 +182,8 @@ def _resumable(
     """
     from opdsl.cli.files import open_source
     from opdsl.workflow.folder.writing import latest_folder
-    from opdsl.workflow.resuming import model_in, resumable_run
-    from opdsl.workflow.training import refuse_other_start
+    from opdsl.workflow.training.execution import refuse_other_start
+    from opdsl.workflow.training.resuming import model_in, resumable_run
 
     program = None if spec is None else open_source(spec)
     latest = model or (None if program is None else model_in(*program))
@@ -284,7 +284,7 @@ def _no_data(program: Program) -> OpError:
 
 def _listener(*, quiet: bool) -> Listener:
     from opdsl.cli.training_progress import PlainLines, progress
-    from opdsl.workflow.progress import SilentListener
+    from opdsl.workflow.training.progress import SilentListener
 
     if quiet:
         return SilentListener()

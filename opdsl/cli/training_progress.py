@@ -4,7 +4,7 @@ import sys
 from typing import Any, TextIO
 
 from opdsl.diagnostics.terminal import printable
-from opdsl.workflow.progress import Listener, RunPlan
+from opdsl.workflow.training.progress import Listener, RunPlan
 
 SHOWN = 12  # rows of the table that stay in sight
 

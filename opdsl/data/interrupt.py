@@ -1,8 +1,8 @@
-"""Ctrl-C at places where it is heard.
+"""Ctrl-C and SIGTERM, deferred to points where they can be handled.
 
 An exception that a signal raises inside a destructor, such as those of HDF5's handles, is printed
 and forgotten: the program would go on. So while data are written the handlers only take note, and
-the loop asks between two samples.
+the loop asks between two samples whether one came.
 """
 
 import signal
@@ -15,7 +15,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 @contextmanager
 def deferred_signals() -> Iterator[Callable[[], None]]:
-    """A function that runs the handler of a signal that has come since, if one has."""
+    """Defer signals in the block; the function runs the handler of one that has come, if any."""
     if threading.current_thread() is not threading.main_thread():
         yield lambda: None  # handlers belong to the main thread
         return

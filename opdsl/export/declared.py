@@ -45,8 +45,8 @@ class DomainNames:
         named = dict.fromkeys(y for x in domains for y in _needed_domains(x))
         opened = [x for x in named if _is_root(x)]
         lines = [f"domain {self.names[x]} : {x.kind}" for x in opened]
-        made = [x for x in named if not _is_root(x)]
-        lines += [f"domain {self.names[x]} = {self._value(x)}" for x in made]
+        derived = [x for x in named if not _is_root(x)]
+        lines += [f"domain {self.names[x]} = {self._value(x)}" for x in derived]
         return [self.names[x] for x in opened], lines
 
     def expression(self, domain: Domain) -> str:

@@ -161,11 +161,11 @@ def _setting(name: str, old: tuple[object] | None, new: tuple[object] | None) ->
 
 def _domains(graph: Graph) -> dict[str, str | Axis]:
     """Each declared domain, and each of its axes as `D.x`."""
-    found: dict[str, str | Axis] = {}
+    result: dict[str, str | Axis] = {}
     for x in graph.domains:
-        found[x.name] = _domain_text(x)
-        found |= {f"{x.name}.{a.name}": a for a in x.axes}
-    return found
+        result[x.name] = _domain_text(x)
+        result |= {f"{x.name}.{a.name}": a for a in x.axes}
+    return result
 
 
 def _domain_text(x: Domain) -> str:
@@ -208,9 +208,9 @@ def _axis_changes(old: Axis, new: Axis) -> tuple[str, ...]:
 
 def _ports(graph: Graph) -> dict[str, tuple[str, str]]:
     """Inputs and outputs with their places, and feedback."""
-    found = {f"input {x.name}": (_space(x), f"place {i}") for i, x in enumerate(graph.inputs, 1)}
-    found |= {f"output {x.name}": (_space(x), "") for x in graph.outputs}
-    return found | {f"feedback {x.output} -> {x.input}": ("", "") for x in graph.feedback}
+    result = {f"input {x.name}": (_space(x), f"place {i}") for i, x in enumerate(graph.inputs, 1)}
+    result |= {f"output {x.name}": (_space(x), "") for x in graph.outputs}
+    return result | {f"feedback {x.output} -> {x.input}": ("", "") for x in graph.feedback}
 
 
 def _space(port: Port) -> str:

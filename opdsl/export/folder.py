@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import opdsl
 from opdsl.diagnostics import OpError, fault
 from opdsl.export.ir import to_json
 from opdsl.files import read_json, read_regular, write_folder
@@ -110,10 +111,8 @@ def _manifest_of(
 ) -> dict[str, Any]:
     import torch
 
-    from opdsl import __version__
-
     versions = {
-        "opdsl": __version__,
+        "opdsl": opdsl.__version__,
         "torch": str(torch.__version__),
         "python": platform.python_version(),
     }
@@ -141,16 +140,16 @@ def _not_written(out: Path, error: OSError) -> OpError:
 
 def _manifest(folder: Path) -> dict[str, Any]:
     try:
-        found = read_json(folder / MANIFEST)
+        manifest = read_json(folder / MANIFEST)
     except OSError as error:
         raise _damaged(folder, f"it has no readable `{MANIFEST}`") from error
     except ValueError as error:
         raise _damaged(folder, f"`{MANIFEST}` is no JSON") from error
-    if not isinstance(found, dict) or not isinstance(found.get("sha256"), dict):
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("sha256"), dict):
         raise _damaged(folder, f"`{MANIFEST}` lists no sums")
-    if found.get("format") != FORMAT:
-        raise _damaged(folder, f"its format is {found.get('format')!r}, known is {FORMAT}")
-    return found
+    if manifest.get("format") != FORMAT:
+        raise _damaged(folder, f"its format is {manifest.get('format')!r}, known is {FORMAT}")
+    return manifest
 
 
 def _read_checked(folder: Path, name: str, expected: object) -> bytes:

@@ -34,14 +34,14 @@ def to_json(graph: Graph) -> dict[str, Any]:
 
 def certificate(graph: Graph) -> dict[str, Any]:
     """The resolutions that the model accepts, and whether it converges, each with the reason."""
-    found = certify(graph)
+    certified = certify(graph)
     return {
-        "agnostic": found.agnostic,
-        "convergent": found.convergent,
-        "promises": [_promise(x) for x in found.promises],
-        "pinned": list(found.pinned),
-        "diverging": [{"node": node.path, "why": why} for node, why in found.diverging],
-        "measures": {x.name: x.measure for x in found.measured},
+        "agnostic": certified.agnostic,
+        "convergent": certified.convergent,
+        "promises": [_promise(x) for x in certified.promises],
+        "pinned": list(certified.pinned),
+        "diverging": [{"node": node.path, "why": why} for node, why in certified.diverging],
+        "measures": {x.name: x.measure for x in certified.measured},
     }
 
 

@@ -34,9 +34,9 @@ def to_program(graph: Graph) -> str:
     Raises:
         OpError: OP0107, no program can express the graph.
     """
-    made = _Program(graph)
-    text = format_text(made.text(), f"<{graph.name}>")
-    if made.loops and not _reads_as(text, graph):
+    program = _Program(graph)
+    text = format_text(program.text(), f"<{graph.name}>")
+    if program.loops and not _reads_as(text, graph):
         raise unsayable("repeats with shared weights that do not do the same each time")
     return text
 
@@ -60,8 +60,8 @@ class _Program:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         ports = {x.name for x in (*graph.inputs, *graph.outputs)}
-        self.taken = _UsedNames(_words(graph.nodes), {*ports, graph.name})
-        self.domains = DomainNames(self.taken.free)
+        self.used = _UsedNames(_words(graph.nodes), {*ports, graph.name})
+        self.domains = DomainNames(self.used.free)
         self.names = {x.name: x.name for x in graph.inputs}
         self.blocks: list[str] = []
         self.loops = [x for x in graph.scopes if x.kind == "repeat" and _is_tied(x)]
@@ -93,7 +93,7 @@ class _Program:
             self.names.setdefault(x.source, x.name)
         for node in self.graph.nodes:
             if node.path not in self.names:
-                self.names[node.path] = self.taken.free(node.path.replace(".", "_"))
+                self.names[node.path] = self.used.free(node.path.replace(".", "_"))
 
     def _aliases(self) -> Iterator[str]:
         """Statements for outputs that equal an input or another output."""
@@ -152,7 +152,7 @@ class _Program:
             case int() | float():
                 return number(value)
             case str():
-                return value if self.taken.is_word(value) else quoted(value)
+                return value if self.used.is_word(value) else quoted(value)
             case Domain():
                 return self.domains.expression(value)
             case tuple():
@@ -169,7 +169,7 @@ class _Program:
     def _repeat(self, loop: Scope) -> str:
         """`name = enters |> repeat n shared { Step(...) }`."""
         body = _Body.of(self.graph, loop)
-        step = self.taken.free("Step")
+        step = self.used.free("Step")
         spaces = [self.graph.spaces[x] for x in (body.before, *body.others, body.after)]
         needed = [x.domain for x in spaces]
         needed += [y for x in body.nodes for y in _parameter_domains(x)]
@@ -247,8 +247,8 @@ class _Body:
         leaves = f"{loop.path}.{(loop.count or 0) - 1}.{rest}"
         if not {leaves, f"{second}{rest}"} <= graph.by_path.keys():
             raise unsayable(f"the repeat `{loop.path}`")
-        made = (second, f"{first}{rest}", f"{second}{rest}", tuple(others))
-        return _Body(tuple(runs[1]), *made, entering.pop(), leaves)
+        values = (second, f"{first}{rest}", f"{second}{rest}", tuple(others))
+        return _Body(tuple(runs[1]), *values, entering.pop(), leaves)
 
 
 # --- names ------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, TypeGuard
 
+import opdsl
 from opdsl.diagnostics import OpError, fault
 from opdsl.export.sources import SourceCollection
 from opdsl.ir.block import Block
@@ -49,14 +50,14 @@ def emit_python(graph: Graph) -> str:
 
     _refuse_what_has_no_source(graph)
     own = (x for x in live(graph) if x.shares is None)
-    made = {node.path: _constructed(graph, node) for node in own}
+    constructed = {node.path: _constructed(graph, node) for node in own}
     sources = SourceCollection({"finer"})
     sources.add_external("torch")
     sources.add_external("torch", "nn")
-    for needed in (Branch, place, *(y for x in made.values() for y in x.definitions)):
+    for needed in (Branch, place, *(y for x in constructed.values() for y in x.definitions)):
         if _is_ours(needed):
             sources.add(needed)
-    calls = {path: x.text(sources) for path, x in made.items()}
+    calls = {path: x.text(sources) for path, x in constructed.items()}
     body = _Body(graph, {"self", "finer", "tuple"})
     parts = [_heading(graph), "\n".join(sources.imports()), *sources.texts()]
     if body.searches:
@@ -88,9 +89,9 @@ def _no_source(graph: Graph, why: str) -> OpError:
 
 
 def _heading(graph: Graph) -> str:
-    from opdsl import __version__
-
-    first = f"{graph.name}, a neural operator; written by opdsl {__version__}, needs torch only."
+    first = (
+        f"{graph.name}, a neural operator; written by opdsl {opdsl.__version__}, needs torch only."
+    )
     return f"# {_plain(first)}\n\nfrom __future__ import annotations"
 
 
@@ -169,10 +170,10 @@ def _is_ours(thing: object) -> bool:
 
 def _constructed(graph: Graph, node: Node) -> _Constructed:
     """The construction of a node's module, all arguments of which `repr` can write."""
-    found = _recorded(node.block, graph.arguments(node))
-    if not all(_is_expressible(x) for x in (*found.args, *found.named.values())):
+    result = _recorded(node.block, graph.arguments(node))
+    if not all(_is_expressible(x) for x in (*result.args, *result.named.values())):
         raise _no_source(graph, f"`{node.block.keyword()}` looks for points near each other")
-    return found
+    return result
 
 
 def _recorded(block: Block, spaces: tuple[Space, ...]) -> _Constructed:
@@ -185,15 +186,15 @@ def _recorded(block: Block, spaces: tuple[Space, ...]) -> _Constructed:
     with torch.device("meta"):  # no memory, and no random numbers
         kind = type(block.lower(*spaces))
         constructor, own = kind.__init__, "__init__" in vars(kind)
-        made: dict[int, _Constructed] = {}
+        constructed: dict[int, _Constructed] = {}
 
         def record(module: nn.Module, *args: Any, **named: Any) -> None:
-            made[id(module)] = _Constructed(kind, args, named)
+            constructed[id(module)] = _Constructed(kind, args, named)
             constructor(module, *args, **named)
 
         setattr(kind, "__init__", record)  # noqa: B010  a type checker forbids the assignment
         try:
-            return made[id(block.lower(*spaces))]
+            return constructed[id(block.lower(*spaces))]
         finally:
             setattr(kind, "__init__", constructor) if own else delattr(kind, "__init__")
 
@@ -220,7 +221,7 @@ class _Body:
     """The lines of `forward`, and the names in it."""
 
     graph: Graph
-    taken: set[str]
+    used: set[str]
     inputs: list[str] = field(init=False)
     names: dict[str, str] = field(init=False)
     sizes: dict[Domain, str] = field(init=False)
@@ -231,8 +232,8 @@ class _Body:
     def __post_init__(self) -> None:
         self.names, self.sizes, self.lines = {}, {}, []
         self.inputs = [self._name(x.name, x.name) for x in self.graph.inputs]
-        self.batch = _fresh("batch", self.taken)
-        self.taken.add(self.batch)
+        self.batch = _fresh("batch", self.used)
+        self.used.add(self.batch)
         if any(x.source in constants(self.graph) for x in self.graph.outputs):
             self.lines.append(f"{self.batch} = {self.inputs[0]}.shape[0]")
         for domain in self._sized():
@@ -250,8 +251,8 @@ class _Body:
         return "\n".join(f"        {x}" for x in self.lines)
 
     def _name(self, wanted: str, key: str) -> str:
-        self.names[key] = _fresh(_identifier(wanted), self.taken)
-        self.taken.add(self.names[key])
+        self.names[key] = _fresh(_identifier(wanted), self.used)
+        self.used.add(self.names[key])
         return self.names[key]
 
     def _sized(self) -> list[Domain]:
@@ -260,8 +261,8 @@ class _Body:
 
     def _size(self, domain: Domain) -> None:
         origin = origins(self.graph)[domain.name]
-        name = _fresh(_identifier(f"size_{domain.label}"), self.taken)
-        self.taken.add(name)
+        name = _fresh(_identifier(f"size_{domain.label}"), self.used)
+        self.used.add(name)
         self.sizes[domain] = name
         self.lines.append(f"{name} = {self._grid(domain, origin)}")
 
@@ -291,10 +292,10 @@ class _Body:
         self.lines.append(f"{name} = self.nodes[{owner!r}]({', '.join(given)})")
 
     def _results(self) -> list[str]:
-        found = {x.name: self._result(x) for x in self.graph.outputs}
-        if len(found) == 1:
-            return [f"return {found.popitem()[1]}"]
-        return ["return {", *(f"    {name!r}: {x}," for name, x in found.items()), "}"]
+        result = {x.name: self._result(x) for x in self.graph.outputs}
+        if len(result) == 1:
+            return [f"return {result.popitem()[1]}"]
+        return ["return {", *(f"    {name!r}: {x}," for name, x in result.items()), "}"]
 
     def _result(self, port: Port) -> str:
         alone = port.source in constants(self.graph)

@@ -19,6 +19,7 @@ from opdsl.diagnostics import Label, OpError, Source, Span, did_you_mean, fault
 from opdsl.export.declarable import can_be_declared
 from opdsl.export.document import FORMAT, NAME, Document, FeedbackEntry, NodeEntry, PortEntry
 from opdsl.ir.block import Block, Refusal
+from opdsl.ir.dims import Dim, decided
 from opdsl.ir.graph import Feedback, Graph, Node, Port, Scope
 from opdsl.ir.spaces import Domain, Space
 
@@ -85,11 +86,11 @@ class _Reader:
 
     def _document(self) -> Document:
         try:
-            found = Document.model_validate_json(self.source.text, strict=True)
+            document = Document.model_validate_json(self.source.text, strict=True)
         except ValidationError as error:
             raise self._misshapen(error) from error
         json.loads(self.source.text, parse_int=self._moderate)
-        return found
+        return document
 
     def _moderate(self, digits: str) -> int:
         """A whole number that other readers of JSON can represent too."""
@@ -140,8 +141,8 @@ class _Reader:
         return tuple(self._port(x, x.source) for x in self.document.outputs)
 
     def _port(self, entry: PortEntry, source: str) -> Port:
-        made = Port(name=entry.name, space=entry.space, source=source, doc=entry.doc)
-        return made.model_copy(update={"span": self._span(entry.name)})
+        port = Port(name=entry.name, space=entry.space, source=source, doc=entry.doc)
+        return port.model_copy(update={"span": self._span(entry.name)})
 
     def _feedback(self, entry: FeedbackEntry) -> Feedback:
         outputs = {x.name: x.space for x in self.document.outputs}
@@ -150,7 +151,7 @@ class _Reader:
             if name not in known:
                 raise self._wrong(f"feedback names `{name}`", helps=did_you_mean(name, known))
         a, b = outputs[entry.output], inputs[entry.input]
-        if (a.domain, a.field) != (b.domain, b.field) or b.channels % a.channels:
+        if (a.domain, a.field) != (b.domain, b.field) or decided(b.channels) % decided(a.channels):
             raise self._wrong(f"feedback joins `{a}` and `{b}`")
         return Feedback(output=entry.output, input=entry.input, span=self._whole)
 
@@ -285,14 +286,14 @@ class _Reader:
 
     def _wrong(self, what: str, at: str | None = None, helps: tuple[str, ...] = ()) -> OpError:
         span = self._span(at) if at else self._whole
-        told = f"`{at}`" if at and span != self._whole else "the file"
+        place = f"`{at}`" if at and span != self._whole else "the file"
         # the file is not to send signs to a terminal
         plain = "".join(x if x.isprintable() else "?" for x in what)
-        label = Label(span, f"in {told}")
+        label = Label(span, f"in {place}")
         return fault("OP0501", f"this graph cannot be read: {plain}", label, helps=helps)
 
 
-def _without_names(space: Space) -> tuple[Domain, int, str]:
+def _without_names(space: Space) -> tuple[Domain, Dim, str]:
     """A space without the names of its components."""
     return space.domain, space.channels, space.field
 
@@ -312,10 +313,10 @@ def _frozen(value: Any) -> object:
 
 def _spans(source: Source) -> dict[str, Span]:
     """The place where each path or name of a port first occurs, as found by a search."""
-    found: dict[str, Span] = {}
+    result: dict[str, Span] = {}
     for x in re.finditer(r'"(?:path|name)"\s*:\s*"([^"\\]*)"', source.text):
-        found.setdefault(x[1], source.span(x.start(1) - 1, x.end(1) + 1))
-    return found
+        result.setdefault(x[1], source.span(x.start(1) - 1, x.end(1) + 1))
+    return result
 
 
 def _dotted(where: Iterable[int | str]) -> str:

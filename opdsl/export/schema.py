@@ -19,13 +19,13 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 def ir_schema() -> dict[str, Any]:
     """The schema of the files of `opdsl ir`; the `params` of a node are those of its block."""
-    found = Document.model_json_schema()
+    schema = Document.model_json_schema()
     known = blocks_schema()
-    entry = found["$defs"]["NodeEntry"]
+    entry = schema["$defs"]["NodeEntry"]
     entry["properties"]["op"] = {"enum": sorted(known["properties"])}
     entry["allOf"] = [_params_of(x, y) for x, y in known["properties"].items()]
-    found["$defs"] |= known["$defs"]
-    return with_heading("ir", FORMAT, found)
+    schema["$defs"] |= known["$defs"]
+    return with_heading("ir", FORMAT, schema)
 
 
 def blocks_schema() -> dict[str, Any]:
@@ -35,8 +35,8 @@ def blocks_schema() -> dict[str, Any]:
     refs = {x: {"$ref": f"#/$defs/{y.__name__}"} for x, y in classes.items()}
     for word, cls in classes.items():
         shared["$defs"][cls.__name__] |= {"description": _first_line(cls), "title": word}
-    made = {"type": "object", "properties": refs, "additionalProperties": False}
-    return with_heading("blocks", FORMAT, made | {"$defs": shared["$defs"]})
+    schema = {"type": "object", "properties": refs, "additionalProperties": False}
+    return with_heading("blocks", FORMAT, schema | {"$defs": shared["$defs"]})
 
 
 def with_heading(name: str, version: int, schema: Mapping[str, Any]) -> dict[str, Any]:

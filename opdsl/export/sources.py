@@ -90,7 +90,7 @@ class SourceCollection:
     def _include(self, target: _Target, name: str) -> None:
         if target in self.preferred:
             return
-        # before its needs: a definition may need itself, or two each other
+        # before its references: a definition may refer to itself, or two to each other
         self.preferred[target] = name
         if isinstance(target, SourceDefinition):
             for node, needed in _references(target):
@@ -105,7 +105,7 @@ class SourceCollection:
         return self._names
 
     def _chosen(self) -> dict[_Target, str]:
-        found: dict[_Target, str] = {}
+        result: dict[_Target, str] = {}
         owners: dict[str, _Target] = {}
         uses, occupied = self._uses(), self.reserved | self._builtins()
         for target, wanted in self.preferred.items():
@@ -113,9 +113,9 @@ class SourceCollection:
                 owner = owners.get(name, target)
                 free = name not in occupied and not _captured(name, uses.get(target, ()))
                 if free and _equal(owner, target):
-                    found[target], owners[name] = name, owner
+                    result[target], owners[name] = name, owner
                     break
-        return found
+        return result
 
     def name(self, thing: type | object) -> str:
         """What the emitted text calls a class or function that was added."""
@@ -140,12 +140,12 @@ class SourceCollection:
 
     def _uses(self) -> dict[_Target, list[tuple[str, frozenset[str]]]]:
         """For each target how definitions call it, and the identifiers that occur there."""
-        found: dict[_Target, list[tuple[str, frozenset[str]]]] = {}
+        result: dict[_Target, list[tuple[str, frozenset[str]]]] = {}
         for definition in self.order:
             identifiers = _identifiers(definition)
             for name, target in _references(definition):
-                found.setdefault(target, []).append((name, identifiers))
-        return found
+                result.setdefault(target, []).append((name, identifiers))
+        return result
 
 
 def _captured(name: str, uses: Iterable[tuple[str, frozenset[str]]]) -> bool:
@@ -202,12 +202,12 @@ def _resolved(module: str, name: str) -> _Target | OwnModule | None:
 @cache
 def _references(definition: SourceDefinition) -> tuple[tuple[str, _Target], ...]:
     """The names that a definition takes from its module and what they mean, each once."""
-    found: dict[tuple[str, _Target], None] = {}
+    result: dict[tuple[str, _Target], None] = {}
     for node, attribute in _free_names(definition):
         target = _meant(definition.module, node, attribute)
         if target is not None:
-            found[node.id, target] = None
-    return tuple(found)
+            result[node.id, target] = None
+    return tuple(result)
 
 
 @cache

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from opdsl.ir.block import Cost, Refusal
 from opdsl.ir.combine_rules import count
-from opdsl.ir.dims import Poly, Undecided
+from opdsl.ir.dims import Dim, decided
 from opdsl.ir.spaces import Space
 
 COPIES = "into how many groups the channels are split, on each of which the same weights act"
 
 
-def one_copy(x: Space, copies: int, name: str = "copies") -> Space:
+def one_copy(x: Space, copies: Dim, name: str = "copies") -> Space:
     """The space of one group; of one group alone the space itself.
 
     Args:
@@ -28,28 +28,18 @@ def one_copy(x: Space, copies: int, name: str = "copies") -> Space:
     """
     if copies == 1:
         return x
-    check_decided(copies)
-    if x.channels % copies:
+    groups = decided(copies)
+    if x.channels % groups:
         raise Refusal(
             "OP0303",
-            f"{count(x.channels)} do not split evenly into {copies} groups",
-            f"{x.channels} = {x.channels // copies} * {copies} + {x.channels % copies}",
+            f"{count(x.channels)} do not split evenly into {groups} groups",
+            f"{x.channels} = {x.channels // groups} * {groups} + {x.channels % groups}",
             at=name,
             helps=(f"take a divisor of {x.channels}",),
         )
-    return x.with_channels(x.channels // copies)
+    return x.with_channels(x.channels // groups)
 
 
-def all_copies(cost: Cost, copies: int) -> Cost:
+def all_copies(cost: Cost, copies: Dim) -> Cost:
     """Of so many groups: the weights are there once, the work is done for each."""
     return Cost(cost.params, cost.flops * copies, cost.bytes * copies)
-
-
-def check_decided(number: object) -> None:
-    """A parameter is a number, not a symbol as it may be while a definition is checked.
-
-    Raises:
-        Undecided: it is a symbol.
-    """
-    if isinstance(number, Poly):
-        raise Undecided

@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import Field, WrapValidator
+from pydantic import Field, GetCoreSchemaHandler
+from pydantic_core.core_schema import CoreSchema, no_info_wrap_validator_function
 
 Monomial = tuple[tuple[str, int], ...]
 Number = int | float
@@ -160,7 +161,18 @@ def product(factors: tuple[Poly, ...]) -> Poly:
     return math.prod(factors, start=Poly.of(1))
 
 
-def larger(a: int | Poly, b: int | Poly) -> int | Poly:
+def decided(dim: Dim) -> int:
+    """The number that a dim is.
+
+    Raises:
+        Undecided: it is open, as it may be while a definition is checked for all sizes.
+    """
+    if isinstance(dim, Poly):
+        raise Undecided
+    return dim
+
+
+def larger(a: Dim, b: Dim) -> Dim:
     """The larger one; of what cannot be compared the first."""
     try:
         return max(b, a)
@@ -168,14 +180,19 @@ def larger(a: int | Poly, b: int | Poly) -> int | Poly:
         return a
 
 
+class _IntOrPoly:
+    """Validates and serialises a `Dim` as a whole number; a polynomial passes as it is."""
+
+    def __get_pydantic_core_schema__(self, _: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return no_info_wrap_validator_function(_symbolic, handler(int))
+
+
 def _symbolic(value: Any, check: Callable[[Any], int]) -> Any:
     return value if isinstance(value, Poly) and value.range()[1] >= 1 else check(value)
 
 
-# a number of channels; while a definition is checked for all sizes a Poly stands in its place and
-# calculates like one
-Count = Annotated[int, WrapValidator(_symbolic)]
-PositiveCount = Annotated[int, Field(gt=0), WrapValidator(_symbolic)]
+Count = Annotated[Dim, _IntOrPoly()]
+PositiveCount = Annotated[Dim, Field(gt=0), _IntOrPoly()]
 
 
 def _collect(terms: Mapping[Monomial, Number]) -> Poly:

@@ -16,6 +16,7 @@ from itertools import pairwise
 from typing import Literal
 
 from opdsl.ir.block import Refusal
+from opdsl.ir.dims import Dim
 from opdsl.ir.spaces import Space
 
 Factor = Literal["cp", "tucker", "tt"]
@@ -71,7 +72,7 @@ def ranks_of(factor: Factor | Literal["dense"], axes: Axes, rank: Rank) -> Shape
     )
 
 
-def own_channels(x: Space, out: int | None) -> None:
+def own_channels(x: Space, out: Dim | None) -> None:
     """A separable convolution keeps its channels.
 
     Raises:

@@ -11,7 +11,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from opdsl.ir.dims import Count, Poly, product
+from opdsl.ir.dims import Count, Dim, Poly, product
 from opdsl.ir.steps import Coarsen, Extend, Step
 
 Boundary = Literal["periodic", "dirichlet", "neumann", "none"]
@@ -368,7 +368,7 @@ class Space(BaseModel):
         """Real numbers in a number: 2 for complex ones."""
         return 2 if self.complex else 1
 
-    def with_channels(self, channels: int) -> Space:
+    def with_channels(self, channels: Dim) -> Space:
         """Replace the channels by `channels` nameless ones."""
         return Space(domain=self.domain, channels=channels, field=self.field)
 

@@ -83,18 +83,18 @@ def sample_count(x: CallArgument) -> int:
 
 
 def packed_sizes(
-    ports: Sequence[Port], asks: Sequence[SideInput], given: Sequence[CallArgument]
+    ports: Sequence[Port], asks: Sequence[SideInput], arguments: Sequence[CallArgument]
 ) -> PackedSizes:
     """The points of each sample, for domains whose samples differ in number of points."""
-    found: dict[str, tuple[int, ...]] = {}
-    for port, x in zip(ports, given, strict=False):
+    result: dict[str, tuple[int, ...]] = {}
+    for port, x in zip(ports, arguments, strict=False):
         if isinstance(x, Packed):
-            found.setdefault(port.space.domain.name, x.sizes)
-    dense = {x.space.domain.name for x in ports} - set(found)
-    for ask, x in zip(asks, given[len(ports) :], strict=True):
+            result.setdefault(port.space.domain.name, x.sizes)
+    dense = {x.space.domain.name for x in ports} - set(result)
+    for ask, x in zip(asks, arguments[len(ports) :], strict=True):
         if isinstance(x, Coordinates) and x.listed and ask.domain.name not in dense:
-            found.setdefault(ask.domain.name, point_counts(x.geometry))
-    return found
+            result.setdefault(ask.domain.name, point_counts(x.geometry))
+    return result
 
 
 def grid_of(x: CallArgument, domain: Domain, sizes: PackedSizes) -> Grid:

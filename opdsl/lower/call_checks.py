@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from opdsl.lower.guards import Guards
 
 
-def check_batches(guards: Guards, given: Sequence[CallArgument]) -> None:
+def check_batches(guards: Guards, arguments: Sequence[CallArgument]) -> None:
     """Check that all inputs have as many samples, packed ones with as many points in each.
 
     Raises:
         OpError: OP0906, they have not.
     """
-    whole = guards.batch(given)
-    for port, x in zip(guards.graph.inputs, given, strict=False):
+    whole = guards.batch(arguments)
+    for port, x in zip(guards.graph.inputs, arguments, strict=False):
         if sample_count(x) != whole:
             first = guards.graph.inputs[0].name
             counts = f"`{first}` has {whole} samples, `{port.name}` {sample_count(x)}"
@@ -36,19 +36,19 @@ def check_batches(guards: Guards, given: Sequence[CallArgument]) -> None:
             alone = isinstance(x, Tensor) and sample_count(x) == 1
             helps = (cure,) if alone else ("give as many samples of each input",)
             raise guards.refuse("OP0906", port, f"the batches differ: {counts}", helps)
-    for ask, y in zip(guards.asks, given[len(guards.graph.inputs) :], strict=True):
+    for ask, y in zip(guards.side_inputs, arguments[len(guards.graph.inputs) :], strict=True):
         if isinstance(y, Coordinates) and sample_count(y) not in {1, whole}:
             message = f"`{ask.name}` has coordinates for {sample_count(y)} samples of {whole}"
             helps = ("give coordinates for each sample, or one set for all",)
             raise fault("OP0906", message, helps=helps, file=guards.graph.name)
-    _check_packed_sizes(guards, given)
+    _check_packed_sizes(guards, arguments)
 
 
-def _check_packed_sizes(guards: Guards, given: Sequence[CallArgument]) -> None:
+def _check_packed_sizes(guards: Guards, arguments: Sequence[CallArgument]) -> None:
     """Check that arguments on one packed domain have equal numbers of points in each sample."""
-    sizes = guards.packed(given)
-    domains = [x.space.domain for x in guards.graph.inputs] + [x.domain for x in guards.asks]
-    for name, domain, x in zip(guards.names, domains, given, strict=True):
+    sizes = guards.packed(arguments)
+    domains = [x.space.domain for x in guards.graph.inputs] + [x.domain for x in guards.side_inputs]
+    for name, domain, x in zip(guards.names, domains, arguments, strict=True):
         wanted = sizes.get(domain.name)
         if wanted is None or not (isinstance(x, Coordinates) or domain.name in sizes):
             continue
@@ -73,15 +73,15 @@ def _argument_sizes(x: CallArgument) -> tuple[int, ...]:
     return (int(y.shape[-1]),) * int(y.shape[0])
 
 
-def check_grids(guards: Guards, given: Sequence[CallArgument]) -> None:
+def check_grids(guards: Guards, arguments: Sequence[CallArgument]) -> None:
     """Check that inputs on one domain have one number of points on each axis.
 
     Raises:
         OpError: OP0906, they have not.
     """
-    grids = guards.grids(given)
+    grids = guards.grids(arguments)
     known = roots(guards.sources, grids)
-    domains = [x.space.domain for x in guards.graph.inputs] + [x.domain for x in guards.asks]
+    domains = [x.space.domain for x in guards.graph.inputs] + [x.domain for x in guards.side_inputs]
     for name, domain, met in zip(guards.names, domains, grids, strict=True):
         expected = domain.at(known)
         if met != expected:

@@ -14,6 +14,7 @@ from torch import Tensor
 from opdsl.diagnostics import Label, OpError, did_you_mean, fault
 from opdsl.ir.block import SideInput
 from opdsl.ir.certificate import AxisPromise, certify
+from opdsl.ir.dims import decided
 from opdsl.ir.graph import Graph, Port
 from opdsl.ir.origins import Grid, Origin, completed
 from opdsl.lower.call_arguments import (
@@ -38,7 +39,7 @@ class Guards:
     """Binds and checks the arguments of calls of one graph.
 
     Attributes:
-        asks: what blocks need beside the inputs, such as coordinates.
+        side_inputs: what blocks need beside the inputs, such as coordinates.
         names: of all arguments, the inputs first.
         states: inputs to which an output behind the first is fed back; they may be left out.
     """
@@ -46,8 +47,8 @@ class Guards:
     def __init__(self, graph: Graph, sources: Mapping[str, Origin]) -> None:
         self.graph = graph
         self.sources = sources
-        self.asks = graph.side_inputs()
-        self.names = (*(x.name for x in graph.inputs), *(x.name for x in self.asks))
+        self.side_inputs = graph.side_inputs()
+        self.names = (*(x.name for x in graph.inputs), *(x.name for x in self.side_inputs))
         prediction = graph.outputs[0].name
         self.states = frozenset(x.input for x in graph.feedback if x.output != prediction)
 
@@ -58,7 +59,7 @@ class Guards:
     def bind(
         self, inputs: Sequence[object], named: Mapping[str, object]
     ) -> tuple[CallArgument, ...]:
-        """Put the arguments of a call in the order of inputs and asks.
+        """Put the arguments of a call in the order of inputs and side inputs.
 
         A state, an input to which an output behind the first is fed back, may be left out or None:
         it is zero.
@@ -73,52 +74,52 @@ class Guards:
         count = len(self.graph.inputs)
         if self.states and any(x is None for x in inputs[:count]):
             inputs = self._with_states(inputs)
-        given: list[CallArgument] = []
+        arguments: list[CallArgument] = []
         for i, x in enumerate(inputs):
-            if i >= count and self.asks[i - count].what == "coordinates":
-                given.append(self._place(self.asks[i - count], x))
+            if i >= count and self.side_inputs[i - count].what == "coordinates":
+                arguments.append(self._place(self.side_inputs[i - count], x))
             elif isinstance(x, Tensor) or (i < count and isinstance(x, Packed)):
-                given.append(x)
+                arguments.append(x)
             else:
                 raise self._no_tensor(self.names[i], x)
-        return tuple(given)
+        return tuple(arguments)
 
     def by_name(self, inputs: Sequence[object], named: Mapping[str, object]) -> dict[str, object]:
-        """The arguments of a call by the names of inputs and asks.
+        """The arguments of a call by the names of inputs and side inputs.
 
         Raises:
             OpError: OP0904, they are not the model's inputs.
         """
-        given = self._with_states(self._sorted(inputs, named))
-        return dict(zip(self.names, given, strict=True))
+        arguments = self._with_states(self._sorted(inputs, named))
+        return dict(zip(self.names, arguments, strict=True))
 
     def _with_states(self, inputs: Sequence[object]) -> Sequence[object]:
         """Replace states that are None by zeros."""
-        told = dict(zip(self.names, inputs, strict=True))
+        values = dict(zip(self.names, inputs, strict=True))
         dims = {x.name: x.space.domain.dims for x in self.graph.inputs}
-        first = {k: x for k, x in told.items() if k in dims and isinstance(x, Tensor)}
+        first = {k: x for k, x in values.items() if k in dims and isinstance(x, Tensor)}
         missing = [k for k in dims if k not in first]
         if not first or not self.states.issuperset(missing):
             return inputs
         zeros = self._zeros(first, dims)
-        return [zeros.get(k, x) for k, x in told.items()]
+        return [zeros.get(k, x) for k, x in values.items()]
 
     def _place(self, ask: SideInput, x: object) -> Coordinates:
-        found = as_coordinates(x)
-        if found is None and not isinstance(x, Tensor | list | tuple):
+        result = as_coordinates(x)
+        if result is None and not isinstance(x, Tensor | list | tuple):
             raise self._no_tensor(ask.name, x)
-        if found is None:
+        if result is None:
             met = (
                 f"the shape {shape_text(x)}" if isinstance(x, Tensor) else "a list of other things"
             )
             raise wrong_coordinates(self, ask, met)
-        return found
+        return result
 
-    def check(self, given: Sequence[CallArgument], weight: Tensor | None) -> None:
+    def check(self, arguments: Sequence[CallArgument], weight: Tensor | None) -> None:
         """Check values against the spaces of the inputs, each other, and the weights.
 
         Args:
-            given: one for each input, then one for each ask.
+            arguments: one for each input, then one for each ask.
             weight: any of the model's weights, None if it has none.
 
         Raises:
@@ -126,13 +127,13 @@ class Guards:
                 resolution; OP0905, number format or device; OP0906, inputs do not fit each other;
                 OP0907, coordinates or fields have another shape.
         """
-        for ask, x in zip(self.asks, given[len(self.graph.inputs) :], strict=True):
+        for ask, x in zip(self.side_inputs, arguments[len(self.graph.inputs) :], strict=True):
             check_side_input(self, ask, x)
-        like = representative(given[0]) if weight is None else weight
-        for port, x in zip(self.graph.inputs, given, strict=False):
+        like = representative(arguments[0]) if weight is None else weight
+        for port, x in zip(self.graph.inputs, arguments, strict=False):
             check_input(self, port, x, like)
-        check_batches(self, given)
-        check_grids(self, given)
+        check_batches(self, arguments)
+        check_grids(self, arguments)
 
     def check_loop(self, steps: int) -> None:
         """Check that the model can be rolled out `steps` steps.
@@ -160,23 +161,23 @@ class Guards:
         """
         back = {x.input for x in self.graph.feedback}
         dims = {x.name: x.space.domain.dims for x in self.graph.inputs}
-        given: dict[str, Any] = {}
+        arguments: dict[str, Any] = {}
         timed: dict[str, Tensor] = {}
         for name, x in zip(self.names, self._sorted(inputs, named), strict=True):
             if x is None and name in back:
                 continue
             if name not in dims and as_coordinates(x):
-                given[name] = x
+                arguments[name] = x
                 continue
             if not isinstance(x, Tensor):
                 raise self._no_tensor(name, x)
             if name not in dims or x.ndim != dims[name] + 3:
-                given[name] = x
+                arguments[name] = x
                 continue
             self._check_times(name, x, steps, back=name in back)
             timed[name] = x
-        given |= self._zeros(given | {k: x[:, 0] for k, x in timed.items()}, dims)
-        return given, timed
+        arguments |= self._zeros(arguments | {k: x[:, 0] for k, x in timed.items()}, dims)
+        return arguments, timed
 
     def _check_times(self, name: str, x: Tensor, steps: int, *, back: bool) -> None:
         times = x.shape[1]
@@ -205,59 +206,59 @@ class Guards:
         real = like.dtype.to_real()
         return {
             x.name: like.new_zeros(
-                (like.shape[0], x.space.channels, *sizes[x.name]),
+                (like.shape[0], decided(x.space.channels), *sizes[x.name]),
                 dtype=real.to_complex() if x.space.complex else real,
             )
             for x in missing
         }
 
-    def grids(self, given: Sequence[CallArgument]) -> list[Grid]:
+    def grids(self, arguments: Sequence[CallArgument]) -> list[Grid]:
         """The grid of each input, then of each ask; their axes must have been checked."""
-        sizes = self.packed(given)
-        domains = [x.space.domain for x in self.graph.inputs] + [x.domain for x in self.asks]
-        return [grid_of(x, domain, sizes) for x, domain in zip(given, domains, strict=True)]
+        sizes = self.packed(arguments)
+        domains = [x.space.domain for x in self.graph.inputs] + [x.domain for x in self.side_inputs]
+        return [grid_of(x, domain, sizes) for x, domain in zip(arguments, domains, strict=True)]
 
-    def packed(self, given: Sequence[CallArgument]) -> PackedSizes:
+    def packed(self, arguments: Sequence[CallArgument]) -> PackedSizes:
         """The points of each sample, for the domains whose samples are packed in this call."""
-        return packed_sizes(self.graph.inputs, self.asks, given)
+        return packed_sizes(self.graph.inputs, self.side_inputs, arguments)
 
-    def batch(self, given: Sequence[CallArgument]) -> int:
+    def batch(self, arguments: Sequence[CallArgument]) -> int:
         """Number of samples in this call."""
         if self.graph.inputs:
-            return sample_count(given[0])
-        return max((sample_count(x) for x in given if isinstance(x, Coordinates)), default=1)
+            return sample_count(arguments[0])
+        return max((sample_count(x) for x in arguments if isinstance(x, Coordinates)), default=1)
 
     def asked(self, number: int, x: CallArgument) -> Tensor | Geometries:
         """The argument of an ask in the layout of blocks; a field becomes (1, *grid, 1)."""
         if isinstance(x, Coordinates):
             return x.geometry
-        return field_argument(representative(x), self.asks[number].domain.dims)
+        return field_argument(representative(x), self.side_inputs[number].domain.dims)
 
     @cached_property
     def promises(self) -> dict[tuple[str, str], AxisPromise]:
         """The promises of the certificate, by domain and axis."""
-        found = certify(self.graph).promises
-        return {(x.domain.name, x.axis.name): x for x in found}
+        result = certify(self.graph).promises
+        return {(x.domain.name, x.axis.name): x for x in result}
 
     def _sorted(self, inputs: Sequence[object], named: Mapping[str, object]) -> Sequence[object]:
         if len(inputs) > len(self.names):
             count = input_count_text(len(inputs))
             met = f"{count} given, `{self.graph.name}` takes {self._expected()}"
             raise self._misfit(met)
-        given = dict(zip(self.names, inputs, strict=False))
+        arguments = dict(zip(self.names, inputs, strict=False))
         for name in named:
             if name not in self.names:
                 helps = did_you_mean(name, self.names)
                 message = f"`{self.graph.name}` has no input `{name}`, it takes {self._expected()}"
                 raise self._misfit(message, helps)
-            if name in given:
+            if name in arguments:
                 raise self._misfit(f"input `{name}` is given twice, by its place and by its name")
-        given |= named
-        missing = [x for x in self.names if x not in given and x not in self.states]
+        arguments |= named
+        missing = [x for x in self.names if x not in arguments and x not in self.states]
         if missing:
             names = ", ".join(f"`{x}`" for x in missing)
             raise self._misfit(f"missing {input_count_text(len(missing), count=False)} {names}")
-        return [given.get(x) for x in self.names]
+        return [arguments.get(x) for x in self.names]
 
     def _expected(self) -> str:
         return f"{len(self.names)}: " + ", ".join(f"`{x}`" for x in self.names)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from opdsl.diagnostics import fault
+from opdsl.ir.dims import decided
 from opdsl.ir.graph import Graph, Node
 from opdsl.ir.live import constants, live
 from opdsl.ir.origins import Grid, origins, roots
@@ -105,13 +106,13 @@ class OperatorModule(Branch):
         Raises:
             OpError: OP0901 to OP0907, the inputs do not fit the program.
         """
-        given = self.guards.bind(inputs, named)
+        arguments = self.guards.bind(inputs, named)
         if torch.compiler.is_compiling():
-            return self._run(given, self._arguments(given, self.latest))
-        if self.guards.batch(given) == 0 or representative(given[0]).is_meta:
-            self.guards.check(given, self._weight())
-            return self._without_values(given)
-        return self._run(given, self._known(given))
+            return self._run(arguments, self._arguments(arguments, self.latest))
+        if self.guards.batch(arguments) == 0 or representative(arguments[0]).is_meta:
+            self.guards.check(arguments, self._weight())
+            return self._without_values(arguments)
+        return self._run(arguments, self._known(arguments))
 
     def rollout(
         self, steps: int, /, *inputs: Tensor | None, **named: Points | None
@@ -135,18 +136,18 @@ class OperatorModule(Branch):
                 otherwise as a call.
         """
         self.guards.check_loop(steps)
-        given, timed = self.guards.rollout_inputs(steps, inputs, named)
-        told: dict[str, list[Tensor]] = {x.name: [] for x in self.graph.outputs}
+        arguments, timed = self.guards.rollout_inputs(steps, inputs, named)
+        outputs: dict[str, list[Tensor]] = {x.name: [] for x in self.graph.outputs}
         for i in range(steps):
-            given |= {k: x[:, i] for k, x in timed.items() if i < x.shape[1]}
-            result = self(**given)
+            arguments |= {k: x[:, i] for k, x in timed.items() if i < x.shape[1]}
+            result = self(**arguments)
             found = result if isinstance(result, dict) else {self.graph.outputs[0].name: result}
             for name, x in found.items():
-                told[name].append(x)
+                outputs[name].append(x)
             for loop in self.graph.feedback:
-                new, old = found[loop.output], given[loop.input]
-                given[loop.input] = torch.cat((old, new), 1)[:, new.shape[1] :]
-        whole = {name: torch.stack(x, 1) for name, x in told.items()}
+                new, old = found[loop.output], arguments[loop.input]
+                arguments[loop.input] = torch.cat((old, new), 1)[:, new.shape[1] :]
+        whole = {name: torch.stack(x, 1) for name, x in outputs.items()}
         return whole if len(whole) > 1 else whole.popitem()[1]
 
     @property
@@ -226,33 +227,33 @@ class OperatorModule(Branch):
 
     # --- once for each resolution ---------------------------------------------------------
 
-    def _known(self, given: Sequence[CallArgument]) -> list[StepArguments]:
+    def _known(self, arguments: Sequence[CallArgument]) -> list[StepArguments]:
         """The keyword arguments of every step, checked and made once for each signature."""
         weight = self._weight()
         key = (
             self.force_kernel,
             self.training,
             None if weight is None else (weight.dtype, weight.device),
-            *(signature(x) for x in given),
-            autocast(representative(given[0])),
+            *(signature(x) for x in arguments),
+            autocast(representative(arguments[0])),
         )
-        found = self.calls.pop(key, None)
-        if found is None:
-            found = self._made(given, weight)
+        result = self.calls.pop(key, None)
+        if result is None:
+            result = self._made(arguments, weight)
             if len(self.calls) >= CACHED_CALLS:
                 del self.calls[next(iter(self.calls))]
-        self.calls[key] = found  # behind the others: the longest unused goes first
-        self.latest, arguments = found
-        return arguments
+        self.calls[key] = result  # behind the others: the longest unused goes first
+        self.latest, keywords = result
+        return keywords
 
     def _made(
-        self, given: Sequence[CallArgument], weight: Tensor | None
+        self, arguments: Sequence[CallArgument], weight: Tensor | None
     ) -> tuple[KernelPlan, list[StepArguments]]:
-        self.guards.check(given, weight)
-        x = representative(given[0])
-        sizes = self._sizes(given)
-        chosen = self._planned(sizes, self.guards.batch(given), x.device.type, x.dtype)
-        return chosen, self._arguments(given, chosen)
+        self.guards.check(arguments, weight)
+        x = representative(arguments[0])
+        sizes = self._sizes(arguments)
+        chosen = self._planned(sizes, self.guards.batch(arguments), x.device.type, x.dtype)
+        return chosen, self._arguments(arguments, chosen)
 
     def _planned(
         self, sizes: Mapping[str, Grid], batch: int, device: str, dtype: torch.dtype
@@ -263,13 +264,13 @@ class OperatorModule(Branch):
         return plan_kernels(self.graph, sizes, batch, device, torch.get_num_threads(), name, timer)
 
     def _arguments(
-        self, given: Sequence[CallArgument], chosen: KernelPlan | None
+        self, arguments: Sequence[CallArgument], chosen: KernelPlan | None
     ) -> list[StepArguments]:
-        sizes, packed = self._sizes(given), self.guards.packed(given)
+        sizes, packed = self._sizes(arguments), self.guards.packed(arguments)
         return [self._keywords(x, sizes, packed, chosen) for x in self.steps]
 
-    def _sizes(self, given: Sequence[CallArgument]) -> dict[str, Grid]:
-        return roots(self.sources, self.guards.grids(given))
+    def _sizes(self, arguments: Sequence[CallArgument]) -> dict[str, Grid]:
+        return roots(self.sources, self.guards.grids(arguments))
 
     def _keywords(
         self,
@@ -278,16 +279,16 @@ class OperatorModule(Branch):
         packed: PackedSizes,
         chosen: KernelPlan | None,
     ) -> StepArguments:
-        found: dict[str, Any] = {}
+        result: dict[str, Any] = {}
         node = step.node
         domain = node.space.domain
         if node.block.ragged == "own" and any(step.ragged(packed)):
-            found["ragged"] = step.ragged(packed)
+            result["ragged"] = step.ragged(packed)
         if node.block.sized:
-            found["size"] = domain.at(sizes)
+            result["size"] = domain.at(sizes)
         if node.block.kernels:
-            found["kernel"] = self._kernel(node, chosen)
-        return found
+            result["kernel"] = self._kernel(node, chosen)
+        return result
 
     def _kernel(self, node: Node, chosen: KernelPlan | None) -> str:
         if self.force_kernel in node.block.kernels:
@@ -303,21 +304,21 @@ class OperatorModule(Branch):
 
     # --- every call -----------------------------------------------------------------------
 
-    def _run(self, given: Sequence[CallArgument], calls: Sequence[StepArguments]) -> Result:
-        batch, packed = self.guards.batch(given), self.guards.packed(given)
-        count, first = len(self.graph.inputs), representative(given[0])
-        asked = [self.guards.asked(i, x) for i, x in enumerate(given[count:])]
+    def _run(self, arguments: Sequence[CallArgument], calls: Sequence[StepArguments]) -> Result:
+        batch, packed = self.guards.batch(arguments), self.guards.packed(arguments)
+        count, first = len(self.graph.inputs), representative(arguments[0])
+        asked = [self.guards.asked(i, x) for i, x in enumerate(arguments[count:])]
 
         def run(step: NodeStep, keywords: StepArguments) -> Tensor:
             more = dict(keywords)
             if step.source:
                 # what takes no function makes real numbers
                 more["like"] = first.real if first.is_complex() else first
-            if step.asks:
-                more["asked"] = tuple(asked[i] for i in step.asks)
+            if step.side_inputs:
+                more["asked"] = tuple(asked[i] for i in step.side_inputs)
             return step.run([values[i] for i in step.operands], packed, more)
 
-        values: list[Any] = [*map(to_channels_last, given[:count]), *(None for _ in self.steps)]
+        values: list[Any] = [*map(to_channels_last, arguments[:count]), *(None for _ in self.steps)]
         fused = self.fused_now()
         for unit in self.units:
             if not unit.run_fused(values, fused):
@@ -327,27 +328,27 @@ class OperatorModule(Branch):
                         values[n] = None
             for n in unit.dead_after:
                 values[n] = None
-        found = {
+        result = {
             x.name: self._result(values[i], i, batch, packed.get(x.space.domain.name))
             for x, i in self.results
         }
-        return found if len(found) > 1 else found.popitem()[1]
+        return result if len(result) > 1 else result.popitem()[1]
 
-    def _without_values(self, given: Sequence[CallArgument]) -> Result:
+    def _without_values(self, arguments: Sequence[CallArgument]) -> Result:
         """Empty outputs of the right shapes, where there is nothing to compute."""
-        sizes, packed = self._sizes(given), self.guards.packed(given)
-        batch, x = self.guards.batch(given), representative(given[0])
+        sizes, packed = self._sizes(arguments), self.guards.packed(arguments)
+        batch, x = self.guards.batch(arguments), representative(arguments[0])
         learns = torch.is_grad_enabled() and any(p.requires_grad for p in self.parameters())
-        found: dict[str, Tensor | Packed] = {}
+        result: dict[str, Tensor | Packed] = {}
         for port, _ in self.results:
             domain = port.space.domain
             each = packed.get(domain.name)
-            shape = (batch if each is None else 1, port.space.channels, *domain.at(sizes))
+            shape = (batch if each is None else 1, decided(port.space.channels), *domain.at(sizes))
             real = x.dtype.to_real()
             dtype = real.to_complex() if port.space.complex else real
             y = x.new_empty(shape, dtype=dtype).requires_grad_(learns or x.requires_grad)
-            found[port.name] = y if each is None else Packed(y, each)
-        return found if len(found) > 1 else found.popitem()[1]
+            result[port.name] = y if each is None else Packed(y, each)
+        return result if len(result) > 1 else result.popitem()[1]
 
     def fused_now(self) -> Container[str]:
         """The last nodes of the subgraphs that run as one operation in a call like the latest."""

@@ -22,7 +22,7 @@ class NodeStep:
         operands: numbers of its inputs.
         dead_after: numbers of the values that no later step reads.
         source: whether it has no inputs; `like` then gives it dtype and device.
-        asks: numbers of what it needs beside the inputs.
+        side_inputs: numbers of what it needs beside the inputs.
         domains: names of the domains of its inputs and last of its result.
     """
 
@@ -31,7 +31,7 @@ class NodeStep:
     operands: tuple[int, ...]
     dead_after: tuple[int, ...]
     source: bool
-    asks: tuple[int, ...] = ()
+    side_inputs: tuple[int, ...] = ()
     domains: tuple[str, ...] = ()
 
     def ragged(self, packed: PackedSizes) -> tuple[tuple[int, ...] | None, ...]:
@@ -43,8 +43,8 @@ class NodeStep:
         ragged = self.ragged(packed) if packed else ()
         if self.node.block.ragged == "each" and any(ragged):
             return run_per_sample(self.module, inputs, ragged, more)
-        found: Tensor = self.module(*inputs, **more)
-        return found
+        result: Tensor = self.module(*inputs, **more)
+        return result
 
 
 def value_number(graph: Graph, path: str) -> int:
@@ -64,7 +64,7 @@ def steps_of(graph: Graph) -> Iterator[NodeStep]:
         number[node.path] = len(number)
     asks = {x.name: i for i, x in enumerate(graph.side_inputs())}
     modules: dict[str, nn.Module] = {}
-    last = {x: node.path for node in nodes for x in node.inputs}
+    last = {x: node.path for node in nodes for x in node.inputs}  # later ones overwrite
     kept = {x.source for x in graph.outputs}
     for node in nodes:
         shared = modules.get(node.shares or "")
@@ -76,15 +76,15 @@ def steps_of(graph: Graph) -> Iterator[NodeStep]:
             operands=tuple(number[x] for x in node.inputs),
             dead_after=tuple(sorted(dead_after)),
             source=not node.inputs,
-            asks=tuple(asks[x.name] for x in node.block.side_inputs(*graph.arguments(node))),
+            side_inputs=tuple(asks[x.name] for x in node.block.side_inputs(*graph.arguments(node))),
             domains=tuple(x.domain.name for x in (*graph.arguments(node), node.space)),
         )
 
 
 def own_weights(module: nn.Module) -> dict[str, Tensor | None]:
     """The weights of the module itself; `getattr` might find a child of that name."""
-    found: dict[str, Tensor | None] = vars(module)["_parameters"]
-    return found
+    result: dict[str, Tensor | None] = vars(module)["_parameters"]
+    return result
 
 
 def float_weights(root: nn.Module) -> Iterator[tuple[nn.Module, str]]:

@@ -41,8 +41,8 @@ def place(root: nn.Module, path: str, module: nn.Module) -> None:
 
 def children(module: nn.Module) -> dict[str, nn.Module]:
     """The modules directly below; `add_module` would refuse a child named `forward`."""
-    found: dict[str, nn.Module] = vars(module)["_modules"]
-    return found
+    result: dict[str, nn.Module] = vars(module)["_modules"]
+    return result
 
 
 def module_at(root: nn.Module, path: str) -> nn.Module:

@@ -146,7 +146,7 @@ def block_page(entry: BlockEntry) -> str:
         _parameter_table(entry),
         "## Spaces and shapes",
         "\n".join(f"- {x}" for x in (*entry.signature, *_shapes(entry))),
-        "## Calls with their promises",
+        "## Example calls",
         markdown_table(SAMPLE_HEADER, [_sample_row(entry.keyword, x) for x in entry.calls]),
         DOMAINS_OF_SAMPLES,
         "## Source",

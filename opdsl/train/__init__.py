@@ -1,6 +1,6 @@
-"""Training: a module and samples come in; weights, metrics and a report go out.
+"""Training of any `nn.Module` on samples; it knows neither the language nor file formats.
 
-The language and the readers of data never enter. `settings` is free of torch, so that a program
-can be checked without it; the entry points are `fit.fit`, `evaluate.evaluate`, `evaluate.predict`
-and `report.write_report`.
+`engine.fit.fit` trains, `metrics.evaluate` measures and predicts, `report.page.write_report` shows.
+`config`, `losses` and `optimizers` import no torch by themselves, so that the settings of a program
+can be checked without it.
 """

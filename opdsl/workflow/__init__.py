@@ -1,1 +1,4 @@
-"""What the commands do, callable from Python. Nothing here prints; what is wrong is raised."""
+"""Training, evaluation, prediction and views of models as functions, which the commands call.
+
+Nothing here prints: progress is a callback, and what is wrong is raised.
+"""

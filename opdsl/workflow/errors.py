@@ -1,4 +1,4 @@
-"""What the workflow reports besides `OpError`: wrong calls, and warnings that stop nothing."""
+"""Reports of the workflow besides `OpError`: wrong calls, and warnings that stop nothing."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from opdsl.lower.exported import ExportReport, Subject
     from opdsl.lower.module import OperatorModule
     from opdsl.workflow.programs.program import Program
-    from opdsl.workflow.run import Run
+    from opdsl.workflow.runs.run import Run
 
 Format = Literal["pt2", "onnx", "aoti"]
 ENDINGS: dict[str, Format] = {".aoti.pt2": "aoti", ".pt2": "pt2", ".onnx": "onnx"}
@@ -127,7 +127,7 @@ def _subject(
     parameters: Mapping[str, object] | None,
 ) -> tuple[Subject, bool]:
     """Return what is exported, and whether its values are physical."""
-    from opdsl.workflow.run import Run
+    from opdsl.workflow.runs.run import Run
 
     if isinstance(model, Run):
         return _of_operator(model), True
@@ -155,7 +155,7 @@ def _of_folder(folder: Path, *, last: bool) -> Subject:
     from opdsl.lower.exported import Subject
     from opdsl.lower.exported.trace import refuse_points
     from opdsl.workflow.folder.weights import trained_module
-    from opdsl.workflow.operator import Operator
+    from opdsl.workflow.runs.operator import Operator
 
     run = read_run_folder(folder)
     refuse_points(run.graph)

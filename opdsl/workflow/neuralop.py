@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from opdsl.ir.graph import Graph
-from opdsl.migrate.neuralop import Call, Imported, import_call, read_call
+from opdsl.migrate.neuralop import ConstructorCall, Imported, import_call, read_call
 from opdsl.migrate.neuralop.calls import call_of_module, read_checkpoint, read_config
 from opdsl.migrate.neuralop.importing import module_of, plain_weights
 from opdsl.workflow.errors import ArgumentError
@@ -116,7 +116,7 @@ def import_neuralop(
     return ImportedModel(imported.text, imported.graph, imported.notes, weights, imported)
 
 
-def _read(source: str) -> tuple[Call | None, dict[str, Tensor] | None]:
+def _read(source: str) -> tuple[ConstructorCall | None, dict[str, Tensor] | None]:
     """Read the call, and the weights where there are some."""
     path = Path(source)
     if "(" in source and not path.exists():

@@ -1,4 +1,4 @@
-"""What can be known of a model before it runs: its summary, its drawing, differences of two."""
+"""Views of a model before it runs: its summary, its drawing, its differences from another."""
 
 from __future__ import annotations
 

@@ -402,7 +402,7 @@ def test_a_user_with_types_trains_and_looks(folder):
 
 def test_the_library_imports_no_command_line():
     code = (
-        "import sys, opdsl.workflow.train, opdsl.workflow.views, opdsl.workflow.export\n"
+        "import sys, opdsl.workflow.training.train, opdsl.workflow.views, opdsl.workflow.export\n"
         "assert not {x for x in sys.modules if x.startswith(('opdsl.cli', 'typer', 'rich'))}"
     )
     subprocess.run([sys.executable, "-c", code], check=True)  # noqa: S603  our own program

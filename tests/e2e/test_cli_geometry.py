@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from opdsl.data import open_dataset
-from opdsl.data.generate.blob import NUMBERS, Blob
-from opdsl.data.generate.draws import normals
+from opdsl.data.generate.sampling.blob import NUMBERS, Blob
+from opdsl.data.generate.sampling.draws import normals
 from tests.e2e.command_line import ROOT, data, good, run, start
 
 POINTS = """edition 2026

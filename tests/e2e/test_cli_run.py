@@ -362,7 +362,7 @@ def test_a_prediction_that_fails_in_its_last_batch_leaves_nothing(trained, tmp_p
 
 
 def test_a_prediction_never_has_more_than_a_batch(trained, tmp_path, monkeypatch):
-    from opdsl.workflow import prediction
+    from opdsl.workflow.runs import prediction
 
     sizes = []
     apply = prediction.apply

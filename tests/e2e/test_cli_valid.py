@@ -134,7 +134,7 @@ def test_test_data_are_measured_once(monkeypatch):
         sizes.append(len(arguments[2]))
         return evaluate(*arguments, **more)
 
-    monkeypatch.setattr("opdsl.workflow.evaluation.evaluate", counting)
+    monkeypatch.setattr("opdsl.workflow.runs.evaluation.evaluate", counting)
     learnt("line.op")
     assert sorted(sizes) == [3, 6]
 

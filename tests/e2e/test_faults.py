@@ -185,7 +185,7 @@ def test_a_flipped_bit_falls_back_to_the_checkpoint_before(tmp_path, undisturbed
     run = tmp_path / "run"
     interrupted = train(run, epochs=8)
     assert interrupted == undisturbed
-    newest, before = CheckpointStore(run).found()
+    newest, before = CheckpointStore(run).paths()
     flip(newest / "state.pt", 4321)
     notes = []
     assert CheckpointStore(run).load(note=notes.append)["step"] == int(before.name.split("-")[1])
@@ -196,7 +196,7 @@ def test_a_flipped_bit_falls_back_to_the_checkpoint_before(tmp_path, undisturbed
 def test_no_flip_of_any_kind_goes_unseen(tmp_path):
     run = tmp_path / "run"
     train(run, epochs=1)
-    newest, before = CheckpointStore(run).found()
+    newest, before = CheckpointStore(run).paths()
     size = (newest / "state.pt").stat().st_size
     for bit in range(0, size * 8, size * 8 // 60):
         flip(newest / "state.pt", bit)
@@ -210,7 +210,7 @@ def test_no_flip_of_any_kind_goes_unseen(tmp_path):
 def test_a_torn_file_falls_back_too(tmp_path, name, harm):
     run = tmp_path / "run"
     train(run, epochs=1)
-    newest, before = CheckpointStore(run).found()
+    newest, before = CheckpointStore(run).paths()
     harm_file(newest / name, harm)
     assert CheckpointStore(run).load()["step"] == int(before.name.split("-")[1])
 
@@ -218,7 +218,7 @@ def test_a_torn_file_falls_back_too(tmp_path, name, harm):
 def test_nothing_but_damage_is_told(tmp_path):
     run = tmp_path / "run"
     train(run, epochs=1)
-    for path in CheckpointStore(run).found():
+    for path in CheckpointStore(run).paths():
         flip(path / "state.pt", 100)
     with pytest.raises(OpError) as caught:
         train(run, resume=True)

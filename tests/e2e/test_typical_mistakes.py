@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import opdsl
-from opdsl.data import FieldRequest, Fields, bind
+from opdsl.data import FieldRequest, Fields, bind_fields
 from opdsl.setting import Setting
 from opdsl.train.config.settings import resolve
 from tests.programs import codes, model, only
@@ -174,6 +174,7 @@ def fields(channels: int, *grid: int) -> Fields:
 )
 def test_data_that_do_not_fit_the_model(data, says):
     """Reference: a shape error from inside a layer, in the first step of training."""
-    text = refused(bind, data, [FieldRequest("a", 2, None, 2)], [FieldRequest("u", 1, None, 2)])
+    wanted = FieldRequest("a", 2, None, 2), FieldRequest("u", 1, None, 2)
+    text = refused(bind_fields, data, [wanted[0]], [wanted[1]])
     assert "OP0613" in text
     assert says in text

@@ -6,7 +6,7 @@ from tools.call_chain import trace
 
 MOST = {"modes": 25, "radius": 18, "precision": 12}
 ENDS = {
-    "modes": "nn.spectral.conv.convolve_dft",
+    "modes": "nn.spectral.convolve.convolve_dft",
     "radius": "nn.points.neighbours.search.search",
     "precision": "train.engine.precision._policy",
 }

@@ -35,12 +35,12 @@ from opdsl.nn.points.packed import Packed
 from opdsl.resources import root
 from opdsl.train.run.checkpoint import STATE
 from opdsl.train.run.metrics_log import MetricsLog, read_metrics
-from opdsl.workflow.calibration import stored_calibration
 from opdsl.workflow.datasets.held_out import tests_of, valid_of
 from opdsl.workflow.folder.reading import read_run_folder
 from opdsl.workflow.folder.weights import trained_module
 from opdsl.workflow.programs.config import read_config
-from opdsl.workflow.resuming import resumable_run
+from opdsl.workflow.runs.calibration import stored_calibration
+from opdsl.workflow.training.resuming import resumable_run
 from tests.e2e import tiny_run
 from tests.e2e.command_line import TINY, TRAIN, good
 

@@ -10,6 +10,7 @@ from pydantic import Field, PositiveInt
 from opdsl.blocks.points._quadrature import geometry_of_weights, point_weights
 from opdsl.ir.block import BYTES, Block, Cost, Refusal, SideInput
 from opdsl.ir.combine_rules import count
+from opdsl.ir.dims import Dim, decided
 from opdsl.ir.spaces import Domain, Space
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ class Attention(Block):
         params = 4 * (c * c + c) + norms
         pairs = volume * volume * (4 * c)
         seen = pairs if self.kind == "softmax" else volume * (4 * c * (c // self.heads))
-        return Cost(params, volume * (8 * c * c) + seen, x.numbers() * BYTES)
+        return Cost(decided(params), volume * (8 * c * c) + seen, x.numbers() * BYTES)
 
     def uniform(self, inputs: tuple[bool, ...], _x: Space) -> bool:
         """Return whether the input has one value: equal queries get equal answers."""
@@ -103,11 +104,11 @@ class Attention(Block):
         from opdsl.nn.layers import attention
 
         return attention.Attention(
-            x.channels, x.channels, self.heads, self.kind, point_weights(x.domain)
+            decided(x.channels), decided(x.channels), self.heads, self.kind, point_weights(x.domain)
         )
 
 
-def split(channels: int, heads: int) -> None:
+def split(channels: Dim, heads: int) -> None:
     """Check that the channels split evenly over the heads.
 
     Raises:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field, PositiveFloat
 
 from opdsl.ir.block import BYTES, Block, Cost, Refusal
-from opdsl.ir.channel_groups import check_decided, one_copy
+from opdsl.ir.channel_groups import one_copy
 from opdsl.ir.combine_rules import count
-from opdsl.ir.dims import PositiveCount
+from opdsl.ir.dims import Dim, PositiveCount, decided
 from opdsl.ir.spaces import Space
 
 if TYPE_CHECKING:
@@ -101,13 +101,13 @@ class CodomainAttention(Block):
             inputs={0: f"this is `{q}`", 1: f"this is `{k}`"},
         )
 
-    def _check_heads(self, channels: int) -> None:
-        check_decided(self.heads)
-        if channels % self.heads:
+    def _check_heads(self, channels: Dim) -> None:
+        heads = decided(self.heads)
+        if channels % heads:
             raise Refusal(
                 "OP0208",
-                f"{count(channels)} of a variable do not split evenly over {self.heads} heads",
-                f"{channels} = {channels // self.heads} * {self.heads} + {channels % self.heads}",
+                f"{count(channels)} of a variable do not split evenly over {heads} heads",
+                f"{channels} = {channels // heads} * {heads} + {channels % heads}",
                 at="heads",
                 helps=(f"take a divisor of {channels}",),
             )
@@ -128,7 +128,8 @@ class CodomainAttention(Block):
         """See `opdsl.nn.layers.codomain_attention.CodomainAttention`."""
         from opdsl.nn.layers import codomain_attention
 
-        domain, shared = q.domain, (self.variables, self.heads, self.temperature)
+        variables, heads = decided(self.variables), decided(self.heads)
+        domain, shared = q.domain, (variables, heads, self.temperature)
         alike = (True,) * domain.dims
         if self.faults != "none":
             return codomain_attention.CodomainAttention(*shared, alike, adds=True)

@@ -10,6 +10,7 @@ from pydantic import Field, PositiveInt
 from opdsl.blocks.attention.attention import HEADS, split
 from opdsl.blocks.points._quadrature import geometry_of_weights, point_weights
 from opdsl.ir.block import BYTES, Block, Cost, SideInput
+from opdsl.ir.dims import decided
 from opdsl.ir.spaces import Domain, Space
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class CrossAttention(Block):
         asks, answers = q.domain.volume(), v.domain.volume()
         flops = asks * (4 * c * c) + answers * (4 * c * d) + asks * answers * (4 * c)
         params = 2 * (c * c + c) + 2 * (c * d + c)
-        return Cost(params, flops, q.numbers() * BYTES)
+        return Cost(decided(params), flops, q.numbers() * BYTES)
 
     def uniform(self, inputs: tuple[bool, ...], _q: Space, _v: Space) -> bool:
         """Return whether the queries have one value: equal queries get equal answers."""
@@ -86,5 +87,5 @@ class CrossAttention(Block):
         from opdsl.nn.layers import attention
 
         return attention.Attention(
-            q.channels, v.channels, self.heads, "softmax", point_weights(v.domain)
+            decided(q.channels), decided(v.channels), self.heads, "softmax", point_weights(v.domain)
         )

@@ -10,6 +10,7 @@ from pydantic import Field, PositiveInt
 from opdsl.blocks.attention.attention import HEADS, split
 from opdsl.blocks.points._quadrature import geometry_of_weights, point_weights
 from opdsl.ir.block import BYTES, Block, Cost, SideInput
+from opdsl.ir.dims import decided
 from opdsl.ir.spaces import Domain, Space
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ class SliceAttention(Block):
         params = 3 * (c * c + c) + d * m + m + self.heads + 3 * d * d
         among = self.heads * (6 * m * d * d + 4 * m * m * d)
         flops = volume * (6 * c * c + 2 * c * m + 4 * c * m) + among
-        return Cost(params, flops, x.numbers() * BYTES)
+        return Cost(decided(params), flops, x.numbers() * BYTES)
 
     def uniform(self, inputs: tuple[bool, ...], _x: Space) -> bool:
         """Return whether the input has one value: equal queries get equal answers."""
@@ -89,5 +90,5 @@ class SliceAttention(Block):
         from opdsl.nn.layers import slice_attention
 
         return slice_attention.SliceAttention(
-            x.channels, self.slices, self.heads, point_weights(x.domain)
+            decided(x.channels), self.slices, self.heads, point_weights(x.domain)
         )

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from opdsl.blocks.pointwise.apply import TRANSCENDENTAL, ActivationName
 from opdsl.ir.block import BYTES, Block, Cost, Refusal, SideInput
-from opdsl.ir.dims import Poly, PositiveCount
+from opdsl.ir.dims import Poly, PositiveCount, decided
 from opdsl.ir.spaces import KINDS, Space
 
 if TYPE_CHECKING:
@@ -94,19 +94,19 @@ class Message(Block):
         return "looks along edges, which get shorter as a mesh is refined"
 
     def _widths(self, x: Space, seen: int) -> tuple[int, ...]:
-        return (seen, *self.hidden, x.channels)
+        return (seen, *map(decided, self.hidden), decided(x.channels))
 
     def cost(self, x: Space) -> Cost:
         """Count the perceptrons, those of messages at six edges for each point."""
         c, d = x.channels, x.domain.ambient or 0
         volume = x.domain.volume()
-        begin, edge, node = (self._widths(x, n) for n in (d + 1, 3 * c, 2 * c))
+        begin, edge, node = (self._widths(x, decided(n)) for n in (d + 1, 3 * c, 2 * c))
         params = self._params(begin) + self.steps * (self._params(edge) + self._params(node))
         # the first layer of f acts on v at points, before they are paired
         halved = volume * (self.steps * 4 * c * self.hidden[0])
         along = self._flops(begin) + self.steps * (self._flops(edge) - 4 * c * self.hidden[0])
         flops: Poly = volume * (EDGES * along + self.steps * self._flops(node)) + halved
-        return Cost(params, flops, x.numbers() * BYTES)
+        return Cost(decided(params), flops, x.numbers() * BYTES)
 
     def _params(self, widths: tuple[int, ...]) -> int:
         normed = 2 * widths[-1] if self.norm == "layer" else 0
@@ -115,7 +115,7 @@ class Message(Block):
     def _flops(self, widths: tuple[int, ...]) -> int:
         normed = NORM * widths[-1] if self.norm == "layer" else 0
         layers = sum(2 * a * b + b for a, b in pairwise(widths))
-        return layers + normed + TRANSCENDENTAL * sum(self.hidden) + 2 * widths[-1]
+        return layers + normed + TRANSCENDENTAL * sum(map(decided, self.hidden)) + 2 * widths[-1]
 
     def lower(self, x: Space) -> nn.Module:
         """See `opdsl.nn.points.message.Message`."""
@@ -123,10 +123,10 @@ class Message(Block):
 
         domain = x.domain
         return message.Message(
-            x.channels,
+            decided(x.channels),
             domain.ambient or 0,
-            self.hidden,
-            self.steps,
+            tuple(map(decided, self.hidden)),
+            decided(self.steps),
             act=self.act,
             normed=self.norm == "layer",
             mean=self.reduction == "mean",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field, NonNegativeInt
 
 from opdsl.ir.block import BYTES, Block, Bound, Cost, GridSizes, Work
-from opdsl.ir.dims import PositiveCount
+from opdsl.ir.dims import PositiveCount, decided
 from opdsl.ir.modes import MIX, bounds, each_axis, together, transform_work
 from opdsl.ir.regrid import transform
 from opdsl.ir.spaces import Space
@@ -84,7 +84,7 @@ class AxisConv(Block):
         numbers = sum((m + 1) * c * out.channels for m in modes)
         volume = x.domain.volume()
         flops = transform(x) + transform(out) + volume * (MIX * c * out.channels * len(modes))
-        return Cost(2 * numbers, flops, out.numbers() * BYTES)
+        return Cost(decided(2 * numbers), flops, out.numbers() * BYTES)
 
     def work(self, kernel: str, sizes: GridSizes, x: Space) -> Work:
         """Count transforms of all lines of each axis in both directions, and the products."""
@@ -92,9 +92,9 @@ class AxisConv(Block):
         parts = []
         for n, m in zip(sizes[0], each_axis(self.modes, x), strict=True):
             lines, size, bands = math.prod(sizes[0]) // n, (n,), (range(m + 1),)
-            there = transform_work(kernel, lines * c, size, bands, real=True)
-            back = transform_work(kernel, lines * out, size, bands, real=True)
-            parts += [there, Work(gemm=MIX * lines * (m + 1) * c * out), back]
+            there = transform_work(kernel, decided(lines * c), size, bands, real=True)
+            back = transform_work(kernel, decided(lines * out), size, bands, real=True)
+            parts += [there, Work(gemm=MIX * lines * (m + 1) * decided(c * out)), back]
         return together(*parts)
 
     def saved_modes(self, sizes: GridSizes, x: Space) -> int:
@@ -110,4 +110,6 @@ class AxisConv(Block):
         """See `opdsl.nn.spectral.axes.AxisConv`."""
         from opdsl.nn.spectral import axes
 
-        return axes.AxisConv(x.channels, self.infer(x).channels, each_axis(self.modes, x))
+        return axes.AxisConv(
+            decided(x.channels), decided(self.infer(x).channels), each_axis(self.modes, x)
+        )

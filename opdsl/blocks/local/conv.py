@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field, PositiveInt, field_validator
 
 from opdsl.ir.block import BYTES, Block, Bound, Cost, GridSizes
-from opdsl.ir.dims import PositiveCount
+from opdsl.ir.dims import PositiveCount, decided
 from opdsl.ir.spaces import Space
 from opdsl.ir.stencil import stencil_bounds
 
@@ -93,4 +93,4 @@ class Conv(Block):
         from opdsl.nn.grid import conv
 
         wraps = tuple(y and self.edges == "domain" for y in x.domain.periodic)
-        return conv.Conv(x.channels, self.out, self.kernel, wraps, bias=self.bias)
+        return conv.Conv(decided(x.channels), decided(self.out), self.kernel, wraps, bias=self.bias)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 
 from opdsl.ir.block import BYTES, Block, Bound, Cost, GridSizes, Refusal
-from opdsl.ir.dims import PositiveCount
+from opdsl.ir.dims import PositiveCount, decided
 from opdsl.ir.spaces import Space
 from opdsl.ir.stencil import stencil_bounds
 
@@ -136,12 +136,12 @@ class DifferenceConv(Block):
         wraps = (y and self.edges != "zeros" for y in domain.periodic)
         widths = self.width if isinstance(self.width, tuple) else (self.width,) * domain.dims
         return difference.DifferenceConv(
-            x.channels,
-            self.infer(x).channels,
+            decided(x.channels),
+            decided(self.infer(x).channels),
             self.kernel,
             lengths=tuple(a.hi - a.lo for a in domain.axes),
             widths=widths,
             closed=domain.periodic,
             edges=tuple("wrap" if y else self.edges for y in wraps),
-            groups=1 if self.mix else x.channels,
+            groups=decided(1 if self.mix else x.channels),
         )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from opdsl.ir.block import BYTES, Block, Bound, Cost, GridSizes, Refusal
-from opdsl.ir.dims import PositiveCount
+from opdsl.ir.dims import PositiveCount, decided
 from opdsl.ir.spaces import Space
 
 if TYPE_CHECKING:
@@ -202,7 +202,7 @@ class DiscoConv(Block):
         out, c = self.infer(x), x.channels
         params = self._count(x) * c * out.channels + (out.channels if self.bias else 0)
         flops = x.domain.volume() * (2 * ASSUMED * c * out.channels)
-        return Cost(params, flops, out.numbers() * BYTES)
+        return Cost(decided(params), flops, out.numbers() * BYTES)
 
     def _functions_of(self, x: Space) -> tuple[int, int]:
         """Return rings and angles."""
@@ -221,8 +221,8 @@ class DiscoConv(Block):
         domain, c, out = x.domain, x.channels, self.infer(x).channels
         if domain.kind == "sphere":
             return spherical_disco.DiscoConv(
-                c,
-                out,
+                decided(c),
+                decided(out),
                 shape=self._functions_of(x),
                 radius=self.radius,
                 sampling=domain.sampling or "gauss_legendre",
@@ -231,8 +231,8 @@ class DiscoConv(Block):
         wraps = (y and self.edges != "zeros" for y in domain.periodic)
         frozen = (self.frozen,) * domain.dims if isinstance(self.frozen, int) else self.frozen
         return disco.DiscoConv(
-            c,
-            out,
+            decided(c),
+            decided(out),
             shape=self._functions_of(x),
             radius=self.radius,
             lengths=tuple(a.hi - a.lo for a in domain.axes),

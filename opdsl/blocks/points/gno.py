@@ -11,7 +11,7 @@ from pydantic import Field, PositiveFloat
 from opdsl.blocks.points._geometry import coordinate_count, declares_period, periods_of, side_of
 from opdsl.blocks.pointwise.apply import TRANSCENDENTAL, ActivationName
 from opdsl.ir.block import BYTES, Block, Cost, Refusal, SideInput
-from opdsl.ir.dims import Poly, PositiveCount
+from opdsl.ir.dims import Poly, PositiveCount, decided
 from opdsl.ir.spaces import KINDS, Domain, Space
 
 if TYPE_CHECKING:
@@ -289,15 +289,15 @@ class Gno(Block):
     def _widths(self, x: Space) -> tuple[int, ...]:
         out = self.out or x.channels
         last = out * x.channels if self.matrix == "full" else out
-        return (2 * self._coordinates(x) + self._seen(x), *self.kernel, last)
+        return (2 * self._coordinates(x) + self._seen(x), *map(decided, self.kernel), decided(last))
 
     def _coordinates(self, x: Space) -> int:
         """Count the numbers that represent a point in the input of the kernel."""
         d = coordinate_count(x.domain, None)
-        return d if self.embedding == "none" else 2 * self.frequencies * d
+        return d if self.embedding == "none" else 2 * decided(self.frequencies) * d
 
     def _seen(self, x: Space) -> int:
-        return x.channels if self.kind.startswith("nonlinear") else 0
+        return decided(x.channels) if self.kind.startswith("nonlinear") else 0
 
     def cost(self, x: Space) -> Cost:
         """Count the kernel at 16 neighbours of each x, its first layer at the points themselves.
@@ -345,7 +345,7 @@ class Gno(Block):
             act=self.act,
             kind=self.kind,
             full=self.matrix == "full",
-            embedding=Sinusoids(self.embedding, self.frequencies, self.max_positions),
+            embedding=Sinusoids(self.embedding, decided(self.frequencies), self.max_positions),
             mollifier=self.mollifier,
             reduction=self.reduction,
             period=self._period(x),
@@ -359,7 +359,7 @@ class Gno(Block):
             return None
         return NeighbourRule(
             self.radius,
-            self.nearest,
+            None if self.nearest is None else decided(self.nearest),
             self._period(x),
             nearest=self.empty == "nearest",
             allow_isolated=self.empty == "zero",

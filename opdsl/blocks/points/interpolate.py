@@ -8,7 +8,7 @@ from pydantic import Field, PositiveFloat
 
 from opdsl.blocks.points._geometry import coordinate_count, periods_of, place_of
 from opdsl.ir.block import BYTES, Block, Cost, Refusal, SideInput
-from opdsl.ir.dims import PositiveCount
+from opdsl.ir.dims import PositiveCount, decided
 from opdsl.ir.spaces import KINDS, Domain, Space
 
 if TYPE_CHECKING:
@@ -140,4 +140,4 @@ class Interpolate(Block):
             return interpolate.Multilinear(*ends, x.domain.periodic, strict=self.outside == "error")
         period = next((p for p in self._periods(x) if any(p)), None)
         count = 1 if self.kind == "nearest" else self.count
-        return interpolate.InverseDistance(place_of(x.domain), count, self.power, period)
+        return interpolate.InverseDistance(place_of(x.domain), decided(count), self.power, period)

@@ -11,7 +11,7 @@ from pydantic import Field, PositiveFloat
 from opdsl.blocks.points._geometry import declares_period
 from opdsl.blocks.pointwise.apply import TRANSCENDENTAL, ActivationName
 from opdsl.ir.block import BYTES, Block, Cost, Refusal, SideInput
-from opdsl.ir.dims import Poly, PositiveCount
+from opdsl.ir.dims import Poly, PositiveCount, decided
 from opdsl.ir.spaces import KINDS, Domain, Space
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ class MultipoleGno(Block):
                 at="wrap",
                 helps=("declare points with `period = ...`",),
             )
-        widest = self.radius * self.growth ** (self.levels - 1)
+        widest = self.radius * self.growth ** (decided(self.levels) - 1)
         if 2 * widest > least:
             raise Refusal(
                 "OP0208",
@@ -177,8 +177,9 @@ class MultipoleGno(Block):
     def _widths(self, x: Space) -> tuple[int, ...]:
         d = x.domain.ambient or 0
         seen = d if self.embedding == "none" else 2 * self.frequencies * d
-        last = x.channels**2 if self.matrix == "full" else x.channels
-        return (2 * seen, *self.kernel, last)
+        c = decided(x.channels)
+        last = c**2 if self.matrix == "full" else c
+        return (decided(2 * seen), *map(decided, self.kernel), last)
 
     def cost(self, x: Space) -> Cost:
         """Count the kernels at 16 neighbours of each point on its level, and at 16 on the next.
@@ -196,7 +197,7 @@ class MultipoleGno(Block):
         kernels = 3 if self.levels > 1 else 1
         behind = 2 * self.kernel[-1] * widths[-1] if whole else 0
         flops: Poly = x.domain.volume() * (kernels * (NEIGHBOURS * inner + first) + behind)
-        return Cost(params, flops, x.numbers() * BYTES)
+        return Cost(decided(params), flops, x.numbers() * BYTES)
 
     def lower(self, x: Space) -> nn.Module:
         """See `opdsl.nn.points.integral.multipole.Multipole`."""
@@ -208,12 +209,12 @@ class MultipoleGno(Block):
         return multipole.Multipole(
             Side(measure=domain.measure or "uniform", period=domain.period),
             self._levels(),
-            x.channels,
+            decided(x.channels),
             self._widths(x),
             act=self.act,
             between=self.between,
             full=self.matrix == "full",
-            embedding=Sinusoids(self.embedding, self.frequencies, 10000.0),
+            embedding=Sinusoids(self.embedding, decided(self.frequencies), 10000.0),
             reduction=self.reduction,
             wrap=self._wraps(domain),
         )
@@ -221,6 +222,6 @@ class MultipoleGno(Block):
     def _levels(self) -> tuple[MultipoleLevel, ...]:
         from opdsl.nn.points.integral.multipole import MultipoleLevel
 
-        radii = [self.radius * self.growth**i for i in range(self.levels)]
+        radii = [self.radius * self.growth**i for i in range(decided(self.levels))]
         spacings = [0.0, *(r / self.per_radius for r in radii[1:])]
         return tuple(MultipoleLevel(r, s) for r, s in zip(radii, spacings, strict=True))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from opdsl.ir.block import BYTES, Block, Cost
+from opdsl.ir.dims import decided
 from opdsl.ir.spaces import Space
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class Position(Block):
         points = 1
         for i, axis in enumerate(x.domain.axes):
             points *= x.domain.points_on(i, axis.least)
-        return Cost(points * x.channels, numbers, numbers * BYTES)
+        return Cost(decided(points * x.channels), numbers, numbers * BYTES)
 
     def lower(self, x: Space) -> nn.Module:
         """See `opdsl.nn.grid.conv.Position`."""
@@ -61,5 +62,6 @@ class Position(Block):
 
         domain = x.domain
         return Table(
-            tuple(domain.points_on(i, a.least) for i, a in enumerate(domain.axes)), x.channels
+            tuple(domain.points_on(i, a.least) for i, a in enumerate(domain.axes)),
+            decided(x.channels),
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from opdsl.ir.block import BYTES, Block, Cost
+from opdsl.ir.dims import decided
 from opdsl.ir.spaces import Space
 
 if TYPE_CHECKING:
@@ -45,10 +46,10 @@ class Bias(Block):
 
     def cost(self, x: Space) -> Cost:
         """Count a parameter for each channel and an addition for each number."""
-        return Cost(x.channels, x.numbers(), x.numbers() * BYTES)
+        return Cost(decided(x.channels), x.numbers(), x.numbers() * BYTES)
 
     def lower(self, x: Space) -> nn.Module:
         """See `opdsl.nn.layers.modulate.Bias`."""
         from opdsl.nn.layers import modulate
 
-        return modulate.Bias(x.channels)
+        return modulate.Bias(decided(x.channels))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from opdsl.ir.block import BYTES, Block, Cost
-from opdsl.ir.dims import Poly, PositiveCount
+from opdsl.ir.dims import Poly, PositiveCount, decided
 from opdsl.ir.spaces import Domain, Space
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class Constant(Block):
 
     def cost(self) -> Cost:
         """Count a parameter for each channel, or one."""
-        return Cost(1 if self.alike else self.out, Poly(), self.infer().numbers() * BYTES)
+        return Cost(decided(1 if self.alike else self.out), Poly(), self.infer().numbers() * BYTES)
 
     def uniform(self, _inputs: tuple[bool, ...]) -> bool:
         """Return True."""
@@ -73,4 +73,4 @@ class Constant(Block):
         """See `opdsl.nn.layers.modulate.Constant`."""
         from opdsl.nn.layers import modulate
 
-        return modulate.Constant(self.out, alike=self.alike)
+        return modulate.Constant(decided(self.out), alike=self.alike)

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from opdsl.ir.block import BYTES, Block, Cost
 from opdsl.ir.channel_groups import COPIES, all_copies, one_copy
-from opdsl.ir.dims import PositiveCount
+from opdsl.ir.dims import PositiveCount, decided
 from opdsl.ir.spaces import Space
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class Linear(Block):
         added = self.out if self.bias else 0
         w = x.width  # a complex product is four real ones
         each = Cost(
-            w * (c * self.out + added),
+            decided(w * (c * self.out + added)),
             volume * (w * w * 2 * c * self.out + w * added),
             volume * (w * self.out * BYTES),
         )
@@ -88,5 +88,5 @@ class Linear(Block):
         c = one_copy(x, self.copies).channels
         layer = pointwise.ComplexLinear if x.complex else pointwise.Linear
         if self.copies > 1:
-            return grouped.GroupedLayer(layer, self.copies, c, self.out, bias=self.bias)
-        return layer(c, self.out, bias=self.bias)
+            return grouped.GroupedLayer(layer, decided(self.copies), c, self.out, bias=self.bias)
+        return layer(decided(c), decided(self.out), bias=self.bias)

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from opdsl.blocks.pointwise.apply import TRANSCENDENTAL, ActivationName
 from opdsl.ir.block import BYTES, Block, Cost
-from opdsl.ir.dims import PositiveCount
+from opdsl.ir.dims import PositiveCount, decided
 from opdsl.ir.spaces import Space
 
 if TYPE_CHECKING:
@@ -62,10 +62,10 @@ class Mlp(Block):
         bent = TRANSCENDENTAL * sum(self.widths[:-1])
         volume = x.domain.volume()
         flops = volume * (sum(2 * a * b + b for a, b in pairs) + bent)
-        return Cost(params, flops, volume * (self.widths[-1] * BYTES))
+        return Cost(decided(params), flops, volume * (self.widths[-1] * BYTES))
 
     def lower(self, x: Space) -> nn.Module:
         """See `opdsl.nn.layers.modulate.Mlp`."""
         from opdsl.nn.layers import modulate
 
-        return modulate.Mlp((x.channels, *self.widths), self.act)
+        return modulate.Mlp((decided(x.channels), *map(decided, self.widths)), self.act)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from opdsl.ir.block import BYTES, Block, Cost, GridSizes, Refusal
+from opdsl.ir.dims import decided
 from opdsl.ir.spaces import Space
 
 if TYPE_CHECKING:
@@ -63,10 +64,10 @@ class Modulate(Block):
     def cost(self, v: Space, c: Space) -> Cost:
         """Count two matrices with biases, and two operations for each number."""
         params = 2 * v.channels * (c.channels + 1)
-        return Cost(params, v.numbers() * 2 + 2 * params, v.numbers() * BYTES)
+        return Cost(decided(params), v.numbers() * 2 + 2 * params, v.numbers() * BYTES)
 
     def lower(self, v: Space, c: Space) -> nn.Module:
         """See `opdsl.nn.layers.modulate.Modulate`."""
         from opdsl.nn.layers import modulate
 
-        return modulate.Modulate(v.channels, c.channels)
+        return modulate.Modulate(decided(v.channels), decided(c.channels))

@@ -9,7 +9,7 @@ from pydantic import Field, PositiveInt
 from opdsl.ir.block import BYTES, Block, Cost, GridSizes, Refusal
 from opdsl.ir.channel_groups import COPIES, one_copy
 from opdsl.ir.combine_rules import count
-from opdsl.ir.dims import PositiveCount
+from opdsl.ir.dims import Dim, PositiveCount, decided
 from opdsl.ir.spaces import Space
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class Norm(Block):
         self._check_groups(one_copy(x, self.copies).channels)
         return x.with_channels(x.channels)
 
-    def _check_groups(self, channels: int) -> None:
+    def _check_groups(self, channels: Dim) -> None:
         if self.groups > 1 and self.kind != "group":
             raise Refusal(
                 "OP0208",
@@ -106,7 +106,7 @@ class Norm(Block):
         """Count two parameters for each channel, unless the kind is `instance`."""
         each = one_copy(x, self.copies)
         params = 0 if self.kind == "instance" else 2 * each.channels
-        return Cost(params, x.numbers() * OPERATIONS, x.numbers() * BYTES)
+        return Cost(decided(params), x.numbers() * OPERATIONS, x.numbers() * BYTES)
 
     def uniform(self, inputs: tuple[bool, ...], _x: Space) -> bool:
         """Return whether the input has one value."""
@@ -118,5 +118,5 @@ class Norm(Block):
 
         c = one_copy(x, self.copies).channels
         if self.copies > 1:
-            return grouped.GroupedLayer(norm.Norm, self.copies, self.kind, c, self.groups)
-        return norm.Norm(self.kind, c, self.groups)
+            return grouped.GroupedLayer(norm.Norm, decided(self.copies), self.kind, c, self.groups)
+        return norm.Norm(self.kind, decided(c), self.groups)

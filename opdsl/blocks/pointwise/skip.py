@@ -9,7 +9,7 @@ from pydantic import Field
 from opdsl.ir.block import BYTES, Block, Cost, Refusal
 from opdsl.ir.channel_groups import COPIES, all_copies, one_copy
 from opdsl.ir.combine_rules import count
-from opdsl.ir.dims import PositiveCount
+from opdsl.ir.dims import PositiveCount, decided
 from opdsl.ir.spaces import Space
 
 if TYPE_CHECKING:
@@ -92,7 +92,9 @@ class Skip(Block):
         params = {"identity": 0, "linear": w * matrix, "soft": out}[self.kind]
         # a product of complex numbers is four real ones and as many sums
         each = {"identity": 0, "linear": w * w * 2 * matrix, "soft": w * out}[self.kind]
-        return all_copies(Cost(params, volume * each, volume * (w * out * BYTES)), self.copies)
+        return all_copies(
+            Cost(decided(params), volume * each, volume * (w * out * BYTES)), self.copies
+        )
 
     def complex_weights(self, x: Space) -> int:
         """Count the matrix if the function is complex."""
@@ -105,6 +107,6 @@ class Skip(Block):
         c, real = one_copy(x, self.copies).channels, not x.complex
         if self.copies > 1:
             return grouped.GroupedLayer(
-                skip.Skip, self.copies, self.kind, c, self.out or c, real=real
+                skip.Skip, decided(self.copies), self.kind, c, self.out or c, real=real
             )
-        return skip.Skip(self.kind, c, self.out or c, real=real)
+        return skip.Skip(self.kind, decided(c), decided(self.out or c), real=real)

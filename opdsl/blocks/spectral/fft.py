@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field, NonNegativeInt
 
 from opdsl.ir.block import BYTES, Block, Bound, Cost, GridSizes, Work
+from opdsl.ir.dims import decided
 from opdsl.ir.modes import bounds, each_axis, transform_work
 from opdsl.ir.regrid import transform
 from opdsl.ir.spaces import Space
@@ -78,7 +79,7 @@ class Fft(Block):
     def work(self, kernel: str, sizes: GridSizes, x: Space) -> Work:
         """Count one transform, truncated after each axis."""
         real = not x.complex
-        return transform_work(kernel, x.channels, sizes[0], self._bands(x), real=real)
+        return transform_work(kernel, decided(x.channels), sizes[0], self._bands(x), real=real)
 
     def lower(self, x: Space) -> nn.Module:
         """See `opdsl.nn.spectral.transforms.TruncatedFFT`."""

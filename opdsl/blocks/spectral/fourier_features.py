@@ -8,6 +8,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 
 from opdsl.blocks.pointwise.apply import TRANSCENDENTAL
 from opdsl.ir.block import BYTES, Block, Cost
+from opdsl.ir.dims import decided
 from opdsl.ir.spaces import Space
 
 if TYPE_CHECKING:
@@ -63,4 +64,4 @@ class FourierFeatures(Block):
         """See `opdsl.nn.layers.modulate.FourierFeatures`."""
         from opdsl.nn.layers import modulate
 
-        return modulate.FourierFeatures(x.channels, self.count, self.scale)
+        return modulate.FourierFeatures(decided(x.channels), self.count, self.scale)

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from opdsl.ir.block import BYTES, Block, Bound, Cost, GridSizes, Work
 from opdsl.ir.complex_parts import needs_complex
+from opdsl.ir.dims import decided
 from opdsl.ir.modes import bounds, transform_work
 from opdsl.ir.regrid import same_interval, transform
 from opdsl.ir.spaces import Domain, Space
@@ -81,7 +82,7 @@ class Ifft(Block):
     def work(self, kernel: str, sizes: GridSizes, x: Space) -> Work:
         """Count one inverse transform, padded after each axis."""
         real = x.domain.halved
-        return transform_work(kernel, x.channels, sizes[-1], self._bands(x), real=real)
+        return transform_work(kernel, decided(x.channels), sizes[-1], self._bands(x), real=real)
 
     def lower(self, x: Space) -> nn.Module:
         """See `opdsl.nn.spectral.transforms.InverseTruncatedFFT`."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field, NonNegativeInt
 
 from opdsl.ir.block import BYTES, Block, Bound, Cost, Refusal
-from opdsl.ir.dims import PositiveCount
+from opdsl.ir.dims import PositiveCount, decided
 from opdsl.ir.modes import bounds, each_axis
 from opdsl.ir.regrid import transform
 from opdsl.ir.spaces import KINDS, Domain, Space
@@ -128,7 +128,7 @@ class Series(Block):
         """Count a complex number for each frequency and an inverse fast transform."""
         out = self.infer()
         params = 2 * self.out * math.prod(map(len, self._bands()))
-        return Cost(params, transform(out), out.numbers() * BYTES)
+        return Cost(decided(params), transform(out), out.numbers() * BYTES)
 
     def complex_weights(self) -> int:
         """Count all weights."""
@@ -141,7 +141,7 @@ class Series(Block):
         modes = each_axis(self.modes, self.infer())
         more = {"positive": True} if self.layout == "neuralop" else {}
         more |= {"divided": True} if self.faults != "none" else {}
-        return series.Series(self.out, modes, self.domain.periodic, **more)
+        return series.Series(decided(self.out), modes, self.domain.periodic, **more)
 
 
 def _more(bound: Bound, points: int) -> Bound:

@@ -9,7 +9,7 @@ from pydantic import Field, NonNegativeInt, StrictFloat, StrictInt
 
 from opdsl.ir.block import BYTES, Block, Bound, Cost, GridSizes, Refusal, Work
 from opdsl.ir.channel_groups import COPIES, one_copy
-from opdsl.ir.dims import Poly, PositiveCount
+from opdsl.ir.dims import Poly, PositiveCount, decided
 from opdsl.ir.modes import MIX, bounds, each_axis, layout_of_each, together, transform_work
 from opdsl.ir.ranks import (
     Axes,
@@ -176,7 +176,7 @@ class SpectralConv(Block):
         out = self.out or x.channels
         matrix = {"channels": x.channels} if self.separable else {"in": x.channels, "out": out}
         names = (*matrix, *(a.name for a in x.domain.axes))
-        return Axes(names, (*matrix.values(), *map(len, self._bands(x))))
+        return Axes(names, (*map(decided, matrix.values()), *map(len, self._bands(x))))
 
     def _ranks(self, x: Space) -> tuple[int, ...]:
         return ranks_of(self.factor, self._axes(x), self.rank)
@@ -208,7 +208,7 @@ class SpectralConv(Block):
         added = (self.out or copy.channels) * out.width if self.bias else 0
         once, each = self._products(copy)
         flops = transform(x) + transform(out) + MIX * (once + each * self.copies)
-        return Cost(2 * self._numbers(copy) + added, flops, out.numbers() * BYTES)
+        return Cost(decided(2 * self._numbers(copy) + added), flops, out.numbers() * BYTES)
 
     def wasteful(self, x: Space) -> str | None:
         """Return why a dense weight would be smaller, or None."""
@@ -248,17 +248,17 @@ class SpectralConv(Block):
     def work(self, kernel: str, sizes: GridSizes, x: Space) -> Work:
         """Count the transforms in both directions, and the products between them."""
         bands, real, out = self._bands(x), not x.complex, self.infer(x).channels
-        there = transform_work(kernel, x.channels, sizes[0], bands, real=real)
-        back = transform_work(kernel, out, sizes[-1], bands, real=real)
+        there = transform_work(kernel, decided(x.channels), sizes[0], bands, real=real)
+        back = transform_work(kernel, decided(out), sizes[-1], bands, real=real)
         once, each = self._products(one_copy(x, self.copies))
-        mix = Work(gemm=MIX * (once / BATCH + each * self.copies))
+        mix = Work(gemm=MIX * (once / BATCH + each * decided(self.copies)))
         return together(there, mix, back)
 
     def complex_weights(self, x: Space) -> int:
         """Count the matrices, and the bias if the function is complex."""
         copy = one_copy(x, self.copies)
         added = self.bias and x.complex
-        return self._numbers(copy) + (self.out or copy.channels) * added
+        return self._numbers(copy) + decided(self.out or copy.channels) * added
 
     def lower(self, x: Space) -> nn.Module:
         """See `opdsl.nn.spectral.conv.SpectralConv`."""
@@ -266,10 +266,11 @@ class SpectralConv(Block):
         from opdsl.nn.spectral import conv
 
         each = one_copy(x, self.copies)
-        shape = (each.channels, self.out or each.channels, each_axis(self.modes, each))
+        c, out = decided(each.channels), decided(self.out or each.channels)
+        shape = (c, out, each_axis(self.modes, each))
         if self.copies > 1:
             named = {"bias": self.bias, **self._more(each)}
-            return grouped.GroupedLayer(conv.SpectralConv, self.copies, *shape, **named)
+            return grouped.GroupedLayer(conv.SpectralConv, decided(self.copies), *shape, **named)
         return conv.SpectralConv(*shape, bias=self.bias, **self._more(each))
 
     def _more(self, x: Space) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from opdsl.ir.block import BYTES, Block, Cost
 from opdsl.ir.complex_parts import needs_complex
-from opdsl.ir.dims import Poly, PositiveCount
+from opdsl.ir.dims import Poly, PositiveCount, decided
 from opdsl.ir.modes import MIX
 from opdsl.ir.spaces import Space
 
@@ -60,7 +60,7 @@ class SpectralLinear(Block):
         """Count a complex product and sum for each entry of each matrix."""
         out = self.infer(x)
         entries = math.prod(x.domain.frequencies) * x.channels * out.channels
-        return Cost(2 * entries, Poly.of(MIX * entries), out.numbers() * BYTES)
+        return Cost(decided(2 * entries), Poly.of(MIX * entries), out.numbers() * BYTES)
 
     def complex_weights(self, x: Space) -> int:
         """Count all weights."""
@@ -71,4 +71,4 @@ class SpectralLinear(Block):
         from opdsl.nn.spectral import linear
 
         out = self.infer(x).channels
-        return linear.SpectralLinear(x.channels, out, x.domain.frequencies)
+        return linear.SpectralLinear(decided(x.channels), decided(out), x.domain.frequencies)

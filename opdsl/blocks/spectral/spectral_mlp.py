@@ -8,6 +8,7 @@ from pydantic import Field, NonNegativeFloat, PositiveInt
 
 from opdsl.ir.block import BYTES, Block, Cost, Refusal
 from opdsl.ir.complex_parts import needs_complex
+from opdsl.ir.dims import decided
 from opdsl.ir.modes import MIX
 from opdsl.ir.spaces import Space
 
@@ -74,7 +75,9 @@ class SpectralMlp(Block):
         matrix = self.expansion * c * c // self.blocks
         constants = (self.expansion + 1) * c
         volume = x.domain.volume()
-        return Cost(2 * (2 * matrix + constants), volume * (2 * MIX * matrix), x.numbers() * BYTES)
+        return Cost(
+            decided(2 * (2 * matrix + constants)), volume * (2 * MIX * matrix), x.numbers() * BYTES
+        )
 
     def complex_weights(self, x: Space) -> int:
         """Count all weights."""
@@ -84,4 +87,4 @@ class SpectralMlp(Block):
         """See `opdsl.nn.spectral.mode_mlp.SpectralMLP`."""
         from opdsl.nn.spectral import mode_mlp
 
-        return mode_mlp.SpectralMLP(x.channels, self.blocks, self.expansion, self.shrink)
+        return mode_mlp.SpectralMLP(decided(x.channels), self.blocks, self.expansion, self.shrink)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field, NonNegativeInt, StrictFloat, StrictInt
 
 from opdsl.ir.block import BYTES, Block, Bound, Cost, GridSizes, Refusal, Work
-from opdsl.ir.dims import Poly, PositiveCount
+from opdsl.ir.dims import Poly, PositiveCount, decided
 from opdsl.ir.modes import MIX, together, transform_work
 from opdsl.ir.ranks import Axes, count_numbers, own_channels, ranks_of
 from opdsl.ir.regrid import transform
@@ -162,7 +162,7 @@ class SphericalConv(Block):
             "mode": {"degree": self.lmax + 1, "order": self.greatest_order + 1},
             "all": {},
         }[self.by]
-        whole = matrix | counts
+        whole = {key: decided(n) for key, n in matrix.items()} | counts
         return Axes(tuple(whole), tuple(whole.values()))
 
     def _ranks(self, x: Space) -> tuple[int, ...]:
@@ -207,9 +207,9 @@ class SphericalConv(Block):
             transform(x)
             + transform(out)
             + sum(rows, Poly())
-            + width * 4 * orders * self._mixed(c, out)
+            + width * 4 * orders * self._mixed(decided(c), out)
         )
-        return Cost(params, flops, out.numbers() * BYTES)
+        return Cost(decided(params), flops, out.numbers() * BYTES)
 
     def _numbers(self, x: Space) -> int:
         """Count the real or complex numbers of the weight."""
@@ -224,7 +224,7 @@ class SphericalConv(Block):
         return (m + 1) * (m + 2) // 2 + (self.lmax - m) * (m + 1)
 
     def _mixed(self, c: int, out: Space) -> int:
-        return c if self.separable else c * out.channels
+        return c if self.separable else c * decided(out.channels)
 
     def wasteful(self, x: Space) -> str | None:
         """Return why a dense weight would be smaller, or None."""
@@ -237,9 +237,11 @@ class SphericalConv(Block):
         """Count the transforms of longitudes and latitudes in both directions, and the products."""
         c, out = x.channels, self.infer(x).channels
         ways = zip((c, out), (sizes[0], sizes[-1]), strict=True)
-        there, back = (self._way(kernel, channels, size) for channels, size in ways)
+        there, back = (self._way(kernel, decided(channels), size) for channels, size in ways)
         pairs = self._whole_band() if kernel == "fft" else self._kept_orders()
-        return together(there, Work(gemm=MIX * pairs * self._mixed(c, self.infer(x))), back)
+        return together(
+            there, Work(gemm=MIX * pairs * self._mixed(decided(c), self.infer(x))), back
+        )
 
     def _whole_band(self) -> int:
         """Count the pairs of degree and order in the rectangle that contains the triangle."""
@@ -264,8 +266,8 @@ class SphericalConv(Block):
         from opdsl.nn.sphere import harmonics
 
         return harmonics.SphericalConv(
-            x.channels,
-            self.infer(x).channels,
+            decided(x.channels),
+            decided(self.infer(x).channels),
             self.lmax,
             sampling=x.domain.sampling or "gauss_legendre",
             bias=self.bias,

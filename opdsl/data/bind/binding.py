@@ -1,4 +1,4 @@
-"""Match the fields of a file with the ports of a model, and collect what does not fit."""
+"""Match the fields of a file with the inputs and outputs of a model; collect what does not fit."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from opdsl.nn.points.packed import Packed
 Mapped = Mapping[str, str | list[str]]
 
 
-def bind(
+def bind_fields(
     fields: Fields,
     inputs: Sequence[FieldRequest],
     outputs: Sequence[FieldRequest],
@@ -76,7 +76,7 @@ def bind(
         fields.resolution,
         fields.layout,
         places,
-        tuple(x.name for x in sites if x.asked),
+        tuple(x.name for x in sites if x.required),
         {x.name: x.domain for x in ports if x.domain in places},
         dict(_weights(ports, ins | outs, sites, places, fields.source)),
         tuple(dict.fromkeys([*warnings, *zero_truth_warnings(outs, timed, fields)])),

@@ -19,20 +19,20 @@ from opdsl.nn.points.packed import Packed
 
 @dataclass(frozen=True, slots=True)
 class PointsRequest:
-    """What a model wants of one of its domains of points.
+    """What a domain of points of a model requires of the data.
 
     Attributes:
         name: of the domain.
         dims: of the space in which the points lie; None: any.
         shared: whether all samples must have the same points.
-        asked: whether the model cannot do without the coordinates.
-        measure, period: how it is told what a point stands for, as the program declares it.
+        required: whether the model needs the coordinates.
+        measure, period: the rule for quadrature weights, as the program declares it.
     """
 
     name: str
     dims: int | None
     shared: bool
-    asked: bool = True
+    required: bool = True
     measure: WeightRule = "uniform"
     period: Period | None = None
 
@@ -44,10 +44,10 @@ def choose_point_set(
     told: str | None,
     used: Sequence[str] = (),
 ) -> tuple[str | None, list[Diagnostic]]:
-    """The set of points of the file that a domain of the model is.
+    """Choose the set of points of the file for a domain of the model.
 
-    In this order: the one that is told; that of its name; that on which the fields live which the
-    model takes on this domain; the only one; the only one on which the model takes fields at all.
+    In this order: the one that the mapping names; that of its own name; that of the fields which
+    the model takes on this domain; the only one; the only one with fields that the model takes.
 
     Args:
         on_it: the fields that each input and output on the domain takes.
@@ -68,7 +68,7 @@ def choose_point_set(
     for only in (fields.places, some):
         if len(only) == 1:
             return next(iter(only)), []
-    return None, [_no_place(fields, site, None)] if site.asked else []
+    return None, [_no_place(fields, site, None)] if site.required else []
 
 
 def geometries_of(
@@ -129,7 +129,7 @@ def value_count_fault(fields: Fields, name: str, home: str) -> Diagnostic | None
 
 
 def _moved(x: Values) -> Geometries:
-    """The values of a field as coordinates."""
+    """Geometries whose coordinates are the values of a field."""
     return tuple(Geometry(y.T) for y in split_samples(x))
 
 
@@ -146,7 +146,7 @@ def _single(x: Geometry) -> Geometry:
 def _faults(
     fields: Fields, site: PointsRequest, name: str, found: Geometries
 ) -> Iterator[Diagnostic]:
-    """The first thing that is wrong with a set of points, the coarsest things first."""
+    """The first fault of a set of points, the coarsest ones first."""
     checks = (_dims, _same_for_all, _empty, _not_finite, _negative, _strange_corners)
     told = (y for check in checks for y in check(site, name, found))
     first = next(told, None)
@@ -206,7 +206,7 @@ def _strange_corners(site: PointsRequest, name: str, found: Geometries) -> Itera
 
 
 def _outside(corners: Tensor | None, points: int) -> int | None:
-    """A number that is no point's, if there is one."""
+    """A point index out of range, if there is one."""
     if corners is None or not corners.numel():
         return None
     low, high = (int(x) for x in corners.aminmax())

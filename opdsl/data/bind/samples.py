@@ -19,7 +19,7 @@ Role = Literal["input", "output", "unknown"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fields:
-    """What a file holds, before a model is known.
+    """The contents of a data set, before a model is known.
 
     Attributes:
         name: the data set's name.
@@ -53,7 +53,7 @@ class Fields:
 
 @dataclass(frozen=True, slots=True)
 class TimeSteps:
-    """Which steps in time to take of a field: `count` of them, after the first `skipped` ones."""
+    """Steps in time of a field: `count` of them, after the first `skipped` ones."""
 
     count: int
     skipped: int = 0
@@ -61,7 +61,7 @@ class TimeSteps:
 
 @dataclass(frozen=True, slots=True)
 class FieldRequest:
-    """What a model wants of one of its inputs or outputs.
+    """What an input or output of a model requires of its data.
 
     Attributes:
         name: the name in the program.
@@ -85,7 +85,7 @@ class FieldRequest:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Samples:
-    """What training takes: port -> (samples, channels, *grid), float32, all finite.
+    """Inputs and outputs for training: (samples, channels, *grid), float32, all finite.
 
     Where there are steps in time, (samples, steps, channels, *grid). On points (samples, channels,
     points) where all samples share them, else packed.
@@ -96,7 +96,7 @@ class Samples:
         name, source, fingerprint, layout: as in `Fields`.
         resolution: points on each axis of a grid.
         places: domain of points -> where they are, for each sample or once for all.
-        asked: those domains whose points the model is called with.
+        required: the domains whose points are arguments of the model.
         homes: input or output on points -> its domain.
         weights: input or output on points -> (samples or 1, 1, points), or packed, the length,
             area or volume that each point stands for; those without are not there.
@@ -111,7 +111,7 @@ class Samples:
     resolution: tuple[int, ...]
     layout: Layout = "periodic"
     places: dict[str, Geometries] = field(default_factory=dict)
-    asked: tuple[str, ...] = ()
+    required: tuple[str, ...] = ()
     homes: dict[str, str] = field(default_factory=dict)
     weights: dict[str, Values] = field(default_factory=dict)
     warnings: tuple[Diagnostic, ...] = ()
@@ -120,9 +120,9 @@ class Samples:
         return len(next(iter((self.inputs | self.outputs).values()), ()))
 
     @property
-    def given(self) -> dict[str, Geometries]:
-        """The points that the model is called with."""
-        return {k: self.places[k] for k in self.asked}
+    def model_points(self) -> dict[str, Geometries]:
+        """The points that are arguments of the model, by domain."""
+        return {k: self.places[k] for k in self.required}
 
     @property
     def extent(self) -> str:
@@ -147,7 +147,7 @@ class Samples:
         return self._each(lambda x: x[max(0, len(x) - n) :])
 
     def take(self, rows: SampleIndices) -> Samples:
-        """Some of the samples, in this order."""
+        """Select samples, in this order."""
         return replace(
             self,
             inputs={k: select(x, rows) for k, x in self.inputs.items()},
@@ -159,7 +159,7 @@ class Samples:
         )
 
     def at(self, resolution: Resolution) -> Samples:
-        """The same samples on every k-th point.
+        """The samples on every k-th point of the grid.
 
         Raises:
             OpError: OP0614, no step leads there.
@@ -171,7 +171,7 @@ class Samples:
         return replace(self._each(lambda x: x[thin].contiguous()), resolution=size)
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> Samples:
-        """Every tensor changed; there are no points."""
+        """Apply `change` to every tensor; only without points."""
         return replace(
             self,
             inputs={k: change(all_values(x)) for k, x in self.inputs.items()},

@@ -1,6 +1,6 @@
-"""Samples that look corrupt: far from all others in size or in shape of their values.
+"""Samples that look corrupt, whose size or shape of values is far from that of all others.
 
-What comes in: fields. What goes out: indices, and a warning. Nothing is ever dropped.
+They are reported and never dropped.
 """
 
 from collections.abc import Container, Iterator, Mapping, Sequence

@@ -1,7 +1,4 @@
-"""The distance from the surface of each sample, at the points of a grid, as a field of a data set.
-
-What comes in: `Fields` of a file, a grid. What goes out: `FileFields` with one field more.
-"""
+"""Add the distance from the surface of each sample, on a grid, as a field of a data set."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The optimal transport of each sample's points to a torus, as fields of a data set.
-
-What comes in: `Fields` of a file. What goes out: `FileFields` with four fields more.
-"""
+"""Add the optimal transport of each sample's points to a torus as fields of a data set."""
 
 from __future__ import annotations
 

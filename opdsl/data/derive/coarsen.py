@@ -1,7 +1,4 @@
-"""Which points of a grid a coarser grid keeps: every k-th one, so that values stay exact.
-
-What comes in: a resolution and the one that is wanted. What goes out: the step on each axis.
-"""
+"""Coarser grids of every k-th point, so that values stay exact."""
 
 from collections.abc import Sequence
 from typing import Literal

@@ -15,7 +15,7 @@ from opdsl.nn.points.geometry import Geometries
 def with_fields(
     fields: Fields, given: Mapping[str, tuple[Values, Role, str | None]], axes: Sequence[str]
 ) -> FileFields:
-    """The same with more fields: values, role, and the set of points or None for the grid."""
+    """The data set with more fields: values, role, and the set of points or None for the grid."""
     return FileFields(
         name=fields.name,
         values=fields.values | {k: x for k, (x, _, _) in given.items()},
@@ -28,7 +28,7 @@ def with_fields(
 
 
 def select_fields(fields: Fields, names: Sequence[str]) -> Fields:
-    """Only these fields, all if none is named; the grid goes if nothing is left on it.
+    """Select fields, all if none is named; the grid goes if nothing is left on it.
 
     Raises:
         OpError: OP0611, a name is not there.
@@ -53,7 +53,7 @@ def select_fields(fields: Fields, names: Sequence[str]) -> Fields:
 
 
 def choose_points(fields: Fields, domain: str | None) -> tuple[Geometries, str]:
-    """The set of points that is meant, and its name."""
+    """The set of points that `domain` names, or the only one, and its name."""
     there = ", ".join(f"`{k}`" for k in fields.places) or "none"
     if domain is None and len(fields.places) == 1:
         domain = next(iter(fields.places))
@@ -68,7 +68,7 @@ def choose_points(fields: Fields, domain: str | None) -> tuple[Geometries, str]:
 
 
 def refuse_taken_names(fields: Fields, names: Sequence[str]) -> None:
-    """The names are free."""
+    """Refuse names that fields of the file have already."""
     taken = [x for x in names if x in fields.values]
     if taken:
         met = f"the file has a field `{taken[0]}` already"
@@ -78,7 +78,7 @@ def refuse_taken_names(fields: Fields, names: Sequence[str]) -> None:
 
 
 def refuse_other_grid(fields: Fields, axes: Sequence[str], grid: Sequence[int]) -> None:
-    """A file has one grid."""
+    """Refuse a second grid: a file has one."""
     if len(grid) != len(axes):
         met = f"a grid of {len(grid)} axes for points of {len(axes)} coordinates"
         raise fault("OP0613", met, file=fields.source)

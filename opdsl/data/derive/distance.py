@@ -1,9 +1,8 @@
-"""Signed distance from a closed surface in space, or a closed curve in the plane.
+"""Signed distance from a closed surface in space, or from a closed curve in the plane.
 
-What comes in: a geometry with cells, and points to ask about. What goes out: for each point how far
-the nearest point of the surface is, below zero inside, exact but for rounding. The sign is that of
-the winding number, which needs closed surfaces but no convex, connected or smooth ones. Memory is
-bounded by `PAIRS`, whatever the number of cells and points.
+The distance is exact but for rounding, below zero inside. The sign is that of the winding number,
+which needs closed surfaces but no convex, connected or smooth ones. Memory is bounded by `PAIRS`,
+whatever the number of cells and points.
 
 Source: Jacobson, Kavan, Sorkine-Hornung 2013, "Robust inside-outside segmentation using generalized
 winding numbers"; the angle of a triangle is van Oosterom, Strackee 1983, doi:10.1109/

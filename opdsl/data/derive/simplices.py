@@ -1,8 +1,7 @@
-"""Cells of any kind cut into simplices: segments, triangles, tetrahedra; and their sizes.
+"""Split cells of any kind into simplices: segments, triangles, tetrahedra; and measure these.
 
-What comes in: the corners of cells, as numbers of points, in the order of VTK. What goes out: the
-corners of simplices. One rule cuts all of them, and neighbours agree on the face that they share:
-a cell is cut from its corner of the lowest number to the faces that lack it, and so is each face.
+Corners are point numbers in the order of VTK. A cell is cut from its corner of the lowest number to
+the faces that lack it, and so is each face: then neighbours agree on the face that they share.
 
 Source: Dompierre, Labbé, Vallet, Camarero 1999, "How to subdivide pyramids, prisms and hexahedra
 into tetrahedra".

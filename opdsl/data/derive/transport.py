@@ -1,10 +1,9 @@
 """Optimal transport between points in space and a torus, so that a grid carries their functions.
 
-What comes in: the points of a surface. What goes out: a `Transport`: for each point of a periodic
-grid (theta, phi) on the torus the point of the surface that it stands for, and for each point of
-the surface the grid point that stands for it. The plan moves equal masses at the least sum of
-squared distances. It is exact, so it does not change if the surface is moved or scaled; published
-data have a plan smoothed by an entropy, which costs more.
+A `Transport` has for each point of a periodic grid (theta, phi) on the torus the point of the
+surface that it is carried to, and for each point of the surface the nearest grid point. The plan
+moves equal masses at the least sum of squared distances. It is exact, so it does not change if the
+surface is moved or scaled; published data have a plan smoothed by an entropy, which costs more.
 
 Source: Li et al. 2025, arXiv:2507.20065, sec. 3. The grid, the torus and the order of its points
 are those of the data that neuraloperator publishes; the sign of its normals is too, inwards.

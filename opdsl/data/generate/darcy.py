@@ -1,234 +1,34 @@
-"""Darcy flow: -div(a grad u) = 1 on the unit square, u = 0 on its boundary, a random.
+"""The generator `darcy`: flow through a random porous medium."""
 
-What comes in: a resolution, a number of samples, a seed. What goes out: an HDF5 file with the
-fields `coefficient` (input) and `pressure` (output), which has passed its own check before it gets
-its name, and a `Report`. The grid is one of nodes, both ends included; published sets of the same
-problem (Li et al.) are on cell centres moved to nodes by splines, with u not quite 0 at the edge.
-"""
+from typing import Any
 
-from __future__ import annotations
-
-import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import partial
-from itertools import pairwise
-from pathlib import Path
-from typing import Literal
-
-import numpy as np
-from numpy.typing import NDArray
-
-from opdsl.data.generate.diffusion import solve
-from opdsl.data.generate.random_field import Grid, coefficients, field
-from opdsl.data.interrupt import deferred_signals
-from opdsl.data.io.formats.well import WellLayout, write_well
-from opdsl.diagnostics import OpError, fault
-
-Kind = Literal["piecewise", "lognormal"]
-Progress = Callable[[int, int], None]
-
-HIGH, LOW = 12.0, 3.0  # the two values of a piecewise coefficient, as in Li et al.
-FINE = 129  # points on which the equation is solved, at least: it carries all modes of a
-RESIDUAL = 1e-10  # of the discrete equations, relative; rounding leaves about 1e-12
-REFINED = (17, 33, 65, 129, 257)  # grids of the check of convergence
-LEAST_ORDER: dict[Kind, float] = {"piecewise": 0.5, "lognormal": 1.5}
-# in theory 1 where a jumps and 2 where it is smooth; single samples scatter by a quarter
+from opdsl.data.generate import SAMPLES, GeneratedFile, Generator, Option
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What was made and how well.
+def _generate(**options: Any) -> GeneratedFile:
+    from opdsl.data.generate.problems.darcy import generate
 
-    Attributes:
-        samples: their number.
-        resolution: points on each axis of the file.
-        fine: points on each axis on which the equation was solved.
-        seconds: wall time.
-        residual: the worst relative residual of the discrete equations.
-        order: observed order of convergence of the first sample under refinement.
-        path: the file.
-    """
-
-    samples: int
-    resolution: int
-    fine: int
-    seconds: float
-    residual: float
-    order: float
-    path: Path
+    return generate(**options)
 
 
-def generate(
-    *,
-    resolution: int,
-    samples: int,
-    seed: int,
-    out: Path,
-    fine: int | None = None,
-    kind: Kind = "piecewise",
-    progress: Progress | None = None,
-    workers: int = 2,
-) -> Report:
-    """A file of Darcy flows that has passed its own check.
-
-    With psi the random field of (seed, index), the coefficient is 12 where psi >= 0 and 3
-    elsewhere (`piecewise`), or exp(psi) (`lognormal`). The equation is solved on the fine grid, and
-    the file holds every k-th point of it: files of one seed and one fine grid agree bit for bit
-    wherever their points coincide, whatever the number of samples and workers.
-
-    Args:
-        resolution: points on each axis of the file.
-        samples: their number.
-        seed: 0 to 2^64 - 1.
-        out: the file to make or to replace.
-        fine: points on which to solve, k (resolution - 1) + 1; the least of at least 129 if None.
-        kind: the law of the coefficient.
-        progress: is called with the samples done and all samples.
-        workers: threads; the solver lets them run side by side.
-
-    Raises:
-        OpError: OP0604 a setting does not fit; OP0617 the check failed; OP0625 the file cannot be
-            written. No file is left then, nor after an interruption.
-
-    Source: Li et al. 2021, arXiv:2010.08895, app. A.3.2.
-    """
-    started = time.monotonic()
-    fine = _fine(resolution) if fine is None else fine
-    _settings(resolution, samples, seed, fine, kind, workers)
-    order = _order(seed, kind, out)
-    worst = 0.0
-    with (
-        deferred_signals() as interrupted,
-        write_well(out, _plan(resolution, samples, seed, fine, kind)) as put,
-        _made(resolution, samples, seed, fine, kind, workers) as flows,
-    ):
-        for index, flow in enumerate(flows):
-            worst = max(worst, flow.residual)
-            _sound(flow, index, out)
-            put(index, {"coefficient": flow.coefficient, "pressure": flow.pressure})
-            if progress:
-                progress(index + 1, samples)
-            interrupted()
-    return Report(samples, resolution, fine, time.monotonic() - started, worst, order, out)
-
-
-@dataclass(frozen=True, slots=True)
-class _Flow:
-    """One sample on the grid of the file, and what its solution on the fine grid showed."""
-
-    coefficient: NDArray[np.float32]
-    pressure: NDArray[np.float32]
-    residual: float
-    least: float
-
-
-def _fine(resolution: int) -> int:
-    """The smallest k (resolution - 1) + 1 that is at least FINE."""
-    gaps = max(resolution - 1, 1)
-    return -(-(FINE - 1) // gaps) * gaps + 1
-
-
-def _settings(
-    resolution: int, samples: int, seed: int, fine: int, kind: Kind, workers: int
-) -> None:
-    wrong = [
-        (f"a resolution of {resolution} points; at least 3 are needed", resolution < 3),
-        (f"{samples} samples; at least one is needed", samples < 1),
-        (f"the seed {seed}; it is one of 0 to 2^64 - 1", not 0 <= seed < 1 << 64),
-        (f"the kind `{kind}`; it is one of {', '.join(LEAST_ORDER)}", kind not in LEAST_ORDER),
-        (f"{workers} workers; at least one is needed", workers < 1),
-        (
-            f"a fine grid of {fine} points; {resolution} of them cannot be kept at equal steps",
-            resolution >= 3 and (fine < resolution or (fine - 1) % (resolution - 1) != 0),
+GENERATOR = Generator(
+    """Darcy flow: -div(a grad u) = 1 on the unit square, u = 0 on its boundary.
+    """,
+    ".h5",
+    _generate,
+    (
+        Option("resolution", int, "Points on each axis.", "N"),
+        SAMPLES,
+        Option("fine", int, "Points on each axis of the solver; 129 or more.", "M", optional=True),
+        Option(
+            "kind",
+            str,
+            "The law of the coefficient: piecewise or lognormal.",
+            "KIND",
+            "piecewise",
+            choices=("piecewise", "lognormal"),
         ),
-    ]
-    for message, is_wrong in wrong:
-        if is_wrong:
-            raise fault("OP0604", f"cannot make Darcy data with {message}")
-
-
-def _coefficient(kind: Kind, psi: Grid) -> Grid:
-    return np.exp(psi) if kind == "lognormal" else np.where(psi >= 0, HIGH, LOW)
-
-
-def _order(seed: int, kind: Kind, out: Path) -> float:
-    """The slope of log2 ||u_h - u_2h|| over the grids REFINED, for the first sample."""
-    modes = coefficients(seed, 0)
-    coarse = [_solved(_coefficient(kind, field(modes, n)), REFINED[0]) for n in REFINED]
-    gaps = [np.linalg.norm(b - a) for a, b in pairwise(coarse)]
-    order = -float(np.polyfit(np.arange(len(gaps)), np.log2(gaps), 1)[0])
-    if not order >= LEAST_ORDER[kind]:
-        raise _unsound(
-            f"the solution converges with order {order:.2f}, "
-            f"at least {LEAST_ORDER[kind]} is expected",
-            out,
-        )
-    return order
-
-
-def _solved(a: Grid, nodes: int) -> Grid:
-    """U at every k-th node of the grid of `a`."""
-    k = (len(a) - 1) // (nodes - 1)
-    return solve(a)[0][::k, ::k]
-
-
-def _plan(resolution: int, samples: int, seed: int, fine: int, kind: Kind) -> WellLayout:
-    points = np.linspace(0.0, 1.0, resolution)
-    return WellLayout(
-        name="darcy",
-        axes={"x": points, "y": points},
-        roles={"coefficient": "input", "pressure": "output"},
-        count=samples,
-        boundary="WALL",
-        layout="node",
-        parameters={"kind": kind, "seed": str(seed), "fine": fine, "forcing": 1.0},
-    )
-
-
-@contextmanager
-def _made(
-    resolution: int, samples: int, seed: int, fine: int, kind: Kind, workers: int
-) -> Iterator[Iterator[_Flow]]:
-    """The samples in order. SuperLU gives up the interpreter's lock, so threads do.
-
-    After an interruption the samples that nobody has begun are dropped, not made.
-    """
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="darcy")
-    try:
-        yield pool.map(partial(_flow, resolution, seed, fine, kind), range(samples))
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _flow(resolution: int, seed: int, fine: int, kind: Kind, index: int) -> _Flow:
-    a = _coefficient(kind, field(coefficients(seed, index), fine))
-    u, residual = solve(a)
-    keep = slice(None, None, (fine - 1) // (resolution - 1))
-    return _Flow(
-        a[keep, keep].astype(np.float32),
-        u[keep, keep].astype(np.float32),
-        residual,
-        float(u.min()),
-    )
-
-
-def _sound(flow: _Flow, index: int, out: Path) -> None:
-    """The discrete equations hold, and so does the maximum principle: u >= 0 since f > 0."""
-    # so written that NaN fails
-    if not flow.residual <= RESIDUAL:
-        raise _unsound(f"sample {index} has the residual {flow.residual:.1e}", out)
-    if not flow.least >= 0:
-        raise _unsound(f"sample {index} has the pressure {flow.least:.1e}, below zero", out)
-
-
-def _unsound(message: str, out: Path) -> OpError:
-    return fault(
-        "OP0617",
-        message,
-        notes=("no file was written",),
-        helps=("this is a fault of the generator or of the libraries below it: report it",),
-        file=str(out),
-    )
+        Option("workers", int, "Threads that solve in parallel.", "N", 2),
+    ),
+    "--resolution 65 --samples 100 -o d.h5",
+)

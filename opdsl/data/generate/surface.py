@@ -1,199 +1,28 @@
-"""u - Laplace u / 10 = f on random closed surfaces in space: a membrane that springs hold.
+"""The generator `surface`: diffusion on random closed surfaces."""
 
-What comes in: edges along a unit of length, a number of samples, a seed. What goes out: an HDF5
-file which has passed its own check before it gets its name, and a `Report`. Each sample has a
-surface within the unit sphere and triangles of its own, as the domain `S`, and on its points
+from typing import Any
 
-    forcing     input   f, a random wave of space
-    solution    output  u
-
-The function and the surface of a sample depend on the seed and its index alone: files of one seed
-hold the same problems at every resolution, whatever their number.
-"""
-
-from __future__ import annotations
-
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from itertools import pairwise
-from pathlib import Path
-
-import numpy as np
-import torch
-from numpy.typing import NDArray
-
-from opdsl.data.bind.samples import Role
-from opdsl.data.generate.blob import NUMBERS, Blob
-from opdsl.data.generate.draws import normals
-from opdsl.data.generate.surface_diffusion import LENGTH, integral, solve
-from opdsl.data.generate.wave import count, wave
-from opdsl.data.interrupt import deferred_signals
-from opdsl.data.io.file_fields import FileFields
-from opdsl.data.io.formats import points
-from opdsl.diagnostics import OpError, fault
-from opdsl.nn.points.geometry import Geometry
-from opdsl.nn.points.packed import Packed
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-Progress = Callable[[int, int], None]
-
-WAVES, STRETCH = 2, 2.0  # of the source, on each axis of a cube of side 2 pi / STRETCH
-NAMES: dict[str, Role] = {"forcing": "input", "solution": "output"}
-
-RESIDUAL = 1e-10  # of the discrete equations, relative; rounding leaves about 1e-15
-BALANCE = 1e-10  # between the integrals of u and of f, in parts of that of |f|
-SLACK = 1e-2  # of the range of f, by which u may leave it: linear elements keep it nearly
-REFINED = (6, 12, 24)  # edges along a unit, in the check of convergence
-LEAST_ORDER = 1.7  # two in theory
+from opdsl.data.generate import SAMPLES, GeneratedFile, Generator, Option
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What was made and how well.
+def _generate(**options: Any) -> GeneratedFile:
+    from opdsl.data.generate.problems.surface import generate
 
-    Attributes:
-        samples: their number.
-        fewest, most: points of a sample.
-        seconds: wall time.
-        residual: the worst relative residual of the discrete equations.
-        order: at which the closed form on a sphere is met under refinement.
-        path: the file.
-    """
-
-    samples: int
-    fewest: int
-    most: int
-    seconds: float
-    residual: float
-    order: float
-    path: Path
+    return generate(**options)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Sample:
-    """One problem and its solution on points (n, 3) and triangles (m, 3)."""
+GENERATOR = Generator(
+    """Diffusion, u - Laplace u / 10 = f, on random closed surfaces in space.
 
-    points: Floats
-    cells: Ints
-    forcing: Floats
-    solution: Floats
-    residual: float
-
-
-def generate(
-    *, resolution: int, samples: int, seed: int, out: Path, progress: Progress | None = None
-) -> Report:
-    """A file of surface problems that has passed its own check.
-
-    Args:
-        resolution: edges along a unit of length; a sample has about 7 resolution^2 points.
-        samples: their number.
-        seed: 0 to 2^64 - 1.
-        out: the file to make or to replace.
-        progress: is called with the samples done and all samples.
-
-    Raises:
-        OpError: OP0604 a setting does not fit; OP0617 the check failed; OP0625 the file cannot be
-            written. No file is left then, nor after an interruption.
-    """
-    started = time.monotonic()
-    _settings(resolution, samples, seed)
-    order = _order(out)
-    made = []
-    with deferred_signals() as interrupted:
-        for index in range(samples):
-            made.append(sample(seed, index, resolution))
-            _sound(made[-1], index, out)
-            if progress:
-                progress(index + 1, samples)
-            interrupted()
-        points.write(out, _raw(made), parameters={"seed": str(seed), "resolution": resolution})
-        interrupted()
-    sizes = [len(x.points) for x in made]
-    worst = max(x.residual for x in made)
-    return Report(samples, min(sizes), max(sizes), time.monotonic() - started, worst, order, out)
-
-
-def sample(seed: int, index: int, resolution: int) -> Sample:
-    """The problem of (seed, index), solved on triangles of this width."""
-    shape, source = np.split(normals(seed, index, NUMBERS + count(WAVES, 3)), [NUMBERS])
-    there, cells = Blob.of(shape).triangulate(1 / resolution)
-    f = wave(source, STRETCH * there, WAVES)
-    return Sample(there, cells, f, *solve(there, cells, f))
-
-
-# --- the file -----------------------------------------------------------------------------------
-
-
-def _raw(made: list[Sample]) -> FileFields:
-    fields = {k: Packed.of(_row(getattr(x, k)) for x in made) for k in NAMES}
-    place = tuple(
-        Geometry(torch.from_numpy(x.points).float(), cells=torch.from_numpy(x.cells)) for x in made
-    )
-    homes = dict.fromkeys(NAMES, "S")
-    return FileFields("surface", fields, NAMES, (), "periodic", {"S": place}, homes)
-
-
-def _row(x: Floats) -> torch.Tensor:
-    return torch.from_numpy(x).float()[None]
-
-
-# --- checks -------------------------------------------------------------------------------------
-
-
-def _settings(resolution: int, samples: int, seed: int) -> None:
-    wrong = [
-        (
-            f"a resolution of {resolution} edges along a unit; 3 to 300 do",
-            not 3 <= resolution <= 300,
-        ),
-        (f"{samples} samples; at least one is needed", samples < 1),
-        (f"the seed {seed}; it is one of 0 to 2^64 - 1", not 0 <= seed < 1 << 64),
-    ]
-    for message, is_wrong in wrong:
-        if is_wrong:
-            raise fault("OP0604", f"cannot make surface data with {message}")
-
-
-def _order(out: Path) -> float:
-    """At which the closed form on the unit sphere is met over the widths REFINED."""
-    errors = [_error(1 / n) for n in REFINED]
-    order = float(np.mean([np.log2(a / b) for a, b in pairwise(errors)]))
-    if not order >= LEAST_ORDER:  # so written that NaN fails
-        met = f"the solution on a sphere is met with order {order:.2f}"
-        raise _unsound(f"{met}, at least {LEAST_ORDER} is expected", out)
-    return order
-
-
-def _error(width: float) -> float:
-    """The root mean square of u_h - u for f = x y, of degree 2: u = f / (1 + 2 * 3 / 10)."""
-    there, cells = Blob(np.zeros(0)).triangulate(width)
-    f = there[:, 0] * there[:, 1]
-    u, _ = solve(there, cells, f)
-    return float(np.sqrt(np.mean((u - f / (1 + 6 * LENGTH)) ** 2)))
-
-
-def _sound(x: Sample, index: int, out: Path) -> None:
-    """The equations hold, the integrals of u and f agree, and u stays between the ends of f."""
-    if not x.residual <= RESIDUAL:
-        raise _unsound(f"sample {index} has the residual {x.residual:.1e}", out)
-    there = (x.points, x.cells)
-    apart = abs(integral(*there, x.solution - x.forcing)) / integral(*there, np.abs(x.forcing))
-    if not apart <= BALANCE:
-        raise _unsound(f"the integrals of source and solution {index} differ by {apart:.1e}", out)
-    slack = SLACK * np.ptp(x.forcing)
-    low, high = x.forcing.min() - slack, x.forcing.max() + slack
-    if not low <= x.solution.min() <= x.solution.max() <= high:
-        raise _unsound(f"sample {index} leaves the bounds {low:.3g} to {high:.3g}", out)
-
-
-def _unsound(message: str, out: Path) -> OpError:
-    return fault(
-        "OP0617",
-        message,
-        notes=("no file was written",),
-        helps=("this is a fault of the generator or of the libraries below it: report it",),
-        file=str(out),
-    )
+    Each sample has a surface within the unit sphere and triangles of its own (domain S). Input:
+    forcing (f). Output: solution (u). By surface finite elements; files of one seed hold the same
+    problems at every resolution.
+    """,
+    ".h5",
+    _generate,
+    (
+        Option("resolution", int, "Edges along a unit of length: the mesh width is 1/N.", "N"),
+        SAMPLES,
+    ),
+    "--resolution 12 --samples 100 -o s.h5",
+)

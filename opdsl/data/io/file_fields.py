@@ -1,4 +1,4 @@
-"""What a reader makes of one file; `formats` joins several and adds what it knows of the set."""
+"""The fields of one file, as a reader returns them; `dataset` joins several files."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ class FileFields:
         name: the data set's name.
         values: field -> (samples, channels, *grid); on points (samples, channels, points) where
             all samples share them, else packed.
-        roles: field -> what the file says of it.
+        roles: field -> its role, as the file declares it.
         axes: names of the axes of the grid; none where all fields are on points.
         layout: which points a coarser grid may keep.
         places: set of points -> where they are, for each sample or once for all.

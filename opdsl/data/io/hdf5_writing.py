@@ -1,8 +1,4 @@
-"""HDF5 files that are written whole or not at all.
-
-What comes in: a path. What goes out: an open file under another name, which gets its own when all
-is written and on the disk.
-"""
+"""Write HDF5 files atomically: under a temporary name, renamed when all is on the disk."""
 
 from __future__ import annotations
 
@@ -17,10 +13,10 @@ from opdsl.files import replacing
 
 @contextmanager
 def new_hdf5(path: Path) -> Iterator[Any]:
-    """A new file while the block lasts; then it has its name.
+    """Open a new HDF5 file for the block, and give it its name at the end.
 
-    It is written in a new folder beside, brought to the disk and renamed. If the block raises,
-    whatever it is, nothing is left.
+    It is written in a temporary folder beside, synced and renamed. If the block raises, nothing is
+    left.
 
     Raises:
         OpError: OP0625, the file cannot be written.
@@ -42,7 +38,7 @@ def new_hdf5(path: Path) -> Iterator[Any]:
 
 @contextmanager
 def write_errors(path: Path) -> Iterator[None]:
-    """What the disk or HDF5 says while writing, as OP0625; the body calls nothing else."""
+    """Turn errors of the disk and of HDF5 in the block into OP0625; the block does nothing else."""
     try:
         yield
     except (OSError, RuntimeError) as error:

@@ -1,12 +1,10 @@
-"""Mesh files that people have (vtu, vtk, stl, obj, ply, msh) as points, simplices and fields.
+"""Mesh files (vtu, vtk, stl, obj, ply, msh) as points, simplices and fields on points.
 
-What comes in: files of one data set, each a sample. What goes out: a `Mesh` for each, in the units
-of the file: segments, triangles or tetrahedra of the highest dimension that the file has, and the
-fields on its points. Files are untrusted: the readers run no code and open no other file.
-
-Points that no cell uses are left out (files of solvers keep such points, and they have no area).
+A file keeps its units. Cells of the highest dimension become segments, triangles or tetrahedra;
+points that no cell uses are left out (files of solvers keep such points, and they have no area).
 Fields on cells are moved to the points: the mean over the cells around a point, weighted by their
-size. Whole numbers on cells are labels, of which there is no mean, and stay behind.
+size. Whole numbers on cells are labels, of which there is no mean, and stay behind. Files are
+untrusted: the readers run no code and open no other file.
 """
 
 from __future__ import annotations
@@ -71,7 +69,7 @@ class Mesh:
 def read_meshes(
     paths: Iterable[str | Path], progress: Callable[[int, int], None] | None = None
 ) -> list[Mesh]:
-    """One mesh of each file; all have the same dimension, kind of cells and fields.
+    """Read one mesh from each file; all have one dimension, kind of cells and set of fields.
 
     Args:
         paths: files, folders (the mesh files in them, in the order of their names) or patterns
@@ -104,7 +102,7 @@ def mesh_files(paths: Iterable[str | Path]) -> tuple[Path, ...]:
 
 
 def read_mesh(path: Path) -> Mesh:
-    """The mesh of one file.
+    """Read the mesh of one file.
 
     Raises:
         OpError: OP0610 with what is wrong.
@@ -173,7 +171,7 @@ def _format(path: Path, source: str) -> str:
 
 
 def _parsed(path: Path, form: str, source: str) -> MeshFile:
-    """What meshio reads; as many points and cells as the file declares."""
+    """Parse a file with meshio, and refuse fewer points or cells than it declares."""
     declared = _declared(path, form, source)
     held = parse_mesh(path, form, source)
     found = {"vertex": len(held.points), "face": sum(len(x.data) for x in held.cells)}
@@ -185,7 +183,7 @@ def _parsed(path: Path, form: str, source: str) -> MeshFile:
 
 
 def _declared(path: Path, form: str, source: str) -> dict[str, int]:
-    """How many points and cells a header declares, where meshio takes fewer without a word."""
+    """Counts in the header, where meshio reads an incomplete file without an error."""
     with os.fdopen(open_regular(path), "rb") as file:
         head = file.read(HEADER if form in {"ply", "stl"} else 0)
     if form == "ply":
@@ -351,7 +349,7 @@ def around(points: Floats, cells: Ints, values: Floats) -> Floats:
 
 
 def _used(mesh: Mesh, cells: Ints) -> Mesh:
-    """The same without points that no cell uses."""
+    """The mesh without points that no cell uses."""
     used = np.unique(cells)
     number = np.full(len(mesh.points), -1, np.int64)
     number[used] = np.arange(len(used))

@@ -1,8 +1,4 @@
-"""Files of arrays (.npz) that are written piece by piece, whole or not at all.
-
-What comes in: a path, and arrays some rows at a time. What goes out: the file; no more than a piece
-is in memory.
-"""
+"""Write files of arrays (.npz) piece by piece, atomically; no more than a piece is in memory."""
 
 from __future__ import annotations
 

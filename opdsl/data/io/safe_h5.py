@@ -1,9 +1,8 @@
-"""The one door to HDF5: nothing outside the file is read, nothing larger than promised is made.
+"""Safe reading of HDF5 files, which may come from a stranger.
 
-What comes in: the path of a file that a stranger may have made. What goes out: its groups and
-arrays as a plain table, and arrays of numbers on demand. An external link, external storage or a
-virtual data set is refused before anything is read (OP0615): HDF5 itself would follow them
-silently, to any file of the machine. Whatever h5py raises on a damaged file is OP0610.
+An external link, external storage or a virtual data set is refused before anything is read
+(OP0615): HDF5 itself would follow them silently, to any file of the machine. Nothing larger than
+declared is allocated, and whatever h5py raises on a damaged file is OP0610.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from opdsl.elaborate.bind.scope import Scope
 from opdsl.elaborate.bind.types import declared
 from opdsl.elaborate.evaluate.problems import Poisoned
 from opdsl.ir.combine_rules import count
+from opdsl.ir.dims import decided
 from opdsl.ir.graph import Feedback
 from opdsl.ir.spaces import Space
 from opdsl.syntax import tree
@@ -71,7 +72,7 @@ def _check_spaces(scope: Scope, statement: tree.Feedback, output: Space, input_:
         )
     if output.field != input_.field:
         raise scope.problems.fail("OP0312", "feedback joins real and complex functions", *labels)
-    if input_.channels % output.channels:
+    if decided(input_.channels) % decided(output.channels):
         raise scope.problems.fail(
             "OP0303",
             f"{count(output.channels)} cannot be fed back into {input_.channels}",

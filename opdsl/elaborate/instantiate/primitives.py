@@ -17,7 +17,7 @@ from opdsl.elaborate.evaluate.values import Argument, Function, Value
 from opdsl.elaborate.instantiate.block_parameters import block_parameters, make_block
 from opdsl.elaborate.instantiate.place import Place
 from opdsl.ir.block import Block, Refusal
-from opdsl.ir.dims import Poly, Undecided
+from opdsl.ir.dims import Poly, Undecided, decided
 from opdsl.ir.spaces import Space
 
 DIVISIBLE = 5040  # by all numbers to 10
@@ -88,9 +88,10 @@ def _tried(block: Block, x: tuple[Space, ...]) -> Space:
         *(z.model_copy(update={"channels": n}) for z, n in zip(x, numbers, strict=True))
     )
     symbols = {n: z.channels for z, n in zip(x, numbers, strict=True)}
-    if result.channels not in symbols:
+    number = decided(result.channels)
+    if number not in symbols:
         raise Undecided
-    return result.model_copy(update={"channels": symbols[result.channels]})
+    return result.model_copy(update={"channels": symbols[number]})
 
 
 def _check_arity(scope: Scope, cls: type[Block], count: int, span: Span) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from opdsl.ir.dims import decided
 from opdsl.ir.graph import Graph
 from opdsl.ir.origins import Grid
 from opdsl.ir.spaces import Axis, Domain
@@ -58,15 +59,15 @@ def call_values(
         draw: makes values of an input from normal numbers.
     """
     source = torch.Generator().manual_seed(SEED)
-    found = []
+    result = []
     for port in graph.inputs:
-        shape = (call.batch, port.space.channels, *port.space.domain.at(call.roots))
+        shape = (call.batch, decided(port.space.channels), *port.space.domain.at(call.roots))
         kind = dtype.to_complex() if port.space.complex else dtype
-        found.append(draw(port.name, torch.randn(shape, generator=source, dtype=kind)))
+        result.append(draw(port.name, torch.randn(shape, generator=source, dtype=kind)))
     for ask in graph.side_inputs():
         shape = ask.domain.at(call.roots)
-        found.append(torch.randn(shape, generator=source, dtype=dtype))
-    return tuple(found)
+        result.append(torch.randn(shape, generator=source, dtype=dtype))
+    return tuple(result)
 
 
 def axis_names(graph: Graph) -> dict[str, tuple[str, ...]]:

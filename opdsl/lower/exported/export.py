@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+import opdsl
 from opdsl.diagnostics import OpError, fault
 from opdsl.files import replacing
 from opdsl.ir.fingerprint import fingerprint
@@ -128,9 +129,7 @@ def export(
 
 def _file_metadata(graph: Graph) -> dict[str, str]:
     """Metadata of every file."""
-    from opdsl import __version__
-
-    return {"opdsl": __version__, "model": graph.name, "fingerprint": fingerprint(graph)}
+    return {"opdsl": opdsl.__version__, "model": graph.name, "fingerprint": fingerprint(graph)}
 
 
 def _trace_and_write(
@@ -202,9 +201,9 @@ def _compare(traced: Traced, path: Path, form: ExportFormat, limit: float) -> fl
     worst = 0.0
     for call in traced.calls:
         with torch.no_grad():
-            found = run(traced.subject.values(call))
+            result = run(traced.subject.values(call))
         far = max(
-            _relative_difference(x, y) for x, y in zip(found, traced.subject(call), strict=True)
+            _relative_difference(x, y) for x, y in zip(result, traced.subject(call), strict=True)
         )
         if not far <= limit:  # a NaN is far from everything
             message = (

@@ -56,12 +56,12 @@ def freest(graph: Graph) -> tuple[Free, str]:
 def write(traced: Traced, path: Path, about: Mapping[str, str]) -> None:
     """Write the program as an `.onnx` file."""
     with silent():
-        made = torch.onnx.export(_real_program(traced), dynamo=True, verbose=False)
-    assert made is not None  # it is when no file is named
-    _rename_ports(made, traced)
-    made.model.metadata_props.update(about)
-    made.model.producer_name, made.model.producer_version = "opdsl", about["opdsl"]
-    message = made.model_proto
+        result = torch.onnx.export(_real_program(traced), dynamo=True, verbose=False)
+    assert result is not None  # it is when no file is named
+    _rename_ports(result, traced)
+    result.model.metadata_props.update(about)
+    result.model.producer_name, result.model.producer_version = "opdsl", about["opdsl"]
+    message = result.model_proto
     if message.ByteSize() > MAX_BYTES:
         raise fault("OP0650", "an ONNX file has no more than 2 GiB", file=path.name)
     path.write_bytes(message.SerializeToString())
@@ -79,8 +79,8 @@ def open_file(path: Path) -> RunFunction:
 
     def run(given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         values = (as_real(x).numpy() for x in given)
-        found = session.run(None, dict(zip(names, values, strict=True)))
-        return tuple(map(torch.from_numpy, found))
+        result = session.run(None, dict(zip(names, values, strict=True)))
+        return tuple(map(torch.from_numpy, result))
 
     return run
 

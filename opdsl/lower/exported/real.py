@@ -56,8 +56,8 @@ class RealParts(nn.Module):
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """The outputs in their order."""
         given = zip(inputs, self.pairs, strict=True)
-        found = ByParts(self.held).run(*(_as_complex(x) if pair else x for x, pair in given))
-        return tuple(map(as_real, pytree.tree_leaves(found)))
+        result = ByParts(self.held).run(*(_as_complex(x) if pair else x for x, pair in given))
+        return tuple(map(as_real, pytree.tree_leaves(result)))
 
 
 def as_real(x: Any) -> Tensor:
@@ -81,16 +81,16 @@ class ByParts(fx.Interpreter):
             return RULES[target](*args, **kwargs)
         kept, kind = _real_format(kwargs)
         if not any(isinstance(x, Pair) for x in pytree.tree_leaves((args, kept))):
-            found = super().call_function(target, args, kept)
-            return Pair(found, torch.zeros_like(found)) if kind else found
+            result = super().call_function(target, args, kept)
+            return Pair(result, torch.zeros_like(result)) if kind else result
         if target in PARTWISE:
             return Pair(*(target(*_part(args, name), **_part(kept, name)) for name in PARTS))
         raise NotImplementedError(f"{target} of complex numbers has no real form here")
 
     def get_attr(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """A stored tensor."""
-        found = super().get_attr(target, args, kwargs)
-        return _as_complex(found) if target.startswith(SPLIT) else found
+        result = super().get_attr(target, args, kwargs)
+        return _as_complex(result) if target.startswith(SPLIT) else result
 
 
 # --- what is known beforehand -----------------------------------------------------------------

@@ -120,8 +120,8 @@ def trace(
     sizes = _free_sizes(given, len(subject.graph.inputs), free)
     with _force_kernel(operator, kernel):
         program = export_quietly(subject.whole, given, (sizes,))
-    found = Traced(subject, program, _shapes(program), (call,), free)
-    return found if free is Free.NONE else _with_calls(found)
+    result = Traced(subject, program, _shapes(program), (call,), free)
+    return result if free is Free.NONE else _with_calls(result)
 
 
 def refuse_points(graph: Graph) -> None:
@@ -207,6 +207,7 @@ def _shapes(program: ExportedProgram) -> tuple[InputShape, ...]:
 def _with_calls(found: Traced) -> Traced:
     """Add two further resolutions and batches, as far as these are free."""
     first = found.calls[0]
+    # a batch of one is what tracers specialise on first
     batches = (first.batch + 1, 1) if found.free_batch else (first.batch, first.batch)
     run = found.program.module()
     for step in STEPS if found.free is Free.ALL else (1,):

@@ -21,12 +21,12 @@ PATTERNS: tuple[Pattern, ...] = (fourier_layer, network)
 
 def fusions(graph: Graph) -> tuple[Fusion, ...]:
     """The subgraphs that fit a pattern, no node in two of them, in the order of their ends."""
-    uses, taken, found = Uses(graph), set[str](), dict[str, Fusion]()
+    uses, used, result = Uses(graph), set[str](), dict[str, Fusion]()
     for fusion in _candidates(uses, graph):
-        if not taken.intersection(fusion.nodes):
-            taken.update(fusion.nodes)
-            found[fusion.end] = fusion
-    return tuple(found[x.path] for x in live(graph) if x.path in found)
+        if not used.intersection(fusion.nodes):
+            used.update(fusion.nodes)
+            result[fusion.end] = fusion
+    return tuple(result[x.path] for x in live(graph) if x.path in result)
 
 
 def _candidates(uses: Uses, graph: Graph) -> Iterator[Fusion]:

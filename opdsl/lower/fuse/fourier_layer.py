@@ -42,11 +42,11 @@ def _gated(uses: Uses, end: str) -> Fusion | None:
             continue
         gates = node.block.kind in ("soft", "linear") and uses.plain(node.space)
         if gates and node.block.copies == 1 and uses.once(inner):
-            found = _with_network(uses, inner, node)
-            if found is not None:
-                nodes = (*found.nodes, other, end)
-                roles = {**found.roles, "gate": other}
-                return Fusion(found.kind, found.source, nodes, roles, found.activations)
+            result = _with_network(uses, inner, node)
+            if result is not None:
+                nodes = (*result.nodes, other, end)
+                roles = {**result.roles, "gate": other}
+                return Fusion(result.kind, result.source, nodes, roles, result.activations)
     return None
 
 
@@ -55,19 +55,19 @@ def _with_network(uses: Uses, end: str, gate: Node | None) -> Fusion | None:
     if layers is None:
         return None
     middle, path = uses.producing_activation(layers.source)
-    found = _sum(uses, path)
-    if found is None or not uses.once(path):
+    result = _sum(uses, path)
+    if result is None or not uses.once(path):
         return None
     if uses.graph.spaces[end].channels != uses.graph.spaces[path].channels:
         return None
-    if gate is not None and gate.inputs[0] != found.source:
+    if gate is not None and gate.inputs[0] != result.source:
         return None
-    return _fusion(uses, found, layers, middle, takers=2 if gate is None else 3)
+    return _fusion(uses, result, layers, middle, takers=2 if gate is None else 3)
 
 
 def _alone(uses: Uses, end: str) -> Fusion | None:
-    found = _sum(uses, end)
-    return None if found is None else _fusion(uses, found, None, "identity", takers=2)
+    result = _sum(uses, end)
+    return None if result is None else _fusion(uses, result, None, "identity", takers=2)
 
 
 def _fusion(uses: Uses, found: Sum, layers: Layers | None, middle: str, takers: int) -> Fusion:

@@ -7,15 +7,15 @@ from opdsl.lower.fuse.fusion import Fusion, Uses
 
 def network(uses: Uses, end: str) -> Fusion | None:
     """Match a pointwise network that ends at a node, with an activation before it."""
-    found = uses.layers(end)
-    if found is None:
+    result = uses.layers(end)
+    if result is None:
         return None
-    before, source = uses.producing_activation(found.source)
-    bent = (found.source,) if source != found.source else ()
+    before, source = uses.producing_activation(result.source)
+    bent = (result.source,) if source != result.source else ()
     return Fusion(
         kind="network",
         source=source,
-        nodes=(*bent, found.first, found.activation, found.second),
-        roles={"first": found.first, "second": found.second},
-        activations=(before, "identity", found.kind),
+        nodes=(*bent, result.first, result.activation, result.second),
+        roles={"first": result.first, "second": result.second},
+        activations=(before, "identity", result.kind),
     )

@@ -21,9 +21,9 @@ from opdsl.nn.kernels.fourier_layer import (
     SpectralStage,
     fourier_layer,
     kernels_available,
-    network,
 )
 from opdsl.nn.kernels.modes import GridModes, ModeMixing
+from opdsl.nn.kernels.network import network
 from opdsl.nn.spectral.conv import SpectralConv
 from opdsl.nn.spectral.factors import Tucker
 from opdsl.nn.sphere.harmonics import SphericalConv
@@ -120,12 +120,12 @@ def _network(fused: Fused, u: Tensor) -> Tensor:
 
 def _layers(fused: Fused) -> tuple[Tensor, ...]:
     """W_1, b_1, W_2, b_2, with zeros where a layer has no bias."""
-    found: list[Tensor] = []
+    result: list[Tensor] = []
     for role in ("first", "second"):
         W = cast(Tensor, fused.modules[role].weight)
         b = cast("Tensor | None", fused.modules[role].bias)
-        found += [W, W.new_zeros(len(W)) if b is None else b]
-    return tuple(found)
+        result += [W, W.new_zeros(len(W)) if b is None else b]
+    return tuple(result)
 
 
 RUNS: dict[str, Callable[[Fused, Tensor], Tensor]] = {

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from opdsl.ir.block import BYTES, Work
+from opdsl.ir.dims import decided
 from opdsl.ir.graph import Graph, Node
 from opdsl.lower.fuse.fusion import Fusion
 from opdsl.lower.plan.tuning_case import Workload
@@ -37,6 +38,7 @@ def plain_load(
         if node.block.saves_inputs(*graph.arguments(node)):
             kept.update(node.inputs)
         spectra += _spectra(graph, node, setting)
+    # a value that several nodes save is one tensor
     numbers = sum(_value_count(graph, x, setting) for x in kept) + spectra
     return Load(_scale_work(_sum_work(works), setting.batch), BYTES * setting.batch * numbers)
 
@@ -71,19 +73,19 @@ def _spectra(graph: Graph, node: Node, setting: Workload) -> float:
     if not node.block.kernels:
         return 0.0
     sizes = tuple(x.domain.at(setting.roots) for x in (*inputs, node.space))
-    return SPECTRA * 2.0 * node.block.saved_modes(sizes, *inputs) * inputs[0].channels
+    return SPECTRA * 2.0 * node.block.saved_modes(sizes, *inputs) * decided(inputs[0].channels)
 
 
 def _value_count(graph: Graph, path: str, setting: Workload) -> float:
     """Numbers of one sample of a function; a complex number counts twice."""
     space = graph.spaces[path]
-    count = space.channels * math.prod(space.domain.at(setting.roots))
+    count = decided(space.channels) * math.prod(space.domain.at(setting.roots))
     return float(count * (2 if space.complex else 1))
 
 
 def _sum_work(works: Iterable[Work]) -> Work:
-    found = tuple(works)
-    return Work(*(sum(getattr(x, k) for x in found) for k in ("gemm", "fft", "moved")))
+    result = tuple(works)
+    return Work(*(sum(getattr(x, k) for x in result) for k in ("gemm", "fft", "moved")))
 
 
 def _scale_work(work: Work, batch: int) -> Work:

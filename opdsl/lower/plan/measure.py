@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
+from opdsl.ir.dims import decided
 from opdsl.ir.spaces import Space
 from opdsl.lower.module import OperatorModule
 from opdsl.lower.plan.schedule import Unit
@@ -96,7 +97,7 @@ class _Watch:
 
     def keep(self, x: Tensor) -> Tensor:
         """Record a tensor that the gradient needs; weights exist anyway."""
-        known = any(_storage_address(x) in found for found in (self.weights, *self.saved))
+        known = any(_storage_address(x) in result for result in (self.weights, *self.saved))
         if self.now is not None and not known:
             self.saved[self.now][_storage_address(x)] = (
                 x.detach()
@@ -146,7 +147,7 @@ def random_inputs(
 
     def of(space: Space) -> Tensor:
         dtype = weight.dtype.to_complex() if space.complex else weight.dtype
-        shape = (batch, space.channels, *space.domain.at(sizes))
+        shape = (batch, decided(space.channels), *space.domain.at(sizes))
         return torch.randn(shape, generator=random, dtype=dtype).to(weight.device)
 
     return [of(x.space) for x in module.graph.inputs]
@@ -158,8 +159,8 @@ def _forward(module: OperatorModule, inputs: Sequence[Tensor]) -> None:
 
 
 def _step(module: OperatorModule, inputs: Sequence[Tensor]) -> None:
-    found = module(*inputs)
-    results = found.values() if isinstance(found, dict) else (found,)
+    result = module(*inputs)
+    results = result.values() if isinstance(result, dict) else (result,)
     grads = [x for x in results if isinstance(x, Tensor) and x.requires_grad]
     if grads:
         weights = [x for x in module.parameters() if x.requires_grad]
@@ -233,7 +234,7 @@ def _unit_costs(
             nodes=tuple(x.path for x in nodes),
             fused=way == FUSED,
             milliseconds=1e3 * chosen.seconds[i],
-            result=item * numbers * (2 if space.complex else 1),
+            result=decided(item * numbers * (2 if space.complex else 1)),
             saved=_bytes(chosen.saved[i]),
             others={
                 name: AlternativeCost(1e3 * watch.seconds[i], _bytes(watch.saved[i]))

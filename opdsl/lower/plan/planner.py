@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from opdsl.ir.block import Block, Bound, Work
+from opdsl.ir.dims import decided
 from opdsl.ir.graph import Graph, Node
 from opdsl.ir.live import live
 from opdsl.ir.spaces import Space
@@ -21,9 +22,8 @@ from opdsl.lower.plan.tuning_case import FUSED, PLAIN, Timer, Times, Workload, f
 from opdsl.precisions import relative_size
 
 FOR_FUSED = ("cpu", "float32")  # what the kernels of fused subgraphs are for
-MIN_FUSED_SIZE = (
-    1 << 17
-)  # numbers of a function below which fusing saves less than it takes to set up
+# numbers of a function below which fusing saves less than it takes to set up
+MIN_FUSED_SIZE = 1 << 17
 FUSED_BONUS = 1.05  # a fused subgraph keeps less for the gradient, which is worth so much
 
 MEASURED = ", measured with the gradient"
@@ -154,21 +154,23 @@ def _untimed(_: object) -> None:
 def _choice(graph: Graph, node: Node, setting: Workload, timer: Timer) -> Choice:
     inputs = graph.arguments(node)
     sizes = tuple(x.domain.at(setting.roots) for x in (*inputs, node.space))
-    told = predict(
+    predicted = predict(
         node.block, sizes, inputs, setting.batch, setting.device, setting.threads, setting.dtype
     )
     case = node_case(graph, node, setting)
     measured = timer(case) if case else None
     if measured:
-        return _choose_measured(node, told, measured)
-    return _choose_predicted(node, told, _kept_modes(graph, node, setting.roots), setting.device)
+        return _choose_measured(node, predicted, measured)
+    return _choose_predicted(
+        node, predicted, _kept_modes(graph, node, setting.roots), setting.device
+    )
 
 
 def _fused(
     graph: Graph, choices: Mapping[str, Choice], setting: Workload, timer: Timer
 ) -> dict[str, str]:
     """The fusions that pay: as measured, else large ones that use matrix products anyway."""
-    found: dict[str, str] = {}
+    result: dict[str, str] = {}
     kernels = {path: x.kernel for path, x in choices.items()}
     for fusion in fusions(graph):
         measured = timer(fused_case(graph, fusion, setting, kernels))
@@ -177,8 +179,8 @@ def _fused(
         else:
             better = _worth_it(graph, fusion, kernels, setting)
         if better:
-            found[fusion.end] = _fusion_reason(graph, fusion, setting, kernels, measured)
-    return found
+            result[fusion.end] = _fusion_reason(graph, fusion, setting, kernels, measured)
+    return result
 
 
 def _worth_it(graph: Graph, fusion: Fusion, kernels: Mapping[str, str], setting: Workload) -> bool:
@@ -195,9 +197,9 @@ def _fusion_reason(
     kernels: Mapping[str, str],
     measured: Times | None,
 ) -> str:
-    told = forecasts(graph, fusion, setting, kernels)
-    times = measured or {k: x.milliseconds for k, x in told.items()}
-    saved = [_size_text(told[x].saved_bytes) for x in (FUSED, PLAIN)]
+    predicted = forecasts(graph, fusion, setting, kernels)
+    times = measured or {k: x.milliseconds for k, x in predicted.items()}
+    saved = [_size_text(predicted[x].saved_bytes) for x in (FUSED, PLAIN)]
     time = [_time_text(times[x]) for x in (FUSED, PLAIN)]
     return (
         f"{len(fusion.nodes)} nodes as one, from `{fusion.source}` on; "
@@ -237,7 +239,7 @@ def _size_text(count: float) -> str:
 
 def _value_count(graph: Graph, path: str, roots: Mapping[str, tuple[int, ...]]) -> int:
     space = graph.spaces[path]
-    return space.channels * math.prod(space.domain.at(roots))
+    return decided(space.channels) * math.prod(space.domain.at(roots))
 
 
 def predict(
@@ -275,11 +277,11 @@ def _choose_predicted(node: Node, predicted: Mapping[str, float], kept: str, dev
     return Choice(node.path, kernel, predicted, reason + assumed)
 
 
-def _choose_measured(node: Node, told: Mapping[str, float], measured: Times) -> Choice:
+def _choose_measured(node: Node, predicted: Mapping[str, float], measured: Times) -> Choice:
     kernel = min(measured, key=lambda x: measured[x])
     others = [f"{_time_text(t)} for {name}" for name, t in measured.items() if name != kernel]
     reason = f"{kernel}: {_time_text(measured[kernel])} against {', '.join(others)}{MEASURED}"
-    return Choice(node.path, kernel, told, reason, measured)
+    return Choice(node.path, kernel, predicted, reason, measured)
 
 
 def _kept_modes(graph: Graph, node: Node, roots: Mapping[str, tuple[int, ...]]) -> str:

@@ -71,8 +71,9 @@ def units(graph: Graph, steps: Sequence[ScheduledStep]) -> tuple[Unit, ...]:
     groups = {x.end: x for x in fusions(graph)}
     inner = {x for fusion in groups.values() for x in fusion.nodes if x != fusion.end}
     kept = {number[x.source] for x in graph.outputs}
-    made: list[Unit] = []
+    result: list[Unit] = []
     needed = set(kept)
+    # backwards: a value dies behind the last unit that reads it
     for step in reversed(steps):
         path = step.node.path
         if path in inner:
@@ -82,9 +83,9 @@ def units(graph: Graph, steps: Sequence[ScheduledStep]) -> tuple[Unit, ...]:
         within = frozenset(count + i for i in own[:-1])
         operands = {n for i in own for n in steps[i].operands} - within
         fused = None if fusion is None else _fused(fusion, steps, number, place)
-        made.append(Unit(own, fused, within, tuple(sorted({*operands, *within} - needed))))
+        result.append(Unit(own, fused, within, tuple(sorted({*operands, *within} - needed))))
         needed |= operands
-    return tuple(reversed(made))
+    return tuple(reversed(result))
 
 
 def _fused(

@@ -19,6 +19,7 @@ from typing import Any
 import opdsl
 from opdsl.files import read_json, user_cache, write_whole
 from opdsl.lower.plan.tuning_case import Times, TuningCase
+from opdsl.nn.kernels.native.library import library, processor
 
 FOLDER = "timings"
 FORMAT = 1
@@ -40,8 +41,8 @@ class Timings:
         """The times of a case, or None; a hit in a later folder is copied to the earlier ones."""
         key = _key(case)
         for i, folder in enumerate(() if self.anew else self.folders):
-            if key not in self.known and (found := _read(folder, key, case.ways)):
-                self._keep(key, found, self.folders[:i])
+            if key not in self.known and (result := _read(folder, key, case.ways)):
+                self._keep(key, result, self.folders[:i])
         return self.known.get(key)
 
     def keep(self, case: TuningCase, times: Times) -> None:
@@ -72,8 +73,8 @@ def users_timings(*, anew: bool = False) -> Timings:
 
 def _key(case: TuningCase) -> str:
     """Case and machine as canonical JSON."""
-    told = case.description() | machine(case.setting.device) | {"format": FORMAT}
-    return json.dumps(told, sort_keys=True)
+    description = case.description() | machine(case.setting.device) | {"format": FORMAT}
+    return json.dumps(description, sort_keys=True)
 
 
 def _file(folder: Path, key: str) -> Path:
@@ -83,20 +84,18 @@ def _file(folder: Path, key: str) -> Path:
 def _read(folder: Path, key: str, ways: tuple[str, ...]) -> Times | None:
     """The times in a file, if it is intact and about this case."""
     try:
-        told = read_json(_file(folder, key))
-        if told["of"] != json.loads(key):
+        content = read_json(_file(folder, key))
+        if content["of"] != json.loads(key):
             return None
-        found = {x: float(told["milliseconds"][x]) for x in ways}
+        result = {x: float(content["milliseconds"][x]) for x in ways}
     except (OSError, ValueError, LookupError, TypeError):
         return None
-    return found if all(0 < t < math.inf for t in found.values()) else None
+    return result if all(0 < t < math.inf for t in result.values()) else None
 
 
 @cache
 def machine(device: str) -> dict[str, Any]:
     """What times depend on beside the case: the device, the versions, the compiled kernels."""
-    from opdsl.nn.kernels.native.library import library, processor
-
     return {
         "device": _accelerator() if device == "cuda" else device,
         "processor": hashlib.sha256(processor().encode()).hexdigest()[:16],

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from opdsl.ir.dims import decided
 from opdsl.ir.graph import Node
 from opdsl.ir.spaces import Space
 from opdsl.lower.fuse.running import Fused
@@ -43,9 +44,9 @@ class Tuner:
         known = self.timings(case)
         if known is not None or not _runs(case):
             return known
-        found = race(calls(case), self.clock)
-        self.timings.keep(case, found)
-        return found
+        result = race(calls(case), self.clock)
+        self.timings.keep(case, result)
+        return result
 
 
 def race(runs: Mapping[str, _Call], clock: Clock = perf_counter) -> dict[str, float]:
@@ -92,7 +93,7 @@ def _module(case: TuningCase, node: Node) -> nn.Module:
 def _input(case: TuningCase, space: Space) -> Tensor:
     setting = case.setting
     dtype = getattr(torch, setting.dtype)
-    shape = (setting.batch, *space.domain.at(setting.roots), space.channels)
+    shape = (setting.batch, *space.domain.at(setting.roots), decided(space.channels))
     x = torch.randn(shape, dtype=dtype.to_complex() if space.complex else dtype)
     return x.to(setting.device).requires_grad_()
 

@@ -64,39 +64,43 @@ class Tiled(nn.Module):
             OpError: OP0652, a block may read the whole grid; otherwise as the model.
         """
         guards, graph = self.module.guards, self.module.graph
-        given = guards.bind((), named)
-        guards.check(given, self._weight())
-        inputs = {x.name: representative(y) for x, y in zip(graph.inputs, given, strict=False)}
+        arguments = guards.bind((), named)
+        guards.check(arguments, self._weight())
+        inputs = {x.name: representative(y) for x, y in zip(graph.inputs, arguments, strict=False)}
         flat = {x.name for x in graph.inputs if x.space.domain != self.domain}
         first = next(x for name, x in inputs.items() if name not in flat)
         some = self._windows(tuple(first.shape[2:]))
         if all(len(x) == 1 for x in some):
             whole: Tensor | NamedTensors = self.module(**named)
             return whole
-        fields = inputs | self._sources(first, given[len(graph.inputs) :])
+        fields = inputs | self._sources(first, arguments[len(graph.inputs) :])
         return self._pasted(first, fields, flat, some)
 
     def _windows(self, size: Grid) -> list[tuple[Window, ...]]:
-        found = reach(self.module.graph, self.domain, size)
+        result = reach(self.module.graph, self.domain, size)
         tile = [n if x is None else x for x, n in zip(self.tile, size, strict=True)]
-        if found.unbounded and any(x < n for x, n in zip(tile, size, strict=True)):
-            raise _unbounded(self.module.graph, found.unbounded)
-        axes = zip(size, tile, found.points, self.domain.periodic, strict=True)
+        if result.unbounded and any(x < n for x, n in zip(tile, size, strict=True)):
+            raise _unbounded(self.module.graph, result.unbounded)
+        axes = zip(size, tile, result.points, self.domain.periodic, strict=True)
         return [windows(n, x, r, periodic=closed) for n, x, r, closed in axes]
 
     def _sources(self, first: Tensor, asked: tuple[CallArgument, ...]) -> NamedTensors:
         """Results of nodes without inputs, on the whole grid, (batch, channels, *grid)."""
-        given = [self.module.guards.asked(i, x) for i, x in enumerate(asked)]
+        arguments = [self.module.guards.asked(i, x) for i, x in enumerate(asked)]
         like, size = first.real if first.is_complex() else first, tuple(first.shape[2:])
-        found = {}
+        result = {}
         for step in self.module.steps:
             if step.source and step.node.space.domain == self.domain:
                 more: dict[str, object] = {"like": like}
                 more |= {"size": size} if step.node.block.sized else {}
-                more |= {"asked": tuple(given[i] for i in step.asks)} if step.asks else {}
+                more |= (
+                    {"asked": tuple(arguments[i] for i in step.side_inputs)}
+                    if step.side_inputs
+                    else {}
+                )
                 x = step.run((), {}, more).movedim(-1, 1)
-                found[step.node.path] = x.expand(len(first), *x.shape[1:])
-        return found
+                result[step.node.path] = x.expand(len(first), *x.shape[1:])
+        return result
 
     def _pasted(
         self, first: Tensor, fields: NamedTensors, flat: set[str], some: list[tuple[Window, ...]]
@@ -106,8 +110,8 @@ class Tiled(nn.Module):
         ports = {x.name: x.space for x in self.module.graph.outputs}
         whole: NamedTensors = {}
         for here in itertools.product(*some):
-            found = part(**{k: x if k in flat else cut_window(x, here) for k, x in fields.items()})
-            named = found if isinstance(found, dict) else {next(iter(ports)): found}
+            result = part(**{k: x if k in flat else cut_window(x, here) for k, x in fields.items()})
+            named = result if isinstance(result, dict) else {next(iter(ports)): result}
             for name, x in named.items():
                 if ports[name].domain != self.domain:
                     whole[name] = x
@@ -230,15 +234,15 @@ def _tile_sides(
     graph: Graph, domain: Domain, tile: Mapping[str, int] | int
 ) -> tuple[int | None, ...]:
     names = [x.name for x in domain.axes]
-    told = dict.fromkeys(names, tile) if isinstance(tile, int) else dict(tile)
-    for name, n in told.items():
+    sides = dict.fromkeys(names, tile) if isinstance(tile, int) else dict(tile)
+    for name, n in sides.items():
         if name not in names:
             known = ", ".join(f"`{x}`" for x in names)
             helps = did_you_mean(name, names)
             raise _not_tileable(graph, f"`{domain}` has the axes {known}, not `{name}`", (), helps)
         if n < 1:
             raise _not_tileable(graph, f"a tile has 1 point or more on `{name}`, not {n}")
-    return tuple(told.get(x) for x in names)
+    return tuple(sides.get(x) for x in names)
 
 
 def _unbounded(graph: Graph, nodes: tuple[Node, ...]) -> OpError:

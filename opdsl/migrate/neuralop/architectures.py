@@ -1,7 +1,4 @@
-"""The models of neuraloperator that can be imported: a line for each.
-
-What comes in: the name of a class. What goes out: how to read its arguments and to draft it.
-"""
+"""The models of neuraloperator that can be imported: how to read their arguments and draft them."""
 
 from __future__ import annotations
 
@@ -9,24 +6,24 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from opdsl.migrate.neuralop.codano import CODANOOptions, codano, codano_arguments
 from opdsl.migrate.neuralop.draft import Draft, Options, Shapes
-from opdsl.migrate.neuralop.fno import FNOOptions, SFNOOptions, TFNOOptions, fno
-from opdsl.migrate.neuralop.fnogno import FNOGNOOptions, fnogno
-from opdsl.migrate.neuralop.gino import GINOOptions, gino
-from opdsl.migrate.neuralop.gno import (
-    GNOBlockOptions,
+from opdsl.migrate.neuralop.models.codano import codano
+from opdsl.migrate.neuralop.models.codano_options import CODANOOptions, codano_arguments
+from opdsl.migrate.neuralop.models.fno import fno
+from opdsl.migrate.neuralop.models.fno_options import FNOOptions, SFNOOptions, TFNOOptions
+from opdsl.migrate.neuralop.models.fnogno import FNOGNOOptions, fnogno
+from opdsl.migrate.neuralop.models.gino import GINOOptions, gino
+from opdsl.migrate.neuralop.models.gno_block import GNOBlockOptions, gno_block, gno_block_arguments
+from opdsl.migrate.neuralop.models.integral_transform import (
     IntegralTransformOptions,
-    gno_block,
-    gno_block_arguments,
     integral_transform,
     integral_transform_arguments,
 )
-from opdsl.migrate.neuralop.local_no import LocalNOOptions, local_no
-from opdsl.migrate.neuralop.otno import OTNOOptions, otno
-from opdsl.migrate.neuralop.rno import RNOOptions, rno
-from opdsl.migrate.neuralop.uno import UNOOptions, uno, uno_arguments
-from opdsl.migrate.neuralop.uqno import UQNOOptions, uqno, uqno_arguments
+from opdsl.migrate.neuralop.models.local_no import LocalNOOptions, local_no
+from opdsl.migrate.neuralop.models.otno import OTNOOptions, otno
+from opdsl.migrate.neuralop.models.rno import RNOOptions, rno
+from opdsl.migrate.neuralop.models.uno import UNOOptions, uno, uno_arguments
+from opdsl.migrate.neuralop.models.uqno import UQNOOptions, uqno, uqno_arguments
 
 
 class Drafter(Protocol):

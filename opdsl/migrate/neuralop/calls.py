@@ -5,9 +5,9 @@
     a module      what its class keeps of its arguments
     a checkpoint  the `_metadata` among its weights
 
-What goes out: a `Call`, and of the last two the weights. Nothing that is read is ever run: a call
-is parsed as literals, a checkpoint is loaded as weights only, and the functions and classes that it
-names become stand-ins, which know their name and do nothing.
+The last two also give weights. Nothing that is read is ever run: a call is parsed as literals, a
+checkpoint is loaded as weights only, and the functions and classes that it names become stand-ins,
+which know their name and do nothing.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from opdsl.diagnostics import OpError, did_you_mean, fault
 from opdsl.files import open_regular, read_text
 from opdsl.memory import free_memory
 from opdsl.migrate.neuralop.architectures import ARCHITECTURES
-from opdsl.migrate.neuralop.draft import BOOKKEEPING, Call
+from opdsl.migrate.neuralop.draft import BOOKKEEPING, ConstructorCall
 from opdsl.plain_yaml import LARGEST as LARGEST_CONFIG
 from opdsl.plain_yaml import refuse_traps
 from opdsl.safe_pt import inspect
@@ -35,7 +35,7 @@ ARCHES = ("model_arch", "arch", "_name")
 MOST_LAYERS = 1000
 
 
-def read_call(text: str) -> Call:
+def read_call(text: str) -> ConstructorCall:
     """A call as it stands in a Python program; its arguments are literals or plain names.
 
     Raises:
@@ -50,7 +50,7 @@ def read_call(text: str) -> Call:
     return _call(node, text)
 
 
-def _call(node: ast.Call, text: str) -> Call:
+def _call(node: ast.Call, text: str) -> ConstructorCall:
     name = known_name(_dotted(node.func, text))
     args = tuple(_literal(x, text) for x in node.args)
     named = {}
@@ -58,10 +58,10 @@ def _call(node: ast.Call, text: str) -> Call:
         if x.arg is None:
             raise unreadable_call(text, "`**` hides the arguments")
         named[x.arg] = _literal(x.value, text)
-    return Call(name, args, named)
+    return ConstructorCall(name, args, named)
 
 
-def read_config(path: Path) -> Call:
+def read_config(path: Path) -> ConstructorCall:
     """The model of a config file, YAML or JSON.
 
     Raises:
@@ -80,7 +80,7 @@ def read_config(path: Path) -> Call:
     return call_of(data, str(path))
 
 
-def call_of(data: object, where: str) -> Call:
+def call_of(data: object, where: str) -> ConstructorCall:
     """The model of a config: `model_arch` and the constructor's arguments.
 
     Raises:
@@ -100,10 +100,10 @@ def call_of(data: object, where: str) -> Call:
     named = {k: x for k, x in found.items() if k not in ARCHES}
     if "data_channels" in named:  # what its own `get_model` calls them
         named["in_channels"] = named.pop("data_channels")
-    return Call(known_name(arch), (), named)
+    return ConstructorCall(known_name(arch), (), named)
 
 
-def call_of_module(module: Any) -> Call:
+def call_of_module(module: Any) -> ConstructorCall:
     """The call that made a module.
 
     Raises:
@@ -115,14 +115,14 @@ def call_of_module(module: Any) -> Call:
         raise unknown_model(kind.__name__)
     arguments = ARCHITECTURES[name].arguments
     if arguments is not None:
-        return Call(name, (), arguments(module))
+        return ConstructorCall(name, (), arguments(module))
     return call_of_kept(name, module._init_kwargs)  # noqa: SLF001  where it keeps them
 
 
-def call_of_kept(name: str, kept: Mapping[str, Any]) -> Call:
+def call_of_kept(name: str, kept: Mapping[str, Any]) -> ConstructorCall:
     """The call, from the arguments that a class keeps or a checkpoint holds."""
     named = {k: x for k, x in kept.items() if k not in BOOKKEEPING}
-    return Call(name, tuple(kept.get("args", ())), named)
+    return ConstructorCall(name, tuple(kept.get("args", ())), named)
 
 
 def known_name(name: str) -> str:
@@ -189,7 +189,7 @@ def _repeated(node: ast.BinOp, text: str) -> Any:
 # --- checkpoints ------------------------------------------------------------------------------
 
 
-def read_checkpoint(path: Path) -> tuple[Call | None, dict[str, Tensor]]:
+def read_checkpoint(path: Path) -> tuple[ConstructorCall | None, dict[str, Tensor]]:
     """The call, where the checkpoint has it, and its weights.
 
     Args:

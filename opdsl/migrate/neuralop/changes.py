@@ -1,7 +1,4 @@
-"""How a weight of neuraloperator becomes one of ours; linear maps, so gradients pass through.
-
-What comes in: tensors as its state dict has them. What goes out: a tensor of the shape of ours.
-"""
+"""Linear maps from a weight of neuraloperator to one of ours, through which gradients pass."""
 
 from __future__ import annotations
 
@@ -66,7 +63,7 @@ def first_half(x: Tensor) -> Tensor:
 
 
 def second_half(x: Tensor) -> Tensor:
-    """The same for the other half."""
+    """The second half of a weight, as `first_half` takes the first."""
     return matrix(x)[:, x.shape[1] // 2 :]
 
 

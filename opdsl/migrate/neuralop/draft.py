@@ -1,8 +1,4 @@
-"""What an architecture of neuraloperator becomes: a program, and where each weight comes from.
-
-What comes in: options of a constructor, and shapes of weights where there are any. What goes out: a
-`Draft`; nothing here needs torch.
-"""
+"""The draft of an imported model: its program, and the source of each weight. No torch."""
 
 from __future__ import annotations
 
@@ -20,22 +16,22 @@ BOOKKEEPING = frozenset({"args", "kwargs", "_name", "_version", "verbose"})
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class ConstructorCall:
     """`name(*args, **named)`."""
 
     name: str
     args: tuple[Any, ...] = ()
     named: Mapping[str, Any] = field(default_factory=dict)
 
-    def also(self, **named: Any) -> Call:
-        """The same with what a constructor is not told; what is None is left out."""
+    def also(self, **named: Any) -> ConstructorCall:
+        """Add arguments that a constructor does not have; those that are None are left out."""
         more = {k: x for k, x in named.items() if x is not None}
         return replace(self, named={**self.named, **more})
 
 
 @dataclass(frozen=True, slots=True)
-class Take:
-    """Our weight `ours` is `change` of their weights `theirs`.
+class WeightSource:
+    """The source of a weight: `ours` is `change` of their weights `theirs`.
 
     Attributes:
         ours: the key in our state dict.
@@ -50,17 +46,17 @@ class Take:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A model of neuraloperator in our words.
+    """A model of neuraloperator as a program.
 
     Attributes:
         text: the program.
-        takes: one for each of our weights.
+        takes: the source of each of our weights.
         notes: where theirs is wrong, and what was done about it; what was left out.
         unused: how the names of their weights end that change nothing.
     """
 
     text: str
-    takes: tuple[Take, ...]
+    takes: tuple[WeightSource, ...]
     notes: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()
 
@@ -71,12 +67,12 @@ class Options(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
 
-Given = TypeVar("Given", bound=Options)
+OptionsT = TypeVar("OptionsT", bound=Options)
 
 
 def options_of(
-    kind: type[Given], name: str, args: tuple[Any, ...], given: Mapping[str, Any]
-) -> Given:
+    kind: type[OptionsT], name: str, args: tuple[Any, ...], given: Mapping[str, Any]
+) -> OptionsT:
     """The options of a call.
 
     Raises:
@@ -122,7 +118,7 @@ def word(value: object) -> str | None:
 
 
 def each(value: object, count: int) -> tuple[Any, ...]:
-    """One value for each."""
+    """`count` values: those of a list, or one value repeated."""
     if isinstance(value, list | tuple):
         return tuple(value)
     return (value,) * count

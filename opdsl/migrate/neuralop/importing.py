@@ -1,7 +1,6 @@
-"""From a call and its weights to a program and our weights.
+"""Convert a constructor call of neuraloperator, and its weights if there are some, to a program.
 
-What comes in: a `Call`, perhaps weights as neuraloperator's state dict has them. What goes out: an
-`Imported`, whose program checks, and whose module computes what theirs does.
+The program is checked, and its module computes what theirs does.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from opdsl.diagnostics import OpError
 from opdsl.ir.graph import Graph
 from opdsl.migrate.neuralop.architectures import ARCHITECTURES
 from opdsl.migrate.neuralop.calls import bad_weights, call_of_module
-from opdsl.migrate.neuralop.draft import Call, Draft, Take, options_of
+from opdsl.migrate.neuralop.draft import ConstructorCall, Draft, WeightSource, options_of
 from opdsl.syntax.printer import format_text
 
 if TYPE_CHECKING:
@@ -48,13 +47,13 @@ class Imported:
 
     text: str
     graph: Graph
-    takes: tuple[Take, ...]
+    takes: tuple[WeightSource, ...]
     notes: tuple[str, ...]
     unused: tuple[str, ...]
 
 
 def import_call(
-    call: Call, weights: Mapping[str, Tensor] | None = None, *, corrected: bool = False
+    call: ConstructorCall, weights: Mapping[str, Tensor] | None = None, *, corrected: bool = False
 ) -> Imported:
     """The program of a call; with weights, their ranks decide on those of the factors.
 

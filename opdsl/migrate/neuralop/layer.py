@@ -1,7 +1,6 @@
-"""One layer of neuraloperator's `FNOBlocks` as a block of ours.
+"""One layer of neuraloperator's `FNOBlocks` as a block definition, with the sources of its weights.
 
-What comes in: a `Layer`, all that decides on its dataflow. What goes out: a definition and where
-its weights come from. FNO, SFNO, UNO and others are made of these.
+FNO, SFNO, UNO and others are made of these layers.
 
 Source: neuralop/layers/fno_block.py and spectral_convolution.py at 93d3f06.
 """
@@ -9,10 +8,10 @@ Source: neuralop/layers/fno_block.py and spectral_convolution.py at 93d3f06.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
 
-from opdsl.migrate.neuralop.draft import Shapes, Take, not_importable
+from opdsl.migrate.neuralop.draft import WeightSource
+from opdsl.migrate.neuralop.layer_weights import NEWEST, Weights, one_sided, spectral_takes
 from opdsl.migrate.neuralop.writing import (
     Lines,
     block,
@@ -26,19 +25,9 @@ from opdsl.migrate.neuralop.writing import (
 
 NORMS = {"instance_norm": "instance", "group_norm": "group", "batch_norm": "batch"}
 SKIPS = {"linear": "linear", "soft-gating": "soft", "identity": "identity"}
-NEWEST = "neuralop_93d3f06"
 ADAPTIVE = "ada_in"
 HIDDEN = 512  # of the network of such a norm
 PARTS = ("fr", "fi")  # of a layer of complex functions, as they name them
-
-
-@dataclass(frozen=True, slots=True)
-class Weights:
-    """How a weight is kept: `factor` with its `rank`, a fraction or whole numbers."""
-
-    factor: str = "dense"
-    rank: float | tuple[int, ...] = 1.0
-    separable: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +41,7 @@ class Local:
     """
 
     terms: tuple[tuple[str, str], ...]
-    takes: tuple[Take, ...]
+    takes: tuple[WeightSource, ...]
     least: int = 1
 
 
@@ -80,7 +69,7 @@ class Layer:
     out: int
     act: str = "gelu"
     closing: bool = True
-    weights: Weights = Weights()
+    weights: Weights = field(default_factory=Weights)
     fno_skip: str | None = "linear"
     stencil: int = 1
     mlp: int | None = None
@@ -130,10 +119,10 @@ class Layer:
         """What a call says of the activation that follows."""
         return None if self.preactivation or self.closing else "identity"
 
-    def takes(self, path: str, theirs: str, index: int = 0) -> Iterator[Take]:
+    def takes(self, path: str, theirs: str, index: int = 0) -> Iterator[WeightSource]:
         """Its weights, where it stands at `path` here and at `theirs` there, the `index`th."""
         for x in self._lines().taken("w", path, theirs):
-            yield Take(x.ours, tuple(_numbered(y, index) for y in x.theirs), x.change)
+            yield WeightSource(x.ours, tuple(_numbered(y, index) for y in x.theirs), x.change)
 
     def _lines(self) -> Lines:
         lines = Lines()
@@ -176,7 +165,7 @@ class Layer:
             return found
         for name, expression in self.local.terms:
             own = [x for x in self.local.takes if x.ours.startswith(f"{name}.")]
-            inner = [Take(x.ours.partition(".")[2], x.theirs, x.change) for x in own]
+            inner = [WeightSource(x.ours.partition(".")[2], x.theirs, x.change) for x in own]
             lines.add(name, expression.replace("#", source), *inner)
         return lines.add("kl", " + ".join([found, *(name for name, _ in self.local.terms)]))
 
@@ -344,7 +333,7 @@ class Layer:
         """Whether its convolution is wrong there."""
         return self.wrong and (self.complex or self.changes)
 
-    def _spectral(self) -> Iterator[Take]:
+    def _spectral(self) -> Iterator[WeightSource]:
         axes = 1 if self.spherical else len(self.modes)  # a sphere has degrees
         yield from spectral_takes(self.weights, "convs.#.weight.", axes=axes)
         if self.bias and not self.complex:
@@ -366,81 +355,6 @@ def network(  # noqa: PLR0913  what a small network has
         for part in PARTS
     ]  # fmt: skip
     return both_parts(lines, name, made[0], made[1], sizes[-1])
-
-
-def spectral_takes(w: Weights, theirs: str, *, axes: int) -> Iterator[Take]:
-    """The weight of a convolution, dense or in factors."""
-    if w.factor == "dense":
-        yield weight(theirs + "tensor", "separable" if w.separable else "spectral")
-        return
-    if w.factor == "tucker":
-        yield weight(theirs + "core", "pairs", "weight.core")
-    keys = tuple(f"{theirs}factors.factor_{i}" for i in range(axes + (1 if w.separable else 2)))
-    for i, key in enumerate(keys):
-        ours = f"weight.factors.{i}"
-        if w.factor == "tt":
-            yield Take(ours, keys, f"train_{i}")
-        elif i == 0 and w.factor == "cp":
-            yield Take(ours, (f"{theirs}weights", key), "weighted")
-        else:
-            yield weight(key, "pairs", ours)
-
-
-def one_sided(n_modes: tuple[int, ...]) -> tuple[tuple[int, ...], object]:
-    """Their numbers of modes as ours, with the layout of each axis (None where symmetric)."""
-    modes = tuple(n // 2 for n in n_modes)
-    # the last axis has the frequencies 0 ... m either way, with the points of an even number
-    layouts = tuple("symmetric" if n % 2 else "neuralop" for n in n_modes)
-    if len(set(layouts)) == 1:
-        return modes, None if layouts[0] == "symmetric" else layouts[0]
-    return modes, layouts
-
-
-def kept_as(name: str, o: Any, shapes: Shapes, theirs: str) -> Weights:
-    """How a layer keeps its weight; whole ranks where there are weights to see them.
-
-    Args:
-        name: of the model.
-        o: options, with `factorization`, `rank` and `separable`.
-        shapes: of their weights.
-        theirs: how the names of this weight begin.
-
-    Raises:
-        OpError: OP0641, a factorisation that is not here.
-    """
-    kind = str(o.factorization or "dense").lower().removeprefix("complex")
-    if kind not in ("dense", "cp", "tucker", "tt"):
-        known = "dense, CP, Tucker and TT are known"
-        raise not_importable(name, f"`factorization = {o.factorization}`", known)
-    if kind == "dense":
-        return Weights(separable=o.separable)
-    return Weights(kind, _ranks(kind, shapes, theirs) or o.rank, o.separable)
-
-
-def _ranks(kind: str, shapes: Shapes, theirs: str) -> tuple[int, ...]:
-    """The ranks of weights that are there, empty if there are none."""
-    if kind == "tucker":
-        return tuple(shapes.get(f"{theirs}core", ()))
-    factors: list[tuple[int, ...]] = []
-    while (shape := shapes.get(f"{theirs}factors.factor_{len(factors)}")) is not None:
-        factors.append(shape)
-    if kind == "cp":
-        return factors[0][-1:] if factors else ()
-    return full_ranks(factors)
-
-
-def full_ranks(factors: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
-    """The ranks of a train of factors (rank before, size, rank behind), none above the full one.
-
-    tensorly's may be above it, by numbers that change nothing; see `changes.train`.
-    """
-    sizes = [x[1] for x in factors]
-    ranks = [x[2] for x in factors[:-1]]
-    for i in range(len(ranks) - 1, -1, -1):
-        ranks[i] = min(ranks[i], sizes[i + 1] * (ranks[i + 1] if i + 1 < len(ranks) else 1))
-    for i in range(len(ranks)):
-        ranks[i] = min(ranks[i], sizes[i] * (ranks[i - 1] if i else 1))
-    return tuple(ranks)
 
 
 def _numbered(key: str, index: int) -> str:

@@ -1,7 +1,6 @@
 """The grids between the layers of a model that changes its resolution.
 
-What comes in: how each layer scales each axis. What goes out: for each layer a domain of one
-declaration, which stands for the finest grid: `D`, `D / 2`, `D / 4`.
+For each layer a domain of one declaration, which stands for the finest grid: `D`, `D / 2`, `D / 4`.
 """
 
 from __future__ import annotations

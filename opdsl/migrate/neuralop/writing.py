@@ -1,6 +1,6 @@
-"""Lines of a program, and the weights of the nodes that they make.
+"""Write the lines of a program, with the sources of the weights of their nodes.
 
-What comes in: names, keywords, values. What goes out: text for `syntax.printer`, which lays it out.
+`syntax.printer` lays out the text.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from opdsl.migrate.neuralop.draft import Take
+from opdsl.migrate.neuralop.draft import WeightSource
 
 AXES = ("x", "y", "z", "t")
 # activations by the names that torch has for them
@@ -65,12 +65,12 @@ class Lines:
     """
 
     bound: list[tuple[str, str]] = field(default_factory=list)
-    takes: list[Take] = field(default_factory=list)
+    takes: list[WeightSource] = field(default_factory=list)
 
-    def add(self, name: str, expression: str, *takes: Take) -> str:
+    def add(self, name: str, expression: str, *takes: WeightSource) -> str:
         """Bind, and say where the weights of the node are from."""
         self.bound.append((name, expression))
-        self.takes += [Take(f"{name}.{x.ours}", x.theirs, x.change) for x in takes]
+        self.takes += [WeightSource(f"{name}.{x.ours}", x.theirs, x.change) for x in takes]
         return name
 
     def text(self, last: str) -> str:
@@ -78,21 +78,21 @@ class Lines:
         *others, (_, expression) = self.bound
         return "\n".join(f"  {name} = {x}" for name, x in [*others, (last, expression)])
 
-    def taken(self, last: str, path: str, theirs: str) -> Iterator[Take]:
+    def taken(self, last: str, path: str, theirs: str) -> Iterator[WeightSource]:
         """Every take, for a block at `path` whose weights are at `theirs` of the other library."""
         final = self.bound[-1][0]
         for x in self.takes:
             name, _, key = x.ours.partition(".")
             ours = last if name == final else name
-            yield Take(f"{path}{ours}.{key}", tuple(theirs + y for y in x.theirs), x.change)
+            yield WeightSource(f"{path}{ours}.{key}", tuple(theirs + y for y in x.theirs), x.change)
 
 
-def weight(key: str, change: str = "same", ours: str = "weight") -> Take:
+def weight(key: str, change: str = "same", ours: str = "weight") -> WeightSource:
     """One weight from one of theirs."""
-    return Take(ours, (key,), change)
+    return WeightSource(ours, (key,), change)
 
 
-def linear(prefix: str) -> tuple[Take, Take]:
+def linear(prefix: str) -> tuple[WeightSource, WeightSource]:
     """The weights of `linear` from a convolution over one point."""
     return weight(prefix + "weight", "matrix"), weight(prefix + "bias", ours="bias")
 
@@ -102,11 +102,11 @@ def several(copies: int) -> int | None:
     return copies if copies > 1 else None
 
 
-def shared(copies: int, *takes: Take) -> tuple[Take, ...]:
+def shared(copies: int, *takes: WeightSource) -> tuple[WeightSource, ...]:
     """The weights of a layer of so many copies, which keeps them one step deeper."""
     if copies == 1:
         return takes
-    return tuple(Take(f"each.{x.ours}", x.theirs, x.change) for x in takes)
+    return tuple(WeightSource(f"each.{x.ours}", x.theirs, x.change) for x in takes)
 
 
 def mlp(

@@ -128,8 +128,8 @@ def _cached_interpolation_matrix(
     with torch.inference_mode(mode=False), torch.no_grad():
         units = torch.eye(n, dtype=torch.float64, device="cpu")
         other = (1,) * (kind == "cubic")
-        found = _torch_interpolate(units.reshape(n, n, *other, 1), (m, *other), TORCH_MODES[kind])
-        return found.reshape(n, m).T.to(device, dtype).contiguous()
+        result = _torch_interpolate(units.reshape(n, n, *other, 1), (m, *other), TORCH_MODES[kind])
+        return result.reshape(n, m).T.to(device, dtype).contiguous()
 
 
 def _ring(x: Tensor, axis: int, width: int, *, wrap: bool) -> Tensor:

@@ -54,11 +54,11 @@ def circle(size: Size, periodic: tuple[bool, ...], where: Tensor) -> Tensor:
     zeros, ones = (0.0,) * len(size), (1.0,) * len(size)
     turns = coords(size, zeros, ones, periodic, dtype=torch.float64, device=where.device)
     angles = 2 * torch.pi * turns
-    found = []
+    result = []
     for axis, closed in enumerate(periodic):
         angle = angles[..., axis]
-        found += [angle.cos(), angle.sin()] if closed else [where[..., axis]]
-    return torch.stack([x.to(where.dtype) for x in found], -1)
+        result += [angle.cos(), angle.sin()] if closed else [where[..., axis]]
+    return torch.stack([x.to(where.dtype) for x in result], -1)
 
 
 class Coords(nn.Module):

@@ -51,7 +51,7 @@ def hat_basis(shape: tuple[int, int], r: Tensor, theta: Tensor) -> Tensor:
     if angles == 1:
         radii = [(i + first) * dr for i in range((rings + 1) // 2)]
         return torch.stack([_hat((r - x) / dr) * inside for x in radii])
-    found = [_hat(r / dr)] if rings % 2 else []
+    result = [_hat(r / dr)] if rings % 2 else []
     for i in range(rings // 2):
         radius = (i + (1 if rings % 2 else first)) * dr
         for a in range(angles):
@@ -59,8 +59,8 @@ def hat_basis(shape: tuple[int, int], r: Tensor, theta: Tensor) -> Tensor:
             if rings % 2 == 0:  # without a function in the middle they reach across it
                 across = _angle_difference(theta + math.pi - a * turn) / turn
                 there = there + _hat((r + radius) / dr) * _hat(across)
-            found.append(there)
-    return torch.stack(found) * inside
+            result.append(there)
+    return torch.stack(result) * inside
 
 
 def _hat(x: Tensor) -> Tensor:

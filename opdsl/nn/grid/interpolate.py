@@ -78,16 +78,16 @@ class InterpolatePoints(nn.Module):
             return _weighted_sum(x.flatten(1, -2), index, weights).reshape(
                 len(x), *size, x.shape[-1]
             )
-        told = next((len(sizes) for sizes in packed if sizes is not None), 0)
-        samples = told or max(len(x), len(points), len(queries))
+        count = next((len(sizes) for sizes in packed if sizes is not None), 0)
+        samples = count or max(len(x), len(points), len(queries))
         pairs = zip(_per_sample(points, samples), _per_sample(queries, samples), strict=True)
         tables = [self.table(p, q, grid, like) for p, q in pairs]
         own = packed[0] or (math.prod(grid),) * samples
         index = torch.cat([t[0] + at for t, at in zip(tables, (0, *accumulate(own)), strict=False)])
         values = x if packed[0] else x.expand(samples, *x.shape[1:]).flatten(1, -2)
         whole = values.flatten(0, 1)[None]
-        found = _weighted_sum(whole, index, torch.cat([t[1] for t in tables]))
-        return found if packed[1] else found.reshape(samples, *size, x.shape[-1])
+        result = _weighted_sum(whole, index, torch.cat([t[1] for t in tables]))
+        return result if packed[1] else result.reshape(samples, *size, x.shape[-1])
 
 
 class InverseDistance:
@@ -113,8 +113,8 @@ class InverseDistance:
         if points is None:
             assert self.place is not None
             points = _grid_geometry(self.place, size, like)
-        found = neighbours(points, queries, self.rule)
-        index = found.points.reshape(len(queries), self.rule.count or 1)
+        result = neighbours(points, queries, self.rule)
+        index = result.points.reshape(len(queries), self.rule.count or 1)
         if self.rule.count == 1:
             return index, torch.ones(index.shape, dtype=like.dtype, device=like.device)
         y, x = points.points.to(like.dtype), queries.points.to(like.dtype)

@@ -62,11 +62,11 @@ class SphereDegrees:
     ) -> LayerGradients:
         """See `SpectralStage`; the products with R are computed again."""
         tensors = self._tensors(call, *kept)
-        found = {f"g{k}": torch.zeros_like(tensors[k]) for k in PARTS if k in tensors}
+        result = {f"g{k}": torch.zeros_like(tensors[k]) for k in PARTS if k in tensors}
         gu, others = call.backward(
-            "layer_sphere_backward", g, self._structure(call, tensors | found)
+            "layer_sphere_backward", g, self._structure(call, tensors | result)
         )
-        gR = torch.stack(list(found.values()), -1) if len(found) > 1 else found["gre"]
+        gR = torch.stack(list(result.values()), -1) if len(result) > 1 else result["gre"]
         return LayerGradients(gu, gR, others)
 
     def plain(self, x: Tensor, R: Tensor | None) -> Tensor:

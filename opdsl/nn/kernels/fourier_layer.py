@@ -1,4 +1,4 @@
-"""A Fourier layer, and a pointwise network, as one operation each, forward and backward.
+"""A Fourier layer as one operation, forward and backward.
 
 Tensors are channels-last (batch, *grid, channels), float32, on a CPU. Saved for the backward pass:
 the input and truncated spectra; everything between is computed again, a tile of points at a time,
@@ -135,12 +135,6 @@ def fourier_layer(
     return y
 
 
-def network(u: Tensor, weights: tuple[Tensor, ...], activations: Activations) -> Tensor:
-    """W_2 act_hidden(W_1 act_in(u) + b_1) + b_2 at each point, weights (W_1, b_1, W_2, b_2)."""
-    y: Tensor = Network.apply(u, activations, *weights)  # type: ignore[no-untyped-call]  # torch's own
-    return y
-
-
 # --- the same in torch's operations ------------------------------------------------------------
 
 
@@ -158,21 +152,14 @@ def plain_layer(
     return y if w.G is None else y + x @ w.G.T
 
 
-def plain_network(u: Tensor, weights: tuple[Tensor, ...], activations: Activations) -> Tensor:
-    """`network` by automatic differentiation, in any precision."""
-    W1, b1, W2, b2 = weights
-    h = torch.nn.functional.linear(ACTIVATIONS[activations.before](u), W1, b1)
-    return torch.nn.functional.linear(ACTIVATIONS[activations.hidden](h), W2, b2)
-
-
-def _differentiable_gradients(
+def differentiable_gradients(
     y: Tensor, g: Tensor, inputs: tuple[Tensor | None, ...], needed: tuple[bool, ...]
 ) -> list[Tensor | None]:
     """LayerGradients that can be differentiated again."""
     wanted = [x for x, needs in zip(inputs, needed, strict=True) if needs and x is not None]
-    found = iter(torch.autograd.grad(y, wanted, g, create_graph=True))
+    result = iter(torch.autograd.grad(y, wanted, g, create_graph=True))
     pairs = zip(inputs, needed, strict=True)
-    return [next(found) if needs and x is not None else None for x, needs in pairs]
+    return [next(result) if needs and x is not None else None for x, needs in pairs]
 
 
 # --- the Fourier layer -------------------------------------------------------------------------
@@ -181,6 +168,7 @@ def _differentiable_gradients(
 class _Layer(ctypes.Structure):
     """`struct Layer` of rows.cpp."""
 
+    # in the order of the C++ declaration: ctypes checks nothing
     _fields_ = [
         *((x, ctypes.c_int64) for x in ("rows", "width", "c", "o", "k2", "h")),
         *((x, ctypes.c_int64) for x in ("act_in", "act_mid", "act_hidden", "threads")),
@@ -210,14 +198,14 @@ class FourierLayer(torch.autograd.Function):
         """The gradients of u and of the weights."""
         u, *saved = ctx.saved_tensors
         given, kept, between = saved[: ctx.given], saved[ctx.given :], ctx.between
-        if torch.is_grad_enabled():
+        if torch.is_grad_enabled():  # of `create_graph`: kernels have no second derivative
             y = plain_layer(u, LayerWeights(*given[:WEIGHT_COUNT]), between, ctx.activations)
             needed = (ctx.needs_input_grad[0], *ctx.needs_input_grad[3:])
-            gu, *rest = _differentiable_gradients(y, g, (u, *given), needed)
+            gu, *rest = differentiable_gradients(y, g, (u, *given), needed)
             return gu, None, None, *rest
         call = LayerCall(u, given, between.band, ctx.activations)
-        found = between.backward(ctx, call, g.contiguous(), kept)
-        return found.u, None, None, found.R, *found.others, *found.own
+        result = between.backward(ctx, call, g.contiguous(), kept)
+        return result.u, None, None, result.R, *result.others, *result.own
 
 
 class LayerCall:
@@ -268,7 +256,7 @@ class LayerCall:
 
     def forward(self, name: str, *more: ctypes.Structure, **tensors: Tensor) -> Tensor:
         """The result y of the kernel of that name."""
-        y = _empty_large(self.u, *self.shape, self.o)
+        y = empty_large(self.u, *self.shape, self.o)
         self.kernel(name, *more, y=y, **tensors)
         return y
 
@@ -280,12 +268,13 @@ class LayerCall:
         Returns:
             The gradient of x without the part through F, and those of all weights but R.
         """
-        gx, h = _empty_large(self.u, *self.u.shape), self.numbers["h"]
+        gx, h = empty_large(self.u, *self.u.shape), self.numbers["h"]
         shapes = {"gW": (self.c, self.o), "gb": (self.o,)}
         if h:
             shapes |= {"gW1": (self.o, h), "gb1": (h,), "gW2": (self.o, h), "gb2": (self.o,)}
             shapes |= {"ggate": (self.o,)}
             shapes |= {} if self.w.G is None else {"gG": (self.c, self.o)}
+        # in float64: a gradient is a sum over all points, of which each thread adds a part
         sums = {k: self.u.new_zeros(shape, dtype=torch.float64) for k, shape in shapes.items()}
         self.kernel(name, *more, g=g, y=gx, **tensors, **sums)
         return gx, self._gradients(sums)
@@ -293,78 +282,11 @@ class LayerCall:
     def _gradients(self, sums: dict[str, Tensor]) -> list[Tensor | None]:
         """The gradients of W, b, W1, b1, W2, b2, gate, G, in the dtype of u."""
         turned = {k: x.T if k in ("gW", "gW1", "gG") else x for k, x in sums.items()}
-        found: list[Tensor | None] = []
+        result: list[Tensor | None] = []
         for name in ("W", "b", "W1", "b1", "W2", "b2", "gate", "G"):
             there = getattr(self.w, name) is not None and f"g{name}" in turned
-            found.append(_contiguous_copy(turned[f"g{name}"], self.u) if there else None)
-        return found
-
-
-# --- two layers at each point ------------------------------------------------------------------
-
-
-class _Network(ctypes.Structure):
-    """`struct Network` of rows.cpp."""
-
-    _fields_ = [
-        *((x, ctypes.c_int64) for x in ("points", "c", "h", "o")),
-        *((x, ctypes.c_int64) for x in ("act_in", "act_hidden", "threads")),
-        *((x, Pointer) for x in ("u", "W1", "W1t", "b1", "W2", "W2t", "b2", "g", "y")),
-        *((x, Pointer) for x in ("gW1", "gb1", "gW2", "gb2")),
-    ]
-
-
-class Network(torch.autograd.Function):
-    """`network` with its derivative; only u is saved."""
-
-    @staticmethod
-    def forward(ctx: Any, u: Tensor, activations: Activations, *weights: Tensor) -> Tensor:
-        """The result y; saves what the backward pass needs."""
-        ctx.save_for_backward(u, *weights)
-        ctx.activations = activations
-        y = _empty_large(u, *u.shape[:-1], len(weights[2]))
-        _run_network("network_points", u, weights, activations, y=y)
-        return y
-
-    @staticmethod
-    def backward(ctx: Any, g: Tensor) -> tuple[Any, ...]:
-        """The gradients of u and of the weights."""
-        u, *weights = ctx.saved_tensors
-        needed = (ctx.needs_input_grad[0], *ctx.needs_input_grad[2:])
-        if torch.is_grad_enabled():
-            y = plain_network(u, tuple(weights), ctx.activations)
-            gu, *rest = _differentiable_gradients(y, g, (u, *weights), needed)
-            return gu, None, *rest
-        W1, b1, W2, b2 = weights
-        shapes = {"gW1": W1.T.shape, "gb1": b1.shape, "gW2": W2.shape, "gb2": b2.shape}
-        sums = {k: u.new_zeros(x, dtype=torch.float64) for k, x in shapes.items()}
-        more = {"y": _empty_large(u, *u.shape)} if needed[0] else {}
-        name = "network_points_backward"
-        _run_network(name, u, weights, ctx.activations, g=g.contiguous(), **more, **sums)
-        sums["gW1"] = sums["gW1"].T
-        return more.get("y"), None, *(_contiguous_copy(x, u) for x in sums.values())
-
-
-def _run_network(
-    name: str, u: Tensor, weights: tuple[Tensor, ...], activations: Activations, **more: Tensor
-) -> None:
-    u = u.contiguous()
-    W1, b1, W2, b2 = (x.contiguous() for x in weights)
-    numbers = {
-        "points": math.prod(u.shape[:-1]),
-        "c": u.shape[-1],
-        "h": len(W1),
-        "o": len(W2),
-        "act_in": ACTIVATION_CODES[activations.before],
-        "act_hidden": ACTIVATION_CODES[activations.hidden],
-        "threads": torch.get_num_threads(),
-    }
-    tensors = {"u": u, "W1": W1, "W1t": W1.T.contiguous(), "b1": b1}
-    tensors |= {"W2": W2, "W2t": W2.T.contiguous(), "b2": b2, **more}
-    getattr(library(), name)(ctypes.byref(fill_structure(_Network(), numbers, tensors)))
-
-
-# --- both --------------------------------------------------------------------------------------
+            result.append(contiguous_copy(turned[f"g{name}"], self.u) if there else None)
+        return result
 
 
 def fill_structure(
@@ -379,15 +301,15 @@ def fill_structure(
     return structure
 
 
-def _empty_large(like: Tensor, *shape: int) -> Tensor:
+def empty_large(like: Tensor, *shape: int) -> Tensor:
     """An empty tensor whose pages are requested from the system as large ones."""
-    made = like.new_empty(shape)
-    size = ctypes.c_int64(made.numel() * made.element_size())
-    cast(ctypes.CDLL, library()).expect_large(Pointer(made.data_ptr()), size)
-    return made
+    result = like.new_empty(shape)
+    size = ctypes.c_int64(result.numel() * result.element_size())
+    cast(ctypes.CDLL, library()).expect_large(Pointer(result.data_ptr()), size)
+    return result
 
 
-def _contiguous_copy(total: Tensor, like: Tensor) -> Tensor:
+def contiguous_copy(total: Tensor, like: Tensor) -> Tensor:
     """A sum in the dtype of `like`, contiguous as weights are: processes share such buffers."""
     # `contiguous` leaves (n, 1) as it is, whatever its strides say
     return like.new_empty(total.shape).copy_(total)

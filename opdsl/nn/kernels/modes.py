@@ -100,13 +100,13 @@ class GridModes:
 
     def _planes(self, call: LayerCall, **modes: Tensor) -> _Planes:
         """Sequence[int] and tables of the axis before the last, if there is one."""
-        made, numbers, tables = _Planes(), {"planes": 1, "threads": torch.get_num_threads()}, {}
+        result, numbers, tables = _Planes(), {"planes": 1, "threads": torch.get_num_threads()}, {}
         if len(self.bands) > 1:
             n, band = call.shape[-2], self.bands[-2]
             numbers |= {"planes": call.rows // n, "n": n, "low": -band.start, "high": band.stop}
             tables = {x: dft_matrix(f"{x}_across", n, band, call.u) for x in ("cut", "grow")}
-        fill_structure(made, numbers, tables | modes)
-        return made
+        fill_structure(result, numbers, tables | modes)
+        return result
 
     def _empty(self, call: LayerCall, channels: int) -> Tensor:
         """An empty tensor for the coefficients of the last two axes: (planes, 2 k' k, channels)."""
@@ -221,8 +221,8 @@ def _mix_backward(
     weights = mixing.weights
     wanted = [w for w in weights if w.requires_grad]
     gx, *rest = torch.autograd.grad(y, [x, *wanted], g, allow_unused=True)
-    found = iter(rest)
-    return gx, [next(found) if w.requires_grad else None for w in weights]
+    result = iter(rest)
+    return gx, [next(result) if w.requires_grad else None for w in weights]
 
 
 def _multiply_modes(S: Tensor, R: Tensor) -> Tensor:

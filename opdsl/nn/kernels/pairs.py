@@ -93,8 +93,8 @@ class PairSum:
             own |= {"glast": layers[-2], "glast_b": layers[-1]}
         lists = {"hidden": kept, "gW": inner[::2], "gb": inner[1::2]}
         self._run("pairs_backward", own, lists)
-        found = (points, queries, values, weights, *(x.to(grad.dtype) for x in layers))
-        return [x if need else None for x, need in zip(found, needed, strict=True)]
+        result = (points, queries, values, weights, *(x.to(grad.dtype) for x in layers))
+        return [x if need else None for x, need in zip(result, needed, strict=True)]
 
     def _run(self, name: str, own: dict[str, Tensor | None], lists: dict[str, Any]) -> None:
         inner = self.layers[:-2] if self.last else self.layers
@@ -110,13 +110,13 @@ class PairSum:
         if self.last:
             tensors |= {"last": self.layers[-2], "last_b": self.layers[-1]}
         there = {k: x for k, x in (tensors | own).items() if x is not None}
-        told = fill_structure(_Pairs(), self._numbers(), there)
+        structure = fill_structure(_Pairs(), self._sizes(), there)
         addresses = {"W": inner[::2], "b": inner[1::2]} | lists
-        held = [_set_list(told, key, x) for key, x in addresses.items() if x]
-        getattr(library(), name)(ctypes.byref(told))
+        held = [_set_list(structure, key, x) for key, x in addresses.items() if x]
+        getattr(library(), name)(ctypes.byref(structure))
         del held
 
-    def _numbers(self) -> dict[str, int]:
+    def _sizes(self) -> dict[str, int]:
         batch, c = (1, 0) if self.values is None else self.values.shape[1:]
         return {
             "pairs": len(self.pairs),
@@ -139,8 +139,8 @@ def _plain_float(x: Tensor) -> bool:
     return known and x.dtype == torch.float32 == wide(x) and x.device.type == "cpu"
 
 
-def _set_list(told: ctypes.Structure, key: str, tensors: Sequence[Tensor]) -> Any:
+def _set_list(structure: ctypes.Structure, key: str, tensors: Sequence[Tensor]) -> Any:
     """Store an array of addresses in a structure; the caller keeps the array alive."""
     addresses = (Pointer * len(tensors))(*(x.data_ptr() for x in tensors))
-    setattr(told, key, ctypes.cast(addresses, Pointer))
+    setattr(structure, key, ctypes.cast(addresses, Pointer))
     return addresses

@@ -36,5 +36,5 @@ class PointMean(PointIntegral):
         self, x: Tensor, asked: tuple[Geometries, ...] = (), ragged: RaggedSizes = ()
     ) -> Tensor:
         """(batch, points, c) -> (batch, c); of packed points (1, points, c) -> (samples, c)."""
-        found = super().forward(torch.cat((x, torch.ones_like(x[..., :1])), -1), asked, ragged)
-        return found[..., :-1] / found[..., -1:]
+        result = super().forward(torch.cat((x, torch.ones_like(x[..., :1])), -1), asked, ragged)
+        return result[..., :-1] / result[..., -1:]

@@ -30,8 +30,8 @@ def digest(x: Tensor) -> bytes:
         mixed = _mix(block + place * STEP)
         sums[0] += mixed.sum()
         sums[1] += _mix(mixed ^ place).sum()
-    told = f"{x.dtype} {tuple(x.shape)}".encode()
-    return blake2b(sums.cpu().numpy().tobytes(), digest_size=SIZE, key=told).digest()
+    key = f"{x.dtype} {tuple(x.shape)}".encode()
+    return blake2b(sums.cpu().numpy().tobytes(), digest_size=SIZE, key=key).digest()
 
 
 def _bits(x: Tensor) -> Tensor:

@@ -42,9 +42,9 @@ class Geometry:
             _tensor(name, getattr(self, name))
         for name, x, wanted in self._shapes():
             if x is not None and not _fits(x, wanted):
-                told = ", ".join(str(n or "any") for n in wanted)
+                expected = ", ".join(str(n or "any") for n in wanted)
                 message = f"`{name}` of a geometry has the shape {tuple(x.shape)}"
-                raise fault("OP0907", message, helps=(f"expected ({told})",), file="geometry")
+                raise fault("OP0907", message, helps=(f"expected ({expected})",), file="geometry")
 
     def _shapes(self) -> tuple[tuple[str, Tensor | None, tuple[int, ...]], ...]:
         n = self.points.shape[0] if self.points.ndim else 0
@@ -77,9 +77,9 @@ class Geometry:
         names = ("points", "weights", "cells", "edges", "shares")
         held = {k: getattr(self, k) for k in names}
         moved = {k: x.to(device, non_blocking=True) for k, x in held.items() if x is not None}
-        found = replace(self, **moved)
-        vars(found).update({k: vars(self)[k] for k in ("key", "measure_key") if k in vars(self)})
-        return found
+        result = replace(self, **moved)
+        vars(result).update({k: vars(self)[k] for k in ("key", "measure_key") if k in vars(self)})
+        return result
 
 
 Geometries = tuple[Geometry, ...]  # of each sample, or one for all
@@ -90,14 +90,14 @@ def stack_coordinates(placed: Geometries, like: Tensor) -> Tensor:
 
     All samples must have equally many points.
     """
-    found = [x.points.to(dtype=like.dtype, device=like.device) for x in placed]
-    return found[0][None] if len(found) == 1 else torch.stack(found)
+    result = [x.points.to(dtype=like.dtype, device=like.device) for x in placed]
+    return result[0][None] if len(result) == 1 else torch.stack(result)
 
 
 def concat_coordinates(placed: Geometries, like: Tensor) -> Tensor:
     """Concatenate coordinates of all samples to (1, total, d), the layout of `Packed` values."""
-    found = [x.points.to(dtype=like.dtype, device=like.device) for x in placed]
-    return torch.cat(found)[None]
+    result = [x.points.to(dtype=like.dtype, device=like.device) for x in placed]
+    return torch.cat(result)[None]
 
 
 def point_counts(placed: Geometries) -> tuple[int, ...]:

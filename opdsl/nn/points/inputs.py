@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from opdsl.nn.grid.concat import concat
 from opdsl.nn.points.geometry import Geometries, concat_coordinates, stack_coordinates
 from opdsl.nn.points.measure import WeightRule, quadrature_weights
 from opdsl.nn.points.neighbours.pairs import Period
@@ -47,9 +48,9 @@ class PointWeights(nn.Module):
 
         Ones where all points count the same.
         """
-        found = (quadrature_weights(x, self.measure, self.period) for x in place)
+        result = (quadrature_weights(x, self.measure, self.period) for x in place)
         alike = (torch.ones(len(x)) for x in place)
-        return tuple((a if w is None else w).to(like) for w, a in zip(found, alike, strict=True))
+        return tuple((a if w is None else w).to(like) for w, a in zip(result, alike, strict=True))
 
 
 class StaticFields(nn.Module):
@@ -57,6 +58,4 @@ class StaticFields(nn.Module):
 
     def forward(self, *, like: Tensor, asked: tuple[Tensor, ...]) -> Tensor:
         """(1, *grid, 1) each -> (1, *grid, fields)."""
-        from opdsl.nn.grid.concat import concat
-
         return concat(tuple(x.to(dtype=like.dtype, device=like.device) for x in asked))

@@ -63,8 +63,8 @@ def lattice_cells(
     around = period or (None,) * points.shape[1]
     steps = [spacing if p is None else p / math.ceil(p / spacing) for p in around]
     places = torch.floor(points / points.new_tensor(steps)).long()
-    found, numbers = torch.unique(places, dim=0, return_inverse=True)
-    return numbers, len(found)
+    result, numbers = torch.unique(places, dim=0, return_inverse=True)
+    return numbers, len(result)
 
 
 # ------------------------------------------------------------------------ parts
@@ -82,8 +82,8 @@ def _levels_of(
     with torch.inference_mode(mode=False), torch.no_grad():
         points = wrap_into_period(to_widest_float(geometry.points.detach().clone()), period)
         given = None if volumes is None else to_widest_float(volumes.detach().clone())
-        made = (_level(points, given, spacing, period) for spacing in spacings)
-        return tuple(_rounded(x, geometry.points.dtype) for x in made)
+        result = (_level(points, given, spacing, period) for spacing in spacings)
+        return tuple(_rounded(x, geometry.points.dtype) for x in result)
 
 
 def _level(points: Tensor, given: Tensor | None, spacing: float, period: Period | None) -> Geometry:

@@ -24,6 +24,7 @@ from opdsl.nn.points.neighbours.pairs import (
     wrap_into_period,
 )
 from opdsl.nn.points.neighbours.search import check_finite
+from opdsl.nn.points.voronoi import voronoi_volumes
 
 WeightRule = Literal["given", "voronoi", "density", "uniform"]
 WeightSource = Literal["weights", "cells", "voronoi", "density", "uniform"]
@@ -66,12 +67,12 @@ def quadrature_weights(
     Raises:
         OpError: OP0910, there are no weights to be found; OP0612, a number is not finite.
     """
-    found = weight_source(geometry, measure)
-    if found == "uniform":
+    result = weight_source(geometry, measure)
+    if result == "uniform":
         return None
-    key = (found, geometry.measure_key, period, geometry.points.device)
-    kept = WEIGHT_CACHE.get(key, lambda: _compute(geometry, found, period))
-    return geometry.weights if found == "weights" else kept
+    key = (result, geometry.measure_key, period, geometry.points.device)
+    kept = WEIGHT_CACHE.get(key, lambda: _compute(geometry, result, period))
+    return geometry.weights if result == "weights" else kept
 
 
 def weight_source(geometry: Geometry, measure: WeightRule) -> WeightSource:
@@ -108,8 +109,8 @@ def cell_weights(points: Tensor, cells: Tensor) -> Tensor:
         OpError: OP0910, cells of this kind are not supported, or corners are out of range.
     """
     sizes = _cell_volumes(to_widest_float(points), _check_cells(cells, points)) / cells.shape[1]
-    found = sizes.new_zeros(len(points))
-    return found.index_add(0, cells.flatten(), sizes.repeat_interleave(cells.shape[1]))
+    result = sizes.new_zeros(len(points))
+    return result.index_add(0, cells.flatten(), sizes.repeat_interleave(cells.shape[1]))
 
 
 def voronoi_weights(points: Tensor, period: Period | None = None) -> Tensor:
@@ -122,16 +123,14 @@ def voronoi_weights(points: Tensor, period: Period | None = None) -> Tensor:
     Raises:
         OpError: OP0910, two points coincide, or all points have one coordinate in common.
     """
-    from opdsl.nn.points.voronoi import voronoi_volumes
-
     places = wrap_into_period(to_widest_float(points), period).cpu()
     lo, hi = places.amin(0), places.amax(0)
     around = period or (None,) * len(lo)
     lo = torch.stack([x if p is None else x * 0 for x, p in zip(lo, around, strict=True)])
     _check_apart(places, lo, hi, around)
-    found = torch.from_numpy(voronoi_volumes(places.numpy(), lo.numpy(), hi.numpy(), period))
-    _check_positive(found)
-    return found.to(points.device)
+    result = torch.from_numpy(voronoi_volumes(places.numpy(), lo.numpy(), hi.numpy(), period))
+    _check_positive(result)
+    return result.to(points.device)
 
 
 def density_weights(points: Tensor, period: Period | None = None) -> Tensor:
@@ -150,8 +149,8 @@ def density_weights(points: Tensor, period: Period | None = None) -> Tensor:
     if n < 2:
         raise _no_weights("one point has no neighbours to tell its weight", "give it: `weights`")
     k = min(DENSITY_NEIGHBOURS, n - 1)
-    made: NeighbourSearch = (KdTree if points.device.type == "cpu" else CellList)(points, period)
-    far = made.nearest(points, k + 1)[1].sort(1).values[:, 1:]
+    result: NeighbourSearch = (KdTree if points.device.type == "cpu" else CellList)(points, period)
+    far = result.nearest(points, k + 1)[1].sort(1).values[:, 1:]
     _check_positive(far[:, -1])
     dims = _dimension(far, d)
     volume: Tensor = far[:, -1] ** dims * (math.pi ** (dims / 2) / math.gamma(dims / 2 + 1))
@@ -183,9 +182,9 @@ def _check_weights(given: Tensor) -> Tensor:
     """Check that weights are numbers, none negative and not all zero; returns nothing to cache."""
     wrong = int((~(torch.isfinite(given) & (given >= 0))).sum())
     if wrong or not (given > 0).any():
-        told = f"{wrong} of {len(given)} weights are negative or no numbers"
+        message = f"{wrong} of {len(given)} weights are negative or no numbers"
         raise _no_weights(
-            told if wrong else f"all {len(given)} weights are zero",
+            message if wrong else f"all {len(given)} weights are zero",
             "a weight is the length, area or volume that a point stands for",
         )
     return given.new_zeros(0)
@@ -206,23 +205,23 @@ def _cell_volumes(points: Tensor, cells: Tensor) -> Tensor:
     corners, d = points[cells], points.shape[1]
     k = cells.shape[1]
     if k == 8 and d == 3:
-        found = _sum_of_simplices(corners, HEXAHEDRON_SIMPLICES)
+        result = _sum_of_simplices(corners, HEXAHEDRON_SIMPLICES)
     elif k == 4 and d == 2:
-        found = _sum_of_simplices(corners, QUADRILATERAL_SIMPLICES) / 2
+        result = _sum_of_simplices(corners, QUADRILATERAL_SIMPLICES) / 2
     elif k in {2, 3, 4} and k <= d + 1:
-        found = _simplex_volume(corners)
+        result = _simplex_volume(corners)
     else:
         raise _no_weights(
             f"cells of {k} corners in {d} dimensions are not known",
             "split them into segments, triangles or tetrahedra",
         )
-    if not (found > 0).any():
+    if not (result > 0).any():
         what = "four corners in space are a tetrahedron, and all of these are flat"
         raise _no_weights(
             what if (k, d) == (4, 3) else f"all {len(cells)} cells are empty",
             "split quadrilaterals on a surface into triangles",
         )
-    return found
+    return result
 
 
 def _sum_of_simplices(corners: Tensor, simplices: tuple[tuple[int, ...], ...]) -> Tensor:

@@ -128,10 +128,10 @@ class EdgeUpdate(nn.Module):
         """(edges, c), (points, c) -> (edges, c)."""
         of_edge, of_sender, of_hearer = self.first.weight.chunk(3, 1)
         at_edges = functional.linear(e, of_edge.to(e.dtype), self.first.bias.to(e.dtype))
-        told = functional.linear(v, of_sender.to(v.dtype))[pairs.points]
-        known = functional.linear(v, of_hearer.to(v.dtype))[pairs.queries]
-        found: Tensor = self.rest(at_edges + told + known)
-        return found
+        at_senders = functional.linear(v, of_sender.to(v.dtype))[pairs.points]
+        at_receivers = functional.linear(v, of_hearer.to(v.dtype))[pairs.queries]
+        result: Tensor = self.rest(at_edges + at_senders + at_receivers)
+        return result
 
 
 class WideLayerNorm(nn.LayerNorm):
@@ -150,7 +150,7 @@ def _perceptron(widths: Size, kind: PerceptronSettings) -> nn.Sequential:
 
 def _batched_edges(placed: Geometries, samples: int) -> Pairs:
     """The edges of all samples, numbered through the batch."""
-    found, sizes = [edge_pairs(g, allow_isolated=True) for g in placed], point_counts(placed)
+    result, sizes = [edge_pairs(g, allow_isolated=True) for g in placed], point_counts(placed)
     if len(placed) < samples:
-        found, sizes = found * samples, sizes * samples
-    return batch_pairs(found, sizes, sizes)
+        result, sizes = result * samples, sizes * samples
+    return batch_pairs(result, sizes, sizes)

@@ -18,13 +18,13 @@ class Pull(nn.Module):
             OpError: OP0911, a point index is out of range, or its dtype cannot represent it.
         """
         values = x.flatten(1, -2)
-        found = numbers.detach().flatten(1).round()
+        result = numbers.detach().flatten(1).round()
         if not torch.compiler.is_compiling():  # a tracer sees no values
-            _check(found, values.shape[1])
-        batch = max(len(values), len(found))
-        index = found.long().expand(batch, -1)[..., None].expand(-1, -1, x.shape[-1])
-        taken = values.expand(batch, -1, -1).gather(1, index)
-        return taken.reshape(batch, *numbers.shape[1:-1], x.shape[-1])
+            _check(result, values.shape[1])
+        batch = max(len(values), len(result))
+        index = result.long().expand(batch, -1)[..., None].expand(-1, -1, x.shape[-1])
+        values_at = values.expand(batch, -1, -1).gather(1, index)
+        return values_at.reshape(batch, *numbers.shape[1:-1], x.shape[-1])
 
 
 def _check(numbers: Tensor, points: int) -> None:

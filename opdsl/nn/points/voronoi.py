@@ -42,8 +42,8 @@ def voronoi_volumes(
     inside = (points - lo) / scale
     cell = _volumes_1d if points.shape[1] == 1 else _volumes_nd
     shares = cell(inside, size / scale, closed)
-    found: _Floats = shares * scale ** points.shape[1]
-    return found
+    result: _Floats = shares * scale ** points.shape[1]
+    return result
 
 
 def _volumes_1d(points: _Floats, size: _Floats, closed: NDArray[np.bool_]) -> _Floats:
@@ -52,9 +52,9 @@ def _volumes_1d(points: _Floats, size: _Floats, closed: NDArray[np.bool_]) -> _F
     x, length = points[order, 0], size[0]
     before, behind = (-x[0], 2 * length - x[-1]) if closed[0] else (x[-1] - length, x[0] + length)
     whole = np.concatenate(([before], x, [behind]))
-    found: _Floats = np.zeros(len(x))
-    found[order] = (whole[2:] - whole[:-2]) / 2
-    return found
+    result: _Floats = np.zeros(len(x))
+    result[order] = (whole[2:] - whole[:-2]) / 2
+    return result
 
 
 def _volumes_nd(points: _Floats, size: _Floats, closed: NDArray[np.bool_]) -> _Floats:
@@ -63,10 +63,10 @@ def _volumes_nd(points: _Floats, size: _Floats, closed: NDArray[np.bool_]) -> _F
     reach = FIRST_REACH * float(np.prod(size) / n) ** (1 / d)
     while True:
         cells = _Cells(points, _images(points, size, closed, reach), size, closed)
-        found, widest = cells.volumes_and_radius()
+        result, widest = cells.volumes_and_radius()
         # a point farther away than twice the radius of a cell cannot cut it
         if closed.all() or 2 * widest <= reach:
-            return found
+            return result
         reach = min(2 * reach, 2.02 * widest)
 
 
@@ -77,12 +77,12 @@ def _images(points: _Floats, size: _Floats, closed: NDArray[np.bool_], reach: fl
         for s, c in zip(size, closed, strict=True)
     ]
     moves = [np.array(m) * size for m in product(*steps) if any(m)]
-    found = [points[:0]]
+    result = [points[:0]]
     for move in moves:
         moved = points + move
         near = closed | ((moved >= -reach) & (moved <= size + reach))
-        found.append(moved[near.all(1)])
-    return np.concatenate(found)
+        result.append(moved[near.all(1)])
+    return np.concatenate(result)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,19 +107,19 @@ class _Cells:
         faces = _Faces.of([diagram.ridge_vertices[i] for i in own])
         apart = _lengths(every[pairs[:, 0]] - every[pairs[:, 1]])
         pyramids = faces.areas(diagram.vertices) * apart / (2 * d)
-        found = _sum_over_faces(pairs, pyramids, n)
+        result = _sum_over_faces(pairs, pyramids, n)
         leaves = _sum_over_faces(pairs, ~faces.all(self._contains(diagram.vertices)), n) > 0
         widest = _largest_radius(self.points, pairs, faces, diagram.vertices, ~leaves)
         near = _neighbours(pairs, n)
         for i in np.flatnonzero(leaves):
-            found[i], radius = self._cut(self.points[i], every[near[i]])
+            result[i], radius = self._cut(self.points[i], every[near[i]])
             widest = max(widest, radius)
-        return found, widest
+        return result, widest
 
     def _contains(self, places: _Floats) -> NDArray[np.bool_]:
         inside = (places >= -ROUNDING) & (places <= self.size + ROUNDING) | ~self.closed
-        found: NDArray[np.bool_] = np.logical_and.reduce(inside, axis=1)
-        return found
+        result: NDArray[np.bool_] = np.logical_and.reduce(inside, axis=1)
+        return result
 
     def _cut(self, point: _Floats, near: _Floats) -> tuple[float, float]:
         """The volume and radius of a cell within the box: the intersection of all half-spaces."""
@@ -179,30 +179,30 @@ class _Faces:
 def _sum_over_faces(pairs: _Ints, values: NDArray[np.generic], n: int) -> _Floats:
     """Sum values of faces over the faces of each of the first n cells."""
     count = int(pairs.max(initial=n - 1)) + 1
-    found = np.zeros(count)
+    result = np.zeros(count)
     for i in (0, 1):
-        found += np.bincount(pairs[:, i], values, count)
-    return found[:n]
+        result += np.bincount(pairs[:, i], values, count)
+    return result[:n]
 
 
 def _lengths(vectors: _Floats) -> _Floats:
     """(m, d) -> (m,)."""
-    found: _Floats = np.sqrt(np.square(vectors).sum(1))
-    return found
+    result: _Floats = np.sqrt(np.square(vectors).sum(1))
+    return result
 
 
 def _largest_radius(
     points: _Floats, pairs: _Ints, faces: _Faces, places: _Floats, whole: NDArray[np.bool_]
 ) -> float:
     """The largest distance from a point to a corner of its cell, over cells inside of the box."""
-    face, found = np.repeat(np.arange(len(faces.sizes)), faces.sizes), 0.0
+    face, result = np.repeat(np.arange(len(faces.sizes)), faces.sizes), 0.0
     for i in (0, 1):
         owner = pairs[face, i]
         kept = owner < len(points)
         kept[kept] = whole[owner[kept]]
         apart = places[faces.corners[kept]] - points[owner[kept]]
-        found = max(found, float(_lengths(apart).max(initial=0.0)))
-    return found
+        result = max(result, float(_lengths(apart).max(initial=0.0)))
+    return result
 
 
 def _neighbours(pairs: _Ints, n: int) -> list[_Ints]:

@@ -40,12 +40,12 @@ def continuation_matrix(
     inwards = torch.arange(POINTS_PER_END, dtype=torch.float64) * step
     t = torch.arange(1, added + 1, dtype=torch.float64) / (added + 1)
     if kind == "legendre":
-        found = _lagrange_matrix(torch.cat((-inwards, 1 + inwards)), t)
+        result = _lagrange_matrix(torch.cat((-inwards, 1 + inwards)), t)
     else:
         fade = torch.sigmoid(1 / t - 1 / (1 - t))[:, None]  # smooth, with all derivatives
         ends = _lagrange_matrix(-inwards, t), _lagrange_matrix(1 + inwards, t)
-        found = torch.cat((fade * ends[0], (1 - fade) * ends[1]), 1)
-    return found.to(device, dtype)
+        result = torch.cat((fade * ends[0], (1 - fade) * ends[1]), 1)
+    return result.to(device, dtype)
 
 
 def _lagrange_matrix(nodes: Tensor, t: Tensor) -> Tensor:

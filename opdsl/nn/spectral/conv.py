@@ -245,8 +245,8 @@ def _mix_parts(z: Tensor, R: Tensor) -> Tensor:
         y = torch.stack((re * a - im * b, re * b + im * a), 1)
         return y.reshape(batch, 2, *kept, -1)
     parts = torch.cat((re, im), 0).transpose(0, 1)  # (modes, 2 batch, in)
-    found = torch.bmm(parts, torch.cat((a, b), -1)).transpose(0, 1)
+    result = torch.bmm(parts, torch.cat((a, b), -1)).transpose(0, 1)
     out = R.shape[-1]
-    real = found[:batch, :, :out] - found[batch:, :, out:]
-    imag = found[:batch, :, out:] + found[batch:, :, :out]
+    real = result[:batch, :, :out] - result[batch:, :, out:]
+    imag = result[:batch, :, out:] + result[batch:, :, :out]
     return torch.stack((real, imag), 1).reshape(batch, 2, *kept, out)

@@ -68,9 +68,9 @@ def faulty_inverse_matrices(
     """The inverse transform of `convolve_faulty` on each axis, from `grid` to `size` points."""
     axes = list(zip(grid, bands, size, strict=True))
     moved = [_shift_of(n, faults) for n in grid]
-    found = [_faulty_full(*axis, by) for axis, by in zip(axes[:-1], moved, strict=False)]
-    found.append(_faulty_half(grid[-1], bands[-1], size[-1], faults))
-    return [x.to(like) for x in found]
+    result = [_faulty_full(*axis, by) for axis, by in zip(axes[:-1], moved, strict=False)]
+    result.append(_faulty_half(grid[-1], bands[-1], size[-1], faults))
+    return [x.to(like) for x in result]
 
 
 @lru_cache(maxsize=64)

@@ -38,12 +38,12 @@ def core_matrices(core: Tensor, factors: Sequence[Tensor]) -> Tensor:
         factors: (frequencies, rank, 2), pairs, for each further axis.
     """
     r, q, *ranks, _ = core.shape
-    found, lead = core.permute(-1, *range(2, core.ndim - 1), 0, 1).contiguous(), 1
+    result, lead = core.permute(-1, *range(2, core.ndim - 1), 0, 1).contiguous(), 1
     for each, rank in zip(factors, ranks, strict=True):
         turned = complex_as_real_matrix(each[..., 0], each[..., 1])
-        found = batched_left_matmul(turned, found.reshape(lead, 2 * rank, -1))
+        result = batched_left_matmul(turned, result.reshape(lead, 2 * rank, -1))
         lead *= len(each)
-    return found.reshape(lead, 2, r, q)
+    return result.reshape(lead, 2, r, q)
 
 
 class RankSpaceProduct(torch.autograd.Function):
@@ -61,6 +61,7 @@ class RankSpaceProduct(torch.autograd.Function):
         ctx.dims = (batch, modes)
         pairs = (torch.bmm(v.flatten(1, 2), m) for m in small.unbind(1))
         re, im = (x.reshape(modes, 2, batch, -1) for x in pairs)
+        # written through transposed views, so that no copy turns modes and samples
         w = v.new_empty(batch, 2, modes, re.shape[-1])
         torch.sub(re[:, 0], im[:, 1], out=w[:, 0].transpose(0, 1))
         torch.add(im[:, 0], re[:, 1], out=w[:, 1].transpose(0, 1))

@@ -43,18 +43,18 @@ def legendre(lmax: int, x: Tensor) -> Tensor:
 
     Source: Holmes and Featherstone 2002, doi:10.1007/s00190-002-0216-2, eq. (11) and (13).
     """
-    found = x.new_zeros(lmax + 1, lmax + 1, x.shape[0])
-    _diagonal(found, x)
+    result = x.new_zeros(lmax + 1, lmax + 1, x.shape[0])
+    _diagonal(result, x)
     m = torch.arange(lmax + 1, dtype=x.dtype)[:, None]
     for l in range(1, lmax + 1):  # noqa: E741  the degree is called l everywhere
         k = m[:l]
         a = torch.sqrt((4 * l * l - 1) / (l * l - k * k))
-        found[:l, l] = a * x * found[:l, l - 1]
+        result[:l, l] = a * x * result[:l, l - 1]
         if l > 1:
             # zero at m = l - 1, where there is no P_(l-2) m
             b = torch.sqrt(((l - 1) ** 2 - k * k).clamp(min=0) / (4 * (l - 1) ** 2 - 1))
-            found[:l, l] -= a * b * found[:l, l - 2]
-    return found
+            result[:l, l] -= a * b * result[:l, l - 2]
+    return result
 
 
 def _diagonal(found: Tensor, x: Tensor) -> None:
@@ -122,6 +122,7 @@ def sht_dft(x: Tensor, lmax: int, sampling: str, orders: int) -> Tensor:
     cut = dft_matrix("cut_half", nlon, range(orders + 1), x)
     z = batched_left_matmul(cut, x.reshape(batch * nlat, nlon, channels))
     z = z.reshape(batch, nlat, 2, orders + 1, channels).permute(3, 1, 0, 2, 4).flatten(2)
+    # P_lm is zero for l < m: each block of orders begins at its first degree
     parts = [
         functional.pad(torch.bmm(there[m, m.start :], z[m]), (0, 0, m.start, 0))
         for m in _order_blocks(orders)

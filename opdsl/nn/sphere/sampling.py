@@ -108,5 +108,5 @@ class UnitVectors(nn.Module):
         sin = (1 - cos**2).clamp(min=0).sqrt()
         turn = torch.arange(size[1], dtype=torch.float64) * (2 * torch.pi / size[1])
         x, y = sin[:, None] * turn.cos(), sin[:, None] * turn.sin()
-        found = torch.stack([x, y, cos[:, None].expand_as(x)], -1)[None]
-        return found.to(dtype=like.dtype, device=like.device)
+        result = torch.stack([x, y, cos[:, None].expand_as(x)], -1)[None]
+        return result.to(dtype=like.dtype, device=like.device)

@@ -1,7 +1,7 @@
-"""From what people said (the train block, files, options) to the settings of a run.
+"""Resolve the settings of a run from every place that gives some: train block, files, options.
 
-In come assignments, later ones win; out go `Settings` and the origin of every value. All mistakes
-are collected and raised together. No torch.
+Later settings win, and the origin of each value is recorded. All mistakes are collected and raised
+together. No torch.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,7 +24,7 @@ RATES_IN_TEXT = ("optimizer.lr", "optimizer.weight_decay", "schedule.max_lr", "c
 
 @dataclass(frozen=True)
 class ResolvedSettings:
-    """Settings, and who gave each: `origins["optimizer.lr"]`, `default` where nobody did."""
+    """Settings and their origins: `origins["optimizer.lr"]`, `default` where nobody set it."""
 
     settings: Settings
     origins: dict[str, str]
@@ -35,7 +35,7 @@ class ResolvedSettings:
 
 
 def resolve(assignments: Sequence[Setting]) -> ResolvedSettings:
-    """The settings of a run from every value given; later assignments win.
+    """Validate and merge settings; later ones win.
 
     Raises:
         OpError: OP0603 for each unknown key, OP0604 for each value that does not fit.

@@ -1,4 +1,4 @@
-"""`auto`, `cpu`, `cuda:1`, `mps` -> a device that is here."""
+"""Devices by name: `auto`, `cpu`, `cuda:1`, `mps`."""
 
 import torch
 

@@ -1,9 +1,8 @@
-"""Training, from a module and samples to weights on the disk.
+"""`fit`: train a module on samples, with metrics and checkpoints in a run folder.
 
-In come an `nn.Module`, samples and settings; the run's folder receives `metrics.jsonl` and
-`checkpoints/`. A run that was killed, interrupted or starved of disk goes on bit for bit: what
-moves (weights, optimizer, scale, random generators, position) is in every checkpoint, and what
-does not (the order of samples, the learning rate) is a function of seed, epoch and step.
+A run that was killed, interrupted or starved of disk continues bit for bit: everything that changes
+(weights, optimizer, scale, random generators, position) is in every checkpoint, and the rest (the
+order of samples, the learning rate) is a function of seed, epoch and step.
 """
 
 from collections.abc import Mapping
@@ -42,7 +41,7 @@ from opdsl.train.run.metrics_log import MetricsLog, MetricsRow, validation
 
 @dataclass(frozen=True, slots=True)
 class FitResult:
-    """A finished run; the module holds the last weights.
+    """Result of a finished run; the module holds the last weights.
 
     Attributes:
         run: its folder.
@@ -51,8 +50,8 @@ class FitResult:
         metrics: the last errors on the validation data, if there are some.
         best: the smallest relative L2 error on them, or loss of a band; its epoch.
         normaliser: what `predict` and `evaluate` need beside the module.
-        notes: what went wrong without stopping the run, and other things worth knowing.
-        changes: settings that changed while it went on.
+        notes: messages about what went wrong without stopping the run.
+        changes: settings that changed during the run.
     """
 
     run: Path
@@ -70,11 +69,11 @@ class FitResult:
 
 @dataclass(frozen=True, slots=True)
 class FrozenPart:
-    """What a band is around: a part of the module that another run has trained.
+    """The predictor around which a band is learnt: a part of the module that is not trained.
 
     Attributes:
         paths: of its submodules.
-        normaliser: of that run; with another it would be another operator.
+        normaliser: of the run that trained it, without which it is another operator.
     """
 
     paths: tuple[str, ...]
@@ -95,49 +94,55 @@ def fit(  # noqa: PLR0913  the contract with the callers
     resume: bool = False,
     listener: Listener | None = None,
     loop: Rollout | None = None,
-    kept: FrozenPart | None = None,
+    frozen: FrozenPart | None = None,
     choice: str = "",
 ) -> FitResult:
     """Train `module` on `train`, in the folder `run`.
 
     Args:
         module: takes inputs by name, (batch, channels, *grid), returns a tensor or a dictionary.
-        train: what to learn from.
-        valid: decide which weights are the best; without them the last ones are used.
-        settings: how.
-        run: where metrics and checkpoints go.
+        train: training samples.
+        valid: validation samples, which choose the best weights; without them the last ones count.
+        settings: of the run.
+        run: folder of metrics and checkpoints.
         periodic: for each output, which axes of its grid are periodic.
-        meta: strings kept in every checkpoint; a run goes on only with the same `meta["arch"]`.
+        meta: strings stored in every checkpoint; a run resumes only with an equal `meta["arch"]`.
         lengths: for each output, the lengths of its axes (H1); 1 if not given.
         samplings: of inputs and outputs on a sphere, see `opdsl.train.metrics.quadrature`.
-        resume: go on with the run in the folder, or begin if it has no checkpoint yet.
-        listener: who wants to hear.
-        loop: how steps in time follow each other, if the truth has an axis of time.
-        kept: the trained part around which a band is learnt.
+        resume: continue the run in the folder, or begin if it has no checkpoint yet.
+        listener: is told of the progress.
+        loop: the rollout, if the truth has an axis of time.
+        frozen: the trained part around which a band is learnt.
         choice: the validation data in words, for the listener.
 
+    Returns:
+        What the run came to.
+
     Raises:
-        OpError: OP0604, OP0613, OP0620 - OP0626, OP0629, OP0630.
-        Interrupted: a signal came; a checkpoint has been written.
+        OpError: OP0604 the loss does not suit the outputs; OP0613 no samples; OP0620 the loss
+            diverged; OP0621 all checkpoints are damaged; OP0622, OP0623 the precision or the device
+            is not there; OP0624 the folder is in use; OP0625 the disk refuses; OP0626 another
+            program or other data; OP0629 a setting must not change; OP0630 out of memory.
+        Interrupted: a signal stopped the run; a checkpoint has been written.
     """
     grids = grids_of(train, periodic, lengths or {}, loop)
     _refuse_bad_samples(train, settings, grids)
     with ExitStack() as stack:
         _enter_folder(stack, run, resume=resume)
         watch = stack.enter_context(SignalWatch())
-        stepper = _stepper(module, train, settings, grids, loop, kept, samplings)
-        units = stepper.units
+        train_step = _train_step(module, train, settings, grids, loop, frozen, samplings)
+        units = train_step.units
         training = Training(
             settings=settings,
-            stepper=stepper,
-            feed=DeviceLoader.of(train, stepper.policy, samplings, units),
+            train_step=train_step,
+            loader=DeviceLoader.of(train, train_step.policy, samplings, units),
             valid=None
             if valid is None
-            else DeviceLoader.of(valid, stepper.policy, samplings, units),
+            else DeviceLoader.of(valid, train_step.policy, samplings, units),
             grids=grids,
             rate=Rate(settings.schedule, settings.optimizer.lr, -(-len(train) // settings.batch)),
             store=CheckpointStore(run, settings.checkpoint.keep),
-            journal=MetricsLog(run),
+            metrics_log=MetricsLog(run),
             fingerprint=train.fingerprint,
             valid_fingerprint=None if valid is None else valid.fingerprint,
             meta=dict(meta),
@@ -174,23 +179,23 @@ def _enter_folder(stack: ExitStack, run: Path, *, resume: bool) -> None:
         refuse_other_run(run)
 
 
-def _stepper(
+def _train_step(
     module: nn.Module,
     train: SampleSet,
     settings: Settings,
     grids: Mapping[str, GridAxes],
     loop: Rollout | None,
-    kept: FrozenPart | None,
+    frozen: FrozenPart | None,
     samplings: Samplings | None,
 ) -> TrainStep:
-    """Seed; module and normaliser on the device, with their optimizer."""
+    """Seed, move module and normaliser to the device, and make the optimizer."""
     policy = policy_of(settings.precision, device_of(settings.device))
     seed_everything(settings.seed)
-    policy.settle(module)
-    for path in kept.paths if kept else ():
+    policy.prepare_module(module)
+    for path in frozen.paths if frozen else ():
         module_at(module, path).requires_grad_(requires_grad=False)
-    if kept:
-        normaliser = kept.normaliser
+    if frozen:
+        normaliser = frozen.normaliser
     else:
         normaliser = Normaliser.fit(train, settings.normalise, loop, samplings)
     return TrainStep(
@@ -203,8 +208,8 @@ def _stepper(
         loss=_loss(settings),
         clip=settings.clip,
         loop=loop,
-        band=settings.band if kept else None,
-        frozen=kept.paths if kept else (),
+        band=settings.band if frozen else None,
+        frozen=frozen.paths if frozen else (),
         units=normaliser.units(loop),
     )
 
@@ -232,13 +237,13 @@ def _outcome(training: Training) -> FitResult:
         metrics=training.metrics or _last_validated(training.history),
         best=at.best,
         best_epoch=at.best_epoch,
-        normaliser=training.stepper.normaliser,
+        normaliser=training.train_step.normaliser,
         notes=tuple(training.notes),
         changes=tuple(training.changes),
     )
 
 
 def _last_validated(history: list[MetricsRow]) -> Metrics | None:
-    """The metrics of a run that had nothing left to do."""
-    found = [x for row in history if (x := validation(row))]
-    return Metrics(**found[-1]) if found else None
+    """The last validation metrics, for a resumed run that had no epoch left."""
+    errors = [x for row in history if (x := validation(row))]
+    return Metrics(**errors[-1]) if errors else None

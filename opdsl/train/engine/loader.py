@@ -1,4 +1,4 @@
-"""What training asks of samples, and how they reach the device batch by batch."""
+"""Sample sets as training needs them, and their batches on the device."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -43,17 +43,17 @@ class SampleSet(Protocol):
 
 @runtime_checkable
 class PointSampleSet(Protocol):
-    """What samples on points have beside.
+    """Attributes of sample sets on points.
 
     Attributes:
-        given: domain -> where its points are, for each sample or once for all; the module is
+        model_points: domain -> where its points are, for each sample or once for all; the module is
             called with them.
-        weights: input or output -> the length, area or volume that each point stands for, where
-            the data tell.
+        weights: input or output -> quadrature weights, the length, area or volume that each point
+            stands for, where the data have them.
     """
 
     @property
-    def given(self) -> dict[str, Geometries]: ...  # noqa: D102  the class says it
+    def model_points(self) -> dict[str, Geometries]: ...  # noqa: D102  the class says it
     @property
     def weights(self) -> FieldValues: ...  # noqa: D102  the class says it
 
@@ -74,7 +74,7 @@ class FieldUnits:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Some samples on the device: what goes in, what should come out.
+    """A batch of samples on the device: inputs and truth.
 
     Attributes:
         places: of points, as in `PointSampleSet`.
@@ -89,10 +89,10 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class DeviceLoader:
-    """Samples on their way to the device, in the dtype of the policy.
+    """Batches of a sample set on the device, in the dtype of the policy.
 
-    Small sets are moved to a CUDA device once; others batch by batch. A geometry stays the same
-    object, or keeps its key, so that what is found once for it (neighbours) is found again.
+    Small sets are moved to a CUDA device once, others batch by batch. A geometry stays one object,
+    or keeps its key, so that its neighbours, which are cached by key, are searched once.
     """
 
     inputs: FieldValues
@@ -111,7 +111,7 @@ class DeviceLoader:
         samplings: Samplings | None = None,
         units: FieldUnits | None = None,
     ) -> "DeviceLoader":
-        """The feed of a set, resident on the device where it is small enough.
+        """Make the loader of a set, which stays on the device if it is small enough.
 
         Args:
             samples: the set.
@@ -120,11 +120,11 @@ class DeviceLoader:
             units: of the values in the batches; as they are if not given.
         """
         inputs, outputs = dict(samples.inputs), dict(samples.outputs)
-        places: Places = samples.given if isinstance(samples, PointSampleSet) else {}
+        places: Places = samples.model_points if isinstance(samples, PointSampleSet) else {}
         own = samples.weights if isinstance(samples, PointSampleSet) else {}
         weights = field_weights(outputs, samplings or {}, own)
         for x in _geometries(places):
-            _ = x.key  # once, before it moves
+            _ = x.key  # hashed once, on the CPU, before it moves
         tensors = [all_values(x) for fields in (inputs, outputs, weights) for x in fields.values()]
         if _fits([*tensors, *(x.points for x in _geometries(places))], policy.device):
             inputs, outputs, weights = (
@@ -135,7 +135,7 @@ class DeviceLoader:
         return cls(inputs, outputs, size, policy, places, weights, units or FieldUnits())
 
     def take(self, rows: Tensor) -> Batch:
-        """The samples `rows` on the device, functions (batch, channels, *grid) or packed."""
+        """Load the samples `rows`; functions are (batch, channels, *grid) or packed."""
         shared = {k: self._put(x) for k, x in self.weights.items() if isinstance(x, Tensor)}
         packed = {k: x for k, x in self.weights.items() if isinstance(x, Packed)}
         return Batch(
@@ -146,7 +146,7 @@ class DeviceLoader:
         )
 
     def in_order(self, batch: int) -> Iterator[Batch]:
-        """All samples once, as they stand."""
+        """Iterate over all samples once, in the order of the set."""
         for rows in torch.split(torch.arange(self.size), batch):
             yield self.take(rows)
 
@@ -167,7 +167,7 @@ def _divided(x: Values, unit: float) -> Values:
 
 
 def places_on_device(places: Places, rows: Tensor, device: torch.device) -> Places:
-    """Where the points of some samples are, on a device."""
+    """Select the geometries of some samples and move them to a device."""
     return _moved_places({k: select_geometries(x, rows) for k, x in places.items()}, device)
 
 

@@ -1,6 +1,6 @@
 """The loop over epochs and steps: learn, validate, write down, save, stop when asked.
 
-Everything it needs has been prepared by `fit`; what moves while it runs is `snapshot.Progress` and
+Everything it needs has been prepared by `fit`; what changes is `train_state.RunPosition` and
 the states of module, optimizer, scaler and random generators.
 """
 
@@ -50,7 +50,7 @@ HUGE = 1e10  # beyond it, squares and products of layers overflow: no learning r
 
 @runtime_checkable
 class LimitsModes(Protocol):
-    """A module that can do with fewer Fourier modes for a while."""
+    """A module that can limit the Fourier modes it uses."""
 
     @property
     def greatest_modes(self) -> int:
@@ -62,16 +62,16 @@ class LimitsModes(Protocol):
 
 @dataclass(slots=True)
 class Training:
-    """A run: the parts that `fit` has prepared, and where it stands."""
+    """A run: the parts that `fit` has prepared, and its position."""
 
     settings: Settings
-    stepper: TrainStep
-    feed: DeviceLoader
+    train_step: TrainStep
+    loader: DeviceLoader
     valid: DeviceLoader | None
     grids: dict[str, GridAxes]
     rate: Rate
     store: CheckpointStore
-    journal: MetricsLog
+    metrics_log: MetricsLog
     fingerprint: str
     valid_fingerprint: str | None
     meta: dict[str, str]
@@ -89,34 +89,34 @@ class Training:
     # ------------------------------------------------------------------------------ the beginning
 
     def begin(self, *, resume: bool) -> None:
-        """Take up the newest checkpoint, if there is one and it is wanted."""
+        """Restore the newest checkpoint, if the run resumes and there is one."""
         self.store.sweep()
         state = self.store.load("step", self.note) if resume else None
         if state is not None:
-            self._take_up(state)
+            self._restore(state)
         elif resume:
             self.note("the folder holds no checkpoint: the run begins anew")
         if self.at.planned is None:
             self.at.planned = self.settings.schedule.epochs
         try:
             write_changes(self.store.run, self.changes)
-            self.history, torn = self.journal.keep_until(self.at.epoch)
+            self.history, torn = self.metrics_log.keep_until(self.at.epoch)
         except OSError as error:
-            path, message = str(self.journal.path), f"the metrics cannot be written: {error}"
+            path, message = str(self.metrics_log.path), f"the metrics cannot be written: {error}"
             raise fault("OP0625", message, file=path) from error
         if torn:
-            self.note(f"{torn} damaged lines of {self.journal.path.name} were dropped")
+            self.note(f"{torn} damaged lines of {self.metrics_log.path.name} were dropped")
         self.listener.start(self._plan())
 
-    def _take_up(self, state: State) -> None:
-        """Put everything back that moves; settings that differ from those of then are changes."""
+    def _restore(self, state: State) -> None:
+        """Restore a state; settings that differ from those in it are recorded as changes."""
         run, now = self.store.run, as_flat(self.settings)
         with malformed(run):
             before = flat(state["settings"])
             refuse_other(state, self.meta, self.fingerprint, self.valid_fingerprint, run)
             refuse_fixed(before, now, run)
         with malformed(run):
-            at = self.at = restore(state, self.stepper, self.settings, run)
+            at = self.at = restore(state, self.train_step, self.settings, run)
             refuse_fewer_epochs(self.settings.schedule.epochs, at.epoch, at.position, run)
             versions = tuple(changed_versions(state, self.meta))
             epoch = at.step // self.rate.steps
@@ -139,22 +139,22 @@ class Training:
         return dict.fromkeys(keys, rates) if rates[0] != rates[1] else {}
 
     def _plan(self) -> RunPlan:
-        policy = self.stepper.policy
+        policy = self.train_step.policy
         return RunPlan(
             epochs=self.settings.schedule.epochs,
             first_epoch=self.at.epoch + 1,
             steps=self.rate.steps,
-            samples=self.feed.size,
+            samples=self.loader.size,
             choice=self.choice,
             device=str(policy.device),
             precision=policy.name,
-            parameters=sum(_reals(p) for p in self.stepper.module.parameters()),
+            parameters=sum(_reals(p) for p in self.train_step.module.parameters()),
         )
 
     # ----------------------------------------------------------------------------------- the loop
 
     def finish(self) -> None:
-        """Every epoch that is left."""
+        """Run every epoch that is left."""
         try:
             while self.at.epoch < self.settings.schedule.epochs:
                 self._epoch()
@@ -168,8 +168,8 @@ class Training:
     def _epoch(self) -> None:
         self.clock = time.perf_counter() - self.at.seconds
         self._limit()
-        self.stepper.begin()
-        order = permutation(self.settings.seed, self.at.epoch, self.feed.size)
+        self.train_step.begin()
+        order = permutation(self.settings.seed, self.at.epoch, self.loader.size)
         batches = torch.split(order, self.settings.batch)
         while self.at.position < len(batches):
             self._step(batches[self.at.position])
@@ -181,14 +181,14 @@ class Training:
             self.save()
 
     def _limit(self) -> None:
-        """Let the modes of this epoch take part, if the run begins with few."""
-        plan, module = self.settings.incremental, self.stepper.module
+        """Limit the modes to those of this epoch, if the setting `incremental` asks for it."""
+        plan, module = self.settings.incremental, self.train_step.module
         if plan.start is None:
             return
         if not isinstance(module, LimitsModes) or not module.greatest_modes:
             helps = ("leave `incremental` out", "or use an operator with `spectral_conv`")
             raise fault(
-                "OP0604", "the model has no Fourier modes to begin with few of", helps=helps
+                "OP0604", "`incremental` needs a model with spectral convolutions", helps=helps
             )
         epochs = self.at.planned or self.settings.schedule.epochs
         self.limit = plan.modes(self.at.epoch, epochs, module.greatest_modes)
@@ -196,9 +196,9 @@ class Training:
 
     def _step(self, rows: torch.Tensor) -> None:
         self.at.rate = self.rate(self.at.step)
-        taken = self.stepper.learn(self.feed.take(rows), self.at.rate)
-        self._count(taken, rows)
-        self.listener.step(self.at.epoch + 1, self.at.position, taken.loss)
+        step_result = self.train_step.learn(self.loader.take(rows), self.at.rate)
+        self._count(step_result, rows)
+        self.listener.step(self.at.epoch + 1, self.at.position, step_result.loss)
         steps = self.settings.checkpoint.steps
         if self.watch.caught is not None:
             self.at.seconds = time.perf_counter() - self.clock
@@ -207,38 +207,38 @@ class Training:
             self.at.seconds = time.perf_counter() - self.clock
             self.save()
 
-    def _count(self, taken: StepResult, rows: torch.Tensor) -> None:
-        """Move the position; a step that did not move the weights is counted, many are the end."""
+    def _count(self, step_result: StepResult, rows: torch.Tensor) -> None:
+        """Advance the position; count steps without an update, and stop after many."""
         at = self.at
         at.step, at.position = at.step + 1, at.position + 1
-        if taken.moved:
+        if step_result.moved:
             at.loss_sum, at.loss_count = (
-                at.loss_sum + taken.loss * taken.counted,
-                at.loss_count + taken.counted,
+                at.loss_sum + step_result.loss * step_result.counted,
+                at.loss_count + step_result.counted,
             )
             at.bad = 0
             return
         at.skipped += 1
-        if not taken.overflow:
+        if not step_result.overflow:
             at.bad += 1
         if at.bad >= self.settings.bad_steps:
-            raise self._diverged(taken, rows)
+            raise self._diverged(step_result, rows)
 
-    def _diverged(self, taken: StepResult, rows: torch.Tensor) -> OpError:
-        at, kept = self.at, self.store.found()
-        what = "gradient" if abs(taken.loss) < float("inf") else "loss"
+    def _diverged(self, step_result: StepResult, rows: torch.Tensor) -> OpError:
+        at, saved = self.at, self.store.paths()
+        what = "gradient" if abs(step_result.loss) < float("inf") else "loss"
         message = f"{at.bad} steps in a row had no finite {what}, the last in epoch {at.epoch + 1}"
         message += f", step {at.position} of {self.rate.steps}"
         indices = ", ".join(str(i) for i in rows.tolist())
         notes = [f"samples of that step: {indices}"]
-        notes += [f"the weights before are in {path}" for path in kept[:1]]
+        notes += [f"the weights before are in {path}" for path in saved[:1]]
         helps = ("look at these samples", self._cure(rows))
         return fault("OP0620", message, notes=tuple(notes), helps=helps, file=str(self.store.run))
 
     def _cure(self, rows: torch.Tensor) -> str:
         """What to change: the unit of data that overflow in the model, else the learning rate."""
-        batch = self.feed.take(rows)
-        sides = {"inputs": self.stepper.encoded(batch.inputs), "outputs": batch.truth}
+        batch = self.loader.take(rows)
+        sides = {"inputs": self.train_step.encoded(batch.inputs), "outputs": batch.truth}
         for side, fields in sides.items():
             for name, x in fields.items():
                 if float(all_values(x).abs().max()) > HUGE:
@@ -248,7 +248,7 @@ class Training:
 
     def _too_large(self) -> OpError:
         message = f"a batch of {self.settings.batch} does not fit into memory"
-        device = str(self.stepper.policy.device)
+        device = str(self.train_step.policy.device)
         helps = ("lower `batch`", "or train at a lower `data.resolution`")
         return fault("OP0630", message, file=device, helps=helps)
 
@@ -274,7 +274,7 @@ class Training:
         }
 
     def _validate(self) -> Metrics | None:
-        step, batch = self.stepper, self.settings.batch
+        step, batch = self.train_step, self.settings.batch
         if self.valid is not None:
             self.metrics = measure(
                 step.module, step.normaliser, self.valid, self.grids, batch, step.loop, step.band
@@ -295,7 +295,7 @@ class Training:
     def _record(self, row: MetricsRow) -> None:
         self.history.append(row)
         try:
-            self.journal.append(row)
+            self.metrics_log.append(row)
         except OSError as error:
             self.note(f"the metrics of epoch {row['epoch']} could not be written: {error}")
         self.listener.epoch(row)
@@ -304,13 +304,13 @@ class Training:
 
     def save(self) -> bool:
         """Write a checkpoint; a disk that refuses costs a note, not the run."""
-        state = self._weights() | capture(self.stepper, self.at, self.settings)
+        state = self._weights() | capture(self.train_step, self.at, self.settings)
         self.unsaved = self._write(state, "step")
         return self.unsaved is None
 
     def _weights(self) -> State:
         data = {"fingerprint": self.fingerprint, "valid": self.valid_fingerprint}
-        return weights_state(self.stepper, self.at, self.meta) | data
+        return weights_state(self.train_step, self.at, self.meta) | data
 
     def _write(self, state: State, kind: CheckpointKind) -> str | None:
         try:
@@ -324,7 +324,7 @@ class Training:
         return None
 
     def note(self, text: str) -> None:
-        """Something to know that does not stop the run."""
+        """Report a message that does not stop the run."""
         self.notes.append(text)
         self.listener.note(text)
 

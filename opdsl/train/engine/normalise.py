@@ -39,11 +39,11 @@ class Scale(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, channels, *grid) in physical units -> normalised."""
-        return (x - _beside(self.mean, x)) / _beside(self.std, x)
+        return (x - _per_channel(self.mean, x)) / _per_channel(self.std, x)
 
     def back(self, x: Tensor) -> Tensor:
         """Normalised -> physical units."""
-        return x * _beside(self.std, x) + _beside(self.mean, x)
+        return x * _per_channel(self.std, x) + _per_channel(self.mean, x)
 
     @property
     def unit(self) -> float:
@@ -51,9 +51,9 @@ class Scale(nn.Module):
         return float(power_of_two(self.std.amax()))
 
     def in_unit(self, unit: float) -> "Scale":
-        """The scale of the same values divided by `unit`, a power of two."""
-        found = Scale(self.mean / unit, self.std / unit)
-        return found.to(self.mean.dtype)
+        """The scale of values divided by `unit`, a power of two."""
+        scale = Scale(self.mean / unit, self.std / unit)
+        return scale.to(self.mean.dtype)
 
 
 class Normaliser(nn.Module):
@@ -113,7 +113,7 @@ class Normaliser(nn.Module):
         )
 
     def with_width(self, of: str, width: str) -> "Normaliser":
-        """The same, with an output `width` in units of the deviation of the output `of`."""
+        """Keep the output `of` and add an output `width` in units of its deviation."""
         scales = {k.removeprefix("out_"): x for k, x in self._scales("out_")}
         std = scales[of].std
         ins = {k.removeprefix("in_"): x for k, x in self._scales("in_")}
@@ -125,7 +125,7 @@ class Normaliser(nn.Module):
         return cls(_scales(state, "in_"), _scales(state, "out_"))
 
     def encode(self, inputs: FieldValues) -> FieldValues:
-        """Inputs in physical units -> as the module reads them (who will complain of strangers)."""
+        """Normalise inputs; names without statistics stay, and the module rejects unknown names."""
         scales = self.scales
         return {
             k: map_values(x, scales[f"in_{k}"]) if f"in_{k}" in scales else x
@@ -133,18 +133,18 @@ class Normaliser(nn.Module):
         }
 
     def decode(self, outputs: Values | FieldValues) -> FieldValues:
-        """What the module returned -> physical units, by name, in float32 or better."""
+        """Convert outputs of the module to physical units, by name, in float32 or better."""
         named = outputs if isinstance(outputs, dict) else {self.outputs[0]: outputs}
         return {k: map_values(x, partial(self._back, k)) for k, x in named.items()}
 
     def deviation(self, name: str, like: Values) -> Tensor:
         """The deviation of an output, shaped to meet (batch, channels, *grid)."""
-        return _beside(dict(self._scales("out_"))[f"out_{name}"].std, all_values(like))
+        return _per_channel(dict(self._scales("out_"))[f"out_{name}"].std, all_values(like))
 
     def _back(self, name: str, x: Tensor) -> Tensor:
         wide = x if x.dtype == torch.float64 else x.float()
         scale = dict(self._scales("out_")).get(f"out_{name}")
-        return scale.back(wide) if scale else wide  # an output that the data do not have
+        return scale.back(wide) if scale else wide  # an output without data has no scale
 
     def _scales(self, prefix: str) -> Iterator[tuple[str, Scale]]:
         for name, scale in self.scales.items():
@@ -153,7 +153,7 @@ class Normaliser(nn.Module):
                 yield name, scale
 
 
-def _beside(row: Tensor, x: Tensor) -> Tensor:
+def _per_channel(row: Tensor, x: Tensor) -> Tensor:
     """(channels,) shaped to meet (batch, channels, *grid)."""
     return row.reshape(-1, *[1] * (x.dim() - 2))
 
@@ -166,7 +166,7 @@ def _scale(x: Tensor, kind: str, weights: Values | None) -> Scale:
     w = w.double().expand(1, 1, *x.shape[2:])
     total = w.sum() * len(x)
     mean = torch.stack([(c * w).sum(_but_channels(c)) for c in _chunks(x)]).sum(0) / total
-    squares = [((c - _beside(mean, c)) ** 2 * w).sum(_but_channels(c)) for c in _chunks(x)]
+    squares = [((c - _per_channel(mean, c)) ** 2 * w).sum(_but_channels(c)) for c in _chunks(x)]
     return Scale(mean, _deviation((torch.stack(squares).sum(0) / total).sqrt(), mean))
 
 

@@ -19,7 +19,7 @@ from opdsl.precisions import PRECISIONS
 
 @dataclass(frozen=True, slots=True)
 class PrecisionPolicy:
-    """How to compute.
+    """Dtypes and switches of a precision on a device.
 
     Attributes:
         name: as in the settings, but never `mixed`.
@@ -39,8 +39,8 @@ class PrecisionPolicy:
     spectral: bool = False
     tf32: bool = False
 
-    def settle(self, module: nn.Module) -> None:
-        """The module on the device, in its dtype, its Fourier layers in theirs."""
+    def prepare_module(self, module: nn.Module) -> None:
+        """Move a module to the device, in the dtype of the weights; set that of Fourier layers."""
         module.to(self.device, self.weights)
         for x in module.modules():
             if isinstance(x, NarrowsSpectrum):

@@ -1,4 +1,4 @@
-"""Every global random generator: seeded, taken down and put back.
+"""Seed, save and restore every global random generator.
 
 States are made of tensors, lists and numbers, so that `torch.load(weights_only=True)` reads them.
 """
@@ -11,7 +11,7 @@ import torch
 
 
 def seed_everything(seed: int) -> None:
-    """One seed for Python, numpy and torch on every device; call it before weights are drawn."""
+    """Seed Python, numpy and torch on every device; call it before weights are drawn."""
     random.seed(seed)
     np.random.seed(seed % 2**32)  # noqa: NPY002  modules of users may draw from the global one
     torch.manual_seed(seed)
@@ -29,7 +29,7 @@ def random_state() -> dict[str, Any]:
 
 
 def restore_random_state(state: dict[str, Any]) -> None:
-    """Put every generator back; CUDA only where there are as many devices as there were."""
+    """Restore every generator; CUDA only where there are as many devices as there were."""
     random.setstate(state["python"])
     kind, keys, *rest = state["numpy"]
     np.random.set_state((kind, np.array(keys, dtype=np.uint32), *rest))  # noqa: NPY002  as above

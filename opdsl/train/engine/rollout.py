@@ -1,8 +1,7 @@
-"""Steps in time: what the module returns becomes an input of its next step.
+"""Rollout in time: outputs of the module become inputs of its next step.
 
-What comes in: a module, physical inputs, and which output is which input. What goes out: the
-outputs of all steps. Between two steps values are in physical units, because an output and the
-input that it becomes are normalised by numbers of their own.
+Between two steps values are in physical units, because an output and the input that it becomes have
+statistics of their own.
 """
 
 from __future__ import annotations
@@ -21,12 +20,12 @@ from opdsl.train.engine.loader import FieldValues
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """How time goes on.
+    """Which outputs are fed back as which inputs.
 
     Attributes:
         feedback: pairs (output, input).
-        axes: for each input, the axes of its grid. An input with an axis more, behind the batch,
-            has a value for each step.
+        axes: for each input, the number of axes of its grid. An input with one axis more, behind
+            the batch, has a value for each step.
     """
 
     feedback: tuple[tuple[str, str], ...]
@@ -39,28 +38,29 @@ class Rollout:
     def run(
         self, step: Callable[[FieldValues], FieldValues], inputs: FieldValues, steps: int
     ) -> FieldValues:
-        """The outputs of so many steps, (batch, steps, channels, *grid).
+        """Run `steps` steps and stack their outputs, (batch, steps, channels, *grid).
 
         Args:
-            step: one of them.
-            inputs: of the first one; what has an axis of time is taken step by step.
+            step: inputs of one step to its outputs.
+            inputs: of the first step; those with an axis of time for all steps.
+            steps: how many.
 
         Raises:
             OpError: OP0604, each sample has points of its own.
         """
         timed = {k for k, x in inputs.items() if self.timed(k, x)}
-        given = {k: x for k, x in inputs.items() if k not in timed}
-        told: dict[str, list[Tensor]] = {}
+        current = {k: x for k, x in inputs.items() if k not in timed}
+        outputs: dict[str, list[Tensor]] = {}
         for i in range(steps):
-            found = step(given | {k: all_values(inputs[k])[:, i] for k in timed})
-            for name, x in found.items():
-                told.setdefault(name, []).append(_dense(name, x))
-            given |= {to: shift_window(given[to], found[of]) for of, to in self.feedback}
-        return {name: torch.stack(x, 1) for name, x in told.items()}
+            result = step(current | {k: all_values(inputs[k])[:, i] for k in timed})
+            for name, x in result.items():
+                outputs.setdefault(name, []).append(_dense(name, x))
+            current |= {to: shift_window(current[to], result[of]) for of, to in self.feedback}
+        return {name: torch.stack(x, 1) for name, x in outputs.items()}
 
 
 def shift_window(old: Values, new: Values) -> Values:
-    """The window over the last steps, one step later: the oldest channels go."""
+    """Append the new channels to a window over the last steps and drop as many of the oldest."""
     new = map_values(new, lambda x: x.to(all_values(old).dtype))
     return map_values(concat_channels((old, new)), lambda x: x[:, all_values(new).shape[1] :])
 

@@ -25,7 +25,7 @@ class Interrupted(BaseException):
 
 
 class SignalWatch:
-    """`with Watch() as watch:` ... `watch.caught` is the signal that asked to stop, or None.
+    """`with SignalWatch() as watch:` ... `watch.caught` is the signal that asked to stop, or None.
 
     Outside the main thread no handler can be set, and none is.
     """

@@ -20,11 +20,11 @@ from opdsl.train.metrics.norms import GridAxes, mean_where, nonzero_samples
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
-    """What came of a step.
+    """Result of a training step.
 
     Attributes:
         loss: of the batch.
-        moved: whether the weights moved; if not, loss or gradient were not finite.
+        moved: whether the weights changed; if not, loss or gradient were not finite.
         counted: samples of which the loss is a mean; those whose truth is zero are left out.
         overflow: float16 could not hold the scaled gradient: the scale is halved, nothing is wrong.
     """
@@ -37,16 +37,16 @@ class StepResult:
 
 @dataclass(slots=True)
 class TrainStep:
-    """The parts that a step needs.
+    """A training step: forward, loss, backward, clip, update.
 
     Attributes:
-        module, normaliser, optimizer, scaler, policy: as their names say.
+        module, normaliser, optimizer, scaler, policy: the parts of the step.
         grids: the grid of each output.
         loss: of each function.
         clip: largest norm of the gradient, or None.
-        loop: how steps in time follow each other, if there are some.
-        band: which output is the width of a band around which, if one is.
-        frozen: paths of the parts of the module that are kept as they are.
+        loop: the rollout, if there are steps in time.
+        band: the outputs of a band, if one is learnt.
+        frozen: paths of the parts of the module that are not trained.
         units: of the values in the batches.
     """
 
@@ -64,7 +64,7 @@ class TrainStep:
     units: FieldUnits = field(default_factory=FieldUnits)
 
     def begin(self) -> None:
-        """The module in training mode, but for what is kept as it is."""
+        """Put the module in training mode, but for frozen parts."""
         self.module.train()
         for path in self.frozen:
             module_at(self.module, path).eval()
@@ -97,7 +97,7 @@ class TrainStep:
         return apply(module, scales, inputs, self.policy, self.loop, steps, batch.places)
 
     def encoded(self, inputs: FieldValues) -> FieldValues:
-        """The inputs of a batch as the module reads them."""
+        """The normalised inputs of a batch."""
         return self._scales.encode(inputs)
 
     @property

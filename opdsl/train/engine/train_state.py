@@ -1,6 +1,6 @@
-"""What moves in a run, taken down for a checkpoint and put back, bit for bit.
+"""The state of a run: captured for a checkpoint and restored, bit for bit.
 
-What does not move is not here: the order of samples and the learning rate are functions of seed,
+Constants are not here: the order of samples and the learning rate are functions of seed,
 epoch and step.
 """
 
@@ -18,7 +18,7 @@ from opdsl.train.run.checkpoint import FORMAT, State
 
 @dataclass(slots=True)
 class RunPosition:
-    """Where a run stands; all of it is in the checkpoint.
+    """Position of a run; all of it is in the checkpoint.
 
     Attributes:
         epoch: finished epochs.
@@ -27,7 +27,7 @@ class RunPosition:
         loss_sum: losses of the current epoch times their samples.
         loss_count: samples in that sum.
         skipped: steps of the current epoch without a finite loss and gradient.
-        skipped_before: the same in the epochs before.
+        skipped_before: such steps in the epochs before.
         bad: such steps in a row up to now.
         seconds: time of the current epoch in earlier sittings.
         best, best_epoch: as in `Outcome`.
@@ -52,37 +52,37 @@ class RunPosition:
     changes: list[dict[str, Any]] = field(default_factory=list)
 
     def close_epoch(self) -> None:
-        """The next epoch begins."""
+        """Count the epoch as finished and reset what is counted within one."""
         self.epoch += 1
         self.skipped_before += self.skipped
         self.position, self.skipped, self.seconds = 0, 0, 0.0
         self.loss_sum, self.loss_count = 0.0, 0
 
 
-def weights_state(stepper: TrainStep, at: RunPosition, meta: Mapping[str, str]) -> State:
-    """What `predict` needs."""
+def weights_state(train_step: TrainStep, at: RunPosition, meta: Mapping[str, str]) -> State:
+    """The part of a state that `predict` needs."""
     return {
         "format": FORMAT,
-        "module": dict(stepper.module.state_dict()),
-        "normaliser": dict(stepper.normaliser.state_dict()),
+        "module": dict(train_step.module.state_dict()),
+        "normaliser": dict(train_step.normaliser.state_dict()),
         "epoch": at.epoch,
         "step": at.step,
         "meta": dict(meta),
     }
 
 
-def capture(stepper: TrainStep, at: RunPosition, settings: Settings) -> State:
-    """Everything else that moves, as tensors and plain values."""
+def capture(train_step: TrainStep, at: RunPosition, settings: Settings) -> State:
+    """The rest of the state, as tensors and plain values."""
     return {
-        "optimizer": stepper.optimizer.state_dict(),
-        "scaler": stepper.scaler.state_dict(),
+        "optimizer": train_step.optimizer.state_dict(),
+        "scaler": train_step.scaler.state_dict(),
         "random": random_state(),
         "progress": asdict(at),
         "settings": settings.model_dump(mode="json"),
     }
 
 
-def restore(state: State, stepper: TrainStep, settings: Settings, run: Path) -> RunPosition:
+def restore(state: State, train_step: TrainStep, settings: Settings, run: Path) -> RunPosition:
     """The inverse of `weights_state` and `capture`.
 
     Moments come from the checkpoint, the settings of the optimizer are those of now.
@@ -91,15 +91,15 @@ def restore(state: State, stepper: TrainStep, settings: Settings, run: Path) -> 
         OpError: OP0626, the weights do not fit the module.
     """
     try:
-        stepper.module.load_state_dict(state["module"])
-        stepper.normaliser.load_state_dict(state["normaliser"])
+        train_step.module.load_state_dict(state["module"])
+        train_step.normaliser.load_state_dict(state["normaliser"])
     except RuntimeError as error:
         detail = " ".join(str(error).split())
         raise _other(run, f"the weights of the run do not fit the program: {detail}") from error
     if state["settings"]["optimizer"]["kind"] == settings.optimizer.kind:
-        _restore_moments(stepper, state["optimizer"])
-    if state["scaler"] and stepper.scaler.is_enabled():
-        stepper.scaler.load_state_dict(state["scaler"])
+        _restore_moments(train_step, state["optimizer"])
+    if state["scaler"] and train_step.scaler.is_enabled():
+        train_step.scaler.load_state_dict(state["scaler"])
     restore_random_state(state["random"])
     known = {f.name for f in fields(RunPosition)}
     at = RunPosition(**{k: v for k, v in state["progress"].items() if k in known})
@@ -110,7 +110,7 @@ def restore(state: State, stepper: TrainStep, settings: Settings, run: Path) -> 
 
 
 def _refuse_no_counts(at: RunPosition) -> None:
-    """Refuse counts that are none: the file may come from a stranger.
+    """Refuse counts of other types: the file may come from a stranger.
 
     Raises:
         TypeError: a value has another type than its default.
@@ -150,18 +150,18 @@ def refuse_other(
 
 
 def changed_versions(state: State, meta: Mapping[str, str]) -> Iterator[str]:
-    """What else is not as it was when the checkpoint was written; allowed, but said."""
+    """Messages about metadata that differ from the checkpoint, such as versions; allowed."""
     for key in sorted(meta.keys() | state["meta"].keys()):
         was, now = state["meta"].get(key), meta.get(key)
         if was != now:
             yield f"`{key}` has changed since the run began: was {was}, now {now}"
 
 
-def _restore_moments(stepper: TrainStep, state: State) -> None:
-    groups = stepper.optimizer.param_groups
+def _restore_moments(train_step: TrainStep, state: State) -> None:
+    groups = train_step.optimizer.param_groups
     now = [{k: v for k, v in group.items() if k != "params"} for group in groups]
-    stepper.optimizer.load_state_dict(state)
-    for group, settings in zip(stepper.optimizer.param_groups, now, strict=True):
+    train_step.optimizer.load_state_dict(state)
+    for group, settings in zip(train_step.optimizer.param_groups, now, strict=True):
         group.update(settings)
 
 

@@ -1,7 +1,7 @@
 """The weights of a trained model as the first ones of another, name by name.
 
 A model grows by what it does not share: where the weights of a layer do not know how many variables
-there are, a program with one variable more has the same ones and a few new ones beside them.
+there are, a program with one variable more has these and a few new ones.
 """
 
 from __future__ import annotations
@@ -23,30 +23,30 @@ SHOWN = 5  # names that a message lists
 
 @dataclass(frozen=True, slots=True)
 class WarmStart:
-    """What was taken over; each is a tuple of names, sorted.
+    """The weights that a model begins with; each is a tuple of names, sorted.
 
     Attributes:
         run: the folder of the trained model.
-        taken: weights that are in both.
+        shared: weights that are in both.
         new: weights that the trained model does not have, which begin at random.
         dropped: weights that it has and the new one does not.
     """
 
     run: str
-    taken: tuple[str, ...]
+    shared: tuple[str, ...]
     new: tuple[str, ...]
     dropped: tuple[str, ...]
 
     def __str__(self) -> str:
         """`12 weights from runs/a; new: mark_T.weight`."""
-        parts = [f"{len(self.taken)} weights from {self.run}"]
+        parts = [f"{len(self.shared)} weights from {self.run}"]
         parts += [f"new: {name_list(self.new)}"] if self.new else []
         parts += [f"not taken over: {name_list(self.dropped)}"] if self.dropped else []
         return "; ".join(parts)
 
     def data(self) -> dict[str, Any]:
-        """As plain data."""
-        return asdict(self)
+        """As plain data, by the names in files of runs."""
+        return {("taken" if k == "shared" else k): x for k, x in asdict(self).items()}
 
 
 def warm_start(run: Path, module: nn.Module) -> WarmStart:
@@ -63,19 +63,19 @@ def warm_start(run: Path, module: nn.Module) -> WarmStart:
     refuse_malformed(state, run)
     there = {common_name(k): v for k, v in state["module"].items()}
     here = {common_name(k): v for k, v in module.state_dict().items()}
-    taken = sorted(here.keys() & there.keys())
-    if not taken:
+    shared = sorted(here.keys() & there.keys())
+    if not shared:
         raise _nothing_fits(run, there, here)
-    _refuse_other_shapes(run, {x: (there[x], here[x]) for x in taken})
+    _refuse_other_shapes(run, {x: (there[x], here[x]) for x in shared})
     with torch.no_grad():
-        for name in taken:
+        for name in shared:
             here[name].copy_(there[name])
     new, dropped = here.keys() - there.keys(), there.keys() - here.keys()
-    return WarmStart(str(run), tuple(taken), tuple(sorted(new)), tuple(sorted(dropped)))
+    return WarmStart(str(run), tuple(shared), tuple(sorted(new)), tuple(sorted(dropped)))
 
 
 def common_name(name: str) -> str:
-    """The name of a weight without what says that it stands for several variables.
+    """The name of a weight without the part that tells that it serves several variables.
 
     A layer with `copies` keeps it one step deeper, so that a model of one variable grows too.
     """

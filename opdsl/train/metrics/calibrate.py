@@ -1,7 +1,6 @@
-"""How wide a band must be to hold what it promises: conformal calibration.
+"""Conformal calibration: the factor of a band's width that keeps its promise on new functions.
 
-What comes in: predictions, widths and truths of samples that nothing has learnt from. What goes
-out: the factor of the widths, and what it is worth.
+The samples must be some that nothing has learnt from.
 
 Source: Ma et al. 2024, arXiv:2402.01960, sec. 3; Vovk et al. 2005, Algorithmic Learning in a Random
 World, ch. 4 (split conformal prediction).
@@ -68,7 +67,7 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """What a band holds on a set of functions.
+    """Coverage of a band on a set of functions.
 
     Attributes:
         points: part of all points inside, weighted by quadrature weights where there are some.
@@ -92,7 +91,7 @@ def calibrate(
     delta: float,
     weights: Values | None = None,
 ) -> tuple[float, int]:
-    """The least factor that keeps the promise for a new function with probability 1 - delta.
+    """Find the least factor that keeps the promise for a new function with probability 1 - delta.
 
     A function keeps it if |true - pred| <= factor width at 1 - alpha of its points, or more; where
     points have quadrature weights, on 1 - alpha of its domain.
@@ -102,15 +101,15 @@ def calibrate(
 
     Args:
         pred: (n, channels, *grid), or packed.
-        width: the same; not above zero means that only a truth that is the prediction fits.
-        true: the same.
+        width: shaped as `pred`; where it is not above zero only an exact prediction fits.
+        true: shaped as `pred`.
         alpha: between 0 and 1.
         delta: between 0 and 1.
         weights: quadrature weights of the points, (n or 1, 1, *grid or 1) or packed, if they do not
             count alike.
 
     Returns:
-        the factor, and its rank.
+        The factor, and its rank among those of the functions.
 
     Raises:
         OpError: OP0613, there are too few functions, or widths of zero where they matter.
@@ -188,28 +187,28 @@ def coverage(
     pred: Values,
     width: Values,
     true: Values,
-    found: Calibration,
+    calibration: Calibration,
     weights: Values | None = None,
 ) -> Coverage:
-    """What the band holds, all (n, channels, *grid) or packed; functions count alike.
+    """Measure which part of points and functions lies inside a band; functions count alike.
 
     Args:
-        pred, width, true: the functions.
-        found: the band.
+        pred, width, true: (n, channels, *grid), or packed.
+        calibration: the band.
         weights: as for `calibrate`.
     """
     triples = zip(
         *(split_samples(x) for x in (pred, width, true)), _each(weights, len(true)), strict=True
     )
-    halves = ((p, half_width(w, found.factor).double(), t, m) for p, w, t, m in triples)
-    told = [
+    halves = ((p, half_width(w, calibration.factor).double(), t, m) for p, w, t, m in triples)
+    means = [
         (_mean(((t - p).double().abs() <= h).double(), m), _mean(h, m)) for p, h, t, m in halves
     ]
-    inside, half = (torch.stack(x).mean() for x in zip(*told, strict=True))
-    kept = factors(pred, width, true, found.alpha, weights) <= found.factor
+    inside, half = (torch.stack(x).mean() for x in zip(*means, strict=True))
+    covered = factors(pred, width, true, calibration.alpha, weights) <= calibration.factor
     return Coverage(
         points=float(inside),
-        functions=float(kept.double().mean()),
+        functions=float(covered.double().mean()),
         samples=len(true),
         width=float(half),
     )
@@ -221,5 +220,5 @@ def _mean(x: Tensor, weights: Tensor | None) -> Tensor:
 
 
 def half_width(width: Tensor, factor: float) -> Tensor:
-    """How far from the prediction the band reaches."""
+    """Half the width of the calibrated band, (*shape of `width`)."""
     return factor * width.clamp_min(0)

@@ -70,8 +70,8 @@ def evaluate(  # noqa: PLR0913  the contract with the callers
     policy = policy_of(precision, device_of(device))
     _move(module, normaliser, policy)
     grids = grids_of(samples, periodic or {}, lengths or {}, loop)
-    feed = DeviceLoader.of(samples, policy, samplings, normaliser.units(loop))
-    return measure(module, normaliser, feed, grids, batch, loop, band)
+    loader = DeviceLoader.of(samples, policy, samplings, normaliser.units(loop))
+    return measure(module, normaliser, loader, grids, batch, loop, band)
 
 
 def predict(  # noqa: PLR0913  the contract with the callers
@@ -145,20 +145,20 @@ def grids_of(
 def measure(
     module: nn.Module,
     normaliser: Normaliser,
-    feed: DeviceLoader,
+    loader: DeviceLoader,
     grids: Mapping[str, GridAxes],
     batch: int,
     loop: Rollout | None = None,
     band: Band | None = None,
 ) -> Metrics:
-    """The errors over a feed, summed in float64."""
-    scales = normaliser.in_units(feed.units)
-    tallies = {name: ErrorSums(feed.units.outputs.get(name, 1.0)) for name in grids}
+    """The errors over a loader, summed in float64."""
+    scales = normaliser.in_units(loader.units)
+    tallies = {name: ErrorSums(loader.units.outputs.get(name, 1.0)) for name in grids}
     widths, vanishing = 0.0, 0
     with _at_rest(module):
-        for some in feed.in_order(batch):
+        for some in loader.in_order(batch):
             truth, steps = some.truth, steps_of(some.truth, loop)
-            outputs = apply(module, scales, some.inputs, feed.policy, loop, steps, some.places)
+            outputs = apply(module, scales, some.inputs, loader.policy, loop, steps, some.places)
             zero = torch.zeros(_size(some.inputs), dtype=torch.bool)
             for name, tally in tallies.items():
                 pair = match_packing(outputs[name], truth[name]), truth[name]
@@ -194,7 +194,7 @@ def band_loss(
 
 
 def _move(module: nn.Module, normaliser: Normaliser, policy: PrecisionPolicy) -> None:
-    policy.settle(module)
+    policy.prepare_module(module)
     normaliser.to(policy.device, policy.weights)
 
 

@@ -1,8 +1,4 @@
-"""What each precision costs in digits: relative errors against float64, same weights, same input.
-
-What comes in: a module, its inputs, a device. What goes out: for each precision the error of the
-result and of the gradient of all weights, or why there is none.
-"""
+"""Relative errors of each precision against float64, with equal weights and inputs."""
 
 from __future__ import annotations
 
@@ -19,13 +15,13 @@ from opdsl.train.engine.precision import PrecisionPolicy, policies
 
 @dataclass(frozen=True, slots=True)
 class PrecisionError:
-    """One precision.
+    """Errors of one precision.
 
     Attributes:
         name: as in the settings.
         result: relative L2 error of the outputs, None: see `why`.
         gradient: relative L2 error of the gradient of all weights.
-        why: what stands against it on this device, or makes it another one here.
+        why: the reason where there is no result, or where the precision has no effect here.
     """
 
     name: str
@@ -40,7 +36,7 @@ def precision_errors(
     """The errors of all precisions but float64, in the order of `policies`.
 
     Args:
-        module: it stays as it is.
+        module: not changed.
         inputs: of the module, in order.
     """
     known = policies(device)
@@ -71,7 +67,7 @@ def _computed(
 ) -> tuple[Tensor, Tensor]:
     """All outputs, and the gradient of all weights of their sum against fixed numbers."""
     own = deepcopy(module)
-    policy.settle(own)
+    policy.prepare_module(own)
     with policy.arithmetic():
         with policy.autocast():
             found = own(*(policy.place(x) for x in inputs))

@@ -1,7 +1,7 @@
 """report.html: a whole run on one page that opens without a network.
 
-In come texts, the rows of metrics.jsonl, arrays and a diagram; out goes one file. Every text is
-escaped, every picture is a data URI, and the page forbids itself scripts and foreign content.
+Every text is escaped, every picture is a data URI, and the page forbids itself scripts and foreign
+content.
 """
 
 import base64

@@ -4,8 +4,8 @@
 `weights_only=True`) and `MANIFEST.json` with its SHA-256. Both are written into a folder under
 another name on the same file system, synced, and the folder is renamed; what has no good manifest
 does not exist. Without the hash, `torch.load` returns changed tensors for one flipped bit in two.
-`best-00001234/` is the same with only what `predict` needs. A checkpoint may come from a stranger,
-whose hashes are right whatever they wrote: see `opdsl.safe_pt`.
+`best-00001234/` has the part of a state that `predict` needs. A checkpoint may come from a
+stranger, whose hashes are right whatever they wrote: see `opdsl.safe_pt`.
 """
 
 import hashlib
@@ -50,7 +50,7 @@ CheckpointKind = Literal["step", "best"]
 
 @dataclass(frozen=True, slots=True)
 class CheckpointStore:
-    """The checkpoints of a run.
+    """The checkpoints of a run on the disk.
 
     Attributes:
         run: the run's folder.
@@ -62,7 +62,7 @@ class CheckpointStore:
 
     @property
     def folder(self) -> Path:
-        """Where they stand."""
+        """The folder of all checkpoints."""
         return self.run / CHECKPOINTS
 
     def save(self, state: State, step: int, kind: CheckpointKind = "step") -> Path:
@@ -88,7 +88,7 @@ class CheckpointStore:
             OpError: OP0621, there are checkpoints, and all are damaged.
         """
         damaged = []
-        for path in self.found(kind):
+        for path in self.paths(kind):
             try:
                 return read(path)
             except CheckpointError as reason:
@@ -102,7 +102,7 @@ class CheckpointStore:
         helps = ("restore one from a backup, or train again with another `--out`",)
         raise fault("OP0621", message, file=str(self.run), helps=helps)
 
-    def found(self, kind: CheckpointKind = "step") -> list[Path]:
+    def paths(self, kind: CheckpointKind = "step") -> list[Path]:
         """The checkpoints of a kind, newest first, whole or not."""
         if not self.folder.is_dir():
             return []
@@ -123,7 +123,7 @@ class CheckpointStore:
 
     def _prune(self, kind: CheckpointKind) -> None:
         keep = self.keep if kind == "step" else 1
-        for path in self.found(kind)[keep:]:
+        for path in self.paths(kind)[keep:]:
             # renamed first: a kill must not leave half a checkpoint under a good name
             gone = path.with_name(temporary_name())
             path.rename(gone)

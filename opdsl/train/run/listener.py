@@ -1,4 +1,4 @@
-"""Who wants to hear how a run goes."""
+"""The interface by which a run reports its progress."""
 
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 @dataclass(frozen=True, slots=True)
 class RunPlan:
-    """What the run is about to do.
+    """Size and device of a run, before its first step.
 
     Attributes:
         epochs: all of them.
@@ -30,38 +30,38 @@ class RunPlan:
 
 
 class Listener(Protocol):
-    """Hears of a run; what it raises ends the run."""
+    """Callbacks of a run; an exception in one ends the run."""
 
     def start(self, plan: RunPlan) -> None:
-        """The first step comes next."""
+        """Called before the first step."""
 
     def step(self, epoch: int, step: int, loss: float) -> None:
-        """Step `step` (from 1) of epoch `epoch` (from 1) is done; the loss may be infinite."""
+        """Called after step `step` (from 1) of epoch `epoch` (from 1); the loss may be infinite."""
 
     def epoch(self, row: dict[str, Any]) -> None:
-        """An epoch is done; the row of metrics.jsonl."""
+        """Called after an epoch, with its row of metrics.jsonl."""
 
     def note(self, text: str) -> None:
-        """Something the user should know, in one line."""
+        """Called with a message for the user, one line."""
 
     def end(self) -> None:
-        """The run is over, for whatever reason."""
+        """Called once at the end, whatever the reason."""
 
 
 class SilentListener:
-    """Hears nothing (`--quiet`)."""
+    """A listener that ignores everything (`--quiet`)."""
 
     def start(self, plan: RunPlan) -> None:
-        """Nothing."""
+        """Ignore it."""
 
     def step(self, epoch: int, step: int, loss: float) -> None:
-        """Nothing."""
+        """Ignore it."""
 
     def epoch(self, row: dict[str, Any]) -> None:
-        """Nothing."""
+        """Ignore it."""
 
     def note(self, text: str) -> None:
-        """Nothing."""
+        """Ignore it."""
 
     def end(self) -> None:
-        """Nothing."""
+        """Ignore it."""

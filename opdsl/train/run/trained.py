@@ -27,12 +27,12 @@ MODULE, NORMALISER = "module.", "normaliser."  # before the names of weights
 
 @dataclass(frozen=True, slots=True)
 class WeightsInfo:
-    """What came with the weights.
+    """Information that is stored with the weights.
 
     Attributes:
         normaliser: for `evaluate` and `predict`.
         epoch: finished epochs; None where the run folder has no checkpoints any more.
-        step: finished steps; the same.
+        step: finished steps; None likewise.
         meta: the strings that `fit` was given.
     """
 

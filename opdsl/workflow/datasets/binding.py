@@ -1,4 +1,4 @@
-"""How the fields of a data set become the inputs and outputs of a model."""
+"""The assignment of the fields of a data set to the inputs and outputs of a model."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from opdsl.data.bind.binding import Mapped, bind
+from opdsl.data.bind.binding import Mapped, bind_fields
 from opdsl.data.bind.point_sets import PointsRequest
 from opdsl.data.bind.samples import FieldRequest as DataPort
 from opdsl.data.bind.samples import Fields, Samples, TimeSteps
 from opdsl.data.bind.suspects import suspects_warning
 from opdsl.diagnostics import fault
+from opdsl.ir.dims import decided
 from opdsl.ir.graph import Graph, Port
 from opdsl.ir.origins import completed
 from opdsl.nn.points.batch import Values, all_values
@@ -25,7 +26,7 @@ ABSENT = "none"  # the field of a port that the file does not have
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """How the fields of a data set become inputs and outputs of a model.
+    """An assignment of the fields of a data set to the inputs and outputs of a model.
 
     Attributes:
         graph: the model.
@@ -63,7 +64,7 @@ class Binding:
     def _bound(self, fields: Fields, outputs: Sequence[DataPort], mapping: Mapped) -> Samples:
         """Bind the fields; an input that begins at zero is added."""
         inputs = [x for x in self.graph.inputs if x.name not in self.absent]
-        samples = bind(fields, self._timed(inputs), outputs, mapping, sites(self.graph))
+        samples = bind_fields(fields, self._timed(inputs), outputs, mapping, sites(self.graph))
         return replace(samples, inputs=samples.inputs | self._zeros(samples))
 
     def _refuse_missing(self, fields: Fields) -> None:
@@ -123,7 +124,7 @@ class Binding:
         grids = {k: tuple(x[len(x) - axes[k] :]) for k, x in known.items()}
         sizes = completed(self.graph, grids)
         return {
-            x.name: torch.zeros(1, x.space.channels, *sizes[x.name]).expand(
+            x.name: torch.zeros(1, decided(x.space.channels), *sizes[x.name]).expand(
                 len(samples), -1, *(-1 for _ in sizes[x.name])
             )
             for x in self.graph.inputs
@@ -164,7 +165,7 @@ def ports(of: Iterable[Port]) -> list[DataPort]:
     return [
         DataPort(
             x.name,
-            x.space.channels,
+            decided(x.space.channels),
             x.space.components,
             x.space.domain.dims,
             domain=x.space.domain.name,
@@ -182,7 +183,7 @@ def sites(graph: Graph) -> list[PointsRequest]:
             x.name,
             x.ambient,
             shared=x.geometry == "shared",
-            asked=x.name in asked,
+            required=x.name in asked,
             measure=x.measure or "uniform",
             period=x.period,
         )

@@ -1,4 +1,4 @@
-"""What a data set contains: fields, shapes, resolution, samples that look corrupt."""
+"""The content of a data set: fields, shapes, resolution, samples that look corrupt."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which samples a run learns from, which choose its weights, and which it is tested on."""
+"""The division of data into samples for training, for validation and for tests."""
 
 from __future__ import annotations
 

@@ -2,38 +2,50 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from os import PathLike
+from pathlib import Path
+from typing import Any
 
-if TYPE_CHECKING:
-    from opdsl.data.generate import darcy as darcy_
-    from opdsl.data.generate import poisson_shapes as poisson_shapes_
-    from opdsl.data.generate import shallow_water as shallow_water_
-    from opdsl.data.generate import surface as surface_
-
-
-def darcy(**options: Any) -> darcy_.Report:
-    """Generate Darcy flows; see `opdsl.data.generate.darcy.generate` for the options."""
-    from opdsl.data.generate.darcy import generate
-
-    return generate(**options)
+from opdsl.data.generate import GENERATORS, GeneratedFile, Generator, ProgressCallback
+from opdsl.diagnostics import did_you_mean, fault
 
 
-def shallow_water(**options: Any) -> shallow_water_.Report:
-    """Generate shallow water on the sphere; see `opdsl.data.generate.shallow_water.generate`."""
-    from opdsl.data.generate.shallow_water import generate
+def generate_dataset(
+    name: str,
+    out: str | PathLike[str],
+    *,
+    seed: int = 0,
+    progress: ProgressCallback | None = None,
+    **options: Any,
+) -> GeneratedFile:
+    """Compute a data set and write it to a file.
 
-    return generate(**options)
+    Args:
+        name: of the generator, see `opdsl data generate --help`.
+        out: the file to make or to replace.
+        seed: two files of one seed hold the same functions.
+        progress: is called with the samples done and all samples.
+        options: of the generator, `resolution` and `samples` among them.
+
+    Raises:
+        OpError: OP0604, no such generator, or an option does not fit; OP0617, a check failed;
+            OP0625, the file cannot be written.
+    """
+    generator = GENERATORS.find(name.replace("-", "_"))
+    if generator is None:
+        known = GENERATORS.known()
+        helps = (*did_you_mean(name, known), f"the generators are: {', '.join(known)}")
+        raise fault("OP0604", f"there is no generator `{name}`", helps=helps)
+    _refuse_bad_options(name, generator, options)
+    return generator.generate(out=Path(out), seed=seed, progress=progress, **options)
 
 
-def poisson_shapes(**options: Any) -> poisson_shapes_.Report:
-    """Generate Poisson problems in shapes; see `opdsl.data.generate.poisson_shapes.generate`."""
-    from opdsl.data.generate.poisson_shapes import generate
-
-    return generate(**options)
-
-
-def surface(**options: Any) -> surface_.Report:
-    """Generate diffusion on surfaces; see `opdsl.data.generate.surface.generate`."""
-    from opdsl.data.generate.surface import generate
-
-    return generate(**options)
+def _refuse_bad_options(name: str, generator: Generator, options: dict[str, Any]) -> None:
+    known = {x.name: x for x in generator.options}
+    unknown = [x for x in options if x not in known]
+    missing = [k for k, x in known.items() if x.default is None and not x.optional]
+    missing = [x for x in missing if x not in options]
+    if unknown or missing:
+        wrong = f"has no option `{unknown[0]}`" if unknown else f"needs the option `{missing[0]}`"
+        helps = (f"its options are: {', '.join(known)}",)
+        raise fault("OP0604", f"the generator `{name}` {wrong}", helps=helps)

@@ -17,7 +17,7 @@ from opdsl.workflow.folder.reading import no_run
 
 @dataclass(frozen=True, slots=True)
 class HeldOut:
-    """Where samples are that no weights are learnt from.
+    """The place of samples that no weights are learnt from.
 
     Attributes:
         path: a file, a folder, or a data set in memory.

@@ -25,8 +25,8 @@ from opdsl.lower.call_arguments import as_coordinates
 from opdsl.nn.points.batch import Values
 from opdsl.nn.points.geometry import Geometries
 from opdsl.nn.points.packed import Packed
-from opdsl.workflow.arrays import as_tensors
 from opdsl.workflow.datasets.sources import TEST, TRAIN, VALID, Sources
+from opdsl.workflow.runs.arrays import as_tensors
 
 # a path; functions by name; items by name, or (input, output); what `open_dataset` returns
 Data: TypeAlias = "str | PathLike[str] | Mapping[str, Any] | Dataset[Any] | Fields"

@@ -1,4 +1,4 @@
-"""Where the samples of a run come from: files and folders, or data sets in memory."""
+"""The sources of samples: files and folders, or data sets in memory."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ def read_about(run: Path) -> dict[str, Any]:
 
 
 def _names_data(data: object) -> bool:
-    """Whether this is where data are, as a run writes it: the file may come from a stranger."""
+    """Return whether `data` is what a run writes: the file may come from a stranger."""
     if not isinstance(data, dict) or not isinstance(data.get("tests", []), list):
         return False
     held = [*data.get("tests", []), *filter(None, [data.get("valid")])]
@@ -105,7 +105,7 @@ def _names_data(data: object) -> bool:
 
 
 def _ends(about: Mapping[str, Any]) -> bool:
-    """Whether the errors at the end of a run, if it has any, are rows."""
+    """Return whether the errors at the end of a run, if it has any, are rows."""
     end = about.get("finished")
     if not isinstance(end, dict):
         return end is None

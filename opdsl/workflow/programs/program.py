@@ -59,7 +59,7 @@ class Program:
 
     @property
     def origins(self) -> dict[str, str]:
-        """Who set each parameter that has a value from outside."""
+        """The origin of each parameter that has a value from outside."""
         heads = {MODEL, *self.names}
         return {x.path[1]: x.origin for x in self.overrides if x.path[0] in heads}
 

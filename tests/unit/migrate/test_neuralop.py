@@ -12,7 +12,7 @@ from opdsl.lower.module import lower
 from opdsl.migrate.neuralop import import_call, read_call
 from opdsl.migrate.neuralop.calls import read_checkpoint, read_config
 from opdsl.migrate.neuralop.changes import train
-from opdsl.migrate.neuralop.layer import full_ranks
+from opdsl.migrate.neuralop.layer_weights import full_ranks
 from opdsl.summary import summarise
 
 UNO = (

@@ -18,7 +18,7 @@ class Points:
 
     inputs: dict
     outputs: dict
-    given: dict
+    model_points: dict
     weights: dict = field(default_factory=dict)
     name: str = "points"
     fingerprint: str = "p0"

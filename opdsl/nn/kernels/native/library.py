@@ -63,9 +63,9 @@ def _load() -> ctypes.CDLL:
     name = f"kernels-{_cache_key(compiler)}.so"
     try:
         kept = _cache_folder()
-        found = _open_cached(kept / name)
-        if found is not None:
-            return found
+        result = _open_cached(kept / name)
+        if result is not None:
+            return result
         folder = _cache_workspace(kept)
     except (OSError, RuntimeError) as error:  # RuntimeError: the user has no home
         return _compile_for_process(compiler, error)
@@ -92,9 +92,9 @@ def _open_cached(target: Path) -> ctypes.CDLL | None:
 
 
 def _compile_into_cache(compiler: str, folder: Path, target: Path) -> ctypes.CDLL:
-    made = _compile(compiler, folder / "kernels.so")
-    made.chmod(0o700)  # some users let their group write all that they make
-    return ctypes.CDLL(str(made.replace(target)))
+    result = _compile(compiler, folder / "kernels.so")
+    result.chmod(0o700)  # some users let their group write all that they make
+    return ctypes.CDLL(str(result.replace(target)))
 
 
 def _compile_for_process(compiler: str, error: Exception) -> ctypes.CDLL:
@@ -120,10 +120,10 @@ def _exclusive(folder: Path) -> Iterator[None]:
 
 
 def _compiler() -> str:
-    found = shutil.which(os.environ.get("CXX", "g++")) or shutil.which("c++")
-    if found is None:
+    result = shutil.which(os.environ.get("CXX", "g++")) or shutil.which("c++")
+    if result is None:
         raise FileNotFoundError("there is no C++ compiler")
-    return found
+    return result
 
 
 def _compile(compiler: str, made: Path) -> Path:
@@ -165,8 +165,8 @@ def processor() -> str:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return platform.processor() + platform.machine()
-    told = {x for x in lines if x.startswith(("model name", "flags", "Features"))}
-    return platform.machine() + "".join(sorted(told))
+    features = {x for x in lines if x.startswith(("model name", "flags", "Features"))}
+    return platform.machine() + "".join(sorted(features))
 
 
 def _cache_folder() -> Path:

@@ -55,7 +55,7 @@ class ChunkedSum(torch.autograd.Function):
         """The gradients of all tensor arguments."""
         given, kept = ctx.saved_tensors[: ctx.given], ctx.saved_tensors[ctx.given :]
         needed = ctx.needs_input_grad[1:]
-        if torch.is_grad_enabled():
+        if torch.is_grad_enabled():  # a second derivative is wanted: chunks have none
             return (None, *_differentiable(ctx.sum, given, needed, grad))
         compiled = _compiled(ctx.sum, given)
         if compiled:
@@ -65,13 +65,14 @@ class ChunkedSum(torch.autograd.Function):
 
 def _compiled(sum_: KernelSum, given: Sequence[Any]) -> PairSum | None:
     """The sum by compiled kernels; None: they do not support it."""
+    # the kernels see addresses only, so strides must be those of C
     own: list[Any] = [x if x is None else x.contiguous() for x in given]
     at_points, at_queries, values, weights, *flat = own
     act = next((name for name, act in ACTIVATIONS.items() if act is sum_.act), "")
-    found = PairSum(
+    result = PairSum(
         sum_.pairs, act, at_points, at_queries, values, weights, tuple(flat), last=sum_.last
     )
-    return found if found.fits() else None
+    return result if result.fits() else None
 
 
 def _total(sum_: KernelSum, given: Sequence[Any], total: Tensor) -> tuple[Tensor, list[Tensor]]:
@@ -82,8 +83,8 @@ def _total(sum_: KernelSum, given: Sequence[Any], total: Tensor) -> tuple[Tensor
     for chunk in _chunks(sum_, at_points, values, flat):
         hidden = chunk.hidden(at_points, at_queries, inner, sum_.act)
         v, w = chunk.at_points(values), chunk.at_pairs(weights)
-        found, owners = sum_.terms(hidden[-1], chunk.queries, v, w, last)
-        total.index_add_(0, owners, found.to(total.dtype))
+        result, owners = sum_.terms(hidden[-1], chunk.queries, v, w, last)
+        total.index_add_(0, owners, result.to(total.dtype))
         kept += hidden if sum_.keep else []
     return total, kept
 
@@ -96,8 +97,8 @@ def _differentiable(
     own: list[Any] = [None if x is None else x.view_as(x) for x in given]
     wanted = [x for x, need in zip(own, needed, strict=True) if need]
     total = unchunked_sum(sum_, *own)
-    found = iter(torch.autograd.grad(total, wanted, grad, create_graph=True))
-    return (next(found) if need else None for need in needed)
+    result = iter(torch.autograd.grad(total, wanted, grad, create_graph=True))
+    return (next(result) if need else None for need in needed)
 
 
 def _gradients(
@@ -109,7 +110,7 @@ def _gradients(
 ) -> list[Tensor | None]:
     at_points, at_queries, values, weights, *flat = given
     inner, last = sum_.layers(flat)
-    made = [_zeros(x) if need else None for x, need in zip(given, needed, strict=True)]
+    result = [_zeros(x) if need else None for x, need in zip(given, needed, strict=True)]
     rest = iter(kept)
     for chunk in _chunks(sum_, at_points, values, flat):
         if kept:
@@ -119,15 +120,15 @@ def _gradients(
         v, w = chunk.at_points(values), chunk.at_pairs(weights)
         x, to_v, to_w, *to_last = _term_gradients(sum_, hidden[-1], chunk.queries, v, w, last, grad)
         if last is not None:
-            _add(made[-2:], to_last)
+            _add(result[-2:], to_last)
         for i in reversed(range(len(inner))):
-            x = _layer_gradients(sum_.act, hidden[i], inner[i][0], x, made[4 + 2 * i : 6 + 2 * i])
-        _add_at(made[0], chunk.points, x)
-        _add_at(made[1], chunk.queries, x.sum(1))
-        _add_at(made[2], chunk.points, to_v)
-        if made[3] is not None and to_w is not None:
-            made[3][chunk.span] = to_w.to(made[3].dtype)
-    return [None if x is None else x.to(y.dtype) for x, y in zip(made, given, strict=True)]
+            x = _layer_gradients(sum_.act, hidden[i], inner[i][0], x, result[4 + 2 * i : 6 + 2 * i])
+        _add_at(result[0], chunk.points, x)
+        _add_at(result[1], chunk.queries, x.sum(1))
+        _add_at(result[2], chunk.points, to_v)
+        if result[3] is not None and to_w is not None:
+            result[3][chunk.span] = to_w.to(result[3].dtype)
+    return [None if x is None else x.to(y.dtype) for x, y in zip(result, given, strict=True)]
 
 
 def _term_gradients(
@@ -143,9 +144,9 @@ def _term_gradients(
     with torch.enable_grad():
         given = [y if y is None else y.detach().requires_grad_() for y in (x, v, w, *(last or ()))]
         own = (given[3], given[4]) if last else None
-        found, owners = sum_.terms(given[0], queries, given[1], given[2], own)  # type: ignore[arg-type]  # x is a tensor
-    mine = grad.index_select(0, owners).to(found.dtype)
-    made = iter(torch.autograd.grad(found, [y for y in given if y is not None], mine))
+        result, owners = sum_.terms(given[0], queries, given[1], given[2], own)  # type: ignore[arg-type]  # x is a tensor
+    mine = grad.index_select(0, owners).to(result.dtype)
+    made = iter(torch.autograd.grad(result, [y for y in given if y is not None], mine))
     return (None if y is None else next(made) for y in given)
 
 
@@ -158,8 +159,8 @@ def _layer_gradients(
         h = act(x.to(weight.dtype))
     rows = grad.flatten(0, -2)
     _add(made, (rows.T @ h.detach().flatten(0, -2), rows.sum(0)))
-    (found,) = torch.autograd.grad(h, x, grad @ weight)
-    return found
+    (result,) = torch.autograd.grad(h, x, grad @ weight)
+    return result
 
 
 def _add(made: Sequence[Tensor | None], more: Sequence[Tensor]) -> None:
@@ -200,11 +201,11 @@ class _Chunk:
         """The hidden layers before their activation, each (pairs, batch or 1, h)."""
         x = at_points.index_select(0, self.points)
         x += at_queries.index_select(0, self.queries)[:, None]
-        found = [x]
+        result = [x]
         for weight, bias in inner:
             x = functional.linear(act(x.to(weight.dtype)), weight, bias)
-            found.append(x)
-        return found
+            result.append(x)
+        return result
 
     def at_points(self, x: Tensor | None) -> Tensor | None:
         """Values of points, gathered for each pair."""

@@ -132,12 +132,12 @@ class Gno(nn.Module):
         packed = ragged or (None, None)
         if max(len(points), len(queries)) == 1 and not any(packed):
             values = x.flatten(1, -2).transpose(0, 1)  # (points, batch, c)
-            found = self._integral(points, queries, values, 1).transpose(0, 1)
-            return found.expand(x.shape[0], -1, -1).reshape(x.shape[0], *size, found.shape[-1])
+            result = self._integral(points, queries, values, 1).transpose(0, 1)
+            return result.expand(x.shape[0], -1, -1).reshape(x.shape[0], *size, result.shape[-1])
         samples = _sample_count(x, points, queries, packed)
         values = x if packed[0] else x.expand(samples, *x.shape[1:]).flatten(1, -2)
-        found = self._integral(points, queries, values.flatten(0, 1)[:, None], samples)[:, 0]
-        return found[None] if packed[1] else found.reshape(samples, *size, found.shape[-1])
+        result = self._integral(points, queries, values.flatten(0, 1)[:, None], samples)[:, 0]
+        return result[None] if packed[1] else result.reshape(samples, *size, result.shape[-1])
 
     # what is remembered is no part of a graph
     @torch.compiler.disable  # type: ignore[untyped-decorator]  # torch does not type it
@@ -180,10 +180,10 @@ class Gno(nn.Module):
         """The pairs of all samples, with indices into the batch."""
         points, queries = _one_per_sample(points, samples), _one_per_sample(queries, samples)
         if self.rule is None:
-            found = [edge_pairs(x, period=self.period) for x in points]
+            result = [edge_pairs(x, period=self.period) for x in points]
         else:
-            found = [neighbours(p, q, self.rule) for p, q in zip(points, queries, strict=True)]
-        return batch_pairs(found, point_counts(points), point_counts(queries))
+            result = [neighbours(p, q, self.rule) for p, q in zip(points, queries, strict=True)]
+        return batch_pairs(result, point_counts(points), point_counts(queries))
 
     def _mollified(self, x: Tensor, y: Tensor, pairs: Pairs) -> Tensor | None:
         """The mollifier at each pair, with gradients to both coordinates."""
@@ -255,8 +255,8 @@ def _on_device(placed: Geometries, x: Tensor) -> Geometries:
 
 
 def _sample_count(x: Tensor, points: Geometries, queries: Geometries, packed: RaggedSizes) -> int:
-    told = next((len(sizes) for sizes in packed if sizes is not None), 0)
-    return told or max(x.shape[0], len(points), len(queries))
+    count = next((len(sizes) for sizes in packed if sizes is not None), 0)
+    return count or max(x.shape[0], len(points), len(queries))
 
 
 def _one_per_sample(placed: Geometries, samples: int) -> Geometries:
@@ -288,23 +288,23 @@ def _product(x: Tensor, y: Tensor | None) -> Tensor:
 
 def _concat_shares(placed: Geometries, values: Tensor) -> Tensor | None:
     """Concatenate the shares of geometries; None: all points count the same."""
-    found = [x.shares for x in placed if x.shares is not None]
-    return torch.cat([x.to(wide(values)) for x in found]) if found else None
+    result = [x.shares for x in placed if x.shares is not None]
+    return torch.cat([x.to(wide(values)) for x in result]) if result else None
 
 
 def _concat_weights(side: Side, placed: Geometries, values: Tensor) -> Tensor | None:
     """Concatenate the quadrature weights of geometries; None: all points count the same."""
-    found = [quadrature_weights(g, side.measure, side.period) for g in placed]
-    told = [x.to(wide(values)) for x in found if x is not None]
-    if told and len(told) < len(found):
-        bare = next(i for i, x in enumerate(found) if x is None)
+    result = [quadrature_weights(g, side.measure, side.period) for g in placed]
+    known = [x.to(wide(values)) for x in result if x is not None]
+    if known and len(known) < len(result):
+        bare = next(i for i, x in enumerate(result) if x is None)
         raise fault(
             "OP0910",
             f"sample {bare} of the batch has no weights, and others have",
             helps=("give weights or cells for all samples", "or declare a `measure`"),
             file="gno",
         )
-    return torch.cat(told) if told else None
+    return torch.cat(known) if known else None
 
 
 def _grid_geometry(side: Side, size: Size, like: Tensor) -> Geometry:
@@ -325,13 +325,13 @@ class GridWeights(nn.Module):
 
     def forward(self, *, size: Size, like: Tensor) -> Tensor:
         """-> (1, *size, 1); they sum to the volume."""
-        found = torch.ones((), dtype=torch.float64)
+        result = torch.ones((), dtype=torch.float64)
         for n, length, periodic in zip(size, self.lengths, self.periodic, strict=True):
             line = torch.ones(n, dtype=torch.float64)
             if not periodic and n > 1:
                 line[0] = line[-1] = 0.5
-            found = found[..., None] * (line * (length / line.sum()))
-        return found[None, ..., None].to(dtype=like.dtype, device=like.device)
+            result = result[..., None] * (line * (length / line.sum()))
+        return result[None, ..., None].to(dtype=like.dtype, device=like.device)
 
 
 class SphereWeights(nn.Module):

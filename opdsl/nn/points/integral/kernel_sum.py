@@ -73,8 +73,8 @@ def kernel_sum(
             unchunked_sum if torch.compiler.is_compiling() else ChunkedSum.apply
         )
         total = run(*tensors)
-        found = total if diagonal else _last_layer(total, *layers[-1], full=full)
-    return found.to(dtype)
+        result = total if diagonal else _last_layer(total, *layers[-1], full=full)
+    return result.to(dtype)
 
 
 def _compute_dtype(x: Tensor, dtype: torch.dtype) -> torch.dtype:

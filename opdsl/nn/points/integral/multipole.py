@@ -116,14 +116,14 @@ class Multipole(nn.Module):
         seen = [x]
         for i, net in enumerate(self.down):
             seen.append(act(_kernel_integral(net, seen[-1], points[i], points[i + 1])))
-        found = None
+        result = None
         for i in reversed(range(len(points))):
             total = _kernel_integral(self.within[i], seen[i], points[i], points[i])
-            if found is not None:
-                total = total + _kernel_integral(self.up[i], found, points[i + 1], points[i])
-            found = act(total + self.mix[i - 1](seen[i])) if i else total
-        assert found is not None
-        return found
+            if result is not None:
+                total = total + _kernel_integral(self.up[i], result, points[i + 1], points[i])
+            result = act(total + self.mix[i - 1](seen[i])) if i else total
+        assert result is not None
+        return result
 
     def _points(self, placed: Geometries, batch: int, ragged: RaggedSizes) -> list[_LevelPoints]:
         """The points of each level; samples with own points are packed on coarse levels."""
@@ -148,5 +148,5 @@ class Multipole(nn.Module):
 def _kernel_integral(net: nn.Module, x: Tensor, here: _LevelPoints, there: _LevelPoints) -> Tensor:
     """The kernel integral from one level to another."""
     ragged = (here.packed, there.packed)
-    found: Tensor = net(x, there.size, (here.placed, there.placed), ragged)
-    return found
+    result: Tensor = net(x, there.size, (here.placed, there.placed), ragged)
+    return result

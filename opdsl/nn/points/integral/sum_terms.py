@@ -34,8 +34,8 @@ class KernelSum:
 
     def layers(self, flat: Sequence[Tensor]) -> tuple[list[DenseLayer], DenseLayer | None]:
         """The layers between hidden layers, and the last one if it is applied at each pair."""
-        found = list(zip(flat[::2], flat[1::2], strict=True))
-        return (found[:-1], found[-1]) if self.last else (found, None)
+        result = list(zip(flat[::2], flat[1::2], strict=True))
+        return (result[:-1], result[-1]) if self.last else (result, None)
 
     def empty(self, at_points: Tensor, values: Tensor | None, flat: Sequence[Tensor]) -> Tensor:
         """Zeros for the result, in float32 at least, because many numbers are added up."""
@@ -95,8 +95,8 @@ def _outer(h: Tensor, v: Tensor, queries: Tensor) -> tuple[Tensor, Tensor]:
         x.new_zeros(length, *x.shape[1:]).index_copy(0, spot, x).reshape(-1, slots, *x.shape[1:])
         for x in (h, v)
     ]
-    found = torch.einsum("rsbh,rsbc->rbch", *filled).flatten(2)
-    return found, torch.repeat_interleave(owners, rows)
+    result = torch.einsum("rsbh,rsbc->rbch", *filled).flatten(2)
+    return result, torch.repeat_interleave(owners, rows)
 
 
 def unchunked_sum(
@@ -114,6 +114,6 @@ def unchunked_sum(
     for weight, bias in inner:
         x = functional.linear(sum_.act(x.to(weight.dtype)), weight, bias)
     v = None if values is None else values[points]
-    found, owners = sum_.terms(x, queries, v, weights, last)
+    result, owners = sum_.terms(x, queries, v, weights, last)
     total = sum_.empty(at_points, values, flat)
-    return total.index_add(0, owners, found.to(total.dtype))
+    return total.index_add(0, owners, result.to(total.dtype))

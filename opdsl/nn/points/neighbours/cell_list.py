@@ -45,13 +45,13 @@ class CellList:
 
     def count(self, queries: Tensor, radius: float) -> Tensor:
         """Number of points within the radius of each query."""
-        found = self._near(self._place(queries), radius)
-        return torch.bincount(found.queries, minlength=len(queries))
+        result = self._near(self._place(queries), radius)
+        return torch.bincount(result.queries, minlength=len(queries))
 
     def within(self, queries: Tensor, radius: float) -> tuple[Tensor, Tensor]:
         """Indices of queries and of the points within their radius, sorted by both."""
-        found = self._near(self._place(queries), radius)
-        return sort_pairs(found.queries, found.points, len(self.points))
+        result = self._near(self._place(queries), radius)
+        return sort_pairs(result.queries, result.points, len(self.points))
 
     def nearest(self, queries: Tensor, count: int) -> tuple[Tensor, Tensor]:
         """Indices and distances of the nearest points: (m, count) each.
@@ -62,12 +62,12 @@ class CellList:
         asked = torch.arange(len(queries), device=queries.device)
         radius, done = self._dense(count), [self._none()]
         while len(asked):
-            found = self._near(places[asked], radius * RADIUS_TOLERANCE)
-            inside = found.queries[found.distances <= radius]
+            result = self._near(places[asked], radius * RADIUS_TOLERANCE)
+            inside = result.queries[result.distances <= radius]
             whole = torch.bincount(inside, minlength=len(asked)) >= count
-            kept = whole[found.queries]
-            owners = asked[found.queries[kept]]
-            done.append(Candidates(owners, found.points[kept], found.distances[kept]))
+            kept = whole[result.queries]
+            owners = asked[result.queries[kept]]
+            done.append(Candidates(owners, result.points[kept], result.distances[kept]))
             asked, radius = asked[~whole], radius * 2
         return k_closest(concat_candidates(done), count, len(self.points))
 

@@ -47,8 +47,8 @@ def edge_pairs(
             helps=("leave out points that no edge or cell has",),
             file="edges",
         )
-    found = Pairs(points, queries, counts, torch.cat((counts.new_zeros(1), counts.cumsum(0))))
-    return with_shifts(found, geometry.points.detach(), geometry.points.detach(), period)
+    result = Pairs(points, queries, counts, torch.cat((counts.new_zeros(1), counts.cumsum(0))))
+    return with_shifts(result, geometry.points.detach(), geometry.points.detach(), period)
 
 
 def _edges(geometry: Geometry) -> Tensor:

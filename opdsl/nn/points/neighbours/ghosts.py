@@ -33,5 +33,5 @@ def ghosts(pairs: Pairs) -> Ghosts | None:
         return None
     count = len(pairs.shifts)
     keys, numbers = torch.unique(pairs.points * count + pairs.images, return_inverse=True)
-    found = replace(pairs, points=numbers, images=None, shifts=None)
-    return Ghosts(keys // count, pairs.shifts[keys % count], found)
+    result = replace(pairs, points=numbers, images=None, shifts=None)
+    return Ghosts(keys // count, pairs.shifts[keys % count], result)

@@ -44,16 +44,16 @@ class KdTree:
 
     def __init__(self, points: Tensor, period: Period | None = None) -> None:
         self.period, self.n = period, len(points)
-        self.tree = self._tree(self._numbers(points))
+        self.tree = self._tree(self._coordinates(points))
 
     def count(self, queries: Tensor, radius: float) -> Tensor:
         """Number of points within the radius of each query."""
-        found = self.tree.query_ball_point(self._numbers(queries), radius, return_length=True)
-        return torch.from_numpy(np.asarray(found, dtype=np.int64))
+        result = self.tree.query_ball_point(self._coordinates(queries), radius, return_length=True)
+        return torch.from_numpy(np.asarray(result, dtype=np.int64))
 
     def within(self, queries: Tensor, radius: float) -> tuple[Tensor, Tensor]:
         """Indices of queries and of the points within their radius, sorted by both."""
-        numbers, rows = self._numbers(queries), self._rows(queries, radius)
+        numbers, rows = self._coordinates(queries), self._rows(queries, radius)
         keys, at = [], 0
         for block in np.split(numbers, range(rows, len(queries), rows)):
             # a tree of the queries too spares a list in Python for each of them
@@ -68,15 +68,16 @@ class KdTree:
 
     def nearest(self, queries: Tensor, count: int) -> tuple[Tensor, Tensor]:
         """Indices and distances of the nearest points: (m, count) each."""
-        places = self._numbers(queries)
+        places = self._coordinates(queries)
         numbers, distances = np.zeros((len(places), count), int), np.zeros((len(places), count))
         asked, spare = np.arange(len(places)), 1
         while len(asked):
             k = min(self.n, count + spare)
             far, near = map(np.asarray, self.tree.query(places[asked], k=range(1, k + 1)))
+            # with a farther point in sight, all that are as far as the last one are known
             whole = (far[:, -1] > far[:, count - 1] * RADIUS_TOLERANCE) | (k == self.n)
-            found = _resolve_ties(near[whole], far[whole], count, self.n)
-            numbers[asked[whole]], distances[asked[whole]] = found
+            result = _resolve_ties(near[whole], far[whole], count, self.n)
+            numbers[asked[whole]], distances[asked[whole]] = result
             asked, spare = asked[~whole], spare * SPARE_FACTOR
         return torch.from_numpy(numbers), torch.from_numpy(distances)
 
@@ -88,7 +89,7 @@ class KdTree:
         each = self.count(some, radius).double().mean().item()
         return max(1, min(len(queries), int(MAX_PAIRS_PER_BLOCK / max(each, 1))))
 
-    def _numbers(self, x: Tensor) -> _Floats:
+    def _coordinates(self, x: Tensor) -> _Floats:
         return wrap_into_period(x.detach().double(), self.period).numpy()
 
     def _tree(self, numbers: _Floats) -> cKDTree:
@@ -107,6 +108,6 @@ def _resolve_ties(near: _Ints, far: _Floats, count: int, points: int) -> tuple[_
     if tied.any():
         owners = torch.arange(int(tied.sum())).repeat_interleave(far.shape[1])
         flat = (torch.from_numpy(x[tied].ravel()) for x in (near, far))
-        found = k_closest(Candidates(owners, *flat), count, points)
-        numbers[tied], distances[tied] = (x.numpy() for x in found)
+        result = k_closest(Candidates(owners, *flat), count, points)
+        numbers[tied], distances[tied] = (x.numpy() for x in result)
     return numbers, distances

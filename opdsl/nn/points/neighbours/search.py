@@ -127,12 +127,13 @@ def search(points: Tensor, queries: Tensor, rule: NeighbourRule) -> Pairs:
     check_finite(points, queries)
     # what is made in inference mode could never enter a gradient
     with torch.inference_mode(mode=False), torch.no_grad():
+        # clones: an inference tensor would make inference tensors of the cached pairs
         points, queries = points.detach().clone(), queries.detach().clone()
         if len(queries) and not len(points):
             raise _no_points(len(queries))
         kind = KdTree if points.device.type == "cpu" else CellList
-        made: NeighbourSearch = kind(points, rule.period)
-        return _as_pairs(points, queries, rule, *_matches(made, len(points), queries, rule))
+        result: NeighbourSearch = kind(points, rule.period)
+        return _as_pairs(points, queries, rule, *_matches(result, len(points), queries, rule))
 
 
 def check_finite(*coordinates: Tensor) -> None:
@@ -143,10 +144,10 @@ def check_finite(*coordinates: Tensor) -> None:
     """
     wrong = [len(x) - int(torch.isfinite(x).all(-1).sum()) for x in coordinates]
     if any(wrong):
-        told = ", ".join(f"{k} of {len(x)}" for k, x in zip(wrong, coordinates, strict=True) if k)
+        counts = ", ".join(f"{k} of {len(x)}" for k, x in zip(wrong, coordinates, strict=True) if k)
         raise fault(
             "OP0612",
-            f"coordinates hold NaN or infinite values, at {told} points",
+            f"coordinates hold NaN or infinite values, at {counts} points",
             helps=("clean them: `torch.isfinite(xyz).all(-1)` says which points are right",),
             file="points",
         )

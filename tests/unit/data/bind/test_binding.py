@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from opdsl.data import FieldRequest, Fields, bind
+from opdsl.data import FieldRequest, Fields, bind_fields
 from opdsl.data.bind.samples import TimeSteps
 from opdsl.diagnostics import OpError
 
@@ -36,7 +36,7 @@ def port(name, channels=1, components=None, axes=2):
 
 def said(*args, **kwargs):
     with pytest.raises(OpError) as caught:
-        bind(*args, **kwargs)
+        bind_fields(*args, **kwargs)
     return caught.value.diagnostics
 
 
@@ -45,34 +45,34 @@ MARKED = {"a": "input", "u": "output"}
 
 def test_named_components_become_channels_in_their_order():
     held = fields(p=ramp(1), v=ramp(1) + 500, w=ramp(1) + 900)
-    got = bind(held, [port("in", 2, ("w", "p"))], [port("out", 1, ("v",))])
+    got = bind_fields(held, [port("in", 2, ("w", "p"))], [port("out", 1, ("v",))])
     assert torch.equal(got.inputs["in"][:, 0], held.values["w"][:, 0])
     assert torch.equal(got.inputs["in"][:, 1], held.values["p"][:, 0])
     assert torch.equal(got.outputs["out"], held.values["v"])
 
 
 def test_a_mapping_is_obeyed_even_against_the_marks():
-    got = bind(fields(MARKED), [port("q")], [port("r")], {"q": "u", "r": ["a"]})
+    got = bind_fields(fields(MARKED), [port("q")], [port("r")], {"q": "u", "r": ["a"]})
     assert torch.equal(got.inputs["q"], ramp(1) + 1)
     assert torch.equal(got.outputs["r"], ramp(1))
 
 
 def test_a_mapping_joins_fields_side_by_side():
-    got = bind(fields(MARKED), [port("q", 2)], [port("r")], {"q": ["u", "a"]})
+    got = bind_fields(fields(MARKED), [port("q", 2)], [port("r")], {"q": ["u", "a"]})
     assert got.inputs["q"].shape == (4, 2, 6, 6)
     assert torch.equal(got.inputs["q"][:, :1], ramp(1) + 1)
 
 
 def test_fields_with_the_names_of_the_ports_are_taken_wherever_they_stand():
     held = fields({"a": "input", "b": "input", "u": "output"}, a=ramp(1), b=-ramp(1), u=ramp(1))
-    got = bind(held, [port("b"), port("a")], [port("u")])
+    got = bind_fields(held, [port("b"), port("a")], [port("u")])
     assert torch.equal(got.inputs["b"], -ramp(1))
     assert torch.equal(got.inputs["a"], ramp(1))
 
 
 def test_a_field_of_a_ports_name_is_never_taken_by_another_port():
     held = fields({"a": "input", "b": "input", "u": "output"}, a=ramp(1), b=-ramp(1), u=ramp(1))
-    got = bind(held, [port("force"), port("a")], [port("u")])
+    got = bind_fields(held, [port("force"), port("a")], [port("u")])
     assert torch.equal(got.inputs["a"], ramp(1))
     assert torch.equal(got.inputs["force"], -ramp(1))
 
@@ -90,7 +90,7 @@ def test_a_file_without_fields_is_one_mistake():
 
 
 def test_marked_fields_go_to_the_ports_at_their_places():
-    got = bind(fields(MARKED), [port("coefficient")], [port("pressure")])
+    got = bind_fields(fields(MARKED), [port("coefficient")], [port("pressure")])
     assert torch.equal(got.inputs["coefficient"], ramp(1))
     assert torch.equal(got.outputs["pressure"], ramp(1) + 1)
 
@@ -98,7 +98,7 @@ def test_marked_fields_go_to_the_ports_at_their_places():
 @pytest.mark.parametrize("dtype", [torch.bool, torch.uint8, torch.int64, torch.float64])
 def test_every_number_format_becomes_float32(dtype):
     held = fields(MARKED, a=torch.ones(2, 1, 3, 3, dtype=dtype), u=ramp(1, 2, 3))
-    got = bind(held, [port("p")], [port("q")]).inputs["p"]
+    got = bind_fields(held, [port("p")], [port("q")]).inputs["p"]
     assert got.dtype == torch.float32
     assert torch.equal(got, torch.ones(2, 1, 3, 3))
 
@@ -182,7 +182,7 @@ def test_a_truth_of_which_nothing_is_left_in_float32_is_refused():
 def test_one_sample_that_loses_digits_is_warned_of():
     u = ramp(1, dtype=torch.float64) + 1
     u[2] = 1e-40
-    found = bind(fields(MARKED, a=ramp(1), u=u), [port("p")], [port("q")])
+    found = bind_fields(fields(MARKED, a=ramp(1), u=u), [port("p")], [port("q")])
     (one,) = found.warnings
     assert (one.code, one.severity) == ("OP0619", "warning")
     assert (
@@ -194,13 +194,13 @@ def test_one_sample_that_loses_digits_is_warned_of():
 def test_values_that_float32_holds_are_no_news(scale):
     u = (ramp(1, dtype=torch.float64) + 1) * scale
     u[1, 0, 0, 0] = 1e-38 * scale  # beside larger ones it is rounding
-    assert bind(fields(MARKED, a=ramp(1), u=u), [port("p")], [port("q")]).warnings == ()
+    assert bind_fields(fields(MARKED, a=ramp(1), u=u), [port("p")], [port("q")]).warnings == ()
 
 
 def test_samples_whose_truth_is_zero_are_named():
     u = ramp(1) + 1
     u[1] = u[3] = 0
-    found = bind(fields(MARKED, a=ramp(1) * 0, u=u), [port("p")], [port("q")])
+    found = bind_fields(fields(MARKED, a=ramp(1) * 0, u=u), [port("p")], [port("q")])
     (one,) = found.warnings
     assert (one.code, one.severity) == ("OP0631", "warning")
     assert one.message == "`q` is zero everywhere in 2 samples: 1, 3"
@@ -209,7 +209,7 @@ def test_samples_whose_truth_is_zero_are_named():
 def test_a_step_in_time_that_is_zero_names_its_sample():
     u = ramp(3) + 1
     u[2, 1] = 0
-    found = bind(
+    found = bind_fields(
         fields(MARKED, a=ramp(1), u=u), [port("p")], [replace(port("q"), steps=TimeSteps(3))]
     )
     assert found.warnings[0].message == "`q` is zero everywhere in a step of 1 sample: 2"
@@ -217,11 +217,11 @@ def test_a_step_in_time_that_is_zero_names_its_sample():
 
 def test_a_field_that_is_not_used_may_hold_nan():
     held = fields(MARKED | {"junk": "unknown"}, a=ramp(1), u=ramp(1), junk=ramp(1) * torch.nan)
-    assert len(bind(held, [port("p")], [port("q")])) == 4
+    assert len(bind_fields(held, [port("p")], [port("q")])) == 4
 
 
 def test_the_first_samples_are_the_first():
-    whole = bind(fields(MARKED), [port("p")], [port("q")])
+    whole = bind_fields(fields(MARKED), [port("p")], [port("q")])
     part = whole.first(3)
     assert len(part) == 3
     assert torch.equal(part.outputs["q"], whole.outputs["q"][:3])
@@ -230,7 +230,7 @@ def test_the_first_samples_are_the_first():
 
 def test_a_coarser_grid_holds_the_same_values():
     u = ramp(1, n=9)
-    whole = bind(fields(MARKED, "node", a=u, u=u), [port("p")], [port("q")])
+    whole = bind_fields(fields(MARKED, "node", a=u, u=u), [port("p")], [port("q")])
     coarse = whole.at(5)
     assert coarse.resolution == (5, 5)
     assert torch.equal(coarse.inputs["p"], u[:, :, ::2, ::2])
@@ -238,14 +238,14 @@ def test_a_coarser_grid_holds_the_same_values():
 
 
 def test_a_coarser_grid_that_does_not_exist_is_refused():
-    whole = bind(fields(MARKED), [port("p")], [port("q")])
+    whole = bind_fields(fields(MARKED), [port("p")], [port("q")])
     with pytest.raises(OpError) as caught:
         whole.at(4)
     assert caught.value.diagnostics[0].code == "OP0614"
 
 
 def test_the_first_and_the_last_samples_are_those_of_the_file():
-    got = bind(fields(MARKED), [port("p")], [port("q")])
+    got = bind_fields(fields(MARKED), [port("p")], [port("q")])
     assert torch.equal(got.first(3).inputs["p"], ramp(1)[:3])
     assert torch.equal(got.last(3).inputs["p"], ramp(1)[1:])
     assert torch.equal(got.last(3).outputs["q"], ramp(1)[1:] + 1)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from opdsl import Geometry, OpError, Packed
-from opdsl.data import FieldRequest, Fields, PointsRequest, bind
+from opdsl.data import FieldRequest, Fields, PointsRequest, bind_fields
 from opdsl.nn.points.measure import quadrature_weights
 
 SIZES = (5, 3, 7)
@@ -54,7 +54,7 @@ P = PointsRequest("P", 2, shared=False)
 def bound(held=None, inputs=None, outputs=None, mapping=None, sites=(P,)):
     inputs = [on("f", 2), SDF] if inputs is None else inputs
     outputs = [on("p")] if outputs is None else outputs
-    return bind(fields() if held is None else held, inputs, outputs, mapping, sites)
+    return bind_fields(fields() if held is None else held, inputs, outputs, mapping, sites)
 
 
 def told(*arguments, **more):
@@ -70,7 +70,7 @@ def test_functions_on_points_and_on_a_grid_stand_side_by_side():
     assert got.inputs["f"].values.equal(held.values["f"].values)
     assert got.inputs["sdf"].equal(held.values["sdf"])
     assert all(x.points.equal(y.points) for x, y in zip(got.places["P"], own(), strict=True))
-    assert got.given.keys() == {"P"}
+    assert got.model_points.keys() == {"P"}
     assert len(got) == 3
     assert got.extent == "3 to 7 points"
 
@@ -176,7 +176,7 @@ def test_coordinates_that_are_missing_are_asked_for_only_by_a_model_that_needs_t
     (one,) = told(held, **ports)
     assert one.code == "OP0611"
     assert "no coordinates for `P`" in one.message
-    got = bound(held, **ports, sites=(PointsRequest("P", 2, shared=True, asked=False),))
+    got = bound(held, **ports, sites=(PointsRequest("P", 2, shared=True, required=False),))
     assert got.places == {}
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from opdsl.data.bind.binding import bind
+from opdsl.data.bind.binding import bind_fields
 from opdsl.data.bind.samples import FieldRequest
 from opdsl.data.io import npz_writing
 from opdsl.data.io.dataset import open_dataset, stream_dataset
@@ -155,10 +155,10 @@ def test_a_number_that_is_not_finite_is_in_the_sample_of_the_file(tmp_path):
     np.savez(tmp_path / "d.npz", **held)
     pieces = stream_dataset(tmp_path / "d.npz", size=3).pieces
     port = FieldRequest("a", 3, None, 2)
-    bind(next(pieces), [port], [], {"a": "x"})
-    bind(next(pieces), [port], [], {"a": "x"})
+    bind_fields(next(pieces), [port], [], {"a": "x"})
+    bind_fields(next(pieces), [port], [], {"a": "x"})
     with pytest.raises(OpError, match="first in sample 7"):
-        bind(next(pieces), [port], [], {"a": "x"})
+        bind_fields(next(pieces), [port], [], {"a": "x"})
 
 
 @pytest.mark.parametrize("kept", [0.3, 0.9])

@@ -11,8 +11,8 @@ from opdsl.data.derive.add_transport import add_transport
 from opdsl.data.derive.derived_fields import select_fields
 from opdsl.data.derive.distance import signed_distance
 from opdsl.data.derive.transport import normals_of, torus_normals, torus_points
-from opdsl.data.generate.blob import NUMBERS, Blob
-from opdsl.data.generate.draws import normals
+from opdsl.data.generate.sampling.blob import NUMBERS, Blob
+from opdsl.data.generate.sampling.draws import normals
 from opdsl.data.io.formats import points
 from opdsl.data.io.mesh_set import as_fields
 from opdsl.data.io.meshes import Mesh

@@ -11,7 +11,7 @@ from scipy.spatial.distance import cdist
 
 from opdsl.data.derive import transport as ours
 from opdsl.data.derive.transport import normals_of, side, torus_normals, torus_points, transport
-from opdsl.data.generate.blob import Blob
+from opdsl.data.generate.sampling.blob import Blob
 from opdsl.diagnostics import OpError
 
 PUBLISHED = Path(__file__).parents[5] / "shared/data/neuraloperator"

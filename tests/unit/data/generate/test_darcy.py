@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from opdsl.data import open_dataset
-from opdsl.data.generate import darcy
-from opdsl.data.generate.darcy import generate
-from opdsl.data.generate.diffusion import five_points
+from opdsl.data.generate.problems import darcy
+from opdsl.data.generate.problems.darcy import generate
+from opdsl.data.generate.solvers.diffusion import five_points
 from opdsl.diagnostics import OpError
 
 WHOLE = darcy.REFINED
@@ -76,7 +76,7 @@ def test_the_lognormal_coefficient_is_smooth_and_positive(tmp_path, monkeypatch)
     report, a, _ = made(tmp_path / "a.h5", kind="lognormal")
     assert a.min() > 0
     assert len(np.unique(a)) > 800
-    assert report.order > 1.7
+    assert report.checks["order"] > 1.7
 
 
 def test_the_pressure_is_zero_on_the_boundary_and_above_inside(tmp_path):
@@ -97,9 +97,9 @@ def test_the_report_tells_what_was_made(tmp_path):
     done = []
     report, _, _ = made(tmp_path / "a.h5", progress=lambda i, n: done.append((i, n)))
     assert done == [(1, 3), (2, 3), (3, 3)]
-    assert (report.samples, report.resolution, report.fine) == (3, 17, 129)
-    assert 0 < report.residual < 1e-11
-    assert 0.5 < report.order < 1.7
+    assert (report.samples, report.size) == (3, {"resolution": 17, "fine": 129})
+    assert 0 < report.checks["residual"] < 1e-11
+    assert 0.5 < report.checks["order"] < 1.7
     assert report.seconds > 0
     assert report.path == tmp_path / "a.h5"
 
@@ -192,7 +192,7 @@ SCRIPT = """
 import signal
 signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs start deaf to it
 from pathlib import Path
-from opdsl.data.generate.darcy import generate
+from opdsl.data.generate.problems.darcy import generate
 generate(resolution=17, samples=100000, seed=1, out=Path("a.h5"),
          progress=lambda i, n: i == 5 and print("running", flush=True))
 """

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from opdsl.data.generate.diffusion import five_points, solve
+from opdsl.data.generate.solvers.diffusion import five_points, solve
 
 
 def nodes(n):

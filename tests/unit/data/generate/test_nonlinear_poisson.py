@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from opdsl.data.generate import nonlinear_poisson as npo
-from opdsl.data.generate.draws import normals
-from opdsl.data.generate.star import (
+from opdsl.data.generate.sampling.draws import normals
+from opdsl.data.generate.sampling.star import (
     NUMBERS,
     Star,
     Triangles,
@@ -13,6 +12,7 @@ from opdsl.data.generate.star import (
     smallest_angle,
     triangulate,
 )
+from opdsl.data.generate.solvers import nonlinear_poisson as npo
 
 SHAPE = Star.of(normals(3, 4, NUMBERS))
 DISC = Star(np.zeros((2, 6)))

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from opdsl.data import open_dataset
-from opdsl.data.generate import poisson_shapes as shapes
-from opdsl.data.generate import surface
+from opdsl.data.generate.problems import poisson_shapes as shapes
+from opdsl.data.generate.problems import surface
 from opdsl.diagnostics import OpError
 
 KINDS = pytest.mark.parametrize("kind", [shapes, surface])
@@ -66,7 +66,7 @@ def test_the_file_has_shapes_of_different_sizes_with_cells(kind, tmp_path):
     held = open_dataset(tmp_path / "a.h5")
     (placed,) = held.places.values()
     sizes = [len(x) for x in placed]
-    assert (min(sizes), max(sizes)) == (report.fewest, report.most)
+    assert (min(sizes), max(sizes)) == tuple(report.size["points"])
     assert len(set(sizes)) > 1
     assert all(x.cells.max() == len(x) - 1 for x in placed)
     assert held.roles["forcing"] == "input"
@@ -80,8 +80,8 @@ def test_the_report_tells_what_was_made(kind, tmp_path):
     report = made(kind, tmp_path / "a.h5", progress=lambda i, n: done.append((i, n)))
     assert done == [(1, 3), (2, 3), (3, 3)]
     assert report.samples == 3
-    assert 0 < report.residual < 1e-11
-    assert 1.6 < report.order < 2.4
+    assert 0 < report.checks["residual"] < 1e-11
+    assert 1.6 < report.checks["order"] < 2.4
     assert report.path == tmp_path / "a.h5"
     with h5py.File(tmp_path / "a.h5") as f:
         assert f.attrs["seed"] == "7"

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from opdsl.data.generate.random_field import MODES, coefficients, field
+from opdsl.data.generate.sampling.random_field import MODES, coefficients, field
 
 
 @pytest.mark.parametrize("nodes", [3, 17, 33, 129])

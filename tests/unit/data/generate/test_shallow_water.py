@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from opdsl.data import open_dataset
-from opdsl.data.generate import shallow_water as swe
+from opdsl.data.generate.problems import shallow_water as swe
 from opdsl.diagnostics import OpError
 from opdsl.nn.sphere.harmonics import inverse_sht, sht
 from opdsl.nn.sphere.sampling import latitudes

@@ -5,10 +5,10 @@ import pytest
 
 from opdsl.data.derive.distance import _unpaired
 from opdsl.data.derive.simplices import sizes
-from opdsl.data.generate.blob import NUMBERS, Blob
-from opdsl.data.generate.draws import normals
-from opdsl.data.generate.surface_diffusion import LENGTH, integral, matrices, solve
-from opdsl.data.generate.wave import count, wave
+from opdsl.data.generate.sampling.blob import NUMBERS, Blob
+from opdsl.data.generate.sampling.draws import normals
+from opdsl.data.generate.sampling.wave import count, wave
+from opdsl.data.generate.solvers.surface_diffusion import LENGTH, integral, matrices, solve
 
 SPHERE = Blob(np.zeros(0))
 

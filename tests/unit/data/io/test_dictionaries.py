@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from opdsl import OpError, Packed
-from opdsl.data import FieldRequest, PointsRequest, bind, open_dataset
+from opdsl.data import FieldRequest, PointsRequest, bind_fields, open_dataset
 
 PUBLISHED = Path(__file__).parents[5] / "shared/data/neuraloperator"
 CARS = PUBLISHED / "mini_car.pt"
@@ -153,7 +153,7 @@ def test_the_published_cars_are_read():
     press = FieldRequest("press", 1, None, 1, domain="Q", scattered=True)
     distance = FieldRequest("distance", 1, None, 3, domain="L")
     sites = [PointsRequest("P", 3, shared=False), PointsRequest("Q", 3, shared=False)]
-    got = bind(found, [distance], [press], None, sites)
+    got = bind_fields(found, [distance], [press], None, sites)
     assert all(got.places[k][1].points.equal(raw[1]["vertices"]) for k in "PQ")
 
 

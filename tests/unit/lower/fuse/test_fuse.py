@@ -158,7 +158,7 @@ def test_without_kernels_the_same_graph_runs_plainly(monkeypatch):
     made.fuse = False
     there = made(x)
     made.fuse = True
-    monkeypatch.setattr("opdsl.lower.fuse.running.available", lambda: False)
+    monkeypatch.setattr("opdsl.lower.fuse.running.kernels_available", lambda: False)
     assert torch.equal(made(x), there)
 
 

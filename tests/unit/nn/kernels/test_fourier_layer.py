@@ -7,15 +7,9 @@ import torch
 from torch.nn import functional
 
 from opdsl.nn.kernels import fourier_layer as fused
-from opdsl.nn.kernels.fourier_layer import (
-    Activations,
-    LayerWeights,
-    fourier_layer,
-    network,
-    plain_layer,
-    plain_network,
-)
+from opdsl.nn.kernels.fourier_layer import Activations, LayerWeights, fourier_layer, plain_layer
 from opdsl.nn.kernels.modes import GridModes
+from opdsl.nn.kernels.network import network, plain_network
 from opdsl.spectrum import frequencies
 
 pytestmark = pytest.mark.skipif(not fused.kernels_available(), reason="no C++ compiler here")

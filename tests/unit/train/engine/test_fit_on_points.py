@@ -125,14 +125,14 @@ def test_a_batch_has_its_samples_and_their_points():
     assert batch.inputs["f"].sizes == (SIZES[3], SIZES[0])
     assert batch.truth["u"].parts[1].equal(data.outputs["u"].parts[0])
     assert batch.weights["u"].parts[0].equal(data.weights["u"].parts[3])
-    assert batch.places["P"] == (data.given["P"][3], data.given["P"][0])
+    assert batch.places["P"] == (data.model_points["P"][3], data.model_points["P"][0])
 
 
 def test_the_points_of_all_samples_stay_one_in_a_batch():
     data = shared(weights={"u": torch.ones(1, 1, 8)})
     batch = DeviceLoader.of(data, CPU).take(torch.tensor([3, 0]))
     assert batch.inputs["f"].equal(data.inputs["f"][[3, 0]])
-    assert batch.places["P"] == data.given["P"]
+    assert batch.places["P"] == data.model_points["P"]
     assert batch.weights["u"].equal(torch.ones(1, 1, 8))
 
 
@@ -140,8 +140,8 @@ def test_a_geometry_is_the_same_in_every_epoch_and_its_key_is_known(tmp_path):
     data = ragged()
     module, _ = learn(tmp_path / "run", data, None)
     used = {id(x) for placed in module.seen for x in placed}
-    assert used == {id(x) for x in data.given["P"]}
-    assert all("key" in vars(x) for x in data.given["P"])
+    assert used == {id(x) for x in data.model_points["P"]}
+    assert all("key" in vars(x) for x in data.model_points["P"])
 
 
 def test_a_module_is_called_with_one_geometry_where_points_are_shared(tmp_path):
@@ -187,7 +187,7 @@ def test_weights_are_heeded_in_training_and_in_the_metrics(tmp_path):
     test = ragged(weights=weights)
     found = evaluate(weighed, out.normaliser, test, device="cpu")
     outputs = predict(
-        weighed, out.normaliser, test.inputs, places=test.given, device="cpu", batch=2
+        weighed, out.normaliser, test.inputs, places=test.model_points, device="cpu", batch=2
     )
     each = rel_l2(outputs["u"], test.outputs["u"], weights["u"])
     assert found.rel_l2 == pytest.approx(float(each.mean()), rel=1e-5)
@@ -204,7 +204,7 @@ def test_metrics_are_means_over_samples_and_over_values(tmp_path):
     with torch.no_grad():
         for i in range(3):
             f = out.normaliser.encode({"f": test.inputs["f"].parts[i][None]})["f"]
-            u = out.normaliser.decode(module.eval()(f, P=test.given["P"][i]))["u"].double()
+            u = out.normaliser.decode(module.eval()(f, P=test.model_points["P"][i]))["u"].double()
             true = test.outputs["u"].parts[i][None].double()
             errors.append(float((u - true).norm() / true.norm()))
             squares += float((u - true).square().sum())
@@ -222,11 +222,13 @@ def test_predictions_keep_the_order_and_the_sizes(tmp_path, batch):
     trained = load_trained(tmp_path / "run", module)
     data = ragged()
     scales = trained.normaliser
-    found = predict(module, scales, data.inputs, places=data.given, device="cpu", batch=batch)
+    found = predict(
+        module, scales, data.inputs, places=data.model_points, device="cpu", batch=batch
+    )
     assert found["u"].sizes == SIZES
     with torch.no_grad():
         f = scales.encode({"f": data.inputs["f"].parts[1][None]})["f"]
-        alone = scales.decode(module.eval()(f, P=data.given["P"][1]))["u"]
+        alone = scales.decode(module.eval()(f, P=data.model_points["P"][1]))["u"]
     torch.testing.assert_close(found["u"].parts[1][None], alone)
 
 
@@ -235,7 +237,15 @@ def test_steps_in_time_on_points_of_each_sample_are_refused():
     scales = Normaliser.fit(data, Normalise())
     loop = Rollout((("u", "f"),), {"f": 1})
     with pytest.raises(OpError) as caught:
-        predict(OnEach(), scales, data.inputs, places=data.given, device="cpu", loop=loop, steps=2)
+        predict(
+            OnEach(),
+            scales,
+            data.inputs,
+            places=data.model_points,
+            device="cpu",
+            loop=loop,
+            steps=2,
+        )
     assert caught.value.diagnostics[0].code == "OP0604"
 
 

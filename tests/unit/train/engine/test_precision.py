@@ -86,7 +86,7 @@ def test_float16_holds_the_spectrum_of_what_it_holds(n):
 def test_only_spectral_policies_make_layers_narrow_and_others_undo_it():
     layer = nn.Sequential(conv(1))
     for name, policy in policies(CPU).items():
-        policy.settle(layer)
+        policy.prepare_module(layer)
         assert layer[0].low_precision is name.endswith("_spectral")
 
 

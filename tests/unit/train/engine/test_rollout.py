@@ -15,7 +15,7 @@ from opdsl.train.engine.rollout import Rollout, shift_window
 from opdsl.train.losses.l2 import rel_l2
 from opdsl.train.metrics.evaluate import apply, evaluate, predict
 from opdsl.workflow.datasets.binding import Binding
-from opdsl.workflow.rollout import loop_of
+from opdsl.workflow.runs.rollout import loop_of
 from tests.unit.train.engine.test_fit import Stop
 from tests.unit.train.toy_problem import Cloud, quick
 

@@ -23,7 +23,7 @@ from opdsl.train.metrics.evaluate import evaluate
 from opdsl.train.metrics.norms import rms
 from opdsl.train.metrics.pinball import pinball
 from opdsl.train.metrics.quadrature import field_weights, grid_weights
-from opdsl.workflow.evaluation import latitude_samplings
+from opdsl.workflow.runs.evaluation import latitude_samplings
 from tests.unit.train.toy_problem import Cloud, quick
 
 RULES = ["equiangular", "gauss_legendre", "lobatto"]
@@ -289,7 +289,7 @@ class Weighed:
     inputs: dict
     outputs: dict
     weights: dict
-    given: dict = field(default_factory=dict)
+    model_points: dict = field(default_factory=dict)
     name: str = "toy"
     fingerprint: str = "f0"
     resolution: tuple = ()

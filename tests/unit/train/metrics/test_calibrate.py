@@ -131,7 +131,7 @@ def test_a_width_learns_the_quantile_and_the_prediction_stays(tmp_path):
         device="cpu",
     )
     grids = {"u": (True,)}
-    out = fit(net, data, data, settings, tmp_path, periodic=grids, meta={}, kept=kept)
+    out = fit(net, data, data, settings, tmp_path, periodic=grids, meta={}, frozen=kept)
     assert all(torch.equal(x, net.u.state_dict()[k]) for k, x in before.items())
     width = (net.w.weight * level + net.w.bias).item()
     away = (data.outputs["u"] - level).abs().flatten()

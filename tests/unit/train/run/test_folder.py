@@ -128,7 +128,7 @@ def test_a_second_checkpoint_of_one_step_is_the_newer(tmp_path):
     for value in (1, 2, 3):
         store.save({"value": value}, 7)
     assert store.load() == {"value": 3}
-    assert [p.name for p in store.found()] == ["step-00000007-2", "step-00000007-1"]
+    assert [p.name for p in store.paths()] == ["step-00000007-2", "step-00000007-1"]
 
 
 def test_what_an_interrupted_writer_left_is_swept(tmp_path):

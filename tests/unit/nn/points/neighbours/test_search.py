@@ -32,7 +32,7 @@ def lattice(d: int, n: int = 7):
 @pytest.fixture(params=KINDS)
 def way(request, monkeypatch):
     """Both ways to search, in blocks of a few pairs."""
-    monkeypatch.setattr(neighbours, "Tree", KINDS[request.param])
+    monkeypatch.setattr(neighbours, "KdTree", KINDS[request.param])
     monkeypatch.setattr(cell_list, "MAX_CANDIDATES", 300)
     monkeypatch.setattr(kd_tree, "MAX_PAIRS_PER_BLOCK", 300)
 
@@ -139,7 +139,7 @@ def test_of_points_equally_far_those_with_lower_numbers_are_taken(dtype):
 
 
 def test_a_point_behind_the_ball_counts_where_it_is_as_far_as_the_last(monkeypatch):
-    monkeypatch.setattr(neighbours, "Tree", cell_list.CellList)
+    monkeypatch.setattr(neighbours, "KdTree", cell_list.CellList)
     monkeypatch.setattr(cell_list.CellList, "_dense", lambda *_: 1.0)
     points = torch.tensor([[1 + 5e-7], [-1.0], [3.0]], dtype=torch.float64)
     assert search(points, torch.zeros(1, 1), NeighbourRule(None, count=1)).points.tolist() == [0]

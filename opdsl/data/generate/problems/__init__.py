@@ -1,0 +1,1 @@
+"""The problems of the generators: equations, random functions, checks, files."""

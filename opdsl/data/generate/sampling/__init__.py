@@ -1,0 +1,1 @@
+"""Random functions and shapes that depend on a seed and an index alone."""

@@ -1,0 +1,79 @@
+"""Random smooth closed surfaces in space, star-shaped around the origin, and triangles on them.
+
+r(direction) = exp(a random wave), scaled so that the surface touches the unit sphere from within.
+The surface depends on the random numbers alone, not on the mesh width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from opdsl.data.derive.simplices import sizes
+from opdsl.data.generate.sampling.wave import count, wave
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+WAVES, SPREAD, STRETCH = 2, 0.35, 1.2
+NUMBERS = count(WAVES, 3)
+COARSE = 4000  # points that tell the area and the largest radius
+GOLDEN = np.pi * (1 + 5**0.5)  # of two points of the spiral that follow each other
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """A surface around the origin.
+
+    Attributes:
+        numbers: (NUMBERS,), of which it is made; none for a sphere.
+        scale: of the radius.
+    """
+
+    numbers: Floats
+    scale: float = 1.0
+
+    @classmethod
+    def of(cls, numbers: Floats) -> Blob:
+        """From NUMBERS normal numbers; its farthest point is at distance 1."""
+        far = cls(numbers).radius(spiral(COARSE)).max()
+        return cls(numbers, 1 / float(far))
+
+    def radius(self, direction: Floats) -> Floats:
+        """How far the surface is from the origin in each direction (n, 3); (n,)."""
+        if not len(self.numbers):
+            return np.full(len(direction), self.scale)
+        return self.scale * np.exp(SPREAD * wave(self.numbers, STRETCH * direction, WAVES))
+
+    def triangulate(self, width: float) -> tuple[Floats, Ints]:
+        """Points and triangles with sides of about `width`."""
+        area = sizes(*self._on(COARSE)).sum()
+        # of triangles with equal sides, two for each point
+        return self._on(max(int(np.ceil(area / (width**2 * 3**0.5 / 2))), 12))
+
+    def _on(self, points: int) -> tuple[Floats, Ints]:
+        directions = spiral(points)
+        return self.radius(directions)[:, None] * directions, _hull(directions)
+
+
+def spiral(points: int) -> Floats:
+    """Directions of nearly equal distance: (n, 3).
+
+    Source: Swinbank, Purser 2006, doi:10.1256/qj.05.227, the Fibonacci lattice.
+    """
+    k = np.arange(points) + 0.5
+    z = 1 - 2 * k / points
+    angle, ring = GOLDEN * k, np.sqrt(1 - z**2)
+    return np.stack([ring * np.cos(angle), ring * np.sin(angle), z], 1)
+
+
+def _hull(directions: Floats) -> Ints:
+    """Triangles of points on a sphere, each turning outwards."""
+    from scipy.spatial import ConvexHull
+
+    cells = ConvexHull(directions).simplices.astype(np.int64)
+    a, b, c = directions[cells].transpose(1, 0, 2)
+    inwards = (np.cross(b - a, c - a) * a).sum(1) < 0
+    return np.where(inwards[:, None], cells[:, ::-1], cells)

@@ -1,0 +1,40 @@
+"""Smooth random functions of space: sums of waves with random amplitudes.
+
+Their values have deviation 1 at every point, and depend on the random numbers alone, not on the
+points where they are wanted.
+"""
+
+import itertools
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+def count(most: int, d: int) -> int:
+    """How many normal numbers a function of `d` coordinates needs."""
+    return 2 * len(_waves(most, d))
+
+
+def wave(numbers: Floats, x: Floats, most: int) -> Floats:
+    """The sum of (a_k cos k x + b_k sin k x) / (1 + |k|^2), normed; all entries of k <= most.
+
+    Args:
+        numbers: (count(most, d),), a and b.
+        x: (n, d).
+
+    Returns:
+        (n,)
+    """
+    k = _waves(most, x.shape[1])
+    spread = 1 / (1 + (k**2).sum(1))
+    a, b = numbers.reshape(2, -1) * spread / np.linalg.norm(spread)
+    phase = x @ k.T
+    return np.asarray(np.cos(phase) @ a + np.sin(phase) @ b)
+
+
+def _waves(most: int, d: int) -> Floats:
+    """Half of all k but 0, those whose first entry that is not 0 is above it: -k is the same."""
+    every = itertools.product(range(-most, most + 1), repeat=d)
+    return np.array([k for k in every if k > (0,) * d], np.float64)

@@ -1,0 +1,1 @@
+"""Discretisations of the equations of generated problems."""

@@ -1,0 +1,1 @@
+"""The models of neuraloperator: their options, and the programs that they become."""

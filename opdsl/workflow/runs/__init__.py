@@ -1,0 +1,1 @@
+"""Trained runs: predictions, errors, calibrated bands and report pages."""

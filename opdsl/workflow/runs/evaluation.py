@@ -1,0 +1,183 @@
+"""The errors of trained weights on sets of samples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from html import escape
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from opdsl.data.bind.samples import Samples
+from opdsl.ir.graph import Graph
+from opdsl.ir.spaces import Domain
+from opdsl.train.config.schema import Settings
+from opdsl.train.engine.normalise import Normaliser
+from opdsl.train.metrics.calibrate import Coverage
+from opdsl.train.metrics.error_sums import Metrics
+from opdsl.train.metrics.evaluate import evaluate
+from opdsl.workflow.runs.rollout import loop_of
+
+SPLITS = {"valid": "validation", "test": "test", "train": "training"}  # in words
+COLUMNS = {"samples": "samples", "rel_l2": "rel. L2", "rmse": "RMSE", "max_error": "max error"}
+
+
+@dataclass(frozen=True, slots=True)
+class SetErrors:
+    """The errors on one set of samples.
+
+    Attributes:
+        name: of the set, such as its resolution, `33x33`.
+        split: which part of the data it is: `valid`, `test` or `train`.
+        resolution: points on each axis of a grid.
+        source: the file, or `<data>` for arrays.
+        metrics: the errors in physical units.
+        coverage: of the calibrated band, if the run has one.
+    """
+
+    name: str
+    split: str
+    resolution: tuple[int, ...]
+    source: str
+    metrics: Metrics
+    coverage: Coverage | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the errors as plain data; an error that is not finite is None."""
+        row = {
+            "set": self.name,
+            "resolution": list(self.resolution),
+            "data": self.source,
+            **{k: _finite(v) for k, v in self.metrics.to_json().items()},
+            "split": self.split,
+        }
+        return row | ({"coverage": asdict(self.coverage)} if self.coverage else {})
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Report:
+    """The errors of a run on several sets; `Run.evaluate` returns one.
+
+    Attributes:
+        folder: of the run.
+        epoch: after which the weights were saved; None if no checkpoint says it.
+        sets: the errors on each set.
+
+    A notebook shows it as a table. See `Run.evaluate` for an example.
+    """
+
+    folder: Path
+    epoch: int | None
+    sets: tuple[SetErrors, ...]
+
+    def __getitem__(self, name: str) -> Metrics:
+        """Return the errors on the set of a name.
+
+        Raises:
+            KeyError: there is no such set.
+        """
+        return {x.name: x.metrics for x in self.sets}[name]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return the errors on each set as plain data."""
+        return [x.to_json() for x in self.sets]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the whole report as plain data, validation sets apart from the others."""
+        valid = [x.to_json() for x in self.sets if x.split == "valid"]
+        others = [x.to_json() for x in self.sets if x.split != "valid"]
+        return {"run": str(self.folder), "epoch": self.epoch, "valid": valid, "tests": others}
+
+    def __repr__(self) -> str:
+        errors = ", ".join(f"{x.name} {x.metrics.rel_l2:.3g}" for x in self.sets[:3])
+        more = f" and {len(self.sets) - 3} more" if len(self.sets) > 3 else ""
+        return _short(f"<Report {self.folder}: relative L2 error at {errors}{more}>")
+
+    def _repr_html_(self) -> str:
+        head = "".join(f"<th>{x}</th>" for x in ("data", "set", *COLUMNS.values()))
+        rows = "".join(f"<tr>{''.join(_cells(x))}</tr>" for x in self.sets)
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+
+
+def _cells(errors: SetErrors) -> list[str]:
+    values = (getattr(errors.metrics, x) for x in COLUMNS)
+    numbers = [f"{x:.4g}" if isinstance(x, float) else str(x) for x in values]
+    words = SPLITS.get(errors.split, errors.split), errors.name
+    return [f"<td>{escape(x)}</td>" for x in (*words, *numbers)]
+
+
+def _short(text: str, most: int = 180) -> str:
+    return text if len(text) <= most else f"{text[: most - 4]}...>"
+
+
+def _finite(value: Any) -> Any:
+    """Replace errors that are not finite by None, since JSON has no NaN."""
+    if isinstance(value, list):
+        return [_finite(x) for x in value]
+    return None if isinstance(value, float) and not isfinite(value) else value
+
+
+def evaluate_sets(
+    module: nn.Module,
+    normaliser: Normaliser,
+    graph: Graph,
+    sets: Mapping[str, Samples],
+    settings: Settings,
+    split: str,
+) -> list[SetErrors]:
+    """Measure the errors on each set; device, precision and batch are those of the settings."""
+    return [
+        SetErrors(
+            samples.name,
+            split,
+            samples.resolution,
+            samples.source,
+            evaluate(
+                module,
+                normaliser,
+                samples,
+                periodic=periodic_axes(graph),
+                lengths=axis_lengths(graph),
+                samplings=latitude_samplings(graph),
+                device=settings.device,
+                precision=settings.precision,
+                batch=settings.batch,
+                loop=loop_of(graph, settings.rollout),
+                band=settings.band if settings.band.of else None,
+            ),
+        )
+        for samples in sets.values()
+    ]
+
+
+def periodic_axes(graph: Graph) -> dict[str, tuple[bool, ...]]:
+    """Return for each output which axes are periodic; none for points, which have no grid."""
+    domains = {x.name: x.space.domain for x in graph.outputs}
+    return {k: d.periodic if d.kind == "grid" else () for k, d in domains.items()}
+
+
+def axis_lengths(graph: Graph) -> dict[str, tuple[float, ...]]:
+    """Return for each output the lengths of its axes."""
+    domains = {x.name: x.space.domain for x in graph.outputs}
+    return {
+        k: tuple(a.hi - a.lo for a in d.axes) if d.kind == "grid" else ()
+        for k, d in domains.items()
+    }
+
+
+def latitude_samplings(graph: Graph) -> dict[str, tuple[str | None, ...]]:
+    """Return the rule that places latitudes, for each input and output with latitudes."""
+    domains = {x.name: x.space.domain for x in (*graph.inputs, *graph.outputs)}
+    return {k: _samplings(d) for k, d in domains.items() if any(_samplings(d))}
+
+
+def _samplings(domain: Domain) -> tuple[str | None, ...]:
+    """One entry for each axis; a sphere has latitudes and longitudes, in this order."""
+    return tuple(
+        x.sampling if x.kind == "sphere" and axis == 0 else None
+        for x in domain.parts
+        for axis in range(x.dims)
+    )

@@ -1,0 +1,207 @@
+"""Measurements of a trained run: errors on data, a calibrated band, the report page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from os import PathLike, fspath
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from opdsl.data.bind.samples import Samples
+from opdsl.data.derive.coarsen import Resolution
+from opdsl.diagnostics import fault
+from opdsl.train.config.changes import Change, read_changes
+from opdsl.train.config.settings import resolve
+from opdsl.workflow.datasets.binding import binding_of
+from opdsl.workflow.datasets.division import BY_TEST
+from opdsl.workflow.datasets.held_out import (
+    HeldOut,
+    held_out_in,
+    read_sets,
+    tests_of,
+    valid_of,
+)
+from opdsl.workflow.datasets.in_memory import Data, as_fields
+from opdsl.workflow.datasets.sources import TEST, Sources, in_memory, not_in_memory
+from opdsl.workflow.errors import ArgumentError, Warn
+from opdsl.workflow.folder.reading import own_settings
+from opdsl.workflow.runs.bands import BandedModel
+from opdsl.workflow.runs.calibration import CalibrationReport, write_calibration
+from opdsl.workflow.runs.evaluation import SPLITS, Report, evaluate_sets
+from opdsl.workflow.runs.report import make_report, selection
+
+if TYPE_CHECKING:
+    from opdsl.ir.graph import Graph
+    from opdsl.train.config.schema import Settings
+    from opdsl.workflow.runs.run import Run
+
+Sets = tuple[list[HeldOut], Sources]
+
+
+def evaluate_run(
+    run: Run,
+    data: Data | Sequence[Data] | None,
+    resolutions: Sequence[Resolution],
+    split: str | None,
+    warn: Warn,
+) -> Report:
+    """Measure the errors of a run; see `Run.evaluate`."""
+    graph, settings = run.graph, _here(run)
+    if data is None:
+        (held_out, named), sources = _own(run, split), Sources()
+        resolutions = resolutions or settings.eval.resolutions
+        usual = settings.data.resolution
+    else:
+        held_out, sources = _held_out(graph, data, split)
+        named, usual = "test", None
+    binding = binding_of(graph, settings, testing=True, warn=warn)
+    sets = read_sets(held_out, resolutions, usual, binding, sources)
+    module, normaliser = run.module, run.operator.normaliser
+    errors = evaluate_sets(module, normaliser, graph, sets, settings, named)
+    if run.calibration:
+        band = BandedModel(graph, module, normaliser, settings)
+        errors = [
+            replace(x, coverage=band.coverage(samples, run.calibration))
+            for x, samples in zip(errors, sets.values(), strict=True)
+        ]
+    return Report(run.folder, run.epoch, tuple(errors))
+
+
+def _here(run: Run) -> Settings:
+    """Return the settings of a run for the device that it was opened on."""
+    return run.settings.model_copy(update={"device": run.device})
+
+
+def _held_out(graph: Graph, data: Data | Sequence[Data], split: str | None) -> Sets:
+    """Return where given data sets are; those in memory are registered under a label."""
+    several = data if isinstance(data, list | tuple) else [data]
+    held_out: list[HeldOut] = []
+    memory = {}
+    for i, x in enumerate(several):
+        if isinstance(x, str | PathLike):
+            held_out.append(held_out_in(fspath(x), split))
+            continue
+        label = f"{TEST[:-1]}{i}>" if i else TEST
+        memory[label] = as_fields(graph, x, label)
+        held_out.append(HeldOut(label))
+    return held_out, Sources(memory)
+
+
+def _own(run: Run, split: str | None) -> tuple[list[HeldOut], str]:
+    """Return the test data of the run, or its validation data if it has no others; and which.
+
+    Args:
+        run: a trained run.
+        split: a part of a folder, after which the sets are called then.
+
+    Raises:
+        OpError: OP0610, the data are not there.
+    """
+    valid = valid_of(run.folder, run.about)
+    tests = list(tests_of(run.folder, run.about))
+    own, named = (tests, "test") if tests else ([valid] if valid else [], "valid")
+    for x in own:
+        if in_memory(x.path):
+            raise not_in_memory(x.path)
+    gone = [x.path for x in own if not Path(x.path).exists()]
+    if gone or not own:
+        message = f"the {SPLITS[named]} data of the run are not there any more"
+        message = message if own else "the run has neither test data nor validation data"
+        helps = ("name others: `--data PATH`",)
+        raise fault("OP0610", message, helps=helps, file=(gone or [str(run.folder)])[0])
+    return [replace(x, split=split) if split else x for x in own], split or named
+
+
+def calibrate_run(
+    run: Run,
+    data: Data,
+    *,
+    test: Data | Sequence[Data] | None,
+    alpha: float | None,
+    delta: float,
+    skip: int,
+    samples: int | None,
+    split: str | None,
+    warn: Warn,
+) -> CalibrationReport:
+    """Calibrate the band of a run, and write `calibration.json`; see `Run.calibrate`."""
+    for name, x in (("alpha", alpha), ("delta", delta)):
+        if x is not None and not 0 < x < 1:
+            raise ArgumentError(f"`{name} {x:g}`: a part is a number between 0 and 1")
+    if run.settings.band.of is None:
+        message = "the run has learnt no band, only a prediction"
+        helps = ("train a width: `band { of = u width = w }`, and `opdsl train ... --from RUN`",)
+        raise fault("OP0604", message, helps=helps, file=str(run.folder))
+    settings = _here(run)
+    band = BandedModel(run.graph, run.module, run.operator.normaliser, settings)
+    binding = binding_of(run.graph, settings, warn=warn)
+    (source,), sources = _held_out(run.graph, data, split)
+    if split is None:
+        source = replace(source, split=None)
+    fields = sources.open(source.path, split=source.split, resolution=settings.data.resolution)
+    chosen = _some(binding(fields), skip, samples, source.path)
+    calibration = band.calibrate(chosen, alpha, delta)
+    if test is None:
+        tests = tests_of(run.folder, run.about)
+        held_out, sources = [x for x in tests if Path(x.path).exists()], Sources()
+    else:
+        held_out, sources = _held_out(run.graph, test, None)
+        held_out = [replace(x, split=None) for x in held_out]
+    sets = read_sets(held_out, (), settings.data.resolution, binding, sources)
+    coverage = {k: band.coverage(x, calibration) for k, x in sets.items()}
+    path = write_calibration(run.folder, calibration, chosen)
+    return CalibrationReport(calibration, coverage, path)
+
+
+def _some(samples: Samples, skip: int, count: int | None, path: str) -> Samples:
+    if skip >= len(samples):
+        message = f"`--skip {skip}` leaves out all {len(samples)} samples"
+        raise fault("OP0613", message, helps=("lower it",), file=path)
+    rest = samples.last(len(samples) - skip)
+    return rest.first(count) if count else rest
+
+
+def write_report_of(
+    run: Run, data: Data | Sequence[Data] | None, out: Path | None, warn: Warn
+) -> Path:
+    """Write the report page of a run anew; see `Run.report`."""
+    settings = _here(run)
+    if data is None:
+        (held_out, _), sources = _own(run, None), Sources()
+        resolutions: Sequence[int] = settings.eval.resolutions
+    else:
+        held_out, sources = _held_out(run.graph, data, None)
+        resolutions = ()
+    binding = binding_of(run.graph, settings, testing=True, warn=warn)
+    sets = read_sets(held_out, resolutions, settings.data.resolution, binding, sources)
+    metrics = run.metrics
+    rows = [*({"split": "valid"} | x for x in metrics.valid)]
+    rows += [{"split": "test"} | x for x in metrics.tests]
+    end = {
+        "epochs": len(metrics.history),
+        "best_epoch": metrics.best_epoch,
+        "valid": metrics.valid,
+        "tests": metrics.tests,
+    }
+    return make_report(
+        run.graph,
+        resolve(own_settings(run.folder, run.about)),
+        run.folder,
+        run.module,
+        run.operator.normaliser,
+        sets,
+        metrics.history,
+        rows,
+        selection=selection(_choice(run.about), end),
+        changes=_changes(run),
+        out=out,
+    )
+
+
+def _choice(about: Mapping[str, Any]) -> str:
+    return str(about.get("data", {}).get("choice", BY_TEST))
+
+
+def _changes(run: Run) -> Sequence[Change]:
+    return read_changes(run.folder)

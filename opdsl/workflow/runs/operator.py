@@ -1,0 +1,78 @@
+"""A trained module as an operator between functions in physical units."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor, nn
+
+from opdsl.lower.module import OperatorModule, Result
+from opdsl.nn.points.batch import Values, all_values, map_values
+from opdsl.nn.points.packed import Packed
+from opdsl.train.engine.normalise import Normaliser, Scale
+
+if TYPE_CHECKING:
+    from opdsl.ir.graph import Graph
+
+
+class Operator(nn.Module):
+    """Physical inputs -> physical outputs, at every resolution that the program promises.
+
+    It is called as the module of the program is. Its `state_dict` has the weights as `module.*` and
+    the means and deviations of the training data as `normaliser.*`.
+
+    Attributes:
+        module: takes and gives normalised values.
+        normaliser: of the run that trained it.
+    """
+
+    def __init__(self, module: OperatorModule, normaliser: Normaliser) -> None:
+        super().__init__()
+        self.module, self.normaliser = module, normaliser
+
+    @property
+    def graph(self) -> Graph:
+        """The program of the module."""
+        return self.module.graph
+
+    def forward(self, /, *inputs: Tensor | Packed, **named: Any) -> Result:
+        """The outputs in physical units: a tensor if there is one, else a dict by name.
+
+        Args:
+            inputs: (batch, channels, *grid) in physical units, in the order of the model's inputs.
+            named: the same by name; coordinates of points by the name of their domain.
+
+        Raises:
+            OpError: OP0901 to OP0907, the inputs do not fit the program.
+        """
+        arguments = self.module.guards.by_name(inputs, named)
+        result = self.module(**{k: self._normalised(k, x) for k, x in arguments.items()})
+        outputs: dict[str, Tensor | Packed] = self.normaliser.decode(self._by_name(result))
+        return outputs if isinstance(result, dict) else outputs.popitem()[1]
+
+    def draw(self, name: str, x: Tensor) -> Tensor:
+        """Physical values of an input that are normal numbers when normalised."""
+        scale = self._scale(name)
+        return scale.back(x) if scale else x
+
+    def _scale(self, name: str) -> Scale | None:
+        scales: Mapping[str, nn.Module] = dict(self.normaliser.scales.items())
+        scale = scales.get(f"in_{name}")
+        return scale if isinstance(scale, Scale) else None
+
+    def _normalised(self, name: str, x: Any) -> Any:
+        """Normalise an input; one that does not fit the scale is left for the module to refuse."""
+        scale = self._scale(name)
+        if scale is None or not isinstance(x, Tensor | Packed) or not _fits(scale, x):
+            return x
+        return map_values(x, scale)
+
+    def _by_name(self, result: Result) -> dict[str, Values]:
+        return result if isinstance(result, dict) else {self.graph.outputs[0].name: result}
+
+
+def _fits(scale: Scale, x: Values) -> bool:
+    y = all_values(x)
+    alike = y.ndim > 1 and y.shape[1] == len(scale.mean) and y.device == scale.mean.device
+    return alike and (y.dtype.is_floating_point or y.dtype.is_complex)

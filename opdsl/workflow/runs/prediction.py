@@ -1,0 +1,244 @@
+"""Predictions of a run in physical units: for values in memory, or from a file to a file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from opdsl.data.bind.samples import Samples, TimeSteps
+from opdsl.data.io.dataset import Stream, stream_dataset
+from opdsl.diagnostics import fault
+from opdsl.lower.call_arguments import as_coordinates
+from opdsl.lower.tiles.tiling import Tiled
+from opdsl.nn.points.batch import Values, all_values, concat_samples, map_values, select
+from opdsl.nn.points.geometry import Geometries
+from opdsl.nn.points.packed import Packed
+from opdsl.train.engine.loader import FieldValues, Places, places_on_device
+from opdsl.train.engine.precision import policy_of
+from opdsl.train.metrics.evaluate import apply
+from opdsl.workflow.datasets.binding import ABSENT, Binding
+from opdsl.workflow.runs.arrays import as_arguments, as_input
+from opdsl.workflow.runs.calibration import with_edges
+from opdsl.workflow.runs.prediction_files import peek, write_h5, write_npz, write_points
+from opdsl.workflow.runs.rollout import loop_of
+
+if TYPE_CHECKING:
+    from opdsl.workflow.runs.run import Run
+
+Tile = Mapping[str, int] | int  # points of a tile by the name of the axis, or on each axis
+
+
+def predict(
+    run: Run,
+    inputs: Sequence[Any],
+    named: Mapping[str, Any],
+    *,
+    batch: int | None,
+    steps: int | None,
+    tile: Tile | None,
+) -> Any:
+    """Apply a run to physical values in memory; see `Run.predict`."""
+    first = inputs[0] if len(inputs) == 1 else None
+    if isinstance(first, Mapping):
+        inputs, named = [], {**first, **named}
+    like = next(iter((*inputs, *named.values())), None)
+    positional, by_name = as_arguments(run.graph, inputs, named)
+    steps = steps or run.settings.rollout
+    hidden: set[str] = set()
+    if steps is None:
+        arguments: dict[str, Any] = run.module.guards.by_name(positional, by_name)
+        _check(run, arguments)
+    else:
+        arguments, hidden = _first_step(run, steps, positional, by_name)
+    names = [x.name for x in run.graph.inputs]
+    predicted = outputs_of(
+        run,
+        {k: arguments[k] for k in names},
+        {k: _geometry(x) for k, x in arguments.items() if k not in names},
+        model=_in_tiles(run, tile),
+        batch=batch,
+        steps=steps,
+        hidden=hidden,
+    )
+    outputs = {k: as_input(x, like) for k, x in predicted.items()}
+    return outputs if len(outputs) > 1 else outputs.popitem()[1]
+
+
+def _first_step(
+    run: Run, steps: int, inputs: Sequence[Any], named: Mapping[str, Any]
+) -> tuple[dict[str, Any], set[str]]:
+    """Return the inputs of a rollout, and the outputs to hide: the memory of the model.
+
+    Raises:
+        OpError: OP0901 to OP0907, they do not fit the program.
+    """
+    guards = run.module.guards
+    guards.check_loop(steps)
+    absent = _absent(run) - set(guards.names[: len(inputs)]) - set(named)
+    first, timed = guards.rollout_inputs(steps, inputs, {**named, **dict.fromkeys(absent)})
+    for loop in run.graph.feedback:
+        if loop.input in timed:
+            message = f"`{loop.input}` comes back by feedback, so it has a value for the first "
+            helps = (f"give that: `{loop.input}[:, 0]`",)
+            raise fault("OP0904", f"{message}step only", helps=helps, file=run.graph.name)
+    _check(run, first | {k: x[:, 0] for k, x in timed.items()})
+    return first | timed, {x.output for x in run.graph.feedback if x.input in absent}
+
+
+def _absent(run: Run) -> set[str]:
+    """Return the inputs that begin at zero, because no training file had them."""
+    fields = run.settings.data.fields or {}
+    return {x.name for x in run.graph.inputs if fields.get(x.name) == ABSENT}
+
+
+def _check(run: Run, arguments: Mapping[str, Any]) -> None:
+    """Refuse values that do not fit, before any of them is normalised."""
+    guards, weight = run.module.guards, next(run.module.parameters(), None)
+    put = _put(torch.empty(()) if weight is None else weight)
+    values = {
+        k: map_values(x, put) if isinstance(x, Tensor | Packed) else x for k, x in arguments.items()
+    }
+    guards.check(guards.bind((), values), weight)
+
+
+def _in_tiles(run: Run, tile: Tile | None) -> nn.Module:
+    """Return the module, which runs on one tile after the other if there is a `tile`.
+
+    Raises:
+        OpError: OP0652, it cannot be applied in tiles.
+    """
+    return run.module if tile is None else Tiled(run.module, tile)
+
+
+def outputs_of(
+    run: Run,
+    inputs: FieldValues,
+    places: Places,
+    *,
+    model: nn.Module,
+    batch: int | None = None,
+    steps: int | None = None,
+    hidden: Container[str] = (),
+) -> dict[str, Values]:
+    """Predict for values that fit the program; results by name, on the CPU.
+
+    Args:
+        run: a trained run.
+        inputs: by name, (batch, channels, *grid) or packed; with steps, what has a value for
+            each of them is (batch, steps, channels, *grid).
+        places: where the points of domains are.
+        model: the module of the run, or a tiled one.
+        batch: samples at a time.
+        steps: steps in time.
+        hidden: outputs to leave out.
+    """
+    weight = next(run.module.parameters(), torch.empty(()))
+    policy = policy_of(run.settings.precision, weight.device)
+    loop, put, first = loop_of(run.graph, steps), _put(weight), torch.tensor([0])
+
+    def some(rows: Tensor) -> FieldValues:
+        fields = {k: map_values(select(x, rows), put) for k, x in inputs.items()}
+        where = places_on_device(places, rows if len(rows) else first, weight.device)
+        outputs = apply(model, run.operator.normaliser, fields, policy, loop, steps, where)
+        return {k: map_values(x, Tensor.cpu) for k, x in outputs.items()}
+
+    mode = run.operator.training
+    run.operator.eval()
+    count = len(next(iter(inputs.values())))
+    try:
+        with torch.no_grad():
+            size = batch or run.settings.batch
+            parts = [some(x) for x in torch.split(torch.arange(count), size)]
+    finally:
+        run.operator.train(mode)
+    whole = {k: concat_samples([x[k] for x in parts]) for k in parts[0] if k not in hidden}
+    return with_edges(run.calibration, whole)
+
+
+def _put(like: Tensor) -> Callable[[Tensor], Tensor]:
+    """Return how a value moves to the device and the number format of the weights."""
+    real = like.dtype
+
+    def put(x: Tensor) -> Tensor:
+        return x.to(like.device, real.to_complex() if x.is_complex() else real)
+
+    return put
+
+
+def _geometry(x: Any) -> Geometries:
+    known = as_coordinates(x)
+    assert known is not None, "the guards let nothing else pass"
+    return known.geometry
+
+
+# ------------------------------------------------------------------------------- from file to file
+
+
+def predict_file(
+    run: Run,
+    source: str,
+    out: Path,
+    *,
+    split: str | None = None,
+    steps: int | None = None,
+    batch: int | None = None,
+    tile: Tile | None = None,
+) -> int:
+    """Apply a run to the samples of a file, batch by batch, and write its outputs.
+
+    Args:
+        run: a trained run.
+        source: a file or a folder of inputs.
+        out: a new `.npz` or `.h5` file.
+        split: the part of a folder, `train`, `valid` or `test`.
+        steps: steps in time; as in training if not given.
+        batch: samples at a time; as in training if not given.
+        tile: points of a tile, for local models on large grids.
+
+    Returns:
+        The number of samples.
+
+    Raises:
+        OpError: OP0610 to OP0615, the data do not fit; OP0625, the file cannot be written; OP0652,
+            the model cannot be applied in tiles.
+    """
+    steps = steps or run.settings.rollout
+    size = batch or run.settings.batch
+    axes = {x.space.domain.dims for x in run.graph.inputs if not x.space.domain.scattered}
+    alone = axes.pop() if len(axes) == 1 else None
+    data = stream_dataset(source, split=split, size=size, alone=alone)
+    pieces = _predicted(run, data, steps, batch=size, tile=tile)
+    (samples, first), pieces = peek(pieces)
+    if out.suffix == ".npz":
+        write_npz(out, (x for _, x in pieces), data.count)
+    elif samples.places:  # they are one piece
+        write_points(out, run.graph, first, samples, timed=steps is not None)
+    else:
+        dense = ({k: all_values(y) for k, y in x.items()} for _, x in pieces)
+        timed = steps is not None
+        write_h5(out, run.graph, dense, data.count, samples.layout, timed=timed)
+    return data.count
+
+
+def _predicted(
+    run: Run, data: Stream, steps: int | None, *, batch: int, tile: Tile | None
+) -> Iterator[tuple[Samples, dict[str, Values]]]:
+    """Yield the inputs and the outputs of some samples at a time."""
+    model = _in_tiles(run, tile)  # once: tiles cache their plans
+    binding = Binding(run.graph, run.settings.data.fields, TimeSteps(steps) if steps else None)
+    for fields in data.pieces:
+        samples = binding.inputs(fields)
+        outputs = outputs_of(
+            run,
+            samples.inputs,
+            samples.model_points,
+            model=model,
+            batch=batch,
+            steps=steps,
+            hidden=binding.states,
+        )
+        yield samples, outputs

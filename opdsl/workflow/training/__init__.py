@@ -1,0 +1,1 @@
+"""Training: new runs, resumed runs, their progress and their summary."""

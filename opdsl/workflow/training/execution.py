@@ -1,0 +1,341 @@
+"""A run from its data to its report: new, or resumed after an interruption."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from opdsl.data.bind.samples import Samples
+from opdsl.ir.fingerprint import fingerprint
+from opdsl.ir.graph import Graph
+from opdsl.lower.module import OperatorModule, lower
+from opdsl.lower.plan.timings import FOLDER as TIMINGS
+from opdsl.lower.plan.timings import Timings, users_folder
+from opdsl.nn.points.batch import all_values, as_call_argument
+from opdsl.summary.memory_check import refuse_too_large, sizes_at, step_bytes
+from opdsl.train.config.schema import Settings
+from opdsl.train.config.settings import ResolvedSettings
+from opdsl.train.engine.device import device_of
+from opdsl.train.engine.fit import FitResult, FrozenPart, fit
+from opdsl.train.engine.precision import policy_of
+from opdsl.train.engine.randomness import seed_everything
+from opdsl.train.engine.rollout import Rollout
+from opdsl.train.engine.train_state import refuse_other
+from opdsl.train.engine.warm_start import warm_start
+from opdsl.train.optimizers import OPTIMIZERS
+from opdsl.train.run.folder import CHECKPOINTS, lock, refuse_used
+from opdsl.train.run.listener import Listener
+from opdsl.train.run.trained import load_trained
+from opdsl.workflow.datasets.binding import binding_of
+from opdsl.workflow.datasets.division import BY_TEST, Division, divide
+from opdsl.workflow.datasets.held_out import read_sets
+from opdsl.workflow.datasets.sources import Sources, located, parts_of
+from opdsl.workflow.errors import ArgumentError, Warn, ignore
+from opdsl.workflow.folder.reading import SETTINGS, read_about
+from opdsl.workflow.folder.writing import (
+    about_data,
+    settings_text,
+    versions,
+    write_about,
+    write_beginning,
+    write_weights,
+)
+from opdsl.workflow.output import write_file
+from opdsl.workflow.programs.program import Program
+from opdsl.workflow.runs.bands import frozen_prediction, frozen_prediction_of, refuse_bad_band
+from opdsl.workflow.runs.evaluation import (
+    axis_lengths,
+    evaluate_sets,
+    latitude_samplings,
+    periodic_axes,
+)
+from opdsl.workflow.runs.report import make_report, selection
+from opdsl.workflow.runs.rollout import loop_of
+from opdsl.workflow.training.resuming import ResumableRun
+from opdsl.workflow.training.summary import START, TrainingSummary, first_weights, summary_of
+
+
+def begin_run(
+    program: Program,
+    resolved: ResolvedSettings,
+    run: Path,
+    *,
+    listener: Listener,
+    source: Path | None = None,
+    sources: Sources | None = None,
+    warn: Warn = ignore,
+) -> TrainingSummary:
+    """Train a new run, measure its errors and write its report.
+
+    Args:
+        program: what to train.
+        resolved: the settings, with a `data.path`.
+        run: the folder, which is empty or does not exist.
+        listener: receives the progress.
+        source: the folder of a run with whose weights to begin.
+        sources: data sets in memory.
+        warn: receives warnings about the data.
+
+    Raises:
+        OpError: everything that can be wrong with data, settings, folder and machine.
+        Interrupted: a signal came.
+    """
+    refuse_used(run)
+    sets = _Sets.read(program, resolved.settings, sources or Sources(), warn)
+    module = _seeded(program, resolved)
+    start = warm_start(source, module) if source else None
+    settings = resolved.settings
+    frozen = frozen_prediction(program.graph, settings, start) if settings.band.of else None
+    sets.try_(module)
+    with lock(run):  # a run in progress must not lose its program to us
+        write_beginning(run, program, resolved, sets.division)
+        if start:
+            write_file(run / START, json.dumps(start.data(), indent=1).encode())
+    return _Training(program, resolved, run, module, sets, frozen).train(listener, resume=False)
+
+
+def resume_run(
+    resumable: ResumableRun, *, listener: Listener, warn: Warn = ignore
+) -> TrainingSummary:
+    """Go on with a run, measure its errors and write its report. A finished run stays as it is.
+
+    Raises:
+        OpError: as for `begin_run`.
+        Interrupted: a signal came.
+    """
+    program, resolved, run = resumable.program, resumable.resolved, resumable.run
+    state = resumable.state
+    if resumable.finished:
+        return summary_of(run, resumable.about)
+    settings = resolved.settings.model_copy(update={"data": resumable.data()})
+    sets = _Sets.read(program, settings, resumable.sources, warn)
+    resumable.refuse_other_division(sets.division)
+    meta = _meta(program.graph)
+    if state is not None:
+        train, valid = sets.division.train, sets.valid
+        refuse_other(state, meta, train.fingerprint, valid.fingerprint if valid else None, run)
+    module = _seeded(program, resolved)
+    band = resolved.settings.band.of
+    frozen = None
+    if state is None and (run / START).exists():
+        start = warm_start(Path(first_weights(run)["run"]), module)
+        frozen = frozen_prediction(program.graph, resolved.settings, start) if band else None
+    elif state is not None and band:
+        frozen = frozen_prediction_of(program.graph, resolved.settings, state)
+    sets.try_(module)
+    with lock(run):
+        if resumable.changed:
+            write_file(run / SETTINGS, settings_text(resolved).encode())
+        write_about(run, _moved(resumable, sets.division) | {"finished": None})
+    return _Training(program, resolved, run, module, sets, frozen).train(listener, resume=True)
+
+
+def _moved(resumable: ResumableRun, division: Division) -> dict[str, Any]:
+    """Update `opdsl.json` with the places where the data are now."""
+    was, now = resumable.about["data"], about_data(division)
+    keys = ("path", "tests", "valid") if "valid" in was else ("path", "tests")
+    return resumable.about | {"data": was | {k: now[k] for k in keys}}
+
+
+@dataclass(frozen=True, slots=True)
+class _Sets:
+    """The samples of a run.
+
+    Attributes:
+        tests: by name; where there are no test data, the validation data at the resolutions of
+            `eval.resolutions`.
+        split: which these are, `test` or `valid`.
+    """
+
+    division: Division
+    tests: dict[str, Samples]
+    split: str
+    loop: Rollout | None
+
+    @classmethod
+    def read(cls, program: Program, settings: Settings, sources: Sources, warn: Warn) -> _Sets:
+        """Read them, after everything has been refused that can be refused before."""
+        graph, data = program.graph, settings.data
+        policy_of(settings.precision, device_of(settings.device))
+        _refuse_too_large(graph, settings, program.folder, sources)
+        loop = loop_of(graph, settings.rollout)
+        refuse_bad_band(graph, settings)
+        binding = binding_of(graph, settings, warn=warn)
+        testing = binding_of(graph, settings, testing=True, warn=warn)
+        division = divide(data, program.folder, binding, testing, sources)
+        held_out, split = list(division.tests), "test"
+        if not held_out and division.held_out and settings.eval.resolutions:
+            held_out, split = [division.held_out], "valid"
+        tests = read_sets(held_out, settings.eval.resolutions, data.resolution, testing, sources)
+        return cls(division, tests, split, loop)
+
+    @property
+    def valid(self) -> Samples | None:
+        """The samples that choose the weights."""
+        if self.division.choice == BY_TEST:
+            return next(iter(self.tests.values()), None)
+        return self.division.valid
+
+    def try_(self, module: OperatorModule) -> None:
+        """Send one sample of each set through the model, so that errors come before the run."""
+        valid = [self.division.valid] if self.division.valid is not None else []
+        _try(module, [self.division.train, *valid, *self.tests.values()], self.loop)
+
+    def to_measure(self) -> dict[str, dict[str, Samples]]:
+        """Return the sets to be measured at the end, by split and by name."""
+        valid = (
+            {} if self.division.valid is None else {self.division.valid.name: self.division.valid}
+        )
+        if self.split == "valid":
+            return {"valid": valid | self.tests, "test": {}}
+        return {"valid": valid, "test": self.tests}
+
+
+def _seeded(program: Program, resolved: ResolvedSettings) -> OperatorModule:
+    seed_everything(resolved.settings.seed)
+    return lower(program.graph)
+
+
+@dataclass(frozen=True, slots=True)
+class _Training:
+    """A run that is ready to be trained; `frozen` is the prediction of a band."""
+
+    program: Program
+    resolved: ResolvedSettings
+    run: Path
+    module: OperatorModule
+    sets: _Sets
+    frozen: FrozenPart | None
+
+    def train(self, listener: Listener, *, resume: bool) -> TrainingSummary:
+        graph, settings = self.program.graph, self.resolved.settings
+        _autotune(self.module, self.run, wanted=settings.autotune)
+        seed_everything(settings.seed)
+        outcome = fit(
+            self.module,
+            self.sets.division.train,
+            self.sets.valid,
+            settings,
+            self.run,
+            periodic=periodic_axes(graph),
+            lengths=axis_lengths(graph),
+            samplings=latitude_samplings(graph),
+            meta=_meta(graph),
+            resume=resume,
+            listener=listener,
+            loop=self.sets.loop,
+            frozen=self.frozen,
+            choice=self.sets.division.choice,
+        )
+        return self._finish(outcome)
+
+    def _finish(self, outcome: FitResult) -> TrainingSummary:
+        """Measure the best weights and write the report, last that the run is finished."""
+        graph, settings, run = self.program.graph, self.resolved.settings, self.run
+        best = load_trained(run, self.module)
+        write_weights(run, self.module, best.normaliser)
+        sets = self.sets.to_measure()
+        rows = {
+            split: [
+                x.to_json()
+                for x in evaluate_sets(self.module, best.normaliser, graph, some, settings, split)
+            ]
+            for split, some in sets.items()
+        }
+        end: dict[str, Any] = {
+            "epochs": outcome.epochs,
+            "step": outcome.steps,
+            "skipped": outcome.skipped,
+            "best_epoch": outcome.best_epoch,
+            "valid": rows["valid"],
+            "tests": rows["test"],
+        }
+        make_report(
+            graph,
+            self.resolved,
+            run,
+            self.module,
+            best.normaliser,
+            sets["test"] or sets["valid"],
+            outcome.history,
+            [*rows["valid"], *rows["test"]],
+            selection=selection(self.sets.division.choice, end),
+            changes=outcome.changes,
+        )
+        write_about(run, read_about(run) | {"finished": end})
+        return summary_of(run, read_about(run), list(outcome.notes))
+
+
+def _meta(graph: Graph) -> dict[str, str]:
+    """Describe the program and the versions, for checkpoints."""
+    ours = {k: v for k, v in versions().items() if k in {"opdsl", "torch"}}
+    return {"arch": fingerprint(graph), "model": graph.name, **ours}
+
+
+def _autotune(module: OperatorModule, run: Path, *, wanted: bool) -> None:
+    """Measure kernels as the run began, and store the times in its folder.
+
+    A resumed run makes the plans that it has made before, whatever else was measured meanwhile:
+    another kernel rounds otherwise.
+    """
+    timings, begun = run / TIMINGS, (run / CHECKPOINTS).is_dir()
+    if timings.is_dir() if begun else wanted:
+        timings.mkdir(exist_ok=True)
+        users = users_folder()
+        module.autotune(Timings(timings, users) if users else Timings(timings))
+
+
+def refuse_other_start(run: Path, source: Path) -> None:
+    """Refuse to resume a run with other first weights than it began with.
+
+    Raises:
+        ArgumentError: `source` is not the run with whose weights it began.
+    """
+    if (
+        first_weights(run).get("run") is None
+        or Path(first_weights(run)["run"]).resolve() != source.resolve()
+    ):
+        message = f"`--from {source}`: a run that goes on has its weights; leave `--from` out"
+        raise ArgumentError(message)
+
+
+def _refuse_too_large(graph: Graph, settings: Settings, folder: Path, sources: Sources) -> None:
+    """Raise OP0630 before the data are read and the weights are made."""
+    data = settings.data
+    assert data.path is not None
+    path = located(data.path, folder)
+    if data.resolution is not None:
+        sizes = sizes_at(graph, (data.resolution,) * graph.inputs[0].space.domain.dims)
+    else:
+        one = sources.first(path, "train" if "train" in parts_of(path) else None)
+        points = min((len(x[0]) for x in one.places.values()), default=None)
+        sizes = sizes_at(graph, one.resolution, points)
+    optimizer = OPTIMIZERS.find(settings.optimizer.kind)
+    moments = optimizer.moments if optimizer else 0
+    batch = settings.batch * (settings.rollout or 1)  # every step in time is kept for the gradient
+    parts = step_bytes(graph, sizes, batch, settings.precision, moments)
+    helps = ("lower `batch`", "train at a lower `data.resolution`")
+    refuse_too_large(graph.name, parts, free=_free(settings.device), helps=helps)
+
+
+def _free(name: str) -> int | None:
+    """Return the free bytes of a CUDA device; None for this machine's own memory."""
+    device = device_of(name)
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
+
+
+def _try(module: OperatorModule, sets: Sequence[Samples], loop: Rollout | None) -> None:
+    """Call the model on one sample of each set."""
+    module.eval()
+    with torch.no_grad():
+        for samples in sets:
+            one = samples.first(1)
+            timed = {k for k, x in one.inputs.items() if loop and loop.timed(k, x)}
+            inputs = {k: all_values(x)[:, 0] if k in timed else x for k, x in one.inputs.items()}
+            module(**inputs, **{k: as_call_argument(x) for k, x in one.model_points.items()})
+    module.train()
