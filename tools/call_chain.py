@@ -322,7 +322,7 @@ def precision(value: str) -> Chain:
         checked = check(PRECISION.format(value))
         settings = resolve(train_settings(checked)).settings
         policy, module = policy_of(settings.precision, x.device), lower(checked.sound())
-        policy.settle(module)
+        policy.prepare_module(module)
         with policy.arithmetic(), policy.autocast():
             module(policy.place(x))
 
