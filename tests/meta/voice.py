@@ -41,18 +41,12 @@ LONG = 400  # lines of a module
 MANY = 16  # modules of a folder
 
 # modules that are one algorithm, or one table
-ONE_ALGORITHM: dict[str, str] = {
-    "opdsl/migrate/neuralop/codano.py": "the import of one architecture",
-    "opdsl/migrate/neuralop/fno.py": "the import of one architecture",
-    "opdsl/migrate/neuralop/gno.py": "the import of one architecture",
-    "opdsl/migrate/neuralop/layer.py": "the import of one layer in all of its variants",
-}
+ONE_ALGORITHM: dict[str, str] = {}
 # folders with one module for each thing of a kind
 ONE_FILE_EACH: dict[str, str] = {
     "opdsl/blocks/pointwise": "one file for each block",
     "opdsl/cli": "one file for each command",
     "opdsl/ir": "one file for each question that is asked of a graph",
-    "opdsl/migrate/neuralop": "one file for each architecture",
     "opdsl/syntax": "one file for each stage of the parser and of its recovery",
 }
 # the tree of the syntax names things as the program writes them: its `Domain` is a statement

@@ -5,13 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from opdsl.nn.shapes import Ends, Size
+from opdsl.nn.shapes import AxisValues, Size
 
 
 def coords(
     size: Size,
-    lo: Ends,
-    hi: Ends,
+    lo: AxisValues,
+    hi: AxisValues,
     periodic: tuple[bool, ...],
     *,
     dtype: torch.dtype = torch.float32,
@@ -65,7 +65,7 @@ class Coords(nn.Module):
     """`coords` as a module. It has no input, so `like` gives dtype and device."""
 
     def __init__(
-        self, lo: Ends, hi: Ends, periodic: tuple[bool, ...], *, circle: bool = False
+        self, lo: AxisValues, hi: AxisValues, periodic: tuple[bool, ...], *, circle: bool = False
     ) -> None:
         super().__init__()
         self.lo, self.hi, self.periodic = lo, hi, periodic

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from opdsl.nn.precision import no_autocast, wide
-from opdsl.nn.shapes import Ends, Size
+from opdsl.nn.shapes import AxisValues, Size
 
 EDGES = ("wrap", "replicate", "reflect", "zeros")
 
@@ -57,8 +57,8 @@ class DifferenceConv(nn.Module):
         out_channels: int,
         kernel: int,
         *,
-        lengths: Ends,
-        widths: Ends,
+        lengths: AxisValues,
+        widths: AxisValues,
         closed: tuple[bool, ...],
         edges: tuple[str, ...],
         groups: int = 1,

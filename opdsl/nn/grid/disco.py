@@ -17,7 +17,7 @@ from torch.nn import functional
 from opdsl.nn.eager_cache import eager_cached
 from opdsl.nn.grid.difference import with_halo
 from opdsl.nn.precision import no_autocast, wide
-from opdsl.nn.shapes import Ends, Size
+from opdsl.nn.shapes import AxisValues, Size
 
 DIRECT_LIMIT = 49  # points of a kernel; larger ones are convolved by fast transforms
 RADIUS_SLACK = 1e-9  # of a spacing: an offset of just the radius counts
@@ -74,7 +74,11 @@ def _angle_difference(angle: Tensor) -> Tensor:
 
 @eager_cached(32)
 def stencil(
-    shape: tuple[int, int], radius: float, spacings: Ends, dtype: torch.dtype, device: torch.device
+    shape: tuple[int, int],
+    radius: float,
+    spacings: AxisValues,
+    dtype: torch.dtype,
+    device: torch.device,
 ) -> Tensor:
     """Sample the basis functions at the offsets of a grid, each with the sum one.
 
@@ -115,7 +119,7 @@ class DiscoConv(nn.Module):
         *,
         shape: tuple[int, int],
         radius: float,
-        lengths: Ends,
+        lengths: AxisValues,
         closed: tuple[bool, ...],
         edges: tuple[str, ...],
         bias: bool = True,
@@ -153,7 +157,7 @@ class DiscoConv(nn.Module):
             w = self._direct(v, psi) if small else self._by_transforms(v, psi)
             return (w if self.bias is None else w + self.bias.to(w.dtype)).to(x.dtype)
 
-    def _spacings(self, size: Size) -> Ends:
+    def _spacings(self, size: Size) -> AxisValues:
         rows = zip(self.frozen or size, self.lengths, self.closed, strict=True)
         return tuple(length / (n if closed else n - 1) for n, length, closed in rows)
 

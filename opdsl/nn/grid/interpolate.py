@@ -15,7 +15,7 @@ from opdsl.nn.points.geometry import Geometries, Geometry
 from opdsl.nn.points.neighbours.pairs import Period, minimum_image
 from opdsl.nn.points.neighbours.search import NeighbourRule, neighbours
 from opdsl.nn.precision import wide
-from opdsl.nn.shapes import Ends, RaggedSizes, Size
+from opdsl.nn.shapes import AxisValues, RaggedSizes, Size
 
 SLACK = 1e-6  # of the length of an axis: so far beyond its end is rounding
 
@@ -137,7 +137,9 @@ class Multilinear:
         strict: whether a query beyond an end is refused; else it gets the value at the end.
     """
 
-    def __init__(self, lo: Ends, hi: Ends, periodic: tuple[bool, ...], *, strict: bool) -> None:
+    def __init__(
+        self, lo: AxisValues, hi: AxisValues, periodic: tuple[bool, ...], *, strict: bool
+    ) -> None:
         self.axes = tuple(zip(lo, hi, periodic, strict=True))
         self.strict = strict
 

@@ -27,7 +27,7 @@ from opdsl.nn.points.neighbours.search import check_finite
 from opdsl.nn.points.voronoi import voronoi_volumes
 
 WeightRule = Literal["given", "voronoi", "density", "uniform"]
-WeightSource = Literal["weights", "cells", "voronoi", "density", "uniform"]
+WeightOrigin = Literal["weights", "cells", "voronoi", "density", "uniform"]
 
 DENSITY_NEIGHBOURS = (
     16  # neighbours by which a density is estimated: its error is about 1 / sqrt(16)
@@ -75,7 +75,7 @@ def quadrature_weights(
     return geometry.weights if result == "weights" else kept
 
 
-def weight_source(geometry: Geometry, measure: WeightRule) -> WeightSource:
+def weight_source(geometry: Geometry, measure: WeightRule) -> WeightOrigin:
     """The source of the quadrature weights of a geometry.
 
     Raises:
@@ -160,7 +160,7 @@ def density_weights(points: Tensor, period: Period | None = None) -> Tensor:
 # ------------------------------------------------------------------------ parts
 
 
-def _compute(geometry: Geometry, found: WeightSource, period: Period | None) -> Tensor:
+def _compute(geometry: Geometry, found: WeightOrigin, period: Period | None) -> Tensor:
     points = geometry.points
     check_finite(points)
     # what is made in inference mode could never enter a gradient

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from opdsl.nn.precision import no_autocast, wide
-from opdsl.nn.shapes import Ends, Size
+from opdsl.nn.shapes import AxisValues, Size
 
 
-def wave_numbers(size: Size, lengths: Ends, like: Tensor) -> Tensor:
+def wave_numbers(size: Size, lengths: AxisValues, like: Tensor) -> Tensor:
     """Frequencies of a real transform, (*size but half of the last axis, axes), per unit of length.
 
     At even sizes the Nyquist frequency, which is its own negative, is 0, as its derivative must be.
@@ -30,7 +30,7 @@ class DivergenceFree(nn.Module):
         closed: whether an axis of n points has n spacings, or n - 1 and is taken to close after n.
     """
 
-    def __init__(self, lengths: Ends, closed: tuple[bool, ...]) -> None:
+    def __init__(self, lengths: AxisValues, closed: tuple[bool, ...]) -> None:
         super().__init__()
         self.lengths, self.closed = lengths, closed
 

@@ -27,7 +27,7 @@ from opdsl.nn.points.neighbours.ghosts import Ghosts, ghosts
 from opdsl.nn.points.neighbours.pairs import Period
 from opdsl.nn.points.neighbours.search import NeighbourRule, Pairs, batch_pairs, neighbours
 from opdsl.nn.precision import no_autocast, wide
-from opdsl.nn.shapes import Ends, RaggedSizes, Size
+from opdsl.nn.shapes import AxisValues, RaggedSizes, Size
 from opdsl.nn.sphere.sampling import latitudes
 
 CACHED_GRIDS = 8  # grids whose coordinates and weights are remembered
@@ -318,7 +318,7 @@ def _grid_geometry(side: Side, size: Size, like: Tensor) -> Geometry:
 class GridWeights(nn.Module):
     """Quadrature weights of a grid by the trapezoidal rule; on periodic axes all are equal."""
 
-    def __init__(self, lo: Ends, hi: Ends, periodic: tuple[bool, ...]) -> None:
+    def __init__(self, lo: AxisValues, hi: AxisValues, periodic: tuple[bool, ...]) -> None:
         super().__init__()
         self.lengths = tuple(b - a for a, b in zip(lo, hi, strict=True))
         self.periodic = periodic
