@@ -97,7 +97,8 @@ def _parameter(option: Option) -> inspect.Parameter:
         default = None if default is None else kind(default)
     text = typer.Option(f"--{option.name}", metavar=option.metavar, help=option.help)
     needed = option.default is None and not option.optional
-    annotation = Annotated[kind | None if option.optional else kind, text]
+    value_type: Any = kind | None if option.optional else kind
+    annotation = Annotated[value_type, text]
     return _keyword(option.name, annotation, inspect.Parameter.empty if needed else default)
 
 
