@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
-Kind = Literal["grammar", "library", "specs"]
+ResourceKind = Literal["grammar", "library", "specs"]
 
 
 @cache
-def root(kind: Kind) -> Path:
+def root(kind: ResourceKind) -> Path:
     """The folder `kind`: inside the installed package if it is there, else beside it.
 
     Raises:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-Layout = Literal["symmetric", "neuralop", "paper"]
-Layouts = Layout | tuple[Layout, ...]
+ModeLayout = Literal["symmetric", "neuralop", "paper"]
+Layouts = ModeLayout | tuple[ModeLayout, ...]
 Modes = int | tuple[int, ...]
 Bands = tuple[range, ...]
 

@@ -31,7 +31,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import CodeType, FrameType
 
-from opdsl.syntax.lalr import Node
+from opdsl.syntax.lalr import ParseNode
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = str(ROOT / "opdsl") + "/"
@@ -223,7 +223,7 @@ def _holds(x: object, is_value: Test, depth: int) -> bool:
 def _inside(x: object) -> Iterable[object]:
     """What a container or a carrier holds."""
     kind = type(x)
-    if isinstance(x, Node):
+    if isinstance(x, ParseNode):
         return x.children if len(x.children) == 1 else ()
     if kind.__module__.startswith("opdsl.") and kind.__name__ in CARRIERS:
         return [getattr(x, name, None) for name in CARRIERS[kind.__name__]]

@@ -20,12 +20,12 @@ from opdsl.checks.instructions import (
 from opdsl.diagnostics import CODES, Diagnostic, Help, Label, Source
 from opdsl.diagnostics.codes import LEVELS, Level
 
-Options = Mapping[str, Level]
+LevelOptions = Mapping[str, Level]
 OF_THE_TEXT = frozenset({"OP0401", "OP0402", "OP0403", "OP0404", "OP0405", "OP0406", "OP0415"})
 
 
 def levelled(
-    diagnostics: Sequence[Diagnostic], source: Source, options: Options, *, whole: bool
+    diagnostics: Sequence[Diagnostic], source: Source, options: LevelOptions, *, whole: bool
 ) -> list[Diagnostic]:
     """The diagnostics at their configured levels, plus diagnostics about the configuration.
 
@@ -43,7 +43,7 @@ def levelled(
     return result + _judged([*faults(source), *useless], source, options, used)
 
 
-def levels(source: Source, options: Options) -> dict[str, Level]:
+def levels(source: Source, options: LevelOptions) -> dict[str, Level]:
     """The level that each warning has in the whole file, by slug."""
     in_file = {x.code: x.level for x in instructions(source) if x.last is None}
     return {slug: in_file.get(k) or options.get(k) or _default(k) for slug, k in LINTS.items()}
@@ -66,7 +66,7 @@ def chosen(
 
 
 def _judged(
-    diagnostics: Sequence[Diagnostic], source: Source, options: Options, used: set[Instruction]
+    diagnostics: Sequence[Diagnostic], source: Source, options: LevelOptions, used: set[Instruction]
 ) -> list[Diagnostic]:
     """What is left of them; the instructions that were followed are added to `used`."""
     result = []

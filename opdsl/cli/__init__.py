@@ -33,11 +33,11 @@ GARBAGE = 100_000  # objects between two collections: while modules are imported
 Command = Any  # one of click, which some versions of typer carry inside
 
 
-class Group(NamedTuple):
+class CommandGroup(NamedTuple):
     """Commands of one kind, as `opdsl data ...`."""
 
     help: str
-    commands: Mapping[str, str | Group]
+    commands: Mapping[str, str | CommandGroup]
 
 
 class _Generators(Mapping[str, str]):
@@ -59,7 +59,7 @@ class _Generators(Mapping[str, str]):
 
 
 # functions, by their modules in this folder; only that of the command that is run is imported
-COMMANDS: dict[str, str | Group] = {
+COMMANDS: dict[str, str | CommandGroup] = {
     "new": "new.command",
     "check": "check.command",
     "fmt": "fmt.command",
@@ -77,18 +77,18 @@ COMMANDS: dict[str, str | Group] = {
     "evaluate": "evaluate.command",
     "predict": "predict.command",
     "calibrate": "calibrate.command",
-    "import": Group(
+    "import": CommandGroup(
         "Models of other libraries as programs.",
         {"neuralop": "import_.neuralop"},
     ),
-    "data": Group(
+    "data": CommandGroup(
         "Make data sets and look at them.",
         {
             "show": "data.show",
             "convert": "geometry.convert",
             "distance": "geometry.distance",
             "transport": "geometry.transport",
-            "generate": Group(
+            "generate": CommandGroup(
                 "Make data sets that check themselves.",
                 _Generators(),
             ),
@@ -135,14 +135,16 @@ CLASSES = {"train": "TrainCommand"}
 class _Commands(Mapping[str, Command]):
     """Commands by name, each imported and built when it is looked up."""
 
-    def __init__(self, homes: Mapping[str, str | Group]) -> None:
+    def __init__(self, homes: Mapping[str, str | CommandGroup]) -> None:
         self.homes = homes
         self.built: dict[str, Command] = {}
 
     def __getitem__(self, name: str) -> Command:
         if name not in self.built:
             home = self.homes[name]
-            self.built[name] = _group(home) if isinstance(home, Group) else _command(name, home)
+            self.built[name] = (
+                _group(home) if isinstance(home, CommandGroup) else _command(name, home)
+            )
         return self.built[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -162,7 +164,7 @@ def _command(name: str, home: str) -> Command:
     return get_command(single)
 
 
-def _group(group: Group) -> Command:
+def _group(group: CommandGroup) -> Command:
     return get_command(_app(group, _nothing, add_completion=False))
 
 
@@ -170,7 +172,7 @@ def _nothing() -> None:
     """Run before each command of a group."""
 
 
-def _app(group: Group, shared: Callable[..., None], *, add_completion: bool) -> typer.Typer:
+def _app(group: CommandGroup, shared: Callable[..., None], *, add_completion: bool) -> typer.Typer:
     class Lazy(TyperGroup):
         def __init__(self, **attributes: Any) -> None:
             super().__init__(**attributes)
@@ -197,7 +199,7 @@ def _opdsl(
 
 
 app = _app(
-    Group(
+    CommandGroup(
         "Neural operators as small, checked text files: check, draw, compile, train, judge.",
         COMMANDS,
     ),

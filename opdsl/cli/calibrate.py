@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from opdsl.cli.console import UsageError, result, show_json, table, warn
-from opdsl.cli.options import Device, Json, Precision, Run
+from opdsl.cli.options import Device, Json, PrecisionOption, RunArgument
 
 if TYPE_CHECKING:
     from opdsl.workflow.runs.calibration import CalibrationReport
 
 
 def command(
-    run: Run,
+    run: RunArgument,
     data: Annotated[
         str,
         typer.Option("--data", metavar="PATH", help="Samples that no weights were learnt from."),
@@ -48,7 +48,7 @@ def command(
         typer.Option("--samples", metavar="N", min=1, help="The number of samples to use."),
     ] = None,
     device: Device = None,
-    precision: Precision = None,
+    precision: PrecisionOption = None,
     as_json: Json = False,
 ) -> None:
     """Calibrate the band around what a model predicts.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from opdsl.diagnostics.codes import Level
 
 
-class Format(StrEnum):
+class OutputFormat(StrEnum):
     """A format of diagnostics."""
 
     TEXT = "text"
@@ -37,8 +37,8 @@ def command(
         ),
     ],
     format_: Annotated[
-        Format, typer.Option("--format", "-f", metavar="KIND", help="text, json or github.")
-    ] = Format.TEXT,
+        OutputFormat, typer.Option("--format", "-f", metavar="KIND", help="text, json or github.")
+    ] = OutputFormat.TEXT,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with an error for warnings too.")
     ] = False,
@@ -63,11 +63,11 @@ def command(
     paths = expanded(files)
     problems = [x for path in paths for x in diagnostics(path, levels)]
     match format_:
-        case Format.JSON:
+        case OutputFormat.JSON:
             show_json([x.to_json() for x in problems])
-        case Format.GITHUB:
+        case OutputFormat.GITHUB:
             result("".join(f"{annotation(x)}\n" for x in problems))
-        case Format.TEXT:
+        case OutputFormat.TEXT:
             print_diagnostics(problems)
             result(verdict(paths, problems))
     raise typer.Exit(exit_code(problems, strict=strict))

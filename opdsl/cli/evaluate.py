@@ -7,11 +7,11 @@ from typing import Annotated
 import typer
 
 from opdsl.cli.console import UsageError, result, say, show_json, warn
-from opdsl.cli.options import Device, Json, Precision, Run
+from opdsl.cli.options import Device, Json, PrecisionOption, RunArgument
 
 
 def command(
-    run: Run,
+    run: RunArgument,
     data: Annotated[
         list[str] | None,
         typer.Option(
@@ -32,7 +32,7 @@ def command(
         bool, typer.Option("--last", help="The last weights instead of the best.")
     ] = False,
     device: Device = None,
-    precision: Precision = None,
+    precision: PrecisionOption = None,
     as_json: Json = False,
 ) -> None:
     """Measure the errors of a trained model.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 SUFFIXES = (".pt2", ".onnx", ".aoti.pt2")
 
 
-class Kind(StrEnum):
+class ExportKind(StrEnum):
     """A format of exported files."""
 
     PT2 = "pt2"
@@ -26,10 +26,10 @@ class Kind(StrEnum):
     AOTI = "aoti"
 
 
-ENDINGS = {".aoti.pt2": Kind.AOTI, ".pt2": Kind.PT2, ".onnx": Kind.ONNX}
+ENDINGS = {".aoti.pt2": ExportKind.AOTI, ".pt2": ExportKind.PT2, ".onnx": ExportKind.ONNX}
 
 
-class Numbers(StrEnum):
+class NumberFormat(StrEnum):
     """The number format of weights and values."""
 
     FP32 = "fp32"
@@ -47,7 +47,7 @@ def command(
         Path, typer.Option("--out", "-o", metavar="FILE", help="A .pt2, .onnx or .aoti.pt2 file.")
     ],
     kind: Annotated[
-        Kind | None,
+        ExportKind | None,
         typer.Option("--format", help="pt2, onnx or aoti, if the name does not say it."),
     ] = None,
     at: Annotated[
@@ -66,8 +66,8 @@ def command(
         bool, typer.Option("--fixed", help="For this batch and resolution only: faster.")
     ] = False,
     precision: Annotated[
-        Numbers, typer.Option("--precision", help="fp32 or fp64, of weights and values.")
-    ] = Numbers.FP32,
+        NumberFormat, typer.Option("--precision", help="fp32 or fp64, of weights and values.")
+    ] = NumberFormat.FP32,
     last: Annotated[
         bool, typer.Option("--last", help="The last weights of a run instead of the best.")
     ] = False,
@@ -104,7 +104,7 @@ def command(
         at=at,
         batch=batch,
         fixed=fixed,
-        double=precision is Numbers.FP64,
+        double=precision is NumberFormat.FP64,
         last=last,
         seed=seed,
     )
@@ -116,11 +116,11 @@ def command(
     result(str(out))
 
 
-def _kind(out: Path, kind: Kind | None) -> Kind:
+def _kind(out: Path, kind: ExportKind | None) -> ExportKind:
     """Return the format of the file, from the option or from its name."""
     by_name = next((k for x, k in ENDINGS.items() if out.name.endswith(x)), None)
-    named("--out", out, (".onnx",) if kind is Kind.ONNX else (".pt2",) if kind else SUFFIXES)
-    return kind or by_name or Kind.PT2
+    named("--out", out, (".onnx",) if kind is ExportKind.ONNX else (".pt2",) if kind else SUFFIXES)
+    return kind or by_name or ExportKind.PT2
 
 
 def _lines(exported: ExportedModel) -> list[str]:

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from opdsl.data.derive.add_distance import Box
     from opdsl.workflow.datasets.meshes import MeshConversion
 
-Data = Annotated[
+DataOption = Annotated[
     str, typer.Argument(metavar="DATA", help="A data set with points.", show_default=False)
 ]
 Out = Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The .h5 file to make.")]
-Domain = Annotated[
+DomainOption = Annotated[
     str | None,
     typer.Option("--domain", metavar="NAME", help="The set of points, where there are several."),
 ]
@@ -94,7 +94,7 @@ def _channels(name: str, channels: int, summary: MeshConversion) -> str:
 
 
 def distance(
-    data: Data,
+    data: DataOption,
     out: Out,
     grid: Annotated[
         str, typer.Option("--grid", metavar="N", help="Points on each axis: 16, or 32x16x16.")
@@ -105,7 +105,7 @@ def distance(
             "--box", metavar="A..B,C..D", help="Ends of each axis; else around all samples."
         ),
     ] = None,
-    domain: Domain = None,
+    domain: DomainOption = None,
     keep: Keep = None,
     name: Annotated[
         str, typer.Option("--name", metavar="FIELD", help="The name of the new field.")
@@ -181,9 +181,9 @@ def _box_text(box: Box) -> str:
 
 
 def transport(
-    data: Data,
+    data: DataOption,
     out: Out,
-    domain: Domain = None,
+    domain: DomainOption = None,
     keep: Keep = None,
     normals: Annotated[
         str | None,

@@ -24,7 +24,9 @@ OptionalSpec = Annotated[
         autocompletion=completion.programs,
     ),
 ]
-Run = Annotated[str, typer.Argument(metavar="RUN", help="The folder of a run.", show_default=False)]
+RunArgument = Annotated[
+    str, typer.Argument(metavar="RUN", help="The folder of a run.", show_default=False)
+]
 Model = Annotated[
     str | None,
     typer.Option(
@@ -34,7 +36,7 @@ Model = Annotated[
         autocompletion=completion.models,
     ),
 ]
-Sets = Annotated[
+SetOption = Annotated[
     list[str] | None,
     typer.Option(
         "--set",
@@ -57,7 +59,7 @@ Device = Annotated[
     str | None,
     typer.Option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps ..."),
 ]
-Precision = Annotated[
+PrecisionOption = Annotated[
     str | None,
     typer.Option("--precision", metavar="NAME", help="fp32, mixed, bf16, fp16, fp64, ..."),
 ]

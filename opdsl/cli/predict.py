@@ -9,13 +9,13 @@ import typer
 
 from opdsl.cli.console import UsageError, say
 from opdsl.cli.files import HDF5, apart, named
-from opdsl.cli.options import Device, Precision, Run
+from opdsl.cli.options import Device, PrecisionOption, RunArgument
 
 SUFFIXES = (*HDF5, ".npz")
 
 
 def command(
-    run: Run,
+    run: RunArgument,
     input_: Annotated[
         str,
         typer.Option("--input", "-i", metavar="FILE", help="The inputs, a .h5, .npz or .pt file."),
@@ -45,7 +45,7 @@ def command(
         typer.Option("--tile", metavar="N", help="Points of a tile: 256, or x=256,y=128."),
     ] = None,
     device: Device = None,
-    precision: Precision = None,
+    precision: PrecisionOption = None,
 ) -> None:
     """Apply a trained model to inputs.
 

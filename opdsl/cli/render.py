@@ -13,7 +13,7 @@ from opdsl.cli.console import UsageError, binary, result, say
 from opdsl.cli.options import Model, Parameters, Spec
 
 
-class Format(StrEnum):
+class DrawingFormatOption(StrEnum):
     """A format of drawings."""
 
     SVG = "svg"
@@ -23,20 +23,23 @@ class Format(StrEnum):
     MERMAID = "mermaid"
 
 
-class Direction(StrEnum):
+class DirectionOption(StrEnum):
     """The direction in which data flow."""
 
     DOWN = "down"
     RIGHT = "right"
 
 
-SUFFIXES = {f".{x}": x for x in Format} | {".gv": Format.DOT, ".mmd": Format.MERMAID}
+SUFFIXES = {f".{x}": x for x in DrawingFormatOption} | {
+    ".gv": DrawingFormatOption.DOT,
+    ".mmd": DrawingFormatOption.MERMAID,
+}
 
 
 def command(
     spec: Spec,
     format_: Annotated[
-        Format | None,
+        DrawingFormatOption | None,
         typer.Option("--format", "-f", metavar="KIND", help="svg, png, pdf, dot or mermaid."),
     ] = None,
     out: Annotated[
@@ -50,11 +53,11 @@ def command(
         ),
     ] = None,
     direction: Annotated[
-        Direction,
+        DirectionOption,
         typer.Option(
             "--direction", metavar="WAY", help="The direction of the data flow: down or right."
         ),
-    ] = Direction.DOWN,
+    ] = DirectionOption.DOWN,
     model: Model = None,
     sets: Parameters = None,
 ) -> None:
@@ -65,8 +68,14 @@ def command(
     from opdsl.cli.files import open_graph
     from opdsl.workflow.views import render
 
-    kind = format_ or (SUFFIXES.get(out.suffix, Format.SVG) if out else Format.SVG)
-    if out is None and kind in {Format.PNG, Format.PDF} and sys.stdout.isatty():
+    kind = format_ or (
+        SUFFIXES.get(out.suffix, DrawingFormatOption.SVG) if out else DrawingFormatOption.SVG
+    )
+    if (
+        out is None
+        and kind in {DrawingFormatOption.PNG, DrawingFormatOption.PDF}
+        and sys.stdout.isatty()
+    ):
         raise UsageError(f"a terminal cannot show {kind}: name a file with `-o model.{kind}`")
     graph = open_graph(spec, model, sets)
     drawing = render(graph, kind.value, depth=depth, direction=direction.value)

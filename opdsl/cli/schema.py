@@ -10,7 +10,7 @@ import typer
 from opdsl.cli.console import show_json
 
 
-class Kind(StrEnum):
+class SchemaKind(StrEnum):
     """A kind of schema."""
 
     IR = "ir"
@@ -20,8 +20,8 @@ class Kind(StrEnum):
 
 def command(
     kind: Annotated[
-        Kind, typer.Argument(metavar="KIND", help="ir, train or blocks.", show_default=False)
-    ] = Kind.IR,
+        SchemaKind, typer.Argument(metavar="KIND", help="ir, train or blocks.", show_default=False)
+    ] = SchemaKind.IR,
 ) -> None:
     """Print a JSON schema.
 

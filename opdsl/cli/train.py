@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperCommand
 
 from opdsl.cli.console import UsageError, lively, result, say, show_json, table, warn
-from opdsl.cli.options import Device, Json, Model, OptionalSpec, Precision, Sets
+from opdsl.cli.options import Device, Json, Model, OptionalSpec, PrecisionOption, SetOption
 from opdsl.diagnostics import OpError, fault
 
 if TYPE_CHECKING:
@@ -86,8 +86,8 @@ def command(
         int | None, typer.Option("--epochs", metavar="N", help="Passes over the samples.")
     ] = None,
     device: Device = None,
-    precision: Precision = None,
-    sets: Sets = None,
+    precision: PrecisionOption = None,
+    sets: SetOption = None,
     config: Annotated[
         list[str] | None,
         typer.Option("--config", metavar="FILE", help="Settings in YAML; may be repeated."),

@@ -9,7 +9,7 @@ import math
 
 from opdsl.ir.block import BYTES, Bound, Refusal, Work
 from opdsl.ir.spaces import Domain, Space
-from opdsl.spectrum import Bands, Layout, Layouts, Modes, points_needed
+from opdsl.spectrum import Bands, Layouts, ModeLayout, Modes, points_needed
 
 Counts = tuple[int, ...]  # one for each axis
 
@@ -51,7 +51,7 @@ def axis_count(axes: int) -> str:
     return f"{axes} {'axis' if axes == 1 else 'axes'}"
 
 
-def layout_of_each(layout: Layouts, axes: int) -> tuple[Layout, ...]:
+def layout_of_each(layout: Layouts, axes: int) -> tuple[ModeLayout, ...]:
     """The layout of each axis.
 
     Raises:
@@ -79,7 +79,7 @@ def bounds(
 
 
 def _bound(
-    domain: Domain, axis: int, band: range, each: Counts, modes: Modes, layout: Layout
+    domain: Domain, axis: int, band: range, each: Counts, modes: Modes, layout: ModeLayout
 ) -> Bound:
     m, points = each[axis], points_needed(band, layout)
 

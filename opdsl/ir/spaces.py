@@ -17,7 +17,7 @@ from opdsl.ir.steps import Coarsen, Extend, Step
 Boundary = Literal["periodic", "dirichlet", "neumann", "none"]
 Sampling = Literal["gauss_legendre", "lobatto", "equiangular"]
 Measure = Literal["given", "voronoi", "density", "uniform"]
-Kind = Literal[
+DomainKind = Literal[
     "grid",
     "interval",
     "points",
@@ -119,7 +119,7 @@ class Domain(BaseModel):
 
     model_config = FROZEN
 
-    kind: Kind = "grid"
+    kind: DomainKind = "grid"
     ambient: int | None = None
     geometry: Literal["shared", "per_sample"] = "shared"
     measure: Measure | None = Field(default_factory=lambda data: MEASURED.get(data["kind"]))

@@ -32,7 +32,7 @@ DOMAINS_OF_SAMPLES = (
 
 
 @dataclass(frozen=True, slots=True)
-class Parameter:
+class ParameterRow:
     """A parameter of a block."""
 
     name: str
@@ -75,13 +75,13 @@ class BlockEntry:
         return load(self.program) if self.program else None
 
     @property
-    def parameters(self) -> tuple[Parameter, ...]:
+    def parameters(self) -> tuple[ParameterRow, ...]:
         """The parameters in the order of the class."""
         schema = self.cls.model_json_schema()
         definitions, required = schema.get("$defs", {}), schema.get("required", ())
         documented = self.docstring.items.get("Attributes", {})
         return tuple(
-            Parameter(
+            ParameterRow(
                 name,
                 type_text(x, definitions),
                 default_text(x, required=name in required),

@@ -18,7 +18,7 @@ from opdsl.reference.layout import page, plain, wrapped
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class RegistryKind:
     """A kind of members.
 
     Attributes:
@@ -37,7 +37,7 @@ class Kind:
 
 
 KINDS = (
-    Kind(
+    RegistryKind(
         "data format",
         "Data formats",
         "data/io/formats",
@@ -45,15 +45,15 @@ KINDS = (
         "A file is read by the first format that recognises its content; its name does not matter "
         "except for meshes. `opdsl data show FILE` prints its fields.",
     ),
-    Kind("loss", "Losses", "train/losses", "LOSS", "Choose one with `loss = NAME`."),
-    Kind(
+    RegistryKind("loss", "Losses", "train/losses", "LOSS", "Choose one with `loss = NAME`."),
+    RegistryKind(
         "optimizer",
         "Optimizers",
         "train/optimizers",
         "OPTIMIZER",
         "Choose one with `optimizer NAME { lr = 1e-3 }`; all of them use `lr` and `weight_decay`.",
     ),
-    Kind(
+    RegistryKind(
         "generator",
         "Data generators",
         "data/generate",
@@ -78,7 +78,7 @@ class Member:
     """
 
     name: str
-    kind: Kind
+    kind: RegistryKind
     description: str
     facts: Mapping[str, Any] = field(default_factory=dict)
 
@@ -89,7 +89,7 @@ class Member:
         return " ".join(x for x in found if x)
 
 
-def members(kind: Kind) -> tuple[Member, ...]:
+def members(kind: RegistryKind) -> tuple[Member, ...]:
     """Every member of a kind, sorted by name."""
     paths = [f"{x}/{kind.folder}" for x in opdsl.__path__]
     names = sorted(x.name for x in iter_modules(paths) if not x.ispkg)
@@ -128,7 +128,7 @@ def _section(member: Member) -> str:
     return page(f"### {member.name}", member.description, member.sentences)
 
 
-def _member(kind: Kind, name: str) -> Member | None:
+def _member(kind: RegistryKind, name: str) -> Member | None:
     """The member that a module defines; None if the module is no member."""
     source = get_data("opdsl", f"{kind.folder}/{name}.py")
     for statement in ast.parse(source or b"").body:
@@ -140,7 +140,7 @@ def _member(kind: Kind, name: str) -> Member | None:
     return None
 
 
-def _assigns(statement: ast.Assign | ast.AnnAssign, kind: Kind) -> bool:
+def _assigns(statement: ast.Assign | ast.AnnAssign, kind: RegistryKind) -> bool:
     targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
     return any(isinstance(x, ast.Name) and x.id == kind.attribute for x in targets)
 

@@ -13,7 +13,7 @@ from opdsl.render.dot import dot
 from opdsl.render.fold import folded_drawing
 from opdsl.render.layout import laid_out
 from opdsl.render.mermaid import mermaid
-from opdsl.render.style import Direction
+from opdsl.render.style import DrawingDirection
 
 DrawingFormat = Literal["svg", "png", "pdf", "dot", "mermaid"]
 
@@ -25,7 +25,7 @@ def render(
     format: DrawingFormat,  # noqa: A002  the word that the command line uses
     *,
     depth: int | None = None,
-    direction: Direction = "down",
+    direction: DrawingDirection = "down",
 ) -> str | bytes:
     """Draw a graph.
 

@@ -11,8 +11,8 @@ import textwrap
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from opdsl.render.fold import Drawing, DrawingBox, Frame
-from opdsl.render.style import FONT, FRAME, GROUND, INK, LINE, LOOKS, QUIET, Direction
+from opdsl.render.fold import DrawingBox, FoldedGraph, Frame
+from opdsl.render.style import FONT, FRAME, GROUND, INK, LINE, LOOKS, QUIET, DrawingDirection
 
 if TYPE_CHECKING:
     from graphviz import Digraph
@@ -23,7 +23,7 @@ DOC_WIDTH = 64
 NO_BREAK = "\N{NO-BREAK SPACE}"
 
 
-def dot(drawing: Drawing, direction: Direction = "down") -> str:
+def dot(drawing: FoldedGraph, direction: DrawingDirection = "down") -> str:
     """Write a drawing as DOT text."""
     from graphviz import Digraph
 
@@ -50,7 +50,7 @@ def dot(drawing: Drawing, direction: Direction = "down") -> str:
     return text
 
 
-def _graph_look(drawing: Drawing, direction: Direction) -> dict[str, str]:
+def _graph_look(drawing: FoldedGraph, direction: DrawingDirection) -> dict[str, str]:
     return {
         "label": _title(drawing),
         "labelloc": "t",
@@ -65,7 +65,7 @@ def _graph_look(drawing: Drawing, direction: Direction) -> dict[str, str]:
     }
 
 
-def _title(drawing: Drawing) -> str:
+def _title(drawing: FoldedGraph) -> str:
     doc = textwrap.wrap(_plain(drawing.doc), DOC_WIDTH)
     return _lines((_bold(drawing.title, 19), *(_quiet(x, 12) for x in doc), " "))
 

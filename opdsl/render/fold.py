@@ -61,7 +61,7 @@ class Arrow:
 
 
 @dataclass(frozen=True, slots=True)
-class Drawing:
+class FoldedGraph:
     """The input of every format.
 
     Attributes:
@@ -80,7 +80,7 @@ class Drawing:
     arrows: tuple[Arrow, ...]
 
 
-def folded_drawing(graph: Graph, depth: int | None = None) -> Drawing:
+def folded_drawing(graph: Graph, depth: int | None = None) -> FoldedGraph:
     """Decide what is drawn of a graph; `depth` as for `render`."""
     contents = outline(graph)
     items = contents.children
@@ -88,7 +88,7 @@ def folded_drawing(graph: Graph, depth: int | None = None) -> Drawing:
     homes = {x.name: _Home(f"in/{x.name}") for x in graph.inputs}
     for item, drawn in zip(items, children, strict=True):
         homes |= {node.path: home for node, home in _homes(item, drawn, "")}
-    return Drawing(
+    return FoldedGraph(
         title=graph.name,
         doc=graph.doc or "",
         inputs=tuple(_port(x, "in") for x in graph.inputs),

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from opdsl.render.fold import Drawing, DrawingBox, Frame
-from opdsl.render.style import INK, LOOKS, Direction
+from opdsl.render.fold import DrawingBox, FoldedGraph, Frame
+from opdsl.render.style import INK, LOOKS, DrawingDirection
 
 ENTITIES = str.maketrans(
     {"#": "#35;", '"': "#quot;", "<": "#lt;", ">": "#gt;", "&": "#amp;", "`": "#96;", "\\": "#92;"}
 )
 
 
-def mermaid(drawing: Drawing, direction: Direction = "down") -> str:
+def mermaid(drawing: FoldedGraph, direction: DrawingDirection = "down") -> str:
     """Write a drawing as a flowchart, its title as front matter."""
     names = _names(drawing)
     lines = ["---", f'title: "{_front_matter(drawing.title)}"', "---"]
@@ -27,7 +27,7 @@ def mermaid(drawing: Drawing, direction: Direction = "down") -> str:
     return "\n".join(lines) + "\n"
 
 
-def _names(drawing: Drawing) -> dict[str, str]:
+def _names(drawing: FoldedGraph) -> dict[str, str]:
     """Map each box and frame to a short name: a path may contain reserved words of Mermaid."""
     items = (*drawing.inputs, *drawing.children, *drawing.outputs)
     return {key: f"n{i}" for i, key in enumerate(key for x in items for key in _keys(x))}

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 BoxStyle = Literal["integral", "pointwise", "resolution", "join", "source", "port"]
-Direction = Literal["down", "right"]
+DrawingDirection = Literal["down", "right"]
 
 FONT = "Helvetica,Arial,sans-serif"
 INK = "#1f2937"

@@ -14,27 +14,27 @@ from typing import Any
 from opdsl.diagnostics import Label, Source, Span, fault
 from opdsl.syntax import tree as t
 from opdsl.syntax.concrete import DEPTH, Kids, after, is_token, is_tree, subtrees, too_deep
-from opdsl.syntax.lalr import Node, Token
+from opdsl.syntax.lalr import ParseNode, Token
 
 NAME_LENGTH = 256
 DIGITS = 4300  # beyond this, Python refuses to read an integer
 ESCAPES = {'"': '"', "\\": "\\", "n": "\n", "t": "\t"}
 
 
-class Builder:
+class TreeBuilder:
     """Builds the nodes of one text."""
 
     def __init__(self, source: Source) -> None:
         self.source = source
         self.depth = 0
 
-    def file(self, node: Node) -> tuple[t.Edition | None, tuple[t.Item, ...]]:
+    def file(self, node: ParseNode) -> tuple[t.Edition | None, tuple[t.Item, ...]]:
         """The edition and the items of a program."""
         items = [self._build(x) for x in node.children]
         edition = items.pop(0) if items and isinstance(items[0], t.Edition) else None
         return edition, tuple(items)
 
-    def expr(self, node: Node) -> t.Expr:
+    def expr(self, node: ParseNode) -> t.Expr:
         """Any expression, pipes included."""
         self.depth += 1
         if self.depth > DEPTH:
@@ -43,22 +43,22 @@ class Builder:
         self.depth -= 1
         return built
 
-    def _build(self, node: Node) -> Any:
+    def _build(self, node: ParseNode) -> Any:
         """Build the node of a rule, by the method that has its name."""
         return getattr(self, f"_{node.rule}")(node)
 
     # ---------------------------------------------------------------- items
 
-    def _edition(self, node: Node) -> t.Edition:
+    def _edition(self, node: ParseNode) -> t.Edition:
         return t.Edition(self._integer(node.children[1]), self.span(node))
 
-    def _import_module(self, node: Node) -> t.Import:
+    def _import_module(self, node: ParseNode) -> t.Import:
         path, file = self._source(node.children[1])
         alias = after(node.children, "AS")
         place = self.span(node.children[1])
         return t.Import(path, file, (), alias and self._ident(alias), place, self.span(node))
 
-    def _import_names(self, node: Node) -> t.Import:
+    def _import_names(self, node: ParseNode) -> t.Import:
         path, file = self._source(node.children[1])
         names = self._names(node.children[3:])
         return t.Import(path, file, names, None, self.span(node.children[1]), self.span(node))
@@ -68,25 +68,25 @@ class Builder:
             return (), self._text(node)
         return self._names(node.children), None
 
-    def _const(self, node: Node) -> t.Const:
+    def _const(self, node: ParseNode) -> t.Const:
         kids = node.children
         return t.Const(self._ident(kids[1]), self.expr(kids[3]), self._doc(kids), self.span(node))
 
-    def _block(self, node: Node) -> t.Definition:
+    def _block(self, node: ParseNode) -> t.Definition:
         return self._definition("block", node)
 
-    def _model(self, node: Node) -> t.Definition:
+    def _model(self, node: ParseNode) -> t.Definition:
         return self._definition("model", node)
 
-    def _definition(self, keyword: str, node: Node) -> t.Definition:
+    def _definition(self, keyword: str, node: ParseNode) -> t.Definition:
         name, doc, body = self._braced(node)
         return t.Definition(keyword, name, doc, tuple(body), self.span(node))
 
-    def _train(self, node: Node) -> t.Train:
+    def _train(self, node: ParseNode) -> t.Train:
         name, doc, body = self._braced(node)
         return t.Train(name, doc, tuple(body), self.span(node))
 
-    def _braced(self, node: Node) -> tuple[t.Ident, t.Doc | None, Iterator[Any]]:
+    def _braced(self, node: ParseNode) -> tuple[t.Ident, t.Doc | None, Iterator[Any]]:
         """The parts of `keyword NAME [doc] "{" part* "}"`."""
         kids = node.children
         parts = [x for x in kids[2:] if not isinstance(x, Token)]
@@ -96,56 +96,56 @@ class Builder:
 
     # ----------------------------------------------------------- statements
 
-    def _domain(self, node: Node) -> t.Domain:
+    def _domain(self, node: ParseNode) -> t.Domain:
         kids = node.children
         name, kind = self._ident(kids[1]), self._kind(kids[3])
         return t.Domain(name, kind, self._value(kids), self._doc(kids), self.span(node))
 
-    def _domain_value(self, node: Node) -> t.Domain:
+    def _domain_value(self, node: ParseNode) -> t.Domain:
         kids = node.children
         name, doc = self._ident(kids[1]), self._doc(kids)
         return t.Domain(name, None, self._value(kids), doc, self.span(node))
 
-    def _dim(self, node: Node) -> t.Dim:
+    def _dim(self, node: ParseNode) -> t.Dim:
         kids = node.children
         return t.Dim(self._ident(kids[1]), self._value(kids), self._doc(kids), self.span(node))
 
-    def _param(self, node: Node) -> t.Param:
+    def _param(self, node: ParseNode) -> t.Param:
         kids = node.children
         name, kind = self._ident(kids[1]), self._alternatives(kids[3])
         return t.Param(name, kind, self._value(kids), self._doc(kids), self.span(node))
 
-    def _input(self, node: Node) -> t.Input:
+    def _input(self, node: ParseNode) -> t.Input:
         kids = node.children
         return t.Input(self._ident(kids[1]), self._type(kids[3]), self._doc(kids), self.span(node))
 
-    def _output(self, node: Node) -> t.Output:
+    def _output(self, node: ParseNode) -> t.Output:
         kids = node.children
         name, space = self._ident(kids[1]), self._type(kids[3])
         return t.Output(name, space, self._doc(kids), self.span(node))
 
-    def _require(self, node: Node) -> t.Require:
+    def _require(self, node: ParseNode) -> t.Require:
         kids = node.children
         return t.Require(self.expr(kids[1]), self._doc(kids), self.span(node))
 
-    def _feedback(self, node: Node) -> t.Feedback:
+    def _feedback(self, node: ParseNode) -> t.Feedback:
         _, output, _, entry = node.children
         return t.Feedback(self._ident(output), self._ident(entry), self.span(node))
 
-    def _bind(self, node: Node) -> t.Bind:
+    def _bind(self, node: ParseNode) -> t.Bind:
         kids = node.children
         return t.Bind(self._names(kids), None, self.expr(kids[-1]), self.span(node))
 
-    def _bind_typed(self, node: Node) -> t.Bind:
+    def _bind_typed(self, node: ParseNode) -> t.Bind:
         name, _, space, _, value = node.children
         type_ = self._type(space)
         return t.Bind((self._ident(name),), type_, self.expr(value), self.span(node))
 
-    def _setting(self, node: Node) -> t.Setting:
+    def _setting(self, node: ParseNode) -> t.Setting:
         name, _, value = node.children
         return t.Setting(self._ident(name), self.expr(value), self.span(node))
 
-    def _setting_block(self, node: Node) -> t.SettingBlock:
+    def _setting_block(self, node: ParseNode) -> t.SettingBlock:
         kids = node.children
         names = self._names(kids)
         kind = names[1] if len(names) > 1 else None
@@ -154,14 +154,14 @@ class Builder:
 
     # ---------------------------------------------------------------- types
 
-    def _kind(self, node: Node) -> t.DomainKind:
+    def _kind(self, node: ParseNode) -> t.DomainKind:
         kids = node.children
         return t.DomainKind(self._ident(kids[0]), self._args(kids), self.span(node))
 
-    def _alternatives(self, node: Node) -> tuple[t.ParamType, ...]:
+    def _alternatives(self, node: ParseNode) -> tuple[t.ParamType, ...]:
         return tuple(self._param_type(x) for x in subtrees(node))
 
-    def _param_type(self, node: Node) -> t.ParamType:
+    def _param_type(self, node: ParseNode) -> t.ParamType:
         self.depth += 1
         if self.depth > DEPTH:
             raise too_deep(self.span(node))
@@ -169,30 +169,30 @@ class Builder:
         self.depth -= 1
         return t.ParamType(self._ident(node.children[0]), args, self.span(node))
 
-    def _type(self, node: Node) -> t.TypeExpr:
+    def _type(self, node: ParseNode) -> t.TypeExpr:
         kids = node.children
         domain = self.expr(kids[0]) if len(kids) > 1 else None
         return t.TypeExpr(domain, self._codomain(kids[-1]), self.span(node))
 
-    def _codomain(self, node: Node) -> t.Codomain:
+    def _codomain(self, node: ParseNode) -> t.Codomain:
         field = self._ident(node.children[0])
         spec = node.children[-1]
         channels: t.Expr | None = None
         names: tuple[t.Ident, ...] | None = None
         match spec:
-            case Node(rule="chan_names"):
+            case ParseNode(rule="chan_names"):
                 names = self._names(spec.children)
-            case Node(rule="chan_name"):
+            case ParseNode(rule="chan_name"):
                 channels = self._name(spec.children[0])
-            case Node(rule="chan_expr"):
+            case ParseNode(rule="chan_expr"):
                 channels = self.expr(spec.children[1])
-            case Node():
+            case ParseNode():
                 channels = self.expr(spec)
         return t.Codomain(field, channels, names, self.span(node))
 
     # ---------------------------------------------------------- expressions
 
-    def _pipe_to(self, node: Node) -> t.Pipe:
+    def _pipe_to(self, node: ParseNode) -> t.Pipe:
         head, *rest = subtrees(node)
         first = self.expr(head)
         stages = tuple(self._build(x) for x in rest)
@@ -200,13 +200,13 @@ class Builder:
             return t.Pipe(first.head, first.stages + stages, self.span(node))
         return t.Pipe(first, stages, self.span(node))
 
-    def _call(self, node: Node) -> t.Call:
+    def _call(self, node: ParseNode) -> t.Call:
         path, *_ = node.children
         return t.Call(self._names(path.children), self._args(node.children), self.span(node))
 
     _stage_call = _call
 
-    def _repeat(self, node: Node) -> t.Repeat:
+    def _repeat(self, node: ParseNode) -> t.Repeat:
         kids = node.children
         count, chain = subtrees(node)
         index = after(kids, "AS")
@@ -221,11 +221,11 @@ class Builder:
             head,
         )
 
-    def _residual(self, node: Node) -> t.Residual:
+    def _residual(self, node: ParseNode) -> t.Residual:
         kids = node.children
         return t.Residual(self._chain(kids[2]), self.span(node), self.span(kids[0]))
 
-    def _chain(self, node: Node) -> t.Chain:
+    def _chain(self, node: ParseNode) -> t.Chain:
         self.depth += 1
         if self.depth > DEPTH:
             raise too_deep(self.span(node))
@@ -233,28 +233,28 @@ class Builder:
         self.depth -= 1
         return t.Chain(stages, self.span(node))
 
-    def _if_expr(self, node: Node) -> t.If:
+    def _if_expr(self, node: ParseNode) -> t.If:
         test, yes, no = subtrees(node)
         return t.If(self.expr(test), self.expr(yes), self.expr(no), self.span(node))
 
-    def _binary(self, node: Node) -> t.Binary:
+    def _binary(self, node: ParseNode) -> t.Binary:
         left, sign, right = node.children
         a, b = self.expr(left), self.expr(right)
         return t.Binary(sign.text, a, b, self.span(node), self.span(sign))
 
-    def _unary(self, node: Node) -> t.Unary:
+    def _unary(self, node: ParseNode) -> t.Unary:
         sign, value = node.children
         return t.Unary(sign.text, self.expr(value), self.span(node), self.span(sign))
 
-    def _member(self, node: Node) -> t.Member:
+    def _member(self, node: ParseNode) -> t.Member:
         value, _, name = node.children
         return t.Member(self.expr(value), self._ident(name), self.span(node))
 
-    def _index(self, node: Node) -> t.Index:
+    def _index(self, node: ParseNode) -> t.Index:
         value, _, index, _ = node.children
         return t.Index(self.expr(value), self.expr(index), self.span(node))
 
-    def _path(self, node: Node) -> t.Name | t.Member:
+    def _path(self, node: ParseNode) -> t.Name | t.Member:
         first, *rest = (self._ident(x) for x in node.children if x.kind == "NAME")
         path: t.Name | t.Member = t.Name(first.text, first.span)
         for x in rest:
@@ -262,23 +262,23 @@ class Builder:
             path = t.Member(path, x, first.span.cover(x.span))
         return path
 
-    def _deep(self, more: int, node: Node) -> None:
+    def _deep(self, more: int, node: ParseNode) -> None:
         if self.depth + more > DEPTH:
             raise too_deep(self.span(node))
 
-    def _group(self, node: Node) -> t.Expr:
+    def _group(self, node: ParseNode) -> t.Expr:
         return self.expr(node.children[1])
 
-    def _tuple(self, node: Node) -> t.Sequence:
+    def _tuple(self, node: ParseNode) -> t.Sequence:
         return t.Sequence("(", tuple(self.expr(x) for x in subtrees(node)), self.span(node))
 
-    def _list(self, node: Node) -> t.Sequence:
+    def _list(self, node: ParseNode) -> t.Sequence:
         return t.Sequence("[", tuple(self.expr(x) for x in subtrees(node)), self.span(node))
 
-    def _int(self, node: Node) -> t.Literal:
+    def _int(self, node: ParseNode) -> t.Literal:
         return t.Literal(self._integer(node.children[0]), self.span(node))
 
-    def _float(self, node: Node) -> t.Literal:
+    def _float(self, node: ParseNode) -> t.Literal:
         value = float(node.children[0].text)
         if math.isinf(value):
             raise fault(
@@ -288,32 +288,32 @@ class Builder:
             )
         return t.Literal(value, self.span(node))
 
-    def _string(self, node: Node) -> t.Literal:
+    def _string(self, node: ParseNode) -> t.Literal:
         return t.Literal(self._text(node.children[0]), self.span(node))
 
-    def _true(self, node: Node) -> t.Literal:
+    def _true(self, node: ParseNode) -> t.Literal:
         return t.Literal(True, self.span(node))
 
-    def _false(self, node: Node) -> t.Literal:
+    def _false(self, node: ParseNode) -> t.Literal:
         return t.Literal(False, self.span(node))
 
-    def _hole(self, node: Node) -> t.Hole:
+    def _hole(self, node: ParseNode) -> t.Hole:
         return t.Hole(self.span(node))
 
-    def _kwarg(self, node: Node) -> t.Arg:
+    def _kwarg(self, node: ParseNode) -> t.Arg:
         return self._keyed(node, "=")
 
-    def _word(self, node: Node) -> t.Name:
+    def _word(self, node: ParseNode) -> t.Name:
         return self._name(node.children[0])
 
-    def _axis_arg(self, node: Node) -> t.Arg:
+    def _axis_arg(self, node: ParseNode) -> t.Arg:
         return self._keyed(node, ":")
 
-    def _keyed(self, node: Node, sign: str) -> t.Arg:
+    def _keyed(self, node: ParseNode, sign: str) -> t.Arg:
         name, _, value = node.children
         return t.Arg(self._ident(name), sign, self.expr(value), self.span(node))
 
-    def _posarg(self, node: Node) -> t.Arg:
+    def _posarg(self, node: ParseNode) -> t.Arg:
         return t.Arg(None, "", self.expr(node.children[0]), self.span(node))
 
     def _args(self, kids: Kids) -> tuple[t.Arg, ...]:

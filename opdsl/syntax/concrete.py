@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from opdsl.diagnostics import Label, Span, fault
-from opdsl.syntax.lalr import Node, Token
+from opdsl.syntax.lalr import ParseNode, Token
 
 DEPTH = 128  # of expressions; every later stage walks them by recursion
 
@@ -19,10 +19,10 @@ def is_token(node: Any, kind: str) -> bool:
 
 def is_tree(node: Any, rule: str) -> bool:
     """Whether a child is a node of this rule."""
-    return isinstance(node, Node) and node.rule == rule
+    return isinstance(node, ParseNode) and node.rule == rule
 
 
-def subtrees(node: Node) -> list[Node]:
+def subtrees(node: ParseNode) -> list[ParseNode]:
     """The children that are nodes."""
     return [x for x in node.children if not isinstance(x, Token)]
 

@@ -24,7 +24,7 @@ class Token(NamedTuple):
     end: int
 
 
-class Node(NamedTuple):
+class ParseNode(NamedTuple):
     """A rule of the grammar, or the alias of one of its alternatives, and what it consists of."""
 
     rule: str
@@ -56,7 +56,7 @@ class Parser:
         self._end: dict[str, int] = tables["end"]
         self._states: list[dict[str, int]] = tables["states"]
 
-    def parse(self, text: str, start: str) -> Node:
+    def parse(self, text: str, start: str) -> ParseNode:
         """The tree of a text.
 
         Args:
@@ -71,7 +71,7 @@ class Parser:
             while (action := self._states[states[-1]].get(token.kind)) is not None and action < 0:
                 self._reduce(~action, states, values)
                 if token.kind == END and states[-1] == end:
-                    tree: Node = values[-1]
+                    tree: ParseNode = values[-1]
                     return tree
             if action is None:
                 at = None if token.kind == END else token.start
@@ -109,7 +109,7 @@ class Parser:
             values.append(children)
         else:
             alone = transparent and len(children) == 1
-            values.append(children[0] if alone else Node(name, children))
+            values.append(children[0] if alone else ParseNode(name, children))
 
     def _accepted(self, states: list[int], end: int) -> frozenset[str]:
         """The kinds of token that may follow."""

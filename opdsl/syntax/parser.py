@@ -39,7 +39,7 @@ def parse_expr(source: Source) -> Expr:
     Raises:
         OpError: OP0101 to OP0106.
     """
-    from opdsl.syntax.build import Builder
+    from opdsl.syntax.build import TreeBuilder
     from opdsl.syntax.explain import explain
     from opdsl.syntax.grammar import machine
     from opdsl.syntax.lalr import Refused
@@ -53,7 +53,7 @@ def parse_expr(source: Source) -> Expr:
         parsed = parser.parse(plain(source.text), start="pipe")
     except Refused as error:
         raise OpError(explain(source, source.text, error).diagnostic) from None
-    return Builder(source).expr(parsed)
+    return TreeBuilder(source).expr(parsed)
 
 
 def _empty(source: Source) -> File:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from opdsl.diagnostics import Diagnostic, OpError, Source
-from opdsl.syntax.build import Builder
+from opdsl.syntax.build import TreeBuilder
 from opdsl.syntax.grammar import machine
 from opdsl.syntax.lalr import Refused
 from opdsl.syntax.scan import plain
@@ -57,7 +57,7 @@ def _attempt(source: Source, text: str) -> tuple[Edition | None, tuple[Item, ...
     parser = machine()
     try:
         with _nothing_collected():
-            return Builder(source).file(parser.parse(text, start="start"))
+            return TreeBuilder(source).file(parser.parse(text, start="start"))
     except Refused as error:
         from opdsl.syntax.explain import explain  # none of this for a program without mistakes
 

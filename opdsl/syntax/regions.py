@@ -16,14 +16,14 @@ from opdsl.syntax.words import CLOSING, ITEMS, KEYWORDS, OPENING, STATEMENTS
 
 DEFINITIONS = ("block", "model", "train")
 
-Level = Literal["item", "head", "statement", "close", "stray"]
+RegionLevel = Literal["item", "head", "statement", "close", "stray"]
 
 
 @value
 class Region:
     """Pieces `first` to `end` (excluded); `whole` is where the definition that it opens ends."""
 
-    level: Level
+    level: RegionLevel
     first: int
     end: int
     whole: int

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from opdsl.workflow.programs.program import Program
     from opdsl.workflow.runs.run import Run
 
-Format = Literal["pt2", "onnx", "aoti"]
-ENDINGS: dict[str, Format] = {".aoti.pt2": "aoti", ".pt2": "pt2", ".onnx": "onnx"}
+ExportFormatName = Literal["pt2", "onnx", "aoti"]
+ENDINGS: dict[str, ExportFormatName] = {".aoti.pt2": "aoti", ".pt2": "pt2", ".onnx": "onnx"}
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -64,7 +64,7 @@ def export(
     model: ProgramSource | Run,
     out: str | PathLike[str],
     *,
-    format: Format | None = None,  # noqa: A002  the word that the command line uses
+    format: ExportFormatName | None = None,  # noqa: A002  the word that the command line uses
     at: str | None = None,
     batch: int = 2,
     fixed: bool = False,
@@ -114,7 +114,7 @@ def export(
     return ExportedModel(report, axis_names(subject.graph))
 
 
-def kind_of(out: Path) -> Format:
+def kind_of(out: Path) -> ExportFormatName:
     """Return what a file is by its name, `pt2` if the name does not say it."""
     return next((k for x, k in ENDINGS.items() if out.name.endswith(x)), "pt2")
 

@@ -17,8 +17,8 @@ from opdsl.workflow.output import write_file
 if TYPE_CHECKING:
     from opdsl.export import Difference
 
-Format = Literal["svg", "png", "pdf", "dot", "mermaid"]
-Direction = Literal["down", "right"]
+DrawingFormat = Literal["svg", "png", "pdf", "dot", "mermaid"]
+DrawingDirection = Literal["down", "right"]
 ProgramSource = str | PathLike[str] | Graph  # a path, the text of a program, or a loaded graph
 
 
@@ -77,7 +77,7 @@ class Drawing:
     '.svg'
     """
 
-    format: Format
+    format: DrawingFormat
     content: str | bytes = field(repr=False)
 
     @property
@@ -164,10 +164,10 @@ def resolution(graph: Graph, at: str | int | Mapping[str, int]) -> dict[str, tup
 
 def render(
     program: ProgramSource,
-    format: Format = "svg",  # noqa: A002  the word that the command line uses
+    format: DrawingFormat = "svg",  # noqa: A002  the word that the command line uses
     *,
     depth: int | None = None,
-    direction: Direction = "down",
+    direction: DrawingDirection = "down",
     model: str | None = None,
     parameters: Mapping[str, object] | None = None,
 ) -> Drawing:

@@ -11,7 +11,7 @@ import pytest
 import typer
 from typer.main import get_command
 
-from opdsl.cli import COMMANDS, Group, app, check
+from opdsl.cli import COMMANDS, CommandGroup, app, check
 from opdsl.cli.error_handling import guard, report
 from opdsl.diagnostics import CODES, Exit, fault
 from opdsl.train.engine.signals import Interrupted
@@ -45,7 +45,7 @@ def test_a_misspelt_command_gets_a_suggestion():
 def every(commands, before=""):
     """The words of every command, those of groups included."""
     for name, home in commands.items():
-        if isinstance(home, Group):
+        if isinstance(home, CommandGroup):
             yield from every(home.commands, f"{before}{name} ")
         else:
             yield before + name

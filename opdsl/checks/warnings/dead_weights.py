@@ -17,8 +17,8 @@ from opdsl.ir.graph import Graph, Node
 from opdsl.ir.live import live
 from opdsl.ir.spaces import Domain
 
-Band = tuple[int, ...]
-Bands = Mapping[str, Band]
+AxisBand = tuple[int, ...]
+DomainBands = Mapping[str, AxisBand]
 
 
 def dead_weights(graph: Graph) -> Iterator[Diagnostic]:
@@ -47,12 +47,12 @@ def _weights(graph: Graph) -> list[list[Node]]:
     return list(groups.values())
 
 
-def _all(domain: Domain, least: Bands) -> Band:
+def _all(domain: Domain, least: DomainBands) -> AxisBand:
     """Every frequency that the grid has."""
     return tuple(n // 2 for n in domain.at(least)) if domain.regular else ()
 
 
-def _forwards(graph: Graph, whole: Bands) -> dict[str, Band]:
+def _forwards(graph: Graph, whole: DomainBands) -> dict[str, AxisBand]:
     """The greatest frequencies that each value can have."""
     bands = {x.name: whole[x.name] for x in graph.inputs}
     for node in graph.nodes:
@@ -63,7 +63,7 @@ def _forwards(graph: Graph, whole: Bands) -> dict[str, Band]:
     return bands
 
 
-def _backwards(graph: Graph, whole: Bands) -> dict[str, Band]:
+def _backwards(graph: Graph, whole: DomainBands) -> dict[str, AxisBand]:
     """The greatest frequencies of each value on which an output depends."""
     bands = {path: tuple(0 for _ in x) for path, x in whole.items()}
     bands |= {x.source: whole[x.source] for x in graph.outputs}
@@ -78,25 +78,27 @@ def _backwards(graph: Graph, whole: Bands) -> dict[str, Band]:
     return bands
 
 
-def _modes_of(graph: Graph, node: Node) -> list[Band]:
+def _modes_of(graph: Graph, node: Node) -> list[AxisBand]:
     modes = node.block.max_modes(*graph.arguments(node))
     return [modes] if modes else []
 
 
-def _least(*bands: Band) -> Band:
+def _least(*bands: AxisBand) -> AxisBand:
     return tuple(min(x) for x in zip(*bands, strict=True)) if _alike(bands) else bands[0]
 
 
-def _greatest(*bands: Band) -> Band:
+def _greatest(*bands: AxisBand) -> AxisBand:
     return tuple(max(x) for x in zip(*bands, strict=True)) if _alike(bands) else bands[0]
 
 
-def _alike(bands: tuple[Band, ...]) -> bool:
+def _alike(bands: tuple[AxisBand, ...]) -> bool:
     """Whether all have the same axes: vectors and points have none."""
     return len({len(x) for x in bands}) == 1
 
 
-def _fault(modes: Band, passed: list[tuple[Band, Band]]) -> tuple[int, int, bool] | None:
+def _fault(
+    modes: AxisBand, passed: list[tuple[AxisBand, AxisBand]]
+) -> tuple[int, int, bool] | None:
     """The modes with weights, those that get a gradient, and whether the others never arrive.
 
     Args:

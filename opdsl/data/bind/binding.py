@@ -83,7 +83,9 @@ def bind_fields(
     )
 
 
-Told = Mapping[str, tuple[str, ...] | None]  # which fields each port takes, None: nobody says
+FieldChoice = Mapping[
+    str, tuple[str, ...] | None
+]  # which fields each port takes, None: nobody says
 
 
 def _told(
@@ -96,7 +98,7 @@ def _grounds(
     fields: Fields,
     ports: Sequence[FieldRequest],
     sites: Sequence[PointsRequest],
-    told: Told,
+    told: FieldChoice,
     mapping: Mapped,
     faults: list[Diagnostic],
 ) -> tuple[dict[str, str], dict[str, Geometries]]:
@@ -149,7 +151,7 @@ def _side(
     fields: Fields,
     ports: Sequence[FieldRequest],
     role: Role,
-    told: Told,
+    told: FieldChoice,
     where: Mapping[str, str],
     faults: list[Diagnostic],
 ) -> dict[str, Values]:

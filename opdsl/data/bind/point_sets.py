@@ -155,30 +155,30 @@ def _faults(
         yield Diagnostic(code, message, helps=(Help(cure),), file=fields.source)
 
 
-Told = tuple[str, str, str]
+PointFault = tuple[str, str, str]
 
 
-def _dims(site: PointsRequest, name: str, found: Geometries) -> Iterator[Told]:
+def _dims(site: PointsRequest, name: str, found: Geometries) -> Iterator[PointFault]:
     have = found[0].points.shape[1]
     if site.dims not in (None, have):
         message = f"`{name}` lies in {have} dimensions, `{site.name}` of the model in {site.dims}"
         yield "OP0613", message, f"in the program: `domain {site.name} = points({have})`"
 
 
-def _same_for_all(site: PointsRequest, name: str, found: Geometries) -> Iterator[Told]:
+def _same_for_all(site: PointsRequest, name: str, found: Geometries) -> Iterator[PointFault]:
     if site.shared and len(found) > 1:
         message = f"`{name}` has points for each sample, `{site.name}` the same ones for all"
         yield "OP0613", message, f"declare `{site.name}` with `geometry = per_sample`"
 
 
-def _empty(site: PointsRequest, name: str, found: Geometries) -> Iterator[Told]:  # noqa: ARG001  one of several checks
+def _empty(site: PointsRequest, name: str, found: Geometries) -> Iterator[PointFault]:  # noqa: ARG001  one of several checks
     for i, x in enumerate(found):
         if not len(x):
             message = f"sample {i} has no points on `{name}`"
             yield "OP0613", message, "leave such samples out of the file"
 
 
-def _not_finite(site: PointsRequest, name: str, found: Geometries) -> Iterator[Told]:  # noqa: ARG001  one of several checks
+def _not_finite(site: PointsRequest, name: str, found: Geometries) -> Iterator[PointFault]:  # noqa: ARG001  one of several checks
     for what in ("points", "weights"):
         for i, x in enumerate(found):
             values = getattr(x, what)
@@ -189,14 +189,14 @@ def _not_finite(site: PointsRequest, name: str, found: Geometries) -> Iterator[T
                 yield "OP0612", message, "leave such points or samples out of the file"
 
 
-def _negative(site: PointsRequest, name: str, found: Geometries) -> Iterator[Told]:  # noqa: ARG001  one of several checks
+def _negative(site: PointsRequest, name: str, found: Geometries) -> Iterator[PointFault]:  # noqa: ARG001  one of several checks
     for i, x in enumerate(found):
         if x.weights is not None and (x.weights < 0).any():
             message = f"weights of sample {i} on `{name}` are negative"
             yield "OP0613", message, "a weight is the length, area or volume of a point"
 
 
-def _strange_corners(site: PointsRequest, name: str, found: Geometries) -> Iterator[Told]:  # noqa: ARG001  one of several checks
+def _strange_corners(site: PointsRequest, name: str, found: Geometries) -> Iterator[PointFault]:  # noqa: ARG001  one of several checks
     for what in ("cells", "edges"):
         for i, x in enumerate(found):
             bad = _outside(getattr(x, what), len(x))

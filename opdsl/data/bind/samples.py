@@ -8,7 +8,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from opdsl.data.derive.coarsen import Layout, Resolution, refuse_on_points, steps
+from opdsl.data.derive.coarsen import PointLayout, Resolution, refuse_on_points, steps
 from opdsl.diagnostics import Diagnostic
 from opdsl.nn.points.batch import SampleIndices, Values, all_values, select, select_geometries
 from opdsl.nn.points.geometry import Geometries, point_counts
@@ -45,7 +45,7 @@ class Fields:
     suspects: tuple[int, ...]
     source: str
     fingerprint: str
-    layout: Layout = "periodic"
+    layout: PointLayout = "periodic"
     places: Mapping[str, Geometries] = field(default_factory=dict)
     homes: Mapping[str, str] = field(default_factory=dict)
     start: int = 0
@@ -109,7 +109,7 @@ class Samples:
     source: str
     fingerprint: str
     resolution: tuple[int, ...]
-    layout: Layout = "periodic"
+    layout: PointLayout = "periodic"
     places: dict[str, Geometries] = field(default_factory=dict)
     required: tuple[str, ...] = ()
     homes: dict[str, str] = field(default_factory=dict)

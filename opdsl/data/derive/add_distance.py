@@ -21,7 +21,7 @@ from opdsl.data.io.file_fields import FileFields
 from opdsl.diagnostics import fault
 from opdsl.nn.points.geometry import Geometries, Geometry
 
-Progress = Callable[[int, int], None]
+ProgressCallback = Callable[[int, int], None]
 Box = tuple[tuple[float, float], ...]  # the ends of each axis
 
 AXES = ("x", "y", "z")
@@ -43,7 +43,7 @@ def add_distance(
     domain: str | None = None,
     name: str = "distance",
     sign: Sign | None = None,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
 ) -> tuple[FileFields, Box]:
     """The distance from the surface of each sample at the points of a grid, as an input.
 

@@ -30,7 +30,7 @@ from opdsl.nn.points.batch import Values, split_samples
 from opdsl.nn.points.geometry import Geometries, Geometry
 from opdsl.nn.points.packed import Packed
 
-Progress = Callable[[int, int], None]
+ProgressCallback = Callable[[int, int], None]
 
 ANGLES = ("theta", "phi")
 ROLES: dict[str, Role] = {
@@ -51,7 +51,7 @@ def add_transport(
     domain: str | None = None,
     normals: str | None = None,
     size: int | None = None,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
 ) -> tuple[FileFields, list[Transport]]:
     """The optimal transport of each sample's points to a torus, of one size for all samples.
 

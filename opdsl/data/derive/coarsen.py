@@ -5,7 +5,7 @@ from typing import Literal
 
 from opdsl.diagnostics import fault
 
-Layout = Literal["node", "periodic"]
+PointLayout = Literal["node", "periodic"]
 """`node`: both ends are points of the grid. `periodic`: the last point is one step from the first
 of the next period; grids of cells and of unknown layout follow the same rule.
 """
@@ -16,7 +16,7 @@ SMALLEST = 2  # points on an axis; one point is no grid
 
 
 def steps(
-    have: Sequence[int], want: Resolution, layout: Layout = "periodic", *, source: str = ""
+    have: Sequence[int], want: Resolution, layout: PointLayout = "periodic", *, source: str = ""
 ) -> tuple[int, ...]:
     """Steps k on the axes such that every k-th point of `have` makes `want`.
 
@@ -51,7 +51,7 @@ def refuse_on_points(resolution: Resolution | None, source: str) -> None:
         raise fault("OP0614", message, helps=helps, file=source)
 
 
-def possible(n: int, layout: Layout) -> tuple[int, ...]:
+def possible(n: int, layout: PointLayout) -> tuple[int, ...]:
     """The numbers of points that can be taken from `n`, the largest first."""
     whole = n - 1 if layout == "node" else n
     ends = n - whole
@@ -67,11 +67,11 @@ def size_text(sizes: Sequence[int]) -> str:
 _KEPT = {"node": "both ends", "periodic": "equal steps over the whole period"}
 
 
-def _step(n: int, want: int, layout: Layout) -> int:
+def _step(n: int, want: int, layout: PointLayout) -> int:
     return (n - 1) // (want - 1) if layout == "node" else n // want
 
 
-def _choices(have: Sequence[int], layout: Layout) -> str:
+def _choices(have: Sequence[int], layout: PointLayout) -> str:
     axes = [", ".join(str(m) for m in possible(n, layout)) for n in have]
     if len(set(axes)) == 1:
         return axes[0]

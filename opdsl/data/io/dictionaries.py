@@ -41,12 +41,12 @@ ENDS = 2  # of an edge
 # Umetani's cars: the pressure of 3682 points, of which 3586 are on the mesh; 16 to 111 are not
 SURPLUS = {"press": (16, 112)}
 
-Sample = Mapping[str, Tensor]
+TensorSample = Mapping[str, Tensor]
 Table = dict[str, tuple[Tensor, ...]]  # of each name, the tensor of each sample
 
 
 def read(
-    held: Sequence[Sample],
+    held: Sequence[TensorSample],
     name: str,
     source: str,
     resolution: Resolution | None,
@@ -85,7 +85,7 @@ def read(
     )
 
 
-def _table(held: Sequence[Sample], source: str) -> Table:
+def _table(held: Sequence[TensorSample], source: str) -> Table:
     """The tensors by their names, which are the same in all samples."""
     if not held:
         raise fault("OP0610", "the list has no samples", file=source)

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from torch import Tensor
 
 from opdsl.data.bind.samples import Role
-from opdsl.data.derive.coarsen import Layout, Resolution, steps
+from opdsl.data.derive.coarsen import PointLayout, Resolution, steps
 from opdsl.data.io.file_fields import FileFields
 from opdsl.diagnostics import OpError, fault
 from opdsl.safe_pt import UnsafeFileError
@@ -57,7 +57,7 @@ def pair(
     if len(have) > 1 and have[-1] == 1:
         told = f"the last axis of `x` {tuple(tensors['x'].shape)} has one point"
         raise not_a_pair(source, told, LAST)
-    layout: Layout = "periodic"
+    layout: PointLayout = "periodic"
     k = steps(have, have if resolution is None else resolution, layout, source=source)
     thin = (slice(samples), slice(None), *(slice(None, None, s) for s in k))
     return FileFields(

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from opdsl.diagnostics import Label, Span, did_you_mean
 from opdsl.elaborate.bind.domain_kinds import wrong_kind
 from opdsl.elaborate.bind.parameters import as_domain, convert
-from opdsl.elaborate.bind.scope import Scope
+from opdsl.elaborate.bind.scope import NameScope
 from opdsl.elaborate.bind.types import (
     REAL_PARTS,
     channels_of,
@@ -26,7 +26,7 @@ from opdsl.syntax import tree
 # ---------------------------------------------------------------------- parameters
 
 
-def bind_parameters(scope: Scope, named: Mapping[str, Argument]) -> None:
+def bind_parameters(scope: NameScope, named: Mapping[str, Argument]) -> None:
     """Set domains, dims and params from the named arguments of a call.
 
     Raises:
@@ -53,7 +53,7 @@ def bind_parameters(scope: Scope, named: Mapping[str, Argument]) -> None:
         raise faults[0]
 
 
-def _unknown(scope: Scope, key: str, argument: Argument, known: list[str]) -> Poisoned:
+def _unknown(scope: NameScope, key: str, argument: Argument, known: list[str]) -> Poisoned:
     title = f"`{scope.definition.name.text}`"
     owner = f"model {title}" if scope.definition.keyword == "model" else title
     # what the inputs say already needs no argument
@@ -77,7 +77,7 @@ def _open_names(type_: tree.TypeExpr) -> list[str]:
 # -------------------------------------------------------------------------- inputs
 
 
-def bind_inputs(scope: Scope, arguments: tuple[Argument, ...], call: Span) -> None:
+def bind_inputs(scope: NameScope, arguments: tuple[Argument, ...], call: Span) -> None:
     """Bind the inputs and, from their spaces, the domains and dims that are still open.
 
     Raises:
@@ -98,7 +98,7 @@ def bind_inputs(scope: Scope, arguments: tuple[Argument, ...], call: Span) -> No
         scope.entries[statement.name.text].settle(function)
 
 
-def _wrong_count(scope: Scope, passed: int, call: Span) -> Poisoned:
+def _wrong_count(scope: NameScope, passed: int, call: Span) -> Poisoned:
     names = ", ".join(x.name.text for x in scope.inputs)
     takes = f"{len(scope.inputs)} input" + ("" if len(scope.inputs) == 1 else "s")
     return scope.fail(
@@ -110,7 +110,7 @@ def _wrong_count(scope: Scope, passed: int, call: Span) -> Poisoned:
     )
 
 
-def _unify(scope: Scope, statement: tree.Input, actual: Space, span: Span) -> None:
+def _unify(scope: NameScope, statement: tree.Input, actual: Space, span: Span) -> None:
     """Unify the declared type of an input with the space of its argument."""
     _unify_domain(scope, statement, actual, span)
     if field_of(scope, statement.type.codomain) != actual.field:
@@ -125,7 +125,7 @@ def _unify(scope: Scope, statement: tree.Input, actual: Space, span: Span) -> No
     _unify_channels(scope, statement, actual, span)
 
 
-def _open_name(scope: Scope, expr: tree.Expr | None) -> str | None:
+def _open_name(scope: NameScope, expr: tree.Expr | None) -> str | None:
     """The name of a domain or dim without a value yet, if the expression is one."""
     if not isinstance(expr, tree.Name):
         return None
@@ -138,7 +138,7 @@ def _open_name(scope: Scope, expr: tree.Expr | None) -> str | None:
     )
 
 
-def _unify_domain(scope: Scope, statement: tree.Input, actual: Space, span: Span) -> None:
+def _unify_domain(scope: NameScope, statement: tree.Input, actual: Space, span: Span) -> None:
     expr = statement.type.domain
     name, title = _open_name(scope, expr), scope.definition.name.text
     if name is not None:
@@ -162,7 +162,7 @@ def _unify_domain(scope: Scope, statement: tree.Input, actual: Space, span: Span
         )
 
 
-def _unify_channels(scope: Scope, statement: tree.Input, actual: Space, span: Span) -> None:
+def _unify_channels(scope: NameScope, statement: tree.Input, actual: Space, span: Span) -> None:
     codomain, input_ = statement.type.codomain, statement.name.text
     name = _open_name(scope, codomain.channels)
     if name is not None:

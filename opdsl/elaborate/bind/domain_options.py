@@ -15,7 +15,7 @@ from opdsl.records import record
 from opdsl.syntax.tree import Arg, Call, Expr, Name
 
 BOUNDARIES = ("periodic", "dirichlet", "neumann", "none")
-Options = dict[str, tuple[Arg, Value]]  # by name: the argument and its value
+DomainOptions = dict[str, tuple[Arg, Value]]  # by name: the argument and its value
 
 
 @record
@@ -35,13 +35,13 @@ class OptionReader:
         """The values of the arguments that have no name."""
         return [self.evaluate(x.value) for x in call.args if x.name is None]
 
-    def options(self, name: str, call: Call, known: tuple[str, ...]) -> Options:
+    def options(self, name: str, call: Call, known: tuple[str, ...]) -> DomainOptions:
         """Read the arguments `key = value` of the domain `name`.
 
         Raises:
             Poisoned: OP0207, one is not in `known`.
         """
-        options: Options = {}
+        options: DomainOptions = {}
         for arg in call.args:
             if arg.name is None or arg.sign != "=":
                 continue
@@ -83,7 +83,7 @@ class OptionReader:
             )
         return {"name": arg.name.text, "lo": value.lo, "hi": value.hi}
 
-    def of_axis(self, options: Options, index: int, axes: int) -> dict[str, Any]:
+    def of_axis(self, options: DomainOptions, index: int, axes: int) -> dict[str, Any]:
         """The options of one axis out of `axes`; a tuple has one value for each.
 
         Raises:
@@ -128,7 +128,7 @@ class OptionReader:
             )
         return text
 
-    def choice(self, options: Options, key: str, words: tuple[str, ...]) -> str:
+    def choice(self, options: DomainOptions, key: str, words: tuple[str, ...]) -> str:
         """Take the option `key` out of the options; the first of `words` if it is not among them.
 
         Raises:

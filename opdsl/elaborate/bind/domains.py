@@ -14,7 +14,7 @@ from opdsl.diagnostics import Label
 from opdsl.elaborate.bind.domain_options import BOUNDARIES, OptionReader
 from opdsl.elaborate.bind.extensions import FILLINGS, extended, spectrum
 from opdsl.elaborate.evaluate.values import Value, Word, describe
-from opdsl.ir.spaces import MEASURED, Domain, Kind
+from opdsl.ir.spaces import MEASURED, Domain, DomainKind
 from opdsl.syntax.tree import Arg, Call
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ WORDS = (*BOUNDARIES, *SAMPLINGS, *GEOMETRIES, *MEASURES, *FILLINGS, "end", "bot
 
 MAX_AMBIENT = 8  # dimensions of the space of points; more is a mistake
 MAX_VORONOI = 3  # dimensions in which Voronoi cells are found
-KIND_OF: dict[str, Kind] = {"points": "points", "graph": "graph", "mesh": "mesh"}
+KIND_OF: dict[str, DomainKind] = {"points": "points", "graph": "graph", "mesh": "mesh"}
 # latitude from pole to pole, longitude all around, in degrees
 SPHERE_AXES: tuple[dict[str, Any], ...] = (
     {"lo": -90.0, "hi": 90.0},

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, cast
 
 from opdsl.diagnostics import Label, Span
-from opdsl.elaborate.bind.domain_options import OptionReader, Options
+from opdsl.elaborate.bind.domain_options import DomainOptions, OptionReader
 from opdsl.elaborate.evaluate.arithmetic import is_number
 from opdsl.elaborate.evaluate.problems import Poisoned
 from opdsl.elaborate.evaluate.values import Value, describe
@@ -58,7 +58,7 @@ def extended(reader: OptionReader, name: str, call: Call) -> Domain:
 
 
 def _fractions(
-    reader: OptionReader, call: Call, options: Options, dims: int, *, zero: bool
+    reader: OptionReader, call: Call, options: DomainOptions, dims: int, *, zero: bool
 ) -> tuple[int | tuple[int, ...], int]:
     """The numerators, one or one for each axis, and their denominator.
 

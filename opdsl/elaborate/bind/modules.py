@@ -23,7 +23,7 @@ DEPTH = 16  # imports of imports; more is a mistake
 
 
 @dataclass(slots=True, eq=False, repr=False)
-class Constant:
+class NamedConstant:
     """A constant and the state of its evaluation; files that import it share it."""
 
     statement: Const
@@ -44,11 +44,11 @@ class Module:
 
     file: File
     definitions: dict[str, tuple[Module, Definition]] = field(default_factory=dict)
-    consts: dict[str, Constant] = field(default_factory=dict)
+    consts: dict[str, NamedConstant] = field(default_factory=dict)
     aliases: dict[str, Module] = field(default_factory=dict)
     imported: dict[str, Span] = field(default_factory=dict)
     lost: set[str] = field(default_factory=set)
-    busy: list[Constant] = field(default_factory=list)
+    busy: list[NamedConstant] = field(default_factory=list)
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -74,7 +74,7 @@ class Loader:
                 case Definition():
                     self._define(module, item)
                 case Const():
-                    module.consts[item.name.text] = Constant(item, module)
+                    module.consts[item.name.text] = NamedConstant(item, module)
         return module
 
     def _define(self, module: Module, item: Definition) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from opdsl.diagnostics import Label, Span, did_you_mean
 from opdsl.elaborate.bind.requirements import check_requirements
-from opdsl.elaborate.bind.scope import Scope
+from opdsl.elaborate.bind.scope import NameScope
 from opdsl.elaborate.bind.types import REAL_PARTS, declared, in_words, moves
 from opdsl.elaborate.evaluate.problems import Poisoned
 from opdsl.elaborate.evaluate.values import Function, Value, describe
@@ -14,7 +14,7 @@ from opdsl.ir.spaces import Space
 from opdsl.syntax import tree
 
 
-def outputs(scope: Scope) -> tuple[Function, ...]:
+def outputs(scope: NameScope) -> tuple[Function, ...]:
     """Evaluate every statement; the functions of the outputs.
 
     Raises:
@@ -27,7 +27,7 @@ def outputs(scope: Scope) -> tuple[Function, ...]:
     return tuple(_output(scope, x) for x in scope.statements(tree.Output))
 
 
-def _output(scope: Scope, statement: tree.Output) -> Function:
+def _output(scope: NameScope, statement: tree.Output) -> Function:
     name = statement.name.text
     if name not in scope.entries:
         raise _never_computed(scope, statement)
@@ -41,7 +41,7 @@ def _output(scope: Scope, statement: tree.Output) -> Function:
     return Function(value.ref, _check_output(scope, statement, value.space))
 
 
-def _never_computed(scope: Scope, statement: tree.Output) -> Poisoned:
+def _never_computed(scope: NameScope, statement: tree.Output) -> Poisoned:
     name = statement.name.text
     if scope.lost(name):
         return Poisoned()
@@ -54,7 +54,7 @@ def _never_computed(scope: Scope, statement: tree.Output) -> Poisoned:
     )
 
 
-def _check_output(scope: Scope, statement: tree.Output, actual: Space) -> Space:
+def _check_output(scope: NameScope, statement: tree.Output, actual: Space) -> Space:
     """The declared space of an output, if the function that is bound to it lives there."""
     space = declared(scope, statement.type)
     bound = scope.binding(statement.name.text)
@@ -91,7 +91,7 @@ def _check_output(scope: Scope, statement: tree.Output, actual: Space) -> Space:
     return space if space.components else actual
 
 
-def check_annotation(scope: Scope, statement: tree.Bind, value: Value) -> None:
+def check_annotation(scope: NameScope, statement: tree.Bind, value: Value) -> None:
     """Compare the type in `w : D -> R^c = ...` with the value.
 
     Raises:
@@ -142,7 +142,7 @@ def _project(bound: tree.Bind | None, channels: Dim) -> tuple[str, ...]:
 
 
 def _check_components(
-    scope: Scope, statement: tree.Output, space: Space, actual: Space, here: Span
+    scope: NameScope, statement: tree.Output, space: Space, actual: Space, here: Span
 ) -> None:
     if space.components and actual.components and space.components != actual.components:
         raise scope.fail(

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from opdsl.diagnostics import Label
-from opdsl.elaborate.bind.scope import Scope
+from opdsl.elaborate.bind.scope import NameScope
 from opdsl.elaborate.evaluate.problems import Poisoned
 from opdsl.elaborate.evaluate.values import show
 from opdsl.ir.dims import Undecided
 from opdsl.syntax import tree
 
 
-def check_requirements(scope: Scope) -> None:
+def check_requirements(scope: NameScope) -> None:
     """Check every requirement of a definition; what depends on open sizes is left to the calls.
 
     Raises:
@@ -25,7 +25,7 @@ def check_requirements(scope: Scope) -> None:
             raise _not_met(scope, statement)
 
 
-def _not_met(scope: Scope, statement: tree.Require) -> Poisoned:
+def _not_met(scope: NameScope, statement: tree.Require) -> Poisoned:
     text = statement.doc.text if statement.doc else f"`{statement.test.span.text}` is not true"
     place = [Label(scope.frames[-1])] if scope.frames else []
     names = _names_in(statement.test)

@@ -13,7 +13,7 @@ from typing import Literal, TypeVar
 from opdsl.diagnostics import Help, Label, Span, did_you_mean
 from opdsl.elaborate.bind.domain_options import OptionReader
 from opdsl.elaborate.bind.domains import CONSTRUCTORS, read_domain
-from opdsl.elaborate.bind.modules import Constant, Module
+from opdsl.elaborate.bind.modules import Module, NamedConstant
 from opdsl.elaborate.bind.parameters import as_domain, check_kind, convert
 from opdsl.elaborate.bind.site import Site
 from opdsl.elaborate.evaluate.budget import NAME, Budget
@@ -25,7 +25,7 @@ from opdsl.ir.spaces import Domain
 from opdsl.syntax import tree
 
 T = TypeVar("T", bound=tree.Statement)
-Compute = Callable[["Scope", tree.Bind], tuple[Value, ...]]
+Compute = Callable[["NameScope", tree.Bind], tuple[Value, ...]]
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -58,7 +58,7 @@ class Entry:
         self.state, self.value = "done", value
 
 
-class Scope:
+class NameScope:
     """A definition being evaluated; the `Environment` of its expressions.
 
     Attributes:
@@ -291,7 +291,7 @@ class Scope:
 
     # ------------------------------------------------------------------ constants
 
-    def constant(self, const: Constant) -> Value:
+    def constant(self, const: NamedConstant) -> Value:
         """The value of a constant, evaluated once, in the file that declares it.
 
         Raises:
@@ -305,7 +305,7 @@ class Scope:
             raise Poisoned
         return const.value
 
-    def _evaluate_constant(self, const: Constant) -> None:
+    def _evaluate_constant(self, const: NamedConstant) -> None:
         statement = const.statement
         const.state = "busy"
         const.module.busy.append(const)
@@ -318,7 +318,7 @@ class Scope:
         finally:
             const.module.busy.pop()
 
-    def _circle(self, const: Constant) -> Poisoned:
+    def _circle(self, const: NamedConstant) -> Poisoned:
         busy = const.module.busy
         ring = [x.statement.name for x in busy[busy.index(const) :]]
         names = " -> ".join(x.text for x in [*ring, ring[0]])
@@ -333,12 +333,12 @@ class Scope:
         )
 
 
-def file_scope(shared: Shared, module: Module) -> Scope:
+def file_scope(shared: Shared, module: Module) -> NameScope:
     """The scope of constants of a file: its other constants and its imports."""
     source = module.file.source
     nowhere = source.span(0, 0)
     empty = tree.Definition("block", tree.Ident("", nowhere), None, (), nowhere)
-    return Scope(shared, module, empty)
+    return NameScope(shared, module, empty)
 
 
 def _names(statement: tree.Statement) -> tuple[tree.Ident, ...]:

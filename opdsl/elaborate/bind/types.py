@@ -7,7 +7,7 @@ from typing import Literal
 from opdsl.diagnostics import Label, Span, did_you_mean
 from opdsl.elaborate.bind.domains import CONSTRUCTORS
 from opdsl.elaborate.bind.extensions import spectrum
-from opdsl.elaborate.bind.scope import Scope
+from opdsl.elaborate.bind.scope import NameScope
 from opdsl.elaborate.evaluate.arithmetic import is_count
 from opdsl.elaborate.evaluate.problems import Poisoned
 from opdsl.elaborate.evaluate.values import Value, describe
@@ -18,7 +18,7 @@ from opdsl.syntax import tree
 REAL_PARTS = "take a real part of it: `real(...)`, `imag(...)` or `modulus(...)`"
 
 
-def declared(scope: Scope, type_: tree.TypeExpr) -> Space:
+def declared(scope: NameScope, type_: tree.TypeExpr) -> Space:
     """The space that a type says.
 
     Raises:
@@ -36,7 +36,7 @@ def components(codomain: tree.Codomain) -> tuple[str, ...] | None:
     return tuple(x.text for x in codomain.names) if codomain.names else None
 
 
-def field_of(scope: Scope, codomain: tree.Codomain) -> Literal["R", "C"]:
+def field_of(scope: NameScope, codomain: tree.Codomain) -> Literal["R", "C"]:
     """Whether the values are real or complex.
 
     Raises:
@@ -58,7 +58,7 @@ def in_words(field: str) -> str:
     return "complex" if field == "C" else "real"
 
 
-def domain_of(scope: Scope, expr: tree.Expr) -> Domain:
+def domain_of(scope: NameScope, expr: tree.Expr) -> Domain:
     """The domain left of `->`.
 
     Raises:
@@ -83,7 +83,7 @@ def domain_of(scope: Scope, expr: tree.Expr) -> Domain:
     )
 
 
-def _declared_value(scope: Scope, expr: tree.Expr) -> Value:
+def _declared_value(scope: NameScope, expr: tree.Expr) -> Value:
     """The value of an expression whose name must be declared."""
     if isinstance(expr, tree.Name) and scope.lookup(expr.text) is None:
         if scope.lost(expr.text):
@@ -99,7 +99,7 @@ def _declared_value(scope: Scope, expr: tree.Expr) -> Value:
     return scope.number(expr)
 
 
-def channels_of(scope: Scope, codomain: tree.Codomain) -> Dim:
+def channels_of(scope: NameScope, codomain: tree.Codomain) -> Dim:
     """The number of channels.
 
     Raises:
@@ -119,7 +119,7 @@ def channels_of(scope: Scope, codomain: tree.Codomain) -> Dim:
     )
 
 
-def _number_of_names(scope: Scope, names: tuple[tree.Ident, ...]) -> int:
+def _number_of_names(scope: NameScope, names: tuple[tree.Ident, ...]) -> int:
     seen: dict[str, Span] = {}
     for name in names:
         if name.text in seen:

@@ -11,14 +11,14 @@ from collections.abc import Iterator
 from opdsl import blocks
 from opdsl.elaborate.bind.domains import WORDS
 from opdsl.elaborate.bind.param_types import activations
-from opdsl.elaborate.bind.scope import Scope
+from opdsl.elaborate.bind.scope import NameScope
 from opdsl.elaborate.evaluate.values import Value, Word
 from opdsl.ir.block import literal_words
 from opdsl.syntax import tree
 from opdsl.syntax.mentions import mentions
 
 
-def unknown_word(scope: Scope, name: str, value: Value, owner: object) -> Word | None:
+def unknown_word(scope: NameScope, name: str, value: Value, owner: object) -> Word | None:
     """A word in a value that no parameter knows, or None; None too if `owner` reads the name.
 
     Args:
@@ -42,7 +42,7 @@ def _words(value: Value) -> Iterator[Word]:
             yield from _words(x)
 
 
-def _known(scope: Scope) -> frozenset[str]:
+def _known(scope: NameScope) -> frozenset[str]:
     classes = [x for x in map(blocks.find, blocks.names()) if x is not None]
     of_blocks = (word for x in classes for key in x.model_fields for word in literal_words(x, key))
     params = (

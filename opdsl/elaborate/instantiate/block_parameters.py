@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from opdsl.diagnostics import Label, Span, did_you_mean
 from opdsl.elaborate.bind.param_types import activations
-from opdsl.elaborate.bind.scope import Scope
+from opdsl.elaborate.bind.scope import NameScope
 from opdsl.elaborate.evaluate.faults import unknown_name
 from opdsl.elaborate.evaluate.problems import Poisoned
 from opdsl.elaborate.evaluate.values import Argument, Function, Word, describe, plain, show
@@ -20,7 +20,7 @@ Named = Mapping[str, Argument]
 
 
 def block_parameters(
-    scope: Scope, cls: type[Block], positional: tuple[Argument, ...], named: Named, span: Span
+    scope: NameScope, cls: type[Block], positional: tuple[Argument, ...], named: Named, span: Span
 ) -> dict[str, Argument]:
     """The named arguments, and those without a name under the names of their parameters.
 
@@ -52,7 +52,7 @@ def block_parameters(
     return {**dict(zip(free, positional, strict=False)), **named}
 
 
-def make_block(scope: Scope, cls: type[Block], named: Named, span: Span) -> Block:
+def make_block(scope: NameScope, cls: type[Block], named: Named, span: Span) -> Block:
     """The block with its parameters.
 
     Raises:
@@ -85,7 +85,7 @@ def _roots(error: ValidationError) -> list[Any]:
     return [x for x in roots if x["type"] == "extra_forbidden"] or roots
 
 
-def _parameter(scope: Scope, cls: type[Block], key: str, argument: Argument) -> object:
+def _parameter(scope: NameScope, cls: type[Block], key: str, argument: Argument) -> object:
     """The value of an argument as pydantic reads it."""
     value = argument.value
     if isinstance(value, Function):
@@ -110,7 +110,7 @@ def _takes_words(cls: type[Block], key: str) -> bool:
 
 
 def _invalid(
-    scope: Scope, cls: type[Block], error: dict[str, Any], named: Named, span: Span
+    scope: NameScope, cls: type[Block], error: dict[str, Any], named: Named, span: Span
 ) -> Poisoned:
     key = str(error["loc"][0]) if error["loc"] else ""
     name, takes = cls.keyword(), ", ".join(cls.model_fields)

@@ -15,7 +15,7 @@ ScopeKind = Literal["binding", "block", "repeat", "iteration", "residual"]
 
 
 @dataclass(slots=True, eq=False, repr=False)
-class Builder:
+class GraphBuilder:
     """Collects nodes and scopes of one model."""
 
     nodes: list[Node] = field(default_factory=list)

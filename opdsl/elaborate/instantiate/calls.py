@@ -11,7 +11,7 @@ from opdsl.elaborate.bind.domains import CONSTRUCTORS
 from opdsl.elaborate.bind.modules import Module, providers
 from opdsl.elaborate.bind.outputs import outputs
 from opdsl.elaborate.bind.param_types import activations
-from opdsl.elaborate.bind.scope import Scope
+from opdsl.elaborate.bind.scope import NameScope
 from opdsl.elaborate.evaluate.budget import CALL
 from opdsl.elaborate.evaluate.budget import SCOPE as SCOPE_STEPS
 from opdsl.elaborate.evaluate.expressions import evaluate
@@ -93,7 +93,7 @@ def _arguments(
 # ---------------------------------------------------------- blocks of the language
 
 
-def _definition(scope: Scope, expr: tree.Call) -> tuple[Module, tree.Definition] | None:
+def _definition(scope: NameScope, expr: tree.Call) -> tuple[Module, tree.Definition] | None:
     if len(expr.path) == 1:
         match = scope.module.definitions.get(expr.name)
     else:
@@ -123,7 +123,7 @@ def _call_block(
     scope.budget.step(scope, expr.span, SCOPE_STEPS + len(definition.body))
     place.builder.scope(path, "block", name, span=expr.span)
     frames = (*scope.frames, expr.span)
-    inner = Scope(scope.shared, module, definition, path=path, frames=frames, above=scope.above)
+    inner = NameScope(scope.shared, module, definition, path=path, frames=frames, above=scope.above)
     bind_parameters(inner, named)
     bind_inputs(inner, values, expr.span)
     with scope.budget.inside(scope, expr.head, CALL):
@@ -136,7 +136,7 @@ def snake_case(name: str) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
 
 
-def _unknown_operator(scope: Scope, expr: tree.Call) -> Poisoned:
+def _unknown_operator(scope: NameScope, expr: tree.Call) -> Poisoned:
     """OP0201 for a block that nobody defines; says where to import it from."""
     if scope.lost(expr.name):
         return Poisoned()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from opdsl.diagnostics import Label, Span
-from opdsl.elaborate.bind.scope import Scope
+from opdsl.elaborate.bind.scope import NameScope
 from opdsl.elaborate.evaluate.budget import CHAIN
 from opdsl.elaborate.evaluate.budget import SCOPE as SCOPE_STEPS
 from opdsl.elaborate.evaluate.expressions import evaluate
@@ -47,7 +47,7 @@ def _stages(place: Place, stages: tuple[tree.Stage, ...], value: Value, span: Sp
     return value
 
 
-def _function(scope: Scope, value: Value, span: Span) -> Function:
+def _function(scope: NameScope, value: Value, span: Span) -> Function:
     if isinstance(value, Function):
         return value
     if isinstance(value, Word):
@@ -88,7 +88,9 @@ def _repeat(place: Place, stage: tree.Repeat, first: Function, span: Span) -> Va
     return value
 
 
-def _check_endomorphism(scope: Scope, stage: tree.Repeat, first: Function, value: Value) -> None:
+def _check_endomorphism(
+    scope: NameScope, stage: tree.Repeat, first: Function, value: Value
+) -> None:
     """OP0306: shared weights can be applied again only to a function of the first space."""
     last = stage.body.stages[-1].span
     a, b = first.space, _function(scope, value, last).space
@@ -119,7 +121,7 @@ def _share_weights(place: Place, stage: tree.Repeat, path: str, begin: int) -> N
     )
 
 
-def _count(scope: Scope, stage: tree.Repeat) -> int:
+def _count(scope: NameScope, stage: tree.Repeat) -> int:
     value = evaluate(scope, stage.count)
     if isinstance(value, Word):
         raise unknown_name(scope, value, stage.count.span)
@@ -153,7 +155,7 @@ def _residual(place: Place, stage: tree.Residual, value: Function, span: Span) -
 
 
 def _check_residual(
-    scope: Scope, stage: tree.Residual, value: Function, branch: Function, last: Span
+    scope: NameScope, stage: tree.Residual, value: Function, branch: Function, last: Span
 ) -> None:
     a, b = value.space, branch.space
     labels = (Label(stage.head, f"enters as `{a}`"), Label(last, f"leaves as `{b}`"))

@@ -12,15 +12,15 @@ from collections.abc import Iterator
 from opdsl.diagnostics import Diagnostic, Span
 from opdsl.elaborate.bind.modules import Module
 from opdsl.elaborate.bind.outputs import outputs
-from opdsl.elaborate.bind.scope import Scope, Shared
+from opdsl.elaborate.bind.scope import NameScope, Shared
 from opdsl.elaborate.bind.types import declared
 from opdsl.elaborate.evaluate.budget import Budget
 from opdsl.elaborate.evaluate.problems import Poisoned, Problems
 from opdsl.elaborate.evaluate.values import Function, Value, Word
-from opdsl.elaborate.instantiate.builder import Builder
+from opdsl.elaborate.instantiate.builder import GraphBuilder
 from opdsl.elaborate.instantiate.graph_place import Bindings
 from opdsl.ir.dims import Poly, Undecided
-from opdsl.ir.spaces import Axis, Domain, Kind
+from opdsl.ir.spaces import Axis, Domain, DomainKind
 from opdsl.syntax import tree
 
 AXES = (2, 1, 3, 4)  # a block for grids is right if it is for grids of some dimension
@@ -32,7 +32,7 @@ REPRESENTATIVES: dict[str, Value] = {
     "modes": MODES,
     "str": "text",
 }
-KINDS: dict[str, Kind] = {
+KINDS: dict[str, DomainKind] = {
     "grid": "grid",
     "interval": "interval",
     "points": "points",
@@ -88,8 +88,8 @@ def _check_with(
 ) -> list[Diagnostic]:
     """The errors where every grid has so many axes."""
     problems = Problems()
-    shared = Shared(problems, budget, Bindings(Builder()).compute)
-    scope = Scope(shared, module, definition)
+    shared = Shared(problems, budget, Bindings(GraphBuilder()).compute)
+    scope = NameScope(shared, module, definition)
     try:
         _bind_representatives(scope, axes)
         outputs(scope)
@@ -98,7 +98,7 @@ def _check_with(
     return problems.diagnostics
 
 
-def _bind_representatives(scope: Scope, axes: int) -> None:
+def _bind_representatives(scope: NameScope, axes: int) -> None:
     """Give a value to everything to which a call would give one."""
     for statement in scope.statements(tree.Domain):
         if statement.kind and not statement.value:
@@ -124,7 +124,7 @@ def _bind_representatives(scope: Scope, axes: int) -> None:
 def _domain(statement: tree.Domain, axes: int) -> Domain:
     """A domain of the kind that the statement asks for."""
     word = statement.kind.name.text if statement.kind else "any"
-    kind: Kind = KINDS.get(word, "any")
+    kind: DomainKind = KINDS.get(word, "any")
     scattered = kind in {"points", "graph", "mesh", "any"}
     names = ("points",) if scattered else ("x", "y", "z", "t")[:axes]
     if kind == "sphere":
@@ -145,7 +145,7 @@ def _representative(param: tree.Param) -> Value:
     return REPRESENTATIVES.get(first.text, Word(first.text, first.span))
 
 
-def _equated(scope: Scope) -> Iterator[tuple[str, tree.Expr]]:
+def _equated(scope: NameScope) -> Iterator[tuple[str, tree.Expr]]:
     """Dims that a requirement says are equal to something: `require out == c`."""
     dims = {x.name.text for x in scope.statements(tree.Dim)}
     for statement in scope.statements(tree.Require):

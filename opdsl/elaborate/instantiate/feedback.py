@@ -7,7 +7,7 @@ channels.
 from __future__ import annotations
 
 from opdsl.diagnostics import Label, did_you_mean
-from opdsl.elaborate.bind.scope import Scope
+from opdsl.elaborate.bind.scope import NameScope
 from opdsl.elaborate.bind.types import declared
 from opdsl.elaborate.evaluate.problems import Poisoned
 from opdsl.ir.combine_rules import count
@@ -17,7 +17,7 @@ from opdsl.ir.spaces import Space
 from opdsl.syntax import tree
 
 
-def feedback(scope: Scope) -> tuple[Feedback, ...]:
+def feedback(scope: NameScope) -> tuple[Feedback, ...]:
     """Check the `feedback` statements of a model whose inputs and outputs are known.
 
     Raises:
@@ -38,14 +38,14 @@ def feedback(scope: Scope) -> tuple[Feedback, ...]:
     return tuple(loops)
 
 
-def _loop(scope: Scope, statement: tree.Feedback) -> Feedback:
+def _loop(scope: NameScope, statement: tree.Feedback) -> Feedback:
     output = _space(scope, statement.output, tree.Output)
     input_ = _space(scope, statement.input, tree.Input)
     _check_spaces(scope, statement, output, input_)
     return Feedback(output=statement.output.text, input=statement.input.text, span=statement.span)
 
 
-def _space(scope: Scope, name: tree.Ident, kind: type[tree.Input | tree.Output]) -> Space:
+def _space(scope: NameScope, name: tree.Ident, kind: type[tree.Input | tree.Output]) -> Space:
     word = "output" if kind is tree.Output else "input"
     known = {x.name.text: x for x in scope.definition.body if isinstance(x, kind)}
     if name.text not in known:
@@ -61,7 +61,7 @@ def _space(scope: Scope, name: tree.Ident, kind: type[tree.Input | tree.Output])
     return declared(scope, known[name.text].type)
 
 
-def _check_spaces(scope: Scope, statement: tree.Feedback, output: Space, input_: Space) -> None:
+def _check_spaces(scope: NameScope, statement: tree.Feedback, output: Space, input_: Space) -> None:
     labels = (
         Label(statement.output.span, f"this is `{output}`"),
         Label(statement.input.span, f"this is `{input_}`"),

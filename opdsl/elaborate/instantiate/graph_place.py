@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from opdsl.diagnostics import Label, Span
 from opdsl.elaborate.bind.outputs import check_annotation
-from opdsl.elaborate.bind.scope import Scope
+from opdsl.elaborate.bind.scope import NameScope
 from opdsl.elaborate.bind.words import unknown_word
 from opdsl.elaborate.evaluate.budget import SCOPE
 from opdsl.elaborate.evaluate.expressions import NODE_NAMES, evaluate
 from opdsl.elaborate.evaluate.faults import not_defined, unknown_name
 from opdsl.elaborate.evaluate.limits import LEAVES
 from opdsl.elaborate.evaluate.values import Argument, Function, Interval, Value, Word, describe
-from opdsl.elaborate.instantiate.builder import Builder
+from opdsl.elaborate.instantiate.builder import GraphBuilder
 from opdsl.elaborate.instantiate.calls import call
 from opdsl.elaborate.instantiate.chains import pipe
 from opdsl.elaborate.instantiate.primitives import primitive
@@ -23,9 +23,9 @@ from opdsl.syntax import tree
 class Bindings:
     """Evaluates bindings; their nodes go to `builder`."""
 
-    builder: Builder
+    builder: GraphBuilder
 
-    def compute(self, scope: Scope, statement: tree.Bind) -> tuple[Value, ...]:
+    def compute(self, scope: NameScope, statement: tree.Bind) -> tuple[Value, ...]:
         """The values of a binding, one for each of its names.
 
         Raises:
@@ -53,7 +53,7 @@ class Bindings:
         return value
 
 
-def _check_words(scope: Scope, statement: tree.Bind, value: Value) -> None:
+def _check_words(scope: NameScope, statement: tree.Bind, value: Value) -> None:
     if not isinstance(value, Word | tuple):
         return
     for name in statement.names:
@@ -66,8 +66,8 @@ def _check_words(scope: Scope, statement: tree.Bind, value: Value) -> None:
 class GraphPlace:
     """The next node goes to `path` itself (exact), or below it under its own name."""
 
-    scope: Scope
-    builder: Builder
+    scope: NameScope
+    builder: GraphBuilder
     path: str
     exact: bool = False
 

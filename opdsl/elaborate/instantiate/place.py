@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from opdsl.elaborate.bind.scope import Scope
+from opdsl.elaborate.bind.scope import NameScope
 from opdsl.elaborate.evaluate.environment import Nodes
-from opdsl.elaborate.instantiate.builder import Builder
+from opdsl.elaborate.instantiate.builder import GraphBuilder
 
 
 class Place(Nodes, Protocol):
@@ -17,11 +17,11 @@ class Place(Nodes, Protocol):
     """
 
     @property
-    def scope(self) -> Scope:
+    def scope(self) -> NameScope:
         """The definition."""
 
     @property
-    def builder(self) -> Builder:
+    def builder(self) -> GraphBuilder:
         """The graph."""
 
     def below(self, path: str | None = None) -> Place:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from opdsl import blocks
 from opdsl.diagnostics import Label, Span
 from opdsl.elaborate.bind.domain_kinds import wrong_kind
-from opdsl.elaborate.bind.scope import Scope
+from opdsl.elaborate.bind.scope import NameScope
 from opdsl.elaborate.bind.types import REAL_PARTS
 from opdsl.elaborate.evaluate.problems import Poisoned
 from opdsl.elaborate.evaluate.values import Argument, Function, Value
@@ -94,7 +94,7 @@ def _tried(block: Block, x: tuple[Space, ...]) -> Space:
     return result.model_copy(update={"channels": symbols[number]})
 
 
-def _check_arity(scope: Scope, cls: type[Block], count: int, span: Span) -> None:
+def _check_arity(scope: NameScope, cls: type[Block], count: int, span: Span) -> None:
     low, high = cls.arity
     if low <= count and (high is None or count <= high):
         return
@@ -108,7 +108,7 @@ def _check_arity(scope: Scope, cls: type[Block], count: int, span: Span) -> None
     )
 
 
-def _check_kind(scope: Scope, cls: type[Block], space: Space, span: Span) -> None:
+def _check_kind(scope: NameScope, cls: type[Block], space: Space, span: Span) -> None:
     if space.complex and not cls.complex:
         raise scope.fail(
             "OP0312",
@@ -121,7 +121,7 @@ def _check_kind(scope: Scope, cls: type[Block], space: Space, span: Span) -> Non
 
 
 def _refused(
-    scope: Scope,
+    scope: NameScope,
     refusal: Refusal,
     inputs: tuple[Argument, ...],
     named: Mapping[str, Argument],

@@ -12,14 +12,14 @@ from opdsl.diagnostics import Diagnostic, Label, did_you_mean
 from opdsl.elaborate.bind.arguments import bind_parameters
 from opdsl.elaborate.bind.modules import Loader, Module, models
 from opdsl.elaborate.bind.outputs import outputs
-from opdsl.elaborate.bind.scope import Scope, Shared, file_scope
+from opdsl.elaborate.bind.scope import NameScope, Shared, file_scope
 from opdsl.elaborate.bind.types import declared
 from opdsl.elaborate.bind.words import unknown_word
 from opdsl.elaborate.evaluate.budget import Budget
 from opdsl.elaborate.evaluate.faults import unknown_name
 from opdsl.elaborate.evaluate.problems import Poisoned, Problems
 from opdsl.elaborate.evaluate.values import Argument, Function, Value, Word, plain
-from opdsl.elaborate.instantiate.builder import Builder
+from opdsl.elaborate.instantiate.builder import GraphBuilder
 from opdsl.elaborate.instantiate.definitions import check_definitions
 from opdsl.elaborate.instantiate.feedback import feedback
 from opdsl.elaborate.instantiate.graph_place import Bindings
@@ -101,7 +101,7 @@ def _evaluate_constants(module: Module, problems: Problems, budget: Budget) -> N
 
     So a chain of any length is never deep, unless it is written backwards.
     """
-    scope = file_scope(Shared(problems, budget, Bindings(Builder()).compute), module)
+    scope = file_scope(Shared(problems, budget, Bindings(GraphBuilder()).compute), module)
     for const in module.consts.values():
         try:
             value = scope.constant(const)
@@ -111,7 +111,7 @@ def _evaluate_constants(module: Module, problems: Problems, budget: Budget) -> N
             _check_words(scope, const.statement, value)
 
 
-def _check_words(scope: Scope, const: tree.Const, value: Value) -> None:
+def _check_words(scope: NameScope, const: tree.Const, value: Value) -> None:
     file = scope.module.file
     others = tuple(x for x in file.items if x is not const)
     if models(file):  # the constants of a file of blocks are read by the files that import it
@@ -127,9 +127,9 @@ def _graph(
     arguments: Mapping[str, Argument],
     budget: Budget,
 ) -> Graph:
-    builder = Builder()
+    builder = GraphBuilder()
     shared = Shared(problems, budget, Bindings(builder).compute)
-    scope = Scope(shared, module, definition)
+    scope = NameScope(shared, module, definition)
     bind_parameters(scope, arguments)
     _bind_inputs(scope)
     functions = outputs(scope)
@@ -152,7 +152,7 @@ def _graph(
     )
 
 
-def _bind_inputs(scope: Scope) -> None:
+def _bind_inputs(scope: NameScope) -> None:
     """Bind the inputs of a model to functions of their declared spaces; all errors at once."""
     failed = False
     for statement in scope.inputs:
@@ -168,7 +168,7 @@ def _bind_inputs(scope: Scope) -> None:
         raise Poisoned
 
 
-def _evaluate_rest(scope: Scope) -> None:
+def _evaluate_rest(scope: NameScope) -> None:
     """Report the errors that do not depend on the inputs too."""
     try:
         outputs(scope)
@@ -176,14 +176,14 @@ def _evaluate_rest(scope: Scope) -> None:
         return
 
 
-def _declared(scope: Scope) -> tuple[Domain, ...]:
+def _declared(scope: NameScope) -> tuple[Domain, ...]:
     """The declared domains, without those derived from another one."""
     values = [scope.lookup(x.name.text) for x in scope.statements(tree.Domain)]
     roots = (y for x in values if isinstance(x, Domain) for y in x.declared)
     return tuple({x.name: x for x in roots}.values())
 
 
-def _input(scope: Scope, statement: tree.Input) -> Port:
+def _input(scope: NameScope, statement: tree.Input) -> Port:
     value = scope.lookup(statement.name.text)
     if not isinstance(value, Function):
         raise Poisoned  # `_bind_inputs` has reported why

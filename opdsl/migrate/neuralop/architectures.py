@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from opdsl.migrate.neuralop.draft import Draft, Options, Shapes
+from opdsl.migrate.neuralop.draft import ConstructorOptions, Draft, Shapes
 from opdsl.migrate.neuralop.models.codano import codano
 from opdsl.migrate.neuralop.models.codano_options import CODANOOptions, codano_arguments
 from opdsl.migrate.neuralop.models.fno import fno
@@ -43,7 +43,7 @@ class Architecture:
         arguments: the arguments of a module that does not keep them all; None: it does.
     """
 
-    options: type[Options]
+    options: type[ConstructorOptions]
     draft: Drafter
     arguments: Callable[[Any], Mapping[str, Any]] | None = None
 

@@ -30,7 +30,7 @@ from opdsl.safe_pt import inspect
 if TYPE_CHECKING:
     from torch import Tensor
 
-Weights = Mapping[str, "Tensor"]
+StateDict = Mapping[str, "Tensor"]
 ARCHES = ("model_arch", "arch", "_name")
 MOST_LAYERS = 1000
 

@@ -61,13 +61,13 @@ class Draft:
     unused: tuple[str, ...] = ()
 
 
-class Options(BaseModel):
+class ConstructorOptions(BaseModel):
     """The arguments of a constructor, in their order, with their defaults."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
 
-OptionsT = TypeVar("OptionsT", bound=Options)
+OptionsT = TypeVar("OptionsT", bound=ConstructorOptions)
 
 
 def options_of(

@@ -32,7 +32,7 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Momentum = Annotated[float, Field(ge=0, lt=1)]
 Part = Annotated[float, Field(gt=0, lt=1)]
-Count = Annotated[int, Field(ge=1)]
+AtLeastOne = Annotated[int, Field(ge=1)]
 
 NO_PATHS = ("auto", "none", "test")  # values of `data.valid` that are words
 
@@ -112,10 +112,10 @@ class Data(Section):
     path: Annotated[str | None, MOVED] = None
     valid: Annotated[Part | str, BeforeValidator(_named_none), MOVED] = "auto"
     test: Annotated[str | list[str] | None, MOVED] = None
-    resolution: Annotated[Count | None, FIXED] = None
+    resolution: Annotated[AtLeastOne | None, FIXED] = None
     skip: Annotated[int, Field(ge=0), FIXED] = 0
-    samples: Annotated[Count | None, FIXED] = None
-    test_samples: Annotated[Count | None, FIXED] = None
+    samples: Annotated[AtLeastOne | None, FIXED] = None
+    test_samples: Annotated[AtLeastOne | None, FIXED] = None
     fields: Annotated[dict[str, Any] | None, FIXED] = None
     start: Annotated[int, Field(ge=0), FIXED] = 0
 
@@ -153,10 +153,10 @@ class Schedule(Section):
     """
 
     kind: Annotated[Literal["constant", "cosine", "step", "one_cycle"], FREE] = "cosine"
-    epochs: Annotated[Count, FREE] = 100
+    epochs: Annotated[AtLeastOne, FREE] = 100
     warmup: Annotated[NonNegative | None, FREE] = None
     final: Annotated[Fraction, FREE] = 0.0
-    every: Annotated[Count, FREE] = 100
+    every: Annotated[AtLeastOne, FREE] = 100
     gamma: Annotated[Fraction, FREE] = 0.5
     max_lr: Annotated[Positive | None, FREE] = None
 
@@ -188,7 +188,7 @@ class Incremental(Section):
         until: the part of the epochs after which all do.
     """
 
-    start: Annotated[Count | None, BeforeValidator(_nothing), FIXED] = None
+    start: Annotated[AtLeastOne | None, BeforeValidator(_nothing), FIXED] = None
     until: Annotated[Part, FIXED] = 0.5
 
     def modes(self, epoch: int, epochs: int, greatest: int) -> int | None:
@@ -214,9 +214,9 @@ class Eval(Section):
         rollout: steps in time of both; as many as in training if not given.
     """
 
-    resolutions: Annotated[list[Count], FREE] = []
-    every: Annotated[Count, FREE] = 1
-    rollout: Annotated[Count | None, FIXED] = None
+    resolutions: Annotated[list[AtLeastOne], FREE] = []
+    every: Annotated[AtLeastOne, FREE] = 1
+    rollout: Annotated[AtLeastOne | None, FIXED] = None
 
 
 class Checkpoint(Section):
@@ -228,9 +228,9 @@ class Checkpoint(Section):
         keep: how many checkpoints stay, the newest.
     """
 
-    every: Annotated[Count, FREE] = 1
-    steps: Annotated[Count | None, BeforeValidator(_nothing), FREE] = None
-    keep: Annotated[Count, FREE] = 2
+    every: Annotated[AtLeastOne, FREE] = 1
+    steps: Annotated[AtLeastOne | None, BeforeValidator(_nothing), FREE] = None
+    keep: Annotated[AtLeastOne, FREE] = 2
 
 
 class Normalise(Section):
@@ -265,18 +265,18 @@ class Settings(Section):
 
     data: Data = Data()
     loss: Annotated[str, MemberOf(LOSSES), FIXED] = "l2"
-    rollout: Annotated[Count | None, BeforeValidator(_nothing), FIXED] = None
+    rollout: Annotated[AtLeastOne | None, BeforeValidator(_nothing), FIXED] = None
     band: Band = Band()
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
     incremental: Incremental = Incremental()
-    batch: Annotated[Count, FIXED] = 16
+    batch: Annotated[AtLeastOne, FIXED] = 16
     precision: Annotated[PrecisionName, FREE] = "fp32"
     device: Annotated[DeviceName, FREE] = "auto"
     autotune: Annotated[bool, FIXED] = False
     seed: Annotated[int, Field(ge=0, lt=2**63), FIXED] = 0
     clip: Annotated[Positive | None, BeforeValidator(_nothing), FREE] = None
-    bad_steps: Annotated[Count, FREE] = 5
+    bad_steps: Annotated[AtLeastOne, FREE] = 5
     eval: Eval = Eval()
     checkpoint: Checkpoint = Checkpoint()
     normalise: Normalise = Normalise()

@@ -49,7 +49,7 @@ HUGE = 1e10  # beyond it, squares and products of layers overflow: no learning r
 
 
 @runtime_checkable
-class LimitsModes(Protocol):
+class LimitsModesOfModel(Protocol):
     """A module that can limit the Fourier modes it uses."""
 
     @property
@@ -185,7 +185,7 @@ class Training:
         plan, module = self.settings.incremental, self.train_step.module
         if plan.start is None:
             return
-        if not isinstance(module, LimitsModes) or not module.greatest_modes:
+        if not isinstance(module, LimitsModesOfModel) or not module.greatest_modes:
             helps = ("leave `incremental` out", "or use an operator with `spectral_conv`")
             raise fault(
                 "OP0604", "`incremental` needs a model with spectral convolutions", helps=helps

@@ -21,7 +21,7 @@ CONSTANT = 1e-7  # a deviation below this fraction of the mean is rounding of fl
 CHUNK = 64  # samples converted to float64 at a time
 
 
-class Scale(nn.Module):
+class ChannelScale(nn.Module):
     """x -> (x - mean) / std of each channel, `back` its inverse.
 
     Args:
@@ -50,16 +50,18 @@ class Scale(nn.Module):
         """A power of two near the greatest deviation."""
         return float(power_of_two(self.std.amax()))
 
-    def in_unit(self, unit: float) -> "Scale":
+    def in_unit(self, unit: float) -> "ChannelScale":
         """The scale of values divided by `unit`, a power of two."""
-        scale = Scale(self.mean / unit, self.std / unit)
+        scale = ChannelScale(self.mean / unit, self.std / unit)
         return scale.to(self.mean.dtype)
 
 
 class Normaliser(nn.Module):
-    """A `Scale` for each input and each output, by name."""
+    """A `ChannelScale` for each input and each output, by name."""
 
-    def __init__(self, inputs: Mapping[str, Scale], outputs: Mapping[str, Scale]) -> None:
+    def __init__(
+        self, inputs: Mapping[str, ChannelScale], outputs: Mapping[str, ChannelScale]
+    ) -> None:
         super().__init__()
         self.scales = nn.ModuleDict({f"in_{k}": v for k, v in inputs.items()})
         self.scales.update({f"out_{k}": v for k, v in outputs.items()})
@@ -117,7 +119,9 @@ class Normaliser(nn.Module):
         scales = {k.removeprefix("out_"): x for k, x in self._scales("out_")}
         std = scales[of].std
         ins = {k.removeprefix("in_"): x for k, x in self._scales("in_")}
-        return Normaliser(ins, {of: scales[of], width: Scale(torch.zeros_like(std), std.clone())})
+        return Normaliser(
+            ins, {of: scales[of], width: ChannelScale(torch.zeros_like(std), std.clone())}
+        )
 
     @classmethod
     def from_state(cls, state: Mapping[str, Tensor]) -> "Normaliser":
@@ -146,10 +150,10 @@ class Normaliser(nn.Module):
         scale = dict(self._scales("out_")).get(f"out_{name}")
         return scale.back(wide) if scale else wide  # an output without data has no scale
 
-    def _scales(self, prefix: str) -> Iterator[tuple[str, Scale]]:
+    def _scales(self, prefix: str) -> Iterator[tuple[str, ChannelScale]]:
         for name, scale in self.scales.items():
             if name.startswith(prefix):
-                assert isinstance(scale, Scale)
+                assert isinstance(scale, ChannelScale)
                 yield name, scale
 
 
@@ -158,16 +162,16 @@ def _per_channel(row: Tensor, x: Tensor) -> Tensor:
     return row.reshape(-1, *[1] * (x.dim() - 2))
 
 
-def _scale(x: Tensor, kind: str, weights: Values | None) -> Scale:
+def _scale(x: Tensor, kind: str, weights: Values | None) -> ChannelScale:
     channels = x.shape[1]
     if kind == "none":
-        return Scale(torch.zeros(channels), torch.ones(channels))
+        return ChannelScale(torch.zeros(channels), torch.ones(channels))
     w = torch.ones(1, 1, *x.shape[2:]) if weights is None else all_values(weights)
     w = w.double().expand(1, 1, *x.shape[2:])
     total = w.sum() * len(x)
     mean = torch.stack([(c * w).sum(_but_channels(c)) for c in _chunks(x)]).sum(0) / total
     squares = [((c - _per_channel(mean, c)) ** 2 * w).sum(_but_channels(c)) for c in _chunks(x)]
-    return Scale(mean, _deviation((torch.stack(squares).sum(0) / total).sqrt(), mean))
+    return ChannelScale(mean, _deviation((torch.stack(squares).sum(0) / total).sqrt(), mean))
 
 
 def _deviation(std: Tensor, mean: Tensor) -> Tensor:
@@ -197,9 +201,9 @@ def _but_channels(x: Tensor) -> list[int]:
     return [d for d in range(x.dim()) if d != 1]
 
 
-def _scales(state: Mapping[str, Tensor], prefix: str) -> dict[str, Scale]:
+def _scales(state: Mapping[str, Tensor], prefix: str) -> dict[str, ChannelScale]:
     start = f"scales.{prefix}"
     names = [
         k[len(start) : -len(".mean")] for k in state if k.startswith(start) and k[-5:] == ".mean"
     ]
-    return {n: Scale(state[f"{start}{n}.mean"], state[f"{start}{n}.std"]) for n in names}
+    return {n: ChannelScale(state[f"{start}{n}.mean"], state[f"{start}{n}.std"]) for n in names}

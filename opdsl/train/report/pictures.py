@@ -30,7 +30,7 @@ class Panel(NamedTuple):
     cloud: Cloud | None = None
 
 
-Line = Sequence[tuple[int, float | None]]
+CurvePoints = Sequence[tuple[int, float | None]]
 
 GREY = "#848d97"  # readable on white and on black
 COLOURS = ("#2f81d6", "#e0803a", "#3fa66a", "#b45fc4", "#c94f4f", "#8c8c3e")
@@ -40,7 +40,7 @@ CORNERS = 3  # of a triangle
 MARKED = 40  # shorter lines show their points
 
 
-def curves_svg(lines: Mapping[str, Line]) -> bytes:
+def curves_svg(lines: Mapping[str, CurvePoints]) -> bytes:
     """Values against epochs, logarithmic, transparent; what is not positive is left out."""
     import matplotlib as mpl
 
@@ -84,7 +84,7 @@ def _one_axes() -> "tuple[Figure, Axes]":
     return figure, figure.add_subplot()
 
 
-def _draw_line(axes: "Axes", name: str, line: Line, colour: str) -> None:
+def _draw_line(axes: "Axes", name: str, line: CurvePoints, colour: str) -> None:
     points = [(x, y) for x, y in line if y is not None and y > 0]
     if points:
         x, y = zip(*points, strict=True)

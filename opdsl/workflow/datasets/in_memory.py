@@ -29,16 +29,16 @@ from opdsl.workflow.datasets.sources import TEST, TRAIN, VALID, Sources
 from opdsl.workflow.runs.arrays import as_tensors
 
 # a path; functions by name; items by name, or (input, output); what `open_dataset` returns
-Data: TypeAlias = "str | PathLike[str] | Mapping[str, Any] | Dataset[Any] | Fields"
+TrainingData: TypeAlias = "str | PathLike[str] | Mapping[str, Any] | Dataset[Any] | Fields"
 
 EXAMPLE = 'as `data={"a": a, "u": u}`'
 
 
 def as_sources(
     graph: Graph,
-    data: Data | None,
-    valid: Data | float | None = None,
-    test: Data | Sequence[Data] | None = None,
+    data: TrainingData | None,
+    valid: TrainingData | float | None = None,
+    test: TrainingData | Sequence[TrainingData] | None = None,
 ) -> tuple[Sources, dict[str, Any]]:
     """Register data sets in memory, and return the settings of `data` that lead to all of them.
 

@@ -16,7 +16,9 @@ from opdsl.data.io.mesh_set import as_fields
 from opdsl.data.io.meshes import cell_kind, read_meshes
 from opdsl.nn.points.batch import all_values
 
-Progress = Callable[[int, int], None]  # is called with the samples that are done, and all samples
+ProgressCallback = Callable[
+    [int, int], None
+]  # is called with the samples that are done, and all samples
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,7 @@ def convert_meshes(
     domain: str = "P",
     inputs: Sequence[str] = (),
     outputs: Sequence[str] = (),
-    progress: Progress,
+    progress: ProgressCallback,
 ) -> MeshConversion:
     """Write mesh files as one data set, a sample each.
 
@@ -116,7 +118,7 @@ def add_distance(
     signed: bool,
     holes: bool,
     box_text: Callable[[Box], str],
-    progress: Progress,
+    progress: ProgressCallback,
 ) -> DistanceField:
     """Add the distance from the surface of each sample, on a grid, and write a new file.
 
@@ -178,7 +180,7 @@ def add_transport(
     keep: Sequence[str],
     normals: str | None,
     size: int | None,
-    progress: Progress,
+    progress: ProgressCallback,
 ) -> TransportedData:
     """Carry the points of each sample to a periodic grid by optimal transport.
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from opdsl.data.bind.samples import Fields
-from opdsl.data.derive.coarsen import Layout, Resolution, refuse_on_points, steps
+from opdsl.data.derive.coarsen import PointLayout, Resolution, refuse_on_points, steps
 from opdsl.data.io.dataset import open_dataset
 from opdsl.data.io.locate import SPLITS
 from opdsl.diagnostics import OpError, fault
@@ -118,7 +118,7 @@ def _first(fields: Fields, count: int) -> Fields:
 
 def _coarser(fields: Fields, resolution: Resolution) -> Fields:
     refuse_on_points(resolution if fields.places else None, fields.source)
-    layout: Layout = fields.layout
+    layout: PointLayout = fields.layout
     k = steps(fields.resolution, resolution, layout, source=fields.source)
     every = (slice(None), slice(None), *(slice(None, None, n) for n in k))
 

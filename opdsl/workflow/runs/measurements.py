@@ -22,7 +22,7 @@ from opdsl.workflow.datasets.held_out import (
     tests_of,
     valid_of,
 )
-from opdsl.workflow.datasets.in_memory import Data, as_fields
+from opdsl.workflow.datasets.in_memory import TrainingData, as_fields
 from opdsl.workflow.datasets.sources import TEST, Sources, in_memory, not_in_memory
 from opdsl.workflow.errors import ArgumentError, Warn
 from opdsl.workflow.folder.reading import own_settings
@@ -36,12 +36,12 @@ if TYPE_CHECKING:
     from opdsl.train.config.schema import Settings
     from opdsl.workflow.runs.run import Run
 
-Sets = tuple[list[HeldOut], Sources]
+SampleSets = tuple[list[HeldOut], Sources]
 
 
 def evaluate_run(
     run: Run,
-    data: Data | Sequence[Data] | None,
+    data: TrainingData | Sequence[TrainingData] | None,
     resolutions: Sequence[Resolution],
     split: str | None,
     warn: Warn,
@@ -73,7 +73,9 @@ def _here(run: Run) -> Settings:
     return run.settings.model_copy(update={"device": run.device})
 
 
-def _held_out(graph: Graph, data: Data | Sequence[Data], split: str | None) -> Sets:
+def _held_out(
+    graph: Graph, data: TrainingData | Sequence[TrainingData], split: str | None
+) -> SampleSets:
     """Return where given data sets are; those in memory are registered under a label."""
     several = data if isinstance(data, list | tuple) else [data]
     held_out: list[HeldOut] = []
@@ -115,9 +117,9 @@ def _own(run: Run, split: str | None) -> tuple[list[HeldOut], str]:
 
 def calibrate_run(
     run: Run,
-    data: Data,
+    data: TrainingData,
     *,
-    test: Data | Sequence[Data] | None,
+    test: TrainingData | Sequence[TrainingData] | None,
     alpha: float | None,
     delta: float,
     skip: int,
@@ -163,7 +165,7 @@ def _some(samples: Samples, skip: int, count: int | None, path: str) -> Samples:
 
 
 def write_report_of(
-    run: Run, data: Data | Sequence[Data] | None, out: Path | None, warn: Warn
+    run: Run, data: TrainingData | Sequence[TrainingData] | None, out: Path | None, warn: Warn
 ) -> Path:
     """Write the report page of a run anew; see `Run.report`."""
     settings = _here(run)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from opdsl.lower.module import OperatorModule, Result
 from opdsl.nn.points.batch import Values, all_values, map_values
 from opdsl.nn.points.packed import Packed
-from opdsl.train.engine.normalise import Normaliser, Scale
+from opdsl.train.engine.normalise import ChannelScale, Normaliser
 
 if TYPE_CHECKING:
     from opdsl.ir.graph import Graph
@@ -56,10 +56,10 @@ class Operator(nn.Module):
         scale = self._scale(name)
         return scale.back(x) if scale else x
 
-    def _scale(self, name: str) -> Scale | None:
+    def _scale(self, name: str) -> ChannelScale | None:
         scales: Mapping[str, nn.Module] = dict(self.normaliser.scales.items())
         scale = scales.get(f"in_{name}")
-        return scale if isinstance(scale, Scale) else None
+        return scale if isinstance(scale, ChannelScale) else None
 
     def _normalised(self, name: str, x: Any) -> Any:
         """Normalise an input; one that does not fit the scale is left for the module to refuse."""
@@ -72,7 +72,7 @@ class Operator(nn.Module):
         return result if isinstance(result, dict) else {self.graph.outputs[0].name: result}
 
 
-def _fits(scale: Scale, x: Values) -> bool:
+def _fits(scale: ChannelScale, x: Values) -> bool:
     y = all_values(x)
     alike = y.ndim > 1 and y.shape[1] == len(scale.mean) and y.device == scale.mean.device
     return alike and (y.dtype.is_floating_point or y.dtype.is_complex)

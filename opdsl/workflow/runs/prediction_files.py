@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from opdsl.data.bind.samples import Samples
-from opdsl.data.derive.coarsen import Layout
+from opdsl.data.derive.coarsen import PointLayout
 from opdsl.data.io import npz_writing
 from opdsl.data.io.file_fields import FileFields
 from opdsl.data.io.formats import points
-from opdsl.data.io.formats.well import Boundary, WellLayout, write_well
+from opdsl.data.io.formats.well import WellBoundary, WellLayout, write_well
 from opdsl.diagnostics import fault
 from opdsl.ir.graph import Graph, Port
 from opdsl.ir.spaces import Domain
@@ -85,7 +85,7 @@ def write_h5(
     graph: Graph,
     pieces: Iterable[Mapping[str, Tensor]],
     count: int,
-    layout: Layout,
+    layout: PointLayout,
     *,
     timed: bool = False,
 ) -> None:
@@ -166,7 +166,9 @@ def _fields(
         yield f"{component}{edge}{step}", values[:, i].float().numpy()
 
 
-def _axes(domain: Domain, grid: tuple[int, ...], layout: Layout) -> dict[str, NDArray[np.float64]]:
+def _axes(
+    domain: Domain, grid: tuple[int, ...], layout: PointLayout
+) -> dict[str, NDArray[np.float64]]:
     """Return coordinates of the points, with both ends if the data are laid out so."""
     return {
         axis.name: np.linspace(axis.lo, axis.hi, n, endpoint=layout == "node")
@@ -174,7 +176,7 @@ def _axes(domain: Domain, grid: tuple[int, ...], layout: Layout) -> dict[str, ND
     }
 
 
-def _boundary(domain: Domain) -> Boundary:
+def _boundary(domain: Domain) -> WellBoundary:
     if all(domain.periodic):
         return "PERIODIC"
     return "WALL" if domain.axes[0].boundary in {"dirichlet", "neumann"} else "OPEN"

@@ -17,7 +17,7 @@ from opdsl.train.engine.device import device_of
 from opdsl.train.engine.precision import policy_of
 from opdsl.train.metrics.calibrate import Calibration
 from opdsl.train.run.metrics_log import read_metrics
-from opdsl.workflow.datasets.in_memory import Data
+from opdsl.workflow.datasets.in_memory import TrainingData
 from opdsl.workflow.errors import Warn, warn_in_python
 from opdsl.workflow.folder.reading import read_run_folder
 from opdsl.workflow.folder.weights import trained_module
@@ -146,7 +146,7 @@ class Run:
 
     def evaluate(
         self,
-        data: Data | Sequence[Data] | None = None,
+        data: TrainingData | Sequence[TrainingData] | None = None,
         *,
         resolutions: Sequence[int | tuple[int, ...]] = (),
         split: str | None = None,
@@ -177,9 +177,9 @@ class Run:
 
     def calibrate(
         self,
-        data: Data,
+        data: TrainingData,
         *,
-        test: Data | Sequence[Data] | None = None,
+        test: TrainingData | Sequence[TrainingData] | None = None,
         alpha: float | None = None,
         delta: float = 0.1,
         skip: int = 0,
@@ -227,7 +227,7 @@ class Run:
 
     def report(
         self,
-        data: Data | Sequence[Data] | None = None,
+        data: TrainingData | Sequence[TrainingData] | None = None,
         *,
         out: str | os.PathLike[str] | None = None,
         warn: Warn = warn_in_python,

@@ -14,7 +14,7 @@ from opdsl.export import to_program
 from opdsl.ir.fingerprint import fingerprint
 from opdsl.ir.graph import Graph
 from opdsl.train.engine.signals import Interrupted
-from opdsl.workflow.datasets.in_memory import EXAMPLE, Data, as_sources
+from opdsl.workflow.datasets.in_memory import EXAMPLE, TrainingData, as_sources
 from opdsl.workflow.errors import Warn, warn_in_python
 from opdsl.workflow.folder.reading import read_run_folder
 from opdsl.workflow.folder.writing import new_folder
@@ -32,9 +32,9 @@ DATA = "data"  # the origin of settings that lead to the data
 def train(
     program: ProgramSource,
     *,
-    data: Data | None = None,
-    valid: Data | float | None = None,
-    test: Data | Sequence[Data] | None = None,
+    data: TrainingData | None = None,
+    valid: TrainingData | float | None = None,
+    test: TrainingData | Sequence[TrainingData] | None = None,
     out: str | os.PathLike[str] | None = None,
     start: str | os.PathLike[str] | Run | None = None,
     model: str | None = None,
@@ -105,9 +105,9 @@ def train(
 def resume(
     run: str | os.PathLike[str] | Run,
     *,
-    data: Data | None = None,
-    valid: Data | float | None = None,
-    test: Data | Sequence[Data] | None = None,
+    data: TrainingData | None = None,
+    valid: TrainingData | float | None = None,
+    test: TrainingData | Sequence[TrainingData] | None = None,
     progress: Progress | None = None,
     warn: Warn = warn_in_python,
     **settings: Any,

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opdsl.data.generate import GeneratedFile, ProgressCallback
-from opdsl.data.generate.sampling.random_field import Grid, coefficients, field
+from opdsl.data.generate.sampling.random_field import GridValues, coefficients, field
 from opdsl.data.generate.solvers.diffusion import solve
 from opdsl.data.interrupt import deferred_signals
 from opdsl.data.io.formats.well import WellLayout, write_well
@@ -134,7 +134,7 @@ def _settings(
             raise fault("OP0604", f"cannot make Darcy data with {message}")
 
 
-def _coefficient(kind: Coefficient, psi: Grid) -> Grid:
+def _coefficient(kind: Coefficient, psi: GridValues) -> GridValues:
     return np.exp(psi) if kind == "lognormal" else np.where(psi >= 0, HIGH, LOW)
 
 
@@ -153,7 +153,7 @@ def _order(seed: int, kind: Coefficient, out: Path) -> float:
     return order
 
 
-def _solved(a: Grid, nodes: int) -> Grid:
+def _solved(a: GridValues, nodes: int) -> GridValues:
     """U at every k-th node of the grid of `a`."""
     k = (len(a) - 1) // (nodes - 1)
     return solve(a)[0][::k, ::k]

@@ -64,7 +64,7 @@ LEAST_ORDER = 1.7  # two in theory
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Sample:
+class ShapeSample:
     """One problem and its solution; all functions (n,)."""
 
     mesh: Triangles
@@ -122,7 +122,7 @@ def generate(
     )
 
 
-def sample(seed: int, index: int, resolution: int) -> Sample:
+def sample(seed: int, index: int, resolution: int) -> ShapeSample:
     """The problem of (seed, index), solved on triangles of this width."""
     waves = count(WAVES, 2)
     numbers = normals(seed, index, NUMBERS + waves + 2 * TURNS + 1)
@@ -133,7 +133,7 @@ def sample(seed: int, index: int, resolution: int) -> Sample:
     u, residual = solve(mesh, f, g)
     _, other = kirchhoff(mesh, f, g)
     gap = float(np.linalg.norm(u - other) / np.linalg.norm(u))
-    return Sample(mesh, f, g, u, residual, gap)
+    return ShapeSample(mesh, f, g, u, residual, gap)
 
 
 def _shape(seed: int, index: int) -> Star:
@@ -154,7 +154,7 @@ def _values(numbers: Floats, x: Floats) -> Floats:
 # --- the file -----------------------------------------------------------------------------------
 
 
-def _raw(made: list[Sample]) -> FileFields:
+def _raw(made: list[ShapeSample]) -> FileFields:
     fields = {k: Packed.of(_row(getattr(x, k)) for x in made) for k in NAMES}
     place = tuple(
         Geometry(torch.from_numpy(x.mesh.points).float(), cells=torch.from_numpy(x.mesh.cells))
@@ -202,7 +202,7 @@ def _error(mesh: Triangles) -> float:
     return float(np.sqrt(np.mean((found - u) ** 2)))
 
 
-def _sound(x: Sample, index: int, out: Path) -> None:
+def _sound(x: ShapeSample, index: int, out: Path) -> None:
     """The mesh fills its shape, the equations hold, and so does the maximum principle."""
     if not fills(x.mesh) or not smallest_angle(x.mesh) >= ANGLE:
         raise _unsound(f"the mesh of sample {index} does not fill its shape well", out)

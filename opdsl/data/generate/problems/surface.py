@@ -48,7 +48,7 @@ LEAST_ORDER = 1.7  # two in theory
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Sample:
+class SurfaceSample:
     """One problem and its solution on points (n, 3) and triangles (m, 3)."""
 
     points: Floats
@@ -100,18 +100,18 @@ def generate(
     )
 
 
-def sample(seed: int, index: int, resolution: int) -> Sample:
+def sample(seed: int, index: int, resolution: int) -> SurfaceSample:
     """The problem of (seed, index), solved on triangles of this width."""
     shape, source = np.split(normals(seed, index, NUMBERS + count(WAVES, 3)), [NUMBERS])
     there, cells = Blob.of(shape).triangulate(1 / resolution)
     f = wave(source, STRETCH * there, WAVES)
-    return Sample(there, cells, f, *solve(there, cells, f))
+    return SurfaceSample(there, cells, f, *solve(there, cells, f))
 
 
 # --- the file -----------------------------------------------------------------------------------
 
 
-def _raw(made: list[Sample]) -> FileFields:
+def _raw(made: list[SurfaceSample]) -> FileFields:
     fields = {k: Packed.of(_row(getattr(x, k)) for x in made) for k in NAMES}
     place = tuple(
         Geometry(torch.from_numpy(x.points).float(), cells=torch.from_numpy(x.cells)) for x in made
@@ -159,7 +159,7 @@ def _error(width: float) -> float:
     return float(np.sqrt(np.mean((u - f / (1 + 6 * LENGTH)) ** 2)))
 
 
-def _sound(x: Sample, index: int, out: Path) -> None:
+def _sound(x: SurfaceSample, index: int, out: Path) -> None:
     """The equations hold, the integrals of u and f agree, and u stays between the ends of f."""
     if not x.residual <= RESIDUAL:
         raise _unsound(f"sample {index} has the residual {x.residual:.1e}", out)

@@ -15,15 +15,15 @@ from opdsl.data.generate.sampling.draws import normals
 TAU = 3.0
 MODES = 64  # cosines on each axis: wavelengths down to 1/32, resolved by 129 points
 
-Grid = NDArray[np.float64]
+GridValues = NDArray[np.float64]
 
 
-def coefficients(seed: int, index: int) -> Grid:
+def coefficients(seed: int, index: int) -> GridValues:
     """Coefficients of cos(pi k x) cos(pi l y), k, l < MODES; shape (MODES, MODES)."""
     return _deviations() * normals(seed, index, MODES * MODES).reshape(MODES, MODES)
 
 
-def field(coefficients: Grid, nodes: int) -> Grid:
+def field(coefficients: GridValues, nodes: int) -> GridValues:
     """The function at the nodes i / (nodes - 1); shape (nodes, nodes)."""
     from scipy.fft import dctn
 
@@ -37,7 +37,7 @@ def field(coefficients: Grid, nodes: int) -> Grid:
     return np.asarray(dctn(padded, type=1), np.float64)[::finer, ::finer]
 
 
-def _deviations() -> Grid:
+def _deviations() -> GridValues:
     """Standard deviation of each coefficient: tau (pi^2 (k^2 + l^2) + tau^2)^-1, orthonormal."""
     k = np.arange(MODES)
     norm = np.where(k == 0, 1.0, np.sqrt(2.0))  # of cos(pi k x) on (0, 1)

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from scipy.sparse import csc_array
 
-Grid = NDArray[np.float64]
+NodalValues = NDArray[np.float64]
 
 
-def solve(a: Grid, f: Grid | float = 1.0) -> tuple[Grid, float]:
+def solve(a: NodalValues, f: NodalValues | float = 1.0) -> tuple[NodalValues, float]:
     """Solve for u; also its relative residual ||f - A u|| / ||f|| in the discrete equations.
 
     The coefficient of a face is the arithmetic mean of its two nodes, as in Li's solve_gwf.m; the
@@ -44,7 +44,7 @@ def solve(a: Grid, f: Grid | float = 1.0) -> tuple[Grid, float]:
     return u, left / float(np.linalg.norm(right))
 
 
-def five_points(a: Grid) -> csc_array[Any]:
+def five_points(a: NodalValues) -> csc_array[Any]:
     """The matrix of the inner nodes, rows in the order of the grid, in units of 1 / length^2."""
     from scipy.sparse import csc_array
 

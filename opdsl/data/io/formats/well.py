@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from opdsl.data.bind.samples import Role
-from opdsl.data.derive.coarsen import Layout, Resolution, steps
+from opdsl.data.derive.coarsen import PointLayout, Resolution, steps
 from opdsl.data.io.data_file import DataFile
 from opdsl.data.io.file_fields import FileFields
 from opdsl.data.io.formats import Format, Pieces, ReadOptions
@@ -33,7 +33,7 @@ LAYOUT = "opdsl_layout"
 ROLE = "opdsl_role"
 ORDERS = {"t0_fields": 0, "t1_fields": 1, "t2_fields": 2}  # group -> order of its tensors
 
-Boundary = Literal["WALL", "OPEN", "PERIODIC"]
+WellBoundary = Literal["WALL", "OPEN", "PERIODIC"]
 
 
 def read(file: DataFile, options: ReadOptions) -> FileFields:
@@ -112,8 +112,8 @@ class WellLayout:
     axes: Mapping[str, NDArray[np.float64]]
     roles: Mapping[str, Role]
     count: int
-    boundary: Boundary
-    layout: Layout
+    boundary: WellBoundary
+    layout: PointLayout
     parameters: Mapping[str, str | int | float] = field(default_factory=dict)
 
 
@@ -162,7 +162,7 @@ def _length(inside: Hdf5File, axis: str) -> int:
     return stored.shape[-1]
 
 
-def _layout(inside: Hdf5File) -> Layout:
+def _layout(inside: Hdf5File) -> PointLayout:
     return "node" if inside.groups[""].get(LAYOUT) == "node" else "periodic"
 
 

@@ -7,13 +7,13 @@ from typing import Any
 from pydantic import PositiveInt
 
 from opdsl.migrate.neuralop.draft import (
-    Options,
+    ConstructorOptions,
 )
 
 Numbers = tuple[int, ...]
 
 
-class CODANOOptions(Options):
+class CODANOOptions(ConstructorOptions):
     """The constructor of `CODANO`, and last the variables of its calls: their number or names."""
 
     output_variable_codimension: int = 1
@@ -44,7 +44,7 @@ class CODANOOptions(Options):
     variables: PositiveInt | tuple[str, ...] | None = None
 
 
-class LayerOptions(Options):
+class LayerOptions(ConstructorOptions):
     """What `layer_kwargs` may hold: the arguments of `CODALayer` that its model does not give."""
 
     head_codimension: int | None = None

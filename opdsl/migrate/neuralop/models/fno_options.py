@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from opdsl.migrate.neuralop.draft import (
-    Options,
+    ConstructorOptions,
     each,
     not_importable,
     word,
@@ -19,7 +19,7 @@ from opdsl.migrate.neuralop.writing import ACTIVATIONS, AXES, value
 Numbers = tuple[int, ...]
 
 
-class FNOOptions(Options):
+class FNOOptions(ConstructorOptions):
     """The constructor of `FNO`."""
 
     n_modes: Numbers

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from opdsl.migrate.neuralop.draft import Draft, Options, Shapes
+from opdsl.migrate.neuralop.draft import ConstructorOptions, Draft, Shapes
 from opdsl.migrate.neuralop.layer import ADAPTIVE
 from opdsl.migrate.neuralop.models.gino import (
     back,
@@ -24,7 +24,7 @@ from opdsl.migrate.neuralop.models.gno import Numbers, box, points
 from opdsl.migrate.neuralop.writing import Lines, call, mlp
 
 
-class FNOGNOOptions(Options):
+class FNOGNOOptions(ConstructorOptions):
     """The constructor of `FNOGNO`, and last the points on each axis of the grid of training."""
 
     in_channels: int

@@ -12,8 +12,8 @@ from dataclasses import replace
 from typing import Any
 
 from opdsl.migrate.neuralop.draft import (
+    ConstructorOptions,
     Draft,
-    Options,
     Shapes,
     WeightSource,
     each,
@@ -33,7 +33,7 @@ KERNEL_ONLY = (
 )
 
 
-class GINOOptions(Options):
+class GINOOptions(ConstructorOptions):
     """The constructor of `GINO`, and last the size of the latent grid of its calls."""
 
     in_channels: int

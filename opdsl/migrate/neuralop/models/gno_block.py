@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from opdsl.migrate.neuralop.draft import (
+    ConstructorOptions,
     Draft,
-    Options,
     Shapes,
     not_importable,
     word,
@@ -16,7 +16,7 @@ from opdsl.migrate.neuralop.models.gno import EMPTY, MOLLIFIERS, Numbers, integr
 from opdsl.migrate.neuralop.writing import Lines
 
 
-class GNOBlockOptions(Options):
+class GNOBlockOptions(ConstructorOptions):
     """The constructor of `GNOBlock`."""
 
     in_channels: int

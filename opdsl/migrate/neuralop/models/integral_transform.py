@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from opdsl.migrate.neuralop.draft import (
+    ConstructorOptions,
     Draft,
-    Options,
     Shapes,
     bad_call,
     not_importable,
@@ -16,7 +16,7 @@ from opdsl.migrate.neuralop.models.gno_block import without_function
 from opdsl.migrate.neuralop.writing import Lines
 
 
-class IntegralTransformOptions(Options):
+class IntegralTransformOptions(ConstructorOptions):
     """The constructor of `IntegralTransform`, and last the coordinates of its points."""
 
     channel_mlp: Any = None

@@ -17,8 +17,8 @@ from typing import Any
 
 from opdsl.blocks.local.disco_conv import least_points
 from opdsl.migrate.neuralop.draft import (
+    ConstructorOptions,
     Draft,
-    Options,
     Shapes,
     WeightSource,
     each,
@@ -35,7 +35,7 @@ Numbers = tuple[int, ...]
 TABLE = "local_filter_matrix"  # of a module, not among its saved weights
 
 
-class LocalNOOptions(Options):
+class LocalNOOptions(ConstructorOptions):
     """The constructor of `LocalNO`."""
 
     n_modes: Numbers

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from opdsl.migrate.neuralop.draft import Draft, Options, Shapes, not_importable
+from opdsl.migrate.neuralop.draft import ConstructorOptions, Draft, Shapes, not_importable
 from opdsl.migrate.neuralop.models.fno import stack_of
 from opdsl.migrate.neuralop.models.fno_options import FNOOptions, Numbers, notes
 from opdsl.migrate.neuralop.writing import Lines, call, mlp
@@ -18,7 +18,7 @@ BATCHED = (
 )
 
 
-class OTNOOptions(Options):
+class OTNOOptions(ConstructorOptions):
     """The constructor of `OTNO`, and what it hands on to `FNO`."""
 
     n_modes: Numbers

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from opdsl.migrate.neuralop.draft import (
+    ConstructorOptions,
     Draft,
-    Options,
     Shapes,
     WeightSource,
     not_importable,
@@ -106,7 +106,7 @@ class Cell:
         return lines
 
 
-class RNOOptions(Options):
+class RNOOptions(ConstructorOptions):
     """The constructor of `RNO`."""
 
     n_modes: Numbers

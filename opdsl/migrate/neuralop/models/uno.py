@@ -10,7 +10,13 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
-from opdsl.migrate.neuralop.draft import Draft, Options, Shapes, WeightSource, not_importable
+from opdsl.migrate.neuralop.draft import (
+    ConstructorOptions,
+    Draft,
+    Shapes,
+    WeightSource,
+    not_importable,
+)
 from opdsl.migrate.neuralop.layer import SKIPS, Layer
 from opdsl.migrate.neuralop.layer_weights import stored_weights
 from opdsl.migrate.neuralop.levels import Levels, levels_of
@@ -21,7 +27,7 @@ Numbers = tuple[int, ...]
 LINEAR = "a UNO that was trained has `channel_mlp_skip = linear`"
 
 
-class UNOOptions(Options):
+class UNOOptions(ConstructorOptions):
     """The constructor of `UNO`."""
 
     in_channels: int

@@ -14,8 +14,8 @@ from typing import Any
 from opdsl.migrate.neuralop.draft import (
     BOOKKEEPING,
     ConstructorCall,
+    ConstructorOptions,
     Draft,
-    Options,
     Shapes,
     WeightSource,
     not_importable,
@@ -28,7 +28,7 @@ PARTS = {"FNO": FNOOptions, "TFNO": TFNOOptions}
 FROZEN = "the first output is not trained there; train the second with the first kept as it is"
 
 
-class UQNOOptions(Options):
+class UQNOOptions(ConstructorOptions):
     """The constructor of `UQNO`, its models as the calls that make them."""
 
     base_model: Any

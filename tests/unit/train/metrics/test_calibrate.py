@@ -9,7 +9,7 @@ from torch import nn
 from opdsl.diagnostics import OpError
 from opdsl.train.config.schema import Band, Checkpoint, Optimizer, Schedule, Settings
 from opdsl.train.engine.fit import FrozenPart, fit
-from opdsl.train.engine.normalise import Normaliser, Scale
+from opdsl.train.engine.normalise import ChannelScale, Normaliser
 from opdsl.train.metrics.calibrate import Calibration, calibrate, coverage, factors
 from opdsl.train.metrics.pinball import pinball
 from tests.unit.train.toy_problem import Cloud
@@ -120,7 +120,7 @@ def test_a_width_learns_the_quantile_and_the_prediction_stays(tmp_path):
     net = Constant()
     before = {k: x.clone() for k, x in net.u.state_dict().items()}
     level = net.u[0].bias.item()  # what is predicted everywhere
-    one = Scale(torch.zeros(1), torch.ones(1))
+    one = ChannelScale(torch.zeros(1), torch.ones(1))
     kept = FrozenPart(("u",), Normaliser({"a": one}, {"u": one}).with_width("u", "w"))
     settings = Settings(
         band=Band(of="u", width="w", alpha=0.1),
