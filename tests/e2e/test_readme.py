@@ -47,8 +47,8 @@ def test_the_error_is_printed_as_shown(tmp_path, monkeypatch):
 
 def test_training_on_arrays_runs(checkout):
     (text,) = (x for x in fences("python") if "opdsl.train" in x)
-    smaller = text.replace("(200, 1,", "(24, 1,").replace("epochs=20", "epochs=1")
-    assert smaller.count("24, 1,") == smaller.count("epochs=1") == 1
+    smaller = text.replace("(200, 1,", "(40, 1,").replace("epochs=20", "epochs=1")
+    assert smaller.count("40, 1,") == smaller.count("epochs=1") == 1
     scope: dict[str, object] = {}
     exec(smaller, scope)  # noqa: S102  our page
     assert scope["prediction"].shape == (5, 1, 33, 33)
