@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import opdsl
-from opdsl import EpochRecord, Graph, OpError, Report, RunArgument
+from opdsl import EpochRecord, Graph, OpError, Report, Run
 
 PROGRAM = """
 edition 2026
@@ -29,27 +29,27 @@ model Client {
 """
 
 
-def learn(folder: Path) -> tuple[RunArgument, list[EpochRecord]]:
+def learn(folder: Path) -> tuple[Run, list[EpochRecord]]:
     """Train on arrays, and record the epochs."""
     a: NDArray[np.float32] = np.random.default_rng(0).normal(size=(12, 1, 9)).astype(np.float32)
     graph: Graph = opdsl.load(PROGRAM, width=8)
     records: list[EpochRecord] = []
-    run: RunArgument = opdsl.train(
+    run: Run = opdsl.train(
         graph, data={"a": a, "u": 2 * a}, out=folder, epochs=2, progress=records.append
     )
     return run, records
 
 
-def look(run: RunArgument, folder: Path) -> float:
+def look(run: Run, folder: Path) -> float:
     """Use the run and its program in every way that is typed."""
     a = np.ones((3, 1, 9), np.float32)
     report: Report = run.evaluate({"a": a, "u": 2 * a})
-    opened: RunArgument = opdsl.open_run(run.folder, last=True)
+    opened: Run = opdsl.open_run(run.folder, last=True)
     page: Path = run.report({"a": a, "u": a})
     drawing: Path = opdsl.render(run.graph).save(folder / "model.svg")
     parameters: int = opdsl.summary(run.graph, at=9).parameters
     same: bool = opdsl.diff(run.graph, opened.graph).same
-    went_on: RunArgument = opdsl.resume(run, data={"a": a, "u": a}) if not same else run
+    went_on: Run = opdsl.resume(run, data={"a": a, "u": a}) if not same else run
     module = opdsl.compile(opdsl.load(PROGRAM))
     assert page.exists()
     assert drawing.exists()

@@ -19,6 +19,7 @@ from opdsl.train.run.checkpoint import refuse_malformed
 from opdsl.train.run.trained import trained_state
 
 SHOWN = 5  # names that a message lists
+_FILE_NAMES = {"shared": "taken"}  # names in the files of runs, where they differ from ours
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,13 @@ class WarmStart:
 
     def data(self) -> dict[str, Any]:
         """As plain data, by the names in files of runs."""
-        return {("taken" if k == "shared" else k): x for k, x in asdict(self).items()}
+        return {_FILE_NAMES.get(k, k): x for k, x in asdict(self).items()}
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> WarmStart:
+        """Read what `data` has written."""
+        names = {x: k for k, x in _FILE_NAMES.items()}
+        return cls(**{names.get(k, k): x for k, x in data.items()})
 
 
 def warm_start(run: Path, module: nn.Module) -> WarmStart:

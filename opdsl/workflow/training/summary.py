@@ -84,7 +84,7 @@ def summary_of(run: Path, about: Mapping[str, Any], notes: Sequence[str] = ()) -
         tests=end["tests"],
         changes=[x.data() for x in read_changes(run)],
         notes=list(notes),
-        start=str(WarmStart(**start)) if start else None,
+        start=str(WarmStart.from_data(start)) if start else None,
     )
 
 

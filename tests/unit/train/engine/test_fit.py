@@ -511,7 +511,7 @@ def test_a_resumed_run_goes_on_with_the_modes_of_its_epoch(tmp_path):
 def test_a_model_without_modes_cannot_begin_with_few(tmp_path):
     found = told(tmp_path / "run", quick(3, incremental=Incremental(start=2)))
     assert found.code == "OP0604"
-    assert "no Fourier modes" in found.message
+    assert "spectral convolutions" in found.message
 
 
 def test_a_row_has_the_rate_of_its_last_step_whatever_changes_behind_it(tmp_path):

@@ -109,7 +109,7 @@ def test_a_run_with_a_damaged_journal_goes_on_and_says_so(tmp_path):
     with (run / "metrics.jsonl").open("ab") as file:
         file.write(b"\xff\n")
 
-    class Listener(tiny_run.Silence):
+    class Listener(tiny_run.SilentListener):
         notes = ()
 
         def note(self, text):
