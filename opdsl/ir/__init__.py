@@ -1,1 +1,1 @@
-"""What a program means: spaces, sizes, blocks, the graph, its certificate."""
+"""The intermediate representation of a program: spaces, sizes, blocks, graph, certificate."""

@@ -26,19 +26,19 @@ class Cause:
 
     @property
     def text(self) -> str:
-        """`u.repeat.0.fourier_layer.k keeps |k| <= 16 on D`."""
+        """The cause as text: `u.repeat.0.fourier_layer.k keeps |k| <= 16 on D`."""
         return f"`{self.node.path}` keeps {self.bound.keeps} on {self.bound.domain}"
 
     @property
     def place(self) -> str:
-        """`file:line` of the user's own call."""
+        """The place of the user's own call, as `file:line`."""
         span = self.node.spans[0]
         return f"{span.source.name}:{span.line}"
 
 
 @value
 class AxisPromise:
-    """What holds on one axis of a declared domain; `cause` is the tightest bound, if any."""
+    """The promise and the bound on an axis of a declared domain; `cause` is the tightest bound."""
 
     domain: Domain
     axis: Axis
@@ -51,7 +51,7 @@ class AxisPromise:
 
     @property
     def holds(self) -> bool:
-        """Whether every promised resolution works."""
+        """Whether the operators work at every promised resolution."""
         return self.axis.least >= self.needed
 
 
@@ -86,7 +86,7 @@ class Certificate:
 
 
 def certify(graph: Graph) -> Certificate:
-    """The certificate of a graph."""
+    """Compute the certificate of a graph."""
     causes = _causes(graph)
     promises = tuple(
         AxisPromise(domain, axis, _tightest(causes, domain, i))
@@ -112,13 +112,13 @@ def _causes(graph: Graph) -> tuple[Cause, ...]:
 
 
 def _on_its_part(bound: Bound) -> Bound:
-    """A bound on a product is one on the factor that has the axis."""
+    """Turn a bound on a product into one on the factor that has the axis."""
     part, axis = bound.domain.part(bound.axis)
     return replace(bound, domain=part, axis=axis)
 
 
 def _not_empty(domain: Domain) -> tuple[Bound, ...]:
-    """A grid that was divided still has a point."""
+    """Require that a coarsened grid still has a point on each axis."""
     note = "divisions round down: at least 1 sample is left"
     return tuple(
         Bound(part, i, 1, "one point", note, cure=str, what="divisions")
@@ -129,8 +129,8 @@ def _not_empty(domain: Domain) -> tuple[Bound, ...]:
 
 
 def _tightest(causes: tuple[Cause, ...], domain: Domain, axis: int) -> Cause | None:
-    here = [x for x in causes if x.bound.domain.name == domain.name and x.bound.axis == axis]
-    return max(here, key=lambda x: x.points, default=None)
+    on_axis = [x for x in causes if x.bound.domain.name == domain.name and x.bound.axis == axis]
+    return max(on_axis, key=lambda x: x.points, default=None)
 
 
 def _measured(graph: Graph) -> tuple[Domain, ...]:

@@ -15,12 +15,12 @@ COPIES = "into how many groups the channels are split, on each of which the same
 
 
 def one_copy(x: Space, copies: Dim, name: str = "copies") -> Space:
-    """The space of one group; of one group alone the space itself.
+    """Return the space of one group of channels; with one group it is the space itself.
 
     Args:
         x: the space of all groups.
-        copies: how many there are.
-        name: of the parameter that says so.
+        copies: the number of groups.
+        name: the name of that parameter.
 
     Raises:
         Refusal: OP0303, the channels do not split evenly.
@@ -41,5 +41,5 @@ def one_copy(x: Space, copies: Dim, name: str = "copies") -> Space:
 
 
 def all_copies(cost: Cost, copies: Dim) -> Cost:
-    """Of so many groups: the weights are there once, the work is done for each."""
+    """Return the cost of all groups: the weights count once, the work once for each group."""
     return Cost(cost.params, cost.flops * copies, cost.bytes * copies)

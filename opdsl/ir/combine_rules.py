@@ -11,7 +11,7 @@ NOUNS = {"grid": "grid", "interval": "grid", "points": "points", "mesh": "mesh",
 
 
 def same_domain(verb: str, x: tuple[Space, ...]) -> None:
-    """All parts live on one domain (`verb`: add, concatenate).
+    """Check that all parts live on one domain (`verb`: add, concatenate).
 
     Raises:
         Refusal: OP0304, with each part's space.
@@ -49,7 +49,7 @@ def _one_domain(first: Domain, second: Domain) -> tuple[str, ...]:
 
 
 def same_field(verb: str, x: tuple[Space, ...]) -> None:
-    """All parts have real values, or all complex ones.
+    """Check that all parts have real values, or all have complex ones.
 
     Raises:
         Refusal: OP0312, with each part's space.
@@ -69,7 +69,7 @@ def same_field(verb: str, x: tuple[Space, ...]) -> None:
 
 
 def same_channels(verb: str, x: tuple[Space, ...]) -> None:
-    """Both parts have as many channels.
+    """Check that both parts have the same number of channels.
 
     Raises:
         Refusal: OP0303, with each part's space.
@@ -91,11 +91,11 @@ def same_channels(verb: str, x: tuple[Space, ...]) -> None:
 
 
 def common_components(x: tuple[Space, ...]) -> tuple[str, ...] | None:
-    """The names of the channels that all named parts share, if they agree."""
+    """Return the names of the channels, if all parts that have names agree on them."""
     named = {y.components for y in x if y.components is not None}
     return named.pop() if len(named) == 1 else None
 
 
 def count(channels: Dim) -> str:
-    """`1 channel`, `64 channels`."""
+    """Write a number of channels: `1 channel`, `64 channels`."""
     return f"{channels} channel" + ("" if channels == 1 else "s")

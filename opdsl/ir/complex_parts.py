@@ -5,7 +5,7 @@ from opdsl.ir.spaces import Space
 
 
 def needs_complex(keyword: str, x: Space) -> None:
-    """`x` has complex values.
+    """Check that `x` has complex values.
 
     Raises:
         Refusal: OP0312, they are real.
@@ -22,5 +22,5 @@ def needs_complex(keyword: str, x: Space) -> None:
 
 
 def real_part_of(x: Space) -> Space:
-    """Real functions on the same domain, of as many channels."""
+    """Return the space of real functions on the same domain, with as many channels."""
     return Space(domain=x.domain, channels=x.channels)

@@ -20,7 +20,7 @@ Number = int | float
 
 
 class Undecided(Exception):  # noqa: N818  an answer, not an error
-    """It depends on the sizes."""
+    """The answer depends on sizes that are left open."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,12 +31,12 @@ class Poly:
 
     @staticmethod
     def of(value: Number | Poly) -> Poly:
-        """The constant polynomial, or the polynomial itself."""
+        """Return the constant polynomial of a number, or the polynomial itself."""
         return value if isinstance(value, Poly) else _collect({(): value})
 
     @staticmethod
     def atom(name: str) -> Poly:
-        """The polynomial `name`."""
+        """Return the polynomial that consists of the atom `name`."""
         return Poly(((((name, 1),), 1),))
 
     # ----------------------------------------------------------------- arithmetic
@@ -72,20 +72,20 @@ class Poly:
         return _collect({m: _divided(f, divisor) for m, f in self.terms})
 
     def __floordiv__(self, other: Number | Poly) -> Poly:
-        """Where it is exact."""
+        """Divide without remainder; undecided where there may be one."""
         if self % other != 0:
             raise Undecided
         return self / other
 
     def __mod__(self, other: Number | Poly) -> Poly:
-        """0 where every value is divisible."""
+        """Return 0 if the value is divisible for all sizes; undecided otherwise."""
         divisor = _number(other)
         if any(f % divisor for _, f in self.terms):
             raise Undecided
         return Poly()
 
     def rounded(self) -> Poly:
-        """The greatest whole number that is not above it: itself if it is whole, else an atom."""
+        """Round down: the polynomial itself if its factors are whole, else an atom `int(...)`."""
         if all(float(f).is_integer() for _, f in self.terms):
             return _collect({m: int(f) for m, f in self.terms})
         return Poly.atom(f"int({self})")
@@ -93,13 +93,13 @@ class Poly:
     # ----------------------------------------------------------------- comparison
 
     def __eq__(self, other: object) -> bool:
-        """Whether they are the same for all sizes."""
+        """Return whether both are equal for all sizes."""
         if not isinstance(other, Poly | int | float):
             return NotImplemented
         return self.terms == Poly.of(other).terms
 
     def __bool__(self) -> bool:
-        """Whether it is not zero."""
+        """Return whether the polynomial is not zero."""
         return bool(self.terms)
 
     def __hash__(self) -> int:
@@ -118,7 +118,7 @@ class Poly:
         return not self >= other
 
     def _never_negative(self) -> bool:
-        """Of a difference: true or false for all sizes, or `Undecided`."""
+        """Return whether the value is at least 0 for all sizes; undecided if it depends on them."""
         least, greatest = self.range()
         if least >= 0:
             return True
@@ -127,9 +127,10 @@ class Poly:
         raise Undecided
 
     def range(self) -> tuple[float, float]:
-        """Bounds of the value, where every atom is 1 or more.
+        """Return bounds of the value, where every atom is 1 or more.
 
-        A monomial is at least 1 and has no upper bound; the bounds of a sum are those of its terms.
+        A monomial is at least 1 and has no upper bound; the bounds of a sum are the sums of the
+        bounds of its terms.
         """
         least = sum(f if f > 0 or not m else -math.inf for m, f in self.terms)
         greatest = sum(f if f < 0 or not m else math.inf for m, f in self.terms)
@@ -138,11 +139,11 @@ class Poly:
     # ----------------------------------------------------------------- with numbers
 
     def atoms(self) -> set[str]:
-        """Every atom that occurs."""
+        """Return every atom that occurs."""
         return {name for monomial, _ in self.terms for name, _ in monomial}
 
     def at(self, sizes: Mapping[str, Number]) -> float:
-        """The value where each atom has the number `sizes[atom]`; `log2(a)` follows from `a`."""
+        """Evaluate with `sizes[atom]` for each atom; `log2(a)` follows from `a`."""
         return sum(
             factor * math.prod(_value(name, sizes) ** power for name, power in monomial)
             for monomial, factor in self.terms
@@ -157,15 +158,15 @@ Dim = int | Poly
 
 
 def product(factors: tuple[Poly, ...]) -> Poly:
-    """Their product; 1 if there are none."""
+    """Multiply the factors; the product of none is 1."""
     return math.prod(factors, start=Poly.of(1))
 
 
 def decided(dim: Dim) -> int:
-    """The number that a dim is.
+    """Return a dim as a number.
 
     Raises:
-        Undecided: it is open, as it may be while a definition is checked for all sizes.
+        Undecided: the dim is open, as it may be while a definition is checked for all sizes.
     """
     if isinstance(dim, Poly):
         raise Undecided
@@ -173,7 +174,7 @@ def decided(dim: Dim) -> int:
 
 
 def larger(a: Dim, b: Dim) -> Dim:
-    """The larger one; of what cannot be compared the first."""
+    """Return the larger of two dims, or the first if they cannot be compared."""
     try:
         return max(b, a)
     except Undecided:
@@ -181,7 +182,7 @@ def larger(a: Dim, b: Dim) -> Dim:
 
 
 class _IntOrPoly:
-    """Validates and serialises a `Dim` as a whole number; a polynomial passes as it is."""
+    """The pydantic type of a `Dim`: a whole number, or a polynomial, which passes unchanged."""
 
     def __get_pydantic_core_schema__(self, _: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return no_info_wrap_validator_function(_symbolic, handler(int))
@@ -201,7 +202,7 @@ def _collect(terms: Mapping[Monomial, Number]) -> Poly:
 
 
 def _number(value: Number | Poly) -> Number:
-    """A divisor that is a number above zero."""
+    """Return the divisor if it is a number above zero; undecided otherwise."""
     if isinstance(value, Poly) or value <= 0:
         raise Undecided
     return value
@@ -225,8 +226,8 @@ def _value(atom: str, sizes: Mapping[str, Number]) -> float:
 
 
 def _term(monomial: Monomial, factor: Number) -> str:
-    shown = (
+    number = (
         f"{factor:g}" if isinstance(factor, float) and not factor.is_integer() else f"{factor:.0f}"
     )
     powers = [name if power == 1 else f"{name}^{power}" for name, power in monomial]
-    return "·".join(powers if shown == "1" and powers else [shown, *powers])
+    return "·".join(powers if number == "1" and powers else [number, *powers])

@@ -6,12 +6,12 @@ from opdsl.ir.block import Block
 from opdsl.ir.graph import Node
 from opdsl.ir.spaces import Domain, Space
 
-BARE = frozenset({"act", "kind"})  # their values say by themselves what they are
-SILENT = frozenset({"bias", "domain"})  # for a closer look
+BARE = frozenset({"act", "kind"})  # shown without their names: the values are clear alone
+SILENT = frozenset({"bias", "domain"})  # left out: they matter only on a closer look
 
 
 def telling(node: Node, x: tuple[Space, ...]) -> tuple[str, ...]:
-    """The parameters that differ from their defaults, in the order of the block.
+    """Return the parameters that differ from their defaults as texts, in the block's order.
 
     Args:
         node: the node.
@@ -20,19 +20,19 @@ def telling(node: Node, x: tuple[Space, ...]) -> tuple[str, ...]:
     fields = type(node.block).model_fields
     values = ((name, getattr(node.block, name), field.default) for name, field in fields.items())
     shown = ((n, v) for n, v, default in values if v != default and n not in SILENT)
-    here = {y.domain.label for y in x}
+    labels = {y.domain.label for y in x}
     return tuple(
-        _assignment(n, v) for n, v in shown if not (isinstance(v, Domain) and v.label in here)
+        _assignment(n, v) for n, v in shown if not (isinstance(v, Domain) and v.label in labels)
     )
 
 
 def parameters(block: Block) -> dict[str, str]:
-    """Every parameter and its value as text."""
+    """Map the name of every parameter of a block to its value as text."""
     return {name: value_text(getattr(block, name)) for name in type(block).model_fields}
 
 
 def value_text(value: object) -> str:
-    """A value as it is shown: `16×16` for (16, 16), `D/2` for a domain."""
+    """Write a value for a person: `16×16` for (16, 16), `D/2` for a domain."""
     if isinstance(value, Domain):
         return value.label
     if isinstance(value, tuple | list):

@@ -36,17 +36,17 @@ SCHEME = "opdsl-function-2"  # a change of what counts is a new scheme
 
 
 def fingerprint(graph: Graph) -> str:
-    """sha256 of the graph's canonical text."""
+    """Return the SHA-256 of the graph's canonical text, in hex."""
     return _digest(_canonical(graph))
 
 
 def in_order(graph: Graph) -> tuple[Node, ...]:
-    """The nodes that count; graphs with one fingerprint have the same ones in the same places."""
+    """Return the nodes that count; graphs of one fingerprint have equal ones at equal indices."""
     return tuple(_reached(graph, _outputs(graph)))
 
 
 def meant(node: Node, x: tuple[Space, ...]) -> dict[str, object]:
-    """The parameters of a node as they are meant, however they are written.
+    """Return the parameters of a node in a normal form, however the program writes them.
 
     Args:
         node: the node.
@@ -76,29 +76,29 @@ def _canonical(graph: Graph) -> dict[str, Any]:
 
 
 def _outputs(graph: Graph) -> list[Port]:
-    """By name: the result of a model with several outputs is a dict."""
+    """Sort the outputs by name: the result of a model with several outputs is a dict."""
     return sorted(graph.outputs, key=lambda x: x.name)
 
 
 def _feedback(graph: Graph, outputs: list[Port]) -> list[list[int]]:
-    """Which output becomes which input, by their places."""
+    """List the pairs of an output and the input that it becomes, by their indices."""
     ins, outs = [x.name for x in graph.inputs], [x.name for x in outputs]
     return sorted([outs.index(x.output), ins.index(x.input)] for x in graph.feedback)
 
 
 def _reached(graph: Graph, outputs: list[Port]) -> Iterator[Node]:
-    """The nodes in the order in which the outputs reach them, each after its inputs."""
+    """Yield the nodes in the order in which the outputs reach them, each after its inputs."""
     ordered = _Ordered(graph)
-    seen: set[str] = set()
+    visited: set[str] = set()
     # a stack and no recursion: a graph may be deeper than Python's stack
     stack = [(x.source, False) for x in reversed(outputs)]
     while stack:
         path, ready = stack.pop()
         node = graph.by_path.get(path)
-        if node is None or path in seen:
+        if node is None or path in visited:
             continue
         if ready:
-            seen.add(path)
+            visited.add(path)
             yield node
         else:
             stack.append((path, True))
@@ -106,7 +106,7 @@ def _reached(graph: Graph, outputs: list[Port]) -> Iterator[Node]:
 
 
 class _Ordered:
-    """The inputs of sums and products in an order that does not depend on the text.
+    """An order of the inputs of sums and products that does not depend on the text.
 
     Each node has a digest of all that it is computed from, without numbers and names.
     """
@@ -121,7 +121,7 @@ class _Ordered:
             self.digests[node.path] = _digest([_what(graph, node, _Blind()), parts])
 
     def inputs(self, node: Node) -> tuple[str, ...]:
-        """What the node takes, sorted where the order means nothing."""
+        """Return the inputs of the node, sorted where their order means nothing."""
         if not node.block.commutative:
             return node.inputs
         return tuple(sorted(node.inputs, key=self.digests.__getitem__))
@@ -129,20 +129,20 @@ class _Ordered:
 
 @dataclass(slots=True)
 class _Numbers:
-    """Names of declarations, numbered as they are met."""
+    """Names of declarations, numbered in the order in which they are first met."""
 
     known: dict[str, int] = field(default_factory=dict)
 
     def of(self, name: str) -> int:
-        """The number of a name."""
+        """Return the number of a name."""
         return self.known.setdefault(name, len(self.known))
 
 
 class _Blind(_Numbers):
-    """One number for all."""
+    """A numbering that gives every name the number 0."""
 
     def of(self, name: str) -> int:  # noqa: ARG002  that is the point
-        """0."""
+        """Return 0."""
         return 0
 
 
@@ -156,7 +156,7 @@ def _node(graph: Graph, node: Node, place: Mapping[str, int], names: _Numbers) -
 
 
 def _what(graph: Graph, node: Node, names: _Numbers) -> dict[str, Any]:
-    """The block, its parameters and the space of its result."""
+    """Describe a node by its block, its parameters and the space of its result."""
     x = graph.arguments(node)
     return {
         "block": node.keyword,
@@ -170,7 +170,7 @@ def _what(graph: Graph, node: Node, names: _Numbers) -> dict[str, Any]:
 
 
 def _channels(value: object, node: Node, _: tuple[Space, ...]) -> object:
-    # of one copy, where there are several
+    # `out` counts the channels of one copy
     copies = getattr(node.block, "copies", 1)
     return node.space.channels // copies if value is None else value
 
@@ -184,7 +184,7 @@ def _each_axis(value: object, _: Node, x: tuple[Space, ...]) -> object:
 
 
 def _by_number(value: object, _: Node, x: tuple[Space, ...]) -> object:
-    """Channels chosen by name are chosen by number."""
+    """Replace names of channels by their indices."""
     names = x[0].components if x else None
     if not names or not isinstance(value, tuple):
         return value
@@ -192,13 +192,14 @@ def _by_number(value: object, _: Node, x: tuple[Space, ...]) -> object:
 
 
 def _around_periods(value: object, node: Node, x: tuple[Space, ...]) -> object:
-    """Where nothing is said, distances go around the periods that points declare."""
+    """Replace None by the default: distances wrap around where the points declare a period."""
     domains = (*(y.domain for y in x), node.space.domain)
     return any(any(y.period or ()) for y in domains) if value is None else value
 
 
 Meaning = Callable[[object, Node, tuple[Space, ...]], object]
-# what these words mean in every block that has them; a test compares both ways of writing
+# the normal form of each of these parameters, in every block that has it; a test compares both ways
+# of writing
 MEANT: Mapping[str, Meaning] = {
     "channels": _by_number,
     "modes": _each_axis,

@@ -18,7 +18,7 @@ from opdsl.ir.spaces import Domain, Space
 if TYPE_CHECKING:
     import networkx as nx
 
-MOST = 150  # characters of a graph in one line
+MOST = 150  # characters of the one-line text of a graph
 
 FROZEN = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
@@ -44,7 +44,7 @@ class Node(BaseModel):
 
     @property
     def keyword(self) -> str:
-        """The block's name in the language."""
+        """The keyword of the block in the language."""
         return self.block.keyword()
 
 

@@ -6,7 +6,7 @@ from opdsl.ir.graph import Graph, Node
 
 
 def live(graph: Graph) -> tuple[Node, ...]:
-    """The nodes that some output needs, in the order of the graph."""
+    """Return the nodes that some output needs, in the order of the graph."""
     needed = {x.source for x in graph.outputs}
     for node in reversed(graph.nodes):
         if node.path in needed:
@@ -15,9 +15,9 @@ def live(graph: Graph) -> tuple[Node, ...]:
 
 
 def constants(graph: Graph) -> frozenset[str]:
-    """The nodes that depend on no input; their tensors have a batch of one."""
-    reached = {x.name for x in graph.inputs}
+    """Return the paths of the nodes that depend on no input; their tensors have a batch of one."""
+    dependent = {x.name for x in graph.inputs}
     for node in graph.nodes:
-        if reached.intersection(node.inputs):
-            reached.add(node.path)
-    return frozenset(x.path for x in graph.nodes if x.path not in reached)
+        if dependent.intersection(node.inputs):
+            dependent.add(node.path)
+    return frozenset(x.path for x in graph.nodes if x.path not in dependent)

@@ -1,6 +1,6 @@
-"""The parameters `modes` and `layout` of blocks, what they need, and what transforms cost.
+"""The parameters `modes` and `layout` of blocks: the points they need, and the cost of transforms.
 
-Which frequencies they mean is the rule of `opdsl.spectrum`.
+`opdsl.spectrum` defines which frequencies they select.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from opdsl.spectrum import Bands, Layouts, ModeLayout, Modes, points_needed
 
 Counts = tuple[int, ...]  # one for each axis
 
-MAX_MODES = 10**9  # larger numbers do not count points any more
+MAX_MODES = 10**9  # no grid has as many points
 FFT = 2.5  # operations of a real fast transform for each number and halving: 2.5 N log2 N
 MIX = 8  # operations of one complex multiplication and addition
 
 
 def each_axis(modes: Modes, x: Space) -> Counts:
-    """The modes of each axis.
+    """Return the number of modes on each axis.
 
     Raises:
-        Refusal: OP0308, there are not as many as axes; OP0208, one is beyond all reason.
+        Refusal: OP0308, their number is not that of the axes; OP0208, one is beyond all reason.
     """
     greatest = modes if isinstance(modes, int) else max(modes, default=0)
     if greatest > MAX_MODES:
@@ -47,15 +47,15 @@ def each_axis(modes: Modes, x: Space) -> Counts:
 
 
 def axis_count(axes: int) -> str:
-    """`1 axis`, `2 axes`."""
+    """Write a number of axes: `1 axis`, `2 axes`."""
     return f"{axes} {'axis' if axes == 1 else 'axes'}"
 
 
 def layout_of_each(layout: Layouts, axes: int) -> tuple[ModeLayout, ...]:
-    """The layout of each axis.
+    """Return the layout of each axis.
 
     Raises:
-        Refusal: OP0208, there are not as many as axes.
+        Refusal: OP0208, their number is not that of the axes.
     """
     if not isinstance(layout, tuple):
         return (layout,) * axes
@@ -72,7 +72,7 @@ def layout_of_each(layout: Layouts, axes: int) -> tuple[ModeLayout, ...]:
 def bounds(
     domain: Domain, bands: Bands, modes: Modes, layout: Layouts = "symmetric"
 ) -> tuple[Bound, ...]:
-    """What the bands ask of each axis of a domain; `modes` as the program says them."""
+    """Return the bounds on each axis of a domain; `modes` is written as in the program."""
     each = (modes,) * len(bands) if isinstance(modes, int) else modes
     layouts = layout_of_each(layout, len(bands))
     return tuple(_bound(domain, i, x, each, modes, layouts[i]) for i, x in enumerate(bands))
@@ -83,7 +83,7 @@ def _bound(
 ) -> Bound:
     m, points = each[axis], points_needed(band, layout)
 
-    def cure(there: int) -> str:
+    def cure(there: int) -> str:  # `there`: the points that the axis has
         fits = m - -(-(points - there) // 2)  # each mode less needs two points less
         if isinstance(modes, int):
             return f"modes = {fits}"
@@ -98,7 +98,7 @@ def _bound(
 
 
 def transform_work(kernel: str, channels: int, size: Counts, bands: Bands, *, real: bool) -> Work:
-    """Of one transform, one way, by fast transforms (`fft`) or matrix products (`dft`).
+    """Return the work of one transform in one direction, as `fft` or matrix products (`dft`).
 
     Strided transforms copy what they read and write, which counts twice for `fft`.
     """
@@ -109,7 +109,7 @@ def transform_work(kernel: str, channels: int, size: Counts, bands: Bands, *, re
 
 
 def together(*parts: Work) -> Work:
-    """What they do one after the other."""
+    """Add up the work of several kernels that run one after the other."""
     return Work(
         gemm=sum(x.gemm for x in parts),
         fft=sum(x.fft for x in parts),
@@ -118,7 +118,7 @@ def together(*parts: Work) -> Work:
 
 
 def fft_flops(size: Counts, bands: Bands, *, real: bool) -> float:
-    """Of one channel: real on the last axis of a real function, complex on what is left of it."""
+    """Count flops of an FFT of one channel: on the last axis real if `real`, elsewhere complex."""
     total, coefficients, width = 0.0, 1, 1 if real else 2
     for axis in range(len(size) - 1, -1, -1):
         total += width * FFT * math.prod(size[: axis + 1]) * coefficients * math.log2(size[axis])
@@ -127,7 +127,7 @@ def fft_flops(size: Counts, bands: Bands, *, real: bool) -> float:
 
 
 def dft_flops(size: Counts, bands: Bands, *, real: bool) -> float:
-    """Of one channel: a (2 modes, n) matrix on a real axis, (2 modes, 2 n) elsewhere."""
+    """Count flops of a DFT of one channel: matrices (2 modes, n) if real, else (2 modes, 2 n)."""
     total, coefficients, width = 0.0, 1, 1 if real else 2
     for axis in range(len(size) - 1, -1, -1):
         total += 2.0 * math.prod(size[: axis + 1]) * 2 * width * len(bands[axis]) * coefficients

@@ -17,12 +17,11 @@ Grid = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """A declared domain has the grid of one input, or sizes fixed by the program.
+    """The source of the size of a declared domain: the grid of one input, or the program.
 
     Attributes:
-        port: index among the inputs and then the side inputs; None for a latent
-            domain.
-        domain: what the input lives on, if that is a product the factor; or the declared domain.
+        port: index among the inputs and then the side inputs; None for a latent domain.
+        domain: the domain of the input (of a product the factor); of a latent one itself.
         first: which of the input's axes is the first one of `domain`.
     """
 
@@ -31,7 +30,7 @@ class Origin:
     first: int = 0
 
     def root(self, grids: Sequence[Grid]) -> Grid:
-        """The size of the declared domain."""
+        """Return the size of the declared domain for these grids of the inputs and side inputs."""
         if self.port is None:
             return tuple(x.fixed or x.size or 1 for x in self.domain.axes)
         grid = grids[self.port][self.first : self.first + self.domain.dims]
@@ -41,7 +40,7 @@ class Origin:
 
 
 def origins(graph: Graph) -> dict[str, Origin]:
-    """The origin of each declared domain; an input on the domain itself goes before one on D/2."""
+    """Find the origin of each declared domain; inputs on the domain itself precede those on D/2."""
     result = {x.name: Origin(None, x) for x in _declared(graph)}
     for origin in sorted(_offers(graph), key=lambda x: len(x.domain.steps)):
         name = origin.domain.name
@@ -51,12 +50,12 @@ def origins(graph: Graph) -> dict[str, Origin]:
 
 
 def roots(sources: Mapping[str, Origin], grids: Sequence[Grid]) -> dict[str, Grid]:
-    """The size of each declared domain where inputs and what is asked for have these grids."""
+    """Return the size of each declared domain for these grids of the inputs and side inputs."""
     return {name: x.root(grids) for name, x in sources.items()}
 
 
 def completed(graph: Graph, grids: Mapping[str, Grid]) -> dict[str, Grid]:
-    """The grids of all inputs from those of some; KeyError where these do not tell."""
+    """Derive the grids of all inputs from those of some; KeyError if they do not determine them."""
     known = tuple(x for x in graph.inputs if x.name in grids)
     smaller = graph.model_copy(update={"inputs": known})
     sources = origins(smaller)
@@ -78,7 +77,7 @@ def _fixed(domain: Domain) -> bool:
 
 
 def _offers(graph: Graph) -> Iterator[Origin]:
-    """Every factor of every domain on which tensors are given."""
+    """Yield every factor of the domain of every input and side input, as a possible origin."""
     domains = [x.space.domain for x in graph.inputs] + [x.domain for x in graph.side_inputs()]
     for index, domain in enumerate(domains):
         first = 0
@@ -89,7 +88,7 @@ def _offers(graph: Graph) -> Iterator[Origin]:
 
 
 def _declared(graph: Graph) -> list[Domain]:
-    """Declared domains, also those that only a node speaks of."""
+    """List the declared domains, including those that only a node mentions."""
     spaces = [*graph.spaces.values(), *(x.space for x in graph.inputs)]
     mentioned = [y for x in spaces for y in x.domain.declared] + [
         y for x in graph.side_inputs() for y in x.domain.declared

@@ -28,36 +28,36 @@ class Group:
 
     @property
     def title(self) -> str:
-        """Its name, with the number of equal iterations that it stands for."""
+        """The name of the scope, with the number of equal iterations that the group stands for."""
         tied = " shared" if self.copies < self.times else ""
         return self.scope.title + (f" ×{self.times}{tied}" if self.times > 1 else "")
 
     def nodes(self) -> Iterator[Node]:
-        """Every node inside, equal iterations once."""
+        """Yield every node inside; equal iterations are visited once."""
         for child in self.children:
             yield from child.nodes() if isinstance(child, Group) else (child,)
 
 
 @dataclass(frozen=True, slots=True)
 class Outline:
-    """The tree, and the representative of each node that is not shown."""
+    """The tree of groups and nodes, and the representative of each node that is not shown."""
 
     children: tuple[Group | Node, ...]
     stand_ins: Mapping[str, str]
 
     def stand_in(self, path: str) -> str:
-        """The path that is shown in place of `path`, of a node or an input of the model."""
-        # equal iterations may lie in iterations that are themselves not told
+        """Return the path that is shown for `path`, the path of a node or an input of the model."""
+        # a representative may lie in an iteration that is itself represented by another one
         while path in self.stand_ins:
             path = self.stand_ins[path]
         return path
 
 
 def outline(graph: Graph) -> Outline:
-    """The outline of a graph; bindings and single iterations leave no group."""
-    held = _held(graph)
+    """Build the outline of a graph; bindings and single iterations become no group of their own."""
+    children = _held(graph)
     stand_ins: dict[str, str] = {}
-    parts = [_part(x, held, stand_ins) for x in held[""]]
+    parts = [_part(x, children, stand_ins) for x in children[""]]
     return Outline(tuple(y for x in parts for y in _groups(x)), stand_ins)
 
 
@@ -95,7 +95,7 @@ class _Part:
     times: int = 1
 
     def nodes(self) -> Iterator[Node]:
-        """Every node inside, equal iterations once."""
+        """Yield every node inside; equal iterations are visited once."""
         for child in self.children:
             yield from child.nodes() if isinstance(child, _Part) else (child,)
 
@@ -104,20 +104,20 @@ _Held = Mapping[str, list[Scope | Node]]
 
 
 def _held(graph: Graph) -> _Held:
-    """What each scope holds itself, by its path, in the order of the graph."""
+    """Map the path of each scope to its direct children, in the order of the graph."""
     scopes = {x.path: x for x in graph.scopes}
-    held: dict[str, list[Scope | Node]] = defaultdict(list)
+    children: dict[str, list[Scope | Node]] = defaultdict(list)
     visited: set[str] = set()
     for node in graph.nodes:
         child: Scope | Node = node
         parent = _parent(child.path, scopes)
-        held[parent].append(child)
+        children[parent].append(child)
         while parent and parent not in visited:
             visited.add(parent)
             child = scopes[parent]
             parent = _parent(child.path, scopes)
-            held[parent].append(child)
-    return held
+            children[parent].append(child)
+    return children
 
 
 def _parent(path: str, scopes: Mapping[str, Scope]) -> str:
@@ -135,20 +135,20 @@ def _part(item: Scope | Node, held: _Held, stand_ins: dict[str, str]) -> _Part |
 
 
 def _folded(children: list[_Part | Node], stand_ins: dict[str, str]) -> list[_Part | Node]:
-    """The children, with runs of equal iterations merged."""
-    shown: list[_Part | Node] = []
+    """Merge runs of equal iterations among the children of a scope."""
+    merged: list[_Part | Node] = []
     previous: _Part | None = None
     for child in children:
-        last = shown[-1] if shown else None
+        last = merged[-1] if merged else None
         if _repeats(last, previous, child):
             assert isinstance(last, _Part)
             assert isinstance(child, _Part)
-            shown[-1] = _Part(last.scope, last.children, last.times + 1)
+            merged[-1] = _Part(last.scope, last.children, last.times + 1)
             stand_ins.update(_pairs(child, last))
         else:
-            shown.append(child)
+            merged.append(child)
         previous = child if isinstance(child, _Part) else None
-    return shown
+    return merged
 
 
 def _pairs(copy: _Part, shown: _Part) -> Iterator[tuple[str, str]]:
@@ -157,7 +157,7 @@ def _pairs(copy: _Part, shown: _Part) -> Iterator[tuple[str, str]]:
 
 
 def _repeats(shown: _Part | Node | None, previous: _Part | None, child: _Part | Node) -> bool:
-    """Whether `child` is one more iteration like `previous`, which `shown` represents."""
+    """Return whether `child` is one more iteration like `previous`, which `shown` represents."""
     if not (isinstance(shown, _Part) and isinstance(child, _Part) and previous):
         return False
     if child.scope.kind != "iteration" or previous.scope.kind != "iteration":
@@ -168,10 +168,10 @@ def _repeats(shown: _Part | Node | None, previous: _Part | None, child: _Part | 
 
 
 def _alike(a: Node, b: Node, scopes: tuple[str, str]) -> bool:
-    """Whether node `b` does in its iteration what node `a` does in the iteration before."""
-    before, here = scopes
+    """Return whether node `b` does in its iteration what node `a` does in the iteration before."""
+    previous, current = scopes
     return (
-        a.path.removeprefix(before) == b.path.removeprefix(here)
+        a.path.removeprefix(previous) == b.path.removeprefix(current)
         and a.block == b.block
         and a.space == b.space
         and len(a.inputs) == len(b.inputs)
@@ -180,10 +180,10 @@ def _alike(a: Node, b: Node, scopes: tuple[str, str]) -> bool:
 
 
 def _same_source(x: str, y: str, scopes: tuple[str, str]) -> bool:
-    """Both take the same node of their own iteration, the result before it, or one outside."""
-    before, here = scopes
-    if y.startswith(here):
-        return x.startswith(before) and x.removeprefix(before) == y.removeprefix(here)
-    if y.startswith(before):
-        return not x.startswith(before)
+    """Return whether two inputs correspond: in the iteration itself, the one before, or outside."""
+    previous, current = scopes
+    if y.startswith(current):
+        return x.startswith(previous) and x.removeprefix(previous) == y.removeprefix(current)
+    if y.startswith(previous):
+        return not x.startswith(previous)
     return x == y

@@ -1,4 +1,4 @@
-"""Ranks of a factorised weight: how a program gives them, what they cost.
+"""Ranks of a factorised weight: their notation in a program, and their cost.
 
 The tensors are in `opdsl.nn.spectral.factors`.
 
@@ -33,7 +33,7 @@ class Axes:
 
 
 def find_ranks(factor: Factor, axes: Axes, rank: Rank) -> Shape:
-    """The ranks: one of `cp`, for each axis one of `tucker`, between axes one of `tt`.
+    """Return the ranks: one for `cp`, one for each axis of `tucker`, one between axes of `tt`.
 
     Raises:
         Refusal: OP0208, the rank does not fit the tensor.
@@ -54,10 +54,10 @@ def find_ranks(factor: Factor, axes: Axes, rank: Rank) -> Shape:
 
 
 def ranks_of(factor: Factor | Literal["dense"], axes: Axes, rank: Rank) -> Shape:
-    """The ranks of a weight; none of a dense one, which has no rank.
+    """Return the ranks of a weight; a dense weight has none.
 
     Raises:
-        Refusal: OP0208.
+        Refusal: OP0208, the rank does not fit the weight.
     """
     if factor != "dense":
         return find_ranks(factor, axes, rank)
@@ -73,10 +73,10 @@ def ranks_of(factor: Factor | Literal["dense"], axes: Axes, rank: Rank) -> Shape
 
 
 def own_channels(x: Space, out: Dim | None) -> None:
-    """A separable convolution keeps its channels.
+    """Check that a separable convolution keeps the number of channels.
 
     Raises:
-        Refusal: OP0303.
+        Refusal: OP0303, `out` is another number.
     """
     if out in (None, x.channels):
         return
@@ -90,7 +90,7 @@ def own_channels(x: Space, out: Dim | None) -> None:
 
 
 def count_numbers(factor: Factor, shape: Shape, ranks: Shape) -> int:
-    """Complex numbers in all factors."""
+    """Count the complex numbers in all factors."""
     return int(_numbers(factor, shape, ranks))
 
 
@@ -103,7 +103,7 @@ def _numbers(factor: Factor, shape: Shape, ranks: Sequence[float]) -> float:
 
 
 def whole_products(factor: Factor, shape: Shape, ranks: Shape) -> int:
-    """Complex products that make the whole tensor."""
+    """Count the complex products that multiply the factors out to the dense tensor."""
     if factor == "cp":
         return math.prod(shape) * ranks[0]
     if factor == "tucker":
@@ -112,7 +112,7 @@ def whole_products(factor: Factor, shape: Shape, ranks: Shape) -> int:
 
 
 def rank_products(factor: Factor, shape: Shape, ranks: Shape) -> tuple[int, int]:
-    """Complex products in rank space: once for each call, then for each sample.
+    """Count the complex products of contractions in rank space: per call, and per sample.
 
     The tensor is (in, out, *frequencies); each mode has a small matrix between two common ones.
     """
@@ -138,7 +138,7 @@ def _expansion(numbers: int, shape: Shape, ranks: Shape) -> int:
 
 
 def _chain(ranks: Shape, shape: Shape) -> int:
-    """Matrices (r_i, n_i, r_(i+1)) multiplied from the left."""
+    """Count the products of multiplying cores (r_i, n_i, r_(i+1)) from the left."""
     numbers, total = ranks[0] * shape[0] * ranks[1], 0
     for n, (before, behind) in list(zip(shape, pairwise(ranks), strict=True))[1:]:
         total += numbers * n * behind
@@ -150,9 +150,9 @@ def _chain(ranks: Shape, shape: Shape) -> int:
 
 
 def _of_fraction(factor: Factor, shape: Shape, fraction: float) -> Shape:
-    """Ranks in fixed proportions, none above the full one, for the wanted count of numbers."""
+    """Find ranks in fixed proportions, none above full rank, for a fraction of all numbers."""
     greatest, parts = GREATEST[factor](shape), PROPORTIONS[factor](shape)
-    wanted = fraction * math.prod(shape)
+    target = fraction * math.prod(shape)
 
     def ranks(scale: float) -> list[float]:
         return [min(scale * p, top) for p, top in zip(parts, greatest, strict=True)]
@@ -160,7 +160,7 @@ def _of_fraction(factor: Factor, shape: Shape, fraction: float) -> Shape:
     low, high = 0.0, max(top / p for p, top in zip(parts, greatest, strict=True))
     for _ in range(100):
         middle = (low + high) / 2
-        few = _numbers(factor, shape, ranks(middle)) < wanted
+        few = _numbers(factor, shape, ranks(middle)) < target
         low, high = (middle, high) if few else (low, middle)
     return tuple(max(1, round(r)) for r in ranks(high))
 
@@ -176,12 +176,12 @@ PROPORTIONS: dict[Factor, Callable[[Shape], Sequence[float]]] = {
 
 
 def _cp_greatest(shape: Shape) -> Shape:
-    """Every tensor is a sum of so many products: unit vectors on all axes but the longest."""
+    """Multiply all axes but the longest: unit vectors on those make up any tensor."""
     return (math.prod(shape) // max(shape),)
 
 
 def _tt_greatest(shape: Shape) -> Shape:
-    """The smaller side of the matrix that is left when the tensor is cut between two axes."""
+    """Bound each rank by the smaller side of the tensor as a matrix, cut between two axes."""
     return tuple(min(math.prod(shape[:i]), math.prod(shape[i:])) for i in range(1, len(shape)))
 
 

@@ -17,10 +17,10 @@ from opdsl.ir.spaces import Domain
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """What a graph looks at.
+    """The receptive field of a graph.
 
     Attributes:
-        points: on each axis, to both sides.
+        points: how many points away an output looks on each axis, to both sides.
         unbounded: the nodes that may look at all points; if there are some, `points` says nothing.
     """
 
@@ -29,22 +29,22 @@ class Reach:
 
 
 def reach(graph: Graph, domain: Domain, size: Grid) -> Reach:
-    """The reach along the longest way from an output back to an input or to a node without inputs.
+    """Compute the reach along the longest path from an output back to an input or a source node.
 
-    Nodes among vectors alone are the same for every part of the grid; they add nothing.
+    Nodes among vectors alone have one value for the whole grid; they add nothing.
     """
     steps = {x.path: _step(graph, x, domain, size) for x in live(graph)}
     unbounded = tuple(x for x in live(graph) if steps[x.path] is None)
     needed: dict[str, Grid] = {}
     for node in reversed(live(graph)):
-        here = _sum(needed.get(node.path, (0,) * len(size)), steps[node.path] or (0,) * len(size))
+        total = _sum(needed.get(node.path, (0,) * len(size)), steps[node.path] or (0,) * len(size))
         for x in node.inputs:
-            needed[x] = tuple(map(max, needed.get(x, here), here))
+            needed[x] = tuple(map(max, needed.get(x, total), total))
     return Reach(tuple(map(max, (0,) * len(size), *needed.values())), unbounded)
 
 
 def one_grid(graph: Graph) -> Domain | None:
-    """The one grid of all functions of the model that are no vectors; None if there are several."""
+    """Return the one regular grid of all functions but vectors; None if there is no such grid."""
     grids = dict.fromkeys(_domains(graph))
     domain = next(iter(grids), None)
     return domain if len(grids) == 1 and domain and _plain(domain) else None
@@ -60,7 +60,7 @@ def _plain(domain: Domain) -> bool:
 
 
 def _step(graph: Graph, node: Node, domain: Domain, size: Grid) -> Grid | None:
-    """What one node adds."""
+    """Return the points that a node adds to the reach on each axis; None: unbounded."""
     spaces = (*graph.arguments(node), node.space)
     if domain not in (x.domain for x in spaces) or not node.inputs:
         return (0,) * len(size)
@@ -72,7 +72,7 @@ def _step(graph: Graph, node: Node, domain: Domain, size: Grid) -> Grid | None:
 
 
 def _roots(domain: Domain, size: Grid) -> dict[str, Grid]:
-    """The resolution of each factor."""
+    """Split the size of a domain into the resolution of each of its factors."""
     grids, first = {}, 0
     for part in domain.parts:
         grids[part.name] = size[first : first + part.dims]

@@ -10,7 +10,7 @@ from opdsl.ir.steps import Coarsen, Extend, Step
 
 
 def same_interval(x: Space, to: Domain) -> None:
-    """`to` covers what the domain of `x` covers, with other points: `D`, `D / 2`, `D / 3`.
+    """Check that `to` covers the domain of `x` with other points: `D`, `D / 2`, `D / 3`.
 
     Raises:
         Refusal: OP0301, `to` is not a grid; OP0313, it covers something else.
@@ -38,7 +38,7 @@ def same_interval(x: Space, to: Domain) -> None:
 
 
 def extension(inner: Domain, outer: Domain, x: Space, keyword: str) -> tuple[Extend | None, ...]:
-    """The step from `inner` to `outer` on each axis, for a block that goes one way or the other.
+    """Return the step from `inner` to `outer` on each axis, for `pad` and `crop`.
 
     Raises:
         Refusal: OP0313, `outer` is not `extend(inner, ...)`.
@@ -60,7 +60,7 @@ def extension(inner: Domain, outer: Domain, x: Space, keyword: str) -> tuple[Ext
 
 
 def transform(x: Space) -> Poly:
-    """2.5 N log2 N flops: a real fast Fourier transform of one sample, N numbers of it."""
+    """Count the flops of a real FFT of one sample of N numbers: 2.5 N log2 N."""
     halvings = [Poly.atom(f"log2({x.domain.atom(i)})") for i in range(x.domain.dims)]
     return x.numbers() * sum(halvings, Poly()) * 2.5
 

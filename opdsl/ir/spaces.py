@@ -43,13 +43,13 @@ KINDS: dict[str, str] = {
     "any": "any domain",
 }
 BOUNDS = ("any", "grid", "interval", "points", "graph", "mesh", "sphere", "product")
-# a domain of the kind on the left has all that a bound on the right asks for
+# a domain of the kind on the left also satisfies the bounds on the right
 ALSO: dict[str, frozenset[str]] = {
     "interval": frozenset({"grid"}),
     "mesh": frozenset({"graph", "points"}),
     "graph": frozenset({"points"}),
 }
-# what the points of a domain stand for in integrals unless it says otherwise
+# the source of the quadrature weights of each kind of domain, unless the declaration names another
 MEASURED: dict[str, Measure] = {"points": "uniform", "graph": "uniform", "mesh": "given"}
 REGULAR = frozenset({"grid", "interval"})
 FROZEN = ConfigDict(frozen=True, extra="forbid")
@@ -136,7 +136,7 @@ class Domain(BaseModel):
 
     @staticmethod
     def product(parts: tuple[Domain, ...]) -> Domain:
-        """`X * T`: all pairs of points; the axes of all factors, in order."""
+        """Build `X * T`, all pairs of points, with the axes of all factors in order."""
         flat = tuple(y for x in parts for y in (x.factors if x.kind == "product" else (x,)))
         return Domain(
             kind="product",
@@ -146,7 +146,7 @@ class Domain(BaseModel):
         )
 
     def spectrum(self, modes: tuple[int, ...], *, halved: bool = True) -> Domain:
-        """`spectrum(self, modes)`: the Fourier modes |k| <= m of this grid."""
+        """Build `spectrum(self, modes)`, the Fourier modes |k| <= m of this grid."""
         return Domain(
             kind="spectrum",
             name=f"spectrum({self.name})",
@@ -157,7 +157,7 @@ class Domain(BaseModel):
         )
 
     def coarsened(self, factor: int) -> Domain:
-        """`self / factor`; (D/2)/2 is D/4, (X * T)/2 is X/2 * T/2."""
+        """Build `self / factor`; (D/2)/2 is D/4, and (X * T)/2 is X/2 * T/2."""
         if factor == 1:
             return self
         if self.kind == "product":
@@ -169,7 +169,7 @@ class Domain(BaseModel):
         return self.reached_by(*self.steps, Coarsen(factor=factor))
 
     def extended(self, step: Extend) -> Domain:
-        """The domain `step.name` around this one."""
+        """Build the domain `step.name`, an extension of this one."""
         return self.reached_by(*self.steps, step)
 
     def reached_by(self, *steps: Step) -> Domain:
@@ -185,7 +185,7 @@ class Domain(BaseModel):
 
     @property
     def root(self) -> Domain:
-        """Of one factor, the declared domain that this one comes from."""
+        """The declared domain that this one, no product, comes from."""
         return self.reached_by()
 
     @property
@@ -202,17 +202,17 @@ class Domain(BaseModel):
 
     @property
     def regular(self) -> bool:
-        """Whether it is a regular grid: a grid, an interval, a product of these."""
+        """Whether the domain is a regular grid: a grid, an interval, or a product of these."""
         return all(x.kind in REGULAR for x in self.parts)
 
     @property
     def scattered(self) -> bool:
-        """Whether its points have coordinates one by one."""
+        """Whether each point of the domain has coordinates of its own."""
         return self.kind in {"points", "graph", "mesh"}
 
     @property
     def periodic(self) -> tuple[bool, ...]:
-        """For each axis, whether it closes on itself; an extension does by construction."""
+        """Whether each axis closes on itself; those of an extension do by construction."""
         if self.kind == "product":
             return tuple(y for x in self.factors for y in x.periodic)
         extended = any(isinstance(x, Extend) for x in self.steps)
@@ -220,7 +220,7 @@ class Domain(BaseModel):
 
     @property
     def label(self) -> str:
-        """How the program names it: `D`, `D/2`, `X * T`, or the name of an extension."""
+        """The name of the domain in the program: `D`, `D/2`, `X * T`, or that of an extension."""
         if self.modes is not None:
             shown = self.modes[0] if len(set(self.modes)) == 1 else self.modes
             return f"spectrum({self.factors[0]}, {shown})"
@@ -232,13 +232,13 @@ class Domain(BaseModel):
         return label
 
     def satisfies(self, bound: str) -> bool:
-        """Whether it has all that a domain of the kind `bound` has."""
+        """Return whether the domain can be used where one of the kind `bound` is needed."""
         if bound == "grid" and self.kind == "product":
             return self.regular
         return bound in ("any", self.kind) or bound in ALSO.get(self.kind, ())
 
     def part(self, axis: int) -> tuple[Domain, int]:
-        """The factor that has this axis, and which of its axes it is."""
+        """Return the factor that has this axis, and the index of the axis in it."""
         for x in self.parts:
             if axis < x.dims:
                 return x, axis
@@ -246,9 +246,9 @@ class Domain(BaseModel):
         raise IndexError(axis)
 
     def extension_over(self, inner: Domain) -> tuple[Extend | None, ...] | None:
-        """For each part the step that makes it from that of `inner`, None where it is the same.
+        """Return for each part the step from the part of `inner`, None where both are equal.
 
-        None in all if this domain is no extension of `inner`.
+        The result is None if this domain is no extension of `inner`.
         """
         if len(self.parts) != len(inner.parts):
             return None
@@ -258,7 +258,7 @@ class Domain(BaseModel):
         return steps if sound and any(steps) else None
 
     def step_over(self, inner: Domain) -> Extend | None:
-        """The step that makes this domain from `inner`, if it is one extension."""
+        """Return the extension that makes this domain from `inner`, or None if there is none."""
         if self.name != inner.name or self.steps[:-1] != inner.steps or not self.steps:
             return None
         last = self.steps[-1]
@@ -267,24 +267,24 @@ class Domain(BaseModel):
     # ------------------------------------------------------------------ how large
 
     def at(self, roots: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
-        """Points on each axis where the declared domains have these resolutions."""
+        """Return the points on each axis, if the declared domains have the resolutions `roots`."""
         if self.modes is not None:
             return self.frequencies
         return tuple(n for x in self.parts if x.axes for n in x.points(roots[x.name]))
 
     @property
     def frequencies(self) -> tuple[int, ...]:
-        """Of a spectrum, how many frequencies it has on each axis."""
+        """The number of frequencies of a spectrum on each axis."""
         assert self.modes is not None
         full = tuple(2 * m + 1 for m in self.modes)
         return (*full[:-1], self.modes[-1] + 1) if self.halved else full
 
     def points(self, root: tuple[int, ...]) -> tuple[int, ...]:
-        """Points on each axis where the declared domain, of one factor, has `root` points."""
+        """Return the points on each axis, if the declared domain, no product, has `root` points."""
         return tuple(self.points_on(i, n) for i, n in enumerate(root))
 
     def points_on(self, axis: int, n: int) -> int:
-        """Points on an axis where the declared domain has `n`."""
+        """Return the points on an axis, if the declared domain has `n` points there."""
         part, local = self.part(axis)
         periodic = part.axes[local].periodic
         for step in part.steps:
@@ -295,7 +295,7 @@ class Domain(BaseModel):
         return n
 
     def least_root(self, axis: int, needed: int) -> int:
-        """The smallest resolution of the declared domain that gives `needed` points here."""
+        """Return the least resolution of the declared domain with `needed` points here."""
         # points_on grows with n and every step at most divides, so the search is short
         high = max(1, needed)
         while self.points_on(axis, high) < needed:
@@ -308,19 +308,19 @@ class Domain(BaseModel):
         return low
 
     def root_of(self, axis: int, n: int) -> int:
-        """The resolution of the declared domain that has `n` points here.
+        """Return the resolution of the declared domain that gives this domain `n` points.
 
-        Divisions round down, so there may be several: it is the smallest one that the program
-        promises, or the smallest of all if it promises none of them.
+        Divisions round down, so there may be several: the smallest one that the program promises
+        is chosen, or the smallest of all if it promises none of them.
         """
         part, local = self.part(axis)
         promised, low = part.axes[local], self.least_root(axis, n)
         step = promised.multiple_of
-        wanted = -(-max(low, promised.least) // step) * step
-        return wanted if self.points_on(axis, wanted) == n else low
+        candidate = -(-max(low, promised.least) // step) * step
+        return candidate if self.points_on(axis, candidate) == n else low
 
     def atom(self, axis: int) -> str:
-        """The text of the number of points on an axis: `D.x`, `(D.x//2)`, `E.x`."""
+        """Write the number of points on an axis as a symbol: `D.x`, `(D.x//2)`, `E.x`."""
         part, local = self.part(axis)
         text = f"{part.name}.{part.axes[local].name}"
         for step in part.steps:
@@ -331,7 +331,7 @@ class Domain(BaseModel):
         return text
 
     def volume(self) -> Poly:
-        """The number of points."""
+        """Return the number of points as a polynomial in the sizes."""
         if self.modes is not None:
             return product(tuple(Poly.of(n) for n in self.frequencies))
         return product(tuple(Poly.atom(self.atom(i)) for i in range(self.dims)))
@@ -365,7 +365,7 @@ class Space(BaseModel):
 
     @property
     def width(self) -> int:
-        """Real numbers in a number: 2 for complex ones."""
+        """The number of real numbers in one value: 2 for complex values, else 1."""
         return 2 if self.complex else 1
 
     def with_channels(self, channels: Dim) -> Space:
@@ -377,7 +377,7 @@ class Space(BaseModel):
         return self.model_copy(update={"domain": domain})
 
     def numbers(self) -> Poly:
-        """How many real numbers one sample of such a function has."""
+        """Return the number of real numbers in one sample of such a function."""
         return self.domain.volume() * (self.channels * self.width)
 
     def __str__(self) -> str:
@@ -386,6 +386,6 @@ class Space(BaseModel):
 
 
 def power_text(channels: int | Poly) -> str:
-    """`64`, `c`, or `(2 * c)` for a sum or product of symbols."""
+    """Write an exponent: `64`, `c`, or `(2 * c)` for a sum or product of symbols."""
     text = str(channels)
     return text if text.isalnum() else f"({text})"

@@ -1,4 +1,4 @@
-"""What a stencil of so many points on each axis asks of a grid."""
+"""The bound that a stencil of `kernel` points on each axis puts on a grid."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from opdsl.ir.spaces import Domain
 
 
 def stencil_bounds(domain: Domain, kernel: int) -> tuple[Bound, ...]:
-    """The ring of neighbours must not be wider than the grid."""
+    """Bound the points on each axis from below: the stencil must not be wider than the grid."""
     return tuple(
         Bound(
             domain,

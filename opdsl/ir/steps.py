@@ -46,23 +46,23 @@ class Extend(BaseModel):
     rounding: Rounding = "up"
 
     def points(self, n: int, *, periodic: bool, axis: int) -> int:
-        """Points of the extension of an axis of n points."""
+        """Return the number of points after extending an axis of n points."""
         spacings, part = n if periodic else n - 1, self.numerator_on(axis)
         if self.rounding == "nearest":
             return max(n, spacings + self.ends * round(self.share(axis) * spacings))
         return max(n, spacings - (-spacings * part // self.denominator))
 
     def numerator_on(self, axis: int) -> int:
-        """The numerator of an axis."""
+        """Return the numerator that applies to an axis."""
         return self.numerator if isinstance(self.numerator, int) else self.numerator[axis]
 
     @property
     def ends(self) -> int:
-        """How many ends of an axis get points."""
+        """The number of ends of an axis at which points are added."""
         return 2 if self.sides == "both" else 1
 
     def share(self, axis: int) -> float:
-        """The part of an axis that is added at each of these ends."""
+        """Return the fraction of an axis' length that is added at each of these ends."""
         return self.numerator_on(axis) / (self.ends * self.denominator)
 
 
