@@ -1,4 +1,4 @@
-"""The arguments of a call, bound to the parameters and inputs of a definition."""
+"""Binding of the arguments of a call to the parameters and inputs of a definition."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ def bind_parameters(scope: NameScope, named: Mapping[str, Argument]) -> None:
     Raises:
         Poisoned: after a diagnostic for every argument that does not fit.
     """
-    known = {
+    parameters = {
         x.name.text: x
         for x in scope.definition.body
         if isinstance(x, tree.Dim | tree.Param) or (isinstance(x, tree.Domain) and x.kind)
     }
     faults: list[Poisoned] = []
     for key, argument in named.items():
-        if key not in known:
-            faults.append(_unknown(scope, key, argument, list(known)))
+        if key not in parameters:
+            faults.append(_unknown(scope, key, argument, list(parameters)))
             continue
         try:
-            value = convert(scope.site, known[key], argument.value, argument.span)
+            value = convert(scope.site, parameters[key], argument.value, argument.span)
         except Poisoned as poisoned:
             faults.append(poisoned)
         else:
@@ -56,15 +56,15 @@ def bind_parameters(scope: NameScope, named: Mapping[str, Argument]) -> None:
 def _unknown(scope: NameScope, key: str, argument: Argument, known: list[str]) -> Poisoned:
     title = f"`{scope.definition.name.text}`"
     owner = f"model {title}" if scope.definition.keyword == "model" else title
-    # what the inputs say already needs no argument
-    read = {x for statement in scope.inputs for x in _open_names(statement.type)}
-    left = [x for x in known if x not in read]
+    # domains and dims in the types of inputs follow from the functions that are passed
+    inferred = {x for statement in scope.inputs for x in _open_names(statement.type)}
+    explicit = [x for x in known if x not in inferred]
     return scope.problems.fail(
         "OP0207",
         f"{owner} has no parameter `{key}`",
         Label(argument.key, "unknown parameter"),
         frames=scope.frames[:-1],
-        notes=(f"{title} takes: {', '.join(left)}",) if left else (),
+        notes=(f"{title} takes: {', '.join(explicit)}",) if explicit else (),
         helps=did_you_mean(key, known),
     )
 
@@ -126,7 +126,7 @@ def _unify(scope: NameScope, statement: tree.Input, actual: Space, span: Span) -
 
 
 def _open_name(scope: NameScope, expr: tree.Expr | None) -> str | None:
-    """The name of a domain or dim without a value yet, if the expression is one."""
+    """Return the name of a domain or dim without a value yet, or None for other expressions."""
     if not isinstance(expr, tree.Name):
         return None
     entry = scope.entries.get(expr.text)

@@ -23,7 +23,7 @@ def wrong_kind(
     span: Span,
     shown: str | None = None,
 ) -> Poisoned:
-    """OP0301: `name` is defined on domains of these kinds only.
+    """Report OP0301: `name` is defined on domains of these kinds only.
 
     Args:
         site: where the error is reported.
@@ -35,7 +35,7 @@ def wrong_kind(
     """
     place = site.places.get(domain.name)
     declared_here = (Label(place, f"`{domain}` is {KINDS[domain.kind]}"),) if place else ()
-    wanted = min(kinds)  # the reason and the cure are those of the first kind
+    kind = min(kinds)  # the reason and the cure are those of the first kind
     *others, last = (KINDS.get(x, x) for x in sorted(kinds))
     needs = f"{', '.join(others)} or {last}" if others else last
     return site.fail(
@@ -43,8 +43,8 @@ def wrong_kind(
         f"`{name}` is defined on {needs} only",
         Label(span, f"needs {needs}, got `{shown or domain}`"),
         *declared_here,
-        notes=(WHY[wanted],) if wanted in WHY else (),
-        helps=_cures(domain, wanted),
+        notes=(WHY[kind],) if kind in WHY else (),
+        helps=_cures(domain, kind),
     )
 
 

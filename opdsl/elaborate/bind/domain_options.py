@@ -32,7 +32,7 @@ class OptionReader:
     places: dict[str, Span]
 
     def unnamed(self, call: Call) -> list[Value]:
-        """The values of the arguments that have no name."""
+        """Evaluate the arguments that have no name."""
         return [self.evaluate(x.value) for x in call.args if x.name is None]
 
     def options(self, name: str, call: Call, known: tuple[str, ...]) -> DomainOptions:
@@ -84,7 +84,7 @@ class OptionReader:
         return {"name": arg.name.text, "lo": value.lo, "hi": value.hi}
 
     def of_axis(self, options: DomainOptions, index: int, axes: int) -> dict[str, Any]:
-        """The options of one axis out of `axes`; a tuple has one value for each.
+        """Return the options of axis `index` of `axes`; a tuple has one value for each axis.
 
         Raises:
             Poisoned: OP0208, a value does not fit.
@@ -112,7 +112,7 @@ class OptionReader:
         return value
 
     def word(self, arg: Arg, value: Value, key: str, words: tuple[str, ...]) -> str:
-        """The word that `value` is.
+        """Return the text of `value`, which must be one of `words`.
 
         Raises:
             Poisoned: OP0208, it is none of `words`.

@@ -29,7 +29,7 @@ MEASURES = ("given", "voronoi", "density", "uniform")
 WORDS = (*BOUNDARIES, *SAMPLINGS, *GEOMETRIES, *MEASURES, *FILLINGS, "end", "both")
 
 MAX_AMBIENT = 8  # dimensions of the space of points; more is a mistake
-MAX_VORONOI = 3  # dimensions in which Voronoi cells are found
+MAX_VORONOI = 3  # most dimensions in which Voronoi cells are computed
 KIND_OF: dict[str, DomainKind] = {"points": "points", "graph": "graph", "mesh": "mesh"}
 # latitude from pole to pole, longitude all around, in degrees
 SPHERE_AXES: tuple[dict[str, Any], ...] = (
@@ -39,7 +39,7 @@ SPHERE_AXES: tuple[dict[str, Any], ...] = (
 
 
 def read_domain(reader: OptionReader, name: str, call: Call) -> Domain:
-    """The domain that `call` declares under `name`.
+    """Build the domain that `call` declares under `name`.
 
     Raises:
         Poisoned: after the diagnostic.
@@ -67,7 +67,7 @@ def _grid(reader: OptionReader, name: str, call: Call) -> Domain:
 
 
 def _interval(reader: OptionReader, name: str, call: Call) -> Domain:
-    """One axis, such as time."""
+    """Build a domain of one axis, such as time."""
     axes = [x for x in call.args if x.sign != "="]
     if len(axes) != 1:
         raise reader.fail(
@@ -102,8 +102,8 @@ def _points(reader: OptionReader, name: str, call: Call) -> Domain:
             Label(call.span, "the dimension is missing" if not values else "not such a number"),
             f"write `{call.name}(3)`",
         )
-    known = ("geometry", "measure", "period", "min", "max", "fixed")
-    options = reader.options(name, call, known)
+    keys = ("geometry", "measure", "period", "min", "max", "fixed")
+    options = reader.options(name, call, keys)
     geometry = reader.choice(options, "geometry", GEOMETRIES)
     period, measure = options.pop("period", None), options.pop("measure", None)
     axis = {"name": "points"} | reader.of_axis(options, 0, 1)
@@ -119,7 +119,7 @@ def _points(reader: OptionReader, name: str, call: Call) -> Domain:
 
 
 def _measure(reader: OptionReader, arg: Arg, value: Value, dims: int) -> Measure:
-    """Where the quadrature weights of the points come from."""
+    """Read the source of the quadrature weights of the points."""
     word = reader.word(arg, value, "measure", MEASURES)
     if word == "voronoi" and dims > MAX_VORONOI:
         raise reader.fail(
@@ -133,7 +133,7 @@ def _measure(reader: OptionReader, arg: Arg, value: Value, dims: int) -> Measure
 def _period(
     reader: OptionReader, arg: Arg, value: Value, dims: int
 ) -> tuple[float | None, ...] | None:
-    """For each coordinate the length after which space repeats."""
+    """Read for each coordinate the length after which space repeats, or None."""
     each = value if isinstance(value, tuple) else (value,) * dims
     if len(each) != dims:
         raise reader.fail(
@@ -178,7 +178,7 @@ def _sphere(reader: OptionReader, name: str, call: Call) -> Domain:
 
 
 def _spectrum(reader: OptionReader, _: str, call: Call) -> Domain:
-    return spectrum(reader, call)  # which is named by the domain whose modes it has
+    return spectrum(reader, call)  # its name is that of the grid, not the declared one
 
 
 CONSTRUCTORS: dict[str, Callable[[OptionReader, str, Call], Domain]] = {

@@ -26,7 +26,7 @@ MAX_FRACTION = 8
 
 
 def extended(reader: OptionReader, name: str, call: Call) -> Domain:
-    """`extend(D, fraction = 0.125)`: a grid made longer.
+    """Build the domain `extend(D, fraction = 0.125)`, a longer grid.
 
     Raises:
         Poisoned: after the diagnostic.
@@ -60,7 +60,7 @@ def extended(reader: OptionReader, name: str, call: Call) -> Domain:
 def _fractions(
     reader: OptionReader, call: Call, options: DomainOptions, dims: int, *, zero: bool
 ) -> tuple[int | tuple[int, ...], int]:
-    """The numerators, one or one for each axis, and their denominator.
+    """Return the numerators, one or one for each axis, and their common denominator.
 
     Args:
         reader: of the declaration.
@@ -112,7 +112,7 @@ def _no_fraction(reader: OptionReader, value: Value, arg: Arg) -> Poisoned:
 
 
 def spectrum(reader: OptionReader, call: Call) -> Domain:
-    """`spectrum(D, 16)`: the modes |k| <= 16 of a regular grid.
+    """Build the domain `spectrum(D, 16)`, the modes |k| <= 16 of a regular grid.
 
     Raises:
         Poisoned: after the diagnostic.

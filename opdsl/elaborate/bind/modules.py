@@ -39,7 +39,7 @@ class Module:
     Attributes:
         aliases: whole modules by name (`import std.fourier as f`).
         lost: names whose statement or import failed; they are not reported again.
-        busy: its constants that are being evaluated, the first one asked for first.
+        busy: its constants that are being evaluated, the outermost first.
     """
 
     file: File
@@ -118,13 +118,13 @@ class Loader:
                 self._missing(name.text, name.span, item, source)
 
     def _missing(self, name: str, span: Span, item: Import, source: Module) -> None:
-        known = sorted(source.definitions)
+        names = sorted(source.definitions)
         self.problems.fail(
             "OP0202",
             f"`{item.source_span.text}` has no block `{name}`",
             Label(span, "not found"),
-            notes=(f"it has: {', '.join(known)}",) if known else (),
-            helps=did_you_mean(name, known),
+            notes=(f"it has: {', '.join(names)}",) if names else (),
+            helps=did_you_mean(name, names),
         )
 
     def _load(self, item: Import, folder: Path | None) -> Module:
@@ -151,7 +151,8 @@ class Loader:
         library = item.file is None
         name = f"library/{path.name}" if library else _display_path(path)
         try:
-            source = Source(name, read_text(path, 4 * SIZE), library)  # bytes of a character
+            # a character has at most 4 bytes
+            source = Source(name, read_text(path, 4 * SIZE), library)
         except (OSError, UnicodeDecodeError) as error:
             raise self.problems.fail(
                 "OP0202",
@@ -165,14 +166,14 @@ class Loader:
 
     def _library(self, item: Import) -> Path:
         names = [x.text for x in item.path]
-        known = sorted(x.stem for x in resources.root("library").glob("*.op"))
-        if names[0] != "std" or len(names) != 2 or names[1] not in known:
+        library = sorted(x.stem for x in resources.root("library").glob("*.op"))
+        if names[0] != "std" or len(names) != 2 or names[1] not in library:
             raise self.problems.fail(
                 "OP0202",
                 f"unknown module `{'.'.join(names)}`",
                 Label(item.source_span, "not found"),
-                notes=(f"the library has: {', '.join('std.' + x for x in known)}",),
-                helps=did_you_mean(".".join(names), [f"std.{x}" for x in known])
+                notes=(f"the library has: {', '.join('std.' + x for x in library)}",),
+                helps=did_you_mean(".".join(names), [f"std.{x}" for x in library])
                 or ('import a file of your own by its path: `from "blocks.op" import ...`',),
             )
         return resources.root("library") / f"{names[1]}.op"
@@ -182,7 +183,7 @@ class Loader:
         root = (self.root or base).resolve()
         try:
             path = (base / (item.file or "")).resolve()
-        except (OSError, ValueError) as error:  # ValueError: it holds a NUL
+        except (OSError, ValueError) as error:  # ValueError: the path contains a NUL
             raise self.problems.fail(
                 "OP0202",
                 f"cannot read `{item.source_span.text}`",
@@ -199,12 +200,12 @@ class Loader:
 
 
 def models(file: File) -> tuple[Definition, ...]:
-    """The models that a file defines, in order."""
+    """Return the models that a file defines, in order."""
     return tuple(x for x in file.items if isinstance(x, Definition) and x.keyword == "model")
 
 
 def providers(name: str) -> tuple[str, ...]:
-    """The library modules that define this block."""
+    """Return the names of the library modules that define a block."""
     pattern = re.compile(rf"^block {re.escape(name)}\b", re.MULTILINE)
     files = sorted(resources.root("library").glob("*.op"))
     return tuple(f"std.{x.stem}" for x in files if pattern.search(x.read_text(encoding="utf-8")))

@@ -15,7 +15,7 @@ from opdsl.syntax import tree
 
 
 def outputs(scope: NameScope) -> tuple[Function, ...]:
-    """Evaluate every statement; the functions of the outputs.
+    """Evaluate every statement and return the functions of the outputs.
 
     Raises:
         Poisoned: after a diagnostic; an output does not exist, or a requirement is not met.
@@ -55,14 +55,14 @@ def _never_computed(scope: NameScope, statement: tree.Output) -> Poisoned:
 
 
 def _check_output(scope: NameScope, statement: tree.Output, actual: Space) -> Space:
-    """The declared space of an output, if the function that is bound to it lives there."""
+    """Return the space of an output, after checking that its function has the declared one."""
     space = declared(scope, statement.type)
     bound = scope.binding(statement.name.text)
-    here = bound.value.span if bound else statement.name.span
+    place = bound.value.span if bound else statement.name.span
     name = f"output `{statement.name.text}`"
     labels = (
         Label(statement.type.span, f"declared `{_with_names(space)}`"),
-        Label(here, f"this is `{actual}`"),
+        Label(place, f"this is `{actual}`"),
     )
     if actual.domain != space.domain:
         raise scope.fail(
@@ -87,7 +87,7 @@ def _check_output(scope: NameScope, statement: tree.Output, actual: Space) -> Sp
             notes=(f"the {len(names)} components are {', '.join(names)}",) if names else (),
             helps=_project(bound, space.channels),
         )
-    _check_components(scope, statement, space, actual, here)
+    _check_components(scope, statement, space, actual, place)
     return space if space.components else actual
 
 
@@ -125,7 +125,7 @@ def _what(space: Space) -> str:
 
 
 def _with_names(space: Space) -> str:
-    """The space with the names of its components."""
+    """Write a space with the names of its components."""
     if not space.components:
         return str(space)
     arrow = "" if space.domain.kind == "vector" else f"{space.domain} -> "
@@ -133,7 +133,7 @@ def _with_names(space: Space) -> str:
 
 
 def _project(bound: tree.Bind | None, channels: Dim) -> tuple[str, ...]:
-    """The last stage with the right width, if it takes `out`."""
+    """Suggest the last stage with the right width if it has `out`, else `linear`."""
     value = bound.value if bound else None
     last = value.stages[-1] if isinstance(value, tree.Pipe) else value
     if isinstance(last, tree.Call) and any(x.name and x.name.text == "out" for x in last.args):

@@ -16,7 +16,7 @@ from opdsl.syntax.tree import ParamType
 
 
 def activations() -> tuple[str, ...]:
-    """The words that a parameter of type `activation` accepts."""
+    """Return the words that a parameter of type `activation` accepts."""
     return get_args(ActivationName)
 
 
@@ -40,7 +40,7 @@ def describe_type(alternatives: tuple[ParamType, ...]) -> str:
 
 
 def words(alternatives: tuple[ParamType, ...]) -> tuple[str, ...]:
-    """Every word that the type accepts."""
+    """Return every word that the type accepts."""
     own = tuple(x.name.text for x in alternatives if x.name.text not in TYPES)
     any_activation = any(x.name.text == "activation" for x in alternatives)
     return own + (activations() if any_activation else ())

@@ -59,7 +59,7 @@ def _as_dim(site: Site, dim: tree.Dim, value: Value, span: Span) -> Dim:
 
 
 def as_domain(site: Site, variable: tree.Domain, value: Value, span: Span) -> Domain:
-    """The value of a domain variable, of the declared kind.
+    """Return the value of a domain variable, which must be of the declared kind.
 
     Raises:
         Poisoned: after a diagnostic; it is no domain, or one of another kind.

@@ -54,7 +54,7 @@ class Entry:
     value: Value | None = None
 
     def settle(self, value: Value) -> None:
-        """Set the value."""
+        """Set the value of the name."""
         self.state, self.value = "done", value
 
 
@@ -121,16 +121,16 @@ class NameScope:
     # ---------------------------------------------------------------- statements
 
     def statements(self, kind: type[T]) -> Iterator[T]:
-        """The statements of one kind, in order."""
+        """Yield the statements of one kind, in order."""
         return (x for x in self.definition.body if isinstance(x, kind))
 
     @property
     def inputs(self) -> tuple[tree.Input, ...]:
-        """The declared inputs."""
+        """The declared inputs, in order."""
         return tuple(self.statements(tree.Input))
 
     def binding(self, name: str) -> tree.Bind | None:
-        """The statement that binds a name."""
+        """Return the statement that binds a name, or None."""
         bindings = self.statements(tree.Bind)
         return next((x for x in bindings if any(y.text == name for y in x.names)), None)
 
@@ -176,16 +176,16 @@ class NameScope:
         return self.constant(const) if const else None
 
     def names(self) -> Collection[str]:
-        """The names declared here."""
+        """Return the names declared in this definition."""
         return self.entries
 
     def members(self, module: str) -> Collection[str]:
-        """The constants of an imported module."""
+        """Return the names of the constants of an imported module."""
         imported = self.module.aliases.get(module)
         return imported.consts if imported else ()
 
     def lost(self, name: str) -> bool:
-        """Whether the statement or import of the name failed, which is already reported."""
+        """Return whether the statement or import of the name failed, which is already reported."""
         return name in self.module.lost
 
     # ----------------------------------------------------------------- evaluation
@@ -202,7 +202,7 @@ class NameScope:
         """Evaluate a declared name; its entry is then `done` or `bad`."""
         entry.state = "busy"
         self.busy.append(entry.name.text)
-        # indices of a repeat are not seen by other statements
+        # the index of a repeat is visible in its own body only
         saved, self.locals = self.locals, {}
         try:
             with self.budget.inside(self, entry.name.span, NAME):
@@ -277,10 +277,10 @@ class NameScope:
             for x, y in zip(ring, [*ring[1:], ring[0]], strict=True)
         ]
         first = min(range(len(labels)), key=lambda i: labels[i].span.start)
-        turned = ring[first:] + ring[:first]
+        rotated = ring[first:] + ring[:first]
         return self.fail(
             "OP0302",
-            f"the graph has a cycle: {' -> '.join([*turned, turned[0]])}",
+            f"the graph has a cycle: {' -> '.join([*rotated, rotated[0]])}",
             *labels[first:],
             *labels[:first],
             helps=(
@@ -292,7 +292,7 @@ class NameScope:
     # ------------------------------------------------------------------ constants
 
     def constant(self, const: NamedConstant) -> Value:
-        """The value of a constant, evaluated once, in the file that declares it.
+        """Return the value of a constant, evaluated once, in the file that declares it.
 
         Raises:
             Poisoned: it cannot be evaluated; the reason is reported.
@@ -334,7 +334,7 @@ class NameScope:
 
 
 def file_scope(shared: Shared, module: Module) -> NameScope:
-    """The scope of constants of a file: its other constants and its imports."""
+    """Build the scope in which constants of a file are evaluated: its constants and imports."""
     source = module.file.source
     nowhere = source.span(0, 0)
     empty = tree.Definition("block", tree.Ident("", nowhere), None, (), nowhere)
@@ -342,7 +342,7 @@ def file_scope(shared: Shared, module: Module) -> NameScope:
 
 
 def _names(statement: tree.Statement) -> tuple[tree.Ident, ...]:
-    """The names that a statement declares; an output is bound by another statement."""
+    """Return the names that a statement declares; an output is bound by another statement."""
     match statement:
         case tree.Bind():
             return statement.names

@@ -17,12 +17,12 @@ KIND = "kind"  # `optimizer adamw { }` sets optimizer.kind
 
 
 def train_block(file: tree.File, model: str) -> tree.Train | None:
-    """The train block of a model, if the file has one."""
+    """Return the train block of a model, or None if the file has none."""
     return next((x for x in file.items if isinstance(x, tree.Train) and x.name.text == model), None)
 
 
 def settings(block: tree.Train) -> tuple[Setting, ...]:
-    """Every setting of a train block, in order.
+    """List every setting of a train block, in order.
 
     Raises:
         OpError: OP0209 or OP0212, a value is no constant; OP0203, a key is set twice.
@@ -33,7 +33,7 @@ def settings(block: tree.Train) -> tuple[Setting, ...]:
 
 
 def check_train_blocks(file: tree.File) -> Iterator[Diagnostic]:
-    """Diagnostics of the train blocks, apart from the meaning of their keys."""
+    """Check the train blocks of a file, apart from the meaning of their keys."""
     names = [x.name.text for x in models(file)]
     for item in file.items:
         if not isinstance(item, tree.Train):

@@ -1,4 +1,4 @@
-"""Where a definition is evaluated: the calls that lead to it, and where its errors go."""
+"""The site of a definition: the calls that lead to it, and where its errors are reported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Declared types: the space that `D -> R^c` says, with every name in it evaluated."""
+"""Declared types: the space that `D -> R^c` denotes, with every name in it evaluated."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ REAL_PARTS = "take a real part of it: `real(...)`, `imag(...)` or `modulus(...)`
 
 
 def declared(scope: NameScope, type_: tree.TypeExpr) -> Space:
-    """The space that a type says.
+    """Return the space that a type denotes.
 
     Raises:
-        Poisoned: after a diagnostic; something in it is unknown.
+        Poisoned: after a diagnostic; a name in the type is unknown.
     """
     field = field_of(scope, type_.codomain)
     domain = domain_of(scope, type_.domain) if type_.domain else VECTOR
@@ -32,12 +32,12 @@ def declared(scope: NameScope, type_: tree.TypeExpr) -> Space:
 
 
 def components(codomain: tree.Codomain) -> tuple[str, ...] | None:
-    """The names in `R^{ux, uy}`."""
+    """Return the names of the components in `R^{ux, uy}`, or None."""
     return tuple(x.text for x in codomain.names) if codomain.names else None
 
 
 def field_of(scope: NameScope, codomain: tree.Codomain) -> Literal["R", "C"]:
-    """Whether the values are real or complex.
+    """Return the field of the values, real or complex.
 
     Raises:
         Poisoned: after OP0201; it is neither.
@@ -54,15 +54,15 @@ def field_of(scope: NameScope, codomain: tree.Codomain) -> Literal["R", "C"]:
 
 
 def in_words(field: str) -> str:
-    """`complex` or `real`."""
+    """Write a field as `complex` or `real`."""
     return "complex" if field == "C" else "real"
 
 
 def domain_of(scope: NameScope, expr: tree.Expr) -> Domain:
-    """The domain left of `->`.
+    """Return the domain to the left of `->`.
 
     Raises:
-        Poisoned: after a diagnostic; it is none.
+        Poisoned: after a diagnostic; the expression is no domain.
     """
     if isinstance(expr, tree.Call) and expr.name in CONSTRUCTORS and expr.name != "spectrum":
         raise scope.fail(
@@ -84,7 +84,7 @@ def domain_of(scope: NameScope, expr: tree.Expr) -> Domain:
 
 
 def _declared_value(scope: NameScope, expr: tree.Expr) -> Value:
-    """The value of an expression whose name must be declared."""
+    """Evaluate an expression whose name must be declared."""
     if isinstance(expr, tree.Name) and scope.lookup(expr.text) is None:
         if scope.lost(expr.text):
             raise Poisoned
@@ -100,7 +100,7 @@ def _declared_value(scope: NameScope, expr: tree.Expr) -> Value:
 
 
 def channels_of(scope: NameScope, codomain: tree.Codomain) -> Dim:
-    """The number of channels.
+    """Return the number of channels.
 
     Raises:
         Poisoned: after a diagnostic.
@@ -120,21 +120,21 @@ def channels_of(scope: NameScope, codomain: tree.Codomain) -> Dim:
 
 
 def _number_of_names(scope: NameScope, names: tuple[tree.Ident, ...]) -> int:
-    seen: dict[str, Span] = {}
+    first: dict[str, Span] = {}
     for name in names:
-        if name.text in seen:
+        if name.text in first:
             raise scope.problems.fail(
                 "OP0203",
                 f"two components are called `{name.text}`",
                 Label(name.span, "the second one"),
-                Label(seen[name.text], "the first one"),
+                Label(first[name.text], "the first one"),
             )
-        seen[name.text] = name.span
+        first[name.text] = name.span
     return len(names)
 
 
 def moves(declared: Domain, actual: Domain) -> tuple[str, ...]:
-    """How to bring a function from one domain to another of the same declaration."""
+    """Suggest how to move a function from one domain to another of the same declaration."""
     if declared.name != actual.name:
         return ()
     if declared.kind == "vector" or actual.kind == "vector":

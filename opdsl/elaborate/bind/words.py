@@ -1,4 +1,4 @@
-"""Bare words in bindings and constants that nothing reads: each is a known word, or a mistake.
+"""Checks of bare words in bindings and constants that nothing reads: each must be a known word.
 
 A word such as `gelu` is understood by the parameter that takes it, which reports an unknown one.
 Where no parameter ever takes it, it is compared with all words that any parameter knows.
@@ -19,19 +19,19 @@ from opdsl.syntax.mentions import mentions
 
 
 def unknown_word(scope: NameScope, name: str, value: Value, owner: object) -> Word | None:
-    """A word in a value that no parameter knows, or None; None too if `owner` reads the name.
+    """Find a word in a value that no parameter knows; None if `owner` reads the name.
 
     Args:
         scope: where the value was evaluated.
-        name: what the value is bound to.
+        name: the name that the value is bound to.
         value: the value.
         owner: the definition or file that could read the name.
     """
     words = [x for x in _words(value) if x.text not in activations()]
     if not words or name in mentions(owner):
         return None
-    known = _known(scope)
-    return next((x for x in words if x.text not in known), None)
+    vocabulary = _known(scope)
+    return next((x for x in words if x.text not in vocabulary), None)
 
 
 def _words(value: Value) -> Iterator[Word]:

@@ -1,1 +1,1 @@
-"""Expressions to values. What a name stands for, and how a node is made, is asked of interfaces."""
+"""Evaluation of expressions; interfaces look up the names and make the nodes."""

@@ -16,7 +16,7 @@ from opdsl.ir.dims import Dim, Poly, Undecided
 from opdsl.ir.spaces import Domain
 
 Number = int | float
-DIGITS = 300  # to which `round` rounds, before or behind the point
+DIGITS = 300  # most places to which `round` rounds, before or after the decimal point
 COMPARE: dict[str, Callable[[Number, Number], bool]] = {
     "<": operator.lt,
     "<=": operator.le,
@@ -65,7 +65,7 @@ def function(name: str, values: list[Number | Poly]) -> Number | Poly:
     if any(isinstance(x, Poly) for x in values):
         raise Undecided
     if name == "round" and len(values) > 1 and not -DIGITS <= values[1] <= DIGITS:
-        raise OverflowError(name)  # Python would make an integer of so many digits
+        raise OverflowError(name)  # Python would build an integer of that many digits
     return FUNCTIONS[name](*values)
 
 
@@ -79,12 +79,12 @@ def negative(value: Value) -> Value | None:
 
 
 def is_number(value: Value) -> TypeGuard[Number]:
-    """Whether it is a number; true and false are not."""
+    """Return whether the value is a number; true and false are not."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def is_count(value: Value) -> TypeGuard[Dim]:
-    """Whether it is a whole number, or a symbol that stands for one and calculates like one."""
+    """Return whether the value is a whole number, or a symbol that stands for one."""
     whole = isinstance(value, int) and not isinstance(value, bool)
     return whole or isinstance(value, Poly)
 
@@ -119,7 +119,7 @@ def _poly(value: Value) -> Poly:
 
 
 def _equal(a: Poly, b: Poly) -> bool:
-    """Whether they are equal for all sizes; different for all sizes is no."""
+    """Return whether both are equal for all sizes; undecided if that depends on the sizes."""
     least, greatest = (a - b).range()
     if a != b and least <= 0 <= greatest:
         raise Undecided
@@ -146,7 +146,7 @@ def _divisor(value: Poly) -> Number:
 
 
 def _of_domains(sign: str, left: Domain, right: Value) -> Domain | None:
-    """`D / 2` for what has a grid, `X * T` for what can be multiplied."""
+    """Evaluate `D / 2` for grids and spheres, and `X * T` for domains that can form a product."""
     if sign == "/" and all(x.kind in {"grid", "interval", "sphere"} for x in left.parts):
         return _coarsen(left, right)
     if sign == "*" and isinstance(right, Domain) and _distinct(left, right):
@@ -155,7 +155,7 @@ def _of_domains(sign: str, left: Domain, right: Value) -> Domain | None:
 
 
 def _distinct(left: Domain, right: Domain) -> bool:
-    """A product has each declared domain once, so that every axis has a name and a size."""
+    """Return whether no declared domain occurs twice, as axes of a product need distinct names."""
     names = [x.name for y in (left, right) for x in y.declared]
     return "spectrum" not in (left.kind, right.kind) and len(set(names)) == len(names)
 
@@ -184,7 +184,7 @@ def _paired(left: Value, right: Value) -> list[tuple[Value, Value]] | None:
 
 
 def _modes(sign: str, a: Value, b: Value) -> Value | None:
-    """One element of a tuple: `/` rounds down, since a tuple stands for modes."""
+    """Compute one element of a tuple; `/` rounds down, since a tuple stands for modes."""
     value = binary(sign, a, b)
     return math.floor(value) if sign == "/" and isinstance(value, float) else value
 

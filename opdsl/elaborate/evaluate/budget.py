@@ -21,7 +21,7 @@ STEPS = 500_000  # the largest program in specs takes 9,000, a model of 18,000 n
 NODES = 20_000  # more is a mistake in a repeat
 FRAMES = 600  # frames of Python's stack, which has 1,000
 
-# what a step of each kind costs
+# steps that each kind of work costs
 SCOPE = 10
 NODE = 10
 # frames of Python's stack that each kind of nesting takes
@@ -33,7 +33,7 @@ CHAIN = 3
 
 @dataclass(slots=True, eq=False, repr=False)
 class Budget:
-    """What has been spent.
+    """The work spent so far on evaluating a program.
 
     Attributes:
         steps: evaluations of expressions, scopes, nodes, elements of tuples.
@@ -41,7 +41,7 @@ class Budget:
         spent: steps by the user's statement, repeat or call that took them.
         places: the statements, repeats and calls around the current expression.
         exhausted: whether there are no steps left; nothing is evaluated any more.
-        reported: whether it was said that there are too many steps or levels, which is said once.
+        reported: whether too many steps or levels were reported, which is done once.
     """
 
     steps: int = 0

@@ -11,10 +11,10 @@ from opdsl.syntax import tree
 
 
 def constant(expr: tree.Expr) -> object:
-    """The plain value of an expression of literals: number, truth value, text, list.
+    """Return the plain value of an expression of literals: number, truth value, text, list.
 
     Raises:
-        OpError: OP0209, it is none; OP0212, it is too large or not finite.
+        OpError: OP0209, the expression is no constant; OP0212, it is too large or not finite.
     """
     value = _constant(expr)
     if value is None:
@@ -28,7 +28,7 @@ def constant(expr: tree.Expr) -> object:
 
 
 def _as_list(value: tuple[Value, ...]) -> list[object]:
-    """A tuple, and the tuples in it, as lists."""
+    """Convert a tuple, and the tuples in it, to lists."""
     return [_as_list(x) if isinstance(x, tuple) else x for x in value]
 
 

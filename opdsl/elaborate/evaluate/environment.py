@@ -1,4 +1,4 @@
-"""What the evaluation of expressions asks of the layers above it, as interfaces.
+"""The interfaces through which expressions use the layers above their evaluation.
 
 The layer `bind` implements `Environment`, the layer `instantiate` implements `Nodes`; so
 expressions are evaluated without an import of either.
@@ -31,20 +31,20 @@ class Environment(Reporter, Protocol):
         """Find the constant `module.name` of an imported module; None if there is none."""
 
     def names(self) -> Collection[str]:
-        """The names declared in this definition, for suggestions."""
+        """Return the names declared in this definition, for suggestions."""
 
     def members(self, module: str) -> Collection[str]:
-        """The constants of an imported module, for suggestions."""
+        """Return the names of the constants of an imported module, for suggestions."""
 
     def lost(self, name: str) -> bool:
-        """Whether the statement or import of the name failed, which is already reported."""
+        """Return whether the statement or import of the name failed, which is already reported."""
 
 
 class Nodes(Protocol):
     """The place in the graph where an expression may add nodes."""
 
     def below(self, path: str | None = None) -> Nodes:
-        """The place for nodes inside of `path`, or inside of this place."""
+        """Return the place for nodes inside of `path`, or inside of this place."""
 
     def claim(self, name: str) -> str:
         """Reserve a free path for a node called `name`."""

@@ -16,16 +16,16 @@ from opdsl.elaborate.evaluate.values import Function, Value, Word, describe
 from opdsl.ir.dims import Poly
 from opdsl.syntax import tree
 
-NODE_NAMES = {"+": "add", "-": "sub", "*": "mul"}  # of operators between functions
+NODE_NAMES = {"+": "add", "-": "sub", "*": "mul"}  # the block of an operator between functions
 
 
 def evaluate(env: Environment, expr: tree.Expr, nodes: Nodes | None = None) -> Value:
     """Evaluate an expression.
 
     Args:
-        env: the names that it can read.
+        env: the names that the expression can read.
         expr: the expression.
-        nodes: where it may make nodes; None: nowhere.
+        nodes: where the expression may make nodes; None: nowhere.
 
     Raises:
         Poisoned: after a diagnostic.
@@ -82,12 +82,12 @@ def _name(env: Environment, expr: tree.Name) -> Value:
         return value
     if env.lost(expr.text):
         raise Poisoned
-    # a bare word: the parameter that takes it decides whether it knows it
+    # a bare word such as `gelu`: the parameter that takes it knows whether it is valid
     return Word(expr.text, expr.span)
 
 
 def _member(env: Environment, expr: tree.Member) -> Value:
-    """`module.CONST`."""
+    """Evaluate `module.CONST`."""
     module = expr.value.text if isinstance(expr.value, tree.Name) else ""
     value = env.member(module, expr.name.text)
     if value is not None:
@@ -102,7 +102,7 @@ def _member(env: Environment, expr: tree.Member) -> Value:
 
 
 def _index(env: Environment, expr: tree.Index, nodes: Nodes | None) -> Value:
-    """An element of a tuple; of a function a channel, by its number or name, or some of them."""
+    """Evaluate an element of a tuple, or channels of a function, by number or name."""
     value = evaluate(env, expr.value, nodes.below() if nodes else None)
     index = evaluate(env, expr.index)
     if isinstance(value, Function) and nodes:
@@ -192,7 +192,7 @@ def _call(env: Environment, expr: tree.Call | tree.Pipe, nodes: Nodes | None) ->
 
 
 def _function(env: Environment, expr: tree.Call) -> Value:
-    """A function of numbers, such as `max(a, b)`."""
+    """Evaluate a call of a function of numbers, such as `max(a, b)`."""
     values = [evaluate(env, x.value) for x in expr.args]
     for arg, value in zip(expr.args, values, strict=True):
         if isinstance(value, Word):

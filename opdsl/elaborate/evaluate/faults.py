@@ -9,20 +9,20 @@ from opdsl.elaborate.evaluate.values import Value, Word, describe
 
 
 def unknown_name(env: Environment, word: Word, span: Span) -> Poisoned:
-    """OP0201 for a word that had to be a name."""
-    known = [x for x in env.names() if x != word.text]
+    """Report OP0201 for a word that should be the name of something declared."""
+    names = [x for x in env.names() if x != word.text]
     return env.fail(
         "OP0201",
         f"unknown name `{word.text}`",
         Label(word.span or span, "not found"),
-        helps=did_you_mean(word.text, known),
+        helps=did_you_mean(word.text, names),
     )
 
 
 def not_defined(
     env: Environment, span: Span, sign: str, values: tuple[Value, ...], spans: tuple[Span, ...]
 ) -> Poisoned:
-    """OP0209 for an operator that is not defined for its operands.
+    """Report OP0209 for an operator that is not defined for its operands.
 
     Args:
         env: where the operator stands.

@@ -1,4 +1,4 @@
-"""How large the values of a program may become."""
+"""Limits on the size of the values of a program."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from opdsl.ir.steps import Coarsen
 
 BITS = 128  # a product of seven such numbers is still a finite float
 LEAVES = 16_384  # numbers of a tuple, its nested tuples included
-TERMS = 128  # of a formula in open sizes
+TERMS = 128  # terms of a formula in open sizes
 DEGREE = 64
-LETTERS = 4096  # in the names of the sizes of a formula
+LETTERS = 4096  # letters in the names of the sizes of a formula
 
 
 def excess(value: Value) -> tuple[str, str] | None:
-    """Why a value is larger than any that a program may hold: a message and a label, or None."""
+    """Explain why a value exceeds the limits, by a message and a label; None if it does not."""
     match value:
         case int():
             if value.bit_length() > BITS:
@@ -37,8 +37,8 @@ def excess(value: Value) -> tuple[str, str] | None:
 
 
 def leaves(value: Value) -> int:
-    """The elements of a tuple and of its nested tuples; 1 for any other value."""
-    # nested tuples were counted when they were built, so this ends soon
+    """Count a tuple with its elements and those of nested tuples; any other value counts 1."""
+    # nested tuples passed the limit when they were built, so the recursion is short
     return sum(map(leaves, value)) + 1 if isinstance(value, tuple) else 1
 
 

@@ -29,13 +29,13 @@ class Reporter(Protocol):
 
 @dataclass(slots=True, eq=False, repr=False)
 class Problems:
-    """The diagnostics so far."""
+    """The diagnostics collected so far, each once."""
 
     diagnostics: list[Diagnostic] = field(default_factory=list)
     seen: set[tuple[str, str, Span | None]] = field(default_factory=set)
 
     def add(self, diagnostic: Diagnostic) -> None:
-        """Append it, unless the same was said of the same place before."""
+        """Append a diagnostic, unless an equal one was reported at the same place before."""
         place = diagnostic.labels[0].span if diagnostic.labels else None
         key = (diagnostic.code, diagnostic.message, place)
         if key not in self.seen:

@@ -1,4 +1,4 @@
-"""Values that expressions of a program have while it is elaborated."""
+"""The values of expressions while a program is elaborated."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Word:
 
 @value
 class Interval:
-    """`lo..hi`."""
+    """An interval `lo..hi` of real numbers."""
 
     lo: float
     hi: float

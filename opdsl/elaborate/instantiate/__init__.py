@@ -1,1 +1,1 @@
-"""Calls to nodes: the graph of a model, and each definition checked for all sizes."""
+"""From calls to nodes: builds the graph of a model, and checks definitions for all sizes."""

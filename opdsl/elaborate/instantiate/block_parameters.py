@@ -22,7 +22,7 @@ Named = Mapping[str, Argument]
 def block_parameters(
     scope: NameScope, cls: type[Block], positional: tuple[Argument, ...], named: Named, span: Span
 ) -> dict[str, Argument]:
-    """The named arguments, and those without a name under the names of their parameters.
+    """Return all arguments by name; those without one get the names of their parameters.
 
     Args:
         scope: where the block is called.
@@ -53,7 +53,7 @@ def block_parameters(
 
 
 def make_block(scope: NameScope, cls: type[Block], named: Named, span: Span) -> Block:
-    """The block with its parameters.
+    """Build the block with its parameters.
 
     Raises:
         Poisoned: after a diagnostic for each parameter that does not fit.
@@ -72,21 +72,21 @@ def make_block(scope: NameScope, cls: type[Block], named: Named, span: Span) -> 
 
 
 def _open_size(value: object) -> bool:
-    """Whether it is a size that a definition leaves open, for a parameter that takes numbers."""
+    """Return whether the value is a size that a definition leaves open."""
     return isinstance(value, Poly) and value.range()[1] >= 1
 
 
 def _roots(error: ValidationError) -> list[Any]:
-    """One error for each parameter: a union reports each of its alternatives.
+    """Select one error for each parameter, since a union reports each of its alternatives.
 
-    A misspelt name is also missing under its right one; only the first is said.
+    A misspelt name is also missing under its right one; only the misspelling is reported.
     """
     roots = list({x["loc"][:1]: x for x in reversed(error.errors())}.values())
     return [x for x in roots if x["type"] == "extra_forbidden"] or roots
 
 
 def _parameter(scope: NameScope, cls: type[Block], key: str, argument: Argument) -> object:
-    """The value of an argument as pydantic reads it."""
+    """Return the value of an argument in the form that pydantic reads."""
     value = argument.value
     if isinstance(value, Function):
         raise scope.fail(

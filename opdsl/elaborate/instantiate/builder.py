@@ -46,7 +46,7 @@ class GraphBuilder:
         space: Space,
         spans: tuple[Span, ...],
     ) -> Function:
-        """Append a node; the function that it computes."""
+        """Append a node and return the function that it computes."""
         refs = tuple(x.ref for x in inputs)
         self.nodes.append(Node(path=path, block=block, inputs=refs, space=space, spans=spans))
         return Function(path, space)
@@ -84,8 +84,8 @@ class GraphBuilder:
         first = iterations.pop("0", {})
         for iteration, places in iterations.items():
             for rest in first | places:
-                here, there = first.get(rest), places.get(rest)
-                if here is None or there is None or not self._tied(here, there):
+                owner, later = first.get(rest), places.get(rest)
+                if owner is None or later is None or not self._tied(owner, later):
                     return f"{path}.{iteration}.{rest}"
         return None
 

@@ -59,7 +59,7 @@ def call(place: Place, expr: tree.Call, piped: Argument | None) -> Value:
 def _arguments(
     place: Place, expr: tree.Call, piped: Argument | None, path: str
 ) -> tuple[tuple[Argument, ...], dict[str, Argument]]:
-    """The arguments without and with a name; nodes inside go below `path`."""
+    """Evaluate the arguments, without and with a name; their nodes go below `path`."""
     scope = place.scope
     holes = [x for x in expr.args if x.name is None and isinstance(x.value, tree.Hole)]
     values = [piped] if piped and not holes else []
@@ -132,12 +132,12 @@ def _call_block(
 
 
 def snake_case(name: str) -> str:
-    """`FourierLayer` is `fourier_layer` in a path."""
+    """Convert a name for a path: `FourierLayer` becomes `fourier_layer`."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
 
 
 def _unknown_operator(scope: NameScope, expr: tree.Call) -> Poisoned:
-    """OP0201 for a block that nobody defines; says where to import it from."""
+    """Report OP0201 for an unknown block, and name the library module to import it from."""
     if scope.lost(expr.name):
         return Poisoned()
     own = [k for k, (_, d) in scope.module.definitions.items() if d.keyword == "block"]

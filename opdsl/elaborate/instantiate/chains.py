@@ -17,7 +17,7 @@ from opdsl.ir.dims import Poly
 from opdsl.syntax import tree
 
 MAX_REPEAT = 10_000
-OPEN_COUNT = 2  # iterations of a repeat in a definition that leaves their number open
+OPEN_COUNT = 2  # iterations to check where a definition leaves the number of them open
 
 
 def pipe(place: Place, expr: tree.Pipe) -> Value:
@@ -91,7 +91,7 @@ def _repeat(place: Place, stage: tree.Repeat, first: Function, span: Span) -> Va
 def _check_endomorphism(
     scope: NameScope, stage: tree.Repeat, first: Function, value: Value
 ) -> None:
-    """OP0306: shared weights can be applied again only to a function of the first space."""
+    """Check that shared weights can be applied again: an iteration keeps the space, else OP0306."""
     last = stage.body.stages[-1].span
     a, b = first.space, _function(scope, value, last).space
     if (a.domain, a.channels, a.field) == (b.domain, b.channels, b.field):

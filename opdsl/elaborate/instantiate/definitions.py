@@ -1,4 +1,4 @@
-"""Blocks at their definition: each is checked once for all sizes, called or not.
+"""Checks of blocks at their definition: once for all sizes, whether they are called or not.
 
 A dim stands for any number, a domain variable for any domain of its kind; a parameter without a
 default is represented by a value of its type. What then depends on the numbers is left to the
@@ -23,8 +23,8 @@ from opdsl.ir.dims import Poly, Undecided
 from opdsl.ir.spaces import Axis, Domain, DomainKind
 from opdsl.syntax import tree
 
-AXES = (2, 1, 3, 4)  # a block for grids is right if it is for grids of some dimension
-MODES = 840  # divisible by all numbers to 8, so that halves and thirds of it are whole
+AXES = (2, 1, 3, 4)  # a block for grids is accepted if it works in one of these dimensions
+MODES = 840  # divisible by all numbers up to 8, so that halves and thirds of it are whole
 REPRESENTATIVES: dict[str, Value] = {
     "activation": Word("gelu"),
     "bool": True,
@@ -76,7 +76,7 @@ def _check(module: Module, definition: tree.Definition, budget: Budget) -> list[
     for axes in AXES:
         diagnostics = _check_with(module, definition, axes, budget)
         if any(x.code == "OP0212" for x in diagnostics):
-            return diagnostics  # the budget reports once, so another pass would say nothing
+            return diagnostics  # the budget reports once, so another pass would look clean
         if not diagnostics:
             return []
         first = first or diagnostics
@@ -86,7 +86,7 @@ def _check(module: Module, definition: tree.Definition, budget: Budget) -> list[
 def _check_with(
     module: Module, definition: tree.Definition, axes: int, budget: Budget
 ) -> list[Diagnostic]:
-    """The errors where every grid has so many axes."""
+    """Return the errors of a definition when every grid has `axes` axes."""
     problems = Problems()
     shared = Shared(problems, budget, Bindings(GraphBuilder()).compute)
     scope = NameScope(shared, module, definition)
@@ -122,7 +122,7 @@ def _bind_representatives(scope: NameScope, axes: int) -> None:
 
 
 def _domain(statement: tree.Domain, axes: int) -> Domain:
-    """A domain of the kind that the statement asks for."""
+    """Build a domain of the declared kind."""
     word = statement.kind.name.text if statement.kind else "any"
     kind: DomainKind = KINDS.get(word, "any")
     scattered = kind in {"points", "graph", "mesh", "any"}
@@ -146,7 +146,7 @@ def _representative(param: tree.Param) -> Value:
 
 
 def _equated(scope: NameScope) -> Iterator[tuple[str, tree.Expr]]:
-    """Dims that a requirement says are equal to something: `require out == c`."""
+    """Yield the dims that a requirement equates with an expression: `require out == c`."""
     dims = {x.name.text for x in scope.statements(tree.Dim)}
     for statement in scope.statements(tree.Require):
         match statement.test:

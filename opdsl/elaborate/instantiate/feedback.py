@@ -23,10 +23,10 @@ def feedback(scope: NameScope) -> tuple[Feedback, ...]:
     Raises:
         Poisoned: after a diagnostic.
     """
-    fed: dict[str, tree.Feedback] = {}
+    by_input: dict[str, tree.Feedback] = {}
     loops = []
     for statement in scope.statements(tree.Feedback):
-        first = fed.setdefault(statement.input.text, statement)
+        first = by_input.setdefault(statement.input.text, statement)
         if first is not statement:
             raise scope.problems.fail(
                 "OP0203",
@@ -47,8 +47,8 @@ def _loop(scope: NameScope, statement: tree.Feedback) -> Feedback:
 
 def _space(scope: NameScope, name: tree.Ident, kind: type[tree.Input | tree.Output]) -> Space:
     word = "output" if kind is tree.Output else "input"
-    known = {x.name.text: x for x in scope.definition.body if isinstance(x, kind)}
-    if name.text not in known:
+    ports = {x.name.text: x for x in scope.definition.body if isinstance(x, kind)}
+    if name.text not in ports:
         if scope.lost(name.text):
             raise Poisoned
         raise scope.problems.fail(
@@ -56,9 +56,9 @@ def _space(scope: NameScope, name: tree.Ident, kind: type[tree.Input | tree.Outp
             f"`{scope.definition.name.text}` has no {word} `{name.text}`",
             Label(name.span, "not found"),
             notes=("`feedback` goes from an output to an input",),
-            helps=did_you_mean(name.text, list(known)),
+            helps=did_you_mean(name.text, list(ports)),
         )
-    return declared(scope, known[name.text].type)
+    return declared(scope, ports[name.text].type)
 
 
 def _check_spaces(scope: NameScope, statement: tree.Feedback, output: Space, input_: Space) -> None:

@@ -26,7 +26,7 @@ class Bindings:
     builder: GraphBuilder
 
     def compute(self, scope: NameScope, statement: tree.Bind) -> tuple[Value, ...]:
-        """The values of a binding, one for each of its names.
+        """Evaluate a binding to one value for each of its names.
 
         Raises:
             Poisoned: after a diagnostic.
@@ -64,7 +64,7 @@ def _check_words(scope: NameScope, statement: tree.Bind, value: Value) -> None:
 
 @record
 class GraphPlace:
-    """The next node goes to `path` itself (exact), or below it under its own name."""
+    """A place whose next node gets `path` itself (`exact`), or a name of its own below it."""
 
     scope: NameScope
     builder: GraphBuilder
@@ -72,7 +72,7 @@ class GraphPlace:
     exact: bool = False
 
     def below(self, path: str | None = None) -> GraphPlace:
-        """The place for nodes inside of `path`, or inside of this place."""
+        """Return the place for nodes inside of `path`, or inside of this place."""
         return GraphPlace(self.scope, self.builder, self.path if path is None else path)
 
     def claim(self, name: str) -> str:
@@ -102,12 +102,12 @@ class GraphPlace:
         return primitive(self, "select", (argument,), named, (head, expr.span), path)
 
     def _channels(self, index: Value, span: Span) -> Value:
-        """`2..4` is the channels 2 and 3."""
+        """Expand an index to channels: `2..4` is the channels 2 and 3."""
         if not isinstance(index, Interval):
             return index if isinstance(index, tuple) else (index,)
         if not (index.lo.is_integer() and index.hi.is_integer()):
             return (index,)
-        # one more than a tuple may have is enough to have it refused
+        # a range beyond the limit is cut just above it: enough for the budget to refuse it
         channels = tuple(range(int(index.lo), int(index.hi))[: LEAVES + 1])
         self.scope.budget.value(self.scope, channels, span)
         return channels
@@ -140,5 +140,5 @@ class GraphPlace:
 
 
 def _factor(value: Value) -> float:
-    """The number, or 0 for what is none."""
+    """Return the value as a number, or 0 if it is none."""
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else 0.0

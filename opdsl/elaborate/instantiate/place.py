@@ -18,11 +18,11 @@ class Place(Nodes, Protocol):
 
     @property
     def scope(self) -> NameScope:
-        """The definition."""
+        """The scope of the definition."""
 
     @property
     def builder(self) -> GraphBuilder:
-        """The graph."""
+        """The builder of the graph."""
 
     def below(self, path: str | None = None) -> Place:
-        """The place for nodes inside of `path`, or inside of this place."""
+        """Return the place for nodes inside of `path`, or inside of this place."""

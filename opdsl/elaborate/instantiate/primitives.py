@@ -20,7 +20,7 @@ from opdsl.ir.block import Block, Refusal
 from opdsl.ir.dims import Poly, Undecided, decided
 from opdsl.ir.spaces import Space
 
-DIVISIBLE = 5040  # by all numbers to 10
+DIVISIBLE = 5040  # divisible by all numbers up to 10
 PRIMES = (1, 11, 13, 17, 19, 23)
 
 
@@ -32,7 +32,7 @@ def primitive(
     spans: tuple[Span, Span],
     path: str,
 ) -> Value:
-    """Add the node `path` of a block written in Python; the function that it computes.
+    """Add the node `path` of a block written in Python and return the function it computes.
 
     Args:
         place: where in the program it is called.
@@ -68,7 +68,7 @@ def primitive(
 
 
 def _infer(block: Block, x: tuple[Space, ...]) -> Space:
-    """The space of the result; in a definition for all sizes if that can be said."""
+    """Infer the space of the result; with open sizes, by a trial if it is not decided at once."""
     try:
         return block.infer(*x)
     except Undecided:
@@ -76,7 +76,7 @@ def _infer(block: Block, x: tuple[Space, ...]) -> Space:
 
 
 def _tried(block: Block, x: tuple[Space, ...]) -> Space:
-    """The result where every size is a number with many divisors, written in the sizes again.
+    """Infer the result for sizes with many divisors, and write it in the open sizes again.
 
     Raises:
         Undecided: the channels of the result are not those of an input.
@@ -98,11 +98,11 @@ def _check_arity(scope: NameScope, cls: type[Block], count: int, span: Span) -> 
     low, high = cls.arity
     if low <= count and (high is None or count <= high):
         return
-    wanted = f"{low}" if high == low else (f"{low} or more" if high is None else f"{low} to {high}")
+    arity = f"{low}" if high == low else (f"{low} or more" if high is None else f"{low} to {high}")
     name = cls.keyword()
     raise scope.fail(
         "OP0206",
-        f"`{name}` takes {wanted} input{'' if wanted == '1' else 's'}, not {count}",
+        f"`{name}` takes {arity} input{'' if arity == '1' else 's'}, not {count}",
         Label(span, f"{count} given"),
         helps=() if count else (f"put a function in: `v |> {name}(...)`",),
     )

@@ -55,7 +55,7 @@ def elaborate(
     except Poisoned:
         graph = None
     for each in (module, *loader.loaded.values()):
-        if not each.file.source.library:  # the library's own tests check it
+        if not each.file.source.library:  # tests of the package check the library
             if each is not module:
                 _evaluate_constants(each, problems, budget)
             for fault in check_definitions(each, list(problems.diagnostics), budget):
@@ -99,7 +99,8 @@ def _choose(problems: Problems, module: Module, name: str | None) -> tree.Defini
 def _evaluate_constants(module: Module, problems: Problems, budget: Budget) -> None:
     """Evaluate the constants of a file, used or not, in the order of the text.
 
-    So a chain of any length is never deep, unless it is written backwards.
+    In this order a chain of constants of any length needs no recursion, unless it is written
+    backwards.
     """
     scope = file_scope(Shared(problems, budget, Bindings(GraphBuilder()).compute), module)
     for const in module.consts.values():
@@ -169,7 +170,7 @@ def _bind_inputs(scope: NameScope) -> None:
 
 
 def _evaluate_rest(scope: NameScope) -> None:
-    """Report the errors that do not depend on the inputs too."""
+    """Report also the errors that do not depend on the inputs."""
     try:
         outputs(scope)
     except Poisoned:
@@ -177,7 +178,7 @@ def _evaluate_rest(scope: NameScope) -> None:
 
 
 def _declared(scope: NameScope) -> tuple[Domain, ...]:
-    """The declared domains, without those derived from another one."""
+    """Return the declared domains, without those derived from another one."""
     values = [scope.lookup(x.name.text) for x in scope.statements(tree.Domain)]
     roots = (y for x in values if isinstance(x, Domain) for y in x.declared)
     return tuple({x.name: x for x in roots}.values())
