@@ -1,1 +1,1 @@
-"""Text to tree and back: `tree`, `parser`, `recovery`, `printer`."""
+"""From text to tree and back: `tree`, `parser`, `recovery`, `printer`."""

@@ -29,13 +29,13 @@ class TreeBuilder:
         self.depth = 0
 
     def file(self, node: ParseNode) -> tuple[t.Edition | None, tuple[t.Item, ...]]:
-        """The edition and the items of a program."""
+        """Build the edition and the items of a program."""
         items = [self._build(x) for x in node.children]
         edition = items.pop(0) if items and isinstance(items[0], t.Edition) else None
         return edition, tuple(items)
 
     def expr(self, node: ParseNode) -> t.Expr:
-        """Any expression, pipes included."""
+        """Build any expression, pipes included."""
         self.depth += 1
         if self.depth > DEPTH:
             raise too_deep(self.span(node))
@@ -87,7 +87,7 @@ class TreeBuilder:
         return t.Train(name, doc, tuple(body), self.span(node))
 
     def _braced(self, node: ParseNode) -> tuple[t.Ident, t.Doc | None, Iterator[Any]]:
-        """The parts of `keyword NAME [doc] "{" part* "}"`."""
+        """Split `keyword NAME [doc] "{" part* "}"` into its parts."""
         kids = node.children
         parts = [x for x in kids[2:] if not isinstance(x, Token)]
         doc = self._doc(parts[:1]) if parts else None
@@ -323,12 +323,12 @@ class TreeBuilder:
     # --------------------------------------------------------------- leaves
 
     def _value(self, kids: Kids) -> t.Expr | None:
-        """What follows `=`."""
+        """Build the expression after `=`, if there is one."""
         node = after(kids, "EQUAL")
         return None if node is None else self.expr(node)
 
     def _doc(self, kids: Kids) -> t.Doc | None:
-        """The doc string, which stands last if there is one."""
+        """Build the doc string, which stands last if there is one."""
         last = kids[-1]
         return (
             t.Doc(self._text(last.children[0]), self.span(last)) if is_tree(last, "doc") else None
@@ -360,13 +360,13 @@ class TreeBuilder:
         return int(token.text)
 
     def _text(self, token: Token) -> str:
-        """The text between the quotes."""
+        """Return the text between the quotes of a token."""
         if token.text.startswith('"""'):
             return token.text[3:-3].replace("\r\n", "\n")
         return re.sub(r"\\(.)", lambda m: ESCAPES[m[1]], token.text[1:-1])
 
     def span(self, node: Any) -> Span:
-        """From the first token of a node to its last."""
+        """Return the span of a node, from its first token to its last."""
         first = last = node
         while not isinstance(first, Token):
             first = first.children[0]

@@ -15,13 +15,13 @@ from opdsl.syntax.regions import Region, is_binding, regions
 from opdsl.syntax.scan import Piece, pieces
 from opdsl.syntax.words import CLOSING, ITEMS, OPENING, STATEMENTS
 
-# what may follow a complete value
+# tokens that may follow a complete value
 FOLLOWERS = frozenset({"ADD", "MUL", "CMP", "AND", "OR", "RANGE", "DOT", "LPAR", "LSQB"})
 
 
 @dataclass(frozen=True)
 class ErrorContext:
-    """A syntax error: piece number `at` is not what the grammar accepts."""
+    """A syntax error in its surroundings: the grammar does not accept piece number `at`."""
 
     source: Source
     text: str
@@ -37,22 +37,22 @@ class ErrorContext:
 
     @property
     def previous(self) -> Piece | None:
-        """The piece before it."""
+        """The piece before the one that is not accepted."""
         return self.pieces[self.at - 1] if self.at else None
 
     @property
     def next(self) -> Piece | None:
-        """The piece after it."""
+        """The piece after the one that is not accepted."""
         return self.pieces[self.at + 1] if self.at + 1 < len(self.pieces) else None
 
     @cached_property
     def number(self) -> int:
-        """Which region holds the piece."""
+        """The index of the region that contains the piece."""
         return next((i for i, x in enumerate(self.regions) if x.first <= self.at < x.end), 0)
 
     @property
     def region(self) -> Region:
-        """The statement that holds it."""
+        """The region that contains the piece."""
         return self.regions[self.number]
 
     @property
@@ -74,7 +74,7 @@ class ErrorContext:
 
     @cached_property
     def culprit(self) -> int:
-        """Which region is to blame: an earlier one if it is unfinished."""
+        """The index of the region to blame: an earlier one if it is unfinished."""
         bracket = self.never_closed
         if bracket is not None and self.regions[bracket].level in ("statement", "item"):
             return bracket
@@ -97,14 +97,14 @@ class ErrorContext:
 
     @cached_property
     def never_closed(self) -> int | None:
-        """The earlier region with a `(` or `[` that is never closed, so that we are inside it."""
+        """The index of an earlier region with a `(` or `[` that is never closed, or None."""
         starts = [i for i in _unclosed(self.pieces) if i < self.region.first]
         place = starts[-1] if starts else None
         tokens = (i for i, x in enumerate(self.regions) if place is not None and place < x.end)
         return next(tokens, None)
 
     def starts(self, at: int) -> bool:
-        """Whether a statement begins at a piece."""
+        """Return whether a statement begins at a piece."""
         return self.pieces[at].text in STATEMENTS or is_binding(self.pieces, at)
 
     @property
@@ -114,7 +114,7 @@ class ErrorContext:
         return self.pieces[end - 1]
 
     def open(self, until: int) -> list[Piece]:
-        """The brackets that are open before a piece, outermost first."""
+        """List the brackets that are open before a piece, outermost first."""
         stack: list[Piece] = []
         for x in self.pieces[:until]:
             if x.kind == "sign" and x.text in OPENING:
@@ -124,12 +124,12 @@ class ErrorContext:
         return stack
 
     def span(self, piece: Piece) -> Span:
-        """Where a piece stands."""
+        """Return the span of a piece."""
         return self.source.span(piece.start, piece.end)
 
 
 def context_of(source: Source, text: str, error: Refused) -> ErrorContext:
-    """The context of a complaint; at the end of the file, `at` is one past the last piece."""
+    """Build the context of an error; at the end of the file, `at` is one past the last piece."""
     tokens = [x for x in pieces(text) if x.kind != "comment"]
     place = len(text) if error.at is None else error.at
     at = next((i for i, x in enumerate(tokens) if x.end > place), len(tokens))
@@ -137,7 +137,7 @@ def context_of(source: Source, text: str, error: Refused) -> ErrorContext:
 
 
 def _unclosed(tokens: list[Piece]) -> list[int]:
-    """The places of the `(` and `[` that have no partner."""
+    """List the indices of the `(` and `[` that have no partner."""
     stack: list[int] = []
     lost: list[int] = []
     for i, x in enumerate(tokens):
@@ -152,5 +152,5 @@ def _unclosed(tokens: list[Piece]) -> list[int]:
 
 
 def _binding_sign(tokens: list[Piece], at: int) -> int:
-    """The place of the sign in `name, name =`."""
+    """Return the index of the sign in `name, name =`."""
     return next(i for i in range(at, len(tokens)) if tokens[i].text in ("=", ":"))

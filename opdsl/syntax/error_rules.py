@@ -1,4 +1,4 @@
-"""Rules that recognise syntax errors: what a person meant who wrote this.
+"""Rules that recognise common syntax errors and the intention behind them.
 
 The first rule that fits an `ErrorContext` gives the diagnostic. A rule looks at the pieces around
 the place where the parser stopped, and at what the grammar would have accepted.
@@ -59,7 +59,7 @@ def _reserved(context: ErrorContext) -> Diagnostic | None:
 
 
 def _stage_alone(context: ErrorContext) -> Diagnostic | None:
-    """`u = residual { ... }`."""
+    """Recognise a step without a function before it: `u = residual { ... }`."""
     word = context.piece.text
     if word not in STAGES or "LPAR" not in context.accepts:
         return None
@@ -80,7 +80,7 @@ def _late_edition(context: ErrorContext) -> Diagnostic | None:
 
 
 def _bad_edition(context: ErrorContext) -> Diagnostic | None:
-    """`edition "2026"`."""
+    """Recognise an edition that is no year: `edition "2026"`."""
     before = context.previous
     if before is None or before.text != "edition":
         return None
@@ -88,13 +88,13 @@ def _bad_edition(context: ErrorContext) -> Diagnostic | None:
 
 
 def edition(label: Label) -> Diagnostic:
-    """The program does not say by which rules it is written."""
+    """Report OP0104: the program does not say by which edition of the rules it is written."""
     cure = Help(f"write `edition {EDITION}`")
     return error("this file does not say its edition", label, helps=(cure,), code="OP0104")
 
 
 def _python(context: ErrorContext) -> Diagnostic | None:
-    """A statement of another language."""
+    """Recognise a statement of another language: `def f():`."""
     first = context.pieces[context.region.first]
     if context.at - context.region.first > 1 or first.text not in PYTHON:
         return None
@@ -106,12 +106,12 @@ def _python(context: ErrorContext) -> Diagnostic | None:
 
 
 def _import_from(context: ErrorContext) -> Diagnostic | None:
-    """`import A, B from std.pointwise`."""
+    """Recognise `from` after the names: `import A, B from std.pointwise`."""
     return late_from(context, context.region)
 
 
 def late_from(context: ErrorContext, region: Region) -> Diagnostic | None:
-    """`import A from std.pointwise` in a region."""
+    """Recognise `import A from std.pointwise` in a region."""
     pieces = context.pieces[region.first : region.end]
     at = next((i for i, x in enumerate(pieces) if i and x.text == "from"), None)
     if pieces[0].text != "import" or at is None:
@@ -126,7 +126,7 @@ def late_from(context: ErrorContext, region: Region) -> Diagnostic | None:
 
 
 def _import_all(context: ErrorContext) -> Diagnostic | None:
-    """`from std.x import *`."""
+    """Recognise an import of all names: `from std.x import *`."""
     if context.piece.text != "*" or context.previous is None or context.previous.text != "import":
         return None
     label = Label(context.span(context.piece), "a name is needed here")
@@ -143,16 +143,14 @@ def _rest_of_path(context: ErrorContext, at: int) -> str:
 
 
 def _missing_colon(context: ErrorContext) -> Diagnostic | None:
-    """`param width int = 64`."""
+    """Recognise a declaration without its colon: `param width int = 64`."""
     if context.accepts != {"COLON"} or context.at < 2:
         return None
     word, name = context.pieces[context.at - 2 : context.at]
     if word.text not in ("param", "input", "output"):
         return None
-    written = re.split(r'[="#\n]', context.source.text[context.piece.start :], maxsplit=1)[
-        0
-    ].strip()
-    cure = f"{word.text} {name.text} : {written}"
+    type_ = re.split(r'[="#\n]', context.source.text[context.piece.start :], maxsplit=1)[0].strip()
+    cure = f"{word.text} {name.text} : {type_}"
     place = context.source.span(name.end, name.end)
     return error(
         f"expected `:` before `{short(context.piece)}`",
@@ -162,7 +160,7 @@ def _missing_colon(context: ErrorContext) -> Diagnostic | None:
 
 
 def bare_step(context: ErrorContext) -> Diagnostic | None:
-    """`a |> gelu |> ...`."""
+    """Recognise a step without brackets: `a |> gelu |> ...`."""
     if "LPAR" not in context.accepts or context.accepts - {"LPAR", "DOT"} or not context.previous:
         return None
     name = context.previous
@@ -175,7 +173,7 @@ def bare_step(context: ErrorContext) -> Diagnostic | None:
 
 
 def _outside(context: ErrorContext) -> Diagnostic | None:
-    """A statement that stands in no block."""
+    """Recognise a statement outside all blocks."""
     binding = is_binding(context.pieces, context.at)
     if not context.outside or not context.starts(context.at):
         return None
@@ -190,7 +188,7 @@ def _outside(context: ErrorContext) -> Diagnostic | None:
 
 
 def _unknown_head(context: ErrorContext) -> Diagnostic | None:
-    """`inptu a : D -> R^1`, `modle M { ... }`."""
+    """Recognise a misspelt keyword: `inptu a : D -> R^1`, `modle M { ... }`."""
     first = context.pieces[context.region.first]
     inside = (
         context.accepts == {"EQUAL", "COLON", "COMMA"} and context.at == context.region.first + 1
@@ -199,12 +197,12 @@ def _unknown_head(context: ErrorContext) -> Diagnostic | None:
         inside or (context.outside and context.at == context.region.first)
     ):
         return None
-    known = STATEMENTS if inside else ITEMS
-    near = nearest(first.text, known)
+    keywords = STATEMENTS if inside else ITEMS
+    near = nearest(first.text, keywords)
     cure = Help(f"did you mean `{near}`?", context.span(first), near, "unsafe")
     if near is None:
         rest = ", or is `name = value`" if inside else ""
-        cure = Help("a statement begins with " + ", ".join(f"`{x}`" for x in known) + rest)
+        cure = Help("a statement begins with " + ", ".join(f"`{x}`" for x in keywords) + rest)
     return error(
         f"unknown statement `{short(first)}`",
         Label(context.span(first), "not a statement"),
@@ -213,7 +211,7 @@ def _unknown_head(context: ErrorContext) -> Diagnostic | None:
 
 
 def _quoted_name(context: ErrorContext) -> Diagnostic | None:
-    """`model "FNO" {`."""
+    """Recognise a name in quotes: `model "FNO" {`."""
     if context.accepts != {"NAME"} or context.piece.kind != "text":
         return None
     span, bare = context.span(context.piece), context.piece.text.strip('"')
@@ -224,7 +222,7 @@ def _quoted_name(context: ErrorContext) -> Diagnostic | None:
 
 
 def _no_value(context: ErrorContext) -> Diagnostic | None:
-    """`out = )`."""
+    """Recognise a missing value: `out = )`."""
     before = context.previous
     if before is None or not context.accepts >= VALUE - {"IF"} or before.kind != "sign":
         return None
@@ -236,7 +234,7 @@ def _no_value(context: ErrorContext) -> Diagnostic | None:
 
 
 def no_else(context: ErrorContext) -> Diagnostic | None:
-    """`if a then b`."""
+    """Recognise a condition without its other branch: `if a then b`."""
     if "ELSE" not in context.accepts:
         return None
     word = next((x for x in reversed(context.pieces[: context.at]) if x.text == "if"), None)

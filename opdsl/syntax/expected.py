@@ -9,7 +9,7 @@ from opdsl.syntax.scan import Piece
 VALUE = frozenset(
     {"NAME", "INT", "FLOAT", "STRING", "TRUE", "FALSE", "HOLE", "LPAR", "LSQB", "ADD", "NOT", "IF"}
 )
-# accepted where a value is, and not worth saying
+# tokens accepted wherever a value is; no message lists them
 UNSAID = frozenset({"REPEAT", "RESIDUAL", "SHARED", "DOMAIN"})
 OPERATOR = frozenset({"ADD", "MUL", "CMP", "AND", "OR", "RANGE"})
 POSTFIX = frozenset({"DOT", "LPAR", "LSQB"})
@@ -25,21 +25,21 @@ WORD_OF = {
 
 
 def expected(context: ErrorContext) -> Diagnostic:
-    """No rule fits: what the grammar would have accepted."""
-    shown = short(context.piece)
+    """Report what the grammar would have accepted; used where no rule recognises the error."""
+    text = short(context.piece)
     words = _choices(context.accepts)
     if not words or len(words) > 3 or context.complete:
         return error(
-            f"`{shown}` is not expected here", Label(context.span(context.piece), "not expected")
+            f"`{text}` is not expected here", Label(context.span(context.piece), "not expected")
         )
     return error(
-        f"expected {_joined(words)} before `{shown}`",
+        f"expected {_joined(words)} before `{text}`",
         Label(context.span(context.piece), "not expected"),
     )
 
 
 def words(accepts: frozenset[str]) -> str:
-    """Up to three things that would do: `a value or a name`."""
+    """Describe up to three accepted tokens: `a value or a name`."""
     return _joined(_choices(accepts)[:3]) or "more"
 
 
@@ -48,7 +48,7 @@ def _joined(words: list[str]) -> str:
 
 
 def _choices(accepts: frozenset[str]) -> list[str]:
-    """The accepted tokens in words, the usual ones of every expression left out."""
+    """Describe the accepted tokens, without those that every expression accepts."""
     if accepts >= VALUE - {"IF"}:
         return ["a value", *(_word(x) for x in sorted(accepts - VALUE - UNSAID))]
     if accepts >= {"INT", "LBRACE"}:
@@ -72,7 +72,7 @@ def _word(name: str) -> str:
 
 
 def short(piece: Piece) -> str:
-    """A piece as it is shown in a message, on one line."""
+    """Write a piece for a message, on one line."""
     text = piece.text.split("\n")[0]
     return text if len(text) <= 40 else text[:37] + "..."
 
@@ -83,5 +83,5 @@ def error(
     helps: tuple[Help, ...] = (),
     code: str = "OP0101",
 ) -> Diagnostic:
-    """A diagnostic of a syntax error."""
+    """Build the diagnostic of a syntax error."""
     return Diagnostic(code, message, labels, helps=helps)

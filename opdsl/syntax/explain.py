@@ -1,4 +1,4 @@
-"""From the place where the parser stopped to the diagnostic, and to the text to read next."""
+"""From the place where the parser stopped to the diagnostic and the next text to parse."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from opdsl.syntax.unfinished import UNFINISHED, at_the_end, unclosed_body
 
 
 def explain(source: Source, text: str, error: Refused) -> Finding:
-    """The finding for a text that the grammar refuses."""
+    """Explain why the grammar refuses a text, as a finding."""
     context = context_of(source, text, error)
     if context.at == len(context.pieces):
         return at_the_end(context)

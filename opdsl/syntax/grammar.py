@@ -21,12 +21,12 @@ TABLES = "op.tables.json"
 
 @cache
 def machine() -> Parser:
-    """The parser of a program (`start`) and of one value (`pipe`)."""
+    """Build the parser of programs (start rule `start`) and of single values (`pipe`)."""
     return Parser(tables(resources.root("grammar")))
 
 
 def tables(folder: Path) -> dict[str, Any]:
-    """The tables of the grammar in a folder; their form is described in `opdsl.syntax.tables`."""
+    """Load the tables of the grammar in a folder; `opdsl.syntax.tables` describes their form."""
     grammar = (folder / GRAMMAR).read_text(encoding="utf-8")
     stored = _stored(folder / TABLES)
     if stored.get("grammar") == digest(grammar):
@@ -39,11 +39,11 @@ def tables(folder: Path) -> dict[str, Any]:
 def _stored(file: Path) -> dict[str, Any]:
     try:
         tables: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # not there, or half written
+    except (OSError, ValueError):  # the file is missing, or half written
         return {}
     return tables
 
 
 def digest(grammar: str) -> str:
-    """The hash by which the file of the tables names its grammar."""
+    """Return the hash by which the file of the tables identifies its grammar."""
     return hashlib.sha256(grammar.encode()).hexdigest()

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-END = "$END"  # the kind of the token behind the last one
+END = "$END"  # the kind of the token that marks the end of the text
 
 
 class Token(NamedTuple):
@@ -25,7 +25,7 @@ class Token(NamedTuple):
 
 
 class ParseNode(NamedTuple):
-    """A rule of the grammar, or the alias of one of its alternatives, and what it consists of."""
+    """A node of the concrete tree: a rule of the grammar (or its alias) and its children."""
 
     rule: str
     children: list[Any]  # nodes and tokens
@@ -57,10 +57,10 @@ class Parser:
         self._states: list[dict[str, int]] = tables["states"]
 
     def parse(self, text: str, start: str) -> ParseNode:
-        """The tree of a text.
+        """Parse a text into its concrete tree.
 
         Args:
-            start: the rule that the whole text is.
+            start: the rule that the whole text must match.
 
         Raises:
             Refused: the text is not in the language.
@@ -81,7 +81,7 @@ class Parser:
         raise AssertionError("the end of a text is accepted or refused")
 
     def tokens(self, text: str) -> Iterator[Token]:
-        """The tokens that the parser sees, the last of which is `END`."""
+        """Yield the tokens that the parser sees; the last one is `END`."""
         at, size = 0, len(text)
         while at < size:
             match = self._token(text, at)
@@ -94,12 +94,12 @@ class Parser:
         yield Token(END, "", size, size)
 
     def _reduce(self, number: int, states: list[int], values: list[Any]) -> None:
-        """Replace the values of the right side of a rule by the one of its left side."""
+        """Replace the values of a rule's right side on the stack by the one of its left side."""
         origin, length, name, transparent = self._rules[number]
         first = len(values) - length
         children = []
         for value in values[first:]:
-            if isinstance(value, list):  # of a rule that has no node of its own
+            if isinstance(value, list):  # the children of a rule that has no node of its own
                 children += value
             else:
                 children.append(value)
@@ -112,12 +112,12 @@ class Parser:
             values.append(children[0] if alone else ParseNode(name, children))
 
     def _accepted(self, states: list[int], end: int) -> frozenset[str]:
-        """The kinds of token that may follow."""
+        """Return the kinds of token that may follow."""
         kinds = (x for x in self._states[states[-1]] if x.isupper())
         return frozenset(x for x in kinds if self._may_follow(x, list(states), end))
 
     def _may_follow(self, kind: str, states: list[int], end: int) -> bool:
-        """Whether all reductions before a token lead to a state that accepts it."""
+        """Return whether the reductions before a token lead to a state that accepts it."""
         while (action := self._states[states[-1]].get(kind)) is not None and action < 0:
             origin, length, _, _ = self._rules[~action]
             del states[len(states) - length :]

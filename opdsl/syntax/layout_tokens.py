@@ -23,7 +23,7 @@ class Words:
         comments: the comments before each word.
         tail: the comments after the last word.
         spaces: whether a space stands before the word when it is not first on its line.
-        partner: the place of the other bracket; -1 for what is no bracket.
+        partner: the index of the matching bracket; -1 for a word that is no bracket.
         gaps: the offsets of pieces with a blank line before them.
     """
 
@@ -47,21 +47,21 @@ class Words:
         self._ends = {x.end: i + 1 for i, x in enumerate(self.pieces)}
 
     def range(self, span: Span) -> tuple[int, int]:
-        """The words of a span, the last excluded."""
+        """Return the first word of a span, and the one after its last."""
         return self._starts[span.start], self._ends[span.end]
 
     def pipes(self, first: int, end: int) -> list[int]:
-        """The `|>` of some words that stand in no bracket."""
+        """List the `|>` among some words that stand in no bracket."""
         return [i for i in self._level(first, end) if self.texts[i] == "|>"]
 
     def parts(self, opening: int, close: int) -> list[tuple[int, int]]:
-        """The words between two brackets, cut after each comma."""
+        """Split the words between two brackets after each comma."""
         cuts = [i + 1 for i in self._level(opening + 1, close) if self.texts[i] == ","]
         edges = [opening + 1, *cuts, close]
         return [(a, b) for a, b in pairwise(edges) if a < b]
 
     def _level(self, first: int, end: int) -> list[int]:
-        """The words that stand in no bracket, opening brackets included."""
+        """List the words that stand in no bracket, opening brackets included."""
         offsets, at = [], first
         while at < end:
             offsets.append(at)
@@ -69,12 +69,12 @@ class Words:
         return offsets
 
     def width(self, first: int, end: int) -> int:
-        """Columns of some words on one line."""
+        """Return the width of some words on one line, in columns."""
         texts = sum(len(x.split("\n", 1)[0]) for x in self.texts[first:end])
         return texts + sum(self.spaces[first + 1 : end])
 
     def broken(self, first: int, end: int) -> bool:
-        """Whether some words cannot stay on one line: comments, or steps on lines of their own."""
+        """Return whether comments, or steps on lines of their own, force a break among words."""
         if any(self.comments[i] for i in range(first + 1, end)):
             return True
         for i in range(first, end - 1):
@@ -86,7 +86,7 @@ class Words:
         return False
 
     def is_body(self, at: int) -> bool:
-        """Whether this is a `{` around statements or steps, not around names."""
+        """Return whether the word is a `{` around statements or steps, not around names."""
         return self.texts[at] == "{" and self.texts[at - 1] != "^"
 
     def _is_unary(self, at: int) -> bool:
@@ -100,26 +100,26 @@ class Words:
     def _is_spaced(self, at: int) -> bool:
         if at == 0 or self.unary[at - 1]:
             return False
-        before, here = self.texts[at - 1], self.texts[at]
-        if here == "}":
+        before, text = self.texts[at - 1], self.texts[at]
+        if text == "}":
             return self.is_body(self.partner[at])
         if before == "{":
             return self.is_body(at - 1)
-        if here in (*TIGHT, ",", ")", "]") or before in (*TIGHT, "(", "["):
+        if text in (*TIGHT, ",", ")", "]") or before in (*TIGHT, "(", "["):
             return False
-        if here == ":":
+        if text == ":":
             return not self._in_arguments(at)
-        return not (here in ("(", "[") and self._is_value(at - 1))
+        return not (text in ("(", "[") and self._is_value(at - 1))
 
     def _is_value(self, at: int) -> bool:
-        """Whether a value ends here, so that a bracket after it is a call or an index."""
+        """Return whether a value ends at the word: a bracket after it is a call or an index."""
         piece = self.pieces[at]
         if piece.kind == "name":
             return piece.text not in KEYWORDS or piece.text in CONSTANTS
         return piece.kind in ("number", "text") or piece.text in (")", "]", "_")
 
     def _in_arguments(self, at: int) -> bool:
-        """Whether the innermost bracket around a word is `(`."""
+        """Return whether the innermost bracket around a word is `(`."""
         while at > 0:
             at -= 1
             if self.texts[at] in CLOSING and self.partner[at] >= 0:
@@ -130,7 +130,7 @@ class Words:
 
 
 def _gaps(text: str) -> set[int]:
-    """The offsets of pieces with a blank line before them."""
+    """Return the offsets of pieces with a blank line before them."""
     offsets, last = set(), 0
     for x in pieces(text):
         if text.count("\n", last, x.start) > 1:

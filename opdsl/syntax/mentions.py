@@ -1,4 +1,4 @@
-"""Names that a piece of a program reads."""
+"""Search for the names that a part of a program reads."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from opdsl.syntax import tree
 
 
 def mentions(node: object) -> Iterator[str]:
-    """Every name that is read anywhere in a node of the tree, as often as it is read."""
+    """Yield every name that is read anywhere in a node of the tree, as often as it is read."""
     if isinstance(node, tree.Name):
         yield node.text
     elif isinstance(node, tuple):

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from opdsl.syntax.tree import Edition, Expr, File
 
 SIZE = 2**20  # characters of one file
-NESTING = 64  # of brackets
+NESTING = 64  # depth of nested brackets
 
 
 def parse(source: Source) -> tuple[File, tuple[Diagnostic, ...]]:
-    """The tree of a program and its syntax errors, in the order of the text."""
+    """Parse a program into its tree and its syntax errors, in the order of the text."""
     from opdsl.syntax.recovery import read
 
     bad = _beyond_limits(source)
@@ -34,7 +34,7 @@ def parse(source: Source) -> tuple[File, tuple[Diagnostic, ...]]:
 
 
 def parse_expr(source: Source) -> Expr:
-    """The expression that a text such as the value of `--set` holds.
+    """Parse a text that holds one expression, such as the value of `--set`.
 
     Raises:
         OpError: OP0101 to OP0106.
@@ -63,7 +63,7 @@ def _empty(source: Source) -> File:
 
 
 def _beyond_limits(source: Source) -> Diagnostic | None:
-    """OP0105 for a text that is not read at all."""
+    """Report OP0105 for a text that is too large or too deeply nested to be parsed."""
     if len(source.text) > SIZE:
         label = Label(source.span(0, 0), f"a file has at most {SIZE:,} characters")
         return _limit(f"this file has {len(source.text):,} characters", label)
@@ -93,7 +93,7 @@ def _limit(message: str, label: Label) -> Diagnostic:
 
 
 def _wrong_edition(source: Source, edition: Edition | None) -> Diagnostic | None:
-    """OP0104 for a program that does not say, or says wrongly, by which rules it is written."""
+    """Report OP0104 for a program whose edition is missing or wrong."""
     if edition is None:
         return (
             None if re.search(r"^\s*edition\b", source.text, re.MULTILINE) else _no_edition(source)

@@ -1,7 +1,7 @@
-"""The one layout of a program: `opdsl fmt`, and the print of a tree.
+"""The one layout of a program, for `opdsl fmt` and for printing a tree.
 
-The same tokens in the same order, comments included, with other white space. Only the tokens are
-looked at, so a program that does not type-check is laid out as well.
+The printer keeps all tokens in their order, comments included, and changes only the white space. It
+looks at nothing but tokens, so a program that does not type-check is laid out as well.
 
 A line has at most 88 columns where it can be broken. A chain that was on one line stays so if it
 fits, else every step has a line; the body of a repeat or a residual likewise. Arguments stand on
@@ -26,11 +26,11 @@ Body = tuple[t.Statement, ...] | tuple[t.Setting | t.SettingBlock, ...]
 
 
 def format_text(text: str, name: str) -> str:
-    """The text of a program in the one layout.
+    """Lay out the text of a program.
 
     Args:
         text: the program.
-        name: under which its errors are reported.
+        name: the name under which its errors are reported.
 
     Raises:
         OpError: the syntax errors of the text.
@@ -43,7 +43,7 @@ def format_text(text: str, name: str) -> str:
 
 
 def print_file(file: t.File) -> str:
-    """The text of a tree; reading it gives the tree again, with other spans."""
+    """Write the text of a tree; parsing it gives the tree again, with other spans."""
     return format_text(unparse(file), file.source.name)
 
 
@@ -63,7 +63,7 @@ class _Layout:
         self.opened = -1
 
     def text(self) -> str:
-        """The whole file."""
+        """Lay out the whole file."""
         previous = None
         for node in [x for x in (self.file.edition, *self.file.items) if x]:
             first, end = self.words.range(node.span)
@@ -80,7 +80,7 @@ class _Layout:
     # ------------------------------------------------------------------ statements
 
     def _braced(self, first: int, end: int, body: Body, indent: int) -> None:
-        """`keyword name { body }` with each statement on its line."""
+        """Write `keyword name { body }` with each statement on its line."""
         close = end - 1
         brace = self.words.partner[close]
         self._sequence(first, brace + 1, indent)
@@ -99,13 +99,13 @@ class _Layout:
         self.line += "}"
 
     def _stays(self, first: int, end: int) -> bool:
-        """Whether a block of settings was on one line and fits there."""
+        """Return whether a block of settings was on one line and fits there."""
         return self._fits(first, end) and not any(
             x.first for x in self.words.pieces[first + 1 : end]
         )
 
     def _begin(self, word: int, indent: int, *, apart: bool = False, top: bool = False) -> None:
-        """A new line for a statement, with the comments and the blank line before it."""
+        """Begin a line for a statement, with the comments and the blank line before it."""
         comments = self.words.comments[word]
         trailing = [x for x in comments if not x.first]
         self._comments(trailing, indent)
@@ -119,7 +119,7 @@ class _Layout:
         self.opened = word
 
     def _comments(self, comments: list[Piece], indent: int, *, top: bool = False) -> None:
-        """Comments after the last word, or on lines of their own."""
+        """Write comments after the last word, or on lines of their own."""
         for x in comments:
             if x.first and (self.line or self.lines):
                 self._new_line(indent, blank=x.start in self.words.gaps and not top)
@@ -137,7 +137,7 @@ class _Layout:
     # ----------------------------------------------------------------- expressions
 
     def _sequence(self, first: int, end: int, indent: int) -> None:
-        """The words `first` to `end`, perhaps a chain, in a statement indented by `indent`."""
+        """Write the words `first` to `end`, with or without `|>`, of a statement at `indent`."""
         pipes = self.words.pipes(first, end)
         if self._fits(first, end):
             self._flat(first, end, indent)
@@ -155,7 +155,7 @@ class _Layout:
                 self._sequence(a + 1, b, indent + STEP + STAGE)
 
     def _hugs(self, first: int, end: int) -> bool:
-        """Whether a chain stays on one line up to the body of its last step, which was broken."""
+        """Return whether a chain ends in a broken body and fits on one line up to it."""
         if self.words.texts[end - 1] != "}":
             return False
         brace = self.words.partner[end - 1]
@@ -168,7 +168,7 @@ class _Layout:
             self._put(i, indent + STEP)
 
     def _groups(self, first: int, end: int, indent: int) -> None:
-        """Words without a chain: brackets are broken where the line would be too long."""
+        """Write words without a chain, breaking brackets where the line would be too long."""
         at = first
         while at < end:
             close = self.words.partner[at]
@@ -183,14 +183,14 @@ class _Layout:
                 at = close + 1
 
     def _tail(self, first: int, end: int) -> int:
-        """The width of what follows up to the next bracket."""
+        """Return the width of the words up to and including the next opening bracket."""
         for i in range(first, end):
             if i < self.words.partner[i] < end:
                 return self.words.width(first, i + 1) + self.words.spaces[first]
         return self.words.width(first, end) + (first < end and self.words.spaces[first])
 
     def _group(self, opening: int, close: int, indent: int) -> None:
-        """A bracket, each of its parts on a line, and the other bracket."""
+        """Write a bracket, each of its parts on a line, and the closing bracket."""
         self._put(opening, indent + STEP)
         for a, b in self.words.parts(opening, close):
             self._open(a, indent + STEP)
@@ -199,7 +199,7 @@ class _Layout:
         self._put(close, indent)
 
     def _open(self, word: int, indent: int, *, inside: int | None = None) -> None:
-        """A new line for a word, below its comments, which have no blank lines."""
+        """Begin a line for a word, below its comments, without blank lines."""
         for x in self.words.comments[word]:
             if x.first:
                 self._new_line(indent if inside is None else inside)
@@ -210,7 +210,7 @@ class _Layout:
         self.opened = word
 
     def _put(self, word: int, indent: int) -> None:
-        """Append a word; if comments come between, on a new line."""
+        """Append a word, on a new line if comments come before it."""
         if self.opened != word:
             if self.words.comments[word]:
                 self._open(word, indent)
@@ -220,7 +220,7 @@ class _Layout:
         self.opened = -1
 
     def _fits(self, first: int, end: int, more: int = 0) -> bool:
-        """Whether words may and can follow on this line, with `more` columns after them."""
+        """Return whether words may and can follow on this line, with `more` columns after them."""
         if self.words.broken(first, end):
             return False
         column = len(self.line.rsplit("\n", 1)[-1])
@@ -232,6 +232,6 @@ class _Layout:
 
 
 def _apart(previous: object, node: object) -> bool:
-    """Whether a blank line stands between two items; imports may stand together."""
+    """Return whether a blank line must separate two items; imports may stand together."""
     together = type(previous) is type(node) and not isinstance(node, t.Definition | t.Train)
     return previous is not None and not together

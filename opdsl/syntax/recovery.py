@@ -23,15 +23,12 @@ if TYPE_CHECKING:
     from opdsl.syntax.recovery_blanking import Finding
 
 MOST = 20  # diagnostics of one file
-BUDGET = 2**22  # characters read in all; every mistake costs one more reading
+BUDGET = 2**22  # characters parsed in all; every mistake costs one more pass over the text
 
 
 def read(source: Source) -> tuple[File, tuple[Diagnostic, ...]]:
-    """The partial tree and the syntax errors of a program.
-
-    The parser is built before any mistake of the user can be met.
-    """
-    machine()
+    """Parse a program into its partial tree and its syntax errors."""
+    machine()  # first, so that a fault in the tables is never taken for a mistake of the user
     text = plain(source.text)
     faults: list[Diagnostic] = []
     lost: list[str] = []
@@ -53,13 +50,13 @@ def read(source: Source) -> tuple[File, tuple[Diagnostic, ...]]:
 
 
 def _attempt(source: Source, text: str) -> tuple[Edition | None, tuple[Item, ...]] | Finding:
-    """Edition and items, or what is wrong and the text without it."""
+    """Parse a text into edition and items, or return its first mistake and the text without it."""
     parser = machine()
     try:
         with _nothing_collected():
             return TreeBuilder(source).file(parser.parse(text, start="start"))
     except Refused as error:
-        from opdsl.syntax.explain import explain  # none of this for a program without mistakes
+        from opdsl.syntax.explain import explain  # loaded only for programs with mistakes
 
         return explain(source, text, error)
     except OpError as error:
@@ -70,7 +67,7 @@ def _attempt(source: Source, text: str) -> tuple[Edition | None, tuple[Item, ...
 
 @contextmanager
 def _nothing_collected() -> Iterator[None]:
-    """No search for garbage: a parse keeps all that it makes, and searching costs half its time."""
+    """Pause garbage collection: a parse keeps all it makes, and collecting costs half its time."""
     running = gc.isenabled()
     gc.disable()
     try:

@@ -1,4 +1,4 @@
-"""Which statement is blanked for a mistake, and which names the text then no longer declares."""
+"""The choice of the statement that is blanked for a mistake, and of the names lost with it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from opdsl.syntax.words import ITEMS, KEYWORDS, STATEMENTS
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A mistake, the text to read next, and what that text no longer declares.
+    """A mistake, the text to parse next, and the names that text no longer declares.
 
     That the text ends too early (`at_end`) is reported once, since the cure decides what follows.
     """
@@ -27,7 +27,7 @@ class Finding:
 
 
 def refused(text: str, diagnostic: Diagnostic) -> Finding:
-    """The finding for a text that the grammar accepts and the builder refuses."""
+    """Build the finding for a text that the grammar accepts and the tree builder refuses."""
     tokens = [x for x in pieces(text) if x.kind != "comment"]
     start = diagnostic.labels[0].span.start
     at = next(i for i, x in enumerate(tokens) if x.end > start)
@@ -36,7 +36,7 @@ def refused(text: str, diagnostic: Diagnostic) -> Finding:
 
 
 def extent(context: ErrorContext) -> tuple[int, int]:
-    """The pieces to make blank: the statement to blame, or a whole definition with its head."""
+    """Return the pieces to blank: the statement to blame, or a whole definition with its head."""
     outside = context.outside and not context.unfinished and context.region.level != "stray"
     if outside and context.piece.text not in ITEMS:
         return context.region.first, _next_item(context)
@@ -47,7 +47,7 @@ def extent(context: ErrorContext) -> tuple[int, int]:
 
 
 def _next_item(context: ErrorContext) -> int:
-    """Where the next item begins, after statements that stand outside all blocks."""
+    """Return where the next item begins, after statements that stand outside all blocks."""
     rest = context.regions[context.number + 1 :]
     stray = context.starts(context.at)
     for x in rest:
@@ -59,7 +59,7 @@ def _next_item(context: ErrorContext) -> int:
 def blank(
     text: str, tokens: list[Piece], extent: tuple[int, int], diagnostic: Diagnostic
 ) -> Finding:
-    """The finding whose text has blanks for some pieces; offsets and lines stay."""
+    """Build the finding whose text has blanks for some pieces; offsets and lines stay."""
     first, end = extent
     start, stop = tokens[first].start, tokens[end - 1].end
     blank = re.sub(r"[^\n]", " ", text[start:stop])
@@ -68,7 +68,7 @@ def blank(
 
 
 def declared(tokens: list[Piece]) -> tuple[str, ...]:
-    """The names that some pieces declare, as far as that can be seen."""
+    """List the names that some pieces declare, as far as they can be recognised."""
     if tokens[0].text in DEFINITIONS:
         return tuple(x.text for x in tokens[1:2] if is_name(x))
     if tokens[0].text in ("from", "import"):
@@ -84,5 +84,5 @@ def declared(tokens: list[Piece]) -> tuple[str, ...]:
 
 
 def is_name(piece: Piece) -> bool:
-    """Whether this is a word that is not reserved."""
+    """Return whether the piece is a word that is not reserved."""
     return piece.kind == "name" and piece.text not in KEYWORDS

@@ -1,4 +1,4 @@
-"""Which piece of a text belongs to which statement, also where the text is wrong.
+"""Regions: the split of a text into statements, also where the text is wrong.
 
 Regions cover all pieces of a text without its comments; each is a statement or the head of a
 definition. The grammar needs no line ends, but people write them, so a statement begins at a line
@@ -30,7 +30,7 @@ class Region:
 
 
 def regions(pieces: Sequence[Piece]) -> list[Region]:
-    """The regions of a text, in order."""
+    """Split a text into its regions, in order."""
     output: list[Region] = []
     at = 0
     while at < len(pieces):
@@ -39,14 +39,14 @@ def regions(pieces: Sequence[Piece]) -> list[Region]:
 
 
 def is_binding(pieces: Sequence[Piece], at: int) -> bool:
-    """Whether `name =`, `name :` or `name, name =` stands here."""
+    """Return whether `name =`, `name :` or `name, name =` begins at piece `at`."""
     while _is_name(pieces, at) and _text(pieces, at + 1) == ",":
         at += 2
     return _is_name(pieces, at) and _text(pieces, at + 1) in ("=", ":")
 
 
 def _item(pieces: Sequence[Piece], at: int, output: list[Region]) -> int:
-    """Add the regions of one item; where the next begins."""
+    """Append the regions of one item, and return where the next item begins."""
     if pieces[at].text == "}":
         output.append(Region("stray", at, at + 1, at + 1))
         return at + 1
@@ -63,7 +63,7 @@ def _item(pieces: Sequence[Piece], at: int, output: list[Region]) -> int:
 
 
 def _opening(pieces: Sequence[Piece], at: int) -> int | None:
-    """The `{` that opens the body of the definition here, if one begins here."""
+    """Return the `{` that opens the body of a definition that begins at `at`, or None."""
     if pieces[at].text not in DEFINITIONS or is_binding(pieces, at):
         return None
     for i in range(at + 1, len(pieces)):
@@ -75,7 +75,7 @@ def _opening(pieces: Sequence[Piece], at: int) -> int | None:
 
 
 def _body(pieces: Sequence[Piece], at: int, output: list[Region]) -> int:
-    """Add the statements of a body and its `}`; where the text goes on."""
+    """Append the statements of a body and its `}`, and return where the text goes on."""
     while at < len(pieces) and not _begins_item(pieces, at):
         if pieces[at].text == "}":
             output.append(Region("close", at, at + 1, at + 1))
@@ -103,14 +103,14 @@ def _statement_end(pieces: Sequence[Piece], first: int) -> int:
 
 
 def _close(stack: list[str], sign: str) -> None:
-    """Take the partner of a closing sign from the stack, and what was left open inside it."""
+    """Pop the partner of a closing sign from the stack, with all that was left open inside it."""
     if CLOSING[sign] in stack:
         while stack.pop() != CLOSING[sign]:
             pass
 
 
 def _begins(pieces: Sequence[Piece], at: int, indent: int, *, inside: bool) -> bool:
-    """Whether a new statement, or the end of the body, is at the first piece of a line."""
+    """Return whether a statement, or the end of the body, is at `at`, the first piece of a line."""
     piece = pieces[at]
     if piece.text == "}":
         return piece.indent < indent
@@ -131,7 +131,7 @@ def _begins_item(pieces: Sequence[Piece], at: int) -> bool:
 
 
 def _is_name(pieces: Sequence[Piece], at: int) -> bool:
-    """Reserved words too: `model = 3` is meant as a binding."""
+    """Return whether piece `at` is a name or reserved word: `model = 3` is meant as a binding."""
     return at < len(pieces) and pieces[at].kind == "name"
 
 

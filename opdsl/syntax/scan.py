@@ -28,7 +28,7 @@ PIECE = (
 
 @value
 class Piece:
-    """Characters `start` to `end`; `first` on its line, which is indented by `indent` columns."""
+    """Characters `start` to `end`; whether it is first on its line, and that line's indent."""
 
     kind: str
     text: str
@@ -39,7 +39,7 @@ class Piece:
 
 
 def pieces(text: str) -> list[Piece]:
-    """The pieces of a text in order, comments included."""
+    """Split a text into its pieces, in order, comments included."""
     output: list[Piece] = []
     begin, indent, last = 0, 0, 0
     for match in re.finditer(PIECE, plain(text), re.VERBOSE):

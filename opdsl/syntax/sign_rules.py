@@ -18,7 +18,7 @@ NAME_OF = {sign: name for name, sign in SIGN_OF.items()}
 
 
 def bad_character(context: ErrorContext) -> Diagnostic | None:
-    """`;`, `'`, a text without its end."""
+    """Recognise a character outside the language (`;`, `'`), or a text without its end."""
     match context.piece.kind:
         case "open_text":
             return _open_text(context)
@@ -59,14 +59,14 @@ def _bad_escape(context: ErrorContext) -> Diagnostic:
 
 def _unknown_sign(context: ErrorContext) -> Diagnostic:
     sign, span = context.piece.text, context.span(context.piece)
-    shown = f"`{sign}`" if sign.isprintable() else f"U+{ord(sign):04X}"
+    text = f"`{sign}`" if sign.isprintable() else f"U+{ord(sign):04X}"
     label, *helps = _about_sign(sign, span)
     cures = tuple(x for x in helps if isinstance(x, Help))
-    return error(f"unknown character {shown}", Label(span, str(label)), helps=cures, code="OP0102")
+    return error(f"unknown character {text}", Label(span, str(label)), helps=cures, code="OP0102")
 
 
 def _about_sign(sign: str, span: Span) -> tuple[str | Help, ...]:
-    """The label for a sign, and the help."""
+    """Return the label for a sign outside the language, and the help."""
     if sign == "'":
         return "not a quote here", Help('texts stand in double quotes: `"text"`')
     if sign == ";":
@@ -80,7 +80,7 @@ def _about_sign(sign: str, span: Span) -> tuple[str | Help, ...]:
 
 
 def walrus(context: ErrorContext) -> Diagnostic | None:
-    """`u := a`."""
+    """Recognise `:=` as an assignment: `u := a`."""
     before = context.previous
     if context.piece.text != "=" or before is None or before.text != ":":
         return None
@@ -93,7 +93,7 @@ def walrus(context: ErrorContext) -> Diagnostic | None:
 
 
 def power(context: ErrorContext) -> Diagnostic | None:
-    """`a ** 2`."""
+    """Recognise `**` as a power: `a ** 2`."""
     before = context.previous
     if context.piece.text != "*" or before is None or before.text != "*":
         return None
@@ -106,7 +106,7 @@ def power(context: ErrorContext) -> Diagnostic | None:
 
 
 def equal_sign(context: ErrorContext) -> Diagnostic | None:
-    """`if a = b then`."""
+    """Recognise `=` as a comparison: `if a = b then`."""
     if context.piece.text != "=" or "CMP" not in context.accepts:
         return None
     span = context.span(context.piece)
@@ -118,7 +118,7 @@ def equal_sign(context: ErrorContext) -> Diagnostic | None:
 
 
 def arrow(context: ErrorContext) -> Diagnostic | None:
-    """`a -> Lift(out = 64)`."""
+    """Recognise `->` in place of `|>`: `a -> Lift(out = 64)`."""
     if context.piece.text != "->" or "PIPE" not in context.accepts:
         return None
     span = context.span(context.piece)
@@ -130,7 +130,7 @@ def arrow(context: ErrorContext) -> Diagnostic | None:
 
 
 def separator(context: ErrorContext) -> Diagnostic | None:
-    """`domain D = grid(x), input a : ...`."""
+    """Recognise a comma between statements: `domain D = grid(x), input a : ...`."""
     if context.piece.text != "," or not context.complete:
         return None
     span = context.span(context.piece)
@@ -145,7 +145,7 @@ def separator(context: ErrorContext) -> Diagnostic | None:
 
 
 def missing_comma(context: ErrorContext) -> Diagnostic | None:
-    """`f(a b)`."""
+    """Recognise a missing comma: `f(a b)`."""
     piece = context.piece
     begins = piece.kind in ("name", "number", "text") or piece.text in ("(", "[")
     if "COMMA" not in context.accepts or not begins:
@@ -161,7 +161,7 @@ def missing_comma(context: ErrorContext) -> Diagnostic | None:
 
 
 def mismatch(context: ErrorContext) -> Diagnostic | None:
-    """`f(a]`."""
+    """Recognise a bracket with the wrong partner: `f(a]`."""
     stack = context.open(context.at)
     piece = context.piece
     if piece.text not in CLOSING or not stack or OPENING[stack[-1].text] == piece.text:
@@ -176,7 +176,7 @@ def mismatch(context: ErrorContext) -> Diagnostic | None:
 
 
 def stray(context: ErrorContext) -> Diagnostic | None:
-    """A `}` too many."""
+    """Recognise a closing bracket without a partner."""
     if context.piece.text != "}" or not context.outside:
         return None
     return error(
@@ -185,7 +185,7 @@ def stray(context: ErrorContext) -> Diagnostic | None:
 
 
 def chained(context: ErrorContext) -> Diagnostic | None:
-    """`a < b < c`."""
+    """Recognise a chain of comparisons: `a < b < c`."""
     signs = ("<", ">", "<=", ">=", "==", "!=", "..")
     if context.piece.text not in signs or not {"AND", "RANGE", "PIPE"} & context.accepts:
         return None

@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from lark.grammar import Rule
     from lark.lexer import BasicLexer
 
-STARTS = ["start", "pipe"]  # a program, and one value
+STARTS = ["start", "pipe"]  # the rules for a program, and for one value
 
 
 def build(grammar: str) -> dict[str, Any]:
-    """The tables of a grammar, as plain data.
+    """Build the tables of a grammar, as numbers, texts, lists and dicts.
 
     Returns:
         grammar: the SHA-256 of the grammar's text.
@@ -44,7 +44,7 @@ def build(grammar: str) -> dict[str, Any]:
         parser="lalr",
         lexer="basic",
         strict=True,  # two terminals that match one text are refused
-        keep_all_tokens=True,  # the first and the last token of a node are its span
+        keep_all_tokens=True,  # the span of a node goes from its first token to its last
         maybe_placeholders=False,
         start=STARTS,
     )
@@ -70,7 +70,7 @@ def build(grammar: str) -> dict[str, Any]:
 def _numbered(
     states: Mapping[int, Mapping[str, tuple[object, Any]]], first: list[int]
 ) -> dict[int, int]:
-    """Numbers of the states that depend on the grammar only; lark's change from run to run."""
+    """Number the states in a way that depends on the grammar only; lark's numbers vary by run."""
     order = dict.fromkeys(first)
     queue = deque(first)
     while queue:

@@ -31,7 +31,7 @@ class Doc:
 
 @record
 class Name:
-    """`width`."""
+    """A name that is read: `width`."""
 
     text: str
     span: Span
@@ -39,7 +39,7 @@ class Name:
 
 @record
 class Literal:
-    """`64`, `0.5`, `true`, `"text"`."""
+    """A literal: `64`, `0.5`, `true`, `"text"`."""
 
     value: int | float | bool | str
     span: Span
@@ -47,14 +47,14 @@ class Literal:
 
 @record
 class Hole:
-    """`_`."""
+    """The hole `_`, which stands for the function that comes through the pipe."""
 
     span: Span
 
 
 @record
 class Sequence:
-    """`(a, b)` (bracket `(`) or `[a, b]` (bracket `[`)."""
+    """A tuple or list: `(a, b)` (bracket `(`) or `[a, b]` (bracket `[`)."""
 
     bracket: str
     items: tuple[Expr, ...]
@@ -63,7 +63,7 @@ class Sequence:
 
 @record
 class Arg:
-    """`modes = 16` (sign `=`), `x: 0..1` (sign `:`), or `v` (no name, sign empty)."""
+    """An argument: `modes = 16` (sign `=`), `x: 0..1` (sign `:`), or `v` (no name, no sign)."""
 
     name: Ident | None
     sign: str
@@ -73,7 +73,7 @@ class Arg:
 
 @record
 class Call:
-    """`path(args)`; as a stage of a chain its first input comes through the pipe."""
+    """A call `path(args)`; as a stage of a chain it gets its first input through the pipe."""
 
     path: tuple[Ident, ...]
     args: tuple[Arg, ...]
@@ -81,18 +81,18 @@ class Call:
 
     @property
     def name(self) -> str:
-        """The path as it is written."""
+        """The path of the called block, as it is written."""
         return ".".join(x.text for x in self.path)
 
     @property
     def head(self) -> Span:
-        """The span of the path."""
+        """The span of the path of the called block."""
         return self.path[0].span.cover(self.path[-1].span)
 
 
 @record
 class Member:
-    """`value.name`."""
+    """Access to a constant of a module: `value.name`."""
 
     value: Expr
     name: Ident
@@ -101,7 +101,7 @@ class Member:
 
 @record
 class Index:
-    """`value[index]`."""
+    """An element or channel: `value[index]`."""
 
     value: Expr
     index: Expr
@@ -110,7 +110,7 @@ class Index:
 
 @record
 class Unary:
-    """`-x`, `+x`, `not x`."""
+    """A unary operation: `-x`, `+x`, `not x`."""
 
     sign: str
     value: Expr
@@ -120,7 +120,7 @@ class Unary:
 
 @record
 class Binary:
-    """`a + b`; signs `+ - * / % == != <= >= < > and or ..`."""
+    """A binary operation `a + b`; the signs are `+ - * / % == != <= >= < > and or ..`."""
 
     sign: str
     left: Expr
@@ -131,7 +131,7 @@ class Binary:
 
 @record
 class If:
-    """`if test then yes else no`."""
+    """A conditional value: `if test then yes else no`."""
 
     test: Expr
     yes: Expr
@@ -141,7 +141,7 @@ class If:
 
 @record
 class Repeat:
-    """`repeat count as index shared { chain }`."""
+    """A repeat: `repeat count as index shared { chain }`."""
 
     count: Expr
     index: Ident | None
@@ -153,7 +153,7 @@ class Repeat:
 
 @record
 class Residual:
-    """`residual { chain }`: v + chain(v)."""
+    """A residual `residual { chain }`, which computes v + chain(v)."""
 
     body: Chain
     span: Span
@@ -162,7 +162,7 @@ class Residual:
 
 @record
 class Chain:
-    """`stage |> stage`, the body of a repeat or a residual."""
+    """The body of a repeat or a residual: `stage |> stage`."""
 
     stages: tuple[Stage, ...]
     span: Span
@@ -170,7 +170,7 @@ class Chain:
 
 @record
 class Pipe:
-    """`head |> stage |> stage`; `head` is never itself a pipe."""
+    """A chain with its input: `head |> stage |> stage`; `head` is never itself a pipe."""
 
     head: Expr
     stages: tuple[Stage, ...]
@@ -186,7 +186,7 @@ Expr = Name | Literal | Hole | Sequence | Call | Member | Index | Unary | Binary
 
 @record
 class Codomain:
-    """`R^64`, `R^c`, `R^(2 * c)`, `R^{ux, uy}`, `R`: `channels` or `names`, or neither."""
+    """The right side of a type: `R^64`, `R^(2 * c)` (`channels`), `R^{ux, uy}` (`names`), `R`."""
 
     field: Ident
     channels: Expr | None
@@ -196,7 +196,7 @@ class Codomain:
 
 @record
 class TypeExpr:
-    """`D -> R^c`; a vector `R^c` has no domain."""
+    """A type `D -> R^c`; a vector `R^c` has no domain."""
 
     domain: Expr | None
     codomain: Codomain
@@ -217,7 +217,7 @@ class ParamType:
 
 @record
 class DomainKind:
-    """`grid`, or `grid(x: 0..1)` as a bound of a domain variable."""
+    """The bound of a domain variable: `grid`, or `grid(x: 0..1)`."""
 
     name: Ident
     args: tuple[Arg, ...]
@@ -226,7 +226,7 @@ class DomainKind:
 
 @record
 class Domain:
-    """`domain D = value` (no kind), `domain D : kind`, `domain D : kind = value`."""
+    """A domain: `domain D = value` (no kind), `domain D : kind`, `domain D : kind = value`."""
 
     name: Ident
     kind: DomainKind | None
@@ -237,7 +237,7 @@ class Domain:
 
 @record
 class Dim:
-    """`dim c`, `dim out = c`."""
+    """A dim: `dim c`, `dim out = c`."""
 
     name: Ident
     value: Expr | None
@@ -247,7 +247,7 @@ class Dim:
 
 @record
 class Param:
-    """`param width : int = 64`; `type` holds the alternatives."""
+    """A parameter `param width : int = 64`; `type` holds the alternatives."""
 
     name: Ident
     type: tuple[ParamType, ...]
@@ -258,7 +258,7 @@ class Param:
 
 @record
 class Input:
-    """`input a : D -> R^1`."""
+    """An input: `input a : D -> R^1`."""
 
     name: Ident
     type: TypeExpr
@@ -268,7 +268,7 @@ class Input:
 
 @record
 class Output:
-    """`output u : D -> R^1`."""
+    """An output: `output u : D -> R^1`."""
 
     name: Ident
     type: TypeExpr
@@ -278,7 +278,7 @@ class Output:
 
 @record
 class Require:
-    """`require test "text"`."""
+    """A requirement: `require test "text"`."""
 
     test: Expr
     doc: Doc | None
@@ -287,7 +287,7 @@ class Require:
 
 @record
 class Feedback:
-    """`feedback out -> in`."""
+    """Feedback over time: `feedback out -> in`."""
 
     output: Ident
     input: Ident
@@ -296,7 +296,7 @@ class Feedback:
 
 @record
 class Bind:
-    """`u = value`, `u : D -> R^c = value`, `u, v = value`."""
+    """A binding: `u = value`, `u : D -> R^c = value`, `u, v = value`."""
 
     names: tuple[Ident, ...]
     type: TypeExpr | None
@@ -312,7 +312,7 @@ Statement = Domain | Dim | Param | Input | Output | Require | Feedback | Bind
 
 @record
 class Edition:
-    """`edition 2026`."""
+    """The edition of the language: `edition 2026`."""
 
     year: int
     span: Span
@@ -320,7 +320,7 @@ class Edition:
 
 @record
 class Import:
-    """`from source import names`, or `import source as alias` (no names).
+    """An import: `from source import names`, or `import source as alias` (no names).
 
     `path` holds `("std", "fourier")`; for a file, `file` holds the text of the string.
     """
@@ -335,7 +335,7 @@ class Import:
 
 @record
 class Const:
-    """`const LMAX = 63`."""
+    """A constant: `const LMAX = 63`."""
 
     name: Ident
     value: Expr
@@ -345,7 +345,7 @@ class Const:
 
 @record
 class Definition:
-    """`block Name { ... }` (keyword `block`) or `model Name { ... }` (keyword `model`)."""
+    """A definition: `block Name { ... }` or `model Name { ... }`."""
 
     keyword: str
     name: Ident
@@ -356,7 +356,7 @@ class Definition:
 
 @record
 class Setting:
-    """`key = value` of a train block."""
+    """A setting of a train block: `key = value`."""
 
     name: Ident
     value: Expr
@@ -365,7 +365,7 @@ class Setting:
 
 @record
 class SettingBlock:
-    """`name kind { settings }` of a train block."""
+    """A group of settings of a train block: `name kind { settings }`."""
 
     name: Ident
     kind: Ident | None
@@ -375,7 +375,7 @@ class SettingBlock:
 
 @record
 class Train:
-    """`train Model { settings }`."""
+    """A train block: `train Model { settings }`."""
 
     name: Ident
     doc: Doc | None

@@ -21,7 +21,7 @@ from opdsl.syntax.words import CLOSING, KEYWORDS, OPENING
 
 
 def at_the_end(context: ErrorContext) -> Finding:
-    """The text ends too early."""
+    """Build the finding for a text that ends too early."""
     if not context.pieces:
         label = Label(context.source.span(0, 0), "nothing is here")
         return Finding(error("expected a value", label), "")
@@ -50,7 +50,7 @@ BRACKETS = {"{": "block", "(": "bracket", "[": "list"}
 
 
 def unclosed_body(context: ErrorContext) -> Finding:
-    """An item begins inside a block: a `}` is missing before it."""
+    """Build the finding for an item that begins inside a block: a `}` is missing before it."""
     braces = [x for x in context.open(context.at) if x.text == "{"]
     diagnostic = error(
         "this block is not closed",
@@ -88,7 +88,7 @@ def _left_open(context: ErrorContext) -> Diagnostic | None:
 
 
 def _nothing_after(context: ErrorContext) -> Diagnostic | None:
-    """`u = a +`."""
+    """Recognise a statement that ends with an operator: `u = a +`."""
     last = context.last
     if last.text not in DANGLING or last.kind == "text":
         return None
@@ -96,7 +96,7 @@ def _nothing_after(context: ErrorContext) -> Diagnostic | None:
 
 
 def _after(context: ErrorContext, last: Piece) -> str:
-    """What had to follow the last piece of a statement."""
+    """Describe what had to follow the last piece of a statement."""
     if last.text == "|>":
         return "expected a step after `|>`"
     if last.text in VALUE_FOLLOWS and last.kind != "text":
@@ -120,7 +120,7 @@ def _incomplete(context: ErrorContext) -> Diagnostic | None:
 
 
 def _side_by_side(context: ErrorContext) -> Diagnostic | None:
-    """`u = 64x`: the name begins a new statement, which was not meant."""
+    """Recognise a name right after a value: in `u = 64x` it seems to begin a statement."""
     last = context.last
     if last.kind != "name" or last.first or not {"EQUAL", "COLON"} <= context.accepts:
         return None
@@ -135,14 +135,14 @@ def _bare_step_blamed(context: ErrorContext) -> Diagnostic | None:
 
 
 def _no_edition(context: ErrorContext) -> Diagnostic | None:
-    """`edition` at the end of the file."""
+    """Recognise `edition` without a year at the end of the file."""
     if context.last.text != "edition":
         return None
     return edition(Label(context.span(context.last), "expected a year after this"))
 
 
 def _from_after(context: ErrorContext) -> Diagnostic | None:
-    """`import A from std.pointwise`, noticed only at the next statement."""
+    """Recognise `import A from std.pointwise`, which fails only at the next statement."""
     return late_from(context, context.regions[context.culprit])
 
 

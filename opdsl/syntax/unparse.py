@@ -1,24 +1,24 @@
-"""A tree as text on as few lines as possible, with brackets only where the grammar needs them.
+"""Conversion of a tree to text, with brackets only where the grammar needs them.
 
-The text reads as that tree; its layout is the printer's.
+Parsing the text gives the tree again. The layout is left to the printer.
 """
 
 from __future__ import annotations
 
 from opdsl.syntax import tree as t
 
-# how tightly an expression holds together; a looser one stands in brackets
+# binding strength of operators; an operand that binds less tightly stands in brackets
 PIPE, EXPR, RANGE, OR, AND, NOT, CMP, SUM, PROD, SIGN, POSTFIX = range(11)
 LEVEL = {
     "..": RANGE, "or": OR, "and": AND, "+": SUM, "-": SUM, "*": PROD, "/": PROD, "%": PROD,
     "==": CMP, "!=": CMP, "<=": CMP, ">=": CMP, "<": CMP, ">": CMP,
 }  # fmt: skip
-FLAT = (RANGE, CMP)  # do not go on to the left
+FLAT = (RANGE, CMP)  # not associative: `a < b < c` is no expression
 ESCAPED = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t"}
 
 
 def unparse(file: t.File) -> str:
-    """The text of a file."""
+    """Write the text of a file."""
     lines = [f"edition {file.edition.year}"] if file.edition else []
     return "\n".join(lines + [_item(x) for x in file.items]) + "\n"
 
@@ -46,7 +46,7 @@ def _braced(head: str, body: tuple[t.Statement | t.Setting | t.SettingBlock, ...
     lines = [f"{head} {{"]
     for last, x in zip((None, *body), body, strict=False):
         if last and isinstance(x, t.Bind) and not isinstance(last, t.Bind):
-            lines.append("")  # declarations stand apart from what is computed
+            lines.append("")  # a blank line between the declarations and the computation
         lines.append(_statement(x))
     return "\n".join([*lines, "}"])
 
@@ -124,7 +124,7 @@ def _codomain(node: t.Codomain) -> str:
 
 
 def expr(node: t.Expr, least: int = PIPE) -> str:
-    """The text of an expression, in brackets if it holds together less tightly than `least`."""
+    """Write an expression, in brackets if it binds less tightly than `least`."""
     text, level = _expr(node)
     return text if level >= least else f"({text})"
 
@@ -224,7 +224,7 @@ def _stage(node: t.Stage) -> str:
 
 
 def quoted(text: str) -> str:
-    """A text between quotes."""
+    """Put a text between quotes, with escapes."""
     return '"' + "".join(ESCAPED.get(x, x) for x in text) + '"'
 
 
