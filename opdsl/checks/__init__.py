@@ -2,7 +2,7 @@
 
 A check is one module in `errors` or `warnings` with a function of the same name, and a page for its
 code. Other packages add checks through the entry-point group `opdsl.checks`, name to function;
-these are asked with the warnings, of a graph without errors, and may yield errors as well.
+these run with the warnings, on a graph without errors, and may yield errors as well.
 """
 
 from collections.abc import Callable, Iterator
@@ -19,7 +19,7 @@ Check = Callable[[Graph], Iterator[Diagnostic]]
 
 CHECKS: Registry[Check] = Registry(f"{__name__}.errors")
 
-# asked only where nothing is wrong
+# run only on a graph without errors
 WARNINGS: Registry[Check] = Registry(f"{__name__}.warnings", group="opdsl.checks")
 
 __all__ = ["CHECKS", "WARNINGS", "bidirectional", "levelled", "levels", "unused", "unused_names"]

@@ -10,7 +10,7 @@ from opdsl.diagnostics.terminal import BIDIRECTIONAL
 
 
 def bidirectional(source: Source) -> Iterator[Diagnostic]:
-    """Warn of the first such character of each line; outside of texts and comments it is OP0102."""
+    """Warn of the first such character of each line; in code it is an error already, OP0102."""
     if source.text.isascii():
         return
     lines: set[int] = set()

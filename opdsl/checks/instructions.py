@@ -46,17 +46,17 @@ class Instruction:
 
     @property
     def extent(self) -> float:
-        """Of two that fit the one with fewer lines holds."""
+        """The length of the range in lines; of two instructions the one with fewer lines holds."""
         return float("inf") if self.last is None else self.last - self.first
 
     def covers(self, first: int, last: int) -> bool:
-        """Whether it is for what stands on the lines `first` to `last`."""
+        """Return whether the instruction applies to what stands on the lines `first` to `last`."""
         if self.last is None or (self.trailing and last == self.first):
             return True
         return self.first <= first <= self.last
 
     def lines(self) -> str:
-        """`in this file`, `on line 8`, `on the lines 8 to 12`."""
+        """Describe the lines: `in this file`, `on line 8`, `on the lines 8 to 12`."""
         if self.last is None:
             return "in this file"
         single = self.first == self.last
@@ -64,14 +64,14 @@ class Instruction:
 
 
 def code_of(word: str) -> str | None:
-    """The code of a warning, by its slug or its number."""
+    """Return the code of a warning, given its slug or number; None if there is none."""
     code = LINTS.get(word, word.upper())
     return code if code in LINTS.values() else None
 
 
 @lru_cache(maxsize=64)
 def instructions(source: Source) -> tuple[Instruction, ...]:
-    """Those of a text, in order."""
+    """Return the instructions of a text, in order."""
     return tuple(
         Instruction(x.level, code, *x.lines, x.trailing, span)
         for x in _comments(source)
@@ -83,7 +83,7 @@ def instructions(source: Source) -> tuple[Instruction, ...]:
 
 @lru_cache(maxsize=64)
 def by_code(source: Source) -> dict[str, list[Instruction]]:
-    """The instructions of a text for each code, in order."""
+    """Group the instructions of a text by code, in order."""
     by_key: dict[str, list[Instruction]] = {}
     for x in instructions(source):
         by_key.setdefault(x.code, []).append(x)
@@ -91,7 +91,7 @@ def by_code(source: Source) -> dict[str, list[Instruction]]:
 
 
 def faults(source: Source) -> Iterator[Diagnostic]:
-    """OP0410 for every comment or name that sets nothing."""
+    """Report OP0410 for every comment or name that sets nothing."""
     for x in _comments(source):
         if not x.names:
             yield _fault("this comment names no warning", x.span, (f"write {FORMS}",))
@@ -123,9 +123,9 @@ class _Comment:
     """A comment that begins with `# op:`.
 
     Attributes:
-        word: what stands where a level should.
+        word: the word in the place of the level.
         names: the names in its brackets; none where it has another form.
-        lines: the first and the last line that it is for.
+        lines: the first and the last line that it applies to.
         span: the level, or the whole comment where it has another form.
     """
 
@@ -137,7 +137,7 @@ class _Comment:
 
     @property
     def level(self) -> Level | None:
-        """The level that it sets, if there is one of this name."""
+        """The level that the comment sets, or None if there is no such level."""
         return next((x for x in LEVELS if x == self.word), None)
 
 
@@ -170,10 +170,10 @@ def _comment(source: Source, piece: Piece, lines: tuple[int, int | None]) -> _Co
 def _lines(
     source: Source, comment: Piece, code: Sequence[Piece], by_key: Mapping[int, Region]
 ) -> tuple[int, int | None]:
-    """The lines that a comment is for."""
+    """Return the first and the last line that a comment applies to."""
     if not comment.first:
-        here = _line(source, comment.start)
-        return here, here
+        line = _line(source, comment.start)
+        return line, line
     after = bisect_right(code, comment.start, key=lambda x: x.start)
     if after == len(code) or after <= _edition(code):
         return 1, None
@@ -183,7 +183,7 @@ def _lines(
 
 
 def _edition(code: Sequence[Piece]) -> int:
-    """How many pieces stand before the first import or definition."""
+    """Count the pieces of `edition YEAR` at the beginning, before all imports and definitions."""
     return 2 if code and code[0].text == "edition" else 0
 
 

@@ -1,7 +1,7 @@
 """Levels of warnings, from comments in the program, options of the command, and defaults.
 
-`allow` says nothing, `warn` warns, `deny` makes an error of it. The narrowest comment holds, then
-the comment for the file, then the option, then the default. Errors have no level.
+`allow` suppresses a warning, `warn` reports it, `deny` makes it an error. The narrowest comment
+holds, then the comment for the file, then the option, then the default. Errors have no level.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ OF_THE_TEXT = frozenset({"OP0401", "OP0402", "OP0403", "OP0404", "OP0405", "OP04
 def levelled(
     diagnostics: Sequence[Diagnostic], source: Source, options: LevelOptions, *, whole: bool
 ) -> list[Diagnostic]:
-    """The diagnostics at their configured levels, plus diagnostics about the configuration.
+    """Apply the configured levels to diagnostics, and add those about the configuration.
 
     Args:
         diagnostics: all errors and warnings of the program.
         source: the program; warnings about an imported file follow the comments there.
         options: levels by code, for whole programs.
-        whole: whether this is all that can ever be said of the program. With other parameters, or
-            of its other models, more may be said, and a comment that seems useless may be for that.
+        whole: whether no further diagnostics of the program are possible. With other parameters or
+            for its other models there may be more, which a comment that seems useless may concern.
     """
     used: set[Instruction] = set()
     result = _judged(diagnostics, source, options, used)
@@ -44,7 +44,7 @@ def levelled(
 
 
 def levels(source: Source, options: LevelOptions) -> dict[str, Level]:
-    """The level that each warning has in the whole file, by slug."""
+    """Return the level that each warning has in the whole file, by slug."""
     in_file = {x.code: x.level for x in instructions(source) if x.last is None}
     return {slug: in_file.get(k) or options.get(k) or _default(k) for slug, k in LINTS.items()}
 
@@ -52,7 +52,7 @@ def levels(source: Source, options: LevelOptions) -> dict[str, Level]:
 def chosen(
     allow: Sequence[str], warn: Sequence[str], deny: Sequence[str]
 ) -> Iterator[tuple[str, Level]]:
-    """Levels by code, of the options `--allow`, `--warn`, `--deny`; of two the stricter holds.
+    """Yield levels by code from `--allow`, `--warn`, `--deny`, the stricter ones later.
 
     Raises:
         KeyError: there is no such warning; the word is its argument.
@@ -68,30 +68,30 @@ def chosen(
 def _judged(
     diagnostics: Sequence[Diagnostic], source: Source, options: LevelOptions, used: set[Instruction]
 ) -> list[Diagnostic]:
-    """What is left of them; the instructions that were followed are added to `used`."""
+    """Apply the levels to diagnostics; the instructions that took effect are added to `used`."""
     result = []
     for x in diagnostics:
         if CODES[x.code].level is None:
             result.append(x)
             continue
-        wish = _wish(x, source)
-        used |= {wish} if wish else set()
-        level = wish.level if wish else options.get(x.code) or _default(x.code)
+        instruction = _wish(x, source)
+        used |= {instruction} if instruction else set()
+        level = instruction.level if instruction else options.get(x.code) or _default(x.code)
         if level != "allow":
             result.append(replace(x, severity="error" if level == "deny" else "warning"))
     return result
 
 
 def _wish(diagnostic: Diagnostic, source: Source) -> Instruction | None:
-    """The narrowest instruction for a diagnostic, in the file that it is about."""
+    """Find the narrowest instruction for a diagnostic, in the file that it is about."""
     if diagnostic.primary is None:
-        known = by_code(source).get(diagnostic.code, [])
-        fitting = [x for x in known if x.last is None]
+        candidates = by_code(source).get(diagnostic.code, [])
+        fitting = [x for x in candidates if x.last is None]
     else:
         place = diagnostic.primary.span
-        known = by_code(place.source).get(diagnostic.code, [])
-        lines = (place.line, place.end_line) if known else (0, 0)
-        fitting = [x for x in known if x.covers(*lines)]
+        candidates = by_code(place.source).get(diagnostic.code, [])
+        lines = (place.line, place.end_line) if candidates else (0, 0)
+        fitting = [x for x in candidates if x.covers(*lines)]
     return min(reversed(fitting), key=lambda x: x.extent, default=None)
 
 

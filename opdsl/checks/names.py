@@ -11,7 +11,7 @@ from opdsl.syntax import tree
 
 
 def unused_names(file: tree.File) -> Iterator[Diagnostic]:
-    """One warning for each; silent where statements were lost, and in files without definitions."""
+    """Warn of each unused name; silent where statements were lost or nothing is defined."""
     if file.lost or not any(isinstance(x, tree.Definition) for x in file.items):
         return
     used = {name for x in file.items if not isinstance(x, tree.Import) for name in _heads(x)}
@@ -40,7 +40,7 @@ def _warning(item: tree.Item, name: tree.Ident) -> Diagnostic:
 
 
 def _heads(node: object) -> Iterator[str]:
-    """The first word of every name and call below."""
+    """Yield the first word of every name and call in a tree."""
     if isinstance(node, tree.Call):
         yield node.path[0].text
     if isinstance(node, tree.Name):

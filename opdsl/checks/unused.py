@@ -14,7 +14,7 @@ from opdsl.syntax.mentions import mentions
 
 
 def unused(file: tree.File) -> Iterator[Diagnostic]:
-    """Warnings for every definition of a file; silent where statements were lost to errors."""
+    """Warn of unused names in every definition; silent where statements were lost to errors."""
     if file.lost:
         return
     for item in file.items:
@@ -33,7 +33,7 @@ def _definition(item: tree.Definition) -> Iterator[Diagnostic]:
 
 
 def _live(item: tree.Definition, uses: dict[int, set[str]]) -> set[str]:
-    """The names from which a path leads to an output, a type, a size or a requirement."""
+    """Find the names from which a path leads to an output, a type, a size or a requirement."""
     live = {x.name.text for x in item.body if isinstance(x, tree.Output)}
     for i, statement in enumerate(item.body):
         if isinstance(statement, tree.Input | tree.Output | tree.Require):

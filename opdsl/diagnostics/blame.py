@@ -9,7 +9,7 @@ REQUIRED = "required by this operation"
 
 
 def blame(labels: tuple[Label, ...], frames: tuple[Span, ...]) -> tuple[Label, ...]:
-    """The labels, the first of them at a place that the user can change.
+    """Rearrange the labels so that the first is at a place that the user can change.
 
     Args:
         frames: the calls that lead to the first label, the user's own first.

@@ -41,17 +41,17 @@ def show(diagnostic: Diagnostic, *, color: bool = False, width: int | None = Non
 
 @dataclass(frozen=True, slots=True)
 class Paint:
-    """Colours, or none."""
+    """The colours of a report, or none."""
 
     on: bool
     main: str
 
     def __call__(self, text: str, style: str) -> str:
-        """The text in a style."""
+        """Return the text in a style."""
         return f"{style}{text}{END}" if self.on and text.strip() else text
 
     def frame(self, text: str) -> str:
-        """The text in the colour of the gutter."""
+        """Return the text in the colour of the gutter."""
         return self(text, BLUE)
 
 
@@ -61,7 +61,7 @@ def _title(diagnostic: Diagnostic, paint: Paint) -> str:
 
 
 def _gutter(diagnostic: Diagnostic) -> int:
-    """The width of the largest line number; 2 where no line is shown."""
+    """Return the width of the largest line number; 2 where no line is shown."""
     return max((len(str(x.span.line)) for x in diagnostic.labels), default=2)
 
 
@@ -76,7 +76,7 @@ def _remark(word: str, text: str, gutter: int, paint: Paint) -> str:
 
 
 def _snippets(diagnostic: Diagnostic, gutter: int, width: int, paint: Paint) -> list[str]:
-    """For each file its name and its lines, the file of the primary label first."""
+    """Write for each file its name and its lines, the file of the primary label first."""
     if not diagnostic.labels:
         name = diagnostic.file
         return [] if name is None else [f"{' ' * gutter}{paint.frame('-->')} {clean(name)}"]
@@ -93,7 +93,7 @@ def _snippets(diagnostic: Diagnostic, gutter: int, width: int, paint: Paint) -> 
 def _snippet(
     source: Source, labels: Sequence[Label], primary: Label, gutter: int, width: int, paint: Paint
 ) -> Iterable[str]:
-    """The lines of one file that carry labels, and what lies between them."""
+    """Yield the lines of one file that carry labels, and what lies between them."""
     texts = _lines(source)
     last = 0
     for number in sorted({x.span.line for x in labels}):
@@ -103,22 +103,22 @@ def _snippet(
         elif last and number > last + 2:
             yield paint.frame("...")
         last = number
-        here = [x for x in labels if x.span.line == number]
-        line = Line(texts[number - 1], width - gutter - 3, [_columns(x.span) for x in here])
+        on_line = [x for x in labels if x.span.line == number]
+        line = Line(texts[number - 1], width - gutter - 3, [_columns(x.span) for x in on_line])
         yield f"{paint.frame(f'{number:>{gutter}} |')} {line.shown}"
-        marks = [Mark(*line.place(x), clean(x.text), x is primary) for x in here]
+        marks = [Mark(*line.place(x), clean(x.text), x is primary) for x in on_line]
         empty = paint.frame(f"{' ' * gutter} |")
         yield from (f"{empty} {x}" for x in _marked(marks, paint))
 
 
 @lru_cache(maxsize=8)
 def _lines(source: Source) -> list[str]:
-    """The lines of a text, which many diagnostics may point into."""
+    """Split a text into lines; cached, since many diagnostics may point into one."""
     return source.text.split("\n")
 
 
 def _columns(span: Span) -> tuple[int, int]:
-    """The characters of its first line that a span holds, counted from 0."""
+    """Return the columns that a span covers on its first line, counted from 0."""
     first = span.column - 1
     return first, first + len(span.text.split("\n", 1)[0].rstrip("\r"))
 
@@ -148,7 +148,7 @@ class Line:
     limit = 10**9
 
     def place(self, label: Label) -> tuple[int, int]:
-        """The columns on the screen, from 0, at least one wide."""
+        """Return the columns of a label on the screen, from 0, at least one wide."""
         first, end = (self._edge(x) for x in _columns(label.span))
         first = min(first, self.limit)
         return first, max(first + 1, min(end, self.limit))
@@ -159,7 +159,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """Columns `first` to `end` of a line, and what is said of them."""
+    """Columns `first` to `end` of a line, and the text of their label."""
 
     first: int
     end: int
@@ -168,7 +168,7 @@ class Mark:
 
 
 def _marked(marks: Sequence[Mark], paint: Paint) -> list[str]:
-    """The rows under a line: carets, then the texts, the rightmost next to its carets."""
+    """Write the rows under a line: carets, then the texts, the rightmost next to its carets."""
     row = _underlines(marks)
     right = max(marks, key=lambda x: (x.first, x.end))
     hanging = [x for x in marks if x.text]
@@ -189,7 +189,7 @@ def _marked(marks: Sequence[Mark], paint: Paint) -> list[str]:
 
 
 def _underlines(marks: Sequence[Mark]) -> str:
-    """`^` under the primary label, `-` under the others; of two the shorter is on top."""
+    """Draw `^` under the primary label and `-` under the others, shorter ones on top."""
     row = [" "] * max(x.end for x in marks)
     for x in sorted(marks, key=lambda x: (x.first - x.end, x.primary)):
         row[x.first : x.end] = ("^" if x.primary else "-") * (x.end - x.first)
@@ -197,7 +197,7 @@ def _underlines(marks: Sequence[Mark]) -> str:
 
 
 def _runs(row: str) -> list[str]:
-    """The row as runs of one sign."""
+    """Split a row into runs of equal signs."""
     cuts = [0, *(i for i in range(1, len(row)) if row[i] != row[i - 1]), len(row)]
     return [row[a:b] for a, b in pairwise(cuts)]
 
@@ -219,12 +219,12 @@ def _style(mark: Mark, paint: Paint) -> str:
 
 
 def clean(text: str) -> str:
-    """The text without characters that steer a terminal; line ends stay."""
+    """Replace the characters of a text that steer a terminal; line ends stay."""
     return "\n".join("".join(map(cell, line)) for line in text.split("\n"))
 
 
 def _width(cell: str) -> int:
-    """Columns that a shown character takes."""
+    """Return the number of columns that a character takes on the screen."""
     if len(cell) != 1 or cell.isascii():
         return len(cell)
     if unicodedata.combining(cell):

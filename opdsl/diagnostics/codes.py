@@ -1,6 +1,6 @@
-"""The registry of codes: what each is about, and the exit code of the command that meets it.
+"""The registry of codes: the subject of each, and the exit code of a command that reports it.
 
-Every code here has a page `grammar/diagnostics/CODE.md`; a test sees to that.
+Every code here has a page `grammar/diagnostics/CODE.md`; a test ensures that.
 """
 
 from enum import IntEnum
@@ -28,12 +28,13 @@ class Exit(IntEnum):
 
 @value
 class Code:
-    """What a diagnostic is about.
+    """The subject of a diagnostic.
 
     Attributes:
-        title: in a few words.
-        slug: its name in comments, options and searches.
-        level: of a warning about a program, what is done about it by default; errors have none.
+        title: the problem in a few words.
+        slug: the name of the code in comments, options and searches.
+        exit: the exit code of a command that reports it.
+        level: the default level of a warning about a program; errors have none.
     """
 
     title: str

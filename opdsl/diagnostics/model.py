@@ -1,6 +1,6 @@
-"""What is said to a user about a mistake, as data: where, what was met, what to do.
+"""Diagnostics as data: where a mistake of the user is, what is wrong, and what to do about it.
 
-The text with carets (`carets.py`) and the JSON (`Diagnostic.to_json`) are two prints of this.
+The text with carets (`carets.py`) and the JSON (`Diagnostic.to_json`) are two forms of this.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Source:
     library: bool = False
 
     def span(self, start: int, end: int) -> Span:
-        """The characters `start` (included) to `end` (excluded), clipped to the text."""
+        """Return the span from `start` (included) to `end` (excluded), clipped to the text."""
         size = len(self.text)
         start = max(0, min(start, size))
         return Span(self, start, max(start, min(end, size)))
@@ -66,19 +66,19 @@ class Span:
 
     @property
     def text(self) -> str:
-        """The characters themselves."""
+        """The characters of the span."""
         return self.source.text[self.start : self.end]
 
     def cover(self, other: Span) -> Span:
-        """The smallest span that holds both (of one source)."""
+        """Return the smallest span that contains both spans of one source."""
         return Span(self.source, min(self.start, other.start), max(self.end, other.end))
 
     def place(self) -> str:
-        """`file:line:column`."""
+        """Write the place of the span as `file:line:column`."""
         return f"{self.source.name}:{self.line}:{self.column}"
 
     def to_json(self) -> dict[str, int]:
-        """Offsets, lines and columns."""
+        """Return offsets, lines and columns."""
         return {
             "start": self.start,
             "end": self.end,
@@ -91,7 +91,7 @@ class Span:
 
 @lru_cache(maxsize=8)
 def _line_ends(source: Source) -> list[int]:
-    """Offsets of the line ends of a text, into which many spans may point."""
+    """List the offsets of the line ends of a text; cached, since many spans point into one."""
     return [i for i, sign in enumerate(source.text) if sign == "\n"]
 
 
@@ -105,7 +105,7 @@ class Label:
 
 @value
 class Help:
-    """What to do; with `span` and `replacement` it is an edit that a tool can apply."""
+    """A cure; with `span` and `replacement` it is an edit that a tool can apply."""
 
     text: str
     span: Span | None = None
@@ -113,7 +113,7 @@ class Help:
     applicability: Applicability = "hint"
 
     def to_json(self) -> dict[str, Any]:
-        """The edit is left out where there is none."""
+        """Return the text, and the edit if there is one."""
         if self.span is None or self.replacement is None:
             return {"text": self.text}
         return {
@@ -207,6 +207,6 @@ def fault(
     file: str | None = None,
     severity: Severity = "error",
 ) -> OpError:
-    """An `OpError` of one diagnostic, to be raised."""
+    """Build an `OpError` of one diagnostic, to be raised."""
     cures = tuple(Help(x) if isinstance(x, str) else x for x in helps)
     return OpError(Diagnostic(code, message, labels, notes, cures, severity, file))

@@ -18,7 +18,7 @@ BIDIRECTIONAL = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 def cell(sign: str) -> str:
-    """A character as it is shown: control characters as pictures, other unsafe ones as U+FFFD."""
+    """Return a character in safe form: a control as its picture, other unsafe ones as U+FFFD."""
     if sign == "\t":
         return TAB
     if sign == "\ufeff":
@@ -29,7 +29,7 @@ def cell(sign: str) -> str:
 
 
 def printable(text: str) -> str:
-    """The text without characters that steer a terminal; tabs and line ends stay."""
+    """Replace the characters of a text that steer a terminal; tabs and line ends stay."""
     if PLAIN.fullmatch(text):
         return text
     lines = text.replace("\r\n", "\n").split("\n")

@@ -17,7 +17,7 @@ from opdsl.render.style import FONT, FRAME, GROUND, INK, LINE, LOOKS, QUIET, Dra
 if TYPE_CHECKING:
     from graphviz import Digraph
 
-CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")  # XML has no place for them
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")  # not allowed in XML
 DETAIL_WIDTH = 28  # characters in one line of a box
 DOC_WIDTH = 64
 NO_BREAK = "\N{NO-BREAK SPACE}"
@@ -144,7 +144,7 @@ def _html(text: str) -> str:
 
 
 def _xml(text: str) -> str:
-    # in HTML labels too, Graphviz puts names in the place of backslashes with a letter
+    # Graphviz expands escapes such as `\N` in HTML labels too
     return html.escape(_plain(text)).replace("\\", "\\\\")
 
 
@@ -153,12 +153,12 @@ def _plain(text: str) -> str:
 
 
 def _quoted(key: str) -> str:
-    # the package reads `a:b` as a port; paths have no colon, keys of others might
+    # the package reads `a:b` as node and port; a key without a colon is unchanged
     return key.replace(":", "_")
 
 
 def _tooltip(lines: Iterable[str]) -> str:
     from graphviz import escape, nohtml
 
-    shown: str = nohtml("\\n".join(escape(_plain(x)) for x in lines))
-    return shown
+    text: str = nohtml("\\n".join(escape(_plain(x)) for x in lines))
+    return text

@@ -18,7 +18,7 @@ from opdsl.ir.spaces import Space
 from opdsl.render.style import BoxStyle
 
 SUPERSCRIPT = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
-CHAIN = 5  # most operations that a closed box names
+CHAIN = 5  # most operations whose names a closed box lists
 READABLE = 20  # most boxes of a drawing, unless the caller chooses a depth
 
 
@@ -53,7 +53,7 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Arrow:
-    """A function on its way from box `tail` to box `head`; `label` is its space, or empty."""
+    """A function that goes from box `tail` to box `head`; `label` is its space, or empty."""
 
     tail: str
     head: str
@@ -62,7 +62,7 @@ class Arrow:
 
 @dataclass(frozen=True, slots=True)
 class FoldedGraph:
-    """The input of every format.
+    """The content of a drawing, the input of every output format.
 
     Attributes:
         title: name of the model.
@@ -242,10 +242,10 @@ def _homes(
 
 def _connections(graph: Graph, contents: Outline, homes: dict[str, _Home]) -> Iterator[_Connection]:
     for node in graph.nodes:
-        head = homes.get(node.path)  # an iteration that is not drawn has no home
+        head = homes.get(node.path)  # None: the node is in an iteration that is not drawn
         for source in node.inputs if head else ():
             tail = homes[contents.stand_in(source)]
-            if head and tail.box != head.box:  # inside a closed box there is nothing to draw
+            if head and tail.box != head.box:  # no arrows inside a closed box
                 yield _Connection(tail, head, space_text(graph.spaces[source]))
     for port in graph.outputs:
         tail = homes[contents.stand_in(port.source)]

@@ -18,7 +18,7 @@ from opdsl.diagnostics import fault
 from opdsl.render.titles import move_titles
 
 STDERR = 2
-DOTS_PER_INCH = 192  # of a PNG: twice the density of a screen
+DOTS_PER_INCH = 192  # resolution of a PNG: twice that of a screen
 
 
 def laid_out(text: str, form: Literal["svg", "png", "pdf"]) -> str | bytes:

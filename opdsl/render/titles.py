@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import Any
 
 PlanePoint = tuple[float, float]
-SAMPLES = 8  # points looked at between two points of a spline
+SAMPLES = 8  # points tested between two control points of a spline
 
 
 @dataclass(frozen=True, slots=True)

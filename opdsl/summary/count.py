@@ -21,13 +21,13 @@ class SummaryRow:
     """A node, or a group with its contents.
 
     Attributes:
-        path: of the node or group.
+        path: path of the node or group.
         title: keyword of the block, or name of the group.
         details: parameters that differ from their defaults.
         level: depth of nesting.
         group: whether the following rows of a deeper level are its parts.
         times: number of equal groups that the row represents; its numbers are their sums.
-        space: of the result, as in the program.
+        space: space of the result, as in the program.
         params: trained real numbers.
         complex_params: trained complex numbers, each of which is two of `params`.
         flops: of one forward pass of one sample.

@@ -28,10 +28,10 @@ def sizes_at(
         points: number of scattered points of a sample, if the data have any.
     """
     scattered = None if points is None else (points,)
-    have = {x.name: (scattered if x.scattered else None) or resolution for x in graph.domains}
+    data_sizes = {x.name: (scattered if x.scattered else None) or resolution for x in graph.domains}
     return {
         x.name: tuple(
-            a.least if a.pinned or i >= len(have[x.name]) else have[x.name][i]
+            a.least if a.pinned or i >= len(data_sizes[x.name]) else data_sizes[x.name][i]
             for i, a in enumerate(x.axes)
         )
         for x in graph.domains
@@ -44,7 +44,7 @@ def weight_bytes(graph: Graph, precision: str = "fp32") -> int:
 
 
 def _precision(name: str) -> Precision:
-    # `mixed` is narrow on some devices, and the estimate is a lower bound
+    # `mixed` counts as bf16, as on some devices: the estimate must be a lower bound
     return PRECISIONS["bf16" if name == "mixed" else name]
 
 
@@ -62,8 +62,8 @@ def step_bytes(
     """
     summary = summarise(graph, sizes)
     weights = weight_bytes(graph, precision)
-    wide = batch * (summary.number(summary.bytes) or 0)  # in float32
-    results = wide * BYTES[_precision(precision).results] // BYTES["float32"]
+    in_float32 = batch * (summary.number(summary.bytes) or 0)
+    results = in_float32 * BYTES[_precision(precision).results] // BYTES["float32"]
     return {
         "weights": weights,
         "gradients": weights,

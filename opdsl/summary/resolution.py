@@ -21,15 +21,15 @@ def parse_at(text: str, graph: Graph) -> dict[str, tuple[int, ...]]:
             this resolution.
     """
     promises = {(x.domain.name, x.axis.name): x for x in certify(graph).promises}
-    named: dict[AxisKey, Span] = {}
+    spans: dict[AxisKey, Span] = {}
     points = {a: p.axis.least for a, p in promises.items() if p.axis.pinned}
     for name, number in _entries(Source("<--at>", text)):
         for axis in _matching_axes(name, promises):
-            if axis in named:
+            if axis in spans:
                 raise fault("OP0604", f"`{name.text}` is given twice", Label(name))
-            named[axis], points[axis] = name, int(number.text)
+            spans[axis], points[axis] = name, int(number.text)
     _check_complete(text, promises, points)
-    for axis, span in named.items():
+    for axis, span in spans.items():
         _check_promise(graph.name, promises[axis], points[axis], span)
     return {d.name: tuple(points[d.name, a.name] for a in d.axes) for d in graph.domains}
 
@@ -68,8 +68,8 @@ def _matching_axes(name: Span, known: dict[AxisKey, AxisPromise]) -> list[AxisKe
 
 def _axes_of_domain(name: str, known: dict[AxisKey, AxisPromise]) -> tuple[str, ...]:
     """Suggest the axes where the name is that of a domain."""
-    meant = ",".join(f"{d}.{a}={p.axis.least}" for (d, a), p in known.items() if d == name)
-    return (f"`{name}` is a domain: write `{meant}`",) if meant else ()
+    axes = ",".join(f"{d}.{a}={p.axis.least}" for (d, a), p in known.items() if d == name)
+    return (f"`{name}` is a domain: write `{axes}`",) if axes else ()
 
 
 def _names(known: dict[AxisKey, AxisPromise]) -> list[str]:
@@ -80,10 +80,10 @@ def _names(known: dict[AxisKey, AxisPromise]) -> list[str]:
 def _check_complete(
     text: str, known: dict[AxisKey, AxisPromise], points: dict[AxisKey, int]
 ) -> None:
-    lacking = {a: p for a, p in known.items() if a not in points}
-    if not lacking:
+    missing = {a: p for a, p in known.items() if a not in points}
+    if not missing:
         return
-    names = ", ".join(f"`{d}.{a}`" for d, a in lacking)
+    names = ", ".join(f"`{d}.{a}`" for d, a in missing)
     source = Source("<--at>", text)
     raise fault(
         "OP0604",
@@ -108,8 +108,8 @@ def _check_promise(model: str, promise: AxisPromise, n: int, span: Span) -> None
     if axis.max is not None and n > axis.max:
         raise _broken(model, promise, n, span, f"{axis.name} <= {axis.max}")
     if n % axis.multiple_of:
-        wanted = f"multiples of {axis.multiple_of} along {axis.name}"
-        raise _broken(model, promise, n, span, wanted)
+        multiples = f"multiples of {axis.multiple_of} along {axis.name}"
+        raise _broken(model, promise, n, span, multiples)
 
 
 def _broken(model: str, promise: AxisPromise, n: int, span: Span, wanted: str) -> OpError:

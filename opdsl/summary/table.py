@@ -15,8 +15,9 @@ from opdsl.ir.spaces import Axis, Domain
 from opdsl.summary.count import Summary, SummaryRow
 
 GAP = "  "
-INDENT = 14  # of the facts below the table
-LEAST = ((3, 26), (4, 15), (0, 22), (3, 9))  # columns in the order they give way, and how far
+INDENT = 14  # columns before the texts of the facts below the table
+# (column, least width) in the order in which columns are narrowed; a column may occur twice
+LEAST = ((3, 26), (4, 15), (0, 22), (3, 9))
 UNITS = ("", " k", " M", " G", " T", " P")
 BINARY = ("B", "KiB", "MiB", "GiB", "TiB")
 
@@ -94,9 +95,9 @@ def _bytes(formula: Poly, summary: Summary) -> str:
 
 
 def _line(cells: tuple[str, ...], widths: list[int]) -> str:
-    shown = [_cut(x, n) for x, n in zip(cells, widths, strict=True)]
-    right = [f"{x:>{n}}" for x, n in zip(shown[2:], widths[2:], strict=True)]
-    left = [f"{x:<{n}}" for x, n in zip(shown[:2], widths[:2], strict=True)]
+    texts = [_cut(x, n) for x, n in zip(cells, widths, strict=True)]
+    right = [f"{x:>{n}}" for x, n in zip(texts[2:], widths[2:], strict=True)]
+    left = [f"{x:<{n}}" for x, n in zip(texts[:2], widths[:2], strict=True)]
     return GAP.join([*left, *right]).rstrip()
 
 
@@ -202,8 +203,8 @@ def _convergence(certificate: Certificate) -> str:
     if not certificate.diverging:
         return "no, one resolution only is accepted"
     node, why = certificate.diverging[0]
-    more = len(certificate.diverging) - 1
-    others = f", and {more} more" if more else ""
+    rest = len(certificate.diverging) - 1
+    others = f", and {rest} more" if rest else ""
     span = node.spans[0]
     return f"no, `{node.path}` {why}  ({span.source.name}:{span.line}){others}"
 

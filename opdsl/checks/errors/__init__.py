@@ -1,1 +1,1 @@
-"""Rules that a graph must keep: a module for each, its function of the same name yields errors."""
+"""Rules that a graph must keep: each module has a function of its name that yields errors."""

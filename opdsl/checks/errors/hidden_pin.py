@@ -8,7 +8,7 @@ from opdsl.ir.spaces import Domain
 
 
 def hidden_pin(graph: Graph) -> Iterator[Diagnostic]:
-    """One diagnostic for each node that would pin a domain whose resolution is free."""
+    """Report each node that would pin a domain whose resolution is free."""
     for node in graph.nodes:
         why = node.block.fixed_resolution(*graph.arguments(node))
         domains = [x.domain for x in graph.arguments(node)] or [node.space.domain]

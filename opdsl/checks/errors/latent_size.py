@@ -7,14 +7,14 @@ from opdsl.ir.graph import Graph, Node
 
 
 def latent_size(graph: Graph) -> Iterator[Diagnostic]:
-    """One diagnostic for each latent domain without a size, at the first node on it."""
-    known = {y.name for x in graph.inputs for y in x.space.domain.declared}
-    known |= {y.name for x in graph.side_inputs() for y in x.domain.declared}
+    """Report each latent domain without a size, at the first node on it."""
+    sized = {y.name for x in graph.inputs for y in x.space.domain.declared}
+    sized |= {y.name for x in graph.side_inputs() for y in x.domain.declared}
     for node in graph.nodes:
         for domain in node.space.domain.declared:
-            if domain.name not in known and not all(axis.pinned for axis in domain.axes):
+            if domain.name not in sized and not all(axis.pinned for axis in domain.axes):
                 yield _fault(graph, node, domain.name)
-            known.add(domain.name)
+            sized.add(domain.name)  # reported once is enough
 
 
 def _fault(graph: Graph, node: Node, name: str) -> Diagnostic:

@@ -10,7 +10,7 @@ from opdsl.ir.spaces import Axis
 
 
 def too_many_modes(graph: Graph) -> Iterator[Diagnostic]:
-    """One diagnostic for each of the user's own calls that keeps too much, the tightest bound."""
+    """Report the tightest bound of each of the user's own calls that keeps too much."""
     worst: dict[Span, tuple[Cause, Axis]] = {}
     for cause in certify(graph).causes:
         axis = cause.bound.domain.axes[cause.bound.axis]
@@ -57,14 +57,14 @@ def _promise(graph: Graph, bound: Bound, axis: Axis) -> tuple[Label, ...]:
 def _coarser(bound: Bound, axis: Axis) -> tuple[str, ...]:
     if not bound.domain.steps:
         return ()
-    here = bound.domain.points_on(bound.axis, axis.least)
-    return (f"`{bound.domain}` has {here} points where `{bound.domain.name}` has {axis.least}",)
+    points = bound.domain.points_on(bound.axis, axis.least)
+    return (f"`{bound.domain}` has {points} points where `{bound.domain.name}` has {axis.least}",)
 
 
 def _cures(cause: Cause, axis: Axis) -> tuple[Help, ...]:
-    here = cause.bound.domain.points_on(cause.bound.axis, axis.least)
+    points = cause.bound.domain.points_on(cause.bound.axis, axis.least)
     key = "fixed" if axis.fixed else "size" if axis.size else "min"
     raised = Help(f"raise the promise: `{key} = {cause.points}`")
-    if here < 1:
+    if points < 1:
         return (raised,)
-    return (raised, Help(f"or keep fewer {cause.bound.what}: `{cause.bound.cure(here)}`"))
+    return (raised, Help(f"or keep fewer {cause.bound.what}: `{cause.bound.cure(points)}`"))

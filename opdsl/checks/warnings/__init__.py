@@ -1,1 +1,1 @@
-"""What is allowed and still suspicious: a module for each, its function of the same name warns."""
+"""Suspicious but valid programs: each module has a function of its name that yields warnings."""

@@ -22,16 +22,16 @@ DomainBands = Mapping[str, AxisBand]
 
 
 def dead_weights(graph: Graph) -> Iterator[Diagnostic]:
-    """One warning for each of the user's calls that keeps more than arrives or is used."""
+    """Warn once for each of the user's calls that keeps frequencies which are absent or unused."""
     least = {d.name: tuple(a.least for a in d.axes) for d in graph.domains}
     if any(y.name not in least for x in graph.spaces.values() for y in x.domain.declared):
         return
     whole = {path: _all(x.domain, least) for path, x in graph.spaces.items()}
-    there, used = _forwards(graph, whole), _backwards(graph, whole)
+    reaching, used = _forwards(graph, whole), _backwards(graph, whole)
     reported: set[Span] = set()
-    for node, *more in _weights(graph):
+    for node, *sharers in _weights(graph):
         modes = node.block.max_modes(*graph.arguments(node)) or ()
-        passed = [(there[x.inputs[0]], used[x.path]) for x in (node, *more)]
+        passed = [(reaching[x.inputs[0]], used[x.path]) for x in (node, *sharers)]
         fault = _fault(modes, passed)
         if fault and site(node) not in reported:
             reported.add(site(node))
@@ -39,7 +39,7 @@ def dead_weights(graph: Graph) -> Iterator[Diagnostic]:
 
 
 def _weights(graph: Graph) -> list[list[Node]]:
-    """The nodes with weights for frequencies, those that share their weights together."""
+    """Group the nodes with weights for frequencies by the weights that they share."""
     groups: dict[str, list[Node]] = {}
     for node in live(graph):
         if node.block.max_modes(*graph.arguments(node)):
@@ -48,12 +48,12 @@ def _weights(graph: Graph) -> list[list[Node]]:
 
 
 def _all(domain: Domain, least: DomainBands) -> AxisBand:
-    """Every frequency that the grid has."""
+    """Return the greatest frequency that the grid has on each axis."""
     return tuple(n // 2 for n in domain.at(least)) if domain.regular else ()
 
 
 def _forwards(graph: Graph, whole: DomainBands) -> dict[str, AxisBand]:
-    """The greatest frequencies that each value can have."""
+    """Propagate forwards the greatest frequencies that each value can have."""
     bands = {x.name: whole[x.name] for x in graph.inputs}
     for node in graph.nodes:
         arriving = [bands[x] for x in node.inputs]
@@ -64,7 +64,7 @@ def _forwards(graph: Graph, whole: DomainBands) -> dict[str, AxisBand]:
 
 
 def _backwards(graph: Graph, whole: DomainBands) -> dict[str, AxisBand]:
-    """The greatest frequencies of each value on which an output depends."""
+    """Propagate backwards the greatest frequencies of each value that an output depends on."""
     bands = {path: tuple(0 for _ in x) for path, x in whole.items()}
     bands |= {x.source: whole[x.source] for x in graph.outputs}
     for node in reversed(graph.nodes):
@@ -92,18 +92,19 @@ def _greatest(*bands: AxisBand) -> AxisBand:
 
 
 def _alike(bands: tuple[AxisBand, ...]) -> bool:
-    """Whether all have the same axes: vectors and points have none."""
+    """Return whether all have the same axes; vectors and points have none."""
     return len({len(x) for x in bands}) == 1
 
 
 def _fault(
     modes: AxisBand, passed: list[tuple[AxisBand, AxisBand]]
 ) -> tuple[int, int, bool] | None:
-    """The modes with weights, those that get a gradient, and whether the others never arrive.
+    """Return the modes with weights, those with a gradient, and whether the rest never arrives.
 
     Args:
         modes: the greatest frequency with a weight on each axis.
-        passed: for each use of these weights what arrives there, and what is used of the result.
+        passed: for each use of these weights, the greatest frequencies that arrive there, and those
+            of the result that are used.
     """
     for axis, m in enumerate(modes):
         alive, before = max((min(x[axis], y[axis]), x[axis] <= y[axis]) for x, y in passed)

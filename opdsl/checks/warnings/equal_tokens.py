@@ -18,7 +18,7 @@ def equal_tokens(graph: Graph) -> Iterator[Diagnostic]:
     for node in graph.nodes:
         inputs = tuple(x in uniform for x in node.inputs)
         equal = _equal(graph, node, inputs)
-        # what follows from a warning gets none of its own
+        # a node with a warning counts as not uniform: its successors get no warning of their own
         if equal is None and node.block.uniform(inputs, *graph.arguments(node)):
             uniform.add(node.path)
         if equal is not None and node.path in needed and site(node) not in reported:
@@ -27,7 +27,7 @@ def equal_tokens(graph: Graph) -> Iterator[Diagnostic]:
 
 
 def _equal(graph: Graph, node: Node, inputs: tuple[bool, ...]) -> int | None:
-    """The first input whose points are tokens and have one value."""
+    """Return the index of the first input whose points are tokens and all have one value."""
     spaces = graph.arguments(node)
     return next((i for i in node.block.tokens if inputs[i] and spaces[i].domain.axes), None)
 

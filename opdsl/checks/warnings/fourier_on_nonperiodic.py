@@ -9,7 +9,7 @@ from opdsl.ir.spaces import Domain
 
 
 def fourier_on_nonperiodic(graph: Graph) -> Iterator[Diagnostic]:
-    """One warning for each of the user's calls that transforms an axis that is no ring."""
+    """Warn once for each of the user's calls that transforms an axis that is not periodic."""
     reported: set[Span] = set()
     for node in graph.nodes:
         domain = _open_domain(graph, node)
@@ -19,7 +19,7 @@ def fourier_on_nonperiodic(graph: Graph) -> Iterator[Diagnostic]:
 
 
 def _open_domain(graph: Graph, node: Node) -> Domain | None:
-    """What the node transforms, if not all of its axes are periodic."""
+    """Return the domain that the node transforms, if not all of its axes are periodic."""
     if not node.block.assumes_periodic:
         return None
     domains = [*(x.domain for x in graph.arguments(node)), node.space.domain]
@@ -32,13 +32,13 @@ def _warning(graph: Graph, node: Node, domain: Domain) -> Diagnostic:
     part = next(x for x in domain.parts if not all(x.periodic))
     place = graph.places.get(part.name)
     ends = f"{names} {'has' if len(axes) == 1 else 'have'} two ends"
-    here = (Label(place, ends),) if place else ()
+    declaration = (Label(place, ends),) if place else ()
     return warning(
         "OP0411",
         f"`{node.keyword}` acts on `{domain}`, which is not periodic",
         node,
         f"assumes that {names} {'is' if len(axes) == 1 else 'are'} periodic",
-        *here,
+        *declaration,
         notes=("the jump from one end to the other rings through the function (Gibbs)",),
         helps=(
             (

@@ -9,21 +9,23 @@ from opdsl.ir.graph import Graph, Node
 
 
 def not_convergent(graph: Graph) -> Iterator[Diagnostic]:
-    """One warning, at the first node that breaks it; what is pinned promises nothing."""
-    loose = [(n, why) for n, why in certify(graph).diverging if not _pinned(graph, n)]
-    if loose:
-        node, why = loose[0]
+    """Warn once, at the first diverging node; a node on pinned axes only is never refined."""
+    diverging = [(n, why) for n, why in certify(graph).diverging if not _pinned(graph, n)]
+    if diverging:
+        node, why = diverging[0]
         yield warning(
             "OP0412",
             f"`{graph.name}` runs at every resolution but does not converge",
             node,
             why,
-            notes=(f"{len(loose)} nodes have no limit under refinement",) if len(loose) > 1 else (),
+            notes=(f"{len(diverging)} nodes have no limit under refinement",)
+            if len(diverging) > 1
+            else (),
             helps=("use an operator with a limit: `spectral_conv`, `gno`, `attention`",),
         )
 
 
 def _pinned(graph: Graph, node: Node) -> bool:
-    """Whether it meets one resolution only."""
+    """Return whether every axis of the node's spaces has one resolution only."""
     spaces = (*graph.arguments(node), node.space)
     return all(axis.pinned for x in spaces for axis in x.domain.axes)

@@ -8,7 +8,7 @@ from opdsl.ir.graph import Graph
 
 
 def wasteful_rank(graph: Graph) -> Iterator[Diagnostic]:
-    """One warning for each of the user's calls."""
+    """Warn once for each of the user's calls whose factors save nothing."""
     reported: set[Span] = set()
     for node in graph.nodes:
         why = node.block.wasteful(*graph.arguments(node))
