@@ -42,10 +42,10 @@ def _live(item: tree.Definition, uses: dict[int, set[str]]) -> set[str]:
     for i, statement in enumerate(item.body):
         for name, _ in _bound(statement):
             makers.setdefault(name, []).append(i)
-    waiting = list(live)
-    while waiting:
-        for i in makers.pop(waiting.pop(), ()):
-            waiting.extend(uses[i])
+    queue = list(live)
+    while queue:
+        for i in makers.pop(queue.pop(), ()):
+            queue.extend(uses[i])
             live |= uses[i]
     return live
 

@@ -1,4 +1,4 @@
-"""Mistakes of the user: as data (`model`), by code (`codes`), as text (`carets`)."""
+"""Diagnostics of mistakes of the user: as data (`model`), by code (`codes`), as text (`carets`)."""
 
 from opdsl.diagnostics.blame import blame
 from opdsl.diagnostics.codes import CODES, Code, Exit

@@ -1,7 +1,7 @@
-"""Tree to graph: names, parameters, spaces.
+"""Elaboration of a tree to a graph: resolves names, parameters and spaces.
 
-Three layers, each of which imports only those before it: `evaluate` (expressions to values), `bind`
-(parameters and names), `instantiate` (calls to nodes).
+There are three layers, each of which imports only those before it: `evaluate` (expressions to
+values), `bind` (parameters and names), `instantiate` (calls to nodes).
 """
 
 from opdsl.elaborate.bind.modules import models

@@ -57,7 +57,7 @@ class AxisPromise:
 
 @value
 class Certificate:
-    """The verdict on a graph.
+    """The resolutions that a graph accepts, and whether it converges under refinement.
 
     Attributes:
         causes: every bound, in the order of the nodes.

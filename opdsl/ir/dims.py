@@ -1,4 +1,4 @@
-"""Polynomials in sizes: what a node costs before a resolution is known, channels of a definition.
+"""Polynomials in sizes, for costs at an open resolution and for open channels of a definition.
 
 An atom is the text of one size: `D.x`, `(D.x//2)`, `log2(D.x)`, or the name of a dim. Every atom
 stands for a whole number of at least one. A polynomial is a sum of monomials in atoms; it prints as

@@ -19,10 +19,10 @@ def telling(node: Node, x: tuple[Space, ...]) -> tuple[str, ...]:
     """
     fields = type(node.block).model_fields
     values = ((name, getattr(node.block, name), field.default) for name, field in fields.items())
-    shown = ((n, v) for n, v, default in values if v != default and n not in SILENT)
+    changes = ((n, v) for n, v, default in values if v != default and n not in SILENT)
     labels = {y.domain.label for y in x}
     return tuple(
-        _assignment(n, v) for n, v in shown if not (isinstance(v, Domain) and v.label in labels)
+        _assignment(n, v) for n, v in changes if not (isinstance(v, Domain) and v.label in labels)
     )
 
 

@@ -1,21 +1,21 @@
 """The fingerprint of a graph: equal for programs that mean the same function of the same weights.
 
-It is the sha256 in hex of the graph in a canonical form: nodes are numbered in the order in which
+It is the SHA-256 in hex of the graph in a canonical form: nodes are numbered in the order in which
 the outputs reach them, so a result used twice differs from two equal nodes, and a node that no
-output needs does not count.
+output needs has no influence.
 
-Counts: every parameter of a block, the wiring, weights that are shared, the number of channels and
-whether they are complex, the ends, boundary and kind of a domain, where a sphere has its latitudes,
-`fixed` and `size`, how domains come from each other, the order of the inputs (a call gives them by
-place), what is fed back, and names that a caller needs: of several outputs (the keys of the result)
-and of static fields.
+The fingerprint depends on every parameter of a block, the wiring, weights that are shared, the
+number of channels and whether they are complex, the ends, boundary and kind of a domain, the
+sampling of a sphere, `fixed` and `size`, the steps from one domain to another, the order of the
+inputs (a call passes them by position), the feedback, and names that a caller needs: those of
+several outputs (the keys of the result) and of static fields.
 
-Does not count: names of nodes, domains, axes, components and inputs, the order of statements,
-comments, the promises `min`, `max` and `multiple_of`, which say where the function may be asked and
-not what it is, and the way in which a parameter is written: `modes = 4` on a square is `(4, 4)`,
-and `out` or `to` said is the same as left out where it says what would be. The order of the two
-sides of a sum or a product does not count either; where the two sides look the same down to the
-inputs (two layers of one kind on one function) it may.
+It does not depend on names of nodes, domains, axes, components and inputs, the order of statements,
+comments, the promises `min`, `max` and `multiple_of`, which restrict where the function may be
+evaluated and not what it is, and the way in which a parameter is written: `modes = 4` on a square
+is `(4, 4)`, and `out` or `to` may be left out where they state the default. The order of the two
+sides of a sum or a product has no influence either, except that it may have where both sides look
+the same down to the inputs (two layers of one kind on one function).
 """
 
 from __future__ import annotations

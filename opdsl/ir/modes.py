@@ -87,8 +87,8 @@ def _bound(
         fits = m - -(-(points - there) // 2)  # each mode less needs two points less
         if isinstance(modes, int):
             return f"modes = {fits}"
-        shown = (str(fits if i == axis else k) for i, k in enumerate(each))
-        return f"modes = ({', '.join(shown)})"
+        entries = (str(fits if i == axis else k) for i, k in enumerate(each))
+        return f"modes = ({', '.join(entries)})"
 
     if layout == "symmetric":
         note = f"sampling theorem: 2 * {m} + 1 = {points} samples"

@@ -1,4 +1,4 @@
-"""Where the resolutions of the declared domains come from when a model is called.
+"""The origin of the resolutions of the declared domains when a model is called.
 
 The size of every declared domain follows from the grids of the inputs and side inputs. Sizes may be
 the symbols of a tracer as well as numbers.

@@ -17,8 +17,8 @@ class Group:
     """A scope that a reader sees as one thing: a block, a residual, a repeat of several stages.
 
     Attributes:
-        times: how many equal ones follow each other, this one included.
-        copies: how many of these have weights of their own.
+        times: the number of equal groups in a row that this one stands for.
+        copies: the number of these that have weights of their own.
     """
 
     scope: Scope
@@ -88,7 +88,7 @@ def _iteration(item: _Part, inside: list[Group | Node]) -> list[Group | Node]:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """A scope and what it holds; an iteration stands for `times` equal ones."""
+    """A scope with its children; an iteration stands for `times` equal ones in a row."""
 
     scope: Scope
     children: tuple[_Part | Node, ...]

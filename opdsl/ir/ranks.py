@@ -209,10 +209,10 @@ def _no_fraction(rank: float, factor: Factor) -> Refusal:
 
 
 def _wrong_length(factor: Factor, axes: Axes, count: int) -> Refusal:
-    wanted, of = _wanted(factor, axes)
+    expected, label = _wanted(factor, axes)
     return _refused(
-        f"{count} rank{'' if count == 1 else 's'} for a weight that has {wanted}",
-        of,
+        f"{count} rank{'' if count == 1 else 's'} for a weight that has {expected}",
+        label,
         notes=(f"the axes of the weight are {_list_axes(axes.names, axes.shape)}",),
         helps=("one fraction stands for all of them: `rank = 0.1`",),
     )

@@ -47,11 +47,11 @@ def extension(inner: Domain, outer: Domain, x: Space, keyword: str) -> tuple[Ext
     if steps is not None and len({(x.sides, x.kind) for x in steps if x}) == 1:
         pairs = zip(steps, inner.parts, strict=True)
         return tuple(y for step, part in pairs for y in (step,) * part.dims)
-    here, there = (inner, outer) if x.domain == inner else (outer, inner)
-    cure = f"extend({here}, fraction = 1/4)" if x.domain == inner else f"extend({there}, ...)"
+    source, target = (inner, outer) if x.domain == inner else (outer, inner)
+    cure = f"extend({source}, fraction = 1/4)" if x.domain == inner else f"extend({target}, ...)"
     raise Refusal(
         "OP0313",
-        f"`{keyword}` cannot go from `{here}` to `{there}`",
+        f"`{keyword}` cannot go from `{source}` to `{target}`",
         f"`{outer}` is no extension of `{inner}`",
         at="to",
         notes=("`pad` enters an extension of a domain, `crop` leaves it again",),

@@ -185,7 +185,7 @@ class Domain(BaseModel):
 
     @property
     def root(self) -> Domain:
-        """The declared domain that this one, no product, comes from."""
+        """The declared domain that this one comes from; a product has several, see `declared`."""
         return self.reached_by()
 
     @property
@@ -197,7 +197,7 @@ class Domain(BaseModel):
 
     @property
     def parts(self) -> tuple[Domain, ...]:
-        """The factors of a product, the domain itself otherwise."""
+        """The factors of a product; otherwise the domain itself."""
         return self.factors if self.kind == "product" else (self,)
 
     @property
@@ -222,8 +222,8 @@ class Domain(BaseModel):
     def label(self) -> str:
         """The name of the domain in the program: `D`, `D/2`, `X * T`, or that of an extension."""
         if self.modes is not None:
-            shown = self.modes[0] if len(set(self.modes)) == 1 else self.modes
-            return f"spectrum({self.factors[0]}, {shown})"
+            modes = self.modes[0] if len(set(self.modes)) == 1 else self.modes
+            return f"spectrum({self.factors[0]}, {modes})"
         if self.kind == "product":
             return " * ".join(x.label for x in self.factors)
         label = self.name
@@ -280,7 +280,7 @@ class Domain(BaseModel):
         return (*full[:-1], self.modes[-1] + 1) if self.halved else full
 
     def points(self, root: tuple[int, ...]) -> tuple[int, ...]:
-        """Return the points on each axis, if the declared domain, no product, has `root` points."""
+        """Return the points on each axis of a single factor whose declared domain has `root`."""
         return tuple(self.points_on(i, n) for i, n in enumerate(root))
 
     def points_on(self, axis: int, n: int) -> int:
@@ -347,7 +347,7 @@ class Space(BaseModel):
     """`D -> R^c`: functions from a domain to `channels` numbers.
 
     Attributes:
-        field: of real or of complex numbers.
+        field: whether the values are real or complex numbers.
         components: the names of the channels, where the program names them.
     """
 

@@ -27,12 +27,13 @@ class Extend(BaseModel):
     There is one numerator for all axes, or one for each.
 
     A periodic axis of n points has n spacings, any other n - 1; the extension has (1 + fraction)
-    as many, rounded up, and closes on itself, so as many points. With `rounding = nearest` what is
-    added on each side is rounded to the nearest whole number instead. Where nothing is rounded its
-    period is the same length at every resolution, which is what Fourier layers on it converge by.
+    times as many spacings, rounded up, and closes on itself, so as many points. With
+    `rounding = nearest` the number of spacings added at each end is rounded to the nearest whole
+    number instead. Where nothing is rounded, the period has the same length at every resolution,
+    which Fourier layers on it need in order to converge.
 
-    `name` is the name of the declaration, which makes two extensions different domains; `kind` is
-    what a function has on the added points.
+    `name` is the name of the declaration, so that two extensions are different domains; `kind` is
+    the rule for the values of a function on the added points.
     """
 
     model_config = FROZEN

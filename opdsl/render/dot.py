@@ -117,7 +117,7 @@ def _box_look(box: DrawingBox) -> dict[str, str]:
 
 
 def _label(box: DrawingBox) -> str:
-    # a parameter is not broken: wrap knows no-break spaces
+    # `textwrap` does not break at no-break spaces, so each parameter stays on one line
     details = ", ".join(x.replace(" ", NO_BREAK) for x in box.details)
     wrapped = textwrap.wrap(_plain(details), DETAIL_WIDTH, break_long_words=False)
     return _lines((_bold(box.title, 13), *(_quiet(x, 10) for x in wrapped)))

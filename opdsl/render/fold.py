@@ -66,10 +66,10 @@ class FoldedGraph:
 
     Attributes:
         title: name of the model.
-        doc: its text, or empty.
-        inputs, outputs: its ports.
-        children: frames and boxes between them.
-        arrows: from box to box.
+        doc: the doc text of the model, or empty.
+        inputs, outputs: the ports of the model.
+        children: frames and boxes between the ports.
+        arrows: arrows from box to box.
     """
 
     title: str

@@ -30,8 +30,8 @@ class SummaryRow:
         space: space of the result, as in the program.
         params: trained real numbers.
         complex_params: trained complex numbers, each of which is two of `params`.
-        flops: of one forward pass of one sample.
-        bytes: of the results in float32, for one sample.
+        flops: additions and multiplications of one forward pass of one sample.
+        bytes: bytes of the results in float32, for one sample.
     """
 
     path: str
@@ -58,8 +58,8 @@ class Summary:
         rows: nodes and groups.
         params: trained real numbers.
         complex_params: trained complex numbers, each of which is two of `params`.
-        flops: of one forward pass of one sample, a formula in the sizes.
-        bytes: of all results in float32, for one sample.
+        flops: flops of one forward pass of one sample, a formula in the sizes.
+        bytes: bytes of all results in float32, for one sample.
         certificate: promises of the model.
         at: the resolution of each declared domain, if the caller chose one.
         sizes: the value of each size in the formulas there.

@@ -24,7 +24,7 @@ def sizes_at(
 
     Args:
         graph: the model.
-        resolution: of the data on a grid.
+        resolution: points of the data on each axis of a grid.
         points: number of scattered points of a sample, if the data have any.
     """
     scattered = None if points is None else (points,)

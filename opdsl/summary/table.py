@@ -117,9 +117,9 @@ def _totals(summary: Summary, width: int) -> list[str]:
     at = summary.at or {}
     where = ", ".join(f"{name} at {'×'.join(map(str, size))}" for name, size in at.items())
     pairs = summary.complex_params
-    paired = f"; {2 * pairs:,} of them are {pairs:,} complex ones" if pairs else ""
+    complex_ = f"; {2 * pairs:,} of them are {pairs:,} complex ones" if pairs else ""
     facts = {
-        "parameters": f"{summary.params:,} real numbers{_short(summary.params)}{paired}",
+        "parameters": f"{summary.params:,} real numbers{_short(summary.params)}{complex_}",
         "forward": _total(summary, summary.flops, "FLOP"),
         "memory": _total(summary, summary.bytes, "B") + " of results in float32",
         "for": f"one sample{', ' if where else ''}{where}",
@@ -131,8 +131,8 @@ def _total(summary: Summary, formula: Poly, unit: str) -> str:
     number = summary.number(formula)
     if number is None:
         return f"{formula or 0} {unit}"
-    rounded = f" ({memory(number)})" if unit == "B" else f" ({human(number)}{unit})"
-    return f"{number:,} {unit}{rounded}"
+    short = f" ({memory(number)})" if unit == "B" else f" ({human(number)}{unit})"
+    return f"{number:,} {unit}{short}"
 
 
 def _short(number: int) -> str:

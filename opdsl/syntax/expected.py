@@ -59,10 +59,10 @@ def _choices(accepts: frozenset[str]) -> list[str]:
         return ["`block`", "`model`", "another item"]
     if accepts >= {"NAME", "REPEAT"}:
         return ["a step"]
-    needed = accepts - OPERATOR - POSTFIX - {"CMP"}
-    if needed & {"RPAR", "RSQB", "RBRACE", "THEN", "ELSE", "LBRACE"}:
-        needed -= {"PIPE"}
-    return list(dict.fromkeys(_word(x) for x in sorted(needed or accepts)))
+    kinds = accepts - OPERATOR - POSTFIX - {"CMP"}
+    if kinds & {"RPAR", "RSQB", "RBRACE", "THEN", "ELSE", "LBRACE"}:
+        kinds -= {"PIPE"}
+    return list(dict.fromkeys(_word(x) for x in sorted(kinds or accepts)))
 
 
 def _word(name: str) -> str:

@@ -1,7 +1,7 @@
-"""The tokens of a program as the printer reads them.
+"""The tokens of a program, with the facts that the printer needs.
 
-For each token of a text without syntax errors: the comments before it, whether a space may stand
-before it, and the index of the matching bracket.
+These are, for each token of a text without syntax errors: the comments before it, whether a space
+may stand before it, and the index of the matching bracket.
 """
 
 from __future__ import annotations

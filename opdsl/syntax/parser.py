@@ -1,4 +1,4 @@
-"""From text to tree: every syntax error of a program, and the tree of everything that can be read.
+"""From text to tree: reports every syntax error, and builds the tree of all that can be parsed.
 
 A text of a user never raises anything but diagnostics. The parser is built outside every `try` that
 catches mistakes of users: a broken grammar is our fault.

@@ -43,7 +43,7 @@ def build(grammar: str) -> dict[str, Any]:
         grammar,
         parser="lalr",
         lexer="basic",
-        strict=True,  # two terminals that match one text are refused
+        strict=True,  # refuse a grammar in which two terminals match one text
         keep_all_tokens=True,  # the span of a node goes from its first token to its last
         maybe_placeholders=False,
         start=STARTS,

@@ -1,7 +1,7 @@
-"""Rules for errors in what is not finished: a statement, a bracket, a block, the file.
+"""Rules for errors in an unfinished statement, bracket, block or file.
 
-The context is a piece that begins something new, or the end of the file; the diagnostic blames what
-stands before it.
+The parser stops at a piece that begins something new, or at the end of the file; the diagnostic
+blames the unfinished part before it.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ def at_the_end(context: ErrorContext) -> Finding:
         code="OP0103",
     )
     if context.complete:
-        closed = context.text + "}" * sum(x.text == "{" for x in stack)
-        return Finding(diagnostic, closed, at_end=True)
+        repaired = context.text + "}" * sum(x.text == "{" for x in stack)
+        return Finding(diagnostic, repaired, at_end=True)
     region = context.regions[-1]
     finding = blank(context.text, context.pieces, (region.first, region.end), diagnostic)
     return Finding(diagnostic, finding.text, finding.lost, at_end=True)
@@ -60,8 +60,8 @@ def unclosed_body(context: ErrorContext) -> Finding:
     )
     end, count = context.last.end, len(braces)
     if context.text[end : end + count].isspace():
-        closed = context.text[:end] + "}" * count + context.text[end + count :]
-        return Finding(diagnostic, closed)
+        repaired = context.text[:end] + "}" * count + context.text[end + count :]
+        return Finding(diagnostic, repaired)
     statement = (context.region.first, context.region.whole)
     return blank(context.text, context.pieces, statement, diagnostic)
 

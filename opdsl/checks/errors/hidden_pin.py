@@ -19,11 +19,11 @@ def hidden_pin(graph: Graph) -> Iterator[Diagnostic]:
 
 def _fault(graph: Graph, node: Node, domain: Domain, why: str) -> Diagnostic:
     place = graph.places.get(domain.name)
-    free = (Label(place, "this domain is resolution-agnostic"),) if place else ()
+    declaration = (Label(place, "this domain is resolution-agnostic"),) if place else ()
     return Diagnostic(
         "OP0307",
         f"`{node.keyword}` would pin the resolution of `{domain}`",
-        blame((Label(node.spans[-1], why), *free), node.spans),
+        blame((Label(node.spans[-1], why), *declaration), node.spans),
         notes=("such a model can only be evaluated on the grid it was trained on",),
         helps=(
             Help("keep it a function of the point: use `coords(...)` and `linear`"),

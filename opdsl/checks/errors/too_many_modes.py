@@ -1,4 +1,4 @@
-"""OP0309: what an operator keeps must fit the smallest resolution that the program promises."""
+"""OP0309: the modes of an operator must fit the smallest resolution that the program promises."""
 
 from collections.abc import Iterator
 
@@ -64,7 +64,7 @@ def _coarser(bound: Bound, axis: Axis) -> tuple[str, ...]:
 def _cures(cause: Cause, axis: Axis) -> tuple[Help, ...]:
     points = cause.bound.domain.points_on(cause.bound.axis, axis.least)
     key = "fixed" if axis.fixed else "size" if axis.size else "min"
-    raised = Help(f"raise the promise: `{key} = {cause.points}`")
+    promise = Help(f"raise the promise: `{key} = {cause.points}`")
     if points < 1:
-        return (raised,)
-    return (raised, Help(f"or keep fewer {cause.bound.what}: `{cause.bound.cure(points)}`"))
+        return (promise,)
+    return (promise, Help(f"or keep fewer {cause.bound.what}: `{cause.bound.cure(points)}`"))

@@ -27,7 +27,7 @@ def _open_domain(graph: Graph, node: Node) -> Domain | None:
 
 
 def _warning(graph: Graph, node: Node, domain: Domain) -> Diagnostic:
-    axes = [a.name for a, ring in zip(domain.axes, domain.periodic, strict=True) if not ring]
+    axes = [a.name for a, closed in zip(domain.axes, domain.periodic, strict=True) if not closed]
     names = " and ".join(f"`{x}`" for x in axes)
     part = next(x for x in domain.parts if not all(x.periodic))
     place = graph.places.get(part.name)

@@ -1,4 +1,4 @@
-"""Parameters and names: which value each name of a definition has, and which space each function.
+"""Binding of parameters and names: the value of each name, and the space of each function.
 
 A binding that makes nodes is computed through `Shared.compute`, which the layer above provides.
 """

@@ -27,10 +27,10 @@ def wrong_kind(
 
     Args:
         site: where the error is reported.
-        name: of a block or an input.
+        name: the name of a block or an input.
         domain: the domain that does not fit.
-        kinds: the kinds that would.
-        span: of the call.
+        kinds: the kinds that would fit.
+        span: the span of the call.
         shown: the function or domain as the message shows it.
     """
     place = site.places.get(domain.name)

@@ -1,7 +1,7 @@
 """Declarations of domains: `grid(x: 0..1)`, `interval(t: 0..1)`, `points(3)`, `sphere(lat, lon)`.
 
-Each constructor is a function from the arguments of the call to a `Domain`; what does not fit is
-one diagnostic.
+Each constructor is a function from the arguments of the call to a `Domain`; the first argument that
+does not fit is reported.
 """
 
 from __future__ import annotations

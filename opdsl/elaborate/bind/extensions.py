@@ -63,10 +63,10 @@ def _fractions(
     """Return the numerators, one or one for each axis, and their common denominator.
 
     Args:
-        reader: of the declaration.
-        call: of `extend`.
+        reader: the reader of the declaration.
+        call: the call of `extend`.
         options: its named arguments.
-        dims: axes of the domain.
+        dims: the number of axes of the domain.
         zero: whether some axes may keep their length.
     """
     if "fraction" not in options:

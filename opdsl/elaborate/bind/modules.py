@@ -1,4 +1,4 @@
-"""Files and their imports: each file becomes a `Module`, the definitions that its names mean.
+"""Files and their imports: each file becomes a `Module`, which maps names to definitions.
 
 `std.x` is `library/x.op`; a string is a path from the importing file, inside the folder of the
 program.

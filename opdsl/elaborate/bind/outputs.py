@@ -1,4 +1,4 @@
-"""The outputs of a definition: everything is evaluated, and declared spaces are compared."""
+"""Evaluation of the outputs of a definition, and comparison with their declared spaces."""
 
 from __future__ import annotations
 

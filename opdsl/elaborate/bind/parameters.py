@@ -19,10 +19,10 @@ def convert(site: Site, parameter: Parameter, value: Value, span: Span) -> Value
     """Convert a value to the type of a parameter.
 
     Args:
-        site: of the definition that declares it.
+        site: the site of the definition that declares the parameter.
         parameter: its declaration.
-        value: from a call, or the default.
-        span: of the value.
+        value: the value from a call, or the default.
+        span: the span of the value.
 
     Raises:
         Poisoned: after a diagnostic; it does not fit.

@@ -1,4 +1,4 @@
-"""The train block as a flat list of settings; what they mean is decided by who reads them.
+"""The train block as a flat list of settings, whose meaning is left to their readers.
 
 The language does not know the keys. A train block cannot change the model: it sees no parameters.
 """
@@ -75,13 +75,13 @@ def _origin(item: tree.Setting | tree.SettingBlock) -> str:
 
 
 def _check_distinct(flat: tuple[Setting, ...]) -> None:
-    seen: dict[tuple[str, ...], Setting] = {}
+    first: dict[tuple[str, ...], Setting] = {}
     for setting in flat:
-        if setting.path in seen:
+        if setting.path in first:
             raise fault(
                 "OP0203",
                 f"`{'.'.join(setting.path)}` is set twice",
                 Label(setting.keys[-1], "again here"),
-                Label(seen[setting.path].keys[-1], "first here"),
+                Label(first[setting.path].keys[-1], "first here"),
             )
-        seen[setting.path] = setting
+        first[setting.path] = setting

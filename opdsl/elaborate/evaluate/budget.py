@@ -1,8 +1,8 @@
-"""The evaluation budget: how much work a program may ask for.
+"""The evaluation budget: the amount of work that evaluating a program may take.
 
 Every expression, scope and node is charged here, for the model and for all blocks of its file
-together, so that `check` ends for every text. What exceeds the budget is one diagnostic, OP0212,
-with the place where most of it was spent.
+together, so that `check` ends for every text. A program that takes too many steps is reported as
+OP0212, with the place where most of them were spent.
 """
 
 from __future__ import annotations

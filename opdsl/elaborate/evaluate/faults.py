@@ -25,11 +25,11 @@ def not_defined(
     """Report OP0209 for an operator that is not defined for its operands.
 
     Args:
-        env: where the operator stands.
-        span: of the sign.
+        env: the environment in which the operator is evaluated.
+        span: the span of the sign.
         sign: the operator.
         values: its operands.
-        spans: of each operand.
+        spans: the span of each operand.
     """
     for value, where in zip(values, spans, strict=True):
         if isinstance(value, Word):

@@ -1,4 +1,4 @@
-"""Diagnostics of the elaborator: collected, never twice, with blame where the user can act."""
+"""Collection of the elaborator's diagnostics, each once, blamed where the user can act."""
 
 from __future__ import annotations
 

@@ -42,8 +42,8 @@ class Argument:
     """A value that a call passes.
 
     Attributes:
-        span: of the value.
-        key: of the parameter's name; of the value where it is passed without a name.
+        span: the span of the value.
+        key: the span of the parameter's name; that of the value if it is passed without a name.
     """
 
     value: Value

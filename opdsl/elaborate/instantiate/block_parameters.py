@@ -29,7 +29,7 @@ def block_parameters(
         cls: the block.
         positional: arguments without a name that are no functions.
         named: arguments with a name.
-        span: of the call.
+        span: the span of the call.
 
     Raises:
         Poisoned: after a diagnostic; there are too many without a name.

@@ -1,4 +1,4 @@
-"""The graph while it grows: nodes in order of creation, scopes, paths in use."""
+"""The graph under construction: nodes in order of creation, scopes, and the paths in use."""
 
 from __future__ import annotations
 
@@ -70,11 +70,11 @@ class GraphBuilder:
         """Let the nodes of iterations 1, 2, ... of a repeat use the weights of iteration 0.
 
         Args:
-            path: of the repeat.
-            begin: how many nodes there were before it.
+            path: the path of the repeat.
+            begin: the number of nodes before the repeat.
 
         Returns:
-            The path of a node that is another operation in some iteration, None if all agree.
+            The path of a node that is another operation in some iteration; None if all agree.
         """
         iterations: dict[str, dict[str, int]] = {}
         for i, node in enumerate(self.nodes[begin:], begin):

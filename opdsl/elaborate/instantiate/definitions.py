@@ -1,8 +1,8 @@
 """Checks of blocks at their definition: once for all sizes, whether they are called or not.
 
 A dim stands for any number, a domain variable for any domain of its kind; a parameter without a
-default is represented by a value of its type. What then depends on the numbers is left to the
-calls.
+default is represented by a value of its type. Whatever then depends on the numbers is checked at
+each call.
 """
 
 from __future__ import annotations

@@ -12,8 +12,8 @@ from opdsl.elaborate.instantiate.builder import GraphBuilder
 class Place(Nodes, Protocol):
     """A place in the graph, and the definition whose statement adds nodes there.
 
-    The outermost call of a binding takes the binding's own path; everything inside a chain or an
-    argument gets the path of what holds it, then its own name.
+    The outermost call of a binding takes the binding's own path; every node inside a chain or an
+    argument gets the path of the enclosing node or scope, then its own name.
     """
 
     @property

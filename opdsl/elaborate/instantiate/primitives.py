@@ -36,11 +36,11 @@ def primitive(
 
     Args:
         place: where in the program it is called.
-        keyword: of the block.
+        keyword: the keyword of the block.
         values: the arguments without a name: functions, then other values.
         named: the arguments with a name.
-        spans: of the keyword or sign, and of the whole call.
-        path: of the node.
+        spans: the spans of the keyword or sign, and of the whole call.
+        path: the path of the node.
 
     Raises:
         Poisoned: after a diagnostic.
