@@ -71,8 +71,8 @@ class SideInput:
     """A tensor that a block needs besides its inputs; each call of the module gives it by name.
 
     Attributes:
-        name: of the points domain whose coordinates, or of the field whose values are needed.
-        what: coordinates are (points, d) or (batch, points, d), a field is (*grid).
+        name: the name of the domain of points, or of the field, that is needed.
+        what: `coordinates`, of shape (points, d) or (batch, points, d), or a `field`, (*grid).
         domain: the domain of the points or of the field.
     """
 
@@ -101,8 +101,8 @@ class Refusal(Exception):  # noqa: N818  a block raises it, the elaborator makes
     """The inputs or parameters do not fit; the elaborator adds the place in the text.
 
     Attributes:
-        code: of the diagnostic.
-        message: of the diagnostic.
+        code: the code of the diagnostic.
+        message: the message of the diagnostic.
         label: the text at the place that is at fault.
         at: that place: an input (its index), a parameter (its name), or None, the whole call.
         inputs: texts at several inputs, by index.

@@ -59,6 +59,7 @@ def completed(graph: Graph, grids: Mapping[str, Grid]) -> dict[str, Grid]:
     known = tuple(x for x in graph.inputs if x.name in grids)
     smaller = graph.model_copy(update={"inputs": known})
     sources = origins(smaller)
+    # the ports from `len(known)` on are side inputs, whose grids are not known here
     known_sources = {k: x for k, x in sources.items() if x.port is None or x.port < len(known)}
     sizes = roots(known_sources, [grids[x.name] for x in known])
     result = dict(grids)

@@ -102,18 +102,18 @@ class Domain(BaseModel):
     domain has sampled axes. A vector is a function on a domain of one point, without axes.
 
     Attributes:
-        name: the declaration it comes from; of a product the names of its factors.
+        name: the name of the declaration; for a product, the names of its factors.
         axes: the axes as declared.
-        steps: from the declaration to this domain.
+        steps: the steps that lead from the declaration to this domain.
         ambient: the dimension of the space in which points lie.
         geometry: whether all samples have the same points.
-        measure: of points, where their quadrature weights come from if a geometry brings neither
+        measure: for points, the source of their quadrature weights if a geometry contains neither
             weights nor cells.
-        period: of points, for each coordinate the length after which space repeats, if it does.
-        sampling: where a sphere has its latitudes.
-        factors: of a product its parts; of a spectrum the one domain whose modes it holds.
-        modes: of a spectrum, the greatest frequency on each axis.
-        halved: of a spectrum, whether the last axis has frequencies from 0 on only, since the
+        period: for points, the length after which space repeats along each coordinate, or None.
+        sampling: the rule that places the latitudes of a sphere.
+        factors: for a product its factors; for a spectrum the one domain whose modes it contains.
+        modes: for a spectrum, the greatest frequency on each axis.
+        halved: for a spectrum, whether the last axis has frequencies from 0 on only, since the
             others are conjugates (coefficients of real functions).
     """
 

@@ -51,7 +51,7 @@ class _Layout:
     """Writes the words of a file one by one, each after a space, a new line or nothing.
 
     Attributes:
-        line: what is being written; a text of several lines makes it longer than one line.
+        line: the line that is being written; a text of several lines may make it several lines.
         opened: the word for which `line` is ready, with its comments written.
     """
 
