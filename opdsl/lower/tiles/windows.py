@@ -36,7 +36,7 @@ def windows(n: int, part: int, reach: int, *, periodic: bool) -> tuple[Window, .
     """Divide an axis of n points into parts, each with a halo of `reach` points."""
     width = part + 2 * reach
     if part >= n or width >= n:
-        return (Window(0, n, 0, n),)  # a part would take in the whole axis
+        return (Window(0, n, 0, n),)  # with its halo, a part would be as long as the axis
     starts = (i - reach for i in range(0, n, part))
     inside = (i if periodic else min(max(i, 0), n - width) for i in starts)
     return tuple(
