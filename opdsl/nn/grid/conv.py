@@ -127,8 +127,10 @@ def _cached_interpolation_matrix(
     # what torch makes of each unit vector, the other axis being one point
     with torch.inference_mode(mode=False), torch.no_grad():
         units = torch.eye(n, dtype=torch.float64, device="cpu")
-        other = (1,) * (kind == "cubic")
-        result = _torch_interpolate(units.reshape(n, n, *other, 1), (m, *other), TORCH_MODES[kind])
+        second_axis = (1,) * (kind == "cubic")
+        result = _torch_interpolate(
+            units.reshape(n, n, *second_axis, 1), (m, *second_axis), TORCH_MODES[kind]
+        )
         return result.reshape(n, m).T.to(device, dtype).contiguous()
 
 

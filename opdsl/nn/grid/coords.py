@@ -52,8 +52,8 @@ def circle(size: Size, periodic: tuple[bool, ...], where: Tensor) -> Tensor:
         (1, *size, axes + periodic axes), in the dtype of `where`.
     """
     zeros, ones = (0.0,) * len(size), (1.0,) * len(size)
-    turns = coords(size, zeros, ones, periodic, dtype=torch.float64, device=where.device)
-    angles = 2 * torch.pi * turns
+    fractions = coords(size, zeros, ones, periodic, dtype=torch.float64, device=where.device)
+    angles = 2 * torch.pi * fractions
     result = []
     for axis, closed in enumerate(periodic):
         angle = angles[..., axis]
@@ -74,8 +74,8 @@ class Coords(nn.Module):
     def forward(self, *, size: Size, like: Tensor) -> Tensor:
         """-> (1, *size, axes), with `circle` one channel more for each periodic axis."""
         ends = self.lo, self.hi, self.periodic
-        where = coords(size, *ends, dtype=like.dtype, device=like.device)
-        return circle(size, self.periodic, where) if self.circle else where
+        points = coords(size, *ends, dtype=like.dtype, device=like.device)
+        return circle(size, self.periodic, points) if self.circle else points
 
 
 def _line(n: int, lo: float, hi: float, periodic: bool, device: torch.device | str) -> Tensor:

@@ -78,9 +78,9 @@ class DifferenceConv(nn.Module):
         super().__init__()
         self.kernel, self.groups = kernel, groups
         self.lengths, self.widths, self.closed, self.edges = lengths, widths, closed, edges
-        inward = in_channels // groups
-        bound = 1 / math.sqrt(inward * kernel ** len(lengths))  # as torch's own convolutions
-        shape = (out_channels, inward, *(kernel,) * len(lengths))
+        per_group = in_channels // groups
+        bound = 1 / math.sqrt(per_group * kernel ** len(lengths))  # as torch's own convolutions
+        shape = (out_channels, per_group, *(kernel,) * len(lengths))
         self.weight = nn.Parameter(torch.empty(shape).uniform_(-bound, bound))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -100,9 +100,9 @@ class DifferenceConv(nn.Module):
         for axis in range(axes):
             weight = weight.sum(2 + axis, keepdim=True)
             v = v.narrow(2 + axis, half, x.shape[1 + axis])
-            here = self._convolved(v, weight)
-            following = scales[axis + 1] if axis + 1 < axes else 0.0
-            total = total - here * (scales[axis] - following)
+            result = self._convolved(v, weight)
+            next_scale = scales[axis + 1] if axis + 1 < axes else 0.0
+            total = total - result * (scales[axis] - next_scale)
         return total.movedim(1, -1)
 
     def _scales(self, size: Size) -> list[float]:

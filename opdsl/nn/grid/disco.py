@@ -45,7 +45,7 @@ def hat_basis(shape: tuple[int, int], r: Tensor, theta: Tensor) -> Tensor:
     Source: Liu-Schiaffini et al. 2024, arXiv:2402.16845, section 3.2.
     """
     rings, angles = shape
-    dr, turn = 2 / (rings + 1), 2 * math.pi / angles
+    dr, dtheta = 2 / (rings + 1), 2 * math.pi / angles
     first = 0.0 if rings % 2 else 0.5
     inside = (r <= 1 + RADIUS_SLACK).to(r.dtype)
     if angles == 1:
@@ -55,11 +55,11 @@ def hat_basis(shape: tuple[int, int], r: Tensor, theta: Tensor) -> Tensor:
     for i in range(rings // 2):
         radius = (i + (1 if rings % 2 else first)) * dr
         for a in range(angles):
-            there = _hat((r - radius) / dr) * _hat(_angle_difference(theta - a * turn) / turn)
+            hat = _hat((r - radius) / dr) * _hat(_angle_difference(theta - a * dtheta) / dtheta)
             if rings % 2 == 0:  # without a function in the middle they reach across it
-                across = _angle_difference(theta + math.pi - a * turn) / turn
-                there = there + _hat((r + radius) / dr) * _hat(across)
-            result.append(there)
+                across = _angle_difference(theta + math.pi - a * dtheta) / dtheta
+                hat = hat + _hat((r + radius) / dr) * _hat(across)
+            result.append(hat)
     return torch.stack(result) * inside
 
 
@@ -170,16 +170,16 @@ class DiscoConv(nn.Module):
     def _by_transforms(self, v: Tensor, psi: Tensor) -> Tensor:
         """By fast transforms, one function after the other."""
         axes = list(range(1, v.ndim - 1))
-        grown = tuple(v.shape[1:-1])
-        kept = tuple(n - k + 1 for n, k in zip(grown, psi.shape[1:], strict=True))
+        padded = tuple(v.shape[1:-1])
+        valid = tuple(n - k + 1 for n, k in zip(padded, psi.shape[1:], strict=True))
         spectrum = torch.fft.rfftn(v, dim=axes)
-        w = v.new_zeros(v.shape[0], *kept, self.weight.shape[-1])
-        for one, matrix in zip(psi, self.weight.to(v.dtype), strict=True):
-            kernel = torch.fft.rfftn(one, s=grown).conj()[..., None]
-            moved = torch.fft.irfftn(spectrum * kernel, s=grown, dim=axes)
-            for axis, n in enumerate(kept, start=1):
-                moved = moved.narrow(axis, 0, n)
-            w = w + moved @ matrix
+        w = v.new_zeros(v.shape[0], *valid, self.weight.shape[-1])
+        for kernel_function, matrix in zip(psi, self.weight.to(v.dtype), strict=True):
+            kernel = torch.fft.rfftn(kernel_function, s=padded).conj()[..., None]
+            shifted = torch.fft.irfftn(spectrum * kernel, s=padded, dim=axes)
+            for axis, n in enumerate(valid, start=1):
+                shifted = shifted.narrow(axis, 0, n)
+            w = w + shifted @ matrix
         return w
 
     def extra_repr(self) -> str:

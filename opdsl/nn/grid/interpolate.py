@@ -85,8 +85,8 @@ class InterpolatePoints(nn.Module):
         own = packed[0] or (math.prod(grid),) * samples
         index = torch.cat([t[0] + at for t, at in zip(tables, (0, *accumulate(own)), strict=False)])
         values = x if packed[0] else x.expand(samples, *x.shape[1:]).flatten(1, -2)
-        whole = values.flatten(0, 1)[None]
-        result = _weighted_sum(whole, index, torch.cat([t[1] for t in tables]))
+        packed_values = values.flatten(0, 1)[None]
+        result = _weighted_sum(packed_values, index, torch.cat([t[1] for t in tables]))
         return result if packed[1] else result.reshape(samples, *size, x.shape[-1])
 
 
@@ -118,12 +118,12 @@ class InverseDistance:
         if self.rule.count == 1:
             return index, torch.ones(index.shape, dtype=like.dtype, device=like.device)
         y, x = points.points.to(like.dtype), queries.points.to(like.dtype)
-        far = torch.linalg.vector_norm(
+        distances = torch.linalg.vector_norm(
             minimum_image(x[:, None] - y[index], self.rule.period), dim=-1
         )
         # a query that is a point has its value; two points at one place share it
-        far = far.clamp(min=torch.finfo(far.dtype).tiny)
-        parts = (far.amin(1, keepdim=True) / far) ** self.power
+        distances = distances.clamp(min=torch.finfo(distances.dtype).tiny)
+        parts = (distances.amin(1, keepdim=True) / distances) ** self.power
         return index, parts / parts.sum(1, keepdim=True)
 
 

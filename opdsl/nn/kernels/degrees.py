@@ -63,11 +63,11 @@ class SphereDegrees:
         """See `SpectralStage`; the products with R are computed again."""
         tensors = self._tensors(call, *kept)
         result = {f"g{k}": torch.zeros_like(tensors[k]) for k in PARTS if k in tensors}
-        gu, others = call.backward(
+        gu, gradients = call.backward(
             "layer_sphere_backward", g, self._structure(call, tensors | result)
         )
         gR = torch.stack(list(result.values()), -1) if len(result) > 1 else result["gre"]
-        return LayerGradients(gu, gR, others)
+        return LayerGradients(gu, gR, gradients)
 
     def plain(self, x: Tensor, R: Tensor | None) -> Tensor:
         """See `SpectralStage`."""
@@ -85,9 +85,9 @@ class SphereDegrees:
         )
         parts = [R] if R.ndim == 3 else [x.contiguous() for x in R.unbind(-1)]
         adjoint = [x.mT.contiguous() for x in (parts[0], *(-x for x in parts[1:]))]
-        named = dict(zip(PARTS, parts, strict=False))
-        named |= {f"adjoint_{k}": x for k, x in zip(PARTS, adjoint, strict=False)}
-        return named | {"spectrum": S, "there": tables[0], "back": tables[1]}
+        arrays = dict(zip(PARTS, parts, strict=False))
+        arrays |= {f"adjoint_{k}": x for k, x in zip(PARTS, adjoint, strict=False)}
+        return arrays | {"spectrum": S, "there": tables[0], "back": tables[1]}
 
     def _structure(self, call: LayerCall, tensors: dict[str, Tensor]) -> ctypes.Structure:
         numbers = {

@@ -156,8 +156,8 @@ def differentiable_gradients(
     y: Tensor, g: Tensor, inputs: tuple[Tensor | None, ...], needed: tuple[bool, ...]
 ) -> list[Tensor | None]:
     """LayerGradients that can be differentiated again."""
-    wanted = [x for x, needs in zip(inputs, needed, strict=True) if needs and x is not None]
-    result = iter(torch.autograd.grad(y, wanted, g, create_graph=True))
+    targets = [x for x, needs in zip(inputs, needed, strict=True) if needs and x is not None]
+    result = iter(torch.autograd.grad(y, targets, g, create_graph=True))
     pairs = zip(inputs, needed, strict=True)
     return [next(result) if needs and x is not None else None for x, needs in pairs]
 
@@ -188,8 +188,8 @@ class FourierLayer(torch.autograd.Function):
         ctx: Any, u: Tensor, between: SpectralStage, activations: Activations, *given: Tensor | None
     ) -> Tensor:
         """The result y; saves what the backward pass needs."""
-        y, kept = between.forward(ctx, LayerCall(u, given, between.band, activations))
-        ctx.save_for_backward(u, *given, *kept)
+        y, residuals = between.forward(ctx, LayerCall(u, given, between.band, activations))
+        ctx.save_for_backward(u, *given, *residuals)
         ctx.between, ctx.activations, ctx.given = between, activations, len(given)
         return y
 
@@ -197,14 +197,14 @@ class FourierLayer(torch.autograd.Function):
     def backward(ctx: Any, g: Tensor) -> tuple[Any, ...]:
         """The gradients of u and of the weights."""
         u, *saved = ctx.saved_tensors
-        given, kept, between = saved[: ctx.given], saved[ctx.given :], ctx.between
+        weights, residuals, stage = saved[: ctx.given], saved[ctx.given :], ctx.between
         if torch.is_grad_enabled():  # of `create_graph`: kernels have no second derivative
-            y = plain_layer(u, LayerWeights(*given[:WEIGHT_COUNT]), between, ctx.activations)
+            y = plain_layer(u, LayerWeights(*weights[:WEIGHT_COUNT]), stage, ctx.activations)
             needed = (ctx.needs_input_grad[0], *ctx.needs_input_grad[3:])
-            gu, *rest = differentiable_gradients(y, g, (u, *given), needed)
+            gu, *rest = differentiable_gradients(y, g, (u, *weights), needed)
             return gu, None, None, *rest
-        call = LayerCall(u, given, between.band, ctx.activations)
-        result = between.backward(ctx, call, g.contiguous(), kept)
+        call = LayerCall(u, weights, stage.band, ctx.activations)
+        result = stage.backward(ctx, call, g.contiguous(), residuals)
         return result.u, None, None, result.R, *result.others, *result.own
 
 
@@ -281,11 +281,11 @@ class LayerCall:
 
     def _gradients(self, sums: dict[str, Tensor]) -> list[Tensor | None]:
         """The gradients of W, b, W1, b1, W2, b2, gate, G, in the dtype of u."""
-        turned = {k: x.T if k in ("gW", "gW1", "gG") else x for k, x in sums.items()}
+        gradients = {k: x.T if k in ("gW", "gW1", "gG") else x for k, x in sums.items()}
         result: list[Tensor | None] = []
         for name in ("W", "b", "W1", "b1", "W2", "b2", "gate", "G"):
-            there = getattr(self.w, name) is not None and f"g{name}" in turned
-            result.append(contiguous_copy(turned[f"g{name}"], self.u) if there else None)
+            present = getattr(self.w, name) is not None and f"g{name}" in gradients
+            result.append(contiguous_copy(gradients[f"g{name}"], self.u) if present else None)
         return result
 
 
@@ -316,7 +316,7 @@ def contiguous_copy(total: Tensor, like: Tensor) -> Tensor:
 
 
 def _contiguous(given: Sequence[Tensor | None]) -> LayerWeights:
-    R, W, b, *others = (None if x is None else x.contiguous() for x in given[:WEIGHT_COUNT])
+    R, W, b, *optional = (None if x is None else x.contiguous() for x in given[:WEIGHT_COUNT])
     assert W is not None
     assert b is not None
-    return LayerWeights(R, W, b, *others)
+    return LayerWeights(R, W, b, *optional)

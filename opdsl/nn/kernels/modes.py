@@ -92,11 +92,11 @@ class GridModes:
         S, z_hat = kept
         g_hat = torch.empty_like(z_hat)
         planes = self._planes(call, modes=z_hat, gradient=g_hat)
-        gu, others = call.backward("layer_planes_backward", g, planes)
+        gu, gradients = call.backward("layer_planes_backward", g, planes)
         gS, gR, own = self._mixed_back(ctx, S, self._gathered_adjoint(g_hat, call.shape), call.w.R)
-        spread = self._spread_adjoint(gS, call.shape)
-        call.kernel("cut_planes_backward", self._planes(call, modes=spread), y=gu)
-        return LayerGradients(gu, gR, others, own)
+        gx = self._spread_adjoint(gS, call.shape)
+        call.kernel("cut_planes_backward", self._planes(call, modes=gx), y=gu)
+        return LayerGradients(gu, gR, gradients, own)
 
     def _planes(self, call: LayerCall, **modes: Tensor) -> _Planes:
         """Sequence[int] and tables of the axis before the last, if there is one."""
@@ -110,9 +110,9 @@ class GridModes:
 
     def _empty(self, call: LayerCall, channels: int) -> Tensor:
         """An empty tensor for the coefficients of the last two axes: (planes, 2 k' k, channels)."""
-        across = call.shape[-2:-1] if len(self.bands) > 1 else ()
+        folded = call.shape[-2:-1] if len(self.bands) > 1 else ()
         sizes = [len(x) for x in self.bands[-2:]]
-        return call.u.new_empty(call.rows // math.prod(across), 2 * math.prod(sizes), channels)
+        return call.u.new_empty(call.rows // math.prod(folded), 2 * math.prod(sizes), channels)
 
     def _mixed_back(
         self, ctx: Any, S: Tensor, G: Tensor, R: Tensor | None
@@ -219,9 +219,9 @@ def _mix_backward(
     x, y = ctx.mixed or _mix_recorded(mixing, x_hat)
     ctx.mixed = None  # who goes back twice computes it again
     weights = mixing.weights
-    wanted = [w for w in weights if w.requires_grad]
-    gx, *rest = torch.autograd.grad(y, [x, *wanted], g, allow_unused=True)
-    result = iter(rest)
+    trainable = [w for w in weights if w.requires_grad]
+    gx, *gradients = torch.autograd.grad(y, [x, *trainable], g, allow_unused=True)
+    result = iter(gradients)
     return gx, [next(result) if w.requires_grad else None for w in weights]
 
 

@@ -73,11 +73,11 @@ class Network(torch.autograd.Function):
         W1, b1, W2, b2 = weights
         shapes = {"gW1": W1.T.shape, "gb1": b1.shape, "gW2": W2.shape, "gb2": b2.shape}
         sums = {k: u.new_zeros(x, dtype=torch.float64) for k, x in shapes.items()}
-        more = {"y": empty_large(u, *u.shape)} if needed[0] else {}
+        outputs = {"y": empty_large(u, *u.shape)} if needed[0] else {}
         name = "network_points_backward"
-        _run_network(name, u, weights, ctx.activations, g=g.contiguous(), **more, **sums)
+        _run_network(name, u, weights, ctx.activations, g=g.contiguous(), **outputs, **sums)
         sums["gW1"] = sums["gW1"].T
-        return more.get("y"), None, *(contiguous_copy(x, u) for x in sums.values())
+        return outputs.get("y"), None, *(contiguous_copy(x, u) for x in sums.values())
 
 
 def _run_network(

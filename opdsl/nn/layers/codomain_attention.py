@@ -48,11 +48,11 @@ class CodomainAttention(nn.Module):
         """(batch, *grid, variables heads d) twice, v (batch, *other, c) -> (batch, *other, c)."""
         batch = max(x.shape[0] for x in (q, k, v))  # what depends on no input has a batch of one
         with no_autocast(v):
-            asking = self._functions(self._weighed(q.to(wide(q))), batch)
-            heard = self._functions(v.to(wide(v)), batch)
-            scores = asking @ self._functions(k.to(wide(k)), batch).transpose(-1, -2)
-            mixed = torch.softmax(scores * self._scale(q), -1) @ heard
-            return self._channels(mixed, v).to(v.dtype)
+            queries = self._functions(self._weighed(q.to(wide(q))), batch)
+            values = self._functions(v.to(wide(v)), batch)
+            scores = queries @ self._functions(k.to(wide(k)), batch).transpose(-1, -2)
+            result = torch.softmax(scores * self._scale(q), -1) @ values
+            return self._channels(result, v).to(v.dtype)
 
     def _scale(self, q: Tensor) -> float:
         d = q.shape[-1] // (self.variables * self.heads)
@@ -61,15 +61,15 @@ class CodomainAttention(nn.Module):
 
     def _functions(self, x: Tensor, batch: int) -> Tensor:
         """(batch, *grid, c) -> (batch, heads, variables, points times channels)."""
-        split = x.flatten(1, -2) if x.ndim > 2 else x[:, None]
-        each = split.reshape(x.shape[0], split.shape[1], self.variables, self.heads, -1)
-        return each.permute(0, 3, 2, 1, 4).flatten(3).expand(batch, -1, -1, -1)
+        points = x.flatten(1, -2) if x.ndim > 2 else x[:, None]
+        variables = points.reshape(x.shape[0], points.shape[1], self.variables, self.heads, -1)
+        return variables.permute(0, 3, 2, 1, 4).flatten(3).expand(batch, -1, -1, -1)
 
     def _channels(self, x: Tensor, like: Tensor) -> Tensor:
         """Undo `_functions`, on the domain of `like`."""
-        each = x.unflatten(-1, (math.prod(like.shape[1:-1]), -1))  # type: ignore[no-untyped-call]  # torch has no types there
-        mixed: Tensor = each.permute(0, 3, 2, 1, 4)
-        return mixed.reshape(x.shape[0], *like.shape[1:])
+        variables = x.unflatten(-1, (math.prod(like.shape[1:-1]), -1))  # type: ignore[no-untyped-call]  # torch has no types there
+        result: Tensor = variables.permute(0, 3, 2, 1, 4)
+        return result.reshape(x.shape[0], *like.shape[1:])
 
     def _weighed(self, q: Tensor) -> Tensor:
         """Multiply q by the quadrature weights of its points."""

@@ -75,8 +75,8 @@ class Contract(nn.Module):
             return (each.reshape(1, -1, self.out, trunk.shape[-1]) * trunk[:, :, None]).sum(-1)
         matrix = branch.reshape(branch.shape[0], self.out, -1).transpose(1, 2)  # (batch, p, out)
         points = trunk.flatten(1, -2)
-        mixed: Tensor = points @ matrix
-        return mixed.reshape(mixed.shape[0], *trunk.shape[1:-1], self.out)
+        result: Tensor = points @ matrix
+        return result.reshape(result.shape[0], *trunk.shape[1:-1], self.out)
 
 
 class Broadcast(nn.Module):
@@ -102,8 +102,8 @@ class Modulate(nn.Module):
     def forward(self, x: Tensor, c: Tensor, ragged: RaggedSizes = ()) -> Tensor:
         """(batch, *grid, channels) and (batch, condition) -> (batch, *grid, channels)."""
         scale, shift = (self._beside(z, x, ragged) for z in (self.scale(c), self.shift(c)))
-        moved: Tensor = torch.addcmul(x, x, scale) + shift
-        return moved
+        result: Tensor = torch.addcmul(x, x, scale) + shift
+        return result
 
     def _beside(self, row: Tensor, x: Tensor, ragged: RaggedSizes) -> Tensor:
         """Reshape (batch, channels) so that it broadcasts against x."""

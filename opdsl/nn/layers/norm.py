@@ -158,6 +158,6 @@ def _standardise_packed(x: Tensor, ragged: RaggedSizes, groups: int) -> Tensor:
     sizes = ragged[-1]
     assert sizes is not None
     grouped = x.reshape(*x.shape[:-1], groups, -1)
-    away = grouped - expand_to_points(segment_mean(grouped.mean(-1), sizes), sizes)[..., None]
-    var = segment_mean(away.square().mean(-1), sizes)
-    return (away * expand_to_points(torch.rsqrt(var + EPS), sizes)[..., None]).flatten(-2)
+    centred = grouped - expand_to_points(segment_mean(grouped.mean(-1), sizes), sizes)[..., None]
+    var = segment_mean(centred.square().mean(-1), sizes)
+    return (centred * expand_to_points(torch.rsqrt(var + EPS), sizes)[..., None]).flatten(-2)

@@ -46,8 +46,8 @@ class ComplexLinear(nn.Module):
 
     def extra_repr(self) -> str:
         """The channels."""
-        out, inward, _ = self.weight.shape
-        return f"{inward}, {out}, bias={self.bias is not None}"
+        out_channels, in_channels, _ = self.weight.shape
+        return f"{in_channels}, {out_channels}, bias={self.bias is not None}"
 
 
 def identity(x: Tensor) -> Tensor:

@@ -37,9 +37,9 @@ def digest(x: Tensor) -> bytes:
 def _bits(x: Tensor) -> Tensor:
     """The bytes of a tensor as 64-bit integers, zero-padded at the end."""
     raw = x.contiguous().view(-1).view(torch.uint8)
-    spare = -len(raw) % 8
-    if spare or raw.storage_offset() % 8:  # a part of a tensor may begin anywhere
-        raw = torch.cat((raw, raw.new_zeros(spare)))
+    padding = -len(raw) % 8
+    if padding or raw.storage_offset() % 8:  # a part of a tensor may begin anywhere
+        raw = torch.cat((raw, raw.new_zeros(padding)))
     return raw.view(torch.int64)
 
 

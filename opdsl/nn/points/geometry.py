@@ -75,8 +75,8 @@ class Geometry:
         if self.points.device == torch.device(device):
             return self
         names = ("points", "weights", "cells", "edges", "shares")
-        held = {k: getattr(self, k) for k in names}
-        moved = {k: x.to(device, non_blocking=True) for k, x in held.items() if x is not None}
+        fields = {k: getattr(self, k) for k in names}
+        moved = {k: x.to(device, non_blocking=True) for k, x in fields.items() if x is not None}
         result = replace(self, **moved)
         vars(result).update({k: vars(self)[k] for k in ("key", "measure_key") if k in vars(self)})
         return result

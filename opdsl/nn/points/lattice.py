@@ -81,8 +81,8 @@ def _levels_of(
     # what is made in inference mode could never enter a gradient
     with torch.inference_mode(mode=False), torch.no_grad():
         points = wrap_into_period(to_widest_float(geometry.points.detach().clone()), period)
-        given = None if volumes is None else to_widest_float(volumes.detach().clone())
-        result = (_level(points, given, spacing, period) for spacing in spacings)
+        masses = None if volumes is None else to_widest_float(volumes.detach().clone())
+        result = (_level(points, masses, spacing, period) for spacing in spacings)
         return tuple(_rounded(x, geometry.points.dtype) for x in result)
 
 

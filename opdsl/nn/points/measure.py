@@ -71,8 +71,8 @@ def quadrature_weights(
     if result == "uniform":
         return None
     key = (result, geometry.measure_key, period, geometry.points.device)
-    kept = WEIGHT_CACHE.get(key, lambda: _compute(geometry, result, period))
-    return geometry.weights if result == "weights" else kept
+    weights = WEIGHT_CACHE.get(key, lambda: _compute(geometry, result, period))
+    return geometry.weights if result == "weights" else weights
 
 
 def weight_source(geometry: Geometry, measure: WeightRule) -> WeightOrigin:
@@ -150,10 +150,10 @@ def density_weights(points: Tensor, period: Period | None = None) -> Tensor:
         raise _no_weights("one point has no neighbours to tell its weight", "give it: `weights`")
     k = min(DENSITY_NEIGHBOURS, n - 1)
     result: NeighbourSearch = (KdTree if points.device.type == "cpu" else CellList)(points, period)
-    far = result.nearest(points, k + 1)[1].sort(1).values[:, 1:]
-    _check_positive(far[:, -1])
-    dims = _dimension(far, d)
-    volume: Tensor = far[:, -1] ** dims * (math.pi ** (dims / 2) / math.gamma(dims / 2 + 1))
+    distances = result.nearest(points, k + 1)[1].sort(1).values[:, 1:]
+    _check_positive(distances[:, -1])
+    dims = _dimension(distances, d)
+    volume: Tensor = distances[:, -1] ** dims * (math.pi ** (dims / 2) / math.gamma(dims / 2 + 1))
     return volume / k
 
 
@@ -233,12 +233,12 @@ def _simplex_volume(corners: Tensor) -> Tensor:
     edges = corners[:, 1:] - corners[:, :1]
     k, d = edges.shape[1:]
     if k == d:
-        whole: Tensor = torch.linalg.det(edges).abs()
+        determinant: Tensor = torch.linalg.det(edges).abs()
     else:
         # of the triangular factor, whose entries are lengths: squares would lose half the digits
         upper = torch.linalg.qr(edges.transpose(1, 2), mode="r").R
-        whole = upper.diagonal(dim1=1, dim2=2).prod(1).abs()
-    return whole / math.factorial(k)
+        determinant = upper.diagonal(dim1=1, dim2=2).prod(1).abs()
+    return determinant / math.factorial(k)
 
 
 def _dimension(far: Tensor, ambient: int) -> int:

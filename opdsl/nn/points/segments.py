@@ -30,8 +30,8 @@ def segment_mean(x: Tensor, sizes: Size) -> Tensor:
 
 def expand_to_points(rows: Tensor, sizes: Size) -> Tensor:
     """Repeat a sample's row at its points: (packs, samples or 1, c) -> (packs, points, c)."""
-    each = rows.expand(-1, len(sizes), -1)
-    return each.index_select(1, sample_index(sizes, rows.device))
+    samples = rows.expand(-1, len(sizes), -1)
+    return samples.index_select(1, sample_index(sizes, rows.device))
 
 
 def segment_max(x: Tensor, sizes: Size) -> Tensor:

@@ -50,9 +50,9 @@ def continuation_matrix(
 
 def _lagrange_matrix(nodes: Tensor, t: Tensor) -> Tensor:
     """Lagrange's polynomials of the nodes at the points t, (t, nodes)."""
-    apart = nodes[:, None] - nodes
-    others = apart + torch.eye(len(nodes), dtype=nodes.dtype)
-    factors = (t[:, None, None] - nodes) / others
+    differences = nodes[:, None] - nodes
+    denominators = differences + torch.eye(len(nodes), dtype=nodes.dtype)
+    factors = (t[:, None, None] - nodes) / denominators
     own = torch.eye(len(nodes), dtype=torch.bool)
     return torch.where(own, 1.0, factors).prod(2)
 
@@ -85,14 +85,14 @@ class FourierContinuation(nn.Module):
         ends = [n - 1 - i * step for i in range(POINTS_PER_END)] + [
             i * step for i in range(POINTS_PER_END)
         ]
-        seen = v.index_select(axis, torch.tensor(ends).to(v.device)).movedim(axis, -1)
+        end_values = v.index_select(axis, torch.tensor(ends).to(v.device)).movedim(axis, -1)
         map_ = continuation_matrix(self.kind, n, size - n, v.real.dtype, v.device).to(v.dtype)
-        added = (seen @ map_.T).movedim(-1, axis)
+        added = (end_values @ map_.T).movedim(-1, axis)
         before = (size - n) // 2 if self.sides == "both" else 0
         # the function closes, so what stands before it are the last of the added points
         after = size - n - before
-        ahead, behind = added.narrow(axis, after, before), added.narrow(axis, 0, after)
-        return torch.cat((ahead, v, behind), axis)
+        front, back = added.narrow(axis, after, before), added.narrow(axis, 0, after)
+        return torch.cat((front, v, back), axis)
 
     def extra_repr(self) -> str:
         """Kind and sides."""

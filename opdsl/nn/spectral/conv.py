@@ -217,9 +217,11 @@ class SpectralConv(nn.Module):
         """The part of R for `active_modes`; its axes of frequencies begin at `first`."""
         if self.active_modes is None:
             return R
-        there = frequencies(self.modes, self.layout, real=self.real)
-        for axis, (band, kept) in enumerate(zip(there, self.bands(), strict=True), start=first):
-            R = R.narrow(axis, kept.start - band.start, len(kept))
+        all_bands = frequencies(self.modes, self.layout, real=self.real)
+        for axis, (band, active) in enumerate(
+            zip(all_bands, self.bands(), strict=True), start=first
+        ):
+            R = R.narrow(axis, active.start - band.start, len(active))
         return R
 
     def _constant(self, bias: Tensor) -> Tensor:
@@ -227,12 +229,12 @@ class SpectralConv(nn.Module):
 
     def extra_repr(self) -> str:
         """Channels, modes, and what else was chosen."""
-        inward, outward = self.channels
-        said = f"{inward}, {outward}, modes={self.modes}, bias={self.bias is not None}"
+        in_channels, out_channels = self.channels
+        text = f"{in_channels}, {out_channels}, modes={self.modes}, bias={self.bias is not None}"
         layout = "" if set(self.layout) == {"symmetric"} else f", layout={self.layout!r}"
         faults = "" if self.faults == "none" else f", faults={self.faults!r}"
         return (
-            said + layout + faults + ", separable" * self.separable + ", complex" * (not self.real)
+            text + layout + faults + ", separable" * self.separable + ", complex" * (not self.real)
         )
 
 

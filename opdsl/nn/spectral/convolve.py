@@ -50,8 +50,8 @@ def convolve_dft(x: Tensor, mix: Mix, bands: Bands, size: Size) -> Tensor:
 
 def mix_frequencies(u_hat: Tensor, mix: Mix) -> Tensor:
     """Apply `mix` to complex (batch, *frequencies, in) -> (batch, *frequencies, out)."""
-    batch, *kept, _ = u_hat.shape
-    return mix(u_hat.flatten(1, -2)).reshape(batch, *kept, -1)
+    batch, *frequencies, _ = u_hat.shape
+    return mix(u_hat.flatten(1, -2)).reshape(batch, *frequencies, -1)
 
 
 KERNELS: dict[str, Kernel] = {"fft": convolve_fft, "dft": convolve_dft}

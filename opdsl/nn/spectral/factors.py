@@ -51,8 +51,8 @@ class CP(nn.Module):
 
     def mix(self, u: Tensor, dtype: torch.dtype) -> Tensor:
         """(batch, modes, in) -> (batch, modes, out): U_1, a number for each mode, U_2."""
-        inward, outward, *rest = (as_complex(x, dtype) for x in self.factors)
-        return (u @ inward * khatri_rao(rest)) @ outward.T
+        in_factor, out_factor, *rest = (as_complex(x, dtype) for x in self.factors)
+        return (u @ in_factor * khatri_rao(rest)) @ out_factor.T
 
 
 class Tucker(nn.Module):
@@ -71,8 +71,8 @@ class Tucker(nn.Module):
 
     def reset_parameters(self, variance: float) -> None:
         """Normal core and factors for which E|R|^2 is `variance`."""
-        each = (variance / math.prod(self.ranks)) ** (1 / (len(self.shape) + 1))
-        init_complex_normal((self.core, *self.factors), each)
+        factor_variance = (variance / math.prod(self.ranks)) ** (1 / (len(self.shape) + 1))
+        init_complex_normal((self.core, *self.factors), factor_variance)
 
     def full(self, dtype: torch.dtype) -> Tensor:
         """R, complex, of `shape`."""
@@ -82,19 +82,19 @@ class Tucker(nn.Module):
 
     def mix(self, u: Tensor, dtype: torch.dtype) -> Tensor:
         """(batch, modes, in) -> (batch, modes, out): U_1, a small matrix for each mode, U_2."""
-        inward, outward, *rest = (as_complex(x, dtype) for x in self.factors)
-        small = (
+        in_factor, out_factor, *rest = (as_complex(x, dtype) for x in self.factors)
+        cores = (
             multi_mode_product(as_complex(self.core, dtype), rest, skip=2)
             .flatten(2)
             .permute(2, 0, 1)
         )
-        return (torch.bmm((u @ inward).transpose(0, 1), small) @ outward.T).transpose(0, 1)
+        return (torch.bmm((u @ in_factor).transpose(0, 1), cores) @ out_factor.T).transpose(0, 1)
 
     def mix_parts(self, x: Tensor) -> Tensor:
         """`mix` of real and imaginary parts, (batch, 2, modes, in) -> (batch, 2, modes, out)."""
-        inward, outward, *rest = (y.to(x.dtype) for y in self.factors)
-        small = core_matrices(self.core.to(x.dtype), rest)
-        return rank_space_product(x, inward, small, outward)
+        in_factor, out_factor, *rest = (y.to(x.dtype) for y in self.factors)
+        cores = core_matrices(self.core.to(x.dtype), rest)
+        return rank_space_product(x, in_factor, cores, out_factor)
 
 
 class TT(nn.Module):
@@ -121,10 +121,10 @@ class TT(nn.Module):
 
     def mix(self, u: Tensor, dtype: torch.dtype) -> Tensor:
         """(batch, modes, in) -> (batch, modes, out): with G_1, then each mode's other factors."""
-        inward, outward, *rest = (as_complex(x, dtype) for x in self.factors)
+        in_factor, out_factor, *rest = (as_complex(x, dtype) for x in self.factors)
         tail = tensor_train(rest).flatten(1)  # (rank, modes)
-        small = torch.tensordot(outward, tail, 1).permute(2, 0, 1)
-        return torch.bmm((u @ inward[0]).transpose(0, 1), small).transpose(0, 1)
+        cores = torch.tensordot(out_factor, tail, 1).permute(2, 0, 1)
+        return torch.bmm((u @ in_factor[0]).transpose(0, 1), cores).transpose(0, 1)
 
 
 Factored = CP | Tucker | TT

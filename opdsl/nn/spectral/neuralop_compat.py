@@ -67,8 +67,8 @@ def faulty_inverse_matrices(
 ) -> list[Tensor]:
     """The inverse transform of `convolve_faulty` on each axis, from `grid` to `size` points."""
     axes = list(zip(grid, bands, size, strict=True))
-    moved = [_shift_of(n, faults) for n in grid]
-    result = [_faulty_full(*axis, by) for axis, by in zip(axes[:-1], moved, strict=False)]
+    shifts = [_shift_of(n, faults) for n in grid]
+    result = [_faulty_full(*axis, shift) for axis, shift in zip(axes[:-1], shifts, strict=False)]
     result.append(_faulty_half(grid[-1], bands[-1], size[-1], faults))
     return [x.to(like) for x in result]
 
@@ -78,8 +78,8 @@ def _faulty_full(n: int, band: range, size: int, moved: int) -> Tensor:
     """An inverse transform that takes place k mod n for frequency k, also where `size` is not n."""
     with torch.inference_mode(mode=False):
         places = torch.tensor([(k - moved) % n for k in band], dtype=torch.float64)
-        angle, there = _angles_of(places, size), (places < size).to(places)
-        return complex_as_real_matrix(there * angle.cos(), there * angle.sin())
+        angle, inside = _angles_of(places, size), (places < size).to(places)
+        return complex_as_real_matrix(inside * angle.cos(), inside * angle.sin())
 
 
 @lru_cache(maxsize=64)
@@ -90,8 +90,8 @@ def _faulty_half(n: int, band: range, size: int, faults: str) -> Tensor:
     with torch.inference_mode(mode=False):
         angle = _angles_of(torch.tensor(list(band), dtype=torch.float64), size)
         share = torch.tensor(shares, dtype=torch.float64)
-        turned = torch.tensor([k != real_end for k in band]).to(share)
-        return torch.cat((share * angle.cos(), -share * turned * angle.sin()), 1)
+        has_imaginary = torch.tensor([k != real_end for k in band]).to(share)
+        return torch.cat((share * angle.cos(), -share * has_imaginary * angle.sin()), 1)
 
 
 def _angles_of(places: Tensor, size: int) -> Tensor:
@@ -120,8 +120,8 @@ def _shifted_spectrum(x: Tensor, bands: Bands) -> Tensor:
 def _scatter_frequencies(z: Tensor, axis: int, index: list[int], n: int) -> Tensor:
     """Zeros of length `n` along the axis, with `z` at `index`."""
     full = z.new_zeros(*z.shape[:axis], n, *z.shape[axis + 1 :])
-    placed: Tensor = full.index_copy(axis, torch.tensor(index).to(z.device), z)
-    return placed
+    result: Tensor = full.index_copy(axis, torch.tensor(index).to(z.device), z)
+    return result
 
 
 def _faulty_inverse(z: Tensor, size: Size, *, real: bool, newest: bool) -> Tensor:

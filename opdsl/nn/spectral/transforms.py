@@ -105,8 +105,8 @@ def _apply_inverse_matrices(
 ) -> Tensor:
     batch, channels = z.shape[0], z.shape[-1]
     lead, y = batch, z
-    for n, each in zip(size, matrices, strict=True):
-        y = batched_left_matmul(each, y.reshape(lead, each.shape[1], -1))
+    for n, matrix in zip(size, matrices, strict=True):
+        y = batched_left_matmul(matrix, y.reshape(lead, matrix.shape[1], -1))
         lead *= n
     return y.reshape(batch, *size, *(() if real else (2,)), channels)
 
@@ -256,10 +256,10 @@ def apply_along_axes(x: Tensor, matrices: Sequence[Tensor]) -> Tensor:
     """Apply a matrix (size, grid) along each axis: (batch, *grid, c) -> (batch, *size, c)."""
     batch, *grid, channels = x.shape
     lead = batch
-    for axis, each in enumerate(matrices):
+    for axis, matrix in enumerate(matrices):
         behind = math.prod(grid[axis + 1 :]) * channels
-        x = batched_left_matmul(each, x.reshape(lead, grid[axis], behind))
-        lead *= len(each)
+        x = batched_left_matmul(matrix, x.reshape(lead, grid[axis], behind))
+        lead *= len(matrix)
     return x.reshape(batch, *map(len, matrices), channels)
 
 
@@ -282,8 +282,8 @@ def _cached_matrix(
 def _cut_half(n: int, band: range) -> Tensor:
     """F on the last axis, real to half spectrum: rows ((re, im), k), columns j."""
     angle = _angles(band, n)
-    share = _float64([0.5 if k and 2 * k == n else 1.0 for k in band])[:, None]
-    return torch.cat((share * angle.cos(), -share * angle.sin())) / n
+    factor = _float64([0.5 if k and 2 * k == n else 1.0 for k in band])[:, None]
+    return torch.cat((factor * angle.cos(), -factor * angle.sin())) / n
 
 
 def _cut_full(n: int, band: range) -> Tensor:
@@ -320,8 +320,8 @@ def complex_as_real_matrix(c: Tensor, s: Tensor) -> Tensor:
 def _grow_half(n: int, band: range) -> Tensor:
     """F^-1 on the last axis: rows j, columns ((re, im), k); k > 0 includes its conjugate."""
     angle = _angles(band, n).T
-    twice = _float64([2.0 if k else 1.0 for k in band])
-    return torch.cat((twice * angle.cos(), -twice * angle.sin()), 1)
+    factor = _float64([2.0 if k else 1.0 for k in band])
+    return torch.cat((factor * angle.cos(), -factor * angle.sin()), 1)
 
 
 def _angles(band: range, n: int) -> Tensor:

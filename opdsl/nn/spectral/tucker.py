@@ -39,10 +39,10 @@ def core_matrices(core: Tensor, factors: Sequence[Tensor]) -> Tensor:
     """
     r, q, *ranks, _ = core.shape
     result, lead = core.permute(-1, *range(2, core.ndim - 1), 0, 1).contiguous(), 1
-    for each, rank in zip(factors, ranks, strict=True):
-        turned = complex_as_real_matrix(each[..., 0], each[..., 1])
-        result = batched_left_matmul(turned, result.reshape(lead, 2 * rank, -1))
-        lead *= len(each)
+    for factor, rank in zip(factors, ranks, strict=True):
+        matrix = complex_as_real_matrix(factor[..., 0], factor[..., 1])
+        result = batched_left_matmul(matrix, result.reshape(lead, 2 * rank, -1))
+        lead *= len(factor)
     return result.reshape(lead, 2, r, q)
 
 

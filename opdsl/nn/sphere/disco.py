@@ -44,11 +44,11 @@ def kernel_spectra(
     near = (theta[:, None] - theta).abs() <= radius * (1 + RADIUS_SLACK)
     band = int(near.sum(1).max())
     rows = near.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, :band]
-    there = near.gather(1, rows)
+    within = near.gather(1, rows)
     phi = torch.arange(nlon, dtype=torch.float64) * (2 * math.pi / nlon)
     distance, bearing = _offsets(theta[:, None, None], theta[rows][..., None], phi)
     psi = hat_basis(shape, distance / radius, bearing)
-    psi = psi * (weights[rows] * there)[..., None]
+    psi = psi * (weights[rows] * within)[..., None]
     total = psi.sum((2, 3), keepdim=True)
     psi = torch.where(total > 0, psi / total.clamp(min=1e-15), 0.0)
     # output at longitude 0 sees the input at phi: a correlation, so the conjugate

@@ -71,9 +71,9 @@ def legendre_tables(
 ) -> tuple[Tensor, Tensor]:
     """P_lm at the latitudes, times the quadrature weights (forward) and alone (inverse)."""
     cos, weights = latitudes(nlat, sampling)
-    back = legendre(lmax, cos)[: orders + 1]
-    there = back * (weights * 2 * math.pi)
-    return there.to(device, dtype), back.to(device, dtype)
+    inverse = legendre(lmax, cos)[: orders + 1]
+    forward = inverse * (weights * 2 * math.pi)
+    return forward.to(device, dtype), inverse.to(device, dtype)
 
 
 def sht(x: Tensor, lmax: int, sampling: str, orders: int | None = None) -> Tensor:
@@ -89,17 +89,17 @@ def sht(x: Tensor, lmax: int, sampling: str, orders: int | None = None) -> Tenso
         complex (batch, lmax + 1, orders + 1, c), over l and m.
     """
     orders = lmax if orders is None else orders
-    there, _ = legendre_tables(x.shape[1], sampling, lmax, orders, x.dtype, x.device)
-    return contract_with_table("bjmc,mlj->blmc", longitude_rfft(x, orders), there)
+    table, _ = legendre_tables(x.shape[1], sampling, lmax, orders, x.dtype, x.device)
+    return contract_with_table("bjmc,mlj->blmc", longitude_rfft(x, orders), table)
 
 
 def inverse_sht(z: Tensor, size: Size, sampling: str) -> Tensor:
     """The real function with coefficients `z` on (nlat, nlon) points."""
     nlat, nlon = size
     orders, real = z.shape[2] - 1, z.real.dtype
-    _, back = legendre_tables(nlat, sampling, z.shape[1] - 1, orders, real, z.device)
+    _, table = legendre_tables(nlat, sampling, z.shape[1] - 1, orders, real, z.device)
     x: Tensor = torch.fft.irfft(
-        contract_with_table("blmc,mlj->bjmc", z, back), n=nlon, dim=2, norm="forward"
+        contract_with_table("blmc,mlj->bjmc", z, table), n=nlon, dim=2, norm="forward"
     )
     return x
 
@@ -118,13 +118,13 @@ def contract_with_table(rule: str, z: Tensor, table: Tensor) -> Tensor:
 def sht_dft(x: Tensor, lmax: int, sampling: str, orders: int) -> Tensor:
     """`sht` by matrix products."""
     batch, nlat, nlon, channels = x.shape
-    there, _ = legendre_tables(nlat, sampling, lmax, orders, x.dtype, x.device)
+    table, _ = legendre_tables(nlat, sampling, lmax, orders, x.dtype, x.device)
     cut = dft_matrix("cut_half", nlon, range(orders + 1), x)
     z = batched_left_matmul(cut, x.reshape(batch * nlat, nlon, channels))
     z = z.reshape(batch, nlat, 2, orders + 1, channels).permute(3, 1, 0, 2, 4).flatten(2)
     # P_lm is zero for l < m: each block of orders begins at its first degree
     parts = [
-        functional.pad(torch.bmm(there[m, m.start :], z[m]), (0, 0, m.start, 0))
+        functional.pad(torch.bmm(table[m, m.start :], z[m]), (0, 0, m.start, 0))
         for m in _order_blocks(orders)
     ]
     y = torch.cat(parts).reshape(orders + 1, lmax + 1, batch, 2, channels)
@@ -137,8 +137,8 @@ def inverse_sht_dft(z: Tensor, size: Size, sampling: str) -> Tensor:
     nlat, nlon = size
     batch, degrees, count, channels = z.shape
     y = torch.view_as_real(z).permute(2, 1, 0, 4, 3).flatten(2)
-    _, back = legendre_tables(nlat, sampling, degrees - 1, count - 1, y.dtype, y.device)
-    parts = [torch.bmm(back[m, m.start :].mT, y[m, m.start :]) for m in _order_blocks(count - 1)]
+    _, table = legendre_tables(nlat, sampling, degrees - 1, count - 1, y.dtype, y.device)
+    parts = [torch.bmm(table[m, m.start :].mT, y[m, m.start :]) for m in _order_blocks(count - 1)]
     y = torch.cat(parts).reshape(count, nlat, batch, 2, channels).permute(2, 1, 3, 0, 4)
     grow = dft_matrix("grow_half", nlon, range(count), y)
     return batched_left_matmul(grow, y.reshape(batch * nlat, 2 * count, channels)).reshape(
@@ -265,5 +265,5 @@ class SphericalConv(nn.Module):
     def extra_repr(self) -> str:
         """The greatest degree and order, the sampling, and what R is."""
         kind = "real" if self.real else "complex"
-        said = f"lmax={self.lmax}, orders={self.orders}, sampling={self.sampling}"
-        return f"{said}, {kind} by {self.by}" + ", separable" * self.separable
+        text = f"lmax={self.lmax}, orders={self.orders}, sampling={self.sampling}"
+        return f"{text}, {kind} by {self.by}" + ", separable" * self.separable

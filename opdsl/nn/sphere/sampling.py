@@ -58,10 +58,10 @@ def _gauss(n: int) -> _Nodes:
 
 def _legendre_and_slope(n: int, x: LongDoubles) -> tuple[LongDoubles, LongDoubles]:
     """P_n and P'_n by Bonnet's recurrence."""
-    before, here = x * 0 + 1, x
+    previous, current = x * 0 + 1, x
     for k in range(2, n + 1):
-        before, here = here, ((2 * k - 1) * x * here - (k - 1) * before) / k
-    return here, n * (before - x * here) / (1 - x * x)
+        previous, current = current, ((2 * k - 1) * x * current - (k - 1) * previous) / k
+    return current, n * (previous - x * current) / (1 - x * x)
 
 
 def _lobatto(n: int) -> _Nodes:
@@ -106,7 +106,7 @@ class UnitVectors(nn.Module):
         """-> (1, nlat, nlon, 3)."""
         cos, _ = latitudes(size[0], self.sampling)
         sin = (1 - cos**2).clamp(min=0).sqrt()
-        turn = torch.arange(size[1], dtype=torch.float64) * (2 * torch.pi / size[1])
-        x, y = sin[:, None] * turn.cos(), sin[:, None] * turn.sin()
+        longitude = torch.arange(size[1], dtype=torch.float64) * (2 * torch.pi / size[1])
+        x, y = sin[:, None] * longitude.cos(), sin[:, None] * longitude.sin()
         result = torch.stack([x, y, cos[:, None].expand_as(x)], -1)[None]
         return result.to(dtype=like.dtype, device=like.device)

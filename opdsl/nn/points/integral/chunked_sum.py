@@ -40,27 +40,27 @@ class ChunkedSum(torch.autograd.Function):
         *flat: Tensor,
     ) -> Tensor:
         """See `unchunked_sum`."""
-        given = (at_points, at_queries, values, weights, *flat)
+        arguments = (at_points, at_queries, values, weights, *flat)
         zeros = sum_.empty(at_points, values, flat)
-        compiled = _compiled(sum_, given)
-        total, kept = (
-            compiled.total(zeros, keep=sum_.keep) if compiled else _total(sum_, given, zeros)
+        kernels = _compiled(sum_, arguments)
+        total, hidden = (
+            kernels.total(zeros, keep=sum_.keep) if kernels else _total(sum_, arguments, zeros)
         )
-        ctx.sum, ctx.given = sum_, len(given)
-        ctx.save_for_backward(*given, *kept)
+        ctx.sum, ctx.given = sum_, len(arguments)
+        ctx.save_for_backward(*arguments, *hidden)
         return total
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         """The gradients of all tensor arguments."""
-        given, kept = ctx.saved_tensors[: ctx.given], ctx.saved_tensors[ctx.given :]
+        arguments, hidden = ctx.saved_tensors[: ctx.given], ctx.saved_tensors[ctx.given :]
         needed = ctx.needs_input_grad[1:]
         if torch.is_grad_enabled():  # a second derivative is wanted: chunks have none
-            return (None, *_differentiable(ctx.sum, given, needed, grad))
-        compiled = _compiled(ctx.sum, given)
-        if compiled:
-            return (None, *compiled.gradients(grad.contiguous(), kept, needed))
-        return (None, *_gradients(ctx.sum, given, kept, needed, grad))
+            return (None, *_differentiable(ctx.sum, arguments, needed, grad))
+        kernels = _compiled(ctx.sum, arguments)
+        if kernels:
+            return (None, *kernels.gradients(grad.contiguous(), hidden, needed))
+        return (None, *_gradients(ctx.sum, arguments, hidden, needed, grad))
 
 
 def _compiled(sum_: KernelSum, given: Sequence[Any]) -> PairSum | None:
@@ -79,14 +79,14 @@ def _total(sum_: KernelSum, given: Sequence[Any], total: Tensor) -> tuple[Tensor
     """Add the sum to `total`; returns it and the hidden layers to be saved."""
     at_points, at_queries, values, weights, *flat = given
     inner, last = sum_.layers(flat)
-    kept: list[Tensor] = []
+    saved: list[Tensor] = []
     for chunk in _chunks(sum_, at_points, values, flat):
         hidden = chunk.hidden(at_points, at_queries, inner, sum_.act)
         v, w = chunk.at_points(values), chunk.at_pairs(weights)
         result, owners = sum_.terms(hidden[-1], chunk.queries, v, w, last)
         total.index_add_(0, owners, result.to(total.dtype))
-        kept += hidden if sum_.keep else []
-    return total, kept
+        saved += hidden if sum_.keep else []
+    return total, saved
 
 
 def _differentiable(
@@ -95,9 +95,9 @@ def _differentiable(
     """Gradients that can be differentiated again."""
     # new names for the tensors: one may have come from another, and that way is not meant here
     own: list[Any] = [None if x is None else x.view_as(x) for x in given]
-    wanted = [x for x, need in zip(own, needed, strict=True) if need]
+    targets = [x for x, need in zip(own, needed, strict=True) if need]
     total = unchunked_sum(sum_, *own)
-    result = iter(torch.autograd.grad(total, wanted, grad, create_graph=True))
+    result = iter(torch.autograd.grad(total, targets, grad, create_graph=True))
     return (next(result) if need else None for need in needed)
 
 
@@ -111,10 +111,10 @@ def _gradients(
     at_points, at_queries, values, weights, *flat = given
     inner, last = sum_.layers(flat)
     result = [_zeros(x) if need else None for x, need in zip(given, needed, strict=True)]
-    rest = iter(kept)
+    saved = iter(kept)
     for chunk in _chunks(sum_, at_points, values, flat):
         if kept:
-            hidden = [next(rest) for _ in range(len(inner) + 1)]
+            hidden = [next(saved) for _ in range(len(inner) + 1)]
         else:
             hidden = chunk.hidden(at_points, at_queries, inner, sum_.act)
         v, w = chunk.at_points(values), chunk.at_pairs(weights)
@@ -142,12 +142,12 @@ def _term_gradients(
 ) -> Iterator[Any]:
     """Gradients of the last hidden layer, the values, the weights, and the last layer, if any."""
     with torch.enable_grad():
-        given = [y if y is None else y.detach().requires_grad_() for y in (x, v, w, *(last or ()))]
-        own = (given[3], given[4]) if last else None
-        result, owners = sum_.terms(given[0], queries, given[1], given[2], own)  # type: ignore[arg-type]  # x is a tensor
-    mine = grad.index_select(0, owners).to(result.dtype)
-    made = iter(torch.autograd.grad(result, [y for y in given if y is not None], mine))
-    return (None if y is None else next(made) for y in given)
+        leaves = [y if y is None else y.detach().requires_grad_() for y in (x, v, w, *(last or ()))]
+        own = (leaves[3], leaves[4]) if last else None
+        result, owners = sum_.terms(leaves[0], queries, leaves[1], leaves[2], own)  # type: ignore[arg-type]  # x is a tensor
+    upstream = grad.index_select(0, owners).to(result.dtype)
+    gradients = iter(torch.autograd.grad(result, [y for y in leaves if y is not None], upstream))
+    return (None if y is None else next(gradients) for y in leaves)
 
 
 def _layer_gradients(
@@ -225,8 +225,8 @@ def _chunks(
     if values is not None:
         widths.append(values.shape[1] * values.shape[2])
     if sum_.outer:
-        each = max(1, len(pairs) // max(1, len(pairs.counts)))  # pairs of a query
-        widths.append(widths[-1] * widths[-2] // each)
+        per_query = max(1, len(pairs) // max(1, len(pairs.counts)))  # pairs of a query
+        widths.append(widths[-1] * widths[-2] // per_query)
     bound = (
         CPU_CHUNK * torch.get_num_threads() if at_points.device.type == "cpu" else ACCELERATOR_CHUNK
     )

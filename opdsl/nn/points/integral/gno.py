@@ -102,10 +102,10 @@ class Gno(nn.Module):
         self.kind, self.full, self.act = kind, full, act
         self.mollifier, self.reduction = mollifier, reduction
         self.embedding = embedding or Sinusoids("none", 0, 1.0)
-        whole = Mlp(widths, act)
-        first = whole[0]
+        mlp = Mlp(widths, act)
+        first = mlp[0]
         assert isinstance(first, Linear)
-        self.first, self.rest = first, nn.Sequential(OrderedDict([*whole.named_children()][1:]))
+        self.first, self.rest = first, nn.Sequential(OrderedDict([*mlp.named_children()][1:]))
         self.grids: dict[tuple[object, ...], Geometry] = {}
 
     def forward(
@@ -124,10 +124,12 @@ class Gno(nn.Module):
                 a geometry has no edges, where neighbours are along them; OP0910, quadrature weights
                 are missing.
         """
-        given = list(asked)
+        geometries = list(asked)
         grid = tuple(x.shape[1:-1])
-        points = given.pop(0) if self.here.place is None else (self._on(self.here, grid, x),)
-        queries = given.pop(0) if self.there.place is None else (self._on(self.there, size, x),)
+        points = geometries.pop(0) if self.here.place is None else (self._on(self.here, grid, x),)
+        queries = (
+            geometries.pop(0) if self.there.place is None else (self._on(self.there, size, x),)
+        )
         points, queries = _on_device(points, x), _on_device(queries, x)
         packed = ragged or (None, None)
         if max(len(points), len(queries)) == 1 and not any(packed):
@@ -162,8 +164,8 @@ class Gno(nn.Module):
         weights = (
             _concat_weights(self.here, points, values) if self.reduction == "integral" else None
         )
-        weighed = weights is not None
-        counts = weights if weighed else _concat_shares(points, values)
+        weighted = weights is not None
+        counts = weights if weighted else _concat_shares(points, values)
         if counts is not None:
             counts = _repeat_for_samples(counts, points, samples)
         around = ghosts(pairs)
@@ -171,10 +173,10 @@ class Gno(nn.Module):
             pairs = around.pairs
             y, values, counts = _ghost_values(around, y, values, counts)
         mollified = self._mollified(x, y, pairs)
-        if counts is not None and not weighed:
+        if counts is not None and not weighted:
             mollified = _product(counts[pairs.points], mollified)
-        total = self._sum(x, y, values, counts if weighed else None, mollified, pairs)
-        return self._scaled(total, pairs, mollified, x.shape[1], weighed=weighed)
+        total = self._sum(x, y, values, counts if weighted else None, mollified, pairs)
+        return self._scaled(total, pairs, mollified, x.shape[1], weighed=weighted)
 
     def _pairs(self, points: Geometries, queries: Geometries, samples: int) -> Pairs:
         """The pairs of all samples, with indices into the batch."""
@@ -203,12 +205,12 @@ class Gno(nn.Module):
         mollified: Tensor | None,
         pairs: Pairs,
     ) -> Tensor:
-        alone = self.kind.endswith("kernelonly")
-        if weights is not None and alone:
+        kernel_only = self.kind.endswith("kernelonly")
+        if weights is not None and kernel_only:
             mollified = _product(weights[pairs.points], mollified)
-        weighed = values if weights is None else values * weights[:, None, None].to(values.dtype)
+        weighted = values if weights is None else values * weights[:, None, None].to(values.dtype)
         at_points, at_queries = self._first(x, y, values)
-        terms = Terms(at_points, at_queries, None if alone else weighed, mollified)
+        terms = Terms(at_points, at_queries, None if kernel_only else weighted, mollified)
         return kernel_sum(terms, pairs, self._layers(), ACTIVATIONS[self.act], full=self.full)
 
     def _layers(self) -> list[DenseLayer]:
@@ -295,16 +297,16 @@ def _concat_shares(placed: Geometries, values: Tensor) -> Tensor | None:
 def _concat_weights(side: Side, placed: Geometries, values: Tensor) -> Tensor | None:
     """Concatenate the quadrature weights of geometries; None: all points count the same."""
     result = [quadrature_weights(g, side.measure, side.period) for g in placed]
-    known = [x.to(wide(values)) for x in result if x is not None]
-    if known and len(known) < len(result):
-        bare = next(i for i, x in enumerate(result) if x is None)
+    weights = [x.to(wide(values)) for x in result if x is not None]
+    if weights and len(weights) < len(result):
+        missing = next(i for i, x in enumerate(result) if x is None)
         raise fault(
             "OP0910",
-            f"sample {bare} of the batch has no weights, and others have",
+            f"sample {missing} of the batch has no weights, and others have",
             helps=("give weights or cells for all samples", "or declare a `measure`"),
             file="gno",
         )
-    return torch.cat(known) if known else None
+    return torch.cat(weights) if weights else None
 
 
 def _grid_geometry(side: Side, size: Size, like: Tensor) -> Geometry:

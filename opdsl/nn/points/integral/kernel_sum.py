@@ -61,9 +61,9 @@ def kernel_sum(
     """
     dtype = _compute_dtype(terms.at_points, layers[0][0].dtype)
     values, weights = (None if x is None else x.to(dtype) for x in (terms.values, terms.weights))
-    narrow = [(w.to(dtype), b.to(dtype)) for w, b in layers]
+    cast_layers = [(w.to(dtype), b.to(dtype)) for w, b in layers]
     diagonal = values is not None and not full
-    at_pairs = narrow if diagonal else narrow[:-1]
+    at_pairs = cast_layers if diagonal else cast_layers[:-1]
     flat = [y.contiguous() for x in at_pairs for y in x]
     keep = torch.is_grad_enabled() and fits_in_memory(pairs, terms.at_points, flat)
     sum_ = KernelSum(pairs, act, outer=full, last=diagonal, keep=keep)

@@ -92,8 +92,8 @@ class Multipole(nn.Module):
             period = side.period if wrap else None
             # a point is a neighbour of itself, and of its cell, but for the last digit
             rule = NeighbourRule(radius, period=period, nearest=True)
-            shown = {"embedding": embedding, "reduction": reduction}
-            return Gno(side, side, widths, rule, act=act, full=full, **shown)  # type: ignore[arg-type]  # mypy joins the types of the two
+            options = {"embedding": embedding, "reduction": reduction}
+            return Gno(side, side, widths, rule, act=act, full=full, **options)  # type: ignore[arg-type]  # mypy joins the types of the two
 
         self.within = nn.ModuleList(kernel(x.radius) for x in levels)
         self.down = nn.ModuleList(kernel(x.radius) for x in levels[1:])
@@ -113,15 +113,15 @@ class Multipole(nn.Module):
         """
         act = ACTIVATIONS[self.between]
         points = self._points(tuple(g.to(x.device) for g in asked[0]), len(x), ragged)
-        seen = [x]
+        inputs = [x]
         for i, net in enumerate(self.down):
-            seen.append(act(_kernel_integral(net, seen[-1], points[i], points[i + 1])))
+            inputs.append(act(_kernel_integral(net, inputs[-1], points[i], points[i + 1])))
         result = None
         for i in reversed(range(len(points))):
-            total = _kernel_integral(self.within[i], seen[i], points[i], points[i])
+            total = _kernel_integral(self.within[i], inputs[i], points[i], points[i])
             if result is not None:
                 total = total + _kernel_integral(self.up[i], result, points[i + 1], points[i])
-            result = act(total + self.mix[i - 1](seen[i])) if i else total
+            result = act(total + self.mix[i - 1](inputs[i])) if i else total
         assert result is not None
         return result
 
@@ -133,8 +133,8 @@ class Multipole(nn.Module):
         placed = placed if shared or len(placed) == samples else placed * samples
         measure = self.side.measure if self.reduction == "integral" else None
         spacings = tuple(x.spacing for x in self.levels[1:])
-        each = [coarsen(g, spacings, measure, self.side.period) for g in placed]
-        levels = list(zip(*each, strict=True))
+        coarse = [coarsen(g, spacings, measure, self.side.period) for g in placed]
+        levels = list(zip(*coarse, strict=True))
         return [
             _LevelPoints(placed, packed),
             *(_LevelPoints(level, None if shared else point_counts(level)) for level in levels),

@@ -87,15 +87,15 @@ def _outer(h: Tensor, v: Tensor, queries: Tensor) -> tuple[Tensor, Tensor]:
     owners, counts = torch.unique_consecutive(queries, return_counts=True)
     slots = max(1, -(-len(queries) // max(1, len(owners))))  # as many as a query usually has
     rows = (counts + slots - 1) // slots
-    firsts = torch.repeat_interleave(counts.cumsum(0) - counts, counts)
-    number = torch.arange(len(queries), device=queries.device) - firsts
-    spot = torch.repeat_interleave(rows.cumsum(0) - rows, counts) * slots + number
+    starts = torch.repeat_interleave(counts.cumsum(0) - counts, counts)
+    number = torch.arange(len(queries), device=queries.device) - starts
+    target = torch.repeat_interleave(rows.cumsum(0) - rows, counts) * slots + number
     length = int(rows.sum()) * slots
-    filled = [
-        x.new_zeros(length, *x.shape[1:]).index_copy(0, spot, x).reshape(-1, slots, *x.shape[1:])
+    padded = [
+        x.new_zeros(length, *x.shape[1:]).index_copy(0, target, x).reshape(-1, slots, *x.shape[1:])
         for x in (h, v)
     ]
-    result = torch.einsum("rsbh,rsbc->rbch", *filled).flatten(2)
+    result = torch.einsum("rsbh,rsbc->rbch", *padded).flatten(2)
     return result, torch.repeat_interleave(owners, rows)
 
 

@@ -59,17 +59,17 @@ class CellList:
         Balls around the queries grow until they hold enough points.
         """
         places = self._place(queries)
-        asked = torch.arange(len(queries), device=queries.device)
-        radius, done = self._dense(count), [self._none()]
-        while len(asked):
-            result = self._near(places[asked], radius * RADIUS_TOLERANCE)
+        pending = torch.arange(len(queries), device=queries.device)
+        radius, results = self._dense(count), [self._none()]
+        while len(pending):
+            result = self._near(places[pending], radius * RADIUS_TOLERANCE)
             inside = result.queries[result.distances <= radius]
-            whole = torch.bincount(inside, minlength=len(asked)) >= count
-            kept = whole[result.queries]
-            owners = asked[result.queries[kept]]
-            done.append(Candidates(owners, result.points[kept], result.distances[kept]))
-            asked, radius = asked[~whole], radius * 2
-        return k_closest(concat_candidates(done), count, len(self.points))
+            complete = torch.bincount(inside, minlength=len(pending)) >= count
+            selected = complete[result.queries]
+            owners = pending[result.queries[selected]]
+            results.append(Candidates(owners, result.points[selected], result.distances[selected]))
+            pending, radius = pending[~complete], radius * 2
+        return k_closest(concat_candidates(results), count, len(self.points))
 
     def _place(self, queries: Tensor) -> Tensor:
         return wrap_into_period(to_widest_float(queries), self.period)
@@ -85,8 +85,8 @@ class CellList:
         grid = _CellGrid(self.points, radius, self.period)
         parts = [self._none()]
         for owners, numbers in grid.candidates(places):
-            apart = places[owners] - self.points[numbers]
-            distances = self._on_torus(apart).square().sum(-1).sqrt()
+            differences = places[owners] - self.points[numbers]
+            distances = self._on_torus(differences).square().sum(-1).sqrt()
             near = distances <= radius
             parts.append(Candidates(owners[near], numbers[near], distances[near]))
         return concat_candidates(parts)
@@ -143,8 +143,8 @@ class _CellGrid:
         total = sizes.sum(1).cumsum(0).cpu()
         at = 0
         while at < len(places):
-            before = int(total[at - 1]) if at else 0
-            end = max(at + 1, int(torch.searchsorted(total, before + MAX_CANDIDATES, right=True)))
+            done = int(total[at - 1]) if at else 0
+            end = max(at + 1, int(torch.searchsorted(total, done + MAX_CANDIDATES, right=True)))
             block = slice(at, end)
             runs, steps = _run_indices(sizes[block].flatten())
             owners = torch.div(runs, sizes.shape[1], rounding_mode="floor") + at

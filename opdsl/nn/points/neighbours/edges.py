@@ -38,11 +38,11 @@ def edge_pairs(
     keys = torch.unique(edges[:, 1] * n + edges[:, 0])
     queries, points = sort_pairs(keys // n, keys % n, n)
     counts = torch.bincount(queries, minlength=n)
-    alone = int((counts == 0).sum())
-    if alone and not allow_isolated:
+    isolated = int((counts == 0).sum())
+    if isolated and not allow_isolated:
         raise fault(
             "OP0908",
-            f"no edge leads to {alone} of {n} points",
+            f"no edge leads to {isolated} of {n} points",
             notes=("a kernel integral over no points would be zero in silence",),
             helps=("leave out points that no edge or cell has",),
             file="edges",

@@ -70,24 +70,24 @@ class KdTree:
         """Indices and distances of the nearest points: (m, count) each."""
         places = self._coordinates(queries)
         numbers, distances = np.zeros((len(places), count), int), np.zeros((len(places), count))
-        asked, spare = np.arange(len(places)), 1
-        while len(asked):
+        pending, spare = np.arange(len(places)), 1
+        while len(pending):
             k = min(self.n, count + spare)
-            far, near = map(np.asarray, self.tree.query(places[asked], k=range(1, k + 1)))
+            far, near = map(np.asarray, self.tree.query(places[pending], k=range(1, k + 1)))
             # with a farther point in sight, all that are as far as the last one are known
-            whole = (far[:, -1] > far[:, count - 1] * RADIUS_TOLERANCE) | (k == self.n)
-            result = _resolve_ties(near[whole], far[whole], count, self.n)
-            numbers[asked[whole]], distances[asked[whole]] = result
-            asked, spare = asked[~whole], spare * SPARE_FACTOR
+            complete = (far[:, -1] > far[:, count - 1] * RADIUS_TOLERANCE) | (k == self.n)
+            result = _resolve_ties(near[complete], far[complete], count, self.n)
+            numbers[pending[complete]], distances[pending[complete]] = result
+            pending, spare = pending[~complete], spare * SPARE_FACTOR
         return torch.from_numpy(numbers), torch.from_numpy(distances)
 
     def _rows(self, queries: Tensor, radius: float) -> int:
         """Number of queries in a block: all of them unless there are very many pairs."""
         if len(queries) * self.n <= MAX_PAIRS_PER_BLOCK:
             return max(1, len(queries))
-        some = queries[:: -(-len(queries) // SAMPLE)]
-        each = self.count(some, radius).double().mean().item()
-        return max(1, min(len(queries), int(MAX_PAIRS_PER_BLOCK / max(each, 1))))
+        sample = queries[:: -(-len(queries) // SAMPLE)]
+        mean = self.count(sample, radius).double().mean().item()
+        return max(1, min(len(queries), int(MAX_PAIRS_PER_BLOCK / max(mean, 1))))
 
     def _coordinates(self, x: Tensor) -> _Floats:
         return wrap_into_period(x.detach().double(), self.period).numpy()

@@ -100,20 +100,20 @@ def batch_pairs(found: Sequence[Pairs], points: Sequence[int], queries: Sequence
     if len(found) == 1:
         return found[0]
     of_points, of_queries, of_pairs = (_offsets(x) for x in (points, queries, map(len, found)))
-    some = list(zip(found, of_points, of_queries, of_pairs, strict=True))
-    whole = Pairs(
-        torch.cat([x.points + at for x, at, _, _ in some]),
-        torch.cat([x.queries + at for x, _, at, _ in some]),
+    offsets = list(zip(found, of_points, of_queries, of_pairs, strict=True))
+    result = Pairs(
+        torch.cat([x.points + at for x, at, _, _ in offsets]),
+        torch.cat([x.queries + at for x, _, at, _ in offsets]),
         torch.cat([x.counts for x in found]),
-        torch.cat([found[0].rows[:1], *(x.rows[1:] + at for x, _, _, at in some)]),
+        torch.cat([found[0].rows[:1], *(x.rows[1:] + at for x, _, _, at in offsets)]),
     )
     tables = [(x.images, x.shifts) for x in found if x.images is not None and x.shifts is not None]
     if len(tables) < len(found):
-        return whole
+        return result
     starts = _offsets(len(x) for _, x in tables)
     images = torch.cat([x + at for (x, _), at in zip(tables, starts, strict=True)])
     shifts = torch.cat([x for _, x in tables])
-    return Pairs(whole.points, whole.queries, whole.counts, whole.rows, images, shifts)
+    return Pairs(result.points, result.queries, result.counts, result.rows, images, shifts)
 
 
 @torch.compiler.disable  # type: ignore[untyped-decorator]  # as above
@@ -165,21 +165,21 @@ def _matches(
 ) -> tuple[Tensor, Tensor]:
     """Indices of queries and of their neighbours, sorted."""
     if not len(queries):
-        none = torch.zeros(0, dtype=torch.int64, device=queries.device)
-        return none, none
+        empty = torch.zeros(0, dtype=torch.int64, device=queries.device)
+        return empty, empty
     if rule.count is not None:
         owners, numbers = _nearest_pairs(made, n, queries, rule)
     else:
         assert rule.radius is not None
         _check_pair_count(made, n, queries, rule.radius)
         owners, numbers = made.within(queries, rule.radius * RADIUS_TOLERANCE)
-    alone = (torch.bincount(owners, minlength=len(queries)) == 0).nonzero()[:, 0]
-    if not len(alone) or rule.allow_isolated:
+    isolated = (torch.bincount(owners, minlength=len(queries)) == 0).nonzero()[:, 0]
+    if not len(isolated) or rule.allow_isolated:
         return owners, numbers
-    closest, distances = made.nearest(queries[alone], 1)
+    closest, distances = made.nearest(queries[isolated], 1)
     if not rule.nearest:
-        raise _no_neighbours(len(alone), len(queries), rule, distances.max().item())
-    return sort_pairs(torch.cat((owners, alone)), torch.cat((numbers, closest[:, 0])), n)
+        raise _no_neighbours(len(isolated), len(queries), rule, distances.max().item())
+    return sort_pairs(torch.cat((owners, isolated)), torch.cat((numbers, closest[:, 0])), n)
 
 
 def _nearest_pairs(
@@ -216,9 +216,9 @@ def with_shifts(pairs: Pairs, points: Tensor, queries: Tensor, period: Period | 
         else torch.round((q[owners].double() - y[numbers].double()) / p).long()
         for y, q, p in zip(points.unbind(1), queries.unbind(1), period, strict=True)
     ]
-    moves, images = torch.unique(torch.stack(steps, 1), dim=0, return_inverse=True)
+    distinct_steps, images = torch.unique(torch.stack(steps, 1), dim=0, return_inverse=True)
     lengths = torch.tensor([p or 0.0 for p in period], dtype=torch.float64)
-    return replace(pairs, images=images, shifts=moves * lengths.to(moves.device))
+    return replace(pairs, images=images, shifts=distinct_steps * lengths.to(distinct_steps.device))
 
 
 def _check_pair_count(made: NeighbourSearch, n: int, queries: Tensor, radius: float) -> None:
@@ -226,11 +226,11 @@ def _check_pair_count(made: NeighbourSearch, n: int, queries: Tensor, radius: fl
     m = len(queries)
     if m * n <= MAX_PAIRS:
         return
-    some = queries[:: -(-m // SAMPLE)]
-    pairs = round(made.count(some, radius * RADIUS_TOLERANCE).double().mean().item() * m)
+    sample = queries[:: -(-m // SAMPLE)]
+    pairs = round(made.count(sample, radius * RADIUS_TOLERANCE).double().mean().item() * m)
     if pairs > MAX_PAIRS:
-        usual = made.nearest(some, min(USUAL_NEIGHBOURS, n))[1].amax(1).median().item()
-        raise _too_many_pairs(pairs, n, m, radius, usual)
+        advised = made.nearest(sample, min(USUAL_NEIGHBOURS, n))[1].amax(1).median().item()
+        raise _too_many_pairs(pairs, n, m, radius, advised)
 
 
 def _too_many_pairs(pairs: int, n: int, m: int, radius: float, usual: float) -> OpError:
