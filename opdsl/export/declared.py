@@ -50,7 +50,7 @@ class DomainNames:
         return [self.names[x] for x in roots], lines
 
     def expression(self, domain: Domain) -> str:
-        """The text of a domain: `D`, `D / 2`, `X * (T / 2)`."""
+        """Write an expression for a domain: `D`, `D / 2`, `X * (T / 2)`."""
         if domain in self.names:
             return self.names[domain]
         if domain.kind == "product":

@@ -28,7 +28,7 @@ def eager_cached(
         def table(*args: _Arguments.args, **named: _Arguments.kwargs) -> _Result:
             if torch.compiler.is_compiling():
                 return make(*args, **named)
-            with torch.inference_mode(mode=False):  # else a later training step could not use it
+            with torch.inference_mode(mode=False):  # training could not use an inference tensor
                 return cached(*args, **named)  # type: ignore[arg-type]  # lru_cache forgets signatures
 
         return table

@@ -40,7 +40,7 @@ def place(root: nn.Module, path: str, module: nn.Module) -> None:
 
 
 def children(module: nn.Module) -> dict[str, nn.Module]:
-    """The modules directly below; `add_module` would refuse a child named `forward`."""
+    """Return the child modules by name, writable: `add_module` refuses a child named `forward`."""
     result: dict[str, nn.Module] = vars(module)["_modules"]
     return result
 

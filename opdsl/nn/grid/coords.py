@@ -17,7 +17,7 @@ def coords(
     dtype: torch.dtype = torch.float32,
     device: torch.device | str = "cpu",
 ) -> Tensor:
-    """The coordinates of every point of a grid.
+    """Compute the coordinates of every point of a grid.
 
     A periodic axis has the n points lo + i (hi - lo) / n, since hi is lo again; any other has both
     ends, lo + i (hi - lo) / (n - 1).
@@ -41,7 +41,7 @@ def coords(
 
 
 def circle(size: Size, periodic: tuple[bool, ...], where: Tensor) -> Tensor:
-    """The coordinates with cos and sin of 2 pi i / n in place of each periodic one.
+    """Replace each periodic coordinate by cos and sin of 2 pi i / n.
 
     Args:
         size: points on each axis.
@@ -72,7 +72,7 @@ class Coords(nn.Module):
         self.circle = circle
 
     def forward(self, *, size: Size, like: Tensor) -> Tensor:
-        """-> (1, *size, axes), with `circle` one channel more for each periodic axis."""
+        """Return (1, *size, axes), with `circle` one more channel for each periodic axis."""
         ends = self.lo, self.hi, self.periodic
         points = coords(size, *ends, dtype=like.dtype, device=like.device)
         return circle(size, self.periodic, points) if self.circle else points

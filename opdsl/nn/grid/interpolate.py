@@ -17,19 +17,19 @@ from opdsl.nn.points.neighbours.search import NeighbourRule, neighbours
 from opdsl.nn.precision import wide
 from opdsl.nn.shapes import AxisValues, RaggedSizes, Size
 
-SLACK = 1e-6  # of the length of an axis: so far beyond its end is rounding
+SLACK = 1e-6  # of the length of an axis: queries so near beyond its end count as rounding
 
 _Item = TypeVar("_Item")
 IndexedWeights = tuple[Tensor, Tensor]  # numbers of points and their weights: (queries, k) both
 
 
 class InterpolationTable(Protocol):
-    """Chooses for each query the points that count, and their weights."""
+    """Function that chooses for each query the points that count, and their weights."""
 
     def __call__(
         self, points: Geometry | None, queries: Geometry, size: Size, like: Tensor
     ) -> IndexedWeights:
-        """Indices and weights, (queries, k) each.
+        """Return indices and weights of points, (queries, k) each.
 
         Args:
             points: the points of the function; None: those of a grid of `size`.
@@ -152,7 +152,7 @@ class Multilinear:
     ) -> IndexedWeights:
         """See `InterpolationTable`."""
         x = queries.points.to(like.dtype)
-        if self.strict and not torch.compiler.is_compiling():  # a tracer sees no values
+        if self.strict and not torch.compiler.is_compiling():  # a tracer has no values to check
             self._check(x)
         sides = [self._sides(x[:, i], i, n) for i, n in enumerate(size)]
         index, weights = [], []
@@ -165,7 +165,7 @@ class Multilinear:
         return torch.stack(index, 1), torch.stack(weights, 1)
 
     def _sides(self, x: Tensor, axis: int, n: int) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-        """Indices of the points of the axis below and above x, and their weights."""
+        """Return indices of the points of the axis below and above x, and their weights."""
         lo, hi, periodic = self.axes[axis]
         t = (x - lo) * ((n if periodic else n - 1) / (hi - lo))
         if not periodic:
@@ -198,11 +198,11 @@ class Multilinear:
             )
 
 
-# ------------------------------------------------------------------------ parts
+# --- parts -------------------------------------------------------------------------------------
 
 
 def _weighted_sum(values: Tensor, index: Tensor, weights: Tensor) -> Tensor:
-    """(batch, n, c) -> (batch, queries, c)."""
+    """Sum weighted values at the indices: (batch, n, c) -> (batch, queries, c)."""
     parts = values[:, index].to(weights.dtype) * weights[..., None]
     return parts.sum(2).to(values.dtype)
 

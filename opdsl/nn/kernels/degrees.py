@@ -17,7 +17,7 @@ from torch import Tensor
 from opdsl.nn.kernels.fourier_layer import LayerCall, LayerGradients, Pointer, fill_structure
 from opdsl.nn.sphere.harmonics import inverse_sht_dft, legendre_tables, multiply_by_degree, sht_dft
 
-PARTS = "re", "im"  # of R
+PARTS = "re", "im"  # names of the parts of R in `struct Degrees`
 
 
 class _Degrees(ctypes.Structure):
@@ -44,10 +44,10 @@ class SphereDegrees:
 
     @property
     def band(self) -> range:
-        """The orders."""
+        """Orders m of the harmonics, 0 to the greatest."""
         return range(self.orders + 1)
 
-    def forward(self, ctx: Any, call: LayerCall) -> tuple[Tensor, tuple[Tensor, ...]]:  # noqa: ARG002  as every `Between`
+    def forward(self, ctx: Any, call: LayerCall) -> tuple[Tensor, tuple[Tensor, ...]]:  # noqa: ARG002  as every `SpectralStage`
         """See `SpectralStage`."""
         S = call.u.new_empty(call.shape[0], 2, self.lmax + 1, len(self.band), call.c)
         tensors = self._tensors(call, S)
@@ -77,7 +77,7 @@ class SphereDegrees:
         return inverse_sht_dft(multiply_by_degree(z, R), (nlat, nlon), self.sampling)
 
     def _tensors(self, call: LayerCall, S: Tensor) -> dict[str, Tensor]:
-        """The arrays of the kernels by their names in `struct Degrees`."""
+        """Collect the arrays of the kernels by their names in `struct Degrees`."""
         R, u = call.w.R, call.u
         assert R is not None
         tables = legendre_tables(

@@ -32,7 +32,7 @@ def network(u: Tensor, weights: tuple[Tensor, ...], activations: Activations) ->
 
 
 def plain_network(u: Tensor, weights: tuple[Tensor, ...], activations: Activations) -> Tensor:
-    """`network` by automatic differentiation, in any precision."""
+    """Compute `network` by torch's operations, in any precision."""
     W1, b1, W2, b2 = weights
     h = torch.nn.functional.linear(ACTIVATIONS[activations.before](u), W1, b1)
     return torch.nn.functional.linear(ACTIVATIONS[activations.hidden](h), W2, b2)
@@ -50,11 +50,11 @@ class _Network(ctypes.Structure):
 
 
 class Network(torch.autograd.Function):
-    """`network` with its derivative; only u is saved."""
+    """Autograd function of `network`; of the points only u is saved."""
 
     @staticmethod
     def forward(ctx: Any, u: Tensor, activations: Activations, *weights: Tensor) -> Tensor:
-        """The result y; saves what the backward pass needs."""
+        """Compute the result y, and save what the backward pass needs."""
         ctx.save_for_backward(u, *weights)
         ctx.activations = activations
         y = empty_large(u, *u.shape[:-1], len(weights[2]))
@@ -63,7 +63,7 @@ class Network(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Any, ...]:
-        """The gradients of u and of the weights."""
+        """Compute the gradients of u and of the weights."""
         u, *weights = ctx.saved_tensors
         needed = (ctx.needs_input_grad[0], *ctx.needs_input_grad[2:])
         if torch.is_grad_enabled():

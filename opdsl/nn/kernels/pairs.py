@@ -61,7 +61,7 @@ class PairSum:
     last: bool
 
     def fits(self) -> bool:
-        """Whether the kernels support it."""
+        """Return whether the kernels support the sum: float32 on a CPU, gelu or relu."""
         arguments = (self.at_points, self.at_queries, self.values, self.weights, *self.layers)
         tensors = [x for x in arguments if x is not None]
         if self.at_points.shape[1] != 1 or self.act not in ("gelu", "relu"):
@@ -71,7 +71,7 @@ class PairSum:
         return all(map(_plain_float, tensors)) and library() is not None
 
     def total(self, zeros: Tensor, *, keep: bool) -> tuple[Tensor, list[Tensor]]:
-        """Add the sum to `zeros`; returns it and the hidden layers, none unless `keep`."""
+        """Add the sum to `zeros`; return it and the hidden layers, none unless `keep`."""
         count = len(self.pairs)
         hidden = [self.at_points.new_empty(count, n) for n in self._widths()[1:] if keep]
         self._run("pairs_forward", {"total": zeros}, {"hidden": hidden})
@@ -80,7 +80,7 @@ class PairSum:
     def gradients(
         self, grad: Tensor, kept: Sequence[Tensor], needed: Sequence[bool]
     ) -> list[Tensor | None]:
-        """Gradients of `at_points`, `at_queries`, `values`, `weights`, `layers` where `needed`."""
+        """Return needed gradients of `at_points`, `at_queries`, `values`, `weights`, `layers`."""
         layers = [x.new_zeros(x.shape, dtype=torch.float64) for x in self.layers]
         points, queries = torch.zeros_like(self.at_points), torch.zeros_like(self.at_queries)
         values, weights = (
@@ -129,7 +129,7 @@ class PairSum:
         }
 
     def _widths(self) -> list[int]:
-        """Widths of the hidden layers."""
+        """List the widths of the hidden layers."""
         inner = self.layers[:-2] if self.last else self.layers
         return [self.at_points.shape[-1], *(len(b) for b in inner[1::2])]
 

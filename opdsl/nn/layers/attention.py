@@ -63,7 +63,7 @@ class Attention(nn.Module):
         return result
 
     def _weights(self, asked: tuple[Geometries, ...], like: Tensor) -> tuple[Tensor, ...]:
-        """(1, 1, n, 1) for each sample or for all, with mean one; none if points count the same."""
+        """Return weights (1, 1, n, 1) of mean one, per sample or shared; none without a measure."""
         if self.measure is None:
             return ()
         return tuple((w / w.mean())[None, None, :, None] for w in self.measure(asked[0], like))
@@ -92,7 +92,7 @@ class Attention(nn.Module):
         return torch.cat([self.look(*x) for x in parts], 2 if query_sizes else 0)
 
     def _split(self, x: Tensor) -> Tensor:
-        """(batch, *grid, c) -> (batch, heads, points, c / heads)."""
+        """Split into heads: (batch, *grid, c) -> (batch, heads, points, c / heads)."""
         return x.reshape(x.shape[0], -1, self.heads, x.shape[-1] // self.heads).transpose(1, 2)
 
 

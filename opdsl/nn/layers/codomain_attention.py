@@ -30,7 +30,7 @@ class CodomainAttention(nn.Module):
         *,
         adds: bool = False,
     ) -> None:
-        """Attention of functions on one kind of domain.
+        """Make the attention for functions on one kind of domain.
 
         Args:
             variables: number of functions.
@@ -60,7 +60,7 @@ class CodomainAttention(nn.Module):
         return math.sqrt(points / d) / self.temperature
 
     def _functions(self, x: Tensor, batch: int) -> Tensor:
-        """(batch, *grid, c) -> (batch, heads, variables, points times channels)."""
+        """Reshape (batch, *grid, c) -> (batch, heads, variables, points times channels)."""
         points = x.flatten(1, -2) if x.ndim > 2 else x[:, None]
         variables = points.reshape(x.shape[0], points.shape[1], self.variables, self.heads, -1)
         return variables.permute(0, 3, 2, 1, 4).flatten(3).expand(batch, -1, -1, -1)
@@ -87,12 +87,12 @@ class CodomainAttention(nn.Module):
         return weights / weights.sum()
 
     def extra_repr(self) -> str:
-        """What it was made with."""
+        """Describe the arguments of the constructor."""
         return f"{self.variables}, heads={self.heads}, temperature={self.temperature}"
 
 
 def trapezoidal_weights(n: int, *, closed: bool) -> Tensor:
-    """Weights of n points of an axis in a mean: equal if `closed`, else of the trapezoidal rule."""
+    """Return the weights of n points in a mean: equal if `closed`, else the trapezoidal rule's."""
     weights = torch.ones(n, dtype=torch.float64, device="cpu")
     if not closed and n > 1:
         weights[0] = weights[-1] = 0.5

@@ -57,7 +57,7 @@ class Constant(nn.Module):
         self.bias = nn.Parameter(torch.zeros(1 if alike else channels))
 
     def forward(self, *, size: Size, like: Tensor) -> Tensor:
-        """-> (1, *size, channels), in the dtype of `like`."""
+        """Return the constant on a grid, (1, *size, channels), in the dtype of `like`."""
         return self.bias.to(like.dtype).expand(1, *size, self.channels)
 
 

@@ -16,7 +16,7 @@ from opdsl.nn.points.geometry import Geometries
 from opdsl.nn.precision import no_autocast, wide
 from opdsl.nn.shapes import RaggedSizes, Size
 
-INITIAL_TEMPERATURE = 0.5  # the temperature of every head at the beginning
+INITIAL_TEMPERATURE = 0.5  # the initial temperature of every head
 SHARE_EPSILON = (
     1e-8  # added to the share of points in a slice, so that the mean of an empty one is zero
 )
@@ -51,7 +51,7 @@ class SliceAttention(nn.Module):
         self.heads, self.measure = heads, measure
         self.assigned, self.carried = Linear(channels, channels), Linear(channels, channels)
         self.slice = Linear(head_channels, slices)
-        nn.init.orthogonal_(self.slice.weight)  # slices that differ from the beginning
+        nn.init.orthogonal_(self.slice.weight)  # so that slices differ from the first step on
         self.temperature = nn.Parameter(torch.full((heads,), INITIAL_TEMPERATURE))
         self.query, self.key, self.value = (
             Linear(head_channels, head_channels, bias=False) for _ in range(3)
@@ -75,11 +75,11 @@ class SliceAttention(nn.Module):
         return result
 
     def _heads(self, x: Tensor) -> Tensor:
-        """(batch, points, c) -> (batch, points, heads, c / heads)."""
+        """Split into heads: (batch, points, c) -> (batch, points, heads, c / heads)."""
         return x.reshape(*x.shape[:-1], self.heads, -1)
 
     def _parts(self, x: Tensor) -> Tensor:
-        """The share of each point in each slice: (batch, points, heads, slices)."""
+        """Compute the share of each point in each slice, (batch, points, heads, slices)."""
         scores = self.slice(self._heads(self.assigned(x)))
         with no_autocast(x):
             temperature = self.temperature.to(wide(scores))[:, None]
@@ -109,7 +109,7 @@ class SliceAttention(nn.Module):
 def _split_samples(
     parts: Tensor, carried: Tensor, weights: tuple[Tensor, ...], sizes: Size
 ) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
-    """The samples of a packed batch, each a batch of one."""
+    """Split a packed batch into its samples, each a batch of one."""
     per_sample: list[Tensor | None] = [w[None] for w in weights]
     per_sample = per_sample or [None] * len(sizes)
     split = (torch.split(x, list(sizes), 1) for x in (parts, carried))

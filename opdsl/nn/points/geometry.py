@@ -61,12 +61,12 @@ class Geometry:
 
     @cached_property
     def key(self) -> bytes:
-        """A digest of the coordinates alone, for caches of searches."""
+        """Digest of the coordinates alone, for caches of searches."""
         return digest(self.points)
 
     @cached_property
     def measure_key(self) -> bytes:
-        """A digest of coordinates, weights and cells, for caches of quadrature weights."""
+        """Digest of coordinates, weights and cells, for caches of quadrature weights."""
         parts = (self.weights, self.cells)
         return b"".join((self.key, *(b"-" if x is None else digest(x) for x in parts)))
 
@@ -101,7 +101,7 @@ def concat_coordinates(placed: Geometries, like: Tensor) -> Tensor:
 
 
 def point_counts(placed: Geometries) -> tuple[int, ...]:
-    """Number of points of each sample."""
+    """Return the number of points of each sample."""
     return tuple(len(x) for x in placed)
 
 

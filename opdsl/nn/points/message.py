@@ -101,14 +101,14 @@ class Message(nn.Module):
         return v.reshape(nodes.shape).to(x.dtype)
 
     def _between(self, placed: Geometries, samples: int, pairs: Pairs, x: Tensor) -> Tensor:
-        """x_j - x_i and its length at each edge: (edges, d + 1)."""
+        """Compute x_j - x_i and its length at each edge, (edges, d + 1)."""
         x_all = concat_coordinates(placed, torch.empty(0, dtype=wide(x), device=x.device))[0]
         x_all = x_all if len(placed) == samples else x_all.repeat(samples, 1)
         step = minimum_image(x_all[pairs.points] - x_all[pairs.queries], self.period)
         return torch.cat((step, torch.linalg.vector_norm(step, dim=-1, keepdim=True)), -1)
 
     def _heard(self, e: Tensor, pairs: Pairs) -> Tensor:
-        """The sum or mean over the edges to each point, accumulated in float32 at least."""
+        """Sum or average over the edges to each point, accumulated in float32 at least."""
         total = e.new_zeros(len(pairs.counts), e.shape[-1], dtype=wide(e))
         total = total.index_add(0, pairs.queries, e.to(total.dtype))
         return total / pairs.counts.clamp(min=1)[:, None] if self.mean else total
@@ -135,7 +135,7 @@ class EdgeUpdate(nn.Module):
 
 
 class WideLayerNorm(nn.LayerNorm):
-    """A layer norm in float32 at least."""
+    """Layer norm that is computed in float32 at least."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, c) -> (n, c)."""
@@ -149,7 +149,7 @@ def _perceptron(widths: Size, kind: PerceptronSettings) -> nn.Sequential:
 
 
 def _batched_edges(placed: Geometries, samples: int) -> Pairs:
-    """The edges of all samples, numbered through the batch."""
+    """Concatenate the edges of all samples, with indices into the batch."""
     result, sizes = [edge_pairs(g, allow_isolated=True) for g in placed], point_counts(placed)
     if len(placed) < samples:
         result, sizes = result * samples, sizes * samples

@@ -73,7 +73,7 @@ class Packed:
         """Select samples, in the order of `rows`."""
         ends = list(accumulate(self.sizes))
         chosen = [range(len(ends))[int(i)] for i in rows]  # -1 is the last
-        # not `parts`: a batch looks at few of many samples
+        # not `parts`, which would split all samples where a batch needs few
         return Packed.of(self.values[0, :, ends[i] - self.sizes[i] : ends[i]] for i in chosen)
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Packed:

@@ -19,7 +19,7 @@ class Pull(nn.Module):
         """
         values = x.flatten(1, -2)
         result = numbers.detach().flatten(1).round()
-        if not torch.compiler.is_compiling():  # a tracer sees no values
+        if not torch.compiler.is_compiling():  # a tracer has no values to check
             _check(result, values.shape[1])
         batch = max(len(values), len(result))
         index = result.long().expand(batch, -1)[..., None].expand(-1, -1, x.shape[-1])

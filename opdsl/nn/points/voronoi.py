@@ -28,7 +28,7 @@ FIRST_REACH = 4.0  # mean spacings from the ends of a period up to which images 
 def voronoi_volumes(
     points: _Floats, lo: _Floats, hi: _Floats, period: Period | None = None
 ) -> _Floats:
-    """The length, area or volume of each cell: (n, d), (d,), (d,) -> (n,).
+    """Compute the length, area or volume of each cell: (n, d), (d,), (d,) -> (n,).
 
     Args:
         points: pairwise different; in [lo, hi], on axes with a period in [lo, lo + period).
@@ -47,7 +47,7 @@ def voronoi_volumes(
 
 
 def _volumes_1d(points: _Floats, size: _Floats, closed: NDArray[np.bool_]) -> _Floats:
-    """Lengths between the midpoints of neighbouring points."""
+    """Compute the lengths between the midpoints of neighbouring points."""
     order = np.argsort(points[:, 0])
     x, length = points[order, 0], size[0]
     left, right = (-x[0], 2 * length - x[-1]) if closed[0] else (x[-1] - length, x[0] + length)
@@ -58,7 +58,7 @@ def _volumes_1d(points: _Floats, size: _Floats, closed: NDArray[np.bool_]) -> _F
 
 
 def _volumes_nd(points: _Floats, size: _Floats, closed: NDArray[np.bool_]) -> _Floats:
-    """Areas or volumes, with as many periodic images as the largest cell requires."""
+    """Compute areas or volumes, with as many periodic images as the largest cell requires."""
     n, d = points.shape
     reach = FIRST_REACH * float(np.prod(size) / n) ** (1 / d)
     while True:
@@ -71,7 +71,7 @@ def _volumes_nd(points: _Floats, size: _Floats, closed: NDArray[np.bool_]) -> _F
 
 
 def _images(points: _Floats, size: _Floats, closed: NDArray[np.bool_], reach: float) -> _Floats:
-    """Periodic images of the points, up to `reach` from the box."""
+    """Make the periodic images of the points, up to `reach` from the box."""
     steps = [
         range(1) if c else range(-(k := int(np.ceil(reach / s))), k + 1)
         for s, c in zip(size, closed, strict=True)
@@ -87,7 +87,7 @@ def _images(points: _Floats, size: _Floats, closed: NDArray[np.bool_], reach: fl
 
 @dataclass(frozen=True, slots=True)
 class _Cells:
-    """The cells of `points` in the diagram of `points` and `others`."""
+    """Cells of `points` in the diagram of `points` and `others`."""
 
     points: _Floats
     others: _Floats
@@ -95,7 +95,7 @@ class _Cells:
     closed: NDArray[np.bool_]
 
     def volumes_and_radius(self) -> tuple[_Floats, float]:
-        """The volume of each cell, and the radius of the largest."""
+        """Compute the volume of each cell, and the radius of the largest."""
         from scipy.spatial import Voronoi
 
         n, (_, d) = len(self.points), self.points.shape
@@ -122,7 +122,7 @@ class _Cells:
         return result
 
     def _cut(self, point: _Floats, near: _Floats) -> tuple[float, float]:
-        """The volume and radius of a cell within the box: the intersection of all half-spaces."""
+        """Intersect half-spaces to a cell within the box, and return its volume and radius."""
         from scipy.spatial import ConvexHull, HalfspaceIntersection
 
         offsets = near - point
@@ -130,7 +130,7 @@ class _Cells:
         unit, axes = np.eye(len(point))[self.closed], self.closed
         rows = np.concatenate((offsets / lengths[:, None], unit, -unit))
         ends = np.concatenate((-lengths / 2, (point - self.size)[axes], -point[axes]))
-        # towards the middle of the box, and not half the way to any neighbour
+        # an interior point: towards the middle of the box, less than halfway to any neighbour
         inward = np.where(axes, self.size / 2 - point, 0.0)
         far = float(np.linalg.norm(inward))
         step = min(0.5, 0.1 * lengths.min() / far) if far else 0.0
@@ -157,11 +157,11 @@ class _Faces:
         return np.cumsum(self.sizes) - self.sizes
 
     def all(self, of_corner: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Whether a condition holds at all corners of each face."""
+        """Return whether a condition holds at all corners of each face."""
         return np.logical_and.reduceat(of_corner[self.corners], self.starts)
 
     def areas(self, places: _Floats) -> _Floats:
-        """The area of each face, whose corners are in order around it."""
+        """Compute the area of each face, whose corners are in order around it."""
         first = places[self.corners[self.starts]]
         if places.shape[1] == 2:
             second = places[self.corners[self.starts + 1]]
@@ -186,7 +186,7 @@ def _sum_over_faces(pairs: _Ints, values: NDArray[np.generic], n: int) -> _Float
 
 
 def _lengths(vectors: _Floats) -> _Floats:
-    """(m, d) -> (m,)."""
+    """Compute the Euclidean lengths of vectors: (m, d) -> (m,)."""
     result: _Floats = np.sqrt(np.square(vectors).sum(1))
     return result
 
@@ -194,7 +194,7 @@ def _lengths(vectors: _Floats) -> _Floats:
 def _largest_radius(
     points: _Floats, pairs: _Ints, faces: _Faces, places: _Floats, whole: NDArray[np.bool_]
 ) -> float:
-    """The largest distance from a point to a corner of its cell, over cells inside of the box."""
+    """Return the largest distance of a point to a corner of its cell, if that is in the box."""
     face, result = np.repeat(np.arange(len(faces.sizes)), faces.sizes), 0.0
     for i in (0, 1):
         owner = pairs[face, i]
@@ -206,7 +206,7 @@ def _largest_radius(
 
 
 def _neighbours(pairs: _Ints, n: int) -> list[_Ints]:
-    """The numbers of the neighbours of each of the first n cells."""
+    """List the indices of the neighbours of each of the first n cells."""
     directed = np.concatenate((pairs, pairs[:, ::-1]))
     directed = directed[directed[:, 0] < n]
     directed = directed[np.argsort(directed[:, 0], kind="stable")]

@@ -30,7 +30,7 @@ class AxisConv(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """R normal; all axes together have the variance of one spectral convolution."""
+        """Draw R normal; all axes together have the variance of one spectral convolution."""
         for R in self.weights:
             in_channels, out_channels = R.shape[1:3]
             nn.init.normal_(R, std=math.sqrt(1 / ((in_channels + out_channels) * len(self.modes))))
@@ -63,5 +63,5 @@ class AxisConv(nn.Module):
         return v.reshape(*u.shape[:-1], R.shape[-1])
 
     def extra_repr(self) -> str:
-        """The modes."""
+        """Describe the modes."""
         return f"modes={self.modes}"

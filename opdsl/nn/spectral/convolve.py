@@ -22,7 +22,7 @@ Kernel = Callable[[Tensor, Mix, Bands, Size], Tensor]
 
 
 def convolve_fft(x: Tensor, mix: Mix, bands: Bands, size: Size) -> Tensor:
-    """F^-1(R . F(u)) by fast transforms, one axis at a time, truncated to the band after each.
+    """Compute F^-1(R . F(u)) by fast transforms, truncated to the band after each axis.
 
     Args:
         x: (batch, *grid, in), real or complex.
@@ -38,7 +38,7 @@ def convolve_fft(x: Tensor, mix: Mix, bands: Bands, size: Size) -> Tensor:
 
 
 def convolve_dft(x: Tensor, mix: Mix, bands: Bands, size: Size) -> Tensor:
-    """F^-1(R . F(u)) by real matrix products with the frequencies of the bands only.
+    """Compute F^-1(R . F(u)) by real matrix products with the frequencies of the bands only.
 
     No transform of the whole grid is made and the tensors on the grid are never permuted.
 

@@ -40,17 +40,17 @@ class CP(nn.Module):
         self.factors = complex_parameters((n, self.rank) for n in shape)
 
     def reset_parameters(self, variance: float) -> None:
-        """Normal factors for which E|R|^2 is `variance`."""
+        """Draw normal factors for which E|R|^2 is `variance`."""
         init_complex_normal(self.factors, (variance / self.rank) ** (1 / len(self.shape)))
 
     def full(self, dtype: torch.dtype) -> Tensor:
-        """R, complex, of `shape`: one product of two matrices, whose inner dimension is small."""
+        """Compute R, complex, of `shape`, by one product of two matrices of small inner size."""
         factors = [as_complex(x, dtype) for x in self.factors]
         left, right = factors[: self.cut], factors[self.cut :]
         return (khatri_rao(left) @ khatri_rao(right).T).reshape(self.shape)
 
     def mix(self, u: Tensor, dtype: torch.dtype) -> Tensor:
-        """(batch, modes, in) -> (batch, modes, out): U_1, a number for each mode, U_2."""
+        """Map (batch, modes, in) -> (batch, modes, out) by U_1, a number for each mode, and U_2."""
         in_factor, out_factor, *rest = (as_complex(x, dtype) for x in self.factors)
         return (u @ in_factor * khatri_rao(rest)) @ out_factor.T
 
@@ -70,18 +70,18 @@ class Tucker(nn.Module):
         self.factors = complex_parameters(zip(shape, ranks, strict=True))
 
     def reset_parameters(self, variance: float) -> None:
-        """Normal core and factors for which E|R|^2 is `variance`."""
+        """Draw normal core and factors for which E|R|^2 is `variance`."""
         factor_variance = (variance / math.prod(self.ranks)) ** (1 / (len(self.shape) + 1))
         init_complex_normal((self.core, *self.factors), factor_variance)
 
     def full(self, dtype: torch.dtype) -> Tensor:
-        """R, complex, of `shape`."""
+        """Compute R, complex, of `shape`."""
         return multi_mode_product(
             as_complex(self.core, dtype), [as_complex(x, dtype) for x in self.factors]
         )
 
     def mix(self, u: Tensor, dtype: torch.dtype) -> Tensor:
-        """(batch, modes, in) -> (batch, modes, out): U_1, a small matrix for each mode, U_2."""
+        """Map (batch, modes, in) -> (batch, modes, out) by U_1, a matrix for each mode, and U_2."""
         in_factor, out_factor, *rest = (as_complex(x, dtype) for x in self.factors)
         cores = (
             multi_mode_product(as_complex(self.core, dtype), rest, skip=2)
@@ -91,7 +91,7 @@ class Tucker(nn.Module):
         return (torch.bmm((u @ in_factor).transpose(0, 1), cores) @ out_factor.T).transpose(0, 1)
 
     def mix_parts(self, x: Tensor) -> Tensor:
-        """`mix` of real and imaginary parts, (batch, 2, modes, in) -> (batch, 2, modes, out)."""
+        """Apply `mix` by parts: (batch, 2, modes, in) -> (batch, 2, modes, out)."""
         in_factor, out_factor, *rest = (y.to(x.dtype) for y in self.factors)
         cores = core_matrices(self.core.to(x.dtype), rest)
         return rank_space_product(x, in_factor, cores, out_factor)
@@ -110,17 +110,17 @@ class TT(nn.Module):
         self.factors = complex_parameters(zip((1, *ranks), shape, (*ranks, 1), strict=True))
 
     def reset_parameters(self, variance: float) -> None:
-        """Normal factors for which E|R|^2 is `variance`."""
+        """Draw normal factors for which E|R|^2 is `variance`."""
         init_complex_normal(
             self.factors, (variance / math.prod(self.ranks)) ** (1 / len(self.shape))
         )
 
     def full(self, dtype: torch.dtype) -> Tensor:
-        """R, complex, of `shape`."""
+        """Compute R, complex, of `shape`."""
         return tensor_train([as_complex(x, dtype) for x in self.factors]).reshape(self.shape)
 
     def mix(self, u: Tensor, dtype: torch.dtype) -> Tensor:
-        """(batch, modes, in) -> (batch, modes, out): with G_1, then each mode's other factors."""
+        """Map (batch, modes, in) -> (batch, modes, out) by G_1, then each mode's other factors."""
         in_factor, out_factor, *rest = (as_complex(x, dtype) for x in self.factors)
         tail = tensor_train(rest).flatten(1)  # (rank, modes)
         cores = torch.tensordot(out_factor, tail, 1).permute(2, 0, 1)
@@ -151,14 +151,15 @@ def as_complex(x: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def khatri_rao(factors: list[Tensor]) -> Tensor:
-    """Column-wise Kronecker product: (n_i, r) each -> (n_1 n_2 ..., r)."""
+    """Compute the column-wise Kronecker product: (n_i, r) each -> (n_1 n_2 ..., r)."""
     return reduce(lambda a, b: (a[:, None] * b).flatten(0, 1), factors)
 
 
 def multi_mode_product(core: Tensor, factors: list[Tensor], skip: int = 0) -> Tensor:
     """Multiply each axis of `core` but the first `skip` by a matrix of (n_i, r_i)."""
     for x in factors:
-        core = torch.tensordot(core, x, ([skip], [1]))  # the new axis goes behind the others
+        # tensordot appends the new axis, so `skip` is then the next one to multiply
+        core = torch.tensordot(core, x, ([skip], [1]))
     return core
 
 

@@ -32,7 +32,7 @@ class Series(nn.Module):
         positive: bool = False,
         divided: bool = False,
     ) -> None:
-        """A series with random coefficients.
+        """Make a series with random coefficients.
 
         Args:
             channels: of w.
@@ -51,13 +51,13 @@ class Series(nn.Module):
 
     @property
     def bands(self) -> Bands:
-        """The frequencies of each axis."""
+        """Frequencies of each axis."""
         if self.positive:
             return tuple(range(m + 1) for m in self.modes)
         return frequencies(self.modes)
 
     def reset_parameters(self) -> None:
-        """Normal, E|c_k|^2 proportional to (1 + |k|^2)^-3, of a spread that gives E w(x)^2 = 1."""
+        """Draw c_k normal, E|c_k|^2 proportional to (1 + |k|^2)^-3, so that E w(x)^2 = 1."""
         lines = [torch.tensor(band, dtype=torch.float64) for band in self.bands]
         k = torch.stack(torch.meshgrid(*lines, indexing="ij"), -1)
         decay = (1 + k.square().sum(-1)).pow(-3)
@@ -68,8 +68,8 @@ class Series(nn.Module):
             self.weight.copy_(torch.randn_like(self.weight) * spread.to(self.weight))
 
     def forward(self, *, size: Size, like: Tensor) -> Tensor:
-        """-> (1, *size, channels), in the dtype of `like`, computed in float32 at least."""
-        # a closed axis of n - 1 points has those of an open one of n, but its last, which is 0
+        """Return w, (1, *size, channels), in the dtype of `like`, computed in float32 at least."""
+        # an open axis of n points is a closed one of n - 1 whose first point is repeated at the end
         period_points = tuple(n - (not closed) for n, closed in zip(size, self.closed, strict=True))
         self._check_points(period_points)
         with no_autocast(like):
@@ -95,5 +95,5 @@ class Series(nn.Module):
                 raise ValueError(f"{len(band)} frequencies need as many points, got {n}")
 
     def extra_repr(self) -> str:
-        """Channels and modes."""
+        """Describe channels and modes."""
         return f"{self.weight.shape[-2]}, modes={self.modes}"

@@ -22,7 +22,7 @@ from opdsl.nn.sphere.sampling import latitudes
 
 
 def legendre_derivatives(p: Tensor) -> tuple[Tensor, Tensor]:
-    """Derivatives d P_lm / d theta and m P_lm / sin(theta), from P_lm up to one degree more.
+    """Compute d P_lm / d theta and m P_lm / sin(theta) from P_lm up to one degree more.
 
     Args:
         p: of `legendre(lmax + 1, x)`, (m, l, n).
@@ -55,7 +55,7 @@ def legendre_derivatives(p: Tensor) -> tuple[Tensor, Tensor]:
 def _derivative_tables(
     nlat: int, sampling: str, lmax: int, dtype: torch.dtype, device: torch.device
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Tables for the forward transform, with weights and 1 / (l (l + 1)), and for the inverse."""
+    """Make tables of the forward transform, with weights / (l (l + 1)), and of the inverse."""
     cos, weights = latitudes(nlat, sampling)
     slope, azimuthal = legendre_derivatives(legendre(lmax + 1, cos))
     l = torch.arange(lmax + 1, dtype=cos.dtype)  # noqa: E741  the degree
@@ -67,7 +67,7 @@ def _derivative_tables(
 
 
 def vector_sht(u: Tensor, lmax: int, sampling: str) -> tuple[Tensor, Tensor]:
-    """The spectra of S and T, whose means are set to zero.
+    """Compute the spectra of S and T, whose means are set to zero.
 
     Args:
         u: (batch, nlat, nlon, c, 2), real.
@@ -86,7 +86,7 @@ def vector_sht(u: Tensor, lmax: int, sampling: str) -> tuple[Tensor, Tensor]:
 
 
 def inverse_vector_sht(S: Tensor, T: Tensor, size: Size, sampling: str) -> Tensor:
-    """The field grad S + r x grad T on (nlat, nlon) points."""
+    """Evaluate the field grad S + r x grad T on (nlat, nlon) points."""
     nlat, nlon = size
     _, _, slope, azimuthal = _derivative_tables(
         nlat, sampling, S.shape[1] - 1, S.real.dtype, S.device

@@ -36,7 +36,7 @@ class CompilerError(Exception):
 
 @cache
 def library() -> ctypes.CDLL | None:
-    """The loaded kernels; None: they are switched off, there is no compiler, or it failed."""
+    """Load the kernels; None if they are switched off, there is no compiler, or it failed."""
     if os.environ.get("OPDSL_NATIVE", "1") == "0":
         return None
     try:
@@ -70,7 +70,7 @@ def _load() -> ctypes.CDLL:
     except (OSError, RuntimeError) as error:  # RuntimeError: the user has no home
         return _compile_for_process(compiler, error)
     with folder, _exclusive(cache_folder):
-        # who had to wait for another process finds what that one has made
+        # a process that waited for the lock finds the library that another one has compiled
         return _open_cached(cache_folder / name) or _compile_into_cache(
             compiler, Path(folder.name), cache_folder / name
         )
@@ -84,7 +84,7 @@ def _cache_workspace(kept: Path) -> tempfile.TemporaryDirectory[str]:
 
 
 def _open_cached(target: Path) -> ctypes.CDLL | None:
-    """The cached library; None: it is missing, others may have written it, or it does not load."""
+    """Open the cached library; None if it is missing, others could write it, or loading fails."""
     if target.exists() and only_ours(target) and only_ours(target.parent):
         with suppress(OSError):
             return ctypes.CDLL(str(target))
@@ -93,7 +93,7 @@ def _open_cached(target: Path) -> ctypes.CDLL | None:
 
 def _compile_into_cache(compiler: str, folder: Path, target: Path) -> ctypes.CDLL:
     result = _compile(compiler, folder / "kernels.so")
-    result.chmod(0o700)  # some users let their group write all that they make
+    result.chmod(0o700)  # some users have a umask that lets their group write
     return ctypes.CDLL(str(result.replace(target)))
 
 
@@ -160,7 +160,7 @@ def _cache_key(compiler: str) -> str:
 
 
 def processor() -> str:
-    """What `-march=native` means here: the processor's name and its instruction sets."""
+    """Describe what `-march=native` means here: the processor's name and its instruction sets."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

@@ -22,12 +22,12 @@ from opdsl.nn.points.neighbours.search import Pairs
 from opdsl.nn.precision import wide
 
 CPU_CHUNK = 2 << 20  # bytes of a chunk's widest layer on a CPU, for each thread
-ACCELERATOR_CHUNK = 128 << 20  # the same on other devices, which are fast at what is large
-MAX_SAVED = 512 << 20  # bytes of layers that are kept for the gradient
+ACCELERATOR_CHUNK = 128 << 20  # the same on other devices, which large tensors keep busy
+MAX_SAVED = 512 << 20  # bytes of layers that are saved for the gradient
 
 
 class ChunkedSum(torch.autograd.Function):
-    """A kernel sum, one chunk of pairs after the other."""
+    """Autograd function of a kernel sum, one chunk of pairs after the other."""
 
     @staticmethod
     def forward(
@@ -52,10 +52,10 @@ class ChunkedSum(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        """The gradients of all tensor arguments."""
+        """Compute the gradients of all tensor arguments."""
         arguments, hidden = ctx.saved_tensors[: ctx.given], ctx.saved_tensors[ctx.given :]
         needed = ctx.needs_input_grad[1:]
-        if torch.is_grad_enabled():  # a second derivative is wanted: chunks have none
+        if torch.is_grad_enabled():  # under `create_graph`: chunks have no second derivative
             return (None, *_differentiable(ctx.sum, arguments, needed, grad))
         kernels = _compiled(ctx.sum, arguments)
         if kernels:
@@ -64,7 +64,7 @@ class ChunkedSum(torch.autograd.Function):
 
 
 def _compiled(sum_: KernelSum, given: Sequence[Any]) -> PairSum | None:
-    """The sum by compiled kernels; None: they do not support it."""
+    """Return the sum for the compiled kernels; None if they do not support it."""
     # the kernels see addresses only, so strides must be those of C
     own: list[Any] = [x if x is None else x.contiguous() for x in given]
     at_points, at_queries, values, weights, *flat = own
@@ -76,7 +76,7 @@ def _compiled(sum_: KernelSum, given: Sequence[Any]) -> PairSum | None:
 
 
 def _total(sum_: KernelSum, given: Sequence[Any], total: Tensor) -> tuple[Tensor, list[Tensor]]:
-    """Add the sum to `total`; returns it and the hidden layers to be saved."""
+    """Add the sum to `total`; return it and the hidden layers to save."""
     at_points, at_queries, values, weights, *flat = given
     inner, last = sum_.layers(flat)
     saved: list[Tensor] = []
@@ -92,8 +92,8 @@ def _total(sum_: KernelSum, given: Sequence[Any], total: Tensor) -> tuple[Tensor
 def _differentiable(
     sum_: KernelSum, given: Sequence[Any], needed: Sequence[bool], grad: Tensor
 ) -> Iterator[Tensor | None]:
-    """Gradients that can be differentiated again."""
-    # new names for the tensors: one may have come from another, and that way is not meant here
+    """Compute gradients that can be differentiated again."""
+    # views, so that a gradient does not flow through one argument into another one
     own: list[Any] = [None if x is None else x.view_as(x) for x in given]
     targets = [x for x, need in zip(own, needed, strict=True) if need]
     total = unchunked_sum(sum_, *own)
@@ -140,7 +140,7 @@ def _term_gradients(
     last: DenseLayer | None,
     grad: Tensor,
 ) -> Iterator[Any]:
-    """Gradients of the last hidden layer, the values, the weights, and the last layer, if any."""
+    """Yield gradients of the last hidden layer, the values, the weights, and the last layer."""
     with torch.enable_grad():
         leaves = [y if y is None else y.detach().requires_grad_() for y in (x, v, w, *(last or ()))]
         own = (leaves[3], leaves[4]) if last else None
@@ -153,7 +153,7 @@ def _term_gradients(
 def _layer_gradients(
     act: ActivationFunction, x: Tensor, weight: Tensor, grad: Tensor, made: Sequence[Tensor | None]
 ) -> Tensor:
-    """The gradient of a hidden layer before its activation; adds to those of its weights."""
+    """Return the gradient of a hidden layer before its activation; add to those of its weights."""
     with torch.enable_grad():
         x = x.detach().requires_grad_()
         h = act(x.to(weight.dtype))
@@ -180,7 +180,7 @@ def _zeros(x: Tensor) -> Tensor:
 
 @dataclass(frozen=True, slots=True)
 class _Chunk:
-    """Consecutive pairs.
+    """Chunk of consecutive pairs.
 
     Attributes:
         span: their slice of all pairs.
@@ -198,7 +198,7 @@ class _Chunk:
         inner: Sequence[DenseLayer],
         act: ActivationFunction,
     ) -> list[Tensor]:
-        """The hidden layers before their activation, each (pairs, batch or 1, h)."""
+        """Compute the hidden layers before their activation, each (pairs, batch or 1, h)."""
         x = at_points.index_select(0, self.points)
         x += at_queries.index_select(0, self.queries)[:, None]
         result = [x]
@@ -208,11 +208,11 @@ class _Chunk:
         return result
 
     def at_points(self, x: Tensor | None) -> Tensor | None:
-        """Values of points, gathered for each pair."""
+        """Gather values of points for each pair of the chunk."""
         return None if x is None else x.index_select(0, self.points)
 
     def at_pairs(self, x: Tensor | None) -> Tensor | None:
-        """Values of the pairs of the chunk."""
+        """Select the values of the pairs of the chunk."""
         return None if x is None else x[self.span]
 
 
@@ -237,11 +237,11 @@ def _chunks(
 
 
 def _widths(at_points: Tensor, flat: Sequence[Tensor]) -> list[int]:
-    """Widths of the hidden layers."""
+    """List the widths of the hidden layers."""
     return [at_points.shape[-1], *(x.shape[0] for x in flat[::2])]
 
 
 def fits_in_memory(pairs: Pairs, at_points: Tensor, flat: Sequence[Tensor]) -> bool:
-    """Whether the layers of all pairs may be saved for the gradient."""
+    """Return whether the layers of all pairs may be saved for the gradient."""
     numbers = len(pairs) * at_points.shape[1] * sum(_widths(at_points, flat))
     return numbers * at_points.element_size() <= MAX_SAVED

@@ -45,7 +45,7 @@ class Terms:
 def kernel_sum(
     terms: Terms, pairs: Pairs, layers: Sequence[DenseLayer], act: ActivationFunction, *, full: bool
 ) -> Tensor:
-    """The sum over neighbours y of k(x, y) v(y), or of k(x, y) where there are no values.
+    """Sum k(x, y) v(y) over the neighbours y of each x, or k(x, y) where there are no values.
 
     Second derivatives are computed without chunks, so they need the memory of all pairs.
 
@@ -78,7 +78,7 @@ def kernel_sum(
 
 
 def _compute_dtype(x: Tensor, dtype: torch.dtype) -> torch.dtype:
-    """The dtype of the layers, which autocast may choose."""
+    """Return the dtype of the layers, which autocast may choose."""
     kind = x.device.type
     chosen = torch.is_autocast_enabled(kind) and dtype == torch.float32
     return torch.get_autocast_dtype(kind) if chosen else dtype

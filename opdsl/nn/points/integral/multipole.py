@@ -20,7 +20,7 @@ from opdsl.nn.shapes import RaggedSizes, Size
 
 @dataclass(frozen=True, slots=True)
 class MultipoleLevel:
-    """The radius and the lattice of a level.
+    """Radius and lattice of a level.
 
     Attributes:
         radius: of neighbours on this level, and of those on the finer one.
@@ -33,7 +33,7 @@ class MultipoleLevel:
 
 @dataclass(frozen=True, slots=True)
 class _LevelPoints:
-    """The points of a level, and the number of points of each sample where they are packed."""
+    """Points of a level, and the number of points of each sample where they are packed."""
 
     placed: Geometries
     packed: Size | None
@@ -90,7 +90,7 @@ class Multipole(nn.Module):
 
         def kernel(radius: float) -> Gno:
             period = side.period if wrap else None
-            # a point is a neighbour of itself, and of its cell, but for the last digit
+            # but for rounding, each point lies within the radius of its cell: hence `nearest`
             rule = NeighbourRule(radius, period=period, nearest=True)
             options = {"embedding": embedding, "reduction": reduction}
             return Gno(side, side, widths, rule, act=act, full=full, **options)  # type: ignore[arg-type]  # mypy joins the types of the two
@@ -126,7 +126,7 @@ class Multipole(nn.Module):
         return result
 
     def _points(self, placed: Geometries, batch: int, ragged: RaggedSizes) -> list[_LevelPoints]:
-        """The points of each level; samples with own points are packed on coarse levels."""
+        """Return the points of each level; samples with own points are packed on coarse levels."""
         packed = ragged[0] if ragged else None
         samples = len(packed) if packed else max(batch, len(placed))
         shared = len(placed) == 1 and not packed
@@ -141,12 +141,12 @@ class Multipole(nn.Module):
         ]
 
     def extra_repr(self) -> str:
-        """The radii of the levels."""
+        """Describe the radii of the levels."""
         return ", ".join(f"{x.radius:g}" for x in self.levels)
 
 
 def _kernel_integral(net: nn.Module, x: Tensor, here: _LevelPoints, there: _LevelPoints) -> Tensor:
-    """The kernel integral from one level to another."""
+    """Apply the kernel integral from one level to another."""
     ragged = (here.packed, there.packed)
     result: Tensor = net(x, there.size, (here.placed, there.placed), ragged)
     return result

@@ -13,12 +13,12 @@ from opdsl.nn.points.neighbours.pairs import Period, sort_pairs
 from opdsl.nn.points.neighbours.search import Pairs, with_shifts
 
 
-# numbers of points are no arithmetic that could be traced
+# integer indices that depend on data cannot be traced
 @torch.compiler.disable  # type: ignore[untyped-decorator]  # torch does not type it
 def edge_pairs(
     geometry: Geometry, *, allow_isolated: bool = False, period: Period | None = None
 ) -> Pairs:
-    """The points from which an edge leads to each point, each edge once, sorted by the target.
+    """Return the points from which an edge leads to each point, each edge once, by target.
 
     Where a geometry has no edges, all corners of a cell are neighbours of each other.
 

@@ -21,8 +21,8 @@ from opdsl.nn.points.neighbours.kd_tree import KdTree
 from opdsl.nn.points.neighbours.pairs import RADIUS_TOLERANCE, NeighbourSearch, Period, sort_pairs
 
 MAX_PAIRS = 1 << 28  # of one search; their numbers alone take 4 GiB
-SAMPLE = 256  # queries by which the number of pairs is estimated
-USUAL_NEIGHBOURS = 32  # neighbours, for a radius that is advised
+SAMPLE = 256  # queries from which the number of pairs is estimated
+USUAL_NEIGHBOURS = 32  # neighbours of a query at the radius that a diagnostic advises
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class Pairs:
 PAIR_CACHE = ByteLRUCache[Pairs](lambda x: (x.points, x.queries, x.counts, x.rows, x.images))
 
 
-# a search is no arithmetic that could be traced
+# the number of pairs depends on the data, so a search cannot be traced
 @torch.compiler.disable  # type: ignore[untyped-decorator]  # torch does not type it
 def neighbours(points: Geometry, queries: Geometry, rule: NeighbourRule) -> Pairs:
     """Search the neighbours of each query among the points, once for each pair of geometries.
@@ -125,9 +125,9 @@ def search(points: Tensor, queries: Tensor, rule: NeighbourRule) -> Pairs:
             than `rule.count`; OP0909, there are too many; OP0612, a coordinate is not finite.
     """
     check_finite(points, queries)
-    # what is made in inference mode could never enter a gradient
+    # inference tensors could never enter a gradient
     with torch.inference_mode(mode=False), torch.no_grad():
-        # clones: an inference tensor would make inference tensors of the cached pairs
+        # clones: results of an inference tensor are inference tensors, also in the cache
         points, queries = points.detach().clone(), queries.detach().clone()
         if len(queries) and not len(points):
             raise _no_points(len(queries))
@@ -153,7 +153,7 @@ def check_finite(*coordinates: Tensor) -> None:
         )
 
 
-# ------------------------------------------------------------------------ parts
+# --- parts -------------------------------------------------------------------------------------
 
 
 def _offsets(sizes: Iterable[int]) -> list[int]:
@@ -163,7 +163,7 @@ def _offsets(sizes: Iterable[int]) -> list[int]:
 def _matches(
     made: NeighbourSearch, n: int, queries: Tensor, rule: NeighbourRule
 ) -> tuple[Tensor, Tensor]:
-    """Indices of queries and of their neighbours, sorted."""
+    """Find indices of queries and of their neighbours, (pairs,) each, sorted by both."""
     if not len(queries):
         empty = torch.zeros(0, dtype=torch.int64, device=queries.device)
         return empty, empty
@@ -185,7 +185,7 @@ def _matches(
 def _nearest_pairs(
     made: NeighbourSearch, n: int, queries: Tensor, rule: NeighbourRule
 ) -> tuple[Tensor, Tensor]:
-    """The pairs of the `rule.count` nearest points, without those beyond the radius."""
+    """Find the pairs of the `rule.count` nearest points, without those beyond the radius."""
     assert rule.count is not None
     if rule.radius is None and n < rule.count:
         raise _too_few_points(rule.count, n)
