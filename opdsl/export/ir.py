@@ -40,7 +40,7 @@ def certificate(graph: Graph) -> dict[str, Any]:
         "convergent": certified.convergent,
         "promises": [_promise(x) for x in certified.promises],
         "pinned": list(certified.pinned),
-        "diverging": [{"node": node.path, "why": why} for node, why in certified.diverging],
+        "diverging": [{"node": node.path, "why": reason} for node, reason in certified.diverging],
         "measures": {x.name: x.measure for x in certified.measured},
     }
 

@@ -119,15 +119,15 @@ class _Program:
 
     def _statements(self, nodes: Iterable[Node], above: str = "") -> list[str]:
         """Write a statement for each node, and for each shared repeat directly below `above`."""
-        lines, done = [], set[str]()
+        lines, written = [], set[str]()
         for node in nodes:
             loop = self._loop(node.path, above)
             if loop is None and node.shares and not above:
                 raise unsayable(f"`{node.path}` shares weights outside of a repeat")
             if loop is None:
                 lines.append(self._call(node))
-            elif loop.path not in done:
-                done.add(loop.path)
+            elif loop.path not in written:
+                written.add(loop.path)
                 lines.append(self._repeat(loop))
         return lines
 
@@ -243,11 +243,11 @@ class _Body:
             for x, y in zip(a.inputs, b.inputs, strict=False)
         ]
         entering = {x for x, y in pairs if y.startswith(first)}
-        before = {y for x, y in pairs if y.startswith(first)}
+        results = {y for x, y in pairs if y.startswith(first)}
         others = {y: None for _, y in pairs if not y.startswith((first, second))}
-        if len(entering) != 1 or len(before) != 1:
+        if len(entering) != 1 or len(results) != 1:
             raise unsayable(f"the repeat `{loop.path}`")
-        name = before.pop().removeprefix(first)
+        name = results.pop().removeprefix(first)
         leaves = f"{loop.path}.{(loop.count or 0) - 1}.{name}"
         if not {leaves, f"{second}{name}"} <= graph.by_path.keys():
             raise unsayable(f"the repeat `{loop.path}`")

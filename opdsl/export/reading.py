@@ -101,17 +101,17 @@ class _Reader:
 
     def _misshapen(self, error: ValidationError) -> OpError:
         first = error.errors(include_url=False)[0]
-        where = first["loc"]
+        location = first["loc"]
         if first["type"] == "json_invalid":
             return self._wrong(f"it is no JSON: {first['ctx']['error']}")
-        if where == ("format",) and first["type"] == "literal_error":
+        if location == ("format",) and first["type"] == "literal_error":
             return self._wrong(
                 f"its format is {first['input']!r}, known is {FORMAT}",
                 helps=("write it again with `opdsl ir`",),
             )
         return self._wrong(
-            f"`{_dotted(where)}`: {_pydantic_message(first)}",
-            self._at(where),
+            f"`{_dotted(location)}`: {_pydantic_message(first)}",
+            self._at(location),
             helps=_similar_keys(first),
         )
 
@@ -148,9 +148,9 @@ class _Reader:
     def _feedback(self, entry: FeedbackEntry) -> Feedback:
         outputs = {x.name: x.space for x in self.document.outputs}
         inputs = {x.name: x.space for x in self.document.inputs}
-        for name, known in ((entry.output, outputs), (entry.input, inputs)):
-            if name not in known:
-                raise self._wrong(f"feedback names `{name}`", helps=did_you_mean(name, known))
+        for name, ports in ((entry.output, outputs), (entry.input, inputs)):
+            if name not in ports:
+                raise self._wrong(f"feedback names `{name}`", helps=did_you_mean(name, ports))
         a, b = outputs[entry.output], inputs[entry.input]
         if (a.domain, a.field) != (b.domain, b.field) or decided(b.channels) % decided(a.channels):
             raise self._wrong(f"feedback joins `{a}` and `{b}`")
@@ -191,8 +191,8 @@ class _Reader:
             block = cls.model_validate_json(json.dumps(entry.params), strict=True)
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
-            where = _dotted(("params", *first["loc"]))
-            raise self._wrong(f"`{where}`: {_pydantic_message(first)}", entry.path) from error
+            location = _dotted(("params", *first["loc"]))
+            raise self._wrong(f"`{location}`: {_pydantic_message(first)}", entry.path) from error
         for value in _parameter_values(block):
             if isinstance(value, Domain):
                 self._sound(value, entry.path)
@@ -247,9 +247,9 @@ class _Reader:
         if source in self.known:
             return self.known[source]
         later = any(source == x.path for x in self.document.nodes)
-        what = "which comes later" if later else "which nobody makes"
+        problem = "which comes later" if later else "which nobody makes"
         helps = () if later else did_you_mean(source, self.known)
-        raise self._wrong(f"{who} takes `{source}`, {what}", at, helps)
+        raise self._wrong(f"{who} takes `{source}`, {problem}", at, helps)
 
     def _same(self, said: Space, met: Space, who: str, at: str) -> None:
         self._sound_space(said, at)
@@ -332,5 +332,5 @@ def _pydantic_message(error: Mapping[str, Any]) -> str:
 
 def _similar_keys(error: Mapping[str, Any]) -> tuple[str, ...]:
     key = str(error["loc"][-1]) if error["loc"] else ""
-    known = tuple(Document.model_fields)
-    return did_you_mean(key, known) if error["type"] == "extra_forbidden" else ()
+    keys = tuple(Document.model_fields)
+    return did_you_mean(key, keys) if error["type"] == "extra_forbidden" else ()

@@ -20,11 +20,11 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 def ir_schema() -> dict[str, Any]:
     """Return the schema of the files of `opdsl ir`; a node's `params` are those of its block."""
     schema = Document.model_json_schema()
-    known = blocks_schema()
+    block_schemas = blocks_schema()
     entry = schema["$defs"]["NodeEntry"]
-    entry["properties"]["op"] = {"enum": sorted(known["properties"])}
-    entry["allOf"] = [_params_of(x, y) for x, y in known["properties"].items()]
-    schema["$defs"] |= known["$defs"]
+    entry["properties"]["op"] = {"enum": sorted(block_schemas["properties"])}
+    entry["allOf"] = [_params_of(x, y) for x, y in block_schemas["properties"].items()]
+    schema["$defs"] |= block_schemas["$defs"]
     return with_heading("ir", FORMAT, schema)
 
 

@@ -31,8 +31,8 @@ def _visit(node: ast.AST, scopes: tuple[_Scope, ...], parent: ast.AST | None) ->
     match node:
         case ast.Name(id=name):
             # functions do not see the names of a class around them
-            seen = (x for i, x in enumerate(scopes) if not x.of_class or i == len(scopes) - 1)
-            if not any(name in x.names for x in seen):
+            visible = (x for i, x in enumerate(scopes) if not x.of_class or i == len(scopes) - 1)
+            if not any(name in x.names for x in visible):
                 yield node, parent if isinstance(parent, ast.Attribute) else None
         case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.Lambda():
             yield from _in_function(node, scopes)

@@ -267,8 +267,8 @@ def _text(definition: SourceDefinition, names: dict[_Target, str]) -> str:
     edits = list(_edits(definition, names, starts))
     for begin, end, new in sorted(edits, reverse=True):
         source = source[:begin] + new.encode() + source[end:]
-    grown = sum(len(new.encode()) - (end - begin) for begin, end, new in edits)
-    return source[starts[first - 1] : starts[last] + grown].decode().rstrip("\n")
+    growth = sum(len(new.encode()) - (end - begin) for begin, end, new in edits)
+    return source[starts[first - 1] : starts[last] + growth].decode().rstrip("\n")
 
 
 def _edits(
@@ -283,10 +283,10 @@ def _edits(
 
     for node, attribute in _free_names(definition):
         target = _meant(definition.module, node, attribute)
-        whole = isinstance(_resolved(definition.module, node.id), OwnModule)
-        if target is not None and (whole or names[target] != node.id):
-            begin, end = span(attribute) if whole and attribute else span(node)
-            assert whole or source[begin:end].decode() == node.id
+        attribute_access = isinstance(_resolved(definition.module, node.id), OwnModule)
+        if target is not None and (attribute_access or names[target] != node.id):
+            begin, end = span(attribute) if attribute_access and attribute else span(node)
+            assert attribute_access or source[begin:end].decode() == node.id
             yield begin, end, names[target]
     statement = definition.statement
     if isinstance(statement, ast.ClassDef | ast.FunctionDef):

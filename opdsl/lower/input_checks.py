@@ -126,13 +126,13 @@ def _check_factor(guards: Guards, port: Port, domain: Domain, grid: Grid) -> Non
         n = int(grid[i])
         promise = guards.promises.get((domain.name, axis.name))
         root = domain.root_of(i, n) if domain.steps else n
-        wanted = broken_promise(axis, root, promise.needed if promise else 1)
-        if wanted and domain.steps:
-            wanted = f"{wanted} on `{domain.name}`"
+        expected = broken_promise(axis, root, promise.needed if promise else 1)
+        if expected and domain.steps:
+            expected = f"{expected} on `{domain.name}`"
         if domain.points_on(i, root) != n:
-            wanted = f"a grid that is `{domain}` of some `{domain.name}`"
-        if wanted:
-            raise _unfit_size(guards, port, domain, i, n, wanted)
+            expected = f"a grid that is `{domain}` of some `{domain.name}`"
+        if expected:
+            raise _unfit_size(guards, port, domain, i, n, expected)
 
 
 def broken_promise(axis: Axis, n: int, needed: int) -> str | None:
@@ -156,8 +156,8 @@ def _unfit_size(guards: Guards, port: Port, domain: Domain, i: int, n: int, want
     along = "" if domain.scattered else f" along {axis.name}"
     points = f"{n} point{'' if n == 1 else 's'}{along}"
     message = f"input `{port.name}` has {points}; `{guards.graph.name}` promises {wanted}"
-    near = " or ".join(str(x) for x in _nearest_sizes(n, domain, i, promise))
-    resample = f"resample the data to {near} points{along}"
+    sizes = " or ".join(str(x) for x in _nearest_sizes(n, domain, i, promise))
+    resample = f"resample the data to {sizes} points{along}"
     if domain.scattered and n == 0:
         resample = NO_POINTS
     notes, cures = _reasons(domain.least_root(i, n), axis, promise)

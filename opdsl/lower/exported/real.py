@@ -279,17 +279,17 @@ def _c2c(z: Pair, axes: Sequence[int], norm: int, forward: bool) -> Pair:
 
 
 def _r2c(x: Tensor, axes: Sequence[int], norm: int, onesided: bool) -> Pair:
-    *others, last = axes
+    *outer_axes, last = axes
     n = x.shape[last]
     c, s = _turns(n, n // 2 + 1 if onesided else n, x)
     z = Pair(_along(x, last, _share(n, norm) * c), _along(x, last, -_share(n, norm) * s))
-    return _c2c(z, others, norm, forward=True)
+    return _c2c(z, outer_axes, norm, forward=True)
 
 
 def _c2r(z: Pair, axes: Sequence[int], norm: int, n: Any) -> Tensor:
     """Invert a real transform; each frequency but 0 and Nyquist stands for its conjugate too."""
-    *others, last = axes
-    z = _c2c(z, others, norm, forward=False)
+    *outer_axes, last = axes
+    z = _c2c(z, outer_axes, norm, forward=False)
     count = n // 2 + 1
     c, s = _turns(n, count, z.re)
     k = torch.arange(count, device=c.device)[:, None]

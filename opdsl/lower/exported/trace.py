@@ -211,10 +211,10 @@ def _with_calls(found: Traced) -> Traced:
     batches = (first.batch + 1, 1) if found.free_batch else (first.batch, first.batch)
     run = found.program.module()
     for step in STEPS if found.free is Free.ALL else (1,):
-        near = ExportCall(_finer_call(found, step), batches[0])
-        if _accepts(run, found.subject, near):
-            far = ExportCall(_finer_call(found, _half_as_large(first, step)), batches[1])
-            calls = [first, near, *([far] if _accepts(run, found.subject, far) else [])]
+        second = ExportCall(_finer_call(found, step), batches[0])
+        if _accepts(run, found.subject, second):
+            third = ExportCall(_finer_call(found, _half_as_large(first, step)), batches[1])
+            calls = [first, second, *([third] if _accepts(run, found.subject, third) else [])]
             return replace(found, calls=tuple(_distinct(calls)), step=step)
     return replace(found, step=0)
 

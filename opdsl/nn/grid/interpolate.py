@@ -68,7 +68,7 @@ class InterpolatePoints(nn.Module):
                 coordinate is not finite.
         """
         like = torch.empty(0, dtype=wide(x), device=x.device)
-        places = [tuple(g.to(x.device) for g in placed) for placed in asked]
+        places = [tuple(g.to(x.device) for g in geometries) for geometries in asked]
         points: Sequence[Geometry | None] = places.pop(0) if self.given else (None,)
         queries = places.pop(0) if self.there is None else (_grid_geometry(self.there, size, like),)
         grid = tuple(x.shape[1:-1])
@@ -184,11 +184,11 @@ class Multilinear:
                     hi - lo
                 )
         # written so that NaN is outside too
-        wrong = int((~(beyond <= 0)).any(1).sum())
-        if wrong:
+        count = int((~(beyond <= 0)).any(1).sum())
+        if count:
             raise fault(
                 "OP0908",
-                f"{wrong} of {len(x)} points lie outside of the grid, by up to {beyond.max():.2g}",
+                f"{count} of {len(x)} points lie outside of the grid, by up to {beyond.max():.2g}",
                 notes=("there is no cell around them",),
                 helps=(
                     "declare the grid so that it holds all points",

@@ -81,8 +81,8 @@ class GridModes:
         call.kernel("cut_planes", self._planes(call, modes=z))
         x_hat = self._gathered(z, shape)
         S = _to_modes(x_hat) if R is not None else x_hat
-        mixed = _multiply_modes(S, R) if R is not None else _mix_once(ctx, self.mixing, S)
-        z_hat = self._grown(mixed, shape)
+        products = _multiply_modes(S, R) if R is not None else _mix_once(ctx, self.mixing, S)
+        z_hat = self._grown(products, shape)
         return call.forward("layer_planes", self._planes(call, modes=z_hat)), (S, z_hat)
 
     def backward(

@@ -31,8 +31,8 @@ class Mlp(nn.Sequential):
 
     def __init__(self, widths: Size, act: str) -> None:
         layers: list[nn.Module] = []
-        for before, behind in pairwise(widths):
-            layers += [Linear(before, behind), Activation(act)]
+        for inner, outer in pairwise(widths):
+            layers += [Linear(inner, outer), Activation(act)]
         super().__init__(*layers[:-1])
 
 

@@ -27,9 +27,9 @@ def digest(x: Tensor) -> bytes:
     size = BLOCK if x.device.type == "cpu" else ACCELERATOR_BLOCK
     for at, block in zip(range(0, max(1, len(bits)), size), torch.split(bits, size), strict=True):
         place = torch.arange(at + 1, at + 1 + len(block), device=x.device)
-        mixed = _mix(block + place * STEP)
-        sums[0] += mixed.sum()
-        sums[1] += _mix(mixed ^ place).sum()
+        hashes = _mix(block + place * STEP)
+        sums[0] += hashes.sum()
+        sums[1] += _mix(hashes ^ place).sum()
     key = f"{x.dtype} {tuple(x.shape)}".encode()
     return blake2b(sums.cpu().numpy().tobytes(), digest_size=SIZE, key=key).digest()
 

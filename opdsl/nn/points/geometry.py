@@ -40,9 +40,9 @@ class Geometry:
     def __post_init__(self) -> None:
         for name in ("points", "weights", "cells", "edges"):
             _tensor(name, getattr(self, name))
-        for name, x, wanted in self._shapes():
-            if x is not None and not _fits(x, wanted):
-                expected = ", ".join(str(n or "any") for n in wanted)
+        for name, x, shape in self._shapes():
+            if x is not None and not _fits(x, shape):
+                expected = ", ".join(str(n or "any") for n in shape)
                 message = f"`{name}` of a geometry has the shape {tuple(x.shape)}"
                 raise fault("OP0907", message, helps=(f"expected ({expected})",), file="geometry")
 
@@ -76,8 +76,8 @@ class Geometry:
             return self
         names = ("points", "weights", "cells", "edges", "shares")
         fields = {k: getattr(self, k) for k in names}
-        moved = {k: x.to(device, non_blocking=True) for k, x in fields.items() if x is not None}
-        result = replace(self, **moved)
+        tensors = {k: x.to(device, non_blocking=True) for k, x in fields.items() if x is not None}
+        result = replace(self, **tensors)
         vars(result).update({k: vars(self)[k] for k in ("key", "measure_key") if k in vars(self)})
         return result
 

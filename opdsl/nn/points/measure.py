@@ -180,11 +180,11 @@ def _compute(geometry: Geometry, found: WeightOrigin, period: Period | None) -> 
 
 def _check_weights(given: Tensor) -> Tensor:
     """Check that weights are finite, none negative and not all zero; return nothing to cache."""
-    wrong = int((~(torch.isfinite(given) & (given >= 0))).sum())
-    if wrong or not (given > 0).any():
-        message = f"{wrong} of {len(given)} weights are negative or no numbers"
+    count = int((~(torch.isfinite(given) & (given >= 0))).sum())
+    if count or not (given > 0).any():
+        message = f"{count} of {len(given)} weights are negative or no numbers"
         raise _no_weights(
-            message if wrong else f"all {len(given)} weights are zero",
+            message if count else f"all {len(given)} weights are zero",
             "a weight is the length, area or volume that a point stands for",
         )
     return given.new_zeros(0)
@@ -216,9 +216,9 @@ def _cell_volumes(points: Tensor, cells: Tensor) -> Tensor:
             "split them into segments, triangles or tetrahedra",
         )
     if not (result > 0).any():
-        what = "four corners in space are a tetrahedron, and all of these are flat"
+        cause = "four corners in space are a tetrahedron, and all of these are flat"
         raise _no_weights(
-            what if (k, d) == (4, 3) else f"all {len(cells)} cells are empty",
+            cause if (k, d) == (4, 3) else f"all {len(cells)} cells are empty",
             "split quadrilaterals on a surface into triangles",
         )
     return result

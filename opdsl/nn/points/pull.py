@@ -37,11 +37,11 @@ def _check(numbers: Tensor, points: int) -> None:
             helps=("keep the inputs in float32: `precision = bf16` leaves them so",),
             file="pull",
         )
-    wrong = int((~((numbers >= 0) & (numbers < points))).sum())
-    if wrong:
+    count = int((~((numbers >= 0) & (numbers < points))).sum())
+    if count:
         raise fault(
             "OP0911",
-            f"{wrong} of {numbers.numel()} numbers are of no point: there are {points}",
+            f"{count} of {numbers.numel()} numbers are of no point: there are {points}",
             notes=(f"points are numbered 0 to {points - 1}, the last axis running fastest",),
             helps=(
                 "give numbers that were made for this grid",

@@ -240,15 +240,15 @@ class SpectralConv(nn.Module):
 
 def _mix_parts(z: Tensor, R: Tensor) -> Tensor:
     """Multiply parts (batch, 2, *frequencies, in) of a spectrum by R, in the dtype of `z`."""
-    batch, _, *kept, _ = z.shape
+    batch, _, *bands, _ = z.shape
     re, im = z.flatten(2, -2).unbind(1)
     a, b = (x.to(z.dtype) for x in (R.real, R.imag))
     if R.ndim == 2:
         y = torch.stack((re * a - im * b, re * b + im * a), 1)
-        return y.reshape(batch, 2, *kept, -1)
+        return y.reshape(batch, 2, *bands, -1)
     parts = torch.cat((re, im), 0).transpose(0, 1)  # (modes, 2 batch, in)
     result = torch.bmm(parts, torch.cat((a, b), -1)).transpose(0, 1)
     out = R.shape[-1]
     real = result[:batch, :, :out] - result[batch:, :, out:]
     imag = result[:batch, :, out:] + result[batch:, :, :out]
-    return torch.stack((real, imag), 1).reshape(batch, 2, *kept, out)
+    return torch.stack((real, imag), 1).reshape(batch, 2, *bands, out)

@@ -67,10 +67,10 @@ def _edges(geometry: Geometry) -> Tensor:
 
 
 def _edges_out_of_range(edges: Tensor, n: int) -> OpError:
-    wrong = int(((edges < 0) | (edges >= n)).any(1).sum())
+    count = int(((edges < 0) | (edges >= n)).any(1).sum())
     return fault(
         "OP0907",
-        f"{wrong} of {len(edges)} edges lead to points that are not there",
+        f"{count} of {len(edges)} edges lead to points that are not there",
         notes=(f"points are numbered 0 to {n - 1}",),
         helps=("check that numbers begin at 0",),
         file="edges",

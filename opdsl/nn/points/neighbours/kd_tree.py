@@ -73,10 +73,10 @@ class KdTree:
         pending, spare = np.arange(len(places)), 1
         while len(pending):
             k = min(self.n, count + spare)
-            far, near = map(np.asarray, self.tree.query(places[pending], k=range(1, k + 1)))
+            far, indices = map(np.asarray, self.tree.query(places[pending], k=range(1, k + 1)))
             # if the last point is farther than the `count`-th, all ties of the latter were returned
             complete = (far[:, -1] > far[:, count - 1] * RADIUS_TOLERANCE) | (k == self.n)
-            result = _resolve_ties(near[complete], far[complete], count, self.n)
+            result = _resolve_ties(indices[complete], far[complete], count, self.n)
             numbers[pending[complete]], distances[pending[complete]] = result
             pending, spare = pending[~complete], spare * SPARE_FACTOR
         return torch.from_numpy(numbers), torch.from_numpy(distances)
@@ -101,13 +101,13 @@ class KdTree:
 
 def _resolve_ties(near: _Ints, far: _Floats, count: int, points: int) -> tuple[_Ints, _Floats]:
     """Choose `count` of the nearest (m, k), by index among those equally far: (m, count)."""
-    tied = (far[:, count:] <= far[:, count - 1 : count] * RADIUS_TOLERANCE).any(1)
+    unresolved = (far[:, count:] <= far[:, count - 1 : count] * RADIUS_TOLERANCE).any(1)
     order = np.argsort(near[:, :count], axis=1)
     numbers = np.take_along_axis(near[:, :count], order, 1)
     distances = np.take_along_axis(far[:, :count], order, 1)
-    if tied.any():
-        owners = torch.arange(int(tied.sum())).repeat_interleave(far.shape[1])
-        flat = (torch.from_numpy(x[tied].ravel()) for x in (near, far))
+    if unresolved.any():
+        owners = torch.arange(int(unresolved.sum())).repeat_interleave(far.shape[1])
+        flat = (torch.from_numpy(x[unresolved].ravel()) for x in (near, far))
         result = k_closest(Candidates(owners, *flat), count, points)
-        numbers[tied], distances[tied] = (x.numpy() for x in result)
+        numbers[unresolved], distances[unresolved] = (x.numpy() for x in result)
     return numbers, distances
