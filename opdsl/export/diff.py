@@ -25,11 +25,11 @@ PROMISES = ("min", "max", "multiple_of", "fixed", "size")
 
 @dataclass(frozen=True, slots=True)
 class ModelChange:
-    """One thing that is new, gone or other.
+    """Change of one item, which is new, gone or other.
 
     Attributes:
-        name: its name or path, followed by `×4` for four equal iterations.
-        details: its text, or each thing that changed as `before => after`.
+        name: name or path of the item, followed by `×4` for four equal iterations.
+        details: text of the item, or each changed property as `before => after`.
         params: trained numbers gained, negative if lost.
     """
 

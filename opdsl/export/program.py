@@ -53,10 +53,10 @@ def _reads_as(text: str, graph: Graph) -> bool:
 
 
 class _Program:
-    """Writes one graph.
+    """Writer of one graph.
 
     Attributes:
-        names: of inputs and nodes, by path.
+        names: names of inputs and nodes, by path.
         blocks: the bodies of shared repeats.
         loops: the shared repeats, outer ones before inner ones.
     """
@@ -214,7 +214,7 @@ class _Body:
     """One iteration of a shared repeat: the second, in which every input has its own name.
 
     Attributes:
-        prefix: of the paths of its nodes.
+        prefix: common prefix of the paths of its nodes.
         before, after: the results of the first iteration and of this one.
         others: further values from outside.
         enters, leaves: the input of the first iteration, and the result of the last one.

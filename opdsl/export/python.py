@@ -139,7 +139,7 @@ def _shape(name: str, port: Port) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Constructed:
-    """A module's class and the arguments that made it."""
+    """A module's class and the arguments of its constructor."""
 
     kind: type[nn.Module]
     args: tuple[Any, ...]

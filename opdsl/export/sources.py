@@ -34,7 +34,7 @@ class SourceDefinition:
 
 @dataclass(frozen=True, slots=True)
 class External:
-    """Something of another package; without `name` the module itself."""
+    """Import from another package; without `name` the module itself."""
 
     module: str
     name: str | None = None

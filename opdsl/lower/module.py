@@ -39,7 +39,7 @@ from opdsl.nn.points.geometry import Geometry
 from opdsl.nn.points.packed import Packed
 
 NORMALISER = "normaliser"  # beside `module` in the weights of a run
-CACHED_CALLS = 16  # resolutions, batches and formats whose calls are remembered
+CACHED_CALLS = 16  # resolutions, batches and formats whose plans are cached
 
 StepArguments = Mapping[str, Any]
 Points = Tensor | Geometry | Sequence[Tensor | Geometry]  # of a domain, as a user gives them
@@ -261,7 +261,7 @@ class OperatorModule(Branch):
         self, sizes: Mapping[str, Grid], batch: int, device: str, dtype: torch.dtype
     ) -> KernelPlan:
         name = str(dtype).removeprefix("torch.")
-        # what is measured elsewhere, as under vmap, would not be the time of an ordinary call
+        # times measured under a transform such as vmap are not those of an ordinary call
         timer = self.timer if ordinary_call() else None
         return plan_kernels(self.graph, sizes, batch, device, torch.get_num_threads(), name, timer)
 
@@ -314,7 +314,7 @@ class OperatorModule(Branch):
         def run(step: NodeStep, keywords: StepArguments) -> Tensor:
             extra = dict(keywords)
             if step.source:
-                # what takes no function makes real numbers
+                # blocks without inputs compute real numbers
                 extra["like"] = first.real if first.is_complex() else first
             if step.side_inputs:
                 extra["asked"] = tuple(asked[i] for i in step.side_inputs)

@@ -29,7 +29,7 @@ from opdsl.lower.exported.trace import (
     trace,
 )
 
-MAX_MESSAGE = 200  # characters of what torch says
+MAX_MESSAGE = 200  # characters of torch's message that are quoted
 TOLERANCES = {torch.float32: 1e-5, torch.float64: 1e-10}
 
 

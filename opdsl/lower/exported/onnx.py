@@ -25,7 +25,7 @@ from opdsl.lower.exported.trace import Free, RunFunction, Traced, export_quietly
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 EXTRA = "pip install 'opdsl[onnx]'"
-SYMBOL = re.compile(r"s\d+")  # as torch calls a size that it knows nothing of
+SYMBOL = re.compile(r"s\d+")  # torch's name of a free size
 MAX_BYTES = 2**31 - 1  # bytes of one message, by the format
 
 

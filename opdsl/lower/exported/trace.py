@@ -31,7 +31,7 @@ RunFunction = Callable[[tuple[Tensor, ...]], tuple[Tensor, ...]]
 
 
 class Free(StrEnum):
-    """Which sizes may differ from those of the traced call."""
+    """Sizes that may differ from those of the traced call."""
 
     ALL = "batch and resolution"
     BATCH = "batch"
@@ -55,7 +55,7 @@ class Subject:
 
     @property
     def dtype(self) -> torch.dtype:
-        """The dtype of real numbers."""
+        """Dtype of real numbers, that of the weights."""
         return next((x.dtype for x in self.operator.parameters()), torch.float32)
 
     def values(self, call: ExportCall) -> tuple[Tensor, ...]:

@@ -26,7 +26,7 @@ class Fusion:
         source: where the input comes from, a path or the name of an input.
         nodes: all paths, in no order but that the last is the end.
         roles: the node that is each part of the formula in `opdsl.nn.kernels.fourier_layer`.
-        activations: keys for `before`, `middle`, `hidden`.
+        activations: kinds of the activations before, in the middle and in the hidden layer.
     """
 
     kind: str

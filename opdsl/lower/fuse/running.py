@@ -34,9 +34,9 @@ class Fused:
     """A fusion with the modules of its nodes.
 
     Attributes:
-        modules: by role.
-        operands: number of its input.
-        result: number of its result.
+        modules: module of each node of the fusion, by its role.
+        operands: value number of the fusion's input.
+        result: value number of the fusion's result.
     """
 
     fusion: Fusion

@@ -17,7 +17,7 @@ from opdsl.ir.graph import Graph, Node
 from opdsl.lower.fuse.fusion import Fusion
 from opdsl.lower.plan.tuning_case import Workload
 
-SPECTRA = 2  # of the modes that are kept: before they are mixed, and after
+SPECTRA = 2  # spectra of the kept modes that are saved: before mixing, and after
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,11 +41,11 @@ class UnitCost:
     """The cost of one unit: a node, or the nodes that run as one operation.
 
     Attributes:
-        path: of its last node.
-        nodes: all of its nodes, by path.
+        path: path of the unit's last node.
+        nodes: paths of all nodes of the unit.
         fused: whether they ran as one operation.
-        milliseconds: of one forward pass that saves tensors for the gradient.
-        result: bytes of its result.
+        milliseconds: time of one forward pass that saves tensors for the gradient.
+        result: bytes of the unit's result.
         saved: bytes saved for the gradient, each tensor counted where it is first saved.
         others: the ways that the plan did not choose: a kernel, with which the nodes run one by
             one, `plain` for nodes one by one without kernels, `fused` for nodes as one.
@@ -75,7 +75,7 @@ class CallCost:
 
 
 class _Watch:
-    """Iterates over the units of a module and records time and saved tensors of each."""
+    """Iterable over the units of a module that records time and saved tensors of each."""
 
     def __init__(self, module: OperatorModule) -> None:
         self.units = tuple(module.units)

@@ -61,7 +61,7 @@ RATES = {
     ),
     "cuda": Rates(3.0e13, 2.0e12, 2.0e12, "assumed, no accelerator was measured"),
 }
-# of nodes that run as one: what is between them stays in the cache, and what is moved are the ends
+# of fused nodes: values between them stay in the cache, and only those at the ends are moved
 FUSED_RATES = Rates(
     1.0e11, 8.5e9, 5.8e9, "fitted by benchmarks/plan_rates.py", measured=True, cores=True
 )
@@ -74,7 +74,7 @@ class Choice:
     Attributes:
         milliseconds: predicted for one forward pass, by kernel, in the block's order.
         reason: why, in words.
-        measured: for a forward pass and its gradient, by kernel; empty: the prediction decides.
+        measured: milliseconds of a forward pass and its gradient, by kernel; empty: not measured.
     """
 
     path: str

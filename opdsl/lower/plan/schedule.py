@@ -38,9 +38,9 @@ class Unit:
     """Steps that run together.
 
     Attributes:
-        steps: their numbers, ascending.
+        steps: numbers of the steps, ascending.
         fused: how they run as one operation, or None.
-        within: numbers of the values that only they use.
+        within: numbers of the values that only these steps use.
         dead_after: numbers of the values that no later step reads.
     """
 
