@@ -61,12 +61,12 @@ class Geometry:
 
     @cached_property
     def key(self) -> bytes:
-        """Digest of the coordinates alone, for caches of searches."""
+        """A digest of the coordinates alone, for caches of searches."""
         return digest(self.points)
 
     @cached_property
     def measure_key(self) -> bytes:
-        """Digest of coordinates, weights and cells, for caches of quadrature weights."""
+        """A digest of coordinates, weights and cells, for caches of quadrature weights."""
         parts = (self.weights, self.cells)
         return b"".join((self.key, *(b"-" if x is None else digest(x) for x in parts)))
 
