@@ -13,7 +13,7 @@ BALL = ((-90.0, 90.0, "none"), (0.0, 360.0, "periodic"))  # the axes of a sphere
 
 
 def can_be_declared(domain: Domain) -> bool:
-    """Whether a program can declare it."""
+    """Return whether a program can declare the domain."""
     match domain.kind:
         case "vector":
             return domain == VECTOR
@@ -34,15 +34,15 @@ def _is_spectrum(domain: Domain) -> bool:
     base, modes = domain.factors, domain.modes
     if len(base) != 1 or modes is None or len(modes) != base[0].dims or min(modes) < 0:
         return False
-    whole = base[0].spectrum(modes, halved=domain.halved)
-    return domain == whole and base[0].regular and can_be_declared(base[0])
+    spectrum = base[0].spectrum(modes, halved=domain.halved)
+    return domain == spectrum and base[0].regular and can_be_declared(base[0])
 
 
 def _is_declared(domain: Domain) -> bool:
     names = [x.name for x in domain.axes]
-    named = re.fullmatch(NAME, domain.name) and all(re.fullmatch(NAME, x) for x in names)
+    well_named = re.fullmatch(NAME, domain.name) and all(re.fullmatch(NAME, x) for x in names)
     plain = not domain.factors and domain.modes is None and domain.halved
-    return bool(named and plain and all(map(_is_axis, domain.axes))) and _of_kind(domain)
+    return bool(well_named and plain and all(map(_is_axis, domain.axes))) and _of_kind(domain)
 
 
 def _of_kind(domain: Domain) -> bool:
@@ -83,6 +83,6 @@ def _is_step(step: Coarsen | Extend, before: Coarsen | Extend | None, dims: int)
         return step.factor > 1 and not isinstance(before, Coarsen)
     part = bool(re.fullmatch(NAME, step.name)) and step.denominator > 0
     several = isinstance(step.numerator, tuple)
-    each = step.numerator if isinstance(step.numerator, tuple) else (step.numerator,)
-    inside = all(0 <= x <= 8 * step.denominator for x in each)
-    return part and inside and any(each) and (not several or len(each) == dims)
+    numerators = step.numerator if isinstance(step.numerator, tuple) else (step.numerator,)
+    inside = all(0 <= x <= 8 * step.denominator for x in numerators)
+    return part and inside and any(numerators) and (not several or len(numerators) == dims)

@@ -28,7 +28,7 @@ class DomainNames:
         self.names: dict[Domain, str] = {}
 
     def declare(self, domain: Domain) -> list[str]:
-        """Statements that must precede a use of the domain; none if it can be written already."""
+        """Yield the statements that must precede a use of the domain, if any."""
         return [self._declare(x) for x in _needed_domains(domain) if x not in self.names]
 
     def _declare(self, domain: Domain) -> str:
@@ -37,20 +37,20 @@ class DomainNames:
         return f"domain {self.names[domain]} = {value}"
 
     def inside(self, domains: Iterable[Domain]) -> tuple[list[str], list[str]]:
-        """Domains within a block.
+        """Declare domains within a block.
 
         Returns:
             The names of those that a call passes, and the statements of the block.
         """
-        named = dict.fromkeys(y for x in domains for y in _needed_domains(x))
-        opened = [x for x in named if _is_root(x)]
-        lines = [f"domain {self.names[x]} : {x.kind}" for x in opened]
-        derived = [x for x in named if not _is_root(x)]
+        needed = dict.fromkeys(y for x in domains for y in _needed_domains(x))
+        roots = [x for x in needed if _is_root(x)]
+        lines = [f"domain {self.names[x]} : {x.kind}" for x in roots]
+        derived = [x for x in needed if not _is_root(x)]
         lines += [f"domain {self.names[x]} = {self._value(x)}" for x in derived]
-        return [self.names[x] for x in opened], lines
+        return [self.names[x] for x in roots], lines
 
     def expression(self, domain: Domain) -> str:
-        """The text of a domain: `D`, `D / 2`, `X * (T / 2)`."""
+        """Write an expression for a domain: `D`, `D / 2`, `X * (T / 2)`."""
         if domain in self.names:
             return self.names[domain]
         if domain.kind == "product":
@@ -84,7 +84,7 @@ def _fraction(step: Extend) -> str:
 
 
 def _needed_domains(domain: Domain) -> Iterator[Domain]:
-    """The domains that need a statement before this one can be written, in order."""
+    """Yield the domains that need a statement before this one can be written, in order."""
     for x in domain.factors:
         yield from _needed_domains(x)
     if domain.kind == "spectrum":
@@ -112,7 +112,7 @@ def _before(domain: Domain) -> Domain:
 
 
 def _arguments(domain: Domain) -> Iterator[str]:
-    """The arguments of the call that makes a declared domain."""
+    """Yield the arguments of the call that makes a declared domain."""
     if domain.scattered:
         yield str(domain.ambient)
         if domain.geometry != "shared":
@@ -131,13 +131,13 @@ def _arguments(domain: Domain) -> Iterator[str]:
 
 
 def _period(period: tuple[float | None, ...]) -> str:
-    """`1.0`, or `(1.0, none)`."""
-    said = ["none" if x is None else number(x) for x in period]
-    return said[0] if len(set(said)) == 1 else sequence(said)
+    """Write the periods of the axes: `1.0`, or `(1.0, none)`."""
+    texts = ["none" if x is None else number(x) for x in period]
+    return texts[0] if len(set(texts)) == 1 else sequence(texts)
 
 
 def _promise(axes: tuple[Axis, ...], key: str) -> Iterator[str]:
-    """`min = 65`, or `min = (65, 33)`; nothing where all axes have the default."""
+    """Yield a promise, `min = 65` or `min = (65, 33)`; nothing if all axes have the default."""
     values = [getattr(x, key) for x in axes]
     if all(x == Axis.model_fields[key].default for x in values):
         return
@@ -148,7 +148,7 @@ def _promise(axes: tuple[Axis, ...], key: str) -> Iterator[str]:
 
 
 def unsayable(what: str) -> OpError:
-    """OP0107: no program text means this graph."""
+    """Make OP0107: no program text means this graph."""
     return fault(
         "OP0107",
         f"a flat program cannot say this: {what}",

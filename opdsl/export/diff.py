@@ -25,11 +25,11 @@ PROMISES = ("min", "max", "multiple_of", "fixed", "size")
 
 @dataclass(frozen=True, slots=True)
 class ModelChange:
-    """One thing that is new, gone or other.
+    """Change of one item, which is new, gone or other.
 
     Attributes:
-        name: its name or path, followed by `×4` for four equal iterations.
-        details: its text, or each thing that changed as `before => after`.
+        name: name or path of the item, followed by `×4` for four equal iterations.
+        details: text of the item, or each changed property as `before => after`.
         params: trained numbers gained, negative if lost.
     """
 
@@ -39,9 +39,9 @@ class ModelChange:
     params: int = 0
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data; the key `told` is older than the name of the attribute."""
-        named = {"sign": self.sign, "name": self.name, "told": self.details}
-        return {**named, "params": self.params}
+        """Convert the change to plain data; the key `told` predates the attribute `details`."""
+        fields = {"sign": self.sign, "name": self.name, "told": self.details}
+        return {**fields, "params": self.params}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,15 +63,15 @@ class Difference:
 
     @property
     def verdict(self) -> str:
-        """One line: whether the function differs, or only names and promises."""
+        """One line that says whether the function differs, or only names and promises."""
         if not self.same:
             return "another function"
         names = any(x.sign == "~" for x in self.nodes) or bool(self.ports)
-        more = [x for x, said in (("names", names), ("promises", self.domains)) if said]
-        return "the same function" + (f" with other {' and '.join(more)}" if more else "")
+        changes = [x for x, changed in (("names", names), ("promises", self.domains)) if changed]
+        return "the same function" + (f" with other {' and '.join(changes)}" if changes else "")
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data."""
+        """Convert the difference to plain data for `json.dumps`."""
         parts = ("settings", "domains", "ports", "nodes")
         lists = {x: [y.to_json() for y in getattr(self, x)] for x in parts}
         return {"verdict": self.verdict, "same": self.same, "params": self.params, **lists}
@@ -92,16 +92,18 @@ def compare(old: Graph, new: Graph) -> Difference:
 
 
 def _renamed(old: Graph, new: Graph) -> tuple[ModelChange, ...]:
-    """The nodes of one function under their two names, and those that no output needs."""
+    """List the nodes of one function that are renamed, and those that no output needs."""
     pairs = list(zip(in_order(old), in_order(new), strict=True))
-    named = [ModelChange("~", a.path, (f"is now {b.path}",)) for a, b in pairs if a.path != b.path]
+    renamed = [
+        ModelChange("~", a.path, (f"is now {b.path}",)) for a, b in pairs if a.path != b.path
+    ]
     before, after = ({x.path: x for x in y.nodes} for y in (old, new))
     for a, b in pairs:
         del before[a.path], after[b.path]
-    gone = [ModelChange("-", x, ("never used",)) for x in before if x not in after]
+    unused = [ModelChange("-", x, ("never used",)) for x in before if x not in after]
     return (
-        *named,
-        *gone,
+        *renamed,
+        *unused,
         *(ModelChange("+", x, ("never used",)) for x in after if x not in before),
     )
 
@@ -112,17 +114,17 @@ _Describe = Callable[[str, _T | None, _T | None], ModelChange | None]
 def _changes(
     old: Mapping[str, _T], new: Mapping[str, _T], describe: _Describe[_T]
 ) -> tuple[ModelChange, ...]:
-    """Changes in the order of the new model; gone items at their place in the old one."""
+    """List changes in the order of the new model, gone items at their place in the old one."""
     changes = (describe(x, old.get(x), new.get(x)) for x in _merge_names([*old], [*new]))
     return tuple(x for x in changes if x)
 
 
 def _merge_names(old: list[str], new: list[str]) -> Iterator[str]:
-    """The names of both, each once; a gone one follows its predecessor in the old order."""
-    kept, gone = set(new), dict[str, list[str]]()
+    """Yield the names of both, each once; a gone one follows its predecessor in the old order."""
+    present, gone = set(new), dict[str, list[str]]()
     last = ""
     for x in old:
-        if x in kept:
+        if x in present:
             last = x
         else:
             gone.setdefault(last, []).append(x)
@@ -143,7 +145,7 @@ def _text(value: object) -> str:
     return "none" if value is None else value_text(value)
 
 
-# --- the model's own --------------------------------------------------------------------------
+# --- parameters, domains and ports ------------------------------------------------------------
 
 
 def _named(params: Mapping[str, object]) -> dict[str, tuple[object]]:
@@ -160,7 +162,7 @@ def _setting(name: str, old: tuple[object] | None, new: tuple[object] | None) ->
 
 
 def _domains(graph: Graph) -> dict[str, str | Axis]:
-    """Each declared domain, and each of its axes as `D.x`."""
+    """Collect each declared domain by name, and each of its axes as `D.x`."""
     result: dict[str, str | Axis] = {}
     for x in graph.domains:
         result[x.name] = _domain_text(x)
@@ -170,13 +172,13 @@ def _domains(graph: Graph) -> dict[str, str | Axis]:
 
 def _domain_text(x: Domain) -> str:
     axes = ", ".join(a.name for a in x.axes)
-    more = (x.sampling, f"in R^{x.ambient}" if x.ambient else None)
-    of_each = "of each sample" if x.geometry == "per_sample" else None
+    embedding = (x.sampling, f"in R^{x.ambient}" if x.ambient else None)
+    geometry = "of each sample" if x.geometry == "per_sample" else None
     measure = f"measure {x.measure}" if x.measure != MEASURED.get(x.kind) else None
     around = [f"{a:g}" if a else "none" for a in x.period or ()]
     period = f"period ({', '.join(around)})" if around else None
-    said = (f"{x.kind}({axes})", *more, of_each, measure, period)
-    return ", ".join(y for y in said if y)
+    parts = (f"{x.kind}({axes})", *embedding, geometry, measure, period)
+    return ", ".join(y for y in parts if y)
 
 
 def _domain(name: str, old: str | Axis | None, new: str | Axis | None) -> ModelChange | None:
@@ -192,9 +194,9 @@ def _domain(name: str, old: str | Axis | None, new: str | Axis | None) -> ModelC
 
 
 def _axis(axis: Axis) -> tuple[str, ...]:
-    given = ((x, getattr(axis, x)) for x in PROMISES)
-    promised = (f"{x} {y}" for x, y in given if y != Axis.model_fields[x].default)
-    return (f"{axis.lo:g}..{axis.hi:g}", axis.boundary, *promised)
+    values = ((x, getattr(axis, x)) for x in PROMISES)
+    promises = (f"{x} {y}" for x, y in values if y != Axis.model_fields[x].default)
+    return (f"{axis.lo:g}..{axis.hi:g}", axis.boundary, *promises)
 
 
 def _axis_changes(old: Axis, new: Axis) -> tuple[str, ...]:
@@ -207,7 +209,7 @@ def _axis_changes(old: Axis, new: Axis) -> tuple[str, ...]:
 
 
 def _ports(graph: Graph) -> dict[str, tuple[str, str]]:
-    """Inputs and outputs with their places, and feedback."""
+    """Describe inputs and outputs with their places, and feedback, by name."""
     result = {f"input {x.name}": (_space(x), f"place {i}") for i, x in enumerate(graph.inputs, 1)}
     result |= {f"output {x.name}": (_space(x), "") for x in graph.outputs}
     return result | {f"feedback {x.output} -> {x.input}": ("", "") for x in graph.feedback}
@@ -253,13 +255,13 @@ class _Row:
 
     @property
     def name(self) -> str:
-        """Its path, and the number of equal nodes it stands for."""
-        tied = " shared" if self.copies < self.times else ""
-        return self.node.path + (f" ×{self.times}{tied}" if self.times > 1 else "")
+        """Path of the node, and the number of equal nodes it stands for."""
+        suffix = " shared" if self.copies < self.times else ""
+        return self.node.path + (f" ×{self.times}{suffix}" if self.times > 1 else "")
 
 
 def _rows(graph: Graph) -> dict[str, _Row]:
-    """One row for each node that is listed, by path."""
+    """Make one row for each node that is listed, by path."""
     folded = outline(graph)
 
     def rows(items: tuple[Group | Node, ...], times: int, copies: int) -> Iterator[_Row]:
@@ -274,7 +276,7 @@ def _rows(graph: Graph) -> dict[str, _Row]:
 
 def _row(graph: Graph, node: Node, stand_in: Callable[[str], str], times: int, copies: int) -> _Row:
     x = graph.arguments(node)
-    tied = node.shares is not None
+    shared = node.shares is not None
     return _Row(
         node=node,
         call_arguments=telling(node, x),
@@ -283,7 +285,7 @@ def _row(graph: Graph, node: Node, stand_in: Callable[[str], str], times: int, c
         source=stand_in(node.shares) if node.shares else "",
         times=times,
         copies=copies,
-        params=0 if tied else node.block.cost(*x).params * copies,
+        params=0 if shared else node.block.cost(*x).params * copies,
     )
 
 
@@ -295,14 +297,14 @@ def _node(path: str, old: _Row | None, new: _Row | None) -> ModelChange | None: 
     if old is None or new is None:
         row = new or old
         assert row is not None
-        said = f"{row.node.keyword}({', '.join(row.call_arguments)}) : {row.node.space}"
-        return ModelChange(_sign(old, new), row.name, (said,), row.params if new else -row.params)
+        text = f"{row.node.keyword}({', '.join(row.call_arguments)}) : {row.node.space}"
+        return ModelChange(_sign(old, new), row.name, (text,), row.params if new else -row.params)
     changes = tuple(_node_changes(old, new))
     return ModelChange("~", new.name, changes, new.params - old.params) if changes else None
 
 
 def _node_changes(old: _Row, new: _Row) -> Iterator[str]:
-    """What changed, each as `what before => after`."""
+    """Yield each change of a node as `what before => after`."""
     if old.node.keyword != new.node.keyword:
         yield _arrow("", old.node.keyword, new.node.keyword)
     for key in {**old.params_by_name, **new.params_by_name}:
@@ -319,7 +321,7 @@ def _node_changes(old: _Row, new: _Row) -> Iterator[str]:
 
 
 def _space_changes(old: _Row, new: _Row) -> Iterator[str]:
-    """The change of the space, unless the parameter `out` says it already."""
+    """Yield the change of the space, unless the parameter `out` says it already."""
     a, b = old.node.space, new.node.space
     if str(a.domain) != str(b.domain) or a.field != b.field:
         yield _arrow("", str(a), str(b))
@@ -330,7 +332,7 @@ def _space_changes(old: _Row, new: _Row) -> Iterator[str]:
 
 
 def _follows_target(old: _Row, new: _Row) -> bool:
-    """Whether the parameter `to` repeats the domain of the space, which is compared anyway."""
+    """Return whether the parameter `to` repeats the domain of the space, compared anyway."""
     return all(x.params_by_name.get("to") == x.node.space.domain for x in (old, new))
 
 

@@ -130,8 +130,8 @@ def _json(data: Mapping[str, Any]) -> bytes:
 
 
 def _not_written(out: Path, error: OSError) -> OpError:
-    what = (error.strerror or str(error)).lower()
-    message = f"the compiled model could not be written: {what}"
+    reason = (error.strerror or str(error)).lower()
+    message = f"the compiled model could not be written: {reason}"
     return fault("OP0625", message, helps=("nothing was left behind",), file=str(out))
 
 

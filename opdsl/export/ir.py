@@ -33,14 +33,14 @@ def to_json(graph: Graph) -> dict[str, Any]:
 
 
 def certificate(graph: Graph) -> dict[str, Any]:
-    """The resolutions that the model accepts, and whether it converges, each with the reason."""
+    """Describe the resolutions that a model accepts, and whether it converges, with reasons."""
     certified = certify(graph)
     return {
         "agnostic": certified.agnostic,
         "convergent": certified.convergent,
         "promises": [_promise(x) for x in certified.promises],
         "pinned": list(certified.pinned),
-        "diverging": [{"node": node.path, "why": why} for node, why in certified.diverging],
+        "diverging": [{"node": node.path, "why": reason} for node, reason in certified.diverging],
         "measures": {x.name: x.measure for x in certified.measured},
     }
 
@@ -72,7 +72,7 @@ def _placed(part: Port | Feedback | Scope) -> dict[str, Any]:
 
 
 def _value(value: object) -> Any:
-    """A parameter of the model: a number, a Boolean, a tuple, or a word."""
+    """Convert a parameter of the model: a number, a Boolean, a tuple, or a word."""
     if isinstance(value, tuple | list):
         return [_value(x) for x in value]
     return value if isinstance(value, bool | int | float | str | None) else str(value)

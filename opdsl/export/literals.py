@@ -9,8 +9,8 @@ EXACT = 2.0**53  # whole numbers below are written without a point
 
 def number(value: float) -> str:
     """Write a number, `64`, `0.5`, `-1`, so that reading it gives an equal one of the same kind."""
-    whole = float(value).is_integer() and abs(value) < EXACT
-    return str(int(value)) if whole and str(value) != "-0.0" else repr(value)
+    integral = float(value).is_integer() and abs(value) < EXACT
+    return str(int(value)) if integral and str(value) != "-0.0" else repr(value)
 
 
 def sequence(values: list[str]) -> str:

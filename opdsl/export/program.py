@@ -42,17 +42,21 @@ def to_program(graph: Graph) -> str:
 
 
 def _reads_as(text: str, graph: Graph) -> bool:
-    """Whether the program means the graph: a graph file may call anything a shared repeat."""
+    """Return whether the program means the graph; a graph file can mislabel a shared repeat."""
     file, faults = parse(Source("<flat>", text))
-    again, more = elaborate(file)
-    return not (faults or more) and again is not None and fingerprint(again) == fingerprint(graph)
+    reread, problems = elaborate(file)
+    return (
+        not (faults or problems)
+        and reread is not None
+        and fingerprint(reread) == fingerprint(graph)
+    )
 
 
 class _Program:
-    """Writes one graph.
+    """Writer of one graph.
 
     Attributes:
-        names: of inputs and nodes, by path.
+        names: names of inputs and nodes, by path.
         blocks: the bodies of shared repeats.
         loops: the shared repeats, outer ones before inner ones.
     """
@@ -67,7 +71,7 @@ class _Program:
         self.loops = [x for x in graph.scopes if x.kind == "repeat" and _is_tied(x)]
 
     def text(self) -> str:
-        """The program, not yet formatted."""
+        """Write the program, not yet formatted."""
         graph = self.graph
         declared = [y for x in self._domains() for y in self.domains.declare(x)]
         self._name()
@@ -80,7 +84,7 @@ class _Program:
         return "\n".join([f"edition {graph.edition}", *self.blocks, *model])
 
     def _domains(self) -> Iterator[Domain]:
-        """The domains that the program has to write: declared ones, of ports, of parameters."""
+        """Yield the domains that the program writes: declared ones, of ports, of parameters."""
         yield from self.graph.domains
         yield from (x.space.domain for x in (*self.graph.inputs, *self.graph.outputs))
         for node in self.graph.nodes:
@@ -96,7 +100,7 @@ class _Program:
                 self.names[node.path] = self.used.free(node.path.replace(".", "_"))
 
     def _aliases(self) -> Iterator[str]:
-        """Statements for outputs that equal an input or another output."""
+        """Write statements for outputs that equal an input or another output."""
         for x in self.graph.outputs:
             if self.names[x.source] != x.name:
                 yield f"{x.name} = {self.names[x.source]}"
@@ -114,32 +118,32 @@ class _Program:
         return f"{self.domains.expression(space.domain)} -> {space.field}^{power}"
 
     def _statements(self, nodes: Iterable[Node], above: str = "") -> list[str]:
-        """A statement for each node, and for each shared repeat directly below `above`."""
-        lines, done = [], set[str]()
+        """Write a statement for each node, and for each shared repeat directly below `above`."""
+        lines, written = [], set[str]()
         for node in nodes:
             loop = self._loop(node.path, above)
             if loop is None and node.shares and not above:
                 raise unsayable(f"`{node.path}` shares weights outside of a repeat")
             if loop is None:
                 lines.append(self._call(node))
-            elif loop.path not in done:
-                done.add(loop.path)
+            elif loop.path not in written:
+                written.add(loop.path)
                 lines.append(self._repeat(loop))
         return lines
 
     def _call(self, node: Node) -> str:
-        """`name = block(inputs, parameters)`."""
-        given = dict(self._parameters(node.block))
+        """Write the call of a node: `name = block(inputs, parameters)`."""
+        parameters = dict(self._parameters(node.block))
         shorthand = node.block.shorthand
-        word = node.keyword if shorthand is None else given.pop(shorthand)
+        word = node.keyword if shorthand is None else parameters.pop(shorthand)
         # by position, since some of these names are reserved words
-        first = [given.pop(x) for x in type(node.block).positional if x in given]
+        first = [parameters.pop(x) for x in type(node.block).positional if x in parameters]
         args = [*(self.names[x] for x in node.inputs), *first]
-        args += [f"{k} = {v}" for k, v in given.items()]
+        args += [f"{k} = {v}" for k, v in parameters.items()]
         return f"{self.names[node.path]} = {word}({', '.join(args)})"
 
     def _parameters(self, block: Block) -> Iterator[tuple[str, str]]:
-        """Parameters that differ from their defaults, as text."""
+        """Yield name and text of each parameter that differs from its default."""
         for name, info in type(block).model_fields.items():
             value = getattr(block, name)
             if info.is_required() or value != info.default:
@@ -162,12 +166,12 @@ class _Program:
     # ----------------------------------------------------------- shared repeats
 
     def _loop(self, path: str, above: str) -> Scope | None:
-        """The outermost shared repeat below `above` that contains the node."""
+        """Find the outermost shared repeat below `above` that contains the node."""
         inside = (x for x in self.loops if path.startswith(f"{x.path}."))
         return next((x for x in inside if x.path.startswith(above)), None)
 
     def _repeat(self, loop: Scope) -> str:
-        """`name = enters |> repeat n shared { Step(...) }`."""
+        """Write a shared repeat: `name = enters |> repeat n shared { Step(...) }`."""
         body = _Body.of(self.graph, loop)
         step = self.used.free("Step")
         spaces = [self.graph.spaces[x] for x in (body.before, *body.others, body.after)]
@@ -176,19 +180,19 @@ class _Program:
         for x in needed:
             if any(self.domains.declare(x)):
                 raise unsayable(f"a repeat with shared weights on `{x}`")
-        opened, domains = self.domains.inside(needed)
+        roots, domains = self.domains.inside(needed)
         self.blocks.append(self._block(step, domains, body))
         others = [self.names[x] for x in body.others]
-        args = [*(["_", *others] if others else []), *(f"{x} = {x}" for x in opened)]
+        args = [*(["_", *others] if others else []), *(f"{x} = {x}" for x in roots)]
         call = f"{step}({', '.join(args)})"
         enters, leaves = self.names[body.enters], self.names[body.leaves]
         return f"{leaves} = {enters} |> repeat {loop.count} shared {{ {call} }}"
 
     def _block(self, step: str, domains: list[str], body: _Body) -> str:
-        """One iteration as a block: from the result of the one before to its own."""
-        bare = {"components": None}
-        enters = self.graph.spaces[body.before].model_copy(update=bare)
-        leaves = self.graph.spaces[body.after].model_copy(update=bare)
+        """Write one iteration as a block, from the result of the one before to its own."""
+        unnamed = {"components": None}
+        enters = self.graph.spaces[body.before].model_copy(update=unnamed)
+        leaves = self.graph.spaces[body.after].model_copy(update=unnamed)
         ins = [f"input {self.names[body.before]} : {self._space(enters)}"]
         ins += [f"input {self.names[x]} : {self._space(self.graph.spaces[x])}" for x in body.others]
         out = f"output {self.names[body.after]} : {self._space(leaves)}"
@@ -210,7 +214,7 @@ class _Body:
     """One iteration of a shared repeat: the second, in which every input has its own name.
 
     Attributes:
-        prefix: of the paths of its nodes.
+        prefix: common prefix of the paths of its nodes.
         before, after: the results of the first iteration and of this one.
         others: further values from outside.
         enters, leaves: the input of the first iteration, and the result of the last one.
@@ -226,7 +230,7 @@ class _Body:
 
     @staticmethod
     def of(graph: Graph, loop: Scope) -> _Body:
-        """The body of a shared repeat.
+        """Extract the body of a shared repeat.
 
         Raises:
             OpError: OP0107, its iterations are not of the form that the elaborator makes.
@@ -239,15 +243,15 @@ class _Body:
             for x, y in zip(a.inputs, b.inputs, strict=False)
         ]
         entering = {x for x, y in pairs if y.startswith(first)}
-        before = {y for x, y in pairs if y.startswith(first)}
+        results = {y for x, y in pairs if y.startswith(first)}
         others = {y: None for _, y in pairs if not y.startswith((first, second))}
-        if len(entering) != 1 or len(before) != 1:
+        if len(entering) != 1 or len(results) != 1:
             raise unsayable(f"the repeat `{loop.path}`")
-        rest = before.pop().removeprefix(first)
-        leaves = f"{loop.path}.{(loop.count or 0) - 1}.{rest}"
-        if not {leaves, f"{second}{rest}"} <= graph.by_path.keys():
+        name = results.pop().removeprefix(first)
+        leaves = f"{loop.path}.{(loop.count or 0) - 1}.{name}"
+        if not {leaves, f"{second}{name}"} <= graph.by_path.keys():
             raise unsayable(f"the repeat `{loop.path}`")
-        values = (second, f"{first}{rest}", f"{second}{rest}", tuple(others))
+        values = (second, f"{first}{name}", f"{second}{name}", tuple(others))
         return _Body(tuple(runs[1]), *values, entering.pop(), leaves)
 
 
@@ -262,7 +266,7 @@ class _UsedNames:
     used: set[str]
 
     def free(self, wanted: str) -> str:
-        """An unused name: the wanted one, or with `_2`, `_3` appended."""
+        """Return an unused name: the wanted one, or with `_2`, `_3` appended."""
         name, count = wanted, 1
         while name in self.used or name in self.words or name in KEYWORDS:
             count += 1
@@ -271,12 +275,12 @@ class _UsedNames:
         return name
 
     def is_word(self, text: str) -> bool:
-        """Whether the text can be written without quotes."""
+        """Return whether the text can be written without quotes."""
         return bool(re.fullmatch(NAME, text)) and text not in self.used and text not in KEYWORDS
 
 
 def _words(nodes: tuple[Node, ...]) -> set[str]:
-    """The words among the parameters: no name may be one of them."""
+    """Yield the words among the parameters: no name may be one of them."""
     values = (getattr(x.block, k) for x in nodes for k in type(x.block).model_fields)
     flat = (y for x in values for y in (x if isinstance(x, tuple) else (x,)))
     return {x for x in flat if isinstance(x, str)}

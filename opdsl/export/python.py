@@ -54,9 +54,9 @@ def emit_python(graph: Graph) -> str:
     sources = SourceCollection({"finer"})
     sources.add_external("torch")
     sources.add_external("torch", "nn")
-    for needed in (Branch, place, *(y for x in constructed.values() for y in x.definitions)):
-        if _is_ours(needed):
-            sources.add(needed)
+    for definition in (Branch, place, *(y for x in constructed.values() for y in x.definitions)):
+        if _is_ours(definition):
+            sources.add(definition)
     calls = {path: x.text(sources) for path, x in constructed.items()}
     body = _Body(graph, {"self", "finer", "tuple"})
     parts = [_heading(graph), "\n".join(sources.imports()), *sources.texts()]
@@ -67,16 +67,16 @@ def emit_python(graph: Graph) -> str:
 
 
 def _refuse_what_has_no_source(graph: Graph) -> None:
-    asked = graph.side_inputs()
+    side_inputs = graph.side_inputs()
     products = [x for x in graph.spaces.values() if x.domain.kind == "product"]
-    if not asked and not products:
+    if not side_inputs and not products:
         return
-    what = (
-        f"its calls take {asked[0].what} `{asked[0].name}`"
-        if asked
+    obstacle = (
+        f"its calls take {side_inputs[0].what} `{side_inputs[0].name}`"
+        if side_inputs
         else f"`{products[0].domain}` is a product of domains"
     )
-    raise _no_source(graph, what)
+    raise _no_source(graph, obstacle)
 
 
 def _no_source(graph: Graph, why: str) -> OpError:
@@ -102,7 +102,7 @@ def _class(
     sources: SourceCollection,
     tree: tuple[str, str],
 ) -> str:
-    """The class of the model; `tree` holds the emitted names of `Branch` and `place`."""
+    """Write the class of the model; `tree` holds the emitted names of `Branch` and `place`."""
     branch, place = tree
     name = _fresh(_identifier(graph.name), set(sources.names.values()))
     doc = f"    {_plain(graph.doc)!r}\n\n" if graph.doc else ""
@@ -123,7 +123,7 @@ def _class(
 
 
 def _signature(graph: Graph, names: list[str]) -> str:
-    """`a (batch, 1, x, y) -> u (batch, 1, x, y)`, with the names of the arguments."""
+    """Write inputs and outputs with the arguments' names: `a (batch, 1, x) -> u (batch, 1, x)`."""
     inputs = (_shape(name, x) for name, x in zip(names, graph.inputs, strict=True))
     return f"{', '.join(inputs)} -> {', '.join(_shape(x.name, x) for x in graph.outputs)}"
 
@@ -139,7 +139,7 @@ def _shape(name: str, port: Port) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Constructed:
-    """A module's class and the arguments that made it."""
+    """A module's class and the arguments of its constructor."""
 
     kind: type[nn.Module]
     args: tuple[Any, ...]
@@ -147,12 +147,12 @@ class _Constructed:
 
     @property
     def definitions(self) -> tuple[Callable[..., nn.Module], ...]:
-        """The class, and the constructors of layers among the arguments."""
+        """Class of the module, and the constructors of layers among its arguments."""
         arguments = (*self.args, *self.named.values())
         return (self.kind, *(x for x in arguments if _is_constructor(x)))
 
     def text(self, sources: SourceCollection) -> str:
-        """`SpectralConv(3, 64, (16, 16), bias=True)`: the call that makes the module."""
+        """Write the call that makes the module: `SpectralConv(3, 64, (16, 16), bias=True)`."""
         texts = [_expression(x, sources) for x in self.args]
         texts += [f"{k}={_expression(x, sources)}" for k, x in self.named.items()]
         return f"{_expression(self.kind, sources)}({', '.join(texts)})"
@@ -164,12 +164,12 @@ def _is_constructor(value: object) -> TypeGuard[type[nn.Module] | FunctionType]:
 
 
 def _is_ours(thing: object) -> bool:
-    """Whether it stands in this package; else it is one of torch's modules."""
+    """Return whether a definition stands in this package; else it is one of torch's."""
     return thing.__module__.partition(".")[0] != "torch"
 
 
 def _constructed(graph: Graph, node: Node) -> _Constructed:
-    """The construction of a node's module, all arguments of which `repr` can write."""
+    """Return the construction of a node's module, whose arguments `repr` can write."""
     result = _recorded(node.block, graph.arguments(node))
     if not all(_is_expressible(x) for x in (*result.args, *result.named.values())):
         raise _no_source(graph, f"`{node.block.keyword()}` looks for points near each other")
@@ -177,7 +177,7 @@ def _constructed(graph: Graph, node: Node) -> _Constructed:
 
 
 def _recorded(block: Block, spaces: tuple[Space, ...]) -> _Constructed:
-    """The class of a block's module and the arguments of its constructor.
+    """Record the class of a block's module and the arguments of its constructor.
 
     The block is lowered twice: once to learn the class, once with a constructor that records them.
     """
@@ -218,7 +218,7 @@ def _is_expressible(value: object) -> bool:
 
 @dataclass(slots=True)
 class _Body:
-    """The lines of `forward`, and the names in it."""
+    """Lines of `forward`, and the names in it."""
 
     graph: Graph
     used: set[str]
@@ -279,17 +279,17 @@ class _Body:
         return f"tuple(finer(rule, n) for rule, n in zip({rules}, {shape}, strict=True))"
 
     def _node(self, node: Node) -> None:
-        given = [self.names[x] for x in node.inputs]
+        arguments = [self.names[x] for x in node.inputs]
         if not node.inputs:
-            given.append(f"like={self.inputs[0]}")
+            arguments.append(f"like={self.inputs[0]}")
         if node.block.sized:
-            given.append(f"size={self.sizes[node.space.domain]}")
+            arguments.append(f"size={self.sizes[node.space.domain]}")
         if node.block.kernels:
-            given.append(f"kernel={node.block.kernels[0]!r}")
+            arguments.append(f"kernel={node.block.kernels[0]!r}")
         name = self._name(node.path, node.path)
         self.lines.append(_plain(f"# {node.keyword}: {node.space}, {node.spans[0].place()}"))
         owner = node.shares or node.path
-        self.lines.append(f"{name} = self.nodes[{owner!r}]({', '.join(given)})")
+        self.lines.append(f"{name} = self.nodes[{owner!r}]({', '.join(arguments)})")
 
     def _results(self) -> list[str]:
         result = {x.name: self._result(x) for x in self.graph.outputs}
@@ -298,28 +298,28 @@ class _Body:
         return ["return {", *(f"    {name!r}: {x}," for name, x in result.items()), "}"]
 
     def _result(self, port: Port) -> str:
-        alone = port.source in constants(self.graph)
-        others = ", -1" * (port.space.domain.dims + 1)
-        repeated = f".expand({self.batch}{others})" if alone else ""
-        return f"{self.names[port.source]}{repeated}.movedim(-1, 1).contiguous()"
+        constant = port.source in constants(self.graph)
+        kept_axes = ", -1" * (port.space.domain.dims + 1)
+        expansion = f".expand({self.batch}{kept_axes})" if constant else ""
+        return f"{self.names[port.source]}{expansion}.movedim(-1, 1).contiguous()"
 
 
 def _each_axis(domain: Domain, root: str) -> str:
-    """The grid of a domain from that of the declared one; shorter where all axes are equal."""
-    said = {_points_expression("n", domain, i) for i in range(domain.dims)}
-    if len(said) == 1:
-        return f"tuple({said.pop()} for n in {root})"
+    """Write the grid of a domain from that of the declared one; shorter if all axes are equal."""
+    expressions = {_points_expression("n", domain, i) for i in range(domain.dims)}
+    if len(expressions) == 1:
+        return f"tuple({expressions.pop()} for n in {root})"
     return f"tuple(rule(n) for rule, n in zip({_rules(domain, 'n')}, {root}, strict=True))"
 
 
 def _rules(domain: Domain, n: str) -> str:
-    """For each axis a function from points of the declared domain to points of this one."""
-    each = [f"lambda {n}: {_points_expression(n, domain, i)}" for i in range(domain.dims)]
-    return f"[{', '.join(each)}]"
+    """Write for each axis a function from points of the declared domain to points of this one."""
+    rules = [f"lambda {n}: {_points_expression(n, domain, i)}" for i in range(domain.dims)]
+    return f"[{', '.join(rules)}]"
 
 
 def _points_expression(n: str, domain: Domain, axis: int) -> str:
-    """The points on an axis of a domain, as an expression in those of the declared one."""
+    """Write the points on an axis of a domain as an expression in those of the declared one."""
     periodic = domain.axes[axis].periodic
     for step in domain.steps:
         n = n if n.isidentifier() else f"({n})"
@@ -338,11 +338,11 @@ def _extended_expression(n: str, step: Extend, axis: int, *, periodic: bool) -> 
     return longer if periodic else f"max({n}, {longer})"
 
 
-# --- words ------------------------------------------------------------------------------------
+# --- names and texts --------------------------------------------------------------------------
 
 
 def _identifier(text: str) -> str:
-    """A path or label as one name: `u.repeat.0` is `u_repeat_0`."""
+    """Write a path or label as one name: `u.repeat.0` is `u_repeat_0`."""
     name = "".join(x if x.isascii() and (x.isalnum() or x == "_") else "_" for x in text)
     return name if name[:1].isalpha() or name[:1] == "_" else f"_{name}"
 
@@ -354,5 +354,5 @@ def _fresh(name: str, taken: set[str]) -> str:
 
 
 def _plain(text: str) -> str:
-    """One line that cannot end a comment."""
+    """Write a text as one line that cannot end a comment."""
     return "".join(x if x.isprintable() else " " for x in text)

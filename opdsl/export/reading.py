@@ -46,7 +46,7 @@ def read_graph(source: Source) -> Graph:
 
 
 class _Reader:
-    """Reads one text.
+    """Reader of one text.
 
     Attributes:
         known: the space of every input and node so far.
@@ -60,26 +60,27 @@ class _Reader:
         self.nodes: dict[str, Node] = {}
 
     def graph(self) -> Graph:
-        """The graph, of which all parts fit each other."""
-        given = self.document
+        """Build the graph and check that all of its parts fit each other."""
+        document = self.document
         self._declared()
-        inputs = tuple(self._input(x) for x in given.inputs)
-        for entry in given.nodes:
+        inputs = tuple(self._input(x) for x in document.inputs)
+        for entry in document.nodes:
             self._node(entry)
         return Graph(
-            name=given.model,
-            doc=given.doc,
-            edition=given.edition,
-            params={k: _frozen(x) for k, x in given.params.items()},
-            domains=given.domains,
+            name=document.model,
+            doc=document.doc,
+            edition=document.edition,
+            params={k: _frozen(x) for k, x in document.params.items()},
+            domains=document.domains,
             inputs=inputs,
             outputs=self._outputs(),
             nodes=tuple(self.nodes.values()),
-            feedback=tuple(self._feedback(x) for x in given.feedback),
+            feedback=tuple(self._feedback(x) for x in document.feedback),
             scopes=tuple(
-                Scope(**x.model_dump(exclude={"at"}), span=self._span(x.path)) for x in given.scopes
+                Scope(**x.model_dump(exclude={"at"}), span=self._span(x.path))
+                for x in document.scopes
             ),
-            places={x.name: self._whole for x in given.domains},
+            places={x.name: self._whole for x in document.domains},
         )
 
     # ------------------------------------------------------------------- the whole
@@ -93,24 +94,24 @@ class _Reader:
         return document
 
     def _moderate(self, digits: str) -> int:
-        """A whole number that other readers of JSON can represent too."""
+        """Parse a whole number, and refuse one that other readers of JSON cannot represent."""
         if len(digits) > DIGITS:
             raise self._wrong(f"the number {digits[:DIGITS]}... is too large")
         return int(digits)
 
     def _misshapen(self, error: ValidationError) -> OpError:
         first = error.errors(include_url=False)[0]
-        where = first["loc"]
+        location = first["loc"]
         if first["type"] == "json_invalid":
             return self._wrong(f"it is no JSON: {first['ctx']['error']}")
-        if where == ("format",) and first["type"] == "literal_error":
+        if location == ("format",) and first["type"] == "literal_error":
             return self._wrong(
                 f"its format is {first['input']!r}, known is {FORMAT}",
                 helps=("write it again with `opdsl ir`",),
             )
         return self._wrong(
-            f"`{_dotted(where)}`: {_pydantic_message(first)}",
-            self._at(where),
+            f"`{_dotted(location)}`: {_pydantic_message(first)}",
+            self._at(location),
             helps=_similar_keys(first),
         )
 
@@ -136,8 +137,8 @@ class _Reader:
             if entry.name in names:
                 raise self._wrong(f"two outputs are called `{entry.name}`")
             names.add(entry.name)
-            met = self._space(entry.source, f"the output `{entry.name}`", entry.source)
-            self._same(entry.space, met, f"the output `{entry.name}`", entry.source)
+            space = self._space(entry.source, f"the output `{entry.name}`", entry.source)
+            self._same(entry.space, space, f"the output `{entry.name}`", entry.source)
         return tuple(self._port(x, x.source) for x in self.document.outputs)
 
     def _port(self, entry: PortEntry, source: str) -> Port:
@@ -147,9 +148,9 @@ class _Reader:
     def _feedback(self, entry: FeedbackEntry) -> Feedback:
         outputs = {x.name: x.space for x in self.document.outputs}
         inputs = {x.name: x.space for x in self.document.inputs}
-        for name, known in ((entry.output, outputs), (entry.input, inputs)):
-            if name not in known:
-                raise self._wrong(f"feedback names `{name}`", helps=did_you_mean(name, known))
+        for name, ports in ((entry.output, outputs), (entry.input, inputs)):
+            if name not in ports:
+                raise self._wrong(f"feedback names `{name}`", helps=did_you_mean(name, ports))
         a, b = outputs[entry.output], inputs[entry.input]
         if (a.domain, a.field) != (b.domain, b.field) or decided(b.channels) % decided(a.channels):
             raise self._wrong(f"feedback joins `{a}` and `{b}`")
@@ -190,8 +191,8 @@ class _Reader:
             block = cls.model_validate_json(json.dumps(entry.params), strict=True)
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
-            where = _dotted(("params", *first["loc"]))
-            raise self._wrong(f"`{where}`: {_pydantic_message(first)}", entry.path) from error
+            location = _dotted(("params", *first["loc"]))
+            raise self._wrong(f"`{location}`: {_pydantic_message(first)}", entry.path) from error
         for value in _parameter_values(block):
             if isinstance(value, Domain):
                 self._sound(value, entry.path)
@@ -223,14 +224,14 @@ class _Reader:
             ) from refusal
 
     def _owner(self, entry: NodeEntry, block: Block, inputs: tuple[Space, ...]) -> str | None:
-        """The node whose weights it uses, which must have equal weights."""
+        """Return the node whose weights an entry uses, after a check that the two are alike."""
         if entry.shares is None:
             return None
         owner = self.nodes.get(entry.shares)
         if owner is None or owner.shares is not None:
             raise self._wrong(f"`{entry.shares}` has no weights to share", entry.path)
-        theirs = tuple(self.known[x] for x in owner.inputs)
-        if owner.block != block or [_without_names(x) for x in theirs] != [
+        spaces = tuple(self.known[x] for x in owner.inputs)
+        if owner.block != block or [_without_names(x) for x in spaces] != [
             _without_names(x) for x in inputs
         ]:
             raise self._wrong(f"it cannot share the weights of `{entry.shares}`", entry.path)
@@ -246,9 +247,9 @@ class _Reader:
         if source in self.known:
             return self.known[source]
         later = any(source == x.path for x in self.document.nodes)
-        what = "which comes later" if later else "which nobody makes"
+        problem = "which comes later" if later else "which nobody makes"
         helps = () if later else did_you_mean(source, self.known)
-        raise self._wrong(f"{who} takes `{source}`, {what}", at, helps)
+        raise self._wrong(f"{who} takes `{source}`, {problem}", at, helps)
 
     def _same(self, said: Space, met: Space, who: str, at: str) -> None:
         self._sound_space(said, at)
@@ -277,7 +278,7 @@ class _Reader:
         return self.spans.get(path, self._whole)
 
     def _at(self, where: tuple[int | str, ...]) -> str | None:
-        """The path of the node at `nodes, 3, ...`, as far as the text can be parsed."""
+        """Return the path of the node at `nodes, 3, ...`, as far as the text can be parsed."""
         try:
             data = json.loads(self.source.text)
             return str(data[where[0]][where[1]].get("path"))
@@ -287,19 +288,19 @@ class _Reader:
     def _wrong(self, what: str, at: str | None = None, helps: tuple[str, ...] = ()) -> OpError:
         span = self._span(at) if at else self._whole
         place = f"`{at}`" if at and span != self._whole else "the file"
-        # the file is not to send signs to a terminal
+        # a file could contain control characters, which must not reach a terminal
         plain = "".join(x if x.isprintable() else "?" for x in what)
         label = Label(span, f"in {place}")
         return fault("OP0501", f"this graph cannot be read: {plain}", label, helps=helps)
 
 
 def _without_names(space: Space) -> tuple[Domain, Dim, str]:
-    """A space without the names of its components."""
+    """Return a space without the names of its components."""
     return space.domain, space.channels, space.field
 
 
 def _parameter_values(model: BaseModel) -> Iterator[object]:
-    """The values of the parameters, elements of tuples one by one."""
+    """Yield the values of the parameters, elements of tuples one by one."""
     for value in (getattr(model, x) for x in type(model).model_fields):
         yield from value if isinstance(value, tuple) else (value,)
 
@@ -312,7 +313,7 @@ def _frozen(value: Any) -> object:
 
 
 def _spans(source: Source) -> dict[str, Span]:
-    """The place where each path or name of a port first occurs, as found by a search."""
+    """Search for the place where each path or name of a port first occurs in the text."""
     result: dict[str, Span] = {}
     for x in re.finditer(r'"(?:path|name)"\s*:\s*"([^"\\]*)"', source.text):
         result.setdefault(x[1], source.span(x.start(1) - 1, x.end(1) + 1))
@@ -324,12 +325,12 @@ def _dotted(where: Iterable[int | str]) -> str:
 
 
 def _pydantic_message(error: Mapping[str, Any]) -> str:
-    """The message of pydantic, as a part of a sentence."""
-    said = str(error["msg"]).removeprefix("Value error, ")
-    return f"{said[:1].lower()}{said[1:]}"
+    """Return the message of pydantic as a part of a sentence."""
+    message = str(error["msg"]).removeprefix("Value error, ")
+    return f"{message[:1].lower()}{message[1:]}"
 
 
 def _similar_keys(error: Mapping[str, Any]) -> tuple[str, ...]:
     key = str(error["loc"][-1]) if error["loc"] else ""
-    known = tuple(Document.model_fields)
-    return did_you_mean(key, known) if error["type"] == "extra_forbidden" else ()
+    keys = tuple(Document.model_fields)
+    return did_you_mean(key, keys) if error["type"] == "extra_forbidden" else ()

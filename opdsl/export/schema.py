@@ -18,18 +18,18 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def ir_schema() -> dict[str, Any]:
-    """The schema of the files of `opdsl ir`; the `params` of a node are those of its block."""
+    """Return the schema of the files of `opdsl ir`; a node's `params` are those of its block."""
     schema = Document.model_json_schema()
-    known = blocks_schema()
+    block_schemas = blocks_schema()
     entry = schema["$defs"]["NodeEntry"]
-    entry["properties"]["op"] = {"enum": sorted(known["properties"])}
-    entry["allOf"] = [_params_of(x, y) for x, y in known["properties"].items()]
-    schema["$defs"] |= known["$defs"]
+    entry["properties"]["op"] = {"enum": sorted(block_schemas["properties"])}
+    entry["allOf"] = [_params_of(x, y) for x, y in block_schemas["properties"].items()]
+    schema["$defs"] |= block_schemas["$defs"]
     return with_heading("ir", FORMAT, schema)
 
 
 def blocks_schema() -> dict[str, Any]:
-    """The schema of the parameters of every block: an object with a key for each block."""
+    """Return the schema of the parameters of every block: an object with a key for each block."""
     classes = {x: y for x in blocks.names() if (y := blocks.find(x)) is not None}
     _, shared = models_json_schema([(x, "validation") for x in classes.values()])
     refs = {x: {"$ref": f"#/$defs/{y.__name__}"} for x, y in classes.items()}
@@ -40,7 +40,7 @@ def blocks_schema() -> dict[str, Any]:
 
 
 def with_heading(name: str, version: int, schema: Mapping[str, Any]) -> dict[str, Any]:
-    """The schema with its dialect and its name."""
+    """Add the dialect and the name to a schema."""
     return {"$schema": DIALECT, "$id": f"urn:opdsl:{name}:{version}", **schema}
 
 

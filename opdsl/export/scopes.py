@@ -20,7 +20,7 @@ class _Scope:
 
 
 def module_level_names(statement: ast.stmt) -> list[_Found]:
-    """Each name that is not local to the statement, with the attribute read from it, if any.
+    """Yield each name that is not local to the statement, with the attribute read from it, if any.
 
     The name that an assignment binds is among them, that of a class or function is not.
     """
@@ -31,8 +31,8 @@ def _visit(node: ast.AST, scopes: tuple[_Scope, ...], parent: ast.AST | None) ->
     match node:
         case ast.Name(id=name):
             # functions do not see the names of a class around them
-            seen = (x for i, x in enumerate(scopes) if not x.of_class or i == len(scopes) - 1)
-            if not any(name in x.names for x in seen):
+            visible = (x for i, x in enumerate(scopes) if not x.of_class or i == len(scopes) - 1)
+            if not any(name in x.names for x in visible):
                 yield node, parent if isinstance(parent, ast.Attribute) else None
         case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.Lambda():
             yield from _in_function(node, scopes)
@@ -59,15 +59,15 @@ def _all(
 
 def _in_function(node: _Function, scopes: tuple[_Scope, ...]) -> Iterator[_Found]:
     args = node.args
-    every = [*args.posonlyargs, *args.args, *args.kwonlyargs, args.vararg, args.kwarg]
-    given = [x for x in every if x is not None]
-    outside: list[ast.AST] = [x.annotation for x in given if x.annotation is not None]
+    slots = [*args.posonlyargs, *args.args, *args.kwonlyargs, args.vararg, args.kwarg]
+    parameters = [x for x in slots if x is not None]
+    outside: list[ast.AST] = [x.annotation for x in parameters if x.annotation is not None]
     outside += [x for x in (*args.defaults, *args.kw_defaults) if x is not None]
     body: list[ast.AST] = [node.body] if isinstance(node, ast.Lambda) else [*node.body]
     if not isinstance(node, ast.Lambda):
         outside += [*node.decorator_list, *([node.returns] if node.returns else [])]
     yield from _all(outside, scopes)
-    own = _Scope(frozenset({x.arg for x in given} | set(_bound(body))))
+    own = _Scope(frozenset({x.arg for x in parameters} | set(_bound(body))))
     yield from _all(body, (*scopes, own))
 
 
@@ -83,12 +83,12 @@ def _in_comprehension(node: _Comprehension, scopes: tuple[_Scope, ...]) -> Itera
 
 
 def _bound(nodes: Iterable[ast.AST]) -> Iterator[str]:
-    """The names that statements bind in their own scope."""
+    """Yield the names that statements bind in their own scope."""
     for node in nodes:
         match node:
             case ast.Name(id=name, ctx=ast.Store() | ast.Del()):
                 yield name
-            case ast.AnnAssign(value=None):  # says a type and binds nothing
+            case ast.AnnAssign(value=None):  # an annotation alone binds nothing
                 continue
             case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
                 yield node.name

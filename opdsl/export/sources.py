@@ -28,19 +28,19 @@ class SourceDefinition:
 
     @property
     def statement(self) -> ast.stmt:
-        """The class, function or assignment."""
+        """Node of the class, function or assignment."""
         return _statements(self.module)[self.name]
 
 
 @dataclass(frozen=True, slots=True)
 class External:
-    """Something of another package; without `name` the module itself."""
+    """Import from another package; without `name` the module itself."""
 
     module: str
     name: str | None = None
 
     def line(self, bound: str) -> str:
-        """The statement that imports it under the name `bound`."""
+        """Write the statement that imports it under the name `bound`."""
         name = self.module if self.name is None else self.name
         alias = "" if name.partition(".")[0] == bound else f" as {bound}"
         return (
@@ -99,7 +99,7 @@ class SourceCollection:
 
     @property
     def names(self) -> dict[_Target, str]:
-        """The name of every definition and import in the emitted text; equal ones share a name."""
+        """Name of every definition and import in the emitted text; equal ones share a name."""
         if len(self._names) < len(self.preferred):
             self._names = self._chosen()
         return self._names
@@ -118,28 +118,28 @@ class SourceCollection:
         return result
 
     def name(self, thing: type | object) -> str:
-        """What the emitted text calls a class or function that was added."""
+        """Return the name that an added class or function has in the emitted text."""
         target = _resolved(getattr(thing, "__module__", ""), getattr(thing, "__name__", ""))
         assert isinstance(target, SourceDefinition)
         return self.names[target]
 
     def imports(self) -> list[str]:
-        """Import statements in the order of a style checker: modules, then names out of them."""
+        """Write import statements in the order of a style checker: modules, then names of them."""
         named = self.names.items()
         lines = {x.line(name) for x, name in named if isinstance(x, External)}
         return sorted(lines, key=lambda x: (x.startswith("from"), x))
 
     def texts(self) -> list[str]:
-        """The source of each definition, in an order in which Python can execute it."""
+        """Return the source of each definition, in an order in which Python can execute it."""
         names = self.names
         return list(dict.fromkeys(_text(x, names) for x in self.order))
 
     def _builtins(self) -> set[str]:
-        """Builtins that some definition uses, which nothing else may hide."""
+        """Builtins that some definition uses, and that no emitted name may hide."""
         return {x for d in self.order for x in _identifiers(d) if hasattr(builtins, x)}
 
     def _uses(self) -> dict[_Target, list[tuple[str, frozenset[str]]]]:
-        """For each target how definitions call it, and the identifiers that occur there."""
+        """Collect for each target how definitions call it, and the identifiers that occur there."""
         result: dict[_Target, list[tuple[str, frozenset[str]]]] = {}
         for definition in self.order:
             identifiers = _identifiers(definition)
@@ -149,7 +149,7 @@ class SourceCollection:
 
 
 def _captured(name: str, uses: Iterable[tuple[str, frozenset[str]]]) -> bool:
-    """Whether a new name occurs where it is to be written instead of the old one.
+    """Return whether a new name occurs where it is to replace the old one.
 
     There it may be a local variable, which would hide it.
     """
@@ -157,7 +157,7 @@ def _captured(name: str, uses: Iterable[tuple[str, frozenset[str]]]) -> bool:
 
 
 def _candidates(target: _Target, wanted: str) -> Iterator[str]:
-    """The wanted name, then with more and more of its module in front, then with a number."""
+    """Yield the wanted name, then with ever more of its module in front, then with a number."""
     yield wanted
     private = "_" if wanted.startswith("_") else ""
     parts = target.module.split(".")
@@ -170,7 +170,7 @@ def _candidates(target: _Target, wanted: str) -> Iterator[str]:
 
 
 def _equal(a: _Target, b: _Target) -> bool:
-    """Whether two definitions have one text, in which every name has one meaning.
+    """Return whether two definitions have one text, in which every name has one meaning.
 
     Type aliases such as `Size = tuple[int, ...]` stand in several modules.
     """
@@ -186,7 +186,7 @@ def _equal(a: _Target, b: _Target) -> bool:
 
 @cache
 def _resolved(module: str, name: str) -> _Target | OwnModule | None:
-    """What a name means at the top of a module; None: a builtin, or nothing."""
+    """Resolve a name at the top of a module; None if it is a builtin, or undefined."""
     statement = _statements(module).get(name)
     if isinstance(statement, ast.Import):
         return External(next(x.name for x in statement.names if _bound(x) == name))
@@ -201,7 +201,7 @@ def _resolved(module: str, name: str) -> _Target | OwnModule | None:
 
 @cache
 def _references(definition: SourceDefinition) -> tuple[tuple[str, _Target], ...]:
-    """The names that a definition takes from its module and what they mean, each once."""
+    """Yield each name that a definition takes from its module, with what it refers to."""
     result: dict[tuple[str, _Target], None] = {}
     for node, attribute in _free_names(definition):
         target = _meant(definition.module, node, attribute)
@@ -227,7 +227,7 @@ def _meant(module: str, node: ast.Name, attribute: ast.Attribute | None) -> _Tar
 
 @cache
 def _identifiers(definition: SourceDefinition) -> frozenset[str]:
-    """All identifiers in a definition, whatever they are."""
+    """Collect all identifiers in a definition, local ones and attributes included."""
     nodes = list(ast.walk(definition.statement))
     names = {x.id for x in nodes if isinstance(x, ast.Name)}
     return frozenset(names | {x.arg for x in nodes if isinstance(x, ast.arg)})
@@ -235,7 +235,7 @@ def _identifiers(definition: SourceDefinition) -> frozenset[str]:
 
 @cache
 def _statements(module: str) -> dict[str, ast.stmt]:
-    """The statements of a module that bind a name, by name."""
+    """Index the statements of a module that bind a name, by that name."""
     tree = ast.parse(_source(module))
     return {name: x for x in tree.body for name in _binds(x)}
 
@@ -260,15 +260,15 @@ def _bound(alias: ast.alias) -> str:
 
 
 def _text(definition: SourceDefinition, names: dict[_Target, str]) -> str:
-    """The lines of a definition, with its comments, in which every name is the emitted one."""
+    """Write the lines of a definition, comments included, with every name as emitted."""
     first, last = _span(definition.statement)
     source = _source(definition.module).encode()
     starts = _line_starts(definition.module)
     edits = list(_edits(definition, names, starts))
     for begin, end, new in sorted(edits, reverse=True):
         source = source[:begin] + new.encode() + source[end:]
-    grown = sum(len(new.encode()) - (end - begin) for begin, end, new in edits)
-    return source[starts[first - 1] : starts[last] + grown].decode().rstrip("\n")
+    growth = sum(len(new.encode()) - (end - begin) for begin, end, new in edits)
+    return source[starts[first - 1] : starts[last] + growth].decode().rstrip("\n")
 
 
 def _edits(
@@ -283,10 +283,10 @@ def _edits(
 
     for node, attribute in _free_names(definition):
         target = _meant(definition.module, node, attribute)
-        whole = isinstance(_resolved(definition.module, node.id), OwnModule)
-        if target is not None and (whole or names[target] != node.id):
-            begin, end = span(attribute) if whole and attribute else span(node)
-            assert whole or source[begin:end].decode() == node.id
+        attribute_access = isinstance(_resolved(definition.module, node.id), OwnModule)
+        if target is not None and (attribute_access or names[target] != node.id):
+            begin, end = span(attribute) if attribute_access and attribute else span(node)
+            assert attribute_access or source[begin:end].decode() == node.id
             yield begin, end, names[target]
     statement = definition.statement
     if isinstance(statement, ast.ClassDef | ast.FunctionDef):
@@ -302,7 +302,7 @@ def _source_lines(definition: SourceDefinition) -> str:
 
 
 def _span(statement: ast.stmt) -> tuple[int, int]:
-    """The first line, that of a decorator if there is one, and the last."""
+    """Return the first line, that of a decorator if there is one, and the last."""
     decorators = getattr(statement, "decorator_list", [])
     last = statement.end_lineno
     assert last is not None
@@ -311,7 +311,7 @@ def _span(statement: ast.stmt) -> tuple[int, int]:
 
 @cache
 def _line_starts(module: str) -> list[int]:
-    """The first byte of each line, and the length of all."""
+    """Return the offset of the first byte of each line, and last the length of the text."""
     lines = _source(module).encode().splitlines(keepends=True)
     return [0, *accumulate(map(len, lines))]
 

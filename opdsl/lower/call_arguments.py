@@ -36,7 +36,7 @@ class Coordinates:
 
     @property
     def lead(self) -> Tensor:
-        """One of the tensors, which has the number format and the device of all."""
+        """First of the tensors, which has the number format and the device of all."""
         return self.geometry[0].points
 
 
@@ -44,7 +44,7 @@ CallArgument = Tensor | Packed | Coordinates
 
 
 def as_coordinates(x: object) -> Coordinates | None:
-    """Convert an argument for the coordinates of a domain; None: it cannot be that."""
+    """Convert an argument to the coordinates of a domain; None if it cannot be converted."""
     if isinstance(x, Tensor):
         if x.ndim == 3 and not len(x):  # no samples: any points will do, if there are as many
             x = x.new_zeros(x.shape[1:])
@@ -61,12 +61,12 @@ def _is_one_geometry(x: object) -> bool:
 
 
 def representative(x: CallArgument) -> Tensor:
-    """A tensor with the number format and the device of the argument."""
+    """Return a tensor with the number format and the device of the argument."""
     return x if isinstance(x, Tensor) else x.values if isinstance(x, Packed) else x.lead
 
 
 def signature(x: CallArgument) -> tuple[object, ...]:
-    """A key that is equal for arguments that a module treats in one way."""
+    """Return a key that is equal for arguments that a module treats in one way."""
     y = representative(x)
     if isinstance(x, Tensor):
         return x.shape, x.dtype, x.device
@@ -76,7 +76,7 @@ def signature(x: CallArgument) -> tuple[object, ...]:
 
 
 def sample_count(x: CallArgument) -> int:
-    """Number of samples of an input or of coordinates."""
+    """Return the number of samples of an input or of coordinates."""
     if isinstance(x, Tensor):
         return x.shape[0]  # maybe a symbol of a tracer, which `int` would fix
     return len(x) if isinstance(x, Packed) else len(x.geometry)
@@ -85,20 +85,20 @@ def sample_count(x: CallArgument) -> int:
 def packed_sizes(
     ports: Sequence[Port], asks: Sequence[SideInput], arguments: Sequence[CallArgument]
 ) -> PackedSizes:
-    """The points of each sample, for domains whose samples differ in number of points."""
+    """Return the points per sample, for domains whose samples differ in number of points."""
     result: dict[str, tuple[int, ...]] = {}
     for port, x in zip(ports, arguments, strict=False):
         if isinstance(x, Packed):
             result.setdefault(port.space.domain.name, x.sizes)
     dense = {x.space.domain.name for x in ports} - set(result)
-    for ask, x in zip(asks, arguments[len(ports) :], strict=True):
-        if isinstance(x, Coordinates) and x.listed and ask.domain.name not in dense:
-            result.setdefault(ask.domain.name, point_counts(x.geometry))
+    for side_input, x in zip(asks, arguments[len(ports) :], strict=True):
+        if isinstance(x, Coordinates) and x.listed and side_input.domain.name not in dense:
+            result.setdefault(side_input.domain.name, point_counts(x.geometry))
     return result
 
 
 def grid_of(x: CallArgument, domain: Domain, sizes: PackedSizes) -> Grid:
-    """Points of an argument on each axis; of packed samples their total."""
+    """Return the points of an argument on each axis; of packed samples their total."""
     if isinstance(x, Packed):
         return (x.values.shape[-1],)
     if isinstance(x, Coordinates):
@@ -107,10 +107,10 @@ def grid_of(x: CallArgument, domain: Domain, sizes: PackedSizes) -> Grid:
 
 
 def to_channels_last(x: CallArgument) -> Tensor:
-    """The values of an input in the layout of blocks, channels last."""
+    """Move the channels of an input behind the grid, the layout of blocks."""
     return representative(x).movedim(1, -1).contiguous()
 
 
 def field_argument(x: Tensor, dims: int) -> Tensor:
-    """A static field in the layout of blocks: (1, *grid, 1)."""
+    """Reshape a static field (*grid) to the layout of blocks, (1, *grid, 1)."""
     return x.reshape(1, *x.shape[x.ndim - dims :], 1)

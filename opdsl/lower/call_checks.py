@@ -26,19 +26,23 @@ def check_batches(guards: Guards, arguments: Sequence[CallArgument]) -> None:
     Raises:
         OpError: OP0906, they have not.
     """
-    whole = guards.batch(arguments)
+    batch = guards.batch(arguments)
     for port, x in zip(guards.graph.inputs, arguments, strict=False):
-        if sample_count(x) != whole:
+        if sample_count(x) != batch:
             first = guards.graph.inputs[0].name
-            counts = f"`{first}` has {whole} samples, `{port.name}` {sample_count(x)}"
-            shape = ", ".join((str(whole), *["-1"] * (representative(x).ndim - 1)))
+            counts = f"`{first}` has {batch} samples, `{port.name}` {sample_count(x)}"
+            shape = ", ".join((str(batch), *["-1"] * (representative(x).ndim - 1)))
             cure = f"one for all samples: `{port.name}.expand({shape})`"
-            alone = isinstance(x, Tensor) and sample_count(x) == 1
-            helps = (cure,) if alone else ("give as many samples of each input",)
+            single = isinstance(x, Tensor) and sample_count(x) == 1
+            helps = (cure,) if single else ("give as many samples of each input",)
             raise guards.refuse("OP0906", port, f"the batches differ: {counts}", helps)
-    for ask, y in zip(guards.side_inputs, arguments[len(guards.graph.inputs) :], strict=True):
-        if isinstance(y, Coordinates) and sample_count(y) not in {1, whole}:
-            message = f"`{ask.name}` has coordinates for {sample_count(y)} samples of {whole}"
+    for side_input, y in zip(
+        guards.side_inputs, arguments[len(guards.graph.inputs) :], strict=True
+    ):
+        if isinstance(y, Coordinates) and sample_count(y) not in {1, batch}:
+            message = (
+                f"`{side_input.name}` has coordinates for {sample_count(y)} samples of {batch}"
+            )
             helps = ("give coordinates for each sample, or one set for all",)
             raise fault("OP0906", message, helps=helps, file=guards.graph.name)
     _check_packed_sizes(guards, arguments)
@@ -49,12 +53,12 @@ def _check_packed_sizes(guards: Guards, arguments: Sequence[CallArgument]) -> No
     sizes = guards.packed(arguments)
     domains = [x.space.domain for x in guards.graph.inputs] + [x.domain for x in guards.side_inputs]
     for name, domain, x in zip(guards.names, domains, arguments, strict=True):
-        wanted = sizes.get(domain.name)
-        if wanted is None or not (isinstance(x, Coordinates) or domain.name in sizes):
+        expected = sizes.get(domain.name)
+        if expected is None or not (isinstance(x, Coordinates) or domain.name in sizes):
             continue
-        met = x.sizes if isinstance(x, Packed) else _argument_sizes(x)
-        if met != wanted:
-            message = f"`{name}` {_difference(met, wanted)} on `{domain}`"
+        counts = x.sizes if isinstance(x, Packed) else _argument_sizes(x)
+        if counts != expected:
+            message = f"`{name}` {_difference(counts, expected)} on `{domain}`"
             helps = ("give for each sample as many values as coordinates",)
             raise fault("OP0906", message, helps=helps, file=guards.graph.name)
 
@@ -80,25 +84,25 @@ def check_grids(guards: Guards, arguments: Sequence[CallArgument]) -> None:
         OpError: OP0906, they have not.
     """
     grids = guards.grids(arguments)
-    known = roots(guards.sources, grids)
+    root_sizes = roots(guards.sources, grids)
     domains = [x.space.domain for x in guards.graph.inputs] + [x.domain for x in guards.side_inputs]
-    for name, domain, met in zip(guards.names, domains, grids, strict=True):
-        expected = domain.at(known)
-        if met != expected:
+    for name, domain, grid in zip(guards.names, domains, grids, strict=True):
+        expected = domain.at(root_sizes)
+        if grid != expected:
             first = guards.names[guards.sources[domain.declared[0].name].port or 0]
             message = (
                 f"`{first}` and `{name}` differ in size: `{domain}` has "
-                f"{size_text(expected)} points from `{first}`, `{name}` has {size_text(met)}"
+                f"{size_text(expected)} points from `{first}`, `{name}` has {size_text(grid)}"
             )
-            help_ = (
+            cure = (
                 f"give coordinates for {size_text(expected)} points"
                 if domain.scattered
                 else f"resample `{name}` to {size_text(expected)}"
             )
             ports = {x.name: x for x in guards.graph.inputs}
             if name in ports:
-                raise guards.refuse("OP0906", ports[name], message, (help_,))
-            raise fault("OP0906", message, helps=(help_,), file=guards.graph.name)
+                raise guards.refuse("OP0906", ports[name], message, (cure,))
+            raise fault("OP0906", message, helps=(cure,), file=guards.graph.name)
 
 
 def check_side_input(guards: Guards, ask: SideInput, x: CallArgument) -> None:
@@ -122,27 +126,27 @@ def check_side_input(guards: Guards, ask: SideInput, x: CallArgument) -> None:
 
 
 def _check_coordinates(guards: Guards, ask: SideInput, x: Coordinates) -> None:
-    each = ask.domain.geometry == "per_sample"
-    wrong = [y.points for y in x.geometry if y.points.shape[-1] != ask.domain.ambient]
-    if wrong:
-        raise wrong_coordinates(guards, ask, f"points with {wrong[0].shape[-1]} coordinates")
-    if len(x.geometry) > 1 and not each:
+    per_sample = ask.domain.geometry == "per_sample"
+    misfits = [y.points for y in x.geometry if y.points.shape[-1] != ask.domain.ambient]
+    if misfits:
+        raise wrong_coordinates(guards, ask, f"points with {misfits[0].shape[-1]} coordinates")
+    if len(x.geometry) > 1 and not per_sample:
         raise wrong_coordinates(guards, ask, f"coordinates for {len(x.geometry)} samples")
     if not x.listed and len({len(y) for y in x.geometry}) > 1:
         raise wrong_coordinates(guards, ask, "samples of different sizes")
     for n in sorted({len(y) for y in x.geometry}):
-        wanted = broken_promise(ask.domain.axes[0], n, 1)
-        if wanted:
-            message = f"`{ask.name}` has {n} points; `{guards.graph.name}` promises {wanted}"
+        promise = broken_promise(ask.domain.axes[0], n, 1)
+        if promise:
+            message = f"`{ask.name}` has {n} points; `{guards.graph.name}` promises {promise}"
             helps = (NO_POINTS,) if n == 0 else ()
             raise fault("OP0903", message, helps=helps, file=guards.graph.name)
 
 
 def wrong_coordinates(guards: Guards, ask: SideInput, met: str) -> OpError:
-    """OP0907: coordinates or a static field have the wrong shape, which `met` describes."""
-    what = "the coordinates of its points" if ask.what == "coordinates" else "a static field"
+    """Make OP0907: coordinates or a static field have the wrong shape, which `met` describes."""
+    role = "the coordinates of its points" if ask.what == "coordinates" else "a static field"
     message = f"`{ask.name}` has {met}, expected {_expected_shape(ask)}"
-    return fault("OP0907", message, notes=(f"`{ask.name}` is {what}",), file=guards.graph.name)
+    return fault("OP0907", message, notes=(f"`{ask.name}` is {role}",), file=guards.graph.name)
 
 
 def _fits_domain(ask: SideInput, x: Tensor) -> bool:
@@ -154,5 +158,5 @@ def _expected_shape(ask: SideInput) -> str:
     if ask.what == "field":
         return f"({', '.join(x.name for x in ask.domain.axes)})"
     shared = f"(points, {ask.domain.ambient})"
-    each = f" or (batch, points, {ask.domain.ambient})"
-    return shared + each * (ask.domain.geometry == "per_sample")
+    batched = f" or (batch, points, {ask.domain.ambient})"
+    return shared + batched * (ask.domain.geometry == "per_sample")

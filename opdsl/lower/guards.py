@@ -85,7 +85,7 @@ class Guards:
         return tuple(arguments)
 
     def by_name(self, inputs: Sequence[object], named: Mapping[str, object]) -> dict[str, object]:
-        """The arguments of a call by the names of inputs and side inputs.
+        """Return the arguments of a call by the names of inputs and side inputs.
 
         Raises:
             OpError: OP0904, they are not the model's inputs.
@@ -109,10 +109,10 @@ class Guards:
         if result is None and not isinstance(x, Tensor | list | tuple):
             raise self._no_tensor(ask.name, x)
         if result is None:
-            met = (
+            description = (
                 f"the shape {shape_text(x)}" if isinstance(x, Tensor) else "a list of other things"
             )
-            raise wrong_coordinates(self, ask, met)
+            raise wrong_coordinates(self, ask, description)
         return result
 
     def check(self, arguments: Sequence[CallArgument], weight: Tensor | None) -> None:
@@ -127,8 +127,10 @@ class Guards:
                 resolution; OP0905, number format or device; OP0906, inputs do not fit each other;
                 OP0907, coordinates or fields have another shape.
         """
-        for ask, x in zip(self.side_inputs, arguments[len(self.graph.inputs) :], strict=True):
-            check_side_input(self, ask, x)
+        for side_input, x in zip(
+            self.side_inputs, arguments[len(self.graph.inputs) :], strict=True
+        ):
+            check_side_input(self, side_input, x)
         like = representative(arguments[0]) if weight is None else weight
         for port, x in zip(self.graph.inputs, arguments, strict=False):
             check_input(self, port, x, like)
@@ -154,17 +156,17 @@ class Guards:
     def rollout_inputs(
         self, steps: int, inputs: Sequence[object], named: Mapping[str, object]
     ) -> tuple[dict[str, Any], dict[str, Tensor]]:
-        """The inputs of a rollout by name: those of the first step, and those with an axis of time.
+        """Split the inputs of a rollout: values of the first step, and those with an axis of time.
 
         Raises:
             OpError: OP0904, they are not the model's inputs, or have too few times.
         """
-        back = {x.input for x in self.graph.feedback}
+        fed_back = {x.input for x in self.graph.feedback}
         dims = {x.name: x.space.domain.dims for x in self.graph.inputs}
         arguments: dict[str, Any] = {}
-        timed: dict[str, Tensor] = {}
+        series: dict[str, Tensor] = {}
         for name, x in zip(self.names, self._sorted(inputs, named), strict=True):
-            if x is None and name in back:
+            if x is None and name in fed_back:
                 continue
             if name not in dims and as_coordinates(x):
                 arguments[name] = x
@@ -174,10 +176,10 @@ class Guards:
             if name not in dims or x.ndim != dims[name] + 3:
                 arguments[name] = x
                 continue
-            self._check_times(name, x, steps, back=name in back)
-            timed[name] = x
-        arguments |= self._zeros(arguments | {k: x[:, 0] for k, x in timed.items()}, dims)
-        return arguments, timed
+            self._check_times(name, x, steps, back=name in fed_back)
+            series[name] = x
+        arguments |= self._zeros(arguments | {k: x[:, 0] for k, x in series.items()}, dims)
+        return arguments, series
 
     def _check_times(self, name: str, x: Tensor, steps: int, *, back: bool) -> None:
         times = x.shape[1]
@@ -190,7 +192,7 @@ class Guards:
         raise fault("OP0904", message, helps=(cure,), file=self.graph.name)
 
     def _zeros(self, first: Mapping[str, Tensor], dims: Mapping[str, int]) -> dict[str, Tensor]:
-        """Zeros for the inputs that are left out, on the grids that the others determine."""
+        """Make zeros for the inputs that are left out, on the grids that the others determine."""
         missing = [x for x in self.graph.inputs if x.name not in first]
         if not missing:
             return {}
@@ -213,38 +215,38 @@ class Guards:
         }
 
     def grids(self, arguments: Sequence[CallArgument]) -> list[Grid]:
-        """The grid of each input, then of each ask; their axes must have been checked."""
+        """Return the grid of each input, then of each side input, after their axes were checked."""
         sizes = self.packed(arguments)
         domains = [x.space.domain for x in self.graph.inputs] + [x.domain for x in self.side_inputs]
         return [grid_of(x, domain, sizes) for x, domain in zip(arguments, domains, strict=True)]
 
     def packed(self, arguments: Sequence[CallArgument]) -> PackedSizes:
-        """The points of each sample, for the domains whose samples are packed in this call."""
+        """Return the points per sample, for the domains whose samples are packed in this call."""
         return packed_sizes(self.graph.inputs, self.side_inputs, arguments)
 
     def batch(self, arguments: Sequence[CallArgument]) -> int:
-        """Number of samples in this call."""
+        """Return the number of samples in this call."""
         if self.graph.inputs:
             return sample_count(arguments[0])
         return max((sample_count(x) for x in arguments if isinstance(x, Coordinates)), default=1)
 
     def asked(self, number: int, x: CallArgument) -> Tensor | Geometries:
-        """The argument of an ask in the layout of blocks; a field becomes (1, *grid, 1)."""
+        """Convert a side input to the layout of blocks; a field becomes (1, *grid, 1)."""
         if isinstance(x, Coordinates):
             return x.geometry
         return field_argument(representative(x), self.side_inputs[number].domain.dims)
 
     @cached_property
     def promises(self) -> dict[tuple[str, str], AxisPromise]:
-        """The promises of the certificate, by domain and axis."""
+        """Promises of the certificate, by the names of domain and axis."""
         result = certify(self.graph).promises
         return {(x.domain.name, x.axis.name): x for x in result}
 
     def _sorted(self, inputs: Sequence[object], named: Mapping[str, object]) -> Sequence[object]:
         if len(inputs) > len(self.names):
             count = input_count_text(len(inputs))
-            met = f"{count} given, `{self.graph.name}` takes {self._expected()}"
-            raise self._misfit(met)
+            excess = f"{count} given, `{self.graph.name}` takes {self._expected()}"
+            raise self._misfit(excess)
         arguments = dict(zip(self.names, inputs, strict=False))
         for name in named:
             if name not in self.names:
@@ -281,6 +283,6 @@ class Guards:
     def refuse(
         self, code: str, port: Port, message: str, helps: Texts, notes: Texts = ()
     ) -> OpError:
-        """A diagnostic about one input, at the line that declares it, if there is one."""
+        """Make a diagnostic about one input, at the line that declares it if there is one."""
         labels = (Label(port.span, f"declared here: `{port.space}`"),) if port.span else ()
         return fault(code, message, *labels, notes=notes, helps=helps, file=self.graph.name)

@@ -46,8 +46,8 @@ def check_input(guards: Guards, port: Port, x: CallArgument, weight: Tensor) -> 
 
 
 def _check_number_format(guards: Guards, port: Port, x: Tensor) -> None:
-    wanted = x.dtype.is_complex if port.space.complex else x.dtype.is_floating_point
-    if wanted:
+    fits = x.dtype.is_complex if port.space.complex else x.dtype.is_floating_point
+    if fits:
         return
     if port.space.complex:
         cure = f"make it complex: `torch.complex({port.name}, torch.zeros_like({port.name}))`"
@@ -93,8 +93,8 @@ def _check_channels(guards: Guards, port: Port, x: Tensor) -> None:
     if x.shape[1] == space.channels:
         return
     names = f": {', '.join(space.components)}" if space.components else ""
-    met = f"input `{port.name}` has {x.shape[1]} channels, {shape_text(x)}"
-    message = f"{met}, expected {space.channels}{names}"
+    mismatch = f"input `{port.name}` has {x.shape[1]} channels, {shape_text(x)}"
+    message = f"{mismatch}, expected {space.channels}{names}"
     last = x.shape[-1] == space.channels
     swap = f"the channels seem to stand last: `{port.name}.movedim(-1, 1)`"
     layout = f"the layout is {layout_text(port)}"
@@ -113,10 +113,10 @@ def _check_resolution(guards: Guards, port: Port, x: Tensor) -> None:
 
 
 def _check_frequencies(guards: Guards, port: Port, x: Tensor) -> None:
-    wanted = port.space.domain.frequencies
-    if tuple(x.shape[2:]) != wanted:
-        met = size_text(x.shape[2:])
-        message = f"input `{port.name}` has {met} frequencies, expected {size_text(wanted)}"
+    expected = port.space.domain.frequencies
+    if tuple(x.shape[2:]) != expected:
+        size = size_text(x.shape[2:])
+        message = f"input `{port.name}` has {size} frequencies, expected {size_text(expected)}"
         raise guards.refuse("OP0903", port, message, (f"the layout is {layout_text(port)}",))
 
 
@@ -126,17 +126,17 @@ def _check_factor(guards: Guards, port: Port, domain: Domain, grid: Grid) -> Non
         n = int(grid[i])
         promise = guards.promises.get((domain.name, axis.name))
         root = domain.root_of(i, n) if domain.steps else n
-        wanted = broken_promise(axis, root, promise.needed if promise else 1)
-        if wanted and domain.steps:
-            wanted = f"{wanted} on `{domain.name}`"
+        expected = broken_promise(axis, root, promise.needed if promise else 1)
+        if expected and domain.steps:
+            expected = f"{expected} on `{domain.name}`"
         if domain.points_on(i, root) != n:
-            wanted = f"a grid that is `{domain}` of some `{domain.name}`"
-        if wanted:
-            raise _unfit_size(guards, port, domain, i, n, wanted)
+            expected = f"a grid that is `{domain}` of some `{domain.name}`"
+        if expected:
+            raise _unfit_size(guards, port, domain, i, n, expected)
 
 
 def broken_promise(axis: Axis, n: int, needed: int) -> str | None:
-    """The promise that `n` points break, as a program would write it; None: all are kept."""
+    """Write the promise that `n` points break as in a program; None if all are kept."""
     least = max(axis.least, needed)
     if axis.pinned and n != (axis.fixed or axis.size):
         return f"{axis.name} = {axis.fixed or axis.size} only"
@@ -150,14 +150,14 @@ def broken_promise(axis: Axis, n: int, needed: int) -> str | None:
 
 
 def _unfit_size(guards: Guards, port: Port, domain: Domain, i: int, n: int, wanted: str) -> OpError:
-    """OP0903 for axis `i` of a factor, which has `n` points."""
+    """Make OP0903 for axis `i` of a factor, which has `n` points."""
     axis = domain.axes[i]
     promise = guards.promises.get((domain.name, axis.name))
     along = "" if domain.scattered else f" along {axis.name}"
     points = f"{n} point{'' if n == 1 else 's'}{along}"
     message = f"input `{port.name}` has {points}; `{guards.graph.name}` promises {wanted}"
-    near = " or ".join(str(x) for x in _nearest_sizes(n, domain, i, promise))
-    resample = f"resample the data to {near} points{along}"
+    sizes = " or ".join(str(x) for x in _nearest_sizes(n, domain, i, promise))
+    resample = f"resample the data to {sizes} points{along}"
     if domain.scattered and n == 0:
         resample = NO_POINTS
     notes, cures = _reasons(domain.least_root(i, n), axis, promise)
@@ -165,7 +165,7 @@ def _unfit_size(guards: Guards, port: Port, domain: Domain, i: int, n: int, want
 
 
 def _reasons(root: int, axis: Axis, promise: AxisPromise | None) -> tuple[Texts, Texts]:
-    """Notes on the operator that needs more points, and how to change it."""
+    """Return notes on the operator that needs more points, and how to change it."""
     cause = promise.cause if promise else None
     if cause is None:
         return (), ()
@@ -177,7 +177,7 @@ def _reasons(root: int, axis: Axis, promise: AxisPromise | None) -> tuple[Texts,
 
 
 def _nearest_sizes(n: int, domain: Domain, i: int, promise: AxisPromise | None) -> list[int]:
-    """The one or two admissible numbers of points on axis `i` that are nearest to `n`."""
+    """Find the one or two admissible numbers of points on axis `i` nearest to `n`."""
     axis = domain.axes[i]
     if axis.pinned:
         return [domain.points_on(i, axis.fixed or axis.size or n)]
@@ -186,8 +186,8 @@ def _nearest_sizes(n: int, domain: Domain, i: int, promise: AxisPromise | None) 
     high = axis.max // step * step if axis.max is not None else None
     below = root if domain.points_on(i, root) == n else root - 1
     around = (below // step * step, -(-root // step) * step)
-    fitting = {max(low, x if high is None else min(high, x)) for x in around}
-    return sorted(domain.points_on(i, x) for x in fitting)
+    sizes = {max(low, x if high is None else min(high, x)) for x in around}
+    return sorted(domain.points_on(i, x) for x in sizes)
 
 
 def _check_format(guards: Guards, port: Port, x: Tensor, weight: Tensor) -> None:
@@ -195,8 +195,8 @@ def _check_format(guards: Guards, port: Port, x: Tensor, weight: Tensor) -> None
         message = f"input `{port.name}` is on {x.device}, the model on {weight.device}"
         cure = f'move it: `{port.name}.to("{weight.device}")`'
         raise guards.refuse("OP0905", port, message, (cure,))
-    met, own = x.dtype.to_real(), weight.dtype.to_real()
-    if met == own or ({met, own} <= CASTABLE and autocast(x)):
+    dtype, own = x.dtype.to_real(), weight.dtype.to_real()
+    if dtype == own or ({dtype, own} <= CASTABLE and autocast(x)):
         return
     message = f"input `{port.name}` holds {dtype_name(x)} numbers, the model {dtype_name(weight)}"
     cures = (_convert(port.name, weight.dtype), _convert("model", x.dtype))
@@ -205,7 +205,7 @@ def _check_format(guards: Guards, port: Port, x: Tensor, weight: Tensor) -> None
 
 
 def autocast(x: Tensor) -> bool:
-    """Whether autocast is active on the device of `x`."""
+    """Return whether autocast is active on the device of `x`."""
     kind = x.device.type
     return torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
 
@@ -216,7 +216,7 @@ def _convert(name: str, dtype: torch.dtype) -> str:
 
 
 def _check_sizes(guards: Guards, port: Port, x: CallArgument) -> None:
-    """Check the resolution, of packed samples one by one; only points of samples may be packed."""
+    """Check the resolution, sample by sample if packed, which only per-sample points may be."""
     if not isinstance(x, Packed):
         _check_resolution(guards, port, representative(x))
         return

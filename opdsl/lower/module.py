@@ -39,7 +39,7 @@ from opdsl.nn.points.geometry import Geometry
 from opdsl.nn.points.packed import Packed
 
 NORMALISER = "normaliser"  # beside `module` in the weights of a run
-CACHED_CALLS = 16  # resolutions, batches and formats whose calls are remembered
+CACHED_CALLS = 16  # resolutions, batches and formats whose plans are cached
 
 StepArguments = Mapping[str, Any]
 Points = Tensor | Geometry | Sequence[Tensor | Geometry]  # of a domain, as a user gives them
@@ -47,7 +47,7 @@ Result = Tensor | Packed | dict[str, Tensor | Packed]
 
 
 def lower(graph: Graph) -> OperatorModule:
-    """Make the module of a graph, with fresh weights from torch's random numbers."""
+    """Build the module of a graph, with fresh weights from torch's global random generator."""
     return OperatorModule(graph)
 
 
@@ -136,23 +136,25 @@ class OperatorModule(Branch):
                 otherwise as a call.
         """
         self.guards.check_loop(steps)
-        arguments, timed = self.guards.rollout_inputs(steps, inputs, named)
+        arguments, series = self.guards.rollout_inputs(steps, inputs, named)
         outputs: dict[str, list[Tensor]] = {x.name: [] for x in self.graph.outputs}
         for i in range(steps):
-            arguments |= {k: x[:, i] for k, x in timed.items() if i < x.shape[1]}
+            arguments |= {k: x[:, i] for k, x in series.items() if i < x.shape[1]}
             result = self(**arguments)
-            found = result if isinstance(result, dict) else {self.graph.outputs[0].name: result}
-            for name, x in found.items():
+            step_outputs = (
+                result if isinstance(result, dict) else {self.graph.outputs[0].name: result}
+            )
+            for name, x in step_outputs.items():
                 outputs[name].append(x)
             for loop in self.graph.feedback:
-                new, old = found[loop.output], arguments[loop.input]
-                arguments[loop.input] = torch.cat((old, new), 1)[:, new.shape[1] :]
-        whole = {name: torch.stack(x, 1) for name, x in outputs.items()}
-        return whole if len(whole) > 1 else whole.popitem()[1]
+                new, previous = step_outputs[loop.output], arguments[loop.input]
+                arguments[loop.input] = torch.cat((previous, new), 1)[:, new.shape[1] :]
+        stacked = {name: torch.stack(x, 1) for name, x in outputs.items()}
+        return stacked if len(stacked) > 1 else stacked.popitem()[1]
 
     @property
     def greatest_modes(self) -> int:
-        """The greatest frequency for which a spectral convolution has weights; 0: there is none."""
+        """Greatest frequency for which a spectral convolution has weights; 0 if there is none."""
         layers = (x for x in self.modules() if isinstance(x, LimitsModes))
         return max((m for x in layers for m in x.modes), default=0)
 
@@ -167,8 +169,8 @@ class OperatorModule(Branch):
         """
         for x in self.modules():
             if isinstance(x, LimitsModes):
-                each = (modes,) * len(x.modes) if isinstance(modes, int) else modes
-                x.limit(None if each is None else tuple(each))
+                limits = (modes,) * len(x.modes) if isinstance(modes, int) else modes
+                x.limit(None if limits is None else tuple(limits))
 
     def autotune(self, timings: Timings | None = None) -> None:
         """Measure the kernels once at each new resolution and batch, and use the fastest.
@@ -180,7 +182,7 @@ class OperatorModule(Branch):
         self.calls.clear()
 
     def plan(self, sizes: Mapping[str, Grid], batch: int = 1) -> KernelPlan:
-        """The kernels that the module would choose where the declared domains have these sizes.
+        """Plan the kernels for declared domains of these sizes, without a call.
 
         Args:
             sizes: points on each axis of each declared domain.
@@ -189,11 +191,11 @@ class OperatorModule(Branch):
         weight = self._weight()
         device = weight.device.type if weight is not None else "cpu"
         dtype = weight.dtype if weight is not None else torch.float32
-        known = {name: x.root(()) for name, x in self.sources.items() if x.port is None}
-        return self._planned(known | dict(sizes), batch, device, dtype)
+        fixed_roots = {name: x.root(()) for name, x in self.sources.items() if x.port is None}
+        return self._planned(fixed_roots | dict(sizes), batch, device, dtype)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out plans and arguments of calls, which the next call makes again."""
+        """Leave out cached plans and arguments of calls, which the next call computes anew."""
         return {**vars(self), "calls": {}, "latest": None}
 
     def _load_from_state_dict(
@@ -212,12 +214,12 @@ class OperatorModule(Branch):
         start = f"{prefix}{NORMALISER}."
         if NORMALISER in children(self) or not any(x.startswith(start) for x in state_dict):
             return
-        held = f"the run has the module as `{prefix}module.*` and the means and deviations of its "
-        held += f"data as `{start}*`; without these the outputs would be in other units"
+        note = f"the run has the module as `{prefix}module.*` and the means and deviations of its "
+        note += f"data as `{start}*`; without these the outputs would be in other units"
         raise fault(
             "OP0920",
             "these are the weights of a trained run, and this module has no normaliser",
-            notes=(held,),
+            notes=(note,),
             helps=(
                 'open the run: `opdsl.open_run("RUN").operator` takes and gives physical values',
                 "its `module` is the module alone, with normalised values",
@@ -228,7 +230,7 @@ class OperatorModule(Branch):
     # --- once for each resolution ---------------------------------------------------------
 
     def _known(self, arguments: Sequence[CallArgument]) -> list[StepArguments]:
-        """The keyword arguments of every step, checked and made once for each signature."""
+        """Return the keyword arguments of every step, computed once for each call signature."""
         weight = self._weight()
         key = (
             self.force_kernel,
@@ -242,7 +244,7 @@ class OperatorModule(Branch):
             result = self._made(arguments, weight)
             if len(self.calls) >= CACHED_CALLS:
                 del self.calls[next(iter(self.calls))]
-        self.calls[key] = result  # behind the others: the longest unused goes first
+        self.calls[key] = result  # re-inserted at the end: the first key is the least recently used
         self.latest, keywords = result
         return keywords
 
@@ -259,7 +261,7 @@ class OperatorModule(Branch):
         self, sizes: Mapping[str, Grid], batch: int, device: str, dtype: torch.dtype
     ) -> KernelPlan:
         name = str(dtype).removeprefix("torch.")
-        # what is measured elsewhere, as under vmap, would not be the time of an ordinary call
+        # times measured under a transform such as vmap are not those of an ordinary call
         timer = self.timer if ordinary_call() else None
         return plan_kernels(self.graph, sizes, batch, device, torch.get_num_threads(), name, timer)
 
@@ -296,7 +298,7 @@ class OperatorModule(Branch):
         return chosen.kernel(node.path) if chosen else node.block.kernels[0]
 
     def _weight(self) -> Tensor | None:
-        """One weight, looked up anew: `.to` may have put another tensor there."""
+        """Return one weight, looked up at each call because `.to` may have replaced the tensor."""
         if self.sample is None:
             return None
         module, name = self.sample
@@ -310,13 +312,13 @@ class OperatorModule(Branch):
         asked = [self.guards.asked(i, x) for i, x in enumerate(arguments[count:])]
 
         def run(step: NodeStep, keywords: StepArguments) -> Tensor:
-            more = dict(keywords)
+            extra = dict(keywords)
             if step.source:
-                # what takes no function makes real numbers
-                more["like"] = first.real if first.is_complex() else first
+                # blocks without inputs compute real numbers
+                extra["like"] = first.real if first.is_complex() else first
             if step.side_inputs:
-                more["asked"] = tuple(asked[i] for i in step.side_inputs)
-            return step.run([values[i] for i in step.operands], packed, more)
+                extra["asked"] = tuple(asked[i] for i in step.side_inputs)
+            return step.run([values[i] for i in step.operands], packed, extra)
 
         values: list[Any] = [*map(to_channels_last, arguments[:count]), *(None for _ in self.steps)]
         fused = self.fused_now()
@@ -335,23 +337,27 @@ class OperatorModule(Branch):
         return result if len(result) > 1 else result.popitem()[1]
 
     def _without_values(self, arguments: Sequence[CallArgument]) -> Result:
-        """Empty outputs of the right shapes, where there is nothing to compute."""
+        """Make empty outputs of the right shapes, for a batch of zero and for meta tensors."""
         sizes, packed = self._sizes(arguments), self.guards.packed(arguments)
         batch, x = self.guards.batch(arguments), representative(arguments[0])
-        learns = torch.is_grad_enabled() and any(p.requires_grad for p in self.parameters())
+        trainable = torch.is_grad_enabled() and any(p.requires_grad for p in self.parameters())
         result: dict[str, Tensor | Packed] = {}
         for port, _ in self.results:
             domain = port.space.domain
-            each = packed.get(domain.name)
-            shape = (batch if each is None else 1, decided(port.space.channels), *domain.at(sizes))
+            counts = packed.get(domain.name)
+            shape = (
+                batch if counts is None else 1,
+                decided(port.space.channels),
+                *domain.at(sizes),
+            )
             real = x.dtype.to_real()
             dtype = real.to_complex() if port.space.complex else real
-            y = x.new_empty(shape, dtype=dtype).requires_grad_(learns or x.requires_grad)
-            result[port.name] = y if each is None else Packed(y, each)
+            y = x.new_empty(shape, dtype=dtype).requires_grad_(trainable or x.requires_grad)
+            result[port.name] = y if counts is None else Packed(y, counts)
         return result if len(result) > 1 else result.popitem()[1]
 
     def fused_now(self) -> Container[str]:
-        """The last nodes of the subgraphs that run as one operation in a call like the latest."""
+        """Return the end nodes of fusions that run as one operation in calls like the latest."""
         if self.fuse is False or self.force_kernel is not None or not ordinary_call():
             return ()
         if self.fuse:

@@ -50,7 +50,7 @@ def _split(x: Tensor, sizes: SampleSizes, count: int) -> Sequence[Tensor]:
 
 
 def _sample_keywords(more: Mapping[str, Any], i: int, points: int | None) -> dict[str, Any]:
-    """The keywords for sample `i`."""
+    """Select the keyword arguments of sample `i`."""
     own = dict(more)
     if points is not None and "size" in own:
         own["size"] = (points,)
@@ -60,5 +60,5 @@ def _sample_keywords(more: Mapping[str, Any], i: int, points: int | None) -> dic
 
 
 def _sample_of(x: Tensor | Geometries, i: int) -> Tensor | Geometries:
-    """The geometry of sample `i`; a field is one for all samples."""
+    """Select the geometry of sample `i`; a static field is shared by all samples."""
     return x if isinstance(x, Tensor) or len(x) == 1 else (x[i],)

@@ -35,7 +35,7 @@ class NodeStep:
     domains: tuple[str, ...] = ()
 
     def ragged(self, packed: PackedSizes) -> tuple[tuple[int, ...] | None, ...]:
-        """The points of each sample, for each input and last for the result; None: not packed."""
+        """Return the points per sample of each input and last the result; None: not packed."""
         return tuple(packed.get(x) for x in self.domains)
 
     def run(self, inputs: Sequence[Tensor], packed: PackedSizes, more: Mapping[str, Any]) -> Tensor:
@@ -48,13 +48,13 @@ class NodeStep:
 
 
 def value_number(graph: Graph, path: str) -> int:
-    """The number of a value: inputs first, then the nodes that run."""
+    """Return the number of a value: inputs count first, then the nodes that run."""
     names = [x.name for x in graph.inputs] + [x.path for x in live(graph)]
     return names.index(path)
 
 
 def steps_of(graph: Graph) -> Iterator[NodeStep]:
-    """A step for each node that the outputs need, in the order of the graph.
+    """Yield a step for each node that the outputs need, in the order of the graph.
 
     Nodes that share weights share one module.
     """
@@ -62,33 +62,37 @@ def steps_of(graph: Graph) -> Iterator[NodeStep]:
     number = {name: i for i, name in enumerate([x.name for x in graph.inputs])}
     for node in nodes:
         number[node.path] = len(number)
-    asks = {x.name: i for i, x in enumerate(graph.side_inputs())}
+    argument_index = {x.name: i for i, x in enumerate(graph.side_inputs())}
     modules: dict[str, nn.Module] = {}
     last = {x: node.path for node in nodes for x in node.inputs}  # later ones overwrite
-    kept = {x.source for x in graph.outputs}
+    graph_outputs = {x.source for x in graph.outputs}
     for node in nodes:
         shared = modules.get(node.shares or "")
         modules[node.path] = shared or node.block.lower(*graph.arguments(node))
-        dead_after = {number[x] for x in node.inputs if last[x] == node.path and x not in kept}
+        dead_after = {
+            number[x] for x in node.inputs if last[x] == node.path and x not in graph_outputs
+        }
         yield NodeStep(
             node=node,
             module=modules[node.path],
             operands=tuple(number[x] for x in node.inputs),
             dead_after=tuple(sorted(dead_after)),
             source=not node.inputs,
-            side_inputs=tuple(asks[x.name] for x in node.block.side_inputs(*graph.arguments(node))),
+            side_inputs=tuple(
+                argument_index[x.name] for x in node.block.side_inputs(*graph.arguments(node))
+            ),
             domains=tuple(x.domain.name for x in (*graph.arguments(node), node.space)),
         )
 
 
 def own_weights(module: nn.Module) -> dict[str, Tensor | None]:
-    """The weights of the module itself; `getattr` might find a child of that name."""
+    """Return the module's own weights; `getattr` might find a child of that name."""
     result: dict[str, Tensor | None] = vars(module)["_parameters"]
     return result
 
 
 def float_weights(root: nn.Module) -> Iterator[tuple[nn.Module, str]]:
-    """All floating-point weights: the module and the name in it."""
+    """Yield module and name of each floating-point weight."""
     for module in root.modules():
         for name, weight in own_weights(module).items():
             if weight is not None and weight.is_floating_point():

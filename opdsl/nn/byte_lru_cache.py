@@ -14,11 +14,11 @@ from torch import Tensor
 
 _Value = TypeVar("_Value")
 
-MAX_BYTES = 1 << 30  # bytes of one store
+MAX_BYTES = 1 << 30  # bytes of one cache
 
 
 class ByteLRUCache(Generic[_Value]):
-    """Values by key; beyond `most` bytes the least recently used ones are dropped.
+    """Cache of values by key that drops the least recently used ones beyond `most` bytes.
 
     The latest value stays, however large it is. Safe for several threads.
 
@@ -44,7 +44,7 @@ class ByteLRUCache(Generic[_Value]):
             if key in self.held:
                 self.held.move_to_end(key)
                 return self.held[key]
-        value = make()  # outside of the lock: it may take seconds
+        value = make()  # outside of the lock, because it may take seconds
         with self.lock:
             if key not in self.held:
                 self.held[key] = value

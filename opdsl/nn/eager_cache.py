@@ -22,14 +22,14 @@ def eager_cached(
     """
 
     def decorate(make: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
-        kept = lru_cache(maxsize=most)(make)
+        cached = lru_cache(maxsize=most)(make)
 
         @wraps(make)
         def table(*args: _Arguments.args, **named: _Arguments.kwargs) -> _Result:
             if torch.compiler.is_compiling():
                 return make(*args, **named)
-            with torch.inference_mode(mode=False):  # else a later training step could not use it
-                return kept(*args, **named)  # type: ignore[arg-type]  # lru_cache forgets signatures
+            with torch.inference_mode(mode=False):  # training could not use an inference tensor
+                return cached(*args, **named)  # type: ignore[arg-type]  # lru_cache forgets signatures
 
         return table
 

@@ -31,16 +31,16 @@ def place(root: nn.Module, path: str, module: nn.Module) -> None:
     *folders, name = path.split(".")
     for folder in folders:
         root = children(root).setdefault(folder, Branch())
-    met = children(root).get(name, Branch())
-    below, own = children(met), children(module)
-    assert isinstance(met, Branch), f"`{path}` stands twice in the tree"
+    child = children(root).get(name, Branch())
+    below, own = children(child), children(module)
+    assert isinstance(child, Branch), f"`{path}` stands twice in the tree"
     assert not below.keys() & own.keys(), f"`{path}` and its module both name {[*own]}"
     own.update(below)
     children(root)[name] = module
 
 
 def children(module: nn.Module) -> dict[str, nn.Module]:
-    """The modules directly below; `add_module` would refuse a child named `forward`."""
+    """Return the child modules by name, writable: `add_module` refuses a child named `forward`."""
     result: dict[str, nn.Module] = vars(module)["_modules"]
     return result
 

@@ -11,12 +11,12 @@ from torch import Tensor
 
 
 def wide(x: Tensor) -> torch.dtype:
-    """The dtype to compute in: float64 for float64, float32 for everything narrower."""
+    """Return the dtype to compute in: float64 for float64, float32 for everything narrower."""
     return torch.promote_types(x.dtype, torch.float32)
 
 
 def no_autocast(x: Tensor) -> AbstractContextManager[object]:
-    """A context in which autocast is off on the device of `x`."""
+    """Return a context in which autocast is off on the device of `x`."""
     if torch.compiler.is_exporting():
-        return nullcontext()  # it would become a graph of its own, which a file cannot hold
+        return nullcontext()  # a traced context would be a nested graph, which a file cannot hold
     return torch.autocast(device_type=x.device.type, enabled=False)

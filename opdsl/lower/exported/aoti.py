@@ -52,7 +52,7 @@ def open_file(path: Path) -> RunFunction:
 
 
 def usage(path: Path, names: tuple[str, ...]) -> tuple[str, ...]:
-    """Lines of Python that run the file."""
+    """Return lines of Python that run the file."""
     return (
         "import torch",
         f'model = torch._inductor.aoti_load_package("{path}")',

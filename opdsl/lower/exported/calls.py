@@ -37,12 +37,12 @@ class ExportCall:
 
 
 def example(graph: Graph) -> dict[str, Grid]:
-    """A resolution that the model promises to take, a little above the least."""
+    """Choose a promised resolution a little above the least."""
     return {x.name: tuple(_example_size(x)) for x in graph.domains}
 
 
 def finer_roots(graph: Graph, roots: Mapping[str, Grid], more: int) -> dict[str, Grid]:
-    """The next promised resolution with at least `more` more points.
+    """Find the next promised resolution with at least `more` additional points.
 
     The axes get different numbers of points, so that a tracer does not take two of them for one.
     """
@@ -52,7 +52,7 @@ def finer_roots(graph: Graph, roots: Mapping[str, Grid], more: int) -> dict[str,
 def call_values(
     graph: Graph, call: ExportCall, dtype: torch.dtype, draw: Draw
 ) -> tuple[Tensor, ...]:
-    """Reproducible values for each input, then for each static field.
+    """Draw reproducible values for each input, then for each static field.
 
     Args:
         dtype: of real numbers.
@@ -64,14 +64,14 @@ def call_values(
         shape = (call.batch, decided(port.space.channels), *port.space.domain.at(call.roots))
         kind = dtype.to_complex() if port.space.complex else dtype
         result.append(draw(port.name, torch.randn(shape, generator=source, dtype=kind)))
-    for ask in graph.side_inputs():
-        shape = ask.domain.at(call.roots)
+    for side_input in graph.side_inputs():
+        shape = side_input.domain.at(call.roots)
         result.append(torch.randn(shape, generator=source, dtype=dtype))
     return tuple(result)
 
 
 def axis_names(graph: Graph) -> dict[str, tuple[str, ...]]:
-    """Names of the axes of each input: `batch`, channels, `x`, `(D.x//2)`."""
+    """Name the axes of each input: `batch`, channels, `x`, `(D.x//2)`."""
     ports = {x.name: ("batch", str(x.space.channels), *_axes(x.space.domain)) for x in graph.inputs}
     return ports | {x.name: _axes(x.domain) for x in graph.side_inputs()}
 
@@ -96,7 +96,7 @@ def _example_size(domain: Domain) -> Iterator[int]:
 
 
 def _admitted(axis: Axis, n: int) -> int:
-    """The least promised number of points from `n` on, or else the greatest."""
+    """Return the least promised number of points from `n` on, or else the greatest."""
     if axis.pinned:
         return axis.least
     step = axis.multiple_of

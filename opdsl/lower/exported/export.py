@@ -29,7 +29,7 @@ from opdsl.lower.exported.trace import (
     trace,
 )
 
-MAX_MESSAGE = 200  # characters of what torch says
+MAX_MESSAGE = 200  # characters of torch's message that are quoted
 TOLERANCES = {torch.float32: 1e-5, torch.float64: 1e-10}
 
 
@@ -60,7 +60,7 @@ class ExportReport:
     usage: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data."""
+        """Convert the report to plain data for `json.dumps`."""
         calls = [
             {"at": {k: list(x) for k, x in c.roots.items()}, "batch": c.batch} for c in self.calls
         ]
@@ -109,7 +109,7 @@ def export(
     limit = TOLERANCES[subject.dtype] if tolerance is None else tolerance
     words = _file_metadata(subject.graph) | dict(about or {})
     with _evaluation_mode(subject), _replacing(out) as path:
-        traced, difference, said = _trace_and_write(
+        traced, difference, limitation = _trace_and_write(
             subject, call, path, form, words, limit, fixed=fixed
         )
         size = path.stat().st_size
@@ -122,13 +122,13 @@ def export(
         difference=difference,
         tolerance=limit,
         free=traced.free,
-        said=said,
+        said=limitation,
         usage=form.usage(out, traced.names),
     )
 
 
 def _file_metadata(graph: Graph) -> dict[str, str]:
-    """Metadata of every file."""
+    """Return the metadata of every file: version, model and fingerprint."""
     return {"opdsl": opdsl.__version__, "model": graph.name, "fingerprint": fingerprint(graph)}
 
 
@@ -150,23 +150,23 @@ def _trace_and_write(
     Returns:
         The program in the file, its difference from the module, and why fewer sizes are free.
     """
-    freest, said = (Free.NONE, "") if fixed else form.freest(subject.graph)
+    freest, limitation = (Free.NONE, "") if fixed else form.freest(subject.graph)
     for free in (*Free,)[(*Free,).index(freest) :]:
         try:
             traced = trace(subject, call, free, form.kernel)
             form.write(traced, path, {**about, "free": str(free), "traced": str(call)})
-            return traced, _compare(traced, path, form, limit), said
+            return traced, _compare(traced, path, form, limit), limitation
         except (OpError, OSError):
             raise
         except Exception as error:  # noqa: BLE001  a tracer meets whatever a block does
-            said = _first_line(error)
+            limitation = _first_line(error)
     name = subject.graph.name
     message = f"`{name}` cannot be exported as a {form.suffix} file"
-    raise fault("OP0650", message, notes=(said,), file=name)
+    raise fault("OP0650", message, notes=(limitation,), file=name)
 
 
 def _first_line(error: BaseException) -> str:
-    """The first line of the first cause of an error, without the pages that torch appends."""
+    """Return the first line of an error's first cause, since torch appends pages of text."""
     while error.__cause__ is not None:
         error = error.__cause__
     lines = str(error).strip().splitlines() or [""]
@@ -175,7 +175,7 @@ def _first_line(error: BaseException) -> str:
 
 @contextmanager
 def _evaluation_mode(subject: Subject) -> Iterator[None]:
-    """Evaluation mode."""
+    """Set evaluation mode within the context."""
     mode = subject.whole.training
     subject.whole.eval()
     try:
@@ -186,7 +186,7 @@ def _evaluation_mode(subject: Subject) -> Iterator[None]:
 
 @contextmanager
 def _replacing(out: Path) -> Iterator[Path]:
-    """A path of that name in a new folder beside, whose file replaces `out` at the end."""
+    """Yield a path in a new folder beside `out`; its file replaces `out` when the context ends."""
     try:
         with replacing(out) as path:
             yield path
@@ -196,27 +196,28 @@ def _replacing(out: Path) -> Iterator[Path]:
 
 
 def _compare(traced: Traced, path: Path, form: ExportFormat, limit: float) -> float:
-    """The greatest difference between the file, opened again, and the module."""
+    """Return the greatest relative difference between the file, opened again, and the module."""
     run: RunFunction = form.open_file(path)
     worst = 0.0
     for call in traced.calls:
         with torch.no_grad():
             result = run(traced.subject.values(call))
-        far = max(
+        difference = max(
             _relative_difference(x, y) for x, y in zip(result, traced.subject(call), strict=True)
         )
-        if not far <= limit:  # a NaN is far from everything
+        if not difference <= limit:  # a NaN is far from everything
             message = (
-                f"the file differs from the model by {far:.2g} at {call}, allowed is {limit:.2g}"
+                f"the file differs from the model by {difference:.2g} at {call}, "
+                f"allowed is {limit:.2g}"
             )
             helps = ("nothing was kept; `--fixed` may be nearer",)
             raise fault("OP0651", message, helps=helps, file=path.name)
-        worst = max(worst, far)
+        worst = max(worst, difference)
     return worst
 
 
 def _relative_difference(x: Tensor, y: Tensor) -> float:
-    """The greatest difference relative to the greatest value; infinite for other shapes."""
+    """Return max |x - y| / max |y|; infinite if the shapes differ."""
     x, y = as_real(x), as_real(y)
     if x.shape != y.shape:
         return float("inf")

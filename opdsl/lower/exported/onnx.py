@@ -25,7 +25,7 @@ from opdsl.lower.exported.trace import Free, RunFunction, Traced, export_quietly
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 EXTRA = "pip install 'opdsl[onnx]'"
-SYMBOL = re.compile(r"s\d+")  # as torch calls a size that it knows nothing of
+SYMBOL = re.compile(r"s\d+")  # torch's name of a free size
 MAX_BYTES = 2**31 - 1  # bytes of one message, by the format
 
 
@@ -57,7 +57,7 @@ def write(traced: Traced, path: Path, about: Mapping[str, str]) -> None:
     """Write the program as an `.onnx` file."""
     with silent():
         result = torch.onnx.export(_real_program(traced), dynamo=True, verbose=False)
-    assert result is not None  # it is when no file is named
+    assert result is not None  # torch returns None only where it writes a file
     _rename_ports(result, traced)
     result.model.metadata_props.update(about)
     result.model.producer_name, result.model.producer_version = "opdsl", about["opdsl"]
@@ -73,7 +73,7 @@ def open_file(path: Path) -> RunFunction:
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
-    options.log_severity_level = 3  # errors
+    options.log_severity_level = 3  # errors only
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     names = [x.name for x in session.get_inputs()]
 
@@ -86,12 +86,12 @@ def open_file(path: Path) -> RunFunction:
 
 
 def usage(path: Path, names: tuple[str, ...]) -> tuple[str, ...]:
-    """Lines of Python that run the file."""
-    given = ", ".join(f'"{x}": {x}' for x in names)
+    """Return lines of Python that run the file."""
+    feeds = ", ".join(f'"{x}": {x}' for x in names)
     return (
         "import onnxruntime",
         f'session = onnxruntime.InferenceSession("{path}")',
-        f"session.run(None, {{{given}}})  # NumPy arrays",
+        f"session.run(None, {{{feeds}}})  # NumPy arrays",
     )
 
 
@@ -100,12 +100,12 @@ def usage(path: Path, names: tuple[str, ...]) -> tuple[str, ...]:
 
 def _real_program(traced: Traced) -> ExportedProgram:
     """Trace the program again, with real tensors only."""
-    given, program = traced.subject.values(traced.calls[0]), traced.program
+    inputs, program = traced.subject.values(traced.calls[0]), traced.program
     sizes = tuple({i: Dim.AUTO for i, n in enumerate(x) if n is None} for x in traced.shapes)
     if traced.free is not Free.ALL:
         # first, so that tables are not taken apart: they may be thousands of operations
-        program = export_quietly(fold_constants(program.module(check_guards=False)), given, sizes)
-    return export_quietly(RealParts(program, given), [*map(as_real, given)], (sizes,))
+        program = export_quietly(fold_constants(program.module(check_guards=False)), inputs, sizes)
+    return export_quietly(RealParts(program, inputs), [*map(as_real, inputs)], (sizes,))
 
 
 def _rename_ports(made: Any, traced: Traced) -> None:
@@ -121,7 +121,7 @@ def _rename_ports(made: Any, traced: Traced) -> None:
 
 
 def _free_names(names: set[str], graph: Any) -> None:
-    """Rename other values that have one of these names."""
+    """Rename other values that have one of these names, so that ports can take them."""
     for node in graph.all_nodes():
         for value in node.outputs:
             if value.name in names:

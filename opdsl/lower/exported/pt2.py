@@ -20,10 +20,10 @@ ABOUT = "opdsl.json"  # the member of the file that says what it is
 
 def write(traced: Traced, path: Path, about: Mapping[str, str]) -> None:
     """Write the program as a `.pt2` file."""
-    held = io.BytesIO()  # so that a full disk is told by the system and not by torch
+    buffer = io.BytesIO()  # so that a full disk is told by the system and not by torch
     with quiet():
-        torch.export.save(traced.program, held, extra_files={ABOUT: json.dumps(dict(about))})
-    path.write_bytes(held.getbuffer())
+        torch.export.save(traced.program, buffer, extra_files={ABOUT: json.dumps(dict(about))})
+    path.write_bytes(buffer.getbuffer())
 
 
 def open_file(path: Path) -> RunFunction:
@@ -34,7 +34,7 @@ def open_file(path: Path) -> RunFunction:
 
 
 def usage(path: Path, names: tuple[str, ...]) -> tuple[str, ...]:
-    """Lines of Python that run the file."""
+    """Return lines of Python that run the file."""
     return (
         "import torch",
         f'model = torch.export.load("{path}").module()',

@@ -41,7 +41,7 @@ class RealParts(nn.Module):
     """
 
     def __init__(self, program: ExportedProgram, inputs: Sequence[Tensor]) -> None:
-        """The module.
+        """Rewrite a program in real operations.
 
         Args:
             inputs: any that the program takes, to see which are complex.
@@ -54,24 +54,24 @@ class RealParts(nn.Module):
             )
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        """The outputs in their order."""
-        given = zip(inputs, self.pairs, strict=True)
-        result = ByParts(self.held).run(*(_as_complex(x) if pair else x for x, pair in given))
+        """Compute the outputs in order; complex tensors come and go as (..., 2)."""
+        flagged = zip(inputs, self.pairs, strict=True)
+        result = ByParts(self.held).run(*(_as_complex(x) if pair else x for x, pair in flagged))
         return tuple(map(as_real, pytree.tree_leaves(result)))
 
 
 def as_real(x: Any) -> Tensor:
-    """A real tensor as it is, a complex one or a pair as (..., 2)."""
+    """Return a real tensor as it is, a complex one or a pair as (..., 2)."""
     if isinstance(x, Pair):
         return torch.stack((x.re, x.im), -1)
     return torch.view_as_real(x) if x.is_complex() else x
 
 
 class ByParts(fx.Interpreter):
-    """Runs a graph; complex tensors are pairs."""
+    """Interpreter of a graph in which complex tensors are pairs."""
 
     def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """One operation.
+        """Run one operation, by its rule if it has one, else on both parts.
 
         Raises:
             NotImplementedError: it is one on complex numbers of which no real form is known.
@@ -79,41 +79,41 @@ class ByParts(fx.Interpreter):
         args, kwargs = pytree.tree_map(_number, (args, kwargs))
         if target in RULES:
             return RULES[target](*args, **kwargs)
-        kept, kind = _real_format(kwargs)
-        if not any(isinstance(x, Pair) for x in pytree.tree_leaves((args, kept))):
-            result = super().call_function(target, args, kept)
+        others, kind = _real_format(kwargs)
+        if not any(isinstance(x, Pair) for x in pytree.tree_leaves((args, others))):
+            result = super().call_function(target, args, others)
             return Pair(result, torch.zeros_like(result)) if kind else result
         if target in PARTWISE:
-            return Pair(*(target(*_part(args, name), **_part(kept, name)) for name in PARTS))
+            return Pair(*(target(*_part(args, name), **_part(others, name)) for name in PARTS))
         raise NotImplementedError(f"{target} of complex numbers has no real form here")
 
     def get_attr(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """A stored tensor."""
+        """Return a stored tensor, one that was split by parts as a pair."""
         result = super().get_attr(target, args, kwargs)
         return _as_complex(result) if target.startswith(SPLIT) else result
 
 
-# --- what is known beforehand -----------------------------------------------------------------
+# --- constants ---------------------------------------------------------------------------------
 
 
 def fold_constants(module: fx.GraphModule) -> fx.GraphModule:
     """Compute and store what depends neither on an input nor on a weight; changes the module."""
-    known: dict[fx.Node, Any] = {}
+    constants: dict[fx.Node, Any] = {}
     for node in module.graph.nodes:
         if node.op == "get_attr":
-            held = _attribute(module, str(node.target))
-            if not isinstance(held, nn.Parameter):
-                known[node] = held.clone()  # what is made of it may be written to
-        elif node.op == "call_function" and all(x in known for x in node.all_input_nodes):
-            args, kwargs = fx.map_arg((node.args, node.kwargs), known.__getitem__)
-            known[node] = node.target(*args, **kwargs)
-        elif _writes_to(node, known):
+            tensor = _attribute(module, str(node.target))
+            if not isinstance(tensor, nn.Parameter):
+                constants[node] = tensor.clone()  # a copy, as a view of it may be written to
+        elif node.op == "call_function" and all(x in constants for x in node.all_input_nodes):
+            args, kwargs = fx.map_arg((node.args, node.kwargs), constants.__getitem__)
+            constants[node] = node.target(*args, **kwargs)
+        elif _writes_to(node, constants):
             return module
-    for node, value in known.items():
-        needed = any(x not in known for x in node.users)
+    for node, value in constants.items():
+        needed = any(x not in constants for x in node.users)
         if needed and node.op == "call_function" and isinstance(value, Tensor):
             _store(module, node, value)
-    for node in reversed(known):  # also those that write to a known one, which have no users
+    for node in reversed(constants):  # also those that write to a constant, which have no users
         if not node.users:
             module.graph.erase_node(node)
     module.recompile()
@@ -121,21 +121,21 @@ def fold_constants(module: fx.GraphModule) -> fx.GraphModule:
 
 
 def _writes_to(node: fx.Node, known: Mapping[fx.Node, Any]) -> bool:
-    """Whether an input is written into a constant, which then is none."""
+    """Return whether the node writes into a constant, which then depends on an input."""
     schema = getattr(node.target, "_schema", None)
     return bool(schema and schema.is_mutable) and any(x in known for x in node.all_input_nodes)
 
 
 def split_complex_constants(module: fx.GraphModule) -> fx.GraphModule:
     """Store each complex tensor as (..., 2), under another name; changes the module."""
-    wholes = set()
+    names = set()
     for node in module.graph.nodes:
         if node.op == "get_attr" and torch.is_complex(_attribute(module, str(node.target))):
-            whole = _attribute(module, str(node.target)).detach().resolve_conj()
-            wholes.add(str(node.target))
+            tensor = _attribute(module, str(node.target)).detach().resolve_conj()
+            names.add(str(node.target))
             node.target = f"{SPLIT}{node.name}"
-            module.register_buffer(node.target, torch.view_as_real(whole).contiguous())
-    for name in wholes:
+            module.register_buffer(node.target, torch.view_as_real(tensor).contiguous())
+    for name in names:
         path, _, last = name.rpartition(".")
         delattr(module.get_submodule(path), last)
     module.recompile()
@@ -148,7 +148,7 @@ def _attribute(module: nn.Module, name: str) -> Any:
 
 
 def _store(module: fx.GraphModule, node: fx.Node, value: Tensor) -> None:
-    """Replace a node by its value."""
+    """Replace a node by a stored tensor."""
     name = f"table_{node.name}"
     module.register_buffer(name, value.resolve_conj().resolve_neg())
     with module.graph.inserting_before(node):
@@ -169,7 +169,7 @@ def _number(x: Any) -> Any:
 
 
 def _real_format(kwargs: dict[str, Any]) -> tuple[dict[str, Any], bool]:
-    """Replace a complex `dtype` by that of its parts; returns whether there was one."""
+    """Replace a complex `dtype` argument by that of its parts; return whether there was one."""
     dtype = kwargs.get("dtype")
     if dtype is None or not dtype.is_complex:
         return kwargs, False
@@ -189,7 +189,7 @@ def _imaginary(x: Any) -> Any:
 
 
 def _sum(op: RealRule) -> RealRule:
-    """The rule of a sum of two; a real term has no imaginary part."""
+    """Make the rule of a sum of two terms; the imaginary part of a real term is zero."""
 
     def rule(x: Any, y: Any, **named: Any) -> Any:
         if not _either(x, y):
@@ -204,7 +204,7 @@ def _sum(op: RealRule) -> RealRule:
 
 
 def _product(op: RealRule) -> RealRule:
-    """(a + i b) (c + i d) = (a c - b d) + i (a d + b c), for any kind of product."""
+    """Make the rule of a product: (a + i b) (c + i d) = (a c - b d) + i (a d + b c)."""
 
     def rule(x: Any, y: Any) -> Any:
         if not (isinstance(x, Pair) and isinstance(y, Pair)):
@@ -240,7 +240,7 @@ def _modulus(x: Any) -> Any:
 
 
 def _floor_divided(a: Any, b: Any) -> Any:
-    """Floor division of sizes without a remainder: formats differ in rounding negative numbers."""
+    """Divide sizes exactly: file formats differ in rounding negative quotients."""
     return (a - a % b) // b
 
 
@@ -248,7 +248,7 @@ def _floor_divided(a: Any, b: Any) -> Any:
 
 
 def _turns(n: Any, count: Any, like: Tensor) -> tuple[Tensor, Tensor]:
-    """The cosine and sine of 2 pi k j / n, (count, n), computed in float64."""
+    """Compute cosine and sine of 2 pi k j / n in float64, (count, n) each."""
     j = torch.arange(n, dtype=torch.float64, device=like.device)
     k = torch.arange(count, dtype=torch.float64, device=like.device)[:, None]
     angle = 2 * math.pi / n * (k * j % n)
@@ -260,7 +260,7 @@ def _along(x: Tensor, axis: int, matrix: Tensor) -> Tensor:
 
 
 def _share(n: Any, norm: int) -> Any:
-    """The factor of one axis: norm 0 has none, 1 has 1 / sqrt(n), 2 has 1 / n."""
+    """Return the scale of one axis for torch's norm: 0 is 1, 1 is 1 / sqrt(n), 2 is 1 / n."""
     return (1.0, n**-0.5, 1 / n)[norm]
 
 
@@ -279,22 +279,22 @@ def _c2c(z: Pair, axes: Sequence[int], norm: int, forward: bool) -> Pair:
 
 
 def _r2c(x: Tensor, axes: Sequence[int], norm: int, onesided: bool) -> Pair:
-    *others, last = axes
+    *outer_axes, last = axes
     n = x.shape[last]
     c, s = _turns(n, n // 2 + 1 if onesided else n, x)
     z = Pair(_along(x, last, _share(n, norm) * c), _along(x, last, -_share(n, norm) * s))
-    return _c2c(z, others, norm, forward=True)
+    return _c2c(z, outer_axes, norm, forward=True)
 
 
 def _c2r(z: Pair, axes: Sequence[int], norm: int, n: Any) -> Tensor:
-    """The inverse real transform: each frequency but 0 and Nyquist includes its conjugate."""
-    *others, last = axes
-    z = _c2c(z, others, norm, forward=False)
+    """Invert a real transform; each frequency but 0 and Nyquist stands for its conjugate too."""
+    *outer_axes, last = axes
+    z = _c2c(z, outer_axes, norm, forward=False)
     count = n // 2 + 1
     c, s = _turns(n, count, z.re)
     k = torch.arange(count, device=c.device)[:, None]
-    share = _share(n, norm) * (2.0 - ((k == 0) | (2 * k == n)).to(c.dtype))
-    return _along(z.re, last, (share * c).T) - _along(z.im, last, (share * s).T)
+    scale = _share(n, norm) * (2.0 - ((k == 0) | (2 * k == n)).to(c.dtype))
+    return _along(z.re, last, (scale * c).T) - _along(z.im, last, (scale * s).T)
 
 
 RULES: dict[Any, RealRule] = {
@@ -320,7 +320,7 @@ RULES: dict[Any, RealRule] = {
     aten._fft_c2c.default: _c2c,  # noqa: SLF001  torch's name
     aten._fft_c2r.default: _c2r,  # noqa: SLF001  torch's name
 }
-# what takes the same path through both parts: rearrangements, and sums over axes
+# operations that act on both parts alike: rearrangements, and sums over axes
 PARTWISE = frozenset(
     {
         aten.permute.default,

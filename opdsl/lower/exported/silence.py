@@ -11,7 +11,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Ignore warnings."""
+    """Ignore warnings within the context."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
@@ -19,7 +19,7 @@ def quiet() -> Iterator[None]:
 
 @contextmanager
 def silent() -> Iterator[None]:
-    """Ignore warnings, logged or not, and progress output."""
+    """Ignore warnings, logged or not, and progress output within the context."""
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -31,7 +31,7 @@ RunFunction = Callable[[tuple[Tensor, ...]], tuple[Tensor, ...]]
 
 
 class Free(StrEnum):
-    """Which sizes may differ from those of the traced call."""
+    """Sizes that may differ from those of the traced call."""
 
     ALL = "batch and resolution"
     BATCH = "batch"
@@ -55,15 +55,15 @@ class Subject:
 
     @property
     def dtype(self) -> torch.dtype:
-        """The dtype of real numbers."""
+        """Dtype of real numbers, that of the weights."""
         return next((x.dtype for x in self.operator.parameters()), torch.float32)
 
     def values(self, call: ExportCall) -> tuple[Tensor, ...]:
-        """Inputs of these sizes."""
+        """Make reproducible inputs of these sizes."""
         return call_values(self.graph, call, self.dtype, self.draw)
 
     def __call__(self, call: ExportCall) -> tuple[Tensor, ...]:
-        """The outputs for these inputs, computed by the module itself."""
+        """Compute the outputs for these inputs by the module itself."""
         with torch.no_grad():
             return as_outputs(self.whole(*self.values(call)))
 
@@ -94,7 +94,7 @@ class Traced:
 
     @property
     def free_batch(self) -> bool:
-        """Whether any number of samples is accepted."""
+        """Whether the program accepts any number of samples."""
         return any(x[0] is None for x in self.shapes[: len(self.subject.graph.inputs)])
 
 
@@ -116,10 +116,10 @@ def trace(
     refuse_points(subject.graph)
     operator = subject.operator
     operator.latest = operator.plan(call.roots, call.batch)
-    given = subject.values(call)
-    sizes = _free_sizes(given, len(subject.graph.inputs), free)
+    inputs = subject.values(call)
+    sizes = _free_sizes(inputs, len(subject.graph.inputs), free)
     with _force_kernel(operator, kernel):
-        program = export_quietly(subject.whole, given, (sizes,))
+        program = export_quietly(subject.whole, inputs, (sizes,))
     result = Traced(subject, program, _shapes(program), (call,), free)
     return result if free is Free.NONE else _with_calls(result)
 
@@ -132,17 +132,17 @@ def refuse_points(graph: Graph) -> None:
     """
     domains = [x.space.domain for x in (*graph.inputs, *graph.outputs)]
     domains += [x.domain for x in graph.side_inputs()]
-    scattered = next((y for x in domains for y in x.parts if y.scattered), None)
-    if scattered is None:
+    points = next((y for x in domains for y in x.parts if y.scattered), None)
+    if points is None:
         return
-    message = f"`{graph.name}` cannot be exported: `{scattered}` is a set of points"
+    message = f"`{graph.name}` cannot be exported: `{points}` is a set of points"
     notes = ("which points are neighbours is found anew for each call, by code that no file holds",)
     helps = ("call the module from Python: `opdsl.compile`, or `opdsl predict`",)
     raise fault("OP0650", message, notes=notes, helps=helps, file=graph.name)
 
 
 def as_outputs(found: object) -> tuple[Tensor, ...]:
-    """The outputs of a call in order, whether it returned a tensor, a sequence or a dictionary."""
+    """Put the outputs of a call in order, be they a tensor, a sequence or a dictionary."""
     if isinstance(found, Tensor):
         return (found,)
     return tuple(found.values() if isinstance(found, dict) else found)  # type: ignore[arg-type]  # nothing else is returned
@@ -153,24 +153,24 @@ def as_outputs(found: object) -> tuple[Tensor, ...]:
 
 @contextmanager
 def _force_kernel(operator: OperatorModule, kernel: str | None) -> Iterator[None]:
-    """Make every node use this kernel, for a while."""
-    before = operator.force_kernel
-    operator.force_kernel = kernel or before
+    """Make every node that has this kernel use it within the context."""
+    previous = operator.force_kernel
+    operator.force_kernel = kernel or previous
     try:
         yield
     finally:
-        operator.force_kernel = before
+        operator.force_kernel = previous
 
 
 def _free_sizes(given: Sequence[Tensor], count: int, free: Free) -> tuple[DynamicAxes, ...]:
-    """The free axes of each input; a static field has those of its grid only."""
+    """Return the free axes of each input; those of a static field are the axes of its grid."""
     return tuple(_axes(x, field=i >= count, free=free) for i, x in enumerate(given))
 
 
 def _axes(x: Tensor, *, field: bool, free: Free) -> DynamicAxes:
     batch = () if field or free is Free.NONE else (0,)
-    behind = range(0 if field else 2, x.ndim) if free is Free.ALL else ()
-    return dict.fromkeys((*batch, *behind), Dim.AUTO)
+    grid_axes = range(0 if field else 2, x.ndim) if free is Free.ALL else ()
+    return dict.fromkeys((*batch, *grid_axes), Dim.AUTO)
 
 
 def export_quietly(module: nn.Module, given: Sequence[Tensor], sizes: object) -> ExportedProgram:
@@ -196,8 +196,8 @@ def export_quietly(module: nn.Module, given: Sequence[Tensor], sizes: object) ->
 
 
 def _shapes(program: ExportedProgram) -> tuple[InputShape, ...]:
-    named = {x.name: x.meta["val"].shape for x in program.graph.nodes if x.op == "placeholder"}
-    inputs = (named[str(x)] for x in program.graph_signature.user_inputs)
+    by_name = {x.name: x.meta["val"].shape for x in program.graph.nodes if x.op == "placeholder"}
+    inputs = (by_name[str(x)] for x in program.graph_signature.user_inputs)
     return tuple(tuple(n if isinstance(n, int) else None for n in x) for x in inputs)
 
 
@@ -207,31 +207,31 @@ def _shapes(program: ExportedProgram) -> tuple[InputShape, ...]:
 def _with_calls(found: Traced) -> Traced:
     """Add two further resolutions and batches, as far as these are free."""
     first = found.calls[0]
-    # a batch of one is what tracers specialise on first
+    # tracers tend to specialise on a batch of one, so that call is the last and optional one
     batches = (first.batch + 1, 1) if found.free_batch else (first.batch, first.batch)
     run = found.program.module()
     for step in STEPS if found.free is Free.ALL else (1,):
-        near = ExportCall(_finer_call(found, step), batches[0])
-        if _accepts(run, found.subject, near):
-            far = ExportCall(_finer_call(found, _half_as_large(first, step)), batches[1])
-            calls = [first, near, *([far] if _accepts(run, found.subject, far) else [])]
+        second = ExportCall(_finer_call(found, step), batches[0])
+        if _accepts(run, found.subject, second):
+            third = ExportCall(_finer_call(found, _half_as_large(first, step)), batches[1])
+            calls = [first, second, *([third] if _accepts(run, found.subject, third) else [])]
             return replace(found, calls=tuple(_distinct(calls)), step=step)
     return replace(found, step=0)
 
 
 def _finer_call(found: Traced, more: int) -> dict[str, tuple[int, ...]]:
-    """A finer resolution on the axes that are free."""
+    """Return a resolution that is finer on the free axes, for each declared domain."""
     graph, roots = found.subject.graph, found.calls[0].roots
     bound = set(_bound_axes(found))
-    moved = finer_roots(graph, roots, more)
+    finer = finer_roots(graph, roots, more)
     return {
         k: tuple(roots[k][i] if (k, i) in bound else n for i, n in enumerate(x))
-        for k, x in moved.items()
+        for k, x in finer.items()
     }
 
 
 def _bound_axes(found: Traced) -> Iterator[tuple[str, int]]:
-    """Axes of declared domains on which an input accepts the traced size only."""
+    """Yield the axes of declared domains on which an input accepts the traced size only."""
     for domain, shape in zip(_domains(found.subject.graph), found.shapes, strict=True):
         for i, n in enumerate(shape[len(shape) - domain.dims :]):
             if n is not None and domain.modes is None:
@@ -245,7 +245,7 @@ def _domains(graph: Graph) -> Iterator[Domain]:
 
 
 def _half_as_large(call: ExportCall, step: int) -> int:
-    """Additional points that make a grid about half as large again, a multiple of the step."""
+    """Return additional points for a grid about half as large again, a multiple of the step."""
     most = max((n for x in call.roots.values() for n in x), default=0)
     axes = max((len(x) for x in call.roots.values()), default=1)
     return -(-most // (2 * axes * step)) * step

@@ -20,7 +20,7 @@ PATTERNS: tuple[Pattern, ...] = (fourier_layer, network)
 
 
 def fusions(graph: Graph) -> tuple[Fusion, ...]:
-    """The subgraphs that fit a pattern, no node in two of them, in the order of their ends."""
+    """Find disjoint subgraphs that match a pattern, in the order of their end nodes."""
     uses, used, result = Uses(graph), set[str](), dict[str, Fusion]()
     for fusion in _candidates(uses, graph):
         if not used.intersection(fusion.nodes):

@@ -71,7 +71,7 @@ def _alone(uses: Uses, end: str) -> Fusion | None:
 
 
 def _fusion(uses: Uses, found: Sum, layers: Layers | None, middle: str, takers: int) -> Fusion:
-    before, source = uses.producing_activation(found.source, takers)
+    act_in, source = uses.producing_activation(found.source, takers)
     nodes = [found.source] if source != found.source else []
     nodes += [found.conv, found.matrix, found.end]
     roles = {"conv": found.conv, "matrix": found.matrix}
@@ -80,7 +80,7 @@ def _fusion(uses: Uses, found: Sum, layers: Layers | None, middle: str, takers: 
         nodes += [layers.first, layers.activation, layers.second]
         roles |= {"first": layers.first, "second": layers.second}
     hidden = "identity" if layers is None else layers.kind
-    return Fusion("fourier_layer", source, tuple(nodes), roles, (before, middle, hidden))
+    return Fusion("fourier_layer", source, tuple(nodes), roles, (act_in, middle, hidden))
 
 
 def _sum(uses: Uses, end: str) -> Sum | None:
@@ -94,7 +94,7 @@ def _sum(uses: Uses, end: str) -> Sum | None:
 
 
 def _suits(uses: Uses, node: Node) -> bool:
-    """Whether it is a convolution with a matrix per mode or degree, on one domain."""
+    """Return whether a node is a convolution on one domain with a matrix per mode or degree."""
     space = uses.graph.spaces[node.inputs[0]]
     same = space.domain == node.space.domain and uses.plain(space) and uses.plain(node.space)
     return same and (_by_mode(node.block) or _by_degree(node.block))
@@ -113,7 +113,7 @@ def _by_degree(block: Block) -> bool:
 
 
 def _terms(uses: Uses, end: str) -> tuple[tuple[str, str], ...]:
-    """Both orders of the terms of a sum."""
+    """Yield the terms of a sum in both orders; nothing if the node is no sum of two."""
     node = uses.node(end)
     if node is None or not isinstance(node.block, Add):
         return ()

@@ -26,7 +26,7 @@ class Fusion:
         source: where the input comes from, a path or the name of an input.
         nodes: all paths, in no order but that the last is the end.
         roles: the node that is each part of the formula in `opdsl.nn.kernels.fourier_layer`.
-        activations: keys for `before`, `middle`, `hidden`.
+        activations: kinds of the activations before, in the middle and in the hidden layer.
     """
 
     kind: str
@@ -37,7 +37,7 @@ class Fusion:
 
     @property
     def end(self) -> str:
-        """The node whose result it computes."""
+        """Path of the node whose result the fusion computes."""
         return self.nodes[-1]
 
 
@@ -61,19 +61,19 @@ class Uses:
         self.counts.update(x.source for x in graph.outputs)
 
     def node(self, path: str) -> Node | None:
-        """The node at a path; None: it is an input."""
+        """Return the node at a path; None if the path is an input."""
         return self.graph.by_path.get(path)
 
     def once(self, path: str) -> bool:
-        """Whether exactly one node reads the value, and no output is it."""
+        """Return whether exactly one node reads the value, and it is no output of the graph."""
         return self.counts[path] == 1
 
     def plain(self, space: Space) -> bool:
-        """Whether it is a real function on points that all samples share."""
+        """Return whether a space holds real functions on points that all samples share."""
         return not space.complex and space.domain is not None and space.domain.kind in DOMAINS
 
     def producing_activation(self, path: str, takers: int = 1) -> tuple[str, str]:
-        """The activation that makes a value, and the value it is applied to.
+        """Return the activation that makes a value, and the value it is applied to.
 
         `identity` and the value itself unless exactly `takers` nodes take the value.
         """
@@ -88,7 +88,7 @@ class Uses:
         return "identity", path
 
     def matrix(self, path: str) -> Node | None:
-        """The node, if it applies one matrix at every point."""
+        """Return the node at a path if it applies one matrix at every point, else None."""
         node = self.node(path)
         if node is None or not self.plain(node.space):
             return None
@@ -97,12 +97,12 @@ class Uses:
         return node if (linear or skip) and node.block.model_dump()["copies"] == 1 else None
 
     def layers(self, path: str) -> Layers | None:
-        """The pointwise network that ends at a node, all values inside of it used once."""
+        """Match the pointwise network that ends at a node, each value inside of it used once."""
         second = self.matrix(path)
         if second is None:
             return None
-        kind, bent = self.producing_activation(second.inputs[0])
-        first = self.matrix(bent) if kind != "identity" else None
-        if first is None or not self.once(bent):
+        kind, activated = self.producing_activation(second.inputs[0])
+        first = self.matrix(activated) if kind != "identity" else None
+        if first is None or not self.once(activated):
             return None
-        return Layers(first.inputs[0], bent, second.inputs[0], path, kind)
+        return Layers(first.inputs[0], activated, second.inputs[0], path, kind)

@@ -10,12 +10,12 @@ def network(uses: Uses, end: str) -> Fusion | None:
     result = uses.layers(end)
     if result is None:
         return None
-    before, source = uses.producing_activation(result.source)
-    bent = (result.source,) if source != result.source else ()
+    act_in, source = uses.producing_activation(result.source)
+    activation_nodes = (result.source,) if source != result.source else ()
     return Fusion(
         kind="network",
         source=source,
-        nodes=(*bent, result.first, result.activation, result.second),
+        nodes=(*activation_nodes, result.first, result.activation, result.second),
         roles={"first": result.first, "second": result.second},
-        activations=(before, "identity", result.kind),
+        activations=(act_in, "identity", result.kind),
     )

@@ -34,9 +34,9 @@ class Fused:
     """A fusion with the modules of its nodes.
 
     Attributes:
-        modules: by role.
-        operands: number of its input.
-        result: number of its result.
+        modules: module of each node of the fusion, by its role.
+        operands: value number of the fusion's input.
+        result: value number of the fusion's result.
     """
 
     fusion: Fusion
@@ -45,30 +45,30 @@ class Fused:
     result: int
 
     def __call__(self, u: Tensor) -> Tensor:
-        """The result of the last node."""
+        """Compute the result of the last node from the input (batch, *grid, channels)."""
         return RUNS[self.fusion.kind](self, u)
 
     def fits(self, u: Tensor) -> bool:
-        """Whether the kernels support the call: float32 on a CPU, no transform but the gradient."""
+        """Return whether the kernels support the call: float32 on a CPU, at most a gradient."""
         weights = (x for m in self.modules.values() for x in m.parameters())
         return kernels_available() and all(map(_ordinary, (u, *weights)))
 
     def part(self, role: str) -> nn.Module | None:
-        """The module with this role in the formula, if there is one."""
+        """Return the module with this role in the formula, or None."""
         return self.modules.get(role)
 
 
 def ordinary_call() -> bool:
-    """Whether the call is neither traced nor transformed otherwise than by the gradient."""
+    """Return whether a call is free of tracing, autocast, forward-mode AD and `torch.func`."""
     traced = torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None  # noqa: SLF001  no public name
-    mapped = torch._C._functorch.maybe_current_level() is not None  # noqa: SLF001  no public name
+    transformed = torch._C._functorch.maybe_current_level() is not None  # noqa: SLF001  no public name
     forward = forward_ad._current_level >= 0  # noqa: SLF001  no public name
-    return not (traced or mapped or forward or torch.is_autocast_enabled("cpu"))
+    return not (traced or transformed or forward or torch.is_autocast_enabled("cpu"))
 
 
 def _ordinary(x: Tensor) -> bool:
-    known = type(x) in (Tensor, nn.Parameter)
-    return known and x.dtype == torch.float32 and x.device.type == "cpu"
+    plain = type(x) in (Tensor, nn.Parameter)
+    return plain and x.dtype == torch.float32 and x.device.type == "cpu"
 
 
 def _fourier_layer(fused: Fused, u: Tensor) -> Tensor:
@@ -77,16 +77,16 @@ def _fourier_layer(fused: Fused, u: Tensor) -> Tensor:
     W = cast(Tensor, matrix.weight)
     biases = [x for x in (conv.bias, cast("Tensor | None", matrix.bias)) if x is not None]
     b = sum(biases[1:], biases[0]) if biases else W.new_zeros(len(W))
-    R, between = _by_degree(conv) if isinstance(conv, SphericalConv) else _by_mode(conv)
+    R, stage = _by_degree(conv) if isinstance(conv, SphericalConv) else _by_mode(conv)
     weights = LayerWeights(R, W, b, **_gate(fused))
     if fused.part("first") is not None:
         W1, b1, W2, b2 = _layers(fused)
         weights = replace(weights, W1=W1, b1=b1, W2=W2, b2=b2)
-    return fourier_layer(u, weights, between, Activations(*fused.fusion.activations))
+    return fourier_layer(u, weights, stage, Activations(*fused.fusion.activations))
 
 
 def _gate(fused: Fused) -> dict[str, Tensor]:
-    """The weight of the skip past the network: a number for each channel, or a matrix."""
+    """Return the weight of the skip past the network: one number per channel, or a matrix."""
     part = fused.part("gate")
     weight = None if part is None else cast(Tensor, part.weight)
     return {} if weight is None else {"gate" if weight.ndim == 1 else "G": weight}
@@ -103,13 +103,13 @@ def _by_mode(conv: SpectralConv) -> tuple[Tensor | None, SpectralStage]:
 
 
 def _parts(conv: SpectralConv) -> Callable[[Tensor], Tensor] | None:
-    """A faster product by parts, if the weight has one for all of its modes."""
+    """Return the faster product by real and imaginary parts, if the weight has one; else None."""
     tucker = isinstance(conv.weight, Tucker) and conv.active_modes is None
     return cast(Tucker, conv.weight).mix_parts if tucker else None
 
 
 def _own(conv: SpectralConv) -> Iterator[Tensor]:
-    """The factors of a weight that is applied factor by factor."""
+    """Yield the factors of a weight that is applied factor by factor."""
     assert isinstance(conv.weight, nn.Module)
     yield from conv.weight.parameters()
 
@@ -119,7 +119,7 @@ def _network(fused: Fused, u: Tensor) -> Tensor:
 
 
 def _layers(fused: Fused) -> tuple[Tensor, ...]:
-    """W_1, b_1, W_2, b_2, with zeros where a layer has no bias."""
+    """Return W_1, b_1, W_2, b_2, with zeros where a layer has no bias."""
     result: list[Tensor] = []
     for role in ("first", "second"):
         W = cast(Tensor, fused.modules[role].weight)

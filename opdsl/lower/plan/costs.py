@@ -17,7 +17,7 @@ from opdsl.ir.graph import Graph, Node
 from opdsl.lower.fuse.fusion import Fusion
 from opdsl.lower.plan.tuning_case import Workload
 
-SPECTRA = 2  # of the modes that are kept: before they are mixed, and after
+SPECTRA = 2  # spectra of the kept modes that are saved: before mixing, and after
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,20 +31,20 @@ class Load:
 def plain_load(
     graph: Graph, nodes: Iterable[Node], kernels: Mapping[str, str], setting: Workload
 ) -> Load:
-    """The load of nodes that run one by one, each writing its result to memory."""
-    works, kept, spectra = [], set[str](), 0.0
+    """Estimate the load of nodes that run one by one, each writing its result to memory."""
+    works, saved, spectra = [], set[str](), 0.0
     for node in nodes:
         works.append(_work(graph, node, kernels.get(node.path), setting))
         if node.block.saves_inputs(*graph.arguments(node)):
-            kept.update(node.inputs)
+            saved.update(node.inputs)
         spectra += _spectra(graph, node, setting)
     # a value that several nodes save is one tensor
-    numbers = sum(_value_count(graph, x, setting) for x in kept) + spectra
+    numbers = sum(_value_count(graph, x, setting) for x in saved) + spectra
     return Load(_scale_work(_sum_work(works), setting.batch), BYTES * setting.batch * numbers)
 
 
 def fused_load(graph: Graph, fusion: Fusion, setting: Workload) -> Load:
-    """The load of a fusion, which reads its input from memory and writes its last result."""
+    """Estimate the load of a fusion, which reads its input from memory and writes its result."""
     nodes = [graph.by_path[x] for x in fusion.nodes]
     inner = [_work(graph, x, "dft" if x.block.kernels else None, setting) for x in nodes]
     ends = _value_count(graph, fusion.source, setting) + _value_count(graph, fusion.end, setting)
@@ -56,19 +56,19 @@ def fused_load(graph: Graph, fusion: Fusion, setting: Workload) -> Load:
 
 
 def _work(graph: Graph, node: Node, kernel: str | None, setting: Workload) -> Work:
-    """The work of one sample."""
+    """Count the work of a node for one sample; `kernel` is None where there is no choice."""
     inputs = graph.arguments(node)
     if kernel is not None:
         sizes = tuple(x.domain.at(setting.roots) for x in (*inputs, node.space))
         return node.block.work(kernel, sizes, *inputs)
-    moved = BYTES * sum(_value_count(graph, x, setting) for x in (*node.inputs, node.path))
+    bytes_moved = BYTES * sum(_value_count(graph, x, setting) for x in (*node.inputs, node.path))
     cost = node.block.cost(*inputs)
     gemm = cost.flops.at(graph.sizes(setting.roots)) if cost.params else 0.0
-    return Work(gemm=gemm, moved=moved)
+    return Work(gemm=gemm, moved=bytes_moved)
 
 
 def _spectra(graph: Graph, node: Node, setting: Workload) -> float:
-    """Numbers of the modes that a convolution saves, for one sample."""
+    """Count the real numbers of the modes that a convolution saves, for one sample."""
     inputs = graph.arguments(node)
     if not node.block.kernels:
         return 0.0
@@ -77,7 +77,7 @@ def _spectra(graph: Graph, node: Node, setting: Workload) -> float:
 
 
 def _value_count(graph: Graph, path: str, setting: Workload) -> float:
-    """Numbers of one sample of a function; a complex number counts twice."""
+    """Count the numbers of one sample of a function; a complex number counts twice."""
     space = graph.spaces[path]
     count = decided(space.channels) * math.prod(space.domain.at(setting.roots))
     return float(count * (2 if space.complex else 1))

@@ -24,7 +24,7 @@ from opdsl.lower.plan.schedule import Unit
 from opdsl.lower.plan.tuning_case import FUSED, PLAIN
 from opdsl.nn.kernels.fourier_layer import kernels_available
 
-REPEATS = 5  # calls; the fastest counts, the others met something else on the machine
+REPEATS = 5  # calls; the fastest counts, as other load on the machine only slows
 SEED = 0
 
 
@@ -41,11 +41,11 @@ class UnitCost:
     """The cost of one unit: a node, or the nodes that run as one operation.
 
     Attributes:
-        path: of its last node.
-        nodes: all of its nodes, by path.
+        path: path of the unit's last node.
+        nodes: paths of all nodes of the unit.
         fused: whether they ran as one operation.
-        milliseconds: of one forward pass that saves tensors for the gradient.
-        result: bytes of its result.
+        milliseconds: time of one forward pass that saves tensors for the gradient.
+        result: bytes of the unit's result.
         saved: bytes saved for the gradient, each tensor counted where it is first saved.
         others: the ways that the plan did not choose: a kernel, with which the nodes run one by
             one, `plain` for nodes one by one without kernels, `fused` for nodes as one.
@@ -75,7 +75,7 @@ class CallCost:
 
 
 class _Watch:
-    """Iterates over the units of a module and records time and saved tensors of each."""
+    """Iterable over the units of a module that records time and saved tensors of each."""
 
     def __init__(self, module: OperatorModule) -> None:
         self.units = tuple(module.units)
@@ -96,9 +96,9 @@ class _Watch:
         self.now = None
 
     def keep(self, x: Tensor) -> Tensor:
-        """Record a tensor that the gradient needs; weights exist anyway."""
-        known = any(_storage_address(x) in result for result in (self.weights, *self.saved))
-        if self.now is not None and not known:
+        """Record a tensor that the gradient needs, unless it is a weight or recorded already."""
+        counted = any(_storage_address(x) in result for result in (self.weights, *self.saved))
+        if self.now is not None and not counted:
             self.saved[self.now][_storage_address(x)] = (
                 x.detach()
             )  # held, so that its place stays its own
@@ -117,23 +117,23 @@ def measure(
     """
     inputs = random_inputs(module, sizes, batch)
     chosen = _Watch(module)
-    others = {way: _Watch(module) for way in _ways(module)}
+    alternatives = {way: _Watch(module) for way in _ways(module)}
     calls: list[Callable[[], None]] = [
-        *(partial(_watched, module, inputs, watch, way) for way, watch in others.items()),
+        *(partial(_watched, module, inputs, watch, way) for way, watch in alternatives.items()),
         partial(_forward, module, inputs),
         partial(_step, module, inputs),
         partial(_watched, module, inputs, chosen),  # the last: its plan is the module's latest
     ]
     for call in calls:
-        call()  # plans, compiles, fills what is remembered
-    # in turn, so that what else the machine does meets all of them
+        call()  # a warm-up, which plans, compiles and fills caches
+    # in turn, so that other load on the machine hits all of them alike
     rounds = [[_seconds(x) for x in calls] for _ in range(REPEATS)]
     *_, forward, step, _ = (1e3 * min(x) for x in zip(*rounds, strict=True))
-    return CallCost(tuple(_unit_costs(module, chosen, others, sizes, batch)), forward, step)
+    return CallCost(tuple(_unit_costs(module, chosen, alternatives, sizes, batch)), forward, step)
 
 
 def measurable(module: OperatorModule) -> bool:
-    """Whether all inputs are functions on grids, so that random numbers can be passed."""
+    """Return whether all inputs are functions on grids, so that random numbers can be passed."""
     spaces = [x.space for x in module.graph.inputs]
     return not module.graph.side_inputs() and not any(x.domain.scattered for x in spaces)
 
@@ -141,7 +141,7 @@ def measurable(module: OperatorModule) -> bool:
 def random_inputs(
     module: OperatorModule, sizes: Mapping[str, tuple[int, ...]], batch: int
 ) -> list[Tensor]:
-    """Reproducible normal numbers for the inputs of a module."""
+    """Draw reproducible normal numbers for the inputs of a module."""
     weight = next(module.parameters(), torch.zeros(()))
     random = torch.Generator().manual_seed(SEED)
 
@@ -168,7 +168,7 @@ def _step(module: OperatorModule, inputs: Sequence[Tensor]) -> None:
 
 
 def _ways(module: OperatorModule) -> list[str]:
-    """All ways to run: each kernel for all nodes that have it, and all fusions."""
+    """List the ways to run a module: each kernel for all nodes that have it, and all fusions."""
     kernels = dict.fromkeys(k for x in module.steps for k in x.node.block.kernels)
     return [*(kernels or {PLAIN: None}), *([FUSED] if module.ends and kernels_available() else [])]
 
@@ -186,15 +186,15 @@ def _watched(
 
 @contextmanager
 def _run_by(module: OperatorModule, way: str | None) -> Iterator[None]:
-    """Run all nodes in one way; None: as planned."""
-    before = module.force_kernel, module.fuse
+    """Force one way on all nodes within the context; None leaves the plan."""
+    previous = module.force_kernel, module.fuse
     if way is not None:
         module.fuse = way == FUSED
         module.force_kernel = None if way in {FUSED, PLAIN} else way
     try:
         yield
     finally:
-        module.force_kernel, module.fuse = before
+        module.force_kernel, module.fuse = previous
 
 
 def _seconds(call: Callable[[], None]) -> float:
@@ -221,7 +221,7 @@ def _unit_costs(
     sizes: Mapping[str, tuple[int, ...]],
     batch: int,
 ) -> Iterator[UnitCost]:
-    # where all run by one kernel, what has none runs plainly
+    # where all nodes run by one kernel, a node without kernels runs plainly
     ways = {PLAIN: next(iter(others.values()))} | dict(others)
     item = next((x.element_size() for x in module.parameters()), 4)
     for i, unit in enumerate(chosen.units):
@@ -245,18 +245,18 @@ def _unit_costs(
 
 
 def _possible(module: OperatorModule, unit: Unit) -> set[str]:
-    """The ways in which a unit can run."""
+    """List the ways in which a unit can run."""
     kernels = {k for i in unit.steps for k in module.steps[i].node.block.kernels}
     return kernels | ({FUSED} | (set() if kernels else {PLAIN}) if unit.fused else set())
 
 
 def _way(module: OperatorModule, unit: Unit) -> str:
-    """The way in which a unit runs by the latest plan."""
+    """Return the way in which a unit runs by the latest plan."""
     nodes = [module.steps[i].node for i in unit.steps]
     if unit.fused is not None and nodes[-1].path in module.fused_now():
         return FUSED
-    known = module.latest.choices if module.latest else {}
-    kernels = [module.force_kernel or known[x.path].kernel for x in nodes if x.path in known]
+    choices = module.latest.choices if module.latest else {}
+    kernels = [module.force_kernel or choices[x.path].kernel for x in nodes if x.path in choices]
     return kernels[0] if kernels else PLAIN
 
 

@@ -21,7 +21,7 @@ from opdsl.lower.plan.costs import Load, fused_load, plain_load
 from opdsl.lower.plan.tuning_case import FUSED, PLAIN, Timer, Times, Workload, fused_case, node_case
 from opdsl.precisions import relative_size
 
-FOR_FUSED = ("cpu", "float32")  # what the kernels of fused subgraphs are for
+FOR_FUSED = ("cpu", "float32")  # device and dtype that the fused kernels support
 # numbers of a function below which fusing saves less than it takes to set up
 MIN_FUSED_SIZE = 1 << 17
 FUSED_BONUS = 1.05  # a fused subgraph keeps less for the gradient, which is worth so much
@@ -50,7 +50,7 @@ class Rates:
     cores: bool = False
 
     def seconds(self, work: Work) -> float:
-        """Predicted seconds for the work."""
+        """Predict the seconds that some work takes."""
         return work.gemm / self.gemm + work.fft / self.fft + work.moved / self.moved
 
 
@@ -61,7 +61,7 @@ RATES = {
     ),
     "cuda": Rates(3.0e13, 2.0e12, 2.0e12, "assumed, no accelerator was measured"),
 }
-# of nodes that run as one: what is between them stays in the cache, and what is moved are the ends
+# of fused nodes: values between them stay in the cache, and only those at the ends are moved
 FUSED_RATES = Rates(
     1.0e11, 8.5e9, 5.8e9, "fitted by benchmarks/plan_rates.py", measured=True, cores=True
 )
@@ -74,7 +74,7 @@ class Choice:
     Attributes:
         milliseconds: predicted for one forward pass, by kernel, in the block's order.
         reason: why, in words.
-        measured: for a forward pass and its gradient, by kernel; empty: the prediction decides.
+        measured: milliseconds of a forward pass and its gradient, by kernel; empty: not measured.
     """
 
     path: str
@@ -112,7 +112,7 @@ class KernelPlan:
     fused: Mapping[str, str] = field(default_factory=dict)
 
     def kernel(self, path: str) -> str:
-        """The kernel of a node."""
+        """Return the name of the kernel of a node."""
         return self.choices[path].kernel
 
 
@@ -148,7 +148,7 @@ def plan_kernels(
 
 
 def _untimed(_: object) -> None:
-    """A timer without measurements."""
+    """Return no times: the timer of a plan by predictions alone."""
 
 
 def _choice(graph: Graph, node: Node, setting: Workload, timer: Timer) -> Choice:
@@ -169,7 +169,7 @@ def _choice(graph: Graph, node: Node, setting: Workload, timer: Timer) -> Choice
 def _fused(
     graph: Graph, choices: Mapping[str, Choice], setting: Workload, timer: Timer
 ) -> dict[str, str]:
-    """The fusions that pay: as measured, else large ones that use matrix products anyway."""
+    """Choose the fusions that pay: as measured, else large ones that use matrix products anyway."""
     result: dict[str, str] = {}
     kernels = {path: x.kernel for path, x in choices.items()}
     for fusion in fusions(graph):
@@ -267,14 +267,14 @@ def predict(
 
 
 def _choose_predicted(node: Node, predicted: Mapping[str, float], kept: str, device: str) -> Choice:
-    # of equal ones the block's default, which stands first
+    # `min` returns the first of equal ones, which is the block's default
     kernel = min(predicted, key=lambda x: predicted[x])
     others = [f"{_time_text(t)} for {name}" for name, t in predicted.items() if name != kernel]
     if not others:
         return Choice(node.path, kernel, predicted, f"{kernel}: the only kernel")
     reason = f"{kernel}: {_time_text(predicted[kernel])} against {', '.join(others)}{kept}"
-    assumed = "" if RATES.get(device, RATES["cpu"]).measured else " (assumed rates)"
-    return Choice(node.path, kernel, predicted, reason + assumed)
+    caveat = "" if RATES.get(device, RATES["cpu"]).measured else " (assumed rates)"
+    return Choice(node.path, kernel, predicted, reason + caveat)
 
 
 def _choose_measured(node: Node, predicted: Mapping[str, float], measured: Times) -> Choice:
@@ -285,7 +285,7 @@ def _choose_measured(node: Node, predicted: Mapping[str, float], measured: Times
 
 
 def _kept_modes(graph: Graph, node: Node, roots: Mapping[str, tuple[int, ...]]) -> str:
-    """`: |k| <= 8 of 64 points on x`, for the reason."""
+    """Describe the kept modes for the reason of a choice: `: |k| <= 8 of 64 points on x`."""
     inputs = graph.arguments(node)
     parts = {
         bound.axis: f"{bound.keeps} of {_points(bound, roots)} points on "

@@ -22,15 +22,15 @@ class ScheduledStep(Protocol):
 
     @property
     def node(self) -> Node:
-        """The node of the graph."""
+        """Node of the graph that the step computes."""
 
     @property
     def module(self) -> nn.Module:
-        """Its module."""
+        """Module that computes the node."""
 
     @property
     def operands(self) -> tuple[int, ...]:
-        """Numbers of its inputs."""
+        """Value numbers of the node's inputs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +38,9 @@ class Unit:
     """Steps that run together.
 
     Attributes:
-        steps: their numbers, ascending.
+        steps: numbers of the steps, ascending.
         fused: how they run as one operation, or None.
-        within: numbers of the values that only they use.
+        within: numbers of the values that only these steps use.
         dead_after: numbers of the values that no later step reads.
     """
 
@@ -50,7 +50,7 @@ class Unit:
     dead_after: tuple[int, ...]
 
     def run_fused(self, values: list[Any], chosen: Container[str]) -> bool:
-        """Run as one operation if it is chosen and supported; returns whether it did."""
+        """Run as one operation if that is chosen and supported; return whether it ran."""
         fused = self.fused
         if (
             fused is None
@@ -70,9 +70,9 @@ def units(graph: Graph, steps: Sequence[ScheduledStep]) -> tuple[Unit, ...]:
     place = {x.node.path: i for i, x in enumerate(steps)}
     groups = {x.end: x for x in fusions(graph)}
     inner = {x for fusion in groups.values() for x in fusion.nodes if x != fusion.end}
-    kept = {number[x.source] for x in graph.outputs}
+    outputs = {number[x.source] for x in graph.outputs}
     result: list[Unit] = []
-    needed = set(kept)
+    needed = set(outputs)
     # backwards: a value dies behind the last unit that reads it
     for step in reversed(steps):
         path = step.node.path

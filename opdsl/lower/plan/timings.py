@@ -38,7 +38,7 @@ class Timings:
         self.known: dict[str, Times] = {}
 
     def __call__(self, case: TuningCase) -> Times | None:
-        """The times of a case, or None; a hit in a later folder is copied to the earlier ones."""
+        """Return the times of a case, or None; copy a hit in a later folder to the earlier ones."""
         key = _key(case)
         for i, folder in enumerate(() if self.anew else self.folders):
             if key not in self.known and (result := _read(folder, key, case.ways)):
@@ -53,26 +53,26 @@ class Timings:
         self.known[key] = dict(times)
         text = json.dumps({"of": json.loads(key), "milliseconds": dict(times)}, indent=1)
         for folder in folders:
-            with suppress(OSError):  # then they are known to this process only
+            with suppress(OSError):  # if nothing can be written, only this process has the times
                 folder.mkdir(parents=True, exist_ok=True)
                 write_whole(_file(folder, key), text.encode())
 
 
 def users_folder() -> Path | None:
-    """The folder of this user's times; None: there is no home."""
+    """Return the folder of this user's times; None if the user has no home."""
     with suppress(OSError):
         return user_cache() / FOLDER
     return None
 
 
 def users_timings(*, anew: bool = False) -> Timings:
-    """This user's times; with `anew` they are measured again and replaced."""
+    """Open this user's times; with `anew` they are measured again and replaced."""
     folder = users_folder()
     return Timings(folder, anew=anew) if folder else Timings()
 
 
 def _key(case: TuningCase) -> str:
-    """Case and machine as canonical JSON."""
+    """Encode case and machine as canonical JSON."""
     description = case.description() | machine(case.setting.device) | {"format": FORMAT}
     return json.dumps(description, sort_keys=True)
 
@@ -82,7 +82,7 @@ def _file(folder: Path, key: str) -> Path:
 
 
 def _read(folder: Path, key: str, ways: tuple[str, ...]) -> Times | None:
-    """The times in a file, if it is intact and about this case."""
+    """Read the times from a file; None unless it is intact and its key is this one."""
     try:
         content = read_json(_file(folder, key))
         if content["of"] != json.loads(key):
@@ -95,7 +95,7 @@ def _read(folder: Path, key: str, ways: tuple[str, ...]) -> Times | None:
 
 @cache
 def machine(device: str) -> dict[str, Any]:
-    """What times depend on beside the case: the device, the versions, the compiled kernels."""
+    """Describe what times depend on beside the case: device, versions, compiled kernels."""
     return {
         "device": _accelerator() if device == "cuda" else device,
         "processor": hashlib.sha256(processor().encode()).hexdigest()[:16],

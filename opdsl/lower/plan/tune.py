@@ -24,8 +24,8 @@ from opdsl.lower.plan.tuning_case import FUSED, PLAIN, Times, TuningCase
 from opdsl.nn.kernels.fourier_layer import kernels_available
 
 ROUNDS = 5
-SLOWER = 2.0  # what takes so many times the least is out of the race
-ENOUGH = 3.0  # seconds for one case; then what has been seen has to do
+SLOWER = 2.0  # a way that takes this many times the least is measured no further
+ENOUGH = 3.0  # seconds for one case, after which its measurement stops
 SEED = 0
 
 _Call = Callable[[], object]
@@ -40,19 +40,19 @@ class Tuner:
     clock: Clock = perf_counter
 
     def __call__(self, case: TuningCase) -> Times | None:
-        """Milliseconds by way; None: one of the ways cannot run here."""
-        known = self.timings(case)
-        if known is not None or not _runs(case):
-            return known
+        """Return the milliseconds of each way; None if one of the ways cannot run here."""
+        cached = self.timings(case)
+        if cached is not None or not _runs(case):
+            return cached
         result = race(calls(case), self.clock)
         self.timings.keep(case, result)
         return result
 
 
 def race(runs: Mapping[str, _Call], clock: Clock = perf_counter) -> dict[str, float]:
-    """The least milliseconds of each function, called in turn so that a busy machine hits all."""
+    """Time functions: least milliseconds each, called in turn so that other load hits all alike."""
     for run in runs.values():
-        run()  # compiles, fills what is remembered
+        run()  # a warm-up, which compiles and fills caches
     best = dict.fromkeys(runs, math.inf)
     begin, left = clock(), list(runs)
     for _ in range(ROUNDS):
@@ -65,7 +65,7 @@ def race(runs: Mapping[str, _Call], clock: Clock = perf_counter) -> dict[str, fl
 
 
 def calls(case: TuningCase) -> dict[str, _Call]:
-    """Each way of a case as a function without arguments: one forward and backward pass."""
+    """Return a function for each way of a case that runs one forward and backward pass."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
         modules = {x.path: _module(case, x) for x in case.nodes}
@@ -75,12 +75,12 @@ def calls(case: TuningCase) -> dict[str, _Call]:
 
 def _runs(case: TuningCase) -> bool:
     device = case.setting.device
-    there = device == "cpu" or (device == "cuda" and torch.cuda.is_available())
-    return there and (case.fusion is None or kernels_available())
+    available = device == "cpu" or (device == "cuda" and torch.cuda.is_available())
+    return available and (case.fusion is None or kernels_available())
 
 
 def _outside(case: TuningCase) -> list[str]:
-    """Values that the nodes read from other nodes."""
+    """List the values that the nodes of a case read from outside of it."""
     own = {x.path for x in case.nodes}
     return list(dict.fromkeys(x for node in case.nodes for x in node.inputs if x not in own))
 
@@ -102,14 +102,14 @@ def _forward_and_backward(
     case: TuningCase, way: str, modules: Mapping[str, nn.Module], inputs: Mapping[str, Tensor]
 ) -> _Call:
     forward = _forward(case, way, modules, inputs)
-    wanted = [*inputs.values(), *(p for m in modules.values() for p in m.parameters())]
+    leaves = [*inputs.values(), *(p for m in modules.values() for p in m.parameters())]
 
     def run() -> None:
         # the caller may be inside of no_grad, inference_mode or autocast
         plain = torch.autocast(case.setting.device, enabled=False)
         with torch.inference_mode(mode=False), torch.enable_grad(), plain:
             y = forward()
-            torch.autograd.grad(y, wanted, torch.ones_like(y), allow_unused=True)
+            torch.autograd.grad(y, leaves, torch.ones_like(y), allow_unused=True)
 
     return run
 
@@ -133,12 +133,12 @@ def _one_by_one(
 ) -> Tensor:
     values = dict(inputs)
     for node in case.nodes:
-        more: dict[str, Any] = {}
+        extra: dict[str, Any] = {}
         if node.block.sized:
-            more["size"] = node.space.domain.at(case.setting.roots)
+            extra["size"] = node.space.domain.at(case.setting.roots)
         if node.block.kernels:
-            more["kernel"] = kernels.get(node.path, node.block.kernels[0])
-        values[node.path] = modules[node.path](*(values[x] for x in node.inputs), **more)
+            extra["kernel"] = kernels.get(node.path, node.block.kernels[0])
+        values[node.path] = modules[node.path](*(values[x] for x in node.inputs), **extra)
     return values[case.nodes[-1].path]
 
 

@@ -55,11 +55,11 @@ class TuningCase:
 
     @property
     def ways(self) -> tuple[str, ...]:
-        """Names of the ways to compute it."""
+        """Names of the ways to compute the case: kernels, or `FUSED` and `PLAIN`."""
         return self.nodes[0].block.kernels if self.fusion is None else (PLAIN, FUSED)
 
     def description(self) -> dict[str, Any]:
-        """Everything that its times depend on, except the machine and its software."""
+        """Plain data with everything that times depend on, except the machine and its software."""
         place = {x.path: i for i, x in enumerate(self.nodes)}
         return {
             "ways": list(self.ways),
@@ -85,7 +85,7 @@ Timer = Callable[[TuningCase], Times | None]  # None: not known
 
 
 def node_case(graph: Graph, node: Node, setting: Workload) -> TuningCase | None:
-    """The kernels of a node; None: it has no choice, or cannot run on its own."""
+    """Make the case of one node; None if it has no choice of kernels or cannot run on its own."""
     if len(node.block.kernels) < 2 or node.block.side_inputs(*graph.arguments(node)):
         return None
     return TuningCase(graph, (node,), setting)
@@ -94,7 +94,7 @@ def node_case(graph: Graph, node: Node, setting: Workload) -> TuningCase | None:
 def fused_case(
     graph: Graph, fusion: Fusion, setting: Workload, kernels: Mapping[str, str]
 ) -> TuningCase:
-    """A fusion, one by one with these kernels or as one operation."""
+    """Make the case of a fusion: its nodes one by one with these kernels, or one operation."""
     nodes = tuple(x for x in live(graph) if x.path in fusion.nodes)
     own = {x.path: kernels[x.path] for x in nodes if x.path in kernels}
     return TuningCase(graph, nodes, setting, fusion, own)

@@ -42,7 +42,7 @@ class Tiled(nn.Module):
     """
 
     def __init__(self, module: OperatorModule, tile: Mapping[str, int] | int) -> None:
-        """Prepare tiles of a model, whose weights are shared.
+        """Prepare the tiles of a model, which share its weights.
 
         Args:
             module: the model.
@@ -69,12 +69,12 @@ class Tiled(nn.Module):
         inputs = {x.name: representative(y) for x, y in zip(graph.inputs, arguments, strict=False)}
         flat = {x.name for x in graph.inputs if x.space.domain != self.domain}
         first = next(x for name, x in inputs.items() if name not in flat)
-        some = self._windows(tuple(first.shape[2:]))
-        if all(len(x) == 1 for x in some):
-            whole: Tensor | NamedTensors = self.module(**named)
-            return whole
+        axis_windows = self._windows(tuple(first.shape[2:]))
+        if all(len(x) == 1 for x in axis_windows):
+            result: Tensor | NamedTensors = self.module(**named)
+            return result
         fields = inputs | self._sources(first, arguments[len(graph.inputs) :])
-        return self._pasted(first, fields, flat, some)
+        return self._pasted(first, fields, flat, axis_windows)
 
     def _windows(self, size: Grid) -> list[tuple[Window, ...]]:
         result = reach(self.module.graph, self.domain, size)
@@ -85,20 +85,20 @@ class Tiled(nn.Module):
         return [windows(n, x, r, periodic=closed) for n, x, r, closed in axes]
 
     def _sources(self, first: Tensor, asked: tuple[CallArgument, ...]) -> NamedTensors:
-        """Results of nodes without inputs, on the whole grid, (batch, channels, *grid)."""
+        """Compute nodes without inputs on the whole grid, (batch, channels, *grid) by path."""
         arguments = [self.module.guards.asked(i, x) for i, x in enumerate(asked)]
         like, size = first.real if first.is_complex() else first, tuple(first.shape[2:])
         result = {}
         for step in self.module.steps:
             if step.source and step.node.space.domain == self.domain:
-                more: dict[str, object] = {"like": like}
-                more |= {"size": size} if step.node.block.sized else {}
-                more |= (
+                extra: dict[str, object] = {"like": like}
+                extra |= {"size": size} if step.node.block.sized else {}
+                extra |= (
                     {"asked": tuple(arguments[i] for i in step.side_inputs)}
                     if step.side_inputs
                     else {}
                 )
-                x = step.run((), {}, more).movedim(-1, 1)
+                x = step.run((), {}, extra).movedim(-1, 1)
                 result[step.node.path] = x.expand(len(first), *x.shape[1:])
         return result
 
@@ -109,20 +109,22 @@ class Tiled(nn.Module):
         part = self._part(first, tuple(x[0].width for x in some))
         ports = {x.name: x.space for x in self.module.graph.outputs}
         whole: NamedTensors = {}
-        for here in itertools.product(*some):
-            result = part(**{k: x if k in flat else cut_window(x, here) for k, x in fields.items()})
-            named = result if isinstance(result, dict) else {next(iter(ports)): result}
-            for name, x in named.items():
+        for window in itertools.product(*some):
+            result = part(
+                **{k: x if k in flat else cut_window(x, window) for k, x in fields.items()}
+            )
+            outputs = result if isinstance(result, dict) else {next(iter(ports)): result}
+            for name, x in outputs.items():
                 if ports[name].domain != self.domain:
                     whole[name] = x
                     continue
                 if name not in whole:
                     whole[name] = x.new_empty(*x.shape[:2], *first.shape[2:])
-                paste_window(whole[name], x, here)
+                paste_window(whole[name], x, window)
         return whole if len(whole) > 1 else whole.popitem()[1]
 
     def _part(self, first: Tensor, width: Grid) -> OperatorModule:
-        """The model on a window: a tile and its halo."""
+        """Return the model on a window of `width` points: a tile and its halo."""
         size, weight = tuple(first.shape[2:]), self._weight()
         like = first if weight is None else weight
         key = size, width, like.dtype, like.device
@@ -132,7 +134,7 @@ class Tiled(nn.Module):
             part.to(like.device, like.dtype).eval()
             weights = self.module.state_dict()
             part.load_state_dict({k: weights[k] for k in part.state_dict()}, assign=True)
-            self.parts = {key: (part,)}  # of one resolution at a time
+            self.parts = {key: (part,)}  # only the latest resolution is cached
         return self.parts[key][0]
 
     def _weight(self) -> Tensor | None:
@@ -140,7 +142,7 @@ class Tiled(nn.Module):
 
 
 def tile_graph(graph: Graph, domain: Domain, size: Grid, width: Grid) -> Graph:
-    """The graph on a window of a grid, with the results of its sources as further inputs.
+    """Move a graph to a window of its grid; results of its sources become further inputs.
 
     Args:
         graph: the model.
@@ -150,29 +152,29 @@ def tile_graph(graph: Graph, domain: Domain, size: Grid, width: Grid) -> Graph:
     """
     shorter = _with_axes(domain, tuple(map(_shortened, domain.axes, size, width)))
     sources = [x for x in live(graph) if not x.inputs and x.space.domain == domain]
-    gone = {x.path for x in sources}
+    excluded = {x.path for x in sources}
     ports = [Port(name=x.path, space=_moved_space(x.space, domain, shorter)) for x in sources]
-    moved = [
+    inputs = [
         x.model_copy(update={"space": _moved_space(x.space, domain, shorter)}) for x in graph.inputs
     ]
     outs = [
         x.model_copy(update={"space": _moved_space(x.space, domain, shorter)})
         for x in graph.outputs
     ]
-    nodes = (_node_on(x, domain, shorter) for x in live(graph) if x.path not in gone)
+    nodes = (_node_on(x, domain, shorter) for x in live(graph) if x.path not in excluded)
     return Graph(
         name=graph.name,
         edition=graph.edition,
         params=graph.params,
         domains=tuple(shorter if x == domain else x for x in graph.domains),
-        inputs=(*moved, *ports),
+        inputs=(*inputs, *ports),
         outputs=tuple(outs),
         nodes=tuple(nodes),
     )
 
 
 def _shortened(axis: Axis, n: int, width: int) -> Axis:
-    """An axis of `width` points with the spacing of `n` points on the whole axis."""
+    """Shorten an axis to `width` points that keep the spacing of `n` points on the whole axis."""
     ends = 0 if axis.periodic else 1
     length = (axis.hi - axis.lo) * (width - ends) / max(n - ends, 1)
     return Axis(name=axis.name, lo=axis.lo, hi=axis.lo + length, boundary=axis.boundary)
@@ -201,7 +203,7 @@ def _node_on(node: Node, domain: Domain, other: Domain) -> Node:
     )
 
 
-# --- what has no tiles ------------------------------------------------------------------------
+# --- refusals ----------------------------------------------------------------------------------
 
 
 def _grid_of(graph: Graph) -> Domain:
@@ -210,13 +212,13 @@ def _grid_of(graph: Graph) -> Domain:
         return domain
     names = ", ".join(f"`{x}`" for x in dict.fromkeys(_homes(graph)))
     note = f"its functions live on {names or 'no domain'}"
-    moves = (x for x in live(graph) if len(set(map(str, _domains_at(graph, x)))) > 1)
-    node = next(moves, None)
-    why = "tiles are cut from one grid on which inputs live"
+    crossing = (x for x in live(graph) if len(set(map(str, _domains_at(graph, x)))) > 1)
+    node = next(crossing, None)
+    reason = "tiles are cut from one grid on which inputs live"
     if node is not None:
-        there = " to ".join(f"`{x}`" for x in dict.fromkeys(map(str, _domains_at(graph, node))))
-        why = f"`{node.keyword}` (`{node.path}`) goes from {there}, and {why}"
-    raise _not_tileable(graph, why, (note,), (LEAVE_TILE_OUT,))
+        route = " to ".join(f"`{x}`" for x in dict.fromkeys(map(str, _domains_at(graph, node))))
+        reason = f"`{node.keyword}` (`{node.path}`) goes from {route}, and {reason}"
+    raise _not_tileable(graph, reason, (note,), (LEAVE_TILE_OUT,))
 
 
 def _homes(graph: Graph) -> list[Domain]:
@@ -225,7 +227,7 @@ def _homes(graph: Graph) -> list[Domain]:
 
 
 def _domains_at(graph: Graph, node: Node) -> list[Domain]:
-    """The domains of the inputs and the result of a node, without vectors."""
+    """List the domains of the inputs and the result of a node, without vectors."""
     spaces = (*graph.arguments(node), node.space)
     return [x.domain for x in spaces if x.domain.kind != "vector"]
 
@@ -237,23 +239,25 @@ def _tile_sides(
     sides = dict.fromkeys(names, tile) if isinstance(tile, int) else dict(tile)
     for name, n in sides.items():
         if name not in names:
-            known = ", ".join(f"`{x}`" for x in names)
+            choices = ", ".join(f"`{x}`" for x in names)
             helps = did_you_mean(name, names)
-            raise _not_tileable(graph, f"`{domain}` has the axes {known}, not `{name}`", (), helps)
+            raise _not_tileable(
+                graph, f"`{domain}` has the axes {choices}, not `{name}`", (), helps
+            )
         if n < 1:
             raise _not_tileable(graph, f"a tile has 1 point or more on `{name}`, not {n}")
     return tuple(sides.get(x) for x in names)
 
 
 def _unbounded(graph: Graph, nodes: tuple[Node, ...]) -> OpError:
-    first, more = nodes[0], len(nodes) - 1
-    others = f", as {more} other{'s' if more > 1 else ''}" if more else ""
-    why = f"`{first.keyword}` (`{first.path}`) may look at the whole grid{others}"
+    first, rest = nodes[0], len(nodes) - 1
+    others = f", as {rest} other{'s' if rest > 1 else ''}" if rest else ""
+    reason = f"`{first.keyword}` (`{first.path}`) may look at the whole grid{others}"
     helps = (
         LEAVE_TILE_OUT,
         "or build the model of local blocks: `conv`, `difference_conv`, `disco_conv`, `linear`",
     )
-    return _not_tileable(graph, why, (), helps)
+    return _not_tileable(graph, reason, (), helps)
 
 
 def _not_tileable(

@@ -18,7 +18,7 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Some points of an axis, and the part of them that is pasted.
+    """Window on an axis: some points, and the part of them that is pasted.
 
     Attributes:
         start: the first point of the window; negative: it begins before the end of a periodic axis.
@@ -36,7 +36,7 @@ def windows(n: int, part: int, reach: int, *, periodic: bool) -> tuple[Window, .
     """Divide an axis of n points into parts, each with a halo of `reach` points."""
     width = part + 2 * reach
     if part >= n or width >= n:
-        return (Window(0, n, 0, n),)  # a part would take in the whole axis
+        return (Window(0, n, 0, n),)  # with its halo, a part would be as long as the axis
     starts = (i - reach for i in range(0, n, part))
     inside = (i if periodic else min(max(i, 0), n - width) for i in starts)
     return tuple(
@@ -58,7 +58,7 @@ def cut_window(x: Tensor, some: Sequence[Window]) -> Tensor:
 
 
 def paste_window(whole: Tensor, x: Tensor, some: Sequence[Window]) -> None:
-    """Write the parts of the windows to their places in (batch, channels, *grid)."""
+    """Write the inner parts of the windows to their places in (batch, channels, *grid)."""
     for axis, w in enumerate(some, start=2):
         x = x.narrow(axis, w.first - w.start, w.last - w.first)
         whole = whole.narrow(axis, w.first, w.last - w.first)

@@ -103,11 +103,11 @@ class Interpolate(nn.Module):
             return y.to(x.dtype)
 
     def extra_repr(self) -> str:
-        """The kind."""
+        """Describe the kind."""
         return self.kind
 
 
-TORCH_MODES = {"linear": "linear", "cubic": "bicubic"}  # as torch calls them
+TORCH_MODES = {"linear": "linear", "cubic": "bicubic"}  # torch's name of each kind
 
 
 def _torch_interpolate(x: Tensor, size: Size, mode: str) -> Tensor:
@@ -116,7 +116,7 @@ def _torch_interpolate(x: Tensor, size: Size, mode: str) -> Tensor:
 
 
 def interpolation_matrix(kind: str, n: int, m: int, like: Tensor) -> Tensor:
-    """The matrix (m, n) of `Interpolate` on one axis, in the dtype of `like`, at least float32."""
+    """Return the matrix (m, n) of `Interpolate` on one axis, in the dtype of `like` or float32."""
     return _cached_interpolation_matrix(kind, n, m, wide(like), like.device)
 
 
@@ -124,16 +124,18 @@ def interpolation_matrix(kind: str, n: int, m: int, like: Tensor) -> Tensor:
 def _cached_interpolation_matrix(
     kind: str, n: int, m: int, dtype: torch.dtype, device: torch.device
 ) -> Tensor:
-    # what torch makes of each unit vector, the other axis being one point
+    # the columns are torch's interpolants of the unit vectors; a second axis has one point
     with torch.inference_mode(mode=False), torch.no_grad():
         units = torch.eye(n, dtype=torch.float64, device="cpu")
-        other = (1,) * (kind == "cubic")
-        result = _torch_interpolate(units.reshape(n, n, *other, 1), (m, *other), TORCH_MODES[kind])
+        second_axis = (1,) * (kind == "cubic")
+        result = _torch_interpolate(
+            units.reshape(n, n, *second_axis, 1), (m, *second_axis), TORCH_MODES[kind]
+        )
         return result.reshape(n, m).T.to(device, dtype).contiguous()
 
 
 def _ring(x: Tensor, axis: int, width: int, *, wrap: bool) -> Tensor:
-    """`width` more points at both ends of an axis: the other end's, or zeros."""
+    """Add `width` points at both ends of an axis: those of the other end, or zeros."""
     if width == 0:
         return x
     n = x.shape[axis]

@@ -17,7 +17,7 @@ def coords(
     dtype: torch.dtype = torch.float32,
     device: torch.device | str = "cpu",
 ) -> Tensor:
-    """The coordinates of every point of a grid.
+    """Compute the coordinates of every point of a grid.
 
     A periodic axis has the n points lo + i (hi - lo) / n, since hi is lo again; any other has both
     ends, lo + i (hi - lo) / (n - 1).
@@ -41,7 +41,7 @@ def coords(
 
 
 def circle(size: Size, periodic: tuple[bool, ...], where: Tensor) -> Tensor:
-    """The coordinates with cos and sin of 2 pi i / n in place of each periodic one.
+    """Replace each periodic coordinate by cos and sin of 2 pi i / n.
 
     Args:
         size: points on each axis.
@@ -52,8 +52,8 @@ def circle(size: Size, periodic: tuple[bool, ...], where: Tensor) -> Tensor:
         (1, *size, axes + periodic axes), in the dtype of `where`.
     """
     zeros, ones = (0.0,) * len(size), (1.0,) * len(size)
-    turns = coords(size, zeros, ones, periodic, dtype=torch.float64, device=where.device)
-    angles = 2 * torch.pi * turns
+    fractions = coords(size, zeros, ones, periodic, dtype=torch.float64, device=where.device)
+    angles = 2 * torch.pi * fractions
     result = []
     for axis, closed in enumerate(periodic):
         angle = angles[..., axis]
@@ -72,10 +72,10 @@ class Coords(nn.Module):
         self.circle = circle
 
     def forward(self, *, size: Size, like: Tensor) -> Tensor:
-        """-> (1, *size, axes), with `circle` one channel more for each periodic axis."""
+        """Return (1, *size, axes), with `circle` one more channel for each periodic axis."""
         ends = self.lo, self.hi, self.periodic
-        where = coords(size, *ends, dtype=like.dtype, device=like.device)
-        return circle(size, self.periodic, where) if self.circle else where
+        points = coords(size, *ends, dtype=like.dtype, device=like.device)
+        return circle(size, self.periodic, points) if self.circle else points
 
 
 def _line(n: int, lo: float, hi: float, periodic: bool, device: torch.device | str) -> Tensor:

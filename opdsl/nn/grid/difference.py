@@ -63,7 +63,7 @@ class DifferenceConv(nn.Module):
         edges: tuple[str, ...],
         groups: int = 1,
     ) -> None:
-        """A layer with fresh weights.
+        """Make a layer with fresh weights.
 
         Args:
             in_channels: of v.
@@ -78,14 +78,16 @@ class DifferenceConv(nn.Module):
         super().__init__()
         self.kernel, self.groups = kernel, groups
         self.lengths, self.widths, self.closed, self.edges = lengths, widths, closed, edges
-        inward = in_channels // groups
-        bound = 1 / math.sqrt(inward * kernel ** len(lengths))  # as torch's own convolutions
-        shape = (out_channels, inward, *(kernel,) * len(lengths))
+        per_group = in_channels // groups
+        bound = 1 / math.sqrt(per_group * kernel ** len(lengths))  # as torch's own convolutions
+        shape = (out_channels, per_group, *(kernel,) * len(lengths))
         self.weight = nn.Parameter(torch.empty(shape).uniform_(-bound, bound))
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, *grid, in) -> (batch, *grid, out)."""
-        with no_autocast(x):  # what is left of a difference in few digits is noise, over h
+        with no_autocast(
+            x
+        ):  # in low precision a difference is mostly noise, and 1 / h amplifies it
             return self._differences(x.to(wide(x))).to(x.dtype)
 
     def _differences(self, x: Tensor) -> Tensor:
@@ -95,14 +97,14 @@ class DifferenceConv(nn.Module):
         for axis, edges in enumerate(self.edges, start=1):
             v = with_halo(v, axis, half, edges)
         v, weight = v.movedim(-1, 1), self.weight.to(x.dtype)
-        # each round sums the stencil over one axis more, on which the points then stay
+        # each round sums the stencil over one more axis, on which offsets are zero from then on
         total = self._convolved(v, weight) * scales[0]
         for axis in range(axes):
             weight = weight.sum(2 + axis, keepdim=True)
             v = v.narrow(2 + axis, half, x.shape[1 + axis])
-            here = self._convolved(v, weight)
-            following = scales[axis + 1] if axis + 1 < axes else 0.0
-            total = total - here * (scales[axis] - following)
+            result = self._convolved(v, weight)
+            next_scale = scales[axis + 1] if axis + 1 < axes else 0.0
+            total = total - result * (scales[axis] - next_scale)
         return total.movedim(1, -1)
 
     def _scales(self, size: Size) -> list[float]:
@@ -114,5 +116,5 @@ class DifferenceConv(nn.Module):
         return convolve(v, weight, groups=self.groups)
 
     def extra_repr(self) -> str:
-        """The stencil and the spacings."""
+        """Describe the stencil and the spacings."""
         return f"kernel={self.kernel}, widths={self.widths}, edges={self.edges}"

@@ -20,11 +20,11 @@ from opdsl.nn.precision import no_autocast, wide
 from opdsl.nn.shapes import AxisValues, Size
 
 DIRECT_LIMIT = 49  # points of a kernel; larger ones are convolved by fast transforms
-RADIUS_SLACK = 1e-9  # of a spacing: an offset of just the radius counts
+RADIUS_SLACK = 1e-9  # in spacings, so that an offset of exactly the radius counts
 
 
 def basis_size(shape: tuple[int, int]) -> int:
-    """Number of functions in the basis of `hat_basis`."""
+    """Count the functions in the basis of `hat_basis`."""
     rings, angles = shape
     if angles == 1:
         return (rings + 1) // 2
@@ -32,7 +32,7 @@ def basis_size(shape: tuple[int, int]) -> int:
 
 
 def hat_basis(shape: tuple[int, int], r: Tensor, theta: Tensor) -> Tensor:
-    """Hats over rings and angles, whose sum is one near the centre.
+    """Evaluate hats over rings and angles, whose sum is one near the centre.
 
     Args:
         shape: rings counted across the diameter, angles.
@@ -45,7 +45,7 @@ def hat_basis(shape: tuple[int, int], r: Tensor, theta: Tensor) -> Tensor:
     Source: Liu-Schiaffini et al. 2024, arXiv:2402.16845, section 3.2.
     """
     rings, angles = shape
-    dr, turn = 2 / (rings + 1), 2 * math.pi / angles
+    dr, dtheta = 2 / (rings + 1), 2 * math.pi / angles
     first = 0.0 if rings % 2 else 0.5
     inside = (r <= 1 + RADIUS_SLACK).to(r.dtype)
     if angles == 1:
@@ -55,11 +55,11 @@ def hat_basis(shape: tuple[int, int], r: Tensor, theta: Tensor) -> Tensor:
     for i in range(rings // 2):
         radius = (i + (1 if rings % 2 else first)) * dr
         for a in range(angles):
-            there = _hat((r - radius) / dr) * _hat(_angle_difference(theta - a * turn) / turn)
-            if rings % 2 == 0:  # without a function in the middle they reach across it
-                across = _angle_difference(theta + math.pi - a * turn) / turn
-                there = there + _hat((r + radius) / dr) * _hat(across)
-            result.append(there)
+            hat = _hat((r - radius) / dr) * _hat(_angle_difference(theta - a * dtheta) / dtheta)
+            if rings % 2 == 0:  # without a function in the middle, hats reach across it
+                across = _angle_difference(theta + math.pi - a * dtheta) / dtheta
+                hat = hat + _hat((r + radius) / dr) * _hat(across)
+            result.append(hat)
     return torch.stack(result) * inside
 
 
@@ -68,7 +68,7 @@ def _hat(x: Tensor) -> Tensor:
 
 
 def _angle_difference(angle: Tensor) -> Tensor:
-    """The angle from zero, the short way round."""
+    """Wrap an angle into [-pi, pi)."""
     return torch.remainder(angle + math.pi, 2 * math.pi) - math.pi
 
 
@@ -92,7 +92,7 @@ def stencil(
         torch.arange(-p, p + 1, dtype=torch.float64)
         for p in (math.floor(radius / h + RADIUS_SLACK) for h in spacings)
     ]
-    # not -o, whose zero would have a sign and the middle an angle
+    # not -o: a negative zero would give the middle an angle of pi
     scaled = (0 - x * h for x, h in zip(lines, spacings, strict=True))
     offsets = torch.meshgrid(*scaled, indexing="ij")
     r = torch.stack(list(offsets)).square().sum(0).sqrt() / radius
@@ -125,7 +125,7 @@ class DiscoConv(nn.Module):
         bias: bool = True,
         frozen: Size | None = None,
     ) -> None:
-        """A layer with fresh weights.
+        """Make a layer with fresh weights.
 
         Args:
             in_channels: of v.
@@ -162,26 +162,26 @@ class DiscoConv(nn.Module):
         return tuple(length / (n if closed else n - 1) for n, length, closed in rows)
 
     def _direct(self, v: Tensor, psi: Tensor) -> Tensor:
-        """By one convolution with the whole kernel."""
+        """Convolve once with the whole kernel."""
         kernel = torch.einsum("f...,fio->oi...", psi, self.weight.to(v.dtype))
         convolve = (functional.conv1d, functional.conv2d, functional.conv3d)[v.ndim - 3]
         return convolve(v.movedim(-1, 1), kernel).movedim(1, -1)
 
     def _by_transforms(self, v: Tensor, psi: Tensor) -> Tensor:
-        """By fast transforms, one function after the other."""
+        """Convolve by fast transforms, one basis function after the other."""
         axes = list(range(1, v.ndim - 1))
-        grown = tuple(v.shape[1:-1])
-        kept = tuple(n - k + 1 for n, k in zip(grown, psi.shape[1:], strict=True))
+        padded = tuple(v.shape[1:-1])
+        valid = tuple(n - k + 1 for n, k in zip(padded, psi.shape[1:], strict=True))
         spectrum = torch.fft.rfftn(v, dim=axes)
-        w = v.new_zeros(v.shape[0], *kept, self.weight.shape[-1])
-        for one, matrix in zip(psi, self.weight.to(v.dtype), strict=True):
-            kernel = torch.fft.rfftn(one, s=grown).conj()[..., None]
-            moved = torch.fft.irfftn(spectrum * kernel, s=grown, dim=axes)
-            for axis, n in enumerate(kept, start=1):
-                moved = moved.narrow(axis, 0, n)
-            w = w + moved @ matrix
+        w = v.new_zeros(v.shape[0], *valid, self.weight.shape[-1])
+        for kernel_function, matrix in zip(psi, self.weight.to(v.dtype), strict=True):
+            kernel = torch.fft.rfftn(kernel_function, s=padded).conj()[..., None]
+            shifted = torch.fft.irfftn(spectrum * kernel, s=padded, dim=axes)
+            for axis, n in enumerate(valid, start=1):
+                shifted = shifted.narrow(axis, 0, n)
+            w = w + shifted @ matrix
         return w
 
     def extra_repr(self) -> str:
-        """The kernel."""
+        """Describe the kernel."""
         return f"shape={self.shape}, radius={self.radius}, edges={self.edges}"

@@ -17,19 +17,19 @@ from opdsl.nn.points.neighbours.search import NeighbourRule, neighbours
 from opdsl.nn.precision import wide
 from opdsl.nn.shapes import AxisValues, RaggedSizes, Size
 
-SLACK = 1e-6  # of the length of an axis: so far beyond its end is rounding
+SLACK = 1e-6  # of the length of an axis: queries so near beyond its end count as rounding
 
 _Item = TypeVar("_Item")
 IndexedWeights = tuple[Tensor, Tensor]  # numbers of points and their weights: (queries, k) both
 
 
 class InterpolationTable(Protocol):
-    """Chooses for each query the points that count, and their weights."""
+    """Function that chooses for each query the points that count, and their weights."""
 
     def __call__(
         self, points: Geometry | None, queries: Geometry, size: Size, like: Tensor
     ) -> IndexedWeights:
-        """Indices and weights, (queries, k) each.
+        """Return indices and weights of points, (queries, k) each.
 
         Args:
             points: the points of the function; None: those of a grid of `size`.
@@ -68,7 +68,7 @@ class InterpolatePoints(nn.Module):
                 coordinate is not finite.
         """
         like = torch.empty(0, dtype=wide(x), device=x.device)
-        places = [tuple(g.to(x.device) for g in placed) for placed in asked]
+        places = [tuple(g.to(x.device) for g in geometries) for geometries in asked]
         points: Sequence[Geometry | None] = places.pop(0) if self.given else (None,)
         queries = places.pop(0) if self.there is None else (_grid_geometry(self.there, size, like),)
         grid = tuple(x.shape[1:-1])
@@ -85,8 +85,8 @@ class InterpolatePoints(nn.Module):
         own = packed[0] or (math.prod(grid),) * samples
         index = torch.cat([t[0] + at for t, at in zip(tables, (0, *accumulate(own)), strict=False)])
         values = x if packed[0] else x.expand(samples, *x.shape[1:]).flatten(1, -2)
-        whole = values.flatten(0, 1)[None]
-        result = _weighted_sum(whole, index, torch.cat([t[1] for t in tables]))
+        packed_values = values.flatten(0, 1)[None]
+        result = _weighted_sum(packed_values, index, torch.cat([t[1] for t in tables]))
         return result if packed[1] else result.reshape(samples, *size, x.shape[-1])
 
 
@@ -118,12 +118,12 @@ class InverseDistance:
         if self.rule.count == 1:
             return index, torch.ones(index.shape, dtype=like.dtype, device=like.device)
         y, x = points.points.to(like.dtype), queries.points.to(like.dtype)
-        far = torch.linalg.vector_norm(
+        distances = torch.linalg.vector_norm(
             minimum_image(x[:, None] - y[index], self.rule.period), dim=-1
         )
         # a query that is a point has its value; two points at one place share it
-        far = far.clamp(min=torch.finfo(far.dtype).tiny)
-        parts = (far.amin(1, keepdim=True) / far) ** self.power
+        distances = distances.clamp(min=torch.finfo(distances.dtype).tiny)
+        parts = (distances.amin(1, keepdim=True) / distances) ** self.power
         return index, parts / parts.sum(1, keepdim=True)
 
 
@@ -152,7 +152,7 @@ class Multilinear:
     ) -> IndexedWeights:
         """See `InterpolationTable`."""
         x = queries.points.to(like.dtype)
-        if self.strict and not torch.compiler.is_compiling():  # a tracer sees no values
+        if self.strict and not torch.compiler.is_compiling():  # a tracer has no values to check
             self._check(x)
         sides = [self._sides(x[:, i], i, n) for i, n in enumerate(size)]
         index, weights = [], []
@@ -165,7 +165,7 @@ class Multilinear:
         return torch.stack(index, 1), torch.stack(weights, 1)
 
     def _sides(self, x: Tensor, axis: int, n: int) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-        """Indices of the points of the axis below and above x, and their weights."""
+        """Return indices of the points of the axis below and above x, and their weights."""
         lo, hi, periodic = self.axes[axis]
         t = (x - lo) * ((n if periodic else n - 1) / (hi - lo))
         if not periodic:
@@ -184,11 +184,11 @@ class Multilinear:
                     hi - lo
                 )
         # written so that NaN is outside too
-        wrong = int((~(beyond <= 0)).any(1).sum())
-        if wrong:
+        count = int((~(beyond <= 0)).any(1).sum())
+        if count:
             raise fault(
                 "OP0908",
-                f"{wrong} of {len(x)} points lie outside of the grid, by up to {beyond.max():.2g}",
+                f"{count} of {len(x)} points lie outside of the grid, by up to {beyond.max():.2g}",
                 notes=("there is no cell around them",),
                 helps=(
                     "declare the grid so that it holds all points",
@@ -198,11 +198,11 @@ class Multilinear:
             )
 
 
-# ------------------------------------------------------------------------ parts
+# --- parts -------------------------------------------------------------------------------------
 
 
 def _weighted_sum(values: Tensor, index: Tensor, weights: Tensor) -> Tensor:
-    """(batch, n, c) -> (batch, queries, c)."""
+    """Sum weighted values at the indices: (batch, n, c) -> (batch, queries, c)."""
     parts = values[:, index].to(weights.dtype) * weights[..., None]
     return parts.sum(2).to(values.dtype)
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from opdsl.nn.kernels.fourier_layer import LayerCall, LayerGradients, Pointer, fill_structure
 from opdsl.nn.sphere.harmonics import inverse_sht_dft, legendre_tables, multiply_by_degree, sht_dft
 
-PARTS = "re", "im"  # of R
+PARTS = "re", "im"  # names of the parts of R in `struct Degrees`
 
 
 class _Degrees(ctypes.Structure):
@@ -44,10 +44,10 @@ class SphereDegrees:
 
     @property
     def band(self) -> range:
-        """The orders."""
+        """Orders m of the harmonics, 0 to the greatest."""
         return range(self.orders + 1)
 
-    def forward(self, ctx: Any, call: LayerCall) -> tuple[Tensor, tuple[Tensor, ...]]:  # noqa: ARG002  as every `Between`
+    def forward(self, ctx: Any, call: LayerCall) -> tuple[Tensor, tuple[Tensor, ...]]:  # noqa: ARG002  as every `SpectralStage`
         """See `SpectralStage`."""
         S = call.u.new_empty(call.shape[0], 2, self.lmax + 1, len(self.band), call.c)
         tensors = self._tensors(call, S)
@@ -63,11 +63,11 @@ class SphereDegrees:
         """See `SpectralStage`; the products with R are computed again."""
         tensors = self._tensors(call, *kept)
         result = {f"g{k}": torch.zeros_like(tensors[k]) for k in PARTS if k in tensors}
-        gu, others = call.backward(
+        gu, gradients = call.backward(
             "layer_sphere_backward", g, self._structure(call, tensors | result)
         )
         gR = torch.stack(list(result.values()), -1) if len(result) > 1 else result["gre"]
-        return LayerGradients(gu, gR, others)
+        return LayerGradients(gu, gR, gradients)
 
     def plain(self, x: Tensor, R: Tensor | None) -> Tensor:
         """See `SpectralStage`."""
@@ -77,7 +77,7 @@ class SphereDegrees:
         return inverse_sht_dft(multiply_by_degree(z, R), (nlat, nlon), self.sampling)
 
     def _tensors(self, call: LayerCall, S: Tensor) -> dict[str, Tensor]:
-        """The arrays of the kernels by their names in `struct Degrees`."""
+        """Collect the arrays of the kernels by their names in `struct Degrees`."""
         R, u = call.w.R, call.u
         assert R is not None
         tables = legendre_tables(
@@ -85,9 +85,9 @@ class SphereDegrees:
         )
         parts = [R] if R.ndim == 3 else [x.contiguous() for x in R.unbind(-1)]
         adjoint = [x.mT.contiguous() for x in (parts[0], *(-x for x in parts[1:]))]
-        named = dict(zip(PARTS, parts, strict=False))
-        named |= {f"adjoint_{k}": x for k, x in zip(PARTS, adjoint, strict=False)}
-        return named | {"spectrum": S, "there": tables[0], "back": tables[1]}
+        arrays = dict(zip(PARTS, parts, strict=False))
+        arrays |= {f"adjoint_{k}": x for k, x in zip(PARTS, adjoint, strict=False)}
+        return arrays | {"spectrum": S, "there": tables[0], "back": tables[1]}
 
     def _structure(self, call: LayerCall, tensors: dict[str, Tensor]) -> ctypes.Structure:
         numbers = {

@@ -38,7 +38,7 @@ ACTIVATION_CODES = {
 }  # those of the kernels, by their numbers there
 
 Pointer = ctypes.c_void_p
-WEIGHT_COUNT = 9  # tensors of `Weights`
+WEIGHT_COUNT = 9  # tensors of `LayerWeights`
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,34 +80,34 @@ class LayerWeights:
     G: Tensor | None = None
 
     def all(self) -> tuple[Tensor | None, ...]:
-        """All weights, in the order of the fields."""
+        """Return all weights, in the order of the fields; None for those that are left out."""
         return (self.R, self.W, self.b, self.W1, self.b1, self.W2, self.b2, self.gate, self.G)
 
 
 class SpectralStage(Protocol):
-    """The spectral part of a layer behind the transform of the last axis: other axes, R, and back.
+    """Spectral part of a layer behind the transform of the last axis: other axes, R, and back.
 
     Coefficients of the last axis are (rows, 2 k, channels), real parts first.
     """
 
     @property
     def band(self) -> range:
-        """The frequencies of the last axis."""
+        """Frequencies of the last axis."""
 
     @property
     def weights(self) -> tuple[Tensor, ...]:
-        """Tensors that it depends on beside R."""
+        """Tensors that the stage depends on beside R."""
 
     def forward(self, ctx: Any, call: LayerCall) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """The result of the whole layer, and the tensors to be saved for the backward pass."""
+        """Compute the result of the whole layer, and the tensors to save for the backward pass."""
 
     def backward(
         self, ctx: Any, call: LayerCall, g: Tensor, kept: Sequence[Tensor]
     ) -> LayerGradients:
-        """The gradients of the whole layer from that of its result."""
+        """Compute the gradients of the whole layer from that of its result."""
 
     def plain(self, x: Tensor, R: Tensor | None) -> Tensor:
-        """The whole convolution by torch, (batch, *grid, in) -> (batch, *grid, out)."""
+        """Convolve by torch's operations: (batch, *grid, in) -> (batch, *grid, out)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,27 +121,27 @@ class LayerGradients:
 
 
 def kernels_available() -> bool:
-    """Whether the compiled kernels can be used; compiles them the first time."""
+    """Return whether the compiled kernels can be used; the first call compiles them."""
     return library() is not None
 
 
 def fourier_layer(
     u: Tensor, weights: LayerWeights, between: SpectralStage, activations: Activations
 ) -> Tensor:
-    """The layer y(u) of the module docstring: (batch, *grid, in) -> (batch, *grid, out)."""
+    """Compute the layer y(u) of the module docstring: (batch, *grid, in) -> (batch, *grid, out)."""
     y: Tensor = FourierLayer.apply(  # type: ignore[no-untyped-call]  # torch's own
         u, between, activations, *weights.all(), *between.weights
     )
     return y
 
 
-# --- the same in torch's operations ------------------------------------------------------------
+# --- the layer in torch's operations ------------------------------------------------------------
 
 
 def plain_layer(
     u: Tensor, w: LayerWeights, between: SpectralStage, activations: Activations
 ) -> Tensor:
-    """`fourier_layer` by automatic differentiation, in any precision."""
+    """Compute `fourier_layer` by torch's operations, in any precision."""
     x = ACTIVATIONS[activations.before](u)
     z = between.plain(x, w.R) + x @ w.W.T + w.b
     if w.W1 is None or w.W2 is None:
@@ -155,9 +155,9 @@ def plain_layer(
 def differentiable_gradients(
     y: Tensor, g: Tensor, inputs: tuple[Tensor | None, ...], needed: tuple[bool, ...]
 ) -> list[Tensor | None]:
-    """LayerGradients that can be differentiated again."""
-    wanted = [x for x, needs in zip(inputs, needed, strict=True) if needs and x is not None]
-    result = iter(torch.autograd.grad(y, wanted, g, create_graph=True))
+    """Compute gradients that can be differentiated again."""
+    targets = [x for x, needs in zip(inputs, needed, strict=True) if needs and x is not None]
+    result = iter(torch.autograd.grad(y, targets, g, create_graph=True))
     pairs = zip(inputs, needed, strict=True)
     return [next(result) if needs and x is not None else None for x, needs in pairs]
 
@@ -181,30 +181,30 @@ class _Layer(ctypes.Structure):
 
 
 class FourierLayer(torch.autograd.Function):
-    """`fourier_layer` with its derivative."""
+    """Autograd function of `fourier_layer`."""
 
     @staticmethod
     def forward(
         ctx: Any, u: Tensor, between: SpectralStage, activations: Activations, *given: Tensor | None
     ) -> Tensor:
-        """The result y; saves what the backward pass needs."""
-        y, kept = between.forward(ctx, LayerCall(u, given, between.band, activations))
-        ctx.save_for_backward(u, *given, *kept)
+        """Compute the result y, and save what the backward pass needs."""
+        y, residuals = between.forward(ctx, LayerCall(u, given, between.band, activations))
+        ctx.save_for_backward(u, *given, *residuals)
         ctx.between, ctx.activations, ctx.given = between, activations, len(given)
         return y
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Any, ...]:
-        """The gradients of u and of the weights."""
+        """Compute the gradients of u and of the weights."""
         u, *saved = ctx.saved_tensors
-        given, kept, between = saved[: ctx.given], saved[ctx.given :], ctx.between
-        if torch.is_grad_enabled():  # of `create_graph`: kernels have no second derivative
-            y = plain_layer(u, LayerWeights(*given[:WEIGHT_COUNT]), between, ctx.activations)
+        weights, residuals, stage = saved[: ctx.given], saved[ctx.given :], ctx.between
+        if torch.is_grad_enabled():  # under `create_graph`: kernels have no second derivative
+            y = plain_layer(u, LayerWeights(*weights[:WEIGHT_COUNT]), stage, ctx.activations)
             needed = (ctx.needs_input_grad[0], *ctx.needs_input_grad[3:])
-            gu, *rest = differentiable_gradients(y, g, (u, *given), needed)
+            gu, *rest = differentiable_gradients(y, g, (u, *weights), needed)
             return gu, None, None, *rest
-        call = LayerCall(u, given, between.band, ctx.activations)
-        result = between.backward(ctx, call, g.contiguous(), kept)
+        call = LayerCall(u, weights, stage.band, ctx.activations)
+        result = stage.backward(ctx, call, g.contiguous(), residuals)
         return result.u, None, None, result.R, *result.others, *result.own
 
 
@@ -255,7 +255,7 @@ class LayerCall:
         getattr(library(), name)(*map(ctypes.byref, (layer, *more)))
 
     def forward(self, name: str, *more: ctypes.Structure, **tensors: Tensor) -> Tensor:
-        """The result y of the kernel of that name."""
+        """Compute the result y by the kernel of that name."""
         y = empty_large(self.u, *self.shape, self.o)
         self.kernel(name, *more, y=y, **tensors)
         return y
@@ -280,12 +280,12 @@ class LayerCall:
         return gx, self._gradients(sums)
 
     def _gradients(self, sums: dict[str, Tensor]) -> list[Tensor | None]:
-        """The gradients of W, b, W1, b1, W2, b2, gate, G, in the dtype of u."""
-        turned = {k: x.T if k in ("gW", "gW1", "gG") else x for k, x in sums.items()}
+        """Return the gradients of W, b, W1, b1, W2, b2, gate, G, in the dtype of u."""
+        gradients = {k: x.T if k in ("gW", "gW1", "gG") else x for k, x in sums.items()}
         result: list[Tensor | None] = []
         for name in ("W", "b", "W1", "b1", "W2", "b2", "gate", "G"):
-            there = getattr(self.w, name) is not None and f"g{name}" in turned
-            result.append(contiguous_copy(turned[f"g{name}"], self.u) if there else None)
+            present = getattr(self.w, name) is not None and f"g{name}" in gradients
+            result.append(contiguous_copy(gradients[f"g{name}"], self.u) if present else None)
         return result
 
 
@@ -302,7 +302,7 @@ def fill_structure(
 
 
 def empty_large(like: Tensor, *shape: int) -> Tensor:
-    """An empty tensor whose pages are requested from the system as large ones."""
+    """Allocate an empty tensor, and ask the system to back it by large pages."""
     result = like.new_empty(shape)
     size = ctypes.c_int64(result.numel() * result.element_size())
     cast(ctypes.CDLL, library()).expect_large(Pointer(result.data_ptr()), size)
@@ -310,13 +310,13 @@ def empty_large(like: Tensor, *shape: int) -> Tensor:
 
 
 def contiguous_copy(total: Tensor, like: Tensor) -> Tensor:
-    """A sum in the dtype of `like`, contiguous as weights are: processes share such buffers."""
+    """Copy a sum to the dtype of `like`, contiguous as weights: processes share such buffers."""
     # `contiguous` leaves (n, 1) as it is, whatever its strides say
     return like.new_empty(total.shape).copy_(total)
 
 
 def _contiguous(given: Sequence[Tensor | None]) -> LayerWeights:
-    R, W, b, *others = (None if x is None else x.contiguous() for x in given[:WEIGHT_COUNT])
+    R, W, b, *optional = (None if x is None else x.contiguous() for x in given[:WEIGHT_COUNT])
     assert W is not None
     assert b is not None
-    return LayerWeights(R, W, b, *others)
+    return LayerWeights(R, W, b, *optional)

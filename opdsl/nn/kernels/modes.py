@@ -38,7 +38,7 @@ class _Planes(ctypes.Structure):
 
 @dataclass(frozen=True, slots=True)
 class ModeMixing:
-    """The product of the modes with R, where R is no plain tensor.
+    """Product of the modes with R, where R is no plain tensor.
 
     Attributes:
         mix: complex (batch, modes, in) -> complex (batch, modes, out), by torch's operations.
@@ -51,7 +51,7 @@ class ModeMixing:
     parts: Callable[[Tensor], Tensor] | None = None
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Parts (batch, 2, modes, in) -> (batch, 2, modes, out)."""
+        """Mix the modes, by parts: (batch, 2, modes, in) -> (batch, 2, modes, out)."""
         if self.parts is not None:
             return self.parts(x)
         return _complex_parts(self.mix(torch.complex(x[:, 0], x[:, 1])))
@@ -66,12 +66,12 @@ class GridModes:
 
     @property
     def band(self) -> range:
-        """The frequencies of the last axis."""
+        """Frequencies of the last axis."""
         return self.bands[-1]
 
     @property
     def weights(self) -> tuple[Tensor, ...]:
-        """The weights of the mixing."""
+        """Weights of the mixing; none if R is a plain tensor."""
         return () if self.mixing is None else self.mixing.weights
 
     def forward(self, ctx: Any, call: LayerCall) -> tuple[Tensor, tuple[Tensor, ...]]:
@@ -81,8 +81,8 @@ class GridModes:
         call.kernel("cut_planes", self._planes(call, modes=z))
         x_hat = self._gathered(z, shape)
         S = _to_modes(x_hat) if R is not None else x_hat
-        mixed = _multiply_modes(S, R) if R is not None else _mix_once(ctx, self.mixing, S)
-        z_hat = self._grown(mixed, shape)
+        products = _multiply_modes(S, R) if R is not None else _mix_once(ctx, self.mixing, S)
+        z_hat = self._grown(products, shape)
         return call.forward("layer_planes", self._planes(call, modes=z_hat)), (S, z_hat)
 
     def backward(
@@ -92,14 +92,14 @@ class GridModes:
         S, z_hat = kept
         g_hat = torch.empty_like(z_hat)
         planes = self._planes(call, modes=z_hat, gradient=g_hat)
-        gu, others = call.backward("layer_planes_backward", g, planes)
+        gu, gradients = call.backward("layer_planes_backward", g, planes)
         gS, gR, own = self._mixed_back(ctx, S, self._gathered_adjoint(g_hat, call.shape), call.w.R)
-        spread = self._spread_adjoint(gS, call.shape)
-        call.kernel("cut_planes_backward", self._planes(call, modes=spread), y=gu)
-        return LayerGradients(gu, gR, others, own)
+        gx = self._spread_adjoint(gS, call.shape)
+        call.kernel("cut_planes_backward", self._planes(call, modes=gx), y=gu)
+        return LayerGradients(gu, gR, gradients, own)
 
     def _planes(self, call: LayerCall, **modes: Tensor) -> _Planes:
-        """Sequence[int] and tables of the axis before the last, if there is one."""
+        """Fill `struct Planes` with the sizes and tables of the axis before the last, if any."""
         result, numbers, tables = _Planes(), {"planes": 1, "threads": torch.get_num_threads()}, {}
         if len(self.bands) > 1:
             n, band = call.shape[-2], self.bands[-2]
@@ -109,15 +109,15 @@ class GridModes:
         return result
 
     def _empty(self, call: LayerCall, channels: int) -> Tensor:
-        """An empty tensor for the coefficients of the last two axes: (planes, 2 k' k, channels)."""
-        across = call.shape[-2:-1] if len(self.bands) > 1 else ()
+        """Allocate the coefficients of the last two axes, (planes, 2 k' k, channels)."""
+        folded = call.shape[-2:-1] if len(self.bands) > 1 else ()
         sizes = [len(x) for x in self.bands[-2:]]
-        return call.u.new_empty(call.rows // math.prod(across), 2 * math.prod(sizes), channels)
+        return call.u.new_empty(call.rows // math.prod(folded), 2 * math.prod(sizes), channels)
 
     def _mixed_back(
         self, ctx: Any, S: Tensor, G: Tensor, R: Tensor | None
     ) -> tuple[Tensor, Tensor | None, Sequence[Tensor | None]]:
-        """The gradients of the modes, of R and of the mixing's weights."""
+        """Return the gradients of the modes, of R and of the mixing's weights."""
         if R is None:
             gS, own = _mix_backward(ctx, self.mixing, S, G)
             return gS, None, own
@@ -133,11 +133,11 @@ class GridModes:
         return inverse_truncated_dft(z_hat, self.bands, tuple(x.shape[1:-1]), real=True)
 
     def _full(self, shape: Sequence[int]) -> list[tuple[int, range]]:
-        """Points and frequencies of all axes but the last two."""
+        """Return points and frequencies of all axes but the last two."""
         return list(zip(shape[1:-2], self.bands[:-2], strict=True))
 
     def _gathered(self, z: Tensor, shape: Sequence[int]) -> Tensor:
-        """F on the other axes: (planes, 2 k, in) -> (batch, 2, modes, in)."""
+        """Apply F on the other axes: (planes, 2 k, in) -> (batch, 2, modes, in)."""
         lead, channels = len(z), z.shape[-1]
         for n, band in reversed(self._full(shape)):
             lead //= n
@@ -145,7 +145,7 @@ class GridModes:
         return z.reshape(shape[0], 2, -1, channels)
 
     def _grown(self, z: Tensor, shape: Sequence[int]) -> Tensor:
-        """F^-1 on the other axes: (batch, 2, modes, out) -> (planes, 2 k, out)."""
+        """Apply F^-1 on the other axes: (batch, 2, modes, out) -> (planes, 2 k, out)."""
         lead, channels = shape[0], z.shape[-1]
         for n, band in self._full(shape):
             z = batched_left_matmul(
@@ -155,7 +155,7 @@ class GridModes:
         return z.reshape(lead, -1, channels)
 
     def _gathered_adjoint(self, g: Tensor, shape: Sequence[int]) -> Tensor:
-        """The adjoint of `_grown`: (planes, 2 k, out) -> (batch, 2, modes, out)."""
+        """Apply the adjoint of `_grown`: (planes, 2 k, out) -> (batch, 2, modes, out)."""
         lead, channels = len(g), g.shape[-1]
         for n, band in reversed(self._full(shape)):
             lead //= n
@@ -165,7 +165,7 @@ class GridModes:
         return g.reshape(shape[0], 2, -1, channels)
 
     def _spread_adjoint(self, g: Tensor, shape: Sequence[int]) -> Tensor:
-        """The adjoint of `_gathered`: (batch, 2, modes, in) -> (planes, 2 k, in)."""
+        """Apply the adjoint of `_gathered`: (batch, 2, modes, in) -> (planes, 2 k, in)."""
         lead, channels = shape[0], g.shape[-1]
         for n, band in self._full(shape):
             g = batched_left_matmul(
@@ -182,24 +182,24 @@ def _dense_mix(R: Tensor | None) -> Callable[[Tensor], Tensor]:
 
 
 def _to_modes(z: Tensor) -> Tensor:
-    """(batch, 2, modes, c) -> doubled (modes, 2 batch, c)."""
+    """Double the parts of modes: (batch, 2, modes, c) -> (modes, 2 batch, c)."""
     batch, _, modes, c = z.shape
     return z.permute(2, 1, 0, 3).reshape(modes, 2 * batch, c)
 
 
 def _to_samples(S: Tensor) -> Tensor:
-    """Doubled (modes, 2 batch, c) -> (batch, 2, modes, c)."""
+    """Undo `_to_modes`: doubled (modes, 2 batch, c) -> (batch, 2, modes, c)."""
     modes, rows, c = S.shape
     return S.reshape(modes, 2, rows // 2, c).permute(2, 1, 0, 3).contiguous()
 
 
 def _complex_parts(z: Tensor) -> Tensor:
-    """Complex (batch, modes, c) -> (batch, 2, modes, c)."""
+    """Split complex modes (batch, modes, c) into parts (batch, 2, modes, c)."""
     return torch.stack((z.real, z.imag), 1)
 
 
 def _mix_once(ctx: Any, mixing: ModeMixing | None, x_hat: Tensor) -> Tensor:
-    """Mix the modes; records the operations for the backward pass where a gradient is needed."""
+    """Mix the modes, and record the operations if the backward pass will need them."""
     assert mixing is not None
     ctx.mixed = _mix_recorded(mixing, x_hat) if any(ctx.needs_input_grad) else None
     return mixing(x_hat) if ctx.mixed is None else ctx.mixed[1].detach()
@@ -214,19 +214,19 @@ def _mix_recorded(mixing: ModeMixing, x_hat: Tensor) -> tuple[Tensor, Tensor]:
 def _mix_backward(
     ctx: Any, mixing: ModeMixing | None, x_hat: Tensor, g: Tensor
 ) -> tuple[Tensor, list[Tensor | None]]:
-    """The gradients of the argument of a mixing and of its weights."""
+    """Return the gradients of the argument of a mixing and of its weights."""
     assert mixing is not None
     x, y = ctx.mixed or _mix_recorded(mixing, x_hat)
-    ctx.mixed = None  # who goes back twice computes it again
+    ctx.mixed = None  # free the graph; a second backward pass records it again
     weights = mixing.weights
-    wanted = [w for w in weights if w.requires_grad]
-    gx, *rest = torch.autograd.grad(y, [x, *wanted], g, allow_unused=True)
-    result = iter(rest)
+    trainable = [w for w in weights if w.requires_grad]
+    gx, *gradients = torch.autograd.grad(y, [x, *trainable], g, allow_unused=True)
+    result = iter(gradients)
     return gx, [next(result) if w.requires_grad else None for w in weights]
 
 
 def _multiply_modes(S: Tensor, R: Tensor) -> Tensor:
-    """R . x_hat, doubled -> (batch, 2, modes, out): one real product, then two sums."""
+    """Multiply doubled modes by R to (batch, 2, modes, out): one real product, then two sums."""
     modes, rows, _ = S.shape
     P = torch.bmm(S, R).reshape(modes, 2, rows // 2, -1, 2)
     y = S.new_empty(rows // 2, 2, modes, P.shape[-2])
@@ -236,7 +236,7 @@ def _multiply_modes(S: Tensor, R: Tensor) -> Tensor:
 
 
 def _real_imag_blocks(g: Tensor) -> Tensor:
-    """(batch, 2, modes, out) -> (modes, 2 batch, 2 out): rows (re, im), then rows (im, -re)."""
+    """Build (modes, 2 batch, 2 out) from (batch, 2, modes, out): rows (re, im), then (im, -re)."""
     batch, _, modes, out = g.shape
     T = g.new_empty(modes, 2, batch, out, 2)
     re, im = (x.transpose(0, 1) for x in g.unbind(1))

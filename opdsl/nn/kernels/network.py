@@ -32,7 +32,7 @@ def network(u: Tensor, weights: tuple[Tensor, ...], activations: Activations) ->
 
 
 def plain_network(u: Tensor, weights: tuple[Tensor, ...], activations: Activations) -> Tensor:
-    """`network` by automatic differentiation, in any precision."""
+    """Compute `network` by torch's operations, in any precision."""
     W1, b1, W2, b2 = weights
     h = torch.nn.functional.linear(ACTIVATIONS[activations.before](u), W1, b1)
     return torch.nn.functional.linear(ACTIVATIONS[activations.hidden](h), W2, b2)
@@ -50,11 +50,11 @@ class _Network(ctypes.Structure):
 
 
 class Network(torch.autograd.Function):
-    """`network` with its derivative; only u is saved."""
+    """Autograd function of `network`; of the points only u is saved."""
 
     @staticmethod
     def forward(ctx: Any, u: Tensor, activations: Activations, *weights: Tensor) -> Tensor:
-        """The result y; saves what the backward pass needs."""
+        """Compute the result y, and save what the backward pass needs."""
         ctx.save_for_backward(u, *weights)
         ctx.activations = activations
         y = empty_large(u, *u.shape[:-1], len(weights[2]))
@@ -63,7 +63,7 @@ class Network(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Any, ...]:
-        """The gradients of u and of the weights."""
+        """Compute the gradients of u and of the weights."""
         u, *weights = ctx.saved_tensors
         needed = (ctx.needs_input_grad[0], *ctx.needs_input_grad[2:])
         if torch.is_grad_enabled():
@@ -73,11 +73,11 @@ class Network(torch.autograd.Function):
         W1, b1, W2, b2 = weights
         shapes = {"gW1": W1.T.shape, "gb1": b1.shape, "gW2": W2.shape, "gb2": b2.shape}
         sums = {k: u.new_zeros(x, dtype=torch.float64) for k, x in shapes.items()}
-        more = {"y": empty_large(u, *u.shape)} if needed[0] else {}
+        outputs = {"y": empty_large(u, *u.shape)} if needed[0] else {}
         name = "network_points_backward"
-        _run_network(name, u, weights, ctx.activations, g=g.contiguous(), **more, **sums)
+        _run_network(name, u, weights, ctx.activations, g=g.contiguous(), **outputs, **sums)
         sums["gW1"] = sums["gW1"].T
-        return more.get("y"), None, *(contiguous_copy(x, u) for x in sums.values())
+        return outputs.get("y"), None, *(contiguous_copy(x, u) for x in sums.values())
 
 
 def _run_network(

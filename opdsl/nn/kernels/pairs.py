@@ -61,26 +61,26 @@ class PairSum:
     last: bool
 
     def fits(self) -> bool:
-        """Whether the kernels support it."""
-        given = (self.at_points, self.at_queries, self.values, self.weights, *self.layers)
-        there = [x for x in given if x is not None]
+        """Return whether the kernels support the sum: float32 on a CPU, gelu or relu."""
+        arguments = (self.at_points, self.at_queries, self.values, self.weights, *self.layers)
+        tensors = [x for x in arguments if x is not None]
         if self.at_points.shape[1] != 1 or self.act not in ("gelu", "relu"):
             return False
         if self.last and (self.values is None or len(self.layers[-1]) != self.values.shape[-1]):
             return False
-        return all(map(_plain_float, there)) and library() is not None
+        return all(map(_plain_float, tensors)) and library() is not None
 
     def total(self, zeros: Tensor, *, keep: bool) -> tuple[Tensor, list[Tensor]]:
-        """Add the sum to `zeros`; returns it and the hidden layers, none unless `keep`."""
+        """Add the sum to `zeros`; return it and the hidden layers, none unless `keep`."""
         count = len(self.pairs)
-        kept = [self.at_points.new_empty(count, n) for n in self._widths()[1:] if keep]
-        self._run("pairs_forward", {"total": zeros}, {"hidden": kept})
-        return zeros, kept
+        hidden = [self.at_points.new_empty(count, n) for n in self._widths()[1:] if keep]
+        self._run("pairs_forward", {"total": zeros}, {"hidden": hidden})
+        return zeros, hidden
 
     def gradients(
         self, grad: Tensor, kept: Sequence[Tensor], needed: Sequence[bool]
     ) -> list[Tensor | None]:
-        """Gradients of `at_points`, `at_queries`, `values`, `weights`, `layers` where `needed`."""
+        """Return needed gradients of `at_points`, `at_queries`, `values`, `weights`, `layers`."""
         layers = [x.new_zeros(x.shape, dtype=torch.float64) for x in self.layers]
         points, queries = torch.zeros_like(self.at_points), torch.zeros_like(self.at_queries)
         values, weights = (
@@ -109,12 +109,12 @@ class PairSum:
         }
         if self.last:
             tensors |= {"last": self.layers[-2], "last_b": self.layers[-1]}
-        there = {k: x for k, x in (tensors | own).items() if x is not None}
-        structure = fill_structure(_Pairs(), self._sizes(), there)
+        present = {k: x for k, x in (tensors | own).items() if x is not None}
+        structure = fill_structure(_Pairs(), self._sizes(), present)
         addresses = {"W": inner[::2], "b": inner[1::2]} | lists
-        held = [_set_list(structure, key, x) for key, x in addresses.items() if x]
+        arrays = [_set_list(structure, key, x) for key, x in addresses.items() if x]
         getattr(library(), name)(ctypes.byref(structure))
-        del held
+        del arrays
 
     def _sizes(self) -> dict[str, int]:
         batch, c = (1, 0) if self.values is None else self.values.shape[1:]
@@ -129,14 +129,14 @@ class PairSum:
         }
 
     def _widths(self) -> list[int]:
-        """Widths of the hidden layers."""
+        """List the widths of the hidden layers."""
         inner = self.layers[:-2] if self.last else self.layers
         return [self.at_points.shape[-1], *(len(b) for b in inner[1::2])]
 
 
 def _plain_float(x: Tensor) -> bool:
-    known = type(x) in (Tensor, nn.Parameter)
-    return known and x.dtype == torch.float32 == wide(x) and x.device.type == "cpu"
+    plain = type(x) in (Tensor, nn.Parameter)
+    return plain and x.dtype == torch.float32 == wide(x) and x.device.type == "cpu"
 
 
 def _set_list(structure: ctypes.Structure, key: str, tensors: Sequence[Tensor]) -> Any:

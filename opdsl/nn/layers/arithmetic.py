@@ -36,11 +36,11 @@ class Scale(nn.Module):
         self.factor = factor
 
     def forward(self, v: Tensor) -> Tensor:
-        """(batch, *grid, c), kept."""
+        """(batch, *grid, c) -> (batch, *grid, c)."""
         return v * self.factor
 
     def extra_repr(self) -> str:
-        """The factor."""
+        """Describe the factor."""
         return f"{self.factor:g}"
 
 

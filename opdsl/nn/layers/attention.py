@@ -35,9 +35,9 @@ class Attention(nn.Module):
         self.value = Linear(answering, asking)
         self.out = Linear(asking, asking)
         normed = kind == "galerkin"
-        each = asking // heads
-        self.norm_key = nn.LayerNorm(each) if normed else nn.Identity()
-        self.norm_value = nn.LayerNorm(each) if normed else nn.Identity()
+        head_channels = asking // heads
+        self.norm_key = nn.LayerNorm(head_channels) if normed else nn.Identity()
+        self.norm_value = nn.LayerNorm(head_channels) if normed else nn.Identity()
 
     def forward(
         self,
@@ -54,16 +54,16 @@ class Attention(nn.Module):
             asked: coordinates of the sources, if they have a measure.
             ragged: the points of each sample where they are packed.
         """
-        seen = x if y is None else y
+        source = x if y is None else y
         q = self._split(self.query(x))
-        k, v = self.norm_key(self._split(self.key(seen))), self._split(self.value(seen))
+        k, v = self.norm_key(self._split(self.key(source))), self._split(self.value(source))
         v, weights = self.norm_value(v), self._weights(asked, v)
         w = self._of_each(q, k, v, weights, ragged) if ragged else self._look(q, k, v, weights)
-        mixed: Tensor = self.out(w.transpose(1, 2).reshape(len(w), *x.shape[1:]))
-        return mixed
+        result: Tensor = self.out(w.transpose(1, 2).reshape(len(w), *x.shape[1:]))
+        return result
 
     def _weights(self, asked: tuple[Geometries, ...], like: Tensor) -> tuple[Tensor, ...]:
-        """(1, 1, n, 1) for each sample or for all, with mean one; none if points count the same."""
+        """Return weights (1, 1, n, 1) of mean one, per sample or shared; none without a measure."""
         if self.measure is None:
             return ()
         return tuple((w / w.mean())[None, None, :, None] for w in self.measure(asked[0], like))
@@ -80,19 +80,19 @@ class Attention(nn.Module):
     ) -> Tensor:
         """Attend within each sample, whether its points are packed or a row of the batch."""
         count = next(len(x) for x in ragged if x)
-        asking, answering = ragged[0], ragged[-2]
-        each = weights if len(weights) == count else (weights or (None,)) * count
+        query_sizes, source_sizes = ragged[0], ragged[-2]
+        per_sample = weights if len(weights) == count else (weights or (None,)) * count
         parts = zip(
-            _split_samples(q, asking, count),
-            _split_samples(k, answering, count),
-            _split_samples(v, answering, count),
-            each,
+            _split_samples(q, query_sizes, count),
+            _split_samples(k, source_sizes, count),
+            _split_samples(v, source_sizes, count),
+            per_sample,
             strict=True,
         )
-        return torch.cat([self.look(*x) for x in parts], 2 if asking else 0)
+        return torch.cat([self.look(*x) for x in parts], 2 if query_sizes else 0)
 
     def _split(self, x: Tensor) -> Tensor:
-        """(batch, *grid, c) -> (batch, heads, points, c / heads)."""
+        """Split into heads: (batch, *grid, c) -> (batch, heads, points, c / heads)."""
         return x.reshape(x.shape[0], -1, self.heads, x.shape[-1] // self.heads).transpose(1, 2)
 
 

@@ -30,7 +30,7 @@ class CodomainAttention(nn.Module):
         *,
         adds: bool = False,
     ) -> None:
-        """Attention of functions on one kind of domain.
+        """Make the attention for functions on one kind of domain.
 
         Args:
             variables: number of functions.
@@ -48,11 +48,11 @@ class CodomainAttention(nn.Module):
         """(batch, *grid, variables heads d) twice, v (batch, *other, c) -> (batch, *other, c)."""
         batch = max(x.shape[0] for x in (q, k, v))  # what depends on no input has a batch of one
         with no_autocast(v):
-            asking = self._functions(self._weighed(q.to(wide(q))), batch)
-            heard = self._functions(v.to(wide(v)), batch)
-            scores = asking @ self._functions(k.to(wide(k)), batch).transpose(-1, -2)
-            mixed = torch.softmax(scores * self._scale(q), -1) @ heard
-            return self._channels(mixed, v).to(v.dtype)
+            queries = self._functions(self._weighed(q.to(wide(q))), batch)
+            values = self._functions(v.to(wide(v)), batch)
+            scores = queries @ self._functions(k.to(wide(k)), batch).transpose(-1, -2)
+            result = torch.softmax(scores * self._scale(q), -1) @ values
+            return self._channels(result, v).to(v.dtype)
 
     def _scale(self, q: Tensor) -> float:
         d = q.shape[-1] // (self.variables * self.heads)
@@ -60,16 +60,16 @@ class CodomainAttention(nn.Module):
         return math.sqrt(points / d) / self.temperature
 
     def _functions(self, x: Tensor, batch: int) -> Tensor:
-        """(batch, *grid, c) -> (batch, heads, variables, points times channels)."""
-        split = x.flatten(1, -2) if x.ndim > 2 else x[:, None]
-        each = split.reshape(x.shape[0], split.shape[1], self.variables, self.heads, -1)
-        return each.permute(0, 3, 2, 1, 4).flatten(3).expand(batch, -1, -1, -1)
+        """Reshape (batch, *grid, c) -> (batch, heads, variables, points times channels)."""
+        points = x.flatten(1, -2) if x.ndim > 2 else x[:, None]
+        variables = points.reshape(x.shape[0], points.shape[1], self.variables, self.heads, -1)
+        return variables.permute(0, 3, 2, 1, 4).flatten(3).expand(batch, -1, -1, -1)
 
     def _channels(self, x: Tensor, like: Tensor) -> Tensor:
         """Undo `_functions`, on the domain of `like`."""
-        each = x.unflatten(-1, (math.prod(like.shape[1:-1]), -1))  # type: ignore[no-untyped-call]  # torch has no types there
-        mixed: Tensor = each.permute(0, 3, 2, 1, 4)
-        return mixed.reshape(x.shape[0], *like.shape[1:])
+        variables = x.unflatten(-1, (math.prod(like.shape[1:-1]), -1))  # type: ignore[no-untyped-call]  # torch has no types there
+        result: Tensor = variables.permute(0, 3, 2, 1, 4)
+        return result.reshape(x.shape[0], *like.shape[1:])
 
     def _weighed(self, q: Tensor) -> Tensor:
         """Multiply q by the quadrature weights of its points."""
@@ -87,12 +87,12 @@ class CodomainAttention(nn.Module):
         return weights / weights.sum()
 
     def extra_repr(self) -> str:
-        """What it was made with."""
+        """Describe the arguments of the constructor."""
         return f"{self.variables}, heads={self.heads}, temperature={self.temperature}"
 
 
 def trapezoidal_weights(n: int, *, closed: bool) -> Tensor:
-    """Weights of n points of an axis in a mean: equal if `closed`, else of the trapezoidal rule."""
+    """Return the weights of n points in a mean: equal if `closed`, else the trapezoidal rule's."""
     weights = torch.ones(n, dtype=torch.float64, device="cpu")
     if not closed and n > 1:
         weights[0] = weights[-1] = 0.5

@@ -41,10 +41,10 @@ class Sinusoids(nn.Module):
         return torch.pow(1 / self.max_positions, powers)
 
     def extra_repr(self) -> str:
-        """What it is."""
+        """Describe the kind of the embedding, and its frequencies."""
         return f"{self.kind}, {self.frequencies}"
 
 
 def embedding_width(kind: Waves, frequencies: int, dims: int) -> int:
-    """Number of channels of embedded coordinates."""
+    """Return the number of channels of embedded coordinates."""
     return dims if kind == "none" else 2 * frequencies * dims

@@ -34,12 +34,12 @@ class GroupedLayer(nn.Module):
 
 
 def groups_to_batch(x: Tensor, copies: int) -> Tensor:
-    """(batch, *grid, n c) -> (batch n, *grid, c)."""
-    each = x.reshape(*x.shape[:-1], copies, x.shape[-1] // copies)
-    return each.movedim(-2, 1).flatten(0, 1)
+    """Move groups of channels into the batch: (batch, *grid, n c) -> (batch n, *grid, c)."""
+    groups = x.reshape(*x.shape[:-1], copies, x.shape[-1] // copies)
+    return groups.movedim(-2, 1).flatten(0, 1)
 
 
 def batch_to_groups(x: Tensor, copies: int) -> Tensor:
-    """(batch n, *grid, c) -> (batch, *grid, n c)."""
-    each = x.reshape(x.shape[0] // copies, copies, *x.shape[1:])
-    return each.movedim(1, -2).flatten(-2)
+    """Undo `groups_to_batch`: (batch n, *grid, c) -> (batch, *grid, n c)."""
+    groups = x.reshape(x.shape[0] // copies, copies, *x.shape[1:])
+    return groups.movedim(1, -2).flatten(-2)

@@ -31,8 +31,8 @@ class Mlp(nn.Sequential):
 
     def __init__(self, widths: Size, act: str) -> None:
         layers: list[nn.Module] = []
-        for before, behind in pairwise(widths):
-            layers += [Linear(before, behind), Activation(act)]
+        for inner, outer in pairwise(widths):
+            layers += [Linear(inner, outer), Activation(act)]
         super().__init__(*layers[:-1])
 
 
@@ -57,7 +57,7 @@ class Constant(nn.Module):
         self.bias = nn.Parameter(torch.zeros(1 if alike else channels))
 
     def forward(self, *, size: Size, like: Tensor) -> Tensor:
-        """-> (1, *size, channels), in the dtype of `like`."""
+        """Return the constant on a grid, (1, *size, channels), in the dtype of `like`."""
         return self.bias.to(like.dtype).expand(1, *size, self.channels)
 
 
@@ -75,8 +75,8 @@ class Contract(nn.Module):
             return (each.reshape(1, -1, self.out, trunk.shape[-1]) * trunk[:, :, None]).sum(-1)
         matrix = branch.reshape(branch.shape[0], self.out, -1).transpose(1, 2)  # (batch, p, out)
         points = trunk.flatten(1, -2)
-        mixed: Tensor = points @ matrix
-        return mixed.reshape(mixed.shape[0], *trunk.shape[1:-1], self.out)
+        result: Tensor = points @ matrix
+        return result.reshape(result.shape[0], *trunk.shape[1:-1], self.out)
 
 
 class Broadcast(nn.Module):
@@ -102,8 +102,8 @@ class Modulate(nn.Module):
     def forward(self, x: Tensor, c: Tensor, ragged: RaggedSizes = ()) -> Tensor:
         """(batch, *grid, channels) and (batch, condition) -> (batch, *grid, channels)."""
         scale, shift = (self._beside(z, x, ragged) for z in (self.scale(c), self.shift(c)))
-        moved: Tensor = torch.addcmul(x, x, scale) + shift
-        return moved
+        result: Tensor = torch.addcmul(x, x, scale) + shift
+        return result
 
     def _beside(self, row: Tensor, x: Tensor, ragged: RaggedSizes) -> Tensor:
         """Reshape (batch, channels) so that it broadcasts against x."""

@@ -21,7 +21,7 @@ EPS = 1e-5  # torch's own, on the variance
 
 
 def Norm(kind: str, channels: int, groups: int = 1) -> nn.Module:  # noqa: N802  makes a module
-    """The normalisation `kind`, a key of `NORMS`; `groups` matters for `group` only."""
+    """Make the normalisation `kind`, a key of `NORMS`; `groups` matters for `group` only."""
     return NORMS[kind](channels, groups)
 
 
@@ -72,7 +72,7 @@ class GroupNorm(nn.Module):
         return _standardise(grouped, axes).flatten(-2)
 
     def extra_repr(self) -> str:
-        """Channels and groups."""
+        """Describe channels and groups."""
         return f"{self.weight.shape[0]}, groups={self.groups}"
 
 
@@ -158,6 +158,6 @@ def _standardise_packed(x: Tensor, ragged: RaggedSizes, groups: int) -> Tensor:
     sizes = ragged[-1]
     assert sizes is not None
     grouped = x.reshape(*x.shape[:-1], groups, -1)
-    away = grouped - expand_to_points(segment_mean(grouped.mean(-1), sizes), sizes)[..., None]
-    var = segment_mean(away.square().mean(-1), sizes)
-    return (away * expand_to_points(torch.rsqrt(var + EPS), sizes)[..., None]).flatten(-2)
+    centred = grouped - expand_to_points(segment_mean(grouped.mean(-1), sizes), sizes)[..., None]
+    var = segment_mean(centred.square().mean(-1), sizes)
+    return (centred * expand_to_points(torch.rsqrt(var + EPS), sizes)[..., None]).flatten(-2)

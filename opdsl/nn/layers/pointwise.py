@@ -13,8 +13,8 @@ from opdsl.nn.precision import no_autocast, wide
 
 __all__ = ["ACTIVATIONS", "Activation", "ComplexLinear", "Dropout", "Linear"]
 
-# torch's own Linear is the matrix product on the last axis, and its own Dropout does not care for
-# the order of axes: in channels-last tensors nothing is to be added to either.
+# torch's own Linear is the matrix product on the last axis, and its own Dropout ignores
+# the order of axes, so channels-last tensors need no wrapper for either.
 
 
 class ComplexLinear(nn.Module):
@@ -32,7 +32,7 @@ class ComplexLinear(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Uniform, E|W|^2 = E|b|^2 = 1 / (3 in), as torch's `Linear` has for real numbers."""
+        """Draw W and b uniform, E|W|^2 = E|b|^2 = 1 / (3 in), as in torch's real `Linear`."""
         bound = 1 / math.sqrt(2 * self.weight.shape[1])
         for x in self.parameters():
             nn.init.uniform_(x, -bound, bound)
@@ -45,9 +45,9 @@ class ComplexLinear(nn.Module):
             return y if self.bias is None else y + torch.view_as_complex(self.bias.to(dtype))
 
     def extra_repr(self) -> str:
-        """The channels."""
-        out, inward, _ = self.weight.shape
-        return f"{inward}, {out}, bias={self.bias is not None}"
+        """Describe the channels."""
+        out_channels, in_channels, _ = self.weight.shape
+        return f"{in_channels}, {out_channels}, bias={self.bias is not None}"
 
 
 def identity(x: Tensor) -> Tensor:
@@ -81,9 +81,9 @@ class Activation(nn.Module):
         self.function = ACTIVATIONS[kind]
 
     def forward(self, x: Tensor) -> Tensor:
-        """Any shape, kept."""
+        """Apply the activation to a tensor of any shape."""
         return self.function(x)
 
     def extra_repr(self) -> str:
-        """The kind."""
+        """Describe the kind."""
         return self.kind

@@ -39,7 +39,7 @@ class Gate(nn.Module):
         self.weight = nn.Parameter(torch.ones(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(batch, *grid, c), kept."""
+        """Return `x`, (batch, *grid, c), times the gate."""
         return x * self.weight.to(x.dtype)
 
 

@@ -16,7 +16,7 @@ from opdsl.nn.points.geometry import Geometries
 from opdsl.nn.precision import no_autocast, wide
 from opdsl.nn.shapes import RaggedSizes, Size
 
-INITIAL_TEMPERATURE = 0.5  # the temperature of every head at the beginning
+INITIAL_TEMPERATURE = 0.5  # the initial temperature of every head
 SHARE_EPSILON = (
     1e-8  # added to the share of points in a slice, so that the mean of an empty one is zero
 )
@@ -47,13 +47,15 @@ class SliceAttention(nn.Module):
         self, channels: int, slices: int, heads: int, measure: nn.Module | None = None
     ) -> None:
         super().__init__()
-        each = channels // heads
+        head_channels = channels // heads
         self.heads, self.measure = heads, measure
         self.assigned, self.carried = Linear(channels, channels), Linear(channels, channels)
-        self.slice = Linear(each, slices)
-        nn.init.orthogonal_(self.slice.weight)  # slices that differ from the beginning
+        self.slice = Linear(head_channels, slices)
+        nn.init.orthogonal_(self.slice.weight)  # so that slices differ from the first step on
         self.temperature = nn.Parameter(torch.full((heads,), INITIAL_TEMPERATURE))
-        self.query, self.key, self.value = (Linear(each, each, bias=False) for _ in range(3))
+        self.query, self.key, self.value = (
+            Linear(head_channels, head_channels, bias=False) for _ in range(3)
+        )
         self.out = Linear(channels, channels)
 
     def forward(
@@ -61,27 +63,27 @@ class SliceAttention(nn.Module):
     ) -> Tensor:
         """(batch, *grid, c) -> (batch, *grid, c)."""
         points = x.reshape(len(x), -1, x.shape[-1])
-        parts, carried = self._parts(points), self._heads(self.carried(points))
+        parts, values = self._parts(points), self._heads(self.carried(points))
         weights = () if self.measure is None else self.measure(asked[0], points)
         sizes = ragged[0] if ragged else None
         if sizes:
-            samples = _split_samples(parts, carried, weights, sizes)
+            samples = _split_samples(parts, values, weights, sizes)
             w = torch.cat([self._sliced(*sample) for sample in samples], 1)
         else:
-            w = self._sliced(parts, carried, torch.stack(weights) if weights else None)
-        mixed: Tensor = self.out(w.flatten(2).reshape(x.shape))
-        return mixed
+            w = self._sliced(parts, values, torch.stack(weights) if weights else None)
+        result: Tensor = self.out(w.flatten(2).reshape(x.shape))
+        return result
 
     def _heads(self, x: Tensor) -> Tensor:
-        """(batch, points, c) -> (batch, points, heads, c / heads)."""
+        """Split into heads: (batch, points, c) -> (batch, points, heads, c / heads)."""
         return x.reshape(*x.shape[:-1], self.heads, -1)
 
     def _parts(self, x: Tensor) -> Tensor:
-        """The share of each point in each slice: (batch, points, heads, slices)."""
+        """Compute the share of each point in each slice, (batch, points, heads, slices)."""
         scores = self.slice(self._heads(self.assigned(x)))
         with no_autocast(x):
-            warm = self.temperature.to(wide(scores))[:, None]
-            parts: Tensor = (scores.to(wide(scores)) / warm).softmax(-1).to(x.dtype)
+            temperature = self.temperature.to(wide(scores))[:, None]
+            parts: Tensor = (scores.to(wide(scores)) / temperature).softmax(-1).to(x.dtype)
             return parts
 
     def _sliced(self, parts: Tensor, carried: Tensor, weights: Tensor | None) -> Tensor:
@@ -95,11 +97,11 @@ class SliceAttention(nn.Module):
         Returns:
             (batch, points, heads, c / heads).
         """
-        weighed = parts
+        weighted = parts
         if weights is not None:
-            weighed = parts * (weights / weights.mean(1, keepdim=True))[..., None, None]
-        share, n = weighed.mean(1)[..., None], parts.shape[1]
-        z = torch.einsum("bnhs,bnhc->bhsc", weighed, carried) / n / (share + SHARE_EPSILON)
+            weighted = parts * (weights / weights.mean(1, keepdim=True))[..., None, None]
+        share, n = weighted.mean(1)[..., None], parts.shape[1]
+        z = torch.einsum("bnhs,bnhc->bhsc", weighted, carried) / n / (share + SHARE_EPSILON)
         z = functional.scaled_dot_product_attention(self.query(z), self.key(z), self.value(z))
         return torch.einsum("bnhs,bhsc->bnhc", parts, z)
 
@@ -107,8 +109,8 @@ class SliceAttention(nn.Module):
 def _split_samples(
     parts: Tensor, carried: Tensor, weights: tuple[Tensor, ...], sizes: Size
 ) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
-    """The samples of a packed batch, each a batch of one."""
-    each: list[Tensor | None] = [w[None] for w in weights]
-    each = each or [None] * len(sizes)
+    """Split a packed batch into its samples, each a batch of one."""
+    per_sample: list[Tensor | None] = [w[None] for w in weights]
+    per_sample = per_sample or [None] * len(sizes)
     split = (torch.split(x, list(sizes), 1) for x in (parts, carried))
-    return zip(*split, each, strict=True)
+    return zip(*split, per_sample, strict=True)

@@ -69,6 +69,6 @@ def concat_channels(parts: Sequence[Values]) -> Values:
     """Concatenate functions on the same points along their channels."""
     if len(parts) == 1:
         return parts[0]
-    whole = torch.cat([all_values(x) for x in parts], 1)
+    values = torch.cat([all_values(x) for x in parts], 1)
     first = parts[0]
-    return Packed(whole, first.sizes) if isinstance(first, Packed) else whole
+    return Packed(values, first.sizes) if isinstance(first, Packed) else values

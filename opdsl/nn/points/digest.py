@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 SIZE = 16  # bytes: that two of a million are the same is as likely as one in 10^26
-BLOCK = 1 << 14  # numbers that are mixed together: what the cache of a core holds
-ACCELERATOR_BLOCK = 1 << 22  # the same on an accelerator, which wants to be filled
+BLOCK = 1 << 14  # numbers that are mixed together: as many as the cache of a core holds
+ACCELERATOR_BLOCK = 1 << 22  # the same on an accelerator, which large blocks keep busy
 STEP = -7046029254386353131  # 2^64 / golden ratio, as a number with a sign
 MIX_ONE = -4658895280553007687
 MIX_TWO = -7723592293110705685
@@ -27,19 +27,19 @@ def digest(x: Tensor) -> bytes:
     size = BLOCK if x.device.type == "cpu" else ACCELERATOR_BLOCK
     for at, block in zip(range(0, max(1, len(bits)), size), torch.split(bits, size), strict=True):
         place = torch.arange(at + 1, at + 1 + len(block), device=x.device)
-        mixed = _mix(block + place * STEP)
-        sums[0] += mixed.sum()
-        sums[1] += _mix(mixed ^ place).sum()
+        hashes = _mix(block + place * STEP)
+        sums[0] += hashes.sum()
+        sums[1] += _mix(hashes ^ place).sum()
     key = f"{x.dtype} {tuple(x.shape)}".encode()
     return blake2b(sums.cpu().numpy().tobytes(), digest_size=SIZE, key=key).digest()
 
 
 def _bits(x: Tensor) -> Tensor:
-    """The bytes of a tensor as 64-bit integers, zero-padded at the end."""
+    """View the bytes of a tensor as 64-bit integers, zero-padded at the end."""
     raw = x.contiguous().view(-1).view(torch.uint8)
-    spare = -len(raw) % 8
-    if spare or raw.storage_offset() % 8:  # a part of a tensor may begin anywhere
-        raw = torch.cat((raw, raw.new_zeros(spare)))
+    padding = -len(raw) % 8
+    if padding or raw.storage_offset() % 8:  # a view may begin at an unaligned byte
+        raw = torch.cat((raw, raw.new_zeros(padding)))
     return raw.view(torch.int64)
 
 

@@ -40,9 +40,9 @@ class Geometry:
     def __post_init__(self) -> None:
         for name in ("points", "weights", "cells", "edges"):
             _tensor(name, getattr(self, name))
-        for name, x, wanted in self._shapes():
-            if x is not None and not _fits(x, wanted):
-                expected = ", ".join(str(n or "any") for n in wanted)
+        for name, x, shape in self._shapes():
+            if x is not None and not _fits(x, shape):
+                expected = ", ".join(str(n or "any") for n in shape)
                 message = f"`{name}` of a geometry has the shape {tuple(x.shape)}"
                 raise fault("OP0907", message, helps=(f"expected ({expected})",), file="geometry")
 
@@ -75,9 +75,9 @@ class Geometry:
         if self.points.device == torch.device(device):
             return self
         names = ("points", "weights", "cells", "edges", "shares")
-        held = {k: getattr(self, k) for k in names}
-        moved = {k: x.to(device, non_blocking=True) for k, x in held.items() if x is not None}
-        result = replace(self, **moved)
+        fields = {k: getattr(self, k) for k in names}
+        tensors = {k: x.to(device, non_blocking=True) for k, x in fields.items() if x is not None}
+        result = replace(self, **tensors)
         vars(result).update({k: vars(self)[k] for k in ("key", "measure_key") if k in vars(self)})
         return result
 
@@ -101,7 +101,7 @@ def concat_coordinates(placed: Geometries, like: Tensor) -> Tensor:
 
 
 def point_counts(placed: Geometries) -> tuple[int, ...]:
-    """Number of points of each sample."""
+    """Return the number of points of each sample."""
     return tuple(len(x) for x in placed)
 
 

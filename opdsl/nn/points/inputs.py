@@ -23,7 +23,7 @@ class PointCoordinates(nn.Module):
         asked: tuple[Geometries, ...],
         ragged: RaggedSizes = (),
     ) -> Tensor:
-        """-> (batch or 1, points, d), or (1, points of all samples, d) where they are packed."""
+        """Return coordinates (batch or 1, points, d); packed, (1, points of all samples, d)."""
         return (
             concat_coordinates(asked[0], like) if any(ragged) else stack_coordinates(asked[0], like)
         )
@@ -41,10 +41,10 @@ class PointWeights(nn.Module):
         super().__init__()
         self.measure, self.period = measured, period
 
-    # weights that have been found are remembered, which is no part of a graph
+    # a tracer must not see the cache of weights
     @torch.compiler.disable  # type: ignore[untyped-decorator]  # torch does not type it
     def forward(self, place: Geometries, like: Tensor) -> tuple[Tensor, ...]:
-        """(n,) for each sample, or once for all, in the dtype of `like`.
+        """Return the weights (n,) of each sample, or once for all, in the dtype of `like`.
 
         Ones where all points count the same.
         """
@@ -57,5 +57,5 @@ class StaticFields(nn.Module):
     """Fields that are shared by all samples, as channels of one function."""
 
     def forward(self, *, like: Tensor, asked: tuple[Tensor, ...]) -> Tensor:
-        """(1, *grid, 1) each -> (1, *grid, fields)."""
+        """Stack fields (1, *grid, 1) to channels (1, *grid, fields)."""
         return concat(tuple(x.to(dtype=like.dtype, device=like.device) for x in asked))

@@ -22,7 +22,7 @@ LEVEL_CACHE = ByteLRUCache[Geometries](
 )
 
 
-# what is found by searching is no arithmetic that could be traced
+# the number of cells depends on the data, so it cannot be traced
 @torch.compiler.disable  # type: ignore[untyped-decorator]  # torch does not type it
 def coarsen(
     geometry: Geometry,
@@ -53,7 +53,7 @@ def coarsen(
 def lattice_cells(
     points: Tensor, spacing: float, period: Period | None = None
 ) -> tuple[Tensor, int]:
-    """The index of the lattice cell of each point, (n,), and the number of occupied cells.
+    """Return the index of the lattice cell of each point, (n,), and the number of occupied cells.
 
     Args:
         points: (n, d).
@@ -67,7 +67,7 @@ def lattice_cells(
     return numbers, len(result)
 
 
-# ------------------------------------------------------------------------ parts
+# --- parts -------------------------------------------------------------------------------------
 
 
 def _levels_of(
@@ -78,23 +78,24 @@ def _levels_of(
 ) -> Geometries:
     check_finite(geometry.points)
     volumes = None if measure is None else quadrature_weights(geometry, measure, period)
-    # what is made in inference mode could never enter a gradient
+    # inference tensors could never enter a gradient
     with torch.inference_mode(mode=False), torch.no_grad():
         points = wrap_into_period(to_widest_float(geometry.points.detach().clone()), period)
-        given = None if volumes is None else to_widest_float(volumes.detach().clone())
-        result = (_level(points, given, spacing, period) for spacing in spacings)
+        masses = None if volumes is None else to_widest_float(volumes.detach().clone())
+        result = (_level(points, masses, spacing, period) for spacing in spacings)
         return tuple(_rounded(x, geometry.points.dtype) for x in result)
 
 
 def _level(points: Tensor, given: Tensor | None, spacing: float, period: Period | None) -> Geometry:
-    """Centres of mass of the points in each cell; means of points where the mass is zero."""
+    """Compute the centre of mass of each cell; the mean of its points where the mass is zero."""
     numbers, count = lattice_cells(points, spacing, period)
     shares = torch.bincount(numbers, minlength=count).to(points.dtype)
     if given is None:
         return Geometry(_sums(points, numbers, count) / shares[:, None], shares=shares)
     total = _sums(given[:, None], numbers, count)
     mean = _sums(points, numbers, count) / shares[:, None]
-    away = (points - mean[numbers]) * given[:, None]  # small, so that nothing cancels
+    # weighted differences from the mean, which are small, so that no digits cancel
+    away = (points - mean[numbers]) * given[:, None]
     centres = mean + _sums(away, numbers, count) / total.clamp(min=torch.finfo(total.dtype).tiny)
     return Geometry(centres, weights=total[:, 0], shares=shares)
 

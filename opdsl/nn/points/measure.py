@@ -30,9 +30,9 @@ WeightRule = Literal["given", "voronoi", "density", "uniform"]
 WeightOrigin = Literal["weights", "cells", "voronoi", "density", "uniform"]
 
 DENSITY_NEIGHBOURS = (
-    16  # neighbours by which a density is estimated: its error is about 1 / sqrt(16)
+    16  # neighbours from which a density is estimated: its error is about 1 / sqrt(16)
 )
-FIRST_NEIGHBOUR = 3  # the nearest neighbour by which a dimension is estimated
+FIRST_NEIGHBOUR = 3  # the nearest neighbour from which a dimension is estimated
 # the simplices of a hexahedron, around the diagonal from its first corner to the seventh
 HEXAHEDRON_SIMPLICES = (
     (0, 1, 2, 6),
@@ -48,12 +48,12 @@ QUADRILATERAL_SIMPLICES = ((0, 1, 2), (0, 2, 3), (0, 1, 3), (1, 2, 3))
 WEIGHT_CACHE = ByteLRUCache[Tensor](lambda x: (x,))
 
 
-# what is found by searching is no arithmetic that could be traced
+# searches depend on the data, so they cannot be traced
 @torch.compiler.disable  # type: ignore[untyped-decorator]  # torch does not type it
 def quadrature_weights(
     geometry: Geometry, measure: WeightRule, period: Period | None = None
 ) -> Tensor | None:
-    """The quadrature weight of each point, (n,); None where all points count the same.
+    """Compute the quadrature weight of each point, (n,); None where all points count the same.
 
     Args:
         geometry: of one sample.
@@ -71,12 +71,12 @@ def quadrature_weights(
     if result == "uniform":
         return None
     key = (result, geometry.measure_key, period, geometry.points.device)
-    kept = WEIGHT_CACHE.get(key, lambda: _compute(geometry, result, period))
-    return geometry.weights if result == "weights" else kept
+    weights = WEIGHT_CACHE.get(key, lambda: _compute(geometry, result, period))
+    return geometry.weights if result == "weights" else weights
 
 
 def weight_source(geometry: Geometry, measure: WeightRule) -> WeightOrigin:
-    """The source of the quadrature weights of a geometry.
+    """Return the source of the quadrature weights of a geometry.
 
     Raises:
         OpError: OP0910, the geometry has none, and the domain declares that they are given.
@@ -114,7 +114,7 @@ def cell_weights(points: Tensor, cells: Tensor) -> Tensor:
 
 
 def voronoi_weights(points: Tensor, period: Period | None = None) -> Tensor:
-    """The volume of the Voronoi cell of each point, within the bounding box of all points.
+    """Compute the volume of each point's Voronoi cell within the bounding box of all points.
 
     Args:
         points: (n, d), d = 1, 2, 3.
@@ -134,7 +134,7 @@ def voronoi_weights(points: Tensor, period: Period | None = None) -> Tensor:
 
 
 def density_weights(points: Tensor, period: Period | None = None) -> Tensor:
-    """The volume of the ball to the k-th neighbour over k, k = 16: (n, d) -> (n,).
+    """Divide the volume of the ball to the k-th neighbour by k = 16: (n, d) -> (n,).
 
     Unbiased where points are scattered at random; at the boundary of their domain, where part of
     the ball is empty, too large. Points that lie on a surface get areas: the distances of the
@@ -150,20 +150,20 @@ def density_weights(points: Tensor, period: Period | None = None) -> Tensor:
         raise _no_weights("one point has no neighbours to tell its weight", "give it: `weights`")
     k = min(DENSITY_NEIGHBOURS, n - 1)
     result: NeighbourSearch = (KdTree if points.device.type == "cpu" else CellList)(points, period)
-    far = result.nearest(points, k + 1)[1].sort(1).values[:, 1:]
-    _check_positive(far[:, -1])
-    dims = _dimension(far, d)
-    volume: Tensor = far[:, -1] ** dims * (math.pi ** (dims / 2) / math.gamma(dims / 2 + 1))
+    distances = result.nearest(points, k + 1)[1].sort(1).values[:, 1:]
+    _check_positive(distances[:, -1])
+    dims = _dimension(distances, d)
+    volume: Tensor = distances[:, -1] ** dims * (math.pi ** (dims / 2) / math.gamma(dims / 2 + 1))
     return volume / k
 
 
-# ------------------------------------------------------------------------ parts
+# --- parts -------------------------------------------------------------------------------------
 
 
 def _compute(geometry: Geometry, found: WeightOrigin, period: Period | None) -> Tensor:
     points = geometry.points
     check_finite(points)
-    # what is made in inference mode could never enter a gradient
+    # inference tensors could never enter a gradient
     with torch.inference_mode(mode=False), torch.no_grad():
         points = points.detach().clone()
         if not len(points):
@@ -179,12 +179,12 @@ def _compute(geometry: Geometry, found: WeightOrigin, period: Period | None) -> 
 
 
 def _check_weights(given: Tensor) -> Tensor:
-    """Check that weights are numbers, none negative and not all zero; returns nothing to cache."""
-    wrong = int((~(torch.isfinite(given) & (given >= 0))).sum())
-    if wrong or not (given > 0).any():
-        message = f"{wrong} of {len(given)} weights are negative or no numbers"
+    """Check that weights are finite, none negative and not all zero; return nothing to cache."""
+    count = int((~(torch.isfinite(given) & (given >= 0))).sum())
+    if count or not (given > 0).any():
+        message = f"{count} of {len(given)} weights are negative or no numbers"
         raise _no_weights(
-            message if wrong else f"all {len(given)} weights are zero",
+            message if count else f"all {len(given)} weights are zero",
             "a weight is the length, area or volume that a point stands for",
         )
     return given.new_zeros(0)
@@ -201,7 +201,7 @@ def _check_cells(cells: Tensor, points: Tensor) -> Tensor:
 
 
 def _cell_volumes(points: Tensor, cells: Tensor) -> Tensor:
-    """The length, area or volume of each cell."""
+    """Compute the length, area or volume of each cell, (cells,)."""
     corners, d = points[cells], points.shape[1]
     k = cells.shape[1]
     if k == 8 and d == 3:
@@ -216,9 +216,9 @@ def _cell_volumes(points: Tensor, cells: Tensor) -> Tensor:
             "split them into segments, triangles or tetrahedra",
         )
     if not (result > 0).any():
-        what = "four corners in space are a tetrahedron, and all of these are flat"
+        cause = "four corners in space are a tetrahedron, and all of these are flat"
         raise _no_weights(
-            what if (k, d) == (4, 3) else f"all {len(cells)} cells are empty",
+            cause if (k, d) == (4, 3) else f"all {len(cells)} cells are empty",
             "split quadrilaterals on a surface into triangles",
         )
     return result
@@ -229,20 +229,20 @@ def _sum_of_simplices(corners: Tensor, simplices: tuple[tuple[int, ...], ...]) -
 
 
 def _simplex_volume(corners: Tensor) -> Tensor:
-    """sqrt(det(E E^T)) / k! of the k edges E from the first corner: (m, k + 1, d) -> (m,)."""
+    """Compute sqrt(det(E E^T)) / k!, E the k edges from corner 0: (m, k + 1, d) -> (m,)."""
     edges = corners[:, 1:] - corners[:, :1]
     k, d = edges.shape[1:]
     if k == d:
-        whole: Tensor = torch.linalg.det(edges).abs()
+        determinant: Tensor = torch.linalg.det(edges).abs()
     else:
-        # of the triangular factor, whose entries are lengths: squares would lose half the digits
+        # by the triangular QR factor, whose entries are lengths: E E^T would lose half the digits
         upper = torch.linalg.qr(edges.transpose(1, 2), mode="r").R
-        whole = upper.diagonal(dim1=1, dim2=2).prod(1).abs()
-    return whole / math.factorial(k)
+        determinant = upper.diagonal(dim1=1, dim2=2).prod(1).abs()
+    return determinant / math.factorial(k)
 
 
 def _dimension(far: Tensor, ambient: int) -> int:
-    """The dimension of the point set: `ambient`, or one less for points on a surface.
+    """Estimate the dimension of the point set: `ambient`, or one less for points on a surface.
 
     The mean of log r_i, the distance to the i-th neighbour, grows like (1/1 + ... + 1/(i-1)) / D:
     of points at random exactly (Levina and Bickel 2004).

@@ -88,27 +88,27 @@ class Message(nn.Module):
         Raises:
             OpError: OP0907, a geometry has neither edges nor cells, or an edge is out of range.
         """
-        placed = tuple(g.to(x.device) for g in asked[0])
+        geometries = tuple(g.to(x.device) for g in asked[0])
         packed = bool(ragged) and ragged[0] is not None
-        samples = len(placed) if packed else max(len(x), len(placed))
-        pairs = _batched_edges(placed, samples)
+        samples = len(geometries) if packed else max(len(x), len(geometries))
+        pairs = _batched_edges(geometries, samples)
         nodes = x if packed else x.expand(samples, *x.shape[1:])
         v = nodes.flatten(0, 1)
-        e = self.begin(self._between(placed, samples, pairs, x).to(x.dtype))
-        for tell, hear in zip(self.tell, self.hear, strict=True):
-            e = e + tell(e, v, pairs)
-            v = v + hear(torch.cat((v, self._heard(e, pairs).to(v.dtype)), -1))
+        e = self.begin(self._between(geometries, samples, pairs, x).to(x.dtype))
+        for edge_update, point_update in zip(self.tell, self.hear, strict=True):
+            e = e + edge_update(e, v, pairs)
+            v = v + point_update(torch.cat((v, self._heard(e, pairs).to(v.dtype)), -1))
         return v.reshape(nodes.shape).to(x.dtype)
 
     def _between(self, placed: Geometries, samples: int, pairs: Pairs, x: Tensor) -> Tensor:
-        """x_j - x_i and its length at each edge: (edges, d + 1)."""
-        where = concat_coordinates(placed, torch.empty(0, dtype=wide(x), device=x.device))[0]
-        where = where if len(placed) == samples else where.repeat(samples, 1)
-        step = minimum_image(where[pairs.points] - where[pairs.queries], self.period)
+        """Compute x_j - x_i and its length at each edge, (edges, d + 1)."""
+        x_all = concat_coordinates(placed, torch.empty(0, dtype=wide(x), device=x.device))[0]
+        x_all = x_all if len(placed) == samples else x_all.repeat(samples, 1)
+        step = minimum_image(x_all[pairs.points] - x_all[pairs.queries], self.period)
         return torch.cat((step, torch.linalg.vector_norm(step, dim=-1, keepdim=True)), -1)
 
     def _heard(self, e: Tensor, pairs: Pairs) -> Tensor:
-        """The sum or mean over the edges to each point, accumulated in float32 at least."""
+        """Sum or average over the edges to each point, accumulated in float32 at least."""
         total = e.new_zeros(len(pairs.counts), e.shape[-1], dtype=wide(e))
         total = total.index_add(0, pairs.queries, e.to(total.dtype))
         return total / pairs.counts.clamp(min=1)[:, None] if self.mean else total
@@ -119,10 +119,10 @@ class EdgeUpdate(nn.Module):
 
     def __init__(self, channels: int, kind: PerceptronSettings) -> None:
         super().__init__()
-        whole = _perceptron((3 * channels, *kind.hidden, channels), kind)
-        first = whole[0]
+        mlp = _perceptron((3 * channels, *kind.hidden, channels), kind)
+        first = mlp[0]
         assert isinstance(first, Linear)
-        self.first, self.rest = first, nn.Sequential(OrderedDict([*whole.named_children()][1:]))
+        self.first, self.rest = first, nn.Sequential(OrderedDict([*mlp.named_children()][1:]))
 
     def forward(self, e: Tensor, v: Tensor, pairs: Pairs) -> Tensor:
         """(edges, c), (points, c) -> (edges, c)."""
@@ -135,7 +135,7 @@ class EdgeUpdate(nn.Module):
 
 
 class WideLayerNorm(nn.LayerNorm):
-    """A layer norm in float32 at least."""
+    """Layer norm that is computed in float32 at least."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, c) -> (n, c)."""
@@ -144,12 +144,12 @@ class WideLayerNorm(nn.LayerNorm):
 
 
 def _perceptron(widths: Size, kind: PerceptronSettings) -> nn.Sequential:
-    whole = Mlp(widths, kind.act)
-    return nn.Sequential(*whole, WideLayerNorm(widths[-1])) if kind.normed else whole
+    mlp = Mlp(widths, kind.act)
+    return nn.Sequential(*mlp, WideLayerNorm(widths[-1])) if kind.normed else mlp
 
 
 def _batched_edges(placed: Geometries, samples: int) -> Pairs:
-    """The edges of all samples, numbered through the batch."""
+    """Concatenate the edges of all samples, with indices into the batch."""
     result, sizes = [edge_pairs(g, allow_isolated=True) for g in placed], point_counts(placed)
     if len(placed) < samples:
         result, sizes = result * samples, sizes * samples

@@ -33,13 +33,15 @@ class Packed:
 
     def __post_init__(self) -> None:
         if self.values.ndim != 3 or len(self.values) != 1:
-            met = f"packed values have the shape {tuple(self.values.shape)}"
+            description = f"packed values have the shape {tuple(self.values.shape)}"
             helps = ("expected (1, channels, points of all samples); `Packed.of` makes them",)
-            raise fault("OP0901", met, helps=helps, file="Packed")
+            raise fault("OP0901", description, helps=helps, file="Packed")
         if sum(self.sizes) != self.values.shape[-1] or min(self.sizes, default=0) < 1:
-            met = f"{self.values.shape[-1]} packed values, and samples of {self.sizes} points"
+            description = (
+                f"{self.values.shape[-1]} packed values, and samples of {self.sizes} points"
+            )
             helps = ("each sample has at least one point, and together they have all",)
-            raise fault("OP0906", met, helps=helps, file="Packed")
+            raise fault("OP0906", description, helps=helps, file="Packed")
 
     @classmethod
     def of(cls, parts: Iterable[Tensor]) -> Packed:
@@ -51,9 +53,11 @@ class Packed:
         parts = tuple(parts)
         wrong = [x for x in parts if x.ndim != 2 or x.shape[0] != parts[0].shape[0]]
         if wrong or not parts:
-            met = f"a sample has the shape {tuple(wrong[0].shape)}" if wrong else "no samples"
+            description = (
+                f"a sample has the shape {tuple(wrong[0].shape)}" if wrong else "no samples"
+            )
             helps = ("give (channels, points) of each sample, as many channels in all",)
-            raise fault("OP0901", met, helps=helps, file="Packed.of")
+            raise fault("OP0901", description, helps=helps, file="Packed.of")
         return cls(torch.cat(parts, 1)[None], tuple(x.shape[1] for x in parts))
 
     @property
@@ -73,7 +77,7 @@ class Packed:
         """Select samples, in the order of `rows`."""
         ends = list(accumulate(self.sizes))
         chosen = [range(len(ends))[int(i)] for i in rows]  # -1 is the last
-        # not `parts`: a batch looks at few of many samples
+        # not `parts`, which would split all samples where a batch needs few
         return Packed.of(self.values[0, :, ends[i] - self.sizes[i] : ends[i]] for i in chosen)
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Packed:

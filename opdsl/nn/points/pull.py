@@ -19,7 +19,7 @@ class Pull(nn.Module):
         """
         values = x.flatten(1, -2)
         result = numbers.detach().flatten(1).round()
-        if not torch.compiler.is_compiling():  # a tracer sees no values
+        if not torch.compiler.is_compiling():  # a tracer has no values to check
             _check(result, values.shape[1])
         batch = max(len(values), len(result))
         index = result.long().expand(batch, -1)[..., None].expand(-1, -1, x.shape[-1])
@@ -37,11 +37,11 @@ def _check(numbers: Tensor, points: int) -> None:
             helps=("keep the inputs in float32: `precision = bf16` leaves them so",),
             file="pull",
         )
-    wrong = int((~((numbers >= 0) & (numbers < points))).sum())
-    if wrong:
+    count = int((~((numbers >= 0) & (numbers < points))).sum())
+    if count:
         raise fault(
             "OP0911",
-            f"{wrong} of {numbers.numel()} numbers are of no point: there are {points}",
+            f"{count} of {numbers.numel()} numbers are of no point: there are {points}",
             notes=(f"points are numbered 0 to {points - 1}, the last axis running fastest",),
             helps=(
                 "give numbers that were made for this grid",

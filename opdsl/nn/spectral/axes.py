@@ -30,10 +30,10 @@ class AxisConv(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """R normal; all axes together have the variance of one spectral convolution."""
+        """Draw R normal; all axes together have the variance of one spectral convolution."""
         for R in self.weights:
-            inward, outward = R.shape[1:3]
-            nn.init.normal_(R, std=math.sqrt(1 / ((inward + outward) * len(self.modes))))
+            in_channels, out_channels = R.shape[1:3]
+            nn.init.normal_(R, std=math.sqrt(1 / ((in_channels + out_channels) * len(self.modes))))
 
     def forward(self, x: Tensor, kernel: str = "fft") -> Tensor:
         """(batch, *grid, in) -> (batch, *grid, out), in the dtype of x.
@@ -58,10 +58,10 @@ class AxisConv(nn.Module):
         before, behind = math.prod(u.shape[: 1 + axis]), math.prod(u.shape[2 + axis : -1])
         z = TRUNCATED_TRANSFORMS[kernel](u.reshape(before, n, -1), (band,))
         z = z.reshape(before, len(band), behind, -1).movedim(1, 0)
-        mixed = torch.bmm(z.flatten(1, 2), R).reshape(len(band), before, -1).movedim(0, 1)
-        v = INVERSE_TRANSFORMS[kernel](mixed, (band,), (n,), real=True)
+        products = torch.bmm(z.flatten(1, 2), R).reshape(len(band), before, -1).movedim(0, 1)
+        v = INVERSE_TRANSFORMS[kernel](products, (band,), (n,), real=True)
         return v.reshape(*u.shape[:-1], R.shape[-1])
 
     def extra_repr(self) -> str:
-        """The modes."""
+        """Describe the modes."""
         return f"modes={self.modes}"

@@ -15,11 +15,11 @@ from opdsl.nn.eager_cache import eager_cached
 from opdsl.nn.precision import no_autocast, wide
 from opdsl.nn.shapes import Size
 
-POINTS_PER_END = 4  # at each end
+POINTS_PER_END = 4  # values that are used at each end of an axis
 
 
 def node_stride(points: int, added: int) -> int:
-    """Spacings between the points whose values are used, on an axis with `points` points."""
+    """Return the spacings between used values, on an axis with `points` points."""
     return max(1, min((added + 1) // POINTS_PER_END, (points - 1) // (POINTS_PER_END - 1)))
 
 
@@ -27,7 +27,7 @@ def node_stride(points: int, added: int) -> int:
 def continuation_matrix(
     kind: str, points: int, added: int, dtype: torch.dtype, device: torch.device
 ) -> Tensor:
-    """The map from values to added values, (added, 8): four at the end, inwards, four at the start.
+    """Map values, four at the end inwards and four at the start, to added ones: (added, 8).
 
     Args:
         kind: `legendre`, one polynomial of degree 7 through all; `gram`, two of degree 3, of which
@@ -49,10 +49,10 @@ def continuation_matrix(
 
 
 def _lagrange_matrix(nodes: Tensor, t: Tensor) -> Tensor:
-    """Lagrange's polynomials of the nodes at the points t, (t, nodes)."""
-    apart = nodes[:, None] - nodes
-    others = apart + torch.eye(len(nodes), dtype=nodes.dtype)
-    factors = (t[:, None, None] - nodes) / others
+    """Evaluate Lagrange's polynomials of the nodes at the points t, (t, nodes)."""
+    differences = nodes[:, None] - nodes
+    denominators = differences + torch.eye(len(nodes), dtype=nodes.dtype)
+    factors = (t[:, None, None] - nodes) / denominators
     own = torch.eye(len(nodes), dtype=torch.bool)
     return torch.where(own, 1.0, factors).prod(2)
 
@@ -85,15 +85,15 @@ class FourierContinuation(nn.Module):
         ends = [n - 1 - i * step for i in range(POINTS_PER_END)] + [
             i * step for i in range(POINTS_PER_END)
         ]
-        seen = v.index_select(axis, torch.tensor(ends).to(v.device)).movedim(axis, -1)
+        end_values = v.index_select(axis, torch.tensor(ends).to(v.device)).movedim(axis, -1)
         map_ = continuation_matrix(self.kind, n, size - n, v.real.dtype, v.device).to(v.dtype)
-        added = (seen @ map_.T).movedim(-1, axis)
+        added = (end_values @ map_.T).movedim(-1, axis)
         before = (size - n) // 2 if self.sides == "both" else 0
-        # the function closes, so what stands before it are the last of the added points
+        # the function is periodic, so the last of the added points stand before its start
         after = size - n - before
-        ahead, behind = added.narrow(axis, after, before), added.narrow(axis, 0, after)
-        return torch.cat((ahead, v, behind), axis)
+        front, back = added.narrow(axis, after, before), added.narrow(axis, 0, after)
+        return torch.cat((front, v, back), axis)
 
     def extra_repr(self) -> str:
-        """Kind and sides."""
+        """Describe kind and sides."""
         return f"{self.kind}, sides={self.sides}"

@@ -61,7 +61,7 @@ class SpectralConv(nn.Module):
         separable: bool = False,
         real: bool = True,
     ) -> None:
-        """A layer with fresh weights.
+        """Make a layer with fresh weights.
 
         Args:
             in_channels: of u.
@@ -138,7 +138,7 @@ class SpectralConv(nn.Module):
         self.active_modes = None if modes is None else tuple(min(a, m) for a, m in pairs)
 
     def bands(self) -> Bands:
-        """The frequencies of each axis that take part now."""
+        """Return the frequencies of each axis that are in use; see `limit`."""
         return frequencies(self.active_modes or self.modes, self.layout, real=self.real)
 
     def forward(self, x: Tensor, size: Size | None = None, kernel: str = "fft") -> Tensor:
@@ -173,7 +173,7 @@ class SpectralConv(nn.Module):
             return v.to(x.dtype)
 
     def _low_precision_dtype(self, x: Tensor) -> torch.dtype | None:
-        """The dtype of autocast if the transforms run in it, else None."""
+        """Return the dtype of autocast if the transforms run in it, else None."""
         kind = x.device.type
         plain = self.real and self.faults == "none" and wide(x) == torch.float32
         if self.low_precision and plain and torch.is_autocast_enabled(kind):
@@ -200,12 +200,12 @@ class SpectralConv(nn.Module):
         return torch.bmm(u_hat.transpose(0, 1), R).transpose(0, 1)
 
     def pairs(self) -> Tensor:
-        """R as real numbers, (modes, in, 2 out), pairs (re, im) innermost; not for `separable`."""
+        """Return R as reals (modes, in, 2 out), pairs (re, im) innermost; not for `separable`."""
         weight = self.weight if isinstance(self.weight, Tensor) else next(self.weight.parameters())
         return torch.view_as_real(self._matrices(wide(weight))).flatten(-2)
 
     def _matrices(self, dtype: torch.dtype) -> Tensor:
-        """R, complex: (modes, in, out), or (modes, in) of a separable layer."""
+        """Return R, complex: (modes, in, out), or (modes, in) of a separable layer."""
         trailing = 1 if self.separable else 2
         if isinstance(self.weight, Tensor):
             R = torch.view_as_complex(self.weight.to(dtype))
@@ -214,39 +214,41 @@ class SpectralConv(nn.Module):
         return R.flatten(trailing).movedim(-1, 0)
 
     def _taking_part(self, R: Tensor, first: int) -> Tensor:
-        """The part of R for `active_modes`; its axes of frequencies begin at `first`."""
+        """Select the part of R for `active_modes`; its axes of frequencies begin at `first`."""
         if self.active_modes is None:
             return R
-        there = frequencies(self.modes, self.layout, real=self.real)
-        for axis, (band, kept) in enumerate(zip(there, self.bands(), strict=True), start=first):
-            R = R.narrow(axis, kept.start - band.start, len(kept))
+        all_bands = frequencies(self.modes, self.layout, real=self.real)
+        for axis, (band, active) in enumerate(
+            zip(all_bands, self.bands(), strict=True), start=first
+        ):
+            R = R.narrow(axis, active.start - band.start, len(active))
         return R
 
     def _constant(self, bias: Tensor) -> Tensor:
         return bias if self.real else torch.view_as_complex(bias)
 
     def extra_repr(self) -> str:
-        """Channels, modes, and what else was chosen."""
-        inward, outward = self.channels
-        said = f"{inward}, {outward}, modes={self.modes}, bias={self.bias is not None}"
+        """Describe channels, modes, and options other than the defaults."""
+        in_channels, out_channels = self.channels
+        text = f"{in_channels}, {out_channels}, modes={self.modes}, bias={self.bias is not None}"
         layout = "" if set(self.layout) == {"symmetric"} else f", layout={self.layout!r}"
         faults = "" if self.faults == "none" else f", faults={self.faults!r}"
         return (
-            said + layout + faults + ", separable" * self.separable + ", complex" * (not self.real)
+            text + layout + faults + ", separable" * self.separable + ", complex" * (not self.real)
         )
 
 
 def _mix_parts(z: Tensor, R: Tensor) -> Tensor:
-    """R . z of real and imaginary parts, (batch, 2, *frequencies, in), in the dtype of `z`."""
-    batch, _, *kept, _ = z.shape
+    """Multiply parts (batch, 2, *frequencies, in) of a spectrum by R, in the dtype of `z`."""
+    batch, _, *bands, _ = z.shape
     re, im = z.flatten(2, -2).unbind(1)
     a, b = (x.to(z.dtype) for x in (R.real, R.imag))
     if R.ndim == 2:
         y = torch.stack((re * a - im * b, re * b + im * a), 1)
-        return y.reshape(batch, 2, *kept, -1)
+        return y.reshape(batch, 2, *bands, -1)
     parts = torch.cat((re, im), 0).transpose(0, 1)  # (modes, 2 batch, in)
     result = torch.bmm(parts, torch.cat((a, b), -1)).transpose(0, 1)
     out = R.shape[-1]
     real = result[:batch, :, :out] - result[batch:, :, out:]
     imag = result[:batch, :, out:] + result[batch:, :, :out]
-    return torch.stack((real, imag), 1).reshape(batch, 2, *kept, out)
+    return torch.stack((real, imag), 1).reshape(batch, 2, *bands, out)

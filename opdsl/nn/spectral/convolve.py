@@ -22,7 +22,7 @@ Kernel = Callable[[Tensor, Mix, Bands, Size], Tensor]
 
 
 def convolve_fft(x: Tensor, mix: Mix, bands: Bands, size: Size) -> Tensor:
-    """F^-1(R . F(u)) by fast transforms, one axis at a time, truncated to the band after each.
+    """Compute F^-1(R . F(u)) by fast transforms, truncated to the band after each axis.
 
     Args:
         x: (batch, *grid, in), real or complex.
@@ -38,7 +38,7 @@ def convolve_fft(x: Tensor, mix: Mix, bands: Bands, size: Size) -> Tensor:
 
 
 def convolve_dft(x: Tensor, mix: Mix, bands: Bands, size: Size) -> Tensor:
-    """F^-1(R . F(u)) by real matrix products with the frequencies of the bands only.
+    """Compute F^-1(R . F(u)) by real matrix products with the frequencies of the bands only.
 
     No transform of the whole grid is made and the tensors on the grid are never permuted.
 
@@ -50,8 +50,8 @@ def convolve_dft(x: Tensor, mix: Mix, bands: Bands, size: Size) -> Tensor:
 
 def mix_frequencies(u_hat: Tensor, mix: Mix) -> Tensor:
     """Apply `mix` to complex (batch, *frequencies, in) -> (batch, *frequencies, out)."""
-    batch, *kept, _ = u_hat.shape
-    return mix(u_hat.flatten(1, -2)).reshape(batch, *kept, -1)
+    batch, *frequencies, _ = u_hat.shape
+    return mix(u_hat.flatten(1, -2)).reshape(batch, *frequencies, -1)
 
 
 KERNELS: dict[str, Kernel] = {"fft": convolve_fft, "dft": convolve_dft}

@@ -10,7 +10,7 @@ from opdsl.nn.shapes import AxisValues, Size
 
 
 def wave_numbers(size: Size, lengths: AxisValues, like: Tensor) -> Tensor:
-    """Frequencies of a real transform, (*size but half of the last axis, axes), per unit of length.
+    """Return frequencies per unit length of a real transform, (*size, axes), half the last axis.
 
     At even sizes the Nyquist frequency, which is its own negative, is 0, as its derivative must be.
     """

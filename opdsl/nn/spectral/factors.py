@@ -40,19 +40,19 @@ class CP(nn.Module):
         self.factors = complex_parameters((n, self.rank) for n in shape)
 
     def reset_parameters(self, variance: float) -> None:
-        """Normal factors for which E|R|^2 is `variance`."""
+        """Draw normal factors for which E|R|^2 is `variance`."""
         init_complex_normal(self.factors, (variance / self.rank) ** (1 / len(self.shape)))
 
     def full(self, dtype: torch.dtype) -> Tensor:
-        """R, complex, of `shape`: one product of two matrices, whose inner dimension is small."""
+        """Compute R, complex, of `shape`, by one product of two matrices of small inner size."""
         factors = [as_complex(x, dtype) for x in self.factors]
         left, right = factors[: self.cut], factors[self.cut :]
         return (khatri_rao(left) @ khatri_rao(right).T).reshape(self.shape)
 
     def mix(self, u: Tensor, dtype: torch.dtype) -> Tensor:
-        """(batch, modes, in) -> (batch, modes, out): U_1, a number for each mode, U_2."""
-        inward, outward, *rest = (as_complex(x, dtype) for x in self.factors)
-        return (u @ inward * khatri_rao(rest)) @ outward.T
+        """Map (batch, modes, in) -> (batch, modes, out) by U_1, a number for each mode, and U_2."""
+        in_factor, out_factor, *rest = (as_complex(x, dtype) for x in self.factors)
+        return (u @ in_factor * khatri_rao(rest)) @ out_factor.T
 
 
 class Tucker(nn.Module):
@@ -70,31 +70,31 @@ class Tucker(nn.Module):
         self.factors = complex_parameters(zip(shape, ranks, strict=True))
 
     def reset_parameters(self, variance: float) -> None:
-        """Normal core and factors for which E|R|^2 is `variance`."""
-        each = (variance / math.prod(self.ranks)) ** (1 / (len(self.shape) + 1))
-        init_complex_normal((self.core, *self.factors), each)
+        """Draw normal core and factors for which E|R|^2 is `variance`."""
+        factor_variance = (variance / math.prod(self.ranks)) ** (1 / (len(self.shape) + 1))
+        init_complex_normal((self.core, *self.factors), factor_variance)
 
     def full(self, dtype: torch.dtype) -> Tensor:
-        """R, complex, of `shape`."""
+        """Compute R, complex, of `shape`."""
         return multi_mode_product(
             as_complex(self.core, dtype), [as_complex(x, dtype) for x in self.factors]
         )
 
     def mix(self, u: Tensor, dtype: torch.dtype) -> Tensor:
-        """(batch, modes, in) -> (batch, modes, out): U_1, a small matrix for each mode, U_2."""
-        inward, outward, *rest = (as_complex(x, dtype) for x in self.factors)
-        small = (
+        """Map (batch, modes, in) -> (batch, modes, out) by U_1, a matrix for each mode, and U_2."""
+        in_factor, out_factor, *rest = (as_complex(x, dtype) for x in self.factors)
+        cores = (
             multi_mode_product(as_complex(self.core, dtype), rest, skip=2)
             .flatten(2)
             .permute(2, 0, 1)
         )
-        return (torch.bmm((u @ inward).transpose(0, 1), small) @ outward.T).transpose(0, 1)
+        return (torch.bmm((u @ in_factor).transpose(0, 1), cores) @ out_factor.T).transpose(0, 1)
 
     def mix_parts(self, x: Tensor) -> Tensor:
-        """`mix` of real and imaginary parts, (batch, 2, modes, in) -> (batch, 2, modes, out)."""
-        inward, outward, *rest = (y.to(x.dtype) for y in self.factors)
-        small = core_matrices(self.core.to(x.dtype), rest)
-        return rank_space_product(x, inward, small, outward)
+        """Apply `mix` by parts: (batch, 2, modes, in) -> (batch, 2, modes, out)."""
+        in_factor, out_factor, *rest = (y.to(x.dtype) for y in self.factors)
+        cores = core_matrices(self.core.to(x.dtype), rest)
+        return rank_space_product(x, in_factor, cores, out_factor)
 
 
 class TT(nn.Module):
@@ -110,21 +110,21 @@ class TT(nn.Module):
         self.factors = complex_parameters(zip((1, *ranks), shape, (*ranks, 1), strict=True))
 
     def reset_parameters(self, variance: float) -> None:
-        """Normal factors for which E|R|^2 is `variance`."""
+        """Draw normal factors for which E|R|^2 is `variance`."""
         init_complex_normal(
             self.factors, (variance / math.prod(self.ranks)) ** (1 / len(self.shape))
         )
 
     def full(self, dtype: torch.dtype) -> Tensor:
-        """R, complex, of `shape`."""
+        """Compute R, complex, of `shape`."""
         return tensor_train([as_complex(x, dtype) for x in self.factors]).reshape(self.shape)
 
     def mix(self, u: Tensor, dtype: torch.dtype) -> Tensor:
-        """(batch, modes, in) -> (batch, modes, out): with G_1, then each mode's other factors."""
-        inward, outward, *rest = (as_complex(x, dtype) for x in self.factors)
+        """Map (batch, modes, in) -> (batch, modes, out) by G_1, then each mode's other factors."""
+        in_factor, out_factor, *rest = (as_complex(x, dtype) for x in self.factors)
         tail = tensor_train(rest).flatten(1)  # (rank, modes)
-        small = torch.tensordot(outward, tail, 1).permute(2, 0, 1)
-        return torch.bmm((u @ inward[0]).transpose(0, 1), small).transpose(0, 1)
+        cores = torch.tensordot(out_factor, tail, 1).permute(2, 0, 1)
+        return torch.bmm((u @ in_factor[0]).transpose(0, 1), cores).transpose(0, 1)
 
 
 Factored = CP | Tucker | TT
@@ -151,14 +151,15 @@ def as_complex(x: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def khatri_rao(factors: list[Tensor]) -> Tensor:
-    """Column-wise Kronecker product: (n_i, r) each -> (n_1 n_2 ..., r)."""
+    """Compute the column-wise Kronecker product: (n_i, r) each -> (n_1 n_2 ..., r)."""
     return reduce(lambda a, b: (a[:, None] * b).flatten(0, 1), factors)
 
 
 def multi_mode_product(core: Tensor, factors: list[Tensor], skip: int = 0) -> Tensor:
     """Multiply each axis of `core` but the first `skip` by a matrix of (n_i, r_i)."""
     for x in factors:
-        core = torch.tensordot(core, x, ([skip], [1]))  # the new axis goes behind the others
+        # tensordot appends the new axis, so `skip` is then the next one to multiply
+        core = torch.tensordot(core, x, ([skip], [1]))
     return core
 
 

@@ -25,8 +25,8 @@ class SpectralLinear(nn.Module):
 
     def reset_parameters(self) -> None:
         """Draw R normal with E|R_k|^2 = 2 / (in + out), as `SpectralConv`."""
-        inward, outward = self.weight.shape[-3:-1]
-        nn.init.normal_(self.weight, std=math.sqrt(1 / (inward + outward)))
+        in_channels, out_channels = self.weight.shape[-3:-1]
+        nn.init.normal_(self.weight, std=math.sqrt(1 / (in_channels + out_channels)))
 
     def forward(self, x: Tensor) -> Tensor:
         """Complex (batch, *frequencies, in) -> complex (batch, *frequencies, out)."""

@@ -53,7 +53,7 @@ class SpectralMLP(nn.Module):
         return functional.softshrink(x, self.shrink)
 
     def extra_repr(self) -> str:
-        """Blocks and threshold."""
+        """Describe blocks and threshold."""
         return f"blocks={self.blocks}, shrink={self.shrink}"
 
 

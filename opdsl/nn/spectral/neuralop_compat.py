@@ -36,7 +36,7 @@ FAULTS = ("none", "neuralop_2_0_0", "neuralop_93d3f06")
 
 
 def convolve_faulty(x: Tensor, mix: Mix, bands: Bands, size: Size, faults: str) -> Tensor:
-    """F^-1(R . F(u)) with the errors of a release, one of `FAULTS` but `none`.
+    """Compute F^-1(R . F(u)) with the errors of a release, one of `FAULTS` but `none`.
 
     Args, Returns: as `opdsl.nn.spectral.convolve.convolve_fft`.
     """
@@ -51,7 +51,7 @@ def convolve_faulty(x: Tensor, mix: Mix, bands: Bands, size: Size, faults: str) 
 
 
 def convolve_faulty_dft(x: Tensor, mix: Mix, bands: Bands, size: Size, faults: str) -> Tensor:
-    """`convolve_faulty` of a real function by matrix products with the modes only."""
+    """Compute `convolve_faulty` of a real function by matrix products with the modes only."""
     u_hat = truncated_dft(x, bands)
     v_hat = mix_frequencies(u_hat, mix)
     return inverse_by_matrices(
@@ -65,37 +65,37 @@ def convolve_faulty_dft(x: Tensor, mix: Mix, bands: Bands, size: Size, faults: s
 def faulty_inverse_matrices(
     grid: Size, bands: Bands, size: Size, faults: str, like: Tensor
 ) -> list[Tensor]:
-    """The inverse transform of `convolve_faulty` on each axis, from `grid` to `size` points."""
+    """Build the inverse transforms of `convolve_faulty`, one per axis, from `grid` to `size`."""
     axes = list(zip(grid, bands, size, strict=True))
-    moved = [_shift_of(n, faults) for n in grid]
-    result = [_faulty_full(*axis, by) for axis, by in zip(axes[:-1], moved, strict=False)]
+    shifts = [_shift_of(n, faults) for n in grid]
+    result = [_faulty_full(*axis, shift) for axis, shift in zip(axes[:-1], shifts, strict=False)]
     result.append(_faulty_half(grid[-1], bands[-1], size[-1], faults))
     return [x.to(like) for x in result]
 
 
 @lru_cache(maxsize=64)
 def _faulty_full(n: int, band: range, size: int, moved: int) -> Tensor:
-    """An inverse transform that takes place k mod n for frequency k, also where `size` is not n."""
+    """Build an inverse that treats frequency k as index k mod n, even if `size` is not n."""
     with torch.inference_mode(mode=False):
         places = torch.tensor([(k - moved) % n for k in band], dtype=torch.float64)
-        angle, there = _angles_of(places, size), (places < size).to(places)
-        return complex_as_real_matrix(there * angle.cos(), there * angle.sin())
+        angle, inside = _angles_of(places, size), (places < size).to(places)
+        return complex_as_real_matrix(inside * angle.cos(), inside * angle.sin())
 
 
 @lru_cache(maxsize=64)
 def _faulty_half(n: int, band: range, size: int, faults: str) -> Tensor:
-    """An inverse real transform in which the Nyquist frequency counts once; see `_real_ends`."""
+    """Build an inverse real transform in which Nyquist counts once; see `_real_ends`."""
     real_end = n // 2 if faults == FAULTS[2] and size % 2 == 0 else None
     shares = [(1.0 + (0 < 2 * k != size)) * (2 * k <= size) for k in band]
     with torch.inference_mode(mode=False):
         angle = _angles_of(torch.tensor(list(band), dtype=torch.float64), size)
         share = torch.tensor(shares, dtype=torch.float64)
-        turned = torch.tensor([k != real_end for k in band]).to(share)
-        return torch.cat((share * angle.cos(), -share * turned * angle.sin()), 1)
+        has_imaginary = torch.tensor([k != real_end for k in band]).to(share)
+        return torch.cat((share * angle.cos(), -share * has_imaginary * angle.sin()), 1)
 
 
 def _angles_of(places: Tensor, size: int) -> Tensor:
-    """2 pi p j / size, (j, p)."""
+    """Compute the angles 2 pi p j / size of places p and points j, (j, p)."""
     j = torch.arange(size, dtype=torch.float64)[:, None]
     return 2 * math.pi / size * (j * places % size)
 
@@ -105,7 +105,7 @@ def _shift_of(n: int, faults: str) -> int:
 
 
 def _shifted_spectrum(x: Tensor, bands: Bands) -> Tensor:
-    """The spectrum; on the last axis of two or more, the frequencies from the lowest one on."""
+    """Compute the spectrum; on the last of several axes, frequencies from the lowest one on."""
     axes = list(range(1, x.ndim - 1))
     z: Tensor = torch.fft.fftn(x, dim=axes, norm="forward")
     for axis, band in zip(axes, bands, strict=True):
@@ -118,14 +118,14 @@ def _shifted_spectrum(x: Tensor, bands: Bands) -> Tensor:
 
 
 def _scatter_frequencies(z: Tensor, axis: int, index: list[int], n: int) -> Tensor:
-    """Zeros of length `n` along the axis, with `z` at `index`."""
+    """Write `z` at `index` into zeros of length `n` along the axis."""
     full = z.new_zeros(*z.shape[:axis], n, *z.shape[axis + 1 :])
-    placed: Tensor = full.index_copy(axis, torch.tensor(index).to(z.device), z)
-    return placed
+    result: Tensor = full.index_copy(axis, torch.tensor(index).to(z.device), z)
+    return result
 
 
 def _faulty_inverse(z: Tensor, size: Size, *, real: bool, newest: bool) -> Tensor:
-    """The inverse transform, which truncates and fills every axis at its end."""
+    """Invert the transform, which truncates and fills every axis at its end."""
     axes = list(range(1, len(size) + 1))
     y: Tensor
     if not real:

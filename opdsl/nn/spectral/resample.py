@@ -73,7 +73,7 @@ def _resample_dft(x: Tensor, size: Size) -> Tensor:
 
 @lru_cache(maxsize=64)
 def _resampling_matrix(n: int, m: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """The matrix (m, n), whose columns are the resampled unit vectors."""
+    """Build the matrix (m, n) whose columns are the resampled unit vectors."""
     with torch.inference_mode(mode=False), torch.no_grad():
         units = torch.eye(n, dtype=torch.float64, device="cpu")
         return _resample_real(units, 0, m).to(device, dtype).contiguous()
@@ -94,7 +94,7 @@ def _resample_real(x: Tensor, axis: int, size: int) -> Tensor:
 
 
 def _rescale_nyquist(z: Tensor, axis: int, less: int, factor: float) -> Tensor:
-    """Convert the Nyquist coefficient of an even size, a pair of coefficients at the other size.
+    """Convert the Nyquist coefficient of an even size to or from a pair at the other size.
 
     Without a branch, which would bind an exported program to even sizes or to odd ones.
     """
@@ -120,7 +120,7 @@ def _resample_complex(x: Tensor, axis: int, size: int) -> Tensor:
 
 
 def _middle_frequencies(z: Tensor, axis: int, k: int, middle: Tensor) -> Tensor:
-    """Coefficients beyond |k| - 1: the Nyquist one is halved going up, summed going down."""
+    """Return coefficients beyond |k| - 1: the Nyquist one is halved going up, summed going down."""
     if middle.shape[axis] == 1:
         return z.narrow(axis, k, 1) + z.narrow(axis, z.shape[axis] - k, 1)
     shared = 0.5 * z.narrow(axis, k, 1)

@@ -32,7 +32,7 @@ class Series(nn.Module):
         positive: bool = False,
         divided: bool = False,
     ) -> None:
-        """A series with random coefficients.
+        """Make a series with random coefficients.
 
         Args:
             channels: of w.
@@ -51,30 +51,30 @@ class Series(nn.Module):
 
     @property
     def bands(self) -> Bands:
-        """The frequencies of each axis."""
+        """Frequencies of each axis."""
         if self.positive:
             return tuple(range(m + 1) for m in self.modes)
         return frequencies(self.modes)
 
     def reset_parameters(self) -> None:
-        """Normal, E|c_k|^2 proportional to (1 + |k|^2)^-3, of a spread that gives E w(x)^2 = 1."""
+        """Draw c_k normal, E|c_k|^2 proportional to (1 + |k|^2)^-3, so that E w(x)^2 = 1."""
         lines = [torch.tensor(band, dtype=torch.float64) for band in self.bands]
         k = torch.stack(torch.meshgrid(*lines, indexing="ij"), -1)
-        falls = (1 + k.square().sum(-1)).pow(-3)
+        decay = (1 + k.square().sum(-1)).pow(-3)
         # k > 0 on the last axis stands for its conjugate too; of k = 0 only the real part counts
         counts = torch.where(k[..., -1] > 0, 2.0, 0.5)
-        spread = (falls / (falls * counts).sum() / 2).sqrt()[..., None, None]
+        spread = (decay / (decay * counts).sum() / 2).sqrt()[..., None, None]
         with torch.no_grad():
             self.weight.copy_(torch.randn_like(self.weight) * spread.to(self.weight))
 
     def forward(self, *, size: Size, like: Tensor) -> Tensor:
-        """-> (1, *size, channels), in the dtype of `like`, computed in float32 at least."""
-        # a closed axis of n - 1 points has those of an open one of n, but its last, which is 0
-        ring = tuple(n - (not closed) for n, closed in zip(size, self.closed, strict=True))
-        self._check_points(ring)
+        """Return w, (1, *size, channels), in the dtype of `like`, computed in float32 at least."""
+        # an open axis of n points is a closed one of n - 1 whose first point is repeated at the end
+        period_points = tuple(n - (not closed) for n, closed in zip(size, self.closed, strict=True))
+        self._check_points(period_points)
         with no_autocast(like):
             c = torch.view_as_complex(self.weight.to(wide(like)))
-            w = inverse_truncated_fft(c[None], self.bands, ring, real=True)
+            w = inverse_truncated_fft(c[None], self.bands, period_points, real=True)
             for axis, closed in enumerate(self.closed, start=1):
                 if not closed:
                     w = torch.cat((w, w.narrow(axis, 0, 1)), axis)
@@ -95,5 +95,5 @@ class Series(nn.Module):
                 raise ValueError(f"{len(band)} frequencies need as many points, got {n}")
 
     def extra_repr(self) -> str:
-        """Channels and modes."""
+        """Describe channels and modes."""
         return f"{self.weight.shape[-2]}, modes={self.modes}"

@@ -27,11 +27,11 @@ from opdsl.nn.precision import no_autocast, wide
 from opdsl.nn.shapes import Size
 from opdsl.spectrum import Bands, check_points, frequencies
 
-# --- the two ways ------------------------------------------------------------------------------
+# --- transforms by FFT and by matrix products --------------------------------------------------
 
 
 def truncated_fft(x: Tensor, bands: Bands) -> Tensor:
-    """F(x) by fast transforms: (batch, *grid, c) -> complex (batch, *frequencies, c)."""
+    """Compute F(x) by fast transforms: (batch, *grid, c) -> complex (batch, *frequencies, c)."""
     last = len(bands)
     z = x if x.is_complex() else _truncated_rfft(x, last, bands[-1])
     for axis in range(last if x.is_complex() else last - 1, 0, -1):
@@ -40,7 +40,7 @@ def truncated_fft(x: Tensor, bands: Bands) -> Tensor:
 
 
 def inverse_truncated_fft(z: Tensor, bands: Bands, size: Size, *, real: bool) -> Tensor:
-    """F^-1 by fast transforms: complex (batch, *frequencies, c) -> (batch, *size, c)."""
+    """Apply F^-1 by fast transforms: complex (batch, *frequencies, c) -> (batch, *size, c)."""
     last = len(bands)
     for axis in range(1, last if real else last + 1):
         z = _zero_fill_band(z, axis, bands[axis - 1], size[axis - 1])
@@ -49,13 +49,13 @@ def inverse_truncated_fft(z: Tensor, bands: Bands, size: Size, *, real: bool) ->
 
 
 def truncated_dft(x: Tensor, bands: Bands) -> Tensor:
-    """F(x) by matrix products: (batch, *grid, c) -> complex (batch, *frequencies, c)."""
+    """Compute F(x) by matrix products: (batch, *grid, c) -> complex (batch, *frequencies, c)."""
     z = truncated_dft_parts(x, bands)
     return torch.complex(z[:, 0], z[:, 1])
 
 
 def truncated_dft_parts(x: Tensor, bands: Bands) -> Tensor:
-    """Parts of `truncated_dft`, (batch, 2, *frequencies, c), in the dtype of `x`.
+    """Compute the parts of `truncated_dft`, (batch, 2, *frequencies, c), in the dtype of `x`.
 
     The axis of (re, im) stands outside of the frequencies, where the last transform puts it.
     """
@@ -74,13 +74,13 @@ def truncated_dft_parts(x: Tensor, bands: Bands) -> Tensor:
 
 
 def inverse_truncated_dft(z: Tensor, bands: Bands, size: Size, *, real: bool) -> Tensor:
-    """F^-1 by matrix products: complex (batch, *frequencies, c) -> (batch, *size, c)."""
+    """Apply F^-1 by matrix products: complex (batch, *frequencies, c) -> (batch, *size, c)."""
     y = inverse_truncated_dft_parts(torch.view_as_real(z).movedim(-1, 1), bands, size, real=real)
     return y if real else _as_complex(y)
 
 
 def inverse_truncated_dft_parts(z: Tensor, bands: Bands, size: Size, *, real: bool) -> Tensor:
-    """`inverse_truncated_dft` of (batch, 2, *frequencies, c), in its dtype.
+    """Apply `inverse_truncated_dft` to parts (batch, 2, *frequencies, c), in their dtype.
 
     The result of a complex function is (batch, *size, 2, c).
     """
@@ -105,14 +105,14 @@ def _apply_inverse_matrices(
 ) -> Tensor:
     batch, channels = z.shape[0], z.shape[-1]
     lead, y = batch, z
-    for n, each in zip(size, matrices, strict=True):
-        y = batched_left_matmul(each, y.reshape(lead, each.shape[1], -1))
+    for n, matrix in zip(size, matrices, strict=True):
+        y = batched_left_matmul(matrix, y.reshape(lead, matrix.shape[1], -1))
         lead *= n
     return y.reshape(batch, *size, *(() if real else (2,)), channels)
 
 
 def _as_complex(y: Tensor) -> Tensor:
-    """(..., 2, c) -> complex (..., c)."""
+    """Join parts to complex numbers: (..., 2, c) -> complex (..., c)."""
     return torch.view_as_complex(y.movedim(-2, -1).contiguous())
 
 
@@ -141,7 +141,7 @@ class TruncatedFFT(nn.Module):
             return TRUNCATED_TRANSFORMS[kernel](x.to(wide(x)), bands)
 
     def extra_repr(self) -> str:
-        """The modes."""
+        """Describe the modes."""
         return f"modes={self.modes}"
 
 
@@ -160,7 +160,7 @@ class InverseTruncatedFFT(nn.Module):
             return INVERSE_TRANSFORMS[kernel](x, bands, size, real=self.real)
 
     def extra_repr(self) -> str:
-        """The modes."""
+        """Describe the modes."""
         return f"modes={self.modes}, real={self.real}"
 
 
@@ -168,7 +168,7 @@ class InverseTruncatedFFT(nn.Module):
 
 
 def _select_band(z: Tensor, axis: int, band: range) -> Tensor:
-    """The frequencies of a band, ascending, out of an axis in the order of an FFT."""
+    """Select the frequencies of a band, ascending, from an axis in the order of an FFT."""
     n = z.shape[axis]
     negative = z.narrow(axis, n + band.start, -band.start)
     return torch.cat((negative, z.narrow(axis, 0, band.stop)), axis)
@@ -178,7 +178,7 @@ def _zero_fill_band(z: Tensor, axis: int, band: range, n: int) -> Tensor:
     """Undo `_select_band`, with zeros for all other frequencies."""
     positive, negative = z.narrow(axis, -band.start, band.stop), z.narrow(axis, 0, -band.start)
     if torch.compiler.is_compiling():
-        # a tracer would take a gap of its own to have two points or more
+        # a tracer would assume that a separate gap has two points or more
         return torch.cat((_pad_end(positive, axis, n - len(band)), negative), axis)
     gap = z.new_zeros(*z.shape[:axis], n - len(band), *z.shape[axis + 1 :])
     return torch.cat((positive, gap, negative), axis)
@@ -199,33 +199,33 @@ def _inverse_truncated_rfft(z: Tensor, axis: int, band: range, n: int) -> Tensor
 
 
 def _has_nyquist(band: range, n: int) -> bool:
-    # fewer points cannot be; `==` would cost a tracer of symmetric bands a point of its range
+    # `<` never holds here, but with `==` a tracer would exclude a size from the range it accepts
     return band.stop > 1 and n <= 2 * (band.stop - 1)
 
 
 def rfft(x: Tensor, axis: int, count: int) -> Tensor:
-    """The first `count` coefficients on one axis of a real tensor."""
+    """Compute the first `count` coefficients on one axis of a real tensor."""
     z: Tensor = torch.fft.rfft(x, dim=axis, norm="forward")  # torch.fft has no types
-    if torch.compiler.is_compiling():  # a tracer would take a slice to leave something out
+    if torch.compiler.is_compiling():  # a tracer would assume that a slice leaves something out
         return z.index_select(axis, torch.arange(count, device=z.device))
     return z.narrow(axis, 0, count)
 
 
 def irfft(z: Tensor, n: int, axis: int) -> Tensor:
-    """The real function of n points with the given first coefficients on one axis."""
-    if torch.compiler.is_compiling():  # a tracer would take it that zeros are missing
+    """Evaluate at n points the real function with the given first coefficients on one axis."""
+    if torch.compiler.is_compiling():  # a tracer would assume that zeros are missing
         z = _pad_end(z, axis, n // 2 + 1 - z.shape[axis])
     x: Tensor = torch.fft.irfft(z, n=n, dim=axis, norm="forward")
     return x
 
 
 def _pad_end(z: Tensor, axis: int, count: int) -> Tensor:
-    """`z` zero-padded on the right by `count`."""
+    """Zero-pad `z` on the right by `count`."""
     return functional.pad(z, (*2 * (z.ndim - 1 - axis) * (0,), 0, count))
 
 
 def with_real_column(z: Tensor, axis: int, index: int) -> Tensor:
-    """`z` with one column of `axis` replaced by its real part.
+    """Replace one column of `axis` of `z` by its real part.
 
     The inverse real transform ignores the imaginary part of the first and of the Nyquist column by
     definition, but cuFFT does not for some sizes (pytorch#154496).
@@ -235,7 +235,7 @@ def with_real_column(z: Tensor, axis: int, index: int) -> Tensor:
 
 
 def with_scaled_column(z: Tensor, axis: int, index: int, factor: float) -> Tensor:
-    """`z` with one column of `axis` multiplied."""
+    """Multiply one column of `axis` of `z` by a factor."""
     return _with_column(z, axis, index, z.narrow(axis, index, 1) * factor)
 
 
@@ -256,16 +256,16 @@ def apply_along_axes(x: Tensor, matrices: Sequence[Tensor]) -> Tensor:
     """Apply a matrix (size, grid) along each axis: (batch, *grid, c) -> (batch, *size, c)."""
     batch, *grid, channels = x.shape
     lead = batch
-    for axis, each in enumerate(matrices):
+    for axis, matrix in enumerate(matrices):
         behind = math.prod(grid[axis + 1 :]) * channels
-        x = batched_left_matmul(each, x.reshape(lead, grid[axis], behind))
-        lead *= len(each)
+        x = batched_left_matmul(matrix, x.reshape(lead, grid[axis], behind))
+        lead *= len(matrix)
     return x.reshape(batch, *map(len, matrices), channels)
 
 
 def dft_matrix(name: str, n: int, band: range, like: Tensor) -> Tensor:
-    """The matrix `name`, a key of `MATRICES`, of an axis of n points, in the dtype of `like`."""
-    # what a tracer or a tensor without numbers makes must not outlive it in a cache
+    """Return the matrix `name`, a key of `MATRICES`, of n points, in the dtype of `like`."""
+    # tensors of a tracer, or without data, must not enter a cache
     if torch.compiler.is_compiling() or type(like) is not Tensor:
         return MATRICES[name](n, band).to(like)
     return _cached_matrix(name, n, band, like.dtype, like.device)
@@ -275,19 +275,19 @@ def dft_matrix(name: str, n: int, band: range, like: Tensor) -> Tensor:
 def _cached_matrix(
     name: str, n: int, band: range, dtype: torch.dtype, device: torch.device
 ) -> Tensor:
-    with torch.inference_mode(mode=False):  # else a later training step could not use it
+    with torch.inference_mode(mode=False):  # training could not use an inference tensor
         return MATRICES[name](n, band).to(device, dtype)
 
 
 def _cut_half(n: int, band: range) -> Tensor:
-    """F on the last axis, real to half spectrum: rows ((re, im), k), columns j."""
+    """Build F on the last axis, real to half spectrum: rows ((re, im), k), columns j."""
     angle = _angles(band, n)
-    share = _float64([0.5 if k and 2 * k == n else 1.0 for k in band])[:, None]
-    return torch.cat((share * angle.cos(), -share * angle.sin())) / n
+    factor = _float64([0.5 if k and 2 * k == n else 1.0 for k in band])[:, None]
+    return torch.cat((factor * angle.cos(), -factor * angle.sin())) / n
 
 
 def _cut_full(n: int, band: range) -> Tensor:
-    """F on another axis: rows ((re, im), k), columns (j, (re, im)); X = (c - i s) z."""
+    """Build F on another axis: rows ((re, im), k), columns (j, (re, im)); X = (c - i s) z."""
     angle = _angles(band, n)
     c, s = angle.cos(), angle.sin()
     rows = (torch.stack((c, s), -1), torch.stack((-s, c), -1))
@@ -295,13 +295,13 @@ def _cut_full(n: int, band: range) -> Tensor:
 
 
 def _grow_full(n: int, band: range) -> Tensor:
-    """F^-1 on an axis but the last: rows (j, (re, im)), columns ((re, im), k); z = (c + i s) X."""
+    """Build F^-1 on another axis: rows (j, (re, im)), columns ((re, im), k); z = (c + i s) X."""
     angle = _angles(band, n).T
     return complex_as_real_matrix(angle.cos(), angle.sin())
 
 
 def _cut_across(n: int, band: range) -> Tensor:
-    """F on an axis that is folded: (2, m, n // 2 + 1), cosines and sines of 0 ... max |k|."""
+    """Build F on a folded axis, (2, m, n // 2 + 1): cosines and sines of 0 ... max |k|."""
     return _grow_across(n, band) / n
 
 
@@ -312,20 +312,20 @@ def _grow_across(n: int, band: range) -> Tensor:
 
 
 def complex_as_real_matrix(c: Tensor, s: Tensor) -> Tensor:
-    """The real matrix of c + i s, (j, k): rows (j, (re, im)), columns ((re, im), k)."""
+    """Write c + i s, (j, k), as a real matrix: rows (j, (re, im)), columns ((re, im), k)."""
     rows = (torch.cat((c, -s), 1), torch.cat((s, c), 1))
     return torch.stack(rows, 1).flatten(0, 1)
 
 
 def _grow_half(n: int, band: range) -> Tensor:
-    """F^-1 on the last axis: rows j, columns ((re, im), k); k > 0 includes its conjugate."""
+    """Build F^-1 on the last axis: rows j, columns ((re, im), k); k > 0 includes its conjugate."""
     angle = _angles(band, n).T
-    twice = _float64([2.0 if k else 1.0 for k in band])
-    return torch.cat((twice * angle.cos(), -twice * angle.sin()), 1)
+    factor = _float64([2.0 if k else 1.0 for k in band])
+    return torch.cat((factor * angle.cos(), -factor * angle.sin()), 1)
 
 
 def _angles(band: range, n: int) -> Tensor:
-    """2 pi k j / n in float64, (k, j); k j is reduced mod n first, which keeps every digit."""
+    """Compute 2 pi k j / n in float64, (k, j); k j is reduced mod n first, to keep every digit."""
     rows = torch.arange(band.start, band.stop, dtype=torch.float64, device="cpu")[:, None]
     return 2 * math.pi / n * (rows * torch.arange(n, dtype=torch.float64, device="cpu") % n)
 

@@ -17,7 +17,7 @@ from opdsl.nn.spectral.transforms import batched_left_matmul, complex_as_real_ma
 
 
 def rank_space_product(x: Tensor, A: Tensor, S: Tensor, B: Tensor) -> Tensor:
-    """x_k A S_k B^T: (batch, 2, modes, in) -> (batch, 2, modes, out).
+    """Compute x_k A S_k B^T: (batch, 2, modes, in) -> (batch, 2, modes, out).
 
     Args:
         x: the spectrum.
@@ -39,15 +39,15 @@ def core_matrices(core: Tensor, factors: Sequence[Tensor]) -> Tensor:
     """
     r, q, *ranks, _ = core.shape
     result, lead = core.permute(-1, *range(2, core.ndim - 1), 0, 1).contiguous(), 1
-    for each, rank in zip(factors, ranks, strict=True):
-        turned = complex_as_real_matrix(each[..., 0], each[..., 1])
-        result = batched_left_matmul(turned, result.reshape(lead, 2 * rank, -1))
-        lead *= len(each)
+    for factor, rank in zip(factors, ranks, strict=True):
+        matrix = complex_as_real_matrix(factor[..., 0], factor[..., 1])
+        result = batched_left_matmul(matrix, result.reshape(lead, 2 * rank, -1))
+        lead *= len(factor)
     return result.reshape(lead, 2, r, q)
 
 
 class RankSpaceProduct(torch.autograd.Function):
-    """`rank_space_product` with its derivative; matrices have (re, im) as their two halves.
+    """Autograd function of `rank_space_product`; matrices have (re, im) as their two halves.
 
     With P = (wr; wi) (Mr, Mi) the product w M is (P_rr - P_ii, P_ri + P_ir). With T = ((gr, gi);
     (gi, -gr)) the gradients are T (Mr, Mi)^T of w and w^T T of (Mr, Mi).
@@ -61,7 +61,7 @@ class RankSpaceProduct(torch.autograd.Function):
         ctx.dims = (batch, modes)
         pairs = (torch.bmm(v.flatten(1, 2), m) for m in small.unbind(1))
         re, im = (x.reshape(modes, 2, batch, -1) for x in pairs)
-        # written through transposed views, so that no copy turns modes and samples
+        # results are written through transposed views, which avoids copies that swap axes
         w = v.new_empty(batch, 2, modes, re.shape[-1])
         torch.sub(re[:, 0], im[:, 1], out=w[:, 0].transpose(0, 1))
         torch.add(im[:, 0], re[:, 1], out=w[:, 1].transpose(0, 1))
@@ -75,7 +75,7 @@ class RankSpaceProduct(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor, ...]:
-        """The gradients of the spectrum and of the three matrices."""
+        """Compute the gradients of the spectrum and of the three matrices."""
         x, v, w, left, small, right = ctx.saved_tensors
         batch, modes = ctx.dims
         T = _real_imag_blocks(g)
@@ -92,7 +92,7 @@ class RankSpaceProduct(torch.autograd.Function):
 
 
 def _real_imag_blocks(g: Tensor) -> Tensor:
-    """T of the class docstring, (batch, 2, modes, 2 c)."""
+    """Build T of the class docstring, (batch, 2, modes, 2 c)."""
     re, im = g.unbind(1)
     T = g.new_empty(*g.shape[:3], 2, g.shape[-1])
     T[:, 0, :, 0], T[:, 0, :, 1], T[:, 1, :, 0] = re, im, im
@@ -101,7 +101,7 @@ def _real_imag_blocks(g: Tensor) -> Tensor:
 
 
 def _combine_parts_by_mode(P: Tensor) -> Tensor:
-    """(batch, 2, modes, (re, im) r) -> the complex product by parts, (modes, 2, batch, r)."""
+    """Combine (batch, 2, modes, (re, im) r) to a complex product by parts, (modes, 2, batch, r)."""
     P = P.reshape(*P.shape[:-1], 2, -1).transpose(0, 2)  # (modes, 2, batch, 2, r)
     v = P.new_empty(*P.shape[:3], P.shape[-1])
     torch.sub(P[:, 0, :, 0], P[:, 1, :, 1], out=v[:, 0])

@@ -33,7 +33,7 @@ def kernel_spectra(
     dtype: torch.dtype,
     device: torch.device,
 ) -> _KernelSpectra:
-    """Latitudes within the radius of each latitude, and the basis there, transformed in longitude.
+    """Find latitudes within the radius of each one, and transform the basis there in longitude.
 
     Returns:
         rows, (nlat, band); spectra, complex (functions, nlat, band, nlon // 2 + 1), zero where a
@@ -44,11 +44,11 @@ def kernel_spectra(
     near = (theta[:, None] - theta).abs() <= radius * (1 + RADIUS_SLACK)
     band = int(near.sum(1).max())
     rows = near.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, :band]
-    there = near.gather(1, rows)
+    within = near.gather(1, rows)
     phi = torch.arange(nlon, dtype=torch.float64) * (2 * math.pi / nlon)
     distance, bearing = _offsets(theta[:, None, None], theta[rows][..., None], phi)
     psi = hat_basis(shape, distance / radius, bearing)
-    psi = psi * (weights[rows] * there)[..., None]
+    psi = psi * (weights[rows] * within)[..., None]
     total = psi.sum((2, 3), keepdim=True)
     psi = torch.where(total > 0, psi / total.clamp(min=1e-15), 0.0)
     # output at longitude 0 sees the input at phi: a correlation, so the conjugate
@@ -59,7 +59,7 @@ def kernel_spectra(
 
 
 def _offsets(a: Tensor, b: Tensor, phi: Tensor) -> tuple[Tensor, Tensor]:
-    """Distance and bearing from colatitude a, longitude 0, to colatitude b, longitude phi."""
+    """Compute distance and bearing from (colatitude, longitude) = (a, 0) to (b, phi)."""
     x = b.sin() * phi.sin()  # to the east
     y = a.sin() * b.cos() - a.cos() * b.sin() * phi.cos()  # to the north
     z = a.cos() * b.cos() + a.sin() * b.sin() * phi.cos()
@@ -109,5 +109,5 @@ class DiscoConv(nn.Module):
             return (w if self.bias is None else w + self.bias.to(w.dtype)).to(x.dtype)
 
     def extra_repr(self) -> str:
-        """The kernel."""
+        """Describe the kernel."""
         return f"shape={self.shape}, radius={self.radius}, sampling={self.sampling}"

@@ -29,7 +29,7 @@ ORDER_BLOCKS = 4  # parts of the orders, each of which begins at the degree of i
 
 
 def legendre(lmax: int, x: Tensor) -> Tensor:
-    """Orthonormal associated Legendre functions P_lm(x), with the factor 1 / sqrt(2 pi) of Y_lm.
+    """Evaluate orthonormal Legendre functions P_lm(x), with the factor 1 / sqrt(2 pi) of Y_lm.
 
     The recurrence in l runs for all m at once and begins at P_mm, which may underflow to zero; the
     exact value then is zero to all digits, and nothing grows.
@@ -58,7 +58,7 @@ def legendre(lmax: int, x: Tensor) -> Tensor:
 
 
 def _diagonal(found: Tensor, x: Tensor) -> None:
-    """P_mm = (-1)^m sqrt((2 m + 1)!! / (4 pi (2 m)!!)) sin^m."""
+    """Evaluate P_mm = (-1)^m sqrt((2 m + 1)!! / (4 pi (2 m)!!)) sin^m."""
     sin = (1 - x**2).clamp(min=0).sqrt()
     found[0, 0] = math.sqrt(1 / (4 * math.pi))
     for m in range(1, len(found)):
@@ -69,15 +69,15 @@ def _diagonal(found: Tensor, x: Tensor) -> None:
 def legendre_tables(
     nlat: int, sampling: str, lmax: int, orders: int, dtype: torch.dtype, device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """P_lm at the latitudes, times the quadrature weights (forward) and alone (inverse)."""
+    """Tabulate P_lm at the latitudes, with quadrature weights (forward) and without (inverse)."""
     cos, weights = latitudes(nlat, sampling)
-    back = legendre(lmax, cos)[: orders + 1]
-    there = back * (weights * 2 * math.pi)
-    return there.to(device, dtype), back.to(device, dtype)
+    inverse = legendre(lmax, cos)[: orders + 1]
+    forward = inverse * (weights * 2 * math.pi)
+    return forward.to(device, dtype), inverse.to(device, dtype)
 
 
 def sht(x: Tensor, lmax: int, sampling: str, orders: int | None = None) -> Tensor:
-    """The coefficients up to degree `lmax`; exact where the function has no greater degree.
+    """Compute the coefficients up to degree `lmax`; exact if the function has no greater degree.
 
     Args:
         x: (batch, nlat, nlon, c), real, nlon >= 2 orders + 1.
@@ -89,23 +89,23 @@ def sht(x: Tensor, lmax: int, sampling: str, orders: int | None = None) -> Tenso
         complex (batch, lmax + 1, orders + 1, c), over l and m.
     """
     orders = lmax if orders is None else orders
-    there, _ = legendre_tables(x.shape[1], sampling, lmax, orders, x.dtype, x.device)
-    return contract_with_table("bjmc,mlj->blmc", longitude_rfft(x, orders), there)
+    table, _ = legendre_tables(x.shape[1], sampling, lmax, orders, x.dtype, x.device)
+    return contract_with_table("bjmc,mlj->blmc", longitude_rfft(x, orders), table)
 
 
 def inverse_sht(z: Tensor, size: Size, sampling: str) -> Tensor:
-    """The real function with coefficients `z` on (nlat, nlon) points."""
+    """Evaluate the real function with coefficients `z` on (nlat, nlon) points."""
     nlat, nlon = size
     orders, real = z.shape[2] - 1, z.real.dtype
-    _, back = legendre_tables(nlat, sampling, z.shape[1] - 1, orders, real, z.device)
+    _, table = legendre_tables(nlat, sampling, z.shape[1] - 1, orders, real, z.device)
     x: Tensor = torch.fft.irfft(
-        contract_with_table("blmc,mlj->bjmc", z, back), n=nlon, dim=2, norm="forward"
+        contract_with_table("blmc,mlj->bjmc", z, table), n=nlon, dim=2, norm="forward"
     )
     return x
 
 
 def longitude_rfft(x: Tensor, orders: int) -> Tensor:
-    """Fourier coefficients along the longitudes, (batch, nlat, orders + 1, c)."""
+    """Compute Fourier coefficients along the longitudes, (batch, nlat, orders + 1, c)."""
     z: Tensor = torch.fft.rfft(x, dim=2, norm="forward").narrow(2, 0, orders + 1)
     return z
 
@@ -116,15 +116,15 @@ def contract_with_table(rule: str, z: Tensor, table: Tensor) -> Tensor:
 
 
 def sht_dft(x: Tensor, lmax: int, sampling: str, orders: int) -> Tensor:
-    """`sht` by matrix products."""
+    """Compute `sht` by matrix products."""
     batch, nlat, nlon, channels = x.shape
-    there, _ = legendre_tables(nlat, sampling, lmax, orders, x.dtype, x.device)
+    table, _ = legendre_tables(nlat, sampling, lmax, orders, x.dtype, x.device)
     cut = dft_matrix("cut_half", nlon, range(orders + 1), x)
     z = batched_left_matmul(cut, x.reshape(batch * nlat, nlon, channels))
     z = z.reshape(batch, nlat, 2, orders + 1, channels).permute(3, 1, 0, 2, 4).flatten(2)
     # P_lm is zero for l < m: each block of orders begins at its first degree
     parts = [
-        functional.pad(torch.bmm(there[m, m.start :], z[m]), (0, 0, m.start, 0))
+        functional.pad(torch.bmm(table[m, m.start :], z[m]), (0, 0, m.start, 0))
         for m in _order_blocks(orders)
     ]
     y = torch.cat(parts).reshape(orders + 1, lmax + 1, batch, 2, channels)
@@ -133,12 +133,12 @@ def sht_dft(x: Tensor, lmax: int, sampling: str, orders: int) -> Tensor:
 
 
 def inverse_sht_dft(z: Tensor, size: Size, sampling: str) -> Tensor:
-    """`inverse_sht` by matrix products."""
+    """Compute `inverse_sht` by matrix products."""
     nlat, nlon = size
     batch, degrees, count, channels = z.shape
     y = torch.view_as_real(z).permute(2, 1, 0, 4, 3).flatten(2)
-    _, back = legendre_tables(nlat, sampling, degrees - 1, count - 1, y.dtype, y.device)
-    parts = [torch.bmm(back[m, m.start :].mT, y[m, m.start :]) for m in _order_blocks(count - 1)]
+    _, table = legendre_tables(nlat, sampling, degrees - 1, count - 1, y.dtype, y.device)
+    parts = [torch.bmm(table[m, m.start :].mT, y[m, m.start :]) for m in _order_blocks(count - 1)]
     y = torch.cat(parts).reshape(count, nlat, batch, 2, channels).permute(2, 1, 3, 0, 4)
     grow = dft_matrix("grow_half", nlon, range(count), y)
     return batched_left_matmul(grow, y.reshape(batch * nlat, 2 * count, channels)).reshape(
@@ -196,7 +196,7 @@ class SphericalConv(nn.Module):
         factor: str = "dense",
         ranks: Size = (),
     ) -> None:
-        """A layer with fresh weights.
+        """Make a layer with fresh weights.
 
         Args:
             in_channels: of v.
@@ -255,7 +255,7 @@ class SphericalConv(nn.Module):
         return torch.complex(*(torch.einsum(rule, y, R) for y in (z.real, z.imag)))
 
     def _matrices(self, dtype: torch.dtype) -> Tensor:
-        """R, (*counts, in, out) or (*counts, in), real or complex."""
+        """Return R, (*counts, in, out) or (*counts, in) of a separable layer, real or complex."""
         if not isinstance(self.weight, Tensor):
             lead = 1 if self.separable else 2
             return self.weight.full(dtype).movedim(tuple(range(lead)), tuple(range(-lead, 0)))
@@ -263,7 +263,7 @@ class SphericalConv(nn.Module):
         return weight if self.real else torch.view_as_complex(weight)
 
     def extra_repr(self) -> str:
-        """The greatest degree and order, the sampling, and what R is."""
+        """Describe the greatest degree and order, the sampling, and the kind of R."""
         kind = "real" if self.real else "complex"
-        said = f"lmax={self.lmax}, orders={self.orders}, sampling={self.sampling}"
-        return f"{said}, {kind} by {self.by}" + ", separable" * self.separable
+        text = f"lmax={self.lmax}, orders={self.orders}, sampling={self.sampling}"
+        return f"{text}, {kind} by {self.by}" + ", separable" * self.separable

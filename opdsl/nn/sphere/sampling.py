@@ -22,7 +22,7 @@ _Nodes = tuple[Tensor, Tensor]
 
 
 def latitudes(n: int, sampling: str) -> _Nodes:
-    """Cosines of the colatitudes, from north to south, and weights of the integral over them.
+    """Compute cosines of the colatitudes, north to south, and weights of the integral over them.
 
     Args:
         n: how many.
@@ -37,7 +37,7 @@ def latitudes(n: int, sampling: str) -> _Nodes:
 
 
 def _gauss(n: int) -> _Nodes:
-    """Zeros of P_n(x); weights 2 / ((1 - x^2) P'_n(x)^2).
+    """Compute the zeros of P_n(x) and weights 2 / ((1 - x^2) P'_n(x)^2).
 
     Two steps of Newton in the longest floats of the machine: at 256 latitudes double precision
     alone costs a transform there and back a digit and a half.
@@ -57,15 +57,15 @@ def _gauss(n: int) -> _Nodes:
 
 
 def _legendre_and_slope(n: int, x: LongDoubles) -> tuple[LongDoubles, LongDoubles]:
-    """P_n and P'_n by Bonnet's recurrence."""
-    before, here = x * 0 + 1, x
+    """Evaluate P_n and P'_n by Bonnet's recurrence."""
+    previous, current = x * 0 + 1, x
     for k in range(2, n + 1):
-        before, here = here, ((2 * k - 1) * x * here - (k - 1) * before) / k
-    return here, n * (before - x * here) / (1 - x * x)
+        previous, current = current, ((2 * k - 1) * x * current - (k - 1) * previous) / k
+    return current, n * (previous - x * current) / (1 - x * x)
 
 
 def _lobatto(n: int) -> _Nodes:
-    """Zeros of (1 - x^2) P'_(n-1)(x); weights 2 / (n (n - 1) P_(n-1)(x)^2).
+    """Compute the zeros of (1 - x^2) P'_(n-1)(x) and weights 2 / (n (n - 1) P_(n-1)(x)^2).
 
     P'_(n-1) is the Jacobi polynomial of degree n - 2 with both exponents 1.
 
@@ -81,7 +81,7 @@ def _lobatto(n: int) -> _Nodes:
 
 
 def _clenshaw_curtis(n: int) -> _Nodes:
-    """Equal angles from pole to pole; weights integrate the cosine series.
+    """Compute equal angles from pole to pole; the weights integrate the cosine series exactly.
 
     Source: Waldvogel 2006, doi:10.1007/s10543-006-0045-4.
     """
@@ -103,10 +103,10 @@ class UnitVectors(nn.Module):
         self.sampling = sampling
 
     def forward(self, *, size: Size, like: Tensor) -> Tensor:
-        """-> (1, nlat, nlon, 3)."""
+        """Return the unit vectors of a grid, (1, nlat, nlon, 3)."""
         cos, _ = latitudes(size[0], self.sampling)
         sin = (1 - cos**2).clamp(min=0).sqrt()
-        turn = torch.arange(size[1], dtype=torch.float64) * (2 * torch.pi / size[1])
-        x, y = sin[:, None] * turn.cos(), sin[:, None] * turn.sin()
+        longitude = torch.arange(size[1], dtype=torch.float64) * (2 * torch.pi / size[1])
+        x, y = sin[:, None] * longitude.cos(), sin[:, None] * longitude.sin()
         result = torch.stack([x, y, cos[:, None].expand_as(x)], -1)[None]
         return result.to(dtype=like.dtype, device=like.device)

@@ -36,14 +36,14 @@ class CompilerError(Exception):
 
 @cache
 def library() -> ctypes.CDLL | None:
-    """The loaded kernels; None: they are switched off, there is no compiler, or it failed."""
+    """Load the kernels; None if they are switched off, there is no compiler, or it failed."""
     if os.environ.get("OPDSL_NATIVE", "1") == "0":
         return None
     try:
         return _load()
     except (OSError, subprocess.SubprocessError, CompilerError) as error:
-        why = _reason(error)
-        _warn(f"compiled kernels are not there ({why}): torch does their work, more slowly")
+        reason = _reason(error)
+        _warn(f"compiled kernels are not there ({reason}): torch does their work, more slowly")
         return None
 
 
@@ -62,17 +62,17 @@ def _load() -> ctypes.CDLL:
     compiler = _compiler()
     name = f"kernels-{_cache_key(compiler)}.so"
     try:
-        kept = _cache_folder()
-        result = _open_cached(kept / name)
+        cache_folder = _cache_folder()
+        result = _open_cached(cache_folder / name)
         if result is not None:
             return result
-        folder = _cache_workspace(kept)
+        folder = _cache_workspace(cache_folder)
     except (OSError, RuntimeError) as error:  # RuntimeError: the user has no home
         return _compile_for_process(compiler, error)
-    with folder, _exclusive(kept):
-        # who had to wait for another process finds what that one has made
-        return _open_cached(kept / name) or _compile_into_cache(
-            compiler, Path(folder.name), kept / name
+    with folder, _exclusive(cache_folder):
+        # a process that waited for the lock finds the library that another one has compiled
+        return _open_cached(cache_folder / name) or _compile_into_cache(
+            compiler, Path(folder.name), cache_folder / name
         )
 
 
@@ -84,7 +84,7 @@ def _cache_workspace(kept: Path) -> tempfile.TemporaryDirectory[str]:
 
 
 def _open_cached(target: Path) -> ctypes.CDLL | None:
-    """The cached library; None: it is missing, others may have written it, or it does not load."""
+    """Open the cached library; None if it is missing, others could write it, or loading fails."""
     if target.exists() and only_ours(target) and only_ours(target.parent):
         with suppress(OSError):
             return ctypes.CDLL(str(target))
@@ -93,7 +93,7 @@ def _open_cached(target: Path) -> ctypes.CDLL | None:
 
 def _compile_into_cache(compiler: str, folder: Path, target: Path) -> ctypes.CDLL:
     result = _compile(compiler, folder / "kernels.so")
-    result.chmod(0o700)  # some users let their group write all that they make
+    result.chmod(0o700)  # some users have a umask that lets their group write
     return ctypes.CDLL(str(result.replace(target)))
 
 
@@ -128,39 +128,39 @@ def _compiler() -> str:
 
 def _compile(compiler: str, made: Path) -> Path:
     objects = [made.with_name(f"{x.stem}.o") for x in SOURCES]
-    with ThreadPoolExecutor() as several:  # all sources at a time: each takes seconds
+    with ThreadPoolExecutor() as pool:  # all sources at a time: each takes seconds
         pairs = zip(SOURCES, objects, strict=True)
-        list(several.map(lambda x: _run(compiler, "-c", str(x[0]), "-o", str(x[1])), pairs))
+        list(pool.map(lambda x: _run(compiler, "-c", str(x[0]), "-o", str(x[1])), pairs))
     _run(compiler, "-shared", *map(str, objects), "-o", str(made))
     return made
 
 
 def _run(compiler: str, *arguments: str) -> None:
-    done = subprocess.run(  # noqa: S603  the user's own compiler, our own source
+    process = subprocess.run(  # noqa: S603  the user's own compiler, our own source
         [compiler, *FLAGS, *arguments],
         capture_output=True,
         check=False,
         text=True,
         timeout=COMPILER_TIMEOUT,
     )
-    if done.returncode:
-        lines = [x for x in done.stderr.splitlines() if "error" in x]
+    if process.returncode:
+        lines = [x for x in process.stderr.splitlines() if "error" in x]
         raise CompilerError(f"{compiler} failed: {(lines or ['no message'])[0]}")
 
 
 def _cache_key(compiler: str) -> str:
-    said = subprocess.run(  # noqa: S603  the user's own compiler
+    version = subprocess.run(  # noqa: S603  the user's own compiler
         [compiler, "--version"], capture_output=True, check=False, timeout=COMPILER_TIMEOUT
     )
-    if said.returncode:
+    if version.returncode:
         raise CompilerError(f"{compiler} does not tell its version")
     source = b"\0".join(x.read_bytes() for x in (*SOURCES, *HEADERS))
-    parts = (source, said.stdout, " ".join(FLAGS).encode(), processor().encode())
+    parts = (source, version.stdout, " ".join(FLAGS).encode(), processor().encode())
     return hashlib.sha256(b"\0".join(parts)).hexdigest()[:24]
 
 
 def processor() -> str:
-    """What `-march=native` means here: the processor's name and its instruction sets."""
+    """Describe what `-march=native` means here: the processor's name and its instruction sets."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

@@ -22,12 +22,12 @@ from opdsl.nn.points.neighbours.search import Pairs
 from opdsl.nn.precision import wide
 
 CPU_CHUNK = 2 << 20  # bytes of a chunk's widest layer on a CPU, for each thread
-ACCELERATOR_CHUNK = 128 << 20  # the same on other devices, which are fast at what is large
-MAX_SAVED = 512 << 20  # bytes of layers that are kept for the gradient
+ACCELERATOR_CHUNK = 128 << 20  # the same on other devices, which large tensors keep busy
+MAX_SAVED = 512 << 20  # bytes of layers that are saved for the gradient
 
 
 class ChunkedSum(torch.autograd.Function):
-    """A kernel sum, one chunk of pairs after the other."""
+    """Autograd function of a kernel sum, one chunk of pairs after the other."""
 
     @staticmethod
     def forward(
@@ -40,31 +40,31 @@ class ChunkedSum(torch.autograd.Function):
         *flat: Tensor,
     ) -> Tensor:
         """See `unchunked_sum`."""
-        given = (at_points, at_queries, values, weights, *flat)
+        arguments = (at_points, at_queries, values, weights, *flat)
         zeros = sum_.empty(at_points, values, flat)
-        compiled = _compiled(sum_, given)
-        total, kept = (
-            compiled.total(zeros, keep=sum_.keep) if compiled else _total(sum_, given, zeros)
+        kernels = _compiled(sum_, arguments)
+        total, hidden = (
+            kernels.total(zeros, keep=sum_.keep) if kernels else _total(sum_, arguments, zeros)
         )
-        ctx.sum, ctx.given = sum_, len(given)
-        ctx.save_for_backward(*given, *kept)
+        ctx.sum, ctx.given = sum_, len(arguments)
+        ctx.save_for_backward(*arguments, *hidden)
         return total
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        """The gradients of all tensor arguments."""
-        given, kept = ctx.saved_tensors[: ctx.given], ctx.saved_tensors[ctx.given :]
+        """Compute the gradients of all tensor arguments."""
+        arguments, hidden = ctx.saved_tensors[: ctx.given], ctx.saved_tensors[ctx.given :]
         needed = ctx.needs_input_grad[1:]
-        if torch.is_grad_enabled():  # a second derivative is wanted: chunks have none
-            return (None, *_differentiable(ctx.sum, given, needed, grad))
-        compiled = _compiled(ctx.sum, given)
-        if compiled:
-            return (None, *compiled.gradients(grad.contiguous(), kept, needed))
-        return (None, *_gradients(ctx.sum, given, kept, needed, grad))
+        if torch.is_grad_enabled():  # under `create_graph`: chunks have no second derivative
+            return (None, *_differentiable(ctx.sum, arguments, needed, grad))
+        kernels = _compiled(ctx.sum, arguments)
+        if kernels:
+            return (None, *kernels.gradients(grad.contiguous(), hidden, needed))
+        return (None, *_gradients(ctx.sum, arguments, hidden, needed, grad))
 
 
 def _compiled(sum_: KernelSum, given: Sequence[Any]) -> PairSum | None:
-    """The sum by compiled kernels; None: they do not support it."""
+    """Return the sum for the compiled kernels; None if they do not support it."""
     # the kernels see addresses only, so strides must be those of C
     own: list[Any] = [x if x is None else x.contiguous() for x in given]
     at_points, at_queries, values, weights, *flat = own
@@ -76,28 +76,28 @@ def _compiled(sum_: KernelSum, given: Sequence[Any]) -> PairSum | None:
 
 
 def _total(sum_: KernelSum, given: Sequence[Any], total: Tensor) -> tuple[Tensor, list[Tensor]]:
-    """Add the sum to `total`; returns it and the hidden layers to be saved."""
+    """Add the sum to `total`; return it and the hidden layers to save."""
     at_points, at_queries, values, weights, *flat = given
     inner, last = sum_.layers(flat)
-    kept: list[Tensor] = []
+    saved: list[Tensor] = []
     for chunk in _chunks(sum_, at_points, values, flat):
         hidden = chunk.hidden(at_points, at_queries, inner, sum_.act)
         v, w = chunk.at_points(values), chunk.at_pairs(weights)
         result, owners = sum_.terms(hidden[-1], chunk.queries, v, w, last)
         total.index_add_(0, owners, result.to(total.dtype))
-        kept += hidden if sum_.keep else []
-    return total, kept
+        saved += hidden if sum_.keep else []
+    return total, saved
 
 
 def _differentiable(
     sum_: KernelSum, given: Sequence[Any], needed: Sequence[bool], grad: Tensor
 ) -> Iterator[Tensor | None]:
-    """Gradients that can be differentiated again."""
-    # new names for the tensors: one may have come from another, and that way is not meant here
+    """Compute gradients that can be differentiated again."""
+    # views, so that a gradient does not flow through one argument into another one
     own: list[Any] = [None if x is None else x.view_as(x) for x in given]
-    wanted = [x for x, need in zip(own, needed, strict=True) if need]
+    targets = [x for x, need in zip(own, needed, strict=True) if need]
     total = unchunked_sum(sum_, *own)
-    result = iter(torch.autograd.grad(total, wanted, grad, create_graph=True))
+    result = iter(torch.autograd.grad(total, targets, grad, create_graph=True))
     return (next(result) if need else None for need in needed)
 
 
@@ -111,10 +111,10 @@ def _gradients(
     at_points, at_queries, values, weights, *flat = given
     inner, last = sum_.layers(flat)
     result = [_zeros(x) if need else None for x, need in zip(given, needed, strict=True)]
-    rest = iter(kept)
+    saved = iter(kept)
     for chunk in _chunks(sum_, at_points, values, flat):
         if kept:
-            hidden = [next(rest) for _ in range(len(inner) + 1)]
+            hidden = [next(saved) for _ in range(len(inner) + 1)]
         else:
             hidden = chunk.hidden(at_points, at_queries, inner, sum_.act)
         v, w = chunk.at_points(values), chunk.at_pairs(weights)
@@ -140,20 +140,20 @@ def _term_gradients(
     last: DenseLayer | None,
     grad: Tensor,
 ) -> Iterator[Any]:
-    """Gradients of the last hidden layer, the values, the weights, and the last layer, if any."""
+    """Yield gradients of the last hidden layer, the values, the weights, and the last layer."""
     with torch.enable_grad():
-        given = [y if y is None else y.detach().requires_grad_() for y in (x, v, w, *(last or ()))]
-        own = (given[3], given[4]) if last else None
-        result, owners = sum_.terms(given[0], queries, given[1], given[2], own)  # type: ignore[arg-type]  # x is a tensor
-    mine = grad.index_select(0, owners).to(result.dtype)
-    made = iter(torch.autograd.grad(result, [y for y in given if y is not None], mine))
-    return (None if y is None else next(made) for y in given)
+        leaves = [y if y is None else y.detach().requires_grad_() for y in (x, v, w, *(last or ()))]
+        own = (leaves[3], leaves[4]) if last else None
+        result, owners = sum_.terms(leaves[0], queries, leaves[1], leaves[2], own)  # type: ignore[arg-type]  # x is a tensor
+    upstream = grad.index_select(0, owners).to(result.dtype)
+    gradients = iter(torch.autograd.grad(result, [y for y in leaves if y is not None], upstream))
+    return (None if y is None else next(gradients) for y in leaves)
 
 
 def _layer_gradients(
     act: ActivationFunction, x: Tensor, weight: Tensor, grad: Tensor, made: Sequence[Tensor | None]
 ) -> Tensor:
-    """The gradient of a hidden layer before its activation; adds to those of its weights."""
+    """Return the gradient of a hidden layer before its activation; add to those of its weights."""
     with torch.enable_grad():
         x = x.detach().requires_grad_()
         h = act(x.to(weight.dtype))
@@ -180,7 +180,7 @@ def _zeros(x: Tensor) -> Tensor:
 
 @dataclass(frozen=True, slots=True)
 class _Chunk:
-    """Consecutive pairs.
+    """Chunk of consecutive pairs.
 
     Attributes:
         span: their slice of all pairs.
@@ -198,7 +198,7 @@ class _Chunk:
         inner: Sequence[DenseLayer],
         act: ActivationFunction,
     ) -> list[Tensor]:
-        """The hidden layers before their activation, each (pairs, batch or 1, h)."""
+        """Compute the hidden layers before their activation, each (pairs, batch or 1, h)."""
         x = at_points.index_select(0, self.points)
         x += at_queries.index_select(0, self.queries)[:, None]
         result = [x]
@@ -208,11 +208,11 @@ class _Chunk:
         return result
 
     def at_points(self, x: Tensor | None) -> Tensor | None:
-        """Values of points, gathered for each pair."""
+        """Gather values of points for each pair of the chunk."""
         return None if x is None else x.index_select(0, self.points)
 
     def at_pairs(self, x: Tensor | None) -> Tensor | None:
-        """Values of the pairs of the chunk."""
+        """Select the values of the pairs of the chunk."""
         return None if x is None else x[self.span]
 
 
@@ -225,8 +225,8 @@ def _chunks(
     if values is not None:
         widths.append(values.shape[1] * values.shape[2])
     if sum_.outer:
-        each = max(1, len(pairs) // max(1, len(pairs.counts)))  # pairs of a query
-        widths.append(widths[-1] * widths[-2] // each)
+        per_query = max(1, len(pairs) // max(1, len(pairs.counts)))  # pairs of a query
+        widths.append(widths[-1] * widths[-2] // per_query)
     bound = (
         CPU_CHUNK * torch.get_num_threads() if at_points.device.type == "cpu" else ACCELERATOR_CHUNK
     )
@@ -237,11 +237,11 @@ def _chunks(
 
 
 def _widths(at_points: Tensor, flat: Sequence[Tensor]) -> list[int]:
-    """Widths of the hidden layers."""
+    """List the widths of the hidden layers."""
     return [at_points.shape[-1], *(x.shape[0] for x in flat[::2])]
 
 
 def fits_in_memory(pairs: Pairs, at_points: Tensor, flat: Sequence[Tensor]) -> bool:
-    """Whether the layers of all pairs may be saved for the gradient."""
+    """Return whether the layers of all pairs may be saved for the gradient."""
     numbers = len(pairs) * at_points.shape[1] * sum(_widths(at_points, flat))
     return numbers * at_points.element_size() <= MAX_SAVED

@@ -30,7 +30,7 @@ from opdsl.nn.precision import no_autocast, wide
 from opdsl.nn.shapes import AxisValues, RaggedSizes, Size
 from opdsl.nn.sphere.sampling import latitudes
 
-CACHED_GRIDS = 8  # grids whose coordinates and weights are remembered
+CACHED_GRIDS = 8  # grids whose coordinates and weights are cached
 
 _PointValues = tuple[Tensor, Tensor, Tensor | None]  # coordinates, values, volumes
 KernelKind = Literal["linear", "nonlinear", "linear_kernelonly", "nonlinear_kernelonly"]
@@ -39,7 +39,7 @@ Reduction = Literal["mean", "sum", "integral"]
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One of the two domains.
+    """Domain of the points or of the queries of a kernel integral.
 
     Attributes:
         place: makes the points of a grid from `size` and `like`; None: each call brings them.
@@ -102,10 +102,10 @@ class Gno(nn.Module):
         self.kind, self.full, self.act = kind, full, act
         self.mollifier, self.reduction = mollifier, reduction
         self.embedding = embedding or Sinusoids("none", 0, 1.0)
-        whole = Mlp(widths, act)
-        first = whole[0]
+        mlp = Mlp(widths, act)
+        first = mlp[0]
         assert isinstance(first, Linear)
-        self.first, self.rest = first, nn.Sequential(OrderedDict([*whole.named_children()][1:]))
+        self.first, self.rest = first, nn.Sequential(OrderedDict([*mlp.named_children()][1:]))
         self.grids: dict[tuple[object, ...], Geometry] = {}
 
     def forward(
@@ -124,10 +124,12 @@ class Gno(nn.Module):
                 a geometry has no edges, where neighbours are along them; OP0910, quadrature weights
                 are missing.
         """
-        given = list(asked)
+        geometries = list(asked)
         grid = tuple(x.shape[1:-1])
-        points = given.pop(0) if self.here.place is None else (self._on(self.here, grid, x),)
-        queries = given.pop(0) if self.there.place is None else (self._on(self.there, size, x),)
+        points = geometries.pop(0) if self.here.place is None else (self._on(self.here, grid, x),)
+        queries = (
+            geometries.pop(0) if self.there.place is None else (self._on(self.there, size, x),)
+        )
         points, queries = _on_device(points, x), _on_device(queries, x)
         packed = ragged or (None, None)
         if max(len(points), len(queries)) == 1 and not any(packed):
@@ -139,15 +141,15 @@ class Gno(nn.Module):
         result = self._integral(points, queries, values.flatten(0, 1)[:, None], samples)[:, 0]
         return result[None] if packed[1] else result.reshape(samples, *size, result.shape[-1])
 
-    # what is remembered is no part of a graph
+    # a tracer must not see the cache
     @torch.compiler.disable  # type: ignore[untyped-decorator]  # torch does not type it
     def _on(self, side: Side, size: Size, x: Tensor) -> Geometry:
-        """The points of a grid."""
+        """Return the points of a grid, cached by side, size, dtype and device."""
         key = (side, size, wide(x), x.device)
         if key not in self.grids:
             if len(self.grids) >= CACHED_GRIDS:
                 self.grids.clear()
-            with torch.inference_mode(mode=False):  # else a later gradient could not use it
+            with torch.inference_mode(mode=False):  # an inference tensor could not enter a gradient
                 like = torch.empty(0, dtype=wide(x), device=x.device)
                 self.grids[key] = _grid_geometry(side, size, like)
         return self.grids[key]
@@ -155,15 +157,15 @@ class Gno(nn.Module):
     def _integral(
         self, points: Geometries, queries: Geometries, values: Tensor, samples: int
     ) -> Tensor:
-        """(points, batch, c) -> (queries, batch, out), points of all samples."""
+        """Integrate over the points of all samples: (points, batch, c) -> (queries, batch, out)."""
         pairs = self._pairs(points, queries, samples)
         y, x = _concat_points(points, values), _concat_points(queries, values)
         y, x = _repeat_for_samples(y, points, samples), _repeat_for_samples(x, queries, samples)
         weights = (
             _concat_weights(self.here, points, values) if self.reduction == "integral" else None
         )
-        weighed = weights is not None
-        counts = weights if weighed else _concat_shares(points, values)
+        weighted = weights is not None
+        counts = weights if weighted else _concat_shares(points, values)
         if counts is not None:
             counts = _repeat_for_samples(counts, points, samples)
         around = ghosts(pairs)
@@ -171,13 +173,13 @@ class Gno(nn.Module):
             pairs = around.pairs
             y, values, counts = _ghost_values(around, y, values, counts)
         mollified = self._mollified(x, y, pairs)
-        if counts is not None and not weighed:
+        if counts is not None and not weighted:
             mollified = _product(counts[pairs.points], mollified)
-        total = self._sum(x, y, values, counts if weighed else None, mollified, pairs)
-        return self._scaled(total, pairs, mollified, x.shape[1], weighed=weighed)
+        total = self._sum(x, y, values, counts if weighted else None, mollified, pairs)
+        return self._scaled(total, pairs, mollified, x.shape[1], weighed=weighted)
 
     def _pairs(self, points: Geometries, queries: Geometries, samples: int) -> Pairs:
-        """The pairs of all samples, with indices into the batch."""
+        """Find the pairs of all samples, with indices into the batch."""
         points, queries = _one_per_sample(points, samples), _one_per_sample(queries, samples)
         if self.rule is None:
             result = [edge_pairs(x, period=self.period) for x in points]
@@ -186,7 +188,7 @@ class Gno(nn.Module):
         return batch_pairs(result, point_counts(points), point_counts(queries))
 
     def _mollified(self, x: Tensor, y: Tensor, pairs: Pairs) -> Tensor | None:
-        """The mollifier at each pair, with gradients to both coordinates."""
+        """Evaluate the mollifier at each pair, with gradients to both coordinates; (pairs,)."""
         if self.mollifier == "none":
             return None
         assert self.rule is not None
@@ -203,19 +205,19 @@ class Gno(nn.Module):
         mollified: Tensor | None,
         pairs: Pairs,
     ) -> Tensor:
-        alone = self.kind.endswith("kernelonly")
-        if weights is not None and alone:
+        kernel_only = self.kind.endswith("kernelonly")
+        if weights is not None and kernel_only:
             mollified = _product(weights[pairs.points], mollified)
-        weighed = values if weights is None else values * weights[:, None, None].to(values.dtype)
+        weighted = values if weights is None else values * weights[:, None, None].to(values.dtype)
         at_points, at_queries = self._first(x, y, values)
-        terms = Terms(at_points, at_queries, None if alone else weighed, mollified)
+        terms = Terms(at_points, at_queries, None if kernel_only else weighted, mollified)
         return kernel_sum(terms, pairs, self._layers(), ACTIVATIONS[self.act], full=self.full)
 
     def _layers(self) -> list[DenseLayer]:
         return [(x.weight, x.bias) for x in self.rest if isinstance(x, Linear)]
 
     def _first(self, x: Tensor, y: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """The first layer at points, (points, batch or 1, h), and at queries."""
+        """Apply the first layer at points, (points, batch or 1, h), and queries, (queries, h)."""
         dtype = wide(values)
         with no_autocast(values):
             x, y = self.embedding(x), self.embedding(y)
@@ -243,11 +245,11 @@ class Gno(nn.Module):
         return (total / counts[:, None, None]).to(total.dtype)
 
     def extra_repr(self) -> str:
-        """What neighbours are, and the reduction."""
+        """Describe the rule of neighbours, and the reduction."""
         return f"{self.rule or 'along edges'}, {self.reduction}"
 
 
-# ------------------------------------------------------------------- points of samples
+# --- points of samples -------------------------------------------------------------------------
 
 
 def _on_device(placed: Geometries, x: Tensor) -> Geometries:
@@ -274,7 +276,7 @@ def _repeat_for_samples(x: Tensor, placed: Geometries, samples: int) -> Tensor:
 
 
 def _ghost_values(found: Ghosts, y: Tensor, values: Tensor, weights: Tensor | None) -> _PointValues:
-    """Coordinates, values and weights of ghost points."""
+    """Gather coordinates, values and weights of ghost points from those of their owners."""
     y = y[found.owners] + found.shifts.to(dtype=y.dtype, device=y.device)
     return y, values[found.owners], None if weights is None else weights[found.owners]
 
@@ -283,7 +285,7 @@ def _product(x: Tensor, y: Tensor | None) -> Tensor:
     return x if y is None else x * y
 
 
-# ------------------------------------------------------------------- volumes
+# --- quadrature weights ------------------------------------------------------------------------
 
 
 def _concat_shares(placed: Geometries, values: Tensor) -> Tensor | None:
@@ -295,20 +297,20 @@ def _concat_shares(placed: Geometries, values: Tensor) -> Tensor | None:
 def _concat_weights(side: Side, placed: Geometries, values: Tensor) -> Tensor | None:
     """Concatenate the quadrature weights of geometries; None: all points count the same."""
     result = [quadrature_weights(g, side.measure, side.period) for g in placed]
-    known = [x.to(wide(values)) for x in result if x is not None]
-    if known and len(known) < len(result):
-        bare = next(i for i, x in enumerate(result) if x is None)
+    weights = [x.to(wide(values)) for x in result if x is not None]
+    if weights and len(weights) < len(result):
+        missing = next(i for i, x in enumerate(result) if x is None)
         raise fault(
             "OP0910",
-            f"sample {bare} of the batch has no weights, and others have",
+            f"sample {missing} of the batch has no weights, and others have",
             helps=("give weights or cells for all samples", "or declare a `measure`"),
             file="gno",
         )
-    return torch.cat(known) if known else None
+    return torch.cat(weights) if weights else None
 
 
 def _grid_geometry(side: Side, size: Size, like: Tensor) -> Geometry:
-    """The points of a grid and their quadrature weights."""
+    """Make the geometry of a grid: its points and their quadrature weights."""
     assert side.place is not None
     points = side.place(size=size, like=like).flatten(0, -2)
     cells = None if side.cells is None else side.cells(size=size, like=like).flatten()
@@ -324,7 +326,7 @@ class GridWeights(nn.Module):
         self.periodic = periodic
 
     def forward(self, *, size: Size, like: Tensor) -> Tensor:
-        """-> (1, *size, 1); they sum to the volume."""
+        """Return the weights of a grid, (1, *size, 1); they sum to the volume."""
         result = torch.ones((), dtype=torch.float64)
         for n, length, periodic in zip(size, self.lengths, self.periodic, strict=True):
             line = torch.ones(n, dtype=torch.float64)
@@ -342,7 +344,7 @@ class SphereWeights(nn.Module):
         self.sampling = sampling
 
     def forward(self, *, size: Size, like: Tensor) -> Tensor:
-        """-> (1, nlat, nlon, 1); they sum to 4 pi."""
+        """Return the weights of a sphere, (1, nlat, nlon, 1); they sum to 4 pi."""
         _, weights = latitudes(size[0], self.sampling)
         around = (weights * (2 * torch.pi / size[1]))[:, None].expand(-1, size[1])
         return around[None, ..., None].to(dtype=like.dtype, device=like.device)

@@ -45,7 +45,7 @@ class Terms:
 def kernel_sum(
     terms: Terms, pairs: Pairs, layers: Sequence[DenseLayer], act: ActivationFunction, *, full: bool
 ) -> Tensor:
-    """The sum over neighbours y of k(x, y) v(y), or of k(x, y) where there are no values.
+    """Sum k(x, y) v(y) over the neighbours y of each x, or k(x, y) where there are no values.
 
     Second derivatives are computed without chunks, so they need the memory of all pairs.
 
@@ -61,9 +61,9 @@ def kernel_sum(
     """
     dtype = _compute_dtype(terms.at_points, layers[0][0].dtype)
     values, weights = (None if x is None else x.to(dtype) for x in (terms.values, terms.weights))
-    narrow = [(w.to(dtype), b.to(dtype)) for w, b in layers]
+    cast_layers = [(w.to(dtype), b.to(dtype)) for w, b in layers]
     diagonal = values is not None and not full
-    at_pairs = narrow if diagonal else narrow[:-1]
+    at_pairs = cast_layers if diagonal else cast_layers[:-1]
     flat = [y.contiguous() for x in at_pairs for y in x]
     keep = torch.is_grad_enabled() and fits_in_memory(pairs, terms.at_points, flat)
     sum_ = KernelSum(pairs, act, outer=full, last=diagonal, keep=keep)
@@ -78,7 +78,7 @@ def kernel_sum(
 
 
 def _compute_dtype(x: Tensor, dtype: torch.dtype) -> torch.dtype:
-    """The dtype of the layers, which autocast may choose."""
+    """Return the dtype of the layers, which autocast may choose."""
     kind = x.device.type
     chosen = torch.is_autocast_enabled(kind) and dtype == torch.float32
     return torch.get_autocast_dtype(kind) if chosen else dtype

@@ -21,27 +21,27 @@ QUADRATURE_NODES = (
 
 
 def half_cosine(s: Tensor) -> Tensor:
-    """(1 + cos(pi s)) / 2."""
+    """Return (1 + cos(pi s)) / 2, for 0 <= s <= 1 as in all mollifiers."""
     return 0.5 * torch.cos(math.pi * s) + 0.5
 
 
 def bump(s: Tensor) -> Tensor:
-    """exp(1 - 1 / (1 - s^2)), all derivatives of which vanish at the radius."""
+    """Return exp(1 - 1 / (1 - s^2)), all derivatives of which vanish at the radius."""
     return torch.exp(1 - 1 / (1 - s.square() + GAP))
 
 
 def quartic(s: Tensor) -> Tensor:
-    """(1 - s^2)^2."""
+    """Return (1 - s^2)^2."""
     return (1 - s.square()).square()
 
 
 def quadratic(s: Tensor) -> Tensor:
-    """1 - 2 s^2, and from s = 1/2 on 2 (1 - s)^2."""
+    """Return 1 - 2 s^2, and from s = 1/2 on 2 (1 - s)^2."""
     return torch.where(s < 0.5, 1 - 2 * s.square(), 2 * (1 - s).square())
 
 
 def octic(s: Tensor) -> Tensor:
-    """1 - 6 s^4 + 8 s^6 - 3 s^8."""
+    """Return 1 - 6 s^4 + 8 s^6 - 3 s^8."""
     square = s.square()
     return 1 + square.square() * (-6 + 8 * square - 3 * square.square())
 
@@ -56,19 +56,19 @@ MOLLIFIERS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 def ball_volume(dims: int, radius: float) -> float:
-    """pi^(d/2) r^d / Gamma(d/2 + 1), the volume of a ball."""
+    """Return the volume of a ball of radius r, pi^(d/2) r^d / Gamma(d/2 + 1)."""
     return math.pow(math.sqrt(math.pi) * radius, dims) / math.gamma(dims / 2 + 1)
 
 
 def mollifier_integral(kind: Mollifier, dims: int, radius: float) -> float:
-    """The integral of a mollifier over the ball; the volume of the ball for `none`.
+    """Integrate a mollifier over the ball; `none` gives the volume of the ball.
 
     It is ball(d, r) d times the integral of m(t^2) t^(d - 1) over 0 < t < 1.
     """
     if kind == "none":
         return ball_volume(dims, radius)
     nodes, weights = np.polynomial.legendre.leggauss(QUADRATURE_NODES)
-    kink = math.sqrt(0.5)  # of `quadratic`
+    kink = math.sqrt(0.5)  # where `quadratic` changes its formula
     total = 0.0
     for lo, hi in ((0.0, kink), (kink, 1.0)):
         t = lo + (hi - lo) * (nodes + 1) / 2

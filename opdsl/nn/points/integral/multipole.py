@@ -20,7 +20,7 @@ from opdsl.nn.shapes import RaggedSizes, Size
 
 @dataclass(frozen=True, slots=True)
 class MultipoleLevel:
-    """The radius and the lattice of a level.
+    """Radius and lattice of a level.
 
     Attributes:
         radius: of neighbours on this level, and of those on the finer one.
@@ -33,7 +33,7 @@ class MultipoleLevel:
 
 @dataclass(frozen=True, slots=True)
 class _LevelPoints:
-    """The points of a level, and the number of points of each sample where they are packed."""
+    """Points of a level, and the number of points of each sample where they are packed."""
 
     placed: Geometries
     packed: Size | None
@@ -90,10 +90,10 @@ class Multipole(nn.Module):
 
         def kernel(radius: float) -> Gno:
             period = side.period if wrap else None
-            # a point is a neighbour of itself, and of its cell, but for the last digit
+            # but for rounding, each point lies within the radius of its cell: hence `nearest`
             rule = NeighbourRule(radius, period=period, nearest=True)
-            shown = {"embedding": embedding, "reduction": reduction}
-            return Gno(side, side, widths, rule, act=act, full=full, **shown)  # type: ignore[arg-type]  # mypy joins the types of the two
+            options = {"embedding": embedding, "reduction": reduction}
+            return Gno(side, side, widths, rule, act=act, full=full, **options)  # type: ignore[arg-type]  # mypy joins the types of the two
 
         self.within = nn.ModuleList(kernel(x.radius) for x in levels)
         self.down = nn.ModuleList(kernel(x.radius) for x in levels[1:])
@@ -113,40 +113,40 @@ class Multipole(nn.Module):
         """
         act = ACTIVATIONS[self.between]
         points = self._points(tuple(g.to(x.device) for g in asked[0]), len(x), ragged)
-        seen = [x]
+        inputs = [x]
         for i, net in enumerate(self.down):
-            seen.append(act(_kernel_integral(net, seen[-1], points[i], points[i + 1])))
+            inputs.append(act(_kernel_integral(net, inputs[-1], points[i], points[i + 1])))
         result = None
         for i in reversed(range(len(points))):
-            total = _kernel_integral(self.within[i], seen[i], points[i], points[i])
+            total = _kernel_integral(self.within[i], inputs[i], points[i], points[i])
             if result is not None:
                 total = total + _kernel_integral(self.up[i], result, points[i + 1], points[i])
-            result = act(total + self.mix[i - 1](seen[i])) if i else total
+            result = act(total + self.mix[i - 1](inputs[i])) if i else total
         assert result is not None
         return result
 
     def _points(self, placed: Geometries, batch: int, ragged: RaggedSizes) -> list[_LevelPoints]:
-        """The points of each level; samples with own points are packed on coarse levels."""
+        """Return the points of each level; samples with own points are packed on coarse levels."""
         packed = ragged[0] if ragged else None
         samples = len(packed) if packed else max(batch, len(placed))
         shared = len(placed) == 1 and not packed
         placed = placed if shared or len(placed) == samples else placed * samples
         measure = self.side.measure if self.reduction == "integral" else None
         spacings = tuple(x.spacing for x in self.levels[1:])
-        each = [coarsen(g, spacings, measure, self.side.period) for g in placed]
-        levels = list(zip(*each, strict=True))
+        coarse = [coarsen(g, spacings, measure, self.side.period) for g in placed]
+        levels = list(zip(*coarse, strict=True))
         return [
             _LevelPoints(placed, packed),
             *(_LevelPoints(level, None if shared else point_counts(level)) for level in levels),
         ]
 
     def extra_repr(self) -> str:
-        """The radii of the levels."""
+        """Describe the radii of the levels."""
         return ", ".join(f"{x.radius:g}" for x in self.levels)
 
 
 def _kernel_integral(net: nn.Module, x: Tensor, here: _LevelPoints, there: _LevelPoints) -> Tensor:
-    """The kernel integral from one level to another."""
+    """Apply the kernel integral from one level to another."""
     ragged = (here.packed, there.packed)
     result: Tensor = net(x, there.size, (here.placed, there.placed), ragged)
     return result

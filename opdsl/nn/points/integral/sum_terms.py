@@ -18,7 +18,7 @@ DenseLayer = tuple[Tensor, Tensor]  # weight (out, in) and bias (out,)
 
 @dataclass(frozen=True, slots=True)
 class KernelSum:
-    """How a kernel sum is computed.
+    """Pairs, activation and strategy of a kernel sum.
 
     Attributes:
         outer: whether terms are v h^T, h the last hidden layer.
@@ -33,12 +33,12 @@ class KernelSum:
     keep: bool
 
     def layers(self, flat: Sequence[Tensor]) -> tuple[list[DenseLayer], DenseLayer | None]:
-        """The layers between hidden layers, and the last one if it is applied at each pair."""
+        """Return the layers between hidden layers, and the last one if it acts at each pair."""
         result = list(zip(flat[::2], flat[1::2], strict=True))
         return (result[:-1], result[-1]) if self.last else (result, None)
 
     def empty(self, at_points: Tensor, values: Tensor | None, flat: Sequence[Tensor]) -> Tensor:
-        """Zeros for the result, in float32 at least, because many numbers are added up."""
+        """Make zeros for the result, in float32 at least, because many numbers are added up."""
         h = flat[-1].shape[0] if flat else at_points.shape[-1]
         batch = at_points.shape[1] if values is None else values.shape[1]
         c = 1 if values is None or self.last else values.shape[-1]
@@ -54,7 +54,7 @@ class KernelSum:
         w: Tensor | None,
         last: DenseLayer | None,
     ) -> tuple[Tensor, Tensor]:
-        """The summands, (terms, batch, width), and the query of each.
+        """Compute the summands, (terms, batch, width), and the query of each.
 
         Args:
             x: (pairs, batch or 1, h), the last hidden layer before its activation.
@@ -79,7 +79,7 @@ def _scale_pairs(x: Tensor, weights: Tensor | None) -> Tensor:
 
 
 def _outer(h: Tensor, v: Tensor, queries: Tensor) -> tuple[Tensor, Tensor]:
-    """Sums of v h^T over some neighbours of a query each: (rows, batch, c * h), and its number.
+    """Sum v h^T over some neighbours of a query each: (rows, batch, c * h), and that query.
 
     The pairs of a query fill rows of equal length, the last of them with zeros, so that the sums
     are matrix products.
@@ -87,15 +87,15 @@ def _outer(h: Tensor, v: Tensor, queries: Tensor) -> tuple[Tensor, Tensor]:
     owners, counts = torch.unique_consecutive(queries, return_counts=True)
     slots = max(1, -(-len(queries) // max(1, len(owners))))  # as many as a query usually has
     rows = (counts + slots - 1) // slots
-    firsts = torch.repeat_interleave(counts.cumsum(0) - counts, counts)
-    number = torch.arange(len(queries), device=queries.device) - firsts
-    spot = torch.repeat_interleave(rows.cumsum(0) - rows, counts) * slots + number
+    starts = torch.repeat_interleave(counts.cumsum(0) - counts, counts)
+    number = torch.arange(len(queries), device=queries.device) - starts
+    target = torch.repeat_interleave(rows.cumsum(0) - rows, counts) * slots + number
     length = int(rows.sum()) * slots
-    filled = [
-        x.new_zeros(length, *x.shape[1:]).index_copy(0, spot, x).reshape(-1, slots, *x.shape[1:])
+    padded = [
+        x.new_zeros(length, *x.shape[1:]).index_copy(0, target, x).reshape(-1, slots, *x.shape[1:])
         for x in (h, v)
     ]
-    result = torch.einsum("rsbh,rsbc->rbch", *filled).flatten(2)
+    result = torch.einsum("rsbh,rsbc->rbch", *padded).flatten(2)
     return result, torch.repeat_interleave(owners, rows)
 
 

@@ -23,16 +23,16 @@ from opdsl.nn.points.neighbours.pairs import (
     wrap_into_period,
 )
 
-MAX_CANDIDATES = 1 << 21  # candidates that are looked at together, unless one query has more
+MAX_CANDIDATES = 1 << 21  # candidates in one block, unless a single query has more
 MAX_CELLS = 1 << 20  # on an axis, so that the number of a cell in space fits in 60 bits
-MAX_AXES = 3  # that are cut into cells; of more the longest are, and distances decide
-MAX_CROWD = 32  # points in the fullest cell at the radius from which nearest points are looked for
+MAX_AXES = 3  # axes that are divided into cells: the longest ones; distances use all axes
+MAX_CROWD = 32  # points in the fullest cell at the first radius of a search of nearest points
 MAX_HALVINGS = 40
 CELL_SLACK = 1 + 1e-5  # a cell than the radius, so that rounding moves no neighbour two cells away
 
 
 class CellList:
-    """Points for searches of any radius, on a torus where there is a period.
+    """Cell list of points for searches of any radius, on a torus where there is a period.
 
     Args:
         points: (n, d), finite.
@@ -44,32 +44,32 @@ class CellList:
         self.points = wrap_into_period(to_widest_float(points), period)
 
     def count(self, queries: Tensor, radius: float) -> Tensor:
-        """Number of points within the radius of each query."""
+        """Count the points within the radius of each query, (m,)."""
         result = self._near(self._place(queries), radius)
         return torch.bincount(result.queries, minlength=len(queries))
 
     def within(self, queries: Tensor, radius: float) -> tuple[Tensor, Tensor]:
-        """Indices of queries and of the points within their radius, sorted by both."""
+        """Find indices of queries and of the points within their radius, sorted by both."""
         result = self._near(self._place(queries), radius)
         return sort_pairs(result.queries, result.points, len(self.points))
 
     def nearest(self, queries: Tensor, count: int) -> tuple[Tensor, Tensor]:
-        """Indices and distances of the nearest points: (m, count) each.
+        """Find indices and distances of the nearest points, (m, count) each.
 
         Balls around the queries grow until they hold enough points.
         """
         places = self._place(queries)
-        asked = torch.arange(len(queries), device=queries.device)
-        radius, done = self._dense(count), [self._none()]
-        while len(asked):
-            result = self._near(places[asked], radius * RADIUS_TOLERANCE)
+        pending = torch.arange(len(queries), device=queries.device)
+        radius, results = self._dense(count), [self._none()]
+        while len(pending):
+            result = self._near(places[pending], radius * RADIUS_TOLERANCE)
             inside = result.queries[result.distances <= radius]
-            whole = torch.bincount(inside, minlength=len(asked)) >= count
-            kept = whole[result.queries]
-            owners = asked[result.queries[kept]]
-            done.append(Candidates(owners, result.points[kept], result.distances[kept]))
-            asked, radius = asked[~whole], radius * 2
-        return k_closest(concat_candidates(done), count, len(self.points))
+            complete = torch.bincount(inside, minlength=len(pending)) >= count
+            selected = complete[result.queries]
+            owners = pending[result.queries[selected]]
+            results.append(Candidates(owners, result.points[selected], result.distances[selected]))
+            pending, radius = pending[~complete], radius * 2
+        return k_closest(concat_candidates(results), count, len(self.points))
 
     def _place(self, queries: Tensor) -> Tensor:
         return wrap_into_period(to_widest_float(queries), self.period)
@@ -79,14 +79,14 @@ class CellList:
         return Candidates(number, number, self.points.new_zeros(0))
 
     def _near(self, places: Tensor, radius: float) -> Candidates:
-        """All pairs within the radius, unsorted, with distances."""
+        """Find all pairs within the radius, unsorted, with distances."""
         if not len(places) or not len(self.points):
             return self._none()
         grid = _CellGrid(self.points, radius, self.period)
         parts = [self._none()]
         for owners, numbers in grid.candidates(places):
-            apart = places[owners] - self.points[numbers]
-            distances = self._on_torus(apart).square().sum(-1).sqrt()
+            differences = places[owners] - self.points[numbers]
+            distances = self._on_torus(differences).square().sum(-1).sqrt()
             near = distances <= radius
             parts.append(Candidates(owners[near], numbers[near], distances[near]))
         return concat_candidates(parts)
@@ -101,7 +101,7 @@ class CellList:
         return torch.stack(columns, -1)
 
     def _dense(self, count: int) -> float:
-        """A first radius at which no cell is crowded, so that the first balls are cheap."""
+        """Choose a first radius at which no cell is crowded, so that the first balls are cheap."""
         lo, hi = self.points.amin(0), self.points.amax(0)
         extent = (hi - lo).max().item()
         radius = extent * (count / len(self.points)) ** (1 / min(MAX_AXES, self.points.shape[1]))
@@ -110,7 +110,7 @@ class CellList:
             if grid is None or grid.fullest <= MAX_CROWD + 8 * count:
                 break
             radius /= 2
-        # all points in one place: any radius would do, and the balls grow
+        # 0 if all points coincide: then any radius does, as the balls grow
         return radius or 1.0
 
 
@@ -122,7 +122,7 @@ class _CellGrid:
         ends = torch.stack((lo, hi)).cpu()
         spans = (ends[1] - ends[0]).tolist()
         periods = period or (None,) * len(spans)
-        # an axis that does not close comes last: on it the cells of a query are one run of numbers
+        # an axis without a period comes last: on it the cells around a query have consecutive codes
         longest = sorted(range(len(spans)), key=lambda i: -spans[i])[:MAX_AXES]
         self.axes = sorted(longest, key=lambda i: periods[i] is None)
         self.cuts = [_CellAxis(ends[0, i].item(), spans[i], radius, periods[i]) for i in self.axes]
@@ -133,18 +133,18 @@ class _CellGrid:
 
     @property
     def fullest(self) -> int:
-        """Number of points in the fullest cell."""
+        """Count of points in the fullest cell."""
         return int(torch.unique_consecutive(self.codes, return_counts=True)[1].max())
 
     def candidates(self, places: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        """Indices of queries and of points in the cells around them, block by block."""
+        """Yield indices of queries and of points in the cells around them, block by block."""
         first, last = self._runs(places)
         sizes = last - first
         total = sizes.sum(1).cumsum(0).cpu()
         at = 0
         while at < len(places):
-            before = int(total[at - 1]) if at else 0
-            end = max(at + 1, int(torch.searchsorted(total, before + MAX_CANDIDATES, right=True)))
+            done = int(total[at - 1]) if at else 0
+            end = max(at + 1, int(torch.searchsorted(total, done + MAX_CANDIDATES, right=True)))
             block = slice(at, end)
             runs, steps = _run_indices(sizes[block].flatten())
             owners = torch.div(runs, sizes.shape[1], rounding_mode="floor") + at
@@ -152,10 +152,10 @@ class _CellGrid:
             at = end
 
     def _runs(self, places: Tensor) -> tuple[Tensor, Tensor]:
-        """(m, d) -> (m, runs) twice: begin and end in `order` of the cells around each query."""
+        """Find begin and end in `order` of the cells around each query, (m, runs) each."""
         own = [cut.cell(places[:, i]) for i, cut in zip(self.axes, self.cuts, strict=True)]
         *around, along = [cut.around(x) for cut, x in zip(self.cuts, own, strict=True)]
-        if self.cuts[-1].period is None:  # from the cell before to the cell behind
+        if self.cuts[-1].period is None:  # one run, from the cell before to the cell behind
             low, high = [self.cuts[-1].clamped(own[-1] + i) for i in (-1, 1)]
             ends = [(low, high)]
         else:
@@ -175,7 +175,7 @@ class _CellGrid:
 
 
 class _CellAxis:
-    """An axis divided into cells.
+    """Axis that is divided into cells.
 
     On a periodic axis cells fill the period; on another there is an empty cell at each end, for
     queries beyond the ends.
@@ -185,7 +185,7 @@ class _CellAxis:
         self.period = period
         if period is not None:
             fit = int(min(MAX_CELLS, period / (radius * CELL_SLACK)))
-            # of two, each would be the neighbour of the other from both sides
+            # of two cells, each is the neighbour of the other on both sides: pairs would double
             self.lo, self.count = 0.0, fit if fit >= 3 else 1
             self.width = period / self.count
             return
@@ -193,18 +193,18 @@ class _CellAxis:
         self.count = int(span / self.width) + 5
 
     def cell(self, x: Tensor) -> Tensor:
-        """The index of the cell of x; far outside, of a cell without points around it."""
+        """Return the index of the cell of x; far outside, of a cell without points around it."""
         at = torch.floor((x - self.lo) / self.width)
         if self.period is not None:
             return at.clamp(0, self.count - 1).long()
         return self.clamped(at.clamp(-4, self.count).long() + 2)
 
     def clamped(self, cell: Tensor) -> Tensor:
-        """The nearest existing cell, on an axis with two ends."""
+        """Return the nearest existing cell, on an axis with two ends."""
         return cell.clamp(0, self.count - 1)
 
     def around(self, cell: Tensor) -> list[Tensor]:
-        """The cell and its neighbours."""
+        """Return the indices of the cell and its neighbours."""
         if self.count == 1:
             return [cell]
         if self.period is None:

@@ -13,12 +13,12 @@ from opdsl.nn.points.neighbours.pairs import Period, sort_pairs
 from opdsl.nn.points.neighbours.search import Pairs, with_shifts
 
 
-# numbers of points are no arithmetic that could be traced
+# integer indices that depend on data cannot be traced
 @torch.compiler.disable  # type: ignore[untyped-decorator]  # torch does not type it
 def edge_pairs(
     geometry: Geometry, *, allow_isolated: bool = False, period: Period | None = None
 ) -> Pairs:
-    """The points from which an edge leads to each point, each edge once, sorted by the target.
+    """Return the points from which an edge leads to each point, each edge once, by target.
 
     Where a geometry has no edges, all corners of a cell are neighbours of each other.
 
@@ -38,11 +38,11 @@ def edge_pairs(
     keys = torch.unique(edges[:, 1] * n + edges[:, 0])
     queries, points = sort_pairs(keys // n, keys % n, n)
     counts = torch.bincount(queries, minlength=n)
-    alone = int((counts == 0).sum())
-    if alone and not allow_isolated:
+    isolated = int((counts == 0).sum())
+    if isolated and not allow_isolated:
         raise fault(
             "OP0908",
-            f"no edge leads to {alone} of {n} points",
+            f"no edge leads to {isolated} of {n} points",
             notes=("a kernel integral over no points would be zero in silence",),
             helps=("leave out points that no edge or cell has",),
             file="edges",
@@ -67,10 +67,10 @@ def _edges(geometry: Geometry) -> Tensor:
 
 
 def _edges_out_of_range(edges: Tensor, n: int) -> OpError:
-    wrong = int(((edges < 0) | (edges >= n)).any(1).sum())
+    count = int(((edges < 0) | (edges >= n)).any(1).sum())
     return fault(
         "OP0907",
-        f"{wrong} of {len(edges)} edges lead to points that are not there",
+        f"{count} of {len(edges)} edges lead to points that are not there",
         notes=(f"points are numbered 0 to {n - 1}",),
         helps=("check that numbers begin at 0",),
         file="edges",

@@ -25,10 +25,10 @@ class Ghosts:
     pairs: Pairs
 
 
-# numbers of points are no arithmetic that could be traced
+# integer indices that depend on data cannot be traced
 @torch.compiler.disable  # type: ignore[untyped-decorator]  # torch does not type it
 def ghosts(pairs: Pairs) -> Ghosts | None:
-    """One ghost for each point and shift in the pairs; None where nothing is shifted."""
+    """Make one ghost for each point and shift in the pairs; None where nothing is shifted."""
     if pairs.images is None or pairs.shifts is None:
         return None
     count = len(pairs.shifts)

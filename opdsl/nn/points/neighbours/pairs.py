@@ -28,23 +28,23 @@ class Candidates:
 
 
 class NeighbourSearch(Protocol):
-    """Points prepared for queries."""
+    """Points in a structure that answers queries, (m, d)."""
 
     def count(self, queries: Tensor, radius: float) -> Tensor:
-        """Number of points within the radius of each query; meant for few queries."""
+        """Count the points within the radius of each query; meant for few queries."""
 
     def within(self, queries: Tensor, radius: float) -> tuple[Tensor, Tensor]:
-        """Indices of queries and of the points within their radius, sorted by both."""
+        """Find indices of queries and of the points within their radius, sorted by both."""
 
     def nearest(self, queries: Tensor, count: int) -> tuple[Tensor, Tensor]:
-        """Indices of the `count` nearest points, sorted, and their distances: (m, count) each.
+        """Find indices of the `count` nearest points, sorted, and distances, (m, count) each.
 
         Of points equally far the ones with the lowest indices.
         """
 
 
 def to_widest_float(x: Tensor) -> Tensor:
-    """Coordinates in float64 where the device has it."""
+    """Convert coordinates to float64 where the device has it, else to float32."""
     return x.detach().float() if x.device.type == "mps" else x.detach().double()
 
 
@@ -68,9 +68,9 @@ def minimum_image(step: Tensor, period: Period | None) -> Tensor:
 
 
 def _wrap_coordinate(x: Tensor, period: float) -> Tensor:
-    moved = torch.remainder(x, period)
-    # a tiny negative number is rounded up to the period itself
-    return torch.where(moved >= period, torch.zeros_like(moved), moved)
+    wrapped = torch.remainder(x, period)
+    # the remainder of a tiny negative number is rounded up to the period itself
+    return torch.where(wrapped >= period, torch.zeros_like(wrapped), wrapped)
 
 
 def sort_pairs(queries: Tensor, points: Tensor, count: int) -> tuple[Tensor, Tensor]:
@@ -111,10 +111,10 @@ def k_closest(found: Candidates, count: int, points: int) -> tuple[Tensor, Tenso
     order, owner = order[by_rank], owner[by_rank]
     sizes = torch.bincount(owner, minlength=len(sizes))
     rank = torch.arange(len(owner), device=owner.device) - (sizes.cumsum(0) - sizes)[owner]
-    kept = order[rank < count]
-    kept = kept[torch.argsort(found.queries[kept] * points + found.points[kept])]
+    closest = order[rank < count]
+    closest = closest[torch.argsort(found.queries[closest] * points + found.points[closest])]
     shape = (-1, count)
-    return found.points[kept].reshape(shape), found.distances[kept].reshape(shape)
+    return found.points[closest].reshape(shape), found.distances[closest].reshape(shape)
 
 
 def concat_candidates(parts: list[Candidates]) -> Candidates:

@@ -21,8 +21,8 @@ from opdsl.nn.points.neighbours.kd_tree import KdTree
 from opdsl.nn.points.neighbours.pairs import RADIUS_TOLERANCE, NeighbourSearch, Period, sort_pairs
 
 MAX_PAIRS = 1 << 28  # of one search; their numbers alone take 4 GiB
-SAMPLE = 256  # queries by which the number of pairs is estimated
-USUAL_NEIGHBOURS = 32  # neighbours, for a radius that is advised
+SAMPLE = 256  # queries from which the number of pairs is estimated
+USUAL_NEIGHBOURS = 32  # neighbours of a query at the radius that a diagnostic advises
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class Pairs:
 PAIR_CACHE = ByteLRUCache[Pairs](lambda x: (x.points, x.queries, x.counts, x.rows, x.images))
 
 
-# a search is no arithmetic that could be traced
+# the number of pairs depends on the data, so a search cannot be traced
 @torch.compiler.disable  # type: ignore[untyped-decorator]  # torch does not type it
 def neighbours(points: Geometry, queries: Geometry, rule: NeighbourRule) -> Pairs:
     """Search the neighbours of each query among the points, once for each pair of geometries.
@@ -100,20 +100,20 @@ def batch_pairs(found: Sequence[Pairs], points: Sequence[int], queries: Sequence
     if len(found) == 1:
         return found[0]
     of_points, of_queries, of_pairs = (_offsets(x) for x in (points, queries, map(len, found)))
-    some = list(zip(found, of_points, of_queries, of_pairs, strict=True))
-    whole = Pairs(
-        torch.cat([x.points + at for x, at, _, _ in some]),
-        torch.cat([x.queries + at for x, _, at, _ in some]),
+    offsets = list(zip(found, of_points, of_queries, of_pairs, strict=True))
+    result = Pairs(
+        torch.cat([x.points + at for x, at, _, _ in offsets]),
+        torch.cat([x.queries + at for x, _, at, _ in offsets]),
         torch.cat([x.counts for x in found]),
-        torch.cat([found[0].rows[:1], *(x.rows[1:] + at for x, _, _, at in some)]),
+        torch.cat([found[0].rows[:1], *(x.rows[1:] + at for x, _, _, at in offsets)]),
     )
     tables = [(x.images, x.shifts) for x in found if x.images is not None and x.shifts is not None]
     if len(tables) < len(found):
-        return whole
+        return result
     starts = _offsets(len(x) for _, x in tables)
     images = torch.cat([x + at for (x, _), at in zip(tables, starts, strict=True)])
     shifts = torch.cat([x for _, x in tables])
-    return Pairs(whole.points, whole.queries, whole.counts, whole.rows, images, shifts)
+    return Pairs(result.points, result.queries, result.counts, result.rows, images, shifts)
 
 
 @torch.compiler.disable  # type: ignore[untyped-decorator]  # as above
@@ -125,9 +125,9 @@ def search(points: Tensor, queries: Tensor, rule: NeighbourRule) -> Pairs:
             than `rule.count`; OP0909, there are too many; OP0612, a coordinate is not finite.
     """
     check_finite(points, queries)
-    # what is made in inference mode could never enter a gradient
+    # inference tensors could never enter a gradient
     with torch.inference_mode(mode=False), torch.no_grad():
-        # clones: an inference tensor would make inference tensors of the cached pairs
+        # clones: results of an inference tensor are inference tensors, also in the cache
         points, queries = points.detach().clone(), queries.detach().clone()
         if len(queries) and not len(points):
             raise _no_points(len(queries))
@@ -153,7 +153,7 @@ def check_finite(*coordinates: Tensor) -> None:
         )
 
 
-# ------------------------------------------------------------------------ parts
+# --- parts -------------------------------------------------------------------------------------
 
 
 def _offsets(sizes: Iterable[int]) -> list[int]:
@@ -163,29 +163,29 @@ def _offsets(sizes: Iterable[int]) -> list[int]:
 def _matches(
     made: NeighbourSearch, n: int, queries: Tensor, rule: NeighbourRule
 ) -> tuple[Tensor, Tensor]:
-    """Indices of queries and of their neighbours, sorted."""
+    """Find indices of queries and of their neighbours, (pairs,) each, sorted by both."""
     if not len(queries):
-        none = torch.zeros(0, dtype=torch.int64, device=queries.device)
-        return none, none
+        empty = torch.zeros(0, dtype=torch.int64, device=queries.device)
+        return empty, empty
     if rule.count is not None:
         owners, numbers = _nearest_pairs(made, n, queries, rule)
     else:
         assert rule.radius is not None
         _check_pair_count(made, n, queries, rule.radius)
         owners, numbers = made.within(queries, rule.radius * RADIUS_TOLERANCE)
-    alone = (torch.bincount(owners, minlength=len(queries)) == 0).nonzero()[:, 0]
-    if not len(alone) or rule.allow_isolated:
+    isolated = (torch.bincount(owners, minlength=len(queries)) == 0).nonzero()[:, 0]
+    if not len(isolated) or rule.allow_isolated:
         return owners, numbers
-    closest, distances = made.nearest(queries[alone], 1)
+    closest, distances = made.nearest(queries[isolated], 1)
     if not rule.nearest:
-        raise _no_neighbours(len(alone), len(queries), rule, distances.max().item())
-    return sort_pairs(torch.cat((owners, alone)), torch.cat((numbers, closest[:, 0])), n)
+        raise _no_neighbours(len(isolated), len(queries), rule, distances.max().item())
+    return sort_pairs(torch.cat((owners, isolated)), torch.cat((numbers, closest[:, 0])), n)
 
 
 def _nearest_pairs(
     made: NeighbourSearch, n: int, queries: Tensor, rule: NeighbourRule
 ) -> tuple[Tensor, Tensor]:
-    """The pairs of the `rule.count` nearest points, without those beyond the radius."""
+    """Find the pairs of the `rule.count` nearest points, without those beyond the radius."""
     assert rule.count is not None
     if rule.radius is None and n < rule.count:
         raise _too_few_points(rule.count, n)
@@ -216,9 +216,9 @@ def with_shifts(pairs: Pairs, points: Tensor, queries: Tensor, period: Period | 
         else torch.round((q[owners].double() - y[numbers].double()) / p).long()
         for y, q, p in zip(points.unbind(1), queries.unbind(1), period, strict=True)
     ]
-    moves, images = torch.unique(torch.stack(steps, 1), dim=0, return_inverse=True)
+    distinct_steps, images = torch.unique(torch.stack(steps, 1), dim=0, return_inverse=True)
     lengths = torch.tensor([p or 0.0 for p in period], dtype=torch.float64)
-    return replace(pairs, images=images, shifts=moves * lengths.to(moves.device))
+    return replace(pairs, images=images, shifts=distinct_steps * lengths.to(distinct_steps.device))
 
 
 def _check_pair_count(made: NeighbourSearch, n: int, queries: Tensor, radius: float) -> None:
@@ -226,11 +226,11 @@ def _check_pair_count(made: NeighbourSearch, n: int, queries: Tensor, radius: fl
     m = len(queries)
     if m * n <= MAX_PAIRS:
         return
-    some = queries[:: -(-m // SAMPLE)]
-    pairs = round(made.count(some, radius * RADIUS_TOLERANCE).double().mean().item() * m)
+    sample = queries[:: -(-m // SAMPLE)]
+    pairs = round(made.count(sample, radius * RADIUS_TOLERANCE).double().mean().item() * m)
     if pairs > MAX_PAIRS:
-        usual = made.nearest(some, min(USUAL_NEIGHBOURS, n))[1].amax(1).median().item()
-        raise _too_many_pairs(pairs, n, m, radius, usual)
+        advised = made.nearest(sample, min(USUAL_NEIGHBOURS, n))[1].amax(1).median().item()
+        raise _too_many_pairs(pairs, n, m, radius, advised)
 
 
 def _too_many_pairs(pairs: int, n: int, m: int, radius: float, usual: float) -> OpError:
