@@ -94,18 +94,18 @@ def generate(
     started = time.monotonic()
     _settings(resolution, samples, seed)
     order = _order(seed, out)
-    made = []
+    shapes = []
     with deferred_signals() as interrupted:
         for index in range(samples):
-            made.append(sample(seed, index, resolution))
-            _sound(made[-1], index, out)
+            shapes.append(sample(seed, index, resolution))
+            _sound(shapes[-1], index, out)
             if progress:
                 progress(index + 1, samples)
             interrupted()
-        points.write(out, _raw(made), parameters={"seed": str(seed), "resolution": resolution})
+        points.write(out, _raw(shapes), parameters={"seed": str(seed), "resolution": resolution})
         interrupted()
-    sizes = [len(x.mesh.points) for x in made]
-    worst, gap = max(x.residual for x in made), max(x.gap for x in made)
+    sizes = [len(x.mesh.points) for x in shapes]
+    worst, gap = max(x.residual for x in shapes), max(x.gap for x in shapes)
     seconds = time.monotonic() - started
     return GeneratedFile(
         out,
@@ -190,16 +190,16 @@ def _order(seed: int, out: Path) -> float:
     errors = [_error(triangulate(_shape(seed, 0), 1 / n)) for n in REFINED]
     order = float(np.mean([np.log2(a / b) for a, b in pairwise(errors)]))
     if not order >= LEAST_ORDER:  # so written that NaN fails
-        met = f"a known solution is met with order {order:.2f}"
-        raise _unsound(f"{met}, at least {LEAST_ORDER} is expected", out)
+        message = f"a known solution is met with order {order:.2f}"
+        raise _unsound(f"{message}, at least {LEAST_ORDER} is expected", out)
     return order
 
 
 def _error(mesh: Triangles) -> float:
     """The root mean square of u - u_h for a known u."""
     u, f = manufactured(mesh.points)
-    found, _ = solve(mesh, f, extend(mesh, u[: mesh.edge]))
-    return float(np.sqrt(np.mean((found - u) ** 2)))
+    solution, _ = solve(mesh, f, extend(mesh, u[: mesh.edge]))
+    return float(np.sqrt(np.mean((solution - u) ** 2)))
 
 
 def _sound(x: ShapeSample, index: int, out: Path) -> None:

@@ -161,16 +161,16 @@ def _sampled(z: Tensor, resolution: int) -> np.ndarray[tuple[int, ...], np.dtype
     x = inverse_sht(z, (max(resolution, 2), _longitudes(resolution, z)), "equiangular")
     x = x[:, :, :: x.shape[2] // (2 * resolution)]
     units = torch.tensor([SPEED**2 / GRAVITY / 1e3, RATE / 1e-4, RATE / 1e-4], dtype=x.dtype)
-    found: np.ndarray[tuple[int, ...], np.dtype[np.float32]] = (
+    values: np.ndarray[tuple[int, ...], np.dtype[np.float32]] = (
         (x * units).movedim(-1, 1).to(torch.float32).contiguous().numpy()
     )
-    return found
+    return values
 
 
 def _longitudes(resolution: int, z: Tensor) -> int:
     """A multiple of those wanted that holds all orders."""
-    wanted = 2 * resolution
-    return wanted * -(-(2 * z.shape[2]) // wanted)
+    longitudes = 2 * resolution
+    return longitudes * -(-(2 * z.shape[2]) // longitudes)
 
 
 # --- what is checked --------------------------------------------------------------------------
@@ -194,8 +194,8 @@ def _gap(seed: int, hours: float, out: Path) -> float:
     duration = hours * 3600 * RATE
     fine = advance(random_state(seed, 0, 3 * LMAX // 2), duration, STEP / 2)
     coarse = advance(random_state(seed, 0), duration)
-    rest = fine[:, : LMAX + 1, : LMAX + 1] - coarse
-    gap = float((rest.flatten(0, 2).norm(dim=0) / coarse.flatten(0, 2).norm(dim=0)).max())
+    difference = fine[:, : LMAX + 1, : LMAX + 1] - coarse
+    gap = float((difference.flatten(0, 2).norm(dim=0) / coarse.flatten(0, 2).norm(dim=0)).max())
     if not gap <= CLOSE:
         raise _unsound(f"half the step and more degrees change a sample by {gap:.1e}", out)
     return gap

@@ -77,18 +77,18 @@ def generate(
     started = time.monotonic()
     _settings(resolution, samples, seed)
     order = _order(out)
-    made = []
+    surfaces = []
     with deferred_signals() as interrupted:
         for index in range(samples):
-            made.append(sample(seed, index, resolution))
-            _sound(made[-1], index, out)
+            surfaces.append(sample(seed, index, resolution))
+            _sound(surfaces[-1], index, out)
             if progress:
                 progress(index + 1, samples)
             interrupted()
-        points.write(out, _raw(made), parameters={"seed": str(seed), "resolution": resolution})
+        points.write(out, _raw(surfaces), parameters={"seed": str(seed), "resolution": resolution})
         interrupted()
-    sizes = [len(x.points) for x in made]
-    worst = max(x.residual for x in made)
+    sizes = [len(x.points) for x in surfaces]
+    worst = max(x.residual for x in surfaces)
     return GeneratedFile(
         out,
         samples,
@@ -103,9 +103,9 @@ def generate(
 def sample(seed: int, index: int, resolution: int) -> SurfaceSample:
     """The problem of (seed, index), solved on triangles of this width."""
     shape, source = np.split(normals(seed, index, NUMBERS + count(WAVES, 3)), [NUMBERS])
-    there, cells = Blob.of(shape).triangulate(1 / resolution)
-    f = wave(source, STRETCH * there, WAVES)
-    return SurfaceSample(there, cells, f, *solve(there, cells, f))
+    vertices, cells = Blob.of(shape).triangulate(1 / resolution)
+    f = wave(source, STRETCH * vertices, WAVES)
+    return SurfaceSample(vertices, cells, f, *solve(vertices, cells, f))
 
 
 # --- the file -----------------------------------------------------------------------------------
@@ -146,16 +146,16 @@ def _order(out: Path) -> float:
     errors = [_error(1 / n) for n in REFINED]
     order = float(np.mean([np.log2(a / b) for a, b in pairwise(errors)]))
     if not order >= LEAST_ORDER:  # so written that NaN fails
-        met = f"the solution on a sphere is met with order {order:.2f}"
-        raise _unsound(f"{met}, at least {LEAST_ORDER} is expected", out)
+        message = f"the solution on a sphere is met with order {order:.2f}"
+        raise _unsound(f"{message}, at least {LEAST_ORDER} is expected", out)
     return order
 
 
 def _error(width: float) -> float:
     """The root mean square of u_h - u for f = x y, of degree 2: u = f / (1 + 2 * 3 / 10)."""
-    there, cells = Blob(np.zeros(0)).triangulate(width)
-    f = there[:, 0] * there[:, 1]
-    u, _ = solve(there, cells, f)
+    vertices, cells = Blob(np.zeros(0)).triangulate(width)
+    f = vertices[:, 0] * vertices[:, 1]
+    u, _ = solve(vertices, cells, f)
     return float(np.sqrt(np.mean((u - f / (1 + 6 * LENGTH)) ** 2)))
 
 
@@ -163,8 +163,8 @@ def _sound(x: SurfaceSample, index: int, out: Path) -> None:
     """The equations hold, the integrals of u and f agree, and u stays between the ends of f."""
     if not x.residual <= RESIDUAL:
         raise _unsound(f"sample {index} has the residual {x.residual:.1e}", out)
-    there = (x.points, x.cells)
-    apart = abs(integral(*there, x.solution - x.forcing)) / integral(*there, np.abs(x.forcing))
+    mesh = (x.points, x.cells)
+    apart = abs(integral(*mesh, x.solution - x.forcing)) / integral(*mesh, np.abs(x.forcing))
     if not apart <= BALANCE:
         raise _unsound(f"the integrals of source and solution {index} differ by {apart:.1e}", out)
     slack = SLACK * np.ptp(x.forcing)

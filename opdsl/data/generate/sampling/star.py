@@ -54,8 +54,8 @@ class Star:
 
     def boundary(self, angle: Floats) -> Floats:
         """Points of the boundary; (*, 2)."""
-        there = np.stack([np.cos(angle), np.sin(angle)], -1)
-        return np.asarray(self.radius(angle)[..., None] * there)
+        directions = np.stack([np.cos(angle), np.sin(angle)], -1)
+        return np.asarray(self.radius(angle)[..., None] * directions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,11 +120,11 @@ def _lattice(edge: Floats, width: float) -> Floats:
     many = int(np.ceil(1 / width)) + 2
     i, j = np.meshgrid(np.arange(-2 * many, 2 * many + 1), np.arange(-many, many + 1))
     rows = j * np.sqrt(3) / 2
-    found = width * np.stack([i + 0.5 * (j % 2), rows], -1).reshape(-1, 2)
-    found = found[np.linalg.norm(found, axis=1) < 1]
+    points = width * np.stack([i + 0.5 * (j % 2), rows], -1).reshape(-1, 2)
+    points = points[np.linalg.norm(points, axis=1) < 1]
     # between two points of the boundary it is farther from both than from the boundary
-    away, _ = cKDTree(edge).query(found)
-    return np.asarray(found[(away > APART * width) & _within(edge, found)])
+    away, _ = cKDTree(edge).query(points)
+    return np.asarray(points[(away > APART * width) & _within(edge, points)])
 
 
 def _within(edge: Floats, points: Floats) -> NDArray[np.bool_]:

@@ -40,8 +40,8 @@ def solve(a: NodalValues, f: NodalValues | float = 1.0) -> tuple[NodalValues, fl
     inner = inner + factors.solve(right - matrix @ inner)
     u = np.zeros((n, n))
     u[1:-1, 1:-1] = inner.reshape(n - 2, n - 2)
-    left = float(np.linalg.norm(right - matrix @ inner))
-    return u, left / float(np.linalg.norm(right))
+    residual = float(np.linalg.norm(right - matrix @ inner))
+    return u, residual / float(np.linalg.norm(right))
 
 
 def five_points(a: NodalValues) -> csc_array[Any]:

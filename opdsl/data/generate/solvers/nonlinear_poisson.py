@@ -40,14 +40,14 @@ def solve(mesh: Triangles, f: Floats, g: Floats) -> tuple[Floats, float]:
     u = g.copy()
     for _ in range(STEPS):
         matrix, flux = _tangent(basis, u)
-        rest = (flux + load)[inner]
-        if np.linalg.norm(rest) <= ENOUGH * scale:
+        residual = (flux + load)[inner]
+        if np.linalg.norm(residual) <= ENOUGH * scale:
             break
         move = np.zeros_like(u)
-        move[inner] = -spsolve(matrix[inner][:, inner].tocsc(), rest)
+        move[inner] = -spsolve(matrix[inner][:, inner].tocsc(), residual)
         u = _step(basis, u, move, load, inner)
-    rest = (_tangent(basis, u)[1] + load)[inner]
-    return u, float(np.linalg.norm(rest) / (scale or 1))
+    residual = (_tangent(basis, u)[1] + load)[inner]
+    return u, float(np.linalg.norm(residual) / (scale or 1))
 
 
 def kirchhoff(mesh: Triangles, f: Floats, g: Floats) -> tuple[Floats, Floats]:
@@ -92,8 +92,8 @@ def _poisson(mesh: Triangles, f: Floats, g: Floats) -> Floats:
     matrix, _ = _tangent(basis, np.zeros(len(f)))
     w = g.copy()
     w[mesh.edge :] = 0
-    rest = (matrix @ w + _load(basis, f))[inner]
-    w[inner] = -spsolve(matrix[inner][:, inner].tocsc(), rest)
+    residual = (matrix @ w + _load(basis, f))[inner]
+    w[inner] = -spsolve(matrix[inner][:, inner].tocsc(), residual)
     return w
 
 
@@ -123,15 +123,15 @@ def _tangent(basis: Any, u: Floats) -> tuple[Any, Floats]:
         )
     )
     flux = LinearForm(lambda v, w: (1 + SLOPE * w["u"] ** 2) * dot(grad(w["u"]), grad(v)))
-    here = basis.interpolate(u)
-    return matrix.assemble(basis, u=here).tocsr(), np.asarray(flux.assemble(basis, u=here))
+    state = basis.interpolate(u)
+    return matrix.assemble(basis, u=state).tocsr(), np.asarray(flux.assemble(basis, u=state))
 
 
 def _step(basis: Any, u: Floats, move: Floats, load: Floats, inner: NDArray[np.int64]) -> Floats:
     """The longest of the moves 1, 1/2, 1/4 ... that lowers the residual."""
     before = np.linalg.norm((_tangent(basis, u)[1] + load)[inner])
     for half in range(HALVES):
-        there = u + 0.5**half * move
-        if np.linalg.norm((_tangent(basis, there)[1] + load)[inner]) < before:
-            return np.asarray(there)
+        candidate = u + 0.5**half * move
+        if np.linalg.norm((_tangent(basis, candidate)[1] + load)[inner]) < before:
+            return np.asarray(candidate)
     return np.asarray(u + move)

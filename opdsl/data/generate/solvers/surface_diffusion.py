@@ -33,8 +33,8 @@ def solve(points: Floats, cells: Ints, f: Floats) -> tuple[Floats, float]:
     stiff, mass = matrices(points, cells)
     matrix, load = (LENGTH * stiff + mass).tocsc(), mass @ f
     u = np.asarray(spsolve(matrix, load), np.float64)
-    rest = np.linalg.norm(matrix @ u - load)
-    return u, float(rest / (np.linalg.norm(load) or 1))
+    residual = np.linalg.norm(matrix @ u - load)
+    return u, float(residual / (np.linalg.norm(load) or 1))
 
 
 def matrices(points: Floats, cells: Ints) -> tuple[Any, Any]:
@@ -52,8 +52,8 @@ def matrices(points: Floats, cells: Ints) -> tuple[Any, Any]:
     mass = area * (1 + np.eye(3)) / 12
     rows, columns = np.repeat(cells, 3, 1).reshape(-1), np.tile(cells, (1, 3)).reshape(-1)
     size = (len(points),) * 2
-    made = (coo_array((x.reshape(-1), (rows, columns)), shape=size) for x in (stiff, mass))
-    first, second = (x.tocsr() for x in made)
+    sparse = (coo_array((x.reshape(-1), (rows, columns)), shape=size) for x in (stiff, mass))
+    first, second = (x.tocsr() for x in sparse)
     return first, second
 
 
