@@ -21,12 +21,12 @@ LENGTH = 0.1  # the square of the distance over which u levels f out
 
 
 def solve(points: Floats, cells: Ints, f: Floats) -> tuple[Floats, float]:
-    """U at the points, and the relative residual of the discrete equations.
+    """Solve for u (n,) at the points; return it and the relative residual.
 
     Args:
-        points: (n, 3).
-        cells: (m, 3).
-        f: (n,).
+        points: (n, 3) coordinates.
+        cells: (m, 3) corners of the triangles.
+        f: (n,), the source at the points.
     """
     from scipy.sparse.linalg import spsolve
 
@@ -38,10 +38,10 @@ def solve(points: Floats, cells: Ints, f: Floats) -> tuple[Floats, float]:
 
 
 def matrices(points: Floats, cells: Ints) -> tuple[Any, Any]:
-    """Integrals of grad v grad w and of v w for the functions v, w that are 1 at one point.
+    """Assemble stiffness and mass matrix: integrals of grad v grad w and of v w; sparse (n, n).
 
-    On a triangle of area A the first is e_v e_w / 4 A, with the sides across from the corners, and
-    the second (1 + [v = w]) A / 12.
+    v and w are the hat functions of two points. On a triangle of area A the first integral is
+    e_v e_w / 4 A, with the sides opposite the corners, and the second (1 + [v = w]) A / 12.
     """
     from scipy.sparse import coo_array
 
@@ -58,5 +58,5 @@ def matrices(points: Floats, cells: Ints) -> tuple[Any, Any]:
 
 
 def integral(points: Floats, cells: Ints, f: Floats) -> float:
-    """Of a function linear on each triangle."""
+    """Integrate a function (n,) that is linear on each triangle."""
     return float((sizes(points, cells) * f[cells].mean(1)).sum())
