@@ -38,11 +38,11 @@ class Registry(Generic[T]):
     group: str | None = None
 
     def names(self) -> tuple[str, ...]:
-        """The names of our members, sorted."""
+        """List the names of our members, sorted."""
         return _modules(self.package)
 
     def known(self) -> tuple[str, ...]:
-        """The names of our members, then of those of other packages, for messages and menus.
+        """List the names of our members, then of those of other packages, for messages and menus.
 
         It reads the metadata of every installed package, which takes tens of milliseconds.
         """

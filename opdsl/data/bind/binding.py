@@ -105,12 +105,12 @@ def _grounds(
     """Return for each domain of points its point set in the file and its geometries, if any."""
     where: dict[str, str] = {}
     places: dict[str, Geometries] = {}
-    used = [n for names in told.values() for n in names or ()]
+    field_names = [n for names in told.values() for n in names or ()]
     for site in sites:
         on_it = {x.name: told[x.name] or () for x in ports if x.domain == site.name}
-        mapped = mapping.get(site.name)
-        set_name = mapped if mapped is None or isinstance(mapped, str) else ", ".join(mapped)
-        name, wrong = choose_point_set(fields, site, on_it, set_name, used)
+        target = mapping.get(site.name)
+        set_name = target if target is None or isinstance(target, str) else ", ".join(target)
+        name, wrong = choose_point_set(fields, site, on_it, set_name, field_names)
         faults += wrong
         if name is not None:
             where[site.name] = fields.homes.get(name, name) if name not in fields.places else name
@@ -159,11 +159,11 @@ def _side(
 ) -> dict[str, Values]:
     """Bind all ports of one side (inputs or outputs); append diagnostics to `faults`."""
     bound: dict[str, Values] = {}
-    used = [n for names in told.values() for n in names or ()]
+    field_names = [n for names in told.values() for n in names or ()]
     for port in ports:
         names = told[port.name]
         if names is None:
-            faults.append(_unmarked(fields, port, role, used))
+            faults.append(_unmarked(fields, port, role, field_names))
             continue
         wrong = list(_misfits(fields, port, names, role, where))
         wrong = wrong or [y for n in names for y in _bad_values(fields, n, role)]
@@ -201,20 +201,20 @@ def _names(
 ) -> tuple[str, ...] | None:
     """Names of the fields that a port takes, or None if nothing determines them."""
     if port.name in mapping:
-        mapped = mapping[port.name]
-        return (mapped,) if isinstance(mapped, str) else tuple(mapped)
+        field_names = mapping[port.name]
+        return (field_names,) if isinstance(field_names, str) else tuple(field_names)
     if port.components:
         return port.components
     if all(p.name in fields.values or p.name in mapping for p in ports):
         return (port.name,)
     marked = [n for n, r in fields.roles.items() if r == role]
     # a field with the name of a port belongs to it, whatever its place in the file
-    matched = {p.name for p in ports if p.name in marked and p.name not in mapping}
-    if port.name in matched:
+    matched_names = {p.name for p in ports if p.name in marked and p.name not in mapping}
+    if port.name in matched_names:
         return (port.name,)
-    unmatched = [n for n in marked if n not in matched]
-    others = [p.name for p in ports if p.name not in matched]
-    return (unmatched[others.index(port.name)],) if len(unmatched) == len(others) else None
+    free_names = [n for n in marked if n not in matched_names]
+    others = [p.name for p in ports if p.name not in matched_names]
+    return (free_names[others.index(port.name)],) if len(free_names) == len(others) else None
 
 
 def _misfits(

@@ -92,8 +92,8 @@ def _table(held: Sequence[TensorSample], source: str) -> Table:
     names = list(held[0])
     for i, x in enumerate(held):
         if odd := set(names).symmetric_difference(x):
-            differing = ", ".join(f"`{k}`" for k in sorted(odd))
-            message = f"samples 0 and {i} differ: only one of them has {differing}"
+            differing_names = ", ".join(f"`{k}`" for k in sorted(odd))
+            message = f"samples 0 and {i} differ: only one of them has {differing_names}"
             raise fault("OP0610", message, file=source)
     return {k: tuple(x[k] for x in held) for k in names}
 

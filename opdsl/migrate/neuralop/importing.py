@@ -127,8 +127,8 @@ def from_neuralop(
     """
     weights = plain_weights(module)
     call = call_of_module(module).also(latent=latent, variables=variables)
-    imported = import_call(call, weights, corrected=corrected)
-    return imported.text, module_of(imported, weights)
+    model = import_call(call, weights, corrected=corrected)
+    return model.text, module_of(model, weights)
 
 
 def plain_weights(module: Any) -> dict[str, Tensor]:
@@ -151,17 +151,17 @@ def module_of(found: Imported, weights: Mapping[str, Tensor]) -> OperatorModule:
     from opdsl.lower.module import lower
 
     ours = lower(found.graph)
-    converted = taken_weights(found, weights)
+    our_weights = taken_weights(found, weights)
     state = ours.state_dict()
-    for key, x in converted.items():
+    for key, x in our_weights.items():
         if key in state and state[key].shape != x.shape:
             raise bad_weights(
                 NAME, f"`{key}` is {tuple(state[key].shape)}, from theirs comes {tuple(x.shape)}"
             )
-    missing = sorted(set(state) ^ set(converted))
+    missing = sorted(set(state) ^ set(our_weights))
     if missing:
         raise bad_weights(NAME, f"nothing is known of `{missing[0]}`")
-    ours.load_state_dict({k: x.detach().clone() for k, x in converted.items()})
+    ours.load_state_dict({k: x.detach().clone() for k, x in our_weights.items()})
     return ours
 
 

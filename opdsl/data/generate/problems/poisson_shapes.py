@@ -56,9 +56,9 @@ TURNS = 4  # waves of the boundary values
 NAMES: dict[str, Role] = {"forcing": "input", "boundary": "input", "solution": "output"}
 
 RESIDUAL = 1e-10  # of the discrete equations, relative; rounding leaves about 1e-14
-GAP = 0.05  # between two ways to the solution, relative; 0.002 is met at 6 edges along a unit
+GAP = 0.05  # between the two solutions, relative; 0.002 is observed at 6 edges along a unit
 SLACK = 1e-2  # of the bounds, by which u may leave them: linear elements keep them nearly
-ANGLE = 15.0  # degrees, of all triangles; about 25 is met
+ANGLE = 15.0  # degrees, of all triangles; about 25 is observed
 REFINED = (6, 12, 24)  # edges along a unit, in the check of convergence
 LEAST_ORDER = 1.7  # two in theory
 

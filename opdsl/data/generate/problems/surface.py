@@ -172,9 +172,9 @@ def _sound(x: SurfaceSample, index: int, out: Path) -> None:
     if not x.residual <= RESIDUAL:
         raise _unsound(f"sample {index} has the residual {x.residual:.1e}", out)
     mesh = (x.points, x.cells)
-    apart = abs(integral(*mesh, x.solution - x.forcing)) / integral(*mesh, np.abs(x.forcing))
-    if not apart <= BALANCE:
-        raise _unsound(f"the integrals of source and solution {index} differ by {apart:.1e}", out)
+    gap = abs(integral(*mesh, x.solution - x.forcing)) / integral(*mesh, np.abs(x.forcing))
+    if not gap <= BALANCE:
+        raise _unsound(f"the integrals of source and solution {index} differ by {gap:.1e}", out)
     slack = SLACK * np.ptp(x.forcing)
     low, high = x.forcing.min() - slack, x.forcing.max() + slack
     if not low <= x.solution.min() <= x.solution.max() <= high:

@@ -20,7 +20,7 @@ Floats = NDArray[np.float64]
 
 SLOPE = 0.1  # of the conductivity in u^2
 STEPS, HALVES = 30, 12  # of Newton's method, and of one step, at most
-ENOUGH = 1e-12  # of the residual; a step later rounding is met
+ENOUGH = 1e-12  # of the residual, relative; one more step would reach rounding
 DEGREE = 4  # of polynomials that are integrated exactly: u^2 |grad u|^2 has 2
 
 

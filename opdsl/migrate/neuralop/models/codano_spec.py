@@ -198,10 +198,10 @@ def _refused(
         yield "an unknown number of variables: `variable_ids` is not given", helps
     strange = [x for x in built.names if x not in built.marked] if o.use_positional_encoding else []
     if strange:
-        encoded = ", ".join(built.marked)
+        encoded_names = ", ".join(built.marked)
         yield (
             f"the variable `{strange[0]}`, which has no positional encoding",
-            [f"name variables that have one: {encoded}"],
+            [f"name variables that have one: {encoded_names}"],
         )
     if len(o.n_modes) != o.n_layers:
         yield f"`n_modes` for other than `n_layers = {o.n_layers}` layers", []
