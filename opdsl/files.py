@@ -1,4 +1,4 @@
-"""Files from strangers and files for users: read only if regular, written whole or not at all.
+"""Read untrusted files only if they are regular; write files whole or not at all.
 
 Reading opens without blocking and refuses whatever is not a regular file: a FIFO would wait for
 ever, a device may never end. Writing makes a new file under a random name in the open folder of
@@ -21,14 +21,14 @@ NEW = os.O_CREAT | os.O_EXCL | os.O_WRONLY
 
 
 def user_cache() -> Path:
-    """The user's folder for what can be made again.
+    """Return the user's cache folder for this package; it need not exist.
 
     Raises:
         OSError: there is no home folder.
     """
-    told = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    if told.is_absolute():  # a relative one is to be ignored, says the standard
-        return told / "opdsl"
+    folder = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    if folder.is_absolute():  # the XDG specification ignores a relative path
+        return folder / "opdsl"
     try:
         home = Path.home()
     except RuntimeError as error:
@@ -40,7 +40,7 @@ def user_cache() -> Path:
 
 
 def open_regular(path: Path, flags: int = os.O_RDONLY) -> int:
-    """Open a regular file and return its descriptor; nothing else is waited for or read.
+    """Open a regular file and return its descriptor; refuse other files without blocking.
 
     Args:
         path: the file; a link to one is followed unless `flags` has `os.O_NOFOLLOW`.
@@ -67,7 +67,7 @@ def _refuse_special(mode: int) -> None:
 
 
 def read_regular(path: Path, largest: int, flags: int = os.O_RDONLY) -> bytes:
-    """The bytes of a regular file of at most `largest` bytes.
+    """Read a regular file of at most `largest` bytes.
 
     Raises:
         OSError: as `open_regular`, or the file is larger, which is known before it is read.
@@ -80,7 +80,7 @@ def read_regular(path: Path, largest: int, flags: int = os.O_RDONLY) -> bytes:
 
 
 def read_text(path: Path, largest: int = LARGEST_TEXT) -> str:
-    """The text of a regular file in UTF-8, without a byte order mark, lines ended alike.
+    """Read a UTF-8 text file, without its byte order mark and with LF line ends.
 
     Raises:
         OSError: as `read_regular`.
@@ -91,7 +91,7 @@ def read_text(path: Path, largest: int = LARGEST_TEXT) -> str:
 
 
 def read_json(path: Path, largest: int = LARGEST_TEXT) -> Any:
-    """What a regular file of JSON holds.
+    """Parse a regular file of JSON.
 
     Raises:
         OSError: as `read_regular`.
@@ -114,14 +114,14 @@ def write_whole(path: Path, data: bytes) -> None:
     Raises:
         OSError: it could not be written; the old file is as it was.
     """
-    beside = temporary_name()
+    temporary = temporary_name()
     with naming(path), _opened_folder(path.parent) as folder:
         try:
-            _write_new(beside, data, folder)
-            os.rename(beside, path.name, src_dir_fd=folder, dst_dir_fd=folder)
+            _write_new(temporary, data, folder)
+            os.rename(temporary, path.name, src_dir_fd=folder, dst_dir_fd=folder)
         except BaseException:
             with suppress(OSError):
-                os.unlink(beside, dir_fd=folder)
+                os.unlink(temporary, dir_fd=folder)
             raise
         os.fsync(folder)
 
@@ -132,46 +132,46 @@ def write_folder(target: Path, files: Mapping[str, bytes]) -> None:
     Raises:
         OSError: it could not be written; nothing is left.
     """
-    beside = temporary_name()
+    temporary = temporary_name()
     with naming(target), _opened_folder(target.parent) as parent:
-        os.mkdir(beside, dir_fd=parent)
+        os.mkdir(temporary, dir_fd=parent)
         try:
-            folder = os.open(beside, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
+            folder = os.open(temporary, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
             try:
                 for name, data in files.items():
                     _write_new(name, data, folder)
                 os.fsync(folder)
             finally:
                 os.close(folder)
-            os.rename(beside, target.name, src_dir_fd=parent, dst_dir_fd=parent)
+            os.rename(temporary, target.name, src_dir_fd=parent, dst_dir_fd=parent)
         except BaseException:
-            _remove(target.with_name(beside))
+            _remove(target.with_name(temporary))
             raise
         os.fsync(parent)
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A path for a library to write a file at, which replaces `path` when the block has ended.
+    """Yield a path for a library to write to; the file replaces `path` when the block ends.
 
-    It is in a new folder of this user alone, so nobody can have put a link there. If the block
-    raises, nothing is left.
+    The file is in a new folder that only this user can open, so nobody can have put a link there.
+    If the block raises, nothing is left.
 
     Raises:
         OSError: the folder cannot be made, or the file not be brought to the disk.
     """
     with naming(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        room = path.with_name(temporary_name())
-        room.mkdir(mode=0o700)
+        folder = path.with_name(temporary_name())
+        folder.mkdir(mode=0o700)
     try:
-        yield room / path.name
+        yield folder / path.name
         with naming(path):
-            sync(room / path.name, os.O_RDWR)
-            (room / path.name).replace(path)
+            sync(folder / path.name, os.O_RDWR)
+            (folder / path.name).replace(path)
             sync_folder(path.parent)
     finally:
-        _remove(room)
+        _remove(folder)
 
 
 def _remove(folder: Path) -> None:
@@ -181,24 +181,24 @@ def _remove(folder: Path) -> None:
 
 
 def write_all(handle: int, data: bytes) -> None:
-    """Write every byte: the system may take fewer at a time."""
+    """Write all bytes to a descriptor; one call of `os.write` may write only some of them."""
     rest = memoryview(data)
     while rest:
         rest = rest[os.write(handle, rest) :]
 
 
 def temporary_name() -> str:
-    """A name that nobody can guess and so nobody can have taken."""
+    """Return a random name for a temporary file, which nobody can guess and create first."""
     return f"{TEMPORARY}{os.urandom(8).hex()}"
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in a folder last."""
+    """Wait until the entries of a folder are on the disk."""
     sync(folder, os.O_RDONLY)
 
 
 def sync(path: Path, flags: int) -> None:
-    """Wait until what was written is on the disk."""
+    """Wait until the contents of a file or folder are on the disk."""
     handle = os.open(path, flags)
     try:
         os.fsync(handle)
@@ -208,7 +208,7 @@ def sync(path: Path, flags: int) -> None:
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Let every `OSError` of the block name this file: those of reading and writing name none."""
+    """Add the path to every `OSError` of the block: errors of reading and writing have none."""
     try:
         yield
     except OSError as error:
@@ -227,7 +227,7 @@ def _opened_folder(folder: Path) -> Iterator[int]:
 
 
 def _write_new(name: str, data: bytes, folder: int) -> None:
-    """A file that was not there before, in an open folder, on the disk."""
+    """Create a file in an open folder, which must not have it, and flush it to the disk."""
     handle = os.open(name, NEW | os.O_NOFOLLOW, 0o644, dir_fd=folder)
     try:
         write_all(handle, data)
@@ -237,7 +237,7 @@ def _write_new(name: str, data: bytes, folder: int) -> None:
 
 
 def only_ours(path: Path) -> bool:
-    """Whether nobody else can have written the file, or can write to the folder; no link counts."""
+    """Whether only this user can write the file or folder; False for a symbolic link."""
     if not hasattr(os, "getuid"):
         return path.exists()
     state = path.lstat()

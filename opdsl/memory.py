@@ -1,13 +1,13 @@
-"""Free memory of this machine: the bound of what is read from a file that a stranger made."""
+"""Free memory of this machine, which bounds what is read from an untrusted file."""
 
 import os
 from pathlib import Path
 
-UNKNOWN = 4 << 30  # bytes, where the system does not tell
+UNKNOWN = 4 << 30  # bytes to assume where the system does not report its memory
 
 
 def free_memory() -> int:
-    """Bytes that can be used here and now; all of the memory where the system does not tell."""
+    """Bytes of memory available now, or the physical memory where this is not reported."""
     try:
         lines = Path("/proc/meminfo").read_text("ascii").splitlines()
         available = next(x for x in lines if x.startswith("MemAvailable:"))

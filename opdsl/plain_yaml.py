@@ -1,7 +1,7 @@
-"""YAML that is plain data: looked through before anything is built of it.
+"""Checks of the events of a YAML text before any object is built from it.
 
-Aliases make a small file large, deep nesting makes a short one slow, and the reader takes seconds
-for a megabyte.
+Aliases expand a small file to a large object, deep nesting makes a short file slow to read, and
+PyYAML takes seconds for a megabyte.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ DEEPEST = 16  # collections inside each other
 
 
 class TrapError(ValueError):
-    """What plain data do not have.
+    """A YAML text uses an alias or is too deeply nested.
 
     Attributes:
-        message: what it is.
-        event: where, with the marks of PyYAML.
+        message: the construct that is refused.
+        event: the event of PyYAML, whose marks say where it is.
     """
 
     def __init__(self, message: str, event: Any) -> None:

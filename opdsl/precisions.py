@@ -15,7 +15,7 @@ BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}  # of one numb
 
 
 def relative_size(dtype: str) -> float:
-    """The size of a number in the computation, where float32 is 1; narrower ones are widened."""
+    """Memory of one number relative to float32; narrower formats count as float32."""
     return max(1.0, BYTES.get(dtype, 4) / BYTES["float32"])
 
 
@@ -24,8 +24,8 @@ class Precision:
     """Which dtype each part of a computation has.
 
     Attributes:
-        weights: of the parameters and of the samples.
-        products: under autocast; None without.
+        weights: dtype of the parameters and of the samples.
+        products: dtype of products under autocast; None without autocast.
         scaled: whether the loss is scaled up so that small gradients survive in float16.
         spectral: whether Fourier layers are in the dtype of the products as well.
         tf32: whether matrix products of float32 round their factors to ten bits after the first.

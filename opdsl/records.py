@@ -16,13 +16,13 @@ T = TypeVar("T")
 
 @dataclass_transform(frozen_default=True, eq_default=False, field_specifiers=(field,))
 def record(cls: type[T]) -> type[T]:
-    """A dataclass with slots that is equal to itself only."""
+    """Make a class a frozen dataclass with slots, compared and hashed by identity."""
     return _with_repr(dataclass(eq=False, repr=False, slots=True)(cls))
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(field,))
 def value(cls: type[T]) -> type[T]:
-    """A dataclass with slots that is equal to those with equal fields, and hashable."""
+    """Make a class a frozen dataclass with slots, compared and hashed by its fields."""
     return _with_repr(dataclass(repr=False, slots=True, unsafe_hash=True)(cls))
 
 
@@ -32,6 +32,6 @@ def _with_repr(cls: type[T]) -> type[T]:
 
 
 def _representation(self: Any) -> str:
-    shown = (x.name for x in fields(self) if x.repr)
-    parts = ", ".join(f"{name}={getattr(self, name)!r}" for name in shown)
+    names = (x.name for x in fields(self) if x.repr)
+    parts = ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
     return f"{type(self).__name__}({parts})"

@@ -23,14 +23,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Registry(Generic[T]):
-    """The members of one kind.
+    """The members of one kind: modules of one of our folders and entry points of other packages.
 
     Attributes:
         package: dotted name of the folder with our members; packages in it and modules that begin
             with an underscore are no members.
-        attribute: what a module calls its member; `None`: by the name of the module.
-        group: the entry-point group of other packages, a name to the member itself; None where
-            they have none to add.
+        attribute: the name of the member in each module; None if it is the name of the module.
+        group: the entry-point group in which other packages add members, each under its name; None
+            if they cannot add any.
     """
 
     package: str
@@ -38,11 +38,11 @@ class Registry(Generic[T]):
     group: str | None = None
 
     def names(self) -> tuple[str, ...]:
-        """Our members, sorted."""
+        """List the names of our members, sorted."""
         return _modules(self.package)
 
     def known(self) -> tuple[str, ...]:
-        """Our members, then those of other packages, for messages and menus.
+        """List the names of our members, then of those of other packages, for messages and menus.
 
         It reads the metadata of every installed package, which takes tens of milliseconds.
         """
@@ -50,7 +50,7 @@ class Registry(Generic[T]):
         return (*self.names(), *theirs)
 
     def find(self, name: str) -> T | None:
-        """The member of this name, ours before those of others; None if there is none.
+        """Return the member of this name, ours before those of others; None if there is none.
 
         Metadata of installed packages are read only where the name is not ours.
         """
@@ -61,7 +61,7 @@ class Registry(Generic[T]):
         )
 
     def __iter__(self) -> Iterator[T]:
-        """Every member, ours first.
+        """Iterate over all members, ours first.
 
         Metadata are read only where a folder of `sys.path` holds a package that declares the group
         (see `declared`), for commands that must start fast.
@@ -84,7 +84,7 @@ def declared(group: str) -> bool:
 
     Reads the file `entry_points.txt` of each package and nothing else: 2 ms for a hundred packages,
     where `importlib.metadata` takes 200 ms to import and 20 ms to search. Packages inside zip files
-    are not seen. Asked once for each group and process.
+    are not seen. The result is cached for each group.
     """
     mark = f"[{group}]".encode()
     return any(mark in text for folder in sys.path for text in _declarations(folder or "."))
@@ -106,7 +106,7 @@ def _declarations(folder: str) -> Iterator[bytes]:
 
 @cache
 def _modules(package: str) -> tuple[str, ...]:
-    """The modules of a folder, also inside a zip file, which has modules but no folders."""
+    """List the public modules of a package, also inside a zip file, which has no folders."""
     paths: Any = import_module(package).__path__
     names = (x.name for x in iter_modules(paths) if not x.ispkg)
     return tuple(sorted(x for x in names if not x.startswith("_")))

@@ -1,4 +1,4 @@
-"""Where the files that are not Python stand: grammar/, library/, specs/.
+"""Locations of the files that are not Python: grammar/, library/, specs/.
 
 The path is the same for an installed wheel, an editable install and a bare checkout. A package that
 runs from a zip file has no such folder, so its files are copied for as long as the process lives.
@@ -19,7 +19,7 @@ ResourceKind = Literal["grammar", "library", "specs"]
 
 @cache
 def root(kind: ResourceKind) -> Path:
-    """The folder `kind`: inside the installed package if it is there, else beside it.
+    """Return the folder `kind`, inside the installed package if it is there, else next to it.
 
     Raises:
         FileNotFoundError: the installation is incomplete.
@@ -37,7 +37,7 @@ def root(kind: ResourceKind) -> Path:
 
 
 def _copied(packed: Traversable) -> Path:
-    """A copy of a folder that is removed when the process ends."""
+    """Copy a folder to a temporary one, which is removed when the process ends."""
     import atexit
     import tempfile
 

@@ -1,11 +1,11 @@
-"""Files of `torch.save` from strangers: looked through before torch reads them.
+"""Checks of untrusted files of `torch.save` before torch reads them.
 
 `weights_only=True` keeps a pickle from running code. It does not keep a small one from taking the
 time and memory of the machine: a tuple of a tuple of a tuple as the key of a dictionary takes 2^n
-steps to hash, a function such as `bytearray` makes what no byte of the file stands for, a
+steps to hash, a function such as `bytearray` allocates memory that no byte of the file holds, a
 compressed record or a storage may declare any size. So the zip directory is compared with the
 file, and each pickle is run once with shadows in place of values, which knows the plain subset
-that our own files and data sets need. What it does not know is refused.
+that our own files and data sets need. Everything outside that subset is refused.
 """
 
 from __future__ import annotations
@@ -60,14 +60,14 @@ SIZES = {
 
 
 class UnsafeFileError(ValueError):
-    """A file is not of the plain kind that is read; the text says in what."""
+    """A file is damaged or outside the plain subset that is read; the text says why."""
 
 
 def load_tensors(file: IO[bytes], largest: int, *, stand_ins: bool = False) -> Any:
-    """What a file of `torch.save` holds, on the CPU.
+    """Load the contents of a file of `torch.save` onto the CPU.
 
     Args:
-        file: open for reading bytes, at its beginning.
+        file: open for reading bytes.
         largest: bytes that its tensors may take.
         stand_ins: allow functions and classes that torch does not know; the caller has given torch
             something harmless in their place.
@@ -133,9 +133,9 @@ def inspect_zip(file: zipfile.ZipFile, size: int) -> None:
 
 def _inspect_zip(file: IO[bytes], largest: int, *, stand_ins: bool) -> None:
     size = file.seek(0, io.SEEK_END)
-    with zipfile.ZipFile(file) as held:
-        inspect_zip(held, size)
-        entries = {x.filename: x for x in held.infolist()}
+    with zipfile.ZipFile(file) as archive:
+        inspect_zip(archive, size)
+        entries = {x.filename: x for x in archive.infolist()}
         if (total := sum(x.file_size for x in entries.values())) > largest:
             raise UnsafeFileError(f"it holds {total:,} bytes, and there is room for {largest:,}")
         names = [x for x in entries if x.endswith("/data.pkl") or x == "data.pkl"]
@@ -143,7 +143,7 @@ def _inspect_zip(file: IO[bytes], largest: int, *, stand_ins: bool) -> None:
             raise UnsafeFileError("the archive is not one of torch.save")
         folder = names[0].removesuffix("data.pkl")
         shadows = _Shadows(stand_ins=stand_ins)
-        with held.open(names[0]) as content:
+        with archive.open(names[0]) as content:
             shadows.run(io.BytesIO(content.read()))
         for key, nbytes in shadows.storages.items():
             entry = entries.get(f"{folder}data/{key}")
@@ -152,7 +152,7 @@ def _inspect_zip(file: IO[bytes], largest: int, *, stand_ins: bool) -> None:
 
 
 def _inspect_legacy(file: IO[bytes], largest: int, *, stand_ins: bool) -> None:
-    """The format of torch before 1.6: five pickles, then the storages one after the other."""
+    """Check a file of torch before 1.6: five pickles, then the storages one after the other."""
     size = file.seek(0, io.SEEK_END)
     if size > largest:
         raise UnsafeFileError(f"it has {size:,} bytes, and there is room for {largest:,}")
@@ -173,9 +173,9 @@ class _Shadow:
 
     Attributes:
         kind: dict, list, set, tuple, text, number, name, tensor or other.
-        depth: of collections inside each other.
-        leaves: of the value written out, as hashing walks through it.
-        value: texts, whole numbers, names; the parts of a short tuple.
+        depth: how many collections are inside each other.
+        leaves: number of leaves of the value as a tree, which hashing visits one by one.
+        value: the value of a text, whole number or name; the parts of a short tuple; else None.
     """
 
     kind: str
@@ -196,11 +196,11 @@ EMPTY = {"EMPTY_DICT": "dict", "EMPTY_LIST": "list", "EMPTY_SET": "set"}
 
 @dataclass(slots=True)
 class _Shadows:
-    """A machine for pickles whose values are shadows.
+    """An interpreter of pickles whose values are shadows.
 
     Attributes:
         stand_ins: whether unknown functions may be called.
-        storages: key -> bytes of each storage that tensors are made of.
+        storages: key -> bytes of each storage that tensors use.
     """
 
     stand_ins: bool
@@ -210,7 +210,7 @@ class _Shadows:
     memo: dict[int, _Shadow] = field(default_factory=dict)
 
     def run(self, file: IO[bytes]) -> None:
-        """One pickle, from the position of the file to behind its end."""
+        """Run one pickle and leave the file behind its end."""
         self.stack, self.marks, self.memo = [], [], {}
         for op, argument, _ in _opcodes(file):
             self._step(op, argument)
@@ -263,10 +263,10 @@ class _Shadows:
         return parts
 
     def _tuple(self, parts: list[_Shadow]) -> None:
-        made = _Shadow("tuple", leaves=1 + sum(x.leaves for x in parts))
-        made.value = parts if len(parts) <= LARGEST_KEY else None
-        self._hold(made, parts)
-        self.stack.append(made)
+        shadow = _Shadow("tuple", leaves=1 + sum(x.leaves for x in parts))
+        shadow.value = parts if len(parts) <= LARGEST_KEY else None
+        self._hold(shadow, parts)
+        self.stack.append(shadow)
 
     def _hold(self, home: _Shadow, parts: list[_Shadow]) -> None:
         home.depth = max(home.depth, 1 + max((x.depth for x in parts), default=0))
@@ -284,16 +284,16 @@ class _Shadows:
         if op.startswith("SETITEM"):
             for key in parts[::2]:
                 _refuse_key(key)
-        # what goes in is not weighed again where `home` is inside: a cycle has no depth
+        # collections that hold `home` keep their depth: a cycle would have none
         self._hold(home, parts)
 
     def _storage(self, shadow: _Shadow) -> None:
-        """Take down how many bytes a storage has; ("storage", type, key, place, count, ...)."""
+        """Record the bytes of a storage; its tuple is ("storage", type, key, place, count, ...)."""
         parts = shadow.value if shadow.kind == "tuple" and shadow.value else []
         if len(parts) < 5:
             raise UnsafeFileError("a tensor has no storage")
-        of, key, count = parts[1].value, parts[2].value, parts[4].value
-        size = SIZES.get(str(of).rpartition(" ")[2])
+        storage_type, key, count = parts[1].value, parts[2].value, parts[4].value
+        size = SIZES.get(str(storage_type).rpartition(" ")[2])
         if size is None or not isinstance(count, int) or not isinstance(key, str | bytes):
             raise UnsafeFileError("a storage is of no kind that is read")
         name = key.decode("ascii", "replace") if isinstance(key, bytes) else key
@@ -306,20 +306,20 @@ class _Shadows:
             if self.stack[-1].kind not in {"dict", "tensor", "stand-in"}:
                 raise UnsafeFileError("it holds more than tensors and plain values")
             return
-        called = self.stack.pop()
-        name = str(called.value) if called.kind == "name" else ""
+        function = self.stack.pop()
+        name = str(function.value) if function.kind == "name" else ""
         if name in CALLS:
             self._refuse_arguments(name, arguments)
         elif not self.stand_ins or not name or _is_torch(name):
             if name.startswith("torch._utils _rebuild_"):
                 raise UnsafeFileError("it holds what is not a dense tensor of real numbers")
-            known = name.replace(" ", ".") or "a value"
-            raise UnsafeFileError(f"it calls `{known}`, which is not read")
+            dotted = name.replace(" ", ".") or "a value"
+            raise UnsafeFileError(f"it calls `{dotted}`, which is not read")
         kind = "tensor" if name in TENSORS else "dict" if name.endswith("OrderedDict") else "set"
         self.stack.append(_Shadow(kind if name in CALLS else "stand-in", depth=1))
 
     def _refuse_arguments(self, name: str, arguments: _Shadow) -> None:
-        """Hashing and copying happen in some of the functions too."""
+        """Refuse arguments of a known function that it could hash or copy at great cost."""
         parts = arguments.value if arguments.kind == "tuple" else None
         if parts is None:
             raise UnsafeFileError(f"it calls `{name}` with what are no arguments")
@@ -332,19 +332,19 @@ class _Shadows:
 
 
 def _opcodes(file: IO[bytes]) -> Iterator[tuple[str, Any, int | None]]:
-    """Instructions of one pickle; the file stands behind its end when they are read."""
+    """Iterate over the instructions of one pickle; at the end the file is behind it."""
     for op, argument, place in pickletools.genops(file):
         yield op.name, argument, place
 
 
 def _refuse_key(key: _Shadow) -> None:
-    """A key is hashed, which walks through all of a tuple, however often a part stands in it."""
+    """Refuse keys that are costly to hash: hashing visits every repeated part of a tuple."""
     if key.kind not in {"text", "number", "tuple", "name"} or key.leaves > LARGEST_KEY:
         raise UnsafeFileError("the key of a dictionary is no text, number or short tuple")
 
 
 def _is_torch(name: str) -> bool:
-    """Whether torch would call a function of its own: not one of `CALLS`, so not a plain one."""
+    """Whether a name is in a module that torch resolves itself, so that no stand-in is used."""
     return name.partition(" ")[0].partition(".")[0] in {"torch", "builtins", "collections"}
 
 

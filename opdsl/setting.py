@@ -14,9 +14,9 @@ class Setting:
         path: `("optimizer", "lr")`; `("optimizer", "kind")` for the word after a block's name.
         value: a number, a truth value, a text, None or a list of these.
         origin: `train block specs/fno_darcy.op:31`, `run.yaml:4`, `--set`.
-        span: of the value.
-        keys: of each key of the path.
-        invalid: why the text is no value of the language; a setting may be any text.
+        span: place of the value.
+        keys: place of each key of the path.
+        invalid: why the text is no value of the language, where it is none; None otherwise.
     """
 
     path: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""The frequencies that a number of modes means, and the points that a grid needs to hold them.
+"""Frequencies that belong to a number of modes, and the points that a grid needs to hold them.
 
 A band is the range of frequencies that are used on an axis. Of a real function the last axis has
 frequencies from 0 on only, which represent their conjugates too.
@@ -19,10 +19,10 @@ LAYOUTS = ("symmetric", "neuralop", "paper")
 def frequencies(
     modes: tuple[int, ...], layout: str | tuple[str, ...] = "symmetric", *, real: bool = True
 ) -> Bands:
-    """The band of each axis.
+    """Return the band of frequencies of each axis.
 
     Args:
-        modes: m, one for each axis, one-sided.
+        modes: the number of modes m of each axis, one-sided.
         layout: `symmetric` means -m ... m on full axes and 0 ... m on the last one of a real
             function; `neuralop` -m ... m - 1 and 0 ... m; `paper` -m ... m - 1 and 0 ... m - 1;
             or one of these for each axis.
@@ -36,7 +36,7 @@ def frequencies(
 
 
 def points_needed(band: range, layout: str = "symmetric") -> int:
-    """The least number of points of an axis with these frequencies, of a real function or not.
+    """Return the least number of points that an axis needs to hold the frequencies of a band.
 
     A symmetric band needs its greatest frequency to be below half of the number of points. The
     other layouts, like the programs from which they come, may use half of it, the Nyquist
@@ -65,5 +65,5 @@ def check_points(
     for n, band, each in zip(size, bands, layouts, strict=True):
         needed = points_needed(band, each)
         if n < needed:
-            kept = f"k = {band.start} ... {band.stop - 1}"
-            raise ValueError(f"keeping {kept} needs at least {needed} points, got {n}")
+            band_text = f"k = {band.start} ... {band.stop - 1}"
+            raise ValueError(f"keeping {band_text} needs at least {needed} points, got {n}")

@@ -15,17 +15,17 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 @contextmanager
 def deferred_signals() -> Iterator[Callable[[], None]]:
-    """Defer signals in the block; the function runs the handler of one that has come, if any."""
+    """Defer signals in the block; the function that it yields handles those received so far."""
     if threading.current_thread() is not threading.main_thread():
         yield lambda: None  # handlers belong to the main thread
         return
     before = {x: h for x in SIGNALS if callable(h := signal.getsignal(x))}
-    came: list[int] = []
+    events: list[int] = []
     for number in before:
-        signal.signal(number, lambda n, _: came.append(n))
+        signal.signal(number, lambda n, _: events.append(n))
 
     def ask() -> None:
-        for number in came:
+        for number in events:
             before[signal.Signals(number)](number, None)
 
     try:

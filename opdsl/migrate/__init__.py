@@ -1,1 +1,1 @@
-"""Models of other libraries as programs of ours: one package for each library."""
+"""Import models of other libraries as programs of ours: one package for each library."""

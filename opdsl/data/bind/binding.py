@@ -36,7 +36,7 @@ def bind_fields(
     mapping: Mapped | None = None,
     sites: Sequence[PointsRequest] = (),
 ) -> Samples:
-    """The fields of a file as the inputs and outputs of a model.
+    """Bind the fields of a file to the inputs and outputs of a model.
 
     A port takes, in this order: the fields that `mapping` gives it; the fields named as its
     components, one channel each; the field of its own name, if every other port of its side that
@@ -57,12 +57,12 @@ def bind_fields(
     ports = [*inputs, *outputs]
     if not fields.places:
         _same_axes(fields, ports)
-    known = [*(x.name for x in ports), *(x.name for x in sites)]
-    faults = list(_strangers(fields, known, mapping))
-    told = _told(fields, inputs, "input", mapping) | _told(fields, outputs, "output", mapping)
-    where, places = _grounds(fields, ports, sites, told, mapping, faults)
-    ins = _side(fields, inputs, "input", told, where, faults)
-    outs = _side(fields, outputs, "output", told, where, faults)
+    valid_names = [*(x.name for x in ports), *(x.name for x in sites)]
+    faults = list(_strangers(fields, valid_names, mapping))
+    choices = _told(fields, inputs, "input", mapping) | _told(fields, outputs, "output", mapping)
+    where, places = _grounds(fields, ports, sites, choices, mapping, faults)
+    ins = _side(fields, inputs, "input", choices, where, faults)
+    outs = _side(fields, outputs, "output", choices, where, faults)
     warnings = [x for x in faults if x.severity != "error"]
     if len(faults) > len(warnings):
         raise OpError(*(x for x in dict.fromkeys(faults) if x.severity == "error"))
@@ -102,15 +102,15 @@ def _grounds(
     mapping: Mapped,
     faults: list[Diagnostic],
 ) -> tuple[dict[str, str], dict[str, Geometries]]:
-    """For each domain of points the set of the file, and the geometries of those that have some."""
+    """Return for each domain of points its point set in the file and its geometries, if any."""
     where: dict[str, str] = {}
     places: dict[str, Geometries] = {}
-    used = [n for names in told.values() for n in names or ()]
+    field_names = [n for names in told.values() for n in names or ()]
     for site in sites:
         on_it = {x.name: told[x.name] or () for x in ports if x.domain == site.name}
-        given = mapping.get(site.name)
-        one = given if given is None or isinstance(given, str) else ", ".join(given)
-        name, wrong = choose_point_set(fields, site, on_it, one, used)
+        target = mapping.get(site.name)
+        set_name = target if target is None or isinstance(target, str) else ", ".join(target)
+        name, wrong = choose_point_set(fields, site, on_it, set_name, field_names)
         faults += wrong
         if name is not None:
             where[site.name] = fields.homes.get(name, name) if name not in fields.places else name
@@ -126,25 +126,27 @@ def _weights(
     places: Mapping[str, Geometries],
     source: str,
 ) -> Iterator[tuple[str, Values]]:
-    """What the points of each input and output stand for, where they do not count alike."""
-    known = {x.name: point_weights(places[x.name], x, source) for x in sites if x.name in places}
+    """Yield quadrature weights of inputs and outputs on points with unequal weights."""
+    weights_by_domain = {
+        x.name: point_weights(places[x.name], x, source) for x in sites if x.name in places
+    }
     for port in ports:
-        found = known.get(port.domain)
-        if found is not None:
-            x, rows = values[port.name], [w[None].float() for w in found]
+        weights = weights_by_domain.get(port.domain)
+        if weights is not None:
+            x, rows = values[port.name], [w[None].float() for w in weights]
             rows = rows * len(x) if len(rows) == 1 else rows
             yield port.name, Packed.of(rows) if isinstance(x, Packed) else rows[0][None]
 
 
 def _same_axes(fields: Fields, ports: Sequence[FieldRequest]) -> None:
-    """All fields of a file lie on one grid, so a wrong number of axes is one mistake."""
+    """Refuse a wrong number of axes once: all fields of a file lie on one grid."""
     axes = len(fields.axes)
     wrong = next((x for x in ports if x.axes != axes), None)
     if wrong is not None:
-        said = f"the data have {_count(axes, 'axis', 'axes')}, `{wrong.name}` of the model has"
-        *rest, last = fields.resolution
-        short = axes == wrong.axes + 1 and 2 * last < min(rest)
-        raise OpError(_misfit(fields, f"{said} {wrong.axes}", *([LAST] if short else [])))
+        text = f"the data have {_count(axes, 'axis', 'axes')}, `{wrong.name}` of the model has"
+        *others, last = fields.resolution
+        short = axes == wrong.axes + 1 and 2 * last < min(others)
+        raise OpError(_misfit(fields, f"{text} {wrong.axes}", *([LAST] if short else [])))
 
 
 def _side(
@@ -155,13 +157,13 @@ def _side(
     where: Mapping[str, str],
     faults: list[Diagnostic],
 ) -> dict[str, Values]:
-    """The functions of all ports of one side; what is wrong is added to `faults`."""
+    """Bind all ports of one side (inputs or outputs); append diagnostics to `faults`."""
     bound: dict[str, Values] = {}
-    used = [n for names in told.values() for n in names or ()]
+    field_names = [n for names in told.values() for n in names or ()]
     for port in ports:
         names = told[port.name]
         if names is None:
-            faults.append(_unmarked(fields, port, role, used))
+            faults.append(_unmarked(fields, port, role, field_names))
             continue
         wrong = list(_misfits(fields, port, names, role, where))
         wrong = wrong or [y for n in names for y in _bad_values(fields, n, role)]
@@ -176,7 +178,11 @@ def _single(x: Values) -> Values:
 
 
 def _in_time(port: FieldRequest, role: Role, parts: Sequence[Values]) -> Values:
-    """Fields side by side, with an axis for the steps in time if the port has some."""
+    """Concatenate fields on the channel axis and split off an axis for the time steps, if any.
+
+    Returns:
+        (samples, channels, *grid), or (samples, steps, channels, *grid).
+    """
     channels = sum(_channels(x) for x in parts)
     if port.steps is None or (role == "input" and channels == port.channels):
         return concat_channels(parts)
@@ -193,28 +199,28 @@ def _channels(x: Values) -> int:
 def _names(
     fields: Fields, ports: Sequence[FieldRequest], port: FieldRequest, role: Role, mapping: Mapped
 ) -> tuple[str, ...] | None:
-    """The fields that a port takes, or None if nothing says which."""
+    """Names of the fields that a port takes, or None if nothing determines them."""
     if port.name in mapping:
-        given = mapping[port.name]
-        return (given,) if isinstance(given, str) else tuple(given)
+        field_names = mapping[port.name]
+        return (field_names,) if isinstance(field_names, str) else tuple(field_names)
     if port.components:
         return port.components
     if all(p.name in fields.values or p.name in mapping for p in ports):
         return (port.name,)
     marked = [n for n, r in fields.roles.items() if r == role]
-    # a field with the name of a port is that port's, wherever it stands in the file
-    named = {p.name for p in ports if p.name in marked and p.name not in mapping}
-    if port.name in named:
+    # a field with the name of a port belongs to it, whatever its place in the file
+    matched_names = {p.name for p in ports if p.name in marked and p.name not in mapping}
+    if port.name in matched_names:
         return (port.name,)
-    left = [n for n in marked if n not in named]
-    others = [p.name for p in ports if p.name not in named]
-    return (left[others.index(port.name)],) if len(left) == len(others) else None
+    free_names = [n for n in marked if n not in matched_names]
+    others = [p.name for p in ports if p.name not in matched_names]
+    return (free_names[others.index(port.name)],) if len(free_names) == len(others) else None
 
 
 def _misfits(
     fields: Fields, port: FieldRequest, names: Sequence[str], role: Role, where: Mapping[str, str]
 ) -> Iterator[Diagnostic]:
-    """Why these fields cannot feed this port; nothing if they can."""
+    """Yield diagnostics that say why these fields cannot feed this port."""
     missing = [n for n in names if n not in fields.values]
     if missing:
         yield from (_missing(fields, port, n) for n in missing)
@@ -242,7 +248,7 @@ def _misfits(
 def _misplaced(
     fields: Fields, port: FieldRequest, names: Sequence[str], where: Mapping[str, str]
 ) -> Iterator[Diagnostic]:
-    """Why fields of a file with points cannot live where the port does."""
+    """Yield diagnostics of fields that are not on the domain of the port."""
     if not port.scattered:
         reason = grid_mismatch(port, names, fields)
     else:
@@ -264,15 +270,15 @@ def _misplaced(
 def _too_short(
     fields: Fields, names: Sequence[str], have: int, steps: TimeSteps
 ) -> Iterator[Diagnostic]:
-    """OP0613 where a file has fewer steps in time than are asked for."""
-    wanted = steps.skipped + steps.count
-    if have >= wanted:
+    """Yield OP0613 where a file has fewer time steps than `rollout` needs."""
+    needed = steps.skipped + steps.count
+    if have >= needed:
         return
-    left = f", {steps.skipped} of which are left out" if steps.skipped else ""
+    left_out = f", {steps.skipped} of which are left out" if steps.skipped else ""
     cure = (f"`rollout = {have - steps.skipped}`, or data of more steps",)
     yield Diagnostic(
         "OP0613",
-        f"{_listed(names)} has {_count(have, 'step')} in time{left}, "
+        f"{_listed(names)} has {_count(have, 'step')} in time{left_out}, "
         f"`rollout` asks for {steps.count}",
         helps=tuple(Help(x) for x in (cure if have > steps.skipped else ("lower `data.start`",))),
         file=fields.source,
@@ -280,11 +286,11 @@ def _too_short(
 
 
 def _bad_values(fields: Fields, name: str, role: Role) -> Iterator[Diagnostic]:
-    """What float32 cannot hold; small numbers of a truth are an error if there are no others."""
-    found = _not_finite(fields, name) or too_large(fields, name)
-    found = found or too_small(fields, name, needed=role == "output")
-    if found:
-        yield found
+    """Yield diagnostics of values that float32 cannot hold or that are not finite."""
+    diagnostic = _not_finite(fields, name) or too_large(fields, name)
+    diagnostic = diagnostic or too_small(fields, name, needed=role == "output")
+    if diagnostic:
+        yield diagnostic
 
 
 def _not_finite(fields: Fields, name: str) -> Diagnostic | None:
@@ -317,24 +323,24 @@ def _missing(fields: Fields, port: FieldRequest, name: str) -> Diagnostic:
 
 def _unmarked(fields: Fields, port: FieldRequest, role: Role, used: Sequence[str]) -> Diagnostic:
     if not fields.values:
-        # the same words for every port, so that they are said once
+        # the same diagnostic for every port: duplicates are removed, so it is shown once
         helps = (Help("a model takes and gives functions: add them to the file"),)
         return Diagnostic("OP0611", "the file has no fields", helps=helps, file=fields.source)
     free = next((n for n in fields.values if n not in used), None)
     cure = f"name it: {port.name} = {free}" if free else f"add a field `{port.name}` to the file"
     marked = [n for n, r in fields.roles.items() if r == role]
-    told = f"marks {_listed(marked)} as {role}" if marked else f"marks no field as {role}"
+    marks = f"marks {_listed(marked)} as {role}" if marked else f"marks no field as {role}"
     return Diagnostic(
         "OP0611",
         f"which field is the {role} `{port.name}`? The file has {_listed(fields.values)} "
-        f"and {told}",
+        f"and {marks}",
         helps=(Help(cure),),
         file=fields.source,
     )
 
 
 def _ends_with_channels(port: FieldRequest, values: Sequence[Values]) -> bool:
-    """Whether the last axis of the grid is as long as there should be channels."""
+    """Whether the last axis of the only field is as long as the port has channels."""
     shapes = [all_values(x).shape for x in values]
     return not port.scattered and len(shapes) == 1 and shapes[0][-1] == port.channels
 
@@ -361,16 +367,16 @@ def _misfit(fields: Fields, message: str, *helps: str) -> Diagnostic:
 
 
 def _places(fields: Fields) -> str:
-    """`f` and `p` on `vertices`, `sdf` on 16 x 16 x 16 points."""
+    """Describe where fields lie: "`f` and `p` on the points `P`; `s` on 16 x 16 points"."""
     on = {k: [n for n, home in fields.homes.items() if home == k] for k in fields.places}
-    told = [f"{_listed(x)} on the points `{k}`" for k, x in on.items() if x]
+    texts = [f"{_listed(x)} on the points `{k}`" for k, x in on.items() if x]
     grids = [n for n in fields.values if n not in fields.homes]
-    told += [f"`{n}` on {size_text(all_values(fields.values[n]).shape[2:])} points" for n in grids]
-    return "; ".join(told)
+    texts += [f"`{n}` on {size_text(all_values(fields.values[n]).shape[2:])} points" for n in grids]
+    return "; ".join(texts)
 
 
 def _strangers(fields: Fields, known: Sequence[str], mapping: Mapped) -> Iterator[Diagnostic]:
-    """Names in the mapping that no port has."""
+    """Yield a diagnostic for each name in the mapping that no port has."""
     for name in mapping:
         if name not in known:
             yield Diagnostic(

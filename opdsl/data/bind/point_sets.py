@@ -22,8 +22,8 @@ class PointsRequest:
     """What a domain of points of a model requires of the data.
 
     Attributes:
-        name: of the domain.
-        dims: of the space in which the points lie; None: any.
+        name: name of the domain.
+        dims: dimensions of the space in which the points lie; None for any.
         shared: whether all samples must have the same points.
         required: whether the model needs the coordinates.
         measure, period: the rule for quadrature weights, as the program declares it.
@@ -51,12 +51,12 @@ def choose_point_set(
 
     Args:
         on_it: the fields that each input and output on the domain takes.
-        told: by the mapping.
+        told: the name that the mapping gives.
         used: the fields that any input or output takes.
     """
     if told is not None:
-        known = [*fields.places, *(k for k in fields.homes if k not in fields.places)]
-        return (told, []) if told in known else (None, [_no_place(fields, site, told)])
+        set_names = [*fields.places, *(k for k in fields.homes if k not in fields.places)]
+        return (told, []) if told in set_names else (None, [_no_place(fields, site, told)])
     if site.name in fields.places:
         return site.name, []
     homes = {fields.homes[n] for names in on_it.values() for n in names if n in fields.homes}
@@ -74,46 +74,46 @@ def choose_point_set(
 def geometries_of(
     fields: Fields, site: PointsRequest, name: str
 ) -> tuple[Geometries, list[Diagnostic]]:
-    """The geometries of a domain, in float32, and what is wrong with them.
+    """Return the geometries of a domain, in float32, and diagnostics about them.
 
     Args:
-        name: of a set of points, or of a field whose values are the coordinates.
+        name: name of a set of points, or of a field whose values are the coordinates.
     """
-    found = fields.places[name] if name in fields.places else _moved(fields.values[name])
-    wrong = list(_faults(fields, site, name, found))
-    return tuple(_single(x) for x in found), wrong
+    geometries = fields.places[name] if name in fields.places else _moved(fields.values[name])
+    wrong = list(_faults(fields, site, name, geometries))
+    return tuple(_single(x) for x in geometries), wrong
 
 
 def point_weights(placed: Geometries, site: PointsRequest, source: str) -> list[Tensor] | None:
-    """The length, area or volume that each point of each sample stands for; None: all count alike.
+    """Quadrature weights (points,) of each sample: lengths, areas or volumes; None if equal.
 
-    As in the integrals of the model over this domain, but for a domain whose weights should be
-    given and are not: its points count alike.
+    They are those of the integrals of the model over this domain. Without weights or cells in the
+    data, the points of a domain with the measure `given` or `uniform` have equal weights.
 
     Args:
-        source: the file that they are from.
+        source: the file that the geometries are from.
 
     Raises:
-        OpError: OP0910, they cannot be found.
+        OpError: OP0910, the weights cannot be computed.
     """
-    told = all(x.weights is not None or x.cells is not None for x in placed)
-    if not told and site.measure in {"given", "uniform"}:
+    has_weights = all(x.weights is not None or x.cells is not None for x in placed)
+    if not has_weights and site.measure in {"given", "uniform"}:
         return None
-    found = [_weights(x, site, f"{source}, sample {i}") for i, x in enumerate(placed)]
-    return [x for x in found if x is not None] or None
+    weights = [_weights(x, site, f"{source}, sample {i}") for i, x in enumerate(placed)]
+    return [x for x in weights if x is not None] or None
 
 
 def _weights(x: Geometry, site: PointsRequest, told: str) -> Tensor | None:
     try:
-        found: Tensor | None = quadrature_weights(x, site.measure, site.period)
+        weights: Tensor | None = quadrature_weights(x, site.measure, site.period)
     except OpError as error:
         place = f"{told} of `{site.name}`"
         raise OpError(*(replace(y, file=place) for y in error.diagnostics)) from error
-    return found
+    return weights
 
 
 def value_count_fault(fields: Fields, name: str, home: str) -> Diagnostic | None:
-    """OP0613 where a field has not as many values as its set has points."""
+    """Return OP0613 if a field has another number of values than its set has points."""
     have = [x.shape[-1] for x in split_samples(fields.values[name])]
     want = list(point_counts(fields.places[home])) if home in fields.places else have
     want = want * len(have) if len(want) == 1 else want
@@ -129,7 +129,7 @@ def value_count_fault(fields: Fields, name: str, home: str) -> Diagnostic | None
 
 
 def _moved(x: Values) -> Geometries:
-    """Geometries whose coordinates are the values of a field."""
+    """Make geometries whose coordinates are the values of a field."""
     return tuple(Geometry(y.T) for y in split_samples(x))
 
 
@@ -146,10 +146,10 @@ def _single(x: Geometry) -> Geometry:
 def _faults(
     fields: Fields, site: PointsRequest, name: str, found: Geometries
 ) -> Iterator[Diagnostic]:
-    """The first fault of a set of points, the coarsest ones first."""
+    """Yield the first fault of a set of points; basic checks come first."""
     checks = (_dims, _same_for_all, _empty, _not_finite, _negative, _strange_corners)
-    told = (y for check in checks for y in check(site, name, found))
-    first = next(told, None)
+    faults = (y for check in checks for y in check(site, name, found))
+    first = next(faults, None)
     if first is not None:
         code, message, cure = first
         yield Diagnostic(code, message, helps=(Help(cure),), file=fields.source)
@@ -184,8 +184,8 @@ def _not_finite(site: PointsRequest, name: str, found: Geometries) -> Iterator[P
             values = getattr(x, what)
             bad = 0 if values is None else int((~torch.isfinite(values.float())).sum())
             if bad:
-                told = "coordinates" if what == "points" else what
-                message = f"`{name}` holds {told} that are not finite, {bad} in sample {i}"
+                noun = "coordinates" if what == "points" else what
+                message = f"`{name}` holds {noun} that are not finite, {bad} in sample {i}"
                 yield "OP0612", message, "leave such points or samples out of the file"
 
 
@@ -206,7 +206,7 @@ def _strange_corners(site: PointsRequest, name: str, found: Geometries) -> Itera
 
 
 def _outside(corners: Tensor | None, points: int) -> int | None:
-    """A point index out of range, if there is one."""
+    """Return a point index that is out of range, if there is one."""
     if corners is None or not corners.numel():
         return None
     low, high = (int(x) for x in corners.aminmax())
@@ -217,17 +217,17 @@ def _outside(corners: Tensor | None, points: int) -> int | None:
 
 
 def _no_place(fields: Fields, site: PointsRequest, told: str | None) -> Diagnostic:
-    known = list(fields.places)
+    set_names = list(fields.places)
     cure: tuple[str, ...]
-    if not known:
+    if not set_names:
         message = f"the data have no coordinates for `{site.name}`"
         cure = ("`opdsl.data.io.formats.points` describes a layout that has them",)
     elif told is not None:
-        message = f"no set of points `{told}` for `{site.name}`; the file has {_listed(known)}"
-        cure = did_you_mean(told, known) or (f"name one: {site.name} = {known[0]}",)
+        message = f"no set of points `{told}` for `{site.name}`; the file has {_listed(set_names)}"
+        cure = did_you_mean(told, set_names) or (f"name one: {site.name} = {set_names[0]}",)
     else:
-        message = f"which points is `{site.name}`? The file has {_listed(known)}"
-        cure = (f"name them: {site.name} = {known[0]}",)
+        message = f"which points is `{site.name}`? The file has {_listed(set_names)}"
+        cure = (f"name them: {site.name} = {set_names[0]}",)
     return Diagnostic("OP0611", message, helps=tuple(Help(x) for x in cure), file=fields.source)
 
 
@@ -245,10 +245,10 @@ def _listed(names: Sequence[str]) -> str:
 def points_mismatch(
     port: FieldRequest, names: Sequence[str], fields: Fields, where: str | None
 ) -> str | None:
-    """Why fields of the file cannot be functions on the set `where`, if they cannot."""
+    """Explain why fields of the file are no functions on the set `where`; None if they are."""
     for n in names:
         home = fields.homes.get(n)
-        # where the domain itself is not found, that is told, and enough
+        # no second message where the domain itself is not found
         if None not in {home, where} and home != where:
             return f"`{n}` is on the points `{home}`, and `{port.domain}` is `{where}`"
         if home is None and _axes(fields.values[n]) != port.axes:
@@ -257,7 +257,7 @@ def points_mismatch(
 
 
 def grid_mismatch(port: FieldRequest, names: Sequence[str], fields: Fields) -> str | None:
-    """Why fields of the file cannot be functions on a grid, if they cannot."""
+    """Explain why fields of the file are no functions on the grid; None if they are."""
     for n in names:
         if n in fields.homes:
             return f"`{n}` is on the points `{fields.homes[n]}`, `{port.name}` on no points"

@@ -25,7 +25,7 @@ class Fields:
         name: the data set's name.
         values: field -> (samples, channels, *grid), in the number format of the file; on points
             (samples, channels, points) where all samples share them, else packed.
-        roles: field -> what the file says of it.
+        roles: field -> its role, as the file declares it.
         axes: names of the axes of the grid, in order; none where all fields are on points.
         resolution: points on each axis.
         suspects: indices of samples that look corrupt (see `suspects`).
@@ -126,7 +126,7 @@ class Samples:
 
     @property
     def extent(self) -> str:
-        """How many points an output has: `33x33`, `3586 points`, `900 to 1200 points`."""
+        """Number of points of an output as text: `33x33`, `3586 points`, `900 to 1200 points`."""
         on = [self.homes[k] for k in (*self.outputs, *self.inputs) if k in self.homes]
         if not on or on[0] not in self.places:
             return "x".join(map(str, self.resolution))
@@ -135,13 +135,13 @@ class Samples:
         return f"{low} points" if low == high else f"{low} to {high} points"
 
     def first(self, n: int) -> Samples:
-        """The first n samples, or all if there are fewer."""
+        """Return the first n samples, or all if there are fewer."""
         if self.places:
             return self.take(range(min(n, len(self))))
         return self._each(lambda x: x[:n])
 
     def last(self, n: int) -> Samples:
-        """The last n samples, or all if there are fewer."""
+        """Return the last n samples, or all if there are fewer."""
         if self.places:
             return self.take(range(max(0, len(self) - n), len(self)))
         return self._each(lambda x: x[max(0, len(x) - n) :])
@@ -159,7 +159,7 @@ class Samples:
         )
 
     def at(self, resolution: Resolution) -> Samples:
-        """The samples on every k-th point of the grid.
+        """Return the samples on every k-th point of the grid.
 
         Raises:
             OpError: OP0614, no step leads there.
@@ -171,7 +171,7 @@ class Samples:
         return replace(self._each(lambda x: x[thin].contiguous()), resolution=size)
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> Samples:
-        """Apply `change` to every tensor; only without points."""
+        """Apply `change` to every input and output; all must be on grids."""
         return replace(
             self,
             inputs={k: change(all_values(x)) for k, x in self.inputs.items()},

@@ -1,6 +1,6 @@
-"""Samples that look corrupt, whose size or shape of values is far from that of all others.
+"""Find samples that look corrupt: their values are far from those of all other samples.
 
-They are reported and never dropped.
+Such samples are reported and never dropped.
 """
 
 from collections.abc import Container, Iterator, Mapping, Sequence
@@ -21,10 +21,10 @@ SHOWN = 5
 
 
 def suspects(values: Mapping[str, Values], roles: Mapping[str, Role]) -> tuple[int, ...]:
-    """Samples in which an output is more than FAR robust deviations from the median sample.
+    """Indices of samples in which an output is over FAR robust deviations from the median sample.
 
-    Three numbers are taken of each sample: log rms, min / rms and max / rms over all channels and
-    points. The last two do not change with its scale; they see a pressure below zero where every
+    Three statistics of each sample count: log rms, min / rms and max / rms over all channels and
+    points. The last two do not change with its scale; they detect a pressure below zero where every
     other sample keeps the maximum principle. A robust deviation is MAD times the median absolute
     deviation, and FLOOR at least.
     """
@@ -34,14 +34,14 @@ def suspects(values: Mapping[str, Values], roles: Mapping[str, Role]) -> tuple[i
 
 
 def suspects_warning(fields: Fields) -> Diagnostic | None:
-    """The warning about the suspects of a data set, OP0616; None if there are none."""
-    found = fields.suspects
-    if not found:
+    """Return the warning OP0616 about the suspects of a data set; None if there are none."""
+    indices = fields.suspects
+    if not indices:
         return None
-    noun = "sample looks" if len(found) == 1 else "samples look"
+    noun = "sample looks" if len(indices) == 1 else "samples look"
     return Diagnostic(
         "OP0616",
-        f"{len(found)} {noun} corrupt: {_listed(found)}",
+        f"{len(indices)} {noun} corrupt: {_listed(indices)}",
         notes=("an output lies far outside what all other samples of the set do",),
         helps=(Help("look at them; they are kept, since only you can say whether they are sound"),),
         severity="warning",
@@ -52,23 +52,23 @@ def suspects_warning(fields: Fields) -> Diagnostic | None:
 def zero_truth_warnings(
     outputs: Mapping[str, Values], timed: Container[str], fields: Fields
 ) -> Iterator[Diagnostic]:
-    """The warnings about samples whose truth, or a step of it, is zero everywhere, OP0631.
+    """Yield the warnings OP0631 about samples whose truth, or a step of it, is zero everywhere.
 
     Args:
-        outputs: as training takes them, (samples, channels, *grid) or packed.
-        timed: which of them have an axis of time behind that of the samples.
-        fields: of the file that they are from.
+        outputs: the outputs for training, (samples, channels, *grid) or packed.
+        timed: names of outputs with a time axis after the sample axis.
+        fields: the fields of the file that the outputs are from.
     """
     for name, x in outputs.items():
         zero = ~_any(x, 2 if name in timed else 1)
-        found = [fields.start + i for i in zero.nonzero().flatten().tolist()]
-        if not found:
+        indices = [fields.start + i for i in zero.nonzero().flatten().tolist()]
+        if not indices:
             continue
-        noun = "sample" if len(found) == 1 else "samples"
+        noun = "sample" if len(indices) == 1 else "samples"
         where = "in a step of" if name in timed else "in"
         yield Diagnostic(
             "OP0631",
-            f"`{name}` is zero everywhere {where} {len(found)} {noun}: {_listed(found)}",
+            f"`{name}` is zero everywhere {where} {len(indices)} {noun}: {_listed(indices)}",
             notes=("relative errors need a truth that is not zero: their means leave it out",),
             helps=(Help("`zero_rmse` among the errors says how far the prediction is from zero"),),
             severity="warning",
@@ -77,7 +77,7 @@ def zero_truth_warnings(
 
 
 def _any(x: Values, axes: int) -> Tensor:
-    """(samples,): whether each function, on what follows the first `axes` axes, is not zero."""
+    """Whether each sample (if `axes` is 2: each of its steps) has a nonzero value; (samples,)."""
     if isinstance(x, Packed):
         return torch.stack([y.any() for y in x.parts])
     return x.flatten(axes).any(axes).reshape(len(x), -1).all(1)
@@ -88,13 +88,13 @@ def _listed(indices: Sequence[int]) -> str:
 
 
 def _far(x: Values) -> list[Tensor]:
-    """For each of the three numbers of a sample: whether it is far; (samples,) bool."""
+    """Whether each of the three statistics of a sample is far from the median; (samples,) bool."""
     if isinstance(x, Packed):
-        told = [_size_and_ends(y[None]) for y in split_samples(x)]
-        size, low, high = (torch.cat(y) for y in zip(*told, strict=True))
+        statistics = [_size_and_ends(y[None]) for y in split_samples(x)]
+        size, low, high = (torch.cat(y) for y in zip(*statistics, strict=True))
     else:
         size, low, high = _size_and_ends(x)
-    # a value that is not finite is an error of its own wherever it is used
+    # a value that is not finite is reported as an error where the field is used
     sound = size.isfinite()
     numbers = (size.log(), low / size, high / size)
     return [(_deviation(s).abs() > FAR) & sound for s in numbers]

@@ -29,7 +29,7 @@ AXES = ("x", "y", "z")
 
 @dataclass(frozen=True, slots=True)
 class Sign:
-    """Whether a distance has one, and of which surfaces."""
+    """Whether a distance is signed, and whether surfaces with holes are allowed."""
 
     signed: bool = True
     holes: bool = False
@@ -45,14 +45,14 @@ def add_distance(
     sign: Sign | None = None,
     progress: ProgressCallback | None = None,
 ) -> tuple[FileFields, Box]:
-    """The distance from the surface of each sample at the points of a grid, as an input.
+    """Add the distance from the surface of each sample at the points of a grid, as an input.
 
     Args:
         grid: points on each axis, both ends included.
-        box: the ends of each axis; that around all samples if None.
+        box: the ends of each axis; the bounding box of all samples if None.
         domain: the set of points that bounds the surface; the only one if None.
         name: of the new field.
-        sign: signed, of closed surfaces, if None.
+        sign: kind of distance; a signed one from closed surfaces if None.
         progress: is called with the samples done and all samples.
 
     Returns:
@@ -62,22 +62,22 @@ def add_distance(
         OpError: OP0611 no such set, or the name is taken; OP0613 a grid of another size is there
             already, or other axes; OP0618 a surface that has no inside.
     """
-    placed, where = choose_points(fields, domain)
+    geometries, where = choose_points(fields, domain)
     refuse_taken_names(fields, (name,))
     sign = sign or Sign()
-    d = placed[0].points.shape[1]
+    d = geometries[0].points.shape[1]
     refuse_other_grid(fields, AXES[:d], grid)
-    box = box or _around(placed)
+    box = box or _around(geometries)
     if len(box) != d:
-        met = f"the box has {len(box)} axes, the points have {d}"
-        raise fault("OP0613", met, file=fields.source)
+        message = f"the box has {len(box)} axes, the points have {d}"
+        raise fault("OP0613", message, file=fields.source)
     nodes = _nodes(grid, box)
     rows = []
-    for i, x in enumerate(placed):
-        told = f"{fields.source}, sample {i} of `{where}`"
-        rows.append(_distance(x, nodes, sign, told).reshape(1, *grid).float())
+    for i, x in enumerate(geometries):
+        sample_name = f"{fields.source}, sample {i} of `{where}`"
+        rows.append(_distance(x, nodes, sign, sample_name).reshape(1, *grid).float())
         if progress:
-            progress(i + 1, len(placed))
+            progress(i + 1, len(geometries))
     values = torch.stack(rows).expand(sample_count(fields), *rows[0].shape)
     return with_fields(fields, {name: (values, "input", None)}, AXES[:d]), box
 
@@ -89,7 +89,7 @@ def _around(placed: Geometries) -> Box:
 
 
 def _nodes(grid: Sequence[int], box: Box) -> Tensor:
-    """Points of the grid, the last axis running fastest; (points, d)."""
+    """Coordinates of the points of the grid, the last axis running fastest; (points, d)."""
     lines = [
         torch.linspace(a, b, n, dtype=torch.float64) for n, (a, b) in zip(grid, box, strict=True)
     ]

@@ -53,7 +53,7 @@ def add_transport(
     size: int | None = None,
     progress: ProgressCallback | None = None,
 ) -> tuple[FileFields, list[Transport]]:
-    """The optimal transport of each sample's points to a torus, of one size for all samples.
+    """Add the optimal transport of each sample's points to a torus of one size for all samples.
 
     On the grid (theta, phi), named as in the data that neuraloperator publishes:
 
@@ -78,39 +78,39 @@ def add_transport(
         OpError: OP0611 no such set or field, or a name is taken; OP0613 a grid is there already;
             OP0618 the points are not in space; and what `transport` raises.
     """
-    placed, where = choose_points(fields, domain)
+    geometries, where = choose_points(fields, domain)
     refuse_taken_names(fields, tuple(ROLES))
-    size = size or side(max(len(x) for x in placed))
+    size = size or side(max(len(x) for x in geometries))
     refuse_other_grid(fields, ANGLES, (size, size))
-    turned = _normals(fields, placed, where, normals)
-    found = []
-    for i, x in enumerate(placed):
-        told = f"{fields.source}, sample {i} of `{where}`"
-        found.append(transport(x.points.double().numpy(), size=size, source=told))
+    surface_normals = _normals(fields, geometries, where, normals)
+    transports = []
+    for i, x in enumerate(geometries):
+        sample_name = f"{fields.source}, sample {i} of `{where}`"
+        transports.append(transport(x.points.double().numpy(), size=size, source=sample_name))
         if progress:
-            progress(i + 1, len(placed))
-    rows = [_rows(*x) for x in zip(found, placed, turned, strict=True)]
-    if len(placed) == 1:
+            progress(i + 1, len(geometries))
+    rows = [_rows(*x) for x in zip(transports, geometries, surface_normals, strict=True)]
+    if len(geometries) == 1:
         rows *= sample_count(fields)
-    given = {k: _given(fields, k, [x[k] for x in rows], where) for k in rows[0]}
-    return with_fields(fields, given, ANGLES), found
+    new_fields = {k: _given(fields, k, [x[k] for x in rows], where) for k in rows[0]}
+    return with_fields(fields, new_fields, ANGLES), transports
 
 
 def _normals(
     fields: Fields, placed: Geometries, where: str, name: str | None
 ) -> Sequence[np.ndarray | None]:
-    """(p, 3) of each sample, by the field that is named or by triangles."""
+    """Normals (p, 3) of each sample, from the field `name` or from the triangles, if any."""
     if name is None:
         return [_turned(x) for x in placed]
-    found = fields.values.get(name)
-    if found is None:
+    values = fields.values.get(name)
+    if values is None:
         helps = did_you_mean(name, fields.homes)
         raise fault("OP0611", f"no field `{name}`", helps=helps, file=fields.source)
-    if fields.homes.get(name) != where or _channels(found) != 3:
-        met = f"`{name}` is no field of 3 channels on `{where}`"
+    if fields.homes.get(name) != where or _channels(values) != 3:
+        message = f"`{name}` is no field of 3 channels on `{where}`"
         helps = ("leave `--normals` out: those of the triangles are taken",)
-        raise fault("OP0611", met, helps=helps, file=fields.source)
-    return [x.double().numpy().T for x in split_samples(found)][: len(placed)]
+        raise fault("OP0611", message, helps=helps, file=fields.source)
+    return [x.double().numpy().T for x in split_samples(values)][: len(placed)]
 
 
 def _turned(x: Geometry) -> np.ndarray | None:
@@ -120,34 +120,34 @@ def _turned(x: Geometry) -> np.ndarray | None:
 
 
 def _rows(found: Transport, x: Geometry, normals: np.ndarray | None) -> dict[str, Tensor]:
-    """(channels, *grid) or (channels, points) of one sample."""
+    """Compute the new fields of one sample: (channels, *grid) or (channels, points)."""
     n, points = found.size, x.points.double().numpy()
-    turned = torus_normals(n)
+    grid_normals = torus_normals(n)
     rows = {
         "trans": points[found.encode].reshape(n, n, 3),
         "source": torus_points(n),
-        "nor_s": turned,
+        "nor_s": grid_normals,
         "latent": found.latent,
     }
     if normals is not None:
-        rows["cross"] = np.cross(normals[found.encode].reshape(n, n, 3), turned)
-    made = {k: torch.from_numpy(x).movedim(-1, 0).float().contiguous() for k, x in rows.items()}
-    made["ind_enc"] = torch.from_numpy(found.encode).int().reshape(1, n, n)
-    made["ind_dec"] = torch.from_numpy(found.decode).int()[None]
-    return made
+        rows["cross"] = np.cross(normals[found.encode].reshape(n, n, 3), grid_normals)
+    tensors = {k: torch.from_numpy(x).movedim(-1, 0).float().contiguous() for k, x in rows.items()}
+    tensors["ind_enc"] = torch.from_numpy(found.encode).int().reshape(1, n, n)
+    tensors["ind_dec"] = torch.from_numpy(found.decode).int()[None]
+    return tensors
 
 
 def _given(
     fields: Fields, name: str, rows: list[Tensor], where: str
 ) -> tuple[Values, Role, str | None]:
-    """The values of all samples, the role, and the set of points or None for the grid."""
+    """Return the values of all samples, the role, and the set of points (None for the grid)."""
     on_points = name in ON_POINTS
     values = _alike(fields, rows) if on_points else torch.stack(rows)
     return values, ROLES[name], where if on_points else None
 
 
 def _alike(fields: Fields, rows: list[Tensor]) -> Values:
-    """Functions on points, as the others of the file are."""
+    """Stack or pack functions on points, as the other fields of the file are."""
     packed = any(isinstance(fields.values[k], Packed) for k in fields.homes)
     same = len({x.shape for x in rows}) == 1
     return torch.stack(rows) if same and not packed else Packed.of(rows)

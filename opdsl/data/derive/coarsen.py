@@ -18,25 +18,25 @@ SMALLEST = 2  # points on an axis; one point is no grid
 def steps(
     have: Sequence[int], want: Resolution, layout: PointLayout = "periodic", *, source: str = ""
 ) -> tuple[int, ...]:
-    """Steps k on the axes such that every k-th point of `have` makes `want`.
+    """Return the steps k of the axes for which every k-th of `have` points leaves `want` points.
 
     Args:
         have: points on each axis.
         want: points on each axis; one integer stands for all axes.
         layout: what must stay: both ends (`node`) or the period.
-        source: the file that is blamed.
+        source: the file that the error names.
 
     Raises:
         OpError: OP0614, no such step exists; says which resolutions are possible.
     """
-    wanted = (want,) * len(have) if isinstance(want, int) else tuple(want)
-    if len(wanted) == len(have) and all(
-        w in possible(n, layout) for n, w in zip(have, wanted, strict=True)
+    target = (want,) * len(have) if isinstance(want, int) else tuple(want)
+    if len(target) == len(have) and all(
+        w in possible(n, layout) for n, w in zip(have, target, strict=True)
     ):
-        return tuple(_step(n, w, layout) for n, w in zip(have, wanted, strict=True))
+        return tuple(_step(n, w, layout) for n, w in zip(have, target, strict=True))
     raise fault(
         "OP0614",
-        f"the data have {size_text(have)} points, from which {size_text(wanted)} cannot be taken",
+        f"the data have {size_text(have)} points, from which {size_text(target)} cannot be taken",
         notes=(f"only every k-th point is kept, with {_KEPT[layout]}; nothing is interpolated",),
         helps=(f"possible here: {_choices(have, layout)}",),
         file=source or None,
@@ -44,7 +44,11 @@ def steps(
 
 
 def refuse_on_points(resolution: Resolution | None, source: str) -> None:
-    """OP0614 where a resolution is asked for of functions on points."""
+    """Refuse a resolution for functions on points.
+
+    Raises:
+        OpError: OP0614, `resolution` is not None.
+    """
     if resolution is not None:
         message = "functions on points have no resolution that could be lowered"
         helps = ("leave the resolution out: they are taken as they are",)
@@ -52,15 +56,15 @@ def refuse_on_points(resolution: Resolution | None, source: str) -> None:
 
 
 def possible(n: int, layout: PointLayout) -> tuple[int, ...]:
-    """The numbers of points that can be taken from `n`, the largest first."""
+    """List the numbers of points that every k-th of `n` points can leave, the largest first."""
     whole = n - 1 if layout == "node" else n
     ends = n - whole
-    kept = (whole // k + ends for k in range(1, whole + 1) if whole % k == 0)
-    return tuple(m for m in kept if m >= SMALLEST)
+    sizes = (whole // k + ends for k in range(1, whole + 1) if whole % k == 0)
+    return tuple(m for m in sizes if m >= SMALLEST)
 
 
 def size_text(sizes: Sequence[int]) -> str:
-    """`33 x 33`."""
+    """Format a grid size as `33 x 33`."""
     return " x ".join(str(n) for n in sizes)
 
 

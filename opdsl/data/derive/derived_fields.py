@@ -15,7 +15,7 @@ from opdsl.nn.points.geometry import Geometries
 def with_fields(
     fields: Fields, given: Mapping[str, tuple[Values, Role, str | None]], axes: Sequence[str]
 ) -> FileFields:
-    """The data set with more fields: values, role, and the set of points or None for the grid."""
+    """Add fields to a data set: name -> values, role, and set of points (None for the grid)."""
     return FileFields(
         name=fields.name,
         values=fields.values | {k: x for k, (x, _, _) in given.items()},
@@ -28,17 +28,17 @@ def with_fields(
 
 
 def select_fields(fields: Fields, names: Sequence[str]) -> Fields:
-    """Select fields, all if none is named; the grid goes if nothing is left on it.
+    """Select fields, all if none is named; drop the grid if no field is left on it.
 
     Raises:
         OpError: OP0611, a name is not there.
     """
     for x in names:
         if x not in fields.values:
-            there = ", ".join(f"`{k}`" for k in fields.values) or "none"
+            available = ", ".join(f"`{k}`" for k in fields.values) or "none"
             helps = did_you_mean(x, fields.values)
-            met = f"no field `{x}`; the file has {there}"
-            raise fault("OP0611", met, helps=helps, file=fields.source)
+            message = f"no field `{x}`; the file has {available}"
+            raise fault("OP0611", message, helps=helps, file=fields.source)
     if not names:
         return fields
     gridded = any(x not in fields.homes for x in names)
@@ -53,43 +53,46 @@ def select_fields(fields: Fields, names: Sequence[str]) -> Fields:
 
 
 def choose_points(fields: Fields, domain: str | None) -> tuple[Geometries, str]:
-    """The set of points that `domain` names, or the only one, and its name."""
-    there = ", ".join(f"`{k}`" for k in fields.places) or "none"
+    """Return the set of points that `domain` names, or the only one, and its name."""
+    available = ", ".join(f"`{k}`" for k in fields.places) or "none"
     if domain is None and len(fields.places) == 1:
         domain = next(iter(fields.places))
     if domain is None:
-        met = f"which set of points is meant? The file has {there}"
-        raise fault("OP0611", met, helps=("name it: `--domain`",), file=fields.source)
+        message = f"which set of points is meant? The file has {available}"
+        raise fault("OP0611", message, helps=("name it: `--domain`",), file=fields.source)
     if domain not in fields.places:
         helps = did_you_mean(domain, fields.places)
-        met = f"no set of points `{domain}`; the file has {there}"
-        raise fault("OP0611", met, helps=helps, file=fields.source)
+        message = f"no set of points `{domain}`; the file has {available}"
+        raise fault("OP0611", message, helps=helps, file=fields.source)
     return fields.places[domain], domain
 
 
 def refuse_taken_names(fields: Fields, names: Sequence[str]) -> None:
-    """Refuse names that fields of the file have already."""
-    taken = [x for x in names if x in fields.values]
-    if taken:
-        met = f"the file has a field `{taken[0]}` already"
+    """Refuse names that the file already has fields of."""
+    duplicates = [x for x in names if x in fields.values]
+    if duplicates:
+        message = f"the file has a field `{duplicates[0]}` already"
         raise fault(
-            "OP0611", met, helps=("take over the other fields only: `--keep`",), file=fields.source
+            "OP0611",
+            message,
+            helps=("take over the other fields only: `--keep`",),
+            file=fields.source,
         )
 
 
 def refuse_other_grid(fields: Fields, axes: Sequence[str], grid: Sequence[int]) -> None:
-    """Refuse a second grid: a file has one."""
+    """Refuse a grid that differs from that of the file, which can have only one."""
     if len(grid) != len(axes):
-        met = f"a grid of {len(grid)} axes for points of {len(axes)} coordinates"
-        raise fault("OP0613", met, file=fields.source)
+        message = f"a grid of {len(grid)} axes for points of {len(axes)} coordinates"
+        raise fault("OP0613", message, file=fields.source)
     if fields.axes and (tuple(fields.axes), fields.resolution) != (tuple(axes), tuple(grid)):
-        met = f"the file has a grid ({_grid(fields.axes, fields.resolution)}) already"
+        message = f"the file has a grid ({_grid(fields.axes, fields.resolution)}) already"
         helps = (f"this one is {_grid(axes, grid)}: take over fields on points only: `--keep`",)
-        raise fault("OP0613", met, helps=helps, file=fields.source)
+        raise fault("OP0613", message, helps=helps, file=fields.source)
 
 
 def sample_count(fields: Fields) -> int:
-    """How many samples the file has."""
+    """Number of samples in the file."""
     counts = [len(x) for x in fields.values.values()]
     return counts[0] if counts else max(len(x) for x in fields.places.values())
 

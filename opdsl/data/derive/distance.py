@@ -25,7 +25,7 @@ from opdsl.nn.points.geometry import Geometry
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-PAIRS = 1 << 18  # pairs of a point and a face that are looked at together; about 100 MB
+PAIRS = 1 << 18  # pairs of a point and a face in one batch; about 100 MB
 CLASSES = 24  # of faces by size, each half as large as the last: one large face costs no others
 BESIDE = 9  # neighbours of a query point that may share its sign
 
@@ -41,7 +41,7 @@ def signed_distance(
         queries: (q, d).
         holes: take a surface that is not closed. A point is inside then if more than half of all
             directions are covered, as seen from there.
-        source: who is blamed.
+        source: the name of the geometry in errors.
 
     Raises:
         OpError: OP0618, there are no cells, or they do not close a surface.
@@ -51,9 +51,9 @@ def signed_distance(
         _closed(points, faces, source)
     if not len(queries):
         return torch.zeros(0, dtype=torch.float64)
-    asked = _numbers(queries)
-    away, _ = nearest(points, faces, asked)
-    inside = _inside(points, faces, asked, away, alike=not holes)
+    coordinates = _numbers(queries)
+    away, _ = nearest(points, faces, coordinates)
+    inside = _inside(points, faces, coordinates, away, alike=not holes)
     return torch.from_numpy(np.where(inside, -away, away))
 
 
@@ -65,12 +65,12 @@ def distance(geometry: Geometry, queries: Tensor, *, source: str = "geometry") -
 
 
 def surface(geometry: Geometry, source: str = "geometry") -> tuple[Floats, Ints]:
-    """Points (n, d) and faces (m, d) of a surface, or of that of a body.
+    """Return points (n, d) and faces (m, d) of a surface, or of the boundary of a body.
 
-    Points of one place become one: files often have a point for each face.
+    Points with equal coordinates are merged: files often repeat a point for each face.
 
     Raises:
-        OpError: OP0618.
+        OpError: OP0618, the geometry has no cells, or cells that bound nothing.
     """
     points = _numbers(geometry.points)
     d = points.shape[1]
@@ -80,8 +80,8 @@ def surface(geometry: Geometry, source: str = "geometry") -> tuple[Floats, Ints]
         raise fault("OP0618", f"the geometry has {what}, and no surface", helps=helps, file=source)
     cells = geometry.cells.detach().cpu().numpy().astype(np.int64)
     if not d <= cells.shape[1] <= d + 1:
-        met = f"cells of {cells.shape[1]} corners bound nothing in {d} dimensions"
-        raise fault("OP0618", met, file=source)
+        message = f"cells of {cells.shape[1]} corners bound nothing in {d} dimensions"
+        raise fault("OP0618", message, file=source)
     places, number = np.unique(points, axis=0, return_inverse=True)
     cells = number.reshape(-1)[cells]
     return places, cells if cells.shape[1] == d else _skin(places, cells)
@@ -95,10 +95,10 @@ def _numbers(x: Tensor) -> Floats:
 
 
 def nearest(points: Floats, faces: Ints, queries: Floats) -> tuple[Floats, Floats]:
-    """How far the nearest point of the faces is, and that point: (q,), (q, d).
+    """Return the distance to the nearest point of the faces, and that point: (q,), (q, d).
 
-    The face with the nearest centre gives a bound. A face can only be nearer if its centre is
-    within that bound and its own radius, which a k-d tree of the centres tells.
+    The face with the nearest centre gives a bound. A nearer face has its centre within that bound
+    plus its own radius; a k-d tree of the centres finds all such faces.
     """
     from scipy.spatial import cKDTree
 
@@ -106,23 +106,23 @@ def nearest(points: Floats, faces: Ints, queries: Floats) -> tuple[Floats, Float
     centres = corners.mean(1)
     radii = np.sqrt(((corners - centres[:, None]) ** 2).sum(2).max(1))
     _, first = cKDTree(centres).query(queries)
-    found = _closest(queries, corners[first])
-    away = np.linalg.norm(queries - found, axis=1)
+    closest = _closest(queries, corners[first])
+    away = np.linalg.norm(queries - closest, axis=1)
     for rows in _by_size(radii):
         tree = cKDTree(centres[rows])
         for some, counts, near in _candidates(tree, queries, away + radii[rows].max()):
-            asked = np.repeat(queries[some], counts, axis=0)
-            there = _closest(asked, corners[rows[near]])
-            far = np.linalg.norm(asked - there, axis=1)
-            best = _first_least(far, counts)
-            nearer = far[best] < away[some]
-            away[some[nearer]] = far[best[nearer]]
-            found[some[nearer]] = there[best[nearer]]
-    return away, found
+            pair_queries = np.repeat(queries[some], counts, axis=0)
+            pair_closest = _closest(pair_queries, corners[rows[near]])
+            pair_distances = np.linalg.norm(pair_queries - pair_closest, axis=1)
+            best = _first_least(pair_distances, counts)
+            nearer = pair_distances[best] < away[some]
+            away[some[nearer]] = pair_distances[best[nearer]]
+            closest[some[nearer]] = pair_closest[best[nearer]]
+    return away, closest
 
 
 def _by_size(radii: Floats) -> Iterator[Ints]:
-    """Rows of faces that are alike in size."""
+    """Yield the row numbers of faces of similar size, group by group."""
     largest = radii.max() or 1.0
     with np.errstate(divide="ignore"):
         kind = np.minimum(-np.log2(radii / largest), CLASSES - 1).astype(np.int64)
@@ -131,11 +131,11 @@ def _by_size(radii: Floats) -> Iterator[Ints]:
 
 
 def _candidates(tree: Any, queries: Floats, reach: Floats) -> Iterator[tuple[Ints, Ints, Ints]]:
-    """Query points that have faces in reach, how many each has, and which; at most PAIRS at once.
+    """Yield query points with faces in reach, their numbers of faces, and the faces; in batches.
 
-    Only where one point has more than PAIRS faces in reach, they come all together.
+    A batch has at most PAIRS faces, unless one point alone has more.
     """
-    # a hair more, for what rounding takes away
+    # slightly larger, so that rounding excludes no face
     reach = reach * (1 + 1e-12)
     counts = tree.query_ball_point(queries, reach, return_length=True)
     some = np.flatnonzero(counts)
@@ -145,18 +145,18 @@ def _candidates(tree: Any, queries: Floats, reach: Floats) -> Iterator[tuple[Int
 
 
 def _parts(rows: Ints, counts: Ints) -> Iterator[Ints]:
-    """Rows in groups whose counts sum to PAIRS at most, as far as that can be."""
+    """Split rows into groups whose counts sum to at most PAIRS; a larger row is a group alone."""
     ends = np.cumsum(counts)
     start = 0
     while start < len(rows):
-        done = ends[start - 1] if start else 0
-        end = max(int(np.searchsorted(ends, done + PAIRS, "right")), start + 1)
+        offset = ends[start - 1] if start else 0
+        end = max(int(np.searchsorted(ends, offset + PAIRS, "right")), start + 1)
         yield rows[start:end]
         start = end
 
 
 def _first_least(x: Floats, counts: Ints) -> Ints:
-    """In each group of so many numbers, the place of the first that is least."""
+    """Return the index of the first minimum of each group; group i has `counts[i]` numbers."""
     starts = np.cumsum(counts) - counts
     least = np.repeat(np.minimum.reduceat(x, starts), counts)
     places = np.flatnonzero(x == least)
@@ -165,17 +165,17 @@ def _first_least(x: Floats, counts: Ints) -> Ints:
 
 
 def _closest(p: Floats, corners: Floats) -> Floats:
-    """The point of each segment (pairs, 2, d) or triangle (pairs, 3, 3) nearest to its p."""
+    """Return the point of each segment (pairs, 2, d) or triangle (pairs, 3, 3) nearest to its p."""
     if corners.shape[1] == 2:
         return _on_segment(p, corners[:, 0], corners[:, 1])
     a, b, c = corners.transpose(1, 0, 2)
     sides = np.stack([_on_segment(p, x, y) for x, y in ((a, b), (b, c), (c, a))])
     best = ((sides - p) ** 2).sum(2).argmin(0)
-    found: Floats = sides[best, np.arange(len(p))]
+    closest: Floats = sides[best, np.arange(len(p))]
     weights, flat = _barycentric(p, a, b, c)
     within = ~flat & (weights >= 0).all(1)
-    found[within] = np.einsum("nk,nkd->nd", weights, corners)[within]
-    return found
+    closest[within] = np.einsum("nk,nkd->nd", weights, corners)[within]
+    return closest
 
 
 def _on_segment(p: Floats, a: Floats, b: Floats) -> Floats:
@@ -186,13 +186,13 @@ def _on_segment(p: Floats, a: Floats, b: Floats) -> Floats:
 
 
 def _barycentric(p: Floats, a: Floats, b: Floats, c: Floats) -> tuple[Floats, NDArray[np.bool_]]:
-    """Weights of the corners at the foot of p on the plane, and where there is no plane."""
+    """Barycentric coordinates (n, 3) of p projected onto the plane; a mask of flat triangles."""
     normal = np.cross(b - a, c - a)
     square = (normal**2).sum(1)
     flat = square == 0
-    rest = p - a
-    third = (np.cross(b - a, rest) * normal).sum(1) / np.where(flat, 1, square)
-    second = (np.cross(rest, c - a) * normal).sum(1) / np.where(flat, 1, square)
+    offset = p - a
+    third = (np.cross(b - a, offset) * normal).sum(1) / np.where(flat, 1, square)
+    second = (np.cross(offset, c - a) * normal).sum(1) / np.where(flat, 1, square)
     return np.stack([1 - second - third, second, third], 1), flat
 
 
@@ -202,11 +202,11 @@ def _barycentric(p: Floats, a: Floats, b: Floats, c: Floats) -> tuple[Floats, ND
 def _inside(
     points: Floats, faces: Ints, queries: Floats, away: Floats, *, alike: bool
 ) -> NDArray[np.bool_]:
-    """Whether the surface winds around each point.
+    """Whether the surface winds around each point; (q,) bool.
 
     No surface passes through the ball around a point that reaches to the surface, so all points of
-    the ball have one winding number. Points that are linked by such balls ask once together, if
-    they are `alike`, which holds for closed surfaces only.
+    the ball have one winding number. With `alike`, which is valid for closed surfaces only, it is
+    computed once for all points that are linked by such balls.
     """
     kin = _kin(queries, away) if alike else np.arange(len(queries))
     _, first, back = np.unique(kin, return_index=True, return_inverse=True)
@@ -215,7 +215,7 @@ def _inside(
 
 
 def _kin(queries: Floats, away: Floats) -> Ints:
-    """A number for each point, the same for points linked by balls without surface."""
+    """Label the points (q,): those linked by balls that no surface crosses have one label."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
     from scipy.spatial import cKDTree
@@ -231,7 +231,7 @@ def _kin(queries: Floats, away: Floats) -> Ints:
 
 
 def winding(points: Floats, faces: Ints, queries: Floats) -> Floats:
-    """How often the surface goes around each point: the sum of its angles over the whole; (q,)."""
+    """Winding number of the surface around each point: its angle over the full angle; (q,)."""
     angles = _turns if points.shape[1] == 2 else _solid_angles
     step = max(PAIRS // len(faces), 1)
     corners = points[faces]
@@ -242,14 +242,14 @@ def winding(points: Floats, faces: Ints, queries: Floats) -> Floats:
 
 
 def _turns(corners: Floats) -> Floats:
-    """Sum of the angles of segments (q, m, 2, 2) seen from the origin, over 2 pi."""
+    """Sum the angles of segments (q, m, 2, 2) seen from the origin, over 2 pi; (q,)."""
     a, b = corners[:, :, 0], corners[:, :, 1]
     cross = a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]
     return np.asarray(np.arctan2(cross, (a * b).sum(2)).sum(1) / (2 * np.pi))
 
 
 def _solid_angles(corners: Floats) -> Floats:
-    """Sum of the solid angles of triangles (q, m, 3, 3) seen from the origin, over 4 pi."""
+    """Sum the solid angles of triangles (q, m, 3, 3) seen from the origin, over 4 pi; (q,)."""
     a, b, c = corners.transpose(2, 0, 1, 3)
     r, s, t = (np.linalg.norm(x, axis=2) for x in (a, b, c))
     volume = (a * np.cross(b, c)).sum(2)
@@ -261,18 +261,22 @@ def _solid_angles(corners: Floats) -> Floats:
 
 
 def _skin(points: Floats, cells: Ints) -> Ints:
-    """Faces that one simplex only has, each turning as seen from outside."""
+    """Return the boundary faces (m, d) of simplices, oriented outwards."""
     d = points.shape[1]
     edges = points[cells[:, 1:]] - points[cells[:, :1]]
     cells = np.where((np.linalg.det(edges) < 0)[:, None], cells[:, [1, 0, *range(2, d + 1)]], cells)
     sides = [[0, 1], [1, 2], [2, 0]] if d == 2 else [[0, 2, 1], [0, 1, 3], [1, 2, 3], [0, 3, 2]]
     faces = np.concatenate([cells[:, x] for x in sides])
-    _, first, met = np.unique(np.sort(faces, 1), axis=0, return_index=True, return_counts=True)
-    return np.asarray(faces[np.sort(first[met == 1])])
+    _, first, counts = np.unique(np.sort(faces, 1), axis=0, return_index=True, return_counts=True)
+    return np.asarray(faces[np.sort(first[counts == 1])])
 
 
 def _closed(points: Floats, faces: Ints, source: str) -> None:
-    """Each edge of a triangle, or end of a segment, is passed as often one way as the other."""
+    """Refuse a surface with an edge (in the plane: a point) whose faces do not cancel there.
+
+    Raises:
+        OpError: OP0618, the surface is open, or its faces are not oriented alike.
+    """
     loose, turned = _unpaired(faces)
     if not loose:
         return
@@ -287,12 +291,12 @@ def _closed(points: Floats, faces: Ints, source: str) -> None:
 
 
 def _unpaired(faces: Ints) -> tuple[int, bool]:
-    """How many edges are not passed once each way, and whether all have an even number of faces."""
+    """Count edges not passed equally often each way; say if all have an even number of faces."""
     if faces.shape[1] == 2:
         ends, sign = faces.reshape(-1, 1), np.tile([1, -1], len(faces))
     else:
         ways = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
         ends, sign = np.sort(ways, 1), np.where(ways[:, 0] < ways[:, 1], 1, -1)
-    _, place, met = np.unique(ends, axis=0, return_inverse=True, return_counts=True)
+    _, place, counts = np.unique(ends, axis=0, return_inverse=True, return_counts=True)
     balance = np.bincount(place.reshape(-1), sign)
-    return int((balance != 0).sum()), bool((met % 2 == 0).all())
+    return int((balance != 0).sum()), bool((counts % 2 == 0).all())

@@ -70,7 +70,7 @@ CURVED: dict[str, tuple[str, Faces]] = {  # through their middle points, into st
 
 
 def split(kind: str, corners: Ints) -> tuple[Ints, Ints]:
-    """The simplices that cells are cut into.
+    """Split cells of one kind into simplices.
 
     Args:
         kind: a key of `POINTS`, or `polygon...`, whose corners lie in order around it.
@@ -104,7 +104,7 @@ def sizes(points: Floats, cells: Ints) -> Floats:
 
 
 def _fan(corners: Ints) -> Ints:
-    """Triangles of polygons from their corner of the lowest number; (cells, corners - 2, 3)."""
+    """Split polygons into triangles at their lowest corner number; (cells, corners - 2, 3)."""
     count = corners.shape[1]
     turn = (corners.argmin(1)[:, None] + np.arange(count)) % count
     ring = np.take_along_axis(corners, turn, 1)
@@ -113,7 +113,11 @@ def _fan(corners: Ints) -> Ints:
 
 
 def _cut(faces: Faces, corners: Ints) -> tuple[Ints, Ints]:
-    """Tetrahedra from the lowest corner of each cell to the triangles of faces that lack it."""
+    """Join the lowest corner of each cell with the triangles of the faces that lack it.
+
+    Returns:
+        (tetrahedra, 4) corners; (tetrahedra,) the cell of each.
+    """
     lowest = corners.argmin(1)
     pieces, rows = [], []
     for face in faces:

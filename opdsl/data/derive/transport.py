@@ -1,6 +1,6 @@
 """Optimal transport between points in space and a torus, so that a grid carries their functions.
 
-A `Transport` has for each point of a periodic grid (theta, phi) on the torus the point of the
+A `Transport` holds, for each point of a periodic grid (theta, phi) on the torus, the point of the
 surface that it is carried to, and for each point of the surface the nearest grid point. The plan
 moves equal masses at the least sum of squared distances. It is exact, so it does not change if the
 surface is moved or scaled; published data have a plan smoothed by an entropy, which costs more.
@@ -38,8 +38,8 @@ class Transport:
         size: n.
         encode: (n * n,) for each point of the grid, phi running fastest, a point of the surface.
         decode: (p,) for each point of the surface, a point of the grid.
-        cost: of the plan: the mean squared distance that mass is moved.
-        missed: how many points of the surface no point of the grid stands for.
+        cost: cost of the plan: the mean squared distance by which mass is moved.
+        missed: number of points of the surface that no grid point is carried to.
     """
 
     size: int
@@ -50,7 +50,7 @@ class Transport:
 
     @property
     def latent(self) -> Floats:
-        """Where each point of the surface is on the grid, theta and phi in turns; (p, 2)."""
+        """Grid coordinates (theta, phi) of each point of the surface, in turns; (p, 2)."""
         return np.stack(np.divmod(self.decode, self.size), 1) / self.size
 
 
@@ -60,42 +60,45 @@ def transport(
     size: int | None = None,
     source: str = "points",
 ) -> Transport:
-    """The transport between the torus and these points, each of the same mass.
+    """Compute the optimal transport between the torus and points of equal mass.
 
     Args:
         points: (p, 3).
         size: n; about EXPAND p points in the grid if None.
-        source: who is blamed.
+        source: the name of the points in errors.
 
     Raises:
-        OpError: OP0610 there is no room for the plan; OP0617 it was not found; OP0618 the points
-            are not in space; OP0645 the package is missing.
+        OpError: OP0610 the plan does not fit into memory; OP0617 the solver did not converge;
+            OP0618 the points are not in space; OP0645 the package POT is missing.
     """
     if points.ndim != 2 or points.shape[1] != 3 or not len(points):
-        met = f"points of the shape {points.shape} are not carried to a torus"
-        raise fault("OP0618", met, helps=("expected points in space, (n, 3)",), file=source)
+        message = f"points of the shape {points.shape} are not carried to a torus"
+        raise fault("OP0618", message, helps=("expected points in space, (n, 3)",), file=source)
     size = size or side(len(points))
     torus = torus_points(size).reshape(-1, 3)
     if (need := PAIR * len(torus) * len(points)) > (cap := data_budget()):
         raise too_large_for_memory("the plan of the transport", need, cap, source)
-    there, cost = _carried(torus, points, source)
-    return _nearest(there, points, size, cost)
+    targets, cost = _carried(torus, points, source)
+    return _nearest(targets, points, size, cost)
 
 
 def side(points: int, expand: float = EXPAND) -> int:
-    """Points on an axis of the grid: sqrt(expand) ceil(sqrt(points)), rounded down."""
+    """Number of points on an axis of the grid: sqrt(expand) ceil(sqrt(points)), rounded down."""
     return max(int(math.sqrt(expand) * math.ceil(math.sqrt(points))), 2)
 
 
 def torus_points(size: int) -> Floats:
-    """((R + r cos theta) cos phi, (R + r cos theta) sin phi, r sin theta); (size, size, 3)."""
+    """Points of the torus on the grid (theta, phi); (size, size, 3).
+
+    ((R + r cos theta) cos phi, (R + r cos theta) sin phi, r sin theta).
+    """
     theta, phi = _angles(size)
     ring = LARGE + SMALL * np.cos(theta)
     return np.stack([ring * np.cos(phi), ring * np.sin(phi), SMALL * np.sin(theta)], -1)
 
 
 def torus_normals(size: int) -> Floats:
-    """Inwards, of length 1; (size, size, 3)."""
+    """Unit normals of the torus, pointing inwards; (size, size, 3)."""
     theta, phi = _angles(size)
     ring = np.cos(theta)
     return -np.stack([ring * np.cos(phi), ring * np.sin(phi), np.sin(theta)], -1)
@@ -104,7 +107,7 @@ def torus_normals(size: int) -> Floats:
 def normals_of(points: Floats, cells: Ints) -> Floats:
     """Unit normals at the points of triangles: the mean of those around, weighted by area; (p, 3).
 
-    0 at a point that no triangle has.
+    The normal is 0 at a point that no triangle has.
     """
     a, b, c = points[cells].transpose(1, 0, 2)
     sums = np.zeros_like(points)
@@ -124,18 +127,18 @@ def _angles(size: int) -> tuple[Floats, Floats]:
 
 
 def _carried(torus: Floats, points: Floats, source: str) -> tuple[Floats, float]:
-    """The centre of what each point of the torus is moved to, and the cost, by network simplex."""
+    """Barycentric targets (n, 3) of the torus points under the exact plan, and its cost."""
     try:
         import ot
     except ImportError as error:
         raise _missing() from error
     squares = ot.dist(torus, points)
     masses = (np.full(len(x), 1 / len(x)) for x in (torus, points))
-    plan, told = ot.emd(*masses, squares, numItermax=PIVOTS, log=True)
-    if told["warning"]:
-        notes = (str(told["warning"]),)
+    plan, log = ot.emd(*masses, squares, numItermax=PIVOTS, log=True)
+    if log["warning"]:
+        notes = (str(log["warning"]),)
         raise fault("OP0617", "the optimal transport was not found", notes=notes, file=source)
-    return np.asarray(plan @ points / plan.sum(1, keepdims=True)), float(told["cost"])
+    return np.asarray(plan @ points / plan.sum(1, keepdims=True)), float(log["cost"])
 
 
 def _nearest(there: Floats, points: Floats, size: int, cost: float) -> Transport:

@@ -24,8 +24,8 @@ class GeneratedFile:
 
     Attributes:
         path: the file.
-        samples: their number.
-        size: how large they are, by name, as plain data: `{"resolution": 65, "fine": 129}`.
+        samples: the number of samples.
+        size: sizes of a sample by name, as plain data: `{"resolution": 65, "fine": 129}`.
         seconds: wall time.
         checks: measured errors by name, as plain data.
         extent: the size in words, behind the number of samples: `at 65x65, solved at 129x129`.
@@ -41,12 +41,12 @@ class GeneratedFile:
     checked: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """As plain data, for `--json`."""
+        """Convert to plain data, for `--json`."""
         head = {"path": str(self.path), "samples": self.samples, **self.size}
         return head | {"seconds": round(self.seconds, 3), **self.checks}
 
     def __str__(self) -> str:
-        """Two lines: what was written in what time, and what was checked."""
+        """Describe the file in two lines: what was written in what time, and what was checked."""
         head = f"{self.path}: {self.samples} samples {self.extent} in {self.seconds:.1f} s"
         return f"{head}\nchecked: {', '.join(self.checked)}"
 
@@ -59,10 +59,10 @@ class Option:
         name: of the argument of `generate`, and of the option of the command.
         type: int, float or str; with `choices`, one of these.
         help: a sentence.
-        metavar: how the help calls the value.
-        default: None: it must be given, unless it is `optional`.
-        optional: whether None is a value.
-        choices: the words that are allowed, where only some are.
+        metavar: name of the value in the help.
+        default: the default value; None means required, unless the option is `optional`.
+        optional: whether None is a valid value.
+        choices: the words that are allowed; any value if empty.
     """
 
     name: str
@@ -76,7 +76,7 @@ class Option:
 
 @dataclass(frozen=True, slots=True)
 class Generator:
-    """A problem whose data sets are computed here.
+    """A problem whose data sets can be computed.
 
     Attributes:
         description: the equation, the fields and how it is solved; its first line is the summary.
@@ -84,7 +84,7 @@ class Generator:
         generate: `generate(*, seed, out, progress, **options)` writes a file whole or not at all.
             Raises OpError: OP0604 an option does not fit, OP0617 a check failed, OP0625 the file
             cannot be written.
-        options: besides `seed` and `out`.
+        options: the options besides `seed` and `out`.
         example: options of a command, for the help: `--resolution 65 --samples 100 -o d.h5`.
     """
 

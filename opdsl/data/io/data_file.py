@@ -1,4 +1,4 @@
-"""A data file before its format is known: its first bytes and what its container holds."""
+"""A data file before its format is known: its first bytes and the contents of its container."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ Container = Literal["hdf5", "zip", "pickle"]
 
 @dataclass(slots=True)
 class DataFile:
-    """A file that is asked what it is.
+    """A file whose format is being determined.
 
     Attributes:
         path: the file.
         source: the path as the user wrote it, for messages.
         head: its first bytes, `HEAD` at most.
-        container: the general format around its layout, None where there is none of these.
+        container: the general file format inside which its layout is; None if it is none of these.
     """
 
     path: Path
@@ -51,7 +51,7 @@ class DataFile:
         return self._hdf5
 
     def members(self) -> tuple[str, ...]:
-        """The names in a zip archive.
+        """List the names in a zip archive.
 
         Raises:
             OpError: OP0610, the archive is damaged.
@@ -67,7 +67,7 @@ class DataFile:
 
 @contextmanager
 def open_data_file(path: Path, source: str) -> Iterator[DataFile]:
-    """The file as long as the block lasts.
+    """Open a file for the duration of the block.
 
     Raises:
         OSError: it cannot be read.

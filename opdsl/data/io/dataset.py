@@ -33,16 +33,16 @@ def open_dataset(
     samples: int | None = None,
     alone: int | None = None,
 ) -> Fields:
-    """The fields of a data set.
+    """Read the fields of a data set.
 
     Args:
         path: a file of any format in `opdsl.data.io.formats`, a folder of meshes, or a folder
             `NAME` with `NAME/data/{train,valid,test}/*.hdf5`.
-        split: which part of a folder, `train` if not given; a single file has no parts.
+        split: which part of a folder; the first of train, valid, test if None. A file has no parts.
         resolution: keep every k-th point only; one integer stands for all axes.
         samples: keep the first ones only.
-        alone: where outputs need not be there, the axes of the grid of inputs: nothing else tells
-            channels from axes in a .pt or .npz.
+        alone: number of grid axes of inputs, for files that need not have outputs: nothing else
+            distinguishes channels from axes in a .pt or .npz.
 
     Raises:
         OpError: OP0604 less than one sample; OP0610 nothing readable, or fewer samples than asked
@@ -77,11 +77,11 @@ def open_dataset(
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """A data set of which some samples are in memory at a time.
+    """A data set that is read in pieces of some samples.
 
     Attributes:
-        count: all samples.
-        pieces: some of them at a time, once; without fingerprint and suspects.
+        count: number of all samples.
+        pieces: iterator over the pieces, usable once; they have no fingerprint and no suspects.
     """
 
     count: int
@@ -91,10 +91,10 @@ class Stream:
 def stream_dataset(
     path: str | PathLike[str], *, split: str | None = None, size: int, alone: int | None = None
 ) -> Stream:
-    """The fields of a data set, `size` samples at a time.
+    """Read the fields of a data set, `size` samples at a time.
 
-    HDF5 as The Well lays it out, .npz and .pt are read piece by piece; what has points, a list of
-    dictionaries and a .pt of the old format is one piece.
+    HDF5 as The Well lays it out, .npz and .pt are read piece by piece. Data on points, lists of
+    dictionaries and .pt files of the old format are one piece.
 
     Args:
         path: as for `open_dataset`.
@@ -103,7 +103,7 @@ def stream_dataset(
         alone: as for `open_dataset`.
 
     Raises:
-        OpError: as `open_dataset`, for what is in a piece when it is taken.
+        OpError: as `open_dataset`; faults of a piece are raised when it is read.
     """
     source = str(path)
     files = data_files(Path(path), split, source)
@@ -117,7 +117,7 @@ def stream_dataset(
 
 
 def _stream(path: Path, source: str, size: int, alone: int | None) -> Pieces | None:
-    """The samples of one file, if it can be read piece by piece."""
+    """Stream the samples of one file; None if it cannot be read piece by piece."""
     try:
         with open_data_file(path, source) as file:
             form = _format(file)
@@ -127,7 +127,7 @@ def _stream(path: Path, source: str, size: int, alone: int | None) -> Pieces | N
 
 
 def _pieces(parts: Sequence[Pieces], names: Sequence[str], source: str) -> Iterator[Fields]:
-    """The pieces of all files, each like the first."""
+    """Chain the pieces of all files; their layouts must agree with the first."""
     first: FileFields | None = None
     start = 0
     for (_, pieces), name in zip(parts, names, strict=True):
@@ -155,20 +155,20 @@ def _piece(part: FileFields, source: str, start: int) -> Fields:
 
 
 def _read_all(files: Sequence[Path], source: str, options: ReadOptions) -> list[FileFields]:
-    """As many files as the samples need, each like the first."""
+    """Read files until there are enough samples; their layouts must agree with the first."""
     parts: list[FileFields] = []
     count, samples = 0, options.samples
     for path in files:
         name = source if len(files) == 1 else str(path)
-        left = None if samples is None else samples - count
-        parts.append(_read(path, name, replace(options, samples=left)))
+        remaining = None if samples is None else samples - count
+        parts.append(_read(path, name, replace(options, samples=remaining)))
         refuse_other_layout(parts[0], parts[-1], name)
         count += len(parts[-1])
         if samples is not None and count >= samples:
             return parts
     if samples is not None or not count:
-        asked = f"{samples} were asked for" if samples else "at least one is needed"
-        raise fault("OP0610", f"the data hold {count} samples, {asked}", file=source)
+        expected = f"{samples} were asked for" if samples else "at least one is needed"
+        raise fault("OP0610", f"the data hold {count} samples, {expected}", file=source)
     return parts
 
 
@@ -181,7 +181,7 @@ def _read(path: Path, source: str, options: ReadOptions) -> FileFields:
 
 
 def _format(file: DataFile) -> Format:
-    """The first format that a file has.
+    """Return the first format that matches a file.
 
     Raises:
         OpError: OP0610, it has none.
@@ -189,7 +189,7 @@ def _format(file: DataFile) -> Format:
     for form in FORMATS:
         if form.matches(file):
             return form
-    # of other HDF5 files this reader says what they lack
+    # for other HDF5 files, the reader of The Well says what they lack
     well = FORMATS.find("well") if file.container == "hdf5" else None
     if well is None:
         raise unreadable(_seeming(file), file.source)
@@ -197,17 +197,17 @@ def _format(file: DataFile) -> Format:
 
 
 def _seeming(file: DataFile) -> str:
-    """What a file that no format knows seems to be."""
+    """Describe what a file of unknown format seems to be, for the message."""
     if file.container == "zip":
         return "it is a zip archive without tensors or arrays"
     if not file.head:
         return "the file is empty"
-    known = {
+    hints = {
         b"\x93NUMPY": "it is a single NumPy array: save input and output with numpy.savez(x=, y=)",
         b"MATLAB 5.0": "it is a MATLAB file: save its arrays with numpy.savez(x=, y=)",
         b"CDF\x01": "it is a NetCDF 3 file",
         b"CDF\x02": "it is a NetCDF 3 file",
         b"\x1f\x8b": "it is compressed with gzip: unpack it first",
     }
-    matches = (text for magic, text in known.items() if file.head.startswith(magic))
+    matches = (text for magic, text in hints.items() if file.head.startswith(magic))
     return next(matches, f"the format is unknown (it begins with {file.head[:8]!r})")

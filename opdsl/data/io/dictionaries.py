@@ -1,10 +1,10 @@
-"""Lists of dictionaries of tensors, one for each sample, as neuraloperator publishes its cars.
+"""Lists of dictionaries of tensors, one for each sample, as in neuraloperator's car data set.
 
-Nothing in the file says what its tensors are, so their names and shapes do:
+Nothing in the file says what its tensors are, so this is derived from their names and shapes:
 
 - (n, d), d <= 3, under a name of `COORDINATES`: a set of points of that name;
 - (n,), (n, c), (c, n) with as many entries as a set has points, in every sample: a function on it;
-- (n,) under a name of `AREAS`: besides, what each of these points stands for;
+- (n,) under a name of `AREAS`: also the quadrature weights of these points;
 - (m, k) integers under a name of `CELLS`, (e, 2) or (2, e) under one of `EDGES`: of the first set;
 - other tensors of one shape in all samples: functions on a grid, (*grid), (*grid, c) or (c, *grid),
   where channels are fewer than half of the points on any axis; (c,) and numbers: vectors.
@@ -52,7 +52,7 @@ def read(
     resolution: Resolution | None,
     samples: int | None,
 ) -> FileFields:
-    """The fields of a list of dictionaries of dense tensors.
+    """Read the fields of a list of dictionaries of dense tensors.
 
     Raises:
         OpError: OP0610 the samples differ in their tensors, or hold no function; OP0613 a sample
@@ -63,12 +63,12 @@ def read(
     grids = {prod(x): x for x in map(_grid, table.values()) if x}
     sets = {k: x for k, x in table.items() if _is_set(k, x, grids)}
     _refuse_empty(sets, source)
-    rest = {k: x for k, x in table.items() if k not in sets and not _joins(k, x)}
-    on_points = {k: y for k, x in rest.items() if (y := _on_points(k, x, sets))}
-    for k, x in rest.items():
+    functions = {k: x for k, x in table.items() if k not in sets and not _joins(k, x)}
+    on_points = {k: y for k, x in functions.items() if (y := _on_points(k, x, sets))}
+    for k, x in functions.items():
         if k not in on_points:
             _refuse_other_number(k, x, sets, source)
-    others = {k: _on_grid(x, grids) for k, x in rest.items() if k not in on_points}
+    others = {k: _on_grid(x, grids) for k, x in functions.items() if k not in on_points}
     on_grids = {k: x for k, x in others.items() if x is not None}
     values: dict[str, Values] = {k: Packed.of(x) for k, (_, x) in on_points.items()}
     if not on_points and not on_grids:
@@ -86,20 +86,20 @@ def read(
 
 
 def _table(held: Sequence[TensorSample], source: str) -> Table:
-    """The tensors by their names, which are the same in all samples."""
+    """Collect the tensors of all samples by name; all samples must have the same names."""
     if not held:
         raise fault("OP0610", "the list has no samples", file=source)
     names = list(held[0])
     for i, x in enumerate(held):
         if odd := set(names).symmetric_difference(x):
-            told = ", ".join(f"`{k}`" for k in sorted(odd))
-            message = f"samples 0 and {i} differ: only one of them has {told}"
+            differing_names = ", ".join(f"`{k}`" for k in sorted(odd))
+            message = f"samples 0 and {i} differ: only one of them has {differing_names}"
             raise fault("OP0610", message, file=source)
     return {k: tuple(x[k] for x in held) for k in names}
 
 
 def _is_set(name: str, parts: Sequence[Tensor], grids: Mapping[int, object]) -> bool:
-    """Whether these are the coordinates of points that are no grid."""
+    """Whether tensors are the coordinates of a set of points that is not a grid of the file."""
     if name not in COORDINATES or any(x.ndim != MATRIX for x in parts):
         return False
     few = all(1 <= x.shape[1] <= MOST and x.is_floating_point() for x in parts)
@@ -116,7 +116,7 @@ def _refuse_empty(sets: Table, source: str) -> None:
 
 
 def _joins(name: str, parts: Sequence[Tensor]) -> bool:
-    """Whether these are numbers of points: cells or edges."""
+    """Whether tensors are tables of point indices: cells or edges."""
     whole = not any(x.is_floating_point() for x in parts)
     return name in CELLS | EDGES and whole and all(x.ndim == MATRIX for x in parts)
 
@@ -125,19 +125,23 @@ def _joins(name: str, parts: Sequence[Tensor]) -> bool:
 
 
 def _on_points(name: str, parts: Sequence[Tensor], sets: Table) -> tuple[str, list[Tensor]] | None:
-    """The set that a function is on, and its values, (channels, points) of each sample."""
+    """Return the point set of a function and its values, (channels, points) of each sample."""
     if name in SURPLUS and (less := _on_points("", _without(parts, *SURPLUS[name]), sets)):
         return less
     for home, points in sets.items():
-        found = [_channels_first(x, len(p)) for x, p in zip(parts, points, strict=True)]
-        whole = [x for x in found if x is not None]
-        if len(whole) == len(found) and len({x.shape[0] for x in whole}) == 1:
+        candidates = [_channels_first(x, len(p)) for x, p in zip(parts, points, strict=True)]
+        whole = [x for x in candidates if x is not None]
+        if len(whole) == len(candidates) and len({x.shape[0] for x in whole}) == 1:
             return home, whole
     return None
 
 
 def _refuse_other_number(name: str, parts: Sequence[Tensor], sets: Table, source: str) -> None:
-    """OP0613 for a function that has a value for each point in some samples and not in others."""
+    """Refuse a function with one value for each point in some samples and not in others.
+
+    Raises:
+        OpError: OP0613.
+    """
     if len({x.shape for x in parts}) == 1:
         return
     for home, points in sets.items():
@@ -152,7 +156,7 @@ def _refuse_other_number(name: str, parts: Sequence[Tensor], sets: Table, source
 
 
 def _channels_first(x: Tensor, points: int) -> Tensor | None:
-    """(channels, points), if one of its axes is that of the points."""
+    """Transpose to (channels, points); None if no axis has as many entries as there are points."""
     if x.shape == (points,):
         return x[None]
     if x.ndim != MATRIX:
@@ -161,12 +165,12 @@ def _channels_first(x: Tensor, points: int) -> Tensor | None:
 
 
 def _without(parts: Sequence[Tensor], start: int, stop: int) -> list[Tensor]:
-    """Rows without some of their entries."""
+    """Remove the entries `start` to `stop` of the last axis of each tensor."""
     return [torch.cat((x[..., :start], x[..., stop:]), -1) for x in parts]
 
 
 def _grid(parts: Sequence[Tensor]) -> tuple[int, ...]:
-    """The points on each axis of a grid; () if the samples differ or there are no two axes."""
+    """Points on each axis of a grid; () if shapes differ or there are fewer than two axes."""
     shape = parts[0].shape
     if any(x.shape != shape for x in parts) or len(shape) <= MATRIX:
         return ()
@@ -176,7 +180,7 @@ def _grid(parts: Sequence[Tensor]) -> tuple[int, ...]:
 
 
 def _on_grid(parts: Sequence[Tensor], grids: Mapping[int, tuple[int, ...]]) -> Tensor | None:
-    """(samples, channels, *grid), or (samples, channels) of a vector; None if samples differ."""
+    """Stack to (samples, channels, *grid), or without grid; None if the shapes differ."""
     if any(x.shape != parts[0].shape for x in parts):
         return None
     x = torch.stack(list(parts))
@@ -197,20 +201,20 @@ def _on_grid(parts: Sequence[Tensor], grids: Mapping[int, tuple[int, ...]]) -> T
 
 
 def _placed(name: str, sets: Table, table: Table) -> Geometries:
-    """A set of points with the areas that its points stand for, and their cells and edges."""
-    more = {"weights": _areas(sets[name], table)}
+    """Make the geometries of a point set, with its weights, cells and edges if there are any."""
+    optional = {"weights": _areas(sets[name], table)}
     if name == next(iter(sets)):
-        more |= {"cells": _joined(table, CELLS), "edges": _joined(table, EDGES)}
-    known = {k: x for k, x in more.items() if x is not None}
+        optional |= {"cells": _joined(table, CELLS), "edges": _joined(table, EDGES)}
+    present = {k: x for k, x in optional.items() if x is not None}
     return tuple(
-        Geometry(points, **{k: x[i] for k, x in known.items()})
+        Geometry(points, **{k: x[i] for k, x in present.items()})
         for i, points in enumerate(sets[name])
     )
 
 
 def _areas(points: Sequence[Tensor], table: Table) -> tuple[Tensor, ...] | None:
-    found = (table[k] for k in table if k in AREAS)
-    return next((x for x in found if _as_many(x, points)), None)
+    candidates = (table[k] for k in table if k in AREAS)
+    return next((x for x in candidates if _as_many(x, points)), None)
 
 
 def _as_many(parts: Sequence[Tensor], points: Sequence[Tensor]) -> bool:
@@ -218,9 +222,9 @@ def _as_many(parts: Sequence[Tensor], points: Sequence[Tensor]) -> bool:
 
 
 def _joined(table: Table, names: frozenset[str]) -> tuple[Tensor, ...] | None:
-    """Numbers of points, a row for each cell or edge."""
-    found = next((x for k, x in table.items() if k in names and _joins(k, x)), None)
-    if found is None:
+    """Point indices of cells or edges, one row for each; None if there are none."""
+    tensors = next((x for k, x in table.items() if k in names and _joins(k, x)), None)
+    if tensors is None:
         return None
-    turned = names is EDGES and all(x.shape[0] == ENDS != x.shape[1] for x in found)
-    return tuple((x.T if turned else x).long() for x in found)
+    transposed = names is EDGES and all(x.shape[0] == ENDS != x.shape[1] for x in tensors)
+    return tuple((x.T if transposed else x).long() for x in tensors)

@@ -33,6 +33,6 @@ class FileFields:
     homes: Mapping[str, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
-        """How many samples."""
+        """Number of samples."""
         counts = [len(x) for x in self.values.values()] or [len(x) for x in self.places.values()]
         return counts[0]

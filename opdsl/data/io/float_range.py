@@ -1,4 +1,4 @@
-"""Values of a file that float32, in which models compute, cannot hold."""
+"""Diagnostics of values that are outside the range of float32, in which models compute."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ LOSSY = (torch.float32, torch.float64, torch.bfloat16)  # formats with numbers b
 
 
 def too_small(fields: Fields, name: str, *, needed: bool) -> Diagnostic | None:
-    """The diagnostic about values that become zero or lose digits in float32; None without such.
+    """Return the diagnostic about values that vanish or lose digits in float32; None if none do.
 
-    A small value beside large ones is rounding. So only functions of which nothing is larger than
-    SMALLEST / PRECISION are looked at: one channel of one sample each.
+    A small value of a function with large ones is rounding. So only those channels of a sample are
+    checked whose values are all below SMALLEST / PRECISION.
 
     Args:
-        fields: of a file.
-        name: of the field.
+        fields: the fields of a file.
+        name: name of the field.
         needed: whether it is an error if no value of the field is large enough.
     """
     x = fields.values[name]
@@ -52,7 +52,7 @@ def too_small(fields: Fields, name: str, *, needed: bool) -> Diagnostic | None:
 
 
 def too_large(fields: Fields, name: str) -> Diagnostic | None:
-    """The error about finite values that become infinite in float32; None without such."""
+    """Return the error about finite values that become infinite in float32; None if none do."""
     x = fields.values[name]
     if all_values(x).dtype != torch.float64:
         return None
@@ -73,7 +73,7 @@ def too_large(fields: Fields, name: str) -> Diagnostic | None:
 
 
 def _sizes(x: Values) -> Tensor:
-    """The largest absolute value of each channel of each sample, (samples, channels)."""
+    """Largest absolute value of each channel of each sample; (samples, channels)."""
     if all_values(x).dtype not in LOSSY:
         return torch.zeros(len(x), 1)
     if isinstance(x, Packed):
@@ -87,10 +87,10 @@ def _largest(x: Tensor) -> Tensor:
 
 
 def _lost(x: Tensor) -> Tensor:
-    """How many numbers are smaller than the smallest normal one, and not zero."""
+    """Count the nonzero numbers below the smallest normal one of float32."""
     return ((x != 0) & (x.abs() < SMALLEST)).sum()
 
 
 def _factor(most: float) -> str:
-    """The power of ten that brings the greatest value near one."""
+    """Power of ten that scales the greatest value to about one, as text."""
     return f"1e{-floor(log10(most))}"

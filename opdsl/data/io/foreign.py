@@ -1,10 +1,9 @@
-"""Foreign libraries in a process of its own, with limits of time and memory by the size of a file.
+"""Run foreign libraries in a separate process, with time and memory limited by the file size.
 
 The readers of meshio believe what a file declares: 113 bytes make 5.7 GB of points. HDF5 goes round
 for ever in a damaged heap of texts. So they meet a file first in a child without torch, which is
-kept for the next file and is ended when this process ends. What it answers is read as plain
-numbers, no larger than asked for. Where the system has no limits of memory (macOS), those of time
-remain.
+kept for the next file and is ended when this process ends. Its answer is read as plain numbers, no
+larger than requested. Where the system cannot limit memory (macOS), only time is limited.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ LARGEST_HEADER = 16 << 20  # bytes of the answer's header
 
 @dataclass(frozen=True, slots=True)
 class CellBlock:
-    """Cells of one kind: its name and the numbers of the corners, (cells, corners)."""
+    """Cells of one kind: its name, and the point indices (cells, corners)."""
 
     type: str
     data: NDArray[Any]
@@ -47,7 +46,7 @@ class CellBlock:
 
 @dataclass(frozen=True, slots=True)
 class MeshFile:
-    """What meshio finds in a file; arrays that hold no numbers have the type `object`."""
+    """The contents of a file as meshio reads it; arrays without numbers have dtype `object`."""
 
     points: NDArray[Any]
     cells: list[CellBlock]
@@ -56,7 +55,7 @@ class MeshFile:
 
 
 def parse_mesh(path: Path, form: str, source: str) -> MeshFile:
-    """What meshio reads of a regular file.
+    """Parse a regular file with meshio.
 
     Args:
         path: the file.
@@ -66,13 +65,13 @@ def parse_mesh(path: Path, form: str, source: str) -> MeshFile:
     Raises:
         OpError: OP0610, the file is damaged, or costs more than one of its size may.
     """
-    found = _answer(path, form, source, SECONDS_PER_BYTE)
-    assert found is not None
-    return found
+    mesh = _answer(path, form, source, SECONDS_PER_BYTE)
+    assert mesh is not None
+    return mesh
 
 
 def refuse_endless_hdf5(path: Path, source: str) -> None:
-    """Read all of an HDF5 file but the values of its arrays where that may take too long.
+    """Traverse an HDF5 file, without the values of its arrays, in a process that can be ended.
 
     Raises:
         OpError: OP0610, it does not end in time, or ends the process.
@@ -81,15 +80,19 @@ def refuse_endless_hdf5(path: Path, source: str) -> None:
 
 
 def _answer(path: Path, form: str, source: str, per_byte: float) -> MeshFile | None:
-    """The mesh in the answer; None where there is none in it."""
+    """Ask the worker about a file; return the mesh, or None for HDF5.
+
+    Raises:
+        OpError: OP0610, the file is damaged or exceeds its limits.
+    """
     size = path.stat().st_size
     seconds = SECONDS + per_byte * size
     memory = min(MEMORY + MEMORY_PER_BYTE * size, max(data_budget(), MEMORY))
-    asked = {"path": str(path.resolve()), "form": form, "seconds": seconds, "memory": memory}
+    request = {"path": str(path.resolve()), "form": form, "seconds": seconds, "memory": memory}
     with _LOCK:
         try:
             worker = _worker()
-            header = worker.ask(asked)
+            header = worker.ask(request)
             if not header:
                 return None
             if "failed" not in header:
@@ -130,7 +133,7 @@ def _refused(header: dict[str, Any], path: Path, source: str, memory: int) -> Op
 
 
 class _Worker:
-    """A running `foreign_worker`."""
+    """A running process of `foreign_worker`."""
 
     def __init__(self) -> None:
         source = pkgutil.get_data("opdsl.data.io", "foreign_worker.py") or b""
@@ -146,11 +149,11 @@ class _Worker:
 
     @property
     def usable(self) -> bool:
-        """Whether it runs and is ours: a fork of this process shares the pipes."""
+        """Whether it runs and this process started it: a fork would share the pipes."""
         return self.owner == os.getpid() and self.process.poll() is None
 
     def ask(self, asked: dict[str, Any]) -> dict[str, Any]:
-        """The header of the answer."""
+        """Send a request and read the header of the answer."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.process.stdin.write(json.dumps(asked).encode() + b"\n")
@@ -164,19 +167,19 @@ class _Worker:
         return header
 
     def take(self, header: dict[str, Any], most: int) -> MeshFile:
-        """The arrays of the answer, in the order of the header."""
+        """Read the arrays of the answer, in the order of the header; at most `most` bytes."""
         stream = self.process.stdout
         assert stream is not None
-        left = most
+        remaining = most
 
         def get(spec: list[Any] | None) -> NDArray[Any]:
-            nonlocal left
+            nonlocal remaining
             if spec is None:
                 return np.empty(0, object)
             dtype, shape = np.dtype(str(spec[0])), tuple(int(n) for n in spec[1])
             size = prod(shape) * dtype.itemsize
-            left -= size
-            if dtype.kind not in "biuf" or min(shape, default=0) < 0 or left < 0:
+            remaining -= size
+            if dtype.kind not in "biuf" or min(shape, default=0) < 0 or remaining < 0:
                 raise ValueError("the answer is larger than what was asked for")
             return np.frombuffer(bytearray(_exactly(stream, size)), dtype).reshape(shape)
 
@@ -188,7 +191,7 @@ class _Worker:
         )
 
     def close(self) -> None:
-        """End it, unless it is the parent's."""
+        """End the process, unless a parent of this process started it."""
         if self.owner == os.getpid():
             self.process.kill()
             with suppress(OSError):

@@ -1,9 +1,9 @@
-"""The process in which libraries meet files of strangers: run by `foreign`, without our package.
+"""Worker process in which libraries read untrusted files: run by `foreign`, without our package.
 
 A line of JSON on stdin names a file and what reading it may cost. The answer on stdout is the
-length of a JSON header in 8 bytes, the header, and the bytes of its arrays one after the other. A
-file that needs more memory is an answer too; one that needs more time ends the process. Meshes are
-answered whole. Of HDF5 all but the values is read, and the answer says that this has an end.
+length of a JSON header in 8 bytes, the header, and the bytes of its arrays one after the other. If
+a file needs more memory, the answer says so; if it needs more time, the process ends. A mesh is
+returned whole. HDF5 is traversed without its values, and an answer means that this terminates.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 HDF5 = "hdf5"
-MOST_OBJECTS = 20_000  # more than what is read
+MOST_OBJECTS = 20_000  # more than `safe_h5` accepts
 NUMBERS = "biuf"
 SAID = 200  # characters of what meshio says
 
@@ -31,14 +31,14 @@ Arrays = list[np.ndarray[Any, Any]]
 def main() -> None:
     """Answer until stdin ends."""
     answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what a library prints is no answer
+    os.dup2(2, 1)  # keep what a library prints out of the answers
     for line in sys.stdin.buffer:
-        asked = json.loads(line)
-        form = asked["form"]
+        request = json.loads(line)
+        form = request["form"]
         reader = importlib.import_module("h5py" if form == HDF5 else f"meshio.{form}")
-        _limit(asked["seconds"], asked["memory"])
-        header, arrays = (_walk if form == HDF5 else _read)(reader, asked["path"])
-        _limit(asked["seconds"], None)
+        _limit(request["seconds"], request["memory"])
+        header, arrays = (_walk if form == HDF5 else _read)(reader, request["path"])
+        _limit(request["seconds"], None)
         text = json.dumps(header).encode()
         answers.write(len(text).to_bytes(8, "little") + text)
         for x in arrays:
@@ -47,7 +47,7 @@ def main() -> None:
 
 
 def _limit(seconds: float, memory: int | None) -> None:
-    """Bound what comes: processor time in whole seconds, and memory where the system can."""
+    """Limit further processor time (rounded up to seconds), and memory where the system can."""
     try:
         import resource
     except ImportError:  # Windows
@@ -71,15 +71,15 @@ def _set(what: int, most: int) -> None:
 
 
 def _read(reader: Any, path: str) -> tuple[dict[str, Any], Arrays]:
-    """The header of the answer, and its arrays."""
-    said = io.StringIO()
+    """Read a mesh; return the header of the answer and its arrays."""
+    output = io.StringIO()
     try:
         with (
-            contextlib.redirect_stderr(said),
-            contextlib.redirect_stdout(said),
+            contextlib.redirect_stderr(output),
+            contextlib.redirect_stdout(output),
             warnings.catch_warnings(),
         ):
-            warnings.simplefilter("ignore")  # of numbers that overflow, which are refused later
+            warnings.simplefilter("ignore")  # numbers that overflow are refused later
             return _packed(reader.read(path))
     except MemoryError:
         return {"failed": "memory"}, []
@@ -87,12 +87,12 @@ def _read(reader: Any, path: str) -> tuple[dict[str, Any], Arrays]:
         return {"failed": "os", "text": str(error.strerror or error).lower()}, []
     # whatever byte is broken decides which type of error it is; SystemExit is one of them
     except (Exception, SystemExit) as error:  # noqa: BLE001  that is its job
-        text = " ".join(f"{error} {said.getvalue()}".split())
+        text = " ".join(f"{error} {output.getvalue()}".split())
         return {"failed": "damaged", "text": text[:SAID]}, []
 
 
 def _walk(h5py: Any, path: str) -> tuple[dict[str, Any], Arrays]:
-    """Read everything of an HDF5 file but the values of its arrays; what is wrong is told later."""
+    """Traverse an HDF5 file without the values of its arrays; errors are left to `safe_h5`."""
     try:
         with h5py.File(path, "r") as file:
             waiting: list[Any] = [file["/"]]
@@ -120,7 +120,7 @@ def _packed(mesh: Any) -> tuple[dict[str, Any], Arrays]:
     arrays: Arrays = []
 
     def put(values: Any) -> list[Any] | None:
-        """Number format and shape; None for what are no numbers."""
+        """Append an array; return its number format and shape, or None if it is not numeric."""
         x = np.asarray(values)
         if x.dtype.kind not in NUMBERS or x.dtype.itemsize > 8:
             return None

@@ -13,10 +13,10 @@ from opdsl.files import replacing
 
 @contextmanager
 def new_hdf5(path: Path) -> Iterator[Any]:
-    """Open a new HDF5 file for the block, and give it its name at the end.
+    """Open a new HDF5 file for the block, and rename it to `path` at the end.
 
-    It is written in a temporary folder beside, synced and renamed. If the block raises, nothing is
-    left.
+    It is written in a temporary folder next to `path`, synced and renamed. If the block raises,
+    nothing is left.
 
     Raises:
         OpError: OP0625, the file cannot be written.
@@ -38,7 +38,7 @@ def new_hdf5(path: Path) -> Iterator[Any]:
 
 @contextmanager
 def write_errors(path: Path) -> Iterator[None]:
-    """Turn errors of the disk and of HDF5 in the block into OP0625; the block does nothing else."""
+    """Turn errors of the disk and of HDF5 into OP0625; the block may only write."""
     try:
         yield
     except (OSError, RuntimeError) as error:

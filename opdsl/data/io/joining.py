@@ -1,4 +1,4 @@
-"""Files of one data set as one: the same fields, with the samples of all files."""
+"""Join the files of one data set: the fields of each, with the samples of all files."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from opdsl.nn.points.packed import Packed
 def fingerprint(
     values: Mapping[str, Values], places: Mapping[str, Geometries] | None = None
 ) -> str:
-    """SHA-256 of the names, number formats, shapes and bytes of fields, whatever their order.
+    """SHA-256 of the names, number formats, shapes and bytes of fields, independent of their order.
 
-    Where there are points, of their coordinates too, and of how many each sample has.
+    Where there are points, it includes their coordinates and the numbers of points of the samples.
     """
     digest = hashlib.sha256()
     for name in sorted(values):
@@ -40,7 +40,7 @@ def refuse_other_layout(first: FileFields, other: FileFields, source: str) -> No
     """Refuse a file whose fields, axes or points differ from those of the first file of the set.
 
     Raises:
-        OpError: OP0610, with what differs.
+        OpError: OP0610, the layouts differ.
     """
     for what, a, b in (
         ("fields", _shapes(first), _shapes(other)),
@@ -58,7 +58,7 @@ def refuse_other_layout(first: FileFields, other: FileFields, source: str) -> No
 
 
 def join_points(parts: Sequence[FileFields], name: str) -> Geometries:
-    """The points of all samples; one geometry if the files agree on one for all of theirs."""
+    """Join the geometries of all samples; one if all samples of all files share it."""
     first = parts[0].places[name]
     shared = all(len(x.places[name]) == 1 and x.places[name][0].key == first[0].key for x in parts)
     if shared and not any(isinstance(x, Packed) for r in parts for x in _on(r, name)):
@@ -69,7 +69,7 @@ def join_points(parts: Sequence[FileFields], name: str) -> Geometries:
 
 
 def join_values(parts: Sequence[FileFields], name: str, places: Mapping[str, Geometries]) -> Values:
-    """One field of all files; packed where each sample has points of its own."""
+    """Join one field of all files; packed where each sample has points of its own."""
     values = [x.values[name] for x in parts]
     home = parts[0].homes.get(name)
     if home is not None and len(places[home]) > 1:
@@ -78,12 +78,12 @@ def join_values(parts: Sequence[FileFields], name: str, places: Mapping[str, Geo
 
 
 def _on(fields: FileFields, name: str) -> Iterator[Values]:
-    """The functions on a set of points."""
+    """Iterate over the functions on a set of points."""
     return (x for k, x in fields.values.items() if fields.homes.get(k) == name)
 
 
 def _shapes(fields: FileFields) -> dict[str, tuple[int, ...]]:
-    """Channels and grid of each field; channels alone where it is on points."""
+    """Shape (channels, *grid) of each field; (channels,) where it is on points."""
     return {
         k: tuple(x.shape[1:])
         if isinstance(x, Tensor) and k not in fields.homes
@@ -97,5 +97,5 @@ def _channels(x: Values) -> int:
 
 
 def _points(fields: FileFields) -> tuple[dict[str, int], dict[str, str]]:
-    """In how many dimensions the points of split_samples set lie, and which fields are on it."""
+    """Dimensions of the space of each point set, and the point set of each field."""
     return {k: x[0].points.shape[1] for k, x in fields.places.items()}, dict(fields.homes)

@@ -1,4 +1,4 @@
-"""The files that a path names: one file, a folder of meshes, or the parts of a folder."""
+"""Find the files that a path names: one file, a folder of meshes, or the parts of a folder."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ HDF5_SUFFIXES = (".h5", ".hdf5")
 
 
 def data_files(path: Path, split: str | None, source: str) -> tuple[Path, ...]:
-    """The files that make up a data set, in the order of their names.
+    """List the files of a data set, in the order of their names.
 
     Args:
         path: a file or a folder.
-        split: which part of a folder; the first that is there if None.
+        split: which part of a folder; the first of train, valid, test that exists if None.
         source: the path as the user wrote it.
 
     Raises:
@@ -41,12 +41,12 @@ def data_files(path: Path, split: str | None, source: str) -> tuple[Path, ...]:
 
 
 def unopened(error: OSError, source: str) -> OpError:
-    """OP0610 about a file that the system does not open."""
+    """Make OP0610 about a file that the system cannot open."""
     return unreadable(f"it cannot be opened: {error.strerror or error}", source)
 
 
 def unreadable(message: str, source: str, *helps: str) -> OpError:
-    """OP0610; without help of its own, with all formats that can be read."""
+    """Make OP0610 about unreadable data; without `helps` it lists the formats that can be read."""
     return fault("OP0610", message, helps=helps or _readable(), file=source)
 
 
@@ -59,14 +59,14 @@ def _in_folder(path: Path, split: str | None, source: str) -> tuple[Path, ...]:
     if own and split is None:
         return own
     for home in (path / "data", path):
-        there = {s: files for s in SPLITS if (files := _data_in(home / s))}
-        if there and (wanted := split or next(iter(there))) in there:
-            return there[wanted]
-        if there:
+        parts = {s: files for s in SPLITS if (files := _data_in(home / s))}
+        if parts and (part := split or next(iter(parts))) in parts:
+            return parts[part]
+        if parts:
             raise unreadable(
-                f"the folder has no part `{wanted}`, only {', '.join(there)}",
+                f"the folder has no part `{part}`, only {', '.join(parts)}",
                 source,
-                *did_you_mean(wanted, there),
+                *did_you_mean(part, parts),
             )
     raise unreadable(
         "no data in this folder",
@@ -76,7 +76,7 @@ def _in_folder(path: Path, split: str | None, source: str) -> tuple[Path, ...]:
 
 
 def _data_in(folder: Path) -> tuple[Path, ...]:
-    """The HDF5 files in a folder; if there are none, its meshes."""
+    """List the HDF5 files in a folder, or its meshes if there are none."""
     if not folder.is_dir():
         return ()
     files = [f for f in folder.iterdir() if f.is_file()]

@@ -1,4 +1,4 @@
-"""How much memory one data set may take: what a file declares is checked against this first."""
+"""Memory that one data set may take, against which the sizes that a file declares are checked."""
 
 from opdsl.diagnostics import OpError, fault
 from opdsl.memory import free_memory
@@ -7,12 +7,12 @@ SHARE = 0.5  # of the free memory: a data set is copied once on its way to float
 
 
 def data_budget() -> int:
-    """Bytes that the fields of one data set may take here and now."""
+    """Bytes that the fields of one data set may take, by the memory that is free now."""
     return int(SHARE * free_memory())
 
 
 def too_large_for_memory(what: str, size: int, cap: int, source: str) -> OpError:
-    """OP0610 about something that declares more bytes than there is room for."""
+    """Make OP0610 about something that needs more bytes than the budget."""
     return fault(
         "OP0610",
         f"{what} would take {_readable(size)}, and there is room for {_readable(cap)}",

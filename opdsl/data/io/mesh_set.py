@@ -1,4 +1,4 @@
-"""Meshes of one kind as the samples of one data set, which the format `points` can store."""
+"""Combine meshes of one kind into one data set, which the format `points` can store."""
 
 from __future__ import annotations
 
@@ -26,26 +26,26 @@ def as_fields(
     outputs: Sequence[str] = (),
     shared: bool = True,
 ) -> FileFields:
-    """The fields of meshes; float32, and the points too if that changes none of them.
+    """Combine meshes into fields of float32; points too are float32 if that is exact.
 
     Where all meshes have the same points and cells, the samples share one geometry.
 
     Args:
-        name: of the data set.
-        domain: on which the fields are.
-        inputs, outputs: fields that are marked so.
+        name: name of the data set.
+        domain: name of the point set of the fields.
+        inputs, outputs: names of the fields with these roles.
         shared: whether equal meshes become one geometry.
 
     Raises:
         OpError: OP0611, a field that is named is not there, or has two roles.
     """
     _known(meshes[0], inputs, outputs)
-    told: tuple[tuple[Role, Iterable[str]], ...] = (
+    named_roles: tuple[tuple[Role, Iterable[str]], ...] = (
         ("unknown", meshes[0].fields),
         ("input", inputs),
         ("output", outputs),
     )
-    roles: dict[str, Role] = {k: role for role, names in told for k in names}
+    roles: dict[str, Role] = {k: role for role, names in named_roles for k in names}
     same = shared and _same(meshes)
     values = {k: _values([x.fields[k] for x in meshes], same=same) for k in roles}
     homes = dict.fromkeys(roles, domain)
@@ -56,13 +56,13 @@ def as_fields(
 def _known(first: Mesh, inputs: Sequence[str], outputs: Sequence[str]) -> None:
     for k in (*inputs, *outputs):
         if k not in first.fields:
-            there = ", ".join(f"`{x}`" for x in first.fields) or "none"
+            available = ", ".join(f"`{x}`" for x in first.fields) or "none"
             helps = did_you_mean(k, first.fields)
-            met = f"no field `{k}`; the files have {there}"
-            raise fault("OP0611", met, helps=helps, file=first.source)
+            message = f"no field `{k}`; the files have {available}"
+            raise fault("OP0611", message, helps=helps, file=first.source)
     if both := set(inputs) & set(outputs):
-        met = f"`{min(both)}` cannot be an input and an output"
-        raise fault("OP0611", met, file=first.source)
+        message = f"`{min(both)}` cannot be an input and an output"
+        raise fault("OP0611", message, file=first.source)
 
 
 def _same(meshes: Sequence[Mesh]) -> bool:

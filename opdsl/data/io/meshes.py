@@ -1,9 +1,9 @@
-"""Mesh files (vtu, vtk, stl, obj, ply, msh) as points, simplices and fields on points.
+"""Read mesh files (vtu, vtk, stl, obj, ply, msh) as points, simplices and fields on points.
 
 A file keeps its units. Cells of the highest dimension become segments, triangles or tetrahedra;
 points that no cell uses are left out (files of solvers keep such points, and they have no area).
 Fields on cells are moved to the points: the mean over the cells around a point, weighted by their
-size. Whole numbers on cells are labels, of which there is no mean, and stay behind. Files are
+size. Integer fields on cells are labels, which have no mean, and are left out. Files are
 untrusted: the readers run no code and open no other file.
 """
 
@@ -37,7 +37,7 @@ MESH_READERS = {
     ".ply": "ply",
     ".msh": "gmsh",
 }
-INTERNAL = ("gmsh:", "medit:", "obj:", "vtk:")  # what readers add to the fields of a file
+INTERNAL = ("gmsh:", "medit:", "obj:", "vtk:")  # prefixes of fields that readers add
 HEADER = 1 << 20  # bytes in which the header of a file ends
 STL_HEAD = 84  # bytes before the triangles of a binary .stl: a text, and their number
 WORKSPACE = 8  # bytes in memory for each byte of a file: text becomes float64, and is copied
@@ -45,7 +45,7 @@ WORKSPACE = 8  # bytes in memory for each byte of a file: text becomes float64, 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Mesh:
-    """One sample.
+    """The mesh of one sample and its fields.
 
     Attributes:
         points: (n, d) float64; d = 2 where all z are 0.
@@ -90,39 +90,40 @@ def read_meshes(
 
 
 def mesh_files(paths: Iterable[str | Path]) -> tuple[Path, ...]:
-    """The files that paths, folders and patterns name; 2.vtu stands before 10.vtu.
+    """List the files that paths, folders and patterns name; 2.vtu is before 10.vtu.
 
     Raises:
-        OpError: OP0610, nothing is there.
+        OpError: OP0610, there is no such file.
     """
-    found = tuple(x for path in paths for x in _named(Path(path)))
-    if not found:
+    files = tuple(x for path in paths for x in _named(Path(path)))
+    if not files:
         raise fault("OP0610", "no mesh file is named", helps=("name files, or a folder of them",))
-    return found
+    return files
 
 
 def read_mesh(path: Path) -> Mesh:
     """Read the mesh of one file.
 
     Raises:
-        OpError: OP0610 with what is wrong.
+        OpError: OP0610 the file is damaged, too large or of an unknown kind; OP0612 a value is not
+            finite.
     """
     source = str(path)
     form = _format(path, source)
     if (size := WORKSPACE * path.stat().st_size) > (cap := data_budget()):
         raise too_large_for_memory("the mesh", size, cap, source)
     try:
-        held = _parsed(path, form, source)
+        contents = _parsed(path, form, source)
     except OSError as error:
         raise fault("OP0610", str(error.strerror or error).lower(), file=source) from error
-    points = _points(held, source)
-    blocks = [(x.type, _corners(x, len(points), source)) for x in held.cells]
-    cells, kept = _simplices(blocks)
-    fields = _on_points(held, len(points), source)
+    points = _points(contents, source)
+    blocks = [(x.type, _corners(x, len(points), source)) for x in contents.cells]
+    cells, origins = _simplices(blocks)
+    fields = _on_points(contents, len(points), source)
     labels: tuple[str, ...] = ()
     averaged: dict[str, Floats] = {}
     if cells is not None:
-        averaged, labels = _from_cells(held, kept, points, cells)
+        averaged, labels = _from_cells(contents, origins, points, cells)
     fresh = {k: x for k, x in averaged.items() if k not in fields}
     mesh = Mesh(points, cells, fields | fresh, tuple(fresh), 0, labels, source)
     return mesh if cells is None else _used(mesh, cells)
@@ -139,24 +140,24 @@ def _named(path: Path) -> tuple[Path, ...]:
             return (path,)
     except OSError as error:
         raise fault("OP0610", str(error.strerror).lower(), file=str(path)) from error
-    found = tuple(Path(x) for x in glob.glob(str(path)))  # noqa: PTH207  the pattern may be absolute
-    if found:
-        return tuple(sorted((x for x in found if x.is_file()), key=natural))
+    matches = tuple(Path(x) for x in glob.glob(str(path)))  # noqa: PTH207  the pattern may be absolute
+    if matches:
+        return tuple(sorted((x for x in matches if x.is_file()), key=natural))
     near = [x.name for x in path.parent.iterdir()] if path.parent.is_dir() else []
     helps = did_you_mean(path.name, near)
     raise fault("OP0610", "there is no such file or folder", helps=helps, file=str(path))
 
 
 def _in_folder(folder: Path) -> tuple[Path, ...]:
-    found = [x for x in folder.iterdir() if x.suffix.lower() in MESH_READERS and x.is_file()]
-    if not found:
-        known = ", ".join(MESH_READERS)
-        raise fault("OP0610", f"no mesh file ({known}) in this folder", file=str(folder))
-    return tuple(sorted(found, key=natural))
+    files = [x for x in folder.iterdir() if x.suffix.lower() in MESH_READERS and x.is_file()]
+    if not files:
+        endings = ", ".join(MESH_READERS)
+        raise fault("OP0610", f"no mesh file ({endings}) in this folder", file=str(folder))
+    return tuple(sorted(files, key=natural))
 
 
 def natural(path: Path) -> tuple[object, ...]:
-    """What sorts names so that numbers in them count as numbers."""
+    """Sort key of file names by which the numbers in them are compared as numbers."""
     parts = re.split(r"(\d+)", path.name)
     return tuple((int(x), "") if x.isdigit() else (-1, x) for x in parts)
 
@@ -164,46 +165,52 @@ def natural(path: Path) -> tuple[object, ...]:
 def _format(path: Path, source: str) -> str:
     form = MESH_READERS.get(path.suffix.lower())
     if form is None:
-        known = ", ".join(MESH_READERS)
-        met = f"`{path.suffix}` is not the ending of a mesh file that is read"
-        raise fault("OP0610", met, helps=(f"these are: {known}",), file=source)
+        endings = ", ".join(MESH_READERS)
+        message = f"`{path.suffix}` is not the ending of a mesh file that is read"
+        raise fault("OP0610", message, helps=(f"these are: {endings}",), file=source)
     return form
 
 
 def _parsed(path: Path, form: str, source: str) -> MeshFile:
     """Parse a file with meshio, and refuse fewer points or cells than it declares."""
     declared = _declared(path, form, source)
-    held = parse_mesh(path, form, source)
-    found = {"vertex": len(held.points), "face": sum(len(x.data) for x in held.cells)}
+    mesh = parse_mesh(path, form, source)
+    counts = {"vertex": len(mesh.points), "face": sum(len(x.data) for x in mesh.cells)}
     for name, count in declared.items():
-        if found[name] != count:
-            met = f"the file is incomplete: it declares {count} of `{name}` and has {found[name]}"
-            raise fault("OP0610", met, helps=("copy or make it again",), file=source)
-    return held
+        if counts[name] != count:
+            message = (
+                f"the file is incomplete: it declares {count} of `{name}` and has {counts[name]}"
+            )
+            raise fault("OP0610", message, helps=("copy or make it again",), file=source)
+    return mesh
 
 
 def _declared(path: Path, form: str, source: str) -> dict[str, int]:
-    """Counts in the header, where meshio reads an incomplete file without an error."""
+    """Read the counts in the header of formats where meshio accepts an incomplete file."""
     with os.fdopen(open_regular(path), "rb") as file:
         head = file.read(HEADER if form in {"ply", "stl"} else 0)
     if form == "ply":
         end = re.search(rb"\nend_header\s*\n", head)
-        if not end:  # which meshio would look for for ever
+        if not end:  # meshio would look for it for ever
             raise fault(
                 "OP0610",
                 "the file is damaged, or no .ply file",
                 notes=("the header has no end",),
                 file=source,
             )
-        found = re.findall(rb"element\s+(vertex|face)\s+(\d{1,18})\s", head[: end.start() + 1])
-        return {name.decode(): int(count) for name, count in found}
+        counts = re.findall(rb"element\s+(vertex|face)\s+(\d{1,18})\s", head[: end.start() + 1])
+        return {name.decode(): int(count) for name, count in counts}
     if form == "stl" and len(head) >= STL_HEAD and not head.startswith(b"solid"):
         return {"face": int.from_bytes(head[80:STL_HEAD], "little")}
     return {}
 
 
 def _alike(first: Mesh, other: Mesh) -> None:
-    """Files of one set have the same fields, dimension and kind of cells."""
+    """Refuse a mesh that differs from the first in dimension, kind of cells or fields.
+
+    Raises:
+        OpError: OP0610.
+    """
     for what, a, b in (
         ("dimension of space", first.points.shape[1], other.points.shape[1]),
         ("kind of cells", cell_kind(first), cell_kind(other)),
@@ -220,7 +227,7 @@ def _alike(first: Mesh, other: Mesh) -> None:
 
 
 def cell_kind(mesh: Mesh) -> str:
-    """Of the cells: segments, triangles, tetrahedra; or points, where there are none."""
+    """Name of the kind of cells: segments, triangles, tetrahedra, or points if there are none."""
     return "points" if mesh.cells is None else KINDS[mesh.cells.shape[1]]
 
 
@@ -238,11 +245,11 @@ def _told(x: object) -> str:
 
 
 def _points(held: Any, source: str) -> Floats:
-    """(n, d) without the axes behind the plane."""
+    """Coordinates (n, d) of the points; d = 2 if all z are 0."""
     points = np.asarray(held.points)
     if points.ndim != 2 or not len(points) or points.shape[1] not in (2, 3):
-        met = f"the file has points of the shape {points.shape}"
-        raise fault("OP0610", met, helps=("expected (n, 2) or (n, 3), n > 0",), file=source)
+        message = f"the file has points of the shape {points.shape}"
+        raise fault("OP0610", message, helps=("expected (n, 2) or (n, 3), n > 0",), file=source)
     points = points.astype(np.float64)
     _finite("the points", points, source)
     flat = points.shape[1] == 3 and not points[:, 2].any()
@@ -260,22 +267,22 @@ def _finite(what: str, x: Floats, source: str) -> None:
 
 
 def _corners(block: Any, count: int, source: str) -> Ints:
-    """The corners of a block of cells; each is a point that there is."""
+    """Check the corners (cells, k) of a block of cells and convert them to int64."""
     name = block.type
     if name not in POINTS and not name.startswith("polygon"):
-        known = ", ".join(x for x in POINTS if x != "vertex")
-        met = f"the file has cells of the kind `{name}`, which are not read"
-        raise fault("OP0610", met, helps=(f"cells may be: {known}, polygon",), file=source)
+        kinds = ", ".join(x for x in POINTS if x != "vertex")
+        message = f"the file has cells of the kind `{name}`, which are not read"
+        raise fault("OP0610", message, helps=(f"cells may be: {kinds}, polygon",), file=source)
     corners = np.asarray(block.data)
     if corners.ndim != 2 or corners.dtype.kind not in "iu":
         raise fault("OP0610", f"the cells of the kind `{name}` are no table", file=source)
-    wanted = POINTS.get(name, max(corners.shape[1], 3))
-    if corners.shape[1] != wanted:
-        met = f"a cell of the kind `{name}` has {corners.shape[1]} corners, expected {wanted}"
-        raise fault("OP0610", met, file=source)
+    expected = POINTS.get(name, max(corners.shape[1], 3))
+    if corners.shape[1] != expected:
+        message = f"a cell of the kind `{name}` has {corners.shape[1]} corners, expected {expected}"
+        raise fault("OP0610", message, file=source)
     if corners.size and not 0 <= corners.min() <= corners.max() < count:
-        met = f"a cell has the corner {_beyond(corners)}, there are {count} points"
-        raise fault("OP0610", met, file=source)
+        message = f"a cell has the corner {_beyond(corners)}, there are {count} points"
+        raise fault("OP0610", message, file=source)
     return corners.astype(np.int64)
 
 
@@ -286,15 +293,15 @@ def _beyond(corners: Ints) -> int:
 def _simplices(
     blocks: Sequence[tuple[str, Ints]],
 ) -> tuple[Ints | None, list[Ints | None]]:
-    """The simplices of the highest dimension, and for each block the cells that they came from."""
+    """Return the simplices of the highest dimension, and for each block their cells of origin."""
     nothing = np.zeros((0, 1), np.int64), np.zeros(0, np.int64)
     parts = [split(name, corners) if len(corners) else nothing for name, corners in blocks]
     widest = max((x.shape[1] for x, _ in parts if len(x)), default=1)
     if widest == 1:
         return None, [None] * len(blocks)
-    found = [(x, rows) if x.shape[1] == widest else None for x, rows in parts]
-    cells = np.concatenate([x[0] for x in found if x is not None])
-    return cells, [None if x is None else x[1] for x in found]
+    widest_parts = [(x, rows) if x.shape[1] == widest else None for x, rows in parts]
+    cells = np.concatenate([x[0] for x in widest_parts if x is not None])
+    return cells, [None if x is None else x[1] for x in widest_parts]
 
 
 def _on_points(held: Any, count: int, source: str) -> dict[str, Floats]:
@@ -304,8 +311,8 @@ def _on_points(held: Any, count: int, source: str) -> dict[str, Floats]:
             continue
         x = np.asarray(values)
         if x.dtype.kind not in "biuf" or len(x) != count:
-            met = f"the field `{name}` has the shape {x.shape}, there are {count} points"
-            raise fault("OP0610", met, file=source)
+            message = f"the field `{name}` has the shape {x.shape}, there are {count} points"
+            raise fault("OP0610", message, file=source)
         fields[name] = x.reshape(count, -1).astype(np.float64)
     return fields
 
@@ -313,15 +320,15 @@ def _on_points(held: Any, count: int, source: str) -> dict[str, Floats]:
 def _from_cells(
     held: Any, kept: Sequence[Ints | None], points: Floats, cells: Ints
 ) -> tuple[dict[str, Floats], tuple[str, ...]]:
-    """Fields of cells as the mean of the cells around each point, and the names of labels."""
+    """Average fields on cells to points; return them and the names of labels (integer fields)."""
     fields, labels = {}, []
     for name, blocks in held.cell_data.items():
         if name.startswith(INTERNAL):
             continue
-        used = [
+        parts = [
             np.asarray(x)[rows] for x, rows in zip(blocks, kept, strict=True) if rows is not None
         ]
-        values = np.concatenate(used)
+        values = np.concatenate(parts)
         if values.dtype.kind != "f":
             labels.append(name)
             continue
@@ -330,15 +337,15 @@ def _from_cells(
 
 
 def around(points: Floats, cells: Ints, values: Floats) -> Floats:
-    """Mean of a function on cells over the cells around each point, weighted by their size.
+    """Average a function on cells over the cells around each point, weighted by their size.
 
     Args:
-        points: (n, d).
-        cells: (m, k).
-        values: (m, channels).
+        points: (n, d) coordinates.
+        cells: (m, k) corners of simplices.
+        values: (m, channels) values on the cells.
 
     Returns:
-        (n, channels); 0 where no cell is.
+        (n, channels) values at the points; 0 at a point without cells.
     """
     weight = sizes(points, cells)
     sums, total = np.zeros((len(points), values.shape[1])), np.zeros(len(points))
@@ -349,16 +356,16 @@ def around(points: Floats, cells: Ints, values: Floats) -> Floats:
 
 
 def _used(mesh: Mesh, cells: Ints) -> Mesh:
-    """The mesh without points that no cell uses."""
-    used = np.unique(cells)
+    """Remove the points that no cell uses."""
+    indices = np.unique(cells)
     number = np.full(len(mesh.points), -1, np.int64)
-    number[used] = np.arange(len(used))
+    number[indices] = np.arange(len(indices))
     return Mesh(
-        mesh.points[used],
+        mesh.points[indices],
         number[cells],
-        {k: x[used] for k, x in mesh.fields.items()},
+        {k: x[indices] for k, x in mesh.fields.items()},
         mesh.averaged,
-        len(mesh.points) - len(used),
+        len(mesh.points) - len(indices),
         mesh.labels,
         mesh.source,
     )

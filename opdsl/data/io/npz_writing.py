@@ -22,13 +22,14 @@ Append = Callable[[str, NDArray[Any]], None]
 
 @contextmanager
 def new_npz(path: Path, rows: int | None = None) -> Iterator[Append]:
-    """`append(name, values)` while the block lasts; then the file has its name.
+    """Open a new file for the block and yield `append(name, values)`, which writes rows.
 
-    Each array grows in a file of its own in a folder beside; if the block raises, nothing is left.
+    Each array grows in a file of its own in a temporary folder. At the end of the block they become
+    one file, which is renamed to `path`; if the block raises, nothing is left.
 
     Args:
-        path: what to write.
-        rows: how many rows each array will have; None: those of its only piece.
+        path: the file to write.
+        rows: number of rows of each array in the end; None if each is appended in one piece.
 
     Raises:
         OpError: OP0625, the file cannot be written.
@@ -65,10 +66,10 @@ def _append(
 
 
 def _zip(path: Path, made: Path, parts: Mapping[str, Path]) -> None:
-    """All arrays in one file, which gets its name when it is on the disk."""
-    with zipfile.ZipFile(made, "w", zipfile.ZIP_STORED, allowZip64=True) as held:
+    """Combine the arrays into one file, sync it and rename it to `path`."""
+    with zipfile.ZipFile(made, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
         for name, part in parts.items():
-            held.write(part, f"{name}.npy")
+            archive.write(part, f"{name}.npy")
             part.unlink()
     sync(made, os.O_RDWR)
     made.replace(path)

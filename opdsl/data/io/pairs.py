@@ -1,6 +1,6 @@
 """Plain arrays by name with `x` (input) and `y` (output), as neuraloperator publishes its data.
 
-What the formats `pt` and `npz` share: which axes are channels, times and grid, and refusals.
+The formats `pt` and `npz` share this: which axes are channels, times and grid, and what is refused.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ def pair(
     samples: int | None,
     input_axes: int | None,
 ) -> FileFields:
-    """`x`, `y` and whatever else has one entry for each sample.
+    """Make fields of `x`, `y` and all other tensors with one entry for each sample on that grid.
 
     A field may have an axis of time between samples and channels; it is merged with the channels.
 
     Args:
-        input_axes: axes of the grid of `x`, where `y` need not be there.
+        input_axes: number of grid axes of `x`, for files that need not have `y`.
     """
     roles = _present(tensors, input_axes)
     absent = [k for k in roles if k not in tensors]
     if absent:
-        held = ", ".join(f"`{k}`" for k in tensors) or "no tensor"
-        raise not_a_pair(source, f"it lacks `{absent[0]}`; it holds {held}")
+        available = ", ".join(f"`{k}`" for k in tensors) or "no tensor"
+        raise not_a_pair(source, f"it lacks `{absent[0]}`; it holds {available}")
     timed = input_axes if roles == ("x",) else _axes_beside_time(tensors)
     axes = timed or _axes(tensors)
     if timed:
@@ -48,15 +48,15 @@ def pair(
     if not 1 <= axes <= len(AXES) or tensors["x"].ndim not in {axes + 1, axes + 2}:
         raise _unlike(tensors, roles, source)
     count = len(tensors["x"])
-    kept = [k for k, v in tensors.items() if k in roles or _alike(v, count, axes)]
-    values = {k: _with_channels(tensors[k], axes) for k in kept}
+    names = [k for k, v in tensors.items() if k in roles or _alike(v, count, axes)]
+    values = {k: _with_channels(tensors[k], axes) for k in names}
     shapes = {k: (len(v), *v.shape[2:]) for k, v in values.items()}
     if len(set(shapes.values())) > 1:
-        raise _unlike(tensors, kept, source)
+        raise _unlike(tensors, names, source)
     have = shapes["x"][1:]
     if len(have) > 1 and have[-1] == 1:
-        told = f"the last axis of `x` {tuple(tensors['x'].shape)} has one point"
-        raise not_a_pair(source, told, LAST)
+        message = f"the last axis of `x` {tuple(tensors['x'].shape)} has one point"
+        raise not_a_pair(source, message, LAST)
     layout: PointLayout = "periodic"
     k = steps(have, have if resolution is None else resolution, layout, source=source)
     thin = (slice(samples), slice(None), *(slice(None, None, s) for s in k))
@@ -70,7 +70,7 @@ def pair(
 
 
 def streamable(tensors: Mapping[str, Tensor], input_axes: int | None) -> dict[str, Tensor] | None:
-    """`x`, `y` and what has as many entries; None if these two do not."""
+    """Select `x`, `y` and all tensors with as many samples; None if `x` and `y` differ."""
     roles = _present(tensors, input_axes)
     if any(k not in tensors or not tensors[k].ndim for k in roles):
         return None
@@ -81,14 +81,14 @@ def streamable(tensors: Mapping[str, Tensor], input_axes: int | None) -> dict[st
 
 
 def _present(tensors: Mapping[str, Tensor], input_axes: int | None) -> tuple[str, ...]:
-    """The fields that must be there: with `input_axes`, `y` only if it is."""
+    """Names of the required fields: `y` is optional with `input_axes`."""
     return ("x",) if input_axes is not None and "y" not in tensors else tuple(ROLES)
 
 
 def _axes_beside_time(tensors: Mapping[str, Tensor]) -> int | None:
-    """Axes of the grid where a field is (samples, times, channels, *grid); None where none is.
+    """Number of grid axes if a field is (samples, times, channels, *grid); None if none is.
 
-    One is, if it has one axis more than the other, which has channels and the same grid.
+    A field is, if it has one axis more than the other field, which has channels and the same grid.
     """
     few, many = sorted((tensors[k] for k in ROLES), key=lambda x: x.ndim)
     with_time = many.ndim == few.ndim + 1 and few.shape[2:] == many.shape[3:]
@@ -96,18 +96,18 @@ def _axes_beside_time(tensors: Mapping[str, Tensor]) -> int | None:
 
 
 def _unlike(tensors: Mapping[str, Tensor], names: Iterable[str], source: str) -> OpError:
-    told = ", ".join(f"`{k}` {tuple(tensors[k].shape)}" for k in names)
+    shapes = ", ".join(f"`{k}` {tuple(tensors[k].shape)}" for k in names)
     last = all(_ends_with_channels(tensors[k]) for k in names)
-    message = f"samples or grids differ, or there is no grid: {told}"
+    message = f"samples or grids differ, or there is no grid: {shapes}"
     return not_a_pair(source, message, *([LAST] if last else []))
 
 
 def _axes(tensors: Mapping[str, Tensor]) -> int:
-    """Axes of the grid: x and y are (samples, *grid) or (samples, channels, *grid).
+    """Number of grid axes of x and y, which are (samples, *grid) or (samples, channels, *grid).
 
-    Where one has an axis more than the other, that is its channels. Where both have as many, the
-    first is channels if it is shorter than half of any other: (1000, 3, 64, 64) is on two axes,
-    (1000, 64, 64) too.
+    If one has an axis more than the other, that is its channels. If both have as many, axis 1 is
+    channels if it is shorter than half of every later one: (1000, 3, 64, 64) is on two axes, and so
+    is (1000, 64, 64).
     """
     dims = [tensors[k].ndim - 1 for k in ROLES]
     leads = all(_leads_with_channels(tensors[k]) for k in ROLES)
@@ -115,13 +115,13 @@ def _axes(tensors: Mapping[str, Tensor]) -> int:
 
 
 def _leads_with_channels(x: Tensor) -> bool:
-    rest = x.shape[1:]
-    return len(rest) > 1 and 2 * rest[0] < min(rest[1:])
+    sizes = x.shape[1:]
+    return len(sizes) > 1 and 2 * sizes[0] < min(sizes[1:])
 
 
 def _ends_with_channels(x: Tensor) -> bool:
-    rest = x.shape[1:]
-    return len(rest) > 1 and 2 * rest[-1] < min(rest[:-1])
+    sizes = x.shape[1:]
+    return len(sizes) > 1 and 2 * sizes[-1] < min(sizes[:-1])
 
 
 def _alike(x: Tensor, count: int, axes: int) -> bool:
@@ -134,7 +134,7 @@ def _with_channels(x: Tensor, axes: int) -> Tensor:
 
 @contextmanager
 def reading(source: str, library: str) -> Iterator[None]:
-    """Whatever the library raises becomes OP0610; the body calls nothing else."""
+    """Turn whatever the library raises into OP0610; the block may call nothing else."""
     try:
         yield
     except OpError:
@@ -143,8 +143,8 @@ def reading(source: str, library: str) -> Iterator[None]:
         raise _damaged(source, str(error)) from error
     # torch, zipfile and NumPy raise a dozen types, depending on which byte is broken
     except Exception as error:
-        said = str(error).strip().split("\n", 1)[0].split(" (1) ", 1)[0]
-        raise _damaged(source, "", (f"{library} says: {said}",) if said else ()) from error
+        text = str(error).strip().split("\n", 1)[0].split(" (1) ", 1)[0]
+        raise _damaged(source, "", (f"{library} says: {text}",) if text else ()) from error
 
 
 def _damaged(source: str, what: str, notes: tuple[str, ...] = ()) -> OpError:
@@ -159,7 +159,7 @@ def _damaged(source: str, what: str, notes: tuple[str, ...] = ()) -> OpError:
 
 
 def not_a_pair(source: str, why: str, *helps: str) -> OpError:
-    """OP0610 about a file whose arrays are no input and output."""
+    """Make OP0610 about a file whose arrays are no pair of input and output."""
     layout = "it should hold `x` (samples, *grid) and `y` (samples, *grid), or with channels"
     message = f"the file is no pair of fields: {why}"
     return fault("OP0610", message, helps=(*helps, layout), file=source)

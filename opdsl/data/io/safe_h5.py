@@ -1,4 +1,4 @@
-"""Safe reading of HDF5 files, which may come from a stranger.
+"""Safe reading of untrusted HDF5 files.
 
 An external link, external storage or a virtual data set is refused before anything is read
 (OP0615): HDF5 itself would follow them silently, to any file of the machine. Nothing larger than
@@ -43,12 +43,12 @@ class Hdf5Array:
 
 @dataclass(frozen=True, slots=True)
 class Hdf5File:
-    """What a file holds.
+    """The contents of an open HDF5 file.
 
     Attributes:
         source: the path as the user wrote it.
         groups: path inside the file, without the first slash -> attributes; the root is "".
-        arrays: path inside the file -> what is stored there.
+        arrays: path inside the file -> description of the array.
         cap: bytes that one read may take.
     """
 
@@ -59,7 +59,7 @@ class Hdf5File:
     _file: Any = field(repr=False)
 
     def below(self, group: str) -> dict[str, Hdf5Array]:
-        """The arrays directly in a group, by their last name."""
+        """Return the arrays directly in a group, by the last part of their path."""
         return {
             posixpath.basename(p): x
             for p, x in self.arrays.items()
@@ -69,13 +69,13 @@ class Hdf5File:
     def read(
         self, path: str, rows: int | None = None, thin: Sequence[slice] = (), first: int = 0
     ) -> NDArray[Any]:
-        """An array of numbers, or some of it.
+        """Read an array of numbers, or part of it.
 
         Args:
             path: a key of `arrays`.
-            rows: read only so many entries of axis 0.
-            thin: what to keep of the axes behind axis 0.
-            first: leave out so many entries before them.
+            rows: number of entries of axis 0 to read; all if None.
+            thin: slices of the axes after axis 0.
+            first: index of the first entry of axis 0 to read.
 
         Raises:
             OpError: OP0610, the array is no array of numbers, is damaged, or is too large.
@@ -85,13 +85,13 @@ class Hdf5File:
         count = whole - first if rows is None else min(rows, whole - first)
         self._admit(path, stored, count, thin)
         with _damage(self.source):
-            found = self._file[path]
+            dataset = self._file[path]
             if not stored.shape:
-                return np.asarray(found[()])
-            return _rows(found, range(first, first + count), tuple(thin))
+                return np.asarray(dataset[()])
+            return _rows(dataset, range(first, first + count), tuple(thin))
 
     def span(self, path: str, start: int = 0, stop: int | None = None) -> NDArray[Any]:
-        """The entries `start` to `stop` of axis 0, all at once.
+        """Read the entries `start` to `stop` of axis 0 at once.
 
         Raises:
             OpError: OP0610, as `read`.
@@ -101,15 +101,15 @@ class Hdf5File:
         first, last, _ = slice(start, stop).indices(whole)
         self._admit(path, stored, last - first, ())
         with _damage(self.source):
-            found: NDArray[Any] = self._file[path][first:last]
+            values: NDArray[Any] = self._file[path][first:last]
             # in this machine's byte order, which torch asks for
-            return np.ascontiguousarray(found, found.dtype.newbyteorder("="))
+            return np.ascontiguousarray(values, values.dtype.newbyteorder("="))
 
     def _admit(self, path: str, stored: Hdf5Array, count: int, thin: Sequence[slice]) -> None:
-        """Numbers that torch knows, whose thinned rows, and one whole row, fit into the cap."""
+        """Refuse dtypes that torch lacks, and reads whose result or one row exceeds the cap."""
         if stored.dtype.kind not in NUMBERS or stored.dtype.itemsize > LARGEST:
-            told = "not numbers that can be read"
-            raise fault("OP0610", f"`{path}` holds {stored.dtype}, {told}", file=self.source)
+            reason = "not numbers that can be read"
+            raise fault("OP0610", f"`{path}` holds {stored.dtype}, {reason}", file=self.source)
         row = stored.shape[1:]
         size = max(count * prod(_kept(row, thin)), prod(row)) * stored.dtype.itemsize
         if size > self.cap:
@@ -118,11 +118,11 @@ class Hdf5File:
 
 @contextmanager
 def open_hdf5(path: Path, *, source: str = "", cap: int | None = None) -> Iterator[Hdf5File]:
-    """The file, open for reading as long as the block lasts.
+    """Open a file for reading for the duration of the block.
 
     Args:
         path: a regular file.
-        source: how the user wrote the path.
+        source: the path as the user wrote it.
         cap: bytes that one read may take; by default what memory allows.
 
     Raises:
@@ -145,7 +145,7 @@ def open_hdf5(path: Path, *, source: str = "", cap: int | None = None) -> Iterat
 
 @contextmanager
 def _damage(source: str) -> Iterator[None]:
-    """Whatever HDF5 raises becomes OP0610; the body calls nothing but HDF5."""
+    """Turn whatever HDF5 raises into OP0610; the block may call nothing else."""
     try:
         yield
     except OpError:
@@ -162,7 +162,7 @@ def _damage(source: str) -> Iterator[None]:
 
 
 def _rows(found: Any, rows: range, thin: tuple[slice, ...]) -> NDArray[Any]:
-    """Some rows, thinned one by one so that no more than one whole row is in memory."""
+    """Read rows and thin them one by one, so that at most one whole row is in memory."""
     # in this machine's byte order, which torch asks for
     out = np.empty((len(rows), *_kept(found.shape[1:], thin)), found.dtype.newbyteorder("="))
     for i, row in enumerate(rows):
@@ -171,15 +171,15 @@ def _rows(found: Any, rows: range, thin: tuple[slice, ...]) -> NDArray[Any]:
 
 
 def _kept(row: Sequence[int], thin: Sequence[slice]) -> tuple[int, ...]:
-    """The shape of a row after thinning; an axis without a slice is kept whole."""
+    """Shape of a row after thinning; an axis without a slice is kept whole."""
     whole = (slice(None),) * (len(row) - len(thin))
     return tuple(len(range(n)[s]) for n, s in zip(row, (*thin, *whole), strict=True))
 
 
 def _survey(file: Any, source: str, cap: int) -> tuple[dict[str, Attributes], dict[str, Hdf5Array]]:
-    """Every object that hard links reach, each tested before anything behind it is opened.
+    """Collect the groups and arrays that hard links reach, each checked before it is opened.
 
-    Soft links are resolved here by name, among the objects found: the library never follows one.
+    Soft links are resolved here by name among these objects: the library never follows one.
     """
     import h5py
 
@@ -202,10 +202,10 @@ def _survey(file: Any, source: str, cap: int) -> tuple[dict[str, Attributes], di
                 soft.append((inner, posixpath.normpath(posixpath.join("/", path, link.path))[1:]))
             elif not isinstance(link, h5py.HardLink):
                 raise _outside(f"`{inner}` is a link to another file", source)
-            elif isinstance(found := group[name], h5py.Group):
-                waiting.append((inner, found))
-            elif isinstance(found, h5py.Dataset):
-                arrays[inner] = _stored(found, inner, source, cap)
+            elif isinstance(item := group[name], h5py.Group):
+                waiting.append((inner, item))
+            elif isinstance(item, h5py.Dataset):
+                arrays[inner] = _stored(item, inner, source, cap)
     for name, target in soft:
         _follow(name, target, groups, arrays, source)
     return groups, arrays
@@ -230,17 +230,21 @@ def _follow(
 
 
 def _stored(found: Any, path: str, source: str, cap: int) -> Hdf5Array:
-    """The description of an array whose bytes lie in this file, all of them."""
+    """Describe an array; refuse one whose bytes are in other files or not stored.
+
+    Raises:
+        OpError: OP0610 it declares more than it stores; OP0615 its values are in other files.
+    """
     if found.external:
         raise _outside(f"the values of `{path}` are stored in another file", source)
     if found.is_virtual:
         raise _outside(f"`{path}` is virtual: its values are those of other files", source)
     size = prod(found.shape or ()) * found.dtype.itemsize
-    stored = found.id.get_storage_size()
-    if size > DEFLATE * stored + SLACK:
+    nbytes = found.id.get_storage_size()
+    if size > DEFLATE * nbytes + SLACK:
         raise fault(
             "OP0610",
-            f"`{path}` declares {size} bytes and stores {stored}",
+            f"`{path}` declares {size} bytes and stores {nbytes}",
             notes=("no compression reaches that; reading it would fill the memory with nothing",),
             file=source,
         )
@@ -261,7 +265,7 @@ def _attributes(found: Any, path: str, source: str) -> Attributes:
 
 
 def _plain(value: Any) -> Any:
-    """An attribute as Python knows it: str, int, float, bool or a list of them."""
+    """Convert an attribute to a Python value: str, int, float, bool or a list of them."""
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
     if isinstance(value, np.ndarray):

@@ -3,9 +3,9 @@
     call, config, checkpoint, module --calls--> ConstructorCall
     --architectures--> Draft --importing--> Imported: a program, and our weights
 
-`models` has one file for each architecture. Their files are read without importing neuralop, and
-without running anything of it. Where its result is wrong, a draft keeps the fault, because the
-weights were trained under it, unless asked to correct it, and its notes say so either way.
+`models` has one file for each architecture. Files of neuraloperator are read without importing it
+and without running any of its code. Where its result is wrong, a draft keeps the fault, because the
+weights were trained under it, unless `corrected` is set; its notes say so either way.
 """
 
 from opdsl.migrate.neuralop.calls import read_call

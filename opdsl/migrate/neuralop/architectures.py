@@ -30,7 +30,7 @@ class Drafter(Protocol):
     """Writes the program of checked options."""
 
     def __call__(self, name: str, o: Any, shapes: Shapes, *, corrected: bool) -> Draft:
-        """See `Draft`; `shapes` are those of their weights, empty where there are none."""
+        """Return the draft; `shapes` are those of neuraloperator's weights, empty without any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +38,10 @@ class Architecture:
     """A class of neuraloperator.
 
     Attributes:
-        options: its constructor.
+        options: the arguments of its constructor.
         draft: writes the program.
-        arguments: the arguments of a module that does not keep them all; None: it does.
+        arguments: recovers the constructor's arguments from a module that does not keep all of
+            them; None for a class that does.
     """
 
     options: type[ConstructorOptions]

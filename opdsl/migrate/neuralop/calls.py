@@ -2,10 +2,10 @@
 
     a text        FNO(n_modes = (16, 16), in_channels = 1, out_channels = 1, hidden_channels = 32)
     a config      YAML or JSON with `model_arch`, at the top or under `model`
-    a module      what its class keeps of its arguments
+    a module      the arguments that its class stores
     a checkpoint  the `_metadata` among its weights
 
-The last two also give weights. Nothing that is read is ever run: a call is parsed as literals, a
+The last two also give weights. No code that is read is ever run: a call is parsed as literals, a
 checkpoint is loaded as weights only, and the functions and classes that it names become stand-ins,
 which know their name and do nothing.
 """
@@ -36,10 +36,10 @@ MOST_LAYERS = 1000
 
 
 def read_call(text: str) -> ConstructorCall:
-    """A call as it stands in a Python program; its arguments are literals or plain names.
+    """Parse a call of a Python program, whose arguments are literals or plain names.
 
     Raises:
-        OpError: OP0642.
+        OpError: OP0642, the text is no such call.
     """
     try:
         node = ast.parse(text.strip(), mode="eval").body
@@ -53,19 +53,19 @@ def read_call(text: str) -> ConstructorCall:
 def _call(node: ast.Call, text: str) -> ConstructorCall:
     name = known_name(_dotted(node.func, text))
     args = tuple(_literal(x, text) for x in node.args)
-    named = {}
+    keywords = {}
     for x in node.keywords:
         if x.arg is None:
             raise unreadable_call(text, "`**` hides the arguments")
-        named[x.arg] = _literal(x.value, text)
-    return ConstructorCall(name, args, named)
+        keywords[x.arg] = _literal(x.value, text)
+    return ConstructorCall(name, args, keywords)
 
 
 def read_config(path: Path) -> ConstructorCall:
-    """The model of a config file, YAML or JSON.
+    """Read the model of a config file, YAML or JSON.
 
     Raises:
-        OpError: OP0642.
+        OpError: OP0642, the file cannot be read or names no model.
     """
     import yaml
 
@@ -81,33 +81,33 @@ def read_config(path: Path) -> ConstructorCall:
 
 
 def call_of(data: object, where: str) -> ConstructorCall:
-    """The model of a config: `model_arch` and the constructor's arguments.
+    """Extract the constructor call from a config: `model_arch` and the arguments.
 
     Raises:
-        OpError: OP0642.
+        OpError: OP0642, the config names no model.
     """
-    found = data.get("model", data) if isinstance(data, Mapping) else data
+    model = data.get("model", data) if isinstance(data, Mapping) else data
     arch = (
-        next((found[x] for x in ARCHES if x in found), None) if isinstance(found, Mapping) else None
+        next((model[x] for x in ARCHES if x in model), None) if isinstance(model, Mapping) else None
     )
-    if not isinstance(found, Mapping) or not isinstance(arch, str):
+    if not isinstance(model, Mapping) or not isinstance(arch, str):
         raise fault(
             "OP0642",
             "this config names no model",
             helps=("it has `model_arch`, at the top or under `model`",),
             file=where,
         )
-    named = {k: x for k, x in found.items() if k not in ARCHES}
-    if "data_channels" in named:  # what its own `get_model` calls them
-        named["in_channels"] = named.pop("data_channels")
-    return ConstructorCall(known_name(arch), (), named)
+    arguments = {k: x for k, x in model.items() if k not in ARCHES}
+    if "data_channels" in arguments:  # what its own `get_model` calls them
+        arguments["in_channels"] = arguments.pop("data_channels")
+    return ConstructorCall(known_name(arch), (), arguments)
 
 
 def call_of_module(module: Any) -> ConstructorCall:
-    """The call that made a module.
+    """Recover the constructor call of a module.
 
     Raises:
-        OpError: OP0641, its class is not one of those that are known.
+        OpError: OP0641, its class cannot be imported.
     """
     kind = type(module)
     name = next((x.__name__ for x in kind.__mro__ if x.__name__ in ARCHITECTURES), None)
@@ -120,34 +120,34 @@ def call_of_module(module: Any) -> ConstructorCall:
 
 
 def call_of_kept(name: str, kept: Mapping[str, Any]) -> ConstructorCall:
-    """The call, from the arguments that a class keeps or a checkpoint holds."""
-    named = {k: x for k, x in kept.items() if k not in BOOKKEEPING}
-    return ConstructorCall(name, tuple(kept.get("args", ())), named)
+    """Make the call from the arguments that a module or a checkpoint stores."""
+    arguments = {k: x for k, x in kept.items() if k not in BOOKKEEPING}
+    return ConstructorCall(name, tuple(kept.get("args", ())), arguments)
 
 
 def known_name(name: str) -> str:
-    """The class, however its letters are written.
+    """Return the name of a class, matched without regard to case.
 
     Raises:
-        OpError: OP0641.
+        OpError: OP0641, there is no such class.
     """
-    for known in ARCHITECTURES:
-        if known.lower() == name.lower():
-            return known
+    for candidate in ARCHITECTURES:
+        if candidate.lower() == name.lower():
+            return candidate
     raise unknown_model(name)
 
 
 def unknown_model(name: str) -> OpError:
-    """OP0641."""
-    known = list(ARCHITECTURES)
-    helps = did_you_mean(name, known) or (f"known: {', '.join(known)}",)
+    """Make OP0641 about a name that is no model."""
+    names = list(ARCHITECTURES)
+    helps = did_you_mean(name, names) or (f"known: {', '.join(names)}",)
     return fault(
         "OP0641", f"`{name}` is no model of neuraloperator that can be imported", helps=helps
     )
 
 
 def unreadable_call(text: str, why: str) -> OpError:
-    """OP0642."""
+    """Make OP0642 about a text that is no call of a constructor."""
     return fault(
         "OP0642",
         f"this is no call of a constructor: {why}",
@@ -157,7 +157,7 @@ def unreadable_call(text: str, why: str) -> OpError:
 
 
 def _dotted(node: ast.expr, text: str) -> str:
-    """The last name of `neuralop.models.FNO`."""
+    """Return the last part of a dotted name: `FNO` of `neuralop.models.FNO`."""
     if isinstance(node, ast.Attribute):
         return node.attr
     if isinstance(node, ast.Name):
@@ -169,7 +169,7 @@ def _literal(node: ast.expr, text: str) -> Any:
     if isinstance(node, ast.Name | ast.Attribute):
         return _dotted(node, text)  # `F.gelu` is the word `gelu`
     if isinstance(node, ast.Call):
-        return _call(node, text)  # of a model within a model
+        return _call(node, text)  # a model as an argument of a model
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
         return _repeated(node, text)
     try:
@@ -179,7 +179,7 @@ def _literal(node: ast.expr, text: str) -> Any:
 
 
 def _repeated(node: ast.BinOp, text: str) -> Any:
-    """`[[8, 8]] * 5`, as calls of UNO are written."""
+    """Evaluate a repeated list such as `[[8, 8]] * 5`, as in calls of UNO."""
     items, times = _literal(node.left, text), _literal(node.right, text)
     if not isinstance(items, list) or not isinstance(times, int) or not 0 <= times <= MOST_LAYERS:
         raise unreadable_call(text, f"`{ast.unparse(node)}` is no repeated list")
@@ -190,53 +190,53 @@ def _repeated(node: ast.BinOp, text: str) -> Any:
 
 
 def read_checkpoint(path: Path) -> tuple[ConstructorCall | None, dict[str, Tensor]]:
-    """The call, where the checkpoint has it, and its weights.
+    """Read a checkpoint; return its constructor call, if it is stored, and its weights.
 
     Args:
         path: a file of weights, or a folder of a run of neuraloperator.
 
     Raises:
-        OpError: OP0643, it is none.
+        OpError: OP0643, there are no weights.
     """
     file = _weights_file(path)
-    found = load_safely(file)
-    if not isinstance(found, dict):
-        raise bad_weights(file, f"it holds a {type(found).__name__}, no weights")
-    kept = found.pop("_metadata", None) or _beside(file)
+    state = load_safely(file)
+    if not isinstance(state, dict):
+        raise bad_weights(file, f"it holds a {type(state).__name__}, no weights")
+    metadata = state.pop("_metadata", None) or _beside(file)
     import torch
 
-    strange = [k for k, x in found.items() if not isinstance(x, torch.Tensor)]
+    strange = [k for k, x in state.items() if not isinstance(x, torch.Tensor)]
     if strange:
         raise bad_weights(file, f"`{strange[0]}` is no tensor")
-    if not isinstance(kept, Mapping) or "_name" not in kept:
-        return None, found
-    return call_of_kept(known_name(str(kept["_name"])), kept), found
+    if not isinstance(metadata, Mapping) or "_name" not in metadata:
+        return None, state
+    return call_of_kept(known_name(str(metadata["_name"])), metadata), state
 
 
 def load_safely(file: Path) -> Any:
-    """A file of `torch.save`, with stand-ins for every function and class that it names.
+    """Load a file of `torch.save`, with stand-ins for all functions and classes that it names.
 
     Raises:
-        OpError: OP0643.
+        OpError: OP0643, the file is unsafe, damaged or of another kind.
     """
     import torch
     from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
     try:
-        with os.fdopen(open_regular(file), "rb") as held:
-            inspect(held, free_memory() // 2, stand_ins=True)
-            held.seek(0)
-            names = get_unsafe_globals_in_checkpoint(held)
-            held.seek(0)
+        with os.fdopen(open_regular(file), "rb") as handle:
+            inspect(handle, free_memory() // 2, stand_ins=True)
+            handle.seek(0)
+            names = get_unsafe_globals_in_checkpoint(handle)
+            handle.seek(0)
             with safe_globals([(stand_in(x), x) for x in names]):
-                return torch.load(held, map_location="cpu", weights_only=True)
+                return torch.load(handle, map_location="cpu", weights_only=True)
     # torch and the readers below it raise a dozen types, depending on which byte is broken
     except Exception as error:
         raise bad_weights(file, "it is no file of `torch.save`") from error
 
 
 def stand_in(name: str) -> type:
-    """A class that does nothing and knows what it stands for."""
+    """Make a class that does nothing and stores the name of what it stands for."""
 
     def made(self: Any, *args: object, **_: object) -> None:
         # a function of torch is kept as `getattr(home, "tanh")`
@@ -253,21 +253,21 @@ def _weights_file(path: Path) -> Path:
     for name in ("best_model_state_dict.pt", "model_state_dict.pt"):
         if (path / name).is_file():
             return path / name
-    found = sorted(path.glob("*_state_dict.pt")) if path.is_dir() else []
-    if len(found) == 1:
-        return found[0]
-    why = "several" if found else "no"
+    matches = sorted(path.glob("*_state_dict.pt")) if path.is_dir() else []
+    if len(matches) == 1:
+        return matches[0]
+    why = "several" if matches else "no"
     raise bad_weights(path, f"it has {why} `*_state_dict.pt`")
 
 
 def _beside(file: Path) -> Any:
-    """The arguments in the file that `save_checkpoint` writes beside the weights."""
+    """Load the arguments that `save_checkpoint` writes next to the weights; None without file."""
     other = file.with_name(file.name.replace("_state_dict.pt", "_metadata.pkl"))
     return load_safely(other) if other != file and other.is_file() else None
 
 
 def bad_weights(path: Path | str, why: str) -> OpError:
-    """OP0643."""
+    """Make OP0643 about weights that do not fit."""
     return fault(
         "OP0643", f"these are no weights of neuraloperator that fit: {why}", file=str(path)
     )

@@ -1,4 +1,4 @@
-"""Linear maps from a weight of neuraloperator to one of ours, through which gradients pass."""
+"""Linear, differentiable maps from weights of neuraloperator to ours."""
 
 from __future__ import annotations
 
@@ -9,89 +9,89 @@ from functools import partial
 import torch
 from torch import Tensor
 
-MOST_FACTORS = 6  # in and out, and four axes
+MOST_FACTORS = 6  # in, out and four axes
 MOST_FUNCTIONS = 256  # of a local kernel
-MOST_CHANNELS = 4096  # that a kernel sees
-MOST_NUMBERS = 64  # that a norm is told
+MOST_CHANNELS = 4096  # input channels of a kernel
+MOST_NUMBERS = 64  # components of the vector of an adaptive norm
 WAVES = ("transformer", "nerf")
-POSITIONS = 10000  # the slowest wave of a transformer is slower by this
+POSITIONS = 10000  # ratio of the fastest and the slowest wave of a transformer embedding
 
 
 def numbers(x: Tensor) -> Tensor:
-    """Complex numbers, which some classes there keep as pairs, as we do."""
+    """Convert pairs (..., 2) to complex numbers; some classes of neuraloperator store pairs."""
     return x if x.is_complex() else torch.view_as_complex(x)
 
 
 def same(x: Tensor) -> Tensor:
-    """As it is."""
+    """Return the weight unchanged."""
     return x
 
 
 def flat(x: Tensor) -> Tensor:
-    """(1, c, 1, ...) or (c, 1, ...) -> (c,)."""
+    """Flatten (1, c, 1, ...) or (c, 1, ...) -> (c,)."""
     return x.flatten()
 
 
 def matrix(x: Tensor) -> Tensor:
-    """A convolution over one point, (out, in, 1) -> (out, in)."""
+    """Convert a convolution over one point to a matrix: (out, in, 1) -> (out, in)."""
     return x.flatten(1)
 
 
 def stencil(x: Tensor) -> Tensor:
-    """(out, in, *kernel) -> (*kernel, in, out)."""
+    """Permute a convolution kernel: (out, in, *kernel) -> (*kernel, in, out)."""
     return x.movedim((1, 0), (-2, -1))
 
 
 def spectral(x: Tensor) -> Tensor:
-    """Complex (in, out, *frequencies) -> pairs (*frequencies, in, out, 2)."""
+    """Permute a spectral weight: complex (in, out, *frequencies) -> (*frequencies, in, out, 2)."""
     return torch.view_as_real(numbers(x).movedim((0, 1), (-2, -1)).resolve_conj())
 
 
 def separable(x: Tensor) -> Tensor:
-    """Complex (in, *frequencies) -> pairs (*frequencies, in, 2)."""
+    """Permute a separable spectral weight: complex (in, *frequencies) -> (*frequencies, in, 2)."""
     return torch.view_as_real(numbers(x).movedim(0, -1))
 
 
 def series(x: Tensor) -> Tensor:
-    """Complex (1, c, *frequencies) -> pairs (*frequencies, c, 2)."""
+    """Permute Fourier coefficients: complex (1, c, *frequencies) -> (*frequencies, c, 2)."""
     return separable(x[0])
 
 
 def first_half(x: Tensor) -> Tensor:
-    """Of a convolution over one point, what it does with the first half of its channels."""
+    """Select the first half of the input channels: (out, in, 1) -> (out, in / 2)."""
     return matrix(x)[:, : x.shape[1] // 2]
 
 
 def second_half(x: Tensor) -> Tensor:
-    """The second half of a weight, as `first_half` takes the first."""
+    """Select the second half of the input channels: (out, in, 1) -> (out, in / 2)."""
     return matrix(x)[:, x.shape[1] // 2 :]
 
 
 def upper(x: Tensor) -> Tensor:
-    """The first half of its rows."""
+    """Select the first half of the rows."""
     return x[: len(x) // 2]
 
 
 def lower(x: Tensor) -> Tensor:
-    """The other half."""
+    """Select the second half of the rows."""
     return x[len(x) // 2 :]
 
 
 def upper_less_one(x: Tensor) -> Tensor:
-    """A scale a, as the b of 1 + b."""
+    """Select the first half of the rows and subtract 1: a scale a as the b of 1 + b."""
     return upper(x) - 1
 
 
 def apart(x: Tensor) -> Tensor:
-    """Columns for sines and cosines in turns -> those for sines, then those for cosines."""
+    """Reorder columns: alternating sines and cosines -> all sines, then all cosines."""
     return torch.cat((x[:, 0::2], x[:, 1::2]), 1)
 
 
 def waves(kind: str, numbers: int, weight: Tensor) -> Tensor:
-    """The frequencies of waves of each number, of which only the count is in a weight (out, in).
+    """Frequencies of the waves of each number; the weight (out, in) only tells their count.
 
     Returns:
-        (numbers, numbers * frequencies), zero but for a row of frequencies for each number.
+        (numbers, numbers * frequencies), block diagonal, with a row of frequencies for each number.
     """
     count = weight.shape[1] // (2 * numbers)
     steps = torch.arange(count, dtype=torch.float64, device=weight.device)
@@ -100,26 +100,26 @@ def waves(kind: str, numbers: int, weight: Tensor) -> Tensor:
 
 
 def swapped(seen: int, weight: Tensor) -> Tensor:
-    """Columns for y, x and the `seen` channels at y -> those for x, y and the channels."""
+    """Reorder columns: y, x and the `seen` channels at y -> x, y and the channels."""
     half = (weight.shape[1] - seen) // 2
     return torch.cat((weight[:, half : 2 * half], weight[:, :half], weight[:, 2 * half :]), 1)
 
 
 def pairs(x: Tensor) -> Tensor:
-    """Complex numbers -> pairs."""
+    """Convert complex numbers to pairs (..., 2)."""
     return torch.view_as_real(numbers(x))
 
 
 def weighted(weights: Tensor, factor: Tensor) -> Tensor:
-    """The first factor of a CP tensor, which takes the weights of its terms -> pairs."""
+    """Multiply the first factor of a CP tensor by the weights of its terms -> pairs."""
     return torch.view_as_real(numbers(factor) * numbers(weights))
 
 
 def train(index: int, *factors: Tensor) -> Tensor:
-    """The factor `index` of a train (rank before, size, rank behind) -> pairs.
+    """Factor `index` of a tensor train (rank before, size, rank behind) -> pairs.
 
-    Where a rank is above the full one, the next factor is multiplied into this one, or this one
-    into the next: the product of all stays what it is, and the rest of the factor changes nothing.
+    Where a rank is above the full one, a factor is multiplied into its neighbour and replaced by
+    the identity, which lowers the rank and leaves the product of all factors unchanged.
     """
     parts = [numbers(x) for x in factors]
     for i in range(len(parts) - 1, 0, -1):
@@ -140,15 +140,18 @@ def _unit(n: int, like: Tensor) -> Tensor:
 
 
 def functions(count: int, weight: Tensor) -> Tensor:
-    """(out, in, functions) -> (count, in, out), without weights of functions that are zero."""
+    """Select the first `count` functions: (out, in, functions) -> (count, in, out)."""
     return weight[..., :count].permute(2, 1, 0)
 
 
 def sampled(table: Tensor, weight: Tensor) -> Tensor:
-    """Functions at the points of a stencil, and their weights (out, in, functions) -> a stencil.
+    """Combine tabulated functions (functions, p, q) with their weights (out, in, functions).
 
-    A table holds values for which the sum over the points, times a cell, is one; it is applied
-    transposed and turned round.
+    The values of a function sum to 1 / cell, with the area of a cell. The kernel is applied
+    transposed and reflected.
+
+    Returns:
+        (p, q, in, out), a stencil.
     """
     cell = 1 / table[0].sum()
     values = (table * cell).permute(0, 2, 1).flip(1, 2)

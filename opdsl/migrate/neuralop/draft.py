@@ -11,32 +11,32 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from opdsl.diagnostics import OpError, did_you_mean, fault
 
 Shapes = Mapping[str, tuple[int, ...]]
-# what a class keeps beside its arguments
+# entries that a class stores besides its arguments
 BOOKKEEPING = frozenset({"args", "kwargs", "_name", "_version", "verbose"})
 
 
 @dataclass(frozen=True, slots=True)
 class ConstructorCall:
-    """`name(*args, **named)`."""
+    """A constructor call, `name(*args, **named)`."""
 
     name: str
     args: tuple[Any, ...] = ()
     named: Mapping[str, Any] = field(default_factory=dict)
 
     def also(self, **named: Any) -> ConstructorCall:
-        """Add arguments that a constructor does not have; those that are None are left out."""
-        more = {k: x for k, x in named.items() if x is not None}
-        return replace(self, named={**self.named, **more})
+        """Add arguments that are not the constructor's own; skip those that are None."""
+        present = {k: x for k, x in named.items() if x is not None}
+        return replace(self, named={**self.named, **present})
 
 
 @dataclass(frozen=True, slots=True)
 class WeightSource:
-    """The source of a weight: `ours` is `change` of their weights `theirs`.
+    """The source of a weight: `ours` is the map `change` of their weights `theirs`.
 
     Attributes:
         ours: the key in our state dict.
-        theirs: keys in theirs.
-        change: one of `opdsl.migrate.neuralop.changes`, by its name.
+        theirs: the keys in neuraloperator's state dict.
+        change: name of a map in `opdsl.migrate.neuralop.changes`.
     """
 
     ours: str
@@ -51,8 +51,8 @@ class Draft:
     Attributes:
         text: the program.
         takes: the source of each of our weights.
-        notes: where theirs is wrong, and what was done about it; what was left out.
-        unused: how the names of their weights end that change nothing.
+        notes: faults of neuraloperator, whether they were kept or corrected, and what was left out.
+        unused: suffixes of the names of their weights that have no effect.
     """
 
     text: str
@@ -73,7 +73,7 @@ OptionsT = TypeVar("OptionsT", bound=ConstructorOptions)
 def options_of(
     kind: type[OptionsT], name: str, args: tuple[Any, ...], given: Mapping[str, Any]
 ) -> OptionsT:
-    """The options of a call.
+    """Validate the arguments of a call and return them as options.
 
     Raises:
         OpError: OP0642, an argument is unknown, missing, or has a value that does not fit.
@@ -81,12 +81,12 @@ def options_of(
     fields = list(kind.model_fields)
     if len(args) > len(fields):
         raise bad_call(name, f"it takes {len(fields)} arguments, {len(args)} are given")
-    named = dict(zip(fields, args, strict=False)) | dict(given)
-    for key in named:
+    arguments = dict(zip(fields, args, strict=False)) | dict(given)
+    for key in arguments:
         if key not in fields:
             raise bad_call(name, f"it has no argument `{key}`", *did_you_mean(key, fields))
     try:
-        return kind(**named)
+        return kind(**arguments)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(x) for x in first["loc"])
@@ -95,18 +95,18 @@ def options_of(
 
 
 def bad_call(name: str, why: str, *helps: str) -> OpError:
-    """OP0642."""
+    """Make OP0642 about arguments that a constructor does not take."""
     message = f"this call of `{name}` is none that neuraloperator takes: {why}"
     return fault("OP0642", message, helps=helps)
 
 
 def not_importable(name: str, what: str, *helps: str) -> OpError:
-    """OP0641."""
+    """Make OP0641 about an option that has no counterpart."""
     return fault("OP0641", f"`{name}` cannot be imported with {what}", helps=helps)
 
 
 def word(value: object) -> str | None:
-    """The name of a function, class or instance: `gelu` of `torch.nn.functional.gelu` or `GELU()`.
+    """Return the name of a function, class or instance: `GELU` of `torch.nn.GELU` and `GELU()`.
 
     A checkpoint is read with stand-ins, which know the name of what they stand for.
     """
@@ -118,7 +118,7 @@ def word(value: object) -> str | None:
 
 
 def each(value: object, count: int) -> tuple[Any, ...]:
-    """`count` values: those of a list, or one value repeated."""
+    """Return the values of a list, or one value `count` times."""
     if isinstance(value, list | tuple):
         return tuple(value)
     return (value,) * count

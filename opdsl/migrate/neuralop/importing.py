@@ -1,6 +1,6 @@
 """Convert a constructor call of neuraloperator, and its weights if there are some, to a program.
 
-The program is checked, and its module computes what theirs does.
+The program is checked, and its module computes what neuraloperator's module does.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ edition 2026
 NAME = "imported.op"
 WIDTH = 96  # of comments
 UNSAVED = "local_filter_matrix"
-COUNTERS = ("num_batches_tracked",)  # of batch norms, which nothing reads
+COUNTERS = ("num_batches_tracked",)  # counters of batch norms, which nothing reads
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +40,10 @@ class Imported:
 
     Attributes:
         text: the program.
-        graph: the same, checked.
-        takes: where each weight comes from.
-        notes: where theirs is wrong, and what was done about it.
+        graph: the checked program.
+        takes: the source of each weight.
+        notes: faults of neuraloperator, and whether they were kept or corrected.
+        unused: suffixes of the names of their weights that have no effect.
     """
 
     text: str
@@ -55,15 +56,15 @@ class Imported:
 def import_call(
     call: ConstructorCall, weights: Mapping[str, Tensor] | None = None, *, corrected: bool = False
 ) -> Imported:
-    """The program of a call; with weights, their ranks decide on those of the factors.
+    """Convert a constructor call to a program; weights, if given, determine the ranks of factors.
 
     Args:
-        call: of a constructor.
-        weights: by neuraloperator's names.
-        corrected: whether what is wrong there is right here, instead of the same.
+        call: the constructor call.
+        weights: weights by neuraloperator's names.
+        corrected: whether to correct faults of neuraloperator instead of keeping them.
 
     Raises:
-        OpError: OP0641, OP0642.
+        OpError: OP0641, the model or an option has no counterpart; OP0642, the arguments are wrong.
     """
     architecture = ARCHITECTURES[call.name]
     options = options_of(architecture.options, call.name, call.args, call.named)
@@ -76,23 +77,23 @@ def import_call(
 
 
 def _shape(key: str, x: Tensor) -> tuple[int, ...]:
-    """Of complex numbers, which are complex or pairs there."""
+    """Shape of a weight in complex numbers, which neuraloperator stores as complex or as pairs."""
     factor = ".factors." in key or key.endswith((".weight.core", ".weight.weights"))
     return tuple(x.shape[:-1] if factor and not x.is_complex() else x.shape)
 
 
 def checked_draft(name: str, draft: Draft) -> CheckResult:
-    """The program with its head, in the one layout; it allows what is warned of."""
+    """Format and check the program with its head, and allow the warnings that it causes."""
     from opdsl.compiler import check
     from opdsl.diagnostics import CODES, Source
 
     lines = "".join(f"\n{_wrapped(x)}" for x in draft.notes)
     head = HEAD.format(name=name, notes=lines)
-    found = check(Source(NAME, format_text(f"{head}{draft.text}\n", NAME)))
-    warned = sorted({CODES[x.code].slug for x in found.diagnostics if x.severity == "warning"})
-    if not warned:
-        return found
-    allow = f"# op: allow({', '.join(warned)})\n"
+    result = check(Source(NAME, format_text(f"{head}{draft.text}\n", NAME)))
+    slugs = sorted({CODES[x.code].slug for x in result.diagnostics if x.severity == "warning"})
+    if not slugs:
+        return result
+    allow = f"# op: allow({', '.join(slugs)})\n"
     return check(Source(NAME, format_text(f"{head}{allow}{draft.text}\n", NAME)))
 
 
@@ -107,42 +108,42 @@ def from_neuralop(
     latent: int | None = None,
     variables: int | Sequence[str] | None = None,
 ) -> tuple[str, OperatorModule]:
-    """The program and the module of a model of neuraloperator, with its weights.
+    """Convert a model of neuraloperator to a program and its module, with its weights.
 
-    At every resolution the module returns what `module` does, where that is right; where it is
-    wrong, too, unless `corrected`. The head of the program says what is wrong.
+    At every resolution the module returns what `module` does, including its faults unless
+    `corrected`. The head of the program lists the faults.
 
     Args:
         module: a model of neuraloperator.
-        corrected: whether to be right where it is wrong.
-        latent: of a GINO, the points on each axis of the latent grid of its calls.
-        variables: of a CODANO, the variables of its calls: how many, or their names.
+        corrected: whether to correct faults of neuraloperator instead of keeping them.
+        latent: for a GINO, the points on each axis of the latent grid of its calls.
+        variables: for a CODANO, the variables of its calls: their number or their names.
 
     Returns:
         the text of a program, and its module; tensors (batch, channels, *grid) go in and out.
 
     Raises:
-        OpError: OP0641, a model or an option has no counterpart; OP0643.
+        OpError: OP0641, a model or an option has no counterpart; OP0643, the weights do not fit.
     """
     weights = plain_weights(module)
     call = call_of_module(module).also(latent=latent, variables=variables)
-    found = import_call(call, weights, corrected=corrected)
-    return found.text, module_of(found, weights)
+    model = import_call(call, weights, corrected=corrected)
+    return model.text, module_of(model, weights)
 
 
 def plain_weights(module: Any) -> dict[str, Tensor]:
-    """The state dict without what is no tensor."""
+    """Return the tensors of the state dict, and unsaved buffers that cannot be computed again."""
     import torch
 
     state = torch.nn.Module.state_dict(module)
     # a buffer that is not saved may be noise that cannot be computed again, see `local_no`
-    kept = dict(module.named_buffers())
-    tables = {k: x for k, x in kept.items() if k.endswith(UNSAVED)}
+    buffers = dict(module.named_buffers())
+    tables = {k: x for k, x in buffers.items() if k.endswith(UNSAVED)}
     return {k: x for k, x in state.items() if isinstance(x, torch.Tensor)} | tables
 
 
 def module_of(found: Imported, weights: Mapping[str, Tensor]) -> OperatorModule:
-    """Our module with their weights.
+    """Build our module with neuraloperator's weights.
 
     Raises:
         OpError: OP0643, a weight is missing, left over, or has another shape.
@@ -150,41 +151,41 @@ def module_of(found: Imported, weights: Mapping[str, Tensor]) -> OperatorModule:
     from opdsl.lower.module import lower
 
     ours = lower(found.graph)
-    taken = taken_weights(found, weights)
+    our_weights = taken_weights(found, weights)
     state = ours.state_dict()
-    for key, x in taken.items():
+    for key, x in our_weights.items():
         if key in state and state[key].shape != x.shape:
             raise bad_weights(
                 NAME, f"`{key}` is {tuple(state[key].shape)}, from theirs comes {tuple(x.shape)}"
             )
-    missing = sorted(set(state) ^ set(taken))
+    missing = sorted(set(state) ^ set(our_weights))
     if missing:
         raise bad_weights(NAME, f"nothing is known of `{missing[0]}`")
-    ours.load_state_dict({k: x.detach().clone() for k, x in taken.items()})
+    ours.load_state_dict({k: x.detach().clone() for k, x in our_weights.items()})
     return ours
 
 
 def taken_weights(found: Imported, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Our state dict, as differentiable functions of theirs.
+    """Compute our state dict as differentiable functions of neuraloperator's.
 
     Raises:
         OpError: OP0643, a weight is missing or left over.
     """
     from opdsl.migrate.neuralop.changes import CHANGES
 
-    used = {y for x in found.takes for y in x.theirs}
-    _complete(used, set(weights), found.unused)
+    required = {y for x in found.takes for y in x.theirs}
+    _complete(required, set(weights), found.unused)
     return {x.ours: CHANGES[x.change](*(weights[y] for y in x.theirs)) for x in found.takes}
 
 
 def _complete(used: set[str], there: set[str], unused: tuple[str, ...]) -> None:
     if missing := sorted(used - there):
         raise bad_weights(NAME, f"`{missing[0]}` is missing")
-    left = sorted(x for x in there - used if not x.endswith((*unused, *COUNTERS)))
-    if left:
-        raise _left_over(left)
+    leftover = sorted(x for x in there - used if not x.endswith((*unused, *COUNTERS)))
+    if leftover:
+        raise _left_over(leftover)
 
 
 def _left_over(left: list[str]) -> OpError:
-    more = f" and {len(left) - 1} more" if len(left) > 1 else ""
-    return bad_weights(NAME, f"`{left[0]}`{more} has no counterpart")
+    others = f" and {len(left) - 1} more" if len(left) > 1 else ""
+    return bad_weights(NAME, f"`{left[0]}`{others} has no counterpart")

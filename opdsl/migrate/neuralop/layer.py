@@ -1,6 +1,6 @@
 """One layer of neuraloperator's `FNOBlocks` as a block definition, with the sources of its weights.
 
-FNO, SFNO, UNO and others are made of these layers.
+FNO, SFNO, UNO and others consist of these layers.
 
 Source: neuralop/layers/fno_block.py and spectral_convolution.py at 93d3f06.
 """
@@ -26,18 +26,18 @@ from opdsl.migrate.neuralop.writing import (
 NORMS = {"instance_norm": "instance", "group_norm": "group", "batch_norm": "batch"}
 SKIPS = {"linear": "linear", "soft-gating": "soft", "identity": "identity"}
 ADAPTIVE = "ada_in"
-HIDDEN = 512  # of the network of such a norm
-PARTS = ("fr", "fi")  # of a layer of complex functions, as they name them
+HIDDEN = 512  # width of the network of an adaptive norm
+PARTS = ("fr", "fi")  # neuraloperator's names of the two parts of a layer of complex functions
 
 
 @dataclass(frozen=True, slots=True)
 class Local:
-    """What a layer of LocalNO adds to the spectral convolution, as lines of ours.
+    """Terms that a layer of LocalNO adds to the spectral convolution, as lines of a program.
 
     Attributes:
-        terms: name and call, with `#` for what comes in.
-        takes: of each, whose names begin with that name.
-        least: points on each axis that they need.
+        terms: (name, call) of each term, with `#` for the input.
+        takes: sources of the weights; the names of those of a term begin with its name.
+        least: number of points on each axis that the terms need.
     """
 
     terms: tuple[tuple[str, str], ...]
@@ -47,21 +47,21 @@ class Local:
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """What one layer does.
+    """The options of one layer.
 
     Attributes:
-        modes: as they count, on both sides.
-        inward, out: channels, of each copy.
+        modes: numbers of modes as neuraloperator counts them, on both sides.
+        inward, out: input and output channels of each copy.
         act: the activation, a word of ours.
         closing: whether the activation follows; the last layer of a stack has none.
-        changes: whether the grid of the result is another.
-        wrong: whether a change of grid is as wrong as theirs.
-        spherical: the lines of the convolution come from `sphere` instead.
-        complex: whether functions are complex, real parts before imaginary ones.
-        local: of LocalNO, whose layers also bend and normalise once less.
-        copies: how many groups of channels it acts on, each by itself.
-        told: numbers of the vector that `norm = ada_in` scales and shifts by.
-        waves: whether these are sines, then cosines, which stand in turns there.
+        changes: whether the result is on another grid.
+        wrong: whether faults of neuraloperator are kept.
+        spherical: whether the convolution is that of `sphere`.
+        complex: whether functions are complex, stored as real parts before imaginary ones.
+        local: the terms of LocalNO, whose layers without an MLP have one activation and norm less.
+        copies: number of groups of channels on which the layer acts separately.
+        told: components of the vector from which `norm = ada_in` computes scale and shift.
+        waves: whether these are sines, then cosines, which alternate in neuraloperator.
     """
 
     modes: tuple[int, ...]
@@ -90,7 +90,7 @@ class Layer:
     waves: bool = False
 
     def definition(self, name: str) -> str:
-        """The text of the block `name`."""
+        """Write the definition of the layer as the block `name`."""
         kind = "sphere" if self.spherical else "grid"
         to = [f"domain to : {kind} = D"] if self.changes else []
         where = "to" if self.changes else "D"
@@ -106,21 +106,21 @@ class Layer:
 
     @property
     def wide(self) -> int:
-        """How often its channels stand side by side."""
+        """Number of groups of `inward` (`out`) channels: the two complex parts, or the copies."""
         return 2 if self.complex else self.copies
 
     @property
     def kind(self) -> Layer:
-        """What it has in common with the layers that its definition serves too."""
+        """Key of the definition: equal for layers that can share one."""
         return self if self.preactivation else replace(self, closing=True)
 
     @property
     def closed(self) -> str | None:
-        """What a call says of the activation that follows."""
+        """The setting `act` of a call of this layer; None where the default is right."""
         return None if self.preactivation or self.closing else "identity"
 
     def takes(self, path: str, theirs: str, index: int = 0) -> Iterator[WeightSource]:
-        """Its weights, where it stands at `path` here and at `theirs` there, the `index`th."""
+        """Yield the sources of its weights: at `path` here, layer `index` at `theirs` there."""
         for x in self._lines().taken("w", path, theirs):
             yield WeightSource(x.ours, tuple(_numbered(y, index) for y in x.theirs), x.change)
 
@@ -131,33 +131,35 @@ class Layer:
             source = lines.add("a", call("apply", source, self.act))
             source = self._normed(lines, "an", source, 0)
         skips = "local_no_skips.#." if self.local else "fno_skips.#."
-        beside = lines.add(f"{source}_to", self._moved(source)) if self._moves_first else source
-        skip = self._skipped(lines, "s", beside, self.fno_skip, skips)
+        skip_source = (
+            lines.add(f"{source}_to", self._moved(source)) if self._moves_first else source
+        )
+        skip = self._skipped(lines, "s", skip_source, self.fno_skip, skips)
         gate = None
         if self.mlp is not None:
-            gate = self._skipped(lines, "g", beside, self.mlp_skip, "channel_mlp_skips.#.")
+            gate = self._skipped(lines, "g", skip_source, self.mlp_skip, "channel_mlp_skips.#.")
         if self.stabilizer:
             source = lines.add("u", call("apply", source, "tanh"))
-        found = self._convolved(lines, source)
-        found = self._with_local(lines, found, source)
+        result = self._convolved(lines, source)
+        result = self._with_local(lines, result, source)
         if not self.preactivation:
-            found = self._normed(lines, "kn", found, 0)
+            result = self._normed(lines, "kn", result, 0)
         if skip:
-            found = lines.add("h", f"{found} + {skip}")
+            result = lines.add("h", f"{result} + {skip}")
         if self.local:
-            return self._ended(lines, found, gate)
-        found = self._activated(lines, "ha", found)
+            return self._ended(lines, result, gate)
+        result = self._activated(lines, "ha", result)
         if self.preactivation:
-            found = self._normed(lines, "hn", found, 1)
+            result = self._normed(lines, "hn", result, 1)
         if self.mlp is not None:
-            found = network(
-                lines, "m", found, (self.mlp, self.out), "gelu", "channel_mlp.#.",
+            result = network(
+                lines, "m", result, (self.mlp, self.out), "gelu", "channel_mlp.#.",
                 dropout=self.dropout, copies=self.copies, parts=self.complex,
             )  # fmt: skip
-            found = lines.add("mg", f"{found} + {gate}") if gate else found
+            result = lines.add("mg", f"{result} + {gate}") if gate else result
         if not self.preactivation:
-            found = self._normed(lines, "mn", found, 1)
-            self._activated(lines, "wa", found)
+            result = self._normed(lines, "mn", result, 1)
+            self._activated(lines, "wa", result)
         return lines
 
     def _with_local(self, lines: Lines, found: str, source: str) -> str:
@@ -170,7 +172,7 @@ class Layer:
         return lines.add("kl", " + ".join([found, *(name for name, _ in self.local.terms)]))
 
     def _ended(self, lines: Lines, found: str, gate: str | None) -> Lines:
-        """The rest of a layer of LocalNO: with a small network it bends before it in any case."""
+        """Add the end of a layer of LocalNO, with an activation before the MLP in any case."""
         if self.mlp is None:
             self._activated(lines, "wa", found)
             return lines
@@ -187,7 +189,7 @@ class Layer:
         return lines.add(name, call("apply", source, self.act)) if self.closing else source
 
     def _normed(self, lines: Lines, name: str, source: str, which: int) -> str:
-        """The norm number `which` of the two."""
+        """Add norm number `which` (0 or 1) of the layer, if it has norms."""
         if self.norm is None:
             return source
         if self.norm == ADAPTIVE:
@@ -200,7 +202,7 @@ class Layer:
         )
         if self.complex:
             return self._normed_parts(lines, name, source, which, kind, keys, groups)
-        # a layer of LocalNO without a small network has one norm
+        # a layer of LocalNO without an MLP has one norm
         place = "#" if self.local and self.mlp is None else f"#{which}"
         takes = [weight(f"norm.{place}.{inner}{x}", ours=x) for x in keys]
         return lines.add(name, call("norm", source, kind=kind, groups=groups), *takes)
@@ -215,17 +217,17 @@ class Layer:
         keys: Sequence[str],
         groups: int | None,
     ) -> str:
-        """A norm of complex functions: one for each part, as of their other layers."""
+        """Add a norm of complex functions, which has one norm for each of the two parts."""
         inner = "norm." if kind == "batch" else ""
         expression = call("norm", source, kind=kind, groups=groups, copies=2)
-        made = []
+        parts = []
         for part in PARTS:
             takes = [weight(f"norm.#{which}.{part}.{inner}{x}", ours=x) for x in keys]
-            made.append(lines.add(f"{name}_{part}", expression, *shared(2, *takes)))
-        return both_parts(lines, name, made[0], made[1], self.out)
+            parts.append(lines.add(f"{name}_{part}", expression, *shared(2, *takes)))
+        return both_parts(lines, name, parts[0], parts[1], self.out)
 
     def _adapted(self, lines: Lines, name: str, source: str, theirs: str) -> str:
-        """A norm whose scale and shift are what a network makes of the vector."""
+        """Add a norm whose scale and shift are computed from a vector by a network."""
         change = "apart" if self.waves else "same"
         first = (weight(f"{theirs}0.weight", change), weight(f"{theirs}0.bias", ours="bias"))
         h = lines.add(f"{name}_z", call("linear", "z", out=HIDDEN), *first)
@@ -242,24 +244,24 @@ class Layer:
     def _skipped(
         self, lines: Lines, name: str, source: str, kind: str | None, theirs: str
     ) -> str | None:
-        """What passes by, on the grid of the result."""
+        """Add a skip connection and move it to the grid of the result; None if there is none."""
         if kind is None:
             return None
         if kind == "linear" and self.stencil > 1 and name == "s":
             expression = call(
                 "conv", source, out=self.out, kernel=self.stencil, bias=False, edges="zeros"
             )
-            found = lines.add(name, expression, weight(theirs + "weight", "stencil"))
+            result = lines.add(name, expression, weight(theirs + "weight", "stencil"))
         elif kind == "identity":
-            # their wrapper of complex functions makes (1 + i) v of v
+            # neuraloperator's wrapper for complex functions maps v to (1 + i) v
             same = both_parts(lines, name, source, source, self.out) if self.complex else source
-            found = same
+            result = same
         else:
             out = self.out if kind == "linear" else None
             inner, change = ("conv.", "matrix") if kind == "linear" else ("", "flat")
             expression = call("skip", source, kind=SKIPS[kind], out=out, copies=several(self.wide))
             if self.complex:
-                made = [
+                parts = [
                     lines.add(
                         f"{name}_{part}",
                         expression,
@@ -267,30 +269,30 @@ class Layer:
                     )
                     for part in PARTS
                 ]
-                found = both_parts(lines, name, made[0], made[1], self.out)
+                result = both_parts(lines, name, parts[0], parts[1], self.out)
             else:
                 take = weight(theirs + inner + "weight", change)
-                found = lines.add(name, expression, *shared(self.copies, take))
+                result = lines.add(name, expression, *shared(self.copies, take))
         if not self.changes or self._moves_first:
-            return found
-        return lines.add(f"{name}_to", self._moved(found))
+            return result
+        return lines.add(f"{name}_to", self._moved(result))
 
     @property
     def _moves_first(self) -> bool:
-        """Whether skips begin on the grid of the result.
+        """Whether the input of skips is resampled, and not their results.
 
-        They change the grid last there. What acts at each point may do so before or after; once
+        neuraloperator resamples the results. Pointwise maps commute with it, and resampling once
         for both skips, with fewer channels, is less work.
         """
         both = self.fno_skip is not None and self.mlp is not None and self.mlp_skip is not None
         return self.changes and both and self.stencil == 1 and self.inward <= self.out
 
     def _moved(self, source: str) -> str:
-        """On the grid of the result."""
+        """Write the call that resamples to the grid of the result."""
         return call("resample", source, to="to", kind=self._way())
 
     def _way(self) -> str | None:
-        """How a skip changes its grid there: as bad as theirs, or exactly."""
+        """Kind of resampling of a skip: neuraloperator's faulty one, or None for the exact one."""
         if not self.wrong or self.spherical:
             return None
         return {1: "linear", 2: "cubic"}.get(len(self.modes))
@@ -302,7 +304,7 @@ class Layer:
         c = self.inward
         z = lines.add("z", call("complex", f"{source}[0..{c}]", f"{source}[{c}..{2 * c}]"))
         kz = lines.add("kz", self._convolution(z), *self._spectral())
-        # their constant is real
+        # neuraloperator's bias is real
         k = lines.add("kr", call("bias", call("real", kz)), weight("convs.#.bias", "flat", "bias"))
         return lines.add("k", call("concat", k, call("imag", kz)))
 
@@ -330,7 +332,7 @@ class Layer:
 
     @property
     def _faulty(self) -> bool:
-        """Whether its convolution is wrong there."""
+        """Whether the convolution reproduces a fault of neuraloperator."""
         return self.wrong and (self.complex or self.changes)
 
     def _spectral(self) -> Iterator[WeightSource]:
@@ -344,22 +346,22 @@ def network(  # noqa: PLR0913  what a small network has
     lines: Lines, name: str, source: str, sizes: Sequence[int], act: str, theirs: str,
     *, dropout: float = 0.0, copies: int = 1, parts: bool = False,
 ) -> str:  # fmt: skip
-    """Layers at each point, of real functions or of the parts of complex ones."""
+    """Add a pointwise MLP of real functions, or one for each of the parts of complex ones."""
     if not parts:
         return mlp(lines, name, source, sizes, act, theirs, dropout=dropout, copies=copies)
-    made = [
+    halves = [
         mlp(
             lines, f"{name}_{part}", source, sizes, act, f"{theirs}{part}.",
             dropout=dropout, copies=2,
         )
         for part in PARTS
     ]  # fmt: skip
-    return both_parts(lines, name, made[0], made[1], sizes[-1])
+    return both_parts(lines, name, halves[0], halves[1], sizes[-1])
 
 
 def _numbered(key: str, index: int) -> str:
-    """`#` is the layer; `norm.#0` and `norm.#1` are its two norms, counted through."""
-    before, found, rest = key.partition("norm.#")
-    if not found or not rest[:1].isdigit():
+    """Insert the layer index i: `#` -> i, `norm.#0` -> `norm.{2 i}`, `norm.#1` -> the next."""
+    prefix, separator, suffix = key.partition("norm.#")
+    if not separator or not suffix[:1].isdigit():
         return key.replace("#", str(index))
-    return f"{before}norm.{2 * index + int(rest[0])}{rest[1:]}"
+    return f"{prefix}norm.{2 * index + int(suffix[0])}{suffix[1:]}"

@@ -1,4 +1,4 @@
-"""The weights of spectral convolutions, dense or in factors."""
+"""The weights of spectral convolutions, dense or factorised."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NEWEST = "neuralop_93d3f06"
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """How a weight is kept: `factor` with its `rank`, a fraction or whole numbers."""
+    """The factorisation of a weight; `rank` is a fraction of the full one, or whole numbers."""
 
     factor: str = "dense"
     rank: float | tuple[int, ...] = 1.0
@@ -24,7 +24,7 @@ class Weights:
 
 
 def spectral_takes(w: Weights, theirs: str, *, axes: int) -> Iterator[WeightSource]:
-    """The weight of a convolution, dense or in factors."""
+    """Yield the sources of the weight of a convolution on `axes` axes, dense or factorised."""
     if w.factor == "dense":
         yield weight(theirs + "tensor", "separable" if w.separable else "spectral")
         return
@@ -42,9 +42,9 @@ def spectral_takes(w: Weights, theirs: str, *, axes: int) -> Iterator[WeightSour
 
 
 def one_sided(n_modes: tuple[int, ...]) -> tuple[tuple[int, ...], object]:
-    """Their numbers of modes as ours, with the layout of each axis (None where symmetric)."""
+    """Convert two-sided numbers of modes to ours and their layouts (None if all are symmetric)."""
     modes = tuple(n // 2 for n in n_modes)
-    # the last axis has the frequencies 0 ... m either way, with the points of an even number
+    # the last axis has the frequencies 0 ... m in both layouts
     layouts = tuple("symmetric" if n % 2 else "neuralop" for n in n_modes)
     if len(set(layouts)) == 1:
         return modes, None if layouts[0] == "symmetric" else layouts[0]
@@ -52,28 +52,28 @@ def one_sided(n_modes: tuple[int, ...]) -> tuple[tuple[int, ...], object]:
 
 
 def stored_weights(name: str, o: Any, shapes: Shapes, theirs: str) -> Weights:
-    """How a layer keeps its weight; whole ranks where there are weights to see them.
+    """Return the factorisation of a layer's weight, with the ranks of its weights if there are any.
 
     Args:
-        name: of the model.
+        name: name of the model.
         o: options, with `factorization`, `rank` and `separable`.
-        shapes: of their weights.
-        theirs: how the names of this weight begin.
+        shapes: shapes of neuraloperator's weights.
+        theirs: prefix of the names of this weight.
 
     Raises:
-        OpError: OP0641, a factorisation that is not here.
+        OpError: OP0641, the factorisation has no counterpart.
     """
     kind = str(o.factorization or "dense").lower().removeprefix("complex")
     if kind not in ("dense", "cp", "tucker", "tt"):
-        known = "dense, CP, Tucker and TT are known"
-        raise not_importable(name, f"`factorization = {o.factorization}`", known)
+        choices = "dense, CP, Tucker and TT are known"
+        raise not_importable(name, f"`factorization = {o.factorization}`", choices)
     if kind == "dense":
         return Weights(separable=o.separable)
     return Weights(kind, _ranks(kind, shapes, theirs) or o.rank, o.separable)
 
 
 def _ranks(kind: str, shapes: Shapes, theirs: str) -> tuple[int, ...]:
-    """The ranks of weights that are there, empty if there are none."""
+    """Ranks of the factors in `shapes`; empty if there are none."""
     if kind == "tucker":
         return tuple(shapes.get(f"{theirs}core", ()))
     factors: list[tuple[int, ...]] = []
@@ -85,9 +85,9 @@ def _ranks(kind: str, shapes: Shapes, theirs: str) -> tuple[int, ...]:
 
 
 def full_ranks(factors: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
-    """The ranks of a train of factors (rank before, size, rank behind), none above the full one.
+    """Ranks of a tensor train with factors (rank before, size, rank behind), at most the full ones.
 
-    tensorly's may be above it, by numbers that change nothing; see `changes.train`.
+    Those of tensorly may be larger, which has no effect on the product; see `changes.train`.
     """
     sizes = [x[1] for x in factors]
     ranks = [x[2] for x in factors[:-1]]

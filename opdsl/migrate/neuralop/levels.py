@@ -1,6 +1,7 @@
 """The grids between the layers of a model that changes its resolution.
 
-For each layer a domain of one declaration, which stands for the finest grid: `D`, `D / 2`, `D / 4`.
+One declaration stands for the finest grid, and each layer has a domain derived from it: `D`,
+`D / 2`, `D / 4`.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ Ends = tuple[tuple[float, float], ...] | None
 
 @dataclass(frozen=True, slots=True)
 class Levels:
-    """`coarser[i]`: the finest grid has so many times the points of the grid before layer i."""
+    """`coarser[i]` is the ratio of points on an axis of the finest grid and that before layer i."""
 
     coarser: tuple[int, ...]
     axes: int
@@ -33,32 +34,32 @@ class Levels:
         return len(set(self.coarser)) > 1
 
     def changes(self, layer: int) -> bool:
-        """Whether this layer does."""
+        """Whether layer `layer` changes the resolution."""
         return self.coarser[layer] != self.coarser[layer + 1]
 
     def domain(self, level: int, name: str = "D") -> str:
-        """`D` or `D / 2`."""
+        """Name of the grid before layer `level`: `D` or `D / 2`."""
         k = self.coarser[level]
         return name if k == 1 else f"{name} / {k}"
 
     def least(self, layers: Sequence[Layer]) -> str:
-        """The points on each axis that the layers need."""
+        """Number of points on each axis of the finest grid that the layers need, as a setting."""
         least = [1] * self.axes
         for i, layer in enumerate(layers):
             k = max(self.coarser[i], self.coarser[i + 1])
             grows = layer.wrong and self.coarser[i] > self.coarser[i + 1]
             for axis, n in enumerate(layer.modes):
-                # the greatest frequency of an even number of points is another one on a finer grid
-                more = grows and axis == self.axes - 1 and n % 2 == 0
+                # the Nyquist frequency of an even number of points is another one on a finer grid
+                extra = grows and axis == self.axes - 1 and n % 2 == 0
                 stencil = layer.stencil if layer.fno_skip == "linear" else 1
                 local = layer.local.least if layer.local else 1
-                least[axis] = max(least[axis], k * max(n + more, stencil, local))
+                least[axis] = max(least[axis], k * max(n + extra, stencil, local))
         return value(least[0]) if len(set(least)) == 1 else value(least)
 
     def declaration(
         self, layers: Sequence[Layer], ends: Ends, padding: tuple[float, ...]
     ) -> list[str]:
-        """The lines that declare the domains."""
+        """Write the lines that declare the domains."""
         multiple = lcm(*self.coarser)
         step = f", multiple_of = {multiple}" if multiple > 1 else ""
         if layers[0].spherical:
@@ -70,22 +71,22 @@ class Levels:
             f"{name}: {_number(lo)}..{_number(hi)}"
             for name, (lo, hi) in zip(AXES, pairs, strict=False)
         )
-        said = self.least(layers)
-        found = [f"domain D = grid({axes}, boundary = periodic, min = {said}{step})"]
+        minimum = self.least(layers)
+        lines = [f"domain D = grid({axes}, boundary = periodic, min = {minimum}{step})"]
         if any(padding):
-            found.append(extension(padding))
-        return found
+            lines.append(extension(padding))
+        return lines
 
 
 def extension(padding: Sequence[float]) -> str:
-    """The domain E, longer by this part of D on both sides, in whole points as they round them."""
+    """Declare E: D extended on both sides by these fractions, rounded as neuraloperator does."""
     parts = tuple(2 * x for x in padding)
     longer = value(parts[0] if len(set(parts)) == 1 else parts)
     return f"domain E = extend(D, fraction = {longer}, sides = both, rounding = nearest)"
 
 
 def levels_of(name: str, scalings: Sequence[Sequence[float]], *, axes: int) -> Levels:
-    """The levels.
+    """Compute the levels from the scaling factors of each layer and axis.
 
     Raises:
         OpError: OP0641, axes change differently, or a grid is no whole part of the finest.

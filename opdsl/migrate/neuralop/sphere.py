@@ -1,4 +1,4 @@
-"""What differs in an SFNO: its domain and its convolution.
+"""The domain and the convolution of an SFNO; the rest of it is as in an FNO.
 
 Source: neuralop/layers/spherical_convolution.py at 93d3f06: degrees l < n_modes[0] and orders
 m < n_modes[1] // 2 on equiangular grids, a complex matrix for each degree.
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 
 def band(n_modes: tuple[int, ...]) -> tuple[int, int]:
-    """The greatest degree and the greatest order."""
+    """Return the greatest degree and the greatest order."""
     lmax = n_modes[0] - 1
     return lmax, min(n_modes[1] // 2 - 1, lmax)
 
 
 def convolution(source: str, layer: Layer) -> str:
-    """The call of `spherical_conv`."""
+    """Write the call of `spherical_conv`."""
     lmax, orders = band(layer.modes)
     w = layer.weights
     factored = w.factor != "dense"
@@ -39,7 +39,7 @@ def convolution(source: str, layer: Layer) -> str:
 
 
 def declaration(layers: Sequence[Layer]) -> str:
-    """The sphere, with the points that its degrees and orders need."""
+    """Declare the sphere, with the points that the degrees and orders of the layers need."""
     bands = [band(x.modes) for x in layers]
     rows = max(2 * lmax + 1 for lmax, _ in bands)
     columns = max(2 * orders + 1 for _, orders in bands)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from opdsl.migrate.neuralop.draft import WeightSource
 
 AXES = ("x", "y", "z", "t")
-# activations by the names that torch has for them
+# names of activations in torch -> ours
 ACTIVATIONS = {
     "gelu": "gelu",
     "relu": "relu",
@@ -39,7 +39,7 @@ ACTIVATIONS = {
 
 
 def value(x: object) -> str:
-    """`true`, `0.5`, `(8, 6)`; a string is a word or an expression, which stays as it is."""
+    """Format a value: `true`, `0.5`, `(8, 6)`; a string, a word or an expression, is kept."""
     if isinstance(x, bool):
         return str(x).lower()
     if isinstance(x, tuple | list):
@@ -50,36 +50,36 @@ def value(x: object) -> str:
 
 
 def call(keyword: str, *inputs: str, **settings: object) -> str:
-    """`keyword(inputs, name = value)`; settings that are None are left out."""
-    named = [f"{k} = {value(x)}" for k, x in settings.items() if x is not None]
-    return f"{keyword}({', '.join([*inputs, *named])})"
+    """Write `keyword(inputs, name = value)`; settings that are None are left out."""
+    pairs = [f"{k} = {value(x)}" for k, x in settings.items() if x is not None]
+    return f"{keyword}({', '.join([*inputs, *pairs])})"
 
 
 @dataclass
 class Lines:
-    """Bindings in order, each a new name, and what their weights are taken from.
+    """The bindings of a block in order, each of a new name, and the sources of their weights.
 
     Attributes:
-        bound: (name, expression).
-        takes: with paths within this block.
+        bound: (name, expression) of each binding.
+        takes: sources of the weights, with paths within this block.
     """
 
     bound: list[tuple[str, str]] = field(default_factory=list)
     takes: list[WeightSource] = field(default_factory=list)
 
     def add(self, name: str, expression: str, *takes: WeightSource) -> str:
-        """Bind, and say where the weights of the node are from."""
+        """Bind an expression to a name, with the sources of its weights; return the name."""
         self.bound.append((name, expression))
         self.takes += [WeightSource(f"{name}.{x.ours}", x.theirs, x.change) for x in takes]
         return name
 
     def text(self, last: str) -> str:
-        """The bindings; the last one gets the name `last`."""
+        """Write the bindings; the last one is renamed to `last`."""
         *others, (_, expression) = self.bound
         return "\n".join(f"  {name} = {x}" for name, x in [*others, (last, expression)])
 
     def taken(self, last: str, path: str, theirs: str) -> Iterator[WeightSource]:
-        """Every take, for a block at `path` whose weights are at `theirs` of the other library."""
+        """Yield the sources of all weights of a block at `path` here and at `theirs` there."""
         final = self.bound[-1][0]
         for x in self.takes:
             name, _, key = x.ours.partition(".")
@@ -88,22 +88,22 @@ class Lines:
 
 
 def weight(key: str, change: str = "same", ours: str = "weight") -> WeightSource:
-    """One weight from one of theirs."""
+    """Make the source of one weight from one of theirs."""
     return WeightSource(ours, (key,), change)
 
 
 def linear(prefix: str) -> tuple[WeightSource, WeightSource]:
-    """The weights of `linear` from a convolution over one point."""
+    """Make the sources of the weights of `linear` from a convolution over one point."""
     return weight(prefix + "weight", "matrix"), weight(prefix + "bias", ours="bias")
 
 
 def several(copies: int) -> int | None:
-    """What a layer says of its copies: nothing, if it is one."""
+    """The setting `copies` of a layer: None if it is 1."""
     return copies if copies > 1 else None
 
 
 def shared(copies: int, *takes: WeightSource) -> tuple[WeightSource, ...]:
-    """The weights of a layer of so many copies, which keeps them one step deeper."""
+    """Adapt sources to a layer of `copies` copies, which stores its weights one level deeper."""
     if copies == 1:
         return takes
     return tuple(WeightSource(f"each.{x.ours}", x.theirs, x.change) for x in takes)
@@ -114,7 +114,7 @@ def mlp(
     *,
     dropout: float = 0, copies: int = 1,
 ) -> str:  # fmt: skip
-    """Layers at each point with an activation between them; dropout after each."""
+    """Add a pointwise MLP: linear layers with activations in between and dropout after each."""
     for i, out in enumerate(sizes):
         last = i == len(sizes) - 1
         source = lines.add(
@@ -130,10 +130,10 @@ def mlp(
 
 
 def both_parts(lines: Lines, name: str, real: str, imag: str, out: int) -> str:
-    """A layer of complex functions, real parts before imaginary ones, of two layers of real ones.
+    """Combine two layers of real functions to one of complex functions, real parts first.
 
-    There f(a + i b) = f_r(a) - f_i(b) + i (f_r(b) + f_i(a)); here `real` and `imag` are what f_r
-    and f_i make of a and of b, side by side.
+    In neuraloperator f(a + i b) = f_r(a) - f_i(b) + i (f_r(b) + f_i(a)). Here `real` is f_r of a
+    and of b, concatenated, and `imag` is f_i of both; `out` is the number of channels of each.
     """
     first, second = f"[0..{out}]", f"[{out}..{2 * out}]"
     parts = f"{real}{first} - {imag}{second}", f"{real}{second} + {imag}{first}"
@@ -141,5 +141,5 @@ def both_parts(lines: Lines, name: str, real: str, imag: str, out: int) -> str:
 
 
 def block(name: str, doc: str, ports: Iterable[str], body: str) -> str:
-    """A definition."""
+    """Write the definition of a block."""
     return "\n".join([f'block {name} "{doc}" {{', *(f"  {x}" for x in ports), "", body, "}"])

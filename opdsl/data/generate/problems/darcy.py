@@ -48,7 +48,7 @@ def generate(
     progress: ProgressCallback | None = None,
     workers: int = 2,
 ) -> GeneratedFile:
-    """A file of Darcy flows that has passed its own check.
+    """Generate a file of Darcy flows and check it.
 
     With psi the random field of (seed, index), the coefficient is 12 where psi >= 0 and 3
     elsewhere (`piecewise`), or exp(psi) (`lognormal`). The equation is solved on the fine grid, and
@@ -57,9 +57,9 @@ def generate(
 
     Args:
         resolution: points on each axis of the file.
-        samples: their number.
+        samples: the number of samples.
         seed: 0 to 2^64 - 1.
-        out: the file to make or to replace.
+        out: the file to write or to replace.
         fine: points on which to solve, k (resolution - 1) + 1; the least of at least 129 if None.
         kind: the law of the coefficient.
         progress: is called with the samples done and all samples.
@@ -101,7 +101,7 @@ def generate(
 
 @dataclass(frozen=True, slots=True)
 class _Flow:
-    """One sample on the grid of the file, and what its solution on the fine grid showed."""
+    """One sample on the grid of the file; residual and least pressure of the fine solution."""
 
     coefficient: NDArray[np.float32]
     pressure: NDArray[np.float32]
@@ -110,7 +110,7 @@ class _Flow:
 
 
 def _fine(resolution: int) -> int:
-    """The smallest k (resolution - 1) + 1 that is at least FINE."""
+    """Return the smallest k (resolution - 1) + 1 that is at least FINE."""
     gaps = max(resolution - 1, 1)
     return -(-(FINE - 1) // gaps) * gaps + 1
 
@@ -139,7 +139,11 @@ def _coefficient(kind: Coefficient, psi: GridValues) -> GridValues:
 
 
 def _order(seed: int, kind: Coefficient, out: Path) -> float:
-    """The slope of log2 ||u_h - u_2h|| over the grids REFINED, for the first sample."""
+    """Order of convergence of the first sample: slope of log2 ||u_h - u_2h|| over REFINED.
+
+    Raises:
+        OpError: OP0617, the order is below LEAST_ORDER.
+    """
     modes = coefficients(seed, 0)
     coarse = [_solved(_coefficient(kind, field(modes, n)), REFINED[0]) for n in REFINED]
     gaps = [np.linalg.norm(b - a) for a, b in pairwise(coarse)]
@@ -154,7 +158,7 @@ def _order(seed: int, kind: Coefficient, out: Path) -> float:
 
 
 def _solved(a: GridValues, nodes: int) -> GridValues:
-    """U at every k-th node of the grid of `a`."""
+    """Solve on the grid of `a` and return u at every k-th node; (nodes, nodes)."""
     k = (len(a) - 1) // (nodes - 1)
     return solve(a)[0][::k, ::k]
 
@@ -176,9 +180,9 @@ def _plan(resolution: int, samples: int, seed: int, fine: int, kind: Coefficient
 def _made(
     resolution: int, samples: int, seed: int, fine: int, kind: Coefficient, workers: int
 ) -> Iterator[Iterator[_Flow]]:
-    """The samples in order. SuperLU gives up the interpreter's lock, so threads do.
+    """Yield the samples in order, computed in threads: SuperLU releases the interpreter's lock.
 
-    After an interruption the samples that nobody has begun are dropped, not made.
+    After an interruption, samples that no thread has begun are dropped.
     """
     pool = ThreadPoolExecutor(workers, thread_name_prefix="darcy")
     try:
@@ -200,7 +204,11 @@ def _flow(resolution: int, seed: int, fine: int, kind: Coefficient, index: int) 
 
 
 def _sound(flow: _Flow, index: int, out: Path) -> None:
-    """The discrete equations hold, and so does the maximum principle: u >= 0 since f > 0."""
+    """Check the residual and the maximum principle, u >= 0 since f > 0.
+
+    Raises:
+        OpError: OP0617, a check failed.
+    """
     # so written that NaN fails
     if not flow.residual <= RESIDUAL:
         raise _unsound(f"sample {index} has the residual {flow.residual:.1e}", out)

@@ -56,16 +56,16 @@ TURNS = 4  # waves of the boundary values
 NAMES: dict[str, Role] = {"forcing": "input", "boundary": "input", "solution": "output"}
 
 RESIDUAL = 1e-10  # of the discrete equations, relative; rounding leaves about 1e-14
-GAP = 0.05  # between two ways to the solution, relative; 0.002 is met at 6 edges along a unit
+GAP = 0.05  # between the two solutions, relative; 0.002 is observed at 6 edges along a unit
 SLACK = 1e-2  # of the bounds, by which u may leave them: linear elements keep them nearly
-ANGLE = 15.0  # degrees, of all triangles; about 25 is met
+ANGLE = 15.0  # degrees, of all triangles; about 25 is observed
 REFINED = (6, 12, 24)  # edges along a unit, in the check of convergence
 LEAST_ORDER = 1.7  # two in theory
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ShapeSample:
-    """One problem and its solution; all functions (n,)."""
+    """One problem and its solution; functions (n,) at the points of the mesh."""
 
     mesh: Triangles
     forcing: Floats
@@ -78,13 +78,13 @@ class ShapeSample:
 def generate(
     *, resolution: int, samples: int, seed: int, out: Path, progress: ProgressCallback | None = None
 ) -> GeneratedFile:
-    """A file of nonlinear Poisson problems that has passed its own check.
+    """Generate a file of nonlinear Poisson problems and check it.
 
     Args:
         resolution: edges along a unit of length; a sample has about 3 resolution^2 points.
-        samples: their number.
+        samples: the number of samples.
         seed: 0 to 2^64 - 1.
-        out: the file to make or to replace.
+        out: the file to write or to replace.
         progress: is called with the samples done and all samples.
 
     Raises:
@@ -94,18 +94,18 @@ def generate(
     started = time.monotonic()
     _settings(resolution, samples, seed)
     order = _order(seed, out)
-    made = []
+    shapes = []
     with deferred_signals() as interrupted:
         for index in range(samples):
-            made.append(sample(seed, index, resolution))
-            _sound(made[-1], index, out)
+            shapes.append(sample(seed, index, resolution))
+            _sound(shapes[-1], index, out)
             if progress:
                 progress(index + 1, samples)
             interrupted()
-        points.write(out, _raw(made), parameters={"seed": str(seed), "resolution": resolution})
+        points.write(out, _raw(shapes), parameters={"seed": str(seed), "resolution": resolution})
         interrupted()
-    sizes = [len(x.mesh.points) for x in made]
-    worst, gap = max(x.residual for x in made), max(x.gap for x in made)
+    sizes = [len(x.mesh.points) for x in shapes]
+    worst, gap = max(x.residual for x in shapes), max(x.gap for x in shapes)
     seconds = time.monotonic() - started
     return GeneratedFile(
         out,
@@ -123,7 +123,7 @@ def generate(
 
 
 def sample(seed: int, index: int, resolution: int) -> ShapeSample:
-    """The problem of (seed, index), solved on triangles of this width."""
+    """Solve the problem of (seed, index) on triangles with sides of about 1 / resolution."""
     waves = count(WAVES, 2)
     numbers = normals(seed, index, NUMBERS + waves + 2 * TURNS + 1)
     _, source, turn = np.split(numbers, [NUMBERS, NUMBERS + waves])
@@ -144,7 +144,10 @@ def _shape(seed: int, index: int) -> Star:
 
 
 def _values(numbers: Floats, x: Floats) -> Floats:
-    """The sum of (a_k cos k angle + b_k sin k angle) / (1 + k), k <= TURNS."""
+    """Boundary values at points x (n, 2): a random Fourier series of the angle; (n,).
+
+    The sum of (a_k cos k angle + b_k sin k angle) / (1 + k), k <= TURNS.
+    """
     k = np.arange(1, TURNS + 1)
     turn = k * np.arctan2(x[:, 1], x[:, 0])[:, None]
     a, b = numbers[1:].reshape(2, -1) / (1 + k)
@@ -186,24 +189,32 @@ def _settings(resolution: int, samples: int, seed: int) -> None:
 
 
 def _order(seed: int, out: Path) -> float:
-    """At which a known solution is met in the first shape, over the widths REFINED."""
+    """Order of convergence to a known solution in the first shape, over the widths REFINED.
+
+    Raises:
+        OpError: OP0617, the order is below LEAST_ORDER.
+    """
     errors = [_error(triangulate(_shape(seed, 0), 1 / n)) for n in REFINED]
     order = float(np.mean([np.log2(a / b) for a, b in pairwise(errors)]))
     if not order >= LEAST_ORDER:  # so written that NaN fails
-        met = f"a known solution is met with order {order:.2f}"
-        raise _unsound(f"{met}, at least {LEAST_ORDER} is expected", out)
+        message = f"a known solution is met with order {order:.2f}"
+        raise _unsound(f"{message}, at least {LEAST_ORDER} is expected", out)
     return order
 
 
 def _error(mesh: Triangles) -> float:
-    """The root mean square of u - u_h for a known u."""
+    """Root mean square of u - u_h for a known u."""
     u, f = manufactured(mesh.points)
-    found, _ = solve(mesh, f, extend(mesh, u[: mesh.edge]))
-    return float(np.sqrt(np.mean((found - u) ** 2)))
+    solution, _ = solve(mesh, f, extend(mesh, u[: mesh.edge]))
+    return float(np.sqrt(np.mean((solution - u) ** 2)))
 
 
 def _sound(x: ShapeSample, index: int, out: Path) -> None:
-    """The mesh fills its shape, the equations hold, and so does the maximum principle."""
+    """Check the mesh, the residual, the second solution and the maximum principle.
+
+    Raises:
+        OpError: OP0617, a check failed.
+    """
     if not fills(x.mesh) or not smallest_angle(x.mesh) >= ANGLE:
         raise _unsound(f"the mesh of sample {index} does not fill its shape well", out)
     if not x.residual <= RESIDUAL:

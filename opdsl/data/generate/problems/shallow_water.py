@@ -53,16 +53,16 @@ def generate(
     hours: float = 1.0,
     progress: ProgressCallback | None = None,
 ) -> GeneratedFile:
-    """A file of shallow-water states that has passed its own check.
+    """Generate a file of shallow-water states and check it.
 
     Files of one seed hold the same functions at every resolution, whatever their number.
 
     Args:
         resolution: latitudes; there are twice as many longitudes.
-        samples: their number.
+        samples: the number of samples.
         seed: 0 to 2^63 - 1.
-        out: the .npz file to make or to replace.
-        hours: between both states.
+        out: the .npz file to write or to replace.
+        hours: hours between both states.
         progress: is called with the samples done and all samples.
 
     Raises:
@@ -104,7 +104,7 @@ def generate(
 
 
 def random_state(seed: int, index: int, lmax: int | None = None) -> Tensor:
-    """A smooth state without balance: winds of 25 m/s, a tenth of them divergent."""
+    """Draw a smooth unbalanced state: winds of 25 m/s, a tenth of them divergent; (1, l, m, 3)."""
     source = torch.Generator().manual_seed((seed * 1_000_003 + index) % (1 << 63))
     noise = torch.randn(FIRST + 1, FIRST + 1, 3, 2, dtype=torch.float64, generator=source)
     z = torch.view_as_complex(noise) * torch.ones(FIRST + 1, FIRST + 1).tril()[..., None]
@@ -113,7 +113,7 @@ def random_state(seed: int, index: int, lmax: int | None = None) -> Tensor:
     decay = (l > 0) / (1 + (l / 4) ** 2) ** 1.5
     spreads = torch.stack([decay, decay * l, decay * l], -1)
     z = z * spreads
-    # of phi the spread itself, of the flow that of the wind, whose energy is |z|^2 / (l (l + 1))
+    # phi is normed by its own spread, the flow by that of the wind: |z|^2 / (l (l + 1))
     energy = torch.stack([decay, decay * l / (l * (l + 1)).clamp(min=1).sqrt()])
     norms = (energy**2 * (2 * l + 1)).sum((1, 2)).sqrt() / math.sqrt(4 * math.pi)
     scale = torch.stack([HEIGHT / norms[0], WIND / norms[1], 0.1 * WIND / norms[1]])
@@ -124,7 +124,7 @@ def random_state(seed: int, index: int, lmax: int | None = None) -> Tensor:
 
 
 def advance(z: Tensor, duration: float, step: float = STEP) -> Tensor:
-    """The state after `duration`, by the classical Runge-Kutta method."""
+    """Integrate the state over `duration` with the classical Runge-Kutta method."""
     count = max(1, math.ceil(duration / step - 1e-9))
     dt = duration / count
     for _ in range(count):
@@ -137,7 +137,7 @@ def advance(z: Tensor, duration: float, step: float = STEP) -> Tensor:
 
 
 def tendency(z: Tensor) -> Tensor:
-    """The slope dz / dt; products are made on a grid that holds half as many degrees again."""
+    """Time derivative of the state; products are dealiased on a grid for 3/2 lmax degrees."""
     lmax = z.shape[1] - 1
     size = (3 * lmax // 2 + 2, 3 * lmax + 2)
     l = torch.arange(lmax + 1, dtype=torch.float64)[:, None, None]  # noqa: E741  the degree
@@ -157,20 +157,20 @@ GRID = "gauss_legendre"
 
 
 def _sampled(z: Tensor, resolution: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-    """(batch, 3, latitudes, longitudes) in kilometres and 1e-4 / s."""
+    """Evaluate states on the grid: (batch, 3, latitudes, longitudes), in km and 1e-4 / s."""
     x = inverse_sht(z, (max(resolution, 2), _longitudes(resolution, z)), "equiangular")
     x = x[:, :, :: x.shape[2] // (2 * resolution)]
     units = torch.tensor([SPEED**2 / GRAVITY / 1e3, RATE / 1e-4, RATE / 1e-4], dtype=x.dtype)
-    found: np.ndarray[tuple[int, ...], np.dtype[np.float32]] = (
+    values: np.ndarray[tuple[int, ...], np.dtype[np.float32]] = (
         (x * units).movedim(-1, 1).to(torch.float32).contiguous().numpy()
     )
-    return found
+    return values
 
 
 def _longitudes(resolution: int, z: Tensor) -> int:
-    """A multiple of those wanted that holds all orders."""
-    wanted = 2 * resolution
-    return wanted * -(-(2 * z.shape[2]) // wanted)
+    """Return the least multiple of 2 resolution longitudes that resolves all orders m."""
+    longitudes = 2 * resolution
+    return longitudes * -(-(2 * z.shape[2]) // longitudes)
 
 
 # --- what is checked --------------------------------------------------------------------------
@@ -190,12 +190,16 @@ def _settings(resolution: int, samples: int, seed: int, hours: float, out: Path)
 
 
 def _gap(seed: int, hours: float, out: Path) -> float:
-    """The first sample beside the same with half the step and half as many degrees again."""
+    """Relative change of the first sample with half the time step and 3/2 as many degrees.
+
+    Raises:
+        OpError: OP0617, the change is above CLOSE.
+    """
     duration = hours * 3600 * RATE
     fine = advance(random_state(seed, 0, 3 * LMAX // 2), duration, STEP / 2)
     coarse = advance(random_state(seed, 0), duration)
-    rest = fine[:, : LMAX + 1, : LMAX + 1] - coarse
-    gap = float((rest.flatten(0, 2).norm(dim=0) / coarse.flatten(0, 2).norm(dim=0)).max())
+    difference = fine[:, : LMAX + 1, : LMAX + 1] - coarse
+    gap = float((difference.flatten(0, 2).norm(dim=0) / coarse.flatten(0, 2).norm(dim=0)).max())
     if not gap <= CLOSE:
         raise _unsound(f"half the step and more degrees change a sample by {gap:.1e}", out)
     return gap
@@ -217,7 +221,7 @@ def _unsound(message: str, out: Path) -> OpError:
 
 
 def _write(out: Path, x: np.ndarray, y: np.ndarray) -> None:
-    """Whole or not at all."""
+    """Write the file whole or not at all."""
     try:
         with replacing(out) as path:
             np.savez(path, x=x, y=y)

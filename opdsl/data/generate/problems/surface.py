@@ -49,7 +49,7 @@ LEAST_ORDER = 1.7  # two in theory
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SurfaceSample:
-    """One problem and its solution on points (n, 3) and triangles (m, 3)."""
+    """One problem and its solution on points (n, 3) and triangles (m, 3); functions (n,)."""
 
     points: Floats
     cells: Ints
@@ -61,13 +61,13 @@ class SurfaceSample:
 def generate(
     *, resolution: int, samples: int, seed: int, out: Path, progress: ProgressCallback | None = None
 ) -> GeneratedFile:
-    """A file of surface problems that has passed its own check.
+    """Generate a file of surface problems and check it.
 
     Args:
         resolution: edges along a unit of length; a sample has about 7 resolution^2 points.
-        samples: their number.
+        samples: the number of samples.
         seed: 0 to 2^64 - 1.
-        out: the file to make or to replace.
+        out: the file to write or to replace.
         progress: is called with the samples done and all samples.
 
     Raises:
@@ -77,18 +77,18 @@ def generate(
     started = time.monotonic()
     _settings(resolution, samples, seed)
     order = _order(out)
-    made = []
+    surfaces = []
     with deferred_signals() as interrupted:
         for index in range(samples):
-            made.append(sample(seed, index, resolution))
-            _sound(made[-1], index, out)
+            surfaces.append(sample(seed, index, resolution))
+            _sound(surfaces[-1], index, out)
             if progress:
                 progress(index + 1, samples)
             interrupted()
-        points.write(out, _raw(made), parameters={"seed": str(seed), "resolution": resolution})
+        points.write(out, _raw(surfaces), parameters={"seed": str(seed), "resolution": resolution})
         interrupted()
-    sizes = [len(x.points) for x in made]
-    worst = max(x.residual for x in made)
+    sizes = [len(x.points) for x in surfaces]
+    worst = max(x.residual for x in surfaces)
     return GeneratedFile(
         out,
         samples,
@@ -101,11 +101,11 @@ def generate(
 
 
 def sample(seed: int, index: int, resolution: int) -> SurfaceSample:
-    """The problem of (seed, index), solved on triangles of this width."""
+    """Solve the problem of (seed, index) on triangles with sides of about 1 / resolution."""
     shape, source = np.split(normals(seed, index, NUMBERS + count(WAVES, 3)), [NUMBERS])
-    there, cells = Blob.of(shape).triangulate(1 / resolution)
-    f = wave(source, STRETCH * there, WAVES)
-    return SurfaceSample(there, cells, f, *solve(there, cells, f))
+    vertices, cells = Blob.of(shape).triangulate(1 / resolution)
+    f = wave(source, STRETCH * vertices, WAVES)
+    return SurfaceSample(vertices, cells, f, *solve(vertices, cells, f))
 
 
 # --- the file -----------------------------------------------------------------------------------
@@ -142,31 +142,39 @@ def _settings(resolution: int, samples: int, seed: int) -> None:
 
 
 def _order(out: Path) -> float:
-    """At which the closed form on the unit sphere is met over the widths REFINED."""
+    """Order of convergence to the closed form on the unit sphere, over the widths REFINED.
+
+    Raises:
+        OpError: OP0617, the order is below LEAST_ORDER.
+    """
     errors = [_error(1 / n) for n in REFINED]
     order = float(np.mean([np.log2(a / b) for a, b in pairwise(errors)]))
     if not order >= LEAST_ORDER:  # so written that NaN fails
-        met = f"the solution on a sphere is met with order {order:.2f}"
-        raise _unsound(f"{met}, at least {LEAST_ORDER} is expected", out)
+        message = f"the solution on a sphere is met with order {order:.2f}"
+        raise _unsound(f"{message}, at least {LEAST_ORDER} is expected", out)
     return order
 
 
 def _error(width: float) -> float:
-    """The root mean square of u_h - u for f = x y, of degree 2: u = f / (1 + 2 * 3 / 10)."""
-    there, cells = Blob(np.zeros(0)).triangulate(width)
-    f = there[:, 0] * there[:, 1]
-    u, _ = solve(there, cells, f)
+    """Root mean square of u_h - u on the unit sphere for f = x y, so u = f / (1 + 2 * 3 / 10)."""
+    vertices, cells = Blob(np.zeros(0)).triangulate(width)
+    f = vertices[:, 0] * vertices[:, 1]
+    u, _ = solve(vertices, cells, f)
     return float(np.sqrt(np.mean((u - f / (1 + 6 * LENGTH)) ** 2)))
 
 
 def _sound(x: SurfaceSample, index: int, out: Path) -> None:
-    """The equations hold, the integrals of u and f agree, and u stays between the ends of f."""
+    """Check the residual, that the integrals of u and f agree, and that u is in the range of f.
+
+    Raises:
+        OpError: OP0617, a check failed.
+    """
     if not x.residual <= RESIDUAL:
         raise _unsound(f"sample {index} has the residual {x.residual:.1e}", out)
-    there = (x.points, x.cells)
-    apart = abs(integral(*there, x.solution - x.forcing)) / integral(*there, np.abs(x.forcing))
-    if not apart <= BALANCE:
-        raise _unsound(f"the integrals of source and solution {index} differ by {apart:.1e}", out)
+    mesh = (x.points, x.cells)
+    gap = abs(integral(*mesh, x.solution - x.forcing)) / integral(*mesh, np.abs(x.forcing))
+    if not gap <= BALANCE:
+        raise _unsound(f"the integrals of source and solution {index} differ by {gap:.1e}", out)
     slack = SLACK * np.ptp(x.forcing)
     low, high = x.forcing.min() - slack, x.forcing.max() + slack
     if not low <= x.solution.min() <= x.solution.max() <= high:

@@ -19,8 +19,8 @@ Ints = NDArray[np.int64]
 
 WAVES, SPREAD, STRETCH = 2, 0.35, 1.2
 NUMBERS = count(WAVES, 3)
-COARSE = 4000  # points that tell the area and the largest radius
-GOLDEN = np.pi * (1 + 5**0.5)  # of two points of the spiral that follow each other
+COARSE = 4000  # points on which the area and the largest radius are measured
+GOLDEN = np.pi * (1 + 5**0.5)  # angle between successive points of the spiral
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +28,8 @@ class Blob:
     """A surface around the origin.
 
     Attributes:
-        numbers: (NUMBERS,), of which it is made; none for a sphere.
-        scale: of the radius.
+        numbers: (NUMBERS,) amplitudes of the wave; none for a sphere.
+        scale: factor of the radius.
     """
 
     numbers: Floats
@@ -37,20 +37,20 @@ class Blob:
 
     @classmethod
     def of(cls, numbers: Floats) -> Blob:
-        """From NUMBERS normal numbers; its farthest point is at distance 1."""
+        """Make a surface from NUMBERS normal numbers; its farthest point is at distance 1."""
         far = cls(numbers).radius(spiral(COARSE)).max()
         return cls(numbers, 1 / float(far))
 
     def radius(self, direction: Floats) -> Floats:
-        """How far the surface is from the origin in each direction (n, 3); (n,)."""
+        """Distance of the surface from the origin in each direction (n, 3); (n,)."""
         if not len(self.numbers):
             return np.full(len(direction), self.scale)
         return self.scale * np.exp(SPREAD * wave(self.numbers, STRETCH * direction, WAVES))
 
     def triangulate(self, width: float) -> tuple[Floats, Ints]:
-        """Points and triangles with sides of about `width`."""
+        """Mesh the surface: points (n, 3) and triangles (m, 3) with sides of about `width`."""
         area = sizes(*self._on(COARSE)).sum()
-        # of triangles with equal sides, two for each point
+        # an equilateral triangle has the area sqrt(3) / 4 width^2; each point has two triangles
         return self._on(max(int(np.ceil(area / (width**2 * 3**0.5 / 2))), 12))
 
     def _on(self, points: int) -> tuple[Floats, Ints]:
@@ -59,7 +59,7 @@ class Blob:
 
 
 def spiral(points: int) -> Floats:
-    """Directions of nearly equal distance: (n, 3).
+    """Unit vectors at nearly equal distances on the sphere; (n, 3).
 
     Source: Swinbank, Purser 2006, doi:10.1256/qj.05.227, the Fibonacci lattice.
     """
@@ -70,7 +70,7 @@ def spiral(points: int) -> Floats:
 
 
 def _hull(directions: Floats) -> Ints:
-    """Triangles of points on a sphere, each turning outwards."""
+    """Triangles (m, 3) of the convex hull of points on a sphere, oriented outwards."""
     from scipy.spatial import ConvexHull
 
     cells = ConvexHull(directions).simplices.astype(np.int64)

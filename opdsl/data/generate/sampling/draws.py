@@ -11,7 +11,7 @@ BITS = 53  # of a float64
 
 
 def normals(seed: int, index: int, count: int) -> NDArray[np.float64]:
-    """The first `count` numbers of the sample; (count,)."""
+    """Draw the first `count` normal numbers of a sample; (count,)."""
     from scipy.special import ndtri
 
     bits = np.random.Philox(key=np.array([seed, index], np.uint64)).random_raw(count)

@@ -19,15 +19,15 @@ GridValues = NDArray[np.float64]
 
 
 def coefficients(seed: int, index: int) -> GridValues:
-    """Coefficients of cos(pi k x) cos(pi l y), k, l < MODES; shape (MODES, MODES)."""
+    """Draw the coefficients of cos(pi k x) cos(pi l y), k, l < MODES; shape (MODES, MODES)."""
     return _deviations() * normals(seed, index, MODES * MODES).reshape(MODES, MODES)
 
 
 def field(coefficients: GridValues, nodes: int) -> GridValues:
-    """The function at the nodes i / (nodes - 1); shape (nodes, nodes)."""
+    """Evaluate the field at the nodes i / (nodes - 1); shape (nodes, nodes)."""
     from scipy.fft import dctn
 
-    finer = -(-MODES // (nodes - 1))  # a grid that carries all cosines, and ours
+    finer = -(-MODES // (nodes - 1))  # refinement of our grid that resolves all cosines
     size = finer * (nodes - 1) + 1
     padded = np.zeros((size, size))
     padded[:MODES, :MODES] = coefficients

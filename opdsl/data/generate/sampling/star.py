@@ -20,7 +20,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 WAVES = 6  # of the boundary
-NUMBERS = 2 * WAVES  # that a shape is made of
+NUMBERS = 2 * WAVES  # random numbers of a shape
 SPREAD, DECAY = 0.25, 1.5  # deviations SPREAD k^-DECAY of the coefficients
 FINE = 4096  # points of the boundary where its length is measured
 APART = 0.6  # of the width between the boundary and the nearest lattice point
@@ -33,7 +33,7 @@ class Star:
 
     Attributes:
         waves: (2, WAVES), c and s.
-        scale: of the radius.
+        scale: factor of the radius.
     """
 
     waves: Floats
@@ -41,21 +41,21 @@ class Star:
 
     @classmethod
     def of(cls, numbers: Floats) -> Star:
-        """From NUMBERS normal numbers; its farthest point is at distance 1."""
+        """Make a shape from NUMBERS normal numbers; its farthest point is at distance 1."""
         k = np.arange(1, WAVES + 1)
         shape = cls(numbers.reshape(2, WAVES) * SPREAD * k**-DECAY)
         return cls(shape.waves, 1 / float(shape.radius(_angles(FINE)).max()))
 
     def radius(self, angle: Floats) -> Floats:
-        """How far the boundary is from the origin; any shape."""
+        """Distance of the boundary from the origin at angles of any shape."""
         turn = np.arange(1, WAVES + 1) * angle[..., None]
         log = np.cos(turn) @ self.waves[0] + np.sin(turn) @ self.waves[1]
         return np.asarray(self.scale * np.exp(log))
 
     def boundary(self, angle: Floats) -> Floats:
-        """Points of the boundary; (*, 2)."""
-        there = np.stack([np.cos(angle), np.sin(angle)], -1)
-        return np.asarray(self.radius(angle)[..., None] * there)
+        """Points of the boundary at these angles; (*, 2)."""
+        directions = np.stack([np.cos(angle), np.sin(angle)], -1)
+        return np.asarray(self.radius(angle)[..., None] * directions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +64,8 @@ class Triangles:
 
     Attributes:
         points: (n, 2); the first `edge` of them lie on the boundary, in their order around it.
-        cells: (m, 3), turning to the left.
-        edge: how many points are on the boundary.
+        cells: (m, 3), oriented counterclockwise.
+        edge: number of points on the boundary.
     """
 
     points: Floats
@@ -74,7 +74,7 @@ class Triangles:
 
 
 def triangulate(star: Star, width: float) -> Triangles:
-    """Triangles with sides of about `width`, the points of the boundary at equal distances."""
+    """Mesh a shape with sides of about `width`; boundary points are at equal distances."""
     edge = star.boundary(_even(star, width))
     inner = _lattice(edge, width)
     for _ in range(MOVES):
@@ -84,7 +84,7 @@ def triangulate(star: Star, width: float) -> Triangles:
 
 
 def smallest_angle(mesh: Triangles) -> float:
-    """Of all triangles, in degrees."""
+    """Smallest angle of all triangles, in degrees; negative if one is oriented clockwise."""
     corners = mesh.points[mesh.cells]
     a, b = np.roll(corners, -1, 1) - corners, np.roll(corners, 1, 1) - corners
     turn = a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]
@@ -92,7 +92,7 @@ def smallest_angle(mesh: Triangles) -> float:
 
 
 def fills(mesh: Triangles) -> bool:
-    """Whether the triangles cover the polygon of the boundary, once."""
+    """Whether the triangles cover the polygon of the boundary exactly once."""
     a, b, c = mesh.points[mesh.cells].transpose(1, 2, 0)
     own = ((b - a)[0] * (c - a)[1] - (b - a)[1] * (c - a)[0]) / 2
     x, y = mesh.points[: mesh.edge].T
@@ -105,7 +105,7 @@ def _angles(count: int) -> Floats:
 
 
 def _even(star: Star, width: float) -> Floats:
-    """Angles of points of the boundary at equal distances along it, of about `width`."""
+    """Angles of boundary points at equal arc lengths of about `width`; (count,)."""
     angle = np.append(_angles(FINE), 2 * np.pi)
     steps = np.linalg.norm(np.diff(star.boundary(angle), axis=0), axis=1)
     length = np.append(0, np.cumsum(steps))
@@ -114,17 +114,17 @@ def _even(star: Star, width: float) -> Floats:
 
 
 def _lattice(edge: Floats, width: float) -> Floats:
-    """Points of a lattice of triangles that lie inside, not too near to the boundary."""
+    """Points (n, 2) of a triangular lattice inside the boundary and not too near to it."""
     from scipy.spatial import cKDTree
 
     many = int(np.ceil(1 / width)) + 2
     i, j = np.meshgrid(np.arange(-2 * many, 2 * many + 1), np.arange(-many, many + 1))
     rows = j * np.sqrt(3) / 2
-    found = width * np.stack([i + 0.5 * (j % 2), rows], -1).reshape(-1, 2)
-    found = found[np.linalg.norm(found, axis=1) < 1]
-    # between two points of the boundary it is farther from both than from the boundary
-    away, _ = cKDTree(edge).query(found)
-    return np.asarray(found[(away > APART * width) & _within(edge, found)])
+    points = width * np.stack([i + 0.5 * (j % 2), rows], -1).reshape(-1, 2)
+    points = points[np.linalg.norm(points, axis=1) < 1]
+    # the distance to boundary points overestimates that to the boundary between them
+    away, _ = cKDTree(edge).query(points)
+    return np.asarray(points[(away > APART * width) & _within(edge, points)])
 
 
 def _within(edge: Floats, points: Floats) -> NDArray[np.bool_]:
@@ -134,7 +134,7 @@ def _within(edge: Floats, points: Floats) -> NDArray[np.bool_]:
 
 
 def _delaunay(edge: Floats, inner: Floats) -> Ints:
-    """The triangles inside the boundary, turning to the left."""
+    """Delaunay triangles (m, 3) inside the boundary, oriented counterclockwise."""
     from scipy.spatial import Delaunay
 
     points = np.concatenate([edge, inner])
@@ -146,7 +146,7 @@ def _delaunay(edge: Floats, inner: Floats) -> Ints:
 
 
 def _moved(points: Floats, cells: Ints, edge: int) -> Floats:
-    """Points behind the first `edge` in the middle of their neighbours."""
+    """Move each inner point (those after the first `edge`) to the mean of its neighbours."""
     sums, count = np.zeros_like(points), np.zeros(len(points))
     for a, b in ((0, 1), (1, 2), (2, 0)):  # each neighbour counts twice, once from either side
         for one, other in ((a, b), (b, a)):

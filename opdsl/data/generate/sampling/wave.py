@@ -1,7 +1,7 @@
 """Smooth random functions of space: sums of waves with random amplitudes.
 
-Their values have deviation 1 at every point, and depend on the random numbers alone, not on the
-points where they are wanted.
+Their values have standard deviation 1 at every point. A function depends on the random numbers
+alone, not on the points where it is evaluated.
 """
 
 import itertools
@@ -13,19 +13,19 @@ Floats = NDArray[np.float64]
 
 
 def count(most: int, d: int) -> int:
-    """How many normal numbers a function of `d` coordinates needs."""
+    """Number of normal numbers that a function of `d` coordinates needs."""
     return 2 * len(_waves(most, d))
 
 
 def wave(numbers: Floats, x: Floats, most: int) -> Floats:
-    """The sum of (a_k cos k x + b_k sin k x) / (1 + |k|^2), normed; all entries of k <= most.
+    """Evaluate the normed sum of (a_k cos k x + b_k sin k x) / (1 + |k|^2), all |k_i| <= most.
 
     Args:
-        numbers: (count(most, d),), a and b.
-        x: (n, d).
+        numbers: (count(most, d),), the amplitudes a and b.
+        x: (n, d), the points.
 
     Returns:
-        (n,)
+        (n,) values.
     """
     k = _waves(most, x.shape[1])
     spread = 1 / (1 + (k**2).sum(1))
@@ -35,6 +35,6 @@ def wave(numbers: Floats, x: Floats, most: int) -> Floats:
 
 
 def _waves(most: int, d: int) -> Floats:
-    """Half of all k but 0, those whose first entry that is not 0 is above it: -k is the same."""
+    """Wave vectors k (waves, d) whose first nonzero entry is positive: -k gives the same wave."""
     every = itertools.product(range(-most, most + 1), repeat=d)
     return np.array([k for k in every if k > (0,) * d], np.float64)

@@ -15,14 +15,14 @@ NodalValues = NDArray[np.float64]
 
 
 def solve(a: NodalValues, f: NodalValues | float = 1.0) -> tuple[NodalValues, float]:
-    """Solve for u; also its relative residual ||f - A u|| / ||f|| in the discrete equations.
+    """Solve for u (n, n); return it and the relative residual ||f - A u|| / ||f||.
 
     The coefficient of a face is the arithmetic mean of its two nodes, as in Li's solve_gwf.m; the
     error is O(h^2) where a is smooth, O(h) where it jumps. One step of refinement removes most of
     the rounding of the factorisation.
 
     Args:
-        a: (n, n) at the nodes, those of the boundary included; positive.
+        a: (n, n) values at the nodes, boundary included; positive.
         f: (n, n) or a constant.
 
     Source: Li et al. 2021, arXiv:2010.08895, app. A.3.2. They work on cell centres and move the
@@ -40,12 +40,12 @@ def solve(a: NodalValues, f: NodalValues | float = 1.0) -> tuple[NodalValues, fl
     inner = inner + factors.solve(right - matrix @ inner)
     u = np.zeros((n, n))
     u[1:-1, 1:-1] = inner.reshape(n - 2, n - 2)
-    left = float(np.linalg.norm(right - matrix @ inner))
-    return u, left / float(np.linalg.norm(right))
+    residual = float(np.linalg.norm(right - matrix @ inner))
+    return u, residual / float(np.linalg.norm(right))
 
 
 def five_points(a: NodalValues) -> csc_array[Any]:
-    """The matrix of the inner nodes, rows in the order of the grid, in units of 1 / length^2."""
+    """Assemble the matrix of the inner nodes, rows in the order of the grid; 1 / length^2."""
     from scipy.sparse import csc_array
 
     n = len(a)
@@ -65,7 +65,7 @@ def five_points(a: NodalValues) -> csc_array[Any]:
 
 @lru_cache(maxsize=4)
 def _pattern(m: int) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]]:
-    """Where the weights of m x m inner nodes go: order, rows and starts of the columns."""
+    """Sparsity pattern of m x m inner nodes: order of the weights, rows, starts of columns."""
     here = np.arange(m * m).reshape(m, m)
     edge = np.pad(here, 1, constant_values=-1)
     rows = np.stack((here, edge[:-2, 1:-1], edge[1:-1, :-2], edge[1:-1, 2:], edge[2:, 1:-1]))

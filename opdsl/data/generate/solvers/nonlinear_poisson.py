@@ -20,17 +20,16 @@ Floats = NDArray[np.float64]
 
 SLOPE = 0.1  # of the conductivity in u^2
 STEPS, HALVES = 30, 12  # of Newton's method, and of one step, at most
-ENOUGH = 1e-12  # of the residual; a step later rounding is met
+ENOUGH = 1e-12  # of the residual, relative; one more step would reach rounding
 DEGREE = 4  # of polynomials that are integrated exactly: u^2 |grad u|^2 has 2
 
 
 def solve(mesh: Triangles, f: Floats, g: Floats) -> tuple[Floats, float]:
-    """U at the points, and the relative residual of the discrete equations.
+    """Solve for u (n,) at the points; return it and the relative residual.
 
     Args:
         f: (n,), the source at the points.
-        g: (n,), of which the values on the boundary count; the others are where Newton's method
-            begins.
+        g: (n,), the boundary values; those at inner points are the start of Newton's method.
     """
     from scipy.sparse.linalg import spsolve
 
@@ -40,44 +39,44 @@ def solve(mesh: Triangles, f: Floats, g: Floats) -> tuple[Floats, float]:
     u = g.copy()
     for _ in range(STEPS):
         matrix, flux = _tangent(basis, u)
-        rest = (flux + load)[inner]
-        if np.linalg.norm(rest) <= ENOUGH * scale:
+        residual = (flux + load)[inner]
+        if np.linalg.norm(residual) <= ENOUGH * scale:
             break
         move = np.zeros_like(u)
-        move[inner] = -spsolve(matrix[inner][:, inner].tocsc(), rest)
+        move[inner] = -spsolve(matrix[inner][:, inner].tocsc(), residual)
         u = _step(basis, u, move, load, inner)
-    rest = (_tangent(basis, u)[1] + load)[inner]
-    return u, float(np.linalg.norm(rest) / (scale or 1))
+    residual = (_tangent(basis, u)[1] + load)[inner]
+    return u, float(np.linalg.norm(residual) / (scale or 1))
 
 
 def kirchhoff(mesh: Triangles, f: Floats, g: Floats) -> tuple[Floats, Floats]:
-    """(w, u) at the points by Kirchhoff's way."""
+    """Solve by Kirchhoff's transform; return (w, u) at the points, (n,) each."""
     w = _poisson(mesh, f, g + SLOPE / 3 * g**3)
     return w, back(w)
 
 
 def back(w: Floats) -> Floats:
-    """The u for which u + u^3 / 30 = w: the only real root, by hyperbolic functions."""
+    """Invert Kirchhoff's transform: the only real root u of u + u^3 / 30 = w."""
     root = np.sqrt(SLOPE)
     return np.asarray(2 / root * np.sinh(np.arcsinh(1.5 * root * w) / 3))
 
 
 def bounds(f: Floats, g: Floats, edge: int) -> tuple[float, float]:
-    """Between which values u lies in a shape within the unit circle, by the maximum principle."""
+    """Bounds of u in a shape within the unit circle, by the maximum principle."""
     w = (g + SLOPE / 3 * g**3)[:edge]
     low, high = w.min() - max(f.max(), 0) / 4, w.max() + max(-f.min(), 0) / 4
     return tuple(back(np.array([low, high])).tolist())
 
 
 def extend(mesh: Triangles, g: Floats) -> Floats:
-    """G at the points of the boundary (edge,) as a harmonic function at all; (n,)."""
+    """Extend boundary values (edge,) to a harmonic function at all points (n,)."""
     whole = np.zeros(len(mesh.points))
     whole[: mesh.edge] = g
     return _poisson(mesh, np.zeros(len(mesh.points)), whole)
 
 
 def manufactured(x: Floats) -> tuple[Floats, Floats]:
-    """U = 4 sin(2 x + 1/3) cos(3/2 y) and the f that it solves the equation for, at (n, 2)."""
+    """Known solution u = 4 sin(2 x + 1/3) cos(3/2 y) at points (n, 2), and its source f."""
     p, q = 2 * x[:, 0] + 1 / 3, 1.5 * x[:, 1]
     u = 4 * np.sin(p) * np.cos(q)
     slopes = (8 * np.cos(p) * np.cos(q)) ** 2 + (6 * np.sin(p) * np.sin(q)) ** 2
@@ -85,15 +84,15 @@ def manufactured(x: Floats) -> tuple[Floats, Floats]:
 
 
 def _poisson(mesh: Triangles, f: Floats, g: Floats) -> Floats:
-    """Laplace w = f, w = g on the boundary."""
+    """Solve Laplace w = f with w = g on the boundary; (n,)."""
     from scipy.sparse.linalg import spsolve
 
     basis, inner = _basis(mesh), np.arange(mesh.edge, len(mesh.points))
     matrix, _ = _tangent(basis, np.zeros(len(f)))
     w = g.copy()
     w[mesh.edge :] = 0
-    rest = (matrix @ w + _load(basis, f))[inner]
-    w[inner] = -spsolve(matrix[inner][:, inner].tocsc(), rest)
+    residual = (matrix @ w + _load(basis, f))[inner]
+    w[inner] = -spsolve(matrix[inner][:, inner].tocsc(), residual)
     return w
 
 
@@ -105,7 +104,7 @@ def _basis(mesh: Triangles) -> Any:
 
 
 def _load(basis: Any, f: Floats) -> Floats:
-    """The integral of f v for each v."""
+    """Integrate f v for each test function v; (n,)."""
     from skfem import LinearForm
 
     form = LinearForm(lambda v, w: w["f"] * v)
@@ -113,7 +112,7 @@ def _load(basis: Any, f: Floats) -> Floats:
 
 
 def _tangent(basis: Any, u: Floats) -> tuple[Any, Floats]:
-    """The integral of (1 + u^2 / 10) grad u grad v for each v, and its derivative in u."""
+    """Derivative in u (n, n) of the integrals of (1 + u^2 / 10) grad u grad v, and these (n,)."""
     from skfem import BilinearForm, LinearForm
     from skfem.helpers import dot, grad
 
@@ -123,15 +122,15 @@ def _tangent(basis: Any, u: Floats) -> tuple[Any, Floats]:
         )
     )
     flux = LinearForm(lambda v, w: (1 + SLOPE * w["u"] ** 2) * dot(grad(w["u"]), grad(v)))
-    here = basis.interpolate(u)
-    return matrix.assemble(basis, u=here).tocsr(), np.asarray(flux.assemble(basis, u=here))
+    state = basis.interpolate(u)
+    return matrix.assemble(basis, u=state).tocsr(), np.asarray(flux.assemble(basis, u=state))
 
 
 def _step(basis: Any, u: Floats, move: Floats, load: Floats, inner: NDArray[np.int64]) -> Floats:
-    """The longest of the moves 1, 1/2, 1/4 ... that lowers the residual."""
+    """Take the longest of the steps 1, 1/2, 1/4 ... that lowers the residual; else the full one."""
     before = np.linalg.norm((_tangent(basis, u)[1] + load)[inner])
     for half in range(HALVES):
-        there = u + 0.5**half * move
-        if np.linalg.norm((_tangent(basis, there)[1] + load)[inner]) < before:
-            return np.asarray(there)
+        candidate = u + 0.5**half * move
+        if np.linalg.norm((_tangent(basis, candidate)[1] + load)[inner]) < before:
+            return np.asarray(candidate)
     return np.asarray(u + move)

@@ -21,27 +21,27 @@ LENGTH = 0.1  # the square of the distance over which u levels f out
 
 
 def solve(points: Floats, cells: Ints, f: Floats) -> tuple[Floats, float]:
-    """U at the points, and the relative residual of the discrete equations.
+    """Solve for u (n,) at the points; return it and the relative residual.
 
     Args:
-        points: (n, 3).
-        cells: (m, 3).
-        f: (n,).
+        points: (n, 3) coordinates.
+        cells: (m, 3) corners of the triangles.
+        f: (n,), the source at the points.
     """
     from scipy.sparse.linalg import spsolve
 
     stiff, mass = matrices(points, cells)
     matrix, load = (LENGTH * stiff + mass).tocsc(), mass @ f
     u = np.asarray(spsolve(matrix, load), np.float64)
-    rest = np.linalg.norm(matrix @ u - load)
-    return u, float(rest / (np.linalg.norm(load) or 1))
+    residual = np.linalg.norm(matrix @ u - load)
+    return u, float(residual / (np.linalg.norm(load) or 1))
 
 
 def matrices(points: Floats, cells: Ints) -> tuple[Any, Any]:
-    """Integrals of grad v grad w and of v w for the functions v, w that are 1 at one point.
+    """Assemble stiffness and mass matrix: integrals of grad v grad w and of v w; sparse (n, n).
 
-    On a triangle of area A the first is e_v e_w / 4 A, with the sides across from the corners, and
-    the second (1 + [v = w]) A / 12.
+    v and w are the hat functions of two points. On a triangle of area A the first integral is
+    e_v e_w / 4 A, with the sides opposite the corners, and the second (1 + [v = w]) A / 12.
     """
     from scipy.sparse import coo_array
 
@@ -52,11 +52,11 @@ def matrices(points: Floats, cells: Ints) -> tuple[Any, Any]:
     mass = area * (1 + np.eye(3)) / 12
     rows, columns = np.repeat(cells, 3, 1).reshape(-1), np.tile(cells, (1, 3)).reshape(-1)
     size = (len(points),) * 2
-    made = (coo_array((x.reshape(-1), (rows, columns)), shape=size) for x in (stiff, mass))
-    first, second = (x.tocsr() for x in made)
+    sparse = (coo_array((x.reshape(-1), (rows, columns)), shape=size) for x in (stiff, mass))
+    first, second = (x.tocsr() for x in sparse)
     return first, second
 
 
 def integral(points: Floats, cells: Ints, f: Floats) -> float:
-    """Of a function linear on each triangle."""
+    """Integrate a function (n,) that is linear on each triangle."""
     return float((sizes(points, cells) * f[cells].mean(1)).sum())

@@ -1,7 +1,7 @@
 """Formats of data files: one module for each, which defines `FORMAT`.
 
-A file is read by the first format that knows it by its content. Other packages add formats through
-the entry-point group `opdsl.formats`, name to `Format`; they are asked where none of ours fits.
+A file is read by the first format that matches its content. Other packages add formats through the
+entry-point group `opdsl.formats`, name to `Format`; they are tried if none of ours matches.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from opdsl.data.io.data_file import DataFile
 from opdsl.data.io.file_fields import FileFields
 from opdsl.registry import Registry
 
-Pieces = tuple[int, Iterator[FileFields]]  # how many samples there are, then some at a time
+Pieces = tuple[int, Iterator[FileFields]]  # the number of samples; the pieces
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +25,8 @@ class ReadOptions:
     Attributes:
         resolution: keep every k-th point only; one integer stands for all axes.
         samples: keep the first ones only.
-        input_axes: axes of the grid of inputs, for a file that need not have outputs: nothing else
-            tells channels from axes in plain arrays.
+        input_axes: number of grid axes of inputs, for a file that may lack outputs: nothing else
+            distinguishes channels from axes in plain arrays.
     """
 
     resolution: Resolution | None = None
@@ -41,11 +41,11 @@ class Format:
     Attributes:
         summary: what can be read, as a sentence for messages.
         description: the layout, for the reference.
-        matches: whether a file has this layout, by its first bytes or its contents.
-        read: the fields of a file. Raises OpError: OP0610 the file is damaged, OP0614 there is no
+        matches: tests whether a file has this layout, by its first bytes or its contents.
+        read: reads the fields of a file. Raises OpError: OP0610 the file is damaged, OP0614 no
             such resolution, and others by the format.
-        stream: (file, samples at a time, input axes) to the samples piece by piece; None where the
-            file cannot be read so. A format without it is read whole.
+        stream: called with (file, samples at a time, input axes), reads the samples piece by piece,
+            or returns None if the file must be read whole. None: the format has no such reader.
     """
 
     summary: str

@@ -9,10 +9,11 @@ from opdsl.data.io.meshes import MESH_READERS, read_mesh
 
 
 def read(file: DataFile, options: ReadOptions) -> FileFields:
-    """One file as one sample of the domain `P`, on points of its own; nothing says its roles.
+    """Read one file as one sample of the domain `P`, on points of its own; roles are unknown.
 
     Raises:
-        OpError: OP0610, OP0612; OP0614 a resolution is asked for.
+        OpError: OP0610 the file is damaged; OP0612 a value is not finite; OP0614 a resolution is
+            requested.
     """
     refuse_on_points(options.resolution, file.source)
     return as_fields([read_mesh(file.path)], name=file.path.stem, shared=False)

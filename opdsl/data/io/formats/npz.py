@@ -22,26 +22,26 @@ from opdsl.safe_pt import inspect_zip
 
 
 def read_npz(file: DataFile, options: ReadOptions) -> FileFields:
-    """The arrays of a file saved with `numpy.savez`.
+    """Read the arrays of a file saved with `numpy.savez`.
 
     Raises:
-        OpError: OP0610, OP0614.
+        OpError: OP0610 the file is damaged, too large or no pair; OP0614 no such resolution.
     """
     path, source = file.path, file.source
     _fits(path, source)
     with reading(source, "NumPy"):
         _promised(path, source)
-        with np.load(path, allow_pickle=False) as held:
-            arrays = {k: _native(held[k]) for k in held.files}
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {k: _native(archive[k]) for k in archive.files}
         tensors = {k: torch.from_numpy(x) for k, x in arrays.items() if x.dtype.kind in "biuf"}
     return pair(path.stem, tensors, source, options.resolution, options.samples, options.input_axes)
 
 
 def stream_npz(file: DataFile, size: int, input_axes: int | None = None) -> Pieces | None:
-    """The samples of a file saved with `numpy.savez`, which may be compressed; None: not so.
+    """Stream the samples of a file of `numpy.savez`; None if it must be read whole.
 
     Raises:
-        OpError: OP0610.
+        OpError: OP0610, the file is damaged or a piece is too large.
     """
     path, source = file.path, file.source
     with reading(source, "NumPy"):
@@ -49,20 +49,20 @@ def stream_npz(file: DataFile, size: int, input_axes: int | None = None) -> Piec
         with zipfile.ZipFile(path) as held:
             heads = {x.removesuffix(".npy"): _header(held, x) for x in held.namelist()}
     solid = {k: shape for k, (shape, fortran, kind) in heads.items() if kind in "biuf"}
-    known = streamable({k: torch.empty(x, device="meta") for k, x in solid.items()}, input_axes)
-    if known is None or any(heads[k][1] for k in known):
+    arrays = streamable({k: torch.empty(x, device="meta") for k, x in solid.items()}, input_axes)
+    if arrays is None or any(heads[k][1] for k in arrays):
         return None
-    piece = sum(8 * x[:size].numel() for x in known.values())  # no number is longer
+    piece = sum(8 * x[:size].numel() for x in arrays.values())  # no number is longer
     if piece > (cap := data_budget()):
         raise too_large_for_memory(f"a batch of {size} samples", piece, cap, source)
-    pieces = _from_zip(path, source, list(known), len(known["x"]), size)
-    return len(known["x"]), (pair(path.stem, x, source, None, None, input_axes) for x in pieces)
+    pieces = _from_zip(path, source, list(arrays), len(arrays["x"]), size)
+    return len(arrays["x"]), (pair(path.stem, x, source, None, None, input_axes) for x in pieces)
 
 
 def _from_zip(
     path: Path, source: str, names: Sequence[str], count: int, size: int
 ) -> Iterator[dict[str, Tensor]]:
-    """So many samples at a time, all arrays side by side."""
+    """Yield `size` samples at a time of all arrays."""
     with ExitStack() as stack:
         with reading(source, "NumPy"):
             held = stack.enter_context(zipfile.ZipFile(path))
@@ -76,10 +76,10 @@ def _from_zip(
 
 
 def _next(file: IO[bytes], rows: int, shape: tuple[int, ...], _: bool, dtype: Any) -> Tensor:
-    """The next rows of an array in the order of C."""
-    held = file.read(rows * prod(shape[1:]) * dtype.itemsize)
+    """Read the next rows of an array in C order."""
+    data = file.read(rows * prod(shape[1:]) * dtype.itemsize)
     return torch.from_numpy(
-        _native(np.frombuffer(bytearray(held), dtype)).reshape(rows, *shape[1:])
+        _native(np.frombuffer(bytearray(data), dtype)).reshape(rows, *shape[1:])
     )
 
 
@@ -90,7 +90,7 @@ def _header(held: zipfile.ZipFile, name: str) -> tuple[tuple[int, ...], bool, st
 
 
 def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, Any]:
-    """Shape, whether the first index runs fastest, and number format of an array in a file."""
+    """Read the shape, whether the order is that of Fortran, and the dtype of an array."""
     version = np.lib.format.read_magic(file)
     header = (
         np.lib.format.read_array_header_1_0
@@ -101,25 +101,25 @@ def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, Any]:
 
 
 def _native(x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """In this machine's byte order, which torch asks for."""
+    """Convert to a contiguous array in native byte order, which torch requires."""
     return np.ascontiguousarray(x, x.dtype.newbyteorder("="))
 
 
 def _fits(path: Path, source: str) -> None:
     size = path.stat().st_size
     if zipfile.is_zipfile(path):
-        with reading(source, "zip"), zipfile.ZipFile(path) as held:
-            size = sum(x.file_size for x in held.infolist())
+        with reading(source, "zip"), zipfile.ZipFile(path) as archive:
+            size = sum(x.file_size for x in archive.infolist())
     if size > (cap := data_budget()):
         raise too_large_for_memory("the file", size, cap, source)
 
 
 def _promised(path: Path, source: str) -> None:
-    """Each array of an .npz is as large as its header says: NumPy would make it before reading."""
-    with zipfile.ZipFile(path) as held:
-        inspect_zip(held, path.stat().st_size)
-        for entry in held.infolist():
-            with held.open(entry) as file:
+    """Refuse arrays that are smaller than their headers declare: NumPy allocates before reading."""
+    with zipfile.ZipFile(path) as archive:
+        inspect_zip(archive, path.stat().st_size)
+        for entry in archive.infolist():
+            with archive.open(entry) as file:
                 shape, _, dtype = _read_header(file)
             size = dtype.itemsize
             for n in shape:

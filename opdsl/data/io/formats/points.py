@@ -29,33 +29,33 @@ MARK, VERSION = "opdsl_points", 1
 ROLE = "opdsl_role"
 PLACES, FIELDS = "geometry", "fields"
 WHOLE = {torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64}
-LISTS = {"cells": "cell_offsets", "edges": "edge_offsets"}  # what is counted apart from the points
+LISTS = {"cells": "cell_offsets", "edges": "edge_offsets"}  # arrays with offsets of their own
 
 
 def write(
     path: Path, raw: FileFields, *, parameters: Mapping[str, str | int | float] | None = None
 ) -> None:
-    """A file that `read` reads as `raw`; it appears whole or not at all.
+    """Write a file that `read` reads as `raw`, whole or not at all.
 
     Args:
-        raw: its fields on points have a home, which has a place.
-        parameters: what the samples were made with; one attribute of the root for each.
+        raw: the fields; each field on points has a set in `homes`, which is a key of `places`.
+        parameters: parameters of the samples; each becomes an attribute of the root.
 
     Raises:
         OpError: OP0625, the file cannot be written; OP0613, some samples have cells or edges and
             others have none.
     """
-    told = {k: _arrays(raw, k, path) for k in raw.places}
+    places = {k: _arrays(raw, k, path) for k in raw.places}
     with new_hdf5(path) as file, write_errors(path):
         file.attrs.update({MARK: VERSION, "dataset_name": raw.name, **(parameters or {})})
         file.create_group(FIELDS)
-        for name, arrays in told.items():
+        for name, arrays in places.items():
             group = file.create_group(f"{PLACES}/{name}")
             for key, values in arrays.items():
                 group[key] = values
         for name, x in raw.values.items():
-            made = file[FIELDS].create_dataset(name, data=_array(x, on_points=name in raw.homes))
-            made.attrs.update(_attributes(raw, name, x))
+            dataset = file[FIELDS].create_dataset(name, data=_array(x, on_points=name in raw.homes))
+            dataset.attrs.update(_attributes(raw, name, x))
 
 
 def _matches(file: DataFile) -> bool:
@@ -63,10 +63,11 @@ def _matches(file: DataFile) -> bool:
 
 
 def read(file: DataFile, options: ReadOptions) -> FileFields:
-    """The point sets and fields of a file; its name is that of the set if it tells none.
+    """Read the point sets and fields of a file; the file name names a data set without a name.
 
     Raises:
-        OpError: OP0610, OP0613 a sample without points, OP0614 a resolution is asked for.
+        OpError: OP0610 the file is damaged; OP0613 a sample has no points, or shapes do not agree;
+            OP0614 a resolution is requested.
     """
     inside, samples = file.hdf5, options.samples
     _refuse(inside, options.resolution)
@@ -93,9 +94,9 @@ class _Place:
     """A set of points in the file.
 
     Attributes:
-        path: of its group.
-        starts: `points`, `cells`, `edges`, as far as there are some -> where each sample begins;
-            None where the samples share them.
+        path: path of its group.
+        starts: `points`, `cells`, `edges`, where present -> offsets (samples + 1,) of the samples;
+            None if the samples share them.
     """
 
     name: str
@@ -104,13 +105,13 @@ class _Place:
 
     @property
     def points(self) -> NDArray[np.int64] | None:
-        """Where the points of each sample begin."""
+        """Offsets (samples + 1,) of the points of each sample; None if all samples share them."""
         return self.starts["points"]
 
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """A field in the file: on a place, or on a grid of these axes."""
+    """A field in the file: on a set of points, or on a grid of these axes."""
 
     name: str
     stored: Hdf5Array
@@ -119,7 +120,7 @@ class _Entry:
 
     @property
     def path(self) -> str:
-        """Where it is."""
+        """The path of the field in the file."""
         return f"{FIELDS}/{self.name}"
 
 
@@ -135,11 +136,11 @@ def _refuse(inside: Hdf5File, resolution: Resolution | None) -> None:
 
 
 def _count(inside: Hdf5File, fields: Mapping[str, Hdf5Array]) -> int:
-    """How many samples there are, by the first that tells."""
+    """Number of samples, by the first offsets, or else by the first field with an axis."""
     offsets = (x for k, x in inside.arrays.items() if k.endswith("/offsets"))
-    told = next(offsets, None)
-    if told is not None and told.shape:
-        return told.shape[0] - 1
+    first = next(offsets, None)
+    if first is not None and first.shape:
+        return first.shape[0] - 1
     return next((x.shape[0] for x in fields.values() if x.shape), 1)
 
 
@@ -151,25 +152,25 @@ def _places(inside: Hdf5File) -> Iterator[_Place]:
 
 
 def _starts(inside: Hdf5File, path: str) -> Iterator[tuple[str, NDArray[np.int64] | None]]:
-    """What a place has, and where each sample begins in it."""
-    held = inside.below(path)
-    if "points" not in held or len(held["points"].shape) != 2:
+    """Yield each array of a set of points with the offsets of its samples (None if shared)."""
+    arrays = inside.below(path)
+    if "points" not in arrays or len(arrays["points"].shape) != 2:
         raise _damaged(inside, f"`{path}/points` is not there, or not (points, d)")
-    each = "offsets" in held
-    yield "points", _offsets(inside, f"{path}/offsets", held["points"], 1) if each else None
+    per_sample = "offsets" in arrays
+    yield "points", _offsets(inside, f"{path}/offsets", arrays["points"], 1) if per_sample else None
     for key, name in LISTS.items():
-        if key in held and each and name not in held:
+        if key in arrays and per_sample and name not in arrays:
             raise _damaged(inside, f"`{path}/{key}` has no `{name}`")
-        if key in held:
-            yield key, _offsets(inside, f"{path}/{name}", held[key], 0) if each else None
+        if key in arrays:
+            yield key, _offsets(inside, f"{path}/{name}", arrays[key], 0) if per_sample else None
 
 
 def _offsets(inside: Hdf5File, path: str, of: Hdf5Array, least: int) -> NDArray[np.int64]:
-    """Numbers that rise from 0 to all entries, in each sample by `least` at least."""
-    found = inside.span(path)
-    if found.ndim != 1 or found.dtype.kind not in "iu" or len(found) < 2:
+    """Read offsets that rise from 0 to the length of `of`, by at least `least` for each sample."""
+    values = inside.span(path)
+    if values.ndim != 1 or values.dtype.kind not in "iu" or len(values) < 2:
         raise _damaged(inside, f"`{path}` is no row of whole numbers")
-    offsets = found.astype(np.int64)
+    offsets = values.astype(np.int64)
     sizes = np.diff(offsets)
     if offsets[0] != 0 or offsets[-1] != of.shape[0] or sizes.min() < 0:
         raise _damaged(inside, f"`{path}` does not rise from 0 to {of.shape[0]}")
@@ -183,23 +184,23 @@ def _offsets(inside: Hdf5File, path: str, of: Hdf5Array, least: int) -> NDArray[
 def _entry(
     inside: Hdf5File, name: str, stored: Hdf5Array, places: Mapping[str, _Place], count: int
 ) -> _Entry:
-    """A field whose shape is what its attributes promise."""
+    """Make the entry of a field; its shape must agree with its attributes."""
     domain, axes = stored.attrs.get("domain"), stored.attrs.get("axes")
     if isinstance(domain, str) and domain in places:
-        found = _Entry(name, stored, places[domain])
-        wanted = _on_points(inside, places[domain], count)
+        entry = _Entry(name, stored, places[domain])
+        shape = _on_points(inside, places[domain], count)
     elif domain is None and isinstance(axes, list):
-        found = _Entry(name, stored, None, tuple(str(x) for x in axes))
-        wanted = (count, *[None] * (1 + len(axes)))
+        entry = _Entry(name, stored, None, tuple(str(x) for x in axes))
+        shape = (count, *[None] * (1 + len(axes)))
     else:
         message = f"`{FIELDS}/{name}` tells neither a `domain` of the file nor its `axes`"
         raise _damaged(inside, message, f"the places are {', '.join(places) or 'none'}")
-    _agree(inside, found, wanted)
-    return found
+    _agree(inside, entry, shape)
+    return entry
 
 
 def _on_points(inside: Hdf5File, place: _Place, count: int) -> tuple[int | None, ...]:
-    """The shape of a field on a place; None: any number."""
+    """Expected shape of a field on a set of points; None stands for any number."""
     total = inside.arrays[f"{place.path}/points"].shape[0]
     starts = place.points
     if starts is not None and len(starts) - 1 != count:
@@ -209,16 +210,18 @@ def _on_points(inside: Hdf5File, place: _Place, count: int) -> tuple[int | None,
 
 
 def _agree(inside: Hdf5File, x: _Entry, wanted: Sequence[int | None]) -> None:
-    met = x.stored.shape
-    fits = len(met) == len(wanted) and all(n in (None, m) for n, m in zip(wanted, met, strict=True))
+    have = x.stored.shape
+    fits = len(have) == len(wanted) and all(
+        n in (None, m) for n, m in zip(wanted, have, strict=True)
+    )
     if not fits:
-        told = ", ".join("any" if n is None else str(n) for n in wanted)
-        message = f"`{x.path}` has the shape {met}, and ({told}) is expected"
+        expected = ", ".join("any" if n is None else str(n) for n in wanted)
+        message = f"`{x.path}` has the shape {have}, and ({expected}) is expected"
         raise fault("OP0613", message, file=inside.source)
 
 
 def _values(inside: Hdf5File, x: _Entry, rows: int) -> Values:
-    """(samples, channels, *grid), (samples, channels, points), or packed."""
+    """Read values as (samples, channels, *grid), (samples, channels, points), or packed."""
     if x.place is None:
         return torch.from_numpy(inside.read(x.path, rows))
     starts = x.place.points
@@ -229,14 +232,14 @@ def _values(inside: Hdf5File, x: _Entry, rows: int) -> Values:
 
 
 def _placed(inside: Hdf5File, place: _Place, rows: int) -> Geometries:
-    """Where the points of the first samples are."""
-    held = inside.below(place.path)
+    """Read the geometries of the first `rows` samples."""
+    arrays = inside.below(place.path)
     starts = {"points": place.points} | {k: s for k, s in place.starts.items() if k in LISTS}
-    starts |= {"weights": place.points} if "weights" in held else {}
+    starts |= {"weights": place.points} if "weights" in arrays else {}
     parts = {k: _split(inside, f"{place.path}/{k}", s, rows) for k, s in starts.items()}
     try:
-        made = [dict(zip(parts, x, strict=True)) for x in zip(*parts.values(), strict=True)]
-        return tuple(Geometry(**x) for x in made)
+        arguments = [dict(zip(parts, x, strict=True)) for x in zip(*parts.values(), strict=True)]
+        return tuple(Geometry(**x) for x in arguments)
     except OpError as error:
         raise _damaged(inside, error.diagnostics[0].message) from error
 
@@ -244,21 +247,23 @@ def _placed(inside: Hdf5File, place: _Place, rows: int) -> Geometries:
 def _split(
     inside: Hdf5File, path: str, starts: NDArray[np.int64] | None, rows: int
 ) -> Sequence[Tensor]:
-    """The part of each sample, or the only one."""
-    found = torch.from_numpy(inside.span(path, 0, None if starts is None else int(starts[rows])))
-    found = found.long() if found.dtype in WHOLE else found
-    return (found,) if starts is None else torch.split(found, np.diff(starts[: rows + 1]).tolist())
+    """Read an array and split it into the parts of the samples, or the one that they share."""
+    values = torch.from_numpy(inside.span(path, 0, None if starts is None else int(starts[rows])))
+    values = values.long() if values.dtype in WHOLE else values
+    return (
+        (values,) if starts is None else torch.split(values, np.diff(starts[: rows + 1]).tolist())
+    )
 
 
 def _role(stored: Hdf5Array) -> Role:
-    told = stored.attrs.get(ROLE)
-    return cast("Role", told) if told in ("input", "output") else "unknown"
+    role = stored.attrs.get(ROLE)
+    return cast("Role", role) if role in ("input", "output") else "unknown"
 
 
 def _damaged(inside: Hdf5File, message: str, *helps: str) -> OpError:
-    told = helps or ("`opdsl.data.io.formats.points` describes the layout and writes it",)
+    hints = helps or ("`opdsl.data.io.formats.points` describes the layout and writes it",)
     return fault(
-        "OP0610", f"the file of points is damaged: {message}", helps=told, file=inside.source
+        "OP0610", f"the file of points is damaged: {message}", helps=hints, file=inside.source
     )
 
 
@@ -266,26 +271,26 @@ def _damaged(inside: Hdf5File, message: str, *helps: str) -> OpError:
 
 
 def _arrays(raw: FileFields, name: str, path: Path) -> dict[str, NDArray[Any]]:
-    """The arrays of a place by their names."""
-    placed, shared = raw.places[name], _shared(raw, name)
-    if not shared and len(placed) == 1:
-        placed = placed * len(raw)
-    made = {"points": torch.cat([x.points for x in placed])}
-    starts = {} if shared else {"offsets": [len(x) for x in placed]}
+    """Collect the arrays of a set of points by name, as they are stored."""
+    geometries, shared = raw.places[name], _shared(raw, name)
+    if not shared and len(geometries) == 1:
+        geometries = geometries * len(raw)
+    tensors = {"points": torch.cat([x.points for x in geometries])}
+    starts = {} if shared else {"offsets": [len(x) for x in geometries]}
     for key in ("weights", *LISTS):
-        parts = [getattr(x, key) for x in placed]
+        parts = [getattr(x, key) for x in geometries]
         if any(x is None for x in parts):
             _all_lack(name, key, parts, path)
             continue
-        made[key] = torch.cat(parts)
+        tensors[key] = torch.cat(parts)
         if key in LISTS and not shared:
             starts[LISTS[key]] = [len(x) for x in parts]
-    arrays = {k: x.detach().cpu().numpy() for k, x in made.items()}
+    arrays = {k: x.detach().cpu().numpy() for k, x in tensors.items()}
     return arrays | {k: np.concatenate(([0], np.cumsum(x))) for k, x in starts.items()}
 
 
 def _shared(raw: FileFields, name: str) -> bool:
-    """Whether all samples have the points of a place."""
+    """Whether all samples share the points of a set."""
     on_it = [x for k, x in raw.values.items() if raw.homes.get(k) == name]
     return len(raw.places[name]) == 1 and not any(isinstance(x, Packed) for x in on_it)
 
@@ -298,13 +303,13 @@ def _all_lack(name: str, key: str, parts: Sequence[Tensor | None], path: Path) -
 
 
 def _array(x: Values, *, on_points: bool) -> NDArray[Any]:
-    """A field as it is stored, the channels last on points."""
+    """Convert a field to its stored layout, with the channels last on points."""
     if isinstance(x, Packed):
         x = x.values[0].T
     elif on_points:
         x = x.movedim(1, -1)
-    found: NDArray[Any] = x.detach().cpu().contiguous().numpy()
-    return found
+    array: NDArray[Any] = x.detach().cpu().contiguous().numpy()
+    return array
 
 
 def _attributes(raw: FileFields, name: str, x: Values) -> dict[str, Any]:

@@ -21,25 +21,25 @@ from opdsl.safe_pt import inspect, inspect_zip, load_tensors
 
 
 def read_pt(file: DataFile, options: ReadOptions) -> FileFields:
-    """The tensors of a dictionary saved with `torch.save`.
+    """Read the tensors of a dictionary, or of a list of them, saved with `torch.save`.
 
     Raises:
-        OpError: OP0610, OP0614.
+        OpError: OP0610 the file is damaged, too large or no pair; OP0614 no such resolution.
     """
     path, source = file.path, file.source
-    with reading(source, "torch"), path.open("rb") as opened:
-        held = load_tensors(opened, data_budget())
-    if isinstance(held, list):
-        samples = _listed(held, source)
+    with reading(source, "torch"), path.open("rb") as handle:
+        contents = load_tensors(handle, data_budget())
+    if isinstance(contents, list):
+        samples = _listed(contents, source)
         return dictionaries.read(samples, path.stem, source, options.resolution, options.samples)
-    if not isinstance(held, dict):
-        raise not_a_pair(source, f"it holds a {type(held).__name__}, not a dictionary")
-    tensors = _tensors(held, source)
+    if not isinstance(contents, dict):
+        raise not_a_pair(source, f"it holds a {type(contents).__name__}, not a dictionary")
+    tensors = _tensors(contents, source)
     return pair(path.stem, tensors, source, options.resolution, options.samples, options.input_axes)
 
 
 def _tensors(held: Mapping[Any, Any], source: str) -> dict[str, Tensor]:
-    """The tensors of a dictionary by name."""
+    """Select the tensors of a dictionary by name, and check each."""
     tensors = {str(k): v for k, v in held.items() if isinstance(v, Tensor)}
     for name, x in tensors.items():
         _solid(name, x, source)
@@ -48,14 +48,18 @@ def _tensors(held: Mapping[Any, Any], source: str) -> dict[str, Tensor]:
 
 
 def _refuse_repeats(tensors: Iterable[Tensor], source: str) -> None:
-    """OP0610 where one storage is shown so often that copies of all tensors do not fit."""
+    """Refuse tensors whose copies do not fit into memory: many may view one storage.
+
+    Raises:
+        OpError: OP0610.
+    """
     total = sum(x.numel() * x.element_size() for x in tensors)
     if total > (cap := data_budget()):
         raise too_large_for_memory("the tensors of the file", total, cap, source)
 
 
 def _listed(held: Sequence[Any], source: str) -> list[dict[str, Tensor]]:
-    """The tensors of each sample."""
+    """Select the tensors of each sample of a list of dictionaries."""
     odd = next((type(x).__name__ for x in held if not isinstance(x, dict)), None)
     if odd is not None:
         raise not_a_pair(source, f"it holds a list of {odd}, not of dictionaries")
@@ -64,26 +68,26 @@ def _listed(held: Sequence[Any], source: str) -> list[dict[str, Tensor]]:
 
 
 def stream_pt(file: DataFile, size: int, input_axes: int | None = None) -> Pieces | None:
-    """The samples of a dictionary saved with `torch.save`, mapped and not read; None: not so.
+    """Stream the samples of a memory-mapped file of `torch.save`; None if it must be read whole.
 
     Raises:
-        OpError: OP0610.
+        OpError: OP0610, the file is damaged.
     """
     path, source = file.path, file.source
     with reading(source, "torch"):
         records = _records(path)
         if records is None:
             return None
-        with path.open("rb") as opened:
-            inspect(opened, path.stat().st_size)
-        held = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    if not isinstance(held, dict):
+        with path.open("rb") as handle:
+            inspect(handle, path.stat().st_size)
+        contents = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    if not isinstance(contents, dict):
         return None
-    every = _tensors(held, source)
+    every = _tensors(contents, source)
     storages = (x.untyped_storage() for x in every.values())
-    stored = Counter({x.data_ptr(): x.nbytes() for x in storages}.values())
+    sizes = Counter({x.data_ptr(): x.nbytes() for x in storages}.values())
     tensors = streamable(every, input_axes)
-    if tensors is None or not stored <= records:
+    if tensors is None or not sizes <= records:
         return None
     count = len(tensors["x"])
     rows = (slice(i, i + size) for i in range(0, count, size))
@@ -92,23 +96,27 @@ def stream_pt(file: DataFile, size: int, input_axes: int | None = None) -> Piece
 
 
 def _records(path: Path) -> Counter[int] | None:
-    """How many records of each size a file of torch has; None if some cannot be mapped safely.
+    """Count the records of each size in a file of torch; None if some cannot be mapped safely.
 
-    Torch maps what a record should be, whether it is compressed, too short, or not what was
-    written; the file is read once to know.
+    Torch maps a record even if it is compressed, too short or damaged, so the whole file is read
+    once and checked.
     """
     if not zipfile.is_zipfile(path):
         return None
-    with zipfile.ZipFile(path) as held:
-        entries = held.infolist()
-        inspect_zip(held, path.stat().st_size)
-        if any(x.compress_type != zipfile.ZIP_STORED for x in entries) or held.testzip():
+    with zipfile.ZipFile(path) as archive:
+        entries = archive.infolist()
+        inspect_zip(archive, path.stat().st_size)
+        if any(x.compress_type != zipfile.ZIP_STORED for x in entries) or archive.testzip():
             return None
     return Counter(x.file_size for x in entries)
 
 
 def _solid(name: str, x: Tensor, source: str) -> None:
-    """A tensor of numbers that owns all the bytes it shows."""
+    """Refuse tensors that are not dense and real, or that view more bytes than are stored.
+
+    Raises:
+        OpError: OP0610.
+    """
     if x.layout != torch.strided or x.is_complex() or x.is_quantized:
         raise not_a_pair(source, f"`{name}` is not a dense tensor of real numbers")
     if x.numel() * x.element_size() > x.untyped_storage().nbytes():

@@ -37,19 +37,19 @@ WellBoundary = Literal["WALL", "OPEN", "PERIODIC"]
 
 
 def read(file: DataFile, options: ReadOptions) -> FileFields:
-    """The fields of a file; its name is that of the set if it tells none.
+    """Read the fields of a file; the file name names a data set without a name.
 
     Raises:
-        OpError: OP0610, OP0614, OP0615.
+        OpError: OP0610 the file is damaged; OP0614 no such resolution; OP0615 it points outside.
     """
     return _read(file.hdf5, file.path.stem, options.resolution, options.samples)
 
 
 def stream(file: DataFile, size: int, _: int | None) -> Pieces:
-    """The fields of a file, `size` samples at a time.
+    """Stream the fields of a file, `size` samples at a time.
 
     Raises:
-        OpError: OP0610, OP0615.
+        OpError: OP0610 the file is damaged; OP0615 it points outside itself.
     """
     path, source, total = file.path, file.source, count(file.hdf5)
 
@@ -64,31 +64,32 @@ def stream(file: DataFile, size: int, _: int | None) -> Pieces:
 def _read(
     inside: Hdf5File, stem: str, resolution: Resolution | None, samples: int | None, first: int = 0
 ) -> FileFields:
-    """So many samples after the `first` ones."""
+    """Read `samples` samples after the `first` ones; all of them if None."""
     axes = _axes(inside)
     have = tuple(_length(inside, a) for a in axes)
     layout = _layout(inside)
     want = have if resolution is None else resolution
     thin = tuple(slice(None, None, k) for k in steps(have, want, layout, source=inside.source))
-    found = _found(inside, have)
-    count = _trajectories(inside, found.values()) - first
+    entries = _found(inside, have)
+    count = _trajectories(inside, entries.values()) - first
     rows = count if samples is None else min(count, samples)
     return FileFields(
         name=str(inside.groups[""].get("dataset_name") or stem),
         values={
-            name: _values(inside, x, range(first, first + rows), thin) for name, x in found.items()
+            name: _values(inside, x, range(first, first + rows), thin)
+            for name, x in entries.items()
         },
-        roles={name: _role(x.stored) for name, x in found.items()},
+        roles={name: _role(x.stored) for name, x in entries.items()},
         axes=axes,
         layout=layout,
     )
 
 
 def count(inside: Hdf5File) -> int:
-    """The samples of an open file.
+    """Count the samples of an open file.
 
     Raises:
-        OpError: OP0610.
+        OpError: OP0610, it is not laid out as The Well's files.
     """
     grid = tuple(_length(inside, a) for a in _axes(inside))
     return _trajectories(inside, _found(inside, grid).values())
@@ -96,7 +97,7 @@ def count(inside: Hdf5File) -> int:
 
 @dataclass(frozen=True, slots=True)
 class WellLayout:
-    """What a file of steady scalar fields will hold, but for the values.
+    """The contents of a file of steady scalar fields, except for the values.
 
     Attributes:
         name: the data set's name.
@@ -105,7 +106,7 @@ class WellLayout:
         count: number of samples.
         boundary: kind of every boundary.
         layout: which points a coarser grid may keep.
-        parameters: what the samples were made with; one attribute of the root for each.
+        parameters: parameters of the samples; each becomes an attribute of the root.
     """
 
     name: str
@@ -122,9 +123,9 @@ Put = Callable[[int, Mapping[str, NDArray[Any]]], None]
 
 @contextmanager
 def write_well(path: Path, plan: WellLayout) -> Iterator[Put]:
-    """`put(index, {field: values})` while the block lasts; then the file has its name.
+    """Open a new file for the block and yield `put(index, {field: values})`, which writes a sample.
 
-    It is written whole or not at all (see `whole_h5`).
+    The file is written whole or not at all (see `new_hdf5`).
 
     Raises:
         OpError: OP0625, the file cannot be written.
@@ -137,7 +138,7 @@ def write_well(path: Path, plan: WellLayout) -> Iterator[Put]:
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """A field in the file: where, and which of the axes (samples, times, *grid, *tensor) it has."""
+    """A field in the file, and which of the axes (samples, times, *grid, *tensor) it has."""
 
     name: str
     path: str
@@ -149,10 +150,10 @@ class _Entry:
 
 
 def _axes(inside: Hdf5File) -> tuple[str, ...]:
-    told = inside.groups.get("dimensions", {}).get("spatial_dims")
-    if not isinstance(told, list) or not told:
+    names = inside.groups.get("dimensions", {}).get("spatial_dims")
+    if not isinstance(names, list) or not names:
         raise _foreign(inside.source, "no group `dimensions` with the attribute `spatial_dims`")
-    return tuple(str(a) for a in told)
+    return tuple(str(a) for a in names)
 
 
 def _length(inside: Hdf5File, axis: str) -> int:
@@ -167,22 +168,22 @@ def _layout(inside: Hdf5File) -> PointLayout:
 
 
 def _found(inside: Hdf5File, grid: tuple[int, ...]) -> dict[str, _Entry]:
-    """The fields by name; a file without any, or with two of one name, is refused."""
-    found: dict[str, _Entry] = {}
+    """Collect the fields by name; refuse a file with no fields or with two of one name."""
+    entries: dict[str, _Entry] = {}
     for x in _entries(inside, grid):
-        if x.name in found:
-            raise _foreign(inside.source, f"`{x.path}` and `{found[x.name].path}` have one name")
-        found[x.name] = x
-    if not found:
+        if x.name in entries:
+            raise _foreign(inside.source, f"`{x.path}` and `{entries[x.name].path}` have one name")
+        entries[x.name] = x
+    if not entries:
         raise _foreign(inside.source, f"no field in {', '.join(f'`{g}`' for g in ORDERS)}")
-    return found
+    return entries
 
 
 def _entries(inside: Hdf5File, grid: tuple[int, ...]) -> Iterator[_Entry]:
     for group, order in ORDERS.items():
         for name, stored in inside.below(group).items():
-            told = stored.attrs.get("dim_varying", [True] * len(grid))
-            varying = tuple(bool(v) for v in told) if isinstance(told, list) else ()
+            flags = stored.attrs.get("dim_varying", [True] * len(grid))
+            varying = tuple(bool(v) for v in flags) if isinstance(flags, list) else ()
             entry = _Entry(
                 name,
                 f"{group}/{name}",
@@ -197,7 +198,11 @@ def _entries(inside: Hdf5File, grid: tuple[int, ...]) -> Iterator[_Entry]:
 
 
 def _agree(inside: Hdf5File, x: _Entry, grid: tuple[int, ...]) -> None:
-    """The shape is what the attributes and the coordinates promise."""
+    """Refuse a shape that does not agree with the attributes and the coordinates.
+
+    Raises:
+        OpError: OP0610.
+    """
     lead = x.sampled + x.timed
     size = tuple(n for n, v in zip(grid, x.varying, strict=False) if v)
     middle = x.stored.shape[lead : lead + len(size)]
@@ -214,34 +219,34 @@ def _agree(inside: Hdf5File, x: _Entry, grid: tuple[int, ...]) -> None:
 def _trajectories(inside: Hdf5File, entries: Iterable[_Entry]) -> int:
     counts = {x.path: x.stored.shape[0] for x in entries if x.sampled}
     if len(set(counts.values())) > 1:
-        told = ", ".join(f"`{p}` {n}" for p, n in counts.items())
-        raise fault("OP0610", f"the fields differ in their samples: {told}", file=inside.source)
+        listing = ", ".join(f"`{p}` {n}" for p, n in counts.items())
+        raise fault("OP0610", f"the fields differ in their samples: {listing}", file=inside.source)
     return next(iter(counts.values()), 1)
 
 
 def _values(inside: Hdf5File, x: _Entry, rows: range, thin: tuple[slice, ...]) -> Tensor:
-    """(samples, channels, *grid), channels = times * components."""
-    kept = tuple(s for s, v in zip(thin, x.varying, strict=True) if v)
+    """Read values as (samples, channels, *grid), channels = times * components."""
+    slices = tuple(s for s, v in zip(thin, x.varying, strict=True) if v)
     before = (slice(None),) * x.timed
     if x.sampled:
-        got = inside.read(x.path, len(rows), (*before, *kept), rows.start)
+        array = inside.read(x.path, len(rows), (*before, *slices), rows.start)
     else:
-        got = inside.read(x.path)[(*before, *kept)][None]
+        array = inside.read(x.path)[(*before, *slices)][None]
     if not x.timed:
-        got = got[:, None]
-    got = _spread(inside, got, x, thin)
+        array = array[:, None]
+    array = _spread(inside, array, x, thin)
     axes = len(thin)
     # (samples, times, *grid, *tensor) -> (samples, times, *tensor, *grid)
-    got = np.moveaxis(got, range(2, 2 + axes), range(-axes, 0))
-    grid = got.shape[-axes:]
-    made = np.ascontiguousarray(got).reshape(len(got), -1, *grid)
-    return torch.from_numpy(made).expand(len(rows), *made.shape[1:])
+    array = np.moveaxis(array, range(2, 2 + axes), range(-axes, 0))
+    grid = array.shape[-axes:]
+    merged = np.ascontiguousarray(array).reshape(len(array), -1, *grid)
+    return torch.from_numpy(merged).expand(len(rows), *merged.shape[1:])
 
 
 def _spread(
     inside: Hdf5File, got: NDArray[Any], x: _Entry, thin: tuple[slice, ...]
 ) -> NDArray[Any]:
-    """The field repeated along the axes of the grid on which it does not vary."""
+    """Repeat a field along the axes of the grid on which it does not vary."""
     axes = _axes(inside)
     for i, (axis, varies) in enumerate(zip(axes, x.varying, strict=True)):
         if not varies:
@@ -251,8 +256,8 @@ def _spread(
 
 
 def _role(stored: Hdf5Array) -> Role:
-    told = stored.attrs.get(ROLE)
-    return cast("Role", told) if told in ("input", "output") else "unknown"
+    role = stored.attrs.get(ROLE)
+    return cast("Role", role) if role in ("input", "output") else "unknown"
 
 
 def _foreign(source: str, why: str) -> OpError:
@@ -265,7 +270,7 @@ def _foreign(source: str, why: str) -> OpError:
 
 
 def _lay_out(file: Any, plan: WellLayout) -> dict[str, Any]:
-    """Everything but the values; returns the empty arrays."""
+    """Write everything except the values; return the empty arrays by name."""
     file.attrs["dataset_name"] = plan.name
     file.attrs["grid_type"] = "cartesian"
     file.attrs["n_spatial_dims"] = len(plan.axes)
@@ -291,7 +296,7 @@ def _dimensions(group: Any, plan: WellLayout) -> None:
 
 
 def _boundaries(group: Any, plan: WellLayout) -> None:
-    """Both ends of every axis carry the same condition."""
+    """Write one boundary condition for both ends of each axis."""
     for axis, points in plan.axes.items():
         mask = np.zeros(len(points), np.bool_)
         mask[[0, -1]] = True
@@ -306,14 +311,16 @@ def _boundaries(group: Any, plan: WellLayout) -> None:
 def _fields(group: Any, plan: WellLayout) -> dict[str, Any]:
     group.attrs["field_names"] = list(plan.roles)
     grid = tuple(len(x) for x in plan.axes.values())
-    made = {}
+    arrays = {}
     for name, role in plan.roles.items():
-        # a chunk is what one sample takes: training reads whole samples
-        made[name] = group.create_dataset(name, (plan.count, *grid), np.float32, chunks=(1, *grid))
-        made[name].attrs.update(sample_varying=True, time_varying=False)
-        made[name].attrs["dim_varying"] = [True] * len(grid)
-        made[name].attrs[ROLE] = role
-    return made
+        # one chunk for each sample: training reads whole samples
+        arrays[name] = group.create_dataset(
+            name, (plan.count, *grid), np.float32, chunks=(1, *grid)
+        )
+        arrays[name].attrs.update(sample_varying=True, time_varying=False)
+        arrays[name].attrs["dim_varying"] = [True] * len(grid)
+        arrays[name].attrs[ROLE] = role
+    return arrays
 
 
 def _put(

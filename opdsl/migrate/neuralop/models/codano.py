@@ -38,71 +38,71 @@ from opdsl.migrate.neuralop.writing import (
 
 
 def codano(name: str, o: CODANOOptions, shapes: Shapes, *, corrected: bool) -> Draft:
-    """The program of a CODANO.
+    """Write the program of a CODANO.
 
     Raises:
         OpError: OP0641, an option that has no counterpart.
     """
     layer = options_of(LayerOptions, "CODALayer", (), o.layer_kwargs or {})
-    built = CODANOSpec(name, o, layer, shapes, corrected)
-    refuse(built)
+    spec = CODANOSpec(name, o, layer, shapes, corrected)
+    refuse(spec)
     lines = Lines()
-    x = lifted(built, lines)
-    x = lines.add("padded", call("pad", x, to="E")) if built.padded else x
-    blocks = Blocks(built)
-    x, takes = layered(built, blocks, lines, x)
-    x = lines.add("cropped", call("crop", x, to="D")) if built.padded else x
-    projected(built, lines, x)
-    model = "\n".join(f"  {y}" for y in declared(built))
+    x = lifted(spec, lines)
+    x = lines.add("padded", call("pad", x, to="E")) if spec.padded else x
+    blocks = Blocks(spec)
+    x, takes = layered(spec, blocks, lines, x)
+    x = lines.add("cropped", call("crop", x, to="D")) if spec.padded else x
+    projected(spec, lines, x)
+    model = "\n".join(f"  {y}" for y in declared(spec))
     text = [*blocks.texts, f"model {name} {{\n{model}\n\n{lines.text('y')}\n}}"]
-    taken = (*lines.taken("y", "", ""), *takes)
-    absent = tuple(f"{MARK}{y}" for y in built.marked if y not in built.names)
-    return Draft("\n\n".join(text), taken, tuple(notes(built)), absent)
+    sources = (*lines.taken("y", "", ""), *takes)
+    absent = tuple(f"{MARK}{y}" for y in spec.marked if y not in spec.names)
+    return Draft("\n\n".join(text), sources, tuple(notes(spec)), absent)
 
 
-# --- what stands around the layers -----------------------------------------------------------
+# --- declarations, lifting and projection ----------------------------------------------------
 
 
 def declared(built: CODANOSpec) -> Iterator[str]:
-    """Domains, inputs, output."""
+    """Yield the declarations of domains, inputs and the output."""
     o, step = built.o, built.step
     least = tuple(-(-n // step) * step for n in points(built))
-    said = value(least[0]) if len(set(least)) == 1 else value(least)
+    minimum = value(least[0]) if len(set(least)) == 1 else value(least)
     axes = ", ".join(f"{x}: 0..1" for x in AXES[: built.axes])
     steps = f", multiple_of = {step}" if step > 1 else ""
-    yield f"domain D = grid({axes}, boundary = periodic, min = {said}{steps})"
+    yield f"domain D = grid({axes}, boundary = periodic, min = {minimum}{steps})"
     if built.padded:
         yield extension(built.padding)
     end = built.levels.domain(o.n_layers)
     yield f'input x : {built.levels.domain(0)} -> R^{len(built.names)} "{", ".join(built.names)}"'
     if o.static_channel_dim:
         yield f"input static_channel : {built.levels.domain(0)} -> R^{o.static_channel_dim}"
-    each = o.output_variable_codimension if o.projection_channels else built.hidden
+    width = o.output_variable_codimension if o.projection_channels else built.hidden
     count = len(built.names) if o.projection_channels else built.functions
-    yield f"output y : {end} -> R^{each * count}"
+    yield f"output y : {end} -> R^{width * count}"
 
 
 def points(built: CODANOSpec) -> Iterator[int]:
-    """What every axis needs, on the finest grid."""
+    """Yield the number of points that each axis needs on the finest grid."""
     for axis in range(built.axes):
         layers = [
             n[axis] * max(built.levels.coarser[i] * built.coarser(i), built.levels.coarser[i + 1])
             for i, n in enumerate(built.o.n_modes)
         ]
         part = Fraction(built.padding[axis]).limit_denominator(1000)
-        # where it is rounded, there may be half a point less on each side
+        # where padding is rounded, there may be half a point less on each side
         rounded = built.multiple == 1 and part > 0
         inner = ceil((max(layers) + rounded) / (1 + 2 * part))
         yield max(inner, *(series_points(modes)[axis] for modes in all_series(built)), 1)
 
 
 def series_points(counts: Numbers) -> Numbers:
-    """What a series with frequencies from 0 on asks of each axis."""
+    """Points that a series with `counts` frequencies from 0 on needs on each axis."""
     return (*counts[:-1], 2 * counts[-1] - 1)
 
 
 def series(built: CODANOSpec, out: int, counts: Numbers) -> str:
-    """A trained function, with the frequencies 0 ... count - 1 of each axis."""
+    """Write a trained function with the frequencies 0 ... count - 1 on each axis."""
     modes = tuple(n - 1 for n in counts)
     faults = None if built.corrected else NEWEST
     domain = built.levels.domain(0)
@@ -110,14 +110,14 @@ def series(built: CODANOSpec, out: int, counts: Numbers) -> str:
 
 
 def lifted(built: CODANOSpec, lines: Lines) -> str:
-    """The variables, each with what is set beside it, at their hidden width."""
+    """Concatenate each variable with its side inputs, lift all, and prepend the CLASS function."""
     o, x = built.o, "x"
     count = len(built.names)
     marks = []
     if o.use_positional_encoding:
         for i, name in enumerate(built.names):
-            made = series(built, o.positional_encoding_dim, encoding(built))
-            marks.append(lines.add(f"mark_{i}", made, weight(f"{MARK}{name}", "series")))
+            expression = series(built, o.positional_encoding_dim, encoding(built))
+            marks.append(lines.add(f"mark_{i}", expression, weight(f"{MARK}{name}", "series")))
     if built.extended > 1:
         also = ["static_channel"] if o.static_channel_dim else []
         parts = [y for i in range(count) for y in (f"x[{i}]", *also, *marks[i : i + 1])]
@@ -126,14 +126,14 @@ def lifted(built: CODANOSpec, lines: Lines) -> str:
         sizes = (o.lifting_channels, built.hidden)
         x = mlp(lines, "lift", x, sizes, "gelu", "lifting.", copies=count)
     if o.enable_cls_token:
-        made = series(built, built.hidden, o.n_modes[0])
-        cls = lines.add("class", made, weight("cls_token", "series"))
+        expression = series(built, built.hidden, o.n_modes[0])
+        cls = lines.add("class", expression, weight("cls_token", "series"))
         x = lines.add("tokens", call("concat", cls, x))
     return x
 
 
 def projected(built: CODANOSpec, lines: Lines, x: str) -> None:
-    """The variables without the CLASS function, at their last width."""
+    """Project the variables, without the CLASS function, to their output channels."""
     o = built.o
     if o.projection_channels is None:
         lines.add("result", x)
@@ -147,7 +147,7 @@ def projected(built: CODANOSpec, lines: Lines, x: str) -> None:
 def layered(
     built: CODANOSpec, blocks: Blocks, lines: Lines, x: str
 ) -> tuple[str, list[WeightSource]]:
-    """The layers, with the skips between them."""
+    """Add the layers with the skips between them; return the result and sources of weights."""
     takes: list[WeightSource] = []
     skips = built.o.horizontal_skips_map or {}
     for i in range(built.o.n_layers):
@@ -162,7 +162,7 @@ def layered(
 
 
 def joined(built: CODANOSpec, lines: Lines, x: str, i: int, source: int) -> str:
-    """W (x, t) with the result t of an earlier layer, for each variable."""
+    """Combine x with the result t of an earlier layer: W (x, t) for each variable."""
     t, hidden, n = f"layer_{source}", built.hidden, built.functions
     if built.levels.coarser[source + 1] != built.levels.coarser[i]:
         kind = None if built.corrected else "cubic"
@@ -178,9 +178,3 @@ def joined(built: CODANOSpec, lines: Lines, x: str, i: int, source: int) -> str:
         f"other_{i}", second, *shared(n, weight(theirs + "weight", "second_half"))
     )  # fmt: skip
     return lines.add(f"joined_{i}", f"{a} + {b}")
-
-
-# --- the layers ------------------------------------------------------------------------------
-
-
-# --- what the options say --------------------------------------------------------------------

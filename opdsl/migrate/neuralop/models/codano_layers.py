@@ -17,14 +17,14 @@ from opdsl.migrate.neuralop.writing import (
     weight,
 )
 
-PLACE = "CodaLayer"  # in place of a name that is not known yet
+PLACE = "CodaLayer"  # placeholder of a name that is not known yet
 
 
 class Blocks:
     """The definitions of all layers, each kind once.
 
     Attributes:
-        texts: of the definitions, those that others need first.
+        texts: texts of the definitions; those that others use come first.
     """
 
     def __init__(self, built: CODANOSpec) -> None:
@@ -34,7 +34,7 @@ class Blocks:
         self.bodies: dict[str, str] = {}
 
     def of(self, i: int) -> str:
-        """The name of the block of layer i."""
+        """Return the name of the block of layer i, and define it if it is new."""
         text = self._definition(i)
         if text not in self.bodies:
             self.bodies[text] = f"CodaLayer{len(self.bodies) + 1}"
@@ -42,7 +42,7 @@ class Blocks:
         return self.bodies[text]
 
     def takes(self, i: int) -> Iterator[WeightSource]:
-        """The weights of layer i."""
+        """Yield the sources of the weights of layer i."""
         theirs = f"attention_layers.{i}."
         yield from self._lines(i).taken("w", f"layer_{i}.", theirs)
         for ours, part, layer, index in self._parts(i):
@@ -70,7 +70,7 @@ class Blocks:
         return self.operators[layer.kind]
 
     def _parts(self, i: int) -> Iterator[tuple[str, str, Layer, int]]:
-        """The Fourier layers: their name here and there, and which of several it is."""
+        """Yield the Fourier layers: names here and there, the layer, and its index there."""
         built = self.built
         token, wide = built.token, built.heads(i) * built.head
         for ours, part in (("key", "Key"), ("query", "Query"), ("value", "Value")):
@@ -112,7 +112,7 @@ class Blocks:
         return lines
 
     def _normed(self, lines: Lines, name: str, x: str, theirs: str) -> str:
-        """Each channel of a token by itself, with constants that all tokens share."""
+        """Add a norm of each channel of a token, with a scale and shift that all tokens share."""
         built = self.built
         if built.layer.norm is None:
             return x

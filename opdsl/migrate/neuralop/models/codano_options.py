@@ -14,7 +14,7 @@ Numbers = tuple[int, ...]
 
 
 class CODANOOptions(ConstructorOptions):
-    """The constructor of `CODANO`, and last the variables of its calls: their number or names."""
+    """Arguments of `CODANO`, and last the variables of its calls: their number or names."""
 
     output_variable_codimension: int = 1
     lifting_channels: int | None = 64
@@ -45,7 +45,7 @@ class CODANOOptions(ConstructorOptions):
 
 
 class LayerOptions(ConstructorOptions):
-    """What `layer_kwargs` may hold: the arguments of `CODALayer` that its model does not give."""
+    """Entries of `layer_kwargs`: the arguments of `CODALayer` that the model does not set."""
 
     head_codimension: int | None = None
     codimension_size: int | None = None
@@ -69,26 +69,26 @@ class LayerOptions(ConstructorOptions):
 
 
 def codano_arguments(module: Any) -> dict[str, Any]:
-    """The constructor's arguments of a CODANO, which keeps only some of them."""
-    kept = (
+    """Recover the constructor's arguments of a CODANO, which stores only some of them."""
+    attributes = (
         "n_layers", "n_modes", "n_heads", "non_linearity", "enable_cls_token", "variable_ids",
         "static_channel_dim", "layer_kwargs", "use_positional_encoding", "horizontal_skips_map",
         "use_horizontal_skip_connection", "output_variable_codimension",
     )  # fmt: skip
     first = module.attention_layers[0]
     modes = module.positional_encoding_modes
-    given = module.layer_kwargs | {"head_codimension": first.head_codimension}
-    return {x: getattr(module, x) for x in kept} | {
+    layer_arguments = module.layer_kwargs | {"head_codimension": first.head_codimension}
+    return {x: getattr(module, x) for x in attributes} | {
         "per_layer_scaling_factors": module.per_layer_scale_factors,
         "attention_scaling_factors": module.attention_scalings,
         "positional_encoding_dim": module.positional_encoding_dim,
-        # it has halved the last one, in the list of its caller too
+        # the constructor halves the last one, in the list of its caller too
         "positional_encoding_modes": None if modes is None else (*modes[:-1], 2 * modes[-1]),
         "hidden_variable_codimension": module.hidden_variable_codimension,
         "lifting_channels": module.lifting.hidden_channels if module.lifting else None,
         "projection_channels": module.projection.hidden_channels if module.projection else None,
         "attention_token_dim": first.token_codimension,
-        "layer_kwargs": given,
+        "layer_kwargs": layer_arguments,
         "conv_module": type(first.Key.convs[0]),
         "domain_padding": _padding(module),
     }

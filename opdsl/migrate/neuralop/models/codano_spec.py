@@ -1,4 +1,4 @@
-"""A CODANO by its numbers: channels, tokens, grids; and what cannot be imported."""
+"""The sizes of a CODANO (channels, tokens, grids), and what of it cannot be imported."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MARK = "positional_encoding."
 
 @dataclass(frozen=True)
 class CODANOSpec:
-    """A CODANO on its way to a program."""
+    """The options of a CODANO, and sizes derived from them."""
 
     name: str
     o: CODANOOptions
@@ -37,26 +37,26 @@ class CODANOSpec:
 
     @property
     def axes(self) -> int:
-        """Of the grid."""
+        """Number of axes of the grid."""
         return len(self.o.n_modes[0])
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of the variables."""
-        called = self.o.variables
-        if isinstance(called, int):
-            return tuple(f"v{i + 1}" for i in range(called))
-        return called or self.o.variable_ids or ()
+        """Names of the variables."""
+        variables = self.o.variables
+        if isinstance(variables, int):
+            return tuple(f"v{i + 1}" for i in range(variables))
+        return variables or self.o.variable_ids or ()
 
     @property
     def marked(self) -> tuple[str, ...]:
-        """The variables that have a positional encoding."""
+        """Names of the variables that have a positional encoding."""
         own = tuple(x.removeprefix(MARK) for x in self.shapes if x.startswith(MARK))
         return own or self.o.variable_ids or ()
 
     @property
     def extended(self) -> int:
-        """Channels of a variable with what is set beside it."""
+        """Channels of a variable with its side inputs."""
         o = self.o
         marks = o.positional_encoding_dim if o.use_positional_encoding else 0
         return 1 + o.static_channel_dim + marks
@@ -69,7 +69,7 @@ class CODANOSpec:
 
     @property
     def functions(self) -> int:
-        """The variables, and the CLASS function if there is one."""
+        """Number of variables, plus one for the CLASS function if there is one."""
         return len(self.names) + self.o.enable_cls_token
 
     @property
@@ -80,32 +80,32 @@ class CODANOSpec:
     @property
     def head(self) -> int:
         """Channels of a token in one head."""
-        given = None if self.o.per_channel_attention else self.layer.head_codimension
-        return self.token if given is None else given
+        width = None if self.o.per_channel_attention else self.layer.head_codimension
+        return self.token if width is None else width
 
     @property
     def tokens(self) -> int:
-        """How many there are."""
+        """Number of tokens."""
         return self.functions * self.hidden // self.token
 
     @cached_property
     def padding(self) -> tuple[float, ...]:
-        """The part of each axis that is added on both of its sides."""
+        """Fraction of each axis that is added on both of its sides."""
         return padding(self.name, self.o, self.axes)
 
     @property
     def padded(self) -> bool:
-        """Whether something is added."""
+        """Whether the grid is padded."""
         return any(self.padding)
 
     @cached_property
     def multiple(self) -> int:
-        """By what the points of the grid of the layers are divided."""
+        """Number that the points of the grid of the layers must be a multiple of."""
         return lcm(*self.levels.coarser, *map(self.coarser, range(self.o.n_layers)))
 
     @cached_property
     def step(self) -> int:
-        """What the points of an axis are a multiple of, so that all its grids are whole."""
+        """Number that the points of an axis must be a multiple of, padding considered."""
         if self.multiple == 1:
             return 1
         parts = [Fraction(x).limit_denominator(1000).denominator for x in self.padding]
@@ -113,33 +113,33 @@ class CODANOSpec:
 
     @property
     def grid(self) -> str:
-        """The domain of the layers."""
+        """Name of the domain of the layers."""
         return "E" if self.padded else "D"
 
     @cached_property
     def levels(self) -> Levels:
         """The grids between the layers."""
-        given = self.o.per_layer_scaling_factors or ((1.0,) * self.axes,) * self.o.n_layers
-        return levels_of(self.name, given, axes=self.axes)
+        factors = self.o.per_layer_scaling_factors or ((1.0,) * self.axes,) * self.o.n_layers
+        return levels_of(self.name, factors, axes=self.axes)
 
     def domain(self, level: int) -> str:
-        """The grid before layer `level`."""
+        """Name of the grid before layer `level`."""
         return self.levels.domain(level, self.grid)
 
     def coarser(self, i: int) -> int:
-        """By what the grid of the scores of layer i is coarser than that of its input."""
+        """Ratio of points of the input grid of layer i and the grid of its scores."""
         scale = (self.o.attention_scaling_factors or (1.0,) * self.o.n_layers)[i]
-        found = 1 / Fraction(scale).limit_denominator(64)
-        if found.denominator != 1:
+        ratio = 1 / Fraction(scale).limit_denominator(64)
+        if ratio.denominator != 1:
             raise not_importable(self.name, f"`attention_scaling_factors` of {value(scale)}")
-        return int(found)
+        return int(ratio)
 
     def heads(self, i: int) -> int:
-        """Of layer i."""
+        """Number of heads of layer i."""
         return (self.o.n_heads or (1,) * self.o.n_layers)[i]
 
     def operator(self, i: int, part: str, inward: int, out: int, index: int = 0) -> Layer:
-        """A Fourier layer within layer i, the same for each token."""
+        """Return a Fourier layer within layer i, shared by all tokens."""
         mixer = part == "mixer"
         return Layer(
             modes=self.o.n_modes[i],
@@ -166,19 +166,19 @@ class CODANOSpec:
 
 
 def all_series(built: CODANOSpec) -> list[Numbers]:
-    """The frequencies of each kind of series, counted."""
-    found = [built.o.n_modes[0]] if built.o.enable_cls_token else []
-    return [*found, encoding(built)] if built.o.use_positional_encoding else found
+    """Numbers of frequencies of each kind of series."""
+    counts = [built.o.n_modes[0]] if built.o.enable_cls_token else []
+    return [*counts, encoding(built)] if built.o.use_positional_encoding else counts
 
 
 def encoding(built: CODANOSpec) -> Numbers:
-    """Frequencies of a positional encoding; there the last number is halved."""
+    """Numbers of frequencies of a positional encoding; neuraloperator halves the last one."""
     *full, last = built.o.positional_encoding_modes or ()
     return (*full, last // 2)
 
 
 def refuse(built: CODANOSpec) -> None:
-    """What has no counterpart.
+    """Refuse options that have no counterpart.
 
     Raises:
         OpError: OP0641.
@@ -198,10 +198,10 @@ def _refused(
         yield "an unknown number of variables: `variable_ids` is not given", helps
     strange = [x for x in built.names if x not in built.marked] if o.use_positional_encoding else []
     if strange:
-        known = ", ".join(built.marked)
+        encoded_names = ", ".join(built.marked)
         yield (
             f"the variable `{strange[0]}`, which has no positional encoding",
-            [f"name variables that have one: {known}"],
+            [f"name variables that have one: {encoded_names}"],
         )
     if len(o.n_modes) != o.n_layers:
         yield f"`n_modes` for other than `n_layers = {o.n_layers}` layers", []
@@ -218,7 +218,7 @@ def _refused(
 
 
 def _refused_layers(layer: LayerOptions) -> Iterator[tuple[str, list[str]]]:
-    known: dict[str, tuple[object, ...]] = {
+    choices: dict[str, tuple[object, ...]] = {
         "norm": (None, "instance_norm"),
         "fno_skip": (None, *SKIPS),
         "channel_mlp_skip": (None, *SKIPS),
@@ -226,7 +226,7 @@ def _refused_layers(layer: LayerOptions) -> Iterator[tuple[str, list[str]]]:
         "joint_factorization": (False,),
         "permutation_eq": (True,),
     }
-    for key, values in known.items():
+    for key, values in choices.items():
         if getattr(layer, key) not in values:
             helps = [f"known: {', '.join(map(str, values))}"]
             yield f"`{key} = {getattr(layer, key)}` of its layers", helps
@@ -242,7 +242,7 @@ def _refused_changes(built: CODANOSpec) -> Iterator[tuple[str, list[str]]]:
 
 
 def notes(built: CODANOSpec) -> Iterator[str]:
-    """What is wrong there, and what was done about it."""
+    """Yield notes on faults of neuraloperator and whether they are kept or corrected."""
     o = built.o
     series = o.use_positional_encoding or o.enable_cls_token
     also = ", and its trained functions are divided by that number" if series else ""

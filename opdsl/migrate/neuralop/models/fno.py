@@ -26,21 +26,21 @@ from opdsl.migrate.neuralop.writing import Lines, call
 
 
 def fno(name: str, o: FNOOptions, shapes: Shapes, *, corrected: bool) -> Draft:
-    """The program of an FNO.
+    """Write the program of an FNO.
 
     Raises:
         OpError: OP0641, an option that has no counterpart.
     """
     levels = levels_of(name, scalings(o), axes=len(o.n_modes))
-    told = tuple(notes(o, levels, corrected=corrected))
-    return stack_of(name, o, shapes, corrected=corrected).draft(told)
+    messages = tuple(notes(o, levels, corrected=corrected))
+    return stack_of(name, o, shapes, corrected=corrected).draft(messages)
 
 
 def stack_of(name: str, o: FNOOptions, shapes: Shapes, *, corrected: bool) -> Stack:
-    """Its parts.
+    """Build the parts of an FNO from its options.
 
     Raises:
-        OpError: OP0641.
+        OpError: OP0641, an option that has no counterpart.
     """
     refuse(name, o)
     levels = levels_of(name, scalings(o), axes=len(o.n_modes))
@@ -64,13 +64,13 @@ def stack_of(name: str, o: FNOOptions, shapes: Shapes, *, corrected: bool) -> St
 
 
 def _layer(name: str, o: FNOOptions, shapes: Shapes, i: int) -> Layer:
-    """The `i`th layer, on one grid."""
+    """Return layer `i`, without a change of resolution."""
     c, theirs = o.hidden_channels, f"fno_blocks.convs.{i}.weight."
     return Layer(
         modes=o.n_modes,
         inward=c,
         out=c,
-        # layers of complex functions bend by gelu there, whatever is asked for
+        # neuraloperator uses gelu in layers of complex functions, whatever the option says
         act="gelu" if o.complex_data else activation(name, o.non_linearity),
         closing=i < o.n_layers - 1,
         weights=stored_weights(name, o, shapes, theirs),
@@ -90,17 +90,17 @@ def _layer(name: str, o: FNOOptions, shapes: Shapes, i: int) -> Layer:
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """A lifting, layers one after the other, a projection.
+    """An FNO: a lifting, a stack of layers and a projection.
 
     Attributes:
-        inward, out: channels of the whole.
-        ends: of each axis, where coordinates stand beside the input.
-        lifting, projection: widths of their layers.
-        act: their activation.
-        padding: the part of each axis that is added on both of its sides.
-        prefix: how the names of its blocks begin.
-        theirs: how the names of the weights of layers begin.
-        told: what every layer gets beside its function.
+        inward, out: input and output channels.
+        ends: ends of each axis if coordinates are concatenated to the input, else None.
+        lifting, projection: widths of the layers of these MLPs.
+        act: activation of these MLPs.
+        padding: fraction of each axis that is added on both of its sides.
+        prefix: prefix of the names of its blocks.
+        theirs: prefix of the names of neuraloperator's weights of the layers.
+        told: further inputs of every layer.
     """
 
     name: str
@@ -118,7 +118,7 @@ class Stack:
     told: tuple[str, ...] = ()
 
     def draft(self, notes: tuple[str, ...]) -> Draft:
-        """The program."""
+        """Write the program."""
         lines, takes = self.body()
         blocks = [x.definition(name) for x, name in self.names().items()]
         ports = [*self.levels.declaration(self.layers, self.ends, self.padding), *self.ports()]
@@ -127,14 +127,14 @@ class Stack:
         return Draft("\n\n".join([*blocks, model]), (*lines.taken("y", "", ""), *takes), notes)
 
     def ports(self) -> list[str]:
-        """The inputs and the output, as lines of the program."""
+        """Write the declarations of the input and the output."""
         return [
             f"input x : {self.levels.domain(0)} -> {self.field}^{self.inward}",
             f"output y : {self.levels.domain(len(self.layers))} -> {self.field}^{self.out}",
         ]
 
     def body(self) -> tuple[Lines, list[WeightSource]]:
-        """The lines, the last of which is the output, and the weights of the layers."""
+        """Write the lines, the last of which is the output; return sources of layer weights too."""
         lines, names, x = Lines(), self.names(), "x"
         x = self.placed(lines, x)
         x = network(lines, "lift", x, self.lifting, self.act, "lifting.", parts=self.complex)
@@ -149,7 +149,7 @@ class Stack:
         return lines, takes
 
     def placed(self, lines: Lines, x: str) -> str:
-        """The input with the coordinates, if they stand beside it."""
+        """Concatenate the coordinates to the input, if any, and split complex functions."""
         if self.ends is None and not self.complex:
             return x
         kind = "fraction" if self.spherical else None
@@ -167,13 +167,13 @@ class Stack:
 
     @property
     def field(self) -> str:
-        """The numbers that go in and come out."""
+        """Field of the values of inputs and outputs: `R` or `C`."""
         return "C" if self.complex else "R"
 
     def stacked(
         self, lines: Lines, x: str, names: dict[Layer, str]
     ) -> tuple[str, list[WeightSource]]:
-        """The layers: a repeat where all are of one kind, else one line for each."""
+        """Add the layers: a repeat where all are of one kind, else one line for each."""
         count = len(self.layers)
         alike = len(names) == 1 and not self.layers[0].preactivation
         if alike and count > 1 and not self.levels.any:
@@ -193,7 +193,7 @@ class Stack:
 
     @property
     def least(self) -> str:
-        """Points on each axis that its layers need."""
+        """Number of points on each axis that the layers need, as a setting."""
         return self.levels.least(self.layers)
 
     @property
@@ -202,16 +202,13 @@ class Stack:
         return self.layers[0].spherical
 
     def names(self) -> dict[Layer, str]:
-        """A name for each kind of layer."""
+        """Name each kind of layer."""
         kinds = list(dict.fromkeys(x.kind for x in self.layers))
         if len(kinds) == 1:
             return {kinds[0]: f"{self.prefix}Layer"}
         return {x: f"{self.prefix}Layer{i + 1}" for i, x in enumerate(kinds)}
 
 
-# --- what the options say --------------------------------------------------------------------
-
-
 def snake(prefix: str) -> str:
-    """`base_` of `Base`, as a node is named by its block."""
+    """Convert a prefix of blocks to that of nodes: `Base` -> `base_`."""
     return f"{prefix.lower()}_" if prefix else ""

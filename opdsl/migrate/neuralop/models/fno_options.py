@@ -20,7 +20,7 @@ Numbers = tuple[int, ...]
 
 
 class FNOOptions(ConstructorOptions):
-    """The constructor of `FNO`."""
+    """Arguments of the constructor of `FNO`."""
 
     n_modes: Numbers
     in_channels: int
@@ -57,28 +57,28 @@ class FNOOptions(ConstructorOptions):
 
 
 class TFNOOptions(FNOOptions):
-    """The constructor of `TFNO`."""
+    """Arguments of the constructor of `TFNO`."""
 
     factorization: str | None = "Tucker"
     rank: float | int | tuple[int, ...] = 0.1
 
 
 class SFNOOptions(FNOOptions):
-    """The constructor of `SFNO`."""
+    """Arguments of the constructor of `SFNO`."""
 
     factorization: str | None = "dense"
 
 
 def refuse(name: str, o: FNOOptions) -> None:
-    """What has no counterpart.
+    """Refuse options that have no counterpart.
 
     Raises:
         OpError: OP0641.
     """
-    for key, known in (("norm", NORMS), ("fno_skip", SKIPS), ("channel_mlp_skip", SKIPS)):
-        found = getattr(o, key)
-        if found is not None and found not in known:
-            raise not_importable(name, f"`{key} = {found}`", f"known: {', '.join(known)}")
+    for key, choices in (("norm", NORMS), ("fno_skip", SKIPS), ("channel_mlp_skip", SKIPS)):
+        option = getattr(o, key)
+        if option is not None and option not in choices:
+            raise not_importable(name, f"`{key} = {option}`", f"known: {', '.join(choices)}")
     if o.complex_data:
         _refuse_complex(name, o)
     if o.conv_bias_kernel % 2 == 0:
@@ -98,7 +98,7 @@ def refuse(name: str, o: FNOOptions) -> None:
 
 
 def refuse_changes(name: str, o: Any, levels: Levels, *, corrected: bool) -> None:
-    """What has no counterpart where the resolution changes.
+    """Refuse options that have no counterpart where the resolution changes.
 
     Raises:
         OpError: OP0641.
@@ -109,7 +109,7 @@ def refuse_changes(name: str, o: Any, levels: Levels, *, corrected: bool) -> Non
         raise not_importable(name, "`domain_padding` beside a change of resolution")
     skips = o.fno_skip is not None or (o.use_channel_mlp and o.channel_mlp_skip is not None)
     if levels.axes > 2 and skips and not corrected:
-        # there the greatest frequency of a skip counts twice or on one side only
+        # neuraloperator counts the Nyquist frequency of a skip twice or on one side only
         raise not_importable(
             name,
             f"a change of resolution in {levels.axes} axes beside skips",
@@ -119,7 +119,7 @@ def refuse_changes(name: str, o: Any, levels: Levels, *, corrected: bool) -> Non
 
 def _refuse_complex(name: str, o: FNOOptions) -> None:
     if o.norm == "batch_norm":
-        # a batch norm is trained by the real and the imaginary parts in turns there
+        # neuraloperator trains a batch norm on the real and the imaginary parts in turns
         raise not_importable(name, "`norm = batch_norm` beside `complex_data = True`")
     if o.conv_bias_kernel != 1 or name == "SFNO":
         raise not_importable(name, "`complex_data = True` beside a stencil or a sphere")
@@ -140,24 +140,24 @@ def _refuse_on_sphere(name: str, o: FNOOptions) -> None:
 
 
 def activation(name: str, kind: object) -> str:
-    """Our word for an activation.
+    """Return our keyword for an activation.
 
     Raises:
-        OpError: OP0641.
+        OpError: OP0641, there is none.
     """
-    found = ACTIVATIONS.get(str(word(kind)))
-    if found is None:
+    keyword = ACTIVATIONS.get(str(word(kind)))
+    if keyword is None:
         raise not_importable(
             name, f"the activation `{word(kind)}`", f"known: {', '.join(ACTIVATIONS)}"
         )
-    return found
+    return keyword
 
 
 def grid(name: str, o: Any) -> Ends:
-    """The ends of each axis, where coordinates stand beside the input.
+    """Return the ends of each axis if coordinates are concatenated to the input, else None.
 
     Raises:
-        OpError: OP0641.
+        OpError: OP0641, the embedding has no counterpart.
     """
     kind = o.positional_embedding
     axes = len(o.n_modes) if hasattr(o, "n_modes") else len(o.uno_n_modes[0])
@@ -172,31 +172,31 @@ def grid(name: str, o: Any) -> Ends:
 
 
 def scalings(o: Any) -> tuple[tuple[float, ...], ...]:
-    """How each layer changes the resolution of each axis."""
+    """Scaling factors of the resolution for each layer and axis."""
     layers, axes = int(o.n_layers), len(o.n_modes)
-    given = o.resolution_scaling_factor
-    if given is None:
+    factors = o.resolution_scaling_factor
+    if factors is None:
         return ((1.0,) * axes,) * layers
-    return tuple(tuple(float(y) for y in each(x, axes)) for x in each(given, layers))
+    return tuple(tuple(float(y) for y in each(x, axes)) for x in each(factors, layers))
 
 
 def padding(name: str, o: Any, axes: int) -> tuple[float, ...]:
-    """The part of each axis that is added on both of its sides.
+    """Return the fraction of each axis that is added on both of its sides.
 
     Raises:
-        OpError: OP0641.
+        OpError: OP0641, a fraction is negative, or their number is not that of the axes.
     """
-    # a tuple means no padding there, and nobody is told
+    # neuraloperator silently ignores a tuple
     if o.domain_padding is None or isinstance(o.domain_padding, tuple):
         return (0.0,) * axes
-    found = tuple(float(x) for x in each(o.domain_padding, axes))
-    if len(found) != axes or min(found) < 0:
-        raise not_importable(name, f"`domain_padding = {value(found)}` on {axes} axes")
-    return found if sum(found) > 0 else (0.0,) * axes
+    fractions = tuple(float(x) for x in each(o.domain_padding, axes))
+    if len(fractions) != axes or min(fractions) < 0:
+        raise not_importable(name, f"`domain_padding = {value(fractions)}` on {axes} axes")
+    return fractions if sum(fractions) > 0 else (0.0,) * axes
 
 
 def notes(o: FNOOptions, levels: Levels, *, corrected: bool) -> Iterator[str]:
-    """What is wrong there, and what was done about it; what stands there by surprise."""
+    """Yield notes on faults and surprises of neuraloperator, and whether they are kept."""
     if levels.any:
         yield change_note(corrected)
     if o.complex_data:
@@ -212,7 +212,7 @@ def notes(o: FNOOptions, levels: Levels, *, corrected: bool) -> Iterator[str]:
 
 
 def complex_note(corrected: bool) -> str:
-    """What happens to complex functions."""
+    """Note on the fault of neuraloperator with complex functions."""
     if corrected:
         return (
             "corrected: of complex functions all frequencies up to the greatest stay where they "
@@ -225,7 +225,7 @@ def complex_note(corrected: bool) -> str:
 
 
 def change_note(corrected: bool) -> str:
-    """What happens at a change of resolution."""
+    """Note on the fault of neuraloperator at a change of resolution."""
     if corrected:
         return (
             "corrected: a change of resolution keeps the function; weights that were trained under "

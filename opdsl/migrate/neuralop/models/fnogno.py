@@ -1,4 +1,4 @@
-"""FNOGNO: an FNO on a grid, and from there to points.
+"""FNOGNO: an FNO on a grid, and a kernel integral from there to points.
 
 Source: neuralop/models/fnogno.py at 93d3f06.
 """
@@ -25,7 +25,7 @@ from opdsl.migrate.neuralop.writing import Lines, call, mlp
 
 
 class FNOGNOOptions(ConstructorOptions):
-    """The constructor of `FNOGNO`, and last the points on each axis of the grid of training."""
+    """Arguments of `FNOGNO`, and last the points on each axis of the grid of training."""
 
     in_channels: int
     out_channels: int
@@ -73,20 +73,20 @@ class FNOGNOOptions(ConstructorOptions):
 
     @property
     def axes(self) -> int:
-        """Of the grid."""
+        """Number of axes of the grid."""
         return len(self.fno_n_modes)
 
     @property
     def waves(self) -> str | None:
-        """What the vector becomes that norms are told: the kind of waves, or itself."""
+        """Kind of embedding of the vector of adaptive norms; None if it is used as it is."""
         return "transformer" if self.fno_ada_in_features else None
 
 
 def fnogno(name: str, o: FNOGNOOptions, shapes: Shapes, *, corrected: bool) -> Draft:
-    """The program of an FNOGNO.
+    """Write the program of an FNOGNO.
 
     Raises:
-        OpError: OP0641, an option that has no counterpart; OP0642.
+        OpError: OP0641, an option that has no counterpart; OP0642, a wrong argument.
     """
     last = decoder(
         name,
@@ -113,12 +113,12 @@ def fnogno(name: str, o: FNOGNOOptions, shapes: Shapes, *, corrected: bool) -> D
         *vector(o),
         f"output y : Q -> R^{o.out_channels}",
     ]
-    told = (*notes(o, last, o.gno_transform_type, corrected=corrected), *_crashes(o))
-    return written(name, stack, lines, takes, ports, told)
+    messages = (*notes(o, last, o.gno_transform_type, corrected=corrected), *_crashes(o))
+    return written(name, stack, lines, takes, ports, messages)
 
 
 def _crashes(o: FNOGNOOptions) -> Iterator[str]:
-    """What works here only."""
+    """Yield notes on options with which neuraloperator itself raises errors."""
     if o.gno_coord_dim != 3 and o.gno_use_open3d:
         yield "neuraloperator cannot make it with `gno_use_open3d` but in three axes"
     if o.gno_weighting_function and not o.gno_batched:

@@ -1,4 +1,4 @@
-"""GINO: points to a latent grid, an FNO there, and back to points.
+"""GINO: a kernel integral from points to a latent grid, an FNO there, and one back to points.
 
 The latent grid is no argument of the constructor, so its size is a parameter of the program.
 
@@ -34,7 +34,7 @@ KERNEL_ONLY = (
 
 
 class GINOOptions(ConstructorOptions):
-    """The constructor of `GINO`, and last the size of the latent grid of its calls."""
+    """Arguments of `GINO`, and last the size of the latent grid of its calls."""
 
     in_channels: int
     out_channels: int
@@ -88,31 +88,31 @@ class GINOOptions(ConstructorOptions):
 
     @property
     def given(self) -> bool:
-        """Whether it is called with a function on the points, which its arguments do not say."""
+        """Whether it is called with a function on the points; a guess, as no argument says so."""
         fits = self.in_channels in (1, self.fno_in_channels)
         return self.in_gno_transform_type != "linear_kernelonly" and (fits or self.nonlinear)
 
     @property
     def axes(self) -> int:
-        """Of the latent grid."""
+        """Number of axes of the latent grid."""
         return len(self.fno_n_modes)
 
     @property
     def waves(self) -> str | None:
-        """What the vector becomes that norms are told: the kind of waves, or itself."""
+        """Kind of embedding of the vector of adaptive norms; None if it is used as it is."""
         return self.out_gno_pos_embed_type if self.fno_ada_in_features else None
 
     @property
     def nonlinear(self) -> bool:
-        """Whether the kernel at its beginning sees the function."""
+        """Whether the kernel of the first integral depends on the function."""
         return self.in_gno_transform_type.startswith("nonlinear")
 
 
 def gino(name: str, o: GINOOptions, shapes: Shapes, *, corrected: bool) -> Draft:
-    """The program of a GINO.
+    """Write the program of a GINO.
 
     Raises:
-        OpError: OP0641, an option that has no counterpart; OP0642.
+        OpError: OP0641, an option that has no counterpart; OP0642, a wrong argument.
     """
     first = _encoder(name, o, shapes)
     last = decoder(
@@ -150,16 +150,16 @@ def gino(name: str, o: GINOOptions, shapes: Shapes, *, corrected: bool) -> Draft
         *vector(o),
         f"output y : Q -> R^{o.out_channels}",
     ]
-    told = (
+    messages = (
         *_calls(o),
         *notes(o, last, o.out_gno_transform_type, corrected=corrected),
         "`output_queries` as a dict are several calls, one for each",
     )
-    return written(name, stack, lines, takes, ports, told)
+    return written(name, stack, lines, takes, ports, messages)
 
 
 def _encoder(name: str, o: GINOOptions, shapes: Shapes) -> Integral:
-    """From the points to the latent grid."""
+    """Return the kernel integral from the points to the latent grid."""
     return integral(
         name,
         shapes,
@@ -179,7 +179,7 @@ def _encoder(name: str, o: GINOOptions, shapes: Shapes) -> Integral:
 
 
 def _calls(o: GINOOptions) -> Iterator[str]:
-    """What its constructor does not say of its calls."""
+    """Yield notes on assumptions about its calls, which its arguments do not determine."""
     if not o.given:
         yield (
             "its kernel alone is integrated, without a function `x` on the points; where it is "
@@ -197,18 +197,18 @@ def _calls(o: GINOOptions) -> Iterator[str]:
         )
 
 
-# --- what it has in common with FNOGNO --------------------------------------------------------
+# --- shared with FNOGNO -----------------------------------------------------------------------
 
 
 def latent(name: str, o: Any, shapes: Shapes, inward: int, *, corrected: bool) -> Stack:
-    """The FNO on the latent grid.
+    """Build the FNO on the latent grid.
 
     Raises:
-        OpError: OP0641.
+        OpError: OP0641, an option that has no counterpart.
     """
     refuse(name, o)
     adaptive = o.fno_norm == ADAPTIVE
-    named = {
+    arguments = {
         x: getattr(o, f"fno_{x}")
         for x in (
             "n_modes", "hidden_channels", "n_layers", "resolution_scaling_factor",
@@ -217,14 +217,14 @@ def latent(name: str, o: Any, shapes: Shapes, inward: int, *, corrected: bool) -
             "channel_mlp_skip", "separable", "factorization", "rank",
         )
     }  # fmt: skip
-    named["fno_skip"] = named.pop("skip")
-    named["fno_block_precision"] = named.pop("block_precision")
+    arguments["fno_skip"] = arguments.pop("skip")
+    arguments["fno_block_precision"] = arguments.pop("block_precision")
     options = FNOOptions(
         in_channels=inward,
         out_channels=o.fno_hidden_channels,
         positional_embedding=None,
         norm=None if adaptive else o.fno_norm,
-        **named,
+        **arguments,
     )
     stack = stack_of(name, options, shapes, corrected=corrected)
     if not adaptive:
@@ -236,7 +236,7 @@ def latent(name: str, o: Any, shapes: Shapes, inward: int, *, corrected: bool) -
 
 
 def refuse(name: str, o: Any) -> None:
-    """What has no counterpart.
+    """Refuse options that have no counterpart.
 
     Raises:
         OpError: OP0641.
@@ -247,8 +247,8 @@ def refuse(name: str, o: Any) -> None:
         )
     if word(o.fno_conv_module) not in (None, "SpectralConv"):
         raise not_importable(name, f"`fno_conv_module = {word(o.fno_conv_module)}`")
-    scaled = o.fno_resolution_scaling_factor
-    if scaled is not None and any(x != 1 for x in each(scaled, o.fno_n_layers)):
+    factors = o.fno_resolution_scaling_factor
+    if factors is not None and any(x != 1 for x in each(factors, o.fno_n_layers)):
         raise not_importable(
             name, "a change of resolution, whose points neuraloperator does not know any more"
         )
@@ -265,7 +265,7 @@ def decoder(
     hidden: Numbers,
     embedding: str | None,
 ) -> Integral:
-    """From the latent grid to the points of the result."""
+    """Return the kernel integral from the latent grid to the points of the result."""
     return integral(
         name,
         shapes,
@@ -287,7 +287,7 @@ def decoder(
 
 
 def layered(lines: Lines, o: Any, stack: Stack, x: str) -> tuple[str, list[WeightSource]]:
-    """The layers on the latent grid, after waves of what their norms are told."""
+    """Add the layers on the latent grid, after the embedding of the vector of their norms."""
     if o.fno_norm == ADAPTIVE and o.waves:
         count = o.fno_ada_in_features * o.fno_ada_in_dim
         take = weight(
@@ -298,7 +298,7 @@ def layered(lines: Lines, o: Any, stack: Stack, x: str) -> tuple[str, list[Weigh
 
 
 def back(lines: Lines, name: str, o: Any, last: Integral, x: str, *, corrected: bool) -> None:
-    """From the latent grid to the result."""
+    """Add the kernel integral to the points of the result, and the projection."""
     per = " * ".join(["(latent - 1)"] * o.axes)
     x = last.write(lines, "spread", x, "Q", per=per if corrected else None)
     widths = (o.projection_channel_ratio * o.fno_hidden_channels, o.out_channels)
@@ -306,17 +306,17 @@ def back(lines: Lines, name: str, o: Any, last: Integral, x: str, *, corrected: 
 
 
 def parameter(o: Any) -> str:
-    """The declaration of the points of the latent grid: twice the modes if nobody says."""
+    """Declare the size of the latent grid, by default twice the largest number of modes."""
     return f"param latent : int = {o.latent or 2 * max(o.fno_n_modes)}  # points on each axis of L"
 
 
 def vector(o: Any) -> list[str]:
-    """The input that norms are told."""
+    """Declare the vector input of adaptive norms, if there are any."""
     return [f"input {TOLD} : R^{o.fno_ada_in_dim}"] if o.fno_norm == ADAPTIVE else []
 
 
 def notes(o: Any, last: Integral, kind: str, *, corrected: bool) -> Iterator[str]:
-    """What is wrong there, and what was done about it."""
+    """Yield notes on faults of neuraloperator and whether they are kept or corrected."""
     yield EMPTY
     yield from last.notes(corrected=corrected)
     if kind == "linear_kernelonly":
@@ -336,7 +336,7 @@ def written(
     ports: list[str],
     told: tuple[str, ...],
 ) -> Draft:
-    """The program of these parts."""
+    """Assemble the program from its parts."""
     blocks = [x.definition(y) for x, y in stack.names().items()]
     body = "\n".join(f"  {x}" for x in ports)
     model = f"model {name} {{\n{body}\n\n{lines.text('y')}\n}}"

@@ -1,4 +1,4 @@
-"""GNOBlock, and the kernel integrals within GINO and FNOGNO.
+"""The kernel integrals of GNOBlock, IntegralTransform, GINO and FNOGNO.
 
 Source: neuralop/layers/gno_block.py, integral_transform.py, gno_weighting_functions.py at 93d3f06.
 """
@@ -40,18 +40,18 @@ EMPTY = "a point without neighbours is 0, as there, and nobody is told (`empty =
 
 @dataclass(frozen=True, slots=True)
 class Integral:
-    """A GNOBlock.
+    """A kernel integral over neighbours, as in GNOBlock.
 
     Attributes:
-        axes: coordinates of a point.
-        inward, out: channels.
-        radius: how far neighbours are; None: they are those along the edges of a graph.
-        kind: as theirs; `linear_kernelonly` where no function is given.
-        widths: of the hidden layers of the kernel.
-        embedding: of coordinates, with its frequencies and greatest position.
-        mollifier: a function of the distance, and what it is multiplied by.
-        reduction: mean or sum, as theirs.
-        theirs: how the names of the weights of the kernel begin.
+        axes: number of coordinates of a point.
+        inward, out: channels of the function and of the result.
+        radius: distance within which points are neighbours; None: neighbours share an edge.
+        kind: neuraloperator's kind of transform; `linear_kernelonly` where there is no function.
+        widths: widths of the hidden layers of the kernel.
+        embedding: kind of embedding of coordinates, with `frequencies` and `max_positions`.
+        mollifier: a function of the distance that weights the kernel, with its factor `scale`.
+        reduction: `mean` or `sum`, as in neuraloperator.
+        theirs: prefix of the names of the weights of the kernel.
     """
 
     axes: int
@@ -72,18 +72,18 @@ class Integral:
     def write(
         self, lines: Lines, name: str, source: str, to: str, *, per: str | None = None
     ) -> str:
-        """The lines.
+        """Add the lines of the integral; return the name of the result.
 
         Args:
-            lines: where they go.
-            name: of the result.
-            source: the function.
-            to: the domain of the result.
-            per: None: as theirs. Else a sum becomes an integral, times this, points per volume.
+            lines: the lines of the block.
+            name: name of the result.
+            source: name of the function.
+            to: domain of the result.
+            per: None keeps a sum. Else it becomes an integral, times this density of points.
         """
         mean = self.reduction == "mean" and self.mollifier is None
         summed = "sum" if per is None else "integral"
-        made = call(
+        expression = call(
             "gno",
             source,
             to=to,
@@ -104,22 +104,22 @@ class Integral:
         factors = [] if self.scale == 1.0 else [repr(float(self.scale))]
         factors += [per] if per and not mean else []
         if not factors:
-            return lines.add(name, made, *self._takes())
-        found = lines.add(f"{name}_sum", made, *self._takes())
-        return lines.add(name, f"{' * '.join(factors)} * {found}")
+            return lines.add(name, expression, *self._takes())
+        total = lines.add(f"{name}_sum", expression, *self._takes())
+        return lines.add(name, f"{' * '.join(factors)} * {total}")
 
     @property
     def _matrix(self) -> bool:
-        """Whether one function is multiplied by each result of the kernel."""
+        """Whether a function of one channel is multiplied by each output of the kernel."""
         return "kernelonly" not in self.kind and self.inward != self.out
 
     @property
     def seen(self) -> int:
-        """Channels of the function that the kernel sees."""
+        """Number of channels of the function on which the kernel depends."""
         return self.inward if self.kind.startswith("nonlinear") else 0
 
     def _takes(self) -> Iterator[WeightSource]:
-        # there the points of the function come first, here those of the result
+        # neuraloperator's kernels take the point of the function first, ours that of the result
         yield weight(f"{self.theirs}fcs.0.weight", f"swapped_{self.seen}", "first.weight")
         yield weight(f"{self.theirs}fcs.0.bias", ours="first.bias")
         for i in range(1, len(self.widths) + 1):
@@ -127,7 +127,7 @@ class Integral:
             yield weight(f"{self.theirs}fcs.{i}.bias", ours=f"rest.{2 * i}.bias")
 
     def notes(self, *, corrected: bool) -> Iterator[str]:
-        """What is wrong there, and what was done about it."""
+        """Yield the note on sums that should be integrals, if it applies."""
         if self.reduction == "mean" and self.mollifier is None:
             return
         yield CORRECTED_SUM if corrected else KEPT_SUM
@@ -152,18 +152,18 @@ def integral(  # noqa: PLR0913  what a GNOBlock is made of
     mollifier: str | None = None,
     scale: float = 1.0,
 ) -> Integral:
-    """A checked integral; where there are weights, they say how wide the kernel is.
+    """Check the options of an integral and build it; weights, if given, determine its widths.
 
     Raises:
-        OpError: OP0641, an option that has no counterpart; OP0642.
+        OpError: OP0641, an option that has no counterpart; OP0642, a wrong argument.
     """
     if kind not in KINDS:
         raise bad_call(name, f"`{kind}` is no kind of transform", f"known: {', '.join(KINDS)}")
     if embedding not in (None, *EMBEDDINGS):
-        embedding = None  # it takes no other word for one
+        embedding = None  # neuraloperator ignores any other word
     if mollifier is not None and mollifier not in MOLLIFIERS:
-        known = f"known: {', '.join(MOLLIFIERS)}"
-        raise not_importable(name, f"the weighting function `{mollifier}`", known)
+        choices = f"known: {', '.join(MOLLIFIERS)}"
+        raise not_importable(name, f"the weighting function `{mollifier}`", choices)
     if str(word(act)) not in ACTIVATIONS:
         raise not_importable(name, f"the activation `{word(act)}` in its kernel")
     if kind in ("linear", "nonlinear") and inward not in (1, out):
@@ -172,7 +172,7 @@ def integral(  # noqa: PLR0913  what a GNOBlock is made of
             f"a kernel of {out} channels cannot be multiplied by a function of {inward}",
             f"take as many, or `{kind}_kernelonly`",
         )
-    found = Integral(
+    base = Integral(
         axes=axes,
         inward=inward,
         out=out,
@@ -188,14 +188,14 @@ def integral(  # noqa: PLR0913  what a GNOBlock is made of
         mollifier=MOLLIFIERS[mollifier] if mollifier else None,
         scale=scale if mollifier else 1.0,
     )
-    sized = replace(found, widths=_widths(found, hidden, shapes))
+    sized = replace(base, widths=_widths(base, hidden, shapes))
     if not sized.widths:
         raise not_importable(name, "a kernel of one layer")
     return sized
 
 
 def _widths(x: Integral, hidden: Numbers, shapes: Shapes) -> Numbers:
-    """Of the hidden layers: those of weights, else as its constructor finds them."""
+    """Widths of the hidden layers: those of weights, else those that the constructor derives."""
     keys = (f"{x.theirs}fcs.{i}.weight" for i in count())
     rows: list[int] = []
     for key in keys:
@@ -204,24 +204,18 @@ def _widths(x: Integral, hidden: Numbers, shapes: Shapes) -> Numbers:
         rows.append(shapes[key][0])
     if rows:
         return tuple(rows[:-1])
-    each = 2 * x.frequencies * x.axes if x.embedding else x.axes
-    # a first or last width that is the right one already is taken for that of an end
-    inner = hidden[1:] if hidden[:1] == (2 * each + x.seen,) else hidden
+    per_point = 2 * x.frequencies * x.axes if x.embedding else x.axes
+    # the constructor drops a first or last width that equals that of the input or output
+    inner = hidden[1:] if hidden[:1] == (2 * per_point + x.seen,) else hidden
     return inner[:-1] if inner[-1:] == (x.out,) else inner
 
 
 def points(name: str, axes: int) -> str:
-    """The declaration of points of a sample."""
+    """Declare a domain of points of each sample."""
     return f"domain {name} = points({axes}, geometry = per_sample)"
 
 
 def box(name: str, axes: int, size: str) -> str:
-    """The declaration of a grid with both of its ends."""
+    """Declare a grid on the unit cube that includes both ends of each axis."""
     sides = ", ".join(f"{x}: 0..1" for x in AXES[:axes])
     return f"domain {name} = grid({sides}, {size})"
-
-
-# --- the block as a model ---------------------------------------------------------------------
-
-
-# --- the integral itself, whose neighbours are given --------------------------------------------

@@ -17,7 +17,7 @@ from opdsl.migrate.neuralop.writing import Lines
 
 
 class GNOBlockOptions(ConstructorOptions):
-    """The constructor of `GNOBlock`."""
+    """Arguments of the constructor of `GNOBlock`."""
 
     in_channels: int
     out_channels: int
@@ -37,16 +37,16 @@ class GNOBlockOptions(ConstructorOptions):
 
 
 def gno_block(name: str, o: GNOBlockOptions, shapes: Shapes, *, corrected: bool) -> Draft:
-    """The program of a GNOBlock: from points to points.
+    """Write the program of a GNOBlock, from points to points.
 
     Raises:
-        OpError: OP0641, OP0642.
+        OpError: OP0641, an option that has no counterpart; OP0642, a wrong argument.
     """
     if o.channel_mlp is not None:
         raise not_importable(name, "a `channel_mlp` of one's own", "name `channel_mlp_layers`")
     mollifier, scale = weighting(name, o.weighting_fn, o.radius)
-    given = o.transform_type != "linear_kernelonly"
-    made = integral(
+    has_function = o.transform_type != "linear_kernelonly"
+    kernel = integral(
         name,
         shapes,
         axes=o.coord_dim,
@@ -65,22 +65,24 @@ def gno_block(name: str, o: GNOBlockOptions, shapes: Shapes, *, corrected: bool)
         scale=scale,
     )
     lines = Lines()
-    # points per volume are not known: the corrected one is the integral itself
-    made.write(lines, "y", "x" if given else "coords(P)", "Q", per="" if corrected else None)
+    # the density of points is unknown, so the corrected one is the integral without a factor
+    kernel.write(
+        lines, "y", "x" if has_function else "coords(P)", "Q", per="" if corrected else None
+    )
     ports = [
         points("P", o.coord_dim),
         points("Q", o.coord_dim),
-        *([f"input x : P -> R^{o.in_channels}"] if given else []),
+        *([f"input x : P -> R^{o.in_channels}"] if has_function else []),
         f"output y : Q -> R^{o.out_channels}",
     ]
     body = "\n".join(f"  {x}" for x in ports)
     text = f"model {name} {{\n{body}\n\n{lines.text('y')}\n}}"
-    told = (*made.notes(corrected=corrected), *without_function(given=given), EMPTY)
-    return Draft(text, tuple(lines.taken("y", "", "")), told)
+    messages = (*kernel.notes(corrected=corrected), *without_function(given=has_function), EMPTY)
+    return Draft(text, tuple(lines.taken("y", "", "")), messages)
 
 
 def without_function(*, given: bool) -> Iterator[str]:
-    """What a kernel alone is there."""
+    """Yield the note on a kernel that is integrated without a function, if it applies."""
     if not given:
         yield (
             "`linear_kernelonly` is a kernel alone only if it is called without a function there; "
@@ -89,31 +91,33 @@ def without_function(*, given: bool) -> Iterator[str]:
 
 
 def weighting(name: str, fn: Any, radius: float) -> tuple[str | None, float]:
-    """The mollifier and its factor, from what `dispatch_weighting_fn` made.
+    """Return the mollifier and its factor from a result of `dispatch_weighting_fn`.
 
     Raises:
-        OpError: OP0641.
+        OpError: OP0641, the function is none of these, or has another radius.
     """
     if fn is None:
         return None, 1.0
-    made = getattr(fn, "keywords", {})
-    found = str(word(getattr(fn, "func", fn))).removesuffix("_cutoff")
-    if found not in MOLLIFIERS or abs(made.get("radius", 1.0) - radius**2) > 1e-9 * radius**2:
+    keywords = getattr(fn, "keywords", {})
+    kind = str(word(getattr(fn, "func", fn))).removesuffix("_cutoff")
+    if kind not in MOLLIFIERS or abs(keywords.get("radius", 1.0) - radius**2) > 1e-9 * radius**2:
         raise not_importable(
             name, f"`weighting_fn = {word(fn)}`", "known: those of `dispatch_weighting_fn`"
         )
-    return found, float(made.get("scale", 1.0))
+    return kind, float(keywords.get("scale", 1.0))
 
 
 def gno_block_arguments(module: Any) -> dict[str, Any]:
-    """The constructor's arguments of a GNOBlock, which keeps only some of them."""
+    """Recover the constructor's arguments of a GNOBlock, which stores only some of them."""
     transform, embedding = module.integral_transform, module.pos_embedding
     widths = [x.out_features for x in transform.channel_mlp.fcs]
-    found = {x: getattr(module, x) for x in ("in_channels", "out_channels", "coord_dim", "radius")}
+    arguments = {
+        x: getattr(module, x) for x in ("in_channels", "out_channels", "coord_dim", "radius")
+    }
     if embedding is not None:
-        found["pos_embedding_channels"] = embedding.num_frequencies
-        found["pos_embedding_max_positions"] = embedding.max_positions
-    return found | {
+        arguments["pos_embedding_channels"] = embedding.num_frequencies
+        arguments["pos_embedding_max_positions"] = embedding.max_positions
+    return arguments | {
         "pos_embedding_type": None if embedding is None else embedding.embedding_type,
         "transform_type": transform.transform_type,
         "weighting_fn": transform.weighting_fn,

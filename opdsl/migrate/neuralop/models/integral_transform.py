@@ -1,4 +1,4 @@
-"""IntegralTransform as a program of its own: the integral, whose neighbours are given."""
+"""IntegralTransform as a program of its own: a kernel integral along the edges of a graph."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from opdsl.migrate.neuralop.writing import Lines
 
 
 class IntegralTransformOptions(ConstructorOptions):
-    """The constructor of `IntegralTransform`, and last the coordinates of its points."""
+    """Arguments of `IntegralTransform`, and last the number of coordinates of its points."""
 
     channel_mlp: Any = None
     channel_mlp_layers: Numbers | None = None
@@ -32,10 +32,10 @@ class IntegralTransformOptions(ConstructorOptions):
 def integral_transform(
     name: str, o: IntegralTransformOptions, shapes: Shapes, *, corrected: bool
 ) -> Draft:
-    """The program of an IntegralTransform: on a graph, along its edges.
+    """Write the program of an IntegralTransform, along the edges of a graph.
 
     Raises:
-        OpError: OP0641, OP0642.
+        OpError: OP0641, an option that has no counterpart; OP0642, a wrong argument.
     """
     if o.channel_mlp is not None or o.channel_mlp_layers is None:
         raise not_importable(name, "a `channel_mlp` of one's own", "name `channel_mlp_layers`")
@@ -43,8 +43,8 @@ def integral_transform(
         raise not_importable(name, "`weighting_fn`, which needs a radius", "import its GNOBlock")
     first, *hidden, out = o.channel_mlp_layers
     axes, channels = _sides(name, o, first, out)
-    given = o.transform_type != "linear_kernelonly"
-    made = integral(
+    has_function = o.transform_type != "linear_kernelonly"
+    kernel = integral(
         name,
         shapes,
         axes=axes,
@@ -61,25 +61,25 @@ def integral_transform(
         max_positions=0,
     )
     lines = Lines()
-    made.write(lines, "y", "x" if given else "coords(P)", "P")
+    kernel.write(lines, "y", "x" if has_function else "coords(P)", "P")
     ports = [
         f"domain P = graph({axes}, geometry = per_sample)",
-        *([f"input x : P -> R^{channels}"] if given else []),
+        *([f"input x : P -> R^{channels}"] if has_function else []),
         f"output y : P -> R^{out}",
     ]
     body = "\n".join(f"  {x}" for x in ports)
     text = f"model {name} {{\n{body}\n\n{lines.text('y')}\n}}"
-    told = (*made.notes(corrected=False), *without_function(given=given), GRAPH)
+    messages = (*kernel.notes(corrected=False), *without_function(given=has_function), GRAPH)
     if corrected:
-        told = (*told, "sums along edges stay sums: a graph has no measure")
-    return Draft(text, tuple(lines.taken("y", "", "")), told)
+        messages = (*messages, "sums along edges stay sums: a graph has no measure")
+    return Draft(text, tuple(lines.taken("y", "", "")), messages)
 
 
 def _sides(name: str, o: IntegralTransformOptions, first: int, out: int) -> tuple[int, int]:
-    """The coordinates of a point and the channels of the function.
+    """Derive the number of coordinates of a point and of channels from the kernel's input width.
 
     Raises:
-        OpError: OP0641, nothing says how many of each; OP0642, they do not add up.
+        OpError: OP0641, the numbers are undetermined; OP0642, they do not add up.
     """
     sees = o.transform_type.startswith("nonlinear")
     if o.transform_type == "nonlinear_kernelonly" and o.coord_dim is None:
@@ -93,7 +93,7 @@ def _sides(name: str, o: IntegralTransformOptions, first: int, out: int) -> tupl
 
 
 def integral_transform_arguments(module: Any) -> dict[str, Any]:
-    """The constructor's arguments of an IntegralTransform."""
+    """Recover the constructor's arguments of an IntegralTransform."""
     rows = module.channel_mlp.fcs
     return {
         "channel_mlp_layers": (rows[0].in_features, *(x.out_features for x in rows)),

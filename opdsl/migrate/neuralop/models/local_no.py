@@ -1,8 +1,8 @@
-"""LocalNO: FNO layers that also differ and convolve in a neighbourhood.
+"""LocalNO: FNO layers with finite differences and local convolutions.
 
-Where the radius of its local convolution is just one spacing, which is its default, and its kernel
-has an even number of rings, the functions of the kernel vanish at every neighbour but for rounding,
-which it then scales up to one. That noise cannot be computed again; it is taken from the module.
+If the radius of its local convolution is one spacing, which is the default, and its kernel has an
+even number of rings, the functions of the kernel vanish at all neighbours up to rounding, which it
+then scales up to one. That noise cannot be computed again, so it is taken from the module.
 
 Source: neuralop/models/local_no.py, layers/local_no_block.py, differential_conv.py and
 discrete_continuous_convolution.py at 93d3f06.
@@ -32,11 +32,11 @@ from opdsl.migrate.neuralop.models.fno_options import activation, grid, padding
 from opdsl.migrate.neuralop.writing import call, value
 
 Numbers = tuple[int, ...]
-TABLE = "local_filter_matrix"  # of a module, not among its saved weights
+TABLE = "local_filter_matrix"  # a buffer of the module that is not saved with its weights
 
 
 class LocalNOOptions(ConstructorOptions):
-    """The constructor of `LocalNO`."""
+    """Arguments of the constructor of `LocalNO`."""
 
     n_modes: Numbers
     in_channels: int
@@ -83,7 +83,7 @@ class LocalNOOptions(ConstructorOptions):
 
     @property
     def spacings(self) -> float:
-        """How many spacings of the grid that it was made for its radius covers."""
+        """Radius of the local kernel in spacings of the grid `default_in_shape`."""
         if self.radius_cutoff is None:
             return 1.0
         return self.radius_cutoff * self.default_in_shape[0] / self.domain_length[0]
@@ -96,7 +96,7 @@ class LocalNOOptions(ConstructorOptions):
 
 
 def local_no(name: str, o: LocalNOOptions, shapes: Shapes, *, corrected: bool) -> Draft:
-    """The program of a LocalNO.
+    """Write the program of a LocalNO.
 
     Raises:
         OpError: OP0641, an option that has no counterpart.
@@ -148,12 +148,12 @@ def local_no(name: str, o: LocalNOOptions, shapes: Shapes, *, corrected: bool) -
         theirs="local_no_blocks.",
     )
     draft = stack.draft(tuple(notes(o, any(discos), corrected=corrected)))
-    # a weight that stands there twice, functions without values, and tables
+    # unused: a weight that is stored twice, and tables
     return Draft(draft.text, draft.takes, draft.notes, (".conv.weight", TABLE))
 
 
 def _places(wanted: tuple[bool, ...]) -> list[str | None]:
-    """Where the weights of each layer are in a list that has only those wanted; `#`: the layer."""
+    """Index of each layer's weights in a list of those wanted; `#` stands for the layer index."""
     if all(wanted):
         return ["#"] * len(wanted)
     counts = accumulate(wanted, initial=0)
@@ -193,19 +193,19 @@ def _local(
 
 
 def _lengths(name: str, o: LocalNOOptions, ends: Ends) -> tuple[float, ...]:
-    """Of the axes, in the unit of the coordinates; there all is counted in points.
+    """Return the lengths of the axes in coordinates; neuraloperator counts in points.
 
     Raises:
-        OpError: OP0641.
+        OpError: OP0641, local convolutions on axes of different lengths.
     """
-    found = tuple(hi - lo for lo, hi in ends or ((0.0, 1.0),) * len(o.n_modes))
-    if len(set(found)) > 1 and any(each(o.disco_layers, o.n_layers)):
+    lengths = tuple(hi - lo for lo, hi in ends or ((0.0, 1.0),) * len(o.n_modes))
+    if len(set(lengths)) > 1 and any(each(o.disco_layers, o.n_layers)):
         raise not_importable(name, "a local convolution on axes of several lengths")
-    return found
+    return lengths
 
 
 def _least(o: LocalNOOptions, *, corrected: bool) -> int:
-    """Points that the local kernel needs."""
+    """Number of points on each axis that the local kernel needs."""
     if o.noisy and not corrected:
         return 3
     rings, angles = o.disco_kernel_shape
@@ -243,21 +243,21 @@ def _disco_takes(o: LocalNOOptions, theirs: str, *, corrected: bool) -> Iterator
 
 
 def functions(o: LocalNOOptions) -> int:
-    """The functions of the kernel that have values; there are weights for more."""
+    """Number of kernel functions that are not zero; neuraloperator has weights for more."""
     rings, angles = o.disco_kernel_shape
     return (rings + 1) // 2 if angles == 1 else rings // 2 * angles + rings % 2
 
 
 def refuse(name: str, o: LocalNOOptions) -> None:
-    """What has no counterpart.
+    """Refuse options that have no counterpart.
 
     Raises:
         OpError: OP0641.
     """
-    for key, known in (("norm", NORMS), ("local_no_skip", SKIPS), ("channel_mlp_skip", SKIPS)):
-        found = getattr(o, key)
-        if found is not None and found not in known:
-            raise not_importable(name, f"`{key} = {found}`", f"known: {', '.join(known)}")
+    for key, choices in (("norm", NORMS), ("local_no_skip", SKIPS), ("channel_mlp_skip", SKIPS)):
+        option = getattr(o, key)
+        if option is not None and option not in choices:
+            raise not_importable(name, f"`{key} = {option}`", f"known: {', '.join(choices)}")
     usual = {
         "complex_data": False,
         "preactivation": False,
@@ -290,9 +290,9 @@ def _refuse_kernel(name: str, o: LocalNOOptions) -> None:
 
 
 def _refuse_padding(name: str, o: LocalNOOptions) -> None:
-    """Differences along all axes are divided by the spacing of the last, padded one there."""
-    around = padding(name, o, len(o.n_modes))
-    rows = zip(o.default_in_shape, around, strict=True)
+    """Refuse unequal padding: neuraloperator divides all differences by the last spacing."""
+    fractions = padding(name, o, len(o.n_modes))
+    rows = zip(o.default_in_shape, fractions, strict=True)
     if len({Fraction(2 * round(p * n), n) for n, p in rows}) > 1:
         raise not_importable(
             name,
@@ -302,7 +302,7 @@ def _refuse_padding(name: str, o: LocalNOOptions) -> None:
 
 
 def notes(o: LocalNOOptions, local: bool, *, corrected: bool) -> Iterator[str]:
-    """What is wrong there, and what was done about it."""
+    """Yield notes on faults of neuraloperator and whether they are kept or corrected."""
     if isinstance(o.domain_padding, tuple):
         yield "`domain_padding` as a tuple is no padding there, nor is it here"
     if any(each(o.diff_layers, o.n_layers)) and len(o.n_modes) > 1:
@@ -312,12 +312,12 @@ def notes(o: LocalNOOptions, local: bool, *, corrected: bool) -> Iterator[str]:
         )
     if not local:
         return
-    done = "corrected" if corrected else "kept"
-    yield f"{done}: its local convolution sees zeros beyond the ends of axes that close"
-    yield f"{done}: its local kernel is a number of points, so it shrinks with the grid"
+    verb = "corrected" if corrected else "kept"
+    yield f"{verb}: its local convolution sees zeros beyond the ends of axes that close"
+    yield f"{verb}: its local kernel is a number of points, so it shrinks with the grid"
     if o.noisy:
         yield (
-            f"{done}: its radius is one spacing, where every function of its kernel is zero; some "
+            f"{verb}: its radius is one spacing, where every function of its kernel is zero; some "
             "are rounding noise that is scaled up to one"
         )
     if corrected and (n := _least(o, corrected=True)) > o.default_in_shape[0]:

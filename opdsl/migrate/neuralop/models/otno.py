@@ -1,4 +1,4 @@
-"""OTNO: an FNO on the grid onto which points were transported, read back at other points.
+"""OTNO: an FNO on the grid to which points were transported, evaluated at points again.
 
 Source: neuralop/models/otno.py at 93d3f06.
 """
@@ -19,7 +19,7 @@ BATCHED = (
 
 
 class OTNOOptions(ConstructorOptions):
-    """The constructor of `OTNO`, and what it hands on to `FNO`."""
+    """Arguments of the constructor of `OTNO`, with those that it passes on to `FNO`."""
 
     n_modes: Numbers
     hidden_channels: int
@@ -56,7 +56,7 @@ class OTNOOptions(ConstructorOptions):
 
 
 def otno(name: str, o: OTNOOptions, shapes: Shapes, *, corrected: bool) -> Draft:
-    """The program of an OTNO.
+    """Write the program of an OTNO.
 
     Raises:
         OpError: OP0641, an option that has no counterpart.
@@ -85,11 +85,11 @@ def otno(name: str, o: OTNOOptions, shapes: Shapes, *, corrected: bool) -> Draft
     body = "\n".join(f"  {x}" for x in ports)
     blocks = [x.definition(y) for x, y in stack.names().items()]
     model = f"model {name} {{\n{body}\n\n{lines.text('y')}\n}}"
-    told = (*notes(options, stack.levels, corrected=corrected), BATCHED)
-    return Draft("\n\n".join([*blocks, model]), (*lines.taken("y", "", ""), *takes), told)
+    messages = (*notes(options, stack.levels, corrected=corrected), BATCHED)
+    return Draft("\n\n".join([*blocks, model]), (*lines.taken("y", "", ""), *takes), messages)
 
 
 def _given(o: OTNOOptions) -> dict[str, Any]:
-    """As an FNO takes them: it has a width for the small network that is not there."""
-    found = {k: getattr(o, k) for k in OTNOOptions.model_fields}
-    return {k: x for k, x in found.items() if k != "channel_mlp_expansion" or x is not None}
+    """Collect the arguments of the FNO; an expansion of None leaves its default."""
+    arguments = {k: getattr(o, k) for k in OTNOOptions.model_fields}
+    return {k: x for k, x in arguments.items() if k != "channel_mlp_expansion" or x is not None}

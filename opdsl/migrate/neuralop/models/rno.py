@@ -44,11 +44,11 @@ PREDICT = (
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One step of a gated unit.
+    """One step of a gated recurrent unit.
 
     Attributes:
         state: the Fourier layer of a gate that acts on the state.
-        gate: the one that acts on what comes in, perhaps to the grid of the state.
+        gate: the Fourier layer of a gate that acts on the input, and maps to the grid of the state.
     """
 
     state: Layer
@@ -56,16 +56,16 @@ class Cell:
 
     @property
     def changes(self) -> bool:
-        """Whether the state has another grid than what comes in."""
+        """Whether the state has another grid than the input."""
         return self.gate.changes
 
     @property
     def name(self) -> str:
-        """Of the definition."""
+        """Name of the block."""
         return "CellTo" if self.changes else "Cell"
 
     def definition(self) -> str:
-        """The text of the block."""
+        """Write the definition of the block."""
         c, home = self.state.out, "to" if self.changes else "D"
         ports = [
             "domain D : grid",
@@ -79,7 +79,7 @@ class Cell:
         )
 
     def takes(self, path: str, theirs: str) -> Iterator[WeightSource]:
-        """The weights of a cell at `path` here and at `theirs` there."""
+        """Yield the sources of the weights of a cell at `path` here and at `theirs` there."""
         yield from self._lines.taken("w", path, theirs)
         for i, gate in enumerate(GATES):
             for layer, source, side in ((self.gate, "x", "input"), (self.state, "h", "hidden")):
@@ -107,7 +107,7 @@ class Cell:
 
 
 class RNOOptions(ConstructorOptions):
-    """The constructor of `RNO`."""
+    """Arguments of the constructor of `RNO`."""
 
     n_modes: Numbers
     in_channels: int
@@ -145,12 +145,12 @@ class RNOOptions(ConstructorOptions):
 
     @property
     def conv_bias_kernel(self) -> int:
-        """Of its Fourier layers, which have no choice."""
+        """Kernel size of the skips of its Fourier layers, which is not an argument."""
         return 1
 
 
 def rno(name: str, o: RNOOptions, shapes: Shapes, *, corrected: bool) -> Draft:
-    """The program of an RNO: one step, whose states come back.
+    """Write the program of an RNO: one step, with feedback of its states.
 
     Raises:
         OpError: OP0641, an option that has no counterpart.
@@ -162,13 +162,13 @@ def rno(name: str, o: RNOOptions, shapes: Shapes, *, corrected: bool) -> Draft:
         Cell(layer, replace(layer, changes=levels.changes(i), wrong=not corrected))
         for i in range(o.n_layers)
     ]
-    ends, around = grid(name, o), padding(name, o, len(o.n_modes))
+    ends, fractions = grid(name, o), padding(name, o, len(o.n_modes))
     refuse_changes(name, o, levels, corrected=corrected)
     _refuse_skips(name, o, levels)
-    places = _places(o, levels, padded=any(around))
+    places = _places(o, levels, padded=any(fractions))
     lines, takes = _body(name, o, cells, levels, places)
     layers = (layer,) * o.n_layers
-    ports = [*levels.declaration(layers, ends, around), *_ports(o, levels, places)]
+    ports = [*levels.declaration(layers, ends, fractions), *_ports(o, levels, places)]
     body = "\n".join(f"  {x}" for x in ports)
     gates = [layer, *dict.fromkeys(x.gate for x in cells if x.changes)]
     texts = [
@@ -176,13 +176,15 @@ def rno(name: str, o: RNOOptions, shapes: Shapes, *, corrected: bool) -> Draft:
         *(x.definition() for x in dict.fromkeys(cells)),
         f"model {name} {{\n{body}\n\n{lines.text('y')}\n}}",
     ]
-    told = (STATES, *([PREDICT] if o.rno_skip else []))
-    more = notes(o, levels, corrected=corrected)  # type: ignore[arg-type]  # it has what they read
-    return Draft("\n\n".join(texts), (*lines.taken("y", "", ""), *takes), (*told, *more))
+    messages = (STATES, *([PREDICT] if o.rno_skip else []))
+    other_messages = notes(o, levels, corrected=corrected)  # type: ignore[arg-type]  # it has what they read
+    return Draft(
+        "\n\n".join(texts), (*lines.taken("y", "", ""), *takes), (*messages, *other_messages)
+    )
 
 
 def _refuse(name: str, o: RNOOptions) -> None:
-    """What has no counterpart.
+    """Refuse options that have no counterpart.
 
     Raises:
         OpError: OP0641.
@@ -208,7 +210,7 @@ def _refuse_skips(name: str, o: RNOOptions, levels: Levels) -> None:
 
 
 def _places(o: RNOOptions, levels: Levels, *, padded: bool) -> list[str]:
-    """The domain of each state."""
+    """Name the domain of each state."""
     return ["E" if padded else levels.domain(i + 1) for i in range(o.n_layers)]
 
 
@@ -217,7 +219,7 @@ def _layer_name(layer: Layer) -> str:
 
 
 def _layer(name: str, o: RNOOptions, shapes: Shapes) -> Layer:
-    """The Fourier layer of which a cell has six."""
+    """Return the Fourier layer of which a cell has six, without a change of resolution."""
     c = o.hidden_channels
     return Layer(
         modes=o.n_modes,
@@ -238,7 +240,7 @@ def _layer(name: str, o: RNOOptions, shapes: Shapes) -> Layer:
 
 
 def _ports(o: RNOOptions, levels: Levels, places: list[str]) -> Iterator[str]:
-    """Functions go in and come out, states too."""
+    """Yield the declarations of inputs, outputs and the feedback between them."""
     first, last, c = levels.domain(0), levels.domain(o.n_layers), o.hidden_channels
     yield f"input x : {first} -> R^{o.in_channels}"
     yield from (f"input s{i} : {home} -> R^{c}" for i, home in enumerate(places, 1))
@@ -252,7 +254,7 @@ def _ports(o: RNOOptions, levels: Levels, places: list[str]) -> Iterator[str]:
 def _body(
     name: str, o: RNOOptions, cells: list[Cell], levels: Levels, places: list[str]
 ) -> tuple[Lines, list[WeightSource]]:
-    """The lines of the model, the last of which is the output, and the weights of its cells."""
+    """Write the lines of the model, the last of which is the output, and sources of weights."""
     c, act, x = o.hidden_channels, activation(name, o.non_linearity), "x"
     lines, padded = Lines(), any(padding(name, o, len(o.n_modes)))
     takes: list[WeightSource] = []

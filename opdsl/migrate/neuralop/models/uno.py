@@ -28,7 +28,7 @@ LINEAR = "a UNO that was trained has `channel_mlp_skip = linear`"
 
 
 class UNOOptions(ConstructorOptions):
-    """The constructor of `UNO`."""
+    """Arguments of the constructor of `UNO`."""
 
     in_channels: int
     out_channels: int
@@ -64,7 +64,7 @@ class UNOOptions(ConstructorOptions):
 
     @property
     def skips(self) -> dict[int, int]:
-        """Which layer gets the result of which other one."""
+        """Map each layer at which a skip ends to the layer at which it starts."""
         if self.horizontal_skips_map is not None:
             return self.horizontal_skips_map
         return {self.n_layers - 1 - i: i for i in range(self.n_layers // 2)}
@@ -72,7 +72,7 @@ class UNOOptions(ConstructorOptions):
 
 @dataclass(frozen=True, slots=True)
 class UNOSpec:
-    """A UNO on its way to a program."""
+    """The options of a UNO and the grids of its layers."""
 
     name: str
     o: UNOOptions
@@ -81,17 +81,17 @@ class UNOSpec:
 
     @property
     def axes(self) -> int:
-        """Of the grid."""
+        """Number of axes of the grid."""
         return self.levels.axes
 
     def inward(self, i: int) -> int:
-        """The channels that come into layer i."""
+        """Number of input channels of layer i, with those of its skip."""
         before = self.o.uno_out_channels[i - 1] if i else self.o.hidden_channels
         source = self.o.skips.get(i)
         return before + (self.o.uno_out_channels[source] if source is not None else 0)
 
     def layer(self, i: int, shapes: Shapes) -> Layer:
-        """The `i`th layer; each is a stack of its own there, which ends without activation."""
+        """Return layer i; in neuraloperator each is a stack that ends without activation."""
         o = self.o
         out = o.uno_out_channels[i]
         self.check_skips(self.inward(i), out)
@@ -114,7 +114,7 @@ class UNOSpec:
         )
 
     def check_skips(self, inward: int, out: int) -> None:
-        """A skip without a matrix keeps its channels."""
+        """Refuse skips without a matrix that would have to change the number of channels."""
         for key in ("fno_skip", "channel_mlp_skip"):
             kind = getattr(self.o, key)
             if kind in ("soft-gating", "identity") and inward != out:
@@ -122,7 +122,7 @@ class UNOSpec:
                 raise not_importable(self.name, f"{what}, as neuraloperator itself refuses", LINEAR)
 
     def joined(self, lines: Lines, x: str, i: int) -> str:
-        """With the skip that ends at layer i."""
+        """Concatenate x and the skip that ends at layer i, if there is one."""
         source = self.o.skips.get(i)
         if source is None:
             return x
@@ -134,7 +134,7 @@ class UNOSpec:
         return lines.add(f"joined_{i}", call("concat", x, t))
 
     def skipped(self, lines: Lines, x: str, i: int) -> None:
-        """The skip that begins behind layer i."""
+        """Add the skip that starts after layer i, if there is one."""
         if i not in self.o.skips.values():
             return
         kind = SKIPS[self.o.horizontal_skip]
@@ -146,7 +146,7 @@ class UNOSpec:
 
 
 def uno(name: str, o: UNOOptions, shapes: Shapes, *, corrected: bool) -> Draft:
-    """The program of a UNO.
+    """Write the program of a UNO.
 
     Raises:
         OpError: OP0641, an option that has no counterpart.
@@ -162,10 +162,10 @@ def uno(name: str, o: UNOOptions, shapes: Shapes, *, corrected: bool) -> Draft:
     if ends is not None:
         x = lines.add("placed", call("concat", x, call("coords", levels.domain(0))))
     x = mlp(lines, "lift", x, (o.lifting_channels, o.hidden_channels), "gelu", "lifting.")
-    around = padding(name, o, axes)
-    if any(around) and levels.any:
+    fractions = padding(name, o, axes)
+    if any(fractions) and levels.any:
         raise not_importable(name, f"`domain_padding = {o.domain_padding}` on changing grids")
-    x = lines.add("padded", call("pad", x, to="E")) if any(around) else x
+    x = lines.add("padded", call("pad", x, to="E")) if any(fractions) else x
     takes: list[WeightSource] = []
     for i, layer in enumerate(layers):
         x = built.joined(lines, x, i)
@@ -173,12 +173,12 @@ def uno(name: str, o: UNOOptions, shapes: Shapes, *, corrected: bool) -> Draft:
         x = lines.add(f"layer_{i}", call(f"Layer{i + 1}", x, to=to, act=layer.closed))
         takes += layer.takes(f"layer_{i}.", f"fno_blocks.{i}.")
         built.skipped(lines, x, i)
-    x = lines.add("cropped", call("crop", x, to="D")) if any(around) else x
+    x = lines.add("cropped", call("crop", x, to="D")) if any(fractions) else x
     act = activation(name, o.non_linearity)
     mlp(lines, "project", x, (o.projection_channels, o.out_channels), act, "projection.")
     blocks = [x.definition(f"Layer{i + 1}") for i, x in enumerate(layers)]
     ports = [
-        *levels.declaration(layers, ends, around),
+        *levels.declaration(layers, ends, fractions),
         f"input x : {levels.domain(0)} -> R^{o.in_channels}",
         f"output y : {levels.domain(o.n_layers)} -> R^{o.out_channels}",
     ]
@@ -189,7 +189,7 @@ def uno(name: str, o: UNOOptions, shapes: Shapes, *, corrected: bool) -> Draft:
 
 
 def refuse(name: str, o: UNOOptions, axes: int) -> None:
-    """What has no counterpart.
+    """Refuse options that have no counterpart.
 
     Raises:
         OpError: OP0641.
@@ -209,7 +209,7 @@ def refuse(name: str, o: UNOOptions, axes: int) -> None:
 
 
 def notes(built: UNOSpec) -> Iterator[str]:
-    """What is wrong there, and what was done about it."""
+    """Yield notes on faults of neuraloperator and whether they are kept or corrected."""
     if built.corrected:
         yield "corrected: the activation stands between the levels, where neuraloperator has none"
     else:
@@ -224,20 +224,20 @@ def notes(built: UNOSpec) -> Iterator[str]:
 
 
 def uno_arguments(module: Any) -> dict[str, Any]:
-    """The constructor's arguments of a UNO, which keeps only some of them."""
+    """Recover the constructor's arguments of a UNO, which stores only some of them."""
     first = module.fno_blocks[0]
     norm = None if first.norm is None else type(first.norm[0]).__name__
     names = {"InstanceNorm": "instance_norm", "GroupNorm": "group_norm", "BatchNorm": "batch_norm"}
     skips = list(module.horizontal_skips.values())
     kinds = {"SoftGating": "soft-gating", "Flattened1dConv": "linear", "Identity": "identity"}
-    kept = (
+    attributes = (
         "in_channels", "out_channels", "hidden_channels", "lifting_channels", "n_layers",
         "projection_channels", "uno_out_channels", "uno_n_modes", "uno_scalings", "rank",
         "horizontal_skips_map", "non_linearity", "separable", "factorization", "preactivation",
         "implementation",
     )  # fmt: skip
-    found = {x: getattr(module, x) for x in kept}
-    return found | {
+    arguments = {x: getattr(module, x) for x in attributes}
+    return arguments | {
         "positional_embedding": module.positional_embedding,
         "fno_skip": first.fno_skip,
         "channel_mlp_skip": first.channel_mlp_skip,

@@ -29,17 +29,17 @@ FROZEN = "the first output is not trained there; train the second with the first
 
 
 class UQNOOptions(ConstructorOptions):
-    """The constructor of `UQNO`, its models as the calls that make them."""
+    """Arguments of the constructor of `UQNO`; its models are constructor calls."""
 
     base_model: Any
     residual_model: Any = None
 
 
 def uqno(name: str, o: UQNOOptions, shapes: Shapes, *, corrected: bool) -> Draft:
-    """The program of a UQNO with FNOs in it: outputs `solution` and `width`.
+    """Write the program of a UQNO of two FNOs, with the outputs `solution` and `width`.
 
     Raises:
-        OpError: OP0641.
+        OpError: OP0641, an option that has no counterpart.
     """
     calls = (o.base_model, o.residual_model or o.base_model)
     parts = [
@@ -63,14 +63,14 @@ def uqno(name: str, o: UQNOOptions, shapes: Shapes, *, corrected: bool) -> Draft
     ]
     body = "\n".join(f"  {x}" for x in [*ports, "", "solution = Base(x)", "width = Residual(x)"])
     text = "\n\n".join([*blocks, f"model {name} {{\n{body}\n}}"])
-    told = dict.fromkeys(y for _, x in parts for y in x)
-    return Draft(text, tuple(takes), (FROZEN, *told))
+    messages = dict.fromkeys(y for _, x in parts for y in x)
+    return Draft(text, tuple(takes), (FROZEN, *messages))
 
 
 def _stack(
     name: str, made_by: Any, part: str, shapes: Shapes, corrected: bool
 ) -> tuple[Stack, tuple[str, ...]]:
-    """One of the two operators, and what is to be said of it."""
+    """Build one of the two operators; return it and its notes."""
     kind = made_by.name if isinstance(made_by, ConstructorCall) else type(made_by).__name__
     if not isinstance(made_by, ConstructorCall) or kind not in PARTS:
         raise not_importable(name, f"a `{kind}` as `{part}`", f"known: {', '.join(PARTS)}")
@@ -85,7 +85,7 @@ def _stack(
 
 
 def _block(stack: Stack, name: str) -> str:
-    """The operator as a block."""
+    """Write an operator as a block."""
     lines, _ = stack.body()
     inner = [x.strip() for x in stack.levels.declaration(stack.layers, stack.ends, stack.padding)]
     ports = ["domain D : grid", *inner[1:], *stack.ports()]
@@ -100,13 +100,13 @@ def _takes(stack: Stack, path: str, theirs: str) -> Iterator[WeightSource]:
 
 
 def uqno_arguments(module: Any) -> dict[str, Any]:
-    """The calls of its two models."""
+    """Recover the constructor calls of its two models."""
     return {x: _call(getattr(module, x)) for x in ("base_model", "residual_model")}
 
 
 def _call(module: Any) -> Any:
-    kept = getattr(module, "_init_kwargs", None)
-    if kept is None:
+    init_kwargs = getattr(module, "_init_kwargs", None)
+    if init_kwargs is None:
         return module
-    named = {k: x for k, x in kept.items() if k not in BOOKKEEPING}
-    return ConstructorCall(type(module).__name__, tuple(kept.get("args", ())), named)
+    arguments = {k: x for k, x in init_kwargs.items() if k not in BOOKKEEPING}
+    return ConstructorCall(type(module).__name__, tuple(init_kwargs.get("args", ())), arguments)
