@@ -49,7 +49,7 @@ class PrecisionPolicy:
     @contextmanager
     def arithmetic(self) -> Iterator[None]:
         """The context of a whole step: how products of float32 are computed on CUDA devices."""
-        # torch puts a class in the module's place, which mypy does not see
+        # torch replaces the module by a class, which mypy does not see
         switches = torch.backends.cuda.matmul, torch.backends.cudnn.conv  # type: ignore[attr-defined]
         before = [x.fp32_precision for x in switches]
         for x in switches:
@@ -71,13 +71,13 @@ class PrecisionPolicy:
         return torch.amp.GradScaler(self.device.type, enabled=self.scaled)
 
     def place(self, x: Tensor) -> Tensor:
-        """`x` on the device, in the dtype of the weights (integers keep theirs)."""
+        """Move `x` to the device, in the dtype of the weights (integers keep theirs)."""
         dtype = self.weights if x.is_floating_point() else x.dtype
         return x.to(self.device, dtype, non_blocking=True)
 
 
 def policy_of(name: str, device: torch.device) -> PrecisionPolicy:
-    """The policy of that name; `mixed` is bf16 on a CUDA device that has it, else fp32.
+    """Return the policy of a name; `mixed` is bf16 on a CUDA device that has it, else fp32.
 
     Raises:
         OpError: OP0622, the device cannot compute so.
@@ -90,7 +90,7 @@ def policy_of(name: str, device: torch.device) -> PrecisionPolicy:
 
 
 def policies(device: torch.device) -> dict[str, PrecisionPolicy]:
-    """All policies by name, whether the device can compute so or not."""
+    """Return all policies by name, also those that the device does not support."""
     return {name: _policy(name, device) for name in PRECISIONS}
 
 

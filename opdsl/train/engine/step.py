@@ -113,11 +113,11 @@ class TrainStep:
         truth, weights = batch.truth, batch.weights
         if self.band:
             return band_loss(outputs, truth, self.band, self._scales, weights).mean()
-        each = [
+        errors = [
             self._error(outputs[k], truth[k], weights.get(k), grid)
             for k, grid in self.grids.items()
         ]
-        return torch.stack(each).mean()
+        return torch.stack(errors).mean()
 
     def _error(self, pred: Values, true: Values, weights: Values | None, grid: GridAxes) -> Tensor:
         pred, counted = match_packing(pred, true), self._nonzero(true, weights).flatten()
@@ -133,13 +133,16 @@ class TrainStep:
         return int(torch.stack(some).any(0).sum())
 
     def _nonzero(self, true: Values, weights: Values | None) -> Tensor:
-        """(batch, steps): which functions have an error; a relative one needs a truth."""
-        each = all_values(true).flatten(0, 1) if self.loop else true
+        """Return which functions count, (batch, steps): a relative error needs a nonzero truth."""
+        samples = all_values(true).flatten(0, 1) if self.loop else true
         if not self.loss.relative:
             return torch.ones(
-                len(true), len(each) // len(true), dtype=torch.bool, device=all_values(true).device
+                len(true),
+                len(samples) // len(true),
+                dtype=torch.bool,
+                device=all_values(true).device,
             )
-        return nonzero_samples(each, weights).reshape(len(true), -1)
+        return nonzero_samples(samples, weights).reshape(len(true), -1)
 
     def _gradients(self) -> list[Tensor]:
         return [p.grad for p in self._parameters() if p.grad is not None]
@@ -159,5 +162,5 @@ class TrainStep:
 
 
 def is_finite(value: float) -> bool:
-    """Whether the loss itself is finite."""
+    """Return whether the loss itself is finite."""
     return abs(value) < float("inf")

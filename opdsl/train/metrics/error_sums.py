@@ -94,11 +94,11 @@ class ErrorSums:
         batch, self.timed = len(true), timed
         if timed:  # a step is a function like any other
             pred, true = (all_values(x).flatten(0, 1) for x in (pred, true))
-        counted = nonzero_samples(true, weights).cpu()
+        nonzero = nonzero_samples(true, weights).cpu()
         self.samples += batch
-        self._add_relative(pred, true, grid, weights, counted.reshape(batch, -1))
-        self._add_absolute(pred, true, weights, counted)
-        return ~counted.reshape(batch, -1).all(1)
+        self._add_relative(pred, true, grid, weights, nonzero.reshape(batch, -1))
+        self._add_absolute(pred, true, weights, nonzero)
+        return ~nonzero.reshape(batch, -1).all(1)
 
     def _add_relative(
         self, pred: Values, true: Values, grid: GridAxes, weights: Values | None, counted: Tensor
@@ -148,12 +148,12 @@ def average(tallies: list[ErrorSums], vanishing: int) -> Metrics:
 
 
 def sum_dtype(x: Tensor) -> torch.dtype:
-    """float64 where the device has it."""
+    """Return the dtype of sums: float64 where the device has it, else float32."""
     return torch.float32 if x.device.type == "mps" else torch.float64
 
 
 def _sums(errors: Tensor, counted: Tensor) -> Tensor:
-    """(n, 2): for each column the sum of the errors that count, and how many there are."""
+    """Return (n, 2): for each column the sum and the number of the errors that count."""
     some = torch.where(counted, errors, 0.0)
     return torch.stack([some.sum(0, dtype=torch.float64), counted.sum(0).double()], 1)
 

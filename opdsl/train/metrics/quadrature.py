@@ -29,12 +29,12 @@ def grid_weights(samplings: Sequence[str | None], size: Sequence[int]) -> Tensor
     Returns:
         (1, 1, *size), with 1 on axes of equal cells, float64.
     """
-    found = torch.ones((1,) * len(size), dtype=torch.float64)
+    weights = torch.ones((1,) * len(size), dtype=torch.float64)
     for axis, (rule, n) in enumerate(zip(samplings, size, strict=True)):
         if rule is not None and n > 1:
             shape = [n if i == axis else 1 for i in range(len(size))]
-            found = found * (latitudes(n, rule)[1] * (n / 2)).reshape(shape)
-    return found[None, None] if found.numel() > 1 else None
+            weights = weights * (latitudes(n, rule)[1] * (n / 2)).reshape(shape)
+    return weights[None, None] if weights.numel() > 1 else None
 
 
 def field_weights(
@@ -47,10 +47,10 @@ def field_weights(
         samplings: of the fields that are on grids with unequal cells.
         own: weights that came with the data, of fields on points.
     """
-    found = {k: w for k, w in own.items() if k in fields}
+    weights_by_name = {k: w for k, w in own.items() if k in fields}
     for name, x in fields.items():
         rules = samplings.get(name, ())
-        if name not in found and any(rules) and not isinstance(x, Packed):
+        if name not in weights_by_name and any(rules) and not isinstance(x, Packed):
             weights = grid_weights(rules, all_values(x).shape[-len(rules) :])
-            found |= {} if weights is None else {name: weights}
-    return found
+            weights_by_name |= {} if weights is None else {name: weights}
+    return weights_by_name
