@@ -52,7 +52,7 @@ class Operator(nn.Module):
         return outputs if isinstance(result, dict) else outputs.popitem()[1]
 
     def draw(self, name: str, x: Tensor) -> Tensor:
-        """Physical values of an input that are normal numbers when normalised."""
+        """Draw physical values of an input that are standard normal once normalised."""
         scale = self._scale(name)
         return scale.back(x) if scale else x
 
