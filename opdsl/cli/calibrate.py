@@ -82,7 +82,7 @@ def command(
 
 
 def _text(report: CalibrationReport) -> str:
-    """Say the promise, how the test sets keep it, and where it is written."""
+    """Describe the promise of the band, its coverage on the test sets, and its file."""
     from opdsl.workflow.runs.calibration import CONFIDENCE
 
     band = report.calibration

@@ -123,18 +123,18 @@ class BlockEntry:
 
 
 def block_entry(keyword: str) -> BlockEntry | None:
-    """The entry of a block, also of an installed plug-in; None if there is no such block."""
+    """Return the entry of a block, also of an installed plug-in; None if there is no such block."""
     cls = blocks.find(keyword)
     return BlockEntry(keyword, cls) if cls else None
 
 
 def block_entries() -> tuple[BlockEntry, ...]:
-    """The entries of all blocks of opdsl, sorted by name."""
+    """Return the entries of all blocks of opdsl, sorted by name."""
     return tuple(x for x in map(block_entry, blocks.names()) if x is not None)
 
 
 def block_page(entry: BlockEntry) -> str:
-    """The Markdown page of a block."""
+    """Build the Markdown page of a block."""
     doc, program = entry.docstring, entry.program
     return page(
         f"# {entry.keyword}",
@@ -156,7 +156,7 @@ def block_page(entry: BlockEntry) -> str:
 
 
 def block_text(entry: BlockEntry) -> str:
-    """The entry of a block for a terminal."""
+    """Describe a block for a terminal."""
     doc, program = entry.docstring, entry.program
     parameters = [(x.name, x.about, x.meaning) for x in entry.parameters]
     return page(
@@ -173,7 +173,7 @@ def block_text(entry: BlockEntry) -> str:
 
 
 def block_index(entries: tuple[BlockEntry, ...]) -> str:
-    """The index of the blocks by family."""
+    """Build the index of the blocks by family."""
     families = sorted({x.family for x in entries})
     parts = []
     for family in families:
@@ -207,7 +207,7 @@ def _inputs(least: int, most: int | None) -> str:
 
 
 def _shapes(entry: BlockEntry) -> tuple[str, ...]:
-    """The spaces and tensor shapes of the calls in the example program."""
+    """Tabulate the spaces and tensor shapes of the calls in the example program."""
     return tuple(
         f"In the example {_joined(inputs)} → `{result}`, as tensors "
         f"{' and '.join(map(_shape, inputs)) or 'nothing'} → {_shape(result)}."
@@ -220,7 +220,7 @@ def _joined(inputs: tuple[Space, ...]) -> str:
 
 
 def _shape(space: Space) -> str:
-    """The shape of a function as a tensor of the public interface."""
+    """Return the shape that a function has as a tensor of the public interface."""
     axes = "".join(f", {x.name}" for x in space.domain.axes)
     kind = " complex" if space.complex else ""
     return f"(batch, {space.channels}{axes}){kind}"
@@ -229,10 +229,10 @@ def _shape(space: Space) -> str:
 def _sample_row(keyword: str, call: SampleCall) -> tuple[str, ...]:
     arguments = [*"uvwabc"[: len(call.inputs)], *(f"{k} = {v}" for k, v in call.parameters.items())]
     bounds = call.block.bounds(*call.inputs)
-    needed = f"{bounds[0].points} for {bounds[0].keeps}" if bounds else "none"
+    points_needed = f"{bounds[0].points} for {bounds[0].keeps}" if bounds else "none"
     inputs = ", ".join(f"`{x}`" for x in call.inputs) or "none"
     text = f"`{keyword}({', '.join(arguments)})`"
-    return (text, inputs, f"`{call.result}`", needed, f"{call.weights:,}", call.limit)
+    return (text, inputs, f"`{call.result}`", points_needed, f"{call.weights:,}", call.limit)
 
 
 def _verdict(entry: BlockEntry) -> str:

@@ -15,7 +15,7 @@ EXAMPLE = "Example: "
 
 
 def leaf_commands(root: Command, name: str = "opdsl") -> Iterator[tuple[str, Command]]:
-    """Every command that is no group, with its words: `opdsl data generate darcy`."""
+    """Yield every command that is no group, with its words: `opdsl data generate darcy`."""
     for word, command in getattr(root, "commands", {}).items():
         full = f"{name} {word}"
         if getattr(command, "commands", None) is None:
@@ -39,14 +39,14 @@ def commands_page(root: Command) -> str:
 
 
 def usage(name: str, command: Command) -> str:
-    """The command line in one line: `opdsl check [OPTIONS] FILE...`."""
+    """Return the usage in one line: `opdsl check [OPTIONS] FILE...`."""
     arguments = [_metavar(x) for x in command.params if not _is_option(x)]
     options = ["[OPTIONS]"] if any(map(_is_option, command.params)) else []
     return " ".join([name, *options, *arguments])
 
 
 def command_text(name: str, command: Command) -> str:
-    """One command for a terminal."""
+    """Describe one command for a terminal."""
     text, examples = _help(command)
     rows = [(_names(x), "", _meaning(x)) for x in command.params]
     return page(
@@ -70,7 +70,7 @@ def _section(name: str, command: Command) -> str:
 
 
 def _help(command: Command) -> tuple[str, tuple[str, ...]]:
-    """The text of a command, and its example command lines."""
+    """Split the help of a command into its text and its example command lines."""
     paragraphs = (command.help or "").split("\n\n")
     examples = [x for x in paragraphs if x.startswith(EXAMPLE)]
     text = "\n\n".join(x for x in paragraphs if x not in examples)

@@ -66,7 +66,7 @@ def settings_page() -> str:
 
 
 def setting_text(entry: SettingEntry) -> str:
-    """One setting for a terminal."""
+    """Describe one setting for a terminal."""
     section, _, key = entry.name.rpartition(".")
     value = entry.default.strip("`")
     inside = f"{key} = ..."
@@ -83,7 +83,7 @@ def setting_text(entry: SettingEntry) -> str:
 
 
 def section_text(section: str, entries: Sequence[SettingEntry]) -> str:
-    """The settings of a section for a terminal."""
+    """Describe the settings of a section for a terminal."""
     rows = [(x.name, f"{x.type}; default {x.default}".replace("`", ""), x.meaning) for x in entries]
     return page(f"{section}: a section of settings", wrapped(entries[0].section), described(rows))
 

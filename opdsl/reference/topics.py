@@ -11,7 +11,7 @@ from opdsl.reference.settings import section_text, setting_entries, setting_text
 
 
 def explanations(name: str) -> Iterator[str]:
-    """The text of every topic of this name; a block and a setting may share one."""
+    """Return the text of every topic of a name; a block and a setting may share a name."""
     entry = block_entry(name)
     if entry is not None:
         yield block_text(entry)
