@@ -42,7 +42,7 @@ class ParameterRow:
 
     @property
     def about(self) -> str:
-        """Type and default for a terminal: `integer ≥ 1; default none`."""
+        """The type and the default for a terminal: `integer ≥ 1; default none`."""
         default = self.default if self.default == "required" else f"default {self.default}"
         return f"{self.type}; {default}".replace("`", "")
 
@@ -92,7 +92,7 @@ class BlockEntry:
 
     @property
     def signature(self) -> tuple[str, ...]:
-        """Which inputs the block accepts, as sentences."""
+        """Sentences about the inputs that the block accepts."""
         kinds = [KINDS[x] for x in sorted(self.cls.kinds)]
         numbers = "real or complex" if self.cls.complex else "real"
         positional = ", ".join(f"`{x}`" for x in self.cls.positional)
@@ -116,7 +116,7 @@ class BlockEntry:
         return sample_calls(self.cls)
 
     def used(self) -> tuple[tuple[tuple[Space, ...], Space], ...]:
-        """Input spaces and result of each node of this block in the example program."""
+        """Return input spaces and result of each node of this block in the example program."""
         graph = self.graph
         nodes = [x for x in graph.nodes if isinstance(x.block, self.cls)] if graph else []
         return tuple((graph.arguments(x), x.space) for x in nodes) if graph else ()

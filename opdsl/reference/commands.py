@@ -25,7 +25,7 @@ def leaf_commands(root: Command, name: str = "opdsl") -> Iterator[tuple[str, Com
 
 
 def commands_page(root: Command) -> str:
-    """The Markdown page of all commands."""
+    """Build the Markdown page of all commands."""
     commands = list(leaf_commands(root))
     links = [f"- [`{x}`](#{x.replace(' ', '-')})" for x, _ in commands]
     return page(
@@ -82,7 +82,7 @@ def _is_option(parameter: Command) -> bool:
 
 
 def _names(parameter: Command) -> str:
-    """`-o, --out FILE`, `--plan / --no-plan`, or the name of an argument."""
+    """Format the names: `-o, --out FILE`, `--plan / --no-plan`, or the name of an argument."""
     if not _is_option(parameter):
         return _metavar(parameter)
     names = ", ".join(sorted(parameter.opts, key=len))

@@ -83,7 +83,7 @@ def _class(name: str, cls: type[Any]) -> str:
 
 
 def _members(cls: type[Any]) -> tuple[list[tuple[str, Any]], list[tuple[str, Any]]]:
-    """The public methods and properties that opdsl defines for a class."""
+    """Yield the public methods and properties that opdsl defines for a class."""
     methods, properties = [], []
     owners = [x for x in cls.__mro__ if x.__module__.startswith("opdsl.")]
     members = {k: v for x in reversed(owners) for k, v in vars(x).items() if not k.startswith("_")}

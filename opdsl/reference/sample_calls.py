@@ -60,7 +60,7 @@ class SampleCall:
 
     @property
     def weights(self) -> int:
-        """Real numbers that are trained."""
+        """The count of real numbers that are trained."""
         return self.block.cost(*self.inputs).params
 
     @property

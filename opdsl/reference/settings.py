@@ -39,12 +39,12 @@ class SettingEntry:
 
 
 def setting_entries() -> tuple[SettingEntry, ...]:
-    """Every setting, in the order of `opdsl train --print-config`."""
+    """Return every setting, in the order of `opdsl train --print-config`."""
     return tuple(_entries(Settings, ""))
 
 
 def settings_page() -> str:
-    """The Markdown page of all settings."""
+    """Build the Markdown page of all settings."""
     entries = setting_entries()
     sections = dict.fromkeys(x.name.rpartition(".")[0] for x in entries)
     parts = []

@@ -24,7 +24,7 @@ def explanations(name: str) -> Iterator[str]:
 
 
 def topic_names() -> Iterator[tuple[str, str]]:
-    """Every name that `explanations` knows, with its kind; plug-in blocks are not listed."""
+    """Yield every name that `explanations` knows, with its kind; plug-in blocks are left out."""
     yield from ((x, "a block") for x in blocks.names())
     settings = setting_entries()
     yield from ((x.name, "a setting") for x in settings)

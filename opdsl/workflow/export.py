@@ -39,7 +39,7 @@ class ExportedModel:
 
     @property
     def path(self) -> Path:
-        """The file."""
+        """The path of the exported file."""
         return self.report.path
 
     @property

@@ -1,6 +1,6 @@
 """Settings that change while a run goes on: which may, which did, and from which step on.
 
-A setting says itself whether it may change (`sections.FREE`, `FIXED`, `MOVED`). What changed is
+A setting says itself whether it may change (`schema.FREE`, `FIXED`, `MOVED`). What changed is
 kept in every checkpoint, so that the record and the weights are always of one moment, and for
 readers in `changes.jsonl`.
 """
@@ -22,10 +22,10 @@ FlatSettings = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One setting that took another value.
+    """A change of one setting while the run went on.
 
     Attributes:
-        step, epoch: how many were finished at that moment; an epoch with all its steps is.
+        step, epoch: finished steps and epochs at the time of the change.
         setting: its dotted name.
         before, after: its values.
         rates: of the next step with the settings before and after, where they differ.
@@ -39,7 +39,7 @@ class Change:
     rates: tuple[float, float] | None = None
 
     def __str__(self) -> str:
-        """`schedule.epochs` 12 -> 30 from step 120 on."""
+        """Format the change: `schedule.epochs` 12 -> 30 from step 120 on."""
         text = f"`{self.setting}` {self.before} -> {self.after} from step {self.step} on"
         if self.rates:
             text += f" (learning rate {self.rates[1]:.3g} instead of {self.rates[0]:.3g})"
@@ -51,12 +51,12 @@ class Change:
 
     @classmethod
     def of(cls, data: Mapping[str, Any]) -> "Change":
-        """The inverse of `data`."""
+        """Rebuild a change from its `data`."""
         return cls(**{**data, "rates": tuple(data["rates"]) if data["rates"] else None})
 
 
 def on_resume(key: str) -> str:
-    """Whether a setting may change: `free`, `fixed` or `moved`, as its declaration says."""
+    """Return whether a setting may change: `free`, `fixed` or `moved`, as it is declared."""
     fields = Settings.model_fields
     section, _, name = key.rpartition(".")
     if section:

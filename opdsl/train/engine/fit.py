@@ -244,6 +244,6 @@ def _outcome(training: Training) -> FitResult:
 
 
 def _last_validated(history: list[MetricsRow]) -> Metrics | None:
-    """The last validation metrics, for a resumed run that had no epoch left."""
+    """Return the last validation metrics of a resumed run that had no epoch left."""
     errors = [x for row in history if (x := validation(row))]
     return Metrics(**errors[-1]) if errors else None

@@ -54,15 +54,15 @@ class LimitsModesOfModel(Protocol):
 
     @property
     def greatest_modes(self) -> int:
-        """The greatest frequency that it has weights for; 0: none."""
+        """The greatest frequency that has weights; 0 if the module has no Fourier modes."""
 
     def limit_modes(self, modes: int | None) -> None:
-        """Let only the frequencies up to `modes` take part; None: all again."""
+        """Use only the frequencies up to `modes`; None uses all of them again."""
 
 
 @dataclass(slots=True)
 class Training:
-    """A run: the parts that `fit` has prepared, and its position."""
+    """A training run: the parts that `fit` has prepared, and its position."""
 
     settings: Settings
     train_step: TrainStep

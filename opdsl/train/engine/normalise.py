@@ -22,7 +22,7 @@ CHUNK = 64  # samples converted to float64 at a time
 
 
 class ChannelScale(nn.Module):
-    """x -> (x - mean) / std of each channel, `back` its inverse.
+    """The map x -> (x - mean) / std of each channel, with `back` as its inverse.
 
     Args:
         mean: (channels,).
@@ -75,7 +75,7 @@ class Normaliser(nn.Module):
         loop: Rollout | None = None,
         samplings: Samplings | None = None,
     ) -> "Normaliser":
-        """Mean and deviation of the training samples, computed in float64, over all steps.
+        """Compute mean and deviation of the training samples, in float64 and over all steps.
 
         They are integrals over the domains of all samples, weighted by quadrature weights where
         `samplings` or the samples know them; elsewhere all points count alike.

@@ -48,7 +48,7 @@ class PrecisionPolicy:
 
     @contextmanager
     def arithmetic(self) -> Iterator[None]:
-        """The context of a whole step: how products of float32 are computed on CUDA devices."""
+        """Return the context of a step, which sets how CUDA devices multiply float32 matrices."""
         # torch replaces the module by a class, which mypy does not see
         switches = torch.backends.cuda.matmul, torch.backends.cudnn.conv  # type: ignore[attr-defined]
         before = [x.fp32_precision for x in switches]
@@ -61,13 +61,13 @@ class PrecisionPolicy:
                 x.fp32_precision = was
 
     def autocast(self) -> AbstractContextManager[object]:
-        """The context in which the module runs."""
+        """Return the context in which the module runs: autocast to the dtype of the products."""
         if self.products is None:
             return nullcontext()
         return torch.autocast(self.device.type, self.products)
 
     def scaler(self) -> torch.amp.GradScaler:
-        """The scaler of the loss, which does nothing where none is needed."""
+        """Return the scaler of the loss, which does nothing if the precision needs none."""
         return torch.amp.GradScaler(self.device.type, enabled=self.scaled)
 
     def place(self, x: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ def seed_everything(seed: int) -> None:
 
 
 def random_state() -> dict[str, Any]:
-    """The state of every generator, as plain values."""
+    """Return the state of every generator, as plain values."""
     kind, keys, *rest = np.random.get_state()  # noqa: NPY002  as above
     return {
         "python": random.getstate(),

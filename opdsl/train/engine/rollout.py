@@ -32,7 +32,7 @@ class Rollout:
     axes: Mapping[str, int]
 
     def timed(self, name: str, x: Values) -> bool:
-        """Whether an input is (batch, steps, channels, *grid)."""
+        """Return whether an input has an axis of time: (batch, steps, channels, *grid)."""
         return name in self.axes and all_values(x).dim() == self.axes[name] + 3
 
     def run(

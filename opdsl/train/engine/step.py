@@ -97,16 +97,16 @@ class TrainStep:
         return apply(module, scales, inputs, self.policy, self.loop, steps, batch.places)
 
     def encoded(self, inputs: FieldValues) -> FieldValues:
-        """The normalised inputs of a batch."""
+        """Normalise the inputs of a batch, (batch, channels, *grid) each."""
         return self._scales.encode(inputs)
 
     @property
     def _scales(self) -> Normaliser:
-        """The normaliser of values in the units of the batches."""
+        """The normaliser for values in the units of the batches."""
         return self.normaliser.in_units(self.units)
 
     def loss_of(self, outputs: FieldValues, batch: Batch) -> Tensor:
-        """Mean relative error over the batch, over steps in time and over the outputs.
+        """Return the mean relative error over the batch, the steps in time and the outputs.
 
         Functions whose truth is zero everywhere have none and are left out.
         """

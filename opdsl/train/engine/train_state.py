@@ -60,7 +60,7 @@ class RunPosition:
 
 
 def weights_state(train_step: TrainStep, at: RunPosition, meta: Mapping[str, str]) -> State:
-    """The part of a state that `predict` needs."""
+    """Return the part of a state that `predict` needs."""
     return {
         "format": FORMAT,
         "module": dict(train_step.module.state_dict()),

@@ -39,7 +39,7 @@ class WarmStart:
     dropped: tuple[str, ...]
 
     def __str__(self) -> str:
-        """`12 weights from runs/a; new: mark_T.weight`."""
+        """Format the start: `12 weights from runs/a; new: mark_T.weight`."""
         parts = [f"{len(self.shared)} weights from {self.run}"]
         parts += [f"new: {name_list(self.new)}"] if self.new else []
         parts += [f"not taken over: {name_list(self.dropped)}"] if self.dropped else []

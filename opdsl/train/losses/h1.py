@@ -11,7 +11,7 @@ from opdsl.train.metrics.norms import GridAxes, l2_norm, quotient, wide
 
 
 def rel_h1(pred: Tensor, true: Tensor, grid: GridAxes) -> Tensor:
-    """||pred - true||_H1 / ||true||_H1 of each sample, ||u||_H1^2 = ||u||^2 + sum_a ||d_a u||^2.
+    """Return ||pred - true||_H1 / ||true||_H1; ||u||_H1^2 = ||u||^2 + sum_a ||d_a u||^2.
 
     Args:
         pred: (batch, channels, *grid), in any unit.
@@ -29,7 +29,7 @@ def rel_h1(pred: Tensor, true: Tensor, grid: GridAxes) -> Tensor:
 
 
 def derivative(u: Tensor, axis: int, *, periodic: bool, length: float = 1.0) -> Tensor:
-    """du/dx to second order: central differences inside, one-sided at the ends unless periodic.
+    """Return du/dx to second order: central inside, one-sided at the ends unless periodic.
 
     The points are equidistant: `n` steps of a periodic axis make up its length, `n - 1` of another
     (whose ends both carry a point). Two points give a first-order difference, one point gives 0.

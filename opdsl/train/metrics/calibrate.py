@@ -138,7 +138,7 @@ def calibrate(
 def factors(
     pred: Values, width: Values, true: Values, alpha: float, weights: Values | None = None
 ) -> Tensor:
-    """For each function the least factor that leaves a part alpha of its points outside; (n,).
+    """Return the least factor that leaves a part alpha of the points outside, by function: (n,).
 
     Args:
         pred, width, true: (n, channels, *grid), or packed.
@@ -217,10 +217,10 @@ def coverage(
 
 
 def _mean(x: Tensor, weights: Tensor | None) -> Tensor:
-    """The mean of a function (channels, *grid) over its domain."""
+    """Return the mean of a function (channels, *grid) over its domain."""
     return mean_over_points(x[None], None if weights is None else weights[None])[0]
 
 
 def half_width(width: Tensor, factor: float) -> Tensor:
-    """Half the width of the calibrated band, (*shape of `width`)."""
+    """Return half the width of the calibrated band, in the shape of `width`."""
     return factor * width.clamp_min(0)

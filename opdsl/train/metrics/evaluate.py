@@ -52,7 +52,7 @@ def evaluate(  # noqa: PLR0913  the contract with the callers
     loop: Rollout | None = None,
     band: Band | None = None,
 ) -> Metrics:
-    """The errors of a module on samples.
+    """Measure the errors of a module on samples.
 
     Args:
         module: takes inputs by name, returns a tensor or a dictionary.
@@ -86,7 +86,7 @@ def predict(  # noqa: PLR0913  the contract with the callers
     steps: int | None = None,
     places: Places | None = None,
 ) -> FieldValues:
-    """The outputs of a module by name, (samples, channels, *grid) in physical units on the CPU.
+    """Return outputs by name, (samples, channels, *grid) in physical units on the CPU.
 
     With `steps` and their `loop`, (samples, steps, channels, *grid). On points that each sample has
     of its own, packed; `places` says where they are.
@@ -133,7 +133,7 @@ def grids_of(
     lengths: Mapping[str, tuple[float, ...]],
     loop: Rollout | None = None,
 ) -> dict[str, GridAxes]:
-    """The grid of each output; axes are not periodic and of length 1 unless said otherwise."""
+    """Return the axes of each output: of length 1 and not periodic unless given."""
     grids = {}
     for name, x in samples.outputs.items():
         axes = 0 if isinstance(x, Packed) else x.dim() - (3 if loop else 2)
@@ -151,7 +151,7 @@ def measure(
     loop: Rollout | None = None,
     band: Band | None = None,
 ) -> Metrics:
-    """The errors over a loader, summed in float64."""
+    """Measure the errors over a loader, summed in float64."""
     scales = normaliser.in_units(loader.units)
     tallies = {name: ErrorSums(loader.units.outputs.get(name, 1.0)) for name in grids}
     widths, vanishing = 0.0, 0
@@ -184,7 +184,7 @@ def band_loss(
     normaliser: Normaliser,
     weights: Mapping[str, Values] | None = None,
 ) -> Tensor:
-    """The pinball loss of the width, in units of the deviation of the output; (batch,)."""
+    """Return the pinball loss of the width, (batch,), in units of the deviation of the output."""
     assert band.of
     unit = normaliser.deviation(band.of, outputs[band.of])
     pred = all_values(outputs[band.of]).detach()

@@ -37,7 +37,7 @@ class GridAxes:
 
     @classmethod
     def unit(cls, periodic: Sequence[bool]) -> "GridAxes":
-        """Every axis of length 1."""
+        """Make axes of length 1."""
         return cls(tuple(periodic), (1.0,) * len(periodic))
 
 

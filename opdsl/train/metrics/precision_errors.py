@@ -33,7 +33,7 @@ class PrecisionError:
 def precision_errors(
     module: nn.Module, inputs: Sequence[Tensor], device: torch.device
 ) -> list[PrecisionError]:
-    """The errors of all precisions but float64, in the order of `policies`.
+    """Measure the errors of all precisions but float64, in the order of `policies`.
 
     Args:
         module: not changed.

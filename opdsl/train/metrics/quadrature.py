@@ -19,7 +19,7 @@ Samplings = Mapping[str, tuple[str | None, ...]]
 
 
 def grid_weights(samplings: Sequence[str | None], size: Sequence[int]) -> Tensor | None:
-    """The weights of the points of a grid, with mean 1; None where all cells are equal.
+    """Return quadrature weights of a grid, with mean 1; None if all cells are equal.
 
     Args:
         samplings: for each axis, the rule by which its points are latitudes of a sphere, see
@@ -40,7 +40,7 @@ def grid_weights(samplings: Sequence[str | None], size: Sequence[int]) -> Tensor
 def field_weights(
     fields: Mapping[str, Values], samplings: Samplings, own: Mapping[str, Values]
 ) -> dict[str, Values]:
-    """The weights of the points of each field, by name; fields on equal cells are left out.
+    """Return quadrature weights of each field by name, without fields on equal cells.
 
     Args:
         fields: (samples, channels, *grid) or with an axis of time before the channels; or packed.

@@ -45,7 +45,7 @@ class Picture:
     output: str = ""
 
     def panels(self) -> list[Panel]:
-        """Inputs, truth, prediction, error, with their headings."""
+        """Return inputs, truth, prediction and error with their headings."""
         error = self.error if self.error is not None else self.prediction - self.truth
         ends = (("truth", self.truth), ("prediction", self.prediction), ("error", error))
         panels = [
@@ -121,7 +121,7 @@ def _head(title: str, subtitle: str, history: Sequence[TableRow]) -> str:
 
 
 def _facts(history: Sequence[TableRow]) -> list[tuple[str, str]]:
-    """The figures that a reader looks for first."""
+    """Build the row of figures that a reader looks for first."""
     if not history:
         return []
     facts = [("epochs", str(len(history))), ("time", _time(sum(r["seconds"] for r in history)))]
@@ -133,7 +133,7 @@ def _facts(history: Sequence[TableRow]) -> list[tuple[str, str]]:
 
 
 def error_series(history: Sequence[TableRow]) -> dict[str, list[tuple[int, float | None]]]:
-    """(epoch, relative L2 error) on the validation data.
+    """Return the points (epoch, relative L2 error) on the validation data.
 
     Runs of earlier versions have errors on test data there, by the names of the sets.
     """

@@ -78,7 +78,7 @@ class CheckpointStore:
         return target
 
     def load(self, kind: CheckpointKind = "step", note: Note | None = None) -> State | None:
-        """The newest checkpoint that is whole, or None if there never was one.
+        """Load the newest undamaged checkpoint; None if there never was one.
 
         Args:
             kind: of which kind.
@@ -132,7 +132,7 @@ class CheckpointStore:
 
 
 class CheckpointError(Exception):
-    """A checkpoint is not as it was written; the text says in what."""
+    """A checkpoint differs from what was written; the text says how."""
 
 
 def read(path: Path) -> State:

@@ -61,12 +61,12 @@ class MetricsLog:
 
 
 def read_metrics(run: Path) -> list[MetricsRow]:
-    """The rows of a run, oldest first; damaged lines are passed over."""
+    """Read the rows of a run, oldest first; damaged lines are skipped."""
     return _rows(run / METRICS)[0]
 
 
 def validation(row: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The errors in a row that choose the weights, if the epoch has some.
+    """Return the errors in a row that choose the weights; None if the epoch has none.
 
     Rows of earlier versions have test sets by name, the first of which chose.
     """

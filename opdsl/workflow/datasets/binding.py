@@ -102,7 +102,7 @@ class Binding:
 
     @property
     def states(self) -> frozenset[str]:
-        """The outputs that become inputs which begin at zero: the memory of the model."""
+        """The outputs that are fed back as inputs beginning at zero: the memory of the model."""
         return frozenset(x.output for x in self.graph.feedback if x.input in self.absent)
 
     def _outputs(self) -> list[DataPort]:

@@ -60,7 +60,7 @@ def divide(
 
 @dataclass(frozen=True, slots=True)
 class _Divider:
-    """The arguments of `divide`, for its steps."""
+    """The arguments of `divide`, which its steps share."""
 
     data: Data
     folder: Path

@@ -22,8 +22,8 @@ class HeldOut:
     Attributes:
         path: a file, a folder, or a data set in memory.
         split: part of a folder.
-        last: only so many at the end, of the `first` ones if these are limited too.
-        first: only so many at the beginning.
+        last: the number of samples at the end to use, after `first` was applied; all if None.
+        first: the number of samples at the beginning to use; all if None.
     """
 
     path: str

@@ -1,6 +1,6 @@
 """Values from outside a program: options, `--set`, settings files and arguments of Python.
 
-An `Setting` knows the text that it is from, so that a diagnostic can point into it. Those of the
+A `Setting` knows the text that it is from, so that a diagnostic can point into it. Those of the
 model become values of its parameters, all others become settings of the run.
 """
 

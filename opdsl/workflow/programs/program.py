@@ -1,4 +1,4 @@
-"""A sound program with its parameters, and the settings of a run of it."""
+"""Programs without errors, with their parameters, and the settings of a run of them."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ SETS = f"<{OPTION}>"  # the source of the values of `--set`
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A sound program.
+    """A program without errors, with all values that were set from outside.
 
     Attributes:
         source: its text.
         folder: where its imports are, and where its data may be.
         checked: the graph, with warnings.
-        arguments: parameters from outside; `origins` says by whom.
-        overrides: all values from outside.
+        arguments: values of parameters that were set from outside.
+        overrides: all values that were set from outside, settings of a run among them.
     """
 
     source: Source
@@ -49,12 +49,12 @@ class Program:
 
     @property
     def graph(self) -> Graph:
-        """The model."""
+        """The graph of the model."""
         return self.checked.sound()
 
     @property
     def names(self) -> list[str]:
-        """The names of its models."""
+        """The names of all models in the program."""
         return [x.name.text for x in models(self.checked.file)]
 
     @property

@@ -1,4 +1,4 @@
-"""Arrays, lists and tensors as values of a model, and its values as what its inputs were."""
+"""Conversion of arrays and lists to values of a model, and of outputs to the type of inputs."""
 
 from __future__ import annotations
 

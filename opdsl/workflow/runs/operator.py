@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Operator(nn.Module):
-    """Physical inputs -> physical outputs, at every resolution that the program promises.
+    """The map from physical inputs to physical outputs, at every promised resolution.
 
     It is called as the module of the program is. Its `state_dict` has the weights as `module.*` and
     the means and deviations of the training data as `normaliser.*`.
@@ -37,7 +37,7 @@ class Operator(nn.Module):
         return self.module.graph
 
     def forward(self, /, *inputs: Tensor | Packed, **named: Any) -> Result:
-        """The outputs in physical units: a tensor if there is one, else a dict by name.
+        """Return the outputs in physical units: a tensor if there is one, else a dict by name.
 
         Args:
             inputs: (batch, channels, *grid) in physical units, in the order of the model's inputs.

@@ -149,7 +149,7 @@ class _Sets:
     Attributes:
         tests: by name; where there are no test data, the validation data at the resolutions of
             `eval.resolutions`.
-        split: which these are, `test` or `valid`.
+        split: what `tests` contains, `test` or `valid` data.
     """
 
     division: Division
@@ -203,7 +203,7 @@ def _seeded(program: Program, resolved: ResolvedSettings) -> OperatorModule:
 
 @dataclass(frozen=True, slots=True)
 class _Training:
-    """A run that is ready to be trained; `frozen` is the prediction of a band."""
+    """A run that is ready to be trained; `frozen` is the prediction that a band surrounds."""
 
     program: Program
     resolved: ResolvedSettings

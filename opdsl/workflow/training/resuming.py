@@ -1,6 +1,6 @@
 """Resuming a run with its own program, settings and data, and with changes that are allowed.
 
-Changes that would make it another run are refused.
+Changes that would make it a different run are refused.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class ResumableRun:
 
     @property
     def finished(self) -> bool:
-        """Whether nothing is left to do, the report included."""
+        """Whether all epochs are trained and the report is written."""
         if self.state is None or self.epochs < self.resolved.settings.schedule.epochs:
             return False
         if "finished" in self.about:
