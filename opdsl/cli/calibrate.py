@@ -62,8 +62,8 @@ def command(
             raise UsageError(f"`{name} {x:g}`: a part is a number between 0 and 1")
     from opdsl.workflow.runs.run import open_run
 
-    opened = open_run(run, device=device or "auto", precision=precision)
-    report = opened.calibrate(
+    trained_run = open_run(run, device=device or "auto", precision=precision)
+    report = trained_run.calibrate(
         data,
         test=test or None,
         alpha=alpha,

@@ -79,13 +79,13 @@ class BlockEntry:
         """The parameters in the order of the class."""
         schema = self.cls.model_json_schema()
         definitions, required = schema.get("$defs", {}), schema.get("required", ())
-        documented = self.docstring.items.get("Attributes", {})
+        descriptions = self.docstring.items.get("Attributes", {})
         return tuple(
             ParameterRow(
                 name,
                 type_text(x, definitions),
                 default_text(x, required=name in required),
-                documented.get(name) or x.get("description", ""),
+                descriptions.get(name) or x.get("description", ""),
             )
             for name, x in schema.get("properties", {}).items()
         )

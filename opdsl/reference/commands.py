@@ -97,6 +97,8 @@ def _metavar(parameter: Command) -> str:
 
 def _meaning(parameter: Command) -> str:
     default = parameter.default
-    shown = default is not None and default not in (False, (), [], "") and not callable(default)
+    has_default = (
+        default is not None and default not in (False, (), [], "") and not callable(default)
+    )
     value = getattr(default, "value", default)
-    return f"{parameter.help or ''}{f' Default: {value}.' if shown else ''}".strip()
+    return f"{parameter.help or ''}{f' Default: {value}.' if has_default else ''}".strip()

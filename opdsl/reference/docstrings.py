@@ -44,10 +44,10 @@ def parse_docstring(text: str | None) -> Docstring:
     """Split a docstring into its parts; any text is accepted."""
     prose, sections = _split(cleandoc(text or "").splitlines())
     programs, paragraphs = _take_programs(prose)
-    summary, _, rest = "\n".join(paragraphs).strip().partition("\n\n")
+    summary, _, body = "\n".join(paragraphs).strip().partition("\n\n")
     return Docstring(
         summary=_one_line(summary),
-        prose=re.sub(r"\n{3,}", "\n\n", rest).strip(),
+        prose=re.sub(r"\n{3,}", "\n\n", body).strip(),
         programs=tuple(programs),
         items={name: _items(lines) for name, lines in sections.items()},
         texts={name: dedent("\n".join(lines)).strip() for name, lines in sections.items()},

@@ -90,7 +90,7 @@ def section_text(section: str, entries: Sequence[SettingEntry]) -> str:
 
 def _entries(model: type[BaseModel], prefix: str) -> Iterator[SettingEntry]:
     doc = parse_docstring(model.__doc__)
-    documented = doc.items.get("Attributes", {})
+    descriptions = doc.items.get("Attributes", {})
     schema: dict[str, Any] = model.model_json_schema()
     for name, info in model.model_fields.items():
         if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
@@ -102,6 +102,6 @@ def _entries(model: type[BaseModel], prefix: str) -> Iterator[SettingEntry]:
             type_text(field, schema.get("$defs", {})),
             default_text(field, required=info.is_required()),
             str(field.get("resume", "fixed")),
-            documented.get(name) or field.get("description", ""),
+            descriptions.get(name) or field.get("description", ""),
             doc.summary,
         )

@@ -190,7 +190,9 @@ class DiscoConv(Block):
         domain = x.domain
         if self.frozen is not None or not domain.regular:
             return None
-        ends = (n if closed else n - 1 for n, closed in zip(sizes[0], domain.periodic, strict=True))
+        ends = (
+            n if periodic else n - 1 for n, periodic in zip(sizes[0], domain.periodic, strict=True)
+        )
         lengths = (a.hi - a.lo for a in domain.axes)
         return tuple(
             math.floor(self.radius * n / length + 1e-9)

@@ -40,7 +40,7 @@ def periods_of(domain: Domain) -> tuple[float | None, ...] | None:
     if not domain.regular:
         return domain.period
     ends = zip(domain.axes, domain.periodic, strict=True)
-    return tuple(a.hi - a.lo if closed else None for a, closed in ends)
+    return tuple(a.hi - a.lo if periodic else None for a, periodic in ends)
 
 
 def declares_period(*domains: Domain) -> bool:

@@ -128,8 +128,8 @@ class Interpolate(Block):
         """See `opdsl.nn.grid.interpolate.InterpolatePoints`."""
         from opdsl.nn.grid import interpolate
 
-        scattered = x.domain.scattered
-        return interpolate.InterpolatePoints(self._table(x), place_of(self.to), given=scattered)
+        on_points = x.domain.scattered
+        return interpolate.InterpolatePoints(self._table(x), place_of(self.to), given=on_points)
 
     def _table(self, x: Space) -> InterpolationTable:
         from opdsl.nn.grid import interpolate

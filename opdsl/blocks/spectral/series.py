@@ -99,7 +99,7 @@ class Series(Block):
     def bounds(self) -> tuple[Bound, ...]:
         """Require points that resolve the frequencies; an axis with two ends needs one more."""
         periodic = bounds(self.infer().domain, self._bands(), self.modes)
-        ends = (0 if closed else 1 for closed in self.domain.periodic)
+        ends = (0 if is_periodic else 1 for is_periodic in self.domain.periodic)
         return tuple(_more(self._fewer(y), n) for y, n in zip(periodic, ends, strict=True))
 
     def _fewer(self, bound: Bound) -> Bound:

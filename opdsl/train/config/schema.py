@@ -198,10 +198,10 @@ class Incremental(Section):
         """
         if self.start is None or self.start >= greatest:
             return None
-        done = epoch / (self.until * epochs)
-        if done >= 1 or epoch == epochs - 1:
+        progress = epoch / (self.until * epochs)
+        if progress >= 1 or epoch == epochs - 1:
             return None
-        return self.start + int(done * (greatest - self.start))
+        return self.start + int(progress * (greatest - self.start))
 
 
 class Eval(Section):

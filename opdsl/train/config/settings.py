@@ -94,9 +94,9 @@ def _takes_keys(path: SettingPath) -> bool:
 def _unknown(given: Setting) -> Diagnostic | None:
     """Return OP0603 if the path names no setting."""
     for depth, key in enumerate(given.path[:2]):
-        known = _fields(given.path[:depth])
-        if key not in known:
-            return _no_such_key(given, depth, known)
+        fields = _fields(given.path[:depth])
+        if key not in fields:
+            return _no_such_key(given, depth, fields)
     if len(given.path) > 2 and not _takes_keys(given.path):
         return _no_such_key(given, 2, {})
     return None

@@ -225,13 +225,13 @@ class Training:
             raise self._diverged(step_result, rows)
 
     def _diverged(self, step_result: StepResult, rows: torch.Tensor) -> OpError:
-        at, saved = self.at, self.store.paths()
-        what = "gradient" if abs(step_result.loss) < float("inf") else "loss"
-        message = f"{at.bad} steps in a row had no finite {what}, the last in epoch {at.epoch + 1}"
+        at, checkpoints = self.at, self.store.paths()
+        kind = "gradient" if abs(step_result.loss) < float("inf") else "loss"
+        message = f"{at.bad} steps in a row had no finite {kind}, the last in epoch {at.epoch + 1}"
         message += f", step {at.position} of {self.rate.steps}"
         indices = ", ".join(str(i) for i in rows.tolist())
         notes = [f"samples of that step: {indices}"]
-        notes += [f"the weights before are in {path}" for path in saved[:1]]
+        notes += [f"the weights before are in {path}" for path in checkpoints[:1]]
         helps = ("look at these samples", self._cure(rows))
         return fault("OP0620", message, notes=tuple(notes), helps=helps, file=str(self.store.run))
 

@@ -58,8 +58,8 @@ def _compared(
         return PrecisionError(policy.name, why=str(error).splitlines()[0])
     result, gradient = (_apart(a, b) for a, b in zip(values, truth, strict=True))
     fourier = any(isinstance(x, NarrowsSpectrum) for x in module.modules())
-    why = "no Fourier layer that it makes narrow" if policy.spectral and not fourier else ""
-    return PrecisionError(policy.name, result, gradient, why)
+    reason = "no Fourier layer that it makes narrow" if policy.spectral and not fourier else ""
+    return PrecisionError(policy.name, result, gradient, reason)
 
 
 def _computed(

@@ -185,8 +185,10 @@ def _settings(rows: Sequence[tuple[str, Any, str]]) -> str:
     heads = ("setting", "value", "from")
     chosen = [(key, _value(value), origin) for key, value, origin in rows if origin != "default"]
     unset = [(key, _value(value)) for key, value, origin in rows if origin == "default"]
-    folded = f"<details><summary>{len(unset)} defaults</summary>{_rows(heads[:2], unset)}</details>"
-    return _rows(heads, chosen) + (folded if unset else "")
+    details = (
+        f"<details><summary>{len(unset)} defaults</summary>{_rows(heads[:2], unset)}</details>"
+    )
+    return _rows(heads, chosen) + (details if unset else "")
 
 
 def _value(value: Any) -> str:

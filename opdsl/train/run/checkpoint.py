@@ -107,8 +107,8 @@ class CheckpointStore:
         if not self.folder.is_dir():
             return []
         matches = ((_NAME.fullmatch(p.name), p) for p in self.folder.iterdir())
-        ranked = [(int(m[2]), int(m[3] or 0), p) for m, p in matches if m and m[1] == kind]
-        return [p for _, _, p in sorted(ranked, reverse=True)]
+        candidates = [(int(m[2]), int(m[3] or 0), p) for m, p in matches if m and m[1] == kind]
+        return [p for _, _, p in sorted(candidates, reverse=True)]
 
     def sweep(self) -> None:
         """Remove what an interrupted writer left; only for the owner of the lock."""

@@ -49,16 +49,16 @@ def evaluate_run(
     """Measure the errors of a run; see `Run.evaluate`."""
     graph, settings = run.graph, _here(run)
     if data is None:
-        (held_out, named), sources = _own(run, split), Sources()
+        (held_out, part), sources = _own(run, split), Sources()
         resolutions = resolutions or settings.eval.resolutions
         usual = settings.data.resolution
     else:
         held_out, sources = _held_out(graph, data, split)
-        named, usual = "test", None
+        part, usual = "test", None
     binding = binding_of(graph, settings, testing=True, warn=warn)
     sets = read_sets(held_out, resolutions, usual, binding, sources)
     module, normaliser = run.module, run.operator.normaliser
-    errors = evaluate_sets(module, normaliser, graph, sets, settings, named)
+    errors = evaluate_sets(module, normaliser, graph, sets, settings, part)
     if run.calibration:
         band = BandedModel(graph, module, normaliser, settings)
         errors = [

@@ -126,9 +126,9 @@ def write_h5(
 
 def peek(pieces: Iterable[T]) -> tuple[T, Iterator[T]]:
     """Return the first piece, and an iterator over all of them."""
-    rest = iter(pieces)
-    first = next(rest)
-    return first, chain((first,), rest)
+    iterator = iter(pieces)
+    first = next(iterator)
+    return first, chain((first,), iterator)
 
 
 def _all_fields(
