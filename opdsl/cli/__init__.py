@@ -41,7 +41,7 @@ class CommandGroup(NamedTuple):
 
 
 class _Generators(Mapping[str, str]):
-    """The commands of generators, which are looked up when one is wanted."""
+    """The commands of generators, looked up when one is used."""
 
     def __getitem__(self, name: str) -> str:
         return self._commands()[name]
@@ -107,7 +107,7 @@ def main() -> None:
 
 
 def _open(stream: TextIO | None) -> TextIO:
-    """Return the stream, which may be closed, or may know ASCII only."""
+    """Return a writable stream: /dev/null if closed, else one that escapes other characters."""
     if stream is None:
         return Path(os.devnull).open("w", encoding="utf-8")
     if isinstance(stream, TextIOWrapper):

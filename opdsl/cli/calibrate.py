@@ -62,8 +62,8 @@ def command(
             raise UsageError(f"`{name} {x:g}`: a part is a number between 0 and 1")
     from opdsl.workflow.runs.run import open_run
 
-    opened = open_run(run, device=device or "auto", precision=precision)
-    report = opened.calibrate(
+    trained_run = open_run(run, device=device or "auto", precision=precision)
+    report = trained_run.calibrate(
         data,
         test=test or None,
         alpha=alpha,
@@ -82,7 +82,7 @@ def command(
 
 
 def _text(report: CalibrationReport) -> str:
-    """Say the promise, how the test sets keep it, and where it is written."""
+    """Describe the promise of the band, its coverage on the test sets, and its file."""
     from opdsl.workflow.runs.calibration import CONFIDENCE
 
     band = report.calibration

@@ -85,7 +85,7 @@ def _levels(allow: list[str], warn: list[str], deny: list[str]) -> dict[str, Lev
 
 
 def diagnostics(path: str, levels: Mapping[str, Level] | None = None) -> list[Diagnostic]:
-    """Return the diagnostics of one file; those of reading it too."""
+    """Return the diagnostics of one file, including those of reading it."""
     from opdsl.workflow.check import check_file
 
     try:

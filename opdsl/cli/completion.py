@@ -17,7 +17,7 @@ SUFFIXES = frozenset({".op", ".json"})
 def _quiet(
     find: Callable[[typer.Context], Iterable[Offer]],
 ) -> Callable[[typer.Context, str], list[Offer]]:
-    """Offer what begins as the word does; nothing where there is an error."""
+    """Return a completion that offers the words with the prefix, and none after an error."""
 
     def offered(ctx: typer.Context, incomplete: str) -> list[Offer]:
         try:
@@ -44,10 +44,10 @@ def _below(folder: str, begin: str) -> list[str]:
     root = Path(folder or ("/" if begin.startswith("/") else "."))
     before = f"{folder}/" if folder or begin.startswith("/") else ""
     try:
-        held = sorted(root.iterdir())
+        entries = sorted(root.iterdir())
     except OSError:
         return []
-    names = [f"{before}{x.name}{'/' if x.is_dir() else ''}" for x in held if _shown(x, begin)]
+    names = [f"{before}{x.name}{'/' if x.is_dir() else ''}" for x in entries if _shown(x, begin)]
     return [x for x in names if x.startswith(begin)]
 
 
@@ -96,7 +96,7 @@ def topics(_: typer.Context) -> Iterator[Offer]:
 
 def _spec(ctx: typer.Context) -> str:
     """Return the program among the words typed so far."""
-    named = (ctx.params.get("spec"), ctx.params.get("old"))
-    # behind an option that has no value yet, the arguments are not yet sorted
-    words = (x for x in (*named, *ctx.args) if x)
+    values = (ctx.params.get("spec"), ctx.params.get("old"))
+    # click has not assigned the arguments yet if an option before them lacks its value
+    words = (x for x in (*values, *ctx.args) if x)
     return next(x for x in words if Path(x).suffix in SUFFIXES)

@@ -85,8 +85,8 @@ def warn(diagnostics: Iterable[Diagnostic]) -> None:
 def own_warnings_as_lines() -> Iterator[None]:
     """Show warnings of opdsl as `warning: ...`, without the line of Python that issued them."""
     with warnings.catch_warnings():
-        others = warnings.showwarning
-        warnings.showwarning = partial(_show_warning, others)
+        default_show = warnings.showwarning
+        warnings.showwarning = partial(_show_warning, default_show)
         yield
 
 

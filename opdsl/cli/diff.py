@@ -62,8 +62,8 @@ def to_text(difference: Difference) -> str:
     """Return the differences in sections, names in one column, gained parameters in another."""
     parts = [_section(name, getattr(difference, name)) for name in SECTIONS]
     before, after = difference.params
-    gained = f" ({_gained(after - before)})" if after != before else ""
-    total = f"parameters  {before:,}" + (f" => {after:,}{gained}" if gained else "")
+    delta = f" ({_gained(after - before)})" if after != before else ""
+    total = f"parameters  {before:,}" + (f" => {after:,}{delta}" if delta else "")
     return "\n\n".join([*(x for x in parts if x), f"{total}\n{difference.verdict}"])
 
 
@@ -71,9 +71,9 @@ def _section(name: str, changes: tuple[ModelChange, ...]) -> str:
     """Return a heading and its rows; further changes of one name get rows of their own."""
     rows: list[tuple[str, ...]] = []
     for x in changes:
-        first, *rest = x.details or ("",)
+        first, *further = x.details or ("",)
         rows.append((f"  {x.sign} {x.name}", _gained(x.params) if x.params else "", first))
-        rows += [("", "", y) for y in rest]
+        rows += [("", "", y) for y in further]
     if not rows:
         return ""
     plain = all(not x[1] for x in rows)

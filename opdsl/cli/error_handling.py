@@ -38,11 +38,11 @@ def guard(command: Callable[P, None]) -> Callable[P, None]:
 
 
 def _code(run: Callable[[], None], *, as_json: bool) -> int:
-    """Run, report an error, flush stdout, and return the exit code."""
+    """Run the command, report an error, flush stdout, and return the exit code."""
     try:
         code = _ended(run, as_json=as_json)
     except BrokenPipeError:
-        code = Exit.OK  # `opdsl summary x.op | head` has seen all that it wanted
+        code = Exit.OK  # the reader, such as `head`, has all that it needs
     try:
         sys.stdout.flush()
     except BrokenPipeError:
@@ -54,7 +54,7 @@ def _code(run: Callable[[], None], *, as_json: bool) -> int:
 
 
 def _ended(run: Callable[[], None], *, as_json: bool) -> int:
-    """Run, and return the exit code, however the command ends."""
+    """Run the command, and return its exit code, however it ends."""
     try:
         with own_warnings_as_lines():
             run()
@@ -69,7 +69,7 @@ def _ended(run: Callable[[], None], *, as_json: bool) -> int:
 
 def report(error: BaseException, *, as_json: bool) -> int:
     """Say what went wrong, and return the exit code for it."""
-    # only now: `opdsl check` of a sound program does without these modules
+    # imported here: `opdsl check` of a sound program does not need these modules
     from opdsl.workflow.errors import ArgumentError
     from opdsl.workflow.training.interrupt import Interrupted
 
@@ -86,7 +86,7 @@ def report(error: BaseException, *, as_json: bool) -> int:
         case KeyboardInterrupt():
             return _line("stopped", Exit.INTERRUPTED)
         case OSError(errno=int()):
-            # every file names itself (`opdsl.files.naming`), only standard output has no name
+            # errors of files have a name (`opdsl.files.naming`), only standard output has none
             name = error.filename or ("standard output" if error.errno == errno.ENOSPC else "")
             place = f"{name}: " if name else ""
             return _line(f"error: {place}{error.strerror}", Exit.FAILED)
@@ -120,10 +120,10 @@ def _out_of_memory(error: BaseException) -> bool:
 
 
 def _our_fault(error: BaseException) -> str:
-    first = (str(error).splitlines() or [""])[0]
-    what = f"{type(error).__name__}: {first}" if first else type(error).__name__
+    first_line = (str(error).splitlines() or [""])[0]
+    summary = f"{type(error).__name__}: {first_line}" if first_line else type(error).__name__
     return (
-        f"internal error: {what}\n"
+        f"internal error: {summary}\n"
         f"this is a fault of opdsl and not of your program; {TRACEBACK}=1 shows where"
     )
 
@@ -135,5 +135,5 @@ def _show_traceback(error: BaseException) -> None:
 
 
 def _close_stdout() -> None:
-    """Discard what the interpreter flushes at its end."""
+    """Send to /dev/null what the interpreter flushes at its end."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

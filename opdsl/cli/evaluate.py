@@ -43,10 +43,10 @@ def command(
     from opdsl.cli.results import metrics_table
     from opdsl.workflow.runs.run import open_run
 
-    opened = open_run(run, last=last, device=device or "auto", precision=precision)
-    for text in opened.notes:
+    trained_run = open_run(run, last=last, device=device or "auto", precision=precision)
+    for text in trained_run.notes:
         say(f"note: {text}")
-    report = opened.evaluate(data or None, resolutions=sizes, split=split, warn=warn)
+    report = trained_run.evaluate(data or None, resolutions=sizes, split=split, warn=warn)
     if as_json:
         show_json(report.to_json())
     else:

@@ -39,14 +39,14 @@ def command(
 
 
 def page(word: str) -> str:
-    """Everything that is known under a name; a code may be written `op309`, `309` or by its name.
+    """Return the text of a topic; a code may be written `op309`, `309` or by its name.
 
     Raises:
         UsageError: there is no such topic; the message names the nearest one.
     """
     name = word.strip()
     code = _code(name)
-    if code is not None and re.search(r"\d", name):  # a number is nothing but a code
+    if code is not None and re.search(r"\d", name):  # text with digits can only be a code
         return _code_page(code, word)
     parts = [_code_page(code, word)] if code else []
     parts += _topics(name)
@@ -99,5 +99,5 @@ def _unknown(word: str, code: str = "") -> UsageError:
         *(x.partition(" ")[2] for x, _ in _commands()),
     ]
     near = did_you_mean(code or word, names) or ("`opdsl explain` lists the diagnostics",)
-    what = "code" if code else "topic"
-    return UsageError(f"there is no {what} `{word}`; {near[0]}")
+    kind = "code" if code else "topic"
+    return UsageError(f"there is no {kind} `{word}`; {near[0]}")

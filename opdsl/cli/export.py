@@ -89,7 +89,7 @@ def command(
     Example: opdsl export runs/darcy --out darcy.onnx
     Example: opdsl export specs/fno_darcy.op --out fno.aoti.pt2
     """
-    chosen = _kind(out, kind)
+    export_kind = _kind(out, kind)
     of_run = Path(source).is_dir()
     if of_run and (model or sets):
         message = "`--model` and `--set` are for programs; the model of a run is what it is"
@@ -97,10 +97,10 @@ def command(
     from opdsl.cli.files import open_graph
     from opdsl.workflow.export import export
 
-    exported = export(
+    model_file = export(
         source if of_run else open_graph(source, model, sets),
         out,
-        format=chosen.value,
+        format=export_kind.value,
         at=at,
         batch=batch,
         fixed=fixed,
@@ -109,9 +109,9 @@ def command(
         seed=seed,
     )
     if as_json:
-        show_json(exported.to_json())
+        show_json(model_file.to_json())
         return
-    for line in _lines(exported):
+    for line in _lines(model_file):
         say(line)
     result(str(out))
 
@@ -131,13 +131,13 @@ def _lines(exported: ExportedModel) -> list[str]:
         sizes = (a if n is None else str(n) for a, n in zip(names[name], shape, strict=True))
         lines.append(f"{name}: ({', '.join(sizes)})")
     if report.said:
-        bound = "resolution" if report.free == "batch" else "batch and resolution"
-        lines.append(f"for this {bound} only: {report.said}")
+        fixed_sizes = "resolution" if report.free == "batch" else "batch and resolution"
+        lines.append(f"for this {fixed_sizes} only: {report.said}")
     if report.step > 1:
         lines.append(f"a resolution differs from the traced one by multiples of {report.step}")
     calls = "; ".join(str(x) for x in report.calls)
     near = (
         f"differs by {report.difference:.1e} of the greatest value, allowed {report.tolerance:.0e}"
     )
-    used = (f"  {x}" for x in report.usage)
-    return [*lines, f"compared at {calls}: {near}", "to run it:", *used]
+    usage_lines = (f"  {x}" for x in report.usage)
+    return [*lines, f"compared at {calls}: {near}", "to run it:", *usage_lines]

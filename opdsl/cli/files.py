@@ -75,7 +75,7 @@ def apart(option: str, out: Path, read: str) -> None:
 
 
 def write(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all; its folder is made.
+    """Write a file completely or not at all, after creating its folder.
 
     Raises:
         OpError: OP0625, the file cannot be written.

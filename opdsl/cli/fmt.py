@@ -38,15 +38,15 @@ def command(
     Example: opdsl fmt --diff specs/
     """
     code = Exit.OK
-    changed = []
+    changes = []
     for path in expanded(files):
         try:
             if _one(path, check=check, diff=diff):
-                changed.append(path)
+                changes.append(path)
         except OpError as error:
             warn(error.diagnostics)
             code = Exit.SPEC
-    if check and changed and code == Exit.OK:
+    if check and changes and code == Exit.OK:
         code = Exit.FAILED
     raise typer.Exit(code)
 
@@ -81,7 +81,7 @@ def _apply(path: str, name: str, before: str, after: str, *, check: bool, diff: 
 
 
 def _replace(path: Path, text: str) -> None:
-    """Write the file with its permissions, behind a link if it is one."""
+    """Replace the text of a file, keep its permissions, and follow a link."""
     real = path.resolve()
     mode = real.stat().st_mode
     write(real, text.encode())

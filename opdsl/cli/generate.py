@@ -53,12 +53,12 @@ def _command(name: str, generator: Generator) -> Callable[..., None]:
     def command(*, out: Path, seed: int, as_json: bool, **options: Any) -> None:
         progress = SampleProgress()
         values = {k: x.value if isinstance(x, StrEnum) else x for k, x in options.items()}
-        written = generate_dataset(name, out, seed=seed, progress=progress, **values)
+        dataset = generate_dataset(name, out, seed=seed, progress=progress, **values)
         progress.end()
         if as_json:
-            show_json(written.to_json())
+            show_json(dataset.to_json())
         else:
-            result(str(written))
+            result(str(dataset))
 
     parameters = _parameters(generator)
     command.__name__ = name
@@ -75,16 +75,16 @@ def _help(name: str, generator: Generator) -> str:
 
 def _parameters(generator: Generator) -> list[inspect.Parameter]:
     """Return the required options, then the file and the seed, then the others."""
-    needed = [x for x in generator.options if x.default is None and not x.optional]
-    others = [x for x in generator.options if x not in needed]
+    required = [x for x in generator.options if x.default is None and not x.optional]
+    optional = [x for x in generator.options if x not in required]
     file_help = f"The {generator.suffix} file to make."
     out = typer.Option("--out", "-o", metavar="FILE", help=file_help)
     seed = typer.Option("--seed", metavar="S", help="Seed of the random samples.")
     return [
-        *map(_parameter, needed),
+        *map(_parameter, required),
         _keyword("out", Annotated[Path, out]),
         _keyword("seed", Annotated[int, seed], 0),
-        *map(_parameter, others),
+        *map(_parameter, optional),
         _keyword("as_json", Json, False),
     ]
 
@@ -96,10 +96,10 @@ def _parameter(option: Option) -> inspect.Parameter:
         kind = ENUM(option.name, [(x.upper(), x) for x in option.choices])
         default = None if default is None else kind(default)
     text = typer.Option(f"--{option.name}", metavar=option.metavar, help=option.help)
-    needed = option.default is None and not option.optional
+    required = option.default is None and not option.optional
     value_type: Any = kind | None if option.optional else kind
     annotation = Annotated[value_type, text]
-    return _keyword(option.name, annotation, inspect.Parameter.empty if needed else default)
+    return _keyword(option.name, annotation, inspect.Parameter.empty if required else default)
 
 
 def _keyword(

@@ -54,18 +54,18 @@ def neuralop(
     """
     from opdsl.workflow.neuralop import import_neuralop
 
-    imported = import_neuralop(
+    model = import_neuralop(
         source, call=call, corrected=corrected, latent=latent, variables=_variables(variables)
     )
-    for note in imported.notes:
+    for note in model.notes:
         say(f"note: {note}")
-    if imported.weights is not None and out is not None and out.suffix != ".op":
-        result(str(imported.save(out)))
+    if model.weights is not None and out is not None and out.suffix != ".op":
+        result(str(model.save(out)))
     elif out is not None:
-        write(out, imported.text.encode())
+        write(out, model.text.encode())
         say(f"wrote {out}")
     else:
-        result(imported.text)
+        result(model.text)
 
 
 def _variables(text: str | None) -> int | list[str] | None:

@@ -62,10 +62,12 @@ def command(
     from opdsl.workflow.runs.prediction import predict_file
     from opdsl.workflow.runs.run import open_run
 
-    opened = open_run(run, last=last, device=device or "auto", precision=precision)
-    for text in opened.notes:
+    trained_run = open_run(run, last=last, device=device or "auto", precision=precision)
+    for text in trained_run.notes:
         say(f"note: {text}")
-    count = predict_file(opened, input_, output, split=split, steps=steps, batch=batch, tile=sides)
+    count = predict_file(
+        trained_run, input_, output, split=split, steps=steps, batch=batch, tile=sides
+    )
     say(f"wrote {count} samples to {output}")
 
 

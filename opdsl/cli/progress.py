@@ -6,7 +6,7 @@ from opdsl.cli.console import lively, say
 
 
 class SampleProgress:
-    """A line that moves on a terminal, a line for each tenth in a pipe."""
+    """Progress as a line that moves on a terminal, and as a line for each tenth in a pipe."""
 
     def __init__(self) -> None:
         self._tenth = 0

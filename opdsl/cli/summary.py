@@ -70,28 +70,28 @@ def command(
     sizes = resolution(graph, at) if at is not None else None
     model_summary = summary(graph, at)
     timer = kernel_timer(device, threads, autotune=autotune) if plan else None
-    chosen = make_plan(graph, sizes, batch, device, threads, timer) if plan else None
-    measured = measure_plan(graph, chosen, timer) if chosen and measure else None
-    forecasts = forecasts_of(graph, chosen, measured) if chosen and measured else []
+    kernel_plan = make_plan(graph, sizes, batch, device, threads, timer) if plan else None
+    call_cost = measure_plan(graph, kernel_plan, timer) if kernel_plan and measure else None
+    forecasts = forecasts_of(graph, kernel_plan, call_cost) if kernel_plan and call_cost else []
     errors = precision_errors(graph, sizes, batch, device) if precision and sizes else []
     if as_json:
-        more: dict[str, Any] = {"plan": _plan_json(chosen)} if chosen else {}
-        more |= {"measured": _measured_json(measured, forecasts)} if measured else {}
-        more |= {"precisions": [asdict(x) for x in errors]} if errors else {}
-        show_json(model_summary.to_json() | more)
+        additions: dict[str, Any] = {"plan": _plan_json(kernel_plan)} if kernel_plan else {}
+        additions |= {"measured": _measured_json(call_cost, forecasts)} if call_cost else {}
+        additions |= {"precisions": [asdict(x) for x in errors]} if errors else {}
+        show_json(model_summary.to_json() | additions)
         return
     result(model_summary.to_text(width(sys.stdout) or UNKNOWN_WIDTH))
-    if chosen:
-        result("\n" + _plan_text(chosen))
-    if chosen and measured:
-        result("\n" + _measured_text(chosen, measured, forecasts))
+    if kernel_plan:
+        result("\n" + _plan_text(kernel_plan))
+    if kernel_plan and call_cost:
+        result("\n" + _measured_text(kernel_plan, call_cost, forecasts))
     if errors:
         result("\n" + _precisions_text(errors))
 
 
 def _refuse_useless(at: str | None, device: str, runs: Mapping[str, bool], *, plan: bool) -> None:
     """Refuse options that run a plan without a resolution, or on a device that is not the CPU."""
-    for option in (name for name, wanted in runs.items() if wanted):
+    for option in (name for name, enabled in runs.items() if enabled):
         if not (plan and at):
             raise UsageError(f"`{option}` needs `--plan` and a resolution, as `--at x=64,y=64`")
         if device != "cpu":
@@ -141,8 +141,10 @@ def _measured_text(plan: KernelPlan, measured: CallCost, forecasts: Sequence[For
 
 
 def _measured_row(plan: KernelPlan, line: UnitCost, forecast: Forecast) -> tuple[str, ...]:
-    known = [plan.choices[x] for x in line.nodes if x in plan.choices]
-    kernel = f"fused, {len(line.nodes)} nodes" if line.fused else ", ".join(x.kernel for x in known)
+    choices = [plan.choices[x] for x in line.nodes if x in plan.choices]
+    kernel = (
+        f"fused, {len(line.nodes)} nodes" if line.fused else ", ".join(x.kernel for x in choices)
+    )
     return (
         f"  {line.path}",
         kernel,

@@ -31,14 +31,14 @@ class TrainCommand(TyperCommand):
     """The parser of `train`, which lets `--resume` stand alone and with the folder of a run."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Give a `--resume` that stands alone the empty value."""
+        """Replace a `--resume` without a value by `--resume=`, the empty value."""
         return super().parse_args(ctx, list(with_values(args)))
 
 
 def with_values(args: Sequence[str]) -> Iterator[str]:
-    """Yield the words of a command line, `--resume=` for a `--resume` that no run follows.
+    """Yield the words of a command line, with `--resume=` for a `--resume` that no run follows.
 
-    A program or another option behind it is no run: `--resume spec.op --out RUN` was always valid.
+    A program or an option behind it is not its value: `--resume spec.op --out RUN` is valid too.
     """
     for i, word in enumerate(args):
         if word == "--":
@@ -175,10 +175,10 @@ def _resumable(
     config: list[str] | None,
     options: list[Setting],
 ) -> ResumableRun:
-    """Read the run to go on with, and what changes in it.
+    """Read the run to continue, and the settings that change.
 
-    A program that is named has to be that of the run; without a folder it also says whose latest
-    run is meant.
+    If a program is given, it has to be that of the run; without a folder, the latest run of its
+    model is continued.
     """
     from opdsl.cli.files import open_source
     from opdsl.workflow.folder.writing import latest_folder
@@ -198,13 +198,13 @@ def _resumable(
 
 
 def _nothing_to_do(resumable: ResumableRun) -> str:
-    """Return the message for a finished run, and for settings that would have changed."""
-    lost = ", ".join(f"`{x}`" for x in resumable.changed)
-    rest = f"; {lost} would take effect with more epochs only" if lost else ""
-    more = shlex.join(["opdsl", "train", "--resume", str(resumable.run), "--epochs"])
+    """Return the message for a finished run, which lists the settings without effect."""
+    changes = ", ".join(f"`{x}`" for x in resumable.changed)
+    without_effect = f"; {changes} would take effect with more epochs only" if changes else ""
+    command = shlex.join(["opdsl", "train", "--resume", str(resumable.run), "--epochs"])
     return (
-        f"the run is finished after {resumable.epochs} epochs and stays as it is{rest}\n"
-        f"to go on with it: {more} N"
+        f"the run is finished after {resumable.epochs} epochs and stays as it is{without_effect}\n"
+        f"to go on with it: {command} N"
     )
 
 
@@ -216,7 +216,7 @@ def _options(
     device: str | None,
     precision: str | None,
 ) -> list[Setting]:
-    """Return the settings that have an option of their own."""
+    """Return the settings that are set by their own options, such as `--epochs`."""
     from opdsl.workflow.programs.overrides import option
 
     values = (
@@ -292,11 +292,11 @@ def _listener(*, quiet: bool) -> Listener:
 
 
 def _stopped(stop: Interrupted, run: Path) -> str:
-    """Return what an interrupted run can still do."""
+    """Return the message for an interrupted run, and how to continue it."""
     if not stop.saved and not (run / "checkpoints").is_dir():
         return "stopped before the first checkpoint"
-    done = "stopped and saved" if stop.saved else "stopped without a new checkpoint"
-    return f"{done}; to go on: {shlex.join(['opdsl', 'train', '--resume', str(run)])}"
+    status = "stopped and saved" if stop.saved else "stopped without a new checkpoint"
+    return f"{status}; to go on: {shlex.join(['opdsl', 'train', '--resume', str(run)])}"
 
 
 def _text(summary: TrainingSummary) -> str:

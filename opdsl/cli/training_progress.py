@@ -6,7 +6,7 @@ from typing import Any, TextIO
 from opdsl.diagnostics.terminal import printable
 from opdsl.workflow.training.progress import Listener, RunPlan
 
-SHOWN = 12  # rows of the table that stay in sight
+SHOWN = 12  # rows of the table that stay visible
 
 
 def progress(stream: TextIO | None = None) -> Listener:
@@ -120,7 +120,7 @@ class LiveTable:
 
 
 def opening(plan: RunPlan) -> str:
-    """Describe what the run is about to do, in one line."""
+    """Describe samples, parameters, steps and device of a run in one line."""
     text = f"{plan.samples} samples, {plan.parameters:,} parameters, {plan.steps} steps an epoch, "
     text += f"{plan.precision} on {plan.device}"
     return text + (f", from epoch {plan.first_epoch}" if plan.first_epoch > 1 else "")

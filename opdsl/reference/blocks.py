@@ -42,7 +42,7 @@ class ParameterRow:
 
     @property
     def about(self) -> str:
-        """Type and default for a terminal: `integer ≥ 1; default none`."""
+        """The type and the default for a terminal: `integer ≥ 1; default none`."""
         default = self.default if self.default == "required" else f"default {self.default}"
         return f"{self.type}; {default}".replace("`", "")
 
@@ -79,20 +79,20 @@ class BlockEntry:
         """The parameters in the order of the class."""
         schema = self.cls.model_json_schema()
         definitions, required = schema.get("$defs", {}), schema.get("required", ())
-        documented = self.docstring.items.get("Attributes", {})
+        descriptions = self.docstring.items.get("Attributes", {})
         return tuple(
             ParameterRow(
                 name,
                 type_text(x, definitions),
                 default_text(x, required=name in required),
-                documented.get(name) or x.get("description", ""),
+                descriptions.get(name) or x.get("description", ""),
             )
             for name, x in schema.get("properties", {}).items()
         )
 
     @property
     def signature(self) -> tuple[str, ...]:
-        """Which inputs the block accepts, as sentences."""
+        """Sentences about the inputs that the block accepts."""
         kinds = [KINDS[x] for x in sorted(self.cls.kinds)]
         numbers = "real or complex" if self.cls.complex else "real"
         positional = ", ".join(f"`{x}`" for x in self.cls.positional)
@@ -116,25 +116,25 @@ class BlockEntry:
         return sample_calls(self.cls)
 
     def used(self) -> tuple[tuple[tuple[Space, ...], Space], ...]:
-        """Input spaces and result of each node of this block in the example program."""
+        """Return input spaces and result of each node of this block in the example program."""
         graph = self.graph
         nodes = [x for x in graph.nodes if isinstance(x.block, self.cls)] if graph else []
         return tuple((graph.arguments(x), x.space) for x in nodes) if graph else ()
 
 
 def block_entry(keyword: str) -> BlockEntry | None:
-    """The entry of a block, also of an installed plug-in; None if there is no such block."""
+    """Return the entry of a block, also of an installed plug-in; None if there is no such block."""
     cls = blocks.find(keyword)
     return BlockEntry(keyword, cls) if cls else None
 
 
 def block_entries() -> tuple[BlockEntry, ...]:
-    """The entries of all blocks of opdsl, sorted by name."""
+    """Return the entries of all blocks of opdsl, sorted by name."""
     return tuple(x for x in map(block_entry, blocks.names()) if x is not None)
 
 
 def block_page(entry: BlockEntry) -> str:
-    """The Markdown page of a block."""
+    """Build the Markdown page of a block."""
     doc, program = entry.docstring, entry.program
     return page(
         f"# {entry.keyword}",
@@ -156,7 +156,7 @@ def block_page(entry: BlockEntry) -> str:
 
 
 def block_text(entry: BlockEntry) -> str:
-    """The entry of a block for a terminal."""
+    """Describe a block for a terminal."""
     doc, program = entry.docstring, entry.program
     parameters = [(x.name, x.about, x.meaning) for x in entry.parameters]
     return page(
@@ -173,7 +173,7 @@ def block_text(entry: BlockEntry) -> str:
 
 
 def block_index(entries: tuple[BlockEntry, ...]) -> str:
-    """The index of the blocks by family."""
+    """Build the index of the blocks by family."""
     families = sorted({x.family for x in entries})
     parts = []
     for family in families:
@@ -207,7 +207,7 @@ def _inputs(least: int, most: int | None) -> str:
 
 
 def _shapes(entry: BlockEntry) -> tuple[str, ...]:
-    """The spaces and tensor shapes of the calls in the example program."""
+    """Tabulate the spaces and tensor shapes of the calls in the example program."""
     return tuple(
         f"In the example {_joined(inputs)} → `{result}`, as tensors "
         f"{' and '.join(map(_shape, inputs)) or 'nothing'} → {_shape(result)}."
@@ -220,7 +220,7 @@ def _joined(inputs: tuple[Space, ...]) -> str:
 
 
 def _shape(space: Space) -> str:
-    """The shape of a function as a tensor of the public interface."""
+    """Return the shape that a function has as a tensor of the public interface."""
     axes = "".join(f", {x.name}" for x in space.domain.axes)
     kind = " complex" if space.complex else ""
     return f"(batch, {space.channels}{axes}){kind}"
@@ -229,10 +229,10 @@ def _shape(space: Space) -> str:
 def _sample_row(keyword: str, call: SampleCall) -> tuple[str, ...]:
     arguments = [*"uvwabc"[: len(call.inputs)], *(f"{k} = {v}" for k, v in call.parameters.items())]
     bounds = call.block.bounds(*call.inputs)
-    needed = f"{bounds[0].points} for {bounds[0].keeps}" if bounds else "none"
+    points_needed = f"{bounds[0].points} for {bounds[0].keeps}" if bounds else "none"
     inputs = ", ".join(f"`{x}`" for x in call.inputs) or "none"
     text = f"`{keyword}({', '.join(arguments)})`"
-    return (text, inputs, f"`{call.result}`", needed, f"{call.weights:,}", call.limit)
+    return (text, inputs, f"`{call.result}`", points_needed, f"{call.weights:,}", call.limit)
 
 
 def _verdict(entry: BlockEntry) -> str:

@@ -15,7 +15,7 @@ EXAMPLE = "Example: "
 
 
 def leaf_commands(root: Command, name: str = "opdsl") -> Iterator[tuple[str, Command]]:
-    """Every command that is no group, with its words: `opdsl data generate darcy`."""
+    """Yield every command that is no group, with its words: `opdsl data generate darcy`."""
     for word, command in getattr(root, "commands", {}).items():
         full = f"{name} {word}"
         if getattr(command, "commands", None) is None:
@@ -25,7 +25,7 @@ def leaf_commands(root: Command, name: str = "opdsl") -> Iterator[tuple[str, Com
 
 
 def commands_page(root: Command) -> str:
-    """The Markdown page of all commands."""
+    """Build the Markdown page of all commands."""
     commands = list(leaf_commands(root))
     links = [f"- [`{x}`](#{x.replace(' ', '-')})" for x, _ in commands]
     return page(
@@ -39,14 +39,14 @@ def commands_page(root: Command) -> str:
 
 
 def usage(name: str, command: Command) -> str:
-    """The command line in one line: `opdsl check [OPTIONS] FILE...`."""
+    """Return the usage in one line: `opdsl check [OPTIONS] FILE...`."""
     arguments = [_metavar(x) for x in command.params if not _is_option(x)]
     options = ["[OPTIONS]"] if any(map(_is_option, command.params)) else []
     return " ".join([name, *options, *arguments])
 
 
 def command_text(name: str, command: Command) -> str:
-    """One command for a terminal."""
+    """Describe one command for a terminal."""
     text, examples = _help(command)
     rows = [(_names(x), "", _meaning(x)) for x in command.params]
     return page(
@@ -70,7 +70,7 @@ def _section(name: str, command: Command) -> str:
 
 
 def _help(command: Command) -> tuple[str, tuple[str, ...]]:
-    """The text of a command, and its example command lines."""
+    """Split the help of a command into its text and its example command lines."""
     paragraphs = (command.help or "").split("\n\n")
     examples = [x for x in paragraphs if x.startswith(EXAMPLE)]
     text = "\n\n".join(x for x in paragraphs if x not in examples)
@@ -82,7 +82,7 @@ def _is_option(parameter: Command) -> bool:
 
 
 def _names(parameter: Command) -> str:
-    """`-o, --out FILE`, `--plan / --no-plan`, or the name of an argument."""
+    """Format the names: `-o, --out FILE`, `--plan / --no-plan`, or the name of an argument."""
     if not _is_option(parameter):
         return _metavar(parameter)
     names = ", ".join(sorted(parameter.opts, key=len))
@@ -97,6 +97,8 @@ def _metavar(parameter: Command) -> str:
 
 def _meaning(parameter: Command) -> str:
     default = parameter.default
-    shown = default is not None and default not in (False, (), [], "") and not callable(default)
+    has_default = (
+        default is not None and default not in (False, (), [], "") and not callable(default)
+    )
     value = getattr(default, "value", default)
-    return f"{parameter.help or ''}{f' Default: {value}.' if shown else ''}".strip()
+    return f"{parameter.help or ''}{f' Default: {value}.' if has_default else ''}".strip()

@@ -18,7 +18,7 @@ PAGES = "../../grammar/diagnostics"
 
 
 def diagnostics_page() -> str:
-    """The Markdown index of all codes by group."""
+    """Build the Markdown index of all codes by group."""
     parts = []
     for prefix, title in GROUPS.items():
         rows = [

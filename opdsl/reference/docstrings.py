@@ -44,10 +44,10 @@ def parse_docstring(text: str | None) -> Docstring:
     """Split a docstring into its parts; any text is accepted."""
     prose, sections = _split(cleandoc(text or "").splitlines())
     programs, paragraphs = _take_programs(prose)
-    summary, _, rest = "\n".join(paragraphs).strip().partition("\n\n")
+    summary, _, body = "\n".join(paragraphs).strip().partition("\n\n")
     return Docstring(
         summary=_one_line(summary),
-        prose=re.sub(r"\n{3,}", "\n\n", rest).strip(),
+        prose=re.sub(r"\n{3,}", "\n\n", body).strip(),
         programs=tuple(programs),
         items={name: _items(lines) for name, lines in sections.items()},
         texts={name: dedent("\n".join(lines)).strip() for name, lines in sections.items()},
@@ -55,7 +55,7 @@ def parse_docstring(text: str | None) -> Docstring:
 
 
 def _split(lines: list[str]) -> tuple[list[str], dict[str, list[str]]]:
-    """The lines of the prose, and those of each section."""
+    """Return the lines of the prose, and the lines of each section."""
     prose: list[str] = []
     sections: dict[str, list[str]] = {}
     current: list[str] | None = None
@@ -82,7 +82,7 @@ PLURAL = frozenset({"Sources", "Examples", "Notes"})
 
 
 def _continues(line: str, *, inline: bool) -> bool:
-    """Whether a line belongs to the section above it.
+    """Return whether a line belongs to the section above it.
 
     Text that starts on the line of the header ends with an empty line, an indented section with
     the next line that is not indented.
@@ -91,9 +91,9 @@ def _continues(line: str, *, inline: bool) -> bool:
 
 
 def _take_programs(lines: list[str]) -> tuple[list[str], list[str]]:
-    """The ```op programs, and the other lines."""
+    """Separate the ```op programs from the other lines."""
     programs: list[str] = []
-    rest: list[str] = []
+    prose: list[str] = []
     program: list[str] | None = None
     for line in lines:
         if program is None and line.strip() == f"{FENCE}op":
@@ -102,23 +102,23 @@ def _take_programs(lines: list[str]) -> tuple[list[str], list[str]]:
             programs.append(dedent("\n".join(program)).strip() + "\n")
             program = None
         else:
-            (rest if program is None else program).append(line)
-    return programs, rest
+            (prose if program is None else program).append(line)
+    return programs, prose
 
 
 def _items(lines: list[str]) -> dict[str, str]:
-    """`name: text` of a section; `a, b: text` describes both names."""
-    found: dict[str, list[str]] = {}
+    """Collect the texts of a section by name; `a, b: text` describes both names."""
+    texts: dict[str, list[str]] = {}
     names: list[str] = []
     for line in dedent("\n".join(lines)).splitlines():
         item = ITEM.match(line)
         if item:
             names = [x.strip() for x in item[1].split(",")]
-            found |= {name: [item[2] or ""] for name in names}
+            texts |= {name: [item[2] or ""] for name in names}
         else:
             for name in names:
-                found[name].append(line.strip())
-    return {name: _one_line(" ".join(parts)) for name, parts in found.items()}
+                texts[name].append(line.strip())
+    return {name: _one_line(" ".join(parts)) for name, parts in texts.items()}
 
 
 def _one_line(text: str) -> str:

@@ -20,7 +20,7 @@ STARS: dict[Any, str] = {
 
 
 def python_page() -> str:
-    """The Markdown page of every name in `opdsl.__all__`."""
+    """Build the Markdown page of every name in `opdsl.__all__`."""
     names = [x for x in opdsl.__all__ if not x.startswith("_")]
     objects = {name: getattr(opdsl, name) for name in names}
     functions = {k: x for k, x in objects.items() if not inspect.isclass(x)}
@@ -39,7 +39,7 @@ def python_page() -> str:
 
 
 def signature_text(name: str, thing: Callable[..., Any], *, bound: bool = False) -> str:
-    """`opdsl.load(path_or_text: str | Path, model: str | None = None) -> Graph`.
+    """Format a signature: `opdsl.load(path_or_text: str | Path, ...) -> Graph`.
 
     Args:
         name: the name to print.
@@ -48,15 +48,15 @@ def signature_text(name: str, thing: Callable[..., Any], *, bound: bool = False)
     """
     try:
         signature = inspect.signature(thing)
-    except (TypeError, ValueError):  # a class of C
+    except (TypeError, ValueError):  # a class that is written in C has no signature
         return name
     parameters = list(signature.parameters.values())[int(bound) :]
-    shown = list(_parameters(parameters))
+    texts = list(_parameters(parameters))
     result = "" if inspect.isclass(thing) else _annotation(signature.return_annotation, " -> ")
-    flat = f"{name}({', '.join(shown)}){result}"
+    flat = f"{name}({', '.join(texts)}){result}"
     if len(flat) <= 96:
         return flat
-    lines = "".join(f"\n    {x}," for x in shown)
+    lines = "".join(f"\n    {x}," for x in texts)
     return f"{name}({lines}\n){result}"
 
 
@@ -83,11 +83,11 @@ def _class(name: str, cls: type[Any]) -> str:
 
 
 def _members(cls: type[Any]) -> tuple[list[tuple[str, Any]], list[tuple[str, Any]]]:
-    """The public methods and properties that opdsl defines for a class."""
+    """Yield the public methods and properties that opdsl defines for a class."""
     methods, properties = [], []
     owners = [x for x in cls.__mro__ if x.__module__.startswith("opdsl.")]
-    found = {k: v for x in reversed(owners) for k, v in vars(x).items() if not k.startswith("_")}
-    for name, value in found.items():
+    members = {k: v for x in reversed(owners) for k, v in vars(x).items() if not k.startswith("_")}
+    for name, value in members.items():
         if isinstance(value, property) or type(value).__name__ == "cached_property":
             properties.append((name, value))
         elif isinstance(value, classmethod | staticmethod):
@@ -102,7 +102,7 @@ def _is_bound(cls: type[Any], name: str) -> bool:
 
 
 def _described(doc: Docstring) -> Iterator[str]:
-    """Paragraphs and sections of a docstring as Markdown."""
+    """Convert a docstring to paragraphs and sections of Markdown."""
     yield doc.summary
     yield _with_fenced_examples(doc.prose)
     for section in SECTIONS:
@@ -120,13 +120,13 @@ def _described(doc: Docstring) -> Iterator[str]:
 
 
 def _with_fenced_examples(prose: str) -> str:
-    """Paragraphs that are interactive sessions (`>>> ...`) as fenced blocks."""
+    """Fence the paragraphs that are interactive sessions (`>>> ...`)."""
     paragraphs = prose.split("\n\n")
     return "\n\n".join(fence("pycon", x) if x.startswith(">>> ") else x for x in paragraphs)
 
 
 def _parameters(parameters: Iterable[inspect.Parameter]) -> Iterator[str]:
-    """Parameters with types and defaults, `*` and `/` where they belong."""
+    """Yield each parameter with type and default, and `*` and `/` at their places."""
     starred = False
     for x in parameters:
         if x.kind is x.KEYWORD_ONLY and not starred:
@@ -146,7 +146,7 @@ def _annotation(annotation: Any, prefix: str) -> str:
 
 
 def _value(value: Any) -> str:
-    """A default as source; without addresses, which change from run to run."""
+    """Format a default as source, without addresses, which change from run to run."""
     if isinstance(value, Enum):
         return f"{type(value).__name__}.{value.name}"
     text = repr(value)

@@ -84,21 +84,21 @@ class Member:
 
     @property
     def sentences(self) -> str:
-        """The facts in words."""
-        found = (FACTS[k](x) for k, x in self.facts.items() if k in FACTS)
-        return " ".join(x for x in found if x)
+        """The facts as sentences."""
+        texts = (FACTS[k](x) for k, x in self.facts.items() if k in FACTS)
+        return " ".join(x for x in texts if x)
 
 
 def members(kind: RegistryKind) -> tuple[Member, ...]:
-    """Every member of a kind, sorted by name."""
+    """Return every member of a kind, sorted by name."""
     paths = [f"{x}/{kind.folder}" for x in opdsl.__path__]
     names = sorted(x.name for x in iter_modules(paths) if not x.ispkg)
-    found = (_member(kind, name) for name in names if not name.startswith("_"))
-    return tuple(x for x in found if x is not None)
+    candidates = (_member(kind, name) for name in names if not name.startswith("_"))
+    return tuple(x for x in candidates if x is not None)
 
 
 def registered_page() -> str:
-    """The Markdown page of all kinds."""
+    """Build the Markdown page of all kinds."""
     parts = []
     for kind in KINDS:
         inside = members(kind)
@@ -113,12 +113,12 @@ def registered_page() -> str:
 
 
 def member_text(member: Member) -> str:
-    """A member for a terminal."""
+    """Describe a member for a terminal."""
     paragraphs = plain(member.description).split("\n\n")
-    shown = (x if x.startswith((" ", "|")) else wrapped(x) for x in paragraphs)
+    texts = (x if x.startswith((" ", "|")) else wrapped(x) for x in paragraphs)
     return page(
         f"{member.name} ({member.kind.name})",
-        *shown,
+        *texts,
         wrapped(member.sentences),
         wrapped(member.kind.usage.replace("NAME", member.name)),
     )
@@ -129,7 +129,7 @@ def _section(member: Member) -> str:
 
 
 def _member(kind: RegistryKind, name: str) -> Member | None:
-    """The member that a module defines; None if the module is no member."""
+    """Read the member that a module defines; None if it defines none."""
     source = get_data("opdsl", f"{kind.folder}/{name}.py")
     for statement in ast.parse(source or b"").body:
         if isinstance(statement, ast.Assign | ast.AnnAssign) and _assigns(statement, kind):
@@ -146,7 +146,7 @@ def _assigns(statement: ast.Assign | ast.AnnAssign, kind: RegistryKind) -> bool:
 
 
 def _strings(call: ast.Call) -> list[str]:
-    """Texts among the arguments, a keyword `description` last."""
+    """Return the texts among the arguments of a call, the keyword `description` last."""
     keywords = [x.value for x in call.keywords if x.arg == "description"]
     values = (x.value for x in [*call.args, *keywords] if isinstance(x, ast.Constant))
     return [x for x in values if isinstance(x, str)] or [""]
@@ -156,5 +156,5 @@ def _literals(call: ast.Call) -> Iterator[tuple[str, Any]]:
     for keyword in call.keywords:
         try:
             yield keyword.arg or "", ast.literal_eval(keyword.value)
-        except ValueError:  # an expression, which only running the module would tell
+        except ValueError:  # an expression that is no literal
             continue

@@ -21,19 +21,19 @@ def _points(name: str) -> Domain:
 
 
 def _domains() -> dict[str, Domain]:
-    """The domains that samples name."""
+    """Build the domains that the samples of blocks use, by name."""
     axes = tuple(Axis(name=x, boundary="periodic", min=64) for x in "xy")
     square = Domain(name="D", axes=axes)
     latitudes, longitudes = Axis(name="lat", min=32), Axis(name="lon", min=64, boundary="periodic")
     sphere = Domain(
         kind="sphere", name="S", sampling="gauss_legendre", axes=(latitudes, longitudes)
     )
-    extended = {"E": "zero", "L": "legendre", "G": "gram"}
+    extensions = {"E": "zero", "L": "legendre", "G": "gram"}
     return {
         "": VECTOR,
         "D": square,
         "D/2": square.coarsened(2),
-        **{name: square.extended(_extension(name, kind)) for name, kind in extended.items()},
+        **{name: square.extended(_extension(name, kind)) for name, kind in extensions.items()},
         "K": square.spectrum((2, 2)),
         "P": _points("P"),
         "Q": _points("Q"),
@@ -60,29 +60,29 @@ class SampleCall:
 
     @property
     def weights(self) -> int:
-        """Real numbers that are trained."""
+        """The count of real numbers that are trained."""
         return self.block.cost(*self.inputs).params
 
     @property
     def limit(self) -> str:
-        """Whether the block converges under refinement, or why it does not."""
+        """The verdict on convergence under refinement: `yes`, or `no:` with the reason."""
         block, x = self.block, self.inputs
         reason = block.fixed_resolution(*x) or block.diverges(*x)
         return f"no: {reason}" if reason else "yes"
 
 
 def sample_calls(cls: type[Block]) -> tuple[SampleCall, ...]:
-    """Every sample of a block as a call."""
+    """Return every sample of a block as a call."""
     return tuple(_call(cls, sample) for sample in cls.samples)
 
 
 def _call(cls: type[Block], sample: Mapping[str, Any]) -> SampleCall:
     values = {k: v for k, v in sample.items() if k != "inputs"}
-    given = {k: DOMAINS[v] if _is_domain(cls, k) else v for k, v in values.items()}
+    arguments = {k: DOMAINS[v] if _is_domain(cls, k) else v for k, v in values.items()}
     inputs = tuple(_space(x) for x in sample["inputs"])
-    block = cls(**given)
-    shown = {k: value_text(getattr(block, k)) for k in values}
-    return SampleCall(block, inputs, shown)
+    block = cls(**arguments)
+    texts = {k: value_text(getattr(block, k)) for k in values}
+    return SampleCall(block, inputs, texts)
 
 
 def _is_domain(cls: type[Block], parameter: str) -> bool:
@@ -90,7 +90,7 @@ def _is_domain(cls: type[Block], parameter: str) -> bool:
 
 
 def _space(text: int | str) -> Space:
-    """`3` on the grid D, or a space as a program writes it: `D/2 -> R^3`."""
+    """Make the space of a sample: `3` channels on the grid D, or a text such as `D/2 -> R^3`."""
     if isinstance(text, int):
         return Space(domain=DOMAINS["D"], channels=text)
     domain, _, power = text.rpartition(" -> ")

@@ -39,12 +39,12 @@ class SettingEntry:
 
 
 def setting_entries() -> tuple[SettingEntry, ...]:
-    """Every setting, in the order of `opdsl train --print-config`."""
+    """Return every setting, in the order of `opdsl train --print-config`."""
     return tuple(_entries(Settings, ""))
 
 
 def settings_page() -> str:
-    """The Markdown page of all settings."""
+    """Build the Markdown page of all settings."""
     entries = setting_entries()
     sections = dict.fromkeys(x.name.rpartition(".")[0] for x in entries)
     parts = []
@@ -66,7 +66,7 @@ def settings_page() -> str:
 
 
 def setting_text(entry: SettingEntry) -> str:
-    """One setting for a terminal."""
+    """Describe one setting for a terminal."""
     section, _, key = entry.name.rpartition(".")
     value = entry.default.strip("`")
     inside = f"{key} = ..."
@@ -83,14 +83,14 @@ def setting_text(entry: SettingEntry) -> str:
 
 
 def section_text(section: str, entries: Sequence[SettingEntry]) -> str:
-    """The settings of a section for a terminal."""
+    """Describe the settings of a section for a terminal."""
     rows = [(x.name, f"{x.type}; default {x.default}".replace("`", ""), x.meaning) for x in entries]
     return page(f"{section}: a section of settings", wrapped(entries[0].section), described(rows))
 
 
 def _entries(model: type[BaseModel], prefix: str) -> Iterator[SettingEntry]:
     doc = parse_docstring(model.__doc__)
-    documented = doc.items.get("Attributes", {})
+    descriptions = doc.items.get("Attributes", {})
     schema: dict[str, Any] = model.model_json_schema()
     for name, info in model.model_fields.items():
         if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
@@ -102,6 +102,6 @@ def _entries(model: type[BaseModel], prefix: str) -> Iterator[SettingEntry]:
             type_text(field, schema.get("$defs", {})),
             default_text(field, required=info.is_required()),
             str(field.get("resume", "fixed")),
-            documented.get(name) or field.get("description", ""),
+            descriptions.get(name) or field.get("description", ""),
             doc.summary,
         )

@@ -11,7 +11,7 @@ from opdsl.reference.settings import section_text, setting_entries, setting_text
 
 
 def explanations(name: str) -> Iterator[str]:
-    """The text of every topic of this name; a block and a setting may share one."""
+    """Return the text of every topic of a name; a block and a setting may share a name."""
     entry = block_entry(name)
     if entry is not None:
         yield block_text(entry)
@@ -24,7 +24,7 @@ def explanations(name: str) -> Iterator[str]:
 
 
 def topic_names() -> Iterator[tuple[str, str]]:
-    """Every name that `explanations` knows, with its kind; plug-in blocks are not listed."""
+    """Yield every name that `explanations` knows, with its kind; plug-in blocks are left out."""
     yield from ((x, "a block") for x in blocks.names())
     settings = setting_entries()
     yield from ((x.name, "a setting") for x in settings)

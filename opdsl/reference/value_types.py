@@ -20,7 +20,7 @@ LIMITS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiv
 
 
 def type_text(schema: Schema, definitions: Mapping[str, Schema] | None = None) -> str:
-    """The values that a schema accepts: `integer ≥ 0 or list of integer ≥ 0`.
+    """Describe the values that a schema accepts: `integer ≥ 0 or list of integer ≥ 0`.
 
     `null` stands for a parameter that is left out and is not mentioned.
     """
@@ -41,13 +41,13 @@ def type_text(schema: Schema, definitions: Mapping[str, Schema] | None = None) -
 
 
 def words(values: list[Any]) -> str:
-    """Words of the language as code, the last after `or`."""
-    shown = [f"`{_literal(x)}`" for x in values]
-    return " or ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
+    """Join words of the language, each in backticks, with commas and a last `or`."""
+    literals = [f"`{_literal(x)}`" for x in values]
+    return " or ".join([", ".join(literals[:-1]), literals[-1]] if len(literals) > 1 else literals)
 
 
 def default_text(schema: Schema, *, required: bool) -> str:
-    """The default as a program writes it; `required` where there is none."""
+    """Format the default as a program writes it; `required` if there is none."""
     if required:
         return "required"
     value = schema.get("default")
@@ -58,9 +58,9 @@ def _array(schema: Schema, definitions: Mapping[str, Schema]) -> str:
     if "prefixItems" in schema:
         parts = [type_text(x, definitions) for x in schema["prefixItems"]]
         return f"({', '.join(parts)})"
-    inner = type_text(schema.get("items", {}), definitions)
+    item_type = type_text(schema.get("items", {}), definitions)
     count, least = schema.get("maxItems"), schema.get("minItems")
-    return f"{count} × {inner}" if count and count == least else f"list of {inner}"
+    return f"{count} × {item_type}" if count and count == least else f"list of {item_type}"
 
 
 def _limits(schema: Schema) -> str:

@@ -17,7 +17,7 @@ from opdsl.elaborate import models
 if TYPE_CHECKING:
     from opdsl.diagnostics.codes import Level
 
-NO_MODEL = "OP0210"  # a file of blocks, to be imported, is no mistake
+NO_MODEL = "OP0210"  # a file without a model: a file of blocks to be imported is valid
 
 
 def read_source(path: str) -> tuple[Source, Path]:
@@ -42,11 +42,11 @@ def check_file(
     """
     diagnostics: dict[Diagnostic, None] = {}
     has_model = False
-    for checked in check_each(source, folder=folder, levels=levels):
-        has_model = bool(models(checked.file))
-        diagnostics |= dict.fromkeys(checked.diagnostics)
-        if checked.graph:
-            diagnostics |= dict.fromkeys(_errors_of_settings(checked))
+    for check_result in check_each(source, folder=folder, levels=levels):
+        has_model = bool(models(check_result.file))
+        diagnostics |= dict.fromkeys(check_result.diagnostics)
+        if check_result.graph:
+            diagnostics |= dict.fromkeys(_errors_of_settings(check_result))
     return [x for x in diagnostics if has_model or x.code != NO_MODEL]
 
 

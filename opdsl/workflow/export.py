@@ -39,7 +39,7 @@ class ExportedModel:
 
     @property
     def path(self) -> Path:
-        """The file."""
+        """The path of the exported file."""
         return self.report.path
 
     @property
@@ -126,7 +126,7 @@ def _subject(
     seed: int,
     parameters: Mapping[str, object] | None,
 ) -> tuple[Subject, bool]:
-    """Return what is exported, and whether its values are physical."""
+    """Return the module to export, and whether its values are in physical units."""
     from opdsl.workflow.runs.run import Run
 
     if isinstance(model, Run):
@@ -146,8 +146,8 @@ def _of_operator(run: Run) -> Subject:
     from opdsl.lower.exported.trace import refuse_points
 
     refuse_points(run.graph)
-    whole = copy.deepcopy(run.operator).cpu()
-    return Subject(run.graph, whole.module, whole, whole.draw)
+    operator = copy.deepcopy(run.operator).cpu()
+    return Subject(run.graph, operator.module, operator, operator.draw)
 
 
 def _of_folder(folder: Path, *, last: bool) -> Subject:
@@ -159,9 +159,9 @@ def _of_folder(folder: Path, *, last: bool) -> Subject:
 
     run = read_run_folder(folder)
     refuse_points(run.graph)
-    module, trained = trained_module(run.folder, run.graph, last=last)
-    whole = Operator(module, trained.normaliser)
-    return Subject(run.graph, module, whole, whole.draw)
+    module, info = trained_module(run.folder, run.graph, last=last)
+    operator = Operator(module, info.normaliser)
+    return Subject(run.graph, module, operator, operator.draw)
 
 
 def _of_program(graph: Graph, seed: int) -> Subject:

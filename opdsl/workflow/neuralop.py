@@ -101,19 +101,19 @@ def import_neuralop(
     '# FNO of neuraloperator, imported.'
     """
     if isinstance(source, str | PathLike):
-        known, weights = _read(str(source))
+        constructor, weights = _read(str(source))
     else:
-        known, weights = call_of_module(source), plain_weights(source)
+        constructor, weights = call_of_module(source), plain_weights(source)
     if call is not None:
-        known = read_call(call)
-    if known is None:
+        constructor = read_call(call)
+    if constructor is None:
         raise ArgumentError(
             f"`{source}` does not say which model its weights are of: name the call that made it, "
             '`--call "FNO((16, 16), 1, 1, 64)"`'
         )
-    named = known.also(latent=latent, variables=variables)
-    imported = import_call(named, weights, corrected=corrected)
-    return ImportedModel(imported.text, imported.graph, imported.notes, weights, imported)
+    full_call = constructor.also(latent=latent, variables=variables)
+    result = import_call(full_call, weights, corrected=corrected)
+    return ImportedModel(result.text, result.graph, result.notes, weights, result)
 
 
 def _read(source: str) -> tuple[ConstructorCall | None, dict[str, Tensor] | None]:

@@ -8,7 +8,7 @@ from opdsl.diagnostics import fault
 
 
 def write_file(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all; its folder is made.
+    """Write a file completely or not at all, after creating its folder.
 
     Raises:
         OpError: OP0625, the file could not be written.

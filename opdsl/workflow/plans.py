@@ -29,9 +29,9 @@ def kernel_timer(device: str, threads: int, *, autotune: bool) -> Timer | None:
         torch.set_num_threads(threads)
         return Tuner(users_timings(anew=True))
     folder = users_folder()
-    # looking into them takes the compiled kernels, which an empty folder is not worth
-    known = device == "cpu" and folder is not None and folder.is_dir()
-    return users_timings() if known else None
+    # reading times loads the compiled kernels, which is slow: skip it for a missing folder
+    has_timings = device == "cpu" and folder is not None and folder.is_dir()
+    return users_timings() if has_timings else None
 
 
 def make_plan(
@@ -71,9 +71,9 @@ def forecasts_of(graph: Graph, plan: KernelPlan, measured: CallCost) -> list[For
 
     setting = Workload(plan.roots, plan.batch, plan.device, plan.threads, plan.dtype)
     kernels = {path: x.kernel for path, x in plan.choices.items()}
-    known = {x.end: x for x in fusions(graph)}
+    regions_by_end = {x.end: x for x in fusions(graph)}
     return [
-        forecasts(graph, known[x.path], setting, kernels)[FUSED]
+        forecasts(graph, regions_by_end[x.path], setting, kernels)[FUSED]
         if x.fused
         else forecast(graph, [graph.by_path[y] for y in x.nodes], setting, kernels)
         for x in measured.lines

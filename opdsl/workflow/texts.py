@@ -24,7 +24,7 @@ __all__ = [
     "python_source",
 ]
 
-TRAIN_FORMAT = 1  # of the settings: an old file that is read in another way is a new format
+TRAIN_FORMAT = 1  # version of the settings; raise it if an old file would be read differently
 
 
 def program_bytes(path: Path) -> bytes:
@@ -35,7 +35,7 @@ def program_bytes(path: Path) -> bytes:
     """
     from opdsl.compiler import read
 
-    read(path)  # reports errors of reading as the compiler does
+    read(path)  # raises the same errors as the compiler
     return read_regular(path, LARGEST_TEXT)
 
 

@@ -42,7 +42,7 @@ class ModelSummary:
 
     @property
     def parameters(self) -> int:
-        """Real numbers to be learnt."""
+        """The count of real numbers that are trained."""
         return int(self.numbers.params)
 
     def to_text(self, width: int = 100) -> str:
@@ -82,7 +82,7 @@ class Drawing:
 
     @property
     def data(self) -> bytes:
-        """The content of a file."""
+        """The content of the drawing as bytes, for a file."""
         return self.content if isinstance(self.content, bytes) else self.content.encode()
 
     def save(self, path: str | PathLike[str]) -> Path:

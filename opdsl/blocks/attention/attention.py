@@ -92,8 +92,8 @@ class Attention(Block):
         norms = 4 * (c // self.heads) if self.kind == "galerkin" else 0
         params = 4 * (c * c + c) + norms
         pairs = volume * volume * (4 * c)
-        seen = pairs if self.kind == "softmax" else volume * (4 * c * (c // self.heads))
-        return Cost(decided(params), volume * (8 * c * c) + seen, x.numbers() * BYTES)
+        products = pairs if self.kind == "softmax" else volume * (4 * c * (c // self.heads))
+        return Cost(decided(params), volume * (8 * c * c) + products, x.numbers() * BYTES)
 
     def uniform(self, inputs: tuple[bool, ...], _x: Space) -> bool:
         """Return whether the input has one value: equal queries get equal answers."""

@@ -129,10 +129,10 @@ class CodomainAttention(Block):
         from opdsl.nn.layers import codomain_attention
 
         variables, heads = decided(self.variables), decided(self.heads)
-        domain, shared = q.domain, (variables, heads, self.temperature)
-        alike = (True,) * domain.dims
+        domain, arguments = q.domain, (variables, heads, self.temperature)
+        all_periodic = (True,) * domain.dims
         if self.faults != "none":
-            return codomain_attention.CodomainAttention(*shared, alike, adds=True)
-        closed = domain.periodic if domain.regular else alike
+            return codomain_attention.CodomainAttention(*arguments, all_periodic, adds=True)
+        periodic = domain.periodic if domain.regular else all_periodic
         sampling = (domain.sampling or "gauss_legendre",) if domain.kind == "sphere" else ()
-        return codomain_attention.CodomainAttention(*shared, closed, *sampling)
+        return codomain_attention.CodomainAttention(*arguments, periodic, *sampling)

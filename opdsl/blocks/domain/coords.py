@@ -79,8 +79,8 @@ class Coords(Block):
             axes = zip(self.domain.axes, self.domain.periodic, strict=True)
             pairs = [(f"cos_{a.name}", f"sin_{a.name}") if p else (a.name,) for a, p in axes]
             return tuple(x for pair in pairs for x in pair)
-        embedded = self.domain.kind == "sphere" and self.kind == "position"
-        return SPACE if embedded else tuple(a.name for a in self.domain.axes)
+        in_space = self.domain.kind == "sphere" and self.kind == "position"
+        return SPACE if in_space else tuple(a.name for a in self.domain.axes)
 
     def _check_domain(self) -> None:
         domain = self.domain
@@ -121,8 +121,8 @@ class Coords(Block):
 
     def side_inputs(self) -> tuple[SideInput, ...]:
         """Return the coordinates of points."""
-        named = (SideInput(self.domain.name, "coordinates", self.domain),)
-        return named if self.domain.scattered else ()
+        coordinates = (SideInput(self.domain.name, "coordinates", self.domain),)
+        return coordinates if self.domain.scattered else ()
 
     def cost(self) -> Cost:
         """Count a copy; the arithmetic is negligible."""

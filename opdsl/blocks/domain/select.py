@@ -52,11 +52,11 @@ class Select(Block):
 
     def infer(self, x: Space) -> Space:
         """Return the domain with the chosen channels and their names."""
-        chosen = self._numbers(x)
+        numbers = self._numbers(x)
         names = x.components
-        labels = tuple(names[i] for i in chosen) if names else None
+        labels = tuple(names[i] for i in numbers) if names else None
         distinct = labels if labels and len(set(labels)) == len(labels) else None
-        return x.model_copy(update={"channels": len(chosen), "components": distinct})
+        return x.model_copy(update={"channels": len(numbers), "components": distinct})
 
     def _numbers(self, x: Space) -> tuple[int, ...]:
         return tuple(self._number(y, x) for y in self.channels)

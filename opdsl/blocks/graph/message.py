@@ -102,20 +102,20 @@ class Message(Block):
         volume = x.domain.volume()
         begin, edge, node = (self._widths(x, decided(n)) for n in (d + 1, 3 * c, 2 * c))
         params = self._params(begin) + self.steps * (self._params(edge) + self._params(node))
-        # the first layer of f acts on v at points, before they are paired
-        halved = volume * (self.steps * 4 * c * self.hidden[0])
+        # the first layer of f is linear, so it acts on v at the points, not on each pair
+        at_points = volume * (self.steps * 4 * c * self.hidden[0])
         along = self._flops(begin) + self.steps * (self._flops(edge) - 4 * c * self.hidden[0])
-        flops: Poly = volume * (EDGES * along + self.steps * self._flops(node)) + halved
+        flops: Poly = volume * (EDGES * along + self.steps * self._flops(node)) + at_points
         return Cost(decided(params), flops, x.numbers() * BYTES)
 
     def _params(self, widths: tuple[int, ...]) -> int:
-        normed = 2 * widths[-1] if self.norm == "layer" else 0
-        return normed + sum(a * b + b for a, b in pairwise(widths))
+        norm_params = 2 * widths[-1] if self.norm == "layer" else 0
+        return norm_params + sum(a * b + b for a, b in pairwise(widths))
 
     def _flops(self, widths: tuple[int, ...]) -> int:
-        normed = NORM * widths[-1] if self.norm == "layer" else 0
+        norms = NORM * widths[-1] if self.norm == "layer" else 0
         layers = sum(2 * a * b + b for a, b in pairwise(widths))
-        return layers + normed + TRANSCENDENTAL * sum(map(decided, self.hidden)) + 2 * widths[-1]
+        return layers + norms + TRANSCENDENTAL * sum(map(decided, self.hidden)) + 2 * widths[-1]
 
     def lower(self, x: Space) -> nn.Module:
         """See `opdsl.nn.points.message.Message`."""

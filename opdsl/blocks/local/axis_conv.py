@@ -92,9 +92,9 @@ class AxisConv(Block):
         parts = []
         for n, m in zip(sizes[0], each_axis(self.modes, x), strict=True):
             lines, size, bands = math.prod(sizes[0]) // n, (n,), (range(m + 1),)
-            there = transform_work(kernel, decided(lines * c), size, bands, real=True)
-            back = transform_work(kernel, decided(lines * out), size, bands, real=True)
-            parts += [there, Work(gemm=MIX * lines * (m + 1) * decided(c * out)), back]
+            forward = transform_work(kernel, decided(lines * c), size, bands, real=True)
+            inverse = transform_work(kernel, decided(lines * out), size, bands, real=True)
+            parts += [forward, Work(gemm=MIX * lines * (m + 1) * decided(c * out)), inverse]
         return together(*parts)
 
     def saved_modes(self, sizes: GridSizes, x: Space) -> int:

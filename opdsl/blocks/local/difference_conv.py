@@ -124,9 +124,9 @@ class DifferenceConv(Block):
         out, c = self.infer(x), x.channels
         inward = c if self.mix else 1
         weights = self.kernel**x.domain.dims * inward * out.channels
-        rest = sum(self.kernel**i for i in range(x.domain.dims)) * inward * out.channels
+        sums = sum(self.kernel**i for i in range(x.domain.dims)) * inward * out.channels
         volume = x.domain.volume()
-        return Cost(weights, volume * (2 * (weights + rest)), out.numbers() * BYTES)
+        return Cost(weights, volume * (2 * (weights + sums)), out.numbers() * BYTES)
 
     def lower(self, x: Space) -> nn.Module:
         """See `opdsl.nn.grid.difference.DifferenceConv`."""

@@ -122,7 +122,7 @@ class DiscoConv(Block):
             )
 
     def _check_reach(self, x: Space) -> None:
-        """Refuse a radius longer than an axis: beyond an end stands one copy of v."""
+        """Refuse a radius longer than an axis: v is continued beyond an end by one copy only."""
         if x.domain.kind == "sphere" or self.edges == "zeros":
             return
         for a in x.domain.axes:
@@ -142,21 +142,21 @@ class DiscoConv(Block):
         if self.frozen is not None:
             return tuple(y for i, n in enumerate(lengths) if (y := self._fitting(x, i, n)))
         if domain.kind == "sphere":
-            lengths = [math.pi]  # of longitudes a polar row may have few
+            lengths = [math.pi]  # latitudes only: rows near a pole may have few longitudes
         return tuple(self._bound(x, i, y) for i, y in enumerate(lengths))
 
     def _bound(self, x: Space, axis: int, length: float) -> Bound:
         ends = 0 if x.domain.periodic[axis] else 1
         shape = self._functions_of(x)
-        needed = spacings(shape, x.domain.dims) * length
+        least_radius = spacings(shape, x.domain.dims) * length
         return Bound(
             x.domain,
             axis,
             least_points(shape, x.domain.dims, self.radius / length) + ends,
             keeps=f"each function of a kernel of radius {self.radius:g}",
-            note=f"each spacing must be shorter than {self.radius * length / needed:.3g}",
-            # a little longer, for just as long is too short
-            cure=lambda n: f"radius = {1.01 * needed / max(n - ends, 1):.3g}",
+            note=f"each spacing must be shorter than {self.radius * length / least_radius:.3g}",
+            # 1% longer: at exactly this radius a function is still zero
+            cure=lambda n: f"radius = {1.01 * least_radius / max(n - ends, 1):.3g}",
             what="details",
         )
 
@@ -165,11 +165,11 @@ class DiscoConv(Block):
 
         Zeros and repetitions of the last point need no other points.
         """
-        closed = x.domain.periodic[axis]
-        if self.edges == "zeros" or (self.edges == "replicate" and not closed):
+        periodic = x.domain.periodic[axis]
+        if self.edges == "zeros" or (self.edges == "replicate" and not periodic):
             return None
         frozen = self.frozen[axis] if isinstance(self.frozen, tuple) else self.frozen or 1
-        ends = 0 if closed else 1
+        ends = 0 if periodic else 1
         reach = math.floor(self.radius / length * (frozen - ends) + 1e-9)
         return Bound(
             x.domain,
@@ -190,7 +190,9 @@ class DiscoConv(Block):
         domain = x.domain
         if self.frozen is not None or not domain.regular:
             return None
-        ends = (n if closed else n - 1 for n, closed in zip(sizes[0], domain.periodic, strict=True))
+        ends = (
+            n if periodic else n - 1 for n, periodic in zip(sizes[0], domain.periodic, strict=True)
+        )
         lengths = (a.hi - a.lo for a in domain.axes)
         return tuple(
             math.floor(self.radius * n / length + 1e-9)
@@ -205,7 +207,7 @@ class DiscoConv(Block):
         return Cost(decided(params), flops, out.numbers() * BYTES)
 
     def _functions_of(self, x: Space) -> tuple[int, int]:
-        """Return rings and angles."""
+        """Return the numbers of rings and angles."""
         return self.shape or (3, ANGLES[x.domain.dims])
 
     def _count(self, x: Space) -> int:
@@ -262,9 +264,9 @@ def spacings(shape: tuple[int, int], axes: int) -> float:
     """
     rings, angles = shape
     if rings == 1 or (rings == 2 and angles == 1):
-        return 1.0  # the one function is not zero in the middle
-    inner = 3 if rings % 2 == 0 and angles > 1 else 4
-    return max(1.0, (_nearest(angles) if axes == 2 else 1.0) * (rings + 1) / inner)
+        return 1.0  # the only function is not zero in the middle
+    numerator = 3 if rings % 2 == 0 and angles > 1 else 4
+    return max(1.0, (_nearest(angles) if axes == 2 else 1.0) * (rings + 1) / numerator)
 
 
 @lru_cache

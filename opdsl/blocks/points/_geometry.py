@@ -20,27 +20,27 @@ def coordinate_count(domain: Domain, at: str | None, block: str = "gno") -> int:
     Raises:
         Refusal: OP0301, its points have none.
     """
-    extended = any(isinstance(y, Extend) for part in domain.parts for y in part.steps)
+    is_extended = any(isinstance(y, Extend) for part in domain.parts for y in part.steps)
     if domain.scattered and domain.ambient:
         return domain.ambient
     if domain.kind == "sphere":
         return 3
-    if domain.regular and not extended:
+    if domain.regular and not is_extended:
         return domain.dims
     raise Refusal(
         "OP0301",
         f"`{block}` is defined on grids, points and spheres only",
-        f"`{domain}` extends a grid" if extended else f"this is {KINDS[domain.kind]}",
+        f"`{domain}` extends a grid" if is_extended else f"this is {KINDS[domain.kind]}",
         at=at or 0,
     )
 
 
 def periods_of(domain: Domain) -> tuple[float | None, ...] | None:
-    """Return the period of each coordinate, None without one; None: no periods are known."""
+    """Return the period of each coordinate, None without one; None if the domain declares none."""
     if not domain.regular:
         return domain.period
     ends = zip(domain.axes, domain.periodic, strict=True)
-    return tuple(a.hi - a.lo if closed else None for a, closed in ends)
+    return tuple(a.hi - a.lo if periodic else None for a, periodic in ends)
 
 
 def declares_period(*domains: Domain) -> bool:

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 def geometry_of_weights(domain: Domain) -> tuple[SideInput, ...]:
     """Return the geometry that weights need; nothing where all points weigh the same."""
-    weighted = domain.scattered and domain.measure != "uniform"
-    return (SideInput(domain.name, "coordinates", domain),) if weighted else ()
+    has_weights = domain.scattered and domain.measure != "uniform"
+    return (SideInput(domain.name, "coordinates", domain),) if has_weights else ()
 
 
 def point_weights(domain: Domain) -> nn.Module | None:

@@ -164,15 +164,15 @@ class Gno(Block):
 
     def infer(self, x: Space) -> Space:
         """Return `to` with `out` channels."""
-        here, there = coordinate_count(x.domain, None), coordinate_count(self.to, "to")
-        if here != there:
+        dims, to_dims = coordinate_count(x.domain, None), coordinate_count(self.to, "to")
+        if dims != to_dims:
             raise Refusal(
                 "OP0313",
-                f"`{x.domain}` and `{self.to}` lie in spaces of {here} and {there} dimensions",
-                f"{there} coordinates",
+                f"`{x.domain}` and `{self.to}` lie in spaces of {dims} and {to_dims} dimensions",
+                f"{to_dims} coordinates",
                 at="to",
                 notes=("neighbours are defined by the distance of their coordinates",),
-                helps=(f"declare both with as many coordinates: `points({here})`",),
+                helps=(f"declare both with as many coordinates: `points({dims})`",),
             )
         for refusal in (*self._of_neighbours(x), *self._of_the_kernel(x)):
             raise refusal
@@ -212,13 +212,13 @@ class Gno(Block):
         return declares_period(x.domain, self.to) if self.wrap is None else self.wrap
 
     def _periods(self, x: Space) -> list[tuple[float | None, ...]]:
-        """Return the periods of the two domains, of those that have any."""
+        """Return the periods of the coordinates, for each of the two domains that has any."""
         periods = periods_of(x.domain), periods_of(self.to)
         return [p for p in periods if p is not None and any(p)]
 
     def _of_wrapping(self, x: Space) -> Iterator[Refusal]:
-        known = self._periods(x)
-        if not known:
+        periods = self._periods(x)
+        if not periods:
             yield Refusal(
                 "OP0208",
                 "`wrap` needs to know the period of space",
@@ -226,10 +226,10 @@ class Gno(Block):
                 at="wrap",
                 helps=("declare points with `period = ...`, or a grid with periodic axes",),
             )
-        elif len(set(known)) > 1:
+        elif len(set(periods)) > 1:
             yield Refusal("OP0313", f"`{x.domain}` and `{self.to}` have other periods", at="to")
-        elif self.radius is not None and 2 * self.radius > min(p for p in known[0] if p):
-            least = min(p for p in known[0] if p)
+        elif self.radius is not None and 2 * self.radius > min(p for p in periods[0] if p):
+            least = min(p for p in periods[0] if p)
             yield Refusal(
                 "OP0208",
                 f"within a radius of {self.radius:g} a point is met twice, the period is {least:g}",
@@ -302,7 +302,7 @@ class Gno(Block):
     def cost(self, x: Space) -> Cost:
         """Count the kernel at 16 neighbours of each x, its first layer at the points themselves.
 
-        How many neighbours there are is up to the data: 16 stands for them.
+        The data decide how many neighbours there are; 16 is an assumption.
         """
         out = self.infer(x)
         params = sum(a * b + b for a, b in pairwise(self._widths(x)))
@@ -311,11 +311,11 @@ class Gno(Block):
 
     def _at_points(self, x: Space, out: Space) -> Poly:
         """Count the embedding, the first layer, and the last one where it runs after the sum."""
-        each, first, last = self._coordinates(x), self.kernel[0], self.kernel[-1]
-        wave = 0 if self.embedding == "none" else TRANSCENDENTAL * each
+        numbers, first, last = self._coordinates(x), self.kernel[0], self.kernel[-1]
+        wave = 0 if self.embedding == "none" else TRANSCENDENTAL * numbers
         behind = 0 if self._at_each_pair else 2 * last * self._widths(x)[-1]
-        at_points = x.domain.volume() * (2 * first * (each + self._seen(x)) + wave)
-        return at_points + out.domain.volume() * (2 * first * each + wave + behind)
+        at_points = x.domain.volume() * (2 * first * (numbers + self._seen(x)) + wave)
+        return at_points + out.domain.volume() * (2 * first * numbers + wave + behind)
 
     @property
     def _at_each_pair(self) -> bool:
@@ -324,13 +324,13 @@ class Gno(Block):
 
     def _at_pairs(self, x: Space, out: Space) -> Poly:
         widths, c = self._widths(x), x.channels
-        inner = sum(2 * a * b for a, b in pairwise(self.kernel))
-        inner += TRANSCENDENTAL * sum(self.kernel) + self.kernel[0]
+        flops = sum(2 * a * b for a, b in pairwise(self.kernel))
+        flops += TRANSCENDENTAL * sum(self.kernel) + self.kernel[0]
         if self._at_each_pair:
-            inner += 2 * self.kernel[-1] * widths[-1] + 2 * c
+            flops += 2 * self.kernel[-1] * widths[-1] + 2 * c
         else:
-            inner += self.kernel[-1] * (2 * c if self.matrix == "full" else 1)
-        return out.domain.volume() * (inner * (self.nearest or NEIGHBOURS))
+            flops += self.kernel[-1] * (2 * c if self.matrix == "full" else 1)
+        return out.domain.volume() * (flops * (self.nearest or NEIGHBOURS))
 
     def lower(self, x: Space) -> nn.Module:
         """See `opdsl.nn.points.integral.gno.Gno`."""
@@ -352,7 +352,7 @@ class Gno(Block):
         )
 
     def _rule(self, x: Space) -> NeighbourRule | None:
-        """Return the rule for neighbours; None: those along edges."""
+        """Return the rule for neighbours; None if edges define them."""
         from opdsl.nn.points.neighbours.search import NeighbourRule
 
         if self.along == "edges":

@@ -85,26 +85,26 @@ class Interpolate(Block):
 
     def infer(self, x: Space) -> Space:
         """Return `to` with as many channels."""
-        here, name = x.domain, self.keyword()
-        dims, others = coordinate_count(here, None, name), coordinate_count(self.to, "to", name)
-        if dims != others:
+        domain, name = x.domain, self.keyword()
+        dims, to_dims = coordinate_count(domain, None, name), coordinate_count(self.to, "to", name)
+        if dims != to_dims:
             raise Refusal(
                 "OP0313",
-                f"`{here}` and `{self.to}` lie in spaces of {dims} and {others} dimensions",
-                f"{others} coordinates",
+                f"`{domain}` and `{self.to}` lie in spaces of {dims} and {to_dims} dimensions",
+                f"{to_dims} coordinates",
                 at="to",
                 helps=(f"declare both with as many coordinates: `points({dims})`",),
             )
-        if self.kind == "linear" and not here.regular:
+        if self.kind == "linear" and not domain.regular:
             raise Refusal(
                 "OP0301",
                 "`kind = linear` is defined on grids only",
-                f"`{here}` is {KINDS[here.kind]}",
+                f"`{domain}` is {KINDS[domain.kind]}",
                 at="kind",
                 helps=("write `kind = distance`", "or carry it onto a grid first"),
             )
         if len({p for p in self._periods(x) if any(p)}) > 1:
-            raise Refusal("OP0313", f"`{here}` and `{self.to}` have other periods", at="to")
+            raise Refusal("OP0313", f"`{domain}` and `{self.to}` have other periods", at="to")
         return x.on(self.to)
 
     def _periods(self, x: Space) -> tuple[tuple[float | None, ...], ...]:
@@ -118,18 +118,18 @@ class Interpolate(Block):
         )
 
     def cost(self, x: Space) -> Cost:
-        """Count a product, a sum and a distance for each point that contributes, no search."""
+        """Count a product, a sum and a distance for each point that contributes, but no search."""
         out, dims = self.infer(x), coordinate_count(x.domain, None)
-        many = {"nearest": 1, "distance": self.count, "linear": 2**dims}[self.kind]
-        weighed = out.domain.volume() * (0 if self.kind == "nearest" else 3 * dims * many)
-        return Cost(0, weighed + out.numbers() * (2 * many), out.numbers() * BYTES)
+        contributors = {"nearest": 1, "distance": self.count, "linear": 2**dims}[self.kind]
+        weighting = out.domain.volume() * (0 if self.kind == "nearest" else 3 * dims * contributors)
+        return Cost(0, weighting + out.numbers() * (2 * contributors), out.numbers() * BYTES)
 
     def lower(self, x: Space) -> nn.Module:
         """See `opdsl.nn.grid.interpolate.InterpolatePoints`."""
         from opdsl.nn.grid import interpolate
 
-        scattered = x.domain.scattered
-        return interpolate.InterpolatePoints(self._table(x), place_of(self.to), given=scattered)
+        on_points = x.domain.scattered
+        return interpolate.InterpolatePoints(self._table(x), place_of(self.to), given=on_points)
 
     def _table(self, x: Space) -> InterpolationTable:
         from opdsl.nn.grid import interpolate

@@ -176,10 +176,10 @@ class MultipoleGno(Block):
 
     def _widths(self, x: Space) -> tuple[int, ...]:
         d = x.domain.ambient or 0
-        seen = d if self.embedding == "none" else 2 * self.frequencies * d
+        numbers = d if self.embedding == "none" else 2 * self.frequencies * d
         c = decided(x.channels)
-        last = c**2 if self.matrix == "full" else c
-        return (decided(2 * seen), *map(decided, self.kernel), last)
+        matrix_entries = c**2 if self.matrix == "full" else c
+        return (decided(2 * numbers), *map(decided, self.kernel), matrix_entries)
 
     def cost(self, x: Space) -> Cost:
         """Count the kernels at 16 neighbours of each point on its level, and at 16 on the next.
@@ -187,16 +187,16 @@ class MultipoleGno(Block):
         Work on coarse levels is not counted: the geometry decides how many points they have.
         """
         widths, c = self._widths(x), x.channels
-        each = sum(a * b + b for a, b in pairwise(widths))
-        params = (3 * self.levels - 2) * each + (self.levels - 1) * c * c
-        inner = sum(2 * a * b for a, b in pairwise(self.kernel)) + self.kernel[0]
-        inner += TRANSCENDENTAL * sum(self.kernel)
-        whole = self.matrix == "full"
-        inner += 2 * c * self.kernel[-1] if whole else 2 * self.kernel[-1] * c + 2 * c
-        first = 2 * self.kernel[0] * widths[0]
+        kernel_params = sum(a * b + b for a, b in pairwise(widths))
+        params = (3 * self.levels - 2) * kernel_params + (self.levels - 1) * c * c
+        at_pairs = sum(2 * a * b for a, b in pairwise(self.kernel)) + self.kernel[0]
+        at_pairs += TRANSCENDENTAL * sum(self.kernel)
+        full = self.matrix == "full"
+        at_pairs += 2 * c * self.kernel[-1] if full else 2 * self.kernel[-1] * c + 2 * c
+        at_points = 2 * self.kernel[0] * widths[0]
         kernels = 3 if self.levels > 1 else 1
-        behind = 2 * self.kernel[-1] * widths[-1] if whole else 0
-        flops: Poly = x.domain.volume() * (kernels * (NEIGHBOURS * inner + first) + behind)
+        behind = 2 * self.kernel[-1] * widths[-1] if full else 0
+        flops: Poly = x.domain.volume() * (kernels * (NEIGHBOURS * at_pairs + at_points) + behind)
         return Cost(decided(params), flops, x.numbers() * BYTES)
 
     def lower(self, x: Space) -> nn.Module:

@@ -85,8 +85,8 @@ class Pool(Block):
 
     def cost(self, x: Space) -> Cost:
         """Count a product and a sum for each number, or a comparison."""
-        each = 2 if self.kind == "mean" else 1
-        return Cost(0, x.numbers() * each, self.infer(x).numbers() * BYTES)
+        flops = 2 if self.kind == "mean" else 1
+        return Cost(0, x.numbers() * flops, self.infer(x).numbers() * BYTES)
 
     def lower(self, x: Space) -> nn.Module:
         """See `opdsl.nn.layers.pool`."""

@@ -81,8 +81,8 @@ class Apply(Block):
 
     def cost(self, x: Space) -> Cost:
         """Count the operations of the function for each number."""
-        each = CHEAP.get(self.kind, TRANSCENDENTAL)
-        return Cost(0, x.numbers() * each, x.numbers() * BYTES)
+        flops = CHEAP.get(self.kind, TRANSCENDENTAL)
+        return Cost(0, x.numbers() * flops, x.numbers() * BYTES)
 
     def saves_inputs(self, _x: Space) -> bool:
         """Return True: the derivative depends on v."""

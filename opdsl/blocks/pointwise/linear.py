@@ -68,14 +68,14 @@ class Linear(Block):
     def cost(self, x: Space) -> Cost:
         """Count a multiplication and an addition for each entry of W at each point."""
         volume, c = x.domain.volume(), one_copy(x, self.copies).channels
-        added = self.out if self.bias else 0
+        bias_numbers = self.out if self.bias else 0
         w = x.width  # a complex product is four real ones
-        each = Cost(
-            decided(w * (c * self.out + added)),
-            volume * (w * w * 2 * c * self.out + w * added),
+        cost_of_copy = Cost(
+            decided(w * (c * self.out + bias_numbers)),
+            volume * (w * w * 2 * c * self.out + w * bias_numbers),
             volume * (w * self.out * BYTES),
         )
-        return all_copies(each, self.copies)
+        return all_copies(cost_of_copy, self.copies)
 
     def complex_weights(self, x: Space) -> int:
         """Count all weights if the function is complex."""

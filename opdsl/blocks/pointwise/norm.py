@@ -104,8 +104,8 @@ class Norm(Block):
 
     def cost(self, x: Space) -> Cost:
         """Count two parameters for each channel, unless the kind is `instance`."""
-        each = one_copy(x, self.copies)
-        params = 0 if self.kind == "instance" else 2 * each.channels
+        copy = one_copy(x, self.copies)
+        params = 0 if self.kind == "instance" else 2 * copy.channels
         return Cost(decided(params), x.numbers() * OPERATIONS, x.numbers() * BYTES)
 
     def uniform(self, inputs: tuple[bool, ...], _x: Space) -> bool:

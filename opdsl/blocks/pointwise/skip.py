@@ -66,8 +66,8 @@ class Skip(Block):
 
     def infer(self, x: Space) -> Space:
         """Return the domain with `out` channels."""
-        each = one_copy(x, self.copies)
-        c = each.channels
+        copy = one_copy(x, self.copies)
+        c = copy.channels
         if self.kind != "linear" and self.out not in (None, c):
             raise Refusal(
                 "OP0303",
@@ -78,7 +78,7 @@ class Skip(Block):
             )
         if self.kind == "identity":
             return x
-        return each.with_channels((self.out or c) * self.copies)
+        return copy.with_channels((self.out or c) * self.copies)
 
     def band_preserving(self) -> bool:
         """Return True: it is linear and acts on every point alike."""
@@ -90,10 +90,10 @@ class Skip(Block):
         out = self.out or c
         volume, matrix = x.domain.volume(), c * out
         params = {"identity": 0, "linear": w * matrix, "soft": out}[self.kind]
-        # a product of complex numbers is four real ones and as many sums
-        each = {"identity": 0, "linear": w * w * 2 * matrix, "soft": w * out}[self.kind]
+        # a complex product is four real products and four sums: w * w with w = 2
+        flops = {"identity": 0, "linear": w * w * 2 * matrix, "soft": w * out}[self.kind]
         return all_copies(
-            Cost(decided(params), volume * each, volume * (w * out * BYTES)), self.copies
+            Cost(decided(params), volume * flops, volume * (w * out * BYTES)), self.copies
         )
 
     def complex_weights(self, x: Space) -> int:

@@ -57,8 +57,8 @@ class FourierFeatures(Block):
     def cost(self, x: Space) -> Cost:
         """Count a matrix product, a sine and a cosine."""
         volume = x.domain.volume()
-        each = 2 * x.channels * self.count + 2 * TRANSCENDENTAL * self.count
-        return Cost(0, volume * each, volume * (2 * self.count * BYTES))
+        flops = 2 * x.channels * self.count + 2 * TRANSCENDENTAL * self.count
+        return Cost(0, volume * flops, volume * (2 * self.count * BYTES))
 
     def lower(self, x: Space) -> nn.Module:
         """See `opdsl.nn.layers.modulate.FourierFeatures`."""

@@ -97,9 +97,9 @@ class Series(Block):
         return frequencies(modes)
 
     def bounds(self) -> tuple[Bound, ...]:
-        """Require points that resolve the frequencies; two ends with one value count once."""
+        """Require points that resolve the frequencies; an axis with two ends needs one more."""
         periodic = bounds(self.infer().domain, self._bands(), self.modes)
-        ends = (0 if closed else 1 for closed in self.domain.periodic)
+        ends = (0 if is_periodic else 1 for is_periodic in self.domain.periodic)
         return tuple(_more(self._fewer(y), n) for y, n in zip(periodic, ends, strict=True))
 
     def _fewer(self, bound: Bound) -> Bound:
@@ -109,12 +109,12 @@ class Series(Block):
         """
         if self.layout == "symmetric" or bound.axis == self.domain.dims - 1:
             return bound
-        needed = len(self._bands()[bound.axis])
+        points = len(self._bands()[bound.axis])
         return dataclasses.replace(
             bound,
-            points=needed,
-            keeps=f"0 <= k < {needed}",
-            note=f"layout `neuralop` takes {needed} samples for {needed} frequencies",
+            points=points,
+            keeps=f"0 <= k < {points}",
+            note=f"layout `neuralop` takes {points} samples for {points} frequencies",
             cure=lambda there: f"modes = {there - 1}",
         )
 
@@ -139,9 +139,9 @@ class Series(Block):
         from opdsl.nn.spectral import series
 
         modes = each_axis(self.modes, self.infer())
-        more = {"positive": True} if self.layout == "neuralop" else {}
-        more |= {"divided": True} if self.faults != "none" else {}
-        return series.Series(decided(self.out), modes, self.domain.periodic, **more)
+        options = {"positive": True} if self.layout == "neuralop" else {}
+        options |= {"divided": True} if self.faults != "none" else {}
+        return series.Series(decided(self.out), modes, self.domain.periodic, **options)
 
 
 def _more(bound: Bound, points: int) -> Bound:

@@ -26,7 +26,7 @@ from opdsl.spectrum import Bands, Layouts, frequencies
 if TYPE_CHECKING:
     from torch import nn
 
-BATCH = 16  # samples that are assumed where a choice depends on their number
+BATCH = 16  # number of samples that is assumed where a choice depends on it
 
 
 class SpectralConv(Block):
@@ -144,15 +144,15 @@ class SpectralConv(Block):
 
     def infer(self, x: Space) -> Space:
         """Return `to` with `out` channels."""
-        each = one_copy(x, self.copies)
-        self._check_modes(each)
+        copy = one_copy(x, self.copies)
+        self._check_modes(copy)
         if self.separable:
-            own_channels(each, self.out)
-        if _whole(each.channels, self.out):
-            self._ranks(each)
-        to = self.to or each.domain
-        same_interval(each, to)
-        return each.with_channels((self.out or each.channels) * self.copies).on(to)
+            own_channels(copy, self.out)
+        if _whole(copy.channels, self.out):
+            self._ranks(copy)
+        to = self.to or copy.domain
+        same_interval(copy, to)
+        return copy.with_channels((self.out or copy.channels) * self.copies).on(to)
 
     def _check_modes(self, x: Space) -> None:
         modes = each_axis(self.modes, x)
@@ -185,8 +185,10 @@ class SpectralConv(Block):
         """Require points that resolve the frequencies on the grids of v and of w."""
         domains = (x.domain,) if self.to in (None, x.domain) else (x.domain, self.to)
         bands = self._bands(x)
-        each = (bounds(y, bands, self.modes, self.layout) for y in domains if y is not None)
-        return tuple(bound for of_domain in each for bound in of_domain)
+        bounds_of_domains = (
+            bounds(y, bands, self.modes, self.layout) for y in domains if y is not None
+        )
+        return tuple(bound for of_domain in bounds_of_domains for bound in of_domain)
 
     def diverges(self, _x: Space) -> str | None:
         """Return the reason if a fault is chosen: its effect depends on the resolution."""
@@ -205,18 +207,18 @@ class SpectralConv(Block):
     def cost(self, x: Space) -> Cost:
         """Count the numbers of the weight, the fast transforms and the products between them."""
         out, copy = self.infer(x), one_copy(x, self.copies)
-        added = (self.out or copy.channels) * out.width if self.bias else 0
-        once, each = self._products(copy)
-        flops = transform(x) + transform(out) + MIX * (once + each * self.copies)
-        return Cost(decided(2 * self._numbers(copy) + added), flops, out.numbers() * BYTES)
+        bias_numbers = (self.out or copy.channels) * out.width if self.bias else 0
+        per_call, per_sample = self._products(copy)
+        flops = transform(x) + transform(out) + MIX * (per_call + per_sample * self.copies)
+        return Cost(decided(2 * self._numbers(copy) + bias_numbers), flops, out.numbers() * BYTES)
 
     def wasteful(self, x: Space) -> str | None:
         """Return why a dense weight would be smaller, or None."""
-        each = one_copy(x, self.copies)
-        dense, own = math.prod(self._axes(each).shape), self._numbers(each)
-        if self.factor == "dense" or own < dense:
+        copy = one_copy(x, self.copies)
+        dense, factorised = math.prod(self._axes(copy).shape), self._numbers(copy)
+        if self.factor == "dense" or factorised < dense:
             return None
-        return f"its factors have {2 * own:,} numbers, a dense weight has {2 * dense:,}"
+        return f"its factors have {2 * factorised:,} numbers, a dense weight has {2 * dense:,}"
 
     def _numbers(self, x: Space) -> int:
         """Count the complex numbers of the weight."""
@@ -240,42 +242,42 @@ class SpectralConv(Block):
         if self.factor == "dense" or self.separable:
             return False
         shape, ranks = self._axes(x).shape, self._ranks(x)
-        once, each = rank_products(self.factor, shape, ranks)
-        whole = whole_products(self.factor, shape, ranks)
+        per_call, per_sample = rank_products(self.factor, shape, ranks)
+        multiplying_out = whole_products(self.factor, shape, ranks)
         samples = BATCH * self.copies
-        return once + samples * each < whole + samples * math.prod(shape)
+        return per_call + samples * per_sample < multiplying_out + samples * math.prod(shape)
 
     def work(self, kernel: str, sizes: GridSizes, x: Space) -> Work:
         """Count the transforms in both directions, and the products between them."""
         bands, real, out = self._bands(x), not x.complex, self.infer(x).channels
-        there = transform_work(kernel, decided(x.channels), sizes[0], bands, real=real)
-        back = transform_work(kernel, decided(out), sizes[-1], bands, real=real)
-        once, each = self._products(one_copy(x, self.copies))
-        mix = Work(gemm=MIX * (once / BATCH + each * decided(self.copies)))
-        return together(there, mix, back)
+        forward = transform_work(kernel, decided(x.channels), sizes[0], bands, real=real)
+        inverse = transform_work(kernel, decided(out), sizes[-1], bands, real=real)
+        per_call, per_sample = self._products(one_copy(x, self.copies))
+        mix = Work(gemm=MIX * (per_call / BATCH + per_sample * decided(self.copies)))
+        return together(forward, mix, inverse)
 
     def complex_weights(self, x: Space) -> int:
         """Count the matrices, and the bias if the function is complex."""
         copy = one_copy(x, self.copies)
-        added = self.bias and x.complex
-        return self._numbers(copy) + decided(self.out or copy.channels) * added
+        complex_bias = self.bias and x.complex
+        return self._numbers(copy) + decided(self.out or copy.channels) * complex_bias
 
     def lower(self, x: Space) -> nn.Module:
         """See `opdsl.nn.spectral.conv.SpectralConv`."""
         from opdsl.nn.layers import grouped
         from opdsl.nn.spectral import conv
 
-        each = one_copy(x, self.copies)
-        c, out = decided(each.channels), decided(self.out or each.channels)
-        shape = (c, out, each_axis(self.modes, each))
+        copy = one_copy(x, self.copies)
+        c, out = decided(copy.channels), decided(self.out or copy.channels)
+        shape = (c, out, each_axis(self.modes, copy))
         if self.copies > 1:
-            named = {"bias": self.bias, **self._more(each)}
-            return grouped.GroupedLayer(conv.SpectralConv, decided(self.copies), *shape, **named)
-        return conv.SpectralConv(*shape, bias=self.bias, **self._more(each))
+            options = {"bias": self.bias, **self._more(copy)}
+            return grouped.GroupedLayer(conv.SpectralConv, decided(self.copies), *shape, **options)
+        return conv.SpectralConv(*shape, bias=self.bias, **self._more(copy))
 
     def _more(self, x: Space) -> dict[str, Any]:
         """Return the arguments that differ from the defaults of the layer."""
-        chosen = {
+        arguments = {
             "layout": (self.layout, "symmetric"),
             "faults": (self.faults, "none"),
             "factor": (self.factor, "dense"),
@@ -284,9 +286,9 @@ class SpectralConv(Block):
             "separable": (self.separable, False),
             "real": (not x.complex, True),
         }
-        return {key: value for key, (value, usual) in chosen.items() if value != usual}
+        return {key: value for key, (value, default) in arguments.items() if value != default}
 
 
 def _whole(*counts: object) -> bool:
-    """Return whether all counts of channels are numbers; a definition has symbols."""
+    """Return whether all counts of channels are numbers, not symbols of a definition."""
     return not any(isinstance(x, Poly) for x in counts)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-MOST_DEGREES = 10**6  # larger numbers do not count degrees any more
+MOST_DEGREES = 10**6  # larger numbers are no plausible degree
 
 
 class SphericalConv(Block):
@@ -162,16 +162,16 @@ class SphericalConv(Block):
             "mode": {"degree": self.lmax + 1, "order": self.greatest_order + 1},
             "all": {},
         }[self.by]
-        whole = {key: decided(n) for key, n in matrix.items()} | counts
-        return Axes(tuple(whole), tuple(whole.values()))
+        sizes = {key: decided(n) for key, n in matrix.items()} | counts
+        return Axes(tuple(sizes), tuple(sizes.values()))
 
     def _ranks(self, x: Space) -> tuple[int, ...]:
         return ranks_of(self.factor, self._axes(x), self.rank)
 
     def bounds(self, x: Space) -> tuple[Bound, ...]:
         """Require latitudes and longitudes for degree `lmax` on the grids of v and of w."""
-        there = (x.domain,) if self.to in (None, x.domain) else (x.domain, self.to)
-        return tuple(y for domain in there if domain for y in self._bounds(domain))
+        domains = (x.domain,) if self.to in (None, x.domain) else (x.domain, self.to)
+        return tuple(y for domain in domains if domain for y in self._bounds(domain))
 
     def _bounds(self, domain: Domain) -> tuple[Bound, ...]:
         sampling = domain.sampling or "gauss_legendre"
@@ -228,19 +228,19 @@ class SphericalConv(Block):
 
     def wasteful(self, x: Space) -> str | None:
         """Return why a dense weight would be smaller, or None."""
-        dense, own = math.prod(self._axes(x).shape), self._numbers(x)
-        if self.factor == "dense" or own < dense:
+        dense, factorised = math.prod(self._axes(x).shape), self._numbers(x)
+        if self.factor == "dense" or factorised < dense:
             return None
-        return f"its factors have {2 * own:,} numbers, a dense weight has {2 * dense:,}"
+        return f"its factors have {2 * factorised:,} numbers, a dense weight has {2 * dense:,}"
 
     def work(self, kernel: str, sizes: GridSizes, x: Space) -> Work:
         """Count the transforms of longitudes and latitudes in both directions, and the products."""
         c, out = x.channels, self.infer(x).channels
         ways = zip((c, out), (sizes[0], sizes[-1]), strict=True)
-        there, back = (self._way(kernel, decided(channels), size) for channels, size in ways)
+        forward, inverse = (self._way(kernel, decided(channels), size) for channels, size in ways)
         pairs = self._whole_band() if kernel == "fft" else self._kept_orders()
         return together(
-            there, Work(gemm=MIX * pairs * self._mixed(decided(c), self.infer(x))), back
+            forward, Work(gemm=MIX * pairs * self._mixed(decided(c), self.infer(x))), inverse
         )
 
     def _whole_band(self) -> int:
@@ -252,8 +252,8 @@ class SphericalConv(Block):
         rows, band = size[0], (range(self.greatest_order + 1),)
         pairs = self._whole_band() if kernel == "fft" else self._kept_orders()
         copies = 3 if kernel == "fft" else 1
-        moved = copies * 2 * BYTES * channels * rows * len(band[0])
-        latitudes = Work(gemm=4.0 * channels * rows * pairs, moved=float(moved))
+        bytes_moved = copies * 2 * BYTES * channels * rows * len(band[0])
+        latitudes = Work(gemm=4.0 * channels * rows * pairs, moved=float(bytes_moved))
         along = transform_work(kernel, channels * rows, size[1:], band, real=True)
         return together(along, latitudes)
 

@@ -1,6 +1,6 @@
 """Settings that change while a run goes on: which may, which did, and from which step on.
 
-A setting says itself whether it may change (`sections.FREE`, `FIXED`, `MOVED`). What changed is
+A setting says itself whether it may change (`schema.FREE`, `FIXED`, `MOVED`). What changed is
 kept in every checkpoint, so that the record and the weights are always of one moment, and for
 readers in `changes.jsonl`.
 """
@@ -22,10 +22,10 @@ FlatSettings = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One setting that took another value.
+    """A change of one setting while the run went on.
 
     Attributes:
-        step, epoch: how many were finished at that moment; an epoch with all its steps is.
+        step, epoch: finished steps and epochs at the time of the change.
         setting: its dotted name.
         before, after: its values.
         rates: of the next step with the settings before and after, where they differ.
@@ -39,24 +39,24 @@ class Change:
     rates: tuple[float, float] | None = None
 
     def __str__(self) -> str:
-        """`schedule.epochs` 12 -> 30 from step 120 on."""
+        """Format the change: `schedule.epochs` 12 -> 30 from step 120 on."""
         text = f"`{self.setting}` {self.before} -> {self.after} from step {self.step} on"
         if self.rates:
             text += f" (learning rate {self.rates[1]:.3g} instead of {self.rates[0]:.3g})"
         return text
 
     def data(self) -> dict[str, Any]:
-        """As plain data."""
+        """Convert the change to a dictionary of JSON values, for checkpoints."""
         return asdict(self) | {"rates": list(self.rates) if self.rates else None}
 
     @classmethod
     def of(cls, data: Mapping[str, Any]) -> "Change":
-        """The inverse of `data`."""
+        """Rebuild a change from its `data`."""
         return cls(**{**data, "rates": tuple(data["rates"]) if data["rates"] else None})
 
 
 def on_resume(key: str) -> str:
-    """Whether a setting may change: `free`, `fixed` or `moved`, as its declaration says."""
+    """Return whether a setting may change: `free`, `fixed` or `moved`, as it is declared."""
     fields = Settings.model_fields
     section, _, name = key.rpartition(".")
     if section:
@@ -69,33 +69,35 @@ def on_resume(key: str) -> str:
 
 
 def flat(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """`{"optimizer": {"lr": 1}}` -> `{"optimizer.lr": 1}`; the values of JSON."""
+    """Flatten `{"optimizer": {"lr": 1}}` to `{"optimizer.lr": 1}`; all values are those of JSON."""
     sections = {s: v for s, v in settings.items() if isinstance(v, dict)}
-    found = {f"{s}.{k}": v for s, section in sections.items() for k, v in section.items()}
-    return {k: v for k, v in settings.items() if k not in sections} | found
+    flattened = {f"{s}.{k}": v for s, section in sections.items() for k, v in section.items()}
+    return {k: v for k, v in settings.items() if k not in sections} | flattened
 
 
 def as_flat(settings: Settings) -> dict[str, Any]:
-    """Every setting by its dotted name; the values of JSON."""
+    """Return the value of every setting, as in JSON, by its dotted name."""
     return flat(settings.model_dump(mode="json"))
 
 
 def differences(before: FlatSettings, after: FlatSettings) -> dict[str, tuple[Any, Any]]:
-    """Settings with two values; one that an earlier version did not know has not changed."""
-    known = {k: (before[k], v) for k, v in after.items() if k in before}
-    return {k: pair for k, pair in known.items() if pair[0] != pair[1]}
+    """Return both values of each setting that changed; settings missing in `before` are ignored."""
+    pairs = {k: (before[k], v) for k, v in after.items() if k in before}
+    return {k: pair for k, pair in pairs.items() if pair[0] != pair[1]}
 
 
 def refuse_fixed(before: FlatSettings, after: FlatSettings, run: Path) -> None:
-    """A run goes on only with settings that leave its meaning as it is.
+    """Refuse changes of settings that a resumed run has to keep.
 
     Raises:
         OpError: OP0629 for each setting that must not change.
     """
-    found = differences(before, after)
-    refused = [_refused(key, *pair, run) for key, pair in found.items() if not _may(key, *pair)]
-    if refused:
-        raise OpError(*refused)
+    changes = differences(before, after)
+    diagnostics = [
+        _refused(key, *pair, run) for key, pair in changes.items() if not _may(key, *pair)
+    ]
+    if diagnostics:
+        raise OpError(*diagnostics)
 
 
 def _may(key: str, before: Any, after: Any) -> bool:
@@ -112,7 +114,7 @@ def _refused(key: str, before: Any, after: Any, run: Path) -> Diagnostic:
 
 
 def not_changed(key: str, before: Any, after: Any, run: Path, text: str) -> Diagnostic:
-    """OP0629 about one setting or parameter.
+    """Make the OP0629 for one setting or parameter that must not change.
 
     Args:
         text: what `--set` takes in another run.
@@ -127,7 +129,7 @@ def not_changed(key: str, before: Any, after: Any, run: Path, text: str) -> Diag
 
 
 def setting_text(value: Any) -> str:
-    """A value as `--set` reads it."""
+    """Format a value as `--set` reads it."""
     if value is None:
         return "none"
     if isinstance(value, bool):
@@ -140,7 +142,7 @@ def setting_text(value: Any) -> str:
 
 
 def refuse_fewer_epochs(epochs: int, finished: int, position: int, run: Path) -> None:
-    """A run cannot end before the epoch that it has begun.
+    """Refuse a number of epochs below that of the epoch which has begun.
 
     Raises:
         OpError: OP0629.
@@ -154,7 +156,7 @@ def refuse_fewer_epochs(epochs: int, finished: int, position: int, run: Path) ->
 
 
 def write_changes(run: Path, changes: Sequence[Change]) -> None:
-    """All changes up to now as lines of JSON; no file for none.
+    """Write all changes up to now as lines of JSON; without changes no file is written.
 
     Raises:
         OSError: it could not be written.
@@ -165,7 +167,7 @@ def write_changes(run: Path, changes: Sequence[Change]) -> None:
 
 
 def read_changes(run: Path) -> list[Change]:
-    """The changes of a run, oldest first; none where the file cannot be read."""
+    """Read the changes of a run, oldest first; the result is empty if the file cannot be read."""
     try:
         lines = read_text(run / CHANGES).splitlines()
         return [Change.of(json.loads(x)) for x in lines]
@@ -180,7 +182,7 @@ def between(
     epoch: int,
     rates: Mapping[str, tuple[float, float]],
 ) -> Iterator[Change]:
-    """The changes from one set of settings to another.
+    """List the changes from one set of settings to another.
 
     Args:
         rates: by setting, where it changes the learning rate.

@@ -40,12 +40,12 @@ DeviceName = Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:[0-9]+)?)$")]
 
 
 def _nothing(value: Any) -> Any:
-    """`none` in a program is the absence of the setting."""
+    """Convert the word `none` of a program to None, as if the setting were left out."""
     return None if value == "none" else value
 
 
 def _scaling(value: Any) -> Any:
-    """`true` and `false` stand for the usual scaling and for none."""
+    """Convert `true` to the usual scaling and `false` to `none`."""
     return {True: "channel", False: "none"}[value] if isinstance(value, bool) else value
 
 
@@ -53,7 +53,7 @@ Scaling = Annotated[Literal["channel", "none"], BeforeValidator(_scaling)]
 
 
 def _named_none(value: Any) -> Any:
-    """An empty value of YAML is the word `none`."""
+    """Convert an empty value of YAML to the word `none`."""
     return "none" if value is None else value
 
 
@@ -66,13 +66,13 @@ class MemberOf:
     def __get_pydantic_core_schema__(
         self, source: type, handler: GetCoreSchemaHandler
     ) -> CoreSchema:
-        """The schema of a text, then our test."""
+        """Validate as a text, then refuse names that are not in the registry."""
         return core_schema.no_info_after_validator_function(self._refuse_unknown, handler(source))
 
     def __get_pydantic_json_schema__(
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
-        """A choice among all members, those of other packages too."""
+        """Describe the setting as a choice among all members, those of other packages too."""
         return {**handler(schema), "enum": list(self.registry.known())}
 
     def _refuse_unknown(self, name: str) -> str:
@@ -198,10 +198,10 @@ class Incremental(Section):
         """
         if self.start is None or self.start >= greatest:
             return None
-        done = epoch / (self.until * epochs)
-        if done >= 1 or epoch == epochs - 1:
+        progress = epoch / (self.until * epochs)
+        if progress >= 1 or epoch == epochs - 1:
             return None
-        return self.start + int(done * (greatest - self.start))
+        return self.start + int(progress * (greatest - self.start))
 
 
 class Eval(Section):
@@ -304,7 +304,7 @@ OPTIMIZER_ONLY = Optimizer.model_fields.keys() - {"kind", "lr", "weight_decay"}
 
 
 def uses(section: str, kind: str, key: str) -> bool:
-    """Whether a setting has an effect in a section of this kind; unknown kinds use all."""
+    """Return whether a setting has an effect in a section of this kind; unknown kinds use all."""
     if section == "schedule":
         return kind in SCHEDULE_ONLY.get(key, (kind,))
     if section != "optimizer" or key not in OPTIMIZER_ONLY:
@@ -314,6 +314,6 @@ def uses(section: str, kind: str, key: str) -> bool:
 
 
 def kinds_that_use(section: str, key: str) -> tuple[str, ...]:
-    """The kinds of a section in which a setting has an effect."""
+    """Return the kinds of a section in which a setting has an effect."""
     kinds = OPTIMIZERS.known() if section == "optimizer" else SCHEDULE_ONLY.get(key, ())
     return tuple(x for x in kinds if uses(section, x, key))

@@ -18,7 +18,7 @@ from opdsl.train.config.schema import MemberOf, Section, Settings, kinds_that_us
 SettingPath = tuple[str, ...]
 
 DEFAULT = "default"
-WITH_KINDS = ("optimizer", "schedule")  # sections of which some settings suit some kinds only
+WITH_KINDS = ("optimizer", "schedule")  # sections with settings that only some kinds use
 RATES_IN_TEXT = ("optimizer.lr", "optimizer.weight_decay", "schedule.max_lr", "clip")
 
 
@@ -40,12 +40,12 @@ def resolve(assignments: Sequence[Setting]) -> ResolvedSettings:
     Raises:
         OpError: OP0603 for each unknown key, OP0604 for each value that does not fit.
     """
-    given = [_with_kind(x) for x in assignments]
-    faults = [x for each in given for x in _faults_of(each)]
-    faults += _idle_keys(given)
+    settings_in_order = [_with_kind(x) for x in assignments]
+    faults = [x for setting in settings_in_order for x in _faults_of(setting)]
+    faults += _idle_keys(settings_in_order)
     if faults:
         raise OpError(*faults)
-    last = _last(given)
+    last = _last(settings_in_order)
     settings = Settings.model_validate(_tree(last))
     if late := _warmup_fault(settings, last):
         raise OpError(late)
@@ -53,7 +53,7 @@ def resolve(assignments: Sequence[Setting]) -> ResolvedSettings:
 
 
 def _with_kind(given: Setting) -> Setting:
-    """`optimizer = adam` says the kind of the section."""
+    """Read `optimizer = adam` as the setting `optimizer.kind`."""
     if len(given.path) == 1 and "kind" in _fields(given.path) and isinstance(given.value, str):
         path = (*given.path, "kind")
         return replace(given, path=path)
@@ -71,14 +71,14 @@ def _faults_of(given: Setting) -> Iterator[Diagnostic]:
 
 
 def _key_span(given: Setting) -> Span | None:
-    """The key that an error about the path points to: the section, if there is none such."""
+    """Return the key that an error about the path points to; the first one in unknown sections."""
     if not given.keys:
         return None
     return given.keys[-1 if given.path[0] in Settings.model_fields else 0]
 
 
 def _fields(path: SettingPath) -> Mapping[str, FieldInfo]:
-    """The settings inside a section; empty for a path that is none."""
+    """The settings inside a section; empty for a path that names no section."""
     if not path:
         return Settings.model_fields
     field = Settings.model_fields.get(path[0]) if len(path) == 1 else None
@@ -87,16 +87,16 @@ def _fields(path: SettingPath) -> Mapping[str, FieldInfo]:
 
 
 def _takes_keys(path: SettingPath) -> bool:
-    """Whether the user names the keys below: `data { fields { a = "nu" } }`."""
+    """Return whether the keys below a path are free, as in `data { fields { a = "nu" } }`."""
     return path[:2] == ("data", "fields")
 
 
 def _unknown(given: Setting) -> Diagnostic | None:
-    """OP0603 if the path leads nowhere."""
+    """Return OP0603 if the path names no setting."""
     for depth, key in enumerate(given.path[:2]):
-        known = _fields(given.path[:depth])
-        if key not in known:
-            return _no_such_key(given, depth, known)
+        fields = _fields(given.path[:depth])
+        if key not in fields:
+            return _no_such_key(given, depth, fields)
     if len(given.path) > 2 and not _takes_keys(given.path):
         return _no_such_key(given, 2, {})
     return None
@@ -118,30 +118,30 @@ def _no_such_key(given: Setting, depth: int, known: Mapping[str, FieldInfo]) -> 
 
 
 def _elsewhere(key: str) -> Iterator[str]:
-    """The full name of a key that stands in another section."""
-    found = [f"{s}.{key}" for s in Settings.model_fields if key in _fields((s,))]
+    """Yield a help with the full names of the settings that have this key in other sections."""
+    names = [f"{s}.{key}" for s in Settings.model_fields if key in _fields((s,))]
     if key in Settings.model_fields:
-        found.append(key)
-    if found and key != "kind":
-        yield "it stands elsewhere: " + ", ".join(f"`{x}`" for x in found)
+        names.append(key)
+    if names and key != "kind":
+        yield "it stands elsewhere: " + ", ".join(f"`{x}`" for x in names)
 
 
 def _bad(given: Setting) -> Diagnostic | None:
-    """OP0604 if the value does not fit its setting."""
+    """Return OP0604 if the value does not fit its setting."""
     try:
         Settings.model_validate(_tree({given.path: given}))
     except ValidationError:
         message = f"`{'.'.join(given.path)}` cannot be {_shown(given.value)}"
-        allowed = _allowed(given.path)
+        values = _allowed(given.path)
         words = (
             did_you_mean(given.value, _words(given.path)) if isinstance(given.value, str) else ()
         )
-        return _diagnostic("OP0604", message, given, given.span, [*words, f"it takes {allowed}"])
+        return _diagnostic("OP0604", message, given, given.span, [*words, f"it takes {values}"])
     return None
 
 
 def _shown(value: object) -> str:
-    """The value as the user would write it."""
+    """Format a value as the user would write it."""
     if isinstance(value, bool):
         return "true" if value else "false"
     return f'"{value}"' if isinstance(value, str) else str(value)
@@ -159,7 +159,7 @@ def _diagnostic(
 
 
 def _allowed(path: SettingPath) -> str:
-    """The values of a setting in words: `a number above 0`, `one of h1, l2`."""
+    """Describe the values that a setting takes: `a number above 0`, `one of h1, l2`."""
     schema = Settings.model_json_schema()
     for key in path[:2]:
         schema = _schema_of(schema["properties"][key], Settings.model_json_schema()["$defs"])
@@ -167,14 +167,14 @@ def _allowed(path: SettingPath) -> str:
 
 
 def _schema_of(schema: dict[str, Any], defs: dict[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = defs[schema["$ref"].split("/")[-1]] if "$ref" in schema else schema
-    return found
+    target: dict[str, Any] = defs[schema["$ref"].split("/")[-1]] if "$ref" in schema else schema
+    return target
 
 
 def _in_words(schema: dict[str, Any]) -> Iterator[str]:
     if "anyOf" in schema:
-        for each in schema["anyOf"]:
-            yield from _in_words(each)
+        for option in schema["anyOf"]:
+            yield from _in_words(option)
     elif "enum" in schema:
         yield "one of " + ", ".join(schema["enum"])
     elif "properties" in schema:
@@ -198,7 +198,7 @@ def _range(schema: dict[str, Any]) -> str:
 
 
 def _words(path: SettingPath) -> tuple[str, ...]:
-    """The words a setting chooses from, for did-you-mean."""
+    """Return the words that a setting chooses from, for suggestions of a spelling."""
     field = _fields(path[:-1]).get(path[-1])
     if field is None:
         return ()
@@ -210,12 +210,12 @@ def _words(path: SettingPath) -> tuple[str, ...]:
 
 
 def _idle_keys(given: Sequence[Setting]) -> Iterator[Diagnostic]:
-    """OP0603 for a key that the kind of its block does not use.
+    """Yield OP0603 for each key that the kind of its block does not use.
 
     A kind given later than the key starts the section anew: the key is dropped (see `_last`).
     """
     last = _last(given)
-    for path, each in last.items():
+    for path, setting in last.items():
         if len(path) != 2 or path[0] not in WITH_KINDS:
             continue
         section, key = path
@@ -223,7 +223,7 @@ def _idle_keys(given: Sequence[Setting]) -> Iterator[Diagnostic]:
         if not uses(section, kind, key):
             message = f"`{key}` has no effect in `{section} {kind}`"
             helps = [f"it belongs to {' and '.join(kinds_that_use(section, key))}"]
-            yield _diagnostic("OP0603", message, each, _key_span(each), helps)
+            yield _diagnostic("OP0603", message, setting, _key_span(setting), helps)
 
 
 def _kind(last: Mapping[SettingPath, Setting], section: str) -> str:
@@ -232,30 +232,30 @@ def _kind(last: Mapping[SettingPath, Setting], section: str) -> str:
 
 
 def _last(given: Sequence[Setting]) -> dict[SettingPath, Setting]:
-    """The last word on each path; a new kind forgets what only the old kind used."""
+    """Return the last setting of each path; a new kind drops keys that only the old one used."""
     last: dict[SettingPath, Setting] = {}
-    for each in given:
-        if each.path[-1] == "kind":
-            section, kind = each.path[0], str(each.value)
+    for setting in given:
+        if setting.path[-1] == "kind":
+            section, kind = setting.path[0], str(setting.value)
             last = {p: x for p, x in last.items() if p[0] != section or uses(section, kind, p[-1])}
-        last[each.path] = each
+        last[setting.path] = setting
     return last
 
 
 def _tree(last: Mapping[SettingPath, Setting]) -> dict[str, Any]:
-    """Nested dictionaries, as the models read them."""
+    """Nest the settings in dictionaries, as the pydantic models read them."""
     tree: dict[str, Any] = {}
-    for path, each in last.items():
-        at = tree
+    for path, setting in last.items():
+        node = tree
         for key in path[:-1]:
-            at = at.setdefault(key, {})
-        rate = ".".join(path) in RATES_IN_TEXT and isinstance(each.value, str)
-        at[path[-1]] = _number(str(each.value)) if rate else each.value
+            node = node.setdefault(key, {})
+        rate = ".".join(path) in RATES_IN_TEXT and isinstance(setting.value, str)
+        node[path[-1]] = _number(str(setting.value)) if rate else setting.value
     return tree
 
 
 def _number(text: str) -> object:
-    """`1e-3` in YAML is a text (YAML 1.1 asks for a dot); where a number belongs it is one."""
+    """Parse a number; YAML 1.1 reads `1e-3` as a text, since it has no dot."""
     try:
         return float(text)
     except ValueError:
@@ -263,17 +263,17 @@ def _number(text: str) -> object:
 
 
 def _origin(last: Mapping[SettingPath, Setting], key: str) -> str:
-    """Where a setting comes from; for a setting of many keys, the last one given."""
+    """Return the origin of a setting; for a setting of many keys, that of the last key."""
     path = tuple(key.split("."))
-    found = [x.origin for p, x in last.items() if p[: len(path)] == path]
-    return found[-1] if found else DEFAULT
+    origins = [x.origin for p, x in last.items() if p[: len(path)] == path]
+    return origins[-1] if origins else DEFAULT
 
 
 def _warmup_fault(settings: Settings, last: Mapping[SettingPath, Setting]) -> Diagnostic | None:
-    """OP0604 if the rate would never stop rising."""
+    """Return OP0604 if the warmup is longer than the run, so that the rate never stops rising."""
     warmup, epochs = settings.schedule.warmup, settings.schedule.epochs
     if warmup is None or warmup <= epochs:
         return None
-    given = last["schedule", "warmup"]
+    setting = last["schedule", "warmup"]
     message = f"`schedule.warmup` is {warmup:g} epochs, but the run has only {epochs}"
-    return _diagnostic("OP0604", message, given, given.span, [f"at most {epochs}"])
+    return _diagnostic("OP0604", message, setting, setting.span, [f"at most {epochs}"])

@@ -6,7 +6,7 @@ from opdsl.diagnostics import fault
 
 
 def device_of(name: str) -> torch.device:
-    """The device of that name; `auto` is CUDA, then MPS, then the CPU.
+    """Return the device of a name; `auto` is CUDA, then MPS, then the CPU.
 
     Raises:
         OpError: OP0623, the machine has no such device.
@@ -15,8 +15,10 @@ def device_of(name: str) -> torch.device:
         return torch.device(_best())
     device = torch.device(name)
     if not _present(device):
-        here = ", ".join(f"`{x}`" for x in _here())
-        raise fault("OP0623", f"there is no `{name}` on this machine", helps=(f"it has {here}",))
+        available = ", ".join(f"`{x}`" for x in _here())
+        raise fault(
+            "OP0623", f"there is no `{name}` on this machine", helps=(f"it has {available}",)
+        )
     return device
 
 

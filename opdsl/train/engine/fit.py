@@ -116,7 +116,7 @@ def fit(  # noqa: PLR0913  the contract with the callers
         choice: the validation data in words, for the listener.
 
     Returns:
-        What the run came to.
+        The result of the run.
 
     Raises:
         OpError: OP0604 the loss does not suit the outputs; OP0613 no samples; OP0620 the loss
@@ -227,16 +227,16 @@ def _optimizer(module: nn.Module, settings: Settings) -> Optimizer:
 
 
 def _outcome(training: Training) -> FitResult:
-    at = training.at
+    position = training.at
     return FitResult(
         run=training.store.run,
-        epochs=at.epoch,
-        steps=at.step,
-        skipped=at.skipped_before,
+        epochs=position.epoch,
+        steps=position.step,
+        skipped=position.skipped_before,
         history=training.history,
         metrics=training.metrics or _last_validated(training.history),
-        best=at.best,
-        best_epoch=at.best_epoch,
+        best=position.best,
+        best_epoch=position.best_epoch,
         normaliser=training.train_step.normaliser,
         notes=tuple(training.notes),
         changes=tuple(training.changes),
@@ -244,6 +244,6 @@ def _outcome(training: Training) -> FitResult:
 
 
 def _last_validated(history: list[MetricsRow]) -> Metrics | None:
-    """The last validation metrics, for a resumed run that had no epoch left."""
+    """Return the last validation metrics of a resumed run that had no epoch left."""
     errors = [x for row in history if (x := validation(row))]
     return Metrics(**errors[-1]) if errors else None

@@ -16,7 +16,7 @@ from opdsl.train.metrics.quadrature import Samplings, field_weights
 FieldValues = dict[str, Values]
 Places = Mapping[str, Geometries]
 
-RESIDENT = 0.25  # of the free memory of a CUDA device may be filled with samples once and for all
+RESIDENT = 0.25  # part of the free memory of a CUDA device that a resident set may take
 
 
 class SampleSet(Protocol):
@@ -121,8 +121,8 @@ class DeviceLoader:
         """
         inputs, outputs = dict(samples.inputs), dict(samples.outputs)
         places: Places = samples.model_points if isinstance(samples, PointSampleSet) else {}
-        own = samples.weights if isinstance(samples, PointSampleSet) else {}
-        weights = field_weights(outputs, samplings or {}, own)
+        weights_on_points = samples.weights if isinstance(samples, PointSampleSet) else {}
+        weights = field_weights(outputs, samplings or {}, weights_on_points)
         for x in _geometries(places):
             _ = x.key  # hashed once, on the CPU, before it moves
         tensors = [all_values(x) for fields in (inputs, outputs, weights) for x in fields.values()]
@@ -136,13 +136,13 @@ class DeviceLoader:
 
     def take(self, rows: Tensor) -> Batch:
         """Load the samples `rows`; functions are (batch, channels, *grid) or packed."""
-        shared = {k: self._put(x) for k, x in self.weights.items() if isinstance(x, Tensor)}
-        packed = {k: x for k, x in self.weights.items() if isinstance(x, Packed)}
+        shared_weights = {k: self._put(x) for k, x in self.weights.items() if isinstance(x, Tensor)}
+        packed_weights = {k: x for k, x in self.weights.items() if isinstance(x, Packed)}
         return Batch(
             _in_units(self._some(self.inputs, rows), self.units.inputs),
             _in_units(self._some(self.outputs, rows), self.units.outputs),
             places_on_device(self.places, rows, self.policy.device),
-            shared | self._some(packed, rows),
+            shared_weights | self._some(packed_weights, rows),
         )
 
     def in_order(self, batch: int) -> Iterator[Batch]:
@@ -158,7 +158,7 @@ class DeviceLoader:
 
 
 def _in_units(fields: FieldValues, units: Mapping[str, float]) -> FieldValues:
-    """Each field divided by its unit; the inverse of a power of two is exact."""
+    """Divide each field by its unit; the inverse of a power of two is exact."""
     return {k: _divided(x, units.get(k, 1.0)) for k, x in fields.items()}
 
 
@@ -172,7 +172,7 @@ def places_on_device(places: Places, rows: Tensor, device: torch.device) -> Plac
 
 
 def _geometries(places: Places) -> Iterator[Geometry]:
-    return (x for placed in places.values() for x in placed)
+    return (x for parts in places.values() for x in parts)
 
 
 def _moved(fields: FieldValues, device: torch.device) -> FieldValues:
@@ -180,7 +180,7 @@ def _moved(fields: FieldValues, device: torch.device) -> FieldValues:
 
 
 def _moved_places(places: Places, device: torch.device) -> Places:
-    return {k: tuple(x.to(device) for x in placed) for k, placed in places.items()}
+    return {k: tuple(x.to(device) for x in parts) for k, parts in places.items()}
 
 
 def _fits(tensors: Iterable[Tensor], device: torch.device) -> bool:

@@ -54,15 +54,15 @@ class LimitsModesOfModel(Protocol):
 
     @property
     def greatest_modes(self) -> int:
-        """The greatest frequency that it has weights for; 0: none."""
+        """The greatest frequency that has weights; 0 if the module has no Fourier modes."""
 
     def limit_modes(self, modes: int | None) -> None:
-        """Let only the frequencies up to `modes` take part; None: all again."""
+        """Use only the frequencies up to `modes`; None uses all of them again."""
 
 
 @dataclass(slots=True)
 class Training:
-    """A run: the parts that `fit` has prepared, and its position."""
+    """A training run: the parts that `fit` has prepared, and its position."""
 
     settings: Settings
     train_step: TrainStep
@@ -110,17 +110,17 @@ class Training:
 
     def _restore(self, state: State) -> None:
         """Restore a state; settings that differ from those in it are recorded as changes."""
-        run, now = self.store.run, as_flat(self.settings)
+        run, after = self.store.run, as_flat(self.settings)
         with malformed(run):
             before = flat(state["settings"])
             refuse_other(state, self.meta, self.fingerprint, self.valid_fingerprint, run)
-            refuse_fixed(before, now, run)
+            refuse_fixed(before, after, run)
         with malformed(run):
             at = self.at = restore(state, self.train_step, self.settings, run)
             refuse_fewer_epochs(self.settings.schedule.epochs, at.epoch, at.position, run)
             versions = tuple(changed_versions(state, self.meta))
             epoch = at.step // self.rate.steps
-            new = tuple(between(before, now, at.step, epoch, self._rates(before)))
+            new = tuple(between(before, after, at.step, epoch, self._rates(before)))
             at.changes.extend(x.data() for x in new)
         for text in (*versions, *map(str, new)):
             self.note(text)
@@ -131,7 +131,7 @@ class Training:
         return [Change.of(x) for x in self.at.changes]
 
     def _rates(self, before: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
-        """The learning rate of the next step before and after, for the settings that it needs."""
+        """Return the next rate before and after a change, by each setting that it depends on."""
         schedule = {k: before[f"schedule.{k}"] for k in Schedule.model_fields}
         old = Rate(Schedule(**schedule), before["optimizer.lr"], self.rate.steps)
         rates = old(self.at.step), self.rate(self.at.step)
@@ -225,18 +225,18 @@ class Training:
             raise self._diverged(step_result, rows)
 
     def _diverged(self, step_result: StepResult, rows: torch.Tensor) -> OpError:
-        at, saved = self.at, self.store.paths()
-        what = "gradient" if abs(step_result.loss) < float("inf") else "loss"
-        message = f"{at.bad} steps in a row had no finite {what}, the last in epoch {at.epoch + 1}"
+        at, checkpoints = self.at, self.store.paths()
+        kind = "gradient" if abs(step_result.loss) < float("inf") else "loss"
+        message = f"{at.bad} steps in a row had no finite {kind}, the last in epoch {at.epoch + 1}"
         message += f", step {at.position} of {self.rate.steps}"
         indices = ", ".join(str(i) for i in rows.tolist())
         notes = [f"samples of that step: {indices}"]
-        notes += [f"the weights before are in {path}" for path in saved[:1]]
+        notes += [f"the weights before are in {path}" for path in checkpoints[:1]]
         helps = ("look at these samples", self._cure(rows))
         return fault("OP0620", message, notes=tuple(notes), helps=helps, file=str(self.store.run))
 
     def _cure(self, rows: torch.Tensor) -> str:
-        """What to change: the unit of data that overflow in the model, else the learning rate."""
+        """Return advice: another unit for data that overflow in the model, else a lower rate."""
         batch = self.loader.take(rows)
         sides = {"inputs": self.train_step.encoded(batch.inputs), "outputs": batch.truth}
         for side, fields in sides.items():
@@ -255,14 +255,14 @@ class Training:
     # ------------------------------------------------------------------------- the end of an epoch
 
     def _due(self, every: int) -> bool:
-        """Every so many finished epochs, and after the last."""
+        """Return whether something is due that happens each `every` epochs and after the last."""
         return self.at.epoch % every == 0 or self.at.epoch == self.settings.schedule.epochs
 
     def _row(self) -> MetricsRow:
-        """The row of metrics.jsonl for the epoch that ends."""
+        """Make the row of metrics.jsonl for the epoch that ends."""
         at, number = self.at, self.at.epoch + 1
-        every, last = self.settings.eval.every, number == self.settings.schedule.epochs
-        metrics = self._validate() if number % every == 0 or last else None
+        every, is_last = self.settings.eval.every, number == self.settings.schedule.epochs
+        metrics = self._validate() if number % every == 0 or is_last else None
         return {
             "epoch": number,
             "step": at.step,

@@ -22,7 +22,7 @@ CHUNK = 64  # samples converted to float64 at a time
 
 
 class ChannelScale(nn.Module):
-    """x -> (x - mean) / std of each channel, `back` its inverse.
+    """The map x -> (x - mean) / std of each channel, with `back` as its inverse.
 
     Args:
         mean: (channels,).
@@ -38,11 +38,11 @@ class ChannelScale(nn.Module):
         self.register_buffer("std", std.float())
 
     def forward(self, x: Tensor) -> Tensor:
-        """(batch, channels, *grid) in physical units -> normalised."""
+        """Normalise (batch, channels, *grid) in physical units."""
         return (x - _per_channel(self.mean, x)) / _per_channel(self.std, x)
 
     def back(self, x: Tensor) -> Tensor:
-        """Normalised -> physical units."""
+        """Convert normalised values to physical units, (batch, channels, *grid)."""
         return x * _per_channel(self.std, x) + _per_channel(self.mean, x)
 
     @property
@@ -51,7 +51,7 @@ class ChannelScale(nn.Module):
         return float(power_of_two(self.std.amax()))
 
     def in_unit(self, unit: float) -> "ChannelScale":
-        """The scale of values divided by `unit`, a power of two."""
+        """Return the scale for values that are divided by `unit`, a power of two."""
         scale = ChannelScale(self.mean / unit, self.std / unit)
         return scale.to(self.mean.dtype)
 
@@ -75,7 +75,7 @@ class Normaliser(nn.Module):
         loop: Rollout | None = None,
         samplings: Samplings | None = None,
     ) -> "Normaliser":
-        """Mean and deviation of the training samples, computed in float64, over all steps.
+        """Compute mean and deviation of the training samples, in float64 and over all steps.
 
         They are integrals over the domains of all samples, weighted by quadrature weights where
         `samplings` or the samples know them; elsewhere all points count alike.
@@ -86,8 +86,8 @@ class Normaliser(nn.Module):
             loop: how steps in time follow each other, if there is an axis of time.
             samplings: of fields on a sphere, see `opdsl.train.metrics.quadrature`.
         """
-        own = train.weights if isinstance(train, PointSampleSet) else {}
-        weights = field_weights(train.inputs | train.outputs, samplings or {}, own)
+        weights_on_points = train.weights if isinstance(train, PointSampleSet) else {}
+        weights = field_weights(train.inputs | train.outputs, samplings or {}, weights_on_points)
         ins = {k: _all_steps(all_values(v), k, loop) for k, v in train.inputs.items()}
         outs = {k: _steps(all_values(v), loop) for k, v in train.outputs.items()}
         return cls(
@@ -96,17 +96,17 @@ class Normaliser(nn.Module):
         )
 
     def units(self, loop: Rollout | None = None) -> FieldUnits:
-        """Units in which the values of each field are near one.
+        """Return units in which the values of each field are near one.
 
         An output that comes back as an input has the unit of that input.
         """
         outputs = {k.removeprefix("out_"): x.unit for k, x in self._scales("out_")}
         inputs = {k.removeprefix("in_"): x.unit for k, x in self._scales("in_")}
-        back = {to: outputs.get(of, 1.0) for of, to in (loop.feedback if loop else ())}
+        back = {to: outputs.get(source, 1.0) for source, to in (loop.feedback if loop else ())}
         return FieldUnits(inputs | back, outputs)
 
     def in_units(self, units: FieldUnits) -> "Normaliser":
-        """The normaliser of values in these units."""
+        """Return the normaliser for values that are divided by these units."""
         ins = ((k.removeprefix("in_"), x) for k, x in self._scales("in_"))
         outs = ((k.removeprefix("out_"), x) for k, x in self._scales("out_"))
         return Normaliser(
@@ -125,7 +125,7 @@ class Normaliser(nn.Module):
 
     @classmethod
     def from_state(cls, state: Mapping[str, Tensor]) -> "Normaliser":
-        """The normaliser that a checkpoint holds, its `state_dict`."""
+        """Rebuild a normaliser from its `state_dict` in a checkpoint."""
         return cls(_scales(state, "in_"), _scales(state, "out_"))
 
     def encode(self, inputs: FieldValues) -> FieldValues:
@@ -138,11 +138,11 @@ class Normaliser(nn.Module):
 
     def decode(self, outputs: Values | FieldValues) -> FieldValues:
         """Convert outputs of the module to physical units, by name, in float32 or better."""
-        named = outputs if isinstance(outputs, dict) else {self.outputs[0]: outputs}
-        return {k: map_values(x, partial(self._back, k)) for k, x in named.items()}
+        by_name = outputs if isinstance(outputs, dict) else {self.outputs[0]: outputs}
+        return {k: map_values(x, partial(self._back, k)) for k, x in by_name.items()}
 
     def deviation(self, name: str, like: Values) -> Tensor:
-        """The deviation of an output, shaped to meet (batch, channels, *grid)."""
+        """Return the deviation of an output, which broadcasts against (batch, channels, *grid)."""
         return _per_channel(dict(self._scales("out_"))[f"out_{name}"].std, all_values(like))
 
     def _back(self, name: str, x: Tensor) -> Tensor:
@@ -158,7 +158,7 @@ class Normaliser(nn.Module):
 
 
 def _per_channel(row: Tensor, x: Tensor) -> Tensor:
-    """(channels,) shaped to meet (batch, channels, *grid)."""
+    """Reshape (channels,) to broadcast against (batch, channels, *grid)."""
     return row.reshape(-1, *[1] * (x.dim() - 2))
 
 
@@ -175,10 +175,10 @@ def _scale(x: Tensor, kind: str, weights: Values | None) -> ChannelScale:
 
 
 def _deviation(std: Tensor, mean: Tensor) -> Tensor:
-    """Deviations, and for constant channels a size in the same unit.
+    """Return the deviations; a constant channel gets a positive size in the same unit.
 
-    That is the size of the constant, or of the greatest channel beside one that is zero: with 1 the
-    result of a run would depend on the unit of its data.
+    It is |mean|, or the largest deviation or |mean| of all channels where the mean is zero: with 1
+    the result of a run would depend on the unit of its data.
     """
     size = torch.where(mean == 0, torch.maximum(std, mean.abs()).amax(), mean.abs())
     size = torch.where(size == 0, torch.ones_like(size), size)

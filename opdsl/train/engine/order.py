@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 def permutation(seed: int, epoch: int, size: int) -> Tensor:
-    """`size` indices, ordered by draws of the counter-based Philox with key (seed, epoch).
+    """Return `size` indices, ordered by draws of the counter-based Philox, key (seed, epoch).
 
     Sorting raw draws keeps the order the same in every version of numpy.
 

@@ -48,8 +48,8 @@ class PrecisionPolicy:
 
     @contextmanager
     def arithmetic(self) -> Iterator[None]:
-        """The context of a whole step: how products of float32 are computed on CUDA devices."""
-        # torch puts a class in the module's place, which mypy does not see
+        """Return the context of a step, which sets how CUDA devices multiply float32 matrices."""
+        # torch replaces the module by a class, which mypy does not see
         switches = torch.backends.cuda.matmul, torch.backends.cudnn.conv  # type: ignore[attr-defined]
         before = [x.fp32_precision for x in switches]
         for x in switches:
@@ -61,23 +61,23 @@ class PrecisionPolicy:
                 x.fp32_precision = was
 
     def autocast(self) -> AbstractContextManager[object]:
-        """The context in which the module runs."""
+        """Return the context in which the module runs: autocast to the dtype of the products."""
         if self.products is None:
             return nullcontext()
         return torch.autocast(self.device.type, self.products)
 
     def scaler(self) -> torch.amp.GradScaler:
-        """The scaler of the loss, which does nothing where none is needed."""
+        """Return the scaler of the loss, which does nothing if the precision needs none."""
         return torch.amp.GradScaler(self.device.type, enabled=self.scaled)
 
     def place(self, x: Tensor) -> Tensor:
-        """`x` on the device, in the dtype of the weights (integers keep theirs)."""
+        """Move `x` to the device, in the dtype of the weights (integers keep theirs)."""
         dtype = self.weights if x.is_floating_point() else x.dtype
         return x.to(self.device, dtype, non_blocking=True)
 
 
 def policy_of(name: str, device: torch.device) -> PrecisionPolicy:
-    """The policy of that name; `mixed` is bf16 on a CUDA device that has it, else fp32.
+    """Return the policy of a name; `mixed` is bf16 on a CUDA device that has it, else fp32.
 
     Raises:
         OpError: OP0622, the device cannot compute so.
@@ -90,7 +90,7 @@ def policy_of(name: str, device: torch.device) -> PrecisionPolicy:
 
 
 def policies(device: torch.device) -> dict[str, PrecisionPolicy]:
-    """All policies by name, whether the device can compute so or not."""
+    """Return all policies by name, also those that the device does not support."""
     return {name: _policy(name, device) for name in PRECISIONS}
 
 

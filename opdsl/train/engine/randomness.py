@@ -18,7 +18,7 @@ def seed_everything(seed: int) -> None:
 
 
 def random_state() -> dict[str, Any]:
-    """The state of every generator, as plain values."""
+    """Return the state of every generator, as plain values."""
     kind, keys, *rest = np.random.get_state()  # noqa: NPY002  as above
     return {
         "python": random.getstate(),
@@ -29,7 +29,7 @@ def random_state() -> dict[str, Any]:
 
 
 def restore_random_state(state: dict[str, Any]) -> None:
-    """Restore every generator; CUDA only where there are as many devices as there were."""
+    """Restore every generator; those of CUDA only if the number of devices is that of the state."""
     random.setstate(state["python"])
     kind, keys, *rest = state["numpy"]
     np.random.set_state((kind, np.array(keys, dtype=np.uint32), *rest))  # noqa: NPY002  as above

@@ -28,7 +28,7 @@ class Rate:
     steps: int
 
     def __call__(self, step: int) -> float:
-        """The learning rate of that step."""
+        """Return the learning rate of the step with this index, counted from 0."""
         schedule, total = self.schedule, self.schedule.epochs * self.steps
         warm = self._warm(total)
         if schedule.kind == "one_cycle":
@@ -42,13 +42,13 @@ class Rate:
         return self.lr
 
     def _warm(self, total: int) -> int:
-        """Steps of the linear rise."""
+        """Return the number of steps of the linear rise."""
         if self.schedule.warmup is None:
             return round(RISE * total) if self.schedule.kind == "one_cycle" else 0
         return round(self.schedule.warmup * self.steps)
 
     def _one_cycle(self, step: int, warm: int, total: int) -> float:
-        """Up to the peak and down to the final rate, both along a cosine."""
+        """Return the rate of `one_cycle`: up to the peak and down again, both along a cosine."""
         peak = self.schedule.max_lr or self.lr
         top = warm - 1  # the step at the peak
         if step <= top:
@@ -57,5 +57,5 @@ class Rate:
 
 
 def _glide(start: float, end: float, part: float) -> float:
-    """Half a cosine from `start` (part 0) to `end` (part 1)."""
+    """Interpolate between `start` (part 0) and `end` (part 1) along half a cosine."""
     return end + (start - end) * (1 + math.cos(math.pi * part)) / 2

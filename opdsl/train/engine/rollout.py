@@ -32,7 +32,7 @@ class Rollout:
     axes: Mapping[str, int]
 
     def timed(self, name: str, x: Values) -> bool:
-        """Whether an input is (batch, steps, channels, *grid)."""
+        """Return whether an input has an axis of time: (batch, steps, channels, *grid)."""
         return name in self.axes and all_values(x).dim() == self.axes[name] + 3
 
     def run(
@@ -55,7 +55,9 @@ class Rollout:
             result = step(current | {k: all_values(inputs[k])[:, i] for k in timed})
             for name, x in result.items():
                 outputs.setdefault(name, []).append(_dense(name, x))
-            current |= {to: shift_window(current[to], result[of]) for of, to in self.feedback}
+            current |= {
+                to: shift_window(current[to], result[source]) for source, to in self.feedback
+            }
         return {name: torch.stack(x, 1) for name, x in outputs.items()}
 
 

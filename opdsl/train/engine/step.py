@@ -97,27 +97,27 @@ class TrainStep:
         return apply(module, scales, inputs, self.policy, self.loop, steps, batch.places)
 
     def encoded(self, inputs: FieldValues) -> FieldValues:
-        """The normalised inputs of a batch."""
+        """Normalise the inputs of a batch, (batch, channels, *grid) each."""
         return self._scales.encode(inputs)
 
     @property
     def _scales(self) -> Normaliser:
-        """The normaliser of values in the units of the batches."""
+        """The normaliser for values in the units of the batches."""
         return self.normaliser.in_units(self.units)
 
     def loss_of(self, outputs: FieldValues, batch: Batch) -> Tensor:
-        """Mean relative error over the batch, over steps in time and over the outputs.
+        """Return the mean relative error over the batch, the steps in time and the outputs.
 
         Functions whose truth is zero everywhere have none and are left out.
         """
         truth, weights = batch.truth, batch.weights
         if self.band:
             return band_loss(outputs, truth, self.band, self._scales, weights).mean()
-        each = [
+        errors = [
             self._error(outputs[k], truth[k], weights.get(k), grid)
             for k, grid in self.grids.items()
         ]
-        return torch.stack(each).mean()
+        return torch.stack(errors).mean()
 
     def _error(self, pred: Values, true: Values, weights: Values | None, grid: GridAxes) -> Tensor:
         pred, counted = match_packing(pred, true), self._nonzero(true, weights).flatten()
@@ -133,13 +133,16 @@ class TrainStep:
         return int(torch.stack(some).any(0).sum())
 
     def _nonzero(self, true: Values, weights: Values | None) -> Tensor:
-        """(batch, steps): which functions have an error; a relative one needs a truth."""
-        each = all_values(true).flatten(0, 1) if self.loop else true
+        """Return which functions count, (batch, steps): a relative error needs a nonzero truth."""
+        samples = all_values(true).flatten(0, 1) if self.loop else true
         if not self.loss.relative:
             return torch.ones(
-                len(true), len(each) // len(true), dtype=torch.bool, device=all_values(true).device
+                len(true),
+                len(samples) // len(true),
+                dtype=torch.bool,
+                device=all_values(true).device,
             )
-        return nonzero_samples(each, weights).reshape(len(true), -1)
+        return nonzero_samples(samples, weights).reshape(len(true), -1)
 
     def _gradients(self) -> list[Tensor]:
         return [p.grad for p in self._parameters() if p.grad is not None]
@@ -159,5 +162,5 @@ class TrainStep:
 
 
 def is_finite(value: float) -> bool:
-    """Whether the loss itself is finite."""
+    """Return whether the loss itself is finite."""
     return abs(value) < float("inf")

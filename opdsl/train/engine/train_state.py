@@ -60,7 +60,7 @@ class RunPosition:
 
 
 def weights_state(train_step: TrainStep, at: RunPosition, meta: Mapping[str, str]) -> State:
-    """The part of a state that `predict` needs."""
+    """Return the part of a state that `predict` needs."""
     return {
         "format": FORMAT,
         "module": dict(train_step.module.state_dict()),
@@ -72,7 +72,7 @@ def weights_state(train_step: TrainStep, at: RunPosition, meta: Mapping[str, str
 
 
 def capture(train_step: TrainStep, at: RunPosition, settings: Settings) -> State:
-    """The rest of the state, as tensors and plain values."""
+    """Return what a resumed run needs besides the weights, as tensors and plain values."""
     return {
         "optimizer": train_step.optimizer.state_dict(),
         "scaler": train_step.scaler.state_dict(),
@@ -83,9 +83,9 @@ def capture(train_step: TrainStep, at: RunPosition, settings: Settings) -> State
 
 
 def restore(state: State, train_step: TrainStep, settings: Settings, run: Path) -> RunPosition:
-    """The inverse of `weights_state` and `capture`.
+    """Put a state of `weights_state` and `capture` into a run, and return its position.
 
-    Moments come from the checkpoint, the settings of the optimizer are those of now.
+    The moments come from the checkpoint, the settings of the optimizer from the current run.
 
     Raises:
         OpError: OP0626, the weights do not fit the module.
@@ -101,12 +101,12 @@ def restore(state: State, train_step: TrainStep, settings: Settings, run: Path) 
     if state["scaler"] and train_step.scaler.is_enabled():
         train_step.scaler.load_state_dict(state["scaler"])
     restore_random_state(state["random"])
-    known = {f.name for f in fields(RunPosition)}
-    at = RunPosition(**{k: v for k, v in state["progress"].items() if k in known})
-    if at.planned is None:  # a checkpoint of an earlier version
-        at.planned = state["settings"]["schedule"]["epochs"]
-    _refuse_no_counts(at)
-    return at
+    names = {f.name for f in fields(RunPosition)}
+    position = RunPosition(**{k: v for k, v in state["progress"].items() if k in names})
+    if position.planned is None:  # a checkpoint of an earlier version
+        position.planned = state["settings"]["schedule"]["epochs"]
+    _refuse_no_counts(position)
+    return position
 
 
 def _refuse_no_counts(at: RunPosition) -> None:
@@ -130,7 +130,7 @@ def _refuse_no_counts(at: RunPosition) -> None:
 def refuse_other(
     state: State, meta: Mapping[str, str], fingerprint: str, valid: str | None, run: Path
 ) -> None:
-    """A run goes on only with its own program and its own data.
+    """Refuse to resume a run with another program or other data.
 
     Args:
         fingerprint, valid: of the training data, and of the validation data if there are some.
@@ -144,13 +144,13 @@ def refuse_other(
     if state["fingerprint"] != fingerprint:
         message = "the run was begun with other training data: fingerprint "
         raise _other(run, f"{message}{state['fingerprint']}, now {fingerprint}")
-    if state.get("valid", valid) != valid:  # earlier versions did not keep it
+    if state.get("valid", valid) != valid:  # checkpoints of earlier versions lack it
         message = "the run was begun with other validation data: fingerprint "
         raise _other(run, f"{message}{state['valid']}, now {valid}")
 
 
 def changed_versions(state: State, meta: Mapping[str, str]) -> Iterator[str]:
-    """Messages about metadata that differ from the checkpoint, such as versions; allowed."""
+    """Return messages about versions and other metadata that differ from the checkpoint."""
     for key in sorted(meta.keys() | state["meta"].keys()):
         was, now = state["meta"].get(key), meta.get(key)
         if was != now:

@@ -39,14 +39,14 @@ class WarmStart:
     dropped: tuple[str, ...]
 
     def __str__(self) -> str:
-        """`12 weights from runs/a; new: mark_T.weight`."""
+        """Format the start: `12 weights from runs/a; new: mark_T.weight`."""
         parts = [f"{len(self.shared)} weights from {self.run}"]
         parts += [f"new: {name_list(self.new)}"] if self.new else []
         parts += [f"not taken over: {name_list(self.dropped)}"] if self.dropped else []
         return "; ".join(parts)
 
     def data(self) -> dict[str, Any]:
-        """As plain data, by the names in files of runs."""
+        """Convert to a dictionary of JSON values, with the names that the files of runs use."""
         return {_FILE_NAMES.get(k, k): x for k, x in asdict(self).items()}
 
     @classmethod
@@ -68,45 +68,45 @@ def warm_start(run: Path, module: nn.Module) -> WarmStart:
     """
     state = trained_state(run)
     refuse_malformed(state, run)
-    there = {common_name(k): v for k, v in state["module"].items()}
-    here = {common_name(k): v for k, v in module.state_dict().items()}
-    shared = sorted(here.keys() & there.keys())
+    trained = {common_name(k): v for k, v in state["module"].items()}
+    fresh = {common_name(k): v for k, v in module.state_dict().items()}
+    shared = sorted(fresh.keys() & trained.keys())
     if not shared:
-        raise _nothing_fits(run, there, here)
-    _refuse_other_shapes(run, {x: (there[x], here[x]) for x in shared})
+        raise _nothing_fits(run, trained, fresh)
+    _refuse_other_shapes(run, {x: (trained[x], fresh[x]) for x in shared})
     with torch.no_grad():
         for name in shared:
-            here[name].copy_(there[name])
-    new, dropped = here.keys() - there.keys(), there.keys() - here.keys()
+            fresh[name].copy_(trained[name])
+    new, dropped = fresh.keys() - trained.keys(), trained.keys() - fresh.keys()
     return WarmStart(str(run), tuple(shared), tuple(sorted(new)), tuple(sorted(dropped)))
 
 
 def common_name(name: str) -> str:
-    """The name of a weight without the part that tells that it serves several variables.
+    """Return the name of a weight without the part `each` that a layer with `copies` inserts.
 
-    A layer with `copies` keeps it one step deeper, so that a model of one variable grows too.
+    The weights of a model of one variable thus match those of a model of several.
     """
     return name.replace(".each.", ".")
 
 
 def name_list(names: tuple[str, ...]) -> str:
-    """The first few names, and how many more there are."""
-    more = [f"{len(names) - SHOWN} more"] if len(names) > SHOWN else []
-    return ", ".join([*names[:SHOWN], *more])
+    """List the first few names, and say how many more there are."""
+    remainder = [f"{len(names) - SHOWN} more"] if len(names) > SHOWN else []
+    return ", ".join([*names[:SHOWN], *remainder])
 
 
 def _refuse_other_shapes(run: Path, pairs: Mapping[str, tuple[Tensor, Tensor]]) -> None:
-    other = [
+    mismatches = [
         f"`{name}` is {tuple(a.shape)} in the run and {tuple(b.shape)} in the program"
         for name, (a, b) in pairs.items()
         if a.shape != b.shape
     ]
-    if other:
-        count = f"{len(other)} weight" + ("s have" if len(other) > 1 else " has")
+    if mismatches:
+        count = f"{len(mismatches)} weight" + ("s have" if len(mismatches) > 1 else " has")
         raise fault(
             "OP0626",
             f"{count} another shape than in the trained model",
-            notes=tuple(other[:SHOWN]),
+            notes=tuple(mismatches[:SHOWN]),
             helps=(
                 "give the program the sizes of the run, which its `resolved.op` has",
                 "or give a layer another name, by which it begins anew",

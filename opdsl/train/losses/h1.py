@@ -11,7 +11,7 @@ from opdsl.train.metrics.norms import GridAxes, l2_norm, quotient, wide
 
 
 def rel_h1(pred: Tensor, true: Tensor, grid: GridAxes) -> Tensor:
-    """||pred - true||_H1 / ||true||_H1 of each sample, ||u||_H1^2 = ||u||^2 + sum_a ||d_a u||^2.
+    """Return ||pred - true||_H1 / ||true||_H1; ||u||_H1^2 = ||u||^2 + sum_a ||d_a u||^2.
 
     Args:
         pred: (batch, channels, *grid), in any unit.
@@ -29,7 +29,7 @@ def rel_h1(pred: Tensor, true: Tensor, grid: GridAxes) -> Tensor:
 
 
 def derivative(u: Tensor, axis: int, *, periodic: bool, length: float = 1.0) -> Tensor:
-    """du/dx to second order: central differences inside, one-sided at the ends unless periodic.
+    """Return du/dx to second order: central inside, one-sided at the ends unless periodic.
 
     The points are equidistant: `n` steps of a periodic axis make up its length, `n - 1` of another
     (whose ends both carry a point). Two points give a first-order difference, one point gives 0.
@@ -50,16 +50,16 @@ def derivative(u: Tensor, axis: int, *, periodic: bool, length: float = 1.0) -> 
 
 
 def _one_sided(u: Tensor, axis: int, n: int) -> Tensor:
-    """Differences in units of one step on an axis with ends."""
+    """Return the derivative per step of an axis that is not periodic."""
 
     def at(start: int, size: int = 1) -> Tensor:
         return u.narrow(axis, start, size)
 
     if n == 2:
         return torch.cat([at(1) - at(0)] * 2, axis)
-    first = (4 * at(1) - 3 * at(0) - at(2)) / 2
-    last = (3 * at(n - 1) - 4 * at(n - 2) + at(n - 3)) / 2
-    return torch.cat([first, (at(2, n - 2) - at(0, n - 2)) / 2, last], axis)
+    at_start = (4 * at(1) - 3 * at(0) - at(2)) / 2
+    at_end = (3 * at(n - 1) - 4 * at(n - 2) + at(n - 3)) / 2
+    return torch.cat([at_start, (at(2, n - 2) - at(0, n - 2)) / 2, at_end], axis)
 
 
 def _h1_norm(u: Tensor, grid: GridAxes) -> Tensor:
@@ -67,7 +67,7 @@ def _h1_norm(u: Tensor, grid: GridAxes) -> Tensor:
 
 
 def _with_derivatives(u: Tensor, grid: GridAxes) -> Iterator[Tensor]:
-    """The function and its first derivatives."""
+    """Yield the function and its first derivative along each axis."""
     yield u
     for axis, (periodic, length) in enumerate(zip(grid.periodic, grid.lengths, strict=True)):
         yield derivative(u, axis + 2, periodic=periodic, length=length)

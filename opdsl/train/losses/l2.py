@@ -16,7 +16,7 @@ from opdsl.train.metrics.norms import (
 
 
 def rel_l2(pred: Values, true: Values, weights: Values | None = None) -> Tensor:
-    """||pred - true|| / ||true|| of each sample, norms over channels and grid.
+    """Return ||pred - true|| / ||true|| of each sample, with norms over channels and grid.
 
     The norm of a function is an integral, ||u||^2 = sum over points y of w(y) |u(y)|^2, with the
     quadrature weights w where the points stand for known lengths, areas or volumes; elsewhere all

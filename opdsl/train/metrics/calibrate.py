@@ -18,8 +18,8 @@ from opdsl.diagnostics import fault
 from opdsl.nn.points.batch import Values, all_values, match_packing, split_samples
 from opdsl.train.metrics.norms import mean_over_points
 
-CONFIDENCE = 0.95  # of what is said about the functions to come
-ROUNDING = 1e-9  # (n + 1)(1 - delta) may be a whole number but for its last bits
+CONFIDENCE = 0.95  # probability of the interval `Calibration.range`
+ROUNDING = 1e-9  # (n + 1)(1 - delta) may miss a whole number by rounding
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class Calibration:
         return self.rank / (self.samples + 1)
 
     def range(self) -> tuple[float, float]:
-        """Between which parts of the functions keep it, with the probability `CONFIDENCE`.
+        """The range of the part of the functions that keep it, with the probability `CONFIDENCE`.
 
         Over calibrations that part is distributed as Beta(rank, n + 1 - rank).
 
@@ -126,8 +126,8 @@ def calibrate(
             f"{n} samples cannot promise a part of {1 - delta:g} of the functions",
             helps=(f"give at least {least}, or a larger `--delta`",),
         )
-    own = factors(pred, width, true, alpha, weights)
-    factor = float(own.sort().values[rank - 1])
+    required = factors(pred, width, true, alpha, weights)
+    factor = float(required.sort().values[rank - 1])
     if factor == float("inf"):
         message = "the width is zero or less at too many points, so no factor makes it a band"
         helps = ("let it end with `apply(softplus)`, or train it for longer",)
@@ -138,7 +138,7 @@ def calibrate(
 def factors(
     pred: Values, width: Values, true: Values, alpha: float, weights: Values | None = None
 ) -> Tensor:
-    """For each function the least factor that leaves a part alpha of its points outside; (n,).
+    """Return the least factor that leaves a part alpha of the points outside, by function: (n,).
 
     Args:
         pred, width, true: (n, channels, *grid), or packed.
@@ -155,7 +155,7 @@ def factors(
 
 
 def _each(weights: Values | None, count: int) -> list[Tensor | None]:
-    """The weights of each function, (1, *grid or 1)."""
+    """Return the weights of each function, (1, *grid or 1), or None `count` times."""
     if weights is None:
         return [None] * count
     rows: list[Tensor | None] = list(split_samples(weights))
@@ -167,20 +167,22 @@ def _factors(
 ) -> Tensor:
     away = (true - pred).double().abs()
     half = width.double().clamp_min(0)
-    own = torch.where(away == 0, torch.zeros_like(away), away / half)
+    required = torch.where(away == 0, torch.zeros_like(away), away / half)
     if weights is not None:
-        return _quantile(own.flatten(1), weights.double().expand_as(own).flatten(1), 1 - alpha)
-    own = own.flatten(1)
-    rank = max(1, ceil(own.shape[1] * (1 - alpha) - ROUNDING))
-    return own.kthvalue(rank, dim=1).values
+        return _quantile(
+            required.flatten(1), weights.double().expand_as(required).flatten(1), 1 - alpha
+        )
+    required = required.flatten(1)
+    rank = max(1, ceil(required.shape[1] * (1 - alpha) - ROUNDING))
+    return required.kthvalue(rank, dim=1).values
 
 
 def _quantile(x: Tensor, weights: Tensor, level: float) -> Tensor:
-    """(n,): the least value of each row below or at which there is a part `level` of the weight."""
+    """Return the weighted quantile `level` of each row, (n,): the least value that reaches it."""
     values, order = x.sort(1)
     below = weights.gather(1, order).cumsum(1)
-    reached = below >= level * below[:, -1:] * (1 - ROUNDING)
-    return values.gather(1, reached.byte().argmax(1, keepdim=True)).squeeze(1)
+    reaches_level = below >= level * below[:, -1:] * (1 - ROUNDING)
+    return values.gather(1, reaches_level.byte().argmax(1, keepdim=True)).squeeze(1)
 
 
 def coverage(
@@ -215,10 +217,10 @@ def coverage(
 
 
 def _mean(x: Tensor, weights: Tensor | None) -> Tensor:
-    """The mean of a function (channels, *grid) over its domain."""
+    """Return the mean of a function (channels, *grid) over its domain."""
     return mean_over_points(x[None], None if weights is None else weights[None])[0]
 
 
 def half_width(width: Tensor, factor: float) -> Tensor:
-    """Half the width of the calibrated band, (*shape of `width`)."""
+    """Return half the width of the calibrated band, in the shape of `width`."""
     return factor * width.clamp_min(0)

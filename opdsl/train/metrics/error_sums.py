@@ -47,7 +47,7 @@ class Metrics:
     zero_rmse: float | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """A dictionary without the entries that only some runs have."""
+        """Convert to a dictionary; entries that only some runs have are left out if None."""
         return {k: v for k, v in asdict(self).items() if v is not None or k not in OPTIONAL}
 
 
@@ -94,11 +94,11 @@ class ErrorSums:
         batch, self.timed = len(true), timed
         if timed:  # a step is a function like any other
             pred, true = (all_values(x).flatten(0, 1) for x in (pred, true))
-        counted = nonzero_samples(true, weights).cpu()
+        nonzero = nonzero_samples(true, weights).cpu()
         self.samples += batch
-        self._add_relative(pred, true, grid, weights, counted.reshape(batch, -1))
-        self._add_absolute(pred, true, weights, counted)
-        return ~counted.reshape(batch, -1).all(1)
+        self._add_relative(pred, true, grid, weights, nonzero.reshape(batch, -1))
+        self._add_absolute(pred, true, weights, nonzero)
+        return ~nonzero.reshape(batch, -1).all(1)
 
     def _add_relative(
         self, pred: Values, true: Values, grid: GridAxes, weights: Values | None, counted: Tensor
@@ -124,7 +124,7 @@ class ErrorSums:
 
 
 def average(tallies: list[ErrorSums], vanishing: int) -> Metrics:
-    """The metrics of all outputs together.
+    """Average the metrics of all outputs.
 
     Args:
         tallies: of each output.
@@ -148,30 +148,30 @@ def average(tallies: list[ErrorSums], vanishing: int) -> Metrics:
 
 
 def sum_dtype(x: Tensor) -> torch.dtype:
-    """float64 where the device has it."""
+    """Return the dtype of sums: float64 where the device has it, else float32."""
     return torch.float32 if x.device.type == "mps" else torch.float64
 
 
 def _sums(errors: Tensor, counted: Tensor) -> Tensor:
-    """(n, 2): for each column the sum of the errors that count, and how many there are."""
+    """Return (n, 2): for each column the sum and the number of the errors that count."""
     some = torch.where(counted, errors, 0.0)
     return torch.stack([some.sum(0, dtype=torch.float64), counted.sum(0).double()], 1)
 
 
 def _mean(sums: list[Tensor]) -> float:
-    """The mean over outputs of the mean over functions; NaN if there are none."""
+    """Return the mean over outputs of the mean over functions; NaN if there are none."""
     means = [float(total / count) for total, count in sums if count > 0]
     return sum(means) / len(means) if means else nan
 
 
 def _pooled(parts: list[tuple[Tensor, ErrorSums]]) -> float:
-    """The root mean square over the values of several outputs."""
+    """Return the root mean square over the values of several outputs."""
     squares = sum(float(total / size) * t.unit**2 * t.values for (total, size), t in parts)
     return float((squares / sum(t.values for _, t in parts)) ** 0.5)
 
 
 def _measures(error: Values, weights: Values | None) -> Tensor:
-    """(batch,): how much each function counts in a mean over points, float64 on the CPU."""
+    """Return the weight of each function in means over points, (batch,) in float64 on the CPU."""
     if weights is None:
         sizes = error.sizes if isinstance(error, Packed) else [error[0].numel()] * len(error)
         return torch.tensor(sizes, dtype=torch.float64)

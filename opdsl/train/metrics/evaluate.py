@@ -52,7 +52,7 @@ def evaluate(  # noqa: PLR0913  the contract with the callers
     loop: Rollout | None = None,
     band: Band | None = None,
 ) -> Metrics:
-    """The errors of a module on samples.
+    """Measure the errors of a module on samples.
 
     Args:
         module: takes inputs by name, returns a tensor or a dictionary.
@@ -86,7 +86,7 @@ def predict(  # noqa: PLR0913  the contract with the callers
     steps: int | None = None,
     places: Places | None = None,
 ) -> FieldValues:
-    """The outputs of a module by name, (samples, channels, *grid) in physical units on the CPU.
+    """Return outputs by name, (samples, channels, *grid) in physical units on the CPU.
 
     With `steps` and their `loop`, (samples, steps, channels, *grid). On points that each sample has
     of its own, packed; `places` says where they are.
@@ -97,9 +97,9 @@ def predict(  # noqa: PLR0913  the contract with the callers
     with _at_rest(module):
         for rows in torch.split(torch.arange(_size(inputs)), batch):
             some = {k: map_values(select(v, rows), policy.place) for k, v in inputs.items()}
-            where = places_on_device(places or {}, rows, policy.device)
-            found = apply(module, normaliser, some, policy, loop, steps, where)
-            parts.append({k: map_values(v, Tensor.cpu) for k, v in found.items()})
+            geometries = places_on_device(places or {}, rows, policy.device)
+            outputs = apply(module, normaliser, some, policy, loop, steps, geometries)
+            parts.append({k: map_values(v, Tensor.cpu) for k, v in outputs.items()})
     return {k: concat_samples([p[k] for p in parts]) for k in parts[0]}
 
 
@@ -112,7 +112,7 @@ def apply(
     steps: int | None = None,
     places: Places | None = None,
 ) -> FieldValues:
-    """Physical inputs -> physical outputs; only the module itself runs under autocast.
+    """Map physical inputs to physical outputs; only the module itself runs under autocast.
 
     With `steps` and their `loop`, (batch, steps, channels, *grid).
     """
@@ -133,13 +133,13 @@ def grids_of(
     lengths: Mapping[str, tuple[float, ...]],
     loop: Rollout | None = None,
 ) -> dict[str, GridAxes]:
-    """The grid of each output; axes are not periodic and of length 1 unless said otherwise."""
-    found = {}
+    """Return the axes of each output: of length 1 and not periodic unless given."""
+    grids = {}
     for name, x in samples.outputs.items():
         axes = 0 if isinstance(x, Packed) else x.dim() - (3 if loop else 2)
         wraps = periodic.get(name, (False,) * axes)
-        found[name] = GridAxes(wraps, lengths.get(name, (1.0,) * len(wraps)))
-    return found
+        grids[name] = GridAxes(wraps, lengths.get(name, (1.0,) * len(wraps)))
+    return grids
 
 
 def measure(
@@ -151,7 +151,7 @@ def measure(
     loop: Rollout | None = None,
     band: Band | None = None,
 ) -> Metrics:
-    """The errors over a loader, summed in float64."""
+    """Measure the errors over a loader, summed in float64."""
     scales = normaliser.in_units(loader.units)
     tallies = {name: ErrorSums(loader.units.outputs.get(name, 1.0)) for name in grids}
     widths, vanishing = 0.0, 0
@@ -168,12 +168,12 @@ def measure(
             if band:
                 loss = band_loss(outputs, truth, band, scales, some.weights)
                 widths += float(loss.sum(dtype=sum_dtype(loss)))
-    found = average(list(tallies.values()), vanishing)
-    return replace(found, pinball=widths / found.samples) if band else found
+    metrics = average(list(tallies.values()), vanishing)
+    return replace(metrics, pinball=widths / metrics.samples) if band else metrics
 
 
 def steps_of(truth: FieldValues, loop: Rollout | None) -> int | None:
-    """How many steps in time the truth has."""
+    """Return the number of steps in time of the truth."""
     return all_values(next(iter(truth.values()))).shape[1] if loop else None
 
 
@@ -184,7 +184,7 @@ def band_loss(
     normaliser: Normaliser,
     weights: Mapping[str, Values] | None = None,
 ) -> Tensor:
-    """The pinball loss of the width, in units of the deviation of the output; (batch,)."""
+    """Return the pinball loss of the width, (batch,), in units of the deviation of the output."""
     assert band.of
     unit = normaliser.deviation(band.of, outputs[band.of])
     pred = all_values(outputs[band.of]).detach()
@@ -204,7 +204,7 @@ def _size(inputs: FieldValues) -> int:
 
 @contextmanager
 def _at_rest(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode, no gradients.
+    """Run the block in evaluation mode and without gradients.
 
     Not `inference_mode`: tensors that a module keeps from there could never enter a gradient.
     """

@@ -37,19 +37,19 @@ class GridAxes:
 
     @classmethod
     def unit(cls, periodic: Sequence[bool]) -> "GridAxes":
-        """Every axis of length 1."""
+        """Make axes of length 1."""
         return cls(tuple(periodic), (1.0,) * len(periodic))
 
 
 def per_sample(u: Values, measure: Callable[[Tensor], Tensor]) -> Tensor:
-    """(batch,): `measure`, (n, channels, ...) -> (n,), of all samples, or of each packed one."""
+    """Apply `measure`, (n, channels, ...) -> (n,), to all samples or each packed one: (batch,)."""
     if isinstance(u, Packed):
         return torch.cat([measure(x[None]) for x in u.parts])
     return measure(u)
 
 
 def nonzero_samples(true: Values, weights: Values | None = None) -> Tensor:
-    """(batch,): whether the norm of each sample is positive, so that it has a relative error."""
+    """Return whether the norm of each sample is positive, (batch,): a relative error needs it."""
     true = map_values(true, wide)
     if weights is not None:
         true = weighted(true, sqrt_weights(weights))
@@ -57,85 +57,85 @@ def nonzero_samples(true: Values, weights: Values | None = None) -> Tensor:
 
 
 def mean_where(errors: Tensor, counted: Tensor) -> Tensor:
-    """The mean of the errors that count, a scalar; zero, without a gradient, where none does.
+    """Return the mean of the errors that count, a scalar; zero without a gradient if none does.
 
-    An error that counts and is not finite makes the mean so too: it is the sign of divergence.
+    A counted error that is not finite makes the mean not finite, which is a sign of divergence.
     """
     total = torch.where(counted, errors, torch.zeros_like(errors)).sum()
     return total / counted.sum().clamp_min(1)
 
 
 def mean_over_points(u: Values, weights: Values | None = None) -> Tensor:
-    """(batch,): the mean of each function over channels and points, by quadrature weights."""
+    """Return the mean of each function over channels and points by quadrature weights, (batch,)."""
     if weights is None:
         return per_sample(u, lambda x: x.flatten(1).mean(1))
     factors = _rescaled(weights)
-    whole = map_values(u, lambda x: all_values(factors).to(x.dtype).expand_as(x))
+    spread_weights = map_values(u, lambda x: all_values(factors).to(x.dtype).expand_as(x))
     products = map_values(u, lambda x: x * all_values(factors).to(x.dtype))
-    # each function by the sum of its own weights: those on points of their own differ in measure
-    return per_sample(products, _sum) / per_sample(whole, _sum)
+    # divide by the weights of each function: domains of packed samples differ in measure
+    return per_sample(products, _sum) / per_sample(spread_weights, _sum)
 
 
 def l2_norm(u: Tensor) -> Tensor:
-    """(batch,): the root of the sum of squares; no square overflows, none that matters vanishes."""
+    """Return the root of the sum of squares, (batch,); scaled so that no square overflows."""
     unit = power_of_two(max_abs(u))
-    scaled = u.flatten(1) * (1 / unit)[:, None]
-    norms: Tensor = torch.linalg.vector_norm(scaled, dim=1) * unit
+    rescaled = u.flatten(1) * (1 / unit)[:, None]
+    norms: Tensor = torch.linalg.vector_norm(rescaled, dim=1) * unit
     return norms
 
 
 def rms(u: Values, weights: Values | None = None) -> Tensor:
-    """(batch,): the root of the mean square over channels and points, by quadrature weights."""
+    """Return the root mean square over channels and points by quadrature weights, (batch,)."""
     unit = power_of_two(all_values(u).detach().abs().amax())
     squares = map_values(u, lambda x: (x / unit).square())
     return mean_over_points(squares, weights).sqrt() * unit
 
 
 def max_abs(u: Tensor) -> Tensor:
-    """(batch,): the largest absolute value of each sample, without a gradient."""
+    """Return the largest absolute value of each sample, (batch,), without a gradient."""
     norms: Tensor = torch.linalg.vector_norm(u.detach().flatten(1), ord=float("inf"), dim=1)
     return norms
 
 
 def power_of_two(x: Tensor) -> Tensor:
-    """The greatest power of two that is not above |x|, a divisor by which nothing is rounded.
+    """Return the greatest power of two not above |x|; a division by it rounds nothing.
 
     Values without a normal inverse (zero, infinity, NaN) get the nearest power that has one.
     """
-    whole, bits, most = EXPONENT[x.dtype]
-    power: Tensor = (x.contiguous().view(whole) & bits).view(x.dtype)
+    integer, bits, most = EXPONENT[x.dtype]
+    power: Tensor = (x.contiguous().view(integer) & bits).view(x.dtype)
     return power.clamp(1 / most, most)
 
 
 def sqrt_weights(weights: Values) -> Values:
-    """The square roots of quadrature weights, in a unit near the greatest."""
+    """Return roots of quadrature weights that are divided by a power of two near the greatest."""
     return map_values(_rescaled(weights), torch.sqrt)
 
 
 def weighted(u: Values, factors: Values) -> Values:
-    """sqrt(w) u, whose plain norm is the weighted norm of u."""
+    """Multiply u by sqrt(w) at each point, so that its plain norm is the weighted norm of u."""
     return map_values(u, lambda x: x * all_values(factors).to(x.dtype))
 
 
 def quotient(error: Tensor, size: Tensor) -> Tensor:
-    """The quotient of errors and sizes; NaN without a gradient where the size is zero."""
+    """Divide errors by sizes; NaN without a gradient where the size is zero."""
     vanishes = size == 0
     ratio = error / torch.where(vanishes, torch.ones_like(size), size)
     return torch.where(vanishes, torch.full_like(ratio, torch.nan), ratio)
 
 
 def wide(u: Tensor) -> Tensor:
-    """`u` in float32, or in float64 if it is."""
+    """Convert `u` to float32, unless it is float64."""
     return u if u.dtype == torch.float64 else u.float()
 
 
 def wide_pair(pred: Values, true: Values) -> tuple[Values, Values]:
-    """Both in float32 or better, and both packed or neither."""
+    """Return both functions in float32 or better, and both packed or both dense."""
     return map_values(match_packing(pred, true), wide), map_values(true, wide)
 
 
 def _rescaled(weights: Values) -> Values:
-    """Weights in a unit near the greatest, so that products with them do not vanish."""
+    """Divide weights by a power of two near the greatest, so that no product underflows."""
     unit = power_of_two(wide(all_values(weights)).amax())
     return map_values(weights, lambda x: wide(x) / unit)
 

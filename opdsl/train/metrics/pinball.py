@@ -8,7 +8,7 @@ from opdsl.train.metrics.norms import mean_over_points, wide_pair
 
 
 def pinball(pred: Values, true: Values, level: float, weights: Values | None = None) -> Tensor:
-    """max(q r, (q - 1) r), r = true - pred: the mean over channels and grid, for each sample.
+    """Return the mean of max(q r, (q - 1) r), r = true - pred, over channels and grid.
 
     Of all functions of the input, the quantile q of `true` at each point makes it least.
 

@@ -33,15 +33,15 @@ class PrecisionError:
 def precision_errors(
     module: nn.Module, inputs: Sequence[Tensor], device: torch.device
 ) -> list[PrecisionError]:
-    """The errors of all precisions but float64, in the order of `policies`.
+    """Measure the errors of all precisions but float64, in the order of `policies`.
 
     Args:
         module: not changed.
         inputs: of the module, in order.
     """
-    known = policies(device)
-    truth = _computed(module, inputs, known.pop("fp64"))
-    return [_compared(module, inputs, policy, truth) for policy in known.values()]
+    available = policies(device)
+    truth = _computed(module, inputs, available.pop("fp64"))
+    return [_compared(module, inputs, policy, truth) for policy in available.values()]
 
 
 def _compared(
@@ -53,30 +53,30 @@ def _compared(
     if policy.tf32 and policy.device.type != "cuda":
         return PrecisionError(policy.name, why="needs a CUDA device")
     try:
-        found = _computed(module, inputs, policy)
-    except (RuntimeError, NotImplementedError) as error:  # what torch has no kernel for
+        values = _computed(module, inputs, policy)
+    except (RuntimeError, NotImplementedError) as error:  # torch has no kernel for this dtype here
         return PrecisionError(policy.name, why=str(error).splitlines()[0])
-    result, gradient = (_apart(a, b) for a, b in zip(found, truth, strict=True))
+    result, gradient = (_apart(a, b) for a, b in zip(values, truth, strict=True))
     fourier = any(isinstance(x, NarrowsSpectrum) for x in module.modules())
-    why = "no Fourier layer that it makes narrow" if policy.spectral and not fourier else ""
-    return PrecisionError(policy.name, result, gradient, why)
+    reason = "no Fourier layer that it makes narrow" if policy.spectral and not fourier else ""
+    return PrecisionError(policy.name, result, gradient, reason)
 
 
 def _computed(
     module: nn.Module, inputs: Sequence[Tensor], policy: PrecisionPolicy
 ) -> tuple[Tensor, Tensor]:
-    """All outputs, and the gradient of all weights of their sum against fixed numbers."""
-    own = deepcopy(module)
-    policy.prepare_module(own)
+    """Return all outputs, and the gradient of their product with fixed numbers by all weights."""
+    clone = deepcopy(module)
+    policy.prepare_module(clone)
     with policy.arithmetic():
         with policy.autocast():
-            found = own(*(policy.place(x) for x in inputs))
-        outputs = list(found.values()) if isinstance(found, dict) else [found]
+            result = clone(*(policy.place(x) for x in inputs))
+        outputs = list(result.values()) if isinstance(result, dict) else [result]
         y = torch.cat([_numbers(x) for x in outputs])
         mix = torch.randn(len(y), generator=torch.Generator().manual_seed(1)).to(y)
-        weights = [x for x in own.parameters() if x.requires_grad]
-        made = torch.autograd.grad(y, weights, mix, allow_unused=True, materialize_grads=True)
-    return y.detach(), torch.cat([_numbers(x) for x in made])
+        weights = [x for x in clone.parameters() if x.requires_grad]
+        gradients = torch.autograd.grad(y, weights, mix, allow_unused=True, materialize_grads=True)
+    return y.detach(), torch.cat([_numbers(x) for x in gradients])
 
 
 def _numbers(x: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ Samplings = Mapping[str, tuple[str | None, ...]]
 
 
 def grid_weights(samplings: Sequence[str | None], size: Sequence[int]) -> Tensor | None:
-    """The weights of the points of a grid, with mean 1; None where all cells are equal.
+    """Return quadrature weights of a grid, with mean 1; None if all cells are equal.
 
     Args:
         samplings: for each axis, the rule by which its points are latitudes of a sphere, see
@@ -29,28 +29,28 @@ def grid_weights(samplings: Sequence[str | None], size: Sequence[int]) -> Tensor
     Returns:
         (1, 1, *size), with 1 on axes of equal cells, float64.
     """
-    found = torch.ones((1,) * len(size), dtype=torch.float64)
+    weights = torch.ones((1,) * len(size), dtype=torch.float64)
     for axis, (rule, n) in enumerate(zip(samplings, size, strict=True)):
         if rule is not None and n > 1:
             shape = [n if i == axis else 1 for i in range(len(size))]
-            found = found * (latitudes(n, rule)[1] * (n / 2)).reshape(shape)
-    return found[None, None] if found.numel() > 1 else None
+            weights = weights * (latitudes(n, rule)[1] * (n / 2)).reshape(shape)
+    return weights[None, None] if weights.numel() > 1 else None
 
 
 def field_weights(
     fields: Mapping[str, Values], samplings: Samplings, own: Mapping[str, Values]
 ) -> dict[str, Values]:
-    """The weights of the points of each field, by name; fields on equal cells are left out.
+    """Return quadrature weights of each field by name, without fields on equal cells.
 
     Args:
         fields: (samples, channels, *grid) or with an axis of time before the channels; or packed.
         samplings: of the fields that are on grids with unequal cells.
         own: weights that came with the data, of fields on points.
     """
-    found = {k: w for k, w in own.items() if k in fields}
+    weights_by_name = {k: w for k, w in own.items() if k in fields}
     for name, x in fields.items():
         rules = samplings.get(name, ())
-        if name not in found and any(rules) and not isinstance(x, Packed):
+        if name not in weights_by_name and any(rules) and not isinstance(x, Packed):
             weights = grid_weights(rules, all_values(x).shape[-len(rules) :])
-            found |= {} if weights is None else {name: weights}
-    return found
+            weights_by_name |= {} if weights is None else {name: weights}
+    return weights_by_name

@@ -45,13 +45,13 @@ class Picture:
     output: str = ""
 
     def panels(self) -> list[Panel]:
-        """Inputs, truth, prediction, error, with their headings."""
+        """Return inputs, truth, prediction and error with their headings."""
         error = self.error if self.error is not None else self.prediction - self.truth
         ends = (("truth", self.truth), ("prediction", self.prediction), ("error", error))
-        shown = [
+        panels = [
             Panel(f"input {k}", np.asarray(v), self.clouds.get(k)) for k, v in self.inputs.items()
         ]
-        return shown + [Panel(k, np.asarray(v), self.clouds.get(self.output)) for k, v in ends]
+        return panels + [Panel(k, np.asarray(v), self.clouds.get(self.output)) for k, v in ends]
 
 
 def write_report(  # noqa: PLR0913  one argument for each section of the page
@@ -121,7 +121,7 @@ def _head(title: str, subtitle: str, history: Sequence[TableRow]) -> str:
 
 
 def _facts(history: Sequence[TableRow]) -> list[tuple[str, str]]:
-    """The figures that a reader looks for first."""
+    """Build the row of figures that a reader looks for first."""
     if not history:
         return []
     facts = [("epochs", str(len(history))), ("time", _time(sum(r["seconds"] for r in history)))]
@@ -133,15 +133,15 @@ def _facts(history: Sequence[TableRow]) -> list[tuple[str, str]]:
 
 
 def error_series(history: Sequence[TableRow]) -> dict[str, list[tuple[int, float | None]]]:
-    """(epoch, relative L2 error) on the validation data.
+    """Return the points (epoch, relative L2 error) on the validation data.
 
     Runs of earlier versions have errors on test data there, by the names of the sets.
     """
     series: dict[str, list[tuple[int, float | None]]] = {}
     for row in history:
-        named = {f"test {k}": x for k, x in (row.get("tests") or {}).items()}
-        named |= {"validation": row["valid"]} if row.get("valid") else {}
-        for name, errors in named.items():
+        errors_by_set = {f"test {k}": x for k, x in (row.get("tests") or {}).items()}
+        errors_by_set |= {"validation": row["valid"]} if row.get("valid") else {}
+        for name, errors in errors_by_set.items():
             series.setdefault(name, []).append((row["epoch"], errors["rel_l2"]))
     return series
 
@@ -165,15 +165,15 @@ def _picture(picture: Picture) -> str:
 
 
 def _diagram(svg: str) -> str:
-    """As an image: whatever an SVG holds, it cannot run or load anything there."""
+    """Embed the SVG as an image, where its scripts and links have no effect."""
     if not svg:
         return ""
     return f'<figure class="plain">{_image(svg.encode(), "svg+xml", "diagram")}</figure>'
 
 
 def _image(data: bytes, kind: str, words: str) -> str:
-    coded = base64.b64encode(data).decode()
-    return f'<img alt="{escape(words)}" src="data:image/{kind};base64,{coded}">'
+    encoded = base64.b64encode(data).decode()
+    return f'<img alt="{escape(words)}" src="data:image/{kind};base64,{encoded}">'
 
 
 def _pre(text: str) -> str:
@@ -181,16 +181,18 @@ def _pre(text: str) -> str:
 
 
 def _settings(rows: Sequence[tuple[str, Any, str]]) -> str:
-    """What somebody said, and the defaults folded away."""
+    """Tabulate the settings that somebody set; the defaults are folded away below."""
     heads = ("setting", "value", "from")
-    said = [(key, _value(value), origin) for key, value, origin in rows if origin != "default"]
-    rest = [(key, _value(value)) for key, value, origin in rows if origin == "default"]
-    folded = f"<details><summary>{len(rest)} defaults</summary>{_rows(heads[:2], rest)}</details>"
-    return _rows(heads, said) + (folded if rest else "")
+    chosen = [(key, _value(value), origin) for key, value, origin in rows if origin != "default"]
+    unset = [(key, _value(value)) for key, value, origin in rows if origin == "default"]
+    details = (
+        f"<details><summary>{len(unset)} defaults</summary>{_rows(heads[:2], unset)}</details>"
+    )
+    return _rows(heads, chosen) + (details if unset else "")
 
 
 def _value(value: Any) -> str:
-    """As it is written in a program."""
+    """Format a value as a program would write it."""
     if isinstance(value, bool):
         return "true" if value else "false"
     return "none" if value is None else str(value)
@@ -205,12 +207,12 @@ def _numbers(table: Sequence[TableRow]) -> str:
 
 
 def _rows(heads: Sequence[str], rows: Iterable[Sequence[Any]], kind: str = "") -> str:
-    made = "".join(f"<tr>{''.join(map(_td, row))}</tr>" for row in rows)
-    if not made:
+    body = "".join(f"<tr>{''.join(map(_td, row))}</tr>" for row in rows)
+    if not body:
         return ""
     top = "".join(f"<th>{escape(_words(head))}</th>" for head in heads)
     head = f"<thead><tr>{top}</tr></thead>" if any(heads) else ""
-    return f'<div class="scroll"><table class="{kind}">{head}<tbody>{made}</tbody></table></div>'
+    return f'<div class="scroll"><table class="{kind}">{head}<tbody>{body}</tbody></table></div>'
 
 
 def _td(cell: Any) -> str:
@@ -218,7 +220,7 @@ def _td(cell: Any) -> str:
 
 
 def _words(key: str) -> str:
-    """`rel_l2` -> `rel. L2`, other keys with spaces."""
+    """Convert a key to words: `rel_l2` to `rel. L2`, others with spaces for underscores."""
     names = {"rel_l2": "rel. L2", "rel_h1": "rel. H1", "rmse": "RMSE", "max_error": "max error"}
     return names.get(key, key.replace("_", " "))
 

@@ -41,7 +41,7 @@ MARKED = 40  # shorter lines show their points
 
 
 def curves_svg(lines: Mapping[str, CurvePoints]) -> bytes:
-    """Values against epochs, logarithmic, transparent; what is not positive is left out."""
+    """Plot values against epochs on a logarithmic axis as SVG; values <= 0 are left out."""
     import matplotlib as mpl
 
     with mpl.rc_context({"svg.hashsalt": "opdsl", "font.size": 10}):
@@ -53,21 +53,21 @@ def curves_svg(lines: Mapping[str, CurvePoints]) -> bytes:
 
 
 def fields_png(panels: Sequence[Panel | tuple[str, Array]]) -> bytes:
-    """Fields side by side: truth and prediction with one scale, the error around white.
+    """Draw fields side by side: truth and prediction with one scale, the error around white.
 
     Lines for one axis, images for two, the middle slice for more. Points are drawn where they are,
     those in space from three sides.
     """
     from matplotlib.figure import Figure
 
-    shown = [_flat(Panel(*x)) for x in panels]
-    tall = any(_in_space(x) for x in shown)
-    per_row = min(5 if tall else 4, len(shown))
-    rows = -(-len(shown) // per_row)
+    flat_panels = [_flat(Panel(*x)) for x in panels]
+    tall = any(_in_space(x) for x in flat_panels)
+    per_row = min(5 if tall else 4, len(flat_panels))
+    rows = -(-len(flat_panels) // per_row)
     figure = Figure(figsize=(2.9 * per_row, (5.6 if tall else 2.65) * rows), layout="constrained")
-    limits = _limits([x.values for x in shown if x.name in {"truth", "prediction"}])
+    limits = _limits([x.values for x in flat_panels if x.name in {"truth", "prediction"}])
     cells = figure.add_gridspec(rows, per_row)
-    for i, panel in enumerate(shown):
+    for i, panel in enumerate(flat_panels):
         if _in_space(panel):
             _draw_views(figure, cells[i], panel, limits)
         else:
@@ -130,7 +130,7 @@ def _draw_field(figure: "Figure", axes: "Axes", panel: Panel, limits: tuple[floa
 
 
 def _draw_points(axes: "Axes", cloud: Cloud, values: Array, style: dict[str, Any]) -> Any:
-    """Points of the plane: their triangles in colour, or the points themselves."""
+    """Draw points of the plane: their triangles in colour, or the points themselves."""
     from matplotlib.tri import Triangulation
 
     x, y = cloud.points[:, 0], cloud.points[:, 1]
@@ -144,12 +144,12 @@ def _draw_points(axes: "Axes", cloud: Cloud, values: Array, style: dict[str, Any
 def _draw_views(
     figure: "Figure", cell: "SubplotSpec", panel: Panel, limits: tuple[float, float]
 ) -> None:
-    """Points of space from three sides, the nearer ones above the farther ones."""
+    """Draw points of space from three sides, the nearer ones above the farther ones."""
     name, values, cloud = panel
     assert cloud is not None
     colours, low, high = _colours(panel, limits)
     parts = cell.subgridspec(len(VIEWS), 1, height_ratios=_heights(cloud.points))
-    drawn = []
+    views = []
     for i, (x, y, depth) in enumerate(VIEWS):
         axes = figure.add_subplot(parts[i])
         order = np.argsort(cloud.points[:, depth], kind="stable")
@@ -158,20 +158,20 @@ def _draw_views(
         image = axes.scatter(p[:, x], p[:, y], c=c, s=_dot(len(p)), linewidths=0, **style)
         axes.set_aspect("equal")
         axes.set_axis_off()
-        drawn.append(axes)
-    drawn[0].set_title(name, fontsize=10, color="#1c2128")
-    _draw_bar(figure, image, drawn)
+        views.append(axes)
+    views[0].set_title(name, fontsize=10, color="#1c2128")
+    _draw_bar(figure, image, views)
 
 
 def _heights(points: Array) -> list[float]:
-    """How tall the three views are, as the body is."""
+    """Return the relative heights of the three views, from the extent of the points."""
     sides = np.ptp(points, axis=0)
     least = 0.2 * float(sides.max()) or 1.0
     return [max(float(sides[y]), least) for _, y, _ in VIEWS]
 
 
 def _dot(points: int) -> float:
-    """The area of a dot, so that many points do not hide each other."""
+    """Return the area of a dot, small enough that many points do not hide each other."""
     return float(np.clip(12000 / points, 0.8, 16))
 
 
@@ -192,9 +192,9 @@ def _colours(panel: Panel, limits: tuple[float, float]) -> tuple[str, float | No
 
 
 def _limits(arrays: Sequence[Array]) -> tuple[float, float]:
-    """The range of the truth, so that a wild prediction does not hide it."""
-    first = _finite(arrays[0]) if arrays else np.zeros(1)
-    return float(np.min(first, initial=np.inf)), float(np.max(first, initial=-np.inf))
+    """Return the range of the truth, so that a wild prediction does not hide it."""
+    truth = _finite(arrays[0]) if arrays else np.zeros(1)
+    return float(np.min(truth, initial=np.inf)), float(np.max(truth, initial=-np.inf))
 
 
 def _finite(values: Array) -> Array:
@@ -202,7 +202,7 @@ def _finite(values: Array) -> Array:
 
 
 def _flat(panel: Panel) -> Panel:
-    """One or two axes: the middle slice of any further ones."""
+    """Reduce a field to one or two axes: the middle slice of all further ones."""
     values = np.asarray(panel.values, dtype=np.float64)
     while values.ndim > 2:
         values = values[..., values.shape[-1] // 2]
@@ -214,7 +214,7 @@ def _in_space(panel: Panel) -> bool:
 
 
 def _literal(text: str) -> str:
-    """A name as it stands: no formulas, and no leading underscore, which would hide it."""
+    """Escape a name for matplotlib: no formulas, no leading underscore, which hides a label."""
     return text.replace("$", r"\$").lstrip("_")
 
 

@@ -40,7 +40,7 @@ STATE = "state.pt"
 MANIFEST = "MANIFEST.json"
 FORMAT = 1
 LARGEST_MANIFEST = 1 << 20  # bytes
-# what parts of another type or size raise where they are put back
+# exceptions of state parts that have another type or size than the run expects
 FOREIGN = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError)
 
 State = dict[str, Any]
@@ -78,7 +78,7 @@ class CheckpointStore:
         return target
 
     def load(self, kind: CheckpointKind = "step", note: Note | None = None) -> State | None:
-        """The newest checkpoint that is whole, or None if there never was one.
+        """Load the newest undamaged checkpoint; None if there never was one.
 
         Args:
             kind: of which kind.
@@ -103,12 +103,12 @@ class CheckpointStore:
         raise fault("OP0621", message, file=str(self.run), helps=helps)
 
     def paths(self, kind: CheckpointKind = "step") -> list[Path]:
-        """The checkpoints of a kind, newest first, whole or not."""
+        """List the checkpoints of a kind, newest first, damaged ones too."""
         if not self.folder.is_dir():
             return []
-        named = ((_NAME.fullmatch(p.name), p) for p in self.folder.iterdir())
-        ranked = [(int(m[2]), int(m[3] or 0), p) for m, p in named if m and m[1] == kind]
-        return [p for _, _, p in sorted(ranked, reverse=True)]
+        matches = ((_NAME.fullmatch(p.name), p) for p in self.folder.iterdir())
+        candidates = [(int(m[2]), int(m[3] or 0), p) for m, p in matches if m and m[1] == kind]
+        return [p for _, _, p in sorted(candidates, reverse=True)]
 
     def sweep(self) -> None:
         """Remove what an interrupted writer left; only for the owner of the lock."""
@@ -117,7 +117,7 @@ class CheckpointStore:
                 shutil.rmtree(path, ignore_errors=True)
 
     def _free_name(self, kind: CheckpointKind, step: int) -> Path:
-        """A name not yet taken: replacing a folder is not one atomic act, adding one is."""
+        """Return the first free name: adding a folder is atomic, replacing one is not."""
         names = (f"{kind}-{step:08d}{end}" for end in _endings())
         return next(p for p in map(self.folder.joinpath, names) if not p.exists())
 
@@ -132,11 +132,11 @@ class CheckpointStore:
 
 
 class CheckpointError(Exception):
-    """A checkpoint is not as it was written; the text says in what."""
+    """A checkpoint differs from what was written; the text says how."""
 
 
 def read(path: Path) -> State:
-    """The state in the checkpoint `path`, after its hash has been compared.
+    """Read the state in the checkpoint `path`, after comparing its hash.
 
     Raises:
         CheckpointError: anything is missing or differs.
@@ -156,7 +156,7 @@ _NAME = re.compile(r"(step|best)-([0-9]+)(?:-([0-9]+))?")
 
 
 def _endings() -> Iterator[str]:
-    """Nothing, then -1, -2 ...: an interrupted and a finished epoch may share a step."""
+    """Yield suffixes: none, -1, -2 ...; an interrupted and a finished epoch may share a step."""
     yield ""
     n = 0
     while True:
@@ -165,7 +165,7 @@ def _endings() -> Iterator[str]:
 
 
 def _packed(state: State) -> bytes:
-    buffer = io.BytesIO()  # the hash must be of what we meant to write
+    buffer = io.BytesIO()  # hash the bytes in memory, so that a bad write is noticed
     torch.save(state, buffer)
     return buffer.getvalue()
 
@@ -181,7 +181,7 @@ def _unpacked(data: bytes) -> State:
 
 
 def _files(data: bytes) -> dict[str, bytes]:
-    """State and manifest, the manifest last."""
+    """Return the contents of the state and the manifest by file name, the manifest last."""
     entry = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
     manifest = {"format": FORMAT, "torch": torch.__version__, "files": {STATE: entry}}
     return {STATE: data, MANIFEST: json.dumps(manifest, indent=1).encode()}
@@ -189,7 +189,7 @@ def _files(data: bytes) -> dict[str, bytes]:
 
 @contextmanager
 def malformed(run: Path) -> Iterator[None]:
-    """Turn what a state of other content raises in the block into OP0621.
+    """Turn exceptions that a state of other content raises in the block into OP0621.
 
     A checkpoint of a stranger has a good hash and may lack any part, or have one of another type.
     """
@@ -219,8 +219,8 @@ def refuse_malformed(state: State, run: Path) -> None:
                 message = f"the weights of the run hold NaN or infinite values, first in `{name}`"
                 helps = ("take other weights (`--last`), or train again",)
                 raise fault("OP0621", message, file=str(run), helps=helps)
-    whole = all(k in state and isinstance(state[k], int | None) for k in ("epoch", "step"))
-    if not whole or not isinstance(state.get("meta"), Mapping):
+    complete = all(k in state and isinstance(state[k], int | None) for k in ("epoch", "step"))
+    if not complete or not isinstance(state.get("meta"), Mapping):
         raise _malformed(run, "`epoch`, `step` or `meta` is missing or of another type")
 
 

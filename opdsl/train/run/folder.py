@@ -19,7 +19,7 @@ ABOUT = "opdsl.json"  # versions, where the data are; the normaliser too in earl
 
 
 def refuse_used(run: Path) -> None:
-    """A new run may only begin in a folder that is not there or empty.
+    """Refuse a folder for a new run that exists and is not empty.
 
     Raises:
         OpError: OP0624, it holds something.
@@ -31,7 +31,7 @@ def refuse_used(run: Path) -> None:
 
 
 def refuse_other_run(run: Path) -> None:
-    """A new run may not begin where another has left metrics or checkpoints.
+    """Refuse a folder for a new run where another run has left metrics or checkpoints.
 
     Weaker than `refuse_used`, because the caller may have put the program there before.
 
@@ -43,7 +43,7 @@ def refuse_other_run(run: Path) -> None:
 
 
 def refuse_links(run: Path) -> None:
-    """A run folder holds files and folders only; the folder itself may be reached by a link.
+    """Refuse links in a run folder; the folder itself may be reached by one.
 
     A link in a folder that somebody else has prepared would lead reading and writing elsewhere,
     and a FIFO or a device would be waited for.
@@ -84,7 +84,7 @@ def lock(run: Path) -> Iterator[None]:
     refuse_links(run)
     handle = open_regular(run / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW)
     try:
-        if os.fstat(handle).st_nlink != 1:  # a hard link: what stands behind it would be lost
+        if os.fstat(handle).st_nlink != 1:  # a hard link: truncating would destroy the other file
             raise _linked(run, run / LOCK, "a second name of another file")
         _seize(handle, run)
         try:
@@ -107,12 +107,12 @@ def _seize(handle: int, run: Path) -> None:
     host counts as held; a name from this host whose lock is free belonged to a process that died.
     """
     owner = _owner(handle)
-    here = {"pid": os.getpid(), "host": socket.gethostname()}
-    if not _free(handle) or owner.get("host", here["host"]) != here["host"]:
+    ours = {"pid": os.getpid(), "host": socket.gethostname()}
+    if not _free(handle) or owner.get("host", ours["host"]) != ours["host"]:
         raise _held(run, owner)
     with naming(run / LOCK):
         os.ftruncate(handle, 0)
-        os.pwrite(handle, json.dumps(here).encode(), 0)
+        os.pwrite(handle, json.dumps(ours).encode(), 0)
 
 
 def _free(handle: int) -> bool:
@@ -136,9 +136,9 @@ def _owner(handle: int) -> dict[str, object]:
 
 
 def _held(run: Path, owner: dict[str, object]) -> OpError:
-    who = f"process {owner.get('pid', '?')} on {owner.get('host', 'this host')}"
+    holder = f"process {owner.get('pid', '?')} on {owner.get('host', 'this host')}"
     helps = (
         "wait for it, or use another folder: `--out FOLDER`",
         f"if that process is gone, delete {run / LOCK}",
     )
-    return fault("OP0624", f"the run folder is in use by {who}", file=str(run), helps=helps)
+    return fault("OP0624", f"the run folder is in use by {holder}", file=str(run), helps=helps)

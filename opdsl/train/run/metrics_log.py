@@ -11,7 +11,7 @@ from typing import Any
 from opdsl.files import naming, open_regular, read_regular, write_all, write_whole
 from opdsl.train.run.folder import METRICS
 
-LARGEST = 256 << 20  # bytes of a journal
+LARGEST = 256 << 20  # bytes of metrics.jsonl
 
 MetricsRow = dict[str, Any]
 
@@ -54,19 +54,19 @@ class MetricsLog:
         Raises:
             OSError: the file cannot be read or written.
         """
-        found, damaged = _rows(self.path)
-        rows = [row for row in found if row["epoch"] <= epoch]
+        stored, damaged = _rows(self.path)
+        rows = [row for row in stored if row["epoch"] <= epoch]
         write_whole(self.path, "".join(json.dumps(row) + "\n" for row in rows).encode())
         return rows, damaged
 
 
 def read_metrics(run: Path) -> list[MetricsRow]:
-    """The rows of a run, oldest first; damaged lines are passed over."""
+    """Read the rows of a run, oldest first; damaged lines are skipped."""
     return _rows(run / METRICS)[0]
 
 
 def validation(row: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The errors in a row that choose the weights, if the epoch has some.
+    """Return the errors in a row that choose the weights; None if the epoch has none.
 
     Rows of earlier versions have test sets by name, the first of which chose.
     """
@@ -77,7 +77,7 @@ def validation(row: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def _rows(path: Path) -> tuple[list[MetricsRow], int]:
-    """The rows of a file, and how many lines are none."""
+    """Read the rows of a file, and count the lines that are no rows."""
     try:
         data = read_regular(path, LARGEST, os.O_RDONLY | os.O_NOFOLLOW)
     except FileNotFoundError:
@@ -88,7 +88,7 @@ def _rows(path: Path) -> tuple[list[MetricsRow], int]:
 
 
 def _row(line: bytes) -> MetricsRow | None:
-    """A row as `append` writes it; None for a torn line, and for what a stranger made of one."""
+    """Parse a row that `append` has written; None for a torn or a foreign line."""
     try:
         row = json.loads(line, parse_constant=_no_constant)
     except (ValueError, RecursionError):
@@ -112,7 +112,7 @@ def _is_number(value: object) -> bool:
 
 
 def _finite(value: Any) -> Any:
-    """JSON has no NaN: such a number is null."""
+    """Replace a number that is not finite by None, since JSON has no NaN."""
     if isinstance(value, dict):
         return {k: _finite(v) for k, v in value.items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -67,7 +67,7 @@ def load_trained(run: Path, module: nn.Module, which: Which = "best") -> Weights
 
 
 def trained_state(run: Path, which: Which = "best") -> State:
-    """The newest whole checkpoint: `module`, `normaliser`, `epoch`, `step`, `meta`.
+    """Read the newest undamaged checkpoint: `module`, `normaliser`, `epoch`, `step`, `meta`.
 
     The best weights are also those of `model.safetensors`, where there are no checkpoints.
 
@@ -87,18 +87,22 @@ def trained_state(run: Path, which: Which = "best") -> State:
 
 
 def weights_file(module: nn.Module, normaliser: Normaliser) -> bytes:
-    """The content of `model.safetensors`: the weights of the module and of the normaliser."""
+    """Return the content of `model.safetensors`: weights of the module and of the normaliser."""
     from safetensors.torch import save
 
     parts = ((MODULE, module.state_dict()), (NORMALISER, normaliser.state_dict()))
     # copies: safetensors refuses tensors that share memory, as the deviation of a band's width does
     return save(
-        {f"{p}{k}": x.detach().cpu().contiguous().clone() for p, of in parts for k, x in of.items()}
+        {
+            f"{p}{k}": x.detach().cpu().contiguous().clone()
+            for p, weights in parts
+            for k, x in weights.items()
+        }
     )
 
 
 def _published(run: Path) -> State | None:
-    """What `model.safetensors` holds, None if there is none.
+    """Read the tensors of `model.safetensors`; None if there is no such file.
 
     Raises:
         OpError: OP0621, it is damaged.
@@ -110,10 +114,10 @@ def _published(run: Path) -> State | None:
     if not path.is_file():
         return None
     try:
-        found = load(read_regular(path, free_memory() // 2))
-        whole = any(x.startswith(f"{NORMALISER}scales.") for x in found)
-        module = _below(MODULE, found) if whole else found
-        scales = _below(NORMALISER, found) if whole else _earlier_normaliser(run)
+        tensors = load(read_regular(path, free_memory() // 2))
+        has_scales = any(x.startswith(f"{NORMALISER}scales.") for x in tensors)
+        module = _below(MODULE, tensors) if has_scales else tensors
+        scales = _below(NORMALISER, tensors) if has_scales else _earlier_normaliser(run)
     except (OSError, ValueError, LookupError, TypeError, SafetensorError) as error:
         raise _damaged(path) from error
     return {"module": module, "normaliser": scales, "epoch": None, "step": None, "meta": {}}

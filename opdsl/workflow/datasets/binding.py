@@ -68,15 +68,15 @@ class Binding:
         return replace(samples, inputs=samples.inputs | self._zeros(samples))
 
     def _refuse_missing(self, fields: Fields) -> None:
-        """Refuse arrays of which one is missing.
+        """Refuse arrays in memory if one that the model needs is missing.
 
         Raises:
             OpError: OP0611, the name and the shape that it should have.
         """
         outputs = {x.name for x in self._outputs()}
         for port in (*self.graph.inputs, *self.graph.outputs):
-            wanted = port.name in outputs or port in self.graph.inputs
-            if wanted and port.name not in {*fields.values, *self.absent}:
+            needed = port.name in outputs or port in self.graph.inputs
+            if needed and port.name not in {*fields.values, *self.absent}:
                 role = "output" if port.name in outputs else "input"
                 message = f"the {role} `{port.name}` of `{self.graph.name}` is missing"
                 shape = ", ".join(("samples", str(port.space.channels), *_axes(port)))
@@ -88,10 +88,10 @@ class Binding:
         """The inputs that begin at zero.
 
         Raises:
-            OpError: OP0604, one does not come back, so it would stay there.
+            OpError: OP0604, an input without feedback, which would stay zero.
         """
-        said = {k for k, v in (self.fields or {}).items() if v == ABSENT}
-        absent = {x.name for x in self.graph.inputs} & said
+        declared = {k for k, v in (self.fields or {}).items() if v == ABSENT}
+        absent = {x.name for x in self.graph.inputs} & declared
         back = {x.input for x in self.graph.feedback}
         for name in sorted(absent - back if self.steps else absent):
             message = f"`data.fields.{name} = none`, but `{name}` "
@@ -102,7 +102,7 @@ class Binding:
 
     @property
     def states(self) -> frozenset[str]:
-        """The outputs that become inputs which begin at zero: the memory of the model."""
+        """The outputs that are fed back as inputs beginning at zero: the memory of the model."""
         return frozenset(x.output for x in self.graph.feedback if x.input in self.absent)
 
     def _outputs(self) -> list[DataPort]:
@@ -120,8 +120,8 @@ class Binding:
         if not self.absent:
             return {}
         axes = {x.name: x.space.domain.dims for x in self.graph.inputs}
-        known = {k: all_values(x).shape for k, x in samples.inputs.items()}
-        grids = {k: tuple(x[len(x) - axes[k] :]) for k, x in known.items()}
+        shapes = {k: all_values(x).shape for k, x in samples.inputs.items()}
+        grids = {k: tuple(x[len(x) - axes[k] :]) for k, x in shapes.items()}
         sizes = completed(self.graph, grids)
         return {
             x.name: torch.zeros(1, decided(x.space.channels), *sizes[x.name]).expand(
@@ -146,8 +146,8 @@ def binding_of(
         OpError: OP0604, a setting is about steps in time, but there is one step.
     """
     count = settings.rollout
-    timed = (("eval.rollout", settings.eval.rollout), ("data.start", settings.data.start))
-    idle = [key for key, value in timed if value and not count]
+    step_settings = (("eval.rollout", settings.eval.rollout), ("data.start", settings.data.start))
+    idle = [key for key, value in step_settings if value and not count]
     if idle:
         message = f"`{idle[0]}` has no effect without `rollout`"
         raise fault("OP0604", message, helps=("`rollout = 16` learns sixteen steps in time",))
@@ -177,13 +177,13 @@ def ports(of: Iterable[Port]) -> list[DataPort]:
 
 def sites(graph: Graph) -> list[PointsRequest]:
     """Describe the domains of points of the model to `opdsl.data`."""
-    asked = {x.domain.name for x in graph.side_inputs() if x.what == "coordinates"}
+    domains = {x.domain.name for x in graph.side_inputs() if x.what == "coordinates"}
     return [
         PointsRequest(
             x.name,
             x.ambient,
             shared=x.geometry == "shared",
-            required=x.name in asked,
+            required=x.name in domains,
             measure=x.measure or "uniform",
             period=x.period,
         )

@@ -131,12 +131,12 @@ def _finite(number: float) -> float | None:
 
 def _points(fields: Fields) -> Sequence[str]:
     lines = []
-    for name, placed in fields.places.items():
-        first, sizes = placed[0], [len(x) for x in placed]
+    for name, parts in fields.places.items():
+        first, sizes = parts[0], [len(x) for x in parts]
         low, high = min(sizes), max(sizes)
         count = f"{low}" if low == high else f"{low} to {high}"
-        whose = "for all samples" if len(placed) == 1 else "for each sample"
-        more = [k for k in ("weights", "cells", "edges") if getattr(first, k) is not None]
+        whose = "for all samples" if len(parts) == 1 else "for each sample"
+        attributes = [k for k in ("weights", "cells", "edges") if getattr(first, k) is not None]
         line = f"{name}  {count} points in R^{first.points.shape[1]}, {whose}"
-        lines.append(", ".join((line, *more)))
+        lines.append(", ".join((line, *attributes)))
     return lines

@@ -14,7 +14,7 @@ from opdsl.workflow.datasets.held_out import HeldOut, best_part, read_held_out
 from opdsl.workflow.datasets.sources import Sources, located, parts_of
 
 BY_TEST = "the test data"  # the choice of validation data where `data.valid = test`
-HELD_OUT_SHARE = 10  # one training sample in so many is for validation where nothing else is said
+HELD_OUT_SHARE = 10  # one training sample in this many is for validation by default
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ def divide(
 
 @dataclass(frozen=True, slots=True)
 class _Divider:
-    """The arguments of `divide`, for its steps."""
+    """The arguments of `divide`, which its steps share."""
 
     data: Data
     folder: Path
@@ -84,9 +84,9 @@ class _Divider:
             raise fault("OP0613", message, helps=("lower it",), file=path)
         samples = samples.last(len(samples) - data.skip) if data.skip else samples
         if not some:
-            last = self._number_of_tests(len(samples), path)
-            tests = [HeldOut(path, split, last=last)]
-            samples = samples.first(len(samples) - last)
+            test_count = self._number_of_tests(len(samples), path)
+            tests = [HeldOut(path, split, last=test_count)]
+            samples = samples.first(len(samples) - test_count)
         samples = samples.first(data.samples or len(samples))
         return self._with_validation(samples, HeldOut(path, split), tests)
 
@@ -122,7 +122,7 @@ class _Divider:
         return HeldOut(path, "valid" if "valid" in parts_of(path) else None)
 
     def _number_of_valid(self, samples: int, path: str) -> int:
-        """Return how many training samples are for validation, where no other data are."""
+        """Return how many training samples are set aside for validation without other data."""
         valid = self.data.valid
         if isinstance(valid, str):
             return samples // HELD_OUT_SHARE if valid == "auto" else 0
@@ -161,7 +161,7 @@ class _Divider:
         return [HeldOut(path, part, first=self.data.test_samples)] if part else []
 
     def _number_of_tests(self, samples: int, path: str) -> int:
-        """Return how many of the last samples are test data."""
+        """Return how many samples at the end of the training file are test data."""
         data = self.data
         count = data.test_samples or max(1, samples // HELD_OUT_SHARE)
         if count >= samples:

@@ -35,19 +35,19 @@ def generate_dataset(
     """
     generator = GENERATORS.find(name.replace("-", "_"))
     if generator is None:
-        known = GENERATORS.known()
-        helps = (*did_you_mean(name, known), f"the generators are: {', '.join(known)}")
+        names = GENERATORS.known()
+        helps = (*did_you_mean(name, names), f"the generators are: {', '.join(names)}")
         raise fault("OP0604", f"there is no generator `{name}`", helps=helps)
     _refuse_bad_options(name, generator, options)
     return generator.generate(out=Path(out), seed=seed, progress=progress, **options)
 
 
 def _refuse_bad_options(name: str, generator: Generator, options: dict[str, Any]) -> None:
-    known = {x.name: x for x in generator.options}
-    unknown = [x for x in options if x not in known]
-    missing = [k for k, x in known.items() if x.default is None and not x.optional]
+    options_by_name = {x.name: x for x in generator.options}
+    unknown = [x for x in options if x not in options_by_name]
+    missing = [k for k, x in options_by_name.items() if x.default is None and not x.optional]
     missing = [x for x in missing if x not in options]
     if unknown or missing:
         wrong = f"has no option `{unknown[0]}`" if unknown else f"needs the option `{missing[0]}`"
-        helps = (f"its options are: {', '.join(known)}",)
+        helps = (f"its options are: {', '.join(options_by_name)}",)
         raise fault("OP0604", f"the generator `{name}` {wrong}", helps=helps)

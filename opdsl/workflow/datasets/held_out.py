@@ -22,8 +22,8 @@ class HeldOut:
     Attributes:
         path: a file, a folder, or a data set in memory.
         split: part of a folder.
-        last: only so many at the end, of the `first` ones if these are limited too.
-        first: only so many at the beginning.
+        last: the number of samples at the end to use, after `first` was applied; all if None.
+        first: the number of samples at the beginning to use; all if None.
     """
 
     path: str
@@ -99,10 +99,10 @@ def _requests(
 
 
 def _source_of(held_out: Sequence[HeldOut], resolution: Resolution, sources: Sources) -> HeldOut:
-    """Choose the file with just this resolution, else the first with a finer one."""
+    """Choose the file with exactly this resolution, else the first with a finer one."""
     just = (x for x in held_out if _same(sources.first(x.path, x.split).resolution, resolution))
     finer = (x for x in held_out if sources.has(x.path, x.split, resolution))
-    # where none has it, the error of reading the first says which resolutions there are
+    # if none has it, reading the first one raises an error that lists its resolutions
     return next(just, None) or next(finer, held_out[0])
 
 

@@ -98,7 +98,7 @@ def as_fields(graph: Graph, data: Any, label: str) -> Fields:
 
 
 class _Converter:
-    """Arrays by name -> `Fields`, with every mistake at once."""
+    """Convert arrays by name to `Fields`, and report all errors together."""
 
     def __init__(self, graph: Graph, label: str) -> None:
         self.graph, self.label = graph, label
@@ -159,11 +159,11 @@ class _Converter:
 
     def _names(self, data: Mapping[str, Any]) -> None:
         """Refuse unknown names; missing functions are refused where they are bound."""
-        known = [*self.ports, *self.scattered]
+        names = [*self.ports, *self.scattered]
         for name in data:
-            if name not in known:
-                near = did_you_mean(str(name), known) or (f"name each array, {EXAMPLE}",)
-                has = " and ".join(f"`{x}`" for x in known)
+            if name not in names:
+                near = did_you_mean(str(name), names) or (f"name each array, {EXAMPLE}",)
+                has = " and ".join(f"`{x}`" for x in names)
                 message = f"`{name}` is no input, output or domain of `{self.graph.name}`, "
                 self._error("OP0611", f"{message}which has {has}", *near)
         if not data or not any(x in data for x in self.ports):
@@ -212,8 +212,8 @@ class _Converter:
         if x.ndim == axes + 3 and self.graph.feedback:
             return x.flatten(1, 2)  # steps in time become channels, as in files
         grid = ["points"] if port.space.domain.scattered else _names_of_axes(port.space.domain)
-        wanted = ", ".join(["samples", str(channels), *grid])
-        message = f"`{port.name}` has shape {tuple(x.shape)}, expected ({wanted})"
+        shape = ", ".join(["samples", str(channels), *grid])
+        message = f"`{port.name}` has shape {tuple(x.shape)}, expected ({shape})"
         self._error("OP0613", message)
         return None
 
@@ -221,16 +221,16 @@ class _Converter:
         """Return where the points of a domain are; None where that fails."""
         domain = self.scattered[name]
         try:
-            known = as_coordinates(as_tensors(name, x))
+            coordinates = as_coordinates(as_tensors(name, x))
         except OpError as error:
             self.errors.append(error)
             return None
-        if known is None or known.lead.shape[-1] != domain.ambient:
+        if coordinates is None or coordinates.lead.shape[-1] != domain.ambient:
             message = f"the coordinates of `{name}` do not have the expected shape"
             cure = f"give (points, {domain.ambient}) for all samples, or a list with one for each"
             self._error("OP0613", message, cure)
             return None
-        return known.geometry
+        return coordinates.geometry
 
 
 def _axes(domain: Domain) -> int:
@@ -243,14 +243,14 @@ def _names_of_axes(domain: Domain) -> list[str]:
 
 
 def _from_list(parts: Sequence[Tensor], port: Port) -> Tensor | Packed:
-    """Stack samples of one shape, pack those whose numbers of points differ."""
+    """Stack samples of equal shape; pack samples whose numbers of points differ."""
     if len({x.shape for x in parts}) == 1 and not port.space.domain.scattered:
         return torch.stack(list(parts))
     return Packed.of(x if x.ndim > 1 else x[None] for x in parts)
 
 
 def _own(places: Mapping[str, Geometries], homes: Mapping[str, str], name: str) -> bool:
-    """Return whether each sample of a function has points of its own."""
+    """Return whether each sample of a function has its own points."""
     return name in homes and len(places[homes[name]]) > 1
 
 
@@ -269,11 +269,11 @@ def _collect(graph: Graph, data: Dataset[Any], label: str) -> dict[str, list[Any
     """
     columns: dict[str, list[Any]] = {}
     for i, item in enumerate(_items(data)):
-        named = dict(item) if isinstance(item, Mapping) else _by_position(graph, item, label)
-        if columns and set(named) != set(columns):
-            message = f"item {i} has the names {list(named)}, the first has {list(columns)}"
+        functions = dict(item) if isinstance(item, Mapping) else _by_position(graph, item, label)
+        if columns and set(functions) != set(columns):
+            message = f"item {i} has the names {list(functions)}, the first has {list(columns)}"
             raise fault("OP0613", message, file=label)
-        for name, x in named.items():
+        for name, x in functions.items():
             columns.setdefault(name, []).append(torch.as_tensor(x) if np.isscalar(x) else x)
     if not columns:
         raise fault("OP0610", "there are no samples, at least one is needed", file=label)

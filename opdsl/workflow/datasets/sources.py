@@ -70,7 +70,7 @@ def in_memory(path: str) -> bool:
 
 
 def not_in_memory(path: str) -> OpError:
-    """Make the OP0610 for a data set in memory that a run was trained with, and that is gone."""
+    """Make the OP0610 for a data set in memory that a run was trained on and that is gone."""
     message = "the run was trained on arrays in memory, which its folder does not contain"
     helps = (
         "pass them again, as `run.evaluate({...})` or `opdsl.resume(run, data={...})`",
@@ -86,8 +86,8 @@ def absolute(path: str) -> str:
 
 def located(path: str, folder: Path) -> str:
     """Return the path from here if it exists, else from the folder of the program."""
-    beside = folder / path
-    return str(beside) if not Path(path).exists() and beside.exists() else path
+    by_program = folder / path
+    return str(by_program) if not Path(path).exists() and by_program.exists() else path
 
 
 def parts_of(path: str) -> tuple[str, ...]:
@@ -97,7 +97,7 @@ def parts_of(path: str) -> tuple[str, ...]:
 
 
 def _part(fields: Fields, resolution: Resolution | None, samples: int | None) -> Fields:
-    """The first samples of a data set in memory, on every k-th point."""
+    """Select the first samples of a data set in memory, on every k-th point."""
     count = len(next(iter(fields.values.values())))
     if samples is not None and samples > count:
         message = f"the data hold {count} samples, {samples} were asked for"
@@ -120,10 +120,10 @@ def _coarser(fields: Fields, resolution: Resolution) -> Fields:
     refuse_on_points(resolution if fields.places else None, fields.source)
     layout: PointLayout = fields.layout
     k = steps(fields.resolution, resolution, layout, source=fields.source)
-    every = (slice(None), slice(None), *(slice(None, None, n) for n in k))
+    strides = (slice(None), slice(None), *(slice(None, None, n) for n in k))
 
     def thin(x: Values) -> Values:
-        return all_values(x)[every].contiguous()
+        return all_values(x)[strides].contiguous()
 
     size = (resolution,) * len(k) if isinstance(resolution, int) else tuple(resolution)
     return replace(fields, values={n: thin(x) for n, x in fields.values.items()}, resolution=size)

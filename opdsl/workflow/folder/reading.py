@@ -62,18 +62,18 @@ def own_settings(run: Path, about: Mapping[str, Any]) -> list[Setting]:
         OpError: OP0605.
     """
     overrides = read_config(str(run / SETTINGS))
-    own = assignments([replace(x, origin=_remark(x)) for x in overrides], ())
+    settings = assignments([replace(x, origin=_remark(x)) for x in overrides], ())
     if "valid" in about.get("data", {}):
-        return own
-    # a run of an earlier version: its test data chose the weights
-    return [*own, Setting(("data", "valid"), "test", "an earlier version of opdsl")]
+        return settings
+    # in runs of earlier versions the test data chose the weights
+    return [*settings, Setting(("data", "valid"), "test", "an earlier version of opdsl")]
 
 
 def _remark(override: Setting) -> str:
     """Return the origin that `writing.settings_text` writes behind a value."""
-    assert override.span is not None  # every value of a file has its place
-    rest = override.span.source.text[override.span.end :].partition("\n")[0]
-    return rest.partition("  # ")[2] or DEFAULT
+    assert override.span is not None  # every value that was read from a file has a span
+    line_end = override.span.source.text[override.span.end :].partition("\n")[0]
+    return line_end.partition("  # ")[2] or DEFAULT
 
 
 def read_about(run: Path) -> dict[str, Any]:
@@ -96,16 +96,18 @@ def read_about(run: Path) -> dict[str, Any]:
 
 
 def _names_data(data: object) -> bool:
-    """Return whether `data` is what a run writes: the file may come from a stranger."""
+    """Return whether `data` has the form that runs write: the file may come from a stranger."""
     if not isinstance(data, dict) or not isinstance(data.get("tests", []), list):
         return False
-    held = [*data.get("tests", []), *filter(None, [data.get("valid")])]
-    known = isinstance(data.get("path"), str) and isinstance(data.get("samples"), int)
-    return known and all(isinstance(x, dict) and isinstance(x.get("path"), str) for x in held)
+    held_out = [*data.get("tests", []), *filter(None, [data.get("valid")])]
+    has_training_data = isinstance(data.get("path"), str) and isinstance(data.get("samples"), int)
+    return has_training_data and all(
+        isinstance(x, dict) and isinstance(x.get("path"), str) for x in held_out
+    )
 
 
 def _ends(about: Mapping[str, Any]) -> bool:
-    """Return whether the errors at the end of a run, if it has any, are rows."""
+    """Return whether the final errors of a run, if there are any, are lists of rows."""
     end = about.get("finished")
     if not isinstance(end, dict):
         return end is None
@@ -125,7 +127,7 @@ def model_of(run: Path, about: Mapping[str, Any]) -> str:
 
 
 def no_run(run: Path, what: str) -> OpError:
-    """OP0627 about a path that is no run, in words for what it is."""
+    """Make the OP0627 for a path that is no run; the message says what the path is."""
     text = str(run)
     helps: tuple[str, ...] = ("`opdsl train SPEC --out FOLDER` makes one",)
     if "\n" in text or text.endswith(FILES) or _is(run, Path.is_file):

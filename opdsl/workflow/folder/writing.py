@@ -71,9 +71,7 @@ def write_beginning(
         write_file(run / name, text.encode())
     write_file(run / PROGRAM, resolved_text(program).encode())
     write_file(run / SETTINGS, settings_text(resolved).encode())
-    write_about(
-        run, _about(program, resolved, division)
-    )  # the last one: with it the folder is a run
+    write_about(run, _about(program, resolved, division))  # written last: it makes the folder a run
 
 
 def _about(program: Program, resolved: ResolvedSettings, division: Division) -> dict[str, Any]:

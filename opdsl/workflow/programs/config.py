@@ -36,8 +36,8 @@ def read_config(path: str) -> list[Setting]:
     except yaml.MarkedYAMLError as error:
         raise _no_yaml(source, error) from error
     except (yaml.YAMLError, ValueError) as error:
-        what = (str(error).splitlines() or ["it cannot be read"])[0]
-        raise fault("OP0605", f"this is no YAML: {what}", file=path) from error
+        reason = (str(error).splitlines() or ["it cannot be read"])[0]
+        raise fault("OP0605", f"this is no YAML: {reason}", file=path) from error
 
 
 def _text(path: str) -> str:
@@ -53,11 +53,11 @@ def _text(path: str) -> str:
 
 
 def _unreadable(path: str, error: Exception) -> OpError:
-    what = (error.strerror or "") if isinstance(error, OSError) else "it is not a UTF-8 text"
+    reason = (error.strerror or "") if isinstance(error, OSError) else "it is not a UTF-8 text"
     folder = Path(path).parent
     near = [x.name for x in folder.iterdir()] if folder.is_dir() else []
     helps = did_you_mean(Path(path).name, near)
-    message = f"cannot read the settings: {what.lower()}"
+    message = f"cannot read the settings: {reason.lower()}"
     return fault("OP0605", message, helps=helps, file=path)
 
 
@@ -85,13 +85,13 @@ def _flat(
     if not isinstance(node, yaml.MappingNode):
         label = Label(_span(source, node), "expected `key: value`")
         raise fault("OP0605", "this is not a tree of settings", label)
-    seen: dict[str, Span] = {}
+    spans: dict[str, Span] = {}
     for key_node, node_below in node.value:
         key, place = _key(source, key_node), _span(source, key_node)
-        if key in seen:
-            labels = Label(place, "again here"), Label(seen[key], "first here")
+        if key in spans:
+            labels = Label(place, "again here"), Label(spans[key], "first here")
             raise fault("OP0605", f"`{key}` is given twice", *labels)
-        seen[key] = place
+        spans[key] = place
         path = (*above, (key, place))
         if isinstance(node_below, yaml.MappingNode) and node_below.value:
             yield from _flat(loader, source, node_below, path)
@@ -112,13 +112,13 @@ def _key(source: Source, node: yaml.Node) -> str:
 
 
 def _span(source: Source, place: Any) -> Span:
-    """The characters of a node or an event, without the white space that YAML counts in."""
+    """Return the characters of a node or an event, without the white space that YAML includes."""
     start, end = place.start_mark.index, place.end_mark.index
     return source.span(start, start + len(source.text[start:end].rstrip()))
 
 
 def _no_yaml(source: Source, error: yaml.MarkedYAMLError) -> OpError:
     mark = error.problem_mark or error.context_mark
-    what = error.problem or error.context or "it cannot be read"
+    reason = error.problem or error.context or "it cannot be read"
     label = (Label(source.span(mark.index, mark.index + 1), "here"),) if mark else ()
-    return fault("OP0605", f"this is no YAML of plain settings: {what}", *label, file=source.name)
+    return fault("OP0605", f"this is no YAML of plain settings: {reason}", *label, file=source.name)

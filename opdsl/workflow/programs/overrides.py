@@ -1,6 +1,6 @@
 """Values from outside a program: options, `--set`, settings files and arguments of Python.
 
-An `Setting` knows the text that it is from, so that a diagnostic can point into it. Those of the
+A `Setting` knows the text that it is from, so that a diagnostic can point into it. Those of the
 model become values of its parameters, all others become settings of the run.
 """
 
@@ -57,13 +57,13 @@ def _words(source: Source, key: str) -> Iterator[Span]:
     """Yield the keys between the dots, without blanks."""
     start = 0
     for word in key.split("."):
-        first = start + len(word) - len(word.lstrip())
-        yield source.span(first, first + len(word.strip()))
+        begin = start + len(word) - len(word.lstrip())
+        yield source.span(begin, begin + len(word.strip()))
         start += len(word) + 1
 
 
 def _parsed(source: Source, start: int) -> object:
-    """Parse the value behind the sign; blanks before it keep the places right."""
+    """Parse the value behind `=`; the text before it is blanked, which keeps positions right."""
     try:
         return constant(parse_expr(Source(source.name, " " * start + source.text[start:])))
     except OpError as error:
@@ -71,7 +71,7 @@ def _parsed(source: Source, start: int) -> object:
 
 
 def _moved(diagnostic: Diagnostic, source: Source) -> Diagnostic:
-    """Let a diagnostic about the blanked text point into the whole text."""
+    """Move the labels of a diagnostic from the blanked text to the whole text."""
     labels = tuple(Label(replace(x.span, source=source), x.text) for x in diagnostic.labels)
     return replace(diagnostic, labels=labels, helps=tuple(Help(x.text) for x in diagnostic.helps))
 
@@ -110,7 +110,7 @@ def _flat(
 
 
 def _plain(value: Any) -> Any:
-    """Convert numbers of NumPy, paths and tuples to what a settings file could hold."""
+    """Convert numbers of NumPy, paths and tuples to the types that a settings file holds."""
     if isinstance(value, PathLike):
         return fspath(value)
     if isinstance(value, list | tuple):

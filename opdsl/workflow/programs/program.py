@@ -1,4 +1,4 @@
-"""A sound program with its parameters, and the settings of a run of it."""
+"""Programs without errors, with their parameters, and the settings of a run of them."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ SETS = f"<{OPTION}>"  # the source of the values of `--set`
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A sound program.
+    """A program without errors, with all values that were set from outside.
 
     Attributes:
         source: its text.
         folder: where its imports are, and where its data may be.
         checked: the graph, with warnings.
-        arguments: parameters from outside; `origins` says by whom.
-        overrides: all values from outside.
+        arguments: values of parameters that were set from outside.
+        overrides: all values that were set from outside, settings of a run among them.
     """
 
     source: Source
@@ -49,12 +49,12 @@ class Program:
 
     @property
     def graph(self) -> Graph:
-        """The model."""
+        """The graph of the model."""
         return self.checked.sound()
 
     @property
     def names(self) -> list[str]:
-        """The names of its models."""
+        """The names of all models in the program."""
         return [x.name.text for x in models(self.checked.file)]
 
     @property
@@ -91,10 +91,10 @@ def open_program(
     overrides += [parse_set(x) for x in sets or ()]
     names = [x.name.text for x in models(parse(source)[0])] if overrides else []
     arguments = parameters(overrides, names)
-    checked = check(source, model=model, arguments=arguments, folder=folder)
-    checked.sound()
-    warn(checked.diagnostics)
-    return Program(source, folder, checked, arguments, tuple(overrides))
+    check_result = check(source, model=model, arguments=arguments, folder=folder)
+    check_result.sound()
+    warn(check_result.diagnostics)
+    return Program(source, folder, check_result, arguments, tuple(overrides))
 
 
 def open_model(
@@ -130,20 +130,20 @@ def resolve_settings(program: Program, options: Iterable[Setting] = ()) -> Resol
         OpError: OP0603, an unknown setting; OP0604, a value that does not fit.
     """
     before = [*train_settings(program.checked), *assignments(program.overrides, program.names)]
-    last = list(options)
-    if any(x.origin in DATA for x in last):
+    by_option = list(options)
+    if any(x.origin in DATA for x in by_option):
         before = _without_other_data(before)
     try:
-        return resolve([*before, *last])
-    except OpError as error:  # one unknown section, however many keys it has
+        return resolve([*before, *by_option])
+    except OpError as error:  # an unknown section is one error, however many keys it has
         raise OpError(*dict.fromkeys(error.diagnostics)) from error
 
 
 def _without_other_data(values: Sequence[Setting]) -> list[Setting]:
     """Leave out the settings about data that `--data` replaces.
 
-    A train block or a settings file with a `data.path` speaks of that file in all its `data`
-    section, and in `eval.resolutions` of its test files. One without a path speaks of any data.
+    In a train block or a settings file with a `data.path`, the whole `data` section is about that
+    file, and `eval.resolutions` about its test data. Without a path they apply to any data.
     """
     places = {x.span.source.name for x in values if x.path == ("data", "path") and x.span}
     return [

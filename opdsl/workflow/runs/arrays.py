@@ -1,4 +1,4 @@
-"""Arrays, lists and tensors as values of a model, and its values as what its inputs were."""
+"""Conversion of arrays and lists to values of a model, and of outputs to the type of inputs."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ def as_arguments(
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Turn arrays into tensors, and lists of samples of an input into packed ones.
 
-    What is neither stays as it is, for the module to refuse.
+    Other values stay as they are; the module refuses them.
 
     Raises:
         OpError: OP0905, an array holds no numbers; OP0901, samples of a list differ in channels.
     """
     names = [x.name for x in graph.inputs]
-    placed = [None] * max(0, len(inputs) - len(names))
-    values = tuple(_value(k, x, names) for k, x in zip([*names, *placed], inputs, strict=False))
+    unnamed = [None] * max(0, len(inputs) - len(names))
+    values = tuple(_value(k, x, names) for k, x in zip([*names, *unnamed], inputs, strict=False))
     return values, {k: _value(k, x, names) for k, x in named.items()}
 
 
 def as_input(x: Values, like: Any) -> Any:
-    """Convert an output to what the input `like` is: of NumPy, a list, on its device."""
-    listed = isinstance(like, list | tuple)
-    first = like[0] if listed and like else like
-    if isinstance(x, Packed) and (listed or isinstance(first, np.ndarray)):
+    """Convert an output to the type of the input `like`: an array, a list, or its device."""
+    is_list = isinstance(like, list | tuple)
+    first = like[0] if is_list and like else like
+    if isinstance(x, Packed) and (is_list or isinstance(first, np.ndarray)):
         return [_leaf(y, first) for y in x.parts]
     return x.map(lambda y: _leaf(y, first)) if isinstance(x, Packed) else _leaf(x, first)
 
 
 def as_tensors(name: str, x: Any) -> Any:
-    """Turn an array, or each array of a list, into a tensor; what is neither stays as it is.
+    """Turn an array, or each array of a list, into a tensor; other values stay as they are.
 
     Raises:
         OpError: OP0905, an array holds no numbers.
@@ -65,8 +65,8 @@ def _value(name: str | None, x: Any, inputs: Sequence[str]) -> Any:
     if not isinstance(x, list | tuple):
         return x
     parts = [_value(None, y, ()) for y in x]
-    whole = name in inputs and parts and all(isinstance(y, Tensor) for y in parts)
-    return Packed.of(parts) if whole else parts
+    is_samples = name in inputs and parts and all(isinstance(y, Tensor) for y in parts)
+    return Packed.of(parts) if is_samples else parts
 
 
 def _tensor(name: str | None, x: np.ndarray[Any, Any]) -> Tensor:

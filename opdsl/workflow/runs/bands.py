@@ -140,19 +140,21 @@ class BandedModel:
 
 def _ancestors(graph: Graph, output: str) -> list[Node]:
     """Return the nodes that an output depends on."""
-    needed = {x.source for x in graph.outputs if x.name == output}
+    sources = {x.source for x in graph.outputs if x.name == output}
     for node in reversed(graph.nodes):
-        if node.path in needed:
-            needed.update(node.inputs)
-    return [x for x in graph.nodes if x.path in needed]
+        if node.path in sources:
+            sources.update(node.inputs)
+    return [x for x in graph.nodes if x.path in sources]
 
 
 def _has_own_weights(graph: Graph, width: str, of: str) -> bool:
     """Return whether the width has weights that the prediction does not have."""
     nodes = _ancestors(graph, of)
     frozen = {x.path for x in nodes} | {x.shares for x in nodes if x.shares}
-    rest = (x for x in _ancestors(graph, width) if {x.path, x.shares or x.path}.isdisjoint(frozen))
-    return any(_has_weights(graph, x) for x in rest)
+    own_nodes = (
+        x for x in _ancestors(graph, width) if {x.path, x.shares or x.path}.isdisjoint(frozen)
+    )
+    return any(_has_weights(graph, x) for x in own_nodes)
 
 
 def _has_weights(graph: Graph, node: Node) -> bool:

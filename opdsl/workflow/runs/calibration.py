@@ -73,8 +73,8 @@ def stored_calibration(run: Path) -> Calibration | None:
     if not path.exists():
         return None
     try:
-        stored = read_json(path)
-        return Calibration(**{k: stored[k] for k in Calibration.__dataclass_fields__})
+        content = read_json(path)
+        return Calibration(**{k: content[k] for k in Calibration.__dataclass_fields__})
     except (OSError, ValueError, LookupError, TypeError) as error:
         helps = ("make it anew: `opdsl calibrate RUN --data PATH`",)
         message = "the calibration of the run cannot be read"

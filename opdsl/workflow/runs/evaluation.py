@@ -93,8 +93,8 @@ class Report:
 
     def __repr__(self) -> str:
         errors = ", ".join(f"{x.name} {x.metrics.rel_l2:.3g}" for x in self.sets[:3])
-        more = f" and {len(self.sets) - 3} more" if len(self.sets) > 3 else ""
-        return _short(f"<Report {self.folder}: relative L2 error at {errors}{more}>")
+        remainder = f" and {len(self.sets) - 3} more" if len(self.sets) > 3 else ""
+        return _short(f"<Report {self.folder}: relative L2 error at {errors}{remainder}>")
 
     def _repr_html_(self) -> str:
         head = "".join(f"<th>{x}</th>" for x in ("data", "set", *COLUMNS.values()))
@@ -175,7 +175,7 @@ def latitude_samplings(graph: Graph) -> dict[str, tuple[str | None, ...]]:
 
 
 def _samplings(domain: Domain) -> tuple[str | None, ...]:
-    """One entry for each axis; a sphere has latitudes and longitudes, in this order."""
+    """Return one entry for each axis; a sphere has latitudes and longitudes, in this order."""
     return tuple(
         x.sampling if x.kind == "sphere" and axis == 0 else None
         for x in domain.parts

@@ -49,16 +49,16 @@ def evaluate_run(
     """Measure the errors of a run; see `Run.evaluate`."""
     graph, settings = run.graph, _here(run)
     if data is None:
-        (held_out, named), sources = _own(run, split), Sources()
+        (held_out, part), sources = _own(run, split), Sources()
         resolutions = resolutions or settings.eval.resolutions
         usual = settings.data.resolution
     else:
         held_out, sources = _held_out(graph, data, split)
-        named, usual = "test", None
+        part, usual = "test", None
     binding = binding_of(graph, settings, testing=True, warn=warn)
     sets = read_sets(held_out, resolutions, usual, binding, sources)
     module, normaliser = run.module, run.operator.normaliser
-    errors = evaluate_sets(module, normaliser, graph, sets, settings, named)
+    errors = evaluate_sets(module, normaliser, graph, sets, settings, part)
     if run.calibration:
         band = BandedModel(graph, module, normaliser, settings)
         errors = [
@@ -91,7 +91,7 @@ def _held_out(
 
 
 def _own(run: Run, split: str | None) -> tuple[list[HeldOut], str]:
-    """Return the test data of the run, or its validation data if it has no others; and which.
+    """Return the test data of the run, or its validation data without any, and the split.
 
     Args:
         run: a trained run.
@@ -102,17 +102,17 @@ def _own(run: Run, split: str | None) -> tuple[list[HeldOut], str]:
     """
     valid = valid_of(run.folder, run.about)
     tests = list(tests_of(run.folder, run.about))
-    own, named = (tests, "test") if tests else ([valid] if valid else [], "valid")
-    for x in own:
+    held_out, part = (tests, "test") if tests else ([valid] if valid else [], "valid")
+    for x in held_out:
         if in_memory(x.path):
             raise not_in_memory(x.path)
-    gone = [x.path for x in own if not Path(x.path).exists()]
-    if gone or not own:
-        message = f"the {SPLITS[named]} data of the run are not there any more"
-        message = message if own else "the run has neither test data nor validation data"
+    gone = [x.path for x in held_out if not Path(x.path).exists()]
+    if gone or not held_out:
+        message = f"the {SPLITS[part]} data of the run are not there any more"
+        message = message if held_out else "the run has neither test data nor validation data"
         helps = ("name others: `--data PATH`",)
         raise fault("OP0610", message, helps=helps, file=(gone or [str(run.folder)])[0])
-    return [replace(x, split=split) if split else x for x in own], split or named
+    return [replace(x, split=split) if split else x for x in held_out], split or part
 
 
 def calibrate_run(
@@ -142,8 +142,8 @@ def calibrate_run(
     if split is None:
         source = replace(source, split=None)
     fields = sources.open(source.path, split=source.split, resolution=settings.data.resolution)
-    chosen = _some(binding(fields), skip, samples, source.path)
-    calibration = band.calibrate(chosen, alpha, delta)
+    calibration_samples = _some(binding(fields), skip, samples, source.path)
+    calibration = band.calibrate(calibration_samples, alpha, delta)
     if test is None:
         tests = tests_of(run.folder, run.about)
         held_out, sources = [x for x in tests if Path(x.path).exists()], Sources()
@@ -152,7 +152,7 @@ def calibrate_run(
         held_out = [replace(x, split=None) for x in held_out]
     sets = read_sets(held_out, (), settings.data.resolution, binding, sources)
     coverage = {k: band.coverage(x, calibration) for k, x in sets.items()}
-    path = write_calibration(run.folder, calibration, chosen)
+    path = write_calibration(run.folder, calibration, calibration_samples)
     return CalibrationReport(calibration, coverage, path)
 
 
@@ -160,8 +160,8 @@ def _some(samples: Samples, skip: int, count: int | None, path: str) -> Samples:
     if skip >= len(samples):
         message = f"`--skip {skip}` leaves out all {len(samples)} samples"
         raise fault("OP0613", message, helps=("lower it",), file=path)
-    rest = samples.last(len(samples) - skip)
-    return rest.first(count) if count else rest
+    remaining = samples.last(len(samples) - skip)
+    return remaining.first(count) if count else remaining
 
 
 def write_report_of(

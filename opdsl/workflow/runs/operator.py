@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Operator(nn.Module):
-    """Physical inputs -> physical outputs, at every resolution that the program promises.
+    """The map from physical inputs to physical outputs, at every promised resolution.
 
     It is called as the module of the program is. Its `state_dict` has the weights as `module.*` and
     the means and deviations of the training data as `normaliser.*`.
@@ -37,7 +37,7 @@ class Operator(nn.Module):
         return self.module.graph
 
     def forward(self, /, *inputs: Tensor | Packed, **named: Any) -> Result:
-        """The outputs in physical units: a tensor if there is one, else a dict by name.
+        """Return the outputs in physical units: a tensor if there is one, else a dict by name.
 
         Args:
             inputs: (batch, channels, *grid) in physical units, in the order of the model's inputs.
@@ -52,7 +52,7 @@ class Operator(nn.Module):
         return outputs if isinstance(result, dict) else outputs.popitem()[1]
 
     def draw(self, name: str, x: Tensor) -> Tensor:
-        """Physical values of an input that are normal numbers when normalised."""
+        """Draw physical values of an input that are standard normal once normalised."""
         scale = self._scale(name)
         return scale.back(x) if scale else x
 

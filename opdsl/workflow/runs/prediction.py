@@ -55,7 +55,7 @@ def predict(
     else:
         arguments, hidden = _first_step(run, steps, positional, by_name)
     names = [x.name for x in run.graph.inputs]
-    predicted = outputs_of(
+    outputs = outputs_of(
         run,
         {k: arguments[k] for k in names},
         {k: _geometry(x) for k, x in arguments.items() if k not in names},
@@ -64,8 +64,8 @@ def predict(
         steps=steps,
         hidden=hidden,
     )
-    outputs = {k: as_input(x, like) for k, x in predicted.items()}
-    return outputs if len(outputs) > 1 else outputs.popitem()[1]
+    results = {k: as_input(x, like) for k, x in outputs.items()}
+    return results if len(results) > 1 else results.popitem()[1]
 
 
 def _first_step(
@@ -79,14 +79,14 @@ def _first_step(
     guards = run.module.guards
     guards.check_loop(steps)
     absent = _absent(run) - set(guards.names[: len(inputs)]) - set(named)
-    first, timed = guards.rollout_inputs(steps, inputs, {**named, **dict.fromkeys(absent)})
+    first, with_steps = guards.rollout_inputs(steps, inputs, {**named, **dict.fromkeys(absent)})
     for loop in run.graph.feedback:
-        if loop.input in timed:
+        if loop.input in with_steps:
             message = f"`{loop.input}` comes back by feedback, so it has a value for the first "
             helps = (f"give that: `{loop.input}[:, 0]`",)
             raise fault("OP0904", f"{message}step only", helps=helps, file=run.graph.name)
-    _check(run, first | {k: x[:, 0] for k, x in timed.items()})
-    return first | timed, {x.output for x in run.graph.feedback if x.input in absent}
+    _check(run, first | {k: x[:, 0] for k, x in with_steps.items()})
+    return first | with_steps, {x.output for x in run.graph.feedback if x.input in absent}
 
 
 def _absent(run: Run) -> set[str]:
@@ -98,9 +98,10 @@ def _absent(run: Run) -> set[str]:
 def _check(run: Run, arguments: Mapping[str, Any]) -> None:
     """Refuse values that do not fit, before any of them is normalised."""
     guards, weight = run.module.guards, next(run.module.parameters(), None)
-    put = _put(torch.empty(()) if weight is None else weight)
+    move = _put(torch.empty(()) if weight is None else weight)
     values = {
-        k: map_values(x, put) if isinstance(x, Tensor | Packed) else x for k, x in arguments.items()
+        k: map_values(x, move) if isinstance(x, Tensor | Packed) else x
+        for k, x in arguments.items()
     }
     guards.check(guards.bind((), values), weight)
 
@@ -142,8 +143,8 @@ def outputs_of(
 
     def some(rows: Tensor) -> FieldValues:
         fields = {k: map_values(select(x, rows), put) for k, x in inputs.items()}
-        where = places_on_device(places, rows if len(rows) else first, weight.device)
-        outputs = apply(model, run.operator.normaliser, fields, policy, loop, steps, where)
+        geometries = places_on_device(places, rows if len(rows) else first, weight.device)
+        outputs = apply(model, run.operator.normaliser, fields, policy, loop, steps, geometries)
         return {k: map_values(x, Tensor.cpu) for k, x in outputs.items()}
 
     mode = run.operator.training
@@ -155,8 +156,8 @@ def outputs_of(
             parts = [some(x) for x in torch.split(torch.arange(count), size)]
     finally:
         run.operator.train(mode)
-    whole = {k: concat_samples([x[k] for x in parts]) for k in parts[0] if k not in hidden}
-    return with_edges(run.calibration, whole)
+    joined_outputs = {k: concat_samples([x[k] for x in parts]) for k in parts[0] if k not in hidden}
+    return with_edges(run.calibration, joined_outputs)
 
 
 def _put(like: Tensor) -> Callable[[Tensor], Tensor]:
@@ -170,9 +171,9 @@ def _put(like: Tensor) -> Callable[[Tensor], Tensor]:
 
 
 def _geometry(x: Any) -> Geometries:
-    known = as_coordinates(x)
-    assert known is not None, "the guards let nothing else pass"
-    return known.geometry
+    coordinates = as_coordinates(x)
+    assert coordinates is not None, "the guards let nothing else pass"
+    return coordinates.geometry
 
 
 # ------------------------------------------------------------------------------- from file to file
@@ -215,12 +216,12 @@ def predict_file(
     (samples, first), pieces = peek(pieces)
     if out.suffix == ".npz":
         write_npz(out, (x for _, x in pieces), data.count)
-    elif samples.places:  # they are one piece
+    elif samples.places:  # outputs on points are written in one piece
         write_points(out, run.graph, first, samples, timed=steps is not None)
     else:
         dense = ({k: all_values(y) for k, y in x.items()} for _, x in pieces)
-        timed = steps is not None
-        write_h5(out, run.graph, dense, data.count, samples.layout, timed=timed)
+        with_steps = steps is not None
+        write_h5(out, run.graph, dense, data.count, samples.layout, timed=with_steps)
     return data.count
 
 
@@ -228,7 +229,7 @@ def _predicted(
     run: Run, data: Stream, steps: int | None, *, batch: int, tile: Tile | None
 ) -> Iterator[tuple[Samples, dict[str, Values]]]:
     """Yield the inputs and the outputs of some samples at a time."""
-    model = _in_tiles(run, tile)  # once: tiles cache their plans
+    model = _in_tiles(run, tile)  # build it once: the tiles cache their plans
     binding = Binding(run.graph, run.settings.data.fields, TimeSteps(steps) if steps else None)
     for fields in data.pieces:
         samples = binding.inputs(fields)

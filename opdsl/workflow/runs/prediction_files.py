@@ -38,8 +38,8 @@ def write_npz(path: Path, pieces: Iterable[Mapping[str, Values]], count: int) ->
         OpError: OP0625, the file cannot be written.
     """
     first, pieces = peek(pieces)
-    packed = any(isinstance(x, Packed) for x in first.values())
-    with npz_writing.new_npz(path, None if packed else count) as append:
+    any_packed = any(isinstance(x, Packed) for x in first.values())
+    with npz_writing.new_npz(path, None if any_packed else count) as append:
         for outputs in pieces:
             for name, x in outputs.items():
                 append(name, all_values(x).float().numpy())
@@ -118,17 +118,17 @@ def write_h5(
         boundary=_boundary(domain),
         layout=layout,
     )
-    with write_well(path, plan) as put:
+    with write_well(path, plan) as write_sample:
         rows = (row for x in pieces for row in _rows(_all_fields(graph, x, timed=timed)))
         for i, row in enumerate(rows):
-            put(i, row)
+            write_sample(i, row)
 
 
 def peek(pieces: Iterable[T]) -> tuple[T, Iterator[T]]:
     """Return the first piece, and an iterator over all of them."""
-    rest = iter(pieces)
-    first = next(rest)
-    return first, chain((first,), rest)
+    iterator = iter(pieces)
+    first = next(iterator)
+    return first, chain((first,), iterator)
 
 
 def _all_fields(
@@ -160,16 +160,16 @@ def _fields(
 ) -> Iterator[tuple[str, NDArray[np.float32]]]:
     """Yield the components by name: `pressure`, or `u`, or `u_0`, `u_1` ...; then the step."""
     count = values.shape[1]
-    numbered = (port.name,) if count == 1 else tuple(f"{port.name}_{i}" for i in range(count))
+    names = (port.name,) if count == 1 else tuple(f"{port.name}_{i}" for i in range(count))
     edge = name.removeprefix(port.name)
-    for i, component in enumerate(port.space.components or numbered):
+    for i, component in enumerate(port.space.components or names):
         yield f"{component}{edge}{step}", values[:, i].float().numpy()
 
 
 def _axes(
     domain: Domain, grid: tuple[int, ...], layout: PointLayout
 ) -> dict[str, NDArray[np.float64]]:
-    """Return coordinates of the points, with both ends if the data are laid out so."""
+    """Return the coordinates of each axis; both ends are points if the data were laid out so."""
     return {
         axis.name: np.linspace(axis.lo, axis.hi, n, endpoint=layout == "node")
         for axis, n in zip(domain.axes, grid, strict=True)

@@ -156,13 +156,13 @@ def _pictures(
         places=few.model_points,
     )
     domains = {x.name: x.space.domain.name for x in (*graph.inputs, *graph.outputs)}
-    timed = {k for k, x in few.inputs.items() if loop and loop.timed(k, x)}
+    with_steps = {k for k, x in few.inputs.items() if loop and loop.timed(k, x)}
     return [
         Picture(
             f"{samples.name}, sample {i}, {name}",
             truth=_shown(truth, i, timed=loop is not None),
             prediction=_shown(outputs[name], i, timed=loop is not None),
-            inputs={k: _shown(x, i, timed=k in timed) for k, x in few.inputs.items()},
+            inputs={k: _shown(x, i, timed=k in with_steps) for k, x in few.inputs.items()},
             clouds={k: x for k, d in domains.items() if (x := _cloud(few, d, i))},
             output=name,
         )
@@ -173,17 +173,17 @@ def _pictures(
 
 def _shown(x: Values, sample: int, *, timed: bool) -> NDArray[Any]:
     """Return the first channel of a sample, of the last step in time."""
-    one = split_samples(x)[sample]
-    values: NDArray[Any] = (one[-1] if timed else one)[0].float().numpy()
+    function = split_samples(x)[sample]
+    values: NDArray[Any] = (function[-1] if timed else function)[0].float().numpy()
     return values
 
 
 def _cloud(samples: Samples, domain: str, sample: int) -> Cloud | None:
     """Return where the points of a sample are, if the domain is one of points."""
-    placed = samples.places.get(domain)
-    if placed is None:
+    geometries = samples.places.get(domain)
+    if geometries is None:
         return None
-    x = placed[sample if len(placed) > 1 else 0]
+    x = geometries[sample if len(geometries) > 1 else 0]
     return Cloud(x.points.numpy(), None if x.cells is None else x.cells.numpy())
 
 

@@ -307,7 +307,7 @@ def open_run(
     content = read_run_folder(folder)
     settings = with_precision(content.settings, device, precision)
     policy = policy_of(settings.precision, device_of(device))
-    module, trained = trained_module(content.folder, content.graph, last=last)
+    module, info = trained_module(content.folder, content.graph, last=last)
     calibration = stored_calibration(content.folder)
     notes: tuple[str, ...] = ()
     if calibration is not None and calibration.weights != weights_of(module):
@@ -315,7 +315,7 @@ def open_run(
         notes = (f"{path} is of other weights than these, so there is no band; calibrate again",)
         calibration = None
     policy.prepare_module(module)
-    operator = Operator(module, trained.normaliser.to(policy.device, policy.weights))
+    operator = Operator(module, info.normaliser.to(policy.device, policy.weights))
     operator.eval()
     return Run(
         folder=content.folder,
@@ -323,7 +323,7 @@ def open_run(
         settings=settings,
         operator=operator,
         calibration=calibration,
-        epoch=trained.epoch,
+        epoch=info.epoch,
         notes=notes,
         about=content.about,
         device=str(policy.device),

@@ -92,7 +92,7 @@ def begin_run(
     settings = resolved.settings
     frozen = frozen_prediction(program.graph, settings, start) if settings.band.of else None
     sets.try_(module)
-    with lock(run):  # a run in progress must not lose its program to us
+    with lock(run):  # a run in progress must keep its program
         write_beginning(run, program, resolved, sets.division)
         if start:
             write_file(run / START, json.dumps(start.data(), indent=1).encode())
@@ -149,7 +149,7 @@ class _Sets:
     Attributes:
         tests: by name; where there are no test data, the validation data at the resolutions of
             `eval.resolutions`.
-        split: which these are, `test` or `valid`.
+        split: what `tests` contains, `test` or `valid` data.
     """
 
     division: Division
@@ -159,7 +159,7 @@ class _Sets:
 
     @classmethod
     def read(cls, program: Program, settings: Settings, sources: Sources, warn: Warn) -> _Sets:
-        """Read them, after everything has been refused that can be refused before."""
+        """Read the samples, after all checks that need no data."""
         graph, data = program.graph, settings.data
         policy_of(settings.precision, device_of(settings.device))
         _refuse_too_large(graph, settings, program.folder, sources)
@@ -176,18 +176,18 @@ class _Sets:
 
     @property
     def valid(self) -> Samples | None:
-        """The samples that choose the weights."""
+        """The validation samples, which choose the best weights."""
         if self.division.choice == BY_TEST:
             return next(iter(self.tests.values()), None)
         return self.division.valid
 
     def try_(self, module: OperatorModule) -> None:
-        """Send one sample of each set through the model, so that errors come before the run."""
+        """Apply the model to one sample of each set, so that errors come before the run."""
         valid = [self.division.valid] if self.division.valid is not None else []
         _try(module, [self.division.train, *valid, *self.tests.values()], self.loop)
 
     def to_measure(self) -> dict[str, dict[str, Samples]]:
-        """Return the sets to be measured at the end, by split and by name."""
+        """Return the sets that are measured at the end, by split and by name."""
         valid = (
             {} if self.division.valid is None else {self.division.valid.name: self.division.valid}
         )
@@ -203,7 +203,7 @@ def _seeded(program: Program, resolved: ResolvedSettings) -> OperatorModule:
 
 @dataclass(frozen=True, slots=True)
 class _Training:
-    """A run that is ready to be trained; `frozen` is the prediction of a band."""
+    """A run that is ready to be trained; `frozen` is the prediction that a band surrounds."""
 
     program: Program
     resolved: ResolvedSettings
@@ -235,7 +235,7 @@ class _Training:
         return self._finish(outcome)
 
     def _finish(self, outcome: FitResult) -> TrainingSummary:
-        """Measure the best weights and write the report, last that the run is finished."""
+        """Measure the best weights, write the report, and last the mark of a finished run."""
         graph, settings, run = self.program.graph, self.resolved.settings, self.run
         best = load_trained(run, self.module)
         write_weights(run, self.module, best.normaliser)
@@ -278,13 +278,13 @@ def _meta(graph: Graph) -> dict[str, str]:
 
 
 def _autotune(module: OperatorModule, run: Path, *, wanted: bool) -> None:
-    """Measure kernels as the run began, and store the times in its folder.
+    """Measure kernels if the run did when it began, and store the times in its folder.
 
-    A resumed run makes the plans that it has made before, whatever else was measured meanwhile:
-    another kernel rounds otherwise.
+    A resumed run reads its own times again, whatever was measured in the meantime: another plan
+    has other kernels, which round differently.
     """
-    timings, begun = run / TIMINGS, (run / CHECKPOINTS).is_dir()
-    if timings.is_dir() if begun else wanted:
+    timings, is_resumed = run / TIMINGS, (run / CHECKPOINTS).is_dir()
+    if timings.is_dir() if is_resumed else wanted:
         timings.mkdir(exist_ok=True)
         users = users_folder()
         module.autotune(Timings(timings, users) if users else Timings(timings))
@@ -305,19 +305,19 @@ def refuse_other_start(run: Path, source: Path) -> None:
 
 
 def _refuse_too_large(graph: Graph, settings: Settings, folder: Path, sources: Sources) -> None:
-    """Raise OP0630 before the data are read and the weights are made."""
+    """Raise OP0630 if the run needs too much memory, before data are read and weights are made."""
     data = settings.data
     assert data.path is not None
     path = located(data.path, folder)
     if data.resolution is not None:
         sizes = sizes_at(graph, (data.resolution,) * graph.inputs[0].space.domain.dims)
     else:
-        one = sources.first(path, "train" if "train" in parts_of(path) else None)
-        points = min((len(x[0]) for x in one.places.values()), default=None)
-        sizes = sizes_at(graph, one.resolution, points)
+        sample = sources.first(path, "train" if "train" in parts_of(path) else None)
+        points = min((len(x[0]) for x in sample.places.values()), default=None)
+        sizes = sizes_at(graph, sample.resolution, points)
     optimizer = OPTIMIZERS.find(settings.optimizer.kind)
     moments = optimizer.moments if optimizer else 0
-    batch = settings.batch * (settings.rollout or 1)  # every step in time is kept for the gradient
+    batch = settings.batch * (settings.rollout or 1)  # the gradient needs every step in time
     parts = step_bytes(graph, sizes, batch, settings.precision, moments)
     helps = ("lower `batch`", "train at a lower `data.resolution`")
     refuse_too_large(graph.name, parts, free=_free(settings.device), helps=helps)
@@ -334,8 +334,10 @@ def _try(module: OperatorModule, sets: Sequence[Samples], loop: Rollout | None) 
     module.eval()
     with torch.no_grad():
         for samples in sets:
-            one = samples.first(1)
-            timed = {k for k, x in one.inputs.items() if loop and loop.timed(k, x)}
-            inputs = {k: all_values(x)[:, 0] if k in timed else x for k, x in one.inputs.items()}
-            module(**inputs, **{k: as_call_argument(x) for k, x in one.model_points.items()})
+            sample = samples.first(1)
+            with_steps = {k for k, x in sample.inputs.items() if loop and loop.timed(k, x)}
+            inputs = {
+                k: all_values(x)[:, 0] if k in with_steps else x for k, x in sample.inputs.items()
+            }
+            module(**inputs, **{k: as_call_argument(x) for k, x in sample.model_points.items()})
     module.train()

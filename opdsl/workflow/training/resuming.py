@@ -1,6 +1,6 @@
 """Resuming a run with its own program, settings and data, and with changes that are allowed.
 
-Changes that would make it another run are refused.
+Changes that would make it a different run are refused.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class ResumableRun:
 
     @property
     def changed(self) -> dict[str, tuple[Any, Any]]:
-        """The settings whose value is another one now."""
+        """The settings that have another value from now on."""
         return differences(as_flat(self.own.settings), as_flat(self.resolved.settings))
 
     @property
@@ -77,7 +77,7 @@ class ResumableRun:
 
     @property
     def finished(self) -> bool:
-        """Whether nothing is left to do, the report included."""
+        """Whether all epochs are trained and the report is written."""
         if self.state is None or self.epochs < self.resolved.settings.schedule.epochs:
             return False
         if "finished" in self.about:
@@ -91,10 +91,10 @@ class ResumableRun:
         Raises:
             OpError: OP0610, the training data are gone.
         """
-        data, where = self.resolved.settings.data, self.about["data"]
+        data, locations = self.resolved.settings.data, self.about["data"]
         paths: dict[str, Any] = {}
         if "data.path" not in self.changed:
-            paths["path"] = self._training_file(where["path"], data.path or "")
+            paths["path"] = self._training_file(locations["path"], data.path or "")
         held_out = valid_of(self.run, self.about)
         if held_out and isinstance(data.valid, str) and data.valid not in NO_PATHS:
             paths |= {} if "data.valid" in self.changed else {"valid": held_out.path}
@@ -119,15 +119,15 @@ class ResumableRun:
         Raises:
             OpError: OP0626, validation data or the number of samples differ.
         """
-        where, was = self.about["data"], valid_of(self.run, self.about)
+        recorded, was = self.about["data"], valid_of(self.run, self.about)
         moved = {"data.path", "data.valid"} & self.changed.keys()
         now = division.held_out
-        same_part = moved or "valid" not in where
+        same_part = moved or "valid" not in recorded
         same = _same_part(was, now) if same_part else _resolved(was) == _resolved(now)
-        if same and len(division.train) == where["samples"]:
+        if same and len(division.train) == recorded["samples"]:
             return
         message = "the data are not divided as when the run was begun: "
-        message += f"{where['samples']} samples to learn from then, {len(division.train)} now"
+        message += f"{recorded['samples']} samples to learn from then, {len(division.train)} now"
         notes = (f"validation now: {division.choice}",)
         helps = ("put the files back as they were", "or begin another run: `--out FOLDER`")
         raise fault("OP0626", message, notes=notes, helps=helps, file=str(self.run))
@@ -187,8 +187,8 @@ def resumable_run(
     state = CheckpointStore(run).load("step")
     if state is not None:
         with malformed(run):
-            at = state["progress"]
-            epoch, position, _ = int(at["epoch"]), int(at["position"]), int(state["step"])
+            counts = state["progress"]
+            epoch, position, _ = int(counts["epoch"]), int(counts["position"]), int(state["step"])
         refuse_fewer_epochs(resolved.settings.schedule.epochs, epoch, position, run)
     return ResumableRun(run, about, program, own, resolved, state, sources or Sources())
 
@@ -197,13 +197,13 @@ def _same_place(setting: Setting, own: ResolvedSettings, about: Mapping[str, Any
     """Return whether a path leads to the file that the run has already."""
     if setting.path[0] != "data" or setting.path[1:] not in {(x,) for x in PATHS}:
         return False
-    key, where = setting.path[1], about["data"]
+    key, locations = setting.path[1], about["data"]
     if getattr(own.settings.data, key) is None:
         return False
-    held_out = where.get("valid")
+    held_out = locations.get("valid")
     recorded = {
-        "path": [where["path"]],
-        "test": list(dict.fromkeys(x["path"] for x in where["tests"])),
+        "path": [locations["path"]],
+        "test": list(dict.fromkeys(x["path"] for x in locations["tests"])),
         "valid": [held_out["path"]] if held_out else [],
     }
     texts = setting.value if isinstance(setting.value, list) else [setting.value]
@@ -227,8 +227,8 @@ def model_in(source: Source, folder: Path) -> str:
     Raises:
         OpError: OP0210, it has several.
     """
-    known = () if source.name.endswith(GRAPH_SUFFIX) else models(parse(source)[0])
-    names = [x.name.text for x in known]
+    declarations = () if source.name.endswith(GRAPH_SUFFIX) else models(parse(source)[0])
+    names = [x.name.text for x in declarations]
     return names[0] if len(names) == 1 else check(source, folder=folder).sound().name
 
 
@@ -239,8 +239,8 @@ def _refuse_other_program(
     texts = {k: x if isinstance(x, str) else show(x) for k, x in graph.params.items()}  # type: ignore[arg-type]  # from a Value
     arguments = parameters([parse_set(f"{MODEL}.{k}={x}") for k, x in texts.items()], ())
     try:
-        other = check(source, model=model, arguments=arguments, folder=folder).sound()
-        same = fingerprint(other) == fingerprint(graph)
+        candidate = check(source, model=model, arguments=arguments, folder=folder).sound()
+        same = fingerprint(candidate) == fingerprint(graph)
     except OpError as error:
         if error.diagnostics[0].code not in {"OP0207", "OP0210"}:
             raise

@@ -14,7 +14,7 @@ from opdsl.train.run.metrics_log import read_metrics, validation
 from opdsl.workflow.datasets.division import BY_TEST
 from opdsl.workflow.folder.writing import REPORT
 
-START = "start.json"  # in the folder of a run: which of its first weights were those of another
+START = "start.json"  # in the folder of a run: which first weights came from another run
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class TrainingSummary:
 
 
 def first_weights(run: Path) -> dict[str, Any]:
-    """Read which weights the run began with; empty if they were its own."""
+    """Read which weights the run began with; empty if all of them were random."""
     try:
         start: dict[str, Any] = read_json(run / START)
     except (OSError, ValueError):
@@ -90,8 +90,8 @@ def summary_of(run: Path, about: Mapping[str, Any], notes: Sequence[str] = ()) -
 
 def _earlier_end(history: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return the end of a run that an earlier version has finished, from its metrics."""
-    scored = [(x.get("pinball", x["rel_l2"]), row) for row in history if (x := validation(row))]
-    best = min(scored, key=lambda x: x[0], default=(None, {}))[1]
+    scores = [(x.get("pinball", x["rel_l2"]), row) for row in history if (x := validation(row))]
+    best = min(scores, key=lambda x: x[0], default=(None, {}))[1]
     tests = [{"set": k, **x, "split": "test"} for k, x in (best.get("tests") or {}).items()]
     return {
         "epochs": history[-1]["epoch"] if history else 0,

@@ -148,15 +148,15 @@ def resume(
 def _program(
     program: ProgramSource, model: str | None, parameters: Mapping[str, object] | None
 ) -> Program:
-    """Check a program; that of a graph is its own text if it has one, else a flat program."""
+    """Check a program; for a graph, the text that it was loaded from, else its flat program."""
     if isinstance(program, Graph):
         return _own_program(program) or _flat_program(program)
     source, place = read(program if isinstance(program, str) else Path(program))
     folder = place or Path()
     values = with_places(parameters or {})
-    checked = check(source, model=model, arguments=values, folder=folder)
-    checked.sound()
-    return Program(source, folder, checked, values)
+    check_result = check(source, model=model, arguments=values, folder=folder)
+    check_result.sound()
+    return Program(source, folder, check_result, values)
 
 
 def _own_program(graph: Graph) -> Program | None:
@@ -166,17 +166,17 @@ def _own_program(graph: Graph) -> Program | None:
         return None
     source = span.source
     folder, values = Path(source.name).parent, with_places(graph.params)
-    checked = check(source, model=graph.name, arguments=values, folder=folder)
-    if checked.graph is None or fingerprint(checked.graph) != fingerprint(graph):
+    check_result = check(source, model=graph.name, arguments=values, folder=folder)
+    if check_result.graph is None or fingerprint(check_result.graph) != fingerprint(graph):
         return None
-    return Program(source, folder, checked, values)
+    return Program(source, folder, check_result, values)
 
 
 def _flat_program(graph: Graph) -> Program:
     source = Source(f"<{graph.name}>", to_program(graph))
-    checked = check(source, model=graph.name)
-    checked.sound()
-    return Program(source, Path(), checked, {})
+    check_result = check(source, model=graph.name)
+    check_result.sound()
+    return Program(source, Path(), check_result, {})
 
 
 @contextmanager
