@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
+from opdsl.export.diff_text import to_text, totals
 from opdsl.ir.display import telling, value_text
 from opdsl.ir.fingerprint import fingerprint, in_order, meant
 from opdsl.ir.graph import Graph, Node, Port
@@ -69,6 +70,14 @@ class Difference:
         names = any(x.sign == "~" for x in self.nodes) or bool(self.ports)
         changes = [x for x, changed in (("names", names), ("promises", self.domains)) if changed]
         return "the same function" + (f" with other {' and '.join(changes)}" if changes else "")
+
+    def __str__(self) -> str:
+        """Return what `opdsl diff` prints."""
+        return to_text(self)
+
+    def __repr__(self) -> str:
+        """Return one line: the verdict and the numbers of parameters."""
+        return f"<Difference: {self.verdict}, {totals(self).replace('  ', ' ')}>"
 
     def to_json(self) -> dict[str, Any]:
         """Convert the difference to plain data for `json.dumps`."""

@@ -15,7 +15,7 @@ import opdsl
 from opdsl import Geometry, OpError, OpWarning
 from opdsl.resources import root
 from tests import typed_client
-from tests.e2e.command_line import data, good
+from tests.e2e.command_line import data, good, run
 
 LINE = """edition 2026
 
@@ -382,6 +382,15 @@ def test_graphs_runs_and_reports_are_one_short_line(trained):
         assert "\n" not in repr(x)
     assert len(str(graph)) < 200
     assert repr(graph) == "<Graph DarcyFNO: a -> u, 25 nodes>"
+
+
+def test_a_difference_is_one_line_and_prints_what_the_command_prints():
+    specs = root("specs")
+    difference = opdsl.diff(specs / "fno_darcy.op", specs / "fno_darcy_small.op")
+    assert repr(difference).startswith("<Difference: another function, parameters 2,673,313 => ")
+    assert len(repr(difference)) < 200
+    printed = run("diff", specs / "fno_darcy.op", specs / "fno_darcy_small.op")
+    assert printed.stdout == f"{difference}\n"
 
 
 def test_notebooks_show_drawings_and_tables(trained):
