@@ -98,16 +98,16 @@ def _grounds(
     fields: Fields,
     ports: Sequence[FieldRequest],
     sites: Sequence[PointsRequest],
-    told: FieldChoice,
+    choice: FieldChoice,
     mapping: Mapped,
     faults: list[Diagnostic],
 ) -> tuple[dict[str, str], dict[str, Geometries]]:
     """Return for each domain of points its point set in the file and its geometries, if any."""
     where: dict[str, str] = {}
     places: dict[str, Geometries] = {}
-    field_names = [n for names in told.values() for n in names or ()]
+    field_names = [n for names in choice.values() for n in names or ()]
     for site in sites:
-        on_it = {x.name: told[x.name] or () for x in ports if x.domain == site.name}
+        on_it = {x.name: choice[x.name] or () for x in ports if x.domain == site.name}
         target = mapping.get(site.name)
         set_name = target if target is None or isinstance(target, str) else ", ".join(target)
         name, wrong = choose_point_set(fields, site, on_it, set_name, field_names)
@@ -153,15 +153,15 @@ def _side(
     fields: Fields,
     ports: Sequence[FieldRequest],
     role: Role,
-    told: FieldChoice,
+    choice: FieldChoice,
     where: Mapping[str, str],
     faults: list[Diagnostic],
 ) -> dict[str, Values]:
     """Bind all ports of one side (inputs or outputs); append diagnostics to `faults`."""
     bound: dict[str, Values] = {}
-    field_names = [n for names in told.values() for n in names or ()]
+    field_names = [n for names in choice.values() for n in names or ()]
     for port in ports:
-        names = told[port.name]
+        names = choice[port.name]
         if names is None:
             faults.append(_unmarked(fields, port, role, field_names))
             continue

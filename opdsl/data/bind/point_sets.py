@@ -41,7 +41,7 @@ def choose_point_set(
     fields: Fields,
     site: PointsRequest,
     on_it: Mapping[str, Sequence[str]],
-    told: str | None,
+    set_name: str | None,
     used: Sequence[str] = (),
 ) -> tuple[str | None, list[Diagnostic]]:
     """Choose the set of points of the file for a domain of the model.
@@ -51,12 +51,14 @@ def choose_point_set(
 
     Args:
         on_it: the fields that each input and output on the domain takes.
-        told: the name that the mapping gives.
+        set_name: the set of points that the mapping names; None where it names none.
         used: the fields that any input or output takes.
     """
-    if told is not None:
+    if set_name is not None:
         set_names = [*fields.places, *(k for k in fields.homes if k not in fields.places)]
-        return (told, []) if told in set_names else (None, [_no_place(fields, site, told)])
+        return (
+            (set_name, []) if set_name in set_names else (None, [_no_place(fields, site, set_name)])
+        )
     if site.name in fields.places:
         return site.name, []
     homes = {fields.homes[n] for names in on_it.values() for n in names if n in fields.homes}
@@ -103,11 +105,11 @@ def point_weights(placed: Geometries, site: PointsRequest, source: str) -> list[
     return [x for x in weights if x is not None] or None
 
 
-def _weights(x: Geometry, site: PointsRequest, told: str) -> Tensor | None:
+def _weights(x: Geometry, site: PointsRequest, set_name: str) -> Tensor | None:
     try:
         weights: Tensor | None = quadrature_weights(x, site.measure, site.period)
     except OpError as error:
-        place = f"{told} of `{site.name}`"
+        place = f"{set_name} of `{site.name}`"
         raise OpError(*(replace(y, file=place) for y in error.diagnostics)) from error
     return weights
 
@@ -216,15 +218,17 @@ def _outside(corners: Tensor | None, points: int) -> int | None:
 # ------------------------------------------------------------------------------------------ words
 
 
-def _no_place(fields: Fields, site: PointsRequest, told: str | None) -> Diagnostic:
+def _no_place(fields: Fields, site: PointsRequest, set_name: str | None) -> Diagnostic:
     set_names = list(fields.places)
     cure: tuple[str, ...]
     if not set_names:
         message = f"the data have no coordinates for `{site.name}`"
         cure = ("`opdsl.data.io.formats.points` describes a layout that has them",)
-    elif told is not None:
-        message = f"no set of points `{told}` for `{site.name}`; the file has {_listed(set_names)}"
-        cure = did_you_mean(told, set_names) or (f"name one: {site.name} = {set_names[0]}",)
+    elif set_name is not None:
+        message = (
+            f"no set of points `{set_name}` for `{site.name}`; the file has {_listed(set_names)}"
+        )
+        cure = did_you_mean(set_name, set_names) or (f"name one: {site.name} = {set_names[0]}",)
     else:
         message = f"which points is `{site.name}`? The file has {_listed(set_names)}"
         cure = (f"name them: {site.name} = {set_names[0]}",)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -18,10 +18,10 @@ from opdsl.data.derive.derived_fields import (
 )
 from opdsl.data.derive.distance import distance, signed_distance
 from opdsl.data.io.file_fields import FileFields
+from opdsl.data.progress import ProgressCallback
 from opdsl.diagnostics import fault
 from opdsl.nn.points.geometry import Geometries, Geometry
 
-ProgressCallback = Callable[[int, int], None]
 Box = tuple[tuple[float, float], ...]  # the ends of each axis
 
 AXES = ("x", "y", "z")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -25,12 +25,11 @@ from opdsl.data.derive.transport import (
     transport,
 )
 from opdsl.data.io.file_fields import FileFields
+from opdsl.data.progress import ProgressCallback
 from opdsl.diagnostics import did_you_mean, fault
 from opdsl.nn.points.batch import Values, split_samples
 from opdsl.nn.points.geometry import Geometries, Geometry
 from opdsl.nn.points.packed import Packed
-
-ProgressCallback = Callable[[int, int], None]
 
 ANGLES = ("theta", "phi")
 ROLES: dict[str, Role] = {

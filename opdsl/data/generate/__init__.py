@@ -15,8 +15,6 @@ from typing import Any
 
 from opdsl.registry import Registry
 
-ProgressCallback = Callable[[int, int], None]  # samples done, all samples
-
 
 @dataclass(frozen=True, slots=True)
 class GeneratedFile:

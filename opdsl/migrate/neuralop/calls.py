@@ -30,7 +30,6 @@ from opdsl.safe_pt import inspect
 if TYPE_CHECKING:
     from torch import Tensor
 
-StateDict = Mapping[str, "Tensor"]
 ARCHES = ("model_arch", "arch", "_name")
 MOST_LAYERS = 1000
 

@@ -60,7 +60,8 @@ class Layer:
         complex: whether functions are complex, stored as real parts before imaginary ones.
         local: the terms of LocalNO, whose layers without an MLP have one activation and norm less.
         copies: number of groups of channels on which the layer acts separately.
-        told: components of the vector from which `norm = ada_in` computes scale and shift.
+        condition: components of the vector from which `norm = ada_in` computes scale and shift; 0
+            without that norm.
         waves: whether these are sines, then cosines, which alternate in neuraloperator.
     """
 
@@ -86,7 +87,7 @@ class Layer:
     complex: bool = False
     bias: bool = True
     copies: int = 1
-    told: int = 0
+    condition: int = 0
     waves: bool = False
 
     def definition(self, name: str) -> str:
@@ -99,7 +100,7 @@ class Layer:
             *to,
             *([] if self.preactivation else [f"param act : activation = {self.act}"]),
             f"input v : D -> R^{self.inward * self.wide}",
-            *([f"input z : R^{self.told}"] if self.told else []),
+            *([f"input z : R^{self.condition}"] if self.condition else []),
             f"output w : {where} -> R^{self.out * self.wide}",
         ]
         return block(name, "one layer of neuraloperator's FNO", ports, self._lines().text("w"))

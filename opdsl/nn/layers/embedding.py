@@ -43,8 +43,3 @@ class Sinusoids(nn.Module):
     def extra_repr(self) -> str:
         """Describe the kind of the embedding, and its frequencies."""
         return f"{self.kind}, {self.frequencies}"
-
-
-def embedding_width(kind: Waves, frequencies: int, dims: int) -> int:
-    """Return the number of channels of embedded coordinates."""
-    return dims if kind == "none" else 2 * frequencies * dims

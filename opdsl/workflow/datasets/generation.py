@@ -6,7 +6,8 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from opdsl.data.generate import GENERATORS, GeneratedFile, Generator, Option, ProgressCallback
+from opdsl.data.generate import GENERATORS, GeneratedFile, Generator, Option
+from opdsl.data.progress import ProgressCallback
 from opdsl.diagnostics import did_you_mean, fault
 
 __all__ = ["GENERATORS", "Generator", "Option", "generate_dataset"]

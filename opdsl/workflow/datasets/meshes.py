@@ -14,11 +14,8 @@ from opdsl.data.derive.derived_fields import select_fields
 from opdsl.data.io.formats import points
 from opdsl.data.io.mesh_set import as_fields
 from opdsl.data.io.meshes import cell_kind, read_meshes
+from opdsl.data.progress import ProgressCallback
 from opdsl.nn.points.batch import all_values
-
-ProgressCallback = Callable[
-    [int, int], None
-]  # is called with the samples that are done, and all samples
 
 
 @dataclass(frozen=True, slots=True)

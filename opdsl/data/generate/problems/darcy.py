@@ -20,11 +20,12 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from opdsl.data.generate import GeneratedFile, ProgressCallback
+from opdsl.data.generate import GeneratedFile
 from opdsl.data.generate.sampling.random_field import GridValues, coefficients, field
 from opdsl.data.generate.solvers.diffusion import solve
 from opdsl.data.interrupt import deferred_signals
 from opdsl.data.io.formats.well import WellLayout, write_well
+from opdsl.data.progress import ProgressCallback
 from opdsl.diagnostics import OpError, fault
 
 Coefficient = Literal["piecewise", "lognormal"]

@@ -24,8 +24,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from opdsl.data.generate import GeneratedFile, ProgressCallback
+from opdsl.data.generate import GeneratedFile
 from opdsl.data.interrupt import deferred_signals
+from opdsl.data.progress import ProgressCallback
 from opdsl.diagnostics import OpError, fault
 from opdsl.files import replacing
 from opdsl.nn.sphere.harmonics import inverse_sht, sht

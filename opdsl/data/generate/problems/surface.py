@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 
 from opdsl.data.bind.samples import Role
-from opdsl.data.generate import GeneratedFile, ProgressCallback
+from opdsl.data.generate import GeneratedFile
 from opdsl.data.generate.sampling.blob import NUMBERS, Blob
 from opdsl.data.generate.sampling.draws import normals
 from opdsl.data.generate.sampling.wave import count, wave
@@ -30,6 +30,7 @@ from opdsl.data.generate.solvers.surface_diffusion import LENGTH, integral, solv
 from opdsl.data.interrupt import deferred_signals
 from opdsl.data.io.file_fields import FileFields
 from opdsl.data.io.formats import points
+from opdsl.data.progress import ProgressCallback
 from opdsl.diagnostics import OpError, fault
 from opdsl.nn.points.geometry import Geometry
 from opdsl.nn.points.packed import Packed

@@ -100,7 +100,7 @@ class Stack:
         padding: fraction of each axis that is added on both of its sides.
         prefix: prefix of the names of its blocks.
         theirs: prefix of the names of neuraloperator's weights of the layers.
-        told: further inputs of every layer.
+        conditions: names of the vectors that every layer takes besides its function.
     """
 
     name: str
@@ -115,7 +115,7 @@ class Stack:
     padding: tuple[float, ...]
     prefix: str = ""
     theirs: str = "fno_blocks."
-    told: tuple[str, ...] = ()
+    conditions: tuple[str, ...] = ()
 
     def draft(self, notes: tuple[str, ...]) -> Draft:
         """Write the program."""
@@ -179,13 +179,13 @@ class Stack:
         if alike and count > 1 and not self.levels.any:
             act = self.layers[0].act
             closing = f"if i < {count - 1} then {act} else identity"
-            body = call(f"{self.prefix}Layer", *self.told, act=closing)
+            body = call(f"{self.prefix}Layer", *self.conditions, act=closing)
             x = lines.add("layers", f"{x} |> repeat {count} as i {{ {body} }}")
             paths = [f"layers.repeat.{i}.{snake(self.prefix)}layer." for i in range(count)]
         else:
             for i, layer in enumerate(self.layers):
                 to = self.levels.domain(i + 1) if layer.changes else None
-                expression = call(names[layer.kind], x, *self.told, to=to, act=layer.closed)
+                expression = call(names[layer.kind], x, *self.conditions, to=to, act=layer.closed)
                 x = lines.add(f"layer_{i}", expression)
             paths = [f"layer_{i}." for i in range(count)]
         pairs = enumerate(zip(self.layers, paths, strict=True))

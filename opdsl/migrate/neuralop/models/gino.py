@@ -26,7 +26,7 @@ from opdsl.migrate.neuralop.models.fno_options import FNOOptions, activation
 from opdsl.migrate.neuralop.models.gno import EMPTY, Integral, Numbers, box, integral, points
 from opdsl.migrate.neuralop.writing import Lines, call, mlp, weight
 
-TOLD = "ada_in"
+CONDITION = "ada_in"
 KERNEL_ONLY = (
     "kept: neuraloperator multiplies by the function even where `linear_kernelonly` says that it "
     "does not, so this is `linear`"
@@ -231,8 +231,8 @@ def latent(name: str, o: Any, shapes: Shapes, inward: int, *, corrected: bool) -
         return stack
     waves = o.waves is not None
     numbers = o.fno_ada_in_dim * (2 * o.fno_ada_in_features if waves else 1)
-    rows = [replace(x, norm=ADAPTIVE, told=numbers, waves=waves) for x in stack.layers]
-    return replace(stack, layers=tuple(rows), told=("waves" if waves else TOLD,))
+    rows = [replace(x, norm=ADAPTIVE, condition=numbers, waves=waves) for x in stack.layers]
+    return replace(stack, layers=tuple(rows), conditions=("waves" if waves else CONDITION,))
 
 
 def refuse(name: str, o: Any) -> None:
@@ -293,7 +293,7 @@ def layered(lines: Lines, o: Any, stack: Stack, x: str) -> tuple[str, list[Weigh
         take = weight(
             "fno_blocks.norm.0.mlp.0.weight", f"waves_{o.waves}_{o.fno_ada_in_dim}", "waves"
         )
-        lines.add("waves", call("fourier_features", TOLD, count=count), take)
+        lines.add("waves", call("fourier_features", CONDITION, count=count), take)
     return stack.stacked(lines, x, stack.names())
 
 
@@ -312,7 +312,7 @@ def parameter(o: Any) -> str:
 
 def vector(o: Any) -> list[str]:
     """Declare the vector input of adaptive norms, if there are any."""
-    return [f"input {TOLD} : R^{o.fno_ada_in_dim}"] if o.fno_norm == ADAPTIVE else []
+    return [f"input {CONDITION} : R^{o.fno_ada_in_dim}"] if o.fno_norm == ADAPTIVE else []
 
 
 def notes(o: Any, last: Integral, kind: str, *, corrected: bool) -> Iterator[str]:
@@ -334,10 +334,10 @@ def written(
     lines: Lines,
     takes: list[WeightSource],
     ports: list[str],
-    told: tuple[str, ...],
+    remarks: tuple[str, ...],
 ) -> Draft:
     """Assemble the program from its parts."""
     blocks = [x.definition(y) for x, y in stack.names().items()]
     body = "\n".join(f"  {x}" for x in ports)
     model = f"model {name} {{\n{body}\n\n{lines.text('y')}\n}}"
-    return Draft("\n\n".join([*blocks, model]), (*lines.taken("y", "", ""), *takes), told)
+    return Draft("\n\n".join([*blocks, model]), (*lines.taken("y", "", ""), *takes), remarks)
