@@ -60,7 +60,7 @@ struct Tiles {
   Tile tile(long row, long t, long count) const {
     if (pieces == 1) return {row, {t, width}, {count, 0}, false};
     if (!mirrored) return {row, {t, t + half}, {count, count}, false};
-    long other = std::min(count, width - t - count);
+    long other = std::min(count, width - 2 * t - count);
     return {row, {t, width - t - other}, {count, other}, true};
   }
 
