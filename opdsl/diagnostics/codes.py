@@ -80,6 +80,9 @@ CODES: dict[str, Code] = {
     "OP0312": Code("real and complex functions are mixed", "reality"),
     "OP0313": Code("the domains are unrelated", "unrelated-domains"),
     "OP0320": Code("a requirement of a block is not met", "require"),
+    "OP0321": Code("a condition at an end that the axis does not have", "no-ends"),
+    "OP0322": Code("the points of an axis do not carry the functions on it", "sampling"),
+    "OP0323": Code("a basis contradicts the boundary", "basis-boundary"),
     # warnings
     "OP0401": Code("a node is never used", "unused-node", level="warn"),
     "OP0402": Code("an input is never used", "unused-input", level="warn"),

@@ -12,7 +12,7 @@ from opdsl.export.literals import number, sequence
 from opdsl.ir.spaces import MEASURED, Axis, Domain
 from opdsl.ir.steps import Coarsen, Extend
 
-PROMISES = ("boundary", "min", "max", "multiple_of", "fixed", "size")
+PROMISES = ("boundary", "sampling", "min", "max", "multiple_of", "fixed", "size")
 
 
 class DomainNames:
@@ -126,7 +126,7 @@ def _arguments(domain: Domain) -> Iterator[str]:
         yield f"{x.name}{ends}"
     if domain.sampling:
         yield f"sampling = {domain.sampling}"
-    for key in PROMISES[domain.kind == "sphere" :]:
+    for key in PROMISES[2 if domain.kind == "sphere" else 0 :]:
         yield from _promise(domain.axes, key)
 
 
@@ -141,10 +141,12 @@ def _promise(axes: tuple[Axis, ...], key: str) -> Iterator[str]:
     values = [getattr(x, key) for x in axes]
     if all(x == Axis.model_fields[key].default for x in values):
         return
+    if key == "sampling":
+        values = [x.points for x in axes]
     if None in values:
         raise unsayable(f"`{key}` of some axes only")
-    same = len(set(values)) == 1
-    yield f"{key} = {values[0] if same else sequence([str(x) for x in values])}"
+    texts = ["..".join(x) if isinstance(x, tuple) else str(x) for x in values]
+    yield f"{key} = {texts[0] if len(set(texts)) == 1 else sequence(texts)}"
 
 
 def unsayable(what: str) -> OpError:

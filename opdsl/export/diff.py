@@ -16,7 +16,7 @@ from opdsl.ir.display import telling, value_text
 from opdsl.ir.fingerprint import fingerprint, in_order, meant
 from opdsl.ir.graph import Graph, Node, Port
 from opdsl.ir.outline import Group, outline
-from opdsl.ir.spaces import MEASURED, Axis, Domain
+from opdsl.ir.spaces import MEASURED, Axis, Boundary, Domain
 
 ChangeSign = Literal["+", "-", "~"]
 _T = TypeVar("_T")
@@ -205,16 +205,25 @@ def _domain(name: str, old: str | Axis | None, new: str | Axis | None) -> ModelC
 def _axis(axis: Axis) -> tuple[str, ...]:
     values = ((x, getattr(axis, x)) for x in PROMISES)
     promises = (f"{x} {y}" for x, y in values if y != Axis.model_fields[x].default)
-    return (f"{axis.lo:g}..{axis.hi:g}", axis.boundary, *promises)
+    sampling = () if axis.sampling is None else (f"sampling {axis.sampling}",)
+    return (f"{axis.lo:g}..{axis.hi:g}", _boundary(axis.boundary), *sampling, *promises)
 
 
 def _axis_changes(old: Axis, new: Axis) -> tuple[str, ...]:
     ends = (f"{old.lo:g}..{old.hi:g}", f"{new.lo:g}..{new.hi:g}")
     changes = [_arrow("", *ends)] if ends[0] != ends[1] else []
-    for key in ("boundary", *PROMISES):
+    if old.boundary != new.boundary:
+        changes.append(_arrow("boundary ", _boundary(old.boundary), _boundary(new.boundary)))
+    if old.points != new.points:
+        changes.append(_arrow("sampling ", old.points, new.points))
+    for key in PROMISES:
         a, b = getattr(old, key), getattr(new, key)
         changes += [_arrow(f"{key} ", a, b)] if a != b else []
     return tuple(changes)
+
+
+def _boundary(boundary: Boundary) -> str:
+    return boundary if isinstance(boundary, str) else "..".join(boundary)
 
 
 def _ports(graph: Graph) -> dict[str, tuple[str, str]]:

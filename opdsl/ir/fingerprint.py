@@ -6,9 +6,9 @@ output needs has no influence.
 
 The fingerprint depends on every parameter of a block, the wiring, weights that are shared, the
 number of channels and whether they are complex, the ends, boundary and kind of a domain, the
-sampling of a sphere, `fixed` and `size`, the steps from one domain to another, the order of the
-inputs (a call passes them by position), the feedback, and names that a caller needs: those of
-several outputs (the keys of the result) and of static fields.
+sampling of a sphere and of an axis, `fixed` and `size`, the steps from one domain to another, the
+order of the inputs (a call passes them by position), the feedback, and names that a caller needs:
+those of several outputs (the keys of the result) and of static fields.
 
 It does not depend on names of nodes, domains, axes, components and inputs, the order of statements,
 comments, the promises `min`, `max` and `multiple_of`, which restrict where the function may be
@@ -31,6 +31,7 @@ from pydantic import BaseModel
 from opdsl.ir.graph import Graph, Node, Port
 from opdsl.ir.spaces import MEASURED, Axis, Domain, Space
 from opdsl.ir.steps import Coarsen, Step
+from opdsl.sampling import default_sampling
 
 SCHEME = "opdsl-function-2"  # a change of what counts is a new scheme
 
@@ -259,7 +260,9 @@ def _domain(domain: Domain, names: _Numbers) -> dict[str, Any]:
 
 
 def _axis(axis: Axis) -> list[Any]:
-    return [axis.lo.hex(), axis.hi.hex(), axis.boundary, axis.fixed, axis.size]
+    declared = [axis.lo.hex(), axis.hi.hex(), axis.boundary, axis.fixed, axis.size]
+    default = default_sampling(periodic=axis.periodic)
+    return declared if axis.points == default else [*declared, axis.points]
 
 
 def _step(step: Step, names: _Numbers) -> list[Any]:

@@ -7,14 +7,25 @@ same steps: two grids that happen to have 64 points each are different.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
+from pydantic_core.core_schema import SerializerFunctionWrapHandler
 
+from opdsl.bases import EndCondition, Ends
 from opdsl.ir.dims import Count, Dim, Poly, product
 from opdsl.ir.steps import Coarsen, Extend, Step
+from opdsl.sampling import PERIODIC, GridSampling, default_sampling
 
-Boundary = Literal["periodic", "dirichlet", "neumann", "none"]
+Condition = Literal["periodic", "dirichlet", "neumann", "none"]
+Boundary = Condition | tuple[EndCondition, EndCondition]
 Sampling = Literal["gauss_legendre", "lobatto", "equiangular"]
 Measure = Literal["given", "voronoi", "density", "uniform"]
 DomainKind = Literal[
@@ -60,7 +71,8 @@ class Axis(BaseModel):
 
     Attributes:
         lo, hi: the ends of the interval, in the program's unit of length.
-        boundary: `periodic` axes leave out `hi`, all others include both ends.
+        boundary: the condition at both ends, or one for each end, the lower one first.
+        sampling: which ends carry points; None: `lower` on a periodic axis, else `both`.
         min, max, multiple_of: the resolutions that the program promises to accept.
         fixed: the only resolution that is accepted.
         size: the resolution that the program gives to a latent grid.
@@ -77,6 +89,41 @@ class Axis(BaseModel):
     multiple_of: int = 1
     fixed: int | None = None
     size: int | None = None
+    sampling: GridSampling | None = None
+
+    @field_validator("boundary")
+    @classmethod
+    def _one_word(cls, boundary: Boundary) -> Boundary:
+        """Write a condition that holds at both ends as one word."""
+        if isinstance(boundary, tuple) and boundary[0] == boundary[1]:
+            return boundary[0]
+        return boundary
+
+    @model_validator(mode="after")
+    def _placeable(self) -> Axis:
+        if self.periodic and self.sampling not in (None, *PERIODIC):
+            raise ValueError(f"a periodic axis is sampled at one of: {', '.join(PERIODIC)}")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_default(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out `sampling` where it is not declared, as files of older versions do."""
+        fields: dict[str, Any] = dump(self)
+        if self.sampling is None:
+            fields.pop("sampling", None)
+        return fields
+
+    @property
+    def points(self) -> GridSampling:
+        """Where the points are: the declared sampling or its default."""
+        return self.sampling or default_sampling(periodic=self.periodic)
+
+    @property
+    def ends(self) -> Ends | None:
+        """The conditions at the lower and at the upper end; None on a periodic axis."""
+        if isinstance(self.boundary, tuple):
+            return self.boundary
+        return None if self.boundary == "periodic" else (self.boundary, self.boundary)
 
     @property
     def periodic(self) -> bool:

@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import ValidationError
 
 from opdsl.diagnostics import Label, Span, did_you_mean
 from opdsl.elaborate.evaluate.problems import Poisoned, Problems
-from opdsl.elaborate.evaluate.values import Interval, Value, Word, describe, show
+from opdsl.elaborate.evaluate.values import (
+    Interval,
+    Value,
+    Word,
+    WordPair,
+    describe,
+    show,
+)
 from opdsl.ir.spaces import Axis
 from opdsl.records import record
+from opdsl.sampling import PERIODIC, SAMPLINGS
 from opdsl.syntax.tree import Arg, Call, Expr, Name
 
+if TYPE_CHECKING:
+    from opdsl.ir.spaces import Boundary
+
 BOUNDARIES = ("periodic", "dirichlet", "neumann", "none")
+CONDITIONS = BOUNDARIES[1:]  # of one end
+NOT_PERIODIC = frozenset(SAMPLINGS) - set(PERIODIC)
 DomainOptions = dict[str, tuple[Arg, Value]]  # by name: the argument and its value
 
 
@@ -101,7 +114,9 @@ class OptionReader:
                 )
             value = value[index]
         if key == "boundary":
-            return self.word(arg, value, "boundary", BOUNDARIES)
+            return self._boundary(arg, value)
+        if key == "sampling":
+            return self.word(arg, value, key, SAMPLINGS)
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise self.problems.fail(
                 "OP0208",
@@ -110,6 +125,25 @@ class OptionReader:
                 helps=(f"write a whole number above zero: `{key} = 64`",),
             )
         return value
+
+    def _boundary(self, arg: Arg, value: Value) -> Boundary:
+        """Read the condition at both ends of an axis, or `a..b`, one for each end.
+
+        Raises:
+            Poisoned: OP0321, one end alone is periodic; OP0208, an unknown word.
+        """
+        if not isinstance(value, WordPair):
+            return cast("Boundary", self.word(arg, value, "boundary", BOUNDARIES))
+        if "periodic" in (value.lower, value.upper):
+            raise self.problems.fail(
+                "OP0321",
+                "a periodic axis has no ends",
+                Label(arg.value.span, "one end cannot be periodic without the other"),
+                notes=("on a periodic axis the upper end is the lower one",),
+                helps=("write `boundary = periodic`, or a condition for each end",),
+            )
+        pair = (self.word(arg, Word(x), "boundary", CONDITIONS) for x in (value.lower, value.upper))
+        return cast("Boundary", tuple(pair))
 
     def word(self, arg: Arg, value: Value, key: str, words: tuple[str, ...]) -> str:
         """Return the text of `value`, which must be one of `words`.
@@ -143,6 +177,14 @@ class OptionReader:
         Raises:
             Poisoned: OP0208, its promises contradict each other.
         """
+        if options.get("boundary") == "periodic" and options.get("sampling") in NOT_PERIODIC:
+            raise self.problems.fail(
+                "OP0322",
+                f"a periodic axis cannot have the sampling `{options['sampling']}`",
+                Label(call.span, f"`{options['name']}` closes: its two ends are one point"),
+                notes=(f"`sampling` of a periodic axis is one of: {', '.join(PERIODIC)}",),
+                helps=("leave out the last point, which is the first again: `sampling = lower`",),
+            )
         try:
             axis = Axis(**options)
         except ValidationError as error:

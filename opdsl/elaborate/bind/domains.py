@@ -15,18 +15,19 @@ from opdsl.elaborate.bind.domain_options import BOUNDARIES, OptionReader
 from opdsl.elaborate.bind.extensions import FILLINGS, extended, spectrum
 from opdsl.elaborate.evaluate.values import Value, Word, describe
 from opdsl.ir.spaces import MEASURED, Domain, DomainKind
+from opdsl.sampling import SAMPLINGS
 from opdsl.syntax.tree import Arg, Call
 
 if TYPE_CHECKING:
     from opdsl.ir.spaces import Measure, Sampling
 
 PROMISES = ("min", "max", "multiple_of", "fixed", "size")
-GRID = ("boundary", *PROMISES)
-SAMPLINGS = ("gauss_legendre", "lobatto", "equiangular")
+GRID = ("boundary", "sampling", *PROMISES)
+SPHERE_SAMPLINGS = ("gauss_legendre", "lobatto", "equiangular")
 GEOMETRIES = ("shared", "per_sample")
 MEASURES = ("given", "voronoi", "density", "uniform")
 
-WORDS = (*BOUNDARIES, *SAMPLINGS, *GEOMETRIES, *MEASURES, *FILLINGS, "end", "both")
+WORDS = (*BOUNDARIES, *SAMPLINGS, *SPHERE_SAMPLINGS, *GEOMETRIES, *MEASURES, *FILLINGS, "end")
 
 MAX_AMBIENT = 8  # dimensions of the space of points; more is a mistake
 MAX_VORONOI = 3  # most dimensions in which Voronoi cells are computed
@@ -165,7 +166,7 @@ def _sphere(reader: OptionReader, name: str, call: Call) -> Domain:
             "write `sphere(lat, lon)`",
         )
     options = reader.options(name, call, ("sampling", *PROMISES))
-    sampling = reader.choice(options, "sampling", SAMPLINGS)
+    sampling = reader.choice(options, "sampling", SPHERE_SAMPLINGS)
     fields = [
         reader.axis(x) | SPHERE_AXES[i] | reader.of_axis(options, i, 2) for i, x in enumerate(axes)
     ]

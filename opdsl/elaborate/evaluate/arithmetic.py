@@ -11,7 +11,7 @@ import operator
 from collections.abc import Callable
 from typing import TypeGuard
 
-from opdsl.elaborate.evaluate.values import Interval, Value, Word
+from opdsl.elaborate.evaluate.values import Interval, Value, Word, WordPair
 from opdsl.ir.dims import Dim, Poly, Undecided
 from opdsl.ir.spaces import Domain
 
@@ -45,6 +45,8 @@ def binary(sign: str, left: Value, right: Value) -> Value | None:
         return _of_domains(sign, left, right)
     if isinstance(left, tuple) or isinstance(right, tuple):
         return _elementwise(sign, left, right)
+    if sign == ".." and isinstance(left, Word) and isinstance(right, Word):
+        return WordPair(left.text, right.text)
     if not is_number(left) or not is_number(right):
         return None
     return _of_numbers(sign, left, right)

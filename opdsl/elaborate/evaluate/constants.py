@@ -5,7 +5,7 @@ from __future__ import annotations
 from opdsl.diagnostics import Label, fault
 from opdsl.elaborate.evaluate import arithmetic
 from opdsl.elaborate.evaluate.limits import excess
-from opdsl.elaborate.evaluate.values import Interval, Value
+from opdsl.elaborate.evaluate.values import Interval, Value, WordPair
 from opdsl.ir.spaces import Domain
 from opdsl.setting import CallText
 from opdsl.syntax import tree
@@ -83,4 +83,4 @@ def _arithmetic(expr: tree.Binary) -> Value | None:
     if left is None or right is None:
         return None
     value = arithmetic.binary(expr.sign, left, right)
-    return None if isinstance(value, Interval | Domain) else value
+    return None if isinstance(value, Interval | WordPair | Domain) else value

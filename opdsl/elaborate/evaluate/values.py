@@ -34,7 +34,27 @@ class Interval:
     hi: float
 
 
-Value = Function | Word | Interval | Domain | Poly | bool | int | float | str | tuple["Value", ...]
+@value
+class WordPair:
+    """Two words `a..b`, for the lower and the upper end of an axis."""
+
+    lower: str
+    upper: str
+
+
+Value = (
+    Function
+    | Word
+    | WordPair
+    | Interval
+    | Domain
+    | Poly
+    | bool
+    | int
+    | float
+    | str
+    | tuple["Value", ...]
+)
 
 
 @record
@@ -60,6 +80,8 @@ def show(value: Value) -> str:
             return str(value.space)
         case Word():
             return value.text
+        case WordPair():
+            return f"{value.lower}..{value.upper}"
         case Interval():
             return f"{value.lo:g}..{value.hi:g}"
         case str():
