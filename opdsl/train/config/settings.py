@@ -129,22 +129,23 @@ def _elsewhere(key: str) -> Iterator[str]:
 
 def _bad(given: Setting) -> Diagnostic | None:
     """Return OP0604 if the value does not fit its setting."""
+    if _fits(given):
+        return None
+    message = f"`{'.'.join(given.path)}` cannot be {_shown(given.value)}"
+    values = _allowed(given.path)
+    words = did_you_mean(given.value, _words(given.path)) if isinstance(given.value, str) else ()
+    return _diagnostic("OP0604", message, given, given.span, [*words, f"it takes {values}"])
+
+
+def _fits(given: Setting) -> bool:
+    """Return whether the schema accepts a value; a call is no text of another setting."""
+    if given.path != SYMMETRIES and _has_call(given.value):
+        return False
     try:
-        if given.path != SYMMETRIES and _has_call(given.value):
-            raise NotACallError
         Settings.model_validate(_tree({given.path: given}))
-    except (ValidationError, NotACallError):
-        message = f"`{'.'.join(given.path)}` cannot be {_shown(given.value)}"
-        values = _allowed(given.path)
-        words = (
-            did_you_mean(given.value, _words(given.path)) if isinstance(given.value, str) else ()
-        )
-        return _diagnostic("OP0604", message, given, given.span, [*words, f"it takes {values}"])
-    return None
-
-
-class NotACallError(ValueError):
-    """A call is the value of a setting that takes none."""
+    except ValidationError:
+        return False
+    return True
 
 
 def _has_call(value: object) -> bool:
