@@ -27,6 +27,7 @@ SIGNS = 3999  # random sign vectors of the null distribution
 EFFECT = 1e-3  # least difference of means, relative to the size of the feature, that is reported
 SAMPLES = 200
 NUMBERS = 4_000_000  # values of all functions that are looked at, unless 32 samples have more
+FINEST = {1: 256, 2: 32}  # points on each axis, by the number of axes; 16 on grids of more axes
 CELLS = {1: 8, 2: 4}  # coarse cells on each axis, by the number of axes; 2 on grids of more axes
 LAGS = (16, 4)  # products are also taken at distances of a sixteenth and a quarter of an axis
 MOST = 6  # channels of the inputs, and of the outputs, in products
@@ -104,7 +105,7 @@ def asymmetry(
 
 
 def _some(fields: FieldValues, symmetry: Symmetry) -> dict[str, Tensor]:
-    """Return evenly spaced samples of functions, (samples, steps, channels, *grid) in float64."""
+    """Return evenly spaced samples of functions, (samples, steps, channels, *grid)."""
     tensors = {k: all_values(x) for k, x in fields.items()}
     total = min(len(x) for x in tensors.values())
     numbers = sum(x[0].numel() for x in tensors.values())
@@ -124,6 +125,16 @@ def _with_steps(x: Tensor, dims: int) -> Tensor:
         x = x[:, None]
     if x.shape[1] > STEPS:
         x = x[:, torch.linspace(0, x.shape[1] - 1, STEPS).round().long()]
+    return x
+
+
+def _coarse(x: Tensor, dims: int) -> Tensor:
+    """Average over blocks of points where a grid is fine, in float64; a remainder is left out."""
+    for axis in range(x.dim() - dims, x.dim()):
+        size = x.shape[axis] // FINEST.get(dims, 16)
+        if size > 1:
+            count = x.shape[axis] // size
+            x = x.narrow(axis, 0, count * size).unflatten(axis, (count, size)).mean(axis + 1)
     return x.to(torch.complex128 if x.is_complex() else torch.float64)
 
 
@@ -161,7 +172,8 @@ def _features(
     outputs: FieldValues,
 ) -> Iterator[_Features]:
     """Yield the features of samples, in the same order for all samples of a set."""
-    channels = {k: list(_channels(k, fields[k])) for k in fields}
+    coarse = {k: _coarse(x, _dims(symmetry, k)) for k, x in fields.items()}
+    channels = {k: list(_channels(k, x)) for k, x in coarse.items()}
     for name, of_name in channels.items():
         dims = _dims(symmetry, name)
         for label, x in of_name:
