@@ -1,9 +1,9 @@
 """A permutation test of whether samples have a declared symmetry.
 
 Let G be the group of a symmetry. If the distribution of a sample z does not change under G, then z
-and B z, with B a random element other than the identity, are exchangeable. The difference of any
-feature, d = phi(z) - phi(B z), then has a distribution symmetric about zero, and random signs of
-the d of independent samples give the exact distribution of any statistic of them.
+and B z are exchangeable, where B is drawn from a set of elements that contains their inverses. The
+difference of any feature, d = phi(z) - phi(B z), then has a distribution symmetric about zero, and
+random signs of the d of independent samples give the exact distribution of any statistic of them.
 
 Source: Good 2005, "Permutation, parametric and bootstrap tests of hypotheses", chapter 3.
 """
@@ -87,7 +87,7 @@ def asymmetry(
     if count < 2 or powers < 2:
         return None
     random = torch.Generator().manual_seed(seed)
-    chosen = torch.randint(1, powers, (count,), generator=random)
+    chosen = _powers(symmetry, powers, torch.rand(count, generator=random))
     turned = _transformed(symmetry, fields, chosen)
     before, after = (list(_features(symmetry, x, inputs, outputs)) for x in (fields, turned))
     differences = torch.cat([x.values - y.values for x, y in zip(before, after, strict=True)], 1)
@@ -102,6 +102,17 @@ def asymmetry(
     owner = [x for x in before for _ in range(x.values.shape[1])][best]
     effect, errors = float(effects[best]), float(scores[best])
     return Asymmetry(owner.names, owner.quantity, effect, errors, probability, count)
+
+
+def _powers(symmetry: Symmetry, count: int, uniform: Tensor) -> Tensor:
+    """Return a random power for each sample, in [1, count).
+
+    A generator of finite order and its inverse show every asymmetry most clearly; a shift by one
+    point changes little, so any shift is drawn. Both sets contain the inverse of each element.
+    """
+    if symmetry.order is None:
+        return 1 + (uniform * (count - 1)).long()
+    return torch.where(uniform < 0.5, 1, count - 1)
 
 
 def _some(fields: FieldValues, symmetry: Symmetry) -> dict[str, Tensor]:
@@ -211,7 +222,8 @@ def _averages(x: Tensor, dims: int) -> Tensor:
     for axis in range(1, dims + 1):
         parts = cells.tensor_split(min(count, cells.shape[axis]), axis)
         cells = torch.stack([y.mean(axis) for y in parts], axis)
-    return torch.cat([x.flatten(1).mean(1, keepdim=True), cells.flatten(1)], 1)
+    flat = x.reshape(len(x), -1)
+    return torch.cat([flat.mean(1, keepdim=True), cells.reshape(len(x), -1)], 1)
 
 
 def _lagged(x: Tensor, y: Tensor, dims: int) -> Tensor:
