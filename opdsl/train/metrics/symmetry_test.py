@@ -145,7 +145,8 @@ def _coarse(x: Tensor, dims: int) -> Tensor:
         size = x.shape[axis] // FINEST.get(dims, 16)
         if size > 1:
             count = x.shape[axis] // size
-            x = x.narrow(axis, 0, count * size).unflatten(axis, (count, size)).mean(axis + 1)
+            blocks = (*x.shape[:axis], count, size, *x.shape[axis + 1 :])
+            x = x.narrow(axis, 0, count * size).reshape(blocks).mean(axis + 1)
     return x.to(torch.complex128 if x.is_complex() else torch.float64)
 
 
