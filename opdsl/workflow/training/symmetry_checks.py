@@ -11,6 +11,8 @@ from opdsl.nn.points.batch import all_values
 from opdsl.train.config.symmetries import Symmetry
 from opdsl.train.metrics.symmetry_test import Asymmetry, asymmetry
 
+QUANTITIES = {"mean": "", "mean square": "the square of ", "product": "the product of "}
+
 
 def refuse_bad_sizes(symmetries: Sequence[Symmetry], samples: Samples) -> None:
     """Refuse data on which a symmetry cannot act.
@@ -54,7 +56,7 @@ def symmetry_warnings(
 
 def _warning(graph: Graph, symmetry: Symmetry, found: Asymmetry, source: str) -> Diagnostic:
     names = [_channel_name(graph, *x) for x in found.names]
-    what = f"the {found.quantity} of {' and '.join(names)}"
+    what = f"an average of {QUANTITIES[found.quantity]}{' and '.join(names)}"
     message = f"the training data do not have the symmetry `{symmetry.text}`: {what} changes by "
     message += f"{_percent(found.effect)} of its size, {found.errors:.1f} standard errors"
     chance = f"in data with this symmetry that happens with probability {found.probability:.2g}"
