@@ -24,7 +24,7 @@ def grid_maps(graph: Graph, word: str, axes: Sequence[tree.Name]) -> dict[str, G
         OpError: OP0655, a domain has no such axis or is not mapped onto itself.
     """
     _refuse_unknown(graph, axes)
-    _refuse_side_inputs(graph)
+    _refuse_side_inputs(graph, axes)
     maps = {}
     for port in (*graph.inputs, *graph.outputs):
         domain = port.space.domain
@@ -50,11 +50,11 @@ def _refuse_unknown(graph: Graph, axes: Sequence[tree.Name]) -> None:
             raise fault("OP0655", message, Label(axis.span), helps=helps)
 
 
-def _refuse_side_inputs(graph: Graph) -> None:
+def _refuse_side_inputs(graph: Graph, axes: Sequence[tree.Name]) -> None:
     for x in graph.side_inputs():
         message = f"`{x.name}` is given with each call of the model and would not be transformed"
         helps = ("make it an input of the model", "or leave out `symmetries`")
-        raise fault("OP0655", message, helps=helps)
+        raise fault("OP0655", message, Label(axes[0].span), helps=helps)
 
 
 def _index(port: Port, axis: tree.Name) -> int:
