@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, NonNegativeInt, StrictFloat, StrictInt
 
+from opdsl.bases import Term
+from opdsl.ir import ends, orders
 from opdsl.ir.block import BYTES, Block, Bound, Cost, GridSizes, Refusal, Work
 from opdsl.ir.channel_groups import COPIES, one_copy
 from opdsl.ir.dims import Poly, PositiveCount, decided
+from opdsl.ir.ends import Behaviour
 from opdsl.ir.modes import MIX, bounds, each_axis, layout_of_each, together, transform_work
+from opdsl.ir.orders import Order
 from opdsl.ir.ranks import (
     Axes,
     count_numbers,
@@ -203,6 +207,18 @@ class SpectralConv(Block):
     def band_preserving(self) -> bool:
         """Return whether it acts on each frequency by itself; a fault does not."""
         return self.faults == "none"
+
+    def behaviour_at_ends(self, _inputs: tuple[Behaviour, ...], x: Space) -> Behaviour:
+        """Return the parity of the basis, without what the constant `bias` breaks."""
+        result = ends.waves(self.infer(x).domain, *self._terms(x))
+        return ends.add_constant(result) if self.bias else result
+
+    def convergence_order(self, inputs: tuple[Behaviour, ...], x: Space) -> Order:
+        """Return the order of the coefficients in the basis."""
+        return orders.coefficients(x.domain, inputs[0], *self._terms(x))
+
+    def _terms(self, _x: Space) -> tuple[Term, ...]:
+        return ()
 
     def cost(self, x: Space) -> Cost:
         """Count the numbers of the weight, the fast transforms and the products between them."""
