@@ -275,3 +275,12 @@ def _places(at: AxisBehaviour) -> tuple[tuple[End, str], ...]:
     if at.lower == at.upper:
         return ((at.lower, "both ends"),)
     return ((at.lower, "the lower end"), (at.upper, "the upper end"))
+
+
+def ends_text(ends: PortEnds) -> str:
+    """Write ends as a program does: `odd`, `(odd, even..none)`."""
+    pairs = [x and (x[0] if x[0] == x[1] else "..".join(x)) for x in ends]
+    open_ones = {x for x in pairs if x}
+    if len(open_ones) == 1:
+        return open_ones.pop()
+    return f"({', '.join(x or 'periodic' for x in pairs)})"
