@@ -19,6 +19,7 @@ from opdsl.export.declared import DomainNames, unsayable
 from opdsl.export.document import NAME
 from opdsl.export.literals import doc, number, sequence
 from opdsl.ir.block import Block
+from opdsl.ir.ends import ends_text
 from opdsl.ir.fingerprint import fingerprint
 from opdsl.ir.graph import Graph, Node, Port, Scope
 from opdsl.ir.spaces import Domain, Space
@@ -108,7 +109,8 @@ class _Program:
     # --------------------------------------------------------------- statements
 
     def _port(self, word: str, port: Port) -> str:
-        return f"{word} {port.name} : {self._space(port.space)}{doc(port.doc)}"
+        ends = "" if port.ends is None else f", ends = {ends_text(port.ends)}"
+        return f"{word} {port.name} : {self._space(port.space)}{ends}{doc(port.doc)}"
 
     def _space(self, space: Space) -> str:
         names = space.components
