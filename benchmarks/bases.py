@@ -220,8 +220,8 @@ PROBLEMS: dict[str, Problem] = {
         rate=4e-3,
         rows={
             "sines and cosines": spec("poisson"),
-            "Fourier, padded": spec("fno_darcy", modes=(16, 16), width=24),
-            "neuraloperator, padded": neuraloperator(32, 24, 0.25),
+            "Fourier, padded": spec("fno_darcy", modes=(14, 14), width=24),
+            "neuraloperator, padded": neuraloperator(28, 24, 0.25),
             "UNet": lambda: UNet(64),
         },
         norm=1,
@@ -239,8 +239,8 @@ PROBLEMS: dict[str, Problem] = {
         rate=4e-3,
         rows={
             "sines and cosines": spec("wave"),
-            "Fourier, padded": spec("fno_darcy", modes=(16, 16), width=24),
-            "neuraloperator, padded": neuraloperator(32, 24, 0.25),
+            "Fourier, padded": spec("fno_darcy", modes=(14, 14), width=24),
+            "neuraloperator, padded": neuraloperator(28, 24, 0.25),
             "UNet": lambda: UNet(64),
         },
         norm=1,
