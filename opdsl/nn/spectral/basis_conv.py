@@ -225,6 +225,13 @@ class BasisConv(nn.Module):
         R = self._active(list(self._factored())[term].full(dtype), trailing)
         return R.flatten(trailing).movedim(-1, 0)
 
+    def stacked(self) -> Tensor:
+        """Return R of all terms, (terms * functions, in, out); not for `separable`."""
+        if isinstance(self.weight, Tensor) and self.real_weights:
+            return self._active(self.weight, 1).flatten(0, -3)
+        dtype = wide(next(self.parameters()))
+        return torch.cat([self.matrices(dtype, term) for term in range(len(self.terms))])
+
     def _active(self, R: Tensor, first: int) -> Tensor:
         """Select the part of R for `active_modes`; its axes of functions begin at `first`."""
         if self.active_modes is None:
