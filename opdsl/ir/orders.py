@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from opdsl.bases import PARITIES, Family, Parity, Term
+from opdsl.bases import PARITIES, Family, Parity, Term, carried
 from opdsl.ir.ends import AxisBehaviour, Behaviour, End, Seam, product
 from opdsl.ir.spaces import Axis, Domain
 from opdsl.records import value
@@ -69,7 +69,7 @@ def _along_axes(domain: Domain, v: Behaviour, term: Term) -> Iterator[Order]:
         if axis.pinned:  # it is never refined
             continue
         if family != "fourier":
-            yield _half_waves(axis, at, family)
+            yield half_waves(axis, at, family)
         else:
             yield _on_circle(axis, at) if closed else _closed_up(axis, at)
 
@@ -95,11 +95,14 @@ def _closed_up(axis: Axis, at: AxisBehaviour) -> Order:
     return Order(2 if smooth else 1, f"exponentials close the ends of {axis.name}")
 
 
-def _half_waves(axis: Axis, at: AxisBehaviour, family: Family) -> Order:
+def half_waves(axis: Axis, at: AxisBehaviour, family: Family) -> Order:
     """Return the order of sines or cosines: that of f phi at its worse end."""
-    orders = [
-        _times_wave(end, parity) for end, parity in zip(at.ends, PARITIES[family], strict=True)
-    ]
+    pairs = list(zip(at.ends, PARITIES[family], strict=True))
+    orders = [_times_wave(end, parity) for end, parity in pairs]
+    if not carried(family, axis.points):  # values at an end are extrapolated by a line
+        missing = (axis.points in ("upper", "interior"), axis.points in ("lower", "interior"))
+        for i, (_, parity) in enumerate(pairs):
+            orders[i] = 2 if parity == "even" and missing[i] else orders[i]
     worst = min(range(2), key=lambda i: orders[i])
     end, where = at.ends[worst], ("lower", "upper")[worst]
     shape = {"odd": "vanish", "even": "are even"}[PARITIES[family][worst]]
