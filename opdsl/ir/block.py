@@ -212,6 +212,10 @@ class Block(BaseModel):
         """Return what the module needs besides the inputs; it takes them as keyword `asked`."""
         return ()
 
+    def circles(self, *x: Any, **_: Any) -> tuple[bool, ...]:
+        """Return for each axis of the first input whether it is treated as periodic."""
+        return (self.assumes_periodic,) * (x[0].domain.dims if x else 0)
+
     def integrates(self, *_x: Any, **_: Any) -> tuple[Domain, ...]:
         """Return the domains over which it integrates with the weights of the points."""
         return ()

@@ -24,14 +24,19 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import BaseModel
 
+from opdsl.ir.expansion import expansion
 from opdsl.ir.graph import Graph, Node, Port
 from opdsl.ir.spaces import MEASURED, Axis, Domain, Space
 from opdsl.ir.steps import Coarsen, Step
 from opdsl.sampling import default_sampling
+
+if TYPE_CHECKING:
+    from opdsl.bases import Bases
+    from opdsl.spectrum import Modes
 
 SCHEME = "opdsl-function-2"  # a change of what counts is a new scheme
 
@@ -54,6 +59,7 @@ def meant(node: Node, x: tuple[Space, ...]) -> dict[str, object]:
         x: the spaces of its inputs.
     """
     values = {name: getattr(node.block, name) for name in type(node.block).model_fields}
+    values = {name: v for name, v in values.items() if YOUNGER.get(name) != v}
     return {name: MEANT[name](v, node, x) if name in MEANT else v for name, v in values.items()}
 
 
@@ -192,16 +198,26 @@ def _by_number(value: object, _: Node, x: tuple[Space, ...]) -> object:
     return tuple(names.index(y) if y in names else y for y in value)
 
 
+def _families(value: object, node: Node, x: tuple[Space, ...]) -> object:
+    """Replace words of `basis` by the families of functions that they mean."""
+    e = expansion(cast("Bases", value), cast("Modes", getattr(node.block, "modes", 1)), x[0])
+    return "fourier" if e is None else e.terms
+
+
 def _around_periods(value: object, node: Node, x: tuple[Space, ...]) -> object:
     """Replace None by the default: distances wrap around where the points declare a period."""
     domains = (*(y.domain for y in x), node.space.domain)
     return any(any(y.period or ()) for y in domains) if value is None else value
 
 
+# parameters that are younger than the scheme do not count while they have these values
+YOUNGER: Mapping[str, object] = {"basis": "fourier"}
+
 Meaning = Callable[[object, Node, tuple[Space, ...]], object]
 # the normal form of each of these parameters, in every block that has it; a test compares both ways
 # of writing
 MEANT: Mapping[str, Meaning] = {
+    "basis": _families,
     "channels": _by_number,
     "modes": _each_axis,
     "out": _channels,

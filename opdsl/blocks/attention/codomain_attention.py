@@ -150,4 +150,6 @@ class CodomainAttention(Block):
             return codomain_attention.CodomainAttention(*arguments, all_periodic, adds=True)
         periodic = domain.periodic if domain.regular else all_periodic
         sampling = (domain.sampling or "gauss_legendre",) if domain.kind == "sphere" else ()
-        return codomain_attention.CodomainAttention(*arguments, periodic, *sampling)
+        placed = domain.declared_samplings if domain.regular else None
+        more = {} if placed is None else {"samplings": placed}
+        return codomain_attention.CodomainAttention(*arguments, periodic, *sampling, **more)

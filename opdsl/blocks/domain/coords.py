@@ -22,10 +22,11 @@ SPACE = ("x", "y", "z")  # names of the coordinates of points
 class Coords(Block):
     """w(x) = x: one channel for each coordinate, in the unit of length of the program.
 
-    The result is w : domain -> R^d. A periodic axis of n points has them at lo + i (hi - lo) / n,
-    since `hi` is `lo` again; any other axis includes both ends, lo + i (hi - lo) / (n - 1). Points
-    have the coordinates that a call of the model gives under the name of the domain. Points of a
-    sphere are unit vectors x, y, z, which have no seam. No other block adds coordinates by itself.
+    The result is w : domain -> R^d. The `sampling` of an axis says where its points are: by default
+    a periodic axis of n points has them at lo + i (hi - lo) / n, since `hi` is `lo` again, and any
+    other axis includes both ends, lo + i (hi - lo) / (n - 1). Points have the coordinates that a
+    call of the model gives under the name of the domain. Points of a sphere are unit vectors x, y,
+    z, which have no seam. No other block adds coordinates by itself.
 
     ```op
     edition 2026
@@ -159,5 +160,6 @@ class Coords(Block):
             tuple(a.lo for a in axes),
             tuple(a.hi for a in axes),
             self.domain.periodic,
+            self.domain.declared_samplings,
             circle=self.kind == "circle",
         )

@@ -12,7 +12,7 @@ from opdsl.ir.dims import PositiveCount, decided
 from opdsl.ir.ends import Behaviour, End, Seam
 from opdsl.ir.orders import Order
 from opdsl.ir.spaces import Space
-from opdsl.ir.stencil import stencil_bounds
+from opdsl.ir.stencil import check_reflection, stencil_bounds
 
 if TYPE_CHECKING:
     from torch import nn
@@ -92,6 +92,7 @@ class DifferenceConv(Block):
                 f"`{self.keyword()}` is defined on one to three axes",
                 f"`{x.domain}` has {x.domain.dims}",
             )
+        check_reflection(x.domain, self.edges)
         if isinstance(self.width, tuple) and len(self.width) != x.domain.dims:
             raise Refusal(
                 "OP0208",
@@ -166,6 +167,7 @@ class DifferenceConv(Block):
             lengths=tuple(a.hi - a.lo for a in domain.axes),
             widths=widths,
             closed=domain.periodic,
+            samplings=domain.declared_samplings,
             edges=tuple("wrap" if y else self.edges for y in wraps),
             groups=decided(1 if self.mix else x.channels),
         )

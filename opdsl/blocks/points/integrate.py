@@ -93,4 +93,4 @@ class Integrate(Block):
         if domain.scattered:
             return integral.PointIntegral(point_weights(domain))
         lengths = tuple(a.hi - a.lo for a in domain.axes)
-        return integral.GridIntegral(lengths, domain.periodic)
+        return integral.GridIntegral(lengths, domain.periodic, domain.declared_samplings)

@@ -152,7 +152,8 @@ class Interpolate(Block):
         if self.kind == "linear":
             axes = x.domain.axes
             ends = tuple(a.lo for a in axes), tuple(a.hi for a in axes)
-            return interpolate.Multilinear(*ends, x.domain.periodic, strict=self.outside == "error")
+            placed = x.domain.periodic, x.domain.declared_samplings
+            return interpolate.Multilinear(*ends, *placed, strict=self.outside == "error")
         period = next((p for p in self._periods(x) if any(p)), None)
         count = 1 if self.kind == "nearest" else self.count
         return interpolate.InverseDistance(place_of(x.domain), decided(count), self.power, period)

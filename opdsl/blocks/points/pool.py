@@ -110,4 +110,5 @@ class Pool(Block):
             return pool.SphereMean(domain.sampling or "gauss_legendre")
         if domain.scattered:
             return pool.PointMean(point_weights(domain))
-        return integral.GridIntegral((1.0,) * domain.dims, domain.periodic)
+        placed = domain.periodic, domain.declared_samplings
+        return integral.GridIntegral((1.0,) * domain.dims, *placed)

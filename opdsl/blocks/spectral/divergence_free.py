@@ -85,5 +85,5 @@ class DivergenceFree(Block):
 
         domain = x.domain
         return divergence_free.DivergenceFree(
-            tuple(a.hi - a.lo for a in domain.axes), domain.periodic
+            tuple(a.hi - a.lo for a in domain.axes), domain.periodic, domain.declared_samplings
         )

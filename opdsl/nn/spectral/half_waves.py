@@ -1,8 +1,8 @@
 """Transforms along one axis with ends, to coefficients of half-waves and back.
 
-See `opdsl.bases` for the families. The coefficients c of v = sum_k c_k phi_k are the same numbers at
-every resolution. They come from the quadrature of the sampling (the trapezoidal rule with points at
-the ends, the midpoint rule at cell centres), for which the sampled functions are orthogonal: the
+See `opdsl.bases` for the families. The coefficients c of v = sum_k c_k phi_k are the same numbers
+at every resolution. They come from the quadrature of the sampling (the trapezoidal rule with points
+at the ends, the midpoint rule at cell centres), for which the sampled functions are orthogonal: the
 discrete sine and cosine transforms. Two kernels, equal up to rounding: matrices (m, n), and fast
 transforms of the odd or even continuation.
 
@@ -18,17 +18,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from opdsl.bases import PARITIES, Family, capacity, carried
+from opdsl.bases import PARITIES, Family, capacity, completed, extrapolated
 from opdsl.sampling import GridSampling, offset, spacings
-
-MISSING: dict[str, tuple[bool, bool]] = {
-    "both": (False, False),
-    "lower": (False, True),
-    "upper": (True, False),
-    "interior": (True, True),
-    "centres": (False, False),
-}  # whether the lower and the upper end lack a point; cells need none there
-
 
 # --- matrices ---------------------------------------------------------------------------------
 
@@ -43,7 +34,7 @@ def analysis(family: Family, sampling: GridSampling, n: int, m: int, like: Tenso
 
 
 def synthesis(family: Family, sampling: GridSampling, n: int, m: int, like: Tensor) -> Tensor:
-    """Return the matrix (n, m) from m coefficients to values at n points, in the dtype of `like`."""
+    """Return the matrix (n, m) from m coefficients to n values, in the dtype of `like`."""
     return _matrix("synthesis", family, sampling, n, m, like)
 
 
@@ -94,41 +85,19 @@ def check_modes(family: Family, sampling: GridSampling, n: int, m: int) -> None:
     Raises:
         ValueError: they do not.
     """
-    places = full_sampling(family, sampling)
-    most = min(n, capacity(family, places, n + sum(_extrapolated(family, sampling))))
+    most = capacity(family, sampling, n)
     if m > most:
         raise ValueError(f"{m} functions of `{family}` need more than {n} points, at most {most}")
 
 
-def full_sampling(family: Family, sampling: GridSampling) -> GridSampling:
-    """Return the sampling with the ends at which values are extrapolated."""
-    lower, upper = _extrapolated(family, sampling)
-    if not (lower or upper):
-        return sampling
-    has_lower = lower or not MISSING[sampling][0]
-    has_upper = upper or not MISSING[sampling][1]
-    if has_lower and has_upper:
-        return "both"
-    return "lower" if has_lower else "upper"
-
-
-def _extrapolated(family: Family, sampling: GridSampling) -> tuple[bool, bool]:
-    """Return whether the lower and the upper end lack a value that the family needs."""
-    if carried(family, sampling):
-        return (False, False)
-    pairs = zip(PARITIES[family], MISSING[sampling], strict=True)
-    lower, upper = (parity == "even" and missing for parity, missing in pairs)
-    return lower, upper
-
-
 def _with_ends(family: Family, sampling: GridSampling, n: int) -> tuple[GridSampling, Tensor]:
     """Return the sampling with extrapolated ends, and the matrix (points with them, n)."""
-    lower, upper = _extrapolated(family, sampling)
+    lower, upper = extrapolated(family, sampling)
     rows = torch.eye(n, dtype=torch.float64, device="cpu")
     line = torch.zeros(1, n, dtype=torch.float64, device="cpu")
     line[0, 0], line[0, min(1, n - 1)] = (2.0, -1.0) if n > 1 else (1.0, 1.0)
     parts = ([line] if lower else []) + [rows] + ([line.flip(1)] if upper else [])
-    return full_sampling(family, sampling), torch.cat(parts)
+    return completed(family, sampling), torch.cat(parts)
 
 
 def _values(family: Family, sampling: GridSampling, n: int, m: int) -> Tensor:
@@ -192,14 +161,14 @@ def _extended_to_ends(
     x: Tensor, axis: int, family: Family, sampling: GridSampling
 ) -> tuple[Tensor, GridSampling]:
     """Add extrapolated values at the ends that the family needs and the sampling lacks."""
-    lower, upper = _extrapolated(family, sampling)
+    lower, upper = extrapolated(family, sampling)
     n = x.shape[axis]
     parts = [x]
     if lower:
         parts.insert(0, 2 * x.narrow(axis, 0, 1) - x.narrow(axis, min(1, n - 1), 1))
     if upper:
         parts.append(2 * x.narrow(axis, n - 1, 1) - x.narrow(axis, max(n - 2, 0), 1))
-    return (torch.cat(parts, axis) if len(parts) > 1 else x), full_sampling(family, sampling)
+    return (torch.cat(parts, axis) if len(parts) > 1 else x), completed(family, sampling)
 
 
 def _period(family: Family, sampling: GridSampling, n: int) -> int:

@@ -5,7 +5,7 @@ A run that was killed, interrupted or starved of disk continues bit for bit: eve
 order of samples, the learning rate) is a function of seed, epoch and step.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from opdsl.diagnostics import fault
 from opdsl.nn.module_tree import module_at
 from opdsl.train.config.changes import Change
 from opdsl.train.config.schema import Settings
+from opdsl.train.config.symmetries import Symmetry
 from opdsl.train.engine.device import device_of
 from opdsl.train.engine.loader import DeviceLoader, SampleSet
 from opdsl.train.engine.loop import Training
@@ -87,8 +88,9 @@ def fit(  # noqa: PLR0913  the contract with the callers
     settings: Settings,
     run: Path,
     *,
-    periodic: Mapping[str, tuple[bool, ...]],
     meta: Mapping[str, str],
+    axes_of: Mapping[str, GridAxes] | None = None,
+    periodic: Mapping[str, tuple[bool, ...]] | None = None,
     lengths: Mapping[str, tuple[float, ...]] | None = None,
     samplings: Samplings | None = None,
     resume: bool = False,
@@ -96,6 +98,7 @@ def fit(  # noqa: PLR0913  the contract with the callers
     loop: Rollout | None = None,
     frozen: FrozenPart | None = None,
     choice: str = "",
+    symmetries: Sequence[Symmetry] = (),
 ) -> FitResult:
     """Train `module` on `train`, in the folder `run`.
 
@@ -105,8 +108,9 @@ def fit(  # noqa: PLR0913  the contract with the callers
         valid: validation samples, which choose the best weights; without them the last ones count.
         settings: of the run.
         run: folder of metrics and checkpoints.
-        periodic: for each output, which axes of its grid are periodic.
         meta: strings stored in every checkpoint; a run resumes only with an equal `meta["arch"]`.
+        axes_of: for each output the axes of its grid (H1).
+        periodic: for each output not in `axes_of`, which axes of its grid are periodic.
         lengths: for each output, the lengths of its axes (H1); 1 if not given.
         samplings: of inputs and outputs on a sphere, see `opdsl.train.metrics.quadrature`.
         resume: continue the run in the folder, or begin if it has no checkpoint yet.
@@ -114,6 +118,7 @@ def fit(  # noqa: PLR0913  the contract with the callers
         loop: the rollout, if the truth has an axis of time.
         frozen: the trained part around which a band is learnt.
         choice: the validation data in words, for the listener.
+        symmetries: by which each batch is transformed at random; see `RandomSymmetries`.
 
     Returns:
         The result of the run.
@@ -125,7 +130,7 @@ def fit(  # noqa: PLR0913  the contract with the callers
             program or other data; OP0629 a setting must not change; OP0630 out of memory.
         Interrupted: a signal stopped the run; a checkpoint has been written.
     """
-    grids = grids_of(train, periodic, lengths or {}, loop)
+    grids = grids_of(train, periodic or {}, lengths or {}, loop, axes_of)
     _refuse_bad_samples(train, settings, grids)
     with ExitStack() as stack:
         _enter_folder(stack, run, resume=resume)
@@ -149,6 +154,7 @@ def fit(  # noqa: PLR0913  the contract with the callers
             watch=watch,
             listener=listener or SilentListener(),
             choice=choice,
+            symmetries=tuple(symmetries),
         )
         stack.callback(training.listener.end)
         training.begin(resume=resume)

@@ -1,6 +1,7 @@
 """Transforms to half-waves against functions evaluated by formula, in float64."""
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -75,7 +76,7 @@ def test_a_missing_end_is_extrapolated_to_second_order(sampling: str) -> None:
         exact = 2 * ((-1) ** k * math.e - 1) / (1 + (math.pi * k) ** 2)
         exact[0] /= 2
         errors.append((A @ t.exp() - exact).abs().max().item())
-    orders = [math.log2(a / b) for a, b in zip(errors, errors[1:], strict=False)]
+    orders = [math.log2(a / b) for a, b in pairwise(errors)]
     assert all(1.8 < x < 2.3 for x in orders), (errors, orders)
 
 
