@@ -174,7 +174,8 @@ def function(space: Space, ends: object, n: int, seed: int) -> Tensor:
     """A random analytic function with the declared ends, (1, channels, *grid), float64."""
     random = torch.Generator().manual_seed(1000 + seed)
     channels = [
-        _channel(space.domain, ends, n, random) + (1j * _channel(space.domain, ends, n, random) if space.complex else 0)
+        _channel(space.domain, ends, n, random)
+        + (1j * _channel(space.domain, ends, n, random) if space.complex else 0)
         for _ in range(int(space.channels))
     ]
     return torch.stack(channels)[None]

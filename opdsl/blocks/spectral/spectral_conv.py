@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, NonNegativeInt, StrictFloat, StrictInt
 
-from opdsl.bases import Bases, Term
+from opdsl.bases import Bases, Family, Term
 from opdsl.ir import ends, orders
 from opdsl.ir.block import BYTES, Block, Bound, Cost, GridSizes, Refusal, Work
 from opdsl.ir.channel_groups import COPIES, one_copy
@@ -293,8 +293,10 @@ class SpectralConv(Block):
     def _terms(self, x: Space) -> tuple[Term, ...]:
         """Return the families of each term."""
         e = self._expansion(x)
-        circles: Term = ("fourier",) * x.domain.dims
-        return (circles,) if e is None else e.terms
+        if e is not None:
+            return e.terms
+        circles: list[Family] = ["fourier"] * x.domain.dims
+        return (tuple(circles),)
 
     def cost(self, x: Space) -> Cost:
         """Count the numbers of the weight, the fast transforms and the products between them."""
