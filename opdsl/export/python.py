@@ -25,9 +25,12 @@ from opdsl.ir.live import constants, live
 from opdsl.ir.origins import Origin, origins
 from opdsl.ir.spaces import Domain, Space
 from opdsl.ir.steps import Coarsen, Extend
+from opdsl.sampling import ring
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from opdsl.sampling import GridSampling
 
 LITERALS = (bool, int, float, str, type(None))
 FINER = '''
@@ -320,22 +323,22 @@ def _rules(domain: Domain, n: str) -> str:
 
 def _points_expression(n: str, domain: Domain, axis: int) -> str:
     """Write the points on an axis of a domain as an expression in those of the declared one."""
-    periodic = domain.axes[axis].periodic
+    sampling = domain.axes[axis].points
     for step in domain.steps:
         n = n if n.isidentifier() else f"({n})"
         if isinstance(step, Coarsen):
             n = f"{n} // {step.factor}"
         else:
-            n, periodic = _extended_expression(n, step, axis, periodic=periodic), True
+            n, sampling = _extended_expression(n, step, axis, sampling), ring(sampling)
     return n
 
 
-def _extended_expression(n: str, step: Extend, axis: int, *, periodic: bool) -> str:
-    spacings = n if periodic else f"({n} - 1)"
+def _extended_expression(n: str, step: Extend, axis: int, sampling: GridSampling) -> str:
+    spacings = {"both": f"({n} - 1)", "interior": f"({n} + 1)"}.get(sampling, n)
     longer = f"{spacings} - (-{spacings} * {step.numerator_on(axis)} // {step.denominator})"
     if step.rounding == "nearest":
         longer = f"{spacings} + {step.ends} * round({step.share(axis)!r} * {spacings})"
-    return longer if periodic else f"max({n}, {longer})"
+    return longer if spacings == n else f"max({n}, {longer})"
 
 
 # --- names and texts --------------------------------------------------------------------------

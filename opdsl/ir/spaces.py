@@ -22,7 +22,7 @@ from pydantic_core.core_schema import SerializerFunctionWrapHandler
 from opdsl.bases import EndCondition, Ends
 from opdsl.ir.dims import Count, Dim, Poly, product
 from opdsl.ir.steps import Coarsen, Extend, Step
-from opdsl.sampling import PERIODIC, GridSampling, default_sampling
+from opdsl.sampling import PERIODIC, GridSampling, default_sampling, ring, samplings_of
 
 Condition = Literal["periodic", "dirichlet", "neumann", "none"]
 Boundary = Condition | tuple[EndCondition, EndCondition]
@@ -266,6 +266,20 @@ class Domain(BaseModel):
         return tuple(extended or x.periodic for x in self.axes)
 
     @property
+    def samplings(self) -> tuple[GridSampling, ...]:
+        """Where the points of each axis are; those of an extension lie on a ring."""
+        if self.kind == "product":
+            return tuple(y for x in self.factors for y in x.samplings)
+        extended = any(isinstance(x, Extend) for x in self.steps)
+        return tuple(ring(x.points) if extended else x.points for x in self.axes)
+
+    @property
+    def declared_samplings(self) -> tuple[GridSampling, ...] | None:
+        """`samplings`; None if that of each axis is the default."""
+        words = self.samplings
+        return None if words == samplings_of(self.periodic) else words
+
+    @property
     def label(self) -> str:
         """The name of the domain in the program: `D`, `D/2`, `X * T`, or that of an extension."""
         if self.modes is not None:
@@ -333,12 +347,12 @@ class Domain(BaseModel):
     def points_on(self, axis: int, n: int) -> int:
         """Return the points on an axis, if the declared domain has `n` points there."""
         part, local = self.part(axis)
-        periodic = part.axes[local].periodic
+        sampling = part.axes[local].points
         for step in part.steps:
             if isinstance(step, Coarsen):
                 n = n // step.factor
             else:
-                n, periodic = step.points(n, periodic=periodic, axis=local), True
+                n, sampling = step.points(n, sampling, local), ring(sampling)
         return n
 
     def least_root(self, axis: int, needed: int) -> int:

@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from opdsl.sampling import GridSampling, spacings
+
 Sides = Literal["end", "both"]
 Filling = Literal["zero", "legendre", "gram"]
 Rounding = Literal["up", "nearest"]
@@ -26,8 +28,9 @@ class Extend(BaseModel):
 
     There is one numerator for all axes, or one for each.
 
-    A periodic axis of n points has n spacings, any other n - 1; the extension has (1 + fraction)
-    times as many spacings, rounded up, and closes on itself, so as many points. With
+    The extension has (1 + fraction) times as many spacings as the axis, rounded up, and closes on
+    itself, so as many points (n points are n spacings of a periodic axis, and n - 1 of an axis with
+    points at both ends). With
     `rounding = nearest` the number of spacings added at each end is rounded to the nearest whole
     number instead. Where nothing is rounded, the period has the same length at every resolution,
     which Fourier layers on it need in order to converge.
@@ -46,12 +49,12 @@ class Extend(BaseModel):
     kind: Filling = "zero"
     rounding: Rounding = "up"
 
-    def points(self, n: int, *, periodic: bool, axis: int) -> int:
+    def points(self, n: int, sampling: GridSampling, axis: int) -> int:
         """Return the number of points after extending an axis of n points."""
-        spacings, part = n if periodic else n - 1, self.numerator_on(axis)
+        count, part = spacings(sampling, n), self.numerator_on(axis)
         if self.rounding == "nearest":
-            return max(n, spacings + self.ends * round(self.share(axis) * spacings))
-        return max(n, spacings - (-spacings * part // self.denominator))
+            return max(n, count + self.ends * round(self.share(axis) * count))
+        return max(n, count - (-count * part // self.denominator))
 
     def numerator_on(self, axis: int) -> int:
         """Return the numerator that applies to an axis."""

@@ -44,6 +44,12 @@ def named(D: Domain) -> dict[str, Domain]:
     step = Extend(name="E", numerator=1, denominator=4)
     made = {"": VECTOR, "D": D, "D/2": D.coarsened(2), "E": D.extended(step)}
     more = {"P": POINTS, "Q": QUERIES, "S": SPHERE, "S/2": SPHERE.coarsened(2)}
+    walls = tuple(
+        a.model_copy(update={"boundary": ("dirichlet", "neumann") if i == 0 else "dirichlet"})
+        for i, a in enumerate(D.axes)
+    )
+    box = Domain(name="I", axes=walls)
+    more |= {"I": box, "I/2": box.coarsened(2)}
     made |= {
         name: D.extended(Extend(name=name, numerator=1, denominator=2, kind=kind))
         for name, kind in (("L", "legendre"), ("G", "gram"))

@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
+from opdsl.ir import ends
 from opdsl.ir.block import Block, Cost, Refusal, SideInput, copy_cost
+from opdsl.ir.ends import Behaviour
+from opdsl.ir.orders import EXACT, Order
 from opdsl.ir.spaces import KINDS, Domain, Space
 from opdsl.ir.steps import Extend
 
@@ -19,10 +22,11 @@ SPACE = ("x", "y", "z")  # names of the coordinates of points
 class Coords(Block):
     """w(x) = x: one channel for each coordinate, in the unit of length of the program.
 
-    The result is w : domain -> R^d. A periodic axis of n points has them at lo + i (hi - lo) / n,
-    since `hi` is `lo` again; any other axis includes both ends, lo + i (hi - lo) / (n - 1). Points
-    have the coordinates that a call of the model gives under the name of the domain. Points of a
-    sphere are unit vectors x, y, z, which have no seam. No other block adds coordinates by itself.
+    The result is w : domain -> R^d. The `sampling` of an axis says where its points are: by default
+    a periodic axis of n points has them at lo + i (hi - lo) / n, since `hi` is `lo` again, and any
+    other axis includes both ends, lo + i (hi - lo) / (n - 1). Points have the coordinates that a
+    call of the model gives under the name of the domain. Points of a sphere are unit vectors x, y,
+    z, which have no seam. No other block adds coordinates by itself.
 
     ```op
     edition 2026
@@ -119,6 +123,17 @@ class Coords(Block):
                 helps=(f"take them before: `coords({domain.name}) |> pad(to = {domain})`",),
             )
 
+    def behaviour_at_ends(self, _inputs: tuple[Behaviour, ...]) -> Behaviour:
+        """Return that nothing is known at ends; on a periodic axis a position jumps."""
+        smooth = self.kind == "circle" or (self.kind == "position" and not self.domain.regular)
+        return ends.free(self.domain) if smooth else ends.unknown(self.domain)
+
+    def convergence_order(self, _inputs: tuple[Behaviour, ...]) -> Order:
+        """Return that coordinates are exact, but fractions of a sphere move with its resolution."""
+        if self.kind == "fraction":
+            return Order(1, "fractions of a sphere move with the resolution")
+        return EXACT
+
     def side_inputs(self) -> tuple[SideInput, ...]:
         """Return the coordinates of points."""
         coordinates = (SideInput(self.domain.name, "coordinates", self.domain),)
@@ -145,5 +160,6 @@ class Coords(Block):
             tuple(a.lo for a in axes),
             tuple(a.hi for a in axes),
             self.domain.periodic,
+            self.domain.declared_samplings,
             circle=self.kind == "circle",
         )

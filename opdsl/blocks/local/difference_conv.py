@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 
+from opdsl.ir import ends
 from opdsl.ir.block import BYTES, Block, Bound, Cost, GridSizes, Refusal
 from opdsl.ir.dims import PositiveCount, decided
+from opdsl.ir.ends import Behaviour, End, Seam
+from opdsl.ir.orders import Order
 from opdsl.ir.spaces import Space
-from opdsl.ir.stencil import stencil_bounds
+from opdsl.ir.stencil import check_reflection, stencil_bounds
 
 if TYPE_CHECKING:
     from torch import nn
@@ -89,6 +92,7 @@ class DifferenceConv(Block):
                 f"`{self.keyword()}` is defined on one to three axes",
                 f"`{x.domain}` has {x.domain.dims}",
             )
+        check_reflection(x.domain, self.edges)
         if isinstance(self.width, tuple) and len(self.width) != x.domain.dims:
             raise Refusal(
                 "OP0208",
@@ -119,6 +123,27 @@ class DifferenceConv(Block):
         """Return half of the stencil."""
         return (self.kernel // 2,) * len(sizes[-1])
 
+    def behaviour_at_ends(self, inputs: tuple[Behaviour, ...], x: Space) -> Behaviour:
+        """Return that nothing is known at ends about derivatives."""
+        smooth = all(at.seam == Seam.SMOOTH for at in inputs[0].axes)
+        known = ends.free(x.domain) if smooth else ends.unknown(x.domain)
+        return Behaviour(known.axes, inputs[0].smoothness - 1)
+
+    def convergence_order(self, inputs: tuple[Behaviour, ...], x: Space) -> Order:
+        """Return 1, that of one-sided differences; 1/2 (in the mean square) with wrong ends.
+
+        `replicate` and `reflect` are exact to first order only where the slope vanishes.
+        """
+        found = [Order(1, "differences that are not central")]
+        rows = zip(x.domain.axes, x.domain.periodic, inputs[0].axes, strict=True)
+        for axis, closed, at in rows:
+            broken = at.seam == Seam.JUMP if closed else End.FLAT not in at.lower & at.upper
+            if broken and self.kernel > 1:
+                found.append(Order(0.5, f"differences across the ends of {axis.name}"))
+        smooth = inputs[0].smoothness - 1
+        found.append(Order(smooth, "differences of a function with kinks"))
+        return min(found, key=lambda y: y.value)
+
     def cost(self, x: Space) -> Cost:
         """Count one product for each point of the stencil, and one more for each axis."""
         out, c = self.infer(x), x.channels
@@ -142,6 +167,7 @@ class DifferenceConv(Block):
             lengths=tuple(a.hi - a.lo for a in domain.axes),
             widths=widths,
             closed=domain.periodic,
+            samplings=domain.declared_samplings,
             edges=tuple("wrap" if y else self.edges for y in wraps),
             groups=decided(1 if self.mix else x.channels),
         )

@@ -8,9 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
+from opdsl.ir import ends, orders
 from opdsl.ir.block import BYTES, Block, Bound, Cost, GridSizes, Refusal
 from opdsl.ir.dims import PositiveCount, decided
+from opdsl.ir.ends import Behaviour, End, Seam
+from opdsl.ir.orders import Order
 from opdsl.ir.spaces import Space
+from opdsl.ir.stencil import check_reflection
+from opdsl.sampling import points_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -113,6 +118,7 @@ class DiscoConv(Block):
                 at="radius",
             )
         self._check_reach(x)
+        check_reflection(x.domain, self.edges)
         if isinstance(self.frozen, tuple) and len(self.frozen) != axes:
             raise Refusal(
                 "OP0208",
@@ -135,6 +141,19 @@ class DiscoConv(Block):
                     helps=("for what is everywhere: `spectral_conv` or `integrate`",),
                 )
 
+    def behaviour_at_ends(self, _inputs: tuple[Behaviour, ...], x: Space) -> Behaviour:
+        """Return that nothing is known at ends."""
+        return ends.free(x.domain)
+
+    def convergence_order(self, inputs: tuple[Behaviour, ...], x: Space) -> Order | None:
+        """Return 2, of hats with kinks between the points; 1 where zeros beyond an end jump."""
+        found = [Order(2, "a kernel with kinks")]
+        for axis, closed, at in zip(x.domain.axes, x.domain.periodic, inputs[0].axes, strict=True):
+            jumps = self.edges == "zeros" and End.VANISHES not in at.lower & at.upper
+            if x.domain.regular and (at.seam == Seam.JUMP if closed else jumps):
+                found.append(Order(1, f"a jump at the ends of {axis.name}"))
+        return orders.least(*found)
+
     def bounds(self, x: Space) -> tuple[Bound, ...]:
         """Require that each basis function meets a point, or that a frozen stencil fits."""
         domain = x.domain
@@ -146,7 +165,7 @@ class DiscoConv(Block):
         return tuple(self._bound(x, i, y) for i, y in enumerate(lengths))
 
     def _bound(self, x: Space, axis: int, length: float) -> Bound:
-        ends = 0 if x.domain.periodic[axis] else 1
+        ends = self._extra_points(x, axis)
         shape = self._functions_of(x)
         least_radius = spacings(shape, x.domain.dims) * length
         return Bound(
@@ -160,6 +179,12 @@ class DiscoConv(Block):
             what="details",
         )
 
+    def _extra_points(self, x: Space, axis: int) -> int:
+        """Return by how much the points of an axis outnumber its spacings."""
+        if not x.domain.regular:
+            return 0 if x.domain.periodic[axis] else 1
+        return points_of(x.domain.samplings[axis], 0)
+
     def _fitting(self, x: Space, axis: int, length: float) -> Bound | None:
         """Require that a frozen stencil fits on the grid, which supplies the points beyond an end.
 
@@ -169,12 +194,12 @@ class DiscoConv(Block):
         if self.edges == "zeros" or (self.edges == "replicate" and not periodic):
             return None
         frozen = self.frozen[axis] if isinstance(self.frozen, tuple) else self.frozen or 1
-        ends = 0 if periodic else 1
+        ends = self._extra_points(x, axis)
         reach = math.floor(self.radius / length * (frozen - ends) + 1e-9)
         return Bound(
             x.domain,
             axis,
-            max(reach + ends, 1),
+            max(reach + ends, 1),  # `reflect` needs them, and one more where the end has a point
             keeps=f"a frozen stencil that reaches {reach} points far",
             note=f"it looks {reach} points beyond each end",
             cure=lambda _: "edges = zeros",
@@ -190,9 +215,7 @@ class DiscoConv(Block):
         domain = x.domain
         if self.frozen is not None or not domain.regular:
             return None
-        ends = (
-            n if periodic else n - 1 for n, periodic in zip(sizes[0], domain.periodic, strict=True)
-        )
+        ends = (n - self._extra_points(x, axis) for axis, n in enumerate(sizes[0]))
         lengths = (a.hi - a.lo for a in domain.axes)
         return tuple(
             math.floor(self.radius * n / length + 1e-9)
@@ -239,6 +262,7 @@ class DiscoConv(Block):
             radius=self.radius,
             lengths=tuple(a.hi - a.lo for a in domain.axes),
             closed=domain.periodic,
+            samplings=domain.declared_samplings,
             edges=tuple("wrap" if y else self.edges for y in wraps),
             bias=self.bias,
             frozen=frozen,

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from opdsl.nn.points.integral.gno import Side
+    from opdsl.sampling import GridSampling
 
 
 def coordinate_count(domain: Domain, at: str | None, block: str = "gno") -> int:
@@ -65,8 +66,7 @@ def place_of(domain: Domain) -> nn.Module | None:
         return None
     if domain.kind == "sphere":
         return sampling.UnitVectors(domain.sampling or "gauss_legendre")
-    axes = domain.axes
-    return coords.Coords(tuple(a.lo for a in axes), tuple(a.hi for a in axes), domain.periodic)
+    return coords.Coords(*_box(domain))
 
 
 def cells_of(domain: Domain) -> nn.Module | None:
@@ -77,5 +77,12 @@ def cells_of(domain: Domain) -> nn.Module | None:
         return None
     if domain.kind == "sphere":
         return gno.SphereWeights(domain.sampling or "gauss_legendre")
-    axes = domain.axes
-    return gno.GridWeights(tuple(a.lo for a in axes), tuple(a.hi for a in axes), domain.periodic)
+    return gno.GridWeights(*_box(domain))
+
+
+def _box(
+    domain: Domain,
+) -> tuple[tuple[float, ...], tuple[float, ...], tuple[bool, ...], tuple[GridSampling, ...] | None]:
+    """Return the ends of the axes of a grid, whether they are periodic, and their samplings."""
+    ends = tuple(a.lo for a in domain.axes), tuple(a.hi for a in domain.axes)
+    return *ends, domain.periodic, domain.declared_samplings

@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, NonNegativeInt
 
+from opdsl.ir import ends
 from opdsl.ir.block import BYTES, Block, Bound, Cost, Refusal
 from opdsl.ir.dims import PositiveCount, decided
+from opdsl.ir.ends import Behaviour
 from opdsl.ir.modes import bounds, each_axis
+from opdsl.ir.orders import EXACT, Order
 from opdsl.ir.regrid import transform
 from opdsl.ir.spaces import KINDS, Domain, Space
+from opdsl.sampling import points_of
 from opdsl.spectrum import Bands, frequencies
 
 if TYPE_CHECKING:
@@ -99,7 +103,7 @@ class Series(Block):
     def bounds(self) -> tuple[Bound, ...]:
         """Require points that resolve the frequencies; an axis with two ends needs one more."""
         periodic = bounds(self.infer().domain, self._bands(), self.modes)
-        ends = (0 if is_periodic else 1 for is_periodic in self.domain.periodic)
+        ends = (points_of(sampling, 0) for sampling in self.domain.samplings)
         return tuple(_more(self._fewer(y), n) for y, n in zip(periodic, ends, strict=True))
 
     def _fewer(self, bound: Bound) -> Bound:
@@ -124,6 +128,14 @@ class Series(Block):
             return None
         return "is divided by the number of points, a fault of neuraloperator"
 
+    def behaviour_at_ends(self, _inputs: tuple[Behaviour, ...]) -> Behaviour:
+        """Return that a series is smooth where a periodic axis closes."""
+        return ends.free(self.domain)
+
+    def convergence_order(self, _inputs: tuple[Behaviour, ...]) -> Order:
+        """Return that waves are evaluated exactly."""
+        return EXACT
+
     def cost(self) -> Cost:
         """Count a complex number for each frequency and an inverse fast transform."""
         out = self.infer()
@@ -141,16 +153,21 @@ class Series(Block):
         modes = each_axis(self.modes, self.infer())
         options = {"positive": True} if self.layout == "neuralop" else {}
         options |= {"divided": True} if self.faults != "none" else {}
+        if placed := self.domain.declared_samplings:
+            return series.Series(
+                decided(self.out), modes, self.domain.periodic, **options, samplings=placed
+            )
         return series.Series(decided(self.out), modes, self.domain.periodic, **options)
 
 
 def _more(bound: Bound, points: int) -> Bound:
-    """Raise a bound by a number of points."""
+    """Raise a bound by a number of points, which may be negative."""
     if not points:
         return bound
+    end = f", and {points} for the other end" if points > 0 else ""
     return dataclasses.replace(
         bound,
         points=bound.points + points,
-        note=f"{bound.note}, and {points} for the other end",
+        note=f"{bound.note}{end}",
         cure=lambda there: bound.cure(there - points),
     )

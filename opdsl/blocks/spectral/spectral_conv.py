@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, NonNegativeInt, StrictFloat, StrictInt
 
-from opdsl.bases import Bases
+from opdsl.bases import Bases, Term
+from opdsl.ir import ends, orders
 from opdsl.ir.block import BYTES, Block, Bound, Cost, GridSizes, Refusal, Work
 from opdsl.ir.channel_groups import COPIES, one_copy
 from opdsl.ir.dims import Poly, PositiveCount, decided
+from opdsl.ir.ends import Behaviour
 from opdsl.ir.expansion import Expansion, expansion, expansion_bounds, expansion_work
 from opdsl.ir.modes import MIX, bounds, each_axis, layout_of_each, together, transform_work
+from opdsl.ir.orders import Order
 from opdsl.ir.ranks import (
     Axes,
     count_numbers,
@@ -141,8 +144,7 @@ class SpectralConv(Block):
         {"inputs": ("D -> C^2",), "modes": 2, "out": 3},
         {"inputs": ("D -> C^2",), "modes": 1, "factor": "cp", "rank": 2},
         {"inputs": ("I -> R^3",), "modes": 3, "out": 5, "basis": "auto"},
-        {"inputs": ("I -> R^2",), "modes": 3, "basis": "sine", "bias": False},
-        {"inputs": ("I -> R^2",), "modes": 3, "to": "I/2", "basis": ("cosine", "auto")},
+        {"inputs": ("I -> R^2",), "modes": 2, "to": "I/2", "basis": "cosine", "bias": False},
         {
             "inputs": ("I -> R^3",),
             "modes": 3,
@@ -278,6 +280,21 @@ class SpectralConv(Block):
         if e is None:
             return super().saved_modes(sizes, x)
         return -(-e.coefficients // 2) if e.real_weights else e.coefficients
+
+    def behaviour_at_ends(self, _inputs: tuple[Behaviour, ...], x: Space) -> Behaviour:
+        """Return the parity of the basis, without what the constant `bias` breaks."""
+        result = ends.waves(self.infer(x).domain, *self._terms(x))
+        return ends.add_constant(result) if self.bias else result
+
+    def convergence_order(self, inputs: tuple[Behaviour, ...], x: Space) -> Order:
+        """Return the order of the coefficients in the basis."""
+        return orders.coefficients(x.domain, inputs[0], *self._terms(x))
+
+    def _terms(self, x: Space) -> tuple[Term, ...]:
+        """Return the families of each term."""
+        e = self._expansion(x)
+        circles: Term = ("fourier",) * x.domain.dims
+        return (circles,) if e is None else e.terms
 
     def cost(self, x: Space) -> Cost:
         """Count the numbers of the weight, the fast transforms and the products between them."""

@@ -8,7 +8,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from opdsl.data.derive.coarsen import PointLayout, Resolution, refuse_on_points, steps
+from opdsl.data.derive.coarsen import Layout, Resolution, every_kth, refuse_on_points
 from opdsl.diagnostics import Diagnostic
 from opdsl.nn.points.batch import SampleIndices, Values, all_values, select, select_geometries
 from opdsl.nn.points.geometry import Geometries, point_counts
@@ -45,7 +45,7 @@ class Fields:
     suspects: tuple[int, ...]
     source: str
     fingerprint: str
-    layout: PointLayout = "periodic"
+    layout: Layout = "periodic"
     places: Mapping[str, Geometries] = field(default_factory=dict)
     homes: Mapping[str, str] = field(default_factory=dict)
     start: int = 0
@@ -109,7 +109,7 @@ class Samples:
     source: str
     fingerprint: str
     resolution: tuple[int, ...]
-    layout: PointLayout = "periodic"
+    layout: Layout = "periodic"
     places: dict[str, Geometries] = field(default_factory=dict)
     required: tuple[str, ...] = ()
     homes: dict[str, str] = field(default_factory=dict)
@@ -165,9 +165,9 @@ class Samples:
             OpError: OP0614, no step leads there.
         """
         refuse_on_points(resolution if self.places else None, self.source)
-        k = steps(self.resolution, resolution, self.layout, source=self.source)
-        thin = (slice(None), slice(None), *(slice(None, None, s) for s in k))
-        size = (resolution,) * len(k) if isinstance(resolution, int) else tuple(resolution)
+        kept = every_kth(self.resolution, resolution, self.layout, source=self.source)
+        thin = (slice(None), slice(None), *kept)
+        size = (resolution,) * len(kept) if isinstance(resolution, int) else tuple(resolution)
         return replace(self._each(lambda x: x[thin].contiguous()), resolution=size)
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> Samples:

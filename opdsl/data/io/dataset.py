@@ -15,7 +15,7 @@ from torch import Tensor
 
 from opdsl.data.bind.samples import Fields
 from opdsl.data.bind.suspects import suspects
-from opdsl.data.derive.coarsen import Resolution
+from opdsl.data.derive.coarsen import Layout, Resolution
 from opdsl.data.io.data_file import DataFile, open_data_file
 from opdsl.data.io.file_fields import FileFields
 from opdsl.data.io.formats import FORMATS, Format, Pieces, ReadOptions
@@ -32,6 +32,7 @@ def open_dataset(
     resolution: Resolution | None = None,
     samples: int | None = None,
     alone: int | None = None,
+    layout: Layout | None = None,
 ) -> Fields:
     """Read the fields of a data set.
 
@@ -43,6 +44,7 @@ def open_dataset(
         samples: keep the first ones only.
         alone: number of grid axes of inputs, for files that need not have outputs: nothing else
             distinguishes channels from axes in a .pt or .npz.
+        layout: where the points are, if a file does not state it; unknown if None.
 
     Raises:
         OpError: OP0604 less than one sample; OP0610 nothing readable, or fewer samples than asked
@@ -52,7 +54,7 @@ def open_dataset(
     if samples is not None and samples < 1:
         raise fault("OP0604", f"{samples} samples were asked for; at least one is needed")
     files = data_files(Path(path), split, source)
-    parts = _read_all(files, source, ReadOptions(resolution, samples, alone))
+    parts = _read_all(files, source, ReadOptions(resolution, samples, alone, layout))
     first = parts[0]
     places = {k: join_points(parts, k) for k in first.places}
     values = {k: join_values(parts, k, places) for k in first.values}

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from opdsl.data.bind.samples import Role
-from opdsl.data.derive.coarsen import PointLayout
+from opdsl.data.derive.coarsen import Layout
 from opdsl.nn.points.batch import Values
 from opdsl.nn.points.geometry import Geometries
 
@@ -28,7 +28,7 @@ class FileFields:
     values: Mapping[str, Values]
     roles: Mapping[str, Role]
     axes: tuple[str, ...]
-    layout: PointLayout
+    layout: Layout
     places: Mapping[str, Geometries] = field(default_factory=dict)
     homes: Mapping[str, str] = field(default_factory=dict)
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from torch import Tensor
 
 from opdsl.data.bind.samples import Role
-from opdsl.data.derive.coarsen import PointLayout, Resolution, steps
+from opdsl.data.derive.coarsen import Layout, Resolution, every_kth
 from opdsl.data.io.file_fields import FileFields
 from opdsl.diagnostics import OpError, fault
 from opdsl.safe_pt import UnsafeFileError
@@ -28,6 +28,7 @@ def pair(
     resolution: Resolution | None,
     samples: int | None,
     input_axes: int | None,
+    layout: Layout | None = None,
 ) -> FileFields:
     """Make fields of `x`, `y` and all other tensors with one entry for each sample on that grid.
 
@@ -35,7 +36,9 @@ def pair(
 
     Args:
         input_axes: number of grid axes of `x`, for files that need not have `y`.
+        layout: where the points are; None: unknown.
     """
+    layout = layout or "periodic"
     roles = _present(tensors, input_axes)
     absent = [k for k in roles if k not in tensors]
     if absent:
@@ -57,9 +60,8 @@ def pair(
     if len(have) > 1 and have[-1] == 1:
         message = f"the last axis of `x` {tuple(tensors['x'].shape)} has one point"
         raise not_a_pair(source, message, LAST)
-    layout: PointLayout = "periodic"
-    k = steps(have, have if resolution is None else resolution, layout, source=source)
-    thin = (slice(samples), slice(None), *(slice(None, None, s) for s in k))
+    want = have if resolution is None else resolution
+    thin = (slice(samples), slice(None), *every_kth(have, want, layout, source=source))
     return FileFields(
         name=name,
         values={k: v[thin].contiguous() for k, v in values.items()},

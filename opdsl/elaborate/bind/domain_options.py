@@ -28,6 +28,13 @@ if TYPE_CHECKING:
 BOUNDARIES = ("periodic", "dirichlet", "neumann", "none")
 CONDITIONS = BOUNDARIES[1:]  # of one end
 NOT_PERIODIC = frozenset(SAMPLINGS) - set(PERIODIC)
+AT_ENDS = ("boundary", "sampling")
+SCATTERED = ("a set of points", "a graph", "a mesh")
+WITHOUT_ENDS = {
+    **dict(zip(("points", "graph", "mesh"), SCATTERED, strict=True)),
+    "sphere": "a sphere",
+    "extend": "an extension, which is periodic,",
+}
 DomainOptions = dict[str, tuple[Arg, Value]]  # by name: the argument and its value
 
 
@@ -59,6 +66,8 @@ class OptionReader:
             if arg.name is None or arg.sign != "=":
                 continue
             key = arg.name.text
+            if key not in known and (kind := WITHOUT_ENDS.get(call.name)) and key in AT_ENDS:
+                raise self._without_ends(arg, kind, key)
             if key not in known:
                 raise self.problems.fail(
                     "OP0207",
@@ -70,6 +79,17 @@ class OptionReader:
             options[key] = (arg, self.evaluate(arg.value))
             self.places[f"{name}.{key}"] = arg.span
         return options
+
+    def _without_ends(self, arg: Arg, kind: str, key: str) -> Poisoned:
+        """Report OP0321: what is said about the ends of an axis does not apply to this domain."""
+        around = kind in SCATTERED and key == "boundary"
+        cure = ("for points in a periodic space write `period = ...`",) if around else ()
+        return self.problems.fail(
+            "OP0321",
+            f"{kind} has no axes with two ends, so `{key}` does not apply",
+            Label(arg.span, f"`{key}` is about the ends of the axes of a grid"),
+            helps=(*cure, f"leave `{key}` out"),
+        )
 
     def axis(self, arg: Arg) -> dict[str, Any]:
         """Read the name of an axis, and its ends if there are any.

@@ -23,6 +23,7 @@ from opdsl.ir.spaces import Axis, Domain, Space
 from opdsl.lower.call_arguments import CallArgument, representative
 from opdsl.lower.module import OperatorModule, lower
 from opdsl.lower.tiles.windows import Window, cut_window, paste_window, windows
+from opdsl.sampling import spacings
 
 LEAVE_TILE_OUT = "leave `--tile` out; a smaller `--batch` takes less memory and changes nothing"
 
@@ -175,9 +176,15 @@ def tile_graph(graph: Graph, domain: Domain, size: Grid, width: Grid) -> Graph:
 
 def _shortened(axis: Axis, n: int, width: int) -> Axis:
     """Shorten an axis to `width` points that keep the spacing of `n` points on the whole axis."""
-    ends = 0 if axis.periodic else 1
-    length = (axis.hi - axis.lo) * (width - ends) / max(n - ends, 1)
-    return Axis(name=axis.name, lo=axis.lo, hi=axis.lo + length, boundary=axis.boundary)
+    sampling = axis.points
+    length = (axis.hi - axis.lo) * spacings(sampling, width) / spacings(sampling, n)
+    return Axis(
+        name=axis.name,
+        lo=axis.lo,
+        hi=axis.lo + length,
+        boundary=axis.boundary,
+        sampling=axis.sampling,
+    )
 
 
 def _with_axes(domain: Domain, axes: tuple[Axis, ...]) -> Domain:

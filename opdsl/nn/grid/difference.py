@@ -10,11 +10,14 @@ from torch.nn import functional
 
 from opdsl.nn.precision import no_autocast, wide
 from opdsl.nn.shapes import AxisValues, Size
+from opdsl.sampling import GridSampling, points_of, samplings_of
 
 EDGES = ("wrap", "replicate", "reflect", "zeros")
 
 
-def with_halo(x: Tensor, axis: int, width: int, edges: str) -> Tensor:
+def with_halo(
+    x: Tensor, axis: int, width: int, edges: str, sampling: GridSampling = "both"
+) -> Tensor:
     """Add `width` points at both ends of an axis, filled by one of `EDGES`.
 
     Args:
@@ -22,6 +25,8 @@ def with_halo(x: Tensor, axis: int, width: int, edges: str) -> Tensor:
         axis: counted in `x`, so 1 is the first axis of the grid.
         width: points at each end.
         edges: `wrap` around a periodic axis, `replicate` the end, `reflect` at it, or `zeros`.
+        sampling: where the points of the axis are: `reflect` repeats the outermost point of
+            `centres`, which lies half a cell from the end, and no point that lies at the end.
     """
     if width == 0:
         return x
@@ -29,8 +34,9 @@ def with_halo(x: Tensor, axis: int, width: int, edges: str) -> Tensor:
     if edges == "wrap":
         before, after = x.narrow(axis, n - width, width), x.narrow(axis, 0, width)
     elif edges == "reflect":
-        before = x.narrow(axis, 1, width).flip(axis)
-        after = x.narrow(axis, n - 1 - width, width).flip(axis)
+        skipped = 0 if sampling == "centres" else 1
+        before = x.narrow(axis, skipped, width).flip(axis)
+        after = x.narrow(axis, n - skipped - width, width).flip(axis)
     else:
         shape = list(x.shape)
         shape[axis] = width
@@ -51,7 +57,7 @@ class DifferenceConv(nn.Module):
         weight: W, (out, in / groups, kernel, ..., kernel).
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  one for each parameter of the block
         self,
         in_channels: int,
         out_channels: int,
@@ -62,6 +68,7 @@ class DifferenceConv(nn.Module):
         closed: tuple[bool, ...],
         edges: tuple[str, ...],
         groups: int = 1,
+        samplings: tuple[GridSampling, ...] | None = None,
     ) -> None:
         """Make a layer with fresh weights.
 
@@ -71,13 +78,16 @@ class DifferenceConv(nn.Module):
             kernel: points of the stencil on each axis, odd.
             lengths: of the axes.
             widths: for each axis the spacing at which nothing is scaled.
-            closed: whether an axis of n points has n spacings, or n - 1.
+            closed: whether each axis is periodic.
             edges: of `EDGES`, for each axis.
             groups: into how many groups the channels are split, which do not meet.
+            samplings: where the points of each axis are; None: at both ends of axes that are not
+                periodic.
         """
         super().__init__()
         self.kernel, self.groups = kernel, groups
-        self.lengths, self.widths, self.closed, self.edges = lengths, widths, closed, edges
+        self.lengths, self.widths, self.edges = lengths, widths, edges
+        self.samplings = samplings_of(closed, samplings)
         per_group = in_channels // groups
         bound = 1 / math.sqrt(per_group * kernel ** len(lengths))  # as torch's own convolutions
         shape = (out_channels, per_group, *(kernel,) * len(lengths))
@@ -95,7 +105,7 @@ class DifferenceConv(nn.Module):
         axes, half = len(scales), self.kernel // 2
         v = x
         for axis, edges in enumerate(self.edges, start=1):
-            v = with_halo(v, axis, half, edges)
+            v = with_halo(v, axis, half, edges, self.samplings[axis - 1])
         v, weight = v.movedim(-1, 1), self.weight.to(x.dtype)
         # each round sums the stencil over one more axis, on which offsets are zero from then on
         total = self._convolved(v, weight) * scales[0]
@@ -108,8 +118,9 @@ class DifferenceConv(nn.Module):
         return total.movedim(1, -1)
 
     def _scales(self, size: Size) -> list[float]:
-        rows = zip(size, self.lengths, self.widths, self.closed, strict=True)
-        return [width * (n if closed else n - 1) / length for n, length, width, closed in rows]
+        rows = zip(size, self.lengths, self.widths, self.samplings, strict=True)
+        # one point with both ends has no spacings, and no differences
+        return [width * (n - points_of(x, 0)) / length for n, length, width, x in rows]
 
     def _convolved(self, v: Tensor, weight: Tensor) -> Tensor:
         convolve = (functional.conv1d, functional.conv2d, functional.conv3d)[v.ndim - 3]

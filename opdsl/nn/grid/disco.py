@@ -18,6 +18,7 @@ from opdsl.nn.eager_cache import eager_cached
 from opdsl.nn.grid.difference import with_halo
 from opdsl.nn.precision import no_autocast, wide
 from opdsl.nn.shapes import AxisValues, Size
+from opdsl.sampling import GridSampling, samplings_of, spacings
 
 DIRECT_LIMIT = 49  # points of a kernel; larger ones are convolved by fast transforms
 RADIUS_SLACK = 1e-9  # in spacings, so that an offset of exactly the radius counts
@@ -124,6 +125,7 @@ class DiscoConv(nn.Module):
         edges: tuple[str, ...],
         bias: bool = True,
         frozen: Size | None = None,
+        samplings: tuple[GridSampling, ...] | None = None,
     ) -> None:
         """Make a layer with fresh weights.
 
@@ -133,14 +135,17 @@ class DiscoConv(nn.Module):
             shape: rings across the diameter, angles.
             radius: a length.
             lengths: of the axes.
-            closed: whether an axis of n points has n spacings, or n - 1.
+            closed: whether each axis is periodic.
             edges: of `opdsl.nn.grid.difference.EDGES`, for each axis.
             bias: whether b is added.
             frozen: the points of the grid whose stencil is used on every grid; None: its own.
+            samplings: where the points of each axis are; None: at both ends of axes that are not
+                periodic.
         """
         super().__init__()
         self.shape, self.radius, self.frozen = shape, radius, frozen
-        self.lengths, self.closed, self.edges = lengths, closed, edges
+        self.lengths, self.edges = lengths, edges
+        self.samplings = samplings_of(closed, samplings)
         functions = basis_size(shape)
         spread = 1 / math.sqrt(in_channels * functions)
         self.weight = nn.Parameter(spread * torch.randn(functions, in_channels, out_channels))
@@ -152,14 +157,15 @@ class DiscoConv(nn.Module):
             v = x.to(wide(x))
             psi = stencil(self.shape, self.radius, self._spacings(x.shape[1:-1]), v.dtype, v.device)
             for axis, edges in enumerate(self.edges, start=1):
-                v = with_halo(v, axis, psi.shape[axis] // 2, edges)
+                width, sampling = psi.shape[axis] // 2, self.samplings[axis - 1]
+                v = with_halo(v, axis, width, edges, sampling)
             small = psi[0].numel() <= DIRECT_LIMIT
             w = self._direct(v, psi) if small else self._by_transforms(v, psi)
             return (w if self.bias is None else w + self.bias.to(w.dtype)).to(x.dtype)
 
     def _spacings(self, size: Size) -> AxisValues:
-        rows = zip(self.frozen or size, self.lengths, self.closed, strict=True)
-        return tuple(length / (n if closed else n - 1) for n, length, closed in rows)
+        rows = zip(self.frozen or size, self.lengths, self.samplings, strict=True)
+        return tuple(length / spacings(sampling, n) for n, length, sampling in rows)
 
     def _direct(self, v: Tensor, psi: Tensor) -> Tensor:
         """Convolve once with the whole kernel."""

@@ -16,6 +16,7 @@ from opdsl.nn.points.neighbours.pairs import Period, minimum_image
 from opdsl.nn.points.neighbours.search import NeighbourRule, neighbours
 from opdsl.nn.precision import wide
 from opdsl.nn.shapes import AxisValues, RaggedSizes, Size
+from opdsl.sampling import GridSampling, offset, samplings_of, spacings
 
 SLACK = 1e-6  # of the length of an axis: queries so near beyond its end count as rounding
 
@@ -134,13 +135,23 @@ class Multilinear:
         lo: the lower end of each axis.
         hi: the upper end.
         periodic: whether the axis closes on itself.
+        samplings: where the points of each axis are; None: as `opdsl.nn.grid.coords.coords` has
+            them. Between an end without a point and the first point, the line through the two next
+            points continues.
         strict: whether a query beyond an end is refused; else it gets the value at the end.
     """
 
     def __init__(
-        self, lo: AxisValues, hi: AxisValues, periodic: tuple[bool, ...], *, strict: bool
+        self,
+        lo: AxisValues,
+        hi: AxisValues,
+        periodic: tuple[bool, ...],
+        samplings: tuple[GridSampling, ...] | None = None,
+        *,
+        strict: bool,
     ) -> None:
         self.axes = tuple(zip(lo, hi, periodic, strict=True))
+        self.samplings = samplings_of(periodic, samplings)
         self.strict = strict
 
     def __call__(
@@ -167,11 +178,16 @@ class Multilinear:
     def _sides(self, x: Tensor, axis: int, n: int) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
         """Return indices of the points of the axis below and above x, and their weights."""
         lo, hi, periodic = self.axes[axis]
-        t = (x - lo) * ((n if periodic else n - 1) / (hi - lo))
+        sampling = self.samplings[axis]
+        first = offset(sampling)
+        # a single point with both ends has no spacings
+        count = n - 1 if sampling == "both" else spacings(sampling, n)
+        t = (x - lo) * (count / (hi - lo))
+        t = t - first if first else t
         if not periodic:
-            t = t.clamp(0, n - 1)
+            t = t.clamp(-first, count - first)
         below = t.detach().floor()
-        below = below if periodic else below.clamp(max=max(n - 2, 0))
+        below = below if periodic else below.clamp(0, max(n - 2, 0))
         part, number = t - below, below.long()
         return (number % n, (number + 1) % n), (1 - part, part)
 

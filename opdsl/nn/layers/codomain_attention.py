@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from opdsl.nn.precision import no_autocast, wide
 from opdsl.nn.sphere.sampling import latitudes
+from opdsl.sampling import GridSampling, end_weights, samplings_of
 
 
 class CodomainAttention(nn.Module):
@@ -29,6 +30,7 @@ class CodomainAttention(nn.Module):
         sampling: str | None = None,
         *,
         adds: bool = False,
+        samplings: tuple[GridSampling, ...] | None = None,
     ) -> None:
         """Make the attention for functions on one kind of domain.
 
@@ -36,13 +38,17 @@ class CodomainAttention(nn.Module):
             variables: number of functions.
             heads: number of parts that the channels of a variable are split into.
             temperature: T.
-            closed: for each axis of q and k, whether all of its points weigh the same.
+            closed: for each axis of q and k, whether it is periodic, so that all points weigh the
+                same.
             sampling: of a sphere, where its latitudes are.
             adds: whether <q, k> is the sum over the N points divided by sqrt(N), not the mean.
+            samplings: where the points of each axis are; None: at both ends of axes that are not
+                periodic.
         """
         super().__init__()
         self.variables, self.heads, self.temperature = variables, heads, temperature
         self.closed, self.sampling, self.adds = closed, sampling, adds
+        self.samplings = samplings_of(closed, samplings)
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """(batch, *grid, variables heads d) twice, v (batch, *other, c) -> (batch, *other, c)."""
@@ -75,9 +81,7 @@ class CodomainAttention(nn.Module):
         """Multiply q by the quadrature weights of its points."""
         for axis, n in enumerate(q.shape[1:-1]):
             lat = self.sampling is not None and axis == 0
-            weights = (
-                self._latitudes(n) if lat else trapezoidal_weights(n, closed=self.closed[axis])
-            )
+            weights = self._latitudes(n) if lat else self._weights(n, axis)
             q = q * weights.to(q).reshape(-1, *(1,) * (q.ndim - 2 - axis))
         return q
 
@@ -86,14 +90,14 @@ class CodomainAttention(nn.Module):
         _, weights = latitudes(n, self.sampling)
         return weights / weights.sum()
 
+    def _weights(self, n: int, axis: int) -> Tensor:
+        """Return the weights of n points in a mean over an axis of a grid."""
+        weights = torch.ones(n, dtype=torch.float64, device="cpu")
+        if n > 1:
+            ends = end_weights(self.samplings[axis], periodic=self.closed[axis])
+            weights[0], weights[-1] = ends
+        return weights / weights.sum()
+
     def extra_repr(self) -> str:
         """Describe the arguments of the constructor."""
         return f"{self.variables}, heads={self.heads}, temperature={self.temperature}"
-
-
-def trapezoidal_weights(n: int, *, closed: bool) -> Tensor:
-    """Return the weights of n points in a mean: equal if `closed`, else the trapezoidal rule's."""
-    weights = torch.ones(n, dtype=torch.float64, device="cpu")
-    if not closed and n > 1:
-        weights[0] = weights[-1] = 0.5
-    return weights / weights.sum()

@@ -10,24 +10,43 @@ from opdsl.nn.points.segments import segment_mean, segment_sum
 from opdsl.nn.precision import wide
 from opdsl.nn.shapes import RaggedSizes
 from opdsl.nn.sphere.sampling import latitudes
+from opdsl.sampling import GridSampling, end_weights, samplings_of, spacings
 
 
 class GridIntegral(nn.Module):
-    """Integrate by the trapezoidal rule on each axis; on periodic axes all weights are equal."""
+    """Integrate by a rule of second order on each axis; on periodic axes all weights are equal.
 
-    def __init__(self, lengths: tuple[float, ...], periodic: tuple[bool, ...]) -> None:
+    Args:
+        lengths: of the axes.
+        periodic: whether each axis closes on itself.
+        samplings: where the points of each axis are, see `opdsl.sampling.end_weights`; None: at
+            both ends of axes that are not periodic, for which this is the trapezoidal rule.
+    """
+
+    def __init__(
+        self,
+        lengths: tuple[float, ...],
+        periodic: tuple[bool, ...],
+        samplings: tuple[GridSampling, ...] | None = None,
+    ) -> None:
         super().__init__()
         self.lengths, self.periodic = lengths, periodic
+        self.samplings = samplings_of(periodic, samplings)
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, *grid, c) -> (batch, c)."""
-        for length, periodic in zip(self.lengths, self.periodic, strict=True):
+        axes = zip(self.lengths, self.periodic, self.samplings, strict=True)
+        for length, periodic, sampling in axes:
             n = x.shape[1]
-            if periodic or n == 1:
+            if periodic or n == 1 or sampling == "centres":
                 x = x.mean(1) * length
-            else:
+            elif sampling == "both":
                 ends = (x[:, 0] + x[:, -1]) / 2
                 x = (x.sum(1) - ends) * (length / (n - 1))
+            else:
+                first, last = end_weights(sampling, periodic=periodic)
+                ends = (first - 1) * x[:, 0] + (last - 1) * x[:, -1]
+                x = (x.sum(1) + ends) * (length / spacings(sampling, n))
         return x
 
 

@@ -10,7 +10,19 @@ from torch import Tensor, nn
 from opdsl.nn.precision import no_autocast, wide
 from opdsl.nn.shapes import Size
 from opdsl.nn.spectral.transforms import inverse_truncated_fft
+from opdsl.sampling import GridSampling, points_of, samplings_of
 from opdsl.spectrum import Bands, check_points, frequencies
+
+
+def _on_axis(w: Tensor, axis: int, sampling: GridSampling) -> Tensor:
+    """Select the points of an axis from those of its ring, which begin at the lower end."""
+    n = w.shape[axis]
+    first, rest = w.narrow(axis, 0, 1), w.narrow(axis, 1, n - 1)
+    if sampling == "both":
+        return torch.cat((w, first), axis)
+    if sampling == "upper":
+        return torch.cat((rest, first), axis)
+    return rest if sampling == "interior" else w
 
 
 class Series(nn.Module):
@@ -31,19 +43,21 @@ class Series(nn.Module):
         *,
         positive: bool = False,
         divided: bool = False,
+        samplings: tuple[GridSampling, ...] | None = None,
     ) -> None:
         """Make a series with random coefficients.
 
         Args:
             channels: of w.
             modes: the greatest |k| of each axis.
-            closed: for each axis, whether its last point is one step before its first; the other
-                axes have both ends, with one value.
+            closed: whether each axis is periodic; an axis with two ends has one value at both.
             positive: whether every axis has frequencies from 0 on only.
             divided: whether w is divided by the number of points.
+            samplings: where the points of each axis are; None: at both ends of axes that are not
+                periodic.
         """
         super().__init__()
-        self.modes, self.closed = modes, closed
+        self.modes, self.samplings = modes, samplings_of(closed, samplings)
         self.positive, self.divided = positive, divided
         counts = tuple(map(len, self.bands))
         self.weight = nn.Parameter(torch.empty(*counts, channels, 2))
@@ -69,16 +83,25 @@ class Series(nn.Module):
 
     def forward(self, *, size: Size, like: Tensor) -> Tensor:
         """Return w, (1, *size, channels), in the dtype of `like`, computed in float32 at least."""
-        # an open axis of n points is a closed one of n - 1 whose first point is repeated at the end
-        period_points = tuple(n - (not closed) for n, closed in zip(size, self.closed, strict=True))
-        self._check_points(period_points)
+        # an axis is a ring of as many points as spacings, whose first point is at both ends
+        axes = zip(size, self.samplings, strict=True)
+        ring = tuple(n - points_of(sampling, 0) for n, sampling in axes)
+        self._check_points(ring)
         with no_autocast(like):
-            c = torch.view_as_complex(self.weight.to(wide(like)))
-            w = inverse_truncated_fft(c[None], self.bands, period_points, real=True)
-            for axis, closed in enumerate(self.closed, start=1):
-                if not closed:
-                    w = torch.cat((w, w.narrow(axis, 0, 1)), axis)
+            c = self._at_centres(torch.view_as_complex(self.weight.to(wide(like))), ring)
+            w = inverse_truncated_fft(c[None], self.bands, ring, real=True)
+            for axis, sampling in enumerate(self.samplings, start=1):
+                w = _on_axis(w, axis, sampling)
             return (w / math.prod(size) if self.divided else w).to(like.dtype)
+
+    def _at_centres(self, c: Tensor, ring: Size) -> Tensor:
+        """Shift the function by half a spacing on axes of cell centres."""
+        for axis, (sampling, n) in enumerate(zip(self.samplings, ring, strict=True)):
+            if sampling == "centres":
+                k = torch.tensor(self.bands[axis], dtype=torch.float64, device=c.device)
+                phase = torch.polar(torch.ones_like(k), torch.pi * k / n).to(c.dtype)
+                c = c * phase.reshape(-1, *(1,) * (c.ndim - 1 - axis))
+        return c
 
     def _check_points(self, ring: Size) -> None:
         """Check that the grid has room for the frequencies.

@@ -88,8 +88,9 @@ def fit(  # noqa: PLR0913  the contract with the callers
     settings: Settings,
     run: Path,
     *,
-    periodic: Mapping[str, tuple[bool, ...]],
     meta: Mapping[str, str],
+    axes_of: Mapping[str, GridAxes] | None = None,
+    periodic: Mapping[str, tuple[bool, ...]] | None = None,
     lengths: Mapping[str, tuple[float, ...]] | None = None,
     samplings: Samplings | None = None,
     resume: bool = False,
@@ -107,8 +108,9 @@ def fit(  # noqa: PLR0913  the contract with the callers
         valid: validation samples, which choose the best weights; without them the last ones count.
         settings: of the run.
         run: folder of metrics and checkpoints.
-        periodic: for each output, which axes of its grid are periodic.
         meta: strings stored in every checkpoint; a run resumes only with an equal `meta["arch"]`.
+        axes_of: for each output the axes of its grid (H1).
+        periodic: for each output not in `axes_of`, which axes of its grid are periodic.
         lengths: for each output, the lengths of its axes (H1); 1 if not given.
         samplings: of inputs and outputs on a sphere, see `opdsl.train.metrics.quadrature`.
         resume: continue the run in the folder, or begin if it has no checkpoint yet.
@@ -128,7 +130,7 @@ def fit(  # noqa: PLR0913  the contract with the callers
             program or other data; OP0629 a setting must not change; OP0630 out of memory.
         Interrupted: a signal stopped the run; a checkpoint has been written.
     """
-    grids = grids_of(train, periodic, lengths or {}, loop)
+    grids = grids_of(train, periodic or {}, lengths or {}, loop, axes_of)
     _refuse_bad_samples(train, settings, grids)
     with ExitStack() as stack:
         _enter_folder(stack, run, resume=resume)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from opdsl.nn.points.batch import Values, all_values
+from opdsl.sampling import GridSampling, spacings
 from opdsl.train.losses import Loss
 from opdsl.train.metrics.norms import GridAxes, l2_norm, quotient, wide
 
@@ -16,7 +17,7 @@ def rel_h1(pred: Tensor, true: Tensor, grid: GridAxes) -> Tensor:
     Args:
         pred: (batch, channels, *grid), in any unit.
         true: shaped as `pred`, in its unit.
-        grid: periodicity and lengths of the axes.
+        grid: periodicity, lengths and points of the axes.
 
     Returns:
         (batch,), without unit; NaN, without a gradient, where the norm of the truth is zero.
@@ -28,17 +29,25 @@ def rel_h1(pred: Tensor, true: Tensor, grid: GridAxes) -> Tensor:
     return quotient(_h1_norm(pred - true, grid), _h1_norm(true, grid))
 
 
-def derivative(u: Tensor, axis: int, *, periodic: bool, length: float = 1.0) -> Tensor:
+def derivative(
+    u: Tensor,
+    axis: int,
+    *,
+    periodic: bool,
+    length: float = 1.0,
+    sampling: GridSampling | None = None,
+) -> Tensor:
     """Return du/dx to second order: central inside, one-sided at the ends unless periodic.
 
-    The points are equidistant: `n` steps of a periodic axis make up its length, `n - 1` of another
-    (whose ends both carry a point). Two points give a first-order difference, one point gives 0.
+    The points are equidistant. Two points give a first-order difference, one point gives 0.
 
     Args:
         u: a function with points on the axis `axis`.
         axis: which axis.
         periodic: whether its last point neighbours the first.
         length: of the axis, in the unit of x.
+        sampling: where its points are; None: at both ends unless it is periodic, so that `n - 1`
+            steps make up the length, or `n`.
     """
     n = u.shape[axis]
     if n == 1:
@@ -46,7 +55,7 @@ def derivative(u: Tensor, axis: int, *, periodic: bool, length: float = 1.0) -> 
     if periodic:
         step = length / n
         return (u.roll(-1, axis) - u.roll(1, axis)) / (2 * step)
-    return _one_sided(u, axis, n) * ((n - 1) / length)
+    return _one_sided(u, axis, n) * (spacings(sampling or "both", n) / length)
 
 
 def _one_sided(u: Tensor, axis: int, n: int) -> Tensor:
@@ -69,8 +78,9 @@ def _h1_norm(u: Tensor, grid: GridAxes) -> Tensor:
 def _with_derivatives(u: Tensor, grid: GridAxes) -> Iterator[Tensor]:
     """Yield the function and its first derivative along each axis."""
     yield u
-    for axis, (periodic, length) in enumerate(zip(grid.periodic, grid.lengths, strict=True)):
-        yield derivative(u, axis + 2, periodic=periodic, length=length)
+    axes = zip(grid.periodic, grid.lengths, grid.points, strict=True)
+    for axis, (periodic, length, sampling) in enumerate(axes):
+        yield derivative(u, axis + 2, periodic=periodic, length=length, sampling=sampling)
 
 
 def _error(pred: Values, true: Values, _: Values | None, grid: GridAxes) -> Tensor:

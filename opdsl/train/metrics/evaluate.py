@@ -43,6 +43,7 @@ def evaluate(  # noqa: PLR0913  the contract with the callers
     normaliser: Normaliser,
     samples: SampleSet,
     *,
+    axes_of: Mapping[str, GridAxes] | None = None,
     periodic: Mapping[str, tuple[bool, ...]] | None = None,
     lengths: Mapping[str, tuple[float, ...]] | None = None,
     samplings: Samplings | None = None,
@@ -58,7 +59,8 @@ def evaluate(  # noqa: PLR0913  the contract with the callers
         module: takes inputs by name, returns a tensor or a dictionary.
         normaliser: of the run that trained it.
         samples: inputs and truth.
-        periodic: for each output, which axes are periodic; none if not given.
+        axes_of: for each output the axes of its grid.
+        periodic: for each output not in `axes_of`, which axes are periodic; none if not given.
         lengths: for each output, the lengths of its axes; 1 if not given.
         samplings: of outputs on a sphere, see `opdsl.train.metrics.quadrature`.
         device: as in the settings.
@@ -69,7 +71,7 @@ def evaluate(  # noqa: PLR0913  the contract with the callers
     """
     policy = policy_of(precision, device_of(device))
     _move(module, normaliser, policy)
-    grids = grids_of(samples, periodic or {}, lengths or {}, loop)
+    grids = grids_of(samples, periodic or {}, lengths or {}, loop, axes_of)
     loader = DeviceLoader.of(samples, policy, samplings, normaliser.units(loop))
     return measure(module, normaliser, loader, grids, batch, loop, band)
 
@@ -132,10 +134,22 @@ def grids_of(
     periodic: Mapping[str, tuple[bool, ...]],
     lengths: Mapping[str, tuple[float, ...]],
     loop: Rollout | None = None,
+    axes_of: Mapping[str, GridAxes] | None = None,
 ) -> dict[str, GridAxes]:
-    """Return the axes of each output: of length 1 and not periodic unless given."""
+    """Return the axes of each output: of length 1 and not periodic unless given.
+
+    Args:
+        samples: whose outputs count.
+        periodic: for each output, which axes are periodic.
+        lengths: for each output, the lengths of its axes.
+        loop: the rollout, if the outputs have an axis of time.
+        axes_of: for each output all of this.
+    """
     grids = {}
     for name, x in samples.outputs.items():
+        if axes_of is not None and name in axes_of:
+            grids[name] = axes_of[name]
+            continue
         axes = 0 if isinstance(x, Packed) else x.dim() - (3 if loop else 2)
         wraps = periodic.get(name, (False,) * axes)
         grids[name] = GridAxes(wraps, lengths.get(name, (1.0,) * len(wraps)))

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from opdsl.bases import Ends
 from opdsl.nn.points.batch import Values, all_values, map_values, match_packing
 from opdsl.nn.points.packed import Packed
+from opdsl.sampling import GridSampling, samplings_of
 
 # The bits of the exponent of a floating-point number, and the largest power of two whose inverse
 # is a normal number.
@@ -30,10 +32,26 @@ class GridAxes:
         periodic: for each axis, whether its last point neighbours the first. Without axes (points
             without a grid, a sphere) there are no derivatives.
         lengths: for each axis, its length in the unit of the derivative.
+        samplings: where the points of each axis are; None: at both ends of axes that are not
+            periodic.
+        ends: the conditions at the two ends of each axis, None for a periodic one; None: unknown.
     """
 
     periodic: tuple[bool, ...]
     lengths: tuple[float, ...]
+    samplings: tuple[GridSampling, ...] | None = None
+    ends: tuple[Ends | None, ...] | None = None
+
+    @property
+    def points(self) -> tuple[GridSampling, ...]:
+        """Where the points of each axis are."""
+        return samplings_of(self.periodic, self.samplings)
+
+    @property
+    def conditions(self) -> tuple[Ends | None, ...]:
+        """The conditions at the two ends of each axis; None for a periodic one."""
+        free: Ends = ("none", "none")
+        return self.ends or tuple(None if x else free for x in self.periodic)
 
     @classmethod
     def unit(cls, periodic: Sequence[bool]) -> "GridAxes":

@@ -12,12 +12,14 @@ from opdsl.data.bind.point_sets import PointsRequest
 from opdsl.data.bind.samples import FieldRequest as DataPort
 from opdsl.data.bind.samples import Fields, Samples, TimeSteps
 from opdsl.data.bind.suspects import suspects_warning
+from opdsl.data.derive.coarsen import Layout
 from opdsl.diagnostics import fault
 from opdsl.ir.dims import decided
 from opdsl.ir.graph import Graph, Port
 from opdsl.ir.origins import completed
 from opdsl.nn.points.batch import Values, all_values
 from opdsl.train.config.schema import Settings
+from opdsl.workflow.datasets.point_layouts import layout_of_ports, refuse_other_sampling
 from opdsl.workflow.datasets.sources import in_memory
 from opdsl.workflow.errors import Warn, ignore
 
@@ -42,14 +44,21 @@ class Binding:
 
     def __call__(self, fields: Fields) -> Samples:
         """Bind inputs and outputs, and warn of samples that look corrupt."""
+        refuse_other_sampling(self.graph, fields)
         if doubt := suspects_warning(fields):
             self.warn([doubt])
         samples = self._bound(fields, self._outputs(), self._mapping(fields))
         self.warn(samples.warnings)
         return samples
 
+    @property
+    def layout(self) -> Layout | None:
+        """Where the program declares the points of its grid; None if it does not."""
+        return layout_of_ports((*self.graph.inputs, *self.graph.outputs))
+
     def inputs(self, fields: Fields) -> Samples:
         """Bind inputs alone, for predictions."""
+        refuse_other_sampling(self.graph, fields)
         names = {x.name for x in self.graph.inputs} | {x.name for x in sites(self.graph)}
         mapping = {k: v for k, v in self._mapping(fields).items() if k in names}
         return self._bound(fields, (), mapping)

@@ -77,7 +77,13 @@ class _Divider:
         tests = self._named_tests() or self._test_part(path, parts)
         some = tests or (data.test_samples is None and data.valid != "test")
         count = data.skip + data.samples if some and data.samples else None
-        fields = self.sources.open(path, split=split, resolution=data.resolution, samples=count)
+        fields = self.sources.open(
+            path,
+            split=split,
+            resolution=data.resolution,
+            samples=count,
+            layout=self.binding.layout,
+        )
         samples = self.binding(fields)
         if data.skip >= len(samples):
             message = f"`data.skip = {data.skip}` leaves out all {len(samples)} samples"

@@ -50,7 +50,10 @@ def read_held_out(
     Raises:
         OpError: OP0610 to OP0615.
     """
-    samples = binding(sources.open(source.path, split=source.split, resolution=resolution))
+    fields = sources.open(
+        source.path, split=source.split, resolution=resolution, layout=binding.layout
+    )
+    samples = binding(fields)
     samples = samples.first(source.first) if source.first else samples
     return samples.last(source.last) if source.last else samples
 
@@ -76,7 +79,7 @@ def read_sets(
         OpError: OP0610 to OP0615; OP0614 for a resolution that no file has.
     """
     sets: dict[str, Samples] = {}
-    for source, resolution in _requests(held_out, resolutions, usual, sources):
+    for source, resolution in _requests(held_out, resolutions, usual, binding, sources):
         samples = replace(read_held_out(source, resolution, binding, sources), name="")
         name = _free_name(samples.extent, source, sets)
         sets[name] = replace(samples, name=name)
@@ -87,21 +90,24 @@ def _requests(
     held_out: Sequence[HeldOut],
     resolutions: Sequence[Resolution],
     usual: Resolution | None,
+    binding: Binding,
     sources: Sources,
 ) -> list[tuple[HeldOut, Resolution | None]]:
     if resolutions and held_out:
-        return [(_source_of(held_out, x, sources), x) for x in resolutions]
+        return [(_source_of(held_out, x, binding, sources), x) for x in resolutions]
     requests: list[tuple[HeldOut, Resolution | None]] = []
     for x in held_out:
-        has = usual is not None and sources.has(x.path, x.split, usual)
+        has = usual is not None and sources.has(x.path, x.split, usual, binding.layout)
         requests.append((x, usual if has else None))
     return requests
 
 
-def _source_of(held_out: Sequence[HeldOut], resolution: Resolution, sources: Sources) -> HeldOut:
+def _source_of(
+    held_out: Sequence[HeldOut], resolution: Resolution, binding: Binding, sources: Sources
+) -> HeldOut:
     """Choose the file with exactly this resolution, else the first with a finer one."""
     just = (x for x in held_out if _same(sources.first(x.path, x.split).resolution, resolution))
-    finer = (x for x in held_out if sources.has(x.path, x.split, resolution))
+    finer = (x for x in held_out if sources.has(x.path, x.split, resolution, binding.layout))
     # if none has it, reading the first one raises an error that lists its resolutions
     return next(just, None) or next(finer, held_out[0])
 

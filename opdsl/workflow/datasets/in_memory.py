@@ -17,6 +17,7 @@ from torch.utils.data import Dataset, IterableDataset
 
 from opdsl.data.bind.samples import Fields, Role
 from opdsl.data.bind.suspects import suspects
+from opdsl.data.derive.coarsen import Layout
 from opdsl.data.io.joining import fingerprint
 from opdsl.diagnostics import OpError, did_you_mean, fault
 from opdsl.ir.graph import Graph, Port
@@ -25,6 +26,7 @@ from opdsl.lower.call_arguments import as_coordinates
 from opdsl.nn.points.batch import Values
 from opdsl.nn.points.geometry import Geometries
 from opdsl.nn.points.packed import Packed
+from opdsl.workflow.datasets.point_layouts import declared_layout
 from opdsl.workflow.datasets.sources import TEST, TRAIN, VALID, Sources
 from opdsl.workflow.runs.arrays import as_tensors
 
@@ -147,7 +149,7 @@ class _Converter:
             suspects=suspects(values, roles),
             source=self.label,
             fingerprint=fingerprint(values, places),
-            layout="periodic" if domain is None or all(domain.periodic) else "node",
+            layout=_layout(domain),
             places=places,
             homes=homes,
         )
@@ -231,6 +233,17 @@ class _Converter:
             self._error("OP0613", message, cure)
             return None
         return coordinates.geometry
+
+
+def _layout(domain: Domain | None) -> Layout:
+    """Return where the points of a grid are; one word for all axes unless samplings are declared.
+
+    The rule without samplings is that of older versions, which had one layout for all axes.
+    """
+    declared = None if domain is None else declared_layout(domain)
+    if declared is not None:
+        return declared
+    return "periodic" if domain is None or all(domain.periodic) else "node"
 
 
 def _axes(domain: Domain) -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from opdsl.data.bind.samples import Fields
-from opdsl.data.derive.coarsen import PointLayout, Resolution, refuse_on_points, steps
+from opdsl.data.derive.coarsen import Layout, Resolution, every_kth, refuse_on_points
 from opdsl.data.io.dataset import open_dataset
 from opdsl.data.io.locate import SPLITS
 from opdsl.diagnostics import OpError, fault
@@ -33,6 +33,7 @@ class Sources:
         split: str | None = None,
         resolution: Resolution | None = None,
         samples: int | None = None,
+        layout: Layout | None = None,
     ) -> Fields:
         """Read a data set, as `opdsl.data.open_dataset` does.
 
@@ -40,10 +41,15 @@ class Sources:
             OpError: OP0610, OP0614, OP0615; OP0610 for a data set in memory that is not here.
         """
         if not in_memory(path):
-            return open_dataset(path, split=split, resolution=resolution, samples=samples)
+            return open_dataset(
+                path, split=split, resolution=resolution, samples=samples, layout=layout
+            )
         if path not in self.memory:
             raise not_in_memory(path)
-        return _part(self.memory[path], resolution, samples)
+        fields = self.memory[path]
+        if layout is not None and fields.layout == "periodic":
+            fields = replace(fields, layout=layout)
+        return _part(fields, resolution, samples)
 
     def first(self, path: str, split: str | None) -> Fields:
         """Read the first sample of a data set."""
@@ -53,10 +59,12 @@ class Sources:
         """Return whether there is a file, a folder or a data set in memory of this path."""
         return path in self.memory if in_memory(path) else Path(path).exists()
 
-    def has(self, path: str, split: str | None, resolution: Resolution) -> bool:
+    def has(
+        self, path: str, split: str | None, resolution: Resolution, layout: Layout | None = None
+    ) -> bool:
         """Return whether a data set can be read at a resolution."""
         try:
-            self.open(path, split=split, resolution=resolution, samples=1)
+            self.open(path, split=split, resolution=resolution, samples=1, layout=layout)
         except OpError as error:
             if error.diagnostics[0].code == "OP0614":
                 return False
@@ -118,12 +126,11 @@ def _first(fields: Fields, count: int) -> Fields:
 
 def _coarser(fields: Fields, resolution: Resolution) -> Fields:
     refuse_on_points(resolution if fields.places else None, fields.source)
-    layout: PointLayout = fields.layout
-    k = steps(fields.resolution, resolution, layout, source=fields.source)
-    strides = (slice(None), slice(None), *(slice(None, None, n) for n in k))
+    kept = every_kth(fields.resolution, resolution, fields.layout, source=fields.source)
+    strides = (slice(None), slice(None), *kept)
 
     def thin(x: Values) -> Values:
         return all_values(x)[strides].contiguous()
 
-    size = (resolution,) * len(k) if isinstance(resolution, int) else tuple(resolution)
+    size = (resolution,) * len(kept) if isinstance(resolution, int) else tuple(resolution)
     return replace(fields, values={n: thin(x) for n, x in fields.values.items()}, resolution=size)

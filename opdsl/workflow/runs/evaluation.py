@@ -19,6 +19,7 @@ from opdsl.train.engine.normalise import Normaliser
 from opdsl.train.metrics.calibrate import Coverage
 from opdsl.train.metrics.error_sums import Metrics
 from opdsl.train.metrics.evaluate import evaluate
+from opdsl.train.metrics.norms import GridAxes
 from opdsl.workflow.runs.rollout import loop_of
 
 SPLITS = {"valid": "validation", "test": "test", "train": "training"}  # in words
@@ -139,8 +140,7 @@ def evaluate_sets(
                 module,
                 normaliser,
                 samples,
-                periodic=periodic_axes(graph),
-                lengths=axis_lengths(graph),
+                axes_of=grid_axes(graph),
                 samplings=latitude_samplings(graph),
                 device=settings.device,
                 precision=settings.precision,
@@ -153,19 +153,18 @@ def evaluate_sets(
     ]
 
 
-def periodic_axes(graph: Graph) -> dict[str, tuple[bool, ...]]:
-    """Return for each output which axes are periodic; none for points, which have no grid."""
-    domains = {x.name: x.space.domain for x in graph.outputs}
-    return {k: d.periodic if d.kind == "grid" else () for k, d in domains.items()}
+def grid_axes(graph: Graph) -> dict[str, GridAxes]:
+    """Return for each output the axes of its grid; none for points, which have no grid."""
+    return {x.name: _axes(x.space.domain) for x in graph.outputs}
 
 
-def axis_lengths(graph: Graph) -> dict[str, tuple[float, ...]]:
-    """Return for each output the lengths of its axes."""
-    domains = {x.name: x.space.domain for x in graph.outputs}
-    return {
-        k: tuple(a.hi - a.lo for a in d.axes) if d.kind == "grid" else ()
-        for k, d in domains.items()
-    }
+def _axes(domain: Domain) -> GridAxes:
+    if domain.kind != "grid":
+        return GridAxes((), ())
+    lengths = tuple(a.hi - a.lo for a in domain.axes)
+    pairs = zip(domain.axes, domain.periodic, strict=True)
+    ends = tuple(None if periodic else a.ends for a, periodic in pairs)
+    return GridAxes(domain.periodic, lengths, domain.samplings, ends)
 
 
 def latitude_samplings(graph: Graph) -> dict[str, tuple[str | None, ...]]:

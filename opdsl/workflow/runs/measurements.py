@@ -141,7 +141,12 @@ def calibrate_run(
     (source,), sources = _held_out(run.graph, data, split)
     if split is None:
         source = replace(source, split=None)
-    fields = sources.open(source.path, split=source.split, resolution=settings.data.resolution)
+    fields = sources.open(
+        source.path,
+        split=source.split,
+        resolution=settings.data.resolution,
+        layout=binding.layout,
+    )
     calibration_samples = _some(binding(fields), skip, samples, source.path)
     calibration = band.calibrate(calibration_samples, alpha, delta)
     if test is None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from opdsl.data.bind.samples import Samples
-from opdsl.data.derive.coarsen import PointLayout
+from opdsl.data.derive.coarsen import Layout, layout_on, sampling_of
 from opdsl.data.io import npz_writing
 from opdsl.data.io.file_fields import FileFields
 from opdsl.data.io.formats import points
@@ -22,6 +22,8 @@ from opdsl.ir.graph import Graph, Port
 from opdsl.ir.spaces import Domain
 from opdsl.nn.points.batch import Values, all_values
 from opdsl.nn.points.packed import Packed
+from opdsl.sampling import positions
+from opdsl.workflow.datasets.point_layouts import declared_layout
 
 T = TypeVar("T")
 
@@ -85,7 +87,7 @@ def write_h5(
     graph: Graph,
     pieces: Iterable[Mapping[str, Tensor]],
     count: int,
-    layout: PointLayout,
+    layout: Layout,
     *,
     timed: bool = False,
 ) -> None:
@@ -98,7 +100,7 @@ def write_h5(
             (samples, steps, channels, *grid); names that are no output's, as of the edges of a
             band, are `NAME_lower` and `NAME_upper`.
         count: all samples.
-        layout: of the inputs.
+        layout: of the inputs, for a grid that declares no sampling.
         timed: whether there are steps in time.
 
     Raises:
@@ -110,6 +112,7 @@ def write_h5(
         message = "the outputs live on different grids, and a file of The Well has one"
         raise fault("OP0613", message, helps=("write a `.npz` file",), file=str(path))
     domain = graph.outputs[0].space.domain
+    layout = declared_layout(domain) or layout
     plan = WellLayout(
         name=graph.name,
         axes=_axes(domain, next(iter(grids)), layout),
@@ -166,14 +169,13 @@ def _fields(
         yield f"{component}{edge}{step}", values[:, i].float().numpy()
 
 
-def _axes(
-    domain: Domain, grid: tuple[int, ...], layout: PointLayout
-) -> dict[str, NDArray[np.float64]]:
-    """Return the coordinates of each axis; both ends are points if the data were laid out so."""
-    return {
-        axis.name: np.linspace(axis.lo, axis.hi, n, endpoint=layout == "node")
-        for axis, n in zip(domain.axes, grid, strict=True)
-    }
+def _axes(domain: Domain, grid: tuple[int, ...], layout: Layout) -> dict[str, NDArray[np.float64]]:
+    """Return the coordinates of each axis by the layout of the data."""
+    lines = {}
+    for i, (axis, n) in enumerate(zip(domain.axes, grid, strict=True)):
+        places = np.array(positions(sampling_of(layout_on(layout, i)), n))
+        lines[axis.name] = axis.lo + (axis.hi - axis.lo) * places
+    return lines
 
 
 def _boundary(domain: Domain) -> WellBoundary:

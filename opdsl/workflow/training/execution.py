@@ -51,10 +51,9 @@ from opdsl.workflow.programs.program import Program
 from opdsl.workflow.programs.symmetries import declared_symmetries
 from opdsl.workflow.runs.bands import frozen_prediction, frozen_prediction_of, refuse_bad_band
 from opdsl.workflow.runs.evaluation import (
-    axis_lengths,
     evaluate_sets,
+    grid_axes,
     latitude_samplings,
-    periodic_axes,
 )
 from opdsl.workflow.runs.report import make_report, selection
 from opdsl.workflow.runs.rollout import loop_of
@@ -232,8 +231,7 @@ class _Training:
             self.sets.valid,
             settings,
             self.run,
-            periodic=periodic_axes(graph),
-            lengths=axis_lengths(graph),
+            axes_of=grid_axes(graph),
             samplings=latitude_samplings(graph),
             meta=_meta(graph),
             resume=resume,

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from inspect import cleandoc
 
-from opdsl.data.derive.coarsen import Resolution
+from opdsl.data.derive.coarsen import Layout, Resolution
 from opdsl.data.io.data_file import DataFile
 from opdsl.data.io.file_fields import FileFields
 from opdsl.registry import Registry
@@ -27,11 +27,13 @@ class ReadOptions:
         samples: keep the first ones only.
         input_axes: number of grid axes of inputs, for a file that may lack outputs: nothing else
             distinguishes channels from axes in plain arrays.
+        layout: where the points are, if the file does not state it; None: unknown.
     """
 
     resolution: Resolution | None = None
     samples: int | None = None
     input_axes: int | None = None
+    layout: Layout | None = None
 
 
 @dataclass(frozen=True, slots=True)

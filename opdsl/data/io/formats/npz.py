@@ -34,7 +34,8 @@ def read_npz(file: DataFile, options: ReadOptions) -> FileFields:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {k: _native(archive[k]) for k in archive.files}
         tensors = {k: torch.from_numpy(x) for k, x in arrays.items() if x.dtype.kind in "biuf"}
-    return pair(path.stem, tensors, source, options.resolution, options.samples, options.input_axes)
+    part = options.resolution, options.samples, options.input_axes, options.layout
+    return pair(path.stem, tensors, source, *part)
 
 
 def stream_npz(file: DataFile, size: int, input_axes: int | None = None) -> Pieces | None:

@@ -35,7 +35,8 @@ def read_pt(file: DataFile, options: ReadOptions) -> FileFields:
     if not isinstance(contents, dict):
         raise not_a_pair(source, f"it holds a {type(contents).__name__}, not a dictionary")
     tensors = _tensors(contents, source)
-    return pair(path.stem, tensors, source, options.resolution, options.samples, options.input_axes)
+    part = options.resolution, options.samples, options.input_axes, options.layout
+    return pair(path.stem, tensors, source, *part)
 
 
 def _tensors(held: Mapping[Any, Any], source: str) -> dict[str, Tensor]:

@@ -1,6 +1,6 @@
 """The Well's layout of HDF5: reading it, and writing steady fields in it.
 
-Two attributes are ours and mean nothing to others: `opdsl_layout` of the root (`node` or
+Two attributes are ours and mean nothing to others: `opdsl_layout` of the root (such as `node` or
 `periodic`) and `opdsl_role` of a field (`input` or `output`).
 
 Source: Ohana et al. 2024, arXiv:2412.00568; the layout is described in the documentation of
@@ -9,7 +9,7 @@ PolymathicAI/the_well. Fields that vary in time are read with their times as cha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from opdsl.data.bind.samples import Role
-from opdsl.data.derive.coarsen import PointLayout, Resolution, steps
+from opdsl.data.derive.coarsen import Layout, every_kth, layout_text, read_layout
 from opdsl.data.io.data_file import DataFile
 from opdsl.data.io.file_fields import FileFields
 from opdsl.data.io.formats import Format, Pieces, ReadOptions
@@ -42,7 +42,7 @@ def read(file: DataFile, options: ReadOptions) -> FileFields:
     Raises:
         OpError: OP0610 the file is damaged; OP0614 no such resolution; OP0615 it points outside.
     """
-    return _read(file.hdf5, file.path.stem, options.resolution, options.samples)
+    return _read(file.hdf5, file.path.stem, options)
 
 
 def stream(file: DataFile, size: int, _: int | None) -> Pieces:
@@ -56,23 +56,21 @@ def stream(file: DataFile, size: int, _: int | None) -> Pieces:
     def pieces() -> Iterator[FileFields]:
         with open_hdf5(path, source=source) as inside:
             for first in range(0, total, size):
-                yield _read(inside, path.stem, None, size, first)
+                yield _read(inside, path.stem, ReadOptions(samples=size), first)
 
     return total, pieces()
 
 
-def _read(
-    inside: Hdf5File, stem: str, resolution: Resolution | None, samples: int | None, first: int = 0
-) -> FileFields:
-    """Read `samples` samples after the `first` ones; all of them if None."""
+def _read(inside: Hdf5File, stem: str, options: ReadOptions, first: int = 0) -> FileFields:
+    """Read samples after the `first` ones."""
     axes = _axes(inside)
     have = tuple(_length(inside, a) for a in axes)
-    layout = _layout(inside)
-    want = have if resolution is None else resolution
-    thin = tuple(slice(None, None, k) for k in steps(have, want, layout, source=inside.source))
+    layout = _layout(inside, axes) or options.layout or "periodic"
+    want = have if options.resolution is None else options.resolution
+    thin = every_kth(have, want, layout, source=inside.source)
     entries = _found(inside, have)
     count = _trajectories(inside, entries.values()) - first
-    rows = count if samples is None else min(count, samples)
+    rows = count if options.samples is None else min(count, options.samples)
     return FileFields(
         name=str(inside.groups[""].get("dataset_name") or stem),
         values={
@@ -115,7 +113,7 @@ class WellLayout:
     roles: Mapping[str, Role]
     count: int
     boundary: WellBoundary
-    layout: PointLayout
+    layout: Layout
     parameters: Mapping[str, str | int | float] = field(default_factory=dict)
     walls: tuple[int, ...] = (0, -1)
 
@@ -165,8 +163,12 @@ def _length(inside: Hdf5File, axis: str) -> int:
     return stored.shape[-1]
 
 
-def _layout(inside: Hdf5File) -> PointLayout:
-    return "node" if inside.groups[""].get(LAYOUT) == "node" else "periodic"
+def _layout(inside: Hdf5File, axes: Sequence[str]) -> Layout | None:
+    """Return the layout that the file states; None for `periodic`, which may mean unknown."""
+    layout = read_layout(inside.groups[""].get(LAYOUT))
+    if layout == "periodic" or (isinstance(layout, tuple) and len(layout) != len(axes)):
+        return None
+    return layout
 
 
 def _found(inside: Hdf5File, grid: tuple[int, ...]) -> dict[str, _Entry]:
@@ -280,7 +282,7 @@ def _lay_out(file: Any, plan: WellLayout) -> dict[str, Any]:
     file.attrs["simulation_parameters"] = list(plan.parameters)
     for name, value in plan.parameters.items():
         file.attrs[name] = value
-    file.attrs[LAYOUT] = plan.layout
+    file.attrs[LAYOUT] = layout_text(plan.layout)
     _dimensions(file.create_group("dimensions"), plan)
     _boundaries(file.create_group("boundary_conditions"), plan)
     for empty in ("scalars", "t1_fields", "t2_fields"):
@@ -342,7 +344,9 @@ FORMAT = Format(
     """HDF5 as PolymathicAI/the_well publishes it, fields on a grid:
 
     /                            dataset_name, n_trajectories, grid_type; ours: opdsl_layout =
-                                 "node" (both ends are points) or "periodic"
+                                 "node" (both ends are points), "periodic",
+                                 "lower", "upper", "interior" or "centres" (see `sampling` of
+                                 domains); with commas one for each axis
     /dimensions                  spatial_dims = ["x", "y"]; the coordinates x, y and time
     /t0_fields/f                 scalars, (samples, times, *grid)
     /t1_fields/f, /t2_fields/f   vectors and tensors, their components last

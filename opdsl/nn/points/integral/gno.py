@@ -29,6 +29,7 @@ from opdsl.nn.points.neighbours.search import NeighbourRule, Pairs, batch_pairs,
 from opdsl.nn.precision import no_autocast, wide
 from opdsl.nn.shapes import AxisValues, RaggedSizes, Size
 from opdsl.nn.sphere.sampling import latitudes
+from opdsl.sampling import GridSampling, end_weights, samplings_of
 
 CACHED_GRIDS = 8  # grids whose coordinates and weights are cached
 
@@ -318,20 +319,28 @@ def _grid_geometry(side: Side, size: Size, like: Tensor) -> Geometry:
 
 
 class GridWeights(nn.Module):
-    """Quadrature weights of a grid by the trapezoidal rule; on periodic axes all are equal."""
+    """Quadrature weights of a grid, see `opdsl.nn.layers.integral.GridIntegral`."""
 
-    def __init__(self, lo: AxisValues, hi: AxisValues, periodic: tuple[bool, ...]) -> None:
+    def __init__(
+        self,
+        lo: AxisValues,
+        hi: AxisValues,
+        periodic: tuple[bool, ...],
+        samplings: tuple[GridSampling, ...] | None = None,
+    ) -> None:
         super().__init__()
         self.lengths = tuple(b - a for a, b in zip(lo, hi, strict=True))
         self.periodic = periodic
+        self.samplings = samplings_of(periodic, samplings)
 
     def forward(self, *, size: Size, like: Tensor) -> Tensor:
         """Return the weights of a grid, (1, *size, 1); they sum to the volume."""
         result = torch.ones((), dtype=torch.float64)
-        for n, length, periodic in zip(size, self.lengths, self.periodic, strict=True):
+        axes = zip(size, self.lengths, self.periodic, self.samplings, strict=True)
+        for n, length, periodic, sampling in axes:
             line = torch.ones(n, dtype=torch.float64)
-            if not periodic and n > 1:
-                line[0] = line[-1] = 0.5
+            if n > 1:
+                line[0], line[-1] = end_weights(sampling, periodic=periodic)
             result = result[..., None] * (line * (length / line.sum()))
         return result[None, ..., None].to(dtype=like.dtype, device=like.device)
 
