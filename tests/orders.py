@@ -26,7 +26,9 @@ from opdsl.nn.sphere.sampling import UnitVectors
 from opdsl.sampling import points_of, positions
 
 SPECTRAL_ORDER = 6  # faster than this is called spectral
-ROUNDING = 1e-10
+SMALL_ERROR = 1e-10  # at which a spectral error may end
+ROUNDING = 1e-13
+FITTED = 4  # errors through which the slope is taken: kinks between the points make it erratic
 BELOW, ABOVE = 0.3, 0.5  # how much less and more than predicted may be measured
 SMALLEST = {1: 32, 2: 16, 3: 8, 4: 6}
 LARGEST = {1: 2048, 2: 256, 3: 48, 4: 24}
@@ -63,18 +65,25 @@ class Measured:
 
     @property
     def order(self) -> float:
-        """The order to judge by: the last one above rounding; infinite if spectral."""
-        last = list(self.errors.values())[-1]
-        if last < ROUNDING or max(self.orders) > SPECTRAL_ORDER:
+        """The slope through the finest errors above rounding; infinite if there are none."""
+        sound = [(n, e) for n, e in self.errors.items() if e > ROUNDING][-FITTED:]
+        if len(sound) < 2:
             return math.inf
-        return self.orders[-1]
+        x = torch.tensor([[math.log(n), 1.0] for n, _ in sound], dtype=torch.float64)
+        y = torch.tensor([math.log(e) for _, e in sound], dtype=torch.float64)
+        return -float(torch.linalg.lstsq(x, y[:, None]).solution[0])
+
+    @property
+    def spectral(self) -> bool:
+        """Whether the error falls faster than powers, or reaches `SMALL_ERROR`."""
+        return list(self.errors.values())[-1] < SMALL_ERROR or max(self.orders) > SPECTRAL_ORDER
 
     @property
     def agrees(self) -> bool:
-        """Whether measurement and prediction agree."""
+        """Whether measurement and prediction agree; an unknown order agrees with any."""
         predicted = self.predicted
         if predicted is None or math.isinf(predicted):
-            return predicted is None or math.isinf(self.order)
+            return predicted is None or self.spectral
         return predicted - BELOW <= self.order <= predicted + ABOVE
 
 

@@ -19,6 +19,7 @@ from opdsl.ir.spaces import Axis, Domain
 from opdsl.records import value
 
 SPECTRAL = math.inf
+EXTRAPOLATED = 3  # a value at an end, from a line, is wrong by h^2 and has a weight of h
 
 
 @value
@@ -99,8 +100,8 @@ def half_waves(axis: Axis, at: AxisBehaviour, family: Family) -> Order:
     """Return the order of sines or cosines: that of f phi at its worse end."""
     pairs = list(zip(at.ends, PARITIES[family], strict=True))
     orders = [_times_wave(end, parity) for end, parity in pairs]
-    for i, missing in enumerate(extrapolated(family, axis.points)):  # by a line
-        orders[i] = min(orders[i], 2) if missing else orders[i]
+    for i, missing in enumerate(extrapolated(family, axis.points)):
+        orders[i] = min(orders[i], EXTRAPOLATED) if missing else orders[i]
     worst = min(range(2), key=lambda i: orders[i])
     end, where = at.ends[worst], ("lower", "upper")[worst]
     shape = {"odd": "vanish", "even": "are even"}[PARITIES[family][worst]]
@@ -139,8 +140,8 @@ def integral(domain: Domain, v: Behaviour) -> Order | None:
             orders.append(_on_circle(axis, at))
         else:
             order = min(_times_wave(end, "even") for end in at.ends)
-            if axis.points not in ("both", "centres"):  # values at an end are extrapolated
-                order = min(order, 2)
+            if axis.points not in ("both", "centres"):
+                order = min(order, EXTRAPOLATED)
             orders.append(Order(order, f"the trapezoidal rule on {axis.name}"))
     return min(orders, key=lambda x: x.value)
 
