@@ -83,7 +83,7 @@ def expansion(basis: Bases, modes: Modes, x: Space) -> Expansion | None:
     """
     if basis == "fourier":
         return None
-    words = _each(basis, x.domain)
+    words = basis_of_each(basis, x.domain)
     ends = _ends(x.domain)
     axes = zip(x.domain.axes, words, ends, strict=True)
     for axis, word, conditions in axes:
@@ -106,7 +106,12 @@ def expansion(basis: Bases, modes: Modes, x: Space) -> Expansion | None:
     return Expansion(families, samplings, counts, real=not x.complex)
 
 
-def _each(basis: Bases, domain: Domain) -> tuple[Basis, ...]:
+def basis_of_each(basis: Bases, domain: Domain) -> tuple[Basis, ...]:
+    """Return the word of each axis.
+
+    Raises:
+        Refusal: OP0208, a wrong number of words.
+    """
     if not isinstance(basis, tuple):
         return (basis,) * domain.dims
     if len(basis) == domain.dims:

@@ -13,12 +13,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from opdsl.bases import PARITIES, Family, Parity, Term, carried
+from opdsl.bases import HALF_WAVES, PARITIES, Family, Parity, Term, carried, extrapolated
 from opdsl.ir.ends import AxisBehaviour, Behaviour, End, Seam, product
 from opdsl.ir.spaces import Axis, Domain
 from opdsl.records import value
 
 SPECTRAL = math.inf
+EXTRAPOLATED = 3  # a value at an end, from a line, is wrong by h^2 and has a weight of h
 
 
 @value
@@ -99,10 +100,8 @@ def half_waves(axis: Axis, at: AxisBehaviour, family: Family) -> Order:
     """Return the order of sines or cosines: that of f phi at its worse end."""
     pairs = list(zip(at.ends, PARITIES[family], strict=True))
     orders = [_times_wave(end, parity) for end, parity in pairs]
-    if not carried(family, axis.points):  # values at an end are extrapolated by a line
-        missing = (axis.points in ("upper", "interior"), axis.points in ("lower", "interior"))
-        for i, (_, parity) in enumerate(pairs):
-            orders[i] = 2 if parity == "even" and missing[i] else orders[i]
+    for i, missing in enumerate(extrapolated(family, axis.points)):
+        orders[i] = min(orders[i], EXTRAPOLATED) if missing else orders[i]
     worst = min(range(2), key=lambda i: orders[i])
     end, where = at.ends[worst], ("lower", "upper")[worst]
     shape = {"odd": "vanish", "even": "are even"}[PARITIES[family][worst]]
@@ -110,6 +109,12 @@ def half_waves(axis: Axis, at: AxisBehaviour, family: Family) -> Order:
     return Order(
         orders[worst], f"waves that {shape} at the {where} end of {axis.name}, of {function} there"
     )
+
+
+def best_half_waves(axis: Axis, at: AxisBehaviour, word: Family) -> Family:
+    """Return the half-waves of the highest order, `word` unless others are better."""
+    possible = [word, *(x for x in HALF_WAVES if carried(x, axis.points))]
+    return max(possible, key=lambda x: half_waves(axis, at, x).value)
 
 
 def _times_wave(end: End, parity: Parity) -> float:
@@ -135,6 +140,8 @@ def integral(domain: Domain, v: Behaviour) -> Order | None:
             orders.append(_on_circle(axis, at))
         else:
             order = min(_times_wave(end, "even") for end in at.ends)
+            if axis.points not in ("both", "centres"):
+                order = min(order, EXTRAPOLATED)
             orders.append(Order(order, f"the trapezoidal rule on {axis.name}"))
     return min(orders, key=lambda x: x.value)
 

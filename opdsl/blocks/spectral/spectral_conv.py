@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, NonNegativeInt, StrictFloat, StrictInt
 
-from opdsl.bases import Bases, Family, Term
+from opdsl.bases import HALF_WAVES, Bases, Basis, Family, Term
 from opdsl.ir import ends, orders
 from opdsl.ir.block import BYTES, Block, Bound, Cost, GridSizes, Refusal, Work
 from opdsl.ir.channel_groups import COPIES, one_copy
 from opdsl.ir.dims import Poly, PositiveCount, decided
 from opdsl.ir.ends import Behaviour
-from opdsl.ir.expansion import Expansion, expansion, expansion_bounds, expansion_work
+from opdsl.ir.expansion import Expansion, basis_of_each, expansion, expansion_bounds, expansion_work
 from opdsl.ir.modes import MIX, bounds, each_axis, layout_of_each, together, transform_work
 from opdsl.ir.orders import Order
 from opdsl.ir.ranks import (
@@ -289,6 +289,20 @@ class SpectralConv(Block):
     def convergence_order(self, inputs: tuple[Behaviour, ...], x: Space) -> Order:
         """Return the order of the coefficients in the basis."""
         return orders.coefficients(x.domain, inputs[0], *self._terms(x))
+
+    def better_basis(self, inputs: tuple[Behaviour, ...], x: Space) -> tuple[str, Order] | None:
+        """Return the half-waves of a higher order where the program chooses half-waves itself."""
+        words = basis_of_each(self.basis, x.domain)
+        own = self.convergence_order(inputs, x)
+        if not any(word in HALF_WAVES for word in words):
+            return None
+        best: tuple[Basis, ...] = tuple(
+            orders.best_half_waves(axis, at, word) if word in HALF_WAVES else word
+            for word, axis, at in zip(words, x.domain.axes, inputs[0].axes, strict=True)
+        )
+        basis: Bases = best[0] if len(set(best)) == 1 else best
+        order = self.model_copy(update={"basis": basis}).convergence_order(inputs, x)
+        return (show_basis(basis), order) if order.value > own.value else None
 
     def _terms(self, x: Space) -> tuple[Term, ...]:
         """Return the families of each term."""
