@@ -161,7 +161,7 @@ def _what(graph: Graph, node: Node, names: _Numbers) -> dict[str, Any]:
     x = graph.arguments(node)
     return {
         "block": node.keyword,
-        "params": {k: _value(v, names) for k, v in meant(node, x).items()},
+        "params": {k: _value(v, names) for k, v in meant(node, x).items() if not is_newer(k, v)},
         "space": _space(node.space, names),
         "trained": node.block.cost(*x).params > 0,
     }
@@ -196,6 +196,16 @@ def _around_periods(value: object, node: Node, x: tuple[Space, ...]) -> object:
     """Replace None by the default: distances wrap around where the points declare a period."""
     domains = (*(y.domain for y in x), node.space.domain)
     return any(any(y.period or ()) for y in domains) if value is None else value
+
+
+# parameters that older versions did not have, with their defaults: these are left out of what is
+# written, so that fingerprints of old programs stay
+NEWER: Mapping[str, object] = {"basis": "fourier"}
+
+
+def is_newer(name: str, value: object) -> bool:
+    """Return whether a parameter of a block is newer than others and has its default."""
+    return name in NEWER and NEWER[name] == value
 
 
 Meaning = Callable[[object, Node, tuple[Space, ...]], object]
