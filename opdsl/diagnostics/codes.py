@@ -148,6 +148,7 @@ CODES: dict[str, Code] = {
     "OP0650": Code("the model cannot be exported", "not-exportable", Exit.SPEC),
     "OP0651": Code("an exported file differs from the model", "export-differs", Exit.FAILED),
     "OP0652": Code("the model cannot be applied in tiles", "no-tiles", Exit.SPEC),
+    "OP0653": Code("the data contradict the condition at an end", "end-conditions", Exit.DATA),
     "OP0640": Code("no program to lay out a graph is installed", "no-graphviz", Exit.USAGE),
     # run time
     "OP0901": Code("an input has the wrong number of axes", "input-axes", Exit.DATA),

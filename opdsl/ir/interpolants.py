@@ -97,7 +97,7 @@ def _not_carried(axis: Axis, word: Basis, sampling: GridSampling) -> Refusal:
         at="basis",
         notes=("at an end without a point they know only functions that vanish there",),
         helps=(
-            f"declare `boundary = dirichlet` at that end of `{axis.name}` if functions vanish there",
+            f"declare `dirichlet` at that end of `{axis.name}` if functions vanish there",
             "or take data with points at both ends, or at cell centres",
         ),
     )
