@@ -184,6 +184,11 @@ def _each_axis(value: object, _: Node, x: tuple[Space, ...]) -> object:
     return (value,) * x[0].domain.dims if isinstance(value, int) and x else value
 
 
+def _one_word(value: object, _: Node, x: tuple[Space, ...]) -> object:  # noqa: ARG001
+    """Write equal words for all axes as one."""
+    return value[0] if isinstance(value, tuple) and len(set(value)) == 1 else value
+
+
 def _by_number(value: object, _: Node, x: tuple[Space, ...]) -> object:
     """Replace names of channels by their indices."""
     names = x[0].components if x else None
@@ -212,6 +217,7 @@ Meaning = Callable[[object, Node, tuple[Space, ...]], object]
 # the normal form of each of these parameters, in every block that has it; a test compares both ways
 # of writing
 MEANT: Mapping[str, Meaning] = {
+    "basis": _one_word,
     "channels": _by_number,
     "modes": _each_axis,
     "out": _channels,

@@ -20,6 +20,11 @@ from opdsl.ir.spaces import Axis, Domain
 from opdsl.sampling import GridSampling
 
 
+def is_plain(basis: Bases) -> bool:
+    """Return whether a basis consists of waves on every axis."""
+    return set(basis if isinstance(basis, tuple) else (basis,)) == {"fourier"}
+
+
 def basis_of_each(basis: Bases, domain: Domain) -> tuple[Basis, ...]:
     """Return the basis of each axis of a grid.
 

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from opdsl.bases import Bases
 from opdsl.ir.block import BYTES, Block, Cost, Refusal, copy_cost
-from opdsl.ir.interpolants import interpolants
+from opdsl.ir.interpolants import interpolants, is_plain
 from opdsl.ir.regrid import same_interval, transform
 from opdsl.ir.spaces import Domain, Space
 
@@ -82,7 +82,7 @@ class Resample(Block):
         return x.on(self.to)
 
     def _check_axes(self, x: Space) -> None:
-        if self.kind != "fourier" and not self._plain:
+        if self.kind != "fourier" and not is_plain(self.basis):
             raise Refusal(
                 "OP0208",
                 f"`kind = {self.kind}` has no basis",
@@ -102,18 +102,13 @@ class Resample(Block):
             helps=("`kind = fourier` is exact on any number of axes",),
         )
 
-    @property
-    def _plain(self) -> bool:
-        """Whether the interpolant consists of waves around each axis alone."""
-        return set(self.basis if isinstance(self.basis, tuple) else (self.basis,)) == {"fourier"}
-
     def is_identity(self, x: Space) -> bool:
         """Return whether `to` is the domain of v."""
         return self.to == x.domain
 
     def band_preserving(self) -> bool:
         """Return whether the interpolant is the trigonometric one."""
-        return self.kind == "fourier" and self._plain
+        return self.kind == "fourier" and is_plain(self.basis)
 
     def cost(self, x: Space) -> Cost:
         """Count a fast transform along each axis at the old size, and one at the new size."""
@@ -130,7 +125,7 @@ class Resample(Block):
         if self.kind != "fourier":
             return Interpolate(self.kind)
         samplings = x.domain.samplings
-        if self._plain and not any(y in SHIFTED for y in samplings):
+        if is_plain(self.basis) and not any(y in SHIFTED for y in samplings):
             return Resample()
         families, lifts = zip(*interpolants(self.basis, self.to), strict=True)
         return Resample(families, lifts, samplings)
